@@ -1,2 +1,24 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
+
+#[macro_use]
+mod fmt;
+
+mod config;
+mod dma;
+mod features;
+pub mod fence;
+pub mod init;
+mod queue;
+mod segment;
+mod status;
+mod transport;
+
+pub use config::{ConfigUnstable, read_consistent};
+pub use dma::{DeviceAddr, Dma, DmaBuffer, DmaError, DmaRegion, DmaSegments, DmaSlice, DmaVector, RawSegments};
+pub use features::Features;
+pub use init::{FeatureChoice, HandshakeError, Init};
+pub use queue::{InterruptVector, QueueIndex, QueueSetup, QueueSetupError, QueueSize};
+pub use segment::Segment;
+pub use status::DeviceStatus;
+pub use transport::{DeviceType, Interface, InterruptCauses, PollLimit, QueueNotifier, ResetTimeout, Transport};

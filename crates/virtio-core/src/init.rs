@@ -1,0 +1,271 @@
+//! The initialisation sequence, written once, as types.
+//!
+//! The specification lists eight steps (VirtIO 1.4, "Device Initialization"; `INIT-D-06`). Each step here consumes
+//! the value that the step before it returned, so no driver can skip one or change their order:
+//!
+//! ```text
+//! Init::begin -- reset --> Clean -- acknowledge --> Acknowledged -- driver --> Negotiating
+//!                   -- negotiate --> Negotiated (queues, configuration) -- finish --> live
+//! ```
+//!
+//! Whoever drops the value half-way has given up, and the device is told so: FAILED is set (`INIT-D-18`).
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use crate::{
+    DeviceStatus, Features, Interface, PollLimit, QueueIndex, QueueSetup, QueueSetupError, ResetTimeout, Transport,
+};
+
+/// The device is reset: step 1 is done.
+#[derive(Debug)]
+pub enum Clean {}
+/// ACKNOWLEDGE is set: step 2 is done.
+#[derive(Debug)]
+pub enum Acknowledged {}
+/// DRIVER is set: step 3 is done, features may be read and chosen.
+#[derive(Debug)]
+pub enum Negotiating {}
+/// The features are settled: steps 4 to 6 are done, queues may be set up.
+#[derive(Debug)]
+pub enum Negotiated {}
+
+/// What a driver can do without, and what not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct FeatureChoice {
+    /// Everything the driver has code for. Nothing else is ever accepted, whatever is offered (`FEAT-D-03`).
+    pub allowed: Features,
+    /// The part of it without which the driver cannot work.
+    pub required: Features,
+}
+
+/// Why initialisation failed. The device has been told: FAILED is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The device did not finish its reset within the limit.
+    ResetTimeout,
+    /// A modern interface that does not offer VERSION_1 (`FEAT-D-12`).
+    NotVersion1,
+    /// The device lacks these required features.
+    MissingFeatures(Features),
+    /// The device did not agree to the features accepted (`INIT-D-12`).
+    FeaturesRefused(Features),
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ResetTimeout => ResetTimeout.fmt(f),
+            Self::NotVersion1 => f.write_str("the device has a modern interface but does not offer VERSION_1"),
+            Self::MissingFeatures(missing) => {
+                write!(f, "the device does not offer required features ({:#x})", missing.bits())
+            }
+            Self::FeaturesRefused(accepted) => {
+                write!(f, "the device refused the features accepted ({:#x})", accepted.bits())
+            }
+        }
+    }
+}
+
+impl core::error::Error for HandshakeError {}
+
+impl From<ResetTimeout> for HandshakeError {
+    fn from(_: ResetTimeout) -> Self {
+        Self::ResetTimeout
+    }
+}
+
+/// Sets FAILED when it is dropped before the device went live.
+struct Guard<'t, T: Transport> {
+    transport: &'t mut T,
+    live: bool,
+}
+
+impl<T: Transport> Drop for Guard<'_, T> {
+    fn drop(&mut self) {
+        if !self.live {
+            warn!("initialisation given up, device marked as failed");
+            add_status(self.transport, DeviceStatus::FAILED);
+        }
+    }
+}
+
+/// Adds `bits` to the status without losing any that the driver or the device has set (`INIT-D-02`).
+fn add_status<T: Transport>(transport: &mut T, bits: DeviceStatus) {
+    let status = transport.status() | bits;
+    transport.write_status(status);
+}
+
+/// A device on its way from reset to live. `S` says how far it has come.
+pub struct Init<'t, T: Transport, S> {
+    guard: Guard<'t, T>,
+    offered: Features,
+    accepted: Features,
+    step: PhantomData<S>,
+}
+
+impl<'t, T: Transport, S> Init<'t, T, S> {
+    fn transport(&mut self) -> &mut T {
+        self.guard.transport
+    }
+
+    fn step<N>(mut self, bits: DeviceStatus) -> Init<'t, T, N> {
+        add_status(self.transport(), bits);
+        self.enter()
+    }
+
+    fn enter<N>(self) -> Init<'t, T, N> {
+        Init {
+            guard: self.guard,
+            offered: self.offered,
+            accepted: self.accepted,
+            step: PhantomData,
+        }
+    }
+}
+
+impl<'t, T: Transport> Init<'t, T, Clean> {
+    /// Step 1: resets the device and waits, at most `limit` reads, until it is.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError::ResetTimeout`]; the device is left alone then, since it may still be at work.
+    pub fn begin(transport: &'t mut T, limit: PollLimit) -> Result<Self, HandshakeError> {
+        transport.reset(limit)?;
+        Ok(Self {
+            guard: Guard { transport, live: false },
+            offered: Features::empty(),
+            accepted: Features::empty(),
+            step: PhantomData,
+        })
+    }
+
+    /// Step 2: sets ACKNOWLEDGE.
+    #[must_use]
+    pub fn acknowledge(self) -> Init<'t, T, Acknowledged> {
+        self.step(DeviceStatus::ACKNOWLEDGE)
+    }
+}
+
+impl<'t, T: Transport> Init<'t, T, Acknowledged> {
+    /// Step 3: sets DRIVER and reads what the device offers.
+    #[must_use]
+    pub fn driver(self) -> Init<'t, T, Negotiating> {
+        let mut next = self.step(DeviceStatus::DRIVER);
+        next.offered = next.transport().offered_features();
+        next
+    }
+}
+
+impl<'t, T: Transport> Init<'t, T, Negotiating> {
+    /// What the device offers.
+    pub fn offered(&self) -> Features {
+        self.offered
+    }
+
+    /// The transport, to look at the configuration before choosing (`INIT-D-15`); it must not be written here
+    /// (`INIT-D-16`), which is why the reference is shared.
+    pub fn peek(&mut self) -> &T {
+        self.transport()
+    }
+
+    /// Steps 4 to 6: accepts what both sides can do, sets FEATURES_OK and checks that it stuck.
+    ///
+    /// VERSION_1 is required and accepted on a modern interface without being asked for (`FEAT-D-11`). On a legacy
+    /// interface there is no FEATURES_OK, and only the first 32 bits exist (`LEG-D-05`).
+    ///
+    /// # Errors
+    ///
+    /// All of [`HandshakeError`] but the time-out; FAILED is set then.
+    pub fn negotiate(mut self, choice: FeatureChoice) -> Result<Init<'t, T, Negotiated>, HandshakeError> {
+        let transport = self.transport();
+        let modern = transport.interface() == Interface::Modern;
+        let carried = transport.carried_features();
+        let mut allowed = choice.allowed | choice.required;
+        if modern {
+            allowed |= Features::VERSION_1;
+            // Bits of the transport's own range must be ones it can carry out.
+            allowed &= !TRANSPORT_RANGE | carried;
+        } else {
+            allowed &= Features::LEGACY;
+        }
+        let accepted = self.offered & allowed;
+        let missing = choice.required - accepted;
+        if modern && !accepted.contains(Features::VERSION_1) {
+            return Err(HandshakeError::NotVersion1);
+        }
+        if !missing.is_empty() {
+            return Err(HandshakeError::MissingFeatures(missing));
+        }
+        self.accepted = accepted;
+        self.transport().write_accepted_features(accepted);
+        if !modern {
+            return Ok(self.enter());
+        }
+        let mut next = self.step(DeviceStatus::FEATURES_OK);
+        if next.transport().status().contains(DeviceStatus::FEATURES_OK) {
+            Ok(next)
+        } else {
+            Err(HandshakeError::FeaturesRefused(accepted))
+        }
+    }
+}
+
+/// Feature bits that only mean something if the transport plays along: 33 and 36 to 41.
+const TRANSPORT_RANGE: Features = Features::ACCESS_PLATFORM
+    .union(Features::ORDER_PLATFORM)
+    .union(Features::SR_IOV)
+    .union(Features::NOTIFICATION_DATA)
+    .union(Features::NOTIF_CONFIG_DATA)
+    .union(Features::RING_RESET)
+    .union(Features::ADMIN_VQ);
+
+impl<T: Transport> Init<'_, T, Negotiated> {
+    /// What the device offered.
+    pub fn offered(&self) -> Features {
+        self.offered
+    }
+
+    /// What was accepted.
+    pub fn accepted(&self) -> Features {
+        self.accepted
+    }
+
+    /// The transport, for the device's own set-up: configuration, vectors, doorbells.
+    pub fn device(&mut self) -> &mut T {
+        self.transport()
+    }
+
+    /// Step 7, once per queue: tells the device where the queue lies.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Transport::enable_queue`].
+    ///
+    /// # Safety
+    ///
+    /// The contract of [`Transport::enable_queue`].
+    pub unsafe fn enable_queue(&mut self, queue: QueueIndex, setup: &QueueSetup) -> Result<(), QueueSetupError> {
+        // SAFETY: the caller keeps the same contract.
+        unsafe { self.transport().enable_queue(queue, setup) }
+    }
+
+    /// Step 8: sets DRIVER_OK. The device is live; returns the features in force.
+    pub fn finish(mut self) -> Features {
+        add_status(self.transport(), DeviceStatus::DRIVER_OK);
+        self.guard.live = true;
+        self.accepted
+    }
+}
+
+impl<T: Transport, S> fmt::Debug for Init<'_, T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Init")
+            .field("offered", &self.offered)
+            .field("accepted", &self.accepted)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,148 @@
+//! How a queue is named, sized and handed to a device. What is in it belongs to the `virtqueue` crate.
+
+use core::fmt;
+
+use crate::DeviceAddr;
+
+/// Which queue of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct QueueIndex(pub u16);
+
+impl fmt::Display for QueueIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number of descriptors of a split virtqueue: a power of two from 1 to 32768 (`RING-N-01`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct QueueSize(u16);
+
+impl QueueSize {
+    /// The largest size the specification allows.
+    pub const MAX: Self = Self(32768);
+
+    /// The size `descriptors`, if it is a legal one.
+    pub const fn new(descriptors: u16) -> Option<Self> {
+        if descriptors.is_power_of_two() && descriptors <= Self::MAX.0 {
+            Some(Self(descriptors))
+        } else {
+            None
+        }
+    }
+
+    /// The largest legal size that is not above `limit`; `None` if the limit is zero.
+    pub const fn at_most(limit: u32) -> Option<Self> {
+        if limit == 0 {
+            None
+        } else if limit >= Self::MAX.0 as u32 {
+            Some(Self::MAX)
+        } else {
+            // Below 32768, so the highest set bit fits.
+            Some(Self(1 << limit.ilog2()))
+        }
+    }
+
+    /// Number of descriptors.
+    #[inline]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+
+    /// The mask that turns a free-running index into a slot number.
+    #[inline]
+    pub const fn mask(self) -> u16 {
+        self.0 - 1
+    }
+}
+
+impl fmt::Display for QueueSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where a queue lies in memory and how it announces itself: what a transport tells the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct QueueSetup {
+    /// Number of descriptors.
+    pub size: QueueSize,
+    /// The descriptor table; 16-byte aligned.
+    pub descriptor_table: DeviceAddr,
+    /// The available ring ("driver area"); 2-byte aligned.
+    pub available_ring: DeviceAddr,
+    /// The used ring ("device area"); 4-byte aligned.
+    pub used_ring: DeviceAddr,
+    /// Alignment in bytes that the used ring was placed by, for legacy interfaces that compute its place themselves.
+    pub legacy_align: u32,
+    /// The interrupt vector of this queue, on transports that have vectors.
+    pub vector: Option<InterruptVector>,
+}
+
+/// An entry of a transport's vector table (MSI-X).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct InterruptVector(pub u16);
+
+/// Why a queue could not be set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum QueueSetupError {
+    /// The device has no queue of that index.
+    NoSuchQueue,
+    /// The device already uses the queue; it was not reset.
+    InUse,
+    /// The device takes fewer descriptors than that.
+    TooLarge,
+    /// An address is not aligned, not laid out or not as low as the transport needs it.
+    BadAddress,
+    /// The transport has no such interrupt vector, or the device refused it.
+    VectorRefused,
+    /// The device did not take the queue into use.
+    NotReady,
+}
+
+impl fmt::Display for QueueSetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoSuchQueue => "the device has no such queue",
+            Self::InUse => "the queue is already in use; reset the device first",
+            Self::TooLarge => "the queue is larger than the device allows",
+            Self::BadAddress => "the transport cannot express where the queue lies",
+            Self::VectorRefused => "the interrupt vector was refused",
+            Self::NotReady => "the device did not take the queue into use",
+        })
+    }
+}
+
+impl core::error::Error for QueueSetupError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_powers_of_two_are_sizes() {
+        let legal = (0..=u16::MAX).filter(|&n| QueueSize::new(n).is_some());
+        assert_eq!(legal.count(), 16);
+        assert_eq!(QueueSize::new(0), None);
+        assert_eq!(QueueSize::new(6), None);
+        assert_eq!(QueueSize::new(32768).map(QueueSize::get), Some(32768));
+    }
+
+    #[test]
+    fn a_limit_is_rounded_down() {
+        let at_most = |limit| QueueSize::at_most(limit).map(QueueSize::get);
+        assert_eq!(at_most(0), None);
+        assert_eq!(at_most(1), Some(1));
+        assert_eq!(at_most(3), Some(2));
+        assert_eq!(at_most(1024), Some(1024));
+        assert_eq!(at_most(1023), Some(512));
+        assert_eq!(at_most(32767), Some(16384));
+        assert_eq!(at_most(u32::MAX), Some(32768));
+    }
+}
