@@ -1,0 +1,285 @@
+//! How a queue reaches its rings: the only place in the crate that touches shared memory.
+//!
+//! The queue's logic speaks to the [`RingMemory`] trait and names the memory ordering of every access that has one.
+//! [`DmaRing`] carries that out on real memory; a model checker's memory can stand in for it, and then it is the
+//! queue's own orderings and fences that are checked.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU16, Ordering};
+
+use virtio_core::{DeviceAddr, DmaRegion, QueueSetup, fence};
+
+use crate::layout::{DESCRIPTOR_BYTES, LEGACY_ALIGN, RingLayout};
+
+/// Flag bits of descriptors and rings.
+pub mod flags {
+    /// Descriptor: another one follows.
+    pub const NEXT: u16 = 1;
+    /// Descriptor: the device writes here.
+    pub const WRITE: u16 = 2;
+    /// Descriptor: it names a table of descriptors.
+    pub const INDIRECT: u16 = 4;
+    /// Either ring: the other side need not notify.
+    pub const NO_NOTIFICATION: u16 = 1;
+}
+
+/// One descriptor as the device reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    /// Where the memory is.
+    pub addr: DeviceAddr,
+    /// How many bytes.
+    pub len: u32,
+    /// [`flags::NEXT`], [`flags::WRITE`], [`flags::INDIRECT`].
+    pub flags: u16,
+    /// Index of the next descriptor, if there is one.
+    pub next: u16,
+}
+
+/// An element of the used ring as the device wrote it: nothing about it has been checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsedElement {
+    /// Head of the chain the device claims to be done with.
+    pub id: u32,
+    /// Bytes it claims to have written.
+    pub len: u32,
+}
+
+/// The memory of one virtqueue.
+///
+/// Slots wrap around at the queue size and table entries outside a table are ignored, so that no argument can reach
+/// outside the memory.
+pub trait RingMemory {
+    /// Writes a descriptor of the table.
+    fn write_descriptor(&mut self, index: u16, descriptor: Descriptor);
+    /// Writes an entry of the indirect table of slot `table`.
+    fn write_table_entry(&mut self, table: u16, entry: u16, descriptor: Descriptor);
+    /// Where the device sees the indirect table of slot `table`.
+    fn table_addr(&self, table: u16) -> DeviceAddr;
+    /// Writes the head of a chain into a slot of the available ring.
+    fn write_available(&mut self, slot: u16, head: u16);
+    /// Publishes the available index.
+    fn store_available_index(&mut self, index: u16, order: Ordering);
+    /// Sets the flags of the available ring.
+    fn store_available_flags(&mut self, flags: u16, order: Ordering);
+    /// Sets `used_event`: the used index at which the driver wants an interrupt.
+    fn store_used_event(&mut self, event: u16, order: Ordering);
+    /// Reads the index of the used ring.
+    fn load_used_index(&self, order: Ordering) -> u16;
+    /// Reads the flags of the used ring.
+    fn load_used_flags(&self, order: Ordering) -> u16;
+    /// Reads `avail_event`: the available index at which the device wants a notification.
+    fn load_avail_event(&self, order: Ordering) -> u16;
+    /// Reads an element of the used ring.
+    fn read_used(&self, slot: u16) -> UsedElement;
+    /// Orders all stores before all later loads.
+    fn store_load_fence(&self);
+    /// Zeroes everything.
+    fn zero(&mut self);
+}
+
+/// Rings in DMA memory.
+#[derive(Debug)]
+pub struct DmaRing {
+    descriptors: NonNull<u8>,
+    available: NonNull<u8>,
+    used: NonNull<u8>,
+    tables: NonNull<u8>,
+    tables_addr: DeviceAddr,
+    mask: u16,
+    table_entries: u16,
+    layout: RingLayout,
+    region: DmaRegion,
+}
+
+// SAFETY: the pointers all point into `region`, which the value owns and which may move between threads.
+unsafe impl Send for DmaRing {}
+// SAFETY: through a shared reference memory is only read, and what is read is read by volatile or atomic loads.
+unsafe impl Sync for DmaRing {}
+
+impl DmaRing {
+    /// Lays the ring out in `region` and zeroes it.
+    ///
+    /// # Errors
+    ///
+    /// The region comes back if it is too small or not aligned, for the CPU or for the device.
+    pub fn new(layout: RingLayout, region: DmaRegion) -> Result<Self, DmaRegion> {
+        let aligned = region.as_ptr().addr().get().is_multiple_of(layout.align)
+            && region.device_addr().is_aligned_to(layout.align as u64);
+        if region.len() < layout.total || !aligned {
+            return Err(region);
+        }
+        let start = region.as_ptr();
+        // SAFETY: the layout's offsets are not above its total, which the region holds.
+        let (available, used, tables) = unsafe {
+            (
+                start.add(layout.available),
+                start.add(layout.used),
+                start.add(layout.tables),
+            )
+        };
+        let mut ring = Self {
+            descriptors: start,
+            available,
+            used,
+            tables,
+            tables_addr: region.device_addr().wrapping_add(layout.tables as u64),
+            mask: layout.size.mask(),
+            table_entries: layout.table_entries,
+            layout,
+            region,
+        };
+        ring.zero();
+        Ok(ring)
+    }
+
+    /// What the transport has to tell the device, without an interrupt vector.
+    pub fn setup(&self) -> QueueSetup {
+        let start = self.region.device_addr();
+        QueueSetup {
+            size: self.layout.size,
+            descriptor_table: start,
+            available_ring: start.wrapping_add(self.layout.available as u64),
+            used_ring: start.wrapping_add(self.layout.used as u64),
+            legacy_align: LEGACY_ALIGN as u32,
+            vector: None,
+        }
+    }
+
+    /// The memory back. The device must have let go of it.
+    pub fn into_region(self) -> DmaRegion {
+        self.region
+    }
+
+    /// The 16-bit field `offset` bytes into the available ring.
+    ///
+    /// # Safety
+    ///
+    /// `offset` is even and below the size of the available ring.
+    #[inline]
+    unsafe fn available_field(&self, offset: usize) -> &AtomicU16 {
+        // SAFETY: inside the region by the caller's word, aligned because the ring is; shared with the device, hence
+        // atomic.
+        unsafe { self.available.add(offset).cast().as_ref() }
+    }
+
+    /// The 16-bit field `offset` bytes into the used ring.
+    ///
+    /// # Safety
+    ///
+    /// `offset` is even and below the size of the used ring.
+    #[inline]
+    unsafe fn used_field(&self, offset: usize) -> &AtomicU16 {
+        // SAFETY: as for the available ring.
+        unsafe { self.used.add(offset).cast().as_ref() }
+    }
+
+    /// Writes a descriptor as two words.
+    ///
+    /// # Safety
+    ///
+    /// `at` points to 16 aligned bytes inside the region.
+    #[inline]
+    unsafe fn write_at(at: NonNull<u8>, descriptor: Descriptor) {
+        let rest = u64::from(descriptor.len) | u64::from(descriptor.flags) << 32 | u64::from(descriptor.next) << 48;
+        let words = at.cast::<u64>();
+        // SAFETY: two aligned words inside the region. Volatile, because the device is the one who reads them.
+        unsafe {
+            words.write_volatile(descriptor.addr.get().to_le());
+            words.add(1).write_volatile(rest.to_le());
+        }
+    }
+}
+
+impl RingMemory for DmaRing {
+    #[inline]
+    fn write_descriptor(&mut self, index: u16, descriptor: Descriptor) {
+        let offset = DESCRIPTOR_BYTES * usize::from(index & self.mask);
+        // SAFETY: the masked index is below the queue size, and that many descriptors are at the start of the region.
+        unsafe { Self::write_at(self.descriptors.add(offset), descriptor) }
+    }
+
+    #[inline]
+    fn write_table_entry(&mut self, table: u16, entry: u16, descriptor: Descriptor) {
+        if entry >= self.table_entries {
+            return;
+        }
+        let index = usize::from(table & self.mask) * usize::from(self.table_entries) + usize::from(entry);
+        // SAFETY: table and entry are both in range, and the layout has room for all entries of all tables.
+        unsafe { Self::write_at(self.tables.add(DESCRIPTOR_BYTES * index), descriptor) }
+    }
+
+    #[inline]
+    fn table_addr(&self, table: u16) -> DeviceAddr {
+        let index = u64::from(table & self.mask) * u64::from(self.table_entries);
+        self.tables_addr.wrapping_add(DESCRIPTOR_BYTES as u64 * index)
+    }
+
+    #[inline]
+    fn write_available(&mut self, slot: u16, head: u16) {
+        let offset = 4 + 2 * usize::from(slot & self.mask);
+        // SAFETY: the masked slot is one of the ring's.
+        unsafe { self.available_field(offset) }.store(head.to_le(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn store_available_index(&mut self, index: u16, order: Ordering) {
+        // SAFETY: the index is the second field of the ring.
+        unsafe { self.available_field(2) }.store(index.to_le(), order);
+    }
+
+    #[inline]
+    fn store_available_flags(&mut self, flags: u16, order: Ordering) {
+        // SAFETY: the flags are the first field of the ring.
+        unsafe { self.available_field(0) }.store(flags.to_le(), order);
+    }
+
+    #[inline]
+    fn store_used_event(&mut self, event: u16, order: Ordering) {
+        let offset = 4 + 2 * (usize::from(self.mask) + 1);
+        // SAFETY: the event field follows the last slot, and the layout counts it.
+        unsafe { self.available_field(offset) }.store(event.to_le(), order);
+    }
+
+    #[inline]
+    fn load_used_index(&self, order: Ordering) -> u16 {
+        // SAFETY: the index is the second field of the ring.
+        u16::from_le(unsafe { self.used_field(2) }.load(order))
+    }
+
+    #[inline]
+    fn load_used_flags(&self, order: Ordering) -> u16 {
+        // SAFETY: the flags are the first field of the ring.
+        u16::from_le(unsafe { self.used_field(0) }.load(order))
+    }
+
+    #[inline]
+    fn load_avail_event(&self, order: Ordering) -> u16 {
+        let offset = 4 + 8 * (usize::from(self.mask) + 1);
+        // SAFETY: the event field follows the last element, and the layout counts it.
+        u16::from_le(unsafe { self.used_field(offset) }.load(order))
+    }
+
+    #[inline]
+    fn read_used(&self, slot: u16) -> UsedElement {
+        let offset = 4 + 8 * usize::from(slot & self.mask);
+        // SAFETY: the masked slot is one of the ring's; elements are 4-byte aligned. Volatile, because the device
+        // writes them, and read once each.
+        unsafe {
+            let element = self.used.add(offset).cast::<u32>();
+            UsedElement {
+                id: u32::from_le(element.read_volatile()),
+                len: u32::from_le(element.add(1).read_volatile()),
+            }
+        }
+    }
+
+    #[inline]
+    fn store_load_fence(&self) {
+        fence::store_then_load();
+    }
+
+    fn zero(&mut self) {
+        self.region.zero();
+    }
+}
