@@ -34,7 +34,7 @@ impl<T, const N: usize> Slots<T, N> {
             assert!(
                 N.is_power_of_two() && N <= 32768,
                 "the capacity is a power of two up to 32768"
-            )
+            );
         };
         let mut slots = Self {
             slots: core::array::from_fn(|_| Slot {
