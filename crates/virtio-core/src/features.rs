@@ -52,6 +52,9 @@ impl Features {
     /// The words a legacy interface has: bits 0 to 31 (`LEG-N-04`).
     pub const LEGACY: Self = Self::from_bits_retain(u32::MAX as u128);
 
+    /// Bits that only mean something on a legacy interface; on a modern one they are undefined (`FEAT-D-04`).
+    pub const LEGACY_ONLY: Self = Self::NOTIFY_ON_EMPTY.union(Self::ANY_LAYOUT);
+
     /// A set of the bits 0 to 63.
     #[inline]
     pub const fn from_low(bits: u64) -> Self {

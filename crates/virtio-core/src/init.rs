@@ -186,6 +186,7 @@ impl<'t, T: Transport> Init<'t, T, Negotiating> {
         let carried = transport.carried_features();
         let mut allowed = choice.allowed | choice.required;
         if modern {
+            allowed -= Features::LEGACY_ONLY;
             allowed |= Features::VERSION_1;
             // Bits of the transport's own range must be ones it can carry out.
             allowed &= !TRANSPORT_RANGE | carried;

@@ -1,2 +1,22 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
+
+#[macro_use]
+mod fmt;
+
+mod access;
+mod legacy;
+mod modern;
+mod notifier;
+mod order;
+mod probe;
+pub mod registers;
+mod transport;
+mod window;
+
+pub use access::RegisterAccess;
+pub use legacy::LEGACY_PAGE_BYTES;
+pub use notifier::MmioNotifier;
+pub use probe::{Probe, probe};
+pub use transport::MmioTransport;
+pub use window::{MmioWindow, WindowError};

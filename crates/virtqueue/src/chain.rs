@@ -171,7 +171,8 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
             (self.head, 1)
         };
         // At most the total, which fits.
-        let head = self.queue.slots.take(token, tail, count, self.writable as u32);
+        let (writable, batch) = (self.writable as u32, self.queue.batch);
+        let head = self.queue.slots.take(token, tail, count, writable, batch);
         self.queue.memory.write_available(self.queue.available, head);
         self.queue.available = self.queue.available.wrapping_add(1);
         Ok(head)

@@ -1,7 +1,5 @@
 //! Log statements that go to `defmt`, to `log`, or nowhere, by feature. `defmt` wins if both are on.
 
-#![allow(unused_macros, reason = "which levels are used differs from crate to crate")]
-
 macro_rules! warn {
     ($text:literal $(, $arg:expr)* $(,)?) => {{
         #[cfg(feature = "defmt")]

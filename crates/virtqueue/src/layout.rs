@@ -27,27 +27,31 @@ pub enum RingFormat {
 }
 
 /// Byte offsets of the parts of a virtqueue.
+///
+/// Only [`RingLayout::new`] makes one, so that the offsets can be relied on for memory safety.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RingLayout {
     /// Number of descriptors.
-    pub size: QueueSize,
+    pub(crate) size: QueueSize,
     /// The available ring. The descriptor table is at offset 0.
-    pub available: usize,
+    pub(crate) available: usize,
     /// The used ring.
-    pub used: usize,
+    pub(crate) used: usize,
     /// The indirect tables.
-    pub tables: usize,
+    pub(crate) tables: usize,
     /// Entries of one indirect table; 0 for none.
-    pub table_entries: u16,
+    pub(crate) table_entries: u16,
     /// All of it, in bytes.
-    pub total: usize,
+    pub(crate) total: usize,
     /// What the start must be aligned to, in bytes.
-    pub align: usize,
+    pub(crate) align: usize,
 }
 
 impl RingLayout {
     /// The layout of `size` descriptors, each slot with an indirect table of `table_entries` entries.
+    ///
+    /// Tables too large for the address space make a layout no memory is large enough for.
     pub const fn new(format: RingFormat, size: QueueSize, table_entries: u16) -> Self {
         let count = size.get() as usize;
         let available = DESCRIPTOR_BYTES * count;
@@ -64,13 +68,14 @@ impl RingLayout {
             }
         };
         let tables = ring_end.next_multiple_of(CACHE_LINE);
+        let table_bytes = (DESCRIPTOR_BYTES * count).saturating_mul(table_entries as usize);
         Self {
             size,
             available,
             used,
             tables,
             table_entries,
-            total: tables + DESCRIPTOR_BYTES * table_entries as usize * count,
+            total: tables.saturating_add(table_bytes),
             align,
         }
     }

@@ -118,6 +118,9 @@ pub struct VirtQueue<T, const N: usize, M = DmaRing> {
     pub(crate) available: u16,
     /// Available index as the device sees it.
     published: u16,
+    /// Number of the batch being collected, which the next `publish` closes. Runs freely; it would take a chain in
+    /// flight for exactly 2^32 batches to be taken for one of the current batch, and that only costs a reset.
+    pub(crate) batch: u32,
     /// Used index up to which elements were taken.
     used_seen: u16,
     /// Used index when it was last read.
@@ -151,7 +154,9 @@ impl<T, const N: usize> VirtQueue<T, N> {
 }
 
 impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
-    /// Makes a queue on any memory. The size must not be above the capacity `N`; larger sizes are cut to it.
+    /// Makes a queue on any memory, which must be zeroed and laid out for the same `options`: otherwise the device
+    /// reads something else than what the queue has written. The size must not be above the capacity `N`; larger
+    /// sizes are cut to it.
     pub fn with_memory(options: QueueOptions, memory: M) -> Self {
         let capacity = QueueSize::at_most(N as u32).unwrap_or(options.size);
         let size = options.size.min(capacity);
@@ -164,6 +169,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
             used_len_valid: options.used_len_valid,
             available: 0,
             published: 0,
+            batch: 0,
             used_seen: 0,
             used_known: 0,
             fault: None,
@@ -257,6 +263,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         // Release: descriptors and ring slots first (`RING-D-26`).
         self.memory.store_available_index(new, Ordering::Release);
         self.published = new;
+        self.batch = self.batch.wrapping_add(1);
         // The device stores its wish and then looks at our index; we store the index and then look at its wish.
         // Without a full fence on both sides each could miss the other (`RING-D-27`).
         self.memory.store_load_fence();
@@ -288,7 +295,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
             Ok(id) if id < self.size.get() => id,
             _ => return Err(self.broken(DeviceFault::IdOutOfRange { id: element.id })),
         };
-        let Some(writable) = self.slots.writable(slot) else {
+        let Some(writable) = self.slots.writable(slot, self.batch) else {
             return Err(self.broken(DeviceFault::NotInFlight { id: element.id }));
         };
         if self.used_len_valid && element.len > writable {
@@ -317,7 +324,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         // Acquire: what the device wrote before it moved the index (`RING-N-08`).
         let index = self.memory.load_used_index(Ordering::Acquire);
         let advance = index.wrapping_sub(self.used_seen);
-        let outstanding = self.slots.chains() - self.unpublished();
+        let outstanding = self.outstanding();
         if advance > outstanding {
             return Err(self.broken(DeviceFault::IndexJump { index, outstanding }));
         }
@@ -335,15 +342,23 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     /// Those of [`pop_used`](Self::pop_used).
     pub fn drain(&mut self, mut each: impl FnMut(Used<T>)) -> Result<u16, DeviceFault> {
         let mut count: u16 = 0;
+        let mut promised = None;
         self.suppress_interrupts();
         loop {
             while let Some(used) = self.pop_used()? {
                 count = count.wrapping_add(1);
                 each(used);
             }
+            if promised == Some(count) {
+                // The index had moved, and now it has not: it went backwards. Playing along might never end.
+                let index = self.used_seen;
+                let outstanding = self.outstanding();
+                return Err(self.broken(DeviceFault::IndexJump { index, outstanding }));
+            }
             if !self.arm_interrupts() {
                 return Ok(count);
             }
+            promised = Some(count);
         }
     }
 
@@ -381,6 +396,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     /// what the token stands for.
     pub fn take_outstanding(&mut self) -> Option<T> {
         let head = self.slots.any_head()?;
+        self.withdraw();
         self.slots.finish(head)
     }
 
@@ -391,6 +407,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         self.slots.link();
         self.available = 0;
         self.published = 0;
+        self.batch = 0;
         self.used_seen = 0;
         self.used_known = 0;
         self.fault = None;
@@ -419,12 +436,24 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         self.available.wrapping_sub(self.published)
     }
 
+    /// Chains the device has.
+    #[inline]
+    fn outstanding(&self) -> u16 {
+        self.slots.chains() - self.unpublished()
+    }
+
+    /// Decides that chains not published yet never will be.
+    fn withdraw(&mut self) {
+        self.available = self.published;
+    }
+
     #[cold]
     fn broken(&mut self, fault: DeviceFault) -> DeviceFault {
         warn!("virtqueue stopped: the device wrote something impossible");
         self.fault = Some(fault);
         // Whatever else the device wrote is not looked at any more.
         self.used_known = self.used_seen;
+        self.withdraw();
         fault
     }
 }

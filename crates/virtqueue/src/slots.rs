@@ -16,6 +16,8 @@ pub(crate) struct Slot<T> {
     tail: u16,
     /// How many descriptors it has.
     count: u16,
+    /// The batch it was submitted in: as long as that is the batch being collected, the device has not seen the chain.
+    batch: u32,
 }
 
 /// `N` slots, of which the first `size` are in use. `N` is a power of two.
@@ -43,6 +45,7 @@ impl<T, const N: usize> Slots<T, N> {
                 next: 0,
                 tail: 0,
                 count: 0,
+                batch: 0,
             }),
             size,
             free_head: 0,
@@ -99,9 +102,9 @@ impl<T, const N: usize> Slots<T, N> {
         self.slot(index).next
     }
 
-    /// Takes the first `count` free descriptors, the last of which is `tail`, for a chain of `owner`.
+    /// Takes the first `count` free descriptors, the last of which is `tail`, for a chain of `owner` in `batch`.
     #[inline]
-    pub(crate) fn take(&mut self, owner: T, tail: u16, count: u16, writable: u32) -> u16 {
+    pub(crate) fn take(&mut self, owner: T, tail: u16, count: u16, writable: u32, batch: u32) -> u16 {
         let head = self.free_head;
         self.free_head = self.slot(tail).next;
         self.free -= count;
@@ -111,14 +114,16 @@ impl<T, const N: usize> Slots<T, N> {
         slot.writable = writable;
         slot.tail = tail;
         slot.count = count;
+        slot.batch = batch;
         head
     }
 
-    /// How many bytes the device may write into the chain that starts at `head`; `None` if no chain starts there.
+    /// How many bytes the device may write into the chain that starts at `head`; `None` if no chain starts there, or
+    /// one that belongs to the batch `collecting` and was not shown to the device yet.
     #[inline]
-    pub(crate) fn writable(&self, head: u16) -> Option<u32> {
+    pub(crate) fn writable(&self, head: u16, collecting: u32) -> Option<u32> {
         let slot = self.slot(head);
-        slot.owner.is_some().then_some(slot.writable)
+        (slot.owner.is_some() && slot.batch != collecting).then_some(slot.writable)
     }
 
     /// Ends the chain that starts at `head` and frees its descriptors; `None` if no chain starts there.

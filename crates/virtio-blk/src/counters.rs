@@ -1,0 +1,77 @@
+//! What the driver counts.
+
+use core::fmt;
+
+use crate::OperationKind;
+
+/// Counts of one kind of operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct OperationCounters {
+    /// Requests completed, well or not.
+    pub operations: u64,
+    /// Data bytes of the parts that succeeded; for ranges, bytes of the range.
+    pub bytes: u64,
+    /// Requests that failed.
+    pub errors: u64,
+}
+
+/// Everything one request queue counts, since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Counters {
+    per_kind: [OperationCounters; OperationKind::ALL.len()],
+    /// Device requests: at least one per operation, more for those that were split.
+    pub device_requests: u64,
+    /// Doorbells rung.
+    pub notifies: u64,
+    /// Interrupts taken.
+    pub interrupts: u64,
+    /// Interrupts that brought neither a completion nor a configuration change.
+    pub spurious_interrupts: u64,
+    /// Requests sent back because the queue was full.
+    pub queue_full: u64,
+    /// Times the device broke the rules of the ring.
+    pub faults: u64,
+}
+
+impl Counters {
+    /// The counts of one kind of operation.
+    pub fn of(&self, kind: OperationKind) -> OperationCounters {
+        self.per_kind[kind as usize]
+    }
+
+    #[inline]
+    pub(crate) fn completed(&mut self, kind: OperationKind, bytes: u64, failed: bool) {
+        let counters = &mut self.per_kind[kind as usize];
+        counters.operations += 1;
+        counters.bytes += bytes;
+        counters.errors += u64::from(failed);
+    }
+}
+
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for kind in OperationKind::ALL {
+            let of = self.of(kind);
+            if of.operations > 0 {
+                let name = kind.name();
+                writeln!(
+                    f,
+                    "{name}: {} operations, {} bytes, {} errors",
+                    of.operations, of.bytes, of.errors
+                )?;
+            }
+        }
+        write!(
+            f,
+            "device requests {}, notifies {}, interrupts {} ({} spurious), queue full {}, faults {}",
+            self.device_requests,
+            self.notifies,
+            self.interrupts,
+            self.spurious_interrupts,
+            self.queue_full,
+            self.faults
+        )
+    }
+}

@@ -1,0 +1,220 @@
+//! A device and its one queue in one hand: what most users want.
+
+use core::fmt;
+
+use virtio_blk_proto::BlkConfig;
+use virtio_core::{Dma, DmaSegments, Features, InterruptCauses, ResetTimeout, Transport};
+use virtqueue::DeviceFault;
+
+use crate::{
+    BlockDevice, Completion, ConfigChange, Counters, Dump, Halves, Limits, Options, Rejected, Request, RequestQueue,
+    StartError, WriteCache,
+};
+
+/// A live block device with one request queue.
+///
+/// See [`RequestQueue`] for the type parameters. [`into_parts`](Self::into_parts) separates the two halves for use on
+/// different harts.
+#[derive(Debug)]
+pub struct Disk<T: Transport, B, O, const N: usize> {
+    device: BlockDevice<T>,
+    queue: RequestQueue<T::Notifier, B, O, N>,
+}
+
+/// What an interrupt was about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Interrupt {
+    /// How many requests were completed.
+    pub completions: u32,
+    /// The configuration, if it was announced to have changed and could be read.
+    pub config: Option<ConfigChange>,
+}
+
+/// The write cache was not switched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum WriteCacheError {
+    /// Requests are in flight: let them finish first (`BLK-N-14`).
+    Busy,
+    /// The device has no switch.
+    Unsupported,
+}
+
+impl fmt::Display for WriteCacheError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Busy => "requests are in flight",
+            Self::Unsupported => "the device's write cache cannot be switched",
+        })
+    }
+}
+
+impl core::error::Error for WriteCacheError {}
+
+impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
+    /// Brings a device up; see [`BlockDevice::start`].
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`].
+    pub fn start(transport: T, dma: &mut impl Dma, options: &Options) -> Result<Self, StartError<T>> {
+        let (device, queue) = BlockDevice::start(transport, dma, options)?;
+        Ok(Self { device, queue })
+    }
+
+    /// The two halves.
+    pub fn into_parts(self) -> Halves<T, B, O, N> {
+        (self.device, self.queue)
+    }
+
+    /// The control half.
+    pub fn device(&self) -> &BlockDevice<T> {
+        &self.device
+    }
+
+    /// The data half.
+    pub fn queue(&self) -> &RequestQueue<T::Notifier, B, O, N> {
+        &self.queue
+    }
+
+    /// The configuration as last read.
+    pub fn config(&self) -> &BlkConfig {
+        self.device.config()
+    }
+
+    /// The features in force.
+    pub fn accepted(&self) -> Features {
+        self.device.accepted()
+    }
+
+    /// What the disk takes.
+    pub fn limits(&self) -> &Limits {
+        self.queue.limits()
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> &Counters {
+        self.queue.counters()
+    }
+
+    /// Takes a request; see [`RequestQueue::submit`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Rejected`].
+    #[inline]
+    pub fn submit(&mut self, request: Request<B, O>) -> Result<(), Rejected<B, O>> {
+        self.queue.submit(request)
+    }
+
+    /// Shows the device what was submitted; see [`RequestQueue::notify`].
+    #[inline]
+    pub fn notify(&mut self) -> bool {
+        self.queue.notify()
+    }
+
+    /// Polls for completions; see [`RequestQueue::poll`].
+    ///
+    /// # Errors
+    ///
+    /// See [`RequestQueue::poll`].
+    #[inline]
+    pub fn poll(&mut self, each: impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
+        self.queue.poll(each)
+    }
+
+    /// Takes completions and asks for an interrupt at the next one; see [`RequestQueue::drain`].
+    ///
+    /// # Errors
+    ///
+    /// See [`RequestQueue::poll`].
+    pub fn drain(&mut self, each: impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
+        self.queue.drain(each)
+    }
+
+    /// Follows an interrupt up: completions, configuration changes, acknowledgement.
+    ///
+    /// The device is acknowledged after the rings were drained, as the specification wants it (`MMIO-D-31`), and then
+    /// they are drained once more, because a completion may have come in between and will not interrupt again
+    /// (`MMIO-N-12`). An interrupt without a cause is counted and harmless (`RING-D-16`).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RequestQueue::poll`]; the interrupt is acknowledged all the same.
+    pub fn on_interrupt(&mut self, mut each: impl FnMut(Completion<B, O>)) -> Result<Interrupt, DeviceFault> {
+        let causes = self.device.interrupt_causes();
+        let mut seen = Interrupt::default();
+        let mut drained = self.queue.drain(&mut each);
+        if causes.contains(InterruptCauses::CONFIG_CHANGE)
+            && let Ok(change) = self.device.refresh_config()
+        {
+            self.queue.set_limits(change.limits);
+            seen.config = Some(change);
+        }
+        self.device.acknowledge_interrupt(causes);
+        if let Ok(first) = drained {
+            drained = self.queue.drain(&mut each).map(|second| first + second);
+        }
+        seen.completions = *drained.as_ref().unwrap_or(&0);
+        let counters = self.queue.counters_mut();
+        counters.interrupts += 1;
+        if seen.completions == 0 && seen.config.is_none() {
+            counters.spurious_interrupts += 1;
+        }
+        drained.map(|_| seen)
+    }
+
+    /// Whether there is a volatile write cache; see [`BlockDevice::write_cache`].
+    pub fn write_cache(&self) -> WriteCache {
+        self.device.write_cache()
+    }
+
+    /// Switches the write cache.
+    ///
+    /// After switching to write-through, flush before earlier writes count as durable (`BLK-D-23`).
+    ///
+    /// # Errors
+    ///
+    /// See [`WriteCacheError`]; nothing has changed then.
+    pub fn set_write_cache(&mut self, mode: WriteCache) -> Result<(), WriteCacheError> {
+        if self.queue.in_flight() > 0 {
+            return Err(WriteCacheError::Busy);
+        }
+        if self.device.set_write_cache(mode) {
+            Ok(())
+        } else {
+            Err(WriteCacheError::Unsupported)
+        }
+    }
+
+    /// Registers and queue state, to print.
+    pub fn dump(&self) -> Dump<'_, T> {
+        Dump::new(&self.device, self.queue.ring_state(), self.queue.in_flight())
+    }
+
+    /// Resets the device, hands every request still in flight to `each` as aborted, and gives all memory back.
+    ///
+    /// Every owner token comes back exactly once, here or by completion. Returns the transport, on which the device
+    /// can be started again, and what was counted.
+    ///
+    /// # Errors
+    ///
+    /// [`ResetTimeout`] with the disk, if the device does not finish its reset: it may still be using the memory.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the disk must not be lost, and there is no heap to box it on"
+    )]
+    pub fn shut_down(
+        mut self,
+        dma: &mut impl Dma,
+        each: impl FnMut(Completion<B, O>),
+    ) -> Result<(T, Counters), (ResetTimeout, Self)> {
+        if let Err(timeout) = self.device.reset() {
+            return Err((timeout, self));
+        }
+        // SAFETY: the device this queue was started on has just reported that it is reset.
+        let counters = unsafe { self.queue.abort(dma, each) };
+        Ok((self.device.into_transport(), counters))
+    }
+}

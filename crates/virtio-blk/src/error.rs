@@ -1,0 +1,146 @@
+//! What can go wrong, by operation; each variant says what the caller can do.
+
+use core::fmt;
+
+use virtio_blk_proto::StatusError;
+use virtio_core::{ConfigUnstable, DeviceType, DmaError, HandshakeError, QueueSetupError};
+use virtqueue::{CreateError, DeviceFault};
+
+/// Why a device could not be brought up. It was marked as failed and uses no memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum InitError {
+    /// Not a block device.
+    NotBlock(DeviceType),
+    /// The common initialisation failed.
+    Handshake(HandshakeError),
+    /// The configuration never stood still.
+    ConfigUnstable,
+    /// The device has no request queue.
+    NoQueue,
+    /// The queue cannot hold one request: header, one data segment and status need three descriptors.
+    QueueTooSmall {
+        /// Descriptors of the queue.
+        size: u16,
+    },
+    /// The platform has no memory for rings and headers.
+    Dma(DmaError),
+    /// The queue could not be laid out in the memory the platform gave.
+    Ring(CreateError),
+    /// The device did not take the queue.
+    Queue(QueueSetupError),
+}
+
+impl fmt::Display for InitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotBlock(kind) => write!(f, "device type {kind} is not a block device"),
+            Self::Handshake(error) => error.fmt(f),
+            Self::ConfigUnstable => ConfigUnstable.fmt(f),
+            Self::NoQueue => f.write_str("the device has no request queue"),
+            Self::QueueTooSmall { size } => {
+                write!(
+                    f,
+                    "a queue of {size} descriptors is too small for one request, which needs 3"
+                )
+            }
+            Self::Dma(error) => error.fmt(f),
+            Self::Ring(error) => error.fmt(f),
+            Self::Queue(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for InitError {}
+
+impl From<HandshakeError> for InitError {
+    fn from(error: HandshakeError) -> Self {
+        Self::Handshake(error)
+    }
+}
+
+impl From<ConfigUnstable> for InitError {
+    fn from(_: ConfigUnstable) -> Self {
+        Self::ConfigUnstable
+    }
+}
+
+/// Why a request was not taken. Nothing of it has reached the device, and it comes back whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// No room now: submit it again after a completion.
+    QueueFull,
+    /// It reaches past the end of the disk.
+    OutOfRange {
+        /// Sectors on the disk.
+        capacity: u64,
+    },
+    /// Position or length is not a multiple of the block size.
+    Misaligned {
+        /// Bytes of a block.
+        block_bytes: u32,
+    },
+    /// The disk cannot be written.
+    ReadOnly,
+    /// The device does not do that.
+    Unsupported,
+    /// Nothing to transfer.
+    Empty,
+    /// One block of the data lies in more pieces than the device takes in one request: copy it together.
+    TooScattered,
+    /// A segment wraps around the address space.
+    BadSegment,
+    /// The device broke the rules: shut it down and start it again.
+    Broken(DeviceFault),
+}
+
+impl fmt::Display for SubmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::QueueFull => f.write_str("the queue is full"),
+            Self::OutOfRange { capacity } => write!(f, "past the end of the disk, which has {capacity} sectors"),
+            Self::Misaligned { block_bytes } => write!(f, "not a multiple of the block size, {block_bytes} bytes"),
+            Self::ReadOnly => f.write_str("the disk is read-only"),
+            Self::Unsupported => f.write_str("not supported by the device"),
+            Self::Empty => f.write_str("nothing to transfer"),
+            Self::TooScattered => f.write_str("a block lies in more pieces than the device takes"),
+            Self::BadSegment => f.write_str("a segment wraps around the address space"),
+            Self::Broken(fault) => write!(f, "the device needs a reset: {fault}"),
+        }
+    }
+}
+
+impl core::error::Error for SubmitError {}
+
+/// How a request that was taken failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum IoError {
+    /// The device says so.
+    Device(StatusError),
+    /// The device reports success, but fewer bytes than were asked for (`RING-D-17`).
+    Short {
+        /// Bytes that were to come.
+        expected: u32,
+        /// Bytes the device says it wrote.
+        written: u32,
+    },
+    /// The device was shut down before the request was done.
+    Aborted,
+}
+
+impl fmt::Display for IoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(status) => status.fmt(f),
+            Self::Short { expected, written } => write!(f, "the device wrote {written} of {expected} bytes"),
+            Self::Aborted => f.write_str("the device was shut down"),
+        }
+    }
+}
+
+impl core::error::Error for IoError {}

@@ -1,0 +1,64 @@
+//! What a platform may choose when it starts a disk.
+
+use virtio_blk_proto::BlkFeatures;
+use virtio_core::{Features, PollLimit, QueueSize};
+
+/// Every block feature the driver has code for (`FEAT-D-03`).
+///
+/// Not among them: MQ, since one queue is driven; ZONED, since zones are described but not managed (`BLK-D-05`);
+/// the legacy SCSI and BARRIER.
+pub const SUPPORTED_BLK: BlkFeatures = BlkFeatures::SIZE_MAX
+    .union(BlkFeatures::SEG_MAX)
+    .union(BlkFeatures::GEOMETRY)
+    .union(BlkFeatures::RO)
+    .union(BlkFeatures::BLK_SIZE)
+    .union(BlkFeatures::FLUSH)
+    .union(BlkFeatures::TOPOLOGY)
+    .union(BlkFeatures::CONFIG_WCE)
+    .union(BlkFeatures::DISCARD)
+    .union(BlkFeatures::WRITE_ZEROES)
+    .union(BlkFeatures::LIFETIME)
+    .union(BlkFeatures::SECURE_ERASE);
+
+/// Every common feature the driver has code for. VERSION_1 is accepted in any case.
+///
+/// ACCESS_PLATFORM is among them because every address the driver gives out comes from the platform's
+/// [`Dma`](virtio_core::Dma) or from the caller, who know about translation (`FEAT-D-14`). ORDER_PLATFORM and
+/// RING_PACKED are not: the fences are those of an SMP machine, and the ring is the split one.
+pub const SUPPORTED_COMMON: Features = Features::ANY_LAYOUT
+    .union(Features::INDIRECT_DESC)
+    .union(Features::EVENT_IDX)
+    .union(Features::ACCESS_PLATFORM);
+
+/// Choices at start. The default uses all the driver can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Options {
+    /// Features to accept if offered, out of [`SUPPORTED_BLK`] and [`SUPPORTED_COMMON`]; others are never accepted.
+    pub features: Features,
+    /// The most descriptors to use. The queue's compile-time capacity and the device may allow fewer.
+    pub max_queue_size: QueueSize,
+    /// The most data segments in one device request. With indirect tables every slot has room for that many, so this
+    /// decides how much memory the queue takes: 16 bytes for each, and two more, per descriptor of the queue.
+    pub max_segments: u16,
+    /// How often to read a register that is waited for.
+    pub poll_limit: PollLimit,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            features: Features::from_low(SUPPORTED_BLK.bits()) | SUPPORTED_COMMON,
+            max_queue_size: QueueSize::MAX,
+            max_segments: 32,
+            poll_limit: PollLimit::default(),
+        }
+    }
+}
+
+impl Options {
+    /// The features to ask for: never more than the driver has code for.
+    pub(crate) fn allowed(&self) -> Features {
+        self.features & (Features::from_low(SUPPORTED_BLK.bits()) | SUPPORTED_COMMON)
+    }
+}

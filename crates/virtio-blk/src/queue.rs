@@ -1,0 +1,345 @@
+//! The data half of the driver: requests into the ring, completions out of it.
+//!
+//! A queue knows nothing of registers but its own doorbell, so it can be given to another hart than the one that looks
+//! after the device.
+
+use core::mem::ManuallyDrop;
+
+use virtio_blk_proto::SECTOR_BYTES;
+use virtio_core::{Dma, DmaSegments, QueueNotifier};
+use virtqueue::{ChainError, DeviceFault, Doorbell, QueueState, Used, VirtQueue};
+
+use crate::records::{Record, Records};
+use crate::slot_memory::SlotMemory;
+use crate::work::{Sent, Work};
+use crate::{Answer, Completion, Counters, IoError, Limits, Operation, Rejected, Request, SubmitError};
+
+/// What a chain in the ring belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PartToken {
+    record: u16,
+    sent: Sent,
+}
+
+/// One request queue of a block device.
+///
+/// * `D` rings the doorbell, `B` is the type of data buffers, `O` of owner tokens, which can be anything;
+/// * `N` is the capacity in descriptors and in requests, a power of two.
+///
+/// Submitting and notifying are two steps: submit any number of requests, then call [`notify`](Self::notify) once.
+///
+/// Dropping a queue whose device was not reset leaks its memory and the requests still in it, because the device may
+/// be using them. [`Disk::shut_down`](crate::Disk::shut_down) is how to get everything back.
+#[derive(Debug)]
+pub struct RequestQueue<D, B, O, const N: usize> {
+    ring: VirtQueue<PartToken, N>,
+    slots: SlotMemory,
+    records: ManuallyDrop<Records<B, O, N>>,
+    /// The request whose later parts wait for room.
+    waiting: Option<u16>,
+    doorbell: D,
+    limits: Limits,
+    counters: Counters,
+}
+
+impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, N> {
+    pub(crate) fn new(ring: VirtQueue<PartToken, N>, slots: SlotMemory, doorbell: D, limits: Limits) -> Self {
+        Self {
+            ring,
+            slots,
+            records: ManuallyDrop::new(Records::new()),
+            waiting: None,
+            doorbell,
+            limits,
+            counters: Counters::default(),
+        }
+    }
+
+    /// What the disk takes.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Puts new limits into force, after the device half has seen a change of the configuration. Requests already taken
+    /// are not affected.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Requests taken and not yet completed.
+    pub fn in_flight(&self) -> u16 {
+        self.records.len()
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+
+    /// The state of the ring, for a dump.
+    pub fn ring_state(&self) -> QueueState {
+        self.ring.state()
+    }
+
+    /// What the device did wrong, if it did; only a restart helps then.
+    pub fn fault(&self) -> Option<DeviceFault> {
+        self.ring.fault()
+    }
+
+    /// Takes a request. The device learns of it with the next [`notify`](Self::notify).
+    ///
+    /// A transfer that is larger than the device takes at once is split; it still completes as one. Everything is
+    /// checked before anything reaches the ring.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] says why and gives the request back. [`SubmitError::QueueFull`] is no failure: try again after a
+    /// completion.
+    #[inline]
+    pub fn submit(&mut self, request: Request<B, O>) -> Result<(), Rejected<B, O>> {
+        match self.try_submit(&request) {
+            Ok(work) => {
+                // Room was checked, and so was the first part: it is in the ring.
+                let filed = self.records.insert(Record {
+                    request,
+                    work,
+                    in_flight: 1,
+                    bytes: 0,
+                    error: None,
+                });
+                if let Ok(id) = filed {
+                    self.send_rest(id);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                if error == SubmitError::QueueFull {
+                    self.counters.queue_full += 1;
+                }
+                Err(Rejected { error, request })
+            }
+        }
+    }
+
+    /// Checks a request and sends its first part.
+    #[inline]
+    fn try_submit(&mut self, request: &Request<B, O>) -> Result<Work, SubmitError> {
+        if let Some(fault) = self.ring.fault() {
+            return Err(SubmitError::Broken(fault));
+        }
+        let segments = request.segments();
+        let mut work = Work::plan(request.operation, segments, &self.limits)?;
+        if self.waiting.is_some() || self.records.is_full() {
+            return Err(SubmitError::QueueFull);
+        }
+        let record = self.records.next_id();
+        let (ring, slots) = (&mut self.ring, &mut self.slots);
+        work.send(request.operation, segments, &self.limits, ring, slots, |sent| {
+            PartToken { record, sent }
+        })
+        .map_err(|error| match error {
+            ChainError::QueueFull => SubmitError::QueueFull,
+            ChainError::Broken(fault) => SubmitError::Broken(fault),
+            // Planned against the same limits, so only a list of segments that changes its mind gets here.
+            _ => SubmitError::TooScattered,
+        })?;
+        self.counters.device_requests += 1;
+        Ok(work)
+    }
+
+    /// Sends parts of a request until all are sent or the queue is full.
+    fn send_rest(&mut self, id: u16) {
+        while let Some(record) = self.records.get_mut(id)
+            && !record.work.is_sent()
+        {
+            let token = |sent| PartToken { record: id, sent };
+            let (operation, segments) = (record.request.operation, record.request.segments());
+            let (ring, slots) = (&mut self.ring, &mut self.slots);
+            match record.work.send(operation, segments, &self.limits, ring, slots, token) {
+                Ok(()) => {
+                    record.in_flight += 1;
+                    self.counters.device_requests += 1;
+                }
+                Err(ChainError::QueueFull) if self.ring.in_flight() > 0 => {
+                    self.waiting = Some(id);
+                    return;
+                }
+                Err(_) => {
+                    // The limits shrank under a request that was being sent. It ends when its parts are back.
+                    record.error.get_or_insert(IoError::Aborted);
+                    record.work = Work::Sent;
+                }
+            }
+        }
+        self.waiting = None;
+    }
+
+    /// Shows the device what was submitted, and rings its doorbell if it wants to hear of it. Whether it did.
+    #[inline]
+    pub fn notify(&mut self) -> bool {
+        match self.ring.publish() {
+            Doorbell::Ring { next_available } => {
+                self.counters.notifies += 1;
+                self.doorbell.notify(next_available);
+                true
+            }
+            Doorbell::Quiet => false,
+        }
+    }
+
+    /// Hands every finished request to `each`. Returns how many there were.
+    ///
+    /// This is polling: the device is not asked for interrupts. Parts of large requests that were waiting for room
+    /// are sent on the way.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceFault`] if the device broke the rules of the ring, now or earlier. No request is lost: shut the device
+    /// down to get them back.
+    #[inline]
+    pub fn poll(&mut self, mut each: impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
+        self.poll_each(&mut each)
+    }
+
+    /// Like [`poll`](Self::poll), and then asks the device for an interrupt at the next completion.
+    ///
+    /// A completion that slips in between is not lost: after asking, the ring is looked at again.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`poll`](Self::poll).
+    pub fn drain(&mut self, mut each: impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
+        let mut count = 0u32;
+        loop {
+            count = count.wrapping_add(self.poll_each(&mut each)?);
+            if !self.ring.arm_interrupts() {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Asks the device not to interrupt, as for a driver that polls. A hint, nothing more.
+    pub fn suppress_interrupts(&mut self) {
+        self.ring.suppress_interrupts();
+    }
+
+    fn poll_each(&mut self, each: &mut impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
+        let mut count = 0u32;
+        loop {
+            let used = match self.ring.pop_used() {
+                Ok(Some(used)) => used,
+                Ok(None) => break,
+                Err(fault) => {
+                    error!("the device broke the rules of the ring; only a restart helps");
+                    self.counters.faults += 1;
+                    return Err(fault);
+                }
+            };
+            if let Some(completion) = self.part_done(used) {
+                count = count.wrapping_add(1);
+                each(completion);
+            }
+        }
+        if let Some(id) = self.waiting {
+            self.send_rest(id);
+            self.notify();
+            // Only a request that could not be sent any further is over without a part coming back.
+            if let Some(completion) = self.finish_if_over(id, Answer::Done) {
+                count = count.wrapping_add(1);
+                each(completion);
+            }
+        }
+        Ok(count)
+    }
+
+    /// Notes one part; the completion if it was the last one of its request.
+    #[inline]
+    fn part_done(&mut self, used: Used<PartToken>) -> Option<Completion<B, O>> {
+        let PartToken { record: id, sent } = used.token;
+        let outcome = self.outcome(used.slot, sent, used.written);
+        let record = self.records.get_mut(id)?;
+        record.in_flight -= 1;
+        match outcome {
+            Ok(()) => record.bytes += u64::from(sent.sectors) * SECTOR_BYTES,
+            Err(error) => {
+                record.error.get_or_insert(error);
+                // The rest of the request is not sent any more.
+                record.work = Work::Sent;
+            }
+        }
+        let answer = match (record.error, record.operation()) {
+            (None, Operation::Identify) => Answer::Id(self.slots.id(used.slot)),
+            (None, Operation::Lifetime) => Answer::Lifetime(self.slots.lifetime(used.slot)),
+            _ => Answer::Done,
+        };
+        self.finish_if_over(id, answer)
+    }
+
+    /// Takes a request out of the table if nothing of it is left to send or with the device.
+    #[inline]
+    fn finish_if_over(&mut self, id: u16, answer: Answer) -> Option<Completion<B, O>> {
+        let record = self.records.get_mut(id)?;
+        if record.in_flight > 0 || !record.work.is_sent() {
+            return None;
+        }
+        if self.waiting == Some(id) {
+            self.waiting = None;
+        }
+        let record = self.records.remove(id)?;
+        self.counters
+            .completed(record.operation().kind(), record.bytes, record.error.is_some());
+        Some(record.complete(answer))
+    }
+
+    /// Whether a part went well: first the status, then the length, which devices report even for failures
+    /// (`RING-N-09`).
+    #[inline]
+    fn outcome(&self, slot: u16, sent: Sent, written: Option<u32>) -> Result<(), IoError> {
+        self.slots.status(slot).check().map_err(IoError::Device)?;
+        match written {
+            Some(written) if written <= sent.answer && sent.answer > 0 => Err(IoError::Short {
+                expected: sent.answer + 1,
+                written,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the queue apart after the device was reset: every request that was still in it goes to `each` as
+    /// aborted, and the memory back to `dma`.
+    ///
+    /// # Safety
+    ///
+    /// The device was reset, or never started, and has let go of the queue.
+    pub(crate) unsafe fn abort(self, dma: &mut impl Dma, mut each: impl FnMut(Completion<B, O>)) -> Counters {
+        let mut records = ManuallyDrop::into_inner(self.records);
+        while let Some(mut record) = records.remove_any() {
+            record.error.get_or_insert(IoError::Aborted);
+            each(record.complete(Answer::Done));
+        }
+        dma.release(self.ring.into_region());
+        dma.release(self.slots.into_region());
+        self.counters
+    }
+}
+
+impl<B, O> Record<B, O> {
+    fn complete(self, answer: Answer) -> Completion<B, O> {
+        let Request {
+            operation,
+            buffer,
+            owner,
+        } = self.request;
+        Completion {
+            operation,
+            buffer,
+            owner,
+            bytes: self.bytes,
+            result: self.error.map_or(Ok(answer), Err),
+        }
+    }
+}

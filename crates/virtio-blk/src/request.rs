@@ -1,0 +1,230 @@
+//! What a caller asks for and what comes back.
+
+use virtio_blk_proto::{DeviceIdString, Lifetime, Sector};
+use virtio_core::{DmaSegments, Segment};
+
+use crate::{IoError, SubmitError};
+
+/// A range of sectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct SectorRange {
+    /// The first one.
+    pub first: Sector,
+    /// How many.
+    pub sectors: u64,
+}
+
+/// What a request does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Operation {
+    /// Fill the buffer from this sector on.
+    Read(Sector),
+    /// Write the buffer from this sector on.
+    Write(Sector),
+    /// Make every write completed so far durable (`BLK-N-13`).
+    Flush,
+    /// The content of the range is not needed any more; what it reads as afterwards is undefined (`BLK-D-25`).
+    Discard(SectorRange),
+    /// Let the range read as zeroes.
+    WriteZeroes {
+        /// Which sectors.
+        range: SectorRange,
+        /// Whether the device may give the storage back.
+        may_unmap: bool,
+    },
+    /// Make the content of the range unrecoverable.
+    SecureErase(SectorRange),
+    /// Ask for the identification string.
+    Identify,
+    /// Ask for the wear estimate.
+    Lifetime,
+}
+
+/// The kinds of operations, for counting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum OperationKind {
+    /// [`Operation::Read`]
+    Read,
+    /// [`Operation::Write`]
+    Write,
+    /// [`Operation::Flush`]
+    Flush,
+    /// [`Operation::Discard`]
+    Discard,
+    /// [`Operation::WriteZeroes`]
+    WriteZeroes,
+    /// [`Operation::SecureErase`]
+    SecureErase,
+    /// [`Operation::Identify`]
+    Identify,
+    /// [`Operation::Lifetime`]
+    Lifetime,
+}
+
+impl OperationKind {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::Read,
+        Self::Write,
+        Self::Flush,
+        Self::Discard,
+        Self::WriteZeroes,
+        Self::SecureErase,
+        Self::Identify,
+        Self::Lifetime,
+    ];
+
+    /// A short lower-case name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Flush => "flush",
+            Self::Discard => "discard",
+            Self::WriteZeroes => "write-zeroes",
+            Self::SecureErase => "secure-erase",
+            Self::Identify => "identify",
+            Self::Lifetime => "lifetime",
+        }
+    }
+}
+
+impl Operation {
+    /// What kind it is.
+    pub const fn kind(&self) -> OperationKind {
+        match self {
+            Self::Read(_) => OperationKind::Read,
+            Self::Write(_) => OperationKind::Write,
+            Self::Flush => OperationKind::Flush,
+            Self::Discard(_) => OperationKind::Discard,
+            Self::WriteZeroes { .. } => OperationKind::WriteZeroes,
+            Self::SecureErase(_) => OperationKind::SecureErase,
+            Self::Identify => OperationKind::Identify,
+            Self::Lifetime => OperationKind::Lifetime,
+        }
+    }
+}
+
+/// A request: what to do, the memory it works on, and whose it is.
+///
+/// The driver owns buffer and owner token from submission to completion; both come back exactly once, whatever
+/// happens.
+#[derive(Debug)]
+pub struct Request<B, O> {
+    pub(crate) operation: Operation,
+    pub(crate) buffer: Option<B>,
+    pub(crate) owner: O,
+}
+
+impl<B: DmaSegments, O> Request<B, O> {
+    /// Fill `buffer` with what is at `first` and after it. Its length must be a multiple of the block size.
+    pub fn read(first: Sector, buffer: B, owner: O) -> Self {
+        Self::with_buffer(Operation::Read(first), buffer, owner)
+    }
+
+    /// Write `buffer` to `first` and after it. Its length must be a multiple of the block size.
+    pub fn write(first: Sector, buffer: B, owner: O) -> Self {
+        Self::with_buffer(Operation::Write(first), buffer, owner)
+    }
+
+    fn with_buffer(operation: Operation, buffer: B, owner: O) -> Self {
+        Self {
+            operation,
+            buffer: Some(buffer),
+            owner,
+        }
+    }
+
+    /// Make every write completed before now durable.
+    pub fn flush(owner: O) -> Self {
+        Self::plain(Operation::Flush, owner)
+    }
+
+    /// Give up the content of `range`.
+    pub fn discard(range: SectorRange, owner: O) -> Self {
+        Self::plain(Operation::Discard(range), owner)
+    }
+
+    /// Fill `range` with zeroes, by unmapping it if the device likes and `may_unmap`.
+    pub fn write_zeroes(range: SectorRange, may_unmap: bool, owner: O) -> Self {
+        Self::plain(Operation::WriteZeroes { range, may_unmap }, owner)
+    }
+
+    /// Make the content of `range` unrecoverable.
+    pub fn secure_erase(range: SectorRange, owner: O) -> Self {
+        Self::plain(Operation::SecureErase(range), owner)
+    }
+
+    /// Ask for the identification string.
+    pub fn identify(owner: O) -> Self {
+        Self::plain(Operation::Identify, owner)
+    }
+
+    /// Ask for the wear estimate.
+    pub fn lifetime(owner: O) -> Self {
+        Self::plain(Operation::Lifetime, owner)
+    }
+
+    fn plain(operation: Operation, owner: O) -> Self {
+        Self {
+            operation,
+            buffer: None,
+            owner,
+        }
+    }
+
+    /// What it does.
+    pub fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    /// The pieces of its buffer; none if it has no buffer.
+    #[inline]
+    pub(crate) fn segments(&self) -> &[Segment] {
+        self.buffer.as_ref().map_or(&[], DmaSegments::segments)
+    }
+
+    /// Buffer and owner back.
+    pub fn into_parts(self) -> (Option<B>, O) {
+        (self.buffer, self.owner)
+    }
+}
+
+/// A request that was not taken, and why.
+#[derive(Debug)]
+pub struct Rejected<B, O> {
+    /// Why.
+    pub error: SubmitError,
+    /// The request, whole.
+    pub request: Request<B, O>,
+}
+
+/// What a successful request answers besides the data in its buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing more.
+    Done,
+    /// The identification string.
+    Id(DeviceIdString),
+    /// The wear estimate.
+    Lifetime(Lifetime),
+}
+
+/// A request that is over.
+#[derive(Debug)]
+pub struct Completion<B, O> {
+    /// What it was.
+    pub operation: Operation,
+    /// Its buffer, if it had one. After a failed read its content is undefined.
+    pub buffer: Option<B>,
+    /// Whose it was.
+    pub owner: O,
+    /// Data bytes of those parts that succeeded; all of them if the request did.
+    pub bytes: u64,
+    /// How it went.
+    pub result: Result<Answer, IoError>,
+}

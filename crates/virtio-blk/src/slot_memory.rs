@@ -1,0 +1,145 @@
+//! Header, status byte and small answers of every request, laid out per slot when the queue is made.
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+use virtio_blk_proto::{DeviceIdString, Lifetime, RangeSegment, RequestHeader, Status};
+use virtio_core::{DmaRegion, QueueSize, Segment};
+use zerocopy::{FromBytes, IntoBytes, transmute};
+
+/// Bytes of one slot: one cache line on most machines.
+const SLOT_BYTES: usize = 64;
+/// The request header.
+const HEADER: usize = 0;
+/// A range to work on, or the answer of the device if it is not block data.
+const PAYLOAD: usize = 16;
+/// Room for the payload in bytes.
+const PAYLOAD_BYTES: usize = 32;
+/// The status byte.
+const STATUS: usize = PAYLOAD + PAYLOAD_BYTES;
+
+const _: () = {
+    assert!(RequestHeader::BYTES as usize == PAYLOAD - HEADER);
+    assert!(RangeSegment::BYTES as usize <= PAYLOAD_BYTES);
+    assert!(DeviceIdString::BYTES as usize <= PAYLOAD_BYTES);
+    assert!(Lifetime::BYTES as usize <= PAYLOAD_BYTES);
+    assert!(STATUS < SLOT_BYTES);
+};
+
+/// One slot per descriptor of the queue. Slot numbers wrap around at the queue size.
+///
+/// The device reads headers and ranges and writes answers and status; all accesses are volatile, and what the device
+/// writes is read once.
+#[derive(Debug)]
+pub(crate) struct SlotMemory {
+    region: DmaRegion,
+    mask: u16,
+}
+
+impl SlotMemory {
+    /// What to ask of an allocator.
+    pub(crate) fn layout(size: QueueSize) -> Option<Layout> {
+        Layout::from_size_align(SLOT_BYTES * usize::from(size.get()), SLOT_BYTES).ok()
+    }
+
+    /// Slots in `region`.
+    ///
+    /// # Errors
+    ///
+    /// The region comes back if it is too small or not aligned.
+    pub(crate) fn new(size: QueueSize, region: DmaRegion) -> Result<Self, DmaRegion> {
+        let aligned = region.as_ptr().addr().get().is_multiple_of(SLOT_BYTES)
+            && region.device_addr().is_aligned_to(SLOT_BYTES as u64);
+        if !aligned || region.len() < SLOT_BYTES * usize::from(size.get()) {
+            return Err(region);
+        }
+        Ok(Self {
+            region,
+            mask: size.mask(),
+        })
+    }
+
+    /// The memory back. The device must have let go of it.
+    pub(crate) fn into_region(self) -> DmaRegion {
+        self.region
+    }
+
+    #[inline]
+    fn offset(&self, slot: u16) -> usize {
+        SLOT_BYTES * usize::from(slot & self.mask)
+    }
+
+    /// A pointer `field` bytes into a slot.
+    #[inline]
+    fn at(&self, slot: u16, field: usize) -> NonNull<u8> {
+        // SAFETY: the masked slot is one of those the region was made for, and every field lies inside a slot.
+        unsafe { self.region.as_ptr().add(self.offset(slot) + field) }
+    }
+
+    #[inline]
+    fn segment(&self, slot: u16, field: usize, len: u32) -> Segment {
+        let offset = (self.offset(slot) + field) as u64;
+        Segment::new(self.region.device_addr().wrapping_add(offset), len)
+    }
+
+    /// Writes the header of a request and marks its status as not written. Returns where the header is.
+    #[inline]
+    pub(crate) fn start(&mut self, slot: u16, header: RequestHeader) -> Segment {
+        let words: [u64; 2] = transmute!(header);
+        let to = self.at(slot, HEADER).cast::<u64>();
+        // SAFETY: 16 bytes at the start of the slot, which is aligned to 64; the status byte is inside it too.
+        unsafe {
+            to.write_volatile(words[0]);
+            to.add(1).write_volatile(words[1]);
+            self.at(slot, STATUS).write_volatile(Status::NOT_WRITTEN.0);
+        }
+        self.segment(slot, HEADER, RequestHeader::BYTES)
+    }
+
+    /// Writes the range a request works on. Returns where it is.
+    pub(crate) fn put_range(&mut self, slot: u16, range: RangeSegment) -> Segment {
+        let to = self.at(slot, PAYLOAD);
+        for (n, &byte) in range.as_bytes().iter().enumerate() {
+            // SAFETY: a range is not longer than the payload area.
+            unsafe { to.add(n).write_volatile(byte) }
+        }
+        self.segment(slot, PAYLOAD, RangeSegment::BYTES)
+    }
+
+    /// Where the device shall write an answer of `len` bytes, at most the payload area.
+    pub(crate) fn answer(&self, slot: u16, len: u32) -> Segment {
+        self.segment(slot, PAYLOAD, len.min(PAYLOAD_BYTES as u32))
+    }
+
+    /// Where the device shall write the status.
+    #[inline]
+    pub(crate) fn status_segment(&self, slot: u16) -> Segment {
+        self.segment(slot, STATUS, 1)
+    }
+
+    /// The status the device wrote.
+    #[inline]
+    pub(crate) fn status(&self, slot: u16) -> Status {
+        // SAFETY: the status byte is inside the slot.
+        Status(unsafe { self.at(slot, STATUS).read_volatile() })
+    }
+
+    /// The identification string the device wrote.
+    pub(crate) fn id(&self, slot: u16) -> DeviceIdString {
+        DeviceIdString(self.payload(slot))
+    }
+
+    /// The wear estimate the device wrote.
+    pub(crate) fn lifetime(&self, slot: u16) -> Lifetime {
+        let bytes: [u8; Lifetime::BYTES as usize] = self.payload(slot);
+        // Of the right length by its type.
+        Lifetime::read_from_bytes(&bytes).unwrap_or_default()
+    }
+
+    fn payload<const LEN: usize>(&self, slot: u16) -> [u8; LEN] {
+        const { assert!(LEN <= PAYLOAD_BYTES) };
+        let from = self.at(slot, PAYLOAD);
+        // SAFETY: at most the payload area.
+        core::array::from_fn(|n| unsafe { from.add(n).read_volatile() })
+    }
+}

@@ -1,0 +1,221 @@
+//! Cutting a transfer into device requests that the device can take.
+//!
+//! A device bounds the segments of one request, the bytes of one segment, and every request must be whole blocks. The
+//! pieces of a caller's buffer keep to none of this. Everything here is arithmetic on positions in the caller's list
+//! of segments; nothing is copied.
+
+use virtio_blk_proto::SECTOR_BYTES;
+use virtio_core::Segment;
+
+use crate::Limits;
+
+/// A position in a list of segments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    /// Which segment.
+    index: usize,
+    /// How many bytes of it are behind the position.
+    offset: u32,
+}
+
+impl Cursor {
+    /// The next piece, at most `limit` bytes, and the position after it; `None` at the end.
+    #[inline]
+    fn advance(self, segments: &[Segment], limit: u32) -> Option<(Segment, Self)> {
+        let mut cursor = self;
+        loop {
+            let segment = segments.get(cursor.index)?;
+            if let Some(piece) = segment.part(cursor.offset, limit) {
+                cursor.offset += piece.len;
+                if cursor.offset == segment.len {
+                    cursor = Self {
+                        index: cursor.index + 1,
+                        offset: 0,
+                    };
+                }
+                return Some((piece, cursor));
+            }
+            // An empty segment, or no bytes left in this one.
+            cursor = Self {
+                index: cursor.index + 1,
+                offset: 0,
+            };
+        }
+    }
+}
+
+/// One device request: from where, how many bytes, in how many pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    start: Cursor,
+    /// The position after it.
+    pub(crate) end: Cursor,
+    /// Data bytes; whole blocks.
+    pub(crate) bytes: u32,
+    /// Data segments.
+    pub(crate) pieces: u16,
+}
+
+impl Part {
+    /// The next part of the transfer that has come to `start`.
+    ///
+    /// `None` if not even one block fits, because it lies in too many pieces, or nothing is left.
+    pub(crate) fn next(segments: &[Segment], start: Cursor, limits: &Limits) -> Option<Self> {
+        let mut best = None;
+        let (mut cursor, mut bytes, mut pieces) = (start, 0u32, 0u16);
+        while pieces < limits.max_segments && bytes < limits.max_request_bytes {
+            let room = limits.max_segment_bytes.min(limits.max_request_bytes - bytes);
+            let Some((piece, after)) = cursor.advance(segments, room) else {
+                break;
+            };
+            pieces += 1;
+            // The last place inside this piece where whole blocks end.
+            let total = bytes + piece.len;
+            let whole = total - total % limits.block_bytes;
+            if whole == total {
+                best = Some(Self {
+                    start,
+                    end: after,
+                    bytes: total,
+                    pieces,
+                });
+            } else if whole > bytes {
+                let (_, end) = cursor.advance(segments, whole - bytes)?;
+                best = Some(Self {
+                    start,
+                    end,
+                    bytes: whole,
+                    pieces,
+                });
+            }
+            (cursor, bytes) = (after, total);
+        }
+        best
+    }
+
+    /// Sectors of the part.
+    #[inline]
+    pub(crate) fn sectors(&self) -> u32 {
+        self.bytes / SECTOR_BYTES as u32
+    }
+
+    /// The pieces, each within the device's limits.
+    pub(crate) fn pieces<'s>(
+        &self,
+        segments: &'s [Segment],
+        limits: &Limits,
+    ) -> impl Iterator<Item = Segment> + use<'s> {
+        let (mut cursor, mut left, limit) = (self.start, self.bytes, limits.max_segment_bytes);
+        core::iter::from_fn(move || {
+            let (piece, after) = cursor.advance(segments, left.min(limit))?;
+            cursor = after;
+            left -= piece.len;
+            Some(piece)
+        })
+    }
+}
+
+/// Whether the whole list can be cut into parts: the check to make before the first part goes out.
+pub(crate) fn is_splittable(segments: &[Segment], bytes: u64, limits: &Limits) -> bool {
+    let (mut cursor, mut left) = (Cursor::default(), bytes);
+    while left > 0 {
+        match Part::next(segments, cursor, limits) {
+            Some(part) => {
+                cursor = part.end;
+                left = left.saturating_sub(u64::from(part.bytes));
+            }
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+    use virtio_core::DeviceAddr;
+
+    use super::*;
+    use crate::limits::tests::limits;
+
+    fn list(lengths: &[u32]) -> Vec<Segment> {
+        // Far apart, so that a piece that runs over its segment is noticed.
+        let segment = |(n, &len): (usize, &u32)| Segment::new(DeviceAddr((n as u64 + 1) << 32), len);
+        lengths.iter().enumerate().map(segment).collect()
+    }
+
+    #[test]
+    fn what_fits_goes_out_as_it_is() {
+        let segments = list(&[512, 1024, 512]);
+        let part = Part::next(&segments, Cursor::default(), &limits(0, 512)).unwrap();
+        assert_eq!((part.bytes, part.pieces), (2048, 3));
+        assert!(part.pieces(&segments, &limits(0, 512)).eq(segments.iter().copied()));
+    }
+
+    #[test]
+    fn a_block_in_too_many_pieces_is_refused() {
+        let segments = list(&[100, 100, 100, 100, 112]);
+        assert!(!is_splittable(&segments, 512, &limits(0, 512)));
+        let segments = list(&[100, 100, 100, 212]);
+        assert!(is_splittable(&segments, 512, &limits(0, 512)));
+    }
+
+    #[test]
+    fn parts_end_at_blocks_even_if_segments_do_not() {
+        let segments = list(&[300, 300, 300, 300, 336]);
+        let limits = limits(0, 512);
+        let first = Part::next(&segments, Cursor::default(), &limits).unwrap();
+        assert_eq!((first.bytes, first.pieces), (1024, 4));
+        let second = Part::next(&segments, first.end, &limits).unwrap();
+        assert_eq!((second.bytes, second.pieces), (512, 2));
+        let pieces: Vec<_> = second.pieces(&segments, &limits).collect();
+        assert_eq!(pieces, [segments[3].part(124, 176).unwrap(), segments[4]]);
+    }
+
+    proptest! {
+        #[test]
+        fn parts_cover_the_buffer_once_in_order_within_every_limit(
+            lengths in prop::collection::vec(1u32..5000, 1..40),
+            max_segments in 1u16..12,
+            max_segment_bytes in 1u32..6000,
+            max_blocks in 1u32..8,
+            block_shift in 9u32..13,
+        ) {
+            let block_bytes = 1 << block_shift;
+            let mut limits = limits(0, block_bytes);
+            limits.max_segments = max_segments;
+            limits.max_segment_bytes = max_segment_bytes;
+            limits.max_request_bytes = max_blocks * block_bytes;
+            // Round the buffer up to whole blocks.
+            let mut lengths = lengths;
+            let total: u32 = lengths.iter().sum();
+            let padding = total.next_multiple_of(block_bytes) - total;
+            if padding > 0 { lengths.push(padding); }
+            let segments = list(&lengths);
+            let total = u64::from(total + padding);
+
+            let mut expected = segments.iter().flat_map(|s| (0..s.len).map(move |n| s.addr.get() + u64::from(n)));
+            let (mut cursor, mut done) = (Cursor::default(), 0u64);
+            while let Some(part) = Part::next(&segments, cursor, &limits) {
+                prop_assert!(part.bytes > 0 && part.bytes % block_bytes == 0);
+                prop_assert!(part.bytes <= limits.max_request_bytes);
+                let pieces: Vec<_> = part.pieces(&segments, &limits).collect();
+                prop_assert_eq!(pieces.len(), usize::from(part.pieces));
+                prop_assert!(part.pieces <= max_segments);
+                prop_assert_eq!(pieces.iter().map(|p| p.len).sum::<u32>(), part.bytes);
+                for piece in pieces {
+                    prop_assert!(piece.len <= max_segment_bytes);
+                    for n in 0..piece.len {
+                        prop_assert_eq!(expected.next(), Some(piece.addr.get() + u64::from(n)));
+                    }
+                }
+                done += u64::from(part.bytes);
+                cursor = part.end;
+            }
+            prop_assert_eq!(is_splittable(&segments, total, &limits), done == total);
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! What is left to do of a request, and the next device request of it.
+
+use virtio_blk_proto::{DeviceIdString, Lifetime, RangeSegment, RequestHeader, RequestType, Sector};
+use virtio_core::Segment;
+use virtqueue::{Chain, ChainError, VirtQueue};
+
+use crate::slot_memory::SlotMemory;
+use crate::split::{Cursor, Part, is_splittable};
+use crate::{Limits, Operation, SectorRange, SubmitError};
+
+/// How far a request has been cut into device requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Work {
+    /// Data from `next` on; `left` bytes of the buffer after `cursor`.
+    Data { next: Sector, cursor: Cursor, left: u64 },
+    /// A range without data.
+    Range(SectorRange),
+    /// One device request, not sent yet.
+    Single,
+    /// Everything is with the device.
+    Sent,
+}
+
+/// What the completion of one device request has to know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    /// Sectors of the request this part accounts for.
+    pub(crate) sectors: u32,
+    /// Bytes the device has to have written before the status.
+    pub(crate) answer: u32,
+}
+
+impl Work {
+    /// Checks `operation` against everything that can be known before the ring is touched.
+    pub(crate) fn plan(operation: Operation, segments: &[Segment], limits: &Limits) -> Result<Self, SubmitError> {
+        let range = |range, supported: bool| {
+            limits.check_writable()?;
+            if !supported {
+                return Err(SubmitError::Unsupported);
+            }
+            limits.check_range(range)?;
+            Ok(Self::Range(range))
+        };
+        match operation {
+            Operation::Read(first) => Self::plan_data(first, segments, limits),
+            Operation::Write(first) => {
+                limits.check_writable()?;
+                Self::plan_data(first, segments, limits)
+            }
+            Operation::Discard(r) => range(r, limits.discard.is_some_and(|l| l.max_sectors > 0)),
+            Operation::WriteZeroes { range: r, .. } => range(r, limits.write_zeroes.is_some_and(|l| l.max_sectors > 0)),
+            Operation::SecureErase(r) => range(r, limits.secure_erase.is_some_and(|l| l.max_sectors > 0)),
+            Operation::Flush if !limits.flush => Err(SubmitError::Unsupported),
+            Operation::Lifetime if !limits.lifetime => Err(SubmitError::Unsupported),
+            Operation::Flush | Operation::Lifetime | Operation::Identify => Ok(Self::Single),
+        }
+    }
+
+    fn plan_data(first: Sector, segments: &[Segment], limits: &Limits) -> Result<Self, SubmitError> {
+        let (mut left, mut simple) = (0u64, segments.len() <= usize::from(limits.max_segments));
+        for segment in segments {
+            if !segment.is_representable() {
+                return Err(SubmitError::BadSegment);
+            }
+            left += u64::from(segment.len);
+            simple &= segment.len <= limits.max_segment_bytes;
+        }
+        limits.check_transfer(first, left)?;
+        simple &= left <= u64::from(limits.max_request_bytes);
+        if !simple && !is_splittable(segments, left, limits) {
+            return Err(SubmitError::TooScattered);
+        }
+        Ok(Self::Data {
+            next: first,
+            cursor: Cursor::default(),
+            left,
+        })
+    }
+
+    /// Whether there is nothing left to send.
+    #[inline]
+    pub(crate) fn is_sent(&self) -> bool {
+        matches!(self, Self::Sent)
+    }
+
+    /// Writes the next device request of `operation` into the queue, unpublished, and moves on.
+    ///
+    /// `token` makes the token of the chain from what its completion has to know.
+    ///
+    /// # Errors
+    ///
+    /// Those of the queue; nothing has changed then.
+    #[inline]
+    pub(crate) fn send<T, const N: usize>(
+        &mut self,
+        operation: Operation,
+        segments: &[Segment],
+        limits: &Limits,
+        ring: &mut VirtQueue<T, N>,
+        slots: &mut SlotMemory,
+        token: impl FnOnce(Sent) -> T,
+    ) -> Result<(), ChainError> {
+        let mut chain = ring.chain()?;
+        let (sent, rest) = match (*self, operation) {
+            (Self::Data { next, cursor, left }, Operation::Read(_)) => {
+                let part = Part::next(segments, cursor, limits).ok_or(ChainError::TooManySegments)?;
+                start(&mut chain, slots, RequestHeader::at(RequestType::IN, next))?;
+                for piece in part.pieces(segments, limits) {
+                    chain.writable(piece)?;
+                }
+                let sent = Sent {
+                    sectors: part.sectors(),
+                    answer: part.bytes,
+                };
+                (sent, after(next, part, left))
+            }
+            (Self::Data { next, cursor, left }, _) => {
+                let part = Part::next(segments, cursor, limits).ok_or(ChainError::TooManySegments)?;
+                start(&mut chain, slots, RequestHeader::at(RequestType::OUT, next))?;
+                for piece in part.pieces(segments, limits) {
+                    chain.readable(piece)?;
+                }
+                let sent = Sent {
+                    sectors: part.sectors(),
+                    answer: 0,
+                };
+                (sent, after(next, part, left))
+            }
+            (Self::Range(range), _) => {
+                let (kind, segment, rest) = cut_range(operation, range, limits);
+                start(&mut chain, slots, RequestHeader::without_position(kind))?;
+                let place = slots.put_range(chain.slot(), segment);
+                chain.readable(place)?;
+                let sectors = segment.sectors.get();
+                (Sent { sectors, answer: 0 }, rest)
+            }
+            (Self::Single, _) => {
+                let (kind, answer) = match operation {
+                    Operation::Identify => (RequestType::GET_ID, DeviceIdString::BYTES),
+                    Operation::Lifetime => (RequestType::GET_LIFETIME, Lifetime::BYTES),
+                    _ => (RequestType::FLUSH, 0),
+                };
+                start(&mut chain, slots, RequestHeader::without_position(kind))?;
+                if answer > 0 {
+                    let segment = slots.answer(chain.slot(), answer);
+                    chain.writable(segment)?;
+                }
+                (Sent { sectors: 0, answer }, Self::Sent)
+            }
+            (Self::Sent, _) => return Err(ChainError::Empty),
+        };
+        let status = slots.status_segment(chain.slot());
+        chain.writable(status)?;
+        chain.submit(token(sent)).map_err(|(error, _)| error)?;
+        *self = rest;
+        Ok(())
+    }
+}
+
+/// Puts the header at the start of the chain.
+#[inline]
+fn start<T, const N: usize>(
+    chain: &mut Chain<'_, T, N, virtqueue::DmaRing>,
+    slots: &mut SlotMemory,
+    header: RequestHeader,
+) -> Result<(), ChainError> {
+    let header = slots.start(chain.slot(), header);
+    chain.readable(header)
+}
+
+/// What is left after `part`.
+#[inline]
+fn after(next: Sector, part: Part, left: u64) -> Work {
+    let left = left.saturating_sub(u64::from(part.bytes));
+    if left == 0 {
+        return Work::Sent;
+    }
+    Work::Data {
+        // The end of the transfer was checked against the capacity, so this cannot wrap.
+        next: Sector(next.get() + u64::from(part.sectors())),
+        cursor: part.end,
+        left,
+    }
+}
+
+/// The first device request of a range operation, and the work after it.
+fn cut_range(operation: Operation, range: SectorRange, limits: &Limits) -> (RequestType, RangeSegment, Work) {
+    let (max, align) = match operation {
+        Operation::Discard(_) => limits.discard.map(|l| (l.max_sectors, l.alignment_sectors)),
+        Operation::SecureErase(_) => limits.secure_erase.map(|l| (l.max_sectors, l.alignment_sectors)),
+        _ => limits.write_zeroes.map(|l| (l.max_sectors, 0)),
+    }
+    .unwrap_or((u32::MAX, 0));
+    let sectors = cut_length(range, max, align, limits.block_sectors());
+    let segment = match operation {
+        Operation::WriteZeroes { may_unmap, .. } => RangeSegment::zeroes(range.first, sectors, may_unmap),
+        _ => RangeSegment::plain(range.first, sectors),
+    };
+    let kind = match operation {
+        Operation::Discard(_) => RequestType::DISCARD,
+        Operation::SecureErase(_) => RequestType::SECURE_ERASE,
+        _ => RequestType::WRITE_ZEROES,
+    };
+    let left = range.sectors - u64::from(sectors);
+    let rest = if left == 0 {
+        Work::Sent
+    } else {
+        Work::Range(SectorRange {
+            first: Sector(range.first.get() + u64::from(sectors)),
+            sectors: left,
+        })
+    };
+    (kind, segment, rest)
+}
+
+/// How many sectors of `range` go into one device request of at most `max` sectors.
+///
+/// If it is not the last one, it ends at a multiple of `align` sectors where that is possible, and in any case at the
+/// end of a block, so that the next one starts well.
+fn cut_length(range: SectorRange, max: u32, align: u32, block_sectors: u64) -> u32 {
+    let max = u64::from(max);
+    if range.sectors <= max {
+        return range.sectors as u32;
+    }
+    let end = range.first.get() + max;
+    for step in [u64::from(align), block_sectors] {
+        let aligned = end.checked_rem(step).map_or(end, |excess| end - excess);
+        if aligned > range.first.get() {
+            return (aligned - range.first.get()) as u32;
+        }
+    }
+    max as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(first: u64, sectors: u64) -> SectorRange {
+        SectorRange {
+            first: Sector(first),
+            sectors,
+        }
+    }
+
+    #[test]
+    fn ranges_are_cut_where_the_device_likes_it() {
+        assert_eq!(cut_length(range(0, 100), 100, 64, 1), 100);
+        assert_eq!(cut_length(range(0, 101), 100, 64, 1), 64);
+        assert_eq!(cut_length(range(10, 200), 100, 64, 1), 54);
+        // Nothing aligned within reach: whole blocks at least.
+        assert_eq!(cut_length(range(8, 200), 21, 64, 8), 16);
+        assert_eq!(cut_length(range(8, 200), 21, 0, 1), 21);
+        assert_eq!(
+            cut_length(range(0, u64::from(u32::MAX) + 9), u32::MAX, 0, 8),
+            u32::MAX - 7
+        );
+    }
+}

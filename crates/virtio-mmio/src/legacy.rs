@@ -1,0 +1,78 @@
+//! Queue registers of version 1.
+
+use virtio_core::{QueueIndex, QueueSetup, QueueSetupError, fence};
+
+use crate::RegisterAccess;
+use crate::registers::legacy::{GUEST_PAGE_SIZE, QUEUE_ALIGN, QUEUE_PFN};
+use crate::registers::{QUEUE_SEL, QUEUE_SIZE, QUEUE_SIZE_MAX};
+
+/// The page size, in bytes, in which the place of a legacy queue is told to the device.
+///
+/// A queue starts at a multiple of it, below 2^44 (`LEG-N-14`). It need not be the page size of the platform.
+pub const LEGACY_PAGE_BYTES: u32 = 4096;
+
+/// Takes a queue into use in the order of `LEG-N-10`.
+pub(crate) fn enable_queue<A: RegisterAccess>(
+    access: &A,
+    queue: QueueIndex,
+    setup: &QueueSetup,
+) -> Result<(), QueueSetupError> {
+    let page = page_number(setup).ok_or(QueueSetupError::BadAddress)?;
+    // Once before any queue would do; nothing forbids to repeat it, and there is no earlier moment that is certain to
+    // come after the reset (`LEG-N-06`).
+    GUEST_PAGE_SIZE.write(access, LEGACY_PAGE_BYTES);
+    QUEUE_SEL.write(access, u32::from(queue.0));
+    if QUEUE_PFN.read(access) != 0 {
+        return Err(QueueSetupError::InUse);
+    }
+    let size = u32::from(setup.size.get());
+    match QUEUE_SIZE_MAX.read(access) {
+        0 => return Err(QueueSetupError::NoSuchQueue),
+        max if size > max => return Err(QueueSetupError::TooLarge),
+        _ => QUEUE_SIZE.write(access, size),
+    }
+    QUEUE_ALIGN.write(access, setup.legacy_align);
+    // The device may look at the rings as soon as it has seen the page number, and must find them zeroed.
+    fence::before_doorbell();
+    QUEUE_PFN.write(access, page);
+    if QUEUE_PFN.read(access) != page {
+        // Whether this lets go of the queue or resets the device: the memory is not in use when the caller hears of it.
+        QUEUE_PFN.write(access, 0);
+        warn!("the device did not take queue {} into use", queue.0);
+        return Err(QueueSetupError::NotReady);
+    }
+    Ok(())
+}
+
+/// The most descriptors of a queue, which may be asked only while it is not in use (`LEG-N-09`).
+pub(crate) fn max_queue_size<A: RegisterAccess>(access: &A, queue: QueueIndex) -> u32 {
+    QUEUE_SEL.write(access, u32::from(queue.0));
+    if QUEUE_PFN.read(access) != 0 {
+        return 0;
+    }
+    QUEUE_SIZE_MAX.read(access)
+}
+
+/// The page a queue starts at, if the device will find its three parts where the driver put them.
+///
+/// The device is only told one page number, the size and the alignment, and works out the rest (`LEG-D-08`,
+/// `LEG-D-09`): the available ring follows the descriptors, the used ring the next multiple of the alignment.
+fn page_number(setup: &QueueSetup) -> Option<u32> {
+    let size = u64::from(setup.size.get());
+    let align = u64::from(setup.legacy_align);
+    if !align.is_power_of_two() {
+        return None;
+    }
+    let available = setup.descriptor_table.checked_add(16 * size)?;
+    let end = available.checked_add(6 + 2 * size)?;
+    let used = end.get().checked_next_multiple_of(align)?;
+    let agreed = setup.descriptor_table.is_aligned_to(u64::from(LEGACY_PAGE_BYTES))
+        // Alignment counts from the start of the queue, which must therefore have it itself.
+        && setup.descriptor_table.is_aligned_to(align)
+        && setup.available_ring == available
+        && setup.used_ring.get() == used
+        && setup.used_ring.is_aligned_to(4);
+    let page = u32::try_from(setup.descriptor_table.get() / u64::from(LEGACY_PAGE_BYTES)).ok()?;
+    // Page 0 would read as "not in use".
+    (agreed && page != 0).then_some(page)
+}

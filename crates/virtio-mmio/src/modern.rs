@@ -1,0 +1,72 @@
+//! Queue registers of version 2.
+
+use virtio_core::{DeviceAddr, QueueIndex, QueueSetup, QueueSetupError, fence};
+
+use crate::registers::modern::{
+    QUEUE_DESC_HIGH, QUEUE_DESC_LOW, QUEUE_DEVICE_HIGH, QUEUE_DEVICE_LOW, QUEUE_DRIVER_HIGH, QUEUE_DRIVER_LOW,
+    QUEUE_READY,
+};
+use crate::registers::{QUEUE_SEL, QUEUE_SIZE, QUEUE_SIZE_MAX, Register, WriteOnly};
+use crate::{RegisterAccess, order};
+
+/// Takes a queue into use in the order of `MMIO-N-02`.
+pub(crate) fn enable_queue<A: RegisterAccess>(
+    access: &A,
+    queue: QueueIndex,
+    setup: &QueueSetup,
+) -> Result<(), QueueSetupError> {
+    let aligned = setup.descriptor_table.is_aligned_to(16)
+        && setup.available_ring.is_aligned_to(2)
+        && setup.used_ring.is_aligned_to(4);
+    if !aligned {
+        return Err(QueueSetupError::BadAddress);
+    }
+    QUEUE_SEL.write(access, u32::from(queue.0));
+    if QUEUE_READY.read(access) != 0 {
+        return Err(QueueSetupError::InUse);
+    }
+    let size = u32::from(setup.size.get());
+    match QUEUE_SIZE_MAX.read(access) {
+        0 => return Err(QueueSetupError::NoSuchQueue),
+        max if size > max => return Err(QueueSetupError::TooLarge),
+        _ => QUEUE_SIZE.write(access, size),
+    }
+    write_address(access, QUEUE_DESC_LOW, QUEUE_DESC_HIGH, setup.descriptor_table);
+    write_address(access, QUEUE_DRIVER_LOW, QUEUE_DRIVER_HIGH, setup.available_ring);
+    write_address(access, QUEUE_DEVICE_LOW, QUEUE_DEVICE_HIGH, setup.used_ring);
+    // The device may look at the rings as soon as it has seen the 1, and must find them zeroed.
+    fence::before_doorbell();
+    QUEUE_READY.write(access, 1);
+    if QUEUE_READY.read(access) == 0 {
+        // It may still be thinking about it; the memory must not be used once the caller has been told of the failure.
+        QUEUE_READY.write(access, 0);
+        warn!("the device did not take queue {} into use", queue.0);
+        return Err(QueueSetupError::NotReady);
+    }
+    Ok(())
+}
+
+/// Writes both halves of an address. The high half is written even if it is zero, because what the register held
+/// before is unknown (`MMIO-N-05`).
+fn write_address<A: RegisterAccess>(
+    access: &A,
+    low: Register<WriteOnly>,
+    high: Register<WriteOnly>,
+    address: DeviceAddr,
+) {
+    low.write(access, address.get() as u32);
+    high.write(access, (address.get() >> 32) as u32);
+}
+
+/// Writes 0 to QueueReady and reads it back (`MMIO-D-18`, `MMIO-D-19`).
+pub(crate) fn disable_queue<A: RegisterAccess>(access: &A, queue: QueueIndex) -> Result<(), QueueSetupError> {
+    QUEUE_SEL.write(access, u32::from(queue.0));
+    QUEUE_READY.write(access, 0);
+    let ready = QUEUE_READY.read(access);
+    order::everything();
+    if ready == 0 {
+        Ok(())
+    } else {
+        Err(QueueSetupError::NotReady)
+    }
+}

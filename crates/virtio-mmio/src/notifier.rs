@@ -1,0 +1,40 @@
+//! The doorbell.
+
+use virtio_core::{Features, Interface, QueueIndex, QueueNotifier, fence};
+
+use crate::RegisterAccess;
+use crate::registers::QUEUE_NOTIFY;
+
+/// Rings the doorbell of one queue (`MMIO-N-08`, `MMIO-N-09`).
+///
+/// It holds its own handle to the registers, so another hart can own it together with the queue. What is written is
+/// worked out beforehand as far as possible.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct MmioNotifier<A> {
+    access: A,
+    queue: u32,
+    /// Which bits of the shifted available index go along: all or none.
+    data: u32,
+}
+
+impl<A> MmioNotifier<A> {
+    pub(crate) fn new(access: A, interface: Interface, queue: QueueIndex, accepted: Features) -> Self {
+        let with_data = interface == Interface::Modern && accepted.contains(Features::NOTIFICATION_DATA);
+        Self {
+            access,
+            queue: u32::from(queue.0),
+            data: if with_data { 0xFFFF_0000 } else { 0 },
+        }
+    }
+}
+
+impl<A: RegisterAccess> QueueNotifier for MmioNotifier<A> {
+    #[inline]
+    fn notify(&self, next_available: u16) {
+        // Offset and wrap bit of a split ring together are simply the 16-bit index (`NOTF-N-02`).
+        let value = self.queue | ((u32::from(next_available) << 16) & self.data);
+        fence::before_doorbell();
+        QUEUE_NOTIFY.write(&self.access, value);
+    }
+}

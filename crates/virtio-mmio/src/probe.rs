@@ -1,0 +1,54 @@
+//! Finding out what is in a window.
+
+use virtio_core::{DeviceType, Interface};
+
+use crate::registers::{DEVICE_ID, MAGIC, MAGIC_VALUE, VERSION};
+use crate::{MmioTransport, RegisterAccess};
+
+/// What a window turned out to hold.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Probe<A> {
+    /// A device, of whatever kind. Nothing about it has been changed.
+    Device(MmioTransport<A>),
+    /// An empty slot. That is no error and nothing to report (`MMIO-D-13`).
+    Empty(Interface),
+    /// A VirtIO window of a version that nobody here knows; the value of the register (`MMIO-D-10`).
+    UnknownVersion(u32),
+    /// No VirtIO window; what was read in place of the magic value (`MMIO-D-08`).
+    WrongMagic(u32),
+}
+
+impl<A> Probe<A> {
+    /// The device, if there is one.
+    pub fn device(self) -> Option<MmioTransport<A>> {
+        match self {
+            Self::Device(transport) => Some(transport),
+            _ => None,
+        }
+    }
+}
+
+/// Looks into a window.
+///
+/// Reads the magic value, the version and the device id, in this order, and stops at the first that rules a device
+/// out (`MMIO-D-27`, `MMIO-D-28`). No other register is touched; in an empty slot none may be (`MMIO-D-33`).
+pub fn probe<A: RegisterAccess>(access: A) -> Probe<A> {
+    let magic = MAGIC_VALUE.read(&access);
+    if magic != MAGIC {
+        warn!("no VirtIO window: magic value {:#x}", magic);
+        return Probe::WrongMagic(magic);
+    }
+    let interface = match VERSION.read(&access) {
+        1 => Interface::Legacy,
+        2 => Interface::Modern,
+        version => {
+            warn!("unknown VirtIO MMIO version {}", version);
+            return Probe::UnknownVersion(version);
+        }
+    };
+    match DeviceType(DEVICE_ID.read(&access)) {
+        DeviceType::NONE => Probe::Empty(interface),
+        device_type => Probe::Device(MmioTransport::new(access, interface, device_type)),
+    }
+}

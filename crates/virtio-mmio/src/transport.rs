@@ -1,0 +1,232 @@
+//! The transport proper: what `virtio-core` asks for, told to the registers.
+
+use virtio_core::{
+    DeviceStatus, DeviceType, Features, Interface, InterruptCauses, QueueIndex, QueueSetup, QueueSetupError, Transport,
+    fence,
+};
+
+use crate::registers::modern::{CONFIG_GENERATION, QUEUE_READY};
+use crate::registers::{
+    CONFIG, DEVICE_FEATURES, DEVICE_FEATURES_SEL, DEVICE_ID, DRIVER_FEATURES, DRIVER_FEATURES_SEL, INTERRUPT_ACK,
+    INTERRUPT_STATUS, MAGIC_VALUE, QUEUE_SEL, QUEUE_SIZE_MAX, Readable, Register, STATUS, VENDOR_ID, VERSION,
+};
+use crate::{MmioNotifier, RegisterAccess, legacy, modern, order, registers};
+
+/// A VirtIO device behind an MMIO window. [`probe`](crate::probe) makes one.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct MmioTransport<A> {
+    access: A,
+    interface: Interface,
+    device_type: DeviceType,
+}
+
+impl<A> MmioTransport<A> {
+    pub(crate) const fn new(access: A, interface: Interface, device_type: DeviceType) -> Self {
+        Self {
+            access,
+            interface,
+            device_type,
+        }
+    }
+
+    /// The registers, for tools that need more than a driver does.
+    pub const fn access(&self) -> &A {
+        &self.access
+    }
+
+    /// Gives the registers back.
+    pub fn into_access(self) -> A {
+        self.access
+    }
+
+    /// The feature words that are sure to exist.
+    ///
+    /// A legacy device has one (`LEG-N-04`). A modern one may have more than two, but nothing says how many, and QEMU
+    /// answers a selector of 2 or more with word 1 again, which would make phantom bits out of real ones
+    /// (`MMIO-D-14`). No bit from 64 on has a meaning for a driver yet, so the first two are all there is to read.
+    const fn feature_words(&self) -> u32 {
+        match self.interface {
+            Interface::Legacy => 1,
+            Interface::Modern => 2,
+        }
+    }
+}
+
+impl<A: RegisterAccess> Transport for MmioTransport<A> {
+    type Notifier = MmioNotifier<A>;
+
+    fn interface(&self) -> Interface {
+        self.interface
+    }
+
+    fn device_type(&self) -> DeviceType {
+        self.device_type
+    }
+
+    fn vendor(&self) -> u32 {
+        VENDOR_ID.read(&self.access)
+    }
+
+    /// ACCESS_PLATFORM and ORDER_PLATFORM ask nothing of the registers: addresses come from the platform's
+    /// [`Dma`](virtio_core::Dma), ordering from [`virtio_core::fence`]; whether to accept them is the driver's choice.
+    /// NOTIFICATION_DATA has its own doorbell format here.
+    ///
+    /// Left out, since a driver must not accept what the transport cannot do (`FEAT-D-06`):
+    ///
+    /// * RING_RESET. It has a register, but QEMU (10.0.2) offers the bit over MMIO without having that register: a
+    ///   queue reset would look as if it had succeeded at once while the device goes on using the memory
+    ///   (`VQR-N-03`). A driver could not tell the difference, so it uses a device reset instead;
+    /// * NOTIF_CONFIG_DATA, SR_IOV and ADMIN_VQ, which nothing on MMIO carries (`MMIO-N-10`, `FEAT-D-20`,
+    ///   `FEAT-N-07`).
+    fn carried_features(&self) -> Features {
+        match self.interface {
+            Interface::Legacy => Features::empty(),
+            Interface::Modern => Features::ACCESS_PLATFORM
+                .union(Features::ORDER_PLATFORM)
+                .union(Features::NOTIFICATION_DATA),
+        }
+    }
+
+    /// Memory accesses after this come after it, so that memory can be taken back once a reset is seen to be over.
+    fn status(&self) -> DeviceStatus {
+        // The register is 32 bits wide, the status 8; the rest is reserved.
+        let status = DeviceStatus::from_bits_retain(STATUS.read(&self.access) as u8);
+        order::everything();
+        status
+    }
+
+    fn write_status(&mut self, status: DeviceStatus) {
+        STATUS.write(&self.access, u32::from(status.bits()));
+    }
+
+    fn offered_features(&mut self) -> Features {
+        (0..self.feature_words()).fold(Features::empty(), |features, word| {
+            DEVICE_FEATURES_SEL.write(&self.access, word);
+            features.with_word(word, DEVICE_FEATURES.read(&self.access))
+        })
+    }
+
+    fn write_accepted_features(&mut self, accepted: Features) {
+        for word in 0..self.feature_words() {
+            DRIVER_FEATURES_SEL.write(&self.access, word);
+            DRIVER_FEATURES.write(&self.access, accepted.word(word));
+        }
+    }
+
+    /// Of a legacy queue that is in use this may not be asked (`LEG-N-09`); the answer is zero then.
+    fn max_queue_size(&mut self, queue: QueueIndex) -> u32 {
+        match self.interface {
+            Interface::Legacy => legacy::max_queue_size(&self.access, queue),
+            Interface::Modern => {
+                QUEUE_SEL.write(&self.access, u32::from(queue.0));
+                QUEUE_SIZE_MAX.read(&self.access)
+            }
+        }
+    }
+
+    /// A legacy queue must start at a multiple of [`LEGACY_PAGE_BYTES`](crate::LEGACY_PAGE_BYTES) other than zero and
+    /// below 2^44, with the two rings exactly where the legacy layout has them; anything else is
+    /// [`QueueSetupError::BadAddress`]. MMIO has no interrupt vectors, so asking for one is
+    /// [`QueueSetupError::VectorRefused`].
+    unsafe fn enable_queue(&mut self, queue: QueueIndex, setup: &QueueSetup) -> Result<(), QueueSetupError> {
+        if setup.vector.is_some() {
+            return Err(QueueSetupError::VectorRefused);
+        }
+        match self.interface {
+            Interface::Legacy => legacy::enable_queue(&self.access, queue, setup),
+            Interface::Modern => modern::enable_queue(&self.access, queue, setup),
+        }
+    }
+
+    /// Always refused on a legacy interface.
+    ///
+    /// The register for it, QueuePFN, cannot be trusted there: writing 0 to it resets the whole device in QEMU, and
+    /// every other queue with it (`LEG-N-08`). A driver that wants its memory back resets the device itself and knows.
+    fn disable_queue(&mut self, queue: QueueIndex) -> Result<(), QueueSetupError> {
+        match self.interface {
+            Interface::Legacy => Err(QueueSetupError::NotReady),
+            Interface::Modern => modern::disable_queue(&self.access, queue),
+        }
+    }
+
+    fn notifier(&self, queue: QueueIndex, accepted: Features) -> Self::Notifier {
+        MmioNotifier::new(self.access.clone(), self.interface, queue, accepted)
+    }
+
+    /// Bits without a meaning are left out (`MMIO-D-20`).
+    #[inline]
+    fn interrupt_causes(&mut self) -> InterruptCauses {
+        let status = INTERRUPT_STATUS.read(&self.access);
+        fence::after_interrupt_status();
+        InterruptCauses::from_bits_truncate(status)
+    }
+
+    /// Only bits with a meaning are written (`MMIO-D-22`), and nothing at all if there are none.
+    ///
+    /// Memory read after this is read after the device got the acknowledge.
+    #[inline]
+    fn acknowledge_interrupt(&mut self, causes: InterruptCauses) {
+        let handled = InterruptCauses::from_bits_truncate(causes.bits());
+        if !handled.is_empty() {
+            INTERRUPT_ACK.write(&self.access, handled.bits());
+            order::everything();
+        }
+    }
+
+    fn config_generation(&self) -> Option<u32> {
+        match self.interface {
+            Interface::Legacy => None,
+            Interface::Modern => Some(CONFIG_GENERATION.read(&self.access)),
+        }
+    }
+
+    fn read_config_u8(&self, offset: u16) -> u8 {
+        self.access.read_u8(CONFIG + u32::from(offset))
+    }
+
+    fn read_config_u16(&self, offset: u16) -> u16 {
+        let value = self.access.read_u16(CONFIG + u32::from(offset));
+        match self.interface {
+            // Legacy configuration is in the byte order of the CPU, not of the bus (`LEG-N-03`).
+            Interface::Legacy => value.to_le(),
+            Interface::Modern => value,
+        }
+    }
+
+    fn read_config_u32(&self, offset: u16) -> u32 {
+        let value = self.access.read_u32(CONFIG + u32::from(offset));
+        match self.interface {
+            Interface::Legacy => value.to_le(),
+            Interface::Modern => value,
+        }
+    }
+
+    fn write_config_u8(&mut self, offset: u16, value: u8) {
+        self.access.write_u8(CONFIG + u32::from(offset), value);
+    }
+
+    /// Feature words are not among them, because a selector must be written first (`MMIO-D-14`). The queue registers
+    /// are those of the queue selected last.
+    fn visit_registers(&self, visit: &mut dyn FnMut(&'static str, u64)) {
+        for register in [MAGIC_VALUE, VERSION, DEVICE_ID, VENDOR_ID, INTERRUPT_STATUS] {
+            show(register, &self.access, visit);
+        }
+        show(STATUS, &self.access, visit);
+        match self.interface {
+            Interface::Legacy => {
+                // QueueSizeMax may not be read while the queue is in use, so it is left out.
+                show(registers::legacy::QUEUE_PFN, &self.access, visit);
+            }
+            Interface::Modern => {
+                show(QUEUE_SIZE_MAX, &self.access, visit);
+                show(QUEUE_READY, &self.access, visit);
+                show(CONFIG_GENERATION, &self.access, visit);
+            }
+        }
+    }
+}
+
+fn show<D: Readable>(register: Register<D>, access: &impl RegisterAccess, visit: &mut dyn FnMut(&'static str, u64)) {
+    visit(register.name(), u64::from(register.read(access)));
+}

@@ -1,0 +1,148 @@
+//! Real hardware: a window of device memory.
+
+use core::fmt;
+use core::ptr::NonNull;
+
+use volatile::VolatilePtr;
+
+use crate::RegisterAccess;
+use crate::registers::CONFIG;
+
+/// Why a piece of address space cannot be a device window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum WindowError {
+    /// It ends before the control registers do: fewer than 256 bytes.
+    TooSmall,
+    /// It does not start at a multiple of four bytes.
+    Misaligned,
+}
+
+impl fmt::Display for WindowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooSmall => "the window is too small for the VirtIO registers",
+            Self::Misaligned => "the window does not start at a multiple of four bytes",
+        })
+    }
+}
+
+impl core::error::Error for WindowError {}
+
+/// The registers of a device that the CPU reaches by load and store.
+///
+/// A handle, not an owner: copies of it name the same device. Accesses outside the window, or not aligned to their own
+/// width, never reach the bus: reads answer with all bits set, writes vanish.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct MmioWindow {
+    base: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: the window is device memory, which belongs to no thread; `new` asks for it to stay mapped everywhere.
+unsafe impl Send for MmioWindow {}
+// SAFETY: every access is one load or store of a device register, which the bus keeps apart from those of other harts.
+unsafe impl Sync for MmioWindow {}
+
+impl MmioWindow {
+    /// The window of `bytes` bytes that starts at `base`.
+    ///
+    /// # Errors
+    ///
+    /// [`WindowError`] if no VirtIO device fits there; nothing was accessed.
+    ///
+    /// # Safety
+    ///
+    /// As long as this handle or a copy of it exists, on every hart that uses it:
+    ///
+    /// * `base..base + bytes` is mapped as device memory (uncached, accesses in program order), is not part of any
+    ///   Rust allocation, and every aligned access of 1, 2 or 4 bytes in it is completed by the bus without a trap;
+    /// * whatever answers there is a VirtIO MMIO device, an empty slot, or something that does no harm when its first
+    ///   twelve bytes are read;
+    /// * no other driver uses the device.
+    pub unsafe fn new(base: NonNull<u8>, bytes: usize) -> Result<Self, WindowError> {
+        if bytes < CONFIG as usize {
+            return Err(WindowError::TooSmall);
+        }
+        if !base.cast::<u32>().is_aligned() {
+            return Err(WindowError::Misaligned);
+        }
+        Ok(Self { base, bytes })
+    }
+
+    /// Where the window starts, as the CPU sees it.
+    pub const fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// Its size in bytes.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The place of a `T` at `offset`, if it lies in the window and is aligned.
+    #[inline]
+    fn at<T>(&self, offset: u32) -> Option<VolatilePtr<'_, T>> {
+        let offset = offset as usize;
+        let end = offset.checked_add(size_of::<T>())?;
+        if end > self.bytes || !offset.is_multiple_of(size_of::<T>()) {
+            return None;
+        }
+        // SAFETY: `offset + size_of::<T>()` lies within the window, as just checked, and `base` is aligned to four
+        // bytes, so the place is aligned for `T`, one of u8, u16 and u32. By the contract of `new` it is device memory
+        // that answers every such access. The pointer lives for one access only. Another hart may access the same
+        // register at that moment; that is no data race, because device memory is outside every Rust allocation and
+        // each access is a bus transaction of its own.
+        Some(unsafe { VolatilePtr::new(self.base.byte_add(offset).cast()) })
+    }
+}
+
+impl RegisterAccess for MmioWindow {
+    #[inline]
+    fn read_u8(&self, offset: u32) -> u8 {
+        self.at::<u8>(offset).map_or(u8::MAX, VolatilePtr::read)
+    }
+
+    #[inline]
+    fn read_u16(&self, offset: u32) -> u16 {
+        self.at::<u16>(offset).map_or(u16::MAX, |at| u16::from_le(at.read()))
+    }
+
+    #[inline]
+    fn read_u32(&self, offset: u32) -> u32 {
+        self.at::<u32>(offset).map_or(u32::MAX, |at| u32::from_le(at.read()))
+    }
+
+    #[inline]
+    fn write_u8(&self, offset: u32, value: u8) {
+        if let Some(at) = self.at::<u8>(offset) {
+            at.write(value);
+        }
+    }
+
+    #[inline]
+    fn write_u32(&self, offset: u32, value: u32) {
+        if let Some(at) = self.at::<u32>(offset) {
+            at.write(value.to_le());
+        }
+    }
+}
+
+impl fmt::Debug for MmioWindow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MmioWindow({:p}, {:#x} bytes)", self.base, self.bytes)
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for MmioWindow {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(
+            f,
+            "MmioWindow({=usize:#x}, {=usize:#x} bytes)",
+            self.base.as_ptr() as usize,
+            self.bytes
+        );
+    }
+}

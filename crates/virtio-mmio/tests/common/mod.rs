@@ -1,0 +1,110 @@
+//! A device made of a script: what each register answers, and a record of every access.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use virtio_core::{DeviceAddr, QueueSetup, QueueSize};
+use virtio_mmio::{MmioTransport, RegisterAccess, probe};
+
+pub(crate) const MAGIC: u32 = 0x7472_6976;
+
+/// One access as the bus saw it: offset, then value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    Read8(u32),
+    Read16(u32),
+    Read32(u32),
+    Write8(u32, u8),
+    Write32(u32, u32),
+}
+
+#[derive(Default)]
+struct State {
+    answers: HashMap<u32, VecDeque<u32>>,
+    log: Vec<Seen>,
+}
+
+/// A handle to the scripted device; clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct Script(Rc<RefCell<State>>);
+
+impl Script {
+    /// A window that shows a block device of this version.
+    pub(crate) fn block(version: u32) -> Self {
+        Self::default()
+            .answer(0x000, &[MAGIC])
+            .answer(0x004, &[version])
+            .answer(0x008, &[2])
+    }
+
+    /// Reads at `offset` give these values in turn, the last one for ever.
+    pub(crate) fn answer(self, offset: u32, values: &[u32]) -> Self {
+        self.0
+            .borrow_mut()
+            .answers
+            .insert(offset, values.iter().copied().collect());
+        self
+    }
+
+    /// Everything since the last call.
+    pub(crate) fn log(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.0.borrow_mut().log)
+    }
+
+    /// The transport of the device, with the log of the probe thrown away.
+    pub(crate) fn transport(&self) -> MmioTransport<Script> {
+        let transport = probe(self.clone()).device().expect("a device");
+        self.log();
+        transport
+    }
+
+    fn read(&self, offset: u32, seen: Seen) -> u32 {
+        let mut state = self.0.borrow_mut();
+        state.log.push(seen);
+        let Some(answers) = state.answers.get_mut(&offset) else {
+            return 0;
+        };
+        match answers.len() {
+            0 => 0,
+            1 => answers[0],
+            _ => answers.pop_front().unwrap(),
+        }
+    }
+}
+
+impl RegisterAccess for Script {
+    fn read_u8(&self, offset: u32) -> u8 {
+        self.read(offset, Seen::Read8(offset)) as u8
+    }
+
+    fn read_u16(&self, offset: u32) -> u16 {
+        self.read(offset, Seen::Read16(offset)) as u16
+    }
+
+    fn read_u32(&self, offset: u32) -> u32 {
+        self.read(offset, Seen::Read32(offset))
+    }
+
+    fn write_u8(&self, offset: u32, value: u8) {
+        self.0.borrow_mut().log.push(Seen::Write8(offset, value));
+    }
+
+    fn write_u32(&self, offset: u32, value: u32) {
+        self.0.borrow_mut().log.push(Seen::Write32(offset, value));
+    }
+}
+
+/// A queue of eight at `base`, laid out the legacy way with the used ring on the next page.
+pub(crate) fn queue_of_eight(base: u64) -> QueueSetup {
+    QueueSetup {
+        size: QueueSize::new(8).unwrap(),
+        descriptor_table: DeviceAddr(base),
+        available_ring: DeviceAddr(base + 128),
+        used_ring: DeviceAddr(base + 4096),
+        legacy_align: 4096,
+        vector: None,
+    }
+}

@@ -1,0 +1,392 @@
+//! A device that lies: every lie is named, nothing is lost, and the queue stands still until it is reset.
+
+mod common;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use common::{Device, Moment, Platform, Rig, Script, Scripted, direct, indirect, segment, with_events};
+use virtqueue::{ChainError, DeviceFault, DmaRing, Doorbell, QueueOptions, RingFormat, VirtQueue};
+
+/// Three chains of two descriptors with the device: heads 0, 2 and 4. Each has 100 bytes for writing.
+fn three_out(options: QueueOptions) -> Rig<Rc<u8>, 8> {
+    let mut rig = Rig::new(options);
+    for token in 0..3 {
+        rig.queue
+            .submit(&[segment(0x1000, 16)], &[segment(0x2000, 100)], Rc::new(token))
+            .unwrap();
+    }
+    assert_eq!(rig.show().len(), 3);
+    rig
+}
+
+/// The queue stands still, gives every token of `left` back once, and works again after a reset.
+fn assert_stopped(rig: &mut Rig<Rc<u8>, 8>, fault: DeviceFault, left: &[u8]) {
+    let queue = &mut rig.queue;
+    assert_eq!(queue.fault(), Some(fault));
+    assert_eq!(queue.state().fault, Some(fault));
+    for _ in 0..3 {
+        assert_eq!(queue.pop_used(), Err(fault));
+        assert_eq!(queue.drain(drop), Err(fault));
+        assert!(matches!(queue.chain(), Err(ChainError::Broken(found)) if found == fault));
+        let token = Rc::new(9);
+        assert_eq!(
+            queue.submit(&[segment(1, 1)], &[], token),
+            Err((ChainError::Broken(fault), Rc::new(9)))
+        );
+        assert_eq!(queue.publish(), Doorbell::Quiet);
+    }
+    // Honest behaviour does not heal it.
+    rig.device.write_used_index(queue.state().used_seen);
+    assert_eq!(queue.pop_used(), Err(fault));
+
+    assert_eq!(usize::from(queue.in_flight()), left.len());
+    let tokens: Vec<_> = core::iter::from_fn(|| queue.take_outstanding()).collect();
+    let mut numbers: Vec<_> = tokens.iter().map(|token| **token).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, left);
+    assert!(
+        tokens.iter().all(|token| Rc::strong_count(token) == 1),
+        "the queue kept a copy"
+    );
+    assert_eq!(queue.in_flight(), 0);
+    assert_eq!(queue.take_outstanding(), None);
+    assert_eq!(
+        queue.pop_used(),
+        Err(fault),
+        "taking the tokens does not make the device honest"
+    );
+
+    queue.reset();
+    assert_eq!(queue.fault(), None);
+    assert_eq!(queue.pop_used(), Ok(None));
+    let event_idx = queue.state().event_idx;
+    rig.device = Device::new(rig.platform.bus(), &rig.queue.setup(), event_idx);
+    for round in 0..20 {
+        rig.queue
+            .submit(&[segment(1, 1)], &[segment(2, 3)], Rc::new(round))
+            .unwrap();
+        let found = rig.show();
+        rig.device.complete(found[0].head, 3);
+        assert_eq!(*rig.queue.pop_used().unwrap().unwrap().token, round);
+    }
+}
+
+fn variants() -> [QueueOptions; 4] {
+    [
+        direct(8),
+        with_events(direct(8)),
+        indirect(8, 2),
+        with_events(indirect(8, 8)),
+    ]
+}
+
+#[test]
+fn an_index_that_jumps() {
+    for options in variants() {
+        for index in [4, 5, 8, 9, 0x7FFF, 0x8000, 0xFFFE, 0xFFFF] {
+            let mut rig = three_out(options);
+            rig.device.write_used_index(index);
+            let fault = DeviceFault::IndexJump { index, outstanding: 3 };
+            assert_eq!(rig.queue.pop_used(), Err(fault));
+            assert_stopped(&mut rig, fault, &[0, 1, 2]);
+        }
+    }
+}
+
+#[test]
+fn an_index_that_goes_back() {
+    for options in variants() {
+        let mut rig = three_out(options);
+        rig.device.complete(0, 0);
+        assert_eq!(*rig.queue.pop_used().unwrap().unwrap().token, 0);
+        rig.device.write_used_index(0);
+        let fault = DeviceFault::IndexJump {
+            index: 0,
+            outstanding: 2,
+        };
+        assert_eq!(rig.queue.pop_used(), Err(fault));
+        assert_stopped(&mut rig, fault, &[1, 2]);
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "walks around the 16-bit index")]
+fn an_index_that_jumps_across_the_wrap() {
+    for honest in [true, false] {
+        let mut rig = Rig::<Rc<u8>, 8>::new(direct(8));
+        for _ in 0..0xFFFE {
+            rig.queue.submit(&[segment(1, 1)], &[], Rc::new(0)).unwrap();
+            let head = rig.show()[0].head;
+            rig.device.complete(head, 0);
+            rig.queue.pop_used().unwrap().unwrap();
+        }
+        for token in 1..=4 {
+            rig.queue.submit(&[segment(1, 1)], &[], Rc::new(token)).unwrap();
+        }
+        let found = rig.show();
+        if honest {
+            let elements: Vec<_> = found.iter().map(|found| (u32::from(found.head), 0)).collect();
+            rig.device.post(&elements);
+            assert_eq!(rig.device.posted, 2);
+            assert_eq!(rig.queue.drain(drop), Ok(4));
+        } else {
+            rig.device.write_used_index(3);
+            let fault = DeviceFault::IndexJump {
+                index: 3,
+                outstanding: 4,
+            };
+            assert_eq!(rig.queue.pop_used(), Err(fault));
+            assert_stopped(&mut rig, fault, &[1, 2, 3, 4]);
+        }
+    }
+}
+
+#[test]
+fn a_completion_out_of_the_blue() {
+    let mut rig = Rig::<Rc<u8>, 8>::new(direct(8));
+    rig.device.complete(0, 0);
+    let fault = DeviceFault::IndexJump {
+        index: 1,
+        outstanding: 0,
+    };
+    assert_eq!(rig.queue.pop_used(), Err(fault));
+    assert_stopped(&mut rig, fault, &[]);
+}
+
+#[test]
+fn an_id_that_is_no_descriptor() {
+    for options in variants() {
+        for id in [8, 9, 16, 0xFFFF, 0x1_0000, 0x8000_0000, u32::MAX] {
+            let mut rig = three_out(options);
+            rig.device.post(&[(id, 0)]);
+            let fault = DeviceFault::IdOutOfRange { id };
+            assert_eq!(rig.queue.pop_used(), Err(fault));
+            assert_stopped(&mut rig, fault, &[0, 1, 2]);
+        }
+    }
+}
+
+#[test]
+fn an_id_below_the_capacity_but_not_below_the_size() {
+    let mut rig = three_out(direct(8));
+    let mut small = Rig::<Rc<u8>, 64>::new(direct(8));
+    small.queue.submit(&[segment(1, 1)], &[], Rc::new(1)).unwrap();
+    small.show();
+    small.device.post(&[(8, 0)]);
+    assert_eq!(small.queue.pop_used(), Err(DeviceFault::IdOutOfRange { id: 8 }));
+    // With the capacity for mask, 64 would have become 0.
+    rig.device.post(&[(64, 0)]);
+    assert_eq!(rig.queue.pop_used(), Err(DeviceFault::IdOutOfRange { id: 64 }));
+}
+
+#[test]
+fn an_id_in_the_middle_of_a_chain_or_of_none() {
+    let mut heads = vec![(direct(8), vec![1, 3, 5, 6, 7])];
+    heads.push((indirect(8, 2), vec![3, 4, 7]));
+    for (options, ids) in heads {
+        for id in ids {
+            let mut rig = three_out(options);
+            rig.device.post(&[(id, 0)]);
+            let fault = DeviceFault::NotInFlight { id };
+            assert_eq!(rig.queue.pop_used(), Err(fault));
+            assert_stopped(&mut rig, fault, &[0, 1, 2]);
+        }
+    }
+}
+
+#[test]
+fn a_chain_completed_twice() {
+    for options in variants() {
+        for at_once in [true, false] {
+            let mut rig = three_out(options);
+            if at_once {
+                rig.device.post(&[(0, 0), (0, 0)]);
+                assert_eq!(*rig.queue.pop_used().unwrap().unwrap().token, 0);
+            } else {
+                rig.device.complete(0, 0);
+                assert_eq!(*rig.queue.pop_used().unwrap().unwrap().token, 0);
+                rig.device.complete(0, 0);
+            }
+            let fault = DeviceFault::NotInFlight { id: 0 };
+            assert_eq!(rig.queue.pop_used(), Err(fault));
+            assert_stopped(&mut rig, fault, &[1, 2]);
+        }
+    }
+}
+
+#[test]
+fn a_drain_gives_back_what_was_true_before_the_lie() {
+    let mut rig = three_out(direct(8));
+    rig.device.post(&[(2, 50), (4, 100), (0x1234, 0)]);
+    let mut tokens = Vec::new();
+    let fault = DeviceFault::IdOutOfRange { id: 0x1234 };
+    assert_eq!(
+        rig.queue.drain(|used| tokens.push((*used.token, used.written))),
+        Err(fault)
+    );
+    assert_eq!(tokens, [(1, Some(50)), (2, Some(100))]);
+    assert_stopped(&mut rig, fault, &[0]);
+}
+
+#[test]
+fn a_length_beyond_the_writable_part() {
+    for options in variants() {
+        for claimed in [101, 116, 117, u32::MAX] {
+            let mut rig = three_out(options);
+            rig.device.complete(0, claimed);
+            let fault = DeviceFault::LengthTooLarge { claimed, writable: 100 };
+            assert_eq!(rig.queue.pop_used(), Err(fault));
+            assert_stopped(&mut rig, fault, &[0, 1, 2]);
+        }
+        let mut rig = three_out(options);
+        rig.device.complete(0, 100);
+        assert_eq!(rig.queue.pop_used().unwrap().unwrap().written, Some(100));
+    }
+}
+
+#[test]
+fn a_length_although_nothing_is_writable() {
+    let mut rig = Rig::<Rc<u8>, 8>::new(direct(8));
+    rig.queue.submit(&[segment(1, 4096)], &[], Rc::new(7)).unwrap();
+    rig.show();
+    rig.device.complete(0, 1);
+    let fault = DeviceFault::LengthTooLarge {
+        claimed: 1,
+        writable: 0,
+    };
+    assert_eq!(rig.queue.pop_used(), Err(fault));
+    assert_stopped(&mut rig, fault, &[7]);
+}
+
+#[test]
+fn lengths_of_a_legacy_device_mean_nothing() {
+    for format in [RingFormat::Modern, RingFormat::Legacy] {
+        let mut rig = three_out(QueueOptions {
+            used_len_valid: false,
+            format,
+            ..direct(8)
+        });
+        rig.device.post(&[(0, 0), (2, 101), (4, u32::MAX)]);
+        for token in 0..3 {
+            let used = rig.queue.pop_used().unwrap().unwrap();
+            assert_eq!((*used.token, used.written), (token, None), "LEG-N-02");
+        }
+    }
+}
+
+#[test]
+fn a_chain_completed_before_it_was_published() {
+    for options in variants() {
+        let mut rig = three_out(options);
+        // Collected, but not shown: the device cannot be done with it, nor know of it.
+        let head = rig
+            .queue
+            .submit(&[segment(0x1000, 16)], &[segment(0x2000, 100)], Rc::new(3))
+            .unwrap();
+        rig.device.complete(head, 0);
+        let fault = DeviceFault::NotInFlight { id: u32::from(head) };
+        assert_eq!(rig.queue.pop_used(), Err(fault));
+        assert_stopped(&mut rig, fault, &[0, 1, 2, 3]);
+    }
+}
+
+#[test]
+fn unpublished_chains_do_not_count_as_outstanding() {
+    let mut rig = three_out(direct(8));
+    rig.queue.submit(&[segment(1, 1)], &[], Rc::new(3)).unwrap();
+    rig.device.post(&[(0, 0), (2, 0), (4, 0), (6, 0)]);
+    let fault = DeviceFault::IndexJump {
+        index: 4,
+        outstanding: 3,
+    };
+    assert_eq!(rig.queue.pop_used(), Err(fault));
+    assert_stopped(&mut rig, fault, &[0, 1, 2, 3]);
+}
+
+#[test]
+fn what_was_not_published_before_the_fault_is_never_shown() {
+    let mut rig = three_out(direct(8));
+    rig.queue.submit(&[segment(1, 1)], &[], Rc::new(3)).unwrap();
+    rig.device.post(&[(7, 0)]);
+    assert!(rig.queue.pop_used().is_err());
+    assert_eq!(rig.queue.publish(), Doorbell::Quiet);
+    assert_eq!(rig.device.take(), None);
+}
+
+#[test]
+fn a_device_cannot_keep_a_drain_busy_by_moving_its_index_to_and_fro() {
+    for options in [direct(8), with_events(direct(8))] {
+        // One step ahead whenever `arm_interrupts` looks, back again whenever `pop_used` does.
+        let device: Rc<RefCell<Option<Device>>> = Rc::default();
+        let calls = Rc::new(RefCell::new(0));
+        let script: Script = {
+            let (device, calls) = (Rc::clone(&device), Rc::clone(&calls));
+            let mut armed = false;
+            Rc::new(RefCell::new(move |moment: Moment| {
+                *calls.borrow_mut() += 1;
+                assert!(*calls.borrow() < 1000, "the drain does not end");
+                let mut device = device.borrow_mut();
+                let Some(device) = device.as_mut() else { return };
+                match moment {
+                    Moment::BeforeWish => {}
+                    Moment::AfterWish => armed = true,
+                    Moment::BeforeUsedIndex => {
+                        // The wish that opens the drain suppresses; `pop_used` comes next, then the wish that arms.
+                        let ahead = u16::from(armed && *calls.borrow() > 4);
+                        device.write_used_index(ahead);
+                        armed = false;
+                    }
+                }
+            }))
+        };
+        let mut platform = Platform::new();
+        let region = platform.region(options.layout().memory().unwrap(), 0);
+        let ring = DmaRing::new(options.layout(), region).unwrap();
+        *device.borrow_mut() = Some(Device::new(platform.bus(), &ring.setup(), options.event_idx));
+        let mut queue = VirtQueue::<u8, 8, _>::with_memory(options, Scripted { ring, script });
+        queue.submit(&[segment(1, 1)], &[], 1).unwrap();
+        let _ = queue.publish();
+        let fault = DeviceFault::IndexJump {
+            index: 0,
+            outstanding: 1,
+        };
+        assert_eq!(queue.drain(drop), Err(fault));
+        assert_eq!(queue.fault(), Some(fault));
+        assert_eq!(queue.take_outstanding(), Some(1));
+    }
+}
+
+#[test]
+fn every_error_has_its_own_words() {
+    let faults = [
+        DeviceFault::IndexJump {
+            index: 7,
+            outstanding: 3,
+        },
+        DeviceFault::IdOutOfRange { id: 300 },
+        DeviceFault::NotInFlight { id: 5 },
+        DeviceFault::LengthTooLarge {
+            claimed: 10,
+            writable: 9,
+        },
+    ];
+    let mut words: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    words.extend(faults.iter().map(|&fault| ChainError::Broken(fault).to_string()));
+    words.extend(
+        [
+            ChainError::QueueFull,
+            ChainError::TooManySegments,
+            ChainError::Empty,
+            ChainError::ReadableAfterWritable,
+            ChainError::TooLong,
+        ]
+        .iter()
+        .map(ToString::to_string),
+    );
+    let count = words.len();
+    assert!(words.iter().all(|text| !text.is_empty()));
+    words.sort();
+    words.dedup();
+    assert_eq!(words.len(), count);
+}
