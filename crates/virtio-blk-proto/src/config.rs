@@ -68,6 +68,7 @@ pub struct ConfigSpace {
 
 const _: () = {
     use core::mem::{offset_of, size_of};
+    assert!(size_of::<ConfigSpace>() == ConfigSpace::BYTES);
     assert!(size_of::<ConfigSpace>() == 96);
     assert!(offset_of!(ConfigSpace, capacity) == 0);
     assert!(offset_of!(ConfigSpace, size_max) == 8);
@@ -98,6 +99,41 @@ const _: () = {
     assert!(offset_of!(ConfigSpace, write_granularity) == 88);
     assert!(offset_of!(ConfigSpace, zoned_model) == 92);
 };
+
+impl ConfigSpace {
+    /// Bytes of the whole configuration space.
+    pub const BYTES: usize = 96;
+
+    fn bytes_at<const N: usize>(&self, offset: u16) -> [u8; N] {
+        let rest = self.as_bytes().get(usize::from(offset)..);
+        rest.and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
+    }
+}
+
+/// Reads a configuration space that lies in ordinary memory: a dump, or that of a simulated device.
+///
+/// Past its end there are zeroes.
+impl ConfigAccess for ConfigSpace {
+    fn read_u8(&self, offset: u16) -> u8 {
+        u8::from_le_bytes(self.bytes_at(offset))
+    }
+
+    fn read_u16(&self, offset: u16) -> u16 {
+        u16::from_le_bytes(self.bytes_at(offset))
+    }
+
+    fn read_u32(&self, offset: u16) -> u32 {
+        u32::from_le_bytes(self.bytes_at(offset))
+    }
+}
+
+/// As bytes: which fields mean something is for the features to say.
+#[cfg(feature = "defmt")]
+impl defmt::Format for ConfigSpace {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "ConfigSpace({=[u8]:x})", self.as_bytes());
+    }
+}
 
 /// Where a field lies, how wide it is, and which feature makes it readable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

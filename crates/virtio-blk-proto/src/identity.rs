@@ -78,6 +78,19 @@ impl Lifetime {
     }
 }
 
+#[cfg(feature = "defmt")]
+impl defmt::Format for Lifetime {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(
+            f,
+            "Lifetime({}, {}, {})",
+            self.reserved_blocks(),
+            self.single_level_wear(),
+            self.multi_level_wear()
+        );
+    }
+}
+
 /// How far a device's reserved blocks are used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

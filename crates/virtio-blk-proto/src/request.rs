@@ -88,6 +88,25 @@ impl RequestHeader {
     pub const fn without_position(kind: RequestType) -> Self {
         Self::at(kind, Sector::ZERO)
     }
+
+    /// What the request asks for, as the header says.
+    #[inline]
+    pub const fn request_type(&self) -> RequestType {
+        RequestType(self.kind.get())
+    }
+
+    /// The position, as the header says.
+    #[inline]
+    pub const fn position(&self) -> Sector {
+        Sector(self.sector.get())
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for RequestHeader {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "RequestHeader({}, {})", self.request_type(), self.position());
+    }
 }
 
 bitflags! {
@@ -99,6 +118,13 @@ bitflags! {
 
         // Every other bit is carried along unchanged.
         const _ = !0;
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for RangeFlags {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "RangeFlags({=u32:#x})", self.bits());
     }
 }
 
@@ -140,6 +166,31 @@ impl RangeSegment {
             flags: U32::new(flags.bits()),
             ..Self::plain(first, sectors)
         }
+    }
+
+    /// First sector of the range.
+    #[inline]
+    pub const fn first(&self) -> Sector {
+        Sector(self.sector.get())
+    }
+
+    /// The flags, known or not.
+    #[inline]
+    pub const fn range_flags(&self) -> RangeFlags {
+        RangeFlags::from_bits_retain(self.flags.get())
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for RangeSegment {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(
+            f,
+            "RangeSegment({}+{=u32}, {})",
+            self.first(),
+            self.sectors.get(),
+            self.range_flags()
+        );
     }
 }
 

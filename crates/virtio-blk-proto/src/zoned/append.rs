@@ -1,0 +1,70 @@
+//! The end of an append: where the data went, then the status.
+
+use zerocopy::little_endian::U64;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::{Sector, Status, StatusError};
+
+/// The writable part of an append as it lies in memory; other requests have a lone status byte there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct AppendTail {
+    /// Where the data went; undefined unless the append succeeded. See [`position`](Self::position).
+    pub append_sector: U64,
+    /// [`Status`].
+    pub status: u8,
+}
+
+impl AppendTail {
+    /// Bytes of the tail.
+    pub const BYTES: u32 = 9;
+
+    /// What a driver puts there beforehand: a status no device answers (`BLK-N-18`).
+    pub const NOT_WRITTEN: Self = Self {
+        append_sector: U64::ZERO,
+        status: Status::NOT_WRITTEN.0,
+    };
+
+    /// The status.
+    pub const fn status(&self) -> Status {
+        Status(self.status)
+    }
+
+    /// The first sector of what was appended (`BLK-D-35`).
+    ///
+    /// # Errors
+    ///
+    /// The status, if the append did not succeed; then nobody knows a position.
+    pub fn position(&self) -> Result<Sector, StatusError> {
+        self.status().check().map(|()| self.append_sector.into())
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for AppendTail {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "AppendTail({})", self.position());
+    }
+}
+
+const _: () = {
+    use core::mem::{offset_of, size_of};
+    assert!(size_of::<AppendTail>() == AppendTail::BYTES as usize);
+    assert!(size_of::<AppendTail>() == 9);
+    assert!(offset_of!(AppendTail, append_sector) == 0);
+    assert!(offset_of!(AppendTail, status) == 8);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_position_is_only_told_after_success() {
+        let mut tail = AppendTail::read_from_bytes(&[8, 7, 6, 5, 4, 3, 2, 1, 0]).unwrap();
+        assert_eq!(tail.position(), Ok(Sector(0x0102_0304_0506_0708)));
+        tail.status = 5;
+        assert_eq!(tail.position(), Err(StatusError::ZoneOpenResource));
+        assert_eq!(AppendTail::NOT_WRITTEN.position(), Err(StatusError::NotWritten));
+    }
+}

@@ -1,0 +1,224 @@
+//! A driver's duties with zones, as pure functions: what they refuse must not reach a device.
+
+use core::fmt;
+
+use crate::zoned::{ZoneDescriptor, ZoneState, ZoneType, ZonedConfig};
+use crate::{RequestType, SECTOR_BYTES, Sector};
+
+/// Why a request to a zoned device must not be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum ZoneRequestError {
+    /// The device has no zones.
+    NoZones,
+    /// The request type is none that zones add.
+    NotZoneRequest,
+    /// The position is not on the disk (`BLK-D-12`, `BLK-D-28`).
+    BeyondDisk,
+    /// The position is not the first sector of a zone (`BLK-D-30`, `BLK-D-32`).
+    NotZoneStart,
+    /// A reset of all zones names a position (`BLK-D-31`).
+    NotSectorZero,
+    /// The position is not in the zone that was given.
+    OutsideZone,
+    /// Zones of this type cannot be appended to.
+    WrongZoneType,
+    /// The zone is read-only, full, offline, or in a state that is not known.
+    NotWritable,
+    /// The device cannot append (`BLK-N-23`).
+    AppendUnsupported,
+    /// More data than one append can have (`BLK-D-34`).
+    AppendTooLong,
+    /// The amount of data is no multiple of the write granularity (`BLK-D-33`, `BLK-D-36`) or of a sector (`BLK-D-16`).
+    LengthNotAligned,
+    /// The position is no multiple of the write granularity (`BLK-D-37`).
+    StartNotAligned,
+    /// The zone can only be written at its write pointer, which is elsewhere.
+    NotAtWritePointer,
+    /// The zone has not so much room left (`BLK-D-38`).
+    NoRoom,
+    /// Only whole zones can be erased (`BLK-D-39`).
+    PartialZone,
+}
+
+impl fmt::Display for ZoneRequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoZones => "the device has no zones",
+            Self::NotZoneRequest => "not a zone request",
+            Self::BeyondDisk => "position beyond the end of the disk",
+            Self::NotZoneStart => "position is not the start of a zone",
+            Self::NotSectorZero => "a reset of all zones takes no position",
+            Self::OutsideZone => "position outside the zone",
+            Self::WrongZoneType => "zones of this type take no append",
+            Self::NotWritable => "the zone cannot be written in its state",
+            Self::AppendUnsupported => "append not supported by the device",
+            Self::AppendTooLong => "more data than one append can have",
+            Self::LengthNotAligned => "length is no multiple of the write granularity",
+            Self::StartNotAligned => "position is no multiple of the write granularity",
+            Self::NotAtWritePointer => "write not at the zone's write pointer",
+            Self::NoRoom => "not enough room left in the zone",
+            Self::PartialZone => "only whole zones can be erased",
+        })
+    }
+}
+
+impl core::error::Error for ZoneRequestError {}
+
+impl ZonedConfig {
+    /// What the header of a zone request may say, on a disk of `capacity` sectors (`BLK-D-28` to `BLK-D-32`).
+    ///
+    /// A report can start anywhere in its first zone (`BLK-D-29`); a reset of all zones names sector 0; all others name
+    /// the first sector of their zone. What an append must observe beyond that is in
+    /// [`check_append`](Self::check_append).
+    ///
+    /// # Errors
+    ///
+    /// [`NoZones`](ZoneRequestError::NoZones), [`NotZoneRequest`](ZoneRequestError::NotZoneRequest),
+    /// [`BeyondDisk`](ZoneRequestError::BeyondDisk), [`NotZoneStart`](ZoneRequestError::NotZoneStart) or
+    /// [`NotSectorZero`](ZoneRequestError::NotSectorZero).
+    pub fn check_header(&self, kind: RequestType, sector: Sector, capacity: Sector) -> Result<(), ZoneRequestError> {
+        if !self.has_zones() {
+            return Err(ZoneRequestError::NoZones);
+        }
+        match kind {
+            RequestType::ZONE_RESET_ALL if sector == Sector::ZERO => Ok(()),
+            RequestType::ZONE_RESET_ALL => Err(ZoneRequestError::NotSectorZero),
+            RequestType::ZONE_REPORT => on_disk(sector, capacity),
+            RequestType::ZONE_APPEND
+            | RequestType::ZONE_OPEN
+            | RequestType::ZONE_CLOSE
+            | RequestType::ZONE_FINISH
+            | RequestType::ZONE_RESET => {
+                on_disk(sector, capacity)?;
+                if self.is_zone_start(sector) {
+                    Ok(())
+                } else {
+                    Err(ZoneRequestError::NotZoneStart)
+                }
+            }
+            _ => Err(ZoneRequestError::NotZoneRequest),
+        }
+    }
+
+    /// Whether `bytes` of data can be appended to `zone`, the request naming `sector` (`BLK-D-32` to `BLK-D-38`).
+    ///
+    /// `zone` is the zone as the caller believes it to be once everything already under way is done.
+    ///
+    /// # Errors
+    ///
+    /// The first rule broken. Whether `zone` itself is to be believed is another question, see
+    /// [`ZoneDescriptor::is_plausible`].
+    pub fn check_append(&self, zone: &ZoneDescriptor, sector: Sector, bytes: u64) -> Result<(), ZoneRequestError> {
+        if !self.has_zones() {
+            return Err(ZoneRequestError::NoZones);
+        }
+        if self.max_append_sectors == 0 {
+            return Err(ZoneRequestError::AppendUnsupported);
+        }
+        if sector != zone.start() {
+            return Err(ZoneRequestError::NotZoneStart);
+        }
+        if zone.zone_type() != ZoneType::SequentialWriteRequired {
+            return Err(ZoneRequestError::WrongZoneType);
+        }
+        self.check_granularity(sector, bytes)?;
+        if bytes / SECTOR_BYTES > u64::from(self.max_append_sectors) {
+            return Err(ZoneRequestError::AppendTooLong);
+        }
+        check_room(zone, bytes)
+    }
+
+    /// Whether `bytes` of data can be written to `zone` from `sector` on (`BLK-D-36` to `BLK-D-38`).
+    ///
+    /// A conventional zone takes anything; whether the disk is large enough is for the caller to check as on any disk.
+    /// `zone` is the zone as the caller believes it to be once everything already under way is done.
+    ///
+    /// # Errors
+    ///
+    /// The first rule broken. Zones of unknown type are [`NotWritable`](ZoneRequestError::NotWritable): nobody knows how.
+    pub fn check_write(&self, zone: &ZoneDescriptor, sector: Sector, bytes: u64) -> Result<(), ZoneRequestError> {
+        let kind = zone.zone_type();
+        if kind == ZoneType::Conventional {
+            return match zone.state() {
+                ZoneState::ReadOnly | ZoneState::Offline => Err(ZoneRequestError::NotWritable),
+                _ if bytes.is_multiple_of(SECTOR_BYTES) => Ok(()),
+                _ => Err(ZoneRequestError::LengthNotAligned),
+            };
+        }
+        if sector < zone.start() {
+            return Err(ZoneRequestError::OutsideZone);
+        }
+        self.check_granularity(sector, bytes)?;
+        let pointer = zone.write_pointer().ok_or(ZoneRequestError::NotWritable)?;
+        if kind == ZoneType::SequentialWriteRequired && sector != pointer {
+            return Err(ZoneRequestError::NotAtWritePointer);
+        }
+        check_room(zone, bytes)?;
+        // Where order is only preferred the write may be elsewhere, but it ends in the zone all the same.
+        let end = sector.checked_add(bytes / SECTOR_BYTES);
+        match (end, zone.writable_end()) {
+            (Some(end), Some(limit)) if end <= limit => Ok(()),
+            _ => Err(ZoneRequestError::NoRoom),
+        }
+    }
+
+    /// Whether a range can be erased for good: whole zones only (`BLK-D-39`).
+    ///
+    /// The rule is about the length; as the device resets the zones of the range, it starts with a zone, too. A device
+    /// without zones has no such rule.
+    ///
+    /// # Errors
+    ///
+    /// [`NotZoneStart`](ZoneRequestError::NotZoneStart) or [`PartialZone`](ZoneRequestError::PartialZone).
+    pub fn check_secure_erase(&self, first: Sector, sectors: u32) -> Result<(), ZoneRequestError> {
+        if !self.has_zones() {
+            return Ok(());
+        }
+        if !self.is_zone_start(first) {
+            return Err(ZoneRequestError::NotZoneStart);
+        }
+        if !sectors.is_multiple_of(self.zone_sectors) {
+            return Err(ZoneRequestError::PartialZone);
+        }
+        Ok(())
+    }
+
+    /// Length and position in multiples of the write granularity.
+    ///
+    /// The specification compares the position in sectors with a number of bytes; what is meant is the position in bytes.
+    /// A granularity of 0 asks for nothing beyond whole sectors.
+    fn check_granularity(&self, sector: Sector, bytes: u64) -> Result<(), ZoneRequestError> {
+        let granularity = match self.write_granularity {
+            0 => SECTOR_BYTES,
+            bytes => u64::from(bytes),
+        };
+        if !bytes.is_multiple_of(SECTOR_BYTES) || !bytes.is_multiple_of(granularity) {
+            return Err(ZoneRequestError::LengthNotAligned);
+        }
+        // Reduced first, so that a position in bytes that does not fit 64 bits is no special case.
+        let rest = sector.get() % granularity * SECTOR_BYTES % granularity;
+        if rest != 0 {
+            return Err(ZoneRequestError::StartNotAligned);
+        }
+        Ok(())
+    }
+}
+
+fn on_disk(sector: Sector, capacity: Sector) -> Result<(), ZoneRequestError> {
+    if sector < capacity {
+        Ok(())
+    } else {
+        Err(ZoneRequestError::BeyondDisk)
+    }
+}
+
+/// Room from the write pointer on, which is what the specification counts, wherever the write itself goes.
+fn check_room(zone: &ZoneDescriptor, bytes: u64) -> Result<(), ZoneRequestError> {
+    zone.write_pointer().ok_or(ZoneRequestError::NotWritable)?;
+    match zone.remaining_sectors() {
+        Some(room) if bytes / SECTOR_BYTES <= room => Ok(()),
+        _ => Err(ZoneRequestError::NoRoom),
+    }
+}
