@@ -21,13 +21,22 @@ const REQUEST_QUEUE: QueueIndex = QueueIndex(0);
 const MIN_DESCRIPTORS: u16 = 3;
 
 /// A bring-up that failed, with the transport it was tried on.
-#[derive(Debug)]
 pub struct StartError<T> {
     /// Why.
     pub error: InitError,
     /// The transport; the device behind it is marked as failed.
     pub transport: T,
 }
+
+impl<T> fmt::Debug for StartError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StartError")
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> core::error::Error for StartError<T> {}
 
 impl<T> fmt::Display for StartError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,7 +67,6 @@ pub struct ConfigChange {
 }
 
 /// A live block device without its queue.
-#[derive(Debug)]
 pub struct BlockDevice<T> {
     transport: T,
     offered: Features,
@@ -228,6 +236,15 @@ impl<T: Transport> BlockDevice<T> {
     /// The transport back, for starting the device again. It is not reset by this.
     pub fn into_transport(self) -> T {
         self.transport
+    }
+}
+
+impl<T> fmt::Debug for BlockDevice<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockDevice")
+            .field("accepted", &self.accepted)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 

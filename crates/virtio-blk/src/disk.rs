@@ -15,7 +15,6 @@ use crate::{
 ///
 /// See [`RequestQueue`] for the type parameters. [`into_parts`](Self::into_parts) separates the two halves for use on
 /// different harts.
-#[derive(Debug)]
 pub struct Disk<T: Transport, B, O, const N: usize> {
     device: BlockDevice<T>,
     queue: RequestQueue<T::Notifier, B, O, N>,
@@ -216,5 +215,14 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
         // SAFETY: the device this queue was started on has just reported that it is reset.
         let counters = unsafe { self.queue.abort(dma, each) };
         Ok((self.device.into_transport(), counters))
+    }
+}
+
+impl<T: Transport, B, O, const N: usize> fmt::Debug for Disk<T, B, O, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Disk")
+            .field("device", &self.device)
+            .field("queue", &self.queue)
+            .finish()
     }
 }

@@ -3,6 +3,7 @@
 //! A queue knows nothing of registers but its own doorbell, so it can be given to another hart than the one that looks
 //! after the device.
 
+use core::fmt;
 use core::mem::ManuallyDrop;
 
 use virtio_blk_proto::SECTOR_BYTES;
@@ -30,7 +31,6 @@ pub(crate) struct PartToken {
 ///
 /// Dropping a queue whose device was not reset leaks its memory and the requests still in it, because the device may
 /// be using them. [`Disk::shut_down`](crate::Disk::shut_down) is how to get everything back.
-#[derive(Debug)]
 pub struct RequestQueue<D, B, O, const N: usize> {
     ring: VirtQueue<PartToken, N>,
     slots: SlotMemory,
@@ -341,5 +341,14 @@ impl<B, O> Record<B, O> {
             bytes: self.bytes,
             result: self.error.map_or(Ok(answer), Err),
         }
+    }
+}
+
+impl<D, B, O, const N: usize> fmt::Debug for RequestQueue<D, B, O, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestQueue")
+            .field("in_flight", &self.records.len())
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
     }
 }

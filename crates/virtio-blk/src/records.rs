@@ -33,6 +33,11 @@ pub(crate) struct Records<B, O, const N: usize> {
 }
 
 impl<B, O, const N: usize> Records<B, O, N> {
+    /// How many requests are in the table.
+    pub(crate) fn len(&self) -> u16 {
+        self.used
+    }
+
     pub(crate) fn new() -> Self {
         Self {
             entries: core::array::from_fn(|n| Entry::Free { next: n as u16 + 1 }),
@@ -43,11 +48,6 @@ impl<B, O, const N: usize> Records<B, O, N> {
 
     pub(crate) fn is_full(&self) -> bool {
         usize::from(self.used) == N
-    }
-
-    /// How many requests are in the table.
-    pub(crate) fn len(&self) -> u16 {
-        self.used
     }
 
     /// The number the next record will have. Meaningless if the table is full.

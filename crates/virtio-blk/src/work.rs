@@ -224,7 +224,8 @@ fn cut_length(range: SectorRange, max: u32, align: u32, block_sectors: u64) -> u
     }
     let end = range.first.get() + max;
     for step in [u64::from(align), block_sectors] {
-        let aligned = end.checked_rem(step).map_or(end, |excess| end - excess);
+        // No alignment at all is given as zero.
+        let aligned = end.checked_rem(step).map_or(0, |excess| end - excess);
         if aligned > range.first.get() {
             return (aligned - range.first.get()) as u32;
         }
