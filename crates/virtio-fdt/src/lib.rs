@@ -1,2 +1,29 @@
 #![doc = include_str!("../README.md")]
-#![no_std]
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+#[macro_use]
+mod fmt;
+
+mod cpu;
+mod error;
+mod finisher;
+mod interrupt;
+mod memory;
+mod plic;
+mod property;
+mod reg;
+mod tree;
+mod uart;
+mod virtio;
+mod walk;
+
+pub use cpu::{Hart, Harts};
+pub use error::{FdtError, NodeError};
+pub use interrupt::{Interrupt, Phandle};
+pub use plic::Plic;
+pub use reg::PhysRange;
+pub use tree::DeviceTree;
+pub use uart::Uart;
+pub use virtio::{MmioWindow, MmioWindows};
+pub use walk::MAX_DEPTH;

@@ -1,0 +1,105 @@
+//! What can be wrong with a tree as a whole, and with one node of it.
+//!
+//! The two are kept apart because they call for different answers. A blob that does not parse is useless; one broken
+//! node is a reason to skip that node and go on.
+
+use core::fmt;
+
+use dtoolkit::error::{FdtErrorKind, FdtParseError};
+
+/// Why a blob is not a device tree this crate reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum FdtError {
+    /// There are fewer bytes than the blob says it has, or than a header takes.
+    Truncated {
+        /// Bytes given.
+        have_bytes: usize,
+        /// Bytes needed.
+        need_bytes: usize,
+    },
+    /// The first four bytes are not those of a flattened device tree.
+    NotADeviceTree,
+    /// The blob is of a version that cannot be read as version 17.
+    UnsupportedVersion(u32),
+    /// The header, the structure or the strings contradict themselves.
+    Corrupt,
+    /// Nodes are nested deeper than [`MAX_DEPTH`](crate::MAX_DEPTH).
+    TooDeep,
+}
+
+impl fmt::Display for FdtError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truncated { have_bytes, need_bytes } => {
+                write!(
+                    f,
+                    "device tree is cut off: {have_bytes} bytes given, {need_bytes} needed"
+                )
+            }
+            Self::NotADeviceTree => f.write_str("no device tree: the magic number is missing"),
+            Self::UnsupportedVersion(version) => write!(f, "device tree version {version} is not supported"),
+            Self::Corrupt => f.write_str("device tree is corrupt"),
+            Self::TooDeep => f.write_str("device tree is nested too deeply"),
+        }
+    }
+}
+
+impl core::error::Error for FdtError {}
+
+impl From<FdtParseError> for FdtError {
+    fn from(error: FdtParseError) -> Self {
+        match error.kind {
+            FdtErrorKind::InvalidMagic => Self::NotADeviceTree,
+            FdtErrorKind::UnsupportedVersion(version) => Self::UnsupportedVersion(version),
+            _ => Self::Corrupt,
+        }
+    }
+}
+
+/// Why one node could not be understood. The rest of the tree is not affected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum NodeError {
+    /// A node that must be there is not.
+    MissingNode(&'static str),
+    /// The node lacks this property.
+    MissingProperty(&'static str),
+    /// This property has a length that its meaning does not allow.
+    BadLength(&'static str),
+    /// This property is no NUL-terminated UTF-8 string.
+    BadString(&'static str),
+    /// This property has a value that its meaning does not allow.
+    BadValue(&'static str),
+    /// An address, a size or their sum does not fit into 64 bits.
+    AddressTooWide,
+    /// A bus on the way to the root does not pass the address on (no `ranges`, or none that covers it).
+    NotMapped,
+    /// Neither the node nor a node above it names an interrupt parent.
+    NoInterruptParent,
+    /// A property refers to a phandle that no node has.
+    UnknownPhandle(u32),
+    /// There are more of the nodes than the caller's table has room for.
+    TooMany,
+}
+
+impl fmt::Display for NodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingNode(name) => write!(f, "node `{name}` is missing"),
+            Self::MissingProperty(name) => write!(f, "property `{name}` is missing"),
+            Self::BadLength(name) => write!(f, "property `{name}` has a wrong length"),
+            Self::BadString(name) => write!(f, "property `{name}` is not a string"),
+            Self::BadValue(name) => write!(f, "property `{name}` has an impossible value"),
+            Self::AddressTooWide => f.write_str("address or size does not fit into 64 bits"),
+            Self::NotMapped => f.write_str("address is not mapped to the root of the tree"),
+            Self::NoInterruptParent => f.write_str("no interrupt parent"),
+            Self::UnknownPhandle(phandle) => write!(f, "no node has the phandle {phandle:#x}"),
+            Self::TooMany => f.write_str("more nodes than there is room for"),
+        }
+    }
+}
+
+impl core::error::Error for NodeError {}

@@ -1,0 +1,244 @@
+//! The door to the crate: a checked blob and the questions it answers.
+
+use core::fmt;
+
+use dtoolkit::fdt::Fdt;
+use heapless::Vec;
+
+use crate::cpu::{self, Harts};
+use crate::plic::Plic;
+use crate::property;
+use crate::reg::PhysRange;
+use crate::uart::{self, Uart};
+use crate::virtio::{MmioWindow, MmioWindows};
+use crate::walk::{Walk, at_path};
+use crate::{FdtError, NodeError, finisher, memory};
+
+const MAGIC: u32 = 0xd00d_feed;
+
+/// A flattened device tree whose structure was checked from end to end.
+///
+/// Copying it copies a reference. Each question walks the blob again: nothing is cached and nothing allocated, which
+/// is fine for the few questions asked at start.
+#[derive(Clone, Copy)]
+pub struct DeviceTree<'a> {
+    fdt: Fdt<'a>,
+    blob: &'a [u8],
+}
+
+impl<'a> DeviceTree<'a> {
+    /// Bytes of the header, enough for [`total_size`](Self::total_size).
+    pub const HEADER_BYTES: usize = 40;
+
+    /// The size of the whole blob in bytes, read from its first [`HEADER_BYTES`](Self::HEADER_BYTES) bytes.
+    ///
+    /// For a caller who has nothing but a pointer: look at the header first, then at that many bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`FdtError::Truncated`] for fewer bytes than a header, [`FdtError::NotADeviceTree`] without the magic number,
+    /// [`FdtError::Corrupt`] for a size smaller than the header itself.
+    pub fn total_size(header: &[u8]) -> Result<usize, FdtError> {
+        let truncated = FdtError::Truncated {
+            have_bytes: header.len(),
+            need_bytes: Self::HEADER_BYTES,
+        };
+        let Some(header) = header.first_chunk::<{ DeviceTree::HEADER_BYTES }>() else {
+            return Err(truncated);
+        };
+        let ([magic, size, ..], _) = header.as_chunks::<4>() else {
+            return Err(truncated);
+        };
+        if u32::from_be_bytes(*magic) != MAGIC {
+            return Err(FdtError::NotADeviceTree);
+        }
+        match u32::from_be_bytes(*size) as usize {
+            size if size < Self::HEADER_BYTES => Err(FdtError::Corrupt),
+            size => Ok(size),
+        }
+    }
+
+    /// Checks a blob from end to end. Bytes behind the size the header gives are ignored.
+    ///
+    /// No alignment is asked of `blob`.
+    ///
+    /// # Errors
+    ///
+    /// Any [`FdtError`]; a blob that was accepted answers every question without looking outside of itself.
+    pub fn parse(blob: &'a [u8]) -> Result<Self, FdtError> {
+        let size_bytes = Self::total_size(blob)?;
+        let exact = blob.get(..size_bytes).ok_or(FdtError::Truncated {
+            have_bytes: blob.len(),
+            need_bytes: size_bytes,
+        })?;
+        let fdt = Fdt::new(exact)?;
+        let mut walk = Walk::new(fdt);
+        // The depth has to be known before anything else walks the tree: it bounds the work.
+        while walk.next().is_some() {}
+        if walk.too_deep {
+            return Err(FdtError::TooDeep);
+        }
+        Ok(Self { fdt, blob: exact })
+    }
+
+    /// The size of the blob in bytes.
+    pub const fn size_bytes(&self) -> usize {
+        self.blob.len()
+    }
+
+    /// The address of the blob's first byte in the address space of the program.
+    ///
+    /// Whoever hands out memory must keep away from there.
+    pub fn address(&self) -> usize {
+        self.blob.as_ptr().addr()
+    }
+
+    /// All enabled `virtio,mmio` windows in the order of the blob.
+    ///
+    /// A window whose node is broken comes as an error and the iteration goes on.
+    pub fn virtio_mmio(&self) -> MmioWindows<'a> {
+        MmioWindows::new(self.fdt)
+    }
+
+    /// All enabled `virtio,mmio` windows, lowest address first; broken ones are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::TooMany`] if there are more than `N`.
+    pub fn virtio_mmio_sorted<const N: usize>(&self) -> Result<Vec<MmioWindow, N>, NodeError> {
+        let mut windows = Vec::new();
+        for window in self.virtio_mmio().flatten() {
+            windows.push(window).map_err(|_| NodeError::TooMany)?;
+        }
+        windows.sort_unstable_by_key(|window| window.registers.base_address);
+        Ok(windows)
+    }
+
+    /// Main memory in the order of the blob. Pieces of size zero are left out.
+    ///
+    /// # Errors
+    ///
+    /// That of the first broken entry, or [`NodeError::TooMany`] if there are more than `N`.
+    pub fn memory<const N: usize>(&self) -> Result<Vec<PhysRange, N>, NodeError> {
+        let mut collector = Collector::default();
+        memory::for_each_memory(self.fdt, |range| collector.add(range));
+        collector.finish()
+    }
+
+    /// What main memory must not be used for: the blob's memory reservations and `/reserved-memory`.
+    ///
+    /// The blob itself need not be among them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`memory`](Self::memory): a reservation that cannot be read must not be overlooked.
+    pub fn reserved_memory<const N: usize>(&self) -> Result<Vec<PhysRange, N>, NodeError> {
+        let mut collector = Collector::default();
+        memory::for_each_reservation(self.fdt, |range| collector.add(range));
+        collector.finish()
+    }
+
+    /// Frequency of the `time` counter in hertz; never zero.
+    ///
+    /// # Errors
+    ///
+    /// `timebase-frequency` is missing, malformed or zero.
+    pub fn timebase_hz(&self) -> Result<u64, NodeError> {
+        cpu::timebase_hz(self.fdt)
+    }
+
+    /// The enabled harts in the order of the blob.
+    pub fn harts(&self) -> Harts<'a> {
+        Harts::new(self.fdt)
+    }
+
+    /// Number of enabled harts, those with a broken node included.
+    pub fn hart_count(&self) -> usize {
+        self.harts().count()
+    }
+
+    /// The platform-level interrupt controller, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Its node is broken.
+    pub fn plic(&self) -> Result<Option<Plic<'a>>, NodeError> {
+        Plic::find(self.fdt)
+    }
+
+    /// The serial port for human text: the one `/chosen/stdout-path` names if it is a 16550, else the first 16550.
+    ///
+    /// # Errors
+    ///
+    /// Its node is broken.
+    pub fn console(&self) -> Result<Option<Uart>, NodeError> {
+        uart::console(self.fdt)
+    }
+
+    /// `/chosen/bootargs`: the command line. `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::BadString`].
+    pub fn boot_args(&self) -> Result<Option<&'a str>, NodeError> {
+        match at_path(self.fdt, "/chosen") {
+            Some(chosen) => property::string(&chosen.node, "bootargs"),
+            None => Ok(None),
+        }
+    }
+
+    /// The registers of the SiFive test finisher, which ends an emulated machine.
+    ///
+    /// # Errors
+    ///
+    /// Its node is broken.
+    pub fn finisher(&self) -> Result<Option<PhysRange>, NodeError> {
+        finisher::find(self.fdt)
+    }
+}
+
+impl fmt::Debug for DeviceTree<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeviceTree")
+            .field("size_bytes", &self.size_bytes())
+            .finish()
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for DeviceTree<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "DeviceTree {{ size_bytes: {=usize} }}", self.size_bytes());
+    }
+}
+
+/// Gathers ranges until the first thing that goes wrong.
+struct Collector<const N: usize> {
+    found: Vec<PhysRange, N>,
+    error: Option<NodeError>,
+}
+
+impl<const N: usize> Default for Collector<N> {
+    fn default() -> Self {
+        Self {
+            found: Vec::new(),
+            error: None,
+        }
+    }
+}
+
+impl<const N: usize> Collector<N> {
+    fn add(&mut self, range: Result<PhysRange, NodeError>) {
+        let stored = range.and_then(|range| self.found.push(range).map_err(|_| NodeError::TooMany));
+        if let Err(error) = stored {
+            self.error.get_or_insert(error);
+        }
+    }
+
+    fn finish(self) -> Result<Vec<PhysRange, N>, NodeError> {
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(self.found),
+        }
+    }
+}
