@@ -1,0 +1,16 @@
+//! Everything that only exists on the machine itself.
+
+#[macro_use]
+pub mod console;
+
+pub(crate) mod board;
+pub mod counters;
+#[cfg(feature = "defmt")]
+pub mod defmt_logger;
+pub(crate) mod interrupts;
+mod panic;
+pub mod power;
+pub mod sbi;
+pub mod semihosting;
+pub(crate) mod start;
+mod trap;

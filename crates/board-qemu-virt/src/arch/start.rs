@@ -1,0 +1,121 @@
+//! The first instructions, and the door to the image's own code.
+//!
+//! OpenSBI enters here in S-mode with the hart id in a0, the address of the device tree in a1, interrupts off and no
+//! address translation. Only the boot hart comes: the others stay stopped in OpenSBI until somebody starts them through
+//! its hart state management, which this board never does. That is what makes "interrupts off" a critical section.
+
+use core::arch::naked_asm;
+
+unsafe extern "C" {
+    // From the linker script; only their addresses mean anything.
+    static _image_start: u8;
+    static _end: u8;
+    static _stack_top: u8;
+    static _stack_bottom: u8;
+}
+
+unsafe extern "Rust" {
+    /// The image's main function; see [`entry!`](crate::entry).
+    fn board_main(boot: Boot) -> !;
+}
+
+/// What the firmware told: proof that the machine has just started.
+///
+/// There is one value of this type per run, and [`Board::take`](crate::Board::take) uses it up.
+#[derive(Debug)]
+pub struct Boot {
+    hart_id: usize,
+    tree_address: usize,
+}
+
+impl Boot {
+    /// The id of the hart this runs on.
+    pub const fn hart_id(&self) -> usize {
+        self.hart_id
+    }
+
+    /// The physical address of the device tree.
+    pub const fn tree_address(&self) -> usize {
+        self.tree_address
+    }
+}
+
+/// Names the function an image starts with: `entry!(main)` for a `fn main(boot: Boot) -> !`.
+///
+/// It runs on a stack of at least 256 KiB with interrupts off, `.bss` cleared and traps caught.
+#[macro_export]
+macro_rules! entry {
+    ($main:path) => {
+        // SAFETY: the name is the one the board calls, with this very signature.
+        #[unsafe(no_mangle)]
+        extern "Rust" fn board_main(boot: $crate::Boot) -> ! {
+            let main: fn($crate::Boot) -> ! = $main;
+            main(boot)
+        }
+    };
+}
+
+/// The entry point of the ELF file.
+///
+/// Loads what Rust code takes for granted: the global pointer, a stack, cleared statics. a0 and a1 are left alone.
+// SAFETY: the linker script puts this section first and nothing else is called `_start`.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".text.entry")]
+extern "C" fn _start() -> ! {
+    naked_asm!(
+        // The linker must not reach for gp before it is loaded.
+        ".option push",
+        ".option norelax",
+        "la gp, __global_pointer$",
+        ".option pop",
+        // Interrupts off at both levels, traps to our vector, on their own stack.
+        "csrci sstatus, 2",
+        "csrw sie, zero",
+        "la t0, {trap}",
+        "csrw stvec, t0",
+        "la t0, _trap_stack_top",
+        "csrw sscratch, t0",
+        "mv tp, zero",
+        "la sp, _stack_top",
+        // Both ends of .bss are multiples of 16.
+        "la t0, _bss_start",
+        "la t1, _bss_end",
+        "1:",
+        "bgeu t0, t1, 2f",
+        "sd zero, 0(t0)",
+        "addi t0, t0, 8",
+        "j 1b",
+        "2:",
+        "j {rust}",
+        trap = sym super::trap::vector,
+        rust = sym start_rust,
+    )
+}
+
+/// Where assembly ends.
+extern "C" fn start_rust(hart_id: usize, tree_address: usize) -> ! {
+    let boot = Boot { hart_id, tree_address };
+    // SAFETY: the image defines the function with this signature; `entry!` sees to that.
+    unsafe { board_main(boot) }
+}
+
+/// Lowest address of the stack and first address above it.
+///
+/// The lowest is that of the part an image may count on; below it the stack goes on, up to the firmware.
+pub(crate) fn stack_bounds() -> (usize, usize) {
+    ((&raw const _stack_bottom).addr(), (&raw const _stack_top).addr())
+}
+
+/// Whether a stack pointer has left the part of the stack an image may count on, in the direction stacks grow.
+pub(super) fn is_stack_overflow(stack_pointer: usize) -> bool {
+    /// How far below it still looks like an overflow and not like a stack pointer gone astray.
+    const REACH_BYTES: usize = 4 << 20;
+    let (bottom, _) = stack_bounds();
+    stack_pointer < bottom && stack_pointer > bottom.saturating_sub(REACH_BYTES)
+}
+
+/// First address of the image and first address behind it.
+pub fn image_bounds() -> (usize, usize) {
+    ((&raw const _image_start).addr(), (&raw const _end).addr())
+}

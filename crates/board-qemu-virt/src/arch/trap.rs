@@ -1,0 +1,150 @@
+//! Traps: external interrupts are latched, the timer falls silent, everything else is the end.
+
+use core::arch::global_asm;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use riscv::register::{sepc, sie, sscratch, sstatus};
+
+use super::{console, interrupts, power, semihosting, start};
+use crate::exit::{ExitStatus, FailureCode};
+
+const INTERRUPT: usize = 1 << (usize::BITS - 1);
+const BREAKPOINT: usize = 3;
+const SUPERVISOR_TIMER: usize = INTERRUPT | 5;
+const SUPERVISOR_EXTERNAL: usize = INTERRUPT | 9;
+
+unsafe extern "C" {
+    /// The trap vector, an address for `stvec`. Not a function that can be called.
+    #[link_name = "board_trap_vector"]
+    pub(super) fn vector();
+}
+
+// Runs on the trap stack, whose top `sscratch` holds; meanwhile `sscratch` holds the interrupted stack pointer.
+//
+// Saved are the integer registers that a called function may change. Floating-point registers are not: the unit is
+// switched off for the time of the handler, so that a handler which used it would be caught and not corrupt anything.
+// 0x6000 is the field FS of `sstatus`.
+global_asm!(
+    ".pushsection .text.trap, \"ax\", @progbits",
+    ".balign 4",
+    ".global board_trap_vector",
+    "board_trap_vector:",
+    "csrrw sp, sscratch, sp",
+    "addi sp, sp, -144",
+    "sd ra, 0(sp)",
+    "sd t0, 8(sp)",
+    "sd t1, 16(sp)",
+    "sd t2, 24(sp)",
+    "sd t3, 32(sp)",
+    "sd t4, 40(sp)",
+    "sd t5, 48(sp)",
+    "sd t6, 56(sp)",
+    "sd a0, 64(sp)",
+    "sd a1, 72(sp)",
+    "sd a2, 80(sp)",
+    "sd a3, 88(sp)",
+    "sd a4, 96(sp)",
+    "sd a5, 104(sp)",
+    "sd a6, 112(sp)",
+    "sd a7, 120(sp)",
+    "li t0, 0x6000",
+    "csrrc t1, sstatus, t0",
+    "sd t1, 128(sp)",
+    "csrr a0, scause",
+    "csrr a1, sepc",
+    "csrr a2, stval",
+    "call {handler}",
+    "ld t1, 128(sp)",
+    "li t0, 0x6000",
+    "and t1, t1, t0",
+    "csrs sstatus, t1",
+    "ld ra, 0(sp)",
+    "ld t0, 8(sp)",
+    "ld t1, 16(sp)",
+    "ld t2, 24(sp)",
+    "ld t3, 32(sp)",
+    "ld t4, 40(sp)",
+    "ld t5, 48(sp)",
+    "ld t6, 56(sp)",
+    "ld a0, 64(sp)",
+    "ld a1, 72(sp)",
+    "ld a2, 80(sp)",
+    "ld a3, 88(sp)",
+    "ld a4, 96(sp)",
+    "ld a5, 104(sp)",
+    "ld a6, 112(sp)",
+    "ld a7, 120(sp)",
+    "addi sp, sp, 144",
+    "csrrw sp, sscratch, sp",
+    "sret",
+    ".popsection",
+    handler = sym on_trap,
+);
+
+/// Called by the vector with interrupts disabled.
+extern "C" fn on_trap(cause: usize, pc: usize, value: usize) {
+    match cause {
+        SUPERVISOR_EXTERNAL => interrupts::on_external(),
+        SUPERVISOR_TIMER => silence_timer(),
+        BREAKPOINT if semihosting::is_refused_request(pc) => {
+            // SAFETY: the breakpoint of a request has four bytes, and the code behind it does without an answer.
+            unsafe { sepc::write(pc + 4) }
+        }
+        _ => fatal(cause, pc, value),
+    }
+}
+
+/// Keeps the timer from interrupting until somebody sets it again.
+pub(super) fn silence_timer() {
+    // SAFETY: taking an interrupt away breaks no assumption of other code.
+    unsafe { sie::clear_stimer() };
+}
+
+fn fatal(cause: usize, pc: usize, value: usize) -> ! {
+    static DYING: AtomicBool = AtomicBool::new(false);
+    // The vector put the interrupted stack pointer there. For a trap inside the handler it is the handler's own, and
+    // lies inside the image.
+    let stack = sscratch::read();
+    let overflow = start::is_stack_overflow(stack);
+    // A trap while reporting a trap: words have failed, so leave without.
+    if !DYING.swap(true, Ordering::Relaxed) {
+        let mode = match sstatus::read().spp() {
+            sstatus::SPP::Supervisor => "S",
+            sstatus::SPP::User => "U",
+        };
+        let name = name_of(cause);
+        console::start_of_line();
+        crate::println!(
+            "trap in {mode}-mode: {name} (scause {cause:#x}), sepc {pc:#x}, stval {value:#x}, sp {stack:#x}"
+        );
+        if overflow {
+            crate::println!("the stack has overflowed");
+        }
+    }
+    let code = if overflow {
+        FailureCode::STACK_OVERFLOW
+    } else {
+        FailureCode::TRAP
+    };
+    power::power_off(ExitStatus::Failure(code))
+}
+
+/// Names after the RISC-V privileged specification, "Supervisor Cause Register".
+fn name_of(cause: usize) -> &'static str {
+    match cause {
+        0 => "instruction address misaligned",
+        1 => "instruction access fault",
+        2 => "illegal instruction",
+        3 => "breakpoint",
+        4 => "load address misaligned",
+        5 => "load access fault",
+        6 => "store address misaligned",
+        7 => "store access fault",
+        8 | 9 => "environment call",
+        12 => "instruction page fault",
+        13 => "load page fault",
+        15 => "store page fault",
+        _ if cause & INTERRUPT != 0 => "unexpected interrupt",
+        _ => "unknown cause",
+    }
+}

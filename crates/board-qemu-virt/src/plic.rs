@@ -1,0 +1,230 @@
+//! The platform-level interrupt controller (PLIC).
+//!
+//! Register layout after the RISC-V PLIC specification, "Memory Map". Only what one context needs is here: a source has
+//! a priority (zero means never), a context has an enable bit per source, a threshold, and the claim register.
+
+use virtio_fdt::PhysRange;
+use volatile::VolatilePtr;
+
+use crate::mmio;
+
+const ENABLE_BASE: usize = 0x2000;
+const ENABLE_STRIDE: usize = 0x80;
+const CONTEXT_BASE: usize = 0x20_0000;
+const CONTEXT_STRIDE: usize = 0x1000;
+/// Most contexts the layout has room for.
+const MAX_CONTEXTS: usize = 15872;
+const THRESHOLD: usize = 0;
+const CLAIM: usize = 4;
+
+/// The priority a source gets when it may interrupt; the threshold below it is zero.
+const PRIORITY_ON: u32 = 1;
+/// The priority at which a source never interrupts.
+const PRIORITY_OFF: u32 = 0;
+
+/// An interrupt source of the PLIC: a number from 1 to 1023.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Source(u16);
+
+impl Source {
+    /// One more than the highest source number.
+    pub const LIMIT: usize = 1024;
+
+    /// The source of that number, or `None` if a PLIC has no such source.
+    pub const fn new(number: u32) -> Option<Self> {
+        match number {
+            // The range fits into the narrower type.
+            1..1024 => Some(Self(number as u16)),
+            _ => None,
+        }
+    }
+
+    /// The number of the source, from 1 to 1023.
+    pub const fn number(self) -> u32 {
+        self.0 as u32
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One context of a PLIC: the view that one hart has in one privilege mode.
+#[derive(Clone, Copy, Debug)]
+pub struct Plic {
+    base: usize,
+    context: usize,
+    source_count: u32,
+}
+
+impl Plic {
+    /// The context numbered `context` of the PLIC with these registers and this many sources.
+    ///
+    /// `None` if the registers of the context lie outside of the block.
+    ///
+    /// # Safety
+    ///
+    /// `registers` is the register block of a PLIC, mapped one to one, and no other code drives this context or the
+    /// priorities of the sources used through it.
+    pub unsafe fn new(registers: PhysRange, context: u32, source_count: u32) -> Option<Self> {
+        let base = mmio::base_of(registers, 4)?;
+        let context = usize::try_from(context)
+            .ok()
+            .filter(|&context| context < MAX_CONTEXTS)?;
+        let end = context
+            .checked_mul(CONTEXT_STRIDE)?
+            .checked_add(CONTEXT_BASE + CONTEXT_STRIDE)?;
+        (end as u64 <= registers.size_bytes).then_some(Self {
+            base,
+            context,
+            source_count: source_count.min(Source::LIMIT as u32 - 1),
+        })
+    }
+
+    fn register(&self, offset: usize) -> VolatilePtr<'static, u32> {
+        // SAFETY: all offsets used here lie inside the block that `new` checked and its caller vouched for: priorities
+        // and enables lie below the contexts, the enable words of context c below those of the last possible context.
+        unsafe { mmio::register(self.base + offset) }
+    }
+
+    fn enable_word(&self, source: Source) -> VolatilePtr<'static, u32> {
+        self.register(ENABLE_BASE + self.context * ENABLE_STRIDE + source.index() / 32 * 4)
+    }
+
+    fn context_register(&self, offset: usize) -> VolatilePtr<'static, u32> {
+        self.register(CONTEXT_BASE + self.context * CONTEXT_STRIDE + offset)
+    }
+
+    /// Whether the controller has this source.
+    pub const fn has(&self, source: Source) -> bool {
+        source.number() <= self.source_count
+    }
+
+    /// Number of sources.
+    pub const fn source_count(&self) -> u32 {
+        self.source_count
+    }
+
+    /// Brings the context into a known state: no source enabled, none held back by the threshold.
+    pub fn reset_context(&self) {
+        for first in (0..=self.source_count).step_by(32) {
+            let word = first as usize / 32 * 4;
+            self.register(ENABLE_BASE + self.context * ENABLE_STRIDE + word)
+                .write(0);
+        }
+        self.context_register(THRESHOLD).write(0);
+    }
+
+    /// Lets the source interrupt this context; whether it does is up to [`mask`](Self::mask).
+    pub fn enable(&self, source: Source) {
+        self.enable_word(source)
+            .update(|word| word | 1 << (source.index() % 32));
+    }
+
+    /// Cuts the source off from this context.
+    pub fn disable(&self, source: Source) {
+        self.enable_word(source)
+            .update(|word| word & !(1 << (source.index() % 32)));
+    }
+
+    /// Keeps the source quiet. A line that is raised meanwhile interrupts once unmasked.
+    pub fn mask(&self, source: Source) {
+        self.register(source.index() * 4).write(PRIORITY_OFF);
+    }
+
+    /// Ends [`mask`](Self::mask).
+    pub fn unmask(&self, source: Source) {
+        self.register(source.index() * 4).write(PRIORITY_ON);
+    }
+
+    /// Takes the pending source of highest priority, or `None` if there is none.
+    pub fn claim(&self) -> Option<Source> {
+        Source::new(self.context_register(CLAIM).read())
+    }
+
+    /// Ends the handling of a claimed source.
+    pub fn complete(&self, source: Source) {
+        self.context_register(CLAIM).write(source.number());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Plain memory in place of the registers: what is written stays, which is enough to see what goes where.
+    struct Memory(Vec<u32>);
+
+    impl Memory {
+        fn new() -> Self {
+            Self(vec![0; 0x60_0000 / 4])
+        }
+
+        fn plic(&mut self, context: u32) -> Plic {
+            let registers = PhysRange::new(self.0.as_mut_ptr().expose_provenance() as u64, 0x60_0000).unwrap();
+            // SAFETY: the memory outlives the test and is only looked at between the calls.
+            unsafe { Plic::new(registers, context, 95) }.unwrap()
+        }
+
+        fn word(&self, offset: usize) -> u32 {
+            // SAFETY: an element of the vector. Volatile, because it was written behind the vector's back.
+            unsafe { core::ptr::from_ref(&self.0[offset / 4]).read_volatile() }
+        }
+    }
+
+    #[test]
+    fn sources_run_from_1_to_1023() {
+        assert_eq!(Source::new(0), None);
+        assert_eq!(Source::new(1).map(Source::number), Some(1));
+        assert_eq!(Source::new(1023).map(Source::number), Some(1023));
+        assert_eq!(Source::new(1024), None);
+        assert_eq!(Source::new(u32::MAX), None);
+    }
+
+    #[test]
+    fn enabling_touches_one_bit_of_the_own_context() {
+        let mut memory = Memory::new();
+        let plic = memory.plic(3);
+        plic.enable(Source::new(33).unwrap());
+        plic.enable(Source::new(63).unwrap());
+        assert_eq!(memory.word(0x2000 + 3 * 0x80 + 4), 0x8000_0002);
+        plic.disable(Source::new(33).unwrap());
+        assert_eq!(memory.word(0x2000 + 3 * 0x80 + 4), 0x8000_0000);
+        plic.reset_context();
+        assert_eq!(memory.word(0x2000 + 3 * 0x80 + 4), 0);
+    }
+
+    #[test]
+    fn masking_is_the_priority_of_the_source() {
+        let mut memory = Memory::new();
+        let plic = memory.plic(1);
+        plic.unmask(Source::new(8).unwrap());
+        assert_eq!(memory.word(8 * 4), 1);
+        plic.mask(Source::new(8).unwrap());
+        assert_eq!(memory.word(8 * 4), 0);
+    }
+
+    #[test]
+    fn claim_and_complete_use_the_same_register() {
+        let mut memory = Memory::new();
+        let plic = memory.plic(1);
+        assert_eq!(plic.claim(), None);
+        plic.complete(Source::new(8).unwrap());
+        assert_eq!(memory.word(0x20_1004), 8);
+        assert_eq!(plic.claim(), Source::new(8));
+    }
+
+    #[test]
+    fn a_context_outside_of_the_block_is_refused() {
+        let at = |size, context| {
+            let registers = PhysRange::new(0xc00_0000, size).unwrap();
+            // SAFETY: no register is accessed.
+            unsafe { Plic::new(registers, context, 95) }.is_some()
+        };
+        assert!(at(0x60_0000, 0x3ff));
+        assert!(!at(0x60_0000, 0x400));
+        assert!(!at(0x1000, 0));
+        assert!(!at(0x60_0000, u32::MAX));
+    }
+}

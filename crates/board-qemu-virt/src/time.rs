@@ -1,0 +1,127 @@
+//! Ticks of the `time` counter and what they are in microseconds.
+//!
+//! The counter's frequency comes from the device tree; nothing here assumes one.
+
+use core::num::NonZeroU64;
+
+const MICROS_PER_SECOND: u128 = 1_000_000;
+
+/// A moment, or a span, in ticks of the `time` counter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Ticks(pub u64);
+
+impl Ticks {
+    /// The span since `earlier`; zero if that lies ahead.
+    pub const fn since(self, earlier: Self) -> Self {
+        Self(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The moment `span` later, at most the last one the counter can show.
+    pub const fn after(self, span: Self) -> Self {
+        Self(self.0.saturating_add(span.0))
+    }
+}
+
+/// The frequency of the `time` counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timebase {
+    hz: NonZeroU64,
+}
+
+impl Timebase {
+    /// A counter that runs at `hz` ticks per second; `None` for zero.
+    pub const fn new(hz: u64) -> Option<Self> {
+        match NonZeroU64::new(hz) {
+            Some(hz) => Some(Self { hz }),
+            None => None,
+        }
+    }
+
+    /// Ticks per second.
+    pub const fn hz(self) -> u64 {
+        self.hz.get()
+    }
+
+    /// A span in whole microseconds, rounded down; saturates.
+    pub const fn micros(self, span: Ticks) -> u64 {
+        saturate(span.0 as u128 * MICROS_PER_SECOND / self.hz.get() as u128)
+    }
+
+    /// A span in whole nanoseconds, rounded down; saturates.
+    pub const fn nanos(self, span: Ticks) -> u64 {
+        saturate(span.0 as u128 * (MICROS_PER_SECOND * 1000) / self.hz.get() as u128)
+    }
+
+    /// The span of at least `micros` microseconds, rounded up so that a wait is never too short; saturates.
+    pub const fn ticks_from_micros(self, micros: u64) -> Ticks {
+        let scaled = micros as u128 * self.hz.get() as u128;
+        Ticks(saturate(scaled.div_ceil(MICROS_PER_SECOND)))
+    }
+
+    /// The span of at least `millis` milliseconds; saturates.
+    pub const fn ticks_from_millis(self, millis: u64) -> Ticks {
+        self.ticks_from_micros(millis.saturating_mul(1000))
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Timebase {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Timebase {{ hz: {=u64} }}", self.hz.get());
+    }
+}
+
+const fn saturate(value: u128) -> u64 {
+    if value > u64::MAX as u128 {
+        u64::MAX
+    } else {
+        value as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn ten_megahertz_is_ten_ticks_a_microsecond() {
+        let timebase = Timebase::new(10_000_000).unwrap();
+        assert_eq!(timebase.micros(Ticks(10)), 1);
+        assert_eq!(timebase.micros(Ticks(9)), 0);
+        assert_eq!(timebase.nanos(Ticks(1)), 100);
+        assert_eq!(timebase.ticks_from_micros(3), Ticks(30));
+        assert_eq!(timebase.ticks_from_millis(3), Ticks(30_000));
+    }
+
+    #[test]
+    fn a_slow_odd_clock_rounds_waits_up() {
+        let timebase = Timebase::new(32_768).unwrap();
+        assert_eq!(timebase.ticks_from_micros(1), Ticks(1));
+        assert_eq!(timebase.ticks_from_micros(31), Ticks(2));
+        assert_eq!(timebase.ticks_from_micros(0), Ticks(0));
+    }
+
+    #[test]
+    fn extremes_saturate() {
+        assert_eq!(Timebase::new(0), None);
+        assert_eq!(Timebase::new(1).unwrap().micros(Ticks(u64::MAX)), u64::MAX);
+        assert_eq!(
+            Timebase::new(u64::MAX).unwrap().ticks_from_millis(u64::MAX),
+            Ticks(u64::MAX)
+        );
+        assert_eq!(Ticks(1).since(Ticks(2)), Ticks(0));
+        assert_eq!(Ticks(u64::MAX).after(Ticks(2)), Ticks(u64::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn a_wait_is_never_too_short(hz in 1u64..=u64::MAX, micros in 0u64..1 << 40) {
+            let timebase = Timebase::new(hz).unwrap();
+            let ticks = timebase.ticks_from_micros(micros);
+            prop_assert!(ticks.0 == u64::MAX || timebase.micros(ticks) >= micros);
+        }
+    }
+}
