@@ -1,2 +1,29 @@
 #![doc = include_str!("../README.md")]
-#![no_std]
+
+mod arena;
+mod chain;
+mod config;
+mod counters;
+mod device;
+mod disk;
+mod execute;
+pub mod faults;
+mod init;
+mod model;
+mod queue;
+mod registers;
+mod release;
+mod request;
+mod ring;
+mod service;
+mod space;
+mod violation;
+mod wire;
+mod zones;
+
+pub use arena::Memory;
+pub use config::{CompletionOrder, DoorbellWish, Limits, ModelConfig, Service, Zones};
+pub use counters::Counters;
+pub use model::{Model, ModelDma, ModelRegisters};
+pub use violation::Violation;
+pub use wire::feature;
