@@ -253,7 +253,7 @@ fn interrupts_come_when_wanted_and_not_when_not() {
                 rig.device.complete(found.head, 0);
             }
             assert_eq!(rig.device.interrupt_due(), wanted, "round {round} of {options:?}");
-            assert_eq!(rig.queue.arm_interrupts(), true, "completions are there");
+            assert!(rig.queue.arm_interrupts(), "completions are there");
             for _ in 0..chains {
                 assert!(rig.queue.pop_used().unwrap().is_some());
             }
@@ -352,12 +352,13 @@ fn a_completion_in_any_window_of_a_drain_is_taken_or_announced() {
 #[test]
 fn a_drain_goes_on_while_completions_keep_slipping_in_and_still_ends() {
     for options in [direct(8), with_events(direct(8))] {
-        let device: Rc<RefCell<Option<(Device, Vec<u16>)>>> = Rc::default();
+        let device: Rc<RefCell<Option<Device>>> = Rc::default();
+        let heads: Rc<RefCell<Vec<u16>>> = Rc::default();
         let script: Script = {
-            let device = Rc::clone(&device);
+            let (device, heads) = (Rc::clone(&device), Rc::clone(&heads));
             Rc::new(RefCell::new(move |moment: Moment| {
-                if let (Moment::BeforeWish, Some((device, heads))) = (moment, device.borrow_mut().as_mut())
-                    && let Some(head) = heads.pop()
+                if let (Moment::BeforeWish, Some(device)) = (moment, device.borrow_mut().as_mut())
+                    && let Some(head) = heads.borrow_mut().pop()
                 {
                     device.complete(head, 0);
                 }
@@ -368,8 +369,10 @@ fn a_drain_goes_on_while_completions_keep_slipping_in_and_still_ends() {
             queue.submit(&[segment(1, 1)], &[], token).unwrap();
         }
         let _ = queue.publish();
-        let heads = made.take_all().iter().map(|found| found.head).collect();
-        *device.borrow_mut() = Some((made, heads));
+        heads
+            .borrow_mut()
+            .extend(made.take_all().iter().map(|found| found.head));
+        *device.borrow_mut() = Some(made);
         let mut tokens = Vec::new();
         assert_eq!(queue.drain(|used| tokens.push(used.token)), Ok(8));
         tokens.sort_unstable();

@@ -126,12 +126,19 @@ impl Bus {
     }
 
     fn descriptor(&self, addr: u64) -> Descriptor {
-        let bytes = self.read(addr, 16);
+        let words = self.at(addr, 16).cast::<u64>();
+        // SAFETY: an aligned descriptor in the table or in a table of its own, which are the device's to read.
+        let (addr, rest) = unsafe {
+            (
+                u64::from_le(words.read_volatile()),
+                u64::from_le(words.add(1).read_volatile()),
+            )
+        };
         Descriptor {
-            addr: DeviceAddr(u64::from_le_bytes(bytes[..8].try_into().unwrap())),
-            len: u32::from_le_bytes(bytes[8..12].try_into().unwrap()),
-            flags: u16::from_le_bytes(bytes[12..14].try_into().unwrap()),
-            next: u16::from_le_bytes(bytes[14..].try_into().unwrap()),
+            addr: DeviceAddr(addr),
+            len: rest as u32,
+            flags: (rest >> 32) as u16,
+            next: (rest >> 48) as u16,
         }
     }
 }
