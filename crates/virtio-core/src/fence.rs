@@ -41,3 +41,23 @@ pub fn after_interrupt_status() {
 pub fn store_then_load() {
     fence(Ordering::SeqCst);
 }
+
+/// Orders every register access and every memory access before it against every one after it.
+///
+/// For the few slow places where registers and memory must not pass each other at all:
+///
+/// * after an interrupt was acknowledged, the used ring is looked at again (`MMIO-N-12`). That look must not come
+///   before the acknowledgement reaches the device, or a completion in between is lost;
+/// * after a register has said that the device let go of memory, that memory may be written or freed.
+///
+/// RISC-V: `fence iorw,iorw`.
+#[inline]
+pub fn registers_and_memory() {
+    #[cfg(target_arch = "riscv64")]
+    // SAFETY: a fence instruction touches no memory and no register.
+    unsafe {
+        core::arch::asm!("fence iorw, iorw", options(nostack, preserves_flags));
+    }
+    #[cfg(not(target_arch = "riscv64"))]
+    fence(Ordering::SeqCst);
+}

@@ -8,7 +8,6 @@ mod access;
 mod legacy;
 mod modern;
 mod notifier;
-mod order;
 mod probe;
 pub mod registers;
 mod transport;

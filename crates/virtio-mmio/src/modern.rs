@@ -2,12 +2,12 @@
 
 use virtio_core::{DeviceAddr, QueueIndex, QueueSetup, QueueSetupError, fence};
 
+use crate::RegisterAccess;
 use crate::registers::modern::{
     QUEUE_DESC_HIGH, QUEUE_DESC_LOW, QUEUE_DEVICE_HIGH, QUEUE_DEVICE_LOW, QUEUE_DRIVER_HIGH, QUEUE_DRIVER_LOW,
     QUEUE_READY,
 };
 use crate::registers::{QUEUE_SEL, QUEUE_SIZE, QUEUE_SIZE_MAX, Register, WriteOnly};
-use crate::{RegisterAccess, order};
 
 /// Takes a queue into use in the order of `MMIO-N-02`.
 pub(crate) fn enable_queue<A: RegisterAccess>(
@@ -63,7 +63,7 @@ pub(crate) fn disable_queue<A: RegisterAccess>(access: &A, queue: QueueIndex) ->
     QUEUE_SEL.write(access, u32::from(queue.0));
     QUEUE_READY.write(access, 0);
     let ready = QUEUE_READY.read(access);
-    order::everything();
+    fence::registers_and_memory();
     if ready == 0 {
         Ok(())
     } else {

@@ -10,7 +10,7 @@ use crate::registers::{
     CONFIG, DEVICE_FEATURES, DEVICE_FEATURES_SEL, DEVICE_ID, DRIVER_FEATURES, DRIVER_FEATURES_SEL, INTERRUPT_ACK,
     INTERRUPT_STATUS, MAGIC_VALUE, QUEUE_SEL, QUEUE_SIZE_MAX, Readable, Register, STATUS, VENDOR_ID, VERSION,
 };
-use crate::{MmioNotifier, RegisterAccess, legacy, modern, order, registers};
+use crate::{MmioNotifier, RegisterAccess, legacy, modern, registers};
 
 /// A VirtIO device behind an MMIO window. [`probe`](crate::probe) makes one.
 #[derive(Clone, Debug)]
@@ -92,7 +92,7 @@ impl<A: RegisterAccess> Transport for MmioTransport<A> {
     fn status(&self) -> DeviceStatus {
         // The register is 32 bits wide, the status 8; the rest is reserved.
         let status = DeviceStatus::from_bits_retain(STATUS.read(&self.access) as u8);
-        order::everything();
+        fence::registers_and_memory();
         status
     }
 
@@ -170,7 +170,7 @@ impl<A: RegisterAccess> Transport for MmioTransport<A> {
         let handled = InterruptCauses::from_bits_truncate(causes.bits());
         if !handled.is_empty() {
             INTERRUPT_ACK.write(&self.access, handled.bits());
-            order::everything();
+            fence::registers_and_memory();
         }
     }
 

@@ -161,14 +161,17 @@ fn the_last_page_that_can_be_named_works() {
 
 #[test]
 fn a_smaller_alignment_moves_the_used_ring() {
-    let device = Script::block(1).answer(0x040, &[0, 0x8_0200]).answer(0x034, &[8]);
-    let setup = QueueSetup {
-        legacy_align: 64,
-        used_ring: DeviceAddr(0x8020_0000 + 192),
-        ..queue_of_eight(0x8020_0000)
-    };
-    assert_eq!(enable(&mut device.transport(), 0, &setup), Ok(()));
-    assert!(device.log().contains(&Write32(0x03C, 64)));
+    // The available ring ends at byte 150, its event word included.
+    for (legacy_align, used) in [(64, 192), (4, 152)] {
+        let device = Script::block(1).answer(0x040, &[0, 0x8_0200]).answer(0x034, &[8]);
+        let setup = QueueSetup {
+            legacy_align,
+            used_ring: DeviceAddr(0x8020_0000 + used),
+            ..queue_of_eight(0x8020_0000)
+        };
+        assert_eq!(enable(&mut device.transport(), 0, &setup), Ok(()));
+        assert!(device.log().contains(&Write32(0x03C, legacy_align)));
+    }
 }
 
 #[test]
