@@ -1,0 +1,75 @@
+//! The loop of the monitor: prompt, line, command, answer.
+
+use board_qemu_virt::console::{self, Console};
+use board_qemu_virt::{Source, print, println};
+use image_blk::PROMPT;
+use image_blk::record::Record;
+
+use super::actions::Monitor;
+use super::command::{self, Command};
+use super::line_editor::LineEditor;
+use crate::image::report::{FAILED, leave, record};
+use crate::image::scratch::Scratch;
+use crate::image::session::Session;
+
+/// Characters in a line.
+const LINE: usize = 256;
+/// How often the port is looked at if it has no interrupt.
+const LOOK_MICROS: u64 = 10_000;
+
+/// Serves commands until `quit`, then powers off.
+pub(crate) fn run(session: &mut Session<'_>, scratch: &mut Scratch, console_source: Option<Source>) -> ! {
+    let source = console_source.filter(|source| session.waiting().interrupts.enable(*source).is_ok());
+    console::set_receive_interrupt(source.is_some());
+    println!("type `help` for a list of commands");
+    let mut editor = LineEditor::<LINE>::new();
+    let mut monitor = Monitor::new(session, scratch);
+    loop {
+        print!("{PROMPT}");
+        editor.clear();
+        while !read_byte(&mut monitor, source, |byte| {
+            editor.feed(byte, &mut Console).unwrap_or(false)
+        }) {}
+        match command::parse(editor.line()) {
+            Ok(Command::Quit) => break,
+            Ok(command) => monitor.act(command),
+            Err(error) => println!("{error}"),
+        }
+        monitor.recover();
+    }
+    let flushed = monitor.quit();
+    record(Record::Done { passed: 0, failed: 0 });
+    leave(if flushed { 0 } else { FAILED })
+}
+
+/// Waits for a byte and hands it on. Meanwhile the disk may have something to say.
+fn read_byte(monitor: &mut Monitor<'_, '_>, source: Option<Source>, mut feed: impl FnMut(u8) -> bool) -> bool {
+    let waiting = monitor.waiting();
+    loop {
+        if let Some(byte) = console::read_byte() {
+            return feed(byte);
+        }
+        match source {
+            Some(source) => {
+                waiting.interrupts.wait_any(None);
+                if waiting.interrupts.take(source) {
+                    // What made the line fire is still in the port, and the line stays masked until it is read.
+                    while let Some(byte) = console::read_byte() {
+                        if feed(byte) {
+                            waiting.interrupts.unmask(source);
+                            return true;
+                        }
+                    }
+                    waiting.interrupts.unmask(source);
+                }
+            }
+            None => {
+                let span = waiting.timebase.ticks_from_micros(LOOK_MICROS);
+                waiting
+                    .interrupts
+                    .sleep_until(board_qemu_virt::counters::now().after(span));
+            }
+        }
+        monitor.attend();
+    }
+}
