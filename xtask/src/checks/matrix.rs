@@ -1,0 +1,341 @@
+//! Boots of the image in every combination that changes what the driver does.
+//!
+//! Each run is written as the flags a person would type after `cargo xtask qemu`, so that a failure can be repeated by hand.
+//! On top of the run's own verdict, each run says what must be seen for it to have tested what it claims to test.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::{Check, Context, Verdict};
+use crate::cli;
+use crate::console::Console;
+use crate::disk::Input;
+use crate::progress::Progress;
+use crate::report::{Device, Report};
+use crate::tools::{QEMU_IMG, find_program};
+use crate::{qemu, run, session};
+
+/// Feature bits whose negotiation the runs steer.
+const FLUSH: u32 = 9;
+const CONFIG_WCE: u32 = 11;
+const INDIRECT_DESC: u32 = 28;
+const EVENT_IDX: u32 = 29;
+
+/// What must be seen in a report beyond its own verdict.
+type Expectation = fn(&Report, &Device) -> Verdict;
+
+pub(super) fn checks() -> Vec<Check> {
+    let mut checks = combinations();
+    checks.extend(variants());
+    checks.push(queue_too_small());
+    checks.extend(foreign_images());
+    checks.push(shell());
+    checks
+}
+
+/// {modern, legacy} x {indirect, direct} x {event index, flags} x {interrupts, polled}.
+fn combinations() -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (layout, layout_flag) in [("modern", ""), ("legacy", "--legacy")] {
+        for (table, table_flag) in [("indirect", ""), ("direct", "--no-indirect")] {
+            for (events, events_flag) in [("event-idx", ""), ("flags", "--no-event-idx")] {
+                for (wait, wait_flag) in [("irq", ""), ("poll", "--poll")] {
+                    let name = format!("qemu/{layout}/{table}/{events}/{wait}");
+                    let flags = format!("{layout_flag} {table_flag} {events_flag} {wait_flag}");
+                    checks.push(Check::booting(name, move |context| {
+                        let report = boot(context, &flags, &Disk::Prepared)?;
+                        let device = device(&report)?;
+                        expect_feature(device, INDIRECT_DESC, table_flag.is_empty())?;
+                        expect_feature(device, EVENT_IDX, events_flag.is_empty())?;
+                        expect_interrupts(&report, wait_flag.is_empty())
+                    }));
+                }
+            }
+        }
+    }
+    checks
+}
+
+/// One thing at a time that is not in the combinations.
+fn variants() -> Vec<Check> {
+    const VARIANTS: [(&str, &str, Expectation); 11] = [
+        ("read-only", "--read-only", |report, _| {
+            expect(report.guest.changes.is_empty(), "a read-only disk was changed")
+        }),
+        ("legacy/read-only", "--read-only --legacy", |report, _| {
+            expect(report.guest.changes.is_empty(), "a read-only disk was changed")
+        }),
+        ("block-4096", "--block-size 4096", |_, device| {
+            expect(device.block_bytes == 4096, "no large blocks")
+        }),
+        ("write-through", "--no-flush", |_, device| {
+            expect_offered(device, FLUSH, false)?;
+            expect_offered(device, CONFIG_WCE, false)
+        }),
+        ("queue-4", "--queue-size 4", |_, device| expect_queue(device, 4)),
+        ("queue-8", "--queue-size 8", |_, device| expect_queue(device, 8)),
+        ("queue-256", "--queue-size 256", |_, device| expect_queue(device, 256)),
+        ("queue-1024", "--queue-size 1024", |_, device| {
+            expect_queue(device, 1024)
+        }),
+        ("queue-4/direct", "--queue-size 4 --no-indirect", |_, device| {
+            expect_queue(device, 4)
+        }),
+        ("qcow2", "--format qcow2", |_, _| Ok(())),
+        ("smp-4", "--smp 4 --memory 256M", |_, _| Ok(())),
+    ];
+    let check = |(name, flags, expectation): (&str, &'static str, Expectation)| {
+        Check::booting(format!("qemu/{name}"), move |context| {
+            let report = boot(context, flags, &Disk::Prepared)?;
+            expectation(&report, device(&report)?)
+        })
+    };
+    VARIANTS.into_iter().map(check).collect()
+}
+
+/// A queue that cannot hold one request is refused in good order, and nothing is written.
+fn queue_too_small() -> Check {
+    Check::booting("qemu/queue-too-small", |context| {
+        let (report, text) = run_once(context, "--queue-size 2 --no-indirect", &Disk::Prepared, None)?;
+        let clean = report
+            .guest
+            .errors
+            .iter()
+            .any(|error| error.stage == "init" && error.kind == "queue-too-small");
+        let untouched = report
+            .host
+            .comparison
+            .as_ref()
+            .is_some_and(|it| it.agrees() && it.changed_as_reported == 0);
+        expect(clean, "no clean `queue-too-small` error").map_err(|reason| format!("{reason}\n{text}"))?;
+        expect(untouched, "the disk has changed")?;
+        expect(!report.passed, "the run passed without a queue")
+    })
+}
+
+/// Images made by other tools: read like the host reads them, and left as they were. The makers of file systems are not on
+/// every machine, and not ours to install; what is not there is left out.
+fn foreign_images() -> Vec<Check> {
+    const MADE_BY: [(&str, &[&str], u64); 4] = [
+        ("ext4", &["mkfs.ext4", "-q", "-F"], 48 << 20),
+        ("minix", &["mkfs.minix", "-3"], 16 << 20),
+        ("floppy", &["true"], 1440 << 10),
+        // Larger than what is read whole, and not a whole number of 4096-byte blocks.
+        ("sampled", &["true"], (200 << 20) + 512),
+    ];
+    let mut checks = Vec::new();
+    for (name, maker, bytes) in MADE_BY {
+        let Some((program, arguments)) = maker.split_first() else {
+            continue;
+        };
+        let Some(program) = find_program(program) else { continue };
+        checks.push(Check::booting(format!("qemu/image/{name}"), move |context| {
+            let disk = foreign(|path| {
+                std::fs::File::create(path)?.set_len(bytes)?;
+                succeeds(Command::new(&program).args(arguments).arg(path))
+            })?;
+            boot(context, "", &disk).map(drop)
+        }));
+    }
+    checks.push(Check::booting("qemu/image/qcow2", |context| {
+        let program = find_program(QEMU_IMG).ok_or("qemu-img is missing")?;
+        let disk = foreign(|path| {
+            succeeds(
+                Command::new(program)
+                    .args(["create", "-q", "-f", "qcow2"])
+                    .arg(path)
+                    .arg("300M"),
+            )
+        })?;
+        boot(context, "", &disk).map(drop)?;
+        boot(context, "--read-only", &disk).map(drop)?;
+        boot(context, "--write", &disk).map(drop)
+    }));
+    checks.push(Check::booting("qemu/image/nbd", |context| {
+        let server = NbdServer::start()?;
+        boot(context, "", &Disk::Url(server.url())).map(drop)
+    }));
+    checks
+}
+
+fn succeeds(command: &mut Command) -> std::io::Result<bool> {
+    Ok(command.output()?.status.success())
+}
+
+/// A disk on the network, or what stands for it: a server on a socket in a directory.
+struct NbdServer {
+    server: Child,
+    socket: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl NbdServer {
+    fn start() -> Result<NbdServer, String> {
+        let program = find_program("qemu-nbd").ok_or("qemu-nbd is missing")?;
+        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let socket = directory.path().join("socket");
+        let image = directory.path().join("image");
+        let text = |error: std::io::Error| format!("cannot serve a disk: {error}");
+        std::fs::File::create(&image)
+            .and_then(|file| file.set_len(8 << 20))
+            .map_err(text)?;
+        let mut command = Command::new(program);
+        command
+            .args(["--read-only", "--persistent", "--shared=4", "--format=raw", "--socket"])
+            .arg(&socket)
+            .arg(&image);
+        let server = command.stdin(Stdio::null()).spawn().map_err(text)?;
+        let server = NbdServer {
+            server,
+            socket,
+            _directory: directory,
+        };
+        for _ in 0..100 {
+            if server.socket.exists() {
+                return Ok(server);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Err("qemu-nbd does not start".to_owned())
+    }
+
+    fn url(&self) -> String {
+        format!("nbd+unix:///?socket={}", self.socket.display())
+    }
+}
+
+impl Drop for NbdServer {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// The monitor, driven by a script.
+fn shell() -> Check {
+    const SCRIPT: [&str; 6] = ["help", "info", "parts", "read 0", "stats", "quit"];
+    Check::booting("qemu/shell", |context| {
+        let (report, text) = run_once(context, "--shell", &Disk::Prepared, Some(&SCRIPT))?;
+        expect(report.passed, &report.reasons.join("\n")).map_err(|reason| format!("{reason}\n{text}"))?;
+        let prompts = text.matches(image_blk::PROMPT).count();
+        expect(
+            prompts == SCRIPT.len(),
+            &format!("{prompts} prompts for {} commands", SCRIPT.len()),
+        )
+        .map_err(|reason| format!("{reason}\n{text}"))
+    })
+}
+
+/// The disk of a run.
+enum Disk {
+    Prepared,
+    Foreign {
+        path: PathBuf,
+        _directory: tempfile::TempDir,
+    },
+    Url(String),
+}
+
+fn foreign(make: impl FnOnce(&Path) -> std::io::Result<bool>) -> Result<Disk, String> {
+    let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let path = directory.path().join("disk, with comma.img");
+    match make(&path) {
+        Ok(true) => Ok(Disk::Foreign {
+            path,
+            _directory: directory,
+        }),
+        Ok(false) => Err("the tool that makes the image failed".to_owned()),
+        Err(error) => Err(format!("cannot make the image: {error}")),
+    }
+}
+
+/// A run that must pass.
+fn boot(context: &Context, flags: &str, disk: &Disk) -> Result<Report, String> {
+    let (report, text) = run_once(context, flags, disk, None)?;
+    if report.passed {
+        Ok(report)
+    } else {
+        Err(format!("{}\n{text}", report.reasons.join("\n")))
+    }
+}
+
+/// A run, with all it printed.
+fn run_once(context: &Context, flags: &str, disk: &Disk, script: Option<&[&str]>) -> Result<(Report, String), String> {
+    let named = match disk {
+        Disk::Prepared => None,
+        Disk::Foreign { path, .. } => Some(path.display().to_string()),
+        Disk::Url(url) => Some(url.clone()),
+    };
+    let args = cli::qemu_args(flags, named.as_deref())?;
+    let fail = |error: anyhow::Error| format!("{error:#}");
+    let input = named
+        .as_deref()
+        .map(|name| Input::check(name, args.format, args.block_size))
+        .transpose()
+        .map_err(fail)?;
+    let keyboard = match script {
+        Some(lines) => run::Input::Script(lines.iter().map(|line| (*line).to_owned()).collect()),
+        None => run::Input::None,
+    };
+    let mut console = Console::memory();
+    let outcome = session::run(
+        context.setup()?,
+        &args,
+        input.as_ref(),
+        keyboard,
+        &mut console,
+        Progress::Silent,
+    );
+    let mut text = format!("$ cargo xtask qemu {flags}\n{}", console.into_text());
+    let report = outcome.map_err(|error| format!("{error:#}\n{text}"))?;
+    text += &qemu::summary(&report, input.as_ref()).join("\n");
+    Ok((report, text))
+}
+
+fn expect(met: bool, reason: &str) -> Verdict {
+    if met { Ok(()) } else { Err(reason.to_owned()) }
+}
+
+fn device(report: &Report) -> Result<&Device, String> {
+    report
+        .guest
+        .device
+        .as_ref()
+        .ok_or_else(|| "the guest reported no device".to_owned())
+}
+
+/// The bit is offered and accepted, or neither.
+fn expect_feature(device: &Device, bit: u32, on: bool) -> Verdict {
+    expect_offered(device, bit, on)?;
+    let accepted = device.accepted_bits >> bit & 1 == 1;
+    expect(
+        accepted == on,
+        &format!("feature bit {bit} accepted: {accepted}, wanted: {on}"),
+    )
+}
+
+fn expect_offered(device: &Device, bit: u32, on: bool) -> Verdict {
+    let offered = device.offered_bits >> bit & 1 == 1;
+    expect(
+        offered == on,
+        &format!("feature bit {bit} offered: {offered}, wanted: {on}"),
+    )
+}
+
+fn expect_queue(device: &Device, size: u32) -> Verdict {
+    expect(
+        device.queue_size == size,
+        &format!("queue size {}, wanted {size}", device.queue_size),
+    )
+}
+
+/// The measurements took interrupts, or none.
+fn expect_interrupts(report: &Report, some: bool) -> Verdict {
+    let interrupts: u64 = report.guest.benches.iter().map(|bench| bench.interrupts).sum();
+    expect(!report.guest.benches.is_empty(), "nothing was measured")?;
+    expect(
+        (interrupts > 0) == some,
+        &format!("{interrupts} interrupts, wanted {}", if some { "some" } else { "none" }),
+    )
+}

@@ -1,0 +1,149 @@
+//! `cargo xtask test`: every check of the workspace, by name.
+//!
+//! [`cargo`] asks cargo about the code, [`command_line`] makes the mistakes a user may make, [`matrix`] boots QEMU in every
+//! combination, [`runner`] runs and prints them.
+
+mod cargo;
+mod command_line;
+mod matrix;
+mod runner;
+
+use anyhow::{Result, bail};
+
+use crate::cli::TestArgs;
+use crate::image;
+use crate::progress::Progress;
+use crate::session::Setup;
+use crate::tools::{self, Wanted};
+use crate::workspace::Workspace;
+
+/// What checks work with.
+pub(crate) struct Context {
+    workspace: Workspace,
+    /// QEMU and the image; None if no selected check boots.
+    setup: Option<Setup>,
+}
+
+impl Context {
+    fn setup(&self) -> Result<&Setup, String> {
+        self.setup.as_ref().ok_or_else(|| "QEMU was not set up".to_owned())
+    }
+}
+
+/// What a check has to say: nothing, or what is wrong.
+type Verdict = Result<(), String>;
+
+type Work = Box<dyn Fn(&Context) -> Verdict + Send + Sync>;
+
+/// One named check.
+struct Check {
+    name: String,
+    /// Whether it boots QEMU: then it can run beside others, and `--quick` leaves it out.
+    boots: bool,
+    work: Work,
+}
+
+impl Check {
+    fn new(name: impl Into<String>, work: impl Fn(&Context) -> Verdict + Send + Sync + 'static) -> Check {
+        Check {
+            name: name.into(),
+            boots: false,
+            work: Box::new(work),
+        }
+    }
+
+    fn booting(name: impl Into<String>, work: impl Fn(&Context) -> Verdict + Send + Sync + 'static) -> Check {
+        Check {
+            boots: true,
+            ..Check::new(name, work)
+        }
+    }
+}
+
+/// Runs the command; true if every check passed.
+pub(crate) fn command(args: &TestArgs) -> Result<bool> {
+    let workspace = Workspace::load()?;
+    let mut checks = cargo::checks(&workspace);
+    checks.extend(command_line::checks());
+    checks.extend(matrix::checks());
+    let checks = select(checks, args)?;
+    if args.list {
+        for check in &checks {
+            println!("{}", check.name);
+        }
+        return Ok(true);
+    }
+    let context = prepare(workspace, &checks, args)?;
+    let tally = runner::run(&checks, &context);
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    Ok(tally.failed == 0)
+}
+
+fn select(mut checks: Vec<Check>, args: &TestArgs) -> Result<Vec<Check>> {
+    checks.retain(|check| !(args.quick && check.boots));
+    if let Some(filter) = &args.filter {
+        checks.retain(|check| check.name.contains(filter.as_str()));
+        if checks.is_empty() {
+            bail!("no check has `{filter}` in its name; `cargo xtask test --list` shows the names");
+        }
+    }
+    Ok(checks)
+}
+
+/// Brings together what the selected checks need.
+fn prepare(workspace: Workspace, checks: &[Check], args: &TestArgs) -> Result<Context> {
+    let progress = Progress::for_this_terminal();
+    let mut setup = None;
+    tools::ensure_target(&workspace, progress)?;
+    tools::ensure_lint_tools(&workspace, progress)?;
+    if checks.iter().any(|check| check.boots) {
+        let wanted = Wanted {
+            emulator: None,
+            image_tool: true,
+            may_install: !args.no_install,
+        };
+        let qemu = tools::ensure_qemu(wanted, progress)?;
+        setup = Some(Setup {
+            qemu,
+            image: image::build(&workspace, progress)?,
+            scratch: workspace.scratch(),
+        });
+    }
+    Ok(Context { workspace, setup })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn all() -> Vec<Check> {
+        let mut checks = cargo::checks(&Workspace::load().unwrap());
+        checks.extend(command_line::checks());
+        checks.extend(matrix::checks());
+        checks
+    }
+
+    fn args(line: &str) -> TestArgs {
+        match crate::cli::parse(["xtask", "test"].into_iter().chain(line.split_whitespace())) {
+            Ok(crate::cli::Command::Test(args)) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let checks = all();
+        let names: HashSet<&str> = checks.iter().map(|check| check.name.as_str()).collect();
+        assert_eq!(names.len(), checks.len());
+    }
+
+    #[test]
+    fn quick_leaves_out_the_matrix_and_a_filter_selects() {
+        assert!(all().iter().any(|check| check.boots));
+        assert!(!select(all(), &args("--quick")).unwrap().iter().any(|check| check.boots));
+        let selected = select(all(), &args("legacy")).unwrap();
+        assert!(selected.iter().all(|check| check.name.contains("legacy")));
+        assert!(select(all(), &args("no-such-name")).is_err());
+    }
+}

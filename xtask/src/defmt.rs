@@ -1,0 +1,73 @@
+//! The guest's defmt frames: followed while the run goes on, decoded with the strings in the image.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use defmt_decoder::{DecodeError, StreamDecoder, Table};
+
+/// What is needed to make sense of frames.
+pub(crate) struct Strings(Option<Table>);
+
+impl Strings {
+    /// Reads them from the image. An image without any gives no frames.
+    pub(crate) fn load(image: &Path) -> Result<Strings> {
+        let elf = std::fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
+        Ok(Strings(
+            Table::parse(&elf).context("cannot read the defmt strings of the image")?,
+        ))
+    }
+
+    /// Of an image that has none.
+    #[cfg(test)]
+    pub(crate) fn none() -> Strings {
+        Strings(None)
+    }
+}
+
+/// Follows the file that QEMU writes the frames to.
+pub(crate) struct Frames<'s> {
+    path: PathBuf,
+    file: Option<File>,
+    decoder: Option<Box<dyn StreamDecoder + Send + Sync + 's>>,
+}
+
+impl<'s> Frames<'s> {
+    /// The file need not be there yet.
+    pub(crate) fn follow(path: &Path, strings: &'s Strings) -> Frames<'s> {
+        let decoder = strings.0.as_ref().map(Table::new_stream_decoder);
+        Frames {
+            path: path.to_owned(),
+            file: None,
+            decoder,
+        }
+    }
+
+    /// The messages that came since the last call.
+    pub(crate) fn new_messages(&mut self) -> Vec<String> {
+        let Some(decoder) = &mut self.decoder else {
+            return Vec::new();
+        };
+        if self.file.is_none() {
+            self.file = File::open(&self.path).ok();
+        }
+        let mut bytes = Vec::new();
+        if let Some(file) = &mut self.file
+            && file.read_to_end(&mut bytes).is_ok()
+        {
+            decoder.received(&bytes);
+        }
+        let mut messages = Vec::new();
+        loop {
+            match decoder.decode() {
+                Ok(frame) => messages.push(frame.display(false).to_string()),
+                Err(DecodeError::UnexpectedEof) => return messages,
+                Err(DecodeError::Malformed) => {
+                    messages.push("a frame that makes no sense".to_owned());
+                    return messages;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The disk a user names: looked at before anything else happens, so that a mistake costs nothing.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use image_blk::SECTOR_BYTES;
+
+use crate::cli::Format;
+
+/// A disk given with `--disk`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// A file, at its absolute path.
+    File {
+        path: PathBuf,
+        format: Format,
+        sectors: u64,
+    },
+    /// Anything QEMU reaches by a URL. The format is None unless the user said it.
+    Url { url: String, format: Option<Format> },
+}
+
+/// What a file is, from its first bytes.
+#[derive(Debug, PartialEq, Eq)]
+enum Looks {
+    Raw,
+    /// With the size of the disk in bytes.
+    Qcow2(u64),
+    /// A format that is known and not supported.
+    Other(&'static str),
+}
+
+impl Input {
+    /// Checks what the user gave. `format` is what the user says it is; the size must be a multiple of `block` bytes.
+    pub(crate) fn check(given: &str, format: Option<Format>, block: u32) -> Result<Input> {
+        if given.contains("://") {
+            return Ok(Input::Url {
+                url: given.to_owned(),
+                format,
+            });
+        }
+        let path = Path::new(given);
+        let data = match std::fs::metadata(path) {
+            Ok(data) => data,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!("{given}: no such file"),
+            Err(error) => return Err(error).with_context(|| given.to_owned()),
+        };
+        if data.is_dir() {
+            bail!("{given}: is a directory, not a disk image");
+        }
+        if !data.is_file() {
+            bail!("{given}: is not a regular file");
+        }
+        let size = data.len();
+        if size == 0 {
+            bail!("{given}: is empty, a disk has at least one sector");
+        }
+        let mut head = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(SECTOR_BYTES as u64).read_to_end(&mut head))
+            .with_context(|| format!("{given}: cannot be read"))?;
+        let (format, bytes) = match (format, look(&head)) {
+            (Some(Format::Raw), _) | (None, Looks::Raw) => (Format::Raw, size),
+            (_, Looks::Qcow2(bytes)) => (Format::Qcow2, bytes),
+            (Some(Format::Qcow2), _) => bail!("{given}: is not a qcow2 image"),
+            (None, Looks::Other(name)) => {
+                bail!("{given}: {name} images are not supported, convert it with `qemu-img convert -O qcow2`")
+            }
+        };
+        if !bytes.is_multiple_of(SECTOR_BYTES as u64) {
+            bail!("{given}: its size, {bytes} bytes, is not a multiple of {SECTOR_BYTES}");
+        }
+        if bytes == 0 {
+            bail!("{given}: the disk in it is empty");
+        }
+        if !bytes.is_multiple_of(u64::from(block)) {
+            bail!("{given}: its size, {bytes} bytes, is not a multiple of the block size {block}");
+        }
+        let path = path.canonicalize().with_context(|| given.to_owned())?;
+        if path.to_str().is_none() {
+            bail!("{given}: QEMU cannot be given a path that is not UTF-8");
+        }
+        Ok(Input::File {
+            path,
+            format,
+            sectors: bytes / SECTOR_BYTES as u64,
+        })
+    }
+
+    /// The absolute path, or the URL.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Input::File { path, .. } => path.display().to_string(),
+            Input::Url { url, .. } => url.clone(),
+        }
+    }
+
+    /// The size, as far as it is known without asking anybody.
+    pub(crate) fn sectors(&self) -> Option<u64> {
+        match self {
+            Input::File { sectors, .. } => Some(*sectors),
+            Input::Url { .. } => None,
+        }
+    }
+
+    /// The format; a URL of which nothing is known is taken for raw.
+    pub(crate) fn format(&self) -> Format {
+        match self {
+            Input::File { format, .. } => *format,
+            Input::Url { format, .. } => format.unwrap_or(Format::Raw),
+        }
+    }
+}
+
+fn look(head: &[u8]) -> Looks {
+    const OTHERS: [(usize, &[u8], &str); 5] = [
+        (0, b"KDMV", "VMDK"),
+        (0, b"# Disk DescriptorFile", "VMDK"),
+        (0, b"vhdxfile", "VHDX"),
+        (0, b"conectix", "VHD"),
+        (0x40, &[0x7f, 0x10, 0xda, 0xbe], "VDI"),
+    ];
+    if head.starts_with(b"QFI\xfb")
+        && let Some(Ok(size)) = head.get(24..32).map(<[u8; 8]>::try_from)
+    {
+        return Looks::Qcow2(u64::from_be_bytes(size));
+    }
+    let other = OTHERS
+        .iter()
+        .find(|(at, magic, _)| head.get(*at..).is_some_and(|rest| rest.starts_with(magic)));
+    other.map_or(Looks::Raw, |(_, _, name)| Looks::Other(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistakes_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &[u8]| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path.display().to_string()
+        };
+        let qcow2 = |bytes: u64| {
+            let mut head = vec![0; 104];
+            head[..4].copy_from_slice(b"QFI\xfb");
+            head[24..32].copy_from_slice(&bytes.to_be_bytes());
+            head
+        };
+        for (given, format, part) in [
+            (
+                directory.path().join("missing").display().to_string(),
+                None,
+                "no such file",
+            ),
+            (directory.path().display().to_string(), None, "is a directory"),
+            ("/dev/null".to_owned(), None, "not a regular file"),
+            (file("empty", b""), None, "is empty"),
+            (file("odd", &[0; 1000]), None, "not a multiple of 512"),
+            (file("odd.qcow2", &qcow2(1000)), None, "not a multiple of 512"),
+            (file("zero.qcow2", &qcow2(0)), None, "is empty"),
+            (file("vmdk", b"KDMV0000"), None, "VMDK images are not supported"),
+            (file("raw", &[0; 512]), Some(Format::Qcow2), "not a qcow2 image"),
+        ] {
+            let error = Input::check(&given, format, 512).unwrap_err().to_string();
+            assert!(error.starts_with(&given) && error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn formats_are_told_apart_unless_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory
+            .path()
+            .join("disk")
+            .canonicalize()
+            .unwrap_or(directory.path().join("disk"));
+        let mut head = vec![0; 512];
+        head[..4].copy_from_slice(b"QFI\xfb");
+        head[24..32].copy_from_slice(&(1u64 << 20).to_be_bytes());
+        std::fs::write(&path, head).unwrap();
+        let given = path.to_str().unwrap();
+        let found = Input::check(given, None, 512).unwrap();
+        assert_eq!(
+            (found.format(), &found),
+            (
+                Format::Qcow2,
+                &Input::File {
+                    path: path.clone(),
+                    format: Format::Qcow2,
+                    sectors: 2048
+                }
+            )
+        );
+        let said = Input::check(given, Some(Format::Raw), 512).unwrap();
+        assert_eq!(
+            said,
+            Input::File {
+                path,
+                format: Format::Raw,
+                sectors: 1
+            }
+        );
+        let url = Input::check("nbd://localhost/disk", None, 512).unwrap();
+        assert_eq!(
+            (url.name().as_str(), url.format()),
+            ("nbd://localhost/disk", Format::Raw)
+        );
+    }
+}

@@ -1,0 +1,104 @@
+//! Which parts of a foreign disk the guest is to read, and which it may overwrite in the overlay.
+
+use image_blk::options::{MAX_DIGESTS, SectorRange};
+
+/// Up to this size (64 MiB) the samples cover the whole disk.
+const WHOLE: u64 = 131_072;
+/// Sectors per sample of a larger disk (1 MiB).
+const SAMPLE: u64 = 2048;
+/// Sectors the guest may overwrite, at the end of the disk (1 MiB), ...
+const SCRATCH: u64 = 2048;
+/// ... if the disk is at least this large (4 MiB).
+const LEAST_FOR_SCRATCH: u64 = 8192;
+/// Everything is aligned so that it holds whole blocks of 4096 bytes.
+const ALIGN: u64 = 8;
+
+/// The ranges to digest on a disk of `sectors`, which is a whole number of blocks of `block` sectors.
+pub(super) fn choose(sectors: u64, block: u64) -> Vec<SectorRange> {
+    let ranges = MAX_DIGESTS as u64;
+    if sectors <= WHOLE {
+        let step = sectors.div_ceil(ranges).next_multiple_of(ALIGN);
+        return (0..sectors)
+            .step_by(step as usize)
+            .map(|first| SectorRange {
+                first,
+                count: step.min(sectors - first),
+            })
+            .collect();
+    }
+    // The first and the last range touch the ends, the others are spread evenly between.
+    let last = (sectors - SAMPLE) / block * block;
+    let spread = (0..ranges - 1).map(|index| {
+        let first = u128::from(last) * u128::from(index) / u128::from(ranges - 1);
+        SectorRange {
+            first: first as u64 / ALIGN * ALIGN,
+            count: SAMPLE,
+        }
+    });
+    spread
+        .chain([SectorRange {
+            first: last,
+            count: sectors - last,
+        }])
+        .collect()
+}
+
+/// The sectors the guest may overwrite. None on a small disk.
+pub(super) fn scratch(sectors: u64) -> Option<SectorRange> {
+    let first = sectors.checked_sub(SCRATCH)? / ALIGN * ALIGN;
+    (sectors >= LEAST_FOR_SCRATCH).then_some(SectorRange { first, count: SCRATCH })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_disks_are_covered_whole() {
+        for sectors in [1, 7, 8, 15, 720, 2880, 8192, 131_071, 131_072] {
+            let ranges = choose(sectors, 1);
+            assert!(ranges.len() <= MAX_DIGESTS);
+            let mut next = 0;
+            for range in ranges {
+                assert_eq!(range.first, next);
+                assert!(range.count > 0);
+                next = range.end();
+            }
+            assert_eq!(next, sectors);
+        }
+    }
+
+    #[test]
+    fn large_disks_are_sampled_from_end_to_end() {
+        for (sectors, block) in [
+            (131_073, 1),
+            (131_080, 8),
+            (1 << 40, 8),
+            (u64::MAX / 512, 1),
+            ((1 << 32) + 8, 8),
+        ] {
+            let ranges = choose(sectors, block);
+            assert_eq!(ranges.len(), MAX_DIGESTS);
+            assert_eq!(ranges[0].first, 0);
+            assert_eq!(ranges[MAX_DIGESTS - 1].end(), sectors);
+            for pair in ranges.windows(2) {
+                assert!(pair[0].end() <= pair[1].first);
+            }
+            assert!(
+                ranges
+                    .iter()
+                    .all(|range| range.first.is_multiple_of(block) && range.count.is_multiple_of(block))
+            );
+        }
+    }
+
+    #[test]
+    fn scratch_is_aligned_and_inside() {
+        assert_eq!(scratch(8191), None);
+        assert_eq!(scratch(100), None);
+        for sectors in [8192, 8193, 8199, 1 << 33] {
+            let range = scratch(sectors).unwrap();
+            assert!(range.first.is_multiple_of(8) && range.count.is_multiple_of(8) && range.end() <= sectors);
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The QEMU command line of a run, from nothing but the options: what `--dry-run` prints is what a run does.
+
+use std::path::Path;
+use std::process::Command;
+
+use image_blk::options::{Completion, Digests, Mode, Options};
+
+use crate::cli::QemuArgs;
+use crate::disk::{Attachment, Outline};
+
+/// The id string of the disk; the guest must read back exactly this.
+pub(crate) const SERIAL: &str = "xtask-disk-0";
+
+/// The queue sizes QEMU lets a device have.
+const DEVICE_QUEUE_SIZES: std::ops::RangeInclusive<u16> = 4..=1024;
+
+/// The TCP port where gdb finds the guest.
+pub(crate) const GDB_PORT: u16 = 1234;
+
+/// Everything that decides the command line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Machine<'a> {
+    pub(crate) args: &'a QemuArgs,
+    pub(crate) program: &'a Path,
+    pub(crate) image: &'a Path,
+    pub(crate) disk: &'a Attachment,
+    /// Where defmt frames go.
+    pub(crate) defmt: &'a Path,
+    pub(crate) boot: &'a Options,
+}
+
+/// The boot options of a run. More samples than a command line may carry are left out.
+pub(crate) fn boot_options(args: &QemuArgs, outline: &Outline) -> Options {
+    let mut digests = Digests::default();
+    for range in &outline.samples {
+        if digests.push(*range).is_err() {
+            break;
+        }
+    }
+    Options {
+        mode: if args.shell { Mode::Shell } else { Mode::SelfTest },
+        completion: if args.poll {
+            Completion::Polled
+        } else {
+            Completion::Interrupts
+        },
+        queue: args.queue_size,
+        scratch: outline.scratch,
+        pattern: outline.pattern,
+        digests,
+        bench: !args.no_bench,
+        defmt: true,
+    }
+}
+
+impl Machine<'_> {
+    /// The command, ready to run.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(self.program);
+        command.args(self.arguments());
+        command
+    }
+
+    /// The command as it would be typed.
+    pub(crate) fn command_line(&self) -> String {
+        let program = self.program.display().to_string();
+        let words: Vec<String> = std::iter::once(program)
+            .chain(self.arguments())
+            .map(|word| quoted(&word))
+            .collect();
+        words.join(" ")
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let args = self.args;
+        let mut line: Vec<String> = Vec::new();
+        let mut add = |flag: &str, value: String| line.extend([flag.to_owned(), value]);
+        add("-machine", "virt".into());
+        add("-smp", args.smp.to_string());
+        add("-m", args.memory.clone());
+        add("-bios", "default".into());
+        add("-kernel", self.image.display().to_string());
+        add("-append", self.boot.to_string());
+        add("-display", "none".into());
+        add("-serial", "stdio".into());
+        add("-monitor", "none".into());
+        add(
+            "-chardev",
+            format!("file,id=defmt,path={}", escaped(&self.defmt.display().to_string())),
+        );
+        add("-semihosting-config", "enable=on,target=native,chardev=defmt".into());
+        add("-global", format!("virtio-mmio.force-legacy={}", args.legacy));
+        add("-drive", self.drive());
+        add("-device", self.device());
+        line.push("-no-reboot".into());
+        line.push("-nodefaults".into());
+        if args.gdb {
+            line.extend(["-S".into(), "-gdb".into(), format!("tcp::{GDB_PORT}")]);
+        }
+        line
+    }
+
+    fn drive(&self) -> String {
+        let disk = self.disk;
+        let mut drive = format!(
+            "if=none,id=d0,file={},format={}",
+            escaped(&disk.file),
+            disk.format.name()
+        );
+        if disk.read_only {
+            drive += ",readonly=on";
+        } else if disk.discard {
+            drive += ",discard=unmap";
+        }
+        drive
+    }
+
+    fn device(&self) -> String {
+        let args = self.args;
+        let mut device = format!("virtio-blk-device,drive=d0,serial={SERIAL}");
+        if args.block_size != 512 {
+            device += &format!(",logical_block_size={0},physical_block_size={0}", args.block_size);
+        }
+        if let Some(size) = args.queue_size
+            && DEVICE_QUEUE_SIZES.contains(&size)
+            && size.is_power_of_two()
+        {
+            device += &format!(",queue-size={size}");
+        }
+        if args.no_event_idx {
+            device += ",event_idx=off";
+        }
+        if args.no_indirect {
+            device += ",indirect_desc=off";
+        }
+        if args.no_flush {
+            device += ",write-cache=off,config-wce=off";
+        }
+        device
+    }
+}
+
+/// A value inside a QEMU option, where a comma ends the value unless doubled.
+pub(crate) fn escaped(value: &str) -> String {
+    value.replace(',', ",,")
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// What to type to debug the guest.
+pub(crate) fn gdb_line(image: &Path) -> String {
+    format!(
+        "gdb-multiarch {} -ex 'target remote :{GDB_PORT}'",
+        quoted(&image.display().to_string())
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Format, qemu_args};
+    use image_blk::options::SectorRange;
+
+    fn line(flags: &str) -> String {
+        let args = qemu_args(flags, None).unwrap();
+        let disk = Attachment {
+            file: "/t/a,b.raw".into(),
+            format: args.format.unwrap_or(Format::Raw),
+            read_only: args.read_only,
+            discard: true,
+        };
+        let samples = vec![SectorRange { first: 0, count: 8 }];
+        let boot = boot_options(
+            &args,
+            &Outline {
+                scratch: None,
+                pattern: Some(5),
+                samples,
+            },
+        );
+        let machine = Machine {
+            args: &args,
+            program: Path::new("qemu-system-riscv64"),
+            image: Path::new("/t/image"),
+            disk: &disk,
+            defmt: Path::new("/t/defmt.bin"),
+            boot: &boot,
+        };
+        machine.command_line()
+    }
+
+    #[test]
+    fn the_plain_command_line_is_whole() {
+        assert_eq!(
+            line(""),
+            "qemu-system-riscv64 -machine virt -smp 1 -m 128M -bios default -kernel /t/image \
+             -append 'mode=selftest completion=irq pattern=0x5 digest=0:8 bench=on defmt=on' \
+             -display none -serial stdio -monitor none -chardev file,id=defmt,path=/t/defmt.bin \
+             -semihosting-config enable=on,target=native,chardev=defmt -global virtio-mmio.force-legacy=false \
+             -drive if=none,id=d0,file=/t/a,,b.raw,format=raw,discard=unmap \
+             -device virtio-blk-device,drive=d0,serial=xtask-disk-0 -no-reboot -nodefaults"
+        );
+    }
+
+    #[test]
+    fn each_flag_shows() {
+        for (flags, part) in [
+            ("--legacy", "force-legacy=true"),
+            ("--read-only", "format=raw,readonly=on -device"),
+            ("--block-size 4096", ",logical_block_size=4096,physical_block_size=4096"),
+            ("--queue-size 256", " queue=256 "),
+            ("--queue-size 256", "serial=xtask-disk-0,queue-size=256 "),
+            ("--no-event-idx", ",event_idx=off"),
+            ("--no-indirect", ",indirect_desc=off"),
+            ("--no-flush", ",write-cache=off,config-wce=off"),
+            ("--write-through", ",write-cache=off,config-wce=off"),
+            ("--format qcow2", ",format=qcow2,"),
+            ("--memory 1G", "-m 1G "),
+            ("--smp 4", "-smp 4 "),
+            ("--poll", "completion=poll"),
+            ("--shell", "mode=shell"),
+            ("--no-bench", "bench=off"),
+            ("--gdb", "-S -gdb tcp::1234"),
+        ] {
+            assert!(line(flags).contains(part), "{flags}: {}", line(flags));
+            assert!(!line("").contains(part), "{part} is there without {flags}");
+        }
+    }
+
+    #[test]
+    fn a_queue_size_qemu_refuses_only_bounds_the_driver() {
+        for size in ["1", "2", "100", "2048"] {
+            let line = line(&format!("--queue-size {size}"));
+            assert!(
+                line.contains(&format!(" queue={size} ")) && !line.contains("queue-size="),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn words_survive_a_shell() {
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+        assert_eq!(quoted("a=b,c"), "a=b,c");
+    }
+}

@@ -1,0 +1,128 @@
+//! `cargo xtask qemu`.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::cli::{Format, QemuArgs};
+use crate::console::Console;
+use crate::disk::{self, Input};
+use crate::image;
+use crate::machine::{self, Machine};
+use crate::progress::Progress;
+use crate::report::Report;
+use crate::run;
+use crate::session::{self, Setup};
+use crate::tools::{self, Qemu, Wanted};
+use crate::workspace::Workspace;
+
+/// Runs the command; true if the run passed.
+pub(crate) fn command(args: &QemuArgs) -> Result<bool> {
+    // Mistakes in what was typed come out before anything is installed or built.
+    let input = args
+        .disk
+        .as_deref()
+        .map(|given| Input::check(given, args.format, args.block_size))
+        .transpose()?;
+    let workspace = Workspace::load()?;
+    if args.dry_run {
+        println!("{}", dry_run(args, input.as_ref(), &workspace));
+        return Ok(true);
+    }
+    if let Some(file) = &args.json {
+        check_writable(file)?;
+    }
+    let progress = Progress::for_this_terminal();
+    let wanted = Wanted {
+        emulator: args.qemu.as_deref(),
+        image_tool: input.is_some() || args.format == Some(Format::Qcow2),
+        may_install: !args.no_install,
+    };
+    let qemu = tools::ensure_qemu(wanted, progress)?;
+    tools::ensure_target(&workspace, progress)?;
+    let image = image::build(&workspace, progress)?;
+    let setup = Setup {
+        qemu,
+        image,
+        scratch: workspace.scratch(),
+    };
+    if args.gdb {
+        println!(
+            "waiting for gdb; in another terminal type:\n  {}",
+            machine::gdb_line(&setup.image)
+        );
+    }
+    let mut console = Console::terminal();
+    let report = session::run(&setup, args, input.as_ref(), keyboard(args)?, &mut console, progress)?;
+    for line in summary(&report, input.as_ref()) {
+        println!("{line}");
+    }
+    if let Some(file) = &args.json {
+        let text = serde_json::to_string_pretty(&report).context("cannot write the report")?;
+        std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    if let Some(reason) = report.reasons.first() {
+        eprintln!("error: {reason}");
+    }
+    Ok(report.passed)
+}
+
+/// The command line of a run that is not done.
+fn dry_run(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> String {
+    let directory = workspace.scratch().join("run");
+    let disk = disk::plan(args, input, &directory);
+    let boot = machine::boot_options(args, &disk::outline(args, input, input.and_then(Input::sectors)));
+    let machine = Machine {
+        args,
+        program: args.qemu.as_deref().unwrap_or(Qemu::usual_name()),
+        image: &image::path(workspace),
+        disk: &disk,
+        defmt: &directory.join("defmt.bin"),
+        boot: &boot,
+    };
+    machine.command_line()
+}
+
+/// A report that cannot be written is better known before the run than after.
+fn check_writable(file: &Path) -> Result<()> {
+    let open = std::fs::File::options().append(true).create(true).open(file);
+    open.map(drop)
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn keyboard(args: &QemuArgs) -> Result<run::Input> {
+    if !args.shell {
+        return Ok(run::Input::None);
+    }
+    if std::io::stdin().is_terminal() {
+        return Ok(run::Input::Terminal);
+    }
+    let text = std::io::read_to_string(std::io::stdin()).context("cannot read the script on standard input")?;
+    Ok(run::Input::Script(text.lines().map(str::to_owned).collect()))
+}
+
+/// The last lines of a run.
+pub(crate) fn summary(report: &Report, input: Option<&Input>) -> Vec<String> {
+    let mut lines = Vec::new();
+    let host = &report.host;
+    if host.digests > 0 {
+        lines.push(format!(
+            "host: {} of {} sampled ranges read alike by guest and host ({} sectors)",
+            host.digests_equal, host.digests, host.digested_sectors
+        ));
+    }
+    if let Some(comparison) = &host.comparison {
+        lines.push(format!("host: {comparison}"));
+    }
+    if let (Some(unchanged), Some(input)) = (host.file_unchanged, input) {
+        lines.push(format!(
+            "host: {} {}",
+            input.name(),
+            if unchanged { "is unchanged" } else { "HAS CHANGED" }
+        ));
+    }
+    lines.extend(report.reasons.iter().skip(1).map(|reason| format!("also: {reason}")));
+    lines.push(if report.passed { "PASS" } else { "FAIL" }.to_owned());
+    lines
+}
