@@ -10,12 +10,12 @@ use core::sync::atomic::{Ordering, fence};
 /// The device must find the rings up to date when the notification reaches it (`RING-N-07`). RISC-V: `fence w,o`.
 #[inline]
 pub fn before_doorbell() {
-    #[cfg(target_arch = "riscv64")]
+    #[cfg(any(target_arch = "riscv32", target_arch = "riscv64"))]
     // SAFETY: a fence instruction touches no memory and no register.
     unsafe {
         core::arch::asm!("fence w, o", options(nostack, preserves_flags));
     }
-    #[cfg(not(target_arch = "riscv64"))]
+    #[cfg(not(any(target_arch = "riscv32", target_arch = "riscv64")))]
     fence(Ordering::SeqCst);
 }
 
@@ -24,12 +24,12 @@ pub fn before_doorbell() {
 /// What the interrupt announced must be visible to whoever learnt of it from the register. RISC-V: `fence i,r`.
 #[inline]
 pub fn after_interrupt_status() {
-    #[cfg(target_arch = "riscv64")]
+    #[cfg(any(target_arch = "riscv32", target_arch = "riscv64"))]
     // SAFETY: a fence instruction touches no memory and no register.
     unsafe {
         core::arch::asm!("fence i, r", options(nostack, preserves_flags));
     }
-    #[cfg(not(target_arch = "riscv64"))]
+    #[cfg(not(any(target_arch = "riscv32", target_arch = "riscv64")))]
     fence(Ordering::SeqCst);
 }
 
@@ -53,11 +53,11 @@ pub fn store_then_load() {
 /// RISC-V: `fence iorw,iorw`.
 #[inline]
 pub fn registers_and_memory() {
-    #[cfg(target_arch = "riscv64")]
+    #[cfg(any(target_arch = "riscv32", target_arch = "riscv64"))]
     // SAFETY: a fence instruction touches no memory and no register.
     unsafe {
         core::arch::asm!("fence iorw, iorw", options(nostack, preserves_flags));
     }
-    #[cfg(not(target_arch = "riscv64"))]
+    #[cfg(not(any(target_arch = "riscv32", target_arch = "riscv64")))]
     fence(Ordering::SeqCst);
 }

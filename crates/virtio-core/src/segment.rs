@@ -25,7 +25,7 @@ impl Segment {
     /// Whether the last byte still has an address.
     #[inline]
     pub const fn is_representable(self) -> bool {
-        self.addr.0.checked_add(self.len as u64).is_some()
+        self.addr.0.checked_add(self.len.saturating_sub(1) as u64).is_some()
     }
 
     /// The part that starts `skip` bytes in and has at most `limit` bytes; `None` if nothing is left.
@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn the_end_of_the_address_space_is_noticed() {
-        assert!(Segment::new(DeviceAddr(u64::MAX - 1), 1).is_representable());
-        assert!(!Segment::new(DeviceAddr(u64::MAX), 1).is_representable());
+        assert!(Segment::new(DeviceAddr(u64::MAX), 1).is_representable());
+        assert!(!Segment::new(DeviceAddr(u64::MAX), 2).is_representable());
+        assert!(!Segment::new(DeviceAddr(u64::MAX - 511), 513).is_representable());
     }
 }

@@ -235,6 +235,10 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     ///
     /// See [`ChainError`]; the token comes back and the queue is as before.
     pub fn submit(&mut self, readable: &[Segment], writable: &[Segment], token: T) -> Result<u16, (ChainError, T)> {
+        // A chain that can never fit must not look like one that will fit later.
+        if readable.len() + writable.len() > usize::from(self.max_segments()) {
+            return Err((ChainError::TooManySegments, token));
+        }
         let build = |queue| -> Result<Chain<'_, T, N, M>, ChainError> {
             let mut chain = Self::chain(queue)?;
             for &segment in readable {
