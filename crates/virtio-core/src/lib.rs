@@ -4,6 +4,7 @@
 #[macro_use]
 mod fmt;
 
+mod buffer;
 mod config;
 mod dma;
 mod features;
@@ -14,8 +15,9 @@ mod segment;
 mod status;
 mod transport;
 
+pub use buffer::{DmaBuffer, DmaSegments, DmaSlice, DmaVector, RawSegments};
 pub use config::{ConfigUnstable, read_consistent};
-pub use dma::{DeviceAddr, Dma, DmaBuffer, DmaError, DmaRegion, DmaSegments, DmaSlice, DmaVector, RawSegments};
+pub use dma::{DeviceAddr, Dma, DmaError, DmaRegion};
 pub use features::Features;
 pub use init::{FeatureChoice, HandshakeError, Init};
 pub use queue::{InterruptVector, QueueIndex, QueueSetup, QueueSetupError, QueueSize};
