@@ -40,9 +40,13 @@ impl core::error::Error for NoSuchSource {}
 /// Access to the external interrupts. Copies are handles to the same machinery.
 ///
 /// The model is that of a microkernel. When a source fires, the trap handler remembers it and masks the line. The thread
-/// [takes](Self::take) it, looks at the device until the device is quiet, and [unmasks](Self::unmask) the line. Lines are
-/// level triggered, so nothing is lost: a device that is not quiet fires again at once. The other way round a source may fire once more for
-/// something that was already dealt with, because the controller remembers what it saw while the line was masked.
+/// [takes](Self::take) it, acknowledges the interrupt at the device, does the device's work, and
+/// [unmasks](Self::unmask) the line, in this order.
+///
+/// What the device reports after the acknowledgement fires again. What it reported before may do so once more, because
+/// the controller remembers what it saw while the line was masked; so a source that fires is a hint to look, no more. A
+/// device that was *not* acknowledged fires again at once on real hardware, and not at all on QEMU, whose controller looks
+/// for changes of the line.
 #[derive(Clone, Copy, Debug)]
 pub struct Interrupts(());
 

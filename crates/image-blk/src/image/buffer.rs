@@ -7,8 +7,8 @@ use virtio_core::{DmaSegments, DmaSlice, DmaVector, Segment};
 
 /// Pieces of a small vector.
 pub(crate) const FEW: usize = 6;
-/// Pieces of a large vector: more than any device takes in one request.
-pub(crate) const MANY: usize = 160;
+/// Pieces of a large vector: three times what the driver puts into one request with indirect tables.
+pub(crate) const MANY: usize = 96;
 
 /// Pieces on their way into a vector or out of it.
 pub(crate) type Pieces = Vec<DmaSlice, MANY>;
@@ -25,16 +25,24 @@ pub(crate) enum Vector {
 }
 
 impl Vector {
+    #[expect(
+        clippy::result_large_err,
+        reason = "the pieces must not be lost, and there is no heap"
+    )]
+    fn gather<const N: usize>(pieces: Pieces) -> Result<DmaVector<DmaSlice, N>, Pieces> {
+        DmaVector::new(pieces.into_array::<N>()?).map_err(Pieces::from_iter)
+    }
+
     /// A vector of exactly [`FEW`] or [`MANY`] pieces; the pieces come back if there is another number of them.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the pieces must not be lost, and there is no heap"
+    )]
     pub(crate) fn new(pieces: Pieces) -> Result<Self, Pieces> {
-        fn gather<const N: usize>(pieces: Pieces) -> Result<DmaVector<DmaSlice, N>, Pieces> {
-            let back = |pieces: [DmaSlice; N]| Pieces::from_iter(pieces);
-            DmaVector::new(pieces.into_array::<N>()?).map_err(back)
-        }
         if pieces.len() == FEW {
-            gather(pieces).map(Self::Few)
+            Self::gather(pieces).map(Self::Few)
         } else {
-            gather(pieces).map(Self::Many)
+            Self::gather(pieces).map(Self::Many)
         }
     }
 

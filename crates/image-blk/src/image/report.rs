@@ -6,7 +6,7 @@ use board_qemu_virt::{ExitStatus, FailureCode, console, power, println};
 use image_blk::record::Record;
 
 /// A line of text without a heap; what does not fit is cut off.
-pub(crate) type Text = heapless::String<160>;
+pub(crate) type Text = heapless::String<120, u8>;
 
 /// The exit status of a run in which a test failed.
 pub(crate) const FAILED: u8 = 1;

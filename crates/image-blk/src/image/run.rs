@@ -76,10 +76,7 @@ pub(crate) fn main(boot: Boot) -> ! {
         println!("partitions: the first block cannot be read: {failure}");
         Partitions::new()
     });
-    if session.is_stuck() {
-        session.dump();
-        session.restart();
-    }
+    session.recover();
     let mut scratch = {
         let limits = *session.disk().limits();
         Scratch::new(options.scratch, limits.block_sectors(), limits.capacity.get())
@@ -107,10 +104,7 @@ fn self_test(session: &mut Session<'_>, options: &Options, partitions: &Partitio
     {
         println!("measurement ended: {failure}");
         tally.failed += 1;
-        if session.is_stuck() {
-            session.dump();
-            session.restart();
-        }
+        session.recover();
     }
     let counters = session.counters();
     selftest::shut_down(session, &mut tally);

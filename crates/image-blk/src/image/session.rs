@@ -226,12 +226,13 @@ impl<'b> Session<'b> {
     }
 
     /// Follows up an interrupt that nobody is waiting for, such as one that announces a change of the disk's size.
-    pub(crate) fn attend(&mut self) {
+    /// Whether there was one to tell of.
+    pub(crate) fn attend(&mut self) -> bool {
         let waiting = self.waiting;
-        let Some(source) = waiting.source else { return };
-        if !waiting.interrupts.take(source) {
-            return;
-        }
+        let Some(source) = waiting.source.filter(|&source| waiting.interrupts.take(source)) else {
+            return false;
+        };
+        let mut told = false;
         // Nothing is in flight here, so nothing can be completed; a fault is seen by the next request.
         if let Ok(seen) = self.disk().on_interrupt(|_| ())
             && let Some(change) = seen.config
@@ -241,8 +242,10 @@ impl<'b> Session<'b> {
                 "\nthe disk has changed from {before} to {} sectors",
                 change.limits.capacity
             );
+            told = true;
         }
         waiting.interrupts.unmask(source);
+        told
     }
 
     /// Does one request and waits for it. The buffer comes back if the request got that far.
@@ -323,10 +326,18 @@ impl<'b> Session<'b> {
         }
     }
 
-    /// Whether the device is in a state that only a restart ends: requests that never came back, or a fault.
-    pub(crate) fn is_stuck(&mut self) -> bool {
-        let disk = self.disk();
-        disk.queue().in_flight() > 0 || disk.queue().fault().is_some()
+    /// Starts the device again if it is in a state that only this ends: requests that never came back, or a fault. Tells
+    /// of it, and returns whether it was so.
+    pub(crate) fn recover(&mut self) -> bool {
+        let queue = self.disk().queue();
+        if queue.in_flight() == 0 && queue.fault().is_none() {
+            return false;
+        }
+        println!("the device is stuck; its state:");
+        self.dump();
+        let aborted = self.restart();
+        println!("the device was started again, {aborted} requests were aborted, counting starts anew");
+        true
     }
 
     /// Shuts the device down and starts it again. Returns how many requests came back aborted.
@@ -374,7 +385,7 @@ impl<'b> Session<'b> {
     }
 
     /// Prints registers and queue state.
-    pub(crate) fn dump(&mut self) {
+    fn dump(&mut self) {
         println!("{}", self.disk().dump());
     }
 }

@@ -163,7 +163,7 @@ fn told(context: &mut Context<'_, '_>, bytes: usize, pieces: usize, requests: u6
     if requests < least {
         fail!("{pieces} pieces went out in {requests} device requests of at most {limit} pieces");
     }
-    Ok(text!("{bytes} bytes in {pieces} pieces, {requests} device requests"))
+    Ok(text!("{bytes} bytes in {pieces} pieces, device requests: {requests}"))
 }
 
 /// Buffers of `bytes` bytes in all, at odd offsets, of odd lengths, each at least a block long.

@@ -84,17 +84,13 @@ impl<'m, 'b> Monitor<'m, 'b> {
 
     /// Starts the device again if a command has left it in a state that only a reset ends.
     pub(super) fn recover(&mut self) {
-        if self.session.is_stuck() {
-            println!("the device is stuck; its state:");
-            self.session.dump();
-            let aborted = self.session.restart();
-            println!("the device was started again, {aborted} requests were aborted");
-        }
+        self.session.recover();
     }
 
     /// Looks after interrupts of the disk that no command is waiting for, such as a change of its size.
-    pub(super) fn attend(&mut self) {
-        self.session.attend();
+    /// Whether something was printed.
+    pub(super) fn attend(&mut self) -> bool {
+        self.session.attend()
     }
 
     /// Flushes and shuts down. Whether both went well.

@@ -1,7 +1,7 @@
 //! The loop of the monitor: prompt, line, command, answer.
 
 use board_qemu_virt::console::{self, Console};
-use board_qemu_virt::{Source, print, println};
+use board_qemu_virt::{Source, counters, print, println};
 use image_blk::PROMPT;
 use image_blk::record::Record;
 
@@ -27,9 +27,7 @@ pub(crate) fn run(session: &mut Session<'_>, scratch: &mut Scratch, console_sour
     loop {
         print!("{PROMPT}");
         editor.clear();
-        while !read_byte(&mut monitor, source, |byte| {
-            editor.feed(byte, &mut Console).unwrap_or(false)
-        }) {}
+        read_line(&mut monitor, &mut editor, source);
         match command::parse(editor.line()) {
             Ok(Command::Quit) => break,
             Ok(command) => monitor.act(command),
@@ -42,34 +40,32 @@ pub(crate) fn run(session: &mut Session<'_>, scratch: &mut Scratch, console_sour
     leave(if flushed { 0 } else { FAILED })
 }
 
-/// Waits for a byte and hands it on. Meanwhile the disk may have something to say.
-fn read_byte(monitor: &mut Monitor<'_, '_>, source: Option<Source>, mut feed: impl FnMut(u8) -> bool) -> bool {
+/// Waits until a line is typed. Meanwhile the disk may have something to say.
+fn read_line(monitor: &mut Monitor<'_, '_>, editor: &mut LineEditor<LINE>, source: Option<Source>) {
     let waiting = monitor.waiting();
     loop {
-        if let Some(byte) = console::read_byte() {
-            return feed(byte);
+        while let Some(byte) = console::read_byte() {
+            // The console takes everything.
+            if editor.feed(byte, &mut Console).unwrap_or(false) {
+                return;
+            }
         }
         match source {
-            Some(source) => {
+            // Only now, with the port read empty, its line is quiet.
+            Some(source) if waiting.interrupts.take(source) => {
+                waiting.interrupts.unmask(source);
+                continue;
+            }
+            Some(_) => {
                 waiting.interrupts.wait_any(None);
-                if waiting.interrupts.take(source) {
-                    // What made the line fire is still in the port, and the line stays masked until it is read.
-                    while let Some(byte) = console::read_byte() {
-                        if feed(byte) {
-                            waiting.interrupts.unmask(source);
-                            return true;
-                        }
-                    }
-                    waiting.interrupts.unmask(source);
-                }
             }
             None => {
                 let span = waiting.timebase.ticks_from_micros(LOOK_MICROS);
-                waiting
-                    .interrupts
-                    .sleep_until(board_qemu_virt::counters::now().after(span));
+                waiting.interrupts.sleep_until(counters::now().after(span));
             }
         }
-        monitor.attend();
+        if monitor.attend() {
+            print!("{PROMPT}{}", editor.line());
+        }
     }
 }
