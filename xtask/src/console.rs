@@ -48,8 +48,12 @@ impl Console {
         let Some(text) = self.firmware.take() else { return };
         let (firmware, guest) = text.split_at(end_of_firmware(&text));
         let firmware = String::from_utf8_lossy(firmware);
+        let waiting = std::mem::take(&mut self.waiting);
         if let Some(name) = firmware.lines().map(str::trim).find(|line| !line.is_empty()) {
             self.side("firmware", name);
+        }
+        for line in waiting {
+            self.put_line(&line);
         }
         self.guest(guest);
     }
@@ -88,7 +92,8 @@ impl Console {
         } else {
             format!("[{from}] {text}")
         };
-        if self.at_line_start {
+        let firmware_waits = self.firmware.as_ref().is_some_and(|text| !text.is_empty());
+        if self.at_line_start && !firmware_waits {
             self.put_line(&line);
         } else {
             self.waiting.push(line);
@@ -98,10 +103,15 @@ impl Console {
     /// Ends what the guest left unfinished.
     pub(crate) fn finish(&mut self) {
         if let Some(text) = self.firmware.take() {
-            self.guest(&text);
+            self.put(&text);
+            self.at_line_start = text.last().is_none_or(|last| *last == b'\n');
         }
         if !self.at_line_start {
-            self.guest(b"\n");
+            self.put(b"\n");
+            self.at_line_start = true;
+        }
+        for line in std::mem::take(&mut self.waiting) {
+            self.put_line(&line);
         }
     }
 
@@ -118,13 +128,20 @@ impl Console {
     fn put(&mut self, bytes: &[u8]) {
         match &mut self.kept {
             Some(kept) => kept.extend_from_slice(bytes),
-            None => {
-                // A closed pipe downstream must not end the run before the disk is judged.
-                let mut out = std::io::stdout().lock();
-                let _ = out.write_all(bytes).and_then(|()| out.flush());
-            }
+            None => put_out(bytes),
         }
     }
+}
+
+/// Prints a line on standard output.
+pub(crate) fn say(line: &str) {
+    put_out(format!("{line}\n").as_bytes());
+}
+
+/// A closed pipe downstream (`| head`) must not end a run before the disk is judged, nor be the reason of its failure.
+fn put_out(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
 }
 
 /// How the lines of OpenSBI's last block begin.
@@ -167,19 +184,23 @@ mod tests {
     #[test]
     fn a_guest_that_says_nothing_leaves_the_whole_text() {
         let mut console = Console::memory();
+        console.side("qemu", "a warning");
         console.guest(FIRMWARE.as_bytes());
+        console.side("qemu", "an error");
         console.finish();
-        assert_eq!(console.into_text(), FIRMWARE);
+        let all = format!("[qemu] a warning\n{FIRMWARE}[qemu] an error\n");
+        assert_eq!(console.into_text(), all);
     }
 
     #[test]
     fn an_unknown_firmware_is_shown_whole() {
         let mut console = Console::memory();
         console.guest(b"Boot me\n");
+        console.side("defmt", "early");
         console.guest_started();
         console.guest(b"hello\n");
         console.finish();
-        assert_eq!(console.into_text(), "Boot me\nhello\n");
+        assert_eq!(console.into_text(), "[defmt] early\nBoot me\nhello\n");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use defmt_decoder::{DecodeError, StreamDecoder, Table};
+use serde::Serialize;
 
 /// What is needed to make sense of frames.
 pub(crate) struct Strings(Option<Table>);
@@ -13,7 +14,10 @@ pub(crate) struct Strings(Option<Table>);
 impl Strings {
     /// Reads them from the image. An image without any gives no frames.
     pub(crate) fn load(image: &Path) -> Result<Strings> {
-        let elf = std::fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
+        let mut elf = std::fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
+        // The decoder expects the strings at addresses the image cannot reach.
+        board_qemu_virt::lower_defmt_symbols(&mut elf)
+            .with_context(|| format!("cannot make sense of {}", image.display()))?;
         Ok(Strings(
             Table::parse(&elf).context("cannot read the defmt strings of the image")?,
         ))
@@ -31,6 +35,16 @@ pub(crate) struct Frames<'s> {
     path: PathBuf,
     file: Option<File>,
     decoder: Option<Box<dyn StreamDecoder + Send + Sync + 's>>,
+    /// What came so far.
+    pub(crate) count: Count,
+}
+
+/// How many frames came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Count {
+    pub(crate) decoded: u64,
+    /// Frames the image has no string for, or whose arguments do not fit it.
+    pub(crate) damaged: u64,
 }
 
 impl<'s> Frames<'s> {
@@ -41,6 +55,7 @@ impl<'s> Frames<'s> {
             path: path.to_owned(),
             file: None,
             decoder,
+            count: Count::default(),
         }
     }
 
@@ -61,11 +76,15 @@ impl<'s> Frames<'s> {
         let mut messages = Vec::new();
         loop {
             match decoder.decode() {
-                Ok(frame) => messages.push(frame.display(false).to_string()),
+                Ok(frame) => {
+                    self.count.decoded += 1;
+                    messages.push(frame.display(false).to_string());
+                }
                 Err(DecodeError::UnexpectedEof) => return messages,
+                // The decoder has thrown it away; the next one may be good.
                 Err(DecodeError::Malformed) => {
+                    self.count.damaged += 1;
                     messages.push("a frame that makes no sense".to_owned());
-                    return messages;
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::cli::{Format, QemuArgs};
-use crate::console::Console;
+use crate::console::{Console, say};
 use crate::disk::{self, Input};
 use crate::image;
 use crate::machine::{self, Machine};
@@ -27,7 +27,7 @@ pub(crate) fn command(args: &QemuArgs) -> Result<bool> {
         .transpose()?;
     let workspace = Workspace::load()?;
     if args.dry_run {
-        println!("{}", dry_run(args, input.as_ref(), &workspace));
+        say(&dry_run(args, input.as_ref(), &workspace));
         return Ok(true);
     }
     if let Some(file) = &args.json {
@@ -48,15 +48,15 @@ pub(crate) fn command(args: &QemuArgs) -> Result<bool> {
         scratch: workspace.scratch(),
     };
     if args.gdb {
-        println!(
+        say(&format!(
             "waiting for gdb; in another terminal type:\n  {}",
             machine::gdb_line(&setup.image)
-        );
+        ));
     }
     let mut console = Console::terminal();
     let report = session::run(&setup, args, input.as_ref(), keyboard(args)?, &mut console, progress)?;
     for line in summary(&report, input.as_ref()) {
-        println!("{line}");
+        say(&line);
     }
     if let Some(file) = &args.json {
         let text = serde_json::to_string_pretty(&report).context("cannot write the report")?;

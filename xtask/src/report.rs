@@ -6,6 +6,7 @@ use image_blk::options::SectorRange;
 use image_blk::record::{Outcome, Record};
 use serde::Serialize;
 
+use crate::defmt::Count;
 use crate::ledger::Ledger;
 use crate::verify::Comparison;
 
@@ -21,6 +22,8 @@ pub(crate) struct Report {
     pub(crate) seconds: f64,
     /// The exit status of QEMU, which the guest chooses. None if the guest was stopped or QEMU was killed.
     pub(crate) exit_status: Option<i32>,
+    /// The guest's defmt frames.
+    pub(crate) defmt: Count,
     pub(crate) guest: Guest,
     pub(crate) host: Host,
 }

@@ -19,7 +19,7 @@ fn ids(text: &str) -> impl Iterator<Item = &str> {
             .rfind(|c: char| !c.is_ascii_uppercase())
             .map_or(0, |at| at + 1);
         let id = text.get(start..dash + 5)?;
-        let tail = id[dash - start..].as_bytes();
+        let tail = &id.as_bytes()[dash - start..];
         let is_id = AREAS.contains(&&text[start..dash])
             && matches!(tail, [b'-', b'D' | b'N' | b'V', b'-', a, b] if a.is_ascii_digit() && b.is_ascii_digit());
         is_id.then_some(id)

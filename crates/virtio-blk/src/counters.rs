@@ -8,7 +8,7 @@ use crate::OperationKind;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct OperationCounters {
-    /// Requests completed, well or not.
+    /// Requests that are over, well or not; those that a shutdown aborted are among them.
     pub operations: u64,
     /// Data bytes of the parts that succeeded; for ranges, bytes of the range.
     pub bytes: u64,
@@ -27,11 +27,11 @@ pub struct Counters {
     pub notifies: u64,
     /// Interrupts taken.
     pub interrupts: u64,
-    /// Interrupts that brought neither a completion nor a configuration change.
+    /// Interrupts that brought nothing: no device request came back, no configuration change was announced.
     pub spurious_interrupts: u64,
     /// Requests sent back because the queue was full.
     pub queue_full: u64,
-    /// Times the device broke the rules of the ring.
+    /// Times the device broke the rules of the ring: at most once, since only a restart helps.
     pub faults: u64,
 }
 

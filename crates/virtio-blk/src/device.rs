@@ -180,7 +180,7 @@ impl<T: Transport> BlockDevice<T> {
             BlkConfig::read(&Fields(t), offered)
         })?;
         let before = self.limits.capacity;
-        let mut limits = Limits::new(&config, blk_features(self.accepted), self.limits.max_segments);
+        let mut limits = Limits::new(&config, offered, blk_features(self.accepted), self.limits.max_segments);
         // What a live queue was laid out for stays as it is.
         limits.block_bytes = self.limits.block_bytes;
         self.config = config;
@@ -290,7 +290,9 @@ fn bring_up<T: Transport, B: DmaSegments, O, const N: usize>(
     let queue_options = queue_options(size, interface, accepted, options.max_segments);
     let memory = Memory::allocate(queue_options, dma)?;
     let Memory { ring, slots } = memory;
-    let limits = Limits::new(&config, blk_features(accepted), ring.max_segments() - 2);
+    // Room for header and status was made sure of above.
+    let max_segments = (ring.max_segments() - 2).min(options.max_segments.max(1));
+    let limits = Limits::new(&config, blk_features(offered), blk_features(accepted), max_segments);
 
     // SAFETY: rings and slots were allocated from `dma`, zeroed, and are owned by the queue that is returned, which
     // touches the rings as a virtqueue only. Every buffer it makes available is slot memory of its own, or belongs to

@@ -134,34 +134,54 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
 
     /// Follows an interrupt up: completions, configuration changes, acknowledgement.
     ///
-    /// The device is acknowledged after the rings were drained, as the specification wants it (`MMIO-D-31`), and then
-    /// they are drained once more, because a completion may have come in between and will not interrupt again
-    /// (`MMIO-N-12`). An interrupt without a cause is counted and harmless (`RING-D-16`).
+    /// The device is acknowledged after configuration and rings were looked at, as the specification wants it
+    /// (`MMIO-D-31`), and then they are looked at once more, because a change or a completion may have come in between
+    /// and will not interrupt again (`MMIO-N-12`). An interrupt without a cause is counted and harmless (`RING-D-16`).
     ///
     /// # Errors
     ///
     /// Those of [`RequestQueue::poll`]; the interrupt is acknowledged all the same.
     pub fn on_interrupt(&mut self, mut each: impl FnMut(Completion<B, O>)) -> Result<Interrupt, DeviceFault> {
         let causes = self.device.interrupt_causes();
+        let config_changed = causes.contains(InterruptCauses::CONFIG_CHANGE);
         let mut seen = Interrupt::default();
-        let mut drained = self.queue.drain(&mut each);
-        if causes.contains(InterruptCauses::CONFIG_CHANGE)
-            && let Ok(change) = self.device.refresh_config()
-        {
-            self.queue.set_limits(change.limits);
-            seen.config = Some(change);
+        let returned = self.queue.returned();
+        // First of all, so that what goes out while draining keeps to the new limits.
+        if config_changed {
+            self.pick_up_config(&mut seen.config);
         }
+        let mut drained = self.queue.drain(&mut each);
         self.device.acknowledge_interrupt(causes);
+        if config_changed {
+            self.pick_up_config(&mut seen.config);
+        }
         if let Ok(first) = drained {
-            drained = self.queue.drain(&mut each).map(|second| first + second);
+            drained = self.queue.drain(&mut each).map(|second| first.wrapping_add(second));
         }
         seen.completions = *drained.as_ref().unwrap_or(&0);
+        let idle = drained.is_ok() && self.queue.returned() == returned;
         let counters = self.queue.counters_mut();
         counters.interrupts += 1;
-        if seen.completions == 0 && seen.config.is_none() {
+        if idle && !config_changed {
             counters.spurious_interrupts += 1;
         }
         drained.map(|_| seen)
+    }
+
+    /// Reads the configuration and puts it into force; adds to what was `seen` of this change before.
+    fn pick_up_config(&mut self, seen: &mut Option<ConfigChange>) {
+        // One that never stands still is announced again.
+        let Ok(mut change) = self.device.refresh_config() else {
+            return;
+        };
+        self.queue.set_limits(change.limits);
+        if let Some(earlier) = *seen {
+            change.resized_from = earlier
+                .resized_from
+                .or(change.resized_from)
+                .filter(|&before| before != change.limits.capacity);
+        }
+        *seen = Some(change);
     }
 
     /// Whether there is a volatile write cache; see [`BlockDevice::write_cache`].

@@ -129,7 +129,8 @@ pub enum IoError {
         /// Bytes the device says it wrote.
         written: u32,
     },
-    /// The device was shut down before the request was done.
+    /// The device was shut down before the request was done, or its configuration changed so that the rest of the
+    /// request could not be sent.
     Aborted,
 }
 
@@ -138,7 +139,7 @@ impl fmt::Display for IoError {
         match self {
             Self::Device(status) => status.fmt(f),
             Self::Short { expected, written } => write!(f, "the device wrote {written} of {expected} bytes"),
-            Self::Aborted => f.write_str("the device was shut down"),
+            Self::Aborted => f.write_str("the device was shut down or changed before the request was done"),
         }
     }
 }

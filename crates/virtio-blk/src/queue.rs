@@ -10,7 +10,7 @@ use virtio_blk_proto::SECTOR_BYTES;
 use virtio_core::{Dma, DmaSegments, QueueNotifier};
 use virtqueue::{ChainError, DeviceFault, Doorbell, QueueState, Used, VirtQueue};
 
-use crate::records::{Record, Records};
+use crate::records::{Finished, Records};
 use crate::slot_memory::SlotMemory;
 use crate::work::{Sent, Work};
 use crate::{Answer, Completion, Counters, IoError, Limits, Operation, Rejected, Request, SubmitError};
@@ -60,8 +60,11 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
         &self.limits
     }
 
-    /// Puts new limits into force, after the device half has seen a change of the configuration. Requests already taken
-    /// are not affected.
+    /// Puts new limits into force, after the device half has seen a change of the configuration.
+    ///
+    /// What the device has is not affected. A request of which parts are still to be sent goes on within the new
+    /// limits; if it does not fit them any more, for instance because it reaches past the end of a disk that became
+    /// smaller, it ends as [aborted](IoError::Aborted).
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
     }
@@ -104,14 +107,9 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
         match self.try_submit(&request) {
             Ok(work) => {
                 // Room was checked, and so was the first part: it is in the ring.
-                let filed = self.records.insert(Record {
-                    request,
-                    work,
-                    in_flight: 1,
-                    bytes: 0,
-                    error: None,
-                });
-                if let Ok(id) = filed {
+                let all_sent = work.is_sent();
+                let id = self.records.insert(request, work);
+                if !all_sent {
                     self.send_rest(id);
                 }
                 Ok(())
@@ -154,12 +152,19 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     /// Sends parts of a request until all are sent or the queue is full.
     fn send_rest(&mut self, id: u16) {
         while let Some(record) = self.records.get_mut(id)
+            && let Some(request) = record.request()
             && !record.work.is_sent()
         {
+            let mut work = record.work;
             let token = |sent| PartToken { record: id, sent };
-            let (operation, segments) = (record.request.operation, record.request.segments());
             let (ring, slots) = (&mut self.ring, &mut self.slots);
-            match record.work.send(operation, segments, &self.limits, ring, slots, token) {
+            let sent = if work.fits(&self.limits) {
+                work.send(request.operation, request.segments(), &self.limits, ring, slots, token)
+            } else {
+                Err(ChainError::TooLong)
+            };
+            record.work = work;
+            match sent {
                 Ok(()) => {
                     record.in_flight += 1;
                     self.counters.device_requests += 1;
@@ -214,12 +219,21 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     /// Those of [`poll`](Self::poll).
     pub fn drain(&mut self, mut each: impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
         let mut count = 0u32;
+        let mut promised = None;
         loop {
             count = count.wrapping_add(self.poll_each(&mut each)?);
-            if !self.ring.arm_interrupts() {
+            let returned = self.returned();
+            // A device that announces something and then has nothing could keep this going for ever.
+            if promised == Some(returned) || !self.ring.arm_interrupts() {
                 return Ok(count);
             }
+            promised = Some(returned);
         }
+    }
+
+    /// How many device requests have come back.
+    pub(crate) fn returned(&self) -> u64 {
+        self.counters.device_requests - u64::from(self.ring.in_flight())
     }
 
     /// Asks the device not to interrupt, as for a driver that polls. A hint, nothing more.
@@ -234,8 +248,11 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
                 Ok(Some(used)) => used,
                 Ok(None) => break,
                 Err(fault) => {
-                    error!("the device broke the rules of the ring; only a restart helps");
-                    self.counters.faults += 1;
+                    // The ring keeps answering this; it happened once.
+                    if self.counters.faults == 0 {
+                        error!("the device broke the rules of the ring; only a restart helps");
+                        self.counters.faults = 1;
+                    }
                     return Err(fault);
                 }
             };
@@ -271,7 +288,8 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
                 record.work = Work::Sent;
             }
         }
-        let answer = match (record.error, record.operation()) {
+        let operation = record.request()?.operation;
+        let answer = match (record.error, operation) {
             (None, Operation::Identify) => Answer::Id(self.slots.id(used.slot)),
             (None, Operation::Lifetime) => Answer::Lifetime(self.slots.lifetime(used.slot)),
             _ => Answer::Done,
@@ -289,10 +307,10 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
         if self.waiting == Some(id) {
             self.waiting = None;
         }
-        let record = self.records.remove(id)?;
+        let finished = self.records.remove(id)?;
         self.counters
-            .completed(record.operation().kind(), record.bytes, record.error.is_some());
-        Some(record.complete(answer))
+            .completed(finished.operation().kind(), finished.bytes, finished.error.is_some());
+        Some(finished.complete(answer))
     }
 
     /// Whether a part went well: first the status, then the length, which devices report even for failures
@@ -312,22 +330,29 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     /// Takes the queue apart after the device was reset: every request that was still in it goes to `each` as
     /// aborted, and the memory back to `dma`.
     ///
+    /// For a queue that was [separated](crate::Disk::into_parts) from its device;
+    /// [`Disk::shut_down`](crate::Disk::shut_down) does all of it in one safe step.
+    ///
     /// # Safety
     ///
-    /// The device was reset, or never started, and has let go of the queue.
-    pub(crate) unsafe fn abort(self, dma: &mut impl Dma, mut each: impl FnMut(Completion<B, O>)) -> Counters {
+    /// The device this queue was started on has [finished a reset](crate::BlockDevice::reset) since, and `dma` is where
+    /// the memory of the queue came from.
+    pub unsafe fn abort(self, dma: &mut impl Dma, mut each: impl FnMut(Completion<B, O>)) -> Counters {
         let mut records = ManuallyDrop::into_inner(self.records);
-        while let Some(mut record) = records.remove_any() {
-            record.error.get_or_insert(IoError::Aborted);
-            each(record.complete(Answer::Done));
+        let mut counters = self.counters;
+        while let Some(mut finished) = records.remove_any() {
+            finished.error.get_or_insert(IoError::Aborted);
+            counters.completed(finished.operation().kind(), finished.bytes, true);
+            each(finished.complete(Answer::Done));
         }
         dma.release(self.ring.into_region());
         dma.release(self.slots.into_region());
-        self.counters
+        counters
     }
 }
 
-impl<B, O> Record<B, O> {
+impl<B, O> Finished<B, O> {
+    #[inline]
     fn complete(self, answer: Answer) -> Completion<B, O> {
         let Request {
             operation,

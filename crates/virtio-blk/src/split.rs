@@ -71,7 +71,7 @@ impl Part {
             pieces += 1;
             // The last place inside this piece where whole blocks end.
             let total = bytes + piece.len;
-            let whole = total - total % limits.block_bytes;
+            let whole = total - total.checked_rem(limits.block_bytes)?;
             if whole == total {
                 best = Some(Self {
                     start,

@@ -1,6 +1,6 @@
 //! What is left to do of a request, and the next device request of it.
 
-use virtio_blk_proto::{DeviceIdString, Lifetime, RangeSegment, RequestHeader, RequestType, Sector};
+use virtio_blk_proto::{DeviceIdString, Lifetime, RangeSegment, RequestHeader, RequestType, SECTOR_BYTES, Sector};
 use virtio_core::Segment;
 use virtqueue::{Chain, ChainError, VirtQueue};
 
@@ -11,6 +11,8 @@ use crate::{Limits, Operation, SectorRange, SubmitError};
 /// How far a request has been cut into device requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Work {
+    /// Data that fits into one device request as it is: the common case, kept short.
+    Whole { first: Sector, bytes: u32 },
     /// Data from `next` on; `left` bytes of the buffer after `cursor`.
     Data { next: Sector, cursor: Cursor, left: u64 },
     /// A range without data.
@@ -33,11 +35,11 @@ pub(crate) struct Sent {
 impl Work {
     /// Checks `operation` against everything that can be known before the ring is touched.
     pub(crate) fn plan(operation: Operation, segments: &[Segment], limits: &Limits) -> Result<Self, SubmitError> {
-        let range = |range, supported: bool| {
+        // The most ranges and sectors per range that the device takes: at least one of one block, or it is of no use.
+        let range = |range, most: Option<(u32, u32)>| {
             limits.check_writable()?;
-            if !supported {
-                return Err(SubmitError::Unsupported);
-            }
+            most.filter(|&(segments, sectors)| segments > 0 && u64::from(sectors) >= limits.block_sectors())
+                .ok_or(SubmitError::Unsupported)?;
             limits.check_range(range)?;
             Ok(Self::Range(range))
         };
@@ -47,9 +49,11 @@ impl Work {
                 limits.check_writable()?;
                 Self::plan_data(first, segments, limits)
             }
-            Operation::Discard(r) => range(r, limits.discard.is_some_and(|l| l.max_sectors > 0)),
-            Operation::WriteZeroes { range: r, .. } => range(r, limits.write_zeroes.is_some_and(|l| l.max_sectors > 0)),
-            Operation::SecureErase(r) => range(r, limits.secure_erase.is_some_and(|l| l.max_sectors > 0)),
+            Operation::Discard(r) => range(r, limits.discard.map(|l| (l.max_segments, l.max_sectors))),
+            Operation::WriteZeroes { range: r, .. } => {
+                range(r, limits.write_zeroes.map(|l| (l.max_segments, l.max_sectors)))
+            }
+            Operation::SecureErase(r) => range(r, limits.secure_erase.map(|l| (l.max_segments, l.max_sectors))),
             Operation::Flush if !limits.flush => Err(SubmitError::Unsupported),
             Operation::Lifetime if !limits.lifetime => Err(SubmitError::Unsupported),
             Operation::Flush | Operation::Lifetime | Operation::Identify => Ok(Self::Single),
@@ -63,11 +67,16 @@ impl Work {
                 return Err(SubmitError::BadSegment);
             }
             left += u64::from(segment.len);
-            simple &= segment.len <= limits.max_segment_bytes;
+            simple &= segment.len != 0 && segment.len <= limits.max_segment_bytes;
         }
         limits.check_transfer(first, left)?;
-        simple &= left <= u64::from(limits.max_request_bytes);
-        if !simple && !is_splittable(segments, left, limits) {
+        if simple && left <= u64::from(limits.max_request_bytes) {
+            return Ok(Self::Whole {
+                first,
+                bytes: left as u32,
+            });
+        }
+        if !is_splittable(segments, left, limits) {
             return Err(SubmitError::TooScattered);
         }
         Ok(Self::Data {
@@ -75,6 +84,23 @@ impl Work {
             cursor: Cursor::default(),
             left,
         })
+    }
+
+    /// Whether what is left to send lies within `limits`, which may have changed since it was planned.
+    pub(crate) fn fits(&self, limits: &Limits) -> bool {
+        let range = match *self {
+            Self::Whole { first, bytes } => SectorRange {
+                first,
+                sectors: u64::from(bytes) / SECTOR_BYTES,
+            },
+            Self::Data { next, left, .. } => SectorRange {
+                first: next,
+                sectors: left / SECTOR_BYTES,
+            },
+            Self::Range(range) => range,
+            Self::Single | Self::Sent => return true,
+        };
+        limits.check_range(range).is_ok()
     }
 
     /// Whether there is nothing left to send.
@@ -102,6 +128,28 @@ impl Work {
     ) -> Result<(), ChainError> {
         let mut chain = ring.chain()?;
         let (sent, rest) = match (*self, operation) {
+            (Self::Whole { first, bytes }, Operation::Read(_)) => {
+                start(&mut chain, slots, RequestHeader::at(RequestType::IN, first))?;
+                for &segment in segments {
+                    chain.writable(segment)?;
+                }
+                let sent = Sent {
+                    sectors: bytes / SECTOR_BYTES as u32,
+                    answer: bytes,
+                };
+                (sent, Self::Sent)
+            }
+            (Self::Whole { first, bytes }, _) => {
+                start(&mut chain, slots, RequestHeader::at(RequestType::OUT, first))?;
+                for &segment in segments {
+                    chain.readable(segment)?;
+                }
+                let sent = Sent {
+                    sectors: bytes / SECTOR_BYTES as u32,
+                    answer: 0,
+                };
+                (sent, Self::Sent)
+            }
             (Self::Data { next, cursor, left }, Operation::Read(_)) => {
                 let part = Part::next(segments, cursor, limits).ok_or(ChainError::TooManySegments)?;
                 start(&mut chain, slots, RequestHeader::at(RequestType::IN, next))?;
@@ -127,7 +175,7 @@ impl Work {
                 (sent, after(next, part, left))
             }
             (Self::Range(range), _) => {
-                let (kind, segment, rest) = cut_range(operation, range, limits);
+                let (kind, segment, rest) = cut_range(operation, range, limits).ok_or(ChainError::TooLong)?;
                 start(&mut chain, slots, RequestHeader::without_position(kind))?;
                 let place = slots.put_range(chain.slot(), segment);
                 chain.readable(place)?;
@@ -183,15 +231,15 @@ fn after(next: Sector, part: Part, left: u64) -> Work {
     }
 }
 
-/// The first device request of a range operation, and the work after it.
-fn cut_range(operation: Operation, range: SectorRange, limits: &Limits) -> (RequestType, RangeSegment, Work) {
+/// The first device request of a range operation, and the work after it; `None` if not even one block may go out.
+fn cut_range(operation: Operation, range: SectorRange, limits: &Limits) -> Option<(RequestType, RangeSegment, Work)> {
     let (max, align) = match operation {
         Operation::Discard(_) => limits.discard.map(|l| (l.max_sectors, l.alignment_sectors)),
         Operation::SecureErase(_) => limits.secure_erase.map(|l| (l.max_sectors, l.alignment_sectors)),
         _ => limits.write_zeroes.map(|l| (l.max_sectors, 0)),
     }
     .unwrap_or((u32::MAX, 0));
-    let sectors = cut_length(range, max, align, limits.block_sectors());
+    let sectors = cut_length(range, max, align, limits.block_sectors())?;
     let segment = match operation {
         Operation::WriteZeroes { may_unmap, .. } => RangeSegment::zeroes(range.first, sectors, may_unmap),
         _ => RangeSegment::plain(range.first, sectors),
@@ -210,27 +258,28 @@ fn cut_range(operation: Operation, range: SectorRange, limits: &Limits) -> (Requ
             sectors: left,
         })
     };
-    (kind, segment, rest)
+    Some((kind, segment, rest))
 }
 
 /// How many sectors of `range` go into one device request of at most `max` sectors.
 ///
-/// If it is not the last one, it ends at a multiple of `align` sectors where that is possible, and in any case at the
-/// end of a block, so that the next one starts well.
-fn cut_length(range: SectorRange, max: u32, align: u32, block_sectors: u64) -> u32 {
+/// If it is not the last one, it ends at a multiple of `align` sectors where that is possible and makes sense, and in any
+/// case at the end of a block, so that the next one starts well. `None` if no block fits.
+fn cut_length(range: SectorRange, max: u32, align: u32, block_sectors: u64) -> Option<u32> {
     let max = u64::from(max);
     if range.sectors <= max {
-        return range.sectors as u32;
+        return Some(range.sectors as u32);
     }
     let end = range.first.get() + max;
-    for step in [u64::from(align), block_sectors] {
+    let align = Some(u64::from(align)).filter(|align| align.is_multiple_of(block_sectors));
+    for step in [align.unwrap_or(block_sectors), block_sectors] {
         // No alignment at all is given as zero.
         let aligned = end.checked_rem(step).map_or(0, |excess| end - excess);
         if aligned > range.first.get() {
-            return (aligned - range.first.get()) as u32;
+            return Some((aligned - range.first.get()) as u32);
         }
     }
-    max as u32
+    None
 }
 
 #[cfg(test)]
@@ -246,15 +295,20 @@ mod tests {
 
     #[test]
     fn ranges_are_cut_where_the_device_likes_it() {
-        assert_eq!(cut_length(range(0, 100), 100, 64, 1), 100);
-        assert_eq!(cut_length(range(0, 101), 100, 64, 1), 64);
-        assert_eq!(cut_length(range(10, 200), 100, 64, 1), 54);
+        assert_eq!(cut_length(range(0, 100), 100, 64, 1), Some(100));
+        assert_eq!(cut_length(range(0, 101), 100, 64, 1), Some(64));
+        assert_eq!(cut_length(range(10, 200), 100, 64, 1), Some(54));
         // Nothing aligned within reach: whole blocks at least.
-        assert_eq!(cut_length(range(8, 200), 21, 64, 8), 16);
-        assert_eq!(cut_length(range(8, 200), 21, 0, 1), 21);
+        assert_eq!(cut_length(range(8, 200), 21, 64, 8), Some(16));
+        assert_eq!(cut_length(range(8, 200), 21, 0, 1), Some(21));
+        // What the device likes is no whole number of blocks.
+        assert_eq!(cut_length(range(8, 200), 21, 1, 8), Some(16));
+        assert_eq!(cut_length(range(8, 200), 21, 12, 8), Some(16));
         assert_eq!(
             cut_length(range(0, u64::from(u32::MAX) + 9), u32::MAX, 0, 8),
-            u32::MAX - 7
+            Some(u32::MAX - 7)
         );
+        assert_eq!(cut_length(range(8, 200), 7, 0, 8), None);
+        assert_eq!(cut_length(range(8, 200), 0, 0, 1), None);
     }
 }

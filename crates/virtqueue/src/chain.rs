@@ -75,7 +75,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     /// # Errors
     ///
     /// See [`ChainError`]; the chain is as before.
-    #[inline]
+    #[inline(always)]
     pub fn readable(&mut self, segment: Segment) -> Result<(), ChainError> {
         if self.writable != 0 {
             return Err(ChainError::ReadableAfterWritable);
@@ -88,14 +88,15 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     /// # Errors
     ///
     /// See [`ChainError`]; the chain is as before.
-    #[inline]
+    #[inline(always)]
     pub fn writable(&mut self, segment: Segment) -> Result<(), ChainError> {
         self.push(segment, WRITE)?;
         self.writable += u64::from(segment.len);
         Ok(())
     }
 
-    #[inline]
+    // Inlined in any case: most of it folds away when it is known which descriptor of the chain this is.
+    #[inline(always)]
     fn push(&mut self, segment: Segment, flags: u16) -> Result<(), ChainError> {
         if self.count == self.limit {
             return Err(if self.count >= self.queue.max_segments() {
@@ -136,7 +137,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_pending(&mut self) {
         if self.queue.table_entries == 0 {
             self.queue.memory.write_descriptor(self.last, self.pending);
@@ -152,7 +153,8 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     /// # Errors
     ///
     /// [`ChainError::Empty`] for a chain without segments; the token comes back.
-    #[inline]
+    // Inlined in any case, or the whole chain would be copied on its way in.
+    #[inline(always)]
     pub fn submit(mut self, token: T) -> Result<u16, (ChainError, T)> {
         if self.count == 0 {
             return Err((ChainError::Empty, token));

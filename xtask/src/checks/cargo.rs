@@ -34,7 +34,12 @@ pub(super) fn checks(workspace: &Workspace) -> Vec<Check> {
             .map_err(brief)
         }),
         Check::new("fmt", |context| {
-            cargo(context.workspace.cargo().args(["fmt", "--all", "--check"]))
+            cargo(
+                context
+                    .workspace
+                    .cargo()
+                    .args(["fmt", "--all", "--check", "--", "--color=never"]),
+            )
         }),
         Check::new("clippy/host", |context| {
             cargo(

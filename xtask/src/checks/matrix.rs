@@ -59,7 +59,7 @@ fn combinations() -> Vec<Check> {
 
 /// One thing at a time that is not in the combinations.
 fn variants() -> Vec<Check> {
-    const VARIANTS: [(&str, &str, Expectation); 11] = [
+    const VARIANTS: [(&str, &str, Expectation); 12] = [
         ("read-only", "--read-only", |report, _| {
             expect(report.guest.changes.is_empty(), "a read-only disk was changed")
         }),
@@ -83,6 +83,9 @@ fn variants() -> Vec<Check> {
             expect_queue(device, 4)
         }),
         ("qcow2", "--format qcow2", |_, _| Ok(())),
+        ("defmt", "--no-bench", |report, _| {
+            expect(report.defmt.decoded > 0, "no defmt message came")
+        }),
         ("smp-4", "--smp 4 --memory 256M", |_, _| Ok(())),
     ];
     let check = |(name, flags, expectation): (&str, &'static str, Expectation)| {
@@ -212,18 +215,39 @@ impl Drop for NbdServer {
     }
 }
 
-/// The monitor, driven by a script.
+/// The monitor, driven by a script: every command, and two that are none.
 fn shell() -> Check {
-    const SCRIPT: [&str; 6] = ["help", "info", "parts", "read 0", "stats", "quit"];
+    const SCRIPT: [&str; 17] = [
+        "help",
+        "info",
+        "regs",
+        "queues",
+        "stats",
+        "parts",
+        "read 0",
+        "read 99999999",
+        "bench",
+        "write 65600 hello",
+        "zero 65608 8",
+        "trim 65616 8",
+        "flush",
+        "reset",
+        "dance",
+        "read 65600",
+        "quit",
+    ];
     Check::booting("qemu/shell", |context| {
         let (report, text) = run_once(context, "--shell", &Disk::Prepared, Some(&SCRIPT))?;
-        expect(report.passed, &report.reasons.join("\n")).map_err(|reason| format!("{reason}\n{text}"))?;
+        let with_text = |reason| format!("{reason}\n{text}");
+        expect(report.passed, &report.reasons.join("\n")).map_err(with_text)?;
         let prompts = text.matches(image_blk::PROMPT).count();
-        expect(
-            prompts == SCRIPT.len(),
-            &format!("{prompts} prompts for {} commands", SCRIPT.len()),
-        )
-        .map_err(|reason| format!("{reason}\n{text}"))
+        expect(prompts == SCRIPT.len(), "not one prompt per command").map_err(with_text)?;
+        expect(text.contains("|hello"), "what was written is not read back").map_err(with_text)?;
+        let changed = report
+            .host
+            .comparison
+            .map_or(0, |comparison| comparison.changed_as_reported);
+        expect(changed >= 17, "the changes were not reported").map_err(with_text)
     })
 }
 

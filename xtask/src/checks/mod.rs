@@ -11,6 +11,7 @@ mod runner;
 use anyhow::{Result, bail};
 
 use crate::cli::TestArgs;
+use crate::console::say;
 use crate::image;
 use crate::progress::Progress;
 use crate::session::Setup;
@@ -69,13 +70,13 @@ pub(crate) fn command(args: &TestArgs) -> Result<bool> {
     let checks = select(checks, args)?;
     if args.list {
         for check in &checks {
-            println!("{}", check.name);
+            say(&check.name);
         }
         return Ok(true);
     }
     let context = prepare(workspace, &checks, args)?;
     let tally = runner::run(&checks, &context);
-    println!("{} passed, {} failed", tally.passed, tally.failed);
+    say(&format!("{} passed, {} failed", tally.passed, tally.failed));
     Ok(tally.failed == 0)
 }
 

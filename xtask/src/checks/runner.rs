@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Check, Context, Verdict};
+use crate::console::say;
 use crate::progress::Progress;
 
 /// How many QEMUs run at once.
@@ -105,13 +106,13 @@ fn print(check: &Check, over: &Over, tally: &mut Tally) {
     match &over.verdict {
         Ok(()) => {
             tally.passed += 1;
-            println!("ok   {} ({seconds:.1}s)", check.name);
+            say(&format!("ok   {} ({seconds:.1}s)", check.name));
         }
         Err(text) => {
             tally.failed += 1;
-            println!("FAIL {} ({seconds:.1}s)", check.name);
+            say(&format!("FAIL {} ({seconds:.1}s)", check.name));
             for line in text.lines() {
-                println!("     | {line}");
+                say(&format!("     | {line}"));
             }
         }
     }

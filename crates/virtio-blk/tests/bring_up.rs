@@ -1,0 +1,290 @@
+//! From reset to live: what is accepted, what is found out, what the caller can choose.
+
+mod common;
+
+use common::{Rig, every_ring, pattern};
+use virtio_blk::proto::{BlkFeatures, Sector};
+use virtio_blk::{Limits, Options, Request, SUPPORTED_BLK, SUPPORTED_COMMON, SubmitError};
+use virtio_blk_model::{Model, ModelConfig, Zones, feature};
+use virtio_core::{DeviceStatus, Features, Interface, QueueSize};
+
+fn blk(features: BlkFeatures) -> Features {
+    Features::from_low(features.bits())
+}
+
+#[test]
+fn every_kind_of_device_comes_up_and_goes_down() {
+    every_ring(|config| {
+        for memory_base in [ModelConfig::HIGH_MEMORY, ModelConfig::LOW_MEMORY] {
+            let config = ModelConfig {
+                memory_base,
+                interrupt_noise: 0xFFFF_FFFC,
+                reset_reads: 3,
+                ..config.clone()
+            };
+            let legacy = config.interface == Interface::Legacy;
+            let mut rig = Rig::<16>::new(config);
+            assert_eq!(rig.model.status().bits(), if legacy { 0x07 } else { 0x0F });
+            rig.works();
+            let model = rig.model.clone();
+            rig.finish();
+            assert_eq!(model.status(), DeviceStatus::RESET);
+        }
+    });
+}
+
+#[test]
+fn what_the_device_tells_about_itself_is_seen() {
+    let config = ModelConfig {
+        capacity: 0x1_2345_6780,
+        geometry: (1000, 3, 17),
+        topology: (3, 1, 8, 64),
+        block_size: 4096,
+        seg_max: 5,
+        size_max: 8192,
+        ..ModelConfig::modern().offer(feature::SIZE_MAX)
+    };
+    let rig = Rig::<16>::new(config);
+    let told = *rig.disk.config();
+    assert_eq!(told.capacity, Sector(0x1_2345_6780));
+    let geometry = told.geometry.unwrap();
+    assert_eq!((geometry.cylinders, geometry.heads, geometry.sectors), (1000, 3, 17));
+    let topology = told.topology.unwrap();
+    assert_eq!((topology.physical_block_exp, topology.alignment_offset), (3, 1));
+    assert_eq!((topology.min_io_blocks, topology.opt_io_blocks), (8, 64));
+    let Limits {
+        capacity,
+        block_bytes,
+        max_segments,
+        max_segment_bytes,
+        ..
+    } = *rig.disk.limits();
+    assert_eq!(
+        (capacity.get(), block_bytes, max_segments, max_segment_bytes),
+        (0x1_2345_6780, 4096, 5, 8192)
+    );
+    rig.finish();
+}
+
+#[test]
+fn of_everything_offered_exactly_the_documented_set_is_accepted() {
+    for (model_of_zones, without) in [
+        (0, BlkFeatures::empty()),
+        (1, BlkFeatures::DISCARD),
+        (2, BlkFeatures::empty()),
+    ] {
+        for alias_feature_words in [false, true] {
+            let config = ModelConfig {
+                offered: Features::all(),
+                alias_feature_words,
+                zones: Zones {
+                    model: model_of_zones,
+                    ..Zones::default()
+                },
+                ..ModelConfig::modern()
+            };
+            let mut rig = Rig::<16>::new(config);
+            let expected = blk(SUPPORTED_BLK - without)
+                | Features::INDIRECT_DESC
+                | Features::EVENT_IDX
+                | Features::ACCESS_PLATFORM
+                | Features::VERSION_1;
+            assert_eq!(rig.disk.accepted(), expected);
+            assert_eq!(rig.model.accepted(), expected);
+            assert_eq!(rig.disk.limits().discard.is_some(), without.is_empty());
+            rig.works();
+            rig.finish();
+        }
+    }
+}
+
+#[test]
+fn of_everything_a_legacy_device_offers_exactly_the_documented_set_is_accepted() {
+    let config = ModelConfig {
+        offered: Features::all(),
+        zones: Zones {
+            model: 0,
+            ..Zones::default()
+        },
+        ..ModelConfig::legacy()
+    };
+    let mut rig = Rig::<16>::new(config);
+    let expected = blk(SUPPORTED_BLK) | Features::ANY_LAYOUT | Features::INDIRECT_DESC | Features::EVENT_IDX;
+    assert_eq!(rig.disk.accepted(), expected);
+    assert_eq!(rig.model.accepted(), expected);
+    rig.works();
+    rig.finish();
+}
+
+#[test]
+fn the_driver_does_without_any_one_feature() {
+    let generous = ModelConfig {
+        seg_max: 4,
+        size_max: 1024,
+        ..ModelConfig::modern()
+    }
+    .offer(feature::SIZE_MAX | feature::LIFETIME | feature::SECURE_ERASE | feature::ACCESS_PLATFORM);
+    let optional = SUPPORTED_COMMON | blk(SUPPORTED_BLK);
+    for bit in (0..64).filter(|&bit| optional.low() & 1 << bit != 0 && bit != 27) {
+        let config = generous.clone().withdraw(1 << bit);
+        let mut expected = config.offered & (optional | Features::VERSION_1);
+        if bit == 9 {
+            // No switch without a flush.
+            expected -= blk(BlkFeatures::CONFIG_WCE);
+        }
+        let mut rig = Rig::<16>::new(config);
+        assert_eq!(rig.disk.accepted(), expected, "without bit {bit}");
+        rig.works();
+        let content = pattern(bit, 8192);
+        rig.write_from(0, &content, &[1000, 1000, 1000, 1000, 4192]);
+        assert_eq!(rig.read(0, 8192), content);
+        rig.finish();
+    }
+    // And without all of them.
+    let bare = ModelConfig {
+        offered: Features::VERSION_1,
+        ..ModelConfig::modern()
+    };
+    let mut rig = Rig::<16>::new(bare);
+    assert_eq!(rig.disk.accepted(), Features::VERSION_1);
+    rig.works();
+    rig.finish();
+    let bare = ModelConfig {
+        offered: Features::empty(),
+        ..ModelConfig::legacy()
+    };
+    let mut rig = Rig::<16>::new(bare);
+    assert_eq!(rig.disk.accepted(), Features::empty());
+    rig.works();
+    rig.finish();
+}
+
+#[test]
+fn a_host_managed_zoned_disk_is_driven_without_discard_and_without_zones() {
+    let rig = Rig::<16>::new(ModelConfig::modern().offer(feature::ZONED));
+    let accepted = rig.disk.accepted().low();
+    assert_eq!(accepted & (feature::DISCARD | feature::ZONED), 0);
+    rig.finish();
+}
+
+#[test]
+fn a_capacity_is_never_torn() {
+    for config in [ModelConfig::modern(), ModelConfig::legacy()] {
+        let config = ModelConfig {
+            capacity: 0x0000_0001_0000_0000,
+            ..config
+        };
+        for reads in 1..12 {
+            let model = Model::new(config.clone());
+            model.resize_after_reads(reads, 0x0000_0000_FFFF_FFFF);
+            let transport = Rig::<16>::probe(&model);
+            let rig = Rig::<16>::on(model, transport, &Options::default()).unwrap();
+            let capacity = rig.disk.limits().capacity.get();
+            assert!(
+                [0x1_0000_0000, 0xFFFF_FFFF].contains(&capacity),
+                "{capacity:#x} is torn"
+            );
+            rig.finish();
+        }
+    }
+}
+
+#[test]
+fn the_options_are_kept_to() {
+    every_ring(|config| {
+        let direct = !config.offered.contains(Features::INDIRECT_DESC);
+        for (max_segments, expected) in [(0, 1), (1, 1), (3, 3), (u16::MAX, 14)] {
+            let options = Options {
+                max_segments,
+                ..Options::default()
+            };
+            let mut rig = Rig::<16>::with(config.clone(), &options);
+            assert_eq!(rig.disk.limits().max_segments, expected, "direct: {direct}");
+            let content = pattern(1, 4096);
+            rig.write_from(0, &content, &[512; 8]);
+            assert_eq!(rig.model.read_disk(0, 8), content);
+            assert_eq!(rig.model.counters().longest_chain, usize::from(expected).min(8) + 2);
+            rig.finish();
+        }
+        let options = Options {
+            max_queue_size: QueueSize::new(8).unwrap(),
+            ..Options::default()
+        };
+        let mut rig = Rig::<16>::with(config.clone(), &options);
+        assert_eq!(rig.disk.queue().ring_state().size, 8);
+        rig.works();
+        rig.finish();
+    });
+}
+
+#[test]
+fn the_features_mask_is_kept_to_and_can_not_be_widened() {
+    let everything = Options {
+        features: Features::all(),
+        ..Options::default()
+    };
+    let config = ModelConfig {
+        offered: Features::all(),
+        ..ModelConfig::modern()
+    };
+    let rig = Rig::<16>::with(config.clone(), &everything);
+    assert_eq!(rig.disk.accepted(), Rig::<16>::new(config).disk.accepted());
+    rig.finish();
+
+    // The switch depends on flush, and goes with it.
+    let without_flush = Options {
+        features: Options::default().features - blk(BlkFeatures::FLUSH),
+        ..Options::default()
+    };
+    let rig = Rig::<16>::with(ModelConfig::modern(), &without_flush);
+    assert_eq!(rig.disk.accepted().low() & (feature::FLUSH | feature::CONFIG_WCE), 0);
+    rig.finish();
+}
+
+#[test]
+fn what_binds_the_driver_binds_it_even_if_the_feature_was_not_wanted() {
+    // The fields and the state of the device are what they are, whatever was accepted.
+    let nothing = Options {
+        features: Features::empty(),
+        ..Options::default()
+    };
+    let config = ModelConfig {
+        seg_max: 2,
+        size_max: 700,
+        block_size: 1024,
+        ..ModelConfig::modern().offer(feature::SIZE_MAX)
+    };
+    let mut rig = Rig::<16>::with(config, &nothing);
+    assert_eq!(rig.disk.accepted(), Features::VERSION_1);
+    let content = pattern(3, 8192);
+    rig.write(0, &content);
+    assert_eq!(rig.read(0, 8192), content);
+    rig.finish();
+
+    let mut rig = Rig::<16>::with(ModelConfig::modern().offer(feature::RO), &nothing);
+    let request = rig.write_request(0, &content, &[8192]);
+    assert_eq!(rig.refused(request), SubmitError::ReadOnly);
+    rig.finish();
+}
+
+#[test]
+fn a_dump_shows_registers_features_and_rings() {
+    every_ring(|config| {
+        let legacy = config.interface == Interface::Legacy;
+        let mut rig = Rig::<16>::new(config);
+        rig.submit(Request::flush);
+        let text = rig.disk.dump().to_string();
+        for word in [
+            "MagicValue",
+            "Status",
+            "features accepted",
+            "queue of 16",
+            "1 not published",
+        ] {
+            assert!(text.contains(word), "no {word} in:\n{text}");
+        }
+        assert_eq!(text.contains("QueuePFN"), legacy, "{text}");
+        rig.settle();
+        rig.finish();
+    });
+}

@@ -1,0 +1,322 @@
+//! What the driver refuses by itself: exact errors, the request back whole, nothing for the device to see.
+//!
+//! `Rig::refused` looks after the last two.
+
+mod common;
+
+use common::{Rig, TestRequest, every_ring, pattern, range};
+use virtio_blk::proto::Sector;
+use virtio_blk::{Disk, Options, Request, SubmitError};
+use virtio_blk_model::{Limits, Model, ModelConfig, feature};
+use virtio_core::{DeviceAddr, Features, RawSegments, Segment};
+
+const OUTSIDE: SubmitError = SubmitError::OutOfRange { capacity: 1000 };
+const OFF_BLOCK: SubmitError = SubmitError::Misaligned { block_bytes: 512 };
+
+fn small(config: ModelConfig) -> ModelConfig {
+    ModelConfig {
+        capacity: 1000,
+        ..config
+    }
+}
+
+fn everything() -> ModelConfig {
+    small(ModelConfig::modern()).offer(feature::SECURE_ERASE | feature::LIFETIME)
+}
+
+/// All operations on one range.
+fn range_requests(first: u64, sectors: u64) -> [Box<dyn FnOnce(u32) -> TestRequest>; 4] {
+    [
+        Box::new(move |owner| Request::discard(range(first, sectors), owner)),
+        Box::new(move |owner| Request::write_zeroes(range(first, sectors), false, owner)),
+        Box::new(move |owner| Request::write_zeroes(range(first, sectors), true, owner)),
+        Box::new(move |owner| Request::secure_erase(range(first, sectors), owner)),
+    ]
+}
+
+#[test]
+fn nothing_reaches_past_the_end_of_the_disk() {
+    every_ring(|config| {
+        let mut rig = Rig::<16>::new(small(config));
+        for (first, bytes) in [
+            (1000, 512),
+            (999, 1024),
+            (998, 1536),
+            (0, 1001 * 512),
+            (1001, 512),
+            (1 << 32, 512),
+            (u64::MAX, 512),
+            (u64::MAX, 1024),
+            (u64::MAX - 1, 1024),
+            (u64::MAX - 999, 512 * 1000),
+            (1 << 55, 512),
+        ] {
+            let request = rig.read_request(first, &[bytes]);
+            assert_eq!(rig.refused(request), OUTSIDE, "{bytes} bytes at {first}");
+            let request = rig.write_request(first, &pattern(1, bytes), &[bytes]);
+            assert_eq!(rig.refused(request), OUTSIDE, "{bytes} bytes at {first}");
+        }
+        // Up to the last sector, everything.
+        for (first, bytes) in [(999, 512), (998, 1024), (0, 512_000)] {
+            rig.write(first, &pattern(first, bytes));
+            assert_eq!(rig.read(first, bytes), pattern(first, bytes));
+        }
+        rig.finish();
+    });
+}
+
+#[test]
+fn no_range_reaches_past_the_end_of_the_disk() {
+    let mut rig = Rig::<16>::new(everything());
+    for (first, sectors) in [
+        (1000, 1),
+        (999, 2),
+        (0, 1001),
+        (u64::MAX, 1),
+        (1, u64::MAX),
+        (u64::MAX, u64::MAX),
+        (2, u64::MAX - 1),
+        (500, 501),
+        (0, (1 << 32) + 5),
+    ] {
+        for request in range_requests(first, sectors) {
+            assert_eq!(rig.refused(request), OUTSIDE, "{sectors} sectors at {first}");
+        }
+    }
+    for request in range_requests(0, 1000).into_iter().chain(range_requests(999, 1)) {
+        rig.good(request);
+    }
+    rig.finish();
+}
+
+#[test]
+fn transfers_are_whole_sectors() {
+    every_ring(|config| {
+        let mut rig = Rig::<16>::new(small(config));
+        for lengths in [&[511][..], &[1], &[513], &[512, 1], &[300, 211], &[512, 512, 100]] {
+            let request = rig.read_request(0, lengths);
+            assert_eq!(rig.refused(request), OFF_BLOCK, "{lengths:?}");
+            let content = pattern(1, lengths.iter().sum());
+            let request = rig.write_request(0, &content, lengths);
+            assert_eq!(rig.refused(request), OFF_BLOCK, "{lengths:?}");
+        }
+        rig.finish();
+    });
+}
+
+#[test]
+fn positions_and_lengths_are_whole_blocks() {
+    let config = ModelConfig {
+        block_size: 4096,
+        ..everything()
+    };
+    let mut rig = Rig::<16>::new(config);
+    let off_block = SubmitError::Misaligned { block_bytes: 4096 };
+    for (first, bytes) in [
+        (0, 512),
+        (0, 2048),
+        (0, 4096 + 512),
+        (1, 4096),
+        (4, 4096),
+        (7, 4096),
+        (9, 512),
+    ] {
+        let request = rig.read_request(first, &[bytes]);
+        assert_eq!(rig.refused(request), off_block, "{bytes} bytes at {first}");
+        let request = rig.write_request(first, &pattern(1, bytes), &[bytes]);
+        assert_eq!(rig.refused(request), off_block, "{bytes} bytes at {first}");
+        for request in range_requests(first, bytes as u64 / 512) {
+            assert_eq!(rig.refused(request), off_block, "{bytes} bytes at {first}");
+        }
+    }
+    rig.write(8, &pattern(1, 4096));
+    for request in range_requests(16, 8) {
+        rig.good(request);
+    }
+    rig.finish();
+}
+
+#[test]
+fn a_read_only_disk_is_only_read() {
+    for config in [everything(), small(ModelConfig::legacy())] {
+        let mut rig = Rig::<16>::new(config.offer(feature::RO));
+        assert!(rig.disk.limits().read_only);
+        let request = rig.write_request(0, &pattern(1, 512), &[512]);
+        assert_eq!(rig.refused(request), SubmitError::ReadOnly);
+        for request in range_requests(0, 8) {
+            assert_eq!(rig.refused(request), SubmitError::ReadOnly);
+        }
+        rig.model.write_disk(5, &pattern(2, 512));
+        assert_eq!(rig.read(5, 512), pattern(2, 512));
+        rig.finish();
+    }
+}
+
+#[test]
+fn what_the_device_does_not_do_is_not_asked_of_it() {
+    let bare = ModelConfig {
+        offered: Features::VERSION_1,
+        ..small(ModelConfig::modern())
+    };
+    let mut rig = Rig::<16>::new(bare);
+    for request in range_requests(0, 8) {
+        assert_eq!(rig.refused(request), SubmitError::Unsupported);
+    }
+    assert_eq!(rig.refused(Request::flush), SubmitError::Unsupported);
+    assert_eq!(rig.refused(Request::lifetime), SubmitError::Unsupported);
+    rig.finish();
+
+    // Offered, but with limits that leave no room for any request.
+    let cramped = [
+        (
+            Limits {
+                max_sectors: 0,
+                ..Limits::default()
+            },
+            512,
+        ),
+        (
+            Limits {
+                max_segments: 0,
+                ..Limits::default()
+            },
+            512,
+        ),
+        (
+            Limits {
+                max_sectors: 7,
+                ..Limits::default()
+            },
+            4096,
+        ),
+    ];
+    for (limits, block_size) in cramped {
+        let config = ModelConfig {
+            discard: limits,
+            write_zeroes: limits,
+            secure_erase: limits,
+            block_size,
+            ..everything()
+        };
+        let mut rig = Rig::<16>::new(config);
+        for request in range_requests(0, 8) {
+            assert_eq!(rig.refused(request), SubmitError::Unsupported, "{limits:?}");
+        }
+        rig.finish();
+    }
+}
+
+#[test]
+fn nothing_at_all_is_no_request() {
+    let mut rig = Rig::<16>::new(everything());
+    for lengths in [&[][..], &[0], &[0, 0, 0]] {
+        let request = rig.read_request(0, lengths);
+        assert_eq!(rig.refused(request), SubmitError::Empty);
+        let request = rig.write_request(0, &[], lengths);
+        assert_eq!(rig.refused(request), SubmitError::Empty);
+    }
+    for request in range_requests(0, 0).into_iter().chain(range_requests(u64::MAX, 0)) {
+        assert_eq!(rig.refused(request), SubmitError::Empty);
+    }
+    rig.finish();
+}
+
+#[test]
+fn a_block_in_too_many_pieces_is_too_scattered() {
+    every_ring(|config| {
+        let config = ModelConfig {
+            seg_max: 4,
+            size_max: 200,
+            ..small(config).offer(feature::SIZE_MAX)
+        };
+        let mut rig = Rig::<16>::new(config);
+        // Pieces of the caller's, pieces of size_max, and a block that is fine before one that is not.
+        let good: [&[usize]; 3] = [&[128; 4], &[512], &[200, 200, 112]];
+        let bad: [&[usize]; 3] = [
+            &[100, 100, 100, 100, 112],
+            &[201, 201, 110],
+            &[512, 100, 100, 100, 100, 112],
+        ];
+        for lengths in bad {
+            let request = rig.read_request(0, lengths);
+            assert_eq!(rig.refused(request), SubmitError::TooScattered, "{lengths:?}");
+            let content = pattern(1, lengths.iter().sum());
+            let request = rig.write_request(0, &content, lengths);
+            assert_eq!(rig.refused(request), SubmitError::TooScattered, "{lengths:?}");
+        }
+        for lengths in good {
+            let content = pattern(2, 512);
+            rig.write_from(0, &content, lengths);
+            assert_eq!(rig.read_into(0, lengths), content);
+        }
+        rig.finish();
+    });
+}
+
+#[test]
+fn a_segment_around_the_end_of_the_address_space_is_refused() {
+    let model = Model::new(small(ModelConfig::modern()));
+    let transport = virtio_mmio::probe(model.registers()).device().unwrap();
+    let mut dma = model.dma();
+    let mut disk =
+        Disk::<_, RawSegments<Vec<Segment>>, u8, 16>::start(transport, &mut dma, &Options::default()).unwrap();
+    for segments in [
+        vec![Segment::new(DeviceAddr(u64::MAX), 512)],
+        vec![Segment::new(DeviceAddr(u64::MAX - 510), 512)],
+        vec![
+            Segment::new(DeviceAddr(0x1000), 512),
+            Segment::new(DeviceAddr(u64::MAX - 5), 512),
+        ],
+    ] {
+        // SAFETY: such a request is refused, so the device never gets to see the segments.
+        let raw = unsafe { RawSegments::new(segments.clone()) };
+        let rejected = disk.submit(Request::read(Sector(0), raw, 9)).unwrap_err();
+        assert_eq!(rejected.error, SubmitError::BadSegment);
+        let (buffer, owner) = rejected.request.into_parts();
+        assert_eq!((buffer.unwrap().into_inner(), owner), (segments, 9));
+    }
+    // Lengths that add up to more than any disk has.
+    let endless = vec![Segment::new(DeviceAddr(0), 0xFFFF_FE00); 5000];
+    // SAFETY: as above.
+    let raw = unsafe { RawSegments::new(endless) };
+    let rejected = disk.submit(Request::write(Sector(0), raw, 9)).unwrap_err();
+    assert_eq!(rejected.error, OUTSIDE);
+    assert!(!disk.notify());
+    assert_eq!(disk.counters().device_requests, 0);
+    disk.shut_down(&mut dma, |_| unreachable!()).unwrap();
+    assert_eq!((model.allocations(), model.counters().chains), (0, 0));
+    model.assert_clean();
+}
+
+#[test]
+fn what_can_never_be_is_said_before_what_can_not_be_now() {
+    let config = ModelConfig {
+        queue_size_max: 4,
+        ..everything().withdraw(feature::INDIRECT_DESC)
+    };
+    let mut rig = Rig::<4>::new(config);
+    let request = rig.read_request(0, &[512]);
+    rig.submit(request);
+    rig.disk.notify();
+    let request = rig.read_request(1, &[512]);
+    assert_eq!(rig.try_submit(request), Err(SubmitError::QueueFull));
+    let request = rig.read_request(1000, &[512]);
+    assert_eq!(rig.try_submit(request), Err(OUTSIDE));
+    let request = rig.read_request(0, &[100]);
+    assert_eq!(rig.try_submit(request), Err(OFF_BLOCK));
+    rig.settle();
+    let counters = rig.finish();
+    assert_eq!(counters.queue_full, 1);
+}
+
+#[test]
+fn errors_say_what_is_wrong() {
+    for (error, words) in [
+        (OUTSIDE, "1000"),
+        (OFF_BLOCK, "512"),
+        (SubmitError::ReadOnly, "read-only"),
+        (SubmitError::QueueFull, "full"),
+    ] {
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}

@@ -1,0 +1,16 @@
+//! What the tests share: a device, the driver on it, buffers, and bookkeeping that nothing gets lost.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(unused_imports, reason = "each test file uses its own part")]
+
+mod buffers;
+mod configs;
+mod dma;
+mod registers;
+mod rig;
+
+pub(crate) use buffers::{Scatter, pattern};
+pub(crate) use configs::{every_legacy, every_modern, every_ring, narrow};
+pub(crate) use dma::Stingy;
+pub(crate) use registers::{Access, Hooked, register};
+pub(crate) use rig::{Outcome, Rig, TestDisk, TestRequest, TestTransport, range};

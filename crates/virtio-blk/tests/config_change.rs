@@ -1,0 +1,189 @@
+//! A device that changes under the driver: resizes at every moment, and calls for help.
+
+mod common;
+
+use common::{Access, Rig, every_ring, narrow, pattern, range, register};
+use virtio_blk::proto::Sector;
+use virtio_blk::{IoError, Options, Request, SubmitError};
+use virtio_blk_model::{Limits, ModelConfig};
+use virtio_core::{DeviceStatus, PollLimit};
+use virtio_mmio::RegisterAccess;
+
+#[test]
+fn a_configuration_interrupt_without_a_change_changes_nothing() {
+    let mut rig = Rig::<16>::new(ModelConfig::modern());
+    let before = *rig.disk.limits();
+    rig.model.spurious_interrupt(2);
+    let change = rig.interrupt().unwrap().0.config.unwrap();
+    assert_eq!(
+        (change.limits, change.resized_from, change.needs_reset),
+        (before, None, false)
+    );
+    assert!(!rig.model.interrupt_line());
+    assert_eq!(rig.finish().spurious_interrupts, 0);
+}
+
+#[test]
+fn a_resize_is_seen_and_kept_to() {
+    every_ring(|config| {
+        let mut rig = Rig::<16>::new(ModelConfig {
+            capacity: 100,
+            ..config
+        });
+        let last = |capacity: u64| move |owner| Request::write_zeroes(range(capacity - 1, 1), false, owner);
+        for (from, to) in [(100, 200), (200, 150), (150, 1 << 33), (1 << 33, 7)] {
+            rig.model.resize(to);
+            assert!(rig.model.interrupt_line());
+            let change = rig.interrupt().unwrap().0.config.unwrap();
+            assert_eq!(change.resized_from, Some(Sector(from)));
+            assert_eq!(change.limits.capacity, Sector(to));
+            assert!(!change.needs_reset);
+            assert_eq!(rig.disk.limits(), &change.limits);
+            assert_eq!(rig.disk.config().capacity, Sector(to));
+            rig.good(last(to));
+            let outside = SubmitError::OutOfRange { capacity: to };
+            assert_eq!(rig.refused(last(to + 1)), outside);
+        }
+        rig.finish();
+    });
+}
+
+#[test]
+fn a_resize_during_another_is_not_torn_and_not_missed() {
+    const LARGE: u64 = 0x1_0000_0000;
+    const SMALL: u64 = 0xFFFF_FFFF;
+    for config in [ModelConfig::modern(), ModelConfig::legacy()] {
+        for reads in 1..60 {
+            let mut rig = Rig::<16>::new(ModelConfig {
+                capacity: 10,
+                ..config.clone()
+            });
+            rig.model.resize(LARGE);
+            rig.model.resize_after_reads(reads, SMALL);
+            for _ in 0..4 {
+                let change = rig.interrupt().unwrap().0.config;
+                if let Some(change) = change {
+                    let capacity = change.limits.capacity.get();
+                    assert!([LARGE, SMALL].contains(&capacity), "{capacity:#x} is torn");
+                }
+                if !rig.model.interrupt_line() {
+                    break;
+                }
+            }
+            // Once nothing is announced any more, what is known is right.
+            rig.model.resize_after_reads(u32::MAX, 0);
+            let known = rig.disk.limits().capacity.get();
+            let actual = rig.registers.clone();
+            let high = u64::from(actual.read_u32(register::CONFIG + 4));
+            assert_eq!(known >> 32, high, "after {reads} reads");
+            rig.finish();
+        }
+    }
+}
+
+#[test]
+fn a_resize_just_before_the_acknowledge_is_seen() {
+    for config in [ModelConfig::modern(), ModelConfig::legacy()] {
+        let mut rig = Rig::<16>::new(ModelConfig {
+            capacity: 100,
+            ..config
+        });
+        rig.model.resize(200);
+        let model = rig.model.clone();
+        rig.registers
+            .before_write(register::INTERRUPT_ACK, move || model.resize(50));
+        let change = rig.interrupt().unwrap().0.config.unwrap();
+        assert!(!rig.model.interrupt_line(), "no further interrupt comes");
+        assert_eq!(change.resized_from, Some(Sector(100)));
+        assert_eq!(rig.disk.limits().capacity, Sector(50));
+        let request = rig.read_request(50, &[512]);
+        assert_eq!(rig.refused(request), SubmitError::OutOfRange { capacity: 50 });
+        rig.finish();
+    }
+}
+
+#[test]
+fn a_configuration_that_can_not_be_read_leaves_the_old_one_in_force() {
+    let options = Options {
+        poll_limit: PollLimit(8),
+        ..Options::default()
+    };
+    let mut rig = Rig::<16>::with(ModelConfig::modern(), &options);
+    let before = *rig.disk.limits();
+    rig.model.resize(5);
+    let mut generation = 0;
+    rig.registers.hook(move |access| {
+        (access == Access::Read(register::CONFIG_GENERATION)).then(|| {
+            generation += 1;
+            generation
+        })
+    });
+    let (seen, _) = rig.interrupt().unwrap();
+    assert_eq!((seen.config, *rig.disk.limits()), (None, before));
+    rig.registers.unhook();
+    rig.finish();
+}
+
+#[test]
+fn what_waits_for_room_when_the_disk_shrinks_is_not_sent() {
+    every_ring(|config| {
+        let mut rig = Rig::<4>::new(ModelConfig {
+            capacity: 100,
+            discard: Limits {
+                max_sectors: 4,
+                ..Limits::default()
+            },
+            ..narrow(config)
+        });
+        let content = pattern(1, 20 * 512);
+        for discard in [false, true] {
+            let capacity = rig.disk.limits().capacity.get();
+            let first = capacity - 20;
+            if discard {
+                rig.submit(|owner| Request::discard(range(first, 20), owner));
+            } else {
+                let request = rig.write_request(first, &content, &[content.len()]);
+                rig.submit(request);
+            }
+            rig.disk.notify();
+            rig.model.process(1);
+            // What is out already still fits; what is not would not.
+            rig.model.resize(capacity - 10);
+            let mut outcomes = rig.interrupt().unwrap().1;
+            if outcomes.is_empty() {
+                outcomes = rig.settle();
+            }
+            let outcome = &outcomes[0];
+            assert_eq!(outcome.result, Err(IoError::Aborted));
+            assert!(outcome.bytes > 0 && outcome.bytes < 10 * 512, "{}", outcome.bytes);
+        }
+        // Others are not held up by it.
+        rig.write(0, &content);
+        rig.finish();
+    });
+}
+
+#[test]
+fn a_cry_for_help_is_heard() {
+    every_ring(|config| {
+        let mut rig = Rig::<16>::new(config);
+        rig.drain().unwrap();
+        let owner = rig.submit(Request::flush);
+        rig.disk.notify();
+        rig.model.needs_reset();
+        assert_eq!(rig.model.process(usize::MAX), 0);
+        let (seen, outcomes) = rig.interrupt().unwrap();
+        assert_eq!(outcomes, []);
+        let change = seen.config.unwrap();
+        assert!(change.needs_reset);
+        assert_eq!(change.resized_from, None);
+        // What is in flight comes back with the shutdown, and the device can be used again.
+        let model = rig.model.clone();
+        let (transport, _, aborted) = rig.abandon();
+        assert_eq!((aborted[0].owner, aborted[0].result), (owner, Err(IoError::Aborted)));
+        assert_eq!(model.status(), DeviceStatus::RESET);
+        let mut rig = Rig::<16>::on(model, transport, &Options::default()).unwrap();
+        rig.write(3, &pattern(3, 512));
+        rig.finish();
+    });
+}

@@ -1,0 +1,283 @@
+//! What cannot be brought up, or not be shut down: a clean error, the device told, nothing kept, and another try.
+
+mod common;
+
+use common::{Access, Rig, Stingy, TestDisk, every_ring, pattern, register};
+use virtio_blk::{InitError, Options, Request};
+use virtio_blk_model::{Model, ModelConfig, feature};
+use virtio_core::{
+    DeviceStatus, DeviceType, DmaError, Features, HandshakeError, PollLimit, QueueSetupError, QueueSize,
+};
+
+/// A device that does not come up: the error. No memory is kept, no rule broken, and the device is told, if it can be.
+fn fails<const N: usize>(config: ModelConfig, options: &Options) -> InitError {
+    let model = Model::new(config);
+    let transport = Rig::<N>::probe(&model);
+    let failed = match Rig::<N>::on(model.clone(), transport, options) {
+        Ok(_) => panic!("the device comes up"),
+        Err(failed) => failed,
+    };
+    assert_eq!(model.allocations(), 0, "{}", failed.error);
+    assert_eq!(model.counters().notifies, 0);
+    assert!(!model.status().contains(DeviceStatus::DRIVER_OK));
+    model.assert_clean();
+    let quiet = matches!(
+        failed.error,
+        InitError::NotBlock(_) | InitError::Handshake(HandshakeError::ResetTimeout)
+    );
+    assert_eq!(
+        model.status().contains(DeviceStatus::FAILED),
+        !quiet,
+        "{}",
+        failed.error
+    );
+    failed.error
+}
+
+#[test]
+fn devices_that_cannot_be_driven_are_given_up_cleanly() {
+    let options = Options::default();
+    let refuses = ModelConfig {
+        refuse_features: true,
+        ..ModelConfig::modern()
+    };
+    let accepted = Features::from_low(ModelConfig::modern().withdraw(feature::RING_RESET).offered.low());
+    assert_eq!(
+        fails::<16>(refuses, &options),
+        InitError::Handshake(HandshakeError::FeaturesRefused(accepted))
+    );
+
+    let demanding = ModelConfig {
+        demanded: Features::ORDER_PLATFORM,
+        ..ModelConfig::modern()
+    };
+    let error = fails::<16>(demanding, &options);
+    assert!(matches!(
+        error,
+        InitError::Handshake(HandshakeError::FeaturesRefused(_))
+    ));
+
+    let old = ModelConfig::modern().withdraw(feature::VERSION_1);
+    assert_eq!(
+        fails::<16>(old, &options),
+        InitError::Handshake(HandshakeError::NotVersion1)
+    );
+
+    let dead = ModelConfig {
+        stuck_reset: true,
+        ..ModelConfig::modern()
+    };
+    let patient = Options {
+        poll_limit: PollLimit(50),
+        ..options
+    };
+    let timeout = InitError::Handshake(HandshakeError::ResetTimeout);
+    assert_eq!(fails::<16>(dead, &patient), timeout);
+
+    for config in [ModelConfig::modern(), ModelConfig::legacy()] {
+        let queueless = ModelConfig {
+            queues: 0,
+            ..config.clone()
+        };
+        assert_eq!(fails::<16>(queueless, &options), InitError::NoQueue);
+        let sizeless = ModelConfig {
+            queue_size_max: 0,
+            ..config.clone()
+        };
+        assert_eq!(fails::<16>(sizeless, &options), InitError::NoQueue);
+        let other = ModelConfig {
+            device_id: 1,
+            ..config.clone()
+        };
+        assert_eq!(fails::<16>(other, &options), InitError::NotBlock(DeviceType(1)));
+    }
+}
+
+#[test]
+fn a_reset_may_take_as_long_as_the_limit_says() {
+    let slow = ModelConfig {
+        reset_reads: 9,
+        ..ModelConfig::modern()
+    };
+    let options = |limit| Options {
+        poll_limit: PollLimit(limit),
+        ..Options::default()
+    };
+    Rig::<16>::with(slow.clone(), &options(10)).finish();
+    assert_eq!(
+        fails::<16>(slow, &options(9)),
+        InitError::Handshake(HandshakeError::ResetTimeout)
+    );
+}
+
+#[test]
+fn a_queue_needs_room_for_one_request() {
+    every_ring(|config| {
+        for (offered, size) in [(1, 1), (2, 2), (3, 2)] {
+            let config = ModelConfig {
+                queue_size_max: offered,
+                ..config.clone()
+            };
+            let error = fails::<16>(config, &Options::default());
+            assert_eq!(error, InitError::QueueTooSmall { size });
+        }
+        // What else makes it too small: the driver's own capacity, or the caller's wish.
+        assert_eq!(
+            fails::<2>(config.clone(), &Options::default()),
+            InitError::QueueTooSmall { size: 2 }
+        );
+        let stingy = Options {
+            max_queue_size: QueueSize::new(1).unwrap(),
+            ..Options::default()
+        };
+        assert_eq!(
+            fails::<16>(config.clone(), &stingy),
+            InitError::QueueTooSmall { size: 1 }
+        );
+
+        for (offered, size) in [(4, 4), (5, 4), (7, 4), (8, 8), (1024, 16), (32768, 16)] {
+            let config = ModelConfig {
+                queue_size_max: offered,
+                ..config.clone()
+            };
+            let mut rig = Rig::<16>::new(config);
+            assert_eq!(rig.disk.queue().ring_state().size, size);
+            rig.works();
+            rig.finish();
+        }
+    });
+}
+
+#[test]
+fn memory_comes_back_whichever_piece_is_missing() {
+    every_ring(|config| {
+        for left in 0..2 {
+            let model = Model::new(config.clone());
+            let mut dma = Stingy { dma: model.dma(), left };
+            let transport = Rig::<16>::probe(&model);
+            let failed = TestDisk::<16>::start(transport, &mut dma, &Options::default()).unwrap_err();
+            assert_eq!(failed.error, InitError::Dma(DmaError::OutOfMemory));
+            assert_eq!(model.allocations(), 0);
+            assert!(model.status().contains(DeviceStatus::FAILED));
+            // With memory it would have come up, and still does.
+            let mut rig = Rig::<16>::on(model, failed.transport, &Options::default()).unwrap();
+            rig.works();
+            rig.finish();
+        }
+    });
+}
+
+#[test]
+fn a_queue_that_is_not_taken_is_an_error_and_its_memory_comes_back() {
+    for (config, register) in [
+        (ModelConfig::modern(), register::QUEUE_READY),
+        (ModelConfig::legacy(), register::QUEUE_PFN),
+    ] {
+        let model = Model::new(config);
+        let transport = Rig::<16>::probe(&model);
+        transport
+            .access()
+            .hook(move |access| (access == Access::Read(register)).then_some(0));
+        let failed = Rig::<16>::on(model.clone(), transport, &Options::default())
+            .err()
+            .expect("the queue is not taken");
+        assert_eq!(failed.error, InitError::Queue(QueueSetupError::NotReady));
+        assert_eq!(model.allocations(), 0);
+        assert_eq!(
+            model.status() & (DeviceStatus::FAILED | DeviceStatus::DRIVER_OK),
+            DeviceStatus::FAILED
+        );
+        failed.transport.access().unhook();
+        let mut rig = Rig::<16>::on(model.clone(), failed.transport, &Options::default()).unwrap();
+        rig.works();
+        rig.finish();
+    }
+}
+
+#[test]
+fn a_configuration_that_never_stands_still_is_an_error() {
+    let options = Options {
+        poll_limit: PollLimit(20),
+        ..Options::default()
+    };
+    for (config, restless) in [
+        (ModelConfig::modern(), register::CONFIG_GENERATION),
+        (ModelConfig::legacy(), register::CONFIG),
+    ] {
+        let model = Model::new(config);
+        let transport = Rig::<16>::probe(&model);
+        let mut reads = 0;
+        transport.access().hook(move |access| {
+            (access == Access::Read(restless)).then(|| {
+                reads += 1;
+                reads
+            })
+        });
+        let failed = Rig::<16>::on(model.clone(), transport, &options)
+            .err()
+            .expect("no bring-up");
+        assert_eq!(failed.error, InitError::ConfigUnstable);
+        assert_eq!(model.allocations(), 0);
+        assert!(model.status().contains(DeviceStatus::FAILED));
+        model.assert_clean();
+    }
+}
+
+#[test]
+fn a_transport_can_be_used_again_and_again() {
+    every_ring(|config| {
+        let model = Model::new(config);
+        let mut transport = Rig::<16>::probe(&model);
+        let too_small = Options {
+            max_queue_size: QueueSize::new(2).unwrap(),
+            ..Options::default()
+        };
+        for round in 0..3 {
+            let failed = Rig::<16>::on(model.clone(), transport, &too_small)
+                .err()
+                .expect("no bring-up");
+            assert!(model.status().contains(DeviceStatus::FAILED));
+            assert_eq!(failed.error, InitError::QueueTooSmall { size: 2 });
+            let mut rig = Rig::<16>::on(model.clone(), failed.transport, &Options::default()).unwrap();
+            rig.write(round, &pattern(round, 512));
+            rig.works();
+            let aborted;
+            rig.submit(Request::identify);
+            rig.disk.notify();
+            (transport, _, aborted) = rig.abandon();
+            assert_eq!(aborted.len(), 1);
+        }
+        assert_eq!(model.read_disk(2, 1), pattern(2, 512));
+        model.assert_clean();
+    });
+}
+
+#[test]
+fn a_shutdown_the_device_does_not_finish_keeps_everything() {
+    let options = Options {
+        poll_limit: PollLimit(10),
+        ..Options::default()
+    };
+    let mut rig = Rig::<16>::with(ModelConfig::modern(), &options);
+    let owner = rig.submit(Request::flush);
+    rig.disk.notify();
+    let held = rig.model.allocations();
+    rig.registers
+        .hook(|access| (access == Access::Read(register::STATUS)).then_some(4));
+    let Rig {
+        model, registers, disk, ..
+    } = rig;
+    let mut dma = model.dma();
+    let (_, disk) = disk
+        .shut_down(&mut dma, |_| panic!("the device may still be at it"))
+        .err()
+        .expect("the reset is not seen to end");
+    assert_eq!(model.allocations(), held);
+    registers.unhook();
+    let mut aborted = Vec::new();
+    disk.shut_down(&mut dma, |completion| aborted.push(completion.owner))
+        .expect("now it is");
+    assert_eq!(aborted, [owner]);
+    assert_eq!(model.allocations(), 0);
+    model.assert_clean();
+}
