@@ -37,6 +37,8 @@ pub(crate) struct Ring {
     available_seen: u16,
     /// Up to here the driver has either notified or been served without.
     announced: u16,
+    /// Chains that are over, counted as the indices are. Unlike the used index it contains no lies of the model's own.
+    retired: u16,
 }
 
 impl Ring {
@@ -62,6 +64,7 @@ impl Ring {
             held: Vec::new(),
             available_seen: 0,
             announced: 0,
+            retired: 0,
         }
     }
 
@@ -123,7 +126,7 @@ impl Ring {
         }
         let index = self.available_index(memory);
         let advance = index.wrapping_sub(self.available_seen);
-        let outstanding = index.wrapping_sub(self.queue.next_used());
+        let outstanding = index.wrapping_sub(self.retired);
         if advance >= 0x8000 {
             let what = format!("the available index went back from {} to {index}", self.available_seen);
             log.report("RING-D-11", what);
@@ -195,6 +198,7 @@ impl Ring {
         self.queue
             .add_used(memory, head, len)
             .expect("the head was in range when it was taken");
+        self.retired = self.retired.wrapping_add(1);
     }
 
     /// Writes used elements nobody should write, and moves the index.
@@ -212,6 +216,7 @@ impl Ring {
         }
         next = next.wrapping_add(extra);
         self.queue.set_next_used(next);
+        self.retired = self.retired.wrapping_add(1);
         Self::store(memory, self.used + 2, next);
     }
 
@@ -233,7 +238,10 @@ impl Ring {
 
     /// Asks for notifications from now on; whether there are chains already.
     pub(crate) fn doorbell_on(&mut self, memory: &Memory) -> bool {
-        self.queue.enable_notification(memory).expect("checked when enabled")
+        let more = self.queue.enable_notification(memory).expect("checked when enabled");
+        // What is there already the device has just seen for itself: the driver need not notify of it any more.
+        self.announced = self.available_index(memory);
+        more
     }
 
     /// Whether the driver has published something, was asked to notify of it, and has not.

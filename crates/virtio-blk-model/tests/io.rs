@@ -287,6 +287,24 @@ fn an_owed_notification_is_missed() {
 }
 
 #[test]
+fn what_a_device_saw_when_it_re_armed_is_not_owed() {
+    let mut driver = Driver::up(ModelConfig::modern(), USUAL | feature::EVENT_IDX);
+    driver.chain(0, FLUSH, 0, &[], 0);
+    driver.chain(4, FLUSH, 0, &[], 0);
+    driver.publish(0);
+    driver.notify();
+    // The event index asked for the first one only, so the second one goes out quietly.
+    driver.publish(4);
+    driver.model.expect_notified();
+    // Serves one of two and asks for notifications again, with the other one in plain sight.
+    assert_eq!(driver.model.process(1), 1);
+    driver.model.expect_notified();
+    assert_eq!(driver.model.process(1), 1);
+    driver.model.expect_notified();
+    driver.model.assert_clean();
+}
+
+#[test]
 fn indices_wrap_around() {
     for extra in [0, feature::EVENT_IDX] {
         let mut driver = Driver::up(ModelConfig::modern(), USUAL | extra);
