@@ -166,7 +166,7 @@ fn cargo(command: &mut Command) -> Verdict {
 }
 
 /// What the command printed; as an error if it failed.
-fn run(command: &mut Command) -> Result<String, String> {
+pub(super) fn run(command: &mut Command) -> Result<String, String> {
     // Colours would only clutter the indented output.
     command.env("CARGO_TERM_COLOR", "never");
     let finished = Progress::Silent

@@ -1,7 +1,7 @@
 //! The programs a run needs: found, or installed, or asked for.
 
 mod apt;
-mod os;
+pub(crate) mod os;
 mod qemu;
 mod rust;
 mod sources;
