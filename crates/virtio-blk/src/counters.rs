@@ -10,7 +10,7 @@ use crate::OperationKind;
 pub struct OperationCounters {
     /// Requests that are over, well or not; those that a shutdown aborted are among them.
     pub operations: u64,
-    /// Data bytes of the parts that succeeded; for ranges, bytes of the range.
+    /// Data bytes of the parts that succeeded, modulo 2^64; for ranges, bytes of the range.
     pub bytes: u64,
     /// Requests that failed.
     pub errors: u64,
@@ -45,7 +45,8 @@ impl Counters {
     pub(crate) fn completed(&mut self, kind: OperationKind, bytes: u64, failed: bool) {
         let counters = &mut self.per_kind[kind as usize];
         counters.operations += 1;
-        counters.bytes += bytes;
+        // No disk is large enough, but a device can claim to be, and a discard of all of it costs nothing.
+        counters.bytes = counters.bytes.wrapping_add(bytes);
         counters.errors += u64::from(failed);
     }
 }
@@ -73,5 +74,19 @@ impl fmt::Display for Counters {
             self.queue_full,
             self.faults
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_is_too_large_to_be_true_overflows_nothing() {
+        let mut counters = Counters::default();
+        counters.completed(OperationKind::Discard, u64::MAX - 511, false);
+        counters.completed(OperationKind::Discard, 1024, false);
+        assert_eq!(counters.of(OperationKind::Discard).bytes, 512);
+        assert_eq!(counters.of(OperationKind::Discard).operations, 2);
     }
 }

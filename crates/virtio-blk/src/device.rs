@@ -24,7 +24,8 @@ const MIN_DESCRIPTORS: u16 = 3;
 pub struct StartError<T> {
     /// Why.
     pub error: InitError,
-    /// The transport; the device behind it is marked as failed.
+    /// The transport. The device behind it is marked as failed, unless it is [no block device](InitError::NotBlock),
+    /// which nothing was done to, or did not finish its reset.
     pub transport: T,
 }
 
@@ -111,7 +112,7 @@ impl<T: Transport> BlockDevice<T> {
     ///
     /// # Errors
     ///
-    /// See [`InitError`]. The device is then marked as failed, uses no memory, and the transport comes back.
+    /// See [`InitError`]. The device then uses none of the memory, which was released, and the transport comes back.
     pub fn start<B: DmaSegments, O, const N: usize>(
         mut transport: T,
         dma: &mut impl Dma,
@@ -194,8 +195,8 @@ impl<T: Transport> BlockDevice<T> {
 
     /// Whether there is a volatile write cache, as far as the device tells.
     ///
-    /// A device that offers neither flush nor a switch is taken as write-through (`BLK-D-02`), one that only offers
-    /// flush as write-back (`BLK-D-03`).
+    /// If neither flush nor a switch was accepted, the device is taken as write-through (`BLK-D-02`), if flush alone
+    /// was, as write-back (`BLK-D-03`).
     pub fn write_cache(&self) -> WriteCache {
         let accepted = blk_features(self.accepted);
         let write_back = if accepted.contains(BlkFeatures::CONFIG_WCE) {

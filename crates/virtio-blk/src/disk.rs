@@ -3,7 +3,7 @@
 use core::fmt;
 
 use virtio_blk_proto::BlkConfig;
-use virtio_core::{Dma, DmaSegments, Features, InterruptCauses, ResetTimeout, Transport};
+use virtio_core::{ConfigUnstable, Dma, DmaSegments, Features, InterruptCauses, ResetTimeout, Transport};
 use virtqueue::DeviceFault;
 
 use crate::{
@@ -132,6 +132,11 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
         self.queue.drain(each)
     }
 
+    /// Asks the device not to interrupt for completions; see [`RequestQueue::suppress_interrupts`].
+    pub fn suppress_interrupts(&mut self) {
+        self.queue.suppress_interrupts();
+    }
+
     /// Follows an interrupt up: completions, configuration changes, acknowledgement.
     ///
     /// The device is acknowledged after configuration and rings were looked at, as the specification wants it
@@ -168,13 +173,28 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
         drained.map(|_| seen)
     }
 
-    /// Reads the configuration and puts it into force; adds to what was `seen` of this change before.
+    /// Reads the configuration again and puts it into force: how a driver that only polls sees a resize, or a device
+    /// that asks for a reset. [`on_interrupt`](Self::on_interrupt) does it by itself.
+    ///
+    /// It takes a dozen or two register reads, so call it now and then, not with every [`poll`](Self::poll). Requests
+    /// in flight go on as [`RequestQueue::set_limits`] tells.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigUnstable`] if the configuration never stood still within the poll limit chosen at start; what was in
+    /// force before stays in force.
+    pub fn refresh_config(&mut self) -> Result<ConfigChange, ConfigUnstable> {
+        let change = self.device.refresh_config()?;
+        self.queue.set_limits(change.limits);
+        Ok(change)
+    }
+
+    /// Does that for an interrupt; adds to what was `seen` of this change before.
     fn pick_up_config(&mut self, seen: &mut Option<ConfigChange>) {
         // One that never stands still is announced again.
-        let Ok(mut change) = self.device.refresh_config() else {
+        let Ok(mut change) = self.refresh_config() else {
             return;
         };
-        self.queue.set_limits(change.limits);
         if let Some(earlier) = *seen {
             change.resized_from = earlier
                 .resized_from
@@ -215,7 +235,7 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
     /// Resets the device, hands every request still in flight to `each` as aborted, and gives all memory back.
     ///
     /// Every owner token comes back exactly once, here or by completion. Returns the transport, on which the device
-    /// can be started again, and what was counted.
+    /// can be started again, and what was counted. `dma` is where the memory came from.
     ///
     /// # Errors
     ///

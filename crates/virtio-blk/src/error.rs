@@ -6,14 +6,16 @@ use virtio_blk_proto::StatusError;
 use virtio_core::{ConfigUnstable, DeviceType, DmaError, HandshakeError, QueueSetupError};
 use virtqueue::{CreateError, DeviceFault};
 
-/// Why a device could not be brought up. It was marked as failed and uses no memory.
+/// Why a device could not be brought up. It uses no memory of this attempt, and was marked as failed, except where a
+/// variant says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum InitError {
-    /// Not a block device.
+    /// Not a block device. Nothing was done to it.
     NotBlock(DeviceType),
-    /// The common initialisation failed.
+    /// The common initialisation failed. After [`HandshakeError::ResetTimeout`] the device is not marked as failed, and
+    /// may still be using the memory of whoever drove it before.
     Handshake(HandshakeError),
     /// The configuration never stood still.
     ConfigUnstable,

@@ -10,7 +10,7 @@ use virtio_blk_proto::SECTOR_BYTES;
 use virtio_core::{Dma, DmaSegments, QueueNotifier};
 use virtqueue::{ChainError, DeviceFault, Doorbell, QueueState, Used, VirtQueue};
 
-use crate::records::{Finished, Records};
+use crate::records::Records;
 use crate::slot_memory::SlotMemory;
 use crate::work::{Sent, Work};
 use crate::{Answer, Completion, Counters, IoError, Limits, Operation, Rejected, Request, SubmitError};
@@ -152,14 +152,13 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     /// Sends parts of a request until all are sent or the queue is full.
     fn send_rest(&mut self, id: u16) {
         while let Some(record) = self.records.get_mut(id)
-            && let Some(request) = record.request()
             && !record.work.is_sent()
         {
             let mut work = record.work;
             let token = |sent| PartToken { record: id, sent };
             let (ring, slots) = (&mut self.ring, &mut self.slots);
             let sent = if work.fits(&self.limits) {
-                work.send(request.operation, request.segments(), &self.limits, ring, slots, token)
+                work.send(record.operation, record.segments(), &self.limits, ring, slots, token)
             } else {
                 Err(ChainError::TooLong)
             };
@@ -281,15 +280,15 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
         let record = self.records.get_mut(id)?;
         record.in_flight -= 1;
         match outcome {
-            Ok(()) => record.bytes += u64::from(sent.sectors) * SECTOR_BYTES,
+            // A device can claim to have more than 2^64 bytes, and a range request can be as large.
+            Ok(()) => record.bytes = record.bytes.wrapping_add(u64::from(sent.sectors) * SECTOR_BYTES),
             Err(error) => {
                 record.error.get_or_insert(error);
                 // The rest of the request is not sent any more.
                 record.work = Work::Sent;
             }
         }
-        let operation = record.request()?.operation;
-        let answer = match (record.error, operation) {
+        let answer = match (record.error, record.operation) {
             (None, Operation::Identify) => Answer::Id(self.slots.id(used.slot)),
             (None, Operation::Lifetime) => Answer::Lifetime(self.slots.lifetime(used.slot)),
             _ => Answer::Done,
@@ -307,10 +306,13 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
         if self.waiting == Some(id) {
             self.waiting = None;
         }
-        let finished = self.records.remove(id)?;
-        self.counters
-            .completed(finished.operation().kind(), finished.bytes, finished.error.is_some());
-        Some(finished.complete(answer))
+        let completion = self.records.remove(id, answer)?;
+        self.counters.completed(
+            completion.operation.kind(),
+            completion.bytes,
+            completion.result.is_err(),
+        );
+        Some(completion)
     }
 
     /// Whether a part went well: first the status, then the length, which devices report even for failures
@@ -328,44 +330,24 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     }
 
     /// Takes the queue apart after the device was reset: every request that was still in it goes to `each` as
-    /// aborted, and the memory back to `dma`.
+    /// aborted, and the memory back to `dma`, where it came from.
     ///
     /// For a queue that was [separated](crate::Disk::into_parts) from its device;
     /// [`Disk::shut_down`](crate::Disk::shut_down) does all of it in one safe step.
     ///
     /// # Safety
     ///
-    /// The device this queue was started on has [finished a reset](crate::BlockDevice::reset) since, and `dma` is where
-    /// the memory of the queue came from.
+    /// The device this queue was started on has [finished a reset](crate::BlockDevice::reset) since.
     pub unsafe fn abort(self, dma: &mut impl Dma, mut each: impl FnMut(Completion<B, O>)) -> Counters {
         let mut records = ManuallyDrop::into_inner(self.records);
         let mut counters = self.counters;
-        while let Some(mut finished) = records.remove_any() {
-            finished.error.get_or_insert(IoError::Aborted);
-            counters.completed(finished.operation().kind(), finished.bytes, true);
-            each(finished.complete(Answer::Done));
+        while let Some(completion) = records.abort_any() {
+            counters.completed(completion.operation.kind(), completion.bytes, true);
+            each(completion);
         }
         dma.release(self.ring.into_region());
         dma.release(self.slots.into_region());
         counters
-    }
-}
-
-impl<B, O> Finished<B, O> {
-    #[inline]
-    fn complete(self, answer: Answer) -> Completion<B, O> {
-        let Request {
-            operation,
-            buffer,
-            owner,
-        } = self.request;
-        Completion {
-            operation,
-            buffer,
-            owner,
-            bytes: self.bytes,
-            result: self.error.map_or(Ok(answer), Err),
-        }
     }
 }
 

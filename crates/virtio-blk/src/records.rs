@@ -1,13 +1,19 @@
 //! The table of requests that are with the driver.
 
+use virtio_core::{DmaSegments, Segment};
+
 use crate::work::Work;
-use crate::{IoError, Operation, Request};
+use crate::{Answer, Completion, IoError, Operation, Request};
 
 /// A place for one request, from submission to completion.
+///
+/// The parts of the request lie here one by one, so that each is copied once on its way in and once on its way out.
 #[derive(Debug)]
 pub(crate) struct Record<B, O> {
-    /// The request; `None` if the place is free.
-    request: Option<Request<B, O>>,
+    /// Whose request it is; `None` if the place is free.
+    owner: Option<O>,
+    buffer: Option<B>,
+    pub(crate) operation: Operation,
     pub(crate) work: Work,
     /// Device requests that are out.
     pub(crate) in_flight: u16,
@@ -19,24 +25,11 @@ pub(crate) struct Record<B, O> {
     pub(crate) error: Option<IoError>,
 }
 
-impl<B, O> Record<B, O> {
-    /// The request, in a place that is taken.
+impl<B: DmaSegments, O> Record<B, O> {
+    /// The pieces of the buffer; none if the request has no buffer.
     #[inline]
-    pub(crate) fn request(&self) -> Option<&Request<B, O>> {
-        self.request.as_ref()
-    }
-}
-
-/// A request that was taken out of the table, and how it went.
-pub(crate) struct Finished<B, O> {
-    pub(crate) request: Request<B, O>,
-    pub(crate) bytes: u64,
-    pub(crate) error: Option<IoError>,
-}
-
-impl<B, O> Finished<B, O> {
-    pub(crate) fn operation(&self) -> Operation {
-        self.request.operation
+    pub(crate) fn segments(&self) -> &[Segment] {
+        self.buffer.as_ref().map_or(&[], DmaSegments::segments)
     }
 }
 
@@ -52,7 +45,9 @@ impl<B, O, const N: usize> Records<B, O, N> {
     pub(crate) fn new() -> Self {
         Self {
             records: core::array::from_fn(|n| Record {
-                request: None,
+                owner: None,
+                buffer: None,
+                operation: Operation::Flush,
                 work: Work::Sent,
                 in_flight: 0,
                 next_free: n as u16 + 1,
@@ -90,12 +85,14 @@ impl<B, O, const N: usize> Records<B, O, N> {
     pub(crate) fn insert(&mut self, request: Request<B, O>, work: Work) -> u16 {
         let id = self.free_head;
         let record = self.at(id);
-        record.request = Some(request);
+        record.owner = Some(request.owner);
+        record.buffer = request.buffer;
+        record.operation = request.operation;
         record.work = work;
         record.in_flight = 1;
         record.bytes = 0;
         record.error = None;
-        self.free_head = self.at(id).next_free;
+        self.free_head = record.next_free;
         self.used += 1;
         id
     }
@@ -103,25 +100,31 @@ impl<B, O, const N: usize> Records<B, O, N> {
     /// The record of a request; `None` if there is none under that number.
     #[inline]
     pub(crate) fn get_mut(&mut self, id: u16) -> Option<&mut Record<B, O>> {
-        Some(self.at(id)).filter(|record| record.request.is_some())
+        Some(self.at(id)).filter(|record| record.owner.is_some())
     }
 
-    /// Takes a request out.
+    /// Takes a request out; `answer` is what it gets if it went well.
     #[inline]
-    pub(crate) fn remove(&mut self, id: u16) -> Option<Finished<B, O>> {
+    pub(crate) fn remove(&mut self, id: u16, answer: Answer) -> Option<Completion<B, O>> {
         let free_head = self.free_head;
         let record = self.at(id);
-        let request = record.request.take()?;
+        let completion = Completion {
+            owner: record.owner.take()?,
+            buffer: record.buffer.take(),
+            operation: record.operation,
+            bytes: record.bytes,
+            result: record.error.map_or(Ok(answer), Err),
+        };
         record.next_free = free_head;
-        let (bytes, error) = (record.bytes, record.error);
         self.free_head = id;
         self.used -= 1;
-        Some(Finished { request, bytes, error })
+        Some(completion)
     }
 
-    /// Takes some request out.
-    pub(crate) fn remove_any(&mut self) -> Option<Finished<B, O>> {
-        let id = self.records.iter().position(|record| record.request.is_some())?;
-        self.remove(id as u16)
+    /// Takes some request out that was not finished.
+    pub(crate) fn abort_any(&mut self) -> Option<Completion<B, O>> {
+        let id = self.records.iter().position(|record| record.owner.is_some())? as u16;
+        self.at(id).error.get_or_insert(IoError::Aborted);
+        self.remove(id, Answer::Done)
     }
 }

@@ -114,6 +114,7 @@ impl Operation {
 /// The driver owns buffer and owner token from submission to completion; both come back exactly once, whatever
 /// happens.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Request<B, O> {
     pub(crate) operation: Operation,
     pub(crate) buffer: Option<B>,
@@ -196,6 +197,7 @@ impl<B: DmaSegments, O> Request<B, O> {
 
 /// A request that was not taken, and why.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Rejected<B, O> {
     /// Why.
     pub error: SubmitError,
@@ -205,6 +207,7 @@ pub struct Rejected<B, O> {
 
 /// What a successful request answers besides the data in its buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Answer {
     /// Nothing more.
     Done,
@@ -216,6 +219,7 @@ pub enum Answer {
 
 /// A request that is over.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Completion<B, O> {
     /// What it was.
     pub operation: Operation,

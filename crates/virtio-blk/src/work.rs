@@ -231,14 +231,14 @@ fn after(next: Sector, part: Part, left: u64) -> Work {
     }
 }
 
-/// The first device request of a range operation, and the work after it; `None` if not even one block may go out.
+/// The first device request of a range operation, and the work after it; `None` if not even one block may go out, or the
+/// operation is not there any more.
 fn cut_range(operation: Operation, range: SectorRange, limits: &Limits) -> Option<(RequestType, RangeSegment, Work)> {
     let (max, align) = match operation {
         Operation::Discard(_) => limits.discard.map(|l| (l.max_sectors, l.alignment_sectors)),
         Operation::SecureErase(_) => limits.secure_erase.map(|l| (l.max_sectors, l.alignment_sectors)),
         _ => limits.write_zeroes.map(|l| (l.max_sectors, 0)),
-    }
-    .unwrap_or((u32::MAX, 0));
+    }?;
     let sectors = cut_length(range, max, align, limits.block_sectors())?;
     let segment = match operation {
         Operation::WriteZeroes { may_unmap, .. } => RangeSegment::zeroes(range.first, sectors, may_unmap),

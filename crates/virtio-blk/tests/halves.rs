@@ -184,6 +184,8 @@ fn limits_that_leave_no_way_on_end_what_was_waiting() {
         }
     };
     limits_change(nothing_at_once, true);
+    // Without limits there is no discard any more, not one without limits.
+    limits_change(|limits| limits.discard = None, true);
 }
 
 #[test]
