@@ -279,6 +279,12 @@ fn bring_up<T: Transport, B: DmaSegments, O, const N: usize>(
         BlkConfig::read(&Fields(t), blk_features(offered))
     })?;
 
+    if config.capacity.to_bytes().is_none() {
+        return Err(InitError::BadCapacity {
+            sectors: config.capacity.get(),
+        });
+    }
+
     let limit = init.device().max_queue_size(REQUEST_QUEUE);
     if limit == 0 {
         return Err(InitError::NoQueue);

@@ -19,6 +19,11 @@ pub enum InitError {
     Handshake(HandshakeError),
     /// The configuration never stood still.
     ConfigUnstable,
+    /// The capacity cannot be expressed in bytes: the device or its configuration makes no sense.
+    BadCapacity {
+        /// Sectors the device claims to have.
+        sectors: u64,
+    },
     /// The device has no request queue.
     NoQueue,
     /// The queue cannot hold one request: header, one data segment and status need three descriptors.
@@ -40,6 +45,7 @@ impl fmt::Display for InitError {
             Self::NotBlock(kind) => write!(f, "device type {kind} is not a block device"),
             Self::Handshake(error) => error.fmt(f),
             Self::ConfigUnstable => ConfigUnstable.fmt(f),
+            Self::BadCapacity { sectors } => write!(f, "a capacity of {sectors} sectors makes no sense"),
             Self::NoQueue => f.write_str("the device has no request queue"),
             Self::QueueTooSmall { size } => {
                 write!(

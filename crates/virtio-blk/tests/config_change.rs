@@ -6,7 +6,7 @@ use common::{Access, Rig, every_ring, narrow, pattern, range, register};
 use virtio_blk::proto::Sector;
 use virtio_blk::{IoError, Options, Request, SubmitError};
 use virtio_blk_model::{Limits, ModelConfig};
-use virtio_core::{DeviceStatus, PollLimit};
+use virtio_core::{ConfigUnstable, DeviceStatus, PollLimit};
 use virtio_mmio::RegisterAccess;
 
 #[test]
@@ -44,6 +44,46 @@ fn a_resize_is_seen_and_kept_to() {
             let outside = SubmitError::OutOfRange { capacity: to };
             assert_eq!(rig.refused(last(to + 1)), outside);
         }
+        rig.finish();
+    });
+}
+
+#[test]
+fn a_driver_that_only_polls_sees_changes_when_it_looks() {
+    every_ring(|config| {
+        let mut rig = Rig::<16>::new(ModelConfig {
+            capacity: 100,
+            ..config
+        });
+        let unchanged = rig.disk.refresh_config().unwrap();
+        assert_eq!((unchanged.limits, unchanged.resized_from), (*rig.disk.limits(), None));
+        rig.model.resize(50);
+        let last = |owner| Request::write_zeroes(range(99, 1), false, owner);
+        let change = rig.disk.refresh_config().unwrap();
+        assert_eq!(change.resized_from, Some(Sector(100)));
+        assert_eq!((change.limits, change.needs_reset), (*rig.disk.limits(), false));
+        // The queue keeps to it.
+        assert_eq!(rig.refused(last), SubmitError::OutOfRange { capacity: 50 });
+        rig.model.resize(100);
+        assert_eq!(rig.disk.refresh_config().unwrap().resized_from, Some(Sector(50)));
+        rig.good(last);
+        rig.model.needs_reset();
+        assert!(rig.disk.refresh_config().unwrap().needs_reset);
+        rig.abandon();
+    });
+}
+
+#[test]
+fn a_driver_that_goes_back_to_polling_is_not_interrupted() {
+    every_ring(|config| {
+        let mut rig = Rig::<16>::new(config);
+        rig.drain().unwrap();
+        rig.disk.suppress_interrupts();
+        rig.good(Request::flush);
+        assert!(!rig.model.interrupt_line());
+        rig.drain().unwrap();
+        rig.good(Request::flush);
+        assert!(rig.model.interrupt_line());
         rig.finish();
     });
 }
@@ -120,6 +160,8 @@ fn a_configuration_that_can_not_be_read_leaves_the_old_one_in_force() {
     });
     let (seen, _) = rig.interrupt().unwrap();
     assert_eq!((seen.config, *rig.disk.limits()), (None, before));
+    assert_eq!(rig.disk.refresh_config(), Err(ConfigUnstable));
+    assert_eq!(*rig.disk.limits(), before);
     rig.registers.unhook();
     rig.finish();
 }

@@ -35,6 +35,19 @@ fn fails<const N: usize>(config: ModelConfig, options: &Options) -> InitError {
 }
 
 #[test]
+fn a_capacity_beyond_all_bytes_is_no_capacity() {
+    // What a window that ends before its configuration reads as, too.
+    for sectors in [u64::MAX, 1 << 55] {
+        let boundless = ModelConfig {
+            capacity: sectors,
+            ..ModelConfig::modern()
+        };
+        let error = fails::<16>(boundless, &Options::default());
+        assert_eq!(error, InitError::BadCapacity { sectors });
+    }
+}
+
+#[test]
 fn devices_that_cannot_be_driven_are_given_up_cleanly() {
     let options = Options::default();
     let refuses = ModelConfig {

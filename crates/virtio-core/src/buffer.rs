@@ -17,6 +17,10 @@ use crate::{DeviceAddr, Dma, DmaError, DmaRegion, Segment};
 /// * every segment describes memory which the device may read and write, and which the program neither reads nor
 ///   writes nor frees;
 /// * [`segments`](Self::segments) keeps answering the same, also after the value was moved.
+///
+/// A driver may keep the value for ever: one that is leaked or forgotten never gives anything back, and the device works
+/// on. So memory that is merely borrowed, `&mut [u8]`, cannot keep this contract, for its lender gets it back when the
+/// borrow ends, whether the driver has returned it or not.
 pub unsafe trait DmaSegments {
     /// The pieces of the buffer in order, each contiguous for the device.
     fn segments(&self) -> &[Segment];
@@ -207,9 +211,12 @@ impl<S: AsRef<[Segment]>> RawSegments<S> {
     ///
     /// # Safety
     ///
-    /// The caller keeps the contract of [`DmaSegments`] for every segment until the value is given back: the memory
+    /// The caller keeps the contract of [`DmaSegments`] for every segment whenever a driver owns the value: the memory
     /// is accessible to the device, stays where it is, and is not used by anybody else. `as_ref` must keep
     /// answering the same segments, also after a move.
+    ///
+    /// A value that came back can be submitted again, and that is safe code. So the promise lasts for as long as the
+    /// value exists: before the memory goes away, take the list out with [`into_inner`](Self::into_inner) or drop it.
     pub unsafe fn new(segments: S) -> Self {
         Self(segments)
     }

@@ -17,7 +17,8 @@ impl fmt::Display for ConfigUnstable {
 
 impl core::error::Error for ConfigUnstable {}
 
-/// Runs `read` until it has seen one unchanged configuration, at most `limit` times.
+/// Runs `read` until it has seen one unchanged configuration, at most `limit` times; without a generation counter that
+/// takes two at least.
 ///
 /// With a generation counter the reads are bracketed by it (`CFG-D-03`, `MMIO-N-14`); without one, as on legacy
 /// interfaces, two successive snapshots must agree (`LEG-D-06`). Either way no torn value gets out (`CFG-D-01`,

@@ -90,6 +90,9 @@ pub trait Dma {
     /// Gives `layout.size()` bytes, contiguous for the device, aligned to `layout.align()` for the CPU *and* for the
     /// device, and zeroed.
     ///
+    /// The region has exactly that length, even if the platform set more aside: a [`DmaBuffer`](crate::DmaBuffer) is as
+    /// long as its region, and all of it is transferred.
+    ///
     /// # Errors
     ///
     /// [`DmaError::OutOfMemory`] or [`DmaError::UnsupportedLayout`]; nothing is allocated then.
@@ -99,6 +102,10 @@ pub trait Dma {
     ///
     /// The caller must have made sure that the device is done with it (reset or queue disabled). A platform that
     /// never frees may leave this empty.
+    ///
+    /// This can be called with any region there is, also with one that somebody else gave; that is a mistake, but not
+    /// an `unsafe` one. So an implementation must not free on the word of the caller alone: it refuses what it does not
+    /// know, for instance by leaking it.
     fn release(&mut self, region: DmaRegion);
 }
 

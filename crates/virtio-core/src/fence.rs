@@ -1,7 +1,8 @@
 //! The fences a driver needs, by purpose.
 //!
 //! Rust's atomic fences order memory against memory. Between memory and device registers they promise nothing, so on
-//! RISC-V the two register fences are spelled out; elsewhere the strongest atomic fence stands in.
+//! RISC-V the register fences are spelled out. Elsewhere the strongest atomic fence stands in, which is enough on x86; on
+//! AArch64 it is a `dmb ish`, which does not reach a device outside the inner shareable domain.
 
 use core::sync::atomic::{Ordering, fence};
 

@@ -40,12 +40,12 @@ pub struct FeatureChoice {
     pub required: Features,
 }
 
-/// Why initialisation failed. The device has been told: FAILED is set.
+/// Why initialisation failed. The device has been told, FAILED is set, unless it did not even finish its reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The device did not finish its reset within the limit.
+    /// The device did not finish its reset within the limit. It is left alone, since it may still be at work.
     ResetTimeout,
     /// A modern interface that does not offer VERSION_1 (`FEAT-D-12`).
     NotVersion1,

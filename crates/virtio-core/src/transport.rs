@@ -92,7 +92,17 @@ pub trait QueueNotifier {
 ///
 /// Implementations do what they are told and check nothing but their own medium; the order of calls is the business
 /// of [`Init`](crate::Init). Multi-byte configuration fields are little-endian on the wire and native here.
-pub trait Transport {
+///
+/// # Safety
+///
+/// Drivers trust their transport as they trust the bus: when [`reset`](Self::reset) or
+/// [`disable_queue`](Self::disable_queue) has answered `Ok`, they free memory that the device had. Whoever implements the
+/// trait promises that
+///
+/// * a status of 0 is only reported when the device has finished its reset and uses no memory any more;
+/// * `disable_queue` only answers `Ok` when the device has let go of that queue;
+/// * the device is told of queues by [`enable_queue`](Self::enable_queue) alone, and of exactly what its caller said.
+pub unsafe trait Transport {
     /// The doorbell of one queue.
     type Notifier: QueueNotifier;
 

@@ -12,7 +12,14 @@
 /// Access is through a shared reference and the handle is `Clone`, because a doorbell may live apart from the rest:
 /// the device, not the handle, keeps the state. An implementation must bear a location that does not exist: reads
 /// answer with all bits set, as an empty bus does, writes vanish.
-pub trait RegisterAccess: Clone {
+///
+/// # Safety
+///
+/// Memory is freed on the word of these registers: when the status reads 0 after a reset, when a queue is no longer
+/// ready. An implementation promises that its answers are those of one device, the same for all clones of the handle,
+/// and reach that device unchanged. One that has no device behind it, as in a test, has nothing that could use memory
+/// and may answer as it likes.
+pub unsafe trait RegisterAccess: Clone {
     /// Reads 8 bits.
     fn read_u8(&self, offset: u32) -> u8;
 

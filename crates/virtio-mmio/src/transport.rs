@@ -53,7 +53,9 @@ impl<A> MmioTransport<A> {
     }
 }
 
-impl<A: RegisterAccess> Transport for MmioTransport<A> {
+// SAFETY: the status and the ready bit are read from the device, which `RegisterAccess` vouches for, and fenced; a legacy
+// queue is never said to be disabled. The queue registers are written in `enable_queue` alone.
+unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
     type Notifier = MmioNotifier<A>;
 
     fn interface(&self) -> Interface {

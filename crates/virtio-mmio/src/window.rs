@@ -60,7 +60,11 @@ impl MmioWindow {
     ///   Rust allocation, and every aligned access of 1, 2 or 4 bytes in it is completed by the bus without a trap;
     /// * whatever answers there is a VirtIO MMIO device, an empty slot, or something that does no harm when its first
     ///   twelve bytes are read;
-    /// * no other driver uses the device.
+    /// * no other driver uses the device;
+    /// * the registers that tell the device where its queues are, and the one that wakes it, are written by a
+    ///   [`Transport`](virtio_core::Transport) or under the contract of its
+    ///   [`enable_queue`](virtio_core::Transport::enable_queue). Writing a register is safe code, and every copy of the
+    ///   handle can do it, so take care whom you give one.
     pub unsafe fn new(base: NonNull<u8>, bytes: usize) -> Result<Self, WindowError> {
         if bytes < CONFIG as usize {
             return Err(WindowError::TooSmall);
@@ -98,7 +102,8 @@ impl MmioWindow {
     }
 }
 
-impl RegisterAccess for MmioWindow {
+// SAFETY: every access is one access of that width to the window, which is that of one device by the contract of `new`.
+unsafe impl RegisterAccess for MmioWindow {
     #[inline]
     fn read_u8(&self, offset: u32) -> u8 {
         self.at::<u8>(offset).map_or(u8::MAX, VolatilePtr::read)

@@ -25,6 +25,7 @@ pub mod flags {
 
 /// One descriptor as the device reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Descriptor {
     /// Where the memory is.
     pub addr: DeviceAddr,
@@ -38,6 +39,7 @@ pub struct Descriptor {
 
 /// An element of the used ring as the device wrote it: nothing about it has been checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct UsedElement {
     /// Head of the chain the device claims to be done with.
     pub id: u32,

@@ -18,6 +18,8 @@ pub const DMA_PIECES: usize = 64;
 #[derive(Debug)]
 pub struct DmaPool {
     free: FreeList<DMA_PIECES>,
+    /// All there ever was, given out or not.
+    range: PhysRange,
     lost_bytes: u64,
 }
 
@@ -31,6 +33,7 @@ impl DmaPool {
     pub unsafe fn new(range: PhysRange) -> Self {
         Self {
             free: FreeList::new(range),
+            range,
             lost_bytes: 0,
         }
     }
@@ -71,7 +74,13 @@ impl Dma for DmaPool {
             base_address: region.device_addr().get(),
             size_bytes,
         };
-        if !self.free.release(range) {
+        // Memory of somebody else would be given out as if it were ours.
+        let ours = range.base_address >= self.range.base_address
+            && range
+                .base_address
+                .checked_add(size_bytes)
+                .is_some_and(|end| end <= self.range.end_address());
+        if !ours || !self.free.release(range) {
             self.lost_bytes = self.lost_bytes.saturating_add(size_bytes);
         }
     }
@@ -98,6 +107,21 @@ mod tests {
         assert_eq!(pool.free_bytes(), before - 1024);
         pool.release(region);
         assert_eq!((pool.free_bytes(), pool.lost_bytes()), (before, 0));
+    }
+
+    #[test]
+    fn memory_of_another_pool_is_not_taken_in() {
+        let (mut here, mut there) = (vec![0u8; 0x1000], vec![0u8; 0x1000]);
+        let pool = |memory: &mut Vec<u8>| {
+            let range = PhysRange::new(memory.as_mut_ptr().expose_provenance() as u64, 0x1000).unwrap();
+            // SAFETY: the vectors outlive the pools and are not touched meanwhile.
+            unsafe { DmaPool::new(range) }
+        };
+        let (mut ours, mut theirs) = (pool(&mut here), pool(&mut there));
+        let before = ours.free_bytes();
+        let region = theirs.allocate(Layout::from_size_align(64, 64).unwrap()).unwrap();
+        ours.release(region);
+        assert_eq!((ours.free_bytes(), ours.lost_bytes()), (before, 64));
     }
 
     #[test]

@@ -130,6 +130,7 @@ fn kind(error: &InitError) -> &'static str {
         InitError::NotBlock(_) => "not-a-block-device",
         InitError::Handshake(_) => "handshake-failed",
         InitError::ConfigUnstable => "config-unstable",
+        InitError::BadCapacity { .. } => "bad-capacity",
         InitError::NoQueue => "no-queue",
         InitError::QueueTooSmall { .. } => "queue-too-small",
         InitError::Dma(_) => "no-memory",

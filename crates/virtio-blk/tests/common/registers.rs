@@ -69,7 +69,8 @@ impl Hooked {
     }
 }
 
-impl RegisterAccess for Hooked {
+// SAFETY: it stands before the registers of a model, whose memory outlives whatever is freed on a wrong answer.
+unsafe impl RegisterAccess for Hooked {
     fn read_u8(&self, offset: u32) -> u8 {
         let answer = self.ask(Access::Read(offset));
         answer.map_or_else(|| self.registers.read_u8(offset), |value| value as u8)

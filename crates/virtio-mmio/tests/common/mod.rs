@@ -75,7 +75,8 @@ impl Script {
     }
 }
 
-impl RegisterAccess for Script {
+// SAFETY: no device is behind it, so nothing uses any memory.
+unsafe impl RegisterAccess for Script {
     fn read_u8(&self, offset: u32) -> u8 {
         self.read(offset, Seen::Read8(offset)) as u8
     }
