@@ -4,7 +4,7 @@
 //! * [`cli`] is what can be typed; [`qemu`] and [`checks`] are the two commands.
 //! * [`tools`] finds or installs what is needed, [`image`] builds the image, [`disk`] makes or opens the disk.
 //! * [`machine`] writes the QEMU command line, [`run`] lives through the boot, [`verify`] judges the disk after it, and
-//!   [`report`] is what a run comes to. [`session`] ties these together.
+//!   [`report`] is what a run comes to. [`session`] ties these together. [`interrupt`] is how all of it is stopped.
 
 mod checks;
 mod cli;
@@ -12,6 +12,7 @@ mod console;
 mod defmt;
 mod disk;
 mod image;
+mod interrupt;
 mod ledger;
 mod machine;
 mod progress;
@@ -47,6 +48,11 @@ fn main() -> ExitCode {
         Command::Qemu(args) => qemu::command(&args),
         Command::Test(args) => checks::command(&args),
     };
+    // What else went wrong did so because it was stopped.
+    if interrupt::asked() {
+        eprintln!("error: interrupted");
+        return ExitCode::from(interrupt::EXIT_CODE);
+    }
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

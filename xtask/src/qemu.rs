@@ -1,9 +1,10 @@
 //! `cargo xtask qemu`.
 
 use std::io::IsTerminal;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::cli::{Format, QemuArgs};
 use crate::console::{Console, say};
@@ -31,8 +32,27 @@ pub(crate) fn command(args: &QemuArgs) -> Result<bool> {
         return Ok(true);
     }
     if let Some(file) = &args.json {
-        check_writable(file)?;
+        check_report_file(file, input.as_ref())?;
     }
+    let outcome = boot(args, input.as_ref(), &workspace);
+    if let Some(file) = &args.json {
+        let text = match &outcome {
+            Ok(report) => serde_json::to_string_pretty(report),
+            // Or the result of an earlier run would stay there and be taken for that of this one.
+            Err(error) => serde_json::to_string_pretty(&Report::of_no_run(error)),
+        };
+        let text = text.context("cannot write the report")?;
+        std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    let report = outcome?;
+    if let Some(reason) = report.reasons.first() {
+        eprintln!("error: {reason}");
+    }
+    Ok(report.passed)
+}
+
+/// Prepares what is missing, then does the run and shows it.
+fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result<Report> {
     let progress = Progress::for_this_terminal();
     let wanted = Wanted {
         emulator: args.qemu.as_deref(),
@@ -40,8 +60,8 @@ pub(crate) fn command(args: &QemuArgs) -> Result<bool> {
         may_install: !args.no_install,
     };
     let qemu = tools::ensure_qemu(wanted, progress)?;
-    tools::ensure_target(&workspace, progress)?;
-    let image = image::build(&workspace, progress)?;
+    tools::ensure_target(workspace, progress)?;
+    let image = image::build(workspace, progress)?;
     let setup = Setup {
         qemu,
         image,
@@ -54,18 +74,11 @@ pub(crate) fn command(args: &QemuArgs) -> Result<bool> {
         ));
     }
     let mut console = Console::terminal();
-    let report = session::run(&setup, args, input.as_ref(), keyboard(args)?, &mut console, progress)?;
-    for line in summary(&report, input.as_ref()) {
+    let report = session::run(&setup, args, input, keyboard(args)?, &mut console, progress)?;
+    for line in summary(&report, input) {
         say(&line);
     }
-    if let Some(file) = &args.json {
-        let text = serde_json::to_string_pretty(&report).context("cannot write the report")?;
-        std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;
-    }
-    if let Some(reason) = report.reasons.first() {
-        eprintln!("error: {reason}");
-    }
-    Ok(report.passed)
+    Ok(report)
 }
 
 /// The command line of a run that is not done.
@@ -84,8 +97,14 @@ fn dry_run(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Str
     machine.command_line()
 }
 
-/// A report that cannot be written is better known before the run than after.
-fn check_writable(file: &Path) -> Result<()> {
+/// A report that cannot be written is better known before the run than after. It never goes over the user's disk.
+fn check_report_file(file: &Path, input: Option<&Input>) -> Result<()> {
+    let identity = |path: &Path| std::fs::metadata(path).map(|data| (data.dev(), data.ino())).ok();
+    if let Some(Input::File { path, .. }) = input
+        && identity(path) == identity(file)
+    {
+        bail!("{}: is the disk, the report needs another file", file.display());
+    }
     let open = std::fs::File::options().append(true).create(true).open(file);
     open.map(drop)
         .with_context(|| format!("cannot write {}", file.display()))

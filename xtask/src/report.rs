@@ -28,6 +28,16 @@ pub(crate) struct Report {
     pub(crate) host: Host,
 }
 
+impl Report {
+    /// Of a run that did not come about.
+    pub(crate) fn of_no_run(why: &anyhow::Error) -> Report {
+        Report {
+            reasons: vec![format!("{why:#}")],
+            ..Report::default()
+        }
+    }
+}
+
 /// What the guest reported.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Guest {

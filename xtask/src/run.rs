@@ -8,10 +8,11 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::console::Console;
 use crate::defmt::Frames;
+use crate::interrupt;
 use crate::splitter::{Piece, Splitter};
 
 /// How often defmt frames and the clock are looked at while the guest is silent.
@@ -116,11 +117,18 @@ pub(crate) fn run(
             // Both streams are closed: QEMU is gone, or as good as.
             Err(RecvTimeoutError::Disconnected) => break,
         }
+        if interrupt::asked() {
+            break;
+        }
         if limit.is_some_and(|limit| started.elapsed() > limit) {
             console.finish();
             ended.duration = started.elapsed();
             return Ok(ended);
         }
+    }
+    if interrupt::asked() {
+        console.finish();
+        bail!("interrupted");
     }
     ended.status = Some(child.0.wait().context("cannot wait for QEMU")?);
     for message in frames.new_messages() {

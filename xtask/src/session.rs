@@ -10,6 +10,7 @@ use crate::cli::QemuArgs;
 use crate::console::Console;
 use crate::defmt::{Frames, Strings};
 use crate::disk::{self, Disk, Fingerprint, Input, Origin, PARTITIONS};
+use crate::interrupt;
 use crate::machine::{self, Machine, SERIAL};
 use crate::progress::Progress;
 use crate::report::{Guest, Host, Partition, Report};
@@ -35,6 +36,7 @@ pub(crate) fn run(
     console: &mut Console,
     progress: Progress,
 ) -> Result<Report> {
+    interrupt::catch().context("cannot catch signals")?;
     let directory = run_directory(&setup.scratch)?;
     let directory = directory.path();
     let disk = progress.step("preparing the disk", |_| disk::make(args, input, directory))?;
@@ -87,7 +89,7 @@ fn run_directory(scratch: &Path) -> Result<tempfile::TempDir> {
         .with_context(what)
 }
 
-/// Removes what runs left that were killed (Ctrl-C): their directories name a process that is no more.
+/// Removes what runs left that were killed outright: their directories name a process that is no more.
 fn remove_abandoned(scratch: &Path) {
     if !Path::new("/proc/self").exists() {
         return;
@@ -169,26 +171,30 @@ fn judge_end(args: &QemuArgs, ended: &Ended, guest: &Guest, reasons: &mut Vec<St
         ));
         return;
     };
-    let complaint = ended
-        .complaints
-        .last()
-        .map(|line| format!(": {line}"))
-        .unwrap_or_default();
+    let quoted = |line: Option<&String>| line.map(|line| format!(": {line}")).unwrap_or_default();
     if !ended.spoke && !status.success() {
+        // The first complaint is the cause, unless it only warns; those after it are what came of that.
+        let cause = ended.complaints.iter().find(|line| !line.contains("warning:"));
+        let complaint = quoted(cause.or(ended.complaints.last()));
         reasons.push(format!("QEMU did not start the guest{complaint}"));
         return;
     }
-    match (&guest.done, status.code()) {
+    let Some(code) = status.code() else {
+        reasons.push(format!("QEMU was killed ({status})"));
+        return;
+    };
+    match &guest.done {
         _ if args.shell => {}
-        (Some(done), _) if done.failed > 0 => reasons.push(format!("{} tests failed in the guest", done.failed)),
-        (Some(done), _) if done.passed == 0 => reasons.push("the guest ran no test".to_owned()),
-        (None, _) if guest.errors.is_empty() => reasons.push(format!("the guest ended without a result{complaint}")),
+        Some(done) if done.failed > 0 => reasons.push(format!("{} tests failed in the guest", done.failed)),
+        Some(done) if done.passed == 0 => reasons.push("the guest ran no test".to_owned()),
+        None if guest.errors.is_empty() => {
+            let complaint = quoted(ended.complaints.last());
+            reasons.push(format!("the guest ended without a result{complaint}"));
+        }
         _ => {}
     }
-    match status.code() {
-        Some(0) => {}
-        Some(code) => reasons.push(format!("the guest powered off with status {code}")),
-        None => reasons.push(format!("QEMU was killed ({status})")),
+    if code != 0 {
+        reasons.push(format!("the guest powered off with status {code}"));
     }
 }
 
@@ -415,6 +421,7 @@ DIGESTS
             (format!("{HONEST}record done passed=0 failed=0\n"), "ran no test"),
             (format!("{HONEST}{DONE}exit 3\n"), "status 3"),
             (format!("{HONEST}{DONE}kill -9 $$\n"), "killed"),
+            (format!("{HONEST}kill -9 $$\n"), "killed"),
             (
                 format!("{HONEST}record test name=late result=fail detail=lost_one\n{DONE}"),
                 "test late failed in the guest: lost one",
@@ -425,8 +432,9 @@ DIGESTS
                 "init: queue-too-small (a b)",
             ),
             (
-                "echo 'qemu: no such device' >&2; exit 1\n".to_owned(),
-                "did not start the guest: qemu: no such device",
+                "echo 'qemu: warning: old' >&2; echo 'qemu: port in use' >&2; echo 'qemu: no gdb' >&2; exit 1\n"
+                    .to_owned(),
+                "did not start the guest: qemu: port in use",
             ),
             (format!("{HONEST}{DONE}exec sleep 60\n"), "within 1 s"),
         ] {

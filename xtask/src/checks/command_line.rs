@@ -6,9 +6,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::{Check, Verdict};
+use crate::interrupt;
 
 /// What a case needs in its directory.
 #[derive(Clone, Copy)]
@@ -25,7 +27,7 @@ enum Given {
 /// Name, what there is, the arguments, the exit code, part of the error line.
 type Case = (&'static str, Given, &'static str, i32, &'static str);
 
-const CASES: [Case; 23] = [
+const CASES: [Case; 24] = [
     ("no-command", Given::Nothing, "", 2, "no command given"),
     (
         "unknown-command",
@@ -126,6 +128,13 @@ const CASES: [Case; 23] = [
         "cannot write no/such/dir/report",
     ),
     (
+        "report-over-disk",
+        Given::Disk(512),
+        "qemu --disk disk --json ./disk",
+        1,
+        "./disk: is the disk",
+    ),
+    (
         "unknown-filter",
         Given::Nothing,
         "test no-such-check",
@@ -180,7 +189,10 @@ pub(super) fn checks() -> Vec<Check> {
         .map(|(name, work)| Check::booting(name, work));
     plain
         .chain(booting)
-        .chain([Check::new("usage/dry-run", |_| dry_run())])
+        .chain([
+            Check::new("usage/dry-run", |_| dry_run()),
+            Check::booting("usage/interrupt", |context| interrupt(&context.workspace.scratch())),
+        ])
         .collect()
 }
 
@@ -234,6 +246,52 @@ fn dry_run() -> Verdict {
     }
 }
 
+/// A run that is told to end leaves neither QEMU nor files behind. `scratch` is where runs keep their files.
+fn interrupt(scratch: &Path) -> Verdict {
+    let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let directory = directory.path();
+    // The number of its process goes first, so that it is known by the time QEMU speaks.
+    write_fake_qemu(directory, "10.0.0", "echo $$ >pid; echo here; exec sleep 60")
+        .map_err(|error| error.to_string())?;
+    let mut child = command(directory, "qemu --qemu ./qemu")?
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("cannot start xtask: {error}"))?;
+    let started = Instant::now();
+    let qemu = loop {
+        match std::fs::read_to_string(directory.join("pid")) {
+            Ok(number) if number.ends_with('\n') => break number.trim().to_owned(),
+            _ if started.elapsed() < Duration::from_secs(60) => std::thread::sleep(Duration::from_millis(20)),
+            _ => {
+                let _ = child.kill();
+                return Err("QEMU was never started".to_owned());
+            }
+        }
+    };
+    let number = child.id().to_string();
+    let told = Command::new("sh")
+        .args(["-c", &format!("kill -TERM {number}")])
+        .status();
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !told.is_ok_and(|status| status.success())
+        || output.status.code() != Some(interrupt::EXIT_CODE.into())
+        || !text.ends_with("error: interrupted\n")
+    {
+        return Err(format!("ended with {}\n{text}", output.status));
+    }
+    if Path::new("/proc").join(&qemu).exists() {
+        return Err("QEMU still runs".to_owned());
+    }
+    let prefix = format!("run-{number}-");
+    let mut left = std::fs::read_dir(scratch).into_iter().flatten().flatten();
+    match left.find(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
+        Some(entry) => Err(format!("{} is left behind", entry.path().display())),
+        None => Ok(()),
+    }
+}
+
 fn prepare(directory: &Path, given: Given) -> std::io::Result<Option<PathBuf>> {
     let disk = directory.join("disk");
     match given {
@@ -262,8 +320,13 @@ fn write_fake_qemu(directory: &Path, version: &str, boot: &str) -> std::io::Resu
 
 /// This very program, called the way a user calls it.
 fn xtask(directory: &Path, arguments: &str) -> Result<std::process::Output, String> {
+    let output = command(directory, arguments)?.output();
+    output.map_err(|error| format!("cannot start xtask: {error}"))
+}
+
+fn command(directory: &Path, arguments: &str) -> Result<Command, String> {
     let program = std::env::current_exe().map_err(|error| format!("cannot find xtask itself: {error}"))?;
     let mut command = Command::new(program);
     command.args(arguments.split_whitespace()).current_dir(directory);
-    command.output().map_err(|error| format!("cannot start xtask: {error}"))
+    Ok(command)
 }

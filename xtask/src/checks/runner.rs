@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{Check, Context, Verdict};
 use crate::console::say;
+use crate::interrupt;
 use crate::progress::Progress;
 
 /// How many QEMUs run at once.
@@ -46,7 +47,9 @@ fn side_by_side(checks: &[&Check], context: &Context, tally: &mut Tally) {
         for _ in 0..AT_ONCE {
             let (next, sender) = (&next, sender.clone());
             scope.spawn(move || {
-                while let Some(check) = checks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some(check) = checks.get(next.fetch_add(1, Ordering::Relaxed))
+                    && !interrupt::asked()
+                {
                     let place = checks
                         .iter()
                         .position(|other| std::ptr::eq(*other, *check))
@@ -78,6 +81,9 @@ fn side_by_side(checks: &[&Check], context: &Context, tally: &mut Tally) {
                     }
                 }
             });
+            if interrupt::asked() {
+                return;
+            }
             print(check, &over, tally);
         }
     });

@@ -8,7 +8,7 @@ mod source;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use image_blk::SECTOR_BYTES;
 use image_blk::options::SectorRange;
 
@@ -56,7 +56,7 @@ pub(crate) enum Origin {
         before: Fingerprint,
     },
     /// Something QEMU reaches by itself, seen through an overlay of its own that stays empty.
-    Url { view: PathBuf, format: Format },
+    Url { url: String, view: PathBuf, format: Format },
 }
 
 /// What the guest is told about a disk.
@@ -141,7 +141,12 @@ fn open(args: &QemuArgs, input: &Input, attachment: Attachment, directory: &Path
             let format = format.unwrap_or(found);
             let view = directory.join("original.qcow2");
             images::create_overlay(&view, url, format)?;
-            (Origin::Url { view, format }, sectors)
+            let origin = Origin::Url {
+                url: url.clone(),
+                view,
+                format,
+            };
+            (origin, sectors)
         }
     };
     let block = u64::from(args.block_size) / SECTOR_BYTES as u64;
@@ -226,6 +231,8 @@ fn origin_source(origin: &Origin, range: SectorRange, directory: &Path) -> Resul
             format: Format::Qcow2,
             ..
         } => images::extract(path, Format::Qcow2, range, &extracted),
-        Origin::Url { view, .. } => images::extract(view, Format::Qcow2, range, &extracted),
+        // The person who gave the URL has never seen the view.
+        Origin::Url { url, view, .. } => images::extract(view, Format::Qcow2, range, &extracted)
+            .map_err(|error| anyhow!("{}", error.to_string().replace(&view.display().to_string(), url))),
     }
 }

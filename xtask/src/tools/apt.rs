@@ -21,18 +21,24 @@ const MISC_PACKAGE: &str = "qemu-system-misc";
 const FIRMWARE_PACKAGE: &str = "opensbi";
 const UTILS_PACKAGE: &str = "qemu-utils";
 
-/// The first major version of QEMU that Debian built with [`RISCV_PACKAGE`].
+/// The first major version of QEMU that Debian built with [`RISCV_PACKAGE`] from its beginning.
 const SPLIT_SINCE: u32 = 10;
+/// The first releases with [`RISCV_PACKAGE`].
+const SPLIT_RELEASES: [(&str, u32); 2] = [("debian", 13), ("ubuntu", 25)];
+/// How long apt waits for another apt, as one runs by itself on many a machine that has just been started.
+const LOCK_TIMEOUT: &str = "DPkg::Lock::Timeout=120";
 
 /// What is known of the machine before anything is decided.
 #[derive(Clone, Debug, Default)]
 struct Machine {
-    codename: String,
+    release: Release,
     sources: Vec<Source>,
     /// Version of the installed `qemu-utils`.
     utils: Option<String>,
     /// Version of [`RISCV_PACKAGE`] that apt would take.
     riscv_candidate: Option<String>,
+    /// Version of [`MISC_PACKAGE`] that apt would take. None if apt has no lists yet.
+    misc_candidate: Option<String>,
 }
 
 /// What to do about it.
@@ -53,21 +59,31 @@ pub(super) fn install(missing: Missing, may_install: bool, progress: Progress) -
             "{missing}: install QEMU 7.0 or newer for riscv64 with OpenSBI, and qemu-img, with the package manager of this system"
         );
     }
-    let plan = Plan::new(missing, &Machine::look(release.codename))?;
     if !os::is_root() || !may_install {
-        bail!("{missing}; to install it, type: {}", plan.command_line());
+        let plan = Plan::new(missing, &Machine::look(release))?;
+        let sudo = if os::is_root() { "" } else { "sudo " };
+        bail!("{missing}; to install it, type: {}", plan.command_line(sudo));
     }
-    eprintln!("{missing}: installing {} with apt", plan.packages.join(", "));
-    progress.step("installing QEMU", |step| plan.carry_out(step))
+    progress.step("installing QEMU", |step| {
+        // First, as a fresh machine may have no lists, and then nobody knows which package holds what. If it fails, over a
+        // third party's archive perhaps, what is needed may be there all the same.
+        if let Err(error) = apt_get(step, &["update"]) {
+            step.say(&format!("going on although {error}"));
+        }
+        let plan = Plan::new(missing, &Machine::look(release))?;
+        step.say(&format!("{missing}: installing {} with apt", plan.packages.join(", ")));
+        plan.carry_out(step)
+    })
 }
 
 impl Machine {
-    fn look(codename: String) -> Machine {
+    fn look(release: Release) -> Machine {
         Machine {
-            codename,
+            release,
             sources: sources::of_this_machine(),
             utils: installed_version(UTILS_PACKAGE),
             riscv_candidate: candidate_version(RISCV_PACKAGE),
+            misc_candidate: candidate_version(MISC_PACKAGE),
         }
     }
 }
@@ -81,9 +97,9 @@ impl Plan {
             packages: Vec::new(),
         };
         if let Some(version) = backported {
-            let suite = format!("{}-backports", machine.codename);
+            let suite = format!("{}-backports", machine.release.codename);
             if !sources::have_suite(&machine.sources, &suite) {
-                let Some(text) = sources::sibling_suite(&machine.sources, &machine.codename, &suite) else {
+                let Some(text) = sources::sibling_suite(&machine.sources, &machine.release.codename, &suite) else {
                     bail!(
                         "{missing}; the installed {UTILS_PACKAGE} {version} is a backport, so QEMU must come from the suite {suite}: \
                          add it to the sources of apt and try again"
@@ -115,15 +131,15 @@ impl Plan {
         arguments
     }
 
-    /// The whole plan for a person with sudo.
-    fn command_line(&self) -> String {
+    /// The whole plan for a person to type; `sudo` goes before what only root may do.
+    fn command_line(&self, sudo: &str) -> String {
         let mut line = String::new();
         if let Some((file, text)) = &self.source {
             let quoted: Vec<String> = text.lines().map(|text| format!("'{text}'")).collect();
-            line += &format!("printf '%s\\n' {} | sudo tee {} && ", quoted.join(" "), file.display());
+            line += &format!("printf '%s\\n' {} | {sudo}tee {} && ", quoted.join(" "), file.display());
         }
         line + &format!(
-            "sudo apt-get update && sudo apt-get {}",
+            "{sudo}apt-get update && {sudo}apt-get {}",
             self.install_arguments().join(" ")
         )
     }
@@ -136,7 +152,12 @@ impl Plan {
             ));
             std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
         }
-        let outcome = apt_get(step, &["update"]).and_then(|()| apt_get(step, &self.install_arguments()));
+        let lists = if self.source.is_some() {
+            apt_get(step, &["update"])
+        } else {
+            Ok(())
+        };
+        let outcome = lists.and_then(|()| apt_get(step, &self.install_arguments()));
         if outcome.is_err()
             && let Some((file, _)) = &self.source
         {
@@ -155,13 +176,15 @@ fn remove_source(step: &Step, file: &Path) {
 
 /// Which package holds the emulator. `backported` is the version of `qemu-utils` if that is a backport.
 fn emulator_package(backported: Option<&str>, machine: &Machine) -> &'static str {
+    let riscv = machine.riscv_candidate.as_deref();
     let split = match backported {
-        Some(version) => upstream_major(version).is_some_and(|major| major >= SPLIT_SINCE),
+        Some(version) => {
+            riscv.is_some_and(|version| version.contains("~bpo"))
+                || upstream_major(version).is_some_and(|major| major >= SPLIT_SINCE)
+        }
+        None if riscv.is_none() && machine.misc_candidate.is_none() => machine.release.is_since(&SPLIT_RELEASES),
         // A candidate that is a backport belongs to a suite this machine's QEMU does not come from.
-        None => machine
-            .riscv_candidate
-            .as_deref()
-            .is_some_and(|version| !version.contains("~bpo")),
+        None => riscv.is_some_and(|version| !version.contains("~bpo")),
     };
     if split { RISCV_PACKAGE } else { MISC_PACKAGE }
 }
@@ -177,6 +200,7 @@ fn apt_get(step: &Step, arguments: &[&str]) -> Result<()> {
     step.say(&format!("running {line}"));
     let finished = step.command(
         Command::new("apt-get")
+            .args(["-o", LOCK_TIMEOUT])
             .args(arguments)
             .env("DEBIAN_FRONTEND", "noninteractive")
             .env("LC_ALL", "C"),
@@ -219,7 +243,10 @@ mod tests {
 
     fn machine(utils: Option<&str>, riscv_candidate: Option<&str>, suites: &[&str]) -> Machine {
         Machine {
-            codename: "bookworm".into(),
+            release: Release {
+                codename: "bookworm".into(),
+                ..Release::default()
+            },
             sources: vec![Source {
                 uris: vec!["http://mirror.example/debian".into()],
                 suites: suites.iter().map(|suite| (*suite).to_owned()).collect(),
@@ -228,6 +255,7 @@ mod tests {
             }],
             utils: utils.map(str::to_owned),
             riscv_candidate: riscv_candidate.map(str::to_owned),
+            misc_candidate: Some("1:7.2+dfsg-7+deb12u18".into()),
         }
     }
 
@@ -243,9 +271,10 @@ mod tests {
             }
         );
         assert_eq!(
-            plan.command_line(),
+            plan.command_line("sudo "),
             "sudo apt-get update && sudo apt-get install --yes --no-install-recommends qemu-system-misc opensbi qemu-utils"
         );
+        assert!(!plan.command_line("").contains("sudo"));
     }
 
     #[test]
@@ -266,6 +295,23 @@ mod tests {
     }
 
     #[test]
+    fn without_lists_the_release_decides() {
+        let package = |release: &str| {
+            let mut fresh = machine(None, None, &["any"]);
+            fresh.release = Release::parse(release);
+            fresh.misc_candidate = None;
+            Plan::new(NO_EMULATOR, &fresh).unwrap().packages[0]
+        };
+        assert_eq!(package("ID=debian\nVERSION_ID=\"12\""), MISC_PACKAGE);
+        assert_eq!(package("ID=debian\nVERSION_ID=\"13\""), RISCV_PACKAGE);
+        assert_eq!(package("ID=ubuntu\nVERSION_ID=\"24.04\""), MISC_PACKAGE);
+        assert_eq!(package("ID=ubuntu\nVERSION_ID=\"25.10\""), RISCV_PACKAGE);
+        // Debian before its release has a name and no number.
+        assert_eq!(package("ID=debian\nVERSION_CODENAME=forky"), RISCV_PACKAGE);
+        assert_eq!(package("ID=other\nID_LIKE=debian\nVERSION_ID=99"), MISC_PACKAGE);
+    }
+
+    #[test]
     fn a_backported_qemu_utils_decides_the_suite() {
         let utils = Some("1:10.0.2+ds-2+deb13u1~bpo12+1");
         let plan = Plan::new(NO_EMULATOR, &machine(utils, None, &["bookworm"])).unwrap();
@@ -277,7 +323,7 @@ mod tests {
             text.contains("URIs: http://mirror.example/debian\nSuites: bookworm-backports\n"),
             "{text}"
         );
-        let line = plan.command_line();
+        let line = plan.command_line("sudo ");
         assert!(
             line.contains("'Suites: bookworm-backports'")
                 && line.contains("-t bookworm-backports qemu-system-riscv opensbi")
@@ -288,6 +334,11 @@ mod tests {
 
         let error = Plan::new(NO_EMULATOR, &machine(utils, None, &["sid"])).unwrap_err();
         assert!(error.to_string().contains("bookworm-backports"), "{error}");
+
+        // The suite has moved on since qemu-utils was installed.
+        let utils = Some("1:8.2.1+ds-1~bpo12+1");
+        let moved = machine(utils, Some("1:10.0.2+ds-2~bpo12+1"), &["bookworm-backports"]);
+        assert_eq!(Plan::new(NO_EMULATOR, &moved).unwrap().packages[0], RISCV_PACKAGE);
 
         let older = machine(Some("1:7.2+dfsg-7~bpo11+1"), None, &["bookworm-backports"]);
         assert_eq!(Plan::new(NO_EMULATOR, &older).unwrap().packages[0], MISC_PACKAGE);

@@ -9,6 +9,10 @@ pub(crate) struct Release {
     pub(crate) debian_like: bool,
     /// The name of the release, e.g. `bookworm`; empty if the system has none.
     pub(crate) codename: String,
+    /// The system itself, e.g. `debian`.
+    pub(crate) id: String,
+    /// The first number of the release's version. None before it is released.
+    pub(crate) major: Option<u32>,
 }
 
 impl Release {
@@ -17,7 +21,7 @@ impl Release {
         Release::parse(&std::fs::read_to_string("/etc/os-release").unwrap_or_default())
     }
 
-    fn parse(text: &str) -> Release {
+    pub(super) fn parse(text: &str) -> Release {
         let value = |key: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
             line.unwrap_or_default().trim_matches('"').to_owned()
@@ -26,7 +30,18 @@ impl Release {
         Release {
             debian_like: families.split(' ').any(|family| matches!(family, "debian" | "ubuntu")),
             codename: value("VERSION_CODENAME"),
+            id: value("ID"),
+            major: value("VERSION_ID")
+                .split('.')
+                .next()
+                .and_then(|number| number.parse().ok()),
         }
+    }
+
+    /// Whether this is one of the systems, at that release or a later one.
+    pub(super) fn is_since(&self, releases: &[(&str, u32)]) -> bool {
+        let known = releases.iter().find(|(id, _)| *id == self.id);
+        known.is_some_and(|(_, first)| self.major.is_none_or(|major| major >= *first))
     }
 }
 
@@ -61,17 +76,20 @@ mod tests {
 
     #[test]
     fn families_are_told_apart() {
-        let debian = Release::parse("PRETTY_NAME=\"Debian\"\nVERSION_CODENAME=bookworm\nID=debian\n");
+        let debian =
+            Release::parse("PRETTY_NAME=\"Debian\"\nVERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\nID=debian\n");
         assert_eq!(
             debian,
             Release {
                 debian_like: true,
-                codename: "bookworm".into()
+                codename: "bookworm".into(),
+                id: "debian".into(),
+                major: Some(12),
             }
         );
         let mint = Release::parse("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\nVERSION_CODENAME=wilma\n");
         assert!(mint.debian_like);
-        assert_eq!(Release::parse("ID=fedora\n"), Release::default());
+        assert!(!Release::parse("ID=fedora\n").debian_like);
         assert_eq!(Release::parse(""), Release::default());
     }
 

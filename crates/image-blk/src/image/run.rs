@@ -102,8 +102,7 @@ fn self_test(session: &mut Session<'_>, options: &Options, partitions: &Partitio
     if options.bench
         && let Err(failure) = bench::run(session, area, seed)
     {
-        println!("measurement ended: {failure}");
-        tally.failed += 1;
+        selftest::measurement_failed(&mut tally, &failure);
         session.recover();
     }
     let counters = session.counters();

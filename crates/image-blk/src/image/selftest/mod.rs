@@ -128,6 +128,11 @@ pub(crate) fn shut_down(session: &mut Session<'_>, tally: &mut Tally) {
     tell(tally, "shut-down", &wrap_up::shut_down(session, judge_memory));
 }
 
+/// Measurements that came to no end, told like a test that failed: a failure without a name is hard to find.
+pub(crate) fn measurement_failed(tally: &mut Tally, why: &dyn core::fmt::Display) {
+    tell(tally, "measurements", &Err(Miss::Fail(text!("{why}"))));
+}
+
 fn tell(tally: &mut Tally, name: &str, result: &TestResult) {
     let (outcome, word, detail) = match result {
         Ok(detail) => (Outcome::Pass, "pass", detail),
