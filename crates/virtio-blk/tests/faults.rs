@@ -18,7 +18,7 @@ fn starts_again<const N: usize>(rig: Rig<N>, lied: bool) -> Vec<Outcome> {
     assert!(aborted.iter().all(|outcome| outcome.result.is_err()));
     model.set_fault(NoFaults);
     // A device that gives back what it still has does not know that it does, and blames the driver for the rest.
-    let blamed = ["INIT-D-21", "INIT-D-22", "FEAT-D-15"];
+    let blamed = ["RING-N-14", "INIT-D-21", "INIT-D-22", "FEAT-D-15"];
     let wrong = model.take_violations();
     assert!(
         wrong.is_empty() || lied && wrong.iter().all(|violation| blamed.contains(&violation.id)),
