@@ -4,7 +4,8 @@ use virtio_core::{QueueIndex, QueueSetup, QueueSetupError, fence};
 
 use crate::RegisterAccess;
 use crate::registers::legacy::{GUEST_PAGE_SIZE, QUEUE_ALIGN, QUEUE_PFN};
-use crate::registers::{QUEUE_SEL, QUEUE_SIZE, QUEUE_SIZE_MAX};
+use crate::registers::{QUEUE_SEL, QUEUE_SIZE_MAX};
+use crate::transport::write_queue_size;
 
 /// The page size, in bytes, in which the place of a legacy queue is told to the device.
 ///
@@ -25,12 +26,7 @@ pub(crate) fn enable_queue<A: RegisterAccess>(
     if QUEUE_PFN.read(access) != 0 {
         return Err(QueueSetupError::InUse);
     }
-    let size = u32::from(setup.size.get());
-    match QUEUE_SIZE_MAX.read(access) {
-        0 => return Err(QueueSetupError::NoSuchQueue),
-        max if size > max => return Err(QueueSetupError::TooLarge),
-        _ => QUEUE_SIZE.write(access, size),
-    }
+    write_queue_size(access, setup.size)?;
     QUEUE_ALIGN.write(access, setup.legacy_align);
     // The device may look at the rings as soon as it has seen the page number, and must find them zeroed.
     fence::before_doorbell();

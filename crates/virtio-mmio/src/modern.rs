@@ -7,7 +7,8 @@ use crate::registers::modern::{
     QUEUE_DESC_HIGH, QUEUE_DESC_LOW, QUEUE_DEVICE_HIGH, QUEUE_DEVICE_LOW, QUEUE_DRIVER_HIGH, QUEUE_DRIVER_LOW,
     QUEUE_READY,
 };
-use crate::registers::{QUEUE_SEL, QUEUE_SIZE, QUEUE_SIZE_MAX, Register, WriteOnly};
+use crate::registers::{QUEUE_SEL, Register, WriteOnly};
+use crate::transport::write_queue_size;
 
 /// Takes a queue into use in the order of `MMIO-N-02`.
 pub(crate) fn enable_queue<A: RegisterAccess>(
@@ -25,12 +26,7 @@ pub(crate) fn enable_queue<A: RegisterAccess>(
     if QUEUE_READY.read(access) != 0 {
         return Err(QueueSetupError::InUse);
     }
-    let size = u32::from(setup.size.get());
-    match QUEUE_SIZE_MAX.read(access) {
-        0 => return Err(QueueSetupError::NoSuchQueue),
-        max if size > max => return Err(QueueSetupError::TooLarge),
-        _ => QUEUE_SIZE.write(access, size),
-    }
+    write_queue_size(access, setup.size)?;
     write_address(access, QUEUE_DESC_LOW, QUEUE_DESC_HIGH, setup.descriptor_table);
     write_address(access, QUEUE_DRIVER_LOW, QUEUE_DRIVER_HIGH, setup.available_ring);
     write_address(access, QUEUE_DEVICE_LOW, QUEUE_DEVICE_HIGH, setup.used_ring);

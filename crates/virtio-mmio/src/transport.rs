@@ -1,14 +1,15 @@
 //! The transport proper: what `virtio-core` asks for, told to the registers.
 
 use virtio_core::{
-    DeviceStatus, DeviceType, Features, Interface, InterruptCauses, QueueIndex, QueueSetup, QueueSetupError, Transport,
-    fence,
+    DeviceStatus, DeviceType, Features, Interface, InterruptCauses, QueueIndex, QueueSetup, QueueSetupError, QueueSize,
+    Transport, fence,
 };
 
 use crate::registers::modern::{CONFIG_GENERATION, QUEUE_READY};
 use crate::registers::{
     CONFIG, DEVICE_FEATURES, DEVICE_FEATURES_SEL, DEVICE_ID, DRIVER_FEATURES, DRIVER_FEATURES_SEL, INTERRUPT_ACK,
-    INTERRUPT_STATUS, MAGIC_VALUE, QUEUE_SEL, QUEUE_SIZE_MAX, Readable, Register, STATUS, VENDOR_ID, VERSION,
+    INTERRUPT_STATUS, MAGIC_VALUE, QUEUE_SEL, QUEUE_SIZE, QUEUE_SIZE_MAX, Readable, Register, STATUS, VENDOR_ID,
+    VERSION,
 };
 use crate::{MmioNotifier, RegisterAccess, legacy, modern, registers};
 
@@ -231,4 +232,17 @@ unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
 
 fn show<D: Readable>(register: Register<D>, access: &impl RegisterAccess, visit: &mut dyn FnMut(&'static str, u64)) {
     visit(register.name(), u64::from(register.read(access)));
+}
+
+/// Tells the device how many descriptors the selected queue has, if it takes that many (`MMIO-D-16`, `MMIO-N-03`).
+pub(crate) fn write_queue_size<A: RegisterAccess>(access: &A, size: QueueSize) -> Result<(), QueueSetupError> {
+    let size = u32::from(size.get());
+    match QUEUE_SIZE_MAX.read(access) {
+        0 => Err(QueueSetupError::NoSuchQueue),
+        max if size > max => Err(QueueSetupError::TooLarge),
+        _ => {
+            QUEUE_SIZE.write(access, size);
+            Ok(())
+        }
+    }
 }
