@@ -128,50 +128,17 @@ impl Work {
     ) -> Result<(), ChainError> {
         let mut chain = ring.chain()?;
         let (sent, rest) = match (*self, operation) {
-            (Self::Whole { first, bytes }, Operation::Read(_)) => {
-                start(&mut chain, slots, RequestHeader::at(RequestType::IN, first))?;
-                for &segment in segments {
-                    chain.writable(segment)?;
-                }
-                let sent = Sent {
-                    sectors: bytes / SECTOR_BYTES as u32,
-                    answer: bytes,
-                };
-                (sent, Self::Sent)
-            }
             (Self::Whole { first, bytes }, _) => {
-                start(&mut chain, slots, RequestHeader::at(RequestType::OUT, first))?;
-                for &segment in segments {
-                    chain.readable(segment)?;
-                }
-                let sent = Sent {
-                    sectors: bytes / SECTOR_BYTES as u32,
-                    answer: 0,
-                };
-                (sent, Self::Sent)
-            }
-            (Self::Data { next, cursor, left }, Operation::Read(_)) => {
-                let part = Part::next(segments, cursor, limits).ok_or(ChainError::TooManySegments)?;
-                start(&mut chain, slots, RequestHeader::at(RequestType::IN, next))?;
-                for piece in part.pieces(segments, limits) {
-                    chain.writable(piece)?;
-                }
-                let sent = Sent {
-                    sectors: part.sectors(),
-                    answer: part.bytes,
-                };
-                (sent, after(next, part, left))
+                let pieces = segments.iter().copied();
+                (
+                    transfer(&mut chain, slots, operation, first, bytes, pieces)?,
+                    Self::Sent,
+                )
             }
             (Self::Data { next, cursor, left }, _) => {
                 let part = Part::next(segments, cursor, limits).ok_or(ChainError::TooManySegments)?;
-                start(&mut chain, slots, RequestHeader::at(RequestType::OUT, next))?;
-                for piece in part.pieces(segments, limits) {
-                    chain.readable(piece)?;
-                }
-                let sent = Sent {
-                    sectors: part.sectors(),
-                    answer: 0,
-                };
+                let pieces = part.pieces(segments, limits);
+                let sent = transfer(&mut chain, slots, operation, next, part.bytes, pieces)?;
                 (sent, after(next, part, left))
             }
             (Self::Range(range), _) => {
@@ -214,6 +181,33 @@ fn start<T, const N: usize>(
 ) -> Result<(), ChainError> {
     let header = slots.start(chain.slot(), header);
     chain.readable(header)
+}
+
+/// Puts header and data of one read or write into the chain.
+// Inlined in any case: behind a call the chain would live in memory instead of registers.
+#[inline(always)]
+fn transfer<T, const N: usize>(
+    chain: &mut Chain<'_, T, N, virtqueue::DmaRing>,
+    slots: &mut SlotMemory,
+    operation: Operation,
+    first: Sector,
+    bytes: u32,
+    pieces: impl Iterator<Item = Segment>,
+) -> Result<Sent, ChainError> {
+    let sectors = bytes / SECTOR_BYTES as u32;
+    // One loop for each direction, so that which it is need not be asked for every piece.
+    if let Operation::Read(_) = operation {
+        start(chain, slots, RequestHeader::at(RequestType::IN, first))?;
+        for piece in pieces {
+            chain.writable(piece)?;
+        }
+        return Ok(Sent { sectors, answer: bytes });
+    }
+    start(chain, slots, RequestHeader::at(RequestType::OUT, first))?;
+    for piece in pieces {
+        chain.readable(piece)?;
+    }
+    Ok(Sent { sectors, answer: 0 })
 }
 
 /// What is left after `part`.
