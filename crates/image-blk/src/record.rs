@@ -5,8 +5,7 @@
 
 use core::fmt;
 
-use crate::line::{Fields, LineWriter};
-use crate::options::{SectorRange, number};
+use guest_protocol::{Fields, LineWriter, SectorRange, number};
 
 /// Who answered in a VirtIO window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ pub const MARK: char = '\u{1e}';
 ///
 /// ```
 /// let mut out = String::new();
-/// image_blk::LineWriter::begin(&mut out, "counters").field("reads", 12).field("note", "two words").finish().unwrap();
+/// guest_protocol::LineWriter::begin(&mut out, "counters").field("reads", 12).field("note", "two words").finish().unwrap();
 /// assert_eq!(out, "\u{1e}counters reads=12 note=two_words\n");
 /// ```
 #[derive(Debug)]
