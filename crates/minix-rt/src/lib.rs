@@ -1,2 +1,29 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
+
+#[macro_use]
+mod fmt;
+
+#[cfg(target_arch = "riscv64")]
+mod arch;
+mod args;
+pub mod asynsend;
+pub mod console;
+pub mod ds;
+mod fixed;
+pub mod grant;
+mod ipc;
+pub mod kernel;
+pub mod memory;
+mod retry;
+pub mod sef;
+
+#[cfg(target_arch = "riscv64")]
+pub use arch::{Minix, clock, on_panic};
+pub use args::Args;
+pub use fixed::Fixed;
+pub use ipc::Ipc;
+
+#[cfg(target_arch = "riscv64")]
+#[doc(hidden)]
+pub use arch::console::print;

@@ -1,0 +1,38 @@
+//! A panic prints where and why, and ends the process.
+
+use core::mem;
+use core::panic::PanicInfo;
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+use super::{Minix, console};
+use crate::kernel;
+
+/// A `fn()`, or null.
+static LAST_ACT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+
+/// Sets what is to be done at a panic, before anything is printed: say to stop a device that writes to memory. It must not
+/// panic, and cannot count on anything to be in order.
+pub fn on_panic(last_act: fn()) {
+    LAST_ACT.store(last_act as *mut (), Ordering::Release);
+}
+
+#[panic_handler]
+fn panicked(info: &PanicInfo<'_>) -> ! {
+    static DYING: AtomicBool = AtomicBool::new(false);
+    // A panic on the way out: do without.
+    if !DYING.swap(true, Ordering::Relaxed) {
+        let last_act = LAST_ACT.load(Ordering::Acquire);
+        if !last_act.is_null() {
+            // SAFETY: only function pointers of this type are stored there.
+            let last_act: fn() = unsafe { mem::transmute(last_act) };
+            last_act();
+        }
+        console::start_of_line();
+        match info.location() {
+            Some(location) => crate::println!("panic at {location}: {}", info.message()),
+            None => crate::println!("panic: {}", info.message()),
+        }
+    }
+    kernel::exit(&mut Minix::new())
+}

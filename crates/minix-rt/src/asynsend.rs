@@ -1,0 +1,236 @@
+//! Asynchronous messages: a table that the kernel delivers from whenever a receiver is ready.
+
+use core::fmt;
+use core::ptr::NonNull;
+use core::sync::atomic::{Ordering, fence};
+
+use minix_abi::ipc::{AsyncFlags, AsyncMessage};
+use minix_abi::{Endpoint, Errno, Message, MessageType, Pad, Status};
+
+use crate::{Ipc, kernel};
+
+/// Memory for `N` asynchronous messages. A [`Fixed`](crate::Fixed) is a good home for it.
+#[derive(Clone, Debug)]
+pub struct Table<const N: usize>([AsyncMessage; N]);
+
+impl<const N: usize> Table<N> {
+    /// A table without a message.
+    pub const fn new() -> Self {
+        Self(
+            [const {
+                AsyncMessage {
+                    flags: AsyncFlags::EMPTY,
+                    // Zeroes throughout, so that a table takes no room in the file.
+                    destination: Endpoint(0),
+                    result: Status::OK,
+                    pad: Pad::ZERO,
+                    message: Message::new(MessageType(0)),
+                }
+            }; N],
+        )
+    }
+}
+
+impl<const N: usize> Default for Table<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Messages on their way to receivers that were not ready, at most `N`.
+///
+/// Posting never waits. A message stays until its receiver takes it or dies. When all `N` entries wait, the receiver with the
+/// most of them is the one that does not receive: **its oldest message is dropped**, with a line on the console, so
+/// that a client that never fetches its replies cannot stop the service from replying to others.
+pub struct Outbox<const N: usize> {
+    /// `N` entries. While one is pending the kernel may read it, and write its flags and its result, at any time.
+    table: NonNull<AsyncMessage>,
+    /// When the message of each entry was posted, counted in messages.
+    posted: [u64; N],
+    /// Messages posted so far.
+    count: u64,
+    /// Entries that have ever been used: all in front of this one.
+    used: usize,
+    dropped: u64,
+    failed: u64,
+}
+
+// SAFETY: the table came as an exclusive reference, which may go to another thread as well.
+unsafe impl<const N: usize> Send for Outbox<N> {}
+
+impl<const N: usize> Outbox<N> {
+    /// An outbox in `table`.
+    pub fn new(table: &'static mut Table<N>) -> Self {
+        const { assert!(N > 0 && N <= AsyncMessage::MAX_ENTRIES) };
+        *table = Table::new();
+        Self {
+            table: NonNull::from(&mut table.0).cast(),
+            posted: [0; N],
+            count: 0,
+            used: 0,
+            dropped: 0,
+            failed: 0,
+        }
+    }
+
+    /// Sends a message to `to`, now or as soon as it is ready for it. Of `wishes`, [`NOREPLY`](AsyncFlags::NOREPLY),
+    /// [`NOTIFY`](AsyncFlags::NOTIFY) and [`NOTIFY_ERR`](AsyncFlags::NOTIFY_ERR) count.
+    ///
+    /// # Errors
+    ///
+    /// [`EPERM`](Errno::EPERM) if the caller is no service. A receiver that is dead, or may not be sent to, is no
+    /// error here; [`failed`](Self::failed) counts it.
+    pub fn post(
+        &mut self,
+        ipc: &mut impl Ipc,
+        to: Endpoint,
+        message: &Message,
+        wishes: AsyncFlags,
+    ) -> Result<(), Errno> {
+        // Entries with other flags would be skipped, and stay for ever.
+        let wishes = wishes & (AsyncFlags::NOREPLY | AsyncFlags::NOTIFY | AsyncFlags::NOTIFY_ERR);
+        self.reap();
+        let index = match self.free_entry() {
+            Some(index) => index,
+            None => self.make_room(ipc)?,
+        };
+        let entry = AsyncMessage::new(to, *message, wishes);
+        let place = self.entry(index);
+        // The kernel knows the table from former calls and may look at it between any two instructions of ours. The flags
+        // make the entry count, so they are last.
+        // SAFETY: the entry is in the table; without flags the kernel does not look at it.
+        unsafe {
+            (&raw mut (*place).destination).write(entry.destination);
+            (&raw mut (*place).result).write(entry.result);
+            (&raw mut (*place).message).write(entry.message);
+        }
+        self.set_flags(index, entry.flags);
+        self.posted[index] = self.count;
+        self.count += 1;
+        self.used = self.used.max(index + 1);
+        let sent = self.send(ipc);
+        if sent.is_err() {
+            self.set_flags(index, AsyncFlags::EMPTY);
+        }
+        // Those that were delivered at once.
+        self.reap();
+        sent
+    }
+
+    /// How many messages wait for their receivers.
+    pub fn pending(&self) -> usize {
+        (0..self.used).filter(|&index| is_pending(self.flags(index))).count()
+    }
+
+    /// How many messages were dropped to make room.
+    pub const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// How many messages never arrived because the receiver was dead or could not be sent to.
+    pub const fn failed(&self) -> u64 {
+        self.failed
+    }
+
+    /// Frees the entries that the kernel is done with.
+    fn reap(&mut self) {
+        for index in 0..self.used {
+            if !self.flags(index).contains(AsyncFlags::DONE) {
+                continue;
+            }
+            // The result was written before the flags said so.
+            fence(Ordering::SeqCst);
+            // SAFETY: the entry is in the table, and the kernel is done with it.
+            let result = unsafe { (*self.entry(index)).result };
+            if result.result().is_err() {
+                self.failed += 1;
+                warn!("an asynchronous message failed: {:?}", result);
+            }
+            self.set_flags(index, AsyncFlags::EMPTY);
+        }
+        while self.used > 0 && self.flags(self.used - 1).is_empty() {
+            self.used -= 1;
+        }
+    }
+
+    fn free_entry(&self) -> Option<usize> {
+        (0..N).find(|&index| self.flags(index).is_empty())
+    }
+
+    /// Frees the oldest entry of the receiver with the most of them.
+    fn make_room(&mut self, ipc: &mut impl Ipc) -> Result<usize, Errno> {
+        // As long as the kernel knows the table it may be delivering the very message. Now it forgets the table; the
+        // next call shows it again.
+        // SAFETY: with no entries there is no table.
+        unsafe { ipc.senda(self.table.as_ptr(), 0) }?;
+        // Room may have come up meanwhile.
+        self.reap();
+        if let Some(index) = self.free_entry() {
+            return Ok(index);
+        }
+        // All entries are pending, and there is at least one.
+        let deaf = (0..N)
+            .max_by_key(|&index| self.waiting_for(self.destination(index)))
+            .unwrap_or(0);
+        let deaf = self.destination(deaf);
+        let oldest = (0..N)
+            .filter(|&index| self.destination(index) == deaf)
+            .min_by_key(|&index| self.posted[index])
+            .unwrap_or(0);
+        self.set_flags(oldest, AsyncFlags::EMPTY);
+        self.dropped += 1;
+        kernel::diag(
+            ipc,
+            b"outbox full: dropped the oldest message to a receiver that does not receive\n",
+        );
+        Ok(oldest)
+    }
+
+    fn waiting_for(&self, destination: Endpoint) -> usize {
+        (0..N).filter(|&index| self.destination(index) == destination).count()
+    }
+
+    /// Shows the kernel the entries that are in use.
+    fn send(&mut self, ipc: &mut impl Ipc) -> Result<(), Errno> {
+        // SAFETY: so many entries are there, and the table, borrowed for ever, stays where it is. Pending ones are not touched.
+        unsafe { ipc.senda(self.table.as_ptr(), self.used) }
+    }
+
+    fn entry(&self, index: usize) -> *mut AsyncMessage {
+        debug_assert!(index < N);
+        // SAFETY: callers only have indices of entries; the table has N of them.
+        unsafe { self.table.as_ptr().add(index) }
+    }
+
+    fn destination(&self, index: usize) -> Endpoint {
+        // SAFETY: the entry is in the table; the kernel does not change the receiver.
+        unsafe { (*self.entry(index)).destination }
+    }
+
+    fn flags(&self, index: usize) -> AsyncFlags {
+        // SAFETY: the entry is in the table. Volatile, as the kernel may have changed them.
+        unsafe { (&raw const (*self.entry(index)).flags).read_volatile() }
+    }
+
+    /// Whoever sees the flags sees everything that was written before.
+    fn set_flags(&mut self, index: usize, flags: AsyncFlags) {
+        fence(Ordering::SeqCst);
+        // SAFETY: the entry is in the table. Volatile, as the kernel may look at any time.
+        unsafe { (&raw mut (*self.entry(index)).flags).write_volatile(flags) };
+    }
+}
+
+const fn is_pending(flags: AsyncFlags) -> bool {
+    flags.contains(AsyncFlags::VALID) && !flags.contains(AsyncFlags::DONE)
+}
+
+impl<const N: usize> fmt::Debug for Outbox<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox")
+            .field("entries", &N)
+            .field("pending", &self.pending())
+            .field("dropped", &self.dropped)
+            .field("failed", &self.failed)
+            .finish()
+    }
+}

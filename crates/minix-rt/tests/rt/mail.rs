@@ -1,0 +1,171 @@
+//! Asynchronous messages.
+
+use minix_abi::ipc::{AsyncFlags, AsyncMessage};
+use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
+use minix_rt::asynsend::{Outbox, Table};
+
+use crate::script::Script;
+
+const DEAF: Endpoint = Endpoint(0x8_0033);
+const BUSY: Endpoint = Endpoint(0x8_0034);
+
+fn outbox<const N: usize>() -> Outbox<N> {
+    Outbox::new(Box::leak(Box::new(Table::new())))
+}
+
+fn numbered(number: i32) -> Message {
+    Message::new(MessageType(number))
+}
+
+/// Marks an entry as the kernel does.
+fn deliver(entry: &mut AsyncMessage, result: Status) {
+    assert!(entry.is_pending());
+    entry.result = result;
+    entry.flags |= AsyncFlags::DONE;
+}
+
+/// Number, receiver and state of each entry.
+fn content(table: &[AsyncMessage]) -> Vec<(i32, Endpoint, bool)> {
+    table
+        .iter()
+        .map(|entry| (entry.message.kind.0, entry.destination, entry.is_pending()))
+        .collect()
+}
+
+fn post<const N: usize>(outbox: &mut Outbox<N>, script: Script, to: Endpoint, number: i32) -> Vec<Vec<u8>> {
+    let mut script = script;
+    outbox
+        .post(&mut script, to, &numbered(number), AsyncFlags::NOREPLY)
+        .expect("the kernel takes it");
+    script.over();
+    script.printed
+}
+
+#[test]
+fn a_message_that_is_delivered_at_once_leaves_its_place() {
+    let mut outbox = outbox::<4>();
+    for number in 0..20 {
+        let script = Script::new().senda(move |table| {
+            assert_eq!(content(table), [(number, BUSY, true)]);
+            assert_eq!(table[0].flags, AsyncFlags::VALID | AsyncFlags::NOREPLY);
+            deliver(&mut table[0], Status::OK);
+        });
+        post(&mut outbox, script, BUSY, number);
+        assert_eq!(outbox.pending(), 0);
+    }
+    assert_eq!((outbox.failed(), outbox.dropped()), (0, 0));
+}
+
+#[test]
+fn a_message_stays_until_it_is_done() {
+    let mut outbox = outbox::<4>();
+    post(
+        &mut outbox,
+        Script::new().senda(|table| assert_eq!(table.len(), 1)),
+        DEAF,
+        1,
+    );
+    assert_eq!(outbox.pending(), 1);
+    let second = Script::new().senda(|table| {
+        assert_eq!(content(table), [(1, DEAF, true), (2, BUSY, true)]);
+        deliver(&mut table[1], Status::OK);
+    });
+    post(&mut outbox, second, BUSY, 2);
+    // The first is still there, as it was; the second has made room for the third.
+    let third = Script::new().senda(|table| {
+        assert_eq!(content(table), [(1, DEAF, true), (3, BUSY, true)]);
+        deliver(&mut table[0], Status::OK);
+    });
+    post(&mut outbox, third, BUSY, 3);
+    let fourth = Script::new().senda(|table| {
+        assert_eq!(content(table), [(4, BUSY, true), (3, BUSY, true)]);
+    });
+    post(&mut outbox, fourth, BUSY, 4);
+    assert_eq!(outbox.pending(), 2);
+}
+
+#[test]
+fn a_receiver_that_is_gone_is_counted() {
+    let mut outbox = outbox::<2>();
+    for errno in [Errno::EDEADSRCDST, Errno::ECALLDENIED] {
+        let script = Script::new().senda(move |table| deliver(&mut table[0], errno.into()));
+        post(&mut outbox, script, DEAF, 1);
+    }
+    assert_eq!((outbox.failed(), outbox.pending()), (2, 0));
+}
+
+#[test]
+fn without_room_the_deaf_one_loses_its_oldest() {
+    let mut outbox = outbox::<4>();
+    for (to, number) in [(BUSY, 1), (DEAF, 2), (DEAF, 3), (DEAF, 4)] {
+        assert_eq!(
+            post(&mut outbox, Script::new().senda(|_| {}), to, number),
+            Vec::<Vec<u8>>::new()
+        );
+    }
+    let script = Script::new()
+        // While the kernel knows the table, no entry may be touched.
+        .senda(|table| assert_eq!(table.len(), 0))
+        .senda(|table| {
+            let left = [(1, BUSY, true), (5, BUSY, true), (3, DEAF, true), (4, DEAF, true)];
+            assert_eq!(content(table), left);
+        });
+    let printed = post(&mut outbox, script, BUSY, 5);
+    assert_eq!(printed.len(), 1);
+    assert!(printed[0].starts_with(b"outbox full"));
+    assert_eq!(outbox.dropped(), 1);
+}
+
+#[test]
+fn room_that_comes_up_at_the_last_moment_is_used() {
+    let mut outbox = outbox::<2>();
+    let mut address = None;
+    for number in [1, 2] {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let script = Script::new().senda(move |table| {
+            sender
+                .send(table.as_mut_ptr().expose_provenance())
+                .expect("the test waits");
+        });
+        post(&mut outbox, script, DEAF, number);
+        address = receiver.recv().ok();
+    }
+    let address = address.expect("SENDA has been seen");
+    let script = Script::new()
+        .senda(move |empty| {
+            assert_eq!(empty.len(), 0);
+            let first: *mut AsyncMessage = std::ptr::with_exposed_provenance_mut(address);
+            // SAFETY: the table is leaked, and the runtime traps.
+            deliver(unsafe { &mut *first }, Status::OK);
+        })
+        .senda(|table| assert_eq!(content(table), [(3, BUSY, true), (2, DEAF, true)]));
+    assert_eq!(post(&mut outbox, script, BUSY, 3), Vec::<Vec<u8>>::new());
+    assert_eq!(outbox.dropped(), 0);
+}
+
+#[test]
+fn flags_that_the_kernel_would_trip_over_are_left_out() {
+    let mut outbox = outbox::<2>();
+    let mut script = Script::new().senda(|table| {
+        assert_eq!(table[0].flags, AsyncFlags::VALID | AsyncFlags::NOTIFY_ERR);
+    });
+    let wishes = AsyncFlags::NOTIFY_ERR | AsyncFlags::DONE | AsyncFlags::from_bits_retain(0x40);
+    outbox
+        .post(&mut script, BUSY, &numbered(1), wishes)
+        .expect("the kernel takes it");
+    script.over();
+}
+
+#[test]
+fn what_the_kernel_does_not_take_is_not_kept() {
+    let mut outbox = outbox::<2>();
+    let mut script = Script::new().senda_fails(Errno::EPERM);
+    let refused = outbox.post(&mut script, BUSY, &numbered(1), AsyncFlags::empty());
+    assert_eq!(refused, Err(Errno::EPERM));
+    assert_eq!(outbox.pending(), 0);
+    script.extend(Script::new().senda(|table| assert_eq!(content(table), [(2, BUSY, true)])));
+    outbox
+        .post(&mut script, BUSY, &numbered(2), AsyncFlags::empty())
+        .expect("now it does");
+    script.over();
+}

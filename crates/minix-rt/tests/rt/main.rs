@@ -1,0 +1,12 @@
+//! The runtime against a scripted kernel.
+
+mod arguments;
+mod calls;
+mod data_store;
+mod grants;
+mod lines;
+mod mail;
+mod memory;
+mod running;
+mod script;
+mod starting;
