@@ -2,13 +2,44 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod completion;
+mod counters;
 mod device;
+mod dispatch;
+mod driver;
+mod exclusive;
+mod flights;
+mod geometry;
+mod gpt;
+mod ioctl;
+mod jobs;
 mod kernel;
+mod mbr;
+mod opening;
+mod opens;
+mod options;
+mod partitions;
+mod recovery;
+mod reply;
+mod scan;
+mod schedule;
+mod staging;
+mod submit;
 mod time;
+mod trace;
+mod transfer;
 
+pub use counters::Counters;
 pub use device::{
     BlockDevice, Broken, DeviceError, DeviceRequest, DiskInfo, Geometry, Refusal, SECTOR_BYTES, STAGING_BYTES,
     StagingBlock, Tag,
 };
+pub use driver::BlockDriver;
+pub use geometry::{extent_of, part_geom};
 pub use kernel::Kernel;
+pub use opens::{NotOpen, OpenError, Opens, REMEMBERED_MINORS};
+pub use options::Options;
+pub use partitions::{DEVICES, DeviceTable, Extent, UnknownMinor, WHOLE_DISK};
+pub use scan::{Scan, ScanRead};
 pub use time::Micros;
+pub use trace::{BUFFER_ENTRIES_LIMIT, BufferChange, Trace, TraceTicket};

@@ -1,0 +1,134 @@
+//! What the device has finished finds its way back to who asked for it.
+
+use minix_abi::{Errno, Status};
+
+use crate::exclusive::flushed;
+use crate::flights::Cargo;
+use crate::jobs::JobId;
+use crate::recovery::Health;
+use crate::transfer::{Direction, Durability, pieces};
+use crate::{BlockDevice, BlockDriver, DeviceError, Kernel, Micros, StagingBlock};
+
+impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+    /// Takes what the device has finished. Returns how many of its requests that were.
+    pub(crate) fn collect(&mut self, kernel: &mut K, now: Micros) -> u32 {
+        if !matches!(self.health, Health::Good) {
+            return 0;
+        }
+        let (flights, counters) = (&mut self.flights, &mut self.counters);
+        let polled = self.device.poll(&mut |tag, result| {
+            if !flights.arrive(tag, result) {
+                counters.stray_completions += 1;
+            }
+        });
+        let mut finished = 0;
+        while let Some((cargo, result)) = self.flights.take_finished() {
+            finished += 1;
+            self.device_full = false;
+            self.busy = true;
+            self.landed(kernel, now, cargo, result);
+        }
+        if polled.is_err() {
+            self.blame(|_| true);
+            self.recover(kernel, now);
+        }
+        finished
+    }
+
+    fn landed(&mut self, kernel: &mut K, now: Micros, cargo: Cargo, result: Result<(), DeviceError>) {
+        match cargo {
+            Cargo::None => {}
+            Cargo::Exclusive => self.exclusive_landed(kernel, now, result),
+            Cargo::Durability { job } => {
+                let status = match result {
+                    Ok(()) => Status(self.jobs[job].transfer.bytes as i32),
+                    Err(_) => flushed(result),
+                };
+                self.answer(kernel, now, job, status);
+            }
+            Cargo::Transfer { job, .. } if result.is_err() && self.jobs[job].merged.is_some() => {
+                // Whose part it was that failed is not known. Alone, each gets to know its own.
+                self.rewind_chain(job);
+            }
+            Cargo::Transfer {
+                job,
+                offset,
+                bytes,
+                staging,
+            } => {
+                let mut result = result.map_err(errno);
+                if let Some(block) = staging {
+                    if result.is_ok() && self.jobs[job].transfer.direction == Direction::Read {
+                        result = self.unstage(kernel, job, offset, bytes, block);
+                    }
+                    self.staging.give_back(block);
+                }
+                let mut next = Some(job);
+                while let Some(id) = next {
+                    next = self.jobs[id].merged.take();
+                    self.part_landed(kernel, now, id, result);
+                }
+            }
+        }
+    }
+
+    /// Transfers that shared a device request start over, each for itself.
+    pub(crate) fn rewind_chain(&mut self, head: JobId) {
+        let mut next = Some(head);
+        while let Some(id) = next {
+            let job = &mut self.jobs[id];
+            job.transfer.rewind();
+            next = job.merged;
+        }
+        self.part(head, true);
+    }
+
+    /// A device request for a transfer is over.
+    fn part_landed(&mut self, kernel: &mut K, now: Micros, id: JobId, result: Result<(), Errno>) {
+        let transfer = &mut self.jobs[id].transfer;
+        transfer.outstanding = transfer.outstanding.saturating_sub(1);
+        if let Err(error) = result {
+            transfer.error.get_or_insert(error);
+        }
+        if transfer.outstanding > 0 {
+            return;
+        }
+        let status = match transfer.error {
+            Some(error) => error.into(),
+            None if transfer.rest() > 0 => return,
+            None if transfer.durability == Durability::Wanted => {
+                transfer.durability = Durability::Due;
+                return;
+            }
+            None => Status(transfer.bytes as i32),
+        };
+        self.answer(kernel, now, id, status);
+    }
+
+    /// Copies what was read into staging memory to where it belongs.
+    fn unstage(
+        &mut self,
+        kernel: &mut K,
+        id: JobId,
+        offset: u32,
+        bytes: u32,
+        block: StagingBlock,
+    ) -> Result<(), Errno> {
+        let granter = self.jobs[id].caller.endpoint;
+        let memory = self.device.staging(block).ok_or(Errno::EIO)?;
+        let mut rest = memory.get(..bytes as usize).ok_or(Errno::EIO)?;
+        for piece in pieces(self.jobs.elements(id), offset, bytes as usize) {
+            let (part, behind) = rest.split_at(piece.bytes);
+            rest = behind;
+            kernel.copy_to(granter, piece.grant, piece.offset, part)?;
+        }
+        Ok(())
+    }
+}
+
+fn errno(error: DeviceError) -> Errno {
+    match error {
+        DeviceError::Io => Errno::EIO,
+        DeviceError::Unsupported => Errno::ENOTSUP,
+    }
+}

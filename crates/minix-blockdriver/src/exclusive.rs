@@ -1,0 +1,187 @@
+//! The request that runs alone: an open, a close or a control request, and what it needs the device for.
+
+use minix_abi::{Errno, Status};
+
+use crate::flights::Cargo;
+use crate::jobs::{JobId, Kind};
+use crate::schedule::Step;
+use crate::submit::offer;
+use crate::{BlockDevice, BlockDriver, DeviceError, DeviceRequest, Kernel, Micros, Refusal, ScanRead, StagingBlock};
+
+/// What the device is needed for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Task {
+    /// Flush, and that is all.
+    Flush,
+    /// Flush, then switch the write cache off.
+    FlushBeforeCacheOff,
+    /// Read a part of a partition table.
+    Scan {
+        read: ScanRead,
+        /// Where the device puts it, once it was asked.
+        staging: Option<StagingBlock>,
+    },
+}
+
+/// The request that runs alone, while it needs the device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exclusive {
+    pub(crate) job: JobId,
+    pub(crate) task: Task,
+    /// The device has it.
+    pub(crate) submitted: bool,
+    /// The device did not do it before a reset.
+    pub(crate) blamed: bool,
+    pub(crate) replays: u8,
+}
+
+impl Exclusive {
+    /// The staging memory it had was taken back.
+    pub(crate) fn forget_staging(&mut self) {
+        if let Task::Scan { staging, .. } = &mut self.task {
+            *staging = None;
+        }
+    }
+}
+
+/// How a request that runs alone goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Outcome {
+    /// It is over.
+    Answer(Status),
+    /// It needs the device.
+    Needs(Task),
+}
+
+impl From<Status> for Outcome {
+    fn from(status: Status) -> Self {
+        Self::Answer(status)
+    }
+}
+
+impl From<Errno> for Outcome {
+    fn from(error: Errno) -> Self {
+        Self::Answer(error.into())
+    }
+}
+
+impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+    /// It is the turn of a request that runs alone: everything ahead of it is done.
+    pub(crate) fn begin_exclusive(&mut self, kernel: &mut K, now: Micros, id: JobId) {
+        let job = &self.jobs[id];
+        let (caller, kind, request) = (job.caller, job.kind, job.request);
+        if kind == Kind::Open {
+            self.opens.mark_opened(request.minor);
+        } else if !self.opens.was_opened(request.minor) {
+            return self.answer(kernel, now, id, Errno::ERESTART.into());
+        }
+        self.begin_trace(now, id);
+        let outcome = match kind {
+            Kind::Open => self.open(request.minor, request.access),
+            Kind::Close => self.close(request.minor),
+            _ => self.ioctl(kernel, now, caller.endpoint, &request),
+        };
+        self.go_on(kernel, now, id, outcome);
+    }
+
+    fn go_on(&mut self, kernel: &mut K, now: Micros, id: JobId, outcome: Outcome) {
+        match outcome {
+            Outcome::Answer(status) => self.answer(kernel, now, id, status),
+            Outcome::Needs(task) => {
+                self.running = Some(Exclusive {
+                    job: id,
+                    task,
+                    submitted: false,
+                    blamed: false,
+                    replays: 0,
+                });
+                self.busy = true;
+            }
+        }
+    }
+
+    /// Gives the device what the running request needs.
+    pub(crate) fn start_exclusive(&mut self, kernel: &mut K, now: Micros, mut running: Exclusive) -> Step {
+        if self.is_broken() {
+            self.answer(kernel, now, running.job, Errno::EIO.into());
+            return Step::Went;
+        }
+        let offered = match &mut running.task {
+            Task::Flush | Task::FlushBeforeCacheOff => self.offer_flush(Cargo::Exclusive, now),
+            Task::Scan { read, staging } => self.offer_scan(*read, staging, now),
+        };
+        match offered {
+            Ok(()) => running.submitted = true,
+            Err(Refusal::Full) if self.flights.len() > 0 => return Step::Full,
+            Err(Refusal::Full | Refusal::Broken) => {
+                running.blamed = true;
+                self.running = Some(running);
+                self.recover(kernel, now);
+                return Step::Went;
+            }
+            Err(refusal) => {
+                let error = match refusal {
+                    Refusal::Unsupported => DeviceError::Unsupported,
+                    _ => DeviceError::Io,
+                };
+                self.exclusive_landed(kernel, now, Err(error));
+                return Step::Went;
+            }
+        }
+        self.running = Some(running);
+        Step::Went
+    }
+
+    fn offer_scan(&mut self, read: ScanRead, staging: &mut Option<StagingBlock>, now: Micros) -> Result<(), Refusal> {
+        let block = self.staging.take().ok_or(Refusal::Unreachable)?;
+        let offered = self.offer_staged_read(read.first_byte, read.bytes, block, now);
+        match offered {
+            Ok(()) => *staging = Some(block),
+            Err(_) => self.staging.give_back(block),
+        }
+        offered
+    }
+
+    fn offer_staged_read(&mut self, first: u64, bytes: usize, block: StagingBlock, now: Micros) -> Result<(), Refusal> {
+        let mut range = self.device.staging_range(block).ok_or(Refusal::Unreachable)?;
+        if bytes as u64 > range.bytes || !first.is_multiple_of(crate::SECTOR_BYTES) {
+            return Err(Refusal::Invalid);
+        }
+        range.bytes = bytes as u64;
+        let request = DeviceRequest::Read {
+            first: first / crate::SECTOR_BYTES,
+            segments: &[range],
+        };
+        offer(&mut self.device, &mut self.flights, request, Cargo::Exclusive, now)?;
+        self.counters.staged += 1;
+        self.departed();
+        Ok(())
+    }
+
+    /// The device is done with what the running request needed.
+    pub(crate) fn exclusive_landed(&mut self, kernel: &mut K, now: Micros, result: Result<(), DeviceError>) {
+        let Some(running) = self.running else { return };
+        let job = running.job;
+        let outcome = match running.task {
+            Task::Flush => flushed(result).into(),
+            Task::FlushBeforeCacheOff => match result {
+                Ok(()) => self.switch_write_cache(false).into(),
+                Err(_) => flushed(result).into(),
+            },
+            Task::Scan { read, staging } => {
+                let minor = self.jobs[job].request.minor;
+                self.scanned(minor, read, staging, result)
+            }
+        };
+        self.go_on(kernel, now, job, outcome);
+    }
+}
+
+/// What a flush comes to.
+pub(crate) fn flushed(result: Result<(), DeviceError>) -> Status {
+    match result {
+        Ok(()) => Status::OK,
+        Err(DeviceError::Io) => Errno::EIO.into(),
+        Err(DeviceError::Unsupported) => Errno::EOPNOTSUPP.into(),
+    }
+}

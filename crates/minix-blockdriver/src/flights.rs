@@ -1,0 +1,139 @@
+//! What the device has: one place for each tag.
+
+use heapless::{Deque, Vec};
+
+use crate::jobs::JobId;
+use crate::{DeviceError, Micros, StagingBlock, Tag};
+
+/// What a device request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cargo {
+    /// Nothing: the place is free.
+    None,
+    /// Data of a transfer, or of several whole ones that are linked by `merged`.
+    Transfer {
+        job: JobId,
+        /// Where in the transfer it starts.
+        offset: u32,
+        bytes: u32,
+        staging: Option<StagingBlock>,
+    },
+    /// The flush that a write asked for.
+    Durability { job: JobId },
+    /// A command or read on behalf of the request that excludes the others.
+    Exclusive,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    cargo: Cargo,
+    since: Micros,
+    result: Option<Result<(), DeviceError>>,
+}
+
+/// All of them.
+pub(crate) struct Flights<const N: usize> {
+    slots: [Flight; N],
+    free: Vec<u16, N>,
+    /// Finished, and not taken yet.
+    finished: Deque<u16, N>,
+    /// No later than the start of any of them.
+    oldest: Option<Micros>,
+}
+
+impl<const N: usize> Flights<N> {
+    pub(crate) fn new() -> Self {
+        let mut flights = Self {
+            slots: [Flight {
+                cargo: Cargo::None,
+                since: Micros(0),
+                result: None,
+            }; N],
+            free: Vec::new(),
+            finished: Deque::new(),
+            oldest: None,
+        };
+        flights.forget();
+        flights
+    }
+
+    /// The device has forgotten all of them.
+    pub(crate) fn forget(&mut self) {
+        self.free.clear();
+        self.finished.clear();
+        self.oldest = None;
+        for (nth, slot) in self.slots.iter_mut().enumerate().rev() {
+            slot.cargo = Cargo::None;
+            // There are as many places as slots.
+            let _ = self.free.push(nth as u16);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        N - self.free.len()
+    }
+
+    /// The tag the next one gets.
+    pub(crate) fn next_tag(&self) -> Option<Tag> {
+        self.free.last().copied().map(Tag)
+    }
+
+    /// The device took the request with the [next tag](Self::next_tag).
+    pub(crate) fn depart(&mut self, cargo: Cargo, now: Micros) {
+        if let Some(tag) = self.free.pop() {
+            self.slots[usize::from(tag)] = Flight {
+                cargo,
+                since: now,
+                result: None,
+            };
+            self.oldest.get_or_insert(now);
+        }
+    }
+
+    /// The device is done with a request. Whether it had that one.
+    pub(crate) fn arrive(&mut self, tag: Tag, result: Result<(), DeviceError>) -> bool {
+        match self.slots.get_mut(usize::from(tag.0)) {
+            Some(slot) if slot.cargo != Cargo::None && slot.result.is_none() => {
+                slot.result = Some(result);
+                self.finished.push_back(tag.0).is_ok()
+            }
+            _ => false,
+        }
+    }
+
+    /// The next one that is finished; its tag is free then.
+    pub(crate) fn take_finished(&mut self) -> Option<(Cargo, Result<(), DeviceError>)> {
+        let tag = self.finished.pop_front()?;
+        let slot = &mut self.slots[usize::from(tag)];
+        let cargo = core::mem::replace(&mut slot.cargo, Cargo::None);
+        let result = slot.result.take()?;
+        let _ = self.free.push(tag);
+        if self.free.is_full() {
+            self.oldest = None;
+        }
+        Some((cargo, result))
+    }
+
+    /// No later than the start of any of them.
+    pub(crate) const fn oldest(&self) -> Option<Micros> {
+        self.oldest
+    }
+
+    /// Looks up which is the oldest.
+    pub(crate) fn find_oldest(&mut self) -> Option<Micros> {
+        self.oldest = self.all().map(|(_, since)| since).min();
+        self.oldest
+    }
+
+    /// What the device has, and since when.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Cargo, Micros)> + '_ {
+        let used = self.slots.iter().filter(|slot| slot.cargo != Cargo::None);
+        used.map(|slot| (slot.cargo, slot.since))
+    }
+
+    /// What is in the place of a tag, and since when.
+    pub(crate) fn at(&self, place: usize) -> Option<(Cargo, Micros)> {
+        let slot = self.slots.get(place)?;
+        (slot.cargo != Cargo::None).then_some((slot.cargo, slot.since))
+    }
+}

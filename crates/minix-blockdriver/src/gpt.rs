@@ -1,0 +1,231 @@
+//! The partition table of UEFI: a header, checked by a sum of its own, and an array of entries, checked by a sum in the
+//! header. A second copy of both lies at the end of the disk.
+//!
+//! Positions in it count blocks of the disk, which may be longer than a sector. Only the first four entries matter here,
+//! since there are no more partitions on a drive, and of these only type and place.
+
+use core::array;
+
+use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+use crate::{Extent, STAGING_BYTES};
+
+/// A scan takes so many entries.
+pub(crate) const ENTRIES: usize = 4;
+
+/// The block of the first copy of the header.
+pub(crate) const FIRST_HEADER_BLOCK: u64 = 1;
+
+const SIGNATURE: [u8; 8] = *b"EFI PART";
+/// The part of the header that has a meaning. A header may say that it is longer, and then its sum covers more.
+const HEADER_BYTES: usize = size_of::<WireHeader>();
+/// Entries are this long, or a multiple of it.
+const ENTRY_BYTES: usize = 128;
+
+/// Without a table: the sum is taken over a few thousand bytes, once per first open, and a table would be code to load.
+const SUM: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
+
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct WireHeader {
+    signature: [u8; 8],
+    revision: U32,
+    header_bytes: U32,
+    header_sum: U32,
+    reserved: U32,
+    this_block: U64,
+    other_block: U64,
+    first_usable_block: U64,
+    last_usable_block: U64,
+    disk_guid: [u8; 16],
+    array_block: U64,
+    entries: U32,
+    entry_bytes: U32,
+    array_sum: U32,
+}
+
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct WireEntry {
+    kind: [u8; 16],
+    partition_guid: [u8; 16],
+    first_block: U64,
+    last_block: U64,
+    attributes: U64,
+    name: [u8; 72],
+}
+
+const _: () = assert!(HEADER_BYTES == 92 && size_of::<WireEntry>() == ENTRY_BYTES);
+
+/// A header that was found good: where the entries are, and how to tell that they are good too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(crate) struct Header {
+    /// The block in which the array of entries starts.
+    pub(crate) array_block: u64,
+    /// Bytes of the array to read from there.
+    pub(crate) read_bytes: usize,
+    entry_bytes: usize,
+    /// The sum of what is read; `None` if not all of the array is read, which leaves it unchecked.
+    sum: Option<u32>,
+}
+
+impl Header {
+    /// Checks the content of block `at_block` of the disk. `None` if it is no good header, or not of that block, or if its
+    /// array is one that no tool makes: entries that are no multiple of 128 bytes or longer than 4096.
+    pub(crate) fn check(block: &[u8], at_block: u64) -> Option<Self> {
+        let (wire, _) = WireHeader::ref_from_prefix(block).ok()?;
+        let header = block.get(..usize::try_from(wire.header_bytes.get()).ok()?)?;
+        let good = wire.signature == SIGNATURE
+            && header.len() >= HEADER_BYTES
+            && wire.header_sum.get() == header_sum(header)
+            && wire.this_block.get() == at_block;
+        if !good {
+            return None;
+        }
+        let entries = usize::try_from(wire.entries.get()).ok()?;
+        let entry_bytes = usize::try_from(wire.entry_bytes.get()).ok()?;
+        let sizes = ENTRY_BYTES..=STAGING_BYTES / ENTRIES;
+        if !sizes.contains(&entry_bytes) || !entry_bytes.is_multiple_of(ENTRY_BYTES) {
+            return None;
+        }
+        // An array that fits into one read is read and checked as a whole. A longer one has more than four entries, and the
+        // first of them have to do.
+        let whole = entries.checked_mul(entry_bytes).filter(|&bytes| bytes <= STAGING_BYTES);
+        let read_bytes = whole.unwrap_or(ENTRIES * entry_bytes);
+        Some(Self {
+            array_block: wire.array_block.get(),
+            read_bytes,
+            entry_bytes,
+            sum: whole.map(|_| wire.array_sum.get()),
+        })
+    }
+
+    /// The partitions of the first four entries, from the [bytes read](Self::read_bytes), on a disk of so many blocks of
+    /// `block_bytes`. `None` if the sum is wrong.
+    ///
+    /// An entry that reaches past the disk is cut at its end. One that is unused, or lies past the disk, or ends before it
+    /// starts, is empty.
+    pub(crate) fn partitions(&self, array: &[u8], block_bytes: u64, disk_blocks: u64) -> Option<[Extent; ENTRIES]> {
+        let array = array.get(..self.read_bytes)?;
+        if self.sum.is_some_and(|sum| sum != SUM.checksum(array)) {
+            return None;
+        }
+        Some(array::from_fn(|index| {
+            let entry = array.chunks_exact(self.entry_bytes).nth(index);
+            let entry = entry.and_then(|entry| WireEntry::ref_from_prefix(entry).ok());
+            entry.map_or(Extent::EMPTY, |(entry, _)| entry.extent(block_bytes, disk_blocks))
+        }))
+    }
+}
+
+impl WireEntry {
+    fn extent(&self, block_bytes: u64, disk_blocks: u64) -> Extent {
+        let first = self.first_block.get();
+        let end = self.last_block.get().saturating_add(1).min(disk_blocks);
+        if self.kind == [0; 16] || first >= end {
+            return Extent::EMPTY;
+        }
+        Extent {
+            base_bytes: first * block_bytes,
+            size_bytes: (end - first) * block_bytes,
+        }
+    }
+}
+
+/// The sum of a header, in which the sum itself counts as zero.
+fn header_sum(header: &[u8]) -> u32 {
+    let (front, rest) = header.split_at(core::mem::offset_of!(WireHeader, header_sum));
+    let mut sum = SUM.digest();
+    sum.update(front);
+    sum.update(&[0; 4]);
+    sum.update(rest.get(4..).unwrap_or(&[]));
+    sum.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec;
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// The header of a disk with this array of entries in its second block.
+    fn header(array: &[u8], entries: u32, entry_bytes: u32) -> Vec<u8> {
+        let mut header = vec![0; 512];
+        header[..8].copy_from_slice(b"EFI PART");
+        header[8..12].copy_from_slice(&[0, 0, 1, 0]);
+        header[12..16].copy_from_slice(&92u32.to_le_bytes());
+        header[24] = 1;
+        header[72] = 2;
+        header[80..84].copy_from_slice(&entries.to_le_bytes());
+        header[84..88].copy_from_slice(&entry_bytes.to_le_bytes());
+        header[88..92].copy_from_slice(&SUM.checksum(array).to_le_bytes());
+        let sum = SUM.checksum(&header[..92]);
+        header[16..20].copy_from_slice(&sum.to_le_bytes());
+        header
+    }
+
+    fn entry(bytes: usize, first: u64, last: u64) -> Vec<u8> {
+        let mut entry = vec![0; bytes];
+        entry[0] = 1;
+        entry[32..40].copy_from_slice(&first.to_le_bytes());
+        entry[40..48].copy_from_slice(&last.to_le_bytes());
+        entry
+    }
+
+    #[test]
+    fn a_header_is_good_with_its_sum_in_its_block() {
+        let block = header(&[0; 512], 4, 128);
+        let good = Header::check(&block, 1).unwrap();
+        assert_eq!((good.array_block, good.read_bytes), (2, 512));
+        assert_eq!(Header::check(&block, 2), None);
+        assert_eq!(Header::check(&block[..91], 1), None);
+        assert!(Header::check(&block[..92], 1).is_some());
+        for byte in 0..92 {
+            let mut bad = block.clone();
+            bad[byte] ^= 1;
+            assert_eq!(Header::check(&bad, 1), None, "byte {byte}");
+        }
+    }
+
+    #[test]
+    fn entries_may_be_longer_than_their_meaning() {
+        let array: Vec<u8> = [entry(384, 10, 19), entry(384, 20, 29)].concat();
+        let good = Header::check(&header(&array, 2, 384), 1).unwrap();
+        let partitions = good.partitions(&array, 512, 1000).unwrap();
+        assert_eq!(partitions.map(|extent| extent.base_bytes / 512), [10, 20, 0, 0]);
+        assert_eq!(partitions.map(|extent| extent.size_bytes / 512), [10, 10, 0, 0]);
+    }
+
+    #[test]
+    fn only_as_many_entries_count_as_there_are() {
+        let array: Vec<u8> = [entry(128, 10, 19), entry(128, 20, 29)].concat();
+        let block = header(&array[..128], 1, 128);
+        let good = Header::check(&block, 1).unwrap();
+        assert_eq!(good.partitions(&array, 512, 1000).unwrap()[1], Extent::EMPTY);
+        assert_eq!(good.partitions(&array[..127], 512, 1000), None);
+    }
+
+    #[test]
+    fn an_array_that_fits_is_checked_and_a_longer_one_is_not() {
+        let array = vec![0; STAGING_BYTES];
+        let fits = Header::check(&header(&array, 128, 128), 1).unwrap();
+        assert_eq!(fits.read_bytes, STAGING_BYTES);
+        let mut damaged = array.clone();
+        damaged[STAGING_BYTES - 1] = 1;
+        assert!(fits.partitions(&array, 512, 1000).is_some());
+        assert_eq!(fits.partitions(&damaged, 512, 1000), None);
+        let longer = Header::check(&header(&array, 129, 128), 1).unwrap();
+        assert_eq!(longer.read_bytes, 512);
+        assert!(longer.partitions(&damaged, 512, 1000).is_some());
+        // Four entries of the greatest length still fit.
+        let wide = Header::check(&header(&array, 1000, 4096), 1).unwrap();
+        assert_eq!(wide.read_bytes, STAGING_BYTES);
+        assert_eq!(Header::check(&header(&array, 1000, 4096 + 128), 1), None);
+    }
+}

@@ -1,0 +1,153 @@
+//! Control requests.
+
+use minix_abi::bdev::BdevRequest;
+use minix_abi::ioctl::{IoctlCode, PartGeom};
+use minix_abi::minor::Minor;
+use minix_abi::trace::TraceControl;
+use minix_abi::{Endpoint, Errno, GrantId, Status};
+use zerocopy::IntoBytes;
+
+use crate::exclusive::{Outcome, Task};
+use crate::{BlockDevice, BlockDriver, BufferChange, Kernel, Micros, extent_of, part_geom};
+
+const MICROS_PER_SECOND: u64 = 1_000_000;
+
+impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+    /// Does what a control request asks for. Its argument is behind a grant of `from`.
+    pub(crate) fn ioctl(&mut self, kernel: &mut K, now: Micros, from: Endpoint, request: &BdevRequest) -> Outcome {
+        let (minor, grant) = (request.minor, request.grant);
+        if self.table.get(minor).is_none() {
+            return Errno::ENXIO.into();
+        }
+        let result = match request.request {
+            IoctlCode::DIOCFLUSH if !self.device.info().can_flush => Err(Errno::EOPNOTSUPP),
+            IoctlCode::DIOCFLUSH => return Outcome::Needs(Task::Flush),
+            IoctlCode::DIOCSETWC => match self.set_write_cache(kernel, from, grant) {
+                Ok(outcome) => return outcome,
+                Err(error) => Err(error),
+            },
+            IoctlCode::DIOCGETWC => {
+                let on = i32::from(self.device.write_cache());
+                put(kernel, from, grant, &on)
+            }
+            IoctlCode::DIOCSETP => self.set_partition(kernel, from, grant, minor),
+            IoctlCode::DIOCGETP => self.get_partition(kernel, from, grant, minor),
+            IoctlCode::DIOCOPENCT => {
+                let count = self.opens.total() as i32;
+                put(kernel, from, grant, &count)
+            }
+            IoctlCode::DIOCTIMEOUT => self.set_timeout(kernel, from, grant),
+            IoctlCode::DIOCEJECT => Err(Errno::EOPNOTSUPP),
+            IoctlCode::BIOCTRACEBUF => self.trace_buffer(kernel, from, grant, minor),
+            IoctlCode::BIOCTRACECTL => self.trace_control(kernel, now, from, grant, minor),
+            IoctlCode::BIOCTRACEGET => return self.trace_fetch(kernel, from, grant, minor).unwrap_or_else(Into::into),
+            _ => Err(Errno::ENOTTY),
+        };
+        Status::from(result).into()
+    }
+
+    fn set_write_cache(&mut self, kernel: &mut K, from: Endpoint, grant: GrantId) -> Result<Outcome, Errno> {
+        let mut on = 0_i32;
+        kernel.copy_from(from, grant, 0, on.as_mut_bytes())?;
+        // What lingers in the cache was promised to nobody, but whoever switches it off wants it on the medium.
+        if on == 0 && self.device.write_cache() && self.device.info().can_flush {
+            return Ok(Outcome::Needs(Task::FlushBeforeCacheOff));
+        }
+        Ok(self.switch_write_cache(on != 0).into())
+    }
+
+    pub(crate) fn switch_write_cache(&mut self, on: bool) -> Status {
+        if self.is_broken() {
+            Errno::EIO.into()
+        } else if self.device.set_write_cache(on) {
+            Status::OK
+        } else {
+            Errno::EOPNOTSUPP.into()
+        }
+    }
+
+    fn set_partition(&mut self, kernel: &mut K, from: Endpoint, grant: GrantId, minor: Minor) -> Result<(), Errno> {
+        let mut geom = PartGeom::default();
+        kernel.copy_from(from, grant, 0, geom.as_mut_bytes())?;
+        self.table.set(minor, extent_of(&geom)).map_err(|_| Errno::ENXIO)
+    }
+
+    fn get_partition(&mut self, kernel: &mut K, from: Endpoint, grant: GrantId, minor: Minor) -> Result<(), Errno> {
+        let extent = self.table.get(minor).ok_or(Errno::ENXIO)?;
+        put(kernel, from, grant, &part_geom(extent, self.device.info().geometry))
+    }
+
+    /// The time the device may take for a request is told and set in clock ticks; zero stands for the one from the start.
+    fn set_timeout(&mut self, kernel: &mut K, from: Endpoint, grant: GrantId) -> Result<(), Errno> {
+        let hz = u64::from(self.options.hz);
+        let mut ticks = 0_i32;
+        kernel.copy_from(from, grant, 0, ticks.as_mut_bytes())?;
+        let ticks = u64::try_from(ticks).map_err(|_| Errno::EINVAL)?;
+        let former = u128::from(self.request_timeout) * u128::from(hz) / u128::from(MICROS_PER_SECOND);
+        let former = i32::try_from(former).unwrap_or(i32::MAX);
+        put(kernel, from, grant, &former)?;
+        self.request_timeout = match ticks {
+            0 => self.options.request_timeout,
+            ticks => (ticks * MICROS_PER_SECOND).div_ceil(hz),
+        };
+        Ok(())
+    }
+
+    fn trace_buffer(&mut self, kernel: &mut K, from: Endpoint, grant: GrantId, minor: Minor) -> Result<(), Errno> {
+        self.trace.check_buffer()?;
+        let mut entries = 0_u64;
+        kernel.copy_from(from, grant, 0, entries.as_mut_bytes())?;
+        let unused = match self.trace.change_buffer(minor, entries)? {
+            BufferChange::Nothing => None,
+            BufferChange::Release(memory) => Some(memory),
+            BufferChange::Allocate(entries) => {
+                let memory = kernel.allocate_trace(entries)?;
+                self.trace.install(minor, memory)
+            }
+        };
+        if let Some(memory) = unused {
+            kernel.release_trace(memory);
+        }
+        Ok(())
+    }
+
+    fn trace_control(
+        &mut self,
+        kernel: &mut K,
+        now: Micros,
+        from: Endpoint,
+        grant: GrantId,
+        minor: Minor,
+    ) -> Result<(), Errno> {
+        self.trace.check_control(minor)?;
+        let mut control = TraceControl::default();
+        kernel.copy_from(from, grant, 0, control.as_mut_bytes())?;
+        self.trace.control(minor, control, now)
+    }
+
+    fn trace_fetch(
+        &mut self,
+        kernel: &mut K,
+        from: Endpoint,
+        grant: GrantId,
+        minor: Minor,
+    ) -> Result<Outcome, Errno> {
+        let entries = self.trace.fetch(minor)?;
+        let count = entries.len();
+        if count > 0 {
+            kernel.copy_to(from, grant, 0, entries.as_bytes())?;
+        }
+        self.trace.fetched(count);
+        Ok(Status(count as i32).into())
+    }
+}
+
+/// Copies a value to the caller.
+fn put<K: Kernel, T: IntoBytes + zerocopy::Immutable>(
+    kernel: &mut K,
+    to: Endpoint,
+    grant: GrantId,
+    value: &T,
+) -> Result<(), Errno> {
+    kernel.copy_to(to, grant, 0, value.as_bytes())
+}

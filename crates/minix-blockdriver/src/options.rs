@@ -1,0 +1,36 @@
+//! What whoever builds the driver decides.
+
+/// How a [`BlockDriver`](crate::BlockDriver) behaves where the protocol leaves it open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Options {
+    /// Microseconds the device may take for a request before it is reset. Clients can change it by `DIOCTIMEOUT`.
+    pub request_timeout: u64,
+    /// How often a request is tried again after a reset of the device before its client gets `EIO`.
+    pub replays: u8,
+    /// How often in a row the device is reset, if it does not come back, before everybody gets `EIO`. At least one.
+    pub reset_attempts: u8,
+    /// Microseconds between two such attempts.
+    pub reset_pause: u64,
+    /// Clock ticks per second, the unit of `DIOCTIMEOUT`. At least one.
+    pub hz: u32,
+    /// Requests the device gets at a time at most; the rest waits where it can still be put in order and merged. At least
+    /// one, and never more than the driver has jobs.
+    pub depth: u16,
+    /// Reads that may go ahead of a waiting write before that has its turn.
+    pub reads_before_write: u8,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            request_timeout: 10_000_000,
+            replays: 3,
+            reset_attempts: 3,
+            reset_pause: 100_000,
+            hz: 1000,
+            depth: u16::MAX,
+            reads_before_write: 8,
+        }
+    }
+}

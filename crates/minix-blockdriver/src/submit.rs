@@ -1,0 +1,463 @@
+//! Transfers become device requests: grants become addresses, or pass through staging memory.
+//!
+//! A transfer that one look-up of addresses covers reaches the device only if all of it has addresses. A longer one goes
+//! piece by piece, each as long as the look-up and the device allow.
+
+use minix_abi::kernel_call::{MAX_RANGES, MapAccess, PhysRange, total_bytes};
+use minix_abi::{Errno, Status};
+
+use crate::flights::{Cargo, Flights};
+use crate::jobs::{JobId, Jobs};
+use crate::schedule::Step;
+use crate::transfer::{Direction, Durability, block_bytes, pieces};
+use crate::{
+    BlockDevice, BlockDriver, DeviceRequest, Kernel, Micros, Refusal, SECTOR_BYTES, STAGING_BYTES, StagingBlock,
+};
+
+/// What of a transfer has addresses: how many ranges, and how many bytes they are.
+#[derive(Clone, Copy)]
+struct Mapped {
+    ranges: usize,
+    bytes: u32,
+}
+
+impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+    /// Gives the device as much of a transfer as it takes.
+    pub(crate) fn start(&mut self, kernel: &mut K, now: Micros, id: JobId) -> Step {
+        let transfer = &self.jobs[id].transfer;
+        if self.is_broken() {
+            self.fail(kernel, now, id, Errno::EIO);
+            Step::Went
+        } else if transfer.durability == Durability::Due {
+            self.start_durability(kernel, now, id)
+        } else if transfer.staged {
+            self.start_staged(kernel, now, id)
+        } else {
+            self.start_mapped(kernel, now, id)
+        }
+    }
+
+    /// A transfer had its turn.
+    fn had_turn(&mut self, direction: Direction) {
+        self.reads_in_a_row = match direction {
+            Direction::Read if self.writes > 0 => self.reads_in_a_row.saturating_add(1),
+            _ => 0,
+        };
+    }
+
+    fn start_mapped(&mut self, kernel: &mut K, now: Micros, id: JobId) -> Step {
+        let disk = self.device.info();
+        let limit = usize::from(disk.max_segments).clamp(1, MAX_RANGES);
+        let mapped = match map_rest(kernel, &self.jobs, id, &mut self.ranges) {
+            Ok(mapped) => mapped,
+            Err(error) => {
+                self.no_address(kernel, now, id, error);
+                return Step::Went;
+            }
+        };
+        let transfer = &self.jobs[id].transfer;
+        if transfer.given == 0 && mapped.bytes == transfer.bytes && mapped.ranges <= limit {
+            let ranges = self.add_neighbours(kernel, now, id, mapped.ranges, limit);
+            self.submit_whole(kernel, now, id, ranges)
+        } else {
+            self.submit_pieces(kernel, now, id, mapped, limit, block_bytes(&disk))
+        }
+    }
+
+    /// Looks for transfers that go on where this one ends, and puts their addresses behind its own.
+    fn add_neighbours(&mut self, kernel: &mut K, now: Micros, head: JobId, mut used: usize, limit: usize) -> usize {
+        let (mut last, start) = (head, self.jobs[head].transfer.first);
+        // Each round adds a range at least, answers a request, or is the last one.
+        while used < limit {
+            let Some(next) = self.neighbour(head, last) else { break };
+            if self.jobs[next].transfer.end() - start > MERGED_BYTES {
+                break;
+            }
+            match map_rest(kernel, &self.jobs, next, &mut self.ranges[used..limit]) {
+                Ok(mapped) if mapped.bytes == self.jobs[next].transfer.bytes => {
+                    self.jobs[last].merged = Some(next);
+                    last = next;
+                    used += mapped.ranges;
+                }
+                // It does not fit.
+                Ok(_) => break,
+                Err(error) => self.no_address(kernel, now, next, error),
+            }
+        }
+        used
+    }
+
+    /// Gives the device a whole transfer, and those that are linked to it.
+    fn submit_whole(&mut self, kernel: &mut K, now: Micros, head: JobId, ranges: usize) -> Step {
+        let transfer = self.jobs[head].transfer;
+        let cargo = Cargo::Transfer {
+            job: head,
+            offset: 0,
+            bytes: transfer.bytes,
+            staging: None,
+        };
+        let request = data_request(transfer.direction, transfer.first, &self.ranges[..ranges]);
+        match offer(&mut self.device, &mut self.flights, request, cargo, now) {
+            Ok(()) => {
+                let mut next = Some(head);
+                while let Some(id) = next {
+                    let job = &mut self.jobs[id];
+                    job.transfer.given = job.transfer.bytes;
+                    job.transfer.outstanding = 1;
+                    next = job.merged;
+                    self.counters.merged += u64::from(next.is_some());
+                }
+                self.had_turn(transfer.direction);
+                self.departed();
+                Step::Went
+            }
+            Err(refusal) if self.jobs[head].merged.is_some() => {
+                self.part(head, refusal != Refusal::Full || self.flights.len() == 0);
+                if refusal == Refusal::Broken {
+                    return self.refused(kernel, now, head, refusal);
+                }
+                if refusal == Refusal::Full && self.flights.len() > 0 {
+                    return Step::Full;
+                }
+                Step::Went
+            }
+            Err(refusal) => self.refused(kernel, now, head, refusal),
+        }
+    }
+
+    /// Transfers that were to share a device request go their own ways, for good if `alone`.
+    pub(crate) fn part(&mut self, head: JobId, alone: bool) {
+        let mut next = Some(head);
+        while let Some(id) = next {
+            let job = &mut self.jobs[id];
+            job.transfer.alone |= alone;
+            next = job.merged.take();
+        }
+    }
+
+    /// Gives the device the ranges that were found, in as many requests as it takes.
+    fn submit_pieces(
+        &mut self,
+        kernel: &mut K,
+        now: Micros,
+        id: JobId,
+        mapped: Mapped,
+        limit: usize,
+        block: u64,
+    ) -> Step {
+        let mut from = 0;
+        // Each round gives the device a range at least, or is the last one.
+        while from < mapped.ranges {
+            if self.flights.len() >= self.depth() {
+                return Step::Full;
+            }
+            let piece = cut_piece(&mut self.ranges[from..mapped.ranges], limit, block);
+            if piece.bytes == 0 {
+                if from == 0 {
+                    // One block is in more places than can be told.
+                    self.no_address(kernel, now, id, Errno::EFAULT);
+                }
+                break;
+            }
+            let transfer = &self.jobs[id].transfer;
+            let offset = transfer.given;
+            let cargo = Cargo::Transfer {
+                job: id,
+                offset,
+                bytes: piece.bytes,
+                staging: None,
+            };
+            let segments = &self.ranges[from..from + piece.ranges];
+            let request = data_request(transfer.direction, transfer.first + u64::from(offset), segments);
+            if let Err(refusal) = offer(&mut self.device, &mut self.flights, request, cargo, now) {
+                return self.refused(kernel, now, id, refusal);
+            }
+            self.gave(id, piece.bytes);
+            from += piece.ranges;
+            if piece.kept > 0 {
+                // The block that the cut went through starts in the last range.
+                from -= 1;
+                let range = &mut self.ranges[from];
+                range.address += range.bytes;
+                range.bytes = piece.kept;
+            }
+        }
+        Step::Went
+    }
+
+    /// Copies a part of a transfer to or from staging memory.
+    fn start_staged(&mut self, kernel: &mut K, now: Micros, id: JobId) -> Step {
+        let Some(block) = self.staging.take() else { return Step::Stuck };
+        let step = self.stage(kernel, now, id, block);
+        match step {
+            Ok(()) => {
+                self.counters.staged += 1;
+                Step::Went
+            }
+            Err(step) => {
+                self.staging.give_back(block);
+                step
+            }
+        }
+    }
+
+    fn stage(&mut self, kernel: &mut K, now: Micros, id: JobId, block: StagingBlock) -> Result<(), Step> {
+        let job = &self.jobs[id];
+        let (transfer, granter) = (job.transfer, job.caller.endpoint);
+        let unit = block_bytes(&self.device.info()) as usize;
+        let bytes = (transfer.rest() as usize).min(STAGING_BYTES - STAGING_BYTES % unit);
+        let range = self.device.staging_range(block).filter(|range| range.bytes >= bytes as u64);
+        let (Some(range), Some(memory), 1..) = (range, self.device.staging(block), bytes) else {
+            self.fail(kernel, now, id, Errno::EIO);
+            return Err(Step::Went);
+        };
+        if transfer.direction == Direction::Write {
+            let mut filled = 0;
+            let copied = pieces(self.jobs.elements(id), transfer.given, bytes).try_for_each(|piece| {
+                let part = &mut memory[filled..filled + piece.bytes];
+                filled += piece.bytes;
+                kernel.copy_from(granter, piece.grant, piece.offset, part)
+            });
+            if let Err(error) = copied {
+                self.fail(kernel, now, id, error);
+                return Err(Step::Went);
+            }
+        }
+        let cargo = Cargo::Transfer {
+            job: id,
+            offset: transfer.given,
+            bytes: bytes as u32,
+            staging: Some(block),
+        };
+        let segments = [PhysRange {
+            address: range.address,
+            bytes: bytes as u64,
+        }];
+        let request = data_request(transfer.direction, transfer.first + u64::from(transfer.given), &segments);
+        match offer(&mut self.device, &mut self.flights, request, cargo, now) {
+            Ok(()) => {
+                self.jobs[id].transfer.staged = false;
+                self.gave(id, bytes as u32);
+                Ok(())
+            }
+            Err(Refusal::Unreachable) => Err(self.refused(kernel, now, id, Refusal::Invalid)),
+            Err(refusal) => Err(self.refused(kernel, now, id, refusal)),
+        }
+    }
+
+    fn start_durability(&mut self, kernel: &mut K, now: Micros, id: JobId) -> Step {
+        match self.offer_flush(Cargo::Durability { job: id }, now) {
+            Ok(()) => {
+                self.jobs[id].transfer.durability = Durability::Flushing;
+                Step::Went
+            }
+            Err(refusal) => self.refused(kernel, now, id, refusal),
+        }
+    }
+
+    pub(crate) fn offer_flush(&mut self, cargo: Cargo, now: Micros) -> Result<(), Refusal> {
+        offer(&mut self.device, &mut self.flights, DeviceRequest::Flush, cargo, now)?;
+        self.counters.flushes += 1;
+        self.departed();
+        Ok(())
+    }
+
+    /// The device took a part of a transfer.
+    fn gave(&mut self, id: JobId, bytes: u32) {
+        // The elements lie beside the job, so that both cannot be had at once otherwise.
+        let mut transfer = self.jobs[id].transfer;
+        if transfer.given == 0 {
+            self.had_turn(transfer.direction);
+        }
+        transfer.advance(bytes, self.jobs.elements(id));
+        transfer.outstanding += 1;
+        self.counters.chunks += u64::from(bytes < transfer.bytes);
+        self.jobs[id].transfer = transfer;
+        self.departed();
+    }
+
+    /// The device took a request.
+    pub(crate) fn departed(&mut self) {
+        self.counters.device_requests += 1;
+        self.counters.max_in_flight = self.counters.max_in_flight.max(self.flights.len() as u16);
+        self.unannounced = true;
+    }
+
+    /// The device did not take the next part of a transfer.
+    fn refused(&mut self, kernel: &mut K, now: Micros, id: JobId, refusal: Refusal) -> Step {
+        let error = match refusal {
+            Refusal::Full if self.flights.len() > 0 => return Step::Full,
+            // It has no room although it has nothing to do: it will have none later either.
+            Refusal::Full | Refusal::Broken => {
+                self.jobs[id].transfer.blamed = true;
+                self.recover(kernel, now);
+                return Step::Went;
+            }
+            Refusal::Unreachable => {
+                self.no_address(kernel, now, id, Errno::EFAULT);
+                return Step::Went;
+            }
+            Refusal::Invalid => Errno::EIO,
+            Refusal::Unsupported => Errno::ENOTSUP,
+        };
+        self.fail(kernel, now, id, error);
+        Step::Went
+    }
+
+    /// There are no addresses to be had for the next part of a transfer. Memory that was never touched has none yet, and a
+    /// copy brings it in; anything else is an error.
+    fn no_address(&mut self, kernel: &mut K, now: Micros, id: JobId, error: Errno) {
+        if error == Errno::EFAULT && self.staging.exists() {
+            self.jobs[id].transfer.staged = true;
+        } else {
+            self.fail(kernel, now, id, error);
+        }
+    }
+
+    /// A transfer has failed; the first error is the one that counts. What the device still has of it has to come back
+    /// before the answer.
+    pub(crate) fn fail(&mut self, kernel: &mut K, now: Micros, id: JobId, error: Errno) {
+        let transfer = &mut self.jobs[id].transfer;
+        let error = *transfer.error.get_or_insert(error);
+        if transfer.outstanding == 0 {
+            self.answer(kernel, now, id, Status::from(error));
+        }
+    }
+}
+
+/// Transfers that share a device request are not longer together.
+pub(crate) const MERGED_BYTES: u64 = 1 << 20;
+
+/// Offers the device a request, and notes what it is for.
+pub(crate) fn offer<D: BlockDevice, const N: usize>(
+    device: &mut D,
+    flights: &mut Flights<N>,
+    request: DeviceRequest<'_>,
+    cargo: Cargo,
+    now: Micros,
+) -> Result<(), Refusal> {
+    let tag = flights.next_tag().ok_or(Refusal::Full)?;
+    device.submit(request, tag)?;
+    flights.depart(cargo, now);
+    Ok(())
+}
+
+fn data_request(direction: Direction, first_byte: u64, segments: &[PhysRange]) -> DeviceRequest<'_> {
+    let first = first_byte / SECTOR_BYTES;
+    match direction {
+        Direction::Read => DeviceRequest::Read { first, segments },
+        Direction::Write => DeviceRequest::Write { first, segments },
+    }
+}
+
+/// Looks up the addresses of what the device was not given yet, as many as fit.
+fn map_rest<K: Kernel, const N: usize>(
+    kernel: &mut K,
+    jobs: &Jobs<N>,
+    id: JobId,
+    ranges: &mut [PhysRange],
+) -> Result<Mapped, Errno> {
+    let job = &jobs[id];
+    let transfer = &job.transfer;
+    let elements = jobs.elements(id).get(usize::from(transfer.element)..).unwrap_or(&[]);
+    let access = match transfer.direction {
+        Direction::Read => MapAccess::WRITE,
+        Direction::Write => MapAccess::READ,
+    };
+    let filled = kernel.map(job.caller.endpoint, elements, transfer.offset.into(), access, ranges)?;
+    let mut left = u64::from(transfer.rest());
+    let mut used = 0;
+    for range in ranges.iter_mut().take(filled) {
+        if left == 0 {
+            break;
+        }
+        let ends_somewhere = range.address.checked_add(range.bytes).is_some();
+        if range.bytes == 0 || !range.address.is_multiple_of(2) || !ends_somewhere {
+            return Err(Errno::EINVAL);
+        }
+        range.bytes = range.bytes.min(left);
+        left -= range.bytes;
+        used += 1;
+    }
+    Ok(Mapped {
+        ranges: used,
+        bytes: transfer.rest() - left as u32,
+    })
+}
+
+/// The ranges of a device request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PieceOfRanges {
+    ranges: usize,
+    /// Whole blocks; none if there are not enough ranges for one.
+    bytes: u32,
+    /// What was cut off the last of the ranges.
+    kept: u64,
+}
+
+/// Takes `limit` ranges at most, and cuts them at the end of a block.
+fn cut_piece(ranges: &mut [PhysRange], limit: usize, block: u64) -> PieceOfRanges {
+    let mut count = ranges.len().min(limit);
+    // The sum is that of a transfer or less, so it fits.
+    let bytes = total_bytes(&ranges[..count]).unwrap_or(0);
+    let mut excess = bytes % block;
+    let whole = bytes - excess;
+    if whole == 0 {
+        return PieceOfRanges {
+            ranges: 0,
+            bytes: 0,
+            kept: 0,
+        };
+    }
+    while let Some(range) = ranges[..count].last_mut() {
+        if range.bytes > excess {
+            range.bytes -= excess;
+            break;
+        }
+        excess -= range.bytes;
+        count -= 1;
+        if excess == 0 {
+            break;
+        }
+    }
+    PieceOfRanges {
+        ranges: count,
+        bytes: whole as u32,
+        kept: excess,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use super::*;
+
+    fn ranges(bytes: &[u64]) -> Vec<PhysRange> {
+        bytes
+            .iter()
+            .map(|&bytes| PhysRange { address: 0x1000, bytes })
+            .collect()
+    }
+
+    #[test]
+    fn a_piece_ends_where_a_block_does() {
+        let mut list = ranges(&[256, 256, 300, 212]);
+        let piece = cut_piece(&mut list, 3, 512);
+        assert_eq!((piece.ranges, piece.bytes, piece.kept), (2, 512, 0));
+
+        let mut list = ranges(&[256, 768, 512]);
+        let piece = cut_piece(&mut list, 2, 4096);
+        assert_eq!((piece.ranges, piece.bytes), (0, 0));
+
+        let mut list = ranges(&[4096, 700]);
+        let piece = cut_piece(&mut list, 64, 512);
+        assert_eq!((piece.ranges, piece.bytes, piece.kept), (2, 4608, 188));
+        assert_eq!(list[1].bytes, 512);
+
+        let mut list = ranges(&[512, 512, 512]);
+        let piece = cut_piece(&mut list, 2, 512);
+        assert_eq!((piece.ranges, piece.bytes, piece.kept), (2, 1024, 0));
+    }
+}

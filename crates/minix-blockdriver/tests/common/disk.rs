@@ -1,0 +1,282 @@
+//! A device that follows a script: a disk in memory, and a queue of which the test says what is finished, when and how.
+
+use std::collections::VecDeque;
+
+use minix_abi::kernel_call::PhysRange;
+use minix_blockdriver::{
+    BlockDevice, Broken, DeviceError, DeviceRequest, DiskInfo, Refusal, STAGING_BYTES, StagingBlock, Tag,
+};
+
+use super::memory::SharedMemory;
+
+const STAGING_BASE: u64 = 0x9_0000_0000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    Read,
+    Write,
+    Flush,
+}
+
+/// A request that the device was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    pub op: Op,
+    /// In sectors.
+    pub first: u64,
+    pub sectors: u64,
+    pub segments: Vec<PhysRange>,
+    pub tag: Tag,
+}
+
+impl Given {
+    fn overlaps(&self, other: &Self) -> bool {
+        self.first < other.first + other.sectors && other.first < self.first + self.sectors
+    }
+}
+
+pub struct FakeDisk {
+    pub memory: SharedMemory,
+    pub info: DiskInfo,
+    pub content: Vec<u8>,
+    /// What it has and is not done with, in the order it came.
+    pub pending: Vec<Given>,
+    /// Of these, how many it was told of.
+    pub announced: usize,
+    /// Finished, and not fetched.
+    pub finished: VecDeque<(Tag, Result<(), DeviceError>)>,
+    /// Everything it was ever given.
+    pub log: Vec<Given>,
+    /// Whether everything is finished at once.
+    pub automatic: bool,
+    /// Requests it takes at a time.
+    pub room: usize,
+    /// What it says to the next requests, as far as it goes.
+    pub refusals: VecDeque<Option<Refusal>>,
+    /// Addresses it cannot be given, from here on.
+    pub unreachable_from: u64,
+    pub broken: bool,
+    /// What comes of the next resets, as far as it goes.
+    pub resets: VecDeque<Result<(), Broken>>,
+    pub reset_count: usize,
+    pub cache_on: bool,
+    pub can_switch_cache: bool,
+    /// Sectors that were written since the last flush.
+    pub unflushed: usize,
+    pub staging: Vec<Box<[u8; STAGING_BYTES]>>,
+    /// Sectors that fail.
+    pub bad_sectors: Vec<u64>,
+    /// Writes that fail have happened all the same.
+    pub half_done: bool,
+}
+
+impl FakeDisk {
+    pub fn new(memory: SharedMemory, sectors: u64) -> Self {
+        Self {
+            memory,
+            info: DiskInfo {
+                sectors,
+                block_bytes: 512,
+                read_only: false,
+                can_flush: true,
+                max_segments: 64,
+                geometry: None,
+            },
+            content: vec![0; sectors as usize * 512],
+            pending: Vec::new(),
+            announced: 0,
+            finished: VecDeque::new(),
+            log: Vec::new(),
+            automatic: true,
+            room: usize::MAX,
+            refusals: VecDeque::new(),
+            unreachable_from: u64::MAX,
+            broken: false,
+            resets: VecDeque::new(),
+            reset_count: 0,
+            cache_on: true,
+            can_switch_cache: true,
+            unflushed: 0,
+            staging: (0..4).map(|_| Box::new([0; STAGING_BYTES])).collect(),
+            bad_sectors: Vec::new(),
+            half_done: false,
+        }
+    }
+
+    /// Finishes the `nth` of the pending requests: moves the data, or fails.
+    pub fn finish(&mut self, nth: usize, result: Result<(), DeviceError>) {
+        assert!(nth < self.announced, "the device works on what it was not told of");
+        let given = self.pending.remove(nth);
+        self.announced -= 1;
+        let touches = |sector: &u64| (given.first..given.first + given.sectors).contains(sector);
+        let result = if self.bad_sectors.iter().any(touches) { Err(DeviceError::Io) } else { result };
+        if result.is_ok() || self.half_done && given.op == Op::Write {
+            self.carry_out(&given);
+        }
+        self.finished.push_back((given.tag, result));
+    }
+
+    /// Finishes everything that it was told of.
+    pub fn finish_all(&mut self) {
+        while self.announced > 0 {
+            self.finish(0, Ok(()));
+        }
+    }
+
+    fn carry_out(&mut self, given: &Given) {
+        if given.op == Op::Flush {
+            self.unflushed = 0;
+            return;
+        }
+        let mut at = given.first as usize * 512;
+        for segment in &given.segments {
+            let bytes = segment.bytes as usize;
+            let content = &mut self.content[at..at + bytes];
+            if segment.address >= STAGING_BASE {
+                let offset = (segment.address - STAGING_BASE) as usize;
+                let block = &mut self.staging[offset / STAGING_BYTES];
+                let start = offset % STAGING_BYTES;
+                match given.op {
+                    Op::Read => block[start..start + bytes].copy_from_slice(content),
+                    _ => content.copy_from_slice(&block[start..start + bytes]),
+                }
+            } else {
+                match given.op {
+                    Op::Read => self.memory.borrow_mut().write(segment.address, content),
+                    _ => self.memory.borrow().read(segment.address, content),
+                }
+            }
+            at += bytes;
+        }
+        if given.op == Op::Write {
+            self.unflushed += given.sectors as usize;
+        }
+    }
+
+    /// Everything it was given, without addresses.
+    pub fn ops(&self) -> Vec<(Op, u64, u64)> {
+        self.log.iter().map(|given| (given.op, given.first, given.sectors)).collect()
+    }
+}
+
+impl BlockDevice for FakeDisk {
+    fn info(&self) -> DiskInfo {
+        self.info
+    }
+
+    fn submit(&mut self, request: DeviceRequest<'_>, tag: Tag) -> Result<(), Refusal> {
+        if self.broken {
+            return Err(Refusal::Broken);
+        }
+        if let Some(Some(refusal)) = self.refusals.pop_front() {
+            return Err(refusal);
+        }
+        if self.pending.len() + self.finished.len() >= self.room {
+            return Err(Refusal::Full);
+        }
+        let (op, first, segments) = match request {
+            DeviceRequest::Read { first, segments } => (Op::Read, first, segments),
+            DeviceRequest::Write { first, segments } => (Op::Write, first, segments),
+            DeviceRequest::Flush => (Op::Flush, 0, &[][..]),
+        };
+        let bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
+        let given = Given {
+            op,
+            first,
+            sectors: bytes / 512,
+            segments: segments.to_vec(),
+            tag,
+        };
+        assert!(segments.iter().all(|segment| segment.bytes > 0 && segment.address % 2 == 0));
+        assert!(bytes.is_multiple_of(self.info.block_bytes.into()), "not whole blocks: {given:?}");
+        if op == Op::Flush {
+            if !self.info.can_flush {
+                return Err(Refusal::Unsupported);
+            }
+        } else {
+            assert!(bytes > 0);
+            if segments.len() > usize::from(self.info.max_segments) {
+                return Err(Refusal::Unreachable);
+            }
+            if segments.iter().any(|segment| {
+                let end = segment.address + segment.bytes;
+                segment.address < STAGING_BASE && end > self.unreachable_from
+            }) {
+                return Err(Refusal::Unreachable);
+            }
+            if first + given.sectors > self.info.sectors || op == Op::Write && self.info.read_only {
+                return Err(Refusal::Invalid);
+            }
+        }
+        for other in &self.pending {
+            assert_ne!(other.tag, tag, "the tag is in use");
+            let writes = op == Op::Write || other.op == Op::Write;
+            assert!(!(writes && given.overlaps(other)), "{given:?} races with {other:?}");
+        }
+        assert!(self.finished.iter().all(|(used, _)| *used != tag), "the tag is in use");
+        self.log.push(given.clone());
+        self.pending.push(given);
+        Ok(())
+    }
+
+    fn notify(&mut self) {
+        assert!(self.announced < self.pending.len(), "nothing to tell the device");
+        self.announced = self.pending.len();
+    }
+
+    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
+        if self.automatic && !self.broken {
+            self.finish_all();
+        }
+        while let Some((tag, result)) = self.finished.pop_front() {
+            done(tag, result);
+        }
+        if self.broken { Err(Broken) } else { Ok(()) }
+    }
+
+    fn reset(&mut self) -> Result<(), Broken> {
+        self.reset_count += 1;
+        let result = self.resets.pop_front().unwrap_or(Ok(()));
+        if result.is_ok() {
+            self.broken = false;
+            self.pending.clear();
+            self.finished.clear();
+            self.announced = 0;
+        } else {
+            self.broken = true;
+        }
+        result
+    }
+
+    fn write_cache(&self) -> bool {
+        self.cache_on
+    }
+
+    fn set_write_cache(&mut self, on: bool) -> bool {
+        assert!(self.pending.is_empty() && !self.broken);
+        if self.can_switch_cache {
+            self.cache_on = on;
+        }
+        self.can_switch_cache
+    }
+
+    fn staging_blocks(&self) -> u8 {
+        self.staging.len() as u8
+    }
+
+    fn staging(&mut self, block: StagingBlock) -> Option<&mut [u8; STAGING_BYTES]> {
+        let base = STAGING_BASE + u64::from(block.0) * STAGING_BYTES as u64;
+        let used = |given: &Given| given.segments.iter().any(|segment| segment.address == base);
+        if self.pending.iter().any(used) {
+            return None;
+        }
+        self.staging.get_mut(usize::from(block.0)).map(|block| &mut **block)
+    }
+
+    fn staging_range(&self, block: StagingBlock) -> Option<PhysRange> {
+        (usize::from(block.0) < self.staging.len()).then_some(PhysRange {
+            address: STAGING_BASE + u64::from(block.0) * STAGING_BYTES as u64,
+            bytes: STAGING_BYTES as u64,
+        })
+    }
+}

@@ -1,0 +1,397 @@
+//! Whatever happens in whatever order, each request is answered once, no byte outside of a partition is touched, and what
+//! is read is what was written.
+//!
+//! The model looks at the requests in the order in which they came, which is the order that counts where they overlap. A
+//! write that was acknowledged is there; one that failed may be there or not; a read sees what the writes ahead of it left.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::memory::Buffer;
+use common::{Element, FakeDisk, Lie, Rig, UNTOUCHED, sector_byte};
+use minix_abi::bdev::{BdevFlags, BdevRequest};
+use minix_abi::ioctl::IoctlCode;
+use minix_abi::minor::Minor;
+use minix_abi::{Errno, GrantId, MessageType};
+use minix_blockdriver::{Broken, DeviceError, Options, Refusal};
+use proptest::prelude::*;
+
+const SECTORS: u64 = 256;
+const TIMEOUT: u64 = 1000;
+
+#[derive(Clone, Debug)]
+enum Event {
+    Transfer {
+        write: bool,
+        minor: i32,
+        sector: u64,
+        /// Sectors of each element; one element is no vector.
+        elements: Vec<u64>,
+        lie: Lie,
+        skew: u64,
+        force: bool,
+        /// Which element has a bad grant, if there is one.
+        bad: Option<usize>,
+    },
+    Open(i32),
+    Close(i32),
+    Ioctl(IoctlCode),
+    Poll,
+    Finish {
+        nth: usize,
+        result: Result<(), DeviceError>,
+    },
+    Sleep(u64),
+    Break,
+    Refuse(Refusal),
+    FailReset,
+}
+
+fn lie() -> impl Strategy<Value = Lie> {
+    prop_oneof![Just(Lie::Contiguous), Just(Lie::Scattered), Just(Lie::Untouched)]
+}
+
+fn transfer() -> impl Strategy<Value = Event> {
+    (
+        any::<bool>(),
+        prop::sample::select(vec![0, 0, 1, 2]),
+        // Crowded, so that they overlap and touch.
+        prop_oneof![0..40_u64, 0..SECTORS + 8],
+        prop_oneof![
+            3 => prop::collection::vec(1..6_u64, 1..2),
+            1 => prop::collection::vec(1..24_u64, 1..8)
+        ],
+        lie(),
+        (0..2048_u64).prop_map(|half| 2 * half),
+        prop::bool::weighted(0.1),
+        prop::option::weighted(0.05, 0..8_usize),
+    )
+        .prop_map(|(write, minor, sector, elements, lie, skew, force, bad)| Event::Transfer {
+            write,
+            minor,
+            sector,
+            elements,
+            lie,
+            skew,
+            force,
+            bad,
+        })
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let ioctls = vec![IoctlCode::DIOCFLUSH, IoctlCode::DIOCEJECT, IoctlCode(99)];
+    let error = prop_oneof![Just(DeviceError::Io), Just(DeviceError::Unsupported)];
+    let result = prop_oneof![9 => Just(Ok(())), 1 => error.prop_map(Err)];
+    let refusals = vec![Refusal::Full, Refusal::Unreachable, Refusal::Invalid, Refusal::Unsupported, Refusal::Broken];
+    prop_oneof![
+        30 => transfer(),
+        1 => (0..6).prop_map(Event::Open),
+        1 => (0..6).prop_map(Event::Close),
+        1 => prop::sample::select(ioctls).prop_map(Event::Ioctl),
+        12 => Just(Event::Poll),
+        25 => (0..16_usize, result).prop_map(|(nth, result)| Event::Finish { nth, result }),
+        3 => (0..2 * TIMEOUT).prop_map(Event::Sleep),
+        1 => Just(Event::Break),
+        2 => prop::sample::select(refusals).prop_map(Event::Refuse),
+        1 => Just(Event::FailReset),
+    ]
+}
+
+#[derive(Clone, Debug)]
+struct World {
+    max_segments: u16,
+    block_sectors: u64,
+    room: usize,
+    depth: u16,
+    staging: usize,
+    half_done: bool,
+    ranges_at_once: usize,
+    /// Base and size of the two partitions, in bytes.
+    partitions: [(u64, u64); 2],
+}
+
+fn extent() -> impl Strategy<Value = (u64, u64)> {
+    prop_oneof![
+        4 => (0..SECTORS, 0..SECTORS).prop_map(|(first, count)| (first * 512, count * 512)),
+        1 => (0..SECTORS * 512, 0..SECTORS * 512),
+        1 => (any::<u64>(), any::<u64>()),
+    ]
+}
+
+fn world() -> impl Strategy<Value = World> {
+    (
+        prop::sample::select(vec![1, 2, 3, 5, 64]),
+        prop::sample::select(vec![1, 1, 1, 8]),
+        prop::sample::select(vec![1, 2, 5, 100]),
+        prop::sample::select(vec![1, 3, u16::MAX]),
+        prop::sample::select(vec![0, 1, 4]),
+        any::<bool>(),
+        prop::sample::select(vec![1, 3, 64]),
+        [extent(), extent()],
+    )
+        .prop_map(
+            |(max_segments, block_sectors, room, depth, staging, half_done, ranges_at_once, partitions)| World {
+                max_segments,
+                block_sectors,
+                room,
+                depth,
+                staging,
+                half_done,
+                ranges_at_once,
+                partitions,
+            },
+        )
+}
+
+/// A transfer that was asked for.
+struct Asked {
+    id: i32,
+    write: bool,
+    fill: u8,
+    /// The first byte on the disk, and how many there are up to the end of the partition: by arithmetic of its own.
+    first: u128,
+    room: u128,
+    bytes: u64,
+    buffers: Vec<Buffer>,
+}
+
+struct Run {
+    rig: Rig,
+    asked: Vec<Asked>,
+    others: Vec<i32>,
+    world: World,
+    fills: u8,
+}
+
+impl Run {
+    fn new(world: World) -> Self {
+        let options = Options {
+            request_timeout: TIMEOUT,
+            replays: 2,
+            reset_attempts: 2,
+            reset_pause: 100,
+            depth: world.depth,
+            reads_before_write: 3,
+            ..Options::default()
+        };
+        let mut rig = Rig::with(options, |disk| {
+            disk.info.sectors = SECTORS;
+            disk.content.truncate(SECTORS as usize * 512);
+        });
+        for minor in 0..3 {
+            assert_eq!(rig.open(minor), 0);
+        }
+        for (minor, (base, bytes)) in (1..).zip(world.partitions) {
+            rig.set_partition(minor, base, bytes);
+        }
+        rig.kernel.ranges_at_once = world.ranges_at_once;
+        let disk = rig.disk();
+        disk.automatic = false;
+        disk.info.max_segments = world.max_segments;
+        disk.info.block_bytes = (world.block_sectors * 512) as u32;
+        disk.room = world.room;
+        disk.half_done = world.half_done;
+        Self {
+            rig,
+            asked: Vec::new(),
+            others: Vec::new(),
+            world,
+            fills: 0,
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Transfer {
+                write,
+                minor,
+                sector,
+                elements,
+                lie,
+                skew,
+                force,
+                bad,
+            } => self.transfer(write, minor, sector, &elements, lie, skew, force, bad),
+            Event::Open(minor) => self.other(MessageType::BDEV_OPEN, minor, IoctlCode(0)),
+            Event::Close(minor) => self.other(MessageType::BDEV_CLOSE, minor, IoctlCode(0)),
+            Event::Ioctl(code) => self.other(MessageType::BDEV_IOCTL, 0, code),
+            Event::Poll => {
+                self.rig.poll();
+            }
+            Event::Finish { nth, result } => {
+                let announced = self.rig.disk().announced;
+                if announced > 0 && !self.rig.disk().broken {
+                    self.rig.disk().finish(nth % announced, result);
+                }
+            }
+            Event::Sleep(micros) => self.rig.sleep(micros),
+            Event::Break => self.rig.disk().broken = true,
+            Event::Refuse(refusal) => self.rig.disk().refusals.push_back(Some(refusal)),
+            Event::FailReset => self.rig.disk().resets.push_back(Err(Broken)),
+        }
+        assert!(self.rig.driver.in_flight() <= usize::from(self.world.depth));
+    }
+
+    fn other(&mut self, kind: MessageType, minor: i32, code: IoctlCode) {
+        let request = BdevRequest {
+            minor: Minor(minor),
+            request: code,
+            ..BdevRequest::default()
+        };
+        // The disk stays open: a scan would undo the partitions.
+        if kind != MessageType::BDEV_CLOSE || minor != 0 {
+            let id = self.rig.send(kind, request);
+            self.others.push(id);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn transfer(
+        &mut self,
+        write: bool,
+        minor: i32,
+        sector: u64,
+        sizes: &[u64],
+        lie: Lie,
+        skew: u64,
+        force: bool,
+        bad: Option<usize>,
+    ) {
+        let rig = &mut self.rig;
+        let unit = self.world.block_sectors;
+        let position = sector / unit * unit * 512;
+        // 251 and up are no bytes of a fresh disk.
+        self.fills = self.fills.wrapping_add(1);
+        let fill = self.fills;
+        let lie = if write && lie == Lie::Untouched && self.world.staging == 0 { Lie::Scattered } else { lie };
+        let mut elements = Vec::new();
+        let mut buffers = Vec::new();
+        for (nth, size) in sizes.iter().enumerate() {
+            let bytes = size * unit * 512;
+            let buffer = rig.buffer(bytes, lie, skew);
+            let grant = if write { rig.to_take(buffer) } else { rig.to_fill(buffer) };
+            if write && lie != Lie::Untouched {
+                rig.fill(buffer, &vec![fill; bytes as usize]);
+            }
+            if bad == Some(nth) {
+                rig.revoke(grant);
+            }
+            elements.push(Element { grant, bytes });
+            buffers.push(buffer);
+        }
+        let bytes = elements.iter().map(|element| element.bytes).sum();
+        let (vector, count): (GrantId, u64) = match elements[..] {
+            [single] => (single.grant, single.bytes),
+            _ => (rig.vector(&elements), elements.len() as u64),
+        };
+        let kind = match (write, elements.len()) {
+            (false, 1) => MessageType::BDEV_READ,
+            (true, 1) => MessageType::BDEV_WRITE,
+            (false, _) => MessageType::BDEV_GATHER,
+            (true, _) => MessageType::BDEV_SCATTER,
+        };
+        let mut request = Rig::transfer_request(minor, position, count as i32, vector);
+        if force {
+            request.flags = BdevFlags::FORCEWRITE;
+        }
+        let id = rig.send(kind, request);
+        let (base, size) = match minor {
+            0 => (0, SECTORS * 512),
+            nth => self.world.partitions[nth as usize - 1],
+        };
+        let end = (u128::from(base) + u128::from(size)).min(u128::from(SECTORS * 512));
+        let first = u128::from(base) + u128::from(position);
+        self.asked.push(Asked {
+            id,
+            write,
+            fill: if lie == Lie::Untouched { 0 } else { fill },
+            first,
+            room: end.saturating_sub(first),
+            bytes,
+            buffers,
+        });
+    }
+
+    /// Lets everything come to its end with a device that works again.
+    fn drain(&mut self) {
+        let disk = self.rig.disk();
+        disk.automatic = true;
+        disk.broken = false;
+        disk.refusals.clear();
+        disk.resets.clear();
+        for _ in 0..100 {
+            self.rig.poll();
+            self.rig.sleep(TIMEOUT);
+        }
+        assert_eq!(self.rig.driver.unanswered(), 0, "somebody waits for ever");
+        assert_eq!(self.rig.driver.in_flight(), 0);
+        assert!(self.rig.kernel.open.values().all(|&open| open == 0));
+        let counters = self.rig.driver.counters();
+        assert_eq!(counters.requests, counters.replies);
+    }
+
+    fn check(&mut self) {
+        for id in std::mem::take(&mut self.others) {
+            assert!(self.rig.answer(id).is_some());
+        }
+        let mut model: Vec<BTreeSet<u8>> =
+            (0..SECTORS).map(|sector| BTreeSet::from([sector_byte(sector)])).collect();
+        for asked in std::mem::take(&mut self.asked) {
+            let status = self.rig.answer(asked.id).expect("an answer");
+            let wanted = u128::from(asked.bytes).min(asked.room);
+            let touched = if status < 0 { wanted } else { status as u128 };
+            assert!(touched <= wanted, "{touched} bytes of {wanted}");
+            if status >= 0 {
+                // All of it, but for a block that does not fit.
+                assert!(wanted - touched < u128::from(self.world.block_sectors * 512));
+            }
+            let sectors = (asked.first / 512) as usize..((asked.first + touched) / 512) as usize;
+            if asked.write {
+                let refused = status == Errno::ERESTART.to_wire() || status == Errno::EINVAL.to_wire();
+                for sector in sectors.filter(|_| !refused) {
+                    if status >= 0 {
+                        model[sector].clear();
+                    }
+                    model[sector].insert(asked.fill);
+                }
+                continue;
+            }
+            let data: Vec<u8> = asked.buffers.iter().flat_map(|&buffer| self.rig.bytes(buffer)).collect();
+            if status >= 0 {
+                let (read, rest) = data.split_at(touched as usize);
+                for (sector, bytes) in sectors.zip(read.chunks(512)) {
+                    assert!(bytes.iter().all(|byte| *byte == bytes[0]));
+                    assert!(model[sector].contains(&bytes[0]), "sector {sector}");
+                }
+                assert!(rest.iter().all(|byte| [0, UNTOUCHED].contains(byte)));
+            }
+        }
+        let disk: &FakeDisk = self.rig.driver.device();
+        for (sector, bytes) in disk.content.chunks(512).enumerate() {
+            assert!(bytes.iter().all(|byte| *byte == bytes[0]));
+            assert!(model[sector].contains(&bytes[0]), "sector {sector} holds {}", bytes[0]);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn each_request_is_answered_once_and_the_data_is_right(
+        world in world(),
+        events in prop::collection::vec(event(), 1..150),
+    ) {
+        let mut run = Run::new(world);
+        for event in events {
+            run.event(event);
+        }
+        run.drain();
+        run.check();
+    }
+}

@@ -1,0 +1,376 @@
+//! Time-outs, resets, replays, and a device that is gone.
+
+mod common;
+
+use common::{CLIENT, Lie, Op, Rig, sectors};
+use minix_abi::bdev::{BdevFlags, BdevRequest};
+use minix_abi::ioctl::IoctlCode;
+use minix_abi::minor::Minor;
+use minix_abi::{Errno, MessageType};
+use minix_blockdriver::{Broken, DeviceError, Micros, Options, Refusal, Tag};
+
+const TIMEOUT: u64 = 1_000_000;
+const EIO: i32 = Errno::EIO.to_wire();
+
+fn options() -> Options {
+    Options {
+        request_timeout: TIMEOUT,
+        replays: 2,
+        reset_attempts: 3,
+        reset_pause: 1000,
+        ..Options::default()
+    }
+}
+
+fn manual() -> Rig {
+    let mut rig = Rig::opened_with(options(), |_| {});
+    rig.disk().automatic = false;
+    rig
+}
+
+fn minor_0() -> BdevRequest {
+    BdevRequest {
+        minor: Minor(0),
+        ..BdevRequest::default()
+    }
+}
+
+#[test]
+fn nothing_in_the_device_means_no_deadline() {
+    let mut rig = manual();
+    assert_eq!(rig.driver.deadline(), None);
+    rig.send_read(0, 1);
+    assert_eq!(rig.driver.deadline(), None);
+    rig.poll();
+    assert_eq!(rig.driver.deadline(), Some(rig.now.after(TIMEOUT)));
+    rig.settle();
+    assert_eq!(rig.driver.deadline(), None);
+}
+
+#[test]
+fn the_deadline_is_that_of_the_oldest_or_earlier() {
+    let mut rig = manual();
+    rig.send_read(0, 1);
+    rig.poll();
+    let first = rig.now;
+    rig.sleep(TIMEOUT / 2);
+    rig.send_read(10, 1);
+    rig.poll();
+    rig.disk().finish(0, Ok(()));
+    rig.poll();
+    assert!(rig.driver.deadline() <= Some(rig.now.after(TIMEOUT)));
+    // The time of the first one comes, which is no longer there.
+    rig.sleep(TIMEOUT / 2);
+    assert_eq!(rig.now, first.after(TIMEOUT));
+    assert_eq!(rig.disk().reset_count, 0);
+    assert_eq!(rig.driver.deadline(), Some(rig.now.after(TIMEOUT / 2)));
+}
+
+#[test]
+fn a_request_that_takes_too_long_is_replayed_after_a_reset() {
+    let mut rig = manual();
+    let (request, buffer) = rig.read_request(0, 512, 1024);
+    let read = rig.send(MessageType::BDEV_READ, request);
+    let write = rig.send_write(100, 1, 7);
+    rig.poll();
+    rig.sleep(TIMEOUT - 1);
+    assert_eq!(rig.disk().reset_count, 0);
+    rig.sleep(1);
+    assert_eq!(rig.disk().reset_count, 1);
+    assert_eq!(rig.disk().announced, 2, "both are with the device again");
+    assert_eq!(rig.driver.counters().timeouts, 1);
+    assert_eq!(rig.driver.counters().replayed, 2);
+    rig.settle();
+    assert_eq!((rig.answer(read), rig.answer(write)), (Some(1024), Some(512)));
+    assert!(rig.bytes(buffer) == sectors(1, 2));
+    assert_eq!(rig.disk().content[100 * 512], 7);
+}
+
+#[test]
+fn a_driver_that_is_late_itself_does_not_blame_the_device() {
+    let mut rig = manual();
+    let read = rig.send_read(0, 1);
+    rig.poll();
+    rig.disk().finish(0, Ok(()));
+    rig.sleep(10 * TIMEOUT);
+    assert_eq!(rig.answer(read), Some(512));
+    assert_eq!(rig.disk().reset_count, 0);
+}
+
+#[test]
+fn after_so_many_replays_it_is_eio() {
+    let mut rig = manual();
+    let read = rig.send_read(0, 1);
+    rig.poll();
+    for round in 1..=3 {
+        assert_eq!(rig.answer(read), None);
+        rig.sleep(TIMEOUT);
+        assert_eq!(rig.disk().reset_count, round);
+    }
+    assert_eq!(rig.answer(read), Some(EIO));
+    assert_eq!(rig.disk().log.len(), 3);
+    // The device is as good as it was.
+    assert!(!rig.driver.is_broken());
+    rig.disk().automatic = true;
+    assert_eq!(rig.read(0, 0, 512).0, 512);
+}
+
+#[test]
+fn no_replays_means_eio_at_once_for_the_guilty_alone() {
+    let mut rig = Rig::opened_with(
+        Options {
+            replays: 0,
+            ..options()
+        },
+        |_| {},
+    );
+    rig.disk().automatic = false;
+    let guilty = rig.send_read(0, 1);
+    rig.poll();
+    rig.sleep(TIMEOUT / 2);
+    let innocent = rig.send_read(10, 1);
+    rig.poll();
+    rig.sleep(TIMEOUT / 2);
+    assert_eq!(rig.answer(guilty), Some(EIO));
+    assert_eq!(rig.answer(innocent), None);
+    rig.settle();
+    assert_eq!(rig.answer(innocent), Some(512));
+}
+
+#[test]
+fn a_broken_device_is_reset_and_gets_everything_again() {
+    let mut rig = manual();
+    let ids = [0, 10, 20].map(|sector| rig.send_read(sector, 1));
+    rig.poll();
+    rig.disk().finish(1, Ok(()));
+    rig.disk().broken = true;
+    rig.poll();
+    assert_eq!(rig.answer(ids[1]), Some(512), "what it had finished by then counts");
+    assert_eq!(rig.disk().reset_count, 1);
+    assert_eq!(rig.disk().ops()[3..], [(Op::Read, 0, 1), (Op::Read, 20, 1)]);
+    rig.settle();
+    assert_eq!((rig.answer(ids[0]), rig.answer(ids[2])), (Some(512), Some(512)));
+}
+
+#[test]
+fn a_device_that_refuses_because_it_is_broken_is_reset_too() {
+    let mut rig = manual();
+    rig.disk().broken = true;
+    let read = rig.send_read(0, 1);
+    let second = rig.send_read(10, 1);
+    // Nothing is fetched, only given.
+    rig.disk().broken = false;
+    rig.disk().refusals = [Some(Refusal::Broken), Some(Refusal::Broken)].into();
+    // One reset in each call.
+    rig.poll();
+    assert_eq!((rig.disk().reset_count, rig.driver.deadline()), (1, Some(Micros(0))));
+    rig.sleep(0);
+    assert_eq!((rig.disk().reset_count, rig.driver.deadline()), (2, Some(Micros(0))));
+    rig.sleep(0);
+    assert_eq!(rig.driver.deadline(), Some(rig.now.after(TIMEOUT)));
+    rig.settle();
+    assert_eq!((rig.answer(read), rig.answer(second)), (Some(512), Some(512)));
+}
+
+#[test]
+fn a_device_that_is_broken_by_every_request_ends_in_eio() {
+    let mut rig = manual();
+    rig.disk().refusals = vec![Some(Refusal::Broken); 3].into();
+    assert_eq!(rig.read(0, 0, 512).0, EIO);
+    assert_eq!(rig.disk().reset_count, 3);
+    rig.disk().refusals = vec![Some(Refusal::Full); 3].into();
+    assert_eq!(rig.read(0, 0, 512).0, EIO, "full, with nothing in it");
+}
+
+#[test]
+fn a_request_in_pieces_starts_over_as_a_whole() {
+    let mut rig = Rig::opened_with(options(), |disk| disk.info.max_segments = 1);
+    rig.disk().automatic = false;
+    rig.disk().room = 3;
+    let buffer = rig.buffer(5 * 4096, Lie::Scattered, 0);
+    let grant = rig.to_fill(buffer);
+    let read = rig.send(MessageType::BDEV_READ, Rig::transfer_request(0, 0, 5 * 4096, grant));
+    rig.poll();
+    rig.disk().finish(1, Ok(()));
+    rig.poll();
+    rig.sleep(TIMEOUT);
+    assert_eq!(rig.disk().reset_count, 1);
+    rig.settle();
+    assert_eq!(rig.answer(read), Some(5 * 4096));
+    assert!(rig.bytes(buffer) == sectors(0, 40));
+}
+
+#[test]
+fn a_piece_that_failed_before_the_reset_is_the_answer() {
+    let mut rig = Rig::opened_with(options(), |disk| disk.info.max_segments = 1);
+    rig.disk().automatic = false;
+    let (request, _) = rig.read_request(0, 0, 3 * 4096);
+    let read = rig.send(MessageType::BDEV_READ, request);
+    rig.poll();
+    rig.disk().finish(1, Err(DeviceError::Unsupported));
+    rig.poll();
+    assert_eq!(rig.answer(read), None);
+    rig.sleep(TIMEOUT);
+    assert_eq!(rig.answer(read), Some(Errno::ENOTSUP.to_wire()));
+    assert_eq!(rig.driver.in_flight(), 0);
+}
+
+#[test]
+fn shared_requests_are_replayed_and_answered_one_by_one() {
+    let mut rig = manual();
+    rig.disk().room = 1;
+    rig.send_read(2000, 1);
+    rig.poll();
+    let ids = [100, 101, 102].map(|sector| rig.send_read(sector, 1));
+    rig.disk().finish(0, Ok(()));
+    rig.poll();
+    assert_eq!(rig.disk().ops()[1..], [(Op::Read, 100, 3)]);
+    rig.sleep(TIMEOUT);
+    rig.settle();
+    assert_eq!(ids.map(|id| rig.answer(id)), [Some(512); 3]);
+}
+
+#[test]
+fn a_forced_write_that_loses_its_flush_is_written_again() {
+    let mut rig = manual();
+    let request = rig.write_request(0, 0, &[5; 512]);
+    let request = BdevRequest {
+        flags: BdevFlags::FORCEWRITE,
+        ..request
+    };
+    let write = rig.send(MessageType::BDEV_WRITE, request);
+    rig.poll();
+    rig.disk().finish(0, Ok(()));
+    rig.poll();
+    rig.sleep(TIMEOUT);
+    rig.settle();
+    assert_eq!(rig.answer(write), Some(512));
+    let ops: Vec<_> = rig.disk().log.iter().map(|given| given.op).collect();
+    assert_eq!(ops, [Op::Write, Op::Flush, Op::Write, Op::Flush]);
+}
+
+#[test]
+fn staging_memory_survives_a_reset() {
+    let mut rig = manual();
+    rig.disk().unreachable_from = 0;
+    let buffers = [(); 6].map(|()| rig.buffer(1024, Lie::Scattered, 0));
+    let mut ids = Vec::new();
+    for (nth, &buffer) in (0..).zip(&buffers) {
+        let grant = rig.to_fill(buffer);
+        ids.push(rig.send(MessageType::BDEV_READ, Rig::transfer_request(0, nth * 5120, 1024, grant)));
+    }
+    rig.poll();
+    for _ in 0..2 {
+        assert_eq!(rig.disk().pending.len(), 4);
+        rig.sleep(TIMEOUT);
+    }
+    rig.settle();
+    for (nth, (&id, &buffer)) in (0..).zip(ids.iter().zip(&buffers)) {
+        assert_eq!(rig.answer(id), Some(1024));
+        assert!(rig.bytes(buffer) == sectors(nth * 10, 2));
+    }
+}
+
+#[test]
+fn a_reset_that_fails_is_tried_again_after_a_pause() {
+    let mut rig = manual();
+    rig.disk().resets = [Err(Broken), Err(Broken)].into();
+    let read = rig.send_read(0, 1);
+    rig.poll();
+    rig.sleep(TIMEOUT);
+    assert_eq!(rig.driver.deadline(), Some(rig.now.after(1000)));
+    // What comes meanwhile waits, and the device is left alone.
+    let write = rig.send_write(10, 1, 1);
+    let open = rig.send(MessageType::BDEV_OPEN, minor_0());
+    rig.poll();
+    rig.sleep(999);
+    assert_eq!(rig.disk().reset_count, 1);
+    rig.sleep(1);
+    assert_eq!(rig.disk().reset_count, 2);
+    assert!(!rig.driver.is_broken());
+    rig.sleep(1000);
+    assert_eq!(rig.disk().reset_count, 3);
+    rig.settle();
+    assert_eq!((rig.answer(read), rig.answer(write), rig.answer(open)), (Some(512), Some(512), Some(0)));
+}
+
+#[test]
+fn a_device_that_does_not_come_back_is_eio_for_everybody() {
+    let mut rig = manual();
+    rig.disk().resets = vec![Err(Broken); 3].into();
+    let ids = [rig.send_read(0, 1), rig.send_write(10, 1, 1), rig.send_read(10, 1)];
+    let open = rig.send(MessageType::BDEV_OPEN, minor_0());
+    let behind = rig.send_read(20, 1);
+    rig.poll();
+    for pause in [TIMEOUT, 1000, 1000] {
+        rig.sleep(pause);
+    }
+    assert!(rig.driver.is_broken());
+    assert_eq!(ids.map(|id| rig.answer(id)), [Some(EIO); 3]);
+    assert_eq!(rig.answer(open), Some(EIO));
+    assert_eq!(rig.answer(behind), Some(EIO));
+    assert_eq!((rig.driver.deadline(), rig.driver.in_flight(), rig.driver.unanswered()), (None, 0, 0));
+    // And from now on, for all that needs the device.
+    assert_eq!(rig.read(0, 0, 512).0, EIO);
+    assert_eq!(rig.write(0, 0, &[1; 512]), EIO);
+    assert_eq!(rig.ioctl_with(0, IoctlCode::DIOCFLUSH, minix_abi::GrantId::INVALID), EIO);
+    assert_eq!(rig.ioctl_set(0, IoctlCode::DIOCSETWC, 1_i32), EIO);
+    assert_eq!(rig.read(0, 1, 512).0, Errno::EINVAL.to_wire());
+    assert_eq!(rig.open_count(), 1);
+    assert_eq!(rig.close(0), EIO);
+    assert_eq!(rig.open(0), EIO);
+    assert_eq!(rig.disk().reset_count, 3);
+    rig.driver.terminate();
+    assert!(rig.driver.may_exit());
+}
+
+#[test]
+fn a_scan_that_hangs_is_replayed_and_then_the_open_is_eio() {
+    let mut rig = Rig::with(options(), |disk| disk.automatic = false);
+    let open = rig.send(MessageType::BDEV_OPEN, minor_0());
+    rig.poll();
+    for round in 1..=3 {
+        assert_eq!(rig.answer(open), None);
+        assert_eq!(rig.disk().announced, 1);
+        rig.sleep(TIMEOUT);
+        assert_eq!(rig.disk().reset_count, round);
+    }
+    assert_eq!(rig.answer(open), Some(EIO));
+    assert_eq!(rig.driver.open_count(), 0);
+    rig.disk().automatic = true;
+    assert_eq!(rig.open(0), 0);
+    assert_eq!(rig.read(0, 512, 512), (512, sectors(1, 1)));
+}
+
+#[test]
+fn a_flush_that_hangs_is_replayed() {
+    let mut rig = manual();
+    let close = rig.send(MessageType::BDEV_CLOSE, minor_0());
+    rig.poll();
+    rig.sleep(TIMEOUT);
+    assert_eq!(rig.disk().ops(), [(Op::Flush, 0, 0); 2]);
+    rig.disk().finish(0, Ok(()));
+    rig.poll();
+    assert_eq!(rig.answer(close), Some(0));
+}
+
+#[test]
+fn completions_of_what_the_device_does_not_have_are_counted_and_ignored() {
+    let mut rig = manual();
+    let read = rig.send_read(0, 1);
+    rig.poll();
+    for tag in [1, 5, 15, 16, 1000, u16::MAX] {
+        rig.disk().finished.push_back((Tag(tag), Ok(())));
+    }
+    rig.poll();
+    assert_eq!(rig.driver.counters().stray_completions, 6);
+    assert_eq!(rig.answer(read), None);
+    // The same twice: the second is one too many.
+    let tag = rig.disk().pending[0].tag;
+    rig.disk().finish(0, Ok(()));
+    rig.disk().finished.push_back((tag, Err(DeviceError::Io)));
+    rig.poll();
+    assert_eq!(rig.answer(read), Some(512));
+    assert_eq!(rig.driver.counters().stray_completions, 7);
+    let _ = CLIENT;
+}

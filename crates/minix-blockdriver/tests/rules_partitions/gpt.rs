@@ -1,0 +1,380 @@
+//! Disks with a GPT, written by somebody else's code.
+
+use gpt_disk_types::{
+    BlockSize, Crc32, GptHeader, GptPartitionEntry, GptPartitionEntryArray, GptPartitionEntryArrayLayout,
+    GptPartitionEntrySize, GptPartitionType, Lba, LbaLe, U32Le,
+};
+use minix_blockdriver::Extent;
+use proptest::prelude::*;
+
+use crate::disk::{Disk, extent, primaries, subs};
+
+/// What a test wants on its disk.
+#[derive(Clone, Debug)]
+struct Plan {
+    block_bytes: u32,
+    disk_blocks: u64,
+    entry_bytes: u32,
+    entries: u32,
+    /// First and last block; `None` is unused.
+    partitions: Vec<Option<(u64, u64)>>,
+}
+
+const PROTECTIVE: [(u8, u32, u32); 4] = [(0xEE, 1, u32::MAX), (0, 0, 0), (0, 0, 0), (0, 0, 0)];
+const FIRST: u64 = 1;
+
+impl Plan {
+    fn usual(partitions: &[Option<(u64, u64)>]) -> Self {
+        Self {
+            block_bytes: 512,
+            disk_blocks: 1 << 20,
+            entry_bytes: 128,
+            entries: 128,
+            partitions: partitions.to_vec(),
+        }
+    }
+
+    fn array_blocks(&self) -> u64 {
+        (u64::from(self.entries) * u64::from(self.entry_bytes)).div_ceil(self.block_bytes.into())
+    }
+
+    fn last(&self) -> u64 {
+        self.disk_blocks - 1
+    }
+
+    fn array_block(&self, header: u64) -> u64 {
+        if header == FIRST {
+            2
+        } else {
+            self.last() - self.array_blocks()
+        }
+    }
+
+    /// A disk with both copies.
+    fn disk(&self) -> Disk {
+        let mut disk = Disk::new(self.disk_blocks * u64::from(self.block_bytes / 512)).table(0, PROTECTIVE);
+        for header in [FIRST, self.last()] {
+            self.write(&mut disk, header, |_| {});
+        }
+        disk
+    }
+
+    /// Writes a copy, with a change to the header before its sum is taken.
+    fn write(&self, disk: &mut Disk, at_block: u64, change: impl FnOnce(&mut GptHeader)) {
+        let block_size = BlockSize::new(self.block_bytes).expect("block size");
+        let layout = GptPartitionEntryArrayLayout {
+            start_lba: Lba(self.array_block(at_block)),
+            entry_size: GptPartitionEntrySize::new(self.entry_bytes).expect("entry size"),
+            num_entries: self.entries,
+        };
+        let mut storage = vec![0; layout.num_bytes_rounded_to_block_as_usize(block_size).expect("small")];
+        let mut array = GptPartitionEntryArray::new(layout, block_size, &mut storage).expect("array");
+        for (index, partition) in (0..).zip(&self.partitions) {
+            if let (Some((first, last)), Some(entry)) = (partition, array.get_partition_entry_mut(index)) {
+                *entry = GptPartitionEntry {
+                    partition_type_guid: GptPartitionType::BASIC_DATA,
+                    starting_lba: LbaLe::from_u64(*first),
+                    ending_lba: LbaLe::from_u64(*last),
+                    ..GptPartitionEntry::default()
+                };
+            }
+        }
+        let mut header = GptHeader {
+            my_lba: LbaLe::from_u64(at_block),
+            alternate_lba: LbaLe::from_u64(if at_block == FIRST { self.last() } else { FIRST }),
+            partition_entry_lba: layout.start_lba.into(),
+            number_of_partition_entries: U32Le::from_u32(self.entries),
+            size_of_partition_entry: U32Le::from_u32(self.entry_bytes),
+            partition_entry_array_crc32: array.calculate_crc32(),
+            ..GptHeader::default()
+        };
+        change(&mut header);
+        header.update_header_crc32();
+        disk.put(layout.start_lba.to_u64() * u64::from(self.block_bytes), &storage);
+        disk.put(at_block * u64::from(self.block_bytes), &header_bytes(&header));
+    }
+
+    fn expected(&self) -> [Extent; 4] {
+        [0, 1, 2, 3].map(|index| match self.partitions.get(index).copied().flatten() {
+            Some((first, last)) if index < self.entries as usize && first <= last && first < self.disk_blocks => {
+                let per_block = u64::from(self.block_bytes / 512);
+                let blocks = last.min(self.last()) - first + 1;
+                extent(first * per_block, blocks * per_block)
+            }
+            _ => Extent::EMPTY,
+        })
+    }
+}
+
+fn header_bytes(header: &GptHeader) -> Vec<u8> {
+    let numbers = |number: u64| number.to_le_bytes();
+    let words = |number: u32| number.to_le_bytes();
+    let mut bytes = Vec::new();
+    bytes.extend(numbers(header.signature.to_u64()));
+    bytes.extend(words(header.revision.0.to_u32()));
+    bytes.extend(words(header.header_size.to_u32()));
+    bytes.extend(words(header.header_crc32.0.to_u32()));
+    bytes.extend(words(header.reserved.to_u32()));
+    for lba in [
+        header.my_lba,
+        header.alternate_lba,
+        header.first_usable_lba,
+        header.last_usable_lba,
+    ] {
+        bytes.extend(numbers(lba.to_u64()));
+    }
+    bytes.extend({ header.disk_guid }.to_bytes());
+    bytes.extend(numbers({ header.partition_entry_lba }.to_u64()));
+    bytes.extend(words(header.number_of_partition_entries.to_u32()));
+    bytes.extend(words(header.size_of_partition_entry.to_u32()));
+    bytes.extend(words(header.partition_entry_array_crc32.0.to_u32()));
+    bytes
+}
+
+/// What the placeholder says of itself: the disk from sector 1 on.
+fn placeholder(disk: &Disk) -> [Extent; 4] {
+    let rest = extent(1, disk.bytes / 512 - 1);
+    [rest, Extent::EMPTY, Extent::EMPTY, Extent::EMPTY]
+}
+
+#[test]
+fn four_entries_are_the_partitions_in_their_order() {
+    let plan = Plan::usual(&[
+        Some((5000, 5999)),
+        None,
+        Some((100, 100)),
+        Some((2000, 2999)),
+        Some((7000, 7999)),
+    ]);
+    let (table, reads) = plan.disk().scan_with_reads(512);
+    let partitions = [extent(5000, 1000), Extent::EMPTY, extent(100, 1), extent(2000, 1000)];
+    assert_eq!(primaries(&table), partitions);
+    let reads: Vec<_> = reads.iter().map(|read| (read.first_byte, read.bytes)).collect();
+    assert_eq!(reads, [(0, 2048), (512, 512), (1024, 16384)]);
+    assert_eq!(subs(&table, 0), [Extent::EMPTY; 4]);
+}
+
+#[test]
+fn positions_count_blocks_of_the_disk() {
+    let plan = Plan {
+        block_bytes: 4096,
+        disk_blocks: 10_000,
+        ..Plan::usual(&[Some((6, 1005)), Some((1006, 2005))])
+    };
+    let (table, reads) = plan.disk().scan_with_reads(4096);
+    assert_eq!(primaries(&table)[..2], [extent(48, 8000), extent(8048, 8000)]);
+    assert_eq!((reads[1].first_byte, reads[1].bytes), (4096, 4096));
+}
+
+#[test]
+fn partitions_are_held_to_the_disk() {
+    let end = 1 << 20;
+    let plan = Plan::usual(&[
+        Some((end - 10, end + 10)),
+        Some((end, end + 10)),
+        Some((end - 1, u64::MAX)),
+        Some((50, 49)),
+    ]);
+    let held = [extent(end - 10, 10), Extent::EMPTY, extent(end - 1, 1), Extent::EMPTY];
+    assert_eq!(primaries(&plan.disk().scan(512)), held);
+    let plan = Plan::usual(&[Some((u64::MAX, u64::MAX)), Some((0, u64::MAX))]);
+    assert_eq!(primaries(&plan.disk().scan(512))[..2], [Extent::EMPTY, extent(0, end)]);
+}
+
+#[test]
+fn the_backup_serves_when_the_header_is_damaged() {
+    let plan = Plan::usual(&[Some((5000, 5999))]);
+    for byte in 0..92 {
+        let mut disk = plan.disk();
+        disk.sector(1)[byte] ^= 0x10;
+        let (table, reads) = disk.scan_with_reads(512);
+        assert_eq!(primaries(&table), plan.expected(), "byte {byte}");
+        assert_eq!(reads[2].first_sector(), (1 << 20) - 1, "byte {byte}");
+    }
+}
+
+#[test]
+fn the_backup_serves_when_the_entries_are_damaged() {
+    let plan = Plan::usual(&[Some((5000, 5999))]);
+    for byte in [0, 32, 127, 128, 511] {
+        let mut disk = plan.disk();
+        disk.sector(2)[byte] ^= 1;
+        let (table, reads) = disk.scan_with_reads(512);
+        assert_eq!(primaries(&table), plan.expected(), "byte {byte}");
+        assert_eq!(reads.len(), 5);
+    }
+    // The last byte of the last of 128 entries is under the sum as well.
+    let mut disk = plan.disk();
+    disk.sector(33)[511] ^= 1;
+    assert_eq!(disk.scan_with_reads(512).1.len(), 5);
+}
+
+#[test]
+fn without_a_good_copy_the_placeholder_is_a_partition() {
+    let plan = Plan::usual(&[Some((5000, 5999))]);
+    let mut disk = plan.disk();
+    disk.sector(1)[70] ^= 1;
+    disk.sector((1 << 20) - 1)[70] ^= 1;
+    assert_eq!(primaries(&disk.scan(512)), placeholder(&disk));
+    let bare = Disk::new(1000).table(0, PROTECTIVE);
+    assert_eq!(primaries(&bare.scan(512)), placeholder(&bare));
+    let smallest = Disk::new(4).table(0, PROTECTIVE);
+    assert_eq!(primaries(&smallest.scan(512)), placeholder(&smallest));
+}
+
+#[test]
+fn without_a_good_copy_the_other_entries_of_the_table_are_followed() {
+    let disk = Disk::new(1000)
+        .table(0, [(0xEE, 1, 99), (0x81, 100, 100), (0, 0, 0), (0, 0, 0)])
+        .table(100, [(0x81, 110, 5), (0, 0, 0), (0, 0, 0), (0, 0, 0)]);
+    let table = disk.scan(512);
+    assert_eq!(primaries(&table)[..2], [extent(1, 99), extent(100, 100)]);
+    assert_eq!(subs(&table, 1)[0], extent(110, 5));
+}
+
+#[test]
+fn a_header_of_another_block_is_none() {
+    // As on the image of a disk that was copied to one with longer or shorter blocks, or in the wrong place.
+    let plan = Plan::usual(&[Some((5000, 5999))]);
+    let mut disk = plan.disk();
+    plan.write(&mut disk, FIRST, |header| {
+        header.my_lba = LbaLe::from_u64(2);
+    });
+    disk.sector((1 << 20) - 1).fill(0);
+    assert_eq!(primaries(&disk.scan(512)), placeholder(&disk));
+}
+
+#[test]
+fn no_gpt_is_looked_for_without_a_placeholder() {
+    let plan = Plan::usual(&[Some((5000, 5999))]);
+    let disk = plan.disk().table(0, [(0x83, 1, 10), (0, 0, 0), (0, 0, 0), (0, 0, 0)]);
+    assert_eq!(primaries(&disk.scan(512))[0], extent(1, 10));
+    let mut disk = plan.disk();
+    disk.sector(0)[511] = 0;
+    assert_eq!(primaries(&disk.scan(512)), [Extent::EMPTY; 4]);
+}
+
+#[test]
+fn the_placeholder_may_be_any_of_the_four_entries() {
+    let plan = Plan::usual(&[Some((5000, 5999))]);
+    let disk = plan
+        .disk()
+        .table(0, [(0x83, 5000, 10), (0, 0, 0), (0xEE, 1, 4999), (0, 0, 0)]);
+    assert_eq!(primaries(&disk.scan(512)), plan.expected());
+}
+
+#[test]
+fn an_array_longer_than_a_read_goes_unchecked() {
+    let plan = Plan {
+        entry_bytes: 256,
+        ..Plan::usual(&[Some((5000, 5999)), Some((6000, 6001))])
+    };
+    let mut disk = plan.disk();
+    plan.write(&mut disk, FIRST, |header| {
+        header.partition_entry_array_crc32 = Crc32(U32Le::from_u32(1));
+    });
+    let (table, reads) = disk.scan_with_reads(512);
+    assert_eq!(primaries(&table), plan.expected());
+    assert_eq!((reads[2].first_sector(), reads[2].bytes), (2, 1024));
+}
+
+#[test]
+fn wrong_sizes_of_entries_are_refused() {
+    let plan = Plan::usual(&[Some((5000, 5999))]);
+    for bytes in [0, 1, 64, 127, 129, 192, 8192, u32::MAX, 1 << 31] {
+        let mut disk = plan.disk();
+        plan.write(&mut disk, FIRST, |header| {
+            header.size_of_partition_entry = U32Le::from_u32(bytes);
+        });
+        disk.sector((1 << 20) - 1).fill(0);
+        assert_eq!(primaries(&disk.scan(512)), placeholder(&disk), "{bytes}");
+    }
+}
+
+#[test]
+fn an_array_off_the_disk_is_refused() {
+    let plan = Plan::usual(&[Some((5000, 5999))]);
+    for block in [(1 << 20) - 31, 1 << 20, u64::MAX / 512 + 1, u64::MAX] {
+        let mut disk = plan.disk();
+        plan.write(&mut disk, FIRST, |header| {
+            header.partition_entry_lba = LbaLe::from_u64(block);
+        });
+        disk.sector((1 << 20) - 1).fill(0);
+        assert_eq!(primaries(&disk.scan(512)), placeholder(&disk), "{block}");
+    }
+}
+
+#[test]
+fn an_impossible_length_of_the_header_is_refused() {
+    let plan = Plan::usual(&[Some((5000, 5999))]);
+    for bytes in [0, 15, 91, 513, u32::MAX] {
+        let mut disk = plan.disk();
+        plan.write(&mut disk, FIRST, |header| header.header_size = U32Le::from_u32(bytes));
+        disk.sector((1 << 20) - 1).fill(0);
+        assert_eq!(primaries(&disk.scan(512)), placeholder(&disk), "{bytes}");
+    }
+}
+
+#[test]
+fn a_longer_header_is_under_the_sum_as_a_whole() {
+    for damage in [0, 1] {
+        let (plan, mut disk) = with_header_length(512);
+        disk.sector(1)[500] ^= damage;
+        let good = primaries(&disk.scan(512)) == plan.expected();
+        assert_eq!(good, damage == 0);
+    }
+}
+
+#[test]
+fn a_header_that_ends_before_its_last_field_is_none_though_its_sum_is_right() {
+    for bytes in [20, 24, 32, 80, 91] {
+        let (_, disk) = with_header_length(bytes);
+        assert_eq!(primaries(&disk.scan(512)), placeholder(&disk), "{bytes}");
+    }
+}
+
+/// A disk without a backup, whose header is so long and has the sum of so many bytes.
+fn with_header_length(bytes: u32) -> (Plan, Disk) {
+    use gpt_disk_types::crc::Crc;
+
+    let plan = Plan::usual(&[Some((5000, 5999))]);
+    let mut disk = plan.disk();
+    disk.sector((1 << 20) - 1).fill(0);
+    let header = disk.sector(1);
+    header[12..16].copy_from_slice(&bytes.to_le_bytes());
+    header[16..20].fill(0);
+    header[400] = 7;
+    let sum = Crc::<u32>::new(&Crc32::ALGORITHM).checksum(&header[..bytes as usize]);
+    header[16..20].copy_from_slice(&sum.to_le_bytes());
+    (plan, disk)
+}
+
+fn partition() -> impl Strategy<Value = Option<(u64, u64)>> {
+    let block = || prop_oneof![4 => 0..70_000u64, 1 => any::<u64>()];
+    prop::option::weighted(0.8, (block(), block()))
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    let shape = (0..4u32, 0..3u32, 1..200u32);
+    (shape, 1000..60_000u64, prop::collection::vec(partition(), 0..6)).prop_map(
+        |((block_shift, entry_shift, entries), disk_blocks, partitions)| Plan {
+            block_bytes: 512 << block_shift,
+            disk_blocks,
+            entry_bytes: 128 << entry_shift,
+            entries,
+            partitions,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn the_partitions_are_those_that_were_written(plan in plan(), damaged in any::<bool>()) {
+        let mut disk = plan.disk();
+        if damaged {
+            disk.put(u64::from(plan.block_bytes), &[0; 512]);
+        }
+        let table = disk.scan(plan.block_bytes);
+        prop_assert_eq!(primaries(&table), plan.expected());
+    }
+}
