@@ -1,2 +1,14 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
+
+pub mod args;
+pub mod disk;
+pub mod dma;
+pub mod kernel;
+mod lists;
+pub mod log;
+pub mod poller;
+pub mod serve;
+mod staging;
+pub mod start;
+pub mod windows;

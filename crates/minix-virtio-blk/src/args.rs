@@ -1,0 +1,205 @@
+//! The words of the command line.
+
+use core::fmt;
+
+use virtio_core::QueueSize;
+
+use crate::log::Level;
+
+/// What the service was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Which block device it serves, counted from zero by address.
+    pub instance: u32,
+    /// Microseconds to watch the device for a completion before waiting for its interrupt; zero never watches.
+    pub poll_us: u64,
+    /// Descriptors of the queue at most.
+    pub queue: QueueSize,
+    /// What is printed.
+    pub log: Level,
+}
+
+/// Microseconds that watching may last: a typing error must not burn the machine.
+pub const MAX_POLL_US: u64 = 10_000;
+
+/// Descriptors the service has room for.
+pub const MAX_QUEUE: u16 = 256;
+
+/// Descriptors that one request needs.
+const MIN_QUEUE: u16 = 4;
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            instance: 0,
+            poll_us: 50,
+            queue: QueueSize::at_most(u32::from(MAX_QUEUE)).unwrap_or(QueueSize::MAX),
+            log: Level::Info,
+        }
+    }
+}
+
+/// A word that makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArgsError<'a> {
+    /// The word.
+    pub word: &'a str,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why a word makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It is none of the known ones.
+    Unknown,
+    /// The value is not what the word takes.
+    BadValue {
+        /// What it takes.
+        expected: &'static str,
+    },
+    /// The word was given before.
+    Repeated,
+}
+
+impl fmt::Display for ArgsError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "argument '{}': ", self.word)?;
+        match self.reason {
+            Reason::Unknown => f.write_str("not known; there are instance=, poll_us=, queue= and log="),
+            Reason::BadValue { expected } => write!(f, "expected {expected}"),
+            Reason::Repeated => f.write_str("given twice"),
+        }
+    }
+}
+
+impl core::error::Error for ArgsError<'_> {}
+
+/// Reads the words. One argument may hold several, separated by spaces, as systems differ in who splits them.
+///
+/// # Errors
+///
+/// [`ArgsError`] for the first word that makes no sense.
+pub fn parse<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Options, ArgsError<'a>> {
+    let mut options = Options::default();
+    let mut seen = [false; 4];
+    for word in arguments.into_iter().flat_map(str::split_ascii_whitespace) {
+        let fail = |reason| ArgsError { word, reason };
+        let bad = |expected| fail(Reason::BadValue { expected });
+        let (name, value) = word.split_once('=').ok_or(fail(Reason::Unknown))?;
+        let nth = match name {
+            "instance" => {
+                options.instance = number(value).ok_or(bad("a number, from 0"))?;
+                0
+            }
+            "poll_us" => {
+                let micros = number(value).map(u64::from).filter(|&micros| micros <= MAX_POLL_US);
+                options.poll_us = micros.ok_or(bad("microseconds, 0 to 10000"))?;
+                1
+            }
+            "queue" => {
+                let size = number(value)
+                    .and_then(|size| u16::try_from(size).ok())
+                    .filter(|size| (MIN_QUEUE..=MAX_QUEUE).contains(size))
+                    .and_then(QueueSize::new);
+                options.queue = size.ok_or(bad("a power of two, 4 to 256"))?;
+                2
+            }
+            "log" => {
+                options.log = Level::from_name(value).ok_or(bad("off, error, info or debug"))?;
+                3
+            }
+            _ => return Err(fail(Reason::Unknown)),
+        };
+        if core::mem::replace(&mut seen[nth], true) {
+            return Err(fail(Reason::Repeated));
+        }
+    }
+    Ok(options)
+}
+
+/// A decimal number without a sign.
+fn number(text: &str) -> Option<u32> {
+    // `parse` would take a plus sign.
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::string::ToString;
+
+    use super::*;
+
+    fn size(size: u16) -> QueueSize {
+        QueueSize::new(size).unwrap()
+    }
+
+    #[test]
+    fn nothing_gives_the_defaults() {
+        let options = parse([]).unwrap();
+        assert_eq!(options, Options::default());
+        assert_eq!((options.instance, options.poll_us), (0, 50));
+        assert_eq!((options.queue, options.log), (size(256), Level::Info));
+    }
+
+    #[test]
+    fn every_word_is_heard_however_they_are_split() {
+        let all = Options {
+            instance: 1,
+            poll_us: 0,
+            queue: size(16),
+            log: Level::Off,
+        };
+        assert_eq!(parse(["instance=1", "poll_us=0", "queue=16", "log=off"]), Ok(all));
+        assert_eq!(parse(["log=off queue=16  instance=1 poll_us=0"]), Ok(all));
+        assert_eq!(parse(["", "log=off queue=16", " instance=1", "poll_us=0 "]), Ok(all));
+        for (name, level) in [("error", Level::Error), ("info", Level::Info), ("debug", Level::Debug)] {
+            assert_eq!(parse([std::format!("log={name}").as_str()]).unwrap().log, level);
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused_by_name() {
+        for word in ["help", "Instance=1", "inst=1", "=", "\u{FFFD}", "poll-us=1"] {
+            let error = parse(["instance=0", word]).unwrap_err();
+            assert_eq!((error.word, error.reason), (word, Reason::Unknown), "{word}");
+        }
+        for word in [
+            "instance=",
+            "instance=-1",
+            "instance=+1",
+            "instance=0x1",
+            "instance=4294967296",
+            "poll_us=10001",
+            "poll_us=50us",
+            "queue=0",
+            "queue=2",
+            "queue=100",
+            "queue=512",
+            "queue=65536",
+            "log=",
+            "log=INFO",
+            "log=off=on",
+        ] {
+            let error = parse([word]).unwrap_err();
+            assert_eq!(error.word, word);
+            assert!(matches!(error.reason, Reason::BadValue { .. }), "{word}");
+        }
+        let error = parse(["queue=8", "log=off", "queue=8"]).unwrap_err();
+        assert_eq!(error.reason, Reason::Repeated);
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong() {
+        let text = |word| parse([word]).unwrap_err().to_string();
+        assert_eq!(text("queue=7"), "argument 'queue=7': expected a power of two, 4 to 256");
+        assert_eq!(
+            text("verbose"),
+            "argument 'verbose': not known; there are instance=, poll_us=, queue= and log="
+        );
+    }
+}

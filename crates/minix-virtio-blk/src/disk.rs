@@ -1,0 +1,397 @@
+//! The adapter's disk, by a VirtIO block device.
+
+use core::mem;
+
+use minix_abi::kernel_call::PhysRange;
+use minix_blockdriver::{
+    BlockDevice, Broken, DeviceError, DeviceRequest, DiskInfo, Geometry, Refusal, STAGING_BYTES, StagingBlock, Tag,
+};
+use virtio_blk::proto::{Sector, StatusError};
+use virtio_blk::{
+    Completion, ConfigChange, Counters, Disk, InitError, IoError, Options, Request, SubmitError, WriteCache,
+};
+use virtio_core::{DeviceAddr, Dma, QueueSize, RawSegments, Segment, Transport};
+
+pub use crate::lists::ListTable;
+use crate::lists::{FreeLists, List, MAX_SEGMENTS};
+use crate::staging::{STAGING_BLOCKS, Staging};
+
+/// Descriptors there is room for.
+const QUEUE: usize = crate::args::MAX_QUEUE as usize;
+
+/// The data of a request: memory of a client, or staging memory.
+type Data = RawSegments<List>;
+
+type Running<T> = Disk<T, Data, Tag, QUEUE>;
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of these, nearly always of the large kind, and no heap"
+)]
+enum State<T: Transport> {
+    /// The device works.
+    Live(Running<T>),
+    /// The device did not start again. It has no memory of anybody.
+    Stopped(T),
+    /// On the way from one to the other.
+    Between,
+}
+
+/// What happened in all lives of the device together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Interrupts taken.
+    pub interrupts: u64,
+    /// Those that brought nothing.
+    pub spurious_interrupts: u64,
+    /// Doorbells rung.
+    pub notifies: u64,
+    /// Times the device broke the rules of the ring.
+    pub faults: u64,
+}
+
+impl Totals {
+    fn add(&mut self, counters: &Counters) {
+        self.interrupts += counters.interrupts;
+        self.spurious_interrupts += counters.spurious_interrupts;
+        self.notifies += counters.notifies;
+        self.faults += counters.faults;
+    }
+}
+
+/// A VirtIO block device as the adapter wants a disk.
+///
+/// The service says how completions are to be noticed: by [watching](Self::watch) or by [interrupt](Self::arm).
+pub struct VirtioDisk<T: Transport, D> {
+    state: State<T>,
+    dma: D,
+    options: Options,
+    lists: FreeLists,
+    staging: Staging,
+    /// As of when the device last worked.
+    info: DiskInfo,
+    /// The device cannot go on: it asks for a reset, or did not finish one.
+    broken: bool,
+    /// Each poll asks for an interrupt at the next completion.
+    armed: bool,
+    /// An interrupt came that has not been followed up.
+    interrupted: bool,
+    /// A change of the configuration that nobody has asked about.
+    change: Option<ConfigChange>,
+    totals: Totals,
+}
+
+impl<T: Transport, D: Dma> VirtioDisk<T, D> {
+    /// Brings the device up.
+    ///
+    /// # Errors
+    ///
+    /// [`InitError`], the device uses no memory then; unless it did not even finish its reset.
+    pub fn start(transport: T, mut dma: D, queue: QueueSize, lists: &'static mut ListTable) -> Result<Self, InitError> {
+        let options = Options {
+            max_queue_size: queue,
+            max_segments: MAX_SEGMENTS as u16,
+            ..Options::default()
+        };
+        let staging = Staging::allocate(&mut dma).map_err(InitError::Dma)?;
+        let disk = Disk::start(transport, &mut dma, &options).map_err(|failed| failed.error)?;
+        Ok(Self {
+            info: info_of(&disk),
+            state: State::Live(disk),
+            dma,
+            options,
+            lists: FreeLists::new(lists),
+            staging,
+            broken: false,
+            armed: false,
+            interrupted: false,
+            change: None,
+            totals: Totals::default(),
+        })
+    }
+
+    /// Completions will be noticed by polling: the device need not interrupt.
+    pub fn watch(&mut self) {
+        self.armed = false;
+        if let State::Live(disk) = &mut self.state {
+            disk.suppress_interrupts();
+        }
+    }
+
+    /// Completions will be noticed by interrupt: every poll from the next one on leaves the device asked to interrupt, with
+    /// nothing finished that was not handed over.
+    pub fn arm(&mut self) {
+        self.armed = true;
+    }
+
+    /// The device has interrupted. The next poll follows it up and acknowledges it.
+    pub fn interrupted(&mut self) {
+        self.interrupted = true;
+    }
+
+    /// Acknowledges an interrupt that no poll has followed up since, because the device is given up or not reset yet.
+    /// Whatever it has finished is not waited for any more.
+    pub fn silence(&mut self) {
+        if !mem::take(&mut self.interrupted) {
+            return;
+        }
+        let (lists, staging) = (&mut self.lists, &mut self.staging);
+        match &mut self.state {
+            State::Live(disk) => {
+                // A device that breaks rules is acknowledged all the same.
+                let _ = disk.on_interrupt(|completion| {
+                    let _ = finish(lists, staging, completion);
+                });
+            }
+            State::Stopped(transport) => {
+                let causes = transport.interrupt_causes();
+                transport.acknowledge_interrupt(causes);
+            }
+            State::Between => {}
+        }
+    }
+
+    /// The change of the configuration since this was last asked, if there was one.
+    pub fn take_change(&mut self) -> Option<ConfigChange> {
+        self.change.take()
+    }
+
+    /// What happened so far.
+    pub fn totals(&self) -> Totals {
+        let mut totals = self.totals;
+        if let State::Live(disk) = &self.state {
+            totals.add(disk.counters());
+        }
+        totals
+    }
+
+    /// Resets the device for good, so that it uses no memory any more. Whether it did.
+    pub fn stop(&mut self) -> bool {
+        let Some(mut transport) = self.take_down() else {
+            return false;
+        };
+        let stopped = transport.reset(self.options.poll_limit).is_ok();
+        self.state = State::Stopped(transport);
+        self.broken = true;
+        stopped
+    }
+
+    /// Resets the device and takes everything back. `None` if it does not finish the reset.
+    fn take_down(&mut self) -> Option<T> {
+        let (lists, staging) = (&mut self.lists, &mut self.staging);
+        match mem::replace(&mut self.state, State::Between) {
+            State::Live(disk) => {
+                let aborted = |completion| {
+                    let _ = finish(lists, staging, completion);
+                };
+                match disk.shut_down(&mut self.dma, aborted) {
+                    Ok((transport, counters)) => {
+                        self.totals.add(&counters);
+                        Some(transport)
+                    }
+                    Err((_, disk)) => {
+                        self.state = State::Live(disk);
+                        self.broken = true;
+                        None
+                    }
+                }
+            }
+            State::Stopped(transport) => Some(transport),
+            State::Between => None,
+        }
+    }
+
+    fn note_change(&mut self, change: ConfigChange) {
+        if change.needs_reset {
+            self.broken = true;
+        }
+        self.change = Some(change);
+    }
+}
+
+impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
+    fn info(&self) -> DiskInfo {
+        match &self.state {
+            State::Live(disk) => info_of(disk),
+            _ => self.info,
+        }
+    }
+
+    fn submit(&mut self, request: DeviceRequest<'_>, tag: Tag) -> Result<(), Refusal> {
+        let State::Live(disk) = &mut self.state else {
+            return Err(Refusal::Broken);
+        };
+        if self.broken {
+            return Err(Refusal::Broken);
+        }
+        let (lists, staging) = (&mut self.lists, &mut self.staging);
+        let request = match request {
+            DeviceRequest::Read { first, segments } => {
+                Request::read(Sector(first), lend(lists, staging, segments)?, tag)
+            }
+            DeviceRequest::Write { first, segments } => {
+                Request::write(Sector(first), lend(lists, staging, segments)?, tag)
+            }
+            DeviceRequest::Flush => Request::flush(tag),
+        };
+        disk.submit(request).map_err(|rejected| {
+            let (data, _) = rejected.request.into_parts();
+            take_back(&mut self.lists, &mut self.staging, data);
+            refusal(rejected.error)
+        })
+    }
+
+    fn notify(&mut self) {
+        if let State::Live(disk) = &mut self.state {
+            disk.notify();
+        }
+    }
+
+    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
+        let State::Live(disk) = &mut self.state else {
+            return Err(Broken);
+        };
+        if self.broken {
+            return Err(Broken);
+        }
+        let (lists, staging) = (&mut self.lists, &mut self.staging);
+        let each = |completion| {
+            let (tag, result) = finish(lists, staging, completion);
+            done(tag, result);
+        };
+        let result = if mem::take(&mut self.interrupted) {
+            disk.on_interrupt(each).map(|seen| seen.config)
+        } else if self.armed {
+            disk.drain(each).map(|_| None)
+        } else {
+            disk.poll(each).map(|_| None)
+        };
+        match result {
+            Ok(Some(change)) => self.note_change(change),
+            Ok(None) => {}
+            Err(_) => self.broken = true,
+        }
+        if self.broken { Err(Broken) } else { Ok(()) }
+    }
+
+    fn reset(&mut self) -> Result<(), Broken> {
+        let transport = self.take_down().ok_or(Broken)?;
+        match Disk::start(transport, &mut self.dma, &self.options) {
+            Ok(mut disk) => {
+                if self.armed {
+                    // Nothing is in flight, so nothing is handed over.
+                    let _ = disk.drain(|_| {});
+                }
+                self.info = info_of(&disk);
+                self.state = State::Live(disk);
+                self.broken = false;
+                Ok(())
+            }
+            Err(failed) => {
+                self.state = State::Stopped(failed.transport);
+                Err(Broken)
+            }
+        }
+    }
+
+    fn write_cache(&self) -> bool {
+        match &self.state {
+            State::Live(disk) => disk.write_cache() == WriteCache::WriteBack,
+            _ => false,
+        }
+    }
+
+    fn set_write_cache(&mut self, on: bool) -> bool {
+        let mode = if on {
+            WriteCache::WriteBack
+        } else {
+            WriteCache::WriteThrough
+        };
+        match &mut self.state {
+            State::Live(disk) => disk.set_write_cache(mode).is_ok(),
+            _ => false,
+        }
+    }
+
+    fn staging_blocks(&self) -> u8 {
+        STAGING_BLOCKS as u8
+    }
+
+    fn staging(&mut self, block: StagingBlock) -> Option<&mut [u8; STAGING_BYTES]> {
+        self.staging.bytes(block)
+    }
+
+    fn staging_range(&self, block: StagingBlock) -> Option<PhysRange> {
+        self.staging.range(block)
+    }
+}
+
+fn info_of<T: Transport>(disk: &Running<T>) -> DiskInfo {
+    let limits = disk.limits();
+    DiskInfo {
+        sectors: limits.capacity.get(),
+        block_bytes: limits.block_bytes,
+        read_only: limits.read_only,
+        can_flush: limits.flush,
+        max_segments: limits.max_segments.min(MAX_SEGMENTS as u16),
+        geometry: disk.config().geometry.map(|geometry| Geometry {
+            cylinders: geometry.cylinders.into(),
+            heads: geometry.heads.into(),
+            sectors: geometry.sectors.into(),
+        }),
+    }
+}
+
+/// The segments as the driver wants them.
+fn lend(lists: &mut FreeLists, staging: &mut Staging, ranges: &[PhysRange]) -> Result<Data, Refusal> {
+    // No client has 4 GiB in one piece: its address space is no larger, and requests are counted in 31 bits.
+    if ranges.len() > MAX_SEGMENTS || ranges.iter().any(|range| u32::try_from(range.bytes).is_err()) {
+        return Err(Refusal::Invalid);
+    }
+    let segments = ranges
+        .iter()
+        .map(|range| Segment::new(DeviceAddr(range.address), range.bytes as u32));
+    let list = lists.take(segments).ok_or(Refusal::Full)?;
+    // The device cannot begin before it is notified, but from here on the bytes are not ours.
+    staging.lend(list.as_ref());
+    // SAFETY: the adapter passes two kinds of ranges. Those that the kernel answered for grants are memory of a client, which
+    // this program does not see; they are for the device because the client has granted it, and the kernel does not move
+    // pages. Those in staging memory are known to `Staging`, which keeps everybody away from a block until the request is back.
+    // The list owns its memory by exclusive reference, so it does not change.
+    Ok(unsafe { RawSegments::new(list) })
+}
+
+/// Takes apart what came back from the driver.
+fn finish(
+    lists: &mut FreeLists,
+    staging: &mut Staging,
+    completion: Completion<Data, Tag>,
+) -> (Tag, Result<(), DeviceError>) {
+    take_back(lists, staging, completion.buffer);
+    (
+        completion.owner,
+        completion.result.map(drop).map_err(|error| match error {
+            IoError::Device(StatusError::Unsupported) => DeviceError::Unsupported,
+            _ => DeviceError::Io,
+        }),
+    )
+}
+
+fn take_back(lists: &mut FreeLists, staging: &mut Staging, data: Option<Data>) {
+    if let Some(data) = data {
+        let list = data.into_inner();
+        staging.take_back(list.as_ref());
+        lists.put_back(list);
+    }
+}
+
+fn refusal(error: SubmitError) -> Refusal {
+    match error {
+        SubmitError::QueueFull => Refusal::Full,
+        SubmitError::TooScattered => Refusal::Unreachable,
+        SubmitError::Unsupported => Refusal::Unsupported,
+        SubmitError::Broken(_) => Refusal::Broken,
+        // Out of range, misaligned, read-only, empty, around the end of the address space.
+        _ => Refusal::Invalid,
+    }
+}

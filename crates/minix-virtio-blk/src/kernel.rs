@@ -1,0 +1,110 @@
+//! The adapter's `Kernel`, by calls to the kernel of the system.
+
+use core::mem;
+use core::ptr::NonNull;
+use core::slice;
+
+use minix_abi::ipc::{AsyncFlags, IpcStatus};
+use minix_abi::kernel_call::{MapAccess, MapElement, PhysRange};
+use minix_abi::trace::TraceEntry;
+use minix_abi::{Endpoint, Errno, GrantId, Message};
+use minix_blockdriver::Kernel;
+use minix_rt::asynsend::{self, Outbox};
+use minix_rt::{Ipc, kernel, memory};
+
+use crate::log::Log;
+
+/// Replies that can wait for their receivers at a time.
+const MAIL: usize = 256;
+
+/// Memory for those replies.
+pub type MailTable = asynsend::Table<MAIL>;
+
+/// The system, as far as the adapter needs it.
+pub struct System<I> {
+    pub(crate) ipc: I,
+    pub(crate) outbox: Outbox<MAIL>,
+    log: Log,
+}
+
+impl<I: Ipc> System<I> {
+    /// The system behind `ipc`.
+    pub fn new(ipc: I, mail: &'static mut MailTable, log: Log) -> Self {
+        Self {
+            ipc,
+            outbox: Outbox::new(mail),
+            log,
+        }
+    }
+}
+
+impl<I: Ipc> Kernel for System<I> {
+    type Trace = TraceMemory;
+
+    fn copy_from(&mut self, granter: Endpoint, grant: GrantId, offset: u64, into: &mut [u8]) -> Result<(), Errno> {
+        kernel::safecopy_from(&mut self.ipc, granter, grant, offset, into)
+    }
+
+    fn copy_to(&mut self, granter: Endpoint, grant: GrantId, offset: u64, from: &[u8]) -> Result<(), Errno> {
+        kernel::safecopy_to(&mut self.ipc, granter, grant, offset, from)
+    }
+
+    fn map(
+        &mut self,
+        granter: Endpoint,
+        elements: &[MapElement],
+        offset: u64,
+        access: MapAccess,
+        ranges: &mut [PhysRange],
+    ) -> Result<usize, Errno> {
+        kernel::vumap(&mut self.ipc, granter, elements, offset, access, ranges)
+    }
+
+    fn reply(&mut self, to: Endpoint, request: IpcStatus, message: &Message) {
+        let sent = if request.sender_waits_for_reply() {
+            self.ipc.sendnb(to, message)
+        } else {
+            self.outbox.post(&mut self.ipc, to, message, AsyncFlags::NOREPLY)
+        };
+        if let Err(errno) = sent {
+            // It died, most likely. Nobody else is waiting for this.
+            self.log.debug(format_args!("no reply to {to}: {errno}"));
+        }
+    }
+
+    fn allocate_trace(&mut self, entries: usize) -> Result<TraceMemory, Errno> {
+        let bytes = entries.checked_mul(size_of::<TraceEntry>()).ok_or(Errno::ENOMEM)?;
+        let start = memory::map_anonymous(&mut self.ipc, bytes)?.cast();
+        Ok(TraceMemory { start, entries })
+    }
+
+    fn release_trace(&mut self, trace: TraceMemory) {
+        let bytes = mem::size_of_val(trace.as_ref());
+        // SAFETY: the memory was mapped for this trace alone, which ends here. If VM keeps it, nothing is lost but memory.
+        let _ = unsafe { memory::unmap(&mut self.ipc, trace.start.cast(), bytes) };
+    }
+}
+
+/// Memory for a trace, mapped for it alone.
+#[derive(Debug)]
+pub struct TraceMemory {
+    start: NonNull<TraceEntry>,
+    entries: usize,
+}
+
+// SAFETY: it owns its memory, which is tied to no thread.
+unsafe impl Send for TraceMemory {}
+
+impl AsRef<[TraceEntry]> for TraceMemory {
+    fn as_ref(&self) -> &[TraceEntry] {
+        // SAFETY: so many entries were mapped, cleared, which makes them valid, and aligned to a page; they are this value's.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.entries) }
+    }
+}
+
+impl AsMut<[TraceEntry]> for TraceMemory {
+    fn as_mut(&mut self) -> &mut [TraceEntry] {
+        // SAFETY: as in `as_ref`, and the exclusive borrow makes this the only view.
+        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.entries) }
+    }
+}

@@ -1,0 +1,77 @@
+//! The main function on the machine: start-up with RS around everything else.
+
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use minix_abi::Errno;
+use minix_blockdriver::Micros;
+use minix_rt::sef::Startup;
+use minix_rt::{Args, Fixed, Minix, clock, kernel, println, sef};
+use minix_virtio_blk::args;
+use minix_virtio_blk::log::Log;
+use minix_virtio_blk::start::{self, GrantTable, MmioService, Tables};
+
+static TABLES: Fixed<Tables> = Fixed::new(Tables::new());
+static GRANTS: Fixed<GrantTable> = Fixed::new(GrantTable::new());
+
+pub(crate) fn main(args: Args) -> ! {
+    minix_rt::on_panic(stop_device);
+    let mut minix = Minix::new();
+    let startup = sef::start(&mut minix);
+    let log = Log::new(|text| println!("virtio-blk-mmio: {text}"));
+    match bring_up(minix, args, log, &startup) {
+        Ok(service) => serve(service, startup, log),
+        Err(errno) => {
+            // RS ends the process instead of answering.
+            let _ = startup.finish(&mut minix, Err(errno));
+            kernel::exit(&mut minix)
+        }
+    }
+}
+
+/// Everything that RS waits for.
+fn bring_up(mut minix: Minix, args: Args, log: Log, startup: &Startup) -> Result<MmioService<Minix>, Errno> {
+    let options = args::parse(args).map_err(|error| {
+        log.error(format_args!("{error}"));
+        Errno::EINVAL
+    })?;
+    let log = log.with_level(options.log);
+    // Nobody else takes them.
+    let tables = TABLES.take().ok_or(Errno::EGENERIC)?;
+    let grants = GRANTS.take().ok_or(Errno::EGENERIC)?;
+    let mut service = start::bring_up(minix, &options, log, tables, remember_device)?;
+    if let Err(errno) = start::announce(&mut minix, grants, startup.who.endpoint) {
+        log.error(format_args!("the data store does not take the announcement: {errno}"));
+        service.stop();
+        return Err(errno);
+    }
+    Ok(service)
+}
+
+fn serve(service: MmioService<Minix>, startup: Startup, log: Log) -> ! {
+    if let Err(errno) = startup.finish(&mut Minix::new(), Ok(())) {
+        log.error(format_args!("RS did not wait for the start: {errno}"));
+        service.leave();
+    }
+    service.run(|| Micros(clock::now_micros()))
+}
+
+/// Byte offset of the device status; writing zero resets the device.
+const STATUS_OFFSET: usize = 0x070;
+
+/// The device status register, for a panic; null as long as there is no device.
+static STATUS: AtomicPtr<u32> = AtomicPtr::new(ptr::null_mut());
+
+fn remember_device(registers: NonNull<u8>) {
+    let status = registers.as_ptr().wrapping_byte_add(STATUS_OFFSET).cast();
+    STATUS.store(status, Ordering::Release);
+}
+
+/// The last act of a panic: a reset, not waited for. The device must not go on writing to memory that is given to others.
+fn stop_device() {
+    let status = STATUS.load(Ordering::Acquire);
+    if !status.is_null() {
+        // SAFETY: it is a register of the device that this service drives, mapped for as long as the process lives.
+        unsafe { status.write_volatile(0) };
+    }
+}

@@ -1,0 +1,293 @@
+//! The main loop: messages, interrupts, alarms and completions, and when to wait for which.
+
+use heapless::Deque;
+use minix_abi::ipc::IpcStatus;
+use minix_abi::notify::Notice;
+use minix_abi::signal::Signal;
+use minix_abi::{Endpoint, Errno, Message};
+use minix_blockdriver::{BlockDriver, Micros};
+use minix_rt::Ipc;
+use minix_rt::kernel::{self, IrqLine};
+use minix_rt::sef::{self, Event};
+use virtio_core::{Dma, Transport};
+
+use crate::disk::VirtioDisk;
+use crate::kernel::System;
+use crate::log::Log;
+use crate::poller::Poller;
+
+/// Requests of clients that are worked on at a time.
+pub const JOBS: usize = 64;
+
+/// Requests that wait for one of those to be answered. When this is full as well, no message is received until there is
+/// room: clients wait where they are.
+const BACKLOG: usize = 128;
+
+/// Failures of receiving in a row that end the service, so that RS starts another one.
+const MAX_RECEIVE_FAILURES: u32 = 16;
+
+/// The service, ready to run.
+pub struct Service<I: Ipc, T: Transport, D: Dma> {
+    pub(crate) system: System<I>,
+    pub(crate) driver: BlockDriver<VirtioDisk<T, D>, System<I>, JOBS>,
+    pub(crate) line: IrqLine,
+    pub(crate) poller: Poller,
+    /// Ticks per second.
+    pub(crate) hz: u32,
+    pub(crate) log: Log,
+    backlog: Deque<(IpcStatus, Message), BACKLOG>,
+    /// When the alarm that is set goes off.
+    alarm: Option<Micros>,
+    receive_failures: u32,
+}
+
+impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
+    pub(crate) fn new(
+        system: System<I>,
+        mut driver: BlockDriver<VirtioDisk<T, D>, System<I>, JOBS>,
+        line: IrqLine,
+        poller: Poller,
+        hz: u32,
+        log: Log,
+    ) -> Self {
+        driver.device_mut().arm();
+        Self {
+            system,
+            driver,
+            line,
+            poller,
+            hz,
+            log,
+            backlog: Deque::new(),
+            alarm: None,
+            receive_failures: 0,
+        }
+    }
+
+    /// Serves until told to stop, and ends the process. `clock` never goes back.
+    pub fn run(mut self, clock: impl Fn() -> Micros) -> ! {
+        while self.round(&clock) {}
+        self.leave()
+    }
+
+    /// Resets the device, tells what was counted, and ends the process.
+    pub fn leave(mut self) -> ! {
+        self.stop();
+        self.log.info(format_args!("counters: {}", self.driver.counters()));
+        let totals = self.driver.device().totals();
+        self.log.info(format_args!(
+            "counters: interrupts={} spurious={} doorbells={} faults={} replies_waiting={} replies_dropped={}",
+            totals.interrupts,
+            totals.spurious_interrupts,
+            totals.notifies,
+            totals.faults,
+            self.system.outbox.pending(),
+            self.system.outbox.dropped(),
+        ));
+        kernel::exit(&mut self.system.ipc)
+    }
+
+    /// Resets the device: it touches no memory any more.
+    pub fn stop(&mut self) {
+        if !self.driver.device_mut().stop() {
+            self.log.error(format_args!("the device does not finish its reset"));
+        }
+    }
+
+    /// Does what there is to do, waits for one message and deals with it. Whether to go on.
+    fn round(&mut self, clock: &impl Fn() -> Micros) -> bool {
+        let now = clock();
+        if self.driver.deadline().is_some_and(|deadline| deadline <= now) {
+            self.driver.on_time(&mut self.system, now);
+        }
+        self.feed(now);
+        self.poll(now);
+        self.look(clock);
+        if self.driver.may_exit() && self.backlog.is_empty() {
+            return false;
+        }
+        if self.driver.has_room() && !self.backlog.is_empty() {
+            return true;
+        }
+        // From here on the device interrupts when it has finished something, and nothing is finished that was not seen.
+        let source = self.source();
+        self.set_alarm(clock(), source);
+        let mut message = Message::default();
+        match self.system.ipc.receive(source, &mut message) {
+            Ok(status) => {
+                self.receive_failures = 0;
+                self.dispatch(clock(), status, &message);
+                true
+            }
+            Err(Errno::EINTR) => true,
+            Err(errno) => {
+                self.log.error(format_args!("cannot receive: {errno}"));
+                self.receive_failures += 1;
+                self.receive_failures < MAX_RECEIVE_FAILURES
+            }
+        }
+    }
+
+    /// Gives the driver requests that waited for room.
+    fn feed(&mut self, now: Micros) {
+        while self.driver.has_room()
+            && let Some((status, message)) = self.backlog.pop_front()
+        {
+            self.request(now, status, &message);
+        }
+    }
+
+    /// Has the driver collect and submit; tells of what changed.
+    fn poll(&mut self, now: Micros) -> u32 {
+        let finished = self.driver.poll(&mut self.system, now);
+        if let Some(change) = self.driver.device_mut().take_change() {
+            if let Some(before) = change.resized_from {
+                self.log.info(format_args!(
+                    "capacity is now {} sectors, was {}",
+                    change.limits.capacity.get(),
+                    before.get()
+                ));
+            }
+            if change.needs_reset {
+                self.log.error(format_args!("the device asks for a reset"));
+            }
+        }
+        finished
+    }
+
+    /// Watches the device for a moment, if that promises to be quicker than its interrupt.
+    fn look(&mut self, clock: &impl Fn() -> Micros) {
+        if self.driver.in_flight() == 0 {
+            return;
+        }
+        let Some(mut look) = self.poller.begin(clock()) else {
+            return;
+        };
+        self.driver.device_mut().watch();
+        loop {
+            let now = clock();
+            let finished = self.poll(now);
+            if !self.poller.goes_on(&mut look, now, finished) || self.driver.in_flight() == 0 {
+                break;
+            }
+            core::hint::spin_loop();
+        }
+        self.driver.device_mut().arm();
+        self.poll(clock());
+    }
+
+    /// Whom to receive from. Without room for another request that is the clock alone, which comes in a tick: the device
+    /// is looked at then, so that there is room again, and nothing is late.
+    fn source(&self) -> Endpoint {
+        if self.backlog.is_full() {
+            Endpoint::CLOCK
+        } else {
+            Endpoint::ANY
+        }
+    }
+
+    /// Sees to it that the alarm goes off early enough. One that goes off too early does no harm, so one that is set is
+    /// left alone if it can be: setting it takes a call.
+    fn set_alarm(&mut self, now: Micros, source: Endpoint) {
+        let wanted = if source == Endpoint::CLOCK {
+            Some(now)
+        } else {
+            self.driver.deadline()
+        };
+        let Some(wanted) = wanted else { return };
+        let ticks = ticks_until(now, wanted, self.hz);
+        let at = now.after(micros_of(ticks, self.hz));
+        if self.alarm.is_some_and(|set| set <= at) {
+            return;
+        }
+        self.alarm = match kernel::set_alarm(&mut self.system.ipc, ticks) {
+            Ok(()) => Some(at),
+            Err(errno) => {
+                self.log.error(format_args!("cannot set an alarm: {errno}"));
+                None
+            }
+        };
+    }
+
+    fn dispatch(&mut self, now: Micros, status: IpcStatus, message: &Message) {
+        match sef::handle(&mut self.system.ipc, status, message) {
+            Event::Handled => {}
+            Event::Signal(Signal::TERM) => {
+                self.log
+                    .debug(format_args!("told to stop, {} opens left", self.driver.open_count()));
+                self.driver.terminate();
+            }
+            Event::Signal(signal) => self.log.debug(format_args!("signal {signal:?} ignored")),
+            Event::NotForUs if status.is_notification() => self.notice(now, message),
+            Event::NotForUs if self.driver.has_room() && self.backlog.is_empty() => {
+                self.request(now, status, message);
+            }
+            // There is room: if not, only the clock is listened to.
+            Event::NotForUs => drop(self.backlog.push_back((status, *message))),
+        }
+    }
+
+    fn request(&mut self, now: Micros, status: IpcStatus, message: &Message) {
+        if !self.driver.on_message(&mut self.system, now, status, message) {
+            let (kind, source) = (message.kind, message.source);
+            self.log
+                .debug(format_args!("message {kind:?} from {source} is no request"));
+        }
+    }
+
+    fn notice(&mut self, now: Micros, message: &Message) {
+        match Notice::of(message) {
+            Notice::Interrupts(lines) if self.line.is_in(lines) => self.interrupt(now),
+            // What is due is found in the next round.
+            Notice::Alarm(_) => self.alarm = None,
+            _ => {}
+        }
+    }
+
+    /// The kernel has masked the line. It is unmasked once the device is quiet, and then the device is looked at again, since
+    /// what it finishes meanwhile raises no interrupt that anybody sees.
+    fn interrupt(&mut self, now: Micros) {
+        self.driver.device_mut().interrupted();
+        self.poll(now);
+        // If the driver did not get to it.
+        self.driver.device_mut().silence();
+        if self.driver.is_broken() {
+            // A device that is given up could go on interrupting for ever.
+            return;
+        }
+        if let Err(errno) = self.line.enable(&mut self.system.ipc) {
+            self.log
+                .error(format_args!("cannot enable the interrupt line: {errno}"));
+        }
+        self.poll(now);
+    }
+}
+
+/// Ticks from `now` until a point in time, rounded up, at least one.
+fn ticks_until(now: Micros, then: Micros, hz: u32) -> u64 {
+    then.since(now).saturating_mul(hz.into()).div_ceil(1_000_000).max(1)
+}
+
+/// Microseconds of so many ticks.
+fn micros_of(ticks: u64, hz: u32) -> u64 {
+    ticks.saturating_mul(1_000_000).div_ceil(u64::from(hz).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alarms_are_rounded_up_to_ticks() {
+        let until = |then, hz| ticks_until(Micros(1_000), Micros(then), hz);
+        assert_eq!(until(1_000, 1000), 1);
+        assert_eq!(until(0, 1000), 1);
+        assert_eq!(until(2_000, 1000), 1);
+        assert_eq!(until(2_001, 1000), 2);
+        assert_eq!(until(10_001_000, 60), 600);
+        assert_eq!(until(10_001_001, 60), 601);
+        assert_eq!(until(u64::MAX, 1000), u64::MAX / 1_000_000 + 1);
+        assert_eq!(micros_of(600, 60), 10_000_000);
+        assert_eq!(micros_of(1, 60), 16_667);
+    }
+}

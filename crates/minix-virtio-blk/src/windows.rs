@@ -1,0 +1,108 @@
+//! Finding the disk: eight places where a VirtIO device can be.
+
+use core::fmt;
+use core::ptr::NonNull;
+
+use minix_abi::{Errno, PAGE_BYTES};
+use minix_rt::{Ipc, kernel, memory};
+use virtio_core::{DeviceType, Transport as _};
+use virtio_mmio::{MmioTransport, MmioWindow, Probe, probe};
+
+/// Windows of QEMU's `virt` machine.
+pub const WINDOWS: u32 = 8;
+/// Physical address of the first one. Each is on a page of its own.
+pub const FIRST_WINDOW: u64 = 0x1000_1000;
+/// Interrupt line of the first one.
+pub const FIRST_IRQ: u32 = 1;
+
+/// Bytes of a window that a device answers in; the rest of the page is nobody's.
+const WINDOW_BYTES: usize = 0x200;
+
+/// The device that was asked for.
+#[derive(Debug)]
+pub struct Found {
+    /// Its registers.
+    pub transport: MmioTransport<MmioWindow>,
+    /// Where they are mapped.
+    pub registers: NonNull<u8>,
+    /// Their physical address.
+    pub address: u64,
+    /// Its interrupt line.
+    pub irq: u32,
+}
+
+/// Why there is no device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FindError {
+    /// There are not so many block devices.
+    NoSuchInstance {
+        /// Which one was asked for.
+        instance: u32,
+        /// How many there are.
+        disks: u32,
+    },
+    /// The kernel or VM does not let the service at the windows.
+    Refused(Errno),
+}
+
+impl FindError {
+    /// The error that RS is told.
+    pub const fn errno(self) -> Errno {
+        match self {
+            Self::NoSuchInstance { .. } => Errno::ENODEV,
+            Self::Refused(errno) => errno,
+        }
+    }
+}
+
+impl fmt::Display for FindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::NoSuchInstance { disks: 0, .. } => f.write_str("no block device"),
+            Self::NoSuchInstance { instance, disks } => {
+                write!(
+                    f,
+                    "no block device number {instance}: there are {disks}, counted from 0"
+                )
+            }
+            Self::Refused(errno) => write!(f, "no access to the device windows: {errno}"),
+        }
+    }
+}
+
+impl core::error::Error for FindError {}
+
+/// Looks for block device number `instance`, in the order of addresses. Only that one stays mapped; of the others three
+/// registers were read.
+///
+/// # Errors
+///
+/// [`FindError`].
+pub fn find(ipc: &mut impl Ipc, instance: u32) -> Result<Found, FindError> {
+    kernel::add_mem(ipc, FIRST_WINDOW, u64::from(WINDOWS) * PAGE_BYTES).map_err(FindError::Refused)?;
+    let mut disks = 0;
+    for number in 0..WINDOWS {
+        let address = FIRST_WINDOW + u64::from(number) * PAGE_BYTES;
+        let registers = memory::map_device(ipc, address, PAGE_BYTES).map_err(FindError::Refused)?;
+        // SAFETY: VM has just mapped the page of a window, which this machine has: a device, or an empty slot that answers
+        // likewise. The handle goes no further than to the transport; the system's configuration gives each device to one
+        // service.
+        let window = unsafe { MmioWindow::new(registers, WINDOW_BYTES) };
+        if let Ok(Probe::Device(transport)) = window.map(probe)
+            && transport.device_type() == DeviceType::BLOCK
+        {
+            if disks == instance {
+                return Ok(Found {
+                    transport,
+                    registers,
+                    address,
+                    irq: FIRST_IRQ + number,
+                });
+            }
+            disks += 1;
+        }
+        // SAFETY: it was mapped above, and the handle is gone. If VM keeps it, nothing is lost but addresses.
+        let _ = unsafe { memory::unmap_device(ipc, registers) };
+    }
+    Err(FindError::NoSuchInstance { instance, disks })
+}

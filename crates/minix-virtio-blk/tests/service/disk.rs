@@ -1,0 +1,410 @@
+//! The disk, on a device in software.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use minix_abi::kernel_call::PhysRange;
+use minix_blockdriver::{
+    BlockDevice, Broken, DeviceError, DeviceRequest, Geometry, Refusal, STAGING_BYTES, StagingBlock, Tag,
+};
+use minix_virtio_blk::disk::{ListTable, VirtioDisk};
+use virtio_blk_model::faults::{FaultKind, FaultScript};
+use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters};
+use virtio_core::{DeviceStatus, QueueSize};
+use virtio_mmio::{MmioTransport, RegisterAccess, probe};
+
+const STATUS: u32 = 0x070;
+
+/// The registers of the model; while `stuck`, a reset never seems to end.
+#[derive(Clone)]
+struct Registers {
+    model: ModelRegisters,
+    stuck: Rc<Cell<bool>>,
+}
+
+// SAFETY: the model's registers keep the contract; a status that stays away from zero promises less, not more.
+unsafe impl RegisterAccess for Registers {
+    fn read_u32(&self, offset: u32) -> u32 {
+        let value = self.model.read_u32(offset);
+        if offset == STATUS && self.stuck.get() {
+            value | 1
+        } else {
+            value
+        }
+    }
+    fn read_u16(&self, offset: u32) -> u16 {
+        self.model.read_u16(offset)
+    }
+    fn read_u8(&self, offset: u32) -> u8 {
+        self.model.read_u8(offset)
+    }
+    fn write_u8(&self, offset: u32, value: u8) {
+        self.model.write_u8(offset, value);
+    }
+    fn write_u32(&self, offset: u32, value: u32) {
+        // A reset that never ends has not begun either, as far as memory goes.
+        if !(offset == STATUS && value == 0 && self.stuck.get()) {
+            self.model.write_u32(offset, value);
+        }
+    }
+}
+
+struct Rig {
+    model: Model,
+    disk: VirtioDisk<MmioTransport<Registers>, ModelDma>,
+    stuck: Rc<Cell<bool>>,
+}
+
+fn rig_of(config: ModelConfig, queue: u16) -> Rig {
+    let model = Model::new(config);
+    let stuck = Rc::new(Cell::new(false));
+    let registers = Registers {
+        model: model.registers(),
+        stuck: Rc::clone(&stuck),
+    };
+    let transport = probe(registers).device().expect("the model is a device");
+    let lists = Box::leak(Box::new(ListTable::new()));
+    let queue = QueueSize::new(queue).expect("a power of two");
+    let disk = VirtioDisk::start(transport, model.dma(), queue, lists).expect("the device comes up");
+    Rig { model, disk, stuck }
+}
+
+fn rig() -> Rig {
+    rig_of(ModelConfig::modern(), 256)
+}
+
+type Done = Vec<(u16, Result<(), DeviceError>)>;
+
+impl Rig {
+    fn range(&self, block: u8) -> PhysRange {
+        self.disk.staging_range(StagingBlock(block)).expect("there are eight")
+    }
+
+    /// `bytes` bytes of a staging block, from `offset` on.
+    fn part(&self, block: u8, offset: u64, bytes: u64) -> PhysRange {
+        PhysRange {
+            address: self.range(block).address + offset,
+            bytes,
+        }
+    }
+
+    fn bytes(&mut self, block: u8) -> Option<&mut [u8; STAGING_BYTES]> {
+        self.disk.staging(StagingBlock(block))
+    }
+
+    fn read(&mut self, first: u64, segments: &[PhysRange], tag: u16) -> Result<(), Refusal> {
+        self.disk.submit(DeviceRequest::Read { first, segments }, Tag(tag))
+    }
+
+    fn write(&mut self, first: u64, segments: &[PhysRange], tag: u16) -> Result<(), Refusal> {
+        self.disk.submit(DeviceRequest::Write { first, segments }, Tag(tag))
+    }
+
+    fn poll(&mut self) -> Result<Done, Broken> {
+        let mut done = Vec::new();
+        self.disk.poll(&mut |tag, result| done.push((tag.0, result)))?;
+        Ok(done)
+    }
+
+    /// Lets the device work on everything, and collects.
+    fn finish(&mut self) -> Done {
+        self.disk.notify();
+        self.model.process(usize::MAX);
+        self.poll().expect("the device works")
+    }
+}
+
+#[test]
+fn it_says_what_the_device_is() {
+    let info = rig().disk.info();
+    assert_eq!((info.sectors, info.block_bytes), (16384, 512));
+    assert_eq!((info.read_only, info.can_flush, info.max_segments), (false, true, 64));
+    let geometry = Geometry {
+        cylinders: 16,
+        heads: 16,
+        sectors: 63,
+    };
+    assert_eq!(info.geometry, Some(geometry));
+}
+
+#[test]
+fn what_is_written_is_read() {
+    for config in [ModelConfig::modern(), ModelConfig::legacy()] {
+        let mut rig = rig_of(config, 256);
+        rig.bytes(0).expect("free").fill(0x5A);
+        let (from, to) = (rig.range(0), rig.range(1));
+        rig.write(8, &[from], 1).expect("room");
+        assert_eq!(rig.finish(), [(1, Ok(()))]);
+        rig.read(8, &[to], 2).expect("room");
+        assert_eq!(rig.finish(), [(2, Ok(()))]);
+        assert!(rig.bytes(1).expect("free").iter().all(|&byte| byte == 0x5A));
+        rig.disk.submit(DeviceRequest::Flush, Tag(3)).expect("room");
+        assert_eq!(rig.finish(), [(3, Ok(()))]);
+        rig.model.assert_clean();
+    }
+}
+
+#[test]
+fn staging_memory_is_the_devices_while_a_request_uses_any_of_it() {
+    let mut rig = rig();
+    let ranges = [rig.part(2, 512, 512), rig.part(3, 0, 512)];
+    rig.read(0, &ranges, 1).expect("room");
+    rig.read(0, &[rig.part(3, 1024, 512)], 2).expect("room");
+    assert!(rig.bytes(2).is_none() && rig.bytes(3).is_none());
+    assert!(rig.bytes(1).is_some() && rig.bytes(4).is_some());
+    rig.disk.notify();
+    rig.model.process(1);
+    assert_eq!(rig.poll(), Ok(vec![(1, Ok(()))]));
+    // The other request still has a part of block 3.
+    assert!(rig.bytes(2).is_some() && rig.bytes(3).is_none());
+    rig.model.process(1);
+    assert_eq!(rig.poll(), Ok(vec![(2, Ok(()))]));
+    assert!(rig.bytes(3).is_some());
+    assert!(rig.bytes(8).is_none() && rig.disk.staging_range(StagingBlock(8)).is_none());
+}
+
+#[test]
+fn what_is_refused_leaves_nothing_behind() {
+    let mut rig = rig();
+    let range = rig.range(0);
+    let huge = PhysRange {
+        address: 0x8000_0000,
+        bytes: 1 << 32,
+    };
+    let sector = rig.part(0, 0, 512);
+    for _ in 0..100 {
+        assert_eq!(rig.read(0, &[sector; 65], 1), Err(Refusal::Invalid));
+        assert_eq!(rig.read(0, &[huge], 1), Err(Refusal::Invalid));
+        assert_eq!(rig.read(16384, &[range], 1), Err(Refusal::Invalid));
+        assert_eq!(rig.read(0, &[], 1), Err(Refusal::Invalid));
+        assert_eq!(rig.read(0, &[rig.part(0, 0, 100)], 1), Err(Refusal::Invalid));
+    }
+    assert!(rig.bytes(0).is_some());
+    rig.read(0, &[range], 1).expect("room");
+    assert_eq!(rig.finish(), [(1, Ok(()))]);
+}
+
+#[test]
+fn sixty_four_segments_are_one_device_request() {
+    let mut rig = rig();
+    rig.model.write_disk(0, &[7; 64 * 512]);
+    // Each next to none of its neighbours.
+    let ranges: Vec<PhysRange> = (0..64)
+        .map(|nth| rig.part(nth % 2, u64::from(nth / 2) * 512, 512))
+        .collect();
+    rig.read(0, &ranges, 1).expect("room");
+    assert_eq!(rig.finish(), [(1, Ok(()))]);
+    assert_eq!(rig.model.counters().requests_of(0), 1);
+    assert!(rig.bytes(0).expect("free").iter().all(|&byte| byte == 7));
+    rig.model.assert_clean();
+}
+
+#[test]
+fn a_small_queue_of_a_simple_device_takes_fewer() {
+    use virtio_blk_model::feature::INDIRECT_DESC;
+    let mut rig = rig_of(ModelConfig::modern().withdraw(INDIRECT_DESC), 16);
+    assert_eq!(rig.disk.info().max_segments, 14);
+    let range = rig.part(0, 0, 512);
+    rig.read(0, &[range; 14], 1).expect("room");
+    assert_eq!(rig.read(0, &[range], 2), Err(Refusal::Full));
+    assert_eq!(rig.finish(), [(1, Ok(()))]);
+}
+
+#[test]
+fn sixty_four_requests_are_in_flight_and_no_more() {
+    let mut rig = rig();
+    let range = rig.part(0, 0, 512);
+    for tag in 0..64 {
+        rig.read(0, &[range], tag).expect("room");
+    }
+    assert_eq!(rig.read(0, &[range], 64), Err(Refusal::Full));
+    assert_eq!(rig.finish().len(), 64);
+    rig.read(0, &[range], 64).expect("room again");
+}
+
+#[test]
+fn errors_of_the_device_come_with_the_request() {
+    let mut rig = rig();
+    rig.model.set_fault(
+        FaultScript::new()
+            .at(0, FaultKind::Status(1))
+            .at(1, FaultKind::Status(2)),
+    );
+    let range = rig.part(0, 0, 512);
+    for tag in [5, 6, 7] {
+        rig.read(0, &[range], tag).expect("room");
+    }
+    let expected = [
+        (5, Err(DeviceError::Io)),
+        (6, Err(DeviceError::Unsupported)),
+        (7, Ok(())),
+    ];
+    assert_eq!(rig.finish(), expected);
+}
+
+#[test]
+fn it_interrupts_when_armed_and_not_while_watched() {
+    let mut rig = rig();
+    let range = rig.part(0, 0, 512);
+    rig.disk.watch();
+    rig.read(0, &[range], 1).expect("room");
+    assert_eq!(rig.finish().len(), 1);
+    assert!(!rig.model.interrupt_line());
+
+    rig.disk.arm();
+    assert_eq!(rig.poll(), Ok(Vec::new()));
+    rig.read(0, &[range], 2).expect("room");
+    rig.disk.notify();
+    rig.model.process(1);
+    assert!(rig.model.interrupt_line());
+    rig.disk.interrupted();
+    assert_eq!(rig.poll(), Ok(vec![(2, Ok(()))]));
+    assert!(!rig.model.interrupt_line());
+    // Following it up has asked for the next one.
+    rig.read(0, &[range], 3).expect("room");
+    rig.disk.notify();
+    rig.model.process(1);
+    assert!(rig.model.interrupt_line());
+    let totals = rig.disk.totals();
+    assert_eq!((totals.interrupts, totals.spurious_interrupts), (1, 0));
+}
+
+#[test]
+fn a_resize_is_followed() {
+    let mut rig = rig();
+    rig.disk.arm();
+    rig.model.resize(99);
+    rig.disk.interrupted();
+    assert_eq!(rig.poll(), Ok(Vec::new()));
+    assert_eq!(rig.disk.info().sectors, 99);
+    let change = rig.disk.take_change().expect("the disk has shrunk");
+    assert_eq!(change.resized_from.map(|before| before.get()), Some(16384));
+    assert_eq!(rig.disk.take_change(), None);
+}
+
+#[test]
+fn a_reset_forgets_requests_and_keeps_staging_memory() {
+    for config in [ModelConfig::modern(), ModelConfig::legacy()] {
+        let mut rig = rig_of(config, 256);
+        rig.disk.arm();
+        rig.bytes(0).expect("free").fill(0x11);
+        let allocations = rig.model.allocations();
+        for _ in 0..3 {
+            for tag in 0..64 {
+                rig.write(0, &[rig.part(0, 0, 512)], tag).expect("room");
+            }
+            rig.disk.notify();
+            rig.model.hold(64);
+            assert_eq!(rig.disk.reset(), Ok(()));
+            assert_eq!(rig.poll(), Ok(Vec::new()));
+            assert_eq!(rig.bytes(0).expect("free again")[511], 0x11);
+        }
+        assert_eq!(rig.model.allocations(), allocations);
+        // Armed before, armed after.
+        rig.write(0, &[rig.part(0, 0, 512)], 1).expect("room");
+        rig.disk.notify();
+        rig.model.process(1);
+        assert!(rig.model.interrupt_line());
+        assert_eq!(rig.poll(), Ok(vec![(1, Ok(()))]));
+        rig.model.assert_clean();
+    }
+}
+
+#[test]
+fn a_device_that_asks_for_a_reset_gets_one() {
+    let mut rig = rig();
+    rig.disk.arm();
+    let range = rig.part(0, 0, 512);
+    rig.read(0, &[range], 1).expect("room");
+    rig.disk.notify();
+    rig.model.needs_reset();
+    rig.disk.interrupted();
+    assert_eq!(rig.poll(), Err(Broken));
+    assert!(rig.disk.take_change().expect("it was announced").needs_reset);
+    assert_eq!(rig.read(0, &[range], 2), Err(Refusal::Broken));
+    assert_eq!(rig.disk.reset(), Ok(()));
+    rig.read(0, &[range], 2).expect("room");
+    assert_eq!(rig.finish(), [(2, Ok(()))]);
+}
+
+#[test]
+fn a_device_that_lies_is_broken_until_reset() {
+    let mut rig = rig();
+    rig.model.set_fault(FaultScript::new().at(0, FaultKind::UsedId(77)));
+    let range = rig.part(0, 0, 512);
+    rig.read(0, &[range], 1).expect("room");
+    rig.disk.notify();
+    rig.model.process(1);
+    assert_eq!(rig.poll(), Err(Broken));
+    assert!(rig.bytes(0).is_none());
+    assert_eq!(rig.disk.reset(), Ok(()));
+    assert!(rig.bytes(0).is_some());
+    assert_eq!(rig.disk.totals().faults, 1);
+}
+
+#[test]
+fn a_device_that_does_not_finish_its_reset_keeps_its_memory() {
+    let mut rig = rig();
+    let range = rig.part(0, 0, 512);
+    rig.read(0, &[range], 1).expect("room");
+    rig.disk.notify();
+    rig.stuck.set(true);
+    for _ in 0..2 {
+        assert_eq!(rig.disk.reset(), Err(Broken));
+        assert_eq!(rig.read(0, &[range], 2), Err(Refusal::Broken));
+        assert_eq!(rig.poll(), Err(Broken));
+        // It may still be written to.
+        assert!(rig.bytes(0).is_none());
+    }
+    // Whatever it interrupts for is acknowledged, and nobody hears of it.
+    rig.model.process(1);
+    rig.disk.interrupted();
+    assert_eq!(rig.poll(), Err(Broken));
+    rig.model.spurious_interrupt(1);
+    rig.disk.silence();
+    assert!(!rig.model.interrupt_line());
+    rig.stuck.set(false);
+    assert_eq!(rig.disk.reset(), Ok(()));
+    assert!(rig.bytes(0).is_some());
+    rig.read(0, &[range], 2).expect("room");
+    assert_eq!(rig.finish(), [(2, Ok(()))]);
+}
+
+#[test]
+fn a_device_that_does_not_start_again_can_be_asked_again() {
+    let mut rig = rig_of(
+        ModelConfig {
+            reset_reads: 3,
+            ..ModelConfig::modern()
+        },
+        256,
+    );
+    assert_eq!(rig.disk.reset(), Ok(()));
+    assert!(rig.disk.stop());
+    assert_eq!(rig.model.status(), DeviceStatus::RESET);
+    assert_eq!(rig.read(0, &[rig.part(0, 0, 512)], 1), Err(Refusal::Broken));
+    assert_eq!(rig.disk.info().sectors, 16384);
+    assert_eq!(rig.disk.reset(), Ok(()));
+    rig.read(0, &[rig.part(0, 0, 512)], 1).expect("room");
+    assert_eq!(rig.finish(), [(1, Ok(()))]);
+}
+
+#[test]
+fn stopping_resets_the_device_whatever_it_is_at() {
+    let mut rig = rig();
+    rig.write(0, &[rig.part(0, 0, 512)], 1).expect("room");
+    rig.disk.notify();
+    assert!(rig.disk.stop());
+    assert_eq!(rig.model.status(), DeviceStatus::RESET);
+    assert_eq!(rig.model.process(1), 0);
+}
+
+#[test]
+fn the_write_cache_is_switched() {
+    let mut rig = rig();
+    assert!(rig.disk.write_cache());
+    assert!(rig.disk.set_write_cache(false));
+    assert!(!rig.disk.write_cache() && !rig.model.writeback());
+    assert!(rig.disk.set_write_cache(true));
+    assert!(rig.disk.write_cache());
+}

@@ -1,0 +1,90 @@
+//! Finding the device.
+
+use minix_abi::Errno;
+use minix_virtio_blk::windows::{self, FindError};
+use virtio_core::{Interface, Transport as _};
+
+use crate::system::{System, page};
+
+const EMPTY: u32 = 0;
+const NETWORK: u32 = 1;
+const BLOCK: u32 = 2;
+
+/// A machine with these devices in its windows, in the order of addresses.
+fn machine(devices: [u32; 8]) -> System {
+    let system = System::default();
+    for (nth, device) in devices.into_iter().enumerate() {
+        let page = page();
+        let registers: *mut u32 = std::ptr::with_exposed_provenance_mut(page);
+        for (word, value) in [0x7472_6976, 1 + nth as u32 % 2, device].into_iter().enumerate() {
+            // SAFETY: a page was allocated for it.
+            unsafe { registers.add(word).write(value) };
+        }
+        let address = 0x1000_1000 + 0x1000 * nth as u64;
+        system.0.borrow_mut().pages.insert(address, page);
+    }
+    system
+}
+
+#[test]
+fn instances_are_counted_by_address() {
+    let devices = [EMPTY, NETWORK, BLOCK, EMPTY, NETWORK, BLOCK, EMPTY, BLOCK];
+    for (instance, address, irq, interface) in [
+        (0, 0x1000_3000, 3, Interface::Legacy),
+        (1, 0x1000_6000, 6, Interface::Modern),
+        (2, 0x1000_8000, 8, Interface::Modern),
+    ] {
+        let mut system = machine(devices);
+        let found = windows::find(&mut system, instance).expect("it is there");
+        assert_eq!((found.address, found.irq), (address, irq));
+        assert_eq!(found.transport.interface(), interface);
+        // Nothing else stays mapped.
+        let state = system.0.borrow();
+        let registers = found.registers.addr().get();
+        assert_eq!(state.mapped, [registers]);
+        assert_eq!(state.pages[&address], registers);
+    }
+}
+
+#[test]
+fn one_too_many_is_no_device() {
+    let mut system = machine([BLOCK, EMPTY, EMPTY, NETWORK, EMPTY, EMPTY, EMPTY, BLOCK]);
+    let error = windows::find(&mut system, 2).expect_err("there are two");
+    let expected = FindError::NoSuchInstance { instance: 2, disks: 2 };
+    assert_eq!((error, error.errno()), (expected, Errno::ENODEV));
+    assert!(system.0.borrow().mapped.is_empty());
+    assert_eq!(
+        error.to_string(),
+        "no block device number 2: there are 2, counted from 0"
+    );
+    let error = windows::find(&mut machine([EMPTY; 8]), 0).expect_err("there is none");
+    assert_eq!(
+        (error.to_string().as_str(), error.errno()),
+        ("no block device", Errno::ENODEV)
+    );
+}
+
+#[test]
+fn a_window_that_is_none_is_passed_over() {
+    let mut system = machine([BLOCK; 8]);
+    for (nth, (word, value)) in [(0, 0), (1, 3), (1, 0)].into_iter().enumerate() {
+        let page = system.0.borrow().pages[&(0x1000_1000 + 0x1000 * nth as u64)];
+        let registers: *mut u32 = std::ptr::with_exposed_provenance_mut(page);
+        // SAFETY: a page was allocated for it.
+        unsafe { registers.add(word).write(value) };
+    }
+    let found = windows::find(&mut system, 0).expect("the fourth is one");
+    assert_eq!(found.irq, 4);
+}
+
+#[test]
+fn without_the_right_to_look_there_is_a_reason() {
+    let mut system = machine([BLOCK; 8]);
+    system.0.borrow_mut().closed = true;
+    let refused = windows::find(&mut system, 0).expect_err("the kernel says no");
+    assert_eq!(refused.errno(), Errno::ECALLDENIED);
+    let mut system = machine([BLOCK; 8]);
+    system.0.borrow_mut().pages.clear();
+    let refused = windows::find(&mut system, 0).expect_err("VM says no");
+    assert_eq!(refused, FindError::Refused(Errno::EPERM));
+}
