@@ -1,2 +1,13 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod elf_image;
+pub mod grants;
+pub mod ipc_rules;
+pub mod life;
+pub mod record;
+pub mod replies;
+pub mod scenario;
+pub mod vumap;

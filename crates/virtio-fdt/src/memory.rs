@@ -1,10 +1,10 @@
 //! Memory: what there is, and what of it is spoken for.
 
 use dtoolkit::Node;
-use dtoolkit::fdt::Fdt;
+use dtoolkit::fdt::{Fdt, FdtNode};
 
 use crate::NodeError;
-use crate::property::{bytes, string};
+use crate::property::{bytes, string, wide_number};
 use crate::reg::{self, PhysRange};
 use crate::walk::{Place, Walk, at_path};
 
@@ -49,4 +49,20 @@ fn visit(place: &Place<'_>, each: &mut impl FnMut(Result<PhysRange, NodeError>))
             .for_each(each),
         Err(error) => each(Err(error)),
     }
+}
+
+const INITRD_START: &str = "linux,initrd-start";
+const INITRD_END: &str = "linux,initrd-end";
+
+/// The initial RAM disk that `/chosen` names.
+pub(crate) fn initrd(chosen: &FdtNode<'_>) -> Result<Option<PhysRange>, NodeError> {
+    let (start, end) = (wide_number(chosen, INITRD_START)?, wide_number(chosen, INITRD_END)?);
+    let (start, end) = match (start, end) {
+        (None, None) => return Ok(None),
+        (Some(start), Some(end)) => (start, end),
+        (None, _) => return Err(NodeError::MissingProperty(INITRD_START)),
+        (_, None) => return Err(NodeError::MissingProperty(INITRD_END)),
+    };
+    let size_bytes = end.checked_sub(start).ok_or(NodeError::BadValue(INITRD_END))?;
+    Ok(PhysRange::new(start, size_bytes).filter(|range| range.size_bytes > 0))
 }

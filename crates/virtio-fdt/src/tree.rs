@@ -187,6 +187,21 @@ impl<'a> DeviceTree<'a> {
         }
     }
 
+    /// The initial RAM disk: a file that the boot loader has put into memory (`linux,initrd-start` and
+    /// `linux,initrd-end` in `/chosen`). `None` if there is none, or if it is empty.
+    ///
+    /// It need not be among the [reservations](Self::reserved_memory).
+    ///
+    /// # Errors
+    ///
+    /// One of the two is missing or malformed, or the end lies before the start.
+    pub fn initrd(&self) -> Result<Option<PhysRange>, NodeError> {
+        match at_path(self.fdt, "/chosen") {
+            Some(chosen) => memory::initrd(&chosen.node),
+            None => Ok(None),
+        }
+    }
+
     /// The registers of the SiFive test finisher, which ends an emulated machine.
     ///
     /// # Errors

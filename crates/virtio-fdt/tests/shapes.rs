@@ -486,3 +486,33 @@ fn nesting_is_bounded() {
     assert_eq!(nested(MAX_DEPTH + 1), Err(FdtError::TooDeep));
     assert_eq!(nested(20_000), Err(FdtError::TooDeep));
 }
+
+/// What `chosen` says about the initial RAM disk, given its two properties as cells.
+fn initrd(start: Option<&[u32]>, end: Option<&[u32]>) -> Result<Option<PhysRange>, NodeError> {
+    let mut blob = Blob::new();
+    blob.begin("chosen");
+    start.map(|cells| blob.cells("linux,initrd-start", cells));
+    end.map(|cells| blob.cells("linux,initrd-end", cells));
+    blob.end();
+    let blob = blob.finish();
+    DeviceTree::parse(&blob).unwrap().initrd()
+}
+
+#[test]
+fn an_initial_ram_disk_is_named_by_its_two_ends() {
+    let narrow = initrd(Some(&[0x8800_0000]), Some(&[0x8800_1000]));
+    assert_eq!(narrow, Ok(Some(range(0x8800_0000, 0x1000))));
+    let wide = initrd(Some(&[1, 0x8000_0000]), Some(&[1, 0x8000_0200]));
+    assert_eq!(wide, Ok(Some(range(0x1_8000_0000, 0x200))));
+    assert_eq!(initrd(None, None), Ok(None));
+    assert_eq!(initrd(Some(&[0x1000]), Some(&[0x1000])), Ok(None));
+}
+
+#[test]
+fn half_an_initial_ram_disk_is_an_error() {
+    let (start, end) = ("linux,initrd-start", "linux,initrd-end");
+    assert_eq!(initrd(Some(&[0]), None), Err(NodeError::MissingProperty(end)));
+    assert_eq!(initrd(None, Some(&[0])), Err(NodeError::MissingProperty(start)));
+    assert_eq!(initrd(Some(&[2]), Some(&[1])), Err(NodeError::BadValue(end)));
+    assert_eq!(initrd(Some(&[0, 0, 2]), Some(&[3])), Err(NodeError::BadLength(start)));
+}

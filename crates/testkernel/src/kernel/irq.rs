@@ -1,0 +1,189 @@
+//! Interrupt lines and who has hooked them.
+//!
+//! A line that fires is masked in the controller, by its enable bit and by its priority, before the claim is completed;
+//! its hooks get their notification; and it stays masked until every one of them has enabled it again.
+
+use board_qemu_virt::{Plic, Source};
+use minix_abi::kernel_call::{IrqPolicy, MAX_HOOKS, MAX_NOTIFY_ID, VECTORS};
+use minix_abi::{Endpoint, Errno};
+
+use super::process::Slot;
+use super::{Kernel, hooks};
+
+#[derive(Clone, Copy, Debug)]
+struct Hook {
+    owner: Slot,
+    vector: i32,
+    notify_id: i32,
+    policy: IrqPolicy,
+    /// Keeps the line masked: it has fired, or was disabled.
+    holds_line: bool,
+}
+
+/// The hooks, and the controller.
+#[derive(Debug)]
+pub(crate) struct Irqs {
+    plic: Plic,
+    hooks: [Option<Hook>; MAX_HOOKS],
+}
+
+impl Irqs {
+    pub(super) fn new(plic: Plic) -> Self {
+        plic.reset_context();
+        Self {
+            plic,
+            hooks: [None; MAX_HOOKS],
+        }
+    }
+
+    /// Hooks a line and unmasks it. Answers with the number of the hook, from 1 on.
+    ///
+    /// Whether the process may is for the caller to know.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a line or notify id out of range, `ENOSPC` if all hooks are in use.
+    pub(crate) fn set_policy(
+        &mut self,
+        owner: Slot,
+        vector: i32,
+        notify_id: i32,
+        policy: IrqPolicy,
+    ) -> Result<i32, Errno> {
+        if !(0..VECTORS).contains(&vector) || !(0..=MAX_NOTIFY_ID).contains(&notify_id) {
+            return Err(Errno::EINVAL);
+        }
+        let same = |hook: &Option<Hook>| hook.is_some_and(|hook| hook.owner == owner && hook.notify_id == notify_id);
+        if let Some(old) = self.hooks.iter().position(same) {
+            self.drop_hook(old);
+        }
+        let free = self.hooks.iter().position(Option::is_none).ok_or(Errno::ENOSPC)?;
+        self.hooks[free] = Some(Hook {
+            owner,
+            vector,
+            notify_id,
+            policy,
+            holds_line: false,
+        });
+        self.settle(vector);
+        Ok(free as i32 + 1)
+    }
+
+    /// Unmasks the line of a hook, as far as this hook is concerned.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a hook that is not in use, `EPERM` for somebody else's.
+    pub(crate) fn enable(&mut self, owner: Slot, hook: i32) -> Result<(), Errno> {
+        self.hold(owner, hook, false)
+    }
+
+    /// Masks the line of a hook. Errors as for [`enable`](Self::enable).
+    pub(crate) fn disable(&mut self, owner: Slot, hook: i32) -> Result<(), Errno> {
+        self.hold(owner, hook, true)
+    }
+
+    /// Removes a hook. Errors as for [`enable`](Self::enable).
+    pub(crate) fn remove(&mut self, owner: Slot, hook: i32) -> Result<(), Errno> {
+        let index = self.own(owner, hook)?;
+        self.drop_hook(index);
+        Ok(())
+    }
+
+    /// The lines that a process has hooked.
+    pub(crate) fn lines_of(&self, owner: Slot) -> impl Iterator<Item = i32> {
+        self.hooks
+            .iter()
+            .flatten()
+            .filter(move |hook| hook.owner == owner)
+            .map(|hook| hook.vector)
+    }
+
+    pub(super) fn remove_all(&mut self, owner: Slot) {
+        for index in 0..MAX_HOOKS {
+            if self.hooks[index].is_some_and(|hook| hook.owner == owner) {
+                self.drop_hook(index);
+            }
+        }
+    }
+
+    fn own(&self, owner: Slot, hook: i32) -> Result<usize, Errno> {
+        let index = hook
+            .checked_sub(1)
+            .and_then(|index| usize::try_from(index).ok())
+            .ok_or(Errno::EINVAL)?;
+        match self.hooks.get(index).copied().flatten() {
+            None => Err(Errno::EINVAL),
+            Some(hook) if hook.owner != owner => Err(Errno::EPERM),
+            Some(_) => Ok(index),
+        }
+    }
+
+    fn hold(&mut self, owner: Slot, hook: i32, holds_line: bool) -> Result<(), Errno> {
+        let index = self.own(owner, hook)?;
+        if let Some(hook) = &mut self.hooks[index] {
+            hook.holds_line = holds_line;
+            let vector = hook.vector;
+            self.settle(vector);
+        }
+        Ok(())
+    }
+
+    fn drop_hook(&mut self, index: usize) {
+        if let Some(hook) = self.hooks[index].take() {
+            self.settle(hook.vector);
+        }
+    }
+
+    /// Opens or masks a line as its hooks want it.
+    fn settle(&self, vector: i32) {
+        let Some(source) = u32::try_from(vector).ok().and_then(Source::new) else {
+            return;
+        };
+        if !self.plic.has(source) {
+            return;
+        }
+        let mut hooks = self
+            .hooks
+            .iter()
+            .flatten()
+            .filter(|hook| hook.vector == vector)
+            .peekable();
+        if hooks.peek().is_some() && hooks.all(|hook| !hook.holds_line) {
+            // In this order, as MINIX does it: QEMU looks for what is pending when the priority changes, and only then.
+            self.plic.enable(source);
+            self.plic.unmask(source);
+        } else {
+            self.plic.disable(source);
+            self.plic.mask(source);
+        }
+    }
+}
+
+impl Kernel {
+    /// Serves every line that has fired.
+    pub(super) fn external_interrupt(&mut self) {
+        while let Some(source) = self.irqs.plic.claim() {
+            let vector = source.number() as i32;
+            // Masked first, hooks afterwards: the hooks of a line that nobody has hooked any more are no reason to open it.
+            self.irqs.plic.disable(source);
+            self.irqs.plic.mask(source);
+            for index in 0..MAX_HOOKS {
+                let Some(hook) = &mut self.irqs.hooks[index] else {
+                    continue;
+                };
+                if hook.vector != vector {
+                    continue;
+                }
+                hook.holds_line = !hook.policy.contains(IrqPolicy::REENABLE);
+                let (owner, notify_id) = (hook.owner, hook.notify_id);
+                if let Some(process) = self.processes.get_mut(owner) {
+                    process.ipc.interrupts |= 1 << notify_id;
+                    hooks::notify(self, Endpoint::HARDWARE, owner);
+                }
+            }
+            self.irqs.settle(vector);
+            self.irqs.plic.complete(source);
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Runs the scenario: a statement at a time, a step whenever the kernel is entered and something may have changed.
+
+use core::fmt::{self, Write};
+
+use board_qemu_virt::console::{self, Console};
+use board_qemu_virt::{FailureCode, power};
+use heapless::{String, Vec};
+use minix_abi::signal::Signal;
+use testkernel::config;
+use testkernel::record::{End, Record};
+use testkernel::scenario::{Program, ScenarioError, Statement, statements};
+
+use super::Kernel;
+use super::process::Slot;
+use super::scenario_wait::{Wait, alive, outcome};
+use super::servers::instance;
+use super::servers::rs::{self, Kind};
+
+/// Where the registers of virtio devices are: a window for each interrupt line.
+const WINDOWS: u64 = 0x1000_0000;
+const WINDOW_BYTES: u64 = 0x1000;
+
+/// A measurement that has begun.
+#[derive(Clone, Copy, Debug)]
+struct Measure {
+    name: &'static str,
+    label: &'static str,
+    instructions: u64,
+    since: u64,
+}
+
+/// Where the scenario is.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    text: &'static str,
+    next: usize,
+    pub(super) wait: Wait,
+    /// When to look again although nothing has happened.
+    look_at: u64,
+    passed: u64,
+    /// Statements that failed, breaches of protocol, and damage.
+    pub(crate) failures: u64,
+    measures: Vec<Measure, 8>,
+}
+
+impl Run {
+    /// Something has happened that the scenario may wait for.
+    pub(crate) fn poke(&mut self) {
+        self.look_at = 0;
+    }
+
+    /// Something will have happened then.
+    pub(crate) fn look_at(&mut self, micros: u64) {
+        self.look_at = self.look_at.min(micros);
+    }
+}
+
+/// Prints a record.
+pub(crate) fn emit(record: &Record<'_>) {
+    console::start_of_line();
+    // The console takes everything.
+    let _ = record.write(&mut Console);
+}
+
+/// Somebody broke the rules. The run has failed, and goes on.
+pub(crate) fn violation(kernel: &mut Kernel, text: fmt::Arguments<'_>) {
+    let mut line = String::<200>::new();
+    // What does not fit is cut off.
+    let _ = line.write_fmt(text);
+    emit(&Record::Violation { text: &line });
+    kernel.high.run.failures += 1;
+}
+
+fn error(stage: &str, kind: &str, text: fmt::Arguments<'_>) {
+    let mut line = String::<200>::new();
+    let _ = line.write_fmt(text);
+    emit(&Record::Error {
+        stage,
+        kind,
+        text: &line,
+    });
+}
+
+pub(super) fn start(kernel: &mut Kernel) {
+    match kernel.archive.text("scenario") {
+        Some(text) => kernel.high.run.text = text,
+        None => {
+            error(
+                "start",
+                "no-scenario",
+                format_args!("the archive has no file of that name"),
+            );
+            kernel.high.run.failures += 1;
+        }
+    }
+    // Nothing runs before all of it is known to make sense.
+    if let Some(Err(wrong)) = statements(kernel.high.run.text).find(Result::is_err) {
+        error("start", "bad-scenario", format_args!("{wrong}"));
+        kernel.high.run.text = "";
+        kernel.high.run.failures += 1;
+    }
+}
+
+/// Goes on as far as it can.
+pub(super) fn step(kernel: &mut Kernel) {
+    let now = kernel.now_micros();
+    if now < kernel.high.run.look_at {
+        return;
+    }
+    kernel.high.run.look_at = u64::MAX;
+    kernel.clock.wake_at(None);
+    // While something is under way the time is looked at every now and then.
+    kernel.high.run.look_at(now + 1000);
+    rs::look(kernel, now);
+    while let Some(has_passed) = outcome(kernel, now) {
+        conclude(kernel, has_passed);
+        let next = kernel.high.run.next;
+        kernel.high.run.next += 1;
+        match statements(kernel.high.run.text).nth(next) {
+            Some(Ok(statement)) => begin(kernel, statement, now),
+            Some(Err(ScenarioError { .. })) | None => finish(kernel),
+        }
+    }
+}
+
+/// Counts the statement that has just ended.
+fn conclude(kernel: &mut Kernel, has_passed: bool) {
+    let run = &mut kernel.high.run;
+    if run.next == 0 {
+        return;
+    }
+    if has_passed {
+        run.passed += 1;
+    } else {
+        run.failures += 1;
+        let text = statements(run.text).nth(run.next - 1);
+        if let Some(Ok(statement)) = text {
+            error("scenario", "failed", format_args!("{statement:?}"));
+        }
+    }
+}
+
+/// Says goodbye.
+fn finish(kernel: &mut Kernel) -> ! {
+    for index in 0..kernel.high.rs.services.len() {
+        instance::settle(kernel, index);
+    }
+    let (peak, asked) = kernel.high.requests.totals();
+    console::start_of_line();
+    let _ = guest_protocol::LineWriter::begin(&mut Console, "counters")
+        .field("label", "testkernel")
+        .field("requests", asked)
+        .field("max_in_flight", peak)
+        .finish();
+    let run = &kernel.high.run;
+    emit(&Record::Done {
+        passed: run.passed,
+        failed: run.failures,
+    });
+    match (run.failures, FailureCode::new(1)) {
+        (1.., Some(code)) => power::failure(code),
+        _ => power::success(),
+    }
+}
+
+/// What a process may do, by the two files that say so.
+fn config_of(kernel: &Kernel, program: &str) -> Result<config::ServiceConfig<'static>, &'static str> {
+    for file in ["system.conf", "clients.conf"] {
+        let Some(text) = kernel.archive.text(file) else {
+            continue;
+        };
+        match config::find(text, program) {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {}
+            Err(wrong) => {
+                error("config", file, format_args!("{wrong}"));
+                return Err("its configuration is malformed");
+            }
+        }
+    }
+    Err("it has no entry in system.conf or clients.conf")
+}
+
+/// Starts a statement. What cannot even be started waits for nothing, and fails there.
+fn begin(kernel: &mut Kernel, statement: Statement<'static>, now: u64) {
+    let started = match statement {
+        Statement::Service {
+            program,
+            major,
+            may_fail,
+        } => up(kernel, program, major, Kind::Driver).map(|()| Wait::Up {
+            label: program.label,
+            may_fail,
+        }),
+        Statement::Run(program) => {
+            up(kernel, program, None, Kind::Client).map(|()| Wait::Client { label: program.label })
+        }
+        Statement::Start(program) => up(kernel, program, None, Kind::Background).map(|()| Wait::Nothing),
+        Statement::Wait => Ok(Wait::Clients),
+        Statement::Kill(kill) => Ok(Wait::Kill { kill, round: 0 }),
+        Statement::MeasureBegin { name, label } => measure_begin(kernel, name, label, now),
+        Statement::MeasureEnd { name } => measure_end(kernel, name, now),
+        Statement::Signal { label, .. }
+        | Statement::Down { label }
+        | Statement::Ping { label }
+        | Statement::Prepare { label }
+        | Statement::Restart { label } => match alive(kernel, label) {
+            Some((index, slot)) => Ok(begin_with(kernel, statement, label, index, slot, now)),
+            None => Err("no such service lives"),
+        },
+    };
+    kernel.high.run.wait = match started {
+        Ok(wait) => wait,
+        Err(reason) => {
+            error("scenario", "cannot-start", format_args!("{reason}"));
+            // Nobody has this label, so this fails at once.
+            Wait::Client { label: "" }
+        }
+    };
+    kernel.high.run.poke();
+}
+
+/// Starts a statement that is about a living service.
+fn begin_with(
+    kernel: &mut Kernel,
+    statement: Statement<'static>,
+    label: &'static str,
+    index: usize,
+    slot: Slot,
+    now: u64,
+) -> Wait {
+    match statement {
+        Statement::Signal { signal, .. } => {
+            rs::signal(kernel, index, slot, signal);
+            Wait::Nothing
+        }
+        Statement::Ping { .. } => {
+            rs::ping(kernel, index, slot);
+            Wait::Ping { label, since: now }
+        }
+        Statement::Prepare { .. } => {
+            rs::prepare(kernel, index, slot);
+            Wait::Prepare { label, since: now }
+        }
+        Statement::Restart { .. } => {
+            rs::died(kernel, slot, End::Killed);
+            Wait::Restarted { label }
+        }
+        _ => {
+            // A driver hooks the line of its device, and lines and windows go together on this machine.
+            let line = kernel.irqs.lines_of(slot).next();
+            let window = line.map(|line| WINDOWS + line as u64 * WINDOW_BYTES);
+            rs::signal(kernel, index, slot, Signal::TERM);
+            Wait::Down {
+                label,
+                since: now,
+                window,
+                is_forced: false,
+            }
+        }
+    }
+}
+
+fn up(kernel: &mut Kernel, program: Program<'static>, major: Option<u32>, kind: Kind) -> Result<(), &'static str> {
+    let config = config_of(kernel, program.program)?;
+    rs::up(kernel, program, config, major, kind)
+}
+
+fn measure_begin(kernel: &mut Kernel, name: &'static str, label: &'static str, now: u64) -> Result<Wait, &'static str> {
+    let (_, slot) = alive(kernel, label).ok_or("no such service lives")?;
+    let measure = Measure {
+        name,
+        label,
+        instructions: kernel.processes[slot].user_instructions,
+        since: now,
+    };
+    kernel
+        .high
+        .run
+        .measures
+        .push(measure)
+        .map_err(|_| "too many measurements")?;
+    Ok(Wait::Nothing)
+}
+
+fn measure_end(kernel: &mut Kernel, name: &str, now: u64) -> Result<Wait, &'static str> {
+    let measures = &mut kernel.high.run.measures;
+    let index = measures
+        .iter()
+        .position(|measure| measure.name == name)
+        .ok_or("no such measurement")?;
+    let Measure {
+        name,
+        label,
+        instructions,
+        since,
+    } = measures.swap_remove(index);
+    let (_, slot) = alive(kernel, label).ok_or("what is measured has died")?;
+    let instructions = kernel.processes[slot].user_instructions.saturating_sub(instructions);
+    emit(&Record::Measure {
+        name,
+        label,
+        instructions,
+        us: now - since,
+    });
+    Ok(Wait::Nothing)
+}

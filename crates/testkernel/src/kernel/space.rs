@@ -1,0 +1,405 @@
+//! The memory of a process: which pages it has and what is behind them.
+//!
+//! Nothing is mapped that was not asked for and granted. Memory on demand, of which the stack is made, gets its frames when
+//! it is first touched.
+
+use core::ops::Range;
+
+use heapless::Vec;
+use minix_abi::PAGE_BYTES;
+use minix_abi::process::{RESERVED, STACK};
+
+use super::frames::{Batch, FrameAllocator};
+use super::paging::{self, FINISHER, Page, PageTable, RAM};
+use super::physical;
+
+/// Regions a process can have.
+const MAX_REGIONS: usize = 64;
+
+/// Where the stack and with it the space of a process ends.
+const TOP: u64 = STACK.end;
+
+/// Why memory of a process could not be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing is mapped there, or not for the process, or it is a device.
+    Unmapped { address: u64 },
+    /// Memory that is allocated on first use, and was not used yet. [`AddressSpace::fault_in`] allocates it.
+    Absent { address: u64 },
+    /// The machine has no memory left.
+    OutOfMemory,
+}
+
+/// Why a mapping could not be made or removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MapError {
+    /// No frames, no room in the address space, or too many regions.
+    OutOfMemory,
+    /// Zero bytes, not on a page, or where the kernel, other memory or the end of the space is.
+    BadPlace,
+    /// Nothing of the kind is mapped there.
+    NotMapped,
+}
+
+/// Where the frames of new memory come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backing {
+    /// On first use, scattered.
+    OnDemand,
+    /// At once, scattered.
+    Allocated,
+    /// At once, in a row.
+    Contiguous,
+}
+
+/// What a page may be used for besides reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Access {
+    pub(crate) write: bool,
+    pub(crate) execute: bool,
+}
+
+impl Access {
+    pub(crate) const READ_WRITE: Self = Self {
+        write: true,
+        execute: false,
+    };
+}
+
+/// What a process was about to do with a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PageUse {
+    Read,
+    Write,
+    Execute,
+}
+
+#[derive(Clone, Debug)]
+struct Region {
+    range: Range<u64>,
+    access: Access,
+    is_device: bool,
+}
+
+/// The memory of a process.
+#[derive(Debug)]
+pub(crate) struct AddressSpace {
+    table: PageTable,
+    regions: Vec<Region, MAX_REGIONS>,
+    /// Whether the hart may remember pages that have changed.
+    is_stale: bool,
+}
+
+impl AddressSpace {
+    /// A space with nothing in it.
+    pub(super) fn new(frames: &mut FrameAllocator) -> Result<Self, MapError> {
+        Ok(Self {
+            table: PageTable::new(frames).map_err(|_| MapError::OutOfMemory)?,
+            regions: Vec::new(),
+            is_stale: false,
+        })
+    }
+
+    /// Makes it the space the hart is in, if it is not.
+    pub(super) fn activate(&mut self, active: &mut u64) {
+        let satp = self.table.satp();
+        if self.is_stale || *active != satp {
+            paging::activate(satp);
+            *active = satp;
+            self.is_stale = false;
+        }
+    }
+
+    /// Copies out of the process. The kernel looks at the user bit only. Nothing is faulted in.
+    pub(crate) fn read(&self, from: u64, into: &mut [u8]) -> Result<(), Fault> {
+        self.check(from, into.len() as u64)?;
+        let mut done = 0;
+        for (address, bytes) in pieces(from, into.len() as u64) {
+            physical::read(self.translate(address)?, &mut into[done..done + bytes]);
+            done += bytes;
+        }
+        Ok(())
+    }
+
+    /// Copies into the process. As MINIX riscv64 does, it ignores write protection. Nothing is faulted in.
+    pub(crate) fn write(&self, to: u64, from: &[u8]) -> Result<(), Fault> {
+        self.check(to, from.len() as u64)?;
+        let mut done = 0;
+        for (address, bytes) in pieces(to, from.len() as u64) {
+            physical::write(self.translate(address)?, &from[done..done + bytes]);
+            done += bytes;
+        }
+        Ok(())
+    }
+
+    /// Whether all of a range is present memory of the process.
+    pub(crate) fn check(&self, address: u64, bytes: u64) -> Result<(), Fault> {
+        if address.checked_add(bytes).is_none_or(|end| end > TOP) {
+            return Err(Fault::Unmapped { address });
+        }
+        pieces(address, bytes).try_for_each(|(address, _)| self.translate(address).map(drop))
+    }
+
+    /// The physical address behind an address of the process's memory. Nothing is faulted in. Devices do not count.
+    pub(crate) fn translate(&self, address: u64) -> Result<u64, Fault> {
+        match self.table.page(address) {
+            Some(page) if page.is_user && physical::contains(page.physical, PAGE_BYTES) => {
+                Ok(page.physical + address % PAGE_BYTES)
+            }
+            Some(_) => Err(Fault::Unmapped { address }),
+            None if self.region(address).is_some() => Err(Fault::Absent { address }),
+            None => Err(Fault::Unmapped { address }),
+        }
+    }
+
+    /// Makes every page of a range present.
+    pub(crate) fn fault_in(&mut self, frames: &mut FrameAllocator, address: u64, bytes: u64) -> Result<(), Fault> {
+        if address.checked_add(bytes).is_none_or(|end| end > TOP) {
+            return Err(Fault::Unmapped { address });
+        }
+        for (address, _) in pieces(address, bytes) {
+            match self.translate(address) {
+                Err(Fault::Absent { .. }) => self.allocate(frames, address)?,
+                other => {
+                    other?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves a page fault of the process.
+    pub(super) fn demand(&mut self, frames: &mut FrameAllocator, address: u64, needs: PageUse) -> Result<(), Fault> {
+        let unmapped = Fault::Unmapped { address };
+        let region = self.region(address).ok_or(unmapped)?;
+        let is_allowed = match needs {
+            PageUse::Read => true,
+            PageUse::Write => region.access.write,
+            PageUse::Execute => region.access.execute,
+        };
+        // A page that is there and faults all the same is one that was used against its permissions.
+        if region.is_device || !is_allowed || self.table.page(address).is_some() {
+            return Err(unmapped);
+        }
+        self.allocate(frames, address)
+    }
+
+    fn allocate(&mut self, frames: &mut FrameAllocator, address: u64) -> Result<(), Fault> {
+        let access = self.region(address).ok_or(Fault::Unmapped { address })?.access;
+        let frame = frames.take().ok_or(Fault::OutOfMemory)?;
+        self.put(frames, address - address % PAGE_BYTES, frame, access)
+            .map_err(|_| Fault::OutOfMemory)
+    }
+
+    fn put(
+        &mut self,
+        frames: &mut FrameAllocator,
+        address: u64,
+        physical: u64,
+        access: Access,
+    ) -> Result<(), paging::OutOfFrames> {
+        // The hart may remember that nothing was there.
+        self.is_stale = true;
+        self.table.map(frames, address, physical, access)
+    }
+
+    /// Maps cleared memory, at `at` (a multiple of the page) or else as high as there is room below the stack.
+    pub(crate) fn map_memory(
+        &mut self,
+        frames: &mut FrameAllocator,
+        at: Option<u64>,
+        bytes: u64,
+        access: Access,
+        backing: Backing,
+    ) -> Result<u64, MapError> {
+        let range = self.reserve(at, bytes, access, false)?;
+        let pages = ((range.end - range.start) / PAGE_BYTES) as usize;
+        let row = match backing {
+            Backing::OnDemand => return Ok(range.start),
+            Backing::Allocated => Some(None),
+            Backing::Contiguous => frames.take_row(pages).map(Some),
+        };
+        let mapped = row.is_some_and(|row| {
+            (0..pages as u64).map(|page| page * PAGE_BYTES).all(|offset| {
+                let frame = row.map_or_else(|| frames.take(), |row| Some(row + offset));
+                frame.is_some_and(|frame| self.put(frames, range.start + offset, frame, access).is_ok())
+            })
+        });
+        if mapped {
+            return Ok(range.start);
+        }
+        // What is left of a row that could not be mapped for want of tables is lost. Nothing works any more then anyhow.
+        let _ = self.unmap(frames, range.start, bytes);
+        Err(MapError::OutOfMemory)
+    }
+
+    /// Maps a physical range, rounded to pages. The answer has the offset in the page that `physical` has.
+    ///
+    /// RAM is refused: nothing there belongs to a single process.
+    pub(crate) fn map_device(
+        &mut self,
+        frames: &mut FrameAllocator,
+        physical: u64,
+        bytes: u64,
+    ) -> Result<u64, MapError> {
+        let offset = physical % PAGE_BYTES;
+        let first = physical - offset;
+        let end = physical.checked_add(bytes).ok_or(MapError::BadPlace)?;
+        let is_ram = first < RAM.end && end > RAM.start;
+        if bytes == 0 || is_ram || end >= 1 << 56 {
+            return Err(MapError::BadPlace);
+        }
+        let range = self.reserve(None, bytes + offset, Access::READ_WRITE, true)?;
+        for (address, physical) in pages(range.clone()).zip(pages(first..end)) {
+            self.put(frames, address, physical, Access::READ_WRITE)
+                .map_err(|_| MapError::OutOfMemory)?;
+        }
+        Ok(range.start + offset)
+    }
+
+    /// Removes the memory in a range, rounded up to pages; regions may lose a part. The frames are free at once.
+    pub(crate) fn unmap(&mut self, frames: &mut FrameAllocator, address: u64, bytes: u64) -> Result<(), MapError> {
+        let range = page_range(address, bytes)?;
+        let overlaps = |region: &Region| region.range.start < range.end && range.start < region.range.end;
+        if !self.regions.iter().any(|region| overlaps(region) && !region.is_device) {
+            return Err(MapError::NotMapped);
+        }
+        let mut kept: Vec<Region, MAX_REGIONS> = Vec::new();
+        for region in &self.regions {
+            let (before, after) = (region.range.start..range.start, range.end..region.range.end);
+            let parts = if !overlaps(region) || region.is_device {
+                [region.range.clone(), 0..0]
+            } else {
+                [before, after]
+            };
+            for part in parts.into_iter().filter(|part| !part.is_empty()) {
+                let part = Region {
+                    range: part,
+                    ..region.clone()
+                };
+                kept.push(part).map_err(|_| MapError::OutOfMemory)?;
+            }
+        }
+        for region in self
+            .regions
+            .iter()
+            .filter(|region| overlaps(region) && !region.is_device)
+        {
+            let (start, end) = (region.range.start.max(range.start), region.range.end.min(range.end));
+            for page in pages(start..end).filter_map(|address| self.table.unmap(address)) {
+                frames.give_back(page.physical);
+            }
+        }
+        self.regions = kept;
+        self.is_stale = true;
+        Ok(())
+    }
+
+    /// Removes the device region that `address` lies in.
+    pub(crate) fn unmap_device(&mut self, address: u64) -> Result<(), MapError> {
+        let is_it = |region: &Region| region.is_device && region.range.contains(&address);
+        let index = self.regions.iter().position(is_it).ok_or(MapError::NotMapped)?;
+        let region = self.regions.remove(index);
+        pages(region.range).for_each(|address| {
+            self.table.unmap(address);
+        });
+        self.is_stale = true;
+        Ok(())
+    }
+
+    /// Ends the space: its frames are kept back in `batch`, its tables are free. The hart must not be in it.
+    pub(super) fn destroy(self, frames: &mut FrameAllocator, batch: Batch) {
+        for region in self.regions.iter().filter(|region| !region.is_device) {
+            for Page { physical, .. } in pages(region.range.clone()).filter_map(|address| self.table.unmap(address)) {
+                frames.quarantine(physical, batch);
+            }
+        }
+        self.table.free(frames);
+    }
+
+    fn region(&self, address: u64) -> Option<&Region> {
+        self.regions.iter().find(|region| region.range.contains(&address))
+    }
+
+    /// Makes a region, at `at` or as high as there is room.
+    fn reserve(
+        &mut self,
+        at: Option<u64>,
+        bytes: u64,
+        access: Access,
+        is_device: bool,
+    ) -> Result<Range<u64>, MapError> {
+        let range = match at {
+            Some(start) => page_range(start, bytes).and_then(|range| match self.obstacle(&range) {
+                None => Ok(range),
+                Some(_) => Err(MapError::BadPlace),
+            })?,
+            None => self.highest_room(page_range(0, bytes)?.end)?,
+        };
+        let is_like = |region: &Region| !is_device && !region.is_device && region.access == access;
+        // Programs that map page after page would soon have too many regions.
+        if let Some(above) = self
+            .regions
+            .iter_mut()
+            .find(|region| region.range.start == range.end && is_like(region))
+        {
+            above.range.start = range.start;
+            return Ok(range);
+        }
+        let region = Region {
+            range: range.clone(),
+            access,
+            is_device,
+        };
+        self.regions.push(region).map_err(|_| MapError::OutOfMemory)?;
+        Ok(range)
+    }
+
+    fn highest_room(&self, bytes: u64) -> Result<Range<u64>, MapError> {
+        let mut end = STACK.start;
+        loop {
+            // The lowest page stays empty, for the sake of null pointers.
+            let start = end.checked_sub(bytes).filter(|&start| start >= PAGE_BYTES);
+            let range = start.ok_or(MapError::OutOfMemory)?..end;
+            match self.obstacle(&range) {
+                None => return Ok(range),
+                Some(start) => end = start,
+            }
+        }
+    }
+
+    /// The start of something that is in the way of a range.
+    fn obstacle(&self, range: &Range<u64>) -> Option<u64> {
+        let beyond = TOP..u64::MAX;
+        let own = self.regions.iter().map(|region| &region.range);
+        RESERVED
+            .iter()
+            .chain([&FINISHER, &beyond])
+            .chain(own)
+            .find(|taken| taken.start < range.end && range.start < taken.end)
+            .map(|taken| taken.start)
+    }
+}
+
+/// A range in pages. `BadPlace` for an address in the middle of one, for zero bytes and for more than there are.
+fn page_range(address: u64, bytes: u64) -> Result<Range<u64>, MapError> {
+    let end = address
+        .checked_add(bytes)
+        .and_then(|end| end.checked_next_multiple_of(PAGE_BYTES));
+    match end {
+        Some(end) if address.is_multiple_of(PAGE_BYTES) && bytes != 0 => Ok(address..end),
+        _ => Err(MapError::BadPlace),
+    }
+}
+
+fn pages(range: Range<u64>) -> impl Iterator<Item = u64> {
+    range.step_by(PAGE_BYTES as usize)
+}
+
+/// Cuts a range at the borders of pages: address and size of each piece.
+pub(super) fn pieces(address: u64, bytes: u64) -> impl Iterator<Item = (u64, usize)> {
+    let end = address.saturating_add(bytes);
+    core::iter::successors(Some(address), |&at| Some(at - at % PAGE_BYTES + PAGE_BYTES))
+        .take_while(move |&at| at < end)
+        .map(move |at| (at, (PAGE_BYTES - at % PAGE_BYTES).min(end - at) as usize))
+}

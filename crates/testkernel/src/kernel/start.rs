@@ -1,0 +1,95 @@
+//! Takes the machine over from the board.
+
+use core::ptr;
+
+use board_qemu_virt::{Board, Boot, FailureCode, Plic, image_bounds, largest_gap, power, println};
+use minix_abi::PAGE_BYTES;
+use virtio_fdt::PhysRange;
+
+use super::archive::Archive;
+use super::clock::Clock;
+use super::frames::FrameAllocator;
+use super::hooks::High;
+use super::irq::Irqs;
+use super::paging::{self, PageTable, RAM};
+use super::process::ProcessTable;
+use super::{Kernel, schedule};
+
+/// The first function.
+pub(crate) fn main(boot: Boot) -> ! {
+    let board = match Board::take(boot) {
+        Ok(board) => board,
+        Err(error) => give_up(format_args!("{error}")),
+    };
+    // From here on interrupts are looked for, or come in user mode.
+    riscv::interrupt::disable();
+    let mut kernel = match take_over(&board) {
+        Ok(kernel) => kernel,
+        Err(reason) => give_up(format_args!("{reason}")),
+    };
+    schedule::run(&mut kernel)
+}
+
+fn give_up(reason: core::fmt::Arguments<'_>) -> ! {
+    println!("test kernel: cannot start: {reason}");
+    power::failure(FailureCode::PANIC)
+}
+
+fn take_over(board: &Board) -> Result<Kernel, &'static str> {
+    let initrd = board
+        .tree
+        .initrd()
+        .map_err(|_| "the place of the archive is unreadable")?;
+    let initrd = initrd.ok_or("no archive (-initrd)")?;
+    let files = ptr::with_exposed_provenance::<u8>(initrd.base_address as usize);
+    // SAFETY: the boot loader has put the archive there, and it is kept out of the frames.
+    let files = unsafe { core::slice::from_raw_parts(files, initrd.size_bytes as usize) };
+    let archive = Archive::new(files).ok_or("what is there is not a tar archive")?;
+
+    let free = free_memory(board, initrd).ok_or("no memory left")?;
+    // SAFETY: the range is RAM apart from the kernel's image, its stack, the archive, the device tree and all
+    // reservations, and nothing is translated yet. Of the board's own pool for devices nothing is ever taken.
+    let mut frames = unsafe { FrameAllocator::new(free) };
+    let idle_space = PageTable::new(&mut frames).map_err(|_| "no memory left")?.satp();
+    let irqs = Irqs::new(controller(board).ok_or("no interrupt controller")?);
+    println!(
+        "test kernel (not MINIX): {} KiB for processes",
+        frames.free_count() as u64 * PAGE_BYTES / 1024
+    );
+    paging::activate(idle_space);
+    Ok(Kernel {
+        archive,
+        frames,
+        processes: ProcessTable::new(),
+        clock: Clock::new(board.timebase),
+        irqs,
+        high: High::default(),
+        idle_space,
+        active_space: idle_space,
+        turns: 0,
+    })
+}
+
+/// The largest part of RAM that nobody uses.
+fn free_memory(board: &Board, initrd: PhysRange) -> Option<PhysRange> {
+    let image_end = image_bounds().1 as u64;
+    let ram = board.tree.memory::<8>().ok()?;
+    let ram = ram
+        .iter()
+        .find(|ram| (ram.base_address..ram.end_address()).contains(&image_end))?;
+    let space = PhysRange::new(image_end, ram.end_address().min(RAM.end) - image_end)?;
+    let mut taken = board.tree.reserved_memory::<32>().ok()?;
+    let tree = PhysRange::new(board.tree.address() as u64, board.tree.size_bytes() as u64)?;
+    taken.push(tree).ok()?;
+    taken.push(initrd).ok()?;
+    largest_gap(space, &taken, PAGE_BYTES)
+}
+
+fn controller(board: &Board) -> Option<Plic> {
+    let found = board.tree.plic().ok()??;
+    let context = found.supervisor_context(board.hart_id as u64).ok()??;
+    // SAFETY: the device tree describes this machine and the registers are mapped one to one. The board drives the same
+    // context from its own trap handler and from its `Interrupts`: the former is never entered with interrupts on, and
+    // the latter is not used.
+    unsafe { Plic::new(found.registers, context, found.source_count) }
+}
