@@ -1,0 +1,238 @@
+//! Which replies are due, and which are not.
+
+use core::fmt;
+
+use heapless::{HistoryBuf, Vec};
+use minix_abi::bdev::BdevReply;
+use minix_abi::cdev::CdevReply;
+use minix_abi::minor::{Minor, Place};
+use minix_abi::{Errno, Message, MessageType, Status};
+
+/// Most messages between two times that everything is answered.
+pub(super) const MAX_AWAITED: usize = 64;
+/// Minors of a drive: itself, its partitions, their sub-partitions.
+const MINORS: usize = 21;
+/// Ids that are remembered after their reply.
+const REMEMBERED_IDS: usize = 128;
+
+/// What may come of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// No reply.
+    Nothing,
+    /// No reply, or [`ERESTART`](Errno::ERESTART): an unknown block request, possibly on a minor that is not open.
+    NothingOrRestart,
+    /// A refusal of an open as a character device.
+    CdevRefusal,
+    /// An answer to an open.
+    Open(Minor),
+    /// An answer to a close.
+    Close(Minor),
+    /// An answer to a transfer of at most so many bytes.
+    Transfer(Minor, u64),
+    /// An answer to a control request.
+    Control(Minor),
+}
+
+impl Expected {
+    /// Whether a reply has to come.
+    pub const fn is_due(self) -> bool {
+        !matches!(self, Self::Nothing | Self::NothingOrRestart)
+    }
+
+    /// Whether a status can be the answer.
+    fn allows(self, status: Status) -> bool {
+        let is_one_of = |errors: &[Errno]| errors.iter().any(|errno| Status::from(*errno) == status);
+        match self {
+            Self::Nothing => false,
+            Self::NothingOrRestart => is_one_of(&[Errno::ERESTART]),
+            Self::CdevRefusal => is_one_of(&[Errno::ENXIO]),
+            Self::Open(minor) if is_known(minor) => status == Status::OK || is_one_of(&[Errno::EACCES]),
+            Self::Open(_) => is_one_of(&[Errno::ENXIO]),
+            Self::Close(minor) if is_known(minor) => {
+                status == Status::OK || is_one_of(&[Errno::EINVAL, Errno::ERESTART])
+            }
+            Self::Close(_) => is_one_of(&[Errno::ENXIO, Errno::ERESTART, Errno::EINVAL]),
+            Self::Transfer(minor, most) => match status.result() {
+                Ok(0) => true,
+                Ok(bytes) => is_known(minor) && u64::from(bytes) <= most && bytes % 512 == 0,
+                Err(errno) => match errno {
+                    Errno::EINVAL | Errno::ERESTART => true,
+                    Errno::EPERM => is_known(minor),
+                    Errno::ENXIO => !is_known(minor),
+                    _ => false,
+                },
+            },
+            Self::Control(minor) => match status.result() {
+                // The largest: a full trace.
+                Ok(value) => is_known(minor) && value <= 1024,
+                Err(errno) => match errno {
+                    Errno::ERESTART | Errno::ENOTTY | Errno::EINVAL | Errno::EPERM => true,
+                    Errno::EBUSY | Errno::ENOMEM | Errno::EOPNOTSUPP => is_known(minor),
+                    Errno::ENXIO => !is_known(minor),
+                    _ => false,
+                },
+            },
+        }
+    }
+}
+
+/// Whether a minor is one of the first drive's.
+pub(super) fn is_known(minor: Minor) -> bool {
+    minor.place().is_some_and(|place| place.drive() == 0)
+}
+
+fn index(minor: Minor) -> Option<usize> {
+    match minor.place()? {
+        Place::Drive { drive: 0 } => Some(0),
+        Place::Partition { drive: 0, partition } => Some(1 + usize::from(partition)),
+        Place::SubPartition {
+            drive: 0,
+            partition,
+            sub,
+        } => Some(5 + 4 * usize::from(partition) + usize::from(sub)),
+        _ => None,
+    }
+}
+
+/// What is wrong with a reply, or with there being none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// Its type is that of no reply, or of the wrong one.
+    Kind(MessageType),
+    /// A second reply.
+    Twice(i32),
+    /// A reply to nothing that was sent.
+    NeverAsked(i32),
+    /// A reply that cannot be.
+    Status {
+        /// What may come.
+        expected: Expected,
+        /// What came.
+        status: Status,
+    },
+    /// A reply that did not come.
+    Missing(Expected),
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kind(kind) => write!(f, "a reply of type {kind:?}"),
+            Self::Twice(id) => write!(f, "message {id} answered twice"),
+            Self::NeverAsked(id) => write!(f, "a reply to {id}, which was never sent"),
+            Self::Status { expected, status } => write!(f, "{status:?} where {expected:?} is to be answered"),
+            Self::Missing(expected) => write!(f, "no reply where {expected:?} is to be answered"),
+        }
+    }
+}
+
+impl core::error::Error for Wrong {}
+
+/// The account of what was sent and what came back.
+#[derive(Debug, Default)]
+pub struct Account {
+    awaited: Vec<(i32, Expected), MAX_AWAITED>,
+    answered: HistoryBuf<i32, REMEMBERED_IDS>,
+    opens: [i32; MINORS],
+    replies: u64,
+}
+
+impl Account {
+    /// Nothing sent, and `minor` open once.
+    pub fn new(minor: Minor) -> Self {
+        let mut account = Self::default();
+        account.count_open(minor, 1);
+        account
+    }
+
+    /// A message is sent. False if there is no room to keep account of it.
+    pub fn sent(&mut self, id: i32, expected: Expected) -> bool {
+        self.awaited.push((id, expected)).is_ok()
+    }
+
+    /// A message has come from the driver.
+    ///
+    /// # Errors
+    ///
+    /// What is [`Wrong`] with it.
+    pub fn arrived(&mut self, message: &Message) -> Result<(), Wrong> {
+        let (status, id) = match message.kind {
+            MessageType::BDEV_REPLY => {
+                let reply: BdevReply = message.payload();
+                (reply.status, reply.id)
+            }
+            MessageType::CDEV_REPLY => {
+                let reply: CdevReply = message.payload();
+                (reply.status, reply.id)
+            }
+            other => return Err(Wrong::Kind(other)),
+        };
+        let Some(place) = self.awaited.iter().position(|(awaited, _)| *awaited == id) else {
+            return Err(if self.answered.as_slice().contains(&id) {
+                Wrong::Twice(id)
+            } else {
+                Wrong::NeverAsked(id)
+            });
+        };
+        let (_, expected) = self.awaited.swap_remove(place);
+        self.answered.write(id);
+        self.replies += 1;
+        if (message.kind == MessageType::CDEV_REPLY) != (expected == Expected::CdevRefusal) {
+            return Err(Wrong::Kind(message.kind));
+        }
+        if !expected.allows(status) {
+            return Err(Wrong::Status { expected, status });
+        }
+        if status == Status::OK {
+            match expected {
+                Expected::Open(minor) => self.count_open(minor, 1),
+                Expected::Close(minor) => self.count_open(minor, -1),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// How many replies have to come yet.
+    pub fn due(&self) -> usize {
+        self.awaited.iter().filter(|(_, expected)| expected.is_due()).count()
+    }
+
+    /// Everything that will come has come: forgets what needed no reply.
+    ///
+    /// # Errors
+    ///
+    /// The first message that should have been answered.
+    pub fn settle(&mut self) -> Result<(), Wrong> {
+        let missing = self.awaited.iter().find(|(_, expected)| expected.is_due());
+        let result = missing.map_or(Ok(()), |(_, expected)| Err(Wrong::Missing(*expected)));
+        for (id, _) in &self.awaited {
+            self.answered.write(*id);
+        }
+        self.awaited.clear();
+        result
+    }
+
+    /// How often the drive is open.
+    pub fn total_opens(&self) -> i32 {
+        self.opens.iter().sum()
+    }
+
+    /// How often a minor is open.
+    pub fn opens(&self, minor: Minor) -> i32 {
+        index(minor).map_or(0, |index| self.opens[index])
+    }
+
+    /// Replies so far.
+    pub const fn replies(&self) -> u64 {
+        self.replies
+    }
+
+    /// A minor was opened or closed apart from all this.
+    pub(super) fn count_open(&mut self, minor: Minor, step: i32) {
+        if let Some(index) = index(minor) {
+            self.opens[index] += step;
+        }
+    }
+}

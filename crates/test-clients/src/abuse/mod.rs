@@ -1,0 +1,21 @@
+//! Everything a block driver should never be sent, and what it has to answer.
+//!
+//! First single requests, picked by hand, each with the exact answer: sizes and positions at the edges of the numbers,
+//! grants that do not fit, minors that do not exist. Then random messages, thousands of them, of which each has to be
+//! answered exactly once or not at all, while ordinary reads go on working.
+//!
+//! Random writes must not destroy anything: those whose memory is good go to the scratch range and nowhere else, those to
+//! anywhere else have memory that the driver cannot read.
+
+mod account;
+mod bench;
+mod grants;
+mod noise;
+mod program;
+mod protocol;
+mod sizes;
+mod storm;
+
+pub use account::{Account, Expected, Wrong};
+pub use noise::{Bounds, Noise, Pool, Shot};
+pub use program::main;

@@ -1,0 +1,178 @@
+//! Groups G and H: partitions that are set by a control request, and partitions from a table on the disk.
+
+use minix_abi::minor::Minor;
+use minix_abi::partition::{PartitionEntry, SystemId, TABLE_ENTRIES, write_table};
+use minix_rt::Ipc;
+
+use super::limits::Twins;
+use super::settings::minors_inside;
+use super::tester::{SECTOR, SECTOR_BYTES, Tester};
+use super::verdict::{Expect, Fault};
+use crate::bdev::Direction;
+
+/// Sectors of each partition that is set.
+const VIRTUAL_SECTORS: usize = 9;
+/// Sectors of each partition in the table.
+const REAL_SECTORS: usize = 8;
+/// Where the first partition starts, in sectors of the tested minor: behind the table.
+const FIRST: u64 = 1;
+
+impl<I: Ipc> Tester<'_, I> {
+    /// Group G.
+    pub(crate) fn virtual_partitions(&mut self) {
+        self.group('G', "virtual partitions");
+        let Some(minors) = self.minors_with_room(31, VIRTUAL_SECTORS) else {
+            return;
+        };
+        if !self.open_both(31, minors, ["open_first", "open_second"]) {
+            return;
+        }
+        let twins = Twins {
+            minors,
+            base: self.place.base + FIRST * SECTOR_BYTES,
+            sectors: VIRTUAL_SECTORS,
+            real: false,
+        };
+        if self.set_both(&twins) {
+            self.read_limits(&twins);
+            if self.settings.write {
+                self.write_limits(&twins);
+            } else {
+                self.skip(37, "write_limits", &"not to be written");
+            }
+        }
+        self.close_both(32, minors);
+    }
+
+    /// Group H. The table in the first sector of the tested minor is lost.
+    pub(crate) fn real_partitions(&mut self) {
+        self.group('H', "real partitions");
+        if !self.settings.write {
+            return self.skip(41, "real_partitions", &"not to be written");
+        }
+        let Some(minors) = self.minors_with_room(41, REAL_SECTORS) else {
+            return;
+        };
+        let base = self.place.base + FIRST * SECTOR_BYTES;
+        let Ok(first) = u32::try_from(base / SECTOR_BYTES) else {
+            return self.skip(41, "real_partitions", &"too far away for a table");
+        };
+
+        let result = self.write_first_sector(&[0; SECTOR]);
+        self.check(41, "clear_the_table", result);
+        if !self.reopen(41) || !self.open_both(41, minors, ["open_first", "open_second"]) {
+            return;
+        }
+        for (minor, name) in minors.into_iter().zip(["first_is_empty", "second_is_empty"]) {
+            let result = self.is_empty(minor);
+            self.check(41, name, result);
+        }
+        self.close_both(41, minors);
+
+        let mut sector = [0; SECTOR];
+        write_table(&mut sector, &table(first));
+        let result = self.write_first_sector(&sector);
+        self.check(42, "write_a_table", result);
+        if !self.reopen(42) || !self.open_both(42, minors, ["open_first", "open_second"]) {
+            return;
+        }
+        let twins = Twins {
+            minors,
+            base,
+            sectors: REAL_SECTORS,
+            real: true,
+        };
+        let first = self.partition_is(minors[0], twins.base_of(0), twins.bytes());
+        let second = self.partition_is(minors[1], twins.base_of(1), twins.bytes());
+        let both = [
+            self.check(42, "first_place", first),
+            self.check(42, "second_place", second),
+        ];
+        // Elsewhere there may be something that has to stay.
+        if both == [true; 2] {
+            self.read_limits(&twins);
+            self.write_limits(&twins);
+        }
+        self.close_both(42, minors);
+    }
+
+    /// The minors inside of the tested one, if it has any and is large enough.
+    fn minors_with_room(&mut self, number: u32, sectors: usize) -> Option<[Minor; 2]> {
+        let minors = minors_inside(self.settings.minor);
+        if minors.is_none() {
+            self.skip(number, "partitions", &"a sub-partition cannot be divided");
+        }
+        if self.place.bytes < (FIRST + 2 * sectors as u64) * SECTOR_BYTES {
+            self.skip(number, "partitions", &"the partition is too small");
+            return None;
+        }
+        minors
+    }
+
+    fn open_both(&mut self, number: u32, minors: [Minor; 2], names: [&str; 2]) -> bool {
+        let mut all = true;
+        for (minor, name) in minors.into_iter().zip(names) {
+            let result = self.open(minor);
+            all &= self.check(number, name, result);
+        }
+        all
+    }
+
+    fn close_both(&mut self, number: u32, minors: [Minor; 2]) {
+        for (minor, name) in minors.into_iter().zip(["close_first", "close_second"]) {
+            let result = self.close(minor);
+            self.check(number, name, result);
+        }
+    }
+
+    fn set_both(&mut self, twins: &Twins) -> bool {
+        let mut all = true;
+        for (nth, name) in ["set_first", "set_second"].into_iter().enumerate() {
+            let result = self.set(twins.minors[nth], twins.base_of(nth), twins.bytes());
+            all &= self.check(32, name, result);
+        }
+        for (nth, name) in ["get_first", "get_second"].into_iter().enumerate() {
+            let result = self.partition_is(twins.minors[nth], twins.base_of(nth), twins.bytes());
+            all &= self.check(32, name, result);
+        }
+        all
+    }
+
+    fn set(&mut self, minor: Minor, base: u64, bytes: u64) -> Result<(), Fault> {
+        let outcome = self.session.set_partition(self.client, minor, base, bytes);
+        Expect::OK.judge(outcome).map(drop)
+    }
+
+    fn is_empty(&mut self, minor: Minor) -> Result<(), Fault> {
+        let place = self.partition(minor)?;
+        Fault::number("size", place.bytes, 0)
+    }
+
+    /// Closes and opens the tested minor, so that nothing is open in between and the table is read again.
+    fn reopen(&mut self, number: u32) -> bool {
+        let minor = self.settings.minor;
+        let result = self.close(minor);
+        let closed = self.check(number, "close", result);
+        let result = self.open(minor);
+        self.check(number, "open_again", result) && closed
+    }
+
+    fn write_first_sector(&mut self, content: &[u8; SECTOR]) -> Result<(), Fault> {
+        let at = self.at(0);
+        self.client.touched(at.disk_sector(), 1);
+        self.flat.write(0, content);
+        let from = self.flat.piece(0, SECTOR);
+        self.move_pieces(Direction::Write, at, &[from])
+    }
+}
+
+/// Two partitions, one right behind the other.
+fn table(first: u32) -> [PartitionEntry; TABLE_ENTRIES] {
+    let sectors = REAL_SECTORS as u32;
+    [
+        PartitionEntry::new(SystemId::MINIX, first, sectors),
+        PartitionEntry::new(SystemId::MINIX, first.saturating_add(sectors), sectors),
+        PartitionEntry::new(SystemId::NONE, 0, 0),
+        PartitionEntry::new(SystemId::NONE, 0, 0),
+    ]
+}

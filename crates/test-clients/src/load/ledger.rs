@@ -1,0 +1,233 @@
+//! Which sector has to hold what.
+
+use core::fmt;
+
+use guest_protocol::SectorRange;
+
+/// The number of a write. 0 is none: the sector holds what it held before, and nobody knows what.
+type Tag = u32;
+const UNKNOWN: Tag = 0;
+
+/// When something happened, counted in events of the ledger.
+pub(super) type Moment = u32;
+/// When the write has not been acknowledged.
+const PENDING: Moment = Moment::MAX;
+
+/// What is known of one sector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SectorState {
+    /// The last write that was sent.
+    latest: Tag,
+    /// The one before.
+    former: Tag,
+    /// When the last one was acknowledged.
+    acknowledged: Moment,
+}
+
+impl SectorState {
+    /// Never written here.
+    pub const UNTOUCHED: Self = Self {
+        latest: UNKNOWN,
+        former: UNKNOWN,
+        acknowledged: 0,
+    };
+
+    /// Written, and it went wrong.
+    const SPOILT: Self = Self {
+        acknowledged: PENDING,
+        ..Self::UNTOUCHED
+    };
+}
+
+/// Neighbouring sectors with the same pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Where.
+    pub range: SectorRange,
+    /// The seed of the pattern; `None` if the content is nothing to rely on.
+    pub seed: Option<u64>,
+}
+
+/// A sector that holds what it should not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Which one.
+    pub sector: u64,
+    /// The seed of the pattern that it should hold.
+    pub seed: u64,
+    /// Whether the pattern before would have been right as well.
+    pub old_allowed: bool,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sector, seed, .. } = self;
+        let or = if self.old_allowed { " or the one before" } else { "" };
+        write!(f, "sector {sector} does not hold pattern {seed:#x}{or}")
+    }
+}
+
+/// The account of a range of sectors.
+#[derive(Debug)]
+pub struct Ledger<'t> {
+    first: u64,
+    sectors: &'t mut [SectorState],
+    seed: u64,
+    last_tag: Tag,
+    now: Moment,
+}
+
+impl<'t> Ledger<'t> {
+    /// An account of the sectors from `first` on, as many as there are entries, of which nothing is known yet.
+    pub fn new(first: u64, sectors: &'t mut [SectorState], seed: u64) -> Self {
+        sectors.fill(SectorState::UNTOUCHED);
+        Self {
+            first,
+            sectors,
+            seed,
+            last_tag: UNKNOWN,
+            now: 0,
+        }
+    }
+
+    /// The sectors it is about.
+    pub fn range(&self) -> SectorRange {
+        SectorRange {
+            first: self.first,
+            count: self.sectors.len() as u64,
+        }
+    }
+
+    /// The time, which every call advances.
+    pub(super) fn tick(&mut self) -> Moment {
+        // A run would have to go on for four billion requests.
+        self.now = self.now.wrapping_add(1) % PENDING;
+        self.now
+    }
+
+    /// A write is about to be sent. Returns its number, which [`seed`](Self::seed) makes a seed of. No other write may be
+    /// outstanding in the range.
+    pub fn begin_write(&mut self, range: SectorRange) -> u32 {
+        self.last_tag = self.last_tag.wrapping_add(1).max(1);
+        let tag = self.last_tag;
+        for sector in self.states_mut(range) {
+            *sector = SectorState {
+                latest: tag,
+                former: sector.latest,
+                acknowledged: PENDING,
+            };
+        }
+        tag
+    }
+
+    /// The write that was sent last to this range has been acknowledged.
+    pub fn acknowledge_write(&mut self, range: SectorRange) {
+        let now = self.tick();
+        for sector in self.states_mut(range) {
+            sector.acknowledged = now;
+        }
+    }
+
+    /// The write that was sent last to this range went wrong: nobody knows what is there.
+    pub fn spoil(&mut self, range: SectorRange) {
+        self.states_mut(range).fill(SectorState::SPOILT);
+    }
+
+    /// The seed of the pattern of a write.
+    pub fn seed(&self, write: u32) -> u64 {
+        // Odd, hence different for each number; and different in the upper half, as the patterns like it.
+        self.seed ^ u64::from(write).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
+    /// Checks what a read has brought that was sent at a certain moment. `holds` tells whether the sector (its place in
+    /// the range, and its number) holds the pattern of a seed.
+    ///
+    /// # Errors
+    ///
+    /// The first sector that is not as it may be.
+    pub fn check_read(
+        &self,
+        range: SectorRange,
+        since: Moment,
+        mut holds: impl FnMut(usize, u64, u64) -> bool,
+    ) -> Result<(), Mismatch> {
+        let states = self.states(range).iter();
+        for ((place, sector), state) in (0..).zip(range.first..).zip(states) {
+            if state.latest == UNKNOWN {
+                continue;
+            }
+            // Outstanding while the read was.
+            let old_allowed = state.acknowledged == PENDING || state.acknowledged > since;
+            let seed = self.seed(state.latest);
+            if holds(place, sector, seed) {
+                continue;
+            }
+            let is_old = old_allowed && (state.former == UNKNOWN || holds(place, sector, self.seed(state.former)));
+            if !is_old {
+                return Err(Mismatch {
+                    sector,
+                    seed,
+                    old_allowed,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The first sectors from a certain one on that were ever written, at most so many, side by side.
+    pub(super) fn written_from(&self, first: u64, most: u64) -> Option<SectorRange> {
+        let range = self.range();
+        let count = range.end().checked_sub(first)?;
+        let states = self.states(SectorRange { first, count });
+        let skipped = states.iter().position(|state| *state != SectorState::UNTOUCHED)?;
+        let written = states[skipped..].iter().take_while(|state| **state != SectorState::UNTOUCHED);
+        Some(SectorRange {
+            first: first + skipped as u64,
+            count: (written.count() as u64).min(most),
+        })
+    }
+
+    /// What has to be on the disk; without a seed where a write went wrong or is outstanding. Sectors that were never written
+    /// do not come.
+    pub fn runs(&self) -> impl Iterator<Item = Run> + '_ {
+        let mut rest = self.range();
+        core::iter::from_fn(move || {
+            loop {
+                let states = self.states(rest);
+                let state = states.first()?;
+                let same = |other: &&SectorState| {
+                    other.latest == state.latest && (other.acknowledged == PENDING) == (state.acknowledged == PENDING)
+                };
+                let count = states.iter().take_while(same).count() as u64;
+                let range = SectorRange { count, ..rest };
+                rest = SectorRange {
+                    first: rest.first + count,
+                    count: rest.count - count,
+                };
+                if *state != SectorState::UNTOUCHED {
+                    let seed = (state.acknowledged != PENDING).then(|| self.seed(state.latest));
+                    return Some(Run { range, seed });
+                }
+            }
+        })
+    }
+
+    fn states(&self, range: SectorRange) -> &[SectorState] {
+        let place = self.place(range);
+        self.sectors.get(place).unwrap_or(&[])
+    }
+
+    fn states_mut(&mut self, range: SectorRange) -> &mut [SectorState] {
+        let place = self.place(range);
+        self.sectors.get_mut(place).unwrap_or(&mut [])
+    }
+
+    /// Sectors outside are nobody's business here: such a range is empty.
+    fn place(&self, range: SectorRange) -> core::ops::Range<usize> {
+        if !self.range().contains(range) {
+            return 0..0;
+        }
+        let from = (range.first - self.first) as usize;
+        from..from + range.count as usize
+    }
+}
