@@ -24,7 +24,6 @@ impl Strings {
     }
 
     /// Of an image that has none.
-    #[cfg(test)]
     pub(crate) fn none() -> Strings {
         Strings(None)
     }

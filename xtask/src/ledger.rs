@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use image_blk::options::SectorRange;
-use image_blk::record::Record;
+use guest_protocol::SectorRange;
 
 /// What a sector should hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,19 +22,8 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Takes in a record. Gives the range if the record is of a change.
-    pub(crate) fn enter(&mut self, record: &Record<'_>) -> Option<SectorRange> {
-        let (range, state) = match *record {
-            Record::Wrote { range, seed } => (range, State::Pattern { seed }),
-            Record::Zeroed { range } => (range, State::Zeros),
-            Record::Discarded { range } => (range, State::Undefined),
-            _ => return None,
-        };
-        self.set(range, state);
-        Some(range)
-    }
-
-    fn set(&mut self, range: SectorRange, state: State) {
+    /// Takes in that something happened to a range.
+    pub(crate) fn set(&mut self, range: SectorRange, state: State) {
         if range.count == 0 {
             return;
         }
@@ -67,6 +55,15 @@ impl Ledger {
         (sector < end).then_some(state)
     }
 
+    /// The ranges of which something definite is said.
+    pub(crate) fn defined(&self) -> impl Iterator<Item = SectorRange> {
+        let defined = self.runs.iter().filter(|(_, (_, state))| *state != State::Undefined);
+        defined.map(|(&first, &(end, _))| SectorRange {
+            first,
+            count: end - first,
+        })
+    }
+
     /// How many sectors were changed.
     #[cfg(test)]
     pub(crate) fn sectors(&self) -> u64 {
@@ -96,15 +93,12 @@ mod tests {
                     first: next(36),
                     count: next(9),
                 };
-                let (record, state) = match next(3) {
-                    0 => (Record::Zeroed { range }, State::Zeros),
-                    1 => (Record::Discarded { range }, State::Undefined),
-                    _ => {
-                        let seed = next(1000);
-                        (Record::Wrote { range, seed }, State::Pattern { seed })
-                    }
+                let state = match next(3) {
+                    0 => State::Zeros,
+                    1 => State::Undefined,
+                    _ => State::Pattern { seed: next(1000) },
                 };
-                assert_eq!(ledger.enter(&record), Some(range));
+                ledger.set(range, state);
                 for sector in range.first..range.end().min(40) {
                     plain[sector as usize] = Some(state);
                 }
@@ -118,9 +112,12 @@ mod tests {
     }
 
     #[test]
-    fn other_records_change_nothing() {
+    fn what_is_defined_is_where_something_is_said() {
+        let range = |first, count| SectorRange { first, count };
         let mut ledger = Ledger::default();
-        assert_eq!(ledger.enter(&Record::Done { passed: 1, failed: 0 }), None);
-        assert_eq!(ledger, Ledger::default());
+        ledger.set(range(10, 10), State::Zeros);
+        ledger.set(range(12, 3), State::Undefined);
+        ledger.set(range(30, 0), State::Zeros);
+        assert_eq!(ledger.defined().collect::<Vec<_>>(), [range(10, 2), range(15, 5)]);
     }
 }

@@ -1,15 +1,12 @@
 //! The QEMU command line of a run, from nothing but the options: what `--dry-run` prints is what a run does.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use image_blk::options::{Completion, Digests, Mode, Options};
 
 use crate::cli::QemuArgs;
 use crate::disk::{Attachment, Outline};
-
-/// The id string of the disk; the guest must read back exactly this.
-pub(crate) const SERIAL: &str = "xtask-disk-0";
 
 /// The queue sizes QEMU lets a device have.
 const DEVICE_QUEUE_SIZES: std::ops::RangeInclusive<u16> = 4..=1024;
@@ -22,14 +19,42 @@ pub(crate) const GDB_PORT: u16 = 1234;
 pub(crate) struct Machine<'a> {
     pub(crate) args: &'a QemuArgs,
     pub(crate) program: &'a Path,
-    pub(crate) image: &'a Path,
-    pub(crate) disk: &'a Attachment,
-    /// Where defmt frames go.
-    pub(crate) defmt: &'a Path,
-    pub(crate) boot: &'a Options,
+    pub(crate) boot: &'a Boot,
+    pub(crate) disks: &'a [Attachment],
+    pub(crate) extras: &'a Extras,
 }
 
-/// The boot options of a run. More samples than a command line may carry are left out.
+/// What is booted, and how it is told what to do.
+#[derive(Clone, Debug)]
+pub(crate) enum Boot {
+    /// The bare image, by words on its command line.
+    Bare {
+        image: PathBuf,
+        options: Options,
+        /// Where its defmt frames go.
+        defmt: PathBuf,
+    },
+    /// The test kernel, by an archive in memory.
+    Minix { kernel: PathBuf, archive: PathBuf },
+}
+
+/// What a scenario asks of the machine beyond what a person can ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extras {
+    /// Requests that each disk does per second at most.
+    pub(crate) iops: Option<u32>,
+    /// One instruction takes one nanosecond of the guest's time.
+    pub(crate) counts_instructions: bool,
+    /// Where QEMU writes down each request of the block devices.
+    pub(crate) trace: Option<PathBuf>,
+}
+
+/// The id string of a disk.
+pub(crate) fn serial(number: usize) -> String {
+    format!("xtask-disk-{number}")
+}
+
+/// The boot options of the bare image. More samples than a command line may carry are left out.
 pub(crate) fn boot_options(args: &QemuArgs, outline: &Outline) -> Options {
     let mut digests = Digests::default();
     for range in &outline.samples {
@@ -45,11 +70,21 @@ pub(crate) fn boot_options(args: &QemuArgs, outline: &Outline) -> Options {
             Completion::Interrupts
         },
         queue: args.queue_size,
-        scratch: outline.scratch,
+        scratch: outline.scratch.first().copied(),
         pattern: outline.pattern,
         digests,
         bench: !args.no_bench,
         defmt: true,
+    }
+}
+
+impl Boot {
+    /// The program that is debugged.
+    pub(crate) fn program(&self) -> &Path {
+        match self {
+            Boot::Bare { image, .. } => image,
+            Boot::Minix { kernel, .. } => kernel,
+        }
     }
 }
 
@@ -79,19 +114,33 @@ impl Machine<'_> {
         add("-smp", args.smp.to_string());
         add("-m", args.memory.clone());
         add("-bios", "default".into());
-        add("-kernel", self.image.display().to_string());
-        add("-append", self.boot.to_string());
+        add("-kernel", self.boot.program().display().to_string());
+        match self.boot {
+            Boot::Bare { options, .. } => add("-append", options.to_string()),
+            Boot::Minix { archive, .. } => add("-initrd", archive.display().to_string()),
+        }
         add("-display", "none".into());
         add("-serial", "stdio".into());
         add("-monitor", "none".into());
-        add(
-            "-chardev",
-            format!("file,id=defmt,path={}", escaped(&self.defmt.display().to_string())),
-        );
-        add("-semihosting-config", "enable=on,target=native,chardev=defmt".into());
+        if let Boot::Bare { defmt, .. } = self.boot {
+            let file = escaped(&defmt.display().to_string());
+            add("-chardev", format!("file,id=defmt,path={file}"));
+            add("-semihosting-config", "enable=on,target=native,chardev=defmt".into());
+        }
         add("-global", format!("virtio-mmio.force-legacy={}", args.legacy));
-        add("-drive", self.drive());
-        add("-device", self.device());
+        for (number, disk) in self.disks.iter().enumerate() {
+            add("-drive", self.drive(number, disk));
+            add("-device", self.device(number));
+        }
+        if self.extras.counts_instructions {
+            add("-icount", "shift=0".into());
+        }
+        if let Some(file) = &self.extras.trace {
+            for event in ["virtio_blk_handle_*", "virtio_blk_req_complete"] {
+                add("-trace", event.into());
+            }
+            add("-D", file.display().to_string());
+        }
         line.push("-no-reboot".into());
         line.push("-nodefaults".into());
         if args.gdb {
@@ -100,10 +149,9 @@ impl Machine<'_> {
         line
     }
 
-    fn drive(&self) -> String {
-        let disk = self.disk;
+    fn drive(&self, number: usize, disk: &Attachment) -> String {
         let mut drive = format!(
-            "if=none,id=d0,file={},format={}",
+            "if=none,id=d{number},file={},format={}",
             escaped(&disk.file),
             disk.format.name()
         );
@@ -112,12 +160,15 @@ impl Machine<'_> {
         } else if disk.discard {
             drive += ",discard=unmap";
         }
+        if let Some(iops) = self.extras.iops {
+            drive += &format!(",throttling.iops-total={iops}");
+        }
         drive
     }
 
-    fn device(&self) -> String {
+    fn device(&self, number: usize) -> String {
         let args = self.args;
-        let mut device = format!("virtio-blk-device,drive=d0,serial={SERIAL}");
+        let mut device = format!("virtio-blk-device,drive=d{number},serial={}", serial(number));
         if args.block_size != 512 {
             device += &format!(",logical_block_size={0},physical_block_size={0}", args.block_size);
         }
@@ -167,34 +218,70 @@ pub(crate) fn gdb_line(image: &Path) -> String {
 mod tests {
     use super::*;
     use crate::cli::{Format, qemu_args};
-    use image_blk::options::SectorRange;
+    use guest_protocol::SectorRange;
 
-    fn line(flags: &str) -> String {
-        let args = qemu_args(flags, None).unwrap();
-        let disk = Attachment {
-            file: "/t/a,b.raw".into(),
+    fn attachment(args: &QemuArgs, file: &str) -> Attachment {
+        Attachment {
+            file: file.into(),
             format: args.format.unwrap_or(Format::Raw),
             read_only: args.read_only,
             discard: true,
-        };
+        }
+    }
+
+    fn line(flags: &str) -> String {
+        let args = qemu_args(&format!("--bare {flags}"), None).unwrap();
         let samples = vec![SectorRange { first: 0, count: 8 }];
-        let boot = boot_options(
-            &args,
-            &Outline {
-                scratch: None,
-                pattern: Some(5),
-                samples,
-            },
-        );
-        let machine = Machine {
+        let outline = Outline {
+            scratch: Vec::new(),
+            pattern: Some(5),
+            samples,
+        };
+        let boot = Boot::Bare {
+            image: "/t/image".into(),
+            options: boot_options(&args, &outline),
+            defmt: "/t/defmt.bin".into(),
+        };
+        Machine {
             args: &args,
             program: Path::new("qemu-system-riscv64"),
-            image: Path::new("/t/image"),
-            disk: &disk,
-            defmt: Path::new("/t/defmt.bin"),
             boot: &boot,
+            disks: &[attachment(&args, "/t/a,b.raw")],
+            extras: &Extras::default(),
+        }
+        .command_line()
+    }
+
+    #[test]
+    fn the_test_kernel_has_its_own() {
+        let args = qemu_args("--legacy --queue-size 8", None).unwrap();
+        let boot = Boot::Minix {
+            kernel: "/t/kernel".into(),
+            archive: "/t/boot.tar".into(),
         };
-        machine.command_line()
+        let extras = Extras {
+            iops: Some(20),
+            counts_instructions: true,
+            trace: Some("/t/trace".into()),
+        };
+        let machine = Machine {
+            args: &args,
+            program: Path::new("qemu"),
+            boot: &boot,
+            disks: &[attachment(&args, "/t/a"), attachment(&args, "/t/b")],
+            extras: &extras,
+        };
+        assert_eq!(
+            machine.command_line(),
+            "qemu -machine virt -smp 1 -m 128M -bios default -kernel /t/kernel -initrd /t/boot.tar \
+             -display none -serial stdio -monitor none -global virtio-mmio.force-legacy=true \
+             -drive if=none,id=d0,file=/t/a,format=raw,discard=unmap,throttling.iops-total=20 \
+             -device virtio-blk-device,drive=d0,serial=xtask-disk-0,queue-size=8 \
+             -drive if=none,id=d1,file=/t/b,format=raw,discard=unmap,throttling.iops-total=20 \
+             -device virtio-blk-device,drive=d1,serial=xtask-disk-1,queue-size=8 \
+             -icount shift=0 -trace 'virtio_blk_handle_*' -trace virtio_blk_req_complete -D /t/trace \
+             -no-reboot -nodefaults"
+        );
     }
 
     #[test]

@@ -1,10 +1,12 @@
-//! `cargo xtask`: builds the bare-metal image, boots it on QEMU, checks the disk afterwards, and runs every test of the
-//! workspace.
+//! `cargo xtask`: builds the MINIX service and the bare-metal image, boots them on QEMU, checks the disk afterwards, and runs
+//! every test of the workspace.
 //!
-//! * [`cli`] is what can be typed; [`qemu`] and [`checks`] are the two commands.
-//! * [`tools`] finds or installs what is needed, [`image`] builds the image, [`disk`] makes or opens the disk.
-//! * [`machine`] writes the QEMU command line, [`run`] lives through the boot, [`verify`] judges the disk after it, and
-//!   [`report`] is what a run comes to. [`session`] ties these together. [`interrupt`] is how all of it is stopped.
+//! * [`cli`] is what can be typed; [`minix`], [`qemu`] and [`checks`] are the commands.
+//! * [`tools`] finds or installs what is needed, [`image`] builds the bare image and [`minix`] everything for MINIX, [`disk`]
+//!   makes or opens the disk.
+//! * [`machine`] writes the QEMU command line, [`run`] lives through the boot, [`report`] makes sense of what the guest said,
+//!   [`verify`] looks at the disk after it, [`trace`] at what QEMU saw, and [`judge`] says what it comes to. [`session`] ties
+//!   these together, for either guest. [`interrupt`] is how all of it is stopped.
 
 mod checks;
 mod cli;
@@ -13,21 +15,25 @@ mod defmt;
 mod disk;
 mod image;
 mod interrupt;
+mod judge;
 mod ledger;
 mod machine;
+mod minix;
 mod progress;
 mod qemu;
 mod report;
 mod run;
 mod session;
 mod splitter;
+mod summary;
 mod tools;
+mod trace;
 mod verify;
 mod workspace;
 
 use std::process::ExitCode;
 
-use cli::Command;
+use cli::{Command, MinixCommand};
 
 /// The exit code for a command line that makes no sense; a failure is 1.
 const USAGE: u8 = 2;
@@ -45,7 +51,9 @@ fn main() -> ExitCode {
         }
     };
     let outcome = match command {
+        Command::Build => minix::build(),
         Command::Qemu(args) => qemu::command(&args),
+        Command::Minix(MinixCommand::Check(args)) => minix::check(&args),
         Command::Test(args) => checks::command(&args),
     };
     // What else went wrong did so because it was stopped.

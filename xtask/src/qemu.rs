@@ -10,17 +10,23 @@ use crate::cli::{Format, QemuArgs};
 use crate::console::{Console, say};
 use crate::disk::{self, Input};
 use crate::image;
-use crate::machine::{self, Machine};
+use crate::machine::{self, Boot, Machine};
+use crate::minix::programs;
+use crate::minix::scenario::Name;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::run;
 use crate::session::{self, Setup};
+use crate::summary;
 use crate::tools::{self, Qemu, Wanted};
 use crate::workspace::Workspace;
 
 /// Runs the command; true if the run passed.
 pub(crate) fn command(args: &QemuArgs) -> Result<bool> {
     // Mistakes in what was typed come out before anything is installed or built.
+    if !args.bare && args.scenario().needs_plain_disk() && (args.read_only || args.block_size != 512) {
+        bail!("this scenario writes in sectors of 512 bytes: leave out --read-only and --block-size");
+    }
     let input = args
         .disk
         .as_deref()
@@ -28,7 +34,7 @@ pub(crate) fn command(args: &QemuArgs) -> Result<bool> {
         .transpose()?;
     let workspace = Workspace::load()?;
     if args.dry_run {
-        say(&dry_run(args, input.as_ref(), &workspace));
+        say(&dry_run(args, input.as_ref(), &workspace)?);
         return Ok(true);
     }
     if let Some(file) = &args.json {
@@ -56,45 +62,62 @@ fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result
     let progress = Progress::for_this_terminal();
     let wanted = Wanted {
         emulator: args.qemu.as_deref(),
-        image_tool: input.is_some() || args.format == Some(Format::Qcow2),
+        image_tool: input.is_some() || args.format == Some(Format::Qcow2) || args.scenario == Some(Name::Large),
         may_install: !args.no_install,
     };
     let qemu = tools::ensure_qemu(wanted, progress)?;
     tools::ensure_target(workspace, progress)?;
-    let image = image::build(workspace, progress)?;
+    let (image, programs) = if args.bare {
+        (Some(image::build(workspace, progress)?), None)
+    } else {
+        (None, Some(programs::build_all(workspace, progress)?))
+    };
+    if args.gdb {
+        let kernel = programs.as_ref().map(|programs| &programs.kernel);
+        let debugged = image.as_ref().or(kernel).into_iter();
+        for line in debugged.map(|program| machine::gdb_line(program)) {
+            say(&format!("waiting for gdb; in another terminal type:\n  {line}"));
+        }
+    }
     let setup = Setup {
         qemu,
         image,
+        programs,
         scratch: workspace.scratch(),
     };
-    if args.gdb {
-        say(&format!(
-            "waiting for gdb; in another terminal type:\n  {}",
-            machine::gdb_line(&setup.image)
-        ));
-    }
     let mut console = Console::terminal();
     let report = session::run(&setup, args, input, keyboard(args)?, &mut console, progress)?;
-    for line in summary(&report, input) {
+    for line in summary::lines(&report, input) {
         say(&line);
     }
     Ok(report)
 }
 
 /// The command line of a run that is not done.
-fn dry_run(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> String {
+fn dry_run(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result<String> {
     let directory = workspace.scratch().join("run");
-    let disk = disk::plan(args, input, &directory);
-    let boot = machine::boot_options(args, &disk::outline(args, input, input.and_then(Input::sectors)));
+    let wishes = session::wishes(args, input);
+    let disks = wishes.iter().zip(0..).map(|(wish, number)| disk::plan(args, *wish, number, &directory));
+    let disks: Vec<_> = disks.collect();
+    let boot = match wishes.first() {
+        Some(wish) if args.bare => Boot::Bare {
+            image: image::path(workspace),
+            options: machine::boot_options(args, &disk::outline(args, *wish)),
+            defmt: directory.join("defmt.bin"),
+        },
+        _ => Boot::Minix {
+            kernel: programs::planned(workspace)?.kernel,
+            archive: directory.join("boot.tar"),
+        },
+    };
     let machine = Machine {
         args,
         program: args.qemu.as_deref().unwrap_or(Qemu::usual_name()),
-        image: &image::path(workspace),
-        disk: &disk,
-        defmt: &directory.join("defmt.bin"),
         boot: &boot,
+        disks: &disks,
+        extras: &session::extras(args, &directory),
     };
-    machine.command_line()
+    Ok(machine.command_line())
 }
 
 /// A report that cannot be written is better known before the run than after. It never goes over the user's disk.
@@ -119,29 +142,4 @@ fn keyboard(args: &QemuArgs) -> Result<run::Input> {
     }
     let text = std::io::read_to_string(std::io::stdin()).context("cannot read the script on standard input")?;
     Ok(run::Input::Script(text.lines().map(str::to_owned).collect()))
-}
-
-/// The last lines of a run.
-pub(crate) fn summary(report: &Report, input: Option<&Input>) -> Vec<String> {
-    let mut lines = Vec::new();
-    let host = &report.host;
-    if host.digests > 0 {
-        lines.push(format!(
-            "host: {} of {} sampled ranges read alike by guest and host ({} sectors)",
-            host.digests_equal, host.digests, host.digested_sectors
-        ));
-    }
-    if let Some(comparison) = &host.comparison {
-        lines.push(format!("host: {comparison}"));
-    }
-    if let (Some(unchanged), Some(input)) = (host.file_unchanged, input) {
-        lines.push(format!(
-            "host: {} {}",
-            input.name(),
-            if unchanged { "is unchanged" } else { "HAS CHANGED" }
-        ));
-    }
-    lines.extend(report.reasons.iter().skip(1).map(|reason| format!("also: {reason}")));
-    lines.push(if report.passed { "PASS" } else { "FAIL" }.to_owned());
-    lines
 }

@@ -100,7 +100,7 @@ pub(crate) fn run(
                         Piece::Record(line) => {
                             console.guest_started();
                             if show_records {
-                                console.side("record", line.trim_start_matches(image_blk::MARK));
+                                console.side("record", line.trim_start_matches(guest_protocol::MARK));
                             }
                             ended.records.push(line);
                         }

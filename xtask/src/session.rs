@@ -1,28 +1,36 @@
-//! A run from disk to verdict. `cargo xtask qemu` does one; the test runner does many.
+//! A run from disk to verdict, of either guest. `cargo xtask qemu` does one; the test runner does many.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use image_blk::options::SectorRange;
 
 use crate::cli::QemuArgs;
 use crate::console::Console;
 use crate::defmt::{Frames, Strings};
-use crate::disk::{self, Disk, Fingerprint, Input, Origin, PARTITIONS};
+use crate::disk::layout::Recipe;
+use crate::disk::{self, Disk, Fingerprint, Input, Origin, Wish};
 use crate::interrupt;
-use crate::machine::{self, Machine, SERIAL};
+use crate::judge::Case;
+use crate::machine::{self, Boot, Extras, Machine};
+use crate::minix::archive;
+use crate::minix::programs::Programs;
+use crate::minix::scenario::Scenario;
 use crate::progress::Progress;
-use crate::report::{Guest, Host, Partition, Report};
-use crate::run::{self, Ended};
+use crate::report::{Guest, Host, Report};
+use crate::run;
 use crate::tools::Qemu;
-use crate::verify::Comparison;
+use crate::trace;
+use crate::verify::{Comparison, merged};
 
 /// What a run needs that is the same for all runs.
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) qemu: Qemu,
-    pub(crate) image: PathBuf,
+    /// The bare image, if there are runs of it.
+    pub(crate) image: Option<PathBuf>,
+    /// The test kernel and what it runs, if there are runs of it.
+    pub(crate) programs: Option<Programs>,
     /// Where the directories of the runs are made.
     pub(crate) scratch: PathBuf,
 }
@@ -39,28 +47,51 @@ pub(crate) fn run(
     interrupt::catch().context("cannot catch signals")?;
     let directory = run_directory(&setup.scratch)?;
     let directory = directory.path();
-    let disk = progress.step("preparing the disk", |_| disk::make(args, input, directory))?;
-    let boot = machine::boot_options(args, &disk.outline);
-    let frames_file = directory.join("defmt.bin");
+    let disks = progress.step("preparing the disk", |_| make_disks(args, input, directory))?;
+    let scenario = match args.bare {
+        true => None,
+        false => Some(Scenario::new(args, &disks, directory)?),
+    };
+    let boot = boot(setup, args, scenario.as_ref(), &disks, directory)?;
+    let extras = extras(args, directory);
+    let attachments: Vec<_> = disks.iter().map(|disk| disk.attachment.clone()).collect();
     let machine = Machine {
         args,
         program: &setup.qemu.program,
-        image: &setup.image,
-        disk: &disk.attachment,
-        defmt: &frames_file,
         boot: &boot,
+        disks: &attachments,
+        extras: &extras,
     };
     if args.verbose {
         console.side("xtask", &machine.command_line());
+        for line in scenario.iter().flat_map(|scenario| scenario.script().lines()) {
+            console.side("scenario", line);
+        }
     }
     let unlimited = args.gdb || matches!(keyboard, run::Input::Terminal);
     let limit = (!unlimited).then(|| Duration::from_secs(args.timeout));
-    let strings = Strings::load(&setup.image)?;
-    let mut frames = Frames::follow(&frames_file, &strings);
+    let (strings, frames_file) = match &boot {
+        Boot::Bare { image, defmt, .. } => (Strings::load(image)?, defmt.as_path()),
+        Boot::Minix { .. } => (Strings::none(), directory),
+    };
+    let mut frames = Frames::follow(frames_file, &strings);
     let ended = run::run(machine.command(), keyboard, limit, &mut frames, console, args.verbose)?;
-    let guest = Guest::read(&ended.records);
-    let host = progress.step("checking the disk", |_| examine(args, &disk, &guest, directory))?;
-    let mut reasons = judge(args, &disk, &ended, &guest, &host);
+    let guest = match &boot {
+        Boot::Bare { .. } => Guest::of_bare(&ended.records),
+        Boot::Minix { .. } => Guest::of_minix(&ended.records),
+    };
+    let host = progress.step("checking the disk", |_| {
+        examine(args, &disks, &extras, &guest, directory)
+    })?;
+    let case = Case {
+        args,
+        scenario: scenario.as_ref(),
+        disks: &disks,
+        ended: &ended,
+        guest: &guest,
+        host: &host,
+    };
+    let mut reasons = case.reasons();
     if frames.count.damaged > 0 {
         reasons.push(format!("{} defmt frames make no sense", frames.count.damaged));
     }
@@ -69,12 +100,64 @@ pub(crate) fn run(
         reasons,
         qemu_version: setup.qemu.version.to_string(),
         command_line: machine.command_line(),
+        scenario: scenario.map(|scenario| scenario.script().to_owned()),
         seconds: ended.duration.as_secs_f64(),
         exit_status: ended.status.and_then(|status| status.code()),
         defmt: frames.count,
         guest,
         host,
     })
+}
+
+/// The disks of a run: the user's, or what the guest needs.
+pub(crate) fn wishes<'i>(args: &QemuArgs, input: Option<&'i Input>) -> Vec<Wish<'i>> {
+    match input {
+        Some(input) => vec![Wish::Given(input)],
+        None if args.bare => vec![Wish::Made(Recipe::Bare)],
+        None => args.scenario().disks().iter().copied().map(Wish::Made).collect(),
+    }
+}
+
+/// What the scenario needs of the machine.
+pub(crate) fn extras(args: &QemuArgs, directory: &Path) -> Extras {
+    if args.bare {
+        Extras::default()
+    } else {
+        args.scenario().extras(directory)
+    }
+}
+
+fn make_disks(args: &QemuArgs, input: Option<&Input>, directory: &Path) -> Result<Vec<Disk>> {
+    let wishes = wishes(args, input).into_iter().enumerate();
+    wishes
+        .map(|(number, wish)| disk::make(args, wish, number, directory))
+        .collect()
+}
+
+/// Brings together what is booted.
+fn boot(
+    setup: &Setup,
+    args: &QemuArgs,
+    scenario: Option<&Scenario>,
+    disks: &[Disk],
+    directory: &Path,
+) -> Result<Boot> {
+    match scenario {
+        None => Ok(Boot::Bare {
+            image: setup.image.clone().context("the bare image was not built")?,
+            options: machine::boot_options(args, &disks.first().context("there is no disk")?.outline),
+            defmt: directory.join("defmt.bin"),
+        }),
+        Some(scenario) => {
+            let programs = setup.programs.as_ref().context("the service was not built")?;
+            let place = directory.join("boot.tar");
+            archive::write(&place, scenario.script(), programs)?;
+            Ok(Boot::Minix {
+                kernel: programs.kernel.clone(),
+                archive: place,
+            })
+        }
+    }
 }
 
 /// A directory of its own for a run, gone afterwards.
@@ -105,167 +188,60 @@ fn remove_abandoned(scratch: &Path) {
     }
 }
 
-/// Looks at the disk after the run.
-fn examine(args: &QemuArgs, disk: &Disk, guest: &Guest, directory: &Path) -> Result<Host> {
+/// Looks at the disks after the run.
+fn examine(args: &QemuArgs, disks: &[Disk], extras: &Extras, guest: &Guest, directory: &Path) -> Result<Host> {
     let mut host = Host::default();
-    if !args.shell {
-        host.digests = disk.digests.len();
-        for (range, expected) in &disk.digests {
-            if guest.digest(*range) == Some(*expected) {
-                host.digests_equal += 1;
-                host.digested_sectors += range.count;
+    if let Some(file) = &extras.trace {
+        host.requests_at_once = trace::most_at_once(file)?;
+    }
+    for (number, disk) in disks.iter().enumerate() {
+        if !args.shell {
+            host.digests += disk.digests.len();
+            for (range, expected) in &disk.digests {
+                if guest.digest(number, *range) == Some(*expected) {
+                    host.digests_equal += 1;
+                    host.digested_sectors += range.count;
+                }
             }
         }
-    }
-    if disk.overlaid || matches!(disk.origin, Origin::Prepared) {
-        let mut comparison = Comparison::default();
-        for range in disk.touched()? {
-            let mut before = disk.before(range, directory)?;
-            let mut after = disk.after(range, directory)?;
-            comparison.add(range, &mut before, &mut after, &guest.ledger)?;
+        compare_files(number, disk, guest, &mut host);
+        if disk.overlaid || matches!(disk.origin, Origin::Prepared { .. }) {
+            let ledger = &guest.disks[number].ledger;
+            let comparison = host.comparison.get_or_insert_with(Comparison::default);
+            // A write that was reported may also have been lost on the way to where nothing is stored.
+            let reported = ledger.defined().filter(|range| disk.whole().contains(*range));
+            for range in merged(disk.touched()?.into_iter().chain(reported).collect()) {
+                let mut before = disk.before(range, directory)?;
+                let mut after = disk.after(range, directory)?;
+                comparison.add(range, &mut before, &mut after, ledger)?;
+            }
         }
-        host.comparison = Some(comparison);
-    }
-    if let Origin::File { path, before, .. } = &disk.origin
-        && !(args.write && args.shell)
-    {
-        host.file_unchanged = Some(Fingerprint::take(path)? == *before);
+        if let Origin::File { path, before, .. } = &disk.origin
+            && !(args.write && args.shell)
+        {
+            host.file_unchanged = Some(Fingerprint::take(path)? == *before);
+        }
     }
     Ok(host)
 }
 
-/// Every reason why the run is not a success.
-fn judge(args: &QemuArgs, disk: &Disk, ended: &Ended, guest: &Guest, host: &Host) -> Vec<String> {
-    let mut reasons = Vec::new();
-    // The user's file comes first: nothing else matters as much.
-    if host.file_unchanged == Some(false) {
-        reasons.push("the disk image given with --disk has changed".to_owned());
-    }
-    for error in &guest.errors {
-        reasons.push(format!(
-            "the guest stopped at {}: {} ({})",
-            error.stage, error.kind, error.text
-        ));
-    }
-    judge_end(args, ended, guest, &mut reasons);
-    for test in guest.tests.iter().filter(|test| test.result == "fail") {
-        reasons.push(format!("test {} failed in the guest: {}", test.name, test.detail));
-    }
-    if !args.shell && guest.done.is_some() {
-        judge_agreement(args, disk, guest, host, &mut reasons);
-    }
-    judge_changes(args, disk, guest, &mut reasons);
-    if let Some(comparison) = &host.comparison {
-        reasons.extend(comparison.differences.iter().cloned());
-    }
-    reasons.extend(guest.damaged.iter().map(|line| format!("damaged record: {line}")));
-    reasons
-}
-
-/// How the run ended.
-fn judge_end(args: &QemuArgs, ended: &Ended, guest: &Guest, reasons: &mut Vec<String>) {
-    let Some(status) = ended.status else {
-        reasons.push(format!(
-            "the guest did not end within {} s and was stopped (--timeout sets the limit)",
-            args.timeout
-        ));
-        return;
-    };
-    let quoted = |line: Option<&String>| line.map(|line| format!(": {line}")).unwrap_or_default();
-    if !ended.spoke && !status.success() {
-        // The first complaint is the cause, unless it only warns; those after it are what came of that.
-        let cause = ended.complaints.iter().find(|line| !line.contains("warning:"));
-        let complaint = quoted(cause.or(ended.complaints.last()));
-        reasons.push(format!("QEMU did not start the guest{complaint}"));
+/// The files the guest found, against those the host made. A guest that reported none was not asked to look.
+fn compare_files(number: usize, disk: &Disk, guest: &Guest, host: &mut Host) {
+    let found = guest.minix.iter().flat_map(|minix| &minix.files);
+    let found: Vec<_> = found.filter(|file| file.disk == number).collect();
+    if found.is_empty() {
         return;
     }
-    let Some(code) = status.code() else {
-        reasons.push(format!("QEMU was killed ({status})"));
-        return;
-    };
-    match &guest.done {
-        _ if args.shell => {}
-        Some(done) if done.failed > 0 => reasons.push(format!("{} tests failed in the guest", done.failed)),
-        Some(done) if done.passed == 0 => reasons.push("the guest ran no test".to_owned()),
-        None if guest.errors.is_empty() => {
-            let complaint = quoted(ended.complaints.last());
-            reasons.push(format!("the guest ended without a result{complaint}"));
+    host.files += disk.files().len();
+    for known in disk.files() {
+        match found.iter().find(|file| file.path == known.path) {
+            Some(file) if (file.bytes, file.value) == (known.bytes, known.crc64) => host.files_equal += 1,
+            other => {
+                let how = if other.is_some() { "differs" } else { "is missing" };
+                host.first_wrong_file
+                    .get_or_insert_with(|| format!("file {} {how} in the guest", known.path));
+            }
         }
-        _ => {}
-    }
-    if code != 0 {
-        reasons.push(format!("the guest powered off with status {code}"));
-    }
-}
-
-/// Whether what the guest found is what the host set up.
-fn judge_agreement(args: &QemuArgs, disk: &Disk, guest: &Guest, host: &Host, reasons: &mut Vec<String>) {
-    if host.digests_equal < host.digests {
-        let differing = disk
-            .digests
-            .iter()
-            .find(|(range, expected)| guest.digest(*range) != Some(*expected));
-        if let Some((SectorRange { first, count }, _)) = differing {
-            reasons.push(format!(
-                "sectors {first} to {} read differently in the guest and on the host",
-                first + count - 1
-            ));
-        }
-    }
-    let Some(device) = &guest.device else {
-        reasons.push("the guest reported no device".to_owned());
-        return;
-    };
-    let version = if args.legacy { 1 } else { 2 };
-    let facts = [
-        ("register layout", u64::from(device.version), version),
-        ("capacity in sectors", device.capacity_sectors, disk.sectors),
-        ("block size", u64::from(device.block_bytes), u64::from(args.block_size)),
-        (
-            "read-only flag",
-            u64::from(device.read_only),
-            u64::from(disk.attachment.read_only),
-        ),
-    ];
-    for (what, found, made) in facts {
-        if found != made {
-            reasons.push(format!("the guest found {what} {found}, the host set up {made}"));
-        }
-    }
-    if device.id != SERIAL {
-        reasons.push(format!(
-            "the guest read the id `{}`, the host set `{SERIAL}`",
-            device.id
-        ));
-    }
-    if matches!(disk.origin, Origin::Prepared) {
-        let made = PARTITIONS.iter().zip(0..).map(|((kind, range), index)| Partition {
-            index,
-            kind: *kind,
-            first_sector: range.first,
-            sectors: range.count,
-        });
-        if !made.eq(guest.partitions.iter().cloned()) {
-            reasons.push("the guest did not find the partitions the host made".to_owned());
-        }
-    }
-}
-
-/// Whether the guest changed only what it may. In the shell a person types what to change.
-fn judge_changes(args: &QemuArgs, disk: &Disk, guest: &Guest, reasons: &mut Vec<String>) {
-    let allowed = if args.shell {
-        Some(disk.whole())
-    } else {
-        disk.outline.scratch
-    };
-    let outside = guest
-        .changes
-        .iter()
-        .find(|range| !allowed.is_some_and(|allowed| allowed.contains(**range)));
-    if let Some(SectorRange { first, count }) = outside {
-        reasons.push(format!(
-            "the guest says it changed {count} sectors at {first}, which it may not"
-        ));
     }
 }
 
@@ -306,7 +282,8 @@ DIGESTS
         let directory = tempfile::tempdir().unwrap();
         let program = directory.path().join("qemu");
         // The digests an honest guest finds are those of the content a prepared disk is made with.
-        let disk = disk::make(&qemu_args("", None).unwrap(), None, directory.path()).unwrap();
+        let plain = qemu_args("--bare", None).unwrap();
+        let disk = make_disks(&plain, None, directory.path()).unwrap().remove(0);
         let digests: String = (disk.digests.iter())
             .map(|(range, value)| {
                 format!(
@@ -321,10 +298,11 @@ DIGESTS
         let setup = Setup {
             qemu: Qemu::assumed(&program),
             // Any program without defmt strings will do for an image.
-            image: std::env::current_exe().unwrap(),
+            image: Some(std::env::current_exe().unwrap()),
+            programs: None,
             scratch: directory.path().join("scratch"),
         };
-        let args = qemu_args(flags, None).unwrap();
+        let args = qemu_args(&format!("--bare {flags}"), None).unwrap();
         let mut console = Console::memory();
         run(&setup, &args, None, run::Input::None, &mut console, Progress::Silent).unwrap()
     }

@@ -3,7 +3,7 @@
 //! Text passes at once, byte by byte, so that a prompt without a line end is seen. The record separator, which text has no
 //! use for, opens a record wherever it comes; the end of line closes it.
 
-use image_blk::MARK;
+use guest_protocol::MARK;
 
 /// Longer "records" than this are damage; they are passed as text so that somebody sees them.
 const LONGEST: usize = 4096;

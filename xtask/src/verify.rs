@@ -4,8 +4,7 @@
 //! hold what it held before.
 
 use anyhow::Result;
-use image_blk::options::SectorRange;
-use image_blk::{SECTOR_BYTES, pattern};
+use guest_protocol::{SECTOR_BYTES, SectorRange, pattern};
 use serde::Serialize;
 
 use crate::disk::Source;
@@ -102,6 +101,19 @@ impl Comparison {
     }
 }
 
+/// The same sectors as those of all the ranges, as ranges that do not meet, in order.
+pub(crate) fn merged(mut ranges: Vec<SectorRange>) -> Vec<SectorRange> {
+    ranges.sort_by_key(|range| range.first);
+    let mut merged: Vec<SectorRange> = Vec::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.first <= last.end() => last.count = last.end().max(range.end()) - last.first,
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
 impl std::fmt::Display for Comparison {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
@@ -119,15 +131,16 @@ impl std::fmt::Display for Comparison {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image_blk::record::Record;
+    use crate::disk::Content;
     use std::fs::File;
     use std::io::Write;
+    use std::sync::Arc;
 
     const SEED: u64 = 0x1234_0000_0000;
     const SECTORS: u64 = 5000;
 
-    /// A disk of the pattern after `change` was done to its bytes, compared under what `records` say.
-    fn compare(records: &[Record<'_>], change: impl FnOnce(&mut [u8])) -> Comparison {
+    /// A disk of the pattern after `change` was done to its bytes, compared under what `changes` say.
+    fn compare(changes: &[(SectorRange, State)], change: impl FnOnce(&mut [u8])) -> Comparison {
         let mut bytes = vec![0; SECTORS as usize * SECTOR_BYTES];
         pattern::fill(SEED, 0, &mut bytes);
         bytes[..SECTOR_BYTES].fill(0xaa);
@@ -135,14 +148,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("disk");
         File::create(&path).unwrap().write_all(&bytes).unwrap();
-        let mut before = Source::Computed {
-            first_sector: Box::new([0xaa; SECTOR_BYTES]),
-            seed: SEED,
-        };
+        let content = Content::new(Some(SEED)).with(0, vec![0xaa; SECTOR_BYTES]);
+        let mut before = Source::Computed(Arc::new(content));
         let mut after = Source::raw_file(&path).unwrap();
         let mut ledger = Ledger::default();
-        for record in records {
-            ledger.enter(record);
+        for (range, state) in changes {
+            ledger.set(*range, *state);
         }
         let mut comparison = Comparison::default();
         comparison
@@ -164,18 +175,15 @@ mod tests {
         sector as usize * SECTOR_BYTES
     }
 
-    const WROTE: Record<'_> = Record::Wrote {
-        range: SectorRange { first: 100, count: 4 },
-        seed: 77,
-    };
-    const ZEROED: Record<'_> = Record::Zeroed {
-        range: SectorRange { first: 102, count: 4 },
-    };
-    const DISCARDED: Record<'_> = Record::Discarded {
-        range: SectorRange { first: 4999, count: 1 },
-    };
+    const fn range(first: u64, count: u64) -> SectorRange {
+        SectorRange { first, count }
+    }
 
-    /// What the three records above say, in the order given.
+    const WROTE: (SectorRange, State) = (range(100, 4), State::Pattern { seed: 77 });
+    const ZEROED: (SectorRange, State) = (range(102, 4), State::Zeros);
+    const DISCARDED: (SectorRange, State) = (range(4999, 1), State::Undefined);
+
+    /// What the three changes above say, in the order given.
     fn as_reported(bytes: &mut [u8]) {
         pattern::fill(77, 100, &mut bytes[at(100)..at(104)]);
         bytes[at(102)..at(106)].fill(0);
@@ -245,10 +253,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("disk");
         File::create(&path).unwrap().set_len(512).unwrap();
-        let mut before = Source::Computed {
-            first_sector: Box::new([0; SECTOR_BYTES]),
-            seed: SEED,
-        };
+        let mut before = Source::Computed(Arc::new(Content::new(Some(SEED))));
         let mut after = Source::raw_file(&path).unwrap();
         let range = SectorRange { first: 0, count: 2 };
         assert!(
@@ -256,5 +261,12 @@ mod tests {
                 .add(range, &mut before, &mut after, &Ledger::default())
                 .is_err()
         );
+    }
+
+    #[test]
+    fn merged_ranges_cover_the_same_once() {
+        let all = vec![range(10, 5), range(0, 3), range(3, 1), range(12, 1), range(14, 6)];
+        assert_eq!(merged(all), [range(0, 4), range(10, 10)]);
+        assert_eq!(merged(Vec::new()), []);
     }
 }

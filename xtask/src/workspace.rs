@@ -28,6 +28,15 @@ pub(crate) struct Package {
     pub(crate) features: BTreeMap<String, Vec<String>>,
     /// `Some([])` stands for `publish = false`.
     pub(crate) publish: Option<Vec<String>>,
+    pub(crate) targets: Vec<Target>,
+}
+
+/// Something cargo makes of a crate.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    /// `bin`, `lib` and the like.
+    pub(crate) kind: Vec<String>,
 }
 
 impl Package {
@@ -39,6 +48,14 @@ impl Package {
     /// Whether it is meant for the registry.
     pub(crate) fn is_published(&self) -> bool {
         self.publish.as_ref().is_none_or(|registries| !registries.is_empty())
+    }
+
+    /// The names of its programs.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = &str> {
+        self.targets
+            .iter()
+            .filter(|target| target.kind.iter().any(|kind| kind == "bin"))
+            .map(|target| target.name.as_str())
     }
 
     /// Every feature set a build should be tried with: the defaults, each feature alone, all together.
@@ -74,6 +91,12 @@ impl Workspace {
         serde_json::from_slice(&output.stdout).context("cannot read the answer of cargo metadata")
     }
 
+    /// The crate of that name.
+    pub(crate) fn package(&self, name: &str) -> Result<&Package> {
+        let found = self.packages.iter().find(|package| package.name == name);
+        found.with_context(|| format!("there is no crate {name} in the workspace"))
+    }
+
     /// A cargo command that runs at the root of the workspace.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = cargo();
@@ -102,6 +125,7 @@ mod tests {
             manifest_path: "/w/p/Cargo.toml".into(),
             features: features.iter().map(|name| ((*name).to_owned(), Vec::new())).collect(),
             publish,
+            targets: Vec::new(),
         }
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Check, Verdict};
+use super::{Check, Guest, Verdict};
 use crate::interrupt;
 
 /// What a case needs in its directory.
@@ -27,7 +27,7 @@ enum Given {
 /// Name, what there is, the arguments, the exit code, part of the error line.
 type Case = (&'static str, Given, &'static str, i32, &'static str);
 
-const CASES: [Case; 24] = [
+const CASES: [Case; 32] = [
     ("no-command", Given::Nothing, "", 2, "no command given"),
     (
         "unknown-command",
@@ -59,7 +59,21 @@ const CASES: [Case; 24] = [
         "--queue-size",
     ),
     ("bad-memory", Given::Nothing, "qemu --memory much", 2, "--memory"),
-    ("bad-smp", Given::Nothing, "qemu --smp 99", 2, "--smp"),
+    ("bad-smp", Given::Nothing, "qemu --bare --smp 99", 2, "--smp"),
+    ("shell-without-bare", Given::Nothing, "qemu --shell", 2, "--bare"),
+    ("poll-without-bare", Given::Nothing, "qemu --poll", 2, "--bare"),
+    ("bare-kills", Given::Nothing, "qemu --bare --kill-during-io", 2, "cannot be used with"),
+    ("unknown-scenario", Given::Nothing, "qemu --scenario dance", 2, "possible: tour"),
+    (
+        "read-only-kills",
+        Given::Nothing,
+        "qemu --scenario abuse --read-only",
+        1,
+        "leave out --read-only",
+    ),
+    ("check-nothing", Given::Nothing, "minix check", 2, "<ELF>"),
+    ("check-missing", Given::Nothing, "minix check missing", 1, "missing: No such file"),
+    ("check-no-elf", Given::Disk(4096), "minix check disk", 1, "disk: not an ELF file"),
     ("write-without-disk", Given::Nothing, "qemu --write", 2, "--disk"),
     (
         "write-and-read-only",
@@ -149,30 +163,62 @@ const CASES_WITH_IMAGE: [Case; 4] = [
     (
         "hang",
         Given::Qemu("10.0.0", "echo here; exec sleep 60"),
-        "qemu --qemu ./qemu --timeout 1",
+        "qemu --bare --qemu ./qemu --timeout 1",
         1,
         "within 1 s",
     ),
     (
         "silent-exit",
         Given::Qemu("10.0.0", "exit 0"),
-        "qemu --qemu ./qemu",
+        "qemu --bare --qemu ./qemu",
         1,
         "without a result",
     ),
     (
         "qemu-refuses",
         Given::Qemu("10.0.0", "echo 'bad option' >&2; exit 1"),
-        "qemu --qemu ./qemu",
+        "qemu --bare --qemu ./qemu",
         1,
         "bad option",
     ),
     (
         "no-done",
         Given::Qemu("10.0.0", r"echo hello; printf '\036test name=a result=pass\n'"),
+        "qemu --bare --qemu ./qemu",
+        1,
+        "without a result",
+    ),
+];
+
+/// The same with the service.
+const CASES_WITH_SERVICE: [Case; 4] = [
+    (
+        "service/hang",
+        Given::Qemu("10.0.0", "echo here; exec sleep 60"),
+        "qemu --qemu ./qemu --timeout 1",
+        1,
+        "within 1 s",
+    ),
+    (
+        "service/no-done",
+        Given::Qemu("10.0.0", r"echo hello; printf '\036test name=a result=pass detail=\n'"),
         "qemu --qemu ./qemu",
         1,
         "without a result",
+    ),
+    (
+        "service/no-work",
+        Given::Qemu("10.0.0", r"echo hello; printf '\036done passed=1 failed=0\n'"),
+        "qemu --qemu ./qemu",
+        1,
+        "did not find partition",
+    ),
+    (
+        "service/violation",
+        Given::Qemu("10.0.0", r"echo hello; printf '\036violation text=two_replies\n'"),
+        "qemu --qemu ./qemu",
+        1,
+        "breach of protocol: two replies",
     ),
 ];
 
@@ -186,12 +232,17 @@ pub(super) fn checks() -> Vec<Check> {
     let booting = CASES_WITH_IMAGE
         .into_iter()
         .map(check)
-        .map(|(name, work)| Check::booting(name, work));
+        .map(|(name, work)| Check::booting(Guest::Bare, name, work));
+    let service = CASES_WITH_SERVICE
+        .into_iter()
+        .map(check)
+        .map(|(name, work)| Check::booting(Guest::Minix, name, work));
     plain
         .chain(booting)
+        .chain(service)
         .chain([
             Check::new("usage/dry-run", |_| dry_run()),
-            Check::booting("usage/interrupt", |context| interrupt(&context.workspace.scratch())),
+            Check::booting(Guest::Minix, "usage/interrupt", |context| interrupt(&context.workspace.scratch())),
         ])
         .collect()
 }
@@ -319,7 +370,7 @@ fn write_fake_qemu(directory: &Path, version: &str, boot: &str) -> std::io::Resu
 }
 
 /// This very program, called the way a user calls it.
-fn xtask(directory: &Path, arguments: &str) -> Result<std::process::Output, String> {
+pub(super) fn xtask(directory: &Path, arguments: &str) -> Result<std::process::Output, String> {
     let output = command(directory, arguments)?.output();
     output.map_err(|error| format!("cannot start xtask: {error}"))
 }

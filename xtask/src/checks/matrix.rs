@@ -1,20 +1,14 @@
-//! Boots of the image in every combination that changes what the driver does.
+//! Boots of the bare image in every combination that changes what the driver does.
 //!
 //! Each run is written as the flags a person would type after `cargo xtask qemu`, so that a failure can be repeated by hand.
 //! On top of the run's own verdict, each run says what must be seen for it to have tested what it claims to test.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
-use super::{Check, Context, Verdict};
-use crate::cli;
-use crate::console::Console;
-use crate::disk::Input;
-use crate::progress::Progress;
+use super::boot::{self, Disk, MADE_BY, NbdServer, expect, foreign, succeeds};
+use super::{Check, Context, Guest, Verdict};
 use crate::report::{Device, Report};
 use crate::tools::{QEMU_IMG, find_program};
-use crate::{qemu, run, session};
 
 /// Feature bits whose negotiation the runs steer.
 const FLUSH: u32 = 9;
@@ -43,7 +37,7 @@ fn combinations() -> Vec<Check> {
                 for (wait, wait_flag) in [("irq", ""), ("poll", "--poll")] {
                     let name = format!("qemu/{layout}/{table}/{events}/{wait}");
                     let flags = format!("{layout_flag} {table_flag} {events_flag} {wait_flag}");
-                    checks.push(Check::booting(name, move |context| {
+                    checks.push(Check::booting(Guest::Bare, name, move |context| {
                         let report = boot(context, &flags, &Disk::Prepared)?;
                         let device = device(&report)?;
                         expect_feature(device, INDIRECT_DESC, table_flag.is_empty())?;
@@ -57,14 +51,19 @@ fn combinations() -> Vec<Check> {
     checks
 }
 
+/// A run of the bare image that must pass.
+fn boot(context: &Context, flags: &str, disk: &Disk) -> Result<Report, String> {
+    boot::boot(context, &format!("--bare {flags}"), disk)
+}
+
 /// One thing at a time that is not in the combinations.
 fn variants() -> Vec<Check> {
     const VARIANTS: [(&str, &str, Expectation); 12] = [
         ("read-only", "--read-only", |report, _| {
-            expect(report.guest.changes.is_empty(), "a read-only disk was changed")
+            expect(report.guest.disks[0].ranges.is_empty(), "a read-only disk was changed")
         }),
         ("legacy/read-only", "--read-only --legacy", |report, _| {
-            expect(report.guest.changes.is_empty(), "a read-only disk was changed")
+            expect(report.guest.disks[0].ranges.is_empty(), "a read-only disk was changed")
         }),
         ("block-4096", "--block-size 4096", |_, device| {
             expect(device.block_bytes == 4096, "no large blocks")
@@ -89,7 +88,7 @@ fn variants() -> Vec<Check> {
         ("smp-4", "--smp 4 --memory 256M", |_, _| Ok(())),
     ];
     let check = |(name, flags, expectation): (&str, &'static str, Expectation)| {
-        Check::booting(format!("qemu/{name}"), move |context| {
+        Check::booting(Guest::Bare, format!("qemu/{name}"), move |context| {
             let report = boot(context, flags, &Disk::Prepared)?;
             expectation(&report, device(&report)?)
         })
@@ -99,8 +98,8 @@ fn variants() -> Vec<Check> {
 
 /// A queue that cannot hold one request is refused in good order, and nothing is written.
 fn queue_too_small() -> Check {
-    Check::booting("qemu/queue-too-small", |context| {
-        let (report, text) = run_once(context, "--queue-size 2 --no-indirect", &Disk::Prepared, None)?;
+    Check::booting(Guest::Bare, "qemu/queue-too-small", |context| {
+        let (report, text) = boot::run_once(context, "--bare --queue-size 2 --no-indirect", &Disk::Prepared, None)?;
         let clean = report
             .guest
             .errors
@@ -120,20 +119,13 @@ fn queue_too_small() -> Check {
 /// Images made by other tools: read like the host reads them, and left as they were. The makers of file systems are not on
 /// every machine, and not ours to install; what is not there is left out.
 fn foreign_images() -> Vec<Check> {
-    const MADE_BY: [(&str, &[&str], u64); 4] = [
-        ("ext4", &["mkfs.ext4", "-q", "-F"], 48 << 20),
-        ("minix", &["mkfs.minix", "-3"], 16 << 20),
-        ("floppy", &["true"], 1440 << 10),
-        // Larger than what is read whole, and not a whole number of 4096-byte blocks.
-        ("sampled", &["true"], (200 << 20) + 512),
-    ];
     let mut checks = Vec::new();
     for (name, maker, bytes) in MADE_BY {
         let Some((program, arguments)) = maker.split_first() else {
             continue;
         };
         let Some(program) = find_program(program) else { continue };
-        checks.push(Check::booting(format!("qemu/image/{name}"), move |context| {
+        checks.push(Check::booting(Guest::Bare, format!("qemu/image/{name}"), move |context| {
             let disk = foreign(|path| {
                 std::fs::File::create(path)?.set_len(bytes)?;
                 succeeds(Command::new(&program).args(arguments).arg(path))
@@ -141,7 +133,7 @@ fn foreign_images() -> Vec<Check> {
             boot(context, "", &disk).map(drop)
         }));
     }
-    checks.push(Check::booting("qemu/image/qcow2", |context| {
+    checks.push(Check::booting(Guest::Bare, "qemu/image/qcow2", |context| {
         let program = find_program(QEMU_IMG).ok_or("qemu-img is missing")?;
         let disk = foreign(|path| {
             succeeds(
@@ -155,64 +147,11 @@ fn foreign_images() -> Vec<Check> {
         boot(context, "--read-only", &disk).map(drop)?;
         boot(context, "--write", &disk).map(drop)
     }));
-    checks.push(Check::booting("qemu/image/nbd", |context| {
+    checks.push(Check::booting(Guest::Bare, "qemu/image/nbd", |context| {
         let server = NbdServer::start()?;
         boot(context, "", &Disk::Url(server.url())).map(drop)
     }));
     checks
-}
-
-fn succeeds(command: &mut Command) -> std::io::Result<bool> {
-    Ok(command.output()?.status.success())
-}
-
-/// A disk on the network, or what stands for it: a server on a socket in a directory.
-struct NbdServer {
-    server: Child,
-    socket: PathBuf,
-    _directory: tempfile::TempDir,
-}
-
-impl NbdServer {
-    fn start() -> Result<NbdServer, String> {
-        let program = find_program("qemu-nbd").ok_or("qemu-nbd is missing")?;
-        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let socket = directory.path().join("socket");
-        let image = directory.path().join("image");
-        let text = |error: std::io::Error| format!("cannot serve a disk: {error}");
-        std::fs::File::create(&image)
-            .and_then(|file| file.set_len(8 << 20))
-            .map_err(text)?;
-        let mut command = Command::new(program);
-        command
-            .args(["--read-only", "--persistent", "--shared=4", "--format=raw", "--socket"])
-            .arg(&socket)
-            .arg(&image);
-        let server = command.stdin(Stdio::null()).spawn().map_err(text)?;
-        let server = NbdServer {
-            server,
-            socket,
-            _directory: directory,
-        };
-        for _ in 0..100 {
-            if server.socket.exists() {
-                return Ok(server);
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Err("qemu-nbd does not start".to_owned())
-    }
-
-    fn url(&self) -> String {
-        format!("nbd+unix:///?socket={}", self.socket.display())
-    }
-}
-
-impl Drop for NbdServer {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
 }
 
 /// The monitor, driven by a script: every command, and two that are none.
@@ -236,8 +175,8 @@ fn shell() -> Check {
         "read 65600",
         "quit",
     ];
-    Check::booting("qemu/shell", |context| {
-        let (report, text) = run_once(context, "--shell", &Disk::Prepared, Some(&SCRIPT))?;
+    Check::booting(Guest::Bare, "qemu/shell", |context| {
+        let (report, text) = boot::run_once(context, "--bare --shell", &Disk::Prepared, Some(&SCRIPT))?;
         let with_text = |reason| format!("{reason}\n{text}");
         expect(report.passed, &report.reasons.join("\n")).map_err(with_text)?;
         let prompts = text.matches(image_blk::PROMPT).count();
@@ -249,76 +188,6 @@ fn shell() -> Check {
             .map_or(0, |comparison| comparison.changed_as_reported);
         expect(changed >= 17, "the changes were not reported").map_err(with_text)
     })
-}
-
-/// The disk of a run.
-enum Disk {
-    Prepared,
-    Foreign {
-        path: PathBuf,
-        _directory: tempfile::TempDir,
-    },
-    Url(String),
-}
-
-fn foreign(make: impl FnOnce(&Path) -> std::io::Result<bool>) -> Result<Disk, String> {
-    let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let path = directory.path().join("disk, with comma.img");
-    match make(&path) {
-        Ok(true) => Ok(Disk::Foreign {
-            path,
-            _directory: directory,
-        }),
-        Ok(false) => Err("the tool that makes the image failed".to_owned()),
-        Err(error) => Err(format!("cannot make the image: {error}")),
-    }
-}
-
-/// A run that must pass.
-fn boot(context: &Context, flags: &str, disk: &Disk) -> Result<Report, String> {
-    let (report, text) = run_once(context, flags, disk, None)?;
-    if report.passed {
-        Ok(report)
-    } else {
-        Err(format!("{}\n{text}", report.reasons.join("\n")))
-    }
-}
-
-/// A run, with all it printed.
-fn run_once(context: &Context, flags: &str, disk: &Disk, script: Option<&[&str]>) -> Result<(Report, String), String> {
-    let named = match disk {
-        Disk::Prepared => None,
-        Disk::Foreign { path, .. } => Some(path.display().to_string()),
-        Disk::Url(url) => Some(url.clone()),
-    };
-    let args = cli::qemu_args(flags, named.as_deref())?;
-    let fail = |error: anyhow::Error| format!("{error:#}");
-    let input = named
-        .as_deref()
-        .map(|name| Input::check(name, args.format, args.block_size))
-        .transpose()
-        .map_err(fail)?;
-    let keyboard = match script {
-        Some(lines) => run::Input::Script(lines.iter().map(|line| (*line).to_owned()).collect()),
-        None => run::Input::None,
-    };
-    let mut console = Console::memory();
-    let outcome = session::run(
-        context.setup()?,
-        &args,
-        input.as_ref(),
-        keyboard,
-        &mut console,
-        Progress::Silent,
-    );
-    let mut text = format!("$ cargo xtask qemu {flags}\n{}", console.into_text());
-    let report = outcome.map_err(|error| format!("{error:#}\n{text}"))?;
-    text += &qemu::summary(&report, input.as_ref()).join("\n");
-    Ok((report, text))
-}
-
-fn expect(met: bool, reason: &str) -> Verdict {
-    if met { Ok(()) } else { Err(reason.to_owned()) }
 }
 
 fn device(report: &Report) -> Result<&Device, String> {

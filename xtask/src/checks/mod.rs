@@ -1,19 +1,24 @@
 //! `cargo xtask test`: every check of the workspace, by name.
 //!
-//! [`cargo`] asks cargo about the code, [`command_line`] makes the mistakes a user may make, [`matrix`] boots QEMU in every
-//! combination, [`miri`] looks for undefined behaviour, [`runner`] runs and prints them.
+//! [`cargo`] asks cargo about the code, [`command_line`] makes the mistakes a user may make, [`matrix`] boots the bare image in
+//! every combination, [`service`] and [`loader`] put the MINIX service to the test, [`miri`] looks for undefined behaviour,
+//! [`runner`] runs and prints them. [`boot`] is what all that boot have in common.
 
+mod boot;
 mod cargo;
 mod command_line;
+mod loader;
 mod matrix;
 mod miri;
 mod runner;
+mod service;
 
 use anyhow::{Result, bail};
 
 use crate::cli::TestArgs;
 use crate::console::say;
 use crate::image;
+use crate::minix::programs;
 use crate::progress::Progress;
 use crate::session::Setup;
 use crate::tools::{self, Wanted};
@@ -22,7 +27,7 @@ use crate::workspace::Workspace;
 /// What checks work with.
 pub(crate) struct Context {
     workspace: Workspace,
-    /// QEMU and the image; None if no selected check boots.
+    /// QEMU and what boots on it; None if no selected check boots.
     setup: Option<Setup>,
 }
 
@@ -37,11 +42,20 @@ type Verdict = Result<(), String>;
 
 type Work = Box<dyn Fn(&Context) -> Verdict + Send + Sync>;
 
+/// What a check boots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Guest {
+    /// The bare image.
+    Bare,
+    /// The test kernel with the service.
+    Minix,
+}
+
 /// One named check.
 struct Check {
     name: String,
-    /// Whether it boots QEMU: then it can run beside others, and `--quick` leaves it out.
-    boots: bool,
+    /// What it boots, if it does: then it can run beside others, and `--quick` leaves it out.
+    boots: Option<Guest>,
     work: Work,
 }
 
@@ -49,26 +63,38 @@ impl Check {
     fn new(name: impl Into<String>, work: impl Fn(&Context) -> Verdict + Send + Sync + 'static) -> Check {
         Check {
             name: name.into(),
-            boots: false,
+            boots: None,
             work: Box::new(work),
         }
     }
 
-    fn booting(name: impl Into<String>, work: impl Fn(&Context) -> Verdict + Send + Sync + 'static) -> Check {
+    fn booting(
+        guest: Guest,
+        name: impl Into<String>,
+        work: impl Fn(&Context) -> Verdict + Send + Sync + 'static,
+    ) -> Check {
         Check {
-            boots: true,
+            boots: Some(guest),
             ..Check::new(name, work)
         }
     }
 }
 
+/// Everything that does not depend on the machine this runs on.
+fn all(workspace: &Workspace) -> Vec<Check> {
+    let mut checks = cargo::checks(workspace);
+    checks.extend(command_line::checks());
+    checks.extend(loader::checks());
+    checks.extend(matrix::checks());
+    checks.extend(service::checks());
+    checks
+}
+
 /// Runs the command; true if every check passed.
 pub(crate) fn command(args: &TestArgs) -> Result<bool> {
     let workspace = Workspace::load()?;
-    let mut checks = cargo::checks(&workspace);
+    let mut checks = all(&workspace);
     let without_miri = miri::checks().map(|miri| checks.extend(miri)).err();
-    checks.extend(command_line::checks());
-    checks.extend(matrix::checks());
     let checks = select(checks, args)?;
     if args.list {
         for check in &checks {
@@ -86,7 +112,7 @@ pub(crate) fn command(args: &TestArgs) -> Result<bool> {
 }
 
 fn select(mut checks: Vec<Check>, args: &TestArgs) -> Result<Vec<Check>> {
-    checks.retain(|check| !(args.quick && check.boots));
+    checks.retain(|check| !(args.quick && check.boots.is_some()));
     if let Some(filter) = &args.filter {
         checks.retain(|check| check.name.contains(filter.as_str()));
         if checks.is_empty() {
@@ -102,7 +128,8 @@ fn prepare(workspace: Workspace, checks: &[Check], args: &TestArgs) -> Result<Co
     let mut setup = None;
     tools::ensure_target(&workspace, progress)?;
     tools::ensure_lint_tools(&workspace, progress)?;
-    if checks.iter().any(|check| check.boots) {
+    let wants = |guest| checks.iter().any(|check| check.boots == Some(guest));
+    if checks.iter().any(|check| check.boots.is_some()) {
         let wanted = Wanted {
             emulator: None,
             image_tool: true,
@@ -111,7 +138,12 @@ fn prepare(workspace: Workspace, checks: &[Check], args: &TestArgs) -> Result<Co
         let qemu = tools::ensure_qemu(wanted, progress)?;
         setup = Some(Setup {
             qemu,
-            image: image::build(&workspace, progress)?,
+            image: wants(Guest::Bare)
+                .then(|| image::build(&workspace, progress))
+                .transpose()?,
+            programs: wants(Guest::Minix)
+                .then(|| programs::build_all(&workspace, progress))
+                .transpose()?,
             scratch: workspace.scratch(),
         });
     }
@@ -124,10 +156,7 @@ mod tests {
     use std::collections::HashSet;
 
     fn all() -> Vec<Check> {
-        let mut checks = cargo::checks(&Workspace::load().unwrap());
-        checks.extend(command_line::checks());
-        checks.extend(matrix::checks());
-        checks
+        super::all(&Workspace::load().unwrap())
     }
 
     fn args(line: &str) -> TestArgs {
@@ -146,8 +175,8 @@ mod tests {
 
     #[test]
     fn quick_leaves_out_the_matrix_and_a_filter_selects() {
-        assert!(all().iter().any(|check| check.boots));
-        assert!(!select(all(), &args("--quick")).unwrap().iter().any(|check| check.boots));
+        assert!(all().iter().any(|check| check.boots.is_some()));
+        assert!(!select(all(), &args("--quick")).unwrap().iter().any(|check| check.boots.is_some()));
         let selected = select(all(), &args("legacy")).unwrap();
         assert!(selected.iter().all(|check| check.name.contains("legacy")));
         assert!(select(all(), &args("no-such-name")).is_err());

@@ -31,7 +31,7 @@ struct Over {
 
 pub(super) fn run(checks: &[Check], context: &Context) -> Tally {
     let mut tally = Tally::default();
-    let (boots, others): (Vec<&Check>, Vec<&Check>) = checks.iter().partition(|check| check.boots);
+    let (boots, others): (Vec<&Check>, Vec<&Check>) = checks.iter().partition(|check| check.boots.is_some());
     for check in others {
         let over = waiting(&check.name, || one(check, 0, context));
         print(check, &over, &mut tally);
@@ -126,6 +126,7 @@ fn print(check: &Check, over: &Over, tally: &mut Tally) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Guest;
     use super::*;
     use crate::workspace::Workspace;
 
@@ -137,7 +138,7 @@ mod tests {
         };
         let mut checks = vec![Check::new("a", |_| Ok(())), Check::new("b", |_| Err("broken".into()))];
         for number in 0..7_u64 {
-            checks.push(Check::booting(format!("c{number}"), move |_| {
+            checks.push(Check::booting(Guest::Bare, format!("c{number}"), move |_| {
                 thread::sleep(Duration::from_millis(7 - number));
                 if number == 3 { Err("broken".into()) } else { Ok(()) }
             }));

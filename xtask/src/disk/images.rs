@@ -4,8 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use image_blk::SECTOR_BYTES;
-use image_blk::options::SectorRange;
+use guest_protocol::{SECTOR_BYTES, SectorRange};
 use serde::Deserialize;
 
 use super::source::Source;
@@ -28,6 +27,9 @@ struct Extent {
     depth: u32,
     #[serde(default = "yes")]
     present: bool,
+    /// Whether reading it reads something that was stored.
+    #[serde(default = "yes")]
+    data: bool,
 }
 
 const fn yes() -> bool {
@@ -107,11 +109,15 @@ pub(super) fn extract(image: &Path, format: Format, range: SectorRange, to: &Pat
     Source::raw_part(to, range.first)
 }
 
-/// The ranges of a disk that its overlay holds itself.
-pub(super) fn stored_in_overlay(overlay: &Path, sectors: u64) -> Result<Vec<SectorRange>> {
-    let overlay = overlay.display().to_string();
-    let answer = qemu_img(&["map", "--output=json", "-f", "qcow2", &overlay])?;
-    let extents: Vec<Extent> = serde_json::from_slice(&answer).context("cannot read the answer of qemu-img")?;
+/// The ranges that an image holds itself. What is not in them is zeros, or what the image is based on.
+pub(super) fn stored(image: &Path, format: Format, sectors: u64) -> Result<Vec<SectorRange>> {
+    let image = image.display().to_string();
+    let answer = qemu_img(&["map", "--output=json", "-f", format.name(), &image])?;
+    let mut extents: Vec<Extent> = serde_json::from_slice(&answer).context("cannot read the answer of qemu-img")?;
+    if format == Format::Raw {
+        // There, everything is present, holes too.
+        extents.retain(|extent| extent.data);
+    }
     Ok(own_ranges(&extents, sectors))
 }
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use image_blk::SECTOR_BYTES;
+use guest_protocol::SECTOR_BYTES;
 
 use crate::cli::Format;
 

@@ -2,21 +2,24 @@
 
 mod images;
 mod input;
+pub(crate) mod layout;
+mod mfs;
 mod prepared;
 mod samples;
 mod source;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
-use image_blk::SECTOR_BYTES;
-use image_blk::options::SectorRange;
+use guest_protocol::{SECTOR_BYTES, SectorRange};
 
 use crate::cli::{Format, QemuArgs};
 
 pub(crate) use input::Input;
-pub(crate) use prepared::PARTITIONS;
-pub(crate) use source::{Fingerprint, Source};
+use layout::{Layout, Recipe};
+pub(crate) use mfs::KnownFile;
+pub(crate) use source::{Content, Fingerprint, Source};
 
 /// How QEMU is to attach the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +50,12 @@ pub(crate) struct Disk {
 #[derive(Debug)]
 pub(crate) enum Origin {
     /// Made for this run.
-    Prepared,
+    Prepared {
+        layout: Layout,
+        content: Arc<Content>,
+        /// The files in its file system, if it has one.
+        files: Vec<KnownFile>,
+    },
     /// A file of the user's.
     File {
         path: PathBuf,
@@ -63,52 +71,63 @@ pub(crate) enum Origin {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outline {
     /// What it may overwrite.
-    pub(crate) scratch: Option<SectorRange>,
+    pub(crate) scratch: Vec<SectorRange>,
     /// The seed of the content, where the host makes it.
     pub(crate) pattern: Option<u64>,
     /// What it is to read and digest.
     pub(crate) samples: Vec<SectorRange>,
 }
 
-/// What the guest will be told about the disk; `sectors` is its size if it is the user's and its size is known.
-pub(crate) fn outline(args: &QemuArgs, input: Option<&Input>, sectors: Option<u64>) -> Outline {
-    match (input, sectors) {
-        (None, _) => prepared::outline(args.read_only),
-        (Some(_), None) => Outline::default(),
-        (Some(_), Some(sectors)) => {
-            let block = u64::from(args.block_size) / SECTOR_BYTES as u64;
-            let overlaid = !args.read_only && !args.write;
-            let scratch = if overlaid { samples::scratch(sectors) } else { None };
-            Outline {
-                scratch,
-                pattern: None,
-                samples: samples::choose(sectors, block),
-            }
-        }
+/// The disk a run is about: the user's, or one to be made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wish<'i> {
+    Given(&'i Input),
+    Made(Recipe),
+}
+
+/// What the guest will be told about the disk. Nothing, if its size is not known.
+pub(crate) fn outline(args: &QemuArgs, wish: Wish<'_>) -> Outline {
+    match wish {
+        Wish::Made(recipe) => prepared::outline(&recipe.layout(), args.read_only),
+        Wish::Given(input) => input
+            .sectors()
+            .map_or_else(Outline::default, |sectors| foreign_outline(args, sectors)),
     }
 }
 
-/// Where a disk will be and how it will be attached, from the options alone. Makes nothing.
-pub(crate) fn plan(args: &QemuArgs, input: Option<&Input>, directory: &Path) -> Attachment {
+/// What the guest is told about a disk of the user's. Only the bare image writes to one.
+fn foreign_outline(args: &QemuArgs, sectors: u64) -> Outline {
+    let block = u64::from(args.block_size) / SECTOR_BYTES as u64;
+    let may_write = args.bare && !args.read_only && !args.write;
+    Outline {
+        scratch: samples::scratch(sectors).into_iter().filter(|_| may_write).collect(),
+        pattern: None,
+        samples: samples::choose(sectors, block),
+    }
+}
+
+/// Where a disk will be and how it will be attached, from the options alone. Makes nothing. `number` tells the disks of a
+/// run apart.
+pub(crate) fn plan(args: &QemuArgs, wish: Wish<'_>, number: usize, directory: &Path) -> Attachment {
     let in_directory = |name: &str| directory.join(name).display().to_string();
-    match input {
-        None => {
+    match wish {
+        Wish::Made(_) => {
             let format = args.format.unwrap_or(Format::Raw);
-            let file = in_directory(&format!("disk.{}", format.name()));
+            let number = if number == 0 { String::new() } else { number.to_string() };
             Attachment {
-                file,
+                file: in_directory(&format!("disk{number}.{}", format.name())),
                 format,
                 read_only: args.read_only,
                 discard: true,
             }
         }
-        Some(input) if args.read_only || args.write => Attachment {
+        Wish::Given(input) if args.read_only || args.write => Attachment {
             file: input.name(),
             format: input.format(),
             read_only: args.read_only,
             discard: args.write,
         },
-        Some(_) => Attachment {
+        Wish::Given(_) => Attachment {
             file: in_directory("overlay.qcow2"),
             format: Format::Qcow2,
             read_only: false,
@@ -118,11 +137,11 @@ pub(crate) fn plan(args: &QemuArgs, input: Option<&Input>, directory: &Path) -> 
 }
 
 /// Makes the disk for a run in `directory`.
-pub(crate) fn make(args: &QemuArgs, input: Option<&Input>, directory: &Path) -> Result<Disk> {
-    let attachment = plan(args, input, directory);
-    match input {
-        None => prepared::make(attachment, directory),
-        Some(input) => open(args, input, attachment, directory),
+pub(crate) fn make(args: &QemuArgs, wish: Wish<'_>, number: usize, directory: &Path) -> Result<Disk> {
+    let attachment = plan(args, wish, number, directory);
+    match wish {
+        Wish::Made(recipe) => prepared::make(args, recipe, attachment, directory),
+        Wish::Given(input) => open(args, input, attachment, directory),
     }
 }
 
@@ -157,7 +176,7 @@ fn open(args: &QemuArgs, input: &Input, attachment: Attachment, directory: &Path
             args.block_size
         );
     }
-    let outline = outline(args, Some(input), Some(sectors));
+    let outline = foreign_outline(args, sectors);
     let mut digests = Vec::new();
     for range in &outline.samples {
         digests.push((*range, origin_source(&origin, *range, directory)?.digest(*range)?));
@@ -191,17 +210,38 @@ impl Disk {
     /// The ranges where the disk may differ from what it was. Outside them it cannot, because nothing is stored there. A
     /// disk attached directly has none: it is compared as a file.
     pub(crate) fn touched(&self) -> Result<Vec<SectorRange>> {
-        match self.origin {
-            Origin::Prepared => Ok(vec![self.whole()]),
-            _ if self.overlaid => images::stored_in_overlay(Path::new(&self.attachment.file), self.sectors),
+        let Attachment { file, format, .. } = &self.attachment;
+        match &self.origin {
+            Origin::Prepared { content, .. } if content.islands().is_none() => Ok(vec![self.whole()]),
+            Origin::Prepared { .. } => images::stored(Path::new(file), *format, self.sectors),
+            _ if self.overlaid => images::stored(Path::new(file), *format, self.sectors),
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// The files on it, as far as the host knows them.
+    pub(crate) fn files(&self) -> &[KnownFile] {
+        match &self.origin {
+            Origin::Prepared { files, .. } => files,
+            _ => &[],
+        }
+    }
+
+    /// Whether a MINIX file system begins at this sector.
+    pub(crate) fn has_files_at(&self, first: u64, directory: &Path) -> Result<bool> {
+        let head = SectorRange { first, count: 4 };
+        if head.end() > self.sectors {
+            return Ok(false);
+        }
+        let mut bytes = vec![0; 4 * SECTOR_BYTES];
+        self.before(head, directory)?.read(first, &mut bytes)?;
+        Ok(mfs::is_one(&bytes))
     }
 
     /// The content of a range before the run.
     pub(crate) fn before(&self, range: SectorRange, directory: &Path) -> Result<Source> {
         match &self.origin {
-            Origin::Prepared => prepared::original(self.sectors),
+            Origin::Prepared { content, .. } => Ok(Source::Computed(content.clone())),
             origin => origin_source(origin, range, directory),
         }
     }
@@ -220,7 +260,7 @@ impl Disk {
 fn origin_source(origin: &Origin, range: SectorRange, directory: &Path) -> Result<Source> {
     let extracted = directory.join("original.raw");
     match origin {
-        Origin::Prepared => bail!("a prepared disk has no original"),
+        Origin::Prepared { .. } => bail!("a prepared disk has no original"),
         Origin::File {
             path,
             format: Format::Raw,

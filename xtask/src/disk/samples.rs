@@ -1,6 +1,7 @@
 //! Which parts of a foreign disk the guest is to read, and which it may overwrite in the overlay.
 
-use image_blk::options::{MAX_DIGESTS, SectorRange};
+use guest_protocol::SectorRange;
+use image_blk::options::MAX_DIGESTS;
 
 /// Up to this size (64 MiB) the samples cover the whole disk.
 const WHOLE: u64 = 131_072;

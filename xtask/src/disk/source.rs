@@ -3,24 +3,72 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
-use image_blk::SECTOR_BYTES;
-use image_blk::options::SectorRange;
-use image_blk::pattern::{self, Digest};
+use guest_protocol::pattern::{self, Digest};
+use guest_protocol::{SECTOR_BYTES, SectorRange};
 
 /// Sectors handled at a time.
 const CHUNK: u64 = 2048;
 
+/// What a disk was made with, computed where it is needed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Content {
+    /// The pattern's seed where nothing else is; None: zeros.
+    seed: Option<u64>,
+    /// Whole sectors of other content, by their first sector. They do not overlap.
+    parts: Vec<(u64, Vec<u8>)>,
+}
+
+impl Content {
+    /// Nothing but the pattern, or nothing but zeros.
+    pub(crate) const fn new(seed: Option<u64>) -> Content {
+        Content {
+            seed,
+            parts: Vec::new(),
+        }
+    }
+
+    /// The same with these sectors from `first` on.
+    pub(crate) fn with(mut self, first: u64, sectors: Vec<u8>) -> Content {
+        self.parts.push((first, sectors));
+        self
+    }
+
+    /// Fills `buffer`, whole sectors, from `first` on.
+    pub(crate) fn fill(&self, first: u64, buffer: &mut [u8]) {
+        match self.seed {
+            Some(seed) => pattern::fill(seed, first, buffer),
+            None => buffer.fill(0),
+        }
+        let end = first + (buffer.len() / SECTOR_BYTES) as u64;
+        for (start, bytes) in &self.parts {
+            let part_end = start + (bytes.len() / SECTOR_BYTES) as u64;
+            let (from, to) = (first.max(*start), end.min(part_end));
+            if from < to {
+                let at = |sector: u64, base: u64| (sector - base) as usize * SECTOR_BYTES;
+                buffer[at(from, first)..at(to, first)].copy_from_slice(&bytes[at(from, *start)..at(to, *start)]);
+            }
+        }
+    }
+
+    /// Ranges that are not zeros, if the rest of the disk is.
+    pub(crate) fn islands(&self) -> Option<impl Iterator<Item = SectorRange>> {
+        let ranges = self.parts.iter().map(|(first, bytes)| SectorRange {
+            first: *first,
+            count: (bytes.len() / SECTOR_BYTES) as u64,
+        });
+        self.seed.is_none().then_some(ranges)
+    }
+}
+
 /// Something that has sectors.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// The content a prepared disk was made with.
-    Computed {
-        first_sector: Box<[u8; SECTOR_BYTES]>,
-        seed: u64,
-    },
+    /// The content a disk was made with.
+    Computed(Arc<Content>),
     /// A file that holds the disk, or a part of it, byte by byte.
     Raw {
         file: File,
@@ -44,12 +92,8 @@ impl Source {
     /// Fills `buffer`, whole sectors, from `first` on.
     pub(crate) fn read(&mut self, first: u64, buffer: &mut [u8]) -> Result<()> {
         match self {
-            Source::Computed { first_sector, seed } => {
-                pattern::fill(*seed, first, buffer);
-                if first == 0 {
-                    let length = buffer.len().min(SECTOR_BYTES);
-                    buffer[..length].copy_from_slice(&first_sector[..length]);
-                }
+            Source::Computed(content) => {
+                content.fill(first, buffer);
                 Ok(())
             }
             Source::Raw { file, base } => {
@@ -154,12 +198,36 @@ mod tests {
         pattern::fill(5, 100, &mut bytes);
         std::fs::write(&path, bytes).unwrap();
         let mut part = Source::raw_part(&path, 100).unwrap();
-        let mut computed = Source::Computed {
-            first_sector: Box::new([0; SECTOR_BYTES]),
-            seed: 5,
-        };
+        let mut computed = Source::Computed(Arc::new(Content::new(Some(5))));
         let range = SectorRange { first: 101, count: 2 };
         assert_eq!(part.digest(range).unwrap(), computed.digest(range).unwrap());
         assert!(part.read(102, &mut [0; 2 * SECTOR_BYTES]).is_err());
+    }
+
+    #[test]
+    fn parts_cover_the_pattern_wherever_a_read_begins() {
+        let part = vec![0xee; 3 * SECTOR_BYTES];
+        let content = Content::new(Some(5)).with(4, part).with(0, vec![0x11; SECTOR_BYTES]);
+        let mut whole = vec![0; 10 * SECTOR_BYTES];
+        content.fill(0, &mut whole);
+        for (number, sector) in whole.chunks(SECTOR_BYTES).enumerate() {
+            let expected = match number {
+                0 => [0x11; SECTOR_BYTES],
+                4..7 => [0xee; SECTOR_BYTES],
+                _ => {
+                    let mut sector = [0; SECTOR_BYTES];
+                    pattern::fill(5, number as u64, &mut sector);
+                    sector
+                }
+            };
+            assert_eq!(sector, expected, "{number}");
+        }
+        for first in 0..10 {
+            for count in 1..=10 - first {
+                let mut part = vec![0; count * SECTOR_BYTES];
+                content.fill(first as u64, &mut part);
+                assert_eq!(part, whole[first * SECTOR_BYTES..(first + count) * SECTOR_BYTES]);
+            }
+        }
     }
 }

@@ -1,0 +1,119 @@
+//! The MINIX service in the test kernel, in every scenario and on every kind of disk.
+
+use std::process::Command;
+
+use super::boot::{Disk, MADE_BY, boot, expect, foreign, succeeds};
+use super::{Check, Guest, Verdict};
+use crate::report::Report;
+use crate::tools::find_program;
+
+/// What must be seen in a report beyond its own verdict.
+type Expectation = fn(&Report) -> Verdict;
+
+/// Kills in one run.
+const ROUNDS: usize = 200;
+
+pub(super) fn checks() -> Vec<Check> {
+    let mut checks = disks();
+    checks.extend(variants());
+    checks.extend(foreign_disks());
+    checks.push(kills());
+    checks
+}
+
+/// The block test with contiguous and with scattered memory, on every kind of disk, modern and legacy.
+fn disks() -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (layout, layout_flag) in [("modern", ""), ("legacy", "--legacy")] {
+        for (format, format_flag) in [("raw", ""), ("qcow2", "--format qcow2")] {
+            for (name, scenario, runs) in [("small", "tour", 2), ("large", "large", 4)] {
+                let flags = format!("--scenario {scenario} {layout_flag} {format_flag} --timeout 300");
+                checks.push(check(&format!("{name}/{layout}/{format}"), flags, move |report| {
+                    let made = report.guest.minix.as_ref().map_or(0, |minix| minix.block_tests().len());
+                    expect(made == runs, &format!("{made} runs of the block test, wanted {runs}"))
+                }));
+            }
+        }
+    }
+    checks
+}
+
+/// One thing at a time that is not in the combinations.
+fn variants() -> Vec<Check> {
+    const VARIANTS: [(&str, &str, Expectation); 12] = [
+        ("read-only", "--read-only", |report| {
+            expect(report.guest.disks[0].ranges.is_empty(), "a read-only disk was changed")
+        }),
+        ("block-1024", "--block-size 1024", files),
+        ("block-4096", "--block-size 4096", files),
+        ("write-through", "--no-flush", files),
+        ("direct", "--no-indirect", files),
+        ("flags", "--no-event-idx", files),
+        ("queue-8", "--queue-size 8", files),
+        ("throttled", "--scenario throttled", |_| Ok(())),
+        ("overlap", "--scenario overlap", |_| Ok(())),
+        ("abuse", "--scenario abuse --timeout 300", |_| Ok(())),
+        ("life", "--scenario life", |report| {
+            let minix = report.guest.minix.as_ref();
+            let restarts = minix.map_or(0, |minix| minix.restarts.len());
+            expect(restarts == 1, &format!("{restarts} restarts, wanted 1"))
+        }),
+        ("two-disks", "--scenario two-disks", |report| {
+            let changed = report.guest.disks.iter().filter(|changes| !changes.ranges.is_empty());
+            expect(changed.count() == 2, "not both disks were written")
+        }),
+    ];
+    let check = |(name, flags, expectation): (&str, &str, Expectation)| check(name, flags.to_owned(), expectation);
+    VARIANTS.into_iter().map(check).collect()
+}
+
+/// Every file of the MINIX file system was read.
+fn files(report: &Report) -> Verdict {
+    expect(report.host.files > 0, "no file was read")
+}
+
+/// Nothing that was acknowledged is lost, however often the service dies.
+fn kills() -> Check {
+    let flags = format!("--kill-during-io --rounds {ROUNDS} --seed 7 --timeout 600");
+    check("kills", flags, |report| {
+        let kills = report.guest.minix.as_ref().map_or(0, |minix| minix.kills.len());
+        expect(kills == ROUNDS, &format!("{kills} kills, wanted {ROUNDS}"))
+    })
+}
+
+/// Disks of a user: looked at, and left as they were.
+fn foreign_disks() -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (name, maker, bytes) in MADE_BY {
+        let Some((program, arguments)) = maker.split_first() else {
+            continue;
+        };
+        let Some(program) = find_program(program) else { continue };
+        checks.push(Check::booting(Guest::Minix, format!("minix/image/{name}"), move |context| {
+            let disk = foreign(|path| {
+                std::fs::File::create(path)?.set_len(bytes)?;
+                succeeds(Command::new(&program).args(arguments).arg(path))
+            })?;
+            for flags in ["", "--read-only", "--write"] {
+                let report = boot(context, flags, &disk)?;
+                let readers = report.guest.minix.iter().flat_map(|minix| &minix.started);
+                let readers = readers.filter(|started| started.program == "mfs").count();
+                expect(
+                    readers == usize::from(name == "minix"),
+                    &format!("{readers} readers of file systems"),
+                )?;
+                expect(report.guest.disks[0].ranges.is_empty(), "a disk of the user was written")?;
+            }
+            Ok(())
+        }));
+    }
+    checks
+}
+
+/// A run of the disk that is made, as its flags say.
+fn check(name: &str, flags: String, expectation: impl Fn(&Report) -> Verdict + Send + Sync + 'static) -> Check {
+    Check::booting(Guest::Minix, format!("minix/{name}"), move |context| {
+        let report = boot(context, &flags, &Disk::Prepared)?;
+        expectation(&report)
+    })
+}

@@ -1,0 +1,180 @@
+//! What can be typed after `cargo xtask qemu`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use guest_protocol::number;
+
+use crate::minix::scenario::Name;
+
+/// The format of a disk image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Raw,
+    Qcow2,
+}
+
+impl Format {
+    /// The name QEMU knows it by.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Format::Raw => "raw",
+            Format::Qcow2 => "qcow2",
+        }
+    }
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct QemuArgs {
+    /// Boot the image that drives the disk without any kernel, and tests the driver alone.
+    #[arg(long)]
+    pub(crate) bare: bool,
+
+    /// What service and clients do. The default is a tour of everything.
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with = "bare", conflicts_with = "disk")]
+    pub(crate) scenario: Option<Name>,
+
+    /// Kill the service again and again in the middle of a mixed load; short for --scenario kills.
+    #[arg(long, conflicts_with_all = ["bare", "disk", "scenario", "read_only"])]
+    pub(crate) kill_during_io: bool,
+
+    /// How often it is killed.
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "kill_during_io", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+
+    /// Where the random times of the kills start from.
+    #[arg(long, value_name = "S", default_value = "1", requires = "kill_during_io", value_parser = seed)]
+    pub(crate) seed: u64,
+
+    /// Use this disk: a raw or qcow2 image, or a URL that QEMU understands (nbd://host/export). The file is never changed
+    /// unless --write is given: what the guest writes lands in a throw-away overlay.
+    #[arg(long, value_name = "PATH|URL")]
+    pub(crate) disk: Option<String>,
+
+    /// Attach the disk of --disk directly, so that writes reach it. Only the commands of --shell write.
+    #[arg(long, requires = "disk", conflicts_with = "read_only")]
+    pub(crate) write: bool,
+
+    /// Offer the legacy register layout (version 1) instead of the modern one.
+    #[arg(long)]
+    pub(crate) legacy: bool,
+
+    /// Make the device refuse writes.
+    #[arg(long)]
+    pub(crate) read_only: bool,
+
+    /// Logical and physical block size of the device, in bytes.
+    #[arg(long, value_name = "BYTES", default_value = "512", value_parser = block_size)]
+    pub(crate) block_size: u32,
+
+    /// Largest queue size the driver may use, in descriptors.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=32768))]
+    pub(crate) queue_size: Option<u16>,
+
+    /// Do not offer the event index (VIRTIO_F_EVENT_IDX).
+    #[arg(long)]
+    pub(crate) no_event_idx: bool,
+
+    /// Do not offer indirect descriptors (VIRTIO_F_INDIRECT_DESC).
+    #[arg(long)]
+    pub(crate) no_indirect: bool,
+
+    /// Write-through: the device offers neither flush nor a switch for its write cache.
+    #[arg(long, visible_alias = "write-through")]
+    pub(crate) no_flush: bool,
+
+    /// Format of the disk that is made; with --disk, the format to take it for instead of looking.
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+
+    /// Memory of the machine, e.g. 256M.
+    #[arg(long, value_name = "SIZE", default_value = "128M", value_parser = memory_size)]
+    pub(crate) memory: String,
+
+    /// Number of harts.
+    #[arg(long, requires = "bare", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]
+    pub(crate) smp: u16,
+
+    /// Wait for completions by polling instead of interrupts.
+    #[arg(long, requires = "bare")]
+    pub(crate) poll: bool,
+
+    /// Start the monitor on this terminal instead of the self-test. Input that is no terminal is fed one line per prompt.
+    #[arg(long, requires = "bare")]
+    pub(crate) shell: bool,
+
+    /// Leave out the measurements.
+    #[arg(long, requires = "bare")]
+    pub(crate) no_bench: bool,
+
+    /// Stop at the first instruction and wait for gdb on port 1234.
+    #[arg(long)]
+    pub(crate) gdb: bool,
+
+    /// Print the QEMU command line and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Write the result of the run to this file as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Stop the guest after this many seconds. Does not apply to --gdb and to --shell on a terminal.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) timeout: u64,
+
+    /// Use this QEMU (qemu-system-riscv64, 7.0 or newer) instead of looking for one.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) qemu: Option<PathBuf>,
+
+    /// Install nothing; stop with the command to type instead.
+    #[arg(long)]
+    pub(crate) no_install: bool,
+
+    /// Also print the machine-readable records of the guest and the QEMU command line.
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+impl QemuArgs {
+    /// What service and clients do, unless the image is the bare one.
+    pub(crate) fn scenario(&self) -> Name {
+        match self.scenario {
+            _ if self.kill_during_io => Name::Kills,
+            Some(name) => name,
+            None => Name::Tour,
+        }
+    }
+}
+
+/// A decimal number, or a hexadecimal one after `0x`.
+fn seed(text: &str) -> Result<u64, String> {
+    number(text).ok_or_else(|| "give a number, such as 7 or 0x7".to_owned())
+}
+
+fn block_size(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(bytes @ (512 | 1024 | 2048 | 4096)) => Ok(bytes),
+        _ => Err("a block is 512, 1024, 2048 or 4096 bytes".to_owned()),
+    }
+}
+
+/// A size as QEMU takes it after `-m`: digits and one of the letters K, M, G (none: MiB).
+fn memory_size(text: &str) -> Result<String, String> {
+    let digits = text.trim_end_matches(['K', 'M', 'G', 'k', 'm', 'g']);
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "give a size such as 128M or 1G".to_owned())?;
+    let shift = match &text[digits.len()..] {
+        "" | "M" | "m" => 20,
+        "K" | "k" => 10,
+        "G" | "g" => 30,
+        _ => return Err("give a size such as 128M or 1G".to_owned()),
+    };
+    let bytes = number.checked_mul(1 << shift).ok_or("that is too much")?;
+    if bytes < 32 << 20 {
+        return Err("the guest needs at least 32M".to_owned());
+    }
+    Ok(text.to_owned())
+}
+

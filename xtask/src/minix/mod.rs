@@ -1,0 +1,55 @@
+//! The MINIX side: the service, the kernel that stands in for MINIX in tests, the clients, and what they are to do.
+//!
+//! [`programs`] builds them, [`check`] holds a program against the rules of MINIX's loader, [`archive`] packs what the test
+//! kernel boots from, [`scenario`] and [`script`] say what is to happen, [`volumes`] finds what there is to read.
+
+pub(crate) mod archive;
+mod check;
+pub(crate) mod programs;
+pub(crate) mod scenario;
+mod script;
+mod volumes;
+
+use anyhow::Result;
+
+use crate::cli::CheckArgs;
+use crate::console::say;
+use crate::progress::Progress;
+use crate::tools;
+use crate::workspace::Workspace;
+
+/// `cargo xtask build`.
+pub(crate) fn build() -> Result<bool> {
+    let workspace = Workspace::load()?;
+    let progress = Progress::for_this_terminal();
+    tools::ensure_target(&workspace, progress)?;
+    let service = programs::build_service(&workspace, progress)?;
+    say(&format!(
+        "{}: {} bytes, ready for MINIX, with {} beside it",
+        service.elf.display(),
+        service.bytes,
+        programs::SYSTEM_CONF
+    ));
+    Ok(true)
+}
+
+/// `cargo xtask minix check`.
+pub(crate) fn check(args: &CheckArgs) -> Result<bool> {
+    let mut all = true;
+    for file in &args.files {
+        match check::Checked::read(file) {
+            Ok(checked) if checked.broken.is_empty() => say(&checked.to_string()),
+            Ok(checked) => {
+                all = false;
+                for rule in &checked.broken {
+                    eprintln!("error: {}: {rule}", file.display());
+                }
+            }
+            Err(error) => {
+                all = false;
+                eprintln!("error: {}", crate::one_line(&error));
+            }
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,121 @@
+//! What service and clients do in a run: a script for the test kernel, and what must come of it.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use testkernel::scenario::{Statement, statements};
+
+use super::script;
+use crate::cli::QemuArgs;
+use crate::disk::Disk;
+use crate::disk::layout::Recipe;
+use crate::machine::Extras;
+
+/// The scenarios that are built in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Name {
+    /// Three clients: a shell that looks at the disk, the block test, and a reader of the MINIX file system.
+    Tour,
+    /// The block test on a sparse disk of 140 GiB, up to its far end.
+    Large,
+    /// Random kills during a mixed load; --kill-during-io says how many.
+    Kills,
+    /// Four clients wait for a disk that does 20 requests per second, while the service's instructions are counted.
+    Throttled,
+    /// Four clients have two requests each at the disk at once.
+    Overlap,
+    /// Ten thousand messages that no sane client sends.
+    Abuse,
+    /// Ping, live update, restart, SIGTERM.
+    Life,
+    /// Two disks, each with a service of its own.
+    TwoDisks,
+}
+
+/// A scenario for certain disks.
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    pub(crate) name: Name,
+    script: String,
+}
+
+impl Name {
+    /// The disks it needs. The first is the one that --disk would replace.
+    pub(crate) fn disks(self) -> &'static [Recipe] {
+        match self {
+            Name::Large => &[Recipe::Large],
+            Name::TwoDisks => &[Recipe::Service, Recipe::Second],
+            _ => &[Recipe::Service],
+        }
+    }
+
+    /// What it needs of the machine. `directory` is for files.
+    pub(crate) fn extras(self, directory: &Path) -> Extras {
+        match self {
+            Name::Throttled => Extras {
+                iops: Some(20),
+                counts_instructions: true,
+                trace: None,
+            },
+            Name::Overlap => Extras {
+                iops: Some(200),
+                counts_instructions: false,
+                trace: Some(directory.join("trace")),
+            },
+            _ => Extras::default(),
+        }
+    }
+
+    /// Whether there is nothing to see on a disk that cannot be written, or not in small blocks.
+    pub(crate) fn needs_plain_disk(self) -> bool {
+        self != Name::Tour
+    }
+}
+
+impl Scenario {
+    /// The scenario that the options ask for. `directory` is for files.
+    pub(crate) fn new(args: &QemuArgs, disks: &[Disk], directory: &Path) -> Result<Scenario> {
+        let name = args.scenario();
+        let script = script::of(name, args, disks, directory)?;
+        // The test kernel would say the same, but later.
+        for statement in statements(&script) {
+            if let Err(error) = statement {
+                bail!("the scenario makes no sense: {error}");
+            }
+        }
+        Ok(Scenario { name, script })
+    }
+
+    pub(crate) fn script(&self) -> &str {
+        &self.script
+    }
+
+    /// The labels of its clients.
+    pub(crate) fn clients(&self) -> impl Iterator<Item = &str> {
+        statements(&self.script).filter_map(|statement| match statement {
+            Ok(Statement::Run(program) | Statement::Start(program)) => Some(program.label),
+            _ => None,
+        })
+    }
+
+    /// Whether a client is there to be refused.
+    pub(crate) fn must_fail(&self, label: &str) -> bool {
+        label.starts_with(script::REFUSED)
+    }
+
+    /// How many statements must fail.
+    pub(crate) fn failures(&self) -> usize {
+        self.clients().filter(|label| self.must_fail(label)).count()
+    }
+
+    /// The services that must have left by themselves, as often as they are named here.
+    pub(crate) fn must_leave(&self) -> impl Iterator<Item = &str> {
+        statements(&self.script).filter_map(|statement| match statement {
+            Ok(Statement::Down { label } | Statement::Signal { label, .. }) if label.starts_with(script::SERVICES) => {
+                Some(label)
+            }
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,112 @@
+//! Where on a disk MINIX file systems are, as minor numbers.
+//!
+//! This follows the rules by which MINIX drivers read partition tables: primary partitions sorted by their first sector with
+//! the empty ones last; in those of type 0x81 there may be a second table, unsorted, with places on the whole disk.
+
+use std::path::Path;
+
+use anyhow::Result;
+use guest_protocol::{SECTOR_BYTES, SectorRange};
+
+use crate::disk::Disk;
+use crate::disk::layout::MINIX;
+
+const TABLE_AT: usize = 446;
+const ENTRY_BYTES: usize = 16;
+/// The minor of the first sub-partition of the first partition.
+const FIRST_SUB_MINOR: u32 = 128;
+
+/// An entry of a partition table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    kind: u8,
+    first: u64,
+}
+
+/// The minors whose first blocks look like those of a MINIX file system.
+pub(super) fn minix_file_systems(disk: &Disk, directory: &Path) -> Result<Vec<u32>> {
+    let sector = |number: u64| -> Result<Vec<u8>> {
+        let mut bytes = vec![0; SECTOR_BYTES];
+        if number < disk.sectors {
+            let range = SectorRange {
+                first: number,
+                count: 1,
+            };
+            disk.before(range, directory)?.read(number, &mut bytes)?;
+        }
+        Ok(bytes)
+    };
+    let mut places = vec![(0, 0)];
+    for (minor, primary) in (1..).zip(sorted(entries(&sector(0)?))) {
+        if primary.kind == 0 {
+            continue;
+        }
+        places.push((minor, primary.first));
+        if primary.kind == MINIX {
+            let inner = (FIRST_SUB_MINOR + 4 * (minor - 1)..).zip(entries(&sector(primary.first)?));
+            places.extend(inner.filter(|(_, entry)| entry.kind != 0).map(|(minor, entry)| (minor, entry.first)));
+        }
+    }
+    let mut found = Vec::new();
+    for (minor, first) in places {
+        if disk.has_files_at(first, directory)? {
+            found.push(minor);
+        }
+    }
+    Ok(found)
+}
+
+/// The four entries of a table; none if there is no table.
+fn entries(sector: &[u8]) -> Vec<Entry> {
+    if sector.get(510..512) != Some(&[0x55, 0xaa]) {
+        return Vec::new();
+    }
+    let entries = sector[TABLE_AT..510].chunks(ENTRY_BYTES);
+    entries
+        .map(|entry| Entry {
+            kind: entry[4],
+            first: u32::from_le_bytes([entry[8], entry[9], entry[10], entry[11]]).into(),
+        })
+        .collect()
+}
+
+fn sorted(mut entries: Vec<Entry>) -> Vec<Entry> {
+    entries.sort_by_key(|entry| (entry.kind == 0, entry.first));
+    entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_read_and_sorted() {
+        let mut sector = vec![0; SECTOR_BYTES];
+        assert_eq!(entries(&sector), []);
+        sector[510..].copy_from_slice(&[0x55, 0xaa]);
+        sector[TABLE_AT + 4] = 0x81;
+        sector[TABLE_AT + 8..TABLE_AT + 12].copy_from_slice(&500_u32.to_le_bytes());
+        sector[TABLE_AT + 32 + 4] = 0x83;
+        sector[TABLE_AT + 32 + 8] = 9;
+        let entry = |kind, first| Entry { kind, first };
+        let sorted = sorted(entries(&sector));
+        assert_eq!(
+            sorted,
+            [entry(0x83, 9), entry(0x81, 500), entry(0, 0), entry(0, 0)]
+        );
+    }
+
+    #[test]
+    fn file_systems_of_a_disk_made_here_are_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let args = crate::cli::qemu_args("", None).unwrap();
+        let disk = crate::disk::make(
+            &args,
+            crate::disk::Wish::Made(crate::disk::layout::Recipe::Service),
+            0,
+            directory.path(),
+        )
+        .unwrap();
+        assert_eq!(minix_file_systems(&disk, directory.path()).unwrap(), [1]);
+    }
+}

@@ -1,0 +1,139 @@
+//! A report as the last lines on the terminal.
+
+use crate::disk::Input;
+use crate::judge::CHECKS;
+use crate::report::{Check, Minix, Report};
+
+/// The last lines of a run.
+pub(crate) fn lines(report: &Report, input: Option<&Input>) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(minix) = &report.guest.minix {
+        block_tests(minix, &mut lines);
+        services(minix, &mut lines);
+        done(report, &mut lines);
+    }
+    let host = &report.host;
+    if host.digests > 0 {
+        lines.push(format!(
+            "host: {} of {} sampled ranges read alike by guest and host ({} sectors)",
+            host.digests_equal, host.digests, host.digested_sectors
+        ));
+    }
+    if host.files > 0 {
+        lines.push(format!(
+            "host: {} of {} files of the MINIX file system are what the host made",
+            host.files_equal, host.files
+        ));
+    }
+    if let Some(most) = host.requests_at_once {
+        lines.push(format!("host: QEMU saw up to {most} requests in the device at once"));
+    }
+    if let Some(comparison) = &host.comparison {
+        lines.push(format!("host: {comparison}"));
+    }
+    if let (Some(unchanged), Some(input)) = (host.file_unchanged, input) {
+        lines.push(format!(
+            "host: {} {}",
+            input.name(),
+            if unchanged { "is unchanged" } else { "HAS CHANGED" }
+        ));
+    }
+    lines.extend(report.reasons.iter().skip(1).map(|reason| format!("also: {reason}")));
+    lines.push(if report.passed { "PASS" } else { "FAIL" }.to_owned());
+    lines
+}
+
+/// Every check of the block test by its number, one column for each run of it.
+fn block_tests(minix: &Minix, lines: &mut Vec<String>) {
+    let runs = minix.block_tests();
+    if runs.is_empty() {
+        return;
+    }
+    lines.push(format!("block test: {}", runs.join(", ")));
+    for number in 1..=CHECKS {
+        let checks = || minix.checks.iter().filter(|check| check.number == number);
+        let Some(any) = checks().next() else { continue };
+        let results: Vec<&str> = runs.iter().map(|run| together(checks().filter(|check| check.run == *run))).collect();
+        lines.push(format!("  {number:>2} {} {:<44} {}", any.group, any.name, results.join(" ")));
+    }
+    for run in runs {
+        let of_run = |result| minix.checks.iter().filter(move |check| check.run == run && check.result == result).count();
+        lines.push(format!(
+            "{run}: {} passed, {} failed, {} skipped",
+            of_run("pass"),
+            of_run("fail"),
+            of_run("skip")
+        ));
+    }
+}
+
+/// One word for all that was checked under a number.
+fn together<'c>(checks: impl Iterator<Item = &'c Check>) -> &'static str {
+    let results: Vec<&str> = checks.map(|check| check.result).collect();
+    if results.is_empty() {
+        "none"
+    } else if results.contains(&"fail") {
+        "FAIL"
+    } else if results.contains(&"pass") {
+        "pass"
+    } else {
+        "skip"
+    }
+}
+
+/// What became of the services.
+fn services(minix: &Minix, lines: &mut Vec<String>) {
+    if !minix.kills.is_empty() {
+        let in_flight: u64 = minix.kills.iter().map(|kill| kill.in_flight).sum();
+        let sum = |of: fn(&crate::report::Load) -> u64| minix.loads.iter().map(of).sum::<u64>();
+        lines.push(format!(
+            "{} kills, {} restarts, {in_flight} requests were not answered when the service died",
+            minix.kills.len(),
+            minix.restarts.len()
+        ));
+        lines.push(format!(
+            "{} clients: {} reads and {} writes acknowledged, {} requests sent again, {} times opened again",
+            minix.loads.len(),
+            sum(|load| load.reads),
+            sum(|load| load.writes),
+            sum(|load| load.retried),
+            sum(|load| load.reopened)
+        ));
+    }
+    if !minix.poison.is_empty() {
+        let sum = |of: fn(&crate::report::Poison) -> u64| minix.poison.iter().map(of).sum::<u64>();
+        lines.push(format!(
+            "memory of dead instances: {} frames, {} changed before the next one had started, {} after",
+            sum(|poison| poison.frames),
+            sum(|poison| poison.before),
+            sum(|poison| poison.after)
+        ));
+    }
+    for measure in &minix.measures {
+        let percent = measure.instructions as f64 / (measure.micros as f64 * 10.0);
+        lines.push(format!(
+            "{}: {} took {} instructions in {:.3} s, {percent:.3} % of a hart at 1000 a microsecond",
+            measure.name,
+            measure.label,
+            measure.instructions,
+            measure.micros as f64 / 1e6
+        ));
+    }
+    for overlap in &minix.overlaps {
+        lines.push(format!("a client had up to {} requests out", overlap.max_in_flight));
+    }
+    for down in &minix.downs {
+        lines.push(format!(
+            "{} left {:.1} ms after SIGTERM, its device {}",
+            down.label,
+            down.micros as f64 / 1e3,
+            if down.status == 0 { "reset" } else { "NOT RESET" }
+        ));
+    }
+}
+
+fn done(report: &Report, lines: &mut Vec<String>) {
+    if let Some(done) = &report.guest.done {
+        lines.push(format!("scenario: {} statements passed, {} failed", done.passed, done.failed));
+    }
+}
