@@ -1,6 +1,7 @@
 //! Asynchronous messages: a table that the kernel delivers from whenever a receiver is ready.
 
 use core::fmt;
+use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{Ordering, fence};
 
@@ -39,18 +40,19 @@ impl<const N: usize> Default for Table<N> {
 
 /// Messages on their way to receivers that were not ready, at most `N`.
 ///
+/// The kernel looks through the table from its start, so entries are used in order, and a receiver gets its messages in the
+/// order they were posted.
+///
 /// Posting never waits. A message stays until its receiver takes it or dies. When all `N` entries wait, the receiver with the
 /// most of them is the one that does not receive: **its oldest message is dropped**, with a line on the console, so
 /// that a client that never fetches its replies cannot stop the service from replying to others.
 pub struct Outbox<const N: usize> {
     /// `N` entries. While one is pending the kernel may read it, and write its flags and its result, at any time.
     table: NonNull<AsyncMessage>,
-    /// When the message of each entry was posted, counted in messages.
-    posted: [u64; N],
-    /// Messages posted so far.
-    count: u64,
-    /// Entries that have ever been used: all in front of this one.
-    used: usize,
+    /// The first entry that may be pending. Those in front of it are free.
+    first: usize,
+    /// The entry behind the last one that may be pending. This one and those behind it are free.
+    end: usize,
     dropped: u64,
     failed: u64,
 }
@@ -65,9 +67,8 @@ impl<const N: usize> Outbox<N> {
         *table = Table::new();
         Self {
             table: NonNull::from(&mut table.0).cast(),
-            posted: [0; N],
-            count: 0,
-            used: 0,
+            first: 0,
+            end: 0,
             dropped: 0,
             failed: 0,
         }
@@ -90,25 +91,14 @@ impl<const N: usize> Outbox<N> {
         // Entries with other flags would be skipped, and stay for ever.
         let wishes = wishes & (AsyncFlags::NOREPLY | AsyncFlags::NOTIFY | AsyncFlags::NOTIFY_ERR);
         self.reap();
-        let index = match self.free_entry() {
-            Some(index) => index,
-            None => self.make_room(ipc)?,
-        };
-        let entry = AsyncMessage::new(to, *message, wishes);
-        let place = self.entry(index);
-        // The kernel knows the table from former calls and may look at it between any two instructions of ours. The flags
-        // make the entry count, so they are last.
-        // SAFETY: the entry is in the table; without flags the kernel does not look at it.
-        unsafe {
-            (&raw mut (*place).destination).write(entry.destination);
-            (&raw mut (*place).result).write(entry.result);
-            (&raw mut (*place).message).write(entry.message);
+        if self.end == N {
+            self.make_room(ipc)?;
         }
-        self.set_flags(index, entry.flags);
-        self.posted[index] = self.count;
-        self.count += 1;
-        self.used = self.used.max(index + 1);
-        let sent = self.send(ipc);
+        let index = self.end;
+        self.fill(index, &AsyncMessage::new(to, *message, wishes));
+        self.end += 1;
+        // SAFETY: so many entries are there, and the table, borrowed for ever, stays where it is. Pending ones are not touched.
+        let sent = unsafe { ipc.senda(self.entry(self.first), self.end - self.first) };
         if sent.is_err() {
             self.set_flags(index, AsyncFlags::EMPTY);
         }
@@ -119,7 +109,7 @@ impl<const N: usize> Outbox<N> {
 
     /// How many messages wait for their receivers.
     pub fn pending(&self) -> usize {
-        (0..self.used).filter(|&index| is_pending(self.flags(index))).count()
+        self.in_use().filter(|&index| is_pending(self.flags(index))).count()
     }
 
     /// How many messages were dropped to make room.
@@ -132,9 +122,13 @@ impl<const N: usize> Outbox<N> {
         self.failed
     }
 
+    fn in_use(&self) -> Range<usize> {
+        self.first..self.end
+    }
+
     /// Frees the entries that the kernel is done with.
     fn reap(&mut self) {
-        for index in 0..self.used {
+        for index in self.in_use() {
             if !self.flags(index).contains(AsyncFlags::DONE) {
                 continue;
             }
@@ -148,57 +142,82 @@ impl<const N: usize> Outbox<N> {
             }
             self.set_flags(index, AsyncFlags::EMPTY);
         }
-        while self.used > 0 && self.flags(self.used - 1).is_empty() {
-            self.used -= 1;
+        while self.first < self.end && self.flags(self.first).is_empty() {
+            self.first += 1;
+        }
+        while self.first < self.end && self.flags(self.end - 1).is_empty() {
+            self.end -= 1;
+        }
+        if self.first == self.end {
+            (self.first, self.end) = (0, 0);
         }
     }
 
-    fn free_entry(&self) -> Option<usize> {
-        (0..N).find(|&index| self.flags(index).is_empty())
-    }
-
-    /// Frees the oldest entry of the receiver with the most of them.
-    fn make_room(&mut self, ipc: &mut impl Ipc) -> Result<usize, Errno> {
-        // As long as the kernel knows the table it may be delivering the very message. Now it forgets the table; the
+    /// Moves everything to the front of the table, and drops a message if that is not enough.
+    fn make_room(&mut self, ipc: &mut impl Ipc) -> Result<(), Errno> {
+        // As long as the kernel knows the table it may be delivering any of the messages. Now it forgets the table; the
         // next call shows it again.
         // SAFETY: with no entries there is no table.
-        unsafe { ipc.senda(self.table.as_ptr(), 0) }?;
-        // Room may have come up meanwhile.
+        unsafe { ipc.senda(self.entry(0), 0) }?;
+        // Some may have left meanwhile.
         self.reap();
-        if let Some(index) = self.free_entry() {
-            return Ok(index);
+        if self.in_use().len() == N && self.in_use().all(|index| !self.flags(index).is_empty()) {
+            let deaf = self.deaf_receiver();
+            if let Some(oldest) = self.in_use().find(|&index| self.destination(index) == deaf) {
+                self.set_flags(oldest, AsyncFlags::EMPTY);
+                self.dropped += 1;
+                kernel::diag(
+                    ipc,
+                    b"outbox full: dropped the oldest message to a receiver that does not receive\n",
+                );
+            }
         }
-        // All entries are pending, and there is at least one.
-        let deaf = (0..N)
-            .max_by_key(|&index| self.waiting_for(self.destination(index)))
-            .unwrap_or(0);
-        let deaf = self.destination(deaf);
-        let oldest = (0..N)
-            .filter(|&index| self.destination(index) == deaf)
-            .min_by_key(|&index| self.posted[index])
-            .unwrap_or(0);
-        self.set_flags(oldest, AsyncFlags::EMPTY);
-        self.dropped += 1;
-        kernel::diag(
-            ipc,
-            b"outbox full: dropped the oldest message to a receiver that does not receive\n",
-        );
-        Ok(oldest)
+        self.compact();
+        Ok(())
     }
 
-    fn waiting_for(&self, destination: Endpoint) -> usize {
-        (0..N).filter(|&index| self.destination(index) == destination).count()
+    /// The receiver that most messages wait for.
+    fn deaf_receiver(&self) -> Endpoint {
+        let waiting = |to: Endpoint| self.in_use().filter(|&index| self.destination(index) == to).count();
+        let index = self.in_use().max_by_key(|&index| waiting(self.destination(index)));
+        index.map_or(Endpoint::NONE, |index| self.destination(index))
     }
 
-    /// Shows the kernel the entries that are in use.
-    fn send(&mut self, ipc: &mut impl Ipc) -> Result<(), Errno> {
-        // SAFETY: so many entries are there, and the table, borrowed for ever, stays where it is. Pending ones are not touched.
-        unsafe { ipc.senda(self.table.as_ptr(), self.used) }
+    /// Closes the gaps, in order. The kernel does not know the table.
+    fn compact(&mut self) {
+        let mut next = 0;
+        for index in self.in_use() {
+            if self.flags(index).is_empty() {
+                continue;
+            }
+            if index != next {
+                // SAFETY: the entry is in the table, and the kernel does not know of it.
+                let entry = unsafe { self.entry(index).read() };
+                self.set_flags(index, AsyncFlags::EMPTY);
+                self.fill(next, &entry);
+            }
+            next += 1;
+        }
+        (self.first, self.end) = (0, next);
+    }
+
+    /// Writes an entry that is free.
+    fn fill(&mut self, index: usize, entry: &AsyncMessage) {
+        let place = self.entry(index);
+        // The kernel knows the table from former calls and may look at it between any two instructions of ours. The flags
+        // make the entry count, so they are last.
+        // SAFETY: the entry is in the table; without flags the kernel does not look at it.
+        unsafe {
+            (&raw mut (*place).destination).write(entry.destination);
+            (&raw mut (*place).result).write(entry.result);
+            (&raw mut (*place).message).write(entry.message);
+        }
+        self.set_flags(index, entry.flags);
     }
 
     fn entry(&self, index: usize) -> *mut AsyncMessage {
         debug_assert!(index < N);
-        // SAFETY: callers only have indices of entries; the table has N of them.
+        // SAFETY: callers only have indices of entries; the table has `N` of them.
         unsafe { self.table.as_ptr().add(index) }
     }
 

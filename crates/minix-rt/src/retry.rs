@@ -20,7 +20,9 @@ pub(crate) fn until_ready(
     // The kernel puts its status in place of the number of the call, so every attempt starts from the original.
     let original = *message;
     for attempt in 1..=ATTEMPTS {
-        *message = original;
+        if attempt > 1 {
+            *message = original;
+        }
         call(message);
         let result = message.status().result();
         if result != Err(Errno::ENOTREADY) || attempt == ATTEMPTS {

@@ -43,6 +43,14 @@ fn a_line_that_is_too_long_leaves_in_parts() {
 }
 
 #[test]
+fn a_long_line_may_come_in_small_pieces() {
+    let pieces = vec!["x"; 4000];
+    let (out, rest) = written(&pieces);
+    let lengths: Vec<usize> = out.iter().map(String::len).collect();
+    assert_eq!((lengths.as_slice(), rest.len()), ([1999, 1999].as_slice(), 2));
+}
+
+#[test]
 fn nothing_is_printed_for_nothing() {
     assert_eq!(written(&["", ""]), (Vec::new(), String::new()));
 }

@@ -58,7 +58,7 @@ fn a_message_that_is_delivered_at_once_leaves_its_place() {
 
 #[test]
 fn a_message_stays_until_it_is_done() {
-    let mut outbox = outbox::<4>();
+    let mut outbox = outbox::<8>();
     post(
         &mut outbox,
         Script::new().senda(|table| assert_eq!(table.len(), 1)),
@@ -77,11 +77,38 @@ fn a_message_stays_until_it_is_done() {
         deliver(&mut table[0], Status::OK);
     });
     post(&mut outbox, third, BUSY, 3);
+    assert_eq!(outbox.pending(), 1);
+    // The place of the first is in front of the third, so it is not used.
     let fourth = Script::new().senda(|table| {
-        assert_eq!(content(table), [(4, BUSY, true), (3, BUSY, true)]);
+        assert_eq!(content(table), [(3, BUSY, true), (4, BUSY, true)]);
     });
     post(&mut outbox, fourth, BUSY, 4);
     assert_eq!(outbox.pending(), 2);
+}
+
+#[test]
+fn messages_to_one_receiver_stay_in_order() {
+    let mut outbox = outbox::<4>();
+    // One receiver is slow: of every two messages that wait, the older one leaves with the next call.
+    let mut received = Vec::new();
+    post(&mut outbox, Script::new().senda(|_| {}), BUSY, 0);
+    for number in 1..50 {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let mut script = Script::new();
+        // The end of the table has been reached: everything moves to the front.
+        if number % 3 == 1 && number > 3 {
+            script = script.senda(|table| assert_eq!(table.len(), 0));
+        }
+        let script = script.senda(move |table| {
+            let oldest = table.iter_mut().find(|entry| entry.is_pending()).expect("one waits");
+            sender.send(oldest.message.kind.0).expect("the test waits");
+            deliver(oldest, Status::OK);
+        });
+        post(&mut outbox, script, BUSY, number);
+        received.extend(receiver.try_iter());
+    }
+    assert_eq!(received, (0..49).collect::<Vec<i32>>());
+    assert_eq!(outbox.dropped(), 0);
 }
 
 #[test]
@@ -107,7 +134,7 @@ fn without_room_the_deaf_one_loses_its_oldest() {
         // While the kernel knows the table, no entry may be touched.
         .senda(|table| assert_eq!(table.len(), 0))
         .senda(|table| {
-            let left = [(1, BUSY, true), (5, BUSY, true), (3, DEAF, true), (4, DEAF, true)];
+            let left = [(1, BUSY, true), (3, DEAF, true), (4, DEAF, true), (5, BUSY, true)];
             assert_eq!(content(table), left);
         });
     let printed = post(&mut outbox, script, BUSY, 5);
@@ -138,7 +165,7 @@ fn room_that_comes_up_at_the_last_moment_is_used() {
             // SAFETY: the table is leaked, and the runtime traps.
             deliver(unsafe { &mut *first }, Status::OK);
         })
-        .senda(|table| assert_eq!(content(table), [(3, BUSY, true), (2, DEAF, true)]));
+        .senda(|table| assert_eq!(content(table), [(2, DEAF, true), (3, BUSY, true)]));
     assert_eq!(post(&mut outbox, script, BUSY, 3), Vec::<Vec<u8>>::new());
     assert_eq!(outbox.dropped(), 0);
 }
