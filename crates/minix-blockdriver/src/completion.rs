@@ -6,8 +6,8 @@ use crate::exclusive::flushed;
 use crate::flights::Cargo;
 use crate::jobs::JobId;
 use crate::recovery::Health;
-use crate::transfer::{Direction, Durability, pieces};
-use crate::{BlockDevice, BlockDriver, DeviceError, Kernel, Micros, StagingBlock};
+use crate::transfer::{Direction, Durability};
+use crate::{BlockDevice, BlockDriver, DeviceError, Kernel, Micros};
 
 impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Takes what the device has finished. Returns how many of its requests that were.
@@ -103,26 +103,6 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
             None => Status(transfer.bytes as i32),
         };
         self.answer(kernel, now, id, status);
-    }
-
-    /// Copies what was read into staging memory to where it belongs.
-    fn unstage(
-        &mut self,
-        kernel: &mut K,
-        id: JobId,
-        offset: u32,
-        bytes: u32,
-        block: StagingBlock,
-    ) -> Result<(), Errno> {
-        let granter = self.jobs[id].caller.endpoint;
-        let memory = self.device.staging(block).ok_or(Errno::EIO)?;
-        let mut rest = memory.get(..bytes as usize).ok_or(Errno::EIO)?;
-        for piece in pieces(self.jobs.elements(id), offset, bytes as usize) {
-            let (part, behind) = rest.split_at(piece.bytes);
-            rest = behind;
-            kernel.copy_to(granter, piece.grant, piece.offset, part)?;
-        }
-        Ok(())
     }
 }
 

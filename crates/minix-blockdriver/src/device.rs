@@ -27,7 +27,7 @@ pub struct Geometry {
 pub struct DiskInfo {
     /// Sectors of 512 bytes.
     pub sectors: u64,
-    /// Bytes of a block, a multiple of 512: positions and lengths are multiples of it.
+    /// Bytes of a block, 512 or a larger power of two: positions and lengths are multiples of it.
     pub block_bytes: u32,
     /// It cannot be written.
     pub read_only: bool,

@@ -10,9 +10,10 @@ use minix_abi::kernel_call::MapElement;
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
 use zerocopy::IntoBytes;
 
+use crate::bounds::plan;
 use crate::jobs::{Caller, JobId, Kind, Stage};
 use crate::recovery::Health;
-use crate::transfer::{self, Direction, Durability, Transfer};
+use crate::transfer::{Direction, Durability, Transfer};
 use crate::{BlockDevice, BlockDriver, Kernel, Micros};
 
 impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
@@ -54,7 +55,15 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     }
 
     /// Lets the fence run if everything ahead of it is done, and those behind it come forward once it is gone.
+    #[inline]
     pub(crate) fn take_turns(&mut self, kernel: &mut K, now: Micros) {
+        // Mostly there are only transfers.
+        if self.fence.is_some() || self.waiting.is_some() {
+            self.take_turns_in_order(kernel, now);
+        }
+    }
+
+    fn take_turns_in_order(&mut self, kernel: &mut K, now: Micros) {
         // Each round takes one out of those that wait, or starts the fence.
         for _ in 0..=2 * JOBS {
             if let Some(fence) = self.fence {
@@ -133,7 +142,7 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
         let disk = self.device.info();
         let extent = self.table.get(request.minor);
         let elements = self.jobs.elements_mut(id, count);
-        let plan = transfer::plan(request.position, elements, &disk, extent)?;
+        let plan = plan(request.position, elements, &disk, extent)?;
         let durable = direction == Direction::Write
             && request.flags.contains(BdevFlags::FORCEWRITE)
             && disk.can_flush

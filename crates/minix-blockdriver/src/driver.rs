@@ -23,11 +23,7 @@ pub struct BlockDriver<D: BlockDevice, K: Kernel, const JOBS: usize> {
     pub(crate) device: D,
     pub(crate) options: Options,
     pub(crate) counters: Counters,
-    pub(crate) table: DeviceTable,
-    pub(crate) opens: Opens,
     pub(crate) trace: Trace<K::Trace>,
-    pub(crate) jobs: Jobs<JOBS>,
-    pub(crate) flights: Flights<JOBS>,
     pub(crate) staging: StagingPool,
     /// The first of the requests that exclude others. What came before it may run; what came after it waits.
     pub(crate) fence: Option<JobId>,
@@ -54,6 +50,10 @@ pub struct BlockDriver<D: BlockDevice, K: Kernel, const JOBS: usize> {
     pub(crate) terminating: bool,
     /// Where the kernel puts addresses. Kept here so that nobody has to clear a kilobyte for each transfer.
     pub(crate) ranges: [PhysRange; MAX_RANGES],
+    pub(crate) table: DeviceTable,
+    pub(crate) opens: Opens,
+    pub(crate) flights: Flights<JOBS>,
+    pub(crate) jobs: Jobs<JOBS>,
 }
 
 impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
@@ -196,9 +196,12 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// gives the device one.
     fn settle(&mut self, kernel: &mut K, now: Micros) {
         self.unfinished = false;
+        if !self.busy || self.is_idle() {
+            return;
+        }
         for _ in 0..=2 * JOBS {
             self.take_turns(kernel, now);
-            if !self.pump(kernel, now) {
+            if !self.pump(kernel, now) || self.unfinished {
                 break;
             }
         }

@@ -101,7 +101,10 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     }
 
     /// Gives the device what the running request needs.
-    pub(crate) fn start_exclusive(&mut self, kernel: &mut K, now: Micros, mut running: Exclusive) -> Step {
+    pub(crate) fn start_exclusive(&mut self, kernel: &mut K, now: Micros) -> Step {
+        let Some(mut running) = self.running else {
+            return Step::Went;
+        };
         if self.is_broken() {
             self.answer(kernel, now, running.job, Errno::EIO.into());
             return Step::Went;

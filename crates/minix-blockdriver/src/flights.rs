@@ -137,3 +137,36 @@ impl<const N: usize> Flights<N> {
         (slot.cargo != Cargo::None).then_some((slot.cargo, slot.since))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_out_once_and_comes_back_once() {
+        let mut flights = Flights::<2>::new();
+        let first = flights.next_tag().unwrap();
+        flights.depart(Cargo::Exclusive, Micros(5));
+        let second = flights.next_tag().unwrap();
+        flights.depart(Cargo::Exclusive, Micros(7));
+        assert_ne!(first, second);
+        assert_eq!(
+            (flights.next_tag(), flights.len(), flights.oldest()),
+            (None, 2, Some(Micros(5)))
+        );
+        assert!(flights.arrive(first, Ok(())));
+        assert!(!flights.arrive(first, Ok(())), "it is back already");
+        assert!(!flights.arrive(Tag(2), Ok(())), "there is no such tag");
+        assert_eq!(flights.take_finished(), Some((Cargo::Exclusive, Ok(()))));
+        assert!(!flights.arrive(first, Ok(())), "it is not out");
+        assert_eq!(flights.take_finished(), None);
+        assert_eq!(flights.next_tag(), Some(first));
+        assert_eq!(
+            (flights.oldest(), flights.find_oldest()),
+            (Some(Micros(5)), Some(Micros(7)))
+        );
+        flights.forget();
+        assert!(!flights.arrive(second, Ok(())));
+        assert_eq!((flights.len(), flights.oldest()), (0, None));
+    }
+}

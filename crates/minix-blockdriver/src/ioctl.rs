@@ -125,13 +125,7 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
         self.trace.control(minor, control, now)
     }
 
-    fn trace_fetch(
-        &mut self,
-        kernel: &mut K,
-        from: Endpoint,
-        grant: GrantId,
-        minor: Minor,
-    ) -> Result<Outcome, Errno> {
+    fn trace_fetch(&mut self, kernel: &mut K, from: Endpoint, grant: GrantId, minor: Minor) -> Result<Outcome, Errno> {
         let entries = self.trace.fetch(minor)?;
         let count = entries.len();
         if count > 0 {

@@ -154,13 +154,13 @@ impl Job {
 
 /// All of them.
 pub(crate) struct Jobs<const JOBS: usize> {
-    jobs: [Job; JOBS],
-    vectors: [[MapElement; MAX_ELEMENTS]; JOBS],
     first: u16,
     last: u16,
     /// First of the free places, which are linked by `next`.
     free: u16,
     used: u16,
+    jobs: [Job; JOBS],
+    vectors: [[MapElement; MAX_ELEMENTS]; JOBS],
 }
 
 impl<const JOBS: usize> Jobs<JOBS> {
@@ -222,23 +222,22 @@ impl<const JOBS: usize> Jobs<JOBS> {
     }
 
     /// Takes a job out; its place is free then.
-    pub(crate) fn remove(&mut self, id: JobId) -> Job {
-        let job = self[id];
-        match JobId::some(job.previous) {
-            Some(previous) => self[previous].next = job.next,
-            None => self.first = job.next,
-        }
-        match JobId::some(job.next) {
-            Some(next) => self[next].previous = job.previous,
-            None => self.last = job.previous,
-        }
+    pub(crate) fn remove(&mut self, id: JobId) {
         let free = self.free;
         let place = &mut self[id];
+        let (previous, next) = (place.previous, place.next);
         place.stage = Stage::Free;
         place.next = free;
         self.free = id.0;
         self.used -= 1;
-        job
+        match JobId::some(previous) {
+            Some(previous) => self[previous].next = next,
+            None => self.first = next,
+        }
+        match JobId::some(next) {
+            Some(next) => self[next].previous = previous,
+            None => self.last = previous,
+        }
     }
 
     /// The elements of the transfer, or room for `count` of them.
@@ -273,5 +272,46 @@ impl<const JOBS: usize> core::ops::Index<JobId> for Jobs<JOBS> {
 impl<const JOBS: usize> core::ops::IndexMut<JobId> for Jobs<JOBS> {
     fn index_mut(&mut self, id: JobId) -> &mut Job {
         &mut self.jobs[id.index()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use super::*;
+
+    fn push(jobs: &mut Jobs<4>, id: i32) -> Option<JobId> {
+        let caller = Caller { id, ..Job::FREE.caller };
+        jobs.push(caller, Kind::Read, Job::FREE.request)
+    }
+
+    fn order(jobs: &Jobs<4>) -> Vec<i32> {
+        let mut order = Vec::new();
+        let mut next = jobs.first();
+        while let Some(id) = next {
+            order.push(jobs[id].caller.id);
+            next = jobs.after(id);
+        }
+        order
+    }
+
+    #[test]
+    fn jobs_keep_their_order_while_others_leave() {
+        let mut jobs = Jobs::<4>::new();
+        let ids: Vec<_> = (0..4).map(|id| push(&mut jobs, id).unwrap()).collect();
+        assert!(jobs.is_full() && push(&mut jobs, 9).is_none());
+        assert_eq!(order(&jobs), [0, 1, 2, 3]);
+        jobs.remove(ids[1]);
+        assert_eq!(order(&jobs), [0, 2, 3]);
+        let reused = push(&mut jobs, 4).unwrap();
+        assert_eq!(order(&jobs), [0, 2, 3, 4]);
+        for id in [ids[0], reused, ids[2], ids[3]] {
+            jobs.remove(id);
+        }
+        assert_eq!((order(&jobs).len(), jobs.len()), (0, 0));
+        push(&mut jobs, 5);
+        assert_eq!(order(&jobs), [5]);
     }
 }

@@ -2,6 +2,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod fmt;
+
+mod bounds;
 mod completion;
 mod counters;
 mod device;
@@ -19,10 +23,12 @@ mod opening;
 mod opens;
 mod options;
 mod partitions;
+mod ranges;
 mod recovery;
 mod reply;
 mod scan;
 mod schedule;
+mod staged;
 mod staging;
 mod submit;
 mod time;

@@ -4,8 +4,8 @@ use minix_abi::bdev::BdevAccess;
 use minix_abi::minor::Minor;
 use minix_abi::{Errno, Status};
 
+use crate::bounds::{block_bytes, capacity};
 use crate::exclusive::{Outcome, Task};
-use crate::transfer::{block_bytes, capacity};
 use crate::{BlockDevice, BlockDriver, DeviceError, Kernel, OpenError, Scan, ScanRead, StagingBlock};
 
 impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {

@@ -43,6 +43,7 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
                 let oldest = self.flights.find_oldest();
                 if self.is_late(oldest, now) {
                     self.counters.timeouts += 1;
+                    warn!("the device took longer than {} microseconds", self.request_timeout);
                     let timeout = self.request_timeout;
                     self.blame(|since| since.after(timeout) <= now);
                     self.recover(kernel, now);
@@ -92,6 +93,7 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
         match self.device.reset() {
             Ok(()) => {
                 self.counters.resets += 1;
+                warn!("the device was reset with {} requests in it", self.flights.len());
                 self.health = Health::Good;
                 self.start_over(kernel, now);
             }
@@ -102,6 +104,7 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
                     let again = now.after(self.options.reset_pause);
                     self.health = Health::Resetting { attempts, again };
                 } else {
+                    warn!("the device did not come back after {} resets", attempts);
                     self.health = Health::Dead;
                     self.start_over(kernel, now);
                 }

@@ -11,10 +11,13 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Answers a request and forgets it. The only way for a job to leave the table, which is why there is one answer for
     /// each.
     pub(crate) fn answer(&mut self, kernel: &mut K, now: Micros, id: JobId, status: Status) {
-        let job = self.jobs.remove(id);
-        if job.stage == Stage::Transfer {
+        let job = &self.jobs[id];
+        let (caller, traced) = (job.caller, job.traced);
+        let direction = (job.stage == Stage::Transfer).then_some(job.transfer.direction);
+        self.jobs.remove(id);
+        if let Some(direction) = direction {
             let bytes = u64::from(status.result().unwrap_or(0));
-            match job.transfer.direction {
+            match direction {
                 Direction::Read => self.counters.bytes_read = self.counters.bytes_read.wrapping_add(bytes),
                 Direction::Write => {
                     self.counters.bytes_written = self.counters.bytes_written.wrapping_add(bytes);
@@ -27,12 +30,12 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
             self.running = None;
             self.scan = None;
         }
-        if let Some(ticket) = job.traced {
+        if let Some(ticket) = traced {
             self.trace.end(ticket, now, status);
         }
         // Somebody may have waited for this one.
         self.busy = true;
-        self.send_reply(kernel, job.caller, status);
+        self.send_reply(kernel, caller, status);
     }
 
     pub(crate) fn send_reply(&mut self, kernel: &mut K, caller: Caller, status: Status) {

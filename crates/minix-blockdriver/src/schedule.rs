@@ -6,7 +6,7 @@
 
 use crate::jobs::{JobId, Stage};
 use crate::recovery::Health;
-use crate::transfer::{Direction, Durability};
+use crate::transfer::{Direction, Durability, Transfer};
 use crate::{BlockDevice, BlockDriver, Kernel, Micros};
 
 /// What became of an attempt to give the device something.
@@ -38,13 +38,14 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
                 self.device_full = true;
                 break;
             }
-            let step = match (self.running, self.pick()) {
-                (Some(running), _) if !running.submitted => self.start_exclusive(kernel, now, running),
-                (_, Some(id)) => self.start(kernel, now, id),
-                _ => {
-                    self.busy = false;
-                    break;
-                }
+            let needs_device = self.running.as_ref().is_some_and(|running| !running.submitted);
+            let step = if needs_device {
+                self.start_exclusive(kernel, now)
+            } else if let Some(id) = self.pick() {
+                self.start(kernel, now, id)
+            } else {
+                self.busy = false;
+                break;
             };
             match step {
                 Step::Went => {}
@@ -142,7 +143,8 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     }
 }
 
-/// Whether a transfer can share a device request.
-fn may_merge(transfer: &crate::transfer::Transfer) -> bool {
-    !transfer.alone && !transfer.staged && transfer.durability == Durability::Given
+/// Whether a transfer can share a device request. Nothing has to be said of writes that are to be durable: those ahead of
+/// one are done when it starts, and those behind it wait.
+fn may_merge(transfer: &Transfer) -> bool {
+    !transfer.alone && !transfer.staged
 }

@@ -24,7 +24,9 @@ impl StagingPool {
     }
 
     pub(crate) fn take(&mut self) -> Option<StagingBlock> {
-        let block = u8::try_from(self.free.trailing_zeros()).ok().filter(|&block| block < 32)?;
+        let block = u8::try_from(self.free.trailing_zeros())
+            .ok()
+            .filter(|&block| block < 32)?;
         self.free &= !(1 << block);
         Some(StagingBlock(block))
     }

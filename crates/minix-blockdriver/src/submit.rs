@@ -3,23 +3,16 @@
 //! A transfer that one look-up of addresses covers reaches the device only if all of it has addresses. A longer one goes
 //! piece by piece, each as long as the look-up and the device allow.
 
-use minix_abi::kernel_call::{MAX_RANGES, MapAccess, PhysRange, total_bytes};
+use minix_abi::kernel_call::{MAX_RANGES, PhysRange};
 use minix_abi::{Errno, Status};
 
+use crate::bounds::block_bytes;
 use crate::flights::{Cargo, Flights};
-use crate::jobs::{JobId, Jobs};
+use crate::jobs::JobId;
+use crate::ranges::{Mapped, cut_piece, map_rest};
 use crate::schedule::Step;
-use crate::transfer::{Direction, Durability, block_bytes, pieces};
-use crate::{
-    BlockDevice, BlockDriver, DeviceRequest, Kernel, Micros, Refusal, SECTOR_BYTES, STAGING_BYTES, StagingBlock,
-};
-
-/// What of a transfer has addresses: how many ranges, and how many bytes they are.
-#[derive(Clone, Copy)]
-struct Mapped {
-    ranges: usize,
-    bytes: u32,
-}
+use crate::transfer::{Direction, Durability};
+use crate::{BlockDevice, BlockDriver, DeviceRequest, Kernel, Micros, Refusal, SECTOR_BYTES};
 
 impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Gives the device as much of a transfer as it takes.
@@ -185,66 +178,6 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
         Step::Went
     }
 
-    /// Copies a part of a transfer to or from staging memory.
-    fn start_staged(&mut self, kernel: &mut K, now: Micros, id: JobId) -> Step {
-        let Some(block) = self.staging.take() else { return Step::Stuck };
-        let step = self.stage(kernel, now, id, block);
-        match step {
-            Ok(()) => {
-                self.counters.staged += 1;
-                Step::Went
-            }
-            Err(step) => {
-                self.staging.give_back(block);
-                step
-            }
-        }
-    }
-
-    fn stage(&mut self, kernel: &mut K, now: Micros, id: JobId, block: StagingBlock) -> Result<(), Step> {
-        let job = &self.jobs[id];
-        let (transfer, granter) = (job.transfer, job.caller.endpoint);
-        let unit = block_bytes(&self.device.info()) as usize;
-        let bytes = (transfer.rest() as usize).min(STAGING_BYTES - STAGING_BYTES % unit);
-        let range = self.device.staging_range(block).filter(|range| range.bytes >= bytes as u64);
-        let (Some(range), Some(memory), 1..) = (range, self.device.staging(block), bytes) else {
-            self.fail(kernel, now, id, Errno::EIO);
-            return Err(Step::Went);
-        };
-        if transfer.direction == Direction::Write {
-            let mut filled = 0;
-            let copied = pieces(self.jobs.elements(id), transfer.given, bytes).try_for_each(|piece| {
-                let part = &mut memory[filled..filled + piece.bytes];
-                filled += piece.bytes;
-                kernel.copy_from(granter, piece.grant, piece.offset, part)
-            });
-            if let Err(error) = copied {
-                self.fail(kernel, now, id, error);
-                return Err(Step::Went);
-            }
-        }
-        let cargo = Cargo::Transfer {
-            job: id,
-            offset: transfer.given,
-            bytes: bytes as u32,
-            staging: Some(block),
-        };
-        let segments = [PhysRange {
-            address: range.address,
-            bytes: bytes as u64,
-        }];
-        let request = data_request(transfer.direction, transfer.first + u64::from(transfer.given), &segments);
-        match offer(&mut self.device, &mut self.flights, request, cargo, now) {
-            Ok(()) => {
-                self.jobs[id].transfer.staged = false;
-                self.gave(id, bytes as u32);
-                Ok(())
-            }
-            Err(Refusal::Unreachable) => Err(self.refused(kernel, now, id, Refusal::Invalid)),
-            Err(refusal) => Err(self.refused(kernel, now, id, refusal)),
-        }
-    }
-
     fn start_durability(&mut self, kernel: &mut K, now: Micros, id: JobId) -> Step {
         match self.offer_flush(Cargo::Durability { job: id }, now) {
             Ok(()) => {
@@ -263,7 +196,7 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     }
 
     /// The device took a part of a transfer.
-    fn gave(&mut self, id: JobId, bytes: u32) {
+    pub(crate) fn gave(&mut self, id: JobId, bytes: u32) {
         // The elements lie beside the job, so that both cannot be had at once otherwise.
         let mut transfer = self.jobs[id].transfer;
         if transfer.given == 0 {
@@ -284,7 +217,7 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     }
 
     /// The device did not take the next part of a transfer.
-    fn refused(&mut self, kernel: &mut K, now: Micros, id: JobId, refusal: Refusal) -> Step {
+    pub(crate) fn refused(&mut self, kernel: &mut K, now: Micros, id: JobId, refusal: Refusal) -> Step {
         let error = match refusal {
             Refusal::Full if self.flights.len() > 0 => return Step::Full,
             // It has no room although it has nothing to do: it will have none later either.
@@ -342,122 +275,10 @@ pub(crate) fn offer<D: BlockDevice, const N: usize>(
     Ok(())
 }
 
-fn data_request(direction: Direction, first_byte: u64, segments: &[PhysRange]) -> DeviceRequest<'_> {
+pub(crate) fn data_request(direction: Direction, first_byte: u64, segments: &[PhysRange]) -> DeviceRequest<'_> {
     let first = first_byte / SECTOR_BYTES;
     match direction {
         Direction::Read => DeviceRequest::Read { first, segments },
         Direction::Write => DeviceRequest::Write { first, segments },
-    }
-}
-
-/// Looks up the addresses of what the device was not given yet, as many as fit.
-fn map_rest<K: Kernel, const N: usize>(
-    kernel: &mut K,
-    jobs: &Jobs<N>,
-    id: JobId,
-    ranges: &mut [PhysRange],
-) -> Result<Mapped, Errno> {
-    let job = &jobs[id];
-    let transfer = &job.transfer;
-    let elements = jobs.elements(id).get(usize::from(transfer.element)..).unwrap_or(&[]);
-    let access = match transfer.direction {
-        Direction::Read => MapAccess::WRITE,
-        Direction::Write => MapAccess::READ,
-    };
-    let filled = kernel.map(job.caller.endpoint, elements, transfer.offset.into(), access, ranges)?;
-    let mut left = u64::from(transfer.rest());
-    let mut used = 0;
-    for range in ranges.iter_mut().take(filled) {
-        if left == 0 {
-            break;
-        }
-        let ends_somewhere = range.address.checked_add(range.bytes).is_some();
-        if range.bytes == 0 || !range.address.is_multiple_of(2) || !ends_somewhere {
-            return Err(Errno::EINVAL);
-        }
-        range.bytes = range.bytes.min(left);
-        left -= range.bytes;
-        used += 1;
-    }
-    Ok(Mapped {
-        ranges: used,
-        bytes: transfer.rest() - left as u32,
-    })
-}
-
-/// The ranges of a device request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct PieceOfRanges {
-    ranges: usize,
-    /// Whole blocks; none if there are not enough ranges for one.
-    bytes: u32,
-    /// What was cut off the last of the ranges.
-    kept: u64,
-}
-
-/// Takes `limit` ranges at most, and cuts them at the end of a block.
-fn cut_piece(ranges: &mut [PhysRange], limit: usize, block: u64) -> PieceOfRanges {
-    let mut count = ranges.len().min(limit);
-    // The sum is that of a transfer or less, so it fits.
-    let bytes = total_bytes(&ranges[..count]).unwrap_or(0);
-    let mut excess = bytes % block;
-    let whole = bytes - excess;
-    if whole == 0 {
-        return PieceOfRanges {
-            ranges: 0,
-            bytes: 0,
-            kept: 0,
-        };
-    }
-    while let Some(range) = ranges[..count].last_mut() {
-        if range.bytes > excess {
-            range.bytes -= excess;
-            break;
-        }
-        excess -= range.bytes;
-        count -= 1;
-        if excess == 0 {
-            break;
-        }
-    }
-    PieceOfRanges {
-        ranges: count,
-        bytes: whole as u32,
-        kept: excess,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    extern crate std;
-    use std::vec::Vec;
-
-    use super::*;
-
-    fn ranges(bytes: &[u64]) -> Vec<PhysRange> {
-        bytes
-            .iter()
-            .map(|&bytes| PhysRange { address: 0x1000, bytes })
-            .collect()
-    }
-
-    #[test]
-    fn a_piece_ends_where_a_block_does() {
-        let mut list = ranges(&[256, 256, 300, 212]);
-        let piece = cut_piece(&mut list, 3, 512);
-        assert_eq!((piece.ranges, piece.bytes, piece.kept), (2, 512, 0));
-
-        let mut list = ranges(&[256, 768, 512]);
-        let piece = cut_piece(&mut list, 2, 4096);
-        assert_eq!((piece.ranges, piece.bytes), (0, 0));
-
-        let mut list = ranges(&[4096, 700]);
-        let piece = cut_piece(&mut list, 64, 512);
-        assert_eq!((piece.ranges, piece.bytes, piece.kept), (2, 4608, 188));
-        assert_eq!(list[1].bytes, 512);
-
-        let mut list = ranges(&[512, 512, 512]);
-        let piece = cut_piece(&mut list, 2, 512);
-        assert_eq!((piece.ranges, piece.bytes, piece.kept), (2, 1024, 0));
     }
 }

@@ -1,10 +1,7 @@
-//! A transfer between grants and the disk: what it may do, and how far it has come.
+//! A transfer between grants and the disk: what is left of it, and where in its memory that is.
 
-use minix_abi::bdev::MAX_ELEMENTS;
 use minix_abi::kernel_call::MapElement;
-use minix_abi::{Errno, GrantId, Status};
-
-use crate::{DiskInfo, Extent, SECTOR_BYTES};
+use minix_abi::{Errno, GrantId};
 
 /// Which way the data goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,101 +121,6 @@ impl Transfer {
     }
 }
 
-/// What a transfer does on the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Plan {
-    /// Where it starts, in bytes.
-    pub(crate) first: u64,
-    /// How long it is, in bytes: more than none.
-    pub(crate) bytes: u32,
-    /// How many of the elements are left.
-    pub(crate) elements: u8,
-}
-
-/// Bytes of the disk that requests can reach: whole blocks.
-pub(crate) const fn capacity(disk: &DiskInfo) -> u64 {
-    let most = u64::MAX / SECTOR_BYTES;
-    let sectors = if disk.sectors < most { disk.sectors } else { most };
-    let bytes = sectors * SECTOR_BYTES;
-    bytes - bytes % block_bytes(disk)
-}
-
-/// Bytes of a block. A disk that claims nonsense gets 512.
-pub(crate) const fn block_bytes(disk: &DiskInfo) -> u64 {
-    let block = disk.block_bytes as u64;
-    if block == 0 || !block.is_multiple_of(SECTOR_BYTES) { SECTOR_BYTES } else { block }
-}
-
-/// Checks a transfer and cuts it at the end of its partition, in the order in which clients expect their answers.
-///
-/// The last of the elements that are left is shortened in place. What a status cannot count is cut as well: a transfer
-/// never moves more than the whole blocks in 2^31 - 1 bytes.
-///
-/// # Errors
-///
-/// The answer, where there is nothing to be done: an error, or zero bytes at and behind the end.
-pub(crate) fn plan(
-    position: u64,
-    elements: &mut [MapElement],
-    disk: &DiskInfo,
-    extent: Option<Extent>,
-) -> Result<Plan, Status> {
-    let capacity = capacity(disk);
-    let block = block_bytes(disk);
-    if elements.len() > MAX_ELEMENTS {
-        return Err(Errno::EINVAL.into());
-    }
-    if position >= capacity {
-        return Err(Status::OK);
-    }
-    let Some(extent) = extent else {
-        return Err(Errno::ENXIO.into());
-    };
-    // A sum beyond 2^64 keeps its remainder, since blocks divide that; it is caught below.
-    if !extent.base_bytes.wrapping_add(position).is_multiple_of(block) {
-        return Err(Errno::EINVAL.into());
-    }
-    let mut total = 0_u64;
-    for element in elements.iter() {
-        let too_long = element.bytes > i64::MAX as u64;
-        if element.bytes == 0 || !element.bytes.is_multiple_of(SECTOR_BYTES) || too_long {
-            return Err(Errno::EINVAL.into());
-        }
-        // Both are below 2^63.
-        total += element.bytes;
-        if total > i64::MAX as u64 {
-            return Err(Errno::EINVAL.into());
-        }
-    }
-    if total == 0 || !total.is_multiple_of(block) {
-        return Err(Errno::EINVAL.into());
-    }
-    let end = extent.end_bytes().min(capacity);
-    let first = match extent.base_bytes.checked_add(position) {
-        Some(first) if first < end => first,
-        _ => return Err(Status::OK),
-    };
-    let room = total.min(end - first).min(i32::MAX as u64);
-    let room = room - room % block;
-    if room == 0 {
-        return Err(Status::OK);
-    }
-    let mut left = room;
-    for (nth, element) in elements.iter_mut().enumerate() {
-        if element.bytes >= left {
-            element.bytes = left;
-            return Ok(Plan {
-                first,
-                bytes: room as u32,
-                elements: nth as u8 + 1,
-            });
-        }
-        left -= element.bytes;
-    }
-    // Not reached: the elements are at least as long as what is left of their sum.
-    Err(Errno::EINVAL.into())
-}
-
 /// A piece of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
@@ -243,4 +145,47 @@ pub(crate) fn pieces(elements: &[MapElement], offset: u32, bytes: usize) -> impl
             bytes: bytes as usize,
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use super::*;
+
+    fn elements(bytes: &[u64]) -> Vec<MapElement> {
+        (1..)
+            .zip(bytes)
+            .map(|(grant, &bytes)| MapElement::granted(GrantId(grant), bytes))
+            .collect()
+    }
+
+    #[test]
+    fn pieces_are_found_and_progress_is_kept_across_elements() {
+        let list = elements(&[512, 1024, 512]);
+        let found = |offset, bytes| -> Vec<_> {
+            pieces(&list, offset, bytes)
+                .map(|piece| (piece.grant.0, piece.offset, piece.bytes))
+                .collect()
+        };
+        assert_eq!(found(0, 2048), [(1, 0, 512), (2, 0, 1024), (3, 0, 512)]);
+        assert_eq!(found(512, 512), [(2, 0, 512)]);
+        assert_eq!(found(1024, 1024), [(2, 512, 512), (3, 0, 512)]);
+        assert_eq!(found(2048, 512), []);
+
+        let mut transfer = Transfer {
+            bytes: 2048,
+            elements: 3,
+            ..Transfer::NONE
+        };
+        transfer.advance(512, &list);
+        assert_eq!((transfer.element, transfer.offset), (1, 0));
+        transfer.advance(512, &list);
+        assert_eq!((transfer.element, transfer.offset), (1, 512));
+        transfer.advance(1024, &list);
+        assert_eq!((transfer.element, transfer.rest()), (3, 0));
+        transfer.rewind();
+        assert_eq!((transfer.element, transfer.offset, transfer.rest()), (0, 0, 2048));
+    }
 }

@@ -67,23 +67,31 @@ fn transfer() -> impl Strategy<Value = Event> {
         prop::bool::weighted(0.1),
         prop::option::weighted(0.05, 0..8_usize),
     )
-        .prop_map(|(write, minor, sector, elements, lie, skew, force, bad)| Event::Transfer {
-            write,
-            minor,
-            sector,
-            elements,
-            lie,
-            skew,
-            force,
-            bad,
-        })
+        .prop_map(
+            |(write, minor, sector, elements, lie, skew, force, bad)| Event::Transfer {
+                write,
+                minor,
+                sector,
+                elements,
+                lie,
+                skew,
+                force,
+                bad,
+            },
+        )
 }
 
 fn event() -> impl Strategy<Value = Event> {
     let ioctls = vec![IoctlCode::DIOCFLUSH, IoctlCode::DIOCEJECT, IoctlCode(99)];
     let error = prop_oneof![Just(DeviceError::Io), Just(DeviceError::Unsupported)];
     let result = prop_oneof![9 => Just(Ok(())), 1 => error.prop_map(Err)];
-    let refusals = vec![Refusal::Full, Refusal::Unreachable, Refusal::Invalid, Refusal::Unsupported, Refusal::Broken];
+    let refusals = vec![
+        Refusal::Full,
+        Refusal::Unreachable,
+        Refusal::Invalid,
+        Refusal::Unsupported,
+        Refusal::Broken,
+    ];
     prop_oneof![
         30 => transfer(),
         1 => (0..6).prop_map(Event::Open),
@@ -264,13 +272,21 @@ impl Run {
         // 251 and up are no bytes of a fresh disk.
         self.fills = self.fills.wrapping_add(1);
         let fill = self.fills;
-        let lie = if write && lie == Lie::Untouched && self.world.staging == 0 { Lie::Scattered } else { lie };
+        let lie = if write && lie == Lie::Untouched && self.world.staging == 0 {
+            Lie::Scattered
+        } else {
+            lie
+        };
         let mut elements = Vec::new();
         let mut buffers = Vec::new();
         for (nth, size) in sizes.iter().enumerate() {
             let bytes = size * unit * 512;
             let buffer = rig.buffer(bytes, lie, skew);
-            let grant = if write { rig.to_take(buffer) } else { rig.to_fill(buffer) };
+            let grant = if write {
+                rig.lend_to_take(buffer)
+            } else {
+                rig.lend_to_fill(buffer)
+            };
             if write && lie != Lie::Untouched {
                 rig.fill(buffer, &vec![fill; bytes as usize]);
             }
@@ -335,8 +351,9 @@ impl Run {
         for id in std::mem::take(&mut self.others) {
             assert!(self.rig.answer(id).is_some());
         }
-        let mut model: Vec<BTreeSet<u8>> =
-            (0..SECTORS).map(|sector| BTreeSet::from([sector_byte(sector)])).collect();
+        let mut model: Vec<BTreeSet<u8>> = (0..SECTORS)
+            .map(|sector| BTreeSet::from([sector_byte(sector)]))
+            .collect();
         for asked in std::mem::take(&mut self.asked) {
             let status = self.rig.answer(asked.id).expect("an answer");
             let wanted = u128::from(asked.bytes).min(asked.room);
@@ -357,7 +374,11 @@ impl Run {
                 }
                 continue;
             }
-            let data: Vec<u8> = asked.buffers.iter().flat_map(|&buffer| self.rig.bytes(buffer)).collect();
+            let data: Vec<u8> = asked
+                .buffers
+                .iter()
+                .flat_map(|&buffer| self.rig.bytes(buffer))
+                .collect();
             if status >= 0 {
                 let (read, rest) = data.split_at(touched as usize);
                 for (sector, bytes) in sectors.zip(read.chunks(512)) {

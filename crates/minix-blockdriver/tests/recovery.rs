@@ -188,7 +188,7 @@ fn a_request_in_pieces_starts_over_as_a_whole() {
     rig.disk().automatic = false;
     rig.disk().room = 3;
     let buffer = rig.buffer(5 * 4096, Lie::Scattered, 0);
-    let grant = rig.to_fill(buffer);
+    let grant = rig.lend_to_fill(buffer);
     let read = rig.send(MessageType::BDEV_READ, Rig::transfer_request(0, 0, 5 * 4096, grant));
     rig.poll();
     rig.disk().finish(1, Ok(()));
@@ -256,8 +256,11 @@ fn staging_memory_survives_a_reset() {
     let buffers = [(); 6].map(|()| rig.buffer(1024, Lie::Scattered, 0));
     let mut ids = Vec::new();
     for (nth, &buffer) in (0..).zip(&buffers) {
-        let grant = rig.to_fill(buffer);
-        ids.push(rig.send(MessageType::BDEV_READ, Rig::transfer_request(0, nth * 5120, 1024, grant)));
+        let grant = rig.lend_to_fill(buffer);
+        ids.push(rig.send(
+            MessageType::BDEV_READ,
+            Rig::transfer_request(0, nth * 5120, 1024, grant),
+        ));
     }
     rig.poll();
     for _ in 0..2 {
@@ -291,7 +294,10 @@ fn a_reset_that_fails_is_tried_again_after_a_pause() {
     rig.sleep(1000);
     assert_eq!(rig.disk().reset_count, 3);
     rig.settle();
-    assert_eq!((rig.answer(read), rig.answer(write), rig.answer(open)), (Some(512), Some(512), Some(0)));
+    assert_eq!(
+        (rig.answer(read), rig.answer(write), rig.answer(open)),
+        (Some(512), Some(512), Some(0))
+    );
 }
 
 #[test]
@@ -309,11 +315,17 @@ fn a_device_that_does_not_come_back_is_eio_for_everybody() {
     assert_eq!(ids.map(|id| rig.answer(id)), [Some(EIO); 3]);
     assert_eq!(rig.answer(open), Some(EIO));
     assert_eq!(rig.answer(behind), Some(EIO));
-    assert_eq!((rig.driver.deadline(), rig.driver.in_flight(), rig.driver.unanswered()), (None, 0, 0));
+    assert_eq!(
+        (rig.driver.deadline(), rig.driver.in_flight(), rig.driver.unanswered()),
+        (None, 0, 0)
+    );
     // And from now on, for all that needs the device.
     assert_eq!(rig.read(0, 0, 512).0, EIO);
     assert_eq!(rig.write(0, 0, &[1; 512]), EIO);
-    assert_eq!(rig.ioctl_with(0, IoctlCode::DIOCFLUSH, minix_abi::GrantId::INVALID), EIO);
+    assert_eq!(
+        rig.ioctl_with(0, IoctlCode::DIOCFLUSH, minix_abi::GrantId::INVALID),
+        EIO
+    );
     assert_eq!(rig.ioctl_set(0, IoctlCode::DIOCSETWC, 1_i32), EIO);
     assert_eq!(rig.read(0, 1, 512).0, Errno::EINVAL.to_wire());
     assert_eq!(rig.open_count(), 1);

@@ -67,11 +67,18 @@ fn an_open_that_fails_counts_as_opened_since_the_start() {
     let mut rig = Rig::with(Options::default(), |disk| disk.info.read_only = true);
     assert_eq!(rig.read(0, 0, 512).0, wire(Errno::ERESTART));
     assert_eq!(rig.open(0), wire(Errno::EACCES));
-    assert_eq!(rig.read(0, 0, 512).0, 0, "not scanned yet: the disk is empty, but known");
+    assert_eq!(
+        rig.read(0, 0, 512).0,
+        0,
+        "not scanned yet: the disk is empty, but known"
+    );
     assert_eq!(rig.open(7), wire(Errno::ENXIO));
     assert_eq!(rig.read(7, 0, 512).0, wire(Errno::ENXIO));
     assert_eq!(rig.close(7), wire(Errno::ENXIO));
-    assert_eq!(rig.ioctl_with(7, IoctlCode::DIOCGETP, minix_abi::GrantId(1)), wire(Errno::ENXIO));
+    assert_eq!(
+        rig.ioctl_with(7, IoctlCode::DIOCGETP, minix_abi::GrantId(1)),
+        wire(Errno::ENXIO)
+    );
 }
 
 #[test]
@@ -115,7 +122,9 @@ fn a_partition_of_no_size_can_be_opened() {
 
 #[test]
 fn the_first_open_scans_the_disk_and_the_second_does_not() {
-    let mut rig = Rig::with(Options::default(), |disk| put_table(disk, 0, &[(0x81, 100, 50), (0x06, 300, 20)]));
+    let mut rig = Rig::with(Options::default(), |disk| {
+        put_table(disk, 0, &[(0x81, 100, 50), (0x06, 300, 20)]);
+    });
     assert_eq!(rig.open(0), 0);
     let reads = rig.disk().log.len();
     assert!(reads > 0 && rig.disk().log.iter().all(|given| given.op == Op::Read));
@@ -301,7 +310,7 @@ fn transfers_are_answered_in_the_order_they_finish() {
         rig.disk().finish(nth, Ok(()));
         rig.poll();
     }
-    let order: Vec<_> = rig.kernel.replies.iter().map(|sent| sent.id()).collect();
+    let order: Vec<_> = rig.kernel.replies.iter().map(common::kernel::Sent::id).collect();
     assert_eq!(order, [ids[2], ids[3], ids[0], ids[1]]);
 }
 
@@ -368,7 +377,7 @@ fn an_open_is_only_as_good_as_the_grant_free_message_it_came_in() {
     };
     assert_eq!(rig.ask(MessageType::BDEV_OPEN, request), 0);
     let buffer = rig.buffer(512, Lie::Scattered, 0);
-    let grant = rig.to_fill(buffer);
+    let grant = rig.lend_to_fill(buffer);
     let request = BdevRequest {
         access: BdevAccess::from_bits_retain(!0),
         ..Rig::transfer_request(0, 512, 512, grant)

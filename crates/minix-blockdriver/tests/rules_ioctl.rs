@@ -44,7 +44,7 @@ fn diocgetp_tells_the_geometry_of_the_disk_if_it_has_one_and_all_32_bytes() {
     };
     let mut rig = Rig::opened_with(Options::default(), |disk| disk.info.geometry = Some(geometry));
     let buffer = rig.buffer(40, Lie::Scattered, 0);
-    let grant = rig.to_fill(buffer);
+    let grant = rig.lend_to_fill(buffer);
     assert_eq!(rig.ioctl_with(0, IoctlCode::DIOCGETP, grant), 0);
     let bytes = rig.bytes(buffer);
     assert_eq!(bytes[16..32], [11, 0, 0, 0, 12, 0, 0, 0, 13, 0, 0, 0, 0, 0, 0, 0]);
@@ -56,7 +56,10 @@ fn diocgetp_tells_the_geometry_of_the_disk_if_it_has_one_and_all_32_bytes() {
 fn diocsetp_on_an_unknown_minor_is_enxio() {
     let mut rig = Rig::opened();
     assert_eq!(rig.open(6), wire(Errno::ENXIO));
-    assert_eq!(rig.ioctl_set(6, IoctlCode::DIOCSETP, PartGeom::default()), wire(Errno::ENXIO));
+    assert_eq!(
+        rig.ioctl_set(6, IoctlCode::DIOCSETP, PartGeom::default()),
+        wire(Errno::ENXIO)
+    );
     assert_eq!(rig.ioctl_get::<PartGeom>(6, IoctlCode::DIOCGETP).0, wire(Errno::ENXIO));
 }
 
@@ -75,7 +78,11 @@ fn errors_of_copies_are_the_answer_as_they_are() {
     let buffer = rig.buffer(2, Lie::Scattered, 0);
     let short = rig.kernel.space(common::CLIENT).grant(buffer.address, 2, true, true);
     for code in both {
-        assert_eq!(rig.ioctl_with(0, code, GrantId::INVALID), wire(Errno::EINVAL), "{code:?}");
+        assert_eq!(
+            rig.ioctl_with(0, code, GrantId::INVALID),
+            wire(Errno::EINVAL),
+            "{code:?}"
+        );
         assert_eq!(rig.ioctl_with(0, code, short), wire(Errno::EPERM), "{code:?}");
     }
     assert_eq!(rig.partition(0), (0, SECTORS * 512));
@@ -117,7 +124,10 @@ fn diocflush_without_the_command_is_eopnotsupp_and_an_error_is_eio() {
     rig.disk().info.can_flush = false;
     assert_eq!(argumentless(&mut rig, IoctlCode::DIOCFLUSH), wire(Errno::EOPNOTSUPP));
     rig.disk().info.can_flush = true;
-    for (error, errno) in [(DeviceError::Io, Errno::EIO), (DeviceError::Unsupported, Errno::EOPNOTSUPP)] {
+    for (error, errno) in [
+        (DeviceError::Io, Errno::EIO),
+        (DeviceError::Unsupported, Errno::EOPNOTSUPP),
+    ] {
         rig.disk().automatic = false;
         let request = BdevRequest {
             minor: Minor(0),
@@ -198,9 +208,20 @@ fn dioceject_is_eopnotsupp_and_everything_else_is_enotty() {
     let mut rig = Rig::opened();
     assert_eq!(argumentless(&mut rig, IoctlCode::DIOCEJECT), wire(Errno::EOPNOTSUPP));
     let known: Vec<u64> = IoctlCode::NAMED.iter().map(|(_, code)| code.0).collect();
-    for code in [0, 1, u64::MAX, 0x2000_640B, 0x1_0000_0000 | IoctlCode::DIOCFLUSH.0, 0x4020_6403] {
+    for code in [
+        0,
+        1,
+        u64::MAX,
+        0x2000_640B,
+        0x1_0000_0000 | IoctlCode::DIOCFLUSH.0,
+        0x4020_6403,
+    ] {
         assert!(!known.contains(&code));
-        assert_eq!(argumentless(&mut rig, IoctlCode(code)), wire(Errno::ENOTTY), "{code:#x}");
+        assert_eq!(
+            argumentless(&mut rig, IoctlCode(code)),
+            wire(Errno::ENOTTY),
+            "{code:#x}"
+        );
     }
     assert!(rig.disk().log.is_empty());
 }

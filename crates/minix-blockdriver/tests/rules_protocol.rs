@@ -85,12 +85,27 @@ fn cdev_open_is_answered_with_cdev_reply_enxio_and_the_id_of_the_payload() {
 #[test]
 fn unknown_message_types_are_ignored_without_a_reply() {
     let mut rig = Rig::opened();
-    let kinds = (0x507..0x580).chain([0, -1, 0x401, 0x480, 0x580, 0x600, 0x700, 0x714, 0x1000, i32::MAX, i32::MIN]);
+    let kinds = (0x507..0x580).chain([
+        0,
+        -1,
+        0x401,
+        0x480,
+        0x580,
+        0x600,
+        0x700,
+        0x714,
+        0x1000,
+        i32::MAX,
+        i32::MIN,
+    ]);
     for kind in kinds {
         let mut message = Message::new(MessageType(kind));
         message.source = CLIENT;
         let status = IpcStatus::new(IpcCall::SENDREC, false);
-        assert!(!rig.driver.on_message(&mut rig.kernel, rig.now, status, &message), "{kind:#x}");
+        assert!(
+            !rig.driver.on_message(&mut rig.kernel, rig.now, status, &message),
+            "{kind:#x}"
+        );
     }
     assert_eq!(rig.driver.unanswered(), 0);
     assert!(rig.kernel.replies.is_empty());
@@ -99,7 +114,12 @@ fn unknown_message_types_are_ignored_without_a_reply() {
 #[test]
 fn notifications_are_never_requests() {
     let mut rig = Rig::opened();
-    for kind in [MessageType::BDEV_READ, MessageType::BDEV_OPEN, MessageType::CDEV_OPEN, MessageType(0x1000)] {
+    for kind in [
+        MessageType::BDEV_READ,
+        MessageType::BDEV_OPEN,
+        MessageType::CDEV_OPEN,
+        MessageType(0x1000),
+    ] {
         for source in [Endpoint::HARDWARE, Endpoint::CLOCK, CLIENT] {
             let mut message = Message::new(kind);
             message.source = source;
@@ -127,7 +147,7 @@ fn the_padding_of_vector_elements_is_ignored() {
     // The rig puts rubbish there, and its kernel looks for it.
     let mut rig = Rig::opened();
     let buffer = rig.buffer(512, Lie::Contiguous, 0);
-    let grant = rig.to_fill(buffer);
+    let grant = rig.lend_to_fill(buffer);
     let vector = rig.vector(&[Element { grant, bytes: 512 }]);
     let request = Rig::transfer_request(0, 0, 1, vector);
     assert_eq!(rig.ask(MessageType::BDEV_GATHER, request), 512);
@@ -143,7 +163,7 @@ fn vectors_are_taken_in_order_both_ways() {
     for bytes in lengths {
         let buffer = rig.buffer(bytes, Lie::Scattered, 6);
         elements.push(Element {
-            grant: rig.to_fill(buffer),
+            grant: rig.lend_to_fill(buffer),
             bytes,
         });
         buffers.push(buffer);
@@ -158,7 +178,7 @@ fn vectors_are_taken_in_order_both_ways() {
     let elements: Vec<_> = buffers
         .iter()
         .map(|&buffer| Element {
-            grant: rig.to_take(buffer),
+            grant: rig.lend_to_take(buffer),
             bytes: buffer.bytes,
         })
         .collect();
@@ -177,7 +197,7 @@ fn sixty_four_scattered_elements_of_a_page_and_half_a_megabyte_over_scattered_pa
         for _ in 0..64 {
             let buffer = rig.buffer(bytes, Lie::Scattered, skew);
             elements.push(Element {
-                grant: rig.to_fill(buffer),
+                grant: rig.lend_to_fill(buffer),
                 bytes,
             });
             buffers.push(buffer);
@@ -196,11 +216,14 @@ fn sixty_four_scattered_elements_of_a_page_and_half_a_megabyte_over_scattered_pa
 fn a_vector_is_copied_once_and_a_plain_transfer_copies_nothing() {
     let mut rig = Rig::opened();
     let buffer = rig.buffer(4096, Lie::Scattered, 0);
-    let grant = rig.to_fill(buffer);
+    let grant = rig.lend_to_fill(buffer);
     let before = rig.kernel.calls;
     rig.ask(MessageType::BDEV_READ, Rig::transfer_request(0, 0, 4096, grant));
     let calls = rig.kernel.calls;
-    assert_eq!((calls.copies_from, calls.copies_to), (before.copies_from, before.copies_to));
+    assert_eq!(
+        (calls.copies_from, calls.copies_to),
+        (before.copies_from, before.copies_to)
+    );
     assert_eq!(calls.maps, before.maps + 1);
 
     let vector = rig.vector(&[Element { grant, bytes: 512 }; 3]);

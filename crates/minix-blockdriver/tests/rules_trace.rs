@@ -24,11 +24,16 @@ fn control(rig: &mut Rig, code: i32) -> i32 {
 
 fn fetch(rig: &mut Rig) -> (i32, Vec<TraceEntry>) {
     let memory = rig.buffer(1024 * 32, Lie::Scattered, 0);
-    let grant = rig.to_fill(memory);
+    let grant = rig.lend_to_fill(memory);
     let status = rig.ioctl_with(0, IoctlCode::BIOCTRACEGET, grant);
     let bytes = rig.bytes(memory);
     let entries = bytes.chunks(32).take(status.max(0) as usize);
-    (status, entries.map(|bytes| TraceEntry::read_from_bytes(bytes).unwrap()).collect())
+    (
+        status,
+        entries
+            .map(|bytes| TraceEntry::read_from_bytes(bytes).unwrap())
+            .collect(),
+    )
 }
 
 const START: i32 = 0;
@@ -82,7 +87,7 @@ fn every_request_to_the_traced_minor_is_recorded_with_its_own_size() {
     };
     assert_eq!(rig.ask(MessageType::BDEV_WRITE, write), 512);
     let memory = rig.buffer(2048, Lie::Scattered, 0);
-    let grant = rig.to_fill(memory);
+    let grant = rig.lend_to_fill(memory);
     let vector = rig.vector(&[Element { grant, bytes: 512 }, Element { grant, bytes: 1536 }]);
     let gather = Rig::transfer_request(0, 0, 2, vector);
     assert_eq!(rig.ask(MessageType::BDEV_GATHER, gather), 2048);
@@ -152,7 +157,7 @@ fn a_stop_waits_for_transfers_ahead_so_that_they_are_complete() {
     rig.send_read(0, 1);
     let memory = rig.buffer(4, Lie::Contiguous, 0);
     rig.fill(memory, &STOP.to_le_bytes());
-    let grant = rig.to_take(memory);
+    let grant = rig.lend_to_take(memory);
     let request = BdevRequest {
         minor: Minor(0),
         request: IoctlCode::BIOCTRACECTL,

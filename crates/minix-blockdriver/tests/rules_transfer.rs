@@ -2,8 +2,7 @@
 
 mod common;
 
-use common::{Element, Lie, Op, Rig, SECTORS, UNTOUCHED, sectors};
-use minix_abi::bdev::{BdevFlags, BdevRequest};
+use common::{Element, Lie, Rig, SECTORS, UNTOUCHED, sectors};
 use minix_abi::{Errno, GrantId, MessageType};
 use minix_blockdriver::{DeviceError, Options, Refusal};
 
@@ -17,7 +16,7 @@ fn wire(errno: Errno) -> i32 {
 fn three(rig: &mut Rig, position: u64, middle: impl FnOnce(&mut Rig, Element) -> Element) -> (i32, [Vec<u8>; 3]) {
     let buffers = [(); 3].map(|()| rig.buffer(4096, Lie::Scattered, 0));
     let mut elements = buffers.map(|buffer| Element {
-        grant: rig.to_fill(buffer),
+        grant: rig.lend_to_fill(buffer),
         bytes: 4096,
     });
     elements[1] = middle(rig, elements[1]);
@@ -75,12 +74,18 @@ fn a_vector_of_no_elements_is_einval() {
 fn a_vector_that_cannot_be_copied_is_einval_whatever_the_reason() {
     let mut rig = Rig::opened();
     let buffer = rig.buffer(512, Lie::Scattered, 0);
-    let grant = rig.to_fill(buffer);
+    let grant = rig.lend_to_fill(buffer);
     let element = Element { grant, bytes: 512 };
     let revoked = rig.vector(&[element]);
     rig.revoke(revoked);
     let short = rig.vector(&[element]);
-    for (grant, count) in [(GrantId::INVALID, 1), (revoked, 1), (short, 2), (GrantId(9999), 1), (grant, 1)] {
+    for (grant, count) in [
+        (GrantId::INVALID, 1),
+        (revoked, 1),
+        (short, 2),
+        (GrantId(9999), 1),
+        (grant, 1),
+    ] {
         // Before anything else is looked at, such as the position.
         for position in [0, 1, END] {
             let request = Rig::transfer_request(0, position, count, grant);
@@ -94,7 +99,11 @@ fn a_vector_that_cannot_be_copied_is_einval_whatever_the_reason() {
 fn a_count_of_elements_that_is_negative_or_too_large_is_64() {
     let mut rig = Rig::opened();
     let buffer = rig.buffer(64 * 512, Lie::Scattered, 0);
-    let space = |rig: &mut Rig, nth: u64| rig.kernel.space(common::CLIENT).grant(buffer.address + nth * 512, 512, false, true);
+    let space = |rig: &mut Rig, nth: u64| {
+        rig.kernel
+            .space(common::CLIENT)
+            .grant(buffer.address + nth * 512, 512, false, true)
+    };
     let elements: Vec<_> = (0..64)
         .map(|nth| Element {
             grant: space(&mut rig, nth),
@@ -120,14 +129,22 @@ fn sizes_whose_sum_turns_negative_are_einval_wherever_they_would_go() {
         &[big - 512, 512],
     ] {
         let buffer = rig.buffer(4096, Lie::Scattered, 0);
-        let grant = rig.to_fill(buffer);
+        let grant = rig.lend_to_fill(buffer);
         let elements: Vec<_> = sizes.iter().map(|&bytes| Element { grant, bytes }).collect();
         let vector = rig.vector(&elements);
         for position in [0, END] {
             let negative = sizes.iter().fold(0_u64, |sum, size| sum.wrapping_add(*size)) > i64::MAX as u64;
-            let expected = if position == END && !negative && sizes[1] != big { 0 } else { wire(Errno::EINVAL) };
+            let expected = if position == END && !negative && sizes[1] != big {
+                0
+            } else {
+                wire(Errno::EINVAL)
+            };
             let request = Rig::transfer_request(0, position, sizes.len() as i32, vector);
-            assert_eq!(rig.ask(MessageType::BDEV_GATHER, request), expected, "{sizes:?} at {position}");
+            assert_eq!(
+                rig.ask(MessageType::BDEV_GATHER, request),
+                expected,
+                "{sizes:?} at {position}"
+            );
         }
         assert!(untouched(&rig.bytes(buffer)));
     }
@@ -237,7 +254,7 @@ fn check_7_elements_behind_the_end_are_dropped_and_their_grants_never_looked_at(
     assert_eq!(rig.open(1), 0);
     rig.set_partition(1, 0, 9 * 512);
     let buffers = [(); 2].map(|()| rig.buffer(8 * 512, Lie::Scattered, 0));
-    let grants = buffers.map(|buffer| rig.to_fill(buffer));
+    let grants = buffers.map(|buffer| rig.lend_to_fill(buffer));
     let vector = rig.vector(&[
         Element {
             grant: grants[0],
@@ -307,7 +324,8 @@ fn a_position_of_2_to_the_64_minus_512_is_nothing_on_any_minor() {
 #[test]
 fn check_8_what_the_look_up_of_addresses_says_is_the_answer() {
     let mut rig = Rig::opened();
-    let cases: [(Errno, fn(&mut Rig, Element) -> Element); 4] = [
+    type Change = fn(&mut Rig, Element) -> Element;
+    let cases: [(Errno, Change); 4] = [
         (Errno::EINVAL, |_, element| Element {
             grant: GrantId::INVALID,
             ..element
@@ -319,14 +337,14 @@ fn check_8_what_the_look_up_of_addresses_says_is_the_answer() {
         (Errno::EPERM, |rig, element| {
             let buffer = rig.buffer(4096, Lie::Scattered, 0);
             Element {
-                grant: rig.to_take(buffer),
+                grant: rig.lend_to_take(buffer),
                 ..element
             }
         }),
         (Errno::EPERM, |rig, element| {
             let buffer = rig.buffer(2048, Lie::Scattered, 0);
             Element {
-                grant: rig.to_fill(buffer),
+                grant: rig.lend_to_fill(buffer),
                 ..element
             }
         }),
@@ -338,7 +356,7 @@ fn check_8_what_the_look_up_of_addresses_says_is_the_answer() {
     }
     assert!(rig.disk().log.is_empty());
     let buffer = rig.buffer(512, Lie::Scattered, 0);
-    let grant = rig.to_fill(buffer);
+    let grant = rig.lend_to_fill(buffer);
     let request = Rig::transfer_request(0, 0, 512, grant);
     assert_eq!(rig.ask(MessageType::BDEV_WRITE, request), wire(Errno::EPERM));
     // The next one works.
@@ -350,7 +368,7 @@ fn check_9_an_odd_physical_address_is_einval() {
     let mut rig = Rig::opened();
     for skew in [1, 4095] {
         let buffer = rig.buffer(4096, Lie::Contiguous, skew);
-        let grant = rig.to_fill(buffer);
+        let grant = rig.lend_to_fill(buffer);
         let request = Rig::transfer_request(0, 0, 4096, grant);
         assert_eq!(rig.ask(MessageType::BDEV_READ, request), wire(Errno::EINVAL));
         assert!(untouched(&rig.bytes(buffer)));
@@ -360,7 +378,10 @@ fn check_9_an_odd_physical_address_is_einval() {
 
 #[test]
 fn check_10_what_the_device_says_is_the_answer() {
-    for (error, errno) in [(DeviceError::Io, Errno::EIO), (DeviceError::Unsupported, Errno::ENOTSUP)] {
+    for (error, errno) in [
+        (DeviceError::Io, Errno::EIO),
+        (DeviceError::Unsupported, Errno::ENOTSUP),
+    ] {
         let mut rig = Rig::opened();
         rig.disk().automatic = false;
         let read = rig.send_read(3, 1);
@@ -403,7 +424,7 @@ fn larger_blocks_want_whole_blocks_of_position_and_length() {
     assert_eq!(rig.read(0, 4096, 8192), (8192, sectors(8, 16)));
     // The elements may be shorter than a block.
     let buffer = rig.buffer(4096, Lie::Scattered, 0);
-    let grant = rig.to_fill(buffer);
+    let grant = rig.lend_to_fill(buffer);
     let vector = rig.vector(&[Element { grant, bytes: 512 }, Element { grant, bytes: 3584 }]);
     let request = Rig::transfer_request(0, 4096, 2, vector);
     assert_eq!(rig.ask(MessageType::BDEV_GATHER, request), 4096);
@@ -415,209 +436,25 @@ fn larger_blocks_want_whole_blocks_of_position_and_length() {
 }
 
 #[test]
-fn a_total_that_a_status_cannot_count_is_cut_to_whole_blocks() {
+fn a_grant_that_is_longer_than_its_memory_is_efault() {
     let mut rig = Rig::opened();
-    // As if the disk had 4 GiB; nothing of it is looked at, as the grant is bad.
+    // As if the disk had 4 GiB.
     rig.disk().info.sectors = 8 << 20;
     assert_eq!(rig.close(0), 0);
     assert_eq!(rig.open(0), 0);
     let buffer = rig.buffer(4096, Lie::Contiguous, 0);
-    let grant = rig.kernel.space(common::CLIENT).grant(buffer.address, u64::MAX, false, true);
-    let vector = rig.vector(&[Element { grant, bytes: 1 << 31 }, Element {
-        grant: GrantId::INVALID,
-        bytes: 1 << 31,
-    }]);
+    let grant = rig
+        .kernel
+        .space(common::CLIENT)
+        .grant(buffer.address, u64::MAX, false, true);
+    let vector = rig.vector(&[
+        Element { grant, bytes: 1 << 31 },
+        Element {
+            grant: GrantId::INVALID,
+            bytes: 1 << 31,
+        },
+    ]);
     let request = Rig::transfer_request(0, 0, 2, vector);
-    // The look-up fails at the end of the buffer, not at the second grant.
+    // The total is cut below the second grant, and the first one ends early.
     assert_eq!(rig.ask(MessageType::BDEV_GATHER, request), wire(Errno::EFAULT));
-}
-
-#[test]
-fn memory_that_was_never_touched_is_written_through_staging_memory() {
-    let mut rig = Rig::opened();
-    let buffer = rig.buffer(40 << 10, Lie::Untouched, 100);
-    let grant = rig.to_take(buffer);
-    let request = Rig::transfer_request(0, 512, 40 << 10, grant);
-    assert_eq!(rig.ask(MessageType::BDEV_WRITE, request), 40 << 10);
-    assert!(rig.disk().content[512..][..40 << 10].iter().all(|&byte| byte == 0));
-    assert!(rig.driver.counters().staged > 0);
-    // For the other direction the kernel brings the pages in.
-    let staged = rig.driver.counters().staged;
-    let buffer = rig.buffer(8192, Lie::Untouched, 100);
-    let grant = rig.to_fill(buffer);
-    let request = Rig::transfer_request(0, 512 * 100, 8192, grant);
-    assert_eq!(rig.ask(MessageType::BDEV_READ, request), 8192);
-    assert!(rig.bytes(buffer) == sectors(100, 16));
-    assert_eq!(rig.driver.counters().staged, staged);
-}
-
-#[test]
-fn untouched_memory_without_staging_memory_is_efault() {
-    let mut rig = Rig::opened_with(Options::default(), |disk| disk.staging.clear());
-    let buffer = rig.buffer(4096, Lie::Untouched, 0);
-    let grant = rig.to_take(buffer);
-    let request = Rig::transfer_request(0, 512, 4096, grant);
-    assert_eq!(rig.ask(MessageType::BDEV_WRITE, request), wire(Errno::EFAULT));
-}
-
-#[test]
-fn memory_the_device_cannot_be_given_goes_through_staging_memory_both_ways() {
-    let mut rig = Rig::opened();
-    rig.disk().unreachable_from = 0;
-    let data: Vec<u8> = (0..100 * 512).map(|nth| (nth / 7) as u8).collect();
-    assert_eq!(rig.write(0, 512, &data), 100 * 512);
-    assert!(rig.disk().content[512..][..data.len()] == data);
-    let lengths = [512, 20 << 10, 1024, 16 << 10];
-    let buffers = lengths.map(|bytes| rig.buffer(bytes, Lie::Scattered, 10));
-    let elements = buffers.map(|buffer| Element {
-        grant: rig.to_fill(buffer),
-        bytes: buffer.bytes,
-    });
-    let vector = rig.vector(&elements);
-    let request = Rig::transfer_request(0, 512, 4, vector);
-    let total: u64 = lengths.iter().sum();
-    assert_eq!(rig.ask(MessageType::BDEV_GATHER, request), total as i32);
-    let read: Vec<u8> = buffers.iter().flat_map(|&buffer| rig.bytes(buffer)).collect();
-    assert!(read == data[..total as usize]);
-}
-
-#[test]
-fn more_pieces_than_the_device_takes_become_several_requests() {
-    for most in [1, 2, 3, 7, 64, 200] {
-        let mut rig = Rig::opened_with(Options::default(), |disk| disk.info.max_segments = most);
-        let buffer = rig.buffer(100 << 10, Lie::Scattered, 4);
-        let data: Vec<u8> = (0..buffer.bytes).map(|nth| (nth / 11) as u8).collect();
-        rig.fill(buffer, &data);
-        let grant = rig.to_take(buffer);
-        let request = Rig::transfer_request(0, 512, 100 << 10, grant);
-        assert_eq!(rig.ask(MessageType::BDEV_WRITE, request), 100 << 10, "{most}");
-        assert!(rig.disk().content[512..][..100 << 10] == data);
-        assert!(rig.disk().log.iter().all(|given| given.segments.len() <= usize::from(most)));
-        let (status, read) = rig.read(0, 512, 100 << 10);
-        assert_eq!(status, 100 << 10);
-        assert!(read == data);
-    }
-}
-
-#[test]
-fn a_block_in_more_pieces_than_the_device_takes_goes_through_staging_memory() {
-    // Blocks of a page, buffers that start within a page: every block lies in two pieces, and the device takes one.
-    let mut rig = Rig::opened_with(Options::default(), |disk| {
-        disk.info.max_segments = 1;
-        disk.info.block_bytes = 4096;
-    });
-    let data: Vec<u8> = (0..10 * 4096).map(|nth| (nth / 13) as u8).collect();
-    assert_eq!(rig.write(0, 4096, &data), 10 * 4096);
-    assert!(rig.disk().content[4096..][..data.len()] == data);
-    assert!(rig.read(0, 4096, 10 * 4096).1 == data);
-}
-
-#[test]
-fn a_kernel_that_finds_few_ranges_at_a_time_is_asked_again() {
-    for at_once in [1, 2, 5] {
-        let mut rig = Rig::opened();
-        rig.kernel.ranges_at_once = at_once;
-        let (status, bytes) = rig.read(0, 512, 50 << 10);
-        assert_eq!(status, 50 << 10);
-        assert!(bytes == sectors(1, 100));
-    }
-}
-
-#[test]
-fn the_first_error_of_several_pieces_is_the_answer_after_the_last_piece_is_back() {
-    let mut rig = Rig::opened_with(Options::default(), |disk| disk.info.max_segments = 1);
-    rig.disk().automatic = false;
-    let (request, _) = rig.read_request(0, 0, 4 * 4096);
-    let id = rig.send(MessageType::BDEV_READ, request);
-    rig.poll();
-    assert_eq!(rig.disk().pending.len(), 4);
-    rig.disk().finish(1, Err(DeviceError::Unsupported));
-    rig.poll();
-    rig.disk().finish(0, Err(DeviceError::Io));
-    rig.disk().finish(0, Ok(()));
-    rig.poll();
-    assert_eq!(rig.answer(id), None);
-    rig.disk().finish(0, Ok(()));
-    rig.poll();
-    assert_eq!(rig.answer(id), Some(wire(Errno::ENOTSUP)));
-}
-
-#[test]
-fn a_bad_grant_far_down_a_long_vector_is_the_answer_after_what_was_given_is_back() {
-    let mut rig = Rig::opened();
-    rig.disk().automatic = false;
-    let mut elements = Vec::new();
-    for _ in 0..63 {
-        let buffer = rig.buffer(8192, Lie::Scattered, 0);
-        elements.push(Element {
-            grant: rig.to_fill(buffer),
-            bytes: 8192,
-        });
-    }
-    elements.push(Element {
-        grant: GrantId::INVALID,
-        bytes: 512,
-    });
-    let vector = rig.vector(&elements);
-    let id = rig.send(MessageType::BDEV_GATHER, Rig::transfer_request(0, 0, 64, vector));
-    rig.poll();
-    assert_eq!(rig.answer(id), None);
-    assert_eq!(rig.disk().pending.len(), 1);
-    rig.disk().finish_all();
-    rig.poll();
-    assert_eq!(rig.answer(id), Some(wire(Errno::EINVAL)));
-}
-
-#[test]
-fn forcewrite_is_a_write_and_then_a_flush_before_the_answer() {
-    let mut rig = Rig::opened();
-    rig.disk().automatic = false;
-    let request = rig.write_request(0, 512, &[3; 1024]);
-    let request = BdevRequest {
-        flags: BdevFlags::FORCEWRITE,
-        ..request
-    };
-    let id = rig.send(MessageType::BDEV_WRITE, request);
-    rig.poll();
-    rig.disk().finish(0, Ok(()));
-    rig.poll();
-    assert_eq!(rig.answer(id), None);
-    assert_eq!(rig.disk().ops(), [(Op::Write, 1, 2), (Op::Flush, 0, 0)]);
-    rig.disk().finish(0, Ok(()));
-    rig.poll();
-    assert_eq!(rig.answer(id), Some(1024));
-}
-
-#[test]
-fn forcewrite_without_a_cache_or_a_flush_is_a_write() {
-    for (cache, flush) in [(false, true), (true, false), (false, false)] {
-        let mut rig = Rig::opened();
-        rig.disk().cache_on = cache;
-        rig.disk().info.can_flush = flush;
-        let request = rig.write_request(0, 512, &[3; 1024]);
-        let request = BdevRequest {
-            flags: BdevFlags::FORCEWRITE,
-            ..request
-        };
-        assert_eq!(rig.ask(MessageType::BDEV_WRITE, request), 1024);
-        assert_eq!(rig.disk().ops(), [(Op::Write, 1, 2)]);
-    }
-}
-
-#[test]
-fn forcewrite_whose_flush_fails_is_eio() {
-    let mut rig = Rig::opened();
-    rig.disk().automatic = false;
-    let request = rig.write_request(0, 512, &[3; 1024]);
-    let request = BdevRequest {
-        flags: BdevFlags::FORCEWRITE,
-        ..request
-    };
-    let id = rig.send(MessageType::BDEV_WRITE, request);
-    rig.poll();
-    rig.disk().finish(0, Ok(()));
-    rig.poll();
-    rig.disk().finish(0, Err(DeviceError::Io));
-    rig.poll();
-    assert_eq!(rig.answer(id), Some(wire(Errno::EIO)));
 }

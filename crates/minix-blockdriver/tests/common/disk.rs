@@ -109,7 +109,11 @@ impl FakeDisk {
         let given = self.pending.remove(nth);
         self.announced -= 1;
         let touches = |sector: &u64| (given.first..given.first + given.sectors).contains(sector);
-        let result = if self.bad_sectors.iter().any(touches) { Err(DeviceError::Io) } else { result };
+        let result = if self.bad_sectors.iter().any(touches) {
+            Err(DeviceError::Io)
+        } else {
+            result
+        };
         if result.is_ok() || self.half_done && given.op == Op::Write {
             self.carry_out(&given);
         }
@@ -155,7 +159,10 @@ impl FakeDisk {
 
     /// Everything it was given, without addresses.
     pub fn ops(&self) -> Vec<(Op, u64, u64)> {
-        self.log.iter().map(|given| (given.op, given.first, given.sectors)).collect()
+        self.log
+            .iter()
+            .map(|given| (given.op, given.first, given.sectors))
+            .collect()
     }
 }
 
@@ -187,8 +194,15 @@ impl BlockDevice for FakeDisk {
             segments: segments.to_vec(),
             tag,
         };
-        assert!(segments.iter().all(|segment| segment.bytes > 0 && segment.address % 2 == 0));
-        assert!(bytes.is_multiple_of(self.info.block_bytes.into()), "not whole blocks: {given:?}");
+        assert!(
+            segments
+                .iter()
+                .all(|segment| segment.bytes > 0 && segment.address % 2 == 0)
+        );
+        assert!(
+            bytes.is_multiple_of(self.info.block_bytes.into()),
+            "not whole blocks: {given:?}"
+        );
         if op == Op::Flush {
             if !self.info.can_flush {
                 return Err(Refusal::Unsupported);

@@ -36,7 +36,10 @@ impl Physical {
         while !rest.is_empty() {
             let offset = (at % PAGE) as usize;
             let (part, behind) = rest.split_at_mut(rest.len().min(PAGE as usize - offset));
-            let page = self.pages.get(&(at - at % PAGE)).expect("a look at memory that is not there");
+            let page = self
+                .pages
+                .get(&(at - at % PAGE))
+                .expect("a look at memory that is not there");
             part.copy_from_slice(&page[offset..offset + part.len()]);
             at += part.len() as u64;
             rest = behind;
@@ -49,7 +52,10 @@ impl Physical {
         while !rest.is_empty() {
             let offset = (at % PAGE) as usize;
             let (part, behind) = rest.split_at(rest.len().min(PAGE as usize - offset));
-            let page = self.pages.get_mut(&(at - at % PAGE)).expect("a write to memory that is not there");
+            let page = self
+                .pages
+                .get_mut(&(at - at % PAGE))
+                .expect("a write to memory that is not there");
             page[offset..offset + part.len()].copy_from_slice(part);
             at += part.len() as u64;
             rest = behind;

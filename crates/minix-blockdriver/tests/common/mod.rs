@@ -97,24 +97,34 @@ impl Rig {
 
     pub fn fill(&mut self, buffer: Buffer, bytes: &[u8]) {
         let memory = self.memory.clone();
-        self.kernel.space(CLIENT).copy_in(&memory, buffer.address, bytes).unwrap();
+        self.kernel
+            .space(CLIENT)
+            .copy_in(&memory, buffer.address, bytes)
+            .unwrap();
     }
 
     pub fn bytes(&mut self, buffer: Buffer) -> Vec<u8> {
         let memory = self.memory.clone();
         let mut bytes = vec![0; buffer.bytes as usize];
-        self.kernel.space(CLIENT).copy_out(&memory, buffer.address, &mut bytes).unwrap();
+        self.kernel
+            .space(CLIENT)
+            .copy_out(&memory, buffer.address, &mut bytes)
+            .unwrap();
         bytes
     }
 
     /// A grant for the driver to fill the buffer.
-    pub fn to_fill(&mut self, buffer: Buffer) -> GrantId {
-        self.kernel.space(CLIENT).grant(buffer.address, buffer.bytes, false, true)
+    pub fn lend_to_fill(&mut self, buffer: Buffer) -> GrantId {
+        self.kernel
+            .space(CLIENT)
+            .grant(buffer.address, buffer.bytes, false, true)
     }
 
     /// A grant for the driver to read the buffer.
-    pub fn to_take(&mut self, buffer: Buffer) -> GrantId {
-        self.kernel.space(CLIENT).grant(buffer.address, buffer.bytes, true, false)
+    pub fn lend_to_take(&mut self, buffer: Buffer) -> GrantId {
+        self.kernel
+            .space(CLIENT)
+            .grant(buffer.address, buffer.bytes, true, false)
     }
 
     pub fn revoke(&mut self, grant: GrantId) {
@@ -131,7 +141,7 @@ impl Rig {
         }
         let buffer = self.buffer(bytes.len().max(16) as u64, Lie::Contiguous, 8);
         self.fill(buffer, &bytes);
-        self.to_take(Buffer {
+        self.lend_to_take(Buffer {
             bytes: bytes.len() as u64,
             ..buffer
         })
@@ -159,9 +169,11 @@ impl Rig {
 
     /// The answer to a request, if it came.
     pub fn answer(&mut self, id: i32) -> Option<i32> {
-        let at = self.kernel.replies.iter().position(|sent| {
-            sent.message.kind == MessageType::BDEV_REPLY && sent.id() == id
-        })?;
+        let at = self
+            .kernel
+            .replies
+            .iter()
+            .position(|sent| sent.message.kind == MessageType::BDEV_REPLY && sent.id() == id)?;
         self.kernel.replies.remove(at).map(|sent| sent.status())
     }
 
@@ -231,7 +243,7 @@ impl Rig {
     /// Reads to a fresh buffer, scattered and skewed: the answer and what the buffer holds then.
     pub fn read(&mut self, minor: i32, position: u64, bytes: u64) -> (i32, Vec<u8>) {
         let buffer = self.buffer(bytes, Lie::Scattered, 4);
-        let grant = self.to_fill(buffer);
+        let grant = self.lend_to_fill(buffer);
         let request = Self::transfer_request(minor, position, bytes as i32, grant);
         (self.ask(MessageType::BDEV_READ, request), self.bytes(buffer))
     }
@@ -244,13 +256,13 @@ impl Rig {
     pub fn write_request(&mut self, minor: i32, position: u64, data: &[u8]) -> BdevRequest {
         let buffer = self.buffer(data.len() as u64, Lie::Scattered, 8);
         self.fill(buffer, data);
-        let grant = self.to_take(buffer);
+        let grant = self.lend_to_take(buffer);
         Self::transfer_request(minor, position, data.len() as i32, grant)
     }
 
     pub fn read_request(&mut self, minor: i32, position: u64, bytes: u64) -> (BdevRequest, Buffer) {
         let buffer = self.buffer(bytes, Lie::Scattered, 0);
-        let grant = self.to_fill(buffer);
+        let grant = self.lend_to_fill(buffer);
         (Self::transfer_request(minor, position, bytes as i32, grant), buffer)
     }
 
@@ -283,14 +295,14 @@ impl Rig {
     pub fn ioctl_set<T: IntoBytes + Immutable>(&mut self, minor: i32, code: IoctlCode, argument: T) -> i32 {
         let buffer = self.buffer(size_of::<T>() as u64, Lie::Contiguous, 16);
         self.fill(buffer, argument.as_bytes());
-        let grant = self.to_take(buffer);
+        let grant = self.lend_to_take(buffer);
         self.ioctl_with(minor, code, grant)
     }
 
     /// A control request whose argument the driver writes.
     pub fn ioctl_get<T: FromBytes + FromZeros>(&mut self, minor: i32, code: IoctlCode) -> (i32, T) {
         let buffer = self.buffer(size_of::<T>() as u64, Lie::Contiguous, 16);
-        let grant = self.to_fill(buffer);
+        let grant = self.lend_to_fill(buffer);
         let status = self.ioctl_with(minor, code, grant);
         (status, T::read_from_bytes(&self.bytes(buffer)).unwrap())
     }
@@ -330,5 +342,7 @@ pub fn sector_byte(sector: u64) -> u8 {
 
 /// The first bytes of a disk, as it is at first.
 pub fn sectors(first: u64, count: u64) -> Vec<u8> {
-    (first..first + count).flat_map(|sector| [sector_byte(sector); 512]).collect()
+    (first..first + count)
+        .flat_map(|sector| [sector_byte(sector); 512])
+        .collect()
 }

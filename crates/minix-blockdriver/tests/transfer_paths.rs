@@ -1,0 +1,207 @@
+//! The ways a transfer takes: in one piece, in several, through staging memory, and down to the medium.
+
+mod common;
+
+use common::{Element, Lie, Op, Rig, sectors};
+use minix_abi::bdev::{BdevFlags, BdevRequest};
+use minix_abi::{Errno, GrantId, MessageType};
+use minix_blockdriver::{DeviceError, Options};
+
+fn wire(errno: Errno) -> i32 {
+    errno.to_wire()
+}
+
+#[test]
+fn memory_that_was_never_touched_is_written_through_staging_memory() {
+    let mut rig = Rig::opened();
+    let buffer = rig.buffer(40 << 10, Lie::Untouched, 100);
+    let grant = rig.lend_to_take(buffer);
+    let request = Rig::transfer_request(0, 512, 40 << 10, grant);
+    assert_eq!(rig.ask(MessageType::BDEV_WRITE, request), 40 << 10);
+    assert!(rig.disk().content[512..][..40 << 10].iter().all(|&byte| byte == 0));
+    assert!(rig.driver.counters().staged > 0);
+    // For the other direction the kernel brings the pages in.
+    let staged = rig.driver.counters().staged;
+    let buffer = rig.buffer(8192, Lie::Untouched, 100);
+    let grant = rig.lend_to_fill(buffer);
+    let request = Rig::transfer_request(0, 512 * 100, 8192, grant);
+    assert_eq!(rig.ask(MessageType::BDEV_READ, request), 8192);
+    assert!(rig.bytes(buffer) == sectors(100, 16));
+    assert_eq!(rig.driver.counters().staged, staged);
+}
+
+#[test]
+fn untouched_memory_without_staging_memory_is_efault() {
+    let mut rig = Rig::opened_with(Options::default(), |disk| disk.staging.clear());
+    let buffer = rig.buffer(4096, Lie::Untouched, 0);
+    let grant = rig.lend_to_take(buffer);
+    let request = Rig::transfer_request(0, 512, 4096, grant);
+    assert_eq!(rig.ask(MessageType::BDEV_WRITE, request), wire(Errno::EFAULT));
+}
+
+#[test]
+fn memory_the_device_cannot_be_given_goes_through_staging_memory_both_ways() {
+    let mut rig = Rig::opened();
+    rig.disk().unreachable_from = 0;
+    let data: Vec<u8> = (0..100 * 512).map(|nth| (nth / 7) as u8).collect();
+    assert_eq!(rig.write(0, 512, &data), 100 * 512);
+    assert!(rig.disk().content[512..][..data.len()] == data);
+    let lengths = [512, 20 << 10, 1024, 16 << 10];
+    let buffers = lengths.map(|bytes| rig.buffer(bytes, Lie::Scattered, 10));
+    let elements = buffers.map(|buffer| Element {
+        grant: rig.lend_to_fill(buffer),
+        bytes: buffer.bytes,
+    });
+    let vector = rig.vector(&elements);
+    let request = Rig::transfer_request(0, 512, 4, vector);
+    let total: u64 = lengths.iter().sum();
+    assert_eq!(rig.ask(MessageType::BDEV_GATHER, request), total as i32);
+    let read: Vec<u8> = buffers.iter().flat_map(|&buffer| rig.bytes(buffer)).collect();
+    assert!(read == data[..total as usize]);
+}
+
+#[test]
+fn more_pieces_than_the_device_takes_become_several_requests() {
+    for most in [1, 2, 3, 7, 64, 200] {
+        let mut rig = Rig::opened_with(Options::default(), |disk| disk.info.max_segments = most);
+        let buffer = rig.buffer(100 << 10, Lie::Scattered, 4);
+        let data: Vec<u8> = (0..buffer.bytes).map(|nth| (nth / 11) as u8).collect();
+        rig.fill(buffer, &data);
+        let grant = rig.lend_to_take(buffer);
+        let request = Rig::transfer_request(0, 512, 100 << 10, grant);
+        assert_eq!(rig.ask(MessageType::BDEV_WRITE, request), 100 << 10, "{most}");
+        assert!(rig.disk().content[512..][..100 << 10] == data);
+        assert!(
+            rig.disk()
+                .log
+                .iter()
+                .all(|given| given.segments.len() <= usize::from(most))
+        );
+        let (status, read) = rig.read(0, 512, 100 << 10);
+        assert_eq!(status, 100 << 10);
+        assert!(read == data);
+    }
+}
+
+#[test]
+fn a_block_in_more_pieces_than_the_device_takes_goes_through_staging_memory() {
+    // Blocks of a page, buffers that start within a page: every block lies in two pieces, and the device takes one.
+    let mut rig = Rig::opened_with(Options::default(), |disk| {
+        disk.info.max_segments = 1;
+        disk.info.block_bytes = 4096;
+    });
+    let data: Vec<u8> = (0..10 * 4096).map(|nth| (nth / 13) as u8).collect();
+    assert_eq!(rig.write(0, 4096, &data), 10 * 4096);
+    assert!(rig.disk().content[4096..][..data.len()] == data);
+    assert!(rig.read(0, 4096, 10 * 4096).1 == data);
+}
+
+#[test]
+fn a_kernel_that_finds_few_ranges_at_a_time_is_asked_again() {
+    for at_once in [1, 2, 5] {
+        let mut rig = Rig::opened();
+        rig.kernel.ranges_at_once = at_once;
+        let (status, bytes) = rig.read(0, 512, 50 << 10);
+        assert_eq!(status, 50 << 10);
+        assert!(bytes == sectors(1, 100));
+    }
+}
+
+#[test]
+fn the_first_error_of_several_pieces_is_the_answer_after_the_last_piece_is_back() {
+    let mut rig = Rig::opened_with(Options::default(), |disk| disk.info.max_segments = 1);
+    rig.disk().automatic = false;
+    let (request, _) = rig.read_request(0, 0, 4 * 4096);
+    let id = rig.send(MessageType::BDEV_READ, request);
+    rig.poll();
+    assert_eq!(rig.disk().pending.len(), 4);
+    rig.disk().finish(1, Err(DeviceError::Unsupported));
+    rig.poll();
+    rig.disk().finish(0, Err(DeviceError::Io));
+    rig.disk().finish(0, Ok(()));
+    rig.poll();
+    assert_eq!(rig.answer(id), None);
+    rig.disk().finish(0, Ok(()));
+    rig.poll();
+    assert_eq!(rig.answer(id), Some(wire(Errno::ENOTSUP)));
+}
+
+#[test]
+fn a_bad_grant_far_down_a_long_vector_is_the_answer_after_what_was_given_is_back() {
+    let mut rig = Rig::opened();
+    rig.disk().automatic = false;
+    let mut elements = Vec::new();
+    for _ in 0..63 {
+        let buffer = rig.buffer(8192, Lie::Scattered, 0);
+        elements.push(Element {
+            grant: rig.lend_to_fill(buffer),
+            bytes: 8192,
+        });
+    }
+    elements.push(Element {
+        grant: GrantId::INVALID,
+        bytes: 512,
+    });
+    let vector = rig.vector(&elements);
+    let id = rig.send(MessageType::BDEV_GATHER, Rig::transfer_request(0, 0, 64, vector));
+    rig.poll();
+    assert_eq!(rig.answer(id), None);
+    assert_eq!(rig.disk().pending.len(), 1);
+    rig.disk().finish_all();
+    rig.poll();
+    assert_eq!(rig.answer(id), Some(wire(Errno::EINVAL)));
+}
+
+#[test]
+fn forcewrite_is_a_write_and_then_a_flush_before_the_answer() {
+    let mut rig = Rig::opened();
+    rig.disk().automatic = false;
+    let request = rig.write_request(0, 512, &[3; 1024]);
+    let request = BdevRequest {
+        flags: BdevFlags::FORCEWRITE,
+        ..request
+    };
+    let id = rig.send(MessageType::BDEV_WRITE, request);
+    rig.poll();
+    rig.disk().finish(0, Ok(()));
+    rig.poll();
+    assert_eq!(rig.answer(id), None);
+    assert_eq!(rig.disk().ops(), [(Op::Write, 1, 2), (Op::Flush, 0, 0)]);
+    rig.disk().finish(0, Ok(()));
+    rig.poll();
+    assert_eq!(rig.answer(id), Some(1024));
+}
+
+#[test]
+fn forcewrite_without_a_cache_or_a_flush_is_a_write() {
+    for (cache, flush) in [(false, true), (true, false), (false, false)] {
+        let mut rig = Rig::opened();
+        rig.disk().cache_on = cache;
+        rig.disk().info.can_flush = flush;
+        let request = rig.write_request(0, 512, &[3; 1024]);
+        let request = BdevRequest {
+            flags: BdevFlags::FORCEWRITE,
+            ..request
+        };
+        assert_eq!(rig.ask(MessageType::BDEV_WRITE, request), 1024);
+        assert_eq!(rig.disk().ops(), [(Op::Write, 1, 2)]);
+    }
+}
+
+#[test]
+fn forcewrite_whose_flush_fails_is_eio() {
+    let mut rig = Rig::opened();
+    rig.disk().automatic = false;
+    let request = rig.write_request(0, 512, &[3; 1024]);
+    let request = BdevRequest {
+        flags: BdevFlags::FORCEWRITE,
+        ..request
+    };
+    let id = rig.send(MessageType::BDEV_WRITE, request);
+    rig.poll();
+    rig.disk().finish(0, Ok(()));
+    rig.poll();
+    rig.disk().finish(0, Err(DeviceError::Io));
+    rig.poll();
+    assert_eq!(rig.answer(id), Some(wire(Errno::EIO)));
+}
