@@ -44,13 +44,12 @@ pub struct Service<I: Ipc, T: Transport, D: Dma> {
 impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
     pub(crate) fn new(
         system: System<I>,
-        mut driver: BlockDriver<VirtioDisk<T, D>, System<I>, JOBS>,
+        driver: BlockDriver<VirtioDisk<T, D>, System<I>, JOBS>,
         line: IrqLine,
         poller: Poller,
         hz: u32,
         log: Log,
     ) -> Self {
-        driver.device_mut().arm();
         Self {
             system,
             driver,
@@ -96,6 +95,8 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
 
     /// Does what there is to do, waits for one message and deals with it. Whether to go on.
     fn round(&mut self, clock: &impl Fn() -> Micros) -> bool {
+        // As long as there is work, the device is looked at anyhow.
+        self.driver.device_mut().watch();
         let now = clock();
         if self.driver.deadline().is_some_and(|deadline| deadline <= now) {
             self.driver.on_time(&mut self.system, now);
@@ -103,6 +104,8 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
         self.feed(now);
         self.poll(now);
         self.look(clock);
+        self.driver.device_mut().arm();
+        self.poll(clock());
         if self.driver.may_exit() && self.backlog.is_empty() {
             return false;
         }
@@ -163,7 +166,6 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
         let Some(mut look) = self.poller.begin(clock()) else {
             return;
         };
-        self.driver.device_mut().watch();
         loop {
             let now = clock();
             let finished = self.poll(now);
@@ -172,8 +174,6 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
             }
             core::hint::spin_loop();
         }
-        self.driver.device_mut().arm();
-        self.poll(clock());
     }
 
     /// Whom to receive from. Without room for another request that is the clock alone, which comes in a tick: the device
@@ -244,8 +244,8 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
         }
     }
 
-    /// The kernel has masked the line. It is unmasked once the device is quiet, and then the device is looked at again, since
-    /// what it finishes meanwhile raises no interrupt that anybody sees.
+    /// The kernel has masked the line. It is unmasked once the device is quiet. What the device finishes meanwhile is found
+    /// in the next round.
     fn interrupt(&mut self, now: Micros) {
         self.driver.device_mut().interrupted();
         self.poll(now);

@@ -3,7 +3,7 @@
 use heapless::Vec;
 use minix_abi::kernel_call::PhysRange;
 use minix_blockdriver::{STAGING_BYTES, StagingBlock};
-use virtio_core::{Dma, DmaBuffer, DmaError, Segment};
+use virtio_core::{Dma, DmaBuffer, DmaError, DmaSegments as _, Segment};
 
 /// Blocks of staging memory.
 pub(crate) const STAGING_BLOCKS: usize = 8;
@@ -15,7 +15,12 @@ struct Block {
 }
 
 /// The blocks. As long as a request in flight has a segment in one, its bytes are the device's.
-pub(crate) struct Staging(Vec<Block, STAGING_BLOCKS>);
+pub(crate) struct Staging {
+    blocks: Vec<Block, STAGING_BLOCKS>,
+    /// Device address of the first byte of the lowest block, and of the first one behind the highest. Memory of clients hardly ever
+    /// lies in between, and is told apart by this.
+    bounds: (u64, u64),
+}
 
 impl Staging {
     /// Allocates all blocks.
@@ -25,23 +30,31 @@ impl Staging {
     /// Those of [`Dma::allocate`].
     pub(crate) fn allocate(dma: &mut impl Dma) -> Result<Self, DmaError> {
         let mut blocks = Vec::new();
+        let mut bounds = (u64::MAX, 0);
         while !blocks.is_full() {
             let buffer = DmaBuffer::allocate(dma, STAGING_BYTES, 4096)?;
+            for segment in buffer.segments() {
+                let (low, high) = bounds;
+                bounds = (low.min(segment.addr.get()), high.max(end(*segment)));
+            }
             // It is not full.
             let _ = blocks.push(Block { buffer, users: 0 });
         }
-        Ok(Self(blocks))
+        Ok(Self { blocks, bounds })
     }
 
     /// The bytes of a block that no request in flight uses.
     pub(crate) fn bytes(&mut self, block: StagingBlock) -> Option<&mut [u8; STAGING_BYTES]> {
-        let block = self.0.get_mut(usize::from(block.0)).filter(|block| block.users == 0)?;
+        let block = self
+            .blocks
+            .get_mut(usize::from(block.0))
+            .filter(|block| block.users == 0)?;
         block.buffer.first_chunk_mut()
     }
 
     /// Where devices find a block.
     pub(crate) fn range(&self, block: StagingBlock) -> Option<PhysRange> {
-        let segment = segment_of(self.0.get(usize::from(block.0))?)?;
+        let segment = segment_of(self.blocks.get(usize::from(block.0))?)?;
         Some(PhysRange {
             address: segment.addr.get(),
             bytes: u64::from(segment.len),
@@ -55,12 +68,16 @@ impl Staging {
 
     /// Notes that it is not any more.
     pub(crate) fn take_back(&mut self, segments: &[Segment]) {
-        self.count(segments, |users| *users -= 1);
+        self.count(segments, |users| *users = users.saturating_sub(1));
     }
 
     fn count(&mut self, segments: &[Segment], mut change: impl FnMut(&mut u32)) {
         for segment in segments {
-            for block in &mut self.0 {
+            let (low, high) = self.bounds;
+            if segment.addr.get() >= high || end(*segment) <= low {
+                continue;
+            }
+            for block in &mut self.blocks {
                 if segment_of(block).is_some_and(|own| overlap(own, *segment)) {
                     change(&mut block.users);
                 }
@@ -70,13 +87,15 @@ impl Staging {
 }
 
 fn segment_of(block: &Block) -> Option<Segment> {
-    use virtio_core::DmaSegments as _;
     block.buffer.segments().first().copied()
 }
 
 /// Whether two segments share a byte.
 fn overlap(one: Segment, other: Segment) -> bool {
-    // An end can lie just behind the last address.
-    let end = |segment: Segment| u128::from(segment.addr.get()) + u128::from(segment.len);
-    u128::from(one.addr.get()) < end(other) && u128::from(other.addr.get()) < end(one)
+    one.addr.get() < end(other) && other.addr.get() < end(one)
+}
+
+/// The address behind a segment. The very last address of all counts as behind it, and no memory is there.
+fn end(segment: Segment) -> u64 {
+    segment.addr.get().saturating_add(u64::from(segment.len))
 }

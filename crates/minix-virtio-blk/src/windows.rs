@@ -60,10 +60,7 @@ impl fmt::Display for FindError {
         match *self {
             Self::NoSuchInstance { disks: 0, .. } => f.write_str("no block device"),
             Self::NoSuchInstance { instance, disks } => {
-                write!(
-                    f,
-                    "no block device number {instance}: there are {disks}, counted from 0"
-                )
+                write!(f, "no block device number {instance}, counted from 0: {disks} found")
             }
             Self::Refused(errno) => write!(f, "no access to the device windows: {errno}"),
         }

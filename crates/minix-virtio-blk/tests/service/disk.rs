@@ -8,6 +8,7 @@ use minix_blockdriver::{
     BlockDevice, Broken, DeviceError, DeviceRequest, Geometry, Refusal, STAGING_BYTES, StagingBlock, Tag,
 };
 use minix_virtio_blk::disk::{ListTable, VirtioDisk};
+use virtio_blk::proto::Sector;
 use virtio_blk_model::faults::{FaultKind, FaultScript};
 use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters};
 use virtio_core::{DeviceStatus, QueueSize};
@@ -278,7 +279,7 @@ fn a_resize_is_followed() {
     assert_eq!(rig.poll(), Ok(Vec::new()));
     assert_eq!(rig.disk.info().sectors, 99);
     let change = rig.disk.take_change().expect("the disk has shrunk");
-    assert_eq!(change.resized_from.map(|before| before.get()), Some(16384));
+    assert_eq!(change.resized_from, Some(Sector(16384)));
     assert_eq!(rig.disk.take_change(), None);
 }
 
@@ -300,7 +301,8 @@ fn a_reset_forgets_requests_and_keeps_staging_memory() {
             assert_eq!(rig.bytes(0).expect("free again")[511], 0x11);
         }
         assert_eq!(rig.model.allocations(), allocations);
-        // Armed before, armed after.
+        // Armed before, armed after, without a poll in between.
+        assert_eq!(rig.disk.reset(), Ok(()));
         rig.write(0, &[rig.part(0, 0, 512)], 1).expect("room");
         rig.disk.notify();
         rig.model.process(1);

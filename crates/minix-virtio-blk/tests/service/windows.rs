@@ -53,10 +53,7 @@ fn one_too_many_is_no_device() {
     let expected = FindError::NoSuchInstance { instance: 2, disks: 2 };
     assert_eq!((error, error.errno()), (expected, Errno::ENODEV));
     assert!(system.0.borrow().mapped.is_empty());
-    assert_eq!(
-        error.to_string(),
-        "no block device number 2: there are 2, counted from 0"
-    );
+    assert_eq!(error.to_string(), "no block device number 2, counted from 0: 2 found");
     let error = windows::find(&mut machine([EMPTY; 8]), 0).expect_err("there is none");
     assert_eq!(
         (error.to_string().as_str(), error.errno()),
