@@ -24,7 +24,6 @@ pub struct Client<I: Ipc> {
     grants: Grants<GRANTS>,
     tally: Tally,
     hz: u64,
-    alarm_is_set: bool,
 }
 
 impl<I: Ipc> Client<I> {
@@ -42,7 +41,6 @@ impl<I: Ipc> Client<I> {
             grants,
             tally: Tally::default(),
             hz,
-            alarm_is_set: false,
         })
     }
 
@@ -91,21 +89,6 @@ impl<I: Ipc> Client<I> {
         let mut message = minix_abi::Message::default();
         // An error would mean that there was no wait, which the callers' loops survive: they count their attempts.
         let _ = self.ipc.receive(Endpoint::CLOCK, &mut message);
-        // There is one alarm per process, and this was it.
-        self.alarm_is_set = false;
-    }
-
-    /// Makes sure that a notification from the clock comes within about so long. If one is due already, it stays.
-    pub fn arm_alarm(&mut self, millis: u64) {
-        if !self.alarm_is_set {
-            let ticks = self.ticks(millis);
-            self.alarm_is_set = kernel::set_alarm(&mut self.ipc, ticks).is_ok();
-        }
-    }
-
-    /// To be called when a notification from the clock was received.
-    pub const fn alarm_fired(&mut self) {
-        self.alarm_is_set = false;
     }
 
     /// Ticks of the kernel's clock that are about so long, at least one.

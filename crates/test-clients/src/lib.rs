@@ -4,7 +4,6 @@
 pub mod abuse;
 pub mod args;
 pub mod bdev;
-pub mod bdev_async;
 pub mod blocktest;
 pub mod buffer;
 pub mod client;

@@ -4,10 +4,11 @@
 //! at once: nobody tells it otherwise, and a clock that stands still while others are busy would tell it late. The price is
 //! that signals, which come from RS, have to be [looked for](Post::look_around).
 
-use minix_abi::bdev::BdevRequest;
+use minix_abi::bdev::{BdevAccess, BdevRequest};
 use minix_abi::ipc::AsyncFlags;
+use minix_abi::minor::Minor;
 use minix_abi::signal::Signal;
-use minix_abi::{Endpoint, Errno, Message, MessageType};
+use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
 use minix_rt::asynsend::{Outbox, Table};
 use minix_rt::{Ipc, kernel, sef};
 
@@ -160,17 +161,54 @@ impl Post {
     ///
     /// [`Died`](Trouble::Died) if nobody comes; other [`Trouble`] with an open.
     pub fn recover<I: Ipc>(&mut self, client: &mut Client<I>) -> Result<(), Trouble> {
-        for _ in 0..SEARCHES {
-            match client.find(self.session.label()) {
-                Ok(found) if found != self.session.driver() => match self.session.recover(client) {
-                    // It died in turn.
-                    Err(Trouble::Died) => {}
-                    result => return result,
-                },
-                // A short pause each time: others that are back at work let the clock go on only now and then.
-                _ => client.pause(SEARCH_MILLIS),
-            }
-        }
-        Err(Trouble::Died)
+        recover(&mut self.session, client)
     }
+}
+
+/// Finds a driver and opens a minor, though drivers may die and be replaced meanwhile. Returns the answer to the open.
+///
+/// # Errors
+///
+/// [`Died`](Trouble::Died) if there is no driver for long; other [`Trouble`] with the open.
+pub fn connect<I: Ipc>(
+    client: &mut Client<I>,
+    label: &str,
+    seed: u64,
+    minor: Minor,
+    access: BdevAccess,
+) -> Result<(Session, Status), Trouble> {
+    for _ in 0..SEARCHES {
+        match Session::new(client, label, seed) {
+            Err(Errno::ESRCH) => {}
+            Err(errno) => return Err(Trouble::Ipc(errno)),
+            Ok(mut session) => match session.open(client, minor, access) {
+                // Perhaps its successor lives longer.
+                Err(Trouble::Died) => {}
+                Err(trouble) => return Err(trouble),
+                Ok(status) => return Ok((session, status)),
+            },
+        }
+        client.pause(SEARCH_MILLIS);
+    }
+    Err(Trouble::Died)
+}
+
+/// Waits for the driver's successor, or that one's, and opens what was open.
+///
+/// # Errors
+///
+/// [`Died`](Trouble::Died) if nobody comes; other [`Trouble`] with an open.
+pub fn recover<I: Ipc>(session: &mut Session, client: &mut Client<I>) -> Result<(), Trouble> {
+    for _ in 0..SEARCHES {
+        match client.find(session.label()) {
+            Ok(found) if found != session.driver() => match session.recover(client) {
+                // It died in turn.
+                Err(Trouble::Died) => {}
+                result => return result,
+            },
+            // A short pause each time: others that are back at work let the clock go on only now and then.
+            _ => client.pause(SEARCH_MILLIS),
+        }
+    }
+    Err(Trouble::Died)
 }

@@ -8,6 +8,8 @@
 //! | `wait` | wait for all clients that were started |
 //! | `signal LABEL NAME` | send a signal by message |
 //! | `down LABEL` | SIGTERM, and SIGKILL after two seconds |
+//! | `gone LABEL` | wait until a service that got SIGTERM has left; two seconds at most |
+//! | `sleep MICROSECONDS` | let the others go on |
 //! | `kill LABEL rounds=N seed=S min_us=A max_us=B` | kill and restart at random times, then stop the clients that were started |
 //! | `ping LABEL`, `prepare LABEL`, `restart LABEL` | ask for a sign of life; ask for live update; kill and restart once |
 //! | `measure begin NAME LABEL`, `measure end NAME` | count user instructions and time in between; a label after `end` is not looked at |
@@ -73,6 +75,16 @@ pub enum Statement<'a> {
     Down {
         /// Which.
         label: &'a str,
+    },
+    /// Wait until a service has left by itself.
+    Gone {
+        /// Which.
+        label: &'a str,
+    },
+    /// Let time pass.
+    Sleep {
+        /// How much, in microseconds.
+        micros: u64,
     },
     /// Kill at random times.
     Kill(Kill<'a>),
@@ -179,6 +191,10 @@ fn statement(line: &str) -> Result<Statement<'_>, Problem> {
             signal: signal(words.next()?)?,
         },
         "down" => Statement::Down { label: words.name()? },
+        "gone" => Statement::Gone { label: words.name()? },
+        "sleep" => Statement::Sleep {
+            micros: number(words.next()?).ok_or(Problem::BadValue)?,
+        },
         "kill" => Statement::Kill(kill(&mut words)?),
         "ping" => Statement::Ping { label: words.name()? },
         "prepare" => Statement::Prepare { label: words.name()? },
@@ -405,6 +421,9 @@ mod tests {
             })
         );
         assert_eq!(one("down a"), Ok(Statement::Down { label: "a" }));
+        assert_eq!(one("gone a"), Ok(Statement::Gone { label: "a" }));
+        assert_eq!(one("sleep 300000"), Ok(Statement::Sleep { micros: 300_000 }));
+        assert_eq!(one("sleep long"), Err(Problem::BadValue));
         assert_eq!(one("ping a"), Ok(Statement::Ping { label: "a" }));
         assert_eq!(one("prepare a"), Ok(Statement::Prepare { label: "a" }));
         assert_eq!(one("restart a"), Ok(Statement::Restart { label: "a" }));

@@ -23,7 +23,7 @@ const MESSAGES_PER_LOOK: u64 = 100;
 /// Most messages without waiting for replies.
 const BURST: u64 = 24;
 const _: () = assert!(BURST as usize <= MAX_AWAITED);
-/// How often the last replies are asked for. One would be enough, if replies came in order.
+/// How often the last replies are asked for. Once would be enough, if they came in order.
 const FENCES: u32 = 4;
 /// Failures after which there is no point in going on.
 const MAX_FAILURES: u32 = 8;
@@ -165,9 +165,14 @@ impl<'c, I: Ipc> Storm<'c, I> {
     }
 
     /// Waits until everything that is due has come. A control request is served after everything before it, so when that
-    /// one is answered, the rest has been; but replies may overtake each other on the way, hence a few more.
+    /// one is answered, the rest has been; but messages may overtake each other on the way, in both directions. So only
+    /// those count that left when there was nothing else to be fetched, and there are a few of them.
     fn settle(&mut self) -> Result<(), Stop> {
-        for _ in 0..FENCES {
+        let mut fences = 0;
+        while fences < FENCES {
+            if self.post.unfetched() == 0 {
+                fences += 1;
+            }
             let id = self.take_id();
             self.fence = Some(id);
             let request = BdevRequest {

@@ -1,6 +1,7 @@
 //! What to do next, by lot.
 
 use guest_protocol::SectorRange;
+use heapless::HistoryBuf;
 
 use crate::random::Random;
 
@@ -8,6 +9,8 @@ use crate::random::Random;
 pub const MAX_REQUEST_SECTORS: u64 = 64;
 /// Elements of the largest vector.
 pub const MAX_ELEMENTS_PER_REQUEST: usize = 8;
+/// Writes that the lot remembers.
+const REMEMBERED_WRITES: usize = 32;
 
 /// What kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +63,8 @@ impl Operation {
 pub(super) struct Choice {
     random: Random,
     range: SectorRange,
-    /// The end of the write before: whoever writes likes to go on there.
-    last_end: u64,
+    /// What was drawn to be written, for something to be read.
+    written: HistoryBuf<SectorRange, REMEMBERED_WRITES>,
 }
 
 impl Choice {
@@ -69,7 +72,7 @@ impl Choice {
         Self {
             random: Random::new(seed),
             range,
-            last_end: range.first,
+            written: HistoryBuf::new(),
         }
     }
 
@@ -84,27 +87,66 @@ impl Choice {
             let first = self.range.first;
             return Operation::simple(kind, SectorRange { first, count: 0 });
         }
-        let most = MAX_REQUEST_SECTORS.min(self.range.count);
-        let count = match self.random.below(4) {
-            // The sizes that file systems use, then everything.
-            0 => 8.min(most),
-            1 => 1 + self.random.below(8.min(most)),
-            _ => 1 + self.random.below(most),
+        let count = self.count();
+        let range = match kind {
+            Kind::Read => self.read(count),
+            _ => self.write(count),
         };
-        let goes_on = kind != Kind::Read && self.random.one_in(3) && self.last_end + count <= self.range.end();
-        let first = if goes_on {
-            self.last_end
-        } else {
-            self.range.first + self.random.below(self.range.count - count + 1)
-        };
-        if kind != Kind::Read {
-            self.last_end = first + count;
-        }
-        let mut operation = Operation::simple(kind, SectorRange { first, count });
+        let mut operation = Operation::simple(kind, range);
         if self.random.one_in(3) {
             operation.elements = self.split(count);
         }
         operation
+    }
+
+    /// Sizes that file systems use, short ones, and all others.
+    fn count(&mut self) -> u64 {
+        let most = MAX_REQUEST_SECTORS.min(self.range.count);
+        match self.random.below(4) {
+            0 => 8.min(most),
+            1 | 2 => 1 + self.random.below(12.min(most)),
+            _ => 1 + self.random.below(most),
+        }
+    }
+
+    /// Where to read: about where something was written lately, mostly.
+    fn read(&mut self, count: u64) -> SectorRange {
+        let nth = self.random.below(REMEMBERED_WRITES as u64) as usize;
+        let Some(written) = self.written.as_slice().get(nth).copied() else {
+            return self.anywhere(count);
+        };
+        let sector = written.first + self.random.below(written.count);
+        self.place(sector, count)
+    }
+
+    /// Where to write: behind the write before, over one of the writes before, or anywhere.
+    fn write(&mut self, count: u64) -> SectorRange {
+        let last = self.written.recent().copied();
+        let range = match (self.random.below(3), last) {
+            (0, Some(last)) if last.end() + count <= self.range.end() => SectorRange {
+                first: last.end(),
+                count,
+            },
+            (1, _) => self.read(count),
+            _ => self.anywhere(count),
+        };
+        self.written.write(range);
+        range
+    }
+
+    fn anywhere(&mut self, count: u64) -> SectorRange {
+        let first = self.range.first + self.random.below(self.range.count - count + 1);
+        SectorRange { first, count }
+    }
+
+    /// So many sectors about a place.
+    fn place(&mut self, sector: u64, count: u64) -> SectorRange {
+        let first = sector.saturating_sub(self.random.below(count));
+        let last = self.range.end() - count;
+        SectorRange {
+            first: first.clamp(self.range.first, last),
+            count,
+        }
     }
 
     /// Splits so many sectors into elements of any sizes.

@@ -11,8 +11,8 @@ use super::ledger::{Ledger, Mismatch, Moment};
 
 /// Most requests at a time.
 pub const MAX_DEPTH: usize = 16;
-/// Writes that are read again after a restart.
-const REREADS: usize = 16;
+/// Writes that are read again after a restart: few enough for something new to be done until the next one.
+const REREADS: usize = 4;
 /// Ids that are remembered after their reply.
 const REMEMBERED_IDS: usize = 256;
 /// Lots that are drawn until one does not get in the way of an outstanding request.
@@ -104,8 +104,7 @@ struct Pending {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Writing every sector once, from this one on.
-    Fill(u64),
+    /// Whatever the lot says.
     Mixed,
     /// Waiting for what is outstanding.
     Drain,
@@ -131,14 +130,13 @@ pub struct Load<'t> {
 }
 
 impl<'t> Load<'t> {
-    /// A load on the sectors of `ledger`, with `depth` requests at a time (1 to [`MAX_DEPTH`]). It begins by writing all of
-    /// them, so that there is something to read.
+    /// A load on the sectors of `ledger`, with `depth` requests at a time (1 to [`MAX_DEPTH`]).
     pub fn new(ledger: Ledger<'t>, seed: u64, depth: usize) -> Self {
         let range = ledger.range();
         Self {
             choice: Choice::new(seed, range),
             depth: depth.clamp(1, MAX_DEPTH),
-            phase: Phase::Fill(range.first),
+            phase: Phase::Mixed,
             slots: [const { None }; MAX_DEPTH],
             next_id: 0,
             answered: HistoryBuf::new(),
@@ -147,13 +145,6 @@ impl<'t> Load<'t> {
             counters: Counters::default(),
             ledger,
         }
-    }
-
-    /// Goes without writing everything first: for a load that is not to last. What was never written is not read back either.
-    #[must_use]
-    pub fn without_fill(mut self) -> Self {
-        self.phase = Phase::Mixed;
-        self
     }
 
     /// What has been done.
@@ -183,7 +174,7 @@ impl<'t> Load<'t> {
 
     /// Starts nothing new, but for reading everything back.
     pub fn stop(&mut self) {
-        if matches!(self.phase, Phase::Fill(_) | Phase::Mixed) {
+        if self.phase == Phase::Mixed {
             self.phase = Phase::Drain;
         }
     }
@@ -320,14 +311,6 @@ impl<'t> Load<'t> {
             return Some(Operation::simple(Kind::Read, range));
         }
         match self.phase {
-            Phase::Fill(next) => {
-                let Some(range) = self.part(next) else {
-                    self.phase = Phase::Mixed;
-                    return self.draw();
-                };
-                self.phase = Phase::Fill(range.end());
-                Some(Operation::simple(Kind::Write { force: false }, range))
-            }
             Phase::Mixed => self.draw(),
             Phase::Drain if self.slots.iter().any(Option::is_some) => None,
             Phase::Drain => {
@@ -344,15 +327,6 @@ impl<'t> Load<'t> {
             }
             Phase::Done => None,
         }
-    }
-
-    /// As much as fits into a request, from a sector on.
-    fn part(&self, first: u64) -> Option<SectorRange> {
-        let left = self.ledger.range().end().checked_sub(first).filter(|left| *left > 0)?;
-        Some(SectorRange {
-            first,
-            count: left.min(MAX_REQUEST_SECTORS),
-        })
     }
 
     /// A request by lot: writes keep off everything outstanding, reads may meet each other, and writes that came before.

@@ -180,7 +180,9 @@ impl<'t> Ledger<'t> {
         let count = range.end().checked_sub(first)?;
         let states = self.states(SectorRange { first, count });
         let skipped = states.iter().position(|state| *state != SectorState::UNTOUCHED)?;
-        let written = states[skipped..].iter().take_while(|state| **state != SectorState::UNTOUCHED);
+        let written = states[skipped..]
+            .iter()
+            .take_while(|state| **state != SectorState::UNTOUCHED);
         Some(SectorRange {
             first: first + skipped as u64,
             count: (written.count() as u64).min(most),

@@ -13,10 +13,10 @@ use super::choice::{Kind, MAX_ELEMENTS_PER_REQUEST, MAX_REQUEST_SECTORS};
 use super::engine::{Answered, Counters, Failure, Load, MAX_DEPTH, Order};
 use super::ledger::{Ledger, SectorState};
 use crate::args::{BadWord, Word};
-use crate::bdev::{Direction, Session, Trouble};
+use crate::bdev::{Direction, Trouble};
 use crate::buffer::{Kind as MemoryKind, Memory};
 use crate::client::Client;
-use crate::post::{Arrival, Post, PostTable};
+use crate::post::{self, Arrival, Post, PostTable};
 use crate::report::Outcome;
 
 /// Most sectors that a load can keep account of.
@@ -139,18 +139,14 @@ pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
 pub fn run<I: Ipc>(client: &mut Client<I>, settings: &Settings) -> Result<Summary, Errno> {
     let states = STATES.take().ok_or(Errno::EBUSY)?;
     let states = states.get_mut(..settings.range.count as usize).ok_or(Errno::E2BIG)?;
-    let mut session = Session::new(client, settings.label, settings.seed)?;
-    let opened = session.open(client, MINOR, BdevAccess::READ | BdevAccess::WRITE);
-    let opened = opened.map_err(|trouble| errno(client, "open", trouble))?;
+    let access = BdevAccess::READ | BdevAccess::WRITE;
+    let (session, opened) = post::connect(client, settings.label, settings.seed, MINOR, access)
+        .map_err(|trouble| errno(client, "open", trouble))?;
     opened.result()?;
 
     let ledger = Ledger::new(settings.range.first, states, settings.seed);
-    let mut load = Load::new(ledger, settings.seed, settings.depth);
-    if settings.requests.is_some() {
-        load = load.without_fill();
-    }
     let mut runner = Runner {
-        load,
+        load: Load::new(ledger, settings.seed, settings.depth),
         post: Post::new(client, session, TABLE.take().ok_or(Errno::EBUSY)?)?,
         memory: Memory::new(&mut client.ipc, MemoryKind::Scattered, settings.depth * SLOT_BYTES)?,
         grants: [const { heapless::Vec::new() }; MAX_DEPTH],
@@ -165,7 +161,8 @@ pub fn run<I: Ipc>(client: &mut Client<I>, settings: &Settings) -> Result<Summar
     runner.record_content(client);
     result?;
     let closed = runner.post.session().close(client, MINOR);
-    if closed != Ok(minix_abi::Status::OK) {
+    // With the driver, everything that was open has gone.
+    if closed != Ok(minix_abi::Status::OK) && closed != Err(Trouble::Died) {
         runner.fail(client, &format_args!("close: {closed:?}"));
     }
     Ok(runner.summary)

@@ -4,6 +4,7 @@ use core::cell::RefCell;
 use core::fmt::{self, Display};
 
 use minix_abi::bdev::BdevAccess;
+use minix_abi::ioctl::PartGeom;
 use minix_abi::minor::Minor;
 use minix_abi::{Errno, Status};
 use minix_rt::{Args, Fixed, Ipc};
@@ -18,6 +19,7 @@ use crate::args::{BadWord, Word};
 use crate::bdev::{Direction, Session, Trouble};
 use crate::buffer::{Kind, Memory, Piece};
 use crate::client::Client;
+use crate::post;
 use crate::report::Outcome;
 
 /// Elements of the longest vector: a run of the smallest blocks.
@@ -25,7 +27,7 @@ const MAX_BLOCKS: usize = RUN_BYTES / MIN_BLOCK_BYTES;
 /// Distance of blocks in memory. Each is on pages of its own, in a cache they would not be side by side either.
 const STRIDE: usize = MAX_BLOCK_BYTES;
 /// Restarts of the driver that a request is repeated after.
-const RESTARTS: u32 = 10;
+const RESTARTS: u32 = 20;
 
 static BUFFERS: Fixed<Buffers> = Fixed::new(Buffers::new());
 
@@ -65,15 +67,10 @@ pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
         client.error("args", "bad-word", &bad);
         Errno::EINVAL
     })?;
-    let mut session = Session::new(client, label, 1)?;
-    let opened = session.open(client, minor, BdevAccess::READ);
-    let (_, place) = opened
-        .and_then(sound)
-        .and_then(|_| session.partition(client, minor))
-        .map_err(|trouble| {
-            client.error("open", "driver", &trouble);
-            Errno::EIO
-        })?;
+    let (session, place) = open(client, label, minor).map_err(|trouble| {
+        client.error("open", "driver", &trouble);
+        Errno::EIO
+    })?;
     let memory = Memory::new(&mut client.ipc, Kind::Scattered, MAX_BLOCKS * STRIDE)?;
     let buffers = BUFFERS.take().ok_or(Errno::EBUSY)?;
 
@@ -118,8 +115,17 @@ pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
     }
 }
 
-fn sound(status: Status) -> Result<u32, Trouble> {
-    status.result().map_err(Trouble::Ipc)
+/// Opens the minor and asks where it is.
+fn open<I: Ipc>(client: &mut Client<I>, label: &str, minor: Minor) -> Result<(Session, PartGeom), Trouble> {
+    let (mut session, opened) = post::connect(client, label, 1, minor, BdevAccess::READ)?;
+    opened.result().map_err(Trouble::Ipc)?;
+    loop {
+        match session.partition(client, minor) {
+            Err(Trouble::Died) => post::recover(&mut session, client)?,
+            Err(trouble) => return Err(trouble),
+            Ok((status, place)) => return status.result().map_err(Trouble::Ipc).map(|_| (session, place)),
+        }
+    }
 }
 
 /// A minor as a volume.
@@ -144,13 +150,11 @@ impl<I: Ipc> Disk<'_, '_, I> {
 
     fn close(mut self) -> Result<(), ReadError> {
         let mut client = self.client.borrow_mut();
-        let status = self
-            .session
-            .close(&mut client, self.minor)
-            .map_err(ReadError::Trouble)?;
-        match status {
-            Status::OK => Ok(()),
-            status => Err(ReadError::Status(status)),
+        match self.session.close(&mut client, self.minor) {
+            // With the driver, everything that was open has gone.
+            Ok(Status::OK) | Err(Trouble::Died) => Ok(()),
+            Ok(status) => Err(ReadError::Status(status)),
+            Err(trouble) => Err(ReadError::Trouble(trouble)),
         }
     }
 }
@@ -179,7 +183,7 @@ impl<I: Ipc> Volume for Disk<'_, '_, I> {
             }
             restarts += 1;
             let mut client = self.client.borrow_mut();
-            self.session.recover(&mut client).map_err(ReadError::Trouble)?;
+            post::recover(&mut self.session, &mut client).map_err(ReadError::Trouble)?;
         };
         if Status::count(into.len() as u64) != Some(status) {
             return Err(ReadError::Status(status));

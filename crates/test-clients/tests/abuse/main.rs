@@ -30,7 +30,10 @@ fn a_reply_is_due_once() {
     assert_eq!(account.arrived(&block_reply(7, Status(4096))), Ok(()));
     assert_eq!(account.due(), 0);
     assert_eq!(account.arrived(&block_reply(7, Status(4096))), Err(Wrong::Twice(7)));
-    assert_eq!(account.arrived(&block_reply(8, Status(4096))), Err(Wrong::NeverAsked(8)));
+    assert_eq!(
+        account.arrived(&block_reply(8, Status(4096))),
+        Err(Wrong::NeverAsked(8))
+    );
     assert_eq!(account.replies(), 1);
     assert_eq!(account.settle(), Ok(()));
 }
@@ -68,10 +71,16 @@ fn replies_have_the_type_of_their_requests() {
     let mut right = account(7, Expected::CdevRefusal);
     assert_eq!(right.arrived(&refusal(7)), Ok(()));
     let mut wrong = account(7, Expected::CdevRefusal);
-    assert!(matches!(wrong.arrived(&block_reply(7, Errno::ENXIO)), Err(Wrong::Kind(_))));
+    assert!(matches!(
+        wrong.arrived(&block_reply(7, Errno::ENXIO)),
+        Err(Wrong::Kind(_))
+    ));
     let mut wrong = account(7, Expected::Open(MINOR));
     assert!(matches!(wrong.arrived(&refusal(7)), Err(Wrong::Kind(_))));
-    assert!(matches!(wrong.arrived(&Message::new(MessageType(0))), Err(Wrong::Kind(_))));
+    assert!(matches!(
+        wrong.arrived(&Message::new(MessageType(0))),
+        Err(Wrong::Kind(_))
+    ));
 }
 
 #[test]
@@ -219,8 +228,15 @@ fn there_is_everything_in_it() {
         assert!(codes.contains(&code.0), "{name}");
     }
     assert!(codes.len() > 300 && kinds.len() > 300);
-    assert!(writes > 500 && scatters > 500 && others > 500, "{writes} {scatters} {others}");
-    assert!([0xE00, 0xE02, 0x714, 0x715, 0x1000, 0x400].iter().all(|kind| kinds.contains(kind)));
+    assert!(
+        writes > 500 && scatters > 500 && others > 500,
+        "{writes} {scatters} {others}"
+    );
+    assert!(
+        [0xE00, 0xE02, 0x714, 0x715, 0x1000, 0x400]
+            .iter()
+            .all(|kind| kinds.contains(kind))
+    );
 }
 
 proptest! {

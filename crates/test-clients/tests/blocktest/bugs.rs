@@ -142,6 +142,17 @@ fn a_driver_that_dies_is_found_again() {
 }
 
 #[test]
+fn a_write_that_failed_is_no_measure_for_reads() {
+    let failed: Vec<_> = (25..45)
+        .map(|nth| run_on(LARGE, Bug::DiesAt(nth)))
+        .filter(|run| run.numbers("fail").contains(&26))
+        .collect();
+    // It is one request, and nothing is to be learnt from what is on the disk after it.
+    assert_eq!(failed.len(), 1);
+    assert_eq!(names(&failed[0]), ["write"]);
+}
+
+#[test]
 fn replies_have_to_belong_to_requests() {
     let run = finds(Bug::WrongIdAt(10), &[8]);
     assert!(run.failures()[0].contains("reply_to"));

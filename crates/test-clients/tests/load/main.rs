@@ -7,7 +7,7 @@ use guest_protocol::SectorRange;
 use minix_abi::{Errno, Status};
 use proptest::prelude::*;
 use test_clients::load::{
-    Answered, Counters, Failure, Kind, Ledger, Load, MAX_DEPTH, MAX_REQUEST_SECTORS, Run, SectorState,
+    Answered, Counters, Failure, Kind, Ledger, Load, MAX_DEPTH, MAX_REQUEST_SECTORS, Order, Run, SectorState,
 };
 use test_clients::random::Random;
 
@@ -23,7 +23,6 @@ struct Setting {
     depth: usize,
     requests: u64,
     deaths: bool,
-    fill: bool,
 }
 
 impl Setting {
@@ -34,7 +33,6 @@ impl Setting {
             depth: 1 + (seed % MAX_DEPTH as u64) as usize,
             requests: 300,
             deaths: true,
-            fill: true,
         }
     }
 
@@ -42,9 +40,6 @@ impl Setting {
         let mut states = vec![SectorState::UNTOUCHED; self.range.count as usize];
         let ledger = Ledger::new(self.range.first, &mut states, self.seed);
         let mut load = Load::new(ledger, self.seed, self.depth);
-        if !self.fill {
-            load = load.without_fill();
-        }
         let mut random = Random::new(!self.seed);
         let mut disk = Disk::new(self.seed ^ 99, fault, 40);
         for step in 0.. {
@@ -84,7 +79,7 @@ impl Setting {
     }
 }
 
-fn check_order(order: &test_clients::load::Order, load: &Load<'_>, setting: &Setting) {
+fn check_order(order: &Order, load: &Load<'_>, setting: &Setting) {
     let operation = &order.operation;
     assert!(setting.range.contains(operation.range));
     assert!(operation.range.count <= MAX_REQUEST_SECTORS);
@@ -98,15 +93,16 @@ fn check_order(order: &test_clients::load::Order, load: &Load<'_>, setting: &Set
 
 /// What the host does with the records at the end.
 fn verify(outcome: &Outcome, range: SectorRange) {
-    let mut next = range.first;
+    let mut written = 0;
     for run in &outcome.runs {
-        assert_eq!(run.range.first, next);
-        next = run.range.end();
+        assert!(range.contains(run.range));
+        written += run.range.count;
         for sector in run.range.first..run.range.end() {
-            assert_eq!(outcome.disk.sectors.get(&sector).copied(), run.seed);
+            assert_eq!(outcome.disk.sectors[&sector], run.seed.unwrap());
         }
     }
-    assert_eq!(next, range.end());
+    // Nothing else was written.
+    assert_eq!(written, outcome.disk.sectors.len() as u64);
 }
 
 #[test]
@@ -122,26 +118,6 @@ fn nothing_is_wrong_with_a_driver_that_behaves() {
             counters.reads + counters.writes + counters.flushes
         );
         assert!(counters.retried >= counters.reopened.min(1), "{counters:?}");
-    }
-}
-
-#[test]
-fn without_a_fill_only_what_was_written_counts() {
-    for seed in 0..50 {
-        let setting = Setting {
-            fill: false,
-            requests: 20,
-            ..Setting::new(seed)
-        };
-        let outcome = setting.run(Fault::None).unwrap();
-        let written: u64 = outcome.runs.iter().map(|run| run.range.count).sum();
-        assert_eq!(written, outcome.disk.sectors.len() as u64);
-        assert!(written < setting.range.count);
-        for run in outcome.runs {
-            for sector in run.range.first..run.range.end() {
-                assert_eq!(outcome.disk.sectors[&sector], run.seed.unwrap());
-            }
-        }
     }
 }
 
@@ -242,8 +218,15 @@ fn what_went_wrong_is_nothing_to_rely_on() {
 fn a_retry_has_the_same_content_and_another_id() {
     let mut states = [SectorState::UNTOUCHED; 64];
     let mut load = Load::new(Ledger::new(0, &mut states, 3), 3, 1);
-    let first = load.next_order().unwrap();
-    assert!(!first.is_retry && first.operation.kind == Kind::Write { force: false });
+    let bytes = |order: &Order| Status((order.operation.range.count * 512) as i32);
+    let first = loop {
+        let order = load.next_order().unwrap();
+        assert!(!order.is_retry);
+        if matches!(order.operation.kind, Kind::Write { .. }) {
+            break order;
+        }
+        load.reply(order.id, bytes(&order), |_, _, _, _| true).unwrap();
+    };
     assert!(load.next_order().is_none());
     load.restarted();
     let second = load.next_order().unwrap();
@@ -252,16 +235,37 @@ fn a_retry_has_the_same_content_and_another_id() {
         (second.slot, second.seed, &second.operation),
         (first.slot, first.seed, &first.operation)
     );
-    let late = load.reply(first.id, Status(64 * 512), |_, _, _, _| true);
+    let late = load.reply(first.id, bytes(&first), |_, _, _, _| true);
     assert_eq!(late, Err(Failure::NeverAsked(first.id)));
     let again = load.reply(second.id, Errno::ERESTART.into(), |_, _, _, _| true);
     assert_eq!(again, Ok(Answered::Restart(0)));
     let third = load.next_order().unwrap();
-    assert_eq!(
-        load.reply(third.id, Status(64 * 512), |_, _, _, _| true),
-        Ok(Answered::Done(0))
-    );
+    let done = load.reply(third.id, bytes(&third), |_, _, _, _| true);
+    assert_eq!(done, Ok(Answered::Done(0)));
     assert_eq!(load.counters().retried, 2);
+}
+
+#[test]
+fn what_was_acknowledged_last_is_read_again_after_a_restart() {
+    let mut states = [SectorState::UNTOUCHED; 4096];
+    let mut load = Load::new(Ledger::new(0, &mut states, 3), 3, 1);
+    let mut written = Vec::new();
+    while written.len() < 20 {
+        let order = load.next_order().unwrap();
+        let range = order.operation.range;
+        if matches!(order.operation.kind, Kind::Write { .. }) {
+            written.push(range);
+        }
+        let status = Status((range.count * 512) as i32);
+        load.reply(order.id, status, |_, _, _, _| true).unwrap();
+    }
+    load.restarted();
+    for range in &written[16..] {
+        let order = load.next_order().unwrap();
+        assert_eq!((order.operation.kind, order.operation.range), (Kind::Read, *range));
+        let status = Status((range.count * 512) as i32);
+        load.reply(order.id, status, |_, _, _, _| true).unwrap();
+    }
 }
 
 proptest! {
@@ -273,7 +277,6 @@ proptest! {
             depth: depth.clamp(1, MAX_DEPTH),
             requests: 60,
             deaths: true,
-            fill: true,
         };
         let outcome = setting.run(Fault::None);
         prop_assert!(outcome.is_ok());

@@ -313,7 +313,7 @@ impl Driver {
         Ok(answered)
     }
 
-    fn check_lengths(&self, elements: &mut Vec<(GrantId, u64)>) -> Result<(), Errno> {
+    fn check_lengths(&self, elements: &mut [(GrantId, u64)]) -> Result<(), Errno> {
         let limit = i64::MAX as u64;
         let mut total = 0_u64;
         for (_, bytes) in elements.iter_mut() {

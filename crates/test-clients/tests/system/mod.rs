@@ -12,13 +12,12 @@ pub(crate) mod granted;
 
 use std::alloc::{Layout, alloc_zeroed};
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 use minix_abi::bdev::{BdevReply, BdevRequest};
 use minix_abi::ds::{DsReply, DsRequest};
 use minix_abi::grant::GrantFlags;
-use minix_abi::ipc::{AsyncFlags, AsyncMessage, IpcCall, IpcStatus};
+use minix_abi::ipc::{AsyncMessage, IpcCall, IpcStatus};
 use minix_abi::kernel_call::{DiagCode, DiagCtl, GetInfo, InfoRequest, SetGrant, Umap, UmapReply};
 use minix_abi::vm::{MapFlags, Mmap};
 use minix_abi::{Endpoint, Errno, Message, MessageType, PAGE_BYTES, Status};
@@ -42,7 +41,6 @@ pub(crate) struct System {
     pub(crate) bug: Bug,
     /// Requests answered so far, of all drivers.
     requests: u32,
-    inbox: VecDeque<(IpcStatus, Message)>,
     alarm: bool,
     /// Lines that were printed.
     pub(crate) console: Vec<String>,
@@ -60,7 +58,6 @@ impl Trap {
             endpoint: DRIVER,
             bug,
             requests: 0,
-            inbox: VecDeque::new(),
             alarm: false,
             console: Vec::new(),
         })))
@@ -148,12 +145,7 @@ impl Ipc for Trap {
 
     fn receive(&mut self, from: Endpoint, message: &mut Message) -> Result<IpcStatus, Errno> {
         let mut system = self.0.borrow_mut();
-        if from == Endpoint::ANY
-            && let Some((status, received)) = system.inbox.pop_front()
-        {
-            *message = received;
-            return Ok(status);
-        }
+        assert!(from == Endpoint::CLOCK || from == Endpoint::ANY);
         assert!(system.alarm, "the client would wait for ever");
         system.alarm = false;
         *message = Message::new(MessageType(0x1000));
@@ -180,30 +172,8 @@ impl Ipc for Trap {
         Err(Errno::ENOTREADY)
     }
 
-    unsafe fn senda(&mut self, table: *mut AsyncMessage, entries: usize) -> Result<(), Errno> {
-        let mut system = self.0.borrow_mut();
-        for index in 0..entries {
-            // SAFETY: the caller says that there are so many entries.
-            let entry = unsafe { &mut *table.add(index) };
-            if !entry.is_pending() {
-                continue;
-            }
-            if entry.destination == system.endpoint {
-                if let Some(reply) = system.serve(&entry.message) {
-                    // Replies come in another order than requests.
-                    let status = IpcStatus::new(IpcCall::SENDA, false);
-                    if reply.body[4] & 2 == 0 {
-                        system.inbox.push_back((status, reply));
-                    } else {
-                        system.inbox.push_front((status, reply));
-                    }
-                }
-            } else {
-                entry.result = Errno::EDEADSRCDST.into();
-            }
-            entry.flags |= AsyncFlags::DONE;
-        }
-        Ok(())
+    unsafe fn senda(&mut self, _: *mut AsyncMessage, _: usize) -> Result<(), Errno> {
+        Err(Errno::ECALLDENIED)
     }
 
     unsafe fn kernel_call(&mut self, message: &mut Message) -> Result<u32, Errno> {

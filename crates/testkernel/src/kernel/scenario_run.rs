@@ -12,13 +12,9 @@ use testkernel::scenario::{Program, ScenarioError, Statement, statements};
 
 use super::Kernel;
 use super::process::Slot;
-use super::scenario_wait::{Wait, alive, outcome};
+use super::scenario_wait::{Force, Wait, alive, outcome};
 use super::servers::instance;
 use super::servers::rs::{self, Kind};
-
-/// Where the registers of virtio devices are: a window for each interrupt line.
-const WINDOWS: u64 = 0x1000_0000;
-const WINDOW_BYTES: u64 = 0x1000;
 
 /// A measurement that has begun.
 #[derive(Clone, Copy, Debug)]
@@ -197,6 +193,14 @@ fn begin(kernel: &mut Kernel, statement: Statement<'static>, now: u64) {
         }
         Statement::Start(program) => up(kernel, program, None, Kind::Background).map(|()| Wait::Nothing),
         Statement::Wait => Ok(Wait::Clients),
+        Statement::Gone { label } => Ok(Wait::Down {
+            label,
+            since: now,
+            force: Force::Never,
+        }),
+        Statement::Sleep { micros } => Ok(Wait::Time {
+            until: now.saturating_add(micros),
+        }),
         Statement::Kill(kill) => Ok(Wait::Kill { kill, round: 0 }),
         Statement::MeasureBegin { name, label } => measure_begin(kernel, name, label, now),
         Statement::MeasureEnd { name } => measure_end(kernel, name, now),
@@ -247,15 +251,11 @@ fn begin_with(
             Wait::Restarted { label }
         }
         _ => {
-            // A driver hooks the line of its device, and lines and windows go together on this machine.
-            let line = kernel.irqs.lines_of(slot).next();
-            let window = line.map(|line| WINDOWS + line as u64 * WINDOW_BYTES);
             rs::signal(kernel, index, slot, Signal::TERM);
             Wait::Down {
                 label,
                 since: now,
-                window,
-                is_forced: false,
+                force: Force::Allowed,
             }
         }
     }

@@ -23,6 +23,17 @@ const QUIET_US: u64 = 20_000;
 /// The register of a virtio device that says how far its driver got.
 const STATUS_REGISTER: u64 = 0x70;
 
+/// What to do with a service that does not leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Force {
+    /// Nothing; the statement fails.
+    Never,
+    /// Kill it after a time; the statement fails.
+    Allowed,
+    /// That was done.
+    Used,
+}
+
 /// What the statement at hand waits for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) enum Wait {
@@ -43,8 +54,11 @@ pub(super) enum Wait {
     Down {
         label: &'static str,
         since: u64,
-        window: Option<u64>,
-        is_forced: bool,
+        force: Force,
+    },
+    /// Time has passed.
+    Time {
+        until: u64,
     },
     /// A service serves again after it was killed, and the device had time to do harm.
     Restarted {
@@ -96,12 +110,8 @@ pub(super) fn outcome(kernel: &mut Kernel, now: u64) -> Option<bool> {
         },
         Wait::Client { label } => verdict(kernel, label),
         Wait::Clients => clients(kernel),
-        Wait::Down {
-            label,
-            since,
-            window,
-            is_forced,
-        } => down(kernel, label, since, window, is_forced, now),
+        Wait::Down { label, since, force } => down(kernel, label, since, force, now),
+        Wait::Time { until } => (now >= until).then_some(true),
         Wait::Restarted { label } => restarted(kernel, label, now),
         Wait::Ping { label, since } => {
             let is_open = service(kernel, label).is_some_and(|service| service.is_pinged);
@@ -168,28 +178,28 @@ fn answer(name: &str, answer: Option<Result<(), Status>>, since: u64, now: u64) 
     Some(result == Verdict::Pass)
 }
 
-fn down(
-    kernel: &mut Kernel,
-    label: &'static str,
-    since: u64,
-    window: Option<u64>,
-    is_forced: bool,
-    now: u64,
-) -> Option<bool> {
+fn down(kernel: &mut Kernel, label: &'static str, since: u64, force: Force, now: u64) -> Option<bool> {
     if let Some((_, slot)) = alive(kernel, label) {
         if now - since < STOP_LIMIT_US {
             return None;
         }
-        rs::died(kernel, slot, End::Killed);
+        if force == Force::Never {
+            return Some(false);
+        }
         kernel.high.run.wait = Wait::Down {
             label,
             since,
-            window,
-            is_forced: true,
+            force: Force::Used,
         };
+        rs::died(kernel, slot, End::Killed);
         return None;
     }
+    let Some(service) = service(kernel, label) else {
+        return Some(false);
+    };
+    let window = service.window;
     let status = window.map_or(0, |window| u64::from(paging::device_register(window + STATUS_REGISTER)));
+    let is_forced = force == Force::Used;
     emit(&Record::Down {
         label,
         us: now - since,

@@ -23,6 +23,10 @@ use crate::kernel::{Kernel, ipc, scenario_run};
 const DRIVER_PRIORITY: u8 = 3;
 const CLIENT_PRIORITY: u8 = 7;
 
+/// Where the registers of virtio devices are: a window for each interrupt line.
+const WINDOWS: u64 = 0x1000_0000;
+const WINDOW_BYTES: u64 = 0x1000;
+
 /// What a service is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -50,6 +54,8 @@ pub(crate) struct Service {
     /// The memory of dead instances, and how much of it was damaged before a new one was there.
     pub(super) dead: Vec<Batch, 8>,
     pub(super) damaged: u64,
+    /// The registers of its device, as far as its interrupt line tells.
+    pub(crate) window: Option<u64>,
     /// Set when it is pinged, cleared by its answer.
     pub(crate) is_pinged: bool,
     /// What it said about a live update it was asked for: `None` inside for no answer yet.
@@ -111,10 +117,11 @@ pub(in crate::kernel) fn up(
     kind: Kind,
 ) -> Result<(), &'static str> {
     let now = kernel.now_micros();
-    // Background clients are kept until somebody has waited for them.
+    // The dead are kept as long as there is room: somebody may ask what became of them.
+    let is_full = kernel.high.rs.services.is_full();
     while let Some(gone) = kernel.high.rs.services.iter().position(|service| {
-        service.life.phase() == Phase::Gone
-            && (service.kind != Kind::Background || service.launch.label == launch.label)
+        let is_in_the_way = service.launch.label == launch.label || is_full && service.kind != Kind::Background;
+        service.life.phase() == Phase::Gone && is_in_the_way
     }) {
         settle(kernel, gone);
         kernel.high.rs.services.swap_remove(gone);
@@ -133,6 +140,7 @@ pub(in crate::kernel) fn up(
         served_as: None,
         dead: Vec::new(),
         damaged: 0,
+        window: None,
         is_pinged: false,
         prepared: None,
     };
@@ -335,8 +343,11 @@ pub(in crate::kernel) fn prepare(kernel: &mut Kernel, index: usize, slot: Slot) 
 /// Sends a signal by message. After SIGTERM a driver may leave.
 pub(in crate::kernel) fn signal(kernel: &mut Kernel, index: usize, slot: Slot, signal: Signal) {
     let now = kernel.now_micros();
+    // A driver hooks the line of its device, and lines and windows go together on this machine.
+    let line = kernel.irqs.lines_of(slot).next();
     let service = &mut kernel.high.rs.services[index];
     if signal == Signal::TERM && service.kind == Kind::Driver {
+        service.window = line.map(|line| WINDOWS + line as u64 * WINDOW_BYTES);
         service.life.stop(now);
     }
     let message = Message::with_payload(MessageType::COMMON_SIGNAL, &SignalReceived { signal });

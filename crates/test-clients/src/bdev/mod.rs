@@ -3,16 +3,17 @@
 //! Each request goes by SENDREC with an id of its own, and the reply has to come from the driver, be a block reply, and
 //! have that id. A driver that dies is found again by its label, and what was open is opened again.
 
+mod control;
+mod vector;
+
 use core::fmt;
 
-use minix_abi::bdev::{BdevAccess, BdevFlags, BdevReply, BdevRequest, MAX_ELEMENTS, VectorElement};
+use minix_abi::bdev::{BdevAccess, BdevFlags, BdevReply, BdevRequest};
 use minix_abi::grant::GrantFlags;
-use minix_abi::ioctl::{IoctlCode, PartGeom};
 use minix_abi::minor::Minor;
 use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType, Status};
 use minix_rt::Ipc;
 use minix_rt::ds::Label;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::buffer::Piece;
 use crate::client::Client;
@@ -274,198 +275,6 @@ impl Session {
         flags: BdevFlags,
     ) -> Result<Status, Trouble> {
         self.transfer(client, Direction::Write, minor, position, from, flags)
-    }
-
-    /// Moves several pieces, at most [`MAX_ELEMENTS`].
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`]; [`NoRoom`](Trouble::NoRoom) for too many pieces.
-    pub fn transfer_pieces<I: Ipc>(
-        &mut self,
-        client: &mut Client<I>,
-        direction: Direction,
-        minor: Minor,
-        position: u64,
-        pieces: &[Piece],
-    ) -> Result<Status, Trouble> {
-        let mut elements = heapless::Vec::<VectorElement, MAX_ELEMENTS>::new();
-        let mut made = Ok(());
-        for piece in pieces {
-            made = self.grant(client, *piece, direction.access()).and_then(|grant| {
-                let element = self.element(grant, piece.bytes());
-                elements.push(element).map_err(|_| {
-                    client.revoke(grant);
-                    Trouble::NoRoom
-                })
-            });
-            if made.is_err() {
-                break;
-            }
-        }
-        let result = made.and_then(|()| self.transfer_vector(client, direction, minor, position, &elements));
-        for element in &elements {
-            client.revoke(element.grant);
-        }
-        result
-    }
-
-    /// Sends a vector as it is, whatever its elements say. Only the vector itself is granted here.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn transfer_vector<I: Ipc>(
-        &mut self,
-        client: &mut Client<I>,
-        direction: Direction,
-        minor: Minor,
-        position: u64,
-        elements: &[VectorElement],
-    ) -> Result<Status, Trouble> {
-        let address = elements.as_ptr().expose_provenance() as u64;
-        // SAFETY: it is granted for reading, and borrowed until the grant is revoked.
-        let vector = unsafe { Piece::new(address, size_of_val(elements) as u64) };
-        let grant = self.grant(client, vector, GrantFlags::READ)?;
-        let result = self.transfer_granted_vector(client, direction, minor, position, grant, elements.len() as i32);
-        client.revoke(grant);
-        result
-    }
-
-    /// Sends a request for a vector whose grant and count are whatever the caller says.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn transfer_granted_vector<I: Ipc>(
-        &mut self,
-        client: &mut Client<I>,
-        direction: Direction,
-        minor: Minor,
-        position: u64,
-        grant: GrantId,
-        count: i32,
-    ) -> Result<Status, Trouble> {
-        let request = BdevRequest {
-            position,
-            minor,
-            count,
-            grant,
-            ..Default::default()
-        };
-        self.request(client, direction.vector(), &request)
-    }
-
-    /// An element with garbage in its padding, as C clients send them.
-    pub fn element(&mut self, grant: GrantId, bytes: u64) -> VectorElement {
-        let mut raw = [0; size_of::<VectorElement>()];
-        raw[..4].copy_from_slice(grant.as_bytes());
-        // Never zero: that would be clean.
-        raw[4..8].copy_from_slice(&(self.random.next() as u32 | 1).to_le_bytes());
-        raw[8..].copy_from_slice(&bytes.to_le_bytes());
-        zerocopy::transmute!(raw)
-    }
-
-    /// Sends a control request without an argument.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn ioctl<I: Ipc>(&mut self, client: &mut Client<I>, minor: Minor, code: IoctlCode) -> Result<Status, Trouble> {
-        self.ioctl_granted(client, minor, code, GrantId::INVALID)
-    }
-
-    /// Sends a control request whose argument goes both ways, as far as the code says so.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn ioctl_with<I: Ipc, T: FromBytes + IntoBytes + KnownLayout + Immutable>(
-        &mut self,
-        client: &mut Client<I>,
-        minor: Minor,
-        code: IoctlCode,
-        argument: &mut T,
-    ) -> Result<Status, Trouble> {
-        let mut access = GrantFlags::empty();
-        access.set(GrantFlags::READ, code.driver_reads());
-        access.set(GrantFlags::WRITE, code.driver_writes());
-        let address = core::ptr::from_mut(argument).expose_provenance() as u64;
-        // SAFETY: it is borrowed exclusively until the grant is revoked, and every content is a valid `T`.
-        let piece = unsafe { Piece::new(address, size_of::<T>() as u64) };
-        let grant = self.grant(client, piece, access)?;
-        let result = self.ioctl_granted(client, minor, code, grant);
-        client.revoke(grant);
-        result
-    }
-
-    /// Sends a control request with any grant.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn ioctl_granted<I: Ipc>(
-        &mut self,
-        client: &mut Client<I>,
-        minor: Minor,
-        code: IoctlCode,
-        grant: GrantId,
-    ) -> Result<Status, Trouble> {
-        let request = BdevRequest {
-            minor,
-            grant,
-            user: Endpoint::NONE,
-            request: code,
-            ..Default::default()
-        };
-        self.request(client, MessageType::BDEV_IOCTL, &request)
-    }
-
-    /// Where a minor lies, and how the driver answered.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn partition<I: Ipc>(&mut self, client: &mut Client<I>, minor: Minor) -> Result<(Status, PartGeom), Trouble> {
-        let mut place = PartGeom::default();
-        let status = self.ioctl_with(client, minor, IoctlCode::DIOCGETP, &mut place)?;
-        Ok((status, place))
-    }
-
-    /// Sets where a minor lies, in bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn set_partition<I: Ipc>(
-        &mut self,
-        client: &mut Client<I>,
-        minor: Minor,
-        base: u64,
-        bytes: u64,
-    ) -> Result<Status, Trouble> {
-        let mut place = PartGeom::made_up(base, bytes);
-        self.ioctl_with(client, minor, IoctlCode::DIOCSETP, &mut place)
-    }
-
-    /// How often the drive is open, and how the driver answered.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn open_count<I: Ipc>(&mut self, client: &mut Client<I>, minor: Minor) -> Result<(Status, i32), Trouble> {
-        let mut count = -1;
-        let status = self.ioctl_with(client, minor, IoctlCode::DIOCOPENCT, &mut count)?;
-        Ok((status, count))
-    }
-
-    /// Has the driver write back what it, or the device, holds back.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn flush<I: Ipc>(&mut self, client: &mut Client<I>, minor: Minor) -> Result<Status, Trouble> {
-        self.ioctl(client, minor, IoctlCode::DIOCFLUSH)
     }
 
     /// Grants memory to the driver.
