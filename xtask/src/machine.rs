@@ -30,7 +30,8 @@ pub(crate) enum Boot {
     /// The bare image, by words on its command line.
     Bare {
         image: PathBuf,
-        options: Options,
+        /// The words.
+        append: String,
         /// Where its defmt frames go.
         defmt: PathBuf,
     },
@@ -116,7 +117,7 @@ impl Machine<'_> {
         add("-bios", "default".into());
         add("-kernel", self.boot.program().display().to_string());
         match self.boot {
-            Boot::Bare { options, .. } => add("-append", options.to_string()),
+            Boot::Bare { append, .. } => add("-append", append.clone()),
             Boot::Minix { archive, .. } => add("-initrd", archive.display().to_string()),
         }
         add("-display", "none".into());
@@ -239,7 +240,7 @@ mod tests {
         };
         let boot = Boot::Bare {
             image: "/t/image".into(),
-            options: boot_options(&args, &outline),
+            append: boot_options(&args, &outline).to_string(),
             defmt: "/t/defmt.bin".into(),
         };
         Machine {

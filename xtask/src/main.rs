@@ -13,6 +13,8 @@ mod cli;
 mod console;
 mod defmt;
 mod disk;
+#[cfg(test)]
+mod fake;
 mod image;
 mod interrupt;
 mod judge;

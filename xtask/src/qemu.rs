@@ -97,12 +97,15 @@ fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result
 fn dry_run(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result<String> {
     let directory = workspace.scratch().join("run");
     let wishes = session::wishes(args, input);
-    let disks = wishes.iter().zip(0..).map(|(wish, number)| disk::plan(args, *wish, number, &directory));
+    let disks = wishes
+        .iter()
+        .zip(0..)
+        .map(|(wish, number)| disk::plan(args, *wish, number, &directory));
     let disks: Vec<_> = disks.collect();
     let boot = match wishes.first() {
         Some(wish) if args.bare => Boot::Bare {
             image: image::path(workspace),
-            options: machine::boot_options(args, &disk::outline(args, *wish)),
+            append: machine::boot_options(args, &disk::outline(args, *wish)).to_string(),
             defmt: directory.join("defmt.bin"),
         },
         _ => Boot::Minix {

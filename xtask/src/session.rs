@@ -127,7 +127,7 @@ pub(crate) fn extras(args: &QemuArgs, directory: &Path) -> Extras {
     }
 }
 
-fn make_disks(args: &QemuArgs, input: Option<&Input>, directory: &Path) -> Result<Vec<Disk>> {
+pub(crate) fn make_disks(args: &QemuArgs, input: Option<&Input>, directory: &Path) -> Result<Vec<Disk>> {
     let wishes = wishes(args, input).into_iter().enumerate();
     wishes
         .map(|(number, wish)| disk::make(args, wish, number, directory))
@@ -135,17 +135,11 @@ fn make_disks(args: &QemuArgs, input: Option<&Input>, directory: &Path) -> Resul
 }
 
 /// Brings together what is booted.
-fn boot(
-    setup: &Setup,
-    args: &QemuArgs,
-    scenario: Option<&Scenario>,
-    disks: &[Disk],
-    directory: &Path,
-) -> Result<Boot> {
+fn boot(setup: &Setup, args: &QemuArgs, scenario: Option<&Scenario>, disks: &[Disk], directory: &Path) -> Result<Boot> {
     match scenario {
         None => Ok(Boot::Bare {
             image: setup.image.clone().context("the bare image was not built")?,
-            options: machine::boot_options(args, &disks.first().context("there is no disk")?.outline),
+            append: machine::boot_options(args, &disks.first().context("there is no disk")?.outline).to_string(),
             defmt: directory.join("defmt.bin"),
         }),
         Some(scenario) => {
@@ -250,20 +244,8 @@ mod tests {
     //! A shell script plays QEMU, and with it the guest: it may do to the disk, and say, what it likes. What is tested is that
     //! only the truth passes.
 
-    use super::*;
-    use crate::cli::qemu_args;
-    use std::os::unix::fs::PermissionsExt;
-
-    /// Finds the disk in QEMU's command line, then the words of the boot line.
-    const PROLOGUE: &str = r#"
-for word in "$@"; do
-  case $word in
-    if=none,*) disk=${word#*file=}; disk=${disk%%,format=*};;
-    mode=*) boot=$word;;
-  esac
-done
-record() { printf '\036%s\n' "$*"; }
-"#;
+    use crate::fake::{self, poke};
+    use crate::report::Report;
 
     /// What an honest guest says of a prepared disk it only reads. Digests are filled in by the test.
     const HONEST: &str = r"
@@ -277,34 +259,8 @@ DIGESTS
 
     const DONE: &str = "record done passed=1 failed=0\n";
 
-    /// The report on a guest that behaves like the script.
     fn report_on(flags: &str, script: &str) -> Report {
-        let directory = tempfile::tempdir().unwrap();
-        let program = directory.path().join("qemu");
-        // The digests an honest guest finds are those of the content a prepared disk is made with.
-        let plain = qemu_args("--bare", None).unwrap();
-        let disk = make_disks(&plain, None, directory.path()).unwrap().remove(0);
-        let digests: String = (disk.digests.iter())
-            .map(|(range, value)| {
-                format!(
-                    "record digest first={} count={} crc64={value:#x}\n",
-                    range.first, range.count
-                )
-            })
-            .collect();
-        let script = script.replace("DIGESTS", &digests);
-        std::fs::write(&program, format!("#!/bin/sh\n{PROLOGUE}{script}")).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let setup = Setup {
-            qemu: Qemu::assumed(&program),
-            // Any program without defmt strings will do for an image.
-            image: Some(std::env::current_exe().unwrap()),
-            programs: None,
-            scratch: directory.path().join("scratch"),
-        };
-        let args = qemu_args(&format!("--bare {flags}"), None).unwrap();
-        let mut console = Console::memory();
-        run(&setup, &args, None, run::Input::None, &mut console, Progress::Silent).unwrap()
+        fake::report_on(&format!("--bare {flags}"), script)
     }
 
     /// The first reason why the guest fails.
@@ -312,11 +268,6 @@ DIGESTS
         let report = report_on(flags, script);
         assert!(!report.passed, "{script}");
         report.reasons[0].clone()
-    }
-
-    /// Writes one byte at a place of the disk.
-    fn poke(sector: u64) -> String {
-        format!("printf X | dd of=\"$disk\" bs=512 seek={sector} conv=notrunc 2>/dev/null\n")
     }
 
     #[test]

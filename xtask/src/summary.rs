@@ -53,11 +53,25 @@ fn block_tests(minix: &Minix, lines: &mut Vec<String>) {
     for number in 1..=CHECKS {
         let checks = || minix.checks.iter().filter(|check| check.number == number);
         let Some(any) = checks().next() else { continue };
-        let results: Vec<&str> = runs.iter().map(|run| together(checks().filter(|check| check.run == *run))).collect();
-        lines.push(format!("  {number:>2} {} {:<44} {}", any.group, any.name, results.join(" ")));
+        let results: Vec<&str> = runs
+            .iter()
+            .map(|run| together(checks().filter(|check| check.run == *run)))
+            .collect();
+        lines.push(format!(
+            "  {number:>2} {} {:<44} {}",
+            any.group,
+            any.name,
+            results.join(" ")
+        ));
     }
     for run in runs {
-        let of_run = |result| minix.checks.iter().filter(move |check| check.run == run && check.result == result).count();
+        let of_run = |result| {
+            minix
+                .checks
+                .iter()
+                .filter(move |check| check.run == run && check.result == result)
+                .count()
+        };
         lines.push(format!(
             "{run}: {} passed, {} failed, {} skipped",
             of_run("pass"),
@@ -134,6 +148,9 @@ fn services(minix: &Minix, lines: &mut Vec<String>) {
 
 fn done(report: &Report, lines: &mut Vec<String>) {
     if let Some(done) = &report.guest.done {
-        lines.push(format!("scenario: {} statements passed, {} failed", done.passed, done.failed));
+        lines.push(format!(
+            "scenario: {} statements passed, {} failed",
+            done.passed, done.failed
+        ));
     }
 }

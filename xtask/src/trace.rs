@@ -17,10 +17,14 @@ fn count(text: &str) -> Option<u64> {
     let mut open = HashSet::new();
     let mut most = None;
     for line in text.lines() {
-        let Some((_, event)) = line.split_once("virtio_blk_") else { continue };
+        let Some((_, event)) = line.split_once("virtio_blk_") else {
+            continue;
+        };
         let mut words = event.split_ascii_whitespace();
         let name = words.next().unwrap_or_default();
-        let Some(request) = words.skip_while(|word| *word != "req").nth(1) else { continue };
+        let Some(request) = words.skip_while(|word| *word != "req").nth(1) else {
+            continue;
+        };
         if name.starts_with("handle_") {
             open.insert(request);
         } else if name.starts_with("req_complete") {

@@ -56,7 +56,12 @@ pub(super) fn boot(context: &Context, flags: &str, disk: &Disk) -> Result<Report
 }
 
 /// A run, with all it printed.
-pub(super) fn run_once(context: &Context, flags: &str, disk: &Disk, script: Option<&[&str]>) -> Result<(Report, String), String> {
+pub(super) fn run_once(
+    context: &Context,
+    flags: &str,
+    disk: &Disk,
+    script: Option<&[&str]>,
+) -> Result<(Report, String), String> {
     let named = match disk {
         Disk::Prepared => None,
         Disk::Foreign { path, .. } => Some(path.display().to_string()),
@@ -144,4 +149,3 @@ impl Drop for NbdServer {
         let _ = self.server.wait();
     }
 }
-

@@ -87,9 +87,10 @@ fn clippy_bare(names: Vec<String>) -> Check {
     })
 }
 
-/// Builds a library for the target with every feature set it declares.
+/// Builds a library for the target with every feature set it declares, and the programs of its crate as they are used.
 fn build(package: &Package) -> Check {
     let name = package.name.clone();
+    let has_programs = package.programs().next().is_some();
     let sets: Vec<String> = package.feature_sets().iter().map(|set| set.join(",")).collect();
     Check::new(format!("build/{name}"), move |context| {
         for set in &sets {
@@ -104,6 +105,11 @@ fn build(package: &Package) -> Check {
                 set,
             ];
             cargo(context.workspace.cargo().args(arguments)).map_err(|text| format!("features [{set}]:\n{text}"))?;
+        }
+        if has_programs {
+            // Linked as they are booted: a linker script that does not fit shows only here.
+            let arguments = ["build", "--release", "--package", &name, "--bins", "--target", RISCV];
+            cargo(context.workspace.cargo().args(arguments))?;
         }
         Ok(())
     })

@@ -62,8 +62,20 @@ const CASES: [Case; 32] = [
     ("bad-smp", Given::Nothing, "qemu --bare --smp 99", 2, "--smp"),
     ("shell-without-bare", Given::Nothing, "qemu --shell", 2, "--bare"),
     ("poll-without-bare", Given::Nothing, "qemu --poll", 2, "--bare"),
-    ("bare-kills", Given::Nothing, "qemu --bare --kill-during-io", 2, "cannot be used with"),
-    ("unknown-scenario", Given::Nothing, "qemu --scenario dance", 2, "possible: tour"),
+    (
+        "bare-kills",
+        Given::Nothing,
+        "qemu --bare --kill-during-io",
+        2,
+        "cannot be used with",
+    ),
+    (
+        "unknown-scenario",
+        Given::Nothing,
+        "qemu --scenario dance",
+        2,
+        "possible: tour",
+    ),
     (
         "read-only-kills",
         Given::Nothing,
@@ -72,8 +84,20 @@ const CASES: [Case; 32] = [
         "leave out --read-only",
     ),
     ("check-nothing", Given::Nothing, "minix check", 2, "<ELF>"),
-    ("check-missing", Given::Nothing, "minix check missing", 1, "missing: No such file"),
-    ("check-no-elf", Given::Disk(4096), "minix check disk", 1, "disk: not an ELF file"),
+    (
+        "check-missing",
+        Given::Nothing,
+        "minix check missing",
+        1,
+        "missing: No such file",
+    ),
+    (
+        "check-no-elf",
+        Given::Disk(4096),
+        "minix check disk",
+        1,
+        "disk: not an ELF file",
+    ),
     ("write-without-disk", Given::Nothing, "qemu --write", 2, "--disk"),
     (
         "write-and-read-only",
@@ -242,7 +266,9 @@ pub(super) fn checks() -> Vec<Check> {
         .chain(service)
         .chain([
             Check::new("usage/dry-run", |_| dry_run()),
-            Check::booting(Guest::Minix, "usage/interrupt", |context| interrupt(&context.workspace.scratch())),
+            Check::booting(Guest::Minix, "usage/interrupt", |context| {
+                interrupt(&context.workspace.scratch())
+            }),
         ])
         .collect()
 }

@@ -129,6 +129,9 @@ fn refuses(name: &str, program: &[u8], part: &str) -> Verdict {
     if output.status.code() == Some(1) && is_one_line {
         Ok(())
     } else {
-        Err(format!("not refused with one line about `{part}`: {}\n{text}", output.status))
+        Err(format!(
+            "not refused with one line about `{part}`: {}\n{text}",
+            output.status
+        ))
     }
 }

@@ -125,13 +125,17 @@ fn foreign_images() -> Vec<Check> {
             continue;
         };
         let Some(program) = find_program(program) else { continue };
-        checks.push(Check::booting(Guest::Bare, format!("qemu/image/{name}"), move |context| {
-            let disk = foreign(|path| {
-                std::fs::File::create(path)?.set_len(bytes)?;
-                succeeds(Command::new(&program).args(arguments).arg(path))
-            })?;
-            boot(context, "", &disk).map(drop)
-        }));
+        checks.push(Check::booting(
+            Guest::Bare,
+            format!("qemu/image/{name}"),
+            move |context| {
+                let disk = foreign(|path| {
+                    std::fs::File::create(path)?.set_len(bytes)?;
+                    succeeds(Command::new(&program).args(arguments).arg(path))
+                })?;
+                boot(context, "", &disk).map(drop)
+            },
+        ));
     }
     checks.push(Check::booting(Guest::Bare, "qemu/image/qcow2", |context| {
         let program = find_program(QEMU_IMG).ok_or("qemu-img is missing")?;

@@ -176,7 +176,12 @@ mod tests {
     #[test]
     fn quick_leaves_out_the_matrix_and_a_filter_selects() {
         assert!(all().iter().any(|check| check.boots.is_some()));
-        assert!(!select(all(), &args("--quick")).unwrap().iter().any(|check| check.boots.is_some()));
+        assert!(
+            !select(all(), &args("--quick"))
+                .unwrap()
+                .iter()
+                .any(|check| check.boots.is_some())
+        );
         let selected = select(all(), &args("legacy")).unwrap();
         assert!(selected.iter().all(|check| check.name.contains("legacy")));
         assert!(select(all(), &args("no-such-name")).is_err());

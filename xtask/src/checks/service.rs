@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::boot::{Disk, MADE_BY, boot, expect, foreign, succeeds};
+use super::boot::{Disk, MADE_BY, NbdServer, boot, expect, foreign, succeeds};
 use super::{Check, Guest, Verdict};
 use crate::report::Report;
 use crate::tools::find_program;
@@ -89,24 +89,35 @@ fn foreign_disks() -> Vec<Check> {
             continue;
         };
         let Some(program) = find_program(program) else { continue };
-        checks.push(Check::booting(Guest::Minix, format!("minix/image/{name}"), move |context| {
-            let disk = foreign(|path| {
-                std::fs::File::create(path)?.set_len(bytes)?;
-                succeeds(Command::new(&program).args(arguments).arg(path))
-            })?;
-            for flags in ["", "--read-only", "--write"] {
-                let report = boot(context, flags, &disk)?;
-                let readers = report.guest.minix.iter().flat_map(|minix| &minix.started);
-                let readers = readers.filter(|started| started.program == "mfs").count();
-                expect(
-                    readers == usize::from(name == "minix"),
-                    &format!("{readers} readers of file systems"),
-                )?;
-                expect(report.guest.disks[0].ranges.is_empty(), "a disk of the user was written")?;
-            }
-            Ok(())
-        }));
+        checks.push(Check::booting(
+            Guest::Minix,
+            format!("minix/image/{name}"),
+            move |context| {
+                let disk = foreign(|path| {
+                    std::fs::File::create(path)?.set_len(bytes)?;
+                    succeeds(Command::new(&program).args(arguments).arg(path))
+                })?;
+                for flags in ["", "--read-only", "--write"] {
+                    let report = boot(context, flags, &disk)?;
+                    let readers = report.guest.minix.iter().flat_map(|minix| &minix.started);
+                    let readers = readers.filter(|started| started.program == "mfs").count();
+                    expect(
+                        readers == usize::from(name == "minix"),
+                        &format!("{readers} readers of file systems"),
+                    )?;
+                    expect(
+                        report.guest.disks[0].ranges.is_empty(),
+                        "a disk of the user was written",
+                    )?;
+                }
+                Ok(())
+            },
+        ));
     }
+    checks.push(Check::booting(Guest::Minix, "minix/image/nbd", |context| {
+        let server = NbdServer::start()?;
+        boot(context, "", &Disk::Url(server.url())).map(drop)
+    }));
     checks
 }
 

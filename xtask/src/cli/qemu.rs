@@ -31,7 +31,13 @@ pub(crate) struct QemuArgs {
     pub(crate) bare: bool,
 
     /// What service and clients do. The default is a tour of everything.
-    #[arg(long, value_enum, value_name = "NAME", conflicts_with = "bare", conflicts_with = "disk")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "NAME",
+        conflicts_with = "bare",
+        conflicts_with = "disk"
+    )]
     pub(crate) scenario: Option<Name>,
 
     /// Kill the service again and again in the middle of a mixed load; short for --scenario kills.
@@ -177,4 +183,3 @@ fn memory_size(text: &str) -> Result<String, String> {
     }
     Ok(text.to_owned())
 }
-

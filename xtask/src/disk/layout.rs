@@ -79,7 +79,12 @@ impl Recipe {
                 seed: Some(0x6d69_6e69_785f_3634),
                 scratch: vec![range(65_536, 16_384)],
                 // The table and what follows, the start of each partition, the end of the disk.
-                samples: vec![range(0, 64), range(2048, 2048), range(34_816, 2048), range(small - 64, 64)],
+                samples: vec![
+                    range(0, 64),
+                    range(2048, 2048),
+                    range(34_816, 2048),
+                    range(small - 64, 64),
+                ],
                 files: None,
             },
             Recipe::Service | Recipe::Second => {
@@ -168,7 +173,10 @@ mod tests {
             let places = layout.partitions.iter().map(|(_, range)| range);
             let all = places.chain(&layout.scratch).chain(&layout.samples);
             for range in all.chain(&layout.files) {
-                assert!(range.first.is_multiple_of(8) && range.count.is_multiple_of(8), "{range}");
+                assert!(
+                    range.first.is_multiple_of(8) && range.count.is_multiple_of(8),
+                    "{range}"
+                );
                 assert!(range.end() <= layout.sectors, "{range}");
             }
             for pair in layout.partitions.windows(2) {

@@ -58,7 +58,9 @@ pub(super) fn sample(blocks: usize, block: usize) -> (Vec<u8>, Vec<KnownFile>) {
     let deep = ["e", "d", "c", "b"]
         .into_iter()
         .fold(vec![file("deep", 1000)], |inner, name| vec![directory(name, inner)]);
-    let many = (0..100).map(|number| file(&format!("file-{number:03}"), number * 7)).collect();
+    let many = (0..100)
+        .map(|number| file(&format!("file-{number:03}"), number * 7))
+        .collect();
     let root = Node::Directory(vec![
         file("readme", 123),
         directory("sizes", sizes),
@@ -73,7 +75,10 @@ pub(super) fn sample(blocks: usize, block: usize) -> (Vec<u8>, Vec<KnownFile>) {
 /// What there is to be.
 enum Node {
     /// A file of so many bytes of pattern. Blocks in `hole` are zeros and not stored.
-    File { bytes: usize, hole: std::ops::Range<usize> },
+    File {
+        bytes: usize,
+        hole: std::ops::Range<usize>,
+    },
     Directory(Vec<(String, Node)>),
 }
 
@@ -120,7 +125,12 @@ impl Writer {
         // In a bitmap, bit 0 stands for nothing and is taken, as are the bits behind the last one that stands for something.
         let zones = self.blocks - self.first_zone;
         self.bitmap(self.inode_map, self.zone_map, self.next_inode, INODES + 1);
-        self.bitmap(self.zone_map, self.inodes, self.next_zone - self.first_zone + 1, zones + 1);
+        self.bitmap(
+            self.zone_map,
+            self.inodes,
+            self.next_zone - self.first_zone + 1,
+            zones + 1,
+        );
         (self.image, self.files)
     }
 
@@ -248,7 +258,9 @@ mod tests {
     #[test]
     fn another_program_finds_no_fault_with_it() {
         // It is not on every machine.
-        let Some(program) = find_program("fsck.minix") else { return };
+        let Some(program) = find_program("fsck.minix") else {
+            return;
+        };
         // It knows no other size of a block.
         let (image, files) = sample(16 << 10, 1024);
         assert!(is_one(&image));

@@ -41,12 +41,16 @@ impl Case<'_> {
             ));
         }
         if let Origin::Prepared { layout, .. } = &disk.origin {
-            let made = layout.partitions.iter().zip(0..).map(|((kind, range), index)| Partition {
-                index,
-                kind: *kind,
-                first_sector: range.first,
-                sectors: range.count,
-            });
+            let made = layout
+                .partitions
+                .iter()
+                .zip(0..)
+                .map(|((kind, range), index)| Partition {
+                    index,
+                    kind: *kind,
+                    first_sector: range.first,
+                    sectors: range.count,
+                });
             if !made.eq(self.guest.partitions.iter().cloned()) {
                 reasons.push("the guest did not find the partitions the host made".to_owned());
             }

@@ -110,7 +110,10 @@ impl Case<'_> {
                 reasons.push(format!("{} {what}s failed in the guest", done.failed - failures));
             }
             Some(done) if done.failed < failures => {
-                reasons.push(format!("{} {what}s passed in the guest that must fail", failures - done.failed));
+                reasons.push(format!(
+                    "{} {what}s passed in the guest that must fail",
+                    failures - done.failed
+                ));
             }
             Some(done) if done.passed == 0 => reasons.push(format!("the guest ran no {what}")),
             None if self.guest.errors.is_empty() => {
@@ -127,7 +130,8 @@ impl Case<'_> {
     /// Whether both sides read the same.
     fn digests(&self, reasons: &mut Vec<String>) {
         for (number, disk) in self.disks.iter().enumerate() {
-            let differs = |(range, expected): &&(SectorRange, u64)| self.guest.digest(number, *range) != Some(*expected);
+            let differs =
+                |(range, expected): &&(SectorRange, u64)| self.guest.digest(number, *range) != Some(*expected);
             if let Some((range, _)) = disk.digests.iter().find(differs) {
                 reasons.push(format!(
                     "sectors {} to {} read differently in the guest and on the host",

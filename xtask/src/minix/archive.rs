@@ -25,7 +25,10 @@ pub(crate) fn write(place: &Path, script: &str, programs: &Programs) -> Result<(
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         add(&mut archive, &name, &read(path)?).with_context(what)?;
     }
-    archive.into_inner().and_then(|mut file| file.flush()).with_context(what)
+    archive
+        .into_inner()
+        .and_then(|mut file| file.flush())
+        .with_context(what)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -51,7 +51,12 @@ pub(crate) fn build_service(workspace: &Workspace, progress: Progress) -> Result
 /// Builds everything for a run.
 pub(crate) fn build_all(workspace: &Workspace, progress: Progress) -> Result<Programs> {
     let crates = [SERVICE_CRATE, KERNEL, CLIENTS_CRATE];
-    cargo_build(workspace, "building service, test kernel and clients", &crates, progress)?;
+    cargo_build(
+        workspace,
+        "building service, test kernel and clients",
+        &crates,
+        progress,
+    )?;
     let service = publish(workspace)?;
     let mut programs = planned(workspace)?;
     programs.system_conf = service.conf;

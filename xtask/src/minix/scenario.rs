@@ -58,6 +58,11 @@ impl Name {
                 counts_instructions: true,
                 trace: None,
             },
+            // How long it takes to stop is measured.
+            Name::Life => Extras {
+                counts_instructions: true,
+                ..Extras::default()
+            },
             Name::Overlap => Extras {
                 iops: Some(200),
                 counts_instructions: false,

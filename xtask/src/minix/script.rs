@@ -26,7 +26,7 @@ const MAJORS: [u32; 2] = [3, 8];
 const WORDS: usize = 7;
 
 /// Longest times between a start of the service and its end by a kill, in microseconds.
-const KILL_AFTER: (u64, u64) = (1000, 60_000);
+const KILL_AFTER: (u64, u64) = (1000, 120_000);
 
 /// Writes the script of a scenario.
 pub(super) fn of(name: Name, args: &QemuArgs, disks: &[Disk], directory: &Path) -> Result<String> {
@@ -168,13 +168,13 @@ impl Script {
 
     fn abuse(&mut self) {
         self.line(format_args!(
-            "run abuse label={SERVICE} minor=3 seed=0x5eed count=10000"
+            "run abuse label={SERVICE} minor=3 seed=0x5eed count=10000 scratch=0:8192"
         ));
         self.shell(
             "after",
             SERVICE,
             3,
-            "open write=0:64:0x79000000000 flush verify=0:64:0x79000000000 close",
+            "open write=8192:64:0x79000000000 flush verify=8192:64:0x79000000000 close",
         );
     }
 
@@ -194,12 +194,14 @@ impl Script {
             "start load as holder label={SERVICE} first={} count=64 seed=0x7b000000000 depth=2",
             BLOCK_TEST.first
         ));
-        self.shell("ready", SERVICE, 3, "open read=0:64 read=0:64 close");
+        self.shell("ready", SERVICE, 3, "open read=0:64 close");
+        // Long enough for the other one to be in the middle of it.
+        self.line(format_args!("sleep 50000"));
         self.line(format_args!("signal {SERVICE} TERM"));
         self.shell(REFUSED, SERVICE, 3, "open");
         self.line(format_args!("signal holder TERM"));
         self.line(format_args!("wait"));
-        // It has to be gone, or this one would be refused by it.
+        self.line(format_args!("gone {SERVICE}"));
         self.service(args, SERVICE, 0, 0);
         self.shell("again", SERVICE, 3, "open verify=0:64:0x7a000000000 close");
     }
@@ -222,7 +224,12 @@ impl Script {
         }
         // Both at once. This one tells nothing, so nobody can take it for the other.
         let rest = OTHERS.count - 512;
-        let verify = |disk: &Disk| format!("open verify=512:{rest}:{:#x} close", disk.outline.pattern.unwrap_or_default());
+        let verify = |disk: &Disk| {
+            format!(
+                "open verify=512:{rest}:{:#x} close",
+                disk.outline.pattern.unwrap_or_default()
+            )
+        };
         self.line(format_args!(
             "start shell as {SECOND_DISK}reader label={} minor=3 {}",
             labels[1],

@@ -44,7 +44,11 @@ pub(super) fn minix_file_systems(disk: &Disk, directory: &Path) -> Result<Vec<u3
         places.push((minor, primary.first));
         if primary.kind == MINIX {
             let inner = (FIRST_SUB_MINOR + 4 * (minor - 1)..).zip(entries(&sector(primary.first)?));
-            places.extend(inner.filter(|(_, entry)| entry.kind != 0).map(|(minor, entry)| (minor, entry.first)));
+            places.extend(
+                inner
+                    .filter(|(_, entry)| entry.kind != 0)
+                    .map(|(minor, entry)| (minor, entry.first)),
+            );
         }
     }
     let mut found = Vec::new();
@@ -90,10 +94,7 @@ mod tests {
         sector[TABLE_AT + 32 + 8] = 9;
         let entry = |kind, first| Entry { kind, first };
         let sorted = sorted(entries(&sector));
-        assert_eq!(
-            sorted,
-            [entry(0x83, 9), entry(0x81, 500), entry(0, 0), entry(0, 0)]
-        );
+        assert_eq!(sorted, [entry(0x83, 9), entry(0x81, 500), entry(0, 0), entry(0, 0)]);
     }
 
     #[test]
@@ -108,5 +109,30 @@ mod tests {
         )
         .unwrap();
         assert_eq!(minix_file_systems(&disk, directory.path()).unwrap(), [1]);
+    }
+
+    #[test]
+    fn file_systems_in_partitions_of_partitions_are_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut bytes = vec![0; 400 * SECTOR_BYTES];
+        let mut table = |sector: usize, index: usize, kind: u8, first: u32| {
+            let at = sector * SECTOR_BYTES + TABLE_AT + index * ENTRY_BYTES;
+            bytes[at + 4] = kind;
+            bytes[at + 8..at + 12].copy_from_slice(&first.to_le_bytes());
+            bytes[sector * SECTOR_BYTES + 510..][..2].copy_from_slice(&[0x55, 0xaa]);
+        };
+        table(0, 3, MINIX, 100);
+        table(0, 0, 0x83, 300);
+        table(100, 2, MINIX, 200);
+        for start in [200, 300] {
+            bytes[start * SECTOR_BYTES + 1024 + 24..][..2].copy_from_slice(&0x4d5a_u16.to_le_bytes());
+        }
+        let path = directory.path().join("disk");
+        std::fs::write(&path, bytes).unwrap();
+        let args = crate::cli::qemu_args("--read-only", path.to_str()).unwrap();
+        let input = crate::disk::Input::check(path.to_str().unwrap(), None, 512).unwrap();
+        let disk = crate::disk::make(&args, crate::disk::Wish::Given(&input), 0, directory.path()).unwrap();
+        // The MINIX partition comes first on the disk, so it is minor 1, and the third in it is minor 130.
+        assert_eq!(minix_file_systems(&disk, directory.path()).unwrap(), [130, 2]);
     }
 }

@@ -376,7 +376,10 @@ mod tests {
             (guest.digest(0, range(0, 8)), guest.digest(1, range(0, 8))),
             (Some(5), Some(6))
         );
-        assert_eq!(guest.damaged, ["wrote first=1: record 'wrote' without a proper 'count'"]);
+        assert_eq!(
+            guest.damaged,
+            ["wrote first=1: record 'wrote' without a proper 'count'"]
+        );
         let minix = guest.minix.as_ref().unwrap();
         assert_eq!(minix.block_tests(), ["blocktest"]);
         assert_eq!(

@@ -168,4 +168,3 @@ impl Guest {
 fn spaced(text: &str) -> String {
     text.replace('_', " ")
 }
-

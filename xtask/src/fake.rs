@@ -1,0 +1,87 @@
+//! A shell script in the place of QEMU, and with it of the guest, for tests: it may do to the disk, and say, what it likes.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::cli::qemu_args;
+use crate::console::Console;
+use crate::minix::programs::Programs;
+use crate::progress::Progress;
+use crate::report::Report;
+use crate::run;
+use crate::session::{self, Setup};
+use crate::tools::Qemu;
+
+/// Finds the disks in QEMU's command line.
+const PROLOGUE: &str = r#"
+for word in "$@"; do
+  case $word in
+    if=none,id=d0,*) disk=${word#*file=}; disk=${disk%%,format=*};;
+    if=none,id=d1,*) disk1=${word#*file=}; disk1=${disk1%%,format=*};;
+  esac
+done
+record() { printf '\036%s\n' "$*"; }
+"#;
+
+/// The report on a guest that behaves like the script. `DIGESTS` in it stands for the digests that an honest guest finds on the
+/// first disk, `FILES` for the files.
+pub(crate) fn report_on(flags: &str, script: &str) -> Report {
+    report_on_changed(flags, script, ("", ""))
+}
+
+/// The same, with the first occurrence of a text replaced by another once the script is whole.
+pub(crate) fn report_on_changed(flags: &str, script: &str, (was, is): (&str, &str)) -> Report {
+    let directory = tempfile::tempdir().unwrap();
+    let args = qemu_args(flags, None).unwrap();
+    // An honest guest finds what the disk was made with, whatever the flags make of its format.
+    let plain = qemu_args(if args.bare { "--bare" } else { "" }, None).unwrap();
+    let disk = session::make_disks(&plain, None, directory.path()).unwrap().remove(0);
+    let digest = |(range, value): &(guest_protocol::SectorRange, u64)| {
+        let guest_protocol::SectorRange { first, count } = range;
+        format!("record digest first={first} count={count} crc64={value:#x}\n")
+    };
+    let digests: String = disk.digests.iter().map(digest).collect();
+    let files: String = (disk.files().iter())
+        .map(|file| {
+            format!(
+                "record file path={} bytes={} crc64={:#x}\n",
+                file.path, file.bytes, file.crc64
+            )
+        })
+        .collect();
+    let script = script.replace("DIGESTS", &digests).replace("FILES", &files);
+    assert!(script.contains(was), "{was}");
+    let script = script.replacen(was, is, 1);
+    let setup = Setup {
+        qemu: Qemu::assumed(&program(directory.path(), "qemu", &format!("{PROLOGUE}{script}"))),
+        // Any program without defmt strings will do for an image.
+        image: Some(std::env::current_exe().unwrap()),
+        programs: Some(programs(directory.path())),
+        scratch: directory.path().join("scratch"),
+    };
+    let mut console = Console::memory();
+    session::run(&setup, &args, None, run::Input::None, &mut console, Progress::Silent).unwrap()
+}
+
+/// Writes one byte at a place of the first disk.
+pub(crate) fn poke(sector: u64) -> String {
+    format!("printf X | dd of=\"$disk\" bs=512 seek={sector} conv=notrunc 2>/dev/null\n")
+}
+
+/// Files in the place of everything the test kernel boots with.
+fn programs(directory: &Path) -> Programs {
+    let file = program(directory, "file", "");
+    Programs {
+        kernel: file.clone(),
+        system_conf: file.clone(),
+        clients_conf: file.clone(),
+        processes: vec![file],
+    }
+}
+
+fn program(directory: &Path, name: &str, script: &str) -> PathBuf {
+    let path = directory.join(name);
+    std::fs::write(&path, format!("#!/bin/sh\n{script}")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
