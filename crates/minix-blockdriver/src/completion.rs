@@ -7,6 +7,7 @@ use crate::flights::Cargo;
 use crate::jobs::JobId;
 use crate::recovery::Health;
 use crate::transfer::{Direction, Durability};
+use crate::write_back::Flusher;
 use crate::{BlockDevice, BlockDriver, DeviceError, Kernel, Micros};
 
 impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
@@ -38,8 +39,10 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     fn landed(&mut self, kernel: &mut K, now: Micros, cargo: Cargo, result: Result<(), DeviceError>) {
         match cargo {
             Cargo::None => {}
+            Cargo::Background => self.background_landed(now, result),
             Cargo::Exclusive => self.exclusive_landed(kernel, now, result),
             Cargo::Durability { job } => {
+                self.write_back.flush_landed(Flusher::Client, result.is_ok());
                 let status = match result {
                     Ok(()) => Status(self.jobs[job].transfer.bytes as i32),
                     Err(_) => flushed(result),
@@ -56,6 +59,9 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
                 bytes,
                 staging,
             } => {
+                if result.is_ok() && self.jobs[job].transfer.direction == Direction::Write {
+                    self.note_write(now);
+                }
                 let mut result = result.map_err(errno);
                 if let Some(block) = staging {
                     if result.is_ok() && self.jobs[job].transfer.direction == Direction::Read {

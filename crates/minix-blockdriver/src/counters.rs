@@ -36,6 +36,10 @@ pub struct Counters {
     pub staged: u64,
     /// Flush commands the device took.
     pub flushes: u64,
+    /// Of these, flushes that no client asked for.
+    pub background_flushes: u64,
+    /// Flushes in the background that failed, were lost in a reset they caused, or were refused.
+    pub failed_flushes: u64,
     /// Times the device had no room.
     pub device_full: u64,
     /// Times the device was too late with a request.
@@ -54,7 +58,7 @@ pub struct Counters {
 
 impl Counters {
     /// The counts by name, for whoever prints them.
-    pub fn named(&self) -> [(&'static str, u64); 22] {
+    pub fn named(&self) -> [(&'static str, u64); 24] {
         [
             ("requests", self.requests),
             ("replies", self.replies),
@@ -71,6 +75,8 @@ impl Counters {
             ("chunks", self.chunks),
             ("staged", self.staged),
             ("flushes", self.flushes),
+            ("background_flushes", self.background_flushes),
+            ("failed_flushes", self.failed_flushes),
             ("device_full", self.device_full),
             ("timeouts", self.timeouts),
             ("resets", self.resets),

@@ -5,6 +5,7 @@
 
 use minix_abi::bdev::{BdevFlags, BdevRequest, MAX_ELEMENTS};
 use minix_abi::cdev::{CdevOpen, CdevReply};
+use minix_abi::ioctl::IoctlCode;
 use minix_abi::ipc::IpcStatus;
 use minix_abi::kernel_call::MapElement;
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
@@ -69,7 +70,10 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
             if let Some(fence) = self.fence {
                 // Not while the device is out of order either: what would be asked of it would be a guess.
                 let resetting = matches!(self.health, Health::Resetting { .. });
-                if self.running.is_some() || self.jobs.first() != Some(fence) || resetting {
+                // The write cache is not switched under a flush.
+                let flushing =
+                    self.write_back.in_background() && self.jobs[fence].request.request == IoctlCode::DIOCSETWC;
+                if self.running.is_some() || self.jobs.first() != Some(fence) || resetting || flushing {
                     return;
                 }
                 self.begin_exclusive(kernel, now, fence);

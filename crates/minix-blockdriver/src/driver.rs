@@ -9,6 +9,7 @@ use crate::flights::Flights;
 use crate::jobs::{JobId, Jobs};
 use crate::recovery::Health;
 use crate::staging::StagingPool;
+use crate::write_back::WriteBack;
 use crate::{BlockDevice, Counters, DeviceTable, Kernel, Micros, Opens, Options, Scan, Trace};
 
 /// A block driver for one disk.
@@ -33,6 +34,9 @@ pub struct BlockDriver<D: BlockDevice, K: Kernel, const JOBS: usize> {
     pub(crate) running: Option<Exclusive>,
     pub(crate) scan: Option<Scan>,
     pub(crate) health: Health,
+    pub(crate) write_back: WriteBack,
+    /// The device did not do the background flush before a reset.
+    pub(crate) flush_blamed: bool,
     /// Transfers that write and are not answered yet; the fence aside, nothing else makes order matter.
     pub(crate) writes: u16,
     /// Reads that went ahead of a write since the last one had its turn.
@@ -47,6 +51,8 @@ pub struct BlockDriver<D: BlockDevice, K: Kernel, const JOBS: usize> {
     pub(crate) unannounced: bool,
     /// Microseconds the device may take for a request.
     pub(crate) request_timeout: u64,
+    /// What clients are told that to be, which is what they asked for.
+    pub(crate) told_timeout: u64,
     pub(crate) terminating: bool,
     /// Where the kernel puts addresses. Kept here so that nobody has to clear a kilobyte for each transfer.
     pub(crate) ranges: [PhysRange; MAX_RANGES],
@@ -69,6 +75,7 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
         Self {
             device,
             request_timeout: options.request_timeout,
+            told_timeout: options.request_timeout,
             options,
             counters: Counters::default(),
             table: DeviceTable::new(),
@@ -82,6 +89,8 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
             running: None,
             scan: None,
             health: Health::Good,
+            write_back: WriteBack::default(),
+            flush_blamed: false,
             writes: 0,
             reads_in_a_row: 0,
             busy: false,
@@ -131,20 +140,35 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
             return Some(Micros(0));
         }
         match self.health {
-            Health::Good => self.flights.oldest().map(|since| since.after(self.request_timeout)),
+            Health::Good => {
+                let late = self.flights.oldest().map(|since| since.after(self.request_timeout));
+                // A device without room has none before it has finished something.
+                let flush = self.flush_due().filter(|_| !self.device_full);
+                match (late, flush) {
+                    (Some(late), Some(flush)) => Some(late.min(flush)),
+                    (late, flush) => late.or(flush),
+                }
+            }
             Health::Resetting { again, .. } => Some(again),
             Health::Dead => None,
         }
     }
 
-    /// From now on refuses to be opened, with `ENXIO`.
+    /// From now on refuses to be opened, with `ENXIO`, and flushes what is written at once: whoever is told to end may be
+    /// killed soon. The [`deadline`](Self::deadline) may come earlier by that.
     pub fn terminate(&mut self) {
-        self.terminating = true;
+        if !self.terminating {
+            self.terminating = true;
+            self.write_back.hurry();
+        }
     }
 
-    /// Whether the service may exit: it was [told to](Self::terminate), nothing is open, and nobody waits for an answer.
+    /// Whether the service may exit: it was [told to](Self::terminate), nothing is open, nobody waits for an answer, and
+    /// nothing that was written waits for a flush. What cannot be flushed holds nobody up: a device that is given up, or a
+    /// flush that was tried and failed.
     pub fn may_exit(&self) -> bool {
-        self.terminating && self.opens.total() == 0 && self.is_idle()
+        let lingers = self.write_back.holds_up_exit() && !self.is_broken();
+        self.terminating && self.opens.total() == 0 && self.is_idle() && !lingers
     }
 
     /// Whether nobody waits for an answer.
@@ -196,13 +220,17 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// gives the device one.
     fn settle(&mut self, kernel: &mut K, now: Micros) {
         self.unfinished = false;
-        if !self.busy || self.is_idle() {
-            return;
+        if self.write_back.is_needed() {
+            self.flush_in_time(kernel, now);
         }
-        for _ in 0..=2 * JOBS {
-            self.take_turns(kernel, now);
-            if !self.pump(kernel, now) || self.unfinished {
-                break;
+        if self.busy && !self.is_idle() {
+            // None, if the flush had the device reset.
+            let rounds = if self.unfinished { 0 } else { 2 * JOBS + 1 };
+            for _ in 0..rounds {
+                self.take_turns(kernel, now);
+                if !self.pump(kernel, now) || self.unfinished {
+                    break;
+                }
             }
         }
         if core::mem::take(&mut self.unannounced) {

@@ -6,6 +6,7 @@ use crate::flights::Cargo;
 use crate::jobs::{JobId, Kind};
 use crate::schedule::Step;
 use crate::submit::offer;
+use crate::write_back::Flusher;
 use crate::{BlockDevice, BlockDriver, DeviceError, DeviceRequest, Kernel, Micros, Refusal, ScanRead, StagingBlock};
 
 /// What the device is needed for.
@@ -21,6 +22,12 @@ pub(crate) enum Task {
         /// Where the device puts it, once it was asked.
         staging: Option<StagingBlock>,
     },
+}
+
+impl Task {
+    pub(crate) const fn is_flush(&self) -> bool {
+        matches!(self, Self::Flush | Self::FlushBeforeCacheOff)
+    }
 }
 
 /// The request that runs alone, while it needs the device.
@@ -165,6 +172,9 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     pub(crate) fn exclusive_landed(&mut self, kernel: &mut K, now: Micros, result: Result<(), DeviceError>) {
         let Some(running) = self.running else { return };
         let job = running.job;
+        if running.task.is_flush() {
+            self.write_back.flush_landed(Flusher::Client, result.is_ok());
+        }
         let outcome = match running.task {
             Task::Flush => flushed(result).into(),
             Task::FlushBeforeCacheOff => match result {

@@ -18,6 +18,8 @@ pub(crate) enum Cargo {
         bytes: u32,
         staging: Option<StagingBlock>,
     },
+    /// The flush that nobody asked for.
+    Background,
     /// The flush that a write asked for.
     Durability { job: JobId },
     /// A command or read on behalf of the request that excludes the others.

@@ -12,14 +12,30 @@ use crate::{BlockDevice, BlockDriver, BufferChange, Kernel, Micros, extent_of, p
 
 const MICROS_PER_SECOND: u64 = 1_000_000;
 
+/// A device that is given less time for a request is reset all the time, whatever a client thinks of it.
+const MIN_TIMEOUT_MICROS: u64 = 100_000;
+
 impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Does what a control request asks for. Its argument is behind a grant of `from`.
     pub(crate) fn ioctl(&mut self, kernel: &mut K, now: Micros, from: Endpoint, request: &BdevRequest) -> Outcome {
         let (minor, grant) = (request.minor, request.grant);
-        if self.table.get(minor).is_none() {
-            return Errno::ENXIO.into();
-        }
         let result = match request.request {
+            IoctlCode::DIOCSETP => self.set_partition(kernel, from, grant, minor),
+            // Only a minor that exists can have a trace, so these need not ask.
+            IoctlCode::BIOCTRACECTL => self.trace_control(kernel, now, from, grant, minor),
+            IoctlCode::BIOCTRACEGET => return self.trace_fetch(kernel, from, grant, minor).unwrap_or_else(Into::into),
+            IoctlCode::DIOCFLUSH
+            | IoctlCode::DIOCSETWC
+            | IoctlCode::DIOCGETWC
+            | IoctlCode::DIOCGETP
+            | IoctlCode::DIOCOPENCT
+            | IoctlCode::DIOCTIMEOUT
+            | IoctlCode::DIOCEJECT
+            | IoctlCode::BIOCTRACEBUF
+                if self.table.get(minor).is_none() =>
+            {
+                Err(Errno::ENXIO)
+            }
             IoctlCode::DIOCFLUSH if !self.device.info().can_flush => Err(Errno::EOPNOTSUPP),
             IoctlCode::DIOCFLUSH => return Outcome::Needs(Task::Flush),
             IoctlCode::DIOCSETWC => match self.set_write_cache(kernel, from, grant) {
@@ -30,7 +46,6 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
                 let on = i32::from(self.device.write_cache());
                 put(kernel, from, grant, &on)
             }
-            IoctlCode::DIOCSETP => self.set_partition(kernel, from, grant, minor),
             IoctlCode::DIOCGETP => self.get_partition(kernel, from, grant, minor),
             IoctlCode::DIOCOPENCT => {
                 let count = self.opens.total() as i32;
@@ -39,8 +54,6 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
             IoctlCode::DIOCTIMEOUT => self.set_timeout(kernel, from, grant),
             IoctlCode::DIOCEJECT => Err(Errno::EOPNOTSUPP),
             IoctlCode::BIOCTRACEBUF => self.trace_buffer(kernel, from, grant, minor),
-            IoctlCode::BIOCTRACECTL => self.trace_control(kernel, now, from, grant, minor),
-            IoctlCode::BIOCTRACEGET => return self.trace_fetch(kernel, from, grant, minor).unwrap_or_else(Into::into),
             _ => Err(Errno::ENOTTY),
         };
         Status::from(result).into()
@@ -78,17 +91,21 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     }
 
     /// The time the device may take for a request is told and set in clock ticks; zero stands for the one from the start.
+    /// Too little is told as it was set, but not done.
     fn set_timeout(&mut self, kernel: &mut K, from: Endpoint, grant: GrantId) -> Result<(), Errno> {
         let hz = u64::from(self.options.hz);
         let mut ticks = 0_i32;
         kernel.copy_from(from, grant, 0, ticks.as_mut_bytes())?;
         let ticks = u64::try_from(ticks).map_err(|_| Errno::EINVAL)?;
-        let former = u128::from(self.request_timeout) * u128::from(hz) / u128::from(MICROS_PER_SECOND);
+        let former = u128::from(self.told_timeout) * u128::from(hz) / u128::from(MICROS_PER_SECOND);
         let former = i32::try_from(former).unwrap_or(i32::MAX);
         put(kernel, from, grant, &former)?;
-        self.request_timeout = match ticks {
-            0 => self.options.request_timeout,
-            ticks => (ticks * MICROS_PER_SECOND).div_ceil(hz),
+        (self.told_timeout, self.request_timeout) = match ticks {
+            0 => (self.options.request_timeout, self.options.request_timeout),
+            ticks => {
+                let asked = (ticks * MICROS_PER_SECOND).div_ceil(hz);
+                (asked, asked.max(MIN_TIMEOUT_MICROS))
+            }
         };
         Ok(())
     }

@@ -31,7 +31,7 @@ pub trait Kernel {
     /// skipped. Returns how many ranges were put into `ranges`.
     ///
     /// At most 64 elements and 64 ranges count. When the ranges are full, mapping stops **without an error**: compare the
-    /// sum of their lengths with what was asked for.
+    /// sum of their lengths with what was asked for. No range, or none with a byte in it, ends the transfer with `EFAULT`.
     ///
     /// # Errors
     ///

@@ -34,6 +34,7 @@ mod submit;
 mod time;
 mod trace;
 mod transfer;
+mod write_back;
 
 pub use counters::Counters;
 pub use device::{

@@ -4,7 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Options {
-    /// Microseconds the device may take for a request before it is reset. Clients can change it by `DIOCTIMEOUT`.
+    /// Microseconds the device may take for a request before it is reset. Clients can change it by `DIOCTIMEOUT`, but not to
+    /// less than 100 milliseconds.
     pub request_timeout: u64,
     /// How often a request is tried again after a reset of the device before its client gets `EIO`.
     pub replays: u8,
@@ -19,6 +20,9 @@ pub struct Options {
     pub depth: u16,
     /// Reads that may go ahead of a waiting write before that has its turn.
     pub reads_before_write: u8,
+    /// Microseconds that a completed write may linger in a volatile cache of the disk before a flush is sent in the
+    /// background. Zero: for ever, or until the service is to end.
+    pub flush_after: u64,
 }
 
 impl Default for Options {
@@ -31,6 +35,7 @@ impl Default for Options {
             hz: 1000,
             depth: u16::MAX,
             reads_before_write: 8,
+            flush_after: 1_000_000,
         }
     }
 }

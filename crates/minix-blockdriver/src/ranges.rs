@@ -15,7 +15,8 @@ pub(crate) struct Mapped {
     pub(crate) bytes: u32,
 }
 
-/// Looks up the addresses of what the device was not given yet, as many as fit.
+/// Looks up the addresses of what the device was not given yet, as many as fit. A range without a byte is where that ends;
+/// if there are no bytes at all, there is no use in looking again.
 pub(crate) fn map_rest<K: Kernel, const N: usize>(
     kernel: &mut K,
     jobs: &Jobs<N>,
@@ -33,11 +34,11 @@ pub(crate) fn map_rest<K: Kernel, const N: usize>(
     let mut left = u64::from(transfer.rest());
     let mut used = 0;
     for range in ranges.iter_mut().take(filled) {
-        if left == 0 {
+        if left == 0 || range.bytes == 0 {
             break;
         }
         let ends_somewhere = range.address.checked_add(range.bytes).is_some();
-        if range.bytes == 0 || !range.address.is_multiple_of(2) || !ends_somewhere {
+        if !range.address.is_multiple_of(2) || !ends_somewhere {
             return Err(Errno::EINVAL);
         }
         range.bytes = range.bytes.min(left);

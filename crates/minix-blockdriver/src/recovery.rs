@@ -63,6 +63,7 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
             match self.flights.at(place) {
                 Some((cargo, since)) if is_guilty(since) => match cargo {
                     Cargo::None => {}
+                    Cargo::Background => self.flush_blamed = true,
                     Cargo::Exclusive => {
                         if let Some(running) = &mut self.running {
                             running.blamed = true;
@@ -115,6 +116,10 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// The device has nothing any more; what it had is to be given to it again. If it is dead, that ends with an error.
     fn start_over(&mut self, kernel: &mut K, now: Micros) {
         self.flights.forget();
+        if core::mem::take(&mut self.flush_blamed) {
+            self.background_failed(now);
+        }
+        self.write_back.forget_flushes();
         self.staging.reset();
         self.device_full = false;
         self.unannounced = false;

@@ -12,6 +12,7 @@ use crate::jobs::JobId;
 use crate::ranges::{Mapped, cut_piece, map_rest};
 use crate::schedule::Step;
 use crate::transfer::{Direction, Durability};
+use crate::write_back::Flusher;
 use crate::{BlockDevice, BlockDriver, DeviceRequest, Kernel, Micros, Refusal, SECTOR_BYTES};
 
 impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
@@ -48,6 +49,11 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
                 return Step::Went;
             }
         };
+        if mapped.bytes == 0 {
+            // Looking again would find nothing again.
+            self.fail(kernel, now, id, Errno::EFAULT);
+            return Step::Went;
+        }
         let transfer = &self.jobs[id].transfer;
         if transfer.given == 0 && mapped.bytes == transfer.bytes && mapped.ranges <= limit {
             let ranges = self.add_neighbours(kernel, now, id, mapped.ranges, limit);
@@ -190,6 +196,10 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
 
     pub(crate) fn offer_flush(&mut self, cargo: Cargo, now: Micros) -> Result<(), Refusal> {
         offer(&mut self.device, &mut self.flights, DeviceRequest::Flush, cargo, now)?;
+        self.write_back.flush_departed(match cargo {
+            Cargo::Background => Flusher::Background,
+            _ => Flusher::Client,
+        });
         self.counters.flushes += 1;
         self.departed();
         Ok(())

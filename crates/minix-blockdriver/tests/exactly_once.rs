@@ -115,6 +115,7 @@ struct World {
     staging: usize,
     half_done: bool,
     ranges_at_once: usize,
+    flush_after: u64,
     /// Base and size of the two partitions, in bytes.
     partitions: [(u64, u64); 2],
 }
@@ -136,10 +137,11 @@ fn world() -> impl Strategy<Value = World> {
         prop::sample::select(vec![0, 1, 4]),
         any::<bool>(),
         prop::sample::select(vec![1, 3, 64]),
+        prop::sample::select(vec![0, 1, TIMEOUT / 4, 3 * TIMEOUT]),
         [extent(), extent()],
     )
         .prop_map(
-            |(max_segments, block_sectors, room, depth, staging, half_done, ranges_at_once, partitions)| World {
+            |(
                 max_segments,
                 block_sectors,
                 room,
@@ -147,6 +149,17 @@ fn world() -> impl Strategy<Value = World> {
                 staging,
                 half_done,
                 ranges_at_once,
+                flush_after,
+                partitions,
+            )| World {
+                max_segments,
+                block_sectors,
+                room,
+                depth,
+                staging,
+                half_done,
+                ranges_at_once,
+                flush_after,
                 partitions,
             },
         )
@@ -181,6 +194,7 @@ impl Run {
             reset_pause: 100,
             depth: world.depth,
             reads_before_write: 3,
+            flush_after: world.flush_after,
             ..Options::default()
         };
         let mut rig = Rig::with(options, |disk| {
@@ -345,6 +359,10 @@ impl Run {
         assert!(self.rig.kernel.open.values().all(|&open| open == 0));
         let counters = self.rig.driver.counters();
         assert_eq!(counters.requests, counters.replies);
+        // A device that was given up is asked nothing any more. A write that failed but has happened was promised to nobody.
+        if self.world.flush_after > 0 && !self.world.half_done && !self.rig.driver.is_broken() {
+            assert_eq!(self.rig.disk().unflushed, 0);
+        }
     }
 
     fn check(&mut self) {

@@ -18,6 +18,7 @@ fn options() -> Options {
         replays: 2,
         reset_attempts: 3,
         reset_pause: 1000,
+        flush_after: 0,
         ..Options::default()
     }
 }

@@ -64,6 +64,38 @@ fn diocsetp_on_an_unknown_minor_is_enxio() {
 }
 
 #[test]
+fn on_an_unknown_minor_each_request_has_its_own_order_of_checks() {
+    let mut rig = Rig::opened();
+    assert_eq!(rig.open(6), wire(Errno::ENXIO));
+    let ask = |rig: &mut Rig, code| rig.ioctl_with(6, code, GrantId::INVALID);
+    // The copy comes first.
+    assert_eq!(ask(&mut rig, IoctlCode::DIOCSETP), wire(Errno::EINVAL));
+    let buffer = rig.buffer(2, Lie::Scattered, 0);
+    let short = rig.kernel.space(common::CLIENT).grant(buffer.address, 2, true, true);
+    assert_eq!(rig.ioctl_with(6, IoctlCode::DIOCSETP, short), wire(Errno::EPERM));
+    // The minor comes first.
+    for code in [
+        IoctlCode::DIOCGETP,
+        IoctlCode::DIOCEJECT,
+        IoctlCode::DIOCTIMEOUT,
+        IoctlCode::DIOCOPENCT,
+        IoctlCode::DIOCFLUSH,
+        IoctlCode::DIOCSETWC,
+        IoctlCode::DIOCGETWC,
+        IoctlCode::BIOCTRACEBUF,
+    ] {
+        assert_eq!(ask(&mut rig, code), wire(Errno::ENXIO), "{code:?}");
+    }
+    // The minor has no buffer.
+    for code in [IoctlCode::BIOCTRACECTL, IoctlCode::BIOCTRACEGET] {
+        assert_eq!(ask(&mut rig, code), wire(Errno::EINVAL), "{code:?}");
+    }
+    for code in [0, 99, u64::MAX] {
+        assert_eq!(ask(&mut rig, IoctlCode(code)), wire(Errno::ENOTTY), "{code:#x}");
+    }
+}
+
+#[test]
 fn errors_of_copies_are_the_answer_as_they_are() {
     let mut rig = Rig::opened();
     let both = [
@@ -178,19 +210,45 @@ fn dioctimeout_is_in_clock_ticks_and_tells_the_former_one() {
     };
     assert_eq!(set(&mut rig, 50), (0, 1000));
     assert_eq!(set(&mut rig, -1), (wire(Errno::EINVAL), -1));
-    assert_eq!(set(&mut rig, 7), (0, 50));
+    assert_eq!(set(&mut rig, 17), (0, 50));
 
-    // It counts: a request is late after 70 milliseconds now.
+    // It counts: a request is late after 170 milliseconds now.
     rig.disk().automatic = false;
     let read = rig.send_read(0, 1);
     rig.poll();
-    assert_eq!(rig.driver.deadline(), Some(rig.now.after(70_000)));
+    assert_eq!(rig.driver.deadline(), Some(rig.now.after(170_000)));
     rig.settle();
     assert_eq!(rig.answer(read), Some(512));
     rig.disk().automatic = true;
-    assert_eq!(set(&mut rig, 0), (0, 7));
+    assert_eq!(set(&mut rig, 0), (0, 17));
     assert_eq!(set(&mut rig, i32::MAX), (0, 1000));
     assert_eq!(set(&mut rig, 0), (0, i32::MAX));
+}
+
+#[test]
+fn dioctimeout_of_a_tick_is_told_back_but_the_device_gets_its_time() {
+    let mut rig = Rig::opened();
+    let set = |rig: &mut Rig, ticks: i32| {
+        let buffer = rig.buffer(4, Lie::Contiguous, 0);
+        rig.fill(buffer, &ticks.to_le_bytes());
+        let grant = rig.kernel.space(common::CLIENT).grant(buffer.address, 4, true, true);
+        let status = rig.ioctl_with(0, IoctlCode::DIOCTIMEOUT, grant);
+        (status, i32::from_le_bytes(rig.bytes(buffer).try_into().unwrap()))
+    };
+    assert_eq!(set(&mut rig, 1), (0, 10_000));
+    rig.disk().automatic = false;
+    let read = rig.send_read(0, 1);
+    rig.poll();
+    assert_eq!(rig.driver.deadline(), Some(rig.now.after(100_000)));
+    rig.sleep(99_999);
+    assert_eq!(rig.disk().reset_count, 0);
+    rig.sleep(1);
+    assert_eq!(rig.disk().reset_count, 1);
+    rig.settle();
+    assert_eq!(rig.answer(read), Some(512));
+    rig.disk().automatic = true;
+    assert_eq!(set(&mut rig, 0), (0, 1));
+    assert_eq!(set(&mut rig, 0), (0, 10_000));
 }
 
 #[test]

@@ -205,3 +205,36 @@ fn forcewrite_whose_flush_fails_is_eio() {
     rig.poll();
     assert_eq!(rig.answer(id), Some(wire(Errno::EIO)));
 }
+
+#[test]
+fn a_look_up_that_finds_nothing_and_says_all_is_well_is_efault() {
+    for empty in [0, 1, 3] {
+        for staging in [0, 4] {
+            let mut rig = Rig::opened_with(Options::default(), |disk| disk.staging.truncate(staging));
+            rig.kernel.empty_ranges = Some(empty);
+            assert_eq!(rig.read(0, 0, 512).0, wire(Errno::EFAULT));
+            assert_eq!(rig.write(0, 0, &[1; 4096]), wire(Errno::EFAULT));
+            // Neighbours that could be merged, too.
+            let ids = [0, 1, 2].map(|sector| rig.send_read(sector, 1));
+            rig.poll();
+            assert_eq!(ids.map(|id| rig.answer(id)), [Some(wire(Errno::EFAULT)); 3]);
+            assert!(rig.disk().log.is_empty());
+            assert_eq!(rig.driver.deadline(), None);
+        }
+    }
+}
+
+#[test]
+fn a_later_look_up_that_finds_nothing_ends_the_transfer_after_what_is_under_way() {
+    let mut rig = Rig::opened_with(Options::default(), |disk| disk.info.max_segments = 1);
+    rig.disk().automatic = false;
+    rig.disk().room = 1;
+    let (request, _) = rig.read_request(0, 0, 3 * 4096);
+    let read = rig.send(MessageType::BDEV_READ, request);
+    rig.poll();
+    rig.kernel.empty_ranges = Some(0);
+    rig.disk().finish(0, Ok(()));
+    rig.poll();
+    assert_eq!(rig.answer(read), Some(wire(Errno::EFAULT)));
+    assert_eq!((rig.driver.in_flight(), rig.driver.deadline()), (0, None));
+}

@@ -48,6 +48,8 @@ pub struct FakeKernel {
     pub traces: usize,
     /// Ranges the kernel finds at a time.
     pub ranges_at_once: usize,
+    /// What it says all is well with instead of looking: so many ranges without a byte.
+    pub empty_ranges: Option<usize>,
 }
 
 impl FakeKernel {
@@ -61,6 +63,7 @@ impl FakeKernel {
             trace_memory: true,
             traces: 0,
             ranges_at_once: 64,
+            empty_ranges: None,
         }
     }
 
@@ -118,6 +121,13 @@ impl Kernel for FakeKernel {
         let most = ranges.len().min(self.ranges_at_once);
         if elements.is_empty() || most == 0 {
             return Err(Errno::EINVAL);
+        }
+        if let Some(empty) = self.empty_ranges {
+            ranges[..empty].fill(PhysRange {
+                address: 0x1000,
+                bytes: 0,
+            });
+            return Ok(empty);
         }
         let memory = self.memory.clone();
         let mut count = 0;

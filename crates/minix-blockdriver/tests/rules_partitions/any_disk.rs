@@ -81,7 +81,7 @@ fn expected(jungle: &Jungle) -> Vec<(Minor, Extent)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_device_is_where_the_rules_say(
