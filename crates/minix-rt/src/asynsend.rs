@@ -55,6 +55,7 @@ pub struct Outbox<const N: usize> {
     end: usize,
     dropped: u64,
     failed: u64,
+    denied: Option<Endpoint>,
 }
 
 // SAFETY: the table came as an exclusive reference, which may go to another thread as well.
@@ -71,6 +72,7 @@ impl<const N: usize> Outbox<N> {
             end: 0,
             dropped: 0,
             failed: 0,
+            denied: None,
         }
     }
 
@@ -122,6 +124,16 @@ impl<const N: usize> Outbox<N> {
         self.failed
     }
 
+    /// The receiver that the kernel last refused to deliver to because this service may not send to it.
+    pub const fn denied(&self) -> Option<Endpoint> {
+        self.denied
+    }
+
+    /// Counts what the kernel is done with by now. [`post`](Self::post) does it by itself.
+    pub fn refresh(&mut self) {
+        self.reap();
+    }
+
     fn in_use(&self) -> Range<usize> {
         self.first..self.end
     }
@@ -136,8 +148,11 @@ impl<const N: usize> Outbox<N> {
             fence(Ordering::SeqCst);
             // SAFETY: the entry is in the table, and the kernel is done with it.
             let result = unsafe { (*self.entry(index)).result };
-            if result.result().is_err() {
+            if let Err(errno) = result.result() {
                 self.failed += 1;
+                if errno == Errno::ECALLDENIED {
+                    self.denied = Some(self.destination(index));
+                }
                 warn!("an asynchronous message failed: {:?}", result);
             }
             self.set_flags(index, AsyncFlags::EMPTY);

@@ -25,18 +25,45 @@ pub struct Startup {
 ///
 /// It returns in an instance that starts from nothing. One that is to take over from an instance that died refuses, so that RS
 /// starts a fresh one, under a new endpoint: that is what clients look for. One that is to take over from a running instance
-/// refuses as well. RS ends both.
+/// refuses as well. RS ends both. Nor does it return if RS wants it to fail for a test.
 pub fn start(ipc: &mut impl Ipc) -> Startup {
+    start_with(ipc, |_| {})
+}
+
+/// Like [`start`], and does something in an instance that is to take over from one that died, before it refuses.
+///
+/// At that moment the memory of the dead instance is still there, for the last time: a device that works for it can be
+/// stopped before somebody else gets the memory.
+pub fn start_with<I: Ipc>(ipc: &mut I, on_restart: impl FnOnce(&mut I)) -> Startup {
     let who = kernel::who_am_i(ipc)
         .unwrap_or_else(|_| WhoAmI::new(Endpoint::NONE, PrivFlags::empty(), InitFlags::empty(), b""));
     let init = wait_for_init(ipc);
     // Nothing was filtered; a kernel that does not know the call does no harm.
     let _ = kernel::clear_ipc_filters(ipc);
     let startup = Startup { who, init };
+    fail_on_purpose(ipc, startup);
     match init.kind {
         InitType::FRESH => startup,
-        InitType::RESTART => startup.refuse(ipc, Errno::ERESTART),
+        InitType::RESTART => {
+            on_restart(ipc);
+            startup.refuse(ipc, Errno::ERESTART)
+        }
         _ => startup.refuse(ipc, Errno::ENOSYS),
+    }
+}
+
+/// Does what RS is told to have services do for a test of its own: crash, fail, or never answer.
+fn fail_on_purpose(ipc: &mut impl Ipc, startup: Startup) {
+    let flags = startup.init.flags;
+    if flags.contains(InitFlags::CRASH) {
+        // To RS an end that it did not ask for is a crash.
+        kernel::exit(ipc);
+    }
+    if flags.contains(InitFlags::FAIL) {
+        startup.refuse(ipc, Errno::ENODEV);
+    }
+    if flags.contains(InitFlags::TIMEOUT) {
+        wait_for_the_end(ipc);
     }
 }
 
@@ -57,12 +84,17 @@ impl Startup {
     fn refuse(self, ipc: &mut impl Ipc, why: Errno) -> ! {
         let _ = self.finish(ipc, Err(why));
         // RS ends the process instead of answering. If it has answered, the end may take a moment longer.
-        let mut message = Message::default();
-        loop {
-            match ipc.receive(Endpoint::RS, &mut message) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(_) => kernel::exit(ipc),
-            }
+        wait_for_the_end(ipc)
+    }
+}
+
+/// Takes what RS sends, and answers nothing, until RS ends the process.
+fn wait_for_the_end(ipc: &mut impl Ipc) -> ! {
+    let mut message = Message::default();
+    loop {
+        match ipc.receive(Endpoint::RS, &mut message) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => kernel::exit(ipc),
         }
     }
 }

@@ -13,7 +13,7 @@ pub struct Options {
     pub instance: u32,
     /// Microseconds to watch the device for a completion before waiting for its interrupt; zero never watches.
     pub poll_us: u64,
-    /// Descriptors of the queue at most.
+    /// Descriptors of the queue at most; fewer are used where fewer do.
     pub queue: QueueSize,
     /// What is printed.
     pub log: Level,
@@ -75,7 +75,8 @@ impl fmt::Display for ArgsError<'_> {
 
 impl core::error::Error for ArgsError<'_> {}
 
-/// Reads the words. One argument may hold several, separated by spaces, as systems differ in who splits them.
+/// Reads the words. One argument may hold several, separated by spaces, as systems differ in who splits them, or by commas, as
+/// other programs of the system take them.
 ///
 /// # Errors
 ///
@@ -83,7 +84,9 @@ impl core::error::Error for ArgsError<'_> {}
 pub fn parse<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Options, ArgsError<'a>> {
     let mut options = Options::default();
     let mut seen = [false; 4];
-    for word in arguments.into_iter().flat_map(str::split_ascii_whitespace) {
+    let separates = |character: char| character == ',' || character.is_ascii_whitespace();
+    let words = arguments.into_iter().flat_map(|argument| argument.split(separates));
+    for word in words.filter(|word| !word.is_empty()) {
         let fail = |reason| ArgsError { word, reason };
         let bad = |expected| fail(Reason::BadValue { expected });
         let (name, value) = word.split_once('=').ok_or(fail(Reason::Unknown))?;
@@ -157,6 +160,8 @@ mod tests {
         assert_eq!(parse(["instance=1", "poll_us=0", "queue=16", "log=off"]), Ok(all));
         assert_eq!(parse(["log=off queue=16  instance=1 poll_us=0"]), Ok(all));
         assert_eq!(parse(["", "log=off queue=16", " instance=1", "poll_us=0 "]), Ok(all));
+        assert_eq!(parse(["log=off,queue=16,instance=1,poll_us=0"]), Ok(all));
+        assert_eq!(parse(["log=off,", ",queue=16, instance=1\tpoll_us=0,,"]), Ok(all));
         for (name, level) in [("error", Level::Error), ("info", Level::Info), ("debug", Level::Debug)] {
             assert_eq!(parse([std::format!("log={name}").as_str()]).unwrap().log, level);
         }

@@ -1,6 +1,6 @@
 //! The adapter's disk, by a VirtIO block device.
 
-use core::mem;
+use core::mem::{self, MaybeUninit};
 
 use minix_abi::kernel_call::PhysRange;
 use minix_blockdriver::{
@@ -10,14 +10,16 @@ use virtio_blk::proto::{Sector, StatusError};
 use virtio_blk::{
     Completion, ConfigChange, Counters, Disk, InitError, IoError, Options, Request, SubmitError, WriteCache,
 };
-use virtio_core::{DeviceAddr, Dma, QueueSize, RawSegments, Segment, Transport};
+use virtio_core::{DeviceAddr, Dma, Features, PollLimit, QueueSize, RawSegments, Segment, Transport};
 
 pub use crate::lists::ListTable;
 use crate::lists::{FreeLists, List, MAX_SEGMENTS};
-use crate::staging::{STAGING_BLOCKS, Staging};
+use crate::queue_plan::Plan;
+use crate::staging::Staging;
 
-/// Descriptors there is room for.
-const QUEUE: usize = crate::args::MAX_QUEUE as usize;
+/// Descriptors there is room for. With tables 64 do; without, a request takes several. More would make the driver, which is
+/// moved at a reset, larger than a stack should have to hold.
+const QUEUE: usize = 128;
 
 /// The data of a request: memory of a client, or staging memory.
 type Data = RawSegments<List>;
@@ -31,10 +33,24 @@ type Running<T> = Disk<T, Data, Tag, QUEUE>;
 enum State<T: Transport> {
     /// The device works.
     Live(Running<T>),
-    /// The device did not start again. It has no memory of anybody.
-    Stopped(T),
-    /// On the way from one to the other.
-    Between,
+    /// The device has not started, or not again. It has no memory of anybody. `None` on the way from one to the other.
+    Stopped(Option<T>),
+}
+
+/// Where the driver of the device lives. It is large, so it stays where it is.
+pub struct DiskHome<T: Transport>(MaybeUninit<State<T>>);
+
+impl<T: Transport> DiskHome<T> {
+    /// Room for one.
+    pub const fn new() -> Self {
+        Self(MaybeUninit::uninit())
+    }
+}
+
+impl<T: Transport> Default for DiskHome<T> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// What happened in all lives of the device together.
@@ -62,10 +78,11 @@ impl Totals {
 /// A VirtIO block device as the adapter wants a disk.
 ///
 /// The service says how completions are to be noticed: by [watching](Self::watch) or by [interrupt](Self::arm).
-pub struct VirtioDisk<T: Transport, D> {
-    state: State<T>,
+pub struct VirtioDisk<T: Transport + 'static, D> {
+    state: &'static mut State<T>,
     dma: D,
-    options: Options,
+    /// How the queue is laid out, and what is tried if there is no memory for that.
+    plan: Plan,
     lists: FreeLists,
     staging: Staging,
     /// As of when the device last worked.
@@ -78,42 +95,61 @@ pub struct VirtioDisk<T: Transport, D> {
     interrupted: bool,
     /// A change of the configuration that nobody has asked about.
     change: Option<ConfigChange>,
+    /// What the write cache was switched to. A reset switches it back.
+    cache: Option<WriteCache>,
     totals: Totals,
 }
 
 impl<T: Transport, D: Dma> VirtioDisk<T, D> {
-    /// Brings the device up.
+    /// Brings the device up, with a queue of at most `queue` descriptors. If memory is short the queue gets smaller, and
+    /// there is less staging memory.
     ///
     /// # Errors
     ///
     /// [`InitError`], the device uses no memory then; unless it did not even finish its reset.
-    pub fn start(transport: T, mut dma: D, queue: QueueSize, lists: &'static mut ListTable) -> Result<Self, InitError> {
-        let options = Options {
-            max_queue_size: queue,
-            max_segments: MAX_SEGMENTS as u16,
-            ..Options::default()
-        };
-        let staging = Staging::allocate(&mut dma).map_err(InitError::Dma)?;
-        let disk = Disk::start(transport, &mut dma, &options).map_err(|failed| failed.error)?;
+    pub fn start(
+        transport: T,
+        mut dma: D,
+        queue: QueueSize,
+        lists: &'static mut ListTable,
+        home: &'static mut DiskHome<T>,
+    ) -> Result<Self, InitError> {
+        let mut plan = Plan::new(queue.min(QueueSize::at_most(QUEUE as u32).unwrap_or(queue)));
+        // Without one block nothing goes, and without the queue neither; the other blocks make things faster.
+        let mut staging = Staging::allocate(&mut dma).map_err(InitError::Dma)?;
+        let state = home.0.write(State::Stopped(Some(transport)));
+        let info = start_device(state, &mut dma, &mut plan)?;
+        staging.extend(&mut dma);
         Ok(Self {
-            info: info_of(&disk),
-            state: State::Live(disk),
+            state,
             dma,
-            options,
+            plan,
             lists: FreeLists::new(lists),
             staging,
+            info,
             broken: false,
             armed: false,
             interrupted: false,
             change: None,
+            cache: None,
             totals: Totals::default(),
         })
+    }
+
+    /// Descriptors that the queue has at most, and whether requests have tables of their own.
+    pub fn queue(&self) -> (QueueSize, bool) {
+        let step = self.plan.step();
+        let indirect = match &*self.state {
+            State::Live(disk) => disk.accepted().contains(Features::INDIRECT_DESC),
+            _ => step.indirect,
+        };
+        (step.queue, indirect)
     }
 
     /// Completions will be noticed by polling: the device need not interrupt.
     pub fn watch(&mut self) {
         self.armed = false;
-        if let State::Live(disk) = &mut self.state {
+        if let State::Live(disk) = &mut *self.state {
             disk.suppress_interrupts();
         }
     }
@@ -136,18 +172,18 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
             return;
         }
         let (lists, staging) = (&mut self.lists, &mut self.staging);
-        match &mut self.state {
+        match &mut *self.state {
             State::Live(disk) => {
                 // A device that breaks rules is acknowledged all the same.
                 let _ = disk.on_interrupt(|completion| {
                     let _ = finish(lists, staging, completion);
                 });
             }
-            State::Stopped(transport) => {
+            State::Stopped(None) => {}
+            State::Stopped(Some(transport)) => {
                 let causes = transport.interrupt_causes();
                 transport.acknowledge_interrupt(causes);
             }
-            State::Between => {}
         }
     }
 
@@ -159,7 +195,7 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
     /// What happened so far.
     pub fn totals(&self) -> Totals {
         let mut totals = self.totals;
-        if let State::Live(disk) = &self.state {
+        if let State::Live(disk) = &*self.state {
             totals.add(disk.counters());
         }
         totals
@@ -167,38 +203,27 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
 
     /// Resets the device for good, so that it uses no memory any more. Whether it did.
     pub fn stop(&mut self) -> bool {
-        let Some(mut transport) = self.take_down() else {
+        if !self.take_down() {
             return false;
-        };
-        let stopped = transport.reset(self.options.poll_limit).is_ok();
-        self.state = State::Stopped(transport);
+        }
         self.broken = true;
-        stopped
+        match &mut *self.state {
+            State::Stopped(Some(transport)) => transport.reset(PollLimit::default()).is_ok(),
+            _ => false,
+        }
     }
 
-    /// Resets the device and takes everything back. `None` if it does not finish the reset.
-    fn take_down(&mut self) -> Option<T> {
+    /// Resets the device, if it was started, and takes everything back. Whether it did; if not, it goes on being broken.
+    fn take_down(&mut self) -> bool {
         let (lists, staging) = (&mut self.lists, &mut self.staging);
-        match mem::replace(&mut self.state, State::Between) {
-            State::Live(disk) => {
-                let aborted = |completion| {
-                    let _ = finish(lists, staging, completion);
-                };
-                match disk.shut_down(&mut self.dma, aborted) {
-                    Ok((transport, counters)) => {
-                        self.totals.add(&counters);
-                        Some(transport)
-                    }
-                    Err((_, disk)) => {
-                        self.state = State::Live(disk);
-                        self.broken = true;
-                        None
-                    }
-                }
-            }
-            State::Stopped(transport) => Some(transport),
-            State::Between => None,
-        }
+        let aborted = |completion| {
+            let _ = finish(lists, staging, completion);
+        };
+        let mut counters = Counters::default();
+        let down = shut_down(self.state, &mut self.dma, aborted, &mut counters);
+        self.totals.add(&counters);
+        self.broken |= !down;
+        down
     }
 
     fn note_change(&mut self, change: ConfigChange) {
@@ -211,14 +236,14 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
 
 impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
     fn info(&self) -> DiskInfo {
-        match &self.state {
+        match &*self.state {
             State::Live(disk) => info_of(disk),
             _ => self.info,
         }
     }
 
     fn submit(&mut self, request: DeviceRequest<'_>, tag: Tag) -> Result<(), Refusal> {
-        let State::Live(disk) = &mut self.state else {
+        let State::Live(disk) = &mut *self.state else {
             return Err(Refusal::Broken);
         };
         if self.broken {
@@ -242,13 +267,13 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
     }
 
     fn notify(&mut self) {
-        if let State::Live(disk) = &mut self.state {
+        if let State::Live(disk) = &mut *self.state {
             disk.notify();
         }
     }
 
     fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
-        let State::Live(disk) = &mut self.state else {
+        let State::Live(disk) = &mut *self.state else {
             return Err(Broken);
         };
         if self.broken {
@@ -275,27 +300,26 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
     }
 
     fn reset(&mut self) -> Result<(), Broken> {
-        let transport = self.take_down().ok_or(Broken)?;
-        match Disk::start(transport, &mut self.dma, &self.options) {
-            Ok(mut disk) => {
-                if self.armed {
-                    // Nothing is in flight, so nothing is handed over.
-                    let _ = disk.drain(|_| {});
-                }
-                self.info = info_of(&disk);
-                self.state = State::Live(disk);
-                self.broken = false;
-                Ok(())
+        if !self.take_down() {
+            return Err(Broken);
+        }
+        self.info = start_device(self.state, &mut self.dma, &mut self.plan).map_err(|_| Broken)?;
+        if let State::Live(disk) = &mut *self.state {
+            if let Some(mode) = self.cache {
+                // Nothing is in flight. A device that has lost the switch says so when asked for its mode.
+                let _ = disk.set_write_cache(mode);
             }
-            Err(failed) => {
-                self.state = State::Stopped(failed.transport);
-                Err(Broken)
+            if self.armed {
+                // Nothing is in flight, so nothing is handed over.
+                let _ = disk.drain(|_| {});
             }
         }
+        self.broken = false;
+        Ok(())
     }
 
     fn write_cache(&self) -> bool {
-        match &self.state {
+        match &*self.state {
             State::Live(disk) => disk.write_cache() == WriteCache::WriteBack,
             _ => false,
         }
@@ -307,14 +331,18 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
         } else {
             WriteCache::WriteThrough
         };
-        match &mut self.state {
-            State::Live(disk) => disk.set_write_cache(mode).is_ok(),
-            _ => false,
+        let State::Live(disk) = &mut *self.state else {
+            return false;
+        };
+        let switched = disk.set_write_cache(mode).is_ok();
+        if switched {
+            self.cache = Some(mode);
         }
+        switched
     }
 
     fn staging_blocks(&self) -> u8 {
-        STAGING_BLOCKS as u8
+        self.staging.blocks()
     }
 
     fn staging(&mut self, block: StagingBlock) -> Option<&mut [u8; STAGING_BYTES]> {
@@ -323,6 +351,89 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
 
     fn staging_range(&self, block: StagingBlock) -> Option<PhysRange> {
         self.staging.range(block)
+    }
+}
+
+/// Starts a device that is stopped, with the first queue of `plan` that there is memory for.
+fn start_device<T: Transport>(
+    state: &mut State<T>,
+    dma: &mut impl Dma,
+    plan: &mut Plan,
+) -> Result<DiskInfo, InitError> {
+    loop {
+        let step = plan.step();
+        let mut options = Options {
+            max_queue_size: step.queue,
+            max_segments: MAX_SEGMENTS as u16,
+            ..Options::default()
+        };
+        if !step.indirect {
+            options.features.remove(Features::INDIRECT_DESC);
+        }
+        match start_once(state, dma, &options) {
+            Ok(()) => {}
+            Err(InitError::Dma(_)) if plan.step_down() => continue,
+            Err(error) => return Err(error),
+        }
+        let State::Live(disk) = &*state else { continue };
+        let has_tables = disk.accepted().contains(Features::INDIRECT_DESC);
+        let info = info_of(disk);
+        if has_tables || !plan.is_too_small_without_tables() || !plan.step_down() {
+            return Ok(info);
+        }
+        // Nothing was submitted, so nothing is lost.
+        if !shut_down(state, dma, |_| {}, &mut Counters::default()) {
+            return Ok(info);
+        }
+    }
+}
+
+/// Starts a device that is stopped.
+// The driver is large, and here it is moved. That is not to be part of the frames of others.
+#[inline(never)]
+fn start_once<T: Transport>(state: &mut State<T>, dma: &mut impl Dma, options: &Options) -> Result<(), InitError> {
+    let transport = match state {
+        State::Stopped(transport) => transport.take(),
+        State::Live(_) => None,
+    };
+    // It is stopped, which callers see to.
+    let transport = transport.ok_or(InitError::NoQueue)?;
+    match Disk::start(transport, dma, options) {
+        Ok(disk) => {
+            *state = State::Live(disk);
+            Ok(())
+        }
+        Err(failed) => {
+            *state = State::Stopped(Some(failed.transport));
+            Err(failed.error)
+        }
+    }
+}
+
+/// Resets a device that was started, and takes everything back: what it had goes to `each`. Whether it is stopped now.
+#[inline(never)]
+fn shut_down<T: Transport>(
+    state: &mut State<T>,
+    dma: &mut impl Dma,
+    each: impl FnMut(Completion<Data, Tag>),
+    counted: &mut Counters,
+) -> bool {
+    if !matches!(state, State::Live(_)) {
+        return matches!(state, State::Stopped(Some(_)));
+    }
+    let State::Live(disk) = mem::replace(state, State::Stopped(None)) else {
+        return false;
+    };
+    match disk.shut_down(dma, each) {
+        Ok((transport, counters)) => {
+            *counted = counters;
+            *state = State::Stopped(Some(transport));
+            true
+        }
+        Err((_, disk)) => {
+            *state = State::Live(disk);
+            false
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use minix_rt::Ipc;
 use minix_rt::memory::{self, Contiguous};
 use virtio_core::{DeviceAddr, Dma, DmaError, DmaRegion};
 
-/// Pieces of memory the service ever asks for: rings, headers, staging blocks.
-const PIECES: usize = 16;
+/// Pieces of memory the service ever asks for: eight staging blocks, and for each way to lay the queue out rings and headers.
+const PIECES: usize = 24;
 
 /// Memory that VM gave, and whether somebody has it.
 struct Piece {
@@ -18,10 +18,13 @@ struct Piece {
     lent: bool,
 }
 
+// SAFETY: the memory belongs to whoever has the piece or the region made of it, and is tied to no thread.
+unsafe impl Send for Piece {}
+
 /// DMA memory in pieces of at most 1 MiB.
 ///
-/// What comes back is kept for the next one of its size: so a reset of the device needs nothing of VM, and succeeds when
-/// memory is short.
+/// What comes back is kept for the next one that fits into it: so a reset of the device needs nothing of VM, and succeeds
+/// when memory is short.
 pub struct VmDma<I> {
     ipc: I,
     pieces: Vec<Piece, PIECES>,
@@ -44,10 +47,14 @@ impl<I: Ipc> Dma for VmDma<I> {
             return Err(DmaError::UnsupportedLayout);
         }
         let pages = size.next_multiple_of(PAGE_BYTES as usize);
-        let kept = self
+        let fitting = self
             .pieces
             .iter()
-            .position(|piece| !piece.lent && piece.memory.bytes == pages);
+            .enumerate()
+            .filter(|(_, piece)| !piece.lent && piece.memory.bytes >= pages);
+        let kept = fitting
+            .min_by_key(|(_, piece)| piece.memory.bytes)
+            .map(|(index, _)| index);
         let index = match kept {
             Some(index) => index,
             None => {

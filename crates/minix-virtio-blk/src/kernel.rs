@@ -17,6 +17,9 @@ use crate::log::Log;
 /// Replies that can wait for their receivers at a time.
 const MAIL: usize = 256;
 
+/// Entries of a trace at most, which are 2 MiB: a client must not talk the service into taking all memory there is.
+pub const MAX_TRACE_ENTRIES: usize = 1 << 16;
+
 /// Memory for those replies.
 pub type MailTable = asynsend::Table<MAIL>;
 
@@ -25,6 +28,8 @@ pub struct System<I> {
     pub(crate) ipc: I,
     pub(crate) outbox: Outbox<MAIL>,
     log: Log,
+    /// It was said that some client may not be answered.
+    complained: bool,
 }
 
 impl<I: Ipc> System<I> {
@@ -34,6 +39,17 @@ impl<I: Ipc> System<I> {
             ipc,
             outbox: Outbox::new(mail),
             log,
+            complained: false,
+        }
+    }
+
+    /// A client that may call this service but not be answered by it can only come of its configuration, so somebody should
+    /// hear of it. Once: such a client calls again.
+    fn complain(&mut self, client: Endpoint) {
+        if !mem::replace(&mut self.complained, true) {
+            self.log.error(format_args!(
+                "the system does not let replies through to {client}: it is missing in the ipc list of this service"
+            ));
         }
     }
 }
@@ -66,14 +82,22 @@ impl<I: Ipc> Kernel for System<I> {
         } else {
             self.outbox.post(&mut self.ipc, to, message, AsyncFlags::NOREPLY)
         };
-        if let Err(errno) = sent {
+        match sent {
+            Ok(()) => {}
+            Err(Errno::ECALLDENIED) => self.complain(to),
             // It died, most likely. Nobody else is waiting for this.
-            self.log.debug(format_args!("no reply to {to}: {errno}"));
+            Err(errno) => self.log.debug(format_args!("no reply to {to}: {errno}")),
+        }
+        if let Some(client) = self.outbox.denied() {
+            self.complain(client);
         }
     }
 
     fn allocate_trace(&mut self, entries: usize) -> Result<TraceMemory, Errno> {
-        let bytes = entries.checked_mul(size_of::<TraceEntry>()).ok_or(Errno::ENOMEM)?;
+        if entries > MAX_TRACE_ENTRIES {
+            return Err(Errno::ENOMEM);
+        }
+        let bytes = entries * size_of::<TraceEntry>();
         let start = memory::map_anonymous(&mut self.ipc, bytes)?.cast();
         Ok(TraceMemory { start, entries })
     }

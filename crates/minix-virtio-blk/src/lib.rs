@@ -8,6 +8,7 @@ pub mod kernel;
 mod lists;
 pub mod log;
 pub mod poller;
+mod queue_plan;
 pub mod serve;
 mod staging;
 pub mod start;

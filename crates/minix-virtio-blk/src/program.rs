@@ -7,20 +7,39 @@ use minix_abi::Errno;
 use minix_blockdriver::Micros;
 use minix_rt::sef::Startup;
 use minix_rt::{Args, Fixed, Minix, clock, kernel, println, sef};
-use minix_virtio_blk::args;
+use minix_virtio_blk::args::{self, Options};
 use minix_virtio_blk::log::Log;
 use minix_virtio_blk::start::{self, GrantTable, MmioService, Tables};
 
-static TABLES: Fixed<Tables> = Fixed::new(Tables::new());
+static TABLES: Fixed<Tables<Minix>> = Fixed::new(Tables::new());
 static GRANTS: Fixed<GrantTable> = Fixed::new(GrantTable::new());
+
+fn now() -> Micros {
+    Micros(clock::now_micros())
+}
 
 pub(crate) fn main(args: Args) -> ! {
     minix_rt::on_panic(stop_device);
     let mut minix = Minix::new();
-    let startup = sef::start(&mut minix);
+    let options = args::parse(args);
+    let startup = sef::start_with(&mut minix, |minix| {
+        if let Ok(options) = &options {
+            start::quieten(minix, options);
+        }
+    });
     let log = Log::new(|text| println!("virtio-blk-mmio: {text}"));
-    match bring_up(minix, args, log, &startup) {
-        Ok(service) => serve(service, startup, log),
+    let options = options.map_err(|error| {
+        log.error(format_args!("{error}"));
+        Errno::EINVAL
+    });
+    match options.and_then(|options| bring_up(minix, &options, log.with_level(options.log), &startup)) {
+        Ok(service) => {
+            if let Err(errno) = startup.finish(&mut minix, Ok(())) {
+                log.error(format_args!("RS did not wait for the start: {errno}"));
+                service.leave(&now);
+            }
+            service.run(now)
+        }
         Err(errno) => {
             // RS ends the process instead of answering.
             let _ = startup.finish(&mut minix, Err(errno));
@@ -30,30 +49,22 @@ pub(crate) fn main(args: Args) -> ! {
 }
 
 /// Everything that RS waits for.
-fn bring_up(mut minix: Minix, args: Args, log: Log, startup: &Startup) -> Result<MmioService<Minix>, Errno> {
-    let options = args::parse(args).map_err(|error| {
-        log.error(format_args!("{error}"));
-        Errno::EINVAL
-    })?;
-    let log = log.with_level(options.log);
+fn bring_up(
+    mut minix: Minix,
+    options: &Options,
+    log: Log,
+    startup: &Startup,
+) -> Result<&'static mut MmioService<Minix>, Errno> {
     // Nobody else takes them.
     let tables = TABLES.take().ok_or(Errno::EGENERIC)?;
     let grants = GRANTS.take().ok_or(Errno::EGENERIC)?;
-    let mut service = start::bring_up(minix, &options, log, tables, remember_device)?;
+    let service = start::bring_up(minix, options, log, tables, remember_device)?;
     if let Err(errno) = start::announce(&mut minix, grants, startup.who.endpoint) {
         log.error(format_args!("the data store does not take the announcement: {errno}"));
         service.stop();
         return Err(errno);
     }
     Ok(service)
-}
-
-fn serve(service: MmioService<Minix>, startup: Startup, log: Log) -> ! {
-    if let Err(errno) = startup.finish(&mut Minix::new(), Ok(())) {
-        log.error(format_args!("RS did not wait for the start: {errno}"));
-        service.leave();
-    }
-    service.run(|| Micros(clock::now_micros()))
 }
 
 /// Byte offset of the device status; writing zero resets the device.

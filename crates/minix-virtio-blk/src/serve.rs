@@ -26,23 +26,31 @@ const BACKLOG: usize = 128;
 /// Failures of receiving in a row that end the service, so that RS starts another one.
 const MAX_RECEIVE_FAILURES: u32 = 16;
 
+/// Microseconds that a service which is done waits for its last replies to be fetched.
+const PATIENCE: u64 = 100_000;
+
 /// The service, ready to run.
-pub struct Service<I: Ipc, T: Transport, D: Dma> {
-    pub(crate) system: System<I>,
-    pub(crate) driver: BlockDriver<VirtioDisk<T, D>, System<I>, JOBS>,
-    pub(crate) line: IrqLine,
-    pub(crate) poller: Poller,
+pub struct Service<I: Ipc, T: Transport + 'static, D: Dma> {
+    system: System<I>,
+    driver: BlockDriver<VirtioDisk<T, D>, System<I>, JOBS>,
+    line: IrqLine,
+    poller: Poller,
     /// Ticks per second.
-    pub(crate) hz: u32,
-    pub(crate) log: Log,
+    hz: u32,
+    log: Log,
     backlog: Deque<(IpcStatus, Message), BACKLOG>,
     /// When the alarm that is set goes off.
     alarm: Option<Micros>,
     receive_failures: u32,
+    /// When a service that is done stops waiting for its last replies to be fetched.
+    patience: Option<Micros>,
 }
 
 impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
-    pub(crate) fn new(
+    /// A service that has not received anything yet. `hz` is how many ticks of the system's clock make a second.
+    // Into its caller, which has a place for it: not by way of the stack.
+    #[inline(always)]
+    pub fn new(
         system: System<I>,
         driver: BlockDriver<VirtioDisk<T, D>, System<I>, JOBS>,
         line: IrqLine,
@@ -60,30 +68,55 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
             backlog: Deque::new(),
             alarm: None,
             receive_failures: 0,
+            patience: None,
         }
     }
 
     /// Serves until told to stop, and ends the process. `clock` never goes back.
-    pub fn run(mut self, clock: impl Fn() -> Micros) -> ! {
+    pub fn run(&mut self, clock: impl Fn() -> Micros) -> ! {
         while self.round(&clock) {}
-        self.leave()
+        self.leave(&clock)
     }
 
-    /// Resets the device, tells what was counted, and ends the process.
-    pub fn leave(mut self) -> ! {
+    /// Resets the device, tells what was counted, and ends the process. Replies that wait for their receivers are given
+    /// a moment.
+    pub fn leave(&mut self, clock: &impl Fn() -> Micros) -> ! {
         self.stop();
+        self.see_mail_off(clock);
         self.log.info(format_args!("counters: {}", self.driver.counters()));
         let totals = self.driver.device().totals();
+        let outbox = &mut self.system.outbox;
+        outbox.refresh();
         self.log.info(format_args!(
-            "counters: interrupts={} spurious={} doorbells={} faults={} replies_waiting={} replies_dropped={}",
+            "counters: interrupts={} spurious={} doorbells={} faults={} replies_waiting={} replies_dropped={} replies_failed={}",
             totals.interrupts,
             totals.spurious_interrupts,
             totals.notifies,
             totals.faults,
-            self.system.outbox.pending(),
-            self.system.outbox.dropped(),
+            outbox.pending(),
+            outbox.dropped(),
+            outbox.failed(),
         ));
         kernel::exit(&mut self.system.ipc)
+    }
+
+    /// Waits for the last replies to be fetched, but not for long. Here nothing is received any more but the clock: this is for ends in
+    /// trouble, when requests could not be worked on. One that ends in peace has waited in [`round`](Self::round).
+    fn see_mail_off(&mut self, clock: &impl Fn() -> Micros) {
+        while self.mail_waits(clock()) {
+            self.alarm = None;
+            self.set_alarm(clock(), true);
+            match self.system.ipc.receive(Endpoint::CLOCK, &mut Message::default()) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Whether there are replies that are worth waiting for.
+    fn mail_waits(&mut self, now: Micros) -> bool {
+        let until = *self.patience.get_or_insert(now.after(PATIENCE));
+        self.system.outbox.pending() > 0 && now < until
     }
 
     /// Resets the device: it touches no memory any more.
@@ -94,7 +127,11 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
     }
 
     /// Does what there is to do, waits for one message and deals with it. Whether to go on.
-    fn round(&mut self, clock: &impl Fn() -> Micros) -> bool {
+    ///
+    /// A service that is done goes on as long as its last replies wait for their receivers, but no longer than 100 ms. Their memory
+    /// is its own, so with it they would be gone. Until then it listens to everybody: RS may ping, and clients that call are told that it
+    /// is leaving, which they understand better than its death.
+    pub fn round(&mut self, clock: &impl Fn() -> Micros) -> bool {
         // As long as there is work, the device is looked at anyhow.
         self.driver.device_mut().watch();
         let now = clock();
@@ -106,7 +143,8 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
         self.look(clock);
         self.driver.device_mut().arm();
         self.poll(clock());
-        if self.driver.may_exit() && self.backlog.is_empty() {
+        let done = self.driver.may_exit() && self.backlog.is_empty();
+        if done && !self.mail_waits(clock()) {
             return false;
         }
         if self.driver.has_room() && !self.backlog.is_empty() {
@@ -114,7 +152,7 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
         }
         // From here on the device interrupts when it has finished something, and nothing is finished that was not seen.
         let source = self.source();
-        self.set_alarm(clock(), source);
+        self.set_alarm(clock(), done || source == Endpoint::CLOCK);
         let mut message = Message::default();
         match self.system.ipc.receive(source, &mut message) {
             Ok(status) => {
@@ -187,13 +225,9 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
     }
 
     /// Sees to it that the alarm goes off early enough. One that goes off too early does no harm, so one that is set is
-    /// left alone if it can be: setting it takes a call.
-    fn set_alarm(&mut self, now: Micros, source: Endpoint) {
-        let wanted = if source == Endpoint::CLOCK {
-            Some(now)
-        } else {
-            self.driver.deadline()
-        };
+    /// left alone if it can be: setting it takes a call. `next_tick` asks for the very next one.
+    fn set_alarm(&mut self, now: Micros, next_tick: bool) {
+        let wanted = if next_tick { Some(now) } else { self.driver.deadline() };
         let Some(wanted) = wanted else { return };
         let ticks = ticks_until(now, wanted, self.hz);
         let at = now.after(micros_of(ticks, self.hz));

@@ -5,8 +5,8 @@ use minix_abi::kernel_call::PhysRange;
 use minix_blockdriver::{STAGING_BYTES, StagingBlock};
 use virtio_core::{Dma, DmaBuffer, DmaError, DmaSegments as _, Segment};
 
-/// Blocks of staging memory.
-pub(crate) const STAGING_BLOCKS: usize = 8;
+/// Blocks of staging memory, if there is memory for them. One does, it only takes turns.
+const STAGING_BLOCKS: usize = 8;
 
 /// A block, and how many segments of requests in flight lie in it.
 struct Block {
@@ -23,24 +23,40 @@ pub(crate) struct Staging {
 }
 
 impl Staging {
-    /// Allocates all blocks.
+    /// Allocates the first block.
     ///
     /// # Errors
     ///
     /// Those of [`Dma::allocate`].
     pub(crate) fn allocate(dma: &mut impl Dma) -> Result<Self, DmaError> {
-        let mut blocks = Vec::new();
-        let mut bounds = (u64::MAX, 0);
-        while !blocks.is_full() {
-            let buffer = DmaBuffer::allocate(dma, STAGING_BYTES, 4096)?;
-            for segment in buffer.segments() {
-                let (low, high) = bounds;
-                bounds = (low.min(segment.addr.get()), high.max(end(*segment)));
-            }
-            // It is not full.
-            let _ = blocks.push(Block { buffer, users: 0 });
+        let mut staging = Self {
+            blocks: Vec::new(),
+            bounds: (u64::MAX, 0),
+        };
+        staging.add(dma)?;
+        Ok(staging)
+    }
+
+    /// Allocates the others, as many as there is memory for. Each is on its own, so none needs much in one piece.
+    pub(crate) fn extend(&mut self, dma: &mut impl Dma) {
+        while !self.blocks.is_full() && self.add(dma).is_ok() {}
+    }
+
+    fn add(&mut self, dma: &mut impl Dma) -> Result<(), DmaError> {
+        let buffer = DmaBuffer::allocate(dma, STAGING_BYTES, 4096)?;
+        for segment in buffer.segments() {
+            let (low, high) = self.bounds;
+            self.bounds = (low.min(segment.addr.get()), high.max(end(*segment)));
         }
-        Ok(Self { blocks, bounds })
+        // It is not full.
+        let _ = self.blocks.push(Block { buffer, users: 0 });
+        Ok(())
+    }
+
+    /// How many blocks there are.
+    pub(crate) fn blocks(&self) -> u8 {
+        // At most eight.
+        self.blocks.len() as u8
     }
 
     /// The bytes of a block that no request in flight uses.

@@ -1,11 +1,12 @@
 //! Bringing the service up: find the device, quieten it, start it, say that it is there.
 
 use core::fmt::Write as _;
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use heapless::String;
 use minix_abi::ds::{BLOCK_DRIVER_PREFIX, DRIVER_UP, MAX_KEY_BYTES};
-use minix_abi::kernel_call::IrqPolicy;
+use minix_abi::kernel_call::{DEFAULT_HZ, IrqPolicy};
 use minix_abi::{Endpoint, Errno};
 use minix_blockdriver::{BlockDevice as _, BlockDriver};
 use minix_rt::grant::{self, Grants};
@@ -16,7 +17,7 @@ use virtio_core::{Interface, PollLimit, Transport as _};
 use virtio_mmio::{MmioTransport, MmioWindow};
 
 use crate::args::Options;
-use crate::disk::{ListTable, VirtioDisk};
+use crate::disk::{DiskHome, ListTable, VirtioDisk};
 use crate::dma::VmDma;
 use crate::kernel::{MailTable, System};
 use crate::log::Log;
@@ -27,26 +28,32 @@ use crate::windows;
 /// Memory for the grants of the service: one at a time, for a key.
 pub type GrantTable = grant::Table<2>;
 
-/// Memory that the parts of the service keep for good.
-#[derive(Debug)]
-pub struct Tables {
+/// Memory that the service keeps for good. What is large stays where it is: the stack of a service is made page by page,
+/// by a server that may be short of memory.
+pub struct Tables<I: Ipc + 'static> {
     /// Segments of requests.
     pub lists: ListTable,
     /// Replies under way.
     pub mail: MailTable,
+    /// The driver of the device.
+    pub disk: DiskHome<MmioTransport<MmioWindow>>,
+    /// The service itself.
+    pub service: MaybeUninit<MmioService<I>>,
 }
 
-impl Tables {
+impl<I: Ipc> Tables<I> {
     /// All of it.
     pub const fn new() -> Self {
         Self {
             lists: ListTable::new(),
             mail: MailTable::new(),
+            disk: DiskHome::new(),
+            service: MaybeUninit::uninit(),
         }
     }
 }
 
-impl Default for Tables {
+impl<I: Ipc> Default for Tables<I> {
     fn default() -> Self {
         Self::new()
     }
@@ -69,9 +76,9 @@ pub fn bring_up<I: Ipc + Clone>(
     mut ipc: I,
     options: &Options,
     log: Log,
-    tables: &'static mut Tables,
+    tables: &'static mut Tables<I>,
     found: impl FnOnce(NonNull<u8>),
-) -> Result<MmioService<I>, Errno> {
+) -> Result<&'static mut MmioService<I>, Errno> {
     let device = windows::find(&mut ipc, options.instance).map_err(|error| {
         log.error(format_args!("{error}"));
         error.errno()
@@ -93,17 +100,18 @@ pub fn bring_up<I: Ipc + Clone>(
         options.instance, device.address, device.irq
     ));
 
-    let hz = kernel::hz(&mut ipc).map_err(refused(log, "the clock"))?;
+    let hz = ticks_per_second(&mut ipc, log);
     let line = IrqLine::attach(&mut ipc, device.irq, NOTIFY_ID, IrqPolicy::empty())
         .map_err(refused(log, "the interrupt line"))?;
     let dma = VmDma::new(ipc.clone());
-    let disk = VirtioDisk::start(transport, dma, options.queue, &mut tables.lists).map_err(|error| {
-        log.error(format_args!("{error}"));
-        match error {
-            InitError::Dma(_) => Errno::ENOMEM,
-            _ => Errno::EIO,
-        }
-    })?;
+    let disk =
+        VirtioDisk::start(transport, dma, options.queue, &mut tables.lists, &mut tables.disk).map_err(|error| {
+            log.error(format_args!("{error}"));
+            match error {
+                InitError::Dma(_) => Errno::ENOMEM,
+                _ => Errno::EIO,
+            }
+        })?;
     line.enable(&mut ipc).map_err(refused(log, "the interrupt line"))?;
 
     let info = disk.info();
@@ -115,26 +123,57 @@ pub fn bring_up<I: Ipc + Clone>(
         if info.read_only { "read-only" } else { "read-write" },
         if info.can_flush { "yes" } else { "no" },
     ));
+    let (queue, indirect) = disk.queue();
+    log.debug(format_args!(
+        "queue of {} descriptors at most, indirect {}, {} staging blocks",
+        queue.get(),
+        if indirect { "yes" } else { "no" },
+        disk.staging_blocks(),
+    ));
     let driver_options = minix_blockdriver::Options {
         hz,
         ..minix_blockdriver::Options::default()
     };
-    let service = Service::new(
-        System::new(ipc, &mut tables.mail, log),
-        BlockDriver::new(disk, driver_options),
-        line,
-        Poller::new(options.poll_us),
-        hz,
-        log,
-    );
+    let system = System::new(ipc, &mut tables.mail, log);
+    let poller = Poller::new(options.poll_us);
+    let service = place(&mut tables.service, || {
+        Service::new(system, BlockDriver::new(disk, driver_options), line, poller, hz, log)
+    });
     log.info(format_args!("initialized"));
     Ok(service)
+}
+
+/// Puts a value where it stays. Making one may take its size on the stack, and this keeps that apart from all other frames.
+#[inline(never)]
+fn place<T>(place: &mut MaybeUninit<T>, make: impl FnOnce() -> T) -> &mut T {
+    place.write(make())
 }
 
 fn refused(log: Log, what: &'static str) -> impl Fn(Errno) -> Errno {
     move |errno| {
         log.error(format_args!("no access to {what}: {errno}"));
         errno
+    }
+}
+
+/// Ticks per second. Should the kernel not tell, the usual number does: no data depends on it.
+fn ticks_per_second(ipc: &mut impl Ipc, log: Log) -> u32 {
+    kernel::hz(ipc).unwrap_or_else(|errno| {
+        log.error(format_args!(
+            "the kernel does not tell its clock rate ({errno}), {DEFAULT_HZ} Hz it is"
+        ));
+        DEFAULT_HZ
+    })
+}
+
+/// Stops the device that a dead instance with these options has left, as far as that can be done. Nobody waits for the
+/// outcome.
+///
+/// The instance that RS starts to take over from a dead one does this before it declines: the memory that the device may
+/// still be writing to is given to others after that.
+pub fn quieten(ipc: &mut impl Ipc, options: &Options) {
+    if let Ok(mut device) = windows::find(ipc, options.instance) {
+        let _ = device.transport.reset(PollLimit::default());
     }
 }
 
@@ -150,4 +189,50 @@ pub fn announce(ipc: &mut impl Ipc, table: &'static mut GrantTable, endpoint: En
     let mut key = String::<MAX_KEY_BYTES>::new();
     write!(key, "{BLOCK_DRIVER_PREFIX}{label}").map_err(|_| Errno::ENAMETOOLONG)?;
     ds::publish_u32(ipc, &mut grants, &key, DRIVER_UP)
+}
+
+#[cfg(test)]
+mod tests {
+    use minix_abi::Message;
+    use minix_abi::ipc::{AsyncMessage, IpcStatus};
+
+    use super::*;
+
+    /// A kernel that refuses every call.
+    struct Mute;
+
+    impl Ipc for Mute {
+        fn send(&mut self, _: Endpoint, _: &Message) -> Result<(), Errno> {
+            Err(Errno::ECALLDENIED)
+        }
+
+        fn receive(&mut self, _: Endpoint, _: &mut Message) -> Result<IpcStatus, Errno> {
+            Err(Errno::ECALLDENIED)
+        }
+
+        fn sendrec(&mut self, _: Endpoint, _: &mut Message) -> Result<(), Errno> {
+            Err(Errno::ECALLDENIED)
+        }
+
+        fn notify(&mut self, _: Endpoint) -> Result<(), Errno> {
+            Err(Errno::ECALLDENIED)
+        }
+
+        fn sendnb(&mut self, _: Endpoint, _: &Message) -> Result<(), Errno> {
+            Err(Errno::ECALLDENIED)
+        }
+
+        unsafe fn senda(&mut self, _: *mut AsyncMessage, _: usize) -> Result<(), Errno> {
+            Err(Errno::ECALLDENIED)
+        }
+
+        unsafe fn kernel_call(&mut self, _: &mut Message) -> Result<u32, Errno> {
+            Err(Errno::ECALLDENIED)
+        }
+    }
+
+    #[test]
+    fn a_clock_of_unknown_rate_has_the_usual_one() {
+        assert_eq!(ticks_per_second(&mut Mute, Log::new(|_| {})), 1000);
+    }
 }

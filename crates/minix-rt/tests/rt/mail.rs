@@ -196,3 +196,27 @@ fn what_the_kernel_does_not_take_is_not_kept() {
         .expect("now it does");
     script.over();
 }
+
+#[test]
+fn a_receiver_that_may_not_be_sent_to_is_known() {
+    let mut outbox = outbox::<4>();
+    let dead = Script::new().senda(|table| deliver(&mut table[0], Errno::EDEADSRCDST.into()));
+    post(&mut outbox, dead, DEAF, 1);
+    assert_eq!((outbox.failed(), outbox.denied()), (1, None));
+    let denied = Script::new().senda(|table| deliver(&mut table[0], Errno::ECALLDENIED.into()));
+    post(&mut outbox, denied, BUSY, 2);
+    assert_eq!((outbox.failed(), outbox.denied()), (2, Some(BUSY)));
+}
+
+#[test]
+fn what_failed_since_the_last_post_can_be_counted() {
+    let table = Box::leak(Box::new(Table::<2>::new()));
+    let entries: *mut Table<2> = table;
+    let mut outbox = Outbox::new(table);
+    post(&mut outbox, Script::new().senda(|_| {}), DEAF, 1);
+    // SAFETY: the outbox reads the table as one that the kernel changes, and not now.
+    unsafe { deliver(&mut *entries.cast::<AsyncMessage>(), Errno::EDEADSRCDST.into()) };
+    assert_eq!((outbox.pending(), outbox.failed()), (0, 0));
+    outbox.refresh();
+    assert_eq!((outbox.pending(), outbox.failed()), (0, 1));
+}

@@ -104,6 +104,59 @@ fn a_replacement_of_a_dead_instance_wants_a_fresh_one_and_waits_for_the_end() {
 }
 
 #[test]
+fn before_it_refuses_a_replacement_can_stop_what_works_for_the_dead() {
+    let script = filters_cleared(init_arrives(who_am_i(Script::new()), InitType::RESTART));
+    // As if it were a call that stops a device.
+    let script = script.call(MessageType::SYS_TIMES, |_| {});
+    let mut script = told(script, -200, 0)
+        .receive_fails(Endpoint::RS, Errno::EDEADSRCDST)
+        .exit();
+    script.ends(|script| {
+        sef::start_with(script, |script| {
+            let _ = minix_rt::kernel::times(script);
+        })
+    });
+}
+
+#[test]
+fn a_fresh_instance_and_one_for_an_update_stop_nothing() {
+    let mut script = filters_cleared(init_arrives(who_am_i(Script::new()), InitType::FRESH));
+    let _ = sef::start_with(&mut script, |_| panic!("it is fresh"));
+    script.over();
+    let script = filters_cleared(init_arrives(who_am_i(Script::new()), InitType::LU));
+    let mut script = told(script, -78, 0)
+        .receive_fails(Endpoint::RS, Errno::EDEADSRCDST)
+        .exit();
+    // The instance that is to be replaced works on.
+    script.ends(|script| sef::start_with(script, |_| panic!("somebody else uses it")));
+}
+
+fn faulty_init(flags: InitFlags) -> Script {
+    let init = Init {
+        flags,
+        ..Init::default()
+    };
+    let message = Message::with_payload(MessageType::RS_INIT, &init);
+    filters_cleared(who_am_i(Script::new()).receive(Endpoint::RS, Endpoint::RS, IpcCall::SENDA, message))
+}
+
+#[test]
+fn it_crashes_fails_and_hangs_when_rs_wants_to_see_that() {
+    faulty_init(InitFlags::CRASH).exit().ends(sef::start);
+    told(faulty_init(InitFlags::FAIL), -19, 0)
+        .receive_fails(Endpoint::RS, Errno::EDEADSRCDST)
+        .exit()
+        .ends(sef::start);
+    // Not even pings are answered.
+    faulty_init(InitFlags::TIMEOUT)
+        .receive(Endpoint::RS, Endpoint::RS, IpcCall::NOTIFY, ping())
+        .receive_fails(Endpoint::RS, Errno::EINTR)
+        .receive_fails(Endpoint::RS, Errno::EDEADSRCDST)
+        .exit()
+        .ends(sef::start);
+}
+
+#[test]
 fn a_live_update_is_refused() {
     let script = filters_cleared(init_arrives(who_am_i(Script::new()), InitType::LU));
     let mut script = told(script, -78, 0)

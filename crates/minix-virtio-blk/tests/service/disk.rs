@@ -1,17 +1,19 @@
 //! The disk, on a device in software.
 
-use std::cell::Cell;
+use std::alloc::Layout;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use minix_abi::kernel_call::PhysRange;
 use minix_blockdriver::{
     BlockDevice, Broken, DeviceError, DeviceRequest, Geometry, Refusal, STAGING_BYTES, StagingBlock, Tag,
 };
-use minix_virtio_blk::disk::{ListTable, VirtioDisk};
+use minix_virtio_blk::disk::{DiskHome, ListTable, VirtioDisk};
+use virtio_blk::InitError;
 use virtio_blk::proto::Sector;
 use virtio_blk_model::faults::{FaultKind, FaultScript};
 use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters};
-use virtio_core::{DeviceStatus, QueueSize};
+use virtio_core::{DeviceStatus, Dma, DmaError, DmaRegion, QueueSize};
 use virtio_mmio::{MmioTransport, RegisterAccess, probe};
 
 const STATUS: u32 = 0x070;
@@ -50,13 +52,49 @@ unsafe impl RegisterAccess for Registers {
     }
 }
 
+/// Memory of the model, with an end.
+#[derive(Clone)]
+struct Memory {
+    inner: ModelDma,
+    /// Bytes of the largest piece there is.
+    largest: usize,
+    /// Pages left.
+    pages: Rc<Cell<usize>>,
+    /// Bytes of the pieces that were given so far.
+    given: Rc<RefCell<Vec<usize>>>,
+}
+
+impl Dma for Memory {
+    fn allocate(&mut self, layout: Layout) -> Result<DmaRegion, DmaError> {
+        let pages = layout.size().div_ceil(4096);
+        if layout.size() > self.largest || pages > self.pages.get() {
+            return Err(DmaError::OutOfMemory);
+        }
+        let region = self.inner.allocate(layout)?;
+        self.pages.set(self.pages.get() - pages);
+        self.given.borrow_mut().push(layout.size());
+        Ok(region)
+    }
+
+    fn release(&mut self, region: DmaRegion) {
+        self.pages.set(self.pages.get() + region.len().div_ceil(4096));
+        self.inner.release(region);
+    }
+}
+
 struct Rig {
     model: Model,
-    disk: VirtioDisk<MmioTransport<Registers>, ModelDma>,
+    disk: VirtioDisk<MmioTransport<Registers>, Memory>,
     stuck: Rc<Cell<bool>>,
+    memory: Memory,
 }
 
 fn rig_of(config: ModelConfig, queue: u16) -> Rig {
+    short_rig(config, queue, usize::MAX, usize::MAX).expect("the device comes up")
+}
+
+/// A disk where no piece of memory is larger than `largest` bytes, and there are so many pages in all.
+fn short_rig(config: ModelConfig, queue: u16, largest: usize, pages: usize) -> Result<Rig, InitError> {
     let model = Model::new(config);
     let stuck = Rc::new(Cell::new(false));
     let registers = Registers {
@@ -66,8 +104,20 @@ fn rig_of(config: ModelConfig, queue: u16) -> Rig {
     let transport = probe(registers).device().expect("the model is a device");
     let lists = Box::leak(Box::new(ListTable::new()));
     let queue = QueueSize::new(queue).expect("a power of two");
-    let disk = VirtioDisk::start(transport, model.dma(), queue, lists).expect("the device comes up");
-    Rig { model, disk, stuck }
+    let home = Box::leak(Box::new(DiskHome::new()));
+    let memory = Memory {
+        inner: model.dma(),
+        largest,
+        pages: Rc::new(Cell::new(pages)),
+        given: Rc::default(),
+    };
+    let disk = VirtioDisk::start(transport, memory.clone(), queue, lists, home)?;
+    Ok(Rig {
+        model,
+        disk,
+        stuck,
+        memory,
+    })
 }
 
 fn rig() -> Rig {
@@ -186,7 +236,7 @@ fn what_is_refused_leaves_nothing_behind() {
 }
 
 #[test]
-fn sixty_four_segments_are_one_device_request() {
+fn what_the_system_maps_at_a_time_is_one_device_request() {
     let mut rig = rig();
     rig.model.write_disk(0, &[7; 64 * 512]);
     // Each next to none of its neighbours.
@@ -196,7 +246,7 @@ fn sixty_four_segments_are_one_device_request() {
     rig.read(0, &ranges, 1).expect("room");
     assert_eq!(rig.finish(), [(1, Ok(()))]);
     assert_eq!(rig.model.counters().requests_of(0), 1);
-    assert!(rig.bytes(0).expect("free").iter().all(|&byte| byte == 7));
+    assert!(rig.bytes(0).expect("free")[..32 * 512].iter().all(|&byte| byte == 7));
     rig.model.assert_clean();
 }
 
@@ -409,4 +459,96 @@ fn the_write_cache_is_switched() {
     assert!(!rig.disk.write_cache() && !rig.model.writeback());
     assert!(rig.disk.set_write_cache(true));
     assert!(rig.disk.write_cache());
+}
+
+#[test]
+fn a_reset_keeps_the_write_cache_as_it_was_set() {
+    for wanted in [false, true] {
+        let mut rig = rig();
+        assert!(rig.disk.set_write_cache(wanted));
+        assert_eq!(rig.disk.reset(), Ok(()));
+        assert_eq!((rig.disk.write_cache(), rig.model.writeback()), (wanted, wanted));
+    }
+    // What nobody has set is left to the device.
+    let mut rig = rig();
+    assert_eq!(rig.disk.reset(), Ok(()));
+    assert!(rig.disk.write_cache());
+}
+
+/// Whether a disk reads and writes.
+fn works(rig: &mut Rig) {
+    for nth in 0..3_u8 {
+        rig.bytes(0).expect("free").fill(nth);
+        let range = rig.range(0);
+        rig.write(8, &[range], 1).expect("room");
+        assert_eq!(rig.finish(), [(1, Ok(()))]);
+        rig.bytes(0).expect("free").fill(0xFF);
+        rig.read(8, &[range], 2).expect("room");
+        assert_eq!(rig.finish(), [(2, Ok(()))]);
+        assert!(rig.bytes(0).expect("free").iter().all(|&byte| byte == nth));
+    }
+}
+
+#[test]
+fn the_queue_takes_no_more_memory_than_it_needs() {
+    let rig = rig();
+    assert_eq!(rig.disk.queue(), (QueueSize::new(128).unwrap(), true));
+    assert!(rig.memory.given.borrow().iter().all(|&bytes| bytes <= 140 << 10));
+    // Without tables a request takes several descriptors, so there are more.
+    let simple = ModelConfig::modern().withdraw(virtio_blk_model::feature::INDIRECT_DESC);
+    let mut rig = rig_of(simple.clone(), 256);
+    assert_eq!(rig.disk.queue(), (QueueSize::new(128).unwrap(), false));
+    works(&mut rig);
+    assert_eq!(rig.disk.reset(), Ok(()));
+    works(&mut rig);
+    rig.model.assert_clean();
+    // Whoever asks for less gets less.
+    assert_eq!(rig_of(simple, 32).disk.queue(), (QueueSize::new(32).unwrap(), false));
+    assert_eq!(
+        rig_of(ModelConfig::modern(), 8).disk.queue(),
+        (QueueSize::new(8).unwrap(), true)
+    );
+}
+
+#[test]
+fn with_memory_in_small_pieces_it_does_with_less() {
+    for config in [ModelConfig::modern(), ModelConfig::legacy()] {
+        let rig = short_rig(config.clone(), 256, 96 << 10, usize::MAX).expect("there are pieces enough");
+        assert_eq!(rig.disk.queue(), (QueueSize::new(64).unwrap(), true));
+        // What a queue with tables takes is not there in one piece.
+        let mut rig = short_rig(config.clone(), 256, 32 << 10, usize::MAX).expect("there are pieces enough");
+        assert_eq!(rig.disk.queue(), (QueueSize::new(128).unwrap(), false));
+        assert_eq!(rig.disk.staging_blocks(), 8);
+        works(&mut rig);
+        // A reset needs what is there already.
+        rig.memory.pages.set(0);
+        assert_eq!(rig.disk.reset(), Ok(()));
+        works(&mut rig);
+        rig.model.assert_clean();
+    }
+}
+
+#[test]
+fn with_hardly_any_memory_it_still_works() {
+    // Four for a block, and at most three for the smallest queue.
+    for (pages, blocks) in [(7, 1), (11, 2), (15, 3)] {
+        for config in [ModelConfig::modern(), ModelConfig::legacy()] {
+            let mut rig = short_rig(config, 256, 16 << 10, pages).expect("it will do");
+            assert!((1..=blocks).contains(&rig.disk.staging_blocks()), "{pages}");
+            assert!(rig.range(0).bytes == STAGING_BYTES as u64);
+            assert!(
+                rig.disk
+                    .staging_range(StagingBlock(rig.disk.staging_blocks()))
+                    .is_none()
+            );
+            works(&mut rig);
+            assert_eq!(rig.disk.reset(), Ok(()));
+            works(&mut rig);
+            rig.model.assert_clean();
+        }
+    }
+    for pages in [3, 4, 5] {
+        let error = short_rig(ModelConfig::modern(), 256, 16 << 10, pages).err();
+        assert_eq!(error, Some(InitError::Dma(DmaError::OutOfMemory)), "{pages}");
+    }
 }

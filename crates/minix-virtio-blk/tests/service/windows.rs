@@ -2,6 +2,7 @@
 
 use minix_abi::Errno;
 use minix_virtio_blk::windows::{self, FindError};
+use minix_virtio_blk::{args, start};
 use virtio_core::{Interface, Transport as _};
 
 use crate::system::{System, page};
@@ -84,4 +85,28 @@ fn without_the_right_to_look_there_is_a_reason() {
     system.0.borrow_mut().pages.clear();
     let refused = windows::find(&mut system, 0).expect_err("VM says no");
     assert_eq!(refused, FindError::Refused(Errno::EPERM));
+}
+
+#[test]
+fn the_device_of_a_dead_instance_is_stopped_and_no_other() {
+    let status = |system: &System, nth: u64| -> *mut u32 {
+        let page = system.0.borrow().pages[&(0x1000_1000 + 0x1000 * nth)];
+        std::ptr::with_exposed_provenance_mut::<u32>(page).wrapping_byte_add(0x070)
+    };
+    let mut system = machine([BLOCK, NETWORK, BLOCK, EMPTY, EMPTY, EMPTY, EMPTY, BLOCK]);
+    for nth in 0..8 {
+        // SAFETY: a page was allocated for it.
+        unsafe { status(&system, nth).write(0xF) };
+    }
+    let options = args::parse(["instance=1"]).expect("it is a word");
+    start::quieten(&mut system, &options);
+    for nth in 0..8 {
+        // SAFETY: as above.
+        let now = unsafe { status(&system, nth).read() };
+        assert_eq!(now, if nth == 2 { 0 } else { 0xF }, "{nth}");
+    }
+    // Where there is none, or the kernel says no, nothing comes of it.
+    start::quieten(&mut machine([EMPTY; 8]), &options);
+    system.0.borrow_mut().closed = true;
+    start::quieten(&mut system, &options);
 }
