@@ -216,7 +216,7 @@ records! {
         Poison = "poison" {
             /// Frames looked at.
             frames: u64,
-            /// Frames that changed until the new instance had initialised itself.
+            /// Frames that changed until the replacement, which inherits them on MINIX, had answered.
             before: u64,
             /// Frames that changed after that. Must be zero.
             after: u64,

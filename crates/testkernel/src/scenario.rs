@@ -10,6 +10,8 @@
 //! | `down LABEL` | SIGTERM, and SIGKILL after two seconds |
 //! | `gone LABEL` | wait until a service that got SIGTERM has left; two seconds at most |
 //! | `sleep MICROSECONDS` | let the others go on |
+//! | `fragment PAGES` | from now on no more pages than that are free in a row |
+//! | `vfs LABEL open`, `vfs LABEL close`, `vfs LABEL ioctl=openct` | hold the disk open, also across restarts; let go of it; count who holds it |
 //! | `kill LABEL rounds=N seed=S min_us=A max_us=B` | kill and restart at random times, then stop the clients that were started |
 //! | `ping LABEL`, `prepare LABEL`, `restart LABEL` | ask for a sign of life; ask for live update; kill and restart once |
 //! | `measure begin NAME LABEL`, `measure end NAME` | count user instructions and time in between; a label after `end` is not looked at |
@@ -29,6 +31,17 @@ pub struct Program<'a> {
     pub label: &'a str,
     /// The rest of the line: arguments from the first on, separated by white space.
     pub arguments: &'a str,
+}
+
+/// What VFS can be made to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VfsRequest {
+    /// Open the disk, and keep it open.
+    Open,
+    /// Close it.
+    Close,
+    /// Ask how often it is open.
+    OpenCount,
 }
 
 /// Random kills.
@@ -85,6 +98,18 @@ pub enum Statement<'a> {
     Sleep {
         /// How much, in microseconds.
         micros: u64,
+    },
+    /// Leave no more free memory in a row than this.
+    Fragment {
+        /// How many pages.
+        pages: u64,
+    },
+    /// Let VFS do something with minor 0.
+    Vfs {
+        /// Of whom.
+        label: &'a str,
+        /// What.
+        request: VfsRequest,
     },
     /// Kill at random times.
     Kill(Kill<'a>),
@@ -194,6 +219,18 @@ fn statement(line: &str) -> Result<Statement<'_>, Problem> {
         "gone" => Statement::Gone { label: words.name()? },
         "sleep" => Statement::Sleep {
             micros: number(words.next()?).ok_or(Problem::BadValue)?,
+        },
+        "fragment" => Statement::Fragment {
+            pages: number(words.next()?).ok_or(Problem::BadValue)?,
+        },
+        "vfs" => Statement::Vfs {
+            label: words.name()?,
+            request: match words.next()? {
+                "open" => VfsRequest::Open,
+                "close" => VfsRequest::Close,
+                "ioctl=openct" => VfsRequest::OpenCount,
+                _ => return Err(Problem::BadValue),
+            },
         },
         "kill" => Statement::Kill(kill(&mut words)?),
         "ping" => Statement::Ping { label: words.name()? },
@@ -424,6 +461,12 @@ mod tests {
         assert_eq!(one("gone a"), Ok(Statement::Gone { label: "a" }));
         assert_eq!(one("sleep 300000"), Ok(Statement::Sleep { micros: 300_000 }));
         assert_eq!(one("sleep long"), Err(Problem::BadValue));
+        assert_eq!(one("fragment 4"), Ok(Statement::Fragment { pages: 4 }));
+        let vfs = |request| Ok(Statement::Vfs { label: "a", request });
+        assert_eq!(one("vfs a open"), vfs(VfsRequest::Open));
+        assert_eq!(one("vfs a close"), vfs(VfsRequest::Close));
+        assert_eq!(one("vfs a ioctl=openct"), vfs(VfsRequest::OpenCount));
+        assert_eq!(one("vfs a ioctl"), Err(Problem::BadValue));
         assert_eq!(one("ping a"), Ok(Statement::Ping { label: "a" }));
         assert_eq!(one("prepare a"), Ok(Statement::Prepare { label: "a" }));
         assert_eq!(one("restart a"), Ok(Statement::Restart { label: "a" }));

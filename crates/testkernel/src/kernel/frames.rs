@@ -2,7 +2,7 @@
 //!
 //! Frames that need not be in a row never are: each comes from some way behind the one before, so that a buffer of
 //! several pages is really scattered and a driver that takes it for one piece is found out. Those in a row come from a
-//! part of memory of their own, which does not get full of holes.
+//! part of memory of their own, which does not get full of holes unless that is asked for.
 //!
 //! A device may go on writing to the memory of a driver that died. Frames of a dead process are filled with a pattern and
 //! kept back until somebody says that the device is quiet; whether the pattern is still there tells what would have
@@ -37,6 +37,8 @@ pub(crate) struct FrameAllocator {
     marks: &'static mut [u8],
     /// Frames from here on are for those who need them in a row.
     row_start: usize,
+    /// No more of them than this are found in a row.
+    longest_row: usize,
     last: usize,
     batches: [bool; 256],
 }
@@ -66,6 +68,7 @@ impl FrameAllocator {
             base,
             marks,
             row_start: count / 4 * 3,
+            longest_row: usize::MAX,
             last: 0,
             batches: [false; 256],
         }
@@ -101,8 +104,16 @@ impl FrameAllocator {
         Some(self.hand_out(index..index + 1))
     }
 
+    /// From now on memory is as full of holes as after a long time: no more than `frames` are free in a row.
+    pub(super) fn fragment(&mut self, frames: usize) {
+        self.longest_row = frames;
+    }
+
     /// Cleared frames in a row.
     pub(crate) fn take_row(&mut self, count: usize) -> Option<u64> {
+        if count > self.longest_row {
+            return None;
+        }
         let mut run = 0;
         for index in self.row_start..self.marks.len() {
             run = if self.marks[index] == FREE { run + 1 } else { 0 };
@@ -123,6 +134,11 @@ impl FrameAllocator {
     /// How many frames nobody has.
     pub(crate) fn free_count(&self) -> usize {
         self.marks.iter().filter(|&&mark| mark == FREE).count()
+    }
+
+    /// How many frames belong to somebody who lives.
+    pub(super) fn used_count(&self) -> usize {
+        self.marks.iter().filter(|&&mark| mark == USED).count()
     }
 
     /// A name for the frames of a process that is about to go.

@@ -15,6 +15,7 @@ use super::process::Slot;
 use super::scenario_wait::{Force, Wait, alive, outcome};
 use super::servers::instance;
 use super::servers::rs::{self, Kind};
+use super::servers::vfs;
 
 /// A measurement that has begun.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +37,8 @@ pub(crate) struct Run {
     passed: u64,
     /// Statements that failed, breaches of protocol, and damage.
     pub(crate) failures: u64,
+    /// Frames that were in use before there was any process.
+    used_frames: usize,
     measures: Vec<Measure, 8>,
 }
 
@@ -78,6 +81,7 @@ fn error(stage: &str, kind: &str, text: fmt::Arguments<'_>) {
 }
 
 pub(super) fn start(kernel: &mut Kernel) {
+    kernel.high.run.used_frames = kernel.frames.used_count();
     match kernel.archive.text("scenario") {
         Some(text) => kernel.high.run.text = text,
         None => {
@@ -108,6 +112,7 @@ pub(super) fn step(kernel: &mut Kernel) {
     // While something is under way the time is looked at every now and then.
     kernel.high.run.look_at(now + 1000);
     rs::look(kernel, now);
+    vfs::look(kernel, now);
     while let Some(has_passed) = outcome(kernel, now) {
         conclude(kernel, has_passed);
         let next = kernel.high.run.next;
@@ -136,11 +141,26 @@ fn conclude(kernel: &mut Kernel, has_passed: bool) {
     }
 }
 
+/// Ends whoever is left: every frame has to come back.
+fn account(kernel: &mut Kernel) {
+    for slot in kernel.processes.iter() {
+        kernel.kill(slot);
+    }
+    let (before, now) = (kernel.high.run.used_frames, kernel.frames.used_count());
+    if now != before {
+        violation(
+            kernel,
+            format_args!("{now} frames are in use without processes, {before} were"),
+        );
+    }
+}
+
 /// Says goodbye.
 fn finish(kernel: &mut Kernel) -> ! {
     for index in 0..kernel.high.rs.services.len() {
         instance::settle(kernel, index);
     }
+    account(kernel);
     let (peak, asked) = kernel.high.requests.totals();
     console::start_of_line();
     let _ = guest_protocol::LineWriter::begin(&mut Console, "counters")
@@ -202,8 +222,16 @@ fn begin(kernel: &mut Kernel, statement: Statement<'static>, now: u64) {
             until: now.saturating_add(micros),
         }),
         Statement::Kill(kill) => Ok(Wait::Kill { kill, round: 0 }),
+        Statement::Fragment { pages } => {
+            kernel.frames.fragment(usize::try_from(pages).unwrap_or(usize::MAX));
+            Ok(Wait::Nothing)
+        }
         Statement::MeasureBegin { name, label } => measure_begin(kernel, name, label, now),
         Statement::MeasureEnd { name } => measure_end(kernel, name, now),
+        Statement::Vfs { label, request } => alive(kernel, label)
+            .ok_or("no such service lives")
+            .and_then(|(_, slot)| vfs::request(kernel, slot, request))
+            .map(|()| Wait::Vfs),
         Statement::Signal { label, .. }
         | Statement::Down { label }
         | Statement::Ping { label }
@@ -266,12 +294,19 @@ fn up(kernel: &mut Kernel, program: Program<'static>, major: Option<u32>, kind: 
     rs::up(kernel, program, config, major, kind)
 }
 
+/// What all instances of a service have executed.
+fn instructions(kernel: &Kernel, label: &str) -> Option<u64> {
+    let service = &kernel.high.rs.services[kernel.high.rs.labelled(label)?];
+    let living = kernel.processes.find(service.endpoint);
+    Some(service.instructions + living.map_or(0, |slot| kernel.processes[slot].user_instructions))
+}
+
 fn measure_begin(kernel: &mut Kernel, name: &'static str, label: &'static str, now: u64) -> Result<Wait, &'static str> {
-    let (_, slot) = alive(kernel, label).ok_or("no such service lives")?;
+    let instructions = instructions(kernel, label).ok_or("no such service")?;
     let measure = Measure {
         name,
         label,
-        instructions: kernel.processes[slot].user_instructions,
+        instructions,
         since: now,
     };
     kernel
@@ -289,19 +324,13 @@ fn measure_end(kernel: &mut Kernel, name: &str, now: u64) -> Result<Wait, &'stat
         .iter()
         .position(|measure| measure.name == name)
         .ok_or("no such measurement")?;
-    let Measure {
-        name,
-        label,
-        instructions,
-        since,
-    } = measures.swap_remove(index);
-    let (_, slot) = alive(kernel, label).ok_or("what is measured has died")?;
-    let instructions = kernel.processes[slot].user_instructions.saturating_sub(instructions);
+    let begun = measures.swap_remove(index);
+    let instructions = instructions(kernel, begun.label).ok_or("what is measured is forgotten")?;
     emit(&Record::Measure {
-        name,
-        label,
-        instructions,
-        us: now - since,
+        name: begun.name,
+        label: begun.label,
+        instructions: instructions.saturating_sub(begun.instructions),
+        us: now - begun.since,
     });
     Ok(Wait::Nothing)
 }

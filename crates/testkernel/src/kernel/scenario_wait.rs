@@ -64,6 +64,8 @@ pub(super) enum Wait {
     Restarted {
         label: &'static str,
     },
+    /// VFS has done what it was asked for.
+    Vfs,
     Ping {
         label: &'static str,
         since: u64,
@@ -113,6 +115,7 @@ pub(super) fn outcome(kernel: &mut Kernel, now: u64) -> Option<bool> {
         Wait::Down { label, since, force } => down(kernel, label, since, force, now),
         Wait::Time { until } => (now >= until).then_some(true),
         Wait::Restarted { label } => restarted(kernel, label, now),
+        Wait::Vfs => (!kernel.high.vfs.is_busy()).then_some(!kernel.high.vfs.has_failed()),
         Wait::Ping { label, since } => {
             let is_open = service(kernel, label).is_some_and(|service| service.is_pinged);
             answer("ping", (!is_open).then_some(Ok(())), since, now)
@@ -248,8 +251,6 @@ fn kill_step(kernel: &mut Kernel, kill: Kill<'static>, round: u64, now: u64) -> 
         kernel.clock.wake_at(Some(at));
         return None;
     }
-    // The memory of the round before has been watched for long enough.
-    instance::settle(kernel, index);
     let slot = kernel.processes.find(endpoint)?;
     let inflight = kernel.high.requests.in_flight(endpoint) as u64;
     emit(&Record::Killed {

@@ -5,7 +5,7 @@
 
 use board_qemu_virt::println;
 use minix_abi::ipc::{AsyncFlags, AsyncMessage, IpcCall};
-use minix_abi::{Endpoint, Errno, Layout, Status};
+use minix_abi::{Endpoint, Errno, Layout, Message, Status};
 use testkernel::ipc_rules::{Entry, entry, wants_notice};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -45,6 +45,7 @@ pub(super) fn call(kernel: &mut Kernel, caller: Slot, count: u64, table: u64) ->
     }
     let count = count as usize;
     let endpoint = kernel.processes[caller].endpoint;
+    let now = kernel.now_micros();
     let (mut is_pending, mut is_noticed) = (false, false);
     for index in 0..count {
         let at = address(table, index);
@@ -70,6 +71,9 @@ pub(super) fn call(kernel: &mut Kernel, caller: Slot, count: u64, table: u64) ->
             Err(Errno::EDEADSRCDST)
         } else if to.is_kernel_task() || to != endpoint && !ipc::may_send(kernel, caller, to) {
             Err(Errno::ECALLDENIED)
+        } else if to == Endpoint::VFS && !kernel.high.vfs.is_ready(now) {
+            is_pending = true;
+            continue;
         } else if servers::is_server(to) {
             servers::sent(kernel, to, caller, &message.message, IpcCall::SENDA);
             Ok(())
@@ -115,33 +119,66 @@ pub(super) fn take(kernel: &mut Kernel, receiver: Slot) -> bool {
 }
 
 fn take_from(kernel: &mut Kernel, sender: Slot, to: Endpoint) -> bool {
-    let Some((table, count)) = kernel.processes[sender].ipc.async_table else {
+    let from = kernel.processes[sender].endpoint;
+    let picked = pick(kernel, sender, |kernel, message| {
+        let is_mine = message.destination == to || message.destination == Endpoint::SELF && from == to;
+        is_mine && ready_receiver(kernel, to, from, message.flags).is_some()
+    });
+    let (Some((message, is_noticed)), Some(slot)) = (picked, kernel.processes.find(to)) else {
         return false;
     };
-    let from = kernel.processes[sender].endpoint;
-    let mut taken = false;
+    ipc::deliver(kernel, slot, from, message, IpcCall::SENDA);
+    if is_noticed {
+        ipc::notify(kernel, Endpoint::ASYNCM, sender);
+    }
+    true
+}
+
+/// Hands the first entry that some table holds for a server to it.
+pub(super) fn fetch(kernel: &mut Kernel, server: Endpoint) {
+    for sender in kernel.processes.iter() {
+        if let Some((message, is_noticed)) = pick(kernel, sender, |_, message| message.destination == server) {
+            if is_noticed {
+                ipc::notify(kernel, Endpoint::ASYNCM, sender);
+            }
+            servers::sent(kernel, server, sender, &message, IpcCall::SENDA);
+            return;
+        }
+    }
+}
+
+/// Whether a table holds something for somebody.
+pub(super) fn has_pending(kernel: &Kernel, sender: Slot, to: Endpoint) -> bool {
+    let (table, count) = kernel.processes[sender].ipc.async_table.unwrap_or_default();
+    let mut entries = (0..count).map_while(|index| read(kernel, sender, address(table, index)).ok());
+    entries.any(|message| message.destination == to && entry(message.flags) == Entry::Send)
+}
+
+/// Marks the first acceptable entry of a table as delivered. The message, and whether its sender wants to be told.
+fn pick(
+    kernel: &mut Kernel,
+    sender: Slot,
+    accepts: impl Fn(&Kernel, &AsyncMessage) -> bool,
+) -> Option<(Message, bool)> {
+    let (table, count) = kernel.processes[sender].ipc.async_table?;
+    let mut picked = None;
     let mut is_pending = false;
     for at in (0..count).map(|index| address(table, index)) {
         let Ok(message) = read(kernel, sender, at) else { break };
         if entry(message.flags) != Entry::Send {
             continue;
         }
-        let is_mine = message.destination == to || message.destination == Endpoint::SELF && from == to;
-        match ready_receiver(kernel, to, from, message.flags) {
-            Some(slot) if is_mine && !taken => {
-                taken = true;
-                ipc::deliver(kernel, slot, from, message.message, IpcCall::SENDA);
-                if finish(kernel, sender, at, message, Ok(())) {
-                    ipc::notify(kernel, Endpoint::ASYNCM, sender);
-                }
-            }
-            _ => is_pending = true,
+        if picked.is_none() && accepts(kernel, &message) {
+            let content = message.message;
+            picked = Some((content, finish(kernel, sender, at, message, Ok(()))));
+        } else {
+            is_pending = true;
         }
     }
     if !is_pending {
         kernel.processes[sender].ipc.async_table = None;
     }
-    taken
+    picked
 }
 
 /// Whatever waits for a dead process will not be delivered.

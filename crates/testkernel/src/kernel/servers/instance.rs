@@ -127,6 +127,7 @@ pub(super) fn privilege(kernel: &mut Kernel, index: usize, slot: Slot, more: Pri
 pub(super) fn bury(kernel: &mut Kernel, index: usize, slot: Slot) {
     let endpoint = kernel.processes[slot].endpoint;
     let owes_nothing = !kernel.high.requests.has_asked(endpoint);
+    kernel.high.rs.services[index].instructions += kernel.processes[slot].user_instructions;
     let batch = kernel.kill(slot);
     for other in kernel.processes.iter() {
         let process = &mut kernel.processes[other];
@@ -159,8 +160,21 @@ pub(super) fn unpublish(kernel: &mut Kernel, index: usize) {
     ipc::clear_references(kernel, endpoint);
 }
 
+/// The replacement goes, and with it what it has inherited. From now on that memory could be anybody's, and nothing may
+/// change in it any more.
+pub(super) fn disinherit(kernel: &mut Kernel, index: usize) {
+    let service = &mut kernel.high.rs.services[index];
+    if core::mem::take(&mut service.is_inherited) {
+        for &batch in &service.dead {
+            service.damaged += kernel.frames.check_poison(batch) as u64;
+        }
+    }
+}
+
 /// Checks the memory of dead instances for the last time, and lets it be used again.
 pub(in crate::kernel) fn settle(kernel: &mut Kernel, index: usize) {
+    // What a replacement still has is no one else's.
+    disinherit(kernel, index);
     let service = &mut kernel.high.rs.services[index];
     if service.dead.is_empty() {
         return;

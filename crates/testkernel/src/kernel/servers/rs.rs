@@ -14,7 +14,7 @@ use testkernel::life::{Action, Life, Phase};
 use testkernel::record::{End, Record};
 use testkernel::scenario::Program as Launch;
 
-use super::instance::{bury, create, launch_fresh, privilege, release, settle, unpublish};
+use super::instance::{bury, create, disinherit, launch_fresh, privilege, release, settle, unpublish};
 use crate::kernel::frames::Batch;
 use crate::kernel::process::{MAX_PROCESSES, Slot, State};
 use crate::kernel::{Kernel, ipc, scenario_run};
@@ -51,9 +51,13 @@ pub(crate) struct Service {
     pub(crate) result: Option<Status>,
     /// The endpoint of the last instance that served.
     served_as: Option<Endpoint>,
-    /// The memory of dead instances, and how much of it was damaged before a new one was there.
+    /// The memory of dead instances, and how much of it was damaged before it was anybody else's.
     pub(super) dead: Vec<Batch, 8>,
     pub(super) damaged: u64,
+    /// A replacement has inherited that memory: on MINIX it is not free before the replacement is gone.
+    pub(super) is_inherited: bool,
+    /// User instructions of dead instances.
+    pub(crate) instructions: u64,
     /// The registers of its device, as far as its interrupt line tells.
     pub(crate) window: Option<u64>,
     /// Set when it is pinged, cleared by its answer.
@@ -140,6 +144,8 @@ pub(in crate::kernel) fn up(
         served_as: None,
         dead: Vec::new(),
         damaged: 0,
+        is_inherited: false,
+        instructions: 0,
         window: None,
         is_pinged: false,
         prepared: None,
@@ -169,6 +175,9 @@ pub(in crate::kernel) fn died(kernel: &mut Kernel, slot: Slot, how: End) {
     let endpoint = kernel.processes[slot].endpoint;
     let index = kernel.high.rs.position(endpoint).expect("every process is a service");
     say_ended(kernel, index, how);
+    if how == End::Exit {
+        super::vfs::lost(kernel, slot);
+    }
     let service = &mut kernel.high.rs.services[index];
     let (label, before) = (service.launch.label, service.life.phase());
     let action = service.life.died(now);
@@ -194,6 +203,9 @@ fn act(kernel: &mut Kernel, index: usize, action: Action) {
             kernel.high.run.look_at(at);
         }
         Action::Replace => {
+            // The memory of the instance before has been watched for long enough.
+            settle(kernel, index);
+            kernel.high.rs.services[index].is_inherited = true;
             if let Some(slot) = slot {
                 bury(kernel, index, slot);
             }
@@ -209,6 +221,7 @@ fn act(kernel: &mut Kernel, index: usize, action: Action) {
         }
         Action::StartFresh => {
             say_ended(kernel, index, End::Killed);
+            disinherit(kernel, index);
             if let Some(slot) = slot {
                 bury(kernel, index, slot);
             }
@@ -218,6 +231,7 @@ fn act(kernel: &mut Kernel, index: usize, action: Action) {
             }
         }
         Action::Remove => {
+            disinherit(kernel, index);
             if let Some(slot) = slot {
                 bury(kernel, index, slot);
             }
@@ -245,11 +259,6 @@ fn welcome(kernel: &mut Kernel, index: usize, slot: Option<Slot>) {
             old: old.0,
             new: new.0,
         });
-    }
-    // The device belongs to the new instance. From now on, nothing may change in the memory of the old ones.
-    let service = &mut kernel.high.rs.services[index];
-    for &batch in &service.dead {
-        service.damaged += kernel.frames.check_poison(batch) as u64;
     }
     super::reply(kernel, Endpoint::RS, slot, Message::reply(Status::OK));
 }
