@@ -117,7 +117,7 @@ fn services(minix: &Minix, lines: &mut Vec<String>) {
     if !minix.poison.is_empty() {
         let sum = |of: fn(&crate::report::Poison) -> u64| minix.poison.iter().map(of).sum::<u64>();
         lines.push(format!(
-            "memory of dead instances: {} frames, {} changed before the next one had started, {} after",
+            "memory of dead instances: {} frames, {} changed while they were still its own, {} later",
             sum(|poison| poison.frames),
             sum(|poison| poison.before),
             sum(|poison| poison.after)

@@ -40,7 +40,7 @@ fn disks() -> Vec<Check> {
 
 /// One thing at a time that is not in the combinations.
 fn variants() -> Vec<Check> {
-    const VARIANTS: [(&str, &str, Expectation); 12] = [
+    const VARIANTS: [(&str, &str, Expectation); 13] = [
         ("read-only", "--read-only", |report| {
             expect(report.guest.disks[0].ranges.is_empty(), "a read-only disk was changed")
         }),
@@ -52,6 +52,14 @@ fn variants() -> Vec<Check> {
         ("queue-8", "--queue-size 8", files),
         ("throttled", "--scenario throttled", |_| Ok(())),
         ("overlap", "--scenario overlap", |_| Ok(())),
+        ("slow-kills", "--scenario slow-kills", |report| {
+            // If it had not worked for the dead, the look at their memory would show nothing.
+            let poison = report.guest.minix.iter().flat_map(|minix| &minix.poison);
+            expect(
+                poison.map(|poison| poison.before).sum::<u64>() > 0,
+                "the device was never at work for a dead instance",
+            )
+        }),
         ("abuse", "--scenario abuse --timeout 300", |_| Ok(())),
         ("life", "--scenario life", |report| {
             let minix = report.guest.minix.as_ref();

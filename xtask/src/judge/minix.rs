@@ -43,7 +43,7 @@ impl Case<'_> {
         }
         for poison in minix.poison.iter().filter(|poison| poison.after > 0) {
             reasons.push(format!(
-                "{} frames of a dead instance changed after its successor had started",
+                "{} frames of a dead instance changed after the system could have given them away",
                 poison.after
             ));
         }
@@ -72,7 +72,7 @@ impl Case<'_> {
             }
         }
         match scenario.name {
-            Name::Kills => self.kills(minix, reasons),
+            Name::Kills | Name::SlowKills => self.kills(minix, reasons),
             Name::Throttled => throttled(minix, reasons),
             Name::Overlap => self.overlap(minix, reasons),
             _ => {}

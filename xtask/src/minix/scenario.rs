@@ -21,6 +21,8 @@ pub(crate) enum Name {
     Large,
     /// Random kills during a mixed load; --kill-during-io says how many.
     Kills,
+    /// The same on a slow disk, so that each kill meets requests the device is still at.
+    SlowKills,
     /// Four clients wait for a disk that does 20 requests per second, while the service's instructions are counted.
     Throttled,
     /// Four clients have two requests each at the disk at once.
@@ -57,6 +59,10 @@ impl Name {
                 iops: Some(20),
                 counts_instructions: true,
                 trace: None,
+            },
+            Name::SlowKills => Extras {
+                iops: Some(40),
+                ..Extras::default()
             },
             // How long it takes to stop is measured.
             Name::Life => Extras {

@@ -27,6 +27,11 @@ const WORDS: usize = 7;
 
 /// Longest times between a start of the service and its end by a kill, in microseconds.
 const KILL_AFTER: (u64, u64) = (1000, 120_000);
+/// The same where a request takes tens of milliseconds.
+const KILL_LATER: (u64, u64) = (200_000, 600_000);
+
+/// Pages in one piece where memory is fragmented: too few for the tables that the service asks for first.
+const FRAGMENT: u64 = 8;
 
 /// Writes the script of a scenario.
 pub(super) fn of(name: Name, args: &QemuArgs, disks: &[Disk], directory: &Path) -> Result<String> {
@@ -43,7 +48,8 @@ pub(super) fn of(name: Name, args: &QemuArgs, disks: &[Disk], directory: &Path) 
     match name {
         Name::Tour => script.tour(args, disk, directory)?,
         Name::Large => script.large(),
-        Name::Kills => script.kills(args),
+        Name::Kills => script.kills(args, KILL_AFTER),
+        Name::SlowKills => script.kills(args, KILL_LATER),
         Name::Throttled => script.throttled(),
         Name::Overlap => script.loads("overlap", "depth=2 ops=100"),
         Name::Abuse => script.abuse(),
@@ -149,13 +155,16 @@ impl Script {
         self.line(format_args!("wait"));
     }
 
-    fn kills(&mut self, args: &QemuArgs) {
+    fn kills(&mut self, args: &QemuArgs, (min, max): (u64, u64)) {
+        // A file of the file server's stays open through all of it.
+        self.line(format_args!("vfs {SERVICE} open"));
         self.load("load", "depth=4");
-        let (rounds, seed, (min, max)) = (args.rounds, args.seed, KILL_AFTER);
+        let (rounds, seed) = (args.rounds, args.seed);
         self.line(format_args!(
             "kill {SERVICE} rounds={rounds} seed={seed} min_us={min} max_us={max}"
         ));
         self.line(format_args!("wait"));
+        self.line(format_args!("vfs {SERVICE} close"));
         self.shell("after", SERVICE, 0, "open read=0:8 flush close");
     }
 
@@ -188,12 +197,16 @@ impl Script {
         self.line(format_args!("prepare {SERVICE}"));
         // With nothing open.
         self.line(format_args!("down {SERVICE}"));
+        // From here on, memory is in small pieces.
+        self.line(format_args!("fragment {FRAGMENT}"));
         // With something open: it stays for those who have it, and lets nobody else in.
         self.service(args, SERVICE, 0, 0);
         self.line(format_args!(
             "start load as holder label={SERVICE} first={} count=64 seed=0x7b000000000 depth=2",
             BLOCK_TEST.first
         ));
+        self.line(format_args!("vfs {SERVICE} open"));
+        self.line(format_args!("vfs {SERVICE} ioctl=openct"));
         self.shell("ready", SERVICE, 3, "open read=0:64 close");
         // Long enough for the other one to be in the middle of it.
         self.line(format_args!("sleep 50000"));
@@ -201,6 +214,8 @@ impl Script {
         self.shell(REFUSED, SERVICE, 3, "open");
         self.line(format_args!("signal holder TERM"));
         self.line(format_args!("wait"));
+        // The last close. Its reply must get there, although the service leaves at once.
+        self.line(format_args!("vfs {SERVICE} close"));
         self.line(format_args!("gone {SERVICE}"));
         self.service(args, SERVICE, 0, 0);
         self.shell("again", SERVICE, 3, "open verify=0:64:0x7a000000000 close");
