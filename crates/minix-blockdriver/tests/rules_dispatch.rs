@@ -2,17 +2,13 @@
 
 mod common;
 
-use common::{CLIENT, FakeDisk, JOBS, Lie, OTHER, Op, Rig, SECTORS, sectors};
+use common::{CLIENT, FakeDisk, JOBS, Lie, OTHER, Op, Rig, SECTORS, sectors, wire};
 use minix_abi::bdev::{BdevAccess, BdevRequest};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::ipc::{IpcCall, IpcStatus};
 use minix_abi::minor::Minor;
 use minix_abi::{Errno, Message, MessageType};
 use minix_blockdriver::{DeviceError, Options};
-
-fn wire(errno: Errno) -> i32 {
-    errno.to_wire()
-}
 
 fn on_minor(minor: i32) -> BdevRequest {
     BdevRequest {

@@ -2,16 +2,12 @@
 
 mod common;
 
-use common::{Lie, Op, Rig, SECTORS};
+use common::{Lie, Op, Rig, SECTORS, wire};
 use minix_abi::bdev::BdevRequest;
 use minix_abi::ioctl::{IoctlCode, PartGeom};
 use minix_abi::minor::Minor;
 use minix_abi::{Errno, GrantId, MessageType, Pad};
 use minix_blockdriver::{DeviceError, Geometry, Options};
-
-fn wire(errno: Errno) -> i32 {
-    errno.to_wire()
-}
 
 fn argumentless(rig: &mut Rig, code: IoctlCode) -> i32 {
     rig.ioctl_with(0, code, GrantId::INVALID)

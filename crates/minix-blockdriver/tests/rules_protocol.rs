@@ -2,16 +2,12 @@
 
 mod common;
 
-use common::{CLIENT, Element, Lie, OTHER, Rig, UNTOUCHED, sectors};
+use common::{CLIENT, Element, Lie, OTHER, Rig, UNTOUCHED, sectors, wire};
 use minix_abi::bdev::{BdevAccess, BdevFlags, BdevReply, BdevRequest};
 use minix_abi::cdev::{CdevOpen, CdevReply};
 use minix_abi::ipc::{IpcCall, IpcStatus};
 use minix_abi::minor::Minor;
 use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType};
-
-fn wire(errno: Errno) -> i32 {
-    errno.to_wire()
-}
 
 #[test]
 fn open_read_write_close_are_answered_with_bdev_reply_and_the_id() {

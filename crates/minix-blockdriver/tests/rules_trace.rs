@@ -2,17 +2,13 @@
 
 mod common;
 
-use common::{Element, Lie, Rig};
+use common::{Element, Lie, Rig, wire};
 use minix_abi::bdev::{BdevAccess, BdevFlags, BdevRequest};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
 use minix_abi::trace::{TraceEntry, TraceRequest};
 use minix_abi::{Errno, MessageType, Status};
 use zerocopy::FromBytes;
-
-fn wire(errno: Errno) -> i32 {
-    errno.to_wire()
-}
 
 fn buffer(rig: &mut Rig, entries: u64) -> i32 {
     rig.ioctl_set(0, IoctlCode::BIOCTRACEBUF, entries)

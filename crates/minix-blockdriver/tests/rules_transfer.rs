@@ -2,15 +2,11 @@
 
 mod common;
 
-use common::{Element, Lie, Rig, SECTORS, UNTOUCHED, sectors};
+use common::{Element, Lie, Rig, SECTORS, UNTOUCHED, sectors, wire};
 use minix_abi::{Errno, GrantId, MessageType};
 use minix_blockdriver::{DeviceError, Options, Refusal};
 
 const END: u64 = SECTORS * 512;
-
-fn wire(errno: Errno) -> i32 {
-    errno.to_wire()
-}
 
 /// Three elements of a page, the middle one as the caller wants it. Returns the answer and what the three hold.
 fn three(rig: &mut Rig, position: u64, middle: impl FnOnce(&mut Rig, Element) -> Element) -> (i32, [Vec<u8>; 3]) {

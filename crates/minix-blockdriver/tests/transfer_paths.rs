@@ -2,14 +2,10 @@
 
 mod common;
 
-use common::{Element, Lie, Op, Rig, sectors};
+use common::{Element, Lie, Op, Rig, sectors, wire};
 use minix_abi::bdev::{BdevFlags, BdevRequest};
 use minix_abi::{Errno, GrantId, MessageType};
 use minix_blockdriver::{DeviceError, Options};
-
-fn wire(errno: Errno) -> i32 {
-    errno.to_wire()
-}
 
 #[test]
 fn memory_that_was_never_touched_is_written_through_staging_memory() {

@@ -30,7 +30,7 @@ pub fn start(ipc: &mut impl Ipc) -> Startup {
     start_with(ipc, |_| {})
 }
 
-/// Like [`start`], and does something in an instance that is to take over from one that died, before it refuses.
+/// Like [`start`], and does something in an instance that is to take over from one that died, before it refuses or fails.
 ///
 /// At that moment the memory of the dead instance is still there, for the last time: a device that works for it can be
 /// stopped before somebody else gets the memory.
@@ -41,13 +41,14 @@ pub fn start_with<I: Ipc>(ipc: &mut I, on_restart: impl FnOnce(&mut I)) -> Start
     // Nothing was filtered; a kernel that does not know the call does no harm.
     let _ = kernel::clear_ipc_filters(ipc);
     let startup = Startup { who, init };
+    if init.kind == InitType::RESTART {
+        // Even an instance that is to fail on purpose has that memory on its hands.
+        on_restart(ipc);
+    }
     fail_on_purpose(ipc, startup);
     match init.kind {
         InitType::FRESH => startup,
-        InitType::RESTART => {
-            on_restart(ipc);
-            startup.refuse(ipc, Errno::ERESTART)
-        }
+        InitType::RESTART => startup.refuse(ipc, Errno::ERESTART),
         _ => startup.refuse(ipc, Errno::ENOSYS),
     }
 }

@@ -6,10 +6,11 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use minix_abi::Errno;
 use minix_blockdriver::Micros;
 use minix_rt::sef::Startup;
-use minix_rt::{Args, Fixed, Minix, clock, kernel, println, sef};
+use minix_rt::{Args, Fixed, Minix, clock, kernel, println};
 use minix_virtio_blk::args::{self, Options};
 use minix_virtio_blk::log::Log;
 use minix_virtio_blk::start::{self, GrantTable, MmioService, Tables};
+use virtio_mmio::MmioWindow;
 
 static TABLES: Fixed<Tables<Minix>> = Fixed::new(Tables::new());
 static GRANTS: Fixed<GrantTable> = Fixed::new(GrantTable::new());
@@ -22,11 +23,7 @@ pub(crate) fn main(args: Args) -> ! {
     minix_rt::on_panic(stop_device);
     let mut minix = Minix::new();
     let options = args::parse(args);
-    let startup = sef::start_with(&mut minix, |minix| {
-        if let Ok(options) = &options {
-            start::quieten(minix, options);
-        }
-    });
+    let startup = start::wait_for_rs::<MmioWindow>(&mut minix, options.as_ref().ok());
     let log = Log::new(|text| println!("virtio-blk-mmio: {text}"));
     let options = options.map_err(|error| {
         log.error(format_args!("{error}"));

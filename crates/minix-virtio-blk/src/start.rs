@@ -11,6 +11,7 @@ use minix_abi::{Endpoint, Errno};
 use minix_blockdriver::{BlockDevice as _, BlockDriver};
 use minix_rt::grant::{self, Grants};
 use minix_rt::kernel::{self, IrqLine};
+use minix_rt::sef::{self, Startup};
 use minix_rt::{Ipc, ds};
 use virtio_blk::InitError;
 use virtio_core::{Interface, PollLimit, Transport as _};
@@ -23,25 +24,25 @@ use crate::kernel::{MailTable, System};
 use crate::log::Log;
 use crate::poller::Poller;
 use crate::serve::Service;
-use crate::windows;
+use crate::windows::{self, Window};
 
 /// Memory for the grants of the service: one at a time, for a key.
 pub type GrantTable = grant::Table<2>;
 
 /// Memory that the service keeps for good. What is large stays where it is: the stack of a service is made page by page,
 /// by a server that may be short of memory.
-pub struct Tables<I: Ipc + 'static> {
+pub struct Tables<I: Ipc + 'static, W: Window + 'static = MmioWindow> {
     /// Segments of requests.
     pub lists: ListTable,
     /// Replies under way.
     pub mail: MailTable,
     /// The driver of the device.
-    pub disk: DiskHome<MmioTransport<MmioWindow>>,
+    pub disk: DiskHome<MmioTransport<W>>,
     /// The service itself.
-    pub service: MaybeUninit<MmioService<I>>,
+    pub service: MaybeUninit<MmioService<I, W>>,
 }
 
-impl<I: Ipc> Tables<I> {
+impl<I: Ipc, W: Window> Tables<I, W> {
     /// All of it.
     pub const fn new() -> Self {
         Self {
@@ -53,7 +54,7 @@ impl<I: Ipc> Tables<I> {
     }
 }
 
-impl<I: Ipc> Default for Tables<I> {
+impl<I: Ipc, W: Window> Default for Tables<I, W> {
     fn default() -> Self {
         Self::new()
     }
@@ -63,7 +64,18 @@ impl<I: Ipc> Default for Tables<I> {
 const NOTIFY_ID: u8 = 0;
 
 /// The service on the machine.
-pub type MmioService<I> = Service<I, MmioTransport<MmioWindow>, VmDma<I>>;
+pub type MmioService<I, W = MmioWindow> = Service<I, MmioTransport<W>, VmDma<I>>;
+
+/// Waits for RS to say that it is time to start, and returns in an instance that is to start from nothing. One that is to take
+/// over from a dead instance [stops the device](quieten) that it has left, and then declines. `options` are those of the
+/// service, if they are any good.
+pub fn wait_for_rs<W: Window>(ipc: &mut impl Ipc, options: Option<&Options>) -> Startup {
+    sef::start_with(ipc, |ipc| {
+        if let Some(options) = options {
+            quieten::<W>(ipc, options);
+        }
+    })
+}
 
 /// Brings the service up, all but the announcement. `found` is told where the registers of the device are as soon as that
 /// is known.
@@ -72,14 +84,14 @@ pub type MmioService<I> = Service<I, MmioTransport<MmioWindow>, VmDma<I>>;
 ///
 /// What RS is to be told: [`ENODEV`](Errno::ENODEV) if there is no such device, [`EIO`](Errno::EIO) if it does not work,
 /// [`ENOMEM`](Errno::ENOMEM), what the system refused. The log has a line about it.
-pub fn bring_up<I: Ipc + Clone>(
+pub fn bring_up<I: Ipc + Clone, W: Window>(
     mut ipc: I,
     options: &Options,
     log: Log,
-    tables: &'static mut Tables<I>,
+    tables: &'static mut Tables<I, W>,
     found: impl FnOnce(NonNull<u8>),
-) -> Result<&'static mut MmioService<I>, Errno> {
-    let device = windows::find(&mut ipc, options.instance).map_err(|error| {
+) -> Result<&'static mut MmioService<I, W>, Errno> {
+    let device = windows::find::<W>(&mut ipc, options.instance).map_err(|error| {
         log.error(format_args!("{error}"));
         error.errno()
     })?;
@@ -171,8 +183,8 @@ fn ticks_per_second(ipc: &mut impl Ipc, log: Log) -> u32 {
 ///
 /// The instance that RS starts to take over from a dead one does this before it declines: the memory that the device may
 /// still be writing to is given to others after that.
-pub fn quieten(ipc: &mut impl Ipc, options: &Options) {
-    if let Ok(mut device) = windows::find(ipc, options.instance) {
+pub fn quieten<W: Window>(ipc: &mut impl Ipc, options: &Options) {
+    if let Ok(mut device) = windows::find::<W>(ipc, options.instance) {
         let _ = device.transport.reset(PollLimit::default());
     }
 }

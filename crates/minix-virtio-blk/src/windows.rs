@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 use minix_abi::{Errno, PAGE_BYTES};
 use minix_rt::{Ipc, kernel, memory};
 use virtio_core::{DeviceType, Transport as _};
-use virtio_mmio::{MmioTransport, MmioWindow, Probe, probe};
+use virtio_mmio::{MmioTransport, MmioWindow, Probe, RegisterAccess, probe};
 
 /// Windows of QEMU's `virt` machine.
 pub const WINDOWS: u32 = 8;
@@ -18,11 +18,29 @@ pub const FIRST_IRQ: u32 = 1;
 /// Bytes of a window that a device answers in; the rest of the page is nobody's.
 const WINDOW_BYTES: usize = 0x200;
 
+/// Registers in a page that VM has mapped. On the machine that is [`MmioWindow`]; a test puts a device in software there.
+pub trait Window: RegisterAccess + Sized {
+    /// The registers at `start`; `None` if no device can be there.
+    ///
+    /// # Safety
+    ///
+    /// The page at `start` is that of a device window or of an empty slot, mapped for as long as the result or a copy of it
+    /// is used, and no other driver uses the device.
+    unsafe fn at(start: NonNull<u8>) -> Option<Self>;
+}
+
+impl Window for MmioWindow {
+    unsafe fn at(start: NonNull<u8>) -> Option<Self> {
+        // SAFETY: the caller's promise, and that of `find`: the handle goes no further than to a transport.
+        unsafe { Self::new(start, WINDOW_BYTES) }.ok()
+    }
+}
+
 /// The device that was asked for.
 #[derive(Debug)]
-pub struct Found {
+pub struct Found<W> {
     /// Its registers.
-    pub transport: MmioTransport<MmioWindow>,
+    pub transport: MmioTransport<W>,
     /// Where they are mapped.
     pub registers: NonNull<u8>,
     /// Their physical address.
@@ -75,7 +93,7 @@ impl core::error::Error for FindError {}
 /// # Errors
 ///
 /// [`FindError`].
-pub fn find(ipc: &mut impl Ipc, instance: u32) -> Result<Found, FindError> {
+pub fn find<W: Window>(ipc: &mut impl Ipc, instance: u32) -> Result<Found<W>, FindError> {
     kernel::add_mem(ipc, FIRST_WINDOW, u64::from(WINDOWS) * PAGE_BYTES).map_err(FindError::Refused)?;
     let mut disks = 0;
     for number in 0..WINDOWS {
@@ -84,8 +102,8 @@ pub fn find(ipc: &mut impl Ipc, instance: u32) -> Result<Found, FindError> {
         // SAFETY: VM has just mapped the page of a window, which this machine has: a device, or an empty slot that answers
         // likewise. The handle goes no further than to the transport; the system's configuration gives each device to one
         // service.
-        let window = unsafe { MmioWindow::new(registers, WINDOW_BYTES) };
-        if let Ok(Probe::Device(transport)) = window.map(probe)
+        let window = unsafe { W::at(registers) };
+        if let Some(Probe::Device(transport)) = window.map(probe)
             && transport.device_type() == DeviceType::BLOCK
         {
             if disks == instance {

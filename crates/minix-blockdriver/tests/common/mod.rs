@@ -12,7 +12,7 @@ use minix_abi::bdev::{BdevAccess, BdevFlags, BdevRequest, VectorElement};
 use minix_abi::ioctl::{IoctlCode, PartGeom};
 use minix_abi::ipc::{IpcCall, IpcStatus};
 use minix_abi::minor::Minor;
-use minix_abi::{Endpoint, GrantId, Message, MessageType};
+use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType};
 use minix_blockdriver::{BlockDriver, Micros, Options};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
@@ -333,6 +333,11 @@ impl Rig {
         self.now = self.now.after(micros);
         self.driver.on_time(&mut self.kernel, self.now);
     }
+}
+
+/// An error as it stands in a reply.
+pub fn wire(errno: Errno) -> i32 {
+    errno.to_wire()
 }
 
 /// What a disk holds at first.

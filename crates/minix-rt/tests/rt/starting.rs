@@ -157,6 +157,35 @@ fn it_crashes_fails_and_hangs_when_rs_wants_to_see_that() {
 }
 
 #[test]
+fn a_replacement_that_is_to_fail_stops_what_works_for_the_dead_first() {
+    let failing = |flags| {
+        let init = Init {
+            kind: InitType::RESTART,
+            flags,
+            ..Init::default()
+        };
+        let message = Message::with_payload(MessageType::RS_INIT, &init);
+        let script = who_am_i(Script::new()).receive(Endpoint::RS, Endpoint::RS, IpcCall::SENDA, message);
+        // As if it were a call that stops a device.
+        filters_cleared(script).call(MessageType::SYS_TIMES, |_| {})
+    };
+    let start = |script: &mut Script| {
+        sef::start_with(script, |script| {
+            let _ = minix_rt::kernel::times(script);
+        })
+    };
+    failing(InitFlags::CRASH).exit().ends(start);
+    told(failing(InitFlags::FAIL), -19, 0)
+        .receive_fails(Endpoint::RS, Errno::EDEADSRCDST)
+        .exit()
+        .ends(start);
+    failing(InitFlags::TIMEOUT)
+        .receive_fails(Endpoint::RS, Errno::EDEADSRCDST)
+        .exit()
+        .ends(start);
+}
+
+#[test]
 fn a_live_update_is_refused() {
     let script = filters_cleared(init_arrives(who_am_i(Script::new()), InitType::LU));
     let mut script = told(script, -78, 0)

@@ -3,6 +3,7 @@
 mod disk;
 mod machine;
 mod memory;
+mod order;
 mod replies;
 mod serving;
 mod system;

@@ -1,0 +1,355 @@
+//! A device that still works for a dead instance is stopped before anything else happens: the order of register accesses
+//! and system calls over a whole start.
+//!
+//! Its memory belongs to somebody else soon. So whatever takes memory, lets interrupts in or calls clients comes after the
+//! reset, in the instance that starts as in the one that only declines.
+
+use std::alloc::Layout;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
+use std::ptr::{NonNull, with_exposed_provenance, with_exposed_provenance_mut};
+use std::rc::Rc;
+
+use minix_abi::ds::DsRequest;
+use minix_abi::grant::{Grant, GrantEntry};
+use minix_abi::ipc::{AsyncMessage, IpcCall, IpcStatus};
+use minix_abi::kernel_call::{IrqHook, PrivFlags, SetGrant, Umap, UmapReply, WhoAmI};
+use minix_abi::rs::{Init, InitFlags, InitType};
+use minix_abi::vm::{MapPhys, Mmap};
+use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
+use minix_rt::Ipc;
+use minix_virtio_blk::args::Options;
+use minix_virtio_blk::start::{self, GrantTable, Tables};
+use minix_virtio_blk::windows::{FIRST_WINDOW, Window};
+use virtio_blk_model::{Model, ModelConfig, ModelRegisters};
+use virtio_core::{DeviceStatus, Dma as _, DmaRegion};
+use virtio_mmio::RegisterAccess;
+
+use crate::machine::log;
+use crate::system::page;
+
+const STATUS: u32 = 0x070;
+/// The windows that have a disk. The second disk is the one the service is for.
+const DISKS: [usize; 2] = [2, 5];
+const CHOSEN: usize = DISKS[1];
+const SELF: Endpoint = Endpoint(0x8_0040);
+
+/// What the service did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    /// It read the status of the device in a window.
+    StatusRead(usize, u32),
+    /// It wrote to a register of the device in a window.
+    Written(usize, u32, u32),
+    /// It made a kernel call.
+    Called(MessageType),
+    /// It sent a message and waited for the reply.
+    Asked(Endpoint, MessageType, Status),
+}
+
+/// What is at an address of this process: a window by its number, with or without a device.
+type Slot = (usize, usize, Option<ModelRegisters>);
+
+thread_local! {
+    static EVENTS: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
+    static SLOTS: RefCell<Vec<Slot>> = const { RefCell::new(Vec::new()) };
+}
+
+fn note(event: Event) {
+    EVENTS.with_borrow_mut(|events| events.push(event));
+}
+
+/// Registers that write down what is done to them.
+#[derive(Clone)]
+struct Recorded {
+    window: usize,
+    device: Option<ModelRegisters>,
+}
+
+impl Window for Recorded {
+    unsafe fn at(start: NonNull<u8>) -> Option<Self> {
+        SLOTS.with_borrow(|slots| {
+            let (window, _, device) = slots.iter().find(|slot| slot.1 == start.addr().get())?;
+            Some(Self {
+                window: *window,
+                device: device.clone(),
+            })
+        })
+    }
+}
+
+// SAFETY: the model's registers keep the contract; an empty slot has no device.
+unsafe impl RegisterAccess for Recorded {
+    fn read_u8(&self, offset: u32) -> u8 {
+        self.device.as_ref().map_or(0, |device| device.read_u8(offset))
+    }
+    fn read_u16(&self, offset: u32) -> u16 {
+        self.device.as_ref().map_or(0, |device| device.read_u16(offset))
+    }
+    fn read_u32(&self, offset: u32) -> u32 {
+        let Some(device) = &self.device else {
+            // An empty slot: magic value, version, no device.
+            return [0x7472_6976, 2, 0][offset as usize / 4];
+        };
+        let value = device.read_u32(offset);
+        if offset == STATUS {
+            note(Event::StatusRead(self.window, value));
+        }
+        value
+    }
+    fn write_u8(&self, offset: u32, value: u8) {
+        note(Event::Written(self.window, offset, value.into()));
+        self.device.as_ref().expect("a device").write_u8(offset, value);
+    }
+    fn write_u32(&self, offset: u32, value: u32) {
+        note(Event::Written(self.window, offset, value));
+        self.device.as_ref().expect("a device").write_u32(offset, value);
+    }
+}
+
+/// The process has ended itself.
+struct Ended;
+
+/// RS, VM, DS and the kernel.
+#[derive(Clone)]
+struct Machine(Rc<RefCell<State>>);
+
+struct State {
+    chosen: Model,
+    /// How RS starts the service; `None` once it has.
+    init: Option<InitType>,
+    /// Contiguous memory that was given.
+    given: Vec<DmaRegion>,
+    /// Where the table of grants is.
+    grants: u64,
+}
+
+/// A machine with eight windows and two disks, both still at work for somebody.
+fn machine(init: InitType) -> Machine {
+    // A reset takes a while.
+    let model = || {
+        Model::new(ModelConfig {
+            reset_reads: 3,
+            ..ModelConfig::modern()
+        })
+    };
+    let disks = [model(), model()];
+    for disk in &disks {
+        disk.registers().write_u32(STATUS, 1);
+        disk.registers().write_u32(STATUS, 3);
+    }
+    let slots = (0..8).map(|window| {
+        let disk = DISKS.iter().position(|&at| at == window);
+        (window, page(), disk.map(|nth| disks[nth].registers()))
+    });
+    SLOTS.set(slots.collect());
+    EVENTS.take();
+    let [_, chosen] = disks;
+    Machine(Rc::new(RefCell::new(State {
+        chosen,
+        init: Some(init),
+        given: Vec::new(),
+        grants: 0,
+    })))
+}
+
+fn options() -> Options {
+    Options {
+        instance: 1,
+        ..Options::default()
+    }
+}
+
+impl State {
+    /// Puts a label where a grant allows that.
+    fn label(&self, request: DsRequest) {
+        let entries: *const GrantEntry = with_exposed_provenance(self.grants as usize);
+        let index = request.key.index().expect("a grant") as usize;
+        // SAFETY: the table is there for good, and the service waits.
+        let entry = unsafe { entries.add(index).read_volatile() };
+        let Some(Grant::Direct(direct)) = entry.grant() else {
+            panic!("not a direct grant");
+        };
+        let place: *mut [u8; 5] = with_exposed_provenance_mut(direct.start as usize);
+        // SAFETY: that memory, of 80 bytes, is lent for the time of the request.
+        unsafe { place.write(*b"disk\0") };
+    }
+}
+
+impl Ipc for Machine {
+    fn send(&mut self, _: Endpoint, _: &Message) -> Result<(), Errno> {
+        unimplemented!()
+    }
+
+    fn receive(&mut self, from: Endpoint, message: &mut Message) -> Result<IpcStatus, Errno> {
+        assert_eq!(from, Endpoint::RS);
+        let kind = self.0.borrow_mut().init.take().ok_or(Errno::EDEADSRCDST)?;
+        let init = Init {
+            kind,
+            ..Init::default()
+        };
+        *message = Message::with_payload(MessageType::RS_INIT, &init);
+        message.source = Endpoint::RS;
+        Ok(IpcStatus::new(IpcCall::SENDA, false))
+    }
+
+    fn sendrec(&mut self, to: Endpoint, message: &mut Message) -> Result<(), Errno> {
+        let kind = message.kind;
+        let told = match kind {
+            MessageType::RS_INIT => message.payload::<Init>().result,
+            _ => Status::OK,
+        };
+        note(Event::Asked(to, kind, told));
+        let mut state = self.0.borrow_mut();
+        match kind {
+            MessageType::VM_MMAP => {
+                let mut request: Mmap = message.payload();
+                let layout = Layout::from_size_align(request.bytes as usize, 4096).expect("pages");
+                let region = state.chosen.dma().allocate(layout).expect("the model has memory");
+                request.mapped_at = region.as_ptr().expose_provenance().get() as u64;
+                state.given.push(region);
+                message.set_payload(&request);
+            }
+            MessageType::VM_MAP_PHYS => {
+                let mut request: MapPhys = message.payload();
+                let window = (request.physical - FIRST_WINDOW) as usize / 4096;
+                request.mapped_at = SLOTS.with_borrow(|slots| slots[window].1) as u64;
+                message.set_payload(&request);
+            }
+            MessageType::DS_RETRIEVE_LABEL => state.label(message.payload()),
+            MessageType::VM_UNMAP_PHYS | MessageType::DS_PUBLISH | MessageType::RS_INIT => {}
+            kind => panic!("unexpected: {kind:?} to {to}"),
+        }
+        message.kind = Status::OK.into();
+        Ok(())
+    }
+
+    fn notify(&mut self, _: Endpoint) -> Result<(), Errno> {
+        unimplemented!()
+    }
+
+    fn sendnb(&mut self, _: Endpoint, _: &Message) -> Result<(), Errno> {
+        unimplemented!()
+    }
+
+    unsafe fn senda(&mut self, _: *mut AsyncMessage, _: usize) -> Result<(), Errno> {
+        unimplemented!()
+    }
+
+    unsafe fn kernel_call(&mut self, message: &mut Message) -> Result<u32, Errno> {
+        note(Event::Called(message.kind));
+        let mut state = self.0.borrow_mut();
+        match message.kind {
+            MessageType::SYS_UMAP => {
+                let request: Umap = message.payload();
+                let start = |region: &&DmaRegion| region.as_ptr().addr().get() as u64 == request.address;
+                let region = state.given.iter().find(start).expect("memory that was given");
+                let physical = region.device_addr().get();
+                message.set_payload(&UmapReply { physical });
+            }
+            MessageType::SYS_SETGRANT => state.grants = message.payload::<SetGrant>().table,
+            MessageType::SYS_IRQCTL => message.set_payload(&IrqHook { hook_id: 1 }),
+            MessageType::SYS_GETINFO => {
+                let who = WhoAmI::new(SELF, PrivFlags::SYS_PROC, InitFlags::empty(), b"virtio_blk_mmio");
+                message.set_payload(&who);
+            }
+            MessageType::SYS_PRIVCTL | MessageType::SYS_STATECTL => {}
+            MessageType::SYS_EXIT => {
+                drop(state);
+                panic_any(Ended)
+            }
+            kind => panic!("unexpected: {kind:?}"),
+        }
+        Ok(0)
+    }
+}
+
+/// Where the status of the chosen device first read zero after zero was written to it. Nothing else was written before.
+fn reset(events: &[Event]) -> usize {
+    let first = events
+        .iter()
+        .position(|event| matches!(event, Event::Written(..)))
+        .expect("something is written");
+    assert_eq!(
+        events[first],
+        Event::Written(CHOSEN, STATUS, 0),
+        "the first write is the reset"
+    );
+    let done = events[first..]
+        .iter()
+        .position(|&event| event == Event::StatusRead(CHOSEN, 0))
+        .expect("the end of the reset is seen");
+    let waiting = &events[first + 1..first + done];
+    // It took a while, in which nothing else was done.
+    assert!(!waiting.is_empty());
+    assert!(
+        waiting
+            .iter()
+            .all(|event| matches!(event, Event::StatusRead(CHOSEN, _))),
+        "{waiting:?}"
+    );
+    first + done
+}
+
+/// Where something first happened.
+fn first(events: &[Event], what: impl Fn(&Event) -> bool) -> usize {
+    events.iter().position(what).expect("it happens")
+}
+
+#[test]
+fn a_start_resets_the_device_before_it_takes_memory_interrupts_or_a_name() {
+    let mut machine = machine(InitType::FRESH);
+    let startup = start::wait_for_rs::<Recorded>(&mut machine, Some(&options()));
+    let tables: &mut Tables<Machine, Recorded> = Box::leak(Box::default());
+    let grants: &mut GrantTable = Box::leak(Box::new(GrantTable::new()));
+    let _service = start::bring_up(machine.clone(), &options(), log(), tables, |_| {}).expect("the device comes up");
+    start::announce(&mut machine, grants, startup.who.endpoint).expect("DS takes it");
+    assert_eq!(startup.finish(&mut machine, Ok(())), Ok(()));
+    let state = machine.0.borrow();
+    assert!(state.chosen.status().contains(DeviceStatus::DRIVER_OK));
+
+    let events = EVENTS.take();
+    let reset = reset(&events);
+    let memory = first(&events, |event| {
+        matches!(event, Event::Asked(_, MessageType::VM_MMAP, _))
+    });
+    let interrupts = first(&events, |event| *event == Event::Called(MessageType::SYS_IRQCTL));
+    let name = first(&events, |event| matches!(event, Event::Asked(Endpoint::DS, ..)));
+    let told = first(&events, |event| matches!(event, Event::Asked(Endpoint::RS, ..)));
+    assert!(reset < memory.min(interrupts).min(name), "{events:?}");
+    // And clients hear of the service when it is ready, RS last of all.
+    assert!(memory.max(interrupts) < name && name < told, "{events:?}");
+    assert!(
+        events
+            .iter()
+            .all(|event| !matches!(event, Event::Written(window, ..) if *window != CHOSEN))
+    );
+}
+
+#[test]
+fn the_instance_that_declines_resets_the_device_first_and_takes_nothing() {
+    let mut machine = machine(InitType::RESTART);
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        start::wait_for_rs::<Recorded>(&mut machine, Some(&options()))
+    }));
+    match ended {
+        Ok(startup) => panic!("it goes on: {startup:?}"),
+        Err(end) if end.is::<Ended>() => {}
+        Err(other) => resume_unwind(other),
+    }
+    let events = EVENTS.take();
+    let reset = reset(&events);
+    let declined = Event::Asked(Endpoint::RS, MessageType::RS_INIT, Errno::ERESTART.into());
+    assert!(reset < first(&events, |event| *event == declined), "{events:?}");
+    let takes = |event: &Event| {
+        matches!(
+            event,
+            Event::Asked(Endpoint::DS, ..)
+                | Event::Asked(_, MessageType::VM_MMAP, _)
+                | Event::Called(MessageType::SYS_IRQCTL)
+        )
+    };
+    assert!(!events.iter().any(takes), "{events:?}");
+    let written = events.iter().filter(|event| matches!(event, Event::Written(..)));
+    assert_eq!(written.count(), 1);
+}
