@@ -43,7 +43,7 @@ pub(crate) enum Boot {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Extras {
     /// Requests that each disk does per second at most.
-    pub(crate) iops: Option<u32>,
+    pub(crate) iops: Option<u64>,
     /// One instruction takes one nanosecond of the guest's time.
     pub(crate) counts_instructions: bool,
     /// Where QEMU writes down each request of the block devices.

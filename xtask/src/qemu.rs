@@ -24,9 +24,6 @@ use crate::workspace::Workspace;
 /// Runs the command; true if the run passed.
 pub(crate) fn command(args: &QemuArgs) -> Result<bool> {
     // Mistakes in what was typed come out before anything is installed or built.
-    if !args.bare && args.scenario().needs_plain_disk() && (args.read_only || args.block_size != 512) {
-        bail!("this scenario writes in sectors of 512 bytes: leave out --read-only and --block-size");
-    }
     let input = args
         .disk
         .as_deref()

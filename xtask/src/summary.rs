@@ -28,6 +28,9 @@ pub(crate) fn lines(report: &Report, input: Option<&Input>) -> Vec<String> {
     if let Some(most) = host.requests_at_once {
         lines.push(format!("host: QEMU saw up to {most} requests in the device at once"));
     }
+    if let Some(flushes) = host.flushes_after_writes {
+        lines.push(format!("host: flushes that QEMU saw after the last write: {flushes}"));
+    }
     if let Some(comparison) = &host.comparison {
         lines.push(format!("host: {comparison}"));
     }
@@ -45,7 +48,7 @@ pub(crate) fn lines(report: &Report, input: Option<&Input>) -> Vec<String> {
 
 /// Every check of the block test by its number, one column for each run of it.
 fn block_tests(minix: &Minix, lines: &mut Vec<String>) {
-    let runs = minix.block_tests();
+    let runs = minix.block_test_labels();
     if runs.is_empty() {
         return;
     }
@@ -114,7 +117,8 @@ fn services(minix: &Minix, lines: &mut Vec<String>) {
             sum(|load| load.reopened)
         ));
     }
-    if !minix.poison.is_empty() {
+    // Who left by itself leaves nothing to look for.
+    if !minix.kills.is_empty() || !minix.restarts.is_empty() {
         let sum = |of: fn(&crate::report::Poison) -> u64| minix.poison.iter().map(of).sum::<u64>();
         lines.push(format!(
             "memory of dead instances: {} frames, {} changed while they were still its own, {} later",
@@ -133,14 +137,22 @@ fn services(minix: &Minix, lines: &mut Vec<String>) {
             measure.micros as f64 / 1e6
         ));
     }
-    for overlap in &minix.overlaps {
-        lines.push(format!("a client had up to {} requests out", overlap.max_in_flight));
+    if !minix.overlaps.is_empty() {
+        lines.push(format!(
+            "{} clients had up to {} requests out together",
+            minix.overlaps.len(),
+            minix.overlaps.iter().map(|overlap| overlap.max_in_flight).sum::<u64>()
+        ));
     }
     for down in &minix.downs {
         lines.push(format!(
-            "{} left {:.1} ms after SIGTERM, its device {}",
+            "{} left {:.1} ms after {}, its device {}",
             down.label,
             down.micros as f64 / 1e3,
+            match down.since.as_str() {
+                "close" => "the last close",
+                _ => "SIGTERM",
+            },
             if down.status == 0 { "reset" } else { "NOT RESET" }
         ));
     }
@@ -152,5 +164,54 @@ fn done(report: &Report, lines: &mut Vec<String>) {
             "scenario: {} statements passed, {} failed",
             done.passed, done.failed
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Guest;
+
+    fn services_of(text: &str) -> Vec<String> {
+        let records: Vec<String> = text.lines().map(|line| format!("\x1e{line}")).collect();
+        let guest = Guest::of_minix(&records);
+        assert!(guest.damaged.is_empty(), "{:?}", guest.damaged);
+        let mut lines = Vec::new();
+        services(&guest.minix.unwrap(), &mut lines);
+        lines
+    }
+
+    #[test]
+    fn the_memory_of_the_dead_is_told_where_there_are_dead() {
+        let poison = "poison frames=9 before=1 after=0\n";
+        assert_eq!(services_of(poison), Vec::<String>::new());
+        let restart = "restarted label=s old=1 new=2\n";
+        assert_eq!(
+            services_of(&format!("{restart}{poison}")),
+            ["memory of dead instances: 9 frames, 1 changed while they were still its own, 0 later"]
+        );
+    }
+
+    #[test]
+    fn clients_are_told_together() {
+        let overlap = "overlap clients=1 outstanding=2 max_in_flight=2\n";
+        assert_eq!(
+            services_of(&overlap.repeat(4)),
+            ["4 clients had up to 8 requests out together"]
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_service_counts_from_what_made_it_end() {
+        assert_eq!(
+            services_of(
+                "down label=virtio_blk_mmio us=1500 status=0 forced=0 since=term\n\
+                 down label=virtio_blk_mmio us=2500 status=0 forced=0 since=close\n"
+            ),
+            [
+                "virtio_blk_mmio left 1.5 ms after SIGTERM, its device reset",
+                "virtio_blk_mmio left 2.5 ms after the last close, its device reset"
+            ]
+        );
     }
 }

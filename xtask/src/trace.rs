@@ -5,17 +5,28 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Most requests that were in the devices at one time. None: QEMU wrote nothing down.
-pub(crate) fn most_at_once(file: &Path) -> Result<Option<u64>> {
+/// What the devices were asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Most requests that were in the devices at one time.
+    pub(crate) most_at_once: u64,
+    /// Requests that were neither reads nor writes and were done after the last write had reached a device. Identification is
+    /// asked for when a driver starts, so where that is long ago these are flushes.
+    pub(crate) flushes_after_writes: u64,
+}
+
+/// What the devices were asked. None: QEMU wrote nothing down.
+pub(crate) fn read(file: &Path) -> Result<Option<Seen>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     Ok(count(&text))
 }
 
 /// From lines such as `virtio_blk_handle_write vdev 0x1 req 0x2 sector 5 nsectors 8` and
-/// `virtio_blk_req_complete vdev 0x1 req 0x2 status 0`, whatever stands before them.
-fn count(text: &str) -> Option<u64> {
+/// `virtio_blk_req_complete vdev 0x1 req 0x2 status 0`, whatever stands before them. Every request has the second, only reads and
+/// writes have the first.
+fn count(text: &str) -> Option<Seen> {
     let mut open = HashSet::new();
-    let mut most = None;
+    let mut seen = None;
     for line in text.lines() {
         let Some((_, event)) = line.split_once("virtio_blk_") else {
             continue;
@@ -25,14 +36,18 @@ fn count(text: &str) -> Option<u64> {
         let Some(request) = words.skip_while(|word| *word != "req").nth(1) else {
             continue;
         };
+        let seen = seen.get_or_insert_with(Seen::default);
         if name.starts_with("handle_") {
             open.insert(request);
-        } else if name.starts_with("req_complete") {
-            open.remove(request);
+            if name == "handle_write" {
+                seen.flushes_after_writes = 0;
+            }
+        } else if name.starts_with("req_complete") && !open.remove(request) {
+            seen.flushes_after_writes += 1;
         }
-        most = most.max(Some(open.len() as u64));
+        seen.most_at_once = seen.most_at_once.max(open.len() as u64);
     }
-    most
+    seen
 }
 
 #[cfg(test)]
@@ -48,7 +63,29 @@ mod tests {
                     virtio_blk_handle_read vdev 0x1 req 0xd sector 5 nsectors 8\n\
                     virtio_blk_req_complete vdev 0x1 req 0xd status 0\n\
                     virtio_blk_rw_complete vdev 0x1 req 0xc ret 0\n";
-        assert_eq!(count(text), Some(3));
+        assert_eq!(count(text).map(|seen| seen.most_at_once), Some(3));
         assert_eq!(count("nothing of that kind\n"), None);
+    }
+
+    #[test]
+    fn flushes_are_what_is_neither_read_nor_write() {
+        let write = "virtio_blk_handle_write vdev 0x1 req 0xa sector 5 nsectors 8\n";
+        let read = "virtio_blk_handle_read vdev 0x1 req 0xb sector 5 nsectors 8\n";
+        let done = |request: &str| format!("virtio_blk_req_complete vdev 0x1 req {request} status 0\n");
+        let flushes = |text: String| count(&text).map(|seen| seen.flushes_after_writes);
+        // One before the last write does not count; neither do the ends of reads and writes, in whatever order.
+        let text = format!(
+            "{}{write}{}{}{write}{}{read}{}{}{}{}",
+            done("0xa"),
+            done("0xa"),
+            done("0xc"),
+            done("0xa"),
+            done("0xc"),
+            done("0xb"),
+            done("0xa"),
+            done("0xb")
+        );
+        assert_eq!(flushes(text), Some(3));
+        assert_eq!(flushes(format!("{write}{}", done("0xa"))), Some(0));
     }
 }

@@ -19,7 +19,11 @@ static CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_XZ);
 /// The word number is taken modulo 2^64. Seeds that differ only in low bits give the same words in another order, so take
 /// seeds that differ above bit 32.
 pub const fn word(seed: u64, sector: u64, k: u64) -> u64 {
-    let mut z = seed ^ sector.wrapping_mul(WORDS_PER_SECTOR).wrapping_add(k);
+    mix(seed ^ sector.wrapping_mul(WORDS_PER_SECTOR).wrapping_add(k))
+}
+
+/// The finaliser of splitmix64: numbers that are next to each other become numbers that have nothing to do with each other.
+pub const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

@@ -1,5 +1,7 @@
 //! Numbers that look random and can be had again from their seed.
 
+use guest_protocol::pattern;
+
 /// A splitmix64 generator: small, seedable with anything, good enough to choose sectors and lengths.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
@@ -13,10 +15,7 @@ impl Random {
     /// The next 64 bits.
     pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        pattern::mix(self.0)
     }
 
     /// A number from 0 to `end` - 1; 0 if `end` is 0.

@@ -7,6 +7,8 @@
 use minix_abi::rs::InitType;
 use minix_abi::{Errno, Status};
 
+use crate::record::Since;
+
 /// Time that RS lets pass before a service that was restarted before is restarted again, in microseconds.
 ///
 /// MINIX waits a second if it has kept a copy of the program. Runs with hundreds of crashes should end today.
@@ -48,6 +50,35 @@ pub enum Action {
     StartFresh,
     /// Answer that no initialisation was expected.
     Unexpected,
+}
+
+/// What a service that is to leave waits for. Times are microseconds of any one clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leave {
+    told: Option<u64>,
+    closed: Option<u64>,
+}
+
+impl Leave {
+    /// It was told to stop. Only the first time counts.
+    pub fn told(&mut self, now: u64) {
+        self.told.get_or_insert(now);
+    }
+
+    /// It got a request to close its disk.
+    pub const fn closed(&mut self, now: u64) {
+        self.closed = Some(now);
+    }
+
+    /// From when on it could leave, and what it was that let it: the last close it got after it was told to stop, or,
+    /// if there was none, that it was told. `None` if it was not told.
+    pub fn since(&self) -> Option<(u64, Since)> {
+        let told = self.told?;
+        match self.closed.filter(|&closed| closed > told) {
+            Some(closed) => Some((closed, Since::Close)),
+            None => Some((told, Since::Term)),
+        }
+    }
 }
 
 /// The life of one service. Times are microseconds of any one clock.
@@ -214,6 +245,23 @@ mod tests {
         );
         assert_eq!(silent.time(INIT_LIMIT_US, false), Action::Nothing);
         assert_eq!(silent.time(INIT_LIMIT_US + 1, false), Action::Remove);
+    }
+
+    #[test]
+    fn a_service_can_leave_from_the_last_close_on() {
+        let mut leave = Leave::default();
+        leave.closed(5);
+        assert_eq!(leave.since(), None);
+        leave.told(10);
+        leave.told(11);
+        assert_eq!(
+            leave.since(),
+            Some((10, Since::Term)),
+            "what was closed before does not count"
+        );
+        leave.closed(20);
+        leave.closed(30);
+        assert_eq!(leave.since(), Some((30, Since::Close)));
     }
 
     #[test]

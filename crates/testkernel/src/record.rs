@@ -74,6 +74,16 @@ words! {
     }
 }
 
+words! {
+    /// From when on a service that was to stop could leave.
+    Since {
+        /// It was told to.
+        Term = "term",
+        /// It was told to before, and then got the last request to close its disk.
+        Close = "close",
+    }
+}
+
 /// A value that can be read back from a line.
 trait Value<'a>: Sized {
     fn read(text: &'a str) -> Option<Self>;
@@ -225,8 +235,10 @@ records! {
         Down = "down" {
             /// Its label.
             label: &'a str,
-            /// Time until it was gone.
+            /// Time until it was gone, from when it could leave.
             us: u64,
+            /// What it was that let it leave.
+            since: Since,
             /// The status register of its device afterwards; zero after a reset.
             status: u64,
             /// Whether it had to be killed.
@@ -419,7 +431,7 @@ mod tests {
         "restarted label=a old=32780 new=32784",
         "killed label=a round=1 us=1500 inflight=8",
         "poison frames=399 before=2 after=0",
-        "down label=a us=10537 status=15 forced=1",
+        "down label=a us=10537 since=close status=15 forced=1",
         "measure name=idle label=a instructions=18446744073709551615 us=5",
         "violation text=double_reply",
         "check number=51 group=L name=close result=skip detail=",
@@ -484,10 +496,11 @@ mod tests {
             line(&Record::Down {
                 label: "a",
                 us: 5,
+                since: Since::Term,
                 status: 0,
                 forced: Flag(false)
             }),
-            "\u{1e}down label=a us=5 status=0 forced=0\n"
+            "\u{1e}down label=a us=5 since=term status=0 forced=0\n"
         );
     }
 
@@ -505,7 +518,10 @@ mod tests {
         assert_eq!(bad("\u{1e}wrote first=1 count=x seed=1").key, Some("count"));
         assert_eq!(bad("\u{1e}test name=a detail=b").key, Some("result"));
         assert_eq!(bad("\u{1e}test name=a result=maybe detail=b").key, Some("result"));
-        assert_eq!(bad("\u{1e}down label=a us=1 status=0 forced=2").key, Some("forced"));
+        let down = bad("\u{1e}down label=a us=1 since=term status=0 forced=2");
+        assert_eq!(down.key, Some("forced"));
+        let down = bad("\u{1e}down label=a us=1 since=gone status=0 forced=1");
+        assert_eq!(down.key, Some("since"));
         assert_eq!(
             format!("{}", bad("\u{1e}done passed=1")),
             "record 'done' without a proper 'failed'"

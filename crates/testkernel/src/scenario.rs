@@ -33,6 +33,27 @@ pub struct Program<'a> {
     pub arguments: &'a str,
 }
 
+impl<'a> Program<'a> {
+    /// The file, and the label if it is another name.
+    fn name(&self) -> impl fmt::Display + 'a {
+        let Self { program, label, .. } = *self;
+        fmt::from_fn(move |f| match label == program {
+            true => f.write_str(program),
+            false => write!(f, "{program} as {label}"),
+        })
+    }
+
+    /// The arguments, each behind a space.
+    fn words(&self) -> impl fmt::Display + 'a {
+        let arguments = self.arguments;
+        fmt::from_fn(move |f| {
+            arguments
+                .split_ascii_whitespace()
+                .try_for_each(|word| write!(f, " {word}"))
+        })
+    }
+}
+
 /// What VFS can be made to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VfsRequest {
@@ -42,6 +63,17 @@ pub enum VfsRequest {
     Close,
     /// Ask how often it is open.
     OpenCount,
+}
+
+impl VfsRequest {
+    /// Its word.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Close => "close",
+            Self::OpenCount => "ioctl=openct",
+        }
+    }
 }
 
 /// Random kills.
@@ -140,6 +172,56 @@ pub enum Statement<'a> {
         /// The name of the measurement.
         name: &'a str,
     },
+}
+
+/// The line of the script.
+impl fmt::Display for Statement<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service {
+                program,
+                major,
+                may_fail,
+            } => {
+                let may_fail = if *may_fail { "?" } else { "" };
+                write!(f, "service{may_fail} {}", program.name())?;
+                if let Some(major) = major {
+                    write!(f, " major={major}")?;
+                }
+                write!(f, "{}", program.words())
+            }
+            Self::Run(program) => write!(f, "run {}{}", program.name(), program.words()),
+            Self::Start(program) => write!(f, "start {}{}", program.name(), program.words()),
+            Self::Wait => f.write_str("wait"),
+            Self::Signal { label, signal } => {
+                write!(f, "signal {label} ")?;
+                match Signal::NAMED.iter().find(|(_, named)| named == signal) {
+                    Some((name, _)) => f.write_str(name),
+                    None => write!(f, "{signal:?}"),
+                }
+            }
+            Self::Down { label } => write!(f, "down {label}"),
+            Self::Gone { label } => write!(f, "gone {label}"),
+            Self::Sleep { micros } => write!(f, "sleep {micros}"),
+            Self::Fragment { pages } => write!(f, "fragment {pages}"),
+            Self::Vfs { label, request } => write!(f, "vfs {label} {}", request.word()),
+            Self::Kill(Kill {
+                label,
+                rounds,
+                seed,
+                min_us,
+                max_us,
+            }) => write!(
+                f,
+                "kill {label} rounds={rounds} seed={seed:#x} min_us={min_us} max_us={max_us}"
+            ),
+            Self::Ping { label } => write!(f, "ping {label}"),
+            Self::Prepare { label } => write!(f, "prepare {label}"),
+            Self::Restart { label } => write!(f, "restart {label}"),
+            Self::MeasureBegin { name, label } => write!(f, "measure begin {name} {label}"),
+            Self::MeasureEnd { name } => write!(f, "measure end {name}"),
+        }
+    }
 }
 
 /// What is wrong with a statement.
@@ -490,6 +572,35 @@ mod tests {
             one("kill a rounds=20 seed=0x10 min_us=5 max_us=6"),
             Ok(Statement::Kill(kill))
         );
+    }
+
+    #[test]
+    fn statements_are_printed_as_they_are_written() {
+        let lines = [
+            "service virtio_blk_mmio as disk2 major=8 instance=1 poll_us=50",
+            "service? virtio_blk_mmio",
+            "run shell label=disk open force=1:2:0x3",
+            "start load as load1 label=x",
+            "wait",
+            "signal a TERM",
+            "signal a HUP",
+            "down a",
+            "gone a",
+            "sleep 300",
+            "fragment 4",
+            "vfs a open",
+            "vfs a close",
+            "vfs a ioctl=openct",
+            "kill a rounds=20 seed=0x10 min_us=5 max_us=6",
+            "ping a",
+            "prepare a",
+            "restart a",
+            "measure begin idle a",
+            "measure end idle",
+        ];
+        for line in lines {
+            assert_eq!(format!("{}", one(line).unwrap()), line);
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ enum Given {
 /// Name, what there is, the arguments, the exit code, part of the error line.
 type Case = (&'static str, Given, &'static str, i32, &'static str);
 
-const CASES: [Case; 32] = [
+const CASES: [Case; 36] = [
     ("no-command", Given::Nothing, "", 2, "no command given"),
     (
         "unknown-command",
@@ -80,9 +80,31 @@ const CASES: [Case; 32] = [
         "read-only-kills",
         Given::Nothing,
         "qemu --scenario abuse --read-only",
-        1,
+        2,
         "leave out --read-only",
     ),
+    (
+        "large-blocks",
+        Given::Nothing,
+        "qemu --block-size 4096 --scenario large",
+        2,
+        "leave out --read-only and --block-size",
+    ),
+    (
+        "service-queue-size",
+        Given::Nothing,
+        "qemu --queue-size 100",
+        2,
+        "a power of two from 4 to 256",
+    ),
+    (
+        "rounds-of-nothing",
+        Given::Nothing,
+        "qemu --rounds 5",
+        2,
+        "--kill-during-io, or --scenario kills or slow-kills",
+    ),
+    ("minix-nothing", Given::Nothing, "minix", 2, "minix check"),
     ("check-nothing", Given::Nothing, "minix check", 2, "<ELF>"),
     (
         "check-missing",

@@ -10,14 +10,11 @@ use crate::tools::find_program;
 /// What must be seen in a report beyond its own verdict.
 type Expectation = fn(&Report) -> Verdict;
 
-/// Kills in one run.
-const ROUNDS: usize = 200;
-
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = disks();
     checks.extend(variants());
     checks.extend(foreign_disks());
-    checks.push(kills());
+    checks.extend(kills());
     checks
 }
 
@@ -29,7 +26,11 @@ fn disks() -> Vec<Check> {
             for (name, scenario, runs) in [("small", "tour", 2), ("large", "large", 4)] {
                 let flags = format!("--scenario {scenario} {layout_flag} {format_flag} --timeout 300");
                 checks.push(check(&format!("{name}/{layout}/{format}"), flags, move |report| {
-                    let made = report.guest.minix.as_ref().map_or(0, |minix| minix.block_tests().len());
+                    let made = report
+                        .guest
+                        .minix
+                        .as_ref()
+                        .map_or(0, |minix| minix.block_test_labels().len());
                     expect(made == runs, &format!("{made} runs of the block test, wanted {runs}"))
                 }));
             }
@@ -40,7 +41,7 @@ fn disks() -> Vec<Check> {
 
 /// One thing at a time that is not in the combinations.
 fn variants() -> Vec<Check> {
-    const VARIANTS: [(&str, &str, Expectation); 13] = [
+    const VARIANTS: [(&str, &str, Expectation); 14] = [
         ("read-only", "--read-only", |report| {
             expect(report.guest.disks[0].ranges.is_empty(), "a read-only disk was changed")
         }),
@@ -52,6 +53,7 @@ fn variants() -> Vec<Check> {
         ("queue-8", "--queue-size 8", files),
         ("throttled", "--scenario throttled", |_| Ok(())),
         ("overlap", "--scenario overlap", |_| Ok(())),
+        ("flushes", "--scenario flushes", |_| Ok(())),
         ("slow-kills", "--scenario slow-kills", |report| {
             // If it had not worked for the dead, the look at their memory would show nothing.
             let poison = report.guest.minix.iter().flat_map(|minix| &minix.poison);
@@ -81,11 +83,18 @@ fn files(report: &Report) -> Verdict {
 }
 
 /// Nothing that was acknowledged is lost, however often the service dies.
-fn kills() -> Check {
-    let flags = format!("--kill-during-io --rounds {ROUNDS} --seed 7 --timeout 600");
-    check("kills", flags, |report| {
-        let kills = report.guest.minix.as_ref().map_or(0, |minix| minix.kills.len());
-        expect(kills == ROUNDS, &format!("{kills} kills, wanted {ROUNDS}"))
+fn kills() -> impl Iterator<Item = Check> {
+    const KINDS: [(&str, &str, usize); 3] = [
+        ("kills", "--seed 7", 200),
+        ("kills/legacy", "--legacy --seed 8", 20),
+        ("kills/qcow2", "--format qcow2 --seed 9", 20),
+    ];
+    KINDS.into_iter().map(|(name, flags, rounds)| {
+        let flags = format!("--kill-during-io --rounds {rounds} {flags} --timeout 600");
+        check(name, flags, move |report| {
+            let kills = report.guest.minix.as_ref().map_or(0, |minix| minix.kills.len());
+            expect(kills == rounds, &format!("{kills} kills, wanted {rounds}"))
+        })
     })
 }
 

@@ -44,13 +44,13 @@ pub(crate) struct QemuArgs {
     #[arg(long, conflicts_with_all = ["bare", "disk", "scenario", "read_only"])]
     pub(crate) kill_during_io: bool,
 
-    /// How often it is killed.
-    #[arg(long, value_name = "N", default_value_t = 20, requires = "kill_during_io", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) rounds: u32,
+    /// How often it is killed, by --kill-during-io or in --scenario kills and slow-kills [default: 20].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
 
-    /// Where the random times of the kills start from.
-    #[arg(long, value_name = "S", default_value = "1", requires = "kill_during_io", value_parser = seed)]
-    pub(crate) seed: u64,
+    /// Where the random times of the kills start from [default: 1].
+    #[arg(long, value_name = "S", value_parser = seed)]
+    seed: Option<u64>,
 
     /// Use this disk: a raw or qcow2 image, or a URL that QEMU understands (nbd://host/export). The file is never changed
     /// unless --write is given: what the guest writes lands in a throw-away overlay.
@@ -73,7 +73,7 @@ pub(crate) struct QemuArgs {
     #[arg(long, value_name = "BYTES", default_value = "512", value_parser = block_size)]
     pub(crate) block_size: u32,
 
-    /// Largest queue size the driver may use, in descriptors.
+    /// Largest queue size the driver may use, in descriptors; a power of two from 4 to 256 unless --bare is given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=32768))]
     pub(crate) queue_size: Option<u16>,
 
@@ -142,7 +142,39 @@ pub(crate) struct QemuArgs {
     pub(crate) verbose: bool,
 }
 
+/// Queue sizes that the service can be told to use.
+const SERVICE_QUEUE: std::ops::RangeInclusive<u16> = 4..=256;
+
 impl QemuArgs {
+    /// Why these options make no sense together, in one line, where that is not a matter of which of them are there.
+    pub(super) fn contradiction(&self) -> Option<&'static str> {
+        let scenario = (!self.bare).then(|| self.scenario());
+        if (self.rounds.is_some() || self.seed.is_some()) && !scenario.is_some_and(Name::kills) {
+            return Some("--rounds and --seed need --kill-during-io, or --scenario kills or slow-kills");
+        }
+        let fits = |size: u16| size.is_power_of_two() && SERVICE_QUEUE.contains(&size);
+        if scenario.is_some() && self.queue_size.is_some_and(|size| !fits(size)) {
+            return Some("--queue-size: the service takes a power of two from 4 to 256");
+        }
+        if scenario.is_some_and(Name::needs_plain_disk) && (self.read_only || self.block_size != 512) {
+            return Some("this scenario writes in sectors of 512 bytes: leave out --read-only and --block-size");
+        }
+        if scenario == Some(Name::Flushes) && self.no_flush {
+            return Some("this scenario is about flushes: leave out --no-flush");
+        }
+        None
+    }
+
+    /// How often the service is killed.
+    pub(crate) fn rounds(&self) -> u32 {
+        self.rounds.unwrap_or(20)
+    }
+
+    /// Where the random times of the kills start from.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed.unwrap_or(1)
+    }
+
     /// What service and clients do, unless the image is the bare one.
     pub(crate) fn scenario(&self) -> Name {
         match self.scenario {

@@ -1,32 +1,19 @@
 //! What the test kernel and the clients are asked: no breach of protocol, no process that died of itself, every check of
 //! every block test, every file, and what the scenario was made to show.
 
-use std::collections::BTreeSet;
-
 use guest_protocol::SECTOR_BYTES;
 
-use super::Case;
+use super::pressure::throttled;
+use super::{Case, block_test};
 use crate::disk::{Disk, Origin};
-use crate::minix::programs::SERVICE;
 use crate::minix::scenario::{Name, Scenario};
-use crate::report::{Minix, MinorPartition};
-
-/// Checks of the block test, numbered from 1.
-pub(crate) const CHECKS: u64 = 51;
-
-/// Those among them that there are only where the disk can be written.
-const WRITING: std::ops::RangeInclusive<u64> = 37..=43;
+use crate::report::{GuestError, Minix, MinorPartition};
 
 /// A service that is told to stop while nobody has it open is gone within this time, in microseconds of the guest.
 const STOP_LIMIT: u64 = 100_000;
 
-/// Instructions that a hart does in a microsecond where one takes a nanosecond.
-const INSTRUCTIONS_PER_MICRO: u64 = 1000;
-/// Share of these, in percent, that the service may take while its clients wait for the disk.
-const BUSY_LIMIT: u64 = 5;
-
-/// Requests that must be in the device at once where four clients have two each.
-const OVERLAP: u64 = 8;
+/// What a service that is about to stop answers who wants to open.
+const REFUSAL: &str = "ENXIO";
 
 impl Case<'_> {
     pub(super) fn minix(&self, scenario: &Scenario, reasons: &mut Vec<String>) {
@@ -47,7 +34,7 @@ impl Case<'_> {
                 poison.after
             ));
         }
-        block_tests(minix, self.args.read_only, reasons);
+        block_test::judge(minix, scenario.name, self.args.read_only, reasons);
         // What follows needs a scenario that went to its end.
         if self.guest.done.is_none() {
             return;
@@ -74,68 +61,11 @@ impl Case<'_> {
         match scenario.name {
             Name::Kills | Name::SlowKills => self.kills(minix, reasons),
             Name::Throttled => throttled(minix, reasons),
-            Name::Overlap => self.overlap(minix, reasons),
+            Name::Overlap => self.overlap(reasons),
+            Name::Flushes => self.flushes(reasons),
             _ => {}
         }
-        scenario_wanted(scenario, minix, reasons);
-    }
-
-    fn kills(&self, minix: &Minix, reasons: &mut Vec<String>) {
-        let wanted = self.args.rounds as usize;
-        for (what, number) in [("kills", minix.kills.len()), ("restarts", minix.restarts.len())] {
-            if number != wanted {
-                reasons.push(format!("{number} {what}, wanted {wanted}"));
-            }
-        }
-        // One after each kill, and one when it is all over.
-        if minix.poison.len() < wanted {
-            let looks = minix.poison.len();
-            reasons.push(format!(
-                "the memory of dead instances was looked at {looks} times, wanted {wanted}"
-            ));
-        }
-        if minix.loads.iter().any(|load| load.writes == 0 || load.reads == 0) {
-            reasons.push("a client of the load did not read and write".to_owned());
-        }
-        if minix.loads.iter().all(|load| load.reopened == 0) {
-            reasons.push("no client noticed that the service had died".to_owned());
-        }
-    }
-
-    fn overlap(&self, minix: &Minix, reasons: &mut Vec<String>) {
-        let counted = minix
-            .counters
-            .iter()
-            .filter(|counters| counters.label.starts_with(SERVICE))
-            .filter_map(|counters| counters.get("max_in_flight"));
-        let seen = counted.chain(self.host.requests_at_once).max().unwrap_or_default();
-        if seen < OVERLAP {
-            reasons.push(format!(
-                "at most {seen} requests were in the device at once, wanted {OVERLAP}"
-            ));
-        }
-    }
-}
-
-/// Every run of the block test has made every check, and none failed.
-fn block_tests(minix: &Minix, read_only: bool, reasons: &mut Vec<String>) {
-    for check in minix.checks.iter().filter(|check| check.result == "fail") {
-        reasons.push(format!(
-            "check {} of {} failed: {}: {}",
-            check.number, check.run, check.name, check.detail
-        ));
-    }
-    for run in minix.block_tests() {
-        let made = minix.checks.iter().filter(|check| check.run == run);
-        let made: BTreeSet<u64> = made.map(|check| check.number).collect();
-        let is_left_out = |number: &u64| read_only && WRITING.contains(number);
-        let missing: Vec<String> = (1..=CHECKS)
-            .filter(|number| !made.contains(number) && !is_left_out(number))
-            .map(|number| number.to_string())
-            .collect();
-        if !missing.is_empty() {
-            reasons.push(format!("{run} did not make check {}", missing.join(", ")));
-        }
+        scenario_wanted(scenario, minix, &self.guest.errors, reasons);
     }
 }
 
@@ -159,25 +89,22 @@ fn partitions(minix: &Minix, number: usize, disk: &Disk, reasons: &mut Vec<Strin
     }
 }
 
-fn throttled(minix: &Minix, reasons: &mut Vec<String>) {
-    let Some(measure) = minix.measures.first() else {
-        reasons.push("nothing was measured".to_owned());
-        return;
-    };
-    let hart = measure.micros * INSTRUCTIONS_PER_MICRO;
-    if measure.instructions * 100 >= hart * BUSY_LIMIT {
-        reasons.push(format!(
-            "the service took {} instructions in {} us, {BUSY_LIMIT} % of a hart and more",
-            measure.instructions, measure.micros
-        ));
-    }
-}
-
 /// Every client of the scenario has run, and its services left when they were told to.
-fn scenario_wanted(scenario: &Scenario, minix: &Minix, reasons: &mut Vec<String>) {
+fn scenario_wanted(scenario: &Scenario, minix: &Minix, errors: &[GuestError], reasons: &mut Vec<String>) {
     for label in scenario.clients() {
         if !minix.started.iter().any(|started| started.label == label) {
             reasons.push(format!("{label} was never started"));
+        }
+    }
+    for label in scenario.clients().filter(|label| scenario.must_fail(label)) {
+        // It must get as far as the service, and hear this from it.
+        if !errors
+            .iter()
+            .any(|error| error.client == label && error.kind == "open" && error.text.contains(REFUSAL))
+        {
+            reasons.push(format!(
+                "{label} was not refused with {REFUSAL} when it opened the disk"
+            ));
         }
     }
     for label in scenario.must_leave() {
@@ -197,8 +124,8 @@ fn scenario_wanted(scenario: &Scenario, minix: &Minix, reasons: &mut Vec<String>
 mod tests {
     //! A shell script plays QEMU, and with it kernel, service and clients. What is tested is that only the truth passes.
 
-    use super::*;
     use crate::fake::{poke, report_on, report_on_changed};
+    use crate::judge::CHECKS;
 
     /// What every honest run says: who ran, the partitions, what was read.
     fn honest(scenario: &str) -> String {
@@ -224,7 +151,7 @@ mod tests {
             }
         }
         text += "record ended label=virtio_blk_mmio endpoint=5 how=exit result=0\n";
-        text + "record down label=virtio_blk_mmio us=9000 status=0 forced=0\n"
+        text + "record down label=virtio_blk_mmio us=9000 status=0 forced=0 since=term\n"
     }
 
     const DONE: &str = "record done passed=9 failed=0\n";
@@ -258,6 +185,10 @@ mod tests {
             ((DONE, format!("{DONE}exit 1\n")), "status 1"),
             (("number=17", "number=16".to_owned()), "blocktest did not make check 17"),
             (
+                ("name=n result=pass", "name=n result=skip".to_owned()),
+                "blocktest may not skip check 1",
+            ),
+            (
                 ("name=n result=pass", "name=n result=fail".to_owned()),
                 "check 1 of blocktest failed: n",
             ),
@@ -272,7 +203,7 @@ mod tests {
             (("path=/readme", "path=/readm".to_owned()), "file /readme is missing"),
             (
                 ("digest first=0 ", "digest first=8 ".to_owned()),
-                "sectors 0 to 63 read differently",
+                "the guest never read sectors 0 to 63",
             ),
             (("base=1048576", "base=1048064".to_owned()), "partition 1"),
             (("status=0", "status=15".to_owned()), "did not reset its device"),
@@ -323,25 +254,40 @@ mod tests {
         );
     }
 
+    /// Rounds of kills that each met `in_flight` requests.
+    fn rounds(number: usize, in_flight: u64) -> String {
+        let once = format!(
+            "record killed label=virtio_blk_mmio round=1 us=5 inflight={in_flight}\n\
+             record restarted label=virtio_blk_mmio old=1 new=2\n\
+             record poison frames=300 before=1 after=0\n"
+        );
+        once.repeat(number)
+    }
+
     #[test]
     fn kills_are_counted() {
-        let once = "record killed label=virtio_blk_mmio round=1 us=5 inflight=3\n\
-                    record restarted label=virtio_blk_mmio old=1 new=2\n\
-                    record poison frames=300 before=1 after=0\n";
-        let load = "record load label=load0 acked=9 reads=4 writes=5 retried=3 reopened=2\n";
-        let script = format!(
-            "{}{once}{once}{load}{DONE}",
-            honest("look1 look2 load0 load1 load2 load3 after")
-        );
-        let flags = "--kill-during-io --rounds 2";
+        let load = |number| format!("record load label=load{number} acked=9 reads=4 writes=5 retried=10 reopened=2\n");
+        let loads: String = (0..4).map(load).collect();
+        let honest = honest("look1 look2 load0 load1 load2 load3 after");
+        let script = format!("{honest}{}{}{loads}{DONE}", rounds(15, 7), rounds(5, 0));
+        let flags = "--kill-during-io --rounds 20";
         assert_eq!(reasons(flags, &script), Vec::<String>::new());
         for (was, is, part) in [
             ("round=1", "round=1 nonsense", ""),
-            (once, "", "1 kills, wanted 2"),
-            ("record restarted", "# ", "1 restarts, wanted 2"),
-            ("record poison", "# ", "looked at 1 times"),
-            ("writes=5", "writes=0", "did not read and write"),
-            ("reopened=2", "reopened=0", "no client noticed"),
+            ("record killed", "# ", "19 kills, wanted 20"),
+            ("record restarted", "# ", "19 restarts, wanted 20"),
+            ("record poison", "# ", "looked at 19 times"),
+            ("inflight=7", "inflight=0", "only 14 of 20 kills met requests"),
+            ("retried=10", "retried=0", ""),
+            // 15 times two that cannot have been opens.
+            ("inflight=7", "inflight=16", ""),
+            ("inflight=7", "inflight=18", "at least 41 transfers"),
+            ("reads=4", "reads=0", "load0 did not read and write"),
+            ("writes=5", "writes=0", "load0 did not read and write"),
+            ("reopened=2", "reopened=0", "load0 did not notice"),
+            ("label=load2 acked", "label=load1 acked", "load1 did not report once"),
+            ("record load label=load3", "# ", "load3 did not report once"),
+            (DONE, &(load(4) + DONE), "5 reports of a load"),
         ] {
             let reasons = reasons(flags, &script.replacen(was, is, 1));
             match part {
@@ -352,31 +298,73 @@ mod tests {
     }
 
     #[test]
-    fn waiting_must_cost_little() {
+    fn a_few_kills_must_meet_something() {
+        let load = |number| format!("record load label=load{number} acked=9 reads=4 writes=0 retried=4 reopened=0\n");
+        let others: String = (1..4).map(load).collect();
+        let first = "record load label=load0 acked=9 reads=4 writes=5 retried=4 reopened=2\n";
+        let honest = honest("look1 look2 load0 load1 load2 load3 after");
+        let script = format!("{honest}{}{}{first}{others}{DONE}", rounds(1, 7), rounds(1, 0));
+        let flags = "--scenario slow-kills --rounds 2";
+        assert_eq!(reasons(flags, &script), Vec::<String>::new());
+        for (was, is, part) in [
+            ("inflight=7", "inflight=0", "only 0 of 2 kills met requests"),
+            ("writes=5", "writes=0", "the load did not read and write"),
+            ("reopened=2", "reopened=0", "no client noticed"),
+        ] {
+            let reasons = reasons(flags, &script.replacen(was, is, 1));
+            assert!(reasons[0].contains(part), "{part}: {reasons:?}");
+        }
+    }
+
+    #[test]
+    fn waiting_must_cost_little_and_be_waiting() {
         let clients = "look1 look2 overlap0 overlap1 overlap2 overlap3";
-        let run = |instructions: u64| {
-            let measure = format!("record measure name=waiting label=x instructions={instructions} us=1000\n");
+        let run = |instructions: u64, micros: u64| {
+            let measure = format!("record measure name=waiting label=x instructions={instructions} us={micros}\n");
             reasons("--scenario throttled", &(honest(clients) + &measure + DONE))
         };
-        assert_eq!(run(49_999), Vec::<String>::new());
-        assert!(run(50_000)[0].contains("5 % of a hart"));
+        assert_eq!(run(159_999_999, 3_200_000), Vec::<String>::new());
+        assert!(run(160_000_000, 3_200_000)[0].contains("5 % of a hart"));
+        assert!(run(100, 3_199_999)[0].contains("the slow disk needs 3200000 us"));
         let nothing = reasons("--scenario throttled", &(honest(clients) + DONE));
         assert_eq!(nothing, ["nothing was measured"]);
     }
 
+    /// Has QEMU write down requests: so many writes that are in the device at once, then as many flushes.
+    fn trace(writes: u64, flushes: u64) -> String {
+        let event = |name: &str, request: u64| format!("virtio_blk_{name} vdev 0x1 req {request:#x} x 0\n");
+        let mut text: String = (1..=writes).map(|request| event("handle_write", request)).collect();
+        text.extend((1..=writes + flushes).map(|request| event("req_complete", request)));
+        format!(
+            "for word in \"$@\"; do case $before in -D) printf '{}' >\"$word\";; esac; before=$word; done\n",
+            text.replace('\n', "\\n")
+        )
+    }
+
     #[test]
     fn requests_must_meet_in_the_device() {
-        let clients = "look1 look2 overlap0 overlap1 overlap2 overlap3";
-        let trace = "for word in \"$@\"; do last=$word; case $before in -D) : >\"$word\";; esac; before=$word; done\n";
-        let run = |most: u64| {
-            let counters = format!("record counters label=virtio_blk_mmio max_in_flight={most}\n");
-            reasons(
-                "--scenario overlap",
-                &(trace.to_owned() + &honest(clients) + &counters + DONE),
-            )
-        };
-        assert_eq!(run(8), Vec::<String>::new());
-        assert_eq!(run(7), ["at most 7 requests were in the device at once, wanted 8"]);
+        // What the service counts does not matter.
+        let counters = "record counters label=virtio_blk_mmio max_in_flight=8\n";
+        let said = honest("look1 look2 overlap0 overlap1 overlap2 overlap3") + counters + DONE;
+        let run = |trace: String| reasons("--scenario overlap", &(trace + &said));
+        assert_eq!(run(trace(8, 0)), Vec::<String>::new());
+        assert_eq!(
+            run(trace(7, 0)),
+            ["at most 7 requests were in the device at once, wanted 8"]
+        );
+        assert_eq!(run(trace(0, 0)), ["QEMU did not write down the requests of the device"]);
+    }
+
+    #[test]
+    fn what_is_to_be_on_the_disk_is_flushed() {
+        let said = honest("look1 look2 flusher") + DONE;
+        let run = |trace: String| reasons("--scenario flushes", &(trace + &said));
+        assert_eq!(run(trace(2, 3)), Vec::<String>::new());
+        assert_eq!(
+            run(trace(2, 2)),
+            ["the device saw 2 flushes after the last write, wanted 3"]
+        );
+        assert_eq!(run(trace(0, 0)), ["QEMU did not write down the requests of the device"]);
     }
 
     #[test]
@@ -385,7 +373,7 @@ mod tests {
         let left = "record ended label=virtio_blk_mmio endpoint=5 how=exit result=0\n".repeat(2);
         let failed = "record done passed=9 failed=1\nexit 1\n";
         let error = "record started label=refused endpoint=9 program=shell\n\
-                     record error stage=shell kind=open text=ENXIO\nrecord test name=open result=fail detail=\n";
+                     record error stage=shell kind=open 'text=the_driver_says_Err(ENXIO)'\nrecord test name=open result=fail detail=\n";
         let script = honest(clients) + &left + error + failed;
         assert_eq!(reasons("--scenario life", &script), Vec::<String>::new());
         let slow = script.replace("us=9000", "us=100001");
@@ -397,6 +385,10 @@ mod tests {
             "label=x endpoint=9 program=shell\nrecord error",
         );
         assert!(reasons("--scenario life", &other)[0].contains("stopped at shell: open"));
+        for (was, is) in [("ENXIO", "EIO"), ("kind=open", "kind=read")] {
+            let other = reasons("--scenario life", &script.replace(was, is));
+            assert_eq!(other, ["refused was not refused with ENXIO when it opened the disk"]);
+        }
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! guest can be asked.
 
 mod bare;
+mod block_test;
 mod minix;
+mod pressure;
 
 use guest_protocol::SectorRange;
 
@@ -14,7 +16,7 @@ use crate::minix::scenario::Scenario;
 use crate::report::{Guest, Host};
 use crate::run::Ended;
 
-pub(crate) use minix::CHECKS;
+pub(crate) use block_test::CHECKS;
 
 /// Everything there is to judge by.
 #[derive(Clone, Copy)]
@@ -133,11 +135,11 @@ impl Case<'_> {
             let differs =
                 |(range, expected): &&(SectorRange, u64)| self.guest.digest(number, *range) != Some(*expected);
             if let Some((range, _)) = disk.digests.iter().find(differs) {
-                reasons.push(format!(
-                    "sectors {} to {} read differently in the guest and on the host",
-                    range.first,
-                    range.end() - 1
-                ));
+                let (first, last) = (range.first, range.end() - 1);
+                reasons.push(match self.guest.digest(number, *range) {
+                    Some(_) => format!("sectors {first} to {last} read differently in the guest and on the host"),
+                    None => format!("the guest never read sectors {first} to {last}"),
+                });
             }
         }
     }

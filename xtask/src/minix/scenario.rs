@@ -12,6 +12,13 @@ use crate::disk::Disk;
 use crate::disk::layout::Recipe;
 use crate::machine::Extras;
 
+/// Clients of a load.
+pub(crate) const LOADS: u64 = 4;
+/// Requests of each of them at the slow disk, where the service must wait.
+pub(crate) const THROTTLED_OPS: u64 = 20;
+/// Requests per second that the slow disk does.
+pub(crate) const THROTTLED_RATE: u64 = 20;
+
 /// The scenarios that are built in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Name {
@@ -27,6 +34,8 @@ pub(crate) enum Name {
     Throttled,
     /// Four clients have two requests each at the disk at once.
     Overlap,
+    /// What must be on the disk for good, seen by the flushes that reach the device.
+    Flushes,
     /// Ten thousand messages that no sane client sends.
     Abuse,
     /// Ping, live update, restart, SIGTERM.
@@ -56,7 +65,7 @@ impl Name {
     pub(crate) fn extras(self, directory: &Path) -> Extras {
         match self {
             Name::Throttled => Extras {
-                iops: Some(20),
+                iops: Some(THROTTLED_RATE),
                 counts_instructions: true,
                 trace: None,
             },
@@ -74,8 +83,17 @@ impl Name {
                 counts_instructions: false,
                 trace: Some(directory.join("trace")),
             },
+            Name::Flushes => Extras {
+                trace: Some(directory.join("trace")),
+                ..Extras::default()
+            },
             _ => Extras::default(),
         }
+    }
+
+    /// Whether the service is killed in it.
+    pub(crate) fn kills(self) -> bool {
+        matches!(self, Name::Kills | Name::SlowKills)
     }
 
     /// Whether there is nothing to see on a disk that cannot be written, or not in small blocks.

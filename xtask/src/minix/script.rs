@@ -7,7 +7,7 @@ use anyhow::Result;
 use guest_protocol::SectorRange;
 
 use super::programs::SERVICE;
-use super::scenario::Name;
+use super::scenario::{LOADS, Name, THROTTLED_OPS};
 use super::volumes;
 use crate::cli::QemuArgs;
 use crate::disk::Disk;
@@ -52,6 +52,7 @@ pub(super) fn of(name: Name, args: &QemuArgs, disks: &[Disk], directory: &Path) 
         Name::SlowKills => script.kills(args, KILL_LATER),
         Name::Throttled => script.throttled(),
         Name::Overlap => script.loads("overlap", "depth=2 ops=100"),
+        Name::Flushes => script.flushes(),
         Name::Abuse => script.abuse(),
         Name::Life => script.life(args),
         Name::TwoDisks => {}
@@ -134,8 +135,8 @@ impl Script {
 
     /// Four clients of a kind in the background, each on a quarter of the place for them.
     fn load(&mut self, program: &str, words: &str) {
-        let quarter = OTHERS.count / 4 / 8 * 8;
-        for number in 0..4 {
+        let quarter = OTHERS.count / LOADS / 8 * 8;
+        for number in 0..LOADS {
             let place = SectorRange {
                 first: OTHERS.first + number * quarter,
                 count: quarter,
@@ -159,7 +160,7 @@ impl Script {
         // A file of the file server's stays open through all of it.
         self.line(format_args!("vfs {SERVICE} open"));
         self.load("load", "depth=4");
-        let (rounds, seed) = (args.rounds, args.seed);
+        let (rounds, seed) = (args.rounds(), args.seed());
         self.line(format_args!(
             "kill {SERVICE} rounds={rounds} seed={seed} min_us={min} max_us={max}"
         ));
@@ -169,10 +170,20 @@ impl Script {
     }
 
     fn throttled(&mut self) {
-        self.load("overlap", "depth=2 ops=20");
+        self.load("overlap", &format!("depth=2 ops={THROTTLED_OPS}"));
         self.line(format_args!("measure begin waiting {SERVICE}"));
         self.line(format_args!("wait"));
         self.line(format_args!("measure end waiting {SERVICE}"));
+    }
+
+    /// A write that is forced, a flush, and the last close each bring about a flush of their own.
+    fn flushes(&mut self) {
+        self.shell(
+            "flusher",
+            SERVICE,
+            3,
+            "open write=0:64:0x7d000000000 force=64:64:0x7e000000000 flush close",
+        );
     }
 
     fn abuse(&mut self) {

@@ -107,6 +107,8 @@ pub(crate) struct Down {
     /// The status register of the device afterwards.
     pub(crate) status: u64,
     pub(crate) forced: bool,
+    /// What the time counts from: "term" or "close".
+    pub(crate) since: String,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -138,14 +140,6 @@ pub(crate) struct Overlap {
 pub(crate) struct Counters {
     pub(crate) label: String,
     pub(crate) values: Vec<(String, String)>,
-}
-
-impl Counters {
-    /// The value of a counter.
-    pub(crate) fn get(&self, key: &str) -> Option<u64> {
-        let found = self.values.iter().find(|(name, _)| name == key);
-        found.and_then(|(_, value)| guest_protocol::number(value))
-    }
 }
 
 impl Guest {
@@ -188,13 +182,13 @@ impl Guest {
                 client,
                 name: name.to_owned(),
                 result: word(result),
-                detail: spaced(detail),
+                detail: minix.spaced(detail),
             }),
             Record::Error { stage, kind, text } => self.errors.push(GuestError {
                 client,
                 stage: stage.to_owned(),
                 kind: kind.to_owned(),
-                text: spaced(text),
+                text: minix.spaced(text),
             }),
             Record::Done { passed, failed } => self.done = Some(Done { passed, failed }),
             Record::Check {
@@ -207,9 +201,9 @@ impl Guest {
                 run: client,
                 number,
                 group: group.to_owned(),
-                name: spaced(name),
+                name: name.to_owned(),
                 result: word(result),
-                detail: spaced(detail),
+                detail: minix.spaced(detail),
             }),
             Record::Partition { minor, base, bytes } => minix.partitions.push(MinorPartition {
                 disk,
@@ -275,11 +269,13 @@ impl Minix {
                 us,
                 status,
                 forced,
+                since,
             } => self.downs.push(Down {
                 label: label.to_owned(),
                 micros: us,
                 status,
                 forced: forced.0,
+                since: since.to_string(),
             }),
             Record::Measure {
                 name,
@@ -324,13 +320,20 @@ impl Minix {
                     .map(|(key, value)| (key.to_owned(), value.to_owned()))
                     .collect(),
             }),
-            Record::Violation { text } => self.violations.push(spaced(text)),
+            Record::Violation { text } => self.violations.push(self.spaced(text)),
             _ => {}
         }
     }
 
-    /// The runs of the block test, in order.
-    pub(crate) fn block_tests(&self) -> Vec<&str> {
+    /// A text for people that may speak of processes by their labels, which stay as they are.
+    fn spaced(&self, text: &str) -> String {
+        let labels = self.started.iter().map(|started| &started.label);
+        let labels = labels.filter(|label| label.contains('_'));
+        labels.fold(spaced(text), |text, label| text.replace(&spaced(label), label))
+    }
+
+    /// The labels of the runs of the block test, in order.
+    pub(crate) fn block_test_labels(&self) -> Vec<&str> {
         let block_tests = self.started.iter().filter(|started| started.program == "blocktest");
         block_tests.map(|started| started.label.as_str()).collect()
     }
@@ -361,7 +364,7 @@ mod tests {
              started label=second_shell endpoint=13 program=shell\n\
              digest first=0 count=8 crc64=0x6\n\
              zeroed first=100 count=1\n\
-             violation text=two_replies\n\
+             violation text=two_replies_by_virtio_blk_mmio\n\
              counters label=virtio_blk_mmio max_in_flight=8 x=y\n\
              ended label=blocktest endpoint=12 how=exit result=-22\n\
              wrote first=1\n\
@@ -381,15 +384,15 @@ mod tests {
             ["wrote first=1: record 'wrote' without a proper 'count'"]
         );
         let minix = guest.minix.as_ref().unwrap();
-        assert_eq!(minix.block_tests(), ["blocktest"]);
+        assert_eq!(minix.block_test_labels(), ["blocktest"]);
         assert_eq!(
             (minix.checks[0].run.as_str(), minix.checks[0].name.as_str()),
-            ("blocktest", "open it")
+            ("blocktest", "open_it")
         );
-        assert_eq!(minix.violations, ["two replies"]);
+        assert_eq!(minix.violations, ["two replies by virtio_blk_mmio"]);
         assert_eq!(
-            (minix.counters[0].get("max_in_flight"), minix.counters[0].get("x")),
-            (Some(8), None)
+            minix.counters[0].values[0],
+            ("max_in_flight".to_owned(), "8".to_owned())
         );
         let json = serde_json::to_value(&guest).unwrap();
         assert_eq!(json["minix"]["ended"][0]["result"], -22);

@@ -145,6 +145,9 @@ pub(crate) struct Host {
     /// Most requests that were in the devices at once, where QEMU was asked to say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) requests_at_once: Option<u64>,
+    /// Flushes after the last write, where QEMU was asked to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) flushes_after_writes: Option<u64>,
     /// Whether the user's file is what it was; None if there is none or it was to be changed.
     pub(crate) file_unchanged: Option<bool>,
 }
@@ -164,7 +167,7 @@ impl Guest {
     }
 }
 
-/// A text for people: records have `_` where spaces were.
+/// A text for people, not for names: records have `_` where spaces were.
 fn spaced(text: &str) -> String {
     text.replace('_', " ")
 }

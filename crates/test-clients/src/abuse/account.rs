@@ -8,10 +8,12 @@ use minix_abi::cdev::CdevReply;
 use minix_abi::minor::{Minor, Place};
 use minix_abi::{Errno, Message, MessageType, Status};
 
+use crate::bdev::Direction;
+
 /// Most messages between two times that everything is answered.
 pub(super) const MAX_AWAITED: usize = 64;
 /// Minors of a drive: itself, its partitions, their sub-partitions.
-const MINORS: usize = 21;
+pub(super) const MINORS: usize = 21;
 /// Ids that are remembered after their reply.
 const REMEMBERED_IDS: usize = 128;
 
@@ -28,8 +30,17 @@ pub enum Expected {
     Open(Minor),
     /// An answer to a close.
     Close(Minor),
-    /// An answer to a transfer of at most so many bytes.
+    /// An answer to a transfer of at most so many bytes, of which more is not known.
     Transfer(Minor, u64),
+    /// Exactly this answer, if the minor was opened.
+    Exactly {
+        /// Which minor.
+        minor: Minor,
+        /// What the rules say.
+        status: Status,
+        /// Which way the data goes, if it is a transfer.
+        direction: Option<Direction>,
+    },
     /// An answer to a control request.
     Control(Minor),
 }
@@ -38,6 +49,26 @@ impl Expected {
     /// Whether a reply has to come.
     pub const fn is_due(self) -> bool {
         !matches!(self, Self::Nothing | Self::NothingOrRestart)
+    }
+
+    /// The minor that has to have been opened for any answer but [`ERESTART`](Errno::ERESTART).
+    fn opened_minor(self) -> Option<Minor> {
+        match self {
+            Self::Close(minor) | Self::Transfer(minor, _) | Self::Control(minor) | Self::Exactly { minor, .. } => {
+                Some(minor)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a status can be the answer, by what is known of opens.
+    fn allows_after(self, status: Status, opened: Opened) -> bool {
+        let restart = status == Errno::ERESTART.into();
+        match opened {
+            Opened::Never => restart,
+            Opened::Perhaps => restart || self.allows(status),
+            Opened::Surely => !restart && self.allows(status),
+        }
     }
 
     /// Whether a status can be the answer.
@@ -53,6 +84,7 @@ impl Expected {
                 status == Status::OK || is_one_of(&[Errno::EINVAL, Errno::ERESTART])
             }
             Self::Close(_) => is_one_of(&[Errno::ENXIO, Errno::ERESTART, Errno::EINVAL]),
+            Self::Exactly { status: exact, .. } => status == exact,
             Self::Transfer(minor, most) => match status.result() {
                 Ok(0) => true,
                 Ok(bytes) => is_known(minor) && u64::from(bytes) <= most && bytes % 512 == 0,
@@ -82,7 +114,20 @@ pub(super) fn is_known(minor: Minor) -> bool {
     minor.place().is_some_and(|place| place.drive() == 0)
 }
 
-fn index(minor: Minor) -> Option<usize> {
+/// Whether a minor was opened since the driver started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Opened {
+    /// Not even an open was sent.
+    Never,
+    /// Nobody knows, or an open is on its way.
+    #[default]
+    Perhaps,
+    /// An open was answered.
+    Surely,
+}
+
+/// The place of a minor of the first drive in tables.
+pub(super) fn index(minor: Minor) -> Option<usize> {
     match minor.place()? {
         Place::Drive { drive: 0 } => Some(0),
         Place::Partition { drive: 0, partition } => Some(1 + usize::from(partition)),
@@ -135,7 +180,12 @@ pub struct Account {
     awaited: Vec<(i32, Expected), MAX_AWAITED>,
     answered: HistoryBuf<i32, REMEMBERED_IDS>,
     opens: [i32; MINORS],
+    opened: [Opened; MINORS],
+    /// Opens that were answered since everything was answered.
+    fresh: [bool; MINORS],
     replies: u64,
+    reads: u64,
+    writes: u64,
 }
 
 impl Account {
@@ -143,11 +193,30 @@ impl Account {
     pub fn new(minor: Minor) -> Self {
         let mut account = Self::default();
         account.count_open(minor, 1);
+        account.set_opened(minor, Opened::Surely);
         account
+    }
+
+    /// What is known of a minor from somewhere else.
+    pub fn set_opened(&mut self, minor: Minor, opened: Opened) {
+        if let Some(index) = index(minor) {
+            self.opened[index] = opened;
+        }
+    }
+
+    /// What is known of a minor.
+    pub fn opened(&self, minor: Minor) -> Opened {
+        index(minor).map_or(Opened::Perhaps, |index| self.opened[index])
     }
 
     /// A message is sent. False if there is no room to keep account of it.
     pub fn sent(&mut self, id: i32, expected: Expected) -> bool {
+        if let Expected::Open(minor) = expected
+            && self.opened(minor) == Opened::Never
+        {
+            // Whatever else is on its way may come before it or behind it.
+            self.set_opened(minor, Opened::Perhaps);
+        }
         self.awaited.push((id, expected)).is_ok()
     }
 
@@ -181,12 +250,34 @@ impl Account {
         if (message.kind == MessageType::CDEV_REPLY) != (expected == Expected::CdevRefusal) {
             return Err(Wrong::Kind(message.kind));
         }
-        if !expected.allows(status) {
+        let is_allowed = match expected.opened_minor() {
+            Some(minor) => expected.allows_after(status, self.opened(minor)),
+            None => expected.allows(status),
+        };
+        if !is_allowed {
             return Err(Wrong::Status { expected, status });
+        }
+        if status.0 > 0 {
+            match expected {
+                Expected::Exactly {
+                    direction: Some(Direction::Read),
+                    ..
+                } => self.reads += 1,
+                Expected::Exactly {
+                    direction: Some(Direction::Write),
+                    ..
+                } => self.writes += 1,
+                _ => {}
+            }
         }
         if status == Status::OK {
             match expected {
-                Expected::Open(minor) => self.count_open(minor, 1),
+                Expected::Open(minor) => {
+                    self.count_open(minor, 1);
+                    if let Some(index) = index(minor) {
+                        self.fresh[index] = true;
+                    }
+                }
                 Expected::Close(minor) => self.count_open(minor, -1),
                 _ => {}
             }
@@ -211,6 +302,11 @@ impl Account {
             self.answered.write(*id);
         }
         self.awaited.clear();
+        for (opened, fresh) in self.opened.iter_mut().zip(&mut self.fresh) {
+            if core::mem::take(fresh) {
+                *opened = Opened::Surely;
+            }
+        }
         result
     }
 
@@ -227,6 +323,11 @@ impl Account {
     /// Replies so far.
     pub const fn replies(&self) -> u64 {
         self.replies
+    }
+
+    /// Reads and writes that moved exactly what they had to, and that was something.
+    pub const fn moved(&self) -> (u64, u64) {
+        (self.reads, self.writes)
     }
 
     /// A minor was opened or closed apart from all this.

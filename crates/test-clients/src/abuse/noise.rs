@@ -16,7 +16,7 @@ pub(super) const DATA_BYTES: u64 = 64 << 10;
 /// Elements of each vector.
 pub(super) const VECTOR_ELEMENTS: u64 = 64;
 /// Minors that DIOCSETP may move about: nothing is written to them.
-const MOVABLE: Range<i32> = 140..143;
+pub(super) const MOVABLE: Range<i32> = 140..143;
 
 /// Message types that mean something to somebody, but not in a message from a client.
 const SPECIAL: &[i32] = &[
@@ -232,11 +232,19 @@ impl Noise {
     }
 
     fn read(&mut self, id: i32) -> Shot {
-        let request = BdevRequest {
+        let mut request = BdevRequest {
             count: self.count(),
             grant: self.any(),
             ..self.request(id)
         };
+        if self.random.one_in(3) {
+            // One that has to succeed.
+            request.minor = self.bounds.minor;
+            request.position = self.random.below(self.bounds.bytes / 512) * 512;
+            request.count = (1 + self.random.below(DATA_BYTES / 512)) as i32 * 512;
+            let Pool { good, write_only, .. } = self.pool;
+            request.grant = self.one_of(&[good, write_only]);
+        }
         self.transfer(MessageType::BDEV_READ, &request, request.count.max(0) as u64)
     }
 

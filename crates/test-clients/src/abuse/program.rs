@@ -96,6 +96,10 @@ pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
     if count > 0 {
         client.touched(place.base / SECTOR_BYTES as u64 + first, count);
     }
+    let capacity = capacity(client, &mut session).map_err(|trouble| {
+        client.error("open", "disk", &trouble);
+        Errno::EIO
+    })?;
     let bounds = Bounds {
         minor,
         bytes: place.bytes,
@@ -113,7 +117,7 @@ pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
     let session = bench.session;
 
     let post = Post::new(client, session, TABLE.take().ok_or(Errno::EBUSY)?)?;
-    let storm = Storm::new(client, post, bounds, settings.seed)?;
+    let storm = Storm::new(client, post, bounds, capacity, settings.seed)?;
     let (result, mut post) = storm.run(settings.messages);
     client.test(
         "random-messages",
@@ -134,4 +138,16 @@ pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
     } else {
         Err(Errno::EIO)
     }
+}
+
+/// The length of the disk in bytes.
+fn capacity<I: Ipc>(client: &mut Client<I>, session: &mut Session) -> Result<u64, Trouble> {
+    let drive = Minor(0);
+    let opened = session.open(client, drive, BdevAccess::READ)?;
+    opened.result().map_err(Trouble::Ipc)?;
+    let (status, place) = session.partition(client, drive)?;
+    status.result().map_err(Trouble::Ipc)?;
+    let closed = session.close(client, drive)?;
+    closed.result().map_err(Trouble::Ipc)?;
+    Ok(place.bytes)
 }

@@ -5,15 +5,17 @@ use core::fmt::Display;
 use minix_abi::bdev::{BdevAccess, BdevReply, BdevRequest, VectorElement};
 use minix_abi::grant::GrantFlags;
 use minix_abi::ioctl::IoctlCode;
+use minix_abi::minor::Minor;
 use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType, Status};
 use minix_rt::Ipc;
 use zerocopy::IntoBytes;
 
 use guest_protocol::{SECTOR_BYTES, pattern::Digest};
 
-use super::account::{Account, MAX_AWAITED, Wrong};
+use super::account::{Account, MAX_AWAITED, Opened, Wrong};
 use super::bench::BOTH;
-use super::noise::{Bounds, DATA_BYTES, Noise, Pool, VECTOR_ELEMENTS};
+use super::book::{Book, Extent};
+use super::noise::{Bounds, DATA_BYTES, MOVABLE, Noise, Pool, VECTOR_ELEMENTS};
 use crate::buffer::{Kind, Memory, Piece};
 use crate::client::Client;
 use crate::post::{Arrival, Post};
@@ -27,6 +29,10 @@ const _: () = assert!(BURST as usize <= MAX_AWAITED);
 const FENCES: u32 = 4;
 /// Failures after which there is no point in going on.
 const MAX_FAILURES: u32 = 8;
+/// From how many messages on a share of them has to succeed ...
+const FEW_MESSAGES: u64 = 500;
+/// ... and how large that is: one in so many for reads, and the same for writes.
+const ONE_IN: u64 = 20;
 /// What an ordinary read is about.
 const LOOK_BYTES: usize = 8 * SECTOR_BYTES;
 
@@ -53,6 +59,7 @@ pub(super) struct Storm<'c, I: Ipc> {
     pool: Pool,
     noise: Noise,
     account: Account,
+    book: Book,
     next_id: i32,
     fence: Option<i32>,
     fence_grant: GrantId,
@@ -68,7 +75,14 @@ pub(super) struct Outcome {
 
 impl<'c, I: Ipc> Storm<'c, I> {
     /// Gets ready. The minor is open once, nothing else is.
-    pub(super) fn new(client: &'c mut Client<I>, mut post: Post, bounds: Bounds, seed: u64) -> Result<Self, Errno> {
+    /// `capacity` is that of the disk, in bytes.
+    pub(super) fn new(
+        client: &'c mut Client<I>,
+        mut post: Post,
+        bounds: Bounds,
+        capacity: u64,
+        seed: u64,
+    ) -> Result<Self, Errno> {
         let memory = Memory::new(&mut client.ipc, Kind::Scattered, BYTES)?;
         let mut grant = |to: Option<Endpoint>, piece: Piece, access| {
             let to = to.unwrap_or(post.session().driver());
@@ -103,6 +117,7 @@ impl<'c, I: Ipc> Storm<'c, I> {
             post,
             bounds,
             memory,
+            book: Book::new(pool, capacity),
             pool,
             account,
             next_id: 1,
@@ -131,6 +146,8 @@ impl<'c, I: Ipc> Storm<'c, I> {
     }
 
     fn run_all(&mut self, count: u64, sent: &mut u64) -> Result<(), Stop> {
+        self.learn_opens()?;
+        self.learn_places()?;
         let reference = self.look()?;
         let mut next_look = MESSAGES_PER_LOOK;
         while *sent < count && self.failures < MAX_FAILURES {
@@ -143,19 +160,71 @@ impl<'c, I: Ipc> Storm<'c, I> {
             if *sent >= next_look {
                 next_look += MESSAGES_PER_LOOK;
                 self.check_opens()?;
+                self.learn_places()?;
                 if self.look()? != reference {
                     self.fail(&"an ordinary read brings something else than before");
                 }
             }
         }
+        self.check_shares(*sent);
         Ok(())
+    }
+
+    /// Which minors the driver takes for opened: others may have opened some before.
+    fn learn_opens(&mut self) -> Result<(), Stop> {
+        for minor in all_minors() {
+            let (status, _) = self.post.session().open_count(self.client, minor).map_err(stop)?;
+            let opened = match status {
+                Status::OK => Opened::Surely,
+                status if status == Errno::ERESTART.into() => Opened::Never,
+                status => {
+                    self.fail(&format_args!("the count of opens is answered {status:?}"));
+                    Opened::Perhaps
+                }
+            };
+            self.account.set_opened(minor, opened);
+        }
+        Ok(())
+    }
+
+    /// Where those minors lie that were opened since.
+    fn learn_places(&mut self) -> Result<(), Stop> {
+        for minor in all_minors() {
+            let moves = MOVABLE.contains(&minor.0);
+            if moves || self.book.knows(minor) || self.account.opened(minor) != Opened::Surely {
+                continue;
+            }
+            let (status, place) = self.post.session().partition(self.client, minor).map_err(stop)?;
+            if status == Status::OK {
+                let (base, bytes) = (place.base, place.bytes);
+                self.book.set_extent(minor, Extent { base, bytes });
+            } else {
+                self.fail(&format_args!("the place of minor {} is answered {status:?}", minor.0));
+            }
+        }
+        Ok(())
+    }
+
+    /// Not everything may be refused.
+    fn check_shares(&mut self, sent: u64) {
+        let (reads, writes) = self.account.moved();
+        let may_write = self.bounds.scratch.end - self.bounds.scratch.start >= VECTOR_ELEMENTS * SECTOR_BYTES as u64;
+        for (what, moved, is_due) in [("reads", reads, true), ("writes", writes, may_write)] {
+            if is_due && sent >= FEW_MESSAGES && moved < sent / ONE_IN {
+                self.fail(&format_args!(
+                    "of {sent} messages only {moved} were {what} that moved data"
+                ));
+            }
+        }
     }
 
     fn shoot(&mut self) -> Result<(), Stop> {
         let id = self.take_id();
         let shot = self.noise.shot(id);
         // There is room: bursts are shorter than the account is long.
-        let _ = self.account.sent(id, shot.expected);
+        let request: BdevRequest = shot.message.payload();
+        let expected = self.book.narrow(shot.message.kind, &request, shot.expected);
+        let _ = self.account.sent(id, expected);
         self.post.message(self.client, &shot.message).map_err(Stop::Kernel)
     }
 
@@ -293,6 +362,7 @@ impl<'c, I: Ipc> Storm<'c, I> {
     }
 
     fn put_element(&mut self, vector: usize, nth: usize, element: VectorElement) {
+        self.book.set_element(vector, nth, &element);
         let place = VECTORS + vector * VECTOR_BYTES + nth * size_of::<VectorElement>();
         self.memory.write(place, element.as_bytes());
     }
@@ -314,8 +384,7 @@ impl<'c, I: Ipc> Storm<'c, I> {
         session
             .ioctl_with(client, minor, IoctlCode::DIOCTIMEOUT, &mut 0i32)
             .map_err(stop)?;
-        let minors = (0..5).chain(128..144).map(minix_abi::minor::Minor);
-        for other in minors {
+        for other in all_minors() {
             let keep = i32::from(other == minor);
             while self.account.opens(other) > keep {
                 let request = BdevRequest {
@@ -342,6 +411,10 @@ impl<'c, I: Ipc> Storm<'c, I> {
             self.client.error("abuse", "wrong", why);
         }
     }
+}
+
+fn all_minors() -> impl Iterator<Item = Minor> {
+    (0..5).chain(128..144).map(Minor)
 }
 
 fn stop(trouble: crate::bdev::Trouble) -> Stop {

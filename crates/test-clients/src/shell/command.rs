@@ -21,6 +21,8 @@ pub enum Command {
     Read(SectorRange),
     /// Write a pattern: its seed.
     Write(SectorRange, u64),
+    /// Write a pattern, and have it on the medium when that is answered: its seed.
+    Force(SectorRange, u64),
     /// Read and compare with a pattern: its seed.
     Verify(SectorRange, u64),
     /// Read and tell the digest.
@@ -43,6 +45,7 @@ impl Command {
             "read" => return word.range().map(|range| Some(Self::Read(range))),
             "digest" => return word.range().map(|range| Some(Self::Digest(range))),
             "write" => return with_seed(word).map(|(range, seed)| Some(Self::Write(range, seed))),
+            "force" => return with_seed(word).map(|(range, seed)| Some(Self::Force(range, seed))),
             "verify" => return with_seed(word).map(|(range, seed)| Some(Self::Verify(range, seed))),
             _ => return Ok(None),
         };
@@ -58,6 +61,7 @@ impl Command {
             Self::Geometry => "geometry",
             Self::Read(_) => "read",
             Self::Write(..) => "write",
+            Self::Force(..) => "force",
             Self::Verify(..) => "verify",
             Self::Digest(_) => "digest",
             Self::Flush => "flush",
@@ -120,12 +124,22 @@ mod tests {
 
     #[test]
     fn commands_come_in_order() {
-        let settings = parse(&["label=disk", "open", "write=1:2:0x30", "read=4:5", "minor=3", "close"]).unwrap();
+        let settings = parse(&[
+            "label=disk",
+            "open",
+            "write=1:2:0x30",
+            "force=6:7:8",
+            "read=4:5",
+            "minor=3",
+            "close",
+        ])
+        .unwrap();
         assert_eq!((settings.label, settings.minor), ("disk", Minor(3)));
         let range = |first, count| SectorRange { first, count };
         let wanted = [
             Command::Open,
             Command::Write(range(1, 2), 0x30),
+            Command::Force(range(6, 7), 8),
             Command::Read(range(4, 5)),
             Command::Close,
         ];
@@ -141,6 +155,7 @@ mod tests {
             "read=1",
             "write=1:2",
             "write=1:2:x",
+            "force=1:2",
             "verify=:1:2",
             "flush=no",
         ] {

@@ -94,7 +94,8 @@ impl<I: Ipc> Shell<'_, I> {
             Command::Partitions => self.partitions(),
             Command::Geometry => self.geometry(),
             Command::Read(range) => self.read(range),
-            Command::Write(range, seed) => self.write(range, seed),
+            Command::Write(range, seed) => self.write(range, seed, BdevFlags::empty()),
+            Command::Force(range, seed) => self.write(range, seed, BdevFlags::FORCEWRITE),
             Command::Verify(range, seed) => self.verify(range, seed),
             Command::Digest(range) => self.digest(range),
             Command::Flush => self.flush(),
@@ -225,16 +226,14 @@ impl<I: Ipc> Shell<'_, I> {
         Ok(())
     }
 
-    fn write(&mut self, range: SectorRange, seed: u64) -> Result<(), Problem> {
+    fn write(&mut self, range: SectorRange, seed: u64, flags: BdevFlags) -> Result<(), Problem> {
         let base = self.place(self.minor)?.base / SECTOR_BYTES as u64;
         for part in parts(range) {
             let bytes = part.count as usize * SECTOR_BYTES;
             self.memory.fill_pattern(0, bytes, seed, base + part.first);
             let piece = self.memory.piece(0, bytes);
             let position = part.first * SECTOR_BYTES as u64;
-            let status = self
-                .session
-                .write(self.client, self.minor, position, piece, BdevFlags::empty())?;
+            let status = self.session.write(self.client, self.minor, position, piece, flags)?;
             full(status, bytes)?;
             self.client.wrote(base + part.first, part.count, seed);
         }

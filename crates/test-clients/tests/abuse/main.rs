@@ -8,7 +8,8 @@ use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
 use minix_abi::{Errno, GrantId, Message, MessageType, Status};
 use proptest::prelude::*;
-use test_clients::abuse::{Account, Bounds, Expected, Noise, Pool, Wrong};
+use test_clients::abuse::{Account, Book, Bounds, Expected, Extent, Noise, Opened, Pool, Wrong};
+use test_clients::bdev::Direction;
 
 const MINOR: Minor = Minor(2);
 
@@ -123,6 +124,102 @@ fn answers_that_cannot_be_are_seen() {
 }
 
 #[test]
+fn what_was_never_opened_is_answered_in_one_way_only() {
+    let exactly = |minor| Expected::Exactly {
+        minor,
+        status: Status(512),
+        direction: Some(Direction::Read),
+    };
+    let restart = Status::from(Errno::ERESTART);
+    let minor = Minor(130);
+    let answers = |opened: Opened, status: Status| {
+        let mut account = Account::new(MINOR);
+        account.set_opened(minor, opened);
+        assert!(account.sent(1, exactly(minor)));
+        account.arrived(&block_reply(1, status)).is_ok()
+    };
+    let all = [Opened::Never, Opened::Perhaps, Opened::Surely];
+    assert_eq!(all.map(|opened| answers(opened, restart)), [true, true, false]);
+    assert_eq!(all.map(|opened| answers(opened, Status(512))), [false, true, true]);
+    assert_eq!(
+        all.map(|opened| answers(opened, Errno::EINVAL.into())),
+        [false, false, false]
+    );
+
+    // While an open is on its way nobody knows; when it has been answered, everybody does.
+    let mut account = Account::new(MINOR);
+    account.set_opened(minor, Opened::Never);
+    assert!(account.sent(1, Expected::Open(minor)));
+    assert_eq!(account.opened(minor), Opened::Perhaps);
+    assert_eq!(account.arrived(&block_reply(1, Status::OK)), Ok(()));
+    assert_eq!(account.settle(), Ok(()));
+    assert_eq!(account.opened(minor), Opened::Surely);
+    assert_eq!(account.moved(), (0, 0));
+    assert!(account.sent(2, exactly(minor)));
+    assert_eq!(account.arrived(&block_reply(2, Status(512))), Ok(()));
+    assert_eq!(account.moved(), (1, 0));
+}
+
+#[test]
+fn the_book_knows_the_order_of_the_checks() {
+    // A disk of 1 MiB; the minor is 64 KiB from byte 4096 on.
+    let mut book = Book::new(POOL, 1 << 20);
+    let (base, bytes) = (4096, 65536);
+    book.set_extent(MINOR, Extent { base, bytes });
+    let status = |kind, request: BdevRequest| match book.narrow(kind, &request, Expected::Nothing) {
+        Expected::Exactly { status, .. } => Some(status),
+        _ => None,
+    };
+    let ask = |position: u64, count: i32, grant: GrantId| BdevRequest {
+        minor: MINOR,
+        position,
+        count,
+        grant,
+        ..Default::default()
+    };
+    let error = |errno: Errno| Some(Status::from(errno));
+    let (read, write) = (MessageType::BDEV_READ, MessageType::BDEV_WRITE);
+    let cases = [
+        (ask(0, 4096, POOL.good), Some(Status(4096))),
+        (ask(0, 4096, POOL.write_only), Some(Status(4096))),
+        (ask(0, 4096, POOL.read_only), error(Errno::EPERM)),
+        (ask(0, 4096, POOL.short), error(Errno::EPERM)),
+        (ask(65536 - 512, 4096, POOL.short), Some(Status(512))),
+        (ask(0, 4096, POOL.revoked), error(Errno::EPERM)),
+        (ask(0, 4096, GrantId(77)), error(Errno::EPERM)),
+        (ask(0, 4096, GrantId(-5)), error(Errno::EINVAL)),
+        (ask(0, 100, POOL.good), error(Errno::EINVAL)),
+        (ask(0, 0, POOL.good), error(Errno::EINVAL)),
+        (ask(1 << 20, 100, POOL.good), Some(Status::OK)),
+        (ask(1 << 20, -1, POOL.good), error(Errno::EINVAL)),
+        (ask(65536, 512, GrantId(-5)), Some(Status::OK)),
+        (ask(65536, 100, POOL.good), error(Errno::EINVAL)),
+        (ask(1, 512, POOL.good), error(Errno::EINVAL)),
+        (ask(0, 128 << 10, POOL.good), Some(Status(65536))),
+    ];
+    for (request, expected) in cases {
+        assert_eq!(status(read, request), expected, "{request:?}");
+    }
+    assert_eq!(status(write, ask(0, 512, POOL.read_only)), Some(Status(512)));
+    assert_eq!(status(write, ask(0, 512, POOL.write_only)), error(Errno::EPERM));
+    let unknown = BdevRequest {
+        minor: Minor(5),
+        ..ask(0, 512, POOL.good)
+    };
+    assert_eq!(status(read, unknown), error(Errno::ENXIO));
+    let elsewhere = BdevRequest {
+        minor: Minor(0),
+        ..ask(0, 512, POOL.good)
+    };
+    assert_eq!(status(read, elsewhere), None, "nobody has said where that is");
+    let gather = MessageType::BDEV_GATHER;
+    assert_eq!(status(gather, ask(0, 0, POOL.good_vector)), error(Errno::EINVAL));
+    assert_eq!(status(gather, ask(0, 1, POOL.write_only)), error(Errno::EINVAL));
+    assert_eq!(status(gather, ask(0, 33, POOL.short)), error(Errno::EINVAL));
+    assert_eq!(status(gather, ask(0, 32, POOL.short)), None, "what is in it?");
+}
+
+#[test]
 fn opens_are_counted_as_they_are_answered() {
     let mut account = Account::new(MINOR);
     assert_eq!((account.total_opens(), account.opens(MINOR)), (1, 1));
@@ -205,7 +302,7 @@ fn there_is_everything_in_it() {
     let mut noise = Noise::new(3, bounds.clone(), POOL);
     let (mut kinds, mut codes) = (BTreeSet::new(), BTreeSet::new());
     let (mut writes, mut scatters, mut others) = (0, 0, 0);
-    for id in 1..20_000 {
+    for id in 1..60_000 {
         let shot = noise.shot(id);
         check_harmless(&shot.message, &bounds);
         let request: BdevRequest = shot.message.payload();

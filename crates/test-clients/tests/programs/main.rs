@@ -20,6 +20,7 @@ use system::bug::Bug;
 use system::disk::ORIGINAL_SEED;
 use test_clients::client::Client;
 use test_clients::mfs::layout::ROOT_INODE;
+use testkernel::record::Record;
 use world::World;
 
 /// 16 MiB.
@@ -54,7 +55,18 @@ fn start<R>(world: &World, program: impl FnOnce(&mut Client<World>, Args) -> R, 
     let words: Vec<&'static str> = String::leak(words.to_owned()).split(' ').collect();
     let args = Args::new("client", Vec::leak(words));
     let mut client = Client::new(world.clone(), Box::leak(Box::new(Table::new()))).unwrap();
-    program(&mut client, args)
+    let result = program(&mut client, args);
+    check_records(world);
+    result
+}
+
+/// The host understands every record that a program prints.
+fn check_records(world: &World) {
+    for line in &world.trap.0.borrow().console {
+        if let Some(Err(bad)) = Record::parse(line) {
+            panic!("{bad}: {line:?}");
+        }
+    }
 }
 
 /// Records by name, each with its fields.
@@ -381,6 +393,10 @@ fn abuse_finds_mistakes() {
         (Bug::CloseDoesNotCount, "random-messages"),
         (Bug::WrongIdAt(1200), "random-messages"),
         (Bug::WrongTypeAt(1200), "random-messages"),
+        (Bug::RefusesEverything, "random-messages"),
+        (Bug::StrangeFlagsAreInvalid, "random-messages"),
+        (Bug::AccessIsIgnored, "random-messages"),
+        (Bug::EndIsAnError, "random-messages"),
     ];
     let Some(case) = isolated("abuse_finds_mistakes", bugs.len()) else {
         return;
@@ -410,7 +426,8 @@ fn abuse_is_answered_by_the_book() {
     let serious = failures
         .iter()
         .find(|failure| !lenient.iter().any(|name| failure.starts_with(name)));
-    assert_eq!((serious, failures.len()), (None, 10));
+    let errors = records(&world, "error");
+    assert_eq!((serious, failures.len()), (None, 10), "{errors:#?}");
     assert_eq!(verify_disk(&world), 2048);
     let storm = &records(&world, "test");
     let storm = storm.iter().find(|test| test["name"] == "random-messages").unwrap();

@@ -38,6 +38,8 @@ pub(crate) enum Bug {
     RefusesAfterTheFirst,
     DisturbsMemoryOnWrites,
     ChangesBeforeChecking,
+    RefusesEverything,
+    StrangeFlagsAreInvalid,
     // Size.
     AtMost64K,
     SilentlyHalf,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use minix_abi::bdev::{BdevRequest, MAX_ELEMENTS, VectorElement};
+use minix_abi::bdev::{BdevFlags, BdevRequest, MAX_ELEMENTS, VectorElement};
 use minix_abi::ioctl::{IoctlCode, PartGeom};
 use minix_abi::minor::{Minor, Place};
 use minix_abi::partition::{SystemId, read_table};
@@ -229,6 +229,10 @@ impl Driver {
         let bug = self.bug;
         if std::mem::take(&mut self.wedged) {
             return Err(Errno::EIO);
+        }
+        let strange = request.flags.bits() & !BdevFlags::FORCEWRITE.bits() != 0;
+        if bug == Bug::RefusesEverything || bug == Bug::StrangeFlagsAreInvalid && strange {
+            return Err(Errno::EINVAL);
         }
         let capacity = self.disk.sectors * 512;
         let (mut base, bytes) = self.place(request.minor.0);

@@ -184,6 +184,7 @@ pub(super) fn deliver(kernel: &mut Kernel, to: Slot, from: Endpoint, mut message
     if call != IpcCall::NOTIFY {
         if servers::rs::is_driver(kernel, endpoint) {
             kernel.high.requests.delivered(endpoint, &message);
+            servers::rs::delivered(kernel, endpoint, &message);
         }
         watch_reply(kernel, from, endpoint, &message);
     }

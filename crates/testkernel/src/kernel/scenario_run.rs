@@ -136,7 +136,7 @@ fn conclude(kernel: &mut Kernel, has_passed: bool) {
         run.failures += 1;
         let text = statements(run.text).nth(run.next - 1);
         if let Some(Ok(statement)) = text {
-            error("scenario", "failed", format_args!("{statement:?}"));
+            error("scenario", "failed", format_args!("{statement}"));
         }
     }
 }

@@ -7,7 +7,7 @@ use heapless::String;
 use minix_abi::signal::Signal;
 use minix_abi::{Errno, Status};
 use testkernel::life::{Phase, STOP_LIMIT_US};
-use testkernel::record::{End, Flag, Record, Verdict};
+use testkernel::record::{End, Flag, Record, Since, Verdict};
 use testkernel::scenario::Kill;
 
 use super::process::Slot;
@@ -74,7 +74,7 @@ pub(super) enum Wait {
         label: &'static str,
         since: u64,
     },
-    /// Rounds done, and whether the kill of the present one has happened.
+    /// Rounds that are done: as many kills have happened.
     Kill {
         kill: Kill<'static>,
         round: u64,
@@ -168,8 +168,12 @@ fn answer(name: &str, answer: Option<Result<(), Status>>, since: u64, now: u64) 
     let result = match answer {
         Some(Ok(())) => Verdict::Pass,
         None if now - since < ANSWER_LIMIT_US => return None,
-        other => {
-            let _ = write!(detail, "{other:?}");
+        Some(Err(status)) => {
+            let _ = write!(detail, "answered {status:?}");
+            Verdict::Fail
+        }
+        None => {
+            let _ = detail.write_str("not answered");
             Verdict::Fail
         }
     };
@@ -203,9 +207,12 @@ fn down(kernel: &mut Kernel, label: &'static str, since: u64, force: Force, now:
     let window = service.window;
     let status = window.map_or(0, |window| u64::from(paging::device_register(window + STATUS_REGISTER)));
     let is_forced = force == Force::Used;
+    let (from, since) = service.leave.since().unwrap_or((since, Since::Term));
     emit(&Record::Down {
         label,
-        us: now - since,
+        // Since its end, the life of a service is that it is gone.
+        us: service.life.since().saturating_sub(from),
+        since,
         status,
         forced: Flag(is_forced),
     });

@@ -10,7 +10,7 @@ use minix_abi::rs::{Init, InitType, LuPrepare, LuState, SignalReceived};
 use minix_abi::signal::Signal;
 use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType, Status};
 use testkernel::config::ServiceConfig;
-use testkernel::life::{Action, Life, Phase};
+use testkernel::life::{Action, Leave, Life, Phase};
 use testkernel::record::{End, Record};
 use testkernel::scenario::Program as Launch;
 
@@ -60,6 +60,8 @@ pub(crate) struct Service {
     pub(crate) instructions: u64,
     /// The registers of its device, as far as its interrupt line tells.
     pub(crate) window: Option<u64>,
+    /// When it could leave.
+    pub(crate) leave: Leave,
     /// Set when it is pinged, cleared by its answer.
     pub(crate) is_pinged: bool,
     /// What it said about a live update it was asked for: `None` inside for no answer yet.
@@ -112,6 +114,17 @@ pub(in crate::kernel) fn is_driver(kernel: &Kernel, endpoint: Endpoint) -> bool 
         .is_some_and(|index| rs.services[index].kind == Kind::Driver)
 }
 
+/// A driver gets a message: the last one to close its disk is when it can leave.
+pub(in crate::kernel) fn delivered(kernel: &mut Kernel, driver: Endpoint, message: &Message) {
+    let now = kernel.now_micros();
+    let rs = &mut kernel.high.rs;
+    if let Some(index) = rs.position(driver)
+        && message.kind == MessageType::BDEV_CLOSE
+    {
+        rs.services[index].leave.closed(now);
+    }
+}
+
 /// Starts a service. It is known to DS and mapped by VFS before its first instruction.
 pub(in crate::kernel) fn up(
     kernel: &mut Kernel,
@@ -147,6 +160,7 @@ pub(in crate::kernel) fn up(
         is_inherited: false,
         instructions: 0,
         window: None,
+        leave: Leave::default(),
         is_pinged: false,
         prepared: None,
     };
@@ -358,6 +372,7 @@ pub(in crate::kernel) fn signal(kernel: &mut Kernel, index: usize, slot: Slot, s
     if signal == Signal::TERM && service.kind == Kind::Driver {
         service.window = line.map(|line| WINDOWS + line as u64 * WINDOW_BYTES);
         service.life.stop(now);
+        service.leave.told(now);
     }
     let message = Message::with_payload(MessageType::COMMON_SIGNAL, &SignalReceived { signal });
     super::post(kernel, Endpoint::RS, slot, message, true);

@@ -1,0 +1,184 @@
+//! What the rules say about a transfer: its answer, from all that is known about disk, memory and grants.
+//!
+//! The checks come in the order in which clients rely on them, so of several things that are wrong only one is answered.
+
+use minix_abi::bdev::{BdevRequest, MAX_ELEMENTS, VectorElement};
+use minix_abi::ioctl::IoctlCode;
+use minix_abi::{Errno, GrantId, MessageType, Status};
+
+use super::account::{Expected, MINORS, index, is_known};
+use super::noise::{DATA_BYTES, Pool};
+use crate::bdev::Direction;
+
+const SECTOR: u64 = 512;
+/// A vector as the driver sees it.
+pub type Elements = [(GrantId, u64); MAX_ELEMENTS];
+
+/// A place on the disk, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Where it starts.
+    pub base: u64,
+    /// How long it is.
+    pub bytes: u64,
+}
+
+/// All that is known.
+#[derive(Clone, Debug)]
+pub struct Book {
+    pool: Pool,
+    /// Bytes of the disk.
+    capacity: u64,
+    extents: [Option<Extent>; MINORS],
+    /// Those of the pool, in its order: good, bad, noisy.
+    vectors: [Elements; 3],
+}
+
+impl Book {
+    /// Nothing is known of any minor yet.
+    pub const fn new(pool: Pool, capacity: u64) -> Self {
+        Self {
+            pool,
+            capacity,
+            extents: [None; MINORS],
+            vectors: [[(GrantId::INVALID, 0); MAX_ELEMENTS]; 3],
+        }
+    }
+
+    /// Where a minor lies: it does not move from now on.
+    pub fn set_extent(&mut self, minor: minix_abi::minor::Minor, extent: Extent) {
+        if let Some(index) = index(minor) {
+            self.extents[index] = Some(extent);
+        }
+    }
+
+    /// Whether it is known where a minor lies.
+    pub fn knows(&self, minor: minix_abi::minor::Minor) -> bool {
+        index(minor).is_some_and(|index| self.extents[index].is_some())
+    }
+
+    /// An element of one of the vectors.
+    pub fn set_element(&mut self, vector: usize, nth: usize, element: &VectorElement) {
+        self.vectors[vector][nth] = (element.grant, element.bytes);
+    }
+
+    /// What is to be expected of a message more exactly than from its type alone.
+    pub fn narrow(&self, kind: MessageType, request: &BdevRequest, expected: Expected) -> Expected {
+        let (answer, direction) = match kind {
+            MessageType::BDEV_READ => (self.single(Direction::Read, request), Some(Direction::Read)),
+            MessageType::BDEV_WRITE => (self.single(Direction::Write, request), Some(Direction::Write)),
+            MessageType::BDEV_GATHER => (self.vector(Direction::Read, request), Some(Direction::Read)),
+            MessageType::BDEV_SCATTER => (self.vector(Direction::Write, request), Some(Direction::Write)),
+            MessageType::BDEV_IOCTL if is_known(request.minor) && !is_named(request.request) => {
+                (Some(Errno::ENOTTY.into()), None)
+            }
+            _ => (None, None),
+        };
+        match answer {
+            Some(status) => Expected::Exactly {
+                minor: request.minor,
+                status,
+                direction,
+            },
+            None => expected,
+        }
+    }
+
+    fn single(&self, direction: Direction, request: &BdevRequest) -> Option<Status> {
+        let Ok(bytes) = u64::try_from(request.count) else {
+            return Some(Errno::EINVAL.into());
+        };
+        self.transfer(direction, request, &[(request.grant, bytes)])
+    }
+
+    fn vector(&self, direction: Direction, request: &BdevRequest) -> Option<Status> {
+        let invalid = Some(Errno::EINVAL.into());
+        // Taken as a number without sign, and cut.
+        let count = (request.count as u32 as usize).min(MAX_ELEMENTS);
+        let bytes = (count * size_of::<VectorElement>()) as u64;
+        let Pool {
+            good_vector,
+            bad_vector,
+            noisy_vector,
+            ..
+        } = self.pool;
+        let known = [good_vector, bad_vector, noisy_vector];
+        let elements = match known.iter().position(|&vector| vector == request.grant) {
+            _ if count == 0 => return invalid,
+            Some(nth) => &self.vectors[nth][..count],
+            // The driver has to read it, or it knows no vector.
+            None if self.check_grant(request.grant, bytes, Direction::Write).is_err() => return invalid,
+            // It is data.
+            None => return None,
+        };
+        let mut sum = 0_u64;
+        for (_, bytes) in elements {
+            sum = sum.wrapping_add(*bytes);
+            if sum > i64::MAX as u64 {
+                // Some add up while they fetch, others when they have looked at the position.
+                let is_there = request.position < self.capacity && is_known(request.minor);
+                return invalid.filter(|_| is_there);
+            }
+        }
+        self.transfer(direction, request, elements)
+    }
+
+    fn transfer(&self, direction: Direction, request: &BdevRequest, elements: &[(GrantId, u64)]) -> Option<Status> {
+        let invalid = Some(Errno::EINVAL.into());
+        if request.position >= self.capacity {
+            return Some(Status::OK);
+        }
+        if !is_known(request.minor) {
+            return Some(Errno::ENXIO.into());
+        }
+        let Extent { base, bytes } = index(request.minor).and_then(|index| self.extents[index])?;
+        if !base.wrapping_add(request.position).is_multiple_of(SECTOR) {
+            return invalid;
+        }
+        let mut total = 0_u64;
+        for (_, bytes) in elements {
+            total = total.saturating_add(*bytes);
+            if *bytes == 0 || !bytes.is_multiple_of(SECTOR) || total > i64::MAX as u64 {
+                return invalid;
+            }
+        }
+        let end = bytes.min(self.capacity.saturating_sub(base));
+        let moved = total.min(end.saturating_sub(request.position));
+        let mut left = moved;
+        for (grant, bytes) in elements {
+            let part = left.min(*bytes);
+            if part == 0 {
+                break;
+            }
+            if let Err(errno) = self.check_grant(*grant, part, direction) {
+                return Some(errno.into());
+            }
+            left -= part;
+        }
+        Status::count(moved)
+    }
+
+    /// What the kernel says of so many bytes of a grant.
+    fn check_grant(&self, grant: GrantId, bytes: u64, direction: Direction) -> Result<(), Errno> {
+        let Pool {
+            good,
+            read_only,
+            write_only,
+            short,
+            ..
+        } = self.pool;
+        let granted = match direction {
+            _ if !grant.is_valid() || grant.0 < 0 => return Err(Errno::EINVAL),
+            _ if grant == good => DATA_BYTES,
+            _ if grant == short => SECTOR,
+            Direction::Read if grant == write_only => DATA_BYTES,
+            Direction::Write if grant == read_only => DATA_BYTES,
+            _ => 0,
+        };
+        if bytes <= granted { Ok(()) } else { Err(Errno::EPERM) }
+    }
+}
+
+fn is_named(code: IoctlCode) -> bool {
+    IoctlCode::NAMED.iter().any(|(_, named)| *named == code)
+}
