@@ -1,57 +1,21 @@
 //! The adapter's disk, by a VirtIO block device.
 
-use core::mem::{self, MaybeUninit};
+use core::mem;
 
 use minix_abi::kernel_call::PhysRange;
 use minix_blockdriver::{
-    BlockDevice, Broken, DeviceError, DeviceRequest, DiskInfo, Geometry, Refusal, STAGING_BYTES, StagingBlock, Tag,
+    BlockDevice, Broken, DeviceError, DeviceRequest, DiskInfo, Refusal, STAGING_BYTES, StagingBlock, Tag,
 };
 use virtio_blk::proto::{Sector, StatusError};
-use virtio_blk::{
-    Completion, ConfigChange, Counters, Disk, InitError, IoError, Options, Request, SubmitError, WriteCache,
-};
+use virtio_blk::{Completion, ConfigChange, Counters, InitError, IoError, Request, SubmitError, WriteCache};
 use virtio_core::{DeviceAddr, Dma, Features, PollLimit, QueueSize, RawSegments, Segment, Transport};
 
 pub use crate::lists::ListTable;
-use crate::lists::{FreeLists, List, MAX_SEGMENTS};
+use crate::lists::{FreeLists, MAX_SEGMENTS};
+pub use crate::lives::DiskHome;
+use crate::lives::{Data, QUEUE, State, info_of, shut_down, start_device};
 use crate::queue_plan::Plan;
 use crate::staging::Staging;
-
-/// Descriptors there is room for. With tables 64 do; without, a request takes several. More would make the driver, which is
-/// moved at a reset, larger than a stack should have to hold.
-const QUEUE: usize = 128;
-
-/// The data of a request: memory of a client, or staging memory.
-type Data = RawSegments<List>;
-
-type Running<T> = Disk<T, Data, Tag, QUEUE>;
-
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one of these, nearly always of the large kind, and no heap"
-)]
-enum State<T: Transport> {
-    /// The device works.
-    Live(Running<T>),
-    /// The device has not started, or not again. It has no memory of anybody. `None` on the way from one to the other.
-    Stopped(Option<T>),
-}
-
-/// Where the driver of the device lives. It is large, so it stays where it is.
-pub struct DiskHome<T: Transport>(MaybeUninit<State<T>>);
-
-impl<T: Transport> DiskHome<T> {
-    /// Room for one.
-    pub const fn new() -> Self {
-        Self(MaybeUninit::uninit())
-    }
-}
-
-impl<T: Transport> Default for DiskHome<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 /// What happened in all lives of the device together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -351,105 +315,6 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
 
     fn staging_range(&self, block: StagingBlock) -> Option<PhysRange> {
         self.staging.range(block)
-    }
-}
-
-/// Starts a device that is stopped, with the first queue of `plan` that there is memory for.
-fn start_device<T: Transport>(
-    state: &mut State<T>,
-    dma: &mut impl Dma,
-    plan: &mut Plan,
-) -> Result<DiskInfo, InitError> {
-    loop {
-        let step = plan.step();
-        let mut options = Options {
-            max_queue_size: step.queue,
-            max_segments: MAX_SEGMENTS as u16,
-            ..Options::default()
-        };
-        if !step.indirect {
-            options.features.remove(Features::INDIRECT_DESC);
-        }
-        match start_once(state, dma, &options) {
-            Ok(()) => {}
-            Err(InitError::Dma(_)) if plan.step_down() => continue,
-            Err(error) => return Err(error),
-        }
-        let State::Live(disk) = &*state else { continue };
-        let has_tables = disk.accepted().contains(Features::INDIRECT_DESC);
-        let info = info_of(disk);
-        if has_tables || !plan.is_too_small_without_tables() || !plan.step_down() {
-            return Ok(info);
-        }
-        // Nothing was submitted, so nothing is lost.
-        if !shut_down(state, dma, |_| {}, &mut Counters::default()) {
-            return Ok(info);
-        }
-    }
-}
-
-/// Starts a device that is stopped.
-// The driver is large, and here it is moved. That is not to be part of the frames of others.
-#[inline(never)]
-fn start_once<T: Transport>(state: &mut State<T>, dma: &mut impl Dma, options: &Options) -> Result<(), InitError> {
-    let transport = match state {
-        State::Stopped(transport) => transport.take(),
-        State::Live(_) => None,
-    };
-    // It is stopped, which callers see to.
-    let transport = transport.ok_or(InitError::NoQueue)?;
-    match Disk::start(transport, dma, options) {
-        Ok(disk) => {
-            *state = State::Live(disk);
-            Ok(())
-        }
-        Err(failed) => {
-            *state = State::Stopped(Some(failed.transport));
-            Err(failed.error)
-        }
-    }
-}
-
-/// Resets a device that was started, and takes everything back: what it had goes to `each`. Whether it is stopped now.
-#[inline(never)]
-fn shut_down<T: Transport>(
-    state: &mut State<T>,
-    dma: &mut impl Dma,
-    each: impl FnMut(Completion<Data, Tag>),
-    counted: &mut Counters,
-) -> bool {
-    if !matches!(state, State::Live(_)) {
-        return matches!(state, State::Stopped(Some(_)));
-    }
-    let State::Live(disk) = mem::replace(state, State::Stopped(None)) else {
-        return false;
-    };
-    match disk.shut_down(dma, each) {
-        Ok((transport, counters)) => {
-            *counted = counters;
-            *state = State::Stopped(Some(transport));
-            true
-        }
-        Err((_, disk)) => {
-            *state = State::Live(disk);
-            false
-        }
-    }
-}
-
-fn info_of<T: Transport>(disk: &Running<T>) -> DiskInfo {
-    let limits = disk.limits();
-    DiskInfo {
-        sectors: limits.capacity.get(),
-        block_bytes: limits.block_bytes,
-        read_only: limits.read_only,
-        can_flush: limits.flush,
-        max_segments: limits.max_segments.min(MAX_SEGMENTS as u16),
-        geometry: disk.config().geometry.map(|geometry| Geometry {
-            cylinders: geometry.cylinders.into(),
-            heads: geometry.heads.into(),
-            sectors: geometry.sectors.into(),
-        }),
     }
 }
 

@@ -6,6 +6,7 @@ pub mod disk;
 pub mod dma;
 pub mod kernel;
 mod lists;
+mod lives;
 pub mod log;
 pub mod poller;
 mod queue_plan;
