@@ -295,14 +295,18 @@ impl Minix {
                 writes,
                 retried,
                 reopened,
-            } => self.loads.push(Load {
-                label: label.to_owned(),
-                acknowledged: acked,
-                reads,
-                writes,
-                retried,
-                reopened,
-            }),
+            } => {
+                // A client reports now and then, each time all it has done; the last report is what counts.
+                self.loads.retain(|load| load.label != label);
+                self.loads.push(Load {
+                    label: label.to_owned(),
+                    acknowledged: acked,
+                    reads,
+                    writes,
+                    retried,
+                    reopened,
+                });
+            }
             Record::Overlap {
                 clients,
                 outstanding,
