@@ -148,15 +148,19 @@ fn a_bad_grant_far_down_a_long_vector_is_the_answer_after_what_was_given_is_back
     assert_eq!(rig.answer(id), Some(wire(Errno::EINVAL)));
 }
 
+/// Two sectors that are to be on the medium before the answer.
+fn forced_write(rig: &mut Rig) -> BdevRequest {
+    BdevRequest {
+        flags: BdevFlags::FORCEWRITE,
+        ..rig.write_request(0, 512, &[3; 1024])
+    }
+}
+
 #[test]
 fn forcewrite_is_a_write_and_then_a_flush_before_the_answer() {
     let mut rig = Rig::opened();
     rig.disk().automatic = false;
-    let request = rig.write_request(0, 512, &[3; 1024]);
-    let request = BdevRequest {
-        flags: BdevFlags::FORCEWRITE,
-        ..request
-    };
+    let request = forced_write(&mut rig);
     let id = rig.send(MessageType::BDEV_WRITE, request);
     rig.poll();
     rig.disk().finish(0, Ok(()));
@@ -174,11 +178,7 @@ fn forcewrite_without_a_cache_or_a_flush_is_a_write() {
         let mut rig = Rig::opened();
         rig.disk().cache_on = cache;
         rig.disk().info.can_flush = flush;
-        let request = rig.write_request(0, 512, &[3; 1024]);
-        let request = BdevRequest {
-            flags: BdevFlags::FORCEWRITE,
-            ..request
-        };
+        let request = forced_write(&mut rig);
         assert_eq!(rig.ask(MessageType::BDEV_WRITE, request), 1024);
         assert_eq!(rig.disk().ops(), [(Op::Write, 1, 2)]);
     }
@@ -188,11 +188,7 @@ fn forcewrite_without_a_cache_or_a_flush_is_a_write() {
 fn forcewrite_whose_flush_fails_is_eio() {
     let mut rig = Rig::opened();
     rig.disk().automatic = false;
-    let request = rig.write_request(0, 512, &[3; 1024]);
-    let request = BdevRequest {
-        flags: BdevFlags::FORCEWRITE,
-        ..request
-    };
+    let request = forced_write(&mut rig);
     let id = rig.send(MessageType::BDEV_WRITE, request);
     rig.poll();
     rig.disk().finish(0, Ok(()));

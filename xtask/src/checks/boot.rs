@@ -14,7 +14,7 @@ use crate::tools::find_program;
 use crate::{run, session, summary};
 
 /// Images that tools make which are not on every machine, and not ours to install: name, tool, size in bytes.
-pub(super) const MADE_BY: [(&str, &[&str], u64); 4] = [
+const MADE_BY: [(&str, &[&str], u64); 4] = [
     ("ext4", &["mkfs.ext4", "-q", "-F"], 48 << 20),
     ("minix", &["mkfs.minix", "-3"], 16 << 20),
     ("floppy", &["true"], 1440 << 10),
@@ -43,6 +43,22 @@ pub(super) fn foreign(make: impl FnOnce(&Path) -> std::io::Result<bool>) -> Resu
         Ok(false) => Err("the tool that makes the image failed".to_owned()),
         Err(error) => Err(format!("cannot make the image: {error}")),
     }
+}
+
+/// Images that other tools make, as far as those are on this machine: what they are called, and how to make one.
+pub(super) fn made_by_others() -> impl Iterator<Item = (&'static str, impl Fn() -> Result<Disk, String> + Send + Sync)>
+{
+    MADE_BY.into_iter().filter_map(|(name, maker, bytes)| {
+        let (program, arguments) = maker.split_first()?;
+        let program = find_program(program)?;
+        let make = move || {
+            foreign(|path| {
+                std::fs::File::create(path)?.set_len(bytes)?;
+                succeeds(Command::new(&program).args(arguments).arg(path))
+            })
+        };
+        Some((name, make))
+    })
 }
 
 /// A run that must pass.

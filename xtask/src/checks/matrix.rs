@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use super::boot::{self, Disk, MADE_BY, NbdServer, expect, foreign, succeeds};
+use super::boot::{self, Disk, NbdServer, expect, foreign, made_by_others, succeeds};
 use super::{Check, Context, Guest, Verdict};
 use crate::report::{Device, Report};
 use crate::tools::{QEMU_IMG, find_program};
@@ -120,19 +120,12 @@ fn queue_too_small() -> Check {
 /// every machine, and not ours to install; what is not there is left out.
 fn foreign_images() -> Vec<Check> {
     let mut checks = Vec::new();
-    for (name, maker, bytes) in MADE_BY {
-        let Some((program, arguments)) = maker.split_first() else {
-            continue;
-        };
-        let Some(program) = find_program(program) else { continue };
+    for (name, make) in made_by_others() {
         checks.push(Check::booting(
             Guest::Bare,
             format!("qemu/image/{name}"),
             move |context| {
-                let disk = foreign(|path| {
-                    std::fs::File::create(path)?.set_len(bytes)?;
-                    succeeds(Command::new(&program).args(arguments).arg(path))
-                })?;
+                let disk = make()?;
                 boot(context, "", &disk).map(drop)
             },
         ));

@@ -1,11 +1,8 @@
 //! The MINIX service in the test kernel, in every scenario and on every kind of disk.
 
-use std::process::Command;
-
-use super::boot::{Disk, MADE_BY, NbdServer, boot, expect, foreign, succeeds};
+use super::boot::{Disk, NbdServer, boot, expect, made_by_others};
 use super::{Check, Guest, Verdict};
 use crate::report::Report;
-use crate::tools::find_program;
 
 /// What must be seen in a report beyond its own verdict.
 type Expectation = fn(&Report) -> Verdict;
@@ -101,19 +98,12 @@ fn kills() -> impl Iterator<Item = Check> {
 /// Disks of a user: looked at, and left as they were.
 fn foreign_disks() -> Vec<Check> {
     let mut checks = Vec::new();
-    for (name, maker, bytes) in MADE_BY {
-        let Some((program, arguments)) = maker.split_first() else {
-            continue;
-        };
-        let Some(program) = find_program(program) else { continue };
+    for (name, make) in made_by_others() {
         checks.push(Check::booting(
             Guest::Minix,
             format!("minix/image/{name}"),
             move |context| {
-                let disk = foreign(|path| {
-                    std::fs::File::create(path)?.set_len(bytes)?;
-                    succeeds(Command::new(&program).args(arguments).arg(path))
-                })?;
+                let disk = make()?;
                 for flags in ["", "--read-only", "--write"] {
                     let report = boot(context, flags, &disk)?;
                     let readers = report.guest.minix.iter().flat_map(|minix| &minix.started);
