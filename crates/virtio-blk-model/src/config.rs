@@ -33,6 +33,28 @@ pub enum DoorbellWish {
     Never,
 }
 
+/// What the device reports as the length of a used chain.
+///
+/// The specification wants the bytes that were written, the status among them (`RING-D-17`). Devices in use do otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsedLength {
+    /// The bytes written: data and status.
+    Exact,
+    /// 0, as kvmtool and semu report for requests that write nothing but the status.
+    None,
+    /// 1, whatever was written.
+    One,
+    /// The data, without the status byte.
+    DataOnly,
+    /// More than the writable part has: the data bytes of the request in either direction, and 1024 more.
+    TooMuch,
+}
+
+impl UsedLength {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Exact, Self::None, Self::One, Self::DataOnly, Self::TooMuch];
+}
+
 /// Limits of requests that carry ranges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -126,6 +148,8 @@ pub struct ModelConfig {
     pub service: Service,
     /// The order of completion.
     pub order: CompletionOrder,
+    /// What is reported as the length of a used chain.
+    pub used_length: UsedLength,
     /// Decide about an interrupt once per [`process`](crate::Model::process), instead of after every completion.
     pub coalesce_interrupts: bool,
 
@@ -204,6 +228,7 @@ impl ModelConfig {
             doorbell: DoorbellWish::WhenIdle,
             service: Service::Manual,
             order: CompletionOrder::InOrder,
+            used_length: UsedLength::Exact,
             coalesce_interrupts: false,
             capacity: 16384,
             size_max: 1 << 20,

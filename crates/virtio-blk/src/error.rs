@@ -130,13 +130,6 @@ impl core::error::Error for SubmitError {}
 pub enum IoError {
     /// The device says so.
     Device(StatusError),
-    /// The device reports success, but fewer bytes than were asked for (`RING-D-17`).
-    Short {
-        /// Bytes that were to come.
-        expected: u32,
-        /// Bytes the device says it wrote.
-        written: u32,
-    },
     /// The device was shut down before the request was done, or its configuration changed so that the rest of the
     /// request could not be sent.
     Aborted,
@@ -146,7 +139,6 @@ impl fmt::Display for IoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Device(status) => status.fmt(f),
-            Self::Short { expected, written } => write!(f, "the device wrote {written} of {expected} bytes"),
             Self::Aborted => f.write_str("the device was shut down or changed before the request was done"),
         }
     }

@@ -5,7 +5,7 @@ mod common;
 use common::{Outcome, Rig, TestRequest, pattern, range};
 use proptest::prelude::*;
 use virtio_blk::{Answer, Operation, Request, SubmitError};
-use virtio_blk_model::{CompletionOrder, Limits, Model, ModelConfig, Service, feature};
+use virtio_blk_model::{CompletionOrder, Limits, Model, ModelConfig, Service, UsedLength, feature};
 
 const CAPACITY: u64 = 96;
 
@@ -93,6 +93,7 @@ struct World {
     max_sectors: u32,
     alignment: u32,
     order: CompletionOrder,
+    used_length: UsedLength,
     service: Service,
     read_only: bool,
 }
@@ -119,6 +120,7 @@ impl World {
             write_zeroes: limits,
             secure_erase: limits,
             order: self.order,
+            used_length: self.used_length,
             service: self.service,
             capacity: CAPACITY,
             ..base
@@ -236,12 +238,12 @@ fn world() -> impl Strategy<Value = World> {
         withdrawn,
         prop::sample::select(vec![4u32, 8, 16, 64]),
         order,
-        service,
+        (service, prop::sample::select(UsedLength::ALL.to_vec())),
         prop::bool::weighted(0.1),
     );
     (ring, limits).prop_map(
         |(
-            (legacy, withdrawn, queue_size, order, service, read_only),
+            (legacy, withdrawn, queue_size, order, (service, used_length), read_only),
             (seg_max, size_max, block_size, max_sectors, alignment),
         )| World {
             legacy,
@@ -253,6 +255,7 @@ fn world() -> impl Strategy<Value = World> {
             max_sectors,
             alignment,
             order,
+            used_length,
             service,
             read_only,
         },

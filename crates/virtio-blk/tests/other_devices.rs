@@ -1,0 +1,90 @@
+//! Devices that other people wrote: what they do differently, and that the driver works on them.
+
+mod common;
+
+use common::{Rig, every_ring, pattern, range};
+use virtio_blk::proto::StatusError;
+use virtio_blk::{Answer, IoError, Request};
+use virtio_blk_model::faults::{FaultKind, FaultScript};
+use virtio_blk_model::{ModelConfig, UsedLength, feature};
+use virtio_core::Interface;
+
+/// A device of every ring that reports lengths like `used_length`.
+fn reporting(used_length: UsedLength, mut run: impl FnMut(ModelConfig)) {
+    every_ring(|config| {
+        let config = ModelConfig { used_length, ..config };
+        run(config.offer(feature::LIFETIME | feature::SECURE_ERASE));
+    });
+}
+
+/// Every operation once, all of them with success. Returns how many there were.
+fn every_operation(rig: &mut Rig<16>) -> u64 {
+    let content = pattern(3, 3 * 512);
+    rig.write_from(4, &content, &[512, 1000, 24]);
+    assert_eq!(rig.read_into(4, &[700, 836]), content);
+    assert_eq!(rig.good(Request::flush), Answer::Done);
+    assert!(matches!(rig.good(Request::identify), Answer::Id(id) if id.as_bytes_trimmed() == b"model-0.1"));
+    assert!(matches!(rig.good(Request::lifetime), Answer::Lifetime(_)));
+    assert_eq!(
+        rig.good(|owner| Request::write_zeroes(range(4, 1), false, owner)),
+        Answer::Done
+    );
+    assert_eq!(rig.good(|owner| Request::discard(range(5, 1), owner)), Answer::Done);
+    assert_eq!(
+        rig.good(|owner| Request::secure_erase(range(6, 1), owner)),
+        Answer::Done
+    );
+    8
+}
+
+#[test]
+fn requests_succeed_whatever_used_length_is_reported() {
+    for used_length in UsedLength::ALL {
+        reporting(used_length, |config| {
+            let legacy = config.interface == Interface::Legacy;
+            let mut rig = Rig::<16>::new(config);
+            let operations = every_operation(&mut rig);
+            let odd = match used_length {
+                // Lengths of legacy devices are not looked at.
+                _ if legacy => 0,
+                UsedLength::Exact => 0,
+                // Right for what writes nothing but the status: write, flush, and the three kinds of ranges.
+                UsedLength::One => 3,
+                UsedLength::None | UsedLength::DataOnly | UsedLength::TooMuch => operations,
+            };
+            assert_eq!(rig.disk.counters().odd_lengths, odd, "{used_length:?}");
+            let shown = rig.disk.counters().to_string();
+            assert!(shown.contains(&format!("odd lengths {odd}")), "{shown}");
+            rig.finish();
+        });
+    }
+}
+
+#[test]
+fn a_status_that_was_not_written_fails_whatever_length_is_reported() {
+    for used_length in UsedLength::ALL {
+        reporting(used_length, |config| {
+            let mut rig = Rig::<16>::new(config);
+            rig.model
+                .set_fault(FaultScript::new().at(0, FaultKind::NoStatus).at(1, FaultKind::NoStatus));
+            let request = rig.read_request(0, &[512]);
+            let not_written = Err(IoError::Device(StatusError::NotWritten));
+            assert_eq!(rig.run(request).result, not_written);
+            assert_eq!(rig.run(Request::flush).result, not_written);
+            rig.works();
+            rig.finish();
+        });
+    }
+}
+
+#[test]
+fn an_answer_that_was_not_written_reads_as_zeroes() {
+    every_ring(|config| {
+        let mut rig = Rig::<16>::new(config);
+        // The slot has held the answer of another request before.
+        assert!(matches!(rig.good(Request::identify), Answer::Id(id) if !id.as_bytes_trimmed().is_empty()));
+        rig.model.set_fault(FaultScript::new().at(1, FaultKind::Status(0)));
+        assert!(matches!(rig.good(Request::identify), Answer::Id(id) if id.as_bytes_trimmed().is_empty()));
+        rig.finish();
+    });
+}
