@@ -55,7 +55,7 @@ impl UsedLength {
     pub const ALL: [Self; 5] = [Self::Exact, Self::None, Self::One, Self::DataOnly, Self::TooMuch];
 }
 
-/// Limits of requests that carry ranges.
+/// Limits of requests that carry ranges. A limit of 0 is none, as in devices that leave the field alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Sectors in one range at most.
@@ -64,6 +64,22 @@ pub struct Limits {
     pub max_segments: u32,
     /// Where ranges are best split, in sectors.
     pub alignment: u32,
+}
+
+impl Limits {
+    /// Sectors in one range at most.
+    pub(crate) fn sectors(self) -> u32 {
+        if self.max_sectors == 0 {
+            u32::MAX
+        } else {
+            self.max_sectors
+        }
+    }
+
+    /// Ranges in one request at most.
+    pub(crate) fn segments(self) -> u32 {
+        self.max_segments.max(1)
+    }
 }
 
 impl Default for Limits {
@@ -159,6 +175,10 @@ pub struct ModelConfig {
     pub size_max: u32,
     /// `seg_max`.
     pub seg_max: u32,
+    /// Take exactly one data descriptor, as Firecracker does: the second descriptor is the data, the third the status, whatever
+    /// follows; without data, which only a flush can be, the second is the status. What does not fit that comes back with a
+    /// used length of 0 and without a status.
+    pub one_data_descriptor: bool,
     /// `geometry`: cylinders, heads, sectors.
     pub geometry: (u16, u8, u8),
     /// `blk_size`, in bytes. With BLK_SIZE offered, requests that are not aligned to it fail.
@@ -233,6 +253,7 @@ impl ModelConfig {
             capacity: 16384,
             size_max: 1 << 20,
             seg_max: 254,
+            one_data_descriptor: false,
             geometry: (16, 16, 63),
             block_size: 512,
             topology: (0, 0, 1, 1),
@@ -255,6 +276,15 @@ impl ModelConfig {
             interface: Interface::Legacy,
             offered: Features::from_low(0x3100_6ED4),
             ..Self::modern()
+        }
+    }
+
+    /// A device that takes one data descriptor and, as Firecracker, does not say so: SEG_MAX is not offered.
+    #[must_use]
+    pub fn with_one_data_descriptor(self) -> Self {
+        Self {
+            one_data_descriptor: true,
+            ..self.withdraw(feature::SEG_MAX)
         }
     }
 

@@ -198,6 +198,11 @@ impl Device {
     fn serve(&mut self, ring: &mut Ring, taken: Taken) {
         let memory = Arc::clone(&self.memory);
         let number = self.requests;
+        if self.config.one_data_descriptor && !Self::fits_one_data_descriptor(&taken) {
+            ring.give_back(&memory, taken.head, 0);
+            self.tell(ring, Interrupt::AsAsked);
+            return;
+        }
         let Some((info, request)) = self.parse(number, ring.index, &taken) else {
             self.break_down();
             ring.held.push(taken);

@@ -294,11 +294,13 @@ fn bring_up<T: Transport, B: DmaSegments, O, const N: usize>(
     if size.get() < MIN_DESCRIPTORS {
         return Err(InitError::QueueTooSmall { size: size.get() });
     }
-    let queue_options = queue_options(size, interface, accepted, options.max_segments);
+    // What the device does not take needs no room in tables.
+    let wanted_segments = options.max_segments.max(1).min(Limits::data_segments(&config));
+    let queue_options = queue_options(size, interface, accepted, wanted_segments);
     let memory = Memory::allocate(queue_options, dma)?;
     let Memory { ring, slots } = memory;
     // Room for header and status was made sure of above.
-    let max_segments = (ring.max_segments() - 2).min(options.max_segments.max(1));
+    let max_segments = (ring.max_segments() - 2).min(wanted_segments);
     let limits = Limits::new(&config, blk_features(offered), blk_features(accepted), max_segments);
 
     // SAFETY: rings and slots were allocated from `dma`, zeroed, and are owned by the queue that is returned, which
@@ -354,7 +356,7 @@ fn queue_options(size: QueueSize, interface: Interface, accepted: Features, max_
         format: if legacy { RingFormat::Legacy } else { RingFormat::Modern },
         event_idx: accepted.contains(Features::EVENT_IDX),
         indirect_entries: if accepted.contains(Features::INDIRECT_DESC) {
-            max_segments.max(1).saturating_add(2)
+            max_segments.saturating_add(2)
         } else {
             0
         },

@@ -38,8 +38,9 @@ pub struct Options {
     pub features: Features,
     /// The most descriptors to use. The queue's compile-time capacity and the device may allow fewer.
     pub max_queue_size: QueueSize,
-    /// The most data segments in one device request. With indirect tables every slot has room for that many, so this
-    /// decides how much memory the queue takes: 16 bytes for each, and two more, per descriptor of the queue.
+    /// The most data segments in one device request, if the device takes that many; one without SEG_MAX takes one. With
+    /// indirect tables every slot has room for that many, so this decides how much memory the queue takes: 16 bytes for
+    /// each, and two more, per descriptor of the queue.
     pub max_segments: u16,
     /// How often to read a register that is waited for.
     pub poll_limit: PollLimit,

@@ -4,10 +4,10 @@ mod common;
 
 use common::{Rig, every_ring, pattern, range};
 use virtio_blk::proto::StatusError;
-use virtio_blk::{Answer, IoError, Request};
+use virtio_blk::{Answer, IoError, Request, SubmitError};
 use virtio_blk_model::faults::{FaultKind, FaultScript};
-use virtio_blk_model::{ModelConfig, UsedLength, feature};
-use virtio_core::Interface;
+use virtio_blk_model::{Limits, ModelConfig, UsedLength, feature};
+use virtio_core::{Features, Interface};
 
 /// A device of every ring that reports lengths like `used_length`.
 fn reporting(used_length: UsedLength, mut run: impl FnMut(ModelConfig)) {
@@ -87,4 +87,70 @@ fn an_answer_that_was_not_written_reads_as_zeroes() {
         assert!(matches!(rig.good(Request::identify), Answer::Id(id) if id.as_bytes_trimmed().is_empty()));
         rig.finish();
     });
+}
+
+#[test]
+fn scattered_buffers_work_on_a_device_with_one_data_descriptor() {
+    every_ring(|config| {
+        let mut rig = Rig::<16>::new(config.with_one_data_descriptor());
+        let content = pattern(4, 6 * 512);
+        // Two sectors, then pieces that meet at a sector, then a large one.
+        rig.write_from(4, &content, &[1024, 512, 512, 1024]);
+        assert_eq!(rig.model.read_disk(4, 6), content);
+        assert_eq!(rig.read_into(4, &[512, 2048, 512]), content);
+        // One sector in two pieces is for the caller to copy together.
+        let request = rig.read_request(4, &[500, 12]);
+        assert_eq!(rig.refused(request), SubmitError::TooScattered);
+        assert!(matches!(rig.good(Request::identify), Answer::Id(id) if id.as_bytes_trimmed() == b"model-0.1"));
+        assert_eq!(rig.good(Request::flush), Answer::Done);
+        assert_eq!(
+            rig.good(|owner| Request::write_zeroes(range(4, 1), false, owner)),
+            Answer::Done
+        );
+        rig.finish();
+    });
+}
+
+#[test]
+fn a_device_without_seg_max_gets_one_data_segment() {
+    every_ring(|config| {
+        let mut rig = Rig::<16>::new(config.clone().withdraw(feature::SEG_MAX));
+        assert_eq!(rig.disk.limits().max_segments, 1);
+        rig.read_into(0, &[512, 512]);
+        assert_eq!(rig.model.counters().chains, 2);
+        assert_eq!(rig.model.counters().longest_chain, 3);
+        if config.offered.contains(Features::INDIRECT_DESC) {
+            let dump = rig.disk.dump().to_string();
+            assert!(
+                dump.contains("indirect tables of 3"),
+                "no memory for what is never used: {dump}"
+            );
+        }
+        rig.finish();
+    });
+}
+
+#[test]
+fn ranges_go_out_where_the_device_states_no_maxima() {
+    let none = Limits {
+        max_sectors: 0,
+        max_segments: 0,
+        alignment: 0,
+    };
+    let mut rig = Rig::<16>::new(ModelConfig {
+        discard: none,
+        write_zeroes: none,
+        secure_erase: none,
+        ..ModelConfig::modern().offer(feature::SECURE_ERASE)
+    });
+    rig.good(|owner| Request::discard(range(0, 4096), owner));
+    rig.good(|owner| Request::write_zeroes(range(0, 4096), true, owner));
+    assert_eq!(rig.model.counters().chains, 2, "nothing to split for");
+    // An erase that the device may do only in part is worse than none.
+    assert_eq!(
+        rig.refused(|owner| Request::secure_erase(range(0, 8), owner)),
+        SubmitError::Unsupported
+    );
+    assert_eq!(rig.disk.limits().secure_erase, None);
+    rig.finish();
 }
