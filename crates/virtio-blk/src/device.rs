@@ -5,7 +5,7 @@ use core::fmt;
 use virtio_blk_proto::zoned::ZonedModel;
 use virtio_blk_proto::{BlkConfig, BlkFeatures, ConfigAccess, Sector, WRITEBACK_OFFSET};
 use virtio_core::{
-    ConfigUnstable, DeviceStatus, DeviceType, Dma, DmaSegments, FeatureChoice, Features, Init, Interface,
+    ConfigReader, ConfigUnstable, DeviceStatus, DeviceType, Dma, DmaSegments, FeatureChoice, Features, Init, Interface,
     InterruptCauses, PollLimit, QueueIndex, QueueSize, ResetTimeout, Transport, read_consistent,
 };
 use virtqueue::{QueueOptions, RingFormat, VirtQueue};
@@ -75,6 +75,7 @@ pub struct BlockDevice<T> {
     config: BlkConfig,
     limits: Limits,
     poll_limit: PollLimit,
+    config_limit: PollLimit,
 }
 
 /// A started device: the control half and the data half.
@@ -83,20 +84,20 @@ pub type Halves<T, B, O, const N: usize> = (BlockDevice<T>, Queue<T, B, O, N>);
 /// The request queue of a device behind a transport `T`.
 pub type Queue<T, B, O, const N: usize> = RequestQueue<<T as Transport>::Notifier, B, O, N>;
 
-/// Lets the block protocol read configuration fields through a transport.
-struct Fields<'t, T>(&'t T);
+/// Lets the block protocol read configuration fields within a limit.
+struct Fields<'r, 't, T>(&'r ConfigReader<'t, T>);
 
-impl<T: Transport> ConfigAccess for Fields<'_, T> {
+impl<T: Transport> ConfigAccess for Fields<'_, '_, T> {
     fn read_u8(&self, offset: u16) -> u8 {
-        self.0.read_config_u8(offset)
+        self.0.read_u8(offset)
     }
 
     fn read_u16(&self, offset: u16) -> u16 {
-        self.0.read_config_u16(offset)
+        self.0.read_u16(offset)
     }
 
     fn read_u32(&self, offset: u16) -> u32 {
-        self.0.read_config_u32(offset)
+        self.0.read_u32(offset)
     }
 }
 
@@ -127,6 +128,7 @@ impl<T: Transport> BlockDevice<T> {
                     config: live.config,
                     limits: *queue.limits(),
                     poll_limit: options.poll_limit,
+                    config_limit: options.config_limit,
                 },
                 queue,
             )),
@@ -174,11 +176,22 @@ impl<T: Transport> BlockDevice<T> {
     ///
     /// # Errors
     ///
-    /// [`ConfigUnstable`] if it never stood still; the old one stays in force.
+    /// [`ConfigUnstable`] if it never stood still within the [limit](crate::Options::config_limit) chosen at start; the old
+    /// one stays in force.
     pub fn refresh_config(&mut self) -> Result<ConfigChange, ConfigUnstable> {
+        self.refresh_within(&mut self.config_limit.clone())
+    }
+
+    /// How many registers may be read for the configuration in one go.
+    pub(crate) fn config_limit(&self) -> PollLimit {
+        self.config_limit
+    }
+
+    /// [`refresh_config`](Self::refresh_config) out of a limit that others use, too.
+    pub(crate) fn refresh_within(&mut self, limit: &mut PollLimit) -> Result<ConfigChange, ConfigUnstable> {
         let offered = blk_features(self.offered);
-        let config = read_consistent(&self.transport, self.poll_limit, |t| {
-            BlkConfig::read(&Fields(t), offered)
+        let config = read_consistent(&self.transport, limit, |reader| {
+            BlkConfig::read(&Fields(reader), offered)
         })?;
         let before = self.limits.capacity;
         let mut limits = Limits::new(&config, offered, blk_features(self.accepted), self.limits.max_segments);
@@ -268,15 +281,15 @@ fn bring_up<T: Transport, B: DmaSegments, O, const N: usize>(
     let mut init = Init::begin(transport, options.poll_limit)?.acknowledge().driver();
     let offered = init.offered();
     let choice = FeatureChoice {
-        allowed: choose(offered, options, init.peek()),
+        allowed: choose(offered, options, init.peek())?,
         required: Features::empty(),
     };
     let mut init = init.negotiate(choice)?;
     let accepted = init.accepted();
 
     let interface = init.device().interface();
-    let config = read_consistent(init.device(), options.poll_limit, |t| {
-        BlkConfig::read(&Fields(t), blk_features(offered))
+    let config = read_consistent(init.device(), &mut options.config_limit.clone(), |reader| {
+        BlkConfig::read(&Fields(reader), blk_features(offered))
     })?;
 
     if config.capacity.to_bytes().is_none() {
@@ -333,20 +346,21 @@ fn bring_up<T: Transport, B: DmaSegments, O, const N: usize>(
 }
 
 /// The features to ask for, out of `offered`.
-fn choose<T: Transport>(offered: Features, options: &Options, transport: &T) -> Features {
+fn choose<T: Transport>(offered: Features, options: &Options, transport: &T) -> Result<Features, ConfigUnstable> {
     let wanted = options.allowed() & offered;
     let mut blk = blk_features(wanted).without_unmet();
     if blk_features(offered).contains(BlkFeatures::ZONED) {
-        let model = BlkConfig::read(&Fields(transport), BlkFeatures::ZONED)
-            .zoned
-            .map(|zoned| zoned.model);
+        let config = read_consistent(transport, &mut options.config_limit.clone(), |reader| {
+            BlkConfig::read(&Fields(reader), BlkFeatures::ZONED)
+        })?;
+        let model = config.zoned.map(|zoned| zoned.model);
         if model == Some(ZonedModel::HostManaged) {
             // `BLK-D-06`
             blk -= BlkFeatures::DISCARD;
         }
     }
     let common = wanted & crate::options::SUPPORTED_COMMON;
-    common | (Features::from_low(blk.bits()) & wanted)
+    Ok(common | (Features::from_low(blk.bits()) & wanted))
 }
 
 fn queue_options(size: QueueSize, interface: Interface, accepted: Features, max_segments: u16) -> QueueOptions {

@@ -4,9 +4,9 @@
 use std::cell::{Cell, RefCell};
 
 use virtio_core::{
-    ConfigUnstable, DeviceAddr, DeviceStatus, DeviceType, FeatureChoice, Features, HandshakeError, Init, Interface,
-    InterruptCauses, PollLimit, QueueIndex, QueueNotifier, QueueSetup, QueueSetupError, QueueSize, ResetTimeout,
-    Transport, read_consistent,
+    ConfigReader, ConfigUnstable, DeviceAddr, DeviceStatus, DeviceType, FeatureChoice, Features, HandshakeError, Init,
+    Interface, InterruptCauses, PollLimit, QueueIndex, QueueNotifier, QueueSetup, QueueSetupError, QueueSize,
+    ResetTimeout, Transport, read_consistent,
 };
 
 /// What the driver did, in order. Status reads are counted apart, since any number of them is fine.
@@ -32,6 +32,8 @@ struct Script {
     status: u8,
     resetting: Cell<u32>,
     status_reads: Cell<u32>,
+    /// Reads of configuration fields and of the generation.
+    reads: Cell<u32>,
     /// What the generation counter answers, one after the other; the last one stays.
     generations: RefCell<Vec<Option<u32>>>,
     /// A status bit went away without a reset. Noted and not asserted, since FAILED is written while things unwind.
@@ -51,6 +53,7 @@ impl Script {
             status: 0,
             resetting: Cell::new(0),
             status_reads: Cell::new(0),
+            reads: Cell::new(0),
             generations: RefCell::new(vec![Some(0)]),
             cleared: false,
             log: Vec::new(),
@@ -171,6 +174,7 @@ unsafe impl Transport for Script {
     fn acknowledge_interrupt(&mut self, _: InterruptCauses) {}
 
     fn config_generation(&self) -> Option<u32> {
+        self.reads.update(|reads| reads + 1);
         let mut generations = self.generations.borrow_mut();
         if generations.len() > 1 {
             generations.remove(0)
@@ -180,14 +184,17 @@ unsafe impl Transport for Script {
     }
 
     fn read_config_u8(&self, _: u16) -> u8 {
+        self.reads.update(|reads| reads + 1);
         0
     }
 
     fn read_config_u16(&self, _: u16) -> u16 {
+        self.reads.update(|reads| reads + 1);
         0
     }
 
     fn read_config_u32(&self, _: u16) -> u32 {
+        self.reads.update(|reads| reads + 1);
         0
     }
 
@@ -507,7 +514,7 @@ fn the_offer_and_the_choice_can_be_looked_at() {
 }
 
 /// Reads that answer one after the other, counted.
-fn answers(count: &Cell<usize>, values: &[u64]) -> impl FnMut(&Script) -> u64 {
+fn answers(count: &Cell<usize>, values: &[u64]) -> impl FnMut(&ConfigReader<'_, Script>) -> u64 {
     count.set(0);
     move |_| {
         let n = count.get();
@@ -521,7 +528,7 @@ fn a_steady_configuration_is_read_once() {
     let count = Cell::new(0);
     let device = Script::modern(Features::VERSION_1);
     let read = answers(&count, &[7]);
-    assert_eq!(read_consistent(&device, LIMIT, read), Ok(7));
+    assert_eq!(read_consistent(&device, &mut LIMIT.clone(), read), Ok(7));
     assert_eq!(count.get(), 1);
 }
 
@@ -532,7 +539,7 @@ fn a_configuration_that_changed_meanwhile_is_read_again() {
     // Before the first read, after it, after the second, after the third.
     *device.generations.borrow_mut() = vec![Some(1), Some(2), Some(3), Some(3)];
     let read = answers(&count, &[10, 20, 30, 40]);
-    assert_eq!(read_consistent(&device, LIMIT, read), Ok(30));
+    assert_eq!(read_consistent(&device, &mut LIMIT.clone(), read), Ok(30));
     assert_eq!(count.get(), 3);
 }
 
@@ -542,7 +549,7 @@ fn equal_values_do_not_make_up_for_a_changed_generation() {
     let device = Script::modern(Features::VERSION_1);
     *device.generations.borrow_mut() = (0..3).map(Some).collect();
     let read = answers(&count, &[10]);
-    assert_eq!(read_consistent(&device, LIMIT, read), Ok(10));
+    assert_eq!(read_consistent(&device, &mut LIMIT.clone(), read), Ok(10));
     assert_eq!(count.get(), 3);
 }
 
@@ -552,12 +559,12 @@ fn without_a_generation_two_readings_must_agree() {
     let device = Script::new(Interface::Legacy);
     *device.generations.borrow_mut() = vec![None];
     let read = answers(&count, &[10, 20, 20]);
-    assert_eq!(read_consistent(&device, LIMIT, read), Ok(20));
+    assert_eq!(read_consistent(&device, &mut LIMIT.clone(), read), Ok(20));
     assert_eq!(count.get(), 3);
 
     // Two that agree, but not one after the other, prove nothing.
     let read = answers(&count, &[10, 20, 10, 20, 30, 30]);
-    assert_eq!(read_consistent(&device, LIMIT, read), Ok(30));
+    assert_eq!(read_consistent(&device, &mut LIMIT.clone(), read), Ok(30));
     assert_eq!(count.get(), 6);
 }
 
@@ -567,15 +574,44 @@ fn a_configuration_that_never_stands_still_is_given_up_on() {
     let device = Script::modern(Features::VERSION_1);
     *device.generations.borrow_mut() = (0..200).map(Some).collect();
     let read = answers(&count, &[10]);
-    assert_eq!(read_consistent(&device, PollLimit(50), read), Err(ConfigUnstable));
-    assert_eq!(count.get(), 50);
+    let mut limit = PollLimit(50);
+    assert_eq!(read_consistent(&device, &mut limit, read), Err(ConfigUnstable));
+    assert_eq!((limit, count.get()), (PollLimit(0), 50));
 
     let device = Script::new(Interface::Legacy);
     *device.generations.borrow_mut() = vec![None];
     let values: Vec<u64> = (0..60).collect();
     let read = answers(&count, &values);
-    assert_eq!(read_consistent(&device, PollLimit(50), read), Err(ConfigUnstable));
+    assert_eq!(read_consistent(&device, &mut PollLimit(50), read), Err(ConfigUnstable));
     assert_eq!(count.get(), 50);
 
-    assert_eq!(read_consistent(&device, PollLimit(0), |_| 0), Err(ConfigUnstable));
+    assert_eq!(read_consistent(&device, &mut PollLimit(0), |_| 0), Err(ConfigUnstable));
+}
+
+#[test]
+fn a_limit_counts_register_reads_and_not_snapshots() {
+    for limit in 0..40 {
+        let device = Script::modern(Features::VERSION_1);
+        *device.generations.borrow_mut() = (0..200).map(Some).collect();
+        let mut left = PollLimit(limit);
+        let result = read_consistent(&device, &mut left, |reader| {
+            (0..9).map(|n| reader.read_u32(4 * n)).collect::<Vec<_>>()
+        });
+        assert_eq!((result, left), (Err(ConfigUnstable), PollLimit(0)));
+        assert_eq!(device.reads.get(), limit);
+    }
+}
+
+#[test]
+fn what_one_look_leaves_of_a_limit_is_for_the_next() {
+    let device = Script::modern(Features::VERSION_1);
+    let mut limit = PollLimit(7);
+    // The generation before, the field, the generation after.
+    for left in [4, 1] {
+        assert!(read_consistent(&device, &mut limit, |reader| reader.read_u8(0)).is_ok());
+        assert_eq!(limit, PollLimit(left));
+    }
+    let third = read_consistent(&device, &mut limit, |reader| reader.read_u8(0));
+    assert_eq!(third, Err(ConfigUnstable));
+    assert_eq!(device.reads.get(), 7);
 }
