@@ -55,6 +55,19 @@ impl UsedLength {
     pub const ALL: [Self; 5] = [Self::Exact, Self::None, Self::One, Self::DataOnly, Self::TooMuch];
 }
 
+/// What the device does when DRIVER_OK is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtDriverOk {
+    /// It goes live.
+    Live,
+    /// It sets DEVICE_NEEDS_RESET and announces a change.
+    NeedsReset,
+    /// It sets FAILED.
+    Failed,
+    /// It takes DRIVER_OK back.
+    Refused,
+}
+
 /// Limits of requests that carry ranges. A limit of 0 is none, as in devices that leave the field alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -142,6 +155,8 @@ pub struct ModelConfig {
     pub refuse_features: bool,
     /// Answer feature selectors of 2 and more with word 1 again, as QEMU does.
     pub alias_feature_words: bool,
+    /// What happens when DRIVER_OK is set.
+    pub at_driver_ok: AtDriverOk,
     /// How many times the status still reads non-zero after a reset.
     pub reset_reads: u32,
     /// The reset never ends.
@@ -238,6 +253,7 @@ impl ModelConfig {
             demanded: Features::empty(),
             refuse_features: false,
             alias_feature_words: true,
+            at_driver_ok: AtDriverOk::Live,
             reset_reads: 0,
             stuck_reset: false,
             legacy_pfn_zero_resets: true,

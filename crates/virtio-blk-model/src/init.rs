@@ -1,5 +1,6 @@
 //! Status and feature negotiation: the device's part, and an eye on the driver's.
 
+use crate::config::AtDriverOk;
 use crate::device::Device;
 use crate::wire::feature;
 
@@ -75,6 +76,14 @@ impl Device {
         }
         if added & DRIVER_OK != 0 && legacy {
             self.features_settled();
+        }
+        if added & DRIVER_OK != 0 {
+            match self.config.at_driver_ok {
+                AtDriverOk::Live => {}
+                AtDriverOk::NeedsReset => self.break_down(),
+                AtDriverOk::Failed => self.status |= FAILED,
+                AtDriverOk::Refused => self.status &= !DRIVER_OK,
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use virtio_blk_proto::zoned::ZonedModel;
 use virtio_blk_proto::{BlkConfig, BlkFeatures, ConfigAccess, Sector, WRITEBACK_OFFSET};
 use virtio_core::{
     ConfigReader, ConfigUnstable, DeviceStatus, DeviceType, Dma, DmaSegments, FeatureChoice, Features, Init, Interface,
-    InterruptCauses, PollLimit, QueueIndex, QueueSize, ResetTimeout, Transport, read_consistent,
+    InterruptCauses, NotLive, PollLimit, QueueIndex, QueueSize, ResetTimeout, Transport, read_consistent,
 };
 use virtqueue::{QueueOptions, RingFormat, VirtQueue};
 
@@ -113,7 +113,8 @@ impl<T: Transport> BlockDevice<T> {
     ///
     /// # Errors
     ///
-    /// See [`InitError`]. The device then uses none of the memory, which was released, and the transport comes back.
+    /// See [`InitError`]. The transport comes back. The device then uses none of the memory, which was released; after
+    /// [`InitError::Stuck`] it may, and the memory is leaked.
     pub fn start<B: DmaSegments, O, const N: usize>(
         mut transport: T,
         dma: &mut impl Dma,
@@ -321,8 +322,10 @@ fn bring_up<T: Transport, B: DmaSegments, O, const N: usize>(
     // a request it owns until the device has returned it (`DmaSegments`); dropping the queue leaks both.
     let enabled = unsafe { init.enable_queue(REQUEST_QUEUE, &ring.setup()) };
     if let Err(error) = enabled {
-        // DRIVER_OK is not set and never will be, so the device uses no queue.
         drop(init);
+        // DRIVER_OK was not set, but a device that was told addresses it did not take may think about them for longer, and
+        // the caller, who gets the transport back, can write any status to it.
+        reset_after_trouble(transport, options.poll_limit)?;
         dma.release(ring.into_region());
         dma.release(slots.into_region());
         return Err(InitError::Queue(error));
@@ -330,7 +333,16 @@ fn bring_up<T: Transport, B: DmaSegments, O, const N: usize>(
     let doorbell = init.device().notifier(REQUEST_QUEUE, accepted);
     let mut queue = RequestQueue::new(ring, slots, doorbell, limits);
     queue.suppress_interrupts();
-    let accepted = init.finish();
+    let accepted = match init.finish() {
+        Ok(accepted) => accepted,
+        Err(NotLive { status }) => {
+            // What is dropped on the way out with an error is leaked.
+            reset_after_trouble(transport, options.poll_limit)?;
+            // SAFETY: the device this queue was made for has just reported that it is reset.
+            unsafe { queue.abort(dma, |_| {}) };
+            return Err(InitError::NotLive { status });
+        }
+    };
     info!(
         "block device live: {} sectors, features {:#x}, queue of {}",
         config.capacity.get(),
@@ -343,6 +355,20 @@ fn bring_up<T: Transport, B: DmaSegments, O, const N: usize>(
         config,
     };
     Ok((queue, live))
+}
+
+/// Resets a device that has been told of its queue and went wrong, and marks it as failed (`INIT-D-18`).
+///
+/// # Errors
+///
+/// [`InitError::Stuck`] if the reset does not end: the memory of the queue must not be released then.
+fn reset_after_trouble<T: Transport>(transport: &mut T, limit: PollLimit) -> Result<(), InitError> {
+    let status = transport.status();
+    transport
+        .reset(limit)
+        .map_err(|ResetTimeout| InitError::Stuck { status })?;
+    transport.write_status(DeviceStatus::FAILED);
+    Ok(())
 }
 
 /// The features to ask for, out of `offered`.

@@ -56,7 +56,7 @@ impl<'t, T: Transport + ?Sized> ConfigReader<'t, T> {
 
     /// The generation. It counts as a read where there is none, too, so that every round costs something.
     fn generation(&self) -> Option<u32> {
-        self.take(|transport| transport.config_generation())
+        self.take(T::config_generation)
     }
 
     fn take<V: Default>(&self, read: impl FnOnce(&T) -> V) -> V {

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 
 use virtio_core::{
     ConfigReader, ConfigUnstable, DeviceAddr, DeviceStatus, DeviceType, FeatureChoice, Features, HandshakeError, Init,
-    Interface, InterruptCauses, PollLimit, QueueIndex, QueueNotifier, QueueSetup, QueueSetupError, QueueSize,
+    Interface, InterruptCauses, NotLive, PollLimit, QueueIndex, QueueNotifier, QueueSetup, QueueSetupError, QueueSize,
     ResetTimeout, Transport, read_consistent,
 };
 
@@ -29,6 +29,8 @@ struct Script {
     slow_reset: u32,
     /// Bits the device sets on its own whenever the status is not zero.
     own_bits: u8,
+    /// Bits the device takes back whenever the status is written.
+    takes_back: u8,
     status: u8,
     resetting: Cell<u32>,
     status_reads: Cell<u32>,
@@ -50,6 +52,7 @@ impl Script {
             refuses: false,
             slow_reset: 0,
             own_bits: 0,
+            takes_back: 0,
             status: 0,
             resetting: Cell::new(0),
             status_reads: Cell::new(0),
@@ -129,7 +132,7 @@ unsafe impl Transport for Script {
             self.status = 0;
         } else {
             self.cleared |= self.status & !bits != 0;
-            self.status = bits | self.own_bits;
+            self.status = (bits | self.own_bits) & !self.takes_back;
             if self.refuses {
                 self.status &= !DeviceStatus::FEATURES_OK.bits();
             }
@@ -216,7 +219,7 @@ fn nothing() -> FeatureChoice {
 /// The whole sequence; what was agreed.
 fn bring_up(device: &mut Script, choice: FeatureChoice) -> Result<Features, HandshakeError> {
     let negotiated = Init::begin(device, LIMIT)?.acknowledge().driver().negotiate(choice)?;
-    Ok(negotiated.finish())
+    Ok(negotiated.finish().expect("the device goes live"))
 }
 
 fn setup() -> QueueSetup {
@@ -241,7 +244,7 @@ fn a_modern_device_sees_the_eight_steps_in_order() {
         .unwrap();
     // SAFETY: nothing here ever touches memory.
     unsafe { init.enable_queue(QueueIndex(0), &setup()) }.unwrap();
-    let agreed = init.finish();
+    let agreed = init.finish().unwrap();
     assert_eq!(agreed, Features::VERSION_1 | Features::EVENT_IDX);
     assert_eq!(
         device.log,
@@ -286,15 +289,15 @@ fn on_a_legacy_interface_only_the_first_word_exists() {
 #[test]
 fn bits_the_device_set_are_preserved() {
     let mut device = Script::modern(Features::VERSION_1);
-    device.own_bits = 0x40;
+    device.own_bits = 0x20;
     bring_up(&mut device, nothing()).unwrap();
     // The bit shows up after the first write that is not zero.
-    assert_eq!(device.statuses(), [0, 1, 0x43, 0x4B, 0x4F]);
+    assert_eq!(device.statuses(), [0, 1, 0x23, 0x2B, 0x2F]);
 
     let mut device = Script::new(Interface::Legacy);
-    device.own_bits = 0x60;
+    device.own_bits = 0x30;
     bring_up(&mut device, nothing()).unwrap();
-    assert_eq!(device.statuses(), [0, 1, 0x63, 0x67]);
+    assert_eq!(device.statuses(), [0, 1, 0x33, 0x37]);
 }
 
 #[test]
@@ -510,7 +513,26 @@ fn the_offer_and_the_choice_can_be_looked_at() {
     assert_eq!(negotiated.offered(), offered);
     assert_eq!(negotiated.accepted(), Features::VERSION_1 | Features::EVENT_IDX);
     assert_eq!(negotiated.device().max_queue_size(QueueIndex(0)), 256);
-    negotiated.finish();
+    negotiated.finish().unwrap();
+}
+
+#[test]
+fn a_device_that_is_not_live_after_driver_ok_is_told_apart() {
+    for (own_bits, takes_back, status) in [(0x40, 0, 0x4F), (0x80, 0, 0x8F), (0, 4, 0x0B), (0xF0, 0, 0xFF)] {
+        let mut device = Script::modern(Features::VERSION_1);
+        let mut init = Init::begin(&mut device, LIMIT)
+            .unwrap()
+            .acknowledge()
+            .driver()
+            .negotiate(nothing())
+            .unwrap();
+        init.device().own_bits = own_bits;
+        init.device().takes_back = takes_back;
+        let status = DeviceStatus::from_bits_retain(status);
+        assert_eq!(init.finish(), Err(NotLive { status }));
+        let told = device.statuses().pop().unwrap();
+        assert_eq!(told, status.bits() | 0x80, "FAILED, beside what was there");
+    }
 }
 
 /// Reads that answer one after the other, counted.
