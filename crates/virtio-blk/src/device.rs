@@ -55,6 +55,43 @@ pub enum WriteCache {
     WriteBack,
 }
 
+/// What one look at the status of a started device says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Liveness {
+    /// It is live.
+    Live,
+    /// It asks for a reset (DEVICE_NEEDS_RESET): what is in flight may never complete (`INIT-D-04`).
+    NeedsReset,
+    /// It shows FAILED, which nobody on this side has set.
+    Failed,
+    /// It is not live any more, as after a reset that this driver did not ask for. It knows of no request.
+    Reset,
+    /// The register reads as all ones: the device is not on the bus any more.
+    Gone,
+}
+
+impl Liveness {
+    /// Whether requests make sense. Anything else calls for a [`shut_down`](crate::Disk::shut_down).
+    pub fn is_live(self) -> bool {
+        self == Self::Live
+    }
+
+    fn of(status: DeviceStatus) -> Self {
+        if status == DeviceStatus::all() {
+            Self::Gone
+        } else if status.contains(DeviceStatus::DEVICE_NEEDS_RESET) {
+            Self::NeedsReset
+        } else if status.contains(DeviceStatus::FAILED) {
+            Self::Failed
+        } else if status.contains(DeviceStatus::DRIVER_OK) {
+            Self::Live
+        } else {
+            Self::Reset
+        }
+    }
+}
+
 /// What a look at the configuration brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -160,6 +197,14 @@ impl<T: Transport> BlockDevice<T> {
     /// The transport, for looking.
     pub fn transport(&self) -> &T {
         &self.transport
+    }
+
+    /// Whether the device is still alive, by one register read.
+    ///
+    /// For drivers that poll: a device that died shows nowhere in its ring. Polls find nothing, submissions are accepted, and
+    /// without interrupts nothing announces it. So look now and then while requests are in flight and none comes back.
+    pub fn liveness(&self) -> Liveness {
+        Liveness::of(self.transport.status())
     }
 
     /// Why the device interrupted. Follow it up, then [acknowledge](Self::acknowledge_interrupt) it, then look at the

@@ -7,8 +7,8 @@ use virtio_core::{ConfigUnstable, Dma, DmaSegments, Features, InterruptCauses, P
 use virtqueue::DeviceFault;
 
 use crate::{
-    BlockDevice, Completion, ConfigChange, Counters, Dump, Halves, Limits, Options, Rejected, Request, RequestQueue,
-    StartError, WriteCache,
+    BlockDevice, Completion, ConfigChange, Counters, Dump, Halves, Limits, Liveness, Options, Rejected, Request,
+    RequestQueue, StartError, WriteCache,
 };
 
 /// A live block device with one request queue.
@@ -245,14 +245,21 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
         }
     }
 
+    /// Whether the device is still alive, by one register read; see [`BlockDevice::liveness`].
+    pub fn liveness(&self) -> Liveness {
+        self.device.liveness()
+    }
+
     /// Registers and queue state, to print.
     pub fn dump(&self) -> Dump<'_, T> {
         Dump::new(&self.device, self.queue.ring_state(), self.queue.in_flight())
     }
 
-    /// Resets the device, hands every request still in flight to `each` as aborted, and gives all memory back.
+    /// Resets the device, hands every request still in flight to `each`, and gives all memory back.
     ///
-    /// Every owner token comes back exactly once, here or by completion. Returns the transport, on which the device
+    /// Every owner token comes back exactly once, here or by completion. First come the requests that the device had
+    /// finished before the reset, with their results; then the others as [aborted](crate::IoError::Aborted), in the order in
+    /// which they were submitted. [`Completion::into_request`] makes the same request again. Returns the transport, on which the device
     /// can be started again, and what was counted. `dma` is where the memory came from.
     ///
     /// # Errors

@@ -241,6 +241,21 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     }
 
     fn poll_each(&mut self, each: &mut impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
+        let mut count = self.take_used(each)?;
+        if let Some(id) = self.waiting {
+            self.send_rest(id);
+            self.notify();
+            // Only a request that could not be sent any further is over without a part coming back.
+            if let Some(completion) = self.finish_if_over(id, Answer::Done) {
+                count = count.wrapping_add(1);
+                each(completion);
+            }
+        }
+        Ok(count)
+    }
+
+    /// Takes back what the device has used, and sends nothing.
+    fn take_used(&mut self, each: &mut impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
         let mut count = 0u32;
         loop {
             let used = match self.ring.pop_used() {
@@ -256,15 +271,6 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
                 }
             };
             if let Some(completion) = self.part_done(used) {
-                count = count.wrapping_add(1);
-                each(completion);
-            }
-        }
-        if let Some(id) = self.waiting {
-            self.send_rest(id);
-            self.notify();
-            // Only a request that could not be sent any further is over without a part coming back.
-            if let Some(completion) = self.finish_if_over(id, Answer::Done) {
                 count = count.wrapping_add(1);
                 each(completion);
             }
@@ -330,8 +336,13 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
         self.counters.odd_lengths += u64::from(odd);
     }
 
-    /// Takes the queue apart after the device was reset: every request that was still in it goes to `each` as
-    /// aborted, and the memory back to `dma`, where it came from.
+    /// Takes the queue apart after the device was reset: every request that was still in it goes to `each`, and the memory
+    /// back to `dma`, where it came from.
+    ///
+    /// First come those that the device had finished and no poll had taken yet, with their own results, checked like any
+    /// completion. The others follow as aborted, in the order in which they were submitted, so that a caller who submits
+    /// them [again](Completion::into_request) as they come keeps the order. A transfer of which parts had not been sent is
+    /// aborted, also if all parts that had been sent were done.
     ///
     /// For a queue that was [separated](crate::Disk::into_parts) from its device;
     /// [`Disk::shut_down`](crate::Disk::shut_down) does all of it in one safe step.
@@ -339,13 +350,14 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     /// # Safety
     ///
     /// The device this queue was started on has [finished a reset](crate::BlockDevice::reset) since.
-    pub unsafe fn abort(self, dma: &mut impl Dma, mut each: impl FnMut(Completion<B, O>)) -> Counters {
-        let mut records = ManuallyDrop::into_inner(self.records);
+    pub unsafe fn abort(mut self, dma: &mut impl Dma, mut each: impl FnMut(Completion<B, O>)) -> Counters {
+        // After a lie nothing more of the ring is believed; it has been counted, and the rest is aborted.
+        let _ = self.take_used(&mut each);
         let mut counters = self.counters;
-        while let Some(completion) = records.abort_any() {
+        self.records.abort_all(|completion| {
             counters.completed(completion.operation.kind(), completion.bytes, true);
             each(completion);
-        }
+        });
         dma.release(self.ring.into_region());
         dma.release(self.slots.into_region());
         counters
