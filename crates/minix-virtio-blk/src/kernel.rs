@@ -123,7 +123,8 @@ unsafe impl Send for TraceMemory {}
 
 impl AsRef<[TraceEntry]> for TraceMemory {
     fn as_ref(&self) -> &[TraceEntry] {
-        // SAFETY: so many entries were mapped, cleared, which makes them valid, and aligned to a page; they are this value's.
+        // SAFETY: VM mapped memory for so many entries, cleared, which makes them valid, from a page on, which aligns them, and for
+        // nobody else, for which the implementer of `Ipc` answers; they are this value's.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.entries) }
     }
 }

@@ -99,8 +99,8 @@ pub fn find<W: Window>(ipc: &mut impl Ipc, instance: u32) -> Result<Found<W>, Fi
     for number in 0..WINDOWS {
         let address = FIRST_WINDOW + u64::from(number) * PAGE_BYTES;
         let registers = memory::map_device(ipc, address, PAGE_BYTES).map_err(FindError::Refused)?;
-        // SAFETY: VM has just mapped the page of a window, which this machine has: a device, or an empty slot that answers
-        // likewise. The handle goes no further than to the transport; the system's configuration gives each device to one
+        // SAFETY: VM has just mapped the page of a window, for which the implementer of `Ipc` answers, and which this machine
+        // has: a device, or an empty slot that answers likewise. The handle goes no further than to the transport; the system's configuration gives each device to one
         // service.
         let window = unsafe { W::at(registers) };
         if let Some(Probe::Device(transport)) = window.map(probe)

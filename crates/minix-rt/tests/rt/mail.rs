@@ -1,6 +1,7 @@
 //! Asynchronous messages.
 
 use minix_abi::ipc::{AsyncFlags, AsyncMessage};
+use minix_abi::vm::Mmap;
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
 use minix_rt::asynsend::{Outbox, Table};
 
@@ -219,4 +220,15 @@ fn what_failed_since_the_last_post_can_be_counted() {
     assert_eq!((outbox.pending(), outbox.failed()), (0, 0));
     outbox.refresh();
     assert_eq!((outbox.pending(), outbox.failed()), (0, 1));
+}
+
+#[test]
+fn a_request_to_take_memory_away_is_not_posted() {
+    let mut outbox = outbox::<2>();
+    let live = [0_u8; 16];
+    let unmap = Mmap::unmap(live.as_ptr().addr() as u64 & !4095, 4096);
+    let message = Message::with_payload(MessageType::VM_MUNMAP, &unmap);
+    // The script has no step for it.
+    let result = outbox.post(&mut Script::new(), Endpoint::VM, &message, AsyncFlags::NOREPLY);
+    assert_eq!((result, outbox.pending()), (Err(Errno::ECALLDENIED), 0));
 }
