@@ -7,7 +7,7 @@ use minix_abi::kernel_call::{
 use minix_abi::{Endpoint, Errno, GrantId, MessageType};
 use minix_rt::kernel::{self, IrqLine, LentRange};
 
-use crate::script::{Script, memory};
+use crate::script::{Script, memory, readable};
 
 const CLIENT: Endpoint = Endpoint(0x8_0033);
 
@@ -21,7 +21,7 @@ fn copies_name_own_memory() {
         })
         .call(MessageType::SYS_SAFECOPYTO, |message| {
             let copy: SafeCopy = message.payload();
-            assert_eq!(memory(copy.address, copy.bytes), b"to");
+            assert_eq!(readable(copy.address, copy.bytes), b"to");
         })
         .call_fails(MessageType::SYS_SAFECOPYTO, Errno::EPERM);
     let mut bytes = [0; 4];
@@ -89,7 +89,7 @@ fn own_addresses_are_not_looked_up_for_a_device() {
 fn physical_memory_is_opened_with_its_last_byte() {
     let mut script = Script::new().call(MessageType::SYS_PRIVCTL, |message| {
         let request: PrivCtl = message.payload();
-        let range = memory(request.argument, 16);
+        let range = readable(request.argument, 16);
         let range: MemRange = zerocopy::FromBytes::read_from_bytes(range).expect("16 bytes");
         let expected = MemRange {
             base: 0x1000_1000,

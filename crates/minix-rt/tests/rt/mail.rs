@@ -211,12 +211,18 @@ fn a_receiver_that_may_not_be_sent_to_is_known() {
 
 #[test]
 fn what_failed_since_the_last_post_can_be_counted() {
-    let table = Box::leak(Box::new(Table::<2>::new()));
-    let entries: *mut Table<2> = table;
-    let mut outbox = Outbox::new(table);
-    post(&mut outbox, Script::new().senda(|_| {}), DEAF, 1);
-    // SAFETY: the outbox reads the table as one that the kernel changes, and not now.
-    unsafe { deliver(&mut *entries.cast::<AsyncMessage>(), Errno::EDEADSRCDST.into()) };
+    let mut outbox = outbox::<2>();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let script = Script::new().senda(move |table| {
+        sender
+            .send(table.as_mut_ptr().expose_provenance())
+            .expect("the test waits");
+    });
+    post(&mut outbox, script, DEAF, 1);
+    let first = receiver.recv().expect("SENDA has been seen");
+    let first: *mut AsyncMessage = std::ptr::with_exposed_provenance_mut(first);
+    // SAFETY: the table is leaked; the outbox reads it as one that the kernel changes, and not now.
+    deliver(unsafe { &mut *first }, Errno::EDEADSRCDST.into());
     assert_eq!((outbox.pending(), outbox.failed()), (0, 0));
     outbox.refresh();
     assert_eq!((outbox.pending(), outbox.failed()), (0, 1));

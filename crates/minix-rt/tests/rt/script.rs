@@ -134,6 +134,14 @@ pub(crate) fn granted(table: (u64, i32), id: GrantId) -> (GrantEntry, u64, u64) 
     }
 }
 
+/// Memory that the runtime has lent to be read.
+pub(crate) fn readable(address: u64, bytes: u64) -> &'static [u8] {
+    let start: *const u8 = std::ptr::with_exposed_provenance(address as usize);
+    // SAFETY: the runtime has lent this memory for the duration of the trap that is being played.
+    unsafe { std::slice::from_raw_parts(start, bytes as usize) }
+}
+
+/// Memory that the runtime has lent to be written.
 pub(crate) fn memory(address: u64, bytes: u64) -> &'static mut [u8] {
     let start: *mut u8 = std::ptr::with_exposed_provenance_mut(address as usize);
     // SAFETY: the runtime has lent this memory for the duration of the trap that is being played.
@@ -202,7 +210,7 @@ unsafe impl Ipc for Script {
         let kind = message.kind;
         if kind == MessageType::SYS_DIAGCTL {
             let text: DiagCtl = message.payload();
-            self.printed.push(memory(text.address, text.bytes as u64).to_vec());
+            self.printed.push(readable(text.address, text.bytes as u64).to_vec());
             return Ok(0);
         }
         if kind == MessageType::SYS_SETGRANT {
