@@ -206,7 +206,9 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         &self.device
     }
 
-    /// The disk, for what has nothing to do with requests, such as its interrupt. Neither submit to it nor poll it.
+    /// The disk, for what has nothing to do with requests, such as its interrupt. Neither submit to it nor poll it: completions
+    /// would be lost, and clients answered too early or never. Memory of this program is not at stake, since a
+    /// [`BlockDevice`] looks after that itself.
     pub fn device_mut(&mut self) -> &mut D {
         &mut self.device
     }
