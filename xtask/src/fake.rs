@@ -30,7 +30,12 @@ pub(crate) fn report_on(flags: &str, script: &str) -> Report {
 }
 
 /// The same, with the first occurrence of a text replaced by another once the script is whole.
-pub(crate) fn report_on_changed(flags: &str, script: &str, (was, is): (&str, &str)) -> Report {
+pub(crate) fn report_on_changed(flags: &str, script: &str, change: (&str, &str)) -> Report {
+    report_with_backend(flags, script, change, "")
+}
+
+/// The same, with a script in the place of the back-end of the disk.
+pub(crate) fn report_with_backend(flags: &str, script: &str, (was, is): (&str, &str), backend: &str) -> Report {
     let directory = tempfile::tempdir().unwrap();
     let args = qemu_args(flags, None).unwrap();
     // An honest guest finds what the disk was made with, whatever the flags make of its format.
@@ -57,6 +62,7 @@ pub(crate) fn report_on_changed(flags: &str, script: &str, (was, is): (&str, &st
         // Any program without defmt strings will do for an image.
         image: Some(std::env::current_exe().unwrap()),
         programs: Some(programs(directory.path())),
+        backend: Some(program(directory.path(), "backend", backend)),
         scratch: directory.path().join("scratch"),
     };
     let mut console = Console::memory();

@@ -111,9 +111,21 @@ impl Machine<'_> {
         let args = self.args;
         let mut line: Vec<String> = Vec::new();
         let mut add = |flag: &str, value: String| line.extend([flag.to_owned(), value]);
-        add("-machine", "virt".into());
+        // A back-end maps the memory of the guest.
+        let shared = self.disks.iter().any(|disk| disk.socket.is_some());
+        add(
+            "-machine",
+            if shared { "virt,memory-backend=memory" } else { "virt" }.into(),
+        );
         add("-smp", args.smp.to_string());
         add("-m", args.memory.clone());
+        if shared {
+            let size = bytes(&args.memory);
+            add(
+                "-object",
+                format!("memory-backend-memfd,id=memory,size={size},share=on"),
+            );
+        }
         add("-bios", "default".into());
         add("-kernel", self.boot.program().display().to_string());
         match self.boot {
@@ -130,8 +142,17 @@ impl Machine<'_> {
         }
         add("-global", format!("virtio-mmio.force-legacy={}", args.legacy));
         for (number, disk) in self.disks.iter().enumerate() {
-            add("-drive", self.drive(number, disk));
-            add("-device", self.device(number));
+            match &disk.socket {
+                Some(socket) => {
+                    let socket = escaped(&socket.display().to_string());
+                    add("-chardev", format!("socket,id=c{number},path={socket}"));
+                    add("-device", self.foreign_device(number));
+                }
+                None => {
+                    add("-drive", self.drive(number, disk));
+                    add("-device", self.device(number));
+                }
+            }
         }
         if self.extras.counts_instructions {
             add("-icount", "shift=0".into());
@@ -173,12 +194,7 @@ impl Machine<'_> {
         if args.block_size != 512 {
             device += &format!(",logical_block_size={0},physical_block_size={0}", args.block_size);
         }
-        if let Some(size) = args.queue_size
-            && DEVICE_QUEUE_SIZES.contains(&size)
-            && size.is_power_of_two()
-        {
-            device += &format!(",queue-size={size}");
-        }
+        device += &self.queue_size();
         if args.no_event_idx {
             device += ",event_idx=off";
         }
@@ -190,6 +206,31 @@ impl Machine<'_> {
         }
         device
     }
+
+    /// The registers of a device whose requests a back-end serves. What it offers, the back-end says.
+    fn foreign_device(&self, number: usize) -> String {
+        let size = self.queue_size();
+        format!("vhost-user-blk,chardev=c{number},num-queues=1{size}")
+    }
+
+    /// The end of a `-device` option.
+    fn queue_size(&self) -> String {
+        match self.args.queue_size {
+            Some(size) if DEVICE_QUEUE_SIZES.contains(&size) && size.is_power_of_two() => {
+                format!(",queue-size={size}")
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+/// A size of memory as an object takes it, which counts bytes where `-m` counts MiB.
+fn bytes(memory: &str) -> String {
+    if memory.ends_with(|last: char| last.is_ascii_digit()) {
+        format!("{memory}M")
+    } else {
+        memory.to_owned()
+    }
 }
 
 /// A value inside a QEMU option, where a comma ends the value unless doubled.
@@ -198,7 +239,7 @@ pub(crate) fn escaped(value: &str) -> String {
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
@@ -227,6 +268,7 @@ mod tests {
             format: args.format.unwrap_or(Format::Raw),
             read_only: args.read_only,
             discard: true,
+            socket: None,
         }
     }
 
@@ -281,6 +323,36 @@ mod tests {
              -drive if=none,id=d1,file=/t/b,format=raw,discard=unmap,throttling.iops-total=20 \
              -device virtio-blk-device,drive=d1,serial=xtask-disk-1,queue-size=8 \
              -icount shift=0 -trace 'virtio_blk_handle_*' -trace virtio_blk_req_complete -D /t/trace \
+             -no-reboot -nodefaults"
+        );
+    }
+
+    #[test]
+    fn a_foreign_disk_is_a_socket_and_shared_memory() {
+        let args = qemu_args("--foreign one-segment --memory 256 --queue-size 8", None).unwrap();
+        let boot = Boot::Minix {
+            kernel: "/t/kernel".into(),
+            archive: "/t/boot.tar".into(),
+        };
+        let disk = Attachment {
+            socket: Some("/t/disk.sock".into()),
+            ..attachment(&args, "/t/a")
+        };
+        let machine = Machine {
+            args: &args,
+            program: Path::new("qemu"),
+            boot: &boot,
+            disks: &[disk],
+            extras: &Extras::default(),
+        };
+        assert_eq!(
+            machine.command_line(),
+            "qemu -machine virt,memory-backend=memory -smp 1 -m 256 \
+             -object memory-backend-memfd,id=memory,size=256M,share=on \
+             -bios default -kernel /t/kernel -initrd /t/boot.tar \
+             -display none -serial stdio -monitor none -global virtio-mmio.force-legacy=false \
+             -chardev socket,id=c0,path=/t/disk.sock \
+             -device vhost-user-blk,chardev=c0,num-queues=1,queue-size=8 \
              -no-reboot -nodefaults"
         );
     }

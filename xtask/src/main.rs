@@ -4,6 +4,7 @@
 //! * [`cli`] is what can be typed; [`minix`], [`qemu`] and [`checks`] are the commands.
 //! * [`tools`] finds or installs what is needed, [`image`] builds the bare image and [`minix`] everything for MINIX, [`disk`]
 //!   makes or opens the disk.
+//! * [`foreign`] runs the back-end of a disk that is not QEMU's own.
 //! * [`machine`] writes the QEMU command line, [`run`] lives through the boot, [`report`] makes sense of what the guest said,
 //!   [`verify`] looks at the disk after it, [`trace`] at what QEMU saw, and [`judge`] says what it comes to. [`session`] ties
 //!   these together, for either guest. [`interrupt`] is how all of it is stopped.
@@ -15,6 +16,7 @@ mod defmt;
 mod disk;
 #[cfg(test)]
 mod fake;
+mod foreign;
 mod image;
 mod interrupt;
 mod judge;

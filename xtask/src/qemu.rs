@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::cli::{Format, QemuArgs};
 use crate::console::{Console, say};
 use crate::disk::{self, Input};
+use crate::foreign;
 use crate::image;
 use crate::machine::{self, Boot, Machine};
 use crate::minix::programs;
@@ -76,10 +77,12 @@ fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result
             say(&format!("waiting for gdb; in another terminal type:\n  {line}"));
         }
     }
+    let backend = args.foreign.map(|_| foreign::build(workspace, progress)).transpose()?;
     let setup = Setup {
         qemu,
         image,
         programs,
+        backend,
         scratch: workspace.scratch(),
     };
     let mut console = Console::terminal();
@@ -117,7 +120,9 @@ fn dry_run(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Res
         disks: &disks,
         extras: &session::extras(args, &directory),
     };
-    Ok(machine.command_line())
+    let mut lines = foreign::command_lines(&foreign::path(workspace), args, &disks);
+    lines.push(machine.command_line());
+    Ok(lines.join("\n"))
 }
 
 /// A report that cannot be written is better known before the run than after. It never goes over the user's disk.

@@ -10,6 +10,7 @@ use crate::console::Console;
 use crate::defmt::{Frames, Strings};
 use crate::disk::layout::Recipe;
 use crate::disk::{self, Disk, Fingerprint, Input, Origin, Wish};
+use crate::foreign::{self, Backend, Seen};
 use crate::interrupt;
 use crate::judge::Case;
 use crate::machine::{self, Boot, Extras, Machine};
@@ -31,6 +32,8 @@ pub(crate) struct Setup {
     pub(crate) image: Option<PathBuf>,
     /// The test kernel and what it runs, if there are runs of it.
     pub(crate) programs: Option<Programs>,
+    /// The back-end of foreign disks, if there are runs with one.
+    pub(crate) backend: Option<PathBuf>,
     /// Where the directories of the runs are made.
     pub(crate) scratch: PathBuf,
 }
@@ -63,6 +66,10 @@ pub(crate) fn run(
         extras: &extras,
     };
     if args.verbose {
+        let program = setup.backend.as_deref().unwrap_or(Path::new(""));
+        for line in foreign::command_lines(program, args, &attachments) {
+            console.side("xtask", &line);
+        }
         console.side("xtask", &machine.command_line());
         for line in scenario.iter().flat_map(|scenario| scenario.script().lines()) {
             console.side("scenario", line);
@@ -75,13 +82,15 @@ pub(crate) fn run(
         Boot::Minix { .. } => (Strings::none(), directory),
     };
     let mut frames = Frames::follow(frames_file, &strings);
+    let backends = Backend::start_all(setup.backend.as_deref(), args, &attachments)?;
     let ended = run::run(machine.command(), keyboard, limit, &mut frames, console, args.verbose)?;
     let guest = match &boot {
         Boot::Bare { .. } => Guest::of_bare(&ended.records),
         Boot::Minix { .. } => Guest::of_minix(&ended.records),
     };
+    let backends = backends.into_iter().map(Backend::finish).collect();
     let host = progress.step("checking the disk", |_| {
-        examine(args, &disks, &extras, &guest, directory)
+        examine(args, &disks, &extras, &guest, backends, directory)
     })?;
     let case = Case {
         args,
@@ -121,10 +130,14 @@ pub(crate) fn wishes<'i>(args: &QemuArgs, input: Option<&'i Input>) -> Vec<Wish<
 /// What the scenario needs of the machine.
 pub(crate) fn extras(args: &QemuArgs, directory: &Path) -> Extras {
     if args.bare {
-        Extras::default()
-    } else {
-        args.scenario().extras(directory)
+        return Extras::default();
     }
+    let mut extras = args.scenario().extras(directory);
+    if args.foreign.is_some() {
+        // QEMU does not see the requests; the back-end counts them.
+        extras.trace = None;
+    }
+    extras
 }
 
 pub(crate) fn make_disks(args: &QemuArgs, input: Option<&Input>, directory: &Path) -> Result<Vec<Disk>> {
@@ -183,8 +196,20 @@ fn remove_abandoned(scratch: &Path) {
 }
 
 /// Looks at the disks after the run.
-fn examine(args: &QemuArgs, disks: &[Disk], extras: &Extras, guest: &Guest, directory: &Path) -> Result<Host> {
-    let mut host = Host::default();
+fn examine(
+    args: &QemuArgs,
+    disks: &[Disk],
+    extras: &Extras,
+    guest: &Guest,
+    backends: Vec<Seen>,
+    directory: &Path,
+) -> Result<Host> {
+    let flushes = |seen: &Seen| seen.report.as_ref().map(|report| report.flushes_after_writes);
+    let mut host = Host {
+        flushes_after_writes: backends.first().and_then(flushes),
+        backends,
+        ..Host::default()
+    };
     if let Some(file) = &extras.trace {
         let seen = trace::read(file)?;
         host.requests_at_once = seen.map(|seen| seen.most_at_once);
@@ -345,6 +370,40 @@ DIGESTS
             let text = reason("", &format!("{}{DONE}", HONEST.replace(was, is)));
             assert!(text.contains(part), "{text}");
         }
+    }
+
+    /// A back-end that has seen this. The words are those of its command line.
+    fn backend(seen: &vhost_user_disk::Report) -> String {
+        let text = serde_json::to_string(seen).unwrap();
+        format!("echo 'listening on it'\n[ $5 = --report ] && echo '{text}' >$6\n")
+    }
+
+    #[test]
+    fn what_the_back_end_saw_counts() {
+        let run = |backend: &str| {
+            let guest = format!("{HONEST}{DONE}");
+            fake::report_with_backend("--bare --foreign one-segment", &guest, ("", ""), backend)
+        };
+        let mut seen = vhost_user_disk::Report {
+            reads: 5,
+            flushes_after_writes: 2,
+            ..Default::default()
+        };
+        let report = run(&backend(&seen));
+        assert_eq!(report.reasons, Vec::<String>::new());
+        assert_eq!(report.host.flushes_after_writes, Some(2));
+        assert_eq!(report.host.backends[0].report.as_ref(), Some(&seen));
+        seen.violations = 1;
+        seen.described = vec!["a chain has 2 data descriptors, the device takes one".into()];
+        assert_eq!(
+            run(&backend(&seen)).reasons,
+            ["the back-end of disk 0 saw 1 broken chains, first: a chain has 2 data descriptors, the device takes one"]
+        );
+        let died = run("echo 'listening on it'; echo 'error: gone' >&2; exit 2");
+        assert_eq!(
+            died.reasons,
+            ["the back-end of disk 0 ended without a report: error: gone"]
+        );
     }
 
     #[test]

@@ -29,7 +29,15 @@ pub(crate) fn lines(report: &Report, input: Option<&Input>) -> Vec<String> {
         lines.push(format!("host: QEMU saw up to {most} requests in the device at once"));
     }
     if let Some(flushes) = host.flushes_after_writes {
-        lines.push(format!("host: flushes that QEMU saw after the last write: {flushes}"));
+        lines.push(format!(
+            "host: flushes after the last write, as the device saw them: {flushes}"
+        ));
+    }
+    for report in host.backends.iter().filter_map(|seen| seen.report.as_ref()) {
+        lines.push(format!(
+            "host: the back-end served {} reads, {} writes and {} flushes, with up to {} data descriptors each",
+            report.reads, report.writes, report.flushes, report.most_data_descriptors
+        ));
     }
     if let Some(comparison) = &host.comparison {
         lines.push(format!("host: {comparison}"));

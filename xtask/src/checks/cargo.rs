@@ -8,7 +8,7 @@ use crate::progress::Progress;
 use crate::workspace::{Package, RISCV, Workspace};
 
 /// Crates that need a host: they are tools, or stand on crates that need `std`.
-const HOST_ONLY: [&str; 2] = ["virtio-blk-model", "xtask"];
+const HOST_ONLY: [&str; 3] = ["virtio-blk-model", "vhost-user-disk", "xtask"];
 
 pub(super) fn checks(workspace: &Workspace) -> Vec<Check> {
     let names = |packages: Vec<&Package>| packages.iter().map(|package| package.name.clone()).collect::<Vec<_>>();

@@ -1,12 +1,14 @@
 //! `cargo xtask test`: every check of the workspace, by name.
 //!
 //! [`cargo`] asks cargo about the code, [`command_line`] makes the mistakes a user may make, [`matrix`] boots the bare image in
-//! every combination, [`service`] and [`loader`] put the MINIX service to the test, [`miri`] looks for undefined behaviour,
-//! [`runner`] runs and prints them. [`boot`] is what all that boot have in common.
+//! every combination, [`service`] and [`loader`] put the MINIX service to the test, [`foreign`] does both on devices with
+//! the manners of others, [`miri`] looks for undefined behaviour, [`runner`] runs and prints them. [`boot`] is what all that boot
+//! have in common.
 
 mod boot;
 mod cargo;
 mod command_line;
+mod foreign;
 mod loader;
 mod matrix;
 mod miri;
@@ -17,6 +19,7 @@ use anyhow::{Result, bail};
 
 use crate::cli::TestArgs;
 use crate::console::say;
+use crate::foreign as backend;
 use crate::image;
 use crate::minix::programs;
 use crate::progress::Progress;
@@ -56,6 +59,8 @@ struct Check {
     name: String,
     /// What it boots, if it does: then it can run beside others, and `--quick` leaves it out.
     boots: Option<Guest>,
+    /// Whether a back-end of its own serves the disk.
+    foreign: bool,
     work: Work,
 }
 
@@ -64,6 +69,7 @@ impl Check {
         Check {
             name: name.into(),
             boots: None,
+            foreign: false,
             work: Box::new(work),
         }
     }
@@ -78,6 +84,18 @@ impl Check {
             ..Check::new(name, work)
         }
     }
+
+    /// One that boots with a back-end for its disk.
+    fn foreign(
+        guest: Guest,
+        name: impl Into<String>,
+        work: impl Fn(&Context) -> Verdict + Send + Sync + 'static,
+    ) -> Check {
+        Check {
+            foreign: true,
+            ..Check::booting(guest, name, work)
+        }
+    }
 }
 
 /// Everything that does not depend on the machine this runs on.
@@ -87,6 +105,7 @@ fn all(workspace: &Workspace) -> Vec<Check> {
     checks.extend(loader::checks());
     checks.extend(matrix::checks());
     checks.extend(service::checks());
+    checks.extend(foreign::checks());
     checks
 }
 
@@ -143,6 +162,11 @@ fn prepare(workspace: Workspace, checks: &[Check], args: &TestArgs) -> Result<Co
                 .transpose()?,
             programs: wants(Guest::Minix)
                 .then(|| programs::build_all(&workspace, progress))
+                .transpose()?,
+            backend: checks
+                .iter()
+                .any(|check| check.foreign)
+                .then(|| backend::build(&workspace, progress))
                 .transpose()?,
             scratch: workspace.scratch(),
         });

@@ -180,6 +180,21 @@ mod tests {
             ("xtask qemu --block-size 4096 --scenario large", "leave out"),
             ("xtask qemu --read-only --scenario abuse", "leave out"),
             ("xtask qemu --scenario flushes --no-flush", "leave out --no-flush"),
+            (
+                "xtask qemu --foreign kvmtool",
+                "possible: plain, one-segment, used-length-none",
+            ),
+            ("xtask qemu --foreign one-segment --disk a", "cannot be used with"),
+            ("xtask qemu --foreign one-segment --format qcow2", "cannot be used with"),
+            (
+                "xtask qemu --foreign one-segment --block-size 4096",
+                "cannot be used with",
+            ),
+            ("xtask qemu --foreign one-segment --no-flush", "cannot be used with"),
+            (
+                "xtask qemu --foreign one-segment --scenario overlap",
+                "leave out --foreign",
+            ),
             ("xtask qemu --kill-during-io --rounds 0", "0 is not in 1.."),
             ("xtask qemu --bare --kill-during-io", "cannot be used with"),
             ("xtask qemu --disk a --kill-during-io", "cannot be used with"),

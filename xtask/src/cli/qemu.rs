@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use guest_protocol::number;
 
+use crate::foreign::Foreign;
 use crate::minix::scenario::Name;
 
 /// The format of a disk image.
@@ -60,6 +61,16 @@ pub(crate) struct QemuArgs {
     /// Attach the disk of --disk directly, so that writes reach it. Only the commands of --shell write.
     #[arg(long, requires = "disk", conflicts_with = "read_only")]
     pub(crate) write: bool,
+
+    /// Use a device with the manners of others than QEMU's. A back-end of its own serves the disk to QEMU, and says afterwards
+    /// what it has seen.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MANNER",
+        conflicts_with_all = ["disk", "format", "block_size", "no_flush"]
+    )]
+    pub(crate) foreign: Option<Foreign>,
 
     /// Offer the legacy register layout (version 1) instead of the modern one.
     #[arg(long)]
@@ -117,7 +128,7 @@ pub(crate) struct QemuArgs {
     #[arg(long)]
     pub(crate) gdb: bool,
 
-    /// Print the QEMU command line and do nothing.
+    /// Print the QEMU command line, and before it that of the back-end of a foreign disk, and do nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
 
@@ -158,6 +169,9 @@ impl QemuArgs {
         }
         if scenario.is_some_and(Name::needs_plain_disk) && (self.read_only || self.block_size != 512) {
             return Some("this scenario writes in sectors of 512 bytes: leave out --read-only and --block-size");
+        }
+        if self.foreign.is_some() && scenario.is_some_and(Name::needs_disk_of_qemu) {
+            return Some("this scenario is about how QEMU serves its own disk: leave out --foreign");
         }
         if scenario == Some(Name::Flushes) && self.no_flush {
             return Some("this scenario is about flushes: leave out --no-flush");

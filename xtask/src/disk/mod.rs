@@ -30,6 +30,8 @@ pub(crate) struct Attachment {
     pub(crate) read_only: bool,
     /// Whether what the guest discards may free space in the file.
     pub(crate) discard: bool,
+    /// Where the back-end listens that serves the file in QEMU's place.
+    pub(crate) socket: Option<PathBuf>,
 }
 
 /// A disk, ready for a run.
@@ -119,6 +121,7 @@ pub(crate) fn plan(args: &QemuArgs, wish: Wish<'_>, number: usize, directory: &P
                 format,
                 read_only: args.read_only,
                 discard: true,
+                socket: args.foreign.map(|_| directory.join(format!("disk{number}.sock"))),
             }
         }
         Wish::Given(input) if args.read_only || args.write => Attachment {
@@ -126,12 +129,14 @@ pub(crate) fn plan(args: &QemuArgs, wish: Wish<'_>, number: usize, directory: &P
             format: input.format(),
             read_only: args.read_only,
             discard: args.write,
+            socket: None,
         },
         Wish::Given(_) => Attachment {
             file: in_directory("overlay.qcow2"),
             format: Format::Qcow2,
             read_only: false,
             discard: true,
+            socket: None,
         },
     }
 }

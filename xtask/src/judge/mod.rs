@@ -1,10 +1,11 @@
 //! Whether a run is a success: what the guest reported against what the host set up and found.
 //!
 //! Every reason against it is one line. What holds for any guest is here; [`bare`] and [`minix`] add what only one kind of
-//! guest can be asked.
+//! guest can be asked, [`foreign`] what the back-end of a disk has seen.
 
 mod bare;
 mod block_test;
+mod foreign;
 mod minix;
 mod pressure;
 
@@ -64,6 +65,7 @@ impl Case<'_> {
                 self.agreement(&mut reasons);
             }
         }
+        self.backends(&mut reasons);
         self.changes(&mut reasons);
         if let Some(comparison) = &self.host.comparison {
             reasons.extend(comparison.differences.iter().cloned());

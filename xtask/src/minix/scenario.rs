@@ -96,6 +96,11 @@ impl Name {
         matches!(self, Name::Kills | Name::SlowKills)
     }
 
+    /// Whether QEMU must slow its disk down or write down its requests.
+    pub(crate) fn needs_disk_of_qemu(self) -> bool {
+        matches!(self, Name::Throttled | Name::SlowKills | Name::Overlap)
+    }
+
     /// Whether there is nothing to see on a disk that cannot be written, or not in small blocks.
     pub(crate) fn needs_plain_disk(self) -> bool {
         self != Name::Tour

@@ -9,6 +9,7 @@ use guest_protocol::SectorRange;
 use serde::Serialize;
 
 use crate::defmt::Count;
+use crate::foreign::Seen;
 use crate::ledger::{Ledger, State};
 use crate::verify::Comparison;
 
@@ -145,9 +146,12 @@ pub(crate) struct Host {
     /// Most requests that were in the devices at once, where QEMU was asked to say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) requests_at_once: Option<u64>,
-    /// Flushes after the last write, where QEMU was asked to say.
+    /// Flushes after the last write, where QEMU was asked to say or a back-end has counted them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) flushes_after_writes: Option<u64>,
+    /// What the back-ends of the disks have seen, where QEMU does not serve them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) backends: Vec<Seen>,
     /// Whether the user's file is what it was; None if there is none or it was to be changed.
     pub(crate) file_unchanged: Option<bool>,
 }

@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod backend;
+mod disk;
+mod image;
+mod manners;
+mod report;
+mod request;
+
+pub use backend::{Backend, serve};
+pub use disk::Disk;
+pub use image::Image;
+pub use manners::{Manners, UsedLength};
+pub use report::Report;
+pub use request::{Broken, Kind, Piece, Request};
+
+/// Bytes of a sector, the unit of every position on a VirtIO disk.
+pub const SECTOR_BYTES: u64 = 512;
+
+/// What the line on standard output begins with that the program prints when it accepts a connection.
+pub const READY: &str = "listening on ";

@@ -1,0 +1,60 @@
+//! The device as a program.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, anyhow};
+use clap::Parser;
+use vhost::vhost_user::Listener;
+use vhost_user_disk::{Disk, Image, Manners, READY, serve};
+
+/// Serves a raw image as a VirtIO block device to one QEMU, by vhost-user.
+///
+/// Ends when QEMU does. The exit status is 1 if the driver broke a rule.
+#[derive(Debug, Parser)]
+#[command(disable_version_flag = true)]
+struct Options {
+    /// The raw image.
+    #[arg(long, value_name = "FILE")]
+    image: PathBuf,
+
+    /// Where to make the socket.
+    #[arg(long, value_name = "PATH")]
+    socket: PathBuf,
+
+    /// Write what the device has seen to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+
+    #[command(flatten)]
+    manners: Manners,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// True if the driver kept to the rules.
+fn run(options: &Options) -> Result<bool> {
+    let name = || format!("cannot open {}", options.image.display());
+    let image = Image::open(&options.image, options.manners.read_only).with_context(name)?;
+    let disk = Disk::new(image, options.manners.clone());
+    let socket = options.socket.display();
+    let listener =
+        Listener::new(&options.socket, true).map_err(|error| anyhow!("cannot listen on {socket}: {error}"))?;
+    println!("{READY}{socket}");
+    let report = serve(disk, listener).map_err(|error| anyhow!("{error}"))?;
+    let text = serde_json::to_string_pretty(&report).context("cannot write the report")? + "\n";
+    match &options.report {
+        Some(file) => std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?,
+        None => print!("{text}"),
+    }
+    Ok(report.is_clean())
+}

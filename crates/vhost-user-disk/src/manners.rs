@@ -1,0 +1,207 @@
+//! What the device offers, and how it departs from the specification.
+
+use clap::{Args, ValueEnum};
+use virtio_bindings::virtio_blk::{VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_RO, VIRTIO_BLK_F_SEG_MAX};
+use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
+use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
+
+/// Data descriptors of a request that the device says it takes, unless it takes one and does not say so.
+const SEG_MAX: u32 = 62;
+
+/// Bytes of the configuration structure up to the fields for secure erase and zones, which are never offered.
+const CONFIG_BYTES: usize = 60;
+const SEG_MAX_AT: usize = 12;
+
+/// What the device puts into the `len` field of an element of the used ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum UsedLength {
+    /// What was written: the data of a read, and the status byte.
+    #[default]
+    Exact,
+    /// 0 for every request.
+    None,
+    /// 1 for every request.
+    One,
+    /// The data of a read without the status byte; 0 for requests that only write a status.
+    DataOnly,
+    /// 1024 more than the writable part of the chain holds.
+    TooMuch,
+}
+
+impl UsedLength {
+    /// The length of a request of which the device wrote `data` bytes of data and the status byte. `writable` is the size of
+    /// the writable part of the chain.
+    #[must_use]
+    pub fn of(self, data: u32, writable: u32) -> u32 {
+        match self {
+            UsedLength::Exact => data + 1,
+            UsedLength::None => 0,
+            UsedLength::One => 1,
+            UsedLength::DataOnly => data,
+            UsedLength::TooMuch => writable.saturating_add(1024),
+        }
+    }
+}
+
+/// How the device behaves. The default is a device that keeps to the specification.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manners {
+    /// Take one data descriptor, and offer no SEG_MAX that would say so: the third descriptor of a read or write is the
+    /// status, whatever follows is ignored.
+    #[arg(long)]
+    pub one_segment: bool,
+
+    /// What the used ring says about the length of a request.
+    #[arg(long, value_enum, default_value = "exact", value_name = "KIND")]
+    pub used_length: UsedLength,
+
+    /// Do not offer EVENT_IDX.
+    #[arg(long)]
+    pub no_event_idx: bool,
+
+    /// Offer indirect descriptors.
+    #[arg(long)]
+    pub indirect: bool,
+
+    /// Refuse writes.
+    #[arg(long)]
+    pub read_only: bool,
+
+    /// The answer to a request for the identification string: 20 bytes at most.
+    #[arg(long, default_value = "", value_name = "TEXT", value_parser = id)]
+    pub id: String,
+}
+
+impl Manners {
+    /// The arguments of the program that make it behave like this.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        let switches = [
+            ("--one-segment", self.one_segment),
+            ("--no-event-idx", self.no_event_idx),
+            ("--indirect", self.indirect),
+            ("--read-only", self.read_only),
+        ];
+        let mut arguments: Vec<String> = switches
+            .into_iter()
+            .filter(|(_, on)| *on)
+            .map(|(switch, _)| switch.to_owned())
+            .collect();
+        if let Some(kind) = self.used_length.to_possible_value()
+            && self.used_length != UsedLength::Exact
+        {
+            arguments.extend(["--used-length".to_owned(), kind.get_name().to_owned()]);
+        }
+        if !self.id.is_empty() {
+            arguments.extend(["--id".to_owned(), self.id.clone()]);
+        }
+        arguments
+    }
+
+    /// The feature bits that are offered to the driver.
+    #[must_use]
+    pub fn features(&self) -> u64 {
+        let offered = [
+            (VIRTIO_F_VERSION_1, true),
+            (VIRTIO_BLK_F_FLUSH, true),
+            (VIRTIO_BLK_F_SEG_MAX, !self.one_segment),
+            (VIRTIO_BLK_F_RO, self.read_only),
+            (VIRTIO_RING_F_EVENT_IDX, !self.no_event_idx),
+            (VIRTIO_RING_F_INDIRECT_DESC, self.indirect),
+        ];
+        offered
+            .into_iter()
+            .filter(|(_, on)| *on)
+            .fold(0, |bits, (bit, _)| bits | 1 << bit)
+    }
+
+    /// The configuration structure of a disk of so many sectors.
+    #[must_use]
+    pub fn config(&self, sectors: u64) -> Vec<u8> {
+        let mut bytes = vec![0; CONFIG_BYTES];
+        bytes[..8].copy_from_slice(&sectors.to_le_bytes());
+        if !self.one_segment {
+            bytes[SEG_MAX_AT..SEG_MAX_AT + 4].copy_from_slice(&SEG_MAX.to_le_bytes());
+        }
+        bytes
+    }
+}
+
+fn id(text: &str) -> Result<String, String> {
+    if text.len() > 20 {
+        return Err("an id has 20 bytes at most".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        manners: Manners,
+    }
+
+    #[test]
+    fn arguments_read_back() {
+        let all = Manners {
+            one_segment: true,
+            used_length: UsedLength::DataOnly,
+            no_event_idx: true,
+            indirect: true,
+            read_only: true,
+            id: "an id".into(),
+        };
+        for manners in [Manners::default(), all] {
+            let words = std::iter::once("program".to_owned()).chain(manners.arguments());
+            assert_eq!(<Line as clap::Parser>::parse_from(words).manners, manners);
+        }
+        assert_eq!(Manners::default().arguments(), Vec::<String>::new());
+    }
+
+    fn offers(manners: &Manners, bit: u32) -> bool {
+        manners.features() >> bit & 1 == 1
+    }
+
+    #[test]
+    fn one_segment_offers_no_seg_max() {
+        let plain = Manners::default();
+        let one = Manners {
+            one_segment: true,
+            ..Manners::default()
+        };
+        assert!(offers(&plain, VIRTIO_BLK_F_SEG_MAX) && !offers(&one, VIRTIO_BLK_F_SEG_MAX));
+        assert_eq!(plain.config(9)[..16], [9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 62, 0, 0, 0]);
+        assert_eq!(one.config(9)[8..], [0; 52]);
+    }
+
+    #[test]
+    fn each_switch_changes_its_feature_bit() {
+        let plain = Manners::default();
+        assert!(offers(&plain, VIRTIO_F_VERSION_1) && offers(&plain, VIRTIO_BLK_F_FLUSH));
+        let with = |change: fn(&mut Manners)| {
+            let mut manners = Manners::default();
+            change(&mut manners);
+            manners.features() ^ plain.features()
+        };
+        assert_eq!(with(|it| it.no_event_idx = true), 1 << VIRTIO_RING_F_EVENT_IDX);
+        assert_eq!(with(|it| it.indirect = true), 1 << VIRTIO_RING_F_INDIRECT_DESC);
+        assert_eq!(with(|it| it.read_only = true), 1 << VIRTIO_BLK_F_RO);
+    }
+
+    #[test]
+    fn used_lengths_are_what_devices_in_the_field_say() {
+        // A read of 512 bytes, and a write, whose chain has one writable byte.
+        for (kind, read, write) in [
+            (UsedLength::Exact, 513, 1),
+            (UsedLength::None, 0, 0),
+            (UsedLength::One, 1, 1),
+            (UsedLength::DataOnly, 512, 0),
+            (UsedLength::TooMuch, 1537, 1025),
+        ] {
+            assert_eq!((kind.of(512, 513), kind.of(0, 1)), (read, write), "{kind:?}");
+        }
+    }
+}

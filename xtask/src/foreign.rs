@@ -1,0 +1,290 @@
+//! Disks that behave as devices in the field do: a back-end (`vhost-user-disk`) serves each to QEMU over a socket, and says
+//! afterwards what it has seen.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use serde::Serialize;
+use vhost_user_disk::{Manners, READY, Report, UsedLength};
+
+use crate::cli::QemuArgs;
+use crate::disk::Attachment;
+use crate::machine::{quoted, serial};
+use crate::progress::Progress;
+use crate::workspace::Workspace;
+
+/// Package and program are called the same.
+const NAME: &str = "vhost-user-disk";
+
+/// Longest path of a socket, in bytes.
+const SOCKET_PATH: usize = 107;
+
+/// How long a back-end may take to end once QEMU is gone.
+const END: Duration = Duration::from_secs(5);
+/// How often it is looked at meanwhile.
+const TICK: Duration = Duration::from_millis(10);
+
+/// How a disk departs from what QEMU's own would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Foreign {
+    /// What the specification says, from another implementation than QEMU's.
+    Plain,
+    /// One data descriptor, and no SEG_MAX that says so, as Firecracker does.
+    OneSegment,
+    /// The used ring says 0 for every request.
+    UsedLengthNone,
+    /// The used ring says 1 for every request.
+    UsedLengthOne,
+    /// The used ring counts the data without the status byte.
+    UsedLengthDataOnly,
+    /// The used ring says more than the buffers hold.
+    UsedLengthTooMuch,
+}
+
+impl Foreign {
+    /// What the back-end of a disk is told.
+    fn manners(self, args: &QemuArgs, number: usize) -> Manners {
+        let plain = Manners {
+            no_event_idx: args.no_event_idx,
+            read_only: args.read_only,
+            id: serial(number),
+            ..Manners::default()
+        };
+        let used_length = match self {
+            Foreign::OneSegment => {
+                return Manners {
+                    one_segment: true,
+                    ..plain
+                };
+            }
+            Foreign::Plain => UsedLength::Exact,
+            Foreign::UsedLengthNone => UsedLength::None,
+            Foreign::UsedLengthOne => UsedLength::One,
+            Foreign::UsedLengthDataOnly => UsedLength::DataOnly,
+            Foreign::UsedLengthTooMuch => UsedLength::TooMuch,
+        };
+        Manners {
+            used_length,
+            indirect: !args.no_indirect,
+            ..plain
+        }
+    }
+}
+
+/// Where the program is once it is built.
+pub(crate) fn path(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("debug").join(NAME)
+}
+
+/// Builds the program and gives its path.
+pub(crate) fn build(workspace: &Workspace, progress: Progress) -> Result<PathBuf> {
+    let finished = progress.step("building the back-end of the disk", |step| {
+        step.command(workspace.cargo().args(["build", "--package", NAME, "--bin", NAME]))
+    })?;
+    if !finished.status.success() {
+        eprint!("{}", finished.output);
+        bail!("the back-end does not build, see above");
+    }
+    Ok(path(workspace))
+}
+
+/// The command for the back-end of a disk. None: QEMU serves it.
+fn command(program: &Path, args: &QemuArgs, number: usize, disk: &Attachment) -> Option<Command> {
+    let (manner, socket) = args.foreign.zip(disk.socket.as_ref())?;
+    let mut command = Command::new(program);
+    command.arg("--image").arg(&disk.file);
+    command.arg("--socket").arg(socket);
+    command.arg("--report").arg(report_file(socket));
+    command.args(manner.manners(args, number).arguments());
+    Some(command)
+}
+
+/// Where the back-end that listens there writes its report.
+fn report_file(socket: &Path) -> PathBuf {
+    socket.with_extension("json")
+}
+
+/// The back-ends of a run as they would be typed, one a line.
+pub(crate) fn command_lines(program: &Path, args: &QemuArgs, disks: &[Attachment]) -> Vec<String> {
+    let commands = disks.iter().enumerate();
+    commands
+        .filter_map(|(number, disk)| command(program, args, number, disk))
+        .map(|command| {
+            let words = std::iter::once(command.get_program()).chain(command.get_args());
+            let words: Vec<String> = words.map(|word| quoted(&word.to_string_lossy())).collect();
+            words.join(" ")
+        })
+        .collect()
+}
+
+/// A back-end that has ended.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Seen {
+    /// What it has seen. None: it ended without a report.
+    pub(crate) report: Option<Report>,
+    /// The lines it printed as errors.
+    pub(crate) complaints: Vec<String>,
+}
+
+/// A back-end that runs. It does not outlive this value.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    child: Child,
+    report: PathBuf,
+}
+
+impl Backend {
+    /// Starts the back-ends of a run, one for each disk that has one.
+    pub(crate) fn start_all(program: Option<&Path>, args: &QemuArgs, disks: &[Attachment]) -> Result<Vec<Backend>> {
+        let served = disks.iter().enumerate();
+        served
+            .filter_map(|(number, disk)| Some((number, disk, disk.socket.as_ref()?)))
+            .map(|(number, disk, socket)| {
+                let program = program.context("the back-end was not built")?;
+                let command = command(program, args, number, disk).context("the disk has no back-end")?;
+                Backend::start(command, socket)
+            })
+            .collect()
+    }
+
+    /// Returns when QEMU can connect.
+    fn start(mut command: Command, socket: &Path) -> Result<Backend> {
+        let length = socket.as_os_str().len();
+        if length > SOCKET_PATH {
+            bail!(
+                "{}: too long for a socket, {SOCKET_PATH} bytes are allowed",
+                socket.display()
+            );
+        }
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut backend = Backend {
+            child: child.with_context(|| format!("cannot start {}", command.get_program().display()))?,
+            report: report_file(socket),
+        };
+        let mut line = String::new();
+        if let Some(stdout) = backend.child.stdout.take() {
+            // Without a line it has ended, and says why on the other stream.
+            BufReader::new(stdout)
+                .read_line(&mut line)
+                .context("cannot read what the back-end says")?;
+        }
+        if line.starts_with(READY) {
+            return Ok(backend);
+        }
+        let complaints = backend.complaints();
+        bail!("the back-end does not start: {}", complaints.join("; "));
+    }
+
+    /// Waits for its end, which follows that of QEMU.
+    pub(crate) fn finish(mut self) -> Seen {
+        let started = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if started.elapsed() > END {
+                // Nothing connected to it, or it hangs. Either way there will be no report.
+                let _ = self.child.kill();
+                break;
+            }
+            thread::sleep(TICK);
+        }
+        let report = std::fs::read(&self.report).ok();
+        Seen {
+            report: report.and_then(|text| serde_json::from_slice(&text).ok()),
+            complaints: self.complaints(),
+        }
+    }
+
+    /// What it printed as errors, up to its end.
+    fn complaints(&mut self) -> Vec<String> {
+        let mut text = Vec::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            // What came before an error is still worth telling.
+            let _ = stderr.read_to_end(&mut text);
+        }
+        String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        // Both fail if it has ended, which is as well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Format, qemu_args};
+
+    fn lines(flags: &str, socket: Option<PathBuf>) -> Vec<String> {
+        let args = qemu_args(flags, None).unwrap();
+        let disk = Attachment {
+            file: "/t/disk.raw".into(),
+            format: Format::Raw,
+            read_only: args.read_only,
+            discard: true,
+            socket,
+        };
+        command_lines(Path::new("vhost-user-disk"), &args, &[disk])
+    }
+
+    #[test]
+    fn each_manner_has_its_words() {
+        for (flags, words) in [
+            ("plain", "--indirect"),
+            ("one-segment", "--one-segment"),
+            ("one-segment --no-event-idx", "--one-segment --no-event-idx"),
+            ("one-segment --read-only", "--one-segment --read-only"),
+            ("used-length-none", "--indirect --used-length none"),
+            ("used-length-one --no-indirect", "--used-length one"),
+            ("used-length-data-only", "--indirect --used-length data-only"),
+            ("used-length-too-much", "--indirect --used-length too-much"),
+        ] {
+            assert_eq!(
+                lines(&format!("--foreign {flags}"), Some("/t/disk.sock".into())),
+                [format!(
+                    "vhost-user-disk --image /t/disk.raw --socket /t/disk.sock --report /t/disk.json {words} \
+                     --id xtask-disk-0"
+                )]
+            );
+        }
+        assert_eq!(lines("", None), Vec::<String>::new());
+    }
+
+    fn start(script: &str) -> Result<Backend> {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Backend::start(command, &directory.path().join("disk.sock"))
+    }
+
+    #[test]
+    fn a_back_end_that_does_not_listen_says_why() {
+        let text = start("echo 'error: no such image' >&2; exit 2")
+            .unwrap_err()
+            .to_string();
+        assert_eq!(text, "the back-end does not start: error: no such image");
+        let long = PathBuf::from(format!("/{}", "x".repeat(SOCKET_PATH)));
+        let text = Backend::start(Command::new("sh"), &long).unwrap_err().to_string();
+        assert!(text.contains("too long for a socket"), "{text}");
+    }
+
+    #[test]
+    fn a_back_end_without_a_report_keeps_its_complaints() {
+        let seen = start("echo listening on x; echo 'error: broken' >&2; exit 2")
+            .unwrap()
+            .finish();
+        assert!(seen.report.is_none());
+        assert_eq!(seen.complaints, ["error: broken"]);
+    }
+}
