@@ -26,6 +26,10 @@ pub(crate) fn find_disk(board: &Board) -> Option<Found> {
         Ok(windows) => windows,
         Err(error) => stop("probe", "bad-tree", &error),
     };
+    for window in &windows.unusable {
+        println!("{window}");
+    }
+    let windows = windows.usable;
     let mut found = None;
     let mut empty = 0;
     for window in &windows {
