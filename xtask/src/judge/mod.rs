@@ -5,6 +5,8 @@
 
 mod bare;
 mod block_test;
+#[cfg(test)]
+mod hostile;
 mod minix;
 mod pressure;
 
