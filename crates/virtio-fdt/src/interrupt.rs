@@ -25,7 +25,7 @@ pub struct Controller {
     /// How other nodes refer to it; `None` if it has no phandle, as a controller that serves only its children may.
     pub phandle: Option<Phandle>,
     /// Where in the blob its name lies, which no two nodes have in common.
-    name_offset: usize,
+    pub(crate) name_offset: usize,
 }
 
 impl Controller {

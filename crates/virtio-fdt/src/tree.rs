@@ -6,6 +6,7 @@ use dtoolkit::fdt::Fdt;
 use heapless::Vec;
 
 use crate::cpu::{self, Harts};
+use crate::interrupt::Controller;
 use crate::plic::{Plic, Plics};
 use crate::property;
 use crate::reg::PhysRange;
@@ -168,6 +169,16 @@ impl<'a> DeviceTree<'a> {
     /// All enabled platform-level interrupt controllers in the order of the blob.
     pub fn plics(&self) -> Plics<'a> {
         Plics::new(self.fdt)
+    }
+
+    /// The name of a controller's node with its unit address, for people; `None` for a controller of another tree.
+    pub fn controller_name(&self, controller: Controller) -> Option<&'a str> {
+        let name = self
+            .blob
+            .get(controller.name_offset..)?
+            .split(|&byte| byte == 0)
+            .next()?;
+        core::str::from_utf8(name).ok().filter(|name| !name.is_empty())
     }
 
     /// The serial port for human text: the one `/chosen/stdout-path` names if it is a 16550, else the first 16550.

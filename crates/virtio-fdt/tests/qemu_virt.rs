@@ -45,6 +45,8 @@ fn the_interrupt_controller_and_its_contexts() {
     let plic = tree().plic().unwrap().unwrap();
     assert_eq!(plic.registers, range(0xc00_0000, 0x60_0000));
     assert_eq!(plic.source_count, 95);
+    assert_eq!(tree().controller_name(plic.controller), Some("plic@c000000"));
+    assert_eq!(tree().plics().count(), 1);
     assert!(matches!(plic.controller.phandle, Some(Phandle(phandle)) if phandle != 0));
     for hart in 0..4 {
         assert_eq!(plic.supervisor_context(hart), Ok(Some(hart as u32 * 2 + 1)));

@@ -79,6 +79,15 @@ impl Board {
         })
     }
 
+    /// The name of the controller to which the interrupt of a device goes, if that is not the one behind
+    /// [`interrupts`](Self::interrupts): its interrupts do not come to this hart.
+    pub fn foreign_controller(&self, interrupt: &virtio_fdt::Interrupt) -> Option<&'static str> {
+        if interrupt.parent == self.interrupt_parent {
+            return None;
+        }
+        Some(self.tree.controller_name(interrupt.parent).unwrap_or("another"))
+    }
+
     /// The source of a device's interrupt, or `None` if it goes to another controller or has an impossible number.
     pub fn source_of(&self, interrupt: &virtio_fdt::Interrupt) -> Option<Source> {
         source_at(interrupt, self.interrupt_parent)
@@ -109,19 +118,27 @@ fn read_tree(address: usize) -> Result<DeviceTree<'static>, BoardError> {
 
 /// The PLIC that delivers to a hart, and how the tree names it. A machine with several has one for each group of harts.
 fn interrupt_controller(tree: &DeviceTree<'static>, hart_id: usize) -> Result<(Plic, Controller), BoardError> {
-    let mut reason = BoardError::NoInterruptController;
+    let mut reason = BoardError::NoInterruptController {
+        instead: controller_of_windows(tree),
+    };
     for found in tree.plics() {
         let found = found.map_err(BoardError::InterruptController)?;
         let context = found
             .supervisor_context(hart_id as u64)
             .map_err(BoardError::InterruptController)?;
-        reason = BoardError::NoInterruptContext;
+        reason = BoardError::NoInterruptContext { hart_id };
         let Some(context) = context else { continue };
         // SAFETY: the tree describes this machine, nothing is translated, and the board is the only driver.
         let plic = unsafe { Plic::new(found.registers, context, found.source_count) };
         return Ok((plic.ok_or(reason)?, found.controller));
     }
     Err(reason)
+}
+
+/// The controller that the first VirtIO window with an interrupt has.
+fn controller_of_windows(tree: &DeviceTree<'static>) -> Option<&'static str> {
+    let interrupt = tree.virtio_mmio().flatten().find_map(|window| window.interrupt)?;
+    tree.controller_name(interrupt.parent)
 }
 
 /// The largest free part of RAM between the end of the image and the end of the piece of RAM the image is in.

@@ -45,11 +45,7 @@ pub(crate) fn main(boot: Boot) -> ! {
     let source = match (options.completion, found.source) {
         (Completion::Polled, _) => None,
         (Completion::Interrupts, Some(source)) => Some(source),
-        (Completion::Interrupts, None) => stop(
-            "init",
-            "no-interrupt",
-            &"the device tree gives the disk no interrupt at the PLIC",
-        ),
+        (Completion::Interrupts, None) => no_interrupt(&board, found.foreign_controller),
     };
     let waiting = Waiting {
         timebase: board.timebase,
@@ -84,6 +80,26 @@ pub(crate) fn main(boot: Boot) -> ! {
     match options.mode {
         Mode::SelfTest => self_test(&mut session, &options, &partitions, &mut scratch),
         Mode::Shell => shell::monitor::run(&mut session, &mut scratch, console_source),
+    }
+}
+
+/// Ends the run, since no interrupt of the disk will come here.
+fn no_interrupt(board: &Board, foreign_controller: Option<&str>) -> ! {
+    const KIND: &str = "no-interrupt";
+    let hart = board.hart_id;
+    match foreign_controller {
+        Some(name) => stop(
+            "init",
+            KIND,
+            &format_args!(
+                "the interrupt of the disk goes to {name}, which does not deliver to hart {hart}; --poll works"
+            ),
+        ),
+        None => stop(
+            "init",
+            KIND,
+            &"the device tree gives the disk no interrupt; --poll works",
+        ),
     }
 }
 
