@@ -1,13 +1,14 @@
 //! `cargo xtask test`: every check of the workspace, by name.
 //!
 //! [`cargo`] asks cargo about the code, [`command_line`] makes the mistakes a user may make, [`matrix`] boots the bare image in
-//! every combination, [`service`] and [`loader`] put the MINIX service to the test, [`miri`] looks for undefined behaviour,
-//! [`runner`] runs and prints them. [`boot`] is what all that boot have in common.
+//! every combination, [`service`] and [`loader`] put the MINIX service to the test, [`machines`] boots both on unusual machines
+//! and disks, [`miri`] looks for undefined behaviour, [`runner`] runs and prints them. [`boot`] is what all that boot have in common.
 
 mod boot;
 mod cargo;
 mod command_line;
 mod loader;
+mod machines;
 mod matrix;
 mod miri;
 mod runner;
@@ -85,6 +86,7 @@ fn all(workspace: &Workspace) -> Vec<Check> {
     let mut checks = cargo::checks(workspace);
     checks.extend(command_line::checks());
     checks.extend(loader::checks());
+    checks.extend(machines::checks());
     checks.extend(matrix::checks());
     checks.extend(service::checks());
     checks

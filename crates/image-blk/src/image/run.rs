@@ -68,6 +68,18 @@ pub(crate) fn main(boot: Boot) -> ! {
         Err(error) => stop("init", kind(&error), &text!("the disk does not come up: {error}")),
     };
     describe::device(&mut session);
+    let limits = *session.disk().limits();
+    if limits.capacity.get() < limits.block_sectors() {
+        stop(
+            "init",
+            "no-block",
+            &text!(
+                "the disk has {} sectors, which is no whole block of {} bytes",
+                limits.capacity,
+                limits.block_bytes
+            ),
+        );
+    }
     let partitions = describe::partitions(&mut session).unwrap_or_else(|failure| {
         println!("partitions: the first block cannot be read: {failure}");
         Partitions::new()
