@@ -168,6 +168,7 @@ impl Machine<'_> {
         if args.gdb {
             line.extend(["-S".into(), "-gdb".into(), format!("tcp::{GDB_PORT}")]);
         }
+        line.extend(args.qemu_args.iter().cloned());
         line
     }
 

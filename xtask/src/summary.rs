@@ -2,7 +2,7 @@
 
 use crate::disk::Input;
 use crate::judge::CHECKS;
-use crate::report::{Check, Minix, Report};
+use crate::report::{Check, Minix, Report, total};
 
 /// The last lines of a run.
 pub(crate) fn lines(report: &Report, input: Option<&Input>) -> Vec<String> {
@@ -109,8 +109,8 @@ fn together<'c>(checks: impl Iterator<Item = &'c Check>) -> &'static str {
 /// What became of the services.
 fn services(minix: &Minix, lines: &mut Vec<String>) {
     if !minix.kills.is_empty() {
-        let in_flight: u64 = minix.kills.iter().map(|kill| kill.in_flight).sum();
-        let sum = |of: fn(&crate::report::Load) -> u64| minix.loads.iter().map(of).sum::<u64>();
+        let in_flight = total(minix.kills.iter().map(|kill| kill.in_flight));
+        let sum = |of: fn(&crate::report::Load) -> u64| total(minix.loads.iter().map(of));
         lines.push(format!(
             "{} kills, {} restarts, {in_flight} requests were not answered when the service died",
             minix.kills.len(),
@@ -127,7 +127,7 @@ fn services(minix: &Minix, lines: &mut Vec<String>) {
     }
     // Who left by itself leaves nothing to look for.
     if !minix.kills.is_empty() || !minix.restarts.is_empty() {
-        let sum = |of: fn(&crate::report::Poison) -> u64| minix.poison.iter().map(of).sum::<u64>();
+        let sum = |of: fn(&crate::report::Poison) -> u64| total(minix.poison.iter().map(of));
         lines.push(format!(
             "memory of dead instances: {} frames, {} changed while they were still its own, {} later",
             sum(|poison| poison.frames),
@@ -149,7 +149,7 @@ fn services(minix: &Minix, lines: &mut Vec<String>) {
         lines.push(format!(
             "{} clients had up to {} requests out together",
             minix.overlaps.len(),
-            minix.overlaps.iter().map(|overlap| overlap.max_in_flight).sum::<u64>()
+            total(minix.overlaps.iter().map(|overlap| overlap.max_in_flight))
         ));
     }
     for down in &minix.downs {
@@ -206,6 +206,15 @@ mod tests {
         assert_eq!(
             services_of(&overlap.repeat(4)),
             ["4 clients had up to 8 requests out together"]
+        );
+    }
+
+    #[test]
+    fn counters_of_all_ones_are_added_up() {
+        let overlap = format!("overlap clients=1 outstanding=2 max_in_flight={}\n", u64::MAX);
+        assert_eq!(
+            services_of(&overlap.repeat(2)),
+            ["2 clients had up to 36893488147419103230 requests out together"]
         );
     }
 

@@ -27,12 +27,18 @@ pub enum BoardError {
     NoTimebase,
     /// The command line is not a string.
     BootArgs(NodeError),
-    /// There is no PLIC.
-    NoInterruptController,
+    /// There is no PLIC. QEMU's `virt` machine has other controllers with `aia=aplic` and `aia=aplic-imsic`.
+    NoInterruptController {
+        /// The name of the controller that the VirtIO windows have instead.
+        instead: Option<&'static str>,
+    },
     /// The node of the PLIC is broken.
     InterruptController(NodeError),
-    /// The PLIC does not reach this hart in S-mode.
-    NoInterruptContext,
+    /// No PLIC reaches this hart in S-mode.
+    NoInterruptContext {
+        /// The hart.
+        hart_id: usize,
+    },
     /// Main memory or its reservations cannot be read.
     Memory(NodeError),
     /// No RAM is left behind the image.
@@ -53,9 +59,14 @@ impl fmt::Display for BoardError {
             Self::Timebase(error) => write!(f, "clock: {error}"),
             Self::NoTimebase => f.write_str("clock: no frequency"),
             Self::BootArgs(error) => write!(f, "command line: {error}"),
-            Self::NoInterruptController => f.write_str("no PLIC"),
+            Self::NoInterruptController { instead: Some(name) } => {
+                write!(f, "no PLIC: interrupts go to {name}, which this board does not drive")
+            }
+            Self::NoInterruptController { instead: None } => f.write_str("no PLIC"),
             Self::InterruptController(error) => write!(f, "PLIC: {error}"),
-            Self::NoInterruptContext => f.write_str("PLIC: not connected to this hart in S-mode"),
+            Self::NoInterruptContext { hart_id } => {
+                write!(f, "PLIC: not connected to hart {hart_id} in S-mode")
+            }
             Self::Memory(error) => write!(f, "memory: {error}"),
             Self::NoStack => f.write_str("memory: the place of the stack is taken"),
             Self::NoMemory => f.write_str("memory: nothing is left behind the image"),

@@ -30,7 +30,7 @@ pub use exit::{ExitStatus, FailureCode};
 pub use latch::InterruptCounts;
 pub use plic::{Plic, Source};
 pub use strings::{ElfError, lower_defmt_symbols};
-pub use time::{Ticks, Timebase};
+pub use time::{SteadyClock, Ticks, Timebase};
 pub use uart::Uart;
 
 #[cfg(target_arch = "riscv64")]

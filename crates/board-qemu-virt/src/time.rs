@@ -23,6 +23,44 @@ impl Ticks {
     }
 }
 
+/// A clock that never goes back, over a counter that may.
+///
+/// QEMU sets the counter back when a snapshot is loaded, even to before its start, where it reads as a very large number. A
+/// wait until a moment of such a clock would never end, and a span would be nonsense. Here the time of a step back is left out:
+/// the clock stands still for the moment of the step and goes on at the counter's pace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SteadyClock {
+    last_counter: u64,
+    /// What the clock is ahead of the counter, modulo 2^64.
+    ahead: u64,
+}
+
+impl SteadyClock {
+    /// A clock that agrees with the counter until it steps back.
+    pub const fn new() -> Self {
+        Self {
+            last_counter: 0,
+            ahead: 0,
+        }
+    }
+
+    /// The moment, now that the counter shows this. Half of the numbers before the last one seen are a step back, the other half
+    /// a step ahead.
+    pub const fn at(&mut self, counter: u64) -> Ticks {
+        let step = counter.wrapping_sub(self.last_counter);
+        if step.cast_signed() < 0 {
+            self.ahead = self.ahead.wrapping_sub(step);
+        }
+        self.last_counter = counter;
+        Ticks(counter.wrapping_add(self.ahead))
+    }
+
+    /// What the counter will show at a moment, unless it steps back again.
+    pub const fn counter_at(&self, moment: Ticks) -> u64 {
+        moment.0.wrapping_sub(self.ahead)
+    }
+}
+
 /// The frequency of the `time` counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timebase {
@@ -116,7 +154,34 @@ mod tests {
         assert_eq!(Ticks(u64::MAX).after(Ticks(2)), Ticks(u64::MAX));
     }
 
+    #[test]
+    fn a_counter_that_steps_back_does_not_set_the_clock_back() {
+        let mut clock = SteadyClock::new();
+        assert_eq!(clock.at(50), Ticks(50));
+        assert_eq!(clock.at(70), Ticks(70));
+        assert_eq!(clock.at(30), Ticks(70));
+        assert_eq!(clock.at(35), Ticks(75));
+        assert_eq!(clock.counter_at(Ticks(80)), 40);
+        // To before its start, and from there over zero.
+        assert_eq!(clock.at(10_u64.wrapping_neg()), Ticks(75));
+        assert_eq!(clock.at(0), Ticks(85));
+        assert_eq!(clock.at(5), Ticks(90));
+        assert_eq!(clock.counter_at(Ticks(100)), 15);
+    }
+
     proptest! {
+        #[test]
+        fn a_steady_clock_never_goes_back(steps in proptest::collection::vec(any::<i32>(), 0..50)) {
+            let (mut clock, mut counter, mut last) = (SteadyClock::new(), 0_u64, Ticks(0));
+            for step in steps {
+                counter = counter.wrapping_add_signed(step.into());
+                let now = clock.at(counter);
+                prop_assert_eq!(now, Ticks(last.0 + u64::from(step.max(0).unsigned_abs())));
+                prop_assert_eq!(clock.counter_at(now), counter);
+                last = now;
+            }
+        }
+
         #[test]
         fn a_wait_is_never_too_short(hz in 1u64..=u64::MAX, micros in 0u64..1 << 40) {
             let timebase = Timebase::new(hz).unwrap();

@@ -10,3 +10,14 @@ macro_rules! warn {
         { $( let _ = &$arg; )* }
     }};
 }
+
+macro_rules! info {
+    ($text:literal $(, $arg:expr)* $(,)?) => {{
+        #[cfg(feature = "defmt")]
+        ::defmt::info!($text $(, $arg)*);
+        #[cfg(all(feature = "log", not(feature = "defmt")))]
+        ::log::info!($text $(, $arg)*);
+        #[cfg(not(any(feature = "defmt", feature = "log")))]
+        { $( let _ = &$arg; )* }
+    }};
+}

@@ -15,6 +15,10 @@ use crate::{Extent, STAGING_BYTES};
 /// A scan takes so many entries.
 pub(crate) const ENTRIES: usize = 4;
 
+/// The longest array of entries that is read, in bytes: 8192 entries of the usual length. The whole array has to be read for
+/// its sum, and the first open waits for that; tools make 128 entries.
+pub(crate) const MOST_ARRAY_BYTES: usize = 1 << 20;
+
 /// The block of the first copy of the header.
 pub(crate) const FIRST_HEADER_BLOCK: u64 = 1;
 
@@ -24,7 +28,7 @@ const HEADER_BYTES: usize = size_of::<WireHeader>();
 /// Entries are this long, or a multiple of it.
 const ENTRY_BYTES: usize = 128;
 
-/// Without a table: the sum is taken over a few thousand bytes, once per first open, and a table would be code to load.
+/// Without a table: the sum is mostly taken over a few thousand bytes, once per first open, and a table would be code to load.
 const SUM: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
 
 #[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
@@ -65,16 +69,30 @@ const _: () = assert!(HEADER_BYTES == 92 && size_of::<WireEntry>() == ENTRY_BYTE
 pub(crate) struct Header {
     /// The block in which the array of entries starts.
     pub(crate) array_block: u64,
-    /// Bytes of the array to read from there.
-    pub(crate) read_bytes: usize,
+    /// Bytes of the whole array.
+    pub(crate) array_bytes: usize,
     entry_bytes: usize,
-    /// The sum of what is read; `None` if not all of the array is read, which leaves it unchecked.
-    sum: Option<u32>,
+    /// The sum of the whole array.
+    array_sum: u32,
+}
+
+/// An array of entries while it is read, piece by piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(crate) struct Array {
+    pub(crate) header: Header,
+    /// Bytes read so far.
+    pub(crate) done_bytes: usize,
+    /// The sum of these bytes.
+    sum: u32,
+    /// What the first entries say.
+    partitions: [Extent; ENTRIES],
 }
 
 impl Header {
     /// Checks the content of block `at_block` of the disk. `None` if it is no good header, or not of that block, or if its
-    /// array is one that no tool makes: entries that are no multiple of 128 bytes or longer than 4096.
+    /// array is one that no tool makes: entries that are no multiple of 128 bytes or longer than 4096, or more than
+    /// [`MOST_ARRAY_BYTES`] of them.
     pub(crate) fn check(block: &[u8], at_block: u64) -> Option<Self> {
         let (wire, _) = WireHeader::ref_from_prefix(block).ok()?;
         let header = block.get(..usize::try_from(wire.header_bytes.get()).ok()?)?;
@@ -91,33 +109,56 @@ impl Header {
         if !sizes.contains(&entry_bytes) || !entry_bytes.is_multiple_of(ENTRY_BYTES) {
             return None;
         }
-        // An array that fits into one read is read and checked as a whole. A longer one has more than four entries, and the
-        // first of them have to do.
-        let whole = entries.checked_mul(entry_bytes).filter(|&bytes| bytes <= STAGING_BYTES);
-        let read_bytes = whole.unwrap_or(ENTRIES * entry_bytes);
-        Some(Self {
+        let array_bytes = entries.checked_mul(entry_bytes)?;
+        (array_bytes <= MOST_ARRAY_BYTES).then_some(Self {
             array_block: wire.array_block.get(),
-            read_bytes,
+            array_bytes,
             entry_bytes,
-            sum: whole.map(|_| wire.array_sum.get()),
+            array_sum: wire.array_sum.get(),
         })
     }
 
-    /// The partitions of the first four entries, from the [bytes read](Self::read_bytes), on a disk of so many blocks of
-    /// `block_bytes`. `None` if the sum is wrong.
+    /// Bytes that the first piece of the array must have at least: the entries that are taken.
+    pub(crate) fn head_bytes(&self) -> usize {
+        self.array_bytes.min(ENTRIES * self.entry_bytes)
+    }
+}
+
+impl Array {
+    pub(crate) const fn new(header: Header) -> Self {
+        Self {
+            header,
+            done_bytes: 0,
+            sum: 0,
+            partitions: [Extent::EMPTY; ENTRIES],
+        }
+    }
+
+    /// Bytes that are still to be read.
+    pub(crate) fn left_bytes(&self) -> usize {
+        self.header.array_bytes.saturating_sub(self.done_bytes)
+    }
+
+    /// Takes the next bytes of the array, at first at least [`Header::head_bytes`]. The disk has so many blocks of
+    /// `block_bytes`.
     ///
     /// An entry that reaches past the disk is cut at its end. One that is unused, or lies past the disk, or ends before it
     /// starts, is empty.
-    pub(crate) fn partitions(&self, array: &[u8], block_bytes: u64, disk_blocks: u64) -> Option<[Extent; ENTRIES]> {
-        let array = array.get(..self.read_bytes)?;
-        if self.sum.is_some_and(|sum| sum != SUM.checksum(array)) {
-            return None;
+    pub(crate) fn take(&mut self, piece: &[u8], block_bytes: u64, disk_blocks: u64) {
+        if self.done_bytes == 0 {
+            let mut entries = piece.chunks_exact(self.header.entry_bytes);
+            self.partitions = array::from_fn(|_| {
+                let entry = entries.next().and_then(|entry| WireEntry::ref_from_prefix(entry).ok());
+                entry.map_or(Extent::EMPTY, |(entry, _)| entry.extent(block_bytes, disk_blocks))
+            });
         }
-        Some(array::from_fn(|index| {
-            let entry = array.chunks_exact(self.entry_bytes).nth(index);
-            let entry = entry.and_then(|entry| WireEntry::ref_from_prefix(entry).ok());
-            entry.map_or(Extent::EMPTY, |(entry, _)| entry.extent(block_bytes, disk_blocks))
-        }))
+        self.sum = continued_sum(self.sum, piece);
+        self.done_bytes = self.done_bytes.saturating_add(piece.len());
+    }
+
+    /// The partitions of the first four entries, when the array was read to its end. `None` if its sum is wrong.
+    pub(crate) fn partitions(&self) -> Option<[Extent; ENTRIES]> {
+        (self.done_bytes == self.header.array_bytes && self.sum == self.header.array_sum).then_some(self.partitions)
     }
 }
 
@@ -133,6 +174,14 @@ impl WireEntry {
             size_bytes: (end - first) * block_bytes,
         }
     }
+}
+
+/// The sum of what has the sum `sum` and then `more`.
+fn continued_sum(sum: u32, more: &[u8]) -> u32 {
+    // The state of this sum is its complement, and a start value is given with its bits the other way round.
+    let mut digest = SUM.digest_with_initial((!sum).reverse_bits());
+    digest.update(more);
+    digest.finalize()
 }
 
 /// The sum of a header, in which the sum itself counts as zero.
@@ -178,11 +227,31 @@ mod tests {
         entry
     }
 
+    /// The partitions of an array that comes in pieces of so many bytes.
+    fn partitions(header: Header, array: &[u8], piece_bytes: usize) -> Option<[Extent; ENTRIES]> {
+        let mut taken = Array::new(header);
+        for piece in array.chunks(piece_bytes) {
+            assert_eq!(taken.partitions(), None, "not before all is there");
+            assert!(taken.left_bytes() >= piece.len());
+            taken.take(piece, 512, 1000);
+        }
+        taken.partitions()
+    }
+
+    #[test]
+    fn a_sum_goes_on_from_piece_to_piece() {
+        let bytes: Vec<u8> = (0..1000u32).map(|number| (number * 7) as u8).collect();
+        for cut in [0, 1, 500, 999, 1000] {
+            let (front, back) = bytes.split_at(cut);
+            assert_eq!(continued_sum(continued_sum(0, front), back), SUM.checksum(&bytes));
+        }
+    }
+
     #[test]
     fn a_header_is_good_with_its_sum_in_its_block() {
         let block = header(&[0; 512], 4, 128);
         let good = Header::check(&block, 1).unwrap();
-        assert_eq!((good.array_block, good.read_bytes), (2, 512));
+        assert_eq!((good.array_block, good.array_bytes), (2, 512));
         assert_eq!(Header::check(&block, 2), None);
         assert_eq!(Header::check(&block[..91], 1), None);
         assert!(Header::check(&block[..92], 1).is_some());
@@ -197,7 +266,7 @@ mod tests {
     fn entries_may_be_longer_than_their_meaning() {
         let array: Vec<u8> = [entry(384, 10, 19), entry(384, 20, 29)].concat();
         let good = Header::check(&header(&array, 2, 384), 1).unwrap();
-        let partitions = good.partitions(&array, 512, 1000).unwrap();
+        let partitions = partitions(good, &array, 768).unwrap();
         assert_eq!(partitions.map(|extent| extent.base_bytes / 512), [10, 20, 0, 0]);
         assert_eq!(partitions.map(|extent| extent.size_bytes / 512), [10, 10, 0, 0]);
     }
@@ -207,25 +276,42 @@ mod tests {
         let array: Vec<u8> = [entry(128, 10, 19), entry(128, 20, 29)].concat();
         let block = header(&array[..128], 1, 128);
         let good = Header::check(&block, 1).unwrap();
-        assert_eq!(good.partitions(&array, 512, 1000).unwrap()[1], Extent::EMPTY);
-        assert_eq!(good.partitions(&array[..127], 512, 1000), None);
+        assert_eq!(partitions(good, &array[..128], 128).unwrap()[1], Extent::EMPTY);
+        assert_eq!(partitions(good, &array[..127], 128), None);
     }
 
     #[test]
-    fn an_array_that_fits_is_checked_and_a_longer_one_is_not() {
-        let array = vec![0; STAGING_BYTES];
-        let fits = Header::check(&header(&array, 128, 128), 1).unwrap();
-        assert_eq!(fits.read_bytes, STAGING_BYTES);
-        let mut damaged = array.clone();
-        damaged[STAGING_BYTES - 1] = 1;
-        assert!(fits.partitions(&array, 512, 1000).is_some());
-        assert_eq!(fits.partitions(&damaged, 512, 1000), None);
-        let longer = Header::check(&header(&array, 129, 128), 1).unwrap();
-        assert_eq!(longer.read_bytes, 512);
-        assert!(longer.partitions(&damaged, 512, 1000).is_some());
-        // Four entries of the greatest length still fit.
-        let wide = Header::check(&header(&array, 1000, 4096), 1).unwrap();
-        assert_eq!(wide.read_bytes, STAGING_BYTES);
-        assert_eq!(Header::check(&header(&array, 1000, 4096 + 128), 1), None);
+    fn an_array_is_checked_to_its_last_byte() {
+        for entries in [128, 129, 8192] {
+            let array: Vec<u8> = entry(entries as usize * 128, 10, 19);
+            let header = Header::check(&header(&array, entries, 128), 1).unwrap();
+            assert_eq!(header.array_bytes, entries as usize * 128);
+            let mut damaged = array.clone();
+            *damaged.last_mut().unwrap() = 1;
+            for piece_bytes in [512, STAGING_BYTES] {
+                let found = partitions(header, &array, piece_bytes).unwrap();
+                assert_eq!(found[0].base_bytes, 5120);
+                assert_eq!(partitions(header, &damaged, piece_bytes), None);
+            }
+        }
+    }
+
+    #[test]
+    fn arrays_that_no_tool_makes_are_none() {
+        for (entries, bytes) in [
+            (8193, 128),
+            (257, 4096),
+            (1, 4096 + 128),
+            (u32::MAX, 4096),
+            (u32::MAX, 128),
+        ] {
+            assert_eq!(
+                Header::check(&header(&[], entries, bytes), 1),
+                None,
+                "{entries} of {bytes}"
+            );
+        }
+        let widest = Header::check(&header(&[], 256, 4096), 1).unwrap();
+        assert_eq!(widest.head_bytes(), STAGING_BYTES);
     }
 }

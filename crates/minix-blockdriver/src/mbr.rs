@@ -1,12 +1,15 @@
 //! The rules by which the four entries of a table become partitions, as MINIX has them.
 //!
 //! They come in three kinds. The entries of the first sector are sorted and held to the disk. Those of a MINIX partition are
-//! held to it but keep their order, and their positions are sectors of the whole disk. Those in the chain of an extended
-//! partition are sorted, relative, and held to nothing.
+//! held to it but keep their order, and their positions count from the start of the whole disk. Those in the chain of an
+//! extended partition are sorted, relative, and held to nothing.
+//!
+//! Positions and lengths count blocks of the disk, which are sectors of 512 bytes on most disks and longer on some. Every
+//! other system reads them so.
 
 use minix_abi::partition::{PartitionEntry, SystemId, TABLE_ENTRIES};
 
-use crate::{Extent, SECTOR_BYTES};
+use crate::Extent;
 
 /// The entries of one table.
 pub(crate) type Table = [PartitionEntry; TABLE_ENTRIES];
@@ -27,32 +30,28 @@ pub(crate) fn sort(table: &mut Table) {
     }
 }
 
-/// What is left of an entry inside `parent`, to whose table it belongs. Both count sectors from the start of the disk.
+/// What is left of an entry inside `parent`, to whose table it belongs. Positions count blocks of so many bytes from the start
+/// of the disk.
 ///
-/// An entry that starts too early is cut at its start, one that ends too late at its end, and one whose end is no number of
-/// 32 bits reaches to the end of `parent`. An entry of which nothing is left is empty, but keeps its place.
-pub(crate) fn clipped(entry: &PartitionEntry, parent: Extent) -> Extent {
-    let parent_first = parent.base_bytes / SECTOR_BYTES;
-    let parent_end = parent_first.saturating_add(parent.size_bytes / SECTOR_BYTES);
-    let end = match entry.first.get().checked_add(entry.sectors.get()) {
-        Some(end) => u64::from(end).min(parent_end),
-        None => parent_end,
-    };
-    let first = u64::from(entry.first.get()).max(parent_first);
-    sectors(first, end.saturating_sub(first))
-}
-
-/// A logical partition: an entry of the table that lies `link` sectors into the extended partition.
-pub(crate) fn logical(entry: &PartitionEntry, extended: Extent, link: u32) -> Extent {
-    let first = extended.base_bytes / SECTOR_BYTES + u64::from(link) + u64::from(entry.first.get());
-    sectors(first, entry.sectors.get().into())
-}
-
-/// Sectors to bytes. What comes from a table is far below the end of numbers; a wild parent is not, and stays there.
-const fn sectors(first: u64, count: u64) -> Extent {
+/// An entry that starts too early is cut at its start, one that ends too late at its end. An entry of which nothing is left
+/// is empty, but keeps its place.
+pub(crate) fn clipped(entry: &PartitionEntry, parent: Extent, block_bytes: u64) -> Extent {
+    let first = u64::from(entry.first.get());
+    let end = first + u64::from(entry.sectors.get());
+    let base_bytes = first.saturating_mul(block_bytes).max(parent.base_bytes);
+    let end_bytes = end.saturating_mul(block_bytes).min(parent.end_bytes());
     Extent {
-        base_bytes: first.saturating_mul(SECTOR_BYTES),
-        size_bytes: count.saturating_mul(SECTOR_BYTES),
+        base_bytes,
+        size_bytes: end_bytes.saturating_sub(base_bytes),
+    }
+}
+
+/// A logical partition: an entry of the table that lies `link` blocks into the extended partition.
+pub(crate) fn logical(entry: &PartitionEntry, extended: Extent, link: u32, block_bytes: u64) -> Extent {
+    let blocks = u64::from(link) + u64::from(entry.first.get());
+    Extent {
+        base_bytes: extended.base_bytes.saturating_add(blocks.saturating_mul(block_bytes)),
+        size_bytes: u64::from(entry.sectors.get()).saturating_mul(block_bytes),
     }
 }
 
@@ -73,7 +72,10 @@ mod tests {
     }
 
     fn extent(first: u64, count: u64) -> Extent {
-        sectors(first, count)
+        Extent {
+            base_bytes: first * 512,
+            size_bytes: count * 512,
+        }
     }
 
     #[test]
@@ -123,7 +125,7 @@ mod tests {
     #[test]
     fn an_entry_is_held_to_its_parent() {
         let parent = extent(100, 50);
-        let clip = |first, count| clipped(&PartitionEntry::new(MINIX, first, count), parent);
+        let clip = |first, count| clipped(&PartitionEntry::new(MINIX, first, count), parent, 512);
         assert_eq!(clip(110, 10), extent(110, 10));
         assert_eq!(clip(110, 40), extent(110, 40));
         assert_eq!(clip(110, 41), extent(110, 40));
@@ -134,7 +136,7 @@ mod tests {
     #[test]
     fn an_entry_of_which_nothing_is_left_keeps_its_place() {
         let parent = extent(100, 50);
-        let clip = |first, count| clipped(&PartitionEntry::new(NONE, first, count), parent);
+        let clip = |first, count| clipped(&PartitionEntry::new(NONE, first, count), parent, 512);
         assert_eq!(clip(0, 0), extent(100, 0));
         assert_eq!(clip(120, 0), extent(120, 0));
         assert_eq!(clip(50, 10), extent(100, 0));
@@ -143,26 +145,35 @@ mod tests {
     }
 
     #[test]
-    fn an_end_past_32_bits_is_the_end_of_the_parent() {
-        let clip = |first, count, parent| clipped(&PartitionEntry::new(MINIX, first, count), parent);
+    fn an_end_at_or_past_32_bits_is_where_it_is() {
+        let clip = |first, count, parent| clipped(&PartitionEntry::new(MINIX, first, count), parent, 512);
         let small = extent(0, 1000);
         assert_eq!(clip(10, 0xFFFF_FFF0, small), extent(10, 990));
         assert_eq!(clip(2000, 0xFFFF_FFF0, small), extent(2000, 0));
         let large = extent(0, 1 << 33);
-        assert_eq!(clip(10, 0xFFFF_FFF5, large), extent(10, 0xFFFF_FFF5));
-        assert_eq!(clip(10, 0xFFFF_FFF6, large), extent(10, (1 << 33) - 10));
+        for count in [0xFFFF_FFF5, 0xFFFF_FFF6, 0xFFFF_FFF7, u32::MAX] {
+            assert_eq!(clip(10, count, large), extent(10, count.into()));
+        }
+    }
+
+    #[test]
+    fn blocks_may_be_longer_than_sectors() {
+        let entry = PartitionEntry::new(MINIX, 256, 4096);
+        assert_eq!(clipped(&entry, extent(0, 100_000), 4096), extent(2048, 32_768));
+        assert_eq!(clipped(&entry, extent(0, 3000), 4096), extent(2048, 952));
+        assert_eq!(logical(&entry, extent(800, 1), 100, 4096), extent(3648, 32_768));
     }
 
     #[test]
     fn a_logical_partition_is_relative_and_held_to_nothing() {
         let extended = extent(1000, 50);
         let entry = PartitionEntry::new(MINIX, 63, 5000);
-        assert_eq!(logical(&entry, extended, 0), extent(1063, 5000));
-        assert_eq!(logical(&entry, extended, 20), extent(1083, 5000));
+        assert_eq!(logical(&entry, extended, 0, 512), extent(1063, 5000));
+        assert_eq!(logical(&entry, extended, 20, 512), extent(1083, 5000));
         let far = PartitionEntry::new(MINIX, u32::MAX, u32::MAX);
         let extended = extent(u32::MAX.into(), 1);
         let first = 3 * u64::from(u32::MAX);
-        assert_eq!(logical(&far, extended, u32::MAX), extent(first, u32::MAX.into()));
+        assert_eq!(logical(&far, extended, u32::MAX, 512), extent(first, u32::MAX.into()));
     }
 
     #[test]
@@ -172,7 +183,8 @@ mod tests {
             size_bytes: u64::MAX,
         };
         let entry = PartitionEntry::new(MINIX, 1, 1);
-        assert_eq!(clipped(&entry, wild).size_bytes, 0);
-        let _ = logical(&entry, wild, u32::MAX);
+        assert_eq!(clipped(&entry, wild, 512).size_bytes, 0);
+        let far = PartitionEntry::new(MINIX, u32::MAX, u32::MAX);
+        assert_eq!(logical(&far, wild, u32::MAX, u64::MAX).base_bytes, u64::MAX);
     }
 }

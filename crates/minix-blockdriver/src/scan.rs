@@ -1,8 +1,8 @@
 //! The scan of the partition tables, as a state machine without input and output.
 //!
-//! It starts with the first sector. Is the table there a placeholder for a GPT, the GPT gives the four partitions; if no
-//! copy of it is good, the placeholder is taken at its word. Otherwise the table gives them, and the scan goes on into each:
-//! into a MINIX partition for a table of sub-partitions, into an extended partition along its chain.
+//! It starts with the first sector. Is the table there a placeholder for a GPT, the GPT gives the four partitions. Otherwise,
+//! or if no copy of the GPT is good, the table gives them, without the placeholder. The scan goes on into each of its
+//! partitions: into a MINIX partition for a table of sub-partitions, into an extended partition along its chain.
 //!
 //! The disk is not trusted. Every read lies inside the disk and inside the partition whose table it is to get, and the
 //! number of reads is bounded, whatever the tables say.
@@ -11,7 +11,7 @@ use core::mem;
 
 use minix_abi::partition::{PartitionEntry, SystemId, TABLE_ENTRIES, TABLE_READ_BYTES, read_table};
 
-use crate::gpt::{FIRST_HEADER_BLOCK, Header};
+use crate::gpt::{self, Array, FIRST_HEADER_BLOCK, Header};
 use crate::mbr::{self, Table};
 use crate::{DeviceTable, Extent, SECTOR_BYTES, STAGING_BYTES};
 
@@ -54,7 +54,7 @@ pub struct Scan {
 enum Step {
     Primary,
     GptHeader(Copy),
-    GptArray(Copy, Header),
+    GptArray(Copy, Array),
     Sub(u8),
     Chain(Chain),
     Done,
@@ -73,7 +73,7 @@ enum Copy {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 struct Chain {
     partition: u8,
-    /// Where the table is, in sectors from the start of the extended partition.
+    /// Where the table is, in blocks from the start of the extended partition.
     link: u32,
     /// Logical partitions found so far.
     found: u8,
@@ -108,14 +108,16 @@ impl Piece {
 
 impl Scan {
     /// A scan ends after so many reads at the latest: the first table, header and entries of a GPT in two copies, and the
-    /// chains.
-    pub const MOST_READS: usize = 1 + 2 * 2 + TABLE_ENTRIES * CHAIN_TABLES as usize;
+    /// chains. A piece of the entries is at least half a block of staging memory.
+    pub const MOST_READS: usize =
+        1 + 2 * (1 + 2 * gpt::MOST_ARRAY_BYTES / STAGING_BYTES) + TABLE_ENTRIES * CHAIN_TABLES as usize;
 
     /// The scan of a disk of so many bytes, in blocks of so many bytes, a multiple of 512. Nothing is read from a disk that
     /// is too small, or whose blocks do not fit into staging memory.
     pub fn new(disk_bytes: u64, block_bytes: u32) -> Self {
         let mut scan = Self {
-            disk_bytes,
+            // Half a sector cannot be read.
+            disk_bytes: disk_bytes - disk_bytes % SECTOR_BYTES,
             block_bytes: block_bytes.into(),
             primaries: [PartitionEntry::new(SystemId::NONE, 0, 0); TABLE_ENTRIES],
             step: Step::Done,
@@ -143,7 +145,7 @@ impl Scan {
         match mem::replace(&mut self.step, Step::Done) {
             Step::Primary => self.primary(table, data),
             Step::GptHeader(copy) => self.gpt_header(table, copy, data),
-            Step::GptArray(copy, header) => self.gpt_array(table, copy, header, data),
+            Step::GptArray(copy, array) => self.gpt_array(table, copy, array, data),
             Step::Sub(partition) => {
                 self.sub(table, partition, data);
                 self.scan_partitions(partition + 1);
@@ -172,8 +174,13 @@ impl Scan {
 
     /// Makes the entries of the first table the partitions, and goes on with what they hold.
     fn take_primaries(&mut self, table: &mut DeviceTable) {
-        for (partition, entry) in (0..).zip(&self.primaries) {
-            table.set_partition(partition, mbr::clipped(entry, self.disk()));
+        if self.block_bytes > SECTOR_BYTES {
+            info!("the partition table counts blocks of {} bytes", self.block_bytes);
+        }
+        // The placeholder of a GPT is no partition: what it covers belongs to the partitions of the GPT.
+        let offered = |entry: &PartitionEntry| entry.system != SystemId::PROTECTIVE;
+        for (partition, entry) in (0..).zip(&self.primaries).filter(|(_, entry)| offered(entry)) {
+            table.set_partition(partition, self.clipped(entry, self.disk()));
         }
         self.scan_partitions(0);
     }
@@ -191,7 +198,7 @@ impl Scan {
                 }),
                 _ => continue,
             };
-            if self.ask_for_table(step, mbr::clipped(&entry, self.disk()), 0) {
+            if self.ask_for_table(step, self.clipped(&entry, self.disk()), 0) {
                 return;
             }
         }
@@ -200,7 +207,7 @@ impl Scan {
     fn sub(&mut self, table: &mut DeviceTable, partition: u8, data: Option<&[u8]>) {
         let parent = self.primary_extent(partition);
         for (sub, entry) in (0..).zip(data.and_then(read_table).iter().flatten()) {
-            table.set_sub_partition(partition, sub, mbr::clipped(entry, parent));
+            table.set_sub_partition(partition, sub, self.clipped(entry, parent));
         }
     }
 
@@ -216,7 +223,7 @@ impl Scan {
             if entry.system.is_extended() {
                 next = entry.first.get();
             } else if entry.system != SystemId::NONE {
-                let logical = mbr::logical(entry, extended, chain.link);
+                let logical = mbr::logical(entry, extended, chain.link, self.block_bytes);
                 table.set_sub_partition(chain.partition, chain.found, logical);
                 chain.found += 1;
                 if usize::from(chain.found) == TABLE_ENTRIES {
@@ -234,25 +241,39 @@ impl Scan {
 
     fn gpt_header(&mut self, table: &mut DeviceTable, copy: Copy, data: Option<&[u8]>) {
         let header = data.and_then(|data| Header::check(data, self.header_block(copy)));
-        let asked = header.is_some_and(|header| {
-            let first = header.array_block.checked_mul(self.block_bytes);
-            first.is_some_and(|first| self.ask(Step::GptArray(copy, header), first, header.read_bytes, self.disk_bytes))
-        });
+        let asked = header.is_some_and(|header| self.ask_for_gpt_array(copy, Array::new(header)));
         if !asked {
             self.without_gpt_copy(table, copy);
         }
     }
 
-    fn gpt_array(&mut self, table: &mut DeviceTable, copy: Copy, header: Header, data: Option<&[u8]>) {
-        let partitions = data.and_then(|data| header.partitions(data, self.block_bytes, self.disk_blocks()));
-        match partitions {
-            Some(partitions) => {
+    fn gpt_array(&mut self, table: &mut DeviceTable, copy: Copy, mut array: Array, data: Option<&[u8]>) {
+        if let Some(data) = data {
+            array.take(data, self.block_bytes, self.disk_blocks());
+            if let Some(partitions) = array.partitions() {
                 for (partition, extent) in (0..).zip(partitions) {
                     table.set_partition(partition, extent);
                 }
+                return;
             }
-            None => self.without_gpt_copy(table, copy),
+            if self.ask_for_gpt_array(copy, array) {
+                return;
+            }
         }
+        self.without_gpt_copy(table, copy);
+    }
+
+    /// Asks for the next piece of the entries. Whether there is one.
+    fn ask_for_gpt_array(&mut self, copy: Copy, array: Array) -> bool {
+        let header = array.header;
+        let piece_bytes = self.most_read_bytes().min(array.left_bytes());
+        // The first piece has to hold the entries that are taken.
+        if array.done_bytes == 0 && piece_bytes < header.head_bytes() {
+            return false;
+        }
+        let first = header.array_block.checked_mul(self.block_bytes);
+        let first = first.and_then(|first| first.checked_add(array.done_bytes as u64));
+        first.is_some_and(|first| self.ask(Step::GptArray(copy, array), first, piece_bytes, self.disk_bytes))
     }
 
     fn ask_for_gpt_header(&mut self, table: &mut DeviceTable, copy: Copy) {
@@ -266,8 +287,14 @@ impl Scan {
 
     fn without_gpt_copy(&mut self, table: &mut DeviceTable, copy: Copy) {
         match copy {
-            Copy::First => self.ask_for_gpt_header(table, Copy::Backup),
-            Copy::Backup => self.take_primaries(table),
+            Copy::First => {
+                warn!("the first copy of the GUID partition table is damaged");
+                self.ask_for_gpt_header(table, Copy::Backup);
+            }
+            Copy::Backup => {
+                warn!("both copies of the GUID partition table are damaged: none of its partitions is offered");
+                self.take_primaries(table);
+            }
         }
     }
 
@@ -276,6 +303,16 @@ impl Scan {
             Copy::First => FIRST_HEADER_BLOCK,
             Copy::Backup => self.disk_blocks().saturating_sub(1),
         }
+    }
+
+    /// Bytes of the most whole blocks that fit into a block of staging memory.
+    fn most_read_bytes(&self) -> usize {
+        let block_bytes = usize::try_from(self.block_bytes).unwrap_or(usize::MAX);
+        STAGING_BYTES - STAGING_BYTES.checked_rem(block_bytes).unwrap_or(STAGING_BYTES)
+    }
+
+    fn clipped(&self, entry: &PartitionEntry, parent: Extent) -> Extent {
+        mbr::clipped(entry, parent, self.block_bytes)
     }
 
     const fn disk(&self) -> Extent {
@@ -291,13 +328,14 @@ impl Scan {
 
     fn primary_extent(&self, partition: u8) -> Extent {
         let entry = self.primaries.get(usize::from(partition));
-        entry.map_or(Extent::EMPTY, |entry| mbr::clipped(entry, self.disk()))
+        entry.map_or(Extent::EMPTY, |entry| self.clipped(entry, self.disk()))
     }
 
-    /// Asks for the table that lies `sector` sectors into `device`. A table that does not lie in it as a whole, with the
+    /// Asks for the table that lies `block` blocks into `device`. A table that does not lie in it as a whole, with the
     /// sectors that are read along with it, is none.
-    fn ask_for_table(&mut self, step: Step, device: Extent, sector: u32) -> bool {
-        let first = device.base_bytes.saturating_add(u64::from(sector) * SECTOR_BYTES);
+    fn ask_for_table(&mut self, step: Step, device: Extent, block: u32) -> bool {
+        let offset = u64::from(block).saturating_mul(self.block_bytes);
+        let first = device.base_bytes.saturating_add(offset);
         self.ask(step, first, TABLE_READ_BYTES, device.end_bytes())
     }
 

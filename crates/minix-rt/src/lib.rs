@@ -17,6 +17,8 @@ pub mod kernel;
 pub mod memory;
 mod retry;
 pub mod sef;
+#[cfg(any(target_arch = "riscv64", test))]
+mod steady;
 
 #[cfg(target_arch = "riscv64")]
 pub use arch::{Minix, clock, on_panic};

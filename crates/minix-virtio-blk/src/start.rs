@@ -7,7 +7,7 @@ use heapless::String;
 use minix_abi::ds::{BLOCK_DRIVER_PREFIX, DRIVER_UP, MAX_KEY_BYTES};
 use minix_abi::kernel_call::{DEFAULT_HZ, IrqPolicy};
 use minix_abi::{Endpoint, Errno};
-use minix_blockdriver::{BlockDevice as _, BlockDriver};
+use minix_blockdriver::{BlockDevice as _, BlockDriver, SECTOR_BYTES};
 use minix_rt::grant::{self, Grants};
 use minix_rt::kernel::{self, IrqLine};
 use minix_rt::sef::{self, Startup};
@@ -144,6 +144,9 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
         if info.read_only { "read-only" } else { "read-write" },
         if info.can_flush { "yes" } else { "no" },
     ));
+    if info.sectors < u64::from(info.block_bytes) / SECTOR_BYTES {
+        log.info(format_args!("the disk has no whole block: clients find it empty"));
+    }
     let (queue, indirect) = disk.queue();
     log.debug(format_args!(
         "queue of {} descriptors at most, indirect {}, {} staging blocks",

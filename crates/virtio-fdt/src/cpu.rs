@@ -5,7 +5,7 @@ use dtoolkit::fdt::Fdt;
 
 use crate::NodeError;
 use crate::interrupt::Phandle;
-use crate::property::{bytes, is_compatible, number, string, wide_number};
+use crate::property::{bytes, is_compatible, phandle, string, wide_number};
 use crate::reg;
 use crate::walk::{Place, Walk, at_path};
 
@@ -62,7 +62,7 @@ fn local_controller(cpu: &Place<'_>) -> Option<Phandle> {
         .node
         .children()
         .find(|child| is_compatible(child, &["riscv,cpu-intc"]) || bytes(child, "interrupt-controller").is_some())?;
-    number(&controller, "phandle").ok().flatten().map(Phandle)
+    phandle(&controller).map(Phandle)
 }
 
 /// `timebase-frequency` of `/cpus`, or failing that of the first CPU that has one, in hertz.

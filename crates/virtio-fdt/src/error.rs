@@ -5,8 +5,6 @@
 
 use core::fmt;
 
-use dtoolkit::error::{FdtErrorKind, FdtParseError};
-
 /// Why a blob is not a device tree this crate reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -23,8 +21,15 @@ pub enum FdtError {
     NotADeviceTree,
     /// The blob is of a version that cannot be read as version 17.
     UnsupportedVersion(u32),
-    /// The header, the structure or the strings contradict themselves.
-    Corrupt,
+    /// The blob contradicts itself.
+    Corrupt {
+        /// The part of the blob that is broken.
+        block: Block,
+        /// Where, in bytes from the start of the blob. It can lie outside of the blob if that is the defect.
+        offset_bytes: usize,
+        /// What is wrong there.
+        defect: Defect,
+    },
     /// Nodes are nested deeper than [`MAX_DEPTH`](crate::MAX_DEPTH).
     TooDeep,
 }
@@ -40,7 +45,14 @@ impl fmt::Display for FdtError {
             }
             Self::NotADeviceTree => f.write_str("no device tree: the magic number is missing"),
             Self::UnsupportedVersion(version) => write!(f, "device tree version {version} is not supported"),
-            Self::Corrupt => f.write_str("device tree is corrupt"),
+            Self::Corrupt {
+                block,
+                offset_bytes,
+                defect,
+            } => write!(
+                f,
+                "device tree is corrupt: {block} at offset {offset_bytes:#x}: {defect}"
+            ),
             Self::TooDeep => f.write_str("device tree is nested too deeply"),
         }
     }
@@ -48,12 +60,66 @@ impl fmt::Display for FdtError {
 
 impl core::error::Error for FdtError {}
 
-impl From<FdtParseError> for FdtError {
-    fn from(error: FdtParseError) -> Self {
-        match error.kind {
-            FdtErrorKind::InvalidMagic => Self::NotADeviceTree,
-            FdtErrorKind::UnsupportedVersion(version) => Self::UnsupportedVersion(version),
-            _ => Self::Corrupt,
+/// A part of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Block {
+    /// The header: where the others are.
+    Header,
+    /// The list of memory reservations.
+    Reservations,
+    /// The structure: nodes, properties and their values.
+    Structure,
+    /// The strings: names of properties.
+    Strings,
+}
+
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Header => "header",
+            Self::Reservations => "memory reservations",
+            Self::Structure => "structure",
+            Self::Strings => "strings",
+        })
+    }
+}
+
+/// What is wrong with a part of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Defect {
+    /// The header gives the blob fewer bytes than the header itself takes.
+    TooSmall,
+    /// The block, or a value or name in it, reaches beyond what it must lie in.
+    Outside,
+    /// The block does not start at a multiple of its alignment.
+    Misaligned,
+    /// The block shares bytes with another one.
+    Overlap,
+    /// The block ends in the middle of a list, a node or a name.
+    Unterminated,
+    /// A token with a meaning that it cannot have in this place.
+    MisplacedToken(u32),
+    /// A token without a meaning.
+    UnknownToken(u32),
+    /// A name that is empty or not printable, or a root node with a name.
+    BadName,
+}
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooSmall => f.write_str("too small for a header"),
+            Self::Outside => f.write_str("reaches outside"),
+            Self::Misaligned => f.write_str("misaligned"),
+            Self::Overlap => f.write_str("overlaps another block"),
+            Self::Unterminated => f.write_str("not terminated"),
+            Self::MisplacedToken(token) => write!(f, "token {token} in the wrong place"),
+            Self::UnknownToken(token) => write!(f, "unknown token {token:#x}"),
+            Self::BadName => f.write_str("bad name"),
         }
     }
 }
@@ -77,8 +143,12 @@ pub enum NodeError {
     AddressTooWide,
     /// A bus on the way to the root does not pass the address on (no `ranges`, or none that covers it).
     NotMapped,
-    /// Neither the node nor a node above it names an interrupt parent.
+    /// Neither the node nor a node above it names an interrupt parent, and no node above it is one.
     NoInterruptParent,
+    /// An `interrupt-map` on the way to the controller has no row for the interrupt.
+    InterruptNotMapped,
+    /// The way to the controller leads through more maps than a tree can have levels.
+    InterruptLoop,
     /// A property refers to a phandle that no node has.
     UnknownPhandle(u32),
     /// There are more of the nodes than the caller's table has room for.
@@ -96,6 +166,8 @@ impl fmt::Display for NodeError {
             Self::AddressTooWide => f.write_str("address or size does not fit into 64 bits"),
             Self::NotMapped => f.write_str("address is not mapped to the root of the tree"),
             Self::NoInterruptParent => f.write_str("no interrupt parent"),
+            Self::InterruptNotMapped => f.write_str("interrupt has no row in an `interrupt-map`"),
+            Self::InterruptLoop => f.write_str("interrupt maps lead in a circle"),
             Self::UnknownPhandle(phandle) => write!(f, "no node has the phandle {phandle:#x}"),
             Self::TooMany => f.write_str("more nodes than there is room for"),
         }

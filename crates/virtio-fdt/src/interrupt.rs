@@ -1,10 +1,14 @@
 //! Interrupts: which line of which controller.
+//!
+//! A device names its interrupt in the terms of its interrupt parent. That is a controller, or a *nexus*: a node whose
+//! `interrupt-map` says for each device and interrupt where it goes on to. Only the controller at the end is of use.
 
+use dtoolkit::Node;
 use dtoolkit::fdt::Fdt;
 
-use crate::NodeError;
-use crate::property::{bytes, number, take_cells};
-use crate::walk::{Place, by_phandle};
+use crate::property::{CELL_BYTES, bytes, number, phandle, take_cells};
+use crate::walk::{MAX_DEPTH, Place, by_phandle};
+use crate::{NodeError, reg};
 
 /// Most cells an interrupt specifier may have; the widest in use has three or four.
 const MAX_SPECIFIER_CELLS: usize = 4;
@@ -14,12 +18,31 @@ const MAX_SPECIFIER_CELLS: usize = 4;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Phandle(pub u32);
 
+/// An interrupt controller of a tree. Two are equal if they are the same node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Controller {
+    /// How other nodes refer to it; `None` if it has no phandle, as a controller that serves only its children may.
+    pub phandle: Option<Phandle>,
+    /// Where in the blob its name lies, which no two nodes have in common.
+    pub(crate) name_offset: usize,
+}
+
+impl Controller {
+    pub(crate) fn at(fdt: Fdt<'_>, place: &Place<'_>) -> Self {
+        Self {
+            phandle: phandle(&place.node).map(Phandle),
+            name_offset: place.node.name().as_ptr().addr() - fdt.data().as_ptr().addr(),
+        }
+    }
+}
+
 /// One interrupt of a device: the controller it goes to, and the line there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Interrupt {
-    /// The controller.
-    pub parent: Phandle,
+    /// The controller at the end of all maps.
+    pub parent: Controller,
     // Unused cells stay zero, so that comparing values compares interrupts.
     cells: [u32; MAX_SPECIFIER_CELLS],
     used: u8,
@@ -38,7 +61,7 @@ impl Interrupt {
         self.cells.get(..usize::from(self.used)).unwrap_or(&[])
     }
 
-    fn read(parent: Phandle, cells: &[u8]) -> Result<Self, NodeError> {
+    fn read(parent: Controller, cells: &[u8]) -> Result<Self, NodeError> {
         let (words, _) = cells.as_chunks::<4>();
         if words.is_empty() || words.len() > MAX_SPECIFIER_CELLS {
             return Err(NodeError::BadValue("#interrupt-cells"));
@@ -79,40 +102,118 @@ impl<'a> Controllers<'a> {
     }
 
     fn specifier_cells(&mut self, controller: Phandle) -> Result<usize, NodeError> {
-        const NAME: &str = "#interrupt-cells";
         if let Some((last, cells)) = self.last
             && last == controller
         {
             return Ok(cells);
         }
-        let place = by_phandle(self.fdt, controller.0).ok_or(NodeError::UnknownPhandle(controller.0))?;
-        match number(&place.node, NAME)?.ok_or(NodeError::MissingProperty(NAME))? as usize {
-            cells @ 1..=MAX_SPECIFIER_CELLS => {
-                self.last = Some((controller, cells));
-                Ok(cells)
-            }
-            _ => Err(NodeError::BadValue(NAME)),
-        }
+        let cells = specifier_cells(&named(self.fdt, controller)?)?;
+        self.last = Some((controller, cells));
+        Ok(cells)
     }
+}
+
+/// `#interrupt-cells` of a controller or nexus.
+fn specifier_cells(parent: &Place<'_>) -> Result<usize, NodeError> {
+    const NAME: &str = "#interrupt-cells";
+    match number(&parent.node, NAME)?.ok_or(NodeError::MissingProperty(NAME))? as usize {
+        cells @ 1..=MAX_SPECIFIER_CELLS => Ok(cells),
+        _ => Err(NodeError::BadValue(NAME)),
+    }
+}
+
+fn named(fdt: Fdt<'_>, phandle: Phandle) -> Result<Place<'_>, NodeError> {
+    by_phandle(fdt, phandle.0).ok_or(NodeError::UnknownPhandle(phandle.0))
 }
 
 /// The first interrupt of a node, or `None` if it has none.
 ///
 /// `interrupts-extended` wins over `interrupts`, as the specification has it.
-pub(crate) fn first(controllers: &mut Controllers<'_>, place: &Place<'_>) -> Result<Option<Interrupt>, NodeError> {
-    if let Some(mut rest) = bytes(&place.node, "interrupts-extended") {
-        return match next_extended(controllers, &mut rest)? {
-            Some((parent, cells)) => Interrupt::read(parent, cells).map(Some),
-            None => Err(NodeError::BadLength("interrupts-extended")),
-        };
-    }
-    let Some(mut rest) = bytes(&place.node, "interrupts") else {
+pub(crate) fn first<'a>(fdt: Fdt<'a>, place: &Place<'a>) -> Result<Option<Interrupt>, NodeError> {
+    let (parent, specifier) = if let Some(mut rest) = bytes(&place.node, "interrupts-extended") {
+        let (parent, specifier) =
+            next_extended(&mut Controllers::new(fdt), &mut rest)?.ok_or(NodeError::BadLength("interrupts-extended"))?;
+        (named(fdt, parent)?, specifier)
+    } else if let Some(mut rest) = bytes(&place.node, "interrupts") {
+        let parent = parent_of(fdt, place)?;
+        let specifier = take_cells(&mut rest, specifier_cells(&parent)?).ok_or(NodeError::BadLength("interrupts"))?;
+        (parent, specifier)
+    } else {
         return Ok(None);
     };
-    let parent = inherited_parent(place)?;
-    let cells = controllers.specifier_cells(parent)?;
-    let cells = take_cells(&mut rest, cells).ok_or(NodeError::BadLength("interrupts"))?;
-    Interrupt::read(parent, cells).map(Some)
+    let signal = Signal {
+        parent,
+        address: bytes(&place.node, "reg").unwrap_or(&[]),
+        specifier,
+    };
+    signal.resolve(fdt).map(Some)
+}
+
+/// An interrupt on its way to a controller.
+struct Signal<'a> {
+    /// The controller or nexus that it has reached.
+    parent: Place<'a>,
+    /// The address of its source in the terms of `parent`, perhaps with more cells behind it.
+    address: &'a [u8],
+    /// The interrupt in the terms of `parent`.
+    specifier: &'a [u8],
+}
+
+impl<'a> Signal<'a> {
+    fn resolve(mut self, fdt: Fdt<'a>) -> Result<Interrupt, NodeError> {
+        // Maps lead up a tree. A way with more of them than the tree has levels is a circle.
+        for _ in 0..MAX_DEPTH {
+            let Some(map) = bytes(&self.parent.node, "interrupt-map") else {
+                return Interrupt::read(Controller::at(fdt, &self.parent), self.specifier);
+            };
+            self = self.through(fdt, map)?;
+        }
+        Err(NodeError::InterruptLoop)
+    }
+
+    /// Goes through one map: rows of unit address, specifier, the next parent, and address and specifier in its terms.
+    fn through(self, fdt: Fdt<'a>, map: &'a [u8]) -> Result<Self, NodeError> {
+        const MAP: &str = "interrupt-map";
+        const MASK: &str = "interrupt-map-mask";
+        let nexus = &self.parent.node;
+        let address_cells = reg::address_cells(nexus)?;
+        let cells = address_cells + specifier_cells(&self.parent)?;
+        let mask = bytes(nexus, MASK);
+        if mask.is_some_and(|mask| mask.len() != cells * CELL_BYTES) {
+            return Err(NodeError::BadLength(MASK));
+        }
+        let address = self
+            .address
+            .get(..address_cells * CELL_BYTES)
+            .ok_or(NodeError::InterruptNotMapped)?;
+        let mut rest = map;
+        while !rest.is_empty() {
+            let row = take_cells(&mut rest, cells).ok_or(NodeError::BadLength(MAP))?;
+            let parent = take_phandle(&mut rest).ok_or(NodeError::BadLength(MAP))?;
+            let parent = named(fdt, parent)?;
+            // A controller that does not say has no addresses: its children are interrupts alone.
+            let up_cells = reg::cell_count(&parent.node, "#address-cells", 0)?;
+            let up_address = take_cells(&mut rest, up_cells).ok_or(NodeError::BadLength(MAP))?;
+            let up_specifier = take_cells(&mut rest, specifier_cells(&parent)?).ok_or(NodeError::BadLength(MAP))?;
+            let source = address.iter().chain(self.specifier);
+            let is_it = match mask {
+                Some(mask) => row
+                    .iter()
+                    .zip(source)
+                    .zip(mask)
+                    .all(|((a, b), mask)| (a ^ b) & mask == 0),
+                None => row.iter().eq(source),
+            };
+            if is_it {
+                return Ok(Self {
+                    parent,
+                    address: up_address,
+                    specifier: up_specifier,
+                });
+            }
+        }
+        Err(NodeError::InterruptNotMapped)
+    }
 }
 
 /// Cuts the next (controller, specifier) pair off the value of an `interrupts-extended`; `None` at its end.
@@ -124,21 +225,31 @@ pub(crate) fn next_extended<'a>(
     if rest.is_empty() {
         return Ok(None);
     }
-    let [parent] = take_cells(rest, 1).unwrap_or(&[]).as_chunks::<4>().0 else {
-        return Err(NodeError::BadLength(NAME));
-    };
-    let parent = Phandle(u32::from_be_bytes(*parent));
+    let parent = take_phandle(rest).ok_or(NodeError::BadLength(NAME))?;
     let cells = controllers.specifier_cells(parent)?;
     let specifier = take_cells(rest, cells).ok_or(NodeError::BadLength(NAME))?;
     Ok(Some((parent, specifier)))
 }
 
-/// `interrupt-parent` of the node or of the nearest node above that has one.
-fn inherited_parent(place: &Place<'_>) -> Result<Phandle, NodeError> {
-    for node in core::iter::once(&place.node).chain(place.ancestors.iter().rev()) {
-        if let Some(phandle) = number(node, "interrupt-parent")? {
-            return Ok(Phandle(phandle));
+fn take_phandle(rest: &mut &[u8]) -> Option<Phandle> {
+    let phandle = take_cells(rest, 1)?.first_chunk::<CELL_BYTES>()?;
+    Some(Phandle(u32::from_be_bytes(*phandle)))
+}
+
+/// The interrupt parent of a node: what `interrupt-parent` of the node or of the nearest node above names, unless a node
+/// in between is a controller or nexus itself.
+fn parent_of<'a>(fdt: Fdt<'a>, place: &Place<'a>) -> Result<Place<'a>, NodeError> {
+    let mut place = place.clone();
+    loop {
+        if let Some(phandle) = number(&place.node, "interrupt-parent")? {
+            return named(fdt, Phandle(phandle));
+        }
+        place = place.parent().ok_or(NodeError::NoInterruptParent)?;
+        if ["interrupt-controller", "interrupt-map"]
+            .iter()
+            .any(|name| bytes(&place.node, name).is_some())
+        {
+            return Ok(place);
         }
     }
-    Err(NodeError::NoInterruptParent)
 }

@@ -5,6 +5,7 @@
 #[macro_use]
 mod fmt;
 
+mod check;
 mod cpu;
 mod error;
 mod finisher;
@@ -19,11 +20,11 @@ mod virtio;
 mod walk;
 
 pub use cpu::{Hart, Harts};
-pub use error::{FdtError, NodeError};
-pub use interrupt::{Interrupt, Phandle};
-pub use plic::Plic;
+pub use error::{Block, Defect, FdtError, NodeError};
+pub use interrupt::{Controller, Interrupt, Phandle};
+pub use plic::{Plic, Plics};
 pub use reg::PhysRange;
 pub use tree::DeviceTree;
 pub use uart::Uart;
-pub use virtio::{MmioWindow, MmioWindows};
+pub use virtio::{MmioWindow, MmioWindows, SortedWindows, UnusableWindow};
 pub use walk::MAX_DEPTH;

@@ -8,7 +8,7 @@ use dtoolkit::fdt::Fdt;
 
 use crate::NodeError;
 use crate::cpu::Harts;
-use crate::interrupt::{Controllers, Phandle, next_extended};
+use crate::interrupt::{Controller, Controllers, Phandle, next_extended};
 use crate::property::{bytes, is_compatible, join, number};
 use crate::reg::{self, PhysRange};
 use crate::walk::{Place, Walk};
@@ -29,20 +29,13 @@ pub struct Plic<'a> {
     pub registers: PhysRange,
     /// Number of interrupt sources; they are numbered from 1 to this number.
     pub source_count: u32,
-    /// How other nodes refer to the controller: compare with the parent of an interrupt.
-    pub phandle: Option<Phandle>,
+    /// The controller itself: compare with the parent of an interrupt.
+    pub controller: Controller,
     fdt: Fdt<'a>,
     wiring: &'a [u8],
 }
 
 impl<'a> Plic<'a> {
-    pub(crate) fn find(fdt: Fdt<'a>) -> Result<Option<Self>, NodeError> {
-        Walk::new(fdt)
-            .find(|place| is_compatible(&place.node, &["riscv,plic0", "sifive,plic-1.0.0"]) && place.is_enabled())
-            .map(|place| Self::read(fdt, &place))
-            .transpose()
-    }
-
     fn read(fdt: Fdt<'a>, place: &Place<'a>) -> Result<Self, NodeError> {
         const SOURCES: &str = "riscv,ndev";
         const WIRING: &str = "interrupts-extended";
@@ -53,7 +46,7 @@ impl<'a> Plic<'a> {
         Ok(Self {
             registers: reg::first(place)?,
             source_count,
-            phandle: number(&place.node, "phandle")?.map(Phandle),
+            controller: Controller::at(fdt, place),
             fdt,
             wiring: bytes(&place.node, WIRING).ok_or(NodeError::MissingProperty(WIRING))?,
         })
@@ -93,15 +86,44 @@ impl<'a> Plic<'a> {
     }
 }
 
+/// Iterator over the enabled PLICs of a tree in the order of the blob.
+///
+/// A controller whose node is broken comes as an error, and the iteration goes on.
+#[derive(Debug)]
+pub struct Plics<'a> {
+    fdt: Fdt<'a>,
+    walk: Walk<'a>,
+}
+
+impl<'a> Plics<'a> {
+    pub(crate) fn new(fdt: Fdt<'a>) -> Self {
+        Self {
+            fdt,
+            walk: Walk::new(fdt),
+        }
+    }
+}
+
+impl<'a> Iterator for Plics<'a> {
+    type Item = Result<Plic<'a>, NodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let place = self
+            .walk
+            .find(|place| is_compatible(&place.node, &["riscv,plic0", "sifive,plic-1.0.0"]) && place.is_enabled())?;
+        Some(Plic::read(self.fdt, &place))
+    }
+}
+
 #[cfg(feature = "defmt")]
 impl defmt::Format for Plic<'_> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(
             f,
-            "Plic {{ registers: {}, source_count: {=u32}, phandle: {} }}",
+            "Plic {{ registers: {}, source_count: {=u32}, controller: {} }}",
             self.registers,
             self.source_count,
-            self.phandle
+            self.controller
         );
     }
 }

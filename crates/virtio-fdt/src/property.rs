@@ -28,6 +28,15 @@ pub(crate) fn number(node: &FdtNode<'_>, name: &'static str) -> Result<Option<u3
     }
 }
 
+/// The number by which other nodes refer to this one. Old trees write it as `linux,phandle`.
+///
+/// A malformed one is none: nothing can refer to the node.
+pub(crate) fn phandle(node: &FdtNode<'_>) -> Option<u32> {
+    ["phandle", "linux,phandle"]
+        .into_iter()
+        .find_map(|name| number(node, name).ok().flatten())
+}
+
 /// A property that is a number of one or two cells, as frequencies are.
 pub(crate) fn wide_number(node: &FdtNode<'_>, name: &'static str) -> Result<Option<u64>, NodeError> {
     match bytes(node, name) {

@@ -40,7 +40,7 @@ impl PhysRange {
 }
 
 /// `#address-cells` of a bus; the specification's default is 2.
-fn address_cells(bus: &FdtNode<'_>) -> Result<usize, NodeError> {
+pub(crate) fn address_cells(bus: &FdtNode<'_>) -> Result<usize, NodeError> {
     cell_count(bus, "#address-cells", 2)
 }
 
@@ -49,7 +49,7 @@ fn size_cells(bus: &FdtNode<'_>) -> Result<usize, NodeError> {
     cell_count(bus, "#size-cells", 1)
 }
 
-fn cell_count(bus: &FdtNode<'_>, name: &'static str, default: u32) -> Result<usize, NodeError> {
+pub(crate) fn cell_count(bus: &FdtNode<'_>, name: &'static str, default: u32) -> Result<usize, NodeError> {
     let cells = number(bus, name)?.unwrap_or(default);
     // Nothing in use has more than PCI's three; the bound keeps the arithmetic below small.
     if cells > 8 {

@@ -6,13 +6,14 @@ use dtoolkit::fdt::Fdt;
 use heapless::Vec;
 
 use crate::cpu::{self, Harts};
-use crate::plic::Plic;
+use crate::interrupt::Controller;
+use crate::plic::{Plic, Plics};
 use crate::property;
 use crate::reg::PhysRange;
 use crate::uart::{self, Uart};
-use crate::virtio::{MmioWindow, MmioWindows};
-use crate::walk::{Walk, at_path};
-use crate::{FdtError, NodeError, finisher, memory};
+use crate::virtio::{MmioWindows, SortedWindows};
+use crate::walk::at_path;
+use crate::{Block, Defect, FdtError, NodeError, check, finisher, memory};
 
 const MAGIC: u32 = 0xd00d_feed;
 
@@ -28,7 +29,7 @@ pub struct DeviceTree<'a> {
 
 impl<'a> DeviceTree<'a> {
     /// Bytes of the header, enough for [`total_size`](Self::total_size).
-    pub const HEADER_BYTES: usize = 40;
+    pub const HEADER_BYTES: usize = check::HEADER_BYTES;
 
     /// The size of the whole blob in bytes, read from its first [`HEADER_BYTES`](Self::HEADER_BYTES) bytes.
     ///
@@ -53,14 +54,18 @@ impl<'a> DeviceTree<'a> {
             return Err(FdtError::NotADeviceTree);
         }
         match u32::from_be_bytes(*size) as usize {
-            size if size < Self::HEADER_BYTES => Err(FdtError::Corrupt),
+            size if size < Self::HEADER_BYTES => Err(FdtError::Corrupt {
+                block: Block::Header,
+                offset_bytes: 4,
+                defect: Defect::TooSmall,
+            }),
             size => Ok(size),
         }
     }
 
     /// Checks a blob from end to end. Bytes behind the size the header gives are ignored.
     ///
-    /// No alignment is asked of `blob`.
+    /// The blocks of the blob may come in any order. No alignment is asked of `blob`.
     ///
     /// # Errors
     ///
@@ -71,14 +76,12 @@ impl<'a> DeviceTree<'a> {
             have_bytes: blob.len(),
             need_bytes: size_bytes,
         })?;
-        let fdt = Fdt::new(exact)?;
-        let mut walk = Walk::new(fdt);
-        // The depth has to be known before anything else walks the tree: it bounds the work.
-        while walk.next().is_some() {}
-        if walk.too_deep {
-            return Err(FdtError::TooDeep);
-        }
-        Ok(Self { fdt, blob: exact })
+        check::check(exact)?;
+        Ok(Self {
+            // What `dtoolkit` would check again was checked, and more; it would refuse an unusual order of the blocks.
+            fdt: Fdt::new_unchecked(exact),
+            blob: exact,
+        })
     }
 
     /// The size of the blob in bytes.
@@ -95,23 +98,18 @@ impl<'a> DeviceTree<'a> {
 
     /// All enabled `virtio,mmio` windows in the order of the blob.
     ///
-    /// A window whose node is broken comes as an error and the iteration goes on.
+    /// A window that cannot be used comes as an error with the reason, and the iteration goes on.
     pub fn virtio_mmio(&self) -> MmioWindows<'a> {
         MmioWindows::new(self.fdt)
     }
 
-    /// All enabled `virtio,mmio` windows, lowest address first; broken ones are left out.
+    /// All enabled `virtio,mmio` windows, lowest address first, and apart from them those that cannot be used.
     ///
     /// # Errors
     ///
-    /// [`NodeError::TooMany`] if there are more than `N`.
-    pub fn virtio_mmio_sorted<const N: usize>(&self) -> Result<Vec<MmioWindow, N>, NodeError> {
-        let mut windows = Vec::new();
-        for window in self.virtio_mmio().flatten() {
-            windows.push(window).map_err(|_| NodeError::TooMany)?;
-        }
-        windows.sort_unstable_by_key(|window| window.registers.base_address);
-        Ok(windows)
+    /// [`NodeError::TooMany`] if there are more than `N` of either kind.
+    pub fn virtio_mmio_sorted<const N: usize>(&self) -> Result<SortedWindows<'a, N>, NodeError> {
+        SortedWindows::collect(self.virtio_mmio())
     }
 
     /// Main memory in the order of the blob. Pieces of size zero are left out.
@@ -157,13 +155,30 @@ impl<'a> DeviceTree<'a> {
         self.harts().count()
     }
 
-    /// The platform-level interrupt controller, if there is one.
+    /// The first platform-level interrupt controller, if there is one.
+    ///
+    /// A machine can have several, for instance one for each NUMA node: see [`plics`](Self::plics).
     ///
     /// # Errors
     ///
     /// Its node is broken.
     pub fn plic(&self) -> Result<Option<Plic<'a>>, NodeError> {
-        Plic::find(self.fdt)
+        self.plics().next().transpose()
+    }
+
+    /// All enabled platform-level interrupt controllers in the order of the blob.
+    pub fn plics(&self) -> Plics<'a> {
+        Plics::new(self.fdt)
+    }
+
+    /// The name of a controller's node with its unit address, for people; `None` for a controller of another tree.
+    pub fn controller_name(&self, controller: Controller) -> Option<&'a str> {
+        let name = self
+            .blob
+            .get(controller.name_offset..)?
+            .split(|&byte| byte == 0)
+            .next()?;
+        core::str::from_utf8(name).ok().filter(|name| !name.is_empty())
     }
 
     /// The serial port for human text: the one `/chosen/stdout-path` names if it is a 16550, else the first 16550.

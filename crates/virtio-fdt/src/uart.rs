@@ -3,7 +3,7 @@
 use dtoolkit::fdt::Fdt;
 
 use crate::NodeError;
-use crate::interrupt::{self, Controllers, Interrupt};
+use crate::interrupt::{self, Interrupt};
 use crate::property::{is_compatible, number, string};
 use crate::reg::{self, PhysRange};
 use crate::walk::{Place, Walk, at_path};
@@ -75,6 +75,6 @@ fn read(fdt: Fdt<'_>, place: &Place<'_>) -> Result<Uart, NodeError> {
         register_shift,
         access_bytes,
         clock_hz: number(&place.node, "clock-frequency")?,
-        interrupt: interrupt::first(&mut Controllers::new(fdt), place)?,
+        interrupt: interrupt::first(fdt, place)?,
     })
 }

@@ -41,6 +41,13 @@ impl<'a> Place<'a> {
         Some(Self { node, ancestors })
     }
 
+    /// The node above; `None` for the root.
+    pub(crate) fn parent(&self) -> Option<Self> {
+        let mut ancestors = self.ancestors.clone();
+        let node = ancestors.pop()?;
+        Some(Self { node, ancestors })
+    }
+
     /// Whether this node and all nodes above it are enabled: a disabled bus takes its devices with it.
     pub(crate) fn is_enabled(&self) -> bool {
         property::is_enabled(&self.node) && self.ancestors.iter().all(property::is_enabled)
@@ -63,8 +70,6 @@ struct Level<'a> {
 pub(crate) struct Walk<'a> {
     root: Option<FdtNode<'a>>,
     levels: Vec<Level<'a>, MAX_DEPTH>,
-    /// Whether a node had to be left out because it lies too deep.
-    pub(crate) too_deep: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -72,17 +77,14 @@ impl<'a> Walk<'a> {
         Self {
             root: Some(fdt.root()),
             levels: Vec::new(),
-            too_deep: false,
         }
     }
 
     fn descend(&mut self, node: FdtNode<'a>) -> Option<Place<'a>> {
         let ancestors = self.levels.iter().map(|level| level.node).collect();
         let children = node.children();
-        if self.levels.push(Level { node, children }).is_err() {
-            self.too_deep = true;
-            return None;
-        }
+        // The check of the blob has bounded the depth.
+        self.levels.push(Level { node, children }).ok()?;
         Some(Place { node, ancestors })
     }
 }
@@ -125,5 +127,5 @@ pub(crate) fn by_phandle<'a>(fdt: Fdt<'a>, phandle: u32) -> Option<Place<'a>> {
     if matches!(phandle, 0 | u32::MAX) {
         return None;
     }
-    Walk::new(fdt).find(|place| matches!(property::number(&place.node, "phandle"), Ok(Some(value)) if value == phandle))
+    Walk::new(fdt).find(|place| property::phandle(&place.node) == Some(phandle))
 }

@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{ONE_HART, QEMU_VIRT, ask_everything};
+use common::{ONE_HART, QEMU_VIRT, ask_everything, map_tree, tinyemu};
 use proptest::prelude::*;
-use virtio_fdt::{DeviceTree, FdtError};
+use virtio_fdt::{Block, Defect, DeviceTree, FdtError};
 
 /// A small generator of random numbers (SplitMix64), so that a failing seed can be run again.
 struct Random(u64);
@@ -93,6 +93,51 @@ fn sixty_thousand_mutated_blobs_get_an_answer() {
 }
 
 #[test]
+fn mutated_blobs_of_other_shapes_get_an_answer() {
+    let mut random = Random(0x0dd_5eed);
+    for original in [tinyemu(), map_tree()] {
+        let mut accepted = 0;
+        for _ in 0..20_000 {
+            let mut blob = original.clone();
+            mutate(&mut blob, &mut random);
+            accepted += u32::from(ask_everything(&blob));
+        }
+        assert!((2_000..18_000).contains(&accepted), "{accepted} accepted");
+    }
+}
+
+/// The check of this crate stands in for `dtoolkit`'s own. Where `dtoolkit` takes the order of the blocks, whatever
+/// passes here must pass there; only names may be freer.
+#[test]
+fn what_is_accepted_is_sound_for_dtoolkit() {
+    use dtoolkit::error::FdtErrorKind;
+    let mut random = Random(0x7ea_5e1f);
+    let mut compared = 0;
+    for original in [ONE_HART.to_vec(), map_tree()] {
+        for _ in 0..30_000 {
+            let mut blob = original.clone();
+            mutate(&mut blob, &mut random);
+            let field = |at: usize| u32::from_be_bytes(blob[at..at + 4].try_into().unwrap());
+            let (structure, strings, reservations) = (field(8), field(12), field(16));
+            if DeviceTree::parse(&blob).is_err() || !(reservations < structure && structure < strings) {
+                continue;
+            }
+            compared += 1;
+            let exact = &blob[..field(4) as usize];
+            let theirs = dtoolkit::fdt::Fdt::new(exact).map_err(|error| error.kind);
+            assert!(
+                matches!(
+                    theirs,
+                    Ok(_) | Err(FdtErrorKind::InvalidNodeName | FdtErrorKind::InvalidPropertyName)
+                ),
+                "{theirs:?}"
+            );
+        }
+    }
+    assert!(compared > 6_000, "{compared} compared");
+}
+
+#[test]
 fn every_word_replaced_by_every_interesting_number_gets_an_answer() {
     let mut blob = ONE_HART.to_vec();
     for word in (0..blob.len() - 3).step_by(4) {
@@ -113,7 +158,12 @@ fn a_wrong_header_is_named() {
     };
     let size = QEMU_VIRT.len();
     assert_eq!(with(0, 0xfeed_d00d), FdtError::NotADeviceTree);
-    assert_eq!(with(4, 39), FdtError::Corrupt);
+    let corrupt = |block, offset_bytes, defect| FdtError::Corrupt {
+        block,
+        offset_bytes,
+        defect,
+    };
+    assert_eq!(with(4, 39), corrupt(Block::Header, 4, Defect::TooSmall));
     assert_eq!(
         with(4, size as u32 + 1),
         FdtError::Truncated {
@@ -122,8 +172,23 @@ fn a_wrong_header_is_named() {
         }
     );
     assert_eq!(with(20, 16), FdtError::UnsupportedVersion(16));
-    assert_eq!(with(8, u32::MAX), FdtError::Corrupt);
-    assert_eq!(with(12, u32::MAX), FdtError::Corrupt);
+    let far = u32::MAX as usize;
+    assert_eq!(with(8, u32::MAX), corrupt(Block::Structure, far, Defect::Misaligned));
+    assert_eq!(
+        with(8, u32::MAX - 3),
+        corrupt(Block::Structure, far - 3, Defect::Outside)
+    );
+    assert_eq!(with(12, u32::MAX), corrupt(Block::Strings, far, Defect::Outside));
+    assert_eq!(
+        with(16, u32::MAX - 7),
+        corrupt(Block::Reservations, far - 7, Defect::Outside)
+    );
+    assert_eq!(with(36, 8), corrupt(Block::Structure, 0x40, Defect::Unterminated));
+    assert_eq!(with(0x38, 7), corrupt(Block::Structure, 0x38, Defect::UnknownToken(7)));
+    assert_eq!(
+        with(0x38, 7).to_string(),
+        "device tree is corrupt: structure at offset 0x38: unknown token 0x7"
+    );
 }
 
 #[test]

@@ -17,16 +17,16 @@ fn range(base_address: u64, size_bytes: u64) -> PhysRange {
 fn eight_windows_with_their_interrupts() {
     let plic = tree().plic().unwrap().unwrap();
     let sorted = tree().virtio_mmio_sorted::<8>().unwrap();
-    assert_eq!(sorted.len(), 8);
-    for (index, window) in (0u64..).zip(&sorted) {
+    assert_eq!((sorted.usable.len(), sorted.unusable.len()), (8, 0));
+    for (index, window) in (0u64..).zip(&sorted.usable) {
         assert_eq!(window.registers, range(0x1000_1000 + index * 0x1000, 0x1000));
         let interrupt = window.interrupt.unwrap();
         assert_eq!(u64::from(interrupt.number()), index + 1);
-        assert_eq!(Some(interrupt.parent), plic.phandle);
+        assert_eq!(interrupt.parent, plic.controller);
     }
     // The blob has them the other way round.
     let unsorted: Vec<_> = tree().virtio_mmio().map(Result::unwrap).collect();
-    assert!(unsorted.iter().rev().eq(&sorted));
+    assert!(unsorted.iter().rev().eq(&sorted.usable));
 }
 
 #[test]
@@ -45,7 +45,9 @@ fn the_interrupt_controller_and_its_contexts() {
     let plic = tree().plic().unwrap().unwrap();
     assert_eq!(plic.registers, range(0xc00_0000, 0x60_0000));
     assert_eq!(plic.source_count, 95);
-    assert!(matches!(plic.phandle, Some(Phandle(phandle)) if phandle != 0));
+    assert_eq!(tree().controller_name(plic.controller), Some("plic@c000000"));
+    assert_eq!(tree().plics().count(), 1);
+    assert!(matches!(plic.controller.phandle, Some(Phandle(phandle)) if phandle != 0));
     for hart in 0..4 {
         assert_eq!(plic.supervisor_context(hart), Ok(Some(hart as u32 * 2 + 1)));
     }

@@ -97,7 +97,10 @@ fn a_bus_translates_addresses() {
     blob.end();
     let blob = blob.finish();
     let tree = DeviceTree::parse(&blob).unwrap();
-    let windows: Vec<_> = tree.virtio_mmio().map(|w| w.map(|w| w.registers)).collect();
+    let windows: Vec<_> = tree
+        .virtio_mmio()
+        .map(|w| w.map(|w| w.registers).map_err(|w| w.reason))
+        .collect();
     assert_eq!(
         windows,
         [
@@ -141,8 +144,14 @@ fn interrupts_are_inherited_extended_or_absent() {
     let seen: Vec<_> = tree
         .virtio_mmio()
         .map(|window| {
-            let interrupt = window?.interrupt;
-            Ok(interrupt.map(|interrupt| (interrupt.parent, interrupt.number(), interrupt.specifier().to_vec())))
+            let interrupt = window.map_err(|window| window.reason)?.interrupt;
+            Ok(interrupt.map(|interrupt| {
+                (
+                    interrupt.parent.phandle.unwrap(),
+                    interrupt.number(),
+                    interrupt.specifier().to_vec(),
+                )
+            }))
         })
         .collect();
     assert_eq!(
@@ -169,7 +178,8 @@ fn an_interrupt_without_any_parent_is_an_error() {
         .end();
     let blob = blob.finish();
     let tree = DeviceTree::parse(&blob).unwrap();
-    assert_eq!(tree.virtio_mmio().next(), Some(Err(NodeError::NoInterruptParent)));
+    let window = tree.virtio_mmio().next().unwrap().unwrap_err();
+    assert_eq!((window.node, window.reason), ("a@0", NodeError::NoInterruptParent));
 }
 
 #[test]
@@ -203,7 +213,7 @@ fn disabled_nodes_and_nodes_below_them_are_skipped() {
 }
 
 #[test]
-fn windows_are_sorted_and_broken_ones_left_out() {
+fn windows_are_sorted_and_unusable_ones_told_apart() {
     let mut blob = Blob::new();
     for (name, base) in [("a@9", 9), ("b@3", 3), ("c@5", 5)] {
         blob.begin(name)
@@ -216,11 +226,22 @@ fn windows_are_sorted_and_broken_ones_left_out() {
     let tree = DeviceTree::parse(&blob).unwrap();
     let sorted = tree.virtio_mmio_sorted::<3>().unwrap();
     assert_eq!(
-        sorted.iter().map(|w| w.registers.base_address).collect::<Vec<_>>(),
+        sorted
+            .usable
+            .iter()
+            .map(|w| w.registers.base_address)
+            .collect::<Vec<_>>(),
         [3, 5, 9]
     );
     assert_eq!(tree.virtio_mmio_sorted::<2>(), Err(NodeError::TooMany));
-    assert_eq!(tree.virtio_mmio().last(), Some(Err(NodeError::MissingProperty("reg"))));
+    let [window] = sorted.unusable.as_slice() else {
+        panic!("{sorted:?}");
+    };
+    assert_eq!((window.node, window.reason), ("d", NodeError::MissingProperty("reg")));
+    assert_eq!(
+        window.to_string(),
+        "window `d` cannot be used: property `reg` is missing"
+    );
 }
 
 #[test]
@@ -243,7 +264,7 @@ fn an_address_may_not_run_past_64_bits() {
     let windows: Vec<_> = DeviceTree::parse(&blob)
         .unwrap()
         .virtio_mmio()
-        .map(|w| w.map(|w| w.registers))
+        .map(|w| w.map(|w| w.registers).map_err(|w| w.reason))
         .collect();
     assert_eq!(
         windows,
@@ -365,7 +386,7 @@ fn the_context_of_a_hart_is_its_place_in_the_list() {
     assert_eq!(tree.timebase_hz(), Ok(5_000));
     let plic = tree.plic().unwrap().unwrap();
     assert_eq!(plic.registers, range(0xc00_0000, 0x60_0000));
-    assert_eq!((plic.source_count, plic.phandle), (95, Some(Phandle(3))));
+    assert_eq!((plic.source_count, plic.controller.phandle), (95, Some(Phandle(3))));
     assert_eq!(plic.supervisor_context(0), Ok(Some(2)));
     assert_eq!(plic.supervisor_context(1), Ok(Some(4)));
     assert_eq!(plic.supervisor_context(2), Ok(None), "disabled");

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::boot::{self, Disk, NbdServer, expect, foreign, made_by_others, succeeds};
 use super::{Check, Context, Guest, Verdict};
-use crate::report::{Device, Report};
+use crate::report::{Device, Report, total};
 use crate::tools::{QEMU_IMG, find_program};
 
 /// Feature bits whose negotiation the runs steer.
@@ -222,7 +222,7 @@ fn expect_queue(device: &Device, size: u32) -> Verdict {
 
 /// The measurements took interrupts, or none.
 fn expect_interrupts(report: &Report, some: bool) -> Verdict {
-    let interrupts: u64 = report.guest.benches.iter().map(|bench| bench.interrupts).sum();
+    let interrupts = total(report.guest.benches.iter().map(|bench| bench.interrupts));
     expect(!report.guest.benches.is_empty(), "nothing was measured")?;
     expect(
         (interrupts > 0) == some,

@@ -2,14 +2,15 @@
 //!
 //! [`cargo`] asks cargo about the code, [`command_line`] makes the mistakes a user may make, [`matrix`] boots the bare image in
 //! every combination, [`service`] and [`loader`] put the MINIX service to the test, [`foreign`] does both on devices with
-//! the manners of others, [`miri`] looks for undefined behaviour, [`runner`] runs and prints them. [`boot`] is what all that boot
-//! have in common.
+//! the manners of others, [`machines`] boots both on unusual machines and disks, [`miri`] looks for undefined behaviour,
+//! [`runner`] runs and prints them. [`boot`] is what all that boot have in common.
 
 mod boot;
 mod cargo;
 mod command_line;
 mod foreign;
 mod loader;
+mod machines;
 mod matrix;
 mod miri;
 mod runner;
@@ -103,6 +104,7 @@ fn all(workspace: &Workspace) -> Vec<Check> {
     let mut checks = cargo::checks(workspace);
     checks.extend(command_line::checks());
     checks.extend(loader::checks());
+    checks.extend(machines::checks());
     checks.extend(matrix::checks());
     checks.extend(service::checks());
     checks.extend(foreign::checks());

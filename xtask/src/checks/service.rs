@@ -2,7 +2,7 @@
 
 use super::boot::{Disk, NbdServer, boot, expect, made_by_others};
 use super::{Check, Guest, Verdict};
-use crate::report::Report;
+use crate::report::{Report, total};
 
 /// What must be seen in a report beyond its own verdict.
 type Expectation = fn(&Report) -> Verdict;
@@ -55,7 +55,7 @@ fn variants() -> Vec<Check> {
             // If it had not worked for the dead, the look at their memory would show nothing.
             let poison = report.guest.minix.iter().flat_map(|minix| &minix.poison);
             expect(
-                poison.map(|poison| poison.before).sum::<u64>() > 0,
+                total(poison.map(|poison| poison.before)) > 0,
                 "the device was never at work for a dead instance",
             )
         }),

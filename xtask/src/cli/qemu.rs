@@ -144,6 +144,11 @@ pub(crate) struct QemuArgs {
     #[arg(long, value_name = "PATH")]
     pub(crate) qemu: Option<PathBuf>,
 
+    /// One more word for the command line of QEMU, after all others: --qemu-arg=-machine --qemu-arg=aia=aplic. May be given
+    /// again and again.
+    #[arg(long = "qemu-arg", value_name = "WORD", allow_hyphen_values = true)]
+    pub(crate) qemu_args: Vec<String>,
+
     /// Install nothing; stop with the command to type instead.
     #[arg(long)]
     pub(crate) no_install: bool,

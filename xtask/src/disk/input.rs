@@ -54,9 +54,6 @@ impl Input {
             bail!("{given}: is not a regular file");
         }
         let size = data.len();
-        if size == 0 {
-            bail!("{given}: is empty, a disk has at least one sector");
-        }
         let mut head = Vec::new();
         File::open(path)
             .and_then(|file| file.take(SECTOR_BYTES as u64).read_to_end(&mut head))
@@ -71,9 +68,6 @@ impl Input {
         };
         if !bytes.is_multiple_of(SECTOR_BYTES as u64) {
             bail!("{given}: its size, {bytes} bytes, is not a multiple of {SECTOR_BYTES}");
-        }
-        if bytes == 0 {
-            bail!("{given}: the disk in it is empty");
         }
         if !bytes.is_multiple_of(u64::from(block)) {
             bail!("{given}: its size, {bytes} bytes, is not a multiple of the block size {block}");
@@ -159,16 +153,23 @@ mod tests {
             ),
             (directory.path().display().to_string(), None, "is a directory"),
             ("/dev/null".to_owned(), None, "not a regular file"),
-            (file("empty", b""), None, "is empty"),
             (file("odd", &[0; 1000]), None, "not a multiple of 512"),
             (file("odd.qcow2", &qcow2(1000)), None, "not a multiple of 512"),
-            (file("zero.qcow2", &qcow2(0)), None, "is empty"),
             (file("vmdk", b"KDMV0000"), None, "VMDK images are not supported"),
             (file("raw", &[0; 512]), Some(Format::Qcow2), "not a qcow2 image"),
         ] {
             let error = Input::check(&given, format, 512).unwrap_err().to_string();
             assert!(error.starts_with(&given) && error.contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn an_empty_disk_is_a_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("disk");
+        std::fs::write(&path, []).unwrap();
+        let found = Input::check(path.to_str().unwrap(), None, 4096).unwrap();
+        assert_eq!(found.sectors(), Some(0));
     }
 
     #[test]

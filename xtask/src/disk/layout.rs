@@ -128,7 +128,7 @@ impl Recipe {
 impl Layout {
     /// The content before the run, and the files in it. `block` is the block size of the device in bytes.
     pub(super) fn content(&self, block: u32) -> Result<(Content, Vec<KnownFile>)> {
-        let mut content = Content::new(self.seed).with(0, self.table()?);
+        let mut content = Content::new(self.seed).with(0, self.table(block)?);
         let mut files = Vec::new();
         if let Some(place) = self.files {
             // MINIX's own size of a block, unless the device forces another.
@@ -140,20 +140,27 @@ impl Layout {
         Ok((content, files))
     }
 
-    /// Sector 0.
-    fn table(&self) -> Result<Vec<u8>> {
+    /// Sector 0. The table in it counts blocks of the device.
+    fn table(&self, block: u32) -> Result<Vec<u8>> {
+        let block_sectors = u64::from(block) / SECTOR_BYTES as u64;
+        let blocks = |sectors: u64| {
+            let blocks = sectors.checked_div(block_sectors).map(u32::try_from);
+            blocks
+                .and_then(Result::ok)
+                .context("the disk is too large for a partition table")
+        };
         let mut sector = std::io::Cursor::new(vec![0; SECTOR_BYTES]);
         let mut table =
             MBR::new_from(&mut sector, SECTOR_BYTES as u32, *b"blk1").context("cannot make a partition table")?;
-        table.disk_size = u32::try_from(self.sectors).context("the disk is too large for a partition table")?;
+        table.disk_size = blocks(self.sectors)?;
         for (index, (kind, range)) in self.partitions.iter().enumerate() {
             table[index + 1] = MBRPartitionEntry {
                 boot: BOOT_INACTIVE,
                 first_chs: CHS::empty(),
                 sys: *kind,
                 last_chs: CHS::empty(),
-                starting_lba: range.first as u32,
-                sectors: range.count as u32,
+                starting_lba: blocks(range.first)?,
+                sectors: blocks(range.count)?,
             };
         }
         table.write_into(&mut sector).context("cannot make a partition table")?;
@@ -199,15 +206,16 @@ mod tests {
 
     #[test]
     fn partition_tables_read_back() {
-        for layout in ALL.map(Recipe::layout) {
-            let table = layout.table().unwrap();
+        for (layout, block) in ALL.map(Recipe::layout).iter().zip([512_u32, 1024, 4096, 512]) {
+            let table = layout.table(block).unwrap();
+            let blocks = |sectors: u64| (sectors * 512 / u64::from(block)) as u32;
             assert_eq!(table[510..], [0x55, 0xaa]);
             let read = MBR::read_from(&mut std::io::Cursor::new(table), 512).unwrap();
             for (index, (kind, range)) in layout.partitions.iter().enumerate() {
                 let entry = &read[index + 1];
                 assert_eq!(
-                    (entry.sys, u64::from(entry.starting_lba), u64::from(entry.sectors)),
-                    (*kind, range.first, range.count)
+                    (entry.sys, entry.starting_lba, entry.sectors),
+                    (*kind, blocks(range.first), blocks(range.count))
                 );
             }
         }

@@ -16,6 +16,9 @@ const ALIGN: u64 = 8;
 
 /// The ranges to digest on a disk of `sectors`, which is a whole number of blocks of `block` sectors.
 pub(super) fn choose(sectors: u64, block: u64) -> Vec<SectorRange> {
+    if sectors == 0 {
+        return Vec::new();
+    }
     let ranges = MAX_DIGESTS as u64;
     if sectors <= WHOLE {
         let step = sectors.div_ceil(ranges).next_multiple_of(ALIGN);
@@ -53,6 +56,11 @@ pub(super) fn scratch(sectors: u64) -> Option<SectorRange> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_nothing_to_sample_on_an_empty_disk() {
+        assert_eq!((choose(0, 1), scratch(0)), (Vec::new(), None));
+    }
 
     #[test]
     fn small_disks_are_covered_whole() {

@@ -6,6 +6,8 @@
 mod bare;
 mod block_test;
 mod foreign;
+#[cfg(test)]
+mod hostile;
 mod minix;
 mod pressure;
 

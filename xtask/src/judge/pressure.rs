@@ -2,12 +2,12 @@
 
 use super::Case;
 use crate::minix::scenario::{LOADS, Name, Scenario, THROTTLED_OPS, THROTTLED_RATE};
-use crate::report::Minix;
+use crate::report::{Minix, total};
 
 /// Instructions that a hart does in a microsecond where one takes a nanosecond.
-const INSTRUCTIONS_PER_MICRO: u64 = 1000;
+const INSTRUCTIONS_PER_MICRO: u128 = 1000;
 /// Share of these, in percent, that the service may take while its clients wait for the disk.
-const BUSY_LIMIT: u64 = 5;
+const BUSY_LIMIT: u128 = 5;
 
 /// Requests that must be in the device at once where four clients have two each.
 const OVERLAP: u64 = 8;
@@ -50,10 +50,8 @@ impl Case<'_> {
                 minix.kills.len()
             ));
         }
-        let lost: u64 = (minix.kills.iter())
-            .map(|kill| kill.in_flight.saturating_sub(OPENERS))
-            .sum();
-        let retried: u64 = minix.loads.iter().map(|load| load.retried).sum();
+        let lost = total(minix.kills.iter().map(|kill| kill.in_flight.saturating_sub(OPENERS)));
+        let retried = total(minix.loads.iter().map(|load| load.retried));
         if retried < lost {
             reasons.push(format!(
                 "at least {lost} transfers were not answered when the service died, but only {retried} were sent again"
@@ -114,8 +112,8 @@ pub(super) fn throttled(minix: &Minix, reasons: &mut Vec<String>) {
         reasons.push("nothing was measured".to_owned());
         return;
     };
-    let hart = measure.micros * INSTRUCTIONS_PER_MICRO;
-    if measure.instructions * 100 >= hart * BUSY_LIMIT {
+    let hart = u128::from(measure.micros) * INSTRUCTIONS_PER_MICRO;
+    if u128::from(measure.instructions) * 100 >= hart * BUSY_LIMIT {
         reasons.push(format!(
             "the service took {} instructions in {} us, {BUSY_LIMIT} % of a hart and more",
             measure.instructions, measure.micros

@@ -121,7 +121,7 @@ impl Script {
         if args.block_size == 512 && !disk.files().is_empty() {
             self.block_test("blocktest", 2, !args.read_only);
         }
-        for (number, minor) in (1..).zip(volumes::minix_file_systems(disk, directory)?) {
+        for (number, minor) in (1..).zip(volumes::minix_file_systems(disk, args.block_size, directory)?) {
             self.line(format_args!("run mfs as mfs{number} label={SERVICE} minor={minor}"));
         }
         Ok(())

@@ -1,7 +1,8 @@
 //! Where on a disk MINIX file systems are, as minor numbers.
 //!
 //! This follows the rules by which MINIX drivers read partition tables: primary partitions sorted by their first sector with
-//! the empty ones last; in those of type 0x81 there may be a second table, unsorted, with places on the whole disk.
+//! the empty ones last; in those of type 0x81 there may be a second table, unsorted, with places on the whole disk. Tables
+//! count blocks of the device.
 
 use std::path::Path;
 
@@ -23,8 +24,8 @@ struct Entry {
     first: u64,
 }
 
-/// The minors whose first blocks look like those of a MINIX file system.
-pub(super) fn minix_file_systems(disk: &Disk, directory: &Path) -> Result<Vec<u32>> {
+/// The minors whose first blocks look like those of a MINIX file system, on a device with blocks of so many bytes.
+pub(super) fn minix_file_systems(disk: &Disk, block: u32, directory: &Path) -> Result<Vec<u32>> {
     let sector = |number: u64| -> Result<Vec<u8>> {
         let mut bytes = vec![0; SECTOR_BYTES];
         if number < disk.sectors {
@@ -36,14 +37,15 @@ pub(super) fn minix_file_systems(disk: &Disk, directory: &Path) -> Result<Vec<u3
         }
         Ok(bytes)
     };
+    let block_sectors = u64::from(block) / SECTOR_BYTES as u64;
     let mut places = vec![(0, 0)];
-    for (minor, primary) in (1..).zip(sorted(entries(&sector(0)?))) {
+    for (minor, primary) in (1..).zip(sorted(entries(&sector(0)?, block_sectors))) {
         if primary.kind == 0 {
             continue;
         }
         places.push((minor, primary.first));
         if primary.kind == MINIX {
-            let inner = (FIRST_SUB_MINOR + 4 * (minor - 1)..).zip(entries(&sector(primary.first)?));
+            let inner = (FIRST_SUB_MINOR + 4 * (minor - 1)..).zip(entries(&sector(primary.first)?, block_sectors));
             places.extend(
                 inner
                     .filter(|(_, entry)| entry.kind != 0)
@@ -60,8 +62,8 @@ pub(super) fn minix_file_systems(disk: &Disk, directory: &Path) -> Result<Vec<u3
     Ok(found)
 }
 
-/// The four entries of a table; none if there is no table.
-fn entries(sector: &[u8]) -> Vec<Entry> {
+/// The four entries of a table, in sectors; none if there is no table.
+fn entries(sector: &[u8], block_sectors: u64) -> Vec<Entry> {
     if sector.get(510..512) != Some(&[0x55, 0xaa]) {
         return Vec::new();
     }
@@ -69,7 +71,7 @@ fn entries(sector: &[u8]) -> Vec<Entry> {
     entries
         .map(|entry| Entry {
             kind: entry[4],
-            first: u32::from_le_bytes([entry[8], entry[9], entry[10], entry[11]]).into(),
+            first: u64::from(u32::from_le_bytes([entry[8], entry[9], entry[10], entry[11]])) * block_sectors,
         })
         .collect()
 }
@@ -86,15 +88,15 @@ mod tests {
     #[test]
     fn a_table_is_read_and_sorted() {
         let mut sector = vec![0; SECTOR_BYTES];
-        assert_eq!(entries(&sector), []);
+        assert_eq!(entries(&sector, 1), []);
         sector[510..].copy_from_slice(&[0x55, 0xaa]);
         sector[TABLE_AT + 4] = 0x81;
         sector[TABLE_AT + 8..TABLE_AT + 12].copy_from_slice(&500_u32.to_le_bytes());
         sector[TABLE_AT + 32 + 4] = 0x83;
         sector[TABLE_AT + 32 + 8] = 9;
         let entry = |kind, first| Entry { kind, first };
-        let sorted = sorted(entries(&sector));
-        assert_eq!(sorted, [entry(0x83, 9), entry(0x81, 500), entry(0, 0), entry(0, 0)]);
+        let sorted = sorted(entries(&sector, 8));
+        assert_eq!(sorted, [entry(0x83, 72), entry(0x81, 4000), entry(0, 0), entry(0, 0)]);
     }
 
     #[test]
@@ -108,7 +110,7 @@ mod tests {
             directory.path(),
         )
         .unwrap();
-        assert_eq!(minix_file_systems(&disk, directory.path()).unwrap(), [1]);
+        assert_eq!(minix_file_systems(&disk, 512, directory.path()).unwrap(), [1]);
     }
 
     #[test]
@@ -133,6 +135,6 @@ mod tests {
         let input = crate::disk::Input::check(path.to_str().unwrap(), None, 512).unwrap();
         let disk = crate::disk::make(&args, crate::disk::Wish::Given(&input), 0, directory.path()).unwrap();
         // The MINIX partition comes first on the disk, so it is minor 1, and the third in it is minor 130.
-        assert_eq!(minix_file_systems(&disk, directory.path()).unwrap(), [130, 2]);
+        assert_eq!(minix_file_systems(&disk, 512, directory.path()).unwrap(), [130, 2]);
     }
 }

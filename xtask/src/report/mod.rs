@@ -171,6 +171,11 @@ impl Guest {
     }
 }
 
+/// The sum of what a guest counted. It is exact: a guest may count up to the largest number, and more than once.
+pub(crate) fn total(counts: impl IntoIterator<Item = u64>) -> u128 {
+    counts.into_iter().map(u128::from).sum()
+}
+
 /// A text for people, not for names: records have `_` where spaces were.
 fn spaced(text: &str) -> String {
     text.replace('_', " ")

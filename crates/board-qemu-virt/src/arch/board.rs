@@ -2,7 +2,7 @@
 
 use core::ptr;
 
-use virtio_fdt::{DeviceTree, PhysRange};
+use virtio_fdt::{Controller, DeviceTree, PhysRange};
 
 use super::interrupts::Interrupts;
 use super::start::{Boot, image_bounds, stack_bounds};
@@ -29,8 +29,9 @@ pub struct Board {
     pub timebase: Timebase,
     /// External interrupts. They are on.
     pub interrupts: Interrupts,
-    /// Where `interrupt.parent` of a device must point for its number to be a source of [`interrupts`](Self::interrupts).
-    pub interrupt_parent: Option<virtio_fdt::Phandle>,
+    /// The controller behind [`interrupts`](Self::interrupts): what `interrupt.parent` of a device must be for its number to
+    /// be a source there.
+    pub interrupt_parent: Controller,
     /// The source of the console's receive interrupt, if the tree names one.
     pub console_source: Option<Source>,
     /// DMA memory: the largest free part of RAM behind the image.
@@ -78,17 +79,26 @@ impl Board {
         })
     }
 
+    /// The name of the controller to which the interrupt of a device goes, if that is not the one behind
+    /// [`interrupts`](Self::interrupts): its interrupts do not come to this hart.
+    pub fn foreign_controller(&self, interrupt: &virtio_fdt::Interrupt) -> Option<&'static str> {
+        if interrupt.parent == self.interrupt_parent {
+            return None;
+        }
+        Some(self.tree.controller_name(interrupt.parent).unwrap_or("another"))
+    }
+
     /// The source of a device's interrupt, or `None` if it goes to another controller or has an impossible number.
     pub fn source_of(&self, interrupt: &virtio_fdt::Interrupt) -> Option<Source> {
         source_at(interrupt, self.interrupt_parent)
     }
 }
 
-fn source_at(interrupt: &virtio_fdt::Interrupt, parent: Option<virtio_fdt::Phandle>) -> Option<Source> {
-    (Some(interrupt.parent) == parent).then(|| Source::new(interrupt.number()))?
+fn source_at(interrupt: &virtio_fdt::Interrupt, parent: Controller) -> Option<Source> {
+    (interrupt.parent == parent).then(|| Source::new(interrupt.number()))?
 }
 
-fn console_source(tree: &DeviceTree<'_>, parent: Option<virtio_fdt::Phandle>) -> Option<Source> {
+fn console_source(tree: &DeviceTree<'_>, parent: Controller) -> Option<Source> {
     source_at(&tree.console().ok()??.interrupt?, parent)
 }
 
@@ -106,19 +116,29 @@ fn read_tree(address: usize) -> Result<DeviceTree<'static>, BoardError> {
     DeviceTree::parse(blob).map_err(BoardError::Tree)
 }
 
-fn interrupt_controller(
-    tree: &DeviceTree<'static>,
-    hart_id: usize,
-) -> Result<(Plic, Option<virtio_fdt::Phandle>), BoardError> {
-    let found = tree.plic().map_err(BoardError::InterruptController)?;
-    let found = found.ok_or(BoardError::NoInterruptController)?;
-    let context = found
-        .supervisor_context(hart_id as u64)
-        .map_err(BoardError::InterruptController)?
-        .ok_or(BoardError::NoInterruptContext)?;
-    // SAFETY: the tree describes this machine, nothing is translated, and the board is the only driver.
-    let plic = unsafe { Plic::new(found.registers, context, found.source_count) };
-    Ok((plic.ok_or(BoardError::NoInterruptContext)?, found.phandle))
+/// The PLIC that delivers to a hart, and how the tree names it. A machine with several has one for each group of harts.
+fn interrupt_controller(tree: &DeviceTree<'static>, hart_id: usize) -> Result<(Plic, Controller), BoardError> {
+    let mut reason = BoardError::NoInterruptController {
+        instead: controller_of_windows(tree),
+    };
+    for found in tree.plics() {
+        let found = found.map_err(BoardError::InterruptController)?;
+        let context = found
+            .supervisor_context(hart_id as u64)
+            .map_err(BoardError::InterruptController)?;
+        reason = BoardError::NoInterruptContext { hart_id };
+        let Some(context) = context else { continue };
+        // SAFETY: the tree describes this machine, nothing is translated, and the board is the only driver.
+        let plic = unsafe { Plic::new(found.registers, context, found.source_count) };
+        return Ok((plic.ok_or(reason)?, found.controller));
+    }
+    Err(reason)
+}
+
+/// The controller that the first VirtIO window with an interrupt has.
+fn controller_of_windows(tree: &DeviceTree<'static>) -> Option<&'static str> {
+    let interrupt = tree.virtio_mmio().flatten().find_map(|window| window.interrupt)?;
+    tree.controller_name(interrupt.parent)
 }
 
 /// The largest free part of RAM between the end of the image and the end of the piece of RAM the image is in.

@@ -2,18 +2,39 @@
 //!
 //! The frequency is kept here as well, for whoever needs microseconds without having the board at hand.
 
+use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use critical_section::Mutex;
 use riscv::register::{instret, time};
 
-use crate::time::{Ticks, Timebase};
+use super::sbi;
+use crate::time::{SteadyClock, Ticks, Timebase};
 
 static TIMEBASE_HZ: AtomicU64 = AtomicU64::new(0);
+static CLOCK: Mutex<Cell<SteadyClock>> = Mutex::new(Cell::new(SteadyClock::new()));
 
-/// The `time` counter now.
+/// Now. It is what the `time` counter shows, until that steps back; this clock does not.
 #[inline]
 pub fn now() -> Ticks {
-    Ticks(time::read64())
+    // Read inside, so that an interrupt in between cannot make an older reading look like a step back.
+    critical_section::with(|section| {
+        let clock = CLOCK.borrow(section);
+        let mut steady = clock.get();
+        let now = steady.at(time::read64());
+        clock.set(steady);
+        now
+    })
+}
+
+/// What the `time` counter will show at a moment of [`now`], unless it steps back before.
+pub(super) fn counter_at(moment: Ticks) -> u64 {
+    critical_section::with(|section| CLOCK.borrow(section).get().counter_at(moment))
+}
+
+/// Has the timer fire at a moment of [`now`].
+pub fn set_timer(deadline: Ticks) {
+    sbi::set_timer(counter_at(deadline));
 }
 
 /// Instructions this hart has retired so far.

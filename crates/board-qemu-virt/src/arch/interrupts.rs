@@ -172,11 +172,14 @@ impl Interrupts {
 /// of seconds, over and over, pays it once in that time: an earlier deadline is left standing, and the wake-up it causes
 /// only leads to another look.
 fn arm_timer(now: Ticks, deadline: Ticks) {
+    // As the counter will show it: the counter may step back, and with it what is armed.
     static ARMED: AtomicU64 = AtomicU64::new(0);
-    let armed = Ticks(ARMED.load(Ordering::Relaxed));
-    if armed <= now || armed > deadline {
-        ARMED.store(deadline.0, Ordering::Relaxed);
-        sbi::set_timer(deadline.0);
+    let from_now = |counter: u64| counter.wrapping_sub(counters::counter_at(now)).cast_signed();
+    let counter = counters::counter_at(deadline);
+    let armed = from_now(ARMED.load(Ordering::Relaxed));
+    if armed <= 0 || armed > from_now(counter) {
+        ARMED.store(counter, Ordering::Relaxed);
+        sbi::set_timer(counter);
     }
 }
 

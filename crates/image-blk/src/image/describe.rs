@@ -128,12 +128,16 @@ pub(crate) fn partitions(session: &mut Session) -> Result<Partitions, Failure> {
     let slice = session.allocate(bytes)?;
     let slice = session.read(0, slice)?;
     let capacity = session.capacity();
-    let found: Option<Partitions> = mbr::parse(&slice[..SECTOR_BYTES]).map(Iterator::collect);
+    let block_sectors = session.disk().limits().block_sectors();
+    let found: Option<Partitions> = mbr::parse(&slice[..SECTOR_BYTES], block_sectors).map(Iterator::collect);
     session.release(slice);
     let Some(partitions) = found else {
         println!("partitions: no partition table");
         return Ok(Partitions::new());
     };
+    if block_sectors > 1 {
+        println!("the partition table counts blocks of {bytes} bytes");
+    }
     for partition in &partitions {
         println!(
             "partition {}: type {:#04x} ({}), sectors {} to {}, {}{}",
@@ -142,7 +146,7 @@ pub(crate) fn partitions(session: &mut Session) -> Result<Partitions, Failure> {
             partition.kind_name(),
             partition.first,
             partition.end() - 1,
-            Bytes(partition.sectors * SECTOR_BYTES as u64),
+            Bytes(partition.sectors.saturating_mul(SECTOR_BYTES as u64)),
             if partition.end() > capacity {
                 ", past the end of the disk"
             } else {

@@ -1,4 +1,5 @@
-//! The partition table of a disk, in the classic form (MBR): four entries at the end of sector 0.
+//! The partition table of a disk, in the classic form (MBR): four entries at the end of sector 0. They count blocks of the
+//! disk, which can be longer than a sector.
 
 /// Where the four entries start.
 const TABLE: usize = 446;
@@ -27,7 +28,7 @@ pub(crate) struct Partition {
 impl Partition {
     /// The first sector behind it.
     pub(crate) fn end(&self) -> u64 {
-        self.first + self.sectors
+        self.first.saturating_add(self.sectors)
     }
 
     /// A name for the commonest types.
@@ -46,25 +47,29 @@ impl Partition {
     }
 }
 
-/// The entries in use, or `None` if the sector holds no table.
+/// The entries in use, or `None` if the sector holds no table. A block of the disk is so many sectors.
 ///
 /// A boot sector of a file system has the same signature with code where the table would be. What gives it away are the
 /// boot flags: in a table each is 0 or 0x80.
-pub(crate) fn parse(sector: &[u8]) -> Option<impl Iterator<Item = Partition> + use<'_>> {
+pub(crate) fn parse(sector: &[u8], block_sectors: u64) -> Option<impl Iterator<Item = Partition> + use<'_>> {
     let table = sector.get(TABLE..TABLE + ENTRIES * ENTRY_BYTES)?;
     let signature = sector.get(TABLE + ENTRIES * ENTRY_BYTES..)?.get(..SIGNATURE.len())?;
     let (entries, _) = table.as_chunks::<ENTRY_BYTES>();
     if signature != SIGNATURE || entries.iter().any(|entry| !matches!(entry[0], 0 | 0x80)) {
         return None;
     }
-    Some((0..).zip(entries).filter_map(|(index, entry)| read(index, entry)))
+    Some(
+        (0..)
+            .zip(entries)
+            .filter_map(move |(index, entry)| read(index, entry, block_sectors)),
+    )
 }
 
-fn read(index: u32, entry: &[u8; ENTRY_BYTES]) -> Option<Partition> {
+fn read(index: u32, entry: &[u8; ENTRY_BYTES], block_sectors: u64) -> Option<Partition> {
     let kind = entry[4];
     let word = |at: usize| {
         let bytes = entry.get(at..)?.first_chunk::<4>()?;
-        Some(u64::from(u32::from_le_bytes(*bytes)))
+        Some(u64::from(u32::from_le_bytes(*bytes)).saturating_mul(block_sectors))
     };
     let (first, sectors) = (word(8)?, word(12)?);
     (kind != 0 && sectors != 0).then_some(Partition {
@@ -102,7 +107,7 @@ mod tests {
             (0, entry(0x80, 0x83, 2048, 32768)),
             (3, entry(0, 0x81, u32::MAX, u32::MAX)),
         ]);
-        let found: Vec<_> = parse(&sector).unwrap().collect();
+        let found: Vec<_> = parse(&sector, 1).unwrap().collect();
         assert_eq!(
             (found[0].index, found[0].kind, found[0].first, found[0].sectors),
             (0, 0x83, 2048, 32768)
@@ -113,17 +118,24 @@ mod tests {
     }
 
     #[test]
+    fn entries_count_blocks() {
+        let sector = sector(&[(0, entry(0, 0x83, 256, 4096))]);
+        let found = parse(&sector, 8).unwrap().next().unwrap();
+        assert_eq!((found.first, found.sectors, found.end()), (2048, 32_768, 34_816));
+    }
+
+    #[test]
     fn an_entry_without_type_or_sectors_is_not_in_use() {
         let sector = sector(&[(1, entry(0, 0, 1, 1)), (2, entry(0, 0x83, 1, 0))]);
-        assert_eq!(parse(&sector).unwrap().count(), 0);
+        assert_eq!(parse(&sector, 1).unwrap().count(), 0);
     }
 
     #[test]
     fn what_is_no_table_is_none() {
-        assert!(parse(&[0; 512]).is_none());
-        assert!(parse(&[]).is_none());
-        assert!(parse(&sector(&[(0, entry(0, 0x83, 1, 1))])[..511]).is_none());
+        assert!(parse(&[0; 512], 1).is_none());
+        assert!(parse(&[], 1).is_none());
+        assert!(parse(&sector(&[(0, entry(0, 0x83, 1, 1))])[..511], 1).is_none());
         // Code of a boot sector where the flags would be.
-        assert!(parse(&sector(&[(1, entry(0x6F, 0x83, 1, 1))])).is_none());
+        assert!(parse(&sector(&[(1, entry(0x6F, 0x83, 1, 1))]), 1).is_none());
     }
 }

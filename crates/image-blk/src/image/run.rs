@@ -46,11 +46,7 @@ pub(crate) fn main(boot: Boot) -> ! {
     let source = match (options.completion, found.source) {
         (Completion::Polled, _) => None,
         (Completion::Interrupts, Some(source)) => Some(source),
-        (Completion::Interrupts, None) => stop(
-            "init",
-            "no-interrupt",
-            &"the device tree gives the disk no interrupt at the PLIC",
-        ),
+        (Completion::Interrupts, None) => no_interrupt(&board, found.foreign_controller),
     };
     let waiting = Waiting {
         timebase: board.timebase,
@@ -68,6 +64,18 @@ pub(crate) fn main(boot: Boot) -> ! {
         Err(error) => stop("init", kind(&error), &text!("the disk does not come up: {error}")),
     };
     describe::device(&mut session);
+    let limits = *session.disk().limits();
+    if limits.capacity.get() < limits.block_sectors() {
+        stop(
+            "init",
+            "no-block",
+            &text!(
+                "the disk has {} sectors, which is no whole block of {} bytes",
+                limits.capacity,
+                limits.block_bytes
+            ),
+        );
+    }
     let partitions = describe::partitions(&mut session).unwrap_or_else(|failure| {
         println!("partitions: the first block cannot be read: {failure}");
         Partitions::new()
@@ -80,6 +88,26 @@ pub(crate) fn main(boot: Boot) -> ! {
     match options.mode {
         Mode::SelfTest => self_test(&mut session, &options, &partitions, &mut scratch),
         Mode::Shell => shell::monitor::run(&mut session, &mut scratch, console_source),
+    }
+}
+
+/// Ends the run, since no interrupt of the disk will come here.
+fn no_interrupt(board: &Board, foreign_controller: Option<&str>) -> ! {
+    const KIND: &str = "no-interrupt";
+    let hart = board.hart_id;
+    match foreign_controller {
+        Some(name) => stop(
+            "init",
+            KIND,
+            &format_args!(
+                "the interrupt of the disk goes to {name}, which does not deliver to hart {hart}; --poll works"
+            ),
+        ),
+        None => stop(
+            "init",
+            KIND,
+            &"the device tree gives the disk no interrupt; --poll works",
+        ),
     }
 }
 

@@ -19,6 +19,8 @@ const MAX_WINDOWS: usize = 64;
 pub(crate) struct Found {
     pub(crate) transport: Transport,
     pub(crate) source: Option<Source>,
+    /// The controller that the interrupt goes to, if that is not the one of this hart.
+    pub(crate) foreign_controller: Option<&'static str>,
 }
 
 /// Looks into every window and tells of it. The first block device is returned, lowest address first.
@@ -33,6 +35,10 @@ pub(crate) fn find_disk(board: &Board) -> Option<Found> {
         Ok(windows) => windows,
         Err(error) => stop("probe", "bad-tree", &error),
     };
+    for window in &windows.unusable {
+        println!("{window}");
+    }
+    let windows = windows.usable;
     let mut found = None;
     let (mut empty, mut end) = (0, 0);
     for window in &windows {
@@ -83,7 +89,15 @@ pub(crate) fn find_disk(board: &Board) -> Option<Found> {
                 .interrupt
                 .as_ref()
                 .and_then(|interrupt| board.source_of(interrupt));
-            found = Some(Found { transport, source });
+            let foreign_controller = window
+                .interrupt
+                .as_ref()
+                .and_then(|interrupt| board.foreign_controller(interrupt));
+            found = Some(Found {
+                transport,
+                source,
+                foreign_controller,
+            });
         }
     }
     println!("{} VirtIO windows, {empty} of them empty", windows.len());

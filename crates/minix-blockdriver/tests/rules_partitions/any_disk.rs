@@ -67,9 +67,13 @@ fn jungle(systems: Vec<u8>) -> impl Strategy<Value = Jungle> {
     })
 }
 
-fn expected(jungle: &Jungle) -> Vec<(Minor, Extent)> {
+fn expected(jungle: &Jungle, block_sectors: u64) -> Vec<(Minor, Extent)> {
     let read = |sector| (sector < jungle.sectors).then(|| jungle.sector(sector));
-    let found = oracle::scan(&read, jungle.sectors);
+    let found = oracle::scan(oracle::Disk {
+        read: &read,
+        sectors: jungle.sectors,
+        block_sectors,
+    });
     let place = |minor: Minor| {
         let (first, sectors) = found.get(&minor.0).copied().unwrap_or((0, 0));
         Extent {
@@ -95,7 +99,7 @@ proptest! {
         table.reset(sectors * 512);
         run(&mut table, sectors * 512, block_bytes, |read| Some(jungle.read(read.first_byte, read.bytes)));
         let found: Vec<_> = minors().map(|minor| (minor, table.get(minor).expect("exists"))).collect();
-        prop_assert_eq!(found, expected(&jungle));
+        prop_assert_eq!(found, expected(&jungle, 1 << block_shift));
     }
 
     /// Links and hardly anything else: the longest scans there are.
@@ -105,7 +109,7 @@ proptest! {
         table.reset(jungle.sectors * 512);
         run(&mut table, jungle.sectors * 512, 512, |read| Some(jungle.read(read.first_byte, read.bytes)));
         let found: Vec<_> = minors().map(|minor| (minor, table.get(minor).expect("exists"))).collect();
-        prop_assert_eq!(found, expected(&jungle));
+        prop_assert_eq!(found, expected(&jungle, 1));
     }
 
     /// Any size of disk and block, placeholders of a GPT, reads that fail or come short or bring noise. `run` checks that

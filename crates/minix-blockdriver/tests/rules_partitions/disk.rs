@@ -34,9 +34,14 @@ impl Disk {
         self
     }
 
-    pub(crate) fn put(&mut self, first_byte: u64, bytes: &[u8]) {
-        for (at, &byte) in (first_byte..).zip(bytes) {
-            self.sector(at / 512)[(at % 512) as usize] = byte;
+    pub(crate) fn put(&mut self, first_byte: u64, mut bytes: &[u8]) {
+        let mut at = first_byte;
+        while !bytes.is_empty() {
+            let offset = (at % 512) as usize;
+            let (piece, rest) = bytes.split_at(bytes.len().min(512 - offset));
+            self.sector(at / 512)[offset..offset + piece.len()].copy_from_slice(piece);
+            at += piece.len() as u64;
+            bytes = rest;
         }
     }
 

@@ -4,10 +4,10 @@ use gpt_disk_types::{
     BlockSize, Crc32, GptHeader, GptPartitionEntry, GptPartitionEntryArray, GptPartitionEntryArrayLayout,
     GptPartitionEntrySize, GptPartitionType, Lba, LbaLe, U32Le,
 };
-use minix_blockdriver::Extent;
+use minix_blockdriver::{DeviceTable, Extent};
 use proptest::prelude::*;
 
-use crate::disk::{Disk, extent, primaries, subs};
+use crate::disk::{Disk, extent, primaries, run, subs};
 
 /// What a test wants on its disk.
 #[derive(Clone, Debug)]
@@ -131,11 +131,8 @@ fn header_bytes(header: &GptHeader) -> Vec<u8> {
     bytes
 }
 
-/// What the placeholder says of itself: the disk from sector 1 on.
-fn placeholder(disk: &Disk) -> [Extent; 4] {
-    let rest = extent(1, disk.bytes / 512 - 1);
-    [rest, Extent::EMPTY, Extent::EMPTY, Extent::EMPTY]
-}
+/// What there is when no copy is good: the placeholder is no partition.
+const NOTHING: [Extent; 4] = [Extent::EMPTY; 4];
 
 #[test]
 fn four_entries_are_the_partitions_in_their_order() {
@@ -210,16 +207,16 @@ fn the_backup_serves_when_the_entries_are_damaged() {
 }
 
 #[test]
-fn without_a_good_copy_the_placeholder_is_a_partition() {
+fn without_a_good_copy_the_placeholder_is_no_partition() {
     let plan = Plan::usual(&[Some((5000, 5999))]);
     let mut disk = plan.disk();
     disk.sector(1)[70] ^= 1;
     disk.sector((1 << 20) - 1)[70] ^= 1;
-    assert_eq!(primaries(&disk.scan(512)), placeholder(&disk));
+    assert_eq!(primaries(&disk.scan(512)), NOTHING);
     let bare = Disk::new(1000).table(0, PROTECTIVE);
-    assert_eq!(primaries(&bare.scan(512)), placeholder(&bare));
+    assert_eq!(primaries(&bare.scan(512)), NOTHING);
     let smallest = Disk::new(4).table(0, PROTECTIVE);
-    assert_eq!(primaries(&smallest.scan(512)), placeholder(&smallest));
+    assert_eq!(primaries(&smallest.scan(512)), NOTHING);
 }
 
 #[test]
@@ -228,7 +225,7 @@ fn without_a_good_copy_the_other_entries_of_the_table_are_followed() {
         .table(0, [(0xEE, 1, 99), (0x81, 100, 100), (0, 0, 0), (0, 0, 0)])
         .table(100, [(0x81, 110, 5), (0, 0, 0), (0, 0, 0), (0, 0, 0)]);
     let table = disk.scan(512);
-    assert_eq!(primaries(&table)[..2], [extent(1, 99), extent(100, 100)]);
+    assert_eq!(primaries(&table)[..2], [Extent::EMPTY, extent(100, 100)]);
     assert_eq!(subs(&table, 1)[0], extent(110, 5));
 }
 
@@ -241,7 +238,7 @@ fn a_header_of_another_block_is_none() {
         header.my_lba = LbaLe::from_u64(2);
     });
     disk.sector((1 << 20) - 1).fill(0);
-    assert_eq!(primaries(&disk.scan(512)), placeholder(&disk));
+    assert_eq!(primaries(&disk.scan(512)), NOTHING);
 }
 
 #[test]
@@ -263,19 +260,69 @@ fn the_placeholder_may_be_any_of_the_four_entries() {
     assert_eq!(primaries(&disk.scan(512)), plan.expected());
 }
 
+/// 1000 entries of 128 bytes take eight reads of a staging block.
 #[test]
-fn an_array_longer_than_a_read_goes_unchecked() {
+fn a_long_array_is_under_the_sum_as_a_whole() {
     let plan = Plan {
-        entry_bytes: 256,
+        entries: 1000,
         ..Plan::usual(&[Some((5000, 5999)), Some((6000, 6001))])
     };
-    let mut disk = plan.disk();
-    plan.write(&mut disk, FIRST, |header| {
-        header.partition_entry_array_crc32 = Crc32(U32Le::from_u32(1));
-    });
-    let (table, reads) = disk.scan_with_reads(512);
+    let (table, reads) = plan.disk().scan_with_reads(512);
     assert_eq!(primaries(&table), plan.expected());
-    assert_eq!((reads[2].first_sector(), reads[2].bytes), (2, 1024));
+    let array: Vec<_> = reads[2..].iter().map(|read| read.bytes).collect();
+    assert_eq!(array, [16384, 16384, 16384, 16384, 16384, 16384, 16384, 13312]);
+
+    // The last byte of the last entry, then one byte in each of the pieces.
+    for byte in [127_999, 0, 16_384, 100_000] {
+        let mut disk = plan.disk();
+        disk.sector(2 + byte / 512)[byte as usize % 512] ^= 1;
+        disk.put((plan.array_block(FIRST) * 512) + 32, &7000_u64.to_le_bytes());
+        let (table, reads) = disk.scan_with_reads(512);
+        assert_eq!(primaries(&table), plan.expected(), "the backup serves, byte {byte}");
+        assert_eq!(reads.len(), 1 + 2 * 9, "byte {byte}");
+        disk.sector(plan.last())[70] ^= 1;
+        assert_eq!(primaries(&disk.scan(512)), NOTHING, "byte {byte}");
+    }
+}
+
+#[test]
+fn a_long_array_that_cannot_be_read_is_refused() {
+    let plan = Plan {
+        entries: 1000,
+        ..Plan::usual(&[Some((5000, 5999))])
+    };
+    let disk = plan.disk();
+    // Whichever read of the first copy fails, the backup serves.
+    for failing in 1..10 {
+        let mut table = DeviceTable::new();
+        table.reset(disk.bytes);
+        let mut nth = 0;
+        run(&mut table, disk.bytes, 512, |read| {
+            nth += 1;
+            (nth - 1 != failing).then(|| disk.read(read.first_byte, read.bytes))
+        });
+        assert_eq!(primaries(&table), plan.expected(), "read {failing}");
+    }
+}
+
+/// A sum over gigabytes would hold the first open up for ever.
+#[test]
+fn an_array_longer_than_a_mebibyte_is_refused() {
+    for (entries, good) in [(8192, true), (8193, false), (u32::MAX, false)] {
+        let plan = Plan {
+            entries: entries.min(8193),
+            ..Plan::usual(&[Some((20_000, 20_999))])
+        };
+        let mut disk = plan.disk();
+        if entries > 8193 {
+            plan.write(&mut disk, FIRST, |header| {
+                header.number_of_partition_entries = U32Le::from_u32(entries);
+            });
+        }
+        disk.sector(plan.last()).fill(0);
+        let expected = if good { plan.expected() } else { NOTHING };
+        assert_eq!(primaries(&disk.scan(512)), expected, "{entries}");
+    }
 }
 
 #[test]
@@ -287,7 +334,7 @@ fn wrong_sizes_of_entries_are_refused() {
             header.size_of_partition_entry = U32Le::from_u32(bytes);
         });
         disk.sector((1 << 20) - 1).fill(0);
-        assert_eq!(primaries(&disk.scan(512)), placeholder(&disk), "{bytes}");
+        assert_eq!(primaries(&disk.scan(512)), NOTHING, "{bytes}");
     }
 }
 
@@ -300,7 +347,7 @@ fn an_array_off_the_disk_is_refused() {
             header.partition_entry_lba = LbaLe::from_u64(block);
         });
         disk.sector((1 << 20) - 1).fill(0);
-        assert_eq!(primaries(&disk.scan(512)), placeholder(&disk), "{block}");
+        assert_eq!(primaries(&disk.scan(512)), NOTHING, "{block}");
     }
 }
 
@@ -311,7 +358,7 @@ fn an_impossible_length_of_the_header_is_refused() {
         let mut disk = plan.disk();
         plan.write(&mut disk, FIRST, |header| header.header_size = U32Le::from_u32(bytes));
         disk.sector((1 << 20) - 1).fill(0);
-        assert_eq!(primaries(&disk.scan(512)), placeholder(&disk), "{bytes}");
+        assert_eq!(primaries(&disk.scan(512)), NOTHING, "{bytes}");
     }
 }
 
@@ -329,7 +376,7 @@ fn a_longer_header_is_under_the_sum_as_a_whole() {
 fn a_header_that_ends_before_its_last_field_is_none_though_its_sum_is_right() {
     for bytes in [20, 24, 32, 80, 91] {
         let (_, disk) = with_header_length(bytes);
-        assert_eq!(primaries(&disk.scan(512)), placeholder(&disk), "{bytes}");
+        assert_eq!(primaries(&disk.scan(512)), NOTHING, "{bytes}");
     }
 }
 
@@ -355,7 +402,7 @@ fn partition() -> impl Strategy<Value = Option<(u64, u64)>> {
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
-    let shape = (0..4u32, 0..3u32, 1..200u32);
+    let shape = (0..4u32, 0..3u32, prop_oneof![1..200u32, 1..2000u32]);
     (shape, 1000..60_000u64, prop::collection::vec(partition(), 0..6)).prop_map(
         |((block_shift, entry_shift, entries), disk_blocks, partitions)| Plan {
             block_bytes: 512 << block_shift,

@@ -5,3 +5,5 @@ mod disk;
 mod gpt;
 mod oracle;
 mod rules;
+#[cfg(all(feature = "log", not(feature = "defmt")))]
+mod says;

@@ -28,14 +28,13 @@ fn read_2048_bytes_at_the_start_of_the_disk() {
 
 #[test]
 fn read_is_made_of_whole_blocks() {
-    let disk = Disk::new(256)
+    let disk = Disk::new(2048)
         .table(0, [(MINIX, 63, 100), FREE, FREE, FREE])
-        .table(63, [(MINIX, 70, 5), FREE, FREE, FREE]);
+        .table(504, [(MINIX, 70, 5), FREE, FREE, FREE]);
     let (table, reads) = disk.scan_with_reads(4096);
     let reads: Vec<_> = reads.iter().map(|read| (read.first_byte, read.bytes)).collect();
-    // Sectors 63 to 66 lie in the blocks of sectors 56 to 71.
-    assert_eq!(reads, [(0, 4096), (56 * 512, 8192)]);
-    assert_eq!(subs(&table, 0)[0], extent(70, 5));
+    assert_eq!(reads, [(0, 4096), (63 * 4096, 4096)]);
+    assert_eq!(subs(&table, 0)[0], extent(560, 40));
 }
 
 #[test]
@@ -149,9 +148,51 @@ fn sorting_does_not_happen_in_sub_partition_tables() {
 }
 
 #[test]
-fn clipping_counts_an_end_past_32_bits_as_the_limit() {
+fn clipping_counts_an_end_past_the_disk_as_the_limit() {
     let disk = Disk::new(1000).table(0, [(LINUX, 100, u32::MAX), (LINUX, 2000, u32::MAX), FREE, FREE]);
     assert_eq!(primaries(&disk.scan(512))[..2], [extent(100, 900), extent(2000, 0)]);
+}
+
+/// 2 TiB and more: the sum of start and length has 33 bits.
+#[test]
+fn clipping_counts_an_end_at_32_bits_and_beyond_as_it_is() {
+    let end = u32::MAX - 99;
+    let disk = Disk::new(1 << 33).table(0, [(LINUX, 100, end), (LINUX, 200, u32::MAX), FREE, FREE]);
+    assert_eq!(100 + u64::from(end), 1 << 32);
+    assert_eq!(
+        primaries(&disk.scan(512))[..2],
+        [extent(100, (1 << 32) - 100), extent(200, u32::MAX.into())]
+    );
+}
+
+/// An entry of 256 and 4096 on blocks of 4 KiB starts at 1 MiB and is 16 MiB long.
+#[test]
+fn entries_count_blocks_where_blocks_are_larger() {
+    let disk = Disk::new(100_000).table(0, [(LINUX, 256, 4096), FREE, FREE, FREE]);
+    assert_eq!(primaries(&disk.scan(4096))[0], extent(2048, 32_768));
+    assert_eq!(primaries(&disk.scan(1024))[0], extent(512, 8192));
+    assert_eq!(primaries(&disk.scan(512))[0], extent(256, 4096));
+}
+
+#[test]
+fn sub_partitions_count_blocks_of_the_disk() {
+    let disk = Disk::new(100_000)
+        .table(0, [(MINIX, 256, 4096), FREE, FREE, FREE])
+        .table(2048, [(MINIX, 300, 10), (MINIX, 4350, 10), FREE, FREE]);
+    assert_eq!(
+        subs(&disk.scan(4096), 0)[..2],
+        [extent(2400, 80), extent(34_800, 16)],
+        "the second is cut at the end of its partition"
+    );
+}
+
+#[test]
+fn extended_chains_count_blocks_in_places_and_links() {
+    let disk = Disk::new(100_000)
+        .table(0, [(5, 100, 5000), FREE, FREE, FREE])
+        .table(800, [(LINUX, 10, 20), (5, 50, 100), FREE, FREE])
+        .table(1200, [(LINUX, 8, 9), FREE, FREE, FREE]);
+    assert_eq!(subs(&disk.scan(4096), 0)[..2], [extent(880, 160), extent(1264, 72)]);
 }
 
 #[test]

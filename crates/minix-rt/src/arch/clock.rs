@@ -2,16 +2,31 @@
 
 use core::arch::asm;
 use core::hint;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::steady::steady;
 
 /// Steps of the time counter in a microsecond: it runs at 10 MHz.
 const STEPS_PER_MICRO: u64 = 10;
 
-/// Microseconds since the machine started. Unlike the ticks of the kernel, this clock never stands still.
+/// The last reading of the counter, and what the clock is ahead of it. A process has one thread.
+static LAST_STEPS: AtomicU64 = AtomicU64::new(0);
+static AHEAD_STEPS: AtomicU64 = AtomicU64::new(0);
+
+/// Microseconds since the machine started. Unlike the ticks of the kernel, this clock does not stand still, and unlike the
+/// counter behind it, it does not go back: a virtual machine that loads a snapshot sets the counter back.
 pub fn now_micros() -> u64 {
     let steps: u64;
     // SAFETY: reads a counter that the kernel leaves open to processes.
     unsafe { asm!("rdtime {}", out(reg) steps, options(nomem, nostack, preserves_flags)) };
-    steps / STEPS_PER_MICRO
+    let (now, ahead) = steady(
+        steps,
+        LAST_STEPS.load(Ordering::Relaxed),
+        AHEAD_STEPS.load(Ordering::Relaxed),
+    );
+    LAST_STEPS.store(steps, Ordering::Relaxed);
+    AHEAD_STEPS.store(ahead, Ordering::Relaxed);
+    now / STEPS_PER_MICRO
 }
 
 /// Instructions that the hart has carried out, in whatever process.
@@ -25,7 +40,7 @@ pub fn instructions() -> u64 {
 /// Watches the clock for so long.
 pub(super) fn spin_micros(micros: u64) {
     let start = now_micros();
-    while now_micros().wrapping_sub(start) < micros {
+    while now_micros().saturating_sub(start) < micros {
         hint::spin_loop();
     }
 }

@@ -4,7 +4,8 @@
 //! than once in a tick put the next tick off for as long as they go on; the uptime stands still then, and alarms, which
 //! are looked at in ticks only, do not go off.
 
-use board_qemu_virt::{Ticks, Timebase, sbi};
+use board_qemu_virt::counters::{self, now};
+use board_qemu_virt::{Ticks, Timebase};
 use minix_abi::Endpoint;
 use minix_abi::kernel_call::DEFAULT_HZ;
 
@@ -40,7 +41,7 @@ impl Clock {
         DEFAULT_HZ
     }
 
-    /// Microseconds since the machine started, from the counter.
+    /// Microseconds since the machine started, from the counter. Never less than before, even if the counter steps back.
     pub(crate) fn now_micros(&self) -> u64 {
         self.timebase.micros(now())
     }
@@ -55,12 +56,8 @@ impl Clock {
         let tick = self.timebase.ticks_from_micros(1_000_000 / u64::from(self.hz()));
         self.tick_due = now().after(tick);
         let wake_at = self.wake_at.unwrap_or(self.tick_due);
-        sbi::set_timer(self.tick_due.min(wake_at).0);
+        counters::set_timer(self.tick_due.min(wake_at));
     }
-}
-
-fn now() -> Ticks {
-    Ticks(riscv::register::time::read64())
 }
 
 impl Kernel {

@@ -70,7 +70,7 @@ pub(crate) fn violation(kernel: &mut Kernel, text: fmt::Arguments<'_>) {
     kernel.high.run.failures += 1;
 }
 
-fn error(stage: &str, kind: &str, text: fmt::Arguments<'_>) {
+pub(super) fn error(stage: &str, kind: &str, text: fmt::Arguments<'_>) {
     let mut line = String::<200>::new();
     let _ = line.write_fmt(text);
     emit(&Record::Error {
@@ -110,7 +110,7 @@ pub(super) fn step(kernel: &mut Kernel) {
     kernel.high.run.look_at = u64::MAX;
     kernel.clock.wake_at(None);
     // While something is under way the time is looked at every now and then.
-    kernel.high.run.look_at(now + 1000);
+    kernel.high.run.look_at(now.saturating_add(1000));
     rs::look(kernel, now);
     vfs::look(kernel, now);
     while let Some(has_passed) = outcome(kernel, now) {
@@ -330,7 +330,7 @@ fn measure_end(kernel: &mut Kernel, name: &str, now: u64) -> Result<Wait, &'stat
         name: begun.name,
         label: begun.label,
         instructions: instructions.saturating_sub(begun.instructions),
-        us: now - begun.since,
+        us: now.saturating_sub(begun.since),
     });
     Ok(Wait::Nothing)
 }

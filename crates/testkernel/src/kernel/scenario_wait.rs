@@ -167,7 +167,7 @@ fn answer(name: &str, answer: Option<Result<(), Status>>, since: u64, now: u64) 
     let mut detail = String::<48>::new();
     let result = match answer {
         Some(Ok(())) => Verdict::Pass,
-        None if now - since < ANSWER_LIMIT_US => return None,
+        None if now.saturating_sub(since) < ANSWER_LIMIT_US => return None,
         Some(Err(status)) => {
             let _ = write!(detail, "answered {status:?}");
             Verdict::Fail
@@ -187,7 +187,7 @@ fn answer(name: &str, answer: Option<Result<(), Status>>, since: u64, now: u64) 
 
 fn down(kernel: &mut Kernel, label: &'static str, since: u64, force: Force, now: u64) -> Option<bool> {
     if let Some((_, slot)) = alive(kernel, label) {
-        if now - since < STOP_LIMIT_US {
+        if now.saturating_sub(since) < STOP_LIMIT_US {
             return None;
         }
         if force == Force::Never {
@@ -225,7 +225,7 @@ fn restarted(kernel: &mut Kernel, label: &str, now: u64) -> Option<bool> {
     let life = kernel.high.rs.services[index].life;
     match life.phase() {
         Phase::Gone => Some(false),
-        Phase::Running if now - life.since() >= QUIET_US && !kernel.high.vfs.is_busy() => {
+        Phase::Running if now.saturating_sub(life.since()) >= QUIET_US && !kernel.high.vfs.is_busy() => {
             instance::settle(kernel, index);
             Some(true)
         }
@@ -248,7 +248,7 @@ fn kill_step(kernel: &mut Kernel, kill: Kill<'static>, round: u64, now: u64) -> 
         return Some(is_fine);
     }
     let delay = kill.min_us + pattern::word(kill.seed, round, 0) % (kill.max_us - kill.min_us + 1);
-    let at = life.since() + delay;
+    let at = life.since().saturating_add(delay);
     if !life.is_running() {
         return None;
     }
@@ -263,7 +263,7 @@ fn kill_step(kernel: &mut Kernel, kill: Kill<'static>, round: u64, now: u64) -> 
     emit(&Record::Killed {
         label: kill.label,
         round: round + 1,
-        us: now - life.since(),
+        us: now.saturating_sub(life.since()),
         inflight,
     });
     kernel.high.run.wait = Wait::Kill { kill, round: round + 1 };

@@ -13,7 +13,7 @@ use super::hooks::High;
 use super::irq::Irqs;
 use super::paging::{self, PageTable, RAM};
 use super::process::ProcessTable;
-use super::{Kernel, schedule};
+use super::{Kernel, scenario_run, schedule};
 
 /// The first function.
 pub(crate) fn main(boot: Boot) -> ! {
@@ -23,6 +23,7 @@ pub(crate) fn main(boot: Boot) -> ! {
     };
     // From here on interrupts are looked for, or come in user mode.
     riscv::interrupt::disable();
+    refuse_foreign_interrupts(&board);
     let mut kernel = match take_over(&board) {
         Ok(kernel) => kernel,
         Err(reason) => give_up(format_args!("{reason}")),
@@ -32,7 +33,23 @@ pub(crate) fn main(boot: Boot) -> ! {
 
 fn give_up(reason: core::fmt::Arguments<'_>) -> ! {
     println!("test kernel: cannot start: {reason}");
+    scenario_run::error("boot", "cannot-start", reason);
     power::failure(FailureCode::PANIC)
+}
+
+/// A driver whose interrupts go to a controller of other harts would wait for ever.
+fn refuse_foreign_interrupts(board: &Board) {
+    for window in board.tree.virtio_mmio().flatten() {
+        let foreign = window
+            .interrupt
+            .and_then(|interrupt| board.foreign_controller(&interrupt));
+        if let Some(name) = foreign {
+            let (base, hart) = (window.registers.base_address, board.hart_id);
+            give_up(format_args!(
+                "the interrupt of the window at {base:#x} goes to {name}, which does not deliver to hart {hart}"
+            ));
+        }
+    }
 }
 
 fn take_over(board: &Board) -> Result<Kernel, &'static str> {
@@ -86,7 +103,8 @@ fn free_memory(board: &Board, initrd: PhysRange) -> Option<PhysRange> {
 }
 
 fn controller(board: &Board) -> Option<Plic> {
-    let found = board.tree.plic().ok()??;
+    let mut controllers = board.tree.plics().flatten();
+    let found = controllers.find(|found| found.controller == board.interrupt_parent)?;
     let context = found.supervisor_context(board.hart_id as u64).ok()??;
     // SAFETY: the device tree describes this machine and the registers are mapped one to one. The board drives the same
     // context from its own trap handler and from its `Interrupts`: the former is never entered with interrupts on, and

@@ -154,7 +154,7 @@ fn be_busy(kernel: &mut Kernel) {
     let now = kernel.now_micros();
     let vfs = &mut kernel.high.vfs;
     vfs.messages += 1;
-    vfs.ready_at = now + pattern::word(SEED, vfs.messages, 0) % (BUSY_US + 1);
+    vfs.ready_at = now.saturating_add(pattern::word(SEED, vfs.messages, 0) % (BUSY_US + 1));
     let at = vfs.ready_at;
     kernel.high.run.look_at(at);
 }
