@@ -180,14 +180,22 @@ impl Kernel {
                     continue;
                 }
                 hook.holds_line = !hook.policy.contains(IrqPolicy::REENABLE);
-                let Hook { owner, notify_id, holds_line, .. } = *hook;
+                let Hook {
+                    owner,
+                    notify_id,
+                    holds_line,
+                    ..
+                } = *hook;
                 if let Some(slot) = self.processes.find(owner) {
                     self.processes[slot].ipc.interrupts |= 1 << notify_id;
                     hooks::notify(self, Endpoint::HARDWARE, slot);
                 } else if holds_line {
                     scenario_run::violation(
                         self,
-                        format_args!("line {vector} stays masked: a hook of {}, which is dead, has fired", owner.0),
+                        format_args!(
+                            "line {vector} stays masked: a hook of {}, which is dead, has fired",
+                            owner.0
+                        ),
                     );
                 }
             }
