@@ -42,6 +42,8 @@ pub(crate) enum Name {
     Life,
     /// Two disks, each with a service of its own.
     TwoDisks,
+    /// Several services that want the same disk; one at a time gets it.
+    Twins,
 }
 
 /// A scenario for certain disks.
