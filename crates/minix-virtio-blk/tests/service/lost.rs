@@ -29,7 +29,7 @@ fn read(rig: &mut Rig) -> u64 {
 }
 
 #[test]
-fn a_masked_line_costs_one_look_and_then_a_tick_for_each_request() {
+fn a_masked_line_costs_one_look_then_a_tick_per_request() {
     let mut rig = masked();
     // One interrupt came, which the dead process did not enable the line after.
     assert_eq!(rig.state().interrupts, 1);

@@ -317,7 +317,7 @@ fn first(events: &[Event], what: impl Fn(&Event) -> bool) -> usize {
 }
 
 #[test]
-fn a_start_resets_the_device_before_it_takes_memory_or_interrupts_or_is_announced() {
+fn the_reset_comes_before_memory_interrupts_and_announcement() {
     let mut machine = machine(InitType::FRESH);
     assert_eq!(brings_up(&mut machine), Ok(()));
     let state = machine.0.borrow();
@@ -369,7 +369,7 @@ fn the_disk_of_another_service_is_not_touched() {
 }
 
 #[test]
-fn the_instance_that_declines_resets_the_device_frees_the_line_and_takes_nothing() {
+fn a_declining_instance_resets_the_device_and_frees_the_line() {
     let mut machine = machine(InitType::RESTART);
     let ended = catch_unwind(AssertUnwindSafe(|| {
         start::wait_for_rs::<Recorded>(&mut machine, Some(&options()))
