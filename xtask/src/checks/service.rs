@@ -11,6 +11,7 @@ pub(super) fn checks() -> Vec<Check> {
     let mut checks = disks();
     checks.extend(variants());
     checks.push(twins());
+    checks.push(masked());
     checks.extend(foreign_disks());
     checks.extend(kills());
     checks
@@ -95,6 +96,26 @@ fn twins() -> Check {
                 &format!("`{line}` is there {seen} times, wanted {times}"),
             )
             .map_err(with_text)?;
+        }
+        Ok(())
+    })
+}
+
+/// A masked interrupt line is found and told of once, as is its end; a service that is to say nothing finds it in silence.
+fn masked() -> Check {
+    Check::booting(Guest::Minix, "minix/masked", |context| {
+        let (report, text) = boot::run_once(context, "--scenario masked", &Disk::Prepared, None)?;
+        let with_text = |reason| format!("{reason}\n{text}");
+        expect(report.passed, &report.reasons.join("\n")).map_err(with_text)?;
+        for line in [
+            "virtio-blk-mmio: an interrupt of the device is lost",
+            "virtio-blk-mmio: interrupts come again",
+            " lost=1 found_without=",
+            // Of two services one says nothing at all.
+            "virtio-blk-mmio: initialized",
+        ] {
+            let seen = text.matches(line).count();
+            expect(seen == 1, &format!("`{line}` is there {seen} times, wanted 1")).map_err(with_text)?;
         }
         Ok(())
     })

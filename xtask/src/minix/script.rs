@@ -53,6 +53,10 @@ pub(super) fn of(name: Name, args: &QemuArgs, disks: &[Disk], directory: &Path) 
         script.two_disks(args, disk, others);
         return Ok(script.0);
     }
+    if name == Name::Masked {
+        script.masked(disk);
+        return Ok(script.0);
+    }
     script.service(args, SERVICE, 0, 0);
     script.look(SERVICE, "", disk);
     if name == Name::Twins {
@@ -69,7 +73,7 @@ pub(super) fn of(name: Name, args: &QemuArgs, disks: &[Disk], directory: &Path) 
         Name::Flushes => script.flushes(),
         Name::Abuse => script.abuse(),
         Name::Life => script.life(args),
-        Name::TwoDisks | Name::Twins => {}
+        Name::TwoDisks | Name::Twins | Name::Masked => {}
     }
     script.line(format_args!("down {SERVICE}"));
     Ok(script.0)
@@ -315,5 +319,35 @@ impl Script {
         self.line(format_args!("restart {heir}"));
         self.shell("heir", heir, 3, "open verify=0:64:0x7a000000000 close");
         self.line(format_args!("down {heir}"));
+    }
+
+    /// No interrupt comes for as long as a client is busy, twice: with a service that tells of it and with one that is to say
+    /// nothing. It does not watch the device, so each request needs its interrupt or the clock.
+    fn masked(&mut self, disk: &Disk) {
+        for (number, words) in [(1, "log=info"), (2, "log=off")] {
+            self.line(format_args!(
+                "service {SERVICE} major={} instance=0 poll_us=0 {words}",
+                MAJORS[0]
+            ));
+            if number == 1 {
+                self.look(SERVICE, "", disk);
+            }
+            self.line(format_args!(
+                "start load as busy{number} label={SERVICE} first={} count=64 seed={number:#x}0000000000 depth=2",
+                BLOCK_TEST.first
+            ));
+            self.shell(&format!("before{number}"), SERVICE, 3, "open read=0:64 close");
+            self.line(format_args!("dead-hook {SERVICE}"));
+            self.shell(
+                &format!("masked{number}"),
+                SERVICE,
+                3,
+                "open read=0:64 read=64:64 read=128:64 close",
+            );
+            self.line(format_args!("signal busy{number} TERM"));
+            self.line(format_args!("wait"));
+            self.shell(&format!("open{number}"), SERVICE, 3, "open read=0:64 close");
+            self.line(format_args!("down {SERVICE}"));
+        }
     }
 }

@@ -13,6 +13,9 @@ use minix_abi::{Endpoint, Errno};
 use super::process::ProcessTable;
 use super::{Kernel, hooks, scenario_run};
 
+/// Owner of hooks that the scenario puts on a line: an endpoint that no process has or had.
+const DEAD: Endpoint = Endpoint::NONE;
+
 #[derive(Clone, Copy, Debug)]
 struct Hook {
     owner: Endpoint,
@@ -70,6 +73,12 @@ impl Irqs {
         });
         self.settle(vector);
         Ok(free as i32 + 1)
+    }
+
+    /// Puts the hook of a dead process on a line. Once it has fired it keeps the line masked until it is
+    /// [collected](Self::collect).
+    pub(crate) fn add_dead(&mut self, vector: i32) -> Result<(), Errno> {
+        self.set_policy(DEAD, vector, 0, IrqPolicy::empty()).map(drop)
     }
 
     /// Unmasks the line of a hook, as far as this hook is concerned.
@@ -189,7 +198,7 @@ impl Kernel {
                 if let Some(slot) = self.processes.find(owner) {
                     self.processes[slot].ipc.interrupts |= 1 << notify_id;
                     hooks::notify(self, Endpoint::HARDWARE, slot);
-                } else if holds_line {
+                } else if holds_line && owner != DEAD {
                     scenario_run::violation(
                         self,
                         format_args!(
