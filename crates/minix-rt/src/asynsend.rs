@@ -8,8 +8,8 @@ use core::sync::atomic::{Ordering, fence};
 use minix_abi::ipc::{AsyncFlags, AsyncMessage};
 use minix_abi::{Endpoint, Errno, Message, MessageType, Pad, Status};
 
+use crate::Ipc;
 use crate::ipc::names_no_memory;
-use crate::{Ipc, kernel};
 
 /// Memory for `N` asynchronous messages. A [`Fixed`](crate::Fixed) is a good home for it.
 #[derive(Clone, Debug)]
@@ -186,9 +186,9 @@ impl<const N: usize> Outbox<N> {
             if let Some(oldest) = self.in_use().find(|&index| self.destination(index) == deaf) {
                 self.set_flags(oldest, AsyncFlags::EMPTY);
                 self.dropped += 1;
-                kernel::diag(
-                    ipc,
-                    b"outbox full: dropped the oldest message to a receiver that does not receive\n",
+                warn!(
+                    "outbox full: the oldest message to {}, which fetches none, is dropped",
+                    deaf.0
                 );
             }
         }

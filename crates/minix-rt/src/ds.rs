@@ -83,11 +83,11 @@ impl Key {
     }
 }
 
-/// The label of a process.
+/// The label of a process: the caller's, or another one's.
 ///
 /// # Errors
 ///
-/// [`ESRCH`](Errno::ESRCH) if it has none; [`EBADMSG`](Errno::EBADMSG) for one that is no text of 1 to 79 bytes;
+/// [`ESRCH`](Errno::ESRCH) if it has none, as one that RS has buried; [`EBADMSG`](Errno::EBADMSG) for one that is no text of 1 to 79 bytes;
 /// [`ENOSPC`](Errno::ENOSPC) if no grant is free.
 pub fn own_label<const N: usize>(
     ipc: &mut impl Ipc,
@@ -123,6 +123,39 @@ pub fn publish_u32<const N: usize>(
         DsRequest::publish_u32(key, length, value)
     })
     .map(drop)
+}
+
+/// Publishes a number under a key that is not there yet.
+///
+/// # Errors
+///
+/// [`EEXIST`](Errno::EEXIST) if it is; otherwise as [`publish_u32`].
+pub fn publish_new_u32<const N: usize>(
+    ipc: &mut impl Ipc,
+    grants: &mut Grants<N>,
+    key: &str,
+    value: u32,
+) -> Result<(), Errno> {
+    with_key(ipc, grants, key, MessageType::DS_PUBLISH, |key, length| DsRequest {
+        flags: DsFlags::U32,
+        ..DsRequest::publish_u32(key, length, value)
+    })
+    .map(drop)
+}
+
+/// Fetches the number that was published under a key.
+///
+/// # Errors
+///
+/// [`ESRCH`](Errno::ESRCH) if there is none; otherwise as [`publish_u32`].
+pub fn retrieve_u32<const N: usize>(ipc: &mut impl Ipc, grants: &mut Grants<N>, key: &str) -> Result<u32, Errno> {
+    let reply = with_key(ipc, grants, key, MessageType::DS_RETRIEVE, |key, length| DsRequest {
+        key,
+        key_bytes: length,
+        flags: DsFlags::U32,
+        ..DsRequest::default()
+    })?;
+    Ok(reply.value)
 }
 
 /// Finds the service with a label.

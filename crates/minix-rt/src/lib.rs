@@ -10,10 +10,14 @@ mod args;
 pub mod asynsend;
 pub mod console;
 pub mod ds;
+#[cfg(any(target_arch = "riscv64", feature = "log"))]
+mod exclusive;
 mod fixed;
 pub mod grant;
 mod ipc;
 pub mod kernel;
+#[cfg(feature = "log")]
+pub mod logger;
 pub mod memory;
 mod retry;
 pub mod sef;

@@ -2,9 +2,10 @@
 
 use core::fmt;
 
+use log::LevelFilter;
 use virtio_core::QueueSize;
 
-use crate::log::Level;
+use crate::lives::QUEUE;
 
 /// What the service was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,14 +16,14 @@ pub struct Options {
     pub poll_us: u64,
     /// Descriptors of the queue at most; fewer are used where fewer do.
     pub queue: QueueSize,
-    /// What is printed.
-    pub log: Level,
+    /// What is printed: this and what is more important.
+    pub log: LevelFilter,
 }
 
 /// Microseconds that watching may last: a typing error must not burn the machine.
 pub const MAX_POLL_US: u64 = 10_000;
 
-/// Descriptors the service has room for.
+/// The largest number of descriptors that can be asked for. The service has room for 128 and uses no more.
 pub const MAX_QUEUE: u16 = 256;
 
 /// Descriptors that one request needs.
@@ -33,8 +34,8 @@ impl Default for Options {
         Self {
             instance: 0,
             poll_us: 50,
-            queue: QueueSize::at_most(u32::from(MAX_QUEUE)).unwrap_or(QueueSize::MAX),
-            log: Level::Info,
+            queue: QueueSize::at_most(QUEUE as u32).unwrap_or(QueueSize::MAX),
+            log: LevelFilter::Info,
         }
     }
 }
@@ -109,7 +110,7 @@ pub fn parse<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Options
                 2
             }
             "log" => {
-                options.log = Level::from_name(value).ok_or(bad("off, error, info or debug"))?;
+                options.log = level(value).ok_or(bad("off, error, warn, info or debug"))?;
                 3
             }
             _ => return Err(fail(Reason::Unknown)),
@@ -119,6 +120,18 @@ pub fn parse<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Options
         }
     }
     Ok(options)
+}
+
+/// The level with a name.
+fn level(name: &str) -> Option<LevelFilter> {
+    Some(match name {
+        "off" => LevelFilter::Off,
+        "error" => LevelFilter::Error,
+        "warn" => LevelFilter::Warn,
+        "info" => LevelFilter::Info,
+        "debug" => LevelFilter::Debug,
+        _ => return None,
+    })
 }
 
 /// A decimal number without a sign.
@@ -146,7 +159,7 @@ mod tests {
         let options = parse([]).unwrap();
         assert_eq!(options, Options::default());
         assert_eq!((options.instance, options.poll_us), (0, 50));
-        assert_eq!((options.queue, options.log), (size(256), Level::Info));
+        assert_eq!((options.queue, options.log), (size(128), LevelFilter::Info));
     }
 
     #[test]
@@ -155,14 +168,19 @@ mod tests {
             instance: 1,
             poll_us: 0,
             queue: size(16),
-            log: Level::Off,
+            log: LevelFilter::Off,
         };
         assert_eq!(parse(["instance=1", "poll_us=0", "queue=16", "log=off"]), Ok(all));
         assert_eq!(parse(["log=off queue=16  instance=1 poll_us=0"]), Ok(all));
         assert_eq!(parse(["", "log=off queue=16", " instance=1", "poll_us=0 "]), Ok(all));
         assert_eq!(parse(["log=off,queue=16,instance=1,poll_us=0"]), Ok(all));
         assert_eq!(parse(["log=off,", ",queue=16, instance=1\tpoll_us=0,,"]), Ok(all));
-        for (name, level) in [("error", Level::Error), ("info", Level::Info), ("debug", Level::Debug)] {
+        for (name, level) in [
+            ("error", LevelFilter::Error),
+            ("warn", LevelFilter::Warn),
+            ("info", LevelFilter::Info),
+            ("debug", LevelFilter::Debug),
+        ] {
             assert_eq!(parse([std::format!("log={name}").as_str()]).unwrap().log, level);
         }
     }

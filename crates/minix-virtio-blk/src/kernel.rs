@@ -4,6 +4,7 @@ use core::mem;
 use core::ptr::NonNull;
 use core::slice;
 
+use log::{debug, error};
 use minix_abi::ipc::{AsyncFlags, IpcStatus};
 use minix_abi::kernel_call::{MapAccess, MapElement};
 use minix_abi::trace::TraceEntry;
@@ -12,8 +13,6 @@ use minix_blockdriver::Kernel;
 use minix_rt::asynsend::{self, Outbox};
 use minix_rt::kernel::LentRange;
 use minix_rt::{Ipc, kernel, memory};
-
-use crate::log::Log;
 
 /// Replies that can wait for their receivers at a time.
 const MAIL: usize = 256;
@@ -28,18 +27,16 @@ pub type MailTable = asynsend::Table<MAIL>;
 pub struct System<I> {
     pub(crate) ipc: I,
     pub(crate) outbox: Outbox<MAIL>,
-    log: Log,
     /// It was said that some client may not be answered.
     complained: bool,
 }
 
 impl<I: Ipc> System<I> {
     /// The system behind `ipc`.
-    pub fn new(ipc: I, mail: &'static mut MailTable, log: Log) -> Self {
+    pub fn new(ipc: I, mail: &'static mut MailTable) -> Self {
         Self {
             ipc,
             outbox: Outbox::new(mail),
-            log,
             complained: false,
         }
     }
@@ -48,9 +45,9 @@ impl<I: Ipc> System<I> {
     /// hear of it. Once: such a client calls again.
     fn complain(&mut self, client: Endpoint) {
         if !mem::replace(&mut self.complained, true) {
-            self.log.error(format_args!(
+            error!(
                 "the system does not let replies through to {client}: it is missing in the ipc list of this service"
-            ));
+            );
         }
     }
 }
@@ -88,7 +85,7 @@ impl<I: Ipc> Kernel for System<I> {
             Ok(()) => {}
             Err(Errno::ECALLDENIED) => self.complain(to),
             // It died, most likely. Nobody else is waiting for this.
-            Err(errno) => self.log.debug(format_args!("no reply to {to}: {errno}")),
+            Err(errno) => debug!("no reply to {to}: {errno}"),
         }
         if let Some(client) = self.outbox.denied() {
             self.complain(client);

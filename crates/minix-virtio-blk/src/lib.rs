@@ -4,12 +4,13 @@
 pub mod args;
 pub mod disk;
 pub mod dma;
+pub mod interrupts;
 pub mod kernel;
 mod lists;
 mod lives;
-pub mod log;
 pub mod poller;
 mod queue_plan;
+pub mod registration;
 pub mod serve;
 mod staging;
 pub mod start;

@@ -1,20 +1,28 @@
 //! The main function on the machine: start-up with RS around everything else.
 
+use core::fmt;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
+use log::{LevelFilter, error};
 use minix_abi::Errno;
 use minix_blockdriver::Micros;
+use minix_rt::logger::Logger;
 use minix_rt::sef::Startup;
 use minix_rt::{Args, Fixed, Minix, clock, kernel, println};
 use minix_virtio_blk::args::{self, Options};
-use minix_virtio_blk::log::Log;
-use minix_virtio_blk::start::{self, GrantTable, MmioService, Tables};
+use minix_virtio_blk::registration::{GrantTable, Registration};
+use minix_virtio_blk::start::{self, MmioService, Tables};
 use minix_virtio_blk::windows::Registers;
 use virtio_mmio::MmioWindow;
 
 static TABLES: Fixed<Tables<Minix>> = Fixed::new(Tables::new());
 static GRANTS: Fixed<GrantTable> = Fixed::new(GrantTable::new());
+static LOGGER: Logger = Logger::new(print_line, clock::now_micros);
+
+fn print_line(text: fmt::Arguments<'_>) {
+    println!("virtio-blk-mmio: {text}");
+}
 
 fn now() -> Micros {
     Micros(clock::now_micros())
@@ -24,18 +32,19 @@ pub(crate) fn main(args: Args) -> ! {
     minix_rt::on_panic(stop_device);
     let mut minix = Minix::new();
     let options = args::parse(args);
+    // Words that make no sense are told whatever was to be printed.
+    LOGGER.install(options.as_ref().map_or(LevelFilter::Error, |options| options.log));
     // SAFETY: the machine is the one with these windows, the system's configuration gives each device to one service, and
     // this one drives none yet.
     let startup = unsafe { start::wait_for_rs::<MmioWindow>(&mut minix, options.as_ref().ok()) };
-    let log = Log::new(|text| println!("virtio-blk-mmio: {text}"));
     let options = options.map_err(|error| {
-        log.error(format_args!("{error}"));
+        error!("{error}");
         Errno::EINVAL
     });
-    match options.and_then(|options| bring_up(minix, &options, log.with_level(options.log), &startup)) {
+    match options.and_then(|options| bring_up(minix, &options, &startup)) {
         Ok(service) => {
             if let Err(errno) = startup.finish(&mut minix, Ok(())) {
-                log.error(format_args!("RS did not wait for the start: {errno}"));
+                error!("RS did not wait for the start: {errno}");
                 service.leave(&now);
             }
             service.run(now)
@@ -49,19 +58,17 @@ pub(crate) fn main(args: Args) -> ! {
 }
 
 /// Everything that RS waits for.
-fn bring_up(
-    mut minix: Minix,
-    options: &Options,
-    log: Log,
-    startup: &Startup,
-) -> Result<&'static mut MmioService<Minix>, Errno> {
+fn bring_up(mut minix: Minix, options: &Options, startup: &Startup) -> Result<&'static mut MmioService<Minix>, Errno> {
     // Nobody else takes them.
     let tables = TABLES.take().ok_or(Errno::EGENERIC)?;
     let grants = GRANTS.take().ok_or(Errno::EGENERIC)?;
+    let mut registration = Registration::new(&mut minix, grants, startup.who.endpoint).inspect_err(|errno| {
+        error!("the kernel does not take a table of grants: {errno}");
+    })?;
     // SAFETY: as above. The tables can be had once, so this is done once.
-    let service = unsafe { start::bring_up(minix, options, log, tables, remember_device) }?;
-    if let Err(errno) = start::announce(&mut minix, grants, startup.who.endpoint) {
-        log.error(format_args!("the data store does not take the announcement: {errno}"));
+    let service = unsafe { start::bring_up(minix, options, &mut registration, &LOGGER, tables, remember_device) }?;
+    if let Err(errno) = registration.announce(&mut minix) {
+        error!("the data store does not take the announcement: {errno}");
         service.stop();
         return Err(errno);
     }

@@ -1,6 +1,7 @@
 //! The main loop: messages, interrupts, alarms and completions, and when to wait for which.
 
 use heapless::Deque;
+use log::{Log as _, debug, error, info, warn};
 use minix_abi::ipc::IpcStatus;
 use minix_abi::notify::Notice;
 use minix_abi::signal::Signal;
@@ -8,12 +9,13 @@ use minix_abi::{Endpoint, Errno, Message};
 use minix_blockdriver::{BlockDriver, Micros};
 use minix_rt::Ipc;
 use minix_rt::kernel::{self, IrqLine};
+use minix_rt::logger::Logger;
 use minix_rt::sef::{self, Event};
 use virtio_core::{Dma, Transport};
 
 use crate::disk::VirtioDisk;
+use crate::interrupts::{Finding, Interrupts, LOOK_EVERY};
 use crate::kernel::System;
-use crate::log::Log;
 use crate::poller::Poller;
 
 /// Requests of clients that are worked on at a time.
@@ -34,10 +36,13 @@ pub struct Service<I: Ipc, T: Transport + 'static, D: Dma> {
     system: System<I>,
     driver: BlockDriver<VirtioDisk<T, D>, System<I>, JOBS>,
     line: IrqLine,
+    interrupts: Interrupts,
     poller: Poller,
     /// Ticks per second.
     hz: u32,
-    log: Log,
+    logger: &'static Logger,
+    /// What was received last could have been an interrupt.
+    hears_interrupts: bool,
     backlog: Deque<(IpcStatus, Message), BACKLOG>,
     /// When the alarm that is set goes off.
     alarm: Option<Micros>,
@@ -56,15 +61,17 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
         line: IrqLine,
         poller: Poller,
         hz: u32,
-        log: Log,
+        logger: &'static Logger,
     ) -> Self {
         Self {
             system,
             driver,
             line,
+            interrupts: Interrupts::new(),
             poller,
             hz,
-            log,
+            logger,
+            hears_interrupts: false,
             backlog: Deque::new(),
             alarm: None,
             receive_failures: 0,
@@ -83,20 +90,24 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
     pub fn leave(&mut self, clock: &impl Fn() -> Micros) -> ! {
         self.stop();
         self.see_mail_off(clock);
-        self.log.info(format_args!("counters: {}", self.driver.counters()));
+        info!("counters: {}", self.driver.counters());
         let totals = self.driver.device().totals();
         let outbox = &mut self.system.outbox;
         outbox.refresh();
-        self.log.info(format_args!(
-            "counters: interrupts={} spurious={} doorbells={} faults={} replies_waiting={} replies_dropped={} replies_failed={}",
+        info!(
+            "counters: interrupts={} spurious={} lost={} found_without={} doorbells={} faults={} replies_waiting={} \
+             replies_dropped={} replies_failed={}",
             totals.interrupts,
             totals.spurious_interrupts,
+            self.interrupts.losses(),
+            self.interrupts.found_without(),
             totals.notifies,
             totals.faults,
             outbox.pending(),
             outbox.dropped(),
             outbox.failed(),
-        ));
+        );
+        self.logger.flush();
         kernel::exit(&mut self.system.ipc)
     }
 
@@ -119,11 +130,13 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
         self.system.outbox.pending() > 0 && now < until
     }
 
-    /// Resets the device: it touches no memory any more.
+    /// Resets the device, so that it touches no memory any more, and gives the interrupt line back.
     pub fn stop(&mut self) {
         if !self.driver.device_mut().stop() {
-            self.log.error(format_args!("the device does not finish its reset"));
+            error!("the device does not finish its reset");
         }
+        // The system may take its time to remove the hook of a process that has ended, and the next instance needs the line.
+        let _ = self.line.remove(&mut self.system.ipc);
     }
 
     /// Does what there is to do, waits for one message and deals with it. Whether to go on.
@@ -132,6 +145,7 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
     /// is its own, so with it they would be gone. Until then it listens to everybody: RS may ping, and clients that call are told that it
     /// is leaving, which they understand better than its death.
     pub fn round(&mut self, clock: &impl Fn() -> Micros) -> bool {
+        self.logger.catch_up();
         // As long as there is work, the device is looked at anyhow.
         self.driver.device_mut().watch();
         let now = clock();
@@ -152,7 +166,9 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
         }
         // From here on the device interrupts when it has finished something, and nothing is finished that was not seen.
         let source = self.source();
-        self.set_alarm(clock(), done || source == Endpoint::CLOCK);
+        self.hears_interrupts = source == Endpoint::ANY;
+        let is_due = self.interrupts.wants_tick(self.driver.in_flight() > 0);
+        self.set_alarm(clock(), done || is_due || !self.hears_interrupts);
         let mut message = Message::default();
         match self.system.ipc.receive(source, &mut message) {
             Ok(status) => {
@@ -162,7 +178,7 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
             }
             Err(Errno::EINTR) => true,
             Err(errno) => {
-                self.log.error(format_args!("cannot receive: {errno}"));
+                error!("cannot receive: {errno}");
                 self.receive_failures += 1;
                 self.receive_failures < MAX_RECEIVE_FAILURES
             }
@@ -183,14 +199,14 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
         let finished = self.driver.poll(&mut self.system, now);
         if let Some(change) = self.driver.device_mut().take_change() {
             if let Some(before) = change.resized_from {
-                self.log.info(format_args!(
+                info!(
                     "capacity is now {} sectors, was {}",
                     change.limits.capacity.get(),
                     before.get()
-                ));
+                );
             }
             if change.needs_reset {
-                self.log.error(format_args!("the device asks for a reset"));
+                warn!("the device asks for a reset");
             }
         }
         finished
@@ -227,8 +243,12 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
     /// Sees to it that the alarm goes off early enough. One that goes off too early does no harm, so one that is set is
     /// left alone if it can be: setting it takes a call. `next_tick` asks for the very next one.
     fn set_alarm(&mut self, now: Micros, next_tick: bool) {
-        let wanted = if next_tick { Some(now) } else { self.driver.deadline() };
-        let Some(wanted) = wanted else { return };
+        let look = (self.driver.in_flight() > 0).then(|| now.after(LOOK_EVERY));
+        let missing = self.logger.deadline().map(Micros);
+        let wanted = [next_tick.then_some(now), self.driver.deadline(), look, missing];
+        let Some(wanted) = wanted.into_iter().flatten().min() else {
+            return;
+        };
         let ticks = ticks_until(now, wanted, self.hz);
         let at = now.after(micros_of(ticks, self.hz));
         if self.alarm.is_some_and(|set| set <= at) {
@@ -237,7 +257,7 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
         self.alarm = match kernel::set_alarm(&mut self.system.ipc, ticks) {
             Ok(()) => Some(at),
             Err(errno) => {
-                self.log.error(format_args!("cannot set an alarm: {errno}"));
+                error!("cannot set an alarm: {errno}");
                 None
             }
         };
@@ -247,11 +267,10 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
         match sef::handle(&mut self.system.ipc, status, message) {
             Event::Handled => {}
             Event::Signal(Signal::TERM) => {
-                self.log
-                    .debug(format_args!("told to stop, {} opens left", self.driver.open_count()));
+                debug!("told to stop, {} opens left", self.driver.open_count());
                 self.driver.terminate();
             }
-            Event::Signal(signal) => self.log.debug(format_args!("signal {signal:?} ignored")),
+            Event::Signal(signal) => debug!("signal {signal:?} ignored"),
             Event::NotForUs if status.is_notification() => self.notice(now, message),
             Event::NotForUs if self.driver.has_room() && self.backlog.is_empty() => {
                 self.request(now, status, message);
@@ -264,23 +283,41 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
     fn request(&mut self, now: Micros, status: IpcStatus, message: &Message) {
         if !self.driver.on_message(&mut self.system, now, status, message) {
             let (kind, source) = (message.kind, message.source);
-            self.log
-                .debug(format_args!("message {kind:?} from {source} is no request"));
+            debug!("message {kind:?} from {source} is no request");
         }
     }
 
     fn notice(&mut self, now: Micros, message: &Message) {
         match Notice::of(message) {
             Notice::Interrupts(lines) if self.line.is_in(lines) => self.interrupt(now),
-            // What is due is found in the next round.
-            Notice::Alarm(_) => self.alarm = None,
+            // What is due is done in the next round.
+            Notice::Alarm(_) => {
+                self.alarm = None;
+                self.ticked(now);
+            }
             _ => {}
+        }
+    }
+
+    /// The clock has woken the service. The device is still asked to interrupt, so what it has finished by now has raised an
+    /// interrupt. Unless only the clock was listened to, that has come, is about to come, or is lost.
+    fn ticked(&mut self, now: Micros) {
+        if !self.hears_interrupts {
+            return;
+        }
+        let finished = self.poll(now);
+        if self.interrupts.ticked(finished) == Finding::Lost {
+            warn!("an interrupt of the device is lost: the device is looked at every tick until one comes");
+            self.enable_line();
         }
     }
 
     /// The kernel has masked the line. It is unmasked once the device is quiet. What the device finishes meanwhile is found
     /// in the next round.
     fn interrupt(&mut self, now: Micros) {
+        if let Some(found) = self.interrupts.came() {
+            info!("interrupts come again, {found} requests were found without");
+        }
         self.driver.device_mut().interrupted();
         self.poll(now);
         // If the driver did not get to it.
@@ -289,11 +326,14 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
             // A device that is given up could go on interrupting for ever.
             return;
         }
-        if let Err(errno) = self.line.enable(&mut self.system.ipc) {
-            self.log
-                .error(format_args!("cannot enable the interrupt line: {errno}"));
-        }
+        self.enable_line();
         self.poll(now);
+    }
+
+    fn enable_line(&mut self) {
+        if let Err(errno) = self.line.enable(&mut self.system.ipc) {
+            error!("cannot enable the interrupt line: {errno}");
+        }
     }
 }
 

@@ -1,32 +1,28 @@
-//! Bringing the service up: find the device, quieten it, start it, say that it is there.
+//! Bringing the service up: find the device, quieten it, start it.
 
-use core::fmt::Write as _;
 use core::mem::MaybeUninit;
 
-use heapless::String;
-use minix_abi::ds::{BLOCK_DRIVER_PREFIX, DRIVER_UP, MAX_KEY_BYTES};
+use log::{debug, error, info, warn};
+use minix_abi::Errno;
 use minix_abi::kernel_call::{DEFAULT_HZ, IrqPolicy};
-use minix_abi::{Endpoint, Errno};
 use minix_blockdriver::{BlockDevice as _, BlockDriver, SECTOR_BYTES};
-use minix_rt::grant::{self, Grants};
+use minix_rt::Ipc;
 use minix_rt::kernel::{self, IrqLine};
+use minix_rt::logger::Logger;
 use minix_rt::sef::{self, Startup};
-use minix_rt::{Ipc, ds};
 use virtio_blk::InitError;
-use virtio_core::{Interface, PollLimit, Transport as _};
+use virtio_core::{Interface, PollLimit, QueueSize, Transport as _};
 use virtio_mmio::{MmioTransport, MmioWindow};
 
 use crate::args::Options;
 use crate::disk::{DiskHome, ListTable, VirtioDisk};
 use crate::dma::VmDma;
 use crate::kernel::{MailTable, System};
-use crate::log::Log;
+use crate::lives::QUEUE;
 use crate::poller::Poller;
+use crate::registration::Registration;
 use crate::serve::Service;
 use crate::windows::{self, Registers, Window};
-
-/// Memory for the grants of the service: one at a time, for a key.
-pub type GrantTable = grant::Table<2>;
 
 /// Memory that the service keeps for good. What is large stays where it is: the stack of a service is made page by page,
 /// by a server that may be short of memory.
@@ -66,8 +62,8 @@ const NOTIFY_ID: u8 = 0;
 pub type MmioService<I, W = MmioWindow> = Service<I, MmioTransport<W>, VmDma<I>>;
 
 /// Waits for RS to say that it is time to start, and returns in an instance that is to start from nothing. One that is to take
-/// over from a dead instance [stops the device](quieten) that it has left, and then declines. `options` are those of the
-/// service, if they are any good.
+/// over from a dead instance [stops the device](quieten) that it has left, frees the interrupt line, and then declines.
+/// `options` are those of the service, if they are any good.
 ///
 /// # Safety
 ///
@@ -81,13 +77,13 @@ pub unsafe fn wait_for_rs<W: Window>(ipc: &mut impl Ipc, options: Option<&Option
     })
 }
 
-/// Brings the service up, all but the announcement. `found` is told where the registers of the device are as soon as that
-/// is known.
+/// Brings the service up, all but the announcement. `found` is told where the registers of the device are as soon as the
+/// device is this service's.
 ///
 /// # Errors
 ///
-/// What RS is to be told: [`ENODEV`](Errno::ENODEV) if there is no such device, [`EIO`](Errno::EIO) if it does not work,
-/// [`ENOMEM`](Errno::ENOMEM), what the system refused. The log has a line about it.
+/// What RS is to be told: [`ENODEV`](Errno::ENODEV) if there is no such device, [`EBUSY`](Errno::EBUSY) if another service has
+/// it, [`EIO`](Errno::EIO) if it does not work, [`ENOMEM`](Errno::ENOMEM), what the system refused. The log has a line about it.
 ///
 /// # Safety
 ///
@@ -95,20 +91,28 @@ pub unsafe fn wait_for_rs<W: Window>(ipc: &mut impl Ipc, options: Option<&Option
 pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
     mut ipc: I,
     options: &Options,
-    log: Log,
+    registration: &mut Registration,
+    logger: &'static Logger,
     tables: &'static mut Tables<I, W>,
     found: impl FnOnce(Registers),
 ) -> Result<&'static mut MmioService<I, W>, Errno> {
+    let (instance, poll_us) = (options.instance, options.poll_us);
     // SAFETY: the caller's promise is the same.
-    let device = unsafe { windows::find::<W>(&mut ipc, options.instance) }.map_err(|error| {
-        log.error(format_args!("{error}"));
+    let device = unsafe { windows::find::<W>(&mut ipc, instance) }.map_err(|error| {
+        error!("{error}");
+        error.errno()
+    })?;
+    let (address, irq) = (device.address, device.irq);
+    // So far the device was only looked at. If it is another service's, that is all that happens to it.
+    registration.claim(&mut ipc, address).map_err(|error| {
+        error!("no access to block device {instance} at {address:#x}: {error}");
         error.errno()
     })?;
     let mut transport = device.transport;
     // Before anything else: a device that worked for an instance which died may still write to memory, which by now is
     // somebody else's.
     transport.reset(PollLimit::default()).map_err(|error| {
-        log.error(format_args!("{error}"));
+        error!("{error}");
         Errno::EIO
     })?;
     found(device.registers);
@@ -116,55 +120,69 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
         Interface::Legacy => 1,
         Interface::Modern => 2,
     };
-    log.info(format_args!(
-        "block device {} at {:#x}, irq {}, version {version}",
-        options.instance, device.address, device.irq
-    ));
+    info!("block device {instance} at {address:#x}, irq {irq}, version {version}");
+    let queue = queue_size(options.queue);
 
-    let hz = ticks_per_second(&mut ipc, log);
-    let line = IrqLine::attach(&mut ipc, device.irq, NOTIFY_ID, IrqPolicy::empty())
-        .map_err(refused(log, "the interrupt line"))?;
+    let hz = ticks_per_second(&mut ipc);
+    let line = IrqLine::attach(&mut ipc, irq, NOTIFY_ID, IrqPolicy::empty()).map_err(refused("the interrupt line"))?;
     let dma = VmDma::new(ipc.clone());
-    let disk =
-        VirtioDisk::start(transport, dma, options.queue, &mut tables.lists, &mut tables.disk).map_err(|error| {
-            log.error(format_args!("{error}"));
-            match error {
-                InitError::Dma(_) => Errno::ENOMEM,
-                _ => Errno::EIO,
-            }
-        })?;
-    line.enable(&mut ipc).map_err(refused(log, "the interrupt line"))?;
+    let disk = VirtioDisk::start(transport, dma, queue, &mut tables.lists, &mut tables.disk).map_err(|error| {
+        error!("{error}");
+        // It would stay longer than the process.
+        let _ = line.remove(&mut ipc);
+        match error {
+            InitError::Dma(_) => Errno::ENOMEM,
+            _ => Errno::EIO,
+        }
+    })?;
+    line.enable(&mut ipc).map_err(refused("the interrupt line"))?;
 
     let info = disk.info();
-    log.info(format_args!(
+    info!(
         "capacity {} sectors ({} MiB), block {} bytes, {}, flush {}",
         info.sectors,
         info.sectors >> 11,
         info.block_bytes,
         if info.read_only { "read-only" } else { "read-write" },
         if info.can_flush { "yes" } else { "no" },
-    ));
+    );
     if info.sectors < u64::from(info.block_bytes) / SECTOR_BYTES {
-        log.info(format_args!("the disk has no whole block: clients find it empty"));
+        info!("the disk has no whole block: clients find it empty");
     }
-    let (queue, indirect) = disk.queue();
-    log.debug(format_args!(
+    let (most, indirect) = disk.queue();
+    if most < queue {
+        warn!(
+            "memory is short: a queue of {} descriptors at most, not {}",
+            most.get(),
+            queue.get()
+        );
+    }
+    debug!(
         "queue of {} descriptors at most, indirect {}, {} staging blocks",
-        queue.get(),
+        most.get(),
         if indirect { "yes" } else { "no" },
         disk.staging_blocks(),
-    ));
+    );
     let driver_options = minix_blockdriver::Options {
         hz,
         ..minix_blockdriver::Options::default()
     };
-    let system = System::new(ipc, &mut tables.mail, log);
-    let poller = Poller::new(options.poll_us);
+    let system = System::new(ipc, &mut tables.mail);
+    let poller = Poller::new(poll_us);
     let service = place(&mut tables.service, || {
-        Service::new(system, BlockDriver::new(disk, driver_options), line, poller, hz, log)
+        Service::new(system, BlockDriver::new(disk, driver_options), line, poller, hz, logger)
     });
-    log.info(format_args!("initialized"));
+    info!("initialized");
     Ok(service)
+}
+
+/// The size of the queue that is asked for, as far as there is room.
+fn queue_size(wanted: QueueSize) -> QueueSize {
+    let size = QueueSize::at_most(QUEUE as u32).map_or(wanted, |most| most.min(wanted));
+    if size < wanted {
+        warn!("queue={}: there is room for {}, which it is", wanted.get(), size.get());
+    }
+    size
 }
 
 /// Puts a value where it stays. Making one may take its size on the stack, and this keeps that apart from all other frames.
@@ -173,28 +191,29 @@ fn place<T>(place: &mut MaybeUninit<T>, make: impl FnOnce() -> T) -> &mut T {
     place.write(make())
 }
 
-fn refused(log: Log, what: &'static str) -> impl Fn(Errno) -> Errno {
+fn refused(what: &'static str) -> impl Fn(Errno) -> Errno {
     move |errno| {
-        log.error(format_args!("no access to {what}: {errno}"));
+        error!("no access to {what}: {errno}");
         errno
     }
 }
 
 /// Ticks per second. Should the kernel not tell, the usual number does: no data depends on it.
-fn ticks_per_second(ipc: &mut impl Ipc, log: Log) -> u32 {
+fn ticks_per_second(ipc: &mut impl Ipc) -> u32 {
     kernel::hz(ipc).unwrap_or_else(|errno| {
-        log.error(format_args!(
-            "the kernel does not tell its clock rate ({errno}), {DEFAULT_HZ} Hz it is"
-        ));
+        warn!("the kernel does not tell its clock rate ({errno}), {DEFAULT_HZ} Hz it is");
         DEFAULT_HZ
     })
 }
 
-/// Stops the device that a dead instance with these options has left, as far as that can be done. Nobody waits for the
-/// outcome.
+/// Stops the device that a dead instance with these options has left, and frees its interrupt line, as far as that can be
+/// done. The outcome makes no difference to the caller.
 ///
 /// The instance that RS starts to take over from a dead one does this before it declines: the memory that the device may
-/// still be writing to is given to others after that.
+/// still be writing to is given to others after that. The hook of the dead instance belongs to its endpoint, which this
+/// instance has now. Left alone it stays until RS cleans up, which other services that are just starting can delay, and keeps
+/// the line masked once an interrupt has come. To take the line under the same notify id replaces that hook, and then it can be
+/// removed.
 ///
 /// # Safety
 ///
@@ -203,27 +222,16 @@ pub unsafe fn quieten<W: Window>(ipc: &mut impl Ipc, options: &Options) {
     // SAFETY: the caller's promise is the same; what is found is gone at the end.
     if let Ok(mut device) = unsafe { windows::find::<W>(ipc, options.instance) } {
         let _ = device.transport.reset(PollLimit::default());
+        if let Ok(line) = IrqLine::attach(ipc, device.irq, NOTIFY_ID, IrqPolicy::empty()) {
+            let _ = line.remove(ipc);
+        }
     }
-}
-
-/// Tells the data store that the driver with this service's label is up. From then on requests can come.
-///
-/// # Errors
-///
-/// What the data store or the kernel refused.
-pub fn announce(ipc: &mut impl Ipc, table: &'static mut GrantTable, endpoint: Endpoint) -> Result<(), Errno> {
-    let mut grants = Grants::new(table);
-    grants.register(ipc)?;
-    let label = ds::own_label(ipc, &mut grants, endpoint)?;
-    let mut key = String::<MAX_KEY_BYTES>::new();
-    write!(key, "{BLOCK_DRIVER_PREFIX}{label}").map_err(|_| Errno::ENAMETOOLONG)?;
-    ds::publish_u32(ipc, &mut grants, &key, DRIVER_UP)
 }
 
 #[cfg(test)]
 mod tests {
-    use minix_abi::Message;
     use minix_abi::ipc::{AsyncMessage, IpcStatus};
+    use minix_abi::{Endpoint, Message};
 
     use super::*;
 
@@ -263,6 +271,6 @@ mod tests {
 
     #[test]
     fn a_clock_of_unknown_rate_has_the_usual_one() {
-        assert_eq!(ticks_per_second(&mut Mute, Log::new(|_| {})), 1000);
+        assert_eq!(ticks_per_second(&mut Mute), 1000);
     }
 }

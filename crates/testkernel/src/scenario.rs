@@ -11,6 +11,7 @@
 //! | `gone LABEL` | wait until a service that got SIGTERM has left; two seconds at most |
 //! | `sleep MICROSECONDS` | let the others go on |
 //! | `fragment PAGES` | from now on no more pages than that are free in a row |
+//! | `dead-hook LABEL` | put the hook of a dead process on the interrupt line of a service, until RS collects dead slots |
 //! | `vfs LABEL open`, `vfs LABEL close`, `vfs LABEL ioctl=openct` | hold the disk open, also across restarts; let go of it; count who holds it |
 //! | `kill LABEL rounds=N seed=S min_us=A max_us=B` | kill and restart at random times, then stop the clients that were started |
 //! | `ping LABEL`, `prepare LABEL`, `restart LABEL` | ask for a sign of life; ask for live update; kill and restart once |
@@ -136,6 +137,11 @@ pub enum Statement<'a> {
         /// How many pages.
         pages: u64,
     },
+    /// Put the hook of a dead process on the interrupt line.
+    DeadHook {
+        /// Of whom.
+        label: &'a str,
+    },
     /// Let VFS do something with minor 0.
     Vfs {
         /// Of whom.
@@ -204,6 +210,7 @@ impl fmt::Display for Statement<'_> {
             Self::Gone { label } => write!(f, "gone {label}"),
             Self::Sleep { micros } => write!(f, "sleep {micros}"),
             Self::Fragment { pages } => write!(f, "fragment {pages}"),
+            Self::DeadHook { label } => write!(f, "dead-hook {label}"),
             Self::Vfs { label, request } => write!(f, "vfs {label} {}", request.word()),
             Self::Kill(Kill {
                 label,
@@ -305,6 +312,7 @@ fn statement(line: &str) -> Result<Statement<'_>, Problem> {
         "fragment" => Statement::Fragment {
             pages: number(words.next()?).ok_or(Problem::BadValue)?,
         },
+        "dead-hook" => Statement::DeadHook { label: words.name()? },
         "vfs" => Statement::Vfs {
             label: words.name()?,
             request: match words.next()? {
@@ -544,6 +552,7 @@ mod tests {
         assert_eq!(one("sleep 300000"), Ok(Statement::Sleep { micros: 300_000 }));
         assert_eq!(one("sleep long"), Err(Problem::BadValue));
         assert_eq!(one("fragment 4"), Ok(Statement::Fragment { pages: 4 }));
+        assert_eq!(one("dead-hook a"), Ok(Statement::DeadHook { label: "a" }));
         let vfs = |request| Ok(Statement::Vfs { label: "a", request });
         assert_eq!(one("vfs a open"), vfs(VfsRequest::Open));
         assert_eq!(one("vfs a close"), vfs(VfsRequest::Close));
@@ -588,6 +597,7 @@ mod tests {
             "gone a",
             "sleep 300",
             "fragment 4",
+            "dead-hook a",
             "vfs a open",
             "vfs a close",
             "vfs a ioctl=openct",

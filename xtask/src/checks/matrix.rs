@@ -23,6 +23,7 @@ pub(super) fn checks() -> Vec<Check> {
     let mut checks = combinations();
     checks.extend(variants());
     checks.push(queue_too_small());
+    checks.extend(queue_sizes_that_are_changed());
     checks.extend(foreign_images());
     checks.push(shell());
     checks
@@ -114,6 +115,22 @@ fn queue_too_small() -> Check {
         expect(untouched, "the disk has changed")?;
         expect(!report.passed, "the run passed without a queue")
     })
+}
+
+/// A queue size that is not taken as it is asked for is told in one line.
+fn queue_sizes_that_are_changed() -> Vec<Check> {
+    let check = |(asked, used): (u32, u32)| {
+        Check::booting(Guest::Bare, format!("qemu/queue-{asked}"), move |context| {
+            let flags = format!("--bare --no-bench --queue-size {asked}");
+            let (report, text) = boot::run_once(context, &flags, &Disk::Prepared, None)?;
+            let with_text = |reason: String| format!("{reason}\n{text}");
+            expect(report.passed, &report.reasons.join("\n")).map_err(with_text)?;
+            expect_queue(device(&report)?, used).map_err(with_text)?;
+            let lines = text.lines().filter(|line| line.contains(&format!("queue={asked}: ")));
+            expect(lines.count() == 1, "not one line about the queue").map_err(with_text)
+        })
+    };
+    [(6, 4), (32768, 1024)].map(check).into()
 }
 
 /// Images made by other tools: read like the host reads them, and left as they were. The makers of file systems are not on

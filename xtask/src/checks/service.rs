@@ -1,6 +1,6 @@
 //! The MINIX service in the test kernel, in every scenario and on every kind of disk.
 
-use super::boot::{Disk, NbdServer, boot, expect, made_by_others};
+use super::boot::{self, Disk, NbdServer, boot, expect, made_by_others};
 use super::{Check, Guest, Verdict};
 use crate::report::{Report, total};
 
@@ -10,6 +10,8 @@ type Expectation = fn(&Report) -> Verdict;
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = disks();
     checks.extend(variants());
+    checks.push(twins());
+    checks.push(masked());
     checks.extend(foreign_disks());
     checks.extend(kills());
     checks
@@ -72,6 +74,51 @@ fn variants() -> Vec<Check> {
     ];
     let check = |(name, flags, expectation): (&str, &str, Expectation)| check(name, flags.to_owned(), expectation);
     VARIANTS.into_iter().map(check).collect()
+}
+
+/// One service for each disk: another one is refused, and says why, unless it is to say nothing. Words that are not taken as they
+/// stand are said so.
+fn twins() -> Check {
+    Check::booting(Guest::Minix, "minix/twins", |context| {
+        let (report, text) = boot::run_once(context, "--scenario twins", &Disk::Prepared, None)?;
+        let with_text = |reason| format!("{reason}\n{text}");
+        expect(report.passed, &report.reasons.join("\n")).map_err(with_text)?;
+        for (line, times) in [
+            // Of three services that were refused one may say nothing.
+            (": it is served by virtio_blk_mmio, endpoint ", 2),
+            ("argument 'queue=3': expected a power of two, 4 to 256", 1),
+            // At the start and at the restart.
+            ("queue=256: there is room for 128", 2),
+        ] {
+            let seen = text.matches(line).count();
+            expect(
+                seen == times,
+                &format!("`{line}` is there {seen} times, wanted {times}"),
+            )
+            .map_err(with_text)?;
+        }
+        Ok(())
+    })
+}
+
+/// A masked interrupt line is found and told of once, as is its end; a service that is to say nothing finds it in silence.
+fn masked() -> Check {
+    Check::booting(Guest::Minix, "minix/masked", |context| {
+        let (report, text) = boot::run_once(context, "--scenario masked", &Disk::Prepared, None)?;
+        let with_text = |reason| format!("{reason}\n{text}");
+        expect(report.passed, &report.reasons.join("\n")).map_err(with_text)?;
+        for line in [
+            "virtio-blk-mmio: an interrupt of the device is lost",
+            "virtio-blk-mmio: interrupts come again",
+            " lost=1 found_without=",
+            // Of two services one says nothing at all.
+            "virtio-blk-mmio: initialized",
+        ] {
+            let seen = text.matches(line).count();
+            expect(seen == 1, &format!("`{line}` is there {seen} times, wanted 1")).map_err(with_text)?;
+        }
+        Ok(())
+    })
 }
 
 /// Every file of the MINIX file system was read.

@@ -7,10 +7,15 @@ use super::pressure::throttled;
 use super::{Case, block_test};
 use crate::disk::{Disk, Origin};
 use crate::minix::scenario::{Name, Scenario};
+use crate::minix::script::TWINS;
 use crate::report::{GuestError, Minix, MinorPartition};
 
 /// A service that is told to stop while nobody has it open is gone within this time, in microseconds of the guest.
 const STOP_LIMIT: u64 = 100_000;
+
+/// What services that do not get a disk tell RS: the disk is another one's, or a word makes no sense.
+const EBUSY: i32 = -16;
+const EINVAL: i32 = -22;
 
 /// What a service that is about to stop answers who wants to open.
 const REFUSAL: &str = "ENXIO";
@@ -63,6 +68,7 @@ impl Case<'_> {
             Name::Throttled => throttled(minix, reasons),
             Name::Overlap => self.overlap(reasons),
             Name::Flushes => self.flushes(reasons),
+            Name::Twins => twins(minix, reasons),
             _ => {}
         }
         scenario_wanted(scenario, minix, &self.guest.errors, reasons);
@@ -85,6 +91,20 @@ fn partitions(minix: &Minix, number: usize, disk: &Disk, reasons: &mut Vec<Strin
             reasons.push(format!(
                 "the guest did not find partition {minor} of disk {number} where the host made it"
             ));
+        }
+    }
+}
+
+/// Services that want the disk of another one are refused, each for its reason.
+fn twins(minix: &Minix, reasons: &mut Vec<String>) {
+    let [twin, mute, odd, late, _] = TWINS;
+    for (label, result) in [(twin, EBUSY), (mute, EBUSY), (odd, EINVAL), (late, EBUSY)] {
+        if !minix
+            .ended
+            .iter()
+            .any(|ended| ended.label == label && ended.result == result)
+        {
+            reasons.push(format!("{label} was not refused with {result}"));
         }
     }
 }
@@ -371,6 +391,27 @@ mod tests {
             ["the device saw 2 flushes after the last write, wanted 3"]
         );
         assert_eq!(run(trace(0, 0)), ["QEMU did not write down the requests of the device"]);
+    }
+
+    #[test]
+    fn a_second_service_on_a_disk_must_be_refused() {
+        let ended =
+            |label: &str, result: i32| format!("record ended label={label} endpoint=5 how=killed result={result}\n");
+        let refused: String = [("twin", -16), ("mute", -16), ("odd", -22), ("late", -16)]
+            .map(|(name, result)| ended(&format!("virtio_blk_{name}"), result))
+            .concat();
+        let left = ended("virtio_blk_heir", 0).replace("killed", "exit");
+        let said = honest("look1 look2 busy writer owner still heir") + &left + &refused + DONE;
+        let run = |text: &str| reasons("--scenario twins", text);
+        assert_eq!(run(&said), Vec::<String>::new());
+        assert_eq!(
+            run(&said.replacen("result=-16", "result=0", 1)),
+            ["virtio_blk_twin was not refused with -16"]
+        );
+        assert_eq!(
+            run(&said.replace("result=-22", "result=-16")),
+            ["virtio_blk_odd was not refused with -22"]
+        );
     }
 
     #[test]

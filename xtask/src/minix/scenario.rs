@@ -42,6 +42,10 @@ pub(crate) enum Name {
     Life,
     /// Two disks, each with a service of its own.
     TwoDisks,
+    /// The interrupt line stays masked for a while, since the hook of a dead process is on it.
+    Masked,
+    /// Several services that want the same disk; one at a time gets it.
+    Twins,
 }
 
 /// A scenario for certain disks.

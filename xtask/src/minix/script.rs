@@ -19,6 +19,16 @@ pub(crate) const REFUSED: &str = "refused";
 /// How the labels of all services begin.
 pub(crate) const SERVICES: &str = "virtio_blk";
 
+/// Labels of services that want a disk which another one has: one that says so, one that may say nothing, one with a word that
+/// makes no sense, one that comes after a restart; and one that comes when the disk is free.
+pub(crate) const TWINS: [&str; 5] = [
+    "virtio_blk_twin",
+    "virtio_blk_mute",
+    "virtio_blk_odd",
+    "virtio_blk_late",
+    "virtio_blk_heir",
+];
+
 /// Major number of the first disk on MINIX, and of the second.
 const MAJORS: [u32; 2] = [3, 8];
 
@@ -43,8 +53,16 @@ pub(super) fn of(name: Name, args: &QemuArgs, disks: &[Disk], directory: &Path) 
         script.two_disks(args, disk, others);
         return Ok(script.0);
     }
+    if name == Name::Masked {
+        script.masked(disk);
+        return Ok(script.0);
+    }
     script.service(args, SERVICE, 0, 0);
     script.look(SERVICE, "", disk);
+    if name == Name::Twins {
+        script.twins();
+        return Ok(script.0);
+    }
     match name {
         Name::Tour => script.tour(args, disk, directory)?,
         Name::Large => script.large(),
@@ -55,7 +73,7 @@ pub(super) fn of(name: Name, args: &QemuArgs, disks: &[Disk], directory: &Path) 
         Name::Flushes => script.flushes(),
         Name::Abuse => script.abuse(),
         Name::Life => script.life(args),
-        Name::TwoDisks => {}
+        Name::TwoDisks | Name::Twins | Name::Masked => {}
     }
     script.line(format_args!("down {SERVICE}"));
     Ok(script.0)
@@ -250,20 +268,23 @@ impl Script {
         }
         // Both at once. This one tells nothing, so nobody can take it for the other.
         let rest = OTHERS.count - 512;
-        let verify = |disk: &Disk| {
-            format!(
-                "open verify=512:{rest}:{:#x} close",
-                disk.outline.pattern.unwrap_or_default()
-            )
-        };
+        let verify = |disk: &Disk| format!("verify=512:{rest}:{:#x}", disk.outline.pattern.unwrap_or_default());
+        let second = others.first().map(verify).unwrap_or_default();
         self.line(format_args!(
-            "start shell as {SECOND_DISK}reader label={} minor=3 {}",
+            "start shell as {SECOND_DISK}reader label={} minor=3 open {second} close",
             labels[1],
-            others.first().map(verify).unwrap_or_default()
         ));
-        self.shell("reader", labels[0], 3, &verify(first));
+        self.shell("reader", labels[0], 3, &format!("open {} close", verify(first)));
         self.line(format_args!("wait"));
-        // One goes, the other does not mind.
+        // One goes and comes again, the other does not mind. A client is busy meanwhile, so RS does not clean up.
+        self.line(format_args!(
+            "start shell as {SECOND_DISK}busy label={} minor=3 open {second} {second} {second} {second} close",
+            labels[1],
+        ));
+        self.line(format_args!("down {}", labels[0]));
+        self.service(args, labels[0], 0, 1);
+        self.shell("again", labels[0], 3, "open verify=0:512:0x7c000000000 close");
+        self.line(format_args!("wait"));
         self.line(format_args!("down {}", labels[0]));
         self.shell(
             &format!("{SECOND_DISK}last"),
@@ -272,5 +293,61 @@ impl Script {
             "open verify=0:512:0x7c000000000 close",
         );
         self.line(format_args!("down {}", labels[1]));
+    }
+
+    /// A disk that has a service is refused to others, however busy it is, and whether it has just been restarted. When the
+    /// service has left, another one gets the disk.
+    fn twins(&mut self) {
+        let [twin, mute, odd, late, heir] = TWINS;
+        let want = |label: &str, words: &str| format!("{SERVICE} as {label} major={} instance=0 {words}", MAJORS[1]);
+        self.line(format_args!(
+            "start load as busy label={SERVICE} first={} count=64 seed=0x7f000000000 depth=2",
+            BLOCK_TEST.first
+        ));
+        self.shell("writer", SERVICE, 3, "open write=0:64:0x7a000000000 flush close");
+        self.line(format_args!("service? {}", want(twin, "log=info")));
+        self.line(format_args!("service? {}", want(mute, "log=off")));
+        self.line(format_args!("service? {}", want(odd, "queue=3")));
+        self.shell("owner", SERVICE, 3, "open verify=0:64:0x7a000000000 close");
+        self.line(format_args!("restart {SERVICE}"));
+        self.line(format_args!("service? {}", want(late, "log=info")));
+        self.shell("still", SERVICE, 3, "open verify=0:64:0x7a000000000 close");
+        self.line(format_args!("signal busy TERM"));
+        self.line(format_args!("wait"));
+        self.line(format_args!("down {SERVICE}"));
+        self.line(format_args!("service {}", want(heir, "queue=256 log=info")));
+        self.line(format_args!("restart {heir}"));
+        self.shell("heir", heir, 3, "open verify=0:64:0x7a000000000 close");
+        self.line(format_args!("down {heir}"));
+    }
+
+    /// No interrupt comes for as long as a client is busy, twice: with a service that tells of it and with one that is to say
+    /// nothing. It does not watch the device, so each request needs its interrupt or the clock.
+    fn masked(&mut self, disk: &Disk) {
+        for (number, words) in [(1, "log=info"), (2, "log=off")] {
+            self.line(format_args!(
+                "service {SERVICE} major={} instance=0 poll_us=0 {words}",
+                MAJORS[0]
+            ));
+            if number == 1 {
+                self.look(SERVICE, "", disk);
+            }
+            self.line(format_args!(
+                "start load as busy{number} label={SERVICE} first={} count=64 seed={number:#x}0000000000 depth=2",
+                BLOCK_TEST.first
+            ));
+            self.shell(&format!("before{number}"), SERVICE, 3, "open read=0:64 close");
+            self.line(format_args!("dead-hook {SERVICE}"));
+            self.shell(
+                &format!("masked{number}"),
+                SERVICE,
+                3,
+                "open read=0:64 read=64:64 read=128:64 close",
+            );
+            self.line(format_args!("signal busy{number} TERM"));
+            self.line(format_args!("wait"));
+            self.shell(&format!("open{number}"), SERVICE, 3, "open read=0:64 close");
+            self.line(format_args!("down {SERVICE}"));
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::describe::{self, Partitions};
 use super::report::{FAILED, leave, stop, text};
 use super::scratch::Scratch;
 use super::selftest::{self, Context, Tally};
-use super::session::{Session, Waiting};
+use super::session::{CAPACITY, Session, Waiting};
 use super::{bench, ending, shell, windows};
 
 /// Runs the image.
@@ -139,8 +139,16 @@ fn self_test(session: &mut Session, options: &Options, partitions: &Partitions, 
 fn driver_options(options: &Options) -> virtio_blk::Options {
     let mut driver = virtio_blk::Options::default();
     if let Some(limit) = options.queue {
-        match QueueSize::at_most(limit.into()) {
-            Some(size) => driver.max_queue_size = size,
+        match QueueSize::at_most(u32::from(limit).min(CAPACITY as u32)) {
+            Some(size) => {
+                if size.get() != limit {
+                    println!(
+                        "queue={limit}: a power of two up to {CAPACITY}, so {} at most",
+                        size.get()
+                    );
+                }
+                driver.max_queue_size = size;
+            }
             None => stop("init", "queue-too-small", &"queue=0 leaves no queue"),
         }
     }

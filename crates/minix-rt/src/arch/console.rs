@@ -1,37 +1,14 @@
 //! `print!` and `println!`.
 
-use core::cell::UnsafeCell;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::Minix;
 use crate::console::Line;
+use crate::exclusive::Exclusive;
 use crate::kernel;
 
 /// The line that is being written.
-struct Shared {
-    busy: AtomicBool,
-    line: UnsafeCell<Line>,
-}
-
-// SAFETY: whoever finds `busy` unset and sets it is alone with the line until it unsets it.
-unsafe impl Sync for Shared {}
-
-static CONSOLE: Shared = Shared {
-    busy: AtomicBool::new(false),
-    line: UnsafeCell::new(Line::new()),
-};
-
-/// Runs `body` with the line; `None` if the line is being used further up the stack.
-fn with_line<R>(body: impl FnOnce(&mut Line) -> R) -> Option<R> {
-    if CONSOLE.busy.swap(true, Ordering::Acquire) {
-        return None;
-    }
-    // SAFETY: the flag was unset, so this is the only reference.
-    let result = body(unsafe { &mut *CONSOLE.line.get() });
-    CONSOLE.busy.store(false, Ordering::Release);
-    Some(result)
-}
+static LINE: Exclusive<Line> = Exclusive::new(Line::new());
 
 fn out(text: &[u8]) {
     kernel::diag(&mut Minix::new(), text);
@@ -39,14 +16,14 @@ fn out(text: &[u8]) {
 
 /// Writes text; a line leaves when it ends. Text written while text is written leaves at once.
 fn write_bytes(text: &[u8]) {
-    if with_line(|line| line.write(text, &mut out)).is_none() {
+    if LINE.with(|line| line.write(text, &mut out)).is_none() {
         out(text);
     }
 }
 
 /// Ends the line that is being written, if there is one.
 pub(super) fn start_of_line() {
-    let _ = with_line(|line| {
+    let _ = LINE.with(|line| {
         if !line.is_empty() {
             line.write(b"\n", &mut out);
         }

@@ -12,7 +12,10 @@ use crate::Ipc;
 /// policy is [`REENABLE`](IrqPolicy::REENABLE) it stays masked until [`enable`](Self::enable): after every notification, once
 /// the device has been quietened, also when the device turns out to have nothing to say.
 ///
-/// Dropping this does not remove the hook. The end of the process does.
+/// Dropping this does not remove the hook. The end of the process does, but only when the system cleans its slot up, which
+/// services that are starting or stopping delay. Until then a hook that has fired keeps the line masked for every other hook on
+/// it. So [remove](Self::remove) the hook before the end. A process that has the endpoint of a dead one also has its hooks:
+/// attaching under the same notify id replaces the hook of the dead one.
 #[derive(Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct IrqLine {

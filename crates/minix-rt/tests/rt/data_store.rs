@@ -17,8 +17,8 @@ fn grants() -> (Grants<2>, (u64, i32)) {
     (grants, script.grants.expect("it was told"))
 }
 
-/// DS is asked `kind` about `key`.
-fn asked(table: (u64, i32), kind: MessageType, key: String, reply: Result<u32, Errno>) -> Script {
+/// DS is asked `kind` about `key`, with these flags.
+fn asked(table: (u64, i32), kind: MessageType, flags: DsFlags, key: String, reply: Result<u32, Errno>) -> Script {
     Script::new().sendrec(Endpoint::DS, move |message| {
         assert_eq!(message.kind, kind);
         let request: DsRequest = message.payload();
@@ -30,11 +30,8 @@ fn asked(table: (u64, i32), kind: MessageType, key: String, reply: Result<u32, E
         let mut expected = key.into_bytes();
         expected.push(0);
         assert_eq!(readable(start, bytes), expected);
-        if kind == MessageType::DS_PUBLISH {
-            assert_eq!((request.flags, request.value), (DsFlags::U32 | DsFlags::OVERWRITE, 7));
-        } else {
-            assert_eq!(request.flags, DsFlags::LABEL);
-        }
+        assert_eq!(request.flags, flags);
+        assert_eq!(request.value, if kind == MessageType::DS_PUBLISH { 7 } else { 0 });
         *message = match reply {
             Ok(value) => {
                 let value_bytes = 0;
@@ -50,7 +47,13 @@ fn a_number_is_published_under_keys_of_every_length() {
     let (mut grants, table) = grants();
     for length in [1, 2, 23, 79] {
         let key = "k".repeat(length);
-        let mut script = asked(table, MessageType::DS_PUBLISH, key.clone(), Ok(0));
+        let mut script = asked(
+            table,
+            MessageType::DS_PUBLISH,
+            DsFlags::U32 | DsFlags::OVERWRITE,
+            key.clone(),
+            Ok(0),
+        );
         assert_eq!(ds::publish_u32(&mut script, &mut grants, &key, 7), Ok(()));
         script.over();
     }
@@ -64,13 +67,39 @@ fn a_number_is_published_under_keys_of_every_length() {
 #[test]
 fn a_label_is_found() {
     let (mut grants, table) = grants();
-    let ask = |reply| asked(table, MessageType::DS_RETRIEVE, "disk".into(), reply);
+    let ask = |reply| asked(table, MessageType::DS_RETRIEVE, DsFlags::LABEL, "disk".into(), reply);
     let mut script = ask(Ok(SELF.0 as u32));
     assert_eq!(ds::find_label(&mut script, &mut grants, "disk"), Ok(SELF));
     script.over();
     let mut script = ask(Err(Errno::ESRCH));
     assert_eq!(ds::find_label(&mut script, &mut grants, "disk"), Err(Errno::ESRCH));
     script.over();
+}
+
+#[test]
+fn a_number_that_must_be_new_replaces_none() {
+    let (mut grants, table) = grants();
+    for reply in [Ok(()), Err(Errno::EEXIST)] {
+        let mut script = asked(
+            table,
+            MessageType::DS_PUBLISH,
+            DsFlags::U32,
+            "disk".into(),
+            reply.map(|()| 0),
+        );
+        assert_eq!(ds::publish_new_u32(&mut script, &mut grants, "disk", 7), reply);
+        script.over();
+    }
+}
+
+#[test]
+fn a_published_number_is_read() {
+    let (mut grants, table) = grants();
+    for reply in [Ok(7), Err(Errno::ESRCH)] {
+        let mut script = asked(table, MessageType::DS_RETRIEVE, DsFlags::U32, "disk".into(), reply);
+        assert_eq!(ds::retrieve_u32(&mut script, &mut grants, "disk"), reply);
+        script.over();
+    }
 }
 
 /// DS fills in a label of those bytes.

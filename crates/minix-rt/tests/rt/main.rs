@@ -5,6 +5,7 @@ mod calls;
 mod data_store;
 mod grants;
 mod lines;
+mod logging;
 mod mail;
 mod memory;
 mod running;

@@ -1,4 +1,7 @@
 //! A machine for the main loop: messages that wait, a device that works while the service does not, one clock for all.
+//!
+//! The interrupt line can have a second hook, that of a process which has died. Nobody enables the line for that one: once it
+//! has fired the line stays masked until the hook is removed.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -19,12 +22,13 @@ use minix_rt::Ipc;
 use minix_rt::kernel::IrqLine;
 use minix_virtio_blk::disk::{DiskHome, ListTable, VirtioDisk};
 use minix_virtio_blk::kernel::{MailTable, System};
-use minix_virtio_blk::log::Log;
 use minix_virtio_blk::poller::Poller;
 use minix_virtio_blk::serve::Service;
 use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters};
 use virtio_core::{Dma as _, DmaRegion, QueueSize};
 use virtio_mmio::{MmioTransport, probe};
+
+use crate::journal;
 
 /// Clients share this much memory; grant N is the N-th page of it.
 const CLIENT_BYTES: usize = 64 << 12;
@@ -55,6 +59,12 @@ pub(crate) struct State {
     pub(crate) pings_answered: u32,
     pub(crate) interrupts: u32,
     pub(crate) line_open: bool,
+    /// The line has the hook of a dead process, too.
+    pub(crate) dead_hook: bool,
+    /// That hook has fired.
+    dead_hook_holds: bool,
+    /// The service has a hook on the line.
+    pub(crate) is_hooked: bool,
     alarm: Option<u64>,
     table: Option<(*mut AsyncMessage, usize)>,
     clients: DmaRegion,
@@ -71,22 +81,13 @@ pub(crate) struct Rig {
 }
 
 thread_local! {
-    /// What the service has printed in this test.
-    pub(crate) static PRINTED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     static NEXT_ID: Cell<i32> = const { Cell::new(1) };
-}
-
-pub(crate) fn log() -> Log {
-    Log::new(|text| PRINTED.with(|lines| lines.borrow_mut().push(text.to_string())))
-}
-
-pub(crate) fn printed(part: &str) -> usize {
-    PRINTED.with(|lines| lines.borrow().iter().filter(|line| line.contains(part)).count())
 }
 
 /// A running service; it never watches the device, so everything comes by interrupt.
 pub(crate) fn rig() -> Rig {
     let model = Model::new(ModelConfig::modern());
+    let logger = journal::logger();
     let layout = std::alloc::Layout::from_size_align(CLIENT_BYTES, 4096).expect("pages");
     let machine = Machine(Rc::new(RefCell::new(State {
         clients: model.dma().allocate(layout).expect("the model has memory"),
@@ -102,6 +103,9 @@ pub(crate) fn rig() -> Rig {
         pings_answered: 0,
         interrupts: 0,
         line_open: false,
+        dead_hook: false,
+        dead_hook_holds: false,
+        is_hooked: false,
         alarm: None,
         table: None,
     })));
@@ -113,8 +117,8 @@ pub(crate) fn rig() -> Rig {
     let mut ipc = machine.clone();
     let line = IrqLine::attach(&mut ipc, 1, 0, IrqPolicy::empty()).expect("it is free");
     let driver = BlockDriver::new(disk, Options::default());
-    let system = System::new(ipc, mail, log());
-    let service = Service::new(system, driver, line, Poller::new(0), 1000, log());
+    let system = System::new(ipc, mail);
+    let service = Service::new(system, driver, line, Poller::new(0), 1000, logger);
     Rig { machine, service }
 }
 
@@ -138,8 +142,7 @@ impl Rig {
 
     /// Runs until nothing happens any more. `false` if the service is done.
     pub(crate) fn goes_on(&mut self) -> bool {
-        let (service, machine) = (&mut self.service, self.machine.clone());
-        let clock = move || Micros(machine.0.borrow().now);
+        let (service, clock) = (&mut self.service, self.machine.clock());
         let run = catch_unwind(AssertUnwindSafe(|| while service.round(&clock) {}));
         match run {
             Ok(()) => false,
@@ -150,8 +153,7 @@ impl Rig {
 
     /// Has the service leave.
     pub(crate) fn leaves(&mut self) {
-        let (service, machine) = (&mut self.service, self.machine.clone());
-        let clock = move || Micros(machine.0.borrow().now);
+        let (service, clock) = (&mut self.service, self.machine.clock());
         let cause = catch_unwind(AssertUnwindSafe(|| service.leave(&clock))).expect_err("it ends");
         if !cause.is::<Ended>() {
             resume_unwind(cause);
@@ -216,7 +218,25 @@ impl Rig {
     }
 }
 
+impl Machine {
+    /// The clock of the service, and of its logger.
+    fn clock(&self) -> impl Fn() -> Micros + use<> {
+        let machine = self.clone();
+        move || {
+            let now = machine.0.borrow().now;
+            journal::set_time(now);
+            Micros(now)
+        }
+    }
+}
+
 impl State {
+    /// The hook of the dead process is removed, which opens the line for the other one.
+    pub(crate) fn bury_the_dead(&mut self) {
+        self.dead_hook = false;
+        self.dead_hook_holds = false;
+    }
+
     /// Delivers what waits in the table of asynchronous messages.
     fn deliver(&mut self) {
         let Some((table, entries)) = self.table.filter(|_| self.now >= self.deaf_until) else {
@@ -262,8 +282,9 @@ unsafe impl Ipc for Machine {
             if state.lazy_for == 0 {
                 state.model.process(usize::MAX);
             }
-            if anybody && state.line_open && state.model.interrupt_line() {
+            if anybody && state.line_open && !state.dead_hook_holds && state.model.interrupt_line() {
                 state.line_open = false;
+                state.dead_hook_holds = state.dead_hook;
                 state.interrupts += 1;
                 break 'next notification(Endpoint::HARDWARE, 1);
             }
@@ -320,8 +341,13 @@ unsafe impl Ipc for Machine {
             }
             MessageType::SYS_IRQCTL => {
                 let request: IrqCtl = message.payload();
-                assert!(matches!(request.request, IrqRequest::SETPOLICY | IrqRequest::ENABLE));
-                state.line_open = true;
+                match request.request {
+                    IrqRequest::SETPOLICY => state.is_hooked = true,
+                    IrqRequest::ENABLE if state.is_hooked => {}
+                    IrqRequest::RMPOLICY if state.is_hooked => state.is_hooked = false,
+                    _ => return Err(Errno::EINVAL),
+                }
+                state.line_open = state.is_hooked;
                 message.set_payload(&IrqHook { hook_id: 1 });
             }
             MessageType::SYS_VUMAP => {

@@ -1,10 +1,15 @@
 //! The parts of the service that need no machine, against a device and a kernel in software.
 
 mod disk;
+mod journal;
+mod lost;
 mod machine;
 mod memory;
 mod order;
+mod registration;
 mod replies;
 mod serving;
+mod speech;
+mod store;
 mod system;
 mod windows;

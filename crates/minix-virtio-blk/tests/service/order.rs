@@ -2,30 +2,31 @@
 //! and system calls over a whole start.
 //!
 //! Its memory belongs to somebody else soon. So whatever takes memory, lets interrupts in or calls clients comes after the
-//! reset, in the instance that starts as in the one that only declines.
+//! reset, in the instance that starts as in the one that only declines. Only the question whose the disk is comes before it, as the
+//! device of another service is not to be touched.
 
 use std::alloc::Layout;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
-use std::ptr::{NonNull, with_exposed_provenance, with_exposed_provenance_mut};
+use std::ptr::NonNull;
 use std::rc::Rc;
 
-use minix_abi::ds::DsRequest;
-use minix_abi::grant::{Grant, GrantEntry};
 use minix_abi::ipc::{AsyncMessage, IpcCall, IpcStatus};
-use minix_abi::kernel_call::{IrqHook, PrivFlags, SetGrant, Umap, UmapReply, WhoAmI};
+use minix_abi::kernel_call::{IrqCtl, IrqHook, IrqRequest, PrivFlags, SetGrant, Umap, UmapReply, WhoAmI};
 use minix_abi::rs::{Init, InitFlags, InitType};
 use minix_abi::vm::{MapPhys, Mmap};
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
 use minix_rt::Ipc;
 use minix_virtio_blk::args::Options;
-use minix_virtio_blk::start::{self, GrantTable, Tables};
+use minix_virtio_blk::registration::{GrantTable, Registration};
+use minix_virtio_blk::start::{self, Tables};
 use minix_virtio_blk::windows::{FIRST_WINDOW, Window};
 use virtio_blk_model::{Model, ModelConfig, ModelRegisters};
 use virtio_core::{DeviceStatus, Dma as _, DmaRegion};
 use virtio_mmio::{Doorbell, RegisterAccess};
 
-use crate::machine::log;
+use crate::journal;
+use crate::store::Store;
 use crate::system::page;
 
 const STATUS: u32 = 0x070;
@@ -33,6 +34,10 @@ const STATUS: u32 = 0x070;
 const DISKS: [usize; 2] = [2, 5];
 const CHOSEN: usize = DISKS[1];
 const SELF: Endpoint = Endpoint(0x8_0040);
+/// The number of its hook.
+const HOOK: i32 = 7;
+/// The interrupt line of the second disk.
+const LINE: i32 = CHOSEN as i32 + 1;
 
 /// What the service did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +48,8 @@ enum Event {
     Written(usize, u32, u32),
     /// It made a kernel call.
     Called(MessageType),
+    /// It asked for something about an interrupt line, by its number or that of a hook.
+    Line(IrqRequest, i32),
     /// It sent a message and waited for the reply.
     Asked(Endpoint, MessageType, Status),
 }
@@ -139,6 +146,7 @@ struct State {
     given: Vec<DmaRegion>,
     /// Where the table of grants is.
     grants: u64,
+    store: Store,
 }
 
 /// A machine with eight windows and two disks, both still at work for somebody.
@@ -167,6 +175,10 @@ fn machine(init: InitType) -> Machine {
         init: Some(init),
         given: Vec::new(),
         grants: 0,
+        store: Store {
+            labels: [(SELF.0, "disk".to_owned())].into(),
+            ..Store::default()
+        },
     })))
 }
 
@@ -174,22 +186,6 @@ fn options() -> Options {
     Options {
         instance: 1,
         ..Options::default()
-    }
-}
-
-impl State {
-    /// Puts a label where a grant allows that.
-    fn label(&self, request: DsRequest) {
-        let entries: *const GrantEntry = with_exposed_provenance(self.grants as usize);
-        let index = request.key.index().expect("a grant") as usize;
-        // SAFETY: the table is there for good, and the service waits.
-        let entry = unsafe { entries.add(index).read_volatile() };
-        let Some(Grant::Direct(direct)) = entry.grant() else {
-            panic!("not a direct grant");
-        };
-        let place: *mut [u8; 5] = with_exposed_provenance_mut(direct.start as usize);
-        // SAFETY: that memory, of 80 bytes, is lent for the time of the request.
-        unsafe { place.write(*b"disk\0") };
     }
 }
 
@@ -235,8 +231,12 @@ unsafe impl Ipc for Machine {
                 request.mapped_at = SLOTS.with_borrow(|slots| slots[window].1) as u64;
                 message.set_payload(&request);
             }
-            MessageType::DS_RETRIEVE_LABEL => state.label(message.payload()),
-            MessageType::VM_UNMAP_PHYS | MessageType::DS_PUBLISH | MessageType::RS_INIT => {}
+            _ if to == Endpoint::DS => {
+                let grants = state.grants;
+                state.store.ask(grants, message);
+                return Ok(());
+            }
+            MessageType::VM_UNMAP_PHYS | MessageType::RS_INIT => {}
             kind => panic!("unexpected: {kind:?} to {to}"),
         }
         message.kind = Status::OK.into();
@@ -267,7 +267,15 @@ unsafe impl Ipc for Machine {
                 message.set_payload(&UmapReply { physical });
             }
             MessageType::SYS_SETGRANT => state.grants = message.payload::<SetGrant>().table,
-            MessageType::SYS_IRQCTL => message.set_payload(&IrqHook { hook_id: 1 }),
+            MessageType::SYS_IRQCTL => {
+                let request: IrqCtl = message.payload();
+                let number = match request.request {
+                    IrqRequest::SETPOLICY => request.vector,
+                    _ => request.hook_id,
+                };
+                note(Event::Line(request.request, number));
+                message.set_payload(&IrqHook { hook_id: HOOK });
+            }
             MessageType::SYS_GETINFO => {
                 let who = WhoAmI::new(SELF, PrivFlags::SYS_PROC, InitFlags::empty(), b"virtio_blk_mmio");
                 message.set_payload(&who);
@@ -310,37 +318,48 @@ fn reset(events: &[Event]) -> usize {
     first + done
 }
 
+/// Brings the service up on a machine.
+fn brings_up(machine: &mut Machine) -> Result<(), Errno> {
+    let logger = journal::logger();
+    // SAFETY: the windows are those of the test, and the service drives no device yet.
+    let startup = unsafe { start::wait_for_rs::<Recorded>(machine, Some(&options())) };
+    let tables: &mut Tables<Machine, Recorded> = Box::leak(Box::default());
+    let grants: &mut GrantTable = Box::leak(Box::new(GrantTable::new()));
+    let mut registration = Registration::new(machine, grants, startup.who.endpoint)?;
+    // SAFETY: as above.
+    unsafe { start::bring_up(machine.clone(), &options(), &mut registration, logger, tables, |_| {}) }?;
+    registration.announce(machine)?;
+    startup.finish(machine, Ok(()))
+}
+
 /// Where something first happened.
 fn first(events: &[Event], what: impl Fn(&Event) -> bool) -> usize {
     events.iter().position(what).expect("it happens")
 }
 
 #[test]
-fn a_start_resets_the_device_before_it_takes_memory_interrupts_or_a_name() {
+fn the_reset_comes_before_memory_interrupts_and_announcement() {
     let mut machine = machine(InitType::FRESH);
-    // SAFETY: the windows are those of the test, and the service drives no device yet.
-    let startup = unsafe { start::wait_for_rs::<Recorded>(&mut machine, Some(&options())) };
-    let tables: &mut Tables<Machine, Recorded> = Box::leak(Box::default());
-    let grants: &mut GrantTable = Box::leak(Box::new(GrantTable::new()));
-    // SAFETY: as above.
-    let service = unsafe { start::bring_up(machine.clone(), &options(), log(), tables, |_| {}) };
-    assert!(service.is_ok(), "the device comes up");
-    start::announce(&mut machine, grants, startup.who.endpoint).expect("DS takes it");
-    assert_eq!(startup.finish(&mut machine, Ok(())), Ok(()));
+    assert_eq!(brings_up(&mut machine), Ok(()));
     let state = machine.0.borrow();
     assert!(state.chosen.status().contains(DeviceStatus::DRIVER_OK));
+    assert_eq!(state.store.numbers["drv.blk.disk"], 1);
 
     let events = EVENTS.take();
     let reset = reset(&events);
     let memory = first(&events, |event| {
         matches!(event, Event::Asked(_, MessageType::VM_MMAP, _))
     });
-    let interrupts = first(&events, |event| *event == Event::Called(MessageType::SYS_IRQCTL));
-    let name = first(&events, |event| matches!(event, Event::Asked(Endpoint::DS, ..)));
+    let interrupts = first(&events, |event| matches!(event, Event::Line(..)));
+    let claim = first(&events, |event| matches!(event, Event::Asked(Endpoint::DS, ..)));
+    let announced = events
+        .iter()
+        .rposition(|event| matches!(event, Event::Asked(Endpoint::DS, MessageType::DS_PUBLISH, _)))
+        .expect("it happens");
     let told = first(&events, |event| matches!(event, Event::Asked(Endpoint::RS, ..)));
-    assert!(reset < memory.min(interrupts).min(name), "{events:?}");
+    assert!(claim < reset && reset < memory.min(interrupts), "{events:?}");
     // And clients hear of the service when it is ready, RS last of all.
-    assert!(memory.max(interrupts) < name && name < told, "{events:?}");
+    assert!(memory.max(interrupts) < announced && announced < told, "{events:?}");
     assert!(
         events
             .iter()
@@ -349,7 +368,29 @@ fn a_start_resets_the_device_before_it_takes_memory_interrupts_or_a_name() {
 }
 
 #[test]
-fn the_instance_that_declines_resets_the_device_first_and_takes_nothing() {
+fn the_disk_of_another_service_is_not_touched() {
+    let mut machine = machine(InitType::FRESH);
+    {
+        let store = &mut machine.0.borrow_mut().store;
+        store.labels.insert(99, "twin".to_owned());
+        store.numbers.insert("virtio_blk@0x10006000".to_owned(), 99);
+    }
+    assert_eq!(brings_up(&mut machine), Err(Errno::EBUSY));
+    let events = EVENTS.take();
+    assert!(
+        !events
+            .iter()
+            .any(|event| matches!(event, Event::Written(..) | Event::Line(..))),
+        "{events:?}"
+    );
+    assert_eq!(
+        journal::lines(),
+        ["no access to block device 1 at 0x10006000: it is served by twin, endpoint 99"]
+    );
+}
+
+#[test]
+fn a_declining_instance_resets_the_device_and_frees_the_line() {
     let mut machine = machine(InitType::RESTART);
     let ended = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the windows are those of the test, and the service drives no device.
@@ -362,14 +403,19 @@ fn the_instance_that_declines_resets_the_device_first_and_takes_nothing() {
     }
     let events = EVENTS.take();
     let reset = reset(&events);
-    let declined = Event::Asked(Endpoint::RS, MessageType::RS_INIT, Errno::ERESTART.into());
-    assert!(reset < first(&events, |event| *event == declined), "{events:?}");
+    let declined = first(&events, |event| {
+        *event == Event::Asked(Endpoint::RS, MessageType::RS_INIT, Errno::ERESTART.into())
+    });
+    // A hook under the same endpoint and notify id replaces that of the dead one.
+    let taken = first(&events, |event| *event == Event::Line(IrqRequest::SETPOLICY, LINE));
+    let freed = first(&events, |event| *event == Event::Line(IrqRequest::RMPOLICY, HOOK));
+    assert!(reset < taken && taken < freed && freed < declined, "{events:?}");
+    let lines = events.iter().filter(|event| matches!(event, Event::Line(..)));
+    assert_eq!(lines.count(), 2);
     let takes = |event: &Event| {
         matches!(
             event,
-            Event::Asked(Endpoint::DS, ..)
-                | Event::Asked(_, MessageType::VM_MMAP, _)
-                | Event::Called(MessageType::SYS_IRQCTL)
+            Event::Asked(Endpoint::DS, ..) | Event::Asked(_, MessageType::VM_MMAP, _)
         )
     };
     assert!(!events.iter().any(takes), "{events:?}");

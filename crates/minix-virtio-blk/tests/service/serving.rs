@@ -4,7 +4,8 @@ use minix_abi::ipc::IpcCall;
 use minix_abi::{Endpoint, MessageType, Status};
 use virtio_core::DeviceStatus;
 
-use crate::machine::{Rig, printed, rig};
+use crate::journal::printed;
+use crate::machine::{Rig, rig};
 
 const ENXIO: i32 = -6;
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use minix_abi::ipc::{AsyncMessage, IpcStatus};
-use minix_abi::kernel_call::{Umap, UmapReply};
+use minix_abi::kernel_call::{IrqCtl, IrqHook, IrqRequest, Umap, UmapReply};
 use minix_abi::vm::{MapPhys, Mmap, UnmapPhys};
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
 use minix_rt::Ipc;
@@ -22,6 +22,8 @@ pub(crate) struct State {
     pub(crate) pages: BTreeMap<u64, usize>,
     /// Pages that are mapped.
     pub(crate) mapped: Vec<usize>,
+    /// Lines that have a hook of this endpoint's, of a dead instance to begin with.
+    pub(crate) hooked: Vec<i32>,
     /// The kernel opens no physical memory.
     pub(crate) closed: bool,
 }
@@ -107,6 +109,21 @@ unsafe impl Ipc for System {
         match message.kind {
             MessageType::SYS_PRIVCTL if self.0.borrow().closed => Err(Errno::ECALLDENIED),
             MessageType::SYS_PRIVCTL => Ok(0),
+            MessageType::SYS_IRQCTL => {
+                let request: IrqCtl = message.payload();
+                let hooked = &mut self.0.borrow_mut().hooked;
+                match request.request {
+                    IrqRequest::SETPOLICY if hooked.contains(&request.vector) => {}
+                    IrqRequest::SETPOLICY => hooked.push(request.vector),
+                    IrqRequest::RMPOLICY => hooked.retain(|&line| line != request.hook_id),
+                    other => panic!("unexpected: {other:?}"),
+                }
+                // The number of a hook is that of its line here.
+                message.set_payload(&IrqHook {
+                    hook_id: request.vector,
+                });
+                Ok(0)
+            }
             MessageType::SYS_UMAP => {
                 let request: Umap = message.payload();
                 message.set_payload(&UmapReply {

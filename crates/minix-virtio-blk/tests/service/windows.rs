@@ -110,7 +110,10 @@ fn the_device_of_a_dead_instance_is_stopped_and_no_other() {
         unsafe { status(&system, nth).write(0xF) };
     }
     let options = args::parse(["instance=1"]).expect("it is a word");
+    // The hook of the dead instance.
+    system.0.borrow_mut().hooked = vec![3];
     quieten(&mut system, &options);
+    assert!(system.0.borrow().hooked.is_empty());
     for nth in 0..8 {
         // SAFETY: as above.
         let now = unsafe { status(&system, nth).read() };

@@ -2,17 +2,23 @@
 //!
 //! A line that fires is masked in the controller, by its enable bit and by its priority, before the claim is completed;
 //! its hooks get their notification; and it stays masked until every one of them has enabled it again.
+//!
+//! A hook belongs to an endpoint, not to a process. It outlives a process that dies: the replacement under the same endpoint
+//! has it, and if that goes as well, it stays until RS collects dead slots, which RS does when no service is busy.
 
 use board_qemu_virt::{Plic, Source};
 use minix_abi::kernel_call::{IrqPolicy, MAX_HOOKS, MAX_NOTIFY_ID, VECTORS};
 use minix_abi::{Endpoint, Errno};
 
-use super::process::Slot;
-use super::{Kernel, hooks};
+use super::process::ProcessTable;
+use super::{Kernel, hooks, scenario_run};
+
+/// Owner of hooks that the scenario puts on a line: an endpoint that no process has or had.
+const DEAD: Endpoint = Endpoint::NONE;
 
 #[derive(Clone, Copy, Debug)]
 struct Hook {
-    owner: Slot,
+    owner: Endpoint,
     vector: i32,
     notify_id: i32,
     policy: IrqPolicy,
@@ -45,7 +51,7 @@ impl Irqs {
     /// `EINVAL` for a line or notify id out of range, `ENOSPC` if all hooks are in use.
     pub(crate) fn set_policy(
         &mut self,
-        owner: Slot,
+        owner: Endpoint,
         vector: i32,
         notify_id: i32,
         policy: IrqPolicy,
@@ -69,29 +75,35 @@ impl Irqs {
         Ok(free as i32 + 1)
     }
 
+    /// Puts the hook of a dead process on a line. Once it has fired it keeps the line masked until it is
+    /// [collected](Self::collect).
+    pub(crate) fn add_dead(&mut self, vector: i32) -> Result<(), Errno> {
+        self.set_policy(DEAD, vector, 0, IrqPolicy::empty()).map(drop)
+    }
+
     /// Unmasks the line of a hook, as far as this hook is concerned.
     ///
     /// # Errors
     ///
     /// `EINVAL` for a hook that is not in use, `EPERM` for somebody else's.
-    pub(crate) fn enable(&mut self, owner: Slot, hook: i32) -> Result<(), Errno> {
+    pub(crate) fn enable(&mut self, owner: Endpoint, hook: i32) -> Result<(), Errno> {
         self.hold(owner, hook, false)
     }
 
     /// Masks the line of a hook. Errors as for [`enable`](Self::enable).
-    pub(crate) fn disable(&mut self, owner: Slot, hook: i32) -> Result<(), Errno> {
+    pub(crate) fn disable(&mut self, owner: Endpoint, hook: i32) -> Result<(), Errno> {
         self.hold(owner, hook, true)
     }
 
     /// Removes a hook. Errors as for [`enable`](Self::enable).
-    pub(crate) fn remove(&mut self, owner: Slot, hook: i32) -> Result<(), Errno> {
+    pub(crate) fn remove(&mut self, owner: Endpoint, hook: i32) -> Result<(), Errno> {
         let index = self.own(owner, hook)?;
         self.drop_hook(index);
         Ok(())
     }
 
     /// The lines that a process has hooked.
-    pub(crate) fn lines_of(&self, owner: Slot) -> impl Iterator<Item = i32> {
+    pub(crate) fn lines_of(&self, owner: Endpoint) -> impl Iterator<Item = i32> {
         self.hooks
             .iter()
             .flatten()
@@ -99,15 +111,16 @@ impl Irqs {
             .map(|hook| hook.vector)
     }
 
-    pub(super) fn remove_all(&mut self, owner: Slot) {
+    /// Removes the hooks of endpoints that no process has.
+    pub(super) fn collect(&mut self, processes: &ProcessTable) {
         for index in 0..MAX_HOOKS {
-            if self.hooks[index].is_some_and(|hook| hook.owner == owner) {
+            if self.hooks[index].is_some_and(|hook| processes.find(hook.owner).is_none()) {
                 self.drop_hook(index);
             }
         }
     }
 
-    fn own(&self, owner: Slot, hook: i32) -> Result<usize, Errno> {
+    fn own(&self, owner: Endpoint, hook: i32) -> Result<usize, Errno> {
         let index = hook
             .checked_sub(1)
             .and_then(|index| usize::try_from(index).ok())
@@ -119,7 +132,7 @@ impl Irqs {
         }
     }
 
-    fn hold(&mut self, owner: Slot, hook: i32, holds_line: bool) -> Result<(), Errno> {
+    fn hold(&mut self, owner: Endpoint, hook: i32, holds_line: bool) -> Result<(), Errno> {
         let index = self.own(owner, hook)?;
         if let Some(hook) = &mut self.hooks[index] {
             hook.holds_line = holds_line;
@@ -176,10 +189,23 @@ impl Kernel {
                     continue;
                 }
                 hook.holds_line = !hook.policy.contains(IrqPolicy::REENABLE);
-                let (owner, notify_id) = (hook.owner, hook.notify_id);
-                if let Some(process) = self.processes.get_mut(owner) {
-                    process.ipc.interrupts |= 1 << notify_id;
-                    hooks::notify(self, Endpoint::HARDWARE, owner);
+                let Hook {
+                    owner,
+                    notify_id,
+                    holds_line,
+                    ..
+                } = *hook;
+                if let Some(slot) = self.processes.find(owner) {
+                    self.processes[slot].ipc.interrupts |= 1 << notify_id;
+                    hooks::notify(self, Endpoint::HARDWARE, slot);
+                } else if holds_line && owner != DEAD {
+                    scenario_run::violation(
+                        self,
+                        format_args!(
+                            "line {vector} stays masked: a hook of {}, which is dead, has fired",
+                            owner.0
+                        ),
+                    );
                 }
             }
             self.irqs.settle(vector);

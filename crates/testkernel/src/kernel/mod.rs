@@ -72,11 +72,11 @@ pub(crate) struct Program<'a> {
 }
 
 impl Kernel {
-    /// Ends a process: its hooks, alarm and memory are gone and its slot is free. Nobody gets its frames before
-    /// [`FrameAllocator::release`]. What others want of it is the caller's business.
+    /// Ends a process: its alarm and memory are gone and its slot is free. Nobody gets its frames before
+    /// [`FrameAllocator::release`]. Its interrupt hooks stay until [`collect`](Irqs::collect). What others want of it is the
+    /// caller's business.
     pub(crate) fn kill(&mut self, slot: Slot) -> Batch {
         let batch = self.frames.open_batch();
-        self.irqs.remove_all(slot);
         if let Some(process) = self.processes.remove(slot) {
             // The hart may be in the space that goes.
             paging::activate(self.idle_space);

@@ -226,6 +226,7 @@ fn begin(kernel: &mut Kernel, statement: Statement<'static>, now: u64) {
             kernel.frames.fragment(usize::try_from(pages).unwrap_or(usize::MAX));
             Ok(Wait::Nothing)
         }
+        Statement::DeadHook { label } => dead_hook(kernel, label),
         Statement::MeasureBegin { name, label } => measure_begin(kernel, name, label, now),
         Statement::MeasureEnd { name } => measure_end(kernel, name, now),
         Statement::Vfs { label, request } => alive(kernel, label)
@@ -292,6 +293,18 @@ fn begin_with(
 fn up(kernel: &mut Kernel, program: Program<'static>, major: Option<u32>, kind: Kind) -> Result<(), &'static str> {
     let config = config_of(kernel, program.program)?;
     rs::up(kernel, program, config, major, kind)
+}
+
+fn dead_hook(kernel: &mut Kernel, label: &str) -> Result<Wait, &'static str> {
+    let (_, slot) = alive(kernel, label).ok_or("no such service lives")?;
+    let endpoint = kernel.processes[slot].endpoint;
+    let line = kernel
+        .irqs
+        .lines_of(endpoint)
+        .next()
+        .ok_or("it has no interrupt line")?;
+    kernel.irqs.add_dead(line).map_err(|_| "no hook is free")?;
+    Ok(Wait::Nothing)
 }
 
 /// What all instances of a service have executed.

@@ -66,6 +66,7 @@ pub(super) fn privctl(kernel: &mut Kernel, caller: Slot, call: &PrivCtl) -> Resu
 
 pub(super) fn irqctl(kernel: &mut Kernel, caller: Slot, message: &mut Message) -> Result<(), Errno> {
     let call: IrqCtl = message.payload();
+    let owner = kernel.processes[caller].endpoint;
     match call.request {
         IrqRequest::SETPOLICY => {
             if !(0..VECTORS).contains(&call.vector) || !(0..=MAX_NOTIFY_ID).contains(&call.hook_id) {
@@ -75,13 +76,13 @@ pub(super) fn irqctl(kernel: &mut Kernel, caller: Slot, message: &mut Message) -
             if lines.is_some_and(|lines| lines & (1 << call.vector) == 0) {
                 return Err(Errno::EPERM);
             }
-            let hook_id = kernel.irqs.set_policy(caller, call.vector, call.hook_id, call.policy)?;
+            let hook_id = kernel.irqs.set_policy(owner, call.vector, call.hook_id, call.policy)?;
             message.set_payload(&IrqHook { hook_id });
             Ok(())
         }
-        IrqRequest::RMPOLICY => kernel.irqs.remove(caller, call.hook_id),
-        IrqRequest::ENABLE => kernel.irqs.enable(caller, call.hook_id),
-        IrqRequest::DISABLE => kernel.irqs.disable(caller, call.hook_id),
+        IrqRequest::RMPOLICY => kernel.irqs.remove(owner, call.hook_id),
+        IrqRequest::ENABLE => kernel.irqs.enable(owner, call.hook_id),
+        IrqRequest::DISABLE => kernel.irqs.disable(owner, call.hook_id),
         _ => Err(Errno::EINVAL),
     }
 }

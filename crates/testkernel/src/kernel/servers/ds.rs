@@ -1,4 +1,7 @@
 //! DS, the data store: labels that RS publishes, and numbers that services publish.
+//!
+//! On MINIX the numbers of a service go when RS takes its label away. Here they stay, so that a service which trusts them too far is
+//! found out.
 
 use heapless::{String, Vec};
 use minix_abi::ds::{BLOCK_DRIVER_PREFIX, DRIVER_UP, DsFlags, DsReply, DsRequest, MAX_KEY_BYTES, MIN_KEY_BYTES};

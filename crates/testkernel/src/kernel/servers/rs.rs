@@ -367,7 +367,7 @@ pub(in crate::kernel) fn prepare(kernel: &mut Kernel, index: usize, slot: Slot) 
 pub(in crate::kernel) fn signal(kernel: &mut Kernel, index: usize, slot: Slot, signal: Signal) {
     let now = kernel.now_micros();
     // A driver hooks the line of its device, and lines and windows go together on this machine.
-    let line = kernel.irqs.lines_of(slot).next();
+    let line = kernel.irqs.lines_of(kernel.processes[slot].endpoint).next();
     let service = &mut kernel.high.rs.services[index];
     if signal == Signal::TERM && service.kind == Kind::Driver {
         service.window = line.map(|line| WINDOWS + line as u64 * WINDOW_BYTES);
@@ -378,7 +378,7 @@ pub(in crate::kernel) fn signal(kernel: &mut Kernel, index: usize, slot: Slot, s
     super::post(kernel, Endpoint::RS, slot, message, true);
 }
 
-/// Looks at the time: back-offs that are over, initialisations that take too long.
+/// Looks at the time: back-offs that are over, initialisations that take too long. Collects dead slots if it is idle.
 pub(in crate::kernel) fn look(kernel: &mut Kernel, now: u64) {
     for index in 0..kernel.high.rs.services.len() {
         let service = &mut kernel.high.rs.services[index];
@@ -390,5 +390,11 @@ pub(in crate::kernel) fn look(kernel: &mut Kernel, now: u64) {
         if action != Action::Nothing {
             act(kernel, index, action);
         }
+    }
+    // As on MINIX, a service that initialises itself, or comes or goes, keeps RS from it. Clients are such services for as
+    // long as they run.
+    let is_idle = |service: &Service| matches!(service.life.phase(), Phase::Running | Phase::Gone);
+    if kernel.high.rs.services.iter().all(is_idle) {
+        kernel.irqs.collect(&kernel.processes);
     }
 }

@@ -1,0 +1,147 @@
+//! Whether the interrupts of the device get through.
+//!
+//! An interrupt line can stay masked: on MINIX the hook of a dead process keeps it so until the slot
+//! of the process is collected. Requests would then be found by their time-out at the earliest. So while the device has
+//! requests, the clock wakes the service now and then. What is finished at that moment has raised an interrupt, because the
+//! device was asked to. If none comes with the next few ticks it is lost, and from then on the device is looked at every tick,
+//! until an interrupt comes.
+
+/// Microseconds between two looks at a device that has requests, while its interrupts come.
+pub const LOOK_EVERY: u64 = 100_000;
+
+/// Ticks that an interrupt may take. The kernel delivers it before the service waits twice; a tick can pass in between.
+const GRACE: u8 = 3;
+
+/// What is known of the interrupts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// They come.
+    #[default]
+    Trusted,
+    /// One is due, since so many ticks.
+    Due(u8),
+    /// They do not come.
+    Lost,
+}
+
+/// What [`Interrupts::ticked`] found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Nothing new.
+    Nothing,
+    /// An interrupt is lost. To be said once, and the line is to be enabled again.
+    Lost,
+}
+
+/// Decides from alarms and interrupts whether interrupts are lost.
+#[derive(Clone, Debug, Default)]
+pub struct Interrupts {
+    state: State,
+    /// Completions that the clock found and an interrupt should have, since interrupts came last.
+    found: u64,
+    /// The same in all, once it was clear that the interrupt was lost.
+    total: u64,
+    /// How often interrupts were found lost.
+    losses: u64,
+}
+
+impl Interrupts {
+    /// Interrupts that come until shown otherwise.
+    pub const fn new() -> Self {
+        Self {
+            state: State::Trusted,
+            found: 0,
+            total: 0,
+            losses: 0,
+        }
+    }
+
+    /// The clock has woken the service, which could have been woken by an interrupt as well, and `finished` requests were
+    /// found that the device was asked to interrupt for.
+    pub fn ticked(&mut self, finished: u32) -> Finding {
+        self.found += u64::from(finished);
+        self.state = match self.state {
+            State::Trusted if finished > 0 => State::Due(0),
+            State::Trusted => State::Trusted,
+            State::Due(ticks) if ticks + 1 < GRACE => State::Due(ticks + 1),
+            State::Due(_) => {
+                self.losses += 1;
+                self.total += self.found;
+                self.state = State::Lost;
+                return Finding::Lost;
+            }
+            State::Lost => {
+                self.total += u64::from(finished);
+                State::Lost
+            }
+        };
+        Finding::Nothing
+    }
+
+    /// An interrupt came. If they were lost before: how many completions were found without.
+    pub fn came(&mut self) -> Option<u64> {
+        let found = core::mem::take(&mut self.found);
+        (core::mem::take(&mut self.state) == State::Lost).then_some(found)
+    }
+
+    /// Whether the next tick is to wake the service, given whether the device has requests.
+    pub fn wants_tick(&self, is_busy: bool) -> bool {
+        match self.state {
+            State::Trusted => false,
+            State::Due(_) => true,
+            State::Lost => is_busy,
+        }
+    }
+
+    /// How often interrupts were found lost.
+    pub const fn losses(&self) -> u64 {
+        self.losses
+    }
+
+    /// Completions that were found although their interrupts were lost.
+    pub const fn found_without(&self) -> u64 {
+        self.total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_that_find_nothing_say_nothing() {
+        let mut interrupts = Interrupts::new();
+        assert!((0..100).all(|_| interrupts.ticked(0) == Finding::Nothing));
+        assert!(!interrupts.wants_tick(true));
+    }
+
+    #[test]
+    fn an_interrupt_that_comes_a_little_later_is_not_lost() {
+        let mut interrupts = Interrupts::new();
+        for _ in 0..100 {
+            assert_eq!(interrupts.ticked(1), Finding::Nothing);
+            assert!(interrupts.wants_tick(false));
+            assert_eq!(interrupts.ticked(2), Finding::Nothing);
+            assert_eq!(interrupts.ticked(0), Finding::Nothing);
+            assert_eq!(interrupts.came(), None);
+            assert!(!interrupts.wants_tick(true));
+        }
+        assert_eq!((interrupts.losses(), interrupts.found_without()), (0, 0));
+    }
+
+    #[test]
+    fn an_interrupt_that_does_not_come_is_lost_once() {
+        let mut interrupts = Interrupts::new();
+        assert_eq!(
+            [1, 0, 0].map(|finished| interrupts.ticked(finished)),
+            [Finding::Nothing; 3]
+        );
+        assert_eq!(interrupts.ticked(1), Finding::Lost);
+        assert!(interrupts.wants_tick(true) && !interrupts.wants_tick(false));
+        assert!((0..100).all(|_| interrupts.ticked(1) == Finding::Nothing));
+        assert_eq!((interrupts.losses(), interrupts.found_without()), (1, 102));
+        assert_eq!(interrupts.came(), Some(102));
+        assert_eq!(interrupts.came(), None);
+        assert!(!interrupts.wants_tick(true));
+    }
+}

@@ -1,0 +1,86 @@
+//! Interrupts that do not come.
+
+use minix_abi::MessageType;
+use minix_virtio_blk::interrupts::LOOK_EVERY;
+
+use crate::journal::printed;
+use crate::machine::{Rig, rig};
+
+/// Microseconds of a tick.
+const TICK: u64 = 1000;
+
+/// A service with the disk open, on a line that the hook of a dead process keeps masked from the first interrupt on.
+fn masked() -> Rig {
+    let mut rig = rig();
+    rig.state().dead_hook = true;
+    let id = rig.vfs(MessageType::BDEV_OPEN);
+    assert!(rig.goes_on());
+    assert_eq!(rig.answers(id), [0]);
+    rig
+}
+
+/// Microseconds that a read takes.
+fn read(rig: &mut Rig) -> u64 {
+    let before = rig.state().now;
+    let id = rig.reads(4096, 3);
+    assert!(rig.goes_on());
+    assert_eq!(rig.answers(id), [4096]);
+    rig.state().now - before
+}
+
+#[test]
+fn a_masked_line_costs_one_look_then_a_tick_per_request() {
+    let mut rig = masked();
+    // One interrupt came, which the dead process did not enable the line after.
+    assert_eq!(rig.state().interrupts, 1);
+    let first = read(&mut rig);
+    assert!(first <= LOOK_EVERY + 4 * TICK, "{first}");
+    for _ in 0..20 {
+        let next = read(&mut rig);
+        assert!(next <= TICK, "{next}");
+    }
+    assert_eq!(rig.state().interrupts, 1);
+    assert_eq!(printed("an interrupt of the device is lost"), 1);
+}
+
+#[test]
+fn a_line_that_opens_again_is_trusted_again() {
+    let mut rig = masked();
+    for _ in 0..5 {
+        read(&mut rig);
+    }
+    rig.state().bury_the_dead();
+    assert!(rig.goes_on());
+    assert_eq!(printed("interrupts come again, "), 1);
+    let interrupts = rig.state().interrupts;
+    for _ in 0..5 {
+        read(&mut rig);
+    }
+    // Each by its interrupt.
+    assert_eq!(rig.state().interrupts, interrupts + 5);
+    assert_eq!(printed("lost"), 1);
+}
+
+#[test]
+fn a_slow_disk_whose_interrupts_come_loses_none() {
+    let mut rig = rig();
+    let id = rig.vfs(MessageType::BDEV_OPEN);
+    assert!(rig.goes_on());
+    assert_eq!(rig.answers(id), [0]);
+    for _ in 0..20 {
+        rig.state().lazy_for = 3;
+        let took = read(&mut rig);
+        assert!(took >= 3 * LOOK_EVERY, "{took}");
+    }
+    assert_eq!(printed("lost"), 0);
+}
+
+#[test]
+fn on_leaving_the_hook_is_removed() {
+    let mut rig = rig();
+    rig.told_to_stop();
+    assert!(!rig.goes_on());
+    assert!(rig.state().is_hooked);
+    rig.leaves();
+    assert!(!rig.state().is_hooked);
+}

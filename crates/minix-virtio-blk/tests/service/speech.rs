@@ -1,0 +1,53 @@
+//! What happens to the device is on the console, as far as `log=` lets it.
+
+use log::LevelFilter;
+use minix_abi::MessageType;
+use virtio_blk_model::faults::{FaultKind, FaultScript};
+
+use crate::journal::{self, lines, printed};
+use crate::machine::rig;
+
+/// A read that the device loses once, and what the service said about it and when it left.
+fn lost_request(level: LevelFilter) -> Vec<String> {
+    let mut rig = rig();
+    journal::set_level(level);
+    let id = rig.vfs(MessageType::BDEV_OPEN);
+    assert!(rig.goes_on());
+    assert_eq!(rig.answers(id), [0]);
+    let number = rig.state().model.counters().chains;
+    rig.state()
+        .model
+        .set_fault(FaultScript::new().at(number, FaultKind::Lost));
+    let id = rig.reads(4096, 3);
+    assert!(rig.goes_on());
+    assert_eq!(rig.answers(id), [4096]);
+    rig.told_to_stop();
+    let close = rig.vfs(MessageType::BDEV_CLOSE);
+    assert!(!rig.goes_on());
+    rig.leaves();
+    assert_eq!(rig.answers(close), [0]);
+    lines()
+}
+
+#[test]
+fn a_time_out_and_the_reset_after_it_are_told_as_warnings() {
+    let warnings = lost_request(LevelFilter::Warn);
+    assert!(warnings.iter().any(|line| line.contains("reset")), "{warnings:?}");
+    assert_eq!(printed("counters:"), 0);
+}
+
+#[test]
+fn errors_only_are_no_warnings() {
+    assert_eq!(lost_request(LevelFilter::Error), Vec::<String>::new());
+}
+
+#[test]
+fn off_is_silent() {
+    assert_eq!(lost_request(LevelFilter::Off), Vec::<String>::new());
+}
+
+#[test]
+fn info_tells_the_counters_too() {
+    lost_request(LevelFilter::Info);
+    assert_eq!(printed("counters:"), 2);
+}
