@@ -168,7 +168,10 @@ impl Device {
             0x010 => self.read_offered(),
             0x060 => self.interrupt | self.config.interrupt_noise & !3,
             0x070 => self.read_status(),
-            0x0FC => self.generation,
+            0x0FC => {
+                self.generation = self.generation.wrapping_add(self.restless.into());
+                self.generation
+            }
             _ => self.read_queue_register(offset),
         }
     }
