@@ -51,6 +51,8 @@ pub(crate) struct Device {
     pub(crate) start_faults: VecDeque<StartFault>,
     /// Resets are asked for in vain.
     pub(crate) resets_held: bool,
+    /// The latest reset that was asked for did not begin.
+    pub(crate) reset_put_off: bool,
     /// The generation is another one at each look.
     pub(crate) restless: bool,
     /// Whether the disk can only be read after the next reset.
@@ -95,6 +97,7 @@ impl Device {
             writeback: config.write_cache,
             start_faults: VecDeque::new(),
             resets_held: false,
+            reset_put_off: false,
             restless: false,
             read_only_next: None,
             later_resize: None,

@@ -29,7 +29,7 @@ impl Device {
             self.reset_reads -= 1;
             return u32::from(DRIVER_OK);
         }
-        if self.resets_held && !self.reset_seen {
+        if self.reset_put_off {
             return u32::from(if self.status == 0 { DRIVER_OK } else { self.status });
         }
         if self.status == 0 {
@@ -92,6 +92,7 @@ impl Device {
     fn reset(&mut self) {
         self.counters.resets += 1;
         self.was_reset = true;
+        self.reset_put_off = false;
         self.reset_seen = false;
         self.reset_reads = self.config.reset_reads;
         self.clear();

@@ -47,7 +47,7 @@ impl Device {
     pub(crate) fn put_reset_off(&mut self) {
         self.counters.resets += 1;
         self.was_reset = true;
-        self.reset_seen = false;
+        self.reset_put_off = true;
     }
 
     /// Whether FEATURES_OK is kept, as far as the test is concerned.
