@@ -333,12 +333,15 @@ impl Writer<'_> {
 
     fn client_step(&mut self) {
         let client = self.rng.below(3) as u8;
-        let opens = if self.is_about(Theme::Opens) { 8 } else { 2 };
+        let often = [Theme::Opens, Theme::Storm].iter().any(|&theme| self.is_about(theme));
+        let opens = if often { 8 } else { 2 };
         let kind = self.rng.below(32);
         if kind < opens {
-            let minor = self.minor();
-            let write = self.rng.happens(3, 4);
-            self.steps.push(Step::Open { client, minor, write });
+            for _ in 0..self.rng.pick(&[1, 1, 2, 4]) {
+                let minor = self.minor();
+                let write = self.rng.happens(3, 4);
+                self.steps.push(Step::Open { client, minor, write });
+            }
         } else if kind < 2 * opens {
             let minor = self.minor();
             self.steps.push(Step::Close { client, minor });
@@ -476,6 +479,9 @@ impl Writer<'_> {
                     _ => (StartFault::UsedIndex(0x4000), self.rng.from(2, 12) as u32),
                 };
                 self.steps.push(Step::Starts { fault, times });
+                for _ in 0..self.rng.below(4) {
+                    self.client_step();
+                }
                 Step::NeedsReset
             }
             Theme::Stuck => match self.rng.below(5) {

@@ -469,6 +469,9 @@ impl Run {
                 format!("{requests} requests, {replies} replies, {unanswered} unanswered, {in_flight} in flight");
             return Err(Failure::new("tally", what));
         }
+        if let Some(what) = self.service.storm.take() {
+            return Err(Failure::new("reset storm", what));
+        }
         if !self.watch.clients.harmed && self.service.resets() > 0 {
             let what = format!("{} resets of a device that did nothing wrong", self.service.resets());
             return Err(Failure::new("needless reset", what));

@@ -1,6 +1,7 @@
 //! The service without its process: driver, disk, device, interrupt line and clock, in the order in which the real main loop
 //! uses them.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use minix_abi::ipc::IpcStatus;
@@ -47,9 +48,14 @@ pub(crate) struct Service {
     next_work: u64,
     /// The kernel has masked the interrupt line.
     masked: bool,
-    inbox: std::collections::VecDeque<(IpcStatus, Message)>,
+    /// Messages on their way to the service.
+    inbox: VecDeque<(IpcStatus, Message)>,
+    /// Messages that wait for room in the driver.
+    backlog: VecDeque<(IpcStatus, Message)>,
     /// Resets so far when the window for counting them began, and when that was.
     resets_before: (u64, u64),
+    /// The device was reset too often. What else goes wrong is told first.
+    pub(crate) storm: Option<String>,
 }
 
 fn config(world: &World) -> ModelConfig {
@@ -121,8 +127,10 @@ impl Service {
             pace: Pace::Prompt,
             next_work: 0,
             masked: false,
-            inbox: std::collections::VecDeque::new(),
+            inbox: VecDeque::new(),
+            backlog: VecDeque::new(),
             resets_before: (0, 0),
+            storm: None,
         }
     }
 
@@ -160,31 +168,45 @@ impl Service {
         (requests, replies, self.driver.unanswered(), self.driver.in_flight())
     }
 
-    /// One round of the main loop, up to the point where it waits. Whether a message or an interrupt was taken.
+    /// One round of the main loop, with the message or interrupt that it waits for. Whether there was one.
     pub(crate) fn round(&mut self) -> bool {
         self.window.begin_call();
-        let before = self.inbox.len();
         self.driver.device_mut().watch();
         let now = Micros(self.now);
         if self.is_due() {
             self.driver.on_time(&mut self.system, now);
         }
         while self.driver.has_room()
-            && let Some((how, message)) = self.inbox.pop_front()
+            && let Some((how, message)) = self.backlog.pop_front()
         {
-            let taken = self.driver.on_message(&mut self.system, now, how, &message);
-            assert!(taken, "it was a request");
+            self.request(how, &message);
         }
         self.driver.poll(&mut self.system, now);
         self.driver.device_mut().arm();
         self.driver.poll(&mut self.system, now);
-        let interrupted = !self.masked && self.model.interrupt_line();
-        if interrupted {
-            self.masked = true;
-            self.interrupt(now);
-        }
         self.now += ROUND;
-        interrupted || self.inbox.len() < before
+        if self.driver.has_room() && !self.backlog.is_empty() {
+            return true;
+        }
+        if !self.masked && self.model.interrupt_line() {
+            self.masked = true;
+            self.interrupt(Micros(self.now));
+            return true;
+        }
+        let Some((how, message)) = self.inbox.pop_front() else {
+            return false;
+        };
+        if self.driver.has_room() && self.backlog.is_empty() {
+            self.request(how, &message);
+        } else {
+            self.backlog.push_back((how, message));
+        }
+        true
+    }
+
+    fn request(&mut self, how: IpcStatus, message: &Message) {
+        let taken = self.driver.on_message(&mut self.system, Micros(self.now), how, message);
+        assert!(taken, "it was a request");
     }
 
     fn interrupt(&mut self, now: Micros) {
@@ -235,28 +257,23 @@ impl Service {
             each(self)?;
             let busy = self.round();
             each(self)?;
-            self.count_resets()?;
-            if served == 0 && !busy && !self.is_due() && (self.inbox.is_empty() || !self.has_room()) {
+            self.count_resets();
+            if served == 0 && !busy && !self.is_due() {
                 return Ok(());
             }
         }
         Err(Failure::new("spin", format!("{ROUNDS} rounds without a pause")))
     }
 
-    fn has_room(&self) -> bool {
-        self.driver.has_room()
-    }
-
-    fn count_resets(&mut self) -> Result<(), Failure> {
+    fn count_resets(&mut self) {
         let resets = self.model.counters().resets;
         let (before, since) = self.resets_before;
         if self.now - since > RESET_WINDOW {
             self.resets_before = (resets, self.now);
         } else if resets - before > RESETS {
-            let what = format!("{} resets within {} microseconds", resets - before, self.now - since);
-            return Err(Failure::new("reset storm", what));
+            let what = || format!("{} resets within {} microseconds", resets - before, self.now - since);
+            self.storm.get_or_insert_with(what);
         }
-        Ok(())
     }
 
     /// Ends the run: the driver goes, and everything it had from the model goes back.
