@@ -23,7 +23,7 @@ pub(crate) struct ChainRules {
 }
 
 /// One element: memory for the device to read or to write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Element {
     pub(crate) addr: u64,
     pub(crate) len: u32,

@@ -33,7 +33,42 @@ pub enum DoorbellWish {
     Never,
 }
 
-/// Limits of requests that carry ranges.
+/// What the device reports as the length of a used chain.
+///
+/// The specification wants the bytes that were written, the status among them (`RING-D-17`). Devices in use do otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsedLength {
+    /// The bytes written: data and status.
+    Exact,
+    /// 0, as kvmtool and semu report for requests that write nothing but the status.
+    None,
+    /// 1, whatever was written.
+    One,
+    /// The data, without the status byte.
+    DataOnly,
+    /// More than the writable part has: the data bytes of the request in either direction, and 1024 more.
+    TooMuch,
+}
+
+impl UsedLength {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Exact, Self::None, Self::One, Self::DataOnly, Self::TooMuch];
+}
+
+/// What the device does when DRIVER_OK is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtDriverOk {
+    /// It goes live.
+    Live,
+    /// It sets DEVICE_NEEDS_RESET and announces a change.
+    NeedsReset,
+    /// It sets FAILED.
+    Failed,
+    /// It takes DRIVER_OK back.
+    Refused,
+}
+
+/// Limits of requests that carry ranges. A limit of 0 is none, as in devices that leave the field alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Sectors in one range at most.
@@ -42,6 +77,22 @@ pub struct Limits {
     pub max_segments: u32,
     /// Where ranges are best split, in sectors.
     pub alignment: u32,
+}
+
+impl Limits {
+    /// Sectors in one range at most.
+    pub(crate) fn sectors(self) -> u32 {
+        if self.max_sectors == 0 {
+            u32::MAX
+        } else {
+            self.max_sectors
+        }
+    }
+
+    /// Ranges in one request at most.
+    pub(crate) fn segments(self) -> u32 {
+        self.max_segments.max(1)
+    }
 }
 
 impl Default for Limits {
@@ -104,6 +155,8 @@ pub struct ModelConfig {
     pub refuse_features: bool,
     /// Answer feature selectors of 2 and more with word 1 again, as QEMU does.
     pub alias_feature_words: bool,
+    /// What happens when DRIVER_OK is set.
+    pub at_driver_ok: AtDriverOk,
     /// How many times the status still reads non-zero after a reset.
     pub reset_reads: u32,
     /// The reset never ends.
@@ -126,6 +179,8 @@ pub struct ModelConfig {
     pub service: Service,
     /// The order of completion.
     pub order: CompletionOrder,
+    /// What is reported as the length of a used chain.
+    pub used_length: UsedLength,
     /// Decide about an interrupt once per [`process`](crate::Model::process), instead of after every completion.
     pub coalesce_interrupts: bool,
 
@@ -135,6 +190,10 @@ pub struct ModelConfig {
     pub size_max: u32,
     /// `seg_max`.
     pub seg_max: u32,
+    /// Take exactly one data descriptor, as Firecracker does: the second descriptor is the data, the third the status, whatever
+    /// follows; without data, which only a flush can be, the second is the status. What does not fit that comes back with a
+    /// used length of 0 and without a status.
+    pub one_data_descriptor: bool,
     /// `geometry`: cylinders, heads, sectors.
     pub geometry: (u16, u8, u8),
     /// `blk_size`, in bytes. With BLK_SIZE offered, requests that are not aligned to it fail.
@@ -197,6 +256,7 @@ impl ModelConfig {
             demanded: Features::empty(),
             refuse_features: false,
             alias_feature_words: true,
+            at_driver_ok: AtDriverOk::Live,
             reset_reads: 0,
             stuck_reset: false,
             legacy_pfn_zero_resets: true,
@@ -207,10 +267,12 @@ impl ModelConfig {
             doorbell: DoorbellWish::WhenIdle,
             service: Service::Manual,
             order: CompletionOrder::InOrder,
+            used_length: UsedLength::Exact,
             coalesce_interrupts: false,
             capacity: 16384,
             size_max: 1 << 20,
             seg_max: 254,
+            one_data_descriptor: false,
             geometry: (16, 16, 63),
             block_size: 512,
             topology: (0, 0, 1, 1),
@@ -234,6 +296,15 @@ impl ModelConfig {
             interface: Interface::Legacy,
             offered: Features::from_low(0x3100_6ED4),
             ..Self::modern()
+        }
+    }
+
+    /// A device that takes one data descriptor and, as Firecracker, does not say so: SEG_MAX is not offered.
+    #[must_use]
+    pub fn with_one_data_descriptor(self) -> Self {
+        Self {
+            one_data_descriptor: true,
+            ..self.withdraw(feature::SEG_MAX)
         }
     }
 

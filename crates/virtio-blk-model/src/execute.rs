@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use vm_memory::{Bytes, GuestAddress};
+
 use crate::config::Limits;
 use crate::device::Device;
 use crate::disk::noise;
@@ -53,8 +55,15 @@ impl Device {
         (status, written as u32)
     }
 
-    /// Puts the status into the last writable byte.
+    /// Puts the status into the last writable byte, or where a device takes it for that knows one data descriptor only.
     pub(crate) fn write_status_byte(&mut self, taken: &Taken, status: u8) {
+        if self.config.one_data_descriptor {
+            // It was checked to be there.
+            if let Some(place) = taken.walk.elements.get(2).or(taken.walk.elements.get(1)) {
+                let _ = self.memory.write_obj(status, GuestAddress(place.addr));
+            }
+            return;
+        }
         let room = taken.walk.total(true) as usize - 1;
         let writer = taken.chain.clone().writer(&self.memory);
         let tail = writer.ok().and_then(|mut writer| writer.split_at(room).ok());
@@ -113,12 +122,12 @@ impl Device {
             return answer::UNSUPP;
         }
         let legal = u32::from(request.kind == kind::WRITE_ZEROES);
-        if ranges.len() as u64 > u64::from(limits.max_segments) || ranges.iter().any(|r| r.flags & !legal != 0) {
+        if ranges.len() as u64 > u64::from(limits.segments()) || ranges.iter().any(|r| r.flags & !legal != 0) {
             return answer::UNSUPP;
         }
         let fits = |range: &Range| {
             let count = u64::from(range.count);
-            range.count <= limits.max_sectors
+            range.count <= limits.sectors()
                 && self.on_disk(range.sector, count)
                 && self.whole_blocks(range.sector, count)
         };

@@ -1,5 +1,6 @@
 //! Status and feature negotiation: the device's part, and an eye on the driver's.
 
+use crate::config::AtDriverOk;
 use crate::device::Device;
 use crate::wire::feature;
 
@@ -86,6 +87,14 @@ impl Device {
                 self.features_settled();
             }
             self.went_live();
+        }
+        if added & DRIVER_OK != 0 {
+            match self.config.at_driver_ok {
+                AtDriverOk::Live => {}
+                AtDriverOk::NeedsReset => self.break_down(),
+                AtDriverOk::Failed => self.status |= FAILED,
+                AtDriverOk::Refused => self.status &= !DRIVER_OK,
+            }
         }
     }
 

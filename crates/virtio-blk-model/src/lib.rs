@@ -23,7 +23,7 @@ mod wire;
 mod zones;
 
 pub use arena::Memory;
-pub use config::{CompletionOrder, DoorbellWish, Limits, ModelConfig, Service, Zones};
+pub use config::{AtDriverOk, CompletionOrder, DoorbellWish, Limits, ModelConfig, Service, UsedLength, Zones};
 pub use counters::Counters;
 pub use model::{Model, ModelDma, ModelRegisters};
 pub use starts::StartFault;

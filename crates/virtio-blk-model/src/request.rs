@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use crate::chain::Element;
 use crate::config::Limits;
 use crate::device::Device;
 use crate::faults::RequestInfo;
@@ -62,6 +63,19 @@ impl Device {
         reader.read_exact(&mut header).ok()?;
         let mut data = Vec::new();
         reader.read_to_end(&mut data).ok()?;
+        let mut room = writable - 1;
+        if self.config.one_data_descriptor {
+            // The rest is not looked at.
+            let elements = &taken.walk.elements;
+            let seen = if elements.len() > 2 {
+                elements[1]
+            } else {
+                Element::default()
+            };
+            let (readable, writable) = if seen.writable { (0, seen.len) } else { (seen.len, 0) };
+            data.truncate(readable as usize);
+            room = u64::from(writable);
+        }
         let word = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("4 bytes"));
         let mut kind = word(0);
         if self.config.is_legacy() {
@@ -77,7 +91,7 @@ impl Device {
             kind,
             sector: u64::from(word(8)) | u64::from(word(12)) << 32,
             data,
-            room: writable - 1,
+            room,
         };
         self.check_segments(taken);
         self.check_request(&request);
@@ -91,6 +105,17 @@ impl Device {
             writable_bytes: writable,
         };
         Some((info, request))
+    }
+
+    /// Whether a device that knows one data descriptor only can make sense of a chain.
+    pub(crate) fn fits_one_data_descriptor(taken: &Taken) -> bool {
+        let mut elements = taken.walk.elements.iter();
+        let header = elements
+            .next()
+            .is_some_and(|header| !header.writable && header.len >= 16);
+        // Of two that are left, the second is the status; of one, that one.
+        let status = elements.next().map(|second| elements.next().unwrap_or(second));
+        header && status.is_some_and(|status| status.writable)
     }
 
     /// Number and size of the data segments (`BLK-N-04`).
@@ -240,14 +265,14 @@ impl Device {
             self.log.report("BLK-D-17", what);
         }
         let ranges = request.ranges();
-        if ranges.len() as u64 > u64::from(limits.max_segments) {
+        if ranges.len() as u64 > u64::from(limits.segments()) {
             self.log.report(
                 too_many,
                 format!("{} ranges, at most {}", ranges.len(), limits.max_segments),
             );
         }
         for range in ranges {
-            if range.count > limits.max_sectors {
+            if range.count > limits.sectors() {
                 let what = format!("a range of {} sectors, at most {}", range.count, limits.max_sectors);
                 self.log.report("BLK-N-09", what);
             }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::chain::ChainRules;
-use crate::config::{CompletionOrder, DoorbellWish, Service};
+use crate::config::{CompletionOrder, DoorbellWish, Service, UsedLength};
 use crate::device::{Device, USED_BUFFER};
-use crate::faults::{Completion, Interrupt, Verdict};
+use crate::faults::{Completion, Interrupt, RequestInfo, Verdict};
 use crate::init::{DRIVER_OK, FAILED, NEEDS_RESET};
 use crate::ring::{Ring, Taken};
 use crate::wire::{answer, feature, kind};
@@ -198,6 +198,11 @@ impl Device {
     fn serve(&mut self, ring: &mut Ring, taken: Taken) {
         let memory = Arc::clone(&self.memory);
         let number = self.requests;
+        if self.config.one_data_descriptor && !Self::fits_one_data_descriptor(&taken) {
+            ring.give_back(&memory, taken.head, 0);
+            self.tell(ring, Interrupt::AsAsked);
+            return;
+        }
         let Some((info, request)) = self.parse(number, ring.index, &taken) else {
             self.break_down();
             ring.held.push(taken);
@@ -233,7 +238,7 @@ impl Device {
         self.counters.errors += u64::from(status != 0);
         let right = Completion {
             id: u32::from(taken.head),
-            len: written + 1,
+            len: self.used_length(&info, written),
             status: Some(status),
             copies: 1,
             extra_index: 0,
@@ -260,6 +265,17 @@ impl Device {
         let wrong = completion.interrupt != Interrupt::AsAsked;
         if wrong || !self.config.coalesce_interrupts {
             self.tell(ring, completion.interrupt);
+        }
+    }
+
+    /// The length that is reported of a chain into which `written` bytes of data were written.
+    fn used_length(&self, info: &RequestInfo, written: u32) -> u32 {
+        match self.config.used_length {
+            UsedLength::Exact => written + 1,
+            UsedLength::None => 0,
+            UsedLength::One => 1,
+            UsedLength::DataOnly => written,
+            UsedLength::TooMuch => (info.writable_bytes + info.data_bytes + 1024) as u32,
         }
     }
 

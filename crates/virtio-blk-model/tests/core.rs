@@ -40,7 +40,7 @@ fn bring_up_and_shut_down_are_clean() {
             .unwrap()
             .acknowledge()
             .driver();
-        let capacity = read_consistent(init.peek(), PollLimit(3), |t| t.read_config_u32(0));
+        let capacity = read_consistent(init.peek(), &mut PollLimit(9), |reader| reader.read_u32(0));
         assert_eq!(capacity, Ok(16384));
         let mut init = init.negotiate(CHOICE).unwrap();
         assert_eq!(init.device().max_queue_size(QueueIndex(0)), 256);
@@ -54,7 +54,7 @@ fn bring_up_and_shut_down_are_clean() {
         };
         // SAFETY: the memory is the model's and stays allocated until after the reset; nothing is made available.
         unsafe { init.enable_queue(QueueIndex(0), &setup) }.unwrap();
-        let accepted = init.finish();
+        let accepted = init.finish().unwrap();
         assert_eq!(model.accepted(), accepted);
 
         transport.notifier(QueueIndex(0), accepted).notify(0);
@@ -77,7 +77,7 @@ fn a_queue_can_be_stopped_on_its_own() {
         .unwrap()
         .acknowledge()
         .driver();
-    init.negotiate(CHOICE).unwrap().finish();
+    init.negotiate(CHOICE).unwrap().finish().unwrap();
     assert_eq!(transport.disable_queue(QueueIndex(0)), Ok(()));
     model.assert_clean();
 }
@@ -148,7 +148,7 @@ fn every_bit_may_be_offered() {
             allowed: CHOICE.allowed | Features::RING_RESET | Features::ADMIN_VQ | Features::NOTIFICATION_DATA,
             required: Features::empty(),
         };
-        let accepted = init.negotiate(greedy).unwrap().finish();
+        let accepted = init.negotiate(greedy).unwrap().finish().unwrap();
         assert_eq!(
             accepted,
             CHOICE.allowed | Features::VERSION_1 | Features::NOTIFICATION_DATA
@@ -178,8 +178,8 @@ fn a_capacity_never_comes_out_torn() {
             });
             let transport = probe(model.registers()).device().unwrap();
             model.resize_after_reads(reads, 0x1_0000_0000);
-            let capacity = read_consistent(&transport, PollLimit(10), |t| {
-                u64::from(t.read_config_u32(0)) | u64::from(t.read_config_u32(4)) << 32
+            let capacity = read_consistent(&transport, &mut PollLimit(30), |reader| {
+                u64::from(reader.read_u32(0)) | u64::from(reader.read_u32(4)) << 32
             });
             assert!(
                 matches!(capacity, Ok(0xFFFF_FFFF | 0x1_0000_0000)),

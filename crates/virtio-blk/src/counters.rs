@@ -31,6 +31,9 @@ pub struct Counters {
     pub spurious_interrupts: u64,
     /// Requests sent back because the queue was full.
     pub queue_full: u64,
+    /// Device requests that came back with another used length than theirs: success, but not the length of data and status;
+    /// or any status, and more than there was room for. Some devices do it always. It decides nothing.
+    pub odd_lengths: u64,
     /// Times the device broke the rules of the ring: at most once, since only a restart helps.
     pub faults: u64,
 }
@@ -66,12 +69,13 @@ impl fmt::Display for Counters {
         }
         write!(
             f,
-            "device requests {}, notifies {}, interrupts {} ({} spurious), queue full {}, faults {}",
+            "device requests {}, notifies {}, interrupts {} ({} spurious), queue full {}, odd lengths {}, faults {}",
             self.device_requests,
             self.notifies,
             self.interrupts,
             self.spurious_interrupts,
             self.queue_full,
+            self.odd_lengths,
             self.faults
         )
     }

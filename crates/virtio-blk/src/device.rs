@@ -5,8 +5,8 @@ use core::fmt;
 use virtio_blk_proto::zoned::ZonedModel;
 use virtio_blk_proto::{BlkConfig, BlkFeatures, ConfigAccess, Sector, WRITEBACK_OFFSET};
 use virtio_core::{
-    ConfigUnstable, DeviceStatus, DeviceType, Dma, DmaSegments, FeatureChoice, Features, Init, Interface,
-    InterruptCauses, PollLimit, QueueIndex, QueueSize, ResetTimeout, Transport, read_consistent,
+    ConfigReader, ConfigUnstable, DeviceStatus, DeviceType, Dma, DmaSegments, FeatureChoice, Features, Init, Interface,
+    InterruptCauses, NotLive, PollLimit, QueueIndex, QueueSize, ResetTimeout, Transport, read_consistent,
 };
 use virtqueue::{QueueOptions, RingFormat, VirtQueue};
 
@@ -55,6 +55,43 @@ pub enum WriteCache {
     WriteBack,
 }
 
+/// What one look at the status of a started device says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Liveness {
+    /// It is live.
+    Live,
+    /// It asks for a reset (DEVICE_NEEDS_RESET): what is in flight may never complete (`INIT-D-04`).
+    NeedsReset,
+    /// It shows FAILED, which nobody on this side has set.
+    Failed,
+    /// It is not live any more, as after a reset that this driver did not ask for. It knows of no request.
+    Reset,
+    /// The register reads as all ones: the device is not on the bus any more.
+    Gone,
+}
+
+impl Liveness {
+    /// Whether requests make sense. Anything else calls for a [`shut_down`](crate::Disk::shut_down).
+    pub fn is_live(self) -> bool {
+        self == Self::Live
+    }
+
+    fn of(status: DeviceStatus) -> Self {
+        if status == DeviceStatus::all() {
+            Self::Gone
+        } else if status.contains(DeviceStatus::DEVICE_NEEDS_RESET) {
+            Self::NeedsReset
+        } else if status.contains(DeviceStatus::FAILED) {
+            Self::Failed
+        } else if status.contains(DeviceStatus::DRIVER_OK) {
+            Self::Live
+        } else {
+            Self::Reset
+        }
+    }
+}
+
 /// What a look at the configuration brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -75,6 +112,7 @@ pub struct BlockDevice<T> {
     config: BlkConfig,
     limits: Limits,
     poll_limit: PollLimit,
+    config_limit: PollLimit,
 }
 
 /// A started device: the control half and the data half.
@@ -83,20 +121,20 @@ pub type Halves<T, B, O, const N: usize> = (BlockDevice<T>, Queue<T, B, O, N>);
 /// The request queue of a device behind a transport `T`.
 pub type Queue<T, B, O, const N: usize> = RequestQueue<<T as Transport>::Notifier, B, O, N>;
 
-/// Lets the block protocol read configuration fields through a transport.
-struct Fields<'t, T>(&'t T);
+/// Lets the block protocol read configuration fields within a limit.
+struct Fields<'r, 't, T>(&'r ConfigReader<'t, T>);
 
-impl<T: Transport> ConfigAccess for Fields<'_, T> {
+impl<T: Transport> ConfigAccess for Fields<'_, '_, T> {
     fn read_u8(&self, offset: u16) -> u8 {
-        self.0.read_config_u8(offset)
+        self.0.read_u8(offset)
     }
 
     fn read_u16(&self, offset: u16) -> u16 {
-        self.0.read_config_u16(offset)
+        self.0.read_u16(offset)
     }
 
     fn read_u32(&self, offset: u16) -> u32 {
-        self.0.read_config_u32(offset)
+        self.0.read_u32(offset)
     }
 }
 
@@ -112,7 +150,8 @@ impl<T: Transport> BlockDevice<T> {
     ///
     /// # Errors
     ///
-    /// See [`InitError`]. The device then uses none of the memory, which was released, and the transport comes back.
+    /// See [`InitError`]. The transport comes back. The device then uses none of the memory, which was released; after
+    /// [`InitError::Stuck`] it may, and the memory is leaked.
     pub fn start<B: DmaSegments, O, const N: usize>(
         mut transport: T,
         dma: &mut impl Dma,
@@ -127,6 +166,7 @@ impl<T: Transport> BlockDevice<T> {
                     config: live.config,
                     limits: *queue.limits(),
                     poll_limit: options.poll_limit,
+                    config_limit: options.config_limit,
                 },
                 queue,
             )),
@@ -159,6 +199,14 @@ impl<T: Transport> BlockDevice<T> {
         &self.transport
     }
 
+    /// Whether the device is still alive, by one register read.
+    ///
+    /// For drivers that poll: a device that died shows nowhere in its ring. Polls find nothing, submissions are accepted, and
+    /// without interrupts nothing announces it. So look now and then while requests are in flight and none comes back.
+    pub fn liveness(&self) -> Liveness {
+        Liveness::of(self.transport.status())
+    }
+
     /// Why the device interrupted. Follow it up, then [acknowledge](Self::acknowledge_interrupt) it, then look at the
     /// queues once more.
     pub fn interrupt_causes(&mut self) -> InterruptCauses {
@@ -174,11 +222,22 @@ impl<T: Transport> BlockDevice<T> {
     ///
     /// # Errors
     ///
-    /// [`ConfigUnstable`] if it never stood still; the old one stays in force.
+    /// [`ConfigUnstable`] if it never stood still within the [limit](crate::Options::config_limit) chosen at start; the old
+    /// one stays in force.
     pub fn refresh_config(&mut self) -> Result<ConfigChange, ConfigUnstable> {
+        self.refresh_within(&mut self.config_limit.clone())
+    }
+
+    /// How many registers may be read for the configuration in one go.
+    pub(crate) fn config_limit(&self) -> PollLimit {
+        self.config_limit
+    }
+
+    /// [`refresh_config`](Self::refresh_config) out of a limit that others use, too.
+    pub(crate) fn refresh_within(&mut self, limit: &mut PollLimit) -> Result<ConfigChange, ConfigUnstable> {
         let offered = blk_features(self.offered);
-        let config = read_consistent(&self.transport, self.poll_limit, |t| {
-            BlkConfig::read(&Fields(t), offered)
+        let config = read_consistent(&self.transport, limit, |reader| {
+            BlkConfig::read(&Fields(reader), offered)
         })?;
         let before = self.limits.capacity;
         let mut limits = Limits::new(&config, offered, blk_features(self.accepted), self.limits.max_segments);
@@ -268,15 +327,15 @@ fn bring_up<T: Transport, B: DmaSegments, O, const N: usize>(
     let mut init = Init::begin(transport, options.poll_limit)?.acknowledge().driver();
     let offered = init.offered();
     let choice = FeatureChoice {
-        allowed: choose(offered, options, init.peek()),
+        allowed: choose(offered, options, init.peek())?,
         required: Features::empty(),
     };
     let mut init = init.negotiate(choice)?;
     let accepted = init.accepted();
 
     let interface = init.device().interface();
-    let config = read_consistent(init.device(), options.poll_limit, |t| {
-        BlkConfig::read(&Fields(t), blk_features(offered))
+    let config = read_consistent(init.device(), &mut options.config_limit.clone(), |reader| {
+        BlkConfig::read(&Fields(reader), blk_features(offered))
     })?;
 
     if config.capacity.to_bytes().is_none() {
@@ -294,11 +353,13 @@ fn bring_up<T: Transport, B: DmaSegments, O, const N: usize>(
     if size.get() < MIN_DESCRIPTORS {
         return Err(InitError::QueueTooSmall { size: size.get() });
     }
-    let queue_options = queue_options(size, interface, accepted, options.max_segments);
+    // What the device does not take needs no room in tables.
+    let wanted_segments = options.max_segments.max(1).min(Limits::data_segments(&config));
+    let queue_options = queue_options(size, interface, accepted, wanted_segments);
     let memory = Memory::allocate(queue_options, dma)?;
     let Memory { ring, slots } = memory;
     // Room for header and status was made sure of above.
-    let max_segments = (ring.max_segments() - 2).min(options.max_segments.max(1));
+    let max_segments = (ring.max_segments() - 2).min(wanted_segments);
     let limits = Limits::new(&config, blk_features(offered), blk_features(accepted), max_segments);
 
     // SAFETY: rings and slots were allocated from `dma`, zeroed, and are owned by the queue that is returned, which
@@ -306,8 +367,10 @@ fn bring_up<T: Transport, B: DmaSegments, O, const N: usize>(
     // a request it owns until the device has returned it (`DmaSegments`); dropping the queue leaks both.
     let enabled = unsafe { init.enable_queue(REQUEST_QUEUE, &ring.setup()) };
     if let Err(error) = enabled {
-        // DRIVER_OK is not set and never will be, so the device uses no queue.
         drop(init);
+        // DRIVER_OK was not set, but a device that was told addresses it did not take may think about them for longer, and
+        // the caller, who gets the transport back, can write any status to it.
+        reset_after_trouble(transport, options.poll_limit)?;
         dma.release(ring.into_region());
         dma.release(slots.into_region());
         return Err(InitError::Queue(error));
@@ -315,7 +378,16 @@ fn bring_up<T: Transport, B: DmaSegments, O, const N: usize>(
     let doorbell = init.device().notifier(REQUEST_QUEUE, accepted);
     let mut queue = RequestQueue::new(ring, slots, doorbell, limits);
     queue.suppress_interrupts();
-    let accepted = init.finish();
+    let accepted = match init.finish() {
+        Ok(accepted) => accepted,
+        Err(NotLive { status }) => {
+            // What is dropped on the way out with an error is leaked.
+            reset_after_trouble(transport, options.poll_limit)?;
+            // SAFETY: the device this queue was made for has just reported that it is reset.
+            unsafe { queue.abort(dma, |_| {}) };
+            return Err(InitError::NotLive { status });
+        }
+    };
     info!(
         "block device live: {} sectors, features {:#x}, queue of {}",
         config.capacity.get(),
@@ -330,21 +402,36 @@ fn bring_up<T: Transport, B: DmaSegments, O, const N: usize>(
     Ok((queue, live))
 }
 
+/// Resets a device that has been told of its queue and went wrong, and marks it as failed (`INIT-D-18`).
+///
+/// # Errors
+///
+/// [`InitError::Stuck`] if the reset does not end: the memory of the queue must not be released then.
+fn reset_after_trouble<T: Transport>(transport: &mut T, limit: PollLimit) -> Result<(), InitError> {
+    let status = transport.status();
+    transport
+        .reset(limit)
+        .map_err(|ResetTimeout| InitError::Stuck { status })?;
+    transport.write_status(DeviceStatus::FAILED);
+    Ok(())
+}
+
 /// The features to ask for, out of `offered`.
-fn choose<T: Transport>(offered: Features, options: &Options, transport: &T) -> Features {
+fn choose<T: Transport>(offered: Features, options: &Options, transport: &T) -> Result<Features, ConfigUnstable> {
     let wanted = options.allowed() & offered;
     let mut blk = blk_features(wanted).without_unmet();
     if blk_features(offered).contains(BlkFeatures::ZONED) {
-        let model = BlkConfig::read(&Fields(transport), BlkFeatures::ZONED)
-            .zoned
-            .map(|zoned| zoned.model);
+        let config = read_consistent(transport, &mut options.config_limit.clone(), |reader| {
+            BlkConfig::read(&Fields(reader), BlkFeatures::ZONED)
+        })?;
+        let model = config.zoned.map(|zoned| zoned.model);
         if model == Some(ZonedModel::HostManaged) {
             // `BLK-D-06`
             blk -= BlkFeatures::DISCARD;
         }
     }
     let common = wanted & crate::options::SUPPORTED_COMMON;
-    common | (Features::from_low(blk.bits()) & wanted)
+    Ok(common | (Features::from_low(blk.bits()) & wanted))
 }
 
 fn queue_options(size: QueueSize, interface: Interface, accepted: Features, max_segments: u16) -> QueueOptions {
@@ -354,7 +441,7 @@ fn queue_options(size: QueueSize, interface: Interface, accepted: Features, max_
         format: if legacy { RingFormat::Legacy } else { RingFormat::Modern },
         event_idx: accepted.contains(Features::EVENT_IDX),
         indirect_entries: if accepted.contains(Features::INDIRECT_DESC) {
-            max_segments.max(1).saturating_add(2)
+            max_segments.saturating_add(2)
         } else {
             0
         },

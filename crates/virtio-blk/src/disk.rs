@@ -3,12 +3,12 @@
 use core::fmt;
 
 use virtio_blk_proto::BlkConfig;
-use virtio_core::{ConfigUnstable, Dma, DmaSegments, Features, InterruptCauses, ResetTimeout, Transport};
+use virtio_core::{ConfigUnstable, Dma, DmaSegments, Features, InterruptCauses, PollLimit, ResetTimeout, Transport};
 use virtqueue::DeviceFault;
 
 use crate::{
-    BlockDevice, Completion, ConfigChange, Counters, Dump, Halves, Limits, Options, Rejected, Request, RequestQueue,
-    StartError, WriteCache,
+    BlockDevice, Completion, ConfigChange, Counters, Dump, Halves, Limits, Liveness, Options, Rejected, Request,
+    RequestQueue, StartError, WriteCache,
 };
 
 /// A live block device with one request queue.
@@ -18,6 +18,8 @@ use crate::{
 pub struct Disk<T: Transport, B, O, const N: usize> {
     device: BlockDevice<T>,
     queue: RequestQueue<T::Notifier, B, O, N>,
+    /// A change of the configuration was announced that could not be read yet.
+    config_due: bool,
 }
 
 /// What an interrupt was about.
@@ -28,6 +30,9 @@ pub struct Interrupt {
     pub completions: u32,
     /// The configuration, if it was announced to have changed and could be read.
     pub config: Option<ConfigChange>,
+    /// A change was announced, and the configuration did not stand still for long enough to be read. What was in force stays
+    /// in force. The next interrupt tries again, whatever it is about; so does [`Disk::refresh_config`].
+    pub config_due: bool,
 }
 
 /// The write cache was not switched.
@@ -59,7 +64,11 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
     /// See [`StartError`].
     pub fn start(transport: T, dma: &mut impl Dma, options: &Options) -> Result<Self, StartError<T>> {
         let (device, queue) = BlockDevice::start(transport, dma, options)?;
-        Ok(Self { device, queue })
+        Ok(Self {
+            device,
+            queue,
+            config_due: false,
+        })
     }
 
     /// The two halves.
@@ -141,7 +150,8 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
     ///
     /// The device is acknowledged after configuration and rings were looked at, as the specification wants it
     /// (`MMIO-D-31`), and then they are looked at once more, because a change or a completion may have come in between
-    /// and will not interrupt again (`MMIO-N-12`). An interrupt without a cause is counted and harmless (`RING-D-16`).
+    /// and will not interrupt again (`MMIO-N-12`). All of it reads a bounded number of registers:
+    /// [`Options::config_limit`] for the configuration, and one or two besides. An interrupt without a cause is counted and harmless (`RING-D-16`).
     ///
     /// # Errors
     ///
@@ -149,17 +159,20 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
     pub fn on_interrupt(&mut self, mut each: impl FnMut(Completion<B, O>)) -> Result<Interrupt, DeviceFault> {
         let causes = self.device.interrupt_causes();
         let config_changed = causes.contains(InterruptCauses::CONFIG_CHANGE);
+        // One limit for both looks.
+        let mut limit = self.device.config_limit();
         let mut seen = Interrupt::default();
         let returned = self.queue.returned();
         // First of all, so that what goes out while draining keeps to the new limits.
-        if config_changed {
-            self.pick_up_config(&mut seen.config);
+        if config_changed || self.config_due {
+            self.pick_up_config(&mut seen.config, &mut limit);
         }
         let mut drained = self.queue.drain(&mut each);
         self.device.acknowledge_interrupt(causes);
         if config_changed {
-            self.pick_up_config(&mut seen.config);
+            self.pick_up_config(&mut seen.config, &mut limit);
         }
+        seen.config_due = self.config_due;
         if let Ok(first) = drained {
             drained = self.queue.drain(&mut each).map(|second| first.wrapping_add(second));
         }
@@ -181,18 +194,23 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
     ///
     /// # Errors
     ///
-    /// [`ConfigUnstable`] if the configuration never stood still within the poll limit chosen at start; what was in
-    /// force before stays in force.
+    /// [`ConfigUnstable`] if the configuration never stood still within the [limit](Options::config_limit) chosen at start;
+    /// what was in force before stays in force.
     pub fn refresh_config(&mut self) -> Result<ConfigChange, ConfigUnstable> {
-        let change = self.device.refresh_config()?;
+        self.refresh_within(&mut self.device.config_limit())
+    }
+
+    fn refresh_within(&mut self, limit: &mut PollLimit) -> Result<ConfigChange, ConfigUnstable> {
+        self.config_due = true;
+        let change = self.device.refresh_within(limit)?;
+        self.config_due = false;
         self.queue.set_limits(change.limits);
         Ok(change)
     }
 
     /// Does that for an interrupt; adds to what was `seen` of this change before.
-    fn pick_up_config(&mut self, seen: &mut Option<ConfigChange>) {
-        // One that never stands still is announced again.
-        let Ok(mut change) = self.refresh_config() else {
+    fn pick_up_config(&mut self, seen: &mut Option<ConfigChange>, limit: &mut PollLimit) {
+        let Ok(mut change) = self.refresh_within(limit) else {
             return;
         };
         if let Some(earlier) = *seen {
@@ -227,14 +245,21 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
         }
     }
 
+    /// Whether the device is still alive, by one register read; see [`BlockDevice::liveness`].
+    pub fn liveness(&self) -> Liveness {
+        self.device.liveness()
+    }
+
     /// Registers and queue state, to print.
     pub fn dump(&self) -> Dump<'_, T> {
         Dump::new(&self.device, self.queue.ring_state(), self.queue.in_flight())
     }
 
-    /// Resets the device, hands every request still in flight to `each` as aborted, and gives all memory back.
+    /// Resets the device, hands every request still in flight to `each`, and gives all memory back.
     ///
-    /// Every owner token comes back exactly once, here or by completion. Returns the transport, on which the device
+    /// Every owner token comes back exactly once, here or by completion. First come the requests that the device had
+    /// finished before the reset, with their results; then the others as [aborted](crate::IoError::Aborted), in the order in
+    /// which they were submitted. [`Completion::into_request`] makes the same request again. Returns the transport, on which the device
     /// can be started again, and what was counted. `dma` is where the memory came from.
     ///
     /// # Errors

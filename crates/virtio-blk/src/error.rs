@@ -3,11 +3,11 @@
 use core::fmt;
 
 use virtio_blk_proto::StatusError;
-use virtio_core::{ConfigUnstable, DeviceType, DmaError, HandshakeError, QueueSetupError};
+use virtio_core::{ConfigUnstable, DeviceStatus, DeviceType, DmaError, HandshakeError, QueueSetupError};
 use virtqueue::{CreateError, DeviceFault};
 
 /// Why a device could not be brought up. It uses no memory of this attempt, and was marked as failed, except where a
-/// variant says otherwise.
+/// variant says otherwise. Only after [`Stuck`](Self::Stuck) is memory lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -35,8 +35,20 @@ pub enum InitError {
     Dma(DmaError),
     /// The queue could not be laid out in the memory the platform gave.
     Ring(CreateError),
-    /// The device did not take the queue.
+    /// The device did not take the queue. It was reset before the memory was released.
     Queue(QueueSetupError),
+    /// The device did not go live: it asked for a reset, failed, or took DRIVER_OK back when that was set. It was reset
+    /// before the memory was released. One that does it again and again is beyond help.
+    NotLive {
+        /// The status after DRIVER_OK was set.
+        status: DeviceStatus,
+    },
+    /// The device went wrong after it had been told of its queue, and then did not finish its reset. It may still be using
+    /// the rings, which are leaked. Nothing else was given to it.
+    Stuck {
+        /// The status before the reset.
+        status: DeviceStatus,
+    },
 }
 
 impl fmt::Display for InitError {
@@ -56,6 +68,12 @@ impl fmt::Display for InitError {
             Self::Dma(error) => error.fmt(f),
             Self::Ring(error) => error.fmt(f),
             Self::Queue(error) => error.fmt(f),
+            Self::NotLive { status } => write!(f, "the device did not go live (status {:#x})", status.bits()),
+            Self::Stuck { status } => write!(
+                f,
+                "the device went wrong (status {:#x}) and does not finish its reset; its rings are lost",
+                status.bits()
+            ),
         }
     }
 }
@@ -130,13 +148,6 @@ impl core::error::Error for SubmitError {}
 pub enum IoError {
     /// The device says so.
     Device(StatusError),
-    /// The device reports success, but fewer bytes than were asked for (`RING-D-17`).
-    Short {
-        /// Bytes that were to come.
-        expected: u32,
-        /// Bytes the device says it wrote.
-        written: u32,
-    },
     /// The device was shut down before the request was done, or its configuration changed so that the rest of the
     /// request could not be sent.
     Aborted,
@@ -146,7 +157,6 @@ impl fmt::Display for IoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Device(status) => status.fmt(f),
-            Self::Short { expected, written } => write!(f, "the device wrote {written} of {expected} bytes"),
             Self::Aborted => f.write_str("the device was shut down or changed before the request was done"),
         }
     }

@@ -19,7 +19,7 @@ mod split;
 mod work;
 
 pub use counters::{Counters, OperationCounters};
-pub use device::{BlockDevice, ConfigChange, Halves, Queue, StartError, WriteCache};
+pub use device::{BlockDevice, ConfigChange, Halves, Liveness, Queue, StartError, WriteCache};
 pub use disk::{Disk, Interrupt, WriteCacheError};
 pub use dump::Dump;
 pub use error::{InitError, IoError, SubmitError};

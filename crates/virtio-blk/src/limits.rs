@@ -8,6 +8,30 @@ use crate::{SectorRange, SubmitError};
 const MAX_REQUEST_BYTES: u32 = 1 << 30;
 
 /// The limits in force for requests: outcome of negotiation and configuration.
+///
+/// Every limit is a field of the configuration that a device may leave out, by not offering its feature, or leave at 0.
+/// Devices are tested with the drivers of large systems, so where the specification says nothing, the default is what Linux
+/// does:
+///
+/// | limit | left out | 0 or senseless |
+/// |---|---|---|
+/// | `seg_max` | 1 | 1 |
+/// | `size_max` | no limit | no limit |
+/// | `blk_size` | 512 | 512, with a warning |
+/// | `max_discard_sectors`, `max_write_zeroes_sectors` | no such requests | no limit but that of the field, 2^32 - 1 |
+/// | `max_discard_seg`, `max_write_zeroes_seg` | no such requests | 1, which is all this driver sends |
+/// | `discard_sector_alignment` | no such requests | whole blocks |
+/// | `max_secure_erase_sectors`, `max_secure_erase_seg` | no such requests | no such requests |
+/// | `secure_erase_sector_alignment` | no such requests | whole blocks |
+/// | `writeback` | on if the device can flush (`BLK-D-03`), else off (`BLK-D-02`) | off |
+/// | RO (a feature without a field) | the disk can be written | |
+/// | `geometry`, `topology` | unknown; they are advice, and nothing here depends on them | as it is |
+/// | `num_queues` | 1, which is what this driver uses in any case | |
+///
+/// *One data segment* is not what the specification says, which sets no default. Firecracker and others take exactly one, and on
+/// a read take the second for the status byte. *No limit* for discards and zeroes is safe, since a device answers what is too
+/// much for it with an error and nothing is lost. For secure erase it would not be: a caller relies on all of it being gone, so
+/// a device that leaves its limits open is not asked (Linux refuses such a device altogether).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Limits {
@@ -43,28 +67,41 @@ impl Limits {
     /// it is, whoever accepted what.
     pub(crate) fn new(config: &BlkConfig, offered: BlkFeatures, accepted: BlkFeatures, max_segments: u16) -> Self {
         let has = |feature| accepted.contains(feature);
-        // Zero would mean that nothing can be transferred; devices mean that they do not care.
-        let seg_max = match config.seg_max {
-            Some(limit) => u16::try_from(limit.max(1)).unwrap_or(u16::MAX),
-            None => u16::MAX,
-        };
         let size_max = match config.size_max {
             Some(limit) if limit != 0 => limit,
             _ => u32::MAX,
         };
+        let discard = config.discard.map(|limits| RangeLimits {
+            max_sectors: limit_or_none(limits.max_sectors),
+            max_segments: limits.max_segments.max(1),
+            ..limits
+        });
+        let write_zeroes = config.write_zeroes.map(|limits| ZeroesLimits {
+            max_sectors: limit_or_none(limits.max_sectors),
+            max_segments: limits.max_segments.max(1),
+            ..limits
+        });
+        let secure_erase = config
+            .secure_erase
+            .filter(|limits| limits.max_sectors > 0 && limits.max_segments > 0);
         Self {
             capacity: config.capacity,
             block_bytes: config.block_bytes(),
             read_only: offered.contains(BlkFeatures::RO),
-            max_segments: max_segments.min(seg_max),
+            max_segments: max_segments.min(Self::data_segments(config)),
             max_segment_bytes: size_max,
             max_request_bytes: MAX_REQUEST_BYTES,
             flush: has(BlkFeatures::FLUSH),
             lifetime: has(BlkFeatures::LIFETIME),
-            discard: config.discard.filter(|_| has(BlkFeatures::DISCARD)),
-            write_zeroes: config.write_zeroes.filter(|_| has(BlkFeatures::WRITE_ZEROES)),
-            secure_erase: config.secure_erase.filter(|_| has(BlkFeatures::SECURE_ERASE)),
+            discard: discard.filter(|_| has(BlkFeatures::DISCARD)),
+            write_zeroes: write_zeroes.filter(|_| has(BlkFeatures::WRITE_ZEROES)),
+            secure_erase: secure_erase.filter(|_| has(BlkFeatures::SECURE_ERASE)),
         }
+    }
+
+    /// Data segments that a device with that configuration takes in one request: at least one.
+    pub(crate) fn data_segments(config: &BlkConfig) -> u16 {
+        u16::try_from(config.seg_max.unwrap_or(1).max(1)).unwrap_or(u16::MAX)
     }
 
     /// Sectors of a block.
@@ -117,6 +154,11 @@ impl Limits {
     }
 }
 
+/// A number of sectors at most, where 0 says that the device sets no limit.
+fn limit_or_none(sectors: u32) -> u32 {
+    if sectors == 0 { u32::MAX } else { sectors }
+}
+
 /// Whether `amount` is a multiple of `block`, a power of two. Cheaper than a division, and this is done per request.
 #[inline]
 fn is_whole(amount: u64, block: u64) -> bool {
@@ -125,6 +167,8 @@ fn is_whole(amount: u64, block: u64) -> bool {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use virtio_blk_proto::ConfigSpace;
+
     use super::*;
 
     pub(crate) fn limits(capacity: u64, block_bytes: u32) -> Limits {
@@ -141,6 +185,68 @@ pub(crate) mod tests {
             write_zeroes: None,
             secure_erase: None,
         }
+    }
+
+    fn from_bytes(bytes: [u8; ConfigSpace::BYTES]) -> ConfigSpace {
+        zerocopy::transmute!(bytes)
+    }
+
+    /// Limits of a device that offers `features` and whose configuration is all `byte`s, but for the capacity.
+    fn limits_of(features: BlkFeatures, byte: u8) -> Limits {
+        let mut space = [byte; 96];
+        space[..8].copy_from_slice(&100u64.to_le_bytes());
+        let config = BlkConfig::read(&from_bytes(space), features);
+        Limits::new(&config, features, features, 30)
+    }
+
+    #[test]
+    fn limits_without_their_features_are_defaults() {
+        let limits = limits_of(BlkFeatures::empty(), 0xFF);
+        let expected = Limits {
+            capacity: Sector(100),
+            block_bytes: 512,
+            read_only: false,
+            max_segments: 1,
+            max_segment_bytes: u32::MAX,
+            max_request_bytes: MAX_REQUEST_BYTES,
+            flush: false,
+            lifetime: false,
+            discard: None,
+            write_zeroes: None,
+            secure_erase: None,
+        };
+        assert_eq!(limits, expected);
+    }
+
+    #[test]
+    fn limits_of_0_are_defaults() {
+        let limits = limits_of(BlkFeatures::all(), 0);
+        assert_eq!(limits.max_segments, 1);
+        assert_eq!(limits.max_segment_bytes, u32::MAX);
+        assert_eq!(limits.block_bytes, 512);
+        let discard = limits.discard.unwrap();
+        assert_eq!((discard.max_sectors, discard.max_segments), (u32::MAX, 1));
+        let zeroes = limits.write_zeroes.unwrap();
+        assert_eq!((zeroes.max_sectors, zeroes.max_segments), (u32::MAX, 1));
+        assert_eq!(limits.secure_erase, None);
+    }
+
+    #[test]
+    fn limits_that_are_offered_hold() {
+        let limits = limits_of(BlkFeatures::all(), 0x01);
+        assert_eq!(limits.max_segments, 30, "what the queue takes");
+        assert_eq!(limits.max_segment_bytes, 0x0101_0101);
+        assert_eq!(limits.block_bytes, 512, "no power of two");
+        for ranges in [limits.discard.unwrap(), limits.secure_erase.unwrap()] {
+            assert_eq!((ranges.max_sectors, ranges.max_segments), (0x0101_0101, 0x0101_0101));
+            assert_eq!(ranges.alignment_sectors, 0x0101_0101);
+        }
+        let few = BlkConfig {
+            seg_max: Some(3),
+            ..BlkConfig::read(&from_bytes([0; 96]), BlkFeatures::empty())
+        };
+        let limits = Limits::new(&few, BlkFeatures::SEG_MAX, BlkFeatures::empty(), 30);
+        assert_eq!(limits.max_segments, 3, "whether SEG_MAX was accepted or not");
     }
 
     #[test]

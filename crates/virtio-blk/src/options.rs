@@ -38,11 +38,16 @@ pub struct Options {
     pub features: Features,
     /// The most descriptors to use. The queue's compile-time capacity and the device may allow fewer.
     pub max_queue_size: QueueSize,
-    /// The most data segments in one device request. With indirect tables every slot has room for that many, so this
-    /// decides how much memory the queue takes: 16 bytes for each, and two more, per descriptor of the queue.
+    /// The most data segments in one device request, if the device takes that many; one without SEG_MAX takes one. With
+    /// indirect tables every slot has room for that many, so this decides how much memory the queue takes: 16 bytes for
+    /// each, and two more, per descriptor of the queue.
     pub max_segments: u16,
-    /// How often to read a register that is waited for.
+    /// How often to read the status while waiting for the end of a reset.
     pub poll_limit: PollLimit,
+    /// How many registers to read until the configuration has stood still: in all of one interrupt, in one
+    /// [`refresh_config`](crate::Disk::refresh_config), and at start. One look at an unchanging configuration takes up to 30,
+    /// twice that on a legacy interface.
+    pub config_limit: PollLimit,
 }
 
 impl Default for Options {
@@ -52,6 +57,7 @@ impl Default for Options {
             max_queue_size: QueueSize::MAX,
             max_segments: 32,
             poll_limit: PollLimit::default(),
+            config_limit: PollLimit(1000),
         }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Record<B, O> {
     pub(crate) in_flight: u16,
     /// The next free place, if this one is free.
     next_free: u16,
+    /// Counts the requests that were taken, so that the order of submission is known.
+    sequence: u64,
     /// Data bytes of the parts that succeeded.
     pub(crate) bytes: u64,
     /// The first error of a part.
@@ -33,12 +35,28 @@ impl<B: DmaSegments, O> Record<B, O> {
     }
 }
 
+impl<B, O> Record<B, O> {
+    /// Takes the request out; `answer` is what it gets if it went well. `None` if the place is free.
+    #[inline]
+    fn take(&mut self, answer: Answer) -> Option<Completion<B, O>> {
+        Some(Completion {
+            owner: self.owner.take()?,
+            buffer: self.buffer.take(),
+            operation: self.operation,
+            bytes: self.bytes,
+            result: self.error.map_or(Ok(answer), Err),
+        })
+    }
+}
+
 /// Room for `N` requests, `N` being a power of two.
 #[derive(Debug)]
 pub(crate) struct Records<B, O, const N: usize> {
     records: [Record<B, O>; N],
     free_head: u16,
     used: u16,
+    /// The sequence number of the next request.
+    sequence: u64,
 }
 
 impl<B, O, const N: usize> Records<B, O, N> {
@@ -51,11 +69,13 @@ impl<B, O, const N: usize> Records<B, O, N> {
                 work: Work::Sent,
                 in_flight: 0,
                 next_free: n as u16 + 1,
+                sequence: 0,
                 bytes: 0,
                 error: None,
             }),
             free_head: 0,
             used: 0,
+            sequence: 0,
         }
     }
 
@@ -83,8 +103,10 @@ impl<B, O, const N: usize> Records<B, O, N> {
     /// Files a request, one part of which is out, under [`next_id`](Self::next_id). There must be room.
     #[inline]
     pub(crate) fn insert(&mut self, request: Request<B, O>, work: Work) -> u16 {
-        let id = self.free_head;
+        let (id, sequence) = (self.free_head, self.sequence);
+        self.sequence += 1;
         let record = self.at(id);
+        record.sequence = sequence;
         record.owner = Some(request.owner);
         record.buffer = request.buffer;
         record.operation = request.operation;
@@ -108,23 +130,23 @@ impl<B, O, const N: usize> Records<B, O, N> {
     pub(crate) fn remove(&mut self, id: u16, answer: Answer) -> Option<Completion<B, O>> {
         let free_head = self.free_head;
         let record = self.at(id);
-        let completion = Completion {
-            owner: record.owner.take()?,
-            buffer: record.buffer.take(),
-            operation: record.operation,
-            bytes: record.bytes,
-            result: record.error.map_or(Ok(answer), Err),
-        };
+        let completion = record.take(answer)?;
         record.next_free = free_head;
         self.free_head = id;
         self.used -= 1;
         Some(completion)
     }
 
-    /// Takes some request out that was not finished.
-    pub(crate) fn abort_any(&mut self) -> Option<Completion<B, O>> {
-        let id = self.records.iter().position(|record| record.owner.is_some())? as u16;
-        self.at(id).error.get_or_insert(IoError::Aborted);
-        self.remove(id, Answer::Done)
+    /// Hands every request that was not finished to `each`, in the order in which they were submitted. The table cannot be
+    /// used any more afterwards: it has lost track of its places.
+    pub(crate) fn abort_all(&mut self, mut each: impl FnMut(Completion<B, O>)) {
+        self.records.sort_unstable_by_key(|record| record.sequence);
+        for record in &mut self.records {
+            record.error.get_or_insert(IoError::Aborted);
+            if let Some(completion) = record.take(Answer::Done) {
+                each(completion);
+            }
+        }
+        self.used = 0;
     }
 }

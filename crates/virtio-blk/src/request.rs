@@ -232,3 +232,17 @@ pub struct Completion<B, O> {
     /// How it went.
     pub result: Result<Answer, IoError>,
 }
+
+impl<B, O> Completion<B, O> {
+    /// The same request again: operation, buffer and owner. How it ended is forgotten.
+    ///
+    /// For trying once more, as after a reset. The buffer of a write is as it was. Of a transfer that was cut into parts all
+    /// parts are repeated.
+    pub fn into_request(self) -> Request<B, O> {
+        Request {
+            operation: self.operation,
+            buffer: self.buffer,
+            owner: self.owner,
+        }
+    }
+}

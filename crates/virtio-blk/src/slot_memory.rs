@@ -106,8 +106,13 @@ impl SlotMemory {
         self.segment(slot, PAYLOAD, RangeSegment::BYTES)
     }
 
-    /// Where the device shall write an answer of `len` bytes, at most the payload area.
-    pub(crate) fn answer(&self, slot: u16, len: u32) -> Segment {
+    /// Where the device shall write an answer of `len` bytes, at most the payload area. What it leaves out reads as zero.
+    pub(crate) fn answer(&mut self, slot: u16, len: u32) -> Segment {
+        let to = self.at(slot, PAYLOAD);
+        for n in 0..PAYLOAD_BYTES {
+            // SAFETY: inside the payload area.
+            unsafe { to.add(n).write_volatile(0) }
+        }
         self.segment(slot, PAYLOAD, len.min(PAYLOAD_BYTES as u32))
     }
 

@@ -28,7 +28,7 @@ pub(crate) enum Work {
 pub(crate) struct Sent {
     /// Sectors of the request this part accounts for.
     pub(crate) sectors: u32,
-    /// Bytes the device has to have written before the status.
+    /// Bytes the device has to write before the status.
     pub(crate) answer: u32,
 }
 

@@ -2,11 +2,14 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use common::{Access, Rig, every_ring, narrow, pattern, range, register};
 use virtio_blk::proto::Sector;
 use virtio_blk::{IoError, Options, Request, SubmitError};
 use virtio_blk_model::{Limits, ModelConfig};
-use virtio_core::{ConfigUnstable, DeviceStatus, PollLimit};
+use virtio_core::{ConfigUnstable, DeviceStatus};
 use virtio_mmio::RegisterAccess;
 
 #[test]
@@ -144,11 +147,7 @@ fn a_resize_just_before_the_acknowledge_is_seen() {
 
 #[test]
 fn a_configuration_that_can_not_be_read_leaves_the_old_one_in_force() {
-    let options = Options {
-        poll_limit: PollLimit(8),
-        ..Options::default()
-    };
-    let mut rig = Rig::<16>::with(ModelConfig::modern(), &options);
+    let mut rig = Rig::<16>::new(ModelConfig::modern());
     let before = *rig.disk.limits();
     rig.model.resize(5);
     let mut generation = 0;
@@ -159,10 +158,16 @@ fn a_configuration_that_can_not_be_read_leaves_the_old_one_in_force() {
         })
     });
     let (seen, _) = rig.interrupt().unwrap();
-    assert_eq!((seen.config, *rig.disk.limits()), (None, before));
+    assert_eq!((seen.config, seen.config_due), (None, true));
+    assert_eq!(*rig.disk.limits(), before);
     assert_eq!(rig.disk.refresh_config(), Err(ConfigUnstable));
     assert_eq!(*rig.disk.limits(), before);
+    // Once it stands still, the next interrupt brings it, whatever that one is about.
     rig.registers.unhook();
+    rig.model.spurious_interrupt(1);
+    let (seen, _) = rig.interrupt().unwrap();
+    assert_eq!(seen.config.unwrap().limits.capacity, Sector(5));
+    assert!(!seen.config_due);
     rig.finish();
 }
 
@@ -228,4 +233,32 @@ fn a_cry_for_help_is_heard() {
         rig.write(3, &pattern(3, 512));
         rig.finish();
     });
+}
+
+/// Lets the generation move with every look at it, and counts all reads of registers.
+fn never_still(rig: &Rig<16>) -> Arc<AtomicU32> {
+    let reads = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&reads);
+    rig.registers.hook(move |access| {
+        let Access::Read(offset) = access else { return None };
+        let read = count.fetch_add(1, Ordering::Relaxed);
+        (offset == register::CONFIG_GENERATION).then_some(read)
+    });
+    reads
+}
+
+#[test]
+fn a_configuration_that_never_stands_still_costs_a_bounded_number_of_register_reads() {
+    let mut rig = Rig::<16>::new(ModelConfig::modern());
+    rig.model.resize(5);
+    let reads = never_still(&rig);
+    rig.interrupt().unwrap();
+    // Besides: why it interrupted.
+    let taken = reads.swap(0, Ordering::Relaxed);
+    assert!(taken <= 1001, "{taken} register reads in one interrupt");
+    assert_eq!(rig.disk.refresh_config(), Err(ConfigUnstable));
+    let taken = reads.load(Ordering::Relaxed);
+    assert!(taken <= 1000, "{taken} register reads in one look");
+    rig.registers.unhook();
+    rig.finish();
 }

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Access, Rig, Stingy, TestDisk, every_ring, pattern, register};
 use virtio_blk::{InitError, Options, Request};
-use virtio_blk_model::{Model, ModelConfig, feature};
+use virtio_blk_model::{AtDriverOk, Model, ModelConfig, feature};
 use virtio_core::{
     DeviceStatus, DeviceType, DmaError, Features, HandshakeError, PollLimit, QueueSetupError, QueueSize,
 };
@@ -293,4 +293,64 @@ fn a_shutdown_the_device_does_not_finish_keeps_everything() {
     assert_eq!(aborted, [owner]);
     assert_eq!(model.allocations(), 0);
     model.assert_clean();
+}
+
+#[test]
+fn a_device_that_fails_at_driver_ok_is_an_error_and_its_memory_comes_back() {
+    every_ring(|config| {
+        let live = if config.offered.contains(Features::VERSION_1) {
+            0x0F
+        } else {
+            0x07
+        };
+        for (at_driver_ok, status) in [
+            (AtDriverOk::NeedsReset, live | 64),
+            (AtDriverOk::Failed, live | 128),
+            (AtDriverOk::Refused, live & !4),
+        ] {
+            let config = ModelConfig {
+                at_driver_ok,
+                ..config.clone()
+            };
+            let status = DeviceStatus::from_bits_retain(status);
+            let error = fails::<16>(config, &Options::default());
+            assert_eq!(error, InitError::NotLive { status }, "{at_driver_ok:?}");
+        }
+    });
+}
+
+#[test]
+fn a_device_that_fails_at_driver_ok_and_does_not_reset_keeps_the_memory() {
+    let options = Options {
+        poll_limit: PollLimit(10),
+        ..Options::default()
+    };
+    let model = Model::new(ModelConfig::modern());
+    let transport = Rig::<16>::probe(&model);
+    let mut started = false;
+    transport.access().hook(move |access| match access {
+        Access::Write(register::STATUS, status) => {
+            started |= status & 4 != 0;
+            None
+        }
+        Access::Read(register::STATUS) if started => Some(0x4F),
+        _ => None,
+    });
+    let failed = Rig::<16>::on(model.clone(), transport, &options)
+        .err()
+        .expect("no bring-up");
+    let status = DeviceStatus::from_bits_retain(0x4F);
+    assert_eq!(failed.error, InitError::Stuck { status });
+    let lost = model.allocations();
+    assert_eq!(lost, 2, "rings and slots");
+    // Later it resets after all.
+    failed.transport.access().unhook();
+    let mut dma = model.dma();
+    let mut disk = TestDisk::<16>::start(failed.transport, &mut dma, &options).expect("it comes up");
+    disk.submit(Request::flush(1)).unwrap();
+    disk.notify();
+    model.process(usize::MAX);
+    assert_eq!(disk.poll(|completion| assert!(completion.result.is_ok())), Ok(1));
+    disk.shut_down(&mut dma, |_| unreachable!()).expect("it resets");
+    assert_eq!(model.allocations(), lost);
 }

@@ -1,7 +1,7 @@
 //! What `docs/porting.md` shows, compiled: the names and signatures in the guide are those of the crates.
 
 use virtio_blk::proto::Sector;
-use virtio_blk::{Answer, Completion, IoError, Options, Rejected, Request, SubmitError};
+use virtio_blk::{Answer, IoError, Options, Rejected, Request, SubmitError};
 use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters};
 use virtio_core::{DmaBuffer, ResetTimeout};
 
@@ -20,8 +20,6 @@ fn queue_for_later(_: Request<DmaBuffer, Token>) {}
 fn fail(rejected: Rejected<DmaBuffer, Token>) {
     panic!("{}", rejected.error);
 }
-
-fn requeue(_: Completion<DmaBuffer, Token>) {}
 
 fn abandon(_: Disk) {}
 
@@ -48,12 +46,20 @@ fn guide(
     assert_eq!(done, 1);
     assert!(!disk.refresh_config()?.needs_reset);
 
-    match disk.shut_down(&mut dma, requeue) {
+    assert!(disk.liveness().is_live());
+    let mut again = Vec::new();
+    match disk.shut_down(&mut dma, |done| match done.result {
+        Err(IoError::Aborted) => again.push(done.into_request()),
+        _ => wake(done.owner, done.buffer, done.result),
+    }) {
         Ok((transport, _counters)) => disk = Disk::start(transport, &mut dma, &options)?,
         Err((ResetTimeout, stuck)) => {
             abandon(stuck);
             return Err(ResetTimeout.into());
         }
+    }
+    for request in again {
+        disk.submit(request).map_err(|rejected| rejected.error)?;
     }
     assert_eq!(disk.queue().in_flight(), 0);
     Ok(())

@@ -5,7 +5,7 @@ mod common;
 use common::{Outcome, Rig, TestRequest, pattern, range};
 use proptest::prelude::*;
 use virtio_blk::{Answer, Operation, Request, SubmitError};
-use virtio_blk_model::{CompletionOrder, Limits, Model, ModelConfig, Service, feature};
+use virtio_blk_model::{CompletionOrder, Limits, Model, ModelConfig, Service, UsedLength, feature};
 
 const CAPACITY: u64 = 96;
 
@@ -89,10 +89,12 @@ struct World {
     queue_size: u32,
     seg_max: u32,
     size_max: u32,
+    one_data_descriptor: bool,
     block_size: u32,
     max_sectors: u32,
     alignment: u32,
     order: CompletionOrder,
+    used_length: UsedLength,
     service: Service,
     read_only: bool,
 }
@@ -114,11 +116,13 @@ impl World {
             queue_size_max: self.queue_size,
             seg_max: self.seg_max,
             size_max: self.size_max,
+            one_data_descriptor: self.one_data_descriptor,
             block_size: self.block_size,
             discard: limits,
             write_zeroes: limits,
             secure_erase: limits,
             order: self.order,
+            used_length: self.used_length,
             service: self.service,
             capacity: CAPACITY,
             ..base
@@ -129,6 +133,15 @@ impl World {
 
     fn offers(&self, bit: u64) -> bool {
         self.withdrawn & bit == 0
+    }
+
+    /// Data segments that the device takes in one request, as far as it says so.
+    fn data_segments(&self) -> u64 {
+        if self.offers(feature::SEG_MAX) {
+            u64::from(self.seg_max)
+        } else {
+            1
+        }
     }
 
     /// What the driver has to say to a step, apart from a full queue. The rules once more, in other words.
@@ -206,6 +219,7 @@ fn world() -> impl Strategy<Value = World> {
         feature::LIFETIME,
         feature::BLK_SIZE,
         feature::CONFIG_WCE,
+        feature::SEG_MAX,
     ];
     let withdrawn =
         (0u8..4, 0u8..4, prop::sample::subsequence(bits[2..].to_vec(), 0..3)).prop_map(move |(a, b, more)| {
@@ -230,22 +244,25 @@ fn world() -> impl Strategy<Value = World> {
         prop::sample::select(vec![512u32, 512, 1024, 4096]),
         prop::sample::select(vec![1u32, 3, 8, 10, 1 << 16]),
         prop::sample::select(vec![0u32, 1, 8, 64]),
+        prop::bool::weighted(0.3),
     );
     let ring = (
         any::<bool>(),
         withdrawn,
         prop::sample::select(vec![4u32, 8, 16, 64]),
         order,
-        service,
+        (service, prop::sample::select(UsedLength::ALL.to_vec())),
         prop::bool::weighted(0.1),
     );
     (ring, limits).prop_map(
         |(
-            (legacy, withdrawn, queue_size, order, service, read_only),
-            (seg_max, size_max, block_size, max_sectors, alignment),
+            (legacy, withdrawn, queue_size, order, (service, used_length), read_only),
+            (seg_max, size_max, block_size, max_sectors, alignment, one_data_descriptor),
         )| World {
             legacy,
-            withdrawn,
+            // The device that takes one data descriptor does not say so.
+            withdrawn: withdrawn | if one_data_descriptor { feature::SEG_MAX } else { 0 },
+            one_data_descriptor,
             queue_size,
             seg_max,
             size_max,
@@ -253,6 +270,7 @@ fn world() -> impl Strategy<Value = World> {
             max_sectors,
             alignment,
             order,
+            used_length,
             service,
             read_only,
         },
@@ -375,7 +393,9 @@ impl Run {
     }
 
     fn step(&mut self, world: &World, step: &Step, seed: u64) -> Result<(), TestCaseError> {
+        // How many more the queue has room for is the driver's business.
         let max_segments = u64::from(self.rig.disk.limits().max_segments);
+        prop_assert!(max_segments <= world.data_segments());
         let verdict = world.verdict(step, max_segments);
         if verdict.is_ok() && self.flying.iter().any(|(_, other)| step.overlaps(other)) {
             // What happens to overlapping requests in flight is nobody's promise.

@@ -1,10 +1,11 @@
 //! Reading several configuration fields as one consistent snapshot.
 
+use core::cell::Cell;
 use core::fmt;
 
 use crate::{PollLimit, Transport};
 
-/// The configuration kept changing while it was being read.
+/// The configuration could not be read as one: it kept changing, or the limit is too small for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ConfigUnstable;
@@ -17,39 +18,98 @@ impl fmt::Display for ConfigUnstable {
 
 impl core::error::Error for ConfigUnstable {}
 
-/// Runs `read` until it has seen one unchanged configuration, at most `limit` times; without a generation counter that
-/// takes two at least.
+/// The configuration of a device, to be read within a limit.
+///
+/// A read that the limit has no room for does not reach the device. It answers 0, and [`read_consistent`] discards the
+/// snapshot that it belongs to.
+#[derive(Debug)]
+pub struct ConfigReader<'t, T: ?Sized> {
+    transport: &'t T,
+    left: Cell<PollLimit>,
+    /// A read was left out.
+    short: Cell<bool>,
+}
+
+impl<'t, T: Transport + ?Sized> ConfigReader<'t, T> {
+    fn new(transport: &'t T, limit: PollLimit) -> Self {
+        Self {
+            transport,
+            left: Cell::new(limit),
+            short: Cell::new(false),
+        }
+    }
+
+    /// Reads an 8-bit field at byte `offset`.
+    pub fn read_u8(&self, offset: u16) -> u8 {
+        self.take(|transport| transport.read_config_u8(offset))
+    }
+
+    /// Reads a 16-bit field; `offset` is even.
+    pub fn read_u16(&self, offset: u16) -> u16 {
+        self.take(|transport| transport.read_config_u16(offset))
+    }
+
+    /// Reads a 32-bit field, or half of a 64-bit one; `offset` is a multiple of four.
+    pub fn read_u32(&self, offset: u16) -> u32 {
+        self.take(|transport| transport.read_config_u32(offset))
+    }
+
+    /// The generation. It counts as a read where there is none, too, so that every round costs something.
+    fn generation(&self) -> Option<u32> {
+        self.take(T::config_generation)
+    }
+
+    fn take<V: Default>(&self, read: impl FnOnce(&T) -> V) -> V {
+        let mut left = self.left.get();
+        let taken = left.take();
+        self.left.set(left);
+        if taken {
+            read(self.transport)
+        } else {
+            self.short.set(true);
+            V::default()
+        }
+    }
+}
+
+/// Runs `read` until it has seen one unchanged configuration. All register reads for it come out of `limit`, which has as
+/// many left afterwards as were not needed.
 ///
 /// With a generation counter the reads are bracketed by it (`CFG-D-03`, `MMIO-N-14`); without one, as on legacy
 /// interfaces, two successive snapshots must agree (`LEG-D-06`). Either way no torn value gets out (`CFG-D-01`,
-/// `CFG-D-02`).
+/// `CFG-D-02`). A look at the generation takes one read of the limit.
 ///
 /// # Errors
 ///
-/// [`ConfigUnstable`] if it never stood still.
+/// [`ConfigUnstable`] if it did not stand still before the limit was used up.
 pub fn read_consistent<T, S>(
     transport: &T,
-    limit: PollLimit,
-    mut read: impl FnMut(&T) -> S,
+    limit: &mut PollLimit,
+    mut read: impl FnMut(&ConfigReader<'_, T>) -> S,
 ) -> Result<S, ConfigUnstable>
 where
     T: Transport + ?Sized,
     S: PartialEq,
 {
-    let mut before = transport.config_generation();
+    let reader = ConfigReader::new(transport, *limit);
+    let mut before = reader.generation();
     let mut last = None;
-    for _ in 0..limit.0 {
-        let snapshot = read(transport);
-        let after = transport.config_generation();
+    let result = loop {
+        let snapshot = read(&reader);
+        let after = reader.generation();
+        if reader.short.get() {
+            break Err(ConfigUnstable);
+        }
         let unchanged = match (before, after) {
             (Some(before), Some(after)) => before == after,
             _ => last.as_ref() == Some(&snapshot),
         };
         if unchanged {
-            return Ok(snapshot);
+            break Ok(snapshot);
         }
         before = after;
         last = Some(snapshot);
-    }
-    Err(ConfigUnstable)
+    };
+    *limit = reader.left.get();
+    result
 }

@@ -78,6 +78,24 @@ impl From<ResetTimeout> for HandshakeError {
     }
 }
 
+/// The device did not go live when DRIVER_OK was set.
+///
+/// It has been told of its queues and may be using them: reset it, and only when that has succeeded take their memory back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct NotLive {
+    /// The status after DRIVER_OK was set.
+    pub status: DeviceStatus,
+}
+
+impl fmt::Display for NotLive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the device did not go live (status {:#x})", self.status.bits())
+    }
+}
+
+impl core::error::Error for NotLive {}
+
 /// Sets FAILED when it is dropped before the device went live.
 struct Guard<'t, T: Transport> {
     transport: &'t mut T,
@@ -254,11 +272,22 @@ impl<T: Transport> Init<'_, T, Negotiated> {
         unsafe { self.transport().enable_queue(queue, setup) }
     }
 
-    /// Step 8: sets DRIVER_OK. The device is live; returns the features in force.
-    pub fn finish(mut self) -> Features {
+    /// Step 8: sets DRIVER_OK, and looks whether the device is live. Returns the features in force.
+    ///
+    /// # Errors
+    ///
+    /// [`NotLive`] if the device asks for a reset at once (`INIT-V-03`), shows FAILED, or has taken DRIVER_OK back; FAILED is
+    /// set then. Unlike after the errors of earlier steps the device may be using its queues: reset it before their memory is
+    /// touched.
+    pub fn finish(mut self) -> Result<Features, NotLive> {
         add_status(self.transport(), DeviceStatus::DRIVER_OK);
+        let status = self.transport().status();
+        let trouble = DeviceStatus::DEVICE_NEEDS_RESET | DeviceStatus::FAILED;
+        if !status.contains(DeviceStatus::DRIVER_OK) || status.intersects(trouble) {
+            return Err(NotLive { status });
+        }
         self.guard.live = true;
-        self.accepted
+        Ok(self.accepted)
     }
 }
 

@@ -16,10 +16,10 @@ mod status;
 mod transport;
 
 pub use buffer::{DmaBuffer, DmaSegments, DmaSlice, DmaVector, RawSegments};
-pub use config::{ConfigUnstable, read_consistent};
+pub use config::{ConfigReader, ConfigUnstable, read_consistent};
 pub use dma::{DeviceAddr, Dma, DmaError, DmaRegion};
 pub use features::Features;
-pub use init::{FeatureChoice, HandshakeError, Init};
+pub use init::{FeatureChoice, HandshakeError, Init, NotLive};
 pub use queue::{InterruptVector, QueueIndex, QueueSetup, QueueSetupError, QueueSize};
 pub use segment::Segment;
 pub use status::DeviceStatus;

@@ -52,12 +52,23 @@ impl defmt::Format for InterruptCauses {
     }
 }
 
-/// How many times a register may be read while waiting for it to change.
+/// How many times registers may be read while waiting for something.
 ///
-/// The crates below the images know no clock, so bounds on waiting are counts the caller chooses.
+/// The crates below the images know no clock, so bounds on waiting are counts the caller chooses. One unit is one read of one
+/// register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PollLimit(pub u32);
+
+impl PollLimit {
+    /// Takes one read out of the limit; whether there was one left.
+    #[inline]
+    pub fn take(&mut self) -> bool {
+        let left = self.0.checked_sub(1);
+        self.0 = left.unwrap_or(0);
+        left.is_some()
+    }
+}
 
 impl Default for PollLimit {
     /// A million reads: many milliseconds on any machine, and an end on a broken one.

@@ -4,9 +4,9 @@
 use std::cell::{Cell, RefCell};
 
 use virtio_core::{
-    ConfigUnstable, DeviceAddr, DeviceStatus, DeviceType, FeatureChoice, Features, HandshakeError, Init, Interface,
-    InterruptCauses, PollLimit, QueueIndex, QueueNotifier, QueueSetup, QueueSetupError, QueueSize, ResetTimeout,
-    Transport, read_consistent,
+    ConfigReader, ConfigUnstable, DeviceAddr, DeviceStatus, DeviceType, FeatureChoice, Features, HandshakeError, Init,
+    Interface, InterruptCauses, NotLive, PollLimit, QueueIndex, QueueNotifier, QueueSetup, QueueSetupError, QueueSize,
+    ResetTimeout, Transport, read_consistent,
 };
 
 /// What the driver did, in order. Status reads are counted apart, since any number of them is fine.
@@ -29,9 +29,13 @@ struct Script {
     slow_reset: u32,
     /// Bits the device sets on its own whenever the status is not zero.
     own_bits: u8,
+    /// Bits the device takes back whenever the status is written.
+    takes_back: u8,
     status: u8,
     resetting: Cell<u32>,
     status_reads: Cell<u32>,
+    /// Reads of configuration fields and of the generation.
+    reads: Cell<u32>,
     /// What the generation counter answers, one after the other; the last one stays.
     generations: RefCell<Vec<Option<u32>>>,
     /// A status bit went away without a reset. Noted and not asserted, since FAILED is written while things unwind.
@@ -48,9 +52,11 @@ impl Script {
             refuses: false,
             slow_reset: 0,
             own_bits: 0,
+            takes_back: 0,
             status: 0,
             resetting: Cell::new(0),
             status_reads: Cell::new(0),
+            reads: Cell::new(0),
             generations: RefCell::new(vec![Some(0)]),
             cleared: false,
             log: Vec::new(),
@@ -126,7 +132,7 @@ unsafe impl Transport for Script {
             self.status = 0;
         } else {
             self.cleared |= self.status & !bits != 0;
-            self.status = bits | self.own_bits;
+            self.status = (bits | self.own_bits) & !self.takes_back;
             if self.refuses {
                 self.status &= !DeviceStatus::FEATURES_OK.bits();
             }
@@ -171,6 +177,7 @@ unsafe impl Transport for Script {
     fn acknowledge_interrupt(&mut self, _: InterruptCauses) {}
 
     fn config_generation(&self) -> Option<u32> {
+        self.reads.update(|reads| reads + 1);
         let mut generations = self.generations.borrow_mut();
         if generations.len() > 1 {
             generations.remove(0)
@@ -180,14 +187,17 @@ unsafe impl Transport for Script {
     }
 
     fn read_config_u8(&self, _: u16) -> u8 {
+        self.reads.update(|reads| reads + 1);
         0
     }
 
     fn read_config_u16(&self, _: u16) -> u16 {
+        self.reads.update(|reads| reads + 1);
         0
     }
 
     fn read_config_u32(&self, _: u16) -> u32 {
+        self.reads.update(|reads| reads + 1);
         0
     }
 
@@ -209,7 +219,7 @@ fn nothing() -> FeatureChoice {
 /// The whole sequence; what was agreed.
 fn bring_up(device: &mut Script, choice: FeatureChoice) -> Result<Features, HandshakeError> {
     let negotiated = Init::begin(device, LIMIT)?.acknowledge().driver().negotiate(choice)?;
-    Ok(negotiated.finish())
+    Ok(negotiated.finish().expect("the device goes live"))
 }
 
 fn setup() -> QueueSetup {
@@ -234,7 +244,7 @@ fn a_modern_device_sees_the_eight_steps_in_order() {
         .unwrap();
     // SAFETY: nothing here ever touches memory.
     unsafe { init.enable_queue(QueueIndex(0), &setup()) }.unwrap();
-    let agreed = init.finish();
+    let agreed = init.finish().unwrap();
     assert_eq!(agreed, Features::VERSION_1 | Features::EVENT_IDX);
     assert_eq!(
         device.log,
@@ -279,15 +289,15 @@ fn on_a_legacy_interface_only_the_first_word_exists() {
 #[test]
 fn bits_the_device_set_are_preserved() {
     let mut device = Script::modern(Features::VERSION_1);
-    device.own_bits = 0x40;
+    device.own_bits = 0x20;
     bring_up(&mut device, nothing()).unwrap();
     // The bit shows up after the first write that is not zero.
-    assert_eq!(device.statuses(), [0, 1, 0x43, 0x4B, 0x4F]);
+    assert_eq!(device.statuses(), [0, 1, 0x23, 0x2B, 0x2F]);
 
     let mut device = Script::new(Interface::Legacy);
-    device.own_bits = 0x60;
+    device.own_bits = 0x30;
     bring_up(&mut device, nothing()).unwrap();
-    assert_eq!(device.statuses(), [0, 1, 0x63, 0x67]);
+    assert_eq!(device.statuses(), [0, 1, 0x33, 0x37]);
 }
 
 #[test]
@@ -503,11 +513,30 @@ fn the_offer_and_the_choice_can_be_looked_at() {
     assert_eq!(negotiated.offered(), offered);
     assert_eq!(negotiated.accepted(), Features::VERSION_1 | Features::EVENT_IDX);
     assert_eq!(negotiated.device().max_queue_size(QueueIndex(0)), 256);
-    negotiated.finish();
+    negotiated.finish().unwrap();
+}
+
+#[test]
+fn a_device_that_is_not_live_after_driver_ok_is_told_apart() {
+    for (own_bits, takes_back, status) in [(0x40, 0, 0x4F), (0x80, 0, 0x8F), (0, 4, 0x0B), (0xF0, 0, 0xFF)] {
+        let mut device = Script::modern(Features::VERSION_1);
+        let mut init = Init::begin(&mut device, LIMIT)
+            .unwrap()
+            .acknowledge()
+            .driver()
+            .negotiate(nothing())
+            .unwrap();
+        init.device().own_bits = own_bits;
+        init.device().takes_back = takes_back;
+        let status = DeviceStatus::from_bits_retain(status);
+        assert_eq!(init.finish(), Err(NotLive { status }));
+        let told = device.statuses().pop().unwrap();
+        assert_eq!(told, status.bits() | 0x80, "FAILED, beside what was there");
+    }
 }
 
 /// Reads that answer one after the other, counted.
-fn answers(count: &Cell<usize>, values: &[u64]) -> impl FnMut(&Script) -> u64 {
+fn answers(count: &Cell<usize>, values: &[u64]) -> impl FnMut(&ConfigReader<'_, Script>) -> u64 {
     count.set(0);
     move |_| {
         let n = count.get();
@@ -521,7 +550,7 @@ fn a_steady_configuration_is_read_once() {
     let count = Cell::new(0);
     let device = Script::modern(Features::VERSION_1);
     let read = answers(&count, &[7]);
-    assert_eq!(read_consistent(&device, LIMIT, read), Ok(7));
+    assert_eq!(read_consistent(&device, &mut LIMIT.clone(), read), Ok(7));
     assert_eq!(count.get(), 1);
 }
 
@@ -532,7 +561,7 @@ fn a_configuration_that_changed_meanwhile_is_read_again() {
     // Before the first read, after it, after the second, after the third.
     *device.generations.borrow_mut() = vec![Some(1), Some(2), Some(3), Some(3)];
     let read = answers(&count, &[10, 20, 30, 40]);
-    assert_eq!(read_consistent(&device, LIMIT, read), Ok(30));
+    assert_eq!(read_consistent(&device, &mut LIMIT.clone(), read), Ok(30));
     assert_eq!(count.get(), 3);
 }
 
@@ -542,7 +571,7 @@ fn equal_values_do_not_make_up_for_a_changed_generation() {
     let device = Script::modern(Features::VERSION_1);
     *device.generations.borrow_mut() = (0..3).map(Some).collect();
     let read = answers(&count, &[10]);
-    assert_eq!(read_consistent(&device, LIMIT, read), Ok(10));
+    assert_eq!(read_consistent(&device, &mut LIMIT.clone(), read), Ok(10));
     assert_eq!(count.get(), 3);
 }
 
@@ -552,12 +581,12 @@ fn without_a_generation_two_readings_must_agree() {
     let device = Script::new(Interface::Legacy);
     *device.generations.borrow_mut() = vec![None];
     let read = answers(&count, &[10, 20, 20]);
-    assert_eq!(read_consistent(&device, LIMIT, read), Ok(20));
+    assert_eq!(read_consistent(&device, &mut LIMIT.clone(), read), Ok(20));
     assert_eq!(count.get(), 3);
 
     // Two that agree, but not one after the other, prove nothing.
     let read = answers(&count, &[10, 20, 10, 20, 30, 30]);
-    assert_eq!(read_consistent(&device, LIMIT, read), Ok(30));
+    assert_eq!(read_consistent(&device, &mut LIMIT.clone(), read), Ok(30));
     assert_eq!(count.get(), 6);
 }
 
@@ -567,15 +596,44 @@ fn a_configuration_that_never_stands_still_is_given_up_on() {
     let device = Script::modern(Features::VERSION_1);
     *device.generations.borrow_mut() = (0..200).map(Some).collect();
     let read = answers(&count, &[10]);
-    assert_eq!(read_consistent(&device, PollLimit(50), read), Err(ConfigUnstable));
-    assert_eq!(count.get(), 50);
+    let mut limit = PollLimit(50);
+    assert_eq!(read_consistent(&device, &mut limit, read), Err(ConfigUnstable));
+    assert_eq!((limit, count.get()), (PollLimit(0), 50));
 
     let device = Script::new(Interface::Legacy);
     *device.generations.borrow_mut() = vec![None];
     let values: Vec<u64> = (0..60).collect();
     let read = answers(&count, &values);
-    assert_eq!(read_consistent(&device, PollLimit(50), read), Err(ConfigUnstable));
+    assert_eq!(read_consistent(&device, &mut PollLimit(50), read), Err(ConfigUnstable));
     assert_eq!(count.get(), 50);
 
-    assert_eq!(read_consistent(&device, PollLimit(0), |_| 0), Err(ConfigUnstable));
+    assert_eq!(read_consistent(&device, &mut PollLimit(0), |_| 0), Err(ConfigUnstable));
+}
+
+#[test]
+fn a_limit_counts_register_reads_and_not_snapshots() {
+    for limit in 0..40 {
+        let device = Script::modern(Features::VERSION_1);
+        *device.generations.borrow_mut() = (0..200).map(Some).collect();
+        let mut left = PollLimit(limit);
+        let result = read_consistent(&device, &mut left, |reader| {
+            (0..9).map(|n| reader.read_u32(4 * n)).collect::<Vec<_>>()
+        });
+        assert_eq!((result, left), (Err(ConfigUnstable), PollLimit(0)));
+        assert_eq!(device.reads.get(), limit);
+    }
+}
+
+#[test]
+fn what_one_look_leaves_of_a_limit_is_for_the_next() {
+    let device = Script::modern(Features::VERSION_1);
+    let mut limit = PollLimit(7);
+    // The generation before, the field, the generation after.
+    for left in [4, 1] {
+        assert!(read_consistent(&device, &mut limit, |reader| reader.read_u8(0)).is_ok());
+        assert_eq!(limit, PollLimit(left));
+    }
+    let third = read_consistent(&device, &mut limit, |reader| reader.read_u8(0));
+    assert_eq!(third, Err(ConfigUnstable));
+    assert_eq!(device.reads.get(), 7);
 }

@@ -3,10 +3,10 @@
 mod common;
 
 use common::{Script, Seen::*};
-use virtio_core::{ConfigUnstable, PollLimit, Transport, read_consistent};
+use virtio_core::{ConfigReader, ConfigUnstable, PollLimit, Transport, read_consistent};
 
-fn capacity<T: Transport>(transport: &T) -> u64 {
-    u64::from(transport.read_config_u32(0)) | u64::from(transport.read_config_u32(4)) << 32
+fn capacity<T: Transport>(reader: &ConfigReader<'_, T>) -> u64 {
+    u64::from(reader.read_u32(0)) | u64::from(reader.read_u32(4)) << 32
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn a_capacity_that_changes_between_its_halves_is_read_again() {
         .answer(0x100, &[0xFFFF_FFFF, 0])
         .answer(0x104, &[1]);
     assert_eq!(
-        read_consistent(&device.transport(), PollLimit(4), capacity),
+        read_consistent(&device.transport(), &mut PollLimit(20), capacity),
         Ok(0x1_0000_0000)
     );
     let round = [Read32(0x100), Read32(0x104), Read32(0x0FC)];
@@ -56,7 +56,7 @@ fn without_a_generation_two_readings_must_agree() {
     assert_eq!(device.transport().config_generation(), None);
     device.log();
     assert_eq!(
-        read_consistent(&device.transport(), PollLimit(4), capacity),
+        read_consistent(&device.transport(), &mut PollLimit(20), capacity),
         Ok(0x1_0000_0000)
     );
     let round = [Read32(0x100), Read32(0x104)];
@@ -69,7 +69,7 @@ fn a_configuration_that_never_stands_still_is_given_up() {
     let generations: Vec<u32> = (0..100).collect();
     let device = Script::block(2).answer(0x0FC, &generations);
     assert_eq!(
-        read_consistent(&device.transport(), PollLimit(9), capacity),
+        read_consistent(&device.transport(), &mut PollLimit(9), capacity),
         Err(ConfigUnstable)
     );
 }

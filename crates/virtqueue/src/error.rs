@@ -59,6 +59,9 @@ impl fmt::Display for ChainError {
 impl core::error::Error for ChainError {}
 
 /// A lie of the device in the used ring. The queue stops there: only a reset makes the device trustworthy again.
+///
+/// A wrong length is not among them: too many devices in use report lengths that are wrong (`RING-N-09`), and with
+/// [`Used::written`](crate::Used::written) clipped to the chain, nothing depends on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -80,13 +83,6 @@ pub enum DeviceFault {
         /// What the device wrote.
         id: u32,
     },
-    /// The device claims to have written more than the chain can hold.
-    LengthTooLarge {
-        /// Bytes claimed.
-        claimed: u32,
-        /// Bytes the chain has for writing.
-        writable: u32,
-    },
 }
 
 impl fmt::Display for DeviceFault {
@@ -100,9 +96,6 @@ impl fmt::Display for DeviceFault {
             }
             Self::IdOutOfRange { id } => write!(f, "used id {id} is not a descriptor of the queue"),
             Self::NotInFlight { id } => write!(f, "used id {id} is not in flight"),
-            Self::LengthTooLarge { claimed, writable } => {
-                write!(f, "device claims to have written {claimed} bytes into {writable}")
-            }
         }
     }
 }

@@ -66,7 +66,12 @@ pub struct Used<T> {
     pub slot: u16,
     /// Bytes the device says it has written, from the start of the writable part; never more than that part holds.
     /// `None` if the device's word on it means nothing.
+    ///
+    /// A hint, no proof: devices in use report 0, 1 or too little for chains that they have filled, and too much for
+    /// chains with less room. Where the protocol has a verdict of its own, such as a status byte, that one decides.
     pub written: Option<u32>,
+    /// The device claimed more than the writable part holds, and `written` was clipped. Something to count.
+    pub clipped: bool,
 }
 
 /// The state of a queue for a dump.
@@ -287,7 +292,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     ///
     /// # Errors
     ///
-    /// A [`DeviceFault`] if the device wrote something impossible, and from then on until [`reset`](Self::reset). The
+    /// A [`DeviceFault`] if the device wrote an impossible index or id, and from then on until [`reset`](Self::reset). The
     /// tokens of all chains stay with the queue.
     #[inline]
     pub fn pop_used(&mut self) -> Result<Option<Used<T>>, DeviceFault> {
@@ -302,12 +307,6 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         let Some(writable) = self.slots.writable(slot, self.batch) else {
             return Err(self.broken(DeviceFault::NotInFlight { id: element.id }));
         };
-        if self.used_len_valid && element.len > writable {
-            return Err(self.broken(DeviceFault::LengthTooLarge {
-                claimed: element.len,
-                writable,
-            }));
-        }
         let Some(token) = self.slots.finish(slot) else {
             return Err(self.broken(DeviceFault::NotInFlight { id: element.id }));
         };
@@ -315,7 +314,9 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         Ok(Some(Used {
             token,
             slot,
-            written: self.used_len_valid.then_some(element.len),
+            // A length out of range is an oddity and no fault (see `Used::written`), but no caller may get to see it.
+            written: self.used_len_valid.then_some(element.len.min(writable)),
+            clipped: self.used_len_valid && element.len > writable,
         }))
     }
 

@@ -230,33 +230,40 @@ fn a_drain_gives_back_what_was_true_before_the_lie() {
 }
 
 #[test]
-fn a_length_beyond_the_writable_part() {
+fn a_length_beyond_the_writable_part_is_clipped() {
     for options in variants() {
-        for claimed in [101, 116, 117, u32::MAX] {
+        for (claimed, clipped) in [
+            (0, false),
+            (100, false),
+            (101, true),
+            (116, true),
+            (117, true),
+            (u32::MAX, true),
+        ] {
             let mut rig = three_out(options);
             rig.device.complete(0, claimed);
-            let fault = DeviceFault::LengthTooLarge { claimed, writable: 100 };
-            assert_eq!(rig.queue.pop_used(), Err(fault));
-            assert_stopped(&mut rig, fault, &[0, 1, 2]);
+            let used = rig.queue.pop_used().unwrap().unwrap();
+            assert_eq!(
+                (*used.token, used.written, used.clipped),
+                (0, Some(claimed.min(100)), clipped)
+            );
+            // The queue goes on.
+            rig.device.complete(2, 3);
+            let used = rig.queue.pop_used().unwrap().unwrap();
+            assert_eq!((used.written, used.clipped), (Some(3), false));
         }
-        let mut rig = three_out(options);
-        rig.device.complete(0, 100);
-        assert_eq!(rig.queue.pop_used().unwrap().unwrap().written, Some(100));
     }
 }
 
 #[test]
-fn a_length_although_nothing_is_writable() {
+fn a_length_although_nothing_is_writable_is_clipped_to_0() {
     let mut rig = Rig::<Rc<u8>, 8>::new(direct(8));
     rig.queue.submit(&[segment(1, 4096)], &[], Rc::new(7)).unwrap();
     rig.show();
-    rig.device.complete(0, 1);
-    let fault = DeviceFault::LengthTooLarge {
-        claimed: 1,
-        writable: 0,
-    };
-    assert_eq!(rig.queue.pop_used(), Err(fault));
-    assert_stopped(&mut rig, fault, &[7]);
+    rig.device.complete(0, 1024);
+    let used = rig.queue.pop_used().unwrap().unwrap();
+    assert_eq!((*used.token, used.written, used.clipped), (7, Some(0), true));
+    assert_eq!(rig.queue.fault(), None);
 }
 
 #[test]
@@ -271,6 +278,7 @@ fn lengths_of_a_legacy_device_mean_nothing() {
         for token in 0..3 {
             let used = rig.queue.pop_used().unwrap().unwrap();
             assert_eq!((*used.token, used.written), (token, None), "LEG-N-02");
+            assert!(!used.clipped);
         }
     }
 }
@@ -366,10 +374,6 @@ fn every_error_has_its_own_words() {
         },
         DeviceFault::IdOutOfRange { id: 300 },
         DeviceFault::NotInFlight { id: 5 },
-        DeviceFault::LengthTooLarge {
-            claimed: 10,
-            writable: 9,
-        },
     ];
     let mut words: Vec<String> = faults.iter().map(ToString::to_string).collect();
     words.extend(faults.iter().map(|&fault| ChainError::Broken(fault).to_string()));

@@ -1,0 +1,214 @@
+//! What comes back when a device is shut down with requests in it: which, how they ended, in which order, and again.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use common::{Access, Rig, Scatter, TestDisk, every_ring, narrow, pattern, range, register};
+use virtio_blk::proto::Sector;
+use virtio_blk::{Answer, Completion, IoError, Liveness, Options, Request};
+use virtio_blk_model::faults::{FaultKind, FaultScript};
+use virtio_blk_model::{CompletionOrder, Model, ModelConfig, ModelDma, feature};
+
+type TestCompletion = Completion<Scatter, u32>;
+
+/// Submits a read of one sector each; their owners.
+fn reads<const N: usize>(rig: &mut Rig<N>, sectors: core::ops::Range<u64>) -> Vec<u32> {
+    sectors
+        .map(|sector| {
+            let request = rig.read_request(sector, &[512]);
+            rig.submit(request)
+        })
+        .collect()
+}
+
+#[test]
+fn requests_finished_but_not_polled_keep_their_results() {
+    every_ring(|config| {
+        for order in [CompletionOrder::InOrder, CompletionOrder::Reverse] {
+            for finished in [0, 3, 5] {
+                let mut rig = Rig::<16>::new(ModelConfig {
+                    order,
+                    ..config.clone()
+                });
+                let content = pattern(8, 5 * 512);
+                rig.model.write_disk(0, &content);
+                let owners = reads(&mut rig, 0..5);
+                rig.disk.notify();
+                rig.model.process(finished);
+                let model = rig.model.clone();
+                let (_, counters, outcomes) = rig.abandon();
+                assert_eq!(outcomes.len(), 5);
+                for (n, outcome) in outcomes.iter().enumerate() {
+                    let sector = owners.iter().position(|&owner| owner == outcome.owner).unwrap();
+                    let done = n < finished;
+                    let expected = if done { Ok(Answer::Done) } else { Err(IoError::Aborted) };
+                    assert_eq!(
+                        (outcome.result, sector < finished),
+                        (expected, done),
+                        "{n} of {finished}"
+                    );
+                    if done {
+                        assert_eq!(outcome.content, content[sector * 512..][..512]);
+                    }
+                }
+                let errors = counters.of(virtio_blk::OperationKind::Read).errors;
+                assert_eq!(errors, 5 - finished as u64);
+                model.assert_clean();
+            }
+        }
+    });
+}
+
+#[test]
+fn aborted_requests_come_back_in_order_of_submission() {
+    every_ring(|config| {
+        let mut rig = Rig::<32>::new(ModelConfig {
+            order: CompletionOrder::Shuffled(3),
+            ..config
+        });
+        // Free slots in another order than that of their numbers.
+        for _ in 0..5 {
+            reads(&mut rig, 0..7);
+            rig.settle();
+        }
+        let mut owners = reads(&mut rig, 0..4);
+        rig.disk.notify();
+        owners.extend(reads(&mut rig, 4..7));
+        let (_, _, aborted) = rig.abandon();
+        let back: Vec<u32> = aborted.iter().map(|outcome| outcome.owner).collect();
+        assert_eq!(back, owners);
+    });
+}
+
+#[test]
+fn a_transfer_of_which_parts_were_not_sent_is_aborted() {
+    every_ring(|config| {
+        let mut rig = Rig::<4>::new(narrow(config));
+        let request = rig.write_request(0, &pattern(1, 8 * 512), &[8 * 512]);
+        rig.submit(request);
+        rig.disk.notify();
+        let sent = rig.model.process(usize::MAX) as u64;
+        assert!(sent < 8);
+        let (_, _, aborted) = rig.abandon();
+        assert_eq!((aborted.len(), aborted[0].result), (1, Err(IoError::Aborted)));
+        assert_eq!(aborted[0].bytes, sent * 512, "what was written is told");
+    });
+}
+
+#[test]
+fn a_used_ring_with_a_lie_is_believed_up_to_it() {
+    every_ring(|config| {
+        let mut rig = Rig::<16>::new(config);
+        rig.model.set_fault(FaultScript::new().at(2, FaultKind::UsedId(77)));
+        let owners = reads(&mut rig, 0..5);
+        rig.disk.notify();
+        rig.model.process(usize::MAX);
+        let (_, counters, outcomes) = rig.abandon();
+        let back: Vec<u32> = outcomes.iter().map(|outcome| outcome.owner).collect();
+        assert_eq!(back, owners);
+        for (n, outcome) in outcomes.iter().enumerate() {
+            let expected = if n < 2 { Ok(Answer::Done) } else { Err(IoError::Aborted) };
+            assert_eq!(outcome.result, expected);
+        }
+        assert_eq!(counters.faults, 1);
+    });
+}
+
+/// A disk, and everything it takes.
+fn everything(dma: &mut ModelDma) -> Vec<Request<Scatter, u32>> {
+    let written = |dma: &mut ModelDma, seed, lengths: &[usize]| {
+        let mut buffer = Scatter::new(dma, lengths);
+        buffer.fill(&pattern(seed, lengths.iter().sum()));
+        buffer
+    };
+    vec![
+        Request::write(Sector(3), written(dma, 1, &[512, 512]), 0),
+        Request::flush(1),
+        // The same sectors again: a caller that does not keep the order has the wrong content.
+        Request::write(Sector(3), written(dma, 2, &[1024]), 2),
+        Request::discard(range(20, 4), 3),
+        Request::write_zeroes(range(4, 1), true, 4),
+        Request::secure_erase(range(30, 2), 5),
+        Request::identify(6),
+        Request::lifetime(7),
+        Request::read(Sector(3), Scatter::new(dma, &[700, 324]), 8),
+    ]
+}
+
+#[test]
+fn every_completion_makes_the_same_request_again() {
+    let model = Model::new(ModelConfig::modern().offer(feature::SECURE_ERASE | feature::LIFETIME));
+    let mut dma = model.dma();
+    let transport = Rig::<32>::probe(&model);
+    let mut disk = TestDisk::<32>::start(transport, &mut dma, &Options::default()).unwrap();
+    let requests = everything(&mut dma);
+    let operations: Vec<_> = requests.iter().map(Request::operation).collect();
+    for request in requests {
+        disk.submit(request).unwrap();
+    }
+    disk.notify();
+    // The device does nothing, is reset, and gets the same once more.
+    let mut aborted: Vec<TestCompletion> = Vec::new();
+    let (transport, _) = disk
+        .shut_down(&mut dma, |completion| aborted.push(completion))
+        .map_err(|(timeout, _)| timeout)
+        .unwrap();
+    let mut disk = TestDisk::<32>::start(transport, &mut dma, &Options::default()).unwrap();
+    for completion in aborted {
+        assert_eq!(completion.result, Err(IoError::Aborted));
+        disk.submit(completion.into_request()).unwrap();
+    }
+    disk.notify();
+    model.process(usize::MAX);
+    let mut back = Vec::new();
+    disk.poll(|completion| {
+        assert!(completion.result.is_ok(), "{completion:?}");
+        back.push((completion.owner, completion.operation));
+        if let Some(buffer) = completion.buffer {
+            if completion.owner == 8 {
+                assert_eq!(buffer.content(), [&pattern(2, 1024)[..512], &[0; 512]].concat());
+            }
+            buffer.release(&mut dma);
+        }
+    })
+    .unwrap();
+    let expected: Vec<_> = (0..).zip(operations).collect();
+    assert_eq!(back, expected);
+    disk.shut_down(&mut dma, |_| unreachable!()).map_err(|_| ()).unwrap();
+    assert_eq!(model.allocations(), 0);
+    model.assert_clean();
+}
+
+#[test]
+fn a_device_that_died_shows_in_one_register_read() {
+    for (status, expected) in [
+        (0x0F, Liveness::Live),
+        (0x4F, Liveness::NeedsReset),
+        (0x8F, Liveness::Failed),
+        (0x00, Liveness::Reset),
+        (0x0B, Liveness::Reset),
+        (u32::MAX, Liveness::Gone),
+    ] {
+        let mut rig = Rig::<16>::new(ModelConfig::modern());
+        assert_eq!(rig.disk.liveness(), Liveness::Live);
+        reads(&mut rig, 0..1);
+        rig.disk.notify();
+        let looks = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&looks);
+        rig.registers.hook(move |access| {
+            count.fetch_add(1, Ordering::Relaxed);
+            (access == Access::Read(register::STATUS)).then_some(status)
+        });
+        // Polling alone does not tell.
+        assert_eq!(rig.poll(), Ok(vec![]));
+        assert_eq!(looks.load(Ordering::Relaxed), 0);
+        assert_eq!(rig.disk.liveness(), expected);
+        assert_eq!(rig.disk.liveness().is_live(), expected == Liveness::Live);
+        assert_eq!(looks.load(Ordering::Relaxed), 2, "one read each");
+        rig.registers.unhook();
+        rig.settle();
+        rig.finish();
+    }
+}
