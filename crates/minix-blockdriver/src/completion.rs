@@ -10,7 +10,7 @@ use crate::transfer::{Direction, Durability};
 use crate::write_back::Flusher;
 use crate::{BlockDevice, BlockDriver, DeviceError, Kernel, Micros};
 
-impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Takes what the device has finished. Returns how many of its requests that were.
     pub(crate) fn collect(&mut self, kernel: &mut K, now: Micros) -> u32 {
         if !matches!(self.health, Health::Good) {

@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-use minix_abi::kernel_call::PhysRange;
+use minix_abi::kernel_call::GrantedRange;
 
 /// Bytes of a sector, the unit of positions on the device, whatever its block size.
 pub const SECTOR_BYTES: u64 = 512;
@@ -44,22 +44,31 @@ pub struct DiskInfo {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Tag(pub u16);
 
-/// A request to the device. Segments are whole blocks in sum and lie in memory the device can reach.
+/// The memory of a request: whole blocks in sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceRequest<'a> {
-    /// Fill the segments from this sector on.
+pub enum Data<'a, R> {
+    /// Memory of clients, in this order.
+    Granted(&'a [R]),
+    /// So many bytes from the start of a block of staging memory.
+    Bounce(StagingBlock, usize),
+}
+
+/// A request to the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceRequest<'a, R> {
+    /// Fill the memory from this sector on.
     Read {
         /// The first sector.
         first: u64,
         /// Where the data goes.
-        segments: &'a [PhysRange],
+        data: Data<'a, R>,
     },
-    /// Write the segments from this sector on.
+    /// Write the memory from this sector on.
     Write {
         /// The first sector.
         first: u64,
         /// Where the data is.
-        segments: &'a [PhysRange],
+        data: Data<'a, R>,
     },
     /// Make every write that was completed so far durable.
     Flush,
@@ -116,7 +125,14 @@ pub const STAGING_BYTES: usize = 16 << 10;
 /// A disk that works on several requests at a time.
 ///
 /// Nothing here waits, except that [`reset`](Self::reset) is allowed a bounded poll.
+///
+/// An implementer looks after memory itself, whatever order its methods are called in: it takes memory of clients as
+/// [ranges](Self::Range) that cannot be made from numbers, and lends out a block of staging memory only while no request in
+/// flight uses it. So nothing that is done with a disk in safe code lets the device write to memory of this program.
 pub trait BlockDevice {
+    /// A range of a client's memory, as the [`Kernel`](crate::Kernel) has found it.
+    type Range: GrantedRange;
+
     /// What the disk is and takes.
     fn info(&self) -> DiskInfo;
 
@@ -125,7 +141,7 @@ pub trait BlockDevice {
     /// # Errors
     ///
     /// [`Refusal`].
-    fn submit(&mut self, request: DeviceRequest<'_>, tag: Tag) -> Result<(), Refusal>;
+    fn submit(&mut self, request: DeviceRequest<'_, Self::Range>, tag: Tag) -> Result<(), Refusal>;
 
     /// Shows the device what was submitted.
     fn notify(&mut self);
@@ -156,7 +172,4 @@ pub trait BlockDevice {
 
     /// The bytes of a staging block, or `None` if there is no such block or a request in flight uses it.
     fn staging(&mut self, block: StagingBlock) -> Option<&mut [u8; STAGING_BYTES]>;
-
-    /// Where the device finds the block. Its bytes are [`STAGING_BYTES`].
-    fn staging_range(&self, block: StagingBlock) -> Option<PhysRange>;
 }

@@ -17,7 +17,7 @@ use crate::recovery::Health;
 use crate::transfer::{Direction, Durability, Transfer};
 use crate::{BlockDevice, BlockDriver, Kernel, Micros};
 
-impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// A message came. Whether it was a request.
     pub(crate) fn receive(&mut self, kernel: &mut K, now: Micros, status: IpcStatus, message: &Message) -> bool {
         // The reincarnation server takes any answer it does not expect for a request of its own, and so on for ever.

@@ -2,7 +2,7 @@
 
 use minix_abi::Message;
 use minix_abi::ipc::IpcStatus;
-use minix_abi::kernel_call::{MAX_RANGES, PhysRange};
+use minix_abi::kernel_call::{GrantedRange as _, MAX_RANGES};
 
 use crate::exclusive::Exclusive;
 use crate::flights::Flights;
@@ -20,7 +20,7 @@ use crate::{BlockDevice, Counters, DeviceTable, Kernel, Micros, Opens, Options, 
 /// A service gives it every message that is none of the system's own ([`on_message`](Self::on_message)), then lets it work
 /// ([`poll`](Self::poll)); calls `poll` again when the device has something to tell, and [`on_time`](Self::on_time) by the
 /// [`deadline`](Self::deadline). Every request is answered exactly once.
-pub struct BlockDriver<D: BlockDevice, K: Kernel, const JOBS: usize> {
+pub struct BlockDriver<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> {
     pub(crate) device: D,
     pub(crate) options: Options,
     pub(crate) counters: Counters,
@@ -55,14 +55,14 @@ pub struct BlockDriver<D: BlockDevice, K: Kernel, const JOBS: usize> {
     pub(crate) told_timeout: u64,
     pub(crate) terminating: bool,
     /// Where the kernel puts addresses. Kept here so that nobody has to clear a kilobyte for each transfer.
-    pub(crate) ranges: [PhysRange; MAX_RANGES],
+    pub(crate) ranges: [K::Range; MAX_RANGES],
     pub(crate) table: DeviceTable,
     pub(crate) opens: Opens,
     pub(crate) flights: Flights<JOBS>,
     pub(crate) jobs: Jobs<JOBS>,
 }
 
-impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// A driver that nobody has opened a minor of.
     pub fn new(device: D, options: Options) -> Self {
         let options = Options {
@@ -98,7 +98,7 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
             unfinished: false,
             unannounced: false,
             terminating: false,
-            ranges: [PhysRange { address: 0, bytes: 0 }; MAX_RANGES],
+            ranges: [K::Range::EMPTY; MAX_RANGES],
         }
     }
 
@@ -206,7 +206,9 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
         &self.device
     }
 
-    /// The disk, for what has nothing to do with requests, such as its interrupt. Neither submit to it nor poll it.
+    /// The disk, for what has nothing to do with requests, such as its interrupt. Neither submit to it nor poll it: completions
+    /// would be lost, and clients answered too early or never. Memory of this program is not at stake, since a
+    /// [`BlockDevice`] looks after that itself.
     pub fn device_mut(&mut self) -> &mut D {
         &mut self.device
     }

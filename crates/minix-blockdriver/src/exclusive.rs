@@ -7,7 +7,10 @@ use crate::jobs::{JobId, Kind};
 use crate::schedule::Step;
 use crate::submit::offer;
 use crate::write_back::Flusher;
-use crate::{BlockDevice, BlockDriver, DeviceError, DeviceRequest, Kernel, Micros, Refusal, ScanRead, StagingBlock};
+use crate::{
+    BlockDevice, BlockDriver, Data, DeviceError, DeviceRequest, Kernel, Micros, Refusal, STAGING_BYTES, ScanRead,
+    StagingBlock,
+};
 
 /// What the device is needed for.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +75,7 @@ impl From<Errno> for Outcome {
     }
 }
 
-impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// It is the turn of a request that runs alone: everything ahead of it is done.
     pub(crate) fn begin_exclusive(&mut self, kernel: &mut K, now: Micros, id: JobId) {
         let job = &self.jobs[id];
@@ -153,14 +156,12 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     }
 
     fn offer_staged_read(&mut self, first: u64, bytes: usize, block: StagingBlock, now: Micros) -> Result<(), Refusal> {
-        let mut range = self.device.staging_range(block).ok_or(Refusal::Unreachable)?;
-        if bytes as u64 > range.bytes || !first.is_multiple_of(crate::SECTOR_BYTES) {
+        if bytes > STAGING_BYTES || !first.is_multiple_of(crate::SECTOR_BYTES) {
             return Err(Refusal::Invalid);
         }
-        range.bytes = bytes as u64;
         let request = DeviceRequest::Read {
             first: first / crate::SECTOR_BYTES,
-            segments: &[range],
+            data: Data::Bounce(block, bytes),
         };
         offer(&mut self.device, &mut self.flights, request, Cargo::Exclusive, now)?;
         self.counters.staged += 1;

@@ -15,7 +15,7 @@ const MICROS_PER_SECOND: u64 = 1_000_000;
 /// A device that is given less time for a request is reset all the time, whatever a client thinks of it.
 const MIN_TIMEOUT_MICROS: u64 = 100_000;
 
-impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Does what a control request asks for. Its argument is behind a grant of `from`.
     pub(crate) fn ioctl(&mut self, kernel: &mut K, now: Micros, from: Endpoint, request: &BdevRequest) -> Outcome {
         let (minor, grant) = (request.minor, request.grant);

@@ -1,7 +1,7 @@
 //! What the adapter asks of the system it runs on.
 
 use minix_abi::ipc::IpcStatus;
-use minix_abi::kernel_call::{MapAccess, MapElement, PhysRange};
+use minix_abi::kernel_call::{GrantedRange, MapAccess, MapElement};
 use minix_abi::trace::TraceEntry;
 use minix_abi::{Endpoint, Errno, GrantId, Message};
 
@@ -9,6 +9,9 @@ use minix_abi::{Endpoint, Errno, GrantId, Message};
 ///
 /// A service implements it with kernel calls; a test with a script. No call waits for a client or the device.
 pub trait Kernel {
+    /// A range that the kernel has answered for a grant. The adapter looks at it, cuts it, and hands it to the device.
+    type Range: GrantedRange;
+
     /// The memory of a trace.
     type Trace: AsRef<[TraceEntry]> + AsMut<[TraceEntry]>;
 
@@ -44,7 +47,7 @@ pub trait Kernel {
         elements: &[MapElement],
         offset: u64,
         access: MapAccess,
-        ranges: &mut [PhysRange],
+        ranges: &mut [Self::Range],
     ) -> Result<usize, Errno>;
 
     /// Sends a reply, without waiting. `request` is how the request came, which decides how the reply has to go: SENDNB to

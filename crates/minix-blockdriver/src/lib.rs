@@ -38,12 +38,13 @@ mod write_back;
 
 pub use counters::Counters;
 pub use device::{
-    BlockDevice, Broken, DeviceError, DeviceRequest, DiskInfo, Geometry, Refusal, SECTOR_BYTES, STAGING_BYTES,
+    BlockDevice, Broken, Data, DeviceError, DeviceRequest, DiskInfo, Geometry, Refusal, SECTOR_BYTES, STAGING_BYTES,
     StagingBlock, Tag,
 };
 pub use driver::BlockDriver;
 pub use geometry::{extent_of, part_geom};
 pub use kernel::Kernel;
+pub use minix_abi::kernel_call::GrantedRange;
 pub use opens::{NotOpen, OpenError, Opens, REMEMBERED_MINORS};
 pub use options::Options;
 pub use partitions::{DEVICES, DeviceTable, Extent, UnknownMinor, WHOLE_DISK};

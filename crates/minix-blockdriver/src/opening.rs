@@ -8,7 +8,7 @@ use crate::bounds::{block_bytes, capacity};
 use crate::exclusive::{Outcome, Task};
 use crate::{BlockDevice, BlockDriver, DeviceError, Kernel, OpenError, Scan, ScanRead, StagingBlock};
 
-impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Opens a minor. The first open of the disk looks for partitions before it is answered.
     pub(crate) fn open(&mut self, minor: Minor, access: BdevAccess) -> Outcome {
         if self.table.get(minor).is_none() || self.terminating {

@@ -27,7 +27,7 @@ pub(crate) enum Health {
     Dead,
 }
 
-impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Does what is due by now.
     pub(crate) fn check_time(&mut self, kernel: &mut K, now: Micros) {
         match self.health {

@@ -7,7 +7,7 @@ use crate::jobs::{Caller, JobId, Stage};
 use crate::transfer::Direction;
 use crate::{BlockDevice, BlockDriver, Kernel, Micros};
 
-impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Answers a request and forgets it. The only way for a job to leave the table, which is why there is one answer for
     /// each.
     pub(crate) fn answer(&mut self, kernel: &mut K, now: Micros, id: JobId, status: Status) {

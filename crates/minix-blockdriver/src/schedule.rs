@@ -20,7 +20,7 @@ pub(crate) enum Step {
     Stuck,
 }
 
-impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Gives the device what it can take. Returns whether requests were answered on the way, so that others may have their
     /// turn.
     pub(crate) fn pump(&mut self, kernel: &mut K, now: Micros) -> bool {

@@ -1,7 +1,6 @@
 //! Transfers that pass through staging memory: what the device cannot be given the addresses of.
 
 use minix_abi::Errno;
-use minix_abi::kernel_call::PhysRange;
 
 use crate::bounds::{block_bytes, whole_blocks};
 use crate::flights::Cargo;
@@ -9,9 +8,9 @@ use crate::jobs::JobId;
 use crate::schedule::Step;
 use crate::submit::{data_request, offer};
 use crate::transfer::{Direction, pieces};
-use crate::{BlockDevice, BlockDriver, Kernel, Micros, Refusal, STAGING_BYTES, StagingBlock};
+use crate::{BlockDevice, BlockDriver, Data, Kernel, Micros, Refusal, STAGING_BYTES, StagingBlock};
 
-impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Copies a part of a transfer to or from staging memory.
     pub(crate) fn start_staged(&mut self, kernel: &mut K, now: Micros, id: JobId) -> Step {
         let Some(block) = self.staging.take() else {
@@ -35,11 +34,7 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
         let (transfer, granter) = (job.transfer, job.caller.endpoint);
         let most = whole_blocks(STAGING_BYTES as u64, block_bytes(&self.device.info()));
         let bytes = transfer.rest().min(most as u32) as usize;
-        let range = self
-            .device
-            .staging_range(block)
-            .filter(|range| range.bytes >= bytes as u64);
-        let (Some(range), Some(memory), 1..) = (range, self.device.staging(block), bytes) else {
+        let (Some(memory), 1..) = (self.device.staging(block), bytes) else {
             self.fail(kernel, now, id, Errno::EIO);
             return Err(Step::Went);
         };
@@ -61,14 +56,10 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
             bytes: bytes as u32,
             staging: Some(block),
         };
-        let segments = [PhysRange {
-            address: range.address,
-            bytes: bytes as u64,
-        }];
         let request = data_request(
             transfer.direction,
             transfer.first + u64::from(transfer.given),
-            &segments,
+            Data::Bounce(block, bytes),
         );
         match offer(&mut self.device, &mut self.flights, request, cargo, now) {
             Ok(()) => {

@@ -3,7 +3,7 @@
 //! A transfer that one look-up of addresses covers reaches the device only if all of it has addresses. A longer one goes
 //! piece by piece, each as long as the look-up and the device allow.
 
-use minix_abi::kernel_call::{MAX_RANGES, PhysRange};
+use minix_abi::kernel_call::{GrantedRange as _, MAX_RANGES};
 use minix_abi::{Errno, Status};
 
 use crate::bounds::block_bytes;
@@ -13,9 +13,9 @@ use crate::ranges::{Mapped, cut_piece, map_rest};
 use crate::schedule::Step;
 use crate::transfer::{Direction, Durability};
 use crate::write_back::Flusher;
-use crate::{BlockDevice, BlockDriver, DeviceRequest, Kernel, Micros, Refusal, SECTOR_BYTES};
+use crate::{BlockDevice, BlockDriver, Data, DeviceRequest, Kernel, Micros, Refusal, SECTOR_BYTES};
 
-impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Gives the device as much of a transfer as it takes.
     pub(crate) fn start(&mut self, kernel: &mut K, now: Micros, id: JobId) -> Step {
         let transfer = &self.jobs[id].transfer;
@@ -95,7 +95,8 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
             bytes: transfer.bytes,
             staging: None,
         };
-        let request = data_request(transfer.direction, transfer.first, &self.ranges[..ranges]);
+        let data = Data::Granted(&self.ranges[..ranges]);
+        let request = data_request(transfer.direction, transfer.first, data);
         match offer(&mut self.device, &mut self.flights, request, cargo, now) {
             Ok(()) => {
                 let mut next = Some(head);
@@ -166,19 +167,17 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
                 bytes: piece.bytes,
                 staging: None,
             };
-            let segments = &self.ranges[from..from + piece.ranges];
-            let request = data_request(transfer.direction, transfer.first + u64::from(offset), segments);
+            let data = Data::Granted(&self.ranges[from..from + piece.ranges]);
+            let request = data_request(transfer.direction, transfer.first + u64::from(offset), data);
             if let Err(refusal) = offer(&mut self.device, &mut self.flights, request, cargo, now) {
                 return self.refused(kernel, now, id, refusal);
             }
             self.gave(id, piece.bytes);
             from += piece.ranges;
-            if piece.kept > 0 {
+            if piece.kept.bytes() > 0 {
                 // The block that the cut went through starts in the last range.
                 from -= 1;
-                let range = &mut self.ranges[from];
-                range.address += range.bytes;
-                range.bytes = piece.kept;
+                self.ranges[from] = piece.kept;
             }
         }
         Step::Went
@@ -275,7 +274,7 @@ pub(crate) const MERGED_BYTES: u64 = 1 << 20;
 pub(crate) fn offer<D: BlockDevice, const N: usize>(
     device: &mut D,
     flights: &mut Flights<N>,
-    request: DeviceRequest<'_>,
+    request: DeviceRequest<'_, D::Range>,
     cargo: Cargo,
     now: Micros,
 ) -> Result<(), Refusal> {
@@ -285,10 +284,10 @@ pub(crate) fn offer<D: BlockDevice, const N: usize>(
     Ok(())
 }
 
-pub(crate) fn data_request(direction: Direction, first_byte: u64, segments: &[PhysRange]) -> DeviceRequest<'_> {
+pub(crate) fn data_request<R>(direction: Direction, first_byte: u64, data: Data<'_, R>) -> DeviceRequest<'_, R> {
     let first = first_byte / SECTOR_BYTES;
     match direction {
-        Direction::Read => DeviceRequest::Read { first, segments },
-        Direction::Write => DeviceRequest::Write { first, segments },
+        Direction::Read => DeviceRequest::Read { first, data },
+        Direction::Write => DeviceRequest::Write { first, data },
     }
 }

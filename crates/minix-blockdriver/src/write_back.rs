@@ -106,7 +106,7 @@ impl WriteBack {
     }
 }
 
-impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// The device has completed a write.
     pub(crate) fn note_write(&mut self, now: Micros) {
         if self.device.write_cache() && self.device.info().can_flush {

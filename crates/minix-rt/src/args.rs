@@ -1,6 +1,7 @@
 //! The words of the command line.
 
 use core::ffi::{CStr, c_char};
+use core::ptr;
 
 /// What a word that is not UTF-8 is taken for: no word that anybody knows.
 const NOT_TEXT: &str = "\u{FFFD}";
@@ -17,8 +18,8 @@ pub struct Args {
 #[derive(Clone, Debug)]
 enum Words {
     List(&'static [&'static str]),
-    /// Pointers to NUL-terminated strings, those not yet handed out.
-    Pointers(&'static [*const c_char]),
+    /// Addresses of NUL-terminated strings, those not yet handed out.
+    Addresses(&'static [u64]),
 }
 
 impl Args {
@@ -34,22 +35,22 @@ impl Args {
     ///
     /// # Safety
     ///
-    /// `stack` is the address of such a count; the pointers behind it are those of NUL-terminated strings; all of it stays as
-    /// it is for as long as the program runs.
+    /// `stack` is the address of such a count; the pointers behind it are those of NUL-terminated strings, and of exposed
+    /// provenance; all of it stays as it is for as long as the program runs.
     pub unsafe fn from_stack(stack: *const u64) -> Self {
         // SAFETY: the count is there.
         let count = unsafe { stack.read() };
         let count = usize::try_from(count).unwrap_or(0);
         // SAFETY: behind the count there are as many pointers, which nobody changes.
-        let pointers: &'static [*const c_char] = unsafe { core::slice::from_raw_parts(stack.add(1).cast(), count) };
-        let (program, rest) = match pointers.split_first() {
+        let addresses: &'static [u64] = unsafe { core::slice::from_raw_parts(stack.add(1), count) };
+        let (program, rest) = match addresses.split_first() {
             // SAFETY: it is one of the pointers that the caller speaks of.
             Some((&first, rest)) => (unsafe { text(first) }, rest),
-            None => ("", pointers),
+            None => ("", addresses),
         };
         Self {
             program,
-            words: Words::Pointers(rest),
+            words: Words::Addresses(rest),
         }
     }
 
@@ -69,9 +70,9 @@ impl Iterator for Args {
                 *list = rest;
                 Some(first)
             }
-            Words::Pointers(pointers) => {
-                let (&first, rest) = pointers.split_first()?;
-                *pointers = rest;
+            Words::Addresses(addresses) => {
+                let (&first, rest) = addresses.split_first()?;
+                *addresses = rest;
                 // SAFETY: whoever made this from a stack has promised that the pointers are those of strings.
                 Some(unsafe { text(first) })
             }
@@ -81,8 +82,10 @@ impl Iterator for Args {
 
 /// # Safety
 ///
-/// `start` is null or the address of a NUL-terminated string that stays as it is.
-unsafe fn text(start: *const c_char) -> &'static str {
+/// `address` is zero or that of a NUL-terminated string that stays as it is, and whose provenance is exposed.
+unsafe fn text(address: u64) -> &'static str {
+    // Addresses are 64 bits wide where this runs.
+    let start: *const c_char = ptr::with_exposed_provenance(address as usize);
     if start.is_null() {
         return "";
     }

@@ -8,6 +8,7 @@ use core::sync::atomic::{Ordering, fence};
 use minix_abi::ipc::{AsyncFlags, AsyncMessage};
 use minix_abi::{Endpoint, Errno, Message, MessageType, Pad, Status};
 
+use crate::ipc::names_no_memory;
 use crate::{Ipc, kernel};
 
 /// Memory for `N` asynchronous messages. A [`Fixed`](crate::Fixed) is a good home for it.
@@ -81,7 +82,8 @@ impl<const N: usize> Outbox<N> {
     ///
     /// # Errors
     ///
-    /// [`EPERM`](Errno::EPERM) if the caller is no service. A receiver that is dead, or may not be sent to, is no
+    /// [`EPERM`](Errno::EPERM) if the caller is no service, [`ECALLDENIED`](Errno::ECALLDENIED) for a request that
+    /// [names memory](Ipc::sendrec_memory). A receiver that is dead, or may not be sent to, is no
     /// error here; [`failed`](Self::failed) counts it.
     pub fn post(
         &mut self,
@@ -90,6 +92,9 @@ impl<const N: usize> Outbox<N> {
         message: &Message,
         wishes: AsyncFlags,
     ) -> Result<(), Errno> {
+        if !names_no_memory(to, message.kind) {
+            return Err(Errno::ECALLDENIED);
+        }
         // Entries with other flags would be skipped, and stay for ever.
         let wishes = wishes & (AsyncFlags::NOREPLY | AsyncFlags::NOTIFY | AsyncFlags::NOTIFY_ERR);
         self.reap();

@@ -76,8 +76,12 @@ impl<const N: usize> Grants<N> {
     ///
     /// # Safety
     ///
-    /// Until [`revoke`](Self::revoke), for `READ`: nobody writes the memory while the grantee reads it; for `WRITE`: nothing
-    /// in the program uses the memory while the grantee writes it, and every content is valid.
+    /// For `READ`: nobody writes the memory while the grantee reads it. For `WRITE`: nothing in the program uses the memory
+    /// while the grantee writes it, and every content is valid.
+    ///
+    /// The grantee can read and write until [`revoke`](Self::revoke), and so can those it hands the grant on to. A
+    /// device that works for one of them, which may be this very program, goes on after that, until its request is done or it
+    /// is reset: revoking a grant stops copies, and no device.
     pub unsafe fn direct(&mut self, to: Endpoint, address: u64, bytes: u64, access: GrantFlags) -> Option<GrantId> {
         let index = (0..N).find(|&index| !self.flags(index).contains(GrantFlags::USED))?;
         let place = self.entry(index);
@@ -119,24 +123,23 @@ impl<const N: usize> Grants<N> {
         unsafe { (&raw mut (*place).sequence).write_volatile(next) };
     }
 
-    /// Hands memory to `to` for as long as `body` runs, say a request that has the grant in it.
+    /// Hands memory to `to` for as long as `body` runs, say a request that has the grant in it. `to` copies, and gives the
+    /// memory to no device.
     pub(crate) fn reading<R>(&mut self, to: Endpoint, memory: &[u8], body: impl FnOnce(GrantId) -> R) -> Option<R> {
         let address = memory.as_ptr().expose_provenance() as u64;
         // SAFETY: the memory is borrowed, so nobody writes it, until the grant is revoked.
         let id = unsafe { self.direct(to, address, memory.len() as u64, GrantFlags::READ) }?;
-        let result = body(id);
-        self.revoke(id);
-        Some(result)
+        let lent = Lent { grants: self, id };
+        Some(body(lent.id))
     }
 
-    /// Has `to` fill in memory for as long as `body` runs.
+    /// Has `to` fill in memory for as long as `body` runs, by copies and not by a device.
     pub(crate) fn filling<R>(&mut self, to: Endpoint, memory: &mut [u8], body: impl FnOnce(GrantId) -> R) -> Option<R> {
         let address = memory.as_mut_ptr().expose_provenance() as u64;
         // SAFETY: the memory is borrowed exclusively, so nobody uses it, until the grant is revoked; bytes are always valid.
         let id = unsafe { self.direct(to, address, memory.len() as u64, GrantFlags::WRITE) }?;
-        let result = body(id);
-        self.revoke(id);
-        Some(result)
+        let lent = Lent { grants: self, id };
+        Some(body(lent.id))
     }
 
     fn entry(&self, index: usize) -> *mut GrantEntry {
@@ -156,6 +159,18 @@ impl<const N: usize> Grants<N> {
         // SAFETY: the entry is in the table. The write is volatile as the kernel may look at any time.
         unsafe { (&raw mut (*self.entry(index)).flags).write_volatile(flags) };
         fence(Ordering::SeqCst);
+    }
+}
+
+/// A grant of memory that is borrowed. However its owner goes, also by a panic, the grant ends before the borrow does.
+struct Lent<'a, const N: usize> {
+    grants: &'a mut Grants<N>,
+    id: GrantId,
+}
+
+impl<const N: usize> Drop for Lent<'_, N> {
+    fn drop(&mut self) {
+        self.grants.revoke(self.id);
     }
 }
 

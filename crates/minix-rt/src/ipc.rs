@@ -1,23 +1,64 @@
 //! The traps into the kernel, as a trait: the runtime is written against it and so is tested with a script.
 
 use minix_abi::ipc::{AsyncMessage, IpcStatus};
-use minix_abi::{Endpoint, Errno, Message};
+use minix_abi::{Endpoint, Errno, Message, MessageType};
 
 /// Everything a process can ask of the kernel: seven ways to trap.
 ///
 /// On the machine it is [`Minix`](crate#traps); a test brings its own.
 ///
-/// Passing messages is safe as far as the memory of the caller goes. What the receiver makes of a message is another
-/// matter: VM can be asked to take memory away, and a grant can be handed to somebody who writes to it. The functions of
-/// this crate that lead there are `unsafe`; a hand-made message of that kind is as much out of Rust's sight as a write to
-/// `/proc/self/mem` is on other systems.
-pub trait Ipc {
+/// Passing messages is safe. Some servers of the system act on addresses in a message, as the calls of the C library have them:
+/// VM takes memory away, PM, VFS, MIB and RS read and write it. Requests of that kind go by
+/// [`sendrec_memory`](Self::sendrec_memory), which is `unsafe`; the safe ways do not let them through. Everybody else needs a
+/// grant, and [making one](crate::grant::Grants::direct) is `unsafe` as well.
+///
+/// # Safety
+///
+/// This crate, and what is built on it, makes pointers and slices of what comes back, and gives devices addresses that came back.
+/// So an implementer answers for it:
+///
+/// * A request to VM that it answers without an error was carried out. `VM_MMAP` answers with the address of as many bytes as were
+///   asked for, from a page on: cleared, readable and writable, and used by nothing else in the program until `VM_MUNMAP` takes
+///   them away. Contiguous memory was asked for, if so, and is. `VM_MAP_PHYS` answers where those physical addresses are seen, and
+///   they are seen there until `VM_UNMAP_PHYS`.
+/// * `SYS_UMAP` answers with the address at which devices see that memory, all of it, in one piece. `SYS_VUMAP` answers with
+///   ranges of memory that the granter has granted, and with nothing else, and counts those that it has written.
+/// * A kernel call touches the memory that its message names, in the way and length it says, and no other. When it has returned it
+///   is done with it; [`senda`](Self::senda) is done with an entry of its table when it has marked it so, and looks into no
+///   table but that of the last call.
+/// * The safe methods touch no memory of this program but the message they are given, nor do they make a server touch it, except
+///   where a grant allows that.
+///
+/// A trait that one can implement without promising that would let safe code write anywhere:
+///
+/// ```compile_fail,E0200
+/// # use minix_abi::ipc::{AsyncMessage, IpcStatus};
+/// # use minix_abi::vm::Mmap;
+/// # use minix_abi::{Endpoint, Errno, Message, MessageType};
+/// struct Liar;
+///
+/// impl minix_rt::Ipc for Liar {
+///     fn sendrec(&mut self, _: Endpoint, message: &mut Message) -> Result<(), Errno> {
+///         let answer = Mmap { mapped_at: 0x1_0000, ..message.payload() };
+///         *message = Message::with_payload(MessageType(0), &answer);
+///         Ok(())
+///     }
+///     # fn send(&mut self, _: Endpoint, _: &Message) -> Result<(), Errno> { Ok(()) }
+///     # fn receive(&mut self, _: Endpoint, _: &mut Message) -> Result<IpcStatus, Errno> { Err(Errno::EINTR) }
+///     # fn notify(&mut self, _: Endpoint) -> Result<(), Errno> { Ok(()) }
+///     # fn sendnb(&mut self, _: Endpoint, _: &Message) -> Result<(), Errno> { Ok(()) }
+///     # unsafe fn senda(&mut self, _: *mut AsyncMessage, _: usize) -> Result<(), Errno> { Ok(()) }
+///     # unsafe fn kernel_call(&mut self, _: &mut Message) -> Result<u32, Errno> { Ok(0) }
+/// }
+/// ```
+pub unsafe trait Ipc {
     /// Sends a message and waits until the receiver takes it.
     ///
     /// # Errors
     ///
     /// [`EDEADSRCDST`](Errno::EDEADSRCDST) if there is no such process or it dies meanwhile,
-    /// [`ECALLDENIED`](Errno::ECALLDENIED) if this one may not be sent to, [`ETRAPDENIED`](Errno::ETRAPDENIED) for a kernel
+    /// [`ECALLDENIED`](Errno::ECALLDENIED) if this one may not be sent to, or not [in this way](Self::sendrec_memory),
+    /// [`ETRAPDENIED`](Errno::ETRAPDENIED) for a kernel
     /// task, [`ELOCKED`](Errno::ELOCKED) if it waits for the caller.
     fn send(&mut self, to: Endpoint, message: &Message) -> Result<(), Errno>;
 
@@ -34,6 +75,20 @@ pub trait Ipc {
     ///
     /// As [`send`](Self::send). What the reply says is in the message.
     fn sendrec(&mut self, to: Endpoint, message: &mut Message) -> Result<(), Errno>;
+
+    /// [`sendrec`](Self::sendrec) for requests that name memory of this process. [`memory`](crate::memory) is the safe way for
+    /// most of those to VM.
+    ///
+    /// # Errors
+    ///
+    /// As [`sendrec`](Self::sendrec).
+    ///
+    /// # Safety
+    ///
+    /// Every address in the message is good for what the receiver does with it.
+    unsafe fn sendrec_memory(&mut self, to: Endpoint, message: &mut Message) -> Result<(), Errno> {
+        self.sendrec(to, message)
+    }
 
     /// Leaves a notification.
     ///
@@ -77,7 +132,24 @@ pub trait Ipc {
     unsafe fn kernel_call(&mut self, message: &mut Message) -> Result<u32, Errno>;
 }
 
-impl<T: Ipc + ?Sized> Ipc for &mut T {
+/// Whether a message to `to` makes nobody act on addresses in it, so that safe code may send it.
+///
+/// This lets through what a service sends: replies of a driver to VFS, the answers that RS waits for, everything to those
+/// that cannot act on addresses.
+pub(crate) fn names_no_memory(to: Endpoint, kind: MessageType) -> bool {
+    match to {
+        Endpoint::VM | Endpoint::PM | Endpoint::MIB => false,
+        Endpoint::VFS => !VFS_CALLS.contains(&kind.0),
+        Endpoint::RS => matches!(kind, MessageType::RS_INIT | MessageType::RS_LU_PREPARE),
+        _ => true,
+    }
+}
+
+/// The message types of calls to VFS, of which most have addresses.
+const VFS_CALLS: core::ops::Range<i32> = 0x100..0x200;
+
+// SAFETY: it is the `T` that answers, which keeps the contract.
+unsafe impl<T: Ipc + ?Sized> Ipc for &mut T {
     fn send(&mut self, to: Endpoint, message: &Message) -> Result<(), Errno> {
         (**self).send(to, message)
     }
@@ -88,6 +160,11 @@ impl<T: Ipc + ?Sized> Ipc for &mut T {
 
     fn sendrec(&mut self, to: Endpoint, message: &mut Message) -> Result<(), Errno> {
         (**self).sendrec(to, message)
+    }
+
+    unsafe fn sendrec_memory(&mut self, to: Endpoint, message: &mut Message) -> Result<(), Errno> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { (**self).sendrec_memory(to, message) }
     }
 
     fn notify(&mut self, to: Endpoint) -> Result<(), Errno> {
@@ -106,5 +183,40 @@ impl<T: Ipc + ?Sized> Ipc for &mut T {
     unsafe fn kernel_call(&mut self, message: &mut Message) -> Result<u32, Errno> {
         // SAFETY: the caller's promise is the same.
         unsafe { (**self).kernel_call(message) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_that_name_memory_are_not_for_safe_code() {
+        let calls_with_addresses = [
+            (Endpoint::VM, MessageType::VM_MMAP),
+            (Endpoint::VM, MessageType::VM_MUNMAP),
+            (Endpoint::VM, MessageType::VM_MAP_PHYS),
+            (Endpoint::PM, MessageType(3)),
+            (Endpoint::MIB, MessageType(0xE00)),
+            (Endpoint::VFS, MessageType(0x100)),
+            (Endpoint::VFS, MessageType::VFS_MAPDRIVER),
+            (Endpoint::RS, MessageType(0x700)),
+        ];
+        for (to, kind) in calls_with_addresses {
+            assert!(!names_no_memory(to, kind), "{to} {kind:?}");
+        }
+        let harmless = [
+            (Endpoint::VFS, MessageType::BDEV_REPLY),
+            (Endpoint::VFS, MessageType::CDEV_REPLY),
+            (Endpoint::RS, MessageType::RS_INIT),
+            (Endpoint::RS, MessageType::RS_LU_PREPARE),
+            (Endpoint::DS, MessageType::DS_PUBLISH),
+            (Endpoint(0x8_0033), MessageType::BDEV_READ),
+            // It is no request where nobody carries it out.
+            (Endpoint(0x8_0033), MessageType::VM_MUNMAP),
+        ];
+        for (to, kind) in harmless {
+            assert!(names_no_memory(to, kind), "{to} {kind:?}");
+        }
     }
 }

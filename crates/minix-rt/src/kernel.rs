@@ -4,15 +4,17 @@
 //! [`ENOTREADY`](Errno::ENOTREADY) if the kernel was not ready for it for a long time.
 
 use minix_abi::kernel_call::{
-    DiagCtl, GetInfo, InfoRequest, MAX_DIAG_BYTES, MapAccess, MapElement, MemRange, PhysRange, PrivCtl, SafeCopy,
-    SetAlarm, StateCtl, StateRequest, Times, TimesReply, Umap, UmapReply, Vumap, VumapReply, WhoAmI,
+    DiagCtl, GetInfo, InfoRequest, MAX_DIAG_BYTES, MapAccess, MapElement, MemRange, PrivCtl, SafeCopy, SetAlarm,
+    StateCtl, StateRequest, Times, TimesReply, Umap, UmapReply, Vumap, VumapReply, WhoAmI,
 };
 use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType, Pad, Payload};
 
 use crate::Ipc;
 
 mod irq;
+mod range;
 pub use irq::IrqLine;
+pub use range::LentRange;
 
 /// Makes a call and returns the kernel's answer.
 ///
@@ -73,31 +75,35 @@ pub fn safecopy_to(
     unsafe { call(ipc, MessageType::SYS_SAFECOPYTO, &request) }.map(drop)
 }
 
-/// Finds the physical ranges of memory: of the grants of `owner`, or with [`SELF`](Endpoint::SELF) of own addresses.
-/// `offset` bytes of the first element are skipped. Returns how many ranges were put into `ranges`.
+/// Finds the physical ranges of the memory behind `elements`, which are grants of `granter`. `offset` bytes of the first
+/// element are skipped. Returns how many ranges were put into `ranges`.
 ///
 /// At most 64 elements and 64 ranges count. When the ranges are full, mapping stops **without an error**: the caller
 /// compares the sum of their lengths with what it asked for.
 ///
 /// # Errors
 ///
-/// [`EINVAL`](Errno::EINVAL) for no elements, no room, or an element not longer than `offset`; for a bad grant as
-/// [`safecopy_from`]; [`EFAULT`](Errno::EFAULT) for memory that the device is to read and nobody ever touched.
+/// [`EINVAL`](Errno::EINVAL) for no elements, no room, or an element not longer than `offset`, and for
+/// [`SELF`](Endpoint::SELF), with which the kernel would take elements for addresses of this process, granted or not; for a bad
+/// grant as [`safecopy_from`]; [`EFAULT`](Errno::EFAULT) for memory that the device is to read and nobody ever touched.
 pub fn vumap(
     ipc: &mut impl Ipc,
-    owner: Endpoint,
+    granter: Endpoint,
     elements: &[MapElement],
     offset: u64,
     access: MapAccess,
-    ranges: &mut [PhysRange],
+    ranges: &mut [LentRange],
 ) -> Result<usize, Errno> {
+    if granter == Endpoint::SELF {
+        return Err(Errno::EINVAL);
+    }
     // The kernel does not bring in the pages of this vector, so they are touched first. It spans two at most.
     for element in [elements.first(), elements.last()].into_iter().flatten() {
         // SAFETY: it is read through a reference.
         let _ = unsafe { (&raw const element.bytes).read_volatile() };
     }
     let request = Vumap {
-        owner,
+        owner: granter,
         pad0: Pad::ZERO,
         input: elements.as_ptr().expose_provenance() as u64,
         input_count: saturated(elements.len()),
@@ -107,7 +113,8 @@ pub fn vumap(
         access,
         offset,
     };
-    // SAFETY: the kernel reads `elements` and writes `ranges`, both borrowed for the whole call and as long as it says.
+    // SAFETY: the kernel reads `elements` and writes `ranges`, both borrowed for the whole call and as long as it says. A
+    // `LentRange` is a `PhysRange`, which is what the kernel writes, and what it writes is memory that `granter` has granted.
     let reply = unsafe { call(ipc, MessageType::SYS_VUMAP, &request) }?;
     let filled = usize::try_from(reply.payload::<VumapReply>().filled).unwrap_or(0);
     Ok(filled.min(ranges.len()))

@@ -1,6 +1,7 @@
 //! Memory from VM: ordinary, contiguous for devices, and windows onto device registers.
 //!
-//! What these hand out stays mapped until the service ends or takes it back.
+//! What these hand out stays mapped until the service ends or takes it back. That it is there, and nobody else's, is what VM
+//! says; whoever implements [`Ipc`] answers for it.
 
 use core::ptr::{self, NonNull};
 
@@ -70,7 +71,8 @@ pub fn map_anonymous(ipc: &mut impl Ipc, bytes: usize) -> Result<NonNull<[u8]>, 
 /// Neither the program nor a device uses any of it from now on.
 pub unsafe fn unmap(ipc: &mut impl Ipc, start: NonNull<u8>, bytes: usize) -> Result<(), Errno> {
     let request = Mmap::unmap(start.addr().get() as u64, whole_pages(bytes)? as u64);
-    ask(ipc, MessageType::VM_MUNMAP, &request).map(drop)
+    // SAFETY: nobody uses the memory that is taken away, as the caller promises.
+    unsafe { ask(ipc, MessageType::VM_MUNMAP, &request) }.map(drop)
 }
 
 /// Maps physical addresses that [`add_mem`](kernel::add_mem) has opened. The result is where the first byte is.
@@ -87,7 +89,8 @@ pub fn map_device(ipc: &mut impl Ipc, physical: u64, bytes: u64) -> Result<NonNu
         bytes,
         mapped_at: 0,
     };
-    let reply = ask(ipc, MessageType::VM_MAP_PHYS, &request)?;
+    // SAFETY: VM puts it where nothing is mapped.
+    let reply = unsafe { ask(ipc, MessageType::VM_MAP_PHYS, &request) }?;
     pointer(reply.payload::<MapPhys>().mapped_at)
 }
 
@@ -107,17 +110,29 @@ pub unsafe fn unmap_device(ipc: &mut impl Ipc, start: NonNull<u8>) -> Result<(),
         // VM answered with the offset in the page, but wants the page.
         address: start.addr().get() as u64 & !(PAGE_BYTES - 1),
     };
-    ask(ipc, MessageType::VM_UNMAP_PHYS, &request).map(drop)
+    // SAFETY: the program does not use the mapping, as the caller promises.
+    unsafe { ask(ipc, MessageType::VM_UNMAP_PHYS, &request) }.map(drop)
 }
 
+/// Maps fresh memory. The request leaves it to VM where that is.
 fn map(ipc: &mut impl Ipc, request: &Mmap) -> Result<NonNull<u8>, Errno> {
-    let reply = ask(ipc, MessageType::VM_MMAP, request)?;
+    if request.flags.contains(MapFlags::FIXED) {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: VM puts it where nothing is mapped.
+    let reply = unsafe { ask(ipc, MessageType::VM_MMAP, request) }?;
     pointer(reply.payload::<Mmap>().mapped_at)
 }
 
-fn ask(ipc: &mut impl Ipc, kind: MessageType, request: &impl Payload) -> Result<Message, Errno> {
+/// Has VM do something.
+///
+/// # Safety
+///
+/// The program does not use memory that the request takes away or replaces.
+unsafe fn ask(ipc: &mut impl Ipc, kind: MessageType, request: &impl Payload) -> Result<Message, Errno> {
     let mut message = Message::with_payload(kind, request);
-    ipc.sendrec(Endpoint::VM, &mut message)?;
+    // SAFETY: VM does what the caller answers for.
+    unsafe { ipc.sendrec_memory(Endpoint::VM, &mut message) }?;
     message.status().result().map(|_| message)
 }
 

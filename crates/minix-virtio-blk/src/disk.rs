@@ -2,10 +2,11 @@
 
 use core::mem;
 
-use minix_abi::kernel_call::PhysRange;
 use minix_blockdriver::{
-    BlockDevice, Broken, DeviceError, DeviceRequest, DiskInfo, Refusal, STAGING_BYTES, StagingBlock, Tag,
+    BlockDevice, Broken, DeviceError, DeviceRequest, DiskInfo, GrantedRange as _, Refusal, STAGING_BYTES, StagingBlock,
+    Tag,
 };
+use minix_rt::kernel::LentRange;
 use virtio_blk::proto::{Sector, StatusError};
 use virtio_blk::{Completion, ConfigChange, Counters, InitError, IoError, Request, SubmitError, WriteCache};
 use virtio_core::{DeviceAddr, Dma, Features, PollLimit, QueueSize, RawSegments, Segment, Transport};
@@ -40,6 +41,21 @@ impl Totals {
 }
 
 /// A VirtIO block device as the adapter wants a disk.
+///
+/// It lets the device at two kinds of memory: a client's, as a [`LentRange`], which the kernel has answered for, and blocks of its
+/// own staging memory, by number. Neither is made from numbers:
+///
+/// ```compile_fail,E0308
+/// use minix_abi::kernel_call::PhysRange;
+/// use minix_blockdriver::{BlockDevice, Data, DeviceRequest, Tag};
+/// use minix_virtio_blk::disk::VirtioDisk;
+///
+/// fn overwrite<T: virtio_core::Transport, D: virtio_core::Dma>(disk: &mut VirtioDisk<T, D>) {
+///     let anywhere = [PhysRange { address: 0x8020_0000, bytes: 512 }];
+///     let data = Data::Granted(&anywhere[..]);
+///     let _ = disk.submit(DeviceRequest::Read { first: 0, data }, Tag(0));
+/// }
+/// ```
 ///
 /// The service says how completions are to be noticed: by [watching](Self::watch) or by [interrupt](Self::arm).
 pub struct VirtioDisk<T: Transport + 'static, D> {
@@ -199,6 +215,8 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
 }
 
 impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
+    type Range = LentRange;
+
     fn info(&self) -> DiskInfo {
         match &*self.state {
             State::Live(disk) => info_of(disk),
@@ -206,7 +224,7 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
         }
     }
 
-    fn submit(&mut self, request: DeviceRequest<'_>, tag: Tag) -> Result<(), Refusal> {
+    fn submit(&mut self, request: DeviceRequest<'_, LentRange>, tag: Tag) -> Result<(), Refusal> {
         let State::Live(disk) = &mut *self.state else {
             return Err(Refusal::Broken);
         };
@@ -215,12 +233,8 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
         }
         let (lists, staging) = (&mut self.lists, &mut self.staging);
         let request = match request {
-            DeviceRequest::Read { first, segments } => {
-                Request::read(Sector(first), lend(lists, staging, segments)?, tag)
-            }
-            DeviceRequest::Write { first, segments } => {
-                Request::write(Sector(first), lend(lists, staging, segments)?, tag)
-            }
+            DeviceRequest::Read { first, data } => Request::read(Sector(first), lend(lists, staging, data)?, tag),
+            DeviceRequest::Write { first, data } => Request::write(Sector(first), lend(lists, staging, data)?, tag),
             DeviceRequest::Flush => Request::flush(tag),
         };
         disk.submit(request).map_err(|rejected| {
@@ -312,28 +326,38 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
     fn staging(&mut self, block: StagingBlock) -> Option<&mut [u8; STAGING_BYTES]> {
         self.staging.bytes(block)
     }
-
-    fn staging_range(&self, block: StagingBlock) -> Option<PhysRange> {
-        self.staging.range(block)
-    }
 }
 
-/// The segments as the driver wants them.
-fn lend(lists: &mut FreeLists, staging: &mut Staging, ranges: &[PhysRange]) -> Result<Data, Refusal> {
-    // No client has 4 GiB in one piece: its address space is no larger, and requests are counted in 31 bits.
-    if ranges.len() > MAX_SEGMENTS || ranges.iter().any(|range| u32::try_from(range.bytes).is_err()) {
-        return Err(Refusal::Invalid);
-    }
-    let segments = ranges
-        .iter()
-        .map(|range| Segment::new(DeviceAddr(range.address), range.bytes as u32));
-    let list = lists.take(segments).ok_or(Refusal::Full)?;
-    // The device cannot begin before it is notified, but from here on the bytes are not ours.
-    staging.lend(list.as_ref());
-    // SAFETY: the adapter passes two kinds of ranges. Those that the kernel answered for grants are memory of a client, which
-    // this program does not see; they are for the device because the client has granted it, and the kernel does not move
-    // pages. Those in staging memory are known to `Staging`, which keeps everybody away from a block until the request is back.
-    // The list owns its memory by exclusive reference, so it does not change.
+/// The memory of a request as the driver wants it.
+fn lend(
+    lists: &mut FreeLists,
+    staging: &mut Staging,
+    data: minix_blockdriver::Data<'_, LentRange>,
+) -> Result<Data, Refusal> {
+    let list = match data {
+        minix_blockdriver::Data::Granted(ranges) => {
+            // No client has 4 GiB in one piece: its address space is no larger, and requests are counted in 31 bits.
+            if ranges.len() > MAX_SEGMENTS || ranges.iter().any(|range| u32::try_from(range.bytes()).is_err()) {
+                return Err(Refusal::Invalid);
+            }
+            let segments = ranges
+                .iter()
+                .map(|range| Segment::new(DeviceAddr(range.address()), range.bytes() as u32));
+            lists.take(segments, None).ok_or(Refusal::Full)?
+        }
+        minix_blockdriver::Data::Bounce(block, bytes) => {
+            // The device cannot begin before it is notified, but from here on the bytes are not ours.
+            let segment = staging.lend(block, bytes).ok_or(Refusal::Invalid)?;
+            let Some(list) = lists.take([segment].into_iter(), Some(block)) else {
+                staging.take_back(block);
+                return Err(Refusal::Full);
+            };
+            list
+        }
+    };
+    // SAFETY: the segments are of two kinds. Granted ranges are for a device whenever it likes: that is what a `LentRange`
+    // says. Those in staging memory lie in a block that is lent: `Staging` gives nobody its bytes until the list, which
+    // names the block, is back. The list owns its memory by exclusive reference, so it does not change.
     Ok(unsafe { RawSegments::new(list) })
 }
 
@@ -356,7 +380,9 @@ fn finish(
 fn take_back(lists: &mut FreeLists, staging: &mut Staging, data: Option<Data>) {
     if let Some(data) = data {
         let list = data.into_inner();
-        staging.take_back(list.as_ref());
+        if let Some(block) = list.staging() {
+            staging.take_back(block);
+        }
         lists.put_back(list);
     }
 }

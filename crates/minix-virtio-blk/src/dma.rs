@@ -70,10 +70,11 @@ impl<I: Ipc> Dma for VmDma<I> {
         let piece = self.pieces.get_mut(index).ok_or(DmaError::OutOfMemory)?;
         piece.lent = true;
         let memory = piece.memory;
-        // SAFETY: VM mapped so many writable bytes there, and nobody has them.
+        // SAFETY: VM mapped so many writable bytes there for nobody else, which the implementer of `Ipc` answers for, and the piece
+        // is not lent.
         unsafe { memory.start.write_bytes(0, size) };
-        // SAFETY: the same; VM has made sure that devices see them in one piece at that address. They stay mapped for as
-        // long as the service runs, and are not lent again before this region has come back.
+        // SAFETY: the same; devices see them in one piece at that address, as the kernel said, for which the implementer of `Ipc`
+        // answers, too. They stay mapped for as long as the service runs, and are not lent again before this region has come back.
         Ok(unsafe { DmaRegion::from_raw_parts(memory.start, size, DeviceAddr(memory.physical)) })
     }
 

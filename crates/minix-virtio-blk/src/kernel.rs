@@ -5,11 +5,12 @@ use core::ptr::NonNull;
 use core::slice;
 
 use minix_abi::ipc::{AsyncFlags, IpcStatus};
-use minix_abi::kernel_call::{MapAccess, MapElement, PhysRange};
+use minix_abi::kernel_call::{MapAccess, MapElement};
 use minix_abi::trace::TraceEntry;
 use minix_abi::{Endpoint, Errno, GrantId, Message};
 use minix_blockdriver::Kernel;
 use minix_rt::asynsend::{self, Outbox};
+use minix_rt::kernel::LentRange;
 use minix_rt::{Ipc, kernel, memory};
 
 use crate::log::Log;
@@ -55,6 +56,7 @@ impl<I: Ipc> System<I> {
 }
 
 impl<I: Ipc> Kernel for System<I> {
+    type Range = LentRange;
     type Trace = TraceMemory;
 
     fn copy_from(&mut self, granter: Endpoint, grant: GrantId, offset: u64, into: &mut [u8]) -> Result<(), Errno> {
@@ -71,7 +73,7 @@ impl<I: Ipc> Kernel for System<I> {
         elements: &[MapElement],
         offset: u64,
         access: MapAccess,
-        ranges: &mut [PhysRange],
+        ranges: &mut [LentRange],
     ) -> Result<usize, Errno> {
         kernel::vumap(&mut self.ipc, granter, elements, offset, access, ranges)
     }
@@ -121,7 +123,8 @@ unsafe impl Send for TraceMemory {}
 
 impl AsRef<[TraceEntry]> for TraceMemory {
     fn as_ref(&self) -> &[TraceEntry] {
-        // SAFETY: so many entries were mapped, cleared, which makes them valid, and aligned to a page; they are this value's.
+        // SAFETY: VM mapped memory for so many entries, cleared, which makes them valid, from a page on, which aligns them, and for
+        // nobody else, for which the implementer of `Ipc` answers; they are this value's.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.entries) }
     }
 }

@@ -1,6 +1,7 @@
 //! Lists of segments for requests in flight, lent to the driver and handed back with each completion.
 
 use heapless::Vec;
+use minix_blockdriver::StagingBlock;
 use virtio_core::{DeviceAddr, Segment};
 
 /// Segments in one request at most.
@@ -35,6 +36,15 @@ impl Default for ListTable {
 pub(crate) struct List {
     memory: &'static mut Memory,
     length: usize,
+    /// The block of staging memory that the segments lie in, if they lie in one.
+    staging: Option<StagingBlock>,
+}
+
+impl List {
+    /// The block of staging memory that the segments lie in.
+    pub(crate) fn staging(&self) -> Option<StagingBlock> {
+        self.staging
+    }
 }
 
 impl AsRef<[Segment]> for List {
@@ -52,7 +62,11 @@ impl FreeLists {
     }
 
     /// A list of those segments; `None` if there are more than 64, or all lists are out.
-    pub(crate) fn take(&mut self, segments: impl ExactSizeIterator<Item = Segment>) -> Option<List> {
+    pub(crate) fn take(
+        &mut self,
+        segments: impl ExactSizeIterator<Item = Segment>,
+        staging: Option<StagingBlock>,
+    ) -> Option<List> {
         let length = segments.len();
         if length > MAX_SEGMENTS {
             return None;
@@ -61,7 +75,11 @@ impl FreeLists {
         for (place, segment) in memory.iter_mut().zip(segments) {
             *place = segment;
         }
-        Some(List { memory, length })
+        Some(List {
+            memory,
+            length,
+            staging,
+        })
     }
 
     /// Takes a list back.

@@ -1,6 +1,6 @@
 //! The main function on the machine: start-up with RS around everything else.
 
-use core::ptr::{self, NonNull};
+use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use minix_abi::Errno;
@@ -10,6 +10,7 @@ use minix_rt::{Args, Fixed, Minix, clock, kernel, println};
 use minix_virtio_blk::args::{self, Options};
 use minix_virtio_blk::log::Log;
 use minix_virtio_blk::start::{self, GrantTable, MmioService, Tables};
+use minix_virtio_blk::windows::Registers;
 use virtio_mmio::MmioWindow;
 
 static TABLES: Fixed<Tables<Minix>> = Fixed::new(Tables::new());
@@ -23,7 +24,9 @@ pub(crate) fn main(args: Args) -> ! {
     minix_rt::on_panic(stop_device);
     let mut minix = Minix::new();
     let options = args::parse(args);
-    let startup = start::wait_for_rs::<MmioWindow>(&mut minix, options.as_ref().ok());
+    // SAFETY: the machine is the one with these windows, the system's configuration gives each device to one service, and
+    // this one drives none yet.
+    let startup = unsafe { start::wait_for_rs::<MmioWindow>(&mut minix, options.as_ref().ok()) };
     let log = Log::new(|text| println!("virtio-blk-mmio: {text}"));
     let options = options.map_err(|error| {
         log.error(format_args!("{error}"));
@@ -55,7 +58,8 @@ fn bring_up(
     // Nobody else takes them.
     let tables = TABLES.take().ok_or(Errno::EGENERIC)?;
     let grants = GRANTS.take().ok_or(Errno::EGENERIC)?;
-    let service = start::bring_up(minix, options, log, tables, remember_device)?;
+    // SAFETY: as above. The tables can be had once, so this is done once.
+    let service = unsafe { start::bring_up(minix, options, log, tables, remember_device) }?;
     if let Err(errno) = start::announce(&mut minix, grants, startup.who.endpoint) {
         log.error(format_args!("the data store does not take the announcement: {errno}"));
         service.stop();
@@ -70,8 +74,8 @@ const STATUS_OFFSET: usize = 0x070;
 /// The device status register, for a panic; null as long as there is no device.
 static STATUS: AtomicPtr<u32> = AtomicPtr::new(ptr::null_mut());
 
-fn remember_device(registers: NonNull<u8>) {
-    let status = registers.as_ptr().wrapping_byte_add(STATUS_OFFSET).cast();
+fn remember_device(registers: Registers) {
+    let status = registers.as_ptr().as_ptr().wrapping_byte_add(STATUS_OFFSET).cast();
     STATUS.store(status, Ordering::Release);
 }
 
@@ -79,7 +83,8 @@ fn remember_device(registers: NonNull<u8>) {
 fn stop_device() {
     let status = STATUS.load(Ordering::Acquire);
     if !status.is_null() {
-        // SAFETY: it is a register of the device that this service drives, mapped for as long as the process lives.
+        // SAFETY: only `remember_device` puts an address there: that of a register of the device that this service drives, mapped
+        // for good, as `Registers` says. A device that is reset uses no memory, so nobody is surprised.
         unsafe { status.write_volatile(0) };
     }
 }

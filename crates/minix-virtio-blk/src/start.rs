@@ -2,7 +2,6 @@
 
 use core::fmt::Write as _;
 use core::mem::MaybeUninit;
-use core::ptr::NonNull;
 
 use heapless::String;
 use minix_abi::ds::{BLOCK_DRIVER_PREFIX, DRIVER_UP, MAX_KEY_BYTES};
@@ -24,7 +23,7 @@ use crate::kernel::{MailTable, System};
 use crate::log::Log;
 use crate::poller::Poller;
 use crate::serve::Service;
-use crate::windows::{self, Window};
+use crate::windows::{self, Registers, Window};
 
 /// Memory for the grants of the service: one at a time, for a key.
 pub type GrantTable = grant::Table<2>;
@@ -69,10 +68,15 @@ pub type MmioService<I, W = MmioWindow> = Service<I, MmioTransport<W>, VmDma<I>>
 /// Waits for RS to say that it is time to start, and returns in an instance that is to start from nothing. One that is to take
 /// over from a dead instance [stops the device](quieten) that it has left, and then declines. `options` are those of the
 /// service, if they are any good.
-pub fn wait_for_rs<W: Window>(ipc: &mut impl Ipc, options: Option<&Options>) -> Startup {
+///
+/// # Safety
+///
+/// As [`quieten`].
+pub unsafe fn wait_for_rs<W: Window>(ipc: &mut impl Ipc, options: Option<&Options>) -> Startup {
     sef::start_with(ipc, |ipc| {
         if let Some(options) = options {
-            quieten::<W>(ipc, options);
+            // SAFETY: the caller's promise is the same.
+            unsafe { quieten::<W>(ipc, options) };
         }
     })
 }
@@ -84,14 +88,19 @@ pub fn wait_for_rs<W: Window>(ipc: &mut impl Ipc, options: Option<&Options>) -> 
 ///
 /// What RS is to be told: [`ENODEV`](Errno::ENODEV) if there is no such device, [`EIO`](Errno::EIO) if it does not work,
 /// [`ENOMEM`](Errno::ENOMEM), what the system refused. The log has a line about it.
-pub fn bring_up<I: Ipc + Clone, W: Window>(
+///
+/// # Safety
+///
+/// As [`windows::find`]: the device becomes this service's.
+pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
     mut ipc: I,
     options: &Options,
     log: Log,
     tables: &'static mut Tables<I, W>,
-    found: impl FnOnce(NonNull<u8>),
+    found: impl FnOnce(Registers),
 ) -> Result<&'static mut MmioService<I, W>, Errno> {
-    let device = windows::find::<W>(&mut ipc, options.instance).map_err(|error| {
+    // SAFETY: the caller's promise is the same.
+    let device = unsafe { windows::find::<W>(&mut ipc, options.instance) }.map_err(|error| {
         log.error(format_args!("{error}"));
         error.errno()
     })?;
@@ -183,8 +192,13 @@ fn ticks_per_second(ipc: &mut impl Ipc, log: Log) -> u32 {
 ///
 /// The instance that RS starts to take over from a dead one does this before it declines: the memory that the device may
 /// still be writing to is given to others after that.
-pub fn quieten<W: Window>(ipc: &mut impl Ipc, options: &Options) {
-    if let Ok(mut device) = windows::find::<W>(ipc, options.instance) {
+///
+/// # Safety
+///
+/// As [`windows::find`], while this runs.
+pub unsafe fn quieten<W: Window>(ipc: &mut impl Ipc, options: &Options) {
+    // SAFETY: the caller's promise is the same; what is found is gone at the end.
+    if let Ok(mut device) = unsafe { windows::find::<W>(ipc, options.instance) } {
         let _ = device.transport.reset(PollLimit::default());
     }
 }
@@ -213,7 +227,8 @@ mod tests {
     /// A kernel that refuses every call.
     struct Mute;
 
-    impl Ipc for Mute {
+    // SAFETY: it refuses everything and touches nothing.
+    unsafe impl Ipc for Mute {
         fn send(&mut self, _: Endpoint, _: &Message) -> Result<(), Errno> {
             Err(Errno::ECALLDENIED)
         }

@@ -19,6 +19,8 @@ pub const FIRST_IRQ: u32 = 1;
 const WINDOW_BYTES: usize = 0x200;
 
 /// Registers in a page that VM has mapped. On the machine that is [`MmioWindow`]; a test puts a device in software there.
+///
+/// This is safe to implement: what an implementation can get hold of is a [`RegisterAccess`], which is not.
 pub trait Window: RegisterAccess + Sized {
     /// The registers at `start`; `None` if no device can be there.
     ///
@@ -36,13 +38,24 @@ impl Window for MmioWindow {
     }
 }
 
+/// Where the registers of a device are mapped, for good.
+#[derive(Debug)]
+pub struct Registers(NonNull<u8>);
+
+impl Registers {
+    /// The first byte.
+    pub const fn as_ptr(&self) -> NonNull<u8> {
+        self.0
+    }
+}
+
 /// The device that was asked for.
 #[derive(Debug)]
 pub struct Found<W> {
     /// Its registers.
     pub transport: MmioTransport<W>,
     /// Where they are mapped.
-    pub registers: NonNull<u8>,
+    pub registers: Registers,
     /// Their physical address.
     pub address: u64,
     /// Its interrupt line.
@@ -93,15 +106,29 @@ impl core::error::Error for FindError {}
 /// # Errors
 ///
 /// [`FindError`].
-pub fn find<W: Window>(ipc: &mut impl Ipc, instance: u32) -> Result<Found<W>, FindError> {
+///
+/// # Safety
+///
+/// The machine has the windows: a device answers in each, or an empty slot does. No other driver uses the device that is found:
+/// no other process has one, and what an earlier call has found is not used any more. Safe code could find a device twice
+/// otherwise, and have one driver tell it of memory while another one starts or stops it:
+///
+/// ```compile_fail,E0133
+/// use minix_virtio_blk::windows::{self, Found};
+/// use virtio_mmio::MmioWindow;
+///
+/// fn two_drivers(ipc: &mut impl minix_rt::Ipc) -> [Found<MmioWindow>; 2] {
+///     [windows::find(ipc, 0).unwrap(), windows::find(ipc, 0).unwrap()]
+/// }
+/// ```
+pub unsafe fn find<W: Window>(ipc: &mut impl Ipc, instance: u32) -> Result<Found<W>, FindError> {
     kernel::add_mem(ipc, FIRST_WINDOW, u64::from(WINDOWS) * PAGE_BYTES).map_err(FindError::Refused)?;
     let mut disks = 0;
     for number in 0..WINDOWS {
         let address = FIRST_WINDOW + u64::from(number) * PAGE_BYTES;
         let registers = memory::map_device(ipc, address, PAGE_BYTES).map_err(FindError::Refused)?;
-        // SAFETY: VM has just mapped the page of a window, which this machine has: a device, or an empty slot that answers
-        // likewise. The handle goes no further than to the transport; the system's configuration gives each device to one
-        // service.
+        // SAFETY: VM has just mapped the page of a window, for which the implementer of `Ipc` answers. What is there, and that
+        // nobody else drives it, is the caller's promise. The handle goes no further than to the transport.
         let window = unsafe { W::at(registers) };
         if let Some(Probe::Device(transport)) = window.map(probe)
             && transport.device_type() == DeviceType::BLOCK
@@ -109,7 +136,7 @@ pub fn find<W: Window>(ipc: &mut impl Ipc, instance: u32) -> Result<Found<W>, Fi
             if disks == instance {
                 return Ok(Found {
                     transport,
-                    registers,
+                    registers: Registers(registers),
                     address,
                     irq: FIRST_IRQ + number,
                 });

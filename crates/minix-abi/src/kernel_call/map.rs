@@ -205,6 +205,31 @@ layout!(PhysRange, 16 {
     bytes: u64 = 8,
 });
 
+/// Memory that another process has granted and the kernel has answered for: a device may be given it.
+///
+/// A [`PhysRange`] is two numbers, and anybody can write numbers down. What a driver hands to a device should not be: a device
+/// writes where it is told to. So a driver takes a type of this trait, whose values come from the wrapper of
+/// [`Vumap`] alone. This trait only looks at them and cuts them. A cut never covers a byte that the range did not cover, so that
+/// code without `unsafe` can split transfers, and still cannot make a range from numbers.
+pub trait GrantedRange: Copy {
+    /// A range without a byte.
+    const EMPTY: Self;
+
+    /// Physical address of the first byte, for checks.
+    fn address(&self) -> u64;
+
+    /// How many bytes.
+    fn bytes(&self) -> u64;
+
+    /// The first `bytes` bytes, and the rest. A range that is no longer than that is the first part, and the rest has no byte.
+    fn split_at(self, bytes: u64) -> (Self, Self);
+
+    /// The first `bytes` bytes, or all of them if there are not so many.
+    fn first(self, bytes: u64) -> Self {
+        self.split_at(bytes).0
+    }
+}
+
 /// The part of an output vector that the kernel says it has filled in, cut at the end of the vector.
 pub fn filled_ranges(output: &[PhysRange], reply: VumapReply) -> &[PhysRange] {
     let filled = usize::try_from(reply.filled).unwrap_or(0);

@@ -28,8 +28,8 @@ pub use irq::{
     IrqCtl, IrqHook, IrqPolicy, IrqRequest, MAX_HOOKS, MAX_NOTIFY_ID, MAX_SAFE_NOTIFY_ID, MAX_SERVICE_IRQS, VECTORS,
 };
 pub use map::{
-    MAX_RANGES, MapAccess, MapElement, PhysRange, Segment, Umap, UmapReply, Vumap, VumapReply, filled_ranges,
-    total_bytes,
+    GrantedRange, MAX_RANGES, MapAccess, MapElement, PhysRange, Segment, Umap, UmapReply, Vumap, VumapReply,
+    filled_ranges, total_bytes,
 };
 pub use privilege::{MAX_MEM_RANGES, MemRange, PrivCtl, PrivFlags, PrivRequest};
 pub use process::{KernelSignal, SetGrant, StateCtl, StateRequest};

@@ -2,14 +2,11 @@
 
 use std::collections::VecDeque;
 
-use minix_abi::kernel_call::PhysRange;
 use minix_blockdriver::{
-    BlockDevice, Broken, DeviceError, DeviceRequest, DiskInfo, Refusal, STAGING_BYTES, StagingBlock, Tag,
+    BlockDevice, Broken, Data, DeviceError, DeviceRequest, DiskInfo, Refusal, STAGING_BYTES, StagingBlock, Tag,
 };
 
-use super::memory::SharedMemory;
-
-const STAGING_BASE: u64 = 0x9_0000_0000;
+use super::memory::{Range, SharedMemory};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -25,7 +22,10 @@ pub struct Given {
     /// In sectors.
     pub first: u64,
     pub sectors: u64,
-    pub segments: Vec<PhysRange>,
+    /// Where in the memory of clients.
+    pub segments: Vec<Range>,
+    /// Or which block of staging memory, and how many bytes of it.
+    pub staging: Option<(StagingBlock, usize)>,
     pub tag: Tag,
 }
 
@@ -133,28 +133,32 @@ impl FakeDisk {
             return;
         }
         let mut at = given.first as usize * 512;
-        for segment in &given.segments {
-            let bytes = segment.bytes as usize;
+        if let Some((block, bytes)) = given.staging {
+            let block = &mut self.staging[usize::from(block.0)][..bytes];
             let content = &mut self.content[at..at + bytes];
-            if segment.address >= STAGING_BASE {
-                let offset = (segment.address - STAGING_BASE) as usize;
-                let block = &mut self.staging[offset / STAGING_BYTES];
-                let start = offset % STAGING_BYTES;
-                match given.op {
-                    Op::Read => block[start..start + bytes].copy_from_slice(content),
-                    _ => content.copy_from_slice(&block[start..start + bytes]),
-                }
-            } else {
-                match given.op {
-                    Op::Read => self.memory.borrow_mut().write(segment.address, content),
-                    _ => self.memory.borrow().read(segment.address, content),
-                }
+            match given.op {
+                Op::Read => block.copy_from_slice(content),
+                _ => content.copy_from_slice(block),
+            }
+        }
+        for segment in &given.segments {
+            let bytes = segment.bytes() as usize;
+            let content = &mut self.content[at..at + bytes];
+            match given.op {
+                Op::Read => self.memory.borrow_mut().write(segment.address(), content),
+                _ => self.memory.borrow().read(segment.address(), content),
             }
             at += bytes;
         }
         if given.op == Op::Write {
             self.unflushed += given.sectors as usize;
         }
+    }
+
+    /// Whether a request that is not finished has a block of staging memory.
+    fn is_lent(&self, block: StagingBlock) -> bool {
+        let has = |given: &Given| given.staging.is_some_and(|(used, _)| used == block);
+        self.pending.iter().any(has)
     }
 
     /// Everything it was given, without addresses.
@@ -167,11 +171,13 @@ impl FakeDisk {
 }
 
 impl BlockDevice for FakeDisk {
+    type Range = Range;
+
     fn info(&self) -> DiskInfo {
         self.info
     }
 
-    fn submit(&mut self, request: DeviceRequest<'_>, tag: Tag) -> Result<(), Refusal> {
+    fn submit(&mut self, request: DeviceRequest<'_, Range>, tag: Tag) -> Result<(), Refusal> {
         if self.broken {
             return Err(Refusal::Broken);
         }
@@ -181,23 +187,33 @@ impl BlockDevice for FakeDisk {
         if self.pending.len() + self.finished.len() >= self.room {
             return Err(Refusal::Full);
         }
-        let (op, first, segments) = match request {
-            DeviceRequest::Read { first, segments } => (Op::Read, first, segments),
-            DeviceRequest::Write { first, segments } => (Op::Write, first, segments),
-            DeviceRequest::Flush => (Op::Flush, 0, &[][..]),
+        let (op, first, data) = match request {
+            DeviceRequest::Read { first, data } => (Op::Read, first, data),
+            DeviceRequest::Write { first, data } => (Op::Write, first, data),
+            DeviceRequest::Flush => (Op::Flush, 0, Data::Granted(&[])),
         };
-        let bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
+        let (segments, staging) = match data {
+            Data::Granted(segments) => (segments, None),
+            Data::Bounce(block, bytes) => {
+                assert!(usize::from(block.0) < self.staging.len() && bytes <= STAGING_BYTES);
+                assert!(!self.is_lent(block), "the block is in use");
+                (&[][..], Some((block, bytes)))
+            }
+        };
+        let bytes: u64 = segments.iter().map(Range::bytes).sum();
+        let bytes = bytes + staging.map_or(0, |(_, bytes)| bytes as u64);
         let given = Given {
             op,
             first,
             sectors: bytes / 512,
             segments: segments.to_vec(),
+            staging,
             tag,
         };
         assert!(
             segments
                 .iter()
-                .all(|segment| segment.bytes > 0 && segment.address % 2 == 0)
+                .all(|segment| segment.bytes() > 0 && segment.address() % 2 == 0)
         );
         assert!(
             bytes.is_multiple_of(self.info.block_bytes.into()),
@@ -212,10 +228,10 @@ impl BlockDevice for FakeDisk {
             if segments.len() > usize::from(self.info.max_segments) {
                 return Err(Refusal::Unreachable);
             }
-            if segments.iter().any(|segment| {
-                let end = segment.address + segment.bytes;
-                segment.address < STAGING_BASE && end > self.unreachable_from
-            }) {
+            if segments
+                .iter()
+                .any(|segment| segment.address() + segment.bytes() > self.unreachable_from)
+            {
                 return Err(Refusal::Unreachable);
             }
             if first + given.sectors > self.info.sectors || op == Op::Write && self.info.read_only {
@@ -279,18 +295,9 @@ impl BlockDevice for FakeDisk {
     }
 
     fn staging(&mut self, block: StagingBlock) -> Option<&mut [u8; STAGING_BYTES]> {
-        let base = STAGING_BASE + u64::from(block.0) * STAGING_BYTES as u64;
-        let used = |given: &Given| given.segments.iter().any(|segment| segment.address == base);
-        if self.pending.iter().any(used) {
+        if self.is_lent(block) {
             return None;
         }
         self.staging.get_mut(usize::from(block.0)).map(|block| &mut **block)
-    }
-
-    fn staging_range(&self, block: StagingBlock) -> Option<PhysRange> {
-        (usize::from(block.0) < self.staging.len()).then_some(PhysRange {
-            address: STAGING_BASE + u64::from(block.0) * STAGING_BYTES as u64,
-            bytes: STAGING_BYTES as u64,
-        })
     }
 }

@@ -4,12 +4,12 @@ use std::collections::{HashMap, VecDeque};
 
 use minix_abi::bdev::BdevReply;
 use minix_abi::ipc::IpcStatus;
-use minix_abi::kernel_call::{MapAccess, MapElement, PhysRange};
+use minix_abi::kernel_call::{MapAccess, MapElement};
 use minix_abi::trace::TraceEntry;
 use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType};
 use minix_blockdriver::Kernel;
 
-use super::memory::{Grant, SharedMemory, Space};
+use super::memory::{Grant, Range, SharedMemory, Space};
 
 /// A reply that was sent.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +87,7 @@ impl FakeKernel {
 }
 
 impl Kernel for FakeKernel {
+    type Range = Range;
     type Trace = Vec<TraceEntry>;
 
     fn copy_from(&mut self, granter: Endpoint, id: GrantId, offset: u64, into: &mut [u8]) -> Result<(), Errno> {
@@ -115,7 +116,7 @@ impl Kernel for FakeKernel {
         elements: &[MapElement],
         mut offset: u64,
         access: MapAccess,
-        ranges: &mut [PhysRange],
+        ranges: &mut [Range],
     ) -> Result<usize, Errno> {
         self.calls.maps += 1;
         let most = ranges.len().min(self.ranges_at_once);
@@ -123,10 +124,7 @@ impl Kernel for FakeKernel {
             return Err(Errno::EINVAL);
         }
         if let Some(empty) = self.empty_ranges {
-            ranges[..empty].fill(PhysRange {
-                address: 0x1000,
-                bytes: 0,
-            });
+            ranges[..empty].fill(Range::new(0x1000, 0));
             return Ok(empty);
         }
         let memory = self.memory.clone();
@@ -145,10 +143,12 @@ impl Kernel for FakeKernel {
                 let touch = access == MapAccess::WRITE;
                 let address = self.space(granter).page(&memory, at, touch)?;
                 match ranges[..count].last_mut() {
-                    Some(last) if last.address + last.bytes == address => last.bytes += bytes,
+                    Some(last) if last.address() + last.bytes() == address => {
+                        *last = Range::new(last.address(), last.bytes() + bytes);
+                    }
                     _ if count == most => return Ok(count),
                     _ => {
-                        ranges[count] = PhysRange { address, bytes };
+                        ranges[count] = Range::new(address, bytes);
                         count += 1;
                     }
                 }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use minix_abi::kernel_call::GrantedRange;
 use minix_abi::{Errno, GrantId};
 
 pub const PAGE: u64 = 4096;
@@ -60,6 +61,48 @@ impl Physical {
             at += part.len() as u64;
             rest = behind;
         }
+    }
+}
+
+/// A range of physical memory as the kernel answers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    address: u64,
+    bytes: u64,
+}
+
+impl Range {
+    /// Only the kernel of the tests answers.
+    pub(super) fn new(address: u64, bytes: u64) -> Self {
+        Self { address, bytes }
+    }
+
+    pub fn address(&self) -> u64 {
+        self.address
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl GrantedRange for Range {
+    const EMPTY: Self = Self { address: 0, bytes: 0 };
+
+    fn address(&self) -> u64 {
+        self.address
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn split_at(self, bytes: u64) -> (Self, Self) {
+        let first = bytes.min(self.bytes);
+        (
+            Self::new(self.address, first),
+            Self::new(self.address + first, self.bytes - first),
+        )
     }
 }
 

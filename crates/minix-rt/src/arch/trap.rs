@@ -7,6 +7,7 @@ use minix_abi::kernel_call::DEFAULT_HZ;
 use minix_abi::{Endpoint, Errno, Message, Status};
 
 use super::clock;
+use crate::ipc::names_no_memory;
 use crate::{Ipc, retry};
 
 /// The kernel of the system this runs on.
@@ -65,13 +66,29 @@ fn address(message: &mut Message) -> u64 {
     (&raw mut *message).expose_provenance() as u64
 }
 
+/// Passes a message of which the receiver makes no address.
 fn to_endpoint(call: IpcCall, to: Endpoint, message: &mut Message) -> Result<u64, Errno> {
+    if call != IpcCall::RECEIVE && !names_no_memory(to, message.kind) {
+        return Err(Errno::ECALLDENIED);
+    }
+    // SAFETY: the receiver takes nothing in the message for an address.
+    unsafe { pass_message(call, to, message) }
+}
+
+/// Passes a message.
+///
+/// # Safety
+///
+/// Every address in the message is good for what the receiver does with it.
+unsafe fn pass_message(call: IpcCall, to: Endpoint, message: &mut Message) -> Result<u64, Errno> {
     // SAFETY: the message is borrowed exclusively, and it is all that the kernel touches.
     let (status, second) = unsafe { pass(call, to.0.into(), address(message)) };
     status.result().map(|_| second)
 }
 
-impl Ipc for Minix {
+// SAFETY: this is the kernel, and these are the servers, that the contract describes. Of the safe methods, `notify` and
+// `receive` name no memory, and the others refuse messages that do.
+unsafe impl Ipc for Minix {
     fn send(&mut self, to: Endpoint, message: &Message) -> Result<(), Errno> {
         // The kernel wants memory it could write to.
         let mut message = *message;
@@ -85,6 +102,11 @@ impl Ipc for Minix {
     fn sendrec(&mut self, to: Endpoint, message: &mut Message) -> Result<(), Errno> {
         // The second register holds nothing of use after this one.
         to_endpoint(IpcCall::SENDREC, to, message).map(drop)
+    }
+
+    unsafe fn sendrec_memory(&mut self, to: Endpoint, message: &mut Message) -> Result<(), Errno> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { pass_message(IpcCall::SENDREC, to, message) }.map(drop)
     }
 
     fn notify(&mut self, to: Endpoint) -> Result<(), Errno> {

@@ -1,13 +1,13 @@
 //! Kernel calls as functions.
 
 use minix_abi::kernel_call::{
-    GetInfo, InfoRequest, IrqCtl, IrqHook, IrqPolicy, IrqRequest, MapAccess, MapElement, MemRange, PhysRange, PrivCtl,
-    SafeCopy, SetAlarm, Vumap, VumapReply,
+    GetInfo, GrantedRange as _, InfoRequest, IrqCtl, IrqHook, IrqPolicy, IrqRequest, MapAccess, MapElement, MemRange,
+    PhysRange, PrivCtl, SafeCopy, SetAlarm, Vumap, VumapReply,
 };
 use minix_abi::{Endpoint, Errno, GrantId, MessageType};
-use minix_rt::kernel::{self, IrqLine};
+use minix_rt::kernel::{self, IrqLine, LentRange};
 
-use crate::script::{Script, memory};
+use crate::script::{Script, memory, readable};
 
 const CLIENT: Endpoint = Endpoint(0x8_0033);
 
@@ -21,7 +21,7 @@ fn copies_name_own_memory() {
         })
         .call(MessageType::SYS_SAFECOPYTO, |message| {
             let copy: SafeCopy = message.payload();
-            assert_eq!(memory(copy.address, copy.bytes), b"to");
+            assert_eq!(readable(copy.address, copy.bytes), b"to");
         })
         .call_fails(MessageType::SYS_SAFECOPYTO, Errno::EPERM);
     let mut bytes = [0; 4];
@@ -40,7 +40,7 @@ fn copies_name_own_memory() {
 }
 
 /// The kernel says that it has filled in so many ranges.
-fn vumap(filled: i32, ranges: &mut [PhysRange]) -> Result<usize, Errno> {
+fn vumap(filled: i32, ranges: &mut [LentRange]) -> Result<usize, Errno> {
     let mut script = Script::new().call(MessageType::SYS_VUMAP, move |message| {
         let request: Vumap = message.payload();
         assert_eq!((request.owner, request.input_count, request.output_max), (CLIENT, 2, 3));
@@ -61,18 +61,35 @@ fn vumap(filled: i32, ranges: &mut [PhysRange]) -> Result<usize, Errno> {
 
 #[test]
 fn a_kernel_cannot_have_filled_in_more_than_there_is() {
-    let mut ranges = [PhysRange::default(); 3];
+    let mut ranges = [LentRange::EMPTY; 3];
     assert_eq!(vumap(2, &mut ranges), Ok(2));
-    assert_eq!(ranges[0], PhysRange { address: 1, bytes: 2 });
+    assert_eq!((ranges[0].address(), ranges[0].bytes()), (1, 2));
     assert_eq!(vumap(4, &mut ranges), Ok(3));
     assert_eq!(vumap(-1, &mut ranges), Ok(0));
+}
+
+#[test]
+fn own_addresses_are_not_looked_up_for_a_device() {
+    let mine = [0_u8; 512];
+    let elements = [MapElement::own(mine.as_ptr().addr() as u64, 512)];
+    let mut ranges = [LentRange::EMPTY; 1];
+    // The kernel would answer: the script has no step for it.
+    let result = kernel::vumap(
+        &mut Script::new(),
+        Endpoint::SELF,
+        &elements,
+        0,
+        MapAccess::WRITE,
+        &mut ranges,
+    );
+    assert_eq!((result, ranges[0].bytes()), (Err(Errno::EINVAL), 0));
 }
 
 #[test]
 fn physical_memory_is_opened_with_its_last_byte() {
     let mut script = Script::new().call(MessageType::SYS_PRIVCTL, |message| {
         let request: PrivCtl = message.payload();
-        let range = memory(request.argument, 16);
+        let range = readable(request.argument, 16);
         let range: MemRange = zerocopy::FromBytes::read_from_bytes(range).expect("16 bytes");
         let expected = MemRange {
             base: 0x1000_1000,

@@ -6,7 +6,7 @@ use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
 use minix_rt::ds::{self, Label};
 use minix_rt::grant::{Grants, Table};
 
-use crate::script::{Script, grant_entry, granted, memory};
+use crate::script::{Script, grant_entry, granted, memory, readable};
 
 const SELF: Endpoint = Endpoint(0x8_0040);
 
@@ -29,7 +29,7 @@ fn asked(table: (u64, i32), kind: MessageType, key: String, reply: Result<u32, E
         assert_eq!(request.key_bytes as u64, bytes);
         let mut expected = key.into_bytes();
         expected.push(0);
-        assert_eq!(memory(start, bytes), expected);
+        assert_eq!(readable(start, bytes), expected);
         if kind == MessageType::DS_PUBLISH {
             assert_eq!((request.flags, request.value), (DsFlags::U32 | DsFlags::OVERWRITE, 7));
         } else {

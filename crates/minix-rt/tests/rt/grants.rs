@@ -1,7 +1,10 @@
 //! The grant table.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use minix_abi::grant::{DirectGrant, Grant, GrantFlags};
 use minix_abi::{Endpoint, GrantId, Pad};
+use minix_rt::ds;
 use minix_rt::grant::{Grants, Table};
 
 use crate::script::{Script, grant_entry};
@@ -82,4 +85,17 @@ fn sequence_numbers_start_over() {
     let id = direct(&mut grants, 0x1000).expect("room");
     assert_eq!(id, GrantId(0));
     assert_eq!(grant_entry(table, id).sequence, 0);
+}
+
+#[test]
+fn a_panic_in_a_request_ends_the_grant_of_borrowed_memory() {
+    let (mut grants, table) = grants::<2>();
+    // The script has no step for the request, and panics.
+    let request = AssertUnwindSafe(|| ds::own_label(&mut Script::new(), &mut grants, Endpoint(5)));
+    assert!(catch_unwind(request).is_err());
+    let request = AssertUnwindSafe(|| ds::publish_u32(&mut Script::new(), &mut grants, "key", 1));
+    assert!(catch_unwind(request).is_err());
+    for index in 0..2 {
+        assert!(grant_entry(table, GrantId(index)).flags.is_empty(), "{index}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Asynchronous messages.
 
 use minix_abi::ipc::{AsyncFlags, AsyncMessage};
+use minix_abi::vm::Mmap;
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
 use minix_rt::asynsend::{Outbox, Table};
 
@@ -210,13 +211,30 @@ fn a_receiver_that_may_not_be_sent_to_is_known() {
 
 #[test]
 fn what_failed_since_the_last_post_can_be_counted() {
-    let table = Box::leak(Box::new(Table::<2>::new()));
-    let entries: *mut Table<2> = table;
-    let mut outbox = Outbox::new(table);
-    post(&mut outbox, Script::new().senda(|_| {}), DEAF, 1);
-    // SAFETY: the outbox reads the table as one that the kernel changes, and not now.
-    unsafe { deliver(&mut *entries.cast::<AsyncMessage>(), Errno::EDEADSRCDST.into()) };
+    let mut outbox = outbox::<2>();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let script = Script::new().senda(move |table| {
+        sender
+            .send(table.as_mut_ptr().expose_provenance())
+            .expect("the test waits");
+    });
+    post(&mut outbox, script, DEAF, 1);
+    let first = receiver.recv().expect("SENDA has been seen");
+    let first: *mut AsyncMessage = std::ptr::with_exposed_provenance_mut(first);
+    // SAFETY: the table is leaked; the outbox reads it as one that the kernel changes, and not now.
+    deliver(unsafe { &mut *first }, Errno::EDEADSRCDST.into());
     assert_eq!((outbox.pending(), outbox.failed()), (0, 0));
     outbox.refresh();
     assert_eq!((outbox.pending(), outbox.failed()), (0, 1));
+}
+
+#[test]
+fn a_request_to_take_memory_away_is_not_posted() {
+    let mut outbox = outbox::<2>();
+    let live = [0_u8; 16];
+    let unmap = Mmap::unmap(live.as_ptr().addr() as u64 & !4095, 4096);
+    let message = Message::with_payload(MessageType::VM_MUNMAP, &unmap);
+    // The script has no step for it.
+    let result = outbox.post(&mut Script::new(), Endpoint::VM, &message, AsyncFlags::NOREPLY);
+    assert_eq!((result, outbox.pending()), (Err(Errno::ECALLDENIED), 0));
 }

@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use minix_abi::kernel_call::PhysRange;
 use minix_blockdriver::{
-    BlockDevice, Broken, DeviceError, DeviceRequest, Geometry, Refusal, STAGING_BYTES, StagingBlock, Tag,
+    BlockDevice, Broken, Data, DeviceError, DeviceRequest, Geometry, Refusal, STAGING_BYTES, StagingBlock, Tag,
 };
+use minix_rt::kernel::LentRange;
 use minix_virtio_blk::disk::{DiskHome, ListTable, VirtioDisk};
 use virtio_blk::InitError;
 use virtio_blk::proto::Sector;
@@ -82,8 +83,13 @@ impl Dma for Memory {
     }
 }
 
+/// Bytes of the memory of a client.
+const CLIENT_BYTES: usize = 128 << 10;
+
 struct Rig {
     model: Model,
+    /// Memory of a client.
+    client: DmaRegion,
     disk: VirtioDisk<MmioTransport<Registers>, Memory>,
     stuck: Rc<Cell<bool>>,
     memory: Memory,
@@ -112,8 +118,11 @@ fn short_rig(config: ModelConfig, queue: u16, largest: usize, pages: usize) -> R
         given: Rc::default(),
     };
     let disk = VirtioDisk::start(transport, memory.clone(), queue, lists, home)?;
+    let layout = Layout::from_size_align(CLIENT_BYTES, 4096).expect("pages");
+    let client = model.dma().allocate(layout).expect("the model has memory");
     Ok(Rig {
         model,
+        client,
         disk,
         stuck,
         memory,
@@ -127,28 +136,50 @@ fn rig() -> Rig {
 type Done = Vec<(u16, Result<(), DeviceError>)>;
 
 impl Rig {
-    fn range(&self, block: u8) -> PhysRange {
-        self.disk.staging_range(StagingBlock(block)).expect("there are eight")
+    /// `bytes` bytes of the client's memory, from `offset` on.
+    fn lent(&self, offset: u64, bytes: u64) -> LentRange {
+        assert!(offset + bytes <= CLIENT_BYTES as u64);
+        let address = self.client.device_addr().get() + offset;
+        // SAFETY: the region is the test's, which looks into it only between requests.
+        unsafe { LentRange::new(PhysRange { address, bytes }) }
     }
 
-    /// `bytes` bytes of a staging block, from `offset` on.
-    fn part(&self, block: u8, offset: u64, bytes: u64) -> PhysRange {
-        PhysRange {
-            address: self.range(block).address + offset,
-            bytes,
-        }
+    /// The first sector of the client's memory.
+    fn sector(&self) -> LentRange {
+        self.lent(0, 512)
     }
 
+    /// What the client's memory holds.
+    fn client_bytes(&self) -> &[u8] {
+        // SAFETY: the region is this long, and the device is not working on it now.
+        unsafe { std::slice::from_raw_parts(self.client.as_ptr().as_ptr(), CLIENT_BYTES) }
+    }
+
+    /// The bytes of a block of staging memory.
     fn bytes(&mut self, block: u8) -> Option<&mut [u8; STAGING_BYTES]> {
         self.disk.staging(StagingBlock(block))
     }
 
-    fn read(&mut self, first: u64, segments: &[PhysRange], tag: u16) -> Result<(), Refusal> {
-        self.disk.submit(DeviceRequest::Read { first, segments }, Tag(tag))
+    fn read(&mut self, first: u64, ranges: &[LentRange], tag: u16) -> Result<(), Refusal> {
+        let data = Data::Granted(ranges);
+        self.disk.submit(DeviceRequest::Read { first, data }, Tag(tag))
     }
 
-    fn write(&mut self, first: u64, segments: &[PhysRange], tag: u16) -> Result<(), Refusal> {
-        self.disk.submit(DeviceRequest::Write { first, segments }, Tag(tag))
+    fn write(&mut self, first: u64, ranges: &[LentRange], tag: u16) -> Result<(), Refusal> {
+        let data = Data::Granted(ranges);
+        self.disk.submit(DeviceRequest::Write { first, data }, Tag(tag))
+    }
+
+    /// Reads to the start of a block of staging memory.
+    fn read_block(&mut self, first: u64, block: u8, bytes: usize, tag: u16) -> Result<(), Refusal> {
+        let data = Data::Bounce(StagingBlock(block), bytes);
+        self.disk.submit(DeviceRequest::Read { first, data }, Tag(tag))
+    }
+
+    /// Writes the start of a block of staging memory.
+    fn write_block(&mut self, first: u64, block: u8, bytes: usize, tag: u16) -> Result<(), Refusal> {
+        let data = Data::Bounce(StagingBlock(block), bytes);
+        self.disk.submit(DeviceRequest::Write { first, data }, Tag(tag))
     }
 
     fn poll(&mut self) -> Result<Done, Broken> {
@@ -183,12 +214,19 @@ fn what_is_written_is_read() {
     for config in [ModelConfig::modern(), ModelConfig::legacy()] {
         let mut rig = rig_of(config, 256);
         rig.bytes(0).expect("free").fill(0x5A);
-        let (from, to) = (rig.range(0), rig.range(1));
-        rig.write(8, &[from], 1).expect("room");
+        rig.write_block(8, 0, STAGING_BYTES, 1).expect("room");
         assert_eq!(rig.finish(), [(1, Ok(()))]);
-        rig.read(8, &[to], 2).expect("room");
+        rig.read_block(8, 1, STAGING_BYTES, 2).expect("room");
         assert_eq!(rig.finish(), [(2, Ok(()))]);
         assert!(rig.bytes(1).expect("free").iter().all(|&byte| byte == 0x5A));
+        let ranges = [rig.lent(4096, 512), rig.lent(512, 512)];
+        rig.read(8, &ranges, 2).expect("room");
+        assert_eq!(rig.finish(), [(2, Ok(()))]);
+        let filled = rig.client_bytes().iter().filter(|&&byte| byte == 0x5A).count();
+        assert_eq!(
+            (filled, rig.client_bytes()[512], rig.client_bytes()[4607]),
+            (1024, 0x5A, 0x5A)
+        );
         rig.disk.submit(DeviceRequest::Flush, Tag(3)).expect("room");
         assert_eq!(rig.finish(), [(3, Ok(()))]);
         rig.model.assert_clean();
@@ -196,42 +234,56 @@ fn what_is_written_is_read() {
 }
 
 #[test]
-fn staging_memory_is_the_devices_while_a_request_uses_any_of_it() {
+fn a_staging_block_is_the_devices_while_a_request_has_it() {
     let mut rig = rig();
-    let ranges = [rig.part(2, 512, 512), rig.part(3, 0, 512)];
-    rig.read(0, &ranges, 1).expect("room");
-    rig.read(0, &[rig.part(3, 1024, 512)], 2).expect("room");
+    rig.read_block(0, 2, 512, 1).expect("room");
+    rig.write_block(8, 3, 512, 2).expect("room");
     assert!(rig.bytes(2).is_none() && rig.bytes(3).is_none());
     assert!(rig.bytes(1).is_some() && rig.bytes(4).is_some());
+    // One request at a time.
+    assert_eq!(rig.read_block(0, 2, 512, 3), Err(Refusal::Invalid));
+    assert_eq!(rig.write_block(0, 2, 512, 3), Err(Refusal::Invalid));
     rig.disk.notify();
     rig.model.process(1);
     assert_eq!(rig.poll(), Ok(vec![(1, Ok(()))]));
-    // The other request still has a part of block 3.
     assert!(rig.bytes(2).is_some() && rig.bytes(3).is_none());
     rig.model.process(1);
     assert_eq!(rig.poll(), Ok(vec![(2, Ok(()))]));
     assert!(rig.bytes(3).is_some());
-    assert!(rig.bytes(8).is_none() && rig.disk.staging_range(StagingBlock(8)).is_none());
+    assert!(rig.bytes(8).is_none());
+}
+
+#[test]
+fn a_staging_block_that_is_not_there_is_refused() {
+    let mut rig = rig();
+    assert_eq!(rig.read_block(0, 8, 512, 1), Err(Refusal::Invalid));
+    for bytes in [0, 100, STAGING_BYTES + 512, usize::MAX, 1 << 32] {
+        assert_eq!(rig.read_block(0, 0, bytes, 1), Err(Refusal::Invalid), "{bytes}");
+        assert!(rig.bytes(0).is_some());
+    }
+    assert_eq!(rig.model.counters().requests_of(0), 0);
 }
 
 #[test]
 fn what_is_refused_leaves_nothing_behind() {
     let mut rig = rig();
-    let range = rig.range(0);
+    let sector = rig.sector();
     let huge = PhysRange {
         address: 0x8000_0000,
         bytes: 1 << 32,
     };
-    let sector = rig.part(0, 0, 512);
+    // SAFETY: the device does not get it, which is what this is about.
+    let huge = unsafe { LentRange::new(huge) };
     for _ in 0..100 {
         assert_eq!(rig.read(0, &[sector; 65], 1), Err(Refusal::Invalid));
         assert_eq!(rig.read(0, &[huge], 1), Err(Refusal::Invalid));
-        assert_eq!(rig.read(16384, &[range], 1), Err(Refusal::Invalid));
+        assert_eq!(rig.read(16384, &[sector], 1), Err(Refusal::Invalid));
+        assert_eq!(rig.read_block(16384, 0, 512, 1), Err(Refusal::Invalid));
         assert_eq!(rig.read(0, &[], 1), Err(Refusal::Invalid));
-        assert_eq!(rig.read(0, &[rig.part(0, 0, 100)], 1), Err(Refusal::Invalid));
+        assert_eq!(rig.read(0, &[rig.lent(0, 100)], 1), Err(Refusal::Invalid));
     }
     assert!(rig.bytes(0).is_some());
-    rig.read(0, &[range], 1).expect("room");
+    rig.read(0, &[sector], 1).expect("room");
     assert_eq!(rig.finish(), [(1, Ok(()))]);
 }
 
@@ -240,13 +292,11 @@ fn what_the_system_maps_at_a_time_is_one_device_request() {
     let mut rig = rig();
     rig.model.write_disk(0, &[7; 64 * 512]);
     // Each next to none of its neighbours.
-    let ranges: Vec<PhysRange> = (0..64)
-        .map(|nth| rig.part(nth % 2, u64::from(nth / 2) * 512, 512))
-        .collect();
+    let ranges: Vec<LentRange> = (0..64).map(|nth| rig.lent(nth * 1024, 512)).collect();
     rig.read(0, &ranges, 1).expect("room");
     assert_eq!(rig.finish(), [(1, Ok(()))]);
     assert_eq!(rig.model.counters().requests_of(0), 1);
-    assert!(rig.bytes(0).expect("free")[..32 * 512].iter().all(|&byte| byte == 7));
+    assert_eq!(rig.client_bytes().iter().filter(|&&byte| byte == 7).count(), 64 * 512);
     rig.model.assert_clean();
 }
 
@@ -255,7 +305,7 @@ fn a_small_queue_of_a_simple_device_takes_fewer() {
     use virtio_blk_model::feature::INDIRECT_DESC;
     let mut rig = rig_of(ModelConfig::modern().withdraw(INDIRECT_DESC), 16);
     assert_eq!(rig.disk.info().max_segments, 14);
-    let range = rig.part(0, 0, 512);
+    let range = rig.sector();
     rig.read(0, &[range; 14], 1).expect("room");
     assert_eq!(rig.read(0, &[range], 2), Err(Refusal::Full));
     assert_eq!(rig.finish(), [(1, Ok(()))]);
@@ -264,7 +314,7 @@ fn a_small_queue_of_a_simple_device_takes_fewer() {
 #[test]
 fn sixty_four_requests_are_in_flight_and_no_more() {
     let mut rig = rig();
-    let range = rig.part(0, 0, 512);
+    let range = rig.sector();
     for tag in 0..64 {
         rig.read(0, &[range], tag).expect("room");
     }
@@ -281,7 +331,7 @@ fn errors_of_the_device_come_with_the_request() {
             .at(0, FaultKind::Status(1))
             .at(1, FaultKind::Status(2)),
     );
-    let range = rig.part(0, 0, 512);
+    let range = rig.sector();
     for tag in [5, 6, 7] {
         rig.read(0, &[range], tag).expect("room");
     }
@@ -296,7 +346,7 @@ fn errors_of_the_device_come_with_the_request() {
 #[test]
 fn it_interrupts_when_armed_and_not_while_watched() {
     let mut rig = rig();
-    let range = rig.part(0, 0, 512);
+    let range = rig.sector();
     rig.disk.watch();
     rig.read(0, &[range], 1).expect("room");
     assert_eq!(rig.finish().len(), 1);
@@ -342,7 +392,11 @@ fn a_reset_forgets_requests_and_keeps_staging_memory() {
         let allocations = rig.model.allocations();
         for _ in 0..3 {
             for tag in 0..64 {
-                rig.write(0, &[rig.part(0, 0, 512)], tag).expect("room");
+                let sector = rig.sector();
+                match tag {
+                    0 => rig.write_block(0, 0, 512, tag).expect("room"),
+                    _ => rig.write(0, &[sector], tag).expect("room"),
+                }
             }
             rig.disk.notify();
             rig.model.hold(64);
@@ -353,7 +407,7 @@ fn a_reset_forgets_requests_and_keeps_staging_memory() {
         assert_eq!(rig.model.allocations(), allocations);
         // Armed before, armed after, without a poll in between.
         assert_eq!(rig.disk.reset(), Ok(()));
-        rig.write(0, &[rig.part(0, 0, 512)], 1).expect("room");
+        rig.write(0, &[rig.sector()], 1).expect("room");
         rig.disk.notify();
         rig.model.process(1);
         assert!(rig.model.interrupt_line());
@@ -366,7 +420,7 @@ fn a_reset_forgets_requests_and_keeps_staging_memory() {
 fn a_device_that_asks_for_a_reset_gets_one() {
     let mut rig = rig();
     rig.disk.arm();
-    let range = rig.part(0, 0, 512);
+    let range = rig.sector();
     rig.read(0, &[range], 1).expect("room");
     rig.disk.notify();
     rig.model.needs_reset();
@@ -383,8 +437,7 @@ fn a_device_that_asks_for_a_reset_gets_one() {
 fn a_device_that_lies_is_broken_until_reset() {
     let mut rig = rig();
     rig.model.set_fault(FaultScript::new().at(0, FaultKind::UsedId(77)));
-    let range = rig.part(0, 0, 512);
-    rig.read(0, &[range], 1).expect("room");
+    rig.read_block(0, 0, 512, 1).expect("room");
     rig.disk.notify();
     rig.model.process(1);
     assert_eq!(rig.poll(), Err(Broken));
@@ -397,8 +450,8 @@ fn a_device_that_lies_is_broken_until_reset() {
 #[test]
 fn a_device_that_does_not_finish_its_reset_keeps_its_memory() {
     let mut rig = rig();
-    let range = rig.part(0, 0, 512);
-    rig.read(0, &[range], 1).expect("room");
+    let range = rig.sector();
+    rig.read_block(0, 0, 512, 1).expect("room");
     rig.disk.notify();
     rig.stuck.set(true);
     for _ in 0..2 {
@@ -434,17 +487,17 @@ fn a_device_that_does_not_start_again_can_be_asked_again() {
     assert_eq!(rig.disk.reset(), Ok(()));
     assert!(rig.disk.stop());
     assert_eq!(rig.model.status(), DeviceStatus::RESET);
-    assert_eq!(rig.read(0, &[rig.part(0, 0, 512)], 1), Err(Refusal::Broken));
+    assert_eq!(rig.read(0, &[rig.sector()], 1), Err(Refusal::Broken));
     assert_eq!(rig.disk.info().sectors, 16384);
     assert_eq!(rig.disk.reset(), Ok(()));
-    rig.read(0, &[rig.part(0, 0, 512)], 1).expect("room");
+    rig.read(0, &[rig.sector()], 1).expect("room");
     assert_eq!(rig.finish(), [(1, Ok(()))]);
 }
 
 #[test]
 fn stopping_resets_the_device_whatever_it_is_at() {
     let mut rig = rig();
-    rig.write(0, &[rig.part(0, 0, 512)], 1).expect("room");
+    rig.write(0, &[rig.sector()], 1).expect("room");
     rig.disk.notify();
     assert!(rig.disk.stop());
     assert_eq!(rig.model.status(), DeviceStatus::RESET);
@@ -479,11 +532,10 @@ fn a_reset_keeps_the_write_cache_as_it_was_set() {
 fn works(rig: &mut Rig) {
     for nth in 0..3_u8 {
         rig.bytes(0).expect("free").fill(nth);
-        let range = rig.range(0);
-        rig.write(8, &[range], 1).expect("room");
+        rig.write_block(8, 0, STAGING_BYTES, 1).expect("room");
         assert_eq!(rig.finish(), [(1, Ok(()))]);
         rig.bytes(0).expect("free").fill(0xFF);
-        rig.read(8, &[range], 2).expect("room");
+        rig.read_block(8, 0, STAGING_BYTES, 2).expect("room");
         assert_eq!(rig.finish(), [(2, Ok(()))]);
         assert!(rig.bytes(0).expect("free").iter().all(|&byte| byte == nth));
     }
@@ -535,12 +587,7 @@ fn with_hardly_any_memory_it_still_works() {
         for config in [ModelConfig::modern(), ModelConfig::legacy()] {
             let mut rig = short_rig(config, 256, 16 << 10, pages).expect("it will do");
             assert!((1..=blocks).contains(&rig.disk.staging_blocks()), "{pages}");
-            assert!(rig.range(0).bytes == STAGING_BYTES as u64);
-            assert!(
-                rig.disk
-                    .staging_range(StagingBlock(rig.disk.staging_blocks()))
-                    .is_none()
-            );
+            assert!(rig.bytes(rig.disk.staging_blocks()).is_none());
             works(&mut rig);
             assert_eq!(rig.disk.reset(), Ok(()));
             works(&mut rig);

@@ -176,7 +176,9 @@ impl State {
     }
 }
 
-impl Ipc for Machine {
+// SAFETY: memory that is mapped comes from the model, whose device sees it where the model says; windows are pages allocated for
+// that. Grants are kept to. Kernel calls touch what the message names.
+unsafe impl Ipc for Machine {
     fn send(&mut self, _: Endpoint, _: &Message) -> Result<(), Errno> {
         unreachable!("nothing under test here calls this")
     }
@@ -299,10 +301,13 @@ fn first(events: &[Event], what: impl Fn(&Event) -> bool) -> usize {
 #[test]
 fn a_start_resets_the_device_before_it_takes_memory_interrupts_or_a_name() {
     let mut machine = machine(InitType::FRESH);
-    let startup = start::wait_for_rs::<Recorded>(&mut machine, Some(&options()));
+    // SAFETY: the windows are those of the test, and the service drives no device yet.
+    let startup = unsafe { start::wait_for_rs::<Recorded>(&mut machine, Some(&options())) };
     let tables: &mut Tables<Machine, Recorded> = Box::leak(Box::default());
     let grants: &mut GrantTable = Box::leak(Box::new(GrantTable::new()));
-    let _service = start::bring_up(machine.clone(), &options(), log(), tables, |_| {}).expect("the device comes up");
+    // SAFETY: as above.
+    let service = unsafe { start::bring_up(machine.clone(), &options(), log(), tables, |_| {}) };
+    assert!(service.is_ok(), "the device comes up");
     start::announce(&mut machine, grants, startup.who.endpoint).expect("DS takes it");
     assert_eq!(startup.finish(&mut machine, Ok(())), Ok(()));
     let state = machine.0.borrow();
@@ -330,7 +335,8 @@ fn a_start_resets_the_device_before_it_takes_memory_interrupts_or_a_name() {
 fn the_instance_that_declines_resets_the_device_first_and_takes_nothing() {
     let mut machine = machine(InitType::RESTART);
     let ended = catch_unwind(AssertUnwindSafe(|| {
-        start::wait_for_rs::<Recorded>(&mut machine, Some(&options()))
+        // SAFETY: the windows are those of the test, and the service drives no device.
+        unsafe { start::wait_for_rs::<Recorded>(&mut machine, Some(&options())) }
     }));
     match ended {
         Ok(startup) => panic!("it goes on: {startup:?}"),

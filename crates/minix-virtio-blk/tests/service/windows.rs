@@ -1,7 +1,7 @@
 //! Finding the device.
 
 use minix_abi::Errno;
-use minix_virtio_blk::windows::{self, FindError};
+use minix_virtio_blk::windows::{self, FindError, Found};
 use minix_virtio_blk::{args, start};
 use virtio_core::{Interface, Transport as _};
 use virtio_mmio::MmioWindow;
@@ -28,6 +28,16 @@ fn machine(devices: [u32; 8]) -> System {
     system
 }
 
+fn find(system: &mut System, instance: u32) -> Result<Found<MmioWindow>, FindError> {
+    // SAFETY: the windows are pages of the test's own; what is found is only looked at.
+    unsafe { windows::find(system, instance) }
+}
+
+fn quieten(system: &mut System, options: &args::Options) {
+    // SAFETY: the windows are pages of the test's own, and nothing else has been found in them.
+    unsafe { start::quieten::<MmioWindow>(system, options) };
+}
+
 #[test]
 fn instances_are_counted_by_address() {
     let devices = [EMPTY, NETWORK, BLOCK, EMPTY, NETWORK, BLOCK, EMPTY, BLOCK];
@@ -37,12 +47,12 @@ fn instances_are_counted_by_address() {
         (2, 0x1000_8000, 8, Interface::Modern),
     ] {
         let mut system = machine(devices);
-        let found = windows::find::<MmioWindow>(&mut system, instance).expect("it is there");
+        let found = find(&mut system, instance).expect("it is there");
         assert_eq!((found.address, found.irq), (address, irq));
         assert_eq!(found.transport.interface(), interface);
         // Nothing else stays mapped.
         let state = system.0.borrow();
-        let registers = found.registers.addr().get();
+        let registers = found.registers.as_ptr().addr().get();
         assert_eq!(state.mapped, [registers]);
         assert_eq!(state.pages[&address], registers);
     }
@@ -51,12 +61,12 @@ fn instances_are_counted_by_address() {
 #[test]
 fn one_too_many_is_no_device() {
     let mut system = machine([BLOCK, EMPTY, EMPTY, NETWORK, EMPTY, EMPTY, EMPTY, BLOCK]);
-    let error = windows::find::<MmioWindow>(&mut system, 2).expect_err("there are two");
+    let error = find(&mut system, 2).expect_err("there are two");
     let expected = FindError::NoSuchInstance { instance: 2, disks: 2 };
     assert_eq!((error, error.errno()), (expected, Errno::ENODEV));
     assert!(system.0.borrow().mapped.is_empty());
     assert_eq!(error.to_string(), "no block device number 2, counted from 0: 2 found");
-    let error = windows::find::<MmioWindow>(&mut machine([EMPTY; 8]), 0).expect_err("there is none");
+    let error = find(&mut machine([EMPTY; 8]), 0).expect_err("there is none");
     assert_eq!(
         (error.to_string().as_str(), error.errno()),
         ("no block device", Errno::ENODEV)
@@ -72,7 +82,7 @@ fn a_window_that_is_none_is_passed_over() {
         // SAFETY: a page was allocated for it.
         unsafe { registers.add(word).write(value) };
     }
-    let found = windows::find::<MmioWindow>(&mut system, 0).expect("the fourth is one");
+    let found = find(&mut system, 0).expect("the fourth is one");
     assert_eq!(found.irq, 4);
 }
 
@@ -80,11 +90,11 @@ fn a_window_that_is_none_is_passed_over() {
 fn without_the_right_to_look_there_is_a_reason() {
     let mut system = machine([BLOCK; 8]);
     system.0.borrow_mut().closed = true;
-    let refused = windows::find::<MmioWindow>(&mut system, 0).expect_err("the kernel says no");
+    let refused = find(&mut system, 0).expect_err("the kernel says no");
     assert_eq!(refused.errno(), Errno::ECALLDENIED);
     let mut system = machine([BLOCK; 8]);
     system.0.borrow_mut().pages.clear();
-    let refused = windows::find::<MmioWindow>(&mut system, 0).expect_err("VM says no");
+    let refused = find(&mut system, 0).expect_err("VM says no");
     assert_eq!(refused, FindError::Refused(Errno::EPERM));
 }
 
@@ -100,14 +110,14 @@ fn the_device_of_a_dead_instance_is_stopped_and_no_other() {
         unsafe { status(&system, nth).write(0xF) };
     }
     let options = args::parse(["instance=1"]).expect("it is a word");
-    start::quieten::<MmioWindow>(&mut system, &options);
+    quieten(&mut system, &options);
     for nth in 0..8 {
         // SAFETY: as above.
         let now = unsafe { status(&system, nth).read() };
         assert_eq!(now, if nth == 2 { 0 } else { 0xF }, "{nth}");
     }
     // Where there is none, or the kernel says no, nothing comes of it.
-    start::quieten::<MmioWindow>(&mut machine([EMPTY; 8]), &options);
+    quieten(&mut machine([EMPTY; 8]), &options);
     system.0.borrow_mut().closed = true;
-    start::quieten::<MmioWindow>(&mut system, &options);
+    quieten(&mut system, &options);
 }

@@ -121,7 +121,9 @@ impl World {
     }
 }
 
-impl Ipc for World {
+// SAFETY: what is about memory is left to the `Trap`, which keeps the contract, except for the table of asynchronous
+// messages, in which entries are marked when they are taken; nothing looks into it later.
+unsafe impl Ipc for World {
     fn send(&mut self, to: Endpoint, message: &Message) -> Result<(), Errno> {
         self.trap.send(to, message)
     }
