@@ -69,8 +69,10 @@ pub(crate) struct Clients {
     failed_flushes: Vec<(u64, [bool; MINORS])>,
     /// Sizes that the disk may have for the driver.
     sizes: BTreeSet<u64>,
-    /// The device has done something that excuses errors.
-    pub(crate) harmed: bool,
+    /// The device has done something that excuses errors, and was not honest since.
+    harmed: bool,
+    /// It has done so at some time. Of flushes that failed clients are told later.
+    pub(crate) ever_harmed: bool,
     /// The disk was resized, or its table could perhaps not be read.
     table_in_doubt: bool,
     /// The disk was or is read-only.
@@ -96,6 +98,7 @@ impl Clients {
             failed_flushes: Vec::new(),
             sizes: BTreeSet::from([world.sectors]),
             harmed: false,
+            ever_harmed: false,
             table_in_doubt: false,
             read_only: world.read_only,
             given_up: false,
@@ -188,7 +191,13 @@ impl Clients {
     /// The device did something that excuses errors.
     pub(crate) fn harm(&mut self) {
         self.harmed = true;
+        self.ever_harmed = true;
         self.table_in_doubt = true;
+    }
+
+    /// The device keeps to the rules, and everything that it could have harmed is over.
+    pub(crate) fn heal(&mut self) {
+        self.harmed = false;
     }
 
     /// The disk may be read-only from now on, or writable again.
@@ -252,8 +261,11 @@ impl Clients {
                 wrong("the minor was never opened")
             };
         }
-        let failure = status == wire(Errno::EIO);
-        let excused = failure && (self.given_up || self.harmed) && !asked.must_work;
+        let harmed = match asked.wish {
+            Wish::Open { .. } => self.harmed,
+            _ => self.ever_harmed,
+        };
+        let excused = status == wire(Errno::EIO) && (self.given_up || harmed) && !asked.must_work;
         let minor = &mut self.minors[asked.minor as usize];
         match asked.wish {
             Wish::Open { write } => match status {
@@ -275,14 +287,15 @@ impl Clients {
                     _ if !self.flush_is_due && !self.given_up => {
                         return wrong("nothing was written that a close could fail on");
                     }
-                    _ if excused || status == wire(Errno::EOPNOTSUPP) && self.harmed => self.tell(asked.minor),
+                    _ if excused || status == wire(Errno::EOPNOTSUPP) && harmed => self.tell(asked.minor),
                     _ => return wrong("a close"),
                 }
                 // A close that fails has closed all the same.
                 self.minors[asked.minor as usize].opens -= 1;
             }
             Wish::Flush => {
-                let cannot = status == wire(Errno::EOPNOTSUPP) && (self.harmed || !self.world.offers(feature::FLUSH));
+                let cannot = status == wire(Errno::EOPNOTSUPP)
+                    && (harmed && !asked.must_work || !self.world.offers(feature::FLUSH));
                 match status {
                     0 => self.promise(asked),
                     _ if excused || cannot => self.tell(asked.minor),
@@ -295,7 +308,7 @@ impl Clients {
                     self.promise(asked);
                     self.cache_off = true;
                 }
-                _ if status == wire(Errno::EOPNOTSUPP) && (self.harmed || !self.world.offers(feature::CONFIG_WCE)) => {
+                _ if status == wire(Errno::EOPNOTSUPP) && (harmed || !self.world.offers(feature::CONFIG_WCE)) => {
                     self.tell(asked.minor);
                 }
                 _ if excused => self.tell(asked.minor),
@@ -359,7 +372,8 @@ impl Clients {
                 self.tell(asked.minor);
             }
             let errors = [Errno::EIO, Errno::ENOTSUP, Errno::EOPNOTSUPP].map(wire);
-            let excused = (self.harmed || self.given_up) && !asked.must_work && errors.contains(&status);
+            let harmed = self.harmed || force && self.ever_harmed;
+            let excused = (harmed || self.given_up) && !asked.must_work && errors.contains(&status);
             let refused = write && self.read_only && status == wire(Errno::EIO);
             let shrunk = asked.sizes.len() > 1 && status == wire(Errno::EIO);
             return if excused || refused || shrunk {

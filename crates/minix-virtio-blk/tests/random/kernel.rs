@@ -8,6 +8,7 @@ use minix_abi::kernel_call::{MapAccess, MapElement, PhysRange};
 use minix_abi::trace::TraceEntry;
 use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType};
 use minix_blockdriver::Kernel;
+use minix_rt::kernel::LentRange;
 use virtio_blk_model::Model;
 
 use crate::memory::{Buffer, Machine};
@@ -125,6 +126,7 @@ impl System {
 }
 
 impl Kernel for System {
+    type Range = LentRange;
     type Trace = Vec<TraceEntry>;
 
     fn copy_from(&mut self, granter: Endpoint, id: GrantId, offset: u64, into: &mut [u8]) -> Result<(), Errno> {
@@ -153,15 +155,15 @@ impl Kernel for System {
         elements: &[MapElement],
         mut offset: u64,
         access: MapAccess,
-        ranges: &mut [PhysRange],
+        ranges: &mut [LentRange],
     ) -> Result<usize, Errno> {
         let most = ranges.len().min(self.ranges_at_once);
         if elements.is_empty() || most == 0 {
             return Err(Errno::EINVAL);
         }
         let fill = access == MapAccess::WRITE;
-        let mut count = 0;
-        for element in elements.iter().take(64) {
+        let mut found: Vec<PhysRange> = Vec::new();
+        'elements: for element in elements.iter().take(64) {
             let skip = std::mem::take(&mut offset);
             if element.bytes <= skip {
                 return Err(Errno::EINVAL);
@@ -169,17 +171,20 @@ impl Kernel for System {
             // Memory that is to be filled is brought in, memory that is to be read is not.
             let part = (skip, element.bytes - skip);
             for (address, bytes) in self.pieces(granter, element.grant(), part, fill, fill)? {
-                match ranges[..count].last_mut() {
+                let full = found.len() == most;
+                match found.last_mut() {
                     Some(last) if last.address + last.bytes == address => last.bytes += bytes,
-                    _ if count == most => return Ok(count),
-                    _ => {
-                        ranges[count] = PhysRange { address, bytes };
-                        count += 1;
-                    }
+                    _ if full => break 'elements,
+                    _ => found.push(PhysRange { address, bytes }),
                 }
             }
         }
-        Ok(count)
+        for (range, &found) in ranges.iter_mut().zip(&found) {
+            // SAFETY: it is memory of a client, of which the model gave a region to this kernel alone. The kernel reads and writes
+            // it as the model does, through rust-vmm, and gives it back when the model has no use for it any more.
+            *range = unsafe { LentRange::new(found) };
+        }
+        Ok(found.len())
     }
 
     fn reply(&mut self, to: Endpoint, request: IpcStatus, message: &Message) {

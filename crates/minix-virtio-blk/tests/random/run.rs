@@ -9,6 +9,7 @@ use minix_abi::minor::Minor;
 use minix_abi::partition::{PartitionEntry, SystemId, write_table};
 use minix_abi::{Endpoint, GrantId, MessageType};
 use virtio_blk_model::faults::FaultKind;
+use virtio_blk_model::feature;
 use virtio_core::DeviceStatus;
 
 use crate::clients::{Clients, Wish};
@@ -54,6 +55,7 @@ pub(crate) fn run(world: &World, steps: &[Step], seed: u64) -> Result<(), Failur
 }
 
 struct Run {
+    world: World,
     service: Service,
     watch: Watch,
 }
@@ -67,6 +69,8 @@ struct Watch {
     failed_flushes: u64,
     /// The size the device has.
     sectors: u64,
+    /// Its configuration does not stand still.
+    restless: bool,
 }
 
 impl Watch {
@@ -105,7 +109,8 @@ impl Watch {
             }
         }
         let live = DeviceStatus::DRIVER_OK | DeviceStatus::DEVICE_NEEDS_RESET;
-        if service.model.status() & live == DeviceStatus::DRIVER_OK && !service.model.interrupt_line() {
+        let is_live = service.model.status() & live == DeviceStatus::DRIVER_OK;
+        if is_live && !self.restless && !service.model.interrupt_line() {
             self.clients.size_is_known(self.sectors);
         }
         Ok(())
@@ -136,12 +141,14 @@ impl Run {
         let disk = first_content(world);
         let table = disk[..TABLE_SECTORS as usize * 512].to_vec();
         Self {
+            world: world.clone(),
             service: Service::start(world, &disk),
             watch: Watch {
                 clients: Clients::new(world, table),
                 may_give_up: false,
                 failed_flushes: 0,
                 sectors: world.sectors,
+                restless: false,
             },
         }
     }
@@ -151,7 +158,7 @@ impl Run {
             self.step(step)?;
         }
         self.step(&Step::Honest)?;
-        self.wait_for_answers()?;
+        self.expect_no_needless_flush()?;
         self.try_the_disk()?;
         self.rest()?;
         self.cut_power(seed)?;
@@ -238,7 +245,7 @@ impl Run {
                 harm = false;
                 model.set_reset_reads(reads);
             }
-            Step::Restless(restless) => model.set_restless(restless),
+            Step::Restless(restless) => self.set_restless(restless),
             Step::Resize(sectors) => {
                 harm = false;
                 self.watch.sectors = sectors;
@@ -260,7 +267,9 @@ impl Run {
                 model.set_start_faults([]);
                 model.hold_resets(false);
                 model.set_reset_reads(0);
-                model.set_restless(false);
+                self.set_restless(false);
+                self.wait_for_answers()?;
+                self.watch.clients.heal();
             }
             Step::Pass(micros) => {
                 harm = false;
@@ -274,6 +283,15 @@ impl Run {
         }
         let watch = &mut self.watch;
         watch.look(&mut self.service)
+    }
+
+    fn set_restless(&mut self, restless: bool) {
+        let was = std::mem::replace(&mut self.watch.restless, restless);
+        self.service.model.set_restless(restless);
+        if was && !restless {
+            // What has changed last is announced, too.
+            self.service.model.spurious_interrupt(2);
+        }
     }
 
     fn ask(&mut self, number: u8, minor: i32, kind: MessageType, body: BdevRequest, wish: Wish, must_work: bool) {
@@ -424,7 +442,7 @@ impl Run {
             client: 0,
             minor: 0,
             write,
-            force: write,
+            force: false,
             sector: TABLE_SECTORS,
             elements: vec![unit],
             layout: Layout::Scattered,
@@ -446,6 +464,9 @@ impl Run {
             },
             works,
         );
+        // An error that is told late is told once.
+        self.flush(0, 0, false);
+        self.flush(0, 0, works);
         self.wait_for_answers()?;
         for minor in self.watch.clients.open_minors() {
             self.ask(
@@ -472,16 +493,48 @@ impl Run {
         if let Some(what) = self.service.storm.take() {
             return Err(Failure::new("reset storm", what));
         }
-        if !self.watch.clients.harmed && self.service.resets() > 0 {
+        if !self.watch.clients.ever_harmed && self.service.resets() > 0 {
             let what = format!("{} resets of a device that did nothing wrong", self.service.resets());
             return Err(Failure::new("needless reset", what));
         }
-        let flushes = self.service.model.counters().requests_of(4);
-        if !self.watch.clients.flush_is_due && flushes > 0 {
-            let what = format!("{flushes} flushes of a disk that was only read");
-            return Err(Failure::new("needless flush", what));
+        self.leave()
+    }
+
+    /// The service is told to end, and does, with nothing left in the cache of a disk that can be flushed.
+    fn leave(&mut self) -> Result<(), Failure> {
+        let given_up = self.service.is_given_up();
+        self.expect_flushed(given_up)?;
+        self.service.terminate();
+        let until = self.service.now + PATIENCE;
+        while !self.service.may_exit() {
+            if self.service.now >= until {
+                return Err(Failure::new("hang", "the service does not end".to_string()));
+            }
+            self.pass(TIMEOUT)?;
         }
         Ok(())
+    }
+
+    fn expect_no_needless_flush(&self) -> Result<(), Failure> {
+        let flushes = self.service.model.counters().requests_of(4);
+        if flushes == 0 || self.watch.clients.flush_is_due {
+            return Ok(());
+        }
+        Err(Failure::new(
+            "needless flush",
+            format!("{flushes} flushes of a disk that was only read"),
+        ))
+    }
+
+    fn expect_flushed(&self, given_up: bool) -> Result<(), Failure> {
+        let left = self.service.model.unflushed_sectors();
+        if left == 0 || given_up || self.world.failed_flush_forgets || !self.world.offers(feature::FLUSH) {
+            return Ok(());
+        }
+        Err(Failure::new(
+            "unflushed",
+            format!("{left} sectors were not flushed in the background"),
+        ))
     }
 
     /// The power fails. What is promised is there, and nothing that was never written.

@@ -152,6 +152,15 @@ impl Service {
         ));
     }
 
+    /// The service is told to end.
+    pub(crate) fn terminate(&mut self) {
+        self.driver.terminate();
+    }
+
+    pub(crate) fn may_exit(&self) -> bool {
+        self.driver.may_exit() && self.inbox.is_empty() && self.backlog.is_empty()
+    }
+
     pub(crate) fn is_given_up(&self) -> bool {
         self.driver.is_broken()
     }
