@@ -135,7 +135,10 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
         })?;
     line.enable(&mut ipc).map_err(refused(log, "the interrupt line"))?;
 
-    let info = disk.info();
+    let Some((info, (queue, indirect))) = disk.info().zip(disk.queue()) else {
+        log.error(format_args!("the device has stopped at once"));
+        return Err(Errno::EIO);
+    };
     log.info(format_args!(
         "capacity {} sectors ({} MiB), block {} bytes, {}, flush {}",
         info.sectors,
@@ -144,7 +147,6 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
         if info.read_only { "read-only" } else { "read-write" },
         if info.can_flush { "yes" } else { "no" },
     ));
-    let (queue, indirect) = disk.queue();
     log.debug(format_args!(
         "queue of {} descriptors at most, indirect {}, {} staging blocks",
         queue.get(),

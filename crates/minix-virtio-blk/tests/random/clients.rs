@@ -303,10 +303,12 @@ impl Clients {
                 }
             }
             Wish::SetCache { on } => match status {
-                0 if on => {}
+                0 if on => self.cache_off = false,
                 0 => {
                     self.promise(asked);
-                    self.cache_off = true;
+                    // Unless somebody has asked for it again meanwhile.
+                    let on_again = |other: &Asked| matches!(other.wish, Wish::SetCache { on: true });
+                    self.cache_off = !self.asked.values().any(on_again);
                 }
                 _ if status == wire(Errno::EOPNOTSUPP) && (harmed || !self.world.offers(feature::CONFIG_WCE)) => {
                     self.tell(asked.minor);
