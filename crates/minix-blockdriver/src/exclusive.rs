@@ -191,7 +191,7 @@ impl<D: BlockDevice, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
         if running.task.is_flush() {
             self.write_back.flush_landed(Flusher::Client, result.is_ok());
             if result.is_err() {
-                self.flush_failed(Some(minor));
+                self.flush_failed(now, Some(minor));
             }
         }
         let outcome = match running.task {
