@@ -56,7 +56,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 let status = match result {
                     Ok(()) => self.forced(job),
                     Err(_) => {
-                        self.flush_failed(Some(self.jobs[job].request.minor));
+                        self.flush_failed(now, Some(self.jobs[job].request.minor));
                         flushed(result)
                     }
                 };

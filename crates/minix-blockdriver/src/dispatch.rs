@@ -70,6 +70,9 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     fn take_turns_in_order(&mut self, kernel: &mut K, now: Micros) {
         // Each round admits a request that waits, or begins the barrier.
         for _ in 0..=2 * JOBS {
+            if matches!(self.barrier, Barrier::None | Barrier::Runs(_)) {
+                return;
+            }
             let disk = match (self.health, self.device.info()) {
                 (Health::Dead, _) => None,
                 (Health::Good, Some(disk)) => Some(disk),

@@ -190,7 +190,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         if running.task.is_flush() {
             self.write_back.flush_landed(Flusher::Client, result.is_ok());
             if result.is_err() {
-                self.flush_failed(Some(minor));
+                self.flush_failed(now, Some(minor));
             }
         }
         let outcome = match running.task {

@@ -303,7 +303,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             let (replays, is_flush) = (running.replays, running.task.is_flush());
             error!("given up: a request that runs alone, lost {} times", replays);
             if is_flush {
-                self.flush_failed(Some(self.jobs[id].request.minor));
+                self.flush_failed(now, Some(self.jobs[id].request.minor));
             }
             self.answer(kernel, now, id, Errno::EIO.into());
         } else if lost {

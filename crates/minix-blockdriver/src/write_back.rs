@@ -132,8 +132,12 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     /// A flush has failed: what was written before it may never be durable. Each minor that is open is told once, but for the
     /// one that asked for the flush.
     #[cold]
-    pub(crate) fn flush_failed(&mut self, asker: Option<Minor>) {
-        warn!("a flush has failed: writes may not be durable");
+    pub(crate) fn flush_failed(&mut self, now: Micros, asker: Option<Minor>) {
+        let waited = self.write_back.since.map_or(0, |since| now.since(since) / 1000);
+        warn!(
+            "a flush has failed: writes of the last {} ms may not be durable",
+            waited
+        );
         self.opens.flush_failed(asker);
     }
 
@@ -168,7 +172,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             Err(refusal) => {
                 let breaks = matches!(refusal, Refusal::Full | Refusal::Broken);
                 if !breaks {
-                    self.tell_of_background();
+                    self.tell_of_background(now);
                 }
                 self.background_failed(now);
                 if breaks {
@@ -188,19 +192,19 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         match result {
             Ok(()) => self.write_back.sent = None,
             Err(_) => {
-                self.tell_of_background();
+                self.tell_of_background(now);
                 self.background_failed(now);
             }
         }
     }
 
     /// The device has failed the background flush. One that was lost in a reset is only tried again.
-    fn tell_of_background(&mut self) {
+    fn tell_of_background(&mut self, now: Micros) {
         if self.write_back.failed {
             // It was said before, and nothing was written since.
             self.opens.flush_failed(None);
         } else {
-            self.flush_failed(None);
+            self.flush_failed(now, None);
         }
     }
 

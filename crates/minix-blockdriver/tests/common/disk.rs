@@ -39,6 +39,8 @@ pub struct FakeDisk {
     pub memory: SharedMemory,
     pub info: DiskInfo,
     pub content: Vec<u8>,
+    /// What a power cut leaves.
+    pub medium: Vec<u8>,
     /// What it has and is not done with, in the order it came.
     pub pending: Vec<Given>,
     /// Of these, how many it was told of.
@@ -103,6 +105,7 @@ impl FakeDisk {
             poll_finds_nothing: false,
             lost: Vec::new(),
             content: vec![0; sectors as usize * 512],
+            medium: vec![0; sectors as usize * 512],
             pending: Vec::new(),
             announced: 0,
             finished: VecDeque::new(),
@@ -157,6 +160,7 @@ impl FakeDisk {
     fn carry_out(&mut self, given: &Given) {
         if given.op == Op::Flush {
             self.unflushed = 0;
+            self.medium.clone_from(&self.content);
             return;
         }
         let mut at = given.first as usize * 512;
@@ -176,6 +180,11 @@ impl FakeDisk {
                 _ => self.memory.borrow().read(segment.address(), content),
             }
             at += bytes;
+        }
+        if given.op == Op::Write && !self.info.write_cache {
+            let range = given.first as usize * 512..at;
+            self.medium.resize(self.content.len(), 0);
+            self.medium[range.clone()].copy_from_slice(&self.content[range]);
         }
         if given.op == Op::Write {
             self.unflushed += given.sectors as usize;
