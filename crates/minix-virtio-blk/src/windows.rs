@@ -26,8 +26,8 @@ pub trait Window: RegisterAccess + Sized {
     ///
     /// # Safety
     ///
-    /// The page at `start` is that of a device window or of an empty slot, mapped for as long as the result or a copy of it
-    /// is used, and no other driver uses the device.
+    /// The page at `start` is that of a device window or of an empty slot, mapped for as long as the result or a doorbell of it
+    /// is used, no other driver uses the device, and nothing else in this program has its registers.
     unsafe fn at(start: NonNull<u8>) -> Option<Self>;
 }
 
@@ -128,7 +128,8 @@ pub unsafe fn find<W: Window>(ipc: &mut impl Ipc, instance: u32) -> Result<Found
         let address = FIRST_WINDOW + u64::from(number) * PAGE_BYTES;
         let registers = memory::map_device(ipc, address, PAGE_BYTES).map_err(FindError::Refused)?;
         // SAFETY: VM has just mapped the page of a window, for which the implementer of `Ipc` answers. What is there, and that
-        // nobody else drives it, is the caller's promise. The handle goes no further than to the transport.
+        // nobody else drives it, is the caller's promise. The handle goes no further than to the
+        // transport, of which there is one at a time.
         let window = unsafe { W::at(registers) };
         if let Some(Probe::Device(transport)) = window.map(probe)
             && transport.device_type() == DeviceType::BLOCK

@@ -25,7 +25,7 @@ mod zones;
 pub use arena::Memory;
 pub use config::{AtDriverOk, CompletionOrder, DoorbellWish, Limits, ModelConfig, Service, UsedLength, Zones};
 pub use counters::Counters;
-pub use model::{Model, ModelDma, ModelRegisters};
+pub use model::{Model, ModelDma, ModelDoorbell, ModelRegisters};
 pub use starts::StartFault;
 pub use violation::Violation;
 pub use wire::feature;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use virtio_core::{DeviceStatus, Dma, DmaError, DmaRegion, Features};
-use virtio_mmio::RegisterAccess;
+use virtio_mmio::{Doorbell, RegisterAccess};
 
 use crate::arena::Memory;
 use crate::config::{CompletionOrder, ModelConfig, Service};
@@ -288,10 +288,23 @@ impl Model {
 }
 
 /// The register window of a [`Model`].
+///
+/// Unlike that of hardware there can be several, and anybody can write to them: the device uses no memory but the model's
+/// own. One is for the driver, the others are for tests that look on, or that play the driver themselves.
 #[derive(Clone)]
 pub struct ModelRegisters(Arc<Shared>);
 
 impl ModelRegisters {
+    /// Writes 8 bits.
+    pub fn write_u8(&self, offset: u32, value: u8) {
+        self.write(offset, 1, u32::from(value));
+    }
+
+    /// Writes 32 bits.
+    pub fn write_u32(&self, offset: u32, value: u32) {
+        self.write(offset, 4, value);
+    }
+
     fn write(&self, offset: u32, width: u32, value: u32) {
         self.0.lock().write(offset, width, value);
         if offset == 0x050 {
@@ -303,6 +316,8 @@ impl ModelRegisters {
 // SAFETY: all handles are of one model, whose status reads 0 only once it serves nothing any more. What it uses is memory
 // of its own that outlives it, so even a configuration that makes it lie does no harm.
 unsafe impl RegisterAccess for ModelRegisters {
+    type Doorbell = ModelDoorbell;
+
     fn read_u8(&self, offset: u32) -> u8 {
         self.0.lock().read(offset, 1) as u8
     }
@@ -315,12 +330,25 @@ unsafe impl RegisterAccess for ModelRegisters {
         self.0.lock().read(offset, 4)
     }
 
-    fn write_u8(&self, offset: u32, value: u8) {
+    unsafe fn write_u8(&mut self, offset: u32, value: u8) {
         self.write(offset, 1, u32::from(value));
     }
 
-    fn write_u32(&self, offset: u32, value: u32) {
+    unsafe fn write_u32(&mut self, offset: u32, value: u32) {
         self.write(offset, 4, value);
+    }
+
+    unsafe fn doorbell(&self) -> ModelDoorbell {
+        ModelDoorbell(self.clone())
+    }
+}
+
+/// The doorbell of a [`Model`].
+pub struct ModelDoorbell(ModelRegisters);
+
+impl Doorbell for ModelDoorbell {
+    fn ring(&self, value: u32) {
+        self.0.write(0x050, 4, value);
     }
 }
 

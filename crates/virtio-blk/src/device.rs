@@ -194,7 +194,36 @@ impl<T: Transport> BlockDevice<T> {
         &self.limits
     }
 
-    /// The transport, for looking.
+    /// The transport, for looking: with a shared reference nothing can be written to the device.
+    ///
+    /// ```compile_fail,E0596
+    /// # use virtio_core::DmaBuffer;
+    /// # use virtio_mmio::{MmioTransport, MmioWindow, RegisterAccess};
+    /// # type Disk = virtio_blk::Disk<MmioTransport<MmioWindow>, DmaBuffer, u32, 16>;
+    /// # fn on(disk: &Disk) {
+    /// // Where the device writes used elements. It is `unsafe`, and not even that helps.
+    /// unsafe { disk.device().transport().access().write_u32(0xA0, 0x8000_0000) };
+    /// # }
+    /// ```
+    ///
+    /// ```compile_fail,E0596
+    /// # use virtio_core::{DeviceStatus, DmaBuffer, Transport};
+    /// # use virtio_mmio::{MmioTransport, MmioWindow};
+    /// # type Disk = virtio_blk::Disk<MmioTransport<MmioWindow>, DmaBuffer, u32, 16>;
+    /// # fn on(disk: &Disk) {
+    /// disk.device().transport().write_status(DeviceStatus::RESET);
+    /// # }
+    /// ```
+    ///
+    /// ```
+    /// # use virtio_core::{DmaBuffer, Transport};
+    /// # use virtio_mmio::{MmioTransport, MmioWindow, RegisterAccess};
+    /// # type Disk = virtio_blk::Disk<MmioTransport<MmioWindow>, DmaBuffer, u32, 16>;
+    /// # fn on(disk: &Disk) {
+    /// disk.device().transport().access().read_u32(0x70);
+    /// disk.device().transport().status();
+    /// # }
+    /// ```
     pub fn transport(&self) -> &T {
         &self.transport
     }
@@ -294,6 +323,9 @@ impl<T: Transport> BlockDevice<T> {
     }
 
     /// The transport back, for starting the device again. It is not reset by this.
+    ///
+    /// That is safe: the transport can reset the device and tell it of other queues, by `unsafe` code, but of no other memory.
+    /// The queue that was started with it keeps its memory until it learns, also by `unsafe` code, that there was a reset.
     pub fn into_transport(self) -> T {
         self.transport
     }

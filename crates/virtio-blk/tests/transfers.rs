@@ -8,7 +8,7 @@ use common::{Rig, Scatter, every_ring, pattern};
 use virtio_blk::proto::Sector;
 use virtio_blk::{Answer, Disk, OperationKind, Options, Request, SubmitError};
 use virtio_blk_model::{CompletionOrder, Model, ModelConfig, Service, feature};
-use virtio_core::{Dma, DmaBuffer, DmaSegments, DmaVector, Features, RawSegments, Segment};
+use virtio_core::{Dma, DmaBuffer, DmaSegments, DmaSlice, Features, RawSegments, Segment};
 
 /// `total` as pieces of `size`, and what is left.
 fn pieces(total: usize, size: usize) -> Vec<usize> {
@@ -390,28 +390,20 @@ fn buffers_of_every_ready_made_kind() {
     let probe = || virtio_mmio::probe(model.registers()).device().unwrap();
     let content = pattern(3, 2048);
 
-    // Two slices in a vector.
-    let mut disk = Disk::<_, DmaVector<_, 2>, &str, 16>::start(probe(), &mut dma, &Options::default()).unwrap();
-    let mut slice = |bytes: &[u8]| {
-        let mut slice = DmaBuffer::allocate(&mut dma, bytes.len() + 5, 1)
-            .unwrap()
-            .slice(3, bytes.len())
-            .unwrap();
-        slice.copy_from_slice(bytes);
-        slice
-    };
-    let vector = DmaVector::new([slice(&content[..700]), slice(&content[700..])]).unwrap();
-    disk.submit(Request::write(Sector(50), vector, "vector")).unwrap();
+    // A slice of a buffer.
+    let mut disk = Disk::<_, DmaSlice, &str, 16>::start(probe(), &mut dma, &Options::default()).unwrap();
+    let buffer = DmaBuffer::allocate(&mut dma, content.len() + 5, 1).unwrap();
+    let mut slice = buffer.slice(3, content.len()).unwrap();
+    slice.copy_from_slice(&content);
+    disk.submit(Request::write(Sector(50), slice, "slice")).unwrap();
     disk.notify();
     model.process(1);
     let mut done = Vec::new();
     disk.poll(|completion| done.push(completion)).unwrap();
     let completion = done.pop().unwrap();
-    assert_eq!(completion.owner, "vector");
+    assert_eq!(completion.owner, "slice");
     assert_eq!(model.read_disk(50, 4), content);
-    for slice in completion.buffer.unwrap().into_buffers() {
-        dma.release(slice.into_buffer().into_region());
-    }
+    dma.release(completion.buffer.unwrap().into_buffer().into_region());
     let (transport, _) = disk.shut_down(&mut dma, |_| unreachable!()).unwrap();
 
     // Memory of somebody else, as in a driver that serves other address spaces.

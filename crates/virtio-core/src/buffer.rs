@@ -6,7 +6,7 @@
 use core::alloc::Layout;
 use core::ops::{Deref, DerefMut};
 
-use crate::{DeviceAddr, Dma, DmaError, DmaRegion, Segment};
+use crate::{Dma, DmaError, DmaRegion, Segment};
 
 /// Memory that a driver can hand to a device as the data of a request.
 ///
@@ -17,6 +17,9 @@ use crate::{DeviceAddr, Dma, DmaError, DmaRegion, Segment};
 /// * every segment describes memory which the device may read and write, and which the program neither reads nor
 ///   writes nor frees;
 /// * [`segments`](Self::segments) keeps answering the same, also after the value was moved.
+///
+/// The contract binds a value only while a driver owns it. Before and after that its segments may change, so they must not be
+/// kept apart from it: what strings several buffers together asks each of them when it is asked itself, or knows their type.
 ///
 /// A driver may keep the value for ever: one that is leaked or forgotten never gives anything back, and the device works
 /// on. So memory that is merely borrowed, `&mut [u8]`, cannot keep this contract, for its lender gets it back when the
@@ -158,48 +161,6 @@ unsafe impl DmaSegments for DmaSlice {
     }
 }
 
-/// Up to `N` buffers that one request fills or drains in order: scatter and gather.
-#[derive(Debug)]
-pub struct DmaVector<B, const N: usize> {
-    buffers: [B; N],
-    segments: [Segment; N],
-}
-
-impl<B: DmaSegments, const N: usize> DmaVector<B, N> {
-    /// Strings `buffers` together. Each of them must have exactly one segment, as [`DmaBuffer`] and [`DmaSlice`] do.
-    ///
-    /// # Errors
-    ///
-    /// The buffers come back if one of them has no or several segments.
-    pub fn new(buffers: [B; N]) -> Result<Self, [B; N]> {
-        let mut segments = [Segment::new(DeviceAddr(0), 0); N];
-        for (segment, buffer) in segments.iter_mut().zip(&buffers) {
-            let [only] = buffer.segments() else {
-                return Err(buffers);
-            };
-            *segment = *only;
-        }
-        Ok(Self { buffers, segments })
-    }
-
-    /// The buffers, to look into.
-    pub fn buffers(&self) -> &[B; N] {
-        &self.buffers
-    }
-
-    /// The buffers back.
-    pub fn into_buffers(self) -> [B; N] {
-        self.buffers
-    }
-}
-
-// SAFETY: the segments are those of the owned buffers, each of which keeps the contract.
-unsafe impl<B: DmaSegments, const N: usize> DmaSegments for DmaVector<B, N> {
-    fn segments(&self) -> &[Segment] {
-        &self.segments
-    }
-}
-
 /// The raw door: segments whose memory belongs to somebody else, such as another address space.
 ///
 /// `S` is anything that yields a slice of segments: an array, a `heapless::Vec`, a boxed slice.
@@ -239,6 +200,7 @@ mod tests {
     use core::ptr::NonNull;
 
     use super::*;
+    use crate::DeviceAddr;
 
     fn region(memory: &mut [u8], addr: u64) -> DmaRegion {
         let start = NonNull::new(memory.as_mut_ptr()).unwrap();
@@ -273,21 +235,5 @@ mod tests {
     fn an_empty_region_is_no_buffer() {
         let mut memory = [0u8; 0];
         assert!(DmaBuffer::new(region(&mut memory, 0)).is_err());
-    }
-
-    #[test]
-    fn a_vector_lists_its_buffers_in_order() {
-        let (mut first, mut second) = ([1u8; 16], [2u8; 32]);
-        let vector = DmaVector::new([
-            DmaBuffer::new(region(&mut first, 0x100)).unwrap(),
-            DmaBuffer::new(region(&mut second, 0x40)).unwrap(),
-        ])
-        .unwrap();
-        assert_eq!(
-            vector.segments(),
-            [Segment::new(DeviceAddr(0x100), 16), Segment::new(DeviceAddr(0x40), 32)]
-        );
-        assert_eq!(vector.total_bytes(), 48);
-        assert_eq!(vector.into_buffers()[1][31], 2);
     }
 }

@@ -15,7 +15,7 @@ mod segment;
 mod status;
 mod transport;
 
-pub use buffer::{DmaBuffer, DmaSegments, DmaSlice, DmaVector, RawSegments};
+pub use buffer::{DmaBuffer, DmaSegments, DmaSlice, RawSegments};
 pub use config::{ConfigReader, ConfigUnstable, read_consistent};
 pub use dma::{DeviceAddr, Dma, DmaError, DmaRegion};
 pub use features::Features;

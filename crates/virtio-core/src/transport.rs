@@ -95,7 +95,8 @@ pub trait QueueNotifier {
     /// Tells the device that the queue has new buffers.
     ///
     /// `next_available` is the available index just published. It only reaches the device if NOTIFICATION_DATA was
-    /// accepted (`NOTF-N-02`). Everything stored to memory before is visible to the device first.
+    /// accepted (`NOTF-N-02`), and then a device may go by it alone: a driver that accepts the feature passes nothing else and
+    /// gives its notifier to nobody who would. Everything stored to memory before is visible to the device first.
     fn notify(&self, next_available: u16);
 }
 
@@ -156,7 +157,8 @@ pub unsafe trait Transport {
     ///
     /// * the three parts named in `setup` stay allocated, zeroed at first, and are touched as a virtqueue only;
     /// * every buffer made available in them is memory that the device may access, with an owner who keeps everybody
-    ///   else away until the device has returned it.
+    ///   else away until the device has returned it;
+    /// * with NOTIFICATION_DATA, the queue's notifier is told published indices only.
     unsafe fn enable_queue(&mut self, queue: QueueIndex, setup: &QueueSetup) -> Result<(), QueueSetupError>;
 
     /// Asks the device to let go of one queue and reads back that it did (`MMIO-D-18`, `MMIO-D-19`).
@@ -167,7 +169,9 @@ pub unsafe trait Transport {
     fn disable_queue(&mut self, queue: QueueIndex) -> Result<(), QueueSetupError>;
 
     /// The doorbell of `queue`, for a driver that accepted the features `accepted`.
-    fn notifier(&self, queue: QueueIndex, accepted: Features) -> Self::Notifier;
+    ///
+    /// Only who owns the transport gets one: with a shared reference a device can be looked at, but not made to do anything.
+    fn notifier(&mut self, queue: QueueIndex, accepted: Features) -> Self::Notifier;
 
     /// Routes configuration changes to a vector of their own.
     ///

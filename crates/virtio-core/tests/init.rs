@@ -166,7 +166,7 @@ unsafe impl Transport for Script {
         Err(QueueSetupError::NotReady)
     }
 
-    fn notifier(&self, _: QueueIndex, _: Features) -> Silent {
+    fn notifier(&mut self, _: QueueIndex, _: Features) -> Silent {
         Silent
     }
 

@@ -9,17 +9,27 @@
 /// (`MMIO-D-04`), configuration fields 8, 16 or 32 (`MMIO-D-05` to `MMIO-D-07`), and the one configuration field a
 /// driver writes has 8.
 ///
-/// Access is through a shared reference and the handle is `Clone`, because a doorbell may live apart from the rest:
-/// the device, not the handle, keeps the state. An implementation must bear a location that does not exist: reads
-/// answer with all bits set, as an empty bus does, writes vanish.
+/// Looking is harmless. Writing is not: some of these registers tell the device which memory to write to. So a write takes
+/// `unsafe` and an exclusive reference, there is no `Clone`, and a doorbell, which may live apart from the rest, is a handle
+/// of its own that does nothing but ring.
+///
+/// An implementation must bear a location that does not exist: reads answer with all bits set, as an empty bus does, writes
+/// vanish.
 ///
 /// # Safety
 ///
 /// Memory is freed on the word of these registers: when the status reads 0 after a reset, when a queue is no longer
-/// ready. An implementation promises that its answers are those of one device, the same for all clones of the handle,
-/// and reach that device unchanged. One that has no device behind it, as in a test, has nothing that could use memory
-/// and may answer as it likes.
-pub unsafe trait RegisterAccess: Clone {
+/// ready. An implementation promises that
+///
+/// * its answers are those of one device, and reach the caller unchanged;
+/// * as long as a value of the type exists, the registers of that device are written through it and its doorbells alone;
+/// * safe code finds no other way to write them.
+///
+/// One that has no device behind it, as in a test, or one that uses no memory but its own, may answer as it likes.
+pub unsafe trait RegisterAccess {
+    /// The doorbell of the device.
+    type Doorbell: Doorbell;
+
     /// Reads 8 bits.
     fn read_u8(&self, offset: u32) -> u8;
 
@@ -30,8 +40,33 @@ pub unsafe trait RegisterAccess: Clone {
     fn read_u32(&self, offset: u32) -> u32;
 
     /// Writes 8 bits.
-    fn write_u8(&self, offset: u32, value: u8);
+    ///
+    /// # Safety
+    ///
+    /// What a write does to the device is the caller's business. In particular, the registers that say where a queue lies and
+    /// those that set it to work are written under the contract of
+    /// [`enable_queue`](virtio_core::Transport::enable_queue) only.
+    unsafe fn write_u8(&mut self, offset: u32, value: u8);
 
     /// Writes 32 bits; `offset` is a multiple of four.
-    fn write_u32(&self, offset: u32, value: u32);
+    ///
+    /// # Safety
+    ///
+    /// That of [`write_u8`](Self::write_u8).
+    unsafe fn write_u32(&mut self, offset: u32, value: u32);
+
+    /// A handle that writes QueueNotify and nothing else.
+    ///
+    /// # Safety
+    ///
+    /// The handle lives as long as its owner likes, so for all that time: if NOTIFICATION_DATA was accepted, it is rung with
+    /// an available index only that was published, since a device may go by that number alone. Without the feature a ring is
+    /// harmless, whatever it says.
+    unsafe fn doorbell(&self) -> Self::Doorbell;
+}
+
+/// The doorbell of a device: one register that can be written, by anybody who was given the handle.
+pub trait Doorbell {
+    /// Writes `value` to QueueNotify.
+    fn ring(&self, value: u32);
 }

@@ -13,27 +13,40 @@ use crate::transport::write_queue_size;
 pub const LEGACY_PAGE_BYTES: u32 = 4096;
 
 /// Takes a queue into use in the order of `LEG-N-10`.
-pub(crate) fn enable_queue<A: RegisterAccess>(
-    access: &A,
+///
+/// # Safety
+///
+/// The contract of [`enable_queue`](virtio_core::Transport::enable_queue).
+pub(crate) unsafe fn enable_queue<A: RegisterAccess>(
+    access: &mut A,
     queue: QueueIndex,
     setup: &QueueSetup,
 ) -> Result<(), QueueSetupError> {
     let page = page_number(setup).ok_or(QueueSetupError::BadAddress)?;
     // Once before any queue would do; nothing forbids to repeat it, and there is no earlier moment that is certain to
     // come after the reset (`LEG-N-06`).
-    GUEST_PAGE_SIZE.write(access, LEGACY_PAGE_BYTES);
-    QUEUE_SEL.write(access, u32::from(queue.0));
+    // SAFETY: neither tells the device of memory. No other queue is told by page number at this moment, since the transport is
+    // the only one that has the registers, and all of them are told in the same unit.
+    unsafe {
+        GUEST_PAGE_SIZE.write(access, LEGACY_PAGE_BYTES);
+        QUEUE_SEL.write(access, u32::from(queue.0));
+    }
     if QUEUE_PFN.read(access) != 0 {
         return Err(QueueSetupError::InUse);
     }
-    write_queue_size(access, setup.size)?;
-    QUEUE_ALIGN.write(access, setup.legacy_align);
+    // SAFETY: the caller keeps the same contract for all that is said about the queue.
+    unsafe {
+        write_queue_size(access, setup.size)?;
+        QUEUE_ALIGN.write(access, setup.legacy_align);
+    }
     // The device may look at the rings as soon as it has seen the page number, and must find them zeroed.
     fence::before_doorbell();
-    QUEUE_PFN.write(access, page);
+    // SAFETY: the caller keeps the same contract.
+    unsafe { QUEUE_PFN.write(access, page) };
     if QUEUE_PFN.read(access) != page {
         // Whether this lets go of the queue or resets the device: the memory is not in use when the caller hears of it.
-        QUEUE_PFN.write(access, 0);
+        // SAFETY: this takes memory away from the device.
+        unsafe { QUEUE_PFN.write(access, 0) };
         warn!("the device did not take queue {} into use", queue.0);
         return Err(QueueSetupError::NotReady);
     }
@@ -41,8 +54,9 @@ pub(crate) fn enable_queue<A: RegisterAccess>(
 }
 
 /// The most descriptors of a queue, which may be asked only while it is not in use (`LEG-N-09`).
-pub(crate) fn max_queue_size<A: RegisterAccess>(access: &A, queue: QueueIndex) -> u32 {
-    QUEUE_SEL.write(access, u32::from(queue.0));
+pub(crate) fn max_queue_size<A: RegisterAccess>(access: &mut A, queue: QueueIndex) -> u32 {
+    // SAFETY: selecting a queue tells the device of no memory.
+    unsafe { QUEUE_SEL.write(access, u32::from(queue.0)) };
     if QUEUE_PFN.read(access) != 0 {
         return 0;
     }

@@ -13,9 +13,9 @@ pub mod registers;
 mod transport;
 mod window;
 
-pub use access::RegisterAccess;
+pub use access::{Doorbell, RegisterAccess};
 pub use legacy::LEGACY_PAGE_BYTES;
 pub use notifier::MmioNotifier;
 pub use probe::{Probe, probe};
 pub use transport::MmioTransport;
-pub use window::{MmioWindow, WindowError};
+pub use window::{MmioDoorbell, MmioWindow, WindowError};

@@ -11,8 +11,12 @@ use crate::registers::{QUEUE_SEL, Register, WriteOnly};
 use crate::transport::write_queue_size;
 
 /// Takes a queue into use in the order of `MMIO-N-02`.
-pub(crate) fn enable_queue<A: RegisterAccess>(
-    access: &A,
+///
+/// # Safety
+///
+/// The contract of [`enable_queue`](virtio_core::Transport::enable_queue).
+pub(crate) unsafe fn enable_queue<A: RegisterAccess>(
+    access: &mut A,
     queue: QueueIndex,
     setup: &QueueSetup,
 ) -> Result<(), QueueSetupError> {
@@ -22,20 +26,26 @@ pub(crate) fn enable_queue<A: RegisterAccess>(
     if !aligned {
         return Err(QueueSetupError::BadAddress);
     }
-    QUEUE_SEL.write(access, u32::from(queue.0));
+    // SAFETY: selecting a queue tells the device of no memory.
+    unsafe { QUEUE_SEL.write(access, u32::from(queue.0)) };
     if QUEUE_READY.read(access) != 0 {
         return Err(QueueSetupError::InUse);
     }
-    write_queue_size(access, setup.size)?;
-    write_address(access, QUEUE_DESC_LOW, QUEUE_DESC_HIGH, setup.descriptor_table);
-    write_address(access, QUEUE_DRIVER_LOW, QUEUE_DRIVER_HIGH, setup.available_ring);
-    write_address(access, QUEUE_DEVICE_LOW, QUEUE_DEVICE_HIGH, setup.used_ring);
+    // SAFETY: the caller keeps the same contract for all that is said about the queue.
+    unsafe {
+        write_queue_size(access, setup.size)?;
+        write_address(access, QUEUE_DESC_LOW, QUEUE_DESC_HIGH, setup.descriptor_table);
+        write_address(access, QUEUE_DRIVER_LOW, QUEUE_DRIVER_HIGH, setup.available_ring);
+        write_address(access, QUEUE_DEVICE_LOW, QUEUE_DEVICE_HIGH, setup.used_ring);
+    }
     // The device may look at the rings as soon as it has seen the 1, and must find them zeroed.
     fence::before_doorbell();
-    QUEUE_READY.write(access, 1);
+    // SAFETY: the caller keeps the same contract.
+    unsafe { QUEUE_READY.write(access, 1) };
     if QUEUE_READY.read(access) == 0 {
         // It may still be thinking about it; the memory must not be used once the caller has been told of the failure.
-        QUEUE_READY.write(access, 0);
+        // SAFETY: this takes memory away from the device.
+        unsafe { QUEUE_READY.write(access, 0) };
         warn!("the device did not take queue {} into use", queue.0);
         return Err(QueueSetupError::NotReady);
     }
@@ -44,20 +54,30 @@ pub(crate) fn enable_queue<A: RegisterAccess>(
 
 /// Writes both halves of an address. The high half is written even if it is zero, because what the register held
 /// before is unknown (`MMIO-N-05`).
-fn write_address<A: RegisterAccess>(
-    access: &A,
+///
+/// # Safety
+///
+/// The contract of [`enable_queue`](virtio_core::Transport::enable_queue).
+unsafe fn write_address<A: RegisterAccess>(
+    access: &mut A,
     low: Register<WriteOnly>,
     high: Register<WriteOnly>,
     address: DeviceAddr,
 ) {
-    low.write(access, address.get() as u32);
-    high.write(access, (address.get() >> 32) as u32);
+    // SAFETY: the caller keeps the same contract.
+    unsafe {
+        low.write(access, address.get() as u32);
+        high.write(access, (address.get() >> 32) as u32);
+    }
 }
 
 /// Writes 0 to QueueReady and reads it back (`MMIO-D-18`, `MMIO-D-19`).
-pub(crate) fn disable_queue<A: RegisterAccess>(access: &A, queue: QueueIndex) -> Result<(), QueueSetupError> {
-    QUEUE_SEL.write(access, u32::from(queue.0));
-    QUEUE_READY.write(access, 0);
+pub(crate) fn disable_queue<A: RegisterAccess>(access: &mut A, queue: QueueIndex) -> Result<(), QueueSetupError> {
+    // SAFETY: this takes memory away from the device.
+    unsafe {
+        QUEUE_SEL.write(access, u32::from(queue.0));
+        QUEUE_READY.write(access, 0);
+    }
     let ready = QUEUE_READY.read(access);
     fence::registers_and_memory();
     if ready == 0 {

@@ -2,39 +2,38 @@
 
 use virtio_core::{Features, Interface, QueueIndex, QueueNotifier, fence};
 
-use crate::RegisterAccess;
-use crate::registers::QUEUE_NOTIFY;
+use crate::Doorbell;
 
 /// Rings the doorbell of one queue (`MMIO-N-08`, `MMIO-N-09`).
 ///
-/// It holds its own handle to the registers, so another hart can own it together with the queue. What is written is
-/// worked out beforehand as far as possible.
-#[derive(Clone, Debug)]
+/// It holds a handle that rings and can do nothing else, so another hart can own it together with the queue. What is written
+/// is worked out beforehand as far as possible.
+#[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct MmioNotifier<A> {
-    access: A,
+pub struct MmioNotifier<D> {
+    doorbell: D,
     queue: u32,
     /// Which bits of the shifted available index go along: all or none.
     data: u32,
 }
 
-impl<A> MmioNotifier<A> {
-    pub(crate) fn new(access: A, interface: Interface, queue: QueueIndex, accepted: Features) -> Self {
+impl<D> MmioNotifier<D> {
+    pub(crate) fn new(doorbell: D, interface: Interface, queue: QueueIndex, accepted: Features) -> Self {
         let with_data = interface == Interface::Modern && accepted.contains(Features::NOTIFICATION_DATA);
         Self {
-            access,
+            doorbell,
             queue: u32::from(queue.0),
             data: if with_data { 0xFFFF_0000 } else { 0 },
         }
     }
 }
 
-impl<A: RegisterAccess> QueueNotifier for MmioNotifier<A> {
+impl<D: Doorbell> QueueNotifier for MmioNotifier<D> {
     #[inline]
     fn notify(&self, next_available: u16) {
         // Offset and wrap bit of a split ring together are simply the 16-bit index (`NOTF-N-02`).
         let value = self.queue | ((u32::from(next_available) << 16) & self.data);
         fence::before_doorbell();
-        QUEUE_NOTIFY.write(&self.access, value);
+        self.doorbell.ring(value);
     }
 }

@@ -6,7 +6,7 @@ use crate::registers::{DEVICE_ID, MAGIC, MAGIC_VALUE, VERSION};
 use crate::{MmioTransport, RegisterAccess};
 
 /// What a window turned out to hold.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Probe<A> {
     /// A device, of whatever kind. Nothing about it has been changed.
@@ -33,6 +33,22 @@ impl<A> Probe<A> {
 ///
 /// Reads the magic value, the version and the device id, in this order, and stops at the first that rules a device
 /// out (`MMIO-D-27`, `MMIO-D-28`). No other register is touched; in an empty slot none may be (`MMIO-D-33`).
+///
+/// The registers go into the transport and there is one of it: two that set queues up at the same time, each with half of an
+/// address, would lead the device anywhere.
+///
+/// ```compile_fail,E0382
+/// # fn on(window: virtio_mmio::MmioWindow) {
+/// let first = virtio_mmio::probe(window);
+/// let second = virtio_mmio::probe(window); // gone
+/// # }
+/// ```
+///
+/// ```compile_fail,E0599
+/// # fn on(transport: virtio_mmio::MmioTransport<virtio_mmio::MmioWindow>) {
+/// let second = transport.clone();
+/// # }
+/// ```
 pub fn probe<A: RegisterAccess>(access: A) -> Probe<A> {
     let magic = MAGIC_VALUE.read(&access);
     if magic != MAGIC {

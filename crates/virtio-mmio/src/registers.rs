@@ -3,21 +3,30 @@
 //! The direction is part of the type, so reading a write-only register or writing a read-only one does not compile
 //! (`MMIO-D-02`, `MMIO-D-03`):
 //!
-//! ```compile_fail
-//! # fn on(access: &virtio_mmio::MmioWindow) {
-//! virtio_mmio::registers::VERSION.write(access, 2); // read-only
+//! ```compile_fail,E0599
+//! # fn on(access: &mut virtio_mmio::MmioWindow) {
+//! unsafe { virtio_mmio::registers::VERSION.write(access, 2) }; // read-only
 //! # }
 //! ```
 //!
-//! ```compile_fail
-//! # fn on(access: &virtio_mmio::MmioWindow) {
+//! ```compile_fail,E0599
+//! # fn on(access: &mut virtio_mmio::MmioWindow) {
 //! virtio_mmio::registers::QUEUE_NOTIFY.read(access); // write-only
 //! # }
 //! ```
 //!
 //! ```
-//! # fn on(access: &virtio_mmio::MmioWindow) {
+//! # fn on(access: &mut virtio_mmio::MmioWindow) {
 //! virtio_mmio::registers::VERSION.read(access);
+//! // SAFETY: in a real program, the contract of `RegisterAccess::write_u32`.
+//! unsafe { virtio_mmio::registers::QUEUE_NOTIFY.write(access, 0) };
+//! # }
+//! ```
+//!
+//! Reading is safe, writing is not, since registers tell the device which memory to use:
+//!
+//! ```compile_fail,E0133
+//! # fn on(access: &mut virtio_mmio::MmioWindow) {
 //! virtio_mmio::registers::QUEUE_NOTIFY.write(access, 0);
 //! # }
 //! ```
@@ -69,9 +78,14 @@ impl<D: Readable> Register<D> {
 
 impl<D: Writable> Register<D> {
     /// Writes it.
+    ///
+    /// # Safety
+    ///
+    /// That of [`RegisterAccess::write_u32`].
     #[inline]
-    pub fn write(self, access: &impl RegisterAccess, value: u32) {
-        access.write_u32(self.offset, value);
+    pub unsafe fn write(self, access: &mut impl RegisterAccess, value: u32) {
+        // SAFETY: the caller keeps the same contract.
+        unsafe { access.write_u32(self.offset, value) }
     }
 }
 

@@ -9,12 +9,15 @@ use crate::registers::modern::{CONFIG_GENERATION, QUEUE_READY};
 use crate::registers::{
     CONFIG, DEVICE_FEATURES, DEVICE_FEATURES_SEL, DEVICE_ID, DRIVER_FEATURES, DRIVER_FEATURES_SEL, INTERRUPT_ACK,
     INTERRUPT_STATUS, MAGIC_VALUE, QUEUE_SEL, QUEUE_SIZE, QUEUE_SIZE_MAX, Readable, Register, STATUS, VENDOR_ID,
-    VERSION,
+    VERSION, Writable,
 };
 use crate::{MmioNotifier, RegisterAccess, legacy, modern, registers};
 
 /// A VirtIO device behind an MMIO window. [`probe`](crate::probe) makes one.
-#[derive(Clone, Debug)]
+///
+/// It owns the registers, and is not `Clone`: what one transport argues about its device ("a reset is over", "DRIVER_OK was
+/// not set") no other one can make untrue.
+#[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct MmioTransport<A> {
     access: A,
@@ -31,7 +34,8 @@ impl<A> MmioTransport<A> {
         }
     }
 
-    /// The registers, for tools that need more than a driver does.
+    /// The registers, for tools that look at more than a driver does. They can be read; writing takes an exclusive reference
+    /// to them, and `unsafe`.
     pub const fn access(&self) -> &A {
         &self.access
     }
@@ -54,10 +58,20 @@ impl<A> MmioTransport<A> {
     }
 }
 
+impl<A: RegisterAccess> MmioTransport<A> {
+    /// Writes a register that tells the device of no memory.
+    fn write(&mut self, register: Register<impl Writable>, value: u32) {
+        // SAFETY: every register written here is one of status, features, queue selection and interrupts. DRIVER_OK sets only
+        // such queues to work as were enabled under the contract of `enable_queue`.
+        unsafe { register.write(&mut self.access, value) }
+    }
+}
+
 // SAFETY: the status and the ready bit are read from the device, which `RegisterAccess` vouches for, and fenced; a legacy
-// queue is never said to be disabled. The queue registers are written in `enable_queue` alone.
+// queue is never said to be disabled. The queue registers are written in `enable_queue` alone, and nobody else has the
+// registers.
 unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
-    type Notifier = MmioNotifier<A>;
+    type Notifier = MmioNotifier<A::Doorbell>;
 
     fn interface(&self) -> Interface {
         self.interface
@@ -100,29 +114,29 @@ unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
     }
 
     fn write_status(&mut self, status: DeviceStatus) {
-        STATUS.write(&self.access, u32::from(status.bits()));
+        self.write(STATUS, u32::from(status.bits()));
     }
 
     fn offered_features(&mut self) -> Features {
         (0..self.feature_words()).fold(Features::empty(), |features, word| {
-            DEVICE_FEATURES_SEL.write(&self.access, word);
+            self.write(DEVICE_FEATURES_SEL, word);
             features.with_word(word, DEVICE_FEATURES.read(&self.access))
         })
     }
 
     fn write_accepted_features(&mut self, accepted: Features) {
         for word in 0..self.feature_words() {
-            DRIVER_FEATURES_SEL.write(&self.access, word);
-            DRIVER_FEATURES.write(&self.access, accepted.word(word));
+            self.write(DRIVER_FEATURES_SEL, word);
+            self.write(DRIVER_FEATURES, accepted.word(word));
         }
     }
 
     /// Of a legacy queue that is in use this may not be asked (`LEG-N-09`); the answer is zero then.
     fn max_queue_size(&mut self, queue: QueueIndex) -> u32 {
         match self.interface {
-            Interface::Legacy => legacy::max_queue_size(&self.access, queue),
+            Interface::Legacy => legacy::max_queue_size(&mut self.access, queue),
             Interface::Modern => {
-                QUEUE_SEL.write(&self.access, u32::from(queue.0));
+                self.write(QUEUE_SEL, u32::from(queue.0));
                 QUEUE_SIZE_MAX.read(&self.access)
             }
         }
@@ -136,9 +150,12 @@ unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
         if setup.vector.is_some() {
             return Err(QueueSetupError::VectorRefused);
         }
-        match self.interface {
-            Interface::Legacy => legacy::enable_queue(&self.access, queue, setup),
-            Interface::Modern => modern::enable_queue(&self.access, queue, setup),
+        // SAFETY: the caller keeps the same contract.
+        unsafe {
+            match self.interface {
+                Interface::Legacy => legacy::enable_queue(&mut self.access, queue, setup),
+                Interface::Modern => modern::enable_queue(&mut self.access, queue, setup),
+            }
         }
     }
 
@@ -149,12 +166,15 @@ unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
     fn disable_queue(&mut self, queue: QueueIndex) -> Result<(), QueueSetupError> {
         match self.interface {
             Interface::Legacy => Err(QueueSetupError::NotReady),
-            Interface::Modern => modern::disable_queue(&self.access, queue),
+            Interface::Modern => modern::disable_queue(&mut self.access, queue),
         }
     }
 
-    fn notifier(&self, queue: QueueIndex, accepted: Features) -> Self::Notifier {
-        MmioNotifier::new(self.access.clone(), self.interface, queue, accepted)
+    fn notifier(&mut self, queue: QueueIndex, accepted: Features) -> Self::Notifier {
+        // SAFETY: with NOTIFICATION_DATA, the caller of the notifier passes the index it has published. That is what
+        // `QueueNotifier::notify` asks for, and the contract of `enable_queue` has the driver keep it.
+        let doorbell = unsafe { self.access.doorbell() };
+        MmioNotifier::new(doorbell, self.interface, queue, accepted)
     }
 
     /// Bits without a meaning are left out (`MMIO-D-20`).
@@ -172,7 +192,7 @@ unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
     fn acknowledge_interrupt(&mut self, causes: InterruptCauses) {
         let handled = InterruptCauses::from_bits_truncate(causes.bits());
         if !handled.is_empty() {
-            INTERRUPT_ACK.write(&self.access, handled.bits());
+            self.write(INTERRUPT_ACK, handled.bits());
             fence::registers_and_memory();
         }
     }
@@ -206,7 +226,8 @@ unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
     }
 
     fn write_config_u8(&mut self, offset: u16, value: u8) {
-        self.access.write_u8(CONFIG + u32::from(offset), value);
+        // SAFETY: a configuration field tells the device of no memory.
+        unsafe { self.access.write_u8(CONFIG + u32::from(offset), value) }
     }
 
     /// Feature words are not among them, because a selector must be written first (`MMIO-D-14`). The queue registers
@@ -235,13 +256,21 @@ fn show<D: Readable>(register: Register<D>, access: &impl RegisterAccess, visit:
 }
 
 /// Tells the device how many descriptors the selected queue has, if it takes that many (`MMIO-D-16`, `MMIO-N-03`).
-pub(crate) fn write_queue_size<A: RegisterAccess>(access: &A, size: QueueSize) -> Result<(), QueueSetupError> {
+///
+/// # Safety
+///
+/// The contract of [`Transport::enable_queue`].
+pub(crate) unsafe fn write_queue_size<A: RegisterAccess>(
+    access: &mut A,
+    size: QueueSize,
+) -> Result<(), QueueSetupError> {
     let size = u32::from(size.get());
     match QUEUE_SIZE_MAX.read(access) {
         0 => Err(QueueSetupError::NoSuchQueue),
         max if size > max => Err(QueueSetupError::TooLarge),
         _ => {
-            QUEUE_SIZE.write(access, size);
+            // SAFETY: the caller keeps the same contract.
+            unsafe { QUEUE_SIZE.write(access, size) };
             Ok(())
         }
     }

@@ -5,8 +5,8 @@ use core::ptr::NonNull;
 
 use volatile::VolatilePtr;
 
-use crate::RegisterAccess;
-use crate::registers::CONFIG;
+use crate::registers::{CONFIG, QUEUE_NOTIFY};
+use crate::{Doorbell, RegisterAccess};
 
 /// Why a piece of address space cannot be a device window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +32,18 @@ impl core::error::Error for WindowError {}
 
 /// The registers of a device that the CPU reaches by load and store.
 ///
-/// A handle, not an owner: copies of it name the same device. Accesses outside the window, or not aligned to their own
-/// width, never reach the bus: reads answer with all bits set, writes vanish.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// There is one of it for a device, so that the registers have one owner. Accesses outside the window, or not aligned to
+/// their own width, never reach the bus: reads answer with all bits set, writes vanish.
+///
+/// Safe code cannot write through it:
+///
+/// ```compile_fail,E0133
+/// # use virtio_mmio::RegisterAccess;
+/// # fn on(window: &mut virtio_mmio::MmioWindow) {
+/// window.write_u32(0x80, 0x8000_0000); // where the device reads descriptors
+/// # }
+/// ```
+#[derive(PartialEq, Eq)]
 pub struct MmioWindow {
     base: NonNull<u8>,
     bytes: usize,
@@ -54,17 +63,14 @@ impl MmioWindow {
     ///
     /// # Safety
     ///
-    /// As long as this handle or a copy of it exists, on every hart that uses it:
+    /// As long as the window or a doorbell of it exists, on every hart that uses it:
     ///
     /// * `base..base + bytes` is mapped as device memory (uncached, accesses in program order), is not part of any
     ///   Rust allocation, and every aligned access of 1, 2 or 4 bytes in it is completed by the bus without a trap;
     /// * whatever answers there is a VirtIO MMIO device, an empty slot, or something that does no harm when its first
     ///   twelve bytes are read;
-    /// * no other driver uses the device;
-    /// * the registers that tell the device where its queues are, and the one that wakes it, are written by a
-    ///   [`Transport`](virtio_core::Transport) or under the contract of its
-    ///   [`enable_queue`](virtio_core::Transport::enable_queue). Writing a register is safe code, and every copy of the
-    ///   handle can do it, so take care whom you give one.
+    /// * no other driver uses the device, and there is no other `MmioWindow` of it. (A window that was given up, and of which
+    ///   no doorbell is left, can be made anew.)
     pub unsafe fn new(base: NonNull<u8>, bytes: usize) -> Result<Self, WindowError> {
         if bytes < CONFIG as usize {
             return Err(WindowError::TooSmall);
@@ -102,8 +108,11 @@ impl MmioWindow {
     }
 }
 
-// SAFETY: every access is one access of that width to the window, which is that of one device by the contract of `new`.
+// SAFETY: every access is one access of that width to the window, which is that of one device by the contract of `new`, as is
+// that there is no other window. The doorbell writes one register, and there is no other safe way to write any.
 unsafe impl RegisterAccess for MmioWindow {
+    type Doorbell = MmioDoorbell;
+
     #[inline]
     fn read_u8(&self, offset: u32) -> u8 {
         self.at::<u8>(offset).map_or(u8::MAX, VolatilePtr::read)
@@ -120,17 +129,53 @@ unsafe impl RegisterAccess for MmioWindow {
     }
 
     #[inline]
-    fn write_u8(&self, offset: u32, value: u8) {
+    unsafe fn write_u8(&mut self, offset: u32, value: u8) {
         if let Some(at) = self.at::<u8>(offset) {
             at.write(value);
         }
     }
 
     #[inline]
-    fn write_u32(&self, offset: u32, value: u32) {
+    unsafe fn write_u32(&mut self, offset: u32, value: u32) {
         if let Some(at) = self.at::<u32>(offset) {
             at.write(value.to_le());
         }
+    }
+
+    unsafe fn doorbell(&self) -> MmioDoorbell {
+        // SAFETY: inside the window, which has 256 bytes at least.
+        let register = unsafe { self.base.byte_add(QUEUE_NOTIFY.offset() as usize) };
+        MmioDoorbell {
+            register: register.cast(),
+        }
+    }
+}
+
+/// The QueueNotify register of a device; [`MmioWindow`] makes it.
+#[derive(Debug)]
+pub struct MmioDoorbell {
+    register: NonNull<u32>,
+}
+
+// SAFETY: the register is device memory, which belongs to no thread.
+unsafe impl Send for MmioDoorbell {}
+// SAFETY: all it does is one store to a device register, which the bus keeps apart from those of other harts.
+unsafe impl Sync for MmioDoorbell {}
+
+impl Doorbell for MmioDoorbell {
+    #[inline]
+    fn ring(&self, value: u32) {
+        // SAFETY: the register lies in a window that is mapped as device memory for as long as this exists and whose start is
+        // aligned, by the contract of `MmioWindow::new`. The pointer lives for one access only. As in `MmioWindow::at`, an
+        // access by another hart at the same moment is no data race.
+        unsafe { VolatilePtr::new(self.register) }.write(value.to_le());
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for MmioDoorbell {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "MmioDoorbell({=usize:#x})", self.register.as_ptr() as usize);
     }
 }
 

@@ -205,7 +205,7 @@ fn there_is_one_feature_word() {
 #[test]
 fn the_doorbell_knows_the_queue_only() {
     let device = Script::block(1);
-    let transport = device.transport();
+    let mut transport = device.transport();
     transport.notifier(QueueIndex(0), Features::NOTIFICATION_DATA).notify(7);
     assert_eq!(device.log(), [Write32(0x050, 0)]);
 }

@@ -202,7 +202,7 @@ fn a_reset_waits_for_zero_but_not_for_ever() {
 #[test]
 fn the_doorbell_carries_the_position_only_if_agreed() {
     let device = Script::block(2);
-    let transport = device.transport();
+    let mut transport = device.transport();
     let plain = transport.notifier(QueueIndex(5), Features::VERSION_1);
     let with_data = transport.notifier(QueueIndex(5), Features::VERSION_1 | Features::NOTIFICATION_DATA);
     plain.notify(0x8001);
@@ -213,7 +213,7 @@ fn the_doorbell_carries_the_position_only_if_agreed() {
 #[test]
 fn a_doorbell_for_real_hardware_can_move_to_another_thread() {
     fn is_send<T: Send>() {}
-    is_send::<virtio_mmio::MmioNotifier<virtio_mmio::MmioWindow>>();
+    is_send::<virtio_mmio::MmioNotifier<virtio_mmio::MmioDoorbell>>();
     is_send::<MmioTransport<virtio_mmio::MmioWindow>>();
 }
 

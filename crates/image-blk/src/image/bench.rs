@@ -77,18 +77,14 @@ struct Result {
 }
 
 /// The region the write measurements use, if there is room for it.
-pub(crate) fn area(session: &mut Session<'_>, scratch: &mut Scratch) -> Option<SectorRange> {
+pub(crate) fn area(session: &mut Session, scratch: &mut Scratch) -> Option<SectorRange> {
     let bytes = SMALL.next_multiple_of(session.block_bytes()) * MAX_DEPTH;
     let read_only = session.disk().limits().read_only;
     scratch.take((bytes / SECTOR_BYTES) as u64).filter(|_| !read_only)
 }
 
 /// Measures and tells. Writes go to `area`; without one they are left out.
-pub(crate) fn run(
-    session: &mut Session<'_>,
-    area: Option<SectorRange>,
-    seed: u64,
-) -> core::result::Result<(), Failure> {
+pub(crate) fn run(session: &mut Session, area: Option<SectorRange>, seed: u64) -> core::result::Result<(), Failure> {
     let polled = session.waiting().mode() == Mode::Polled;
     let counted = counts_instructions();
     println!(
@@ -118,7 +114,7 @@ pub(crate) fn run(
 }
 
 fn measure(
-    session: &mut Session<'_>,
+    session: &mut Session,
     measurement: &Measurement,
     bytes: usize,
     range: SectorRange,

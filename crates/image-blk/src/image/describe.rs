@@ -48,7 +48,7 @@ impl fmt::Display for Names {
 }
 
 /// Tells everything about the disk that can be known without reading it.
-pub(crate) fn device(session: &mut Session<'_>) {
+pub(crate) fn device(session: &mut Session) {
     let id = match session.command(Request::identify(0)) {
         Ok(Answer::Id(id)) => id,
         Ok(_) => DeviceIdString::default(),
@@ -123,7 +123,7 @@ pub(crate) fn device(session: &mut Session<'_>) {
 }
 
 /// Reads the partition table and tells of it.
-pub(crate) fn partitions(session: &mut Session<'_>) -> Result<Partitions, Failure> {
+pub(crate) fn partitions(session: &mut Session) -> Result<Partitions, Failure> {
     let bytes = session.block_bytes();
     let slice = session.allocate(bytes)?;
     let slice = session.read(0, slice)?;

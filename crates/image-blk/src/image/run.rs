@@ -5,6 +5,7 @@ use image_blk::options::{Completion, Mode, Options};
 use virtio_blk::InitError;
 use virtio_core::QueueSize;
 
+use super::buffer::vector_place;
 use super::describe::{self, Partitions};
 use super::report::{FAILED, leave, stop, text};
 use super::scratch::Scratch;
@@ -58,15 +59,10 @@ pub(crate) fn main(boot: Boot) -> ! {
     };
     let console_source = board.console_source;
 
-    // The place of the scattered buffer outlives the session that uses it.
-    let mut vector = None;
-    let session = Session::start(
-        found.transport,
-        board.dma,
-        driver_options(&options),
-        waiting,
-        &mut vector,
-    );
+    let Some(vector) = vector_place() else {
+        stop("init", "no-vector", &"the place of the scattered buffer is in use");
+    };
+    let session = Session::start(found.transport, board.dma, driver_options(&options), waiting, vector);
     let mut session = match session {
         Ok(session) => session,
         Err(error) => stop("init", kind(&error), &text!("the disk does not come up: {error}")),
@@ -87,7 +83,7 @@ pub(crate) fn main(boot: Boot) -> ! {
     }
 }
 
-fn self_test(session: &mut Session<'_>, options: &Options, partitions: &Partitions, scratch: &mut Scratch) -> ! {
+fn self_test(session: &mut Session, options: &Options, partitions: &Partitions, scratch: &mut Scratch) -> ! {
     // The measurements write too; what they need is set aside before the tests take the rest.
     let area = options.bench.then(|| bench::area(session, scratch)).flatten();
     let seed = scratch.seed();
@@ -135,6 +131,8 @@ fn kind(error: &InitError) -> &'static str {
         InitError::Dma(_) => "no-memory",
         InitError::Ring(_) => "bad-ring",
         InitError::Queue(_) => "queue-refused",
+        InitError::NotLive { .. } => "not-live",
+        InitError::Stuck { .. } => "stuck",
         _ => "other",
     }
 }

@@ -20,10 +20,10 @@ pub(crate) const CAPACITY: usize = 1024;
 const PATIENCE_MILLIS: u64 = 10_000;
 
 pub(crate) type Transport = MmioTransport<MmioWindow>;
-pub(crate) type BlkDisk<'b> = Disk<Transport, Buffer<'b>, u32, CAPACITY>;
-pub(crate) type Request<'b> = virtio_blk::Request<Buffer<'b>, u32>;
-pub(crate) type Rejected<'b> = virtio_blk::Rejected<Buffer<'b>, u32>;
-pub(crate) type Completion<'b> = virtio_blk::Completion<Buffer<'b>, u32>;
+pub(crate) type BlkDisk = Disk<Transport, Buffer, u32, CAPACITY>;
+pub(crate) type Request = virtio_blk::Request<Buffer, u32>;
+pub(crate) type Rejected = virtio_blk::Rejected<Buffer, u32>;
+pub(crate) type Completion = virtio_blk::Completion<Buffer, u32>;
 
 /// How the session learns of completions.
 #[derive(Clone, Copy, Debug)]
@@ -93,26 +93,26 @@ impl From<DmaError> for Failure {
 }
 
 /// A live disk and everything needed to use it.
-pub(crate) struct Session<'b> {
+pub(crate) struct Session {
     /// `None` only while the device is being started again.
-    disk: Option<BlkDisk<'b>>,
+    disk: Option<BlkDisk>,
     options: Options,
     waiting: Waiting,
     dma: DmaPool,
     /// Free bytes before the disk was started.
     free_at_start: u64,
     /// Where the scattered buffer lies; `None` while a request uses it.
-    pub(crate) vector: Option<&'b mut VectorPlace>,
+    pub(crate) vector: Option<&'static mut VectorPlace>,
 }
 
-impl<'b> Session<'b> {
+impl Session {
     /// Starts the disk behind `transport`.
     pub(crate) fn start(
         transport: Transport,
         mut dma: DmaPool,
         options: Options,
         waiting: Waiting,
-        vector: &'b mut VectorPlace,
+        vector: &'static mut VectorPlace,
     ) -> Result<Self, InitError> {
         let free_at_start = dma.free_bytes();
         let disk = BlkDisk::start(transport, &mut dma, &options).map_err(|failed| failed.error)?;
@@ -139,7 +139,7 @@ impl<'b> Session<'b> {
         }
     }
 
-    pub(crate) fn disk(&mut self) -> &mut BlkDisk<'b> {
+    pub(crate) fn disk(&mut self) -> &mut BlkDisk {
         match &mut self.disk {
             Some(disk) => disk,
             None => stop("run", "no-disk", &"the disk is not started"),
@@ -183,7 +183,7 @@ impl<'b> Session<'b> {
     }
 
     /// Takes whatever buffer apart and frees it.
-    pub(crate) fn discard_buffer(&mut self, buffer: Buffer<'b>) {
+    pub(crate) fn discard_buffer(&mut self, buffer: Buffer) {
         match buffer {
             Buffer::One(slice) => self.release(slice),
             Buffer::Scattered(place) => {
@@ -196,7 +196,7 @@ impl<'b> Session<'b> {
     }
 
     /// Waits until something is completed and hands it to `each`, with a limit on the waiting.
-    pub(crate) fn wait(&mut self, mut each: impl FnMut(Completion<'b>)) -> Result<(), Failure> {
+    pub(crate) fn wait(&mut self, mut each: impl FnMut(Completion)) -> Result<(), Failure> {
         let waiting = self.waiting;
         let deadline = waiting.deadline();
         let disk = self.disk();
@@ -249,7 +249,7 @@ impl<'b> Session<'b> {
     }
 
     /// Does one request and waits for it. The buffer comes back if the request got that far.
-    pub(crate) fn run(&mut self, request: Request<'b>) -> Result<Completion<'b>, Failure> {
+    pub(crate) fn run(&mut self, request: Request) -> Result<Completion, Failure> {
         if let Err(rejected) = self.disk().submit(request) {
             return Err(self.rejected(rejected));
         }
@@ -265,7 +265,7 @@ impl<'b> Session<'b> {
     }
 
     /// Frees what a rejected request brought back.
-    pub(crate) fn rejected(&mut self, rejected: Rejected<'b>) -> Failure {
+    pub(crate) fn rejected(&mut self, rejected: Rejected) -> Failure {
         if let (Some(buffer), _) = rejected.request.into_parts() {
             self.discard_buffer(buffer);
         }
@@ -273,7 +273,7 @@ impl<'b> Session<'b> {
     }
 
     /// Does one request that carries data, and checks that all of it was transferred.
-    pub(crate) fn transfer(&mut self, request: Request<'b>, bytes: u64) -> Result<Buffer<'b>, Failure> {
+    pub(crate) fn transfer(&mut self, request: Request, bytes: u64) -> Result<Buffer, Failure> {
         let done = self.run(request)?;
         let outcome = check(&done, bytes);
         match (done.buffer, outcome) {
@@ -303,7 +303,7 @@ impl<'b> Session<'b> {
     }
 
     /// The slice of a buffer that is one.
-    pub(crate) fn one(&mut self, buffer: Buffer<'b>) -> Result<DmaSlice, Failure> {
+    pub(crate) fn one(&mut self, buffer: Buffer) -> Result<DmaSlice, Failure> {
         match buffer {
             Buffer::One(slice) => Ok(slice),
             other => {
@@ -314,7 +314,7 @@ impl<'b> Session<'b> {
     }
 
     /// Does one request without data.
-    pub(crate) fn command(&mut self, request: Request<'b>) -> Result<Answer, Failure> {
+    pub(crate) fn command(&mut self, request: Request) -> Result<Answer, Failure> {
         self.run(request)?.result.map_err(Failure::Io)
     }
 
@@ -354,11 +354,11 @@ impl<'b> Session<'b> {
         aborted
     }
 
-    fn stop_disk(&mut self, disk: BlkDisk<'b>) -> (Transport, usize) {
-        let mut aborted: Vec<Buffer<'b>, CAPACITY> = Vec::new();
+    fn stop_disk(&mut self, disk: BlkDisk) -> (Transport, usize) {
+        let mut aborted: Vec<Buffer, CAPACITY> = Vec::new();
         let mut requests = 0;
         let outcome = disk.shut_down(&mut self.dma, |completion| {
-            requests += 1;
+            requests += usize::from(completion.result == Err(IoError::Aborted));
             if let Some(buffer) = completion.buffer {
                 // There are never more requests than the queue has places.
                 let _ = aborted.push(buffer);
@@ -391,7 +391,7 @@ impl<'b> Session<'b> {
 }
 
 /// Whether a completion is a success that transferred `bytes`.
-pub(crate) fn check(done: &Completion<'_>, bytes: u64) -> Result<(), Failure> {
+pub(crate) fn check(done: &Completion, bytes: u64) -> Result<(), Failure> {
     done.result.map_err(Failure::Io)?;
     if done.bytes == bytes {
         Ok(())

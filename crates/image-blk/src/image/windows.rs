@@ -1,6 +1,7 @@
 //! Finding the disk: every VirtIO window of the device tree is looked into, the first block device is taken.
 
 use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use board_qemu_virt::{Board, Source, println};
 use image_blk::record::{Record, WindowIdentity};
@@ -21,17 +22,27 @@ pub(crate) struct Found {
 }
 
 /// Looks into every window and tells of it. The first block device is returned, lowest address first.
+///
+/// The windows are looked into once in a run: nothing is found by a second call, since the registers have one owner.
 pub(crate) fn find_disk(board: &Board) -> Option<Found> {
+    static LOOKED: AtomicBool = AtomicBool::new(false);
+    if LOOKED.swap(true, Ordering::Relaxed) {
+        return None;
+    }
     let windows = match board.tree.virtio_mmio_sorted::<MAX_WINDOWS>() {
         Ok(windows) => windows,
         Err(error) => stop("probe", "bad-tree", &error),
     };
     let mut found = None;
-    let mut empty = 0;
+    let (mut empty, mut end) = (0, 0);
     for window in &windows {
         let interrupt = window.interrupt.as_ref().map_or(0, virtio_fdt::Interrupt::number);
         let address = window.registers.base_address;
-        let probed = map(window).map(probe);
+        // In order of addresses, so a window that reaches into another one is found here.
+        let apart = address >= end;
+        end = end.max(address.saturating_add(window.registers.size_bytes));
+        // SAFETY: this loop runs once, and the window does not share a register with one before.
+        let probed = if apart { unsafe { map(window) }.map(probe) } else { None };
         let identity = match &probed {
             Some(Probe::Device(transport)) => Some((transport.interface(), transport.device_type())),
             Some(Probe::Empty(interface)) => Some((*interface, DeviceType::NONE)),
@@ -80,12 +91,17 @@ pub(crate) fn find_disk(board: &Board) -> Option<Found> {
 }
 
 /// The registers of a window; `None` if the tree describes something no device can have.
-fn map(window: &TreeWindow) -> Option<MmioWindow> {
+///
+/// # Safety
+///
+/// No window of these registers was made before.
+unsafe fn map(window: &TreeWindow) -> Option<MmioWindow> {
     let base = usize::try_from(window.registers.base_address).ok()?;
     let bytes = usize::try_from(window.registers.size_bytes).ok()?;
     let base = NonNull::new(ptr::with_exposed_provenance_mut::<u8>(base))?;
     // SAFETY: the tree says that a VirtIO window is there. Nothing is translated, so it is mapped as the device memory it
-    // is for as long as the machine runs, and this image has no other driver.
+    // is for as long as the machine runs, and this image has no other driver. That there is no other window of it the caller
+    // says.
     unsafe { MmioWindow::new(base, bytes) }.ok()
 }
 

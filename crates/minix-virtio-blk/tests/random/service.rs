@@ -95,9 +95,7 @@ impl Service {
         let faults = Faults::default();
         model.set_fault(faults.clone());
         let window = Window::new(model.registers());
-        let transport = probe(Registers(Rc::downgrade(&window)))
-            .device()
-            .expect("the model is a device");
+        let transport = probe(Registers::new(&window)).device().expect("the model is a device");
         let tables = (
             Box::into_raw(Box::<ListTable>::default()),
             Box::into_raw(Box::<DiskHome<_>>::default()),

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex};
 
 use virtio_blk_model::ModelRegisters;
 use virtio_blk_model::faults::{Completion, Fault, FaultKind, RequestInfo, Verdict};
-use virtio_mmio::RegisterAccess;
+use virtio_mmio::{Doorbell, RegisterAccess};
 
 use crate::plan::Target;
 
 const FLUSH: u32 = 4;
+const QUEUE_NOTIFY: u32 = 0x050;
 
 #[derive(Default)]
 struct Queue {
@@ -96,44 +97,67 @@ impl Window {
     pub(crate) fn begin_call(&self) {
         self.accesses.set(0);
     }
-}
 
-/// A handle to the window. The driver keeps its handle for good, so it must not keep the model alive.
-#[derive(Clone)]
-pub(crate) struct Registers(pub(crate) Weak<Window>);
-
-impl Registers {
-    fn window(&self) -> Rc<Window> {
-        let window = self.0.upgrade().expect("the run is not over");
-        let accesses = window.accesses.get() + 1;
-        window.accesses.set(accesses);
+    /// Counts an access.
+    fn count(&self) -> &ModelRegisters {
+        let accesses = self.accesses.get() + 1;
+        self.accesses.set(accesses);
         // Once: what is dropped on the way out may write to a register.
         if accesses == ACCESSES {
             panic_any(TooManyAccesses(accesses));
         }
-        window
+        &self.model
+    }
+}
+
+/// The driver's handle to the window. It keeps it for good, so it must not keep the model alive.
+pub(crate) struct Registers(Weak<Window>);
+
+/// The same for the doorbell.
+pub(crate) struct Bell(Weak<Window>);
+
+impl Registers {
+    pub(crate) fn new(window: &Rc<Window>) -> Self {
+        Self(Rc::downgrade(window))
+    }
+
+    fn window(&self) -> Rc<Window> {
+        self.0.upgrade().expect("the run is not over")
     }
 }
 
 // SAFETY: the registers are those of one model, which keeps the contract, and are handed on as they are.
 unsafe impl RegisterAccess for Registers {
+    type Doorbell = Bell;
+
     fn read_u8(&self, offset: u32) -> u8 {
-        self.window().model.read_u8(offset)
+        self.window().count().read_u8(offset)
     }
 
     fn read_u16(&self, offset: u32) -> u16 {
-        self.window().model.read_u16(offset)
+        self.window().count().read_u16(offset)
     }
 
     fn read_u32(&self, offset: u32) -> u32 {
-        self.window().model.read_u32(offset)
+        self.window().count().read_u32(offset)
     }
 
-    fn write_u8(&self, offset: u32, value: u8) {
-        self.window().model.write_u8(offset, value);
+    unsafe fn write_u8(&mut self, offset: u32, value: u8) {
+        self.window().count().write_u8(offset, value);
     }
 
-    fn write_u32(&self, offset: u32, value: u32) {
-        self.window().model.write_u32(offset, value);
+    unsafe fn write_u32(&mut self, offset: u32, value: u32) {
+        self.window().count().write_u32(offset, value);
+    }
+
+    unsafe fn doorbell(&self) -> Bell {
+        Bell(self.0.clone())
+    }
+}
+
+impl Doorbell for Bell {
+    fn ring(&self, value: u32) {
+        let window = self.0.upgrade().expect("the run is not over");
+        window.count().write_u32(QUEUE_NOTIFY, value);
     }
 }

@@ -13,7 +13,7 @@ use minix_virtio_blk::disk::{DiskHome, ListTable, VirtioDisk};
 use virtio_blk::InitError;
 use virtio_blk::proto::Sector;
 use virtio_blk_model::faults::{FaultKind, FaultScript};
-use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters};
+use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelDoorbell, ModelRegisters};
 use virtio_core::{DeviceStatus, Dma, DmaError, DmaRegion, QueueSize};
 use virtio_mmio::{MmioTransport, RegisterAccess, probe};
 
@@ -21,7 +21,6 @@ const STATUS: u32 = 0x070;
 const QUEUE_SIZE_MAX: u32 = 0x034;
 
 /// The registers of the model; while `stuck`, a reset never seems to end, and while `refuse_start`, there is no queue.
-#[derive(Clone)]
 struct Registers {
     model: ModelRegisters,
     stuck: Rc<Cell<bool>>,
@@ -31,6 +30,8 @@ struct Registers {
 // SAFETY: the model's registers keep the contract; a status that stays away from zero and a queue that is not there promise
 // less, not more.
 unsafe impl RegisterAccess for Registers {
+    type Doorbell = ModelDoorbell;
+
     fn read_u32(&self, offset: u32) -> u32 {
         let value = self.model.read_u32(offset);
         if offset == STATUS && self.stuck.get() {
@@ -47,14 +48,18 @@ unsafe impl RegisterAccess for Registers {
     fn read_u8(&self, offset: u32) -> u8 {
         self.model.read_u8(offset)
     }
-    fn write_u8(&self, offset: u32, value: u8) {
+    unsafe fn write_u8(&mut self, offset: u32, value: u8) {
         self.model.write_u8(offset, value);
     }
-    fn write_u32(&self, offset: u32, value: u32) {
+    unsafe fn write_u32(&mut self, offset: u32, value: u32) {
         // A reset that never ends has not begun either, as far as memory goes.
         if !(offset == STATUS && value == 0 && self.stuck.get()) {
             self.model.write_u32(offset, value);
         }
+    }
+    unsafe fn doorbell(&self) -> ModelDoorbell {
+        // SAFETY: the caller keeps the same contract.
+        unsafe { self.model.doorbell() }
     }
 }
 

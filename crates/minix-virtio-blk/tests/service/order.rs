@@ -23,7 +23,7 @@ use minix_virtio_blk::start::{self, GrantTable, Tables};
 use minix_virtio_blk::windows::{FIRST_WINDOW, Window};
 use virtio_blk_model::{Model, ModelConfig, ModelRegisters};
 use virtio_core::{DeviceStatus, Dma as _, DmaRegion};
-use virtio_mmio::RegisterAccess;
+use virtio_mmio::{Doorbell, RegisterAccess};
 
 use crate::machine::log;
 use crate::system::page;
@@ -80,6 +80,8 @@ impl Window for Recorded {
 
 // SAFETY: the model's registers keep the contract; an empty slot has no device.
 unsafe impl RegisterAccess for Recorded {
+    type Doorbell = Self;
+
     fn read_u8(&self, offset: u32) -> u8 {
         self.device.as_ref().map_or(0, |device| device.read_u8(offset))
     }
@@ -97,13 +99,28 @@ unsafe impl RegisterAccess for Recorded {
         }
         value
     }
-    fn write_u8(&self, offset: u32, value: u8) {
+    unsafe fn write_u8(&mut self, offset: u32, value: u8) {
         note(Event::Written(self.window, offset, value.into()));
         self.device.as_ref().expect("a device").write_u8(offset, value);
     }
-    fn write_u32(&self, offset: u32, value: u32) {
+    unsafe fn write_u32(&mut self, offset: u32, value: u32) {
+        self.write(offset, value);
+    }
+    unsafe fn doorbell(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Recorded {
+    fn write(&self, offset: u32, value: u32) {
         note(Event::Written(self.window, offset, value));
         self.device.as_ref().expect("a device").write_u32(offset, value);
+    }
+}
+
+impl Doorbell for Recorded {
+    fn ring(&self, value: u32) {
+        self.write(0x050, value);
     }
 }
 

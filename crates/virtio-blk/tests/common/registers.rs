@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex};
 
 use virtio_blk_model::ModelRegisters;
-use virtio_mmio::RegisterAccess;
+use virtio_mmio::{Doorbell, RegisterAccess};
 
 /// Offsets of registers, in bytes.
 pub(crate) mod register {
     pub(crate) const QUEUE_PFN: u32 = 0x040;
     pub(crate) const QUEUE_READY: u32 = 0x044;
+    pub(crate) const QUEUE_NOTIFY: u32 = 0x050;
     pub(crate) const INTERRUPT_ACK: u32 = 0x064;
     pub(crate) const STATUS: u32 = 0x070;
     pub(crate) const CONFIG_GENERATION: u32 = 0x0FC;
@@ -64,6 +65,12 @@ impl Hooked {
         });
     }
 
+    fn write(&self, offset: u32, value: u32) {
+        if self.ask(Access::Write(offset, value)).is_none() {
+            self.registers.write_u32(offset, value);
+        }
+    }
+
     fn ask(&self, access: Access) -> Option<u32> {
         self.hook.lock().unwrap().as_mut().and_then(|hook| hook(access))
     }
@@ -71,6 +78,8 @@ impl Hooked {
 
 // SAFETY: it stands before the registers of a model, whose memory outlives whatever is freed on a wrong answer.
 unsafe impl RegisterAccess for Hooked {
+    type Doorbell = Self;
+
     fn read_u8(&self, offset: u32) -> u8 {
         let answer = self.ask(Access::Read(offset));
         answer.map_or_else(|| self.registers.read_u8(offset), |value| value as u8)
@@ -86,15 +95,23 @@ unsafe impl RegisterAccess for Hooked {
         answer.unwrap_or_else(|| self.registers.read_u32(offset))
     }
 
-    fn write_u8(&self, offset: u32, value: u8) {
+    unsafe fn write_u8(&mut self, offset: u32, value: u8) {
         if self.ask(Access::Write(offset, u32::from(value))).is_none() {
             self.registers.write_u8(offset, value);
         }
     }
 
-    fn write_u32(&self, offset: u32, value: u32) {
-        if self.ask(Access::Write(offset, value)).is_none() {
-            self.registers.write_u32(offset, value);
-        }
+    unsafe fn write_u32(&mut self, offset: u32, value: u32) {
+        self.write(offset, value);
+    }
+
+    unsafe fn doorbell(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Doorbell for Hooked {
+    fn ring(&self, value: u32) {
+        self.write(register::QUEUE_NOTIFY, value);
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use virtio_core::{DeviceAddr, QueueSetup, QueueSize};
-use virtio_mmio::{MmioTransport, RegisterAccess, probe};
+use virtio_mmio::{Doorbell, MmioTransport, RegisterAccess, probe};
 
 pub(crate) const MAGIC: u32 = 0x7472_6976;
 
@@ -77,6 +77,8 @@ impl Script {
 
 // SAFETY: no device is behind it, so nothing uses any memory.
 unsafe impl RegisterAccess for Script {
+    type Doorbell = Self;
+
     fn read_u8(&self, offset: u32) -> u8 {
         self.read(offset, Seen::Read8(offset)) as u8
     }
@@ -89,12 +91,22 @@ unsafe impl RegisterAccess for Script {
         self.read(offset, Seen::Read32(offset))
     }
 
-    fn write_u8(&self, offset: u32, value: u8) {
+    unsafe fn write_u8(&mut self, offset: u32, value: u8) {
         self.0.borrow_mut().log.push(Seen::Write8(offset, value));
     }
 
-    fn write_u32(&self, offset: u32, value: u32) {
+    unsafe fn write_u32(&mut self, offset: u32, value: u32) {
         self.0.borrow_mut().log.push(Seen::Write32(offset, value));
+    }
+
+    unsafe fn doorbell(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Doorbell for Script {
+    fn ring(&self, value: u32) {
+        self.0.borrow_mut().log.push(Seen::Write32(0x050, value));
     }
 }
 

@@ -9,7 +9,7 @@ use crate::image::report::text;
 use crate::image::session::{Request, check};
 
 /// The cache can be switched, but not under requests in flight; or the driver says that there is no switch.
-pub(super) fn switch(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn switch(context: &mut Context<'_>) -> TestResult {
     busy(context)?;
     let session = &mut *context.session;
     let before = session.disk().write_cache();
@@ -37,7 +37,7 @@ pub(super) fn switch(context: &mut Context<'_, '_>) -> TestResult {
 }
 
 /// While a request is in flight the switch is refused.
-fn busy(context: &mut Context<'_, '_>) -> Result<(), Miss> {
+fn busy(context: &mut Context<'_>) -> Result<(), Miss> {
     let session = &mut *context.session;
     let bytes = session.block_bytes();
     let slice = session.allocate(bytes)?;
@@ -65,7 +65,7 @@ fn busy(context: &mut Context<'_, '_>) -> Result<(), Miss> {
 }
 
 /// A flush succeeds; where it was not offered the driver refuses it, which `unsupported-refused` has checked.
-pub(super) fn flush(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn flush(context: &mut Context<'_>) -> TestResult {
     let offered = context.session.disk().limits().flush;
     context.session.flush()?;
     Ok(if offered {

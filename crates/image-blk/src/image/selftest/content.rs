@@ -13,7 +13,7 @@ const PLACES: usize = SPREAD + 4 + 2 * mbr::ENTRIES;
 
 /// Every sector but the first holds the host's pattern: a look at the ends of the disk, at the ends of each partition, and at
 /// places in between.
-pub(super) fn host_content(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn host_content(context: &mut Context<'_>) -> TestResult {
     let Some(seed) = context.options.pattern else {
         skip!("the host does not say what is on the disk");
     };
@@ -35,7 +35,7 @@ pub(super) fn host_content(context: &mut Context<'_, '_>) -> TestResult {
 }
 
 /// Checks the block that `sector` is in.
-fn check_block(context: &mut Context<'_, '_>, seed: u64, sector: u64) -> Result<(), Miss> {
+fn check_block(context: &mut Context<'_>, seed: u64, sector: u64) -> Result<(), Miss> {
     let block = context.session.disk().limits().block_sectors();
     let bytes = context.session.block_bytes();
     let first = sector / block * block;

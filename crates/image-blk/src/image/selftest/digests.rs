@@ -19,7 +19,7 @@ const DEPTH: usize = 8;
 /// Bytes per request; for larger blocks, one block.
 const CHUNK_BYTES: usize = 128 << 10;
 
-pub(super) fn digests(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn digests(context: &mut Context<'_>) -> TestResult {
     let ranges = context.options.digests.as_slice();
     if ranges.is_empty() {
         skip!("the host asks for none");
@@ -50,7 +50,7 @@ pub(super) fn digests(context: &mut Context<'_, '_>) -> TestResult {
 
 /// The digest of a range. What is read are whole blocks: what sticks out at either end is left out of the digest.
 fn digest(
-    session: &mut Session<'_>,
+    session: &mut Session,
     range: SectorRange,
     chunk_bytes: usize,
     free: &mut Vec<DmaSlice, DEPTH>,
@@ -122,11 +122,7 @@ fn within(range: SectorRange, first: u64, bytes: &[u8]) -> &[u8] {
 }
 
 /// Puts a buffer back, at its full size.
-fn keep<'b>(
-    session: &mut Session<'b>,
-    free: &mut Vec<DmaSlice, DEPTH>,
-    buffer: Option<Buffer<'b>>,
-) -> Result<(), Failure> {
+fn keep(session: &mut Session, free: &mut Vec<DmaSlice, DEPTH>, buffer: Option<Buffer>) -> Result<(), Failure> {
     let slice = session.one(buffer.ok_or(Failure::WrongBuffer)?)?;
     let _ = free.push(slice);
     Ok(())

@@ -7,7 +7,7 @@ use crate::image::report::text;
 use crate::image::session::Request;
 
 /// The id string is there and the same each time.
-pub(super) fn id_string(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn id_string(context: &mut Context<'_>) -> TestResult {
     let mut ask = || context.session.command(Request::identify(0));
     let (Answer::Id(first), Answer::Id(second)) = (ask()?, ask()?) else {
         fail!("the answer is no id string");
@@ -19,7 +19,7 @@ pub(super) fn id_string(context: &mut Context<'_, '_>) -> TestResult {
 }
 
 /// The wear estimate, from devices that have one.
-pub(super) fn lifetime(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn lifetime(context: &mut Context<'_>) -> TestResult {
     if !context.session.disk().limits().lifetime {
         skip!("not offered");
     }

@@ -35,7 +35,7 @@ struct Seen {
 }
 
 /// One block per request, from the start of the disk; every buffer gets its own block.
-pub(super) fn reads(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn reads(context: &mut Context<'_>) -> TestResult {
     let block = context.session.disk().limits().block_sectors();
     let blocks = context.session.capacity() / block;
     if blocks == 0 {
@@ -61,7 +61,7 @@ pub(super) fn reads(context: &mut Context<'_, '_>) -> TestResult {
 }
 
 /// One block per request, each to its own place in scratch, read back one by one.
-pub(super) fn writes(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn writes(context: &mut Context<'_>) -> TestResult {
     let bytes = context.session.block_bytes();
     let block = (bytes / SECTOR_BYTES) as u64;
     // At most half of what is left, so that the tests to come have room.
@@ -108,7 +108,7 @@ fn told(seen: &Seen) -> TestResult {
     ))
 }
 
-fn make(context: &mut Context<'_, '_>, requests: usize) -> Result<Buffers, Miss> {
+fn make(context: &mut Context<'_>, requests: usize) -> Result<Buffers, Miss> {
     let bytes = context.session.block_bytes();
     let mut buffers = Buffers::new();
     for _ in 0..requests {
@@ -117,7 +117,7 @@ fn make(context: &mut Context<'_, '_>, requests: usize) -> Result<Buffers, Miss>
     Ok(buffers)
 }
 
-fn free(context: &mut Context<'_, '_>, buffers: Buffers) {
+fn free(context: &mut Context<'_>, buffers: Buffers) {
     buffers
         .into_iter()
         .flatten()
@@ -126,7 +126,7 @@ fn free(context: &mut Context<'_, '_>, buffers: Buffers) {
 
 /// Submits until the queue is full or the buffers are out, notifies once, and waits for all of them.
 fn flood(
-    context: &mut Context<'_, '_>,
+    context: &mut Context<'_>,
     buffers: &mut Buffers,
     kind: Kind,
     place: impl Fn(usize) -> u64,

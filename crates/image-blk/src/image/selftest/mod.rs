@@ -32,8 +32,8 @@ pub(crate) struct Tally {
 }
 
 /// What a test has to work with.
-pub(crate) struct Context<'s, 'b> {
-    pub(crate) session: &'s mut Session<'b>,
+pub(crate) struct Context<'s> {
+    pub(crate) session: &'s mut Session,
     pub(crate) options: &'s Options,
     pub(crate) partitions: &'s Partitions,
     pub(crate) scratch: &'s mut Scratch,
@@ -69,7 +69,7 @@ use {fail, skip};
 /// How often the device is started again before the rest of the tests is given up. Each hang costs seconds.
 const MAX_RESTARTS: u32 = 2;
 
-type Test = fn(&mut Context<'_, '_>) -> TestResult;
+type Test = fn(&mut Context<'_>) -> TestResult;
 
 /// All tests in the order they run in: what only reads comes first, so that it sees what the host wrote.
 const TESTS: [(&str, Test); 24] = [
@@ -101,7 +101,7 @@ const TESTS: [(&str, Test); 24] = [
 ];
 
 /// Runs all tests.
-pub(crate) fn run(context: &mut Context<'_, '_>, tally: &mut Tally) {
+pub(crate) fn run(context: &mut Context<'_>, tally: &mut Tally) {
     println!("self-test:");
     defmt::info!("self-test begins, {=usize} tests", TESTS.len());
     let mut restarts = 0;
@@ -122,7 +122,7 @@ pub(crate) fn run(context: &mut Context<'_, '_>, tally: &mut Tally) {
 }
 
 /// Shuts the disk down, which is the last test.
-pub(crate) fn shut_down(session: &mut Session<'_>, tally: &mut Tally) {
+pub(crate) fn shut_down(session: &mut Session, tally: &mut Tally) {
     // A test that failed may have left buffers behind; only without one is missing memory the driver's doing.
     let judge_memory = tally.failed == 0;
     tell(tally, "shut-down", &wrap_up::shut_down(session, judge_memory));

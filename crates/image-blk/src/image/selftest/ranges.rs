@@ -31,16 +31,16 @@ fn thirds(range: SectorRange) -> [SectorRange; 3] {
 }
 
 /// Zeroed sectors read as zeroes, those beside them as before. The device keeps the storage.
-pub(super) fn write_zeroes(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn write_zeroes(context: &mut Context<'_>) -> TestResult {
     zeroes(context, false)
 }
 
 /// The same where the device may give the storage back.
-pub(super) fn write_zeroes_unmap(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn write_zeroes_unmap(context: &mut Context<'_>) -> TestResult {
     zeroes(context, true)
 }
 
-fn zeroes(context: &mut Context<'_, '_>, may_unmap: bool) -> TestResult {
+fn zeroes(context: &mut Context<'_>, may_unmap: bool) -> TestResult {
     let Some(limits) = context.session.disk().limits().write_zeroes else {
         skip!("not offered");
     };
@@ -78,7 +78,7 @@ fn zeroes(context: &mut Context<'_, '_>, may_unmap: bool) -> TestResult {
 }
 
 /// Discarding leaves the sectors beside the range alone, and the range itself can be written again.
-pub(super) fn discard(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn discard(context: &mut Context<'_>) -> TestResult {
     let Some(limits) = context.session.disk().limits().discard else {
         skip!("not offered");
     };

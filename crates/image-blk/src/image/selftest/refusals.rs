@@ -14,12 +14,12 @@ use crate::image::session::Request;
 const OWNER: u32 = 0xDEAD_10CC;
 
 /// Submits a request of `bytes` of data (0 for none) and checks that it is refused with `expected`.
-fn refused<'b>(
-    context: &mut Context<'_, 'b>,
+fn refused(
+    context: &mut Context<'_>,
     what: &str,
     bytes: usize,
     expected: SubmitError,
-    request: impl FnOnce(Option<Buffer<'b>>) -> Option<Request<'b>>,
+    request: impl FnOnce(Option<Buffer>) -> Option<Request>,
 ) -> Result<(), Miss> {
     let session = &mut *context.session;
     let buffer = match bytes {
@@ -64,15 +64,15 @@ fn refused<'b>(
     Ok(())
 }
 
-fn read<'b>(first: u64) -> impl FnOnce(Option<Buffer<'b>>) -> Option<Request<'b>> {
+fn read(first: u64) -> impl FnOnce(Option<Buffer>) -> Option<Request> {
     move |buffer| Some(Request::read(Sector(first), buffer?, OWNER))
 }
 
-fn write<'b>(first: u64) -> impl FnOnce(Option<Buffer<'b>>) -> Option<Request<'b>> {
+fn write(first: u64) -> impl FnOnce(Option<Buffer>) -> Option<Request> {
     move |buffer| Some(Request::write(Sector(first), buffer?, OWNER))
 }
 
-fn plain<'b>(request: Request<'b>) -> impl FnOnce(Option<Buffer<'b>>) -> Option<Request<'b>> {
+fn plain(request: Request) -> impl FnOnce(Option<Buffer>) -> Option<Request> {
     move |_| Some(request)
 }
 
@@ -84,7 +84,7 @@ fn range(first: u64, sectors: u64) -> SectorRange {
 }
 
 /// Past the end of the disk, up to where the arithmetic would overflow.
-pub(super) fn out_of_range(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn out_of_range(context: &mut Context<'_>) -> TestResult {
     let limits = *context.session.disk().limits();
     let (block, bytes) = (limits.block_sectors(), limits.block_bytes as usize);
     let capacity = limits.capacity.get();
@@ -138,7 +138,7 @@ pub(super) fn out_of_range(context: &mut Context<'_, '_>) -> TestResult {
 }
 
 /// Not whole blocks.
-pub(super) fn misaligned(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn misaligned(context: &mut Context<'_>) -> TestResult {
     let limits = *context.session.disk().limits();
     let (block_bytes, block) = (limits.block_bytes, limits.block_sectors());
     let bytes = block_bytes as usize;
@@ -174,7 +174,7 @@ pub(super) fn misaligned(context: &mut Context<'_, '_>) -> TestResult {
 }
 
 /// Nothing that changes a read-only disk.
-pub(super) fn read_only(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn read_only(context: &mut Context<'_>) -> TestResult {
     let limits = *context.session.disk().limits();
     if !limits.read_only {
         skip!("the disk is writable");
@@ -192,7 +192,7 @@ pub(super) fn read_only(context: &mut Context<'_, '_>) -> TestResult {
 }
 
 /// What the device has not offered.
-pub(super) fn unsupported(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn unsupported(context: &mut Context<'_>) -> TestResult {
     let limits = *context.session.disk().limits();
     let expected = SubmitError::Unsupported;
     let one = range(0, limits.block_sectors());

@@ -19,7 +19,7 @@ const JITTER: usize = 13;
 const LARGE: usize = 1 << 20;
 
 /// A read into a buffer at an odd address brings the same as one into an aligned buffer.
-pub(super) fn unaligned_read(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn unaligned_read(context: &mut Context<'_>) -> TestResult {
     let bytes = on_disk(context, 8)?;
     let plain = context.session.allocate(bytes)?;
     let plain = context.session.read(0, plain)?;
@@ -34,7 +34,7 @@ pub(super) fn unaligned_read(context: &mut Context<'_, '_>) -> TestResult {
 }
 
 /// The same for writing.
-pub(super) fn unaligned_write(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn unaligned_write(context: &mut Context<'_>) -> TestResult {
     let block = context.session.block_bytes();
     let range = area(context, 8 * block)?;
     let odd = context.session.allocate_at(ODD, bytes_of(range))?;
@@ -48,19 +48,19 @@ pub(super) fn unaligned_write(context: &mut Context<'_, '_>) -> TestResult {
 }
 
 /// A few pieces, none of them whole blocks.
-pub(super) fn vectored_read(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn vectored_read(context: &mut Context<'_>) -> TestResult {
     let bytes = on_disk(context, FEW as u64 + 2)?;
     scattered_read(context, bytes, FEW)
 }
 
 /// The same for writing.
-pub(super) fn vectored_write(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn vectored_write(context: &mut Context<'_>) -> TestResult {
     let block = context.session.block_bytes();
     scattered_write(context, (FEW + 2) * block, FEW)
 }
 
 /// More pieces than the device takes in one request: the driver has to split.
-pub(super) fn split_read(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn split_read(context: &mut Context<'_>) -> TestResult {
     let block = context.session.block_bytes();
     let wanted = large(block);
     let capacity = context.session.capacity();
@@ -71,7 +71,7 @@ pub(super) fn split_read(context: &mut Context<'_, '_>) -> TestResult {
 }
 
 /// The same for writing.
-pub(super) fn split_write(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn split_write(context: &mut Context<'_>) -> TestResult {
     let block = context.session.block_bytes();
     // As much as there is, as long as no piece gets shorter than a block.
     let free = context.scratch.free() as usize * SECTOR_BYTES;
@@ -80,7 +80,7 @@ pub(super) fn split_write(context: &mut Context<'_, '_>) -> TestResult {
 }
 
 /// Bytes of `blocks` blocks, if the disk has that many.
-fn on_disk(context: &mut Context<'_, '_>, blocks: u64) -> Result<usize, Miss> {
+fn on_disk(context: &mut Context<'_>, blocks: u64) -> Result<usize, Miss> {
     let limits = *context.session.disk().limits();
     if limits.capacity.get() < blocks * limits.block_sectors() {
         skip!("the disk has fewer than {blocks} blocks");
@@ -97,7 +97,7 @@ fn large(block: usize) -> usize {
     LARGE.next_multiple_of(block).max(least(block, MANY))
 }
 
-fn scattered_read(context: &mut Context<'_, '_>, bytes: usize, pieces: usize) -> TestResult {
+fn scattered_read(context: &mut Context<'_>, bytes: usize, pieces: usize) -> TestResult {
     check_segments(context)?;
     let plain = context.session.allocate(bytes)?;
     let plain = context.session.read(0, plain)?;
@@ -113,7 +113,7 @@ fn scattered_read(context: &mut Context<'_, '_>, bytes: usize, pieces: usize) ->
     told(context, bytes, pieces, requests)
 }
 
-fn scattered_write(context: &mut Context<'_, '_>, bytes: usize, pieces: usize) -> TestResult {
+fn scattered_write(context: &mut Context<'_>, bytes: usize, pieces: usize) -> TestResult {
     check_segments(context)?;
     let range = area(context, bytes)?;
     let seed = context.scratch.seed();
@@ -126,7 +126,7 @@ fn scattered_write(context: &mut Context<'_, '_>, bytes: usize, pieces: usize) -
         part.copy_from_slice(now);
         rest = later;
     }
-    let vector = string(context, parts)?;
+    let vector = Vector::new(parts);
     let before = context.session.counters().device_requests;
     let written = transfer(context, vector, bytes, |buffer| {
         Request::write(Sector(range.first), buffer, 0)
@@ -149,7 +149,7 @@ fn scattered_write(context: &mut Context<'_, '_>, bytes: usize, pieces: usize) -
 }
 
 /// A block that lies in two pieces needs a device that takes two.
-fn check_segments(context: &mut Context<'_, '_>) -> Result<(), Miss> {
+fn check_segments(context: &mut Context<'_>) -> Result<(), Miss> {
     if context.session.disk().limits().max_segments < 2 {
         skip!("the device takes one segment per request");
     }
@@ -157,7 +157,7 @@ fn check_segments(context: &mut Context<'_, '_>) -> Result<(), Miss> {
 }
 
 /// The sum of a test, after a check that the driver really had to split where it had to.
-fn told(context: &mut Context<'_, '_>, bytes: usize, pieces: usize, requests: u64) -> TestResult {
+fn told(context: &mut Context<'_>, bytes: usize, pieces: usize, requests: u64) -> TestResult {
     let limit = u64::from(context.session.disk().limits().max_segments);
     let least = (pieces as u64).div_ceil(limit);
     if requests < least {
@@ -167,7 +167,7 @@ fn told(context: &mut Context<'_, '_>, bytes: usize, pieces: usize, requests: u6
 }
 
 /// Buffers of `bytes` bytes in all, at odd offsets, of odd lengths, each at least a block long.
-fn cut(context: &mut Context<'_, '_>, bytes: usize, pieces: usize) -> Result<Pieces, Miss> {
+fn cut(context: &mut Context<'_>, bytes: usize, pieces: usize) -> Result<Pieces, Miss> {
     let mean = bytes / pieces;
     let mut parts = Pieces::new();
     let mut left = bytes;
@@ -184,27 +184,16 @@ fn cut(context: &mut Context<'_, '_>, bytes: usize, pieces: usize) -> Result<Pie
     Ok(parts)
 }
 
-fn make(context: &mut Context<'_, '_>, bytes: usize, pieces: usize) -> Result<Vector, Miss> {
-    let parts = cut(context, bytes, pieces)?;
-    string(context, parts)
-}
-
-fn string(context: &mut Context<'_, '_>, parts: Pieces) -> Result<Vector, Miss> {
-    match Vector::new(parts) {
-        Ok(vector) => Ok(vector),
-        Err(parts) => {
-            parts.into_iter().for_each(|part| context.session.release(part));
-            fail!("the pieces cannot be strung together")
-        }
-    }
+fn make(context: &mut Context<'_>, bytes: usize, pieces: usize) -> Result<Vector, Miss> {
+    cut(context, bytes, pieces).map(Vector::new)
 }
 
 /// Does a request on the vector and takes it back.
-fn transfer<'b>(
-    context: &mut Context<'_, 'b>,
+fn transfer(
+    context: &mut Context<'_>,
     vector: Vector,
     bytes: usize,
-    request: impl FnOnce(Buffer<'b>) -> Request<'b>,
+    request: impl FnOnce(Buffer) -> Request,
 ) -> Result<Vector, Miss> {
     let Some(place) = context.session.vector.take() else {
         fail!("the place for vectors is in use");
@@ -226,7 +215,7 @@ fn transfer<'b>(
     }
 }
 
-fn free(context: &mut Context<'_, '_>, vector: Vector) {
+fn free(context: &mut Context<'_>, vector: Vector) {
     vector
         .into_pieces()
         .into_iter()

@@ -7,7 +7,7 @@ use crate::image::report::text;
 use crate::image::session::Session;
 
 /// Completions came the way that was asked for.
-pub(super) fn completions(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn completions(context: &mut Context<'_>) -> TestResult {
     let waiting = context.session.waiting();
     let counters = context.session.counters();
     let claimed = waiting.interrupts.counts().claimed;
@@ -34,7 +34,7 @@ pub(super) fn completions(context: &mut Context<'_, '_>) -> TestResult {
 }
 
 /// Nothing is left with the device, and all memory comes back.
-pub(super) fn shut_down(session: &mut Session<'_>, judge_memory: bool) -> TestResult {
+pub(super) fn shut_down(session: &mut Session, judge_memory: bool) -> TestResult {
     let (aborted, missing_bytes) = session.shut_down();
     if aborted > 0 {
         fail!("{aborted} requests were still out");

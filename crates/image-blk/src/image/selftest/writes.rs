@@ -12,7 +12,7 @@ use crate::image::scratch;
 const BYTES: usize = 32 << 10;
 
 /// A piece of scratch of about this many bytes, or the reason why there is none.
-pub(super) fn area(context: &mut Context<'_, '_>, bytes: usize) -> Result<SectorRange, Miss> {
+pub(super) fn area(context: &mut Context<'_>, bytes: usize) -> Result<SectorRange, Miss> {
     if context.options.scratch.is_none() {
         skip!("nothing may be written");
     }
@@ -36,7 +36,7 @@ pub(super) fn bytes_of(range: SectorRange) -> usize {
 
 /// Writes a fresh pattern to `first` and after it, as much as `slice` holds, and reports it. Returns the seed.
 pub(super) fn write_pattern(
-    context: &mut Context<'_, '_>,
+    context: &mut Context<'_>,
     first: u64,
     mut slice: DmaSlice,
 ) -> Result<(DmaSlice, u64), Miss> {
@@ -57,7 +57,7 @@ pub(super) fn write_pattern(
 
 /// Reads from `first` on into `slice`, whose content is wiped before, and checks that it holds the pattern of `seed`.
 pub(super) fn expect_pattern(
-    context: &mut Context<'_, '_>,
+    context: &mut Context<'_>,
     first: u64,
     mut slice: DmaSlice,
     seed: u64,
@@ -71,7 +71,7 @@ pub(super) fn expect_pattern(
 }
 
 /// What is written and flushed is what is read.
-pub(super) fn write_flush_read(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn write_flush_read(context: &mut Context<'_>) -> TestResult {
     let range = area(context, BYTES)?;
     let slice = context.session.allocate(bytes_of(range))?;
     let (slice, seed) = write_pattern(context, range.first, slice)?;
@@ -82,7 +82,7 @@ pub(super) fn write_flush_read(context: &mut Context<'_, '_>) -> TestResult {
 }
 
 /// A write changes its own blocks and none beside them.
-pub(super) fn neighbours(context: &mut Context<'_, '_>) -> TestResult {
+pub(super) fn neighbours(context: &mut Context<'_>) -> TestResult {
     let block = context.session.block_bytes();
     let sectors = (block / SECTOR_BYTES) as u64;
     let range = area(context, 3 * block)?;

@@ -19,15 +19,15 @@ const CHUNK_BYTES: usize = 64 << 10;
 const MAX_PRINTED: u64 = 64;
 
 /// The disk a person is working on.
-pub(crate) struct Monitor<'m, 'b> {
-    session: &'m mut Session<'b>,
+pub(crate) struct Monitor<'m> {
+    session: &'m mut Session,
     scratch: &'m mut Scratch,
     /// Where the measurements may write.
     area: Option<SectorRange>,
 }
 
-impl<'m, 'b> Monitor<'m, 'b> {
-    pub(super) fn new(session: &'m mut Session<'b>, scratch: &'m mut Scratch) -> Self {
+impl<'m> Monitor<'m> {
+    pub(super) fn new(session: &'m mut Session, scratch: &'m mut Scratch) -> Self {
         let area = bench::area(session, scratch);
         Monitor { session, scratch, area }
     }

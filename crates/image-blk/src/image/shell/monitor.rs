@@ -18,7 +18,7 @@ const LINE: usize = 256;
 const LOOK_MICROS: u64 = 10_000;
 
 /// Serves commands until `quit`, then powers off.
-pub(crate) fn run(session: &mut Session<'_>, scratch: &mut Scratch, console_source: Option<Source>) -> ! {
+pub(crate) fn run(session: &mut Session, scratch: &mut Scratch, console_source: Option<Source>) -> ! {
     let source = console_source.filter(|source| session.waiting().interrupts.enable(*source).is_ok());
     console::set_receive_interrupt(source.is_some());
     println!("type `help` for a list of commands");
@@ -41,7 +41,7 @@ pub(crate) fn run(session: &mut Session<'_>, scratch: &mut Scratch, console_sour
 }
 
 /// Waits until a line is typed. Meanwhile the disk may have something to say.
-fn read_line(monitor: &mut Monitor<'_, '_>, editor: &mut LineEditor<LINE>, source: Option<Source>) {
+fn read_line(monitor: &mut Monitor<'_>, editor: &mut LineEditor<LINE>, source: Option<Source>) {
     let waiting = monitor.waiting();
     loop {
         while let Some(byte) = console::read_byte() {
