@@ -22,8 +22,8 @@ impl Piece {
     ///
     /// # Safety
     ///
-    /// As long as it is granted: for reading, nobody writes it; for writing, the program does not use it, and every content
-    /// is valid.
+    /// Whenever this or a copy of it is granted, and until no device works on it any more: for reading, nobody writes it;
+    /// for writing, the program does not use it, and every content is valid.
     pub const unsafe fn new(address: u64, bytes: u64) -> Self {
         Self { address, bytes }
     }
