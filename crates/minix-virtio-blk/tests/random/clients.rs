@@ -352,7 +352,9 @@ impl Clients {
         let start = self.base(asked.minor) + first;
         let moved = u64::try_from(status).map_or(0, |bytes| bytes / 512);
         if write {
+            // A write that was under way when the disk shrank can have happened where the disk does not end yet.
             let end = match status {
+                0.. if asked.sizes.len() > 1 => End::Unknown,
                 0.. => End::Never,
                 _ if [Errno::ERESTART, Errno::EINVAL].map(wire).contains(&status) => End::Never,
                 _ => End::Unknown,
