@@ -96,20 +96,24 @@ pub(crate) fn plan(
     if room == 0 {
         return Err(Status::OK);
     }
-    let mut left = room;
+    Ok(Plan {
+        first,
+        bytes: room as u32,
+        elements: cut_elements(elements, room),
+    })
+}
+
+/// Cuts elements that are at least `bytes` long in sum. Returns how many are left; the last of them is shortened in place.
+pub(crate) fn cut_elements(elements: &mut [MapElement], bytes: u64) -> u8 {
+    let mut left = bytes;
     for (nth, element) in elements.iter_mut().enumerate() {
         if element.bytes >= left {
             element.bytes = left;
-            return Ok(Plan {
-                first,
-                bytes: room as u32,
-                elements: nth as u8 + 1,
-            });
+            return nth as u8 + 1;
         }
         left -= element.bytes;
     }
-    // Not reached: the elements are at least as long as what is left of their sum.
-    Err(Errno::EINVAL.into())
+    elements.len() as u8
 }
 
 #[cfg(test)]
@@ -128,6 +132,7 @@ mod tests {
         block_bytes: 512,
         read_only: false,
         can_flush: true,
+        write_cache: true,
         max_segments: 64,
         geometry: None,
     };

@@ -22,16 +22,26 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 counters.stray_completions += 1;
             }
         });
-        let mut finished = 0;
-        while let Some((cargo, result)) = self.flights.take_finished() {
-            finished += 1;
-            self.device_full = false;
-            self.busy = true;
-            self.landed(kernel, now, cargo, result);
+        let finished = self.land(kernel, now);
+        if finished > 0 {
+            self.resets.fruitless = 0;
         }
         if polled.is_err() {
             self.blame(|_| true);
-            self.recover(kernel, now);
+            self.recover(kernel, now, "breaks rules or asks for a reset");
+        }
+        finished
+    }
+
+    /// Takes what has come back from the device to who asked for it. Returns how many device requests that were.
+    pub(crate) fn land(&mut self, kernel: &mut K, now: Micros) -> u32 {
+        let mut finished = 0;
+        while let Some((cargo, since, result)) = self.flights.take_finished() {
+            finished += 1;
+            self.device_full = false;
+            self.busy = true;
+            self.pace.completed(since, now, self.request_timeout);
+            self.landed(kernel, now, cargo, result);
         }
         finished
     }
@@ -44,8 +54,11 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             Cargo::Durability { job } => {
                 self.write_back.flush_landed(Flusher::Client, result.is_ok());
                 let status = match result {
-                    Ok(()) => Status(self.jobs[job].transfer.bytes as i32),
-                    Err(_) => flushed(result),
+                    Ok(()) => self.forced(job),
+                    Err(_) => {
+                        self.flush_failed(now, Some(self.jobs[job].request.minor));
+                        flushed(result)
+                    }
                 };
                 self.answer(kernel, now, job, status);
             }
@@ -93,22 +106,39 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     fn part_landed(&mut self, kernel: &mut K, now: Micros, id: JobId, result: Result<(), Errno>) {
         let transfer = &mut self.jobs[id].transfer;
         transfer.outstanding = transfer.outstanding.saturating_sub(1);
-        if let Err(error) = result {
-            transfer.error.get_or_insert(error);
+        if let Err(error) = result
+            && !self.is_beyond(id, error)
+        {
+            self.jobs[id].transfer.error.get_or_insert(error);
         }
+        let needs_flush = self.write_lingers();
+        let transfer = &mut self.jobs[id].transfer;
         if transfer.outstanding > 0 {
             return;
         }
+        transfer.blamed = false;
         let status = match transfer.error {
             Some(error) => error.into(),
+            None if transfer.beyond => return self.cut_to_disk(kernel, now, id),
             None if transfer.rest() > 0 => return,
-            None if transfer.durability == Durability::Wanted => {
+            None if transfer.durability == Durability::Wanted && needs_flush => {
                 transfer.durability = Durability::Due;
                 return;
             }
+            None if transfer.durability == Durability::Wanted => self.forced(id),
             None => Status(transfer.bytes as i32),
         };
         self.answer(kernel, now, id, status);
+    }
+
+    /// The answer to a write that is on the medium. If a flush has failed before, it says so.
+    fn forced(&mut self, id: JobId) -> Status {
+        let (minor, bytes) = (self.jobs[id].request.minor, self.jobs[id].transfer.bytes);
+        if self.opens.take_failure(minor) {
+            Errno::EIO.into()
+        } else {
+            Status(bytes as i32)
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Geometry {
     pub sectors: u32,
 }
 
-/// What the disk is and takes. May change over time; the adapter asks again.
+/// What a live disk is and takes. May change over time; the adapter asks again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DiskInfo {
@@ -33,10 +33,19 @@ pub struct DiskInfo {
     pub read_only: bool,
     /// It has a flush command.
     pub can_flush: bool,
+    /// Writes that are completed may linger in a volatile cache.
+    pub write_cache: bool,
     /// Segments in one request at most, at least one.
     pub max_segments: u16,
     /// Its own geometry, if it has one.
     pub geometry: Option<Geometry>,
+}
+
+impl DiskInfo {
+    /// Whether completed writes may linger in a volatile cache until they are flushed.
+    pub(crate) const fn needs_flushes(&self) -> bool {
+        self.write_cache && self.can_flush
+    }
 }
 
 /// The name the adapter gives a request while the device has it.
@@ -133,8 +142,9 @@ pub trait BlockDevice {
     /// A range of a client's memory, as the [`Kernel`](crate::Kernel) has found it.
     type Range: GrantedRange;
 
-    /// What the disk is and takes.
-    fn info(&self) -> DiskInfo;
+    /// What the disk is and takes; `None` while it is not live: it needs a [reset](Self::reset), or did not start again after
+    /// one. As long as that is so, [`submit`](Self::submit) and [`poll`](Self::poll) say that it is broken.
+    fn info(&self) -> Option<DiskInfo>;
 
     /// Takes a request. The device learns of it with the next [`notify`](Self::notify). `tag` is not in use.
     ///
@@ -153,19 +163,26 @@ pub trait BlockDevice {
     /// [`Broken`]; what was not handed over by then never is, until the reset forgets it.
     fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken>;
 
-    /// Resets the device and starts it again. Afterwards it has forgotten every request and touches no memory on behalf of
-    /// one; their tags are free. Staging memory keeps its content.
+    /// Resets the device and starts it again. What it had finished before that and no poll has handed over goes to `done`, as
+    /// in a [`poll`](Self::poll). Afterwards it has forgotten every other request and touches no memory on behalf of one;
+    /// their tags are free. Staging memory keeps its content.
     ///
     /// # Errors
     ///
-    /// [`Broken`] if it does not come back. Nothing may be submitted then, and what was in flight may still be worked on.
-    fn reset(&mut self) -> Result<(), Broken>;
+    /// [`Broken`] if it does not come back. Nothing may be submitted then, and what was in flight and was not handed over may
+    /// still be worked on. The next reset may hand it over.
+    fn reset(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken>;
 
-    /// Whether writes may linger in a volatile cache.
-    fn write_cache(&self) -> bool;
+    /// Looks whether the device is alive, which costs no more than a read of one register. It is not if it asks for a reset,
+    /// or is gone. A device that only polls would not tell otherwise.
+    fn is_alive(&mut self) -> bool;
 
-    /// Switches the write cache; nothing is in flight. Whether the device can.
-    fn set_write_cache(&mut self, on: bool) -> bool;
+    /// Switches the write cache; nothing is in flight.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unsupported`] if the device has no such switch, [`Refusal::Broken`] if it needs a reset first.
+    fn set_write_cache(&mut self, on: bool) -> Result<(), Refusal>;
 
     /// How many blocks of staging memory there are: memory of the service that the device can reach.
     fn staging_blocks(&self) -> u8;

@@ -1,7 +1,11 @@
 //! Requests come in, wait for their turn, and are sorted by what they ask for.
 //!
 //! Transfers run side by side. Opens, closes and control requests run alone: they wait for everything that came before,
-//! and everything that comes after waits for them. The first of them that is not answered is the fence.
+//! and everything that comes after waits for them. The first of them that is not answered is the barrier.
+//!
+//! A request that comes is put behind those that wait, and [`take_turns`](BlockDriver::take_turns) alone admits requests, in
+//! order. None is admitted, and no barrier begins, while the device is not live: what there is to be asked of it is not known
+//! then.
 
 use minix_abi::bdev::{BdevFlags, BdevRequest, MAX_ELEMENTS};
 use minix_abi::cdev::{CdevOpen, CdevReply};
@@ -11,11 +15,12 @@ use minix_abi::kernel_call::MapElement;
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
 use zerocopy::IntoBytes;
 
-use crate::bounds::plan;
+use crate::barrier::Barrier;
+use crate::bounds::{capacity, plan};
 use crate::jobs::{Caller, JobId, Kind, Stage};
 use crate::recovery::Health;
 use crate::transfer::{Direction, Durability, Transfer};
-use crate::{BlockDevice, BlockDriver, Kernel, Micros};
+use crate::{BlockDevice, BlockDriver, DiskInfo, Kernel, Micros};
 
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// A message came. Whether it was a request.
@@ -46,58 +51,70 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             return true;
         };
         self.counters.max_jobs = self.counters.max_jobs.max(self.jobs.len());
-        if self.fence.is_some() {
-            self.waiting.get_or_insert(id);
-        } else {
-            self.admit(kernel, now, id);
-            self.take_turns(kernel, now);
+        if let Barrier::None = self.barrier {
+            self.barrier = Barrier::Lifted(id);
         }
+        self.take_turns(kernel, now);
         true
     }
 
-    /// Lets the fence run if everything ahead of it is done, and those behind it come forward once it is gone.
+    /// Admits the requests whose turn it is, and lets the barrier run if everything ahead of it is done.
     #[inline]
     pub(crate) fn take_turns(&mut self, kernel: &mut K, now: Micros) {
-        // Mostly there are only transfers.
-        if self.fence.is_some() || self.waiting.is_some() {
+        // Mostly no request waits.
+        if !matches!(self.barrier, Barrier::None) {
             self.take_turns_in_order(kernel, now);
         }
     }
 
     fn take_turns_in_order(&mut self, kernel: &mut K, now: Micros) {
-        // Each round takes one out of those that wait, or starts the fence.
+        // Each round admits a request that waits, or begins the barrier.
         for _ in 0..=2 * JOBS {
-            if let Some(fence) = self.fence {
-                // Not while the device is out of order either: what would be asked of it would be a guess.
-                let resetting = matches!(self.health, Health::Resetting { .. });
-                // The write cache is not switched under a flush.
-                let flushing =
-                    self.write_back.in_background() && self.jobs[fence].request.request == IoctlCode::DIOCSETWC;
-                if self.running.is_some() || self.jobs.first() != Some(fence) || resetting || flushing {
-                    return;
-                }
-                self.begin_exclusive(kernel, now, fence);
-            } else if let Some(id) = self.waiting {
-                self.waiting = self.jobs.after(id);
-                self.admit(kernel, now, id);
-            } else {
+            if matches!(self.barrier, Barrier::None | Barrier::Runs(_)) {
                 return;
+            }
+            let disk = match (self.health, self.device.info()) {
+                (Health::Dead, _) => None,
+                (Health::Good, Some(disk)) => Some(disk),
+                // It is reset soon.
+                (Health::Good, None) | (Health::Resetting { .. }, _) => return,
+            };
+            match self.barrier {
+                Barrier::None | Barrier::Runs(_) => return,
+                Barrier::Lifted(id) => {
+                    self.barrier = Barrier::lifted(self.jobs.after(id));
+                    self.admit(kernel, now, id, disk);
+                }
+                Barrier::Waits(id) => {
+                    // The write cache is not switched under a flush.
+                    let flushing =
+                        self.write_back.in_background() && self.jobs[id].request.request == IoctlCode::DIOCSETWC;
+                    if self.jobs.first() != Some(id) || flushing {
+                        return;
+                    }
+                    self.begin_exclusive(kernel, now, id, disk);
+                }
             }
         }
     }
 
-    /// Nothing that excludes others is ahead of `id` any more.
-    fn admit(&mut self, kernel: &mut K, now: Micros, id: JobId) {
+    /// No barrier is ahead of `id` any more. There is no `disk` if the device was given up.
+    fn admit(&mut self, kernel: &mut K, now: Micros, id: JobId, disk: Option<DiskInfo>) {
         let Some(direction) = self.jobs[id].kind.direction() else {
             self.jobs[id].stage = Stage::Exclusive;
-            self.fence = Some(id);
+            self.barrier = Barrier::Waits(id);
             return;
         };
         if !self.opens.was_opened(self.jobs[id].request.minor) {
             return self.answer(kernel, now, id, Errno::ERESTART.into());
         }
         self.begin_trace(now, id);
-        match self.prepare(kernel, id, direction) {
+        let prepared = match disk {
+            Some(disk) => self.prepare(kernel, id, direction, &disk),
+            None if self.table.get(self.jobs[id].request.minor).is_none() => Err(Errno::ENXIO.into()),
+            None => Err(Errno::EIO.into()),
+        };
+        match prepared {
             Ok(transfer) => {
                 let job = &mut self.jobs[id];
                 job.stage = Stage::Transfer;
@@ -116,7 +133,13 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     }
 
     /// Fetches the vector, if there is one, and checks the transfer. The error is the answer.
-    fn prepare(&mut self, kernel: &mut K, id: JobId, direction: Direction) -> Result<Transfer, Status> {
+    fn prepare(
+        &mut self,
+        kernel: &mut K,
+        id: JobId,
+        direction: Direction,
+        disk: &DiskInfo,
+    ) -> Result<Transfer, Status> {
         let job = &mut self.jobs[id];
         let (request, granter) = (job.request, job.caller.endpoint);
         let count = if job.kind.has_vector() {
@@ -143,14 +166,11 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             job.single = MapElement::granted(request.grant, bytes);
             1
         };
-        let disk = self.device.info();
-        let extent = self.table.get(request.minor);
+        let extent = self.table.on_disk(request.minor, capacity(disk));
         let elements = self.jobs.elements_mut(id, count);
-        let plan = plan(request.position, elements, &disk, extent)?;
-        let durable = direction == Direction::Write
-            && request.flags.contains(BdevFlags::FORCEWRITE)
-            && disk.can_flush
-            && self.device.write_cache();
+        let plan = plan(request.position, elements, disk, extent)?;
+        // Whether that takes a flush is known when the data is written.
+        let durable = direction == Direction::Write && request.flags.contains(BdevFlags::FORCEWRITE);
         Ok(Transfer {
             direction,
             durability: if durable { Durability::Wanted } else { Durability::Given },

@@ -4,10 +4,11 @@ use minix_abi::Message;
 use minix_abi::ipc::IpcStatus;
 use minix_abi::kernel_call::{GrantedRange as _, MAX_RANGES};
 
-use crate::exclusive::Exclusive;
+use crate::barrier::Barrier;
 use crate::flights::Flights;
-use crate::jobs::{JobId, Jobs};
-use crate::recovery::Health;
+use crate::jobs::Jobs;
+use crate::pace::Pace;
+use crate::recovery::{Health, Resets};
 use crate::staging::StagingPool;
 use crate::write_back::WriteBack;
 use crate::{BlockDevice, Counters, DeviceTable, Kernel, Micros, Opens, Options, Scan, Trace};
@@ -26,21 +27,21 @@ pub struct BlockDriver<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: 
     pub(crate) counters: Counters,
     pub(crate) trace: Trace<K::Trace>,
     pub(crate) staging: StagingPool,
-    /// The first of the requests that exclude others. What came before it may run; what came after it waits.
-    pub(crate) fence: Option<JobId>,
-    /// The first of those that wait behind the fence.
-    pub(crate) waiting: Option<JobId>,
-    /// What the fence is doing, once it is its turn.
-    pub(crate) running: Option<Exclusive>,
+    /// What requests that come have to wait for.
+    pub(crate) barrier: Barrier,
     pub(crate) scan: Option<Scan>,
     pub(crate) health: Health,
+    pub(crate) resets: Resets,
+    pub(crate) pace: Pace,
     pub(crate) write_back: WriteBack,
     /// The device did not do the background flush before a reset.
     pub(crate) flush_blamed: bool,
-    /// Transfers that write and are not answered yet; the fence aside, nothing else makes order matter.
+    /// Transfers that write and are not answered yet; the barrier aside, nothing else makes order matter.
     pub(crate) writes: u16,
     /// Reads that went ahead of a write since the last one had its turn.
     pub(crate) reads_in_a_row: u8,
+    /// A request was answered since this was last cleared.
+    pub(crate) answered: bool,
     /// Whether something may be there to give to the device.
     pub(crate) busy: bool,
     /// The device has no room until something is finished.
@@ -67,6 +68,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     pub fn new(device: D, options: Options) -> Self {
         let options = Options {
             reset_attempts: options.reset_attempts.max(1),
+            fruitless_resets: options.fruitless_resets.max(options.replays.saturating_add(1)),
             hz: options.hz.max(1),
             depth: options.depth.max(1),
             ..options
@@ -84,15 +86,16 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             jobs: Jobs::new(),
             flights: Flights::new(),
             staging,
-            fence: None,
-            waiting: None,
-            running: None,
+            barrier: Barrier::None,
             scan: None,
             health: Health::Good,
+            resets: Resets::default(),
+            pace: Pace::new(options.depth.min(u16::try_from(JOBS).unwrap_or(u16::MAX))),
             write_back: WriteBack::default(),
             flush_blamed: false,
             writes: 0,
             reads_in_a_row: 0,
+            answered: false,
             busy: false,
             device_full: false,
             unfinished: false,
@@ -124,7 +127,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         finished
     }
 
-    /// Looks for requests that the device is too late with, and carries recovery on.
+    /// Looks at a device that has completed nothing for a while, or has lost a request, and carries recovery on.
     pub fn on_time(&mut self, kernel: &mut K, now: Micros) {
         self.check_time(kernel, now);
         self.settle(kernel, now);
@@ -141,12 +144,12 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
         match self.health {
             Health::Good => {
-                let late = self.flights.oldest().map(|since| since.after(self.request_timeout));
+                let look = self.look_due();
                 // A device without room has none before it has finished something.
                 let flush = self.flush_due().filter(|_| !self.device_full);
-                match (late, flush) {
-                    (Some(late), Some(flush)) => Some(late.min(flush)),
-                    (late, flush) => late.or(flush),
+                match (look, flush) {
+                    (Some(look), Some(flush)) => Some(look.min(flush)),
+                    (look, flush) => look.or(flush),
                 }
             }
             Health::Resetting { again, .. } => Some(again),
@@ -213,26 +216,27 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         &mut self.device
     }
 
-    /// Whether the device is given up: it did not come back from a reset. What needs it is answered with `EIO` then.
+    /// Whether the device is given up: it did not come back from a reset, or was reset too often without a use. What needs it is answered with `EIO` then.
     pub fn is_broken(&self) -> bool {
         matches!(self.health, Health::Dead)
     }
 
-    /// Lets whatever can go on go on: those whose turn it is, and the device. Bounded, as each round ends a request or
-    /// gives the device one.
+    /// Lets whatever can go on go on: those whose turn it is, and the device. Bounded, as each round but the last answers a
+    /// request.
     fn settle(&mut self, kernel: &mut K, now: Micros) {
         self.unfinished = false;
         if self.write_back.is_needed() {
             self.flush_in_time(kernel, now);
         }
+        // Whatever was answered before this call, or is in it, may have been the barrier.
+        self.take_turns(kernel, now);
         if self.busy && !self.is_idle() {
-            // None, if the flush had the device reset.
-            let rounds = if self.unfinished { 0 } else { 2 * JOBS + 1 };
-            for _ in 0..rounds {
-                self.take_turns(kernel, now);
-                if !self.pump(kernel, now) || self.unfinished {
+            for _ in 0..2 * JOBS + 1 {
+                // One reset is enough for one call; the flush may have had one.
+                if self.unfinished || !self.pump(kernel, now) {
                     break;
                 }
+                self.take_turns(kernel, now);
             }
         }
         if core::mem::take(&mut self.unannounced) {

@@ -2,14 +2,15 @@
 
 use minix_abi::{Errno, Status};
 
+use crate::barrier::Barrier;
 use crate::flights::Cargo;
 use crate::jobs::{JobId, Kind};
 use crate::schedule::Step;
 use crate::submit::offer;
 use crate::write_back::Flusher;
 use crate::{
-    BlockDevice, BlockDriver, Data, DeviceError, DeviceRequest, Kernel, Micros, Refusal, STAGING_BYTES, ScanRead,
-    StagingBlock,
+    BlockDevice, BlockDriver, Data, DeviceError, DeviceRequest, DiskInfo, Kernel, Micros, Refusal, STAGING_BYTES,
+    ScanRead, StagingBlock,
 };
 
 /// What the device is needed for.
@@ -19,6 +20,8 @@ pub(crate) enum Task {
     Flush,
     /// Flush, then switch the write cache off.
     FlushBeforeCacheOff,
+    /// Switch the write cache.
+    SwitchCache { on: bool },
     /// Read a part of a partition table.
     Scan {
         read: ScanRead,
@@ -76,8 +79,9 @@ impl From<Errno> for Outcome {
 }
 
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
-    /// It is the turn of a request that runs alone: everything ahead of it is done.
-    pub(crate) fn begin_exclusive(&mut self, kernel: &mut K, now: Micros, id: JobId) {
+    /// It is the turn of a request that runs alone: everything ahead of it is done. There is no `disk` if the device was
+    /// given up.
+    pub(crate) fn begin_exclusive(&mut self, kernel: &mut K, now: Micros, id: JobId, disk: Option<DiskInfo>) {
         let job = &self.jobs[id];
         let (caller, kind, request) = (job.caller, job.kind, job.request);
         if kind == Kind::Open {
@@ -87,9 +91,9 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
         self.begin_trace(now, id);
         let outcome = match kind {
-            Kind::Open => self.open(request.minor, request.access),
-            Kind::Close => self.close(request.minor),
-            _ => self.ioctl(kernel, now, caller.endpoint, &request),
+            Kind::Open => self.open(request.minor, request.access, disk.as_ref()),
+            Kind::Close => self.close(request.minor, disk.as_ref()),
+            _ => self.ioctl(kernel, now, caller.endpoint, &request, disk.as_ref()),
         };
         self.go_on(kernel, now, id, outcome);
     }
@@ -98,7 +102,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         match outcome {
             Outcome::Answer(status) => self.answer(kernel, now, id, status),
             Outcome::Needs(task) => {
-                self.running = Some(Exclusive {
+                self.barrier = Barrier::Runs(Exclusive {
                     job: id,
                     task,
                     submitted: false,
@@ -112,7 +116,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
 
     /// Gives the device what the running request needs.
     pub(crate) fn start_exclusive(&mut self, kernel: &mut K, now: Micros) -> Step {
-        let Some(mut running) = self.running else {
+        let Some(mut running) = self.barrier.running().copied() else {
             return Step::Went;
         };
         if self.is_broken() {
@@ -122,15 +126,22 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         let offered = match &mut running.task {
             Task::Flush | Task::FlushBeforeCacheOff => self.offer_flush(Cargo::Exclusive, now),
             Task::Scan { read, staging } => self.offer_scan(*read, staging, now),
+            Task::SwitchCache { on } => match self.device.set_write_cache(*on) {
+                Ok(()) => {
+                    self.exclusive_landed(kernel, now, Ok(()));
+                    return Step::Went;
+                }
+                Err(refusal) => Err(refusal),
+            },
         };
         match offered {
             Ok(()) => running.submitted = true,
             Err(Refusal::Full) if self.flights.len() > 0 => return Step::Full,
             Err(Refusal::Full | Refusal::Broken) => {
                 running.blamed = true;
-                self.running = Some(running);
-                self.recover(kernel, now);
-                return Step::Went;
+                self.barrier = Barrier::Runs(running);
+                self.recover(kernel, now, "takes no requests");
+                return Step::Reset;
             }
             Err(refusal) => {
                 let error = match refusal {
@@ -141,7 +152,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 return Step::Went;
             }
         }
-        self.running = Some(running);
+        self.barrier = Barrier::Runs(running);
         Step::Went
     }
 
@@ -171,27 +182,36 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
 
     /// The device is done with what the running request needed.
     pub(crate) fn exclusive_landed(&mut self, kernel: &mut K, now: Micros, result: Result<(), DeviceError>) {
-        let Some(running) = self.running else { return };
+        let Some(running) = self.barrier.running().copied() else {
+            return;
+        };
         let job = running.job;
+        let (minor, kind) = (self.jobs[job].request.minor, self.jobs[job].kind);
         if running.task.is_flush() {
             self.write_back.flush_landed(Flusher::Client, result.is_ok());
+            if result.is_err() {
+                self.flush_failed(now, Some(minor));
+            }
         }
         let outcome = match running.task {
-            Task::Flush => flushed(result).into(),
+            Task::Flush => match result {
+                Ok(()) if self.opens.take_failure(minor) => Errno::EIO.into(),
+                // What a close owes is not there.
+                Err(_) if kind == Kind::Close => Errno::EIO.into(),
+                _ => flushed(result).into(),
+            },
             Task::FlushBeforeCacheOff => match result {
-                Ok(()) => self.switch_write_cache(false).into(),
+                Ok(()) => Outcome::Needs(Task::SwitchCache { on: false }),
                 Err(_) => flushed(result).into(),
             },
-            Task::Scan { read, staging } => {
-                let minor = self.jobs[job].request.minor;
-                self.scanned(minor, read, staging, result)
-            }
+            Task::SwitchCache { .. } => flushed(result).into(),
+            Task::Scan { read, staging } => self.scanned(minor, read, staging, result),
         };
         self.go_on(kernel, now, job, outcome);
     }
 }
 
-/// What a flush comes to.
+/// What a flush, or a switch of the write cache, comes to.
 pub(crate) fn flushed(result: Result<(), DeviceError>) -> Status {
     match result {
         Ok(()) => Status::OK,

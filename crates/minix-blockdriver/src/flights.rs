@@ -30,6 +30,8 @@ pub(crate) enum Cargo {
 struct Flight {
     cargo: Cargo,
     since: Micros,
+    /// Its place in the order of submission.
+    order: u64,
     result: Option<Result<(), DeviceError>>,
 }
 
@@ -41,6 +43,10 @@ pub(crate) struct Flights<const N: usize> {
     finished: Deque<u16, N>,
     /// No later than the start of any of them.
     oldest: Option<Micros>,
+    /// The order of the next one to be submitted.
+    next_order: u64,
+    /// The highest order of those that have come back.
+    overtaker: u64,
 }
 
 impl<const N: usize> Flights<N> {
@@ -49,11 +55,14 @@ impl<const N: usize> Flights<N> {
             slots: [Flight {
                 cargo: Cargo::None,
                 since: Micros(0),
+                order: 0,
                 result: None,
             }; N],
             free: Vec::new(),
             finished: Deque::new(),
             oldest: None,
+            next_order: 1,
+            overtaker: 0,
         };
         flights.forget();
         flights
@@ -86,8 +95,10 @@ impl<const N: usize> Flights<N> {
             self.slots[usize::from(tag)] = Flight {
                 cargo,
                 since: now,
+                order: self.next_order,
                 result: None,
             };
+            self.next_order += 1;
             self.oldest.get_or_insert(now);
         }
     }
@@ -103,17 +114,31 @@ impl<const N: usize> Flights<N> {
         }
     }
 
-    /// The next one that is finished; its tag is free then.
-    pub(crate) fn take_finished(&mut self) -> Option<(Cargo, Result<(), DeviceError>)> {
+    /// The next one that is finished, and when it was submitted; its tag is free then.
+    pub(crate) fn take_finished(&mut self) -> Option<(Cargo, Micros, Result<(), DeviceError>)> {
         let tag = self.finished.pop_front()?;
         let slot = &mut self.slots[usize::from(tag)];
         let cargo = core::mem::replace(&mut slot.cargo, Cargo::None);
         let result = slot.result.take()?;
+        let since = slot.since;
+        self.overtaker = self.overtaker.max(slot.order);
         let _ = self.free.push(tag);
         if self.free.is_full() {
             self.oldest = None;
         }
-        Some((cargo, result))
+        Some((cargo, since, result))
+    }
+
+    /// A request that was overtaken: it was submitted `span` ago or longer, some request has come back that was submitted
+    /// after it, and so have all that were submitted within `span` after it.
+    pub(crate) fn overtaken(&self, now: Micros, span: u64) -> Option<(Cargo, Micros)> {
+        let used = || self.slots.iter().filter(|slot| slot.cargo != Cargo::None);
+        let is_overtaken = |slot: &&Flight| {
+            let until = slot.since.after(span);
+            let passed = |other: &Flight| other.order > slot.order && other.since <= until;
+            until <= now && slot.order < self.overtaker && !used().any(passed)
+        };
+        used().find(is_overtaken).map(|slot| (slot.cargo, slot.since))
     }
 
     /// No later than the start of any of them.
@@ -159,7 +184,7 @@ mod tests {
         assert!(flights.arrive(first, Ok(())));
         assert!(!flights.arrive(first, Ok(())), "it is back already");
         assert!(!flights.arrive(Tag(2), Ok(())), "there is no such tag");
-        assert_eq!(flights.take_finished(), Some((Cargo::Exclusive, Ok(()))));
+        assert_eq!(flights.take_finished(), Some((Cargo::Exclusive, Micros(5), Ok(()))));
         assert!(!flights.arrive(first, Ok(())), "it is not out");
         assert_eq!(flights.take_finished(), None);
         assert_eq!(flights.next_tag(), Some(first));
@@ -170,5 +195,36 @@ mod tests {
         flights.forget();
         assert!(!flights.arrive(second, Ok(())));
         assert_eq!((flights.len(), flights.oldest()), (0, None));
+    }
+
+    #[test]
+    fn overtaken_means_that_all_later_ones_of_a_while_are_back() {
+        let mut flights = Flights::<4>::new();
+        let submit = |flights: &mut Flights<4>, at| {
+            let tag = flights.next_tag().unwrap();
+            flights.depart(Cargo::Background, Micros(at));
+            tag
+        };
+        let back = |flights: &mut Flights<4>, tag| {
+            assert!(flights.arrive(tag, Ok(())));
+            assert!(flights.take_finished().is_some());
+        };
+        let early = submit(&mut flights, 0);
+        let lost = submit(&mut flights, 10);
+        back(&mut flights, early);
+        assert_eq!(flights.overtaken(Micros(1000), 100), None, "that was ahead of it");
+        let later = submit(&mut flights, 20);
+        let late = submit(&mut flights, 110);
+        back(&mut flights, later);
+        assert_eq!(flights.overtaken(Micros(1000), 100), None, "one is not back");
+        back(&mut flights, late);
+        submit(&mut flights, 111);
+        assert_eq!(flights.overtaken(Micros(109), 100), None);
+        assert_eq!(
+            flights.overtaken(Micros(110), 100),
+            Some((Cargo::Background, Micros(10)))
+        );
+        back(&mut flights, lost);
+        assert_eq!(flights.overtaken(Micros(1000), 100), None);
     }
 }

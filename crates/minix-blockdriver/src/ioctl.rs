@@ -7,8 +7,9 @@ use minix_abi::trace::TraceControl;
 use minix_abi::{Endpoint, Errno, GrantId, Status};
 use zerocopy::IntoBytes;
 
+use crate::bounds::capacity;
 use crate::exclusive::{Outcome, Task};
-use crate::{BlockDevice, BlockDriver, BufferChange, Kernel, Micros, extent_of, part_geom};
+use crate::{BlockDevice, BlockDriver, BufferChange, DiskInfo, Kernel, Micros, extent_of, part_geom};
 
 const MICROS_PER_SECOND: u64 = 1_000_000;
 
@@ -16,8 +17,16 @@ const MICROS_PER_SECOND: u64 = 1_000_000;
 const MIN_TIMEOUT_MICROS: u64 = 100_000;
 
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
-    /// Does what a control request asks for. Its argument is behind a grant of `from`.
-    pub(crate) fn ioctl(&mut self, kernel: &mut K, now: Micros, from: Endpoint, request: &BdevRequest) -> Outcome {
+    /// Does what a control request asks for. Its argument is behind a grant of `from`. There is no `disk` if the device was
+    /// given up.
+    pub(crate) fn ioctl(
+        &mut self,
+        kernel: &mut K,
+        now: Micros,
+        from: Endpoint,
+        request: &BdevRequest,
+        disk: Option<&DiskInfo>,
+    ) -> Outcome {
         let (minor, grant) = (request.minor, request.grant);
         let result = match request.request {
             IoctlCode::DIOCSETP => self.set_partition(kernel, from, grant, minor),
@@ -36,17 +45,20 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             {
                 Err(Errno::ENXIO)
             }
-            IoctlCode::DIOCFLUSH if !self.device.info().can_flush => Err(Errno::EOPNOTSUPP),
-            IoctlCode::DIOCFLUSH => return Outcome::Needs(Task::Flush),
-            IoctlCode::DIOCSETWC => match self.set_write_cache(kernel, from, grant) {
-                Ok(outcome) => return outcome,
+            IoctlCode::DIOCFLUSH => match disk {
+                None => Err(Errno::EIO),
+                Some(disk) if !disk.can_flush => Err(Errno::EOPNOTSUPP),
+                Some(_) => return Outcome::Needs(Task::Flush),
+            },
+            IoctlCode::DIOCSETWC => match self.set_write_cache(kernel, from, grant, disk) {
+                Ok(task) => return Outcome::Needs(task),
                 Err(error) => Err(error),
             },
-            IoctlCode::DIOCGETWC => {
-                let on = i32::from(self.device.write_cache());
+            IoctlCode::DIOCGETWC => disk.ok_or(Errno::EIO).and_then(|disk| {
+                let on = i32::from(disk.write_cache);
                 put(kernel, from, grant, &on)
-            }
-            IoctlCode::DIOCGETP => self.get_partition(kernel, from, grant, minor),
+            }),
+            IoctlCode::DIOCGETP => self.get_partition(kernel, from, grant, minor, disk),
             IoctlCode::DIOCOPENCT => {
                 let count = self.opens.total() as i32;
                 put(kernel, from, grant, &count)
@@ -59,24 +71,21 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         Status::from(result).into()
     }
 
-    fn set_write_cache(&mut self, kernel: &mut K, from: Endpoint, grant: GrantId) -> Result<Outcome, Errno> {
+    fn set_write_cache(
+        &mut self,
+        kernel: &mut K,
+        from: Endpoint,
+        grant: GrantId,
+        disk: Option<&DiskInfo>,
+    ) -> Result<Task, Errno> {
         let mut on = 0_i32;
         kernel.copy_from(from, grant, 0, on.as_mut_bytes())?;
+        let disk = disk.ok_or(Errno::EIO)?;
         // What lingers in the cache was promised to nobody, but whoever switches it off wants it on the medium.
-        if on == 0 && self.device.write_cache() && self.device.info().can_flush {
-            return Ok(Outcome::Needs(Task::FlushBeforeCacheOff));
+        if on == 0 && disk.needs_flushes() {
+            return Ok(Task::FlushBeforeCacheOff);
         }
-        Ok(self.switch_write_cache(on != 0).into())
-    }
-
-    pub(crate) fn switch_write_cache(&mut self, on: bool) -> Status {
-        if self.is_broken() {
-            Errno::EIO.into()
-        } else if self.device.set_write_cache(on) {
-            Status::OK
-        } else {
-            Errno::EOPNOTSUPP.into()
-        }
+        Ok(Task::SwitchCache { on: on != 0 })
     }
 
     fn set_partition(&mut self, kernel: &mut K, from: Endpoint, grant: GrantId, minor: Minor) -> Result<(), Errno> {
@@ -85,9 +94,17 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         self.table.set(minor, extent_of(&geom)).map_err(|_| Errno::ENXIO)
     }
 
-    fn get_partition(&mut self, kernel: &mut K, from: Endpoint, grant: GrantId, minor: Minor) -> Result<(), Errno> {
-        let extent = self.table.get(minor).ok_or(Errno::ENXIO)?;
-        put(kernel, from, grant, &part_geom(extent, self.device.info().geometry))
+    fn get_partition(
+        &mut self,
+        kernel: &mut K,
+        from: Endpoint,
+        grant: GrantId,
+        minor: Minor,
+        disk: Option<&DiskInfo>,
+    ) -> Result<(), Errno> {
+        let disk = disk.ok_or(Errno::EIO)?;
+        let extent = self.table.on_disk(minor, capacity(disk)).ok_or(Errno::ENXIO)?;
+        put(kernel, from, grant, &part_geom(extent, disk.geometry))
     }
 
     /// The time the device may take for a request is told and set in clock ticks; zero stands for the one from the start.

@@ -5,6 +5,7 @@
 #[macro_use]
 mod fmt;
 
+mod barrier;
 mod bounds;
 mod completion;
 mod counters;
@@ -22,12 +23,14 @@ mod mbr;
 mod opening;
 mod opens;
 mod options;
+mod pace;
 mod partitions;
 mod ranges;
 mod recovery;
 mod reply;
 mod scan;
 mod schedule;
+mod shrink;
 mod staged;
 mod staging;
 mod submit;

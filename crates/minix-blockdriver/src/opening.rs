@@ -6,27 +6,26 @@ use minix_abi::{Errno, Status};
 
 use crate::bounds::{block_bytes, capacity};
 use crate::exclusive::{Outcome, Task};
-use crate::{BlockDevice, BlockDriver, DeviceError, Kernel, OpenError, Scan, ScanRead, StagingBlock};
+use crate::{BlockDevice, BlockDriver, DeviceError, DiskInfo, Kernel, OpenError, Scan, ScanRead, StagingBlock};
 
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Opens a minor. The first open of the disk looks for partitions before it is answered.
-    pub(crate) fn open(&mut self, minor: Minor, access: BdevAccess) -> Outcome {
+    pub(crate) fn open(&mut self, minor: Minor, access: BdevAccess, disk: Option<&DiskInfo>) -> Outcome {
         if self.table.get(minor).is_none() || self.terminating {
             return Errno::ENXIO.into();
         }
-        if self.is_broken() {
+        let Some(disk) = disk else {
             return Errno::EIO.into();
-        }
-        let disk = self.device.info();
+        };
         if disk.read_only && access.contains(BdevAccess::WRITE) {
             return Errno::EACCES.into();
         }
         if self.opens.total() > 0 {
             return self.count_open(minor).into();
         }
-        let bytes = capacity(&disk);
+        let bytes = capacity(disk);
         self.table.reset(bytes);
-        self.scan = Some(Scan::new(bytes, block_bytes(&disk) as u32));
+        self.scan = Some(Scan::new(bytes, block_bytes(disk) as u32));
         self.next_scan(minor)
     }
 
@@ -67,15 +66,24 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
     }
 
-    /// Closes a minor. The last close of the disk flushes what lingers in its write cache.
-    pub(crate) fn close(&mut self, minor: Minor) -> Outcome {
+    /// Closes a minor. The last close of the disk flushes what was written, if it was not flushed since; a device that was
+    /// given up cannot. The last close of a minor tells of a flush that has failed.
+    pub(crate) fn close(&mut self, minor: Minor, disk: Option<&DiskInfo>) -> Outcome {
         if self.table.get(minor).is_none() {
             return Errno::ENXIO.into();
         }
-        match self.opens.close(minor) {
-            Err(_) => Errno::EINVAL.into(),
-            Ok(true) if self.device.info().can_flush && self.device.write_cache() => Outcome::Needs(Task::Flush),
-            Ok(_) => Status::OK.into(),
+        let Ok(was_last) = self.opens.close(minor) else {
+            return Errno::EINVAL.into();
+        };
+        if was_last && self.write_back.is_needed() {
+            return match disk {
+                Some(_) => Outcome::Needs(Task::Flush),
+                None => Errno::EIO.into(),
+            };
         }
+        if self.opens.count(minor) == 0 && self.opens.take_failure(minor) {
+            return Errno::EIO.into();
+        }
+        Status::OK.into()
     }
 }

@@ -55,6 +55,8 @@ pub struct Opens {
     counts: [u32; DEVICES],
     total: u32,
     opened: [bool; DEVICES],
+    /// A flush has failed while it was open, and nobody who has it open was told.
+    untold: [bool; DEVICES],
     /// Numbers that are no device and were opened all the same.
     opened_strangers: Vec<Minor, { REMEMBERED_MINORS - DEVICES }>,
 }
@@ -66,6 +68,7 @@ impl Opens {
             counts: [0; DEVICES],
             total: 0,
             opened: [false; DEVICES],
+            untold: [false; DEVICES],
             opened_strangers: Vec::new(),
         }
     }
@@ -103,6 +106,9 @@ impl Opens {
             return Err(OpenError::TooMany);
         }
         self.total += 1;
+        if self.counts[index] == 0 {
+            self.untold[index] = false;
+        }
         self.counts[index] += 1;
         Ok(self.total == 1)
     }
@@ -130,6 +136,22 @@ impl Opens {
     /// How often `minor` is open.
     pub fn count(&self, minor: Minor) -> u32 {
         device_index(minor).map_or(0, |index| self.counts[index])
+    }
+
+    /// A flush has failed. Each minor that is open is to be told once, but for the one that asked for the flush: its answer
+    /// tells it.
+    ///
+    /// All opens of one minor count as one. A request does not say by which of them it comes.
+    pub(crate) fn flush_failed(&mut self, asker: Option<Minor>) {
+        let asker = asker.and_then(device_index);
+        for (index, untold) in self.untold.iter_mut().enumerate() {
+            *untold = asker != Some(index) && (*untold || self.counts[index] > 0);
+        }
+    }
+
+    /// Whether `minor` is to be told that a flush has failed. It counts as told then.
+    pub(crate) fn take_failure(&mut self, minor: Minor) -> bool {
+        device_index(minor).is_some_and(|index| core::mem::take(&mut self.untold[index]))
     }
 
     /// Forgets everything, as when the service announces itself.

@@ -4,19 +4,24 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Options {
-    /// Microseconds the device may take for a request before it is reset. Clients can change it by `DIOCTIMEOUT`, but not to
-    /// less than 100 milliseconds.
+    /// Microseconds in which the device may complete nothing, although it has requests, before it is reset. A request that was
+    /// overtaken is lost after three times as long: every request that the device was given in that time after it has come
+    /// back. Clients can change it by `DIOCTIMEOUT`, but not to less than 100 milliseconds.
     pub request_timeout: u64,
     /// How often a request is tried again after a reset of the device before its client gets `EIO`.
     pub replays: u8,
     /// How often in a row the device is reset, if it does not come back, before everybody gets `EIO`. At least one.
     pub reset_attempts: u8,
-    /// Microseconds between two such attempts.
+    /// How often the device is reset without completing a request in between, before everybody gets `EIO`. Resets of a device
+    /// that had nothing to do and worked for as long as a request may take do not count. At least one more than `replays`,
+    /// so that one request that no device survives is not the end.
+    pub fruitless_resets: u8,
+    /// Microseconds between two resets, unless the device has completed a request since the first.
     pub reset_pause: u64,
     /// Clock ticks per second, the unit of `DIOCTIMEOUT`. At least one.
     pub hz: u32,
     /// Requests the device gets at a time at most; the rest waits where it can still be put in order and merged. At least
-    /// one, and never more than the driver has jobs.
+    /// one, and never more than the driver has jobs. A slow device gets fewer.
     pub depth: u16,
     /// Reads that may go ahead of a waiting write before that has its turn.
     pub reads_before_write: u8,
@@ -31,6 +36,7 @@ impl Default for Options {
             request_timeout: 10_000_000,
             replays: 3,
             reset_attempts: 3,
+            fruitless_resets: 8,
             reset_pause: 100_000,
             hz: 1000,
             depth: u16::MAX,

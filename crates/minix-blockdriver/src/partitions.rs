@@ -55,6 +55,10 @@ impl core::error::Error for UnknownMinor {}
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DeviceTable {
     extents: [Extent; DEVICES],
+    /// A client has said where these are.
+    placed: [bool; DEVICES],
+    /// Minor 0 is the whole of the disk.
+    has_disk: bool,
 }
 
 impl DeviceTable {
@@ -62,6 +66,8 @@ impl DeviceTable {
     pub const fn new() -> Self {
         Self {
             extents: [Extent::EMPTY; DEVICES],
+            placed: [false; DEVICES],
+            has_disk: false,
         }
     }
 
@@ -69,6 +75,26 @@ impl DeviceTable {
     pub fn reset(&mut self, disk_bytes: u64) {
         *self = Self::new();
         self.extents[0].size_bytes = disk_bytes;
+        self.has_disk = true;
+    }
+
+    /// Where a device lies on a disk that has `disk_bytes` bytes now; `None` if there is no such device.
+    ///
+    /// The whole disk is as large as the disk is now. Partitions keep the size of their table, cut at the end of the disk.
+    /// What a client has [set](Self::set) is told as it was set.
+    pub fn on_disk(&self, minor: Minor, disk_bytes: u64) -> Option<Extent> {
+        let index = device_index(minor)?;
+        let extent = self.extents[index];
+        if self.placed[index] {
+            return Some(extent);
+        }
+        let size_bytes = if index == 0 && self.has_disk {
+            disk_bytes
+        } else {
+            let room = disk_bytes.saturating_sub(extent.base_bytes);
+            extent.size_bytes.min(room)
+        };
+        Some(Extent { size_bytes, ..extent })
     }
 
     /// Where a device lies; `None` if there is no such device.
@@ -85,6 +111,7 @@ impl DeviceTable {
     pub fn set(&mut self, minor: Minor, extent: Extent) -> Result<(), UnknownMinor> {
         let index = device_index(minor).ok_or(UnknownMinor)?;
         self.extents[index] = extent;
+        self.placed[index] = true;
         Ok(())
     }
 

@@ -1,59 +1,131 @@
-//! A device that is too late or broken is reset, and given again what it had.
+//! A device that is stuck or broken is reset, and given again what it had.
 //!
 //! A transfer that was lost in a reset starts over: its client has not been answered, so the memory is still lent, and
 //! doing a part of it twice changes nothing, as whatever overlaps it still waits. Who was lost too often is answered with
 //! `EIO`; when the device does not come back at all, everybody is.
+//!
+//! A reset that worked is no sign of health, a completed request is. Without one the next reset comes after a pause, and
+//! after some of them the device is given up.
 
 use minix_abi::Errno;
 
 use crate::flights::Cargo;
 use crate::jobs::{JobId, Stage};
-use crate::transfer::Durability;
-use crate::{BlockDevice, BlockDriver, Kernel, Micros};
+use crate::pace::OVERTAKEN_TIMEOUTS;
+use crate::transfer::{Direction, Durability};
+use crate::{BlockDevice, BlockDriver, Kernel, Micros, SECTOR_BYTES};
 
 /// Whether the device can be worked with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Health {
-    /// Yes.
+    /// Yes, as far as is known.
     Good,
-    /// It did not come back from a reset yet.
+    /// It is to be reset.
     Resetting {
-        /// Attempts so far.
-        attempts: u8,
-        /// When to try again.
+        /// When.
         again: Micros,
     },
     /// It is given up.
     Dead,
 }
 
+/// What resets were good for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Resets {
+    /// How many in a row did not bring the device back.
+    failed: u8,
+    /// How many there were since the device last completed a request.
+    pub(crate) fruitless: u8,
+    /// When the last of them was.
+    last: Micros,
+}
+
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+    /// When the device is to be looked at, since it has something to do.
+    pub(crate) fn look_due(&self) -> Option<Micros> {
+        let oldest = self.flights.oldest()?;
+        Some(self.pace.look_due(oldest, self.request_timeout))
+    }
+
     /// Does what is due by now.
     pub(crate) fn check_time(&mut self, kernel: &mut K, now: Micros) {
         match self.health {
-            Health::Dead => {}
-            Health::Resetting { attempts, again } if again <= now => self.reset(kernel, now, attempts),
-            Health::Resetting { .. } => {}
-            Health::Good => {
-                if !self.is_late(self.flights.oldest(), now) {
-                    return;
-                }
+            Health::Resetting { again } if again <= now => self.reset(kernel, now),
+            Health::Good if self.look_due().is_some_and(|due| due <= now) => {
                 // It may be the driver that is late.
                 self.collect(kernel, now);
-                let oldest = self.flights.find_oldest();
-                if self.is_late(oldest, now) {
-                    self.counters.timeouts += 1;
-                    warn!("the device took longer than {} microseconds", self.request_timeout);
-                    let timeout = self.request_timeout;
-                    self.blame(|since| since.after(timeout) <= now);
-                    self.recover(kernel, now);
+                if self.health == Health::Good {
+                    self.look(kernel, now);
                 }
             }
+            _ => {}
         }
     }
 
-    fn is_late(&self, since: Option<Micros>, now: Micros) -> bool {
-        since.is_some_and(|since| since.after(self.request_timeout) <= now)
+    /// Looks whether the device still does what it was given.
+    fn look(&mut self, kernel: &mut K, now: Micros) {
+        let Some(oldest) = self.flights.find_oldest() else {
+            return;
+        };
+        let timeout = self.request_timeout;
+        self.pace.look(now);
+        if self.pace.quiet_since(oldest).after(timeout) <= now {
+            self.time_out(kernel, now, |since| since.after(timeout) <= now, "completes nothing");
+        } else if let Some((_, lost)) = self.flights.overtaken(now, timeout.saturating_mul(OVERTAKEN_TIMEOUTS)) {
+            self.time_out(kernel, now, |since| since == lost, "has lost a request");
+        } else if self.pace.is_quiet(oldest, now, timeout) && !self.device.is_alive() {
+            self.blame(|_| true);
+            self.recover(kernel, now, "asks for a reset, without an interrupt");
+        }
+    }
+
+    /// Requests are late.
+    #[cold]
+    fn time_out(&mut self, kernel: &mut K, now: Micros, is_late: impl Fn(Micros) -> bool, why: &'static str) {
+        self.counters.timeouts += 1;
+        let mut late = 0_u32;
+        for (cargo, since) in self.flights.all().filter(|&(_, since)| is_late(since)) {
+            late += 1;
+            if late == 1 {
+                let (what, first, sectors) = self.describe(cargo);
+                let attempt = u32::from(self.replays(cargo)) + 1;
+                let millis = now.since(since) / 1000;
+                warn!(
+                    "timed out: {} of {} sectors from {} after {} ms, attempt {}",
+                    what, sectors, first, millis, attempt
+                );
+            }
+        }
+        if late > 1 {
+            warn!("timed out: {} more requests", late - 1);
+        }
+        self.blame(is_late);
+        self.recover(kernel, now, why);
+    }
+
+    /// What a device request is: operation, first sector, sectors.
+    fn describe(&self, cargo: Cargo) -> (&'static str, u64, u64) {
+        match cargo {
+            Cargo::Transfer { job, offset, bytes, .. } => {
+                let transfer = &self.jobs[job].transfer;
+                let first = (transfer.first + u64::from(offset)) / SECTOR_BYTES;
+                (name(transfer.direction), first, u64::from(bytes) / SECTOR_BYTES)
+            }
+            Cargo::Exclusive => match self.barrier.running() {
+                Some(running) if !running.task.is_flush() => ("read of a partition table", 0, 0),
+                _ => ("flush", 0, 0),
+            },
+            Cargo::None | Cargo::Background | Cargo::Durability { .. } => ("flush", 0, 0),
+        }
+    }
+
+    /// How often it was tried before.
+    fn replays(&self, cargo: Cargo) -> u8 {
+        match cargo {
+            Cargo::Transfer { job, .. } | Cargo::Durability { job } => self.jobs[job].transfer.replays,
+            Cargo::Exclusive => self.barrier.running().map_or(0, |running| running.replays),
+            Cargo::None | Cargo::Background => 0,
+        }
     }
 
     /// Notes which requests the device failed to do. Innocent ones are given to it again as often as it takes; as all of
@@ -65,7 +137,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                     Cargo::None => {}
                     Cargo::Background => self.flush_blamed = true,
                     Cargo::Exclusive => {
-                        if let Some(running) = &mut self.running {
+                        if let Some(running) = self.barrier.running_mut() {
                             running.blamed = true;
                         }
                     }
@@ -83,38 +155,80 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
     }
 
-    /// Resets the device.
-    pub(crate) fn recover(&mut self, kernel: &mut K, now: Micros) {
-        if matches!(self.health, Health::Good) {
-            self.reset(kernel, now, 0);
+    /// Resets the device, because it does something (`why`). If it has completed nothing since the last reset, that is after a
+    /// pause.
+    #[cold]
+    pub(crate) fn recover(&mut self, kernel: &mut K, now: Micros, why: &'static str) {
+        if self.health != Health::Good {
+            return;
+        }
+        warn!(
+            "the device {}: it is reset, with {} requests in it",
+            why,
+            self.flights.len()
+        );
+        let resets = &mut self.resets;
+        if self.jobs.len() == 0 && resets.last.after(self.request_timeout) <= now {
+            // It was well for a while, and had nothing to do.
+            resets.fruitless = 0;
+        }
+        let again = resets.last.after(self.options.reset_pause);
+        if resets.fruitless > 0 && again > now {
+            self.health = Health::Resetting { again };
+        } else {
+            self.reset(kernel, now);
         }
     }
 
-    fn reset(&mut self, kernel: &mut K, now: Micros, attempts: u8) {
-        match self.device.reset() {
-            Ok(()) => {
-                self.counters.resets += 1;
-                warn!("the device was reset with {} requests in it", self.flights.len());
-                self.health = Health::Good;
-                self.start_over(kernel, now);
+    fn reset(&mut self, kernel: &mut K, now: Micros) {
+        let (flights, counters) = (&mut self.flights, &mut self.counters);
+        let mut handed_over = 0_u32;
+        let result = self.device.reset(&mut |tag, result| {
+            if flights.arrive(tag, result) {
+                handed_over += 1;
+            } else {
+                counters.stray_completions += 1;
             }
-            Err(_) => {
-                self.counters.failed_resets += 1;
-                let attempts = attempts.saturating_add(1);
-                if attempts < self.options.reset_attempts {
-                    let again = now.after(self.options.reset_pause);
-                    self.health = Health::Resetting { attempts, again };
-                } else {
-                    warn!("the device did not come back after {} resets", attempts);
-                    self.health = Health::Dead;
-                    self.start_over(kernel, now);
-                }
-            }
+        });
+        let resets = &mut self.resets;
+        resets.last = now;
+        resets.fruitless = if handed_over > 0 {
+            1
+        } else {
+            resets.fruitless.saturating_add(1)
+        };
+        if result.is_ok() {
+            counters.resets += 1;
+            resets.failed = 0;
+        } else {
+            counters.failed_resets += 1;
+            resets.failed = resets.failed.saturating_add(1);
+        }
+        let again = now.after(self.options.reset_pause);
+        self.health =
+            if resets.failed >= self.options.reset_attempts || resets.fruitless > self.options.fruitless_resets {
+                let (fruitless, failed) = (resets.fruitless, resets.failed);
+                error!(
+                    "the device is given up after {} resets without a use, of which the last {} failed",
+                    fruitless, failed
+                );
+                Health::Dead
+            } else if result.is_ok() {
+                Health::Good
+            } else {
+                warn!("reset {} of {} has failed", resets.failed, self.options.reset_attempts);
+                Health::Resetting { again }
+            };
+        // What it had finished is no different from what a poll finds.
+        self.land(kernel, now);
+        if !matches!(self.health, Health::Resetting { .. }) {
+            self.start_over(kernel, now);
         }
     }
 
     /// The device has nothing any more; what it had is to be given to it again. If it is dead, that ends with an error.
     fn start_over(&mut self, kernel: &mut K, now: Micros) {
+        let lost = self.flights.len();
         self.flights.forget();
         if core::mem::take(&mut self.flush_blamed) {
             self.background_failed(now);
@@ -124,6 +238,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         self.device_full = false;
         self.unannounced = false;
         self.busy = true;
+        let before = self.counters.errors;
         let mut next = self.jobs.first();
         while let Some(id) = next {
             next = self.jobs.after(id);
@@ -132,6 +247,13 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 Stage::Exclusive => self.start_exclusive_over(kernel, now, id),
                 Stage::Free | Stage::Waiting => break,
             }
+        }
+        if lost > 0 {
+            let failed = self.counters.errors - before;
+            warn!(
+                "{} device requests were lost: {} clients get an error, the others are tried again",
+                lost, failed
+            );
         }
     }
 
@@ -150,7 +272,15 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         transfer.replays = transfer.replays.saturating_add(blamed.into());
         let error = match transfer.error {
             Some(error) => error,
-            None if dead || transfer.replays > self.options.replays => Errno::EIO,
+            None if dead || transfer.replays > self.options.replays => {
+                let (what, replays) = (name(transfer.direction), transfer.replays);
+                let (first, sectors) = (transfer.first / SECTOR_BYTES, u64::from(transfer.bytes) / SECTOR_BYTES);
+                error!(
+                    "given up: {} of {} sectors from {}, lost {} times",
+                    what, sectors, first, replays
+                );
+                Errno::EIO
+            }
             None => {
                 transfer.rewind();
                 self.counters.replayed += 1;
@@ -161,15 +291,30 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     }
 
     fn start_exclusive_over(&mut self, kernel: &mut K, now: Micros, id: JobId) {
-        let Some(running) = &mut self.running else { return };
+        let dead = self.is_broken();
+        let Some(running) = self.barrier.running_mut() else {
+            return;
+        };
         let lost = core::mem::take(&mut running.submitted);
         let blamed = core::mem::take(&mut running.blamed);
         running.replays = running.replays.saturating_add(blamed.into());
         running.forget_staging();
-        if self.health == Health::Dead || running.replays > self.options.replays {
+        if dead || running.replays > self.options.replays {
+            let (replays, is_flush) = (running.replays, running.task.is_flush());
+            error!("given up: a request that runs alone, lost {} times", replays);
+            if is_flush {
+                self.flush_failed(now, Some(self.jobs[id].request.minor));
+            }
             self.answer(kernel, now, id, Errno::EIO.into());
         } else if lost {
             self.counters.replayed += 1;
         }
+    }
+}
+
+const fn name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Read => "read",
+        Direction::Write => "write",
     }
 }

@@ -3,6 +3,7 @@
 use minix_abi::bdev::BdevReply;
 use minix_abi::{Message, MessageType, Status};
 
+use crate::barrier::Barrier;
 use crate::jobs::{Caller, JobId, Stage};
 use crate::transfer::Direction;
 use crate::{BlockDevice, BlockDriver, Kernel, Micros};
@@ -14,6 +15,11 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         let job = &self.jobs[id];
         let (caller, traced) = (job.caller, job.traced);
         let direction = (job.stage == Stage::Transfer).then_some(job.transfer.direction);
+        if self.barrier.job() == Some(id) {
+            // All requests behind it wait.
+            self.barrier = Barrier::lifted(self.jobs.after(id));
+            self.scan = None;
+        }
         self.jobs.remove(id);
         if let Some(direction) = direction {
             let bytes = u64::from(status.result().unwrap_or(0));
@@ -25,16 +31,12 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 }
             }
         }
-        if self.fence == Some(id) {
-            self.fence = None;
-            self.running = None;
-            self.scan = None;
-        }
         if let Some(ticket) = traced {
             self.trace.end(ticket, now, status);
         }
         // Somebody may have waited for this one.
         self.busy = true;
+        self.answered = true;
         self.send_reply(kernel, caller, status);
     }
 

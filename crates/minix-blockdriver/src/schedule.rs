@@ -18,18 +18,20 @@ pub(crate) enum Step {
     Full,
     /// It needs staging memory, of which none is free.
     Stuck,
+    /// It did not, and the device was reset for that, or is to be.
+    Reset,
 }
 
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Gives the device what it can take. Returns whether requests were answered on the way, so that others may have their
     /// turn.
     pub(crate) fn pump(&mut self, kernel: &mut K, now: Micros) -> bool {
-        let (replies, resets) = (self.counters.replies, self.counters.resets);
+        self.answered = false;
         // Each round gives the device something, answers a request, sends one to staging memory, marks some as not to be
         // merged, or is the last one. No request takes more than a few of them.
         let mut rounds = 8 * (JOBS + 1);
         while self.busy && !self.device_full && !matches!(self.health, Health::Resetting { .. }) {
-            if rounds == 0 || self.counters.resets != resets {
+            if rounds == 0 {
                 self.unfinished = true;
                 break;
             }
@@ -38,7 +40,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 self.device_full = true;
                 break;
             }
-            let needs_device = self.running.as_ref().is_some_and(|running| !running.submitted);
+            let needs_device = self.barrier.running().is_some_and(|running| !running.submitted);
             let step = if needs_device {
                 self.start_exclusive(kernel, now)
             } else if let Some(id) = self.pick() {
@@ -49,6 +51,12 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             };
             match step {
                 Step::Went => {}
+                Step::Reset if self.health == Health::Good => {
+                    // One reset is enough for one call.
+                    self.unfinished = true;
+                    break;
+                }
+                Step::Reset => {}
                 Step::Full => {
                     self.counters.device_full += 1;
                     self.device_full = true;
@@ -59,12 +67,12 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 }
             }
         }
-        self.counters.replies != replies
+        self.answered
     }
 
-    /// Device requests at a time.
+    /// Device requests at a time. Fewer than the options allow if the device is slow.
     pub(crate) fn depth(&self) -> usize {
-        usize::from(self.options.depth).min(JOBS)
+        usize::from(self.pace.depth()).min(JOBS)
     }
 
     /// The transfer to go on with.

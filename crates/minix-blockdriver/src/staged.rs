@@ -8,15 +8,15 @@ use crate::jobs::JobId;
 use crate::schedule::Step;
 use crate::submit::{data_request, offer};
 use crate::transfer::{Direction, pieces};
-use crate::{BlockDevice, BlockDriver, Data, Kernel, Micros, Refusal, STAGING_BYTES, StagingBlock};
+use crate::{BlockDevice, BlockDriver, Data, DiskInfo, Kernel, Micros, Refusal, STAGING_BYTES, StagingBlock};
 
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Copies a part of a transfer to or from staging memory.
-    pub(crate) fn start_staged(&mut self, kernel: &mut K, now: Micros, id: JobId) -> Step {
+    pub(crate) fn start_staged(&mut self, kernel: &mut K, now: Micros, id: JobId, disk: &DiskInfo) -> Step {
         let Some(block) = self.staging.take() else {
             return Step::Stuck;
         };
-        let step = self.stage(kernel, now, id, block);
+        let step = self.stage(kernel, now, id, block, disk);
         match step {
             Ok(()) => {
                 self.counters.staged += 1;
@@ -29,10 +29,17 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
     }
 
-    fn stage(&mut self, kernel: &mut K, now: Micros, id: JobId, block: StagingBlock) -> Result<(), Step> {
+    fn stage(
+        &mut self,
+        kernel: &mut K,
+        now: Micros,
+        id: JobId,
+        block: StagingBlock,
+        disk: &DiskInfo,
+    ) -> Result<(), Step> {
         let job = &self.jobs[id];
         let (transfer, granter) = (job.transfer, job.caller.endpoint);
-        let most = whole_blocks(STAGING_BYTES as u64, block_bytes(&self.device.info()));
+        let most = whole_blocks(STAGING_BYTES as u64, block_bytes(disk));
         let bytes = transfer.rest().min(most as u32) as usize;
         let (Some(memory), 1..) = (self.device.staging(block), bytes) else {
             self.fail(kernel, now, id, Errno::EIO);

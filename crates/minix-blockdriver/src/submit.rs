@@ -13,21 +13,30 @@ use crate::ranges::{Mapped, cut_piece, map_rest};
 use crate::schedule::Step;
 use crate::transfer::{Direction, Durability};
 use crate::write_back::Flusher;
-use crate::{BlockDevice, BlockDriver, Data, DeviceRequest, Kernel, Micros, Refusal, SECTOR_BYTES};
+use crate::{BlockDevice, BlockDriver, Data, DeviceRequest, DiskInfo, Kernel, Micros, Refusal, SECTOR_BYTES};
 
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Gives the device as much of a transfer as it takes.
     pub(crate) fn start(&mut self, kernel: &mut K, now: Micros, id: JobId) -> Step {
-        let transfer = &self.jobs[id].transfer;
         if self.is_broken() {
             self.fail(kernel, now, id, Errno::EIO);
-            Step::Went
-        } else if transfer.durability == Durability::Due {
-            self.start_durability(kernel, now, id)
-        } else if transfer.staged {
-            self.start_staged(kernel, now, id)
+            return Step::Went;
+        }
+        let Some(disk) = self.device.info() else {
+            return self.refused(kernel, now, id, Refusal::Broken);
+        };
+        let transfer = &self.jobs[id].transfer;
+        if transfer.durability == Durability::Due {
+            return self.start_durability(kernel, now, id);
+        }
+        if transfer.direction == Direction::Write {
+            let is_first = self.flights.len() == 0;
+            self.write_back.writes_to(disk.needs_flushes(), is_first);
+        }
+        if transfer.staged {
+            self.start_staged(kernel, now, id, &disk)
         } else {
-            self.start_mapped(kernel, now, id)
+            self.start_mapped(kernel, now, id, &disk)
         }
     }
 
@@ -39,8 +48,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         };
     }
 
-    fn start_mapped(&mut self, kernel: &mut K, now: Micros, id: JobId) -> Step {
-        let disk = self.device.info();
+    fn start_mapped(&mut self, kernel: &mut K, now: Micros, id: JobId, disk: &DiskInfo) -> Step {
         let limit = usize::from(disk.max_segments).clamp(1, MAX_RANGES);
         let mapped = match map_rest(kernel, &self.jobs, id, &mut self.ranges) {
             Ok(mapped) => mapped,
@@ -59,7 +67,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             let ranges = self.add_neighbours(kernel, now, id, mapped.ranges, limit);
             self.submit_whole(kernel, now, id, ranges)
         } else {
-            self.submit_pieces(kernel, now, id, mapped, limit, block_bytes(&disk))
+            self.submit_pieces(kernel, now, id, mapped, limit, block_bytes(disk))
         }
     }
 
@@ -232,8 +240,8 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             // It has no room although it has nothing to do: it will have none later either.
             Refusal::Full | Refusal::Broken => {
                 self.jobs[id].transfer.blamed = true;
-                self.recover(kernel, now);
-                return Step::Went;
+                self.recover(kernel, now, "takes no requests");
+                return Step::Reset;
             }
             Refusal::Unreachable => {
                 self.no_address(kernel, now, id, Errno::EFAULT);
@@ -259,10 +267,17 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     /// A transfer has failed; the first error is the one that counts. What the device still has of it has to come back
     /// before the answer.
     pub(crate) fn fail(&mut self, kernel: &mut K, now: Micros, id: JobId, error: Errno) {
+        let beyond = self.is_beyond(id, error);
         let transfer = &mut self.jobs[id].transfer;
-        let error = *transfer.error.get_or_insert(error);
-        if transfer.outstanding == 0 {
-            self.answer(kernel, now, id, Status::from(error));
+        if !beyond {
+            transfer.error.get_or_insert(error);
+        }
+        if transfer.outstanding > 0 {
+            return;
+        }
+        match transfer.error {
+            Some(error) => self.answer(kernel, now, id, Status::from(error)),
+            None => self.cut_to_disk(kernel, now, id),
         }
     }
 }

@@ -53,6 +53,8 @@ pub(crate) struct Transfer {
     pub(crate) error: Option<Errno>,
     /// The device did not do it before a reset.
     pub(crate) blamed: bool,
+    /// The disk ends before it does, since it has shrunk. To be cut there once the device has none of it.
+    pub(crate) beyond: bool,
 }
 
 impl Transfer {
@@ -71,6 +73,7 @@ impl Transfer {
         offset: 0,
         error: None,
         blamed: false,
+        beyond: false,
     };
 
     /// Bytes the device was not given yet.
@@ -80,7 +83,7 @@ impl Transfer {
 
     /// Whether there is something to give to the device.
     pub(crate) const fn is_ready(&self) -> bool {
-        self.error.is_none() && (self.given < self.bytes || matches!(self.durability, Durability::Due))
+        self.error.is_none() && !self.beyond && (self.given < self.bytes || matches!(self.durability, Durability::Due))
     }
 
     /// Where it ends on the disk, in bytes.
@@ -115,6 +118,7 @@ impl Transfer {
         self.offset = 0;
         self.outstanding = 0;
         self.staged = false;
+        self.beyond = false;
         if self.durability != Durability::Given {
             self.durability = Durability::Wanted;
         }

@@ -4,6 +4,8 @@
 //! is never closed. So a flush is sent in the background when the oldest completed write has waited long enough, and at once
 //! when the service is to end. It is a device request like others: it holds nobody up and answers nobody.
 
+use minix_abi::minor::Minor;
+
 use crate::flights::Cargo;
 use crate::recovery::Health;
 use crate::{BlockDevice, BlockDriver, DeviceError, Kernel, Micros, Refusal};
@@ -31,9 +33,16 @@ pub(crate) struct WriteBack {
     sent: Option<Micros>,
     /// The latest background flush has failed, and nothing was written since.
     failed: bool,
+    /// Writes that the device has, or had last, go to a volatile cache.
+    to_cache: bool,
 }
 
 impl WriteBack {
+    /// A live device is given a write, which goes to a volatile cache or not. It is the `only` request the device has, if so.
+    pub(crate) fn writes_to(&mut self, cache: bool, only: bool) {
+        self.to_cache = cache || self.to_cache && !only;
+    }
+
     /// A write was completed into the cache.
     pub(crate) fn wrote(&mut self, now: Micros) {
         self.since.get_or_insert(now);
@@ -107,18 +116,36 @@ impl WriteBack {
 }
 
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+    /// Whether a write that is just completed lingers in a volatile cache. It was one when the write was submitted, or is one
+    /// now; what a device says of itself that is not live does not count.
+    pub(crate) fn write_lingers(&self) -> bool {
+        self.write_back.to_cache || self.device.info().is_some_and(|disk| disk.needs_flushes())
+    }
+
     /// The device has completed a write.
     pub(crate) fn note_write(&mut self, now: Micros) {
-        if self.device.write_cache() && self.device.info().can_flush {
+        if self.write_lingers() {
             self.write_back.wrote(now);
         }
+    }
+
+    /// A flush has failed: what was written before it may never be durable. Each minor that is open is told once, but for the
+    /// one that asked for the flush.
+    #[cold]
+    pub(crate) fn flush_failed(&mut self, now: Micros, asker: Option<Minor>) {
+        let waited = self.write_back.since.map_or(0, |since| now.since(since) / 1000);
+        warn!(
+            "a flush has failed: writes of the last {} ms may not be durable",
+            waited
+        );
+        self.opens.flush_failed(asker);
     }
 
     /// When the background flush is to be sent, if that is possible.
     pub(crate) fn flush_due(&self) -> Option<Micros> {
         let due = self.write_back.due(self.options.flush_after, self.terminating)?;
         // A request that runs alone and is about to flush does it for all.
-        let flushes_anyhow = self.running.as_ref().is_some_and(|running| running.task.is_flush());
+        let flushes_anyhow = self.barrier.running().is_some_and(|running| running.task.is_flush());
         (!flushes_anyhow).then_some(due)
     }
 
@@ -143,9 +170,13 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 self.device_full = true;
             }
             Err(refusal) => {
+                let breaks = matches!(refusal, Refusal::Full | Refusal::Broken);
+                if !breaks {
+                    self.tell_of_background(now);
+                }
                 self.background_failed(now);
-                if matches!(refusal, Refusal::Full | Refusal::Broken) {
-                    self.recover(kernel, now);
+                if breaks {
+                    self.recover(kernel, now, "takes no flush");
                     // One reset is enough for one call.
                     self.unfinished = true;
                 }
@@ -157,9 +188,23 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     #[cold]
     pub(crate) fn background_landed(&mut self, now: Micros, result: Result<(), DeviceError>) {
         self.write_back.flush_landed(Flusher::Background, result.is_ok());
+        self.flush_blamed = false;
         match result {
             Ok(()) => self.write_back.sent = None,
-            Err(_) => self.background_failed(now),
+            Err(_) => {
+                self.tell_of_background(now);
+                self.background_failed(now);
+            }
+        }
+    }
+
+    /// The device has failed the background flush. One that was lost in a reset is only tried again.
+    fn tell_of_background(&mut self, now: Micros) {
+        if self.write_back.failed {
+            // It was said before, and nothing was written since.
+            self.opens.flush_failed(None);
+        } else {
+            self.flush_failed(now, None);
         }
     }
 
@@ -168,7 +213,6 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         let sent = self.write_back.sent.unwrap_or(now);
         self.write_back.fail(sent);
         self.counters.failed_flushes += 1;
-        warn!("what was written could not be flushed");
     }
 }
 

@@ -43,9 +43,17 @@ enum Event {
         result: Result<(), DeviceError>,
     },
     Sleep(u64),
-    Break,
+    Lose(usize),
+    Break {
+        /// What it has finished shows at the reset only.
+        unseen: bool,
+    },
+    DieSilently,
     Refuse(Refusal),
-    FailReset,
+    FailReset {
+        /// The device goes on with what it has.
+        stuck: bool,
+    },
 }
 
 fn lie() -> impl Strategy<Value = Lie> {
@@ -100,9 +108,11 @@ fn event() -> impl Strategy<Value = Event> {
         12 => Just(Event::Poll),
         25 => (0..16_usize, result).prop_map(|(nth, result)| Event::Finish { nth, result }),
         3 => (0..2 * TIMEOUT).prop_map(Event::Sleep),
-        1 => Just(Event::Break),
+        1 => (0..16_usize).prop_map(Event::Lose),
+        1 => any::<bool>().prop_map(|unseen| Event::Break { unseen }),
+        1 => Just(Event::DieSilently),
         2 => prop::sample::select(refusals).prop_map(Event::Refuse),
-        1 => Just(Event::FailReset),
+        1 => any::<bool>().prop_map(|stuck| Event::FailReset { stuck }),
     ]
 }
 
@@ -248,9 +258,22 @@ impl Run {
                 }
             }
             Event::Sleep(micros) => self.rig.sleep(micros),
-            Event::Break => self.rig.disk().broken = true,
+            Event::Lose(nth) => {
+                let announced = self.rig.disk().announced;
+                if announced > 0 {
+                    self.rig.disk().lose(nth % announced);
+                }
+            }
+            Event::Break { unseen } => {
+                self.rig.disk().poll_finds_nothing = unseen;
+                self.rig.disk().broken = true;
+            }
+            Event::DieSilently => self.rig.disk().silently_dead = true,
             Event::Refuse(refusal) => self.rig.disk().refusals.push_back(Some(refusal)),
-            Event::FailReset => self.rig.disk().resets.push_back(Err(Broken)),
+            Event::FailReset { stuck } => {
+                self.rig.disk().stuck = stuck;
+                self.rig.disk().resets.push_back(Err(Broken));
+            }
         }
         assert!(self.rig.driver.in_flight() <= usize::from(self.world.depth));
     }
@@ -350,6 +373,7 @@ impl Run {
         disk.broken = false;
         disk.refusals.clear();
         disk.resets.clear();
+        disk.poll_finds_nothing = false;
         for _ in 0..100 {
             self.rig.poll();
             self.rig.sleep(TIMEOUT);

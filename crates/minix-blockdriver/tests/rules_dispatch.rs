@@ -218,7 +218,7 @@ fn the_last_close_flushes_and_the_others_do_not() {
 fn the_last_close_without_a_cache_or_a_flush_sends_nothing() {
     for (cache, flush) in [(false, true), (true, false)] {
         let mut rig = Rig::opened();
-        rig.disk().cache_on = cache;
+        rig.disk().info.write_cache = cache;
         rig.disk().info.can_flush = flush;
         assert_eq!(rig.close(0), 0);
         assert!(rig.disk().log.is_empty());
@@ -226,8 +226,34 @@ fn the_last_close_without_a_cache_or_a_flush_sends_nothing() {
 }
 
 #[test]
+fn the_last_close_of_a_disk_that_only_was_read_flushes_nothing() {
+    // The scan has read, too.
+    for read_only in [false, true] {
+        let mut rig = Rig::with(Options::default(), |disk| disk.info.read_only = read_only);
+        assert_eq!(rig.open_for(0, BdevAccess::READ), 0);
+        assert_eq!(rig.read(0, 0, 512).0, 512);
+        rig.disk().log.clear();
+        // A device that would refuse it.
+        rig.disk().refusals = [Some(minix_blockdriver::Refusal::Unsupported)].into();
+        assert_eq!(rig.close(0), 0);
+        assert!(rig.disk().log.is_empty());
+    }
+}
+
+#[test]
+fn the_last_close_after_a_flush_flushes_nothing() {
+    let mut rig = Rig::opened();
+    assert_eq!(rig.write(0, 0, &[1; 512]), 512);
+    assert_eq!(rig.ioctl_with(0, IoctlCode::DIOCFLUSH, minix_abi::GrantId::INVALID), 0);
+    rig.disk().log.clear();
+    assert_eq!(rig.close(0), 0);
+    assert!(rig.disk().log.is_empty());
+}
+
+#[test]
 fn the_last_close_whose_flush_fails_is_eio_and_closed_all_the_same() {
     let mut rig = Rig::opened();
+    assert_eq!(rig.write(0, 0, &[1; 512]), 512);
     rig.disk().automatic = false;
     let close = rig.send(MessageType::BDEV_CLOSE, on_minor(0));
     rig.poll();
@@ -348,10 +374,13 @@ fn terminated_with_something_open_it_refuses_opens_serves_and_exits_after_the_la
     assert!(!rig.driver.may_exit());
     assert_eq!(rig.open(0), wire(Errno::ENXIO));
     assert_eq!(rig.open(1), wire(Errno::ENXIO));
-    assert_eq!(rig.read(0, 0, 512).0, 512);
     rig.disk().automatic = false;
+    let write = rig.send_write(0, 1, 1);
+    rig.poll();
+    rig.disk().finish(0, Ok(()));
     let close = rig.send(MessageType::BDEV_CLOSE, on_minor(0));
     rig.poll();
+    assert_eq!(rig.answer(write), Some(512));
     assert!(!rig.driver.may_exit(), "the flush is under way");
     rig.disk().finish_all();
     rig.poll();

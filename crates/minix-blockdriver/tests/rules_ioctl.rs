@@ -119,7 +119,7 @@ fn errors_of_copies_are_the_answer_as_they_are() {
 #[test]
 fn diocflush_is_a_flush_command() {
     let mut rig = Rig::opened();
-    rig.disk().cache_on = false;
+    rig.disk().info.write_cache = false;
     assert_eq!(argumentless(&mut rig, IoctlCode::DIOCFLUSH), 0);
     assert_eq!(rig.disk().ops(), [(Op::Flush, 0, 0)]);
 }
@@ -212,7 +212,11 @@ fn dioctimeout_is_in_clock_ticks_and_tells_the_former_one() {
     rig.disk().automatic = false;
     let read = rig.send_read(0, 1);
     rig.poll();
-    assert_eq!(rig.driver.deadline(), Some(rig.now.after(170_000)));
+    assert_eq!(
+        rig.driver.deadline(),
+        Some(rig.now.after(170_000 / 4)),
+        "a look at the device"
+    );
     rig.settle();
     assert_eq!(rig.answer(read), Some(512));
     rig.disk().automatic = true;
@@ -235,7 +239,7 @@ fn dioctimeout_of_a_tick_is_told_back_but_the_device_gets_its_time() {
     rig.disk().automatic = false;
     let read = rig.send_read(0, 1);
     rig.poll();
-    assert_eq!(rig.driver.deadline(), Some(rig.now.after(100_000)));
+    assert_eq!(rig.driver.deadline(), Some(rig.now.after(100_000 / 4)));
     rig.sleep(99_999);
     assert_eq!(rig.disk().reset_count, 0);
     rig.sleep(1);
@@ -254,7 +258,7 @@ fn dioctimeout_that_cannot_be_told_back_changes_nothing() {
     rig.disk().automatic = false;
     rig.send_read(0, 1);
     rig.poll();
-    assert_eq!(rig.driver.deadline(), Some(rig.now.after(10_000_000)));
+    assert_eq!(rig.driver.deadline(), Some(rig.now.after(10_000_000 / 4)));
 }
 
 #[test]

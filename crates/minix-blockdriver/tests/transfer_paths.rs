@@ -176,7 +176,7 @@ fn forcewrite_is_a_write_and_then_a_flush_before_the_answer() {
 fn forcewrite_without_a_cache_or_a_flush_is_a_write() {
     for (cache, flush) in [(false, true), (true, false), (false, false)] {
         let mut rig = Rig::opened();
-        rig.disk().cache_on = cache;
+        rig.disk().info.write_cache = cache;
         rig.disk().info.can_flush = flush;
         let request = forced_write(&mut rig);
         assert_eq!(rig.ask(MessageType::BDEV_WRITE, request), 1024);

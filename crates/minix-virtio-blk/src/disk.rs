@@ -8,13 +8,15 @@ use minix_blockdriver::{
 };
 use minix_rt::kernel::LentRange;
 use virtio_blk::proto::{Sector, StatusError};
-use virtio_blk::{Completion, ConfigChange, Counters, InitError, IoError, Request, SubmitError, WriteCache};
-use virtio_core::{DeviceAddr, Dma, Features, PollLimit, QueueSize, RawSegments, Segment, Transport};
+use virtio_blk::{
+    Completion, ConfigChange, Counters, InitError, IoError, Request, SubmitError, WriteCache, WriteCacheError,
+};
+use virtio_core::{DeviceAddr, DeviceStatus, Dma, Features, PollLimit, QueueSize, RawSegments, Segment, Transport};
 
 pub use crate::lists::ListTable;
 use crate::lists::{FreeLists, MAX_SEGMENTS};
 pub use crate::lives::DiskHome;
-use crate::lives::{Data, QUEUE, State, info_of, shut_down, start_device};
+use crate::lives::{Data, QUEUE, Running, State, info_of, shut_down, start_device};
 use crate::queue_plan::Plan;
 use crate::staging::Staging;
 
@@ -65,8 +67,8 @@ pub struct VirtioDisk<T: Transport + 'static, D> {
     plan: Plan,
     lists: FreeLists,
     staging: Staging,
-    /// As of when the device last worked.
-    info: DiskInfo,
+    /// The live device has a volatile write cache. Kept, since it takes a register read to ask.
+    write_cache: bool,
     /// The device cannot go on: it asks for a reset, or did not finish one.
     broken: bool,
     /// Each poll asks for an interrupt at the next completion.
@@ -98,32 +100,46 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
         // Without one block nothing goes, and without the queue neither; the other blocks make things faster.
         let mut staging = Staging::allocate(&mut dma).map_err(InitError::Dma)?;
         let state = home.0.write(State::Stopped(Some(transport)));
-        let info = start_device(state, &mut dma, &mut plan)?;
+        start_device(state, &mut dma, &mut plan)?;
         staging.extend(&mut dma);
-        Ok(Self {
+        let mut disk = Self {
             state,
             dma,
             plan,
             lists: FreeLists::new(lists),
             staging,
-            info,
+            write_cache: false,
             broken: false,
             armed: false,
             interrupted: false,
             change: None,
             cache: None,
             totals: Totals::default(),
-        })
+        };
+        disk.ask_for_cache();
+        Ok(disk)
     }
 
-    /// Descriptors that the queue has at most, and whether requests have tables of their own.
-    pub fn queue(&self) -> (QueueSize, bool) {
-        let step = self.plan.step();
-        let indirect = match &*self.state {
-            State::Live(disk) => disk.accepted().contains(Features::INDIRECT_DESC),
-            _ => step.indirect,
-        };
-        (step.queue, indirect)
+    /// The device, if it is live: started, and not in need of a reset.
+    fn live(&self) -> Option<&Running<T>> {
+        match &*self.state {
+            State::Live(disk) if !self.broken => Some(disk),
+            _ => None,
+        }
+    }
+
+    /// The live device has told what it is, or that it has changed.
+    fn ask_for_cache(&mut self) {
+        self.write_cache = self
+            .live()
+            .is_some_and(|disk| disk.write_cache() == WriteCache::WriteBack);
+    }
+
+    /// Descriptors that the queue has at most, and whether requests have tables of their own; `None` while the device is not
+    /// live.
+    pub fn queue(&self) -> Option<(QueueSize, bool)> {
+        let indirect = self.live()?.accepted().contains(Features::INDIRECT_DESC);
+        Some((self.plan.step().queue, indirect))
     }
 
     /// Completions will be noticed by polling: the device need not interrupt.
@@ -167,7 +183,8 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
         }
     }
 
-    /// The change of the configuration since this was last asked, if there was one.
+    /// The change of the configuration since this was last asked, if there was one. That is an event: a reset since does not
+    /// undo it, and [`info`](BlockDevice::info) tells what holds now.
     pub fn take_change(&mut self) -> Option<ConfigChange> {
         self.change.take()
     }
@@ -183,7 +200,7 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
 
     /// Resets the device for good, so that it uses no memory any more. Whether it did.
     pub fn stop(&mut self) -> bool {
-        if !self.take_down() {
+        if !self.take_down(&mut |_, _| {}) {
             return false;
         }
         self.broken = true;
@@ -193,14 +210,19 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
         }
     }
 
-    /// Resets the device, if it was started, and takes everything back. Whether it did; if not, it goes on being broken.
-    fn take_down(&mut self) -> bool {
+    /// Resets the device, if it was started, and takes everything back. What it had finished goes to `done`. Whether it was
+    /// reset; if not, it goes on being broken.
+    fn take_down(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> bool {
         let (lists, staging) = (&mut self.lists, &mut self.staging);
-        let aborted = |completion| {
-            let _ = finish(lists, staging, completion);
+        let each = |completion: Completion<Data, Tag>| {
+            let aborted = matches!(completion.result, Err(IoError::Aborted));
+            let (tag, result) = finish(lists, staging, completion);
+            if !aborted {
+                done(tag, result);
+            }
         };
         let mut counters = Counters::default();
-        let down = shut_down(self.state, &mut self.dma, aborted, &mut counters);
+        let down = shut_down(self.state, &mut self.dma, each, &mut counters);
         self.totals.add(&counters);
         self.broken |= !down;
         down
@@ -210,6 +232,7 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
         if change.needs_reset {
             self.broken = true;
         }
+        self.ask_for_cache();
         self.change = Some(change);
     }
 }
@@ -217,11 +240,8 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
 impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
     type Range = LentRange;
 
-    fn info(&self) -> DiskInfo {
-        match &*self.state {
-            State::Live(disk) => info_of(disk),
-            _ => self.info,
-        }
+    fn info(&self) -> Option<DiskInfo> {
+        self.live().map(|disk| info_of(disk, self.write_cache))
     }
 
     fn submit(&mut self, request: DeviceRequest<'_, LentRange>, tag: Tag) -> Result<(), Refusal> {
@@ -277,11 +297,13 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
         if self.broken { Err(Broken) } else { Ok(()) }
     }
 
-    fn reset(&mut self) -> Result<(), Broken> {
-        if !self.take_down() {
+    fn reset(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
+        if !self.take_down(done) {
             return Err(Broken);
         }
-        self.info = start_device(self.state, &mut self.dma, &mut self.plan).map_err(|_| Broken)?;
+        // Not live before it is started again.
+        self.broken = true;
+        start_device(self.state, &mut self.dma, &mut self.plan).map_err(|_| Broken)?;
         if let State::Live(disk) = &mut *self.state {
             if let Some(mode) = self.cache {
                 // Nothing is in flight. A device that has lost the switch says so when asked for its mode.
@@ -293,30 +315,37 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
             }
         }
         self.broken = false;
+        self.ask_for_cache();
         Ok(())
     }
 
-    fn write_cache(&self) -> bool {
-        match &*self.state {
-            State::Live(disk) => disk.write_cache() == WriteCache::WriteBack,
-            _ => false,
-        }
+    fn is_alive(&mut self) -> bool {
+        self.live().is_some_and(|disk| {
+            let status = disk.device().transport().status();
+            // A device that is gone reads as all ones or as zero.
+            status.contains(DeviceStatus::DRIVER_OK) && !status.contains(DeviceStatus::DEVICE_NEEDS_RESET)
+        })
     }
 
-    fn set_write_cache(&mut self, on: bool) -> bool {
+    fn set_write_cache(&mut self, on: bool) -> Result<(), Refusal> {
         let mode = if on {
             WriteCache::WriteBack
         } else {
             WriteCache::WriteThrough
         };
         let State::Live(disk) = &mut *self.state else {
-            return false;
+            return Err(Refusal::Broken);
         };
-        let switched = disk.set_write_cache(mode).is_ok();
-        if switched {
-            self.cache = Some(mode);
+        if self.broken {
+            return Err(Refusal::Broken);
         }
-        switched
+        disk.set_write_cache(mode).map_err(|error| match error {
+            WriteCacheError::Busy => Refusal::Full,
+            WriteCacheError::Unsupported => Refusal::Unsupported,
+        })?;
+        self.cache = Some(mode);
+        self.ask_for_cache();
+        Ok(())
     }
 
     fn staging_blocks(&self) -> u8 {

@@ -50,7 +50,7 @@ pub(crate) fn start_device<T: Transport>(
     state: &mut State<T>,
     dma: &mut impl Dma,
     plan: &mut Plan,
-) -> Result<DiskInfo, InitError> {
+) -> Result<(), InitError> {
     loop {
         let step = plan.step();
         let mut options = Options {
@@ -68,13 +68,12 @@ pub(crate) fn start_device<T: Transport>(
         }
         let State::Live(disk) = &*state else { continue };
         let has_tables = disk.accepted().contains(Features::INDIRECT_DESC);
-        let info = info_of(disk);
         if has_tables || !plan.is_too_small_without_tables() || !plan.step_down() {
-            return Ok(info);
+            return Ok(());
         }
         // Nothing was submitted, so nothing is lost.
         if !shut_down(state, dma, |_| {}, &mut Counters::default()) {
-            return Ok(info);
+            return Ok(());
         }
     }
 }
@@ -128,14 +127,15 @@ pub(crate) fn shut_down<T: Transport>(
     }
 }
 
-/// What the disk is, for the adapter.
-pub(crate) fn info_of<T: Transport>(disk: &Running<T>) -> DiskInfo {
+/// What the disk is, for the adapter. Whether it has a write cache takes a register read, so the caller knows it.
+pub(crate) fn info_of<T: Transport>(disk: &Running<T>, write_cache: bool) -> DiskInfo {
     let limits = disk.limits();
     DiskInfo {
         sectors: limits.capacity.get(),
         block_bytes: limits.block_bytes,
         read_only: limits.read_only,
         can_flush: limits.flush,
+        write_cache,
         max_segments: limits.max_segments.min(MAX_SEGMENTS as u16),
         geometry: disk.config().geometry.map(|geometry| Geometry {
             cylinders: geometry.cylinders.into(),

@@ -137,7 +137,11 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
     })?;
     line.enable(&mut ipc).map_err(refused("the interrupt line"))?;
 
-    let info = disk.info();
+    let Some((info, (most, indirect))) = disk.info().zip(disk.queue()) else {
+        error!("the device has stopped at once");
+        let _ = line.remove(&mut ipc);
+        return Err(Errno::EIO);
+    };
     info!(
         "capacity {} sectors ({} MiB), block {} bytes, {}, flush {}",
         info.sectors,
@@ -149,7 +153,6 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
     if info.sectors < u64::from(info.block_bytes) / SECTOR_BYTES {
         info!("the disk has no whole block: clients find it empty");
     }
-    let (most, indirect) = disk.queue();
     if most < queue {
         warn!(
             "memory is short: a queue of {} descriptors at most, not {}",

@@ -202,6 +202,9 @@ pub struct ModelConfig {
     pub topology: (u8, u8, u16, u32),
     /// `writeback` after a reset, and whether the device has a volatile cache at all.
     pub write_cache: bool,
+    /// A flush that fails takes what it could not write for clean, as the page cache of a host does: the cache still reads
+    /// it, and no later flush writes it.
+    pub failed_flush_forgets: bool,
     /// Limits of discard.
     pub discard: Limits,
     /// Limits of write-zeroes.
@@ -274,6 +277,7 @@ impl ModelConfig {
             block_size: 512,
             topology: (0, 0, 1, 1),
             write_cache: true,
+            failed_flush_forgets: false,
             discard: Limits::default(),
             write_zeroes: Limits::default(),
             may_unmap: true,

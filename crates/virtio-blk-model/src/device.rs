@@ -1,5 +1,6 @@
 //! The state of the device, all in one place. What it does with it is in the modules beside.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use virtio_core::Features;
@@ -10,7 +11,9 @@ use crate::counters::Counters;
 use crate::disk::Disk;
 use crate::faults::{Fault, NoFaults};
 use crate::queue::DeviceQueue;
+use crate::starts::StartFault;
 use crate::violation::Log;
+use crate::wire::feature;
 use crate::zones::ZoneTable;
 
 /// Cause bits of InterruptStatus.
@@ -44,6 +47,16 @@ pub(crate) struct Device {
     pub(crate) generation: u32,
     pub(crate) capacity: u64,
     pub(crate) writeback: bool,
+    /// What goes wrong in the next starts.
+    pub(crate) start_faults: VecDeque<StartFault>,
+    /// Resets are asked for in vain.
+    pub(crate) resets_held: bool,
+    /// The latest reset that was asked for did not begin.
+    pub(crate) reset_put_off: bool,
+    /// The generation is another one at each look.
+    pub(crate) restless: bool,
+    /// Whether the disk can only be read after the next reset.
+    pub(crate) read_only_next: Option<bool>,
     /// A change of capacity that comes after so many configuration reads.
     pub(crate) later_resize: Option<(u32, u64)>,
 
@@ -82,6 +95,11 @@ impl Device {
             generation: 0,
             capacity: config.capacity,
             writeback: config.write_cache,
+            start_faults: VecDeque::new(),
+            resets_held: false,
+            reset_put_off: false,
+            restless: false,
+            read_only_next: None,
             later_resize: None,
             queue_sel: 0,
             page_size: None,
@@ -104,6 +122,11 @@ impl Device {
         self.accepted_word = None;
         self.words_written = [false; 4];
         self.accepted = Features::empty();
+        match self.read_only_next.take() {
+            Some(true) => self.config.offered |= Features::from_low(feature::RO),
+            Some(false) => self.config.offered &= !Features::from_low(feature::RO),
+            None => {}
+        }
         self.interrupt = 0;
         self.writeback = self.config.write_cache;
         self.page_size = None;

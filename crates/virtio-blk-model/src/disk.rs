@@ -8,8 +8,18 @@ type Content = Box<[u8; 512]>;
 #[derive(Default)]
 pub(crate) struct Disk {
     sectors: BTreeMap<u64, Content>,
-    /// What sectors held before writes that are not durable yet.
-    undo: BTreeMap<u64, Option<Content>>,
+    /// Sectors whose content is not durable.
+    dirty: BTreeMap<u64, Dirty>,
+}
+
+/// A sector whose content is in the volatile cache only.
+#[derive(Default)]
+struct Dirty {
+    /// What the sector held before each write since it was durable, oldest first; `None` if it was never written. The cache may
+    /// have put any of these on the medium.
+    before: Vec<Option<Content>>,
+    /// A flush of this content has failed, and later flushes leave it out.
+    forgotten: bool,
 }
 
 impl Disk {
@@ -25,8 +35,12 @@ impl Disk {
     /// Writes one sector. A write that is not `durable` can be lost until the next flush.
     pub(crate) fn write(&mut self, sector: u64, content: &[u8; 512], durable: bool) {
         let old = self.sectors.insert(sector, Box::new(*content));
-        if !durable {
-            self.undo.entry(sector).or_insert(old);
+        if durable {
+            self.dirty.remove(&sector);
+        } else {
+            let dirty = self.dirty.entry(sector).or_default();
+            dirty.before.push(old);
+            dirty.forgotten = false;
         }
     }
 
@@ -39,18 +53,48 @@ impl Disk {
     }
 
     pub(crate) fn flush(&mut self) {
-        self.undo.clear();
+        self.dirty.retain(|_, dirty| dirty.forgotten);
+    }
+
+    /// A flush fails, and the cache takes what it could not write for clean: only another write makes a sector durable
+    /// again.
+    pub(crate) fn forget_dirty(&mut self) {
+        for dirty in self.dirty.values_mut() {
+            dirty.forgotten = true;
+        }
     }
 
     /// Sectors whose content would be lost now.
     pub(crate) fn unflushed(&self) -> usize {
-        self.undo.len()
+        self.dirty.len()
+    }
+
+    /// Each sector that is not durable, with every content that it can have after a power cut.
+    pub(crate) fn visit_unflushed(&self, mut visit: impl FnMut(u64, &[&[u8; 512]])) {
+        let mut contents = Vec::new();
+        for (&sector, dirty) in &self.dirty {
+            contents.clear();
+            let before = dirty.before.iter().map(|old| old.as_deref().unwrap_or(&[0; 512]));
+            contents.extend(before);
+            contents.extend(self.sectors.get(&sector).map(|content| &**content));
+            visit(sector, &contents);
+        }
     }
 
     /// Loses everything that is not durable.
     pub(crate) fn lose_cache(&mut self) {
-        for (sector, old) in std::mem::take(&mut self.undo) {
-            match old {
+        self.power_cut(|_, _| 0);
+    }
+
+    /// Of each sector that is not durable, one content survives: `choose` is given the sector and how many contents there are,
+    /// and names one, counted from the oldest.
+    pub(crate) fn power_cut(&mut self, mut choose: impl FnMut(u64, usize) -> usize) {
+        for (sector, mut dirty) in std::mem::take(&mut self.dirty) {
+            let survivor = choose(sector, dirty.before.len() + 1);
+            if survivor >= dirty.before.len() {
+                continue;
+            }
+            match dirty.before.swap_remove(survivor) {
                 Some(content) => self.sectors.insert(sector, content),
                 None => self.sectors.remove(&sector),
             };
@@ -90,5 +134,47 @@ mod tests {
         disk.flush();
         disk.lose_cache();
         assert_eq!(disk.read(2), [5; 512]);
+    }
+
+    fn contents(disk: &Disk) -> Vec<(u64, Vec<u8>)> {
+        let mut seen = Vec::new();
+        disk.visit_unflushed(|sector, contents| {
+            seen.push((sector, contents.iter().map(|content| content[0]).collect()));
+        });
+        seen
+    }
+
+    #[test]
+    fn any_content_since_the_last_flush_can_survive() {
+        let mut disk = Disk::default();
+        for byte in 1..=3 {
+            disk.write(7, &[byte; 512], false);
+        }
+        assert_eq!(contents(&disk), [(7, vec![0, 1, 2, 3])]);
+        disk.power_cut(|_, count| count - 2);
+        assert_eq!((disk.read(7), disk.unflushed()), ([2; 512], 0));
+    }
+
+    #[test]
+    fn a_durable_write_leaves_nothing_to_lose() {
+        let mut disk = Disk::default();
+        disk.write(7, &[1; 512], false);
+        disk.write(7, &[2; 512], true);
+        disk.lose_cache();
+        assert_eq!(disk.read(7), [2; 512]);
+    }
+
+    #[test]
+    fn what_a_failed_flush_forgot_is_durable_only_when_written_again() {
+        let mut disk = Disk::default();
+        disk.write(1, &[1; 512], false);
+        disk.write(2, &[2; 512], false);
+        disk.forget_dirty();
+        disk.write(2, &[3; 512], false);
+        disk.flush();
+        assert_eq!(contents(&disk), [(1, vec![0, 1])]);
+        assert_eq!((disk.read(1), disk.read(2)), ([1; 512], [3; 512]));
+        disk.lose_cache();
+        assert_eq!((disk.read(1), disk.read(2)), ([0; 512], [3; 512]));
     }
 }

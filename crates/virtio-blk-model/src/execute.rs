@@ -12,12 +12,12 @@ use crate::ring::Taken;
 use crate::wire::{SECTOR, answer, feature, kind};
 
 impl Device {
-    /// Does what a request asks for; `half` stops after half of the ranges. Returns the status and how many bytes of
+    /// Does what a request asks for; `half` stops after half of the ranges, or of the sectors written. Returns the status and how many bytes of
     /// data were written for the driver.
     pub(crate) fn execute(&mut self, request: &Request, taken: &Taken, half: bool) -> (u8, u32) {
         let (status, data) = match request.kind {
             kind::IN => self.read_disk(request),
-            kind::OUT => (self.write_disk(request), Vec::new()),
+            kind::OUT => (self.write_disk(request, half), Vec::new()),
             kind::FLUSH if self.accepts(feature::FLUSH) => {
                 self.disk.flush();
                 (answer::OK, Vec::new())
@@ -94,7 +94,7 @@ impl Device {
         (answer::OK, self.disk.read_many(request.sector, request.room / SECTOR))
     }
 
-    fn write_disk(&mut self, request: &Request) -> u8 {
+    fn write_disk(&mut self, request: &Request, half: bool) -> u8 {
         if self.config.offers(feature::RO) || !self.transferable(request.sector, request.data.len() as u64) {
             return answer::IOERR;
         }
@@ -104,7 +104,9 @@ impl Device {
                 return status;
             }
         }
-        self.store(request.sector, &request.data);
+        let sectors = request.data.len() / SECTOR as usize;
+        let part = if half { sectors / 2 } else { sectors };
+        self.store(request.sector, &request.data[..part * SECTOR as usize]);
         answer::OK
     }
 

@@ -32,8 +32,10 @@ pub enum Verdict {
     Serve,
     /// Do nothing but answer this status.
     Answer(u8),
-    /// For requests with several ranges: carry out the first half, then answer this status (`BLK-D-26`).
+    /// For writes and requests with several ranges: carry out the first half, then answer this status (`BLK-D-26`).
     Half(u8),
+    /// Carry it out and never answer.
+    Swallow,
     /// Keep it and never answer.
     Lose,
     /// Break down: DEVICE_NEEDS_RESET, and nothing more is served.
@@ -94,8 +96,10 @@ impl Fault for NoFaults {}
 pub enum FaultKind {
     /// Answered with this status without being carried out.
     Status(u8),
-    /// Carried out by half, for requests with several ranges, and answered with this status.
+    /// Carried out by half, for writes and requests with several ranges, and answered with this status.
     Half(u8),
+    /// Carried out, and never returned.
+    Swallowed,
     /// Returned without a status being written.
     NoStatus,
     /// Never returned.
@@ -136,28 +140,44 @@ impl FaultScript {
     }
 }
 
-impl Fault for FaultScript {
-    fn before_service(&mut self, request: &RequestInfo) -> Verdict {
-        match self.0.get(&request.number) {
-            Some(&FaultKind::Status(status)) => Verdict::Answer(status),
-            Some(&FaultKind::Half(status)) => Verdict::Half(status),
-            Some(FaultKind::Lost) => Verdict::Lose,
-            Some(FaultKind::BreakDown) => Verdict::BreakDown,
+impl FaultKind {
+    /// What this fault makes of a request before it is carried out.
+    pub fn verdict(self) -> Verdict {
+        match self {
+            Self::Status(status) => Verdict::Answer(status),
+            Self::Half(status) => Verdict::Half(status),
+            Self::Swallowed => Verdict::Swallow,
+            Self::Lost => Verdict::Lose,
+            Self::BreakDown => Verdict::BreakDown,
             _ => Verdict::Serve,
         }
     }
 
-    fn before_completion(&mut self, request: &RequestInfo, completion: &mut Completion) {
-        match self.0.get(&request.number) {
-            Some(FaultKind::NoStatus) => completion.status = None,
-            Some(&FaultKind::UsedId(id)) => completion.id = id,
-            Some(&FaultKind::UsedLen(len)) => completion.len = len,
-            Some(FaultKind::LenTooLong) => completion.len = request.writable_bytes as u32 + 1,
-            Some(FaultKind::Twice) => completion.copies = 2,
-            Some(&FaultKind::IndexJump(step)) => completion.extra_index = step,
-            Some(FaultKind::NoInterrupt) => completion.interrupt = Interrupt::Never,
-            Some(FaultKind::ForcedInterrupt) => completion.interrupt = Interrupt::Always,
+    /// What this fault makes of a completion.
+    pub fn twist(self, request: &RequestInfo, completion: &mut Completion) {
+        match self {
+            Self::NoStatus => completion.status = None,
+            Self::UsedId(id) => completion.id = id,
+            Self::UsedLen(len) => completion.len = len,
+            Self::LenTooLong => completion.len = request.writable_bytes as u32 + 1,
+            Self::Twice => completion.copies = 2,
+            Self::IndexJump(step) => completion.extra_index = step,
+            Self::NoInterrupt => completion.interrupt = Interrupt::Never,
+            Self::ForcedInterrupt => completion.interrupt = Interrupt::Always,
             _ => (),
+        }
+    }
+}
+
+impl Fault for FaultScript {
+    fn before_service(&mut self, request: &RequestInfo) -> Verdict {
+        let fault = self.0.get(&request.number);
+        fault.map_or(Verdict::Serve, |fault| fault.verdict())
+    }
+
+    fn before_completion(&mut self, request: &RequestInfo, completion: &mut Completion) {
+        if let Some(fault) = self.0.get(&request.number) {
+            fault.twist(request, completion);
         }
     }
 }

@@ -30,6 +30,9 @@ impl Device {
             self.reset_reads -= 1;
             return u32::from(DRIVER_OK);
         }
+        if self.reset_put_off {
+            return u32::from(if self.status == 0 { DRIVER_OK } else { self.status });
+        }
         if self.status == 0 {
             self.reset_seen = true;
         }
@@ -46,7 +49,11 @@ impl Device {
             return;
         };
         if new == 0 {
-            self.reset();
+            if self.resets_held {
+                self.put_reset_off();
+            } else {
+                self.reset();
+            }
             return;
         }
         let (old, legacy) = (self.status, self.config.is_legacy());
@@ -70,12 +77,16 @@ impl Device {
         self.status = new & !NEEDS_RESET | old & NEEDS_RESET;
         if added & FEATURES_OK != 0 && !legacy {
             self.features_ok_seen = false;
-            if !self.features_settled() {
+            let agreed = self.features_settled();
+            if !agreed || !self.keeps_features() {
                 self.status &= !FEATURES_OK;
             }
         }
-        if added & DRIVER_OK != 0 && legacy {
-            self.features_settled();
+        if added & DRIVER_OK != 0 {
+            if legacy {
+                self.features_settled();
+            }
+            self.went_live();
         }
         if added & DRIVER_OK != 0 {
             match self.config.at_driver_ok {
@@ -90,6 +101,7 @@ impl Device {
     fn reset(&mut self) {
         self.counters.resets += 1;
         self.was_reset = true;
+        self.reset_put_off = false;
         self.reset_seen = false;
         self.reset_reads = self.config.reset_reads;
         self.clear();

@@ -12,6 +12,7 @@ use crate::config::{CompletionOrder, ModelConfig, Service};
 use crate::counters::Counters;
 use crate::device::{CONFIG_CHANGE, Device};
 use crate::faults::Fault;
+use crate::starts::StartFault;
 use crate::violation::Violation;
 use crate::wire::SECTOR;
 
@@ -143,6 +144,32 @@ impl Model {
         self.0.lock().later_resize = Some((reads, capacity));
     }
 
+    /// What goes wrong in the next starts, one after the other, in place of what was set before.
+    pub fn set_start_faults(&self, faults: impl IntoIterator<Item = StartFault>) {
+        self.0.lock().start_faults = faults.into_iter().collect();
+    }
+
+    /// While `held`, a reset does not begin: the device goes on as before, memory included. Without it resets are done when
+    /// they are asked for the next time.
+    pub fn hold_resets(&self, held: bool) {
+        self.0.lock().resets_held = held;
+    }
+
+    /// How many times the status still reads non-zero after a reset, from the next one on.
+    pub fn set_reset_reads(&self, reads: u32) {
+        self.0.lock().config.reset_reads = reads;
+    }
+
+    /// While `restless`, the generation of the configuration is another one at each look.
+    pub fn set_restless(&self, restless: bool) {
+        self.0.lock().restless = restless;
+    }
+
+    /// From the next reset on the disk can only be read, or can be written again.
+    pub fn set_read_only_after_reset(&self, read_only: bool) {
+        self.0.lock().read_only_next = Some(read_only);
+    }
+
     /// The device asks for a reset and serves nothing any more (`INIT-V-03`).
     pub fn needs_reset(&self) {
         self.0.lock().break_down();
@@ -198,11 +225,31 @@ impl Model {
         self.0.lock().disk.unflushed()
     }
 
+    /// Calls `visit` for each sector that is not durable, with every content that it can have after a power cut: that of the
+    /// medium and of each write since, oldest first.
+    pub fn visit_unflushed(&self, visit: impl FnMut(u64, &[&[u8; 512]])) {
+        self.0.lock().disk.visit_unflushed(visit);
+    }
+
     /// The power fails: what was not durable is lost. The device is as after a reset by itself, with no queue.
     pub fn power_cut(&self) {
         let mut device = self.0.lock();
         device.disk.lose_cache();
         device.clear();
+    }
+
+    /// The power fails, and of each sector that is not durable one content survives. `choose` is given the sector and how many
+    /// contents there are, and names one, counted from the oldest.
+    pub fn power_cut_with(&self, choose: impl FnMut(u64, usize) -> usize) {
+        let mut device = self.0.lock();
+        device.disk.power_cut(choose);
+        device.clear();
+    }
+
+    /// Whether the device may still use any of `len` bytes at `start`: a request that it has not given back names them, or a
+    /// reset is not over.
+    pub fn exposes(&self, start: u64, len: u64) -> bool {
+        self.0.lock().exposes(start, len)
     }
 
     /// Pieces of memory the driver holds.

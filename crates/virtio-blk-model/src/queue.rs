@@ -5,6 +5,7 @@ use vm_memory::{Bytes, GuestAddress};
 use crate::device::Device;
 use crate::init::{DRIVER, DRIVER_OK, FAILED, FEATURES_OK};
 use crate::ring::Ring;
+use crate::starts::StartFault;
 use crate::wire::feature;
 
 /// The six address registers in order of their offsets.
@@ -34,7 +35,10 @@ impl Device {
     }
 
     pub(crate) fn read_queue_register(&mut self, offset: u32) -> u32 {
-        let max = self.config.queue_size_max;
+        let max = match offset {
+            0x034 if self.start_fails_by(StartFault::NoQueue) => 0,
+            _ => self.config.queue_size_max,
+        };
         let legacy = self.config.is_legacy();
         let Some(queue) = self.selected() else {
             return 0;

@@ -75,14 +75,17 @@ impl Device {
     /// A write of `width` bytes.
     pub(crate) fn write(&mut self, offset: u32, width: u32, value: u32) {
         self.note_probe(offset, true);
-        let is_reset = offset == 0x070 && value == 0;
-        if self.was_reset && !self.reset_seen && !is_reset {
+        // A reset that takes long can be asked for again, and an interrupt that comes meanwhile acknowledged.
+        let legal = offset == 0x070 && value == 0 || offset == 0x064;
+        let over = self.reset_seen && !self.reset_put_off;
+        if self.was_reset && !over && !legal {
             self.log.report(
                 "INIT-D-05",
                 format!("register {offset:#x} written before the reset was seen to be over"),
             );
             // Once is enough.
             self.reset_seen = true;
+            self.reset_put_off = false;
         }
         if offset >= CONFIG {
             self.write_config(offset - CONFIG, width, value);
@@ -168,7 +171,10 @@ impl Device {
             0x010 => self.read_offered(),
             0x060 => self.interrupt | self.config.interrupt_noise & !3,
             0x070 => self.read_status(),
-            0x0FC => self.generation,
+            0x0FC => {
+                self.generation = self.generation.wrapping_add(self.restless.into());
+                self.generation
+            }
             _ => self.read_queue_register(offset),
         }
     }

@@ -17,7 +17,7 @@ impl Device {
         }
     }
 
-    fn exposes(&self, start: u64, len: u64) -> bool {
+    pub(crate) fn exposes(&self, start: u64, len: u64) -> bool {
         let overlaps = |addr: u64, bytes: u64| addr < start + len && start < addr.saturating_add(bytes);
         if self.was_reset && !self.reset_seen {
             // The reset is not over as far as the driver knows.

@@ -33,6 +33,8 @@ pub(crate) struct Ring {
     pub(crate) event_idx: bool,
     /// Taken and kept: lost requests, or such as wait for the test's word.
     pub(crate) held: Vec<Taken>,
+    /// Carried out and never to be given back.
+    pub(crate) swallowed: Vec<Taken>,
     /// The available index when it was last looked at.
     available_seen: u16,
     /// Up to here the driver has either notified or been served without.
@@ -62,6 +64,7 @@ impl Ring {
             queue,
             event_idx,
             held: Vec::new(),
+            swallowed: Vec::new(),
             available_seen: 0,
             announced: 0,
             retired: 0,
@@ -158,7 +161,7 @@ impl Ring {
             self.announced = position;
         }
         let head = chain.head_index();
-        if self.held.iter().any(|held| held.head == head) {
+        if self.kept().any(|kept| kept.head == head) {
             log.report(
                 "INIT-D-21",
                 format!("descriptor {head} made available again while it is in flight"),
@@ -265,11 +268,23 @@ impl Ring {
         self.announced
     }
 
+    /// Chains the device has taken and not given back.
+    fn kept(&self) -> impl Iterator<Item = &Taken> {
+        self.held.iter().chain(&self.swallowed)
+    }
+
+    /// Moves the used index although nothing was used (`RING-D-17` is what the driver has against it).
+    pub(crate) fn move_used_index(&mut self, memory: &Memory, by: u16) {
+        let next = self.queue.next_used().wrapping_add(by);
+        self.queue.set_next_used(next);
+        Self::store(memory, self.used + 2, next);
+    }
+
     /// The memory of every chain the device knows of or could see: taken ones, and such as wait in the ring.
     pub(crate) fn exposed(&self, arena: &Arena, rules: ChainRules) -> Vec<Element> {
         let memory = arena.memory();
         let mut silent = Log::default();
-        let mut elements: Vec<Element> = self.held.iter().flat_map(|held| held.walk.elements.clone()).collect();
+        let mut elements: Vec<Element> = self.kept().flat_map(|kept| kept.walk.elements.clone()).collect();
         let waiting = self.pending(&memory).min(self.size);
         for i in 0..waiting {
             let slot = self.queue.next_avail().wrapping_add(i) % self.size;

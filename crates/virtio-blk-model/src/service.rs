@@ -8,7 +8,7 @@ use crate::device::{Device, USED_BUFFER};
 use crate::faults::{Completion, Interrupt, RequestInfo, Verdict};
 use crate::init::{DRIVER_OK, FAILED, NEEDS_RESET};
 use crate::ring::{Ring, Taken};
-use crate::wire::feature;
+use crate::wire::{answer, feature, kind};
 
 impl Device {
     pub(crate) fn chain_rules(&self) -> ChainRules {
@@ -214,7 +214,17 @@ impl Device {
         let (status, written) = match verdict {
             Verdict::Serve => self.execute(&request, &taken, false),
             Verdict::Half(status) => (status, self.execute(&request, &taken, true).1),
-            Verdict::Answer(status) => (status, 0),
+            Verdict::Answer(status) => {
+                if info.kind == kind::FLUSH && status != answer::OK && self.config.failed_flush_forgets {
+                    self.disk.forget_dirty();
+                }
+                (status, 0)
+            }
+            Verdict::Swallow => {
+                self.execute(&request, &taken, false);
+                ring.swallowed.push(taken);
+                return;
+            }
             Verdict::Lose => {
                 ring.held.push(taken);
                 return;

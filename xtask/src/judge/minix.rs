@@ -385,11 +385,13 @@ mod tests {
     fn what_is_to_be_on_the_disk_is_flushed() {
         let said = honest("look1 look2 flusher") + DONE;
         let run = |trace: String| reasons("--scenario flushes", &(trace + &said));
-        assert_eq!(run(trace(2, 3)), Vec::<String>::new());
-        assert_eq!(
-            run(trace(2, 2)),
-            ["the device saw 2 flushes after the last write, wanted 3"]
-        );
+        assert_eq!(run(trace(2, 2)), Vec::<String>::new());
+        for seen in [1, 3] {
+            assert_eq!(
+                run(trace(2, seen)),
+                [format!("the device saw {seen} flushes after the last write, wanted 2")]
+            );
+        }
         assert_eq!(run(trace(0, 0)), ["QEMU did not write down the requests of the device"]);
     }
 

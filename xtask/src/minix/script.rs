@@ -194,7 +194,7 @@ impl Script {
         self.line(format_args!("measure end waiting {SERVICE}"));
     }
 
-    /// A write that is forced, a flush, and the last close each bring about a flush of their own.
+    /// A write that is forced and a flush each bring about a flush of their own. The last close has nothing left to flush.
     fn flushes(&mut self) {
         self.shell(
             "flusher",

@@ -39,6 +39,8 @@ pub struct FakeDisk {
     pub memory: SharedMemory,
     pub info: DiskInfo,
     pub content: Vec<u8>,
+    /// What a power cut leaves.
+    pub medium: Vec<u8>,
     /// What it has and is not done with, in the order it came.
     pub pending: Vec<Given>,
     /// Of these, how many it was told of.
@@ -56,10 +58,22 @@ pub struct FakeDisk {
     /// Addresses it cannot be given, from here on.
     pub unreachable_from: u64,
     pub broken: bool,
-    /// What comes of the next resets, as far as it goes.
+    /// What comes of the next resets, as far as it goes. After one that fails the device is stopped: its requests are gone,
+    /// and it says nothing of itself.
     pub resets: VecDeque<Result<(), Broken>>,
+    /// Resets that fail leave the device working on its requests.
+    pub stuck: bool,
+    /// The device asks for a reset again after each start.
+    pub breaks_at_start: bool,
+    /// What is finished is found by a reset only.
+    pub poll_finds_nothing: bool,
+    /// It asks for a reset, and only a look at its status tells.
+    pub silently_dead: bool,
+    /// The device was started, and not reset since.
+    live: bool,
+    /// Requests that it never finishes.
+    pub lost: Vec<Given>,
     pub reset_count: usize,
-    pub cache_on: bool,
     pub can_switch_cache: bool,
     /// Sectors that were written since the last flush.
     pub unflushed: usize,
@@ -72,17 +86,26 @@ pub struct FakeDisk {
 
 impl FakeDisk {
     pub fn new(memory: SharedMemory, sectors: u64) -> Self {
+        let info = DiskInfo {
+            sectors,
+            block_bytes: 512,
+            read_only: false,
+            can_flush: true,
+            write_cache: true,
+            max_segments: 64,
+            geometry: None,
+        };
         Self {
             memory,
-            info: DiskInfo {
-                sectors,
-                block_bytes: 512,
-                read_only: false,
-                can_flush: true,
-                max_segments: 64,
-                geometry: None,
-            },
+            info,
+            live: true,
+            stuck: false,
+            breaks_at_start: false,
+            silently_dead: false,
+            poll_finds_nothing: false,
+            lost: Vec::new(),
             content: vec![0; sectors as usize * 512],
+            medium: vec![0; sectors as usize * 512],
             pending: Vec::new(),
             announced: 0,
             finished: VecDeque::new(),
@@ -94,7 +117,6 @@ impl FakeDisk {
             broken: false,
             resets: VecDeque::new(),
             reset_count: 0,
-            cache_on: true,
             can_switch_cache: true,
             unflushed: 0,
             staging: (0..4).map(|_| Box::new([0; STAGING_BYTES])).collect(),
@@ -109,15 +131,23 @@ impl FakeDisk {
         let given = self.pending.remove(nth);
         self.announced -= 1;
         let touches = |sector: &u64| (given.first..given.first + given.sectors).contains(sector);
-        let result = if self.bad_sectors.iter().any(touches) {
+        let is_beyond = given.first + given.sectors > self.info.sectors;
+        let result = if self.bad_sectors.iter().any(touches) || is_beyond {
             Err(DeviceError::Io)
         } else {
             result
         };
-        if result.is_ok() || self.half_done && given.op == Op::Write {
+        if result.is_ok() || self.half_done && given.op == Op::Write && !is_beyond {
             self.carry_out(&given);
         }
         self.finished.push_back((given.tag, result));
+    }
+
+    /// Loses the `nth` of the pending requests: it has it until the reset, and does not finish it.
+    pub fn lose(&mut self, nth: usize) {
+        assert!(nth < self.announced);
+        self.lost.push(self.pending.remove(nth));
+        self.announced -= 1;
     }
 
     /// Finishes everything that it was told of.
@@ -130,6 +160,7 @@ impl FakeDisk {
     fn carry_out(&mut self, given: &Given) {
         if given.op == Op::Flush {
             self.unflushed = 0;
+            self.medium.clone_from(&self.content);
             return;
         }
         let mut at = given.first as usize * 512;
@@ -150,6 +181,11 @@ impl FakeDisk {
             }
             at += bytes;
         }
+        if given.op == Op::Write && !self.info.write_cache {
+            let range = given.first as usize * 512..at;
+            self.medium.resize(self.content.len(), 0);
+            self.medium[range.clone()].copy_from_slice(&self.content[range]);
+        }
         if given.op == Op::Write {
             self.unflushed += given.sectors as usize;
         }
@@ -158,7 +194,7 @@ impl FakeDisk {
     /// Whether a request that is not finished has a block of staging memory.
     fn is_lent(&self, block: StagingBlock) -> bool {
         let has = |given: &Given| given.staging.is_some_and(|(used, _)| used == block);
-        self.pending.iter().any(has)
+        self.pending.iter().chain(&self.lost).any(has)
     }
 
     /// Everything it was given, without addresses.
@@ -173,18 +209,18 @@ impl FakeDisk {
 impl BlockDevice for FakeDisk {
     type Range = Range;
 
-    fn info(&self) -> DiskInfo {
-        self.info
+    fn info(&self) -> Option<DiskInfo> {
+        (self.live && !self.broken).then_some(self.info)
     }
 
     fn submit(&mut self, request: DeviceRequest<'_, Range>, tag: Tag) -> Result<(), Refusal> {
-        if self.broken {
+        if self.broken || !self.live {
             return Err(Refusal::Broken);
         }
         if let Some(Some(refusal)) = self.refusals.pop_front() {
             return Err(refusal);
         }
-        if self.pending.len() + self.finished.len() >= self.room {
+        if self.pending.len() + self.finished.len() + self.lost.len() >= self.room {
             return Err(Refusal::Full);
         }
         let (op, first, data) = match request {
@@ -238,7 +274,7 @@ impl BlockDevice for FakeDisk {
                 return Err(Refusal::Invalid);
             }
         }
-        for other in &self.pending {
+        for other in self.pending.iter().chain(&self.lost) {
             assert_ne!(other.tag, tag, "the tag is in use");
             let writes = op == Op::Write || other.op == Op::Write;
             assert!(!(writes && given.overlaps(other)), "{given:?} races with {other:?}");
@@ -255,39 +291,54 @@ impl BlockDevice for FakeDisk {
     }
 
     fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
+        if !self.live {
+            return Err(Broken);
+        }
         if self.automatic && !self.broken {
             self.finish_all();
         }
-        while let Some((tag, result)) = self.finished.pop_front() {
+        while !self.poll_finds_nothing
+            && let Some((tag, result)) = self.finished.pop_front()
+        {
             done(tag, result);
         }
         if self.broken { Err(Broken) } else { Ok(()) }
     }
 
-    fn reset(&mut self) -> Result<(), Broken> {
+    fn reset(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
         self.reset_count += 1;
         let result = self.resets.pop_front().unwrap_or(Ok(()));
-        if result.is_ok() {
-            self.broken = false;
-            self.pending.clear();
-            self.finished.clear();
-            self.announced = 0;
-        } else {
+        if result.is_err() && self.stuck && self.live {
             self.broken = true;
+            return result;
         }
+        self.pending.clear();
+        while let Some((tag, result)) = self.finished.pop_front() {
+            done(tag, result);
+        }
+        self.lost.clear();
+        self.announced = 0;
+        self.live = result.is_ok();
+        self.silently_dead = false;
+        self.poll_finds_nothing = false;
+        self.broken = result.is_err() || self.breaks_at_start;
         result
     }
 
-    fn write_cache(&self) -> bool {
-        self.cache_on
+    fn is_alive(&mut self) -> bool {
+        self.live && !self.broken && !self.silently_dead
     }
 
-    fn set_write_cache(&mut self, on: bool) -> bool {
-        assert!(self.pending.is_empty() && !self.broken);
-        if self.can_switch_cache {
-            self.cache_on = on;
+    fn set_write_cache(&mut self, on: bool) -> Result<(), Refusal> {
+        if !self.live || self.broken {
+            return Err(Refusal::Broken);
         }
-        self.can_switch_cache
+        assert!(self.pending.is_empty());
+        if !self.can_switch_cache {
+            return Err(Refusal::Unsupported);
+        }
+        self.info.write_cache = on;
+        Ok(())
     }
 
     fn staging_blocks(&self) -> u8 {

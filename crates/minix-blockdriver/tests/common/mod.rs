@@ -28,10 +28,9 @@ pub const SECTORS: u64 = 2048;
 /// What a client's memory is filled with, so that a touched byte shows.
 pub const UNTOUCHED: u8 = 0xA5;
 
-pub type Driver = BlockDriver<FakeDisk, FakeKernel, JOBS>;
-
-pub struct Rig {
-    pub driver: Driver,
+/// A driver, its disk and its system. `N` is how many requests it works on at a time.
+pub struct Rig<const N: usize = JOBS> {
+    pub driver: BlockDriver<FakeDisk, FakeKernel, N>,
     pub kernel: FakeKernel,
     pub now: Micros,
     pub memory: SharedMemory,
@@ -52,6 +51,35 @@ impl Rig {
     }
 
     pub fn with(options: Options, change: impl FnOnce(&mut FakeDisk)) -> Self {
+        Self::with_jobs(options, change)
+    }
+
+    /// As [`new`](Self::new), with minor 0 open.
+    pub fn opened() -> Self {
+        Self::opened_with(Options::default(), |_| {})
+    }
+
+    pub fn opened_with(options: Options, change: impl FnOnce(&mut FakeDisk)) -> Self {
+        let mut rig = Self::with(options, change);
+        assert_eq!(rig.open(0), 0);
+        rig.disk().log.clear();
+        rig
+    }
+
+    pub fn transfer_request(minor: i32, position: u64, count: i32, grant: GrantId) -> BdevRequest {
+        BdevRequest {
+            minor: Minor(minor),
+            position,
+            count,
+            grant,
+            flags: BdevFlags::empty(),
+            ..BdevRequest::default()
+        }
+    }
+}
+
+impl<const N: usize> Rig<N> {
+    pub fn with_jobs(options: Options, change: impl FnOnce(&mut FakeDisk)) -> Self {
         let memory: SharedMemory = Rc::new(RefCell::default());
         let mut disk = FakeDisk::new(memory.clone(), SECTORS);
         for (nth, byte) in disk.content.iter_mut().enumerate() {
@@ -66,18 +94,6 @@ impl Rig {
             memory,
             next_id: 1000,
         }
-    }
-
-    /// As [`new`](Self::new), with minor 0 open.
-    pub fn opened() -> Self {
-        Self::opened_with(Options::default(), |_| {})
-    }
-
-    pub fn opened_with(options: Options, change: impl FnOnce(&mut FakeDisk)) -> Self {
-        let mut rig = Self::with(options, change);
-        assert_eq!(rig.open(0), 0);
-        rig.disk().log.clear();
-        rig
     }
 
     pub fn disk(&mut self) -> &mut FakeDisk {
@@ -195,11 +211,17 @@ impl Rig {
     /// Sends a request and waits for the answer.
     pub fn ask(&mut self, kind: MessageType, request: BdevRequest) -> i32 {
         let id = self.send(kind, request);
-        for _ in 0..1000 {
+        for round in 0..1000 {
             if let Some(status) = self.answer(id) {
                 return status;
             }
             self.poll();
+            if round > 50
+                && let Some(at) = self.driver.deadline()
+            {
+                // It waits for a time.
+                self.sleep(at.since(self.now));
+            }
         }
         panic!("no answer to {kind:?} {request:?}");
     }
@@ -229,22 +251,11 @@ impl Rig {
         )
     }
 
-    pub fn transfer_request(minor: i32, position: u64, count: i32, grant: GrantId) -> BdevRequest {
-        BdevRequest {
-            minor: Minor(minor),
-            position,
-            count,
-            grant,
-            flags: BdevFlags::empty(),
-            ..BdevRequest::default()
-        }
-    }
-
     /// Reads to a fresh buffer, scattered and skewed: the answer and what the buffer holds then.
     pub fn read(&mut self, minor: i32, position: u64, bytes: u64) -> (i32, Vec<u8>) {
         let buffer = self.buffer(bytes, Lie::Scattered, 4);
         let grant = self.lend_to_fill(buffer);
-        let request = Self::transfer_request(minor, position, bytes as i32, grant);
+        let request = Rig::transfer_request(minor, position, bytes as i32, grant);
         (self.ask(MessageType::BDEV_READ, request), self.bytes(buffer))
     }
 
@@ -257,13 +268,13 @@ impl Rig {
         let buffer = self.buffer(data.len() as u64, Lie::Scattered, 8);
         self.fill(buffer, data);
         let grant = self.lend_to_take(buffer);
-        Self::transfer_request(minor, position, data.len() as i32, grant)
+        Rig::transfer_request(minor, position, data.len() as i32, grant)
     }
 
     pub fn read_request(&mut self, minor: i32, position: u64, bytes: u64) -> (BdevRequest, Buffer) {
         let buffer = self.buffer(bytes, Lie::Scattered, 0);
         let grant = self.lend_to_fill(buffer);
-        (Self::transfer_request(minor, position, bytes as i32, grant), buffer)
+        (Rig::transfer_request(minor, position, bytes as i32, grant), buffer)
     }
 
     /// Sends a read of whole sectors and does not wait.

@@ -18,14 +18,17 @@ use virtio_core::{DeviceStatus, Dma, DmaError, DmaRegion, QueueSize};
 use virtio_mmio::{MmioTransport, RegisterAccess, probe};
 
 const STATUS: u32 = 0x070;
+const QUEUE_SIZE_MAX: u32 = 0x034;
 
-/// The registers of the model; while `stuck`, a reset never seems to end.
+/// The registers of the model; while `stuck`, a reset never seems to end, and while `refuse_start`, there is no queue.
 struct Registers {
     model: ModelRegisters,
     stuck: Rc<Cell<bool>>,
+    refuse_start: Rc<Cell<bool>>,
 }
 
-// SAFETY: the model's registers keep the contract; a status that stays away from zero promises less, not more.
+// SAFETY: the model's registers keep the contract; a status that stays away from zero and a queue that is not there promise
+// less, not more.
 unsafe impl RegisterAccess for Registers {
     type Doorbell = ModelDoorbell;
 
@@ -33,6 +36,8 @@ unsafe impl RegisterAccess for Registers {
         let value = self.model.read_u32(offset);
         if offset == STATUS && self.stuck.get() {
             value | 1
+        } else if offset == QUEUE_SIZE_MAX && self.refuse_start.get() {
+            0
         } else {
             value
         }
@@ -97,6 +102,7 @@ struct Rig {
     client: DmaRegion,
     disk: VirtioDisk<MmioTransport<Registers>, Memory>,
     stuck: Rc<Cell<bool>>,
+    refuse_start: Rc<Cell<bool>>,
     memory: Memory,
 }
 
@@ -108,9 +114,11 @@ fn rig_of(config: ModelConfig, queue: u16) -> Rig {
 fn short_rig(config: ModelConfig, queue: u16, largest: usize, pages: usize) -> Result<Rig, InitError> {
     let model = Model::new(config);
     let stuck = Rc::new(Cell::new(false));
+    let refuse_start = Rc::new(Cell::new(false));
     let registers = Registers {
         model: model.registers(),
         stuck: Rc::clone(&stuck),
+        refuse_start: Rc::clone(&refuse_start),
     };
     let transport = probe(registers).device().expect("the model is a device");
     let lists = Box::leak(Box::new(ListTable::new()));
@@ -130,6 +138,7 @@ fn short_rig(config: ModelConfig, queue: u16, largest: usize, pages: usize) -> R
         client,
         disk,
         stuck,
+        refuse_start,
         memory,
     })
 }
@@ -158,6 +167,10 @@ impl Rig {
     fn client_bytes(&self) -> &[u8] {
         // SAFETY: the region is this long, and the device is not working on it now.
         unsafe { std::slice::from_raw_parts(self.client.as_ptr().as_ptr(), CLIENT_BYTES) }
+    }
+
+    fn has_cache(&self) -> bool {
+        self.disk.info().expect("it is live").write_cache
     }
 
     /// The bytes of a block of staging memory.
@@ -203,7 +216,7 @@ impl Rig {
 
 #[test]
 fn it_says_what_the_device_is() {
-    let info = rig().disk.info();
+    let info = rig().disk.info().expect("it is live");
     assert_eq!((info.sectors, info.block_bytes), (16384, 512));
     assert_eq!((info.read_only, info.can_flush, info.max_segments), (false, true, 64));
     let geometry = Geometry {
@@ -309,7 +322,7 @@ fn what_the_system_maps_at_a_time_is_one_device_request() {
 fn a_small_queue_of_a_simple_device_takes_fewer() {
     use virtio_blk_model::feature::INDIRECT_DESC;
     let mut rig = rig_of(ModelConfig::modern().withdraw(INDIRECT_DESC), 16);
-    assert_eq!(rig.disk.info().max_segments, 14);
+    assert_eq!(rig.disk.info().expect("it is live").max_segments, 14);
     let range = rig.sector();
     rig.read(0, &[range; 14], 1).expect("room");
     assert_eq!(rig.read(0, &[range], 2), Err(Refusal::Full));
@@ -382,7 +395,7 @@ fn a_resize_is_followed() {
     rig.model.resize(99);
     rig.disk.interrupted();
     assert_eq!(rig.poll(), Ok(Vec::new()));
-    assert_eq!(rig.disk.info().sectors, 99);
+    assert_eq!(rig.disk.info().expect("it is live").sectors, 99);
     let change = rig.disk.take_change().expect("the disk has shrunk");
     assert_eq!(change.resized_from, Some(Sector(16384)));
     assert_eq!(rig.disk.take_change(), None);
@@ -405,13 +418,13 @@ fn a_reset_forgets_requests_and_keeps_staging_memory() {
             }
             rig.disk.notify();
             rig.model.hold(64);
-            assert_eq!(rig.disk.reset(), Ok(()));
+            assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
             assert_eq!(rig.poll(), Ok(Vec::new()));
             assert_eq!(rig.bytes(0).expect("free again")[511], 0x11);
         }
         assert_eq!(rig.model.allocations(), allocations);
         // Armed before, armed after, without a poll in between.
-        assert_eq!(rig.disk.reset(), Ok(()));
+        assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
         rig.write(0, &[rig.sector()], 1).expect("room");
         rig.disk.notify();
         rig.model.process(1);
@@ -433,9 +446,39 @@ fn a_device_that_asks_for_a_reset_gets_one() {
     assert_eq!(rig.poll(), Err(Broken));
     assert!(rig.disk.take_change().expect("it was announced").needs_reset);
     assert_eq!(rig.read(0, &[range], 2), Err(Refusal::Broken));
-    assert_eq!(rig.disk.reset(), Ok(()));
+    assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
     rig.read(0, &[range], 2).expect("room");
     assert_eq!(rig.finish(), [(2, Ok(()))]);
+}
+
+#[test]
+fn a_look_tells_a_device_that_asks_for_a_reset_without_an_interrupt() {
+    let mut rig = rig();
+    rig.disk.watch();
+    assert!(rig.disk.is_alive());
+    rig.model.needs_reset();
+    assert_eq!(rig.poll(), Ok(Vec::new()), "the ring says nothing");
+    assert!(!rig.disk.is_alive());
+    assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
+    assert!(rig.disk.is_alive());
+}
+
+#[test]
+fn a_restart_that_fails_leaves_a_device_that_says_nothing_of_itself() {
+    let mut rig = rig();
+    rig.write(0, &[rig.sector()], 1).expect("room");
+    rig.disk.notify();
+    rig.refuse_start.set(true);
+    assert_eq!(rig.disk.reset(&mut |_, _| {}), Err(Broken));
+    assert_eq!((rig.disk.info(), rig.disk.queue()), (None, None));
+    assert!(!rig.disk.is_alive());
+    assert_eq!(rig.disk.set_write_cache(true), Err(Refusal::Broken));
+    assert_eq!(rig.poll(), Err(Broken));
+    assert!(rig.bytes(0).is_some());
+    rig.refuse_start.set(false);
+    rig.model.resize(4096);
+    assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
+    assert_eq!(rig.disk.info().expect("it is live").sectors, 4096);
 }
 
 #[test]
@@ -447,7 +490,7 @@ fn a_device_that_lies_is_broken_until_reset() {
     rig.model.process(1);
     assert_eq!(rig.poll(), Err(Broken));
     assert!(rig.bytes(0).is_none());
-    assert_eq!(rig.disk.reset(), Ok(()));
+    assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
     assert!(rig.bytes(0).is_some());
     assert_eq!(rig.disk.totals().faults, 1);
 }
@@ -460,7 +503,7 @@ fn a_device_that_does_not_finish_its_reset_keeps_its_memory() {
     rig.disk.notify();
     rig.stuck.set(true);
     for _ in 0..2 {
-        assert_eq!(rig.disk.reset(), Err(Broken));
+        assert_eq!(rig.disk.reset(&mut |_, _| {}), Err(Broken));
         assert_eq!(rig.read(0, &[range], 2), Err(Refusal::Broken));
         assert_eq!(rig.poll(), Err(Broken));
         // It may still be written to.
@@ -474,7 +517,7 @@ fn a_device_that_does_not_finish_its_reset_keeps_its_memory() {
     rig.disk.silence();
     assert!(!rig.model.interrupt_line());
     rig.stuck.set(false);
-    assert_eq!(rig.disk.reset(), Ok(()));
+    assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
     assert!(rig.bytes(0).is_some());
     rig.read(0, &[range], 2).expect("room");
     assert_eq!(rig.finish(), [(2, Ok(()))]);
@@ -489,12 +532,15 @@ fn a_device_that_does_not_start_again_can_be_asked_again() {
         },
         256,
     );
-    assert_eq!(rig.disk.reset(), Ok(()));
+    assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
     assert!(rig.disk.stop());
     assert_eq!(rig.model.status(), DeviceStatus::RESET);
     assert_eq!(rig.read(0, &[rig.sector()], 1), Err(Refusal::Broken));
-    assert_eq!(rig.disk.info().sectors, 16384);
-    assert_eq!(rig.disk.reset(), Ok(()));
+    assert_eq!((rig.disk.info(), rig.disk.queue()), (None, None));
+    assert!(!rig.disk.is_alive());
+    assert_eq!(rig.disk.set_write_cache(false), Err(Refusal::Broken));
+    assert!(rig.bytes(0).is_some());
+    assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
     rig.read(0, &[rig.sector()], 1).expect("room");
     assert_eq!(rig.finish(), [(1, Ok(()))]);
 }
@@ -512,25 +558,25 @@ fn stopping_resets_the_device_whatever_it_is_at() {
 #[test]
 fn the_write_cache_is_switched() {
     let mut rig = rig();
-    assert!(rig.disk.write_cache());
-    assert!(rig.disk.set_write_cache(false));
-    assert!(!rig.disk.write_cache() && !rig.model.writeback());
-    assert!(rig.disk.set_write_cache(true));
-    assert!(rig.disk.write_cache());
+    assert!(rig.has_cache());
+    assert_eq!(rig.disk.set_write_cache(false), Ok(()));
+    assert!(!rig.has_cache() && !rig.model.writeback());
+    assert_eq!(rig.disk.set_write_cache(true), Ok(()));
+    assert!(rig.has_cache());
 }
 
 #[test]
 fn a_reset_keeps_the_write_cache_as_it_was_set() {
     for wanted in [false, true] {
         let mut rig = rig();
-        assert!(rig.disk.set_write_cache(wanted));
-        assert_eq!(rig.disk.reset(), Ok(()));
-        assert_eq!((rig.disk.write_cache(), rig.model.writeback()), (wanted, wanted));
+        assert_eq!(rig.disk.set_write_cache(wanted), Ok(()));
+        assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
+        assert_eq!((rig.has_cache(), rig.model.writeback()), (wanted, wanted));
     }
     // What nobody has set is left to the device.
     let mut rig = rig();
-    assert_eq!(rig.disk.reset(), Ok(()));
-    assert!(rig.disk.write_cache());
+    assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
+    assert!(rig.has_cache());
 }
 
 /// Whether a disk reads and writes.
@@ -549,21 +595,24 @@ fn works(rig: &mut Rig) {
 #[test]
 fn the_queue_takes_no_more_memory_than_it_needs() {
     let rig = rig();
-    assert_eq!(rig.disk.queue(), (QueueSize::new(128).unwrap(), true));
+    assert_eq!(rig.disk.queue(), Some((QueueSize::new(128).unwrap(), true)));
     assert!(rig.memory.given.borrow().iter().all(|&bytes| bytes <= 140 << 10));
     // Without tables a request takes several descriptors, so there are more.
     let simple = ModelConfig::modern().withdraw(virtio_blk_model::feature::INDIRECT_DESC);
     let mut rig = rig_of(simple.clone(), 256);
-    assert_eq!(rig.disk.queue(), (QueueSize::new(128).unwrap(), false));
+    assert_eq!(rig.disk.queue(), Some((QueueSize::new(128).unwrap(), false)));
     works(&mut rig);
-    assert_eq!(rig.disk.reset(), Ok(()));
+    assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
     works(&mut rig);
     rig.model.assert_clean();
     // Whoever asks for less gets less.
-    assert_eq!(rig_of(simple, 32).disk.queue(), (QueueSize::new(32).unwrap(), false));
+    assert_eq!(
+        rig_of(simple, 32).disk.queue(),
+        Some((QueueSize::new(32).unwrap(), false))
+    );
     assert_eq!(
         rig_of(ModelConfig::modern(), 8).disk.queue(),
-        (QueueSize::new(8).unwrap(), true)
+        Some((QueueSize::new(8).unwrap(), true))
     );
 }
 
@@ -571,15 +620,15 @@ fn the_queue_takes_no_more_memory_than_it_needs() {
 fn with_memory_in_small_pieces_it_does_with_less() {
     for config in [ModelConfig::modern(), ModelConfig::legacy()] {
         let rig = short_rig(config.clone(), 256, 96 << 10, usize::MAX).expect("there are pieces enough");
-        assert_eq!(rig.disk.queue(), (QueueSize::new(64).unwrap(), true));
+        assert_eq!(rig.disk.queue(), Some((QueueSize::new(64).unwrap(), true)));
         // What a queue with tables takes is not there in one piece.
         let mut rig = short_rig(config.clone(), 256, 32 << 10, usize::MAX).expect("there are pieces enough");
-        assert_eq!(rig.disk.queue(), (QueueSize::new(128).unwrap(), false));
+        assert_eq!(rig.disk.queue(), Some((QueueSize::new(128).unwrap(), false)));
         assert_eq!(rig.disk.staging_blocks(), 8);
         works(&mut rig);
         // A reset needs what is there already.
         rig.memory.pages.set(0);
-        assert_eq!(rig.disk.reset(), Ok(()));
+        assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
         works(&mut rig);
         rig.model.assert_clean();
     }
@@ -594,7 +643,7 @@ fn with_hardly_any_memory_it_still_works() {
             assert!((1..=blocks).contains(&rig.disk.staging_blocks()), "{pages}");
             assert!(rig.bytes(rig.disk.staging_blocks()).is_none());
             works(&mut rig);
-            assert_eq!(rig.disk.reset(), Ok(()));
+            assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
             works(&mut rig);
             rig.model.assert_clean();
         }

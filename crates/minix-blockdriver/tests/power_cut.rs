@@ -1,0 +1,241 @@
+//! What was promised to be durable is on the medium at that moment, whatever happens to the device before and after.
+//!
+//! The fake disk keeps the medium apart from its cache. A power cut may come after any answer, so the medium is looked at
+//! after each event.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::Rig;
+use minix_abi::MessageType;
+use minix_abi::bdev::{BdevFlags, BdevRequest};
+use minix_abi::ioctl::IoctlCode;
+use minix_abi::minor::Minor;
+use minix_blockdriver::{Broken, DeviceError, Options, Refusal};
+use proptest::prelude::*;
+
+const SECTORS: u64 = 12;
+const PAUSE: u64 = 100;
+const TIMEOUT: u64 = 10_000;
+
+#[derive(Clone, Debug)]
+enum Event {
+    Write {
+        sector: u64,
+        force: bool,
+    },
+    Flush,
+    Reopen,
+    Switch(bool),
+    Finish {
+        nth: usize,
+        result: Result<(), DeviceError>,
+    },
+    Lose(usize),
+    Break,
+    BreakUnseen,
+    DieSilently,
+    FailReset {
+        stuck: bool,
+    },
+    Refuse(Refusal),
+    Poll,
+    Sleep(u64),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let result = prop_oneof![12 => Just(Ok(())), 1 => Just(Err(DeviceError::Io))];
+    prop_oneof![
+        12 => (0..SECTORS, prop::bool::weighted(0.4)).prop_map(|(sector, force)| Event::Write { sector, force }),
+        3 => Just(Event::Flush),
+        2 => Just(Event::Reopen),
+        1 => any::<bool>().prop_map(Event::Switch),
+        20 => (0..16_usize, result).prop_map(|(nth, result)| Event::Finish { nth, result }),
+        1 => (0..16_usize).prop_map(Event::Lose),
+        2 => Just(Event::Break),
+        2 => Just(Event::BreakUnseen),
+        1 => Just(Event::DieSilently),
+        2 => any::<bool>().prop_map(|stuck| Event::FailReset { stuck }),
+        1 => prop::sample::select(vec![Refusal::Broken, Refusal::Full]).prop_map(Event::Refuse),
+        12 => Just(Event::Poll),
+        6 => (0..2 * PAUSE).prop_map(Event::Sleep),
+        2 => (0..TIMEOUT).prop_map(Event::Sleep),
+    ]
+}
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+enum Asked {
+    Write {
+        sector: u64,
+        stamp: u8,
+        force: bool,
+    },
+    /// A flush or a close.
+    Barrier,
+    Other,
+}
+
+struct Run {
+    rig: Rig,
+    asked: Vec<(i32, Asked)>,
+    /// The newest acknowledged write of each sector, by its place among all writes.
+    acknowledged: BTreeMap<u64, u8>,
+    stamp: u8,
+}
+
+impl Run {
+    fn send(&mut self, kind: MessageType, request: BdevRequest, asked: Asked) {
+        if self.rig.driver.has_room() {
+            let id = self.rig.send(kind, request);
+            self.asked.push((id, asked));
+        }
+    }
+
+    fn on_minor_0() -> BdevRequest {
+        BdevRequest {
+            minor: Minor(0),
+            ..BdevRequest::default()
+        }
+    }
+
+    /// All writes ahead of a barrier are answered before it is, so what is to be durable is known at its answer.
+    fn look(&mut self) {
+        let mut index = 0;
+        while index < self.asked.len() {
+            let Some(status) = self.rig.answer(self.asked[index].0) else {
+                index += 1;
+                continue;
+            };
+            match self.asked.remove(index).1 {
+                Asked::Write { sector, stamp, force } if status > 0 => {
+                    let newest = self.acknowledged.entry(sector).or_default();
+                    *newest = stamp.max(*newest);
+                    if force {
+                        self.is_durable(sector, stamp);
+                    }
+                }
+                Asked::Barrier if status == 0 => {
+                    for (sector, stamp) in self.acknowledged.clone() {
+                        // Those that came after the barrier are not acknowledged yet.
+                        self.is_durable(sector, stamp);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Later writes have larger stamps, and keep their order where they overlap.
+    fn is_durable(&mut self, sector: u64, stamp: u8) {
+        let found = self.rig.disk().medium[sector as usize * 512];
+        assert!(
+            found >= stamp,
+            "sector {sector} is {found} on the medium, {stamp} was promised"
+        );
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Write { sector, force } if self.stamp < 255 => {
+                self.stamp += 1;
+                let stamp = self.stamp;
+                let mut request = self.rig.write_request(0, sector * 512, &[stamp; 512]);
+                if force {
+                    request.flags = BdevFlags::FORCEWRITE;
+                }
+                self.send(MessageType::BDEV_WRITE, request, Asked::Write { sector, stamp, force });
+            }
+            Event::Write { .. } => {}
+            Event::Flush => {
+                let request = BdevRequest {
+                    request: IoctlCode::DIOCFLUSH,
+                    ..Self::on_minor_0()
+                };
+                self.send(MessageType::BDEV_IOCTL, request, Asked::Barrier);
+            }
+            Event::Reopen => {
+                self.send(MessageType::BDEV_CLOSE, Self::on_minor_0(), Asked::Barrier);
+                self.send(MessageType::BDEV_OPEN, Self::on_minor_0(), Asked::Other);
+            }
+            Event::Switch(on) => {
+                let buffer = self.rig.buffer(4, common::Lie::Contiguous, 0);
+                self.rig.fill(buffer, &i32::from(on).to_le_bytes());
+                let request = BdevRequest {
+                    request: IoctlCode::DIOCSETWC,
+                    grant: self.rig.lend_to_take(buffer),
+                    ..Self::on_minor_0()
+                };
+                self.send(MessageType::BDEV_IOCTL, request, Asked::Other);
+            }
+            Event::Finish { nth, result } => {
+                let announced = self.rig.disk().announced;
+                if announced > 0 {
+                    self.rig.disk().finish(nth % announced, result);
+                }
+            }
+            Event::Lose(nth) => {
+                let announced = self.rig.disk().announced;
+                if announced > 0 {
+                    self.rig.disk().lose(nth % announced);
+                }
+            }
+            Event::Break => self.rig.disk().broken = true,
+            Event::BreakUnseen => {
+                self.rig.disk().poll_finds_nothing = true;
+                self.rig.disk().broken = true;
+            }
+            Event::DieSilently => self.rig.disk().silently_dead = true,
+            Event::FailReset { stuck } => {
+                self.rig.disk().stuck = stuck;
+                self.rig.disk().resets.push_back(Err(Broken));
+            }
+            Event::Refuse(refusal) => self.rig.disk().refusals.push_back(Some(refusal)),
+            Event::Poll => drop(self.rig.poll()),
+            Event::Sleep(micros) => self.rig.sleep(micros),
+        }
+        self.look();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_was_promised_to_be_durable_is_on_the_medium(
+        events in prop::collection::vec(event(), 1..120),
+        flush_after in prop::sample::select(vec![0, 500]),
+    ) {
+        let options = Options {
+            request_timeout: TIMEOUT,
+            reset_pause: PAUSE,
+            reset_attempts: 2,
+            flush_after,
+            ..Options::default()
+        };
+        let mut rig = Rig::opened_with(options, |disk| {
+            disk.content.fill(0);
+            disk.medium.fill(0);
+        });
+        rig.disk().automatic = false;
+        let mut run = Run { rig, asked: Vec::new(), acknowledged: BTreeMap::new(), stamp: 0 };
+        for event in events {
+            run.event(event);
+        }
+        let disk = run.rig.disk();
+        disk.automatic = true;
+        disk.broken = false;
+        disk.refusals.clear();
+        disk.resets.clear();
+        run.event(Event::Reopen);
+        for _ in 0..60 {
+            run.event(Event::Poll);
+            if let Some(at) = run.rig.driver.deadline() {
+                let wait = at.since(run.rig.now);
+                run.event(Event::Sleep(wait));
+            }
+        }
+        prop_assert!(run.rig.driver.is_idle(), "{} wait", run.rig.driver.unanswered());
+    }
+}

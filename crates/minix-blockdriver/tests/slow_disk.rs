@@ -1,0 +1,133 @@
+//! A disk that is slow, a disk that loses a request, and a disk that has stopped: three things, told apart.
+
+mod common;
+
+use common::Rig;
+use minix_blockdriver::Options;
+
+const SECOND: u64 = 1_000_000;
+
+fn options() -> Options {
+    Options {
+        flush_after: 0,
+        ..Options::default()
+    }
+}
+
+fn slow<const N: usize>() -> Rig<N> {
+    let mut rig = Rig::<N>::with_jobs(options(), |_| {});
+    assert_eq!(rig.open(0), 0);
+    rig.disk().log.clear();
+    rig.disk().automatic = false;
+    rig
+}
+
+#[test]
+fn sixty_reads_on_a_disk_of_one_a_second_are_not_timed_out() {
+    let mut rig = slow::<64>();
+    let reads: Vec<_> = (0..60).map(|nth| rig.send_read(nth * 3, 1)).collect();
+    rig.poll();
+    for _ in 0..60 {
+        rig.sleep(SECOND);
+        if rig.disk().announced > 0 {
+            rig.disk().finish(0, Ok(()));
+        }
+        rig.poll();
+    }
+    assert_eq!(rig.disk().reset_count, 0);
+    let answers: Vec<_> = reads.iter().map(|&id| rig.answer(id)).collect();
+    assert_eq!(answers, [Some(512); 60]);
+}
+
+#[test]
+fn one_lost_completion_under_steady_traffic_is_found() {
+    let mut rig = slow::<16>();
+    let lost = rig.send_read(0, 1);
+    rig.poll();
+    rig.disk().lose(0);
+    let mut after = 0;
+    while rig.disk().reset_count == 0 {
+        let other = rig.send_read(10, 1);
+        rig.sleep(SECOND / 10);
+        rig.disk().finish_all();
+        rig.poll();
+        assert_eq!(rig.answer(other), Some(512));
+        after += 1;
+        assert!(after <= 350, "three time-outs and a little more");
+    }
+    assert!(after >= 300, "{after} tenths of a second");
+    rig.settle();
+    assert_eq!(rig.answer(lost), Some(512));
+    assert_eq!(rig.disk().reset_count, 1);
+}
+
+/// Keeps sixty reads waiting at a disk of one a second for a while. Returns how long the slowest of the last took, in seconds.
+fn crowd(rig: &mut Rig<64>, seconds: usize) -> usize {
+    let mut slowest = 0;
+    let mut given = std::collections::HashMap::new();
+    for second in 0..seconds {
+        while rig.driver.unanswered() < 60 {
+            rig.send_read(3 * (second as u64 % 500), 1);
+        }
+        rig.poll();
+        for tag in rig.disk().pending.iter().map(|given| given.tag).collect::<Vec<_>>() {
+            given.entry(tag).or_insert(second);
+        }
+        rig.sleep(SECOND);
+        let tag = rig.disk().pending[0].tag;
+        rig.disk().finish(0, Ok(()));
+        rig.poll();
+        let took = second + 1 - given.remove(&tag).unwrap();
+        if second > seconds / 2 {
+            slowest = slowest.max(took);
+        }
+    }
+    slowest
+}
+
+#[test]
+fn a_slow_disk_gets_fewer_requests_at_a_time_until_it_is_quick_again() {
+    let mut rig = slow::<64>();
+    let slowest = crowd(&mut rig, 400);
+    assert_eq!(rig.disk().reset_count, 0);
+    assert!(slowest <= 5, "{slowest} seconds in the device");
+    rig.disk().automatic = true;
+    rig.settle();
+    for nth in 0..100 {
+        rig.send_read(nth * 3, 1);
+        rig.poll();
+    }
+    rig.settle();
+    rig.disk().automatic = false;
+    for nth in 0..64 {
+        rig.send_read(nth * 3, 1);
+    }
+    rig.poll();
+    assert_eq!(rig.driver.in_flight(), 64);
+}
+
+#[test]
+fn a_request_that_only_waits_for_others_is_not_overtaken() {
+    // The first one takes forty seconds, one behind it as long, and the rest goes by.
+    let mut rig = slow::<16>();
+    let first = rig.send_read(0, 1);
+    let second = rig.send_read(10, 1);
+    rig.poll();
+    for _ in 0..400 {
+        let other = rig.send_read(20, 1);
+        rig.sleep(SECOND / 10);
+        let last = rig.disk().announced - 1;
+        if last > 1 {
+            rig.disk().finish(last, Ok(()));
+        }
+        rig.poll();
+        let _ = other;
+        if rig.disk().reset_count > 0 {
+            break;
+        }
+    }
+    // The second has been overtaken by all others, so it counts as lost; the first by all but the second.
+    assert_eq!(rig.disk().reset_count, 1);
+    rig.settle();
+    assert_eq!((rig.answer(first), rig.answer(second)), (Some(512), Some(512)));
+}

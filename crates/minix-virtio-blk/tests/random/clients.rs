@@ -1,0 +1,460 @@
+//! The clients: what they asked for, and whether the answer is one that they can be given.
+
+use std::collections::{BTreeSet, HashMap};
+
+use minix_abi::Errno;
+use virtio_blk_model::{Model, feature};
+
+use crate::history::{End, History};
+use crate::kernel::Answer;
+use crate::memory::Buffer;
+use crate::plan::{MOST_SECTORS, World};
+use crate::run::Failure;
+
+/// Minors that clients know of.
+const MINORS: usize = 3;
+
+/// What a client asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Wish {
+    Open {
+        write: bool,
+    },
+    Close,
+    Flush,
+    SetCache {
+        on: bool,
+    },
+    /// `first` is from the start of the minor; both in sectors.
+    Transfer {
+        write: bool,
+        force: bool,
+        first: u64,
+        count: u64,
+        number: u32,
+    },
+}
+
+#[derive(Debug)]
+struct Asked {
+    minor: i32,
+    wish: Wish,
+    arrival: u64,
+    /// Sizes that the disk may have had for the driver since the request came, in sectors.
+    sizes: BTreeSet<u64>,
+    /// An open of the minor came before it.
+    known: bool,
+    /// Nothing excuses an error.
+    must_work: bool,
+}
+
+/// What is known of a minor.
+#[derive(Default)]
+struct Minor {
+    /// An open of it has arrived.
+    known: bool,
+    opens: u32,
+    /// When an error of a flush was last told to somebody who has it open.
+    told: u64,
+}
+
+pub(crate) struct Clients {
+    world: World,
+    pub(crate) history: History,
+    asked: HashMap<i32, Asked>,
+    minors: [Minor; MINORS],
+    /// Counts whatever happens.
+    now: u64,
+    /// When flushes failed, and which minors were open then.
+    failed_flushes: Vec<(u64, [bool; MINORS])>,
+    /// Sizes that the disk may have for the driver.
+    sizes: BTreeSet<u64>,
+    /// The device has done something that excuses errors, and was not honest since.
+    harmed: bool,
+    /// It has done so at some time. Of flushes that failed clients are told later.
+    pub(crate) ever_harmed: bool,
+    /// The disk was resized, or its table could perhaps not be read.
+    table_in_doubt: bool,
+    /// The disk was or is read-only.
+    read_only: bool,
+    /// The driver has given the device up, and may.
+    pub(crate) given_up: bool,
+    /// The cache was switched off, and this was acknowledged.
+    cache_off: bool,
+    /// Somebody has tried to write, to flush, or to switch the cache.
+    pub(crate) flush_is_due: bool,
+    next_write: u32,
+    next_id: i32,
+}
+
+impl Clients {
+    pub(crate) fn new(world: &World, table: Vec<u8>) -> Self {
+        Self {
+            world: world.clone(),
+            history: History::new(table),
+            asked: HashMap::new(),
+            minors: Default::default(),
+            now: 0,
+            failed_flushes: Vec::new(),
+            sizes: BTreeSet::from([world.sectors]),
+            harmed: false,
+            ever_harmed: false,
+            table_in_doubt: false,
+            read_only: world.read_only,
+            given_up: false,
+            cache_off: false,
+            flush_is_due: false,
+            next_write: 0,
+            next_id: 0,
+        }
+    }
+
+    pub(crate) fn next_write(&mut self) -> u32 {
+        self.next_write += 1;
+        self.next_write
+    }
+
+    /// Where the blocks of a minor are on a disk of `sectors`: first and length, in sectors.
+    fn extent(&self, minor: i32, sectors: u64) -> (u64, u64) {
+        let whole = sectors / self.world.block_sectors() * self.world.block_sectors();
+        let (first, count) = match (minor, self.world.partitions()) {
+            (1 | 2, Some(parts)) => parts[minor as usize - 1],
+            _ => (0, whole),
+        };
+        (first, count.min(whole.saturating_sub(first)))
+    }
+
+    /// The first sector of a minor.
+    pub(crate) fn base(&self, minor: i32) -> u64 {
+        self.extent(minor, MOST_SECTORS).0
+    }
+
+    /// A request is sent; its id.
+    pub(crate) fn asks(&mut self, minor: i32, wish: Wish, must_work: bool) -> i32 {
+        self.now += 1;
+        self.next_id += 1;
+        match wish {
+            Wish::Transfer {
+                write: true,
+                first,
+                count,
+                number,
+                ..
+            } => {
+                self.flush_is_due = true;
+                let base = self.base(minor);
+                self.history.write(base + first, count, self.now, number);
+            }
+            Wish::Flush | Wish::SetCache { .. } => self.flush_is_due = true,
+            _ => {}
+        }
+        if matches!(wish, Wish::SetCache { on: true }) {
+            self.cache_off = false;
+        }
+        if matches!(wish, Wish::Open { .. }) {
+            self.minors[minor as usize].known = true;
+        }
+        let asked = Asked {
+            minor,
+            wish,
+            arrival: self.now,
+            sizes: self.sizes.clone(),
+            known: self.minors[minor as usize].known,
+            must_work,
+        };
+        self.asked.insert(self.next_id, asked);
+        self.next_id
+    }
+
+    /// The disk has another size now.
+    pub(crate) fn resized(&mut self, sectors: u64) {
+        self.table_in_doubt = true;
+        self.sizes.insert(sectors);
+        for asked in self.asked.values_mut() {
+            asked.sizes.insert(sectors);
+        }
+    }
+
+    /// The driver knows how large the disk is.
+    pub(crate) fn size_is_known(&mut self, sectors: u64) {
+        if self.sizes.len() > 1 {
+            self.sizes = BTreeSet::from([sectors]);
+        }
+    }
+
+    /// Whether a request that is not answered came when the disk was larger.
+    pub(crate) fn knows_larger_disk(&self, sectors: u64) -> bool {
+        let larger = |sizes: &BTreeSet<u64>| sizes.last().is_some_and(|&size| size > sectors);
+        larger(&self.sizes) || self.asked.values().any(|asked| larger(&asked.sizes))
+    }
+
+    /// The device did something that excuses errors.
+    pub(crate) fn harm(&mut self) {
+        self.harmed = true;
+        self.ever_harmed = true;
+        self.table_in_doubt = true;
+    }
+
+    /// The device keeps to the rules, and everything that it could have harmed is over.
+    pub(crate) fn heal(&mut self) {
+        self.harmed = false;
+    }
+
+    /// The disk may be read-only from now on, or writable again.
+    pub(crate) fn becomes_read_only(&mut self) {
+        self.read_only = true;
+    }
+
+    /// The device has answered a flush with an error.
+    pub(crate) fn flush_failed(&mut self) {
+        self.now += 1;
+        let open = |nth: usize| self.minors[nth].opens > 0;
+        self.failed_flushes.push((self.now, [open(0), open(1), open(2)]));
+    }
+
+    /// An answer has come.
+    pub(crate) fn answered(&mut self, model: &Model, answer: &Answer) -> Result<(), Failure> {
+        self.now += 1;
+        let asked = self.asked.remove(&answer.id).expect("the kernel knows who waits");
+        self.judge(&asked, answer).map_err(|(kind, why)| {
+            let status = answer.status;
+            Failure::new(
+                kind,
+                format!("request {} answered {status}: {why}: {asked:?}", answer.id),
+            )
+        })?;
+        let checked = if self.is_durable(&asked, answer.status) {
+            self.history.check_all(model)
+        } else {
+            self.history.check_unflushed(model)
+        };
+        checked.map_err(|what| {
+            let status = answer.status;
+            Failure::new(
+                "lost",
+                format!("{what}; after request {} answered {status}: {asked:?}", answer.id),
+            )
+        })
+    }
+
+    fn is_durable(&self, asked: &Asked, status: i32) -> bool {
+        let durable = match asked.wish {
+            Wish::Flush | Wish::Close => true,
+            Wish::SetCache { on } => !on,
+            Wish::Transfer { write, force, .. } => write && (force || self.cache_off),
+            Wish::Open { .. } => false,
+        };
+        durable && status >= 0
+    }
+
+    fn judge(&mut self, asked: &Asked, answer: &Answer) -> Result<(), (&'static str, String)> {
+        let status = answer.status;
+        let known = asked.known;
+        let wrong = |why: &str| Err(("wrong status", why.to_string()));
+        if let Wish::Transfer { .. } = asked.wish {
+            return self.judge_transfer(asked, answer);
+        }
+        if !known {
+            return if status == wire(Errno::ERESTART) {
+                Ok(())
+            } else {
+                wrong("the minor was never opened")
+            };
+        }
+        let harmed = match asked.wish {
+            Wish::Open { .. } => self.harmed,
+            _ => self.ever_harmed,
+        };
+        let excused = status == wire(Errno::EIO) && (self.given_up || harmed) && !asked.must_work;
+        let minor = &mut self.minors[asked.minor as usize];
+        match asked.wish {
+            Wish::Open { write } => match status {
+                0 => minor.opens += 1,
+                _ if excused => {}
+                _ if status == wire(Errno::EACCES) && self.read_only && write => {}
+                _ => return wrong("an open"),
+            },
+            Wish::Close if minor.opens == 0 => {
+                if status != wire(Errno::EINVAL) {
+                    return wrong("a close of what is not open");
+                }
+            }
+            Wish::Close => {
+                let total: u32 = self.minors.iter().map(|minor| minor.opens).sum();
+                match status {
+                    0 if total == 1 => self.promise(asked),
+                    0 => {}
+                    _ if !self.flush_is_due && !self.given_up => {
+                        return wrong("nothing was written that a close could fail on");
+                    }
+                    _ if excused || status == wire(Errno::EOPNOTSUPP) && harmed => self.tell(asked.minor),
+                    _ => return wrong("a close"),
+                }
+                // A close that fails has closed all the same.
+                self.minors[asked.minor as usize].opens -= 1;
+            }
+            Wish::Flush => {
+                let cannot = status == wire(Errno::EOPNOTSUPP)
+                    && (harmed && !asked.must_work || !self.world.offers(feature::FLUSH));
+                match status {
+                    0 => self.promise(asked),
+                    _ if excused || cannot => self.tell(asked.minor),
+                    _ => return wrong("a flush"),
+                }
+            }
+            Wish::SetCache { on } => match status {
+                0 if on => self.cache_off = false,
+                0 => {
+                    self.promise(asked);
+                    // Unless somebody has asked for it again meanwhile.
+                    let on_again = |other: &Asked| matches!(other.wish, Wish::SetCache { on: true });
+                    self.cache_off = !self.asked.values().any(on_again);
+                }
+                _ if status == wire(Errno::EOPNOTSUPP) && (harmed || !self.world.offers(feature::CONFIG_WCE)) => {
+                    self.tell(asked.minor);
+                }
+                _ if excused => self.tell(asked.minor),
+                _ => return wrong("a switch of the write cache"),
+            },
+            Wish::Transfer { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// An error was told to a client that wanted to know whether its data is safe.
+    fn tell(&mut self, minor: i32) {
+        self.minors[minor as usize].told = self.now;
+    }
+
+    /// Somebody was told that everything is safe that came before his request. A flush that failed meanwhile has been told to
+    /// him, or he had not opened the minor: what was written before such a flush is not promised.
+    fn promise(&mut self, asked: &Asked) {
+        let nth = asked.minor as usize;
+        let told = self.minors[nth].told;
+        let excused =
+            |&&(at, open): &&(u64, [bool; MINORS])| self.world.failed_flush_forgets && (told > at || !open[nth]);
+        let after = self.failed_flushes.iter().rev().find(excused).map_or(0, |&(at, _)| at);
+        self.history.promised(after, asked.arrival);
+    }
+
+    fn judge_transfer(&mut self, asked: &Asked, answer: &Answer) -> Result<(), (&'static str, String)> {
+        let &Wish::Transfer {
+            write,
+            force,
+            first,
+            count,
+            number,
+        } = &asked.wish
+        else {
+            return Ok(());
+        };
+        let status = answer.status;
+        let start = self.base(asked.minor) + first;
+        let moved = u64::try_from(status).map_or(0, |bytes| bytes / 512);
+        if write {
+            // A write that was under way when the disk shrank can have happened where the disk does not end yet.
+            let end = match status {
+                0.. if asked.sizes.len() > 1 => End::Unknown,
+                0.. => End::Never,
+                _ if [Errno::ERESTART, Errno::EINVAL].map(wire).contains(&status) => End::Never,
+                _ => End::Unknown,
+            };
+            self.history
+                .ended(start + moved, count - moved.min(count), number, end, false);
+            self.history
+                .ended(start, moved, number, End::Done, force || self.cache_off);
+        }
+        if !asked.known {
+            return if status == wire(Errno::ERESTART) {
+                Ok(())
+            } else {
+                Err(("wrong status", "the minor was never opened".to_string()))
+            };
+        }
+        if status < 0 {
+            if force {
+                self.tell(asked.minor);
+            }
+            let errors = [Errno::EIO, Errno::ENOTSUP, Errno::EOPNOTSUPP].map(wire);
+            let harmed = self.harmed || force && self.ever_harmed;
+            let excused = (harmed || self.given_up) && !asked.must_work && errors.contains(&status);
+            let refused = write && self.read_only && status == wire(Errno::EIO);
+            let shrunk = asked.sizes.len() > 1 && status == wire(Errno::EIO);
+            return if excused || refused || shrunk {
+                Ok(())
+            } else {
+                Err(("wrong status", "nothing went wrong".to_string()))
+            };
+        }
+        self.check_length(asked, status, first, count)?;
+        if !write {
+            self.check_data(asked, answer, start, moved)?;
+        }
+        Ok(())
+    }
+
+    /// A transfer ends with the minor, and is complete otherwise.
+    fn check_length(&self, asked: &Asked, status: i32, first: u64, count: u64) -> Result<(), (&'static str, String)> {
+        let lengths: Vec<u64> = asked
+            .sizes
+            .iter()
+            .map(|&size| self.extent(asked.minor, size).1.saturating_sub(first).min(count) * 512)
+            .collect();
+        let status = status as u64;
+        // With nothing open, which opens that failed leave behind, the table is whatever it was.
+        let nothing_open = self.minors.iter().all(|minor| minor.opens == 0);
+        let loose = asked.minor != 0 && self.table_in_doubt || asked.sizes.len() > 1 || nothing_open;
+        let most = lengths.iter().max().copied().unwrap_or(0);
+        if lengths.contains(&status) || loose && status <= most && status.is_multiple_of(512) {
+            return Ok(());
+        }
+        Err(("wrong length", format!("expected one of {lengths:?}")))
+    }
+
+    fn check_data(&self, asked: &Asked, answer: &Answer, start: u64, moved: u64) -> Result<(), (&'static str, String)> {
+        let (read, rest) = answer.content.split_at(moved as usize * 512);
+        for (sector, bytes) in (start..).zip(read.chunks(512)) {
+            let checked = self.history.check_read(sector, asked.arrival, bytes);
+            checked.map_err(|what| ("wrong data", what))?;
+        }
+        if rest.iter().all(|&byte| Buffer::is_fresh(byte)) {
+            Ok(())
+        } else {
+            Err((
+                "wrong data",
+                "the buffer was written beyond what the status tells".to_string(),
+            ))
+        }
+    }
+
+    /// Requests that nobody has answered.
+    pub(crate) fn waiting(&self) -> Vec<String> {
+        let mut waiting: Vec<_> = self.asked.iter().collect();
+        waiting.sort_by_key(|(id, _)| **id);
+        waiting
+            .iter()
+            .map(|(id, asked)| format!("request {id}: {asked:?}"))
+            .collect()
+    }
+
+    /// Minors that are open, as often as they are.
+    pub(crate) fn open_minors(&self) -> Vec<i32> {
+        let minors = (0..).zip(&self.minors);
+        minors
+            .flat_map(|(nth, minor)| std::iter::repeat_n(nth, minor.opens as usize))
+            .collect()
+    }
+
+    pub(crate) const fn block_sectors(&self) -> u64 {
+        self.world.block_sectors()
+    }
+
+    /// Whether writes can be refused.
+    pub(crate) const fn may_be_read_only(&self) -> bool {
+        self.read_only
+    }
+}
+
+pub(crate) fn wire(errno: Errno) -> i32 {
+    errno.to_wire()
+}

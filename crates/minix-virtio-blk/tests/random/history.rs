@@ -1,0 +1,201 @@
+//! What each sector was asked to hold, in the order in which the requests came: what reads may see, and what a power cut may
+//! leave.
+
+use virtio_blk_model::Model;
+
+use crate::plan::{MOST_SECTORS, TABLE_SECTORS};
+
+/// How a write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Pending,
+    /// It was acknowledged.
+    Done,
+    /// It failed, and may have happened all the same.
+    Unknown,
+    /// It did not happen.
+    Never,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Version {
+    /// When the write came.
+    arrival: u64,
+    /// Which write, which is what the content is made of.
+    write: u32,
+    end: End,
+}
+
+struct Sector {
+    versions: Vec<Version>,
+    /// Place of the last version that was promised to survive a power cut.
+    floor: usize,
+}
+
+/// The content that a write gives a sector. Write 0 is what the disk held at first.
+pub(crate) fn content(write: u32, sector: u64) -> [u8; 512] {
+    let mut bytes = [0; 512];
+    let word = (u64::from(write) << 32 | sector).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    for (nth, chunk) in bytes.chunks_exact_mut(8).enumerate() {
+        chunk.copy_from_slice(&word.rotate_left(nth as u32).to_le_bytes());
+    }
+    bytes[..4].copy_from_slice(&write.to_le_bytes());
+    bytes
+}
+
+/// Which write gave `sector` this content; `None` if none did.
+fn written_by(sector: u64, bytes: &[u8]) -> Option<u32> {
+    let write = u32::from_le_bytes(*bytes.first_chunk()?);
+    (content(write, sector) == bytes).then_some(write)
+}
+
+pub(crate) struct History {
+    sectors: Vec<Sector>,
+    /// The sectors with the partition table, which nobody writes.
+    table: Vec<u8>,
+}
+
+impl History {
+    /// That of a disk which holds what [`content`] says for write 0, except for the sectors of `table`.
+    pub(crate) fn new(table: Vec<u8>) -> Self {
+        let first = Version {
+            arrival: 0,
+            write: 0,
+            end: End::Done,
+        };
+        let sector = || Sector {
+            versions: vec![first],
+            floor: 0,
+        };
+        Self {
+            sectors: (0..MOST_SECTORS).map(|_| sector()).collect(),
+            table,
+        }
+    }
+
+    /// A write of these sectors has come.
+    pub(crate) fn write(&mut self, first: u64, count: u64, arrival: u64, write: u32) {
+        for sector in first..(first + count).min(MOST_SECTORS) {
+            self.sectors[sector as usize].versions.push(Version {
+                arrival,
+                write,
+                end: End::Pending,
+            });
+        }
+    }
+
+    /// A write is over, as far as these sectors are concerned.
+    pub(crate) fn ended(&mut self, first: u64, count: u64, write: u32, end: End, durable: bool) {
+        for sector in first..(first + count).min(MOST_SECTORS) {
+            let sector = &mut self.sectors[sector as usize];
+            let place = sector.versions.iter().rposition(|version| version.write == write);
+            let Some(place) = place else { continue };
+            sector.versions[place].end = end;
+            if durable && end == End::Done {
+                sector.floor = sector.floor.max(place);
+            }
+        }
+    }
+
+    /// Every acknowledged write that came after `after` and before `before` is promised to survive.
+    pub(crate) fn promised(&mut self, after: u64, before: u64) {
+        for sector in &mut self.sectors {
+            let last = sector.versions.iter().rposition(|version| {
+                version.end == End::Done && version.arrival < before && (version.arrival > after || after == 0)
+            });
+            sector.floor = sector.floor.max(last.unwrap_or(0));
+        }
+    }
+
+    /// Whether a read that came at `arrival` may find these bytes in a sector.
+    pub(crate) fn check_read(&self, number: u64, arrival: u64, bytes: &[u8]) -> Result<(), String> {
+        if let Some(table) = self.table_sector(number) {
+            return if bytes == table {
+                Ok(())
+            } else {
+                Err(format!("sector {number}, which nobody writes, reads as something else"))
+            };
+        }
+        let versions = &self.sectors[number as usize].versions;
+        let found = written_by(number, bytes);
+        for version in versions.iter().rev().filter(|version| version.arrival < arrival) {
+            if Some(version.write) == found && version.end != End::Never {
+                return Ok(());
+            }
+            if version.end == End::Done {
+                break;
+            }
+        }
+        Err(format!(
+            "sector {number}: a read that came at {arrival} found {}; versions {}",
+            name(found, bytes),
+            list(versions)
+        ))
+    }
+
+    fn check_medium(&self, number: u64, bytes: &[u8; 512]) -> Result<(), String> {
+        if let Some(table) = self.table_sector(number) {
+            return if bytes == table {
+                Ok(())
+            } else {
+                Err(format!("sector {number}, which nobody writes, was written"))
+            };
+        }
+        let sector = &self.sectors[number as usize];
+        let found = written_by(number, bytes);
+        let survivors = &sector.versions[sector.floor..];
+        if survivors
+            .iter()
+            .any(|version| Some(version.write) == found && version.end != End::Never)
+        {
+            return Ok(());
+        }
+        Err(format!(
+            "sector {number} can hold {} after a power cut; versions {}, of which number {} was promised",
+            name(found, bytes),
+            list(&sector.versions),
+            sector.floor
+        ))
+    }
+
+    /// Looks at what a power cut would leave now, in the sectors that it would change.
+    pub(crate) fn check_unflushed(&self, model: &Model) -> Result<(), String> {
+        let mut result = Ok(());
+        model.visit_unflushed(|sector, contents| {
+            for content in contents {
+                if result.is_ok() {
+                    result = self.check_medium(sector, content);
+                }
+            }
+        });
+        result
+    }
+
+    /// Looks at what a power cut would leave now, everywhere.
+    pub(crate) fn check_all(&self, model: &Model) -> Result<(), String> {
+        self.check_unflushed(model)?;
+        let disk = model.read_disk(0, MOST_SECTORS);
+        let (sectors, _) = disk.as_chunks::<512>();
+        for (number, bytes) in (0..).zip(sectors) {
+            self.check_medium(number, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn table_sector(&self, number: u64) -> Option<&[u8]> {
+        let start = number as usize * 512;
+        (number < TABLE_SECTORS).then(|| &self.table[start..start + 512])
+    }
+}
+
+fn name(found: Option<u32>, bytes: &[u8]) -> String {
+    match found {
+        Some(write) => format!("write {write}"),
+        None => format!("no content of any write ({:02x?}...)", &bytes[..8]),
+    }
+}
+
+fn list(versions: &[Version]) -> String {
+    let each = |version: &Version| format!("{}@{} {:?}", version.write, version.arrival, version.end);
+    versions.iter().map(each).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,549 @@
+//! One run: the steps of a plan, then a device that is honest, then a look at everything.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use minix_abi::bdev::{BdevAccess, BdevFlags, BdevRequest};
+use minix_abi::ioctl::IoctlCode;
+use minix_abi::ipc::{IpcCall, IpcStatus};
+use minix_abi::minor::Minor;
+use minix_abi::partition::{PartitionEntry, SystemId, write_table};
+use minix_abi::{Endpoint, GrantId, MessageType};
+use virtio_blk_model::faults::FaultKind;
+use virtio_blk_model::feature;
+use virtio_core::DeviceStatus;
+
+use crate::clients::{Clients, Wish};
+use crate::history::content;
+use crate::memory::Buffer;
+use crate::plan::{Layout, MOST_SECTORS, Pace, Step, TABLE_SECTORS, TIMEOUT, Transfer, World};
+use crate::rng::Rng;
+use crate::service::Service;
+use crate::weather::TooManyAccesses;
+
+/// Microseconds until everything has to be answered on a device that is honest.
+const PATIENCE: u64 = 120_000_000;
+
+/// What a run has found.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) kind: &'static str,
+    pub(crate) what: String,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: &'static str, what: String) -> Self {
+        Self { kind, what }
+    }
+}
+
+/// Carries the steps out on the device of `world`. `seed` decides what a power cut at the end leaves.
+pub(crate) fn run(world: &World, steps: &[Step], seed: u64) -> Result<(), Failure> {
+    let result = catch_unwind(AssertUnwindSafe(|| Run::new(world).run(steps, seed)));
+    result.unwrap_or_else(|cause| {
+        Err(match cause.downcast_ref::<TooManyAccesses>() {
+            Some(TooManyAccesses(accesses)) => Failure::new(
+                "registers",
+                format!("{accesses} register accesses in one call of the driver"),
+            ),
+            None => {
+                let text = cause.downcast_ref::<String>().cloned();
+                let text = text.or_else(|| cause.downcast_ref::<&str>().map(ToString::to_string));
+                Failure::new("panic", text.unwrap_or_default())
+            }
+        })
+    })
+}
+
+struct Run {
+    world: World,
+    service: Service,
+    watch: Watch,
+}
+
+/// What is looked at after every step of driver or device.
+struct Watch {
+    clients: Clients,
+    /// The device has given cause to give it up.
+    may_give_up: bool,
+    /// Flushes that have failed in the device so far.
+    failed_flushes: u64,
+    /// The size the device has.
+    sectors: u64,
+    /// Its configuration does not stand still.
+    restless: bool,
+}
+
+impl Watch {
+    fn look(&mut self, service: &mut Service) -> Result<(), Failure> {
+        if let Some((kind, what)) = service.system.misuse.take() {
+            return Err(Failure::new(kind, what));
+        }
+        let failed = service.faults.failed_flushes();
+        for _ in self.failed_flushes..failed {
+            self.clients.flush_failed();
+        }
+        self.failed_flushes = failed;
+        self.clients.given_up = service.is_given_up();
+        if self.clients.given_up && !self.may_give_up {
+            return Err(Failure::new("given up", "the device was given up for no reason".into()));
+        }
+        for answer in std::mem::take(&mut service.system.answers) {
+            if answer.spilt {
+                let what = format!("the memory around the buffers of request {} has changed", answer.id);
+                return Err(Failure::new("memory", what));
+            }
+            if answer.exposed && !self.clients.given_up {
+                let what = format!(
+                    "the device could still use the memory of request {} at its answer",
+                    answer.id
+                );
+                return Err(Failure::new("memory", what));
+            }
+            self.clients.answered(&service.model, &answer)?;
+        }
+        for violation in service.model.take_violations() {
+            // A request that was on its way when the disk became smaller is nobody's fault.
+            let shrunk = violation.id == "BLK-D-12" && self.clients.knows_larger_disk(self.sectors);
+            if !shrunk {
+                return Err(Failure::new("violation", violation.to_string()));
+            }
+        }
+        let live = DeviceStatus::DRIVER_OK | DeviceStatus::DEVICE_NEEDS_RESET;
+        let is_live = service.model.status() & live == DeviceStatus::DRIVER_OK;
+        if is_live && !self.restless && !service.model.interrupt_line() {
+            self.clients.size_is_known(self.sectors);
+        }
+        Ok(())
+    }
+}
+
+fn first_content(world: &World) -> Vec<u8> {
+    let mut disk: Vec<u8> = (0..MOST_SECTORS).flat_map(|sector| content(0, sector)).collect();
+    if let Some(parts) = world.partitions() {
+        let none = PartitionEntry::new(SystemId::NONE, 0, 0);
+        let mut table = [none; 4];
+        for (entry, (first, count)) in table.iter_mut().zip(parts) {
+            *entry = PartitionEntry::new(SystemId(0x83), first as u32, count as u32);
+        }
+        let sector = disk.first_chunk_mut().expect("a sector");
+        write_table(sector, &table);
+    }
+    disk
+}
+
+fn client(number: u8) -> (Endpoint, IpcStatus) {
+    let call = if number == 0 { IpcCall::SENDREC } else { IpcCall::SENDA };
+    (Endpoint(100 + i32::from(number)), IpcStatus::new(call, false))
+}
+
+impl Run {
+    fn new(world: &World) -> Self {
+        let disk = first_content(world);
+        let table = disk[..TABLE_SECTORS as usize * 512].to_vec();
+        Self {
+            world: world.clone(),
+            service: Service::start(world, &disk),
+            watch: Watch {
+                clients: Clients::new(world, table),
+                may_give_up: false,
+                failed_flushes: 0,
+                sectors: world.sectors,
+                restless: false,
+            },
+        }
+    }
+
+    fn run(mut self, steps: &[Step], seed: u64) -> Result<(), Failure> {
+        for step in steps {
+            self.step(step)?;
+        }
+        self.step(&Step::Honest)?;
+        self.expect_no_needless_flush()?;
+        self.try_the_disk()?;
+        self.rest()?;
+        self.cut_power(seed)?;
+        self.service.end();
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), Failure> {
+        let watch = &mut self.watch;
+        self.service.settle(|service| watch.look(service))
+    }
+
+    fn pass(&mut self, micros: u64) -> Result<(), Failure> {
+        let until = self.service.now + micros;
+        loop {
+            self.settle()?;
+            if self.service.now >= until {
+                return Ok(());
+            }
+            self.service.now = self.service.next_event(until);
+        }
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), Failure> {
+        let model = self.service.model.clone();
+        let mut harm = true;
+        match *step {
+            Step::Open { client, minor, write } => {
+                harm = false;
+                let access = if write {
+                    BdevAccess::READ | BdevAccess::WRITE
+                } else {
+                    BdevAccess::READ
+                };
+                let body = BdevRequest {
+                    access,
+                    ..BdevRequest::default()
+                };
+                self.ask(client, minor, MessageType::BDEV_OPEN, body, Wish::Open { write }, false);
+            }
+            Step::Close { client, minor } => {
+                harm = false;
+                self.ask(
+                    client,
+                    minor,
+                    MessageType::BDEV_CLOSE,
+                    BdevRequest::default(),
+                    Wish::Close,
+                    false,
+                );
+            }
+            Step::Flush { client, minor } => {
+                harm = false;
+                self.flush(client, minor, false);
+            }
+            Step::SetCache { client, on } => {
+                harm = false;
+                self.set_cache(client, on);
+            }
+            Step::Transfer(ref transfer) => {
+                harm = false;
+                self.transfer(transfer, false);
+            }
+            Step::Pace(pace) => {
+                harm = pace == Pace::Stalled;
+                self.service.pace = pace;
+            }
+            Step::Faults { target, kind, times } => {
+                harm = !matches!(kind, FaultKind::NoInterrupt | FaultKind::ForcedInterrupt);
+                self.service.faults.add(target, kind, times);
+            }
+            Step::Hold(count) => {
+                model.hold(count);
+            }
+            Step::Return => {
+                harm = false;
+                model.complete_held();
+            }
+            Step::NeedsReset if model.status().contains(DeviceStatus::DRIVER_OK) => model.needs_reset(),
+            Step::NeedsReset => {}
+            Step::Starts { fault, times } => model.set_start_faults((0..times).map(|_| fault)),
+            Step::HoldResets(held) => model.hold_resets(held),
+            Step::ResetReads(reads) => {
+                harm = false;
+                model.set_reset_reads(reads);
+            }
+            Step::Restless(restless) => self.set_restless(restless),
+            Step::Resize(sectors) => {
+                harm = false;
+                self.watch.sectors = sectors;
+                self.watch.clients.resized(sectors);
+                model.resize(sectors);
+            }
+            Step::ReadOnly(read_only) => {
+                self.watch.clients.becomes_read_only();
+                model.set_read_only_after_reset(read_only);
+            }
+            Step::Spurious(causes) => {
+                harm = false;
+                model.spurious_interrupt(causes);
+            }
+            Step::Honest => {
+                harm = false;
+                self.service.pace = Pace::Prompt;
+                self.service.faults.clear();
+                model.set_start_faults([]);
+                model.hold_resets(false);
+                model.set_reset_reads(0);
+                self.set_restless(false);
+                self.wait_for_answers()?;
+                self.watch.clients.heal();
+            }
+            Step::Pass(micros) => {
+                harm = false;
+                self.pass(micros)?;
+            }
+        }
+        if harm {
+            self.watch.clients.harm();
+            let matters = !matches!(step, Step::Hold(_) | Step::Pace(_));
+            self.watch.may_give_up |= matters;
+        }
+        let watch = &mut self.watch;
+        watch.look(&mut self.service)
+    }
+
+    fn set_restless(&mut self, restless: bool) {
+        let was = std::mem::replace(&mut self.watch.restless, restless);
+        self.service.model.set_restless(restless);
+        if was && !restless {
+            // What has changed last is announced, too.
+            self.service.model.spurious_interrupt(2);
+        }
+    }
+
+    fn ask(&mut self, number: u8, minor: i32, kind: MessageType, body: BdevRequest, wish: Wish, must_work: bool) {
+        self.ask_with(number, minor, kind, body, wish, must_work, Vec::new(), 0);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a request has as many parts")]
+    fn ask_with(
+        &mut self,
+        number: u8,
+        minor: i32,
+        kind: MessageType,
+        body: BdevRequest,
+        wish: Wish,
+        must_work: bool,
+        grants: Vec<GrantId>,
+        data: usize,
+    ) {
+        let id = self.watch.clients.asks(minor, wish, must_work);
+        let (from, how) = client(number);
+        self.service.system.sent(from, how, id, grants, data);
+        let body = BdevRequest {
+            id,
+            minor: Minor(minor),
+            ..body
+        };
+        self.service.receives(from, how, kind, &body);
+    }
+
+    fn flush(&mut self, client: u8, minor: i32, must_work: bool) {
+        let body = BdevRequest {
+            request: IoctlCode::DIOCFLUSH,
+            user: Endpoint::NONE,
+            ..BdevRequest::default()
+        };
+        self.ask(client, minor, MessageType::BDEV_IOCTL, body, Wish::Flush, must_work);
+    }
+
+    fn set_cache(&mut self, number: u8, on: bool) {
+        let system = &mut self.service.system;
+        let mut buffer = Buffer::new(system.machine(), 4, 16, Layout::Contiguous);
+        buffer.fill(system.machine(), &i32::from(on).to_le_bytes());
+        let grant = system.grant(client(number).0, buffer, false);
+        let body = BdevRequest {
+            request: IoctlCode::DIOCSETWC,
+            grant,
+            user: Endpoint::NONE,
+            ..BdevRequest::default()
+        };
+        let kind = MessageType::BDEV_IOCTL;
+        self.ask_with(number, 0, kind, body, Wish::SetCache { on }, false, vec![grant], 0);
+    }
+
+    fn transfer(&mut self, transfer: &Transfer, must_work: bool) {
+        let clients = &mut self.watch.clients;
+        let number = if transfer.write { clients.next_write() } else { 0 };
+        let mut sector = clients.base(transfer.minor) + transfer.sector;
+        let system = &mut self.service.system;
+        let (from, _) = client(transfer.client);
+        let mut grants = Vec::new();
+        let mut vector = Vec::new();
+        for &count in &transfer.elements {
+            let bytes = count * 512;
+            let mut buffer = Buffer::new(system.machine(), bytes, transfer.skew, transfer.layout);
+            if transfer.write {
+                let data: Vec<u8> = (sector..sector + count)
+                    .flat_map(|sector| content(number, sector))
+                    .collect();
+                buffer.fill(system.machine(), &data);
+            }
+            sector += count;
+            let grant = system.grant(from, buffer, !transfer.write);
+            // The padding of an element is whatever it was.
+            vector.extend(grant.0.to_le_bytes());
+            vector.extend([0xDE, 0xAD, 0xBE, 0xEF]);
+            vector.extend(bytes.to_le_bytes());
+            grants.push(grant);
+        }
+        let data = grants.len();
+        let count: u64 = transfer.elements.iter().sum();
+        let (grant, length) = if data == 1 {
+            (grants[0], count * 512)
+        } else {
+            let mut buffer = Buffer::new(system.machine(), vector.len() as u64, 8, Layout::Contiguous);
+            buffer.fill(system.machine(), &vector);
+            let grant = system.grant(from, buffer, false);
+            grants.push(grant);
+            (grant, data as u64)
+        };
+        let kind = match (transfer.write, data) {
+            (false, 1) => MessageType::BDEV_READ,
+            (true, 1) => MessageType::BDEV_WRITE,
+            (false, _) => MessageType::BDEV_GATHER,
+            (true, _) => MessageType::BDEV_SCATTER,
+        };
+        let body = BdevRequest {
+            position: transfer.sector * 512,
+            count: length as i32,
+            grant,
+            flags: if transfer.force {
+                BdevFlags::FORCEWRITE
+            } else {
+                BdevFlags::empty()
+            },
+            ..BdevRequest::default()
+        };
+        let wish = Wish::Transfer {
+            write: transfer.write,
+            force: transfer.force,
+            first: transfer.sector,
+            count,
+            number,
+        };
+        let minor = transfer.minor;
+        self.ask_with(transfer.client, minor, kind, body, wish, must_work, grants, data);
+    }
+
+    /// Waits until everybody has an answer.
+    fn wait_for_answers(&mut self) -> Result<(), Failure> {
+        let until = self.service.now + PATIENCE;
+        loop {
+            self.settle()?;
+            if self.service.system.unanswered() == 0 {
+                return Ok(());
+            }
+            let next = self.service.next_event(until);
+            if next >= until {
+                let waiting = self.watch.clients.waiting().join("\n  ");
+                let what = format!("no answer on an honest device:\n  {waiting}");
+                return Err(Failure::new("hang", what));
+            }
+            self.service.now = next;
+        }
+    }
+
+    /// Everything works now, unless the device was given up.
+    fn try_the_disk(&mut self) -> Result<(), Failure> {
+        let works = !self.service.is_given_up();
+        let write = works && !self.watch.clients.may_be_read_only();
+        let body = BdevRequest {
+            access: BdevAccess::READ,
+            ..BdevRequest::default()
+        };
+        self.ask(0, 0, MessageType::BDEV_OPEN, body, Wish::Open { write: false }, works);
+        self.wait_for_answers()?;
+        let unit = self.watch.clients.block_sectors();
+        let mut transfer = Transfer {
+            client: 0,
+            minor: 0,
+            write,
+            force: false,
+            sector: TABLE_SECTORS,
+            elements: vec![unit],
+            layout: Layout::Scattered,
+            skew: 510,
+        };
+        self.transfer(&transfer, write);
+        transfer = Transfer {
+            write: false,
+            force: false,
+            ..transfer
+        };
+        self.transfer(&transfer, works);
+        // The last block, and what is beyond the end.
+        self.transfer(
+            &Transfer {
+                sector: self.watch.sectors - unit,
+                elements: vec![2 * unit],
+                ..transfer
+            },
+            works,
+        );
+        // An error that is told late is told once.
+        self.flush(0, 0, false);
+        self.flush(0, 0, works);
+        self.wait_for_answers()?;
+        for minor in self.watch.clients.open_minors() {
+            self.ask(
+                0,
+                minor,
+                MessageType::BDEV_CLOSE,
+                BdevRequest::default(),
+                Wish::Close,
+                false,
+            );
+        }
+        self.wait_for_answers()
+    }
+
+    /// With nobody left to ask for anything, what was written is flushed, and nothing goes on.
+    fn rest(&mut self) -> Result<(), Failure> {
+        self.pass(10 * TIMEOUT)?;
+        let (requests, replies, unanswered, in_flight) = self.service.tally();
+        if requests != replies || unanswered + in_flight > 0 {
+            let what =
+                format!("{requests} requests, {replies} replies, {unanswered} unanswered, {in_flight} in flight");
+            return Err(Failure::new("tally", what));
+        }
+        if let Some(what) = self.service.storm.take() {
+            return Err(Failure::new("reset storm", what));
+        }
+        if !self.watch.clients.ever_harmed && self.service.resets() > 0 {
+            let what = format!("{} resets of a device that did nothing wrong", self.service.resets());
+            return Err(Failure::new("needless reset", what));
+        }
+        self.leave()
+    }
+
+    /// The service is told to end, and does, with nothing left in the cache of a disk that can be flushed.
+    fn leave(&mut self) -> Result<(), Failure> {
+        let given_up = self.service.is_given_up();
+        self.expect_flushed(given_up)?;
+        self.service.terminate();
+        let until = self.service.now + PATIENCE;
+        while !self.service.may_exit() {
+            if self.service.now >= until {
+                return Err(Failure::new("hang", "the service does not end".to_string()));
+            }
+            self.pass(TIMEOUT)?;
+        }
+        Ok(())
+    }
+
+    fn expect_no_needless_flush(&self) -> Result<(), Failure> {
+        let flushes = self.service.model.counters().requests_of(4);
+        if flushes == 0 || self.watch.clients.flush_is_due {
+            return Ok(());
+        }
+        Err(Failure::new(
+            "needless flush",
+            format!("{flushes} flushes of a disk that was only read"),
+        ))
+    }
+
+    fn expect_flushed(&self, given_up: bool) -> Result<(), Failure> {
+        let left = self.service.model.unflushed_sectors();
+        if left == 0 || given_up || self.world.failed_flush_forgets || !self.world.offers(feature::FLUSH) {
+            return Ok(());
+        }
+        Err(Failure::new(
+            "unflushed",
+            format!("{left} sectors were not flushed in the background"),
+        ))
+    }
+
+    /// The power fails. What is promised is there, and nothing that was never written.
+    fn cut_power(&mut self, seed: u64) -> Result<(), Failure> {
+        let mut rng = Rng::new(seed);
+        self.service
+            .model
+            .power_cut_with(|_, count| rng.below(count as u64) as usize);
+        let checked = self.watch.clients.history.check_all(&self.service.model);
+        checked.map_err(|what| Failure::new("lost", format!("{what}; at the end")))
+    }
+}
