@@ -196,6 +196,23 @@ fn a_disk_of_no_size_opens() {
 }
 
 #[test]
+fn a_disk_smaller_than_its_block_opens_and_is_empty() {
+    for sectors in [1, 7] {
+        let mut rig = Rig::with(Options::default(), |disk| {
+            (disk.info.sectors, disk.info.block_bytes) = (sectors, 4096);
+        });
+        assert_eq!(rig.open(0), 0);
+        assert_eq!(rig.partition(0), (0, 0));
+        assert_eq!(rig.read(0, 0, 512).0, 0);
+        assert_eq!(rig.read(0, 0, 4096).0, 0);
+        assert_eq!(rig.write(0, 0, &[1; 4096]), 0);
+        let reaches_the_disk = |op: &(Op, u64, u64)| op.0 != Op::Flush;
+        assert!(!rig.disk().ops().iter().any(reaches_the_disk));
+        assert_eq!(rig.close(0), 0);
+    }
+}
+
+#[test]
 fn the_last_close_flushes_and_the_others_do_not() {
     let mut rig = Rig::opened();
     assert_eq!((rig.open(0), rig.open(1)), (0, 0));

@@ -5,6 +5,7 @@
 
 use dtoolkit::Node;
 use dtoolkit::fdt::Fdt;
+use heapless::Vec;
 
 use crate::property::{CELL_BYTES, bytes, number, phandle, take_cells};
 use crate::walk::{MAX_DEPTH, Place, by_phandle};
@@ -12,6 +13,9 @@ use crate::{NodeError, reg};
 
 /// Most cells an interrupt specifier may have; the widest in use has three or four.
 const MAX_SPECIFIER_CELLS: usize = 4;
+
+/// Most different parents in the rows of one `interrupt-map`.
+const MAX_MAP_PARENTS: usize = 32;
 
 /// The number by which nodes of one tree refer to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -186,15 +190,14 @@ impl<'a> Signal<'a> {
             .address
             .get(..address_cells * CELL_BYTES)
             .ok_or(NodeError::InterruptNotMapped)?;
+        let mut widths = Widths::new(fdt);
         let mut rest = map;
         while !rest.is_empty() {
             let row = take_cells(&mut rest, cells).ok_or(NodeError::BadLength(MAP))?;
             let parent = take_phandle(&mut rest).ok_or(NodeError::BadLength(MAP))?;
-            let parent = named(fdt, parent)?;
-            // A controller that does not say has no addresses: its children are interrupts alone.
-            let up_cells = reg::cell_count(&parent.node, "#address-cells", 0)?;
+            let (up_cells, up_specifier_cells) = widths.of(parent)?;
             let up_address = take_cells(&mut rest, up_cells).ok_or(NodeError::BadLength(MAP))?;
-            let up_specifier = take_cells(&mut rest, specifier_cells(&parent)?).ok_or(NodeError::BadLength(MAP))?;
+            let up_specifier = take_cells(&mut rest, up_specifier_cells).ok_or(NodeError::BadLength(MAP))?;
             let source = address.iter().chain(self.specifier);
             let is_it = match mask {
                 Some(mask) => row
@@ -206,13 +209,42 @@ impl<'a> Signal<'a> {
             };
             if is_it {
                 return Ok(Self {
-                    parent,
+                    parent: named(fdt, parent)?,
                     address: up_address,
                     specifier: up_specifier,
                 });
             }
         }
         Err(NodeError::InterruptNotMapped)
+    }
+}
+
+/// How many cells the parents in the rows of one map take for an address and for an interrupt.
+///
+/// A row says only by its parent how long it is, and finding a parent walks the tree. Maps name one or two parents, so these are
+/// remembered. A map that names more than any machine has is refused: it could take hours to read.
+struct Widths<'a> {
+    fdt: Fdt<'a>,
+    known: Vec<(Phandle, usize, usize), MAX_MAP_PARENTS>,
+}
+
+impl<'a> Widths<'a> {
+    const fn new(fdt: Fdt<'a>) -> Self {
+        Self { fdt, known: Vec::new() }
+    }
+
+    fn of(&mut self, parent: Phandle) -> Result<(usize, usize), NodeError> {
+        if let Some((_, address, specifier)) = self.known.iter().find(|(known, ..)| *known == parent) {
+            return Ok((*address, *specifier));
+        }
+        let place = named(self.fdt, parent)?;
+        // A controller that does not say has no addresses: its children are interrupts alone.
+        let address = reg::cell_count(&place.node, "#address-cells", 0)?;
+        let specifier = specifier_cells(&place)?;
+        self.known
+            .push((parent, address, specifier))
+            .map_err(|_| NodeError::TooMany)?;
+        Ok((address, specifier))
     }
 }
 

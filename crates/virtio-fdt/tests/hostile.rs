@@ -97,12 +97,12 @@ fn mutated_blobs_of_other_shapes_get_an_answer() {
     let mut random = Random(0x0dd_5eed);
     for original in [tinyemu(), map_tree()] {
         let mut accepted = 0;
-        for _ in 0..20_000 {
+        for _ in 0..10_000 {
             let mut blob = original.clone();
             mutate(&mut blob, &mut random);
             accepted += u32::from(ask_everything(&blob));
         }
-        assert!((2_000..18_000).contains(&accepted), "{accepted} accepted");
+        assert!((1_000..9_000).contains(&accepted), "{accepted} accepted");
     }
 }
 
@@ -114,7 +114,7 @@ fn what_is_accepted_is_sound_for_dtoolkit() {
     let mut random = Random(0x7ea_5e1f);
     let mut compared = 0;
     for original in [ONE_HART.to_vec(), map_tree()] {
-        for _ in 0..30_000 {
+        for _ in 0..15_000 {
             let mut blob = original.clone();
             mutate(&mut blob, &mut random);
             let field = |at: usize| u32::from_be_bytes(blob[at..at + 4].try_into().unwrap());
@@ -134,7 +134,7 @@ fn what_is_accepted_is_sound_for_dtoolkit() {
             );
         }
     }
-    assert!(compared > 6_000, "{compared} compared");
+    assert!(compared > 3_000, "{compared} compared");
 }
 
 #[test]

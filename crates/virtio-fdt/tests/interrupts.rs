@@ -169,3 +169,29 @@ fn interrupt_maps_in_a_circle_end() {
     blob.end();
     assert_eq!(interrupts(&blob.finish()), [Err(NodeError::InterruptLoop)]);
 }
+
+#[test]
+fn a_map_with_more_parents_than_a_machine_has_is_refused() {
+    let with = |parents: u32| {
+        let mut blob = Blob::new();
+        for parent in 1..=parents {
+            blob.begin(&format!("controller@{parent}"))
+                .cells("phandle", &[parent])
+                .flag("interrupt-controller")
+                .cells("#interrupt-cells", &[1])
+                .end();
+        }
+        let row = |parent| [0, 0, if parent == parents { 1 } else { 2 }, parent, 9];
+        let map: Vec<u32> = (1..=parents).flat_map(row).collect();
+        blob.begin("bus")
+            .flag("ranges")
+            .cells("#interrupt-cells", &[1])
+            .cells("interrupt-map-mask", &[0, 0, 3])
+            .cells("interrupt-map", &map);
+        window(&mut blob, 0x1000, &[1]);
+        blob.end();
+        interrupts(&blob.finish()).remove(0)
+    };
+    assert_eq!(line(&with(32)), (Some(Phandle(32)), vec![9]));
+    assert_eq!(with(33), Err(NodeError::TooMany));
+}
