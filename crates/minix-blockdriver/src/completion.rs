@@ -22,6 +22,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 counters.stray_completions += 1;
             }
         });
+        self.pace.look_at_parts(self.device.parts_finished(), now);
         let finished = self.land(kernel, now);
         if finished > 0 {
             self.resets.fruitless = 0;

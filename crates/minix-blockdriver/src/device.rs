@@ -163,6 +163,13 @@ pub trait BlockDevice {
     /// [`Broken`]; what was not handed over by then never is, until the reset forgets it.
     fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken>;
 
+    /// How much the device has finished since it was started, counting parts of requests for a disk that gives the device a
+    /// request in parts. It changes with each of them; its size means nothing. A disk that hands every request over as a whole need
+    /// not tell.
+    fn parts_finished(&self) -> u64 {
+        0
+    }
+
     /// Resets the device and starts it again. What it had finished before that and no poll has handed over goes to `done`, as
     /// in a [`poll`](Self::poll). Afterwards it has forgotten every other request and touches no memory on behalf of one;
     /// their tags are free. Staging memory keeps its content.

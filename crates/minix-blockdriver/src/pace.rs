@@ -20,8 +20,10 @@ pub(crate) const OVERTAKEN_TIMEOUTS: u64 = 3;
 /// What is known of the pace of the device.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
-    /// When it last completed a request.
+    /// When it last completed a request, or a part of one.
     completed: Micros,
+    /// Parts of requests that were finished then.
+    parts: u64,
     /// When it was last looked at because nothing came.
     looked: Micros,
     /// Requests it gets at a time.
@@ -36,6 +38,7 @@ impl Pace {
     pub(crate) const fn new(most: u16) -> Self {
         Self {
             completed: Micros(0),
+            parts: 0,
             looked: Micros(0),
             depth: most,
             most,
@@ -60,6 +63,14 @@ impl Pace {
             self.lowered = now;
         } else if took < timeout / QUICK && self.depth < self.most {
             self.depth += 1;
+        }
+    }
+
+    /// So many parts of requests are finished by now. Another number than before means that the device is at work.
+    pub(crate) const fn look_at_parts(&mut self, parts: u64, now: Micros) {
+        if parts != self.parts {
+            self.parts = parts;
+            self.completed = now;
         }
     }
 

@@ -40,6 +40,22 @@ fn sixty_reads_on_a_disk_of_one_a_second_are_not_timed_out() {
 }
 
 #[test]
+fn a_request_that_comes_in_slow_parts_is_not_timed_out() {
+    let mut rig = slow::<16>();
+    let read = rig.send_read(0, 40);
+    rig.poll();
+    for _ in 0..40 {
+        rig.sleep(SECOND);
+        assert_eq!(rig.disk().reset_count, 0);
+        rig.disk().parts += 1;
+        rig.poll();
+    }
+    rig.disk().finish(0, Ok(()));
+    rig.poll();
+    assert_eq!((rig.disk().reset_count, rig.answer(read)), (0, Some(40 * 512)));
+}
+
+#[test]
 fn one_lost_completion_under_steady_traffic_is_found() {
     let mut rig = slow::<16>();
     let lost = rig.send_read(0, 1);

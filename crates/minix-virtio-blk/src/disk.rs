@@ -327,6 +327,13 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
         })
     }
 
+    fn parts_finished(&self) -> u64 {
+        match &*self.state {
+            State::Live(disk) => disk.queue().returned(),
+            State::Stopped(_) => 0,
+        }
+    }
+
     fn set_write_cache(&mut self, on: bool) -> Result<(), Refusal> {
         let mode = if on {
             WriteCache::WriteBack

@@ -230,8 +230,9 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
         }
     }
 
-    /// How many device requests have come back.
-    pub(crate) fn returned(&self) -> u64 {
+    /// How many device requests have come back. A request that is longer than the device takes is several of them, so this tells
+    /// that the device is at work on one that is not complete yet.
+    pub fn returned(&self) -> u64 {
         self.counters.device_requests - u64::from(self.ring.in_flight())
     }
 

@@ -75,6 +75,8 @@ pub struct FakeDisk {
     pub lost: Vec<Given>,
     pub reset_count: usize,
     pub can_switch_cache: bool,
+    /// Parts of requests that are finished.
+    pub parts: u64,
     /// Sectors that were written since the last flush.
     pub unflushed: usize,
     pub staging: Vec<Box<[u8; STAGING_BYTES]>>,
@@ -118,6 +120,7 @@ impl FakeDisk {
             resets: VecDeque::new(),
             reset_count: 0,
             can_switch_cache: true,
+            parts: 0,
             unflushed: 0,
             staging: (0..4).map(|_| Box::new([0; STAGING_BYTES])).collect(),
             bad_sectors: Vec::new(),
@@ -303,6 +306,10 @@ impl BlockDevice for FakeDisk {
             done(tag, result);
         }
         if self.broken { Err(Broken) } else { Ok(()) }
+    }
+
+    fn parts_finished(&self) -> u64 {
+        self.parts
     }
 
     fn reset(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
