@@ -36,8 +36,8 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 break;
             }
             rounds -= 1;
+            // The device is not full: there is room for a flush in the background.
             if self.flights.len() >= self.depth() {
-                self.device_full = true;
                 break;
             }
             let needs_device = self.barrier.running().is_some_and(|running| !running.submitted);

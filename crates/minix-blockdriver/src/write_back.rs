@@ -159,7 +159,8 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         if !is_due || self.device_full || !matches!(self.health, Health::Good) {
             return;
         }
-        if self.flights.len() >= self.depth() {
+        // A slow device gets fewer requests at a time, and its flush in time all the same.
+        if self.flights.len() >= usize::from(self.pace.most()).min(JOBS) {
             self.device_full = true;
             return;
         }

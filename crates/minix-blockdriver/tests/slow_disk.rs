@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Rig;
+use common::{Op, Rig};
 use minix_blockdriver::Options;
 
 const SECOND: u64 = 1_000_000;
@@ -146,4 +146,34 @@ fn a_request_that_only_waits_for_others_is_not_overtaken() {
     assert_eq!(rig.disk().reset_count, 1);
     rig.settle();
     assert_eq!((rig.answer(first), rig.answer(second)), (Some(512), Some(512)));
+}
+
+#[test]
+fn a_slow_disk_at_its_depth_is_flushed_in_time() {
+    let options = Options {
+        flush_after: SECOND,
+        ..Options::default()
+    };
+    let mut rig = Rig::<16>::with_jobs(options, |_| {});
+    assert_eq!(rig.open(0), 0);
+    rig.disk().automatic = false;
+    // Each takes three seconds, so in the end the disk gets one at a time.
+    for nth in 0..8 {
+        rig.send_read(nth * 3, 1);
+        rig.poll();
+        rig.sleep(3 * SECOND);
+        rig.disk().finish(0, Ok(()));
+        rig.poll();
+    }
+    rig.send_write(0, 1, 7);
+    rig.poll();
+    rig.sleep(3 * SECOND);
+    rig.disk().finish(0, Ok(()));
+    rig.send_read(30, 1);
+    rig.send_read(40, 1);
+    rig.poll();
+    assert_eq!(rig.disk().pending.len(), 1, "one at a time");
+    rig.sleep(SECOND);
+    let pending = rig.disk().pending.clone();
+    assert!(pending.iter().any(|given| given.op == Op::Flush), "{pending:?}");
 }
