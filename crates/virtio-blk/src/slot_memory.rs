@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(slots.status(1), Status::OK);
         // Slot numbers wrap around.
         assert_eq!(slots.id(5).as_bytes_trimmed(), b"abc");
-        drop(slots.into_region());
+        let _region = slots.into_region();
         assert!(
             memory.0[..SLOT_BYTES].iter().all(|&byte| byte == 0xAA),
             "the slot before"
