@@ -34,6 +34,11 @@ impl Task {
     pub(crate) const fn is_flush(&self) -> bool {
         matches!(self, Self::Flush | Self::FlushBeforeCacheOff)
     }
+
+    /// Whether no flush is to be sent in the background while this runs: it flushes itself, or needs an idle device.
+    pub(crate) const fn holds_flushes(&self) -> bool {
+        self.is_flush() || matches!(self, Self::SwitchCache { .. })
+    }
 }
 
 /// The request that runs alone, while it needs the device.
@@ -126,6 +131,8 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         let offered = match &mut running.task {
             Task::Flush | Task::FlushBeforeCacheOff => self.offer_flush(Cargo::Exclusive, now),
             Task::Scan { read, staging } => self.offer_scan(*read, staging, now),
+            // Not under a flush in the background.
+            Task::SwitchCache { .. } if self.flights.len() > 0 => Err(Refusal::Full),
             Task::SwitchCache { on } => match self.device.set_write_cache(*on) {
                 Ok(()) => {
                     self.exclusive_landed(kernel, now, Ok(()));

@@ -145,8 +145,11 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     pub(crate) fn flush_due(&self) -> Option<Micros> {
         let due = self.write_back.due(self.options.flush_after, self.terminating)?;
         // A request that runs alone and is about to flush does it for all.
-        let flushes_anyhow = self.barrier.running().is_some_and(|running| running.task.is_flush());
-        (!flushes_anyhow).then_some(due)
+        let held = self
+            .barrier
+            .running()
+            .is_some_and(|running| running.task.holds_flushes());
+        (!held).then_some(due)
     }
 
     /// Sends the background flush if it is time, and the device takes it.

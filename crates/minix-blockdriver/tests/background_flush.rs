@@ -604,3 +604,23 @@ proptest! {
         prop_assert_eq!((counters.replies, counters.requests), (asked + 1, asked + 1));
     }
 }
+
+#[test]
+fn no_flush_is_sent_while_the_write_cache_waits_to_be_switched() {
+    let mut rig = manual();
+    write(&mut rig, 0);
+    let buffer = rig.buffer(4, common::Lie::Contiguous, 0);
+    rig.fill(buffer, &1_i32.to_le_bytes());
+    let request = BdevRequest {
+        request: IoctlCode::DIOCSETWC,
+        grant: rig.lend_to_take(buffer),
+        ..on_minor_0()
+    };
+    let switch = rig.send(MessageType::BDEV_IOCTL, request);
+    // Its turn has come, and the device gets to see it with the next call. By then the flush is due.
+    rig.now = rig.now.after(AFTER);
+    rig.poll();
+    assert_eq!(rig.answer(switch), Some(0));
+    rig.poll();
+    assert_eq!(flushes(&mut rig), 1);
+}
