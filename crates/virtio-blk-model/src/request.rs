@@ -2,6 +2,8 @@
 
 use std::io::Read;
 
+use vm_memory::{Bytes, GuestAddress};
+
 use crate::chain::Element;
 use crate::config::Limits;
 use crate::device::Device;
@@ -108,14 +110,20 @@ impl Device {
     }
 
     /// Whether a device that knows one data descriptor only can make sense of a chain.
-    pub(crate) fn fits_one_data_descriptor(taken: &Taken) -> bool {
-        let mut elements = taken.walk.elements.iter();
-        let header = elements
-            .next()
-            .is_some_and(|header| !header.writable && header.len >= 16);
-        // Of two that are left, the second is the status; of one, that one.
-        let status = elements.next().map(|second| elements.next().unwrap_or(second));
-        header && status.is_some_and(|status| status.writable)
+    pub(crate) fn fits_one_data_descriptor(&self, taken: &Taken) -> bool {
+        let (header, status) = match taken.walk.elements[..] {
+            [header, status] => {
+                // Only a flush goes without data.
+                let kind: Option<u32> = self.memory.read_obj(GuestAddress(header.addr)).ok();
+                if kind.map(u32::from_le) != Some(kind::FLUSH) {
+                    return false;
+                }
+                (header, status)
+            }
+            [header, _, status, ..] => (header, status),
+            _ => return false,
+        };
+        !header.writable && header.len >= 16 && status.writable
     }
 
     /// Number and size of the data segments (`BLK-N-04`).

@@ -198,7 +198,7 @@ impl Device {
     fn serve(&mut self, ring: &mut Ring, taken: Taken) {
         let memory = Arc::clone(&self.memory);
         let number = self.requests;
-        if self.config.one_data_descriptor && !Self::fits_one_data_descriptor(&taken) {
+        if self.config.one_data_descriptor && !self.fits_one_data_descriptor(&taken) {
             ring.give_back(&memory, taken.head, 0);
             self.tell(ring, Interrupt::AsAsked);
             return;

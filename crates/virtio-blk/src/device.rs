@@ -215,6 +215,15 @@ impl<T: Transport> BlockDevice<T> {
     /// # }
     /// ```
     ///
+    /// ```compile_fail,E0596
+    /// # use virtio_core::{DmaBuffer, Features, QueueIndex, Transport};
+    /// # use virtio_mmio::{MmioTransport, MmioWindow};
+    /// # type Disk = virtio_blk::Disk<MmioTransport<MmioWindow>, DmaBuffer, u32, 16>;
+    /// # fn on(disk: &Disk) {
+    /// disk.device().transport().notifier(QueueIndex(0), Features::NOTIFICATION_DATA);
+    /// # }
+    /// ```
+    ///
     /// ```
     /// # use virtio_core::{DmaBuffer, Transport};
     /// # use virtio_mmio::{MmioTransport, MmioWindow, RegisterAccess};

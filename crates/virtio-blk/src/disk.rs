@@ -252,7 +252,13 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
 
     /// Registers and queue state, to print.
     pub fn dump(&self) -> Dump<'_, T> {
-        Dump::new(&self.device, self.queue.ring_state(), self.queue.in_flight())
+        let odd_lengths = self.queue.counters().odd_lengths;
+        Dump::new(
+            &self.device,
+            self.queue.ring_state(),
+            self.queue.in_flight(),
+            odd_lengths,
+        )
     }
 
     /// Resets the device, hands every request still in flight to `each`, and gives all memory back.

@@ -13,11 +13,17 @@ pub struct Dump<'d, T> {
     device: &'d BlockDevice<T>,
     ring: QueueState,
     requests: u16,
+    odd_lengths: u64,
 }
 
 impl<'d, T: Transport> Dump<'d, T> {
-    pub(crate) fn new(device: &'d BlockDevice<T>, ring: QueueState, requests: u16) -> Self {
-        Self { device, ring, requests }
+    pub(crate) fn new(device: &'d BlockDevice<T>, ring: QueueState, requests: u16, odd_lengths: u64) -> Self {
+        Self {
+            device,
+            ring,
+            requests,
+            odd_lengths,
+        }
     }
 }
 
@@ -53,6 +59,7 @@ impl<T: Transport> fmt::Display for Dump<'_, T> {
             0 => write!(f, "direct chains")?,
             entries => write!(f, "indirect tables of {entries}")?,
         }
+        write!(f, ", odd used lengths {}", self.odd_lengths)?;
         if let Some(fault) = ring.fault {
             write!(f, "\nstopped: {fault}")?;
         }

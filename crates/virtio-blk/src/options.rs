@@ -34,7 +34,9 @@ pub const SUPPORTED_COMMON: Features = Features::ANY_LAYOUT
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Options {
-    /// Features to accept if offered, out of [`SUPPORTED_BLK`] and [`SUPPORTED_COMMON`]; others are never accepted.
+    /// Features to accept if offered, out of [`SUPPORTED_BLK`] and [`SUPPORTED_COMMON`]; others are never accepted. VERSION_1
+    /// and ACCESS_PLATFORM are accepted in any case: without the latter a device takes the platform's addresses, which
+    /// may be translated ones, for physical ones, and that is not for safe code to choose.
     pub features: Features,
     /// The most descriptors to use. The queue's compile-time capacity and the device may allow fewer.
     pub max_queue_size: QueueSize,
@@ -63,8 +65,9 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The features to ask for: never more than the driver has code for.
+    /// The features to ask for: never more than the driver has code for, and always the one that addresses depend on.
     pub(crate) fn allowed(&self) -> Features {
-        self.features & (Features::from_low(SUPPORTED_BLK.bits()) | SUPPORTED_COMMON)
+        let wanted = self.features | Features::ACCESS_PLATFORM;
+        wanted & (Features::from_low(SUPPORTED_BLK.bits()) | SUPPORTED_COMMON)
     }
 }

@@ -148,3 +148,55 @@ impl SlotMemory {
         core::array::from_fn(|n| unsafe { from.add(n).read_volatile() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::boxed::Box;
+
+    use virtio_core::DeviceAddr;
+
+    use super::*;
+
+    #[repr(align(64))]
+    struct Memory([u8; 4 * SLOT_BYTES]);
+
+    #[test]
+    fn a_slot_keeps_to_itself_and_an_answer_starts_from_zero() {
+        let mut memory = Box::new(Memory([0xAA; 4 * SLOT_BYTES]));
+        let start = NonNull::from(&mut *memory).cast::<u8>();
+        // SAFETY: the memory outlives the slots, and only they use it, but for the "device" below.
+        let region = unsafe { DmaRegion::from_raw_parts(start, 4 * SLOT_BYTES, DeviceAddr(0x1000)) };
+        let mut slots = SlotMemory::new(QueueSize::new(4).unwrap(), region).unwrap();
+        let header = slots.start(
+            1,
+            RequestHeader::without_position(virtio_blk_proto::RequestType::GET_ID),
+        );
+        assert_eq!(header, Segment::new(DeviceAddr(0x1040), 16));
+        let answer = slots.answer(1, DeviceIdString::BYTES);
+        assert_eq!(answer, Segment::new(DeviceAddr(0x1050), 20));
+        assert_eq!(slots.status(1), Status::NOT_WRITTEN);
+        // The device writes three bytes only, and the status.
+        // SAFETY: inside the slot.
+        unsafe {
+            start
+                .add(SLOT_BYTES + PAYLOAD)
+                .cast::<[u8; 3]>()
+                .write_volatile(*b"abc");
+            start.add(SLOT_BYTES + STATUS).write_volatile(0);
+        }
+        assert_eq!(slots.id(1).as_bytes_trimmed(), b"abc");
+        assert_eq!(slots.status(1), Status::OK);
+        // Slot numbers wrap around.
+        assert_eq!(slots.id(5).as_bytes_trimmed(), b"abc");
+        let _region = slots.into_region();
+        assert!(
+            memory.0[..SLOT_BYTES].iter().all(|&byte| byte == 0xAA),
+            "the slot before"
+        );
+        assert!(
+            memory.0[2 * SLOT_BYTES..].iter().all(|&byte| byte == 0xAA),
+            "the slots after"
+        );
+    }
+}

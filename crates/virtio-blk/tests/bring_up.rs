@@ -99,6 +99,23 @@ fn of_everything_offered_exactly_the_documented_set_is_accepted() {
 }
 
 #[test]
+fn access_platform_is_accepted_whatever_the_options_say() {
+    let options = Options {
+        features: Features::empty(),
+        ..Options::default()
+    };
+    let config = ModelConfig::modern().offer(feature::ACCESS_PLATFORM);
+    let mut rig = Rig::<16>::with(config, &options);
+    // Without it the device would take translated addresses for physical ones.
+    assert_eq!(rig.disk.accepted(), Features::VERSION_1 | Features::ACCESS_PLATFORM);
+    rig.works();
+    rig.finish();
+    let rig = Rig::<16>::with(ModelConfig::modern(), &options);
+    assert_eq!(rig.disk.accepted(), Features::VERSION_1, "it was not offered");
+    rig.finish();
+}
+
+#[test]
 fn of_everything_a_legacy_device_offers_exactly_the_documented_set_is_accepted() {
     let config = ModelConfig {
         offered: Features::all(),

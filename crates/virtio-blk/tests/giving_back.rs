@@ -2,14 +2,16 @@
 
 mod common;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::{Access, Rig, Scatter, TestDisk, every_ring, narrow, pattern, range, register};
+use proptest::prelude::*;
 use virtio_blk::proto::Sector;
-use virtio_blk::{Answer, Completion, IoError, Liveness, Options, Request};
+use virtio_blk::{Answer, Completion, IoError, Liveness, Options, Request, SubmitError};
 use virtio_blk_model::faults::{FaultKind, FaultScript};
-use virtio_blk_model::{CompletionOrder, Model, ModelConfig, ModelDma, feature};
+use virtio_blk_model::{CompletionOrder, Model, ModelConfig, ModelDma, UsedLength, feature};
 
 type TestCompletion = Completion<Scatter, u32>;
 
@@ -211,4 +213,91 @@ fn a_device_that_died_shows_in_one_register_read() {
         rig.settle();
         rig.finish();
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+    /// Overlapping writes, served in order, with resets in between: what comes back aborted is submitted again as it comes,
+    /// and in the end the disk is as if there had been no reset.
+    #[test]
+    fn requests_repeated_after_resets_leave_the_disk_as_without(
+        one_part_at_a_time in any::<bool>(),
+        used_length in prop::sample::select(UsedLength::ALL.to_vec()),
+        steps in prop::collection::vec((0u64..8, 1usize..4, 0usize..4, any::<bool>(), prop::bool::weighted(0.2)), 1..40),
+    ) {
+        let config = ModelConfig { used_length, ..ModelConfig::modern() };
+        let model = Model::new(if one_part_at_a_time { narrow(config) } else { config });
+        let mut dma = model.dma();
+        let mut disk = TestDisk::<16>::start(Rig::<16>::probe(&model), &mut dma, &Options::default()).unwrap();
+        let mut expected = vec![0; 12 * 512];
+        let mut queue = VecDeque::new();
+        let (mut submitted, mut completed) = (0, 0);
+        for (seed, (first, sectors, serve, poll, reset)) in steps.into_iter().enumerate() {
+            let content = pattern(seed as u64 + 1, sectors * 512);
+            expected[first as usize * 512..][..content.len()].copy_from_slice(&content);
+            let mut buffer = Scatter::new(&mut dma, &[content.len()]);
+            buffer.fill(&content);
+            queue.push_back(Request::write(Sector(first), buffer, seed as u32));
+            submitted += 1;
+            completed += push(&mut disk, &mut queue, &model, serve, poll, &mut dma);
+            if reset {
+                let mut again = Vec::new();
+                let (transport, _) = disk
+                    .shut_down(&mut dma, |completion| match completion.result {
+                        Ok(_) => {
+                            completed += 1;
+                            completion.buffer.unwrap().release(&mut model.dma());
+                        }
+                        Err(error) => {
+                            assert_eq!(error, IoError::Aborted);
+                            again.push(completion.into_request());
+                        }
+                    })
+                    .map_err(|(timeout, _)| timeout)
+                    .unwrap();
+                disk = TestDisk::<16>::start(transport, &mut dma, &Options::default()).unwrap();
+                for request in again.into_iter().rev() {
+                    queue.push_front(request);
+                }
+            }
+        }
+        while completed < submitted {
+            completed += push(&mut disk, &mut queue, &model, usize::MAX, true, &mut dma);
+        }
+        disk.shut_down(&mut dma, |_| unreachable!()).map_err(|_| ()).unwrap();
+        prop_assert_eq!(model.allocations(), 0);
+        prop_assert_eq!(model.read_disk(0, 12), expected);
+        model.assert_clean();
+    }
+}
+
+/// Submits as much as there is room for, lets the device serve some, and polls. Returns how many requests are over.
+fn push(
+    disk: &mut TestDisk<16>,
+    queue: &mut VecDeque<Request<Scatter, u32>>,
+    model: &Model,
+    serve: usize,
+    poll: bool,
+    dma: &mut ModelDma,
+) -> usize {
+    while let Some(request) = queue.pop_front() {
+        if let Err(rejected) = disk.submit(request) {
+            assert_eq!(rejected.error, SubmitError::QueueFull);
+            queue.push_front(rejected.request);
+            break;
+        }
+    }
+    disk.notify();
+    model.process(serve);
+    let mut over = 0;
+    if poll {
+        disk.poll(|completion| {
+            assert_eq!(completion.result, Ok(Answer::Done));
+            over += 1;
+            completion.buffer.unwrap().release(dma);
+        })
+        .unwrap();
+    }
+    over
 }

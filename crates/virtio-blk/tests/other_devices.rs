@@ -55,6 +55,8 @@ fn requests_succeed_whatever_used_length_is_reported() {
             assert_eq!(rig.disk.counters().odd_lengths, odd, "{used_length:?}");
             let shown = rig.disk.counters().to_string();
             assert!(shown.contains(&format!("odd lengths {odd}")), "{shown}");
+            let dump = rig.disk.dump().to_string();
+            assert!(dump.contains(&format!("odd used lengths {odd}")), "{dump}");
             rig.finish();
         });
     }

@@ -24,6 +24,13 @@ use crate::{Dma, DmaError, DmaRegion, Segment};
 /// A driver may keep the value for ever: one that is leaked or forgotten never gives anything back, and the device works
 /// on. So memory that is merely borrowed, `&mut [u8]`, cannot keep this contract, for its lender gets it back when the
 /// borrow ends, whether the driver has returned it or not.
+///
+/// ```compile_fail,E0277
+/// # use virtio_core::DmaSegments;
+/// # fn driver_takes(_: impl DmaSegments) {}
+/// let mut memory = [0; 512];
+/// driver_takes(&mut memory[..]);
+/// ```
 pub unsafe trait DmaSegments {
     /// The pieces of the buffer in order, each contiguous for the device.
     fn segments(&self) -> &[Segment];

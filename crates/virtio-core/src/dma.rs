@@ -86,6 +86,10 @@ impl core::error::Error for DmaError {}
 /// Where DMA memory comes from: the platform implements this.
 ///
 /// Called at bring-up and at shutdown only, never per request.
+///
+/// Implementing it takes no `unsafe`, because an answer is trusted no further than its type goes: a region can be made by
+/// `unsafe` code only and is there once, and whoever gets one checks its length and alignment before it relies on them, and
+/// zeroes what must be zero.
 pub trait Dma {
     /// Gives `layout.size()` bytes, contiguous for the device, aligned to `layout.align()` for the CPU *and* for the
     /// device, and zeroed.
@@ -142,7 +146,10 @@ impl DmaRegion {
     ///
     /// * `start..start + len` is initialised memory, valid for reads and writes until the region is released;
     /// * nothing else in the program reads or writes it in that time;
-    /// * the device sees the same bytes, coherently and contiguously, at `addr..addr + len`;
+    /// * every device whose driver can get hold of the region sees the same bytes, coherently and contiguously, at
+    ///   `addr..addr + len`. Behind an IOMMU that translates, a device does so only if it offers ACCESS_PLATFORM (`FEAT-D-15`),
+    ///   and two devices may do so at different addresses: a platform like that must not let the regions of one reach the
+    ///   driver of another;
     /// * neither range wraps around the end of its address space.
     pub const unsafe fn from_raw_parts(start: NonNull<u8>, len: usize, addr: DeviceAddr) -> Self {
         Self { start, len, addr }

@@ -254,6 +254,9 @@ impl<T: Transport> Init<'_, T, Negotiated> {
     }
 
     /// The transport, for the device's own set-up: configuration, vectors, doorbells.
+    ///
+    /// With it the status can be written out of turn. That breaks rules of the specification and none of memory: the device
+    /// learns of no queue but by `unsafe` code, whose caller knows of DRIVER_OK that it may come at any time.
     pub fn device(&mut self) -> &mut T {
         self.transport()
     }

@@ -113,7 +113,9 @@ pub trait QueueNotifier {
 ///
 /// * a status of 0 is only reported when the device has finished its reset and uses no memory any more;
 /// * `disable_queue` only answers `Ok` when the device has let go of that queue;
-/// * the device is told of queues by [`enable_queue`](Self::enable_queue) alone, and of exactly what its caller said.
+/// * the device is told of queues by [`enable_queue`](Self::enable_queue) alone, and of exactly what its caller said;
+/// * as long as the value exists, nothing but it and its notifiers makes that device do anything. So a transport is not `Clone`,
+///   and with a shared reference to it safe code can look and no more.
 pub unsafe trait Transport {
     /// The doorbell of one queue.
     type Notifier: QueueNotifier;

@@ -40,7 +40,7 @@ impl<A> MmioTransport<A> {
         &self.access
     }
 
-    /// Gives the registers back.
+    /// Gives the registers back. The device is not reset by this.
     pub fn into_access(self) -> A {
         self.access
     }

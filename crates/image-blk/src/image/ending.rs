@@ -33,6 +33,7 @@ pub(crate) fn counters(counters: &Counters) {
         .field("interrupts", counters.interrupts)
         .field("spurious-interrupts", counters.spurious_interrupts)
         .field("queue-full", counters.queue_full)
+        .field("odd-lengths", counters.odd_lengths)
         .field("faults", counters.faults)
         .finish();
 }
