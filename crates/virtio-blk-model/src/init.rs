@@ -86,10 +86,7 @@ impl Device {
             if legacy {
                 self.features_settled();
             }
-            self.went_live();
-        }
-        if added & DRIVER_OK != 0 {
-            match self.config.at_driver_ok {
+            match self.went_live() {
                 AtDriverOk::Live => {}
                 AtDriverOk::NeedsReset => self.break_down(),
                 AtDriverOk::Failed => self.status |= FAILED,

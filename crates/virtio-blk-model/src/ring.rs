@@ -39,6 +39,8 @@ pub(crate) struct Ring {
     available_seen: u16,
     /// Up to here the driver has either notified or been served without.
     announced: u16,
+    /// The used ring holds a lie, so nothing that follows in it can reach the driver.
+    pub(crate) lied: bool,
     /// Chains that are over, counted as the indices are. Unlike the used index it contains no lies of the model's own.
     retired: u16,
 }
@@ -67,6 +69,7 @@ impl Ring {
             swallowed: Vec::new(),
             available_seen: 0,
             announced: 0,
+            lied: false,
             retired: 0,
         }
     }
@@ -206,6 +209,7 @@ impl Ring {
 
     /// Writes used elements nobody should write, and moves the index.
     pub(crate) fn give_back_wrongly(&mut self, memory: &Memory, id: u32, len: u32, copies: u16, extra: u16) {
+        self.lied = true;
         let mut next = self.queue.next_used();
         for _ in 0..copies {
             let slot = self.used + 4 + 8 * u64::from(next % self.size);
@@ -275,6 +279,7 @@ impl Ring {
 
     /// Moves the used index although nothing was used (`RING-D-17` is what the driver has against it).
     pub(crate) fn move_used_index(&mut self, memory: &Memory, by: u16) {
+        self.lied = true;
         let next = self.queue.next_used().wrapping_add(by);
         self.queue.set_next_used(next);
         Self::store(memory, self.used + 2, next);

@@ -215,7 +215,9 @@ impl Device {
             Verdict::Serve => self.execute(&request, &taken, false),
             Verdict::Half(status) => (status, self.execute(&request, &taken, true).1),
             Verdict::Answer(status) => {
-                if info.kind == kind::FLUSH && status != answer::OK && self.config.failed_flush_forgets {
+                let failed = info.kind == kind::FLUSH && status != answer::OK;
+                // A failure of which the driver cannot hear is none that it could tell.
+                if failed && self.config.failed_flush_forgets && !ring.lied {
                     self.disk.forget_dirty();
                 }
                 (status, 0)

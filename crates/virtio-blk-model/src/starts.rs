@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::config::AtDriverOk;
 use crate::device::Device;
 
 /// What goes wrong in one start of the device.
@@ -11,8 +12,8 @@ pub enum StartFault {
     NoQueue,
     /// The device does not keep FEATURES_OK, whatever was accepted. A legacy device has no such bit: for it this waits.
     FeaturesRefused,
-    /// The device asks for a reset as soon as it is live.
-    NeedsReset,
+    /// What the device does at DRIVER_OK.
+    AtDriverOk(AtDriverOk),
     /// The used index moves by this much as soon as the device is live, and nothing was used.
     UsedIndex(u16),
 }
@@ -27,19 +28,21 @@ impl Device {
         hit
     }
 
-    /// DRIVER_OK was set.
-    pub(crate) fn went_live(&mut self) {
-        match self.start_faults.front() {
-            Some(StartFault::NeedsReset) => self.break_down(),
+    /// DRIVER_OK was set: what the device does.
+    pub(crate) fn went_live(&mut self) -> AtDriverOk {
+        let what = match self.start_faults.front() {
+            Some(&StartFault::AtDriverOk(what)) => what,
             Some(&StartFault::UsedIndex(by)) => {
                 let memory = Arc::clone(&self.memory);
                 for ring in self.queues.iter_mut().filter_map(|queue| queue.ring.as_mut()) {
                     ring.move_used_index(&memory, by);
                 }
+                AtDriverOk::Live
             }
-            _ => return,
-        }
+            _ => return self.config.at_driver_ok,
+        };
         self.start_faults.pop_front();
+        what
     }
 
     /// The driver asks for a reset while the device does not do any. It goes on as before, memory included, and its status

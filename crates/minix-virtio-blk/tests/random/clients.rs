@@ -331,8 +331,11 @@ impl Clients {
     fn promise(&mut self, asked: &Asked) {
         let nth = asked.minor as usize;
         let told = self.minors[nth].told;
-        let excused =
-            |&&(at, open): &&(u64, [bool; MINORS])| self.world.failed_flush_forgets && (told > at || !open[nth]);
+        // Whoever switches the cache off is not told of flushes that failed.
+        let untold = matches!(asked.wish, Wish::SetCache { .. });
+        let excused = |&&(at, open): &&(u64, [bool; MINORS])| {
+            self.world.failed_flush_forgets && (told > at || !open[nth] || untold)
+        };
         let after = self.failed_flushes.iter().rev().find(excused).map_or(0, |&(at, _)| at);
         self.history.promised(after, asked.arrival);
     }

@@ -1,7 +1,7 @@
 //! What a run is made of: a device and its driver, and steps of clients, device and time. All of it follows from a seed.
 
 use virtio_blk_model::faults::FaultKind;
-use virtio_blk_model::{CompletionOrder, StartFault, feature};
+use virtio_blk_model::{AtDriverOk, CompletionOrder, StartFault, UsedLength, feature};
 
 use crate::rng::Rng;
 
@@ -26,6 +26,9 @@ pub(crate) struct World {
     pub(crate) sectors: u64,
     pub(crate) read_only: bool,
     pub(crate) order: CompletionOrder,
+    pub(crate) used_length: UsedLength,
+    /// It takes one data descriptor and does not say so.
+    pub(crate) one_descriptor: bool,
     pub(crate) failed_flush_forgets: bool,
     /// Pages of memory that the driver can have.
     pub(crate) pages: usize,
@@ -144,6 +147,9 @@ pub(crate) enum Step {
     Pass(u64),
 }
 
+/// What a device does at DRIVER_OK that is not as it should be.
+const AT_DRIVER_OK: [AtDriverOk; 3] = [AtDriverOk::NeedsReset, AtDriverOk::Failed, AtDriverOk::Refused];
+
 /// What a run is about. Each run has a few themes, so that they meet in all combinations and some runs are without any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Theme {
@@ -258,6 +264,8 @@ fn world(rng: &mut Rng) -> World {
         sectors: rng.pick(&[96, 128, 256]),
         read_only: rng.happens(1, 20),
         order,
+        used_length: rng.pick(&UsedLength::ALL),
+        one_descriptor: rng.happens(1, 8),
         failed_flush_forgets: rng.happens(1, 2),
         pages: rng.pick(&[16, 64, 1 << 20, 1 << 20]),
         depth: rng.pick(&[1, 3, u16::MAX, u16::MAX]),
@@ -455,7 +463,7 @@ impl Writer<'_> {
             Theme::Resets => match self.rng.below(3) {
                 0 => any(FaultKind::BreakDown),
                 1 => Step::Starts {
-                    fault: StartFault::NeedsReset,
+                    fault: StartFault::AtDriverOk(self.rng.pick(&AT_DRIVER_OK)),
                     times: 1,
                 },
                 _ => Step::NeedsReset,
@@ -475,7 +483,10 @@ impl Writer<'_> {
             }
             Theme::Storm => {
                 let (fault, times) = match self.rng.below(3) {
-                    0 => (StartFault::NeedsReset, self.rng.pick(&[4, 12, 1000])),
+                    0 => (
+                        StartFault::AtDriverOk(self.rng.pick(&AT_DRIVER_OK)),
+                        self.rng.pick(&[4, 12, 1000]),
+                    ),
                     _ => (StartFault::UsedIndex(0x4000), self.rng.from(2, 12) as u32),
                 };
                 self.steps.push(Step::Starts { fault, times });

@@ -59,11 +59,14 @@ pub(crate) struct Service {
 }
 
 fn config(world: &World) -> ModelConfig {
-    let base = if world.legacy {
+    let mut base = if world.legacy {
         ModelConfig::legacy()
     } else {
         ModelConfig::modern()
     };
+    if world.one_descriptor {
+        base = base.with_one_data_descriptor();
+    }
     let mut offered = 0;
     if world.size_max.is_some() {
         offered |= feature::SIZE_MAX;
@@ -78,6 +81,7 @@ fn config(world: &World) -> ModelConfig {
         block_size: world.block_bytes,
         capacity: world.sectors,
         order: world.order,
+        used_length: world.used_length,
         write_cache: world.offers(feature::FLUSH),
         failed_flush_forgets: world.failed_flush_forgets,
         memory_bytes: 32 << 20,
