@@ -1,7 +1,9 @@
 //! What happens to the device is on the console, as far as `log=` lets it.
 
 use log::LevelFilter;
-use minix_abi::MessageType;
+use minix_abi::bdev::BdevRequest;
+use minix_abi::ipc::IpcCall;
+use minix_abi::{Endpoint, MessageType};
 use virtio_blk_model::faults::{FaultKind, FaultScript};
 
 use crate::journal::{self, lines, printed};
@@ -50,4 +52,23 @@ fn off_is_silent() {
 fn info_tells_the_counters_too() {
     lost_request(LevelFilter::Info);
     assert_eq!(printed("counters:"), 2);
+}
+
+#[test]
+fn repeats_are_told_although_nothing_else_happens() {
+    let mut rig = rig();
+    journal::set_level(LevelFilter::Debug);
+    for _ in 0..3 {
+        rig.request(
+            Endpoint::VFS,
+            IpcCall::SENDA,
+            MessageType(0x1234),
+            BdevRequest::default(),
+        );
+    }
+    assert!(rig.goes_on());
+    let lines = lines();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].ends_with("is no request"));
+    assert_eq!(lines[1], "the last line came 2 more times");
 }
