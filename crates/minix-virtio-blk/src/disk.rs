@@ -11,7 +11,7 @@ use virtio_blk::proto::{Sector, StatusError};
 use virtio_blk::{
     Completion, ConfigChange, Counters, InitError, IoError, Request, SubmitError, WriteCache, WriteCacheError,
 };
-use virtio_core::{DeviceAddr, DeviceStatus, Dma, Features, PollLimit, QueueSize, RawSegments, Segment, Transport};
+use virtio_core::{DeviceAddr, Dma, Features, PollLimit, QueueSize, RawSegments, Segment, Transport};
 
 pub use crate::lists::ListTable;
 use crate::lists::{FreeLists, MAX_SEGMENTS};
@@ -29,6 +29,8 @@ pub struct Totals {
     pub spurious_interrupts: u64,
     /// Doorbells rung.
     pub notifies: u64,
+    /// Used lengths that were not those of their requests.
+    pub odd_lengths: u64,
     /// Times the device broke the rules of the ring.
     pub faults: u64,
 }
@@ -38,6 +40,7 @@ impl Totals {
         self.interrupts += counters.interrupts;
         self.spurious_interrupts += counters.spurious_interrupts;
         self.notifies += counters.notifies;
+        self.odd_lengths += counters.odd_lengths;
         self.faults += counters.faults;
     }
 }
@@ -162,19 +165,13 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
     }
 
     /// Acknowledges an interrupt that no poll has followed up since, because the device is given up or not reset yet.
-    /// Whatever it has finished is not waited for any more.
+    /// What it has finished waits for the reset.
     pub fn silence(&mut self) {
         if !mem::take(&mut self.interrupted) {
             return;
         }
-        let (lists, staging) = (&mut self.lists, &mut self.staging);
         match &mut *self.state {
-            State::Live(disk) => {
-                // A device that breaks rules is acknowledged all the same.
-                let _ = disk.on_interrupt(|completion| {
-                    let _ = finish(lists, staging, completion);
-                });
-            }
+            State::Live(disk) => disk.dismiss_interrupt(),
             State::Stopped(None) => {}
             State::Stopped(Some(transport)) => {
                 let causes = transport.interrupt_causes();
@@ -320,11 +317,7 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
     }
 
     fn is_alive(&mut self) -> bool {
-        self.live().is_some_and(|disk| {
-            let status = disk.device().transport().status();
-            // A device that is gone reads as all ones or as zero.
-            status.contains(DeviceStatus::DRIVER_OK) && !status.contains(DeviceStatus::DEVICE_NEEDS_RESET)
-        })
+        self.live().is_some_and(|disk| disk.liveness().is_live())
     }
 
     fn parts_finished(&self) -> u64 {

@@ -95,13 +95,14 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
         let outbox = &mut self.system.outbox;
         outbox.refresh();
         info!(
-            "counters: interrupts={} spurious={} lost={} found_without={} doorbells={} faults={} replies_waiting={} \
+            "counters: interrupts={} spurious={} lost={} found_without={} doorbells={} odd_lengths={} faults={} replies_waiting={} \
              replies_dropped={} replies_failed={}",
             totals.interrupts,
             totals.spurious_interrupts,
             self.interrupts.losses(),
             self.interrupts.found_without(),
             totals.notifies,
+            totals.odd_lengths,
             totals.faults,
             outbox.pending(),
             outbox.dropped(),

@@ -186,6 +186,13 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
         drained.map(|_| seen)
     }
 
+    /// Acknowledges an interrupt and follows nothing of it up: for a device that is to be reset. What it has finished comes
+    /// back from [`shut_down`](Self::shut_down).
+    pub fn dismiss_interrupt(&mut self) {
+        let causes = self.device.interrupt_causes();
+        self.device.acknowledge_interrupt(causes);
+    }
+
     /// Reads the configuration again and puts it into force: how a driver that only polls sees a resize, or a device
     /// that asks for a reset. [`on_interrupt`](Self::on_interrupt) does it by itself.
     ///

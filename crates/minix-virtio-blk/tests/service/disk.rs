@@ -509,15 +509,18 @@ fn a_device_that_does_not_finish_its_reset_keeps_its_memory() {
         // It may still be written to.
         assert!(rig.bytes(0).is_none());
     }
-    // Whatever it interrupts for is acknowledged, and nobody hears of it.
+    // Its interrupt is acknowledged, and what it has finished waits for the reset.
     rig.model.process(1);
     rig.disk.interrupted();
     assert_eq!(rig.poll(), Err(Broken));
     rig.model.spurious_interrupt(1);
     rig.disk.silence();
     assert!(!rig.model.interrupt_line());
+    assert!(rig.bytes(0).is_none());
     rig.stuck.set(false);
-    assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
+    let mut done = Vec::new();
+    assert_eq!(rig.disk.reset(&mut |tag, result| done.push((tag.0, result))), Ok(()));
+    assert_eq!(done, [(1, Ok(()))]);
     assert!(rig.bytes(0).is_some());
     rig.read(0, &[range], 2).expect("room");
     assert_eq!(rig.finish(), [(2, Ok(()))]);
