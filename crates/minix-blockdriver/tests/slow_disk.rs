@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Rig;
+use common::{Op, Rig};
 use minix_blockdriver::Options;
 
 const SECOND: u64 = 1_000_000;
@@ -130,4 +130,27 @@ fn a_request_that_only_waits_for_others_is_not_overtaken() {
     assert_eq!(rig.disk().reset_count, 1);
     rig.settle();
     assert_eq!((rig.answer(first), rig.answer(second)), (Some(512), Some(512)));
+}
+
+#[test]
+fn a_flush_does_not_wait_until_a_slow_disk_has_fewer_requests() {
+    let options = Options {
+        flush_after: SECOND,
+        ..Options::default()
+    };
+    let mut rig = Rig::<64>::with_jobs(options, |_| {});
+    assert_eq!(rig.open(0), 0);
+    rig.disk().log.clear();
+    rig.disk().automatic = false;
+    for nth in 0..50 {
+        rig.send_write(nth * 3, 1, 1);
+    }
+    rig.poll();
+    rig.sleep(5 * SECOND);
+    rig.disk().finish(0, Ok(()));
+    rig.poll();
+    // From here on it should have half as many at most, which it still has not.
+    rig.sleep(SECOND);
+    let flushes = rig.disk().log.iter().filter(|given| given.op == Op::Flush).count();
+    assert_eq!((flushes, rig.driver.in_flight()), (1, 50));
 }
