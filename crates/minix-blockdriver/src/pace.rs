@@ -51,11 +51,6 @@ impl Pace {
         self.depth
     }
 
-    /// Requests a quick device gets at a time.
-    pub(crate) const fn most(&self) -> u16 {
-        self.most
-    }
-
     /// A request that was submitted at `since` is completed.
     pub(crate) fn completed(&mut self, since: Micros, now: Micros, timeout: u64) {
         self.completed = now;

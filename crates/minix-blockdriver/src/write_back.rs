@@ -159,8 +159,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         if !is_due || self.device_full || !matches!(self.health, Health::Good) {
             return;
         }
-        // A slow device gets fewer requests at a time, and its flush in time all the same.
-        if self.flights.len() >= usize::from(self.pace.most()).min(JOBS) {
+        if self.flights.len() >= self.full_depth() {
             self.device_full = true;
             return;
         }

@@ -123,57 +123,49 @@ fn a_slow_disk_gets_fewer_requests_at_a_time_until_it_is_quick_again() {
 }
 
 #[test]
-fn a_request_that_only_waits_for_others_is_not_overtaken() {
-    // The first one takes forty seconds, one behind it as long, and the rest goes by.
+fn of_two_lost_requests_the_later_one_is_found() {
+    // Neither of the first two comes back, and the rest does.
     let mut rig = slow::<16>();
     let first = rig.send_read(0, 1);
     let second = rig.send_read(10, 1);
     rig.poll();
     for _ in 0..400 {
-        let other = rig.send_read(20, 1);
+        rig.send_read(20, 1);
         rig.sleep(SECOND / 10);
         let last = rig.disk().announced - 1;
         if last > 1 {
             rig.disk().finish(last, Ok(()));
         }
         rig.poll();
-        let _ = other;
         if rig.disk().reset_count > 0 {
             break;
         }
     }
-    // The second has been overtaken by all others, so it counts as lost; the first by all but the second.
+    // The second was overtaken by all others; the first by all but the second. One reset gives both back.
     assert_eq!(rig.disk().reset_count, 1);
     rig.settle();
     assert_eq!((rig.answer(first), rig.answer(second)), (Some(512), Some(512)));
 }
 
 #[test]
-fn a_slow_disk_at_its_depth_is_flushed_in_time() {
+fn a_flush_does_not_wait_until_a_slow_disk_has_fewer_requests() {
     let options = Options {
         flush_after: SECOND,
         ..Options::default()
     };
-    let mut rig = Rig::<16>::with_jobs(options, |_| {});
+    let mut rig = Rig::<64>::with_jobs(options, |_| {});
     assert_eq!(rig.open(0), 0);
+    rig.disk().log.clear();
     rig.disk().automatic = false;
-    // Each takes three seconds, so in the end the disk gets one at a time.
-    for nth in 0..8 {
-        rig.send_read(nth * 3, 1);
-        rig.poll();
-        rig.sleep(3 * SECOND);
-        rig.disk().finish(0, Ok(()));
-        rig.poll();
+    for nth in 0..50 {
+        rig.send_write(nth * 3, 1, 1);
     }
-    rig.send_write(0, 1, 7);
     rig.poll();
-    rig.sleep(3 * SECOND);
+    rig.sleep(5 * SECOND);
     rig.disk().finish(0, Ok(()));
-    rig.send_read(30, 1);
-    rig.send_read(40, 1);
     rig.poll();
-    assert_eq!(rig.disk().pending.len(), 1, "one at a time");
+    // From here on it should have half as many at most, which it still has not.
     rig.sleep(SECOND);
-    let pending = rig.disk().pending.clone();
-    assert!(pending.iter().any(|given| given.op == Op::Flush), "{pending:?}");
+    let flushes = rig.disk().log.iter().filter(|given| given.op == Op::Flush).count();
+    assert_eq!((flushes, rig.driver.in_flight()), (1, 50));
 }
