@@ -29,7 +29,11 @@ impl Disk {
 
     /// Reads whole sectors from `first` on.
     pub(crate) fn read_many(&self, first: u64, count: u64) -> Vec<u8> {
-        (first..first + count).flat_map(|sector| self.read(sector)).collect()
+        let mut bytes = Vec::with_capacity(count as usize * 512);
+        for sector in first..first + count {
+            bytes.extend_from_slice(&self.read(sector));
+        }
+        bytes
     }
 
     /// Writes one sector. A write that is not `durable` can be lost until the next flush.

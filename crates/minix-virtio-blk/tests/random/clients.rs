@@ -420,7 +420,8 @@ impl Clients {
             let checked = self.history.check_read(sector, asked.arrival, bytes);
             checked.map_err(|what| ("wrong data", what))?;
         }
-        if rest.iter().all(|&byte| Buffer::is_fresh(byte)) {
+        // A read that was under way when the disk shrank can have filled what the answer does not count any more.
+        if asked.sizes.len() > 1 || rest.iter().all(|&byte| Buffer::is_fresh(byte)) {
             Ok(())
         } else {
             Err((

@@ -34,12 +34,24 @@ struct Sector {
 
 /// The content that a write gives a sector. Write 0 is what the disk held at first.
 pub(crate) fn content(write: u32, sector: u64) -> [u8; 512] {
-    let mut bytes = [0; 512];
-    let word = (u64::from(write) << 32 | sector).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    for (nth, chunk) in bytes.chunks_exact_mut(8).enumerate() {
-        chunk.copy_from_slice(&word.rotate_left(nth as u32).to_le_bytes());
+    let seed = (u64::from(write) << 32 | sector).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut words = [[0; 8]; 64];
+    // Plain steps: a run makes thousands of these, mostly in builds that are not optimised.
+    let mut nth = 0;
+    while nth < 64 {
+        words[nth] = seed.rotate_left(nth as u32).to_le_bytes();
+        nth += 1;
     }
-    bytes[..4].copy_from_slice(&write.to_le_bytes());
+    words[0][..4].copy_from_slice(&write.to_le_bytes());
+    *words.as_flattened().first_chunk().expect("64 words are 512 bytes")
+}
+
+/// The content that a write gives `count` sectors.
+pub(crate) fn contents(write: u32, first: u64, count: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(count as usize * 512);
+    for sector in first..first + count {
+        bytes.extend_from_slice(&content(write, sector));
+    }
     bytes
 }
 

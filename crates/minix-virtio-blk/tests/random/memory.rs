@@ -158,7 +158,8 @@ impl Buffer {
         let all = self.whole_pages(machine);
         let (before, rest) = all.split_at(self.skew as usize);
         let after = &rest[self.bytes as usize..];
-        !self.filled || before.iter().chain(after).all(|&byte| byte == FILLER)
+        let filler = [FILLER; PAGE as usize];
+        !self.filled || before == &filler[..before.len()] && after == &filler[..after.len()]
     }
 
     /// Whether a byte is one of a buffer that nothing was put into.

@@ -292,12 +292,16 @@ impl Writer<'_> {
 
     fn write(&mut self) {
         let write = !self.world.read_only;
-        if self.rng.happens(9, 10) {
-            self.steps.push(Step::Open {
-                client: 0,
-                minor: 0,
-                write,
-            });
+        let minors: &[i32] = if self.world.partitions().is_some() {
+            &[0, 1, 2]
+        } else {
+            &[0]
+        };
+        for &minor in minors {
+            if self.rng.happens(9, 10) {
+                let client = minor as u8;
+                self.steps.push(Step::Open { client, minor, write });
+            }
         }
         let length = self.rng.from(10, 70);
         for _ in 0..length {
@@ -365,9 +369,19 @@ impl Writer<'_> {
             } else {
                 1
             };
+            let in_a_row = self.rng.happens(1, 2);
+            let mut next: Option<Transfer> = None;
             for _ in 0..burst {
-                let transfer = self.transfer();
-                self.steps.push(Step::Transfer(transfer));
+                let mut transfer = self.transfer();
+                if let Some(before) = next.filter(|_| in_a_row) {
+                    transfer = Transfer {
+                        sector: before.sector + before.elements.iter().sum::<u64>(),
+                        elements: transfer.elements,
+                        ..before
+                    };
+                }
+                self.steps.push(Step::Transfer(transfer.clone()));
+                next = Some(transfer);
             }
         }
     }

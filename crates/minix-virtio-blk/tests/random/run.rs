@@ -13,11 +13,12 @@ use virtio_blk_model::feature;
 use virtio_core::DeviceStatus;
 
 use crate::clients::{Clients, Wish};
-use crate::history::content;
+use crate::history::contents;
 use crate::memory::Buffer;
 use crate::plan::{Layout, MOST_SECTORS, Pace, Step, TABLE_SECTORS, TIMEOUT, Transfer, World};
 use crate::rng::Rng;
 use crate::service::Service;
+use crate::totals::Totals;
 use crate::weather::TooManyAccesses;
 
 /// Microseconds until everything has to be answered on a device that is honest.
@@ -37,7 +38,7 @@ impl Failure {
 }
 
 /// Carries the steps out on the device of `world`. `seed` decides what a power cut at the end leaves.
-pub(crate) fn run(world: &World, steps: &[Step], seed: u64) -> Result<(), Failure> {
+pub(crate) fn run(world: &World, steps: &[Step], seed: u64) -> Result<Totals, Failure> {
     let result = catch_unwind(AssertUnwindSafe(|| Run::new(world).run(steps, seed)));
     result.unwrap_or_else(|cause| {
         Err(match cause.downcast_ref::<TooManyAccesses>() {
@@ -118,7 +119,7 @@ impl Watch {
 }
 
 fn first_content(world: &World) -> Vec<u8> {
-    let mut disk: Vec<u8> = (0..MOST_SECTORS).flat_map(|sector| content(0, sector)).collect();
+    let mut disk = contents(0, 0, MOST_SECTORS);
     if let Some(parts) = world.partitions() {
         let none = PartitionEntry::new(SystemId::NONE, 0, 0);
         let mut table = [none; 4];
@@ -153,7 +154,7 @@ impl Run {
         }
     }
 
-    fn run(mut self, steps: &[Step], seed: u64) -> Result<(), Failure> {
+    fn run(mut self, steps: &[Step], seed: u64) -> Result<Totals, Failure> {
         for step in steps {
             self.step(step)?;
         }
@@ -162,8 +163,9 @@ impl Run {
         self.try_the_disk()?;
         self.rest()?;
         self.cut_power(seed)?;
+        let totals = Totals::of(self.service.counters(), self.service.is_given_up());
         self.service.end();
-        Ok(())
+        Ok(totals)
     }
 
     fn settle(&mut self) -> Result<(), Failure> {
@@ -357,9 +359,7 @@ impl Run {
             let bytes = count * 512;
             let mut buffer = Buffer::new(system.machine(), bytes, transfer.skew, transfer.layout);
             if transfer.write {
-                let data: Vec<u8> = (sector..sector + count)
-                    .flat_map(|sector| content(number, sector))
-                    .collect();
+                let data = contents(number, sector, count);
                 buffer.fill(system.machine(), &data);
             }
             sector += count;
@@ -493,8 +493,11 @@ impl Run {
         if let Some(what) = self.service.storm.take() {
             return Err(Failure::new("reset storm", what));
         }
-        if !self.watch.clients.ever_harmed && self.service.resets() > 0 {
-            let what = format!("{} resets of a device that did nothing wrong", self.service.resets());
+        if !self.watch.clients.ever_harmed && self.service.counters().resets > 0 {
+            let what = format!(
+                "{} resets of a device that did nothing wrong",
+                self.service.counters().resets
+            );
             return Err(Failure::new("needless reset", what));
         }
         self.leave()

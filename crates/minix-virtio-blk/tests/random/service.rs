@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use minix_abi::ipc::IpcStatus;
 use minix_abi::{Endpoint, Message, MessageType};
-use minix_blockdriver::{BlockDriver, Micros, Options};
+use minix_blockdriver::{BlockDriver, Counters, Micros, Options};
 use minix_virtio_blk::disk::{DiskHome, ListTable, VirtioDisk};
 use virtio_blk_model::{Model, ModelConfig, feature};
 use virtio_core::{Interface, QueueSize};
@@ -167,9 +167,8 @@ impl Service {
         self.driver.is_broken()
     }
 
-    /// How often the driver has reset the device.
-    pub(crate) fn resets(&self) -> u64 {
-        self.driver.counters().resets
+    pub(crate) fn counters(&self) -> &Counters {
+        self.driver.counters()
     }
 
     /// Requests, replies, and what is left of them.
