@@ -122,6 +122,14 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         self.write_back.to_cache || self.device.info().is_some_and(|disk| disk.needs_flushes())
     }
 
+    /// Takes it that an earlier driver of the device may have completed writes that are not flushed yet, as one does that
+    /// crashes. They are flushed in time, or by the last close, like writes of this driver.
+    pub fn inherit_writes(&mut self, now: Micros) {
+        if self.device.info().is_some_and(|disk| !disk.read_only) {
+            self.note_write(now);
+        }
+    }
+
     /// The device has completed a write.
     pub(crate) fn note_write(&mut self, now: Micros) {
         if self.write_lingers() {

@@ -161,6 +161,36 @@ fn without_a_cache_or_a_flush_or_when_told_never_there_is_none() {
 }
 
 #[test]
+fn writes_of_an_earlier_driver_are_flushed_in_time() {
+    let mut rig = manual();
+    rig.driver.inherit_writes(rig.now);
+    assert_eq!(rig.driver.deadline(), Some(rig.now.after(AFTER)));
+    rig.sleep(AFTER);
+    assert_eq!(flushes(&mut rig), 1);
+    finish(&mut rig, Ok(()));
+    assert_eq!(rig.driver.deadline(), None);
+}
+
+#[test]
+fn the_last_close_flushes_writes_of_an_earlier_driver() {
+    let mut rig = manual();
+    rig.driver.inherit_writes(rig.now);
+    let close = rig.send(MessageType::BDEV_CLOSE, on_minor_0());
+    rig.poll();
+    assert_eq!(flushes(&mut rig), 1);
+    finish(&mut rig, Ok(()));
+    assert_eq!(rig.answer(close), Some(0));
+}
+
+#[test]
+fn a_read_only_disk_inherits_no_writes() {
+    let mut rig = manual();
+    rig.disk().info.read_only = true;
+    rig.driver.inherit_writes(rig.now);
+    assert_eq!(rig.driver.deadline(), None);
+}
+
+#[test]
 fn transfers_go_on_beside_the_flush() {
     let mut rig = manual();
     let early = rig.send_read(100, 1);

@@ -81,6 +81,7 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
 
     /// Serves until told to stop, and ends the process. `clock` never goes back.
     pub fn run(&mut self, clock: impl Fn() -> Micros) -> ! {
+        self.driver.inherit_writes(clock());
         while self.round(&clock) {}
         self.leave(&clock)
     }
