@@ -145,7 +145,7 @@ pub(crate) mod tests {
         assert!(Checked::of(Path::new("x/y"), &large).broken.is_empty());
         assert_eq!(
             Checked::of(service, &large).broken,
-            ["114689 bytes, the service may have 114688"]
+            ["122881 bytes, the service may have 122880"]
         );
     }
 }
