@@ -306,7 +306,8 @@ impl Writer<'_> {
         let length = self.rng.from(10, 70);
         for _ in 0..length {
             self.client_step();
-            for theme in self.themes.to_vec() {
+            let themes = self.themes;
+            for &theme in themes {
                 if self.rng.happens(1, 4) {
                     self.device_step(theme);
                 }
