@@ -37,7 +37,8 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             }
             rounds -= 1;
             if self.flights.len() >= self.depth() {
-                self.device_full = true;
+                // A slow device that has enough can still be given a flush.
+                self.device_full = self.flights.len() >= self.full_depth();
                 break;
             }
             let needs_device = self.barrier.running().is_some_and(|running| !running.submitted);
@@ -73,6 +74,11 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     /// Device requests at a time. Fewer than the options allow if the device is slow.
     pub(crate) fn depth(&self) -> usize {
         usize::from(self.pace.depth()).min(JOBS)
+    }
+
+    /// Device requests at a time if the device is quick.
+    pub(crate) fn full_depth(&self) -> usize {
+        usize::from(self.options.depth).min(JOBS)
     }
 
     /// The transfer to go on with.

@@ -157,7 +157,8 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         // Each round gives the device a range at least, or is the last one.
         while from < mapped.ranges {
             if self.flights.len() >= self.depth() {
-                return Step::Full;
+                // It goes on once there are fewer.
+                return Step::Went;
             }
             let piece = cut_piece(&mut self.ranges[from..mapped.ranges], limit, block);
             if piece.bytes == 0 {

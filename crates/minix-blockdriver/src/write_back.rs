@@ -159,7 +159,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         if !is_due || self.device_full || !matches!(self.health, Health::Good) {
             return;
         }
-        if self.flights.len() >= self.depth() {
+        if self.flights.len() >= self.full_depth() {
             self.device_full = true;
             return;
         }

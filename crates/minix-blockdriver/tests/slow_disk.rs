@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Rig;
+use common::{Op, Rig};
 use minix_blockdriver::Options;
 
 const SECOND: u64 = 1_000_000;
@@ -123,27 +123,49 @@ fn a_slow_disk_gets_fewer_requests_at_a_time_until_it_is_quick_again() {
 }
 
 #[test]
-fn a_request_that_only_waits_for_others_is_not_overtaken() {
-    // The first one takes forty seconds, one behind it as long, and the rest goes by.
+fn of_two_lost_requests_the_later_one_is_found() {
+    // Neither of the first two comes back, and the rest does.
     let mut rig = slow::<16>();
     let first = rig.send_read(0, 1);
     let second = rig.send_read(10, 1);
     rig.poll();
     for _ in 0..400 {
-        let other = rig.send_read(20, 1);
+        rig.send_read(20, 1);
         rig.sleep(SECOND / 10);
         let last = rig.disk().announced - 1;
         if last > 1 {
             rig.disk().finish(last, Ok(()));
         }
         rig.poll();
-        let _ = other;
         if rig.disk().reset_count > 0 {
             break;
         }
     }
-    // The second has been overtaken by all others, so it counts as lost; the first by all but the second.
+    // The second was overtaken by all others; the first by all but the second. One reset gives both back.
     assert_eq!(rig.disk().reset_count, 1);
     rig.settle();
     assert_eq!((rig.answer(first), rig.answer(second)), (Some(512), Some(512)));
+}
+
+#[test]
+fn a_flush_does_not_wait_until_a_slow_disk_has_fewer_requests() {
+    let options = Options {
+        flush_after: SECOND,
+        ..Options::default()
+    };
+    let mut rig = Rig::<64>::with_jobs(options, |_| {});
+    assert_eq!(rig.open(0), 0);
+    rig.disk().log.clear();
+    rig.disk().automatic = false;
+    for nth in 0..50 {
+        rig.send_write(nth * 3, 1, 1);
+    }
+    rig.poll();
+    rig.sleep(5 * SECOND);
+    rig.disk().finish(0, Ok(()));
+    rig.poll();
+    // From here on it should have half as many at most, which it still has not.
+    rig.sleep(SECOND);
+    let flushes = rig.disk().log.iter().filter(|given| given.op == Op::Flush).count();
+    assert_eq!((flushes, rig.driver.in_flight()), (1, 50));
 }
