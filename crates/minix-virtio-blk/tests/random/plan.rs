@@ -26,6 +26,8 @@ pub(crate) struct World {
     pub(crate) sectors: u64,
     pub(crate) read_only: bool,
     pub(crate) order: CompletionOrder,
+    /// It serves requests inside the doorbell, whatever its pace.
+    pub(crate) on_notify: bool,
     pub(crate) used_length: UsedLength,
     /// It takes one data descriptor and does not say so.
     pub(crate) one_descriptor: bool,
@@ -264,6 +266,7 @@ fn world(rng: &mut Rng) -> World {
         sectors: rng.pick(&[96, 128, 256]),
         read_only: rng.happens(1, 20),
         order,
+        on_notify: rng.happens(1, 6),
         used_length: rng.pick(&UsedLength::ALL),
         one_descriptor: rng.happens(1, 8),
         failed_flush_forgets: rng.happens(1, 2),
