@@ -54,7 +54,7 @@ struct Minor {
     /// An open of it has arrived.
     known: bool,
     opens: u32,
-    /// When an error of a flush was last told to somebody who has it open.
+    /// When an error of a flush was last told to a client that has it open.
     told: u64,
 }
 
@@ -81,7 +81,7 @@ pub(crate) struct Clients {
     pub(crate) given_up: bool,
     /// The cache was switched off, and this was acknowledged.
     cache_off: bool,
-    /// Somebody has tried to write, to flush, or to switch the cache.
+    /// A client has tried to write, to flush, or to switch the cache.
     pub(crate) flush_is_due: bool,
     next_write: u32,
     next_id: i32,
@@ -306,7 +306,7 @@ impl Clients {
                 0 if on => self.cache_off = false,
                 0 => {
                     self.promise(asked);
-                    // Unless somebody has asked for it again meanwhile.
+                    // Unless a client has asked for it again meanwhile.
                     let on_again = |other: &Asked| matches!(other.wish, Wish::SetCache { on: true });
                     self.cache_off = !self.asked.values().any(on_again);
                 }
@@ -326,12 +326,12 @@ impl Clients {
         self.minors[minor as usize].told = self.now;
     }
 
-    /// Somebody was told that everything is safe that came before his request. A flush that failed meanwhile has been told to
-    /// him, or he had not opened the minor: what was written before such a flush is not promised.
+    /// The client was told that everything that came before its request is durable. A flush can have failed meanwhile. If that
+    /// was told on this minor, or the minor was not open then, what was written before that flush is not promised.
     fn promise(&mut self, asked: &Asked) {
         let nth = asked.minor as usize;
         let told = self.minors[nth].told;
-        // Whoever switches the cache off is not told of flushes that failed.
+        // A client that switches the cache off is not told of flushes that failed.
         let untold = matches!(asked.wish, Wish::SetCache { .. });
         let excused = |&&(at, open): &&(u64, [bool; MINORS])| {
             self.world.failed_flush_forgets && (told > at || !open[nth] || untold)
@@ -431,7 +431,7 @@ impl Clients {
         }
     }
 
-    /// Requests that nobody has answered.
+    /// Requests without an answer.
     pub(crate) fn waiting(&self) -> Vec<String> {
         let mut waiting: Vec<_> = self.asked.iter().collect();
         waiting.sort_by_key(|(id, _)| **id);

@@ -63,7 +63,7 @@ fn written_by(sector: u64, bytes: &[u8]) -> Option<u32> {
 
 pub(crate) struct History {
     sectors: Vec<Sector>,
-    /// The sectors with the partition table, which nobody writes.
+    /// The sectors with the partition table, which no client writes.
     table: Vec<u8>,
 }
 
@@ -125,7 +125,9 @@ impl History {
             return if bytes == table {
                 Ok(())
             } else {
-                Err(format!("sector {number}, which nobody writes, reads as something else"))
+                Err(format!(
+                    "sector {number}, which no client writes, reads as something else"
+                ))
             };
         }
         let versions = &self.sectors[number as usize].versions;
@@ -150,7 +152,7 @@ impl History {
             return if bytes == table {
                 Ok(())
             } else {
-                Err(format!("sector {number}, which nobody writes, was written"))
+                Err(format!("sector {number}, which no client writes, was written"))
             };
         }
         let sector = &self.sectors[number as usize];

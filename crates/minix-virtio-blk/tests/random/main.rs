@@ -12,6 +12,8 @@
 
 mod clients;
 mod dma;
+mod ending;
+mod generate;
 mod history;
 mod kernel;
 mod memory;
@@ -30,13 +32,14 @@ use std::fmt::Write as _;
 use std::panic;
 use std::str::FromStr;
 
+use generate::Plan;
 use minimise::minimise;
-use plan::{Plan, Step, Theme};
+use plan::{Step, Theme};
 use run::{Failure, run};
 use totals::Totals;
 
-/// Seeds that are tried if nobody says how many.
-const RUNS: u64 = 200;
+/// Seeds that are tried by default.
+const RUNS: u64 = 160;
 /// So many seeds reach everything that there is to reach.
 const ENOUGH: u64 = 150;
 /// Failures of one kind that are told in full.

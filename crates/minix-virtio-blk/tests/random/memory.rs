@@ -12,7 +12,7 @@ use vm_memory::{Bytes as _, GuestAddress};
 use crate::plan::Layout;
 
 pub(crate) const PAGE: u64 = 4096;
-/// What memory holds that nobody has filled yet.
+/// What fresh memory holds.
 const FILLER: u8 = 0xA5;
 
 /// Where the pages come from.

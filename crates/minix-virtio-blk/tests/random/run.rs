@@ -9,20 +9,18 @@ use minix_abi::minor::Minor;
 use minix_abi::partition::{PartitionEntry, SystemId, write_table};
 use minix_abi::{Endpoint, GrantId, MessageType};
 use virtio_blk_model::faults::FaultKind;
-use virtio_blk_model::feature;
 use virtio_core::DeviceStatus;
 
 use crate::clients::{Clients, Wish};
 use crate::history::contents;
 use crate::memory::Buffer;
-use crate::plan::{Layout, MOST_SECTORS, Pace, Step, TABLE_SECTORS, TIMEOUT, Transfer, World};
-use crate::rng::Rng;
+use crate::plan::{Layout, MOST_SECTORS, Pace, Step, TABLE_SECTORS, Transfer, World};
 use crate::service::Service;
 use crate::totals::Totals;
 use crate::weather::TooManyAccesses;
 
 /// Microseconds until everything has to be answered on a device that is honest.
-const PATIENCE: u64 = 120_000_000;
+pub(crate) const PATIENCE: u64 = 120_000_000;
 
 /// What a run has found.
 #[derive(Clone, Debug)]
@@ -55,21 +53,21 @@ pub(crate) fn run(world: &World, steps: &[Step], seed: u64) -> Result<Totals, Fa
     })
 }
 
-struct Run {
-    world: World,
-    service: Service,
-    watch: Watch,
+pub(crate) struct Run {
+    pub(crate) world: World,
+    pub(crate) service: Service,
+    pub(crate) watch: Watch,
 }
 
 /// What is looked at after every step of driver or device.
-struct Watch {
-    clients: Clients,
+pub(crate) struct Watch {
+    pub(crate) clients: Clients,
     /// The device has given cause to give it up.
     may_give_up: bool,
     /// Flushes that have failed in the device so far.
     failed_flushes: u64,
     /// The size the device has.
-    sectors: u64,
+    pub(crate) sectors: u64,
     /// Its configuration does not stand still.
     restless: bool,
 }
@@ -103,7 +101,7 @@ impl Watch {
             self.clients.answered(&service.model, &answer)?;
         }
         for violation in service.model.take_violations() {
-            // A request that was on its way when the disk became smaller is nobody's fault.
+            // A request that was on its way when the disk became smaller is no fault of the driver.
             let shrunk = violation.id == "BLK-D-12" && self.clients.knows_larger_disk(self.sectors);
             if !shrunk {
                 return Err(Failure::new("violation", violation.to_string()));
@@ -173,7 +171,7 @@ impl Run {
         self.service.settle(|service| watch.look(service))
     }
 
-    fn pass(&mut self, micros: u64) -> Result<(), Failure> {
+    pub(crate) fn pass(&mut self, micros: u64) -> Result<(), Failure> {
         let until = self.service.now + micros;
         loop {
             self.settle()?;
@@ -296,7 +294,15 @@ impl Run {
         }
     }
 
-    fn ask(&mut self, number: u8, minor: i32, kind: MessageType, body: BdevRequest, wish: Wish, must_work: bool) {
+    pub(crate) fn ask(
+        &mut self,
+        number: u8,
+        minor: i32,
+        kind: MessageType,
+        body: BdevRequest,
+        wish: Wish,
+        must_work: bool,
+    ) {
         self.ask_with(number, minor, kind, body, wish, must_work, Vec::new(), 0);
     }
 
@@ -323,7 +329,7 @@ impl Run {
         self.service.receives(from, how, kind, &body);
     }
 
-    fn flush(&mut self, client: u8, minor: i32, must_work: bool) {
+    pub(crate) fn flush(&mut self, client: u8, minor: i32, must_work: bool) {
         let body = BdevRequest {
             request: IoctlCode::DIOCFLUSH,
             user: Endpoint::NONE,
@@ -347,7 +353,7 @@ impl Run {
         self.ask_with(number, 0, kind, body, Wish::SetCache { on }, false, vec![grant], 0);
     }
 
-    fn transfer(&mut self, transfer: &Transfer, must_work: bool) {
+    pub(crate) fn transfer(&mut self, transfer: &Transfer, must_work: bool) {
         let clients = &mut self.watch.clients;
         let number = if transfer.write { clients.next_write() } else { 0 };
         let mut sector = clients.base(transfer.minor) + transfer.sector;
@@ -410,7 +416,7 @@ impl Run {
     }
 
     /// Waits until everybody has an answer.
-    fn wait_for_answers(&mut self) -> Result<(), Failure> {
+    pub(crate) fn wait_for_answers(&mut self) -> Result<(), Failure> {
         let until = self.service.now + PATIENCE;
         loop {
             self.settle()?;
@@ -425,128 +431,5 @@ impl Run {
             }
             self.service.now = next;
         }
-    }
-
-    /// Everything works now, unless the device was given up.
-    fn try_the_disk(&mut self) -> Result<(), Failure> {
-        let works = !self.service.is_given_up();
-        let write = works && !self.watch.clients.may_be_read_only();
-        let body = BdevRequest {
-            access: BdevAccess::READ,
-            ..BdevRequest::default()
-        };
-        self.ask(0, 0, MessageType::BDEV_OPEN, body, Wish::Open { write: false }, works);
-        self.wait_for_answers()?;
-        let unit = self.watch.clients.block_sectors();
-        let mut transfer = Transfer {
-            client: 0,
-            minor: 0,
-            write,
-            force: false,
-            sector: TABLE_SECTORS,
-            elements: vec![unit],
-            layout: Layout::Scattered,
-            skew: 510,
-        };
-        self.transfer(&transfer, write);
-        transfer = Transfer {
-            write: false,
-            force: false,
-            ..transfer
-        };
-        self.transfer(&transfer, works);
-        // The last block, and what is beyond the end.
-        self.transfer(
-            &Transfer {
-                sector: self.watch.sectors - unit,
-                elements: vec![2 * unit],
-                ..transfer
-            },
-            works,
-        );
-        // An error that is told late is told once.
-        self.flush(0, 0, false);
-        self.flush(0, 0, works);
-        self.wait_for_answers()?;
-        for minor in self.watch.clients.open_minors() {
-            self.ask(
-                0,
-                minor,
-                MessageType::BDEV_CLOSE,
-                BdevRequest::default(),
-                Wish::Close,
-                false,
-            );
-        }
-        self.wait_for_answers()
-    }
-
-    /// With nobody left to ask for anything, what was written is flushed, and nothing goes on.
-    fn rest(&mut self) -> Result<(), Failure> {
-        self.pass(10 * TIMEOUT)?;
-        let (requests, replies, unanswered, in_flight) = self.service.tally();
-        if requests != replies || unanswered + in_flight > 0 {
-            let what =
-                format!("{requests} requests, {replies} replies, {unanswered} unanswered, {in_flight} in flight");
-            return Err(Failure::new("tally", what));
-        }
-        if let Some(what) = self.service.storm.take() {
-            return Err(Failure::new("reset storm", what));
-        }
-        if !self.watch.clients.ever_harmed && self.service.counters().resets > 0 {
-            let what = format!(
-                "{} resets of a device that did nothing wrong",
-                self.service.counters().resets
-            );
-            return Err(Failure::new("needless reset", what));
-        }
-        self.leave()
-    }
-
-    /// The service is told to end, and does, with nothing left in the cache of a disk that can be flushed.
-    fn leave(&mut self) -> Result<(), Failure> {
-        let given_up = self.service.is_given_up();
-        self.expect_flushed(given_up)?;
-        self.service.terminate();
-        let until = self.service.now + PATIENCE;
-        while !self.service.may_exit() {
-            if self.service.now >= until {
-                return Err(Failure::new("hang", "the service does not end".to_string()));
-            }
-            self.pass(TIMEOUT)?;
-        }
-        Ok(())
-    }
-
-    fn expect_no_needless_flush(&self) -> Result<(), Failure> {
-        let flushes = self.service.model.counters().requests_of(4);
-        if flushes == 0 || self.watch.clients.flush_is_due {
-            return Ok(());
-        }
-        Err(Failure::new(
-            "needless flush",
-            format!("{flushes} flushes of a disk that was only read"),
-        ))
-    }
-
-    fn expect_flushed(&self, given_up: bool) -> Result<(), Failure> {
-        let left = self.service.model.unflushed_sectors();
-        if left == 0 || given_up || self.world.failed_flush_forgets || !self.world.offers(feature::FLUSH) {
-            return Ok(());
-        }
-        Err(Failure::new(
-            "unflushed",
-            format!("{left} sectors were not flushed in the background"),
-        ))
-    }
-
-    /// The power fails. What is promised is there, and nothing that was never written.
-    fn cut_power(&mut self, seed: u64) -> Result<(), Failure> {
-        let mut rng = Rng::new(seed);
-        self.service
-            .model
-            .power_cut_with(|_, count| rng.below(count as u64) as usize);
-        let checked = self.watch.clients.history.check_all(&self.service.model);
-        checked.map_err(|what| Failure::new("lost", format!("{what}; at the end")))
     }
 }

@@ -81,6 +81,11 @@ fn config(world: &World) -> ModelConfig {
         block_size: world.block_bytes,
         capacity: world.sectors,
         order: world.order,
+        service: if world.on_notify {
+            virtio_blk_model::Service::OnNotify
+        } else {
+            virtio_blk_model::Service::Manual
+        },
         used_length: world.used_length,
         write_cache: world.offers(feature::FLUSH),
         failed_flush_forgets: world.failed_flush_forgets,
