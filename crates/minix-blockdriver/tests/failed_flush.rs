@@ -1,4 +1,4 @@
-//! A flush that fails is told to each minor that is open: once, and whoever asked for the flush.
+//! A flush that fails is told to each minor that is open: once, whether a client asked for the flush or none did.
 
 mod common;
 
