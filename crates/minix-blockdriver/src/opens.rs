@@ -55,7 +55,7 @@ pub struct Opens {
     counts: [u32; DEVICES],
     total: u32,
     opened: [bool; DEVICES],
-    /// A flush has failed while it was open, and nobody who has it open was told.
+    /// A flush has failed while it was open, and no request to it was answered with that yet.
     untold: [bool; DEVICES],
     /// Numbers that are no device and were opened all the same.
     opened_strangers: Vec<Minor, { REMEMBERED_MINORS - DEVICES }>,

@@ -1,4 +1,4 @@
-//! What whoever builds the driver decides.
+//! What the program that makes a driver decides.
 
 /// How a [`BlockDriver`](crate::BlockDriver) behaves where the protocol leaves it open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,9 +10,9 @@ pub struct Options {
     pub request_timeout: u64,
     /// How often a request is tried again after a reset of the device before its client gets `EIO`.
     pub replays: u8,
-    /// How often in a row the device is reset, if it does not come back, before everybody gets `EIO`. At least one.
+    /// How often in a row the device is reset, if it does not come back, before every request is answered with `EIO`. At least one.
     pub reset_attempts: u8,
-    /// How often the device is reset without completing a request in between, before everybody gets `EIO`. Resets of a device
+    /// How often the device is reset without completing a request in between, before every request is answered with `EIO`. Resets of a device
     /// that had nothing to do and worked for as long as a request may take do not count. At least one more than `replays`,
     /// so that one request that no device survives is not the end.
     pub fruitless_resets: u8,

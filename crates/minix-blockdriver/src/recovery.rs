@@ -9,6 +9,7 @@
 
 use minix_abi::Errno;
 
+use crate::exclusive::Task;
 use crate::flights::Cargo;
 use crate::jobs::{JobId, Stage};
 use crate::pace::OVERTAKEN_TIMEOUTS;
@@ -90,10 +91,14 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 let (what, first, sectors) = self.describe(cargo);
                 let attempt = u32::from(self.replays(cargo)) + 1;
                 let millis = now.since(since) / 1000;
-                warn!(
-                    "timed out: {} of {} sectors from {} after {} ms, attempt {}",
-                    what, sectors, first, millis, attempt
-                );
+                if sectors > 0 {
+                    warn!(
+                        "timed out: {} of {} sectors from {} after {} ms, attempt {}",
+                        what, sectors, first, millis, attempt
+                    );
+                } else {
+                    warn!("timed out: {} after {} ms, attempt {}", what, millis, attempt);
+                }
             }
         }
         if late > 1 {
@@ -103,7 +108,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         self.recover(kernel, now, why);
     }
 
-    /// What a device request is: operation, first sector, sectors.
+    /// What a device request is: operation, first sector, sectors. A flush has no sectors.
     fn describe(&self, cargo: Cargo) -> (&'static str, u64, u64) {
         match cargo {
             Cargo::Transfer { job, offset, bytes, .. } => {
@@ -111,11 +116,8 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 let first = (transfer.first + u64::from(offset)) / SECTOR_BYTES;
                 (name(transfer.direction), first, u64::from(bytes) / SECTOR_BYTES)
             }
-            Cargo::Exclusive => match self.barrier.running() {
-                Some(running) if !running.task.is_flush() => ("read of a partition table", 0, 0),
-                _ => ("flush", 0, 0),
-            },
-            Cargo::None | Cargo::Background | Cargo::Durability { .. } => ("flush", 0, 0),
+            Cargo::Exclusive => self.barrier.running().map_or(FLUSH, |running| task_text(running.task)),
+            Cargo::None | Cargo::Background | Cargo::Durability { .. } => FLUSH,
         }
     }
 
@@ -300,15 +302,39 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         running.replays = running.replays.saturating_add(blamed.into());
         running.forget_staging();
         if dead || running.replays > self.options.replays {
-            let (replays, is_flush) = (running.replays, running.task.is_flush());
-            error!("given up: a request that runs alone, lost {} times", replays);
-            if is_flush {
+            let (replays, task) = (running.replays, running.task);
+            let (what, first, sectors) = task_text(task);
+            if sectors > 0 {
+                error!(
+                    "given up: {} of {} sectors from {}, lost {} times",
+                    what, sectors, first, replays
+                );
+            } else {
+                error!("given up: {}, lost {} times", what, replays);
+            }
+            if task.is_flush() {
                 self.flush_failed(now, Some(self.jobs[id].request.minor));
             }
             self.answer(kernel, now, id, Errno::EIO.into());
         } else if lost {
             self.counters.replayed += 1;
         }
+    }
+}
+
+/// A flush, as [`task_text`] tells it.
+const FLUSH: (&str, u64, u64) = ("flush", 0, 0);
+
+/// What a request that runs alone has the device do: operation, first sector, sectors.
+fn task_text(task: Task) -> (&'static str, u64, u64) {
+    match task {
+        Task::Scan { read, .. } => (
+            "read of a partition table",
+            read.first_sector(),
+            read.bytes as u64 / SECTOR_BYTES,
+        ),
+        Task::SwitchCache { .. } => ("switch of the write cache", 0, 0),
+        Task::Flush | Task::FlushBeforeCacheOff => FLUSH,
     }
 }
 

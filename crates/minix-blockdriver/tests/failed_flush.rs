@@ -1,4 +1,4 @@
-//! A flush that fails is told to each minor that is open: once, and whoever asked for the flush.
+//! A flush that fails is told to each minor that is open: once, whether a client asked for the flush or none did.
 
 mod common;
 
@@ -7,7 +7,7 @@ use minix_abi::bdev::{BdevFlags, BdevRequest};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
 use minix_abi::{Errno, GrantId, MessageType};
-use minix_blockdriver::{DeviceError, Options};
+use minix_blockdriver::{DeviceError, Options, Refusal};
 
 const AFTER: u64 = 1000;
 const EIO: i32 = Errno::EIO.to_wire();
@@ -102,6 +102,38 @@ fn a_flush_of_a_client_that_fails_is_told_to_the_other_minors_too() {
     rig.poll();
     assert_eq!(rig.answer(id), Some(EIO));
     rig.disk().automatic = true;
+    assert_eq!(flush(&mut rig, 1), 0, "it was told");
+    assert_eq!(flush(&mut rig, 0), EIO);
+}
+
+#[test]
+fn a_failed_flush_of_a_forced_write_is_told_to_the_other_minors_too() {
+    let mut rig = failed();
+    assert_eq!((flush(&mut rig, 0), flush(&mut rig, 1)), (EIO, EIO));
+    rig.disk().automatic = false;
+    let request = BdevRequest {
+        flags: BdevFlags::FORCEWRITE,
+        ..rig.write_request(1, 512, &[5; 512])
+    };
+    let id = rig.send(MessageType::BDEV_WRITE, request);
+    rig.poll();
+    rig.disk().finish(0, Ok(()));
+    rig.poll();
+    rig.disk().finish(0, Err(DeviceError::Io));
+    rig.poll();
+    assert_eq!(rig.answer(id), Some(EIO));
+    rig.disk().automatic = true;
+    assert_eq!(flush(&mut rig, 1), 0, "it was told");
+    assert_eq!(flush(&mut rig, 0), EIO);
+}
+
+#[test]
+fn a_flush_that_is_given_up_is_told_to_the_other_minors_too() {
+    let mut rig = failed();
+    assert_eq!((flush(&mut rig, 0), flush(&mut rig, 1)), (EIO, EIO));
+    // More often than a request is tried again.
+    rig.disk().refusals = vec![Some(Refusal::Broken); 4].into();
+    assert_eq!(flush(&mut rig, 1), EIO);
     assert_eq!(flush(&mut rig, 1), 0, "it was told");
     assert_eq!(flush(&mut rig, 0), EIO);
 }

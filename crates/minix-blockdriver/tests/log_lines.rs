@@ -6,6 +6,9 @@ use std::sync::Mutex;
 
 use common::Rig;
 use log::{LevelFilter, Log, Metadata, Record};
+use minix_abi::MessageType;
+use minix_abi::bdev::BdevRequest;
+use minix_abi::ioctl::IoctlCode;
 use minix_blockdriver::{Broken, DeviceError, Options};
 
 struct Lines(Mutex<Vec<String>>);
@@ -69,6 +72,41 @@ fn time_outs_resets_replays_failed_flushes_and_the_end_have_a_line_each() {
         ]
     );
     rig.settle();
+
+    let request = BdevRequest {
+        request: IoctlCode::DIOCFLUSH,
+        ..BdevRequest::default()
+    };
+    rig.send(MessageType::BDEV_IOCTL, request);
+    rig.poll();
+    rig.sleep(1_000_000);
+    assert_eq!(
+        take(),
+        [
+            "WARN timed out: flush after 1000 ms, attempt 1",
+            "WARN the device completes nothing: it is reset, with 1 requests in it",
+            "ERROR given up: flush, lost 1 times",
+            "WARN a flush has failed: writes of the last 0 ms may not be durable",
+            "WARN 1 device requests were lost: 1 clients get an error, the others are tried again",
+        ]
+    );
+
+    assert_eq!(rig.close(0), 0);
+    rig.send(MessageType::BDEV_OPEN, BdevRequest::default());
+    rig.poll();
+    rig.sleep(1_000_000);
+    assert_eq!(
+        take(),
+        [
+            "WARN timed out: read of a partition table of 4 sectors from 0 after 1000 ms, attempt 1",
+            "WARN the device completes nothing: it is reset, with 1 requests in it",
+            "ERROR given up: read of a partition table of 4 sectors from 0, lost 1 times",
+            "WARN 1 device requests were lost: 1 clients get an error, the others are tried again",
+        ]
+    );
+    rig.disk().automatic = true;
+    assert_eq!(rig.open(0), 0);
+    rig.disk().automatic = false;
 
     rig.send_write(0, 1, 2);
     rig.poll();

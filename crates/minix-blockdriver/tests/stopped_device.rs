@@ -79,6 +79,42 @@ fn a_last_close_that_comes_during_a_reset_is_flushed() {
     assert_eq!((rig.answer(close), rig.disk().unflushed), (Some(0), 0));
 }
 
+/// A write that the device has finished by the time it is reset, and that no poll has found. The device does not start again
+/// at first.
+fn finish_and_stop(rig: &mut Rig, flags: BdevFlags) -> i32 {
+    let request = BdevRequest {
+        flags,
+        ..rig.write_request(0, 0, &[5; 512])
+    };
+    let write = rig.send(MessageType::BDEV_WRITE, request);
+    rig.poll();
+    rig.disk().finish_all();
+    rig.disk().poll_finds_nothing = true;
+    stop(rig, 1);
+    write
+}
+
+#[test]
+fn a_write_that_a_failed_restart_has_handed_over_is_flushed() {
+    let mut rig = opened();
+    let write = finish_and_stop(&mut rig, BdevFlags::empty());
+    assert_eq!(rig.answer(write), Some(512));
+    let close = rig.send(MessageType::BDEV_CLOSE, on_minor_0());
+    rig.sleep(PAUSE);
+    rig.settle();
+    assert_eq!((rig.answer(close), rig.disk().unflushed), (Some(0), 0));
+}
+
+#[test]
+fn a_forced_write_that_a_failed_restart_has_handed_over_is_flushed() {
+    let mut rig = opened();
+    let write = finish_and_stop(&mut rig, BdevFlags::FORCEWRITE);
+    assert_eq!(rig.answer(write), None, "it is not flushed");
+    rig.sleep(PAUSE);
+    rig.settle();
+    assert_eq!((rig.answer(write), rig.disk().unflushed), (Some(512), 0));
+}
+
 #[test]
 fn the_last_close_of_a_dead_device_with_unflushed_writes_is_eio() {
     let mut rig = opened();

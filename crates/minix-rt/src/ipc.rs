@@ -132,7 +132,7 @@ pub unsafe trait Ipc {
     unsafe fn kernel_call(&mut self, message: &mut Message) -> Result<u32, Errno>;
 }
 
-/// Whether a message to `to` makes nobody act on addresses in it, so that safe code may send it.
+/// Whether no receiver acts on addresses in a message to `to`, so that safe code may send it.
 ///
 /// This lets through what a service sends: replies of a driver to VFS, the answers that RS waits for, everything to those
 /// that cannot act on addresses.
@@ -212,7 +212,7 @@ mod tests {
             (Endpoint::RS, MessageType::RS_LU_PREPARE),
             (Endpoint::DS, MessageType::DS_PUBLISH),
             (Endpoint(0x8_0033), MessageType::BDEV_READ),
-            // It is no request where nobody carries it out.
+            // It is no request to a server that does not carry it out.
             (Endpoint(0x8_0033), MessageType::VM_MUNMAP),
         ];
         for (to, kind) in harmless {

@@ -91,7 +91,7 @@ fn stop_device() {
     let status = STATUS.load(Ordering::Acquire);
     if !status.is_null() {
         // SAFETY: only `remember_device` puts an address there: that of a register of the device that this service drives, mapped
-        // for good, as `Registers` says. A device that is reset uses no memory, so nobody is surprised.
+        // for good, as `Registers` says. A device that is reset uses no memory.
         unsafe { status.write_volatile(0) };
     }
 }

@@ -63,7 +63,7 @@ pub enum Liveness {
     Live,
     /// It asks for a reset (DEVICE_NEEDS_RESET): what is in flight may never complete (`INIT-D-04`).
     NeedsReset,
-    /// It shows FAILED, which nobody on this side has set.
+    /// It shows FAILED, which this driver has not set.
     Failed,
     /// It is not live any more, as after a reset that this driver did not ask for. It knows of no request.
     Reset,

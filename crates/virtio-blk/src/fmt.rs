@@ -10,14 +10,3 @@ macro_rules! info {
         { $( let _ = &$arg; )* }
     }};
 }
-
-macro_rules! error {
-    ($text:literal $(, $arg:expr)* $(,)?) => {{
-        #[cfg(feature = "defmt")]
-        ::defmt::error!($text $(, $arg)*);
-        #[cfg(all(feature = "log", not(feature = "defmt")))]
-        ::log::error!($text $(, $arg)*);
-        #[cfg(not(any(feature = "defmt", feature = "log")))]
-        { $( let _ = &$arg; )* }
-    }};
-}

@@ -264,10 +264,7 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
                 Ok(None) => break,
                 Err(fault) => {
                     // The ring keeps answering this; it happened once.
-                    if self.counters.faults == 0 {
-                        error!("the device broke the rules of the ring; only a restart helps");
-                        self.counters.faults = 1;
-                    }
+                    self.counters.faults = 1;
                     return Err(fault);
                 }
             };

@@ -45,8 +45,8 @@ impl<A> Probe<A> {
 /// ```
 ///
 /// ```compile_fail,E0599
-/// # fn on(transport: virtio_mmio::MmioTransport<virtio_mmio::MmioWindow>) {
-/// let second = transport.clone();
+/// # fn on<A: virtio_mmio::RegisterAccess + Clone>(transport: virtio_mmio::MmioTransport<A>) {
+/// let second = transport.clone(); // not even if there could be a second window
 /// # }
 /// ```
 pub fn probe<A: RegisterAccess>(access: A) -> Probe<A> {

@@ -454,7 +454,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
 
     #[cold]
     fn broken(&mut self, fault: DeviceFault) -> DeviceFault {
-        warn!("virtqueue stopped: the device wrote something impossible");
+        error!("the device broke the rules of the ring: {}", fault);
         self.fault = Some(fault);
         // Whatever else the device wrote is not looked at any more.
         self.used_known = self.used_seen;

@@ -1,4 +1,4 @@
-//! Machines and disks of shapes that people have and nobody tests on: they are served, or refused in one line that names the
+//! Machines and disks of shapes that people have and that are seldom tested: they are served, or refused in one line that names the
 //! culprit. None makes a guest hang.
 
 use std::io::{Read, Write};
@@ -73,7 +73,7 @@ pub(super) fn checks() -> Vec<Check> {
         }),
         check(Guest::Minix, "minix/disk-below-a-block", |context| {
             let (report, text) = run(context, "", &LARGE_BLOCKS, &blank(512)?)?;
-            // The host waits for a digest that nobody can make; what counts is that the run came to its end.
+            // The host waits for a digest that cannot be made; what counts is that the run came to its end.
             let ended =
                 report.guest.done.is_some() && report.guest.minix.iter().all(|minix| minix.violations.is_empty());
             expect(ended && text.contains(NO_BLOCK), "not served").map_err(|why| format!("{why}\n{text}"))

@@ -464,6 +464,38 @@ fn a_look_tells_a_device_that_asks_for_a_reset_without_an_interrupt() {
 }
 
 #[test]
+fn a_device_that_needs_a_reset_says_nothing_of_itself() {
+    type Cause = fn(&mut Rig);
+    let asks: Cause = |rig| {
+        rig.model.needs_reset();
+        rig.disk.interrupted();
+        assert_eq!(rig.poll(), Err(Broken));
+    };
+    let lies: Cause = |rig| {
+        rig.model.set_fault(FaultScript::new().at(0, FaultKind::UsedId(77)));
+        rig.read_block(0, 0, 512, 1).expect("room");
+        rig.disk.notify();
+        rig.model.process(1);
+        assert_eq!(rig.poll(), Err(Broken));
+    };
+    let is_stuck: Cause = |rig| {
+        rig.stuck.set(true);
+        assert_eq!(rig.disk.reset(&mut |_, _| {}), Err(Broken));
+        rig.stuck.set(false);
+    };
+    for cause in [asks, lies, is_stuck] {
+        let mut rig = rig();
+        cause(&mut rig);
+        assert_eq!((rig.disk.info(), rig.disk.queue()), (None, None));
+        assert!(!rig.disk.is_alive());
+        assert_eq!(rig.disk.set_write_cache(true), Err(Refusal::Broken));
+        rig.model.resize(4096);
+        assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
+        assert_eq!(rig.disk.info().expect("it is live").sectors, 4096);
+    }
+}
+
+#[test]
 fn a_restart_that_fails_leaves_a_device_that_says_nothing_of_itself() {
     let mut rig = rig();
     rig.write(0, &[rig.sector()], 1).expect("room");

@@ -62,6 +62,25 @@ fn a_line_that_opens_again_is_trusted_again() {
 }
 
 #[test]
+fn a_line_that_stays_masked_without_a_reason_is_enabled_again() {
+    let mut rig = rig();
+    let id = rig.vfs(MessageType::BDEV_OPEN);
+    assert!(rig.goes_on());
+    assert_eq!(rig.answers(id), [0]);
+    // The kernel has masked the line for an interrupt, and the service has not heard of that.
+    rig.state().line_open = false;
+    let first = read(&mut rig);
+    assert!(first <= LOOK_EVERY + 4 * TICK, "{first}");
+    assert_eq!(printed("an interrupt of the device is lost"), 1);
+    let interrupts = rig.state().interrupts;
+    for _ in 0..5 {
+        read(&mut rig);
+    }
+    assert_eq!(rig.state().interrupts, interrupts + 5);
+    assert_eq!((printed("interrupts come again, "), printed("lost")), (1, 1));
+}
+
+#[test]
 fn a_slow_disk_whose_interrupts_come_loses_none() {
     let mut rig = rig();
     let id = rig.vfs(MessageType::BDEV_OPEN);

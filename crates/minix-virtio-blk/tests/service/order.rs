@@ -22,7 +22,7 @@ use minix_virtio_blk::registration::{GrantTable, Registration};
 use minix_virtio_blk::start::{self, Tables};
 use minix_virtio_blk::windows::{FIRST_WINDOW, Window};
 use virtio_blk_model::{Model, ModelConfig, ModelRegisters};
-use virtio_core::{DeviceStatus, Dma as _, DmaRegion};
+use virtio_core::{DeviceStatus, Dma as _, DmaRegion, QueueSize};
 use virtio_mmio::{Doorbell, RegisterAccess};
 
 use crate::journal;
@@ -320,14 +320,18 @@ fn reset(events: &[Event]) -> usize {
 
 /// Brings the service up on a machine.
 fn brings_up(machine: &mut Machine) -> Result<(), Errno> {
+    brings_up_with(machine, &options())
+}
+
+fn brings_up_with(machine: &mut Machine, options: &Options) -> Result<(), Errno> {
     let logger = journal::logger();
     // SAFETY: the windows are those of the test, and the service drives no device yet.
-    let startup = unsafe { start::wait_for_rs::<Recorded>(machine, Some(&options())) };
+    let startup = unsafe { start::wait_for_rs::<Recorded>(machine, Some(options)) };
     let tables: &mut Tables<Machine, Recorded> = Box::leak(Box::default());
     let grants: &mut GrantTable = Box::leak(Box::new(GrantTable::new()));
     let mut registration = Registration::new(machine, grants, startup.who.endpoint)?;
     // SAFETY: as above.
-    unsafe { start::bring_up(machine.clone(), &options(), &mut registration, logger, tables, |_| {}) }?;
+    unsafe { start::bring_up(machine.clone(), options, &mut registration, logger, tables, |_| {}) }?;
     registration.announce(machine)?;
     startup.finish(machine, Ok(()))
 }
@@ -387,6 +391,18 @@ fn the_disk_of_another_service_is_not_touched() {
         journal::lines(),
         ["no access to block device 1 at 0x10006000: it is served by twin, endpoint 99"]
     );
+}
+
+#[test]
+fn a_queue_that_is_cut_is_said_so() {
+    for (queue, lines) in [(128, 0), (256, 1)] {
+        let options = Options {
+            queue: QueueSize::new(queue).expect("a power of two"),
+            ..options()
+        };
+        assert_eq!(brings_up_with(&mut machine(InitType::FRESH), &options), Ok(()));
+        assert_eq!(journal::printed("queue=256: there is room for 128"), lines);
+    }
 }
 
 #[test]

@@ -39,6 +39,26 @@ fn a_time_out_and_the_reset_after_it_are_told_as_warnings() {
 }
 
 #[test]
+fn a_lie_in_the_ring_is_told_in_one_line_that_says_which() {
+    let mut rig = rig();
+    let id = rig.vfs(MessageType::BDEV_OPEN);
+    assert!(rig.goes_on());
+    assert_eq!(rig.answers(id), [0]);
+    let number = rig.state().model.counters().chains;
+    rig.state()
+        .model
+        .set_fault(FaultScript::new().at(number, FaultKind::UsedId(7777)));
+    journal::set_level(LevelFilter::Error);
+    let id = rig.reads(4096, 3);
+    assert!(rig.goes_on());
+    assert_eq!(rig.answers(id), [4096]);
+    assert_eq!(
+        lines(),
+        ["the device broke the rules of the ring: used id 7777 is not a descriptor of the queue"]
+    );
+}
+
+#[test]
 fn errors_only_are_no_warnings() {
     assert_eq!(lost_request(LevelFilter::Error), Vec::<String>::new());
 }
