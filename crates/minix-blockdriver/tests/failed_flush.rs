@@ -30,6 +30,13 @@ fn failed() -> Rig {
     rig
 }
 
+fn on_minor(minor: i32) -> BdevRequest {
+    BdevRequest {
+        minor: Minor(minor),
+        ..BdevRequest::default()
+    }
+}
+
 fn flush(rig: &mut Rig, minor: i32) -> i32 {
     rig.ioctl_with(minor, IoctlCode::DIOCFLUSH, GrantId::INVALID)
 }
@@ -118,4 +125,29 @@ fn what_was_told_is_told_again_after_the_next_failure() {
     rig.disk().automatic = true;
     assert_eq!(flush(&mut rig, 0), EIO);
     assert_eq!(flush(&mut rig, 0), 0);
+}
+
+#[test]
+fn a_background_flush_that_fails_while_the_last_close_flushes_is_told_to_it() {
+    let options = Options {
+        flush_after: AFTER,
+        ..Options::default()
+    };
+    let mut rig = Rig::opened_with(options, |_| {});
+    assert_eq!(rig.write(0, 0, &[7; 512]), 512);
+    rig.disk().automatic = false;
+    rig.sleep(AFTER);
+    let close = rig.send(MessageType::BDEV_CLOSE, on_minor(0));
+    rig.poll();
+    assert_eq!(
+        rig.driver.in_flight(),
+        2,
+        "one flush in the background, one of the close"
+    );
+    rig.disk().finish(0, Err(DeviceError::Io));
+    rig.disk().finish(0, Ok(()));
+    rig.poll();
+    assert_eq!(rig.answer(close), Some(EIO));
+    rig.disk().automatic = true;
+    assert_eq!((rig.open(0), flush(&mut rig, 0)), (0, 0), "it was told");
 }
