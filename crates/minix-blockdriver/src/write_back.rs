@@ -150,6 +150,15 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         self.note_failure(asker);
     }
 
+    /// The device is given up. If completed writes are not flushed, each minor that is open is told, as of a flush that fails.
+    #[cold]
+    pub(crate) fn give_up_flushes(&mut self) {
+        if self.write_back.is_needed() {
+            error!("completed writes that were not flushed may not be durable");
+            self.note_failure(None);
+        }
+    }
+
     /// Each minor that is open is to be told once, but for `asker`. One whose close waits for a flush counts as open.
     fn note_failure(&mut self, asker: Option<Minor>) {
         let running = self.barrier.running().map(|running| &self.jobs[running.job]);
