@@ -112,8 +112,9 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         {
             self.jobs[id].transfer.error.get_or_insert(error);
         }
-        let needs_flush = self.write_lingers();
+        let lingers = result.is_ok() && self.write_lingers();
         let transfer = &mut self.jobs[id].transfer;
+        transfer.lingers |= lingers;
         if transfer.outstanding > 0 {
             return;
         }
@@ -122,7 +123,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             Some(error) => error.into(),
             None if transfer.beyond => return self.cut_to_disk(kernel, now, id),
             None if transfer.rest() > 0 => return,
-            None if transfer.durability == Durability::Wanted && needs_flush => {
+            None if transfer.durability == Durability::Wanted && transfer.lingers => {
                 transfer.durability = Durability::Due;
                 return;
             }

@@ -139,13 +139,14 @@ impl Opens {
     }
 
     /// A flush has failed. Each minor that is open is to be told once, but for the one that asked for the flush: its answer
-    /// tells it.
+    /// tells it. One that is `closing` is counted as closed and can still be told, by the answer to its close.
     ///
     /// All opens of one minor count as one. A request does not say by which of them it comes.
-    pub(crate) fn flush_failed(&mut self, asker: Option<Minor>) {
-        let asker = asker.and_then(device_index);
+    pub(crate) fn flush_failed(&mut self, asker: Option<Minor>, closing: Option<Minor>) {
+        let (asker, closing) = (asker.and_then(device_index), closing.and_then(device_index));
         for (index, untold) in self.untold.iter_mut().enumerate() {
-            *untold = asker != Some(index) && (*untold || self.counts[index] > 0);
+            let is_open = self.counts[index] > 0 || closing == Some(index);
+            *untold = asker != Some(index) && (*untold || is_open);
         }
     }
 

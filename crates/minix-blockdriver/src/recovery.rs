@@ -236,6 +236,9 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             self.background_failed(now);
         }
         self.write_back.forget_flushes();
+        if self.is_broken() {
+            self.give_up_flushes();
+        }
         self.staging.reset();
         self.device_full = false;
         self.unannounced = false;

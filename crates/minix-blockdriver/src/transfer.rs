@@ -49,6 +49,8 @@ pub(crate) struct Transfer {
     pub(crate) element: u8,
     /// Where in that element.
     pub(crate) offset: u32,
+    /// A part of it that is written lingers in a volatile cache.
+    pub(crate) lingers: bool,
     /// The first thing that went wrong.
     pub(crate) error: Option<Errno>,
     /// The device did not do it before a reset.
@@ -71,6 +73,7 @@ impl Transfer {
         given: 0,
         element: 0,
         offset: 0,
+        lingers: false,
         error: None,
         blamed: false,
         beyond: false,
@@ -118,6 +121,7 @@ impl Transfer {
         self.offset = 0;
         self.outstanding = 0;
         self.staged = false;
+        self.lingers = false;
         self.beyond = false;
         if self.durability != Durability::Given {
             self.durability = Durability::Wanted;

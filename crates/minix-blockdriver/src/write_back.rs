@@ -7,6 +7,7 @@
 use minix_abi::minor::Minor;
 
 use crate::flights::Cargo;
+use crate::jobs::Kind;
 use crate::recovery::Health;
 use crate::{BlockDevice, BlockDriver, DeviceError, Kernel, Micros, Refusal};
 
@@ -146,7 +147,23 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             "a flush has failed: writes of the last {} ms may not be durable",
             waited
         );
-        self.opens.flush_failed(asker);
+        self.note_failure(asker);
+    }
+
+    /// The device is given up. If completed writes are not flushed, each minor that is open is told, as of a flush that fails.
+    #[cold]
+    pub(crate) fn give_up_flushes(&mut self) {
+        if self.write_back.is_needed() {
+            error!("completed writes that were not flushed may not be durable");
+            self.note_failure(None);
+        }
+    }
+
+    /// Each minor that is open is to be told once, but for `asker`. One whose close waits for a flush counts as open.
+    fn note_failure(&mut self, asker: Option<Minor>) {
+        let running = self.barrier.running().map(|running| &self.jobs[running.job]);
+        let closing = running.filter(|job| job.kind == Kind::Close);
+        self.opens.flush_failed(asker, closing.map(|job| job.request.minor));
     }
 
     /// When the background flush is to be sent, if that is possible.
@@ -213,7 +230,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     fn tell_of_background(&mut self, now: Micros) {
         if self.write_back.failed {
             // It was said before, and nothing was written since.
-            self.opens.flush_failed(None);
+            self.note_failure(None);
         } else {
             self.flush_failed(now, None);
         }

@@ -7,7 +7,7 @@ use minix_abi::bdev::{BdevFlags, BdevRequest};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
 use minix_abi::{Errno, GrantId, MessageType};
-use minix_blockdriver::{DeviceError, Options, Refusal};
+use minix_blockdriver::{Broken, DeviceError, Options, Refusal};
 
 const AFTER: u64 = 1000;
 const EIO: i32 = Errno::EIO.to_wire();
@@ -28,6 +28,13 @@ fn failed() -> Rig {
     rig.poll();
     rig.disk().automatic = true;
     rig
+}
+
+fn on_minor(minor: i32) -> BdevRequest {
+    BdevRequest {
+        minor: Minor(minor),
+        ..BdevRequest::default()
+    }
 }
 
 fn flush(rig: &mut Rig, minor: i32) -> i32 {
@@ -150,4 +157,59 @@ fn what_was_told_is_told_again_after_the_next_failure() {
     rig.disk().automatic = true;
     assert_eq!(flush(&mut rig, 0), EIO);
     assert_eq!(flush(&mut rig, 0), 0);
+}
+
+#[test]
+fn a_background_flush_that_fails_while_the_last_close_flushes_is_told_to_it() {
+    let options = Options {
+        flush_after: AFTER,
+        ..Options::default()
+    };
+    let mut rig = Rig::opened_with(options, |_| {});
+    assert_eq!(rig.write(0, 0, &[7; 512]), 512);
+    rig.disk().automatic = false;
+    rig.sleep(AFTER);
+    let close = rig.send(MessageType::BDEV_CLOSE, on_minor(0));
+    rig.poll();
+    assert_eq!(
+        rig.driver.in_flight(),
+        2,
+        "one flush in the background, one of the close"
+    );
+    rig.disk().finish(0, Err(DeviceError::Io));
+    rig.disk().finish(0, Ok(()));
+    rig.poll();
+    assert_eq!(rig.answer(close), Some(EIO));
+    rig.disk().automatic = true;
+    assert_eq!((rig.open(0), flush(&mut rig, 0)), (0, 0), "it was told");
+}
+
+#[test]
+fn a_minor_that_closes_on_a_dead_device_with_unflushed_writes_is_told() {
+    let mut rig = Rig::opened();
+    assert_eq!(rig.open(1), 0);
+    assert_eq!(rig.write(0, 0, &[7; 512]), 512);
+    rig.disk().resets = vec![Err(Broken); 3].into();
+    rig.disk().broken = true;
+    rig.poll();
+    while !rig.driver.is_broken() {
+        rig.sleep(Options::default().reset_pause);
+    }
+    assert_eq!(rig.close(0), EIO, "it is not the last close of the disk");
+    assert_eq!(rig.close(1), EIO);
+}
+
+#[test]
+fn a_minor_that_closes_on_a_dead_device_that_owes_nothing_is_not_told() {
+    let mut rig = Rig::opened();
+    assert_eq!(rig.open(1), 0);
+    assert_eq!(rig.write(0, 0, &[7; 512]), 512);
+    assert_eq!(flush(&mut rig, 0), 0);
+    rig.disk().resets = vec![Err(Broken); 3].into();
+    rig.disk().broken = true;
+    rig.poll();
+    while !rig.driver.is_broken() {
+        rig.sleep(Options::default().reset_pause);
+    }
+    assert_eq!((rig.close(0), rig.close(1)), (0, 0));
 }

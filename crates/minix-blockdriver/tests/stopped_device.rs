@@ -182,3 +182,25 @@ fn control_requests_about_a_dead_device_are_eio() {
     );
     assert_eq!(rig.open_count(), 1, "that is known without the device");
 }
+
+#[test]
+fn a_forced_write_of_which_a_part_went_to_a_cache_is_flushed() {
+    // In two parts, of which the device has one at a time.
+    let one = Options { depth: 1, ..options() };
+    let mut rig = Rig::opened_with(one, |disk| disk.info.max_segments = 1);
+    rig.disk().automatic = false;
+    let request = BdevRequest {
+        flags: BdevFlags::FORCEWRITE,
+        ..rig.write_request(0, 0, &[5; 8192])
+    };
+    let write = rig.send(MessageType::BDEV_WRITE, request);
+    rig.poll();
+    rig.disk().finish_all();
+    // It finishes the first, and is a disk without a cache after a reset.
+    rig.disk().info.write_cache = false;
+    stop(&mut rig, 0);
+    rig.settle();
+    assert_eq!(rig.answer(write), Some(8192));
+    let disk = rig.disk();
+    assert!(disk.medium[..8192] == [5; 8192]);
+}

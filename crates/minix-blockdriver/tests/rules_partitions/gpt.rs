@@ -403,7 +403,8 @@ fn partition() -> impl Strategy<Value = Option<(u64, u64)>> {
 
 fn plan() -> impl Strategy<Value = Plan> {
     let shape = (0..4u32, 0..3u32, prop_oneof![1..200u32, 1..2000u32]);
-    (shape, 1000..60_000u64, prop::collection::vec(partition(), 0..6)).prop_map(
+    // Both copies of the longest array, their headers and the first table fit on the smallest disk.
+    (shape, 4010..60_000u64, prop::collection::vec(partition(), 0..6)).prop_map(
         |((block_shift, entry_shift, entries), disk_blocks, partitions)| Plan {
             block_bytes: 512 << block_shift,
             disk_blocks,
