@@ -59,6 +59,21 @@ fn a_lie_in_the_ring_is_told_in_one_line_that_says_which() {
 }
 
 #[test]
+fn requests_that_go_well_print_nothing_at_any_level() {
+    let mut rig = rig();
+    let id = rig.vfs(MessageType::BDEV_OPEN);
+    assert!(rig.goes_on());
+    assert_eq!(rig.answers(id), [0]);
+    journal::set_level(LevelFilter::Trace);
+    for _ in 0..20 {
+        let id = rig.reads(4096, 3);
+        assert!(rig.goes_on());
+        assert_eq!(rig.answers(id), [4096]);
+    }
+    assert_eq!(lines(), Vec::<String>::new());
+}
+
+#[test]
 fn errors_only_are_no_warnings() {
     assert_eq!(lost_request(LevelFilter::Error), Vec::<String>::new());
 }
