@@ -7,8 +7,11 @@
 //! A reset that worked is no sign of health, a completed request is. Without one the next reset comes after a pause, and
 //! after some of them the device is given up.
 
+use core::fmt;
+
 use minix_abi::Errno;
 
+use crate::exclusive::Task;
 use crate::flights::Cargo;
 use crate::jobs::{JobId, Stage};
 use crate::pace::OVERTAKEN_TIMEOUTS;
@@ -87,13 +90,10 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         for (cargo, since) in self.flights.all().filter(|&(_, since)| is_late(since)) {
             late += 1;
             if late == 1 {
-                let (what, first, sectors) = self.describe(cargo);
+                let what = self.describe(cargo);
                 let attempt = u32::from(self.replays(cargo)) + 1;
                 let millis = now.since(since) / 1000;
-                warn!(
-                    "timed out: {} of {} sectors from {} after {} ms, attempt {}",
-                    what, sectors, first, millis, attempt
-                );
+                warn!("timed out: {} after {} ms, attempt {}", what, millis, attempt);
             }
         }
         if late > 1 {
@@ -103,19 +103,22 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         self.recover(kernel, now, why);
     }
 
-    /// What a device request is: operation, first sector, sectors.
-    fn describe(&self, cargo: Cargo) -> (&'static str, u64, u64) {
+    /// What a device request is.
+    fn describe(&self, cargo: Cargo) -> What {
         match cargo {
             Cargo::Transfer { job, offset, bytes, .. } => {
                 let transfer = &self.jobs[job].transfer;
-                let first = (transfer.first + u64::from(offset)) / SECTOR_BYTES;
-                (name(transfer.direction), first, u64::from(bytes) / SECTOR_BYTES)
+                What::part(
+                    name(transfer.direction),
+                    transfer.first + u64::from(offset),
+                    bytes.into(),
+                )
             }
-            Cargo::Exclusive => match self.barrier.running() {
-                Some(running) if !running.task.is_flush() => ("read of a partition table", 0, 0),
-                _ => ("flush", 0, 0),
-            },
-            Cargo::None | Cargo::Background | Cargo::Durability { .. } => ("flush", 0, 0),
+            Cargo::Exclusive => self
+                .barrier
+                .running()
+                .map_or(What::FLUSH, |running| What::task(&running.task)),
+            Cargo::None | Cargo::Background | Cargo::Durability { .. } => What::FLUSH,
         }
     }
 
@@ -275,13 +278,11 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         transfer.replays = transfer.replays.saturating_add(blamed.into());
         let error = match transfer.error {
             Some(error) => error,
-            None if dead || transfer.replays > self.options.replays => {
-                let (what, replays) = (name(transfer.direction), transfer.replays);
-                let (first, sectors) = (transfer.first / SECTOR_BYTES, u64::from(transfer.bytes) / SECTOR_BYTES);
-                error!(
-                    "given up: {} of {} sectors from {}, lost {} times",
-                    what, sectors, first, replays
-                );
+            // That the device is given up was said.
+            None if dead => Errno::EIO,
+            None if transfer.replays > self.options.replays => {
+                let what = What::part(name(transfer.direction), transfer.first, transfer.bytes.into());
+                error!("given up: {}, lost {} times", what, transfer.replays);
                 Errno::EIO
             }
             None => {
@@ -303,15 +304,69 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         running.replays = running.replays.saturating_add(blamed.into());
         running.forget_staging();
         if dead || running.replays > self.options.replays {
-            let (replays, is_flush) = (running.replays, running.task.is_flush());
-            error!("given up: a request that runs alone, lost {} times", replays);
-            if is_flush {
+            let (replays, task) = (running.replays, running.task);
+            if !dead {
+                error!("given up: {}, lost {} times", What::task(&task), replays);
+            }
+            if task.is_flush() {
                 self.flush_failed(now, Some(self.jobs[id].request.minor));
             }
             self.answer(kernel, now, id, Errno::EIO.into());
         } else if lost {
             self.counters.replayed += 1;
         }
+    }
+}
+
+/// What was asked of the device, for people.
+#[derive(Clone, Copy, Debug)]
+struct What {
+    operation: &'static str,
+    /// In sectors. No sectors: it has no place.
+    first: u64,
+    sectors: u64,
+}
+
+impl What {
+    const FLUSH: Self = Self::part("flush", 0, 0);
+
+    const fn part(operation: &'static str, first_byte: u64, bytes: u64) -> Self {
+        Self {
+            operation,
+            first: first_byte / SECTOR_BYTES,
+            sectors: bytes / SECTOR_BYTES,
+        }
+    }
+
+    const fn task(task: &Task) -> Self {
+        match task {
+            Task::Flush | Task::FlushBeforeCacheOff => Self::FLUSH,
+            Task::SwitchCache { .. } => Self::part("switch of the write cache", 0, 0),
+            Task::Scan { read, .. } => Self::part("read of a partition table", read.first_byte, read.bytes as u64),
+        }
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.operation)?;
+        if self.sectors > 0 {
+            write!(f, " of {} sectors from {}", self.sectors, self.first)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for What {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(
+            f,
+            "{=str} of {=u64} sectors from {=u64}",
+            self.operation,
+            self.sectors,
+            self.first
+        );
     }
 }
 
