@@ -7,6 +7,8 @@
 //! A reset that worked is no sign of health, a completed request is. Without one the next reset comes after a pause, and
 //! after some of them the device is given up.
 
+use core::fmt;
+
 use minix_abi::Errno;
 
 use crate::exclusive::Task;
@@ -88,17 +90,10 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         for (cargo, since) in self.flights.all().filter(|&(_, since)| is_late(since)) {
             late += 1;
             if late == 1 {
-                let (what, first, sectors) = self.describe(cargo);
+                let what = self.describe(cargo);
                 let attempt = u32::from(self.replays(cargo)) + 1;
                 let millis = now.since(since) / 1000;
-                if sectors > 0 {
-                    warn!(
-                        "timed out: {} of {} sectors from {} after {} ms, attempt {}",
-                        what, sectors, first, millis, attempt
-                    );
-                } else {
-                    warn!("timed out: {} after {} ms, attempt {}", what, millis, attempt);
-                }
+                warn!("timed out: {} after {} ms, attempt {}", what, millis, attempt);
             }
         }
         if late > 1 {
@@ -108,16 +103,22 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         self.recover(kernel, now, why);
     }
 
-    /// What a device request is: operation, first sector, sectors. A flush has no sectors.
-    fn describe(&self, cargo: Cargo) -> (&'static str, u64, u64) {
+    /// What a device request is.
+    fn describe(&self, cargo: Cargo) -> What {
         match cargo {
             Cargo::Transfer { job, offset, bytes, .. } => {
                 let transfer = &self.jobs[job].transfer;
-                let first = (transfer.first + u64::from(offset)) / SECTOR_BYTES;
-                (name(transfer.direction), first, u64::from(bytes) / SECTOR_BYTES)
+                What::part(
+                    name(transfer.direction),
+                    transfer.first + u64::from(offset),
+                    bytes.into(),
+                )
             }
-            Cargo::Exclusive => self.barrier.running().map_or(FLUSH, |running| task_text(running.task)),
-            Cargo::None | Cargo::Background | Cargo::Durability { .. } => FLUSH,
+            Cargo::Exclusive => self
+                .barrier
+                .running()
+                .map_or(What::FLUSH, |running| What::task(&running.task)),
+            Cargo::None | Cargo::Background | Cargo::Durability { .. } => What::FLUSH,
         }
     }
 
@@ -277,13 +278,11 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         transfer.replays = transfer.replays.saturating_add(blamed.into());
         let error = match transfer.error {
             Some(error) => error,
-            None if dead || transfer.replays > self.options.replays => {
-                let (what, replays) = (name(transfer.direction), transfer.replays);
-                let (first, sectors) = (transfer.first / SECTOR_BYTES, u64::from(transfer.bytes) / SECTOR_BYTES);
-                error!(
-                    "given up: {} of {} sectors from {}, lost {} times",
-                    what, sectors, first, replays
-                );
+            // That the device is given up was said.
+            None if dead => Errno::EIO,
+            None if transfer.replays > self.options.replays => {
+                let what = What::part(name(transfer.direction), transfer.first, transfer.bytes.into());
+                error!("given up: {}, lost {} times", what, transfer.replays);
                 Errno::EIO
             }
             None => {
@@ -306,14 +305,8 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         running.forget_staging();
         if dead || running.replays > self.options.replays {
             let (replays, task) = (running.replays, running.task);
-            let (what, first, sectors) = task_text(task);
-            if sectors > 0 {
-                error!(
-                    "given up: {} of {} sectors from {}, lost {} times",
-                    what, sectors, first, replays
-                );
-            } else {
-                error!("given up: {}, lost {} times", what, replays);
+            if !dead {
+                error!("given up: {}, lost {} times", What::task(&task), replays);
             }
             if task.is_flush() {
                 self.flush_failed(now, Some(self.jobs[id].request.minor));
@@ -325,19 +318,55 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     }
 }
 
-/// A flush, as [`task_text`] tells it.
-const FLUSH: (&str, u64, u64) = ("flush", 0, 0);
+/// What was asked of the device, for people.
+#[derive(Clone, Copy, Debug)]
+struct What {
+    operation: &'static str,
+    /// In sectors. No sectors: it has no place.
+    first: u64,
+    sectors: u64,
+}
 
-/// What a request that runs alone has the device do: operation, first sector, sectors.
-fn task_text(task: Task) -> (&'static str, u64, u64) {
-    match task {
-        Task::Scan { read, .. } => (
-            "read of a partition table",
-            read.first_sector(),
-            read.bytes as u64 / SECTOR_BYTES,
-        ),
-        Task::SwitchCache { .. } => ("switch of the write cache", 0, 0),
-        Task::Flush | Task::FlushBeforeCacheOff => FLUSH,
+impl What {
+    const FLUSH: Self = Self::part("flush", 0, 0);
+
+    const fn part(operation: &'static str, first_byte: u64, bytes: u64) -> Self {
+        Self {
+            operation,
+            first: first_byte / SECTOR_BYTES,
+            sectors: bytes / SECTOR_BYTES,
+        }
+    }
+
+    const fn task(task: &Task) -> Self {
+        match task {
+            Task::Flush | Task::FlushBeforeCacheOff => Self::FLUSH,
+            Task::SwitchCache { .. } => Self::part("switch of the write cache", 0, 0),
+            Task::Scan { read, .. } => Self::part("read of a partition table", read.first_byte, read.bytes as u64),
+        }
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.operation)?;
+        if self.sectors > 0 {
+            write!(f, " of {} sectors from {}", self.sectors, self.first)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for What {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(
+            f,
+            "{=str} of {=u64} sectors from {=u64}",
+            self.operation,
+            self.sectors,
+            self.first
+        );
     }
 }
 

@@ -251,6 +251,9 @@ impl Scan {
         if let Some(data) = data {
             array.take(data, self.block_bytes, self.disk_blocks());
             if let Some(partitions) = array.partitions() {
+                if copy == Copy::Backup {
+                    warn!("the first copy of the GUID partition table is damaged: the backup is used");
+                }
                 for (partition, extent) in (0..).zip(partitions) {
                     table.set_partition(partition, extent);
                 }
@@ -287,10 +290,7 @@ impl Scan {
 
     fn without_gpt_copy(&mut self, table: &mut DeviceTable, copy: Copy) {
         match copy {
-            Copy::First => {
-                warn!("the first copy of the GUID partition table is damaged");
-                self.ask_for_gpt_header(table, Copy::Backup);
-            }
+            Copy::First => self.ask_for_gpt_header(table, Copy::Backup),
             Copy::Backup => {
                 warn!("both copies of the GUID partition table are damaged: none of its partitions is offered");
                 self.take_primaries(table);

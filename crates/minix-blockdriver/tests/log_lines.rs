@@ -4,11 +4,11 @@ mod common;
 
 use std::sync::Mutex;
 
-use common::Rig;
+use common::{Rig, wire};
 use log::{LevelFilter, Log, Metadata, Record};
-use minix_abi::MessageType;
 use minix_abi::bdev::BdevRequest;
 use minix_abi::ioctl::IoctlCode;
+use minix_abi::{Errno, MessageType};
 use minix_blockdriver::{Broken, DeviceError, Options};
 
 struct Lines(Mutex<Vec<String>>);
@@ -124,6 +124,50 @@ fn time_outs_resets_replays_failed_flushes_and_the_end_have_a_line_each() {
     );
     assert_eq!(rig.driver.counters().failed_flushes, 3);
 
+    // The next write is flushed in the background; nothing else is open, so the next open looks for partitions.
+    rig.disk().automatic = true;
+    assert_eq!(rig.close(0), wire(Errno::EIO));
+    rig.disk().automatic = false;
+    rig.send(MessageType::BDEV_OPEN, BdevRequest::default());
+    rig.poll();
+    rig.sleep(1_000_000);
+    assert_eq!(
+        take(),
+        [
+            "WARN timed out: read of a partition table of 4 sectors from 0 after 1000 ms, attempt 1",
+            "WARN the device completes nothing: it is reset, with 1 requests in it",
+            "ERROR given up: read of a partition table of 4 sectors from 0, lost 1 times",
+            "WARN 1 device requests were lost: 1 clients get an error, the others are tried again",
+        ]
+    );
+    rig.disk().automatic = true;
+    assert_eq!(rig.open(0), 0);
+    rig.disk().automatic = false;
+    let flush = BdevRequest {
+        request: IoctlCode::DIOCFLUSH,
+        ..BdevRequest::default()
+    };
+    rig.send(MessageType::BDEV_IOCTL, flush);
+    rig.poll();
+    rig.sleep(1_000_000);
+    assert_eq!(
+        take(),
+        [
+            "WARN timed out: flush after 1000 ms, attempt 1",
+            "WARN the device completes nothing: it is reset, with 1 requests in it",
+            "ERROR given up: flush, lost 1 times",
+            "WARN a flush has failed: writes of the last 0 ms may not be durable",
+            "WARN 1 device requests were lost: 1 clients get an error, the others are tried again",
+        ]
+    );
+    rig.send_write(0, 1, 2);
+    rig.poll();
+    rig.disk().finish(0, Ok(()));
+    rig.poll();
+
+    rig.send_read(100, 8);
+    rig.send_read(200, 8);
+    rig.poll();
     rig.disk().broken = true;
     rig.disk().resets = vec![Err(Broken); 3].into();
     rig.poll();
@@ -132,11 +176,12 @@ fn time_outs_resets_replays_failed_flushes_and_the_end_have_a_line_each() {
     assert_eq!(
         take(),
         [
-            "WARN the device breaks rules or asks for a reset: it is reset, with 0 requests in it",
+            "WARN the device breaks rules or asks for a reset: it is reset, with 2 requests in it",
             "WARN reset 1 of 3 has failed",
             "WARN reset 2 of 3 has failed",
             "ERROR the device is given up after 3 resets without a use, of which the last 3 failed",
             "ERROR completed writes that were not flushed may not be durable",
+            "WARN 2 device requests were lost: 2 clients get an error, the others are tried again",
         ]
     );
 }

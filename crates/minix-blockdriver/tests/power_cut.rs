@@ -15,7 +15,9 @@ use minix_abi::minor::Minor;
 use minix_blockdriver::{Broken, DeviceError, Options, Refusal};
 use proptest::prelude::*;
 
-const SECTORS: u64 = 12;
+const SECTORS: u64 = 24;
+/// A longer write. Its memory is in pieces.
+const LONG: u64 = 9;
 const PAUSE: u64 = 100;
 const TIMEOUT: u64 = 10_000;
 
@@ -23,6 +25,7 @@ const TIMEOUT: u64 = 10_000;
 enum Event {
     Write {
         sector: u64,
+        count: u64,
         force: bool,
     },
     Flush,
@@ -39,15 +42,19 @@ enum Event {
     FailReset {
         stuck: bool,
     },
+    /// It has a cache, or none, after the next reset.
+    OtherCache(bool),
     Refuse(Refusal),
     Poll,
     Sleep(u64),
 }
 
 fn event() -> impl Strategy<Value = Event> {
+    let count = prop_oneof![3 => Just(1), 1 => Just(LONG)];
     let result = prop_oneof![12 => Just(Ok(())), 1 => Just(Err(DeviceError::Io))];
     prop_oneof![
-        12 => (0..SECTORS, prop::bool::weighted(0.4)).prop_map(|(sector, force)| Event::Write { sector, force }),
+        12 => (0..SECTORS, count, prop::bool::weighted(0.4))
+            .prop_map(|(sector, count, force)| Event::Write { sector, count, force }),
         3 => Just(Event::Flush),
         2 => Just(Event::Reopen),
         1 => any::<bool>().prop_map(Event::Switch),
@@ -57,6 +64,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::BreakUnseen),
         1 => Just(Event::DieSilently),
         2 => any::<bool>().prop_map(|stuck| Event::FailReset { stuck }),
+        2 => any::<bool>().prop_map(Event::OtherCache),
         1 => prop::sample::select(vec![Refusal::Broken, Refusal::Full]).prop_map(Event::Refuse),
         12 => Just(Event::Poll),
         6 => (0..2 * PAUSE).prop_map(Event::Sleep),
@@ -69,6 +77,7 @@ fn event() -> impl Strategy<Value = Event> {
 enum Asked {
     Write {
         sector: u64,
+        count: u64,
         stamp: u8,
         force: bool,
     },
@@ -109,11 +118,18 @@ impl Run {
                 continue;
             };
             match self.asked.remove(index).1 {
-                Asked::Write { sector, stamp, force } if status > 0 => {
-                    let newest = self.acknowledged.entry(sector).or_default();
-                    *newest = stamp.max(*newest);
-                    if force {
-                        self.is_durable(sector, stamp);
+                Asked::Write {
+                    sector,
+                    count,
+                    stamp,
+                    force,
+                } if status > 0 => {
+                    for sector in sector..sector + count {
+                        let newest = self.acknowledged.entry(sector).or_default();
+                        *newest = stamp.max(*newest);
+                        if force {
+                            self.is_durable(sector, stamp);
+                        }
                     }
                 }
                 Asked::Barrier if status == 0 => {
@@ -138,14 +154,25 @@ impl Run {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Write { sector, force } if self.stamp < 255 => {
+            Event::Write { sector, count, force } if self.stamp < 255 => {
                 self.stamp += 1;
                 let stamp = self.stamp;
-                let mut request = self.rig.write_request(0, sector * 512, &[stamp; 512]);
+                let mut request = self
+                    .rig
+                    .write_request(0, sector * 512, &vec![stamp; 512 * count as usize]);
                 if force {
                     request.flags = BdevFlags::FORCEWRITE;
                 }
-                self.send(MessageType::BDEV_WRITE, request, Asked::Write { sector, stamp, force });
+                self.send(
+                    MessageType::BDEV_WRITE,
+                    request,
+                    Asked::Write {
+                        sector,
+                        count,
+                        stamp,
+                        force,
+                    },
+                );
             }
             Event::Write { .. } => {}
             Event::Flush => {
@@ -191,6 +218,7 @@ impl Run {
                 self.rig.disk().stuck = stuck;
                 self.rig.disk().resets.push_back(Err(Broken));
             }
+            Event::OtherCache(cache) => self.rig.disk().cache_after_reset = Some(cache),
             Event::Refuse(refusal) => self.rig.disk().refusals.push_back(Some(refusal)),
             Event::Poll => drop(self.rig.poll()),
             Event::Sleep(micros) => self.rig.sleep(micros),
@@ -206,15 +234,19 @@ proptest! {
     fn what_was_promised_to_be_durable_is_on_the_medium(
         events in prop::collection::vec(event(), 1..120),
         flush_after in prop::sample::select(vec![0, 500]),
+        depth in prop::sample::select(vec![1, 2, 64]),
+        max_segments in prop::sample::select(vec![1, 64]),
     ) {
         let options = Options {
             request_timeout: TIMEOUT,
             reset_pause: PAUSE,
             reset_attempts: 2,
             flush_after,
+            depth,
             ..Options::default()
         };
         let mut rig = Rig::opened_with(options, |disk| {
+            disk.info.max_segments = max_segments;
             disk.content.fill(0);
             disk.medium.fill(0);
         });

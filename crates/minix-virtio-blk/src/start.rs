@@ -126,7 +126,7 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
     let hz = ticks_per_second(&mut ipc);
     let line = IrqLine::attach(&mut ipc, irq, NOTIFY_ID, IrqPolicy::empty()).map_err(refused("the interrupt line"))?;
     let dma = VmDma::new(ipc.clone());
-    let disk = VirtioDisk::start(transport, dma, queue, &mut tables.lists, &mut tables.disk).map_err(|error| {
+    let mut disk = VirtioDisk::start(transport, dma, queue, &mut tables.lists, &mut tables.disk).map_err(|error| {
         error!("{error}");
         // It would stay longer than the process.
         let _ = line.remove(&mut ipc);
@@ -135,13 +135,19 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
             _ => Errno::EIO,
         }
     })?;
-    line.enable(&mut ipc).map_err(refused("the interrupt line"))?;
-
-    let Some((info, (most, indirect))) = disk.info().zip(disk.queue()) else {
-        error!("the device has stopped at once");
+    let enabled = line.enable(&mut ipc).map_err(refused("the interrupt line"));
+    let facts = enabled.and_then(|()| {
+        let facts = disk.info().zip(disk.queue());
+        facts.ok_or_else(|| {
+            error!("the device has stopped at once");
+            Errno::EIO
+        })
+    });
+    let (info, (most, indirect)) = facts.inspect_err(|_| {
+        // The device has memory of this process, which is to end.
+        disk.stop();
         let _ = line.remove(&mut ipc);
-        return Err(Errno::EIO);
-    };
+    })?;
     info!(
         "capacity {} sectors ({} MiB), block {} bytes, {}, flush {}",
         info.sectors,

@@ -61,6 +61,8 @@ pub struct FakeDisk {
     /// What comes of the next resets, as far as it goes. After one that fails the device is stopped: its requests are gone,
     /// and it says nothing of itself.
     pub resets: VecDeque<Result<(), Broken>>,
+    /// Whether it has a write cache after the next reset, if that changes. What is in the cache stays there.
+    pub cache_after_reset: Option<bool>,
     /// Resets that fail leave the device working on its requests.
     pub stuck: bool,
     /// The device asks for a reset again after each start.
@@ -102,6 +104,7 @@ impl FakeDisk {
             info,
             live: true,
             stuck: false,
+            cache_after_reset: None,
             breaks_at_start: false,
             silently_dead: false,
             poll_finds_nothing: false,
@@ -185,7 +188,7 @@ impl FakeDisk {
             at += bytes;
         }
         if given.op == Op::Write && !self.info.write_cache {
-            let range = given.first as usize * 512..at;
+            let range = given.first as usize * 512..(given.first + given.sectors) as usize * 512;
             self.medium.resize(self.content.len(), 0);
             self.medium[range.clone()].copy_from_slice(&self.content[range]);
         }
@@ -320,6 +323,9 @@ impl BlockDevice for FakeDisk {
             return result;
         }
         self.pending.clear();
+        if let Some(cache) = self.cache_after_reset.take() {
+            self.info.write_cache = cache;
+        }
         while let Some((tag, result)) = self.finished.pop_front() {
             done(tag, result);
         }

@@ -11,7 +11,7 @@ use crate::disk::{Disk, extent, primaries, run, subs};
 
 /// What a test wants on its disk.
 #[derive(Clone, Debug)]
-struct Plan {
+pub(crate) struct Plan {
     block_bytes: u32,
     disk_blocks: u64,
     entry_bytes: u32,
@@ -24,7 +24,7 @@ const PROTECTIVE: [(u8, u32, u32); 4] = [(0xEE, 1, u32::MAX), (0, 0, 0), (0, 0, 
 const FIRST: u64 = 1;
 
 impl Plan {
-    fn usual(partitions: &[Option<(u64, u64)>]) -> Self {
+    pub(crate) fn usual(partitions: &[Option<(u64, u64)>]) -> Self {
         Self {
             block_bytes: 512,
             disk_blocks: 1 << 20,
@@ -51,7 +51,7 @@ impl Plan {
     }
 
     /// A disk with both copies.
-    fn disk(&self) -> Disk {
+    pub(crate) fn disk(&self) -> Disk {
         let mut disk = Disk::new(self.disk_blocks * u64::from(self.block_bytes / 512)).table(0, PROTECTIVE);
         for header in [FIRST, self.last()] {
             self.write(&mut disk, header, |_| {});

@@ -3,6 +3,7 @@
 use core::cell::RefCell;
 
 use crate::disk::Disk;
+use crate::gpt::Plan;
 
 std::thread_local! {
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -35,14 +36,19 @@ fn lines(disk: &Disk, block_bytes: u32) -> Vec<String> {
 const FREE: (u8, u32, u32) = (0, 0, 0);
 
 #[test]
-fn a_damaged_gpt_is_told_in_a_line_for_each_step() {
-    let disk = Disk::new(1000).table(0, [(0xEE, 1, 999), FREE, FREE, FREE]);
+fn a_damaged_gpt_is_told_in_one_line() {
+    let plan = Plan::usual(&[Some((5000, 5999))]);
+    let mut disk = plan.disk();
+    assert_eq!(lines(&disk, 512), [] as [&str; 0]);
+    disk.sector(1).fill(0);
     assert_eq!(
         lines(&disk, 512),
-        [
-            "the first copy of the GUID partition table is damaged",
-            "both copies of the GUID partition table are damaged: none of its partitions is offered",
-        ]
+        ["the first copy of the GUID partition table is damaged: the backup is used"]
+    );
+    disk.sector((1 << 20) - 1).fill(0);
+    assert_eq!(
+        lines(&disk, 512),
+        ["both copies of the GUID partition table are damaged: none of its partitions is offered"]
     );
 }
 

@@ -147,6 +147,8 @@ struct State {
     /// Where the table of grants is.
     grants: u64,
     store: Store,
+    /// What the kernel does not do with the interrupt line.
+    refused: Option<IrqRequest>,
 }
 
 /// A machine with eight windows and two disks, both still at work for somebody.
@@ -179,6 +181,7 @@ fn machine(init: InitType) -> Machine {
             labels: [(SELF.0, "disk".to_owned())].into(),
             ..Store::default()
         },
+        refused: None,
     })))
 }
 
@@ -274,6 +277,9 @@ unsafe impl Ipc for Machine {
                     _ => request.hook_id,
                 };
                 note(Event::Line(request.request, number));
+                if state.refused == Some(request.request) {
+                    return Err(Errno::EPERM);
+                }
                 message.set_payload(&IrqHook { hook_id: HOOK });
             }
             MessageType::SYS_GETINFO => {
@@ -402,6 +408,19 @@ fn a_queue_that_is_cut_is_said_so() {
         };
         assert_eq!(brings_up_with(&mut machine(InitType::FRESH), &options), Ok(()));
         assert_eq!(journal::printed("queue=256: there is room for 128"), lines);
+    }
+}
+
+#[test]
+fn a_start_that_fails_at_the_interrupt_line_leaves_no_device_at_work() {
+    for refused in [IrqRequest::SETPOLICY, IrqRequest::ENABLE] {
+        let mut machine = machine(InitType::FRESH);
+        machine.0.borrow_mut().refused = Some(refused);
+        assert_eq!(brings_up(&mut machine), Err(Errno::EPERM));
+        assert!(machine.0.borrow().chosen.status().is_empty(), "it is reset");
+        let events = EVENTS.take();
+        let freed = events.contains(&Event::Line(IrqRequest::RMPOLICY, HOOK));
+        assert_eq!(freed, refused == IrqRequest::ENABLE);
     }
 }
 
