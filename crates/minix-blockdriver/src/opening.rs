@@ -75,7 +75,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         let Ok(was_last) = self.opens.close(minor) else {
             return Errno::EINVAL.into();
         };
-        if was_last && self.write_back.is_needed() {
+        if was_last && self.write_back.is_owed() {
             return match disk {
                 Some(_) => Outcome::Needs(Task::Flush),
                 None => Errno::EIO.into(),

@@ -254,7 +254,9 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 Stage::Free | Stage::Waiting => break,
             }
         }
-        if lost > 0 {
+        if lost > 0 && self.is_broken() {
+            warn!("{} device requests were lost: their clients get an error", lost);
+        } else if lost > 0 {
             let failed = self.counters.errors - before;
             warn!(
                 "{} device requests were lost: {} clients get an error, the others are tried again",

@@ -36,6 +36,8 @@ pub(crate) struct WriteBack {
     failed: bool,
     /// Writes that the device has, or had last, go to a volatile cache.
     to_cache: bool,
+    /// They are those of an earlier driver, if there are any: no client of this one has written yet.
+    inherited: bool,
 }
 
 impl WriteBack {
@@ -49,6 +51,13 @@ impl WriteBack {
         self.since.get_or_insert(now);
         self.behind.get_or_insert(now);
         self.failed = false;
+        self.inherited = false;
+    }
+
+    /// An earlier driver may have completed writes into the cache.
+    fn inherit(&mut self, now: Micros) {
+        self.wrote(now);
+        self.inherited = true;
     }
 
     /// The device took a flush. It covers what was completed so far.
@@ -64,6 +73,7 @@ impl WriteBack {
             if worked {
                 self.since = self.behind;
                 self.failed = false;
+                self.inherited &= self.since.is_some();
             }
         }
     }
@@ -91,6 +101,11 @@ impl WriteBack {
     /// Whether anything is there that is not known to be durable.
     pub(crate) const fn is_needed(&self) -> bool {
         self.since.is_some()
+    }
+
+    /// Whether clients have written something that is not known to be durable.
+    pub(crate) const fn is_owed(&self) -> bool {
+        self.since.is_some() && !self.inherited
     }
 
     /// Whether there is something to flush, and reason to believe that it can be.
@@ -124,10 +139,12 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     }
 
     /// Takes it that an earlier driver of the device may have completed writes that are not flushed yet, as one does that
-    /// crashes. They are flushed in time, or by the last close, like writes of this driver.
+    /// crashes. They are flushed in the background. It is not known whether there are any, so no close waits for that, and
+    /// no client is told if it fails.
     pub fn inherit_writes(&mut self, now: Micros) {
-        if self.device.info().is_some_and(|disk| !disk.read_only) {
-            self.note_write(now);
+        let info = self.device.info();
+        if info.is_some_and(|disk| !disk.read_only && disk.needs_flushes()) {
+            self.write_back.inherit(now);
         }
     }
 
@@ -153,7 +170,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     /// The device is given up. If completed writes are not flushed, each minor that is open is told, as of a flush that fails.
     #[cold]
     pub(crate) fn give_up_flushes(&mut self) {
-        if self.write_back.is_needed() {
+        if self.write_back.is_owed() {
             error!("completed writes that were not flushed may not be durable");
             self.note_failure(None);
         }
@@ -161,6 +178,9 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
 
     /// Each minor that is open is to be told once, but for `asker`. One whose close waits for a flush counts as open.
     fn note_failure(&mut self, asker: Option<Minor>) {
+        if self.write_back.inherited {
+            return;
+        }
         let running = self.barrier.running().map(|running| &self.jobs[running.job]);
         let closing = running.filter(|job| job.kind == Kind::Close);
         self.opens.flush_failed(asker, closing.map(|job| job.request.minor));

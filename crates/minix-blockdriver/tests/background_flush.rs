@@ -172,14 +172,37 @@ fn writes_of_an_earlier_driver_are_flushed_in_time() {
 }
 
 #[test]
-fn the_last_close_flushes_writes_of_an_earlier_driver() {
+fn the_last_close_of_a_reader_does_not_wait_for_writes_of_an_earlier_driver() {
     let mut rig = manual();
     rig.driver.inherit_writes(rig.now);
     let close = rig.send(MessageType::BDEV_CLOSE, on_minor_0());
     rig.poll();
+    assert_eq!((rig.answer(close), flushes(&mut rig)), (Some(0), 0));
+    rig.sleep(AFTER);
     assert_eq!(flushes(&mut rig), 1);
-    finish(&mut rig, Ok(()));
+}
+
+#[test]
+fn a_reader_is_not_told_that_the_flush_of_an_earlier_driver_has_failed() {
+    let mut rig = manual();
+    rig.driver.inherit_writes(rig.now);
+    rig.sleep(AFTER);
+    finish(&mut rig, Err(DeviceError::Io));
+    let close = rig.send(MessageType::BDEV_CLOSE, on_minor_0());
+    rig.poll();
     assert_eq!(rig.answer(close), Some(0));
+}
+
+#[test]
+fn a_write_of_its_own_makes_the_last_close_flush_all_of_it() {
+    let mut rig = manual();
+    rig.driver.inherit_writes(rig.now);
+    write(&mut rig, 0);
+    let close = rig.send(MessageType::BDEV_CLOSE, on_minor_0());
+    rig.poll();
+    assert_eq!(flushes(&mut rig), 1);
+    finish(&mut rig, Err(DeviceError::Io));
+    assert_eq!(rig.answer(close), Some(Errno::EIO.to_wire()));
 }
 
 #[test]

@@ -181,7 +181,7 @@ fn time_outs_resets_replays_failed_flushes_and_the_end_have_a_line_each() {
             "WARN reset 2 of 3 has failed",
             "ERROR the device is given up after 3 resets without a use, of which the last 3 failed",
             "ERROR completed writes that were not flushed may not be durable",
-            "WARN 2 device requests were lost: 2 clients get an error, the others are tried again",
+            "WARN 2 device requests were lost: their clients get an error",
         ]
     );
 }

@@ -3,8 +3,8 @@
 //! An interrupt line can stay masked: on MINIX the hook of a dead process keeps it so until the slot
 //! of the process is collected. Requests would then be found by their time-out at the earliest. So while the device has
 //! requests, the clock wakes the service now and then. What is finished at that moment has raised an interrupt, because the
-//! device was asked to. If none comes with the next few ticks it is lost, and from then on the device is looked at every tick,
-//! until an interrupt comes.
+//! device was asked to. If none comes with the next few ticks it is lost, and from then on each tick of a device
+//! with requests counts as its interrupt, until one comes.
 
 /// Microseconds between two looks at a device that has requests, while its interrupts come.
 pub const LOOK_EVERY: u64 = 100_000;
@@ -91,6 +91,11 @@ impl Interrupts {
             State::Due(_) => true,
             State::Lost => is_busy,
         }
+    }
+
+    /// Whether they do not come.
+    pub fn are_lost(&self) -> bool {
+        self.state == State::Lost
     }
 
     /// How often interrupts were found lost.

@@ -307,6 +307,10 @@ impl<I: Ipc, T: Transport, D: Dma> Service<I, T, D> {
         if !self.hears_interrupts {
             return;
         }
+        if self.interrupts.are_lost() {
+            // What only an interrupt tells of, such as a new size, would not be seen otherwise.
+            self.driver.device_mut().interrupted();
+        }
         let finished = self.poll(now);
         if self.interrupts.ticked(finished) == Finding::Lost {
             warn!("an interrupt of the device is lost: the device is looked at every tick until one comes");

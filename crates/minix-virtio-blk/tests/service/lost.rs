@@ -44,13 +44,30 @@ fn a_masked_line_costs_one_look_then_a_tick_per_request() {
 }
 
 #[test]
+fn a_disk_that_grows_behind_a_masked_line_is_used() {
+    let mut rig = masked();
+    read(&mut rig);
+    let end = 16384 * 512;
+    rig.state().model.resize(2 * 16384);
+    let beyond = rig.reads(end, 3);
+    assert!(rig.goes_on());
+    assert_eq!(rig.answers(beyond), [0], "it is not known yet");
+    read(&mut rig);
+    let inside = rig.reads(end, 3);
+    assert!(rig.goes_on());
+    assert_eq!(rig.answers(inside), [4096]);
+    assert_eq!(printed("capacity is now 32768 sectors, was 16384"), 1);
+}
+
+#[test]
 fn a_line_that_opens_again_is_trusted_again() {
     let mut rig = masked();
     for _ in 0..5 {
         read(&mut rig);
     }
     rig.state().bury_the_dead();
-    assert!(rig.goes_on());
+    // The interrupt of this one comes.
+    read(&mut rig);
     assert_eq!(printed("interrupts come again, "), 1);
     let interrupts = rig.state().interrupts;
     for _ in 0..5 {
