@@ -138,6 +138,11 @@ pub(crate) fn say(line: &str) {
     put_out(format!("{line}\n").as_bytes());
 }
 
+/// Prints what is for a person and no result, such as an error.
+pub(crate) fn complain(line: &str) {
+    let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+}
+
 /// A closed pipe downstream (`| head`) must not end a run before the disk is judged, nor be the reason of its failure.
 fn put_out(bytes: &[u8]) {
     let mut out = std::io::stdout().lock();

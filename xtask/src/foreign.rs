@@ -157,7 +157,7 @@ impl Backend {
         let length = socket.as_os_str().len();
         if length > SOCKET_PATH {
             bail!(
-                "{}: too long for a socket, {SOCKET_PATH} bytes are allowed",
+                "{}: too long for a socket, {SOCKET_PATH} bytes are allowed: move the workspace to a shorter path",
                 socket.display()
             );
         }

@@ -46,11 +46,11 @@ fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os()) {
         Ok(command) => command,
         Err(cli::Stop::Help(text)) => {
-            print!("{text}");
+            console::say(text.trim_end());
             return ExitCode::SUCCESS;
         }
         Err(cli::Stop::Usage(line)) => {
-            eprintln!("error: {line}");
+            console::complain(&format!("error: {line}"));
             return ExitCode::from(USAGE);
         }
     };
@@ -62,14 +62,14 @@ fn main() -> ExitCode {
     };
     // What else went wrong did so because it was stopped.
     if interrupt::asked() {
-        eprintln!("error: interrupted");
+        console::complain("error: interrupted");
         return ExitCode::from(interrupt::EXIT_CODE);
     }
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {}", one_line(&error));
+            console::complain(&format!("error: {}", one_line(&error)));
             ExitCode::FAILURE
         }
     }

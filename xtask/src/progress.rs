@@ -10,6 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::console::complain;
+
 /// How to show work in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
@@ -33,7 +35,7 @@ impl Progress {
         let step = Step(match self {
             Progress::Spinner => Some(spinner(heading)),
             Progress::Lines => {
-                eprintln!("{heading} ...");
+                complain(&format!("{heading} ..."));
                 None
             }
             Progress::Silent => None,
@@ -57,7 +59,7 @@ impl Step {
     pub(crate) fn say(&self, line: &str) {
         match &self.0 {
             Some(bar) => bar.println(line),
-            None => eprintln!("{line}"),
+            None => complain(line),
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::cli::{Format, QemuArgs};
-use crate::console::{Console, say};
+use crate::console::{Console, complain, say};
 use crate::disk::{self, Input};
 use crate::foreign;
 use crate::image;
@@ -50,7 +50,7 @@ pub(crate) fn command(args: &QemuArgs) -> Result<bool> {
     }
     let report = outcome?;
     if let Some(reason) = report.reasons.first() {
-        eprintln!("error: {reason}");
+        complain(&format!("error: {reason}"));
     }
     Ok(report.passed)
 }

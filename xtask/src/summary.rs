@@ -2,6 +2,7 @@
 
 use crate::disk::Input;
 use crate::judge::CHECKS;
+use crate::minix::scenario::must_fail;
 use crate::report::{Check, Minix, Report, total};
 
 /// The last lines of a run.
@@ -168,9 +169,14 @@ fn services(minix: &Minix, lines: &mut Vec<String>) {
 
 fn done(report: &Report, lines: &mut Vec<String>) {
     if let Some(done) = &report.guest.done {
+        let started = report.guest.minix.iter().flat_map(|minix| &minix.started);
+        let must_fail = started.filter(|client| must_fail(&client.label)).count();
+        let expected = (must_fail > 0).then(|| format!(" ({must_fail} must)"));
         lines.push(format!(
-            "scenario: {} statements passed, {} failed",
-            done.passed, done.failed
+            "scenario: {} statements passed, {} failed{}",
+            done.passed,
+            done.failed,
+            expected.unwrap_or_default()
         ));
     }
 }
@@ -198,6 +204,25 @@ mod tests {
             services_of(&format!("{restart}{poison}")),
             ["memory of dead instances: 9 frames, 1 changed while they were still its own, 0 later"]
         );
+    }
+
+    #[test]
+    fn a_failure_that_has_to_be_is_told_as_one() {
+        let run = |label: &str| {
+            let records = [
+                format!("\x1estarted label={label} endpoint=9 program=shell"),
+                "\x1edone passed=9 failed=1".to_owned(),
+            ];
+            let report = Report {
+                guest: Guest::of_minix(&records),
+                ..Report::default()
+            };
+            let mut lines = Vec::new();
+            done(&report, &mut lines);
+            lines
+        };
+        assert_eq!(run("refused"), ["scenario: 9 statements passed, 1 failed (1 must)"]);
+        assert_eq!(run("shell"), ["scenario: 9 statements passed, 1 failed"]);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The device as a program.
 
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
 use vhost::vhost_user::Listener;
 use vhost_user_disk::{Disk, Image, Manners, READY, serve};
@@ -18,7 +19,7 @@ struct Options {
     #[arg(long, value_name = "FILE")]
     image: PathBuf,
 
-    /// Where to make the socket.
+    /// Where to make the socket. One that is there already is replaced; any other file is left alone.
     #[arg(long, value_name = "PATH")]
     socket: PathBuf,
 
@@ -47,6 +48,18 @@ fn run(options: &Options) -> Result<bool> {
     let image = Image::open(&options.image, options.manners.read_only).with_context(name)?;
     let disk = Disk::new(image, options.manners.clone());
     let socket = options.socket.display();
+    // The listener removes what is there, and it may be the image.
+    if let Ok(there) = std::fs::symlink_metadata(&options.socket)
+        && !there.file_type().is_socket()
+    {
+        bail!("{socket}: is there and is no socket, give --socket another path");
+    }
+    if let Some(report) = &options.report
+        && let (Ok(report), Ok(image)) = (report.canonicalize(), options.image.canonicalize())
+        && report == image
+    {
+        bail!("{}: is the image, give --report another path", report.display());
+    }
     let listener =
         Listener::new(&options.socket, true).map_err(|error| anyhow!("cannot listen on {socket}: {error}"))?;
     println!("{READY}{socket}");

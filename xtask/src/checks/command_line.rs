@@ -60,8 +60,8 @@ const CASES: [Case; 35] = [
     ),
     ("bad-memory", Given::Nothing, "qemu --memory much", 2, "--memory"),
     ("bad-smp", Given::Nothing, "qemu --bare --smp 99", 2, "--smp"),
-    ("shell-without-bare", Given::Nothing, "qemu --shell", 2, "--bare"),
-    ("poll-without-bare", Given::Nothing, "qemu --poll", 2, "--bare"),
+    ("shell-without-bare", Given::Nothing, "qemu --shell", 2, "add --bare"),
+    ("poll-without-bare", Given::Nothing, "qemu --poll", 2, "add --bare"),
     (
         "bare-kills",
         Given::Nothing,
@@ -88,7 +88,7 @@ const CASES: [Case; 35] = [
         Given::Nothing,
         "qemu --block-size 4096 --scenario large",
         2,
-        "leave out --read-only and --block-size",
+        "leave out --block-size",
     ),
     (
         "service-queue-size",
@@ -120,7 +120,7 @@ const CASES: [Case; 35] = [
         1,
         "disk: not an ELF file",
     ),
-    ("write-without-disk", Given::Nothing, "qemu --write", 2, "--disk"),
+    ("write-without-disk", Given::Nothing, "qemu --write", 2, "add --disk"),
     (
         "write-and-read-only",
         Given::Disk(512),

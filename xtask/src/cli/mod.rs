@@ -88,7 +88,7 @@ where
                 _ => None,
             };
             match contradiction {
-                Some(line) => Err(Stop::Usage(line.to_owned())),
+                Some(line) => Err(Stop::Usage(line)),
                 None => Ok(cli.command),
             }
         }
@@ -132,6 +132,11 @@ fn usage_line(error: &clap::Error) -> String {
     {
         line += &format!(" (possible: {})", values.join(", "));
     }
+    if let Some(suggestion) = suggestion(error) {
+        line += &format!("; did you mean `{suggestion}`?");
+    } else if matches!(error.kind(), ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument) {
+        line += "; --help shows what there is";
+    }
     // Missing arguments are listed on lines of their own.
     if line.ends_with(':') {
         for rest in text.lines().skip(1).take_while(|rest| !rest.is_empty()) {
@@ -139,6 +144,16 @@ fn usage_line(error: &clap::Error) -> String {
         }
     }
     line
+}
+
+/// What is most like a word that is not known.
+fn suggestion(error: &clap::Error) -> Option<&str> {
+    let given = |kind| match error.get(kind)? {
+        ContextValue::String(word) => Some(word.as_str()),
+        ContextValue::Strings(words) => words.first().map(String::as_str),
+        _ => None,
+    };
+    given(ContextKind::SuggestedSubcommand).or_else(|| given(ContextKind::SuggestedArg))
 }
 
 #[cfg(test)]
@@ -157,14 +172,15 @@ mod tests {
     fn bad_values_are_refused_in_one_line() {
         for (line, part) in [
             ("xtask", "no command given"),
-            ("xtask qem", "unrecognized subcommand 'qem'"),
+            ("xtask qem", "unrecognized subcommand 'qem'; did you mean `qemu`?"),
+            ("xtask walk", "unrecognized subcommand 'walk'; --help shows"),
             ("xtask qemu --format vdi", "(possible: raw, qcow2)"),
             ("xtask qemu --block-size 513", "512, 1024, 2048 or 4096"),
             ("xtask qemu --queue-size 0", "0 is not in 1..=32768"),
-            ("xtask qemu --shell", "--bare"),
-            ("xtask qemu --poll", "--bare"),
-            ("xtask qemu --no-bench", "--bare"),
-            ("xtask qemu --smp 2", "--bare"),
+            ("xtask qemu --shell", "--shell is for the bare image: add --bare"),
+            ("xtask qemu --poll", "--poll is for the bare image: add --bare"),
+            ("xtask qemu --no-bench", "--no-bench is for the bare image: add --bare"),
+            ("xtask qemu --smp 2", "--smp is for the bare image: add --bare"),
             (
                 "xtask qemu --rounds 3",
                 "--kill-during-io, or --scenario kills or slow-kills",
@@ -177,8 +193,14 @@ mod tests {
             ("xtask qemu --queue-size 100", "a power of two from 4 to 256"),
             ("xtask qemu --queue-size 2", "a power of two from 4 to 256"),
             ("xtask qemu --queue-size 512", "a power of two from 4 to 256"),
-            ("xtask qemu --block-size 4096 --scenario large", "leave out"),
-            ("xtask qemu --read-only --scenario abuse", "leave out"),
+            (
+                "xtask qemu --block-size 4096 --scenario large",
+                "scenario large writes in sectors of 512 bytes: leave out --block-size",
+            ),
+            (
+                "xtask qemu --read-only --scenario abuse",
+                "scenario abuse writes to the disk: leave out --read-only",
+            ),
             ("xtask qemu --scenario flushes --no-flush", "leave out --no-flush"),
             (
                 "xtask qemu --foreign kvmtool",
@@ -195,7 +217,7 @@ mod tests {
                 "xtask qemu --foreign one-segment --scenario overlap",
                 "leave out --foreign",
             ),
-            ("xtask qemu --kill-during-io --rounds 0", "0 is not in 1.."),
+            ("xtask qemu --kill-during-io --rounds 0", "1 or more"),
             ("xtask qemu --bare --kill-during-io", "cannot be used with"),
             ("xtask qemu --disk a --kill-during-io", "cannot be used with"),
             ("xtask minix", "try `cargo xtask minix check ELF`"),
@@ -203,10 +225,13 @@ mod tests {
             ("xtask qemu --memory lots", "128M"),
             ("xtask qemu --memory 1M", "at least 32M"),
             ("xtask qemu --smp 0", "0 is not in 1..=8"),
-            ("xtask qemu --timeout 0", "--timeout"),
-            ("xtask qemu --write", "--disk"),
+            ("xtask qemu --timeout 0", "1 or more"),
+            ("xtask qemu --qemu-arg=", "--qemu-arg"),
+            ("xtask qemu --disk=", "--disk"),
+            ("xtask qemu --write", "--write is for a disk of yours: add --disk"),
             ("xtask qemu --disk a --write --read-only", "cannot be used with"),
             ("xtask qemu --frobnicate", "--frobnicate"),
+            ("xtask qemu --blocksize 512", "did you mean `--block-size`?"),
             ("xtask test a b", "'b'"),
         ] {
             let text = usage(line);

@@ -1,7 +1,9 @@
 //! What can be typed after `cargo xtask qemu`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use guest_protocol::number;
 
@@ -46,7 +48,7 @@ pub(crate) struct QemuArgs {
     pub(crate) kill_during_io: bool,
 
     /// How often it is killed, by --kill-during-io or in --scenario kills and slow-kills [default: 20].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<u32>)]
     rounds: Option<u32>,
 
     /// Where the random times of the kills start from [default: 1].
@@ -55,11 +57,11 @@ pub(crate) struct QemuArgs {
 
     /// Use this disk: a raw or qcow2 image, or a URL that QEMU understands (nbd://host/export). The file is never changed
     /// unless --write is given: what the guest writes lands in a throw-away overlay.
-    #[arg(long, value_name = "PATH|URL")]
+    #[arg(long, value_name = "PATH|URL", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) disk: Option<String>,
 
     /// Attach the disk of --disk directly, so that writes reach it. Only the commands of --shell write.
-    #[arg(long, requires = "disk", conflicts_with = "read_only")]
+    #[arg(long, conflicts_with = "read_only")]
     pub(crate) write: bool,
 
     /// Use a device with the manners of others than QEMU's. A back-end of its own serves the disk to QEMU, and says afterwards
@@ -108,20 +110,20 @@ pub(crate) struct QemuArgs {
     #[arg(long, value_name = "SIZE", default_value = "128M", value_parser = memory_size)]
     pub(crate) memory: String,
 
-    /// Number of harts.
-    #[arg(long, requires = "bare", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]
+    /// Number of harts, with --bare.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]
     pub(crate) smp: u16,
 
-    /// Wait for completions by polling instead of interrupts.
-    #[arg(long, requires = "bare")]
+    /// Wait for completions by polling instead of interrupts, with --bare.
+    #[arg(long)]
     pub(crate) poll: bool,
 
-    /// Start the monitor on this terminal instead of the self-test. Input that is no terminal is fed one line per prompt.
-    #[arg(long, requires = "bare")]
+    /// Start the monitor on this terminal instead of the self-test, with --bare. Input that is no terminal is fed one line per prompt.
+    #[arg(long)]
     pub(crate) shell: bool,
 
-    /// Leave out the measurements.
-    #[arg(long, requires = "bare")]
+    /// Leave out the measurements, with --bare.
+    #[arg(long)]
     pub(crate) no_bench: bool,
 
     /// Stop at the first instruction and wait for gdb on port 1234.
@@ -137,7 +139,7 @@ pub(crate) struct QemuArgs {
     pub(crate) json: Option<PathBuf>,
 
     /// Stop the guest after this many seconds. Does not apply to --gdb and to --shell on a terminal.
-    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = at_least_one::<u64>)]
     pub(crate) timeout: u64,
 
     /// Use this QEMU (qemu-system-riscv64, 7.0 or newer) instead of looking for one.
@@ -146,7 +148,12 @@ pub(crate) struct QemuArgs {
 
     /// One more word for the command line of QEMU, after all others: --qemu-arg=-machine --qemu-arg=aia=aplic. May be given
     /// again and again.
-    #[arg(long = "qemu-arg", value_name = "WORD", allow_hyphen_values = true)]
+    #[arg(
+        long = "qemu-arg",
+        value_name = "WORD",
+        allow_hyphen_values = true,
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     pub(crate) qemu_args: Vec<String>,
 
     /// Install nothing; stop with the command to type instead.
@@ -162,24 +169,48 @@ pub(crate) struct QemuArgs {
 const SERVICE_QUEUE: std::ops::RangeInclusive<u16> = 4..=256;
 
 impl QemuArgs {
-    /// Why these options make no sense together, in one line, where that is not a matter of which of them are there.
-    pub(super) fn contradiction(&self) -> Option<&'static str> {
+    /// Why these options make no sense together, in one line that names them, where clap does not say it.
+    pub(super) fn contradiction(&self) -> Option<String> {
+        let of_the_bare_image = [
+            ("--smp", self.smp != 1),
+            ("--poll", self.poll),
+            ("--shell", self.shell),
+            ("--no-bench", self.no_bench),
+        ];
+        if let (false, Some((option, _))) = (self.bare, of_the_bare_image.iter().find(|(_, given)| *given)) {
+            return Some(format!(
+                "{option} is for the bare image: add --bare, or leave out {option}"
+            ));
+        }
+        if self.write && self.disk.is_none() {
+            return Some("--write is for a disk of yours: add --disk, or leave out --write".to_owned());
+        }
         let scenario = (!self.bare).then(|| self.scenario());
         if (self.rounds.is_some() || self.seed.is_some()) && !scenario.is_some_and(Name::kills) {
-            return Some("--rounds and --seed need --kill-during-io, or --scenario kills or slow-kills");
+            return Some("--rounds and --seed need --kill-during-io, or --scenario kills or slow-kills".to_owned());
         }
         let fits = |size: u16| size.is_power_of_two() && SERVICE_QUEUE.contains(&size);
         if scenario.is_some() && self.queue_size.is_some_and(|size| !fits(size)) {
-            return Some("--queue-size: the service takes a power of two from 4 to 256");
+            return Some("--queue-size: the service takes a power of two from 4 to 256".to_owned());
         }
-        if scenario.is_some_and(Name::needs_plain_disk) && (self.read_only || self.block_size != 512) {
-            return Some("this scenario writes in sectors of 512 bytes: leave out --read-only and --block-size");
+        let scenario = scenario?;
+        let value = scenario.to_possible_value();
+        let name = value.as_ref().map_or("", |value| value.get_name());
+        if scenario.needs_plain_disk() && self.read_only {
+            return Some(format!("scenario {name} writes to the disk: leave out --read-only"));
         }
-        if self.foreign.is_some() && scenario.is_some_and(Name::needs_disk_of_qemu) {
-            return Some("this scenario is about how QEMU serves its own disk: leave out --foreign");
+        if scenario.needs_plain_disk() && self.block_size != 512 {
+            return Some(format!(
+                "scenario {name} writes in sectors of 512 bytes: leave out --block-size"
+            ));
         }
-        if scenario == Some(Name::Flushes) && self.no_flush {
-            return Some("this scenario is about flushes: leave out --no-flush");
+        if self.foreign.is_some() && scenario.needs_disk_of_qemu() {
+            return Some(format!(
+                "scenario {name} is about how QEMU serves its own disk: leave out --foreign"
+            ));
+        }
+        if scenario == Name::Flushes && self.no_flush {
+            return Some(format!("scenario {name} is about flushes: leave out --no-flush"));
         }
         None
     }
@@ -207,6 +238,14 @@ impl QemuArgs {
 /// A decimal number, or a hexadecimal one after `0x`.
 fn seed(text: &str) -> Result<u64, String> {
     number(text).ok_or_else(|| "give a number, such as 7 or 0x7".to_owned())
+}
+
+/// A number that is not 0.
+fn at_least_one<T: FromStr + PartialOrd + From<u8>>(text: &str) -> Result<T, String> {
+    match text.parse() {
+        Ok(number) if number >= T::from(1) => Ok(number),
+        _ => Err("give a whole number, 1 or more".to_owned()),
+    }
 }
 
 fn block_size(text: &str) -> Result<u32, String> {

@@ -61,16 +61,20 @@ impl Input {
         let (format, bytes) = match (format, look(&head)) {
             (Some(Format::Raw), _) | (None, Looks::Raw) => (Format::Raw, size),
             (_, Looks::Qcow2(bytes)) => (Format::Qcow2, bytes),
-            (Some(Format::Qcow2), _) => bail!("{given}: is not a qcow2 image"),
+            (Some(Format::Qcow2), _) => bail!("{given}: is not a qcow2 image: leave out --format"),
             (None, Looks::Other(name)) => {
                 bail!("{given}: {name} images are not supported, convert it with `qemu-img convert -O qcow2`")
             }
         };
         if !bytes.is_multiple_of(SECTOR_BYTES as u64) {
-            bail!("{given}: its size, {bytes} bytes, is not a multiple of {SECTOR_BYTES}");
+            let how = round_up(format, SECTOR_BYTES as u64);
+            bail!("{given}: its size, {bytes} bytes, is not a multiple of {SECTOR_BYTES}: {how}");
         }
         if !bytes.is_multiple_of(u64::from(block)) {
-            bail!("{given}: its size, {bytes} bytes, is not a multiple of the block size {block}");
+            let how = round_up(format, u64::from(block));
+            bail!(
+                "{given}: its size, {bytes} bytes, is not a multiple of the block size {block}: leave out --block-size, or {how}"
+            );
         }
         let path = path.canonicalize().with_context(|| given.to_owned())?;
         if path.to_str().is_none() {
@@ -125,6 +129,14 @@ fn look(head: &[u8]) -> Looks {
         .iter()
         .find(|(at, magic, _)| head.get(*at..).is_some_and(|rest| rest.starts_with(magic)));
     other.map_or(Looks::Raw, |(_, _, name)| Looks::Other(name))
+}
+
+/// How the user makes an image fit.
+fn round_up(format: Format, unit: u64) -> String {
+    match format {
+        Format::Raw => format!("round it up with `truncate -s %{unit}`"),
+        Format::Qcow2 => "give it another size with `qemu-img resize`".to_owned(),
+    }
 }
 
 #[cfg(test)]

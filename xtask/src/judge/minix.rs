@@ -6,7 +6,7 @@ use guest_protocol::SECTOR_BYTES;
 use super::pressure::throttled;
 use super::{Case, block_test};
 use crate::disk::{Disk, Origin};
-use crate::minix::scenario::{Name, Scenario};
+use crate::minix::scenario::{Name, Scenario, must_fail};
 use crate::minix::script::TWINS;
 use crate::report::{GuestError, Minix, MinorPartition};
 
@@ -116,7 +116,7 @@ fn scenario_wanted(scenario: &Scenario, minix: &Minix, errors: &[GuestError], re
             reasons.push(format!("{label} was never started"));
         }
     }
-    for label in scenario.clients().filter(|label| scenario.must_fail(label)) {
+    for label in scenario.clients().filter(|label| must_fail(label)) {
         // It must get as far as the service, and hear this from it.
         if !errors
             .iter()

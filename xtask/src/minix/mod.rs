@@ -13,7 +13,7 @@ mod volumes;
 use anyhow::Result;
 
 use crate::cli::CheckArgs;
-use crate::console::say;
+use crate::console::{complain, say};
 use crate::progress::Progress;
 use crate::tools;
 use crate::workspace::Workspace;
@@ -42,12 +42,12 @@ pub(crate) fn check(args: &CheckArgs) -> Result<bool> {
             Ok(checked) => {
                 all = false;
                 for rule in &checked.broken {
-                    eprintln!("error: {}: {rule}", file.display());
+                    complain(&format!("error: {}: {rule}", file.display()));
                 }
             }
             Err(error) => {
                 all = false;
-                eprintln!("error: {}", crate::one_line(&error));
+                complain(&format!("error: {}", crate::one_line(&error)));
             }
         }
     }

@@ -111,6 +111,11 @@ impl Name {
     }
 }
 
+/// Whether a client is there to be refused, by its label.
+pub(crate) fn must_fail(label: &str) -> bool {
+    label.starts_with(script::REFUSED)
+}
+
 impl Scenario {
     /// The scenario that the options ask for. `directory` is for files.
     pub(crate) fn new(args: &QemuArgs, disks: &[Disk], directory: &Path) -> Result<Scenario> {
@@ -137,14 +142,9 @@ impl Scenario {
         })
     }
 
-    /// Whether a client is there to be refused.
-    pub(crate) fn must_fail(&self, label: &str) -> bool {
-        label.starts_with(script::REFUSED)
-    }
-
     /// How many statements must fail.
     pub(crate) fn failures(&self) -> usize {
-        self.clients().filter(|label| self.must_fail(label)).count()
+        self.clients().filter(|label| must_fail(label)).count()
     }
 
     /// The services that must have left by themselves, as often as they are named here.
