@@ -26,6 +26,8 @@ const SOCKET_PATH: usize = 107;
 
 /// How long a back-end may take to end once QEMU is gone.
 const END: Duration = Duration::from_secs(5);
+/// How long QEMU may take to end once its back-end has.
+const MOMENT: Duration = Duration::from_secs(2);
 /// How often it is looked at meanwhile.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -136,6 +138,8 @@ pub(crate) struct Seen {
 pub(crate) struct Backend {
     child: Child,
     report: PathBuf,
+    /// When it was first seen to have ended.
+    ended: Option<Instant>,
 }
 
 impl Backend {
@@ -169,6 +173,7 @@ impl Backend {
         let mut backend = Backend {
             child: child.with_context(|| format!("cannot start {}", command.get_program().display()))?,
             report: report_file(socket),
+            ended: None,
         };
         let mut line = String::new();
         if let Some(stdout) = backend.child.stdout.take() {
@@ -182,6 +187,14 @@ impl Backend {
         }
         let complaints = backend.complaints();
         bail!("the back-end does not start: {}", complaints.join("; "));
+    }
+
+    /// Whether it has ended, and QEMU goes on without it. At the end of a run it may be the first of the two by a moment.
+    pub(crate) fn has_left_qemu(&mut self) -> bool {
+        if self.ended.is_none() && !matches!(self.child.try_wait(), Ok(None)) {
+            self.ended = Some(Instant::now());
+        }
+        self.ended.is_some_and(|ended| ended.elapsed() > MOMENT)
     }
 
     /// Waits for its end, which follows that of QEMU.

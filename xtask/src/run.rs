@@ -35,8 +35,10 @@ pub(crate) enum Input {
 /// How a boot ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// The exit status of QEMU. None: the guest went past the limit and was stopped.
+    /// The exit status of QEMU. None: it was stopped, because the guest went past the limit or was abandoned.
     pub(crate) status: Option<ExitStatus>,
+    /// Something that the guest needs had ended before.
+    pub(crate) abandoned: bool,
     /// The machine-readable lines, in order.
     pub(crate) records: Vec<String>,
     /// What QEMU itself printed as errors.
@@ -51,11 +53,12 @@ enum Event {
     Complaint(String),
 }
 
-/// Runs QEMU to its end. `limit` is how long the guest may take.
+/// Runs QEMU to its end. `limit` is how long the guest may take, `is_abandoned` whether to stop it because it cannot go on.
 pub(crate) fn run(
     mut command: Command,
     input: Input,
     limit: Option<Duration>,
+    mut is_abandoned: impl FnMut() -> bool,
     frames: &mut Frames<'_>,
     console: &mut Console,
     show_records: bool,
@@ -77,6 +80,7 @@ pub(crate) fn run(
     let mut splitter = Splitter::default();
     let mut ended = Ended {
         status: None,
+        abandoned: false,
         records: Vec::new(),
         complaints: Vec::new(),
         spoke: false,
@@ -120,7 +124,8 @@ pub(crate) fn run(
         if interrupt::asked() {
             break;
         }
-        if limit.is_some_and(|limit| started.elapsed() > limit) {
+        ended.abandoned = is_abandoned();
+        if ended.abandoned || limit.is_some_and(|limit| started.elapsed() > limit) {
             console.finish();
             ended.duration = started.elapsed();
             return Ok(ended);
@@ -236,7 +241,7 @@ mod tests {
         let strings = Strings::none();
         let mut frames = Frames::follow(Path::new("/no/such/file"), &strings);
         let mut console = Console::memory();
-        let ended = run(command, input, Some(limit), &mut frames, &mut console, false).unwrap();
+        let ended = run(command, input, Some(limit), || false, &mut frames, &mut console, false).unwrap();
         (ended, console.into_text())
     }
 
@@ -271,6 +276,26 @@ mod tests {
         let (ended, text) = boot(script, Input::Script(vec!["info".into(), "read 0".into()]), LONG);
         assert_eq!(ended.status.unwrap().code(), Some(0), "{text}");
         assert_eq!(text, "blk> got info\nblk> got read 0\nblk> got quit\n");
+    }
+
+    #[test]
+    fn a_guest_that_is_abandoned_is_stopped() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec sleep 1000"]);
+        let strings = Strings::none();
+        let mut frames = Frames::follow(Path::new("/no/such/file"), &strings);
+        let mut console = Console::memory();
+        let ended = run(
+            command,
+            Input::None,
+            Some(LONG),
+            || true,
+            &mut frames,
+            &mut console,
+            false,
+        )
+        .unwrap();
+        assert!(ended.abandoned && ended.status.is_none());
     }
 
     #[test]

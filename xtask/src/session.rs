@@ -82,8 +82,16 @@ pub(crate) fn run(
         Boot::Minix { .. } => (Strings::none(), directory),
     };
     let mut frames = Frames::follow(frames_file, &strings);
-    let backends = Backend::start_all(setup.backend.as_deref(), args, &attachments)?;
-    let ended = run::run(machine.command(), keyboard, limit, &mut frames, console, args.verbose)?;
+    let mut backends = Backend::start_all(setup.backend.as_deref(), args, &attachments)?;
+    let ended = run::run(
+        machine.command(),
+        keyboard,
+        limit,
+        || backends.iter_mut().any(Backend::has_left_qemu),
+        &mut frames,
+        console,
+        args.verbose,
+    )?;
     let guest = match &boot {
         Boot::Bare { .. } => Guest::of_bare(&ended.records),
         Boot::Minix { .. } => Guest::of_minix(&ended.records),
@@ -404,6 +412,19 @@ DIGESTS
             died.reasons,
             ["the back-end of disk 0 ended without a report: error: gone"]
         );
+        // A guest that goes on without its disk is not waited for.
+        let stuck = format!("{HONEST}exec sleep 1000\n");
+        let (flags, gone) = (
+            "--bare --foreign one-segment",
+            "echo 'listening on it'; echo 'error: gone' >&2; exit 2",
+        );
+        let died = fake::report_with_backend(flags, &stuck, ("", ""), gone);
+        assert_eq!(
+            died.reasons[0],
+            "the back-end of disk 0 ended without a report: error: gone"
+        );
+        let left = fake::report_with_backend(flags, &stuck, ("", ""), &backend(&vhost_user_disk::Report::default()));
+        assert_eq!(left.reasons[0], "the back-end of a disk ended before the guest did");
     }
 
     #[test]

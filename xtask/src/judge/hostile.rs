@@ -165,6 +165,7 @@ fn judge(args: &QemuArgs, scenario: Option<&Scenario>, output: &str) {
     }
     let ended = Ended {
         status: Some(ExitStatus::from_raw(0)),
+        abandoned: false,
         records,
         complaints: Vec::new(),
         spoke: true,

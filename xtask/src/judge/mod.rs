@@ -87,6 +87,13 @@ impl Case<'_> {
     /// How the run ended.
     fn end(&self, reasons: &mut Vec<String>) {
         let Some(status) = self.ended.status else {
+            if self.ended.abandoned {
+                // One without a report is a reason of its own.
+                if self.host.backends.iter().all(|seen| seen.report.is_some()) {
+                    reasons.push("the back-end of a disk ended before the guest did".to_owned());
+                }
+                return;
+            }
             reasons.push(format!(
                 "the guest did not end within {} s and was stopped (--timeout sets the limit)",
                 self.args.timeout
