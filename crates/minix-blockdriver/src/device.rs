@@ -143,7 +143,7 @@ pub trait BlockDevice {
     type Range: GrantedRange;
 
     /// What the disk is and takes; `None` while it is not live: it needs a [reset](Self::reset), or did not start again after
-    /// one. As long as that is so, [`submit`](Self::submit) and [`poll`](Self::poll) say that it is broken.
+    /// one. Until it is live again, [`submit`](Self::submit) and [`poll`](Self::poll) say that it is broken.
     fn info(&self) -> Option<DiskInfo>;
 
     /// Takes a request. The device learns of it with the next [`notify`](Self::notify). `tag` is not in use.

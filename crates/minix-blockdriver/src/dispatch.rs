@@ -70,31 +70,28 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     fn take_turns_in_order(&mut self, kernel: &mut K, now: Micros) {
         // Each round admits a request that waits, or begins the barrier.
         for _ in 0..=2 * JOBS {
-            if matches!(self.barrier, Barrier::None | Barrier::Runs(_)) {
-                return;
-            }
+            let (id, is_barrier) = match self.barrier {
+                Barrier::None | Barrier::Runs(_) => return,
+                Barrier::Lifted(id) => (id, false),
+                Barrier::Waits(id) => (id, true),
+            };
             let disk = match (self.health, self.device.info()) {
                 (Health::Dead, _) => None,
                 (Health::Good, Some(disk)) => Some(disk),
                 // It is reset soon.
                 (Health::Good, None) | (Health::Resetting { .. }, _) => return,
             };
-            match self.barrier {
-                Barrier::None | Barrier::Runs(_) => return,
-                Barrier::Lifted(id) => {
-                    self.barrier = Barrier::lifted(self.jobs.after(id));
-                    self.admit(kernel, now, id, disk);
-                }
-                Barrier::Waits(id) => {
-                    // The write cache is not switched under a flush.
-                    let flushing =
-                        self.write_back.in_background() && self.jobs[id].request.request == IoctlCode::DIOCSETWC;
-                    if self.jobs.first() != Some(id) || flushing {
-                        return;
-                    }
-                    self.begin_exclusive(kernel, now, id, disk);
-                }
+            if !is_barrier {
+                self.barrier = Barrier::lifted(self.jobs.after(id));
+                self.admit(kernel, now, id, disk);
+                continue;
             }
+            // The write cache is not switched under a flush.
+            let flushing = self.write_back.in_background() && self.jobs[id].request.request == IoctlCode::DIOCSETWC;
+            if self.jobs.first() != Some(id) || flushing {
+                return;
+            }
+            self.begin_exclusive(kernel, now, id, disk);
         }
     }
 

@@ -65,7 +65,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
     }
 
-    /// Looks whether the device still does what it was given.
+    /// Looks whether the device still works on its requests.
     fn look(&mut self, kernel: &mut K, now: Micros) {
         let Some(oldest) = self.flights.find_oldest() else {
             return;

@@ -45,13 +45,13 @@ enum Event {
     Sleep(u64),
     Lose(usize),
     Break {
-        /// What it has finished shows at the reset only.
+        /// The reset hands finished requests over, and no poll does.
         unseen: bool,
     },
     DieSilently,
     Refuse(Refusal),
     FailReset {
-        /// The device goes on with what it has.
+        /// The device goes on with its requests.
         stuck: bool,
     },
 }

@@ -411,7 +411,7 @@ fn what_was_finished_before_a_reset_is_answered_and_not_read_again() {
         let mut rig = manual();
         let ids = [0, 10, 20].map(|sector| rig.send_read(sector, 1));
         rig.poll();
-        // A device that fails before any poll finds what it has finished.
+        // The device fails before a poll has found the finished request.
         rig.disk().finish(2, Ok(()));
         rig.disk().finish(0, Err(DeviceError::Unsupported));
         rig.disk().poll_finds_nothing = true;

@@ -185,7 +185,7 @@ fn control_requests_about_a_dead_device_are_eio() {
 
 #[test]
 fn a_forced_write_of_which_a_part_went_to_a_cache_is_flushed() {
-    // In two parts, of which the device has one at a time.
+    // The transfer has two parts; the device takes one at a time.
     let one = Options { depth: 1, ..options() };
     let mut rig = Rig::opened_with(one, |disk| disk.info.max_segments = 1);
     rig.disk().automatic = false;

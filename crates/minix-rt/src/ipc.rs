@@ -145,7 +145,7 @@ pub(crate) fn names_no_memory(to: Endpoint, kind: MessageType) -> bool {
     }
 }
 
-/// The message types of calls to VFS, of which most have addresses.
+/// The message types of calls to VFS. Most of these messages hold addresses.
 const VFS_CALLS: core::ops::Range<i32> = 0x100..0x200;
 
 // SAFETY: it is the `T` that answers, which keeps the contract.

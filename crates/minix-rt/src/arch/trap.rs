@@ -66,7 +66,7 @@ fn address(message: &mut Message) -> u64 {
     (&raw mut *message).expose_provenance() as u64
 }
 
-/// Passes a message of which the receiver makes no address.
+/// Passes a message in which the receiver finds no address.
 fn to_endpoint(call: IpcCall, to: Endpoint, message: &mut Message) -> Result<u64, Errno> {
     if call != IpcCall::RECEIVE && !names_no_memory(to, message.kind) {
         return Err(Errno::ECALLDENIED);
