@@ -39,6 +39,8 @@ pub struct RequestQueue<D, B, O, const N: usize> {
     waiting: Option<u16>,
     doorbell: D,
     limits: Limits,
+    /// Device requests that have come back.
+    returned: u64,
     counters: Counters,
 }
 
@@ -51,6 +53,7 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
             waiting: None,
             doorbell,
             limits,
+            returned: 0,
             counters: Counters::default(),
         }
     }
@@ -233,7 +236,7 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     /// How many device requests have come back. A request that is longer than the device takes is several of them, so this tells
     /// that the device is at work on one that is not complete yet.
     pub fn returned(&self) -> u64 {
-        self.counters.device_requests - u64::from(self.ring.in_flight())
+        self.returned
     }
 
     /// Asks the device not to interrupt, as for a driver that polls. A hint, nothing more.
@@ -279,6 +282,7 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     /// Notes one part; the completion if it was the last one of its request.
     #[inline]
     fn part_done(&mut self, used: Used<PartToken>) -> Option<Completion<B, O>> {
+        self.returned += 1;
         let PartToken { record: id, sent } = used.token;
         let outcome = self.slots.status(used.slot).check().map_err(IoError::Device);
         self.note_length(&used, outcome.is_ok());
