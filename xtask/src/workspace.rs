@@ -1,6 +1,5 @@
 //! What cargo knows about this workspace.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -25,10 +24,23 @@ pub(crate) struct Workspace {
 pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) manifest_path: PathBuf,
-    pub(crate) features: BTreeMap<String, Vec<String>>,
+    pub(crate) metadata: Option<Metadata>,
     /// `Some([])` stands for `publish = false`.
     pub(crate) publish: Option<Vec<String>>,
     pub(crate) targets: Vec<Target>,
+}
+
+/// The table `package.metadata` of a manifest.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Metadata {
+    xtask: Option<BuildMetadata>,
+}
+
+/// The table `package.metadata.xtask`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct BuildMetadata {
+    feature_sets: Option<Vec<Vec<String>>>,
 }
 
 /// Something cargo makes of a crate.
@@ -58,20 +70,10 @@ impl Package {
             .map(|target| target.name.as_str())
     }
 
-    /// Every feature set a build should be tried with: the defaults, each feature alone, all together.
-    pub(crate) fn feature_sets(&self) -> Vec<Vec<&str>> {
-        let features: Vec<&str> = self
-            .features
-            .keys()
-            .map(String::as_str)
-            .filter(|name| *name != "default")
-            .collect();
-        let mut sets = vec![Vec::new()];
-        sets.extend(features.iter().map(|feature| vec![*feature]));
-        if features.len() > 1 {
-            sets.push(features);
-        }
-        sets
+    /// The feature sets that the crate must build with for [`RISCV`], as its manifest declares them; `None` for a crate
+    /// that needs a host.
+    pub(crate) fn feature_sets(&self) -> Option<&[Vec<String>]> {
+        self.metadata.as_ref()?.xtask.as_ref()?.feature_sets.as_deref()
     }
 }
 
@@ -119,36 +121,38 @@ pub(crate) fn cargo() -> Command {
 mod tests {
     use super::*;
 
-    fn package(features: &[&str], publish: Option<Vec<String>>) -> Package {
-        Package {
-            name: "p".into(),
-            manifest_path: "/w/p/Cargo.toml".into(),
-            features: features.iter().map(|name| ((*name).to_owned(), Vec::new())).collect(),
-            publish,
-            targets: Vec::new(),
-        }
+    fn package(text: &str) -> Package {
+        let fields = r#""name": "p", "manifest_path": "/w/p/Cargo.toml", "targets": []"#;
+        serde_json::from_str(&format!("{{{fields}, {text}}}")).unwrap()
     }
 
     #[test]
-    fn feature_sets_are_none_each_and_all() {
-        assert_eq!(package(&["default"], None).feature_sets(), [Vec::<&str>::new()]);
-        assert_eq!(package(&["default", "log"], None).feature_sets(), [vec![], vec!["log"]]);
+    fn feature_sets_come_from_the_manifest() {
+        let declared = r#""publish": null, "metadata": {"xtask": {"feature-sets": [[], ["log"]]}}"#;
         assert_eq!(
-            package(&["defmt", "log"], None).feature_sets(),
-            [vec![], vec!["defmt"], vec!["log"], vec!["defmt", "log"]]
+            package(declared).feature_sets().unwrap(),
+            [vec![], vec!["log".to_owned()]]
         );
+        assert!(package(r#""publish": null, "metadata": null"#).feature_sets().is_none());
     }
 
     #[test]
     fn publish_false_is_not_published() {
-        assert!(package(&[], None).is_published());
-        assert!(!package(&[], Some(Vec::new())).is_published());
+        assert!(package(r#""publish": null, "metadata": null"#).is_published());
+        assert!(!package(r#""publish": [], "metadata": null"#).is_published());
     }
 
     #[test]
     fn this_workspace_is_found() {
         let workspace = Workspace::load().unwrap();
         assert!(workspace.packages.iter().any(|package| package.name == "xtask"));
+        for package in workspace.packages.iter().filter(|package| package.is_published()) {
+            assert!(
+                package.feature_sets().is_some(),
+                "{} declares no feature sets",
+                package.name
+            );
+        }
         assert!(workspace.root.join("rust-toolchain.toml").is_file());
     }
 }

@@ -7,16 +7,13 @@ use super::{Check, Verdict};
 use crate::progress::Progress;
 use crate::workspace::{Package, RISCV, Workspace};
 
-/// Crates that need a host: they are tools, or stand on crates that need `std`.
-const HOST_ONLY: [&str; 3] = ["virtio-blk-model", "vhost-user-disk", "xtask"];
-
 pub(super) fn checks(workspace: &Workspace) -> Vec<Check> {
     let names = |packages: Vec<&Package>| packages.iter().map(|package| package.name.clone()).collect::<Vec<_>>();
     let packages: Vec<&Package> = workspace.packages.iter().collect();
     let bare: Vec<&Package> = packages
         .iter()
         .copied()
-        .filter(|package| !HOST_ONLY.contains(&package.name.as_str()))
+        .filter(|package| package.feature_sets().is_some())
         .collect();
     let published: Vec<&Package> = packages
         .iter()
@@ -91,7 +88,12 @@ fn clippy_bare(names: Vec<String>) -> Check {
 fn build(package: &Package) -> Check {
     let name = package.name.clone();
     let has_programs = package.programs().next().is_some();
-    let sets: Vec<String> = package.feature_sets().iter().map(|set| set.join(",")).collect();
+    let sets: Vec<String> = package
+        .feature_sets()
+        .unwrap_or_default()
+        .iter()
+        .map(|set| set.join(","))
+        .collect();
     Check::new(format!("build/{name}"), move |context| {
         for set in &sets {
             let arguments = [
@@ -119,19 +121,17 @@ fn build(package: &Package) -> Check {
 fn alone(package: &Package) -> Check {
     let name = package.name.clone();
     let directory = package.directory().to_owned();
-    let bare = !HOST_ONLY.contains(&name.as_str());
     Check::new(format!("alone/{name}"), move |context| {
         let outside = tempfile::tempdir().map_err(|error| error.to_string())?;
         write_dependent(outside.path(), &name, &directory, &context.workspace.root)
             .map_err(|error| format!("cannot write the outside crate: {error}"))?;
         let mut command = context.workspace.cargo();
         // Everything needed is on the machine, since the workspace itself was built.
-        command.args(["build", "--offline"]).current_dir(outside.path());
+        command
+            .args(["build", "--offline", "--target", RISCV])
+            .current_dir(outside.path());
         // What was built of the same sources in the workspace is taken from there.
         command.env("CARGO_TARGET_DIR", &context.workspace.target);
-        if bare {
-            command.args(["--target", RISCV]);
-        }
         cargo(&mut command)
     })
 }

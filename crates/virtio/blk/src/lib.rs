@@ -1,0 +1,34 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![warn(missing_docs)]
+
+#[macro_use]
+mod fmt;
+
+mod counters;
+mod device;
+mod disk;
+mod dump;
+mod error;
+mod limits;
+mod options;
+mod queue;
+mod records;
+mod request;
+mod slot_memory;
+mod split;
+mod work;
+
+pub use counters::{Counters, OperationCounters};
+pub use device::{BlockDevice, ConfigChange, Halves, Liveness, Queue, StartError, WriteCache};
+pub use disk::{Disk, Interrupt, WriteCacheError};
+pub use dump::Dump;
+pub use error::{InitError, IoError, SubmitError};
+pub use limits::Limits;
+pub use options::{Options, SUPPORTED_BLK, SUPPORTED_COMMON};
+pub use queue::RequestQueue;
+pub use request::{Answer, Completion, Operation, OperationKind, Rejected, Request, SectorRange};
+pub use virtqueue::{DeviceFault, QueueState};
+
+/// The protocol's own types, as far as they appear in this crate's interface.
+pub use virtio_blk_proto as proto;

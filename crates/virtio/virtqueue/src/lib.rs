@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![warn(missing_docs)]
+
+#[macro_use]
+mod fmt;
+
+mod chain;
+mod error;
+mod event;
+mod layout;
+mod memory;
+mod queue;
+mod slots;
+
+pub use chain::Chain;
+pub use error::{ChainError, CreateError, DeviceFault};
+pub use event::crosses_event;
+pub use layout::{LEGACY_ALIGN, RingFormat, RingLayout};
+pub use memory::{Descriptor, DmaRing, RingMemory, UsedElement, flags};
+pub use queue::{Doorbell, QueueOptions, QueueState, Used, VirtQueue};
