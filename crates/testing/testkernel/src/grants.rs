@@ -3,7 +3,7 @@
 //! Pure judgement over the tables that processes keep in their own memory, so it is tested without a machine.
 
 use minix_abi::grant::{Grant, GrantEntry, GrantFlags, MAX_INDIRECTION};
-use minix_abi::{Endpoint, Errno, GrantId, Layout};
+use minix_abi::{Endpoint, Errno, GrantId};
 use zerocopy::{FromZeros, IntoBytes};
 
 /// What is known about processes.
@@ -67,7 +67,7 @@ pub fn verify(granters: &impl Granters, request: &Request) -> Result<Memory, Err
         if index as usize >= entries {
             return Err(Errno::EPERM);
         }
-        let at = start.wrapping_add(u64::from(index) * GrantEntry::BYTES as u64);
+        let at = start.wrapping_add(u64::from(index) * size_of::<GrantEntry>() as u64);
         let mut entry = GrantEntry::new_zeroed();
         if !granters.read(granter, at, entry.as_mut_bytes()) {
             return Err(Errno::EPERM);
@@ -140,7 +140,7 @@ mod tests {
         }
 
         fn read(&self, process: Endpoint, address: u64, into: &mut [u8]) -> bool {
-            let index = (address - 0x1000) as usize / GrantEntry::BYTES;
+            let index = (address - 0x1000) as usize / size_of::<GrantEntry>();
             // The last entry of a table of 9 lies on a page that is not there.
             if index == 8 {
                 return false;

@@ -5,7 +5,7 @@
 
 use minix_abi::ipc::{IpcCall, IpcStatus};
 use minix_abi::notify::Notification;
-use minix_abi::{Endpoint, Errno, Layout, Message, MessageType};
+use minix_abi::{Endpoint, Errno, Message, MessageType};
 use testkernel::ipc_rules::{Waits, is_deadlock, system_bit, system_endpoint};
 use testkernel::record::End;
 use zerocopy::{FromZeros, IntoBytes};
@@ -55,7 +55,7 @@ fn synchronous(kernel: &mut Kernel, caller: Slot, call: IpcCall, peer: Endpoint,
     }
     if call != IpcCall::NOTIFY {
         kernel
-            .fault_in(caller, at, Message::BYTES as u64)
+            .fault_in(caller, at, size_of::<Message>() as u64)
             .map_err(|_| Errno::EFAULT)?;
         kernel.processes[caller].message_at = at;
     }

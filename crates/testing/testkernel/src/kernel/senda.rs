@@ -5,7 +5,7 @@
 
 use board_qemu_virt::println;
 use minix_abi::ipc::{AsyncFlags, AsyncMessage, IpcCall};
-use minix_abi::{Endpoint, Errno, Layout, Message, Status};
+use minix_abi::{Endpoint, Errno, Message, Status};
 use testkernel::ipc_rules::{Entry, entry, wants_notice};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -13,7 +13,7 @@ use super::process::Slot;
 use super::{Kernel, ipc, servers};
 
 fn address(table: u64, index: usize) -> u64 {
-    table.wrapping_add((index * AsyncMessage::BYTES) as u64)
+    table.wrapping_add((index * size_of::<AsyncMessage>()) as u64)
 }
 
 fn read(kernel: &Kernel, sender: Slot, at: u64) -> Result<AsyncMessage, Errno> {

@@ -2,7 +2,7 @@
 
 use minix_abi::grant::GrantFlags;
 use minix_abi::kernel_call::{MAX_COPIES, SafeCopy, SetGrant, VectorCopy, VectorCopyElement};
-use minix_abi::{Endpoint, Errno, Layout};
+use minix_abi::{Endpoint, Errno};
 use testkernel::grants::Request;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -68,7 +68,7 @@ pub(super) fn vector(kernel: &mut Kernel, caller: Slot, call: &VectorCopy) -> Re
     );
     for index in 0..count as u64 {
         let mut element = VectorCopyElement::new_zeroed();
-        let at = call.vector.wrapping_add(index * VectorCopyElement::BYTES as u64);
+        let at = call.vector.wrapping_add(index * size_of::<VectorCopyElement>() as u64);
         kernel
             .read_user(caller, at, element.as_mut_bytes())
             .map_err(|_| Errno::EFAULT)?;
