@@ -139,15 +139,13 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
         }
         let record = self.records.next_id();
         let (ring, slots) = (&mut self.ring, &mut self.slots);
-        work.send(request.operation, segments, &self.limits, ring, slots, |sent| {
-            PartToken { record, sent }
-        })
-        .map_err(|error| match error {
-            ChainError::QueueFull => SubmitError::QueueFull,
-            ChainError::Broken(fault) => SubmitError::Broken(fault),
-            // Planned against the same limits, so only a list of segments that changes its mind gets here.
-            _ => SubmitError::TooScattered,
-        })?;
+        work.send(segments, &self.limits, ring, slots, |sent| PartToken { record, sent })
+            .map_err(|error| match error {
+                ChainError::QueueFull => SubmitError::QueueFull,
+                ChainError::Broken(fault) => SubmitError::Broken(fault),
+                // Planned against the same limits, so only a list of segments that changes its mind gets here.
+                _ => SubmitError::TooScattered,
+            })?;
         self.counters.device_requests += 1;
         Ok(work)
     }
@@ -161,7 +159,7 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
             let token = |sent| PartToken { record: id, sent };
             let (ring, slots) = (&mut self.ring, &mut self.slots);
             let sent = if work.fits(&self.limits) {
-                work.send(record.operation, record.segments(), &self.limits, ring, slots, token)
+                work.send(record.segments(), &self.limits, ring, slots, token)
             } else {
                 Err(ChainError::TooLong)
             };
@@ -297,10 +295,16 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
                 record.work = Work::Sent;
             }
         }
-        let answer = match (record.error, record.operation) {
-            (None, Operation::Identify) => Answer::Id(self.slots.id(used.slot)),
-            (None, Operation::Lifetime) => Answer::Lifetime(self.slots.lifetime(used.slot)),
-            _ => Answer::Done,
+        // Of a request that failed, the answer is not looked at.
+        let answer = match record.operation {
+            Operation::Identify => Answer::Id(self.slots.id(used.slot)),
+            Operation::Lifetime => Answer::Lifetime(self.slots.lifetime(used.slot)),
+            Operation::Read(_)
+            | Operation::Write(_)
+            | Operation::Flush
+            | Operation::Discard(_)
+            | Operation::WriteZeroes { .. }
+            | Operation::SecureErase(_) => Answer::Done,
         };
         self.finish_if_over(id, answer)
     }
