@@ -10,8 +10,8 @@ use virtio_core::{
 };
 use virtqueue::{QueueOptions, RingFormat, VirtQueue};
 
-use crate::queue::PartToken;
 use crate::slot_memory::SlotMemory;
+use crate::work::PartToken;
 use crate::{InitError, Limits, Options, RequestQueue};
 
 /// The queue that carries requests; the only one without MQ (`BLK-N-01`).

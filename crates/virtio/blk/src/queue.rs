@@ -10,17 +10,10 @@ use virtio_blk_proto::SECTOR_BYTES;
 use virtio_core::{Dma, DmaSegments, QueueNotifier};
 use virtqueue::{ChainError, DeviceFault, Doorbell, QueueState, Used, VirtQueue};
 
-use crate::records::Records;
+use crate::records::{Records, ReservedRecord};
 use crate::slot_memory::SlotMemory;
-use crate::work::{Sent, Work};
+use crate::work::{PartToken, Work};
 use crate::{Answer, Completion, Counters, IoError, Limits, Operation, Rejected, Request, SubmitError};
-
-/// What a chain in the ring belongs to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PartToken {
-    record: u16,
-    sent: Sent,
-}
 
 /// One request queue of a block device.
 ///
@@ -108,10 +101,9 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     #[inline]
     pub fn submit(&mut self, request: Request<B, O>) -> Result<(), Rejected<B, O>> {
         match self.try_submit(&request) {
-            Ok(work) => {
-                // Room was checked, and so was the first part: it is in the ring.
+            Ok((record, work)) => {
                 let all_sent = work.is_sent();
-                let id = self.records.insert(request, work);
+                let id = self.records.fill(record, request, work);
                 if !all_sent {
                     self.send_rest(id);
                 }
@@ -126,28 +118,27 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
         }
     }
 
-    /// Checks a request and sends its first part.
+    /// Checks a request, reserves a record for it and sends its first part.
     #[inline]
-    fn try_submit(&mut self, request: &Request<B, O>) -> Result<Work, SubmitError> {
+    fn try_submit(&mut self, request: &Request<B, O>) -> Result<(ReservedRecord, Work), SubmitError> {
         if let Some(fault) = self.ring.fault() {
             return Err(SubmitError::Broken(fault));
         }
         let segments = request.segments();
         let mut work = Work::plan(request.operation, segments, &self.limits)?;
-        if self.waiting.is_some() || self.records.is_full() {
+        if self.waiting.is_some() {
             return Err(SubmitError::QueueFull);
         }
-        let record = self.records.next_id();
-        let (ring, slots) = (&mut self.ring, &mut self.slots);
-        work.send(segments, &self.limits, ring, slots, |sent| PartToken { record, sent })
-            .map_err(|error| match error {
-                ChainError::QueueFull => SubmitError::QueueFull,
-                ChainError::Broken(fault) => SubmitError::Broken(fault),
-                // Planned against the same limits, so only a list of segments that changes its mind gets here.
-                _ => SubmitError::TooScattered,
-            })?;
+        let record = self.records.reserve().ok_or(SubmitError::QueueFull)?;
+        let sent = work.send(record.id(), segments, &self.limits, &mut self.ring, &mut self.slots);
+        sent.map_err(|error| match error {
+            ChainError::QueueFull => SubmitError::QueueFull,
+            ChainError::Broken(fault) => SubmitError::Broken(fault),
+            // Planned against the same limits, so only a list of segments that changes its mind gets here.
+            _ => SubmitError::TooScattered,
+        })?;
         self.counters.device_requests += 1;
-        Ok(work)
+        Ok((record, work))
     }
 
     /// Sends parts of a request until all are sent or the queue is full.
@@ -156,10 +147,9 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
             && !record.work.is_sent()
         {
             let mut work = record.work;
-            let token = |sent| PartToken { record: id, sent };
             let (ring, slots) = (&mut self.ring, &mut self.slots);
             let sent = if work.fits(&self.limits) {
-                work.send(record.segments(), &self.limits, ring, slots, token)
+                work.send(id, record.segments(), &self.limits, ring, slots)
             } else {
                 Err(ChainError::TooLong)
             };

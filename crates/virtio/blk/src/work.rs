@@ -81,6 +81,14 @@ impl RangeRequest {
     }
 }
 
+/// What the chain of a device request belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PartToken {
+    /// The record of the request.
+    pub(crate) record: u16,
+    pub(crate) sent: Sent,
+}
+
 /// What the completion of one device request has to know.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sent {
@@ -189,21 +197,20 @@ impl Work {
         matches!(self, Self::Sent)
     }
 
-    /// Writes the next device request into the queue, unpublished, and moves on.
-    ///
-    /// `token` makes the token of the chain from what its completion has to know.
+    /// Writes the next device request into the queue, unpublished, and moves on. It belongs to the request under `record`.
     ///
     /// # Errors
     ///
     /// Those of the queue; nothing has changed then.
-    #[inline]
-    pub(crate) fn send<T, const N: usize>(
+    // Inlined in any case: behind a call the chain would live in memory instead of registers.
+    #[inline(always)]
+    pub(crate) fn send<const N: usize>(
         &mut self,
+        record: u16,
         segments: &[Segment],
         limits: &Limits,
-        ring: &mut VirtQueue<T, N>,
+        ring: &mut VirtQueue<PartToken, N>,
         slots: &mut SlotMemory,
-        token: impl FnOnce(Sent) -> T,
     ) -> Result<(), ChainError> {
         let mut chain = ring.chain()?;
         let (sent, rest) = match *self {
@@ -240,20 +247,20 @@ impl Work {
         };
         let status = slots.status_segment(chain.slot());
         chain.writable(status)?;
-        chain.submit(token(sent)).map_err(|(error, _)| error)?;
+        chain.submit(PartToken { record, sent }).map_err(|(error, _)| error)?;
         *self = rest;
         Ok(())
     }
 }
 
 /// The chain of one device request.
-// What fills it is inlined in any case: behind a call it would live in memory instead of registers.
-type RequestChain<'q, T, const N: usize> = Chain<'q, T, N, DmaRing>;
+// What fills it is inlined in any case, for the same reason as `Work::send`.
+type RequestChain<'q, const N: usize> = Chain<'q, PartToken, N, DmaRing>;
 
 /// Puts the header at the start of the chain.
 #[inline]
-fn start<T, const N: usize>(
-    chain: &mut RequestChain<'_, T, N>,
+fn start<const N: usize>(
+    chain: &mut RequestChain<'_, N>,
     slots: &mut SlotMemory,
     header: RequestHeader,
 ) -> Result<(), ChainError> {
@@ -263,8 +270,8 @@ fn start<T, const N: usize>(
 
 /// Puts header and data of one transfer into the chain.
 #[inline(always)]
-fn put_data<T, const N: usize>(
-    chain: &mut RequestChain<'_, T, N>,
+fn put_data<const N: usize>(
+    chain: &mut RequestChain<'_, N>,
     slots: &mut SlotMemory,
     transfer: Transfer,
     first: Sector,
@@ -293,8 +300,8 @@ fn put_data<T, const N: usize>(
 
 /// Puts header and range of the first device request of `range` into the chain. Also answers what is left after it.
 #[inline(always)]
-fn put_range<T, const N: usize>(
-    chain: &mut RequestChain<'_, T, N>,
+fn put_range<const N: usize>(
+    chain: &mut RequestChain<'_, N>,
     slots: &mut SlotMemory,
     request: RangeRequest,
     range: SectorRange,
@@ -320,8 +327,8 @@ fn put_range<T, const N: usize>(
 
 /// Puts header and room for an answer of `answer` bytes into the chain.
 #[inline(always)]
-fn put_query<T, const N: usize>(
-    chain: &mut RequestChain<'_, T, N>,
+fn put_query<const N: usize>(
+    chain: &mut RequestChain<'_, N>,
     slots: &mut SlotMemory,
     kind: RequestType,
     answer: u32,
