@@ -209,15 +209,12 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     /// Those of [`poll`](Self::poll).
     pub fn drain(&mut self, mut each: impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
         let mut count = 0u32;
-        let mut promised = None;
         loop {
             count = count.wrapping_add(self.poll_each(&mut each)?);
-            let returned = self.returned();
-            // A device that announces something and then has nothing could keep this going for ever.
-            if promised == Some(returned) || !self.ring.arm_interrupts() {
+            // What has slipped in is taken, and a device that moves its index to and fro is caught by `poll_each`.
+            if !self.ring.arm_interrupts() {
                 return Ok(count);
             }
-            promised = Some(returned);
         }
     }
 
@@ -249,16 +246,8 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     /// Takes back what the device has used, and sends nothing.
     fn take_used(&mut self, each: &mut impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
         let mut count = 0u32;
-        loop {
-            let used = match self.ring.pop_used() {
-                Ok(Some(used)) => used,
-                Ok(None) => break,
-                Err(fault) => {
-                    // The ring keeps answering this; it happened once.
-                    self.counters.faults = 1;
-                    return Err(fault);
-                }
-            };
+        // The ring keeps answering a fault; it happened once.
+        while let Some(used) = self.ring.pop_used().inspect_err(|_| self.counters.faults = 1)? {
             if let Some(completion) = self.part_done(used) {
                 count = count.wrapping_add(1);
                 each(completion);
@@ -354,7 +343,8 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
             counters.completed(completion.operation.kind(), completion.bytes, true);
             each(completion);
         });
-        dma.release(self.ring.into_region());
+        // The tokens only name the records that have just been returned.
+        dma.release(self.ring.into_region(|_| {}));
         dma.release(self.slots.into_region());
         counters
     }
