@@ -8,7 +8,7 @@ use virtio_core::{
     ConfigReader, ConfigUnstable, DeviceStatus, DeviceType, Dma, DmaSegments, FeatureChoice, Features, Init, Interface,
     InterruptCauses, NotLive, PollLimit, QueueIndex, QueueSize, ResetTimeout, Transport, read_consistent,
 };
-use virtqueue::{QueueOptions, RingFormat, VirtQueue};
+use virtqueue::{QueueOptions, RingLayout, VirtQueue};
 
 use crate::slot_memory::SlotMemory;
 use crate::work::PartToken;
@@ -368,7 +368,7 @@ fn bring_up<T: Transport, B: DmaSegments, O, const N: usize>(
     let mut init = Init::begin(transport, options.poll_limit)?.acknowledge().driver();
     let offered = init.offered();
     let choice = FeatureChoice {
-        allowed: choose(offered, options, init.peek())?,
+        supported: choose(offered, options, init.peek())?,
         required: Features::empty(),
     };
     let mut init = init.negotiate(choice)?;
@@ -459,7 +459,7 @@ fn reset_after_trouble<T: Transport>(transport: &mut T, limit: PollLimit) -> Res
 
 /// The features to ask for, out of `offered`.
 fn choose<T: Transport>(offered: Features, options: &Options, transport: &T) -> Result<Features, ConfigUnstable> {
-    let wanted = options.allowed() & offered;
+    let wanted = options.supported() & offered;
     let mut blk = blk_features(wanted).without_unmet();
     if blk_features(offered).contains(BlkFeatures::ZONED) {
         let config = read_consistent(transport, &mut options.config_limit.clone(), |reader| {
@@ -479,7 +479,7 @@ fn queue_options(size: QueueSize, interface: Interface, accepted: Features, max_
     let legacy = interface == Interface::Legacy;
     QueueOptions {
         size,
-        format: if legacy { RingFormat::Legacy } else { RingFormat::Modern },
+        layout: if legacy { RingLayout::Legacy } else { RingLayout::Modern },
         event_idx: accepted.contains(Features::EVENT_IDX),
         indirect_entries: if accepted.contains(Features::INDIRECT_DESC) {
             max_segments.saturating_add(2)
@@ -500,7 +500,7 @@ impl<const N: usize> Memory<N> {
     fn allocate(options: QueueOptions, dma: &mut impl Dma) -> Result<Self, InitError> {
         use virtio_core::DmaError::UnsupportedLayout;
         let too_large = InitError::Dma(UnsupportedLayout);
-        let ring_layout = options.layout().memory().ok_or(too_large)?;
+        let ring_layout = options.offsets().memory().ok_or(too_large)?;
         let slot_layout = SlotMemory::layout(options.size).ok_or(too_large)?;
 
         let ring_region = dma.allocate(ring_layout).map_err(InitError::Dma)?;

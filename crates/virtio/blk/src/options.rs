@@ -66,7 +66,7 @@ impl Default for Options {
 
 impl Options {
     /// The features to ask for: never more than the driver has code for, and always the one that addresses depend on.
-    pub(crate) fn allowed(&self) -> Features {
+    pub(crate) fn supported(&self) -> Features {
         let wanted = self.features | Features::ACCESS_PLATFORM;
         wanted & (Features::from_low(SUPPORTED_BLK.bits()) | SUPPORTED_COMMON)
     }

@@ -8,7 +8,7 @@ use core::mem::ManuallyDrop;
 
 use virtio_blk_proto::SECTOR_BYTES;
 use virtio_core::{Dma, DmaSegments, QueueNotifier};
-use virtqueue::{ChainError, DeviceFault, Doorbell, QueueState, Used, VirtQueue};
+use virtqueue::{ChainError, DeviceFault, Notification, QueueState, Used, VirtQueue};
 
 use crate::records::{Records, ReservedRecord};
 use crate::slot_memory::SlotMemory;
@@ -177,12 +177,12 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     #[inline]
     pub fn notify(&mut self) -> bool {
         match self.ring.publish() {
-            Doorbell::Ring { next_available } => {
+            Notification::Needed { next_available } => {
                 self.counters.notifies += 1;
                 self.doorbell.notify(next_available);
                 true
             }
-            Doorbell::Quiet => false,
+            Notification::NotNeeded => false,
         }
     }
 

@@ -62,26 +62,17 @@ impl fmt::Display for DeviceAddr {
 }
 
 /// Why DMA memory could not be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum DmaError {
     /// The platform has no contiguous memory of that size left.
+    #[error("no contiguous DMA memory of that size is left")]
     OutOfMemory,
     /// Size zero, or an alignment the platform cannot give.
+    #[error("the platform cannot give DMA memory of that size or alignment")]
     UnsupportedLayout,
 }
-
-impl fmt::Display for DmaError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::OutOfMemory => "no contiguous DMA memory of that size is left",
-            Self::UnsupportedLayout => "the platform cannot give DMA memory of that size or alignment",
-        })
-    }
-}
-
-impl core::error::Error for DmaError {}
 
 /// Where DMA memory comes from: the platform implements this.
 ///

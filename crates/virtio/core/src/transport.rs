@@ -78,17 +78,10 @@ impl Default for PollLimit {
 }
 
 /// The device did not report status 0 in time after a reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[error("the device did not finish its reset in time")]
 pub struct ResetTimeout;
-
-impl fmt::Display for ResetTimeout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the device did not finish its reset in time")
-    }
-}
-
-impl core::error::Error for ResetTimeout {}
 
 /// Rings the doorbell of one queue. It can live on another hart than the transport.
 pub trait QueueNotifier {
@@ -129,8 +122,8 @@ pub unsafe trait Transport {
     /// The vendor that made it; a number without further meaning.
     fn vendor(&self) -> u32;
 
-    /// The transport-level features this transport can carry out. A driver must not accept others (`FEAT-D-06`).
-    fn carried_features(&self) -> Features;
+    /// The features of the transport's own range that it supports. A driver must not accept others (`FEAT-D-06`).
+    fn supported_features(&self) -> Features;
 
     /// Reads the device status.
     fn status(&self) -> DeviceStatus;

@@ -22,7 +22,7 @@ enum Event {
 struct Script {
     interface: Interface,
     offered: Features,
-    carried: Features,
+    supported: Features,
     /// FEATURES_OK falls off when written.
     refuses: bool,
     /// How many status reads after a reset still show the old status.
@@ -48,7 +48,7 @@ impl Script {
         Self {
             interface,
             offered: Features::VERSION_1,
-            carried: Features::empty(),
+            supported: Features::empty(),
             refuses: false,
             slow_reset: 0,
             own_bits: 0,
@@ -109,8 +109,8 @@ unsafe impl Transport for Script {
         0
     }
 
-    fn carried_features(&self) -> Features {
-        self.carried
+    fn supported_features(&self) -> Features {
+        self.supported
     }
 
     fn status(&self) -> DeviceStatus {
@@ -208,8 +208,8 @@ unsafe impl Transport for Script {
 
 const LIMIT: PollLimit = PollLimit(100);
 
-fn choice(allowed: Features, required: Features) -> FeatureChoice {
-    FeatureChoice { allowed, required }
+fn choice(supported: Features, required: Features) -> FeatureChoice {
+    FeatureChoice { supported, required }
 }
 
 fn nothing() -> FeatureChoice {
@@ -226,8 +226,8 @@ fn setup() -> QueueSetup {
     QueueSetup {
         size: QueueSize::new(8).unwrap(),
         descriptor_table: DeviceAddr(0x1000),
-        available_ring: DeviceAddr(0x1080),
-        used_ring: DeviceAddr(0x2000),
+        driver_area: DeviceAddr(0x1080),
+        device_area: DeviceAddr(0x2000),
         legacy_align: 4096,
         vector: None,
     }
@@ -402,11 +402,11 @@ fn a_failed_device_is_reset_before_the_next_attempt() {
 #[test]
 fn unknown_bits_are_never_accepted_whatever_is_offered() {
     for shift in 0..128 {
-        let allowed = Features::from_bits_retain(1 << shift);
+        let bit = Features::from_bits_retain(1 << shift);
         let mut device = Script::modern(Features::all());
-        device.carried = Features::all();
-        let agreed = bring_up(&mut device, choice(allowed, Features::empty())).unwrap();
-        let expected = (allowed - Features::LEGACY_ONLY) | Features::VERSION_1;
+        device.supported = Features::all();
+        let agreed = bring_up(&mut device, choice(bit, Features::empty())).unwrap();
+        let expected = (bit - Features::LEGACY_ONLY) | Features::VERSION_1;
         assert_eq!(agreed, expected, "bit {shift}");
         assert_eq!(device.accepted(), Some(agreed));
     }
@@ -419,19 +419,19 @@ fn nothing_is_accepted_that_was_not_offered() {
     for shift in 0..128 {
         let offered = Features::from_bits_retain(1 << shift) | Features::VERSION_1;
         let mut device = Script::modern(offered);
-        device.carried = Features::all();
+        device.supported = Features::all();
         let agreed = bring_up(&mut device, choice(Features::all(), Features::empty()));
         assert_eq!(agreed, Ok(offered - Features::LEGACY_ONLY), "bit {shift}");
     }
 }
 
 #[test]
-fn bits_the_transport_does_not_carry_are_never_accepted() {
+fn bits_the_transport_does_not_support_are_never_accepted() {
     let range = [33, 36, 37, 38, 39, 40, 41];
     for shift in range {
         let bit = Features::from_bits_retain(1 << shift);
         let mut device = Script::modern(Features::all());
-        device.carried = Features::all() - bit;
+        device.supported = Features::all() - bit;
         let agreed = bring_up(&mut device, choice(Features::all(), Features::empty()));
         let expected = Features::all() - Features::LEGACY_ONLY - bit;
         assert_eq!(agreed, Ok(expected), "bit {shift} (FEAT-D-06)");
@@ -442,7 +442,7 @@ fn bits_the_transport_does_not_carry_are_never_accepted() {
             bring_up(&mut device, required),
             Err(HandshakeError::MissingFeatures(bit))
         );
-        device.carried = bit;
+        device.supported = bit;
         assert_eq!(bring_up(&mut device, required), Ok(bit | Features::VERSION_1));
     }
     // Every other bit is the driver's affair, whatever the transport says.

@@ -39,8 +39,8 @@ fn the_largest_queue_has_the_layout_of_the_tables() {
     let setup = QueueSetup {
         size: QueueSize::MAX,
         descriptor_table: DeviceAddr(base),
-        available_ring: DeviceAddr(base + 524_288),
-        used_ring: DeviceAddr(base + 593_920),
+        driver_area: DeviceAddr(base + 524_288),
+        device_area: DeviceAddr(base + 593_920),
         legacy_align: 4096,
         vector: None,
     };
@@ -110,11 +110,11 @@ fn what_the_device_could_not_work_out_is_refused_before_any_access() {
         queue_of_eight(1 << 44),
         // Parts elsewhere than the device will look.
         QueueSetup {
-            available_ring: DeviceAddr(0x8020_0090),
+            driver_area: DeviceAddr(0x8020_0090),
             ..good
         },
         QueueSetup {
-            used_ring: DeviceAddr(0x8020_2000),
+            device_area: DeviceAddr(0x8020_2000),
             ..good
         },
         // Alignments that are none, that do not fit the layout, or that the start does not have.
@@ -132,12 +132,12 @@ fn what_the_device_could_not_work_out_is_refused_before_any_access() {
         },
         QueueSetup {
             legacy_align: 2,
-            used_ring: DeviceAddr(0x8020_0000 + 150),
+            device_area: DeviceAddr(0x8020_0000 + 150),
             ..good
         },
         QueueSetup {
             legacy_align: 0x40_0000,
-            used_ring: DeviceAddr(0x8040_0000),
+            device_area: DeviceAddr(0x8040_0000),
             ..good
         },
     ];
@@ -166,7 +166,7 @@ fn a_smaller_alignment_moves_the_used_ring() {
         let device = Script::block(1).answer(0x040, &[0, 0x8_0200]).answer(0x034, &[8]);
         let setup = QueueSetup {
             legacy_align,
-            used_ring: DeviceAddr(0x8020_0000 + used),
+            device_area: DeviceAddr(0x8020_0000 + used),
             ..queue_of_eight(0x8020_0000)
         };
         assert_eq!(enable(&mut device.transport(), 0, &setup), Ok(()));
@@ -199,7 +199,7 @@ fn there_is_one_feature_word() {
             Write32(0x020, 0x2000_0200)
         ]
     );
-    assert_eq!(transport.carried_features(), Features::empty());
+    assert_eq!(transport.supported_features(), Features::empty());
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn enable(transport: &mut MmioTransport<Script>, queue: u16, setup: &QueueSetup)
 fn a_queue_is_set_up_in_order_with_both_address_halves() {
     let device = Script::block(2).answer(0x044, &[0, 1]).answer(0x034, &[1024]);
     let setup = QueueSetup {
-        used_ring: DeviceAddr(0x9_0000_4000),
+        device_area: DeviceAddr(0x9_0000_4000),
         ..queue_of_eight(0x1_8000_0000)
     };
     assert_eq!(enable(&mut device.transport(), 3, &setup), Ok(()));
@@ -101,11 +101,11 @@ fn misaligned_parts_and_vectors_are_refused_before_any_access() {
             ..good
         },
         QueueSetup {
-            available_ring: DeviceAddr(0x8000_0081),
+            driver_area: DeviceAddr(0x8000_0081),
             ..good
         },
         QueueSetup {
-            used_ring: DeviceAddr(0x8000_1002),
+            device_area: DeviceAddr(0x8000_1002),
             ..good
         },
     ];
@@ -168,10 +168,10 @@ fn feature_words_go_through_their_selectors() {
 }
 
 #[test]
-fn only_what_mmio_can_do_is_carried() {
-    let carried = Script::block(2).transport().carried_features();
+fn only_features_of_mmio_are_supported() {
+    let supported = Script::block(2).transport().supported_features();
     assert_eq!(
-        carried,
+        supported,
         Features::ACCESS_PLATFORM | Features::ORDER_PLATFORM | Features::NOTIFICATION_DATA
     );
 }

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use common::{Device, Moment, Platform, Rig, Script, Scripted, direct, drain, indirect, segment, with_events};
-use virtqueue::{ChainError, DeviceFault, DmaRing, Doorbell, QueueOptions, RingFormat, VirtQueue};
+use virtqueue::{ChainError, DeviceFault, DmaRing, Notification, QueueOptions, RingLayout, VirtQueue};
 
 /// Three chains of two descriptors with the device: heads 0, 2 and 4. Each has 100 bytes for writing.
 fn three_out(options: QueueOptions) -> Rig<Rc<u8>, 8> {
@@ -35,7 +35,7 @@ fn assert_stopped(mut rig: Rig<Rc<u8>, 8>, fault: DeviceFault, left: &[u8]) {
             queue.submit(&[segment(1, 1)], &[], token),
             Err((ChainError::Broken(fault), Rc::new(9)))
         );
-        assert_eq!(queue.publish(), Doorbell::Quiet);
+        assert_eq!(queue.publish(), Notification::NotNeeded);
     }
     // Honest behaviour does not heal it.
     rig.device.write_used_index(queue.state().used_seen);
@@ -252,10 +252,10 @@ fn a_length_although_nothing_is_writable_is_clipped_to_0() {
 
 #[test]
 fn lengths_of_a_legacy_device_mean_nothing() {
-    for format in [RingFormat::Modern, RingFormat::Legacy] {
+    for layout in [RingLayout::Modern, RingLayout::Legacy] {
         let mut rig = three_out(QueueOptions {
             used_len_valid: false,
-            format,
+            layout,
             ..direct(8)
         });
         rig.device.post(&[(0, 0), (2, 101), (4, u32::MAX)]);
@@ -300,7 +300,7 @@ fn what_was_not_published_before_the_fault_is_never_shown() {
     rig.queue.submit(&[segment(1, 1)], &[], Rc::new(3)).unwrap();
     rig.device.post(&[(7, 0)]);
     assert!(rig.queue.pop_used().is_err());
-    assert_eq!(rig.queue.publish(), Doorbell::Quiet);
+    assert_eq!(rig.queue.publish(), Notification::NotNeeded);
     assert_eq!(rig.device.take(), None);
 }
 
@@ -331,8 +331,8 @@ fn a_device_cannot_keep_a_drain_busy_by_moving_its_index_to_and_fro() {
             }))
         };
         let mut platform = Platform::new();
-        let region = platform.region(options.layout().memory().unwrap(), 0);
-        let ring = DmaRing::new(options.layout(), region).unwrap();
+        let region = platform.region(options.offsets().memory().unwrap(), 0);
+        let ring = DmaRing::new(options.offsets(), region).unwrap();
         *device.borrow_mut() = Some(Device::new(platform.bus(), &ring.setup(), options.event_idx));
         let mut queue = VirtQueue::<u8, 8, _>::with_memory(options, Scripted { ring, script });
         queue.submit(&[segment(1, 1)], &[], 1).unwrap();

@@ -15,7 +15,7 @@ use loom::thread;
 use common::drain;
 use virtio_core::{DeviceAddr, QueueSize, Segment};
 use virtqueue::{
-    Descriptor, Doorbell, QueueOptions, RingFormat, RingMemory, Used, UsedElement, VirtQueue, crosses_event, flags,
+    Descriptor, Notification, QueueOptions, RingLayout, RingMemory, Used, UsedElement, VirtQueue, crosses_event, flags,
 };
 
 const SIZE: usize = 2;
@@ -179,7 +179,7 @@ fn queue(event_idx: bool) -> (Queue, Memory) {
     let memory = Memory::new();
     let options = QueueOptions {
         size: QueueSize::new(SIZE as u16).unwrap(),
-        format: RingFormat::Modern,
+        layout: RingLayout::Modern,
         event_idx,
         indirect_entries: 0,
         used_len_valid: true,
@@ -199,7 +199,7 @@ fn no_lost_notification(event_idx: bool) {
         memory.suppress(event_idx, 0);
         submit(&mut queue, 1);
         let device = thread::spawn(move || memory.arm_and_look(event_idx, 0));
-        let rung = queue.publish() != Doorbell::Quiet;
+        let rung = queue.publish() != Notification::NotNeeded;
         let seen = device.join().unwrap();
         assert!(rung || seen, "the device sleeps and nobody wakes it");
     });
@@ -228,7 +228,7 @@ fn no_notification_is_lost_for_a_batch() {
             fence(Ordering::SeqCst);
             memory.0.available_index.load(Ordering::Relaxed) == 2
         });
-        let rung = queue.publish() != Doorbell::Quiet;
+        let rung = queue.publish() != Notification::NotNeeded;
         let seen = device.join().unwrap();
         assert!(rung || seen, "the device sleeps and nobody wakes it");
     });

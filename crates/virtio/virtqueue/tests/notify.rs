@@ -8,10 +8,10 @@ use std::sync::atomic::Ordering;
 
 use common::{Device, Moment, Platform, Rig, Script, Scripted, direct, drain, indirect, segment, with_events};
 use virtio_core::DeviceAddr;
-use virtqueue::{Descriptor, DmaRing, Doorbell, QueueOptions, RingMemory, UsedElement, VirtQueue};
+use virtqueue::{Descriptor, DmaRing, Notification, QueueOptions, RingMemory, UsedElement, VirtQueue};
 
-fn rings(doorbell: Doorbell) -> bool {
-    matches!(doorbell, Doorbell::Ring { .. })
+fn rings(doorbell: Notification) -> bool {
+    matches!(doorbell, Notification::Needed { .. })
 }
 
 /// Submits, lets the device take and complete everything, and takes it back: moves all indices on by `chains`.
@@ -31,10 +31,10 @@ fn turn<const N: usize>(rig: &mut Rig<u32, N>, chains: u16) {
 fn nothing_published_rings_nothing() {
     for options in [direct(4), with_events(direct(4))] {
         let mut rig = Rig::<u32, 4>::new(options);
-        assert_eq!(rig.queue.publish(), Doorbell::Quiet);
+        assert_eq!(rig.queue.publish(), Notification::NotNeeded);
         rig.queue.submit(&[segment(1, 1)], &[], 0).unwrap();
-        assert_eq!(rig.queue.publish(), Doorbell::Ring { next_available: 1 });
-        assert_eq!(rig.queue.publish(), Doorbell::Quiet);
+        assert_eq!(rig.queue.publish(), Notification::Needed { next_available: 1 });
+        assert_eq!(rig.queue.publish(), Notification::NotNeeded);
         assert_eq!(rig.device.available_index(), 1);
     }
 }
@@ -48,7 +48,7 @@ fn a_batch_is_one_index_store_and_one_decision() {
             assert_eq!(rig.device.available_index(), 0);
         }
         assert_eq!(rig.queue.state().unpublished, 5);
-        assert_eq!(rig.queue.publish(), Doorbell::Ring { next_available: 5 });
+        assert_eq!(rig.queue.publish(), Notification::Needed { next_available: 5 });
         assert_eq!(rig.device.available_index(), 5);
         assert_eq!(rig.device.take_all().len(), 5);
     }
@@ -166,9 +166,9 @@ fn every_avail_event_near_a_batch_that_touches_the_wrap() {
                 let filled = (0..batch).any(|k| start.wrapping_add(k) == event);
                 index = index.wrapping_add(batch);
                 let expected = if filled {
-                    Doorbell::Ring { next_available: index }
+                    Notification::Needed { next_available: index }
                 } else {
-                    Doorbell::Quiet
+                    Notification::NotNeeded
                 };
                 assert_eq!(
                     step(batch),
@@ -187,7 +187,7 @@ fn a_device_that_arms_and_looks_again_misses_nothing() {
         for round in 0..200u32 {
             rig.device.suppress_notifications();
             rig.queue.submit(&[segment(1, 1)], &[], round).unwrap();
-            assert_eq!(rig.queue.publish(), Doorbell::Quiet, "asked not to be");
+            assert_eq!(rig.queue.publish(), Notification::NotNeeded, "asked not to be");
             if round % 3 == 0 {
                 // Not noticed by the device yet, but it will look before it goes to sleep.
                 assert!(rig.device.arm_notifications());
@@ -280,8 +280,8 @@ fn after_a_drain_the_next_completion_interrupts() {
 /// A queue whose memory calls `script`, and the device.
 fn scripted(options: QueueOptions, script: Script) -> (Platform, VirtQueue<u32, 8, Scripted>, Device) {
     let mut platform = Platform::new();
-    let region = platform.region(options.layout().memory().unwrap(), 0);
-    let ring = DmaRing::new(options.layout(), region).unwrap();
+    let region = platform.region(options.offsets().memory().unwrap(), 0);
+    let ring = DmaRing::new(options.offsets(), region).unwrap();
     let device = Device::new(platform.bus(), &ring.setup(), options.event_idx);
     let queue = VirtQueue::with_memory(options, Scripted { ring, script });
     (platform, queue, device)

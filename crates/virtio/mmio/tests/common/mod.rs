@@ -115,8 +115,8 @@ pub(crate) fn queue_of_eight(base: u64) -> QueueSetup {
     QueueSetup {
         size: QueueSize::new(8).unwrap(),
         descriptor_table: DeviceAddr(base),
-        available_ring: DeviceAddr(base + 128),
-        used_ring: DeviceAddr(base + 4096),
+        driver_area: DeviceAddr(base + 128),
+        device_area: DeviceAddr(base + 4096),
         legacy_align: 4096,
         vector: None,
     }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU16, Ordering, fence};
 
 use virtio_core::{DeviceAddr, DmaRegion, QueueSetup, QueueSize, Segment};
 use virtqueue::{
-    Descriptor, DeviceFault, DmaRing, QueueOptions, RingFormat, RingMemory, Used, UsedElement, VirtQueue,
+    Descriptor, DeviceFault, DmaRing, QueueOptions, RingLayout, RingMemory, Used, UsedElement, VirtQueue,
     crosses_event, flags,
 };
 
@@ -181,16 +181,16 @@ impl Device {
             bus,
             size: setup.size.get(),
             table: setup.descriptor_table.get(),
-            available: setup.available_ring.get(),
-            used: setup.used_ring.get(),
+            available: setup.driver_area.get(),
+            used: setup.device_area.get(),
             event_idx,
             taken: 0,
             posted: 0,
             signalled: 0,
         };
         assert!(setup.descriptor_table.is_aligned_to(16));
-        assert!(setup.available_ring.is_aligned_to(2));
-        assert!(setup.used_ring.is_aligned_to(4));
+        assert!(setup.driver_area.is_aligned_to(2));
+        assert!(setup.device_area.is_aligned_to(4));
         device
     }
 
@@ -374,7 +374,7 @@ pub(crate) fn size(descriptors: u16) -> QueueSize {
 pub(crate) fn direct(descriptors: u16) -> QueueOptions {
     QueueOptions {
         size: size(descriptors),
-        format: RingFormat::Modern,
+        layout: RingLayout::Modern,
         event_idx: false,
         indirect_entries: 0,
         used_len_valid: true,
@@ -409,7 +409,7 @@ impl<T, const N: usize> Rig<T, N> {
     pub(crate) fn new(options: QueueOptions) -> Self {
         let mut platform = Platform::new();
         // The memory is dirty: zeroing it is the queue's business (RING-N-15).
-        let region = platform.region(options.layout().memory().expect("fits"), 0xC7);
+        let region = platform.region(options.offsets().memory().expect("fits"), 0xC7);
         let queue = VirtQueue::new(options, region)
             .map_err(|(error, _)| error)
             .expect("a queue");
