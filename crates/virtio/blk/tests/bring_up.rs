@@ -4,7 +4,7 @@ mod common;
 
 use common::{Rig, every_ring, pattern};
 use virtio_blk::proto::{BlkFeatures, Sector};
-use virtio_blk::{Limits, Options, Request, SUPPORTED_BLK, SUPPORTED_COMMON, SubmitError};
+use virtio_blk::{DiskOptions, Limits, Request, SUPPORTED_BLK, SUPPORTED_COMMON, SubmitError};
 use virtio_blk_model::{Model, ModelConfig, Zones, feature};
 use virtio_core::{DeviceStatus, Features, Interface, QueueSize};
 
@@ -100,9 +100,9 @@ fn of_everything_offered_exactly_the_documented_set_is_accepted() {
 
 #[test]
 fn access_platform_is_accepted_whatever_the_options_say() {
-    let options = Options {
+    let options = DiskOptions {
         features: Features::empty(),
-        ..Options::default()
+        ..DiskOptions::default()
     };
     let config = ModelConfig::modern().offer(feature::ACCESS_PLATFORM);
     let mut rig = Rig::<16>::with(config, &options);
@@ -201,7 +201,7 @@ fn a_capacity_is_never_torn() {
             let model = Model::new(config.clone());
             model.resize_after_reads(reads, 0x0000_0000_FFFF_FFFF);
             let transport = Rig::<16>::probe(&model);
-            let rig = Rig::<16>::on(model, transport, &Options::default()).unwrap();
+            let rig = Rig::<16>::on(model, transport, &DiskOptions::default()).unwrap();
             let capacity = rig.disk.limits().capacity.get();
             assert!(
                 [0x1_0000_0000, 0xFFFF_FFFF].contains(&capacity),
@@ -217,9 +217,9 @@ fn the_options_are_kept_to() {
     every_ring(|config| {
         let direct = !config.offered.contains(Features::INDIRECT_DESC);
         for (max_segments, expected) in [(0, 1), (1, 1), (3, 3), (u16::MAX, 14)] {
-            let options = Options {
+            let options = DiskOptions {
                 max_segments,
-                ..Options::default()
+                ..DiskOptions::default()
             };
             let mut rig = Rig::<16>::with(config.clone(), &options);
             assert_eq!(rig.disk.limits().max_segments, expected, "direct: {direct}");
@@ -229,9 +229,9 @@ fn the_options_are_kept_to() {
             assert_eq!(rig.model.counters().longest_chain, usize::from(expected).min(8) + 2);
             rig.finish();
         }
-        let options = Options {
+        let options = DiskOptions {
             max_queue_size: QueueSize::new(8).unwrap(),
-            ..Options::default()
+            ..DiskOptions::default()
         };
         let mut rig = Rig::<16>::with(config.clone(), &options);
         assert_eq!(rig.disk.queue().ring_state().size, 8);
@@ -242,9 +242,9 @@ fn the_options_are_kept_to() {
 
 #[test]
 fn the_features_mask_is_kept_to_and_can_not_be_widened() {
-    let everything = Options {
+    let everything = DiskOptions {
         features: Features::all(),
-        ..Options::default()
+        ..DiskOptions::default()
     };
     let config = ModelConfig {
         offered: Features::all(),
@@ -255,9 +255,9 @@ fn the_features_mask_is_kept_to_and_can_not_be_widened() {
     rig.finish();
 
     // The switch depends on flush, and goes with it.
-    let without_flush = Options {
-        features: Options::default().features - blk(BlkFeatures::FLUSH),
-        ..Options::default()
+    let without_flush = DiskOptions {
+        features: DiskOptions::default().features - blk(BlkFeatures::FLUSH),
+        ..DiskOptions::default()
     };
     let rig = Rig::<16>::with(ModelConfig::modern(), &without_flush);
     assert_eq!(rig.disk.accepted().low() & (feature::FLUSH | feature::CONFIG_WCE), 0);
@@ -267,9 +267,9 @@ fn the_features_mask_is_kept_to_and_can_not_be_widened() {
 #[test]
 fn what_binds_the_driver_binds_it_even_if_the_feature_was_not_wanted() {
     // The fields and the state of the device are what they are, whatever was accepted.
-    let nothing = Options {
+    let nothing = DiskOptions {
         features: Features::empty(),
-        ..Options::default()
+        ..DiskOptions::default()
     };
     let config = ModelConfig {
         seg_max: 2,

@@ -6,7 +6,7 @@ mod common;
 
 use common::{Rig, TestRequest, every_ring, pattern, range};
 use virtio_blk::proto::Sector;
-use virtio_blk::{Disk, Options, Request, SubmitError};
+use virtio_blk::{Disk, DiskOptions, Request, SubmitError};
 use virtio_blk_model::{Limits, Model, ModelConfig, feature};
 use virtio_core::{DeviceAddr, Features, RawSegments, Segment};
 
@@ -27,10 +27,10 @@ fn everything() -> ModelConfig {
 /// All operations on one range.
 fn range_requests(first: u64, sectors: u64) -> [Box<dyn FnOnce(u32) -> TestRequest>; 4] {
     [
-        Box::new(move |owner| Request::discard(range(first, sectors), owner)),
-        Box::new(move |owner| Request::write_zeroes(range(first, sectors), false, owner)),
-        Box::new(move |owner| Request::write_zeroes(range(first, sectors), true, owner)),
-        Box::new(move |owner| Request::secure_erase(range(first, sectors), owner)),
+        Box::new(move |token| Request::discard(range(first, sectors), token)),
+        Box::new(move |token| Request::write_zeroes(range(first, sectors), false, token)),
+        Box::new(move |token| Request::write_zeroes(range(first, sectors), true, token)),
+        Box::new(move |token| Request::secure_erase(range(first, sectors), token)),
     ]
 }
 
@@ -237,7 +237,7 @@ fn a_segment_around_the_end_of_the_address_space_is_refused() {
     let transport = virtio_mmio::probe(model.registers()).device().unwrap();
     let mut dma = model.dma();
     let mut disk =
-        Disk::<_, RawSegments<Vec<Segment>>, u8, 16>::start(transport, &mut dma, &Options::default()).unwrap();
+        Disk::<_, RawSegments<Vec<Segment>>, u8, 16>::start(transport, &mut dma, &DiskOptions::default()).unwrap();
     for segments in [
         vec![Segment::new(DeviceAddr(u64::MAX), 512)],
         vec![Segment::new(DeviceAddr(u64::MAX - 510), 512)],
@@ -250,8 +250,8 @@ fn a_segment_around_the_end_of_the_address_space_is_refused() {
         let raw = unsafe { RawSegments::new(segments.clone()) };
         let rejected = disk.submit(Request::read(Sector(0), raw, 9)).unwrap_err();
         assert_eq!(rejected.error, SubmitError::BadSegment);
-        let (buffer, owner) = rejected.request.into_parts();
-        assert_eq!((buffer.unwrap().into_inner(), owner), (segments, 9));
+        let (buffer, token) = rejected.request.into_parts();
+        assert_eq!((buffer.unwrap().into_inner(), token), (segments, 9));
     }
     // Lengths that add up to more than any disk has.
     let endless = vec![Segment::new(DeviceAddr(0), 0xFFFF_FE00); 5000];
@@ -260,7 +260,7 @@ fn a_segment_around_the_end_of_the_address_space_is_refused() {
     let rejected = disk.submit(Request::write(Sector(0), raw, 9)).unwrap_err();
     assert_eq!(rejected.error, OUTSIDE);
     assert!(!disk.notify());
-    assert_eq!(disk.counters().device_requests, 0);
+    assert_eq!(disk.counters().queue.device_requests, 0);
     disk.shut_down(&mut dma, |_| unreachable!()).unwrap();
     assert_eq!((model.allocations(), model.counters().chains), (0, 0));
     model.assert_clean();
@@ -284,7 +284,7 @@ fn what_can_never_be_is_said_before_what_can_not_be_now() {
     assert_eq!(rig.try_submit(request), Err(OFF_BLOCK));
     rig.settle();
     let counters = rig.finish();
-    assert_eq!(counters.queue_full, 1);
+    assert_eq!(counters.queue.queue_full, 1);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::{Access, Rig, every_ring, narrow, pattern, range, register};
 use virtio_blk::proto::Sector;
-use virtio_blk::{IoError, Options, Request, SubmitError};
+use virtio_blk::{DiskOptions, IoError, Request, SubmitError};
 use virtio_blk_model::{Limits, ModelConfig};
 use virtio_core::{ConfigUnstable, DeviceStatus};
 use virtio_mmio::RegisterAccess;
@@ -23,7 +23,7 @@ fn a_configuration_interrupt_without_a_change_changes_nothing() {
         (before, None, false)
     );
     assert!(!rig.model.interrupt_line());
-    assert_eq!(rig.finish().spurious_interrupts, 0);
+    assert_eq!(rig.finish().interrupts.spurious, 0);
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn a_resize_is_seen_and_kept_to() {
             capacity: 100,
             ..config
         });
-        let last = |capacity: u64| move |owner| Request::write_zeroes(range(capacity - 1, 1), false, owner);
+        let last = |capacity: u64| move |token| Request::write_zeroes(range(capacity - 1, 1), false, token);
         for (from, to) in [(100, 200), (200, 150), (150, 1 << 33), (1 << 33, 7)] {
             rig.model.resize(to);
             assert!(rig.model.interrupt_line());
@@ -61,7 +61,7 @@ fn a_driver_that_only_polls_sees_changes_when_it_looks() {
         let unchanged = rig.disk.refresh_config().unwrap();
         assert_eq!((unchanged.limits, unchanged.resized_from), (*rig.disk.limits(), None));
         rig.model.resize(50);
-        let last = |owner| Request::write_zeroes(range(99, 1), false, owner);
+        let last = |token| Request::write_zeroes(range(99, 1), false, token);
         let change = rig.disk.refresh_config().unwrap();
         assert_eq!(change.resized_from, Some(Sector(100)));
         assert_eq!((change.limits, change.needs_reset), (*rig.disk.limits(), false));
@@ -187,7 +187,7 @@ fn what_waits_for_room_when_the_disk_shrinks_is_not_sent() {
             let capacity = rig.disk.limits().capacity.get();
             let first = capacity - 20;
             if discard {
-                rig.submit(|owner| Request::discard(range(first, 20), owner));
+                rig.submit(|token| Request::discard(range(first, 20), token));
             } else {
                 let request = rig.write_request(first, &content, &[content.len()]);
                 rig.submit(request);
@@ -215,7 +215,7 @@ fn a_cry_for_help_is_heard() {
     every_ring(|config| {
         let mut rig = Rig::<16>::new(config);
         rig.drain().unwrap();
-        let owner = rig.submit(Request::flush);
+        let token = rig.submit(Request::flush);
         rig.disk.notify();
         rig.model.needs_reset();
         assert_eq!(rig.model.process(usize::MAX), 0);
@@ -227,9 +227,9 @@ fn a_cry_for_help_is_heard() {
         // What is in flight comes back with the shutdown, and the device can be used again.
         let model = rig.model.clone();
         let (transport, _, aborted) = rig.abandon();
-        assert_eq!((aborted[0].owner, aborted[0].result), (owner, Err(IoError::Aborted)));
+        assert_eq!((aborted[0].token, aborted[0].result), (token, Err(IoError::Aborted)));
         assert_eq!(model.status(), DeviceStatus::RESET);
-        let mut rig = Rig::<16>::on(model, transport, &Options::default()).unwrap();
+        let mut rig = Rig::<16>::on(model, transport, &DiskOptions::default()).unwrap();
         rig.write(3, &pattern(3, 512));
         rig.finish();
     });

@@ -5,7 +5,7 @@ mod common;
 use common::{Outcome, Rig, every_ring, pattern, range};
 use proptest::prelude::*;
 use virtio_blk::proto::StatusError;
-use virtio_blk::{Answer, DeviceFault, IoError, OperationKind, Options, Request, SubmitError};
+use virtio_blk::{Answer, DeviceFault, DiskOptions, IoError, OperationKind, Request, SubmitError};
 use virtio_blk_model::faults::{FaultKind, FaultScript, NoFaults};
 use virtio_blk_model::{CompletionOrder, ModelConfig, feature};
 use virtio_core::{DeviceStatus, Features};
@@ -24,7 +24,7 @@ fn starts_again<const N: usize>(rig: Rig<N>, lied: bool) -> Vec<Outcome> {
         wrong.is_empty() || lied && wrong.iter().all(|violation| blamed.contains(&violation.id)),
         "{wrong:?}"
     );
-    let mut rig = Rig::<N>::on(model, transport, &Options::default()).expect("the device comes up again");
+    let mut rig = Rig::<N>::on(model, transport, &DiskOptions::default()).expect("the device comes up again");
     let content = pattern(99, 1024);
     rig.write(30, &content);
     assert_eq!(rig.read(30, 1024), content);
@@ -40,19 +40,19 @@ fn end_of(
 ) -> Result<Result<Answer, IoError>, DeviceFault> {
     let mut rig = Rig::<16>::new(config);
     rig.model.set_fault(FaultScript::new().at(0, fault));
-    let owner = make(&mut rig);
+    let token = make(&mut rig);
     rig.disk.notify();
     rig.model.process(usize::MAX);
     let end = rig.poll();
     match end {
         Ok(outcomes) => {
             assert_eq!(outcomes.len(), 1);
-            assert_eq!(outcomes[0].owner, owner);
+            assert_eq!(outcomes[0].token, token);
             let result = outcomes[0].result;
             let errors = u64::from(result.is_err());
-            let of = rig.disk.counters().of(outcomes[0].operation.kind());
+            let of = rig.disk.counters().queue.of(outcomes[0].operation.kind());
             assert_eq!((of.operations, of.errors), (1, errors));
-            assert_eq!(rig.disk.counters().faults, 0);
+            assert_eq!(rig.disk.counters().queue.faults, 0);
             // No restart is needed.
             rig.write(0, &pattern(5, 512));
             rig.finish();
@@ -60,7 +60,7 @@ fn end_of(
         }
         Err(fault) => {
             broken_for_good(&mut rig, fault);
-            assert_eq!(starts_again(rig, true)[0].owner, owner);
+            assert_eq!(starts_again(rig, true)[0].token, token);
             Err(fault)
         }
     }
@@ -77,8 +77,8 @@ fn broken_for_good<const N: usize>(rig: &mut Rig<N>, fault: DeviceFault) {
     assert_eq!(rig.drain(), Err(fault));
     assert_eq!(rig.interrupt().err(), Some(fault));
     assert_eq!(rig.model.counters().notifies, notifies);
-    assert_eq!(rig.disk.counters().faults, 1, "it happened once");
-    assert_eq!(rig.disk.counters().spurious_interrupts, 0);
+    assert_eq!(rig.disk.counters().queue.faults, 1, "it happened once");
+    assert_eq!(rig.disk.counters().interrupts.spurious, 0);
     let dump = rig.disk.dump().to_string();
     assert!(dump.contains(&fault.to_string()), "{dump}");
 }
@@ -129,7 +129,7 @@ fn a_status_that_was_not_written_is_no_success() {
         for request in [read, write, identify] {
             assert_eq!(end_of(config.clone(), FaultKind::NoStatus, request), not_written);
         }
-        let range = |rig: &mut Rig<16>| rig.submit(|owner| Request::write_zeroes(range(0, 1), false, owner));
+        let range = |rig: &mut Rig<16>| rig.submit(|token| Request::write_zeroes(range(0, 1), false, token));
         assert_eq!(end_of(config.clone(), FaultKind::NoStatus, range), not_written);
         // Not even in a slot where the last request went well.
         let mut rig = Rig::<16>::new(config);
@@ -193,7 +193,7 @@ fn a_request_returned_in_place_of_another_is_not_taken_for_done() {
         rig.disk.notify();
         rig.model.process(1);
         let outcomes = rig.poll().unwrap();
-        assert_eq!(outcomes[0].owner, second);
+        assert_eq!(outcomes[0].token, second);
         // Its status byte tells that it was never served.
         assert_eq!(outcomes[0].result, Err(IoError::Device(StatusError::NotWritten)));
         rig.model.process(1);
@@ -201,7 +201,7 @@ fn a_request_returned_in_place_of_another_is_not_taken_for_done() {
         assert_eq!(rig.poll(), Err(DeviceFault::NotInFlight { id }));
         let aborted = starts_again(rig, true);
         assert_eq!(aborted.len(), 1);
-        assert_eq!(aborted[0].owner, first);
+        assert_eq!(aborted[0].token, first);
     });
 }
 
@@ -219,10 +219,10 @@ fn a_request_returned_twice_is_completed_once() {
         assert_eq!(end, Err(disk_fault));
         assert_eq!(completions.len(), 1);
         let outcome = rig.keep(completions.remove(0));
-        assert_eq!((outcome.owner, outcome.result), (first, Ok(Answer::Done)));
+        assert_eq!((outcome.token, outcome.result), (first, Ok(Answer::Done)));
         broken_for_good(&mut rig, disk_fault);
         let aborted = starts_again(rig, true);
-        assert_eq!((aborted.len(), aborted[0].owner), (1, second));
+        assert_eq!((aborted.len(), aborted[0].token), (1, second));
     });
 }
 
@@ -232,7 +232,7 @@ fn a_lost_request_comes_back_at_the_latest_when_the_device_is_shut_down() {
         for late in [false, true] {
             let mut rig = Rig::<16>::new(config.clone());
             rig.model.set_fault(FaultScript::new().at(1, FaultKind::Lost));
-            let owners: Vec<u32> = (0..4)
+            let tokens: Vec<u32> = (0..4)
                 .map(|n| {
                     let request = rig.write_request(n, &pattern(n, 512), &[512]);
                     rig.submit(request)
@@ -241,12 +241,12 @@ fn a_lost_request_comes_back_at_the_latest_when_the_device_is_shut_down() {
             rig.disk.notify();
             rig.model.process(usize::MAX);
             let outcomes = rig.poll().unwrap();
-            let back: Vec<u32> = outcomes.iter().map(|outcome| outcome.owner).collect();
-            assert_eq!(back, [owners[0], owners[2], owners[3]]);
+            let back: Vec<u32> = outcomes.iter().map(|outcome| outcome.token).collect();
+            assert_eq!(back, [tokens[0], tokens[2], tokens[3]]);
             assert_eq!(rig.disk.queue().in_flight(), 1);
             if late {
                 rig.model.complete_held();
-                assert_eq!(rig.poll().unwrap()[0].owner, owners[1]);
+                assert_eq!(rig.poll().unwrap()[0].token, tokens[1]);
                 assert_eq!(rig.model.read_disk(1, 1), pattern(1, 512));
             }
             let aborted = starts_again(rig, false);
@@ -261,17 +261,17 @@ fn a_breakdown_is_reported_and_survived() {
         let mut rig = Rig::<16>::new(config);
         rig.drain().unwrap();
         rig.model.set_fault(FaultScript::new().at(1, FaultKind::BreakDown));
-        let owners: Vec<u32> = (0..3).map(|_| read(&mut rig)).collect();
+        let tokens: Vec<u32> = (0..3).map(|_| read(&mut rig)).collect();
         rig.disk.notify();
         rig.model.process(usize::MAX);
         assert!(rig.model.status().contains(DeviceStatus::DEVICE_NEEDS_RESET));
         let (seen, outcomes) = rig.interrupt().unwrap();
         assert!(seen.config.unwrap().needs_reset);
-        assert_eq!(outcomes[0].owner, owners[0]);
+        assert_eq!(outcomes[0].token, tokens[0]);
         let aborted = starts_again(rig, false);
-        let mut back: Vec<u32> = aborted.iter().map(|outcome| outcome.owner).collect();
+        let mut back: Vec<u32> = aborted.iter().map(|outcome| outcome.token).collect();
         back.sort_unstable();
-        assert_eq!(back, owners[1..]);
+        assert_eq!(back, tokens[1..]);
         assert!(aborted.iter().all(|outcome| outcome.result == Err(IoError::Aborted)));
     });
 }
@@ -296,7 +296,7 @@ fn missing_and_superfluous_interrupts_do_no_harm() {
         assert_eq!(rig.poll().unwrap().len(), 1);
         assert!(rig.model.interrupt_line());
         assert_eq!(rig.interrupt().unwrap().0.completions, 0);
-        assert_eq!(rig.finish().spurious_interrupts, 1);
+        assert_eq!(rig.finish().interrupts.spurious, 1);
     });
 }
 
@@ -320,9 +320,9 @@ fn an_error_in_the_middle_of_a_transfer_ends_it_once() {
                 let outcome = rig.run(request);
                 assert_eq!(outcome.result, Err(IoError::Device(StatusError::Io)));
                 assert_eq!(outcome.bytes, good * 512, "what succeeded is told");
-                let of = rig.disk.counters().of(OperationKind::Read);
+                let of = rig.disk.counters().queue.of(OperationKind::Read);
                 assert_eq!((of.operations, of.bytes, of.errors), (1, good * 512, 1));
-                assert_eq!(rig.disk.counters().device_requests, sent);
+                assert_eq!(rig.disk.counters().queue.device_requests, sent);
                 rig.write(0, &pattern(2, 512));
                 rig.finish();
             }
@@ -362,7 +362,7 @@ fn a_fault_while_parts_wait_loses_nothing() {
         let mut rig = Rig::<4>::new(config);
         rig.model.set_fault(FaultScript::new().at(2, FaultKind::UsedId(99)));
         let request = rig.write_request(0, &pattern(1, 8 * 512), &[8 * 512]);
-        let owner = rig.submit(request);
+        let token = rig.submit(request);
         rig.disk.notify();
         let fault = loop {
             rig.model.process(1);
@@ -373,7 +373,7 @@ fn a_fault_while_parts_wait_loses_nothing() {
         };
         broken_for_good(&mut rig, fault);
         let aborted = starts_again(rig, true);
-        assert_eq!((aborted.len(), aborted[0].owner), (1, owner));
+        assert_eq!((aborted.len(), aborted[0].token), (1, token));
         assert_eq!((aborted[0].bytes, aborted[0].result), (1024, Err(IoError::Aborted)));
     });
 }

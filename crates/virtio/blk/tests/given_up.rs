@@ -3,14 +3,14 @@
 mod common;
 
 use common::{Access, Rig, Stingy, TestDisk, every_ring, pattern, register};
-use virtio_blk::{InitError, Options, Request};
+use virtio_blk::{DiskOptions, InitError, Request};
 use virtio_blk_model::{AtDriverOk, Model, ModelConfig, feature};
 use virtio_core::{
-    DeviceStatus, DeviceType, DmaError, Features, HandshakeError, PollLimit, QueueSetupError, QueueSize,
+    ConfigUnstable, DeviceStatus, DeviceType, DmaError, Features, HandshakeError, PollLimit, QueueSetupError, QueueSize,
 };
 
 /// A device that does not come up: the error. No memory is kept, no rule broken, and the device is told, if it can be.
-fn fails<const N: usize>(config: ModelConfig, options: &Options) -> InitError {
+fn fails<const N: usize>(config: ModelConfig, options: &DiskOptions) -> InitError {
     let model = Model::new(config);
     let transport = Rig::<N>::probe(&model);
     let failed = match Rig::<N>::on(model.clone(), transport, options) {
@@ -42,14 +42,14 @@ fn a_capacity_beyond_all_bytes_is_no_capacity() {
             capacity: sectors,
             ..ModelConfig::modern()
         };
-        let error = fails::<16>(boundless, &Options::default());
+        let error = fails::<16>(boundless, &DiskOptions::default());
         assert_eq!(error, InitError::BadCapacity { sectors });
     }
 }
 
 #[test]
 fn devices_that_cannot_be_driven_are_given_up_cleanly() {
-    let options = Options::default();
+    let options = DiskOptions::default();
     let refuses = ModelConfig {
         refuse_features: true,
         ..ModelConfig::modern()
@@ -80,7 +80,7 @@ fn devices_that_cannot_be_driven_are_given_up_cleanly() {
         stuck_reset: true,
         ..ModelConfig::modern()
     };
-    let patient = Options {
+    let patient = DiskOptions {
         poll_limit: PollLimit(50),
         ..options
     };
@@ -112,9 +112,9 @@ fn a_reset_may_take_as_long_as_the_limit_says() {
         reset_reads: 9,
         ..ModelConfig::modern()
     };
-    let options = |limit| Options {
+    let options = |limit| DiskOptions {
         poll_limit: PollLimit(limit),
-        ..Options::default()
+        ..DiskOptions::default()
     };
     Rig::<16>::with(slow.clone(), &options(10)).finish();
     assert_eq!(
@@ -131,17 +131,17 @@ fn a_queue_needs_room_for_one_request() {
                 queue_size_max: offered,
                 ..config.clone()
             };
-            let error = fails::<16>(config, &Options::default());
+            let error = fails::<16>(config, &DiskOptions::default());
             assert_eq!(error, InitError::QueueTooSmall { size });
         }
         // What else makes it too small: the driver's own capacity, or the caller's wish.
         assert_eq!(
-            fails::<2>(config.clone(), &Options::default()),
+            fails::<2>(config.clone(), &DiskOptions::default()),
             InitError::QueueTooSmall { size: 2 }
         );
-        let stingy = Options {
+        let stingy = DiskOptions {
             max_queue_size: QueueSize::new(1).unwrap(),
-            ..Options::default()
+            ..DiskOptions::default()
         };
         assert_eq!(
             fails::<16>(config.clone(), &stingy),
@@ -168,12 +168,12 @@ fn memory_comes_back_whichever_piece_is_missing() {
             let model = Model::new(config.clone());
             let mut dma = Stingy { dma: model.dma(), left };
             let transport = Rig::<16>::probe(&model);
-            let failed = TestDisk::<16>::start(transport, &mut dma, &Options::default()).unwrap_err();
+            let failed = TestDisk::<16>::start(transport, &mut dma, &DiskOptions::default()).unwrap_err();
             assert_eq!(failed.error, InitError::Dma(DmaError::OutOfMemory));
             assert_eq!(model.allocations(), 0);
             assert!(model.status().contains(DeviceStatus::FAILED));
             // With memory it would have come up, and still does.
-            let mut rig = Rig::<16>::on(model, failed.transport, &Options::default()).unwrap();
+            let mut rig = Rig::<16>::on(model, failed.transport, &DiskOptions::default()).unwrap();
             rig.works();
             rig.finish();
         }
@@ -191,7 +191,7 @@ fn a_queue_that_is_not_taken_is_an_error_and_its_memory_comes_back() {
         transport
             .access()
             .hook(move |access| (access == Access::Read(register)).then_some(0));
-        let failed = Rig::<16>::on(model.clone(), transport, &Options::default())
+        let failed = Rig::<16>::on(model.clone(), transport, &DiskOptions::default())
             .err()
             .expect("the queue is not taken");
         assert_eq!(failed.error, InitError::Queue(QueueSetupError::NotReady));
@@ -201,7 +201,7 @@ fn a_queue_that_is_not_taken_is_an_error_and_its_memory_comes_back() {
             DeviceStatus::FAILED
         );
         failed.transport.access().unhook();
-        let mut rig = Rig::<16>::on(model.clone(), failed.transport, &Options::default()).unwrap();
+        let mut rig = Rig::<16>::on(model.clone(), failed.transport, &DiskOptions::default()).unwrap();
         rig.works();
         rig.finish();
     }
@@ -209,9 +209,9 @@ fn a_queue_that_is_not_taken_is_an_error_and_its_memory_comes_back() {
 
 #[test]
 fn a_configuration_that_never_stands_still_is_an_error() {
-    let options = Options {
+    let options = DiskOptions {
         poll_limit: PollLimit(20),
-        ..Options::default()
+        ..DiskOptions::default()
     };
     for (config, restless) in [
         (ModelConfig::modern(), register::CONFIG_GENERATION),
@@ -229,7 +229,7 @@ fn a_configuration_that_never_stands_still_is_an_error() {
         let failed = Rig::<16>::on(model.clone(), transport, &options)
             .err()
             .expect("no bring-up");
-        assert_eq!(failed.error, InitError::ConfigUnstable);
+        assert_eq!(failed.error, InitError::ConfigUnstable(ConfigUnstable));
         assert_eq!(model.allocations(), 0);
         assert!(model.status().contains(DeviceStatus::FAILED));
         model.assert_clean();
@@ -241,9 +241,9 @@ fn a_transport_can_be_used_again_and_again() {
     every_ring(|config| {
         let model = Model::new(config);
         let mut transport = Rig::<16>::probe(&model);
-        let too_small = Options {
+        let too_small = DiskOptions {
             max_queue_size: QueueSize::new(2).unwrap(),
-            ..Options::default()
+            ..DiskOptions::default()
         };
         for round in 0..3 {
             let failed = Rig::<16>::on(model.clone(), transport, &too_small)
@@ -251,7 +251,7 @@ fn a_transport_can_be_used_again_and_again() {
                 .expect("no bring-up");
             assert!(model.status().contains(DeviceStatus::FAILED));
             assert_eq!(failed.error, InitError::QueueTooSmall { size: 2 });
-            let mut rig = Rig::<16>::on(model.clone(), failed.transport, &Options::default()).unwrap();
+            let mut rig = Rig::<16>::on(model.clone(), failed.transport, &DiskOptions::default()).unwrap();
             rig.write(round, &pattern(round, 512));
             rig.works();
             let aborted;
@@ -267,12 +267,12 @@ fn a_transport_can_be_used_again_and_again() {
 
 #[test]
 fn a_shutdown_the_device_does_not_finish_keeps_everything() {
-    let options = Options {
+    let options = DiskOptions {
         poll_limit: PollLimit(10),
-        ..Options::default()
+        ..DiskOptions::default()
     };
     let mut rig = Rig::<16>::with(ModelConfig::modern(), &options);
-    let owner = rig.submit(Request::flush);
+    let token = rig.submit(Request::flush);
     rig.disk.notify();
     let held = rig.model.allocations();
     rig.registers
@@ -288,9 +288,9 @@ fn a_shutdown_the_device_does_not_finish_keeps_everything() {
     assert_eq!(model.allocations(), held);
     registers.unhook();
     let mut aborted = Vec::new();
-    disk.shut_down(&mut dma, |completion| aborted.push(completion.owner))
+    disk.shut_down(&mut dma, |completion| aborted.push(completion.token))
         .expect("now it is");
-    assert_eq!(aborted, [owner]);
+    assert_eq!(aborted, [token]);
     assert_eq!(model.allocations(), 0);
     model.assert_clean();
 }
@@ -313,7 +313,7 @@ fn a_device_that_fails_at_driver_ok_is_an_error_and_its_memory_comes_back() {
                 ..config.clone()
             };
             let status = DeviceStatus::from_bits_retain(status);
-            let error = fails::<16>(config, &Options::default());
+            let error = fails::<16>(config, &DiskOptions::default());
             assert_eq!(error, InitError::NotLive { status }, "{at_driver_ok:?}");
         }
     });
@@ -321,9 +321,9 @@ fn a_device_that_fails_at_driver_ok_is_an_error_and_its_memory_comes_back() {
 
 #[test]
 fn a_device_that_fails_at_driver_ok_and_does_not_reset_keeps_the_memory() {
-    let options = Options {
+    let options = DiskOptions {
         poll_limit: PollLimit(10),
-        ..Options::default()
+        ..DiskOptions::default()
     };
     let model = Model::new(ModelConfig::modern());
     let transport = Rig::<16>::probe(&model);

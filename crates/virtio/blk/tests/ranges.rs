@@ -38,7 +38,7 @@ fn zeroes_are_written_exactly_where_they_were_asked_for() {
             let mut rig = Rig::<16>::new(config.clone());
             let before = pattern(1, 200 * 512);
             rig.model.write_disk(0, &before);
-            let outcome = rig.run(|owner| Request::write_zeroes(range(10, 33), may_unmap, owner));
+            let outcome = rig.run(|token| Request::write_zeroes(range(10, 33), may_unmap, token));
             whole(&outcome, 33);
             assert_eq!(rig.model.read_disk(10, 33), vec![0; 33 * 512]);
             assert_eq!(changed(&rig.model, &before), (10..43).collect::<Vec<_>>());
@@ -55,11 +55,11 @@ fn discard_and_erase_touch_nothing_else() {
         let mut rig = Rig::<16>::new(config.clone());
         let before = pattern(2, 200 * 512);
         rig.model.write_disk(0, &before);
-        let outcome = rig.run(|owner| {
+        let outcome = rig.run(|token| {
             if erase {
-                Request::secure_erase(range(64, 8), owner)
+                Request::secure_erase(range(64, 8), token)
             } else {
-                Request::discard(range(64, 8), owner)
+                Request::discard(range(64, 8), token)
             }
         });
         whole(&outcome, 8);
@@ -99,21 +99,21 @@ fn ranges_are_split_at_the_limit_and_where_the_device_likes_it() {
 
             rig.model.write_disk(0, &before);
             whole(
-                &rig.run(|owner| Request::discard(range(first, sectors), owner)),
+                &rig.run(|token| Request::discard(range(first, sectors), token)),
                 sectors,
             );
             assert_eq!(changed(&rig.model, &before), touched, "{label}");
 
             rig.model.write_disk(0, &before);
             whole(
-                &rig.run(|owner| Request::secure_erase(range(first, sectors), owner)),
+                &rig.run(|token| Request::secure_erase(range(first, sectors), token)),
                 sectors,
             );
             assert_eq!(changed(&rig.model, &before), touched, "{label}");
 
             rig.model.write_disk(0, &before);
             whole(
-                &rig.run(|owner| Request::write_zeroes(range(first, sectors), true, owner)),
+                &rig.run(|token| Request::write_zeroes(range(first, sectors), true, token)),
                 sectors,
             );
             assert_eq!(changed(&rig.model, &before), touched, "{label}");
@@ -128,7 +128,7 @@ fn ranges_are_split_at_the_limit_and_where_the_device_likes_it() {
                 OperationKind::SecureErase,
                 OperationKind::WriteZeroes,
             ] {
-                let of = counters.of(kind);
+                let of = counters.queue.of(kind);
                 assert_eq!((of.operations, of.bytes, of.errors), (1, sectors * 512, 0), "{label}");
             }
         }
@@ -147,11 +147,11 @@ fn a_range_with_more_parts_than_the_queue_holds() {
         let before = pattern(4, 200 * 512);
         rig.model.write_disk(0, &before);
         whole(
-            &rig.run(|owner| Request::write_zeroes(range(0, 200), false, owner)),
+            &rig.run(|token| Request::write_zeroes(range(0, 200), false, token)),
             200,
         );
         assert_eq!(rig.model.read_disk(0, 200), vec![0; 200 * 512]);
-        assert_eq!(rig.finish().device_requests, 67);
+        assert_eq!(rig.finish().queue.device_requests, 67);
     });
 }
 
@@ -166,9 +166,9 @@ fn parts_of_a_range_are_whole_blocks() {
             ..ModelConfig::modern()
         };
         let mut rig = Rig::<16>::new(config);
-        whole(&rig.run(|owner| Request::discard(range(8, 160), owner)), 160);
+        whole(&rig.run(|token| Request::discard(range(8, 160), token)), 160);
         whole(
-            &rig.run(|owner| Request::write_zeroes(range(8, 160), false, owner)),
+            &rig.run(|token| Request::write_zeroes(range(8, 160), false, token)),
             160,
         );
         assert_eq!(rig.model.counters().requests_of(WRITE_ZEROES), 10);
@@ -187,7 +187,7 @@ fn ranges_of_more_than_32_bits_of_sectors() {
     let mut rig = Rig::<16>::new(config);
     rig.model.set_fault(Idle);
     let sectors = (1 << 34) + 3;
-    let outcome = rig.run(|owner| Request::discard(range(5, sectors), owner));
+    let outcome = rig.run(|token| Request::discard(range(5, sectors), token));
     whole(&outcome, sectors);
     assert_eq!(rig.model.counters().requests_of(DISCARD), 5);
     rig.finish();
@@ -213,7 +213,7 @@ fn a_flush_makes_completed_writes_durable() {
         assert_eq!(rig.good(Request::flush), Answer::Done);
         assert_eq!(rig.model.unflushed_sectors(), 0);
         rig.write(1, &lost);
-        assert_eq!(rig.disk.counters().of(OperationKind::Flush).bytes, 0);
+        assert_eq!(rig.disk.counters().queue.of(OperationKind::Flush).bytes, 0);
         let model = rig.model.clone();
         rig.finish();
         model.power_cut();
@@ -252,13 +252,13 @@ fn several_answers_in_flight_do_not_mix() {
         ..ModelConfig::modern().offer(feature::LIFETIME)
     };
     let mut rig = Rig::<16>::new(config);
-    let mut owners = Vec::new();
+    let mut tokens = Vec::new();
     for _ in 0..4 {
-        owners.push((rig.submit(Request::identify), true));
-        owners.push((rig.submit(Request::lifetime), false));
+        tokens.push((rig.submit(Request::identify), true));
+        tokens.push((rig.submit(Request::lifetime), false));
     }
     for outcome in rig.settle() {
-        let (_, identify) = *owners.iter().find(|(owner, _)| *owner == outcome.owner).unwrap();
+        let (_, identify) = *tokens.iter().find(|(token, _)| *token == outcome.token).unwrap();
         match outcome.result.unwrap() {
             Answer::Id(id) => assert!(identify && id.to_string() == "model-0.1"),
             Answer::Lifetime(wear) => {

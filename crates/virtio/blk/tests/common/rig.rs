@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use virtio_blk::proto::Sector;
 use virtio_blk::{
-    Answer, Completion, Counters, Disk, Interrupt, IoError, Operation, Options, Request, SectorRange, StartError,
-    SubmitError,
+    Answer, Completion, Disk, DiskCounters, DiskOptions, Interrupt, IoError, Operation, Request, SectorRange,
+    StartError, SubmitError,
 };
 use virtio_blk_model::{Model, ModelConfig, ModelDma};
 use virtio_core::DmaSegments;
@@ -29,7 +29,7 @@ pub(crate) fn range(first: u64, sectors: u64) -> SectorRange {
 /// A request that is over, its buffer already given back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    pub(crate) owner: u32,
+    pub(crate) token: u32,
     pub(crate) operation: Operation,
     pub(crate) bytes: u64,
     pub(crate) result: Result<Answer, IoError>,
@@ -40,7 +40,7 @@ pub(crate) struct Outcome {
 /// Who waits for a request, and the memory the buffers come from.
 struct Ledger {
     dma: ModelDma,
-    next_owner: u32,
+    next_token: u32,
     waiting: BTreeSet<u32>,
     settled: u64,
 }
@@ -50,18 +50,18 @@ impl Ledger {
         let Completion {
             operation,
             buffer,
-            owner,
+            token,
             bytes,
             result,
         } = completion;
-        assert!(self.waiting.remove(&owner), "owner {owner} came back without being out");
+        assert!(self.waiting.remove(&token), "token {token} came back without being out");
         self.settled += 1;
         let content = buffer.as_ref().map(Scatter::content).unwrap_or_default();
         if let Some(buffer) = buffer {
             buffer.release(&mut self.dma);
         }
         Outcome {
-            owner,
+            token,
             operation,
             bytes,
             result,
@@ -81,11 +81,11 @@ pub(crate) struct Rig<const N: usize> {
 impl<const N: usize> Rig<N> {
     /// A live device.
     pub(crate) fn new(config: ModelConfig) -> Self {
-        Self::with(config, &Options::default())
+        Self::with(config, &DiskOptions::default())
     }
 
     /// A live device, started with `options`.
-    pub(crate) fn with(config: ModelConfig, options: &Options) -> Self {
+    pub(crate) fn with(config: ModelConfig, options: &DiskOptions) -> Self {
         let model = Model::new(config);
         let transport = Self::probe(&model);
         Self::on(model, transport, options).unwrap_or_else(|error| panic!("bring-up failed: {error}"))
@@ -103,14 +103,14 @@ impl<const N: usize> Rig<N> {
     pub(crate) fn on(
         model: Model,
         transport: TestTransport,
-        options: &Options,
+        options: &DiskOptions,
     ) -> Result<Self, StartError<TestTransport>> {
         let mut dma = model.dma();
         let registers = transport.access().clone();
         let disk = TestDisk::<N>::start(transport, &mut dma, options)?;
         let ledger = Ledger {
             dma,
-            next_owner: 100,
+            next_token: 100,
             waiting: BTreeSet::new(),
             settled: 0,
         };
@@ -130,7 +130,7 @@ impl<const N: usize> Rig<N> {
     /// A request to read into pieces of these lengths.
     pub(crate) fn read_request(&mut self, first: u64, lengths: &[usize]) -> impl FnOnce(u32) -> TestRequest + use<N> {
         let buffer = self.buffer(lengths);
-        move |owner| Request::read(Sector(first), buffer, owner)
+        move |token| Request::read(Sector(first), buffer, token)
     }
 
     /// A request to write `content` from pieces of these lengths.
@@ -142,34 +142,34 @@ impl<const N: usize> Rig<N> {
     ) -> impl FnOnce(u32) -> TestRequest + use<N> {
         let mut buffer = self.buffer(lengths);
         buffer.fill(content);
-        move |owner| Request::write(Sector(first), buffer, owner)
+        move |token| Request::write(Sector(first), buffer, token)
     }
 
-    fn new_owner(&mut self) -> u32 {
-        self.ledger.next_owner += 1;
-        self.ledger.next_owner
+    fn new_token(&mut self) -> u32 {
+        self.ledger.next_token += 1;
+        self.ledger.next_token
     }
 
     /// Submits, if the driver will take it. Otherwise makes sure that the request came back whole.
     pub(crate) fn try_submit(&mut self, make: impl FnOnce(u32) -> TestRequest) -> Result<u32, SubmitError> {
-        let owner = self.new_owner();
-        let request = make(owner);
+        let token = self.new_token();
+        let request = make(token);
         let operation = request.operation();
-        let before = (*self.disk.counters(), self.disk.queue().ring_state());
+        let before = (self.disk.counters(), self.disk.queue().ring_state());
         match self.disk.submit(request) {
             Ok(()) => {
-                self.ledger.waiting.insert(owner);
-                Ok(owner)
+                self.ledger.waiting.insert(token);
+                Ok(token)
             }
             Err(rejected) => {
-                let after = (*self.disk.counters(), self.disk.queue().ring_state());
-                assert_eq!(after.0.device_requests, before.0.device_requests);
+                let after = (self.disk.counters(), self.disk.queue().ring_state());
+                assert_eq!(after.0.queue.device_requests, before.0.queue.device_requests);
                 let full = u64::from(rejected.error == SubmitError::QueueFull);
-                assert_eq!(after.0.queue_full, before.0.queue_full + full);
+                assert_eq!(after.0.queue.queue_full, before.0.queue.queue_full + full);
                 assert_eq!(after.1, before.1, "the ring is as before");
                 assert_eq!(rejected.request.operation(), operation);
                 let (buffer, returned) = rejected.request.into_parts();
-                assert_eq!(returned, owner);
+                assert_eq!(returned, token);
                 let needs_buffer = matches!(operation, Operation::Read(_) | Operation::Write(_));
                 assert_eq!(buffer.is_some(), needs_buffer);
                 if let Some(buffer) = buffer {
@@ -180,7 +180,7 @@ impl<const N: usize> Rig<N> {
         }
     }
 
-    /// Submits; the owner.
+    /// Submits; the token.
     pub(crate) fn submit(&mut self, make: impl FnOnce(u32) -> TestRequest) -> u32 {
         self.try_submit(make).expect("the request is taken")
     }
@@ -229,7 +229,7 @@ impl<const N: usize> Rig<N> {
         self.disk.notify();
         for _ in 0..2_000 {
             if self.disk.queue().in_flight() == 0 {
-                assert!(self.ledger.waiting.is_empty(), "an owner was forgotten");
+                assert!(self.ledger.waiting.is_empty(), "an token was forgotten");
                 return outcomes;
             }
             self.model.expect_notified();
@@ -241,11 +241,11 @@ impl<const N: usize> Rig<N> {
 
     /// One request from beginning to end.
     pub(crate) fn run(&mut self, make: impl FnOnce(u32) -> TestRequest) -> Outcome {
-        let owner = self.submit(make);
+        let token = self.submit(make);
         let mut outcomes = self.settle();
         assert_eq!(outcomes.len(), 1, "one request, one completion");
         let outcome = outcomes.remove(0);
-        assert_eq!(outcome.owner, owner);
+        assert_eq!(outcome.token, token);
         outcome
     }
 
@@ -304,7 +304,7 @@ impl<const N: usize> Rig<N> {
     }
 
     /// Shuts down with requests in flight. Returns the transport, the counters and what was aborted.
-    pub(crate) fn abandon(self) -> (TestTransport, Counters, Vec<Outcome>) {
+    pub(crate) fn abandon(self) -> (TestTransport, DiskCounters, Vec<Outcome>) {
         let Self {
             model,
             disk,
@@ -317,16 +317,16 @@ impl<const N: usize> Rig<N> {
             .shut_down(&mut dma, |completion| outcomes.push(ledger.settle(completion)))
             .map_err(|(timeout, _)| timeout)
             .expect("the device resets");
-        assert!(ledger.waiting.is_empty(), "owners were lost: {:?}", ledger.waiting);
+        assert!(ledger.waiting.is_empty(), "tokens were lost: {:?}", ledger.waiting);
         assert_eq!(model.allocations(), 0, "memory was lost");
         let kinds = virtio_blk::OperationKind::ALL.iter();
-        let operations: u64 = kinds.map(|&kind| counters.of(kind).operations).sum();
+        let operations: u64 = kinds.map(|&kind| counters.queue.of(kind).operations).sum();
         assert_eq!(operations, ledger.settled, "every request that was taken is counted");
         (transport, counters, outcomes)
     }
 
     /// Shuts down with nothing in flight; the driver has kept to all rules and returned all memory.
-    pub(crate) fn finish(self) -> Counters {
+    pub(crate) fn finish(self) -> DiskCounters {
         let model = self.model.clone();
         let (_, counters, aborted) = self.abandon();
         assert_eq!(aborted, [], "nothing was in flight");
