@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Rig, every_ring, pattern};
+use common::{Rig, every_ring, options, pattern};
 use virtio_blk::proto::{BlkFeatures, Sector};
 use virtio_blk::{DiskOptions, Limits, Request, SUPPORTED_BLK, SUPPORTED_COMMON, SubmitError};
 use virtio_blk_model::{Model, ModelConfig, Zones, feature};
@@ -100,10 +100,7 @@ fn of_everything_offered_exactly_the_documented_set_is_accepted() {
 
 #[test]
 fn access_platform_is_accepted_whatever_the_options_say() {
-    let options = DiskOptions {
-        features: Features::empty(),
-        ..DiskOptions::default()
-    };
+    let options = options(|it| it.features = Features::empty());
     let config = ModelConfig::modern().offer(feature::ACCESS_PLATFORM);
     let mut rig = Rig::<16>::with(config, &options);
     // Without it the device would take translated addresses for physical ones.
@@ -229,10 +226,7 @@ fn the_options_are_kept_to() {
             assert_eq!(rig.model.counters().longest_chain, usize::from(expected).min(8) + 2);
             rig.finish();
         }
-        let options = DiskOptions {
-            max_queue_size: QueueSize::new(8).unwrap(),
-            ..DiskOptions::default()
-        };
+        let options = options(|it| it.max_queue_size = QueueSize::new(8).unwrap());
         let mut rig = Rig::<16>::with(config.clone(), &options);
         assert_eq!(rig.disk.queue().ring_state().size, 8);
         rig.works();
@@ -242,10 +236,7 @@ fn the_options_are_kept_to() {
 
 #[test]
 fn the_features_mask_is_kept_to_and_can_not_be_widened() {
-    let everything = DiskOptions {
-        features: Features::all(),
-        ..DiskOptions::default()
-    };
+    let everything = options(|it| it.features = Features::all());
     let config = ModelConfig {
         offered: Features::all(),
         ..ModelConfig::modern()
@@ -255,10 +246,7 @@ fn the_features_mask_is_kept_to_and_can_not_be_widened() {
     rig.finish();
 
     // The switch depends on flush, and goes with it.
-    let without_flush = DiskOptions {
-        features: DiskOptions::default().features - blk(BlkFeatures::FLUSH),
-        ..DiskOptions::default()
-    };
+    let without_flush = options(|it| it.features = DiskOptions::default().features - blk(BlkFeatures::FLUSH));
     let rig = Rig::<16>::with(ModelConfig::modern(), &without_flush);
     assert_eq!(rig.disk.accepted().low() & (feature::FLUSH | feature::CONFIG_WCE), 0);
     rig.finish();
@@ -267,10 +255,7 @@ fn the_features_mask_is_kept_to_and_can_not_be_widened() {
 #[test]
 fn what_binds_the_driver_binds_it_even_if_the_feature_was_not_wanted() {
     // The fields and the state of the device are what they are, whatever was accepted.
-    let nothing = DiskOptions {
-        features: Features::empty(),
-        ..DiskOptions::default()
-    };
+    let nothing = options(|it| it.features = Features::empty());
     let config = ModelConfig {
         seg_max: 2,
         size_max: 700,
@@ -285,8 +270,7 @@ fn what_binds_the_driver_binds_it_even_if_the_feature_was_not_wanted() {
     rig.finish();
 
     let mut rig = Rig::<16>::with(ModelConfig::modern().offer(feature::RO), &nothing);
-    let request = rig.write_request(0, &content, &[8192]);
-    assert_eq!(rig.refused(request), SubmitError::ReadOnly);
+    assert_eq!(rig.refused_write(0, &content, &[8192]), SubmitError::ReadOnly);
     rig.finish();
 }
 

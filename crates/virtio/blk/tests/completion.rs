@@ -33,8 +33,7 @@ fn every_completion_interrupts_a_driver_that_waits() {
         assert_eq!(rig.drain().unwrap(), []);
         for n in 1..=40 {
             let content = pattern(n, 512);
-            let request = rig.write_request(n, &content, &[512]);
-            let token = rig.submit(request);
+            let token = rig.submit_write(n, &content, &[512]);
             rig.disk.notify();
             assert!(!rig.model.interrupt_line());
             rig.model.process(usize::MAX);
@@ -59,11 +58,9 @@ fn a_burst_is_one_interrupt() {
         });
         rig.drain().unwrap();
         for n in 0..16 {
-            let request = rig.read_request(n, &[512]);
-            rig.submit(request);
+            rig.submit_read(n, &[512]);
         }
-        rig.disk.notify();
-        rig.model.process(usize::MAX);
+        rig.serve();
         assert_eq!(rig.model.counters().interrupts, 1);
         assert_eq!(rig.interrupt().unwrap().1.len(), 16);
         assert!(!rig.model.interrupt_line());
@@ -81,8 +78,7 @@ fn a_transfer_in_parts_goes_on_from_interrupt_to_interrupt() {
             });
             rig.drain().unwrap();
             let content = pattern(1, 16 * 512);
-            let request = rig.write_request(0, &content, &[content.len()]);
-            rig.submit(request);
+            rig.submit_write(0, &content, &[content.len()]);
             rig.disk.notify();
             let mut outcomes = Vec::new();
             for _ in 0..100 {
@@ -109,8 +105,7 @@ fn the_device_is_acknowledged_after_its_completions_were_taken() {
         for _ in 0..3 {
             rig.submit(Request::flush);
         }
-        rig.disk.notify();
-        rig.model.process(usize::MAX);
+        rig.serve();
         let taken = Arc::new(AtomicUsize::new(0));
         let at_acknowledge = Arc::new(AtomicUsize::new(usize::MAX));
         let (look, note) = (Arc::clone(&taken), Arc::clone(&at_acknowledge));
@@ -190,8 +185,7 @@ fn one_notification_per_batch() {
         let mut rig = Rig::<64>::new(config);
         for batch in 1..=5 {
             for n in 0..16 {
-                let request = rig.read_request(n, &[512]);
-                rig.submit(request);
+                rig.submit_read(n, &[512]);
             }
             assert_eq!(rig.model.pending(), 0, "the device knows of nothing yet");
             assert!(rig.disk.notify());
@@ -264,8 +258,7 @@ fn everything_is_counted_exactly() {
         rig.good(|token| Request::secure_erase(range(0, 30), token));
         assert!(matches!(rig.good(Request::identify), Answer::Id(_)));
         assert!(matches!(rig.good(Request::lifetime), Answer::Lifetime(_)));
-        let request = rig.read_request(1 << 40, &[512]);
-        rig.refused(request);
+        rig.refused_read(1 << 40, &[512]);
         let text = rig.disk.counters().to_string();
         assert!(text.contains("write: 2 operations, 1536 bytes, 0 errors"), "{text}");
         let counters = rig.finish();

@@ -139,8 +139,7 @@ fn a_resize_just_before_the_acknowledge_is_seen() {
         assert!(!rig.model.interrupt_line(), "no further interrupt comes");
         assert_eq!(change.resized_from, Some(Sector(100)));
         assert_eq!(rig.disk.limits().capacity, Sector(50));
-        let request = rig.read_request(50, &[512]);
-        assert_eq!(rig.refused(request), SubmitError::OutOfRange { capacity: 50 });
+        assert_eq!(rig.refused_read(50, &[512]), SubmitError::OutOfRange { capacity: 50 });
         rig.finish();
     }
 }
@@ -189,8 +188,7 @@ fn what_waits_for_room_when_the_disk_shrinks_is_not_sent() {
             if discard {
                 rig.submit(|token| Request::discard(range(first, 20), token));
             } else {
-                let request = rig.write_request(first, &content, &[content.len()]);
-                rig.submit(request);
+                rig.submit_write(first, &content, &[content.len()]);
             }
             rig.disk.notify();
             rig.model.process(1);

@@ -41,8 +41,7 @@ fn end_of(
     let mut rig = Rig::<16>::new(config);
     rig.model.set_fault(FaultScript::new().at(0, fault));
     let token = make(&mut rig);
-    rig.disk.notify();
-    rig.model.process(usize::MAX);
+    rig.serve();
     let end = rig.poll();
     match end {
         Ok(outcomes) => {
@@ -69,8 +68,7 @@ fn end_of(
 /// After a fault nothing is taken, nothing is told, and the answer stays the same.
 fn broken_for_good<const N: usize>(rig: &mut Rig<N>, fault: DeviceFault) {
     assert_eq!(rig.disk.queue().fault(), Some(fault));
-    let request = rig.read_request(0, &[512]);
-    assert_eq!(rig.try_submit(request), Err(SubmitError::Broken(fault)));
+    assert_eq!(rig.try_submit_read(0, &[512]), Err(SubmitError::Broken(fault)));
     let notifies = rig.model.counters().notifies;
     assert!(!rig.disk.notify());
     assert_eq!(rig.poll(), Err(fault));
@@ -84,13 +82,11 @@ fn broken_for_good<const N: usize>(rig: &mut Rig<N>, fault: DeviceFault) {
 }
 
 fn read(rig: &mut Rig<16>) -> u32 {
-    let request = rig.read_request(0, &[512]);
-    rig.submit(request)
+    rig.submit_read(0, &[512])
 }
 
 fn write(rig: &mut Rig<16>) -> u32 {
-    let request = rig.write_request(0, &pattern(1, 512), &[512]);
-    rig.submit(request)
+    rig.submit_write(0, &pattern(1, 512), &[512])
 }
 
 fn identify(rig: &mut Rig<16>) -> u32 {
@@ -232,14 +228,8 @@ fn a_lost_request_comes_back_at_the_latest_when_the_device_is_shut_down() {
         for late in [false, true] {
             let mut rig = Rig::<16>::new(config.clone());
             rig.model.set_fault(FaultScript::new().at(1, FaultKind::Lost));
-            let tokens: Vec<u32> = (0..4)
-                .map(|n| {
-                    let request = rig.write_request(n, &pattern(n, 512), &[512]);
-                    rig.submit(request)
-                })
-                .collect();
-            rig.disk.notify();
-            rig.model.process(usize::MAX);
+            let tokens: Vec<u32> = (0..4).map(|n| rig.submit_write(n, &pattern(n, 512), &[512])).collect();
+            rig.serve();
             let outcomes = rig.poll().unwrap();
             let back: Vec<u32> = outcomes.iter().map(|outcome| outcome.token).collect();
             assert_eq!(back, [tokens[0], tokens[2], tokens[3]]);
@@ -262,8 +252,7 @@ fn a_breakdown_is_reported_and_survived() {
         rig.drain().unwrap();
         rig.model.set_fault(FaultScript::new().at(1, FaultKind::BreakDown));
         let tokens: Vec<u32> = (0..3).map(|_| read(&mut rig)).collect();
-        rig.disk.notify();
-        rig.model.process(usize::MAX);
+        rig.serve();
         assert!(rig.model.status().contains(DeviceStatus::DEVICE_NEEDS_RESET));
         let (seen, outcomes) = rig.interrupt().unwrap();
         assert!(seen.config.unwrap().needs_reset);
@@ -286,13 +275,11 @@ fn missing_and_superfluous_interrupts_do_no_harm() {
             .at(1, FaultKind::ForcedInterrupt);
         rig.model.set_fault(script);
         read(&mut rig);
-        rig.disk.notify();
-        rig.model.process(usize::MAX);
+        rig.serve();
         assert!(!rig.model.interrupt_line());
         assert_eq!(rig.poll().unwrap().len(), 1, "polling finds it");
         read(&mut rig);
-        rig.disk.notify();
-        rig.model.process(usize::MAX);
+        rig.serve();
         assert_eq!(rig.poll().unwrap().len(), 1);
         assert!(rig.model.interrupt_line());
         assert_eq!(rig.interrupt().unwrap().0.completions, 0);
@@ -316,8 +303,7 @@ fn an_error_in_the_middle_of_a_transfer_ends_it_once() {
                     ..config.clone()
                 });
                 rig.model.set_fault(FaultScript::new().at(3, FaultKind::Status(1)));
-                let request = rig.read_request(0, &[8 * 512]);
-                let outcome = rig.run(request);
+                let outcome = rig.run_read(0, &[8 * 512]);
                 assert_eq!(outcome.result, Err(IoError::Device(StatusError::Io)));
                 assert_eq!(outcome.bytes, good * 512, "what succeeded is told");
                 let of = rig.disk.counters().queue.of(OperationKind::Read);
@@ -343,8 +329,7 @@ fn the_first_of_several_errors_is_told() {
         .at(2, FaultKind::Status(1))
         .at(3, FaultKind::NoStatus);
     rig.model.set_fault(script);
-    let request = rig.read_request(0, &[4 * 512]);
-    let outcome = rig.run(request);
+    let outcome = rig.run_read(0, &[4 * 512]);
     assert_eq!(outcome.result, Err(IoError::Device(StatusError::Unsupported)));
     assert_eq!(outcome.bytes, 512);
     rig.finish();
@@ -361,8 +346,7 @@ fn a_fault_while_parts_wait_loses_nothing() {
         };
         let mut rig = Rig::<4>::new(config);
         rig.model.set_fault(FaultScript::new().at(2, FaultKind::UsedId(99)));
-        let request = rig.write_request(0, &pattern(1, 8 * 512), &[8 * 512]);
-        let token = rig.submit(request);
+        let token = rig.submit_write(0, &pattern(1, 8 * 512), &[8 * 512]);
         rig.disk.notify();
         let fault = loop {
             rig.model.process(1);
@@ -425,8 +409,7 @@ proptest! {
             if let Err(error) = rig.try_submit(request) {
                 prop_assert!(matches!(error, SubmitError::QueueFull | SubmitError::Broken(_)));
             }
-            rig.disk.notify();
-            rig.model.process(usize::MAX);
+            rig.serve();
             // Completions that come before a fault in the same call count as well.
             let mut completions = Vec::new();
             let end = if n % 2 == 0 {

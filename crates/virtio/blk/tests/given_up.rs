@@ -2,92 +2,84 @@
 
 mod common;
 
-use common::{Access, Rig, Stingy, TestDisk, every_ring, pattern, register};
-use virtio_blk::{DiskOptions, InitError, Request};
+use common::{Access, Rig, Stingy, TestDisk, TestTransport, every_ring, options, pattern, register};
+use virtio_blk::{DiskOptions, InitError, Request, StartError};
 use virtio_blk_model::{AtDriverOk, Model, ModelConfig, feature};
 use virtio_core::{
     ConfigUnstable, DeviceStatus, DeviceType, DmaError, Features, HandshakeError, PollLimit, QueueSetupError, QueueSize,
 };
 
-/// A device that does not come up: the error. No memory is kept, no rule broken, and the device is told, if it can be.
-fn fails<const N: usize>(config: ModelConfig, options: &DiskOptions) -> InitError {
-    let model = Model::new(config);
-    let transport = Rig::<N>::probe(&model);
-    let failed = match Rig::<N>::on(model.clone(), transport, options) {
-        Ok(_) => panic!("the device comes up"),
-        Err(failed) => failed,
-    };
+/// A device that does not come up: the error and its transport. No memory is kept, and no rule broken.
+fn fails_on<const N: usize>(
+    model: &Model,
+    transport: TestTransport,
+    options: &DiskOptions,
+) -> StartError<TestTransport> {
+    let failed = Rig::<N>::on(model.clone(), transport, options).err();
+    let failed = failed.expect("the device does not come up");
     assert_eq!(model.allocations(), 0, "{}", failed.error);
-    assert_eq!(model.counters().notifies, 0);
     assert!(!model.status().contains(DeviceStatus::DRIVER_OK));
-    model.assert_clean();
-    let quiet = matches!(
+    let left_alone = matches!(
         failed.error,
         InitError::NotBlock(_) | InitError::Handshake(HandshakeError::ResetTimeout)
     );
-    assert_eq!(
-        model.status().contains(DeviceStatus::FAILED),
-        !quiet,
-        "{}",
-        failed.error
-    );
-    failed.error
+    let told = model.status().contains(DeviceStatus::FAILED);
+    assert_eq!(told, !left_alone, "{}", failed.error);
+    failed
 }
 
-#[test]
-fn a_capacity_beyond_all_bytes_is_no_capacity() {
-    // What a window that ends before its configuration reads as, too.
-    for sectors in [u64::MAX, 1 << 55] {
-        let boundless = ModelConfig {
-            capacity: sectors,
-            ..ModelConfig::modern()
-        };
-        let error = fails::<16>(boundless, &DiskOptions::default());
-        assert_eq!(error, InitError::BadCapacity { sectors });
-    }
+fn fails<const N: usize>(config: ModelConfig, options: &DiskOptions) -> InitError {
+    let model = Model::new(config);
+    let error = fails_on::<N>(&model, Rig::<N>::probe(&model), options).error;
+    assert_eq!(model.counters().notifies, 0);
+    model.assert_clean();
+    error
 }
 
 #[test]
 fn devices_that_cannot_be_driven_are_given_up_cleanly() {
-    let options = DiskOptions::default();
-    let refuses = ModelConfig {
-        refuse_features: true,
-        ..ModelConfig::modern()
-    };
-    let accepted = Features::from_low(ModelConfig::modern().withdraw(feature::RING_RESET).offered.low());
-    assert_eq!(
-        fails::<16>(refuses, &options),
-        InitError::Handshake(HandshakeError::FeaturesRefused(accepted))
-    );
-
-    let demanding = ModelConfig {
-        demanded: Features::ORDER_PLATFORM,
-        ..ModelConfig::modern()
-    };
-    let error = fails::<16>(demanding, &options);
-    assert!(matches!(
-        error,
-        InitError::Handshake(HandshakeError::FeaturesRefused(_))
-    ));
-
-    let old = ModelConfig::modern().withdraw(feature::VERSION_1);
-    assert_eq!(
-        fails::<16>(old, &options),
-        InitError::Handshake(HandshakeError::NotVersion1)
-    );
-
-    let dead = ModelConfig {
-        stuck_reset: true,
-        ..ModelConfig::modern()
-    };
-    let patient = DiskOptions {
-        poll_limit: PollLimit(50),
-        ..options
-    };
-    let timeout = InitError::Handshake(HandshakeError::ResetTimeout);
-    assert_eq!(fails::<16>(dead, &patient), timeout);
-
-    for config in [ModelConfig::modern(), ModelConfig::legacy()] {
+    let options = options(|it| it.poll_limit = PollLimit(50));
+    let modern = ModelConfig::modern;
+    let accepted = Features::from_low(modern().withdraw(feature::RING_RESET).offered.low());
+    let handshake = InitError::Handshake;
+    for (config, error) in [
+        (
+            ModelConfig {
+                refuse_features: true,
+                ..modern()
+            },
+            handshake(HandshakeError::FeaturesRefused(accepted)),
+        ),
+        (
+            ModelConfig {
+                demanded: Features::ORDER_PLATFORM,
+                ..modern()
+            },
+            handshake(HandshakeError::FeaturesRefused(accepted)),
+        ),
+        (
+            modern().withdraw(feature::VERSION_1),
+            handshake(HandshakeError::NotVersion1),
+        ),
+        (
+            ModelConfig {
+                stuck_reset: true,
+                ..modern()
+            },
+            handshake(HandshakeError::ResetTimeout),
+        ),
+    ] {
+        assert_eq!(fails::<16>(config, &options), error);
+    }
+    // What a window that ends before its configuration reads as, too.
+    for sectors in [u64::MAX, 1 << 55] {
+        let boundless = ModelConfig {
+            capacity: sectors,
+            ..modern()
+        };
+        assert_eq!(fails::<16>(boundless, &options), InitError::BadCapacity { sectors });
+    }
+    for config in [modern(), ModelConfig::legacy()] {
         let queueless = ModelConfig {
             queues: 0,
             ..config.clone()
@@ -112,15 +104,10 @@ fn a_reset_may_take_as_long_as_the_limit_says() {
         reset_reads: 9,
         ..ModelConfig::modern()
     };
-    let options = |limit| DiskOptions {
-        poll_limit: PollLimit(limit),
-        ..DiskOptions::default()
-    };
-    Rig::<16>::with(slow.clone(), &options(10)).finish();
-    assert_eq!(
-        fails::<16>(slow, &options(9)),
-        InitError::Handshake(HandshakeError::ResetTimeout)
-    );
+    let within = |limit| options(|it| it.poll_limit = PollLimit(limit));
+    Rig::<16>::with(slow.clone(), &within(10)).finish();
+    let timeout = InitError::Handshake(HandshakeError::ResetTimeout);
+    assert_eq!(fails::<16>(slow, &within(9)), timeout);
 }
 
 #[test]
@@ -134,19 +121,12 @@ fn a_queue_needs_room_for_one_request() {
             let error = fails::<16>(config, &DiskOptions::default());
             assert_eq!(error, InitError::QueueTooSmall { size });
         }
-        // What else makes it too small: the driver's own capacity, or the caller's wish.
-        assert_eq!(
-            fails::<2>(config.clone(), &DiskOptions::default()),
-            InitError::QueueTooSmall { size: 2 }
-        );
-        let stingy = DiskOptions {
-            max_queue_size: QueueSize::new(1).unwrap(),
-            ..DiskOptions::default()
-        };
-        assert_eq!(
-            fails::<16>(config.clone(), &stingy),
-            InitError::QueueTooSmall { size: 1 }
-        );
+        // The driver's own capacity and the options make it too small as well.
+        let error = fails::<2>(config.clone(), &DiskOptions::default());
+        assert_eq!(error, InitError::QueueTooSmall { size: 2 });
+        let stingy = options(|it| it.max_queue_size = QueueSize::new(1).unwrap());
+        let error = fails::<16>(config.clone(), &stingy);
+        assert_eq!(error, InitError::QueueTooSmall { size: 1 });
 
         for (offered, size) in [(4, 4), (5, 4), (7, 4), (8, 8), (1024, 16), (32768, 16)] {
             let config = ModelConfig {
@@ -191,15 +171,8 @@ fn a_queue_that_is_not_taken_is_an_error_and_its_memory_comes_back() {
         transport
             .access()
             .hook(move |access| (access == Access::Read(register)).then_some(0));
-        let failed = Rig::<16>::on(model.clone(), transport, &DiskOptions::default())
-            .err()
-            .expect("the queue is not taken");
+        let failed = fails_on::<16>(&model, transport, &DiskOptions::default());
         assert_eq!(failed.error, InitError::Queue(QueueSetupError::NotReady));
-        assert_eq!(model.allocations(), 0);
-        assert_eq!(
-            model.status() & (DeviceStatus::FAILED | DeviceStatus::DRIVER_OK),
-            DeviceStatus::FAILED
-        );
         failed.transport.access().unhook();
         let mut rig = Rig::<16>::on(model.clone(), failed.transport, &DiskOptions::default()).unwrap();
         rig.works();
@@ -209,10 +182,7 @@ fn a_queue_that_is_not_taken_is_an_error_and_its_memory_comes_back() {
 
 #[test]
 fn a_configuration_that_never_stands_still_is_an_error() {
-    let options = DiskOptions {
-        poll_limit: PollLimit(20),
-        ..DiskOptions::default()
-    };
+    let options = options(|it| it.poll_limit = PollLimit(20));
     for (config, restless) in [
         (ModelConfig::modern(), register::CONFIG_GENERATION),
         (ModelConfig::legacy(), register::CONFIG),
@@ -226,12 +196,8 @@ fn a_configuration_that_never_stands_still_is_an_error() {
                 reads
             })
         });
-        let failed = Rig::<16>::on(model.clone(), transport, &options)
-            .err()
-            .expect("no bring-up");
+        let failed = fails_on::<16>(&model, transport, &options);
         assert_eq!(failed.error, InitError::ConfigUnstable(ConfigUnstable));
-        assert_eq!(model.allocations(), 0);
-        assert!(model.status().contains(DeviceStatus::FAILED));
         model.assert_clean();
     }
 }
@@ -241,15 +207,9 @@ fn a_transport_can_be_used_again_and_again() {
     every_ring(|config| {
         let model = Model::new(config);
         let mut transport = Rig::<16>::probe(&model);
-        let too_small = DiskOptions {
-            max_queue_size: QueueSize::new(2).unwrap(),
-            ..DiskOptions::default()
-        };
+        let too_small = options(|it| it.max_queue_size = QueueSize::new(2).unwrap());
         for round in 0..3 {
-            let failed = Rig::<16>::on(model.clone(), transport, &too_small)
-                .err()
-                .expect("no bring-up");
-            assert!(model.status().contains(DeviceStatus::FAILED));
+            let failed = fails_on::<16>(&model, transport, &too_small);
             assert_eq!(failed.error, InitError::QueueTooSmall { size: 2 });
             let mut rig = Rig::<16>::on(model.clone(), failed.transport, &DiskOptions::default()).unwrap();
             rig.write(round, &pattern(round, 512));
@@ -267,10 +227,7 @@ fn a_transport_can_be_used_again_and_again() {
 
 #[test]
 fn a_shutdown_the_device_does_not_finish_keeps_everything() {
-    let options = DiskOptions {
-        poll_limit: PollLimit(10),
-        ..DiskOptions::default()
-    };
+    let options = options(|it| it.poll_limit = PollLimit(10));
     let mut rig = Rig::<16>::with(ModelConfig::modern(), &options);
     let token = rig.submit(Request::flush);
     rig.disk.notify();
@@ -321,10 +278,7 @@ fn a_device_that_fails_at_driver_ok_is_an_error_and_its_memory_comes_back() {
 
 #[test]
 fn a_device_that_fails_at_driver_ok_and_does_not_reset_keeps_the_memory() {
-    let options = DiskOptions {
-        poll_limit: PollLimit(10),
-        ..DiskOptions::default()
-    };
+    let options = options(|it| it.poll_limit = PollLimit(10));
     let model = Model::new(ModelConfig::modern());
     let transport = Rig::<16>::probe(&model);
     let mut started = false;

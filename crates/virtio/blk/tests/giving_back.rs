@@ -17,12 +17,7 @@ type TestCompletion = Completion<Scatter, u32>;
 
 /// Submits a read of one sector each; their tokens.
 fn reads<const N: usize>(rig: &mut Rig<N>, sectors: core::ops::Range<u64>) -> Vec<u32> {
-    sectors
-        .map(|sector| {
-            let request = rig.read_request(sector, &[512]);
-            rig.submit(request)
-        })
-        .collect()
+    sectors.map(|sector| rig.submit_read(sector, &[512])).collect()
 }
 
 #[test]
@@ -88,8 +83,7 @@ fn aborted_requests_come_back_in_order_of_submission() {
 fn a_transfer_of_which_parts_were_not_sent_is_aborted() {
     every_ring(|config| {
         let mut rig = Rig::<4>::new(narrow(config));
-        let request = rig.write_request(0, &pattern(1, 8 * 512), &[8 * 512]);
-        rig.submit(request);
+        rig.submit_write(0, &pattern(1, 8 * 512), &[8 * 512]);
         rig.disk.notify();
         let sent = rig.model.process(usize::MAX) as u64;
         assert!(sent < 8);
@@ -105,8 +99,7 @@ fn a_used_ring_with_a_lie_is_believed_up_to_it() {
         let mut rig = Rig::<16>::new(config);
         rig.model.set_fault(FaultScript::new().at(2, FaultKind::UsedId(77)));
         let tokens = reads(&mut rig, 0..5);
-        rig.disk.notify();
-        rig.model.process(usize::MAX);
+        rig.serve();
         let (_, counters, outcomes) = rig.abandon();
         let back: Vec<u32> = outcomes.iter().map(|outcome| outcome.token).collect();
         assert_eq!(back, tokens);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Hooked, Scatter, TestDisk, TestTransport, every_ring, pattern, range};
+use common::{Hooked, Scatter, TestDisk, TestTransport, every_ring, options, pattern, range};
 use virtio_blk::proto::Sector;
 use virtio_blk::{Completion, DeviceControl, DiskOptions, IoError, Limits, Queue, Request, SubmitError};
 use virtio_blk_model::{Limits as RangeLimits, Model, ModelConfig, ModelDma, feature};
@@ -277,10 +277,7 @@ fn a_reset_in_time_takes_only_so_many_reads() {
     };
     let model = Model::new(config);
     let transport = virtio_mmio::probe(Hooked::new(model.registers())).device().unwrap();
-    let options = DiskOptions {
-        poll_limit: PollLimit(4),
-        ..DiskOptions::default()
-    };
+    let options = options(|it| it.poll_limit = PollLimit(4));
     let disk = TestDisk::<16>::start(transport, &mut model.dma(), &options).unwrap();
     let (mut device, queue) = disk.into_parts();
     assert_eq!(device.reset(), Ok(()));

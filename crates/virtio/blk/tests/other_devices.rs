@@ -101,8 +101,7 @@ fn scattered_buffers_work_on_a_device_with_one_data_descriptor() {
         assert_eq!(rig.model.read_disk(4, 6), content);
         assert_eq!(rig.read_into(4, &[512, 2048, 512]), content);
         // One sector in two pieces is for the caller to copy together.
-        let request = rig.read_request(4, &[500, 12]);
-        assert_eq!(rig.refused(request), SubmitError::TooScattered);
+        assert_eq!(rig.refused_read(4, &[500, 12]), SubmitError::TooScattered);
         assert!(matches!(rig.good(Request::identify), Answer::Id(id) if id.as_bytes_trimmed() == b"model-0.1"));
         assert_eq!(rig.good(Request::flush), Answer::Done);
         assert_eq!(

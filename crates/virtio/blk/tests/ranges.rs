@@ -2,10 +2,12 @@
 
 mod common;
 
-use common::{Outcome, Rig, every_ring, pattern, range};
+use common::{Outcome, Rig, TestRequest, every_ring, pattern, range};
 use virtio_blk::proto::Sector;
-use virtio_blk::{Answer, OperationKind, Request, SubmitError, WriteCache, WriteCacheError};
+use virtio_blk::{Answer, OperationKind, Request, SectorRange, SubmitError, WriteCache, WriteCacheError};
 use virtio_blk_model::{Limits, Model, ModelConfig, feature};
+
+type RangeRequest = fn(SectorRange, u32) -> TestRequest;
 
 const DISCARD: u32 = 11;
 const WRITE_ZEROES: u32 = 13;
@@ -51,21 +53,14 @@ fn zeroes_are_written_exactly_where_they_were_asked_for() {
 #[test]
 fn discard_and_erase_touch_nothing_else() {
     let config = ModelConfig::modern().offer(feature::SECURE_ERASE);
-    for erase in [false, true] {
+    let requests: [(RangeRequest, _); 2] = [(Request::discard, DISCARD), (Request::secure_erase, SECURE_ERASE)];
+    for (request, code) in requests {
         let mut rig = Rig::<16>::new(config.clone());
         let before = pattern(2, 200 * 512);
         rig.model.write_disk(0, &before);
-        let outcome = rig.run(|token| {
-            if erase {
-                Request::secure_erase(range(64, 8), token)
-            } else {
-                Request::discard(range(64, 8), token)
-            }
-        });
-        whole(&outcome, 8);
+        whole(&rig.run(|token| request(range(64, 8), token)), 8);
         assert_eq!(changed(&rig.model, &before), (64..72).collect::<Vec<_>>());
-        let kind = if erase { SECURE_ERASE } else { DISCARD };
-        assert_eq!(rig.model.counters().requests_of(kind), 1);
+        assert_eq!(rig.model.counters().requests_of(code), 1);
         rig.finish();
     }
 }
@@ -97,40 +92,25 @@ fn ranges_are_split_at_the_limit_and_where_the_device_likes_it() {
             let touched: Vec<u64> = (first..first + sectors).collect();
             let label = format!("{sectors} at {first}, {max} at once");
 
-            rig.model.write_disk(0, &before);
-            whole(
-                &rig.run(|token| Request::discard(range(first, sectors), token)),
-                sectors,
-            );
-            assert_eq!(changed(&rig.model, &before), touched, "{label}");
-
-            rig.model.write_disk(0, &before);
-            whole(
-                &rig.run(|token| Request::secure_erase(range(first, sectors), token)),
-                sectors,
-            );
-            assert_eq!(changed(&rig.model, &before), touched, "{label}");
-
-            rig.model.write_disk(0, &before);
-            whole(
-                &rig.run(|token| Request::write_zeroes(range(first, sectors), true, token)),
-                sectors,
-            );
-            assert_eq!(changed(&rig.model, &before), touched, "{label}");
-
-            let seen = rig.model.counters();
-            assert_eq!(seen.requests_of(DISCARD), aligned, "{label}");
-            assert_eq!(seen.requests_of(SECURE_ERASE), aligned, "{label}");
-            assert_eq!(seen.requests_of(WRITE_ZEROES), unaligned, "{label}");
-            let counters = rig.finish();
-            for kind in [
-                OperationKind::Discard,
-                OperationKind::SecureErase,
-                OperationKind::WriteZeroes,
-            ] {
-                let of = counters.queue.of(kind);
+            let requests: [(RangeRequest, _, _, _); 3] = [
+                (Request::discard, DISCARD, OperationKind::Discard, aligned),
+                (Request::secure_erase, SECURE_ERASE, OperationKind::SecureErase, aligned),
+                (
+                    |range, token| Request::write_zeroes(range, true, token),
+                    WRITE_ZEROES,
+                    OperationKind::WriteZeroes,
+                    unaligned,
+                ),
+            ];
+            for (request, code, kind, expected) in requests {
+                rig.model.write_disk(0, &before);
+                whole(&rig.run(|token| request(range(first, sectors), token)), sectors);
+                assert_eq!(changed(&rig.model, &before), touched, "{label}");
+                assert_eq!(rig.model.counters().requests_of(code), expected, "{label}");
+                let of = rig.disk.counters().queue.of(kind);
                 assert_eq!((of.operations, of.bytes, of.errors), (1, sectors * 512, 0), "{label}");
             }
+            rig.finish();
         }
     });
 }
@@ -279,8 +259,7 @@ fn the_write_cache_is_switched_only_while_nothing_is_in_flight() {
     for config in [ModelConfig::modern(), ModelConfig::legacy()] {
         let mut rig = Rig::<16>::new(config);
         let content = pattern(1, 512);
-        let request = rig.write_request(0, &content, &[512]);
-        rig.submit(request);
+        rig.submit_write(0, &content, &[512]);
         assert_eq!(
             rig.disk.set_write_cache(WriteCache::WriteThrough),
             Err(WriteCacheError::Busy)

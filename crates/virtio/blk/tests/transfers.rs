@@ -242,13 +242,11 @@ fn many_requests_in_flight_come_back_in_any_order_to_whom_they_belong() {
                     let from = n * 1024..(n + 1) * 1024;
                     let token = if n % 3 == 0 {
                         let content = pattern(round, 512);
-                        let request = rig.write_request(n as u64, &content, &[512]);
-                        let token = rig.submit(request);
+                        let token = rig.submit_write(n as u64, &content, &[512]);
                         expected.insert(token, content);
                         token
                     } else {
-                        let request = rig.read_request(1000 + 2 * n as u64, &[1024]);
-                        let token = rig.submit(request);
+                        let token = rig.submit_read(1000 + 2 * n as u64, &[1024]);
                         expected.insert(token, disk[from].to_vec());
                         token
                     };
@@ -334,8 +332,7 @@ fn a_full_queue_sends_requests_back_and_takes_them_later() {
         let room = if indirect { 16 } else { 5 };
         for n in 0..room {
             let content = pattern(n, 512);
-            let request = rig.write_request(n, &content, &[512]);
-            rig.submit(request);
+            rig.submit_write(n, &content, &[512]);
         }
         for refused in 1..4 {
             let request = rig.write_request(room, &pattern(room, 512), &[512]);
@@ -345,10 +342,8 @@ fn a_full_queue_sends_requests_back_and_takes_them_later() {
         rig.disk.notify();
         assert_eq!(rig.model.process(1), 1);
         assert_eq!(rig.poll().unwrap().len(), 1);
-        let request = rig.write_request(room, &pattern(room, 512), &[512]);
-        rig.submit(request);
-        let request = rig.read_request(0, &[512]);
-        assert_eq!(rig.try_submit(request), Err(SubmitError::QueueFull));
+        rig.submit_write(room, &pattern(room, 512), &[512]);
+        assert_eq!(rig.try_submit_read(0, &[512]), Err(SubmitError::QueueFull));
         assert_eq!(rig.settle().len() as u64, room);
         for n in 0..=room {
             assert_eq!(rig.model.read_disk(n, 1), pattern(n, 512));

@@ -1,4 +1,4 @@
-//! A device, the driver on it, and a list of what is owed to whom.
+//! A device, the driver on it, and a list of the requests in flight.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,14 @@ pub(crate) fn range(first: u64, sectors: u64) -> SectorRange {
     }
 }
 
-/// A request that is over, its buffer already given back.
+/// The default options but for `change`.
+pub(crate) fn options(change: impl FnOnce(&mut DiskOptions)) -> DiskOptions {
+    let mut options = DiskOptions::default();
+    change(&mut options);
+    options
+}
+
+/// A request that is over, its buffer released.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) token: u32,
@@ -91,7 +98,7 @@ impl<const N: usize> Rig<N> {
         Self::on(model, transport, options).unwrap_or_else(|error| panic!("bring-up failed: {error}"))
     }
 
-    /// The transport of a device nobody has touched.
+    /// The transport of a fresh device.
     pub(crate) fn probe(model: &Model) -> TestTransport {
         let registers = Hooked::new(model.registers());
         virtio_mmio::probe(registers)
@@ -185,37 +192,57 @@ impl<const N: usize> Rig<N> {
         self.try_submit(make).expect("the request is taken")
     }
 
-    /// Polls once.
-    pub(crate) fn poll(&mut self) -> Result<Vec<Outcome>, DeviceFault> {
+    pub(crate) fn submit_read(&mut self, first: u64, lengths: &[usize]) -> u32 {
+        let request = self.read_request(first, lengths);
+        self.submit(request)
+    }
+
+    pub(crate) fn submit_write(&mut self, first: u64, content: &[u8], lengths: &[usize]) -> u32 {
+        let request = self.write_request(first, content, lengths);
+        self.submit(request)
+    }
+
+    pub(crate) fn try_submit_read(&mut self, first: u64, lengths: &[usize]) -> Result<u32, SubmitError> {
+        let request = self.read_request(first, lengths);
+        self.try_submit(request)
+    }
+
+    /// Notifies, and lets the device serve all it has.
+    pub(crate) fn serve(&mut self) {
+        self.disk.notify();
+        self.model.process(usize::MAX);
+    }
+
+    /// Takes completions by `take`: its answer, and what came back.
+    fn take<V>(
+        &mut self,
+        take: impl FnOnce(&mut TestDisk<N>, &mut dyn FnMut(Completion<Scatter, u32>)) -> Result<V, DeviceFault>,
+    ) -> Result<(V, Vec<Outcome>), DeviceFault> {
         let (disk, ledger) = (&mut self.disk, &mut self.ledger);
         let mut outcomes = Vec::new();
-        let count = disk.poll(|completion| outcomes.push(ledger.settle(completion)));
-        count.map(|count| {
-            assert_eq!(count as usize, outcomes.len());
-            outcomes
-        })
+        let answer = take(disk, &mut |completion| outcomes.push(ledger.settle(completion)))?;
+        Ok((answer, outcomes))
+    }
+
+    /// Polls once.
+    pub(crate) fn poll(&mut self) -> Result<Vec<Outcome>, DeviceFault> {
+        let (count, outcomes) = self.take(|disk, each| disk.poll(each))?;
+        assert_eq!(count as usize, outcomes.len());
+        Ok(outcomes)
     }
 
     /// Polls once and asks for interrupts.
     pub(crate) fn drain(&mut self) -> Result<Vec<Outcome>, DeviceFault> {
-        let (disk, ledger) = (&mut self.disk, &mut self.ledger);
-        let mut outcomes = Vec::new();
-        let count = disk.drain(|completion| outcomes.push(ledger.settle(completion)));
-        count.map(|count| {
-            assert_eq!(count as usize, outcomes.len());
-            outcomes
-        })
+        let (count, outcomes) = self.take(|disk, each| disk.drain(each))?;
+        assert_eq!(count as usize, outcomes.len());
+        Ok(outcomes)
     }
 
     /// Follows up an interrupt.
     pub(crate) fn interrupt(&mut self) -> Result<(Interrupt, Vec<Outcome>), DeviceFault> {
-        let (disk, ledger) = (&mut self.disk, &mut self.ledger);
-        let mut outcomes = Vec::new();
-        let seen = disk.on_interrupt(|completion| outcomes.push(ledger.settle(completion)));
-        seen.map(|seen| {
-            assert_eq!(seen.completions as usize, outcomes.len());
-            (seen, outcomes)
-        })
+        let (seen, outcomes) = self.take(|disk, each| disk.on_interrupt(each))?;
+        assert_eq!(seen.completions as usize, outcomes.len());
+        Ok((seen, outcomes))
     }
 
     /// Takes note of a completion that was received elsewhere.
@@ -249,6 +276,11 @@ impl<const N: usize> Rig<N> {
         outcome
     }
 
+    pub(crate) fn run_read(&mut self, first: u64, lengths: &[usize]) -> Outcome {
+        let request = self.read_request(first, lengths);
+        self.run(request)
+    }
+
     /// One request that goes well; its answer.
     pub(crate) fn good(&mut self, make: impl FnOnce(u32) -> TestRequest) -> Answer {
         self.run(make).result.expect("the request goes well")
@@ -275,8 +307,7 @@ impl<const N: usize> Rig<N> {
 
     /// Reads into pieces of these lengths.
     pub(crate) fn read_into(&mut self, first: u64, lengths: &[usize]) -> Vec<u8> {
-        let request = self.read_request(first, lengths);
-        let outcome = self.run(request);
+        let outcome = self.run_read(first, lengths);
         assert_eq!(outcome.result, Ok(Answer::Done));
         assert_eq!(outcome.bytes, outcome.content.len() as u64);
         outcome.content
@@ -301,6 +332,26 @@ impl<const N: usize> Rig<N> {
         assert_eq!(self.model.process(usize::MAX), 0, "nothing to do for the device");
         assert_eq!(self.model.counters().chains, chains);
         error
+    }
+
+    pub(crate) fn refused_read(&mut self, first: u64, lengths: &[usize]) -> SubmitError {
+        let request = self.read_request(first, lengths);
+        self.refused(request)
+    }
+
+    pub(crate) fn refused_write(&mut self, first: u64, content: &[u8], lengths: &[usize]) -> SubmitError {
+        let request = self.write_request(first, content, lengths);
+        self.refused(request)
+    }
+
+    /// Neither a read nor a write of these pieces is taken.
+    pub(crate) fn refuses_transfers(&mut self, first: u64, lengths: &[usize], error: SubmitError) {
+        let content = pattern(1, lengths.iter().sum());
+        let answers = [
+            self.refused_read(first, lengths),
+            self.refused_write(first, &content, lengths),
+        ];
+        assert_eq!(answers, [error, error], "{lengths:?} at {first}");
     }
 
     /// Shuts down with requests in flight. Returns the transport, the counters and what was aborted.
