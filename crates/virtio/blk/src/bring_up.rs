@@ -26,7 +26,7 @@ const MIN_DESCRIPTORS: u16 = 3;
 #[derive(thiserror::Error)]
 #[error("{error}")]
 pub struct StartError<T> {
-    /// Why.
+    /// What went wrong.
     pub error: InitError,
     /// The transport. Its device is marked as failed, unless it is [no block device](InitError::NotBlock),
     /// which nothing was done to, or did not finish its reset.
@@ -44,7 +44,7 @@ impl<T> fmt::Debug for StartError<T> {
 /// A started device: the control half and the data half.
 pub type Halves<T, B, K, const N: usize> = (DeviceControl<T>, Queue<T, B, K, N>);
 
-/// The request queue of a device behind a transport `T`.
+/// The request queue of a device with a transport `T`.
 pub type Queue<T, B, K, const N: usize> = RequestQueue<<T as Transport>::Notifier, B, K, N>;
 
 impl<T: Transport> DeviceControl<T> {

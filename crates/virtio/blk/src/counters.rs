@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_that_is_too_large_to_be_true_overflows_nothing() {
+    fn byte_counters_wrap_around() {
         let mut counters = QueueCounters::default();
         counters.completed(OperationKind::Discard, u64::MAX - 511, false);
         counters.completed(OperationKind::Discard, 1024, false);

@@ -1,4 +1,4 @@
-//! A device and its one queue in one hand: what most users want.
+//! A device and its one queue together: what most users want.
 
 use core::fmt;
 
@@ -31,7 +31,7 @@ pub struct Interrupt {
     /// The configuration, if it was announced to have changed and could be read.
     pub config: Option<ConfigChange>,
     /// A change was announced, and the configuration did not stand still for long enough to be read. What was in force stays
-    /// in force. The next interrupt tries again, whatever it is about; so does [`Disk::refresh_config`].
+    /// in force. The next interrupt tries again; so does [`Disk::refresh_config`].
     pub config_due: bool,
 }
 
@@ -176,7 +176,7 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
         drained.map(|_| seen)
     }
 
-    /// Acknowledges an interrupt and follows nothing of it up: for a device that is to be reset. What it has finished comes
+    /// Acknowledges an interrupt and follows nothing of it up: for a device that is to be reset. Its finished requests come
     /// back from [`shut_down`](Self::shut_down).
     pub fn dismiss_interrupt(&mut self) {
         let causes = self.control.interrupt_causes();
@@ -258,7 +258,7 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
         )
     }
 
-    /// Resets the device, hands every request still in flight to `each`, and gives all memory back.
+    /// Resets the device, hands every request still in flight to `each`, and returns all memory.
     ///
     /// Every token comes back exactly once, here or by completion. First come the requests that the device had
     /// finished before the reset, with their results; then the others as [aborted](crate::IoError::Aborted), in the order in

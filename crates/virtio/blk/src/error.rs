@@ -14,7 +14,7 @@ pub enum InitError {
     #[error("device type {0} is not a block device")]
     NotBlock(DeviceType),
     /// The common initialisation failed. After [`HandshakeError::ResetTimeout`] the device is not marked as failed, and
-    /// may still be using the memory of whoever drove it before.
+    /// may still be using the memory of an earlier driver.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
     /// The configuration never stood still.

@@ -92,7 +92,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     ///
     /// # Errors
     ///
-    /// [`Rejected`] says why and gives the request back. [`SubmitError::QueueFull`] is no failure: try again after a
+    /// [`Rejected`] says why and returns the request. [`SubmitError::QueueFull`] is no failure: try again after a
     /// completion.
     #[inline]
     pub fn submit(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
@@ -308,7 +308,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// The verdict is the status byte, which was preset to a value that no device writes. kvmtool, bhyve, libvmm, semu and
     /// others report 0, 1 or the data alone for requests that they have carried out, so a length that is too short says
     /// nothing about the data, although `RING-D-17` and `RING-D-18` would have it so. On failure a device may report
-    /// whatever it likes, within the buffer (`RING-N-09`).
+    /// any length within the buffer (`RING-N-09`).
     #[inline]
     fn note_length(&mut self, used: &Used<PartToken>, done: bool) {
         // Room for the status was made beside every answer, so this cannot overflow.

@@ -10,7 +10,7 @@ use crate::{Answer, Completion, IoError, Operation, Request};
 /// The parts of the request lie here one by one, so that each is copied once on its way in and once on its way out.
 #[derive(Debug)]
 pub(crate) struct RequestRecord<B, K> {
-    /// Whose request it is; `None` if the place is free.
+    /// The token of the request; `None` if the place is free.
     token: Option<K>,
     buffer: Option<B>,
     pub(crate) operation: Operation,

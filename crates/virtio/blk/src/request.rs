@@ -26,7 +26,7 @@ pub enum Operation {
     Write(Sector),
     /// Make every write completed so far durable (`BLK-N-13`).
     Flush,
-    /// The content of the range is not needed any more; what it reads as afterwards is undefined (`BLK-D-25`).
+    /// The content of the range is not needed any more, and is undefined afterwards (`BLK-D-25`).
     Discard(SectorRange),
     /// Let the range read as zeroes.
     WriteZeroes {
@@ -109,10 +109,9 @@ impl Operation {
     }
 }
 
-/// A request: what to do, the memory it works on, and whose it is.
+/// A request: an operation, the memory it works on, and a token.
 ///
-/// The driver owns buffer and token from submission to completion; both come back exactly once, whatever
-/// happens.
+/// The driver owns buffer and token from submission to completion; both come back exactly once.
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Request<B, K> {
@@ -178,7 +177,7 @@ impl<B: DmaSegments, K> Request<B, K> {
         }
     }
 
-    /// What it does.
+    /// The operation.
     pub fn operation(&self) -> Operation {
         self.operation
     }
@@ -199,7 +198,7 @@ impl<B: DmaSegments, K> Request<B, K> {
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Rejected<B, K> {
-    /// Why.
+    /// The reason.
     pub error: SubmitError,
     /// The request, whole.
     pub request: Request<B, K>,
@@ -221,15 +220,15 @@ pub enum Answer {
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Completion<B, K> {
-    /// What it was.
+    /// The operation.
     pub operation: Operation,
     /// Its buffer, if it had one. After a failed read its content is undefined.
     pub buffer: Option<B>,
-    /// Whose it was.
+    /// Its token.
     pub token: K,
     /// Data bytes of those parts that succeeded; all of them if the request did.
     pub bytes: u64,
-    /// How it went.
+    /// The answer, or how it failed.
     pub result: Result<Answer, IoError>,
 }
 

@@ -1,5 +1,5 @@
-//! Limits no device would give, put into force by the caller of a queue that was separated from its device: whatever
-//! comes of the requests, nothing panics, every token comes back once, and no memory is lost.
+//! Limits that no device has, put into force by the caller of a queue that was separated from its device: nothing
+//! panics, every token comes back once, and no memory is lost.
 
 mod common;
 

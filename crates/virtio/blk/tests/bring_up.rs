@@ -34,7 +34,7 @@ fn every_kind_of_device_comes_up_and_goes_down() {
 }
 
 #[test]
-fn what_the_device_tells_about_itself_is_seen() {
+fn configuration_and_limits_are_those_of_the_device() {
     let config = ModelConfig {
         capacity: 0x1_2345_6780,
         geometry: (1000, 3, 17),
@@ -67,7 +67,7 @@ fn what_the_device_tells_about_itself_is_seen() {
 }
 
 #[test]
-fn of_everything_offered_exactly_the_documented_set_is_accepted() {
+fn of_a_full_offer_the_documented_set_is_accepted() {
     for (model_of_zones, without) in [
         (0, BlkFeatures::empty()),
         (1, BlkFeatures::DISCARD),
@@ -113,7 +113,7 @@ fn access_platform_is_accepted_whatever_the_options_say() {
 }
 
 #[test]
-fn of_everything_a_legacy_device_offers_exactly_the_documented_set_is_accepted() {
+fn of_a_legacy_offer_the_documented_set_is_accepted() {
     let config = ModelConfig {
         offered: Features::all(),
         zones: Zones {
@@ -180,7 +180,7 @@ fn the_driver_does_without_any_one_feature() {
 }
 
 #[test]
-fn a_host_managed_zoned_disk_is_driven_without_discard_and_without_zones() {
+fn a_host_managed_disk_is_driven_without_discard_and_zones() {
     let rig = Rig::<16>::new(ModelConfig::modern().offer(feature::ZONED));
     let accepted = rig.disk.accepted().low();
     assert_eq!(accepted & (feature::DISCARD | feature::ZONED), 0);
@@ -253,8 +253,8 @@ fn the_features_mask_is_kept_to_and_can_not_be_widened() {
 }
 
 #[test]
-fn what_binds_the_driver_binds_it_even_if_the_feature_was_not_wanted() {
-    // The fields and the state of the device are what they are, whatever was accepted.
+fn limits_hold_without_their_features() {
+    // The limits of the device do not depend on what was accepted.
     let nothing = options(|it| it.features = Features::empty());
     let config = ModelConfig {
         seg_max: 2,

@@ -142,7 +142,7 @@ fn a_read_only_disk_is_only_read() {
 }
 
 #[test]
-fn what_the_device_does_not_do_is_not_asked_of_it() {
+fn unsupported_operations_are_refused() {
     let bare = ModelConfig {
         offered: Features::VERSION_1,
         ..small(ModelConfig::modern())
@@ -174,7 +174,7 @@ fn what_the_device_does_not_do_is_not_asked_of_it() {
 }
 
 #[test]
-fn nothing_at_all_is_no_request() {
+fn an_empty_request_is_refused() {
     let mut rig = Rig::<16>::new(everything());
     for lengths in [&[][..], &[0], &[0, 0, 0]] {
         rig.refuses_transfers(0, lengths, SubmitError::Empty);
@@ -249,7 +249,7 @@ fn a_segment_around_the_end_of_the_address_space_is_refused() {
 }
 
 #[test]
-fn what_can_never_be_is_said_before_what_can_not_be_now() {
+fn permanent_errors_come_before_a_full_queue() {
     let config = ModelConfig {
         queue_size_max: 4,
         ..everything().withdraw(feature::INDIRECT_DESC)

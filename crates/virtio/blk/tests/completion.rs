@@ -86,7 +86,7 @@ fn a_transfer_in_parts_goes_on_from_interrupt_to_interrupt() {
                     break;
                 }
                 rig.model.process(usize::MAX);
-                assert!(rig.model.interrupt_line(), "nobody would wake the driver");
+                assert!(rig.model.interrupt_line(), "the driver would not be woken");
                 outcomes = rig.interrupt().unwrap().1;
             }
             assert_eq!(outcomes[0].bytes, 16 * 512);
@@ -98,7 +98,7 @@ fn a_transfer_in_parts_goes_on_from_interrupt_to_interrupt() {
 }
 
 #[test]
-fn the_device_is_acknowledged_after_its_completions_were_taken() {
+fn the_acknowledge_follows_the_completions() {
     every_ring(|config| {
         let mut rig = Rig::<16>::new(config);
         rig.drain().unwrap();
@@ -162,7 +162,7 @@ fn an_interrupt_about_nothing_is_counted_and_harmless() {
             interrupt_noise: 0xFFFF_FFFC,
             ..config
         });
-        // Not even a cause: somebody else's, on a shared line.
+        // Not even a cause: that of another device on a shared line.
         let (seen, _) = rig.interrupt().unwrap();
         assert_eq!((seen.completions, seen.config), (0, None));
         assert_eq!(rig.model.counters().acknowledges, 0);
@@ -222,7 +222,7 @@ fn a_device_that_wants_no_notification_gets_none() {
 }
 
 #[test]
-fn what_was_not_notified_of_is_not_published() {
+fn without_a_notify_nothing_is_published() {
     let mut rig = Rig::<16>::new(ModelConfig::modern());
     let first = rig.submit(Request::flush);
     rig.disk.notify();

@@ -13,7 +13,7 @@ use virtio_core::{ConfigUnstable, DeviceStatus};
 use virtio_mmio::RegisterAccess;
 
 #[test]
-fn a_configuration_interrupt_without_a_change_changes_nothing() {
+fn a_configuration_interrupt_may_be_without_a_change() {
     let mut rig = Rig::<16>::new(ModelConfig::modern());
     let before = *rig.disk.limits();
     rig.model.spurious_interrupt(2);
@@ -145,7 +145,7 @@ fn a_resize_just_before_the_acknowledge_is_seen() {
 }
 
 #[test]
-fn a_configuration_that_can_not_be_read_leaves_the_old_one_in_force() {
+fn an_unreadable_configuration_leaves_the_old_one_in_force() {
     let mut rig = Rig::<16>::new(ModelConfig::modern());
     let before = *rig.disk.limits();
     rig.model.resize(5);
@@ -161,7 +161,7 @@ fn a_configuration_that_can_not_be_read_leaves_the_old_one_in_force() {
     assert_eq!(*rig.disk.limits(), before);
     assert_eq!(rig.disk.refresh_config(), Err(ConfigUnstable));
     assert_eq!(*rig.disk.limits(), before);
-    // Once it stands still, the next interrupt brings it, whatever that one is about.
+    // Once it stands still, the next interrupt of any cause brings it.
     rig.registers.unhook();
     rig.model.spurious_interrupt(1);
     let (seen, _) = rig.interrupt().unwrap();
@@ -209,7 +209,7 @@ fn what_waits_for_room_when_the_disk_shrinks_is_not_sent() {
 }
 
 #[test]
-fn a_cry_for_help_is_heard() {
+fn a_device_that_needs_a_reset_is_noticed() {
     every_ring(|config| {
         let mut rig = Rig::<16>::new(config);
         rig.drain().unwrap();
@@ -246,7 +246,7 @@ fn never_still(rig: &Rig<16>) -> Arc<AtomicU32> {
 }
 
 #[test]
-fn a_configuration_that_never_stands_still_costs_a_bounded_number_of_register_reads() {
+fn a_restless_configuration_costs_a_bounded_number_of_reads() {
     let mut rig = Rig::<16>::new(ModelConfig::modern());
     rig.model.resize(5);
     let reads = never_still(&rig);

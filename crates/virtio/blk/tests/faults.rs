@@ -10,18 +10,18 @@ use virtio_blk_model::faults::{FaultKind, FaultScript, NoFaults};
 use virtio_blk_model::{CompletionOrder, ModelConfig, feature};
 use virtio_core::{DeviceStatus, Features};
 
-/// Shuts down, starts again, and shows that the disk works. Returns what was aborted. `lied`: the device has given back
+/// Shuts down, starts again, and shows that the disk works. Returns what was aborted. `lied`: the device has returned
 /// other requests than it has served.
 fn starts_again<const N: usize>(rig: Rig<N>, lied: bool) -> Vec<Outcome> {
     let model = rig.model.clone();
     let (transport, _, aborted) = rig.abandon();
     assert!(aborted.iter().all(|outcome| outcome.result.is_err()));
     model.set_fault(NoFaults);
-    // A device that gives back what it still has does not know that it does, and blames the driver for the rest.
-    let blamed = ["RING-N-14", "INIT-D-21", "INIT-D-22", "FEAT-D-15"];
+    // The model takes the consequences of its own lies for violations of the driver.
+    let consequences = ["RING-N-14", "INIT-D-21", "INIT-D-22", "FEAT-D-15"];
     let wrong = model.take_violations();
     assert!(
-        wrong.is_empty() || lied && wrong.iter().all(|violation| blamed.contains(&violation.id)),
+        wrong.is_empty() || lied && wrong.iter().all(|violation| consequences.contains(&violation.id)),
         "{wrong:?}"
     );
     let mut rig = Rig::<N>::on(model, transport, &DiskOptions::default()).expect("the device comes up again");
@@ -151,7 +151,7 @@ fn lengths_decide_nothing() {
 }
 
 #[test]
-fn ids_nobody_gave_out_stop_the_queue() {
+fn ids_that_are_not_in_flight_stop_the_queue() {
     every_ring(|config| {
         for id in [16, 17, 1 << 16, u32::MAX] {
             let end = end_of(config.clone(), FaultKind::UsedId(id), read);
@@ -177,7 +177,7 @@ fn an_index_that_runs_ahead_stops_the_queue() {
 }
 
 #[test]
-fn a_request_returned_in_place_of_another_is_not_taken_for_done() {
+fn a_request_returned_in_place_of_another_fails() {
     every_ring(|config| {
         let indirect = config.offered.contains(Features::INDIRECT_DESC);
         let mut rig = Rig::<16>::new(config);
@@ -223,7 +223,7 @@ fn a_request_returned_twice_is_completed_once() {
 }
 
 #[test]
-fn a_lost_request_comes_back_at_the_latest_when_the_device_is_shut_down() {
+fn a_lost_request_is_aborted_by_the_shutdown() {
     every_ring(|config| {
         for late in [false, true] {
             let mut rig = Rig::<16>::new(config.clone());
@@ -385,7 +385,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
     #[test]
-    fn whatever_the_device_does_nothing_is_lost(
+    fn no_request_is_lost_under_any_faults(
         faults in prop::collection::vec((0u64..24, any_fault()), 1..6),
         legacy in any::<bool>(),
         withdrawn in prop::sample::select(vec![0, feature::INDIRECT_DESC, feature::EVENT_IDX]),

@@ -42,9 +42,9 @@ fn release(dma: &mut ModelDma, buffer: Option<Scatter>) {
 }
 
 /// Fails instead of hanging. No test depends on how long anything takes.
-struct Patience(Instant);
+struct Deadline(Instant);
 
-impl Patience {
+impl Deadline {
     fn new() -> Self {
         Self(Instant::now() + Duration::from_secs(20))
     }
@@ -189,7 +189,7 @@ fn limits_that_leave_no_way_on_end_what_was_waiting() {
 }
 
 #[test]
-fn requests_on_one_thread_the_device_half_on_another_and_the_device_on_a_third() {
+fn queue_control_half_and_device_on_a_thread_each() {
     const REQUESTS: u32 = 400;
     every_ring(|config| {
         let model = Model::new(config);
@@ -220,7 +220,7 @@ fn requests_on_one_thread_the_device_half_on_another_and_the_device_on_a_third()
             // The queue submits, and sleeps while it can do nothing else.
             let queue = scope.spawn(|| {
                 let _bell = Bell(&over);
-                let (mut dma, patience) = (model.dma(), Patience::new());
+                let (mut dma, deadline) = (model.dma(), Deadline::new());
                 let (mut next, mut waiting) = (0, BTreeSet::new());
                 while next < REQUESTS || !waiting.is_empty() {
                     while next < REQUESTS {
@@ -250,7 +250,7 @@ fn requests_on_one_thread_the_device_half_on_another_and_the_device_on_a_third()
                     if count == 0 && !waiting.is_empty() {
                         // Nothing yet: only an interrupt brings it on.
                         while wakeups.load(Ordering::Acquire) == before {
-                            patience.wait();
+                            deadline.wait();
                         }
                     }
                 }

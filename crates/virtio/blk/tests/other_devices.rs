@@ -63,7 +63,7 @@ fn requests_succeed_whatever_used_length_is_reported() {
 }
 
 #[test]
-fn a_status_that_was_not_written_fails_whatever_length_is_reported() {
+fn an_unwritten_status_fails_with_any_used_length() {
     for used_length in UsedLength::ALL {
         reporting(used_length, |config| {
             let mut rig = Rig::<16>::new(config);

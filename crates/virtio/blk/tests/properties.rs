@@ -398,7 +398,7 @@ impl Run {
         prop_assert!(max_segments <= world.data_segments());
         let verdict = world.verdict(step, max_segments);
         if verdict.is_ok() && self.flying.iter().any(|(_, other)| step.overlaps(other)) {
-            // What happens to overlapping requests in flight is nobody's promise.
+            // The order of overlapping requests in flight is undefined.
             self.settle()?;
         }
         let mut taken = {

@@ -66,7 +66,7 @@ fn discard_and_erase_touch_nothing_else() {
 }
 
 #[test]
-fn ranges_are_split_at_the_limit_and_where_the_device_likes_it() {
+fn ranges_are_split_at_limits_and_alignments() {
     // max_sectors, alignment, first, sectors, device requests with the alignment and without.
     let table = [
         (100, 1, 0, 100, 1, 1),
@@ -211,7 +211,7 @@ fn the_identification_string_comes_as_the_device_has_it() {
             (*b"twenty characters ok", "twenty characters ok"),
             (short, "disk0"),
             ([0; 20], ""),
-            (*b"a\x01b\xFFc\0ignored behind", "a?b?c"),
+            (*b"a\x01b\xFFc\0ignored beyond", "a?b?c"),
         ] {
             let mut rig = Rig::<16>::new(ModelConfig { id, ..config.clone() });
             let Answer::Id(answer) = rig.good(Request::identify) else {
@@ -255,7 +255,7 @@ fn several_answers_in_flight_do_not_mix() {
 }
 
 #[test]
-fn the_write_cache_is_switched_only_while_nothing_is_in_flight() {
+fn the_write_cache_is_switched_only_on_an_idle_queue() {
     for config in [ModelConfig::modern(), ModelConfig::legacy()] {
         let mut rig = Rig::<16>::new(config);
         let content = pattern(1, 512);

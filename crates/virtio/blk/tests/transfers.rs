@@ -1,4 +1,4 @@
-//! Data goes where it belongs, whatever the pieces, the limits and the order of completion.
+//! Data goes where it belongs, for all pieces, limits and orders of completion.
 
 mod common;
 
@@ -18,7 +18,7 @@ fn pieces(total: usize, size: usize) -> Vec<usize> {
 }
 
 #[test]
-fn what_is_written_is_on_the_disk_and_what_is_on_the_disk_is_read() {
+fn a_write_reaches_the_disk_and_a_read_returns_it() {
     every_ring(|config| {
         let capacity = config.capacity;
         let mut rig = Rig::<64>::new(config);
@@ -104,7 +104,7 @@ fn more_pieces_than_a_chain_holds_make_several_requests() {
 }
 
 #[test]
-fn transfers_are_split_at_the_limits_of_the_device_and_not_before() {
+fn transfers_are_split_at_the_limits_of_the_device() {
     // seg_max, size_max, lengths of the pieces, device requests.
     let table: [(u32, u32, Vec<usize>, u64); 12] = [
         (254, 1 << 20, vec![16384], 1),
@@ -157,14 +157,14 @@ fn limits_of_zero_mean_no_limit() {
     let content = pattern(2, 4096);
     rig.write(0, &content);
     assert_eq!(rig.read(0, 4096), content);
-    // Nobody can keep to a limit of zero, which is all the model has to say about it.
+    // A limit of zero cannot be kept, and the model says only that.
     let ids: Vec<_> = rig.model.take_violations().iter().map(|v| v.id).collect();
     assert!(ids.iter().all(|&id| id == "BLK-N-04"), "{ids:?}");
     rig.finish();
 }
 
 #[test]
-fn a_transfer_larger_than_the_queue_waits_for_room_part_by_part() {
+fn a_transfer_larger_than_the_queue_waits_for_room() {
     every_ring(|config| {
         for service in [Service::Manual, Service::OnNotify] {
             let config = ModelConfig {
@@ -189,7 +189,7 @@ fn a_transfer_larger_than_the_queue_waits_for_room_part_by_part() {
 }
 
 #[test]
-fn nobody_overtakes_a_transfer_that_waits_for_room() {
+fn no_request_overtakes_a_transfer_that_waits_for_room() {
     every_ring(|config| {
         let config = ModelConfig {
             queue_size_max: 4,
@@ -223,7 +223,7 @@ fn nobody_overtakes_a_transfer_that_waits_for_room() {
 }
 
 #[test]
-fn many_requests_in_flight_come_back_in_any_order_to_whom_they_belong() {
+fn many_requests_in_flight_complete_in_any_order() {
     every_ring(|config| {
         for order in [
             CompletionOrder::InOrder,
@@ -374,7 +374,7 @@ fn the_ring_may_go_round_more_often_than_its_index() {
     assert_eq!(rig.read(1, 512), pattern(1, 512));
     let model = rig.model.clone();
     rig.finish();
-    // Nobody asked for one, but the index passed every value there is.
+    // None was asked for, but the index passed every value there is.
     assert!(model.counters().interrupts <= 1);
 }
 
@@ -401,7 +401,7 @@ fn buffers_of_every_ready_made_kind() {
     dma.release(completion.buffer.unwrap().into_buffer().into_region());
     let (transport, _) = disk.shut_down(&mut dma, |_| unreachable!()).unwrap();
 
-    // Memory of somebody else, as in a driver that serves other address spaces.
+    // Memory of another address space, as in a driver that serves several.
     let theirs = DmaBuffer::allocate(&mut dma, 4096, 4096).unwrap();
     let base = theirs.segments()[0].addr;
     let list = vec![
@@ -430,7 +430,7 @@ fn buffers_of_every_ready_made_kind() {
 }
 
 #[test]
-fn a_buffer_in_one_piece_and_one_in_many_are_the_same_to_the_disk() {
+fn pieces_of_a_buffer_make_no_difference_to_the_disk() {
     let mut rig = Rig::<64>::new(ModelConfig::modern());
     let content = pattern(12, 4096);
     rig.write_from(0, &content, &[1; 4096 / 512 * 2].map(|_: usize| 256));

@@ -8,7 +8,7 @@
 //!                   -- negotiate --> Negotiated (queues, configuration) -- finish --> live
 //! ```
 //!
-//! Whoever drops the value half-way has given up, and the device is told so: FAILED is set (`INIT-D-18`).
+//! Dropping the value half-way is giving up, and the device is told so: FAILED is set (`INIT-D-18`).
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -34,7 +34,7 @@ pub enum Negotiated {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct FeatureChoice {
-    /// The features the driver has code for. No other one is ever accepted, whatever is offered (`FEAT-D-03`).
+    /// The features the driver has code for. No other one is ever accepted (`FEAT-D-03`).
     pub supported: Features,
     /// Those of them without which the driver cannot work.
     pub required: Features,
@@ -170,7 +170,7 @@ impl<'t, T: Transport> Init<'t, T, Negotiating> {
         self.transport()
     }
 
-    /// Steps 4 to 6: accepts what both sides can do, sets FEATURES_OK and checks that it stuck.
+    /// Steps 4 to 6: accepts what both sides can do, sets FEATURES_OK and reads it back.
     ///
     /// VERSION_1 is required and accepted on a modern interface without being asked for (`FEAT-D-11`). On a legacy
     /// interface there is no FEATURES_OK, and only the first 32 bits exist (`LEG-D-05`).
@@ -236,7 +236,7 @@ impl<T: Transport> Init<'_, T, Negotiated> {
     /// The transport, for the device's own set-up: configuration, vectors, doorbells.
     ///
     /// With it the status can be written out of turn. That breaks rules of the specification and none of memory: the device
-    /// learns of no queue but by `unsafe` code, whose caller knows of DRIVER_OK that it may come at any time.
+    /// learns of queues by `unsafe` code only, whose caller has to expect DRIVER_OK at any time.
     pub fn device(&mut self) -> &mut T {
         self.transport()
     }

@@ -522,7 +522,7 @@ fn a_limit_counts_register_reads_and_not_snapshots() {
 }
 
 #[test]
-fn what_one_look_leaves_of_a_limit_is_for_the_next() {
+fn a_limit_is_shared_by_successive_looks() {
     let device = Script::modern(Features::VERSION_1);
     let mut limit = PollLimit(7);
     // The generation before, the field, the generation after.

@@ -12,7 +12,7 @@ use crate::registers::{
 };
 use crate::{MmioNotifier, RegisterAccess, legacy, modern, registers};
 
-/// A VirtIO device behind an MMIO window. [`probe`](crate::probe) makes one.
+/// A VirtIO device with an MMIO window. [`probe`](crate::probe) makes one.
 ///
 /// It owns the registers, and is not `Clone`: what one transport argues about its device ("a reset is over", "DRIVER_OK was
 /// not set") no other one can make untrue.
@@ -67,7 +67,7 @@ impl<A: RegisterAccess> MmioTransport<A> {
 }
 
 // SAFETY: the status and the ready bit are read from the device, which `RegisterAccess` vouches for, and fenced; a legacy
-// queue is never said to be disabled. The queue registers are written in `enable_queue` alone, and nobody else has the
+// queue is never said to be disabled. The queue registers are written in `enable_queue` alone, and no other code has the
 // registers.
 unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
     type Notifier = MmioNotifier<A::Doorbell>;

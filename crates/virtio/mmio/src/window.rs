@@ -58,7 +58,7 @@ impl MmioWindow {
     ///
     /// * `base..base + bytes` is mapped as device memory (uncached, accesses in program order), is not part of any
     ///   Rust allocation, and every aligned access of 1, 2 or 4 bytes in it is completed by the bus without a trap;
-    /// * whatever answers there is a VirtIO MMIO device, an empty slot, or something that does no harm when its first
+    /// * what answers there is a VirtIO MMIO device, an empty slot, or something that does no harm when its first
     ///   twelve bytes are read;
     /// * no other driver uses the device, and there is no other `MmioWindow` of it. (A window that was given up, and of which
     ///   no doorbell is left, can be made anew.)

@@ -83,7 +83,7 @@ fn an_indirect_chain_byte_by_byte() {
 }
 
 #[test]
-fn tables_of_different_slots_never_overlap_each_other_or_the_ring() {
+fn tables_overlap_neither_each_other_nor_the_ring() {
     let options = indirect(8, 5);
     let mut rig = Rig::<u16, 8>::new(options);
     for n in 0..8u16 {
@@ -132,7 +132,7 @@ fn a_legacy_ring_lies_where_a_legacy_device_computes_it() {
     rig.show();
     assert!(
         rig.device.descriptor(0).addr.get() >= start + 8192,
-        "tables behind the ring"
+        "tables after the ring"
     );
 }
 
@@ -287,7 +287,7 @@ fn every_way_to_be_refused() {
 }
 
 #[test]
-fn a_full_queue_of_tables_and_a_table_too_short_are_told_apart() {
+fn a_full_queue_and_a_short_table_are_different_errors() {
     let mut rig = Rig::<u8, 2>::new(indirect(2, 2));
     let two = [segment(0x10, 1); 2];
     assert_eq!(rig.queue.max_segments(), 2);
@@ -567,7 +567,7 @@ fn memory_of_a_larger_ring_still_works_in_a_smaller_queue() {
 }
 
 #[test]
-fn device_addresses_and_not_pointers_are_what_the_device_gets() {
+fn the_device_gets_device_addresses_and_no_pointers() {
     let mut rig = Rig::<(), 4>::new(indirect(4, 2));
     rig.queue.submit(&[segment(1, 1)], &[], ()).unwrap();
     let table: DeviceAddr = rig.device.descriptor(0).addr;
@@ -587,7 +587,7 @@ fn no_argument_reaches_outside_the_ring() {
     let room = Layout::from_size_align(exact.size() + 4096, exact.align()).unwrap();
     let mut platform = Platform::new();
     let region = platform.region(room, 0);
-    let behind = region.device_addr().get() + exact.size() as u64;
+    let end = region.device_addr().get() + exact.size() as u64;
     let mut ring = DmaRing::new(offsets, region).unwrap();
     let noise = Descriptor {
         addr: DeviceAddr(u64::MAX),
@@ -605,11 +605,11 @@ fn no_argument_reaches_outside_the_ring() {
         ring.store_available_flags(extreme, Ordering::Relaxed);
         ring.store_used_event(extreme, Ordering::Relaxed);
         assert_eq!(ring.read_used(extreme), UsedElement { id: 0, len: 0 });
-        assert!(ring.table_addr(extreme).get() + 3 * 16 <= behind);
+        assert!(ring.table_addr(extreme).get() + 3 * 16 <= end);
     }
     let setup = ring.setup();
     let used = platform.bus().read(setup.device_area.get(), 6 + 8 * 4);
     assert!(used.iter().all(|&byte| byte == 0), "the device's part was written");
-    let rest = platform.bus().read(behind, 4096);
-    assert!(rest.iter().all(|&byte| byte == 0), "written behind the end");
+    let rest = platform.bus().read(end, 4096);
+    assert!(rest.iter().all(|&byte| byte == 0), "written beyond the end");
 }

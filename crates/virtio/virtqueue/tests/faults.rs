@@ -199,7 +199,7 @@ fn a_chain_completed_twice() {
 }
 
 #[test]
-fn a_drain_gives_back_what_was_true_before_the_lie() {
+fn a_drain_returns_completions_before_the_lie() {
     let mut rig = three_out(direct(8));
     rig.device.post(&[(2, 50), (4, 100), (0x1234, 0)]);
     let mut tokens = Vec::new();
@@ -294,7 +294,7 @@ fn unpublished_chains_do_not_count_as_outstanding() {
 }
 
 #[test]
-fn what_was_not_published_before_the_fault_is_never_shown() {
+fn chains_not_published_before_a_fault_never_are() {
     let mut rig = three_out(direct(8));
     rig.queue.submit(&[segment(1, 1)], &[], Rc::new(3)).unwrap();
     rig.device.post(&[(7, 0)]);

@@ -206,7 +206,7 @@ fn a_device_that_arms_and_looks_again_misses_nothing() {
 }
 
 #[test]
-fn by_flags_the_driver_writes_nought_and_one_and_nothing_else() {
+fn by_flags_the_driver_writes_only_0_and_1() {
     let mut rig = Rig::<u32, 4>::new(direct(4));
     assert_eq!(rig.device.available_flags(), 0, "interrupts are wanted from the start");
     rig.queue.suppress_interrupts();
@@ -277,7 +277,7 @@ fn after_a_drain_the_next_completion_interrupts() {
 }
 
 #[test]
-fn a_completion_in_any_window_of_a_drain_is_taken_or_announced() {
+fn a_completion_in_any_window_of_a_drain_is_not_lost() {
     for options in [direct(8), with_events(direct(8))] {
         // The device posts its second completion at the n-th moment of the drain.
         let mut windows = Vec::new();

@@ -432,7 +432,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn honest_sides_understand_each_other(options in options(), steps in vec(step(), 1..200)) {
+    fn an_honest_device_and_the_driver_agree(options in options(), steps in vec(step(), 1..200)) {
         let mut world = World::new(options);
         for step in &steps {
             world.honest_step(step);
@@ -453,7 +453,7 @@ proptest! {
     }
 
     #[test]
-    fn a_liar_gets_nothing_but_typed_errors(options in options(), steps in vec(wild(), 1..200)) {
+    fn a_device_that_lies_causes_only_typed_errors(options in options(), steps in vec(wild(), 1..200)) {
         let mut world = World::new(options);
         for step in &steps {
             world.wild_step(step);

@@ -43,7 +43,7 @@ impl Bell {
         while !self.0.swap(false, Ordering::Acquire) {
             let before = std::time::Instant::now();
             thread::park_timeout(FOREVER);
-            assert!(before.elapsed() < FOREVER, "nobody woke the {who}");
+            assert!(before.elapsed() < FOREVER, "the {who} was not woken");
         }
     }
 }
@@ -248,7 +248,7 @@ impl Rounds {
 ///
 /// This is the fence on real memory, where the models only have their own.
 #[test]
-fn of_two_that_store_and_look_one_sees_the_other() {
+fn of_two_sides_that_store_and_look_one_sees_the_other() {
     let rounds = if cfg!(miri) { 150 } else { 150_000u32 };
     let options = with_events(direct(4));
     let mut platform = Platform::new();

@@ -106,7 +106,7 @@ impl<const N: usize> Rig<N> {
             .expect("the model shows a device")
     }
 
-    /// Starts the device behind a transport.
+    /// Starts the device of a transport.
     pub(crate) fn on(
         model: Model,
         transport: TestTransport,

@@ -161,7 +161,7 @@ fn memory_comes_back_whichever_piece_is_missing() {
 }
 
 #[test]
-fn a_queue_that_is_not_taken_is_an_error_and_its_memory_comes_back() {
+fn a_queue_that_is_not_taken_is_an_error_and_releases_memory() {
     for (config, register) in [
         (ModelConfig::modern(), register::QUEUE_READY),
         (ModelConfig::legacy(), register::QUEUE_PFN),
@@ -253,7 +253,7 @@ fn a_shutdown_the_device_does_not_finish_keeps_everything() {
 }
 
 #[test]
-fn a_device_that_fails_at_driver_ok_is_an_error_and_its_memory_comes_back() {
+fn a_failure_at_driver_ok_is_an_error_and_releases_memory() {
     every_ring(|config| {
         let live = if config.offered.contains(Features::VERSION_1) {
             0x0F
@@ -277,7 +277,7 @@ fn a_device_that_fails_at_driver_ok_is_an_error_and_its_memory_comes_back() {
 }
 
 #[test]
-fn a_device_that_fails_at_driver_ok_and_does_not_reset_keeps_the_memory() {
+fn a_failure_at_driver_ok_without_a_reset_keeps_the_memory() {
     let options = options(|it| it.poll_limit = PollLimit(10));
     let model = Model::new(ModelConfig::modern());
     let transport = Rig::<16>::probe(&model);

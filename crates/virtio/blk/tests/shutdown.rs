@@ -94,7 +94,7 @@ fn a_transfer_of_which_parts_were_not_sent_is_aborted() {
 }
 
 #[test]
-fn a_used_ring_with_a_lie_is_believed_up_to_it() {
+fn completions_before_a_lie_keep_their_results() {
     every_ring(|config| {
         let mut rig = Rig::<16>::new(config);
         rig.model.set_fault(FaultScript::new().at(2, FaultKind::UsedId(77)));
