@@ -105,7 +105,7 @@ pub(super) fn run_once(
     );
     let mut text = format!("$ cargo xtask qemu {flags}\n{}", console.text());
     let report = outcome.map_err(|error| format!("{error:#}\n{text}"))?;
-    text += &print::screen(&report, &args, input.as_ref(), &console.text()).join("\n");
+    text += &print::screen(&report, &args, input.as_ref(), &console.guest_text(), None).join("\n");
     Ok((report, text))
 }
 
