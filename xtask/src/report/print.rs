@@ -17,7 +17,7 @@ use crate::minix::scenario::must_fail;
 /// Columns of the screen.
 const WIDTH: usize = 80;
 /// A space that words stay together at.
-const NO_BREAK: char = '\u{a0}';
+const NO_BREAK: &str = "\u{a0}";
 /// The column where the second part of a row begins.
 const SECOND: usize = 14;
 /// How the lines of the service's log begin.
@@ -43,7 +43,7 @@ pub(crate) fn screen(
         false => format!("The MINIX service {SERVICE}, scenario {}", scenario_name(args)),
     };
     screen.lines.push(format!("{what}, on QEMU {}", report.qemu_version));
-    screen.found(report, console);
+    screen.found(&report.guest, console);
     screen.tested(&report.guest, args.verbose);
     screen.measured(&report.guest);
     screen.service(report);
@@ -73,7 +73,8 @@ impl Screen {
         if !self.heading.is_empty() {
             self.lines.push(std::mem::take(&mut self.heading).to_owned());
         }
-        self.lines.push(line);
+        // Names and texts come from the guest, and from its disk.
+        self.lines.push(line.replace(char::is_control, "?"));
     }
 
     /// A name, text that goes on below itself where it is long (not at a [`NO_BREAK`]), and a result at the right edge.
@@ -102,81 +103,66 @@ impl Screen {
         self.line(format!("{line:<width$}{result}").trim_end().to_owned());
     }
 
-    fn found(&mut self, report: &Report, console: &str) {
+    fn found(&mut self, guest: &Guest, console: &str) {
         self.heading = "Found";
-        let guest = &report.guest;
         if let Some(device) = guest.device() {
             let (version, id, block, queue) = (device.version, device.id, device.block_bytes, device.queue_size);
             let size = size(device.capacity.saturating_mul(SECTOR_BYTES as u64));
             let access = if device.read_only { "read-only" } else { "read-write" };
-            self.row(
-                "device",
-                &format!("virtio-mmio block device, version {version}, id \"{id}\""),
-                "",
-            );
-            self.row(
-                "disk",
-                &format!("{size}, block {block} bytes, {access}, queue of {queue}"),
-                "",
-            );
             let [low, high] = device.accepted.map(u128::from);
-            self.row("features", &feature_names(high << 64 | low), "");
-        }
-        // The service tells people, not the host.
-        let log = console.lines().filter_map(|line| line.trim_end().strip_prefix(LOG));
-        let mut told = Vec::new();
-        for line in log {
-            let row = if let Some((_, features)) = line
-                .split_once(" live: ")
-                .and_then(|(_, it)| it.split_once("features 0x"))
-            {
-                let bits = features.split(',').next().unwrap_or_default();
+            for (name, text) in [
                 (
-                    "features",
-                    feature_names(u128::from_str_radix(bits, 16).unwrap_or_default()),
-                )
-            } else if line.starts_with("block device ") {
-                ("device", line.to_owned())
-            } else if let Some(line) = line.strip_prefix("capacity ") {
-                ("disk", line.to_owned())
-            } else {
-                continue;
-            };
-            // A service that was started again tells the same, or makes do with less.
-            if !told.contains(&row) && (row.0 != "features" || told.iter().all(|other| other.0 != "features")) {
-                told.push(row);
+                    "device",
+                    format!("virtio-mmio block device, version {version}, id \"{id}\""),
+                ),
+                (
+                    "disk",
+                    format!("{size}, block {block} bytes, {access}, queue of {queue}"),
+                ),
+                ("features", feature_names(high << 64 | low)),
+            ] {
+                self.row(name, &text, "");
             }
         }
-        for (name, text) in told.iter().take(ROWS) {
+        // The service tells people, not the host. One that is started again tells the same, or makes do with less.
+        let log = console.lines().filter_map(|line| line.trim_end().strip_prefix(LOG));
+        let (mut rows, mut features) = (Vec::new(), None);
+        for line in log {
+            if let Some((_, bits)) = line.split_once("features 0x") {
+                let bits = bits.split(',').next().unwrap_or_default();
+                features = features.or(u128::from_str_radix(bits, 16).ok());
+            } else if line.starts_with("block device ") {
+                push_new(&mut rows, ("device", line));
+            } else if let Some(line) = line.strip_prefix("capacity ") {
+                push_new(&mut rows, ("disk", line));
+            }
+        }
+        for (name, text) in rows.into_iter().take(ROWS) {
             self.row(name, text, "");
+        }
+        if let Some(bits) = features {
+            self.row("features", &feature_names(bits), "");
         }
         let mut partitions = [Vec::new(), Vec::new()];
         for reported in &guest.records {
-            let Record::Partition {
+            if let Record::Partition {
                 number: number @ 1..,
                 first_byte,
                 bytes,
                 ..
             } = reported.record
-            else {
-                continue;
-            };
-            let first = first_byte / SECTOR_BYTES as u64;
-            let partition = format!("{number}: {} at sector {first}", size(bytes)).replace(' ', &NO_BREAK.to_string());
-            let of_disk = &mut partitions[reported.disk];
-            if !of_disk.contains(&partition) {
-                of_disk.push(partition);
+            {
+                let first = first_byte / SECTOR_BYTES as u64;
+                let partition = format!("{number}: {} at sector {first}", size(bytes));
+                push_new(&mut partitions[reported.disk], partition.replace(' ', NO_BREAK));
             }
         }
         for mut of_disk in partitions.into_iter().filter(|of_disk| !of_disk.is_empty()) {
-            let more = of_disk.len().saturating_sub(PARTITIONS);
-            of_disk.truncate(PARTITIONS);
-            let more = if more > 0 {
-                format!("; and {more} more")
-            } else {
-                String::new()
-            };
-            self.row("partitions", &(of_disk.join("; ") + &more), "");
+            if of_disk.len() > PARTITIONS {
+                let more = of_disk.split_off(PARTITIONS).len();
+                of_disk.push(format!("and {more} more"));
+            }
+            self.row("partitions", &of_disk.join("; "), "");
         }
     }
 
@@ -187,53 +173,47 @@ impl Screen {
             let mut programs = records!(guest, Record::Started { label, program, .. } if label == client => program);
             programs.next().unwrap_or("self-test")
         };
-        // What tested, the names, the outcomes, and the last detail.
-        let mut tests: Vec<(&str, Vec<&str>, Vec<Outcome>, &str)> = Vec::new();
-        for reported in &guest.records {
-            let Record::Test {
+        let tests = guest.records.iter().filter_map(|reported| match reported.record {
+            Record::Test {
                 group,
                 number: 0,
                 name,
                 outcome,
                 detail,
-            } = reported.record
-            else {
-                continue;
-            };
-            // A service that was started again came between a client in the background and its test.
-            let by = match program(reported.client) {
-                _ if !group.is_empty() => group,
-                SERVICE => name,
-                program => program,
-            };
-            if !tests.iter().any(|of| of.0 == by) {
-                tests.push((by, Vec::new(), Vec::new(), ""));
+            } => {
+                // A service that was started again came between a client in the background and its test.
+                let by = match program(reported.client) {
+                    _ if !group.is_empty() => group,
+                    SERVICE => name,
+                    program => program,
+                };
+                Some((by, name, outcome, detail))
             }
-            for of in tests.iter_mut().filter(|of| of.0 == by) {
-                if !of.1.contains(&name) {
-                    of.1.push(name);
-                }
-                of.2.push(outcome);
-                of.3 = detail;
-            }
-        }
-        for (by, names, of_program, detail) in tests {
-            let what = match names.as_slice() {
-                [name] if *name == by && of_program.len() == 1 => detail.to_owned(),
-                [name] if *name == by => String::new(),
-                names => names.join(", "),
+            _ => None,
+        });
+        let tests: Vec<_> = tests.collect();
+        let mut programs = Vec::new();
+        tests.iter().for_each(|(by, ..)| push_new(&mut programs, *by));
+        for by in programs {
+            let of_program: Vec<_> = tests.iter().filter(|test| test.0 == by).collect();
+            let mut names = Vec::new();
+            of_program.iter().for_each(|(_, name, ..)| push_new(&mut names, *name));
+            let what = match of_program.as_slice() {
+                [(_, name, _, detail)] if *name == by => (*detail).to_owned(),
+                _ if names == [by] => String::new(),
+                _ => names.join(", "),
             };
-            self.row(by, &what, &outcomes(of_program));
+            let result = outcomes(of_program.iter().map(|(.., outcome, _)| *outcome));
+            self.row(by, &what, &result);
         }
-        let skipped =
-            records!(guest, Record::Test { number: 0, name, outcome: Outcome::Skip, detail, .. } => (name, detail));
-        for (name, why) in skipped {
+        for (_, name, _, why) in tests.iter().filter(|(.., outcome, _)| *outcome == Outcome::Skip) {
             self.row("left out", &format!("{name}: {why}"), "");
         }
+        let started: Vec<&str> = records!(guest, Record::Started { label, .. } => label).collect();
         if let Some((passed, failed)) = guest.done()
-            && records!(guest, Record::Started { .. } => ()).next().is_some()
+            && !started.is_empty()
         {
-            let must = records!(guest, Record::Started { label, .. } if must_fail(label) => ()).count() as u64;
+            let must = started.iter().filter(|label| must_fail(label)).count() as u64;
             let note = match must {
                 0 => String::new(),
                 _ => format!(", {must} of them refused as it must be"),
@@ -264,12 +244,10 @@ impl Screen {
             "block test, by memory of the client",
             runs.iter().map(heading).collect(),
         );
-        let mut groups: Vec<&str> = Vec::new();
-        for (group, number, ..) in runs.iter().flat_map(|run| guest.tests_of(run)) {
-            if number > 0 && !groups.contains(&group) {
-                groups.push(group);
-            }
-        }
+        let mut groups = Vec::new();
+        let tests = runs.iter().flat_map(|run| guest.tests_of(run));
+        let checks = tests.filter(|(_, number, ..)| *number > 0);
+        checks.for_each(|(group, ..)| push_new(&mut groups, group));
         for group in groups {
             let of = |run: &&str| guest.tests_of(run).filter(|test| test.0 == group).collect::<Vec<_>>();
             let cell = |run| outcomes(of(run).iter().map(|(.., outcome)| *outcome));
@@ -512,6 +490,12 @@ fn feature_names(bits: u128) -> String {
 
 fn size(bytes: u64) -> String {
     BinaryBytes(bytes).to_string().replace(".00 ", " ")
+}
+
+fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T) {
+    if !list.contains(&item) {
+        list.push(item);
+    }
 }
 
 fn cut(text: &str, width: usize) -> String {
