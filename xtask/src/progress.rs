@@ -55,14 +55,6 @@ impl Step {
         }
     }
 
-    /// Prints a line that stays.
-    pub(crate) fn say(&self, line: &str) {
-        match &self.0 {
-            Some(bar) => bar.println(line),
-            None => complain(line),
-        }
-    }
-
     /// Runs a command to its end with the last line it printed beside the spinner, and gives all it printed.
     pub(crate) fn command(&self, command: &mut Command) -> Result<Finished> {
         let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;

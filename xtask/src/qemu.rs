@@ -63,7 +63,7 @@ fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result
         image_tool: input.is_some() || args.format == Some(Format::Qcow2) || args.scenario == Some(Name::Large),
         may_install: !args.no_install,
     };
-    let qemu = tools::ensure_qemu(wanted, progress)?;
+    let qemu = tools::ensure_qemu(workspace, wanted, progress)?;
     tools::ensure_target(workspace, progress)?;
     let (image, programs) = if args.bare {
         (Some(image::build(workspace, progress)?), None)

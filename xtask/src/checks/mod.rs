@@ -156,7 +156,7 @@ fn prepare(workspace: Workspace, checks: &[Check], args: &TestArgs) -> Result<Co
             image_tool: true,
             may_install: !args.no_install,
         };
-        let qemu = tools::ensure_qemu(wanted, progress)?;
+        let qemu = tools::ensure_qemu(&workspace, wanted, progress)?;
         setup = Some(Setup {
             qemu,
             image: wants(Guest::Bare)

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::os;
+use super::find_program;
 
 const PROGRAM: &str = "qemu-system-riscv64";
 
@@ -58,7 +58,7 @@ impl Qemu {
     pub(super) fn find(explicit: Option<&Path>) -> Result<Qemu, Unusable> {
         let program = match explicit {
             Some(path) => path.to_owned(),
-            None => os::find_program(PROGRAM).ok_or(Unusable::NotFound)?,
+            None => find_program(PROGRAM).ok_or(Unusable::NotFound)?,
         };
         let version = parse_version(&answer(&program, &["--version"])?).ok_or(Unusable::NotQemu)?;
         if version < OLDEST {
