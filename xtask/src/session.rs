@@ -11,7 +11,6 @@ use crate::defmt::{Frames, Strings};
 use crate::disk::layout::Recipe;
 use crate::disk::{self, Disk, Fingerprint, Input, Origin, Wish};
 use crate::foreign::{self, Backend, Seen};
-use crate::interrupt;
 use crate::judge::Case;
 use crate::machine::{self, Boot, Extras, Machine};
 use crate::minix::archive;
@@ -47,7 +46,6 @@ pub(crate) fn run(
     console: &mut Console,
     progress: Progress,
 ) -> Result<Report> {
-    interrupt::catch().context("cannot catch signals")?;
     let directory = run_directory(&setup.scratch)?;
     let directory = directory.path();
     let disks = progress.step("preparing the disk", |_| make_disks(args, input, directory))?;
@@ -84,7 +82,7 @@ pub(crate) fn run(
     let mut frames = Frames::follow(frames_file, &strings);
     let mut backends = Backend::start_all(setup.backend.as_deref(), args, &attachments)?;
     let ended = run::run(
-        machine.command(),
+        &machine.command(),
         keyboard,
         limit,
         || backends.iter_mut().any(Backend::has_left_qemu),

@@ -43,7 +43,7 @@ pub(crate) fn ensure_qemu(workspace: &Workspace, wanted: Wanted<'_>, progress: P
     if !wanted.may_install || !rustix::process::geteuid().is_root() {
         bail!("{missing}; to install it, type: {}", script.display());
     }
-    let finished = progress.step("installing QEMU", |step| step.command(&mut Command::new(script)))?;
+    let finished = progress.step("installing QEMU", |step| step.command(&Command::new(script)))?;
     if !finished.status.success() {
         eprint!("{}", finished.output);
         bail!(
