@@ -13,9 +13,8 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::child::{self, Child};
 use crate::console::Console;
-use crate::defmt::Frames;
 use crate::interrupt;
-use crate::splitter::{Piece, Splitter};
+use crate::report::{Frames, Guest, Piece};
 
 /// How often defmt frames and the clock are looked at while the guest is silent.
 const TICK: Duration = Duration::from_millis(50);
@@ -41,8 +40,8 @@ pub(crate) struct Ended {
     pub(crate) status: Option<ExitStatus>,
     /// Something that the guest needs had ended before.
     pub(crate) abandoned: bool,
-    /// The machine-readable lines, in order.
-    pub(crate) records: Vec<String>,
+    /// What the guest reported.
+    pub(crate) guest: Guest,
     /// What QEMU itself printed as errors.
     pub(crate) complaints: Vec<String>,
     /// Whether the guest printed anything at all.
@@ -76,11 +75,10 @@ pub(crate) fn run(
     let mut child = Child::start(command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     let events = listen(&mut child.process);
     let mut typist = Typist::new(child.process.stdin.take(), input);
-    let mut splitter = Splitter::default();
     let mut ended = Ended {
         status: None,
         abandoned: false,
-        records: Vec::new(),
+        guest: Guest::default(),
         complaints: Vec::new(),
         spoke: false,
         duration: Duration::ZERO,
@@ -94,18 +92,16 @@ pub(crate) fn run(
         match event {
             Ok(Event::Uart(bytes)) => {
                 ended.spoke = true;
-                for piece in splitter.feed(&bytes) {
+                for piece in ended.guest.hear(started.elapsed(), &bytes) {
                     match piece {
                         Piece::Text(text) => {
                             console.guest(&text);
                             typist.saw(&text);
                         }
                         Piece::Record(line) => {
-                            console.guest_started();
                             if show_records {
                                 console.side("record", line.trim_start_matches(guest_protocol::MARK));
                             }
-                            ended.records.push(line);
                         }
                     }
                 }
@@ -138,7 +134,7 @@ pub(crate) fn run(
     for message in frames.new_messages() {
         console.side("defmt", &message);
     }
-    ended.records.extend(splitter.finish());
+    ended.guest.end();
     console.finish();
     ended.duration = started.elapsed();
     Ok(ended)

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use guest_protocol::{Device, Record};
+
 use super::{Check, Context, Guest, Verdict};
 use crate::cli;
 use crate::console::Console;
 use crate::disk::Input;
 use crate::progress::Progress;
-use crate::report::{Device, Minix, Report, total};
+use crate::report::{Report, print, records, total};
 use crate::tools::find_program;
-use crate::{run, session, summary};
+use crate::{run, session};
 
 /// What must be seen in a boot.
 pub(super) type Expectation = fn(&Run) -> Verdict;
@@ -82,7 +84,7 @@ impl Run {
             .map(|name| Input::check(name, args.format, args.block_size))
             .transpose()
             .map_err(|error| format!("{error:#}"))?;
-        let mut console = Console::memory();
+        let mut console = Console::default();
         let outcome = session::run(
             context.setup()?,
             &args,
@@ -91,9 +93,9 @@ impl Run {
             &mut console,
             Progress::Silent,
         );
-        let mut text = format!("$ cargo xtask qemu {flags}\n{}", console.into_text());
+        let mut text = format!("$ cargo xtask qemu {flags}\n{}", console.text());
         let report = outcome.map_err(|error| format!("{error:#}\n{text}"))?;
-        text += &summary::lines(&report, input.as_ref()).join("\n");
+        text += &print::screen(&report, &args, input.as_ref(), &console.text()).join("\n");
         Ok(Run { report, text })
     }
 
@@ -108,12 +110,15 @@ impl Run {
 
     /// The guest stopped with one error of this kind, whose text has this in it.
     pub(super) fn refused(&self, kind: &str, part: &str) -> Verdict {
-        let [error] = self.report.guest.errors.as_slice() else {
-            return Err(format!("{} errors, wanted one", self.report.guest.errors.len()));
+        let errors = records!(self.report.guest, Record::Error { kind, text, .. } => (kind, text));
+        let errors: Vec<_> = errors.collect();
+        let [(found, text)] = errors[..] else {
+            return Err(format!("{} errors, wanted one", errors.len()));
         };
+        let ended = !self.report.passed && self.report.exit_status.is_some();
         expect(
-            !self.report.passed && error.kind == kind && error.text.contains(part) && self.report.exit_status.is_some(),
-            &format!("stopped with {}: {}", error.kind, error.text),
+            ended && found == kind && text.contains(part),
+            &format!("stopped with {found}: {text}"),
         )
     }
 
@@ -122,26 +127,13 @@ impl Run {
         same(&format!("`{text}`"), self.text.matches(text).count(), times)
     }
 
-    pub(super) fn minix(&self) -> Result<&Minix, String> {
-        self.report
-            .guest
-            .minix
-            .as_ref()
-            .ok_or_else(|| "no report of the test kernel".to_owned())
-    }
-
     pub(super) fn block_tests(&self, runs: usize) -> Verdict {
-        same("runs of the block test", self.minix()?.block_test_labels().len(), runs)
+        same("runs of the block test", self.report.guest.block_tests().len(), runs)
     }
 
     /// The number of disks the guest says it changed.
     pub(super) fn changed_disks(&self, number: usize) -> Verdict {
-        let changed = self
-            .report
-            .guest
-            .disks
-            .iter()
-            .filter(|changes| !changes.ranges.is_empty());
+        let changed = (0..2).filter(|disk| !self.report.guest.changes(*disk).is_empty());
         same("changed disks", changed.count(), number)
     }
 
@@ -152,8 +144,8 @@ impl Run {
     }
 
     /// The disk as the bare image sees it.
-    pub(super) fn device(&self) -> Result<&Device, String> {
-        let device = self.report.guest.device.as_ref();
+    pub(super) fn device(&self) -> Result<Device<'_>, String> {
+        let device = self.report.guest.device();
         device.ok_or_else(|| "the guest reported no device".to_owned())
     }
 
@@ -162,23 +154,23 @@ impl Run {
     }
 
     pub(super) fn offered(&self, bit: u32, on: bool) -> Verdict {
-        let offered = self.device()?.offered_bits >> bit & 1 == 1;
+        let offered = self.device()?.offered[0] >> bit & 1 == 1;
         same(&format!("feature bit {bit} offered"), offered, on)
     }
 
     /// The bit is offered and accepted, or neither.
     pub(super) fn feature(&self, bit: u32, on: bool) -> Verdict {
         self.offered(bit, on)?;
-        let accepted = self.device()?.accepted_bits >> bit & 1 == 1;
+        let accepted = self.device()?.accepted[0] >> bit & 1 == 1;
         same(&format!("feature bit {bit} accepted"), accepted, on)
     }
 
     /// The measurements took interrupts, or none.
     pub(super) fn interrupts(&self, some: bool) -> Verdict {
-        let benches = &self.report.guest.benches;
-        expect(!benches.is_empty(), "nothing was measured")?;
-        let interrupts = total(benches.iter().map(|bench| bench.interrupts));
-        same("interrupts came", interrupts > 0, some)
+        let interrupts = records!(self.report.guest, Record::Bench { interrupts, .. } => interrupts);
+        let interrupts: Vec<u64> = interrupts.collect();
+        expect(!interrupts.is_empty(), "nothing was measured")?;
+        same("interrupts came", total(interrupts) > 0, some)
     }
 
     /// The report of the back-end of the only disk.

@@ -1,5 +1,5 @@
 //! `cargo xtask build` and `cargo xtask minix check`: what is built can be loaded, and what cannot be loaded is refused with one
-//! line that says why. Each single rule is tested where the loader is.
+//! line that says why.
 
 use std::path::Path;
 
@@ -10,10 +10,19 @@ use crate::minix::programs::SERVICE;
 /// Name of the check, of the program, how it breaks a rule, and part of the line.
 type Case = (&'static str, &'static str, fn(&mut Vec<u8>), &'static str);
 
-const REFUSED: [Case; 3] = [
-    // The type of the first program header, and its flags.
+#[rustfmt::skip]
+const REFUSED: [Case; 11] = [
+    ("magic", "program", |elf| elf[0] = 0, "not an ELF file"),
+    ("32-bit", "program", |elf| elf[4] = 1, "64-bit"),
+    ("big-endian", "program", |elf| elf[5] = 2, "little-endian"),
+    ("object", "program", |elf| elf[16] = 1, "neither ET_EXEC nor ET_DYN"),
+    ("far-headers", "program", |elf| elf[33] = 2, "first 512 bytes"),
+    ("odd-headers", "program", |elf| elf[54] = 57, "instead of 56"),
+    // Type, flags, address and size in memory of the first segment.
     ("interpreter", "program", |elf| *first_header(elf, 0) = 3, "interpreter"),
     ("no-code", "program", |elf| *first_header(elf, 4) &= !1, "entry point"),
+    ("high", "program", |elf| *first_header(elf, 16 + 4) = 1, "4 GiB"),
+    ("shared-page", "program", |elf| *first_header(elf, 40 + 2) += 0x10, "shares a page"),
     ("large", SERVICE, |elf| elf.resize(200_000, 0), "200000 bytes"),
 ];
 

@@ -7,8 +7,11 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use guest_protocol::Record;
+
 use super::boot::{Disk, Expectation, Run, blank, boots, expect};
 use super::{Check, Context, Verdict};
+use crate::report::records;
 
 /// Two sockets: each has harts, memory and a PLIC of its own. The VirtIO windows are wired to the second PLIC.
 const TWO_SOCKETS: [&str; 10] = [
@@ -76,7 +79,8 @@ const CASES: [Case; 7] = [
     }),
     ("disk-below-a-block", "", &LARGE_BLOCKS, Some(512), |run| {
         // The host waits for a digest that cannot be made; what counts is that the run came to its end.
-        let ended = run.report.guest.done.is_some() && run.minix()?.violations.is_empty();
+        let violations = records!(run.report.guest, Record::Violation { .. } => ()).count();
+        let ended = run.report.guest.done().is_some() && violations == 0;
         expect(ended, "not served")?;
         run.says(NO_BLOCK, 1)
     }),
@@ -136,12 +140,12 @@ fn clock_steps_back(context: &Context, words: &str) -> Verdict {
         .map_err(|_| "the monitor's thread has died".to_owned())?;
     run.judge(|run| {
         snapshot.map_err(|error| format!("no snapshot was loaded: {error}"))?;
-        let kills = &run.minix()?.kills;
+        let kills: Vec<u64> = records!(run.report.guest, Record::Killed { micros, .. } => micros).collect();
         // What came after the snapshot was said twice.
         expect(kills.len() > ROUNDS, "the snapshot changed nothing")?;
-        let longest = kills.iter().map(|kill| kill.micros).max().unwrap_or(0);
+        let longest = kills.into_iter().max().unwrap_or(0);
         expect(longest < 600_000_000, &format!("a kill came after {longest} us"))?;
-        let done = run.report.guest.done.as_ref().is_some_and(|done| done.failed == 0);
+        let done = run.report.guest.done().is_some_and(|(_, failed)| failed == 0);
         expect(done, "the run did not come to a good end")
     })
 }

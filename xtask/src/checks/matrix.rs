@@ -4,9 +4,9 @@ use std::process::Command;
 
 use super::Check;
 use super::boot::{Disk, Run, Variant, boots, expect, file, made_by_others, nbd, passes, same, succeeds};
+use crate::report::disk::Comparison;
 use crate::run::Input;
 use crate::tools::{QEMU_IMG, find_program};
-use crate::verify::Comparison;
 
 /// Feature bits whose negotiation the runs steer.
 const FLUSH: u32 = 9;

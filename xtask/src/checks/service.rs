@@ -1,8 +1,10 @@
 //! Boots of the MINIX service in the test kernel, in every scenario and on every kind of disk.
 
+use guest_protocol::Record;
+
 use super::boot::{Run, Variant, expect, made_by_others, nbd, passes, same};
 use super::{Check, Verdict};
-use crate::report::total;
+use crate::report::{records, total};
 
 /// One thing at a time that is not in the combinations.
 const VARIANTS: &[Variant] = &[
@@ -18,12 +20,16 @@ const VARIANTS: &[Variant] = &[
     ("flushes", "--scenario flushes", |_| Ok(())),
     ("slow-kills", "--scenario slow-kills", |run| {
         // Otherwise the look at the memory of the dead would show nothing.
-        let poison = total(run.minix()?.poison.iter().map(|poison| poison.before));
+        let poison = total(records!(run.report.guest, Record::Poison { before, .. } => before));
         expect(poison > 0, "the device was never at work for a dead instance")
     }),
     ("abuse", "--scenario abuse --timeout 300", |_| Ok(())),
     ("life", "--scenario life", |run| {
-        same("restarts", run.minix()?.restarts.len(), 1)
+        same(
+            "restarts",
+            records!(run.report.guest, Record::Restarted { .. } => ()).count(),
+            1,
+        )
     }),
     ("two-disks", "--scenario two-disks", |run| run.changed_disks(2)),
     // One service for each disk: another one is refused, and says why unless it is to say nothing. So is a word that is not
@@ -70,12 +76,17 @@ pub(super) fn checks() -> Vec<Check> {
     );
     checks.extend(KILLS.map(|(name, flags, rounds)| {
         let flags = format!("--kill-during-io --rounds {rounds} {flags} --timeout 600");
-        passes(name, flags, move |run| same("kills", run.minix()?.kills.len(), rounds))
+        passes(name, flags, move |run| {
+            same(
+                "kills",
+                records!(run.report.guest, Record::Killed { .. } => ()).count(),
+                rounds,
+            )
+        })
     }));
     // Disks of a user: looked at, and left as they were.
     checks.extend(made_by_others(&["", "--read-only", "--write"], |run, name| {
-        let started = run.minix()?.started.iter();
-        let readers = started.filter(|started| started.program == "mfs").count();
+        let readers = records!(run.report.guest, Record::Started { program: "mfs", .. } => ()).count();
         same("readers of file systems", readers, usize::from(name == "minix"))?;
         run.changed_disks(0)
     }));
@@ -85,5 +96,5 @@ pub(super) fn checks() -> Vec<Check> {
 
 /// Every file of the MINIX file system was read.
 fn files(run: &Run) -> Verdict {
-    expect(run.report.host.files > 0, "no file was read")
+    expect(run.report.host.files.of > 0, "no file was read")
 }
