@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::cli::QemuArgs;
 use crate::console::Console;
 use crate::disk::layout::Recipe;
-use crate::disk::{self, Disk, Input, Wish};
+use crate::disk::{self, Choice, Disk, Input};
 use crate::foreign::{self, Backend, Seen};
 use crate::machine::{self, Boot, Extras, Machine};
 use crate::minix::archive;
@@ -126,11 +126,11 @@ pub(crate) fn run(
 }
 
 /// The disks of a run: the user's, or what the guest needs.
-pub(crate) fn wishes<'i>(args: &QemuArgs, input: Option<&'i Input>) -> Vec<Wish<'i>> {
+pub(crate) fn choices<'i>(args: &QemuArgs, input: Option<&'i Input>) -> Vec<Choice<'i>> {
     match input {
-        Some(input) => vec![Wish::Given(input)],
-        None if args.bare => vec![Wish::Made(Recipe::Bare)],
-        None => args.scenario().disks().iter().copied().map(Wish::Made).collect(),
+        Some(input) => vec![Choice::Given(input)],
+        None if args.bare => vec![Choice::Made(Recipe::Bare)],
+        None => args.scenario().disks().iter().copied().map(Choice::Made).collect(),
     }
 }
 
@@ -148,9 +148,9 @@ pub(crate) fn extras(args: &QemuArgs, directory: &Path) -> Extras {
 }
 
 pub(crate) fn make_disks(args: &QemuArgs, input: Option<&Input>, directory: &Path) -> Result<Vec<Disk>> {
-    let wishes = wishes(args, input).into_iter().enumerate();
-    wishes
-        .map(|(number, wish)| disk::make(args, wish, number, directory))
+    let choices = choices(args, input).into_iter().enumerate();
+    choices
+        .map(|(number, choice)| disk::make(args, choice, number, directory))
         .collect()
 }
 

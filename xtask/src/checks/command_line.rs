@@ -17,11 +17,22 @@ use super::{Check, Guest, Verdict};
 use crate::interrupt;
 
 /// The disk images in the folder of each case: name, first bytes, size.
-const DISKS: [(&str, &[u8], usize); 3] = [("disk", b"", 9 * 512), ("odd", b"", 1000), ("vmdk", b"KDMV", 512)];
+const DISKS: [(&str, &[u8], usize); 4] = [
+    ("disk", b"", 9 * 512),
+    ("odd", b"", 1000),
+    ("vmdk", b"KDMV", 512),
+    // Of 1000 bytes.
+    (
+        "odd.qcow2",
+        b"QFI\xfb\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03\xe8",
+        512,
+    ),
+];
 
 /// The programs in it that play QEMU: name, version, what they do in the place of booting.
 #[rustfmt::skip]
-const QEMUS: [(&str, &str, &str); 8] = [
+const QEMUS: [(&str, &str, &str); 9] = [
+    ("bare", "10.0.0", ""),
     ("old", "6.2.0", ""),
     ("hangs", "10.0.0", "echo here; exec sleep 60"),
     ("ends", "10.0.0", "exit 0"),
@@ -82,6 +93,7 @@ const CASES: &[Case] = &[
     ("qemu --disk .", 1, ".: is a directory"),
     ("qemu --disk /dev/null", 1, "/dev/null: is not a regular file"),
     ("qemu --disk odd", 1, "not a multiple of 512: round it up with `truncate -s %512`"),
+    ("qemu --disk odd.qcow2", 1, "not a multiple of 512: give it another size with `qemu-img resize`"),
     ("qemu --disk disk --block-size 4096", 1, "not a multiple of the block size 4096"),
     ("qemu --disk vmdk", 1, "VMDK images are not supported"),
     ("qemu --disk disk --format qcow2", 1, "is not a qcow2 image"),
@@ -89,6 +101,7 @@ const CASES: &[Case] = &[
     ("qemu --json no/such/dir/report", 1, "cannot write no/such/dir/report"),
     ("qemu --qemu ./missing", 1, "is missing"),
     ("qemu --qemu /bin/true", 1, "does not say a QEMU version"),
+    ("qemu --qemu ./bare", 1, "QEMU has no OpenSBI firmware"),
     ("qemu --qemu ./old", 1, "QEMU 6.2 is too old"),
     ("minix", 2, "try `cargo xtask minix check ELF`"),
     ("minix check", 2, "<ELF>"),
@@ -282,8 +295,13 @@ impl Folder {
             content.resize(bytes, 0);
             std::fs::write(self.path().join(name), content)?;
         }
-        let firmware = self.path().display();
         for (name, version, boot) in QEMUS {
+            let firmware = if name == "bare" {
+                Path::new("/nowhere")
+            } else {
+                self.path()
+            }
+            .display();
             let version = format!("--version) echo 'QEMU emulator version {version}';;");
             self.program(
                 name,
