@@ -14,6 +14,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use crate::child::{self, Child};
 use crate::console::Console;
 use crate::interrupt;
+use crate::progress::Step;
 use crate::report::{Frames, Guest, Piece};
 
 /// How often defmt frames and the clock are looked at while the guest is silent.
@@ -54,16 +55,30 @@ enum Event {
     Complaint(String),
 }
 
+/// Where what comes from the guest goes.
+pub(crate) struct Outputs<'a, 's> {
+    pub(crate) frames: &'a mut Frames<'s>,
+    pub(crate) console: &'a mut Console,
+    /// Shows the last line.
+    pub(crate) step: &'a Step,
+    /// Whether records are shown too.
+    pub(crate) show_records: bool,
+}
+
 /// Runs QEMU to its end. `limit` is how long the guest may take, `is_abandoned` whether to stop it because it cannot go on.
 pub(crate) fn run(
     command: &Command,
     input: Input,
     limit: Option<Duration>,
     mut is_abandoned: impl FnMut() -> bool,
-    frames: &mut Frames<'_>,
-    console: &mut Console,
-    show_records: bool,
+    outputs: Outputs<'_, '_>,
 ) -> Result<Ended> {
+    let Outputs {
+        frames,
+        console,
+        step,
+        show_records,
+    } = outputs;
     let started = Instant::now();
     let stdin = match input {
         Input::None => Stdio::null(),
@@ -84,6 +99,7 @@ pub(crate) fn run(
         duration: Duration::ZERO,
     };
 
+    let mut line = Vec::new();
     loop {
         let event = events.recv_timeout(TICK);
         for message in frames.new_messages() {
@@ -96,6 +112,11 @@ pub(crate) fn run(
                     match piece {
                         Piece::Text(text) => {
                             console.guest(&text);
+                            line.extend_from_slice(&text);
+                            if let Some(end) = line.iter().rposition(|byte| *byte == b'\n') {
+                                step.now(&last_line(&line[..end]));
+                                line.drain(..=end);
+                            }
                             typist.saw(&text);
                         }
                         Piece::Record(line) => {
@@ -138,6 +159,13 @@ pub(crate) fn run(
     console.finish();
     ended.duration = started.elapsed();
     Ok(ended)
+}
+
+/// The last line of a text that is not empty.
+fn last_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let line = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+    line.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// The settings of a terminal that QEMU takes over, restored when this value goes.

@@ -17,8 +17,11 @@ use crate::minix::scenario::Scenario;
 use crate::progress::Progress;
 use crate::report::disk::examine;
 use crate::report::{Case, Frames, Host, Report, Strings, read_trace};
-use crate::run;
+use crate::run::{self, Outputs};
 use crate::tools::Qemu;
+
+/// How long the console of a run that failed is kept.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a run needs that is the same for all runs.
 #[derive(Debug)]
@@ -78,15 +81,18 @@ pub(crate) fn run(
     };
     let mut frames = Frames::follow(frames_file, &strings);
     let mut backends = Backend::start_all(setup.backend.as_deref(), args, &attachments)?;
-    let ended = run::run(
-        &machine.command(),
-        keyboard,
-        limit,
-        || backends.iter_mut().any(Backend::has_left_qemu),
-        &mut frames,
-        console,
-        args.verbose,
-    )?;
+    // A spinner would be in the way of a console that is shown as it comes.
+    let shown = if console.is_shown() { Progress::Silent } else { progress };
+    let ended = shown.step("running on QEMU", |step| {
+        let is_abandoned = || backends.iter_mut().any(Backend::has_left_qemu);
+        let outputs = Outputs {
+            frames: &mut frames,
+            console,
+            step,
+            show_records: args.verbose,
+        };
+        run::run(&machine.command(), keyboard, limit, is_abandoned, outputs)
+    })?;
     let backends: Vec<Seen> = backends.into_iter().map(Backend::finish).collect();
     let flushes = |seen: &Seen| seen.report.as_ref().map(|report| report.flushes_after_writes);
     let mut host = Host {
@@ -186,18 +192,22 @@ fn run_directory(scratch: &Path) -> Result<tempfile::TempDir> {
         .with_context(what)
 }
 
-/// Removes what runs left that were killed outright: their directories name a process that is no more.
+/// Removes what runs left that were killed outright, as their directories name a process that is no more, and consoles that
+/// were kept for long enough.
 fn remove_abandoned(scratch: &Path) {
-    if !Path::new("/proc/self").exists() {
-        return;
-    }
+    let is_running = |process: &str| !Path::new("/proc/self").exists() || Path::new("/proc").join(process).exists();
     for entry in std::fs::read_dir(scratch).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let process = name
-            .to_str()
-            .and_then(|name| name.strip_prefix("run-")?.split('-').next());
-        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix("run-").and_then(|rest| rest.split('-').next());
+        if process.is_some_and(|process| !is_running(process)) {
             let _ = std::fs::remove_dir_all(entry.path());
+        }
+        let age = entry
+            .metadata()
+            .and_then(|data| data.modified())
+            .map(|time| time.elapsed());
+        if name.starts_with("console-") && matches!(age, Ok(Ok(age)) if age > KEPT) {
+            let _ = std::fs::remove_file(entry.path());
         }
     }
 }

@@ -33,8 +33,9 @@ struct Outcome {
 pub(super) fn run(checks: &[Check], context: &Context) -> Tally {
     let (boots, others): (Vec<&Check>, Vec<&Check>) = checks.iter().partition(|check| check.boots.is_some());
     let mut tally = Tally::default();
-    for check in others {
-        let outcome = waiting(&check.name, || one(check, context));
+    for (number, check) in (1..).zip(others) {
+        let heading = format!("[{number}/{}] {}", checks.len(), check.name);
+        let outcome = waiting(&heading, || one(check, context));
         if interrupt::asked() {
             return tally;
         }
@@ -62,8 +63,9 @@ fn side_by_side(checks: &[&Check], context: &Context, tally: &mut Tally) {
         for _ in 0..AT_ONCE {
             scope.spawn(work);
         }
-        for (check, outcome) in checks.iter().zip(outcomes) {
-            let outcome = waiting(&check.name, || {
+        for (number, (check, outcome)) in (1..).zip(checks.iter().zip(outcomes)) {
+            let heading = format!("[{number}/{}] {}", checks.len(), check.name);
+            let outcome = waiting(&heading, || {
                 loop {
                     match outcome.recv_timeout(TICK) {
                         Err(RecvTimeoutError::Timeout) if !interrupt::asked() => {}
