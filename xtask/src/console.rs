@@ -27,6 +27,10 @@ impl Console {
         }
     }
 
+    pub(crate) fn is_shown(&self) -> bool {
+        self.is_shown
+    }
+
     /// Text of the firmware and the guest as it comes.
     pub(crate) fn guest(&mut self, bytes: &[u8]) {
         let Some(_) = self.guest else {

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use guest_protocol::Record;
 
@@ -25,6 +26,26 @@ done
 record() { printf '\036%s\n' "$1"; }
 "#;
 
+/// What an honest guest says of the digests and the files on the first disk, whatever the flags make of its format. With the test
+/// kernel, and of the bare image.
+static HONEST: LazyLock<[(String, String); 2]> = LazyLock::new(|| {
+    ["", "--bare"].map(|flags| {
+        let directory = tempfile::tempdir().unwrap();
+        let args = qemu_args(flags, None).unwrap();
+        let disk = session::make_disks(&args, None, directory.path()).unwrap().remove(0);
+        let digests = disk.digests.iter();
+        let digests = digests.map(|&(range, crc64)| said(&Record::Digest { range, crc64 }));
+        let files = disk.files().iter().map(|file| {
+            said(&Record::File {
+                path: &file.path,
+                bytes: file.bytes,
+                crc64: file.crc64,
+            })
+        });
+        (digests.collect(), files.collect())
+    })
+});
+
 /// The report on a guest that behaves like the script. `DIGESTS` in it stands for the digests that an honest guest finds on the
 /// first disk, `FILES` for the files.
 pub(crate) fn report_on(flags: &str, script: &str) -> Report {
@@ -40,26 +61,8 @@ pub(crate) fn report_on_changed(flags: &str, script: &str, change: (&str, &str))
 pub(crate) fn report_with_backend(flags: &str, script: &str, (was, is): (&str, &str), backend: &str) -> Report {
     let directory = tempfile::tempdir().unwrap();
     let args = qemu_args(flags, None).unwrap();
-    // An honest guest finds what the disk was made with, whatever the flags make of its format.
-    let plain = qemu_args(if args.bare { "--bare" } else { "" }, None).unwrap();
-    let disk = session::make_disks(&plain, None, directory.path()).unwrap().remove(0);
-    let digest = |(range, value): &(guest_protocol::SectorRange, u64)| {
-        said(&Record::Digest {
-            range: *range,
-            crc64: *value,
-        })
-    };
-    let digests: String = disk.digests.iter().map(digest).collect();
-    let files: String = (disk.files().iter())
-        .map(|file| {
-            said(&Record::File {
-                path: &file.path,
-                bytes: file.bytes,
-                crc64: file.crc64,
-            })
-        })
-        .collect();
-    let script = script.replace("DIGESTS", &digests).replace("FILES", &files);
+    let (digests, files) = &HONEST[usize::from(args.bare)];
+    let script = script.replace("DIGESTS", digests).replace("FILES", files);
     assert!(script.contains(was), "{was}");
     let script = script.replacen(was, is, 1);
     let setup = Setup {

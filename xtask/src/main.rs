@@ -7,9 +7,10 @@
 //! * [`foreign`] runs the back-end of a disk that is not QEMU's own.
 //! * [`machine`] writes the QEMU command line, [`run`] lives through the boot, [`report`] parses what the guest said, checks it
 //!   against the disks and prints the result. [`session`] ties these together, for either guest. [`interrupt`] is how all of it
-//!   is stopped.
+//!   is stopped, [`child`] how no process is left behind.
 
 mod checks;
+mod child;
 mod cli;
 mod console;
 mod disk;
@@ -30,12 +31,17 @@ mod workspace;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
+
 use cli::{Command, MinixCommand};
 
 /// The exit code for a command line that makes no sense; a failure is 1.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    if let Some(code) = child::become_program(std::env::args_os()) {
+        return code;
+    }
     let command = match cli::parse(std::env::args_os()) {
         Ok(command) => command,
         Err(cli::Stop::Help(text)) => {
@@ -47,13 +53,15 @@ fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let outcome = match command {
-        Command::Build => minix::build(),
-        Command::Qemu(args) => qemu::command(&args),
-        Command::Minix(MinixCommand::Check(args)) => minix::check(&args),
-        Command::Test(args) => checks::command(&args),
-    };
-    // What else went wrong did so because it was stopped.
+    let outcome = interrupt::catch()
+        .context("cannot catch signals")
+        .and_then(|()| match command {
+            Command::Build => minix::build(),
+            Command::Qemu(args) => qemu::command(&args),
+            Command::Minix(MinixCommand::Check(args)) => minix::check(&args),
+            Command::Test(args) => checks::command(&args),
+        });
+    // Whatever else went wrong is a consequence.
     if interrupt::asked() {
         console::complain("error: interrupted");
         return ExitCode::from(interrupt::EXIT_CODE);

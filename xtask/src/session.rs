@@ -8,9 +8,8 @@ use anyhow::{Context, Result};
 use crate::cli::QemuArgs;
 use crate::console::Console;
 use crate::disk::layout::Recipe;
-use crate::disk::{self, Disk, Input, Wish};
+use crate::disk::{self, Choice, Disk, Input};
 use crate::foreign::{self, Backend, Seen};
-use crate::interrupt;
 use crate::machine::{self, Boot, Extras, Machine};
 use crate::minix::archive;
 use crate::minix::programs::Programs;
@@ -18,8 +17,11 @@ use crate::minix::scenario::Scenario;
 use crate::progress::Progress;
 use crate::report::disk::examine;
 use crate::report::{Case, Frames, Host, Report, Strings, read_trace};
-use crate::run;
+use crate::run::{self, Outputs};
 use crate::tools::Qemu;
+
+/// How long the console of a run that failed is kept.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a run needs that is the same for all runs.
 #[derive(Debug)]
@@ -44,7 +46,6 @@ pub(crate) fn run(
     console: &mut Console,
     progress: Progress,
 ) -> Result<Report> {
-    interrupt::catch().context("cannot catch signals")?;
     let directory = run_directory(&setup.scratch)?;
     let directory = directory.path();
     let disks = progress.step("preparing the disk", |_| make_disks(args, input, directory))?;
@@ -80,15 +81,18 @@ pub(crate) fn run(
     };
     let mut frames = Frames::follow(frames_file, &strings);
     let mut backends = Backend::start_all(setup.backend.as_deref(), args, &attachments)?;
-    let ended = run::run(
-        machine.command(),
-        keyboard,
-        limit,
-        || backends.iter_mut().any(Backend::has_left_qemu),
-        &mut frames,
-        console,
-        args.verbose,
-    )?;
+    // A spinner would be in the way of a console that is shown as it comes.
+    let shown = if console.is_shown() { Progress::Silent } else { progress };
+    let ended = shown.step("running on QEMU", |step| {
+        let is_abandoned = || backends.iter_mut().any(Backend::has_left_qemu);
+        let outputs = Outputs {
+            frames: &mut frames,
+            console,
+            step,
+            show_records: args.verbose,
+        };
+        run::run(&machine.command(), keyboard, limit, is_abandoned, outputs)
+    })?;
     let backends: Vec<Seen> = backends.into_iter().map(Backend::finish).collect();
     let flushes = |seen: &Seen| seen.report.as_ref().map(|report| report.flushes_after_writes);
     let mut host = Host {
@@ -128,11 +132,11 @@ pub(crate) fn run(
 }
 
 /// The disks of a run: the user's, or what the guest needs.
-pub(crate) fn wishes<'i>(args: &QemuArgs, input: Option<&'i Input>) -> Vec<Wish<'i>> {
+pub(crate) fn choices<'i>(args: &QemuArgs, input: Option<&'i Input>) -> Vec<Choice<'i>> {
     match input {
-        Some(input) => vec![Wish::Given(input)],
-        None if args.bare => vec![Wish::Made(Recipe::Bare)],
-        None => args.scenario().disks().iter().copied().map(Wish::Made).collect(),
+        Some(input) => vec![Choice::Given(input)],
+        None if args.bare => vec![Choice::Made(Recipe::Bare)],
+        None => args.scenario().disks().iter().copied().map(Choice::Made).collect(),
     }
 }
 
@@ -150,9 +154,9 @@ pub(crate) fn extras(args: &QemuArgs, directory: &Path) -> Extras {
 }
 
 pub(crate) fn make_disks(args: &QemuArgs, input: Option<&Input>, directory: &Path) -> Result<Vec<Disk>> {
-    let wishes = wishes(args, input).into_iter().enumerate();
-    wishes
-        .map(|(number, wish)| disk::make(args, wish, number, directory))
+    let choices = choices(args, input).into_iter().enumerate();
+    choices
+        .map(|(number, choice)| disk::make(args, choice, number, directory))
         .collect()
 }
 
@@ -188,18 +192,22 @@ fn run_directory(scratch: &Path) -> Result<tempfile::TempDir> {
         .with_context(what)
 }
 
-/// Removes what runs left that were killed outright: their directories name a process that is no more.
+/// Removes what runs left that were killed outright, as their directories name a process that is no more, and consoles that
+/// were kept for long enough.
 fn remove_abandoned(scratch: &Path) {
-    if !Path::new("/proc/self").exists() {
-        return;
-    }
+    let is_running = |process: &str| !Path::new("/proc/self").exists() || Path::new("/proc").join(process).exists();
     for entry in std::fs::read_dir(scratch).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let process = name
-            .to_str()
-            .and_then(|name| name.strip_prefix("run-")?.split('-').next());
-        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix("run-").and_then(|rest| rest.split('-').next());
+        if process.is_some_and(|process| !is_running(process)) {
             let _ = std::fs::remove_dir_all(entry.path());
+        }
+        let age = entry
+            .metadata()
+            .and_then(|data| data.modified())
+            .map(|time| time.elapsed());
+        if name.starts_with("console-") && matches!(age, Ok(Ok(age)) if age > KEPT) {
+            let _ = std::fs::remove_file(entry.path());
         }
     }
 }

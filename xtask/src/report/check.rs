@@ -6,7 +6,7 @@ use guest_protocol::{End, Outcome, Record, SECTOR_BYTES, SectorRange};
 use super::parse::{Guest, records, total};
 use super::{Count, Host, block_test};
 use crate::cli::QemuArgs;
-use crate::disk::{Disk, Origin};
+use crate::disk::Disk;
 use crate::foreign::Seen;
 use crate::machine::serial;
 use crate::minix::scenario::{LOADS, Name, Scenario, THROTTLED_OPS, THROTTLED_RATE, must_fail};
@@ -270,11 +270,11 @@ impl Case<'_> {
                 _ => None,
             })
         };
-        for (disk, origin) in self.disks.iter().map(|disk| &disk.origin).enumerate() {
-            let Origin::Prepared { layout, .. } = origin else {
+        for (disk, partitions) in self.disks.iter().map(|disk| &disk.partitions).enumerate() {
+            let Some(partitions) = partitions else {
                 continue;
             };
-            for (number, (kind, range)) in (1..).zip(&layout.partitions) {
+            for (number, (kind, range)) in (1..).zip(partitions) {
                 let made = (range.first * SECTOR_BYTES as u64, range.count * SECTOR_BYTES as u64);
                 // The services do not tell the type.
                 let is_there = found(disk).any(|(found, found_kind, first_byte, bytes)| {
@@ -286,7 +286,7 @@ impl Case<'_> {
                     "the guest did not find partition {number} of disk {disk} where the host made it"
                 );
             }
-            let surplus = found(disk).filter(|(_, kind, ..)| kind.is_some()).count() > layout.partitions.len();
+            let surplus = found(disk).filter(|(_, kind, ..)| kind.is_some()).count() > partitions.len();
             expect!(findings, !surplus, "the guest found more partitions than the host made");
         }
     }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::parse::Guest;
 use super::{Host, Share};
 use crate::cli::QemuArgs;
-use crate::disk::{Disk, Fingerprint, Origin, Source};
+use crate::disk::{Disk, Source};
 
 /// Sectors read at a time.
 const CHUNK: u64 = 2048;
@@ -68,7 +68,7 @@ pub(crate) fn examine(args: &QemuArgs, disks: &[Disk], guest: &Guest, directory:
             digests(number, disk, guest, host);
             files(number, disk, guest, host);
         }
-        if disk.overlaid || matches!(disk.origin, Origin::Prepared { .. }) {
+        if disk.is_compared {
             let changes = last_changes(&guest.changes(number));
             let comparison = host.comparison.get_or_insert_with(Comparison::default);
             let mut ranges: RangeSet<u64> = disk.touched()?.into_iter().map(sectors).collect();
@@ -89,10 +89,10 @@ pub(crate) fn examine(args: &QemuArgs, disks: &[Disk], guest: &Guest, directory:
                 comparison.add(range, &mut before, &mut after, &changes)?;
             }
         }
-        if let Origin::File { path, before, .. } = &disk.origin
+        if let Some(given) = &disk.given
             && !(args.write && args.shell)
         {
-            host.file_unchanged = Some(Fingerprint::take(path)? == *before);
+            host.file_unchanged = Some(given.still_fits()?);
         }
     }
     Ok(())
@@ -238,8 +238,6 @@ impl Comparison {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::Content;
-    use std::sync::Arc;
 
     const SEED: u64 = 0x1234_0000_0000;
     const SECTORS: u64 = 5000;
@@ -252,16 +250,19 @@ mod tests {
         sector as usize * SECTOR_BYTES
     }
 
+    fn source(bytes: &[u8]) -> Source {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        Source::raw(file.path(), 0).unwrap()
+    }
+
     /// A disk of the pattern after `change` was done to its bytes, compared under what `changes` say.
     fn compare(changes: &[(SectorRange, Expected)], change: fn(&mut [u8])) -> Comparison {
         let mut bytes = vec![0; at(SECTORS)];
         pattern::fill(SEED, 0, &mut bytes);
+        let mut before = source(&bytes);
         change(&mut bytes);
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("disk");
-        std::fs::write(&path, &bytes).unwrap();
-        let mut before = Source::Computed(Arc::new(Content::new(Some(SEED))));
-        let mut after = Source::raw_file(&path).unwrap();
+        let mut after = source(&bytes);
         let mut comparison = Comparison::default();
         let changes = last_changes(changes);
         comparison
@@ -315,11 +316,7 @@ mod tests {
 
     #[test]
     fn a_disk_that_shrank_is_an_error() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("disk");
-        std::fs::write(&path, [0; 512]).unwrap();
-        let mut before = Source::Computed(Arc::new(Content::new(Some(SEED))));
-        let mut after = Source::raw_file(&path).unwrap();
+        let (mut before, mut after) = (source(&[0; 1024]), source(&[0; 512]));
         let mut comparison = Comparison::default();
         assert!(
             comparison
