@@ -22,6 +22,10 @@ pub(crate) const GET_LIFETIME: u32 = 10;
 pub(crate) const DISCARD: u32 = 11;
 pub(crate) const WRITE_ZEROES: u32 = 13;
 pub(crate) const SECURE_ERASE: u32 = 14;
+pub(crate) const ZONE_APPEND: u32 = 15;
+pub(crate) const ZONE_REPORT: u32 = 16;
+pub(crate) const ZONE_OPEN: u32 = 18;
+pub(crate) const ZONE_RESET_ALL: u32 = 26;
 
 /// What [`Driver::up`] accepts on a modern device unless told otherwise.
 pub(crate) const USUAL: u64 = feature::VERSION_1
@@ -88,13 +92,18 @@ impl Driver {
         self.status(3);
     }
 
-    /// Writes the accepted features and, on a modern device, FEATURES_OK; whether it stuck.
-    pub(crate) fn accept(&self, bits: u64) -> bool {
+    /// Writes the accepted features.
+    pub(crate) fn write_features(&self, bits: u64) {
         let words = if self.legacy { 1 } else { 2 };
         for word in 0..words {
             self.regs.write_u32(0x024, word);
             self.regs.write_u32(0x020, (bits >> (32 * word)) as u32);
         }
+    }
+
+    /// Writes the accepted features and, on a modern device, FEATURES_OK; whether it stuck.
+    pub(crate) fn accept(&self, bits: u64) -> bool {
+        self.write_features(bits);
         if self.legacy {
             return true;
         }
