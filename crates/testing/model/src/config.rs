@@ -167,8 +167,6 @@ pub struct ModelConfig {
     pub reset_reads: u32,
     /// The reset never ends.
     pub stuck_reset: bool,
-    /// Legacy: writing 0 to QueuePFN resets the whole device, as in QEMU. Else it only disables the queue.
-    pub legacy_pfn_zero_resets: bool,
     /// Bits that InterruptStatus shows on top of the two defined ones.
     pub interrupt_noise: u32,
     /// Put misleading values where the driver must not look: `avail_event` without EVENT_IDX, the flags with it
@@ -265,7 +263,6 @@ impl ModelConfig {
             at_driver_ok: AtDriverOk::Live,
             reset_reads: 0,
             stuck_reset: false,
-            legacy_pfn_zero_resets: true,
             interrupt_noise: 0,
             misleading_fields: true,
             queues: 1,

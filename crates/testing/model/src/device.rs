@@ -62,8 +62,6 @@ pub(crate) struct DeviceQueue {
     pub(crate) ready: bool,
     /// The driver has cleared QueueReady and not read it yet.
     pub(crate) stop_unread: bool,
-    /// Reads of QueueReset that still answer 1.
-    pub(crate) reset_reads: u32,
     /// The ring, if the queue is ready and sound.
     pub(crate) ring: Option<Ring>,
 }

@@ -211,7 +211,8 @@ impl Device {
         self.log
             .require(version_1, "FEAT-D-11", "VERSION_1 offered but not accepted");
         let demanded = self.config.demanded.bits() & !accepted == 0 && self.accepts(feature::VERSION_1);
-        let possible = accepted & !self.config.offered.bits() == 0 && !self.accepts(feature::RING_PACKED);
+        let unknown = accepted & !self.config.offered.bits() != 0;
+        let possible = !unknown && !self.accepts(feature::RING_PACKED) && !self.accepts(feature::RING_RESET);
         let zoned = !host_managed || self.accepts(feature::ZONED);
         demanded && possible && zoned && !self.config.refuse_features
     }

@@ -38,11 +38,6 @@ impl Device {
                 queue.stop_unread = false;
                 u32::from(queue.ready)
             }
-            0x0C0 => {
-                let busy = queue.reset_reads > 0;
-                queue.reset_reads = queue.reset_reads.saturating_sub(1);
-                u32::from(busy)
-            }
             _ => u32::MAX,
         }
     }
@@ -62,8 +57,7 @@ impl Device {
             _ => (),
         }
         let disables = matches!(offset, 0x040 | 0x044) && value == 0;
-        let resets = offset == 0x0C0;
-        if !disables && !resets {
+        if !disables {
             self.check_moment(offset);
         }
         let what = format_args!("register {offset:#x} of queue {} written", self.queue_sel);
@@ -71,7 +65,7 @@ impl Device {
         let Some(queue) = self.queues.get_mut(index) else {
             return self.log.report("MMIO-N-03", what);
         };
-        if queue.ready && !disables && !resets {
+        if queue.ready && !disables {
             return self.log.report("MMIO-D-17", what);
         }
         let stop_seen = !queue.stop_unread || disables;
@@ -81,11 +75,8 @@ impl Device {
             0x038 => queue.size = Some(value),
             0x03C => queue.align = Some(value),
             0x040 if value == 0 => {
-                let whole = queue.ready && self.config.legacy_pfn_zero_resets;
-                *queue = DeviceQueue::default();
-                if whole {
-                    self.clear();
-                }
+                // As in QEMU, this resets the whole device (`LEG-N-08`).
+                self.clear();
             }
             0x040 => {
                 queue.pfn = value;
@@ -96,10 +87,6 @@ impl Device {
                 queue.stop_unread = true;
             }
             0x044 => self.enable_modern(),
-            0x0C0 => {
-                *queue = DeviceQueue::default();
-                queue.reset_reads = self.config.reset_reads;
-            }
             _ => {
                 if let Some(half) = HALVES.iter().position(|&half| half == offset) {
                     queue.halves[half] = Some(value);
@@ -113,7 +100,7 @@ impl Device {
         let begin = if self.config.is_legacy() { DRIVER } else { FEATURES_OK };
         let what = format_args!("queue register {offset:#x} written at status {:#x}", self.status);
         let early = !self.has(begin);
-        let late = self.has(DRIVER_OK) && !self.accepts(feature::RING_RESET);
+        let late = self.has(DRIVER_OK);
         if self.has(FAILED) {
             self.log.report("INIT-D-19", what);
         } else {

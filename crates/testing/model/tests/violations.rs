@@ -26,6 +26,9 @@ const fn w(offset: u32, value: u32) -> Poke {
 
 use Poke::{Read, Write};
 
+/// What a driver does to break a rule.
+type Break = fn(&mut Driver);
+
 /// The rule, a driver that has kept all rules so far, and the accesses that break it.
 type Row<'a> = (&'static str, fn() -> Driver, &'a [Poke]);
 
@@ -295,7 +298,7 @@ fn the_device_refuses_what_it_cannot_accept() {
 
 #[test]
 fn queue_set_up() {
-    let rows: [(&str, fn(&mut Driver)); 12] = [
+    let rows: [(&str, Break); 12] = [
         ("MMIO-D-16", |driver| driver.place_queue(512)),
         ("RING-N-01", |driver| driver.size = 6),
         ("RING-D-01", |driver| driver.table += 8),
@@ -349,7 +352,7 @@ fn chains() {
     let indirect = feature::INDIRECT_DESC;
     let in_order = feature::IN_ORDER;
     // What is changed in a chain of header, 20 bytes and status that starts at descriptor 0.
-    let rows: [(&str, u64, fn(&mut Driver)); 17] = [
+    let rows: [(&str, u64, Break); 17] = [
         ("RING-D-02", 0, |driver| {
             let at = driver.allocate(16);
             driver.desc(2, at, 1, NEXT | WRITE, 3);
@@ -432,7 +435,7 @@ fn chains() {
 #[test]
 fn indices_flags_and_memory_in_flight() {
     let (event_idx, data) = (feature::EVENT_IDX, feature::NOTIFICATION_DATA);
-    let rows: [(&str, u64, fn(&mut Driver)); 10] = [
+    let rows: [(&str, u64, Break); 10] = [
         ("RING-D-11", 0, |driver| {
             driver.serve(0);
             driver.put16(driver.avail + 2, 0);
@@ -566,7 +569,7 @@ fn requests_of_odd_shape() {
         ..ModelConfig::modern()
     };
     let (modern, read_only) = (ModelConfig::modern(), ModelConfig::modern().offer(feature::RO));
-    let rows: [(&str, ModelConfig, u64, fn(&mut Driver)); 9] = [
+    let rows: [(&str, ModelConfig, u64, Break); 9] = [
         ("BLK-N-04", one_segment, USUAL, |driver| {
             let (data, status) = driver.chain(0, IN, 0, &[], 512);
             driver.desc(1, data, 500, NEXT | WRITE, 2);
