@@ -10,8 +10,8 @@ use virtio_core::{
 };
 use virtqueue::{QueueOptions, RingFormat, VirtQueue};
 
-use crate::queue::PartToken;
 use crate::slot_memory::SlotMemory;
+use crate::work::PartToken;
 use crate::{InitError, Limits, Options, RequestQueue};
 
 /// The queue that carries requests; the only one without MQ (`BLK-N-01`).
@@ -412,7 +412,7 @@ fn bring_up<T: Transport, B: DmaSegments, O, const N: usize>(
         // DRIVER_OK was not set, but a device that was told addresses it did not take may think about them for longer, and
         // the caller, who gets the transport back, can write any status to it.
         reset_after_trouble(transport, options.poll_limit)?;
-        dma.release(ring.into_region());
+        dma.release(ring.into_region(|_| {}));
         dma.release(slots.into_region());
         return Err(InitError::Queue(error));
     }
@@ -511,7 +511,7 @@ impl<const N: usize> Memory<N> {
         let slot_region = match dma.allocate(slot_layout) {
             Ok(region) => region,
             Err(error) => {
-                dma.release(ring.into_region());
+                dma.release(ring.into_region(|_| {}));
                 return Err(InitError::Dma(error));
             }
         };
@@ -519,7 +519,7 @@ impl<const N: usize> Memory<N> {
             Ok(slots) => Ok(Self { ring, slots }),
             Err(region) => {
                 dma.release(region);
-                dma.release(ring.into_region());
+                dma.release(ring.into_region(|_| {}));
                 Err(too_large)
             }
         }

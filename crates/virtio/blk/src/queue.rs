@@ -10,17 +10,10 @@ use virtio_blk_proto::SECTOR_BYTES;
 use virtio_core::{Dma, DmaSegments, QueueNotifier};
 use virtqueue::{ChainError, DeviceFault, Doorbell, QueueState, Used, VirtQueue};
 
-use crate::records::Records;
+use crate::records::{Records, ReservedRecord};
 use crate::slot_memory::SlotMemory;
-use crate::work::{Sent, Work};
+use crate::work::{PartToken, Work};
 use crate::{Answer, Completion, Counters, IoError, Limits, Operation, Rejected, Request, SubmitError};
-
-/// What a chain in the ring belongs to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PartToken {
-    record: u16,
-    sent: Sent,
-}
 
 /// One request queue of a block device.
 ///
@@ -108,10 +101,9 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     #[inline]
     pub fn submit(&mut self, request: Request<B, O>) -> Result<(), Rejected<B, O>> {
         match self.try_submit(&request) {
-            Ok(work) => {
-                // Room was checked, and so was the first part: it is in the ring.
+            Ok((record, work)) => {
                 let all_sent = work.is_sent();
-                let id = self.records.insert(request, work);
+                let id = self.records.fill(record, request, work);
                 if !all_sent {
                     self.send_rest(id);
                 }
@@ -126,30 +118,27 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
         }
     }
 
-    /// Checks a request and sends its first part.
+    /// Checks a request, reserves a record for it and sends its first part.
     #[inline]
-    fn try_submit(&mut self, request: &Request<B, O>) -> Result<Work, SubmitError> {
+    fn try_submit(&mut self, request: &Request<B, O>) -> Result<(ReservedRecord, Work), SubmitError> {
         if let Some(fault) = self.ring.fault() {
             return Err(SubmitError::Broken(fault));
         }
         let segments = request.segments();
         let mut work = Work::plan(request.operation, segments, &self.limits)?;
-        if self.waiting.is_some() || self.records.is_full() {
+        if self.waiting.is_some() {
             return Err(SubmitError::QueueFull);
         }
-        let record = self.records.next_id();
-        let (ring, slots) = (&mut self.ring, &mut self.slots);
-        work.send(request.operation, segments, &self.limits, ring, slots, |sent| {
-            PartToken { record, sent }
-        })
-        .map_err(|error| match error {
+        let record = self.records.reserve().ok_or(SubmitError::QueueFull)?;
+        let sent = work.send(record.id(), segments, &self.limits, &mut self.ring, &mut self.slots);
+        sent.map_err(|error| match error {
             ChainError::QueueFull => SubmitError::QueueFull,
             ChainError::Broken(fault) => SubmitError::Broken(fault),
             // Planned against the same limits, so only a list of segments that changes its mind gets here.
             _ => SubmitError::TooScattered,
         })?;
         self.counters.device_requests += 1;
-        Ok(work)
+        Ok((record, work))
     }
 
     /// Sends parts of a request until all are sent or the queue is full.
@@ -158,10 +147,9 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
             && !record.work.is_sent()
         {
             let mut work = record.work;
-            let token = |sent| PartToken { record: id, sent };
             let (ring, slots) = (&mut self.ring, &mut self.slots);
             let sent = if work.fits(&self.limits) {
-                work.send(record.operation, record.segments(), &self.limits, ring, slots, token)
+                work.send(id, record.segments(), &self.limits, ring, slots)
             } else {
                 Err(ChainError::TooLong)
             };
@@ -221,15 +209,12 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     /// Those of [`poll`](Self::poll).
     pub fn drain(&mut self, mut each: impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
         let mut count = 0u32;
-        let mut promised = None;
         loop {
             count = count.wrapping_add(self.poll_each(&mut each)?);
-            let returned = self.returned();
-            // A device that announces something and then has nothing could keep this going for ever.
-            if promised == Some(returned) || !self.ring.arm_interrupts() {
+            // What has slipped in is taken, and a device that moves its index to and fro is caught by `poll_each`.
+            if !self.ring.arm_interrupts() {
                 return Ok(count);
             }
-            promised = Some(returned);
         }
     }
 
@@ -261,16 +246,8 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     /// Takes back what the device has used, and sends nothing.
     fn take_used(&mut self, each: &mut impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
         let mut count = 0u32;
-        loop {
-            let used = match self.ring.pop_used() {
-                Ok(Some(used)) => used,
-                Ok(None) => break,
-                Err(fault) => {
-                    // The ring keeps answering this; it happened once.
-                    self.counters.faults = 1;
-                    return Err(fault);
-                }
-            };
+        // The ring keeps answering a fault; it happened once.
+        while let Some(used) = self.ring.pop_used().inspect_err(|_| self.counters.faults = 1)? {
             if let Some(completion) = self.part_done(used) {
                 count = count.wrapping_add(1);
                 each(completion);
@@ -297,10 +274,16 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
                 record.work = Work::Sent;
             }
         }
-        let answer = match (record.error, record.operation) {
-            (None, Operation::Identify) => Answer::Id(self.slots.id(used.slot)),
-            (None, Operation::Lifetime) => Answer::Lifetime(self.slots.lifetime(used.slot)),
-            _ => Answer::Done,
+        // Of a request that failed, the answer is not looked at.
+        let answer = match record.operation {
+            Operation::Identify => Answer::Id(self.slots.id(used.slot)),
+            Operation::Lifetime => Answer::Lifetime(self.slots.lifetime(used.slot)),
+            Operation::Read(_)
+            | Operation::Write(_)
+            | Operation::Flush
+            | Operation::Discard(_)
+            | Operation::WriteZeroes { .. }
+            | Operation::SecureErase(_) => Answer::Done,
         };
         self.finish_if_over(id, answer)
     }
@@ -360,7 +343,8 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
             counters.completed(completion.operation.kind(), completion.bytes, true);
             each(completion);
         });
-        dma.release(self.ring.into_region());
+        // The tokens only name the records that have just been returned.
+        dma.release(self.ring.into_region(|_| {}));
         dma.release(self.slots.into_region());
         counters
     }

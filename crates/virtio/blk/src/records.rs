@@ -49,6 +49,18 @@ impl<B, O> Record<B, O> {
     }
 }
 
+/// A place that is to be filled.
+#[derive(Debug)]
+pub(crate) struct ReservedRecord(u16);
+
+impl ReservedRecord {
+    /// The number of the request that will be there.
+    #[inline]
+    pub(crate) fn id(&self) -> u16 {
+        self.0
+    }
+}
+
 /// Room for `N` requests, `N` being a power of two.
 #[derive(Debug)]
 pub(crate) struct Records<B, O, const N: usize> {
@@ -84,14 +96,11 @@ impl<B, O, const N: usize> Records<B, O, N> {
         self.used
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        usize::from(self.used) == N
-    }
-
-    /// The number the next request will have. Meaningless if the table is full.
+    /// Reserves a place, so that a device request can name it; `None` if the table is full. It is taken once it is
+    /// [filled](Self::fill): the next reservation before that gets the same.
     #[inline]
-    pub(crate) fn next_id(&self) -> u16 {
-        self.free_head
+    pub(crate) fn reserve(&self) -> Option<ReservedRecord> {
+        (usize::from(self.used) < N).then_some(ReservedRecord(self.free_head))
     }
 
     /// Masking by the capacity keeps every number inside the table without a branch that could panic.
@@ -100,10 +109,10 @@ impl<B, O, const N: usize> Records<B, O, N> {
         &mut self.records[usize::from(id) & (N - 1)]
     }
 
-    /// Files a request, one part of which is out, under [`next_id`](Self::next_id). There must be room.
+    /// Puts a request into the reserved place, one part of which is out. Returns its number.
     #[inline]
-    pub(crate) fn insert(&mut self, request: Request<B, O>, work: Work) -> u16 {
-        let (id, sequence) = (self.free_head, self.sequence);
+    pub(crate) fn fill(&mut self, place: ReservedRecord, request: Request<B, O>, work: Work) -> u16 {
+        let (ReservedRecord(id), sequence) = (place, self.sequence);
         self.sequence += 1;
         let record = self.at(id);
         record.sequence = sequence;

@@ -66,7 +66,7 @@ impl core::error::Error for ChainError {}
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum DeviceFault {
-    /// The used index moved further than there are chains with the device.
+    /// The used index ran back, or further on than there are chains with the device.
     IndexJump {
         /// The index the device wrote.
         index: u16,
@@ -91,7 +91,7 @@ impl fmt::Display for DeviceFault {
             Self::IndexJump { index, outstanding } => {
                 write!(
                     f,
-                    "used index {index} is further on than the {outstanding} chains outstanding"
+                    "used index {index} ran back, or beyond the {outstanding} chains outstanding"
                 )
             }
             Self::IdOutOfRange { id } => write!(f, "used id {id} is not a descriptor of the queue"),

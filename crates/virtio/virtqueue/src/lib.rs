@@ -11,6 +11,7 @@ mod event;
 mod layout;
 mod memory;
 mod queue;
+mod rings;
 mod slots;
 
 pub use chain::Chain;

@@ -76,8 +76,6 @@ pub trait RingMemory {
     fn read_used(&self, slot: u16) -> UsedElement;
     /// Orders all stores before all later loads.
     fn store_load_fence(&self);
-    /// Zeroes everything.
-    fn zero(&mut self);
 }
 
 /// Rings in DMA memory.
@@ -105,12 +103,13 @@ impl DmaRing {
     /// # Errors
     ///
     /// The region comes back if it is too small or not aligned, for the CPU or for the device.
-    pub fn new(layout: RingLayout, region: DmaRegion) -> Result<Self, DmaRegion> {
+    pub fn new(layout: RingLayout, mut region: DmaRegion) -> Result<Self, DmaRegion> {
         let aligned = region.as_ptr().addr().get().is_multiple_of(layout.align)
             && region.device_addr().is_aligned_to(layout.align as u64);
         if region.len() < layout.total || !aligned {
             return Err(region);
         }
+        region.zero();
         let start = region.as_ptr();
         // SAFETY: the layout's offsets are not above its total, which the region holds.
         let (available, used, tables) = unsafe {
@@ -120,7 +119,7 @@ impl DmaRing {
                 start.add(layout.tables),
             )
         };
-        let mut ring = Self {
+        Ok(Self {
             descriptors: start,
             available,
             used,
@@ -130,9 +129,7 @@ impl DmaRing {
             table_entries: layout.table_entries,
             layout,
             region,
-        };
-        ring.zero();
-        Ok(ring)
+        })
     }
 
     /// What the transport has to tell the device, without an interrupt vector.
@@ -279,9 +276,5 @@ impl RingMemory for DmaRing {
     #[inline]
     fn store_load_fence(&self) {
         fence::store_then_load();
-    }
-
-    fn zero(&mut self) {
-        self.region.zero();
     }
 }

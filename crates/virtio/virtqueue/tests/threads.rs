@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use common::{Bus, Device, Platform, direct, indirect, with_events};
+use common::{Bus, Device, Platform, direct, drain, indirect, with_events};
 use virtio_core::{DmaBuffer, DmaRegion, DmaSegments, QueueSetup};
-use virtqueue::{DmaRing, Doorbell, QueueOptions, RingFormat, RingMemory, Used, VirtQueue};
+use virtqueue::{ChainError, DmaRing, Doorbell, QueueOptions, RingFormat, RingMemory, Used, VirtQueue};
 
 const CAPACITY: usize = 16;
 const HEADER: usize = 8;
@@ -139,7 +139,8 @@ fn converse(options: QueueOptions, requests: u64, polled: bool) {
     let (mut sent, mut received, mut notifications) = (0u64, 0u64, 0u64);
     while received < requests {
         // A batch of what there is room for.
-        while sent < requests && queue.has_room_for(3) {
+        let mut full = false;
+        while sent < requests && !full {
             let Some(mut request) = idle.pop() else { break };
             request.number = sent;
             request.header.copy_from_slice(&sent.to_le_bytes());
@@ -147,11 +148,14 @@ fn converse(options: QueueOptions, requests: u64, polled: bool) {
             let readable = request.header.segments()[0];
             let writable = request.answer.segments()[0];
             let parts = [writable.part(0, 16).unwrap(), writable.part(16, 8).unwrap()];
-            queue
-                .submit(&[readable], &parts, request)
-                .map_err(|_| "no room")
-                .unwrap();
-            sent += 1;
+            match queue.submit(&[readable], &parts, request) {
+                Ok(_) => sent += 1,
+                Err((error, request)) => {
+                    assert_eq!(error, ChainError::QueueFull);
+                    idle.push(request);
+                    full = true;
+                }
+            }
         }
         if let Doorbell::Ring { .. } = queue.publish() {
             notifications += 1;
@@ -171,9 +175,9 @@ fn converse(options: QueueOptions, requests: u64, polled: bool) {
             }
             continue;
         }
-        let taken = queue.drain(take).unwrap();
+        let taken = drain(&mut queue, take).unwrap();
         // Nothing came and nothing could be sent: only an interrupt helps, and it has been asked for.
-        if taken == 0 && (idle.is_empty() || sent == requests || !queue.has_room_for(3)) {
+        if taken == 0 && (idle.is_empty() || sent == requests || full) {
             bells.driver.wait("driver");
         }
     }

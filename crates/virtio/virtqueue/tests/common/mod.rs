@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicU16, Ordering, fence};
 
 use virtio_core::{DeviceAddr, DmaRegion, QueueSetup, QueueSize, Segment};
 use virtqueue::{
-    Descriptor, DmaRing, QueueOptions, RingFormat, RingMemory, UsedElement, VirtQueue, crosses_event, flags,
+    Descriptor, DeviceFault, DmaRing, QueueOptions, RingFormat, RingMemory, Used, UsedElement, VirtQueue,
+    crosses_event, flags,
 };
 
 /// Where the device sees the first piece of memory.
@@ -401,6 +402,7 @@ pub(crate) struct Rig<T, const N: usize> {
     pub(crate) queue: VirtQueue<T, N>,
     pub(crate) device: Device,
     pub(crate) platform: Platform,
+    options: QueueOptions,
 }
 
 impl<T, const N: usize> Rig<T, N> {
@@ -416,13 +418,40 @@ impl<T, const N: usize> Rig<T, N> {
             queue,
             device,
             platform,
+            options,
         }
+    }
+
+    /// Starts over with a new queue. Returns the tokens of the chains that had not come back.
+    pub(crate) fn restart(&mut self) -> Vec<T> {
+        let old = core::mem::replace(self, Self::new(self.options));
+        let mut tokens = Vec::new();
+        old.queue.into_region(|token| tokens.push(token));
+        tokens
     }
 
     /// Publishes and lets the device take everything.
     pub(crate) fn show(&mut self) -> Vec<Found> {
         let _ = self.queue.publish();
         self.device.take_all()
+    }
+}
+
+/// Takes every completion, then asks for an interrupt at the next one, as a driver does. Returns their number.
+pub(crate) fn drain<T, const N: usize, M: RingMemory>(
+    queue: &mut VirtQueue<T, N, M>,
+    mut each: impl FnMut(Used<T>),
+) -> Result<usize, DeviceFault> {
+    let mut count = 0;
+    queue.suppress_interrupts();
+    loop {
+        while let Some(used) = queue.pop_used()? {
+            count += 1;
+            each(used);
+        }
+        if !queue.arm_interrupts() {
+            return Ok(count);
+        }
     }
 }
 
@@ -433,9 +462,9 @@ pub(crate) type Script = Rc<RefCell<dyn FnMut(Moment)>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
     /// The driver is about to store `used_event` or the available flags.
-    BeforeWish,
+    BeforeEvent,
     /// It just has.
-    AfterWish,
+    AfterEvent,
     /// It is about to read the used index.
     BeforeUsedIndex,
 }
@@ -475,15 +504,15 @@ impl RingMemory for Scripted {
     }
 
     fn store_available_flags(&mut self, flags: u16, order: Ordering) {
-        self.run(Moment::BeforeWish);
+        self.run(Moment::BeforeEvent);
         self.ring.store_available_flags(flags, order);
-        self.run(Moment::AfterWish);
+        self.run(Moment::AfterEvent);
     }
 
     fn store_used_event(&mut self, event: u16, order: Ordering) {
-        self.run(Moment::BeforeWish);
+        self.run(Moment::BeforeEvent);
         self.ring.store_used_event(event, order);
-        self.run(Moment::AfterWish);
+        self.run(Moment::AfterEvent);
     }
 
     fn load_used_index(&self, order: Ordering) -> u16 {
@@ -505,10 +534,6 @@ impl RingMemory for Scripted {
 
     fn store_load_fence(&self) {
         self.ring.store_load_fence();
-    }
-
-    fn zero(&mut self) {
-        self.ring.zero();
     }
 }
 
