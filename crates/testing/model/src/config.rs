@@ -195,8 +195,7 @@ pub struct ModelConfig {
     /// `seg_max`.
     pub seg_max: u32,
     /// Take exactly one data descriptor, as Firecracker does. The second descriptor is the data and the third the status; later
-    /// ones are ignored. A flush has no data, and its second descriptor is the status. Any other request comes back with a
-    /// used length of 0 and without a status.
+    /// ones are ignored. The second one of a flush is the status. A status descriptor that is not writable gets none.
     pub one_data_descriptor: bool,
     /// `geometry`: cylinders, heads, sectors.
     pub geometry: (u16, u8, u8),

@@ -66,8 +66,8 @@ impl Device {
     /// Writes the status into the last writable byte, or where a device that knows one data descriptor only expects it.
     pub(crate) fn write_status_byte(&mut self, taken: &Taken, status: u8) {
         if self.config.one_data_descriptor {
-            // It was checked to be there.
-            if let Some(place) = taken.walk.elements.get(2).or(taken.walk.elements.get(1)) {
+            let place = taken.walk.elements.get(2).or(taken.walk.elements.get(1));
+            if let Some(place) = place.filter(|place| place.writable) {
                 let _ = self.memory.write_obj(status, GuestAddress(place.addr));
             }
             return;

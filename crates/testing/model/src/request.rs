@@ -2,8 +2,6 @@
 
 use std::io::Read;
 
-use vm_memory::{Bytes, GuestAddress};
-
 use crate::chain::Element;
 use crate::config::Limits;
 use crate::device::Device;
@@ -85,7 +83,7 @@ impl Device {
             data,
             room,
         };
-        self.check_segments(taken);
+        self.check_segments(taken, kind);
         self.check_request(&request);
         let info = RequestInfo {
             number,
@@ -99,26 +97,11 @@ impl Device {
         Some((info, request))
     }
 
-    /// Whether a device that knows one data descriptor only can make sense of a chain.
-    pub(crate) fn fits_one_data_descriptor(&self, taken: &Taken) -> bool {
-        let (header, status) = match taken.walk.elements[..] {
-            [header, status] => {
-                // Only a flush has no data.
-                let kind: Option<u32> = self.memory.read_obj(GuestAddress(header.addr)).ok();
-                if kind.map(u32::from_le) != Some(kind::FLUSH) {
-                    return false;
-                }
-                (header, status)
-            }
-            [header, _, status, ..] => (header, status),
-            _ => return false,
-        };
-        !header.writable && header.len >= 16 && status.writable
-    }
-
     /// Number and size of the data segments (`BLK-N-04`).
-    fn check_segments(&mut self, taken: &Taken) {
-        let (mut header, mut room) = (16, taken.walk.total(true) - 1);
+    fn check_segments(&mut self, taken: &Taken, kind: u32) {
+        // The place of an append is no data.
+        let answer = if kind == kind::ZONE_APPEND { 8 } else { 0 };
+        let (mut header, mut room) = (16, taken.walk.total(true).saturating_sub(1 + answer));
         let (mut count, mut longest) = (0, 0);
         for element in &taken.walk.elements {
             let len = u64::from(element.len);

@@ -172,11 +172,6 @@ impl Device {
 
     fn serve(&mut self, ring: &mut Ring, taken: Taken) {
         let number = self.requests;
-        if self.config.one_data_descriptor && !self.fits_one_data_descriptor(&taken) {
-            ring.put_used(taken.head, 0);
-            self.tell(ring, Interrupt::AsAsked);
-            return;
-        }
         let Some((info, request)) = self.parse(number, ring.index, &taken) else {
             self.break_down();
             ring.held.push(taken);

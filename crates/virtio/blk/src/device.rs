@@ -281,6 +281,7 @@ impl<T: Transport> BlockDevice<T> {
         let mut limits = Limits::new(&config, offered, blk_features(self.accepted), self.limits.max_segments);
         // What a live queue was laid out for stays as it is.
         limits.block_bytes = self.limits.block_bytes;
+        limits.zoned = self.limits.zoned;
         self.config = config;
         self.limits = limits;
         Ok(ConfigChange {
@@ -385,6 +386,11 @@ fn bring_up<T: Transport, B: DmaSegments, O, const N: usize>(
         });
     }
 
+    if blk_features(accepted).contains(BlkFeatures::ZONED) {
+        // The device may tell something else now.
+        choose_zones(&config, blk_features(accepted))?;
+    }
+
     let limit = init.device().max_queue_size(REQUEST_QUEUE);
     if limit == 0 {
         return Err(InitError::NoQueue);
@@ -458,21 +464,44 @@ fn reset_after_trouble<T: Transport>(transport: &mut T, limit: PollLimit) -> Res
 }
 
 /// The features to ask for, out of `offered`.
-fn choose<T: Transport>(offered: Features, options: &Options, transport: &T) -> Result<Features, ConfigUnstable> {
+fn choose<T: Transport>(offered: Features, options: &Options, transport: &T) -> Result<Features, InitError> {
     let wanted = options.allowed() & offered;
     let mut blk = blk_features(wanted).without_unmet();
+    if transport.interface() == Interface::Legacy {
+        // It cannot be negotiated there.
+        blk -= BlkFeatures::ZONED;
+    }
     if blk_features(offered).contains(BlkFeatures::ZONED) {
         let config = read_consistent(transport, &mut options.config_limit.clone(), |reader| {
-            BlkConfig::read(&Fields(reader), BlkFeatures::ZONED)
+            BlkConfig::read(
+                &Fields(reader),
+                BlkFeatures::ZONED | BlkFeatures::BLK_SIZE & blk_features(offered),
+            )
         })?;
-        let model = config.zoned.map(|zoned| zoned.model);
-        if model == Some(ZonedModel::HostManaged) {
-            // `BLK-D-06`
-            blk -= BlkFeatures::DISCARD;
-        }
+        blk = choose_zones(&config, blk)?;
     }
     let common = wanted & crate::options::SUPPORTED_COMMON;
     Ok(common | (Features::from_low(blk.bits()) & wanted))
+}
+
+/// Those of the features `wanted` that go with the zones of the device.
+fn choose_zones(config: &BlkConfig, wanted: BlkFeatures) -> Result<BlkFeatures, InitError> {
+    let Some(zones) = config.zoned.filter(|zones| zones.model != ZonedModel::None) else {
+        return Ok(wanted);
+    };
+    let (ordinary, usable) = (
+        zones.model.works_as_ordinary_disk(),
+        zones.is_usable(config.block_bytes()),
+    );
+    match (wanted.contains(BlkFeatures::ZONED), usable) {
+        (true, true) => Ok(zones.model.negotiable(wanted)),
+        (false, _) | (_, false) if ordinary => Ok(wanted - BlkFeatures::ZONED),
+        (true, false) => Err(InitError::BadZones {
+            model: zones.model,
+            zone_sectors: zones.zone_sectors,
+        }),
+        (false, _) => Err(InitError::NeedsZones),
+    }
 }
 
 fn queue_options(size: QueueSize, interface: Interface, accepted: Features, max_segments: u16) -> QueueOptions {

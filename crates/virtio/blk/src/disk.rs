@@ -8,7 +8,7 @@ use virtqueue::DeviceFault;
 
 use crate::{
     BlockDevice, Completion, ConfigChange, Counters, Dump, Halves, Limits, Liveness, Options, Rejected, Request,
-    RequestQueue, StartError, WriteCache,
+    RequestQueue, StartError, WriteCache, ZoneTable,
 };
 
 /// A live block device with one request queue.
@@ -114,6 +114,15 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
     #[inline]
     pub fn submit(&mut self, request: Request<B, O>) -> Result<(), Rejected<B, O>> {
         self.queue.submit(request)
+    }
+
+    /// Takes a request that is right for its zones; see [`RequestQueue::submit_to_zones`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Rejected`].
+    pub fn submit_to_zones(&mut self, zones: &mut ZoneTable<'_>, request: Request<B, O>) -> Result<(), Rejected<B, O>> {
+        self.queue.submit_to_zones(zones, request)
     }
 
     /// Shows the device what was submitted; see [`RequestQueue::notify`].

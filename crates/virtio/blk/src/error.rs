@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-use virtio_blk_proto::StatusError;
+use virtio_blk_proto::zoned::{ZoneRequestError, ZonedModel};
+use virtio_blk_proto::{Sector, StatusError};
 use virtio_core::{ConfigUnstable, DeviceStatus, DeviceType, DmaError, HandshakeError, QueueSetupError};
 use virtqueue::{CreateError, DeviceFault};
 
@@ -23,6 +24,17 @@ pub enum InitError {
     BadCapacity {
         /// Sectors the device claims to have.
         sectors: u64,
+    },
+    /// A zoned disk that cannot be used like any other, and [`Options::features`](crate::Options::features) has no ZONED
+    /// (`BLK-D-08`).
+    NeedsZones,
+    /// ZONED was asked for, and the zones of the device make no sense: the model is unknown, or a zone is not made of whole
+    /// blocks and whole units of writing.
+    BadZones {
+        /// The zoned model.
+        model: ZonedModel,
+        /// Sectors of a zone.
+        zone_sectors: u32,
     },
     /// The device has no request queue.
     NoQueue,
@@ -58,6 +70,14 @@ impl fmt::Display for InitError {
             Self::Handshake(error) => error.fmt(f),
             Self::ConfigUnstable => ConfigUnstable.fmt(f),
             Self::BadCapacity { sectors } => write!(f, "a capacity of {sectors} sectors makes no sense"),
+            Self::NeedsZones => f.write_str("a host-managed zoned disk, and ZONED was not asked for"),
+            Self::BadZones { model, zone_sectors } => {
+                write!(
+                    f,
+                    "zones of {zone_sectors} sectors, model {}, make no sense",
+                    u8::from(*model)
+                )
+            }
             Self::NoQueue => f.write_str("the device has no request queue"),
             Self::QueueTooSmall { size } => {
                 write!(
@@ -119,6 +139,8 @@ pub enum SubmitError {
     TooScattered,
     /// A segment wraps around the address space.
     BadSegment,
+    /// It breaks a rule for zones.
+    Zone(ZoneRequestError),
     /// The device broke the rules: shut it down and start it again.
     Broken(DeviceFault),
 }
@@ -134,12 +156,19 @@ impl fmt::Display for SubmitError {
             Self::Empty => f.write_str("nothing to transfer"),
             Self::TooScattered => f.write_str("a block lies in more pieces than the device takes"),
             Self::BadSegment => f.write_str("a segment wraps around the address space"),
+            Self::Zone(error) => error.fmt(f),
             Self::Broken(fault) => write!(f, "the device needs a reset: {fault}"),
         }
     }
 }
 
 impl core::error::Error for SubmitError {}
+
+impl From<ZoneRequestError> for SubmitError {
+    fn from(error: ZoneRequestError) -> Self {
+        Self::Zone(error)
+    }
+}
 
 /// How a request that was taken failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +180,8 @@ pub enum IoError {
     /// The device was shut down before the request was done, or its configuration changed so that the rest of the
     /// request could not be sent.
     Aborted,
+    /// The device answers that it appended the data where it cannot have done so. The data may be anywhere in the zone.
+    BadAppendSector(Sector),
 }
 
 impl fmt::Display for IoError {
@@ -158,6 +189,7 @@ impl fmt::Display for IoError {
         match self {
             Self::Device(status) => status.fmt(f),
             Self::Aborted => f.write_str("the device was shut down or changed before the request was done"),
+            Self::BadAppendSector(sector) => write!(f, "appended at sector {sector}, which is not in the zone"),
         }
     }
 }

@@ -18,6 +18,7 @@ mod request;
 mod slot_memory;
 mod split;
 mod work;
+mod zone_table;
 
 pub use counters::{Counters, OperationCounters};
 pub use device::{BlockDevice, ConfigChange, Halves, Liveness, Queue, StartError, WriteCache};
@@ -29,6 +30,7 @@ pub use options::{Options, SUPPORTED_BLK, SUPPORTED_COMMON};
 pub use queue::RequestQueue;
 pub use request::{Answer, Completion, Operation, OperationKind, Rejected, Request, SectorRange};
 pub use virtqueue::{DeviceFault, QueueState};
+pub use zone_table::{TrackedZone, ZoneTable};
 
 /// The protocol's own types, as far as they appear in this crate's interface.
 pub use virtio_blk_proto as proto;

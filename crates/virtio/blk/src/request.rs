@@ -1,5 +1,6 @@
 //! What a caller asks for and what comes back.
 
+use virtio_blk_proto::zoned::ZoneId;
 use virtio_blk_proto::{DeviceIdString, Lifetime, Sector};
 use virtio_core::{DmaSegments, Segment};
 
@@ -41,6 +42,20 @@ pub enum Operation {
     Identify,
     /// Ask for the wear estimate.
     Lifetime,
+    /// Describe zones in the buffer, from the zone that holds this sector on.
+    ReportZones(Sector),
+    /// Write the buffer at the write pointer of the zone.
+    Append(ZoneId),
+    /// Open the zone explicitly, so that the device keeps it open.
+    OpenZone(ZoneId),
+    /// Close the zone: it is not open any more, but still active.
+    CloseZone(ZoneId),
+    /// Finish the zone: it is full, and can only be read.
+    FinishZone(ZoneId),
+    /// Reset the zone: its content is gone, and it can be written from its start on.
+    ResetZone(ZoneId),
+    /// Reset all zones that can be reset.
+    ResetAllZones,
 }
 
 /// The kinds of operations, for counting.
@@ -63,11 +78,25 @@ pub enum OperationKind {
     Identify,
     /// [`Operation::Lifetime`]
     Lifetime,
+    /// [`Operation::ReportZones`]
+    ReportZones,
+    /// [`Operation::Append`]
+    Append,
+    /// [`Operation::OpenZone`]
+    OpenZone,
+    /// [`Operation::CloseZone`]
+    CloseZone,
+    /// [`Operation::FinishZone`]
+    FinishZone,
+    /// [`Operation::ResetZone`]
+    ResetZone,
+    /// [`Operation::ResetAllZones`]
+    ResetAllZones,
 }
 
 impl OperationKind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 15] = [
         Self::Read,
         Self::Write,
         Self::Flush,
@@ -76,6 +105,13 @@ impl OperationKind {
         Self::SecureErase,
         Self::Identify,
         Self::Lifetime,
+        Self::ReportZones,
+        Self::Append,
+        Self::OpenZone,
+        Self::CloseZone,
+        Self::FinishZone,
+        Self::ResetZone,
+        Self::ResetAllZones,
     ];
 
     /// A short lower-case name.
@@ -89,6 +125,13 @@ impl OperationKind {
             Self::SecureErase => "secure-erase",
             Self::Identify => "identify",
             Self::Lifetime => "lifetime",
+            Self::ReportZones => "report-zones",
+            Self::Append => "append",
+            Self::OpenZone => "open-zone",
+            Self::CloseZone => "close-zone",
+            Self::FinishZone => "finish-zone",
+            Self::ResetZone => "reset-zone",
+            Self::ResetAllZones => "reset-all-zones",
         }
     }
 }
@@ -105,6 +148,13 @@ impl Operation {
             Self::SecureErase(_) => OperationKind::SecureErase,
             Self::Identify => OperationKind::Identify,
             Self::Lifetime => OperationKind::Lifetime,
+            Self::ReportZones(_) => OperationKind::ReportZones,
+            Self::Append(_) => OperationKind::Append,
+            Self::OpenZone(_) => OperationKind::OpenZone,
+            Self::CloseZone(_) => OperationKind::CloseZone,
+            Self::FinishZone(_) => OperationKind::FinishZone,
+            Self::ResetZone(_) => OperationKind::ResetZone,
+            Self::ResetAllZones => OperationKind::ResetAllZones,
         }
     }
 }
@@ -170,6 +220,46 @@ impl<B: DmaSegments, O> Request<B, O> {
         Self::plain(Operation::Lifetime, owner)
     }
 
+    /// Describe zones in `buffer`, from the zone that holds `sector` on, as many as fit. Its length should be that of
+    /// [`ZoneReport::bytes_for`](virtio_blk_proto::zoned::ZoneReport::bytes_for); after success
+    /// [`ZoneReport::parse`](virtio_blk_proto::zoned::ZoneReport::parse) reads it.
+    pub fn report_zones(sector: Sector, buffer: B, owner: O) -> Self {
+        Self::with_buffer(Operation::ReportZones(sector), buffer, owner)
+    }
+
+    /// Write `buffer` at the write pointer of `zone`. [`Answer::Appended`] says where that was.
+    ///
+    /// Any number of appends to one zone can be in flight. Each is one device request, so its buffer must not have more
+    /// bytes or pieces than the device takes at once.
+    pub fn append(zone: ZoneId, buffer: B, owner: O) -> Self {
+        Self::with_buffer(Operation::Append(zone), buffer, owner)
+    }
+
+    /// Open `zone` explicitly, so that the device keeps it open.
+    pub fn open_zone(zone: ZoneId, owner: O) -> Self {
+        Self::plain(Operation::OpenZone(zone), owner)
+    }
+
+    /// Close `zone`: it is not open any more, but still active.
+    pub fn close_zone(zone: ZoneId, owner: O) -> Self {
+        Self::plain(Operation::CloseZone(zone), owner)
+    }
+
+    /// Finish `zone`: it is full, and can only be read.
+    pub fn finish_zone(zone: ZoneId, owner: O) -> Self {
+        Self::plain(Operation::FinishZone(zone), owner)
+    }
+
+    /// Reset `zone`: its content is gone, and it can be written from its start on.
+    pub fn reset_zone(zone: ZoneId, owner: O) -> Self {
+        Self::plain(Operation::ResetZone(zone), owner)
+    }
+
+    /// Reset all zones that can be reset.
+    pub fn reset_all_zones(owner: O) -> Self {
+        Self::plain(Operation::ResetAllZones, owner)
+    }
+
     fn plain(operation: Operation, owner: O) -> Self {
         Self {
             operation,
@@ -181,6 +271,11 @@ impl<B: DmaSegments, O> Request<B, O> {
     /// What it does.
     pub fn operation(&self) -> Operation {
         self.operation
+    }
+
+    /// Bytes of its buffer.
+    pub(crate) fn data_bytes(&self) -> u64 {
+        self.segments().iter().map(|segment| u64::from(segment.len)).sum()
     }
 
     /// The pieces of its buffer; none if it has no buffer.
@@ -215,6 +310,8 @@ pub enum Answer {
     Id(DeviceIdString),
     /// The wear estimate.
     Lifetime(Lifetime),
+    /// The first sector of the appended data.
+    Appended(Sector),
 }
 
 /// A request that is over.
@@ -227,7 +324,7 @@ pub struct Completion<B, O> {
     pub buffer: Option<B>,
     /// Whose it was.
     pub owner: O,
-    /// Data bytes of those parts that succeeded; all of them if the request did.
+    /// Data bytes of those parts that succeeded; all of them if the request did. 0 for a zone report.
     pub bytes: u64,
     /// How it went.
     pub result: Result<Answer, IoError>,

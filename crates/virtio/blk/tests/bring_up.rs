@@ -4,9 +4,9 @@ mod common;
 
 use common::{Rig, every_ring, pattern};
 use virtio_blk::proto::{BlkFeatures, Sector};
-use virtio_blk::{InitError, Limits, Options, Request, SUPPORTED_BLK, SUPPORTED_COMMON, SubmitError};
+use virtio_blk::{Limits, Options, Request, SUPPORTED_BLK, SUPPORTED_COMMON, SubmitError};
 use virtio_blk_model::{Model, ModelConfig, Zones, feature};
-use virtio_core::{DeviceStatus, Features, HandshakeError, Interface, QueueSize};
+use virtio_core::{DeviceStatus, Features, Interface, QueueSize};
 
 fn blk(features: BlkFeatures) -> Features {
     Features::from_low(features.bits())
@@ -80,7 +80,7 @@ fn of_everything_offered_exactly_the_documented_set_is_accepted() {
                 ..ModelConfig::modern()
             };
             let mut rig = Rig::<16>::new(config);
-            let expected = blk(SUPPORTED_BLK)
+            let expected = blk(SUPPORTED_BLK - BlkFeatures::ZONED)
                 | Features::INDIRECT_DESC
                 | Features::EVENT_IDX
                 | Features::ACCESS_PLATFORM
@@ -121,7 +121,8 @@ fn of_everything_a_legacy_device_offers_exactly_the_documented_set_is_accepted()
         ..ModelConfig::legacy()
     };
     let mut rig = Rig::<16>::new(config);
-    let expected = blk(SUPPORTED_BLK) | Features::ANY_LAYOUT | Features::INDIRECT_DESC | Features::EVENT_IDX;
+    let expected =
+        blk(SUPPORTED_BLK - BlkFeatures::ZONED) | Features::ANY_LAYOUT | Features::INDIRECT_DESC | Features::EVENT_IDX;
     assert_eq!(rig.disk.accepted(), expected);
     assert_eq!(rig.model.accepted(), expected);
     rig.works();
@@ -175,22 +176,6 @@ fn the_driver_does_without_any_one_feature() {
     assert_eq!(rig.disk.accepted(), Features::empty());
     rig.works();
     rig.finish();
-}
-
-#[test]
-fn a_host_managed_disk_refuses_a_driver_without_zones() {
-    let model = Model::new(ModelConfig::modern().offer(feature::ZONED));
-    let transport = Rig::<16>::probe(&model);
-    let error = Rig::<16>::on(model.clone(), transport, &Options::default())
-        .err()
-        .unwrap()
-        .error;
-    assert!(
-        matches!(error, InitError::Handshake(HandshakeError::FeaturesRefused(_))),
-        "{error}"
-    );
-    assert_eq!(model.accepted().low() & (feature::DISCARD | feature::ZONED), 0);
-    model.assert_clean();
 }
 
 #[test]
@@ -258,7 +243,8 @@ fn the_features_mask_is_kept_to_and_can_not_be_widened() {
         ..ModelConfig::modern()
     };
     let rig = Rig::<16>::with(config.clone(), &everything);
-    assert_eq!(rig.disk.accepted(), Rig::<16>::new(config).disk.accepted());
+    let default = Rig::<16>::new(config).disk.accepted();
+    assert_eq!(rig.disk.accepted(), default | blk(BlkFeatures::ZONED));
     rig.finish();
 
     // The switch depends on flush, and goes with it.
