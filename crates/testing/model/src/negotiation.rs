@@ -213,6 +213,7 @@ impl Device {
         let demanded = self.config.demanded.bits() & !accepted == 0 && self.accepts(feature::VERSION_1);
         let unknown = accepted & !self.config.offered.bits() != 0;
         let possible = !unknown && !self.accepts(feature::RING_PACKED) && !self.accepts(feature::RING_RESET);
+        // `BLK-N-33`
         let zoned = !host_managed || self.accepts(feature::ZONED);
         demanded && possible && zoned && !self.config.refuse_features
     }

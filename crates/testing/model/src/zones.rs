@@ -156,7 +156,7 @@ impl ZoneTable {
         log.require(room && inside, "BLK-D-38", too_long);
     }
 
-    /// The status of a transfer that has sectors in several zones, one of them sequential.
+    /// The status of a transfer that has sectors in several zones, one of them sequential (`BLK-N-31`).
     fn check_span(&self, sector: u64, count: u64) -> Result<Option<usize>, u8> {
         let (first, last) = (self.at(sector), self.at(sector + count.max(1) - 1));
         let (Some(first), Some(last)) = (first, last) else {
@@ -172,7 +172,7 @@ impl ZoneTable {
         }
     }
 
-    /// The status of a read.
+    /// The status of a read (`BLK-N-32`).
     pub(crate) fn read(&self, sector: u64, count: u64) -> Result<(), u8> {
         self.check_span(sector, count)?;
         let unwritten = (sector..sector + count).any(|sector| self.is_unwritten(sector));
@@ -244,7 +244,7 @@ impl ZoneTable {
             return Err(answer::ZONE_ACTIVE_RESOURCE);
         }
         if limits.max_open > 0 && !old.open() && count(ZoneState::open) >= limits.max_open {
-            // The device closes a zone that was opened by a write.
+            // The device closes a zone that was opened by a write (`BLK-N-35`).
             let mut zones = self.zones.iter_mut();
             let implicit = zones.find(|zone| zone.state == ZoneState::ImplicitlyOpen);
             implicit.ok_or(answer::ZONE_OPEN_RESOURCE)?.state = ZoneState::Closed;
@@ -276,7 +276,7 @@ impl ZoneTable {
         Ok(())
     }
 
-    /// Resets the sequential zones of a range that is erased.
+    /// Resets the sequential zones of a range that is erased (`BLK-N-36`).
     pub(crate) fn erase(&mut self, sector: u64, count: u64) -> Result<(), u8> {
         let erased = |zone: &&Zone| (sector..sector + count).contains(&zone.start) && !zone.conventional();
         let starts: Vec<u64> = self.zones.iter().filter(erased).map(|zone| zone.start).collect();

@@ -468,7 +468,7 @@ fn choose<T: Transport>(offered: Features, options: &Options, transport: &T) -> 
     let wanted = options.allowed() & offered;
     let mut blk = blk_features(wanted).without_unmet();
     if transport.interface() == Interface::Legacy {
-        // It cannot be negotiated there.
+        // It cannot be negotiated there (`BLK-N-34`).
         blk -= BlkFeatures::ZONED;
     }
     if blk_features(offered).contains(BlkFeatures::ZONED) {

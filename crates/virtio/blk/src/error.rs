@@ -25,8 +25,8 @@ pub enum InitError {
         /// Sectors the device claims to have.
         sectors: u64,
     },
-    /// A zoned disk that cannot be used like any other, and [`Options::features`](crate::Options::features) has no ZONED
-    /// (`BLK-D-08`).
+    /// A zoned disk that cannot be used like any other, and ZONED was [not asked for](crate::Options::with_zones)
+    /// (`BLK-D-08`, `BLK-N-33`).
     NeedsZones,
     /// ZONED was asked for, and the zones of the device make no sense: the model is unknown, or a zone is not made of whole
     /// blocks and whole units of writing.

@@ -156,7 +156,7 @@ impl Limits {
         self.zoned.as_ref().ok_or(SubmitError::Zone(ZoneRequestError::NoZones))
     }
 
-    /// The most bytes of a transfer that one device request can have at `first`: none crosses the end of a zone.
+    /// The most bytes of a transfer that one device request can have at `first`: none crosses the end of a zone (`BLK-N-31`).
     #[inline]
     pub(crate) fn most_bytes_at(&self, first: Sector) -> u32 {
         let Some(zones) = &self.zoned else {

@@ -6,7 +6,7 @@ use virtio_core::{Features, PollLimit, QueueSize};
 /// Every block feature the driver has code for (`FEAT-D-03`).
 ///
 /// Not among them: MQ, since one queue is driven; the legacy SCSI and BARRIER. ZONED is among them, but not in the default of
-/// [`Options::features`]: the caller has to know about zones, too.
+/// [`Options::features`]: the caller has to know about zones, too, and says so by [`Options::with_zones`].
 pub const SUPPORTED_BLK: BlkFeatures = BlkFeatures::SIZE_MAX
     .union(BlkFeatures::SEG_MAX)
     .union(BlkFeatures::GEOMETRY)
@@ -67,6 +67,13 @@ impl Default for Options {
 }
 
 impl Options {
+    /// The same, and ZONED is accepted: for callers that know about zones.
+    #[must_use]
+    pub fn with_zones(mut self) -> Self {
+        self.features |= Features::from_low(BlkFeatures::ZONED.bits());
+        self
+    }
+
     /// The features to ask for: never more than the driver has code for, and always the one that addresses depend on.
     pub(crate) fn allowed(&self) -> Features {
         let wanted = self.features | Features::ACCESS_PLATFORM;

@@ -44,7 +44,7 @@ impl TrackedZone {
 /// A device can carry out requests in any order (`BLK-N-30`). So one write, or any number of appends, can be in flight to a
 /// sequential zone, and nothing else that changes it: [`ZoneRequestError::Busy`] says that a completion has to come first.
 ///
-/// A device at its limit of open zones closes zones that were opened by a write, and does not say which. A zone has to be open to be
+/// A device at its limit of open zones closes zones that were opened by a write (`BLK-N-35`), and does not say which. A zone has to be open to be
 /// finished, so one that may have been closed has to be opened before.
 ///
 /// After a request that failed or was aborted, the state of its zones is unknown until the next report.

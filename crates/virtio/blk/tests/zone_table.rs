@@ -4,13 +4,13 @@ use proptest::prelude::*;
 use virtio_blk::proto::zoned::{
     ZoneDescriptor, ZoneEvent, ZoneId, ZoneReport, ZoneRequestError as E, ZoneState, ZoneType,
 };
-use virtio_blk::proto::{BlkFeatures, Sector, StatusError};
+use virtio_blk::proto::{Sector, StatusError};
 use virtio_blk::{
     Answer, Completion, Disk, IoError, Options, Request, SectorRange, SubmitError, TrackedZone, ZoneTable,
 };
 use virtio_blk_model::faults::{FaultKind, FaultScript};
 use virtio_blk_model::{CompletionOrder, Model, ModelConfig, ModelDma, ModelRegisters, ZoneFailure, Zones, feature};
-use virtio_core::{Dma, DmaBuffer, Features};
+use virtio_core::{Dma, DmaBuffer};
 use virtio_mmio::MmioTransport;
 use zerocopy::IntoBytes;
 
@@ -50,11 +50,7 @@ impl<'z> Host<'z> {
         });
         let mut dma = model.dma();
         let transport = virtio_mmio::probe(model.registers()).device().unwrap();
-        let options = Options {
-            features: Features::from_low(BlkFeatures::ZONED.bits()),
-            ..Options::default()
-        };
-        let disk = ZonedDisk::start(transport, &mut dma, &options).unwrap();
+        let disk = ZonedDisk::start(transport, &mut dma, &Options::default().with_zones()).unwrap();
         let zones = ZoneTable::new(disk.limits(), memory).expect("there are zones");
         let mut host = Self {
             model,

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Rig, TestRequest, every_modern, pattern, range};
 use virtio_blk::proto::zoned::{ZoneDescriptor, ZoneId, ZoneReport, ZoneRequestError, ZoneState, ZoneType, ZonedModel};
-use virtio_blk::proto::{BlkFeatures, Sector, StatusError};
+use virtio_blk::proto::{Sector, StatusError};
 use virtio_blk::{Answer, InitError, IoError, Options, Request, SubmitError};
 use virtio_blk_model::faults::{FaultKind, FaultScript};
 use virtio_blk_model::{CompletionOrder, Limits, Model, ModelConfig, ZoneFailure, Zones, feature};
@@ -27,11 +27,7 @@ const ZONES: Zones = Zones {
 };
 
 fn options() -> Options {
-    let default = Options::default();
-    Options {
-        features: default.features | Features::from_low(BlkFeatures::ZONED.bits()),
-        ..default
-    }
+    Options::default().with_zones()
 }
 
 /// A disk of four and a half zones.
