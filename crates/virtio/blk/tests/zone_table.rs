@@ -260,6 +260,48 @@ fn limits_on_open_and_active_zones_are_kept() {
 }
 
 #[test]
+fn a_write_over_several_zones_opens_each() {
+    let whole = Zones {
+        zone_capacity: u32::MAX,
+        ..ZONES
+    };
+    let mut memory = UNKNOWN;
+    let mut host = Host::new(whole, CompletionOrder::InOrder, &mut memory);
+    host.refuses(Write(16, 52), E::TooManyActive);
+    host.good(Write(16, 48));
+    assert_eq!(host.state(3), Some((ZoneState::Full, None)));
+    host.good(Write(8, 8));
+    host.agrees();
+    host.finish();
+}
+
+#[test]
+fn a_zone_that_is_being_filled_is_active_until_all_appends_are_done() {
+    let mut memory = UNKNOWN;
+    let mut host = Host::new(ZONES, CompletionOrder::InOrder, &mut memory);
+    host.good(Append(2, 1));
+    host.good(Append(3, 1));
+    host.submit(Append(1, 8)).unwrap();
+    host.submit(Append(1, 4)).unwrap();
+    host.disk.notify();
+    host.model.process(1);
+    let mut buffer = None;
+    let zones = &mut host.zones;
+    let each = |done: Done| {
+        zones.completed(&done);
+        buffer = done.buffer;
+    };
+    assert_eq!(host.disk.poll(each), Ok(1));
+    host.release(buffer);
+    assert_eq!(host.state(1), Some((ZoneState::ImplicitlyOpen, Some(28))));
+    host.refuses(Append(4, 1), E::TooManyActive);
+    host.settle(true);
+    host.good(Append(4, 1));
+    host.agrees();
+    host.finish();
+}
+
+#[test]
 fn requests_whose_order_matters_are_not_in_flight_together() {
     let mut memory = UNKNOWN;
     let mut host = Host::new(ZONES, CompletionOrder::Reverse, &mut memory);

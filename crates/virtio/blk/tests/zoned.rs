@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Rig, TestRequest, every_modern, pattern, range};
+use common::{Access, Rig, TestRequest, every_modern, pattern, range, register};
 use virtio_blk::proto::zoned::{ZoneDescriptor, ZoneId, ZoneReport, ZoneRequestError, ZoneState, ZoneType, ZonedModel};
 use virtio_blk::proto::{Sector, StatusError};
 use virtio_blk::{Answer, InitError, IoError, Options, Request, SubmitError};
@@ -186,7 +186,7 @@ fn a_report_describes_zones_in_the_callers_buffer() {
         // It starts with the zone of any sector, and ends with the buffer.
         assert_eq!(report(&mut rig, 100, 2)[0].id(), zone(1));
         assert_eq!(report(&mut rig, 100, 2).len(), 2);
-        rig.finish();
+        assert_eq!(rig.finish().odd_lengths, 0, "a report may be shorter than its buffer");
     }
 }
 
@@ -301,6 +301,26 @@ fn an_append_elsewhere_is_a_lie_of_the_device() {
         assert_eq!(outcome.bytes, if lie { 0 } else { 1024 });
         rig.finish();
     }
+    let mut rig = rig(ZONES);
+    rig.model.set_fault(FaultScript::new().at(0, FaultKind::NoStatus));
+    let request = append(&mut rig, 1, &pattern(1, 1024));
+    assert_eq!(status(&mut rig, request), StatusError::NotWritten);
+    rig.finish();
+}
+
+#[test]
+fn zones_stay_as_they_were_at_the_start() {
+    let mut rig = rig(ZONES);
+    let before = rig.disk.limits().zoned;
+    rig.model.resize(320);
+    // The device tells another zone size from now on.
+    rig.registers
+        .hook(|access| (access == Access::Read(register::CONFIG + 72)).then_some(100));
+    rig.disk.refresh_config().unwrap();
+    assert_eq!(rig.disk.limits().capacity, Sector(320));
+    assert_eq!(rig.disk.limits().zoned, before);
+    rig.registers.unhook();
+    rig.finish();
 }
 
 #[test]
@@ -552,6 +572,11 @@ fn an_erase_takes_whole_zones_and_resets_them() {
     assert_eq!(rig.model.counters().requests_of(14), 1);
     rig.good(|token| Request::secure_erase(range(0, 256), token));
     assert_eq!(rig.model.counters().requests_of(14), 3);
+    rig.finish();
+    let mut config = config(ZONES);
+    config.secure_erase.max_sectors = 63;
+    let mut rig = Rig::<16>::with(config, &options());
+    assert_eq!(rig.refused(erase), SubmitError::Unsupported, "less than a zone at once");
     rig.finish();
 }
 
