@@ -6,7 +6,7 @@ use virtio_core::{Features, PollLimit, QueueSize};
 /// Every block feature the driver has code for (`FEAT-D-03`).
 ///
 /// Not among them: MQ, since one queue is driven; the legacy SCSI and BARRIER. ZONED is among them, but not in the default of
-/// [`Options::features`]: the caller has to know about zones, too, and says so by [`Options::with_zones`].
+/// [`DiskOptions::features`]: the caller has to know about zones, too, and says so by [`DiskOptions::with_zones`].
 pub const SUPPORTED_BLK: BlkFeatures = BlkFeatures::SIZE_MAX
     .union(BlkFeatures::SEG_MAX)
     .union(BlkFeatures::GEOMETRY)
@@ -34,7 +34,7 @@ pub const SUPPORTED_COMMON: Features = Features::ANY_LAYOUT
 /// Choices at start. The default uses all features that need no care of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Options {
+pub struct DiskOptions {
     /// Features to accept if offered, out of [`SUPPORTED_BLK`] and [`SUPPORTED_COMMON`]; others are never accepted. VERSION_1
     /// and ACCESS_PLATFORM are accepted in any case: without the latter a device takes the platform's addresses, which
     /// may be translated ones, for physical ones, and that is not for safe code to choose. A host-managed zoned disk comes up
@@ -54,7 +54,7 @@ pub struct Options {
     pub config_limit: PollLimit,
 }
 
-impl Default for Options {
+impl Default for DiskOptions {
     fn default() -> Self {
         Self {
             features: Features::from_low(SUPPORTED_BLK.difference(BlkFeatures::ZONED).bits()) | SUPPORTED_COMMON,
@@ -66,7 +66,7 @@ impl Default for Options {
     }
 }
 
-impl Options {
+impl DiskOptions {
     /// The same, and ZONED is accepted: for callers that know about zones.
     #[must_use]
     pub fn with_zones(mut self) -> Self {
@@ -75,7 +75,7 @@ impl Options {
     }
 
     /// The features to ask for: never more than the driver has code for, and always the one that addresses depend on.
-    pub(crate) fn allowed(&self) -> Features {
+    pub(crate) fn supported(&self) -> Features {
         let wanted = self.features | Features::ACCESS_PLATFORM;
         wanted & (Features::from_low(SUPPORTED_BLK.bits()) | SUPPORTED_COMMON)
     }

@@ -8,46 +8,46 @@ use core::mem::ManuallyDrop;
 
 use virtio_blk_proto::SECTOR_BYTES;
 use virtio_core::{Dma, DmaSegments, QueueNotifier};
-use virtqueue::{ChainError, DeviceFault, Doorbell, QueueState, Used, VirtQueue};
+use virtqueue::{ChainError, DeviceFault, Notification, QueueState, Used, VirtQueue};
 
-use crate::records::{Records, ReservedRecord};
+use crate::records::{RequestRecords, ReservedRecord};
 use crate::slot_memory::SlotMemory;
 use crate::work::{PartToken, Work};
-use crate::{Answer, Completion, Counters, IoError, Limits, Operation, Rejected, Request, SubmitError, ZoneTable};
+use crate::{Answer, Completion, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError, ZoneTable};
 
 /// One request queue of a block device.
 ///
-/// * `D` rings the doorbell, `B` is the type of data buffers, `O` of owner tokens, which can be anything;
+/// * `D` rings the doorbell, `B` is the type of data buffers, `K` of tokens, which can be anything;
 /// * `N` is the capacity in descriptors and in requests, a power of two.
 ///
 /// Submitting and notifying are two steps: submit any number of requests, then call [`notify`](Self::notify) once.
 ///
 /// Dropping a queue whose device was not reset leaks its memory and the requests still in it, because the device may
 /// be using them. [`Disk::shut_down`](crate::Disk::shut_down) is how to get everything back.
-pub struct RequestQueue<D, B, O, const N: usize> {
+pub struct RequestQueue<D, B, K, const N: usize> {
     ring: VirtQueue<PartToken, N>,
     slots: SlotMemory,
-    records: ManuallyDrop<Records<B, O, N>>,
+    records: ManuallyDrop<RequestRecords<B, K, N>>,
     /// The request whose later parts wait for room, or for earlier parts.
     waiting: Option<u16>,
     doorbell: D,
     limits: Limits,
     /// Device requests that have come back.
     returned: u64,
-    counters: Counters,
+    counters: QueueCounters,
 }
 
-impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, N> {
+impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, N> {
     pub(crate) fn new(ring: VirtQueue<PartToken, N>, slots: SlotMemory, doorbell: D, limits: Limits) -> Self {
         Self {
             ring,
             slots,
-            records: ManuallyDrop::new(Records::new()),
+            records: ManuallyDrop::new(RequestRecords::new()),
             waiting: None,
             doorbell,
             limits,
             returned: 0,
-            counters: Counters::default(),
+            counters: QueueCounters::default(),
         }
     }
 
@@ -71,12 +71,8 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     }
 
     /// What was counted so far.
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &QueueCounters {
         &self.counters
-    }
-
-    pub(crate) fn counters_mut(&mut self) -> &mut Counters {
-        &mut self.counters
     }
 
     /// The state of the ring, for a dump.
@@ -96,10 +92,10 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     ///
     /// # Errors
     ///
-    /// [`Rejected`] says why and gives the request back. [`SubmitError::QueueFull`] is no failure: try again after a
+    /// [`Rejected`] says why and returns the request. [`SubmitError::QueueFull`] is no failure: try again after a
     /// completion.
     #[inline]
-    pub fn submit(&mut self, request: Request<B, O>) -> Result<(), Rejected<B, O>> {
+    pub fn submit(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         match self.try_submit(&request) {
             Ok((record, work)) => {
                 let all_sent = work.is_sent();
@@ -124,7 +120,7 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     /// # Errors
     ///
     /// [`SubmitError::Zone`] if it breaks a rule for zones; else as [`submit`](Self::submit).
-    pub fn submit_to_zones(&mut self, zones: &mut ZoneTable<'_>, request: Request<B, O>) -> Result<(), Rejected<B, O>> {
+    pub fn submit_to_zones(&mut self, zones: &mut ZoneTable<'_>, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         if let Err(error) = zones.check(&request) {
             return Err(Rejected {
                 error: error.into(),
@@ -139,7 +135,7 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
 
     /// Checks a request, reserves a record for it and sends its first part.
     #[inline]
-    fn try_submit(&mut self, request: &Request<B, O>) -> Result<(ReservedRecord, Work), SubmitError> {
+    fn try_submit(&mut self, request: &Request<B, K>) -> Result<(ReservedRecord, Work), SubmitError> {
         if let Some(fault) = self.ring.fault() {
             return Err(SubmitError::Broken(fault));
         }
@@ -200,12 +196,12 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     #[inline]
     pub fn notify(&mut self) -> bool {
         match self.ring.publish() {
-            Doorbell::Ring { next_available } => {
+            Notification::Needed { next_available } => {
                 self.counters.notifies += 1;
                 self.doorbell.notify(next_available);
                 true
             }
-            Doorbell::Quiet => false,
+            Notification::NotNeeded => false,
         }
     }
 
@@ -219,7 +215,7 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     /// [`DeviceFault`] if the device broke the rules of the ring, now or earlier. No request is lost: shut the device
     /// down to get them back.
     #[inline]
-    pub fn poll(&mut self, mut each: impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
+    pub fn poll(&mut self, mut each: impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
         self.poll_each(&mut each)
     }
 
@@ -230,7 +226,7 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     /// # Errors
     ///
     /// Those of [`poll`](Self::poll).
-    pub fn drain(&mut self, mut each: impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
+    pub fn drain(&mut self, mut each: impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
         let mut count = 0u32;
         loop {
             count = count.wrapping_add(self.poll_each(&mut each)?);
@@ -252,7 +248,7 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
         self.ring.suppress_interrupts();
     }
 
-    fn poll_each(&mut self, each: &mut impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
+    fn poll_each(&mut self, each: &mut impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
         let mut count = self.take_used(each)?;
         if let Some(id) = self.waiting {
             self.send_rest(id);
@@ -267,7 +263,7 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     }
 
     /// Takes back what the device has used, and sends nothing.
-    fn take_used(&mut self, each: &mut impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
+    fn take_used(&mut self, each: &mut impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
         let mut count = 0u32;
         // The ring keeps answering a fault; it happened once.
         while let Some(used) = self.ring.pop_used().inspect_err(|_| self.counters.faults = 1)? {
@@ -281,7 +277,7 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
 
     /// Notes one part; the completion if it was the last one of its request.
     #[inline]
-    fn part_done(&mut self, used: Used<PartToken>) -> Option<Completion<B, O>> {
+    fn part_done(&mut self, used: Used<PartToken>) -> Option<Completion<B, K>> {
         self.returned += 1;
         let PartToken { record: id, sent } = used.token;
         let mut outcome = self.slots.status(used.slot).check().map_err(IoError::Device);
@@ -326,7 +322,7 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
 
     /// Takes a request out of the table if nothing of it is left to send or with the device.
     #[inline]
-    fn finish_if_over(&mut self, id: u16, answer: Answer) -> Option<Completion<B, O>> {
+    fn finish_if_over(&mut self, id: u16, answer: Answer) -> Option<Completion<B, K>> {
         let record = self.records.get_mut(id)?;
         if record.in_flight > 0 || !record.work.is_sent() {
             return None;
@@ -348,7 +344,7 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     /// The verdict is the status byte, which was preset to a value that no device writes. kvmtool, bhyve, libvmm, semu and
     /// others report 0, 1 or the data alone for requests that they have carried out, so a length that is too short says
     /// nothing about the data, although `RING-D-17` and `RING-D-18` would have it so. On failure a device may report
-    /// whatever it likes, within the buffer (`RING-N-09`).
+    /// any length within the buffer (`RING-N-09`).
     #[inline]
     fn note_length(&mut self, used: &Used<PartToken>, done: bool) {
         // Room for the status was made beside every answer, so this cannot overflow.
@@ -372,8 +368,8 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     ///
     /// # Safety
     ///
-    /// The device this queue was started on has [finished a reset](crate::BlockDevice::reset) since.
-    pub unsafe fn abort(mut self, dma: &mut impl Dma, mut each: impl FnMut(Completion<B, O>)) -> Counters {
+    /// The device this queue was started on has [finished a reset](crate::DeviceControl::reset) since.
+    pub unsafe fn abort(mut self, dma: &mut impl Dma, mut each: impl FnMut(Completion<B, K>)) -> QueueCounters {
         // After a lie nothing more of the ring is believed; it has been counted, and the rest is aborted.
         let _ = self.take_used(&mut each);
         let mut counters = self.counters;
@@ -388,7 +384,7 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     }
 }
 
-impl<D, B, O, const N: usize> fmt::Debug for RequestQueue<D, B, O, N> {
+impl<D, B, K, const N: usize> fmt::Debug for RequestQueue<D, B, K, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestQueue")
             .field("in_flight", &self.records.len())

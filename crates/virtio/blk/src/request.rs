@@ -27,7 +27,7 @@ pub enum Operation {
     Write(Sector),
     /// Make every write completed so far durable (`BLK-N-13`).
     Flush,
-    /// The content of the range is not needed any more; what it reads as afterwards is undefined (`BLK-D-25`).
+    /// The content of the range is not needed any more, and is undefined afterwards (`BLK-D-25`).
     Discard(SectorRange),
     /// Let the range read as zeroes.
     WriteZeroes {
@@ -159,116 +159,115 @@ impl Operation {
     }
 }
 
-/// A request: what to do, the memory it works on, and whose it is.
+/// A request: an operation, the memory it works on, and a token.
 ///
-/// The driver owns buffer and owner token from submission to completion; both come back exactly once, whatever
-/// happens.
+/// The driver owns buffer and token from submission to completion; both come back exactly once.
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Request<B, O> {
+pub struct Request<B, K> {
     pub(crate) operation: Operation,
     pub(crate) buffer: Option<B>,
-    pub(crate) owner: O,
+    pub(crate) token: K,
 }
 
-impl<B: DmaSegments, O> Request<B, O> {
+impl<B: DmaSegments, K> Request<B, K> {
     /// Fill `buffer` with what is at `first` and after it. Its length must be a multiple of the block size.
-    pub fn read(first: Sector, buffer: B, owner: O) -> Self {
-        Self::with_buffer(Operation::Read(first), buffer, owner)
+    pub fn read(first: Sector, buffer: B, token: K) -> Self {
+        Self::with_buffer(Operation::Read(first), buffer, token)
     }
 
     /// Write `buffer` to `first` and after it. Its length must be a multiple of the block size.
-    pub fn write(first: Sector, buffer: B, owner: O) -> Self {
-        Self::with_buffer(Operation::Write(first), buffer, owner)
+    pub fn write(first: Sector, buffer: B, token: K) -> Self {
+        Self::with_buffer(Operation::Write(first), buffer, token)
     }
 
-    fn with_buffer(operation: Operation, buffer: B, owner: O) -> Self {
+    fn with_buffer(operation: Operation, buffer: B, token: K) -> Self {
         Self {
             operation,
             buffer: Some(buffer),
-            owner,
+            token,
         }
     }
 
     /// Make every write completed before now durable.
-    pub fn flush(owner: O) -> Self {
-        Self::plain(Operation::Flush, owner)
+    pub fn flush(token: K) -> Self {
+        Self::plain(Operation::Flush, token)
     }
 
     /// Give up the content of `range`.
-    pub fn discard(range: SectorRange, owner: O) -> Self {
-        Self::plain(Operation::Discard(range), owner)
+    pub fn discard(range: SectorRange, token: K) -> Self {
+        Self::plain(Operation::Discard(range), token)
     }
 
     /// Fill `range` with zeroes, by unmapping it if the device likes and `may_unmap`.
-    pub fn write_zeroes(range: SectorRange, may_unmap: bool, owner: O) -> Self {
-        Self::plain(Operation::WriteZeroes { range, may_unmap }, owner)
+    pub fn write_zeroes(range: SectorRange, may_unmap: bool, token: K) -> Self {
+        Self::plain(Operation::WriteZeroes { range, may_unmap }, token)
     }
 
     /// Make the content of `range` unrecoverable.
-    pub fn secure_erase(range: SectorRange, owner: O) -> Self {
-        Self::plain(Operation::SecureErase(range), owner)
+    pub fn secure_erase(range: SectorRange, token: K) -> Self {
+        Self::plain(Operation::SecureErase(range), token)
     }
 
     /// Ask for the identification string.
-    pub fn identify(owner: O) -> Self {
-        Self::plain(Operation::Identify, owner)
+    pub fn identify(token: K) -> Self {
+        Self::plain(Operation::Identify, token)
     }
 
     /// Ask for the wear estimate.
-    pub fn lifetime(owner: O) -> Self {
-        Self::plain(Operation::Lifetime, owner)
+    pub fn lifetime(token: K) -> Self {
+        Self::plain(Operation::Lifetime, token)
     }
 
     /// Describe zones in `buffer`, from the zone that holds `sector` on, as many as fit. Its length should be that of
     /// [`ZoneReport::bytes_for`](virtio_blk_proto::zoned::ZoneReport::bytes_for); after success
     /// [`ZoneReport::parse`](virtio_blk_proto::zoned::ZoneReport::parse) reads it.
-    pub fn report_zones(sector: Sector, buffer: B, owner: O) -> Self {
-        Self::with_buffer(Operation::ReportZones(sector), buffer, owner)
+    pub fn report_zones(sector: Sector, buffer: B, token: K) -> Self {
+        Self::with_buffer(Operation::ReportZones(sector), buffer, token)
     }
 
     /// Write `buffer` at the write pointer of `zone`. [`Answer::Appended`] says where that was.
     ///
     /// Any number of appends to one zone can be in flight. Each is one device request, so its buffer must not have more
     /// bytes or pieces than the device takes at once.
-    pub fn append(zone: ZoneId, buffer: B, owner: O) -> Self {
-        Self::with_buffer(Operation::Append(zone), buffer, owner)
+    pub fn append(zone: ZoneId, buffer: B, token: K) -> Self {
+        Self::with_buffer(Operation::Append(zone), buffer, token)
     }
 
     /// Open `zone` explicitly, so that the device keeps it open.
-    pub fn open_zone(zone: ZoneId, owner: O) -> Self {
-        Self::plain(Operation::OpenZone(zone), owner)
+    pub fn open_zone(zone: ZoneId, token: K) -> Self {
+        Self::plain(Operation::OpenZone(zone), token)
     }
 
     /// Close `zone`: it is not open any more, but still active.
-    pub fn close_zone(zone: ZoneId, owner: O) -> Self {
-        Self::plain(Operation::CloseZone(zone), owner)
+    pub fn close_zone(zone: ZoneId, token: K) -> Self {
+        Self::plain(Operation::CloseZone(zone), token)
     }
 
     /// Finish `zone`: it is full, and can only be read.
-    pub fn finish_zone(zone: ZoneId, owner: O) -> Self {
-        Self::plain(Operation::FinishZone(zone), owner)
+    pub fn finish_zone(zone: ZoneId, token: K) -> Self {
+        Self::plain(Operation::FinishZone(zone), token)
     }
 
     /// Reset `zone`: its content is gone, and it can be written from its start on.
-    pub fn reset_zone(zone: ZoneId, owner: O) -> Self {
-        Self::plain(Operation::ResetZone(zone), owner)
+    pub fn reset_zone(zone: ZoneId, token: K) -> Self {
+        Self::plain(Operation::ResetZone(zone), token)
     }
 
     /// Reset all zones that can be reset.
-    pub fn reset_all_zones(owner: O) -> Self {
-        Self::plain(Operation::ResetAllZones, owner)
+    pub fn reset_all_zones(token: K) -> Self {
+        Self::plain(Operation::ResetAllZones, token)
     }
 
-    fn plain(operation: Operation, owner: O) -> Self {
+    fn plain(operation: Operation, token: K) -> Self {
         Self {
             operation,
             buffer: None,
-            owner,
+            token,
         }
     }
 
-    /// What it does.
+    /// The operation.
     pub fn operation(&self) -> Operation {
         self.operation
     }
@@ -284,20 +283,20 @@ impl<B: DmaSegments, O> Request<B, O> {
         self.buffer.as_ref().map_or(&[], DmaSegments::segments)
     }
 
-    /// Buffer and owner back.
-    pub fn into_parts(self) -> (Option<B>, O) {
-        (self.buffer, self.owner)
+    /// Buffer and token back.
+    pub fn into_parts(self) -> (Option<B>, K) {
+        (self.buffer, self.token)
     }
 }
 
 /// A request that was not taken, and why.
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Rejected<B, O> {
-    /// Why.
+pub struct Rejected<B, K> {
+    /// The reason.
     pub error: SubmitError,
     /// The request, whole.
-    pub request: Request<B, O>,
+    pub request: Request<B, K>,
 }
 
 /// What a successful request answers besides the data in its buffer.
@@ -317,29 +316,29 @@ pub enum Answer {
 /// A request that is over.
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Completion<B, O> {
-    /// What it was.
+pub struct Completion<B, K> {
+    /// The operation.
     pub operation: Operation,
     /// Its buffer, if it had one. After a failed read its content is undefined.
     pub buffer: Option<B>,
-    /// Whose it was.
-    pub owner: O,
+    /// Its token.
+    pub token: K,
     /// Data bytes of those parts that succeeded; all of them if the request did. 0 for a zone report.
     pub bytes: u64,
-    /// How it went.
+    /// The answer, or how it failed.
     pub result: Result<Answer, IoError>,
 }
 
-impl<B, O> Completion<B, O> {
-    /// The same request again: operation, buffer and owner. How it ended is forgotten.
+impl<B, K> Completion<B, K> {
+    /// The same request again: operation, buffer and token. How it ended is forgotten.
     ///
     /// For trying once more, as after a reset. The buffer of a write is as it was. Of a transfer that was cut into parts all
     /// parts are repeated.
-    pub fn into_request(self) -> Request<B, O> {
+    pub fn into_request(self) -> Request<B, K> {
         Request {
             operation: self.operation,
             buffer: self.buffer,
-            owner: self.owner,
+            token: self.token,
         }
     }
 }

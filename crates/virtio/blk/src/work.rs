@@ -574,7 +574,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_cut_where_the_device_likes_it() {
+    fn ranges_are_cut_at_alignments() {
         assert_eq!(cut_length(range(0, 100), 100, 64, 1), Some(100));
         assert_eq!(cut_length(range(0, 101), 100, 64, 1), Some(64));
         assert_eq!(cut_length(range(10, 200), 100, 64, 1), Some(54));

@@ -116,7 +116,7 @@ impl<'z> ZoneTable<'z> {
     /// # Errors
     ///
     /// The first rule broken.
-    pub fn check<B: DmaSegments, O>(&self, request: &Request<B, O>) -> Result<(), ZoneRequestError> {
+    pub fn check<B: DmaSegments, K>(&self, request: &Request<B, K>) -> Result<(), ZoneRequestError> {
         let operation = request.operation();
         if operation == Operation::ResetAllZones {
             let busy = self
@@ -290,7 +290,7 @@ impl<'z> ZoneTable<'z> {
 
     /// Notes a request that is over. Each completion has to be shown to the table, aborted ones included; those of requests that
     /// were submitted without it must not.
-    pub fn completed<B: DmaSegments, O>(&mut self, completion: &Completion<B, O>) {
+    pub fn completed<B: DmaSegments, K>(&mut self, completion: &Completion<B, K>) {
         let operation = completion.operation;
         let failed = completion.result.is_err();
         if operation == Operation::ResetAllZones {

@@ -2,7 +2,7 @@
 
 use virtio_blk::proto::Sector;
 use virtio_blk::proto::zoned::{ZoneId, ZoneReport};
-use virtio_blk::{Answer, IoError, Options, Rejected, Request, SubmitError, TrackedZone, ZoneTable};
+use virtio_blk::{Answer, DiskOptions, IoError, Rejected, Request, SubmitError, TrackedZone, ZoneTable};
 use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters, feature};
 use virtio_core::{DmaBuffer, ResetTimeout};
 
@@ -31,7 +31,7 @@ fn guide(
     mut dma: ModelDma,
     token: Token,
 ) -> Result<(), Box<dyn core::error::Error>> {
-    let options = Options::default();
+    let options = DiskOptions::default();
     let mut disk = Disk::start(transport, &mut dma, &options)?;
     let buffer = DmaBuffer::allocate(&mut dma, 4096, 4096)?;
 
@@ -43,7 +43,7 @@ fn guide(
     disk.notify();
     model.process(usize::MAX);
 
-    let done = disk.poll(|done| wake(done.owner, done.buffer, done.result))?;
+    let done = disk.poll(|done| wake(done.token, done.buffer, done.result))?;
     assert_eq!(done, 1);
     assert!(!disk.refresh_config()?.needs_reset);
 
@@ -51,7 +51,7 @@ fn guide(
     let mut again = Vec::new();
     match disk.shut_down(&mut dma, |done| match done.result {
         Err(IoError::Aborted) => again.push(done.into_request()),
-        _ => wake(done.owner, done.buffer, done.result),
+        _ => wake(done.token, done.buffer, done.result),
     }) {
         Ok((transport, _counters)) => disk = Disk::start(transport, &mut dma, &options)?,
         Err((ResetTimeout, stuck)) => {
@@ -83,7 +83,7 @@ fn zoned_guide(
     mut dma: ModelDma,
     token: Token,
 ) -> Result<(), Box<dyn core::error::Error>> {
-    let mut disk = Disk::start(transport, &mut dma, &Options::default().with_zones())?;
+    let mut disk = Disk::start(transport, &mut dma, &DiskOptions::default().with_zones())?;
     let buffer = DmaBuffer::allocate(&mut dma, 65 * 64, 8)?;
     let data = DmaBuffer::allocate(&mut dma, 4096, 4096)?;
     let zone = ZoneId::starting_at(Sector(64));
@@ -104,7 +104,7 @@ fn zoned_guide(
     model.process(usize::MAX);
     disk.poll(|done| {
         zones.completed(&done);
-        place(done.owner, done.result);
+        place(done.token, done.result);
     })?;
     Ok(())
 }

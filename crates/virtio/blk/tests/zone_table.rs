@@ -6,7 +6,7 @@ use virtio_blk::proto::zoned::{
 };
 use virtio_blk::proto::{Sector, StatusError};
 use virtio_blk::{
-    Answer, Completion, Disk, IoError, Options, Request, SectorRange, SubmitError, TrackedZone, ZoneTable,
+    Answer, Completion, Disk, DiskOptions, IoError, Request, SectorRange, SubmitError, TrackedZone, ZoneTable,
 };
 use virtio_blk_model::faults::{FaultKind, FaultScript};
 use virtio_blk_model::{CompletionOrder, Model, ModelConfig, ModelDma, ModelRegisters, ZoneFailure, Zones, feature};
@@ -50,7 +50,7 @@ impl<'z> Host<'z> {
         });
         let mut dma = model.dma();
         let transport = virtio_mmio::probe(model.registers()).device().unwrap();
-        let disk = ZonedDisk::start(transport, &mut dma, &Options::default().with_zones()).unwrap();
+        let disk = ZonedDisk::start(transport, &mut dma, &DiskOptions::default().with_zones()).unwrap();
         let zones = ZoneTable::new(disk.limits(), memory).expect("there are zones");
         let mut host = Self {
             model,

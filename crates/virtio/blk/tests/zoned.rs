@@ -5,7 +5,7 @@ mod common;
 use common::{Access, Rig, TestRequest, every_modern, pattern, range, register};
 use virtio_blk::proto::zoned::{ZoneDescriptor, ZoneId, ZoneReport, ZoneRequestError, ZoneState, ZoneType, ZonedModel};
 use virtio_blk::proto::{Sector, StatusError};
-use virtio_blk::{Answer, InitError, IoError, Options, Request, SubmitError};
+use virtio_blk::{Answer, DiskOptions, InitError, IoError, Request, SubmitError};
 use virtio_blk_model::faults::{FaultKind, FaultScript};
 use virtio_blk_model::{CompletionOrder, Limits, Model, ModelConfig, ZoneFailure, Zones, feature};
 use virtio_core::{DeviceStatus, Features};
@@ -26,8 +26,8 @@ const ZONES: Zones = Zones {
     unwritten_reads_fail: false,
 };
 
-fn options() -> Options {
-    Options::default().with_zones()
+fn options() -> DiskOptions {
+    DiskOptions::default().with_zones()
 }
 
 /// A disk of four and a half zones.
@@ -58,7 +58,7 @@ fn zone(number: u64) -> ZoneId {
 }
 
 /// A start that fails: why, and the device.
-fn fails(config: ModelConfig, options: &Options) -> (InitError, Model) {
+fn fails(config: ModelConfig, options: &DiskOptions) -> (InitError, Model) {
     let model = Model::new(config);
     let transport = Rig::<16>::probe(&model);
     let started = Rig::<16>::on(model.clone(), transport, options);
@@ -102,7 +102,7 @@ fn zoned_is_accepted_only_when_asked_for() {
         (HOST_AWARE, true, true),
         (HOST_AWARE, false, false),
     ] {
-        let options = if asked { options() } else { Options::default() };
+        let options = if asked { options() } else { DiskOptions::default() };
         let mut rig = Rig::<16>::with(config(of_model(model)), &options);
         let accepted = rig.disk.accepted().low();
         assert_eq!(accepted & feature::ZONED != 0, asked);
@@ -124,7 +124,7 @@ fn zoned_is_accepted_only_when_asked_for() {
     assert_eq!(rig.disk.accepted().low() & feature::ZONED, 0);
     rig.works();
     rig.finish();
-    let (error, model) = fails(config(ZONES), &Options::default());
+    let (error, model) = fails(config(ZONES), &DiskOptions::default());
     assert_eq!(error, InitError::NeedsZones);
     assert!(model.status().contains(DeviceStatus::FAILED), "BLK-D-08");
     model.assert_clean();
@@ -186,7 +186,11 @@ fn a_report_describes_zones_in_the_callers_buffer() {
         // It starts with the zone of any sector, and ends with the buffer.
         assert_eq!(report(&mut rig, 100, 2)[0].id(), zone(1));
         assert_eq!(report(&mut rig, 100, 2).len(), 2);
-        assert_eq!(rig.finish().odd_lengths, 0, "a report may be shorter than its buffer");
+        assert_eq!(
+            rig.finish().queue.odd_lengths,
+            0,
+            "a report may be shorter than its buffer"
+        );
     }
 }
 
@@ -244,7 +248,7 @@ fn an_append_answers_where_the_data_went() {
             assert_eq!(rig.read(place, content.len()), content);
         }
         assert_eq!(state(&mut rig, 1), (ZoneState::ImplicitlyOpen, Some(86)));
-        assert_eq!(rig.finish().odd_lengths, 0);
+        assert_eq!(rig.finish().queue.odd_lengths, 0);
     });
 }
 
@@ -270,7 +274,7 @@ fn many_appends_to_one_zone_are_in_flight_in_any_order() {
             let Ok(Answer::Appended(place)) = outcome.result else {
                 panic!("{outcome:?}")
             };
-            let (_, content) = expected.iter().find(|(token, _)| *token == outcome.owner).unwrap();
+            let (_, content) = expected.iter().find(|(token, _)| *token == outcome.token).unwrap();
             assert_eq!(rig.model.read_disk(place.get(), 4), *content);
             places.push(place.get());
         }

@@ -7,7 +7,7 @@ use virtio_core::{DmaRegion, QueueSetup, QueueSize, Segment};
 use crate::chain::Chain;
 use crate::error::{ChainError, CreateError, DeviceFault};
 use crate::event::crosses_event;
-use crate::layout::{RingFormat, RingLayout};
+use crate::layout::{RingLayout, RingOffsets};
 use crate::memory::flags::NO_NOTIFICATION;
 use crate::memory::{DmaRing, RingMemory};
 use crate::rings::Rings;
@@ -20,7 +20,7 @@ pub struct QueueOptions {
     /// Number of descriptors.
     pub size: QueueSize,
     /// The layout the device expects.
-    pub format: RingFormat,
+    pub layout: RingLayout,
     /// EVENT_IDX was accepted.
     pub event_idx: bool,
     /// INDIRECT_DESC was accepted: every chain goes into the table of its slot, with at most that many segments. Zero
@@ -32,29 +32,29 @@ pub struct QueueOptions {
 
 impl QueueOptions {
     /// Where everything will be. Also tells how much memory the queue needs.
-    pub const fn layout(&self) -> RingLayout {
+    pub const fn offsets(&self) -> RingOffsets {
         // A chain must not be longer than the queue, wherever it is written down (`RING-D-08`).
         let entries = if self.indirect_entries < self.size.get() {
             self.indirect_entries
         } else {
             self.size.get()
         };
-        RingLayout::new(self.format, self.size, entries)
+        RingOffsets::new(self.layout, self.size, entries)
     }
 }
 
-/// Whether the device wants to hear about what was just published.
+/// Whether the device has to be notified of the chains just published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use = "a device that is not notified does not look at the queue"]
-pub enum Doorbell {
+pub enum Notification {
     /// Notify it now.
-    Ring {
+    Needed {
         /// The available index, for notifications that carry it.
         next_available: u16,
     },
     /// It asked not to be notified, or there was nothing to publish.
-    Quiet,
+    NotNeeded,
 }
 
 /// A chain that has come back from the device.
@@ -105,7 +105,7 @@ pub struct QueueState {
     pub fault: Option<DeviceFault>,
 }
 
-/// A split virtqueue with room for `N` descriptors and an owner token of type `T` for every chain in flight.
+/// A split virtqueue with room for `N` descriptors and a token of type `T` for every chain in flight.
 ///
 /// Everything the driver relies on is kept in private memory; of the shared memory it reads only what the device is
 /// meant to write, once, and believes none of it unchecked.
@@ -127,7 +127,7 @@ pub struct VirtQueue<T, const N: usize, M = DmaRing> {
 }
 
 impl<T, const N: usize> VirtQueue<T, N> {
-    /// Makes a queue in `region`, which must have [`QueueOptions::layout`]'s size and alignment.
+    /// Makes a queue in `region`, which must have the size and alignment of [`QueueOptions::offsets`].
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ impl<T, const N: usize> VirtQueue<T, N> {
         if usize::from(options.size.get()) > N {
             return Err((CreateError::OverCapacity, region));
         }
-        let ring = DmaRing::new(options.layout(), region).map_err(|region| (CreateError::BadMemory, region))?;
+        let ring = DmaRing::new(options.offsets(), region).map_err(|region| (CreateError::BadMemory, region))?;
         Ok(Self::with_memory(options, ring))
     }
 
@@ -165,7 +165,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
                 memory,
                 slots: Slots::new(size.get()),
                 size,
-                table_entries: options.layout().table_entries,
+                table_entries: options.offsets().table_entries,
                 available: 0,
                 batch: 0,
             },
@@ -251,27 +251,27 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     ///
     /// One index store and one decision for the whole batch (`RING-D-24`, `RING-D-28`).
     #[inline]
-    pub fn publish(&mut self) -> Doorbell {
+    pub fn publish(&mut self) -> Notification {
         let (old, new) = (self.published, self.rings.available);
         if old == new {
-            return Doorbell::Quiet;
+            return Notification::NotNeeded;
         }
         // Release: descriptors and ring slots first (`RING-D-26`).
         self.rings.memory.store_available_index(new, Ordering::Release);
         self.published = new;
         self.rings.batch = self.rings.batch.wrapping_add(1);
-        // The device stores its wish and then looks at our index; we store the index and then look at its wish.
-        // Without a full fence on both sides each could miss the other (`RING-D-27`).
+        // The device stores its flags or event and then looks at the index; the driver stores the index and then looks at
+        // those. Without a full fence on both sides each could miss the other (`RING-D-27`).
         self.rings.memory.store_load_fence();
-        let wanted = if self.event_idx {
+        let needed = if self.event_idx {
             crosses_event(self.rings.memory.load_avail_event(Ordering::Relaxed), new, old)
         } else {
             self.rings.memory.load_used_flags(Ordering::Relaxed) & NO_NOTIFICATION == 0
         };
-        if wanted {
-            Doorbell::Ring { next_available: new }
+        if needed {
+            Notification::Needed { next_available: new }
         } else {
-            Doorbell::Quiet
+            Notification::NotNeeded
         }
     }
 
@@ -337,9 +337,9 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     #[inline]
     pub fn suppress_interrupts(&mut self) {
         if self.event_idx {
-            // The slot just behind: the index gets there last of all.
-            let behind = self.used_seen.wrapping_sub(1);
-            self.rings.memory.store_used_event(behind, Ordering::Relaxed);
+            // The slot just passed: the index gets there last of all.
+            let passed = self.used_seen.wrapping_sub(1);
+            self.rings.memory.store_used_event(passed, Ordering::Relaxed);
         } else {
             self.rings
                 .memory

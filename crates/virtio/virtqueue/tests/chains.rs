@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use common::{Device, Platform, Rig, direct, drain, indirect, segment, size, with_events};
 use virtio_core::{DeviceAddr, DmaRegion};
 use virtqueue::{
-    ChainError, CreateError, Descriptor, DmaRing, Doorbell, QueueOptions, RingFormat, RingMemory, UsedElement,
+    ChainError, CreateError, Descriptor, DmaRing, Notification, QueueOptions, RingLayout, RingMemory, UsedElement,
     VirtQueue,
 };
 
@@ -28,7 +28,7 @@ fn a_direct_chain_byte_by_byte() {
         .unwrap();
     assert_eq!(head, 0);
     assert_eq!(rig.device.available_index(), 0, "nothing is shown before publish");
-    assert_eq!(rig.queue.publish(), Doorbell::Ring { next_available: 1 });
+    assert_eq!(rig.queue.publish(), Notification::Needed { next_available: 1 });
 
     let setup = rig.queue.setup();
     let bus = &rig.device.bus;
@@ -41,7 +41,7 @@ fn a_direct_chain_byte_by_byte() {
         ]
     );
     assert_eq!(
-        bus.read(setup.available_ring.get(), 6 + 2 * 8),
+        bus.read(setup.driver_area.get(), 6 + 2 * 8),
         [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
     );
 }
@@ -76,14 +76,14 @@ fn an_indirect_chain_byte_by_byte() {
         ]
     );
     assert_eq!(
-        bus.read(setup.available_ring.get(), 8),
+        bus.read(setup.driver_area.get(), 8),
         [0, 0, 2, 0, 0, 0, 1, 0],
         "flags, index, heads"
     );
 }
 
 #[test]
-fn tables_of_different_slots_never_overlap_each_other_or_the_ring() {
+fn tables_overlap_neither_each_other_nor_the_ring() {
     let options = indirect(8, 5);
     let mut rig = Rig::<u16, 8>::new(options);
     for n in 0..8u16 {
@@ -95,7 +95,7 @@ fn tables_of_different_slots_never_overlap_each_other_or_the_ring() {
     let found = rig.show();
     let mut tables: Vec<u64> = (0..8).map(|slot| rig.device.descriptor(slot).addr.get()).collect();
     tables.sort_unstable();
-    let used_end = rig.queue.setup().used_ring.get() + 6 + 8 * 8;
+    let used_end = rig.queue.setup().device_area.get() + 6 + 8 * 8;
     assert!(tables[0] >= used_end);
     assert!(tables.windows(2).all(|pair| pair[0] + 5 * 16 <= pair[1]));
     for (n, chain) in (0u64..).zip(found) {
@@ -110,7 +110,7 @@ fn new_memory_is_zeroed() {
     for options in [direct(4), indirect(4, 4)] {
         let rig = Rig::<u8, 4>::new(options);
         let start = rig.queue.setup().descriptor_table.get();
-        let bytes = options.layout().memory().unwrap().size();
+        let bytes = options.offsets().memory().unwrap().size();
         assert!(rig.device.bus.read(start, bytes).iter().all(|&byte| byte == 0));
     }
 }
@@ -118,7 +118,7 @@ fn new_memory_is_zeroed() {
 #[test]
 fn a_legacy_ring_lies_where_a_legacy_device_computes_it() {
     let options = QueueOptions {
-        format: RingFormat::Legacy,
+        layout: RingLayout::Legacy,
         ..indirect(8, 4)
     };
     let mut rig = Rig::<u8, 8>::new(options);
@@ -126,20 +126,20 @@ fn a_legacy_ring_lies_where_a_legacy_device_computes_it() {
     let start = setup.descriptor_table.get();
     assert_eq!(setup.legacy_align, 4096);
     assert!(setup.descriptor_table.is_aligned_to(4096));
-    assert_eq!(setup.available_ring.get(), start + 16 * 8);
-    assert_eq!(setup.used_ring.get(), start + 4096);
+    assert_eq!(setup.driver_area.get(), start + 16 * 8);
+    assert_eq!(setup.device_area.get(), start + 4096);
     rig.queue.submit(&[segment(1, 1)], &[], 0).unwrap();
     rig.show();
     assert!(
         rig.device.descriptor(0).addr.get() >= start + 8192,
-        "tables behind the ring"
+        "tables after the ring"
     );
 }
 
 #[test]
 fn memory_that_does_not_fit_comes_back() {
     let options = direct(8);
-    let layout = options.layout().memory().unwrap();
+    let layout = options.offsets().memory().unwrap();
     let mut platform = Platform::new();
     let mut region = |skip: usize, len: usize, addr_shift: u64| {
         let whole = platform.region(layout, 0);
@@ -173,7 +173,7 @@ fn memory_that_does_not_fit_comes_back() {
 #[test]
 fn no_layout_promises_less_memory_than_its_tables_take() {
     let options = indirect(32768, 32768);
-    match options.layout().memory() {
+    match options.offsets().memory() {
         None => {}
         Some(layout) => assert!(layout.size() as u64 > 16 * 32768 * 32768),
     }
@@ -287,7 +287,7 @@ fn every_way_to_be_refused() {
 }
 
 #[test]
-fn a_full_queue_of_tables_and_a_table_too_short_are_told_apart() {
+fn a_full_queue_and_a_short_table_are_different_errors() {
     let mut rig = Rig::<u8, 2>::new(indirect(2, 2));
     let two = [segment(0x10, 1); 2];
     assert_eq!(rig.queue.max_segments(), 2);
@@ -396,7 +396,7 @@ fn brim_both<const N: usize>() {
     brim::<N>(direct(n));
     brim::<N>(with_events(indirect(n, 3)));
     brim::<N>(QueueOptions {
-        format: RingFormat::Legacy,
+        layout: RingLayout::Legacy,
         ..direct(n)
     });
 }
@@ -547,8 +547,8 @@ fn tokens_of_chains_that_did_not_come_back_are_returned_once() {
 fn memory_of_a_larger_ring_still_works_in_a_smaller_queue() {
     let mut platform = Platform::new();
     let options = direct(8);
-    let region = platform.region(options.layout().memory().unwrap(), 0);
-    let ring = DmaRing::new(options.layout(), region).unwrap();
+    let region = platform.region(options.offsets().memory().unwrap(), 0);
+    let ring = DmaRing::new(options.offsets(), region).unwrap();
     let setup = ring.setup();
     let mut queue = VirtQueue::<u16, 4, _>::with_memory(options, ring);
     assert_eq!(queue.size(), size(4));
@@ -567,7 +567,7 @@ fn memory_of_a_larger_ring_still_works_in_a_smaller_queue() {
 }
 
 #[test]
-fn device_addresses_and_not_pointers_are_what_the_device_gets() {
+fn the_device_gets_device_addresses_and_no_pointers() {
     let mut rig = Rig::<(), 4>::new(indirect(4, 2));
     rig.queue.submit(&[segment(1, 1)], &[], ()).unwrap();
     let table: DeviceAddr = rig.device.descriptor(0).addr;
@@ -575,20 +575,20 @@ fn device_addresses_and_not_pointers_are_what_the_device_gets() {
     rig.show();
     let region = rig.queue.into_region(drop);
     assert_eq!(setup.descriptor_table, region.device_addr());
-    assert!(table > setup.used_ring);
+    assert!(table > setup.device_area);
     assert!(table.get() < region.device_addr().get() + region.len() as u64);
     assert_ne!(region.as_ptr().addr().get() as u64, region.device_addr().get());
 }
 
 #[test]
 fn no_argument_reaches_outside_the_ring() {
-    let layout = indirect(4, 3).layout();
-    let exact = layout.memory().unwrap();
+    let offsets = indirect(4, 3).offsets();
+    let exact = offsets.memory().unwrap();
     let room = Layout::from_size_align(exact.size() + 4096, exact.align()).unwrap();
     let mut platform = Platform::new();
     let region = platform.region(room, 0);
-    let behind = region.device_addr().get() + exact.size() as u64;
-    let mut ring = DmaRing::new(layout, region).unwrap();
+    let end = region.device_addr().get() + exact.size() as u64;
+    let mut ring = DmaRing::new(offsets, region).unwrap();
     let noise = Descriptor {
         addr: DeviceAddr(u64::MAX),
         len: u32::MAX,
@@ -605,11 +605,11 @@ fn no_argument_reaches_outside_the_ring() {
         ring.store_available_flags(extreme, Ordering::Relaxed);
         ring.store_used_event(extreme, Ordering::Relaxed);
         assert_eq!(ring.read_used(extreme), UsedElement { id: 0, len: 0 });
-        assert!(ring.table_addr(extreme).get() + 3 * 16 <= behind);
+        assert!(ring.table_addr(extreme).get() + 3 * 16 <= end);
     }
     let setup = ring.setup();
-    let used = platform.bus().read(setup.used_ring.get(), 6 + 8 * 4);
+    let used = platform.bus().read(setup.device_area.get(), 6 + 8 * 4);
     assert!(used.iter().all(|&byte| byte == 0), "the device's part was written");
-    let rest = platform.bus().read(behind, 4096);
-    assert!(rest.iter().all(|&byte| byte == 0), "written behind the end");
+    let rest = platform.bus().read(end, 4096);
+    assert!(rest.iter().all(|&byte| byte == 0), "written beyond the end");
 }

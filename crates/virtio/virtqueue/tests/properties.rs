@@ -9,7 +9,7 @@ use common::{Found, Rig, direct, drain, segment};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use virtio_core::Segment;
-use virtqueue::{ChainError, Doorbell, QueueOptions, RingFormat};
+use virtqueue::{ChainError, Notification, QueueOptions, RingLayout};
 
 const CAPACITY: usize = 16;
 
@@ -19,7 +19,7 @@ fn options() -> impl Strategy<Value = QueueOptions> {
             event_idx,
             indirect_entries,
             used_len_valid,
-            format: if legacy { RingFormat::Legacy } else { RingFormat::Modern },
+            layout: if legacy { RingLayout::Legacy } else { RingLayout::Modern },
             ..direct(1 << shift)
         },
     )
@@ -198,7 +198,7 @@ impl World {
             Step::Publish => {
                 let nothing = self.collected.is_empty();
                 let doorbell = self.rig.queue.publish();
-                assert!(!nothing || doorbell == Doorbell::Quiet);
+                assert!(!nothing || doorbell == Notification::NotNeeded);
                 self.shown.extend(self.collected.drain(..));
             }
             Step::Take => {
@@ -268,7 +268,7 @@ impl World {
                 let waiting = self.rig.device.arm_notifications();
                 assert_eq!(waiting, !self.shown.is_empty());
                 if !waiting && !self.collected.is_empty() {
-                    assert!(matches!(self.rig.queue.publish(), Doorbell::Ring { .. }));
+                    assert!(matches!(self.rig.queue.publish(), Notification::Needed { .. }));
                     self.shown.extend(self.collected.drain(..));
                 }
             }
@@ -377,7 +377,7 @@ impl World {
             Wild::GiveUp(segments) => self.give_up(*segments),
             Wild::Publish => {
                 let doorbell = self.rig.queue.publish();
-                assert!(fault.is_none() || doorbell == Doorbell::Quiet);
+                assert!(fault.is_none() || doorbell == Notification::NotNeeded);
                 self.collected.clear();
             }
             Wild::Elements(elements) => {
@@ -432,7 +432,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn honest_sides_understand_each_other(options in options(), steps in vec(step(), 1..200)) {
+    fn an_honest_device_and_the_driver_agree(options in options(), steps in vec(step(), 1..200)) {
         let mut world = World::new(options);
         for step in &steps {
             world.honest_step(step);
@@ -453,7 +453,7 @@ proptest! {
     }
 
     #[test]
-    fn a_liar_gets_nothing_but_typed_errors(options in options(), steps in vec(wild(), 1..200)) {
+    fn a_device_that_lies_causes_only_typed_errors(options in options(), steps in vec(wild(), 1..200)) {
         let mut world = World::new(options);
         for step in &steps {
             world.wild_step(step);

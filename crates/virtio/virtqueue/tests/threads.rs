@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::{Bus, Device, Platform, direct, drain, indirect, with_events};
 use virtio_core::{DmaBuffer, DmaRegion, DmaSegments, QueueSetup};
-use virtqueue::{ChainError, DmaRing, Doorbell, QueueOptions, RingFormat, RingMemory, Used, VirtQueue};
+use virtqueue::{ChainError, DmaRing, Notification, QueueOptions, RingLayout, RingMemory, Used, VirtQueue};
 
 const CAPACITY: usize = 16;
 const HEADER: usize = 8;
@@ -43,7 +43,7 @@ impl Bell {
         while !self.0.swap(false, Ordering::Acquire) {
             let before = std::time::Instant::now();
             thread::park_timeout(FOREVER);
-            assert!(before.elapsed() < FOREVER, "nobody woke the {who}");
+            assert!(before.elapsed() < FOREVER, "the {who} was not woken");
         }
     }
 }
@@ -117,7 +117,7 @@ fn converse(options: QueueOptions, requests: u64, polled: bool) {
             answer: buffer(&mut platform, ANSWER),
         })
         .collect();
-    let region = platform.region(options.layout().memory().unwrap(), 0);
+    let region = platform.region(options.offsets().memory().unwrap(), 0);
     let mut queue = VirtQueue::<Request, CAPACITY>::new(options, region)
         .map_err(|(error, _)| error)
         .unwrap();
@@ -157,7 +157,7 @@ fn converse(options: QueueOptions, requests: u64, polled: bool) {
                 }
             }
         }
-        if let Doorbell::Ring { .. } = queue.publish() {
+        if let Notification::Needed { .. } = queue.publish() {
             notifications += 1;
             bells.device.ring(device.thread());
         }
@@ -216,7 +216,7 @@ fn polled() {
 #[test]
 fn on_a_legacy_ring() {
     let options = QueueOptions {
-        format: RingFormat::Legacy,
+        layout: RingLayout::Legacy,
         used_len_valid: false,
         ..indirect(8, 4)
     };
@@ -248,12 +248,12 @@ impl Rounds {
 ///
 /// This is the fence on real memory, where the models only have their own.
 #[test]
-fn of_two_that_store_and_look_one_sees_the_other() {
+fn of_two_sides_that_store_and_look_one_sees_the_other() {
     let rounds = if cfg!(miri) { 150 } else { 150_000u32 };
     let options = with_events(direct(4));
     let mut platform = Platform::new();
-    let region = platform.region(options.layout().memory().unwrap(), 0);
-    let mut ring = DmaRing::new(options.layout(), region).unwrap();
+    let region = platform.region(options.offsets().memory().unwrap(), 0);
+    let mut ring = DmaRing::new(options.offsets(), region).unwrap();
     let gate = Arc::new(Rounds {
         arrived: AtomicU32::new(0),
     });

@@ -59,8 +59,8 @@ pub(crate) fn device(session: &mut Session) {
     };
     let disk = session.disk();
     let (limits, config) = (*disk.limits(), *disk.config());
-    let (offered, accepted) = (disk.device().offered(), disk.accepted());
-    let interface = disk.device().transport().interface();
+    let (offered, accepted) = (disk.control().offered(), disk.accepted());
+    let interface = disk.control().transport().interface();
     let queue = disk.queue().ring_state();
     let cache = disk.write_cache();
 

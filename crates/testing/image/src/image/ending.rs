@@ -3,19 +3,19 @@
 use board_qemu_virt::{console::Console, println};
 use image_blk::LineWriter;
 use image_blk::record::Record;
-use virtio_blk::{Counters, OperationKind};
+use virtio_blk::{DiskCounters, OperationKind};
 
 use super::report::record;
 use super::selftest::Tally;
 
 /// The driver's counters, for people and for the host.
-pub(crate) fn counters(counters: &Counters) {
+pub(crate) fn counters(counters: &DiskCounters) {
     println!("{counters}");
     let mut console = Console;
     board_qemu_virt::console::start_of_line();
     let mut line = LineWriter::begin(&mut console, "counters");
     for kind in OperationKind::ALL {
-        let of = counters.of(kind);
+        let of = counters.queue.of(kind);
         if of.operations > 0 {
             for (what, value) in [
                 ("operations", of.operations),
@@ -28,13 +28,13 @@ pub(crate) fn counters(counters: &Counters) {
     }
     // The console takes everything.
     let _ = line
-        .field("device-requests", counters.device_requests)
-        .field("notifies", counters.notifies)
-        .field("interrupts", counters.interrupts)
-        .field("spurious-interrupts", counters.spurious_interrupts)
-        .field("queue-full", counters.queue_full)
-        .field("odd-lengths", counters.odd_lengths)
-        .field("faults", counters.faults)
+        .field("device-requests", counters.queue.device_requests)
+        .field("notifies", counters.queue.notifies)
+        .field("interrupts", counters.interrupts.taken)
+        .field("spurious-interrupts", counters.interrupts.spurious)
+        .field("queue-full", counters.queue.queue_full)
+        .field("odd-lengths", counters.queue.odd_lengths)
+        .field("faults", counters.queue.faults)
         .finish();
 }
 

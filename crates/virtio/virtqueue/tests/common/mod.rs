@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU16, Ordering, fence};
 
 use virtio_core::{DeviceAddr, DmaRegion, QueueSetup, QueueSize, Segment};
 use virtqueue::{
-    Descriptor, DeviceFault, DmaRing, QueueOptions, RingFormat, RingMemory, Used, UsedElement, VirtQueue,
+    Descriptor, DeviceFault, DmaRing, QueueOptions, RingLayout, RingMemory, Used, UsedElement, VirtQueue,
     crosses_event, flags,
 };
 
@@ -100,7 +100,7 @@ impl Bus {
 
     pub(crate) fn read(&self, addr: u64, len: usize) -> Vec<u8> {
         let start = self.at(addr, len);
-        // SAFETY: that many bytes of memory; nobody writes them now by the protocol.
+        // SAFETY: that many bytes of memory; the protocol says that they are not written now.
         (0..len).map(|i| unsafe { start.add(i).read_volatile() }).collect()
     }
 
@@ -181,16 +181,16 @@ impl Device {
             bus,
             size: setup.size.get(),
             table: setup.descriptor_table.get(),
-            available: setup.available_ring.get(),
-            used: setup.used_ring.get(),
+            available: setup.driver_area.get(),
+            used: setup.device_area.get(),
             event_idx,
             taken: 0,
             posted: 0,
             signalled: 0,
         };
         assert!(setup.descriptor_table.is_aligned_to(16));
-        assert!(setup.available_ring.is_aligned_to(2));
-        assert!(setup.used_ring.is_aligned_to(4));
+        assert!(setup.driver_area.is_aligned_to(2));
+        assert!(setup.device_area.is_aligned_to(4));
         device
     }
 
@@ -318,7 +318,7 @@ impl Device {
         found
     }
 
-    /// Writes the element at ring position `index`, whatever it says.
+    /// Writes the element at ring position `index`, right or wrong.
     pub(crate) fn write_element(&self, index: u16, id: u32, len: u32) {
         let addr = self.used + 4 + 8 * u64::from(index % self.size);
         let at = self.bus.at(addr, 8).cast::<u32>();
@@ -329,7 +329,7 @@ impl Device {
         }
     }
 
-    /// Publishes a used index, whatever it is.
+    /// Publishes a used index, right or wrong.
     pub(crate) fn write_used_index(&mut self, index: u16) {
         self.posted = index;
         self.bus.store(self.used + 2, index, Ordering::Release);
@@ -374,7 +374,7 @@ pub(crate) fn size(descriptors: u16) -> QueueSize {
 pub(crate) fn direct(descriptors: u16) -> QueueOptions {
     QueueOptions {
         size: size(descriptors),
-        format: RingFormat::Modern,
+        layout: RingLayout::Modern,
         event_idx: false,
         indirect_entries: 0,
         used_len_valid: true,
@@ -409,7 +409,7 @@ impl<T, const N: usize> Rig<T, N> {
     pub(crate) fn new(options: QueueOptions) -> Self {
         let mut platform = Platform::new();
         // The memory is dirty: zeroing it is the queue's business (RING-N-15).
-        let region = platform.region(options.layout().memory().expect("fits"), 0xC7);
+        let region = platform.region(options.offsets().memory().expect("fits"), 0xC7);
         let queue = VirtQueue::new(options, region)
             .map_err(|(error, _)| error)
             .expect("a queue");
@@ -455,10 +455,7 @@ pub(crate) fn drain<T, const N: usize, M: RingMemory>(
     }
 }
 
-/// What the device does at a chosen moment of the driver's.
-pub(crate) type Script = Rc<RefCell<dyn FnMut(Moment)>>;
-
-/// The moments at which a script is called.
+/// The moments of the driver at which a scripted device acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
     /// The driver is about to store `used_event` or the available flags.
@@ -469,16 +466,57 @@ pub(crate) enum Moment {
     BeforeUsedIndex,
 }
 
-/// Ring memory that lets a script run at chosen moments: the interleavings of two sides, told one by one.
+type Act = Box<dyn FnMut(Moment, &mut Device)>;
+
+/// Ring memory whose device acts at chosen moments: the interleavings of two sides, told one by one.
 pub(crate) struct Scripted {
-    pub(crate) ring: DmaRing,
-    pub(crate) script: Script,
+    ring: DmaRing,
+    device: Rc<RefCell<Device>>,
+    act: Rc<RefCell<Option<Act>>>,
 }
 
 impl Scripted {
     fn run(&self, moment: Moment) {
-        // A script may only be busy if the device calls the driver, which it does not.
-        (self.script.borrow_mut())(moment);
+        if let Some(act) = self.act.borrow_mut().as_mut() {
+            act(moment, &mut self.device.borrow_mut());
+        }
+    }
+}
+
+/// A queue with chains of one descriptor in flight, and a device that acts at the moments of the driver. Fields drop in
+/// order, the memory last.
+pub(crate) struct ScriptedRig {
+    pub(crate) queue: VirtQueue<u32, 8, Scripted>,
+    pub(crate) device: Rc<RefCell<Device>>,
+    _platform: Platform,
+}
+
+impl ScriptedRig {
+    /// The device has the chains with the tokens and heads from 0 to `chains`. It acts from now on.
+    pub(crate) fn new(options: QueueOptions, chains: u32, act: impl FnMut(Moment, &mut Device) + 'static) -> Self {
+        let mut platform = Platform::new();
+        let region = platform.region(options.offsets().memory().unwrap(), 0);
+        let ring = DmaRing::new(options.offsets(), region).unwrap();
+        let device = Device::new(platform.bus(), &ring.setup(), options.event_idx);
+        let device = Rc::new(RefCell::new(device));
+        let script = Rc::new(RefCell::new(None));
+        let memory = Scripted {
+            ring,
+            device: Rc::clone(&device),
+            act: Rc::clone(&script),
+        };
+        let mut queue = VirtQueue::with_memory(options, memory);
+        for token in 0..chains {
+            assert_eq!(queue.submit(&[segment(1, 1)], &[], token), Ok(token as u16));
+        }
+        let _ = queue.publish();
+        assert_eq!(device.borrow_mut().take_all().len(), chains as usize);
+        *script.borrow_mut() = Some(Box::new(act) as Act);
+        Self {
+            queue,
+            device,
+            _platform: platform,
+        }
     }
 }
 

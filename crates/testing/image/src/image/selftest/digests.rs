@@ -90,13 +90,13 @@ fn digest(
         let mut failed = None;
         if done[(taken % DEPTH as u64) as usize].is_none() {
             session.wait(|completion| {
-                let first = start + u64::from(completion.owner) * chunk;
+                let first = start + u64::from(completion.token) * chunk;
                 let bytes = chunk.min(end - first) * SECTOR_BYTES as u64;
                 if let Err(failure) = check(&completion, bytes) {
                     failed = Some(failure);
                 }
                 if let Some(Buffer::One(slice)) = completion.buffer {
-                    done[completion.owner as usize % DEPTH] = Some(slice);
+                    done[completion.token as usize % DEPTH] = Some(slice);
                 }
             })?;
         }

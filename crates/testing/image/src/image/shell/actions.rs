@@ -106,7 +106,7 @@ impl<'m> Monitor<'m> {
     fn registers(&mut self) {
         self.session
             .disk()
-            .device()
+            .control()
             .transport()
             .visit_registers(&mut |name, value| println!("{name:<20} {value:#x}"));
     }
