@@ -1,4 +1,4 @@
-//! The memory that driver and device share, and who owns which part of it.
+//! The memory that driver and device share, and which parts of it the driver holds.
 
 use std::alloc::Layout;
 use std::collections::BTreeMap;
@@ -17,9 +17,9 @@ pub(crate) struct Arena {
     memory: Arc<Memory>,
     base: u64,
     end: u64,
-    /// Start and length of what the driver holds, to the byte.
+    /// Start and length in bytes of the pieces that the driver holds.
     live: BTreeMap<u64, u64>,
-    /// Below this, memory has been handed out before and may be dirty.
+    /// Memory below this was in use before and may be dirty.
     high_water: u64,
 }
 
@@ -39,7 +39,7 @@ impl Arena {
         Arc::clone(&self.memory)
     }
 
-    /// Hands out zeroed memory, at least page-aligned. Pieces never touch, so an overrun by one byte is noticed.
+    /// Gives the driver zeroed memory, at least page-aligned. Pieces never touch, so an overrun by one byte is noticed.
     pub(crate) fn allocate(&mut self, layout: Layout) -> Result<DmaRegion, DmaError> {
         let len = layout.size() as u64;
         if len == 0 || layout.align() as u64 > PAGE {
@@ -56,13 +56,13 @@ impl Arena {
             .get_host_address(GuestAddress(start))
             .expect("inside the memory");
         let host = NonNull::new(host).expect("a mapping is not at address zero");
-        // SAFETY: the memory is mapped for reading and writing, and stays so while anything is handed out (see `Drop`).
-        // Nothing else was given these bytes, which the list of live pieces makes sure of; the device part of this
-        // crate reads and writes them through rust-vmm, as a device would.
+        // SAFETY: the memory is mapped for reading and writing, and stays so while the driver holds any of it (see `Drop`).
+        // The list of live pieces makes sure that no other region has these bytes. The device part of this crate reads and
+        // writes them through rust-vmm, as a device would.
         Ok(unsafe { DmaRegion::from_raw_parts(host, layout.size(), DeviceAddr(start)) })
     }
 
-    /// Takes memory back and spoils what was in it. Returns whether it had been handed out.
+    /// Takes memory back and overwrites its content. Returns whether the driver held it.
     pub(crate) fn release(&mut self, start: u64) -> bool {
         match self.live.remove(&start) {
             Some(len) => {
@@ -109,7 +109,7 @@ impl Arena {
 impl Drop for Arena {
     fn drop(&mut self) {
         if !self.live.is_empty() {
-            // The driver may still look into what it holds, so the mapping must outlive everything.
+            // The driver may still look into the memory it holds, so the mapping stays for ever.
             std::mem::forget(Arc::clone(&self.memory));
         }
     }

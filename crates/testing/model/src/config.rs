@@ -1,4 +1,4 @@
-//! What kind of device a model is to be.
+//! The description of a device.
 
 use virtio_core::{Features, Interface};
 
@@ -13,7 +13,7 @@ pub enum Service {
     OnNotify,
 }
 
-/// In which order requests are carried out and given back (`RING-N-04`, `BLK-N-30`).
+/// In which order requests are carried out and returned (`RING-N-04`, `BLK-N-30`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CompletionOrder {
     /// As they were made available.
@@ -24,16 +24,16 @@ pub enum CompletionOrder {
     Shuffled(u64),
 }
 
-/// Whether the device wants to be notified.
+/// When the device asks for notifications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DoorbellWish {
-    /// Not while it is serving requests, but from then on.
+pub enum Notifications {
+    /// While it is not serving requests.
     WhenIdle,
     /// Never: it looks at the ring on its own (`RING-N-06`).
     Never,
 }
 
-/// What the device reports as the length of a used chain.
+/// The length of a used chain that the device reports.
 ///
 /// The specification wants the bytes that were written, the status among them (`RING-D-17`). Devices in use do otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub enum UsedLength {
     Exact,
     /// 0, as kvmtool and semu report for requests that write nothing but the status.
     None,
-    /// 1, whatever was written.
+    /// 1, however many bytes were written.
     One,
     /// The data, without the status byte.
     DataOnly,
@@ -51,11 +51,11 @@ pub enum UsedLength {
 }
 
 impl UsedLength {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 5] = [Self::Exact, Self::None, Self::One, Self::DataOnly, Self::TooMuch];
 }
 
-/// What the device does when DRIVER_OK is set.
+/// The answer of the device to DRIVER_OK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtDriverOk {
     /// It goes live.
@@ -68,7 +68,7 @@ pub enum AtDriverOk {
     Refused,
 }
 
-/// Limits of requests that carry ranges. A limit of 0 is none, as in devices that leave the field alone.
+/// Limits of requests that carry ranges. A limit of 0 is no limit, as in devices that leave the field alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Sectors in one range at most.
@@ -110,6 +110,8 @@ impl Default for Limits {
 pub struct Zones {
     /// Sectors of one zone.
     pub zone_sectors: u32,
+    /// Sectors of one zone that can be written, if fewer.
+    pub zone_capacity: u32,
     /// How many zones from the start are conventional.
     pub conventional: u32,
     /// Zones open at the same time; 0: no limit.
@@ -118,22 +120,26 @@ pub struct Zones {
     pub max_active: u32,
     /// Sectors of one append; 0: no append.
     pub max_append_sectors: u32,
-    /// What sequential writes must be multiples of, in bytes.
+    /// The unit of sequential writes, in bytes.
     pub write_granularity: u32,
     /// 0: no zones, 1: host-managed, 2: host-aware.
     pub model: u8,
+    /// Reads of sectors that were not written fail, instead of answering a pattern.
+    pub unwritten_reads_fail: bool,
 }
 
 impl Default for Zones {
     fn default() -> Self {
         Self {
             zone_sectors: 64,
+            zone_capacity: u32::MAX,
             conventional: 1,
             max_open: 2,
             max_active: 3,
             max_append_sectors: 16,
             write_granularity: 512,
             model: 1,
+            unwritten_reads_fail: false,
         }
     }
 }
@@ -151,35 +157,33 @@ pub struct ModelConfig {
     pub offered: Features,
     /// Bits without which the device refuses FEATURES_OK; VERSION_1 always is one (`FEAT-V-01`).
     pub demanded: Features,
-    /// Refuse FEATURES_OK whatever was accepted.
+    /// Refuse FEATURES_OK for any choice of features.
     pub refuse_features: bool,
     /// Answer feature selectors of 2 and more with word 1 again, as QEMU does.
     pub alias_feature_words: bool,
-    /// What happens when DRIVER_OK is set.
+    /// The answer to DRIVER_OK.
     pub at_driver_ok: AtDriverOk,
     /// How many times the status still reads non-zero after a reset.
     pub reset_reads: u32,
     /// The reset never ends.
     pub stuck_reset: bool,
-    /// Legacy: writing 0 to QueuePFN resets the whole device, as in QEMU; else it only lets go of the queue.
-    pub legacy_pfn_zero_resets: bool,
     /// Bits that InterruptStatus shows on top of the two defined ones.
     pub interrupt_noise: u32,
     /// Put misleading values where the driver must not look: `avail_event` without EVENT_IDX, the flags with it
     /// (`RING-D-20`, `RING-D-23`).
     pub misleading_fields: bool,
 
-    /// The number of queues.
+    /// The number of request queues.
     pub queues: u16,
-    /// What QueueSizeMax reads.
+    /// The value of QueueSizeMax.
     pub queue_size_max: u32,
-    /// Whether the device asks for notifications.
-    pub doorbell: DoorbellWish,
+    /// When the device asks for notifications.
+    pub notifications: Notifications,
     /// When requests are served.
     pub service: Service,
     /// The order of completion.
     pub order: CompletionOrder,
-    /// What is reported as the length of a used chain.
+    /// The length of a used chain that is reported.
     pub used_length: UsedLength,
     /// Decide about an interrupt once per [`process`](crate::Model::process), instead of after every completion.
     pub coalesce_interrupts: bool,
@@ -190,9 +194,8 @@ pub struct ModelConfig {
     pub size_max: u32,
     /// `seg_max`.
     pub seg_max: u32,
-    /// Take exactly one data descriptor, as Firecracker does: the second descriptor is the data, the third the status, whatever
-    /// follows; without data, which only a flush can be, the second is the status. What does not fit that comes back with a
-    /// used length of 0 and without a status.
+    /// Take exactly one data descriptor, as Firecracker does. The second descriptor is the data and the third the status; later
+    /// ones are ignored. The second one of a flush is the status. A status descriptor that is not writable gets none.
     pub one_data_descriptor: bool,
     /// `geometry`: cylinders, heads, sectors.
     pub geometry: (u16, u8, u8),
@@ -202,8 +205,8 @@ pub struct ModelConfig {
     pub topology: (u8, u8, u16, u32),
     /// `writeback` after a reset, and whether the device has a volatile cache at all.
     pub write_cache: bool,
-    /// A flush that fails takes what it could not write for clean, as the page cache of a host does: the cache still reads
-    /// it, and no later flush writes it.
+    /// A flush that fails takes the sectors that it could not write for clean, as the page cache of a host does. They still
+    /// read as written, and no later flush writes them.
     pub failed_flush_forgets: bool,
     /// Limits of discard.
     pub discard: Limits,
@@ -259,12 +262,11 @@ impl ModelConfig {
             at_driver_ok: AtDriverOk::Live,
             reset_reads: 0,
             stuck_reset: false,
-            legacy_pfn_zero_resets: true,
             interrupt_noise: 0,
             misleading_fields: true,
             queues: 1,
             queue_size_max: 256,
-            doorbell: DoorbellWish::WhenIdle,
+            notifications: Notifications::WhenIdle,
             service: Service::Manual,
             order: CompletionOrder::InOrder,
             used_length: UsedLength::Exact,

@@ -1,24 +1,70 @@
-//! The state of the device, all in one place. What it does with it is in the modules beside.
+//! The state of the device. The files beside this one say what the device does with it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use virtio_core::Features;
 
 use crate::arena::{Arena, Memory};
 use crate::config::ModelConfig;
-use crate::counters::Counters;
 use crate::disk::Disk;
-use crate::faults::{Fault, NoFaults};
-use crate::queue::DeviceQueue;
-use crate::starts::StartFault;
+use crate::faults::{Fault, NoFaults, StartFault};
+use crate::ring::Ring;
 use crate::violation::Log;
-use crate::wire::feature;
+use crate::wire::{feature, status};
 use crate::zones::ZoneTable;
 
-/// Cause bits of InterruptStatus.
+/// Causes in InterruptStatus.
 pub(crate) const USED_BUFFER: u32 = 1;
 pub(crate) const CONFIG_CHANGE: u32 = 2;
+
+/// Counts since the model was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Doorbell writes.
+    pub notifies: u64,
+    /// Doorbell writes the device had not asked for (`RING-D-21`, `RING-D-25`). Allowed, but a waste.
+    pub unneeded_notifies: u64,
+    /// Notifications the device sent: used buffers and configuration changes.
+    pub interrupts: u64,
+    /// Writes to InterruptACK.
+    pub acknowledges: u64,
+    /// Resets by the driver.
+    pub resets: u64,
+    /// Requests by type number.
+    pub requests: BTreeMap<u32, u64>,
+    /// Requests answered with another status than OK.
+    pub errors: u64,
+    /// Chains taken from the ring.
+    pub chains: u64,
+    /// Chains that used an indirect table.
+    pub indirect_chains: u64,
+    /// Descriptors of the longest chain.
+    pub longest_chain: usize,
+}
+
+impl Counters {
+    /// Requests of one type.
+    pub fn requests_of(&self, kind: u32) -> u64 {
+        self.requests.get(&kind).copied().unwrap_or(0)
+    }
+}
+
+/// One queue as the registers show it.
+#[derive(Default)]
+pub(crate) struct DeviceQueue {
+    pub(crate) size: Option<u32>,
+    /// The six address registers.
+    pub(crate) halves: [Option<u32>; 6],
+    pub(crate) align: Option<u32>,
+    pub(crate) pfn: u32,
+    /// The driver has set QueueReady, or a page number.
+    pub(crate) ready: bool,
+    /// The driver has cleared QueueReady and not read it yet.
+    pub(crate) stop_unread: bool,
+    /// The ring, if the queue is ready and sound.
+    pub(crate) ring: Option<Ring>,
+}
 
 pub(crate) struct Device {
     pub(crate) config: ModelConfig,
@@ -30,7 +76,7 @@ pub(crate) struct Device {
 
     /// The first accesses of all, for the order of a probe.
     pub(crate) probe: Vec<u32>,
-    pub(crate) status: u8,
+    pub(crate) status: u32,
     /// Status reads until the reset is over.
     pub(crate) reset_reads: u32,
     pub(crate) was_reset: bool,
@@ -47,12 +93,11 @@ pub(crate) struct Device {
     pub(crate) generation: u32,
     pub(crate) capacity: u64,
     pub(crate) writeback: bool,
-    /// What goes wrong in the next starts.
     pub(crate) start_faults: VecDeque<StartFault>,
-    /// Resets are asked for in vain.
+    /// The device ignores resets.
     pub(crate) resets_held: bool,
-    /// The latest reset that was asked for did not begin.
-    pub(crate) reset_put_off: bool,
+    /// The device has ignored the latest reset.
+    pub(crate) reset_ignored: bool,
     /// The generation is another one at each look.
     pub(crate) restless: bool,
     /// Whether the disk can only be read after the next reset.
@@ -97,7 +142,7 @@ impl Device {
             writeback: config.write_cache,
             start_faults: VecDeque::new(),
             resets_held: false,
-            reset_put_off: false,
+            reset_ignored: false,
             restless: false,
             read_only_next: None,
             later_resize: None,
@@ -122,20 +167,18 @@ impl Device {
         self.accepted_word = None;
         self.words_written = [false; 4];
         self.accepted = Features::empty();
-        match self.read_only_next.take() {
-            Some(true) => self.config.offered |= Features::from_low(feature::RO),
-            Some(false) => self.config.offered &= !Features::from_low(feature::RO),
-            None => {}
+        if let Some(read_only) = self.read_only_next.take() {
+            self.config.offered.set(Features::from_low(feature::RO), read_only);
         }
         self.interrupt = 0;
         self.writeback = self.config.write_cache;
         self.page_size = None;
         self.queues.clear();
-        self.queues
-            .resize_with(usize::from(self.config.queues), DeviceQueue::default);
+        let count = usize::from(self.config.queues);
+        self.queues.resize_with(count, DeviceQueue::default);
     }
 
-    pub(crate) fn has(&self, status: u8) -> bool {
+    pub(crate) fn has(&self, status: u32) -> bool {
         self.status & status == status
     }
 
@@ -143,25 +186,25 @@ impl Device {
         self.accepted.low() & bits == bits
     }
 
-    /// Sends a notification, unless the device is not live (`INIT-V-02`).
-    pub(crate) fn interrupt(&mut self, causes: u32) {
-        if !self.has(crate::init::DRIVER_OK) {
-            return;
-        }
-        self.counters.interrupts += 1;
-        if self.interrupt == 0 {
-            self.counters.line_rises += 1;
-        }
-        self.interrupt |= causes;
+    pub(crate) fn ring(&self, queue: u32) -> Option<&Ring> {
+        self.queues.get(usize::try_from(queue).ok()?)?.ring.as_ref()
     }
 
-    /// Asks for help (`INIT-V-03`).
+    /// Sends a notification, unless the device is not live (`INIT-V-02`).
+    pub(crate) fn interrupt(&mut self, causes: u32) {
+        if self.has(status::DRIVER_OK) {
+            self.counters.interrupts += 1;
+            self.interrupt |= causes;
+        }
+    }
+
+    /// Asks for a reset (`INIT-V-03`).
     pub(crate) fn break_down(&mut self) {
-        self.status |= crate::init::NEEDS_RESET;
+        self.status |= status::NEEDS_RESET;
         self.interrupt(CONFIG_CHANGE);
     }
 
-    /// Changes the capacity and says so.
+    /// Changes the capacity and announces it.
     pub(crate) fn resize(&mut self, capacity: u64) {
         self.capacity = capacity;
         self.generation = self.generation.wrapping_add(1);

@@ -15,8 +15,8 @@ pub(crate) struct Disk {
 /// A sector whose content is in the volatile cache only.
 #[derive(Default)]
 struct Dirty {
-    /// What the sector held before each write since it was durable, oldest first; `None` if it was never written. The cache may
-    /// have put any of these on the medium.
+    /// The content before each write since the sector was durable, oldest first; `None` if it was never written. The cache
+    /// may have put any of these on the medium.
     before: Vec<Option<Content>>,
     /// A flush of this content has failed, and later flushes leave it out.
     forgotten: bool,
@@ -60,8 +60,8 @@ impl Disk {
         self.dirty.retain(|_, dirty| dirty.forgotten);
     }
 
-    /// A flush fails, and the cache takes what it could not write for clean: only another write makes a sector durable
-    /// again.
+    /// A flush fails, and the cache takes the sectors that it could not write for clean. Only another write makes such a
+    /// sector durable again.
     pub(crate) fn forget_dirty(&mut self) {
         for dirty in self.dirty.values_mut() {
             dirty.forgotten = true;
@@ -85,13 +85,8 @@ impl Disk {
         }
     }
 
-    /// Loses everything that is not durable.
-    pub(crate) fn lose_cache(&mut self) {
-        self.power_cut(|_, _| 0);
-    }
-
-    /// Of each sector that is not durable, one content survives: `choose` is given the sector and how many contents there are,
-    /// and names one, counted from the oldest.
+    /// Of each sector that is not durable, one content survives. `choose` is given the sector and the number of contents, and
+    /// names one, counted from the oldest.
     pub(crate) fn power_cut(&mut self, mut choose: impl FnMut(u64, usize) -> usize) {
         for (sector, mut dirty) in std::mem::take(&mut self.dirty) {
             let survivor = choose(sector, dirty.before.len() + 1);
@@ -106,7 +101,7 @@ impl Disk {
     }
 }
 
-/// What discarded or erased sectors read as: nothing anybody could rely on (`BLK-D-25`).
+/// What discarded, erased and unwritten sectors read as (`BLK-D-25`).
 pub(crate) fn noise(sector: u64) -> [u8; 512] {
     let mut state = sector ^ 0x9E37_79B9_7F4A_7C15;
     let mut content = [0; 512];
@@ -117,68 +112,4 @@ pub(crate) fn noise(sector: u64) -> [u8; 512] {
         *byte = (state >> 56) as u8;
     }
     content
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_flushed_writes_survive() {
-        let mut disk = Disk::default();
-        disk.write(1, &[1; 512], true);
-        disk.write(1, &[2; 512], false);
-        disk.write(1, &[3; 512], false);
-        disk.write(2, &[4; 512], false);
-        assert_eq!(disk.unflushed(), 2);
-        disk.lose_cache();
-        assert_eq!((disk.read(1), disk.read(2)), ([1; 512], [0; 512]));
-
-        disk.write(2, &[5; 512], false);
-        disk.flush();
-        disk.lose_cache();
-        assert_eq!(disk.read(2), [5; 512]);
-    }
-
-    fn contents(disk: &Disk) -> Vec<(u64, Vec<u8>)> {
-        let mut seen = Vec::new();
-        disk.visit_unflushed(|sector, contents| {
-            seen.push((sector, contents.iter().map(|content| content[0]).collect()));
-        });
-        seen
-    }
-
-    #[test]
-    fn any_content_since_the_last_flush_can_survive() {
-        let mut disk = Disk::default();
-        for byte in 1..=3 {
-            disk.write(7, &[byte; 512], false);
-        }
-        assert_eq!(contents(&disk), [(7, vec![0, 1, 2, 3])]);
-        disk.power_cut(|_, count| count - 2);
-        assert_eq!((disk.read(7), disk.unflushed()), ([2; 512], 0));
-    }
-
-    #[test]
-    fn a_durable_write_leaves_nothing_to_lose() {
-        let mut disk = Disk::default();
-        disk.write(7, &[1; 512], false);
-        disk.write(7, &[2; 512], true);
-        disk.lose_cache();
-        assert_eq!(disk.read(7), [2; 512]);
-    }
-
-    #[test]
-    fn what_a_failed_flush_forgot_is_durable_only_when_written_again() {
-        let mut disk = Disk::default();
-        disk.write(1, &[1; 512], false);
-        disk.write(2, &[2; 512], false);
-        disk.forget_dirty();
-        disk.write(2, &[3; 512], false);
-        disk.flush();
-        assert_eq!(contents(&disk), [(1, vec![0, 1])]);
-        assert_eq!((disk.read(1), disk.read(2)), ([1; 512], [3; 512]));
-        disk.lose_cache();
-        assert_eq!((disk.read(1), disk.read(2)), ([0; 512], [3; 512]));
-    }
 }

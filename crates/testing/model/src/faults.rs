@@ -1,9 +1,24 @@
-//! Devices that misbehave: what a driver must survive.
+//! Devices that misbehave, which a driver must survive.
 //!
-//! A [`Fault`] is asked at fixed points of a request's life and may twist what the device does there. Every method
-//! does nothing by default. [`FaultScript`] is a list of the usual ones by request number.
+//! The device asks a [`Fault`] before it carries a request out and before it returns it. [`FaultScript`] has the usual faults
+//! by request number. A [`StartFault`] goes wrong in one start.
 
 use std::collections::BTreeMap;
+
+use crate::config::AtDriverOk;
+
+/// One start of the device that goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartFault {
+    /// QueueSizeMax reads 0 at the next look.
+    NoQueue,
+    /// The device does not keep FEATURES_OK. A legacy device has no such bit: for it this waits.
+    FeaturesRefused,
+    /// The answer of the device to DRIVER_OK.
+    AtDriverOk(AtDriverOk),
+    /// The used index moves by this much as soon as the device is live, and nothing was used.
+    UsedIndex(u16),
+}
 
 /// A request as a fault sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +39,7 @@ pub struct RequestInfo {
     pub writable_bytes: u64,
 }
 
-/// What the device does about a request.
+/// The treatment of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verdict {
     /// Carry it out.
@@ -38,14 +53,14 @@ pub enum Verdict {
     Swallow,
     /// Keep it and never answer.
     Lose,
-    /// Break down: DEVICE_NEEDS_RESET, and nothing more is served.
+    /// Ask for a reset (DEVICE_NEEDS_RESET), and serve no more requests.
     BreakDown,
 }
 
-/// How the driver hears of a completion.
+/// Whether a completion interrupts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Interrupt {
-    /// If it asked for it.
+    /// If the driver asked for it.
     #[default]
     AsAsked,
     /// In any case.
@@ -54,7 +69,7 @@ pub enum Interrupt {
     Never,
 }
 
-/// What is about to be written when a request comes to its end.
+/// The end of a request, before it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completion {
     /// The id in the used element.
@@ -63,6 +78,8 @@ pub struct Completion {
     pub len: u32,
     /// The status byte; `None`: it is not written at all.
     pub status: Option<u8>,
+    /// The position that an append reports, if it is another than the right one.
+    pub append_sector: Option<u64>,
     /// How many used elements are written: normally one.
     pub copies: u16,
     /// How far the used index moves beyond those.
@@ -71,7 +88,7 @@ pub struct Completion {
     pub interrupt: Interrupt,
 }
 
-/// Something that goes wrong.
+/// A device that goes wrong in some requests.
 pub trait Fault: Send {
     /// Before a request is carried out.
     fn before_service(&mut self, request: &RequestInfo) -> Verdict {
@@ -91,7 +108,7 @@ pub struct NoFaults;
 
 impl Fault for NoFaults {}
 
-/// One thing that goes wrong with one request.
+/// What goes wrong with one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
     /// Answered with this status without being carried out.
@@ -116,10 +133,12 @@ pub enum FaultKind {
     IndexJump(u16),
     /// Returned without an interrupt.
     NoInterrupt,
-    /// Returned with an interrupt nobody asked for.
+    /// Returned with an interrupt that the driver did not ask for.
     ForcedInterrupt,
-    /// The device breaks down when it sees the request.
+    /// The device asks for a reset when it sees the request.
     BreakDown,
+    /// An append is carried out and reported to be here.
+    AppendSector(u64),
 }
 
 /// Faults by request number.
@@ -141,7 +160,7 @@ impl FaultScript {
 }
 
 impl FaultKind {
-    /// What this fault makes of a request before it is carried out.
+    /// The treatment of a request that has this fault.
     pub fn verdict(self) -> Verdict {
         match self {
             Self::Status(status) => Verdict::Answer(status),
@@ -153,7 +172,7 @@ impl FaultKind {
         }
     }
 
-    /// What this fault makes of a completion.
+    /// Puts this fault into a completion.
     pub fn twist(self, request: &RequestInfo, completion: &mut Completion) {
         match self {
             Self::NoStatus => completion.status = None,
@@ -164,6 +183,7 @@ impl FaultKind {
             Self::IndexJump(step) => completion.extra_index = step,
             Self::NoInterrupt => completion.interrupt = Interrupt::Never,
             Self::ForcedInterrupt => completion.interrupt = Interrupt::Always,
+            Self::AppendSector(sector) => completion.append_sector = Some(sector),
             _ => (),
         }
     }

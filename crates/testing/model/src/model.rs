@@ -1,4 +1,4 @@
-//! The handles a test holds.
+//! The handles that a test holds.
 
 use std::alloc::Layout;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,12 +9,11 @@ use virtio_mmio::{Doorbell, RegisterAccess};
 
 use crate::arena::Memory;
 use crate::config::{CompletionOrder, ModelConfig, Service};
-use crate::counters::Counters;
-use crate::device::{CONFIG_CHANGE, Device};
-use crate::faults::Fault;
-use crate::starts::StartFault;
+use crate::device::{CONFIG_CHANGE, Counters, Device};
+use crate::faults::{Fault, StartFault};
 use crate::violation::Violation;
 use crate::wire::SECTOR;
+use crate::zones::ZoneFailure;
 
 struct Shared {
     device: Mutex<Device>,
@@ -64,72 +63,56 @@ impl Model {
         Arc::clone(&self.0.lock().memory)
     }
 
-    /// Serves up to `limit` requests of queue 0. Returns how many there were.
+    /// Serves up to `limit` requests. Returns how many there were.
     pub fn process(&self, limit: usize) -> usize {
-        self.process_queue(0, limit)
+        self.0.lock().process(limit)
     }
 
-    /// Serves up to `limit` requests of one queue. Returns how many there were.
-    pub fn process_queue(&self, queue: u16, limit: usize) -> usize {
-        self.0.lock().process(queue, limit)
-    }
-
-    /// Takes up to `limit` requests of queue 0 out of the ring without serving them. Returns how many.
+    /// Takes up to `limit` requests out of the ring without serving them. Returns how many.
     pub fn hold(&self, limit: usize) -> usize {
-        self.0.lock().hold(0, limit)
+        self.0.lock().hold(limit)
     }
 
-    /// Serves what [`hold`](Self::hold) took, and what a fault had lost. Returns how many.
+    /// Serves the requests that [`hold`](Self::hold) took or a fault had lost. Returns how many.
     pub fn complete_held(&self) -> usize {
-        self.0.lock().complete_held(0)
+        self.0.lock().complete_held()
     }
 
     /// Requests of queue 0 that were published and not taken yet.
     pub fn pending(&self) -> usize {
-        let device = self.0.lock();
-        let ring = device.queues.first().and_then(|queue| queue.ring.as_ref());
-        ring.map_or(0, |ring| usize::from(ring.pending(&device.memory)))
+        self.0.lock().ring(0).map_or(0, |ring| usize::from(ring.pending()))
     }
 
-    /// Waits until there is a request in queue 0 that was notified of or can be seen, at most for `limit`. For a
-    /// device in a thread of its own. Returns whether there is one.
+    /// Waits until there is a request in queue 0, at most for `limit`. For a device in a thread of its own. Returns whether
+    /// there is one.
     pub fn wait_for_request(&self, limit: Duration) -> bool {
-        let idle = |device: &mut Device| {
-            let ring = device.queues.first().and_then(|queue| queue.ring.as_ref());
-            ring.is_none_or(|ring| ring.pending(&device.memory) == 0)
-        };
-        let device = self.0.lock();
-        let waited = self.0.rung.wait_timeout_while(device, limit, idle);
+        let idle = |device: &mut Device| device.ring(0).is_none_or(|ring| ring.pending() == 0);
+        let waited = self.0.rung.wait_timeout_while(self.0.lock(), limit, idle);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// Reports a violation (`RING-D-22`, `RING-D-24`) if the driver published requests in queue 0, was asked to notify
-    /// of them, and did not. For moments when the driver is not just about to.
+    /// of them, and did not. For moments at which the driver is not about to.
     pub fn expect_notified(&self) {
         let device = &mut *self.0.lock();
-        let Some(ring) = device.queues.first().and_then(|queue| queue.ring.as_ref()) else {
-            return;
-        };
-        if ring.owes_notification(&device.memory) {
-            let id = if ring.event_idx { "RING-D-24" } else { "RING-D-22" };
-            device.log.report(
-                id,
-                "requests were published without the notification the device asked for",
-            );
+        if let Some(ring) = device.ring(0).filter(|ring| ring.owes_notification()) {
+            let id = if ring.event_idx() { "RING-D-24" } else { "RING-D-22" };
+            let what = "requests were published without the notification that the device asked for";
+            device.log.report(id, what);
         }
     }
 
-    /// When requests are served from now on.
+    /// Changes when requests are served.
     pub fn set_service(&self, service: Service) {
         self.0.lock().config.service = service;
     }
 
-    /// In which order requests are completed from now on.
+    /// Changes the order of completion.
     pub fn set_order(&self, order: CompletionOrder) {
         self.0.lock().config.order = order;
     }
 
-    /// Lets something go wrong from now on, in place of what was set before.
+    /// Replaces the fault of requests.
     pub fn set_fault(&self, fault: impl Fault + 'static) {
         self.0.lock().faults = Box::new(fault);
     }
@@ -139,18 +122,18 @@ impl Model {
         self.0.lock().resize(capacity);
     }
 
-    /// Changes the capacity right after `reads` more configuration reads: between the halves of a field, if one likes.
+    /// Changes the capacity right after `reads` more configuration reads, which can be between the halves of a field.
     pub fn resize_after_reads(&self, reads: u32, capacity: u64) {
         self.0.lock().later_resize = Some((reads, capacity));
     }
 
-    /// What goes wrong in the next starts, one after the other, in place of what was set before.
+    /// Replaces the faults of the next starts; each start has one.
     pub fn set_start_faults(&self, faults: impl IntoIterator<Item = StartFault>) {
         self.0.lock().start_faults = faults.into_iter().collect();
     }
 
-    /// While `held`, a reset does not begin: the device goes on as before, memory included. Without it resets are done when
-    /// they are asked for the next time.
+    /// While `held`, a reset does not begin: the device works on, and uses its memory. Afterwards the driver has to ask
+    /// again.
     pub fn hold_resets(&self, held: bool) {
         self.0.lock().resets_held = held;
     }
@@ -170,9 +153,18 @@ impl Model {
         self.0.lock().read_only_next = Some(read_only);
     }
 
-    /// The device asks for a reset and serves nothing any more (`INIT-V-03`).
+    /// The device asks for a reset and serves no more requests (`INIT-V-03`).
     pub fn needs_reset(&self) {
         self.0.lock().break_down();
+    }
+
+    /// A zone fails, the one that holds `sector`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such zone.
+    pub fn fail_zone(&self, sector: u64, failure: ZoneFailure) {
+        self.0.lock().zones.fail(sector, failure);
     }
 
     /// Sets bits in InterruptStatus for no reason: 1 used buffer, 2 configuration change (`RING-D-16`).
@@ -182,17 +174,12 @@ impl Model {
 
     /// Whether the interrupt line is up.
     pub fn interrupt_line(&self) -> bool {
-        self.interrupt_status() != 0
+        self.0.lock().interrupt != 0
     }
 
-    /// The causes of the interrupt.
-    pub fn interrupt_status(&self) -> u32 {
-        self.0.lock().interrupt
-    }
-
-    /// The device status, without the driver's reading it.
+    /// The device status, without a read by the driver.
     pub fn status(&self) -> DeviceStatus {
-        DeviceStatus::from_bits_retain(self.0.lock().status)
+        DeviceStatus::from_bits_retain(self.0.lock().status as u8)
     }
 
     /// The features the driver accepted.
@@ -200,7 +187,7 @@ impl Model {
         self.0.lock().accepted
     }
 
-    /// Whether the device writes through to the medium, or keeps writes in its cache: the `writeback` field.
+    /// The `writeback` field: whether the device keeps writes in its cache.
     pub fn writeback(&self) -> bool {
         self.0.lock().writeback
     }
@@ -220,63 +207,60 @@ impl Model {
         self.0.lock().disk.write_many(first, content, true);
     }
 
-    /// Sectors whose last content would be lost if the power failed.
+    /// Sectors whose last content is not durable.
     pub fn unflushed_sectors(&self) -> usize {
         self.0.lock().disk.unflushed()
     }
 
-    /// Calls `visit` for each sector that is not durable, with every content that it can have after a power cut: that of the
-    /// medium and of each write since, oldest first.
+    /// Calls `visit` for each sector that is not durable, with every content that it can have after a power cut: that on the
+    /// medium, then that of each write since.
     pub fn visit_unflushed(&self, visit: impl FnMut(u64, &[&[u8; 512]])) {
         self.0.lock().disk.visit_unflushed(visit);
     }
 
-    /// The power fails: what was not durable is lost. The device is as after a reset by itself, with no queue.
+    /// The power fails: writes that were not durable are lost. The device is as after a reset, with no queue.
     pub fn power_cut(&self) {
-        let mut device = self.0.lock();
-        device.disk.lose_cache();
-        device.clear();
+        self.power_cut_with(|_, _| 0);
     }
 
-    /// The power fails, and of each sector that is not durable one content survives. `choose` is given the sector and how many
-    /// contents there are, and names one, counted from the oldest.
+    /// The power fails, and of each sector that is not durable one content survives. `choose` is given the sector and the
+    /// number of contents, and names one, counted from the oldest.
     pub fn power_cut_with(&self, choose: impl FnMut(u64, usize) -> usize) {
         let mut device = self.0.lock();
         device.disk.power_cut(choose);
         device.clear();
     }
 
-    /// Whether the device may still use any of `len` bytes at `start`: a request that it has not given back names them, or a
-    /// reset is not over.
+    /// Whether the device may still use any of `len` bytes at `start`: a request in flight names them, or a reset is not over.
     pub fn exposes(&self, start: u64, len: u64) -> bool {
         self.0.lock().exposes(start, len)
     }
 
-    /// Pieces of memory the driver holds.
+    /// Pieces of memory that the driver holds.
     pub fn allocations(&self) -> usize {
         self.0.lock().arena.count()
     }
 
-    /// What happened so far, in numbers.
+    /// The counts so far.
     pub fn counters(&self) -> Counters {
         self.0.lock().counters.clone()
     }
 
-    /// What the driver did wrong so far.
+    /// The violations so far.
     pub fn violations(&self) -> Vec<Violation> {
         self.0.lock().log.list().to_vec()
     }
 
-    /// What the driver did wrong, and forgets it.
+    /// The violations so far, which are forgotten.
     pub fn take_violations(&self) -> Vec<Violation> {
         self.0.lock().log.take()
     }
 
-    /// Makes sure that the driver did nothing wrong.
+    /// Makes sure that there are no violations.
     ///
     /// # Panics
     ///
-    /// If it did, with the list of it.
+    /// With the list of violations, if there are any.
     #[track_caller]
     pub fn assert_clean(&self) {
         let violations = self.violations();
@@ -289,8 +273,8 @@ impl Model {
 
 /// The register window of a [`Model`].
 ///
-/// Unlike that of hardware there can be several, and anybody can write to them: the device uses no memory but the model's
-/// own. One is for the driver, the others are for tests that look on, or that play the driver themselves.
+/// Unlike hardware it can have several handles, and it is safe to write to: the device uses no memory but the model's own.
+/// One handle is for the driver, the others are for tests that look on, or that play the driver.
 #[derive(Clone)]
 pub struct ModelRegisters(Arc<Shared>);
 
@@ -313,8 +297,8 @@ impl ModelRegisters {
     }
 }
 
-// SAFETY: all handles are of one model, whose status reads 0 only once it serves nothing any more. What it uses is memory
-// of its own that outlives it, so even a configuration that makes it lie does no harm.
+// SAFETY: all handles are of one model, whose status reads 0 only once it serves no request any more. The memory it uses is
+// its own and outlives it, so even a configuration that makes it lie does no harm.
 unsafe impl RegisterAccess for ModelRegisters {
     type Doorbell = ModelDoorbell;
 
@@ -352,7 +336,7 @@ impl Doorbell for ModelDoorbell {
     }
 }
 
-/// The memory of a [`Model`]: zeroed when handed out, spoilt when taken back.
+/// The memory of a [`Model`]: zeroed when it is allocated, overwritten when it is released.
 #[derive(Clone)]
 pub struct ModelDma(Arc<Shared>);
 

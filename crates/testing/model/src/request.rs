@@ -1,8 +1,6 @@
-//! Requests: reading them, and what the driver may not ask for.
+//! Requests: reading them, and the driver's duties.
 
 use std::io::Read;
-
-use vm_memory::{Bytes, GuestAddress};
 
 use crate::chain::Element;
 use crate::config::Limits;
@@ -15,7 +13,7 @@ use crate::wire::{SECTOR, feature, kind};
 pub(crate) struct Request {
     pub(crate) kind: u32,
     pub(crate) sector: u64,
-    /// The readable part behind the header.
+    /// The readable part after the header.
     pub(crate) data: Vec<u8>,
     /// Bytes of the writable part before the status.
     pub(crate) room: u64,
@@ -31,43 +29,34 @@ pub(crate) struct Range {
 
 impl Request {
     pub(crate) fn ranges(&self) -> Vec<Range> {
-        let (segments, _) = self.data.as_chunks::<16>();
-        let range = |s: &[u8; 16]| Range {
-            sector: u64::from_le_bytes(s[0..8].try_into().expect("8 bytes")),
-            count: u32::from_le_bytes(s[8..12].try_into().expect("4 bytes")),
-            flags: u32::from_le_bytes(s[12..16].try_into().expect("4 bytes")),
+        let range = |segment: &[u8; 16]| {
+            let number = u128::from_le_bytes(*segment);
+            Range {
+                sector: number as u64,
+                count: (number >> 64) as u32,
+                flags: (number >> 96) as u32,
+            }
         };
-        segments.iter().map(range).collect()
-    }
-
-    /// Bytes that move to or from the disk.
-    pub(crate) fn transfer(&self) -> u64 {
-        if self.kind == kind::IN {
-            self.room
-        } else {
-            self.data.len() as u64
-        }
+        self.data.as_chunks().0.iter().map(range).collect()
     }
 }
 
 impl Device {
-    /// Reads a request and looks at it. `None` if it has no header or no place for a status: a device cannot go on
-    /// from that (`BLK-N-05`).
+    /// Reads a request and checks it. `None` if it has no header or no place for a status: a device cannot go on from
+    /// that (`BLK-N-05`).
     pub(crate) fn parse(&mut self, number: u64, queue: u16, taken: &Taken) -> Option<(RequestInfo, Request)> {
         let (readable, writable) = (taken.walk.total(false), taken.walk.total(true));
         if readable < 16 || writable < 1 {
-            let what = format!("a request with {readable} readable and {writable} writable bytes");
+            let what = format_args!("a request with {readable} readable and {writable} writable bytes");
             self.log.report("BLK-N-05", what);
             return None;
         }
         let mut reader = taken.chain.clone().reader(&self.memory).ok()?;
-        let mut header = [0; 16];
-        reader.read_exact(&mut header).ok()?;
-        let mut data = Vec::new();
+        let [mut kind, reserved, low, high] = reader.read_obj::<[u32; 4]>().ok()?.map(u32::from_le);
+        let (mut data, mut room) = (Vec::new(), writable - 1);
         reader.read_to_end(&mut data).ok()?;
-        let mut room = writable - 1;
         if self.config.one_data_descriptor {
-            // The rest is not looked at.
+            // The device does not look at the rest.
             let elements = &taken.walk.elements;
             let seen = if elements.len() > 2 {
                 elements[1]
@@ -78,58 +67,42 @@ impl Device {
             data.truncate(readable as usize);
             room = u64::from(writable);
         }
-        let word = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("4 bytes"));
-        let mut kind = word(0);
         if self.config.is_legacy() {
             kind &= !kind::BARRIER;
             if kind == kind::FLUSH_OUT {
                 kind = kind::FLUSH;
             }
-        } else if word(4) != 0 {
-            self.log
-                .report("BLK-N-07", format!("{:#x} in the reserved field of a header", word(4)));
+        } else {
+            let what = format_args!("{reserved:#x} in the reserved field of a header");
+            self.log.require(reserved == 0, "BLK-N-07", what);
         }
+        let sector = u64::from(low) | u64::from(high) << 32;
         let request = Request {
             kind,
-            sector: u64::from(word(8)) | u64::from(word(12)) << 32,
+            sector,
             data,
             room,
         };
-        self.check_segments(taken);
+        self.check_segments(taken, kind);
         self.check_request(&request);
         let info = RequestInfo {
             number,
             queue,
             head: taken.head,
             kind,
-            sector: request.sector,
-            data_bytes: request.data.len() as u64 + request.room,
+            sector,
+            data_bytes: request.data.len() as u64 + room,
             writable_bytes: writable,
         };
         Some((info, request))
     }
 
-    /// Whether a device that knows one data descriptor only can make sense of a chain.
-    pub(crate) fn fits_one_data_descriptor(&self, taken: &Taken) -> bool {
-        let (header, status) = match taken.walk.elements[..] {
-            [header, status] => {
-                // Only a flush goes without data.
-                let kind: Option<u32> = self.memory.read_obj(GuestAddress(header.addr)).ok();
-                if kind.map(u32::from_le) != Some(kind::FLUSH) {
-                    return false;
-                }
-                (header, status)
-            }
-            [header, _, status, ..] => (header, status),
-            _ => return false,
-        };
-        !header.writable && header.len >= 16 && status.writable
-    }
-
     /// Number and size of the data segments (`BLK-N-04`).
-    fn check_segments(&mut self, taken: &Taken) {
-        let (mut header, mut room) = (16, taken.walk.total(true) - 1);
-        let mut count = 0;
+    fn check_segments(&mut self, taken: &Taken, kind: u32) {
+        // The place of an append is no data.
+        let answer = if kind == kind::ZONE_APPEND { 8 } else { 0 };
+        let (mut header, mut room) = (16, taken.walk.total(true).saturating_sub(1 + answer));
+        let (mut count, mut longest) = (0, 0);
         for element in &taken.walk.elements {
             let len = u64::from(element.len);
             let data = if element.writable {
@@ -142,112 +115,66 @@ impl Device {
                 len - skip
             };
             count += u32::from(data > 0);
-            if self.config.offers(feature::SIZE_MAX) && data > u64::from(self.config.size_max) {
-                self.log.report(
-                    "BLK-N-04",
-                    format!("a segment of {data} bytes, size_max is {}", self.config.size_max),
-                );
-            }
+            longest = longest.max(data);
         }
-        if self.config.offers(feature::SEG_MAX) && count > self.config.seg_max {
-            self.log.report(
-                "BLK-N-04",
-                format!("{count} segments, seg_max is {}", self.config.seg_max),
-            );
-        }
+        let (size_max, seg_max) = (self.config.size_max, self.config.seg_max);
+        let short = !self.config.offers(feature::SIZE_MAX) || longest <= size_max.into();
+        let few = !self.config.offers(feature::SEG_MAX) || count <= seg_max;
+        let what = format_args!("{count} segments of up to {longest} bytes; the device takes {seg_max} of {size_max}");
+        self.log.require(short && few, "BLK-N-04", what);
     }
 
     fn check_request(&mut self, request: &Request) {
         let Request { kind, sector, room, .. } = *request;
         let data = request.data.len() as u64;
+        let what = format_args!("a request of type {kind}, sector {sector}, {data} bytes out and {room} in");
+        let (needs, id) = match kind {
+            kind::FLUSH => (feature::FLUSH, "BLK-D-01"),
+            kind::GET_LIFETIME => (feature::LIFETIME, "FEAT-D-01"),
+            kind::DISCARD => (feature::DISCARD, "FEAT-D-01"),
+            kind::WRITE_ZEROES => (feature::WRITE_ZEROES, "FEAT-D-01"),
+            kind::SECURE_ERASE => (feature::SECURE_ERASE, "FEAT-D-01"),
+            kind::ZONE_APPEND..=kind::ZONE_RESET_ALL => (feature::ZONED, "FEAT-D-01"),
+            _ => (0, ""),
+        };
+        self.log.require(self.accepts(needs), id, what);
         let positioned = matches!(kind, kind::IN | kind::OUT | kind::ZONE_APPEND..=kind::ZONE_RESET);
-        if !positioned && sector != 0 {
-            let id = match kind {
-                kind::FLUSH => "BLK-D-14",
-                kind::ZONE_RESET_ALL => "BLK-D-31",
-                _ => "BLK-N-06",
-            };
-            self.log
-                .report(id, format!("sector {sector} in a request of type {kind}"));
-        }
+        let id = match kind {
+            kind::FLUSH => "BLK-D-14",
+            kind::ZONE_RESET_ALL => "BLK-D-31",
+            _ => "BLK-N-06",
+        };
+        self.log.require(positioned || sector == 0, id, what);
         match kind {
-            kind::IN | kind::OUT => self.check_transfer(request),
-            kind::FLUSH => {
-                self.check_negotiated(feature::FLUSH, "BLK-D-01", kind);
-                if data + room > 0 {
-                    self.log
-                        .report("BLK-D-15", format!("a flush with {} bytes of data", data + room));
-                }
+            kind::IN | kind::OUT => {
+                let (bytes, stray) = if kind == kind::IN { (room, data) } else { (data, room) };
+                let whole = bytes > 0 && bytes.is_multiple_of(SECTOR);
+                let writable = kind == kind::IN || !self.config.offers(feature::RO);
+                self.log.require(stray == 0, "BLK-N-05", what);
+                self.log.require(whole, "BLK-D-16", what);
+                self.log.require(writable, "BLK-N-08", what);
+                self.check_extent(sector, bytes.div_ceil(SECTOR));
             }
-            kind::GET_ID if room != 20 || data > 0 => {
-                self.log
-                    .report("BLK-D-18", format!("{room} bytes for an identification string"));
-            }
-            kind::GET_LIFETIME => {
-                self.check_negotiated(feature::LIFETIME, "FEAT-D-01", kind);
-                if room != 6 || data > 0 {
-                    self.log
-                        .report("BLK-N-17", format!("{room} bytes for a lifetime answer"));
-                }
-            }
-            kind::DISCARD => {
-                self.check_negotiated(feature::DISCARD, "FEAT-D-01", kind);
-                self.check_ranges(request, "BLK-D-19", self.config.discard);
-            }
-            kind::WRITE_ZEROES => {
-                self.check_negotiated(feature::WRITE_ZEROES, "FEAT-D-01", kind);
-                self.check_ranges(request, "BLK-D-21", self.config.write_zeroes);
-            }
-            kind::SECURE_ERASE => {
-                self.check_negotiated(feature::SECURE_ERASE, "FEAT-D-01", kind);
-                self.check_ranges(request, "BLK-D-20", self.config.secure_erase);
-            }
-            kind::ZONE_APPEND..=kind::ZONE_RESET_ALL => {
-                self.check_negotiated(feature::ZONED, "FEAT-D-01", kind);
-                if self.accepts(feature::ZONED) {
-                    self.check_zone_request(request);
-                }
-            }
+            kind::FLUSH => self.log.require(data + room == 0, "BLK-D-15", what),
+            kind::GET_ID => self.log.require(room == 20 && data == 0, "BLK-D-18", what),
+            kind::GET_LIFETIME => self.log.require(room == 6 && data == 0, "BLK-N-17", what),
+            kind::DISCARD => self.check_ranges(request, "BLK-D-19", self.config.discard),
+            kind::WRITE_ZEROES => self.check_ranges(request, "BLK-D-21", self.config.write_zeroes),
+            kind::SECURE_ERASE => self.check_ranges(request, "BLK-D-20", self.config.secure_erase),
             _ => (),
         }
-    }
-
-    fn check_negotiated(&mut self, bits: u64, id: &'static str, kind: u32) {
-        if !self.accepts(bits) {
-            self.log
-                .report(id, format!("a request of type {kind}, whose feature was not accepted"));
+        if self.accepts(feature::ZONED) {
+            self.zones.check(kind, sector, data, &mut self.log);
         }
     }
 
-    fn check_transfer(&mut self, request: &Request) {
-        let bytes = request.transfer();
-        let stray = request.data.len() as u64 + request.room - bytes;
-        if stray > 0 {
-            self.log
-                .report("BLK-N-05", format!("{stray} bytes of data in the wrong direction"));
-        }
-        if bytes == 0 || !bytes.is_multiple_of(SECTOR) {
-            self.log.report("BLK-D-16", format!("a transfer of {bytes} bytes"));
-        }
-        self.check_extent(request.sector, bytes.div_ceil(SECTOR));
-        if request.kind == kind::OUT && self.config.offers(feature::RO) {
-            self.log.report("BLK-N-08", "a write to a read-only device");
-        }
-    }
-
-    /// Whether sectors lie on the disk and are whole blocks.
+    /// Sectors lie on the disk and are whole blocks.
     fn check_extent(&mut self, sector: u64, count: u64) {
-        if !self.on_disk(sector, count) {
-            let what = format!("{count} sectors at {sector}, but the capacity is {}", self.capacity);
-            self.log.report("BLK-D-12", what);
-        }
-        if !self.whole_blocks(sector, count) {
-            let what = format!(
-                "{count} sectors at {sector} are not whole blocks of {} bytes",
-                self.config.block_size
-            );
-            self.log.report("BLK-N-03", what);
-        }
+        let (on_disk, whole) = (self.on_disk(sector, count), self.whole_blocks(sector, count));
+        let (capacity, block) = (self.capacity, self.config.block_size);
+        let what = format_args!("{count} sectors at {sector}, of {capacity}, with blocks of {block} bytes");
+        self.log.require(on_disk, "BLK-D-12", what);
+        self.log.require(whole, "BLK-N-03", what);
     }
 
     pub(crate) fn on_disk(&self, sector: u64, count: u64) -> bool {
@@ -255,57 +182,30 @@ impl Device {
     }
 
     pub(crate) fn whole_blocks(&self, sector: u64, count: u64) -> bool {
-        let block = if self.config.offers(feature::BLK_SIZE) {
-            u64::from(self.config.block_size) / SECTOR
-        } else {
-            1
-        };
-        block == 0 || (sector.is_multiple_of(block) && count.is_multiple_of(block))
+        let block = u64::from(self.config.block_size) / SECTOR;
+        let any = block == 0 || !self.config.offers(feature::BLK_SIZE);
+        any || sector.is_multiple_of(block) && count.is_multiple_of(block)
     }
 
     fn check_ranges(&mut self, request: &Request, too_many: &'static str, limits: Limits) {
-        if request.data.is_empty() || !request.data.len().is_multiple_of(16) || request.room > 0 {
-            let what = format!(
-                "{} bytes of ranges and {} writable bytes",
-                request.data.len(),
-                request.room
-            );
-            self.log.report("BLK-D-17", what);
-        }
+        let (bytes, room, kind) = (request.data.len(), request.room, request.kind);
+        let whole = bytes > 0 && bytes.is_multiple_of(16) && room == 0;
+        let what = format_args!("{bytes} bytes of ranges and {room} writable bytes");
+        self.log.require(whole, "BLK-D-17", what);
         let ranges = request.ranges();
-        if ranges.len() as u64 > u64::from(limits.segments()) {
-            self.log.report(
-                too_many,
-                format!("{} ranges, at most {}", ranges.len(), limits.max_segments),
-            );
-        }
-        for range in ranges {
-            if range.count > limits.sectors() {
-                let what = format!("a range of {} sectors, at most {}", range.count, limits.max_sectors);
-                self.log.report("BLK-N-09", what);
-            }
-            let legal = u32::from(request.kind == kind::WRITE_ZEROES);
-            if range.flags & !legal != 0 {
-                let id = if request.kind == kind::DISCARD {
-                    "BLK-D-24"
-                } else {
-                    "BLK-N-11"
-                };
-                self.log.report(
-                    id,
-                    format!("flags {:#x} in a range of request type {}", range.flags, request.kind),
-                );
-            }
-            self.check_extent(range.sector, u64::from(range.count));
-            if request.kind == kind::SECURE_ERASE && self.accepts(feature::ZONED) {
-                let zone = self.config.zones.zone_sectors;
-                if zone == 0 || !range.count.is_multiple_of(zone) {
-                    self.log.report(
-                        "BLK-D-39",
-                        format!("an erase of {} sectors on zones of {zone}", range.count),
-                    );
-                }
-            }
+        let few = ranges.len() as u64 <= u64::from(limits.segments());
+        self.log.require(few, too_many, format_args!("{} ranges", ranges.len()));
+        let legal = u32::from(kind == kind::WRITE_ZEROES);
+        let flag_rule = if kind == kind::DISCARD { "BLK-D-24" } else { "BLK-N-11" };
+        let zone = self.config.zones.zone_sectors;
+        let zones = kind == kind::SECURE_ERASE && self.accepts(feature::ZONED);
+        for Range { sector, count, flags } in ranges {
+            let what = format_args!("a range of {count} sectors with flags {flags:#x} in a request of type {kind}");
+            self.log.require(count <= limits.sectors(), "BLK-N-09", what);
+            self.log.require(flags & !legal == 0, flag_rule, what);
+            let whole = !zones || zone > 0 && count.is_multiple_of(zone);
+            self.log.require(whole, "BLK-D-39", what);
+            self.check_extent(sector, count.into());
         }
     }
 }

@@ -1,13 +1,11 @@
 //! The device at work: from the doorbell to the interrupt.
 
-use std::sync::Arc;
-
 use crate::chain::ChainRules;
-use crate::config::{CompletionOrder, DoorbellWish, Service, UsedLength};
+use crate::config::{CompletionOrder, Notifications, Service, UsedLength};
 use crate::device::{Device, USED_BUFFER};
 use crate::faults::{Completion, Interrupt, RequestInfo, Verdict};
-use crate::init::{DRIVER_OK, FAILED, NEEDS_RESET};
 use crate::ring::{Ring, Taken};
+use crate::wire::status::{DRIVER_OK, FAILED, NEEDS_RESET};
 use crate::wire::{answer, feature, kind};
 
 impl Device {
@@ -22,68 +20,50 @@ impl Device {
     /// A write to QueueNotify.
     pub(crate) fn doorbell(&mut self, value: u32) {
         self.counters.notifies += 1;
-        if self.has(FAILED) {
-            self.log.report("INIT-D-19", "notification after FAILED");
-        } else if !self.has(DRIVER_OK) {
-            self.log.report("INIT-D-20", "notification before DRIVER_OK");
-        }
+        let id = if self.has(FAILED) { "INIT-D-19" } else { "INIT-D-20" };
+        let live = self.has(DRIVER_OK) && !self.has(FAILED);
+        let what = format_args!("notification at status {:#x}", self.status);
+        self.log.require(live, id, what);
         let with_data = self.accepts(feature::NOTIFICATION_DATA);
         let (index, data) = if with_data {
             (value & 0xFFFF, value >> 16)
         } else {
             (value, 0)
         };
-        let memory = Arc::clone(&self.memory);
-        let Some(ring) = self
-            .queues
-            .get_mut(index as usize)
-            .and_then(|queue| queue.ring.as_mut())
-        else {
-            self.log.report(
-                "MMIO-N-08",
-                format!("notification {value:#x} names no queue that is ready"),
-            );
-            return;
+        let queue = self.queues.get_mut(index as usize);
+        let Some(ring) = queue.and_then(|queue| queue.ring.as_mut()) else {
+            let what = format_args!("notification {value:#x} names no queue that is ready");
+            return self.log.report("MMIO-N-08", what);
         };
-        if !ring.owes_notification(&memory) {
-            self.counters.unneeded_notifies += 1;
-        }
-        ring.look(&memory, &mut self.log);
-        let published = ring.notified(&memory);
-        if with_data && data != u32::from(published) {
-            let what = format!("notification data {data:#x}, but the available index is {published:#x}");
-            self.log.report("NOTF-N-02", what);
-        }
+        self.counters.unneeded_notifies += u64::from(!ring.owes_notification());
+        ring.look(&mut self.log);
+        let published = u32::from(ring.notified());
+        let what = format_args!("notification data {data:#x}, but the available index is {published:#x}");
+        self.log.require(!with_data || data == published, "NOTF-N-02", what);
         if self.config.service == Service::OnNotify {
-            self.process(index as u16, usize::MAX);
+            self.process(usize::MAX);
         }
     }
 
-    fn works(&self) -> bool {
-        self.has(DRIVER_OK) && !self.has(NEEDS_RESET) && self.reset_reads == 0
-    }
-
-    /// Serves up to `limit` requests of a queue; returns how many chains it took.
-    pub(crate) fn process(&mut self, index: u16, limit: usize) -> usize {
-        self.with_ring(index, |device, ring| device.serve_ring(ring, limit))
-            .unwrap_or(0)
+    /// Serves up to `limit` requests; returns how many chains it took.
+    pub(crate) fn process(&mut self, limit: usize) -> usize {
+        self.each_ring(|device, ring| device.serve_ring(ring, limit))
     }
 
     /// Takes up to `limit` chains and keeps them; returns how many.
-    pub(crate) fn hold(&mut self, index: u16, limit: usize) -> usize {
-        self.with_ring(index, |device, ring| {
+    pub(crate) fn hold(&mut self, limit: usize) -> usize {
+        self.each_ring(|device, ring| {
             let taken = device.take_some(ring, limit);
             let count = taken.len();
             ring.held.extend(taken);
             device.rearm(ring);
             count
         })
-        .unwrap_or(0)
     }
 
     /// Serves what is held; returns how many.
-    pub(crate) fn complete_held(&mut self, index: u16) -> usize {
-        self.with_ring(index, |device, ring| {
+    pub(crate) fn complete_held(&mut self) -> usize {
+        self.each_ring(|device, ring| {
             let taken = std::mem::take(&mut ring.held);
             let count = taken.len();
             device.serve_all(ring, taken);
@@ -92,25 +72,25 @@ impl Device {
             }
             count
         })
-        .unwrap_or(0)
     }
 
-    /// Works on a ring outside of its queue, so that the rest of the device can be used meanwhile.
-    fn with_ring<T>(&mut self, index: u16, work: impl FnOnce(&mut Self, &mut Ring) -> T) -> Option<T> {
-        if !self.works() {
-            return None;
+    /// Works on the ring of each queue outside of it, so that the rest of the device can be used meanwhile. Nothing is done
+    /// if the device does not work.
+    fn each_ring(&mut self, mut work: impl FnMut(&mut Self, &mut Ring) -> usize) -> usize {
+        let works = self.has(DRIVER_OK) && !self.has(NEEDS_RESET) && self.reset_reads == 0;
+        let count = if works { self.queues.len() } else { 0 };
+        let mut total = 0;
+        for index in 0..count {
+            if let Some(mut ring) = self.queues[index].ring.take() {
+                total += work(self, &mut ring);
+                self.queues[index].ring = Some(ring);
+            }
         }
-        let mut ring = self.queues.get_mut(usize::from(index))?.ring.take()?;
-        let result = work(self, &mut ring);
-        if let Some(queue) = self.queues.get_mut(usize::from(index)) {
-            queue.ring = Some(ring);
-        }
-        Some(result)
+        total
     }
 
     fn serve_ring(&mut self, ring: &mut Ring, limit: usize) -> usize {
-        let memory = Arc::clone(&self.memory);
-        ring.doorbell_off(&memory);
+        ring.disable_notifications();
         let mut count = 0;
         loop {
             let taken = self.take_some(ring, limit - count);
@@ -121,7 +101,7 @@ impl Device {
                 break;
             }
             if none || count == limit {
-                // Asking for notifications and looking once more, or a request could slip in unseen.
+                // Ask for notifications and look once more, or a request could slip in unseen.
                 let more = self.rearm(ring);
                 if !more || count == limit {
                     break;
@@ -131,16 +111,17 @@ impl Device {
         if self.config.coalesce_interrupts && count > 0 {
             self.tell(ring, Interrupt::AsAsked);
         }
-        if self.accepts(feature::NOTIFY_ON_EMPTY) && count > 0 && ring.pending(&memory) == 0 {
+        if self.accepts(feature::NOTIFY_ON_EMPTY) && count > 0 && ring.pending() == 0 {
             self.interrupt(USED_BUFFER);
         }
         count
     }
 
+    /// Asks for notifications, as the configuration has it; whether there are requests already.
     fn rearm(&mut self, ring: &mut Ring) -> bool {
-        match self.config.doorbell {
-            DoorbellWish::WhenIdle => ring.doorbell_on(&self.memory),
-            DoorbellWish::Never => ring.pending(&self.memory) > 0,
+        match self.config.notifications {
+            Notifications::WhenIdle => ring.enable_notifications(),
+            Notifications::Never => ring.pending() > 0,
         }
     }
 
@@ -162,15 +143,8 @@ impl Device {
                 }
             }
         }
-        self.put_in_order(&mut all);
-        all
-    }
-
-    fn put_in_order(&mut self, all: &mut [Taken]) {
-        if self.accepts(feature::IN_ORDER) {
-            return;
-        }
         match self.config.order {
+            _ if self.accepts(feature::IN_ORDER) => (),
             CompletionOrder::InOrder => (),
             CompletionOrder::Reverse => all.reverse(),
             CompletionOrder::Shuffled(seed) => {
@@ -183,6 +157,7 @@ impl Device {
                 }
             }
         }
+        all
     }
 
     fn serve_all(&mut self, ring: &mut Ring, taken: Vec<Taken>) {
@@ -196,13 +171,7 @@ impl Device {
     }
 
     fn serve(&mut self, ring: &mut Ring, taken: Taken) {
-        let memory = Arc::clone(&self.memory);
         let number = self.requests;
-        if self.config.one_data_descriptor && !self.fits_one_data_descriptor(&taken) {
-            ring.give_back(&memory, taken.head, 0);
-            self.tell(ring, Interrupt::AsAsked);
-            return;
-        }
         let Some((info, request)) = self.parse(number, ring.index, &taken) else {
             self.break_down();
             ring.held.push(taken);
@@ -216,7 +185,7 @@ impl Device {
             Verdict::Half(status) => (status, self.execute(&request, &taken, true).1),
             Verdict::Answer(status) => {
                 let failed = info.kind == kind::FLUSH && status != answer::OK;
-                // A failure of which the driver cannot hear is none that it could tell.
+                // A failure that the driver cannot hear of is not one that it could tell.
                 if failed && self.config.failed_flush_forgets && !ring.lied {
                     self.disk.forget_dirty();
                 }
@@ -242,13 +211,19 @@ impl Device {
             id: u32::from(taken.head),
             len: self.used_length(&info, written),
             status: Some(status),
+            append_sector: None,
             copies: 1,
             extra_index: 0,
             interrupt: Interrupt::AsAsked,
         };
         let mut completion = right;
         self.faults.before_completion(&info, &mut completion);
-        Ring::check_unchanged(&taken, &memory, &mut self.log);
+        let what = format_args!("the chain at descriptor {} was changed while in flight", taken.head);
+        let unchanged = taken.walk.unchanged(&self.memory);
+        self.log.require(unchanged, "INIT-D-21", what);
+        if let Some(sector) = completion.append_sector {
+            self.write_answer(&taken, 0, &sector.to_le_bytes());
+        }
         if let Some(status) = completion.status {
             self.write_status_byte(&taken, status);
         }
@@ -260,9 +235,9 @@ impl Device {
             ..
         } = completion;
         if id == right.id && copies == 1 && extra_index == 0 {
-            ring.give_back(&memory, taken.head, len);
+            ring.put_used(taken.head, len);
         } else {
-            ring.give_back_wrongly(&memory, id, len, copies, extra_index);
+            ring.put_used_wrongly(id, len, copies, extra_index);
         }
         let wrong = completion.interrupt != Interrupt::AsAsked;
         if wrong || !self.config.coalesce_interrupts {
@@ -270,7 +245,7 @@ impl Device {
         }
     }
 
-    /// The length that is reported of a chain into which `written` bytes of data were written.
+    /// The reported length of a chain into which `written` bytes of data were written.
     fn used_length(&self, info: &RequestInfo, written: u32) -> u32 {
         match self.config.used_length {
             UsedLength::Exact => written + 1,
@@ -281,18 +256,35 @@ impl Device {
         }
     }
 
-    /// Interrupts the driver, if it wants to be.
+    /// Interrupts the driver, if it asked for it.
     fn tell(&mut self, ring: &mut Ring, how: Interrupt) {
-        let wanted = ring.driver_wants_interrupt(&self.memory);
-        let sent = match how {
-            Interrupt::AsAsked => wanted,
-            Interrupt::Always => true,
-            Interrupt::Never => false,
-        };
-        if sent {
+        let wanted = ring.driver_wants_interrupt();
+        if how == Interrupt::Always || how == Interrupt::AsAsked && wanted {
             self.interrupt(USED_BUFFER);
-        } else {
-            self.counters.interrupts_suppressed += 1;
         }
+    }
+
+    /// Takes memory back, unless it is still exposed to the device (`INIT-D-22`).
+    pub(crate) fn release(&mut self, start: u64, len: u64) {
+        let what = format_args!("{len} bytes at {start:#x} were released while the device may use them");
+        let exposed = self.exposes(start, len);
+        self.log.require(!exposed, "INIT-D-22", what);
+        let what = format_args!("memory at {start:#x} was released that the driver does not hold");
+        let held = self.arena.release(start);
+        self.log.require(held, "INIT-D-22", what);
+    }
+
+    pub(crate) fn exposes(&self, start: u64, len: u64) -> bool {
+        let overlaps = |addr: u64, bytes: u64| addr < start + len && start < addr.saturating_add(bytes);
+        // Until the driver sees the end of a reset, the device may use everything.
+        let resetting = self.was_reset && !self.reset_seen;
+        let rules = self.chain_rules();
+        let mut rings = self.queues.iter().filter_map(|queue| queue.ring.as_ref());
+        resetting
+            || rings.any(|ring| {
+                let mut elements = ring.exposed(&self.arena, rules).into_iter();
+                ring.parts().iter().any(|&(addr, bytes)| overlaps(addr, bytes))
+                    || elements.any(|e| overlaps(e.addr, u64::from(e.len)))
+            })
     }
 }

@@ -19,25 +19,31 @@ impl fmt::Display for Violation {
 
 /// The violations so far.
 #[derive(Default)]
-pub(crate) struct Log {
-    list: Vec<Violation>,
-}
+pub(crate) struct Log(Vec<Violation>);
 
 impl Log {
-    /// More than anybody reads; a driver that goes wrong in a loop must not eat the machine.
+    /// More than a person reads. A driver that goes wrong in a loop must not use up the memory of the host.
     const LIMIT: usize = 1000;
 
-    pub(crate) fn report(&mut self, id: &'static str, what: impl Into<String>) {
-        if self.list.len() < Self::LIMIT {
-            self.list.push(Violation { id, what: what.into() });
+    pub(crate) fn report(&mut self, id: &'static str, what: impl fmt::Display) {
+        if self.0.len() < Self::LIMIT {
+            let what = what.to_string();
+            self.0.push(Violation { id, what });
+        }
+    }
+
+    /// Reports a violation unless the rule was `kept`.
+    pub(crate) fn require(&mut self, kept: bool, id: &'static str, what: impl fmt::Display) {
+        if !kept {
+            self.report(id, what);
         }
     }
 
     pub(crate) fn list(&self) -> &[Violation] {
-        &self.list
+        &self.0
     }
 
     pub(crate) fn take(&mut self) -> Vec<Violation> {
-        std::mem::take(&mut self.list)
+        std::mem::take(&mut self.0)
     }
 }

@@ -1,27 +1,21 @@
 //! Numbers of the specification.
 //!
-//! Written down once more on purpose, instead of taken from the driver's crates: a number read wrongly there must not
-//! be read wrongly here as well.
+//! None is taken from the driver's crates: a number that is wrong there must not be wrong here as well. What
+//! `virtio-bindings` knows, which is made from the headers of Linux, comes from there.
 
 /// Request types.
 pub(crate) mod kind {
-    pub(crate) const IN: u32 = 0;
-    pub(crate) const OUT: u32 = 1;
-    pub(crate) const FLUSH: u32 = 4;
+    pub(crate) use virtio_bindings::virtio_blk::{
+        VIRTIO_BLK_T_BARRIER as BARRIER, VIRTIO_BLK_T_DISCARD as DISCARD, VIRTIO_BLK_T_FLUSH as FLUSH,
+        VIRTIO_BLK_T_GET_ID as GET_ID, VIRTIO_BLK_T_IN as IN, VIRTIO_BLK_T_OUT as OUT,
+        VIRTIO_BLK_T_SECURE_ERASE as SECURE_ERASE, VIRTIO_BLK_T_WRITE_ZEROES as WRITE_ZEROES,
+        VIRTIO_BLK_T_ZONE_APPEND as ZONE_APPEND, VIRTIO_BLK_T_ZONE_CLOSE as ZONE_CLOSE,
+        VIRTIO_BLK_T_ZONE_FINISH as ZONE_FINISH, VIRTIO_BLK_T_ZONE_OPEN as ZONE_OPEN,
+        VIRTIO_BLK_T_ZONE_REPORT as ZONE_REPORT, VIRTIO_BLK_T_ZONE_RESET as ZONE_RESET,
+        VIRTIO_BLK_T_ZONE_RESET_ALL as ZONE_RESET_ALL,
+    };
     pub(crate) const FLUSH_OUT: u32 = 5;
-    pub(crate) const GET_ID: u32 = 8;
     pub(crate) const GET_LIFETIME: u32 = 10;
-    pub(crate) const DISCARD: u32 = 11;
-    pub(crate) const WRITE_ZEROES: u32 = 13;
-    pub(crate) const SECURE_ERASE: u32 = 14;
-    pub(crate) const ZONE_APPEND: u32 = 15;
-    pub(crate) const ZONE_REPORT: u32 = 16;
-    pub(crate) const ZONE_OPEN: u32 = 18;
-    pub(crate) const ZONE_CLOSE: u32 = 20;
-    pub(crate) const ZONE_FINISH: u32 = 22;
-    pub(crate) const ZONE_RESET: u32 = 24;
-    pub(crate) const ZONE_RESET_ALL: u32 = 26;
-    pub(crate) const BARRIER: u32 = 1 << 31;
 }
 
 /// Request statuses.
@@ -35,59 +29,44 @@ pub(crate) mod answer {
     pub(crate) const ZONE_ACTIVE_RESOURCE: u8 = 6;
 }
 
+/// Bits of the device status.
+pub(crate) mod status {
+    pub(crate) use virtio_bindings::virtio_config::{
+        VIRTIO_CONFIG_S_ACKNOWLEDGE as ACKNOWLEDGE, VIRTIO_CONFIG_S_DRIVER as DRIVER,
+        VIRTIO_CONFIG_S_DRIVER_OK as DRIVER_OK, VIRTIO_CONFIG_S_FAILED as FAILED,
+        VIRTIO_CONFIG_S_FEATURES_OK as FEATURES_OK, VIRTIO_CONFIG_S_NEEDS_RESET as NEEDS_RESET,
+    };
+    pub(crate) const SUSPEND: u32 = 16;
+}
+
 /// Feature bits, as bits.
+#[allow(missing_docs, reason = "the names are those of the specification")]
 pub mod feature {
-    /// `size_max`.
     pub const SIZE_MAX: u64 = 1 << 1;
-    /// `seg_max`.
     pub const SEG_MAX: u64 = 1 << 2;
-    /// `geometry`.
     pub const GEOMETRY: u64 = 1 << 4;
-    /// Read-only.
     pub const RO: u64 = 1 << 5;
-    /// `blk_size`.
     pub const BLK_SIZE: u64 = 1 << 6;
-    /// SCSI commands (legacy).
     pub const SCSI: u64 = 1 << 7;
-    /// Flush requests.
     pub const FLUSH: u64 = 1 << 9;
-    /// `topology`.
     pub const TOPOLOGY: u64 = 1 << 10;
-    /// `writeback`.
     pub const CONFIG_WCE: u64 = 1 << 11;
-    /// Several queues.
     pub const MQ: u64 = 1 << 12;
-    /// Discard.
     pub const DISCARD: u64 = 1 << 13;
-    /// Write zeroes.
     pub const WRITE_ZEROES: u64 = 1 << 14;
-    /// Lifetime.
     pub const LIFETIME: u64 = 1 << 15;
-    /// Secure erase.
     pub const SECURE_ERASE: u64 = 1 << 16;
-    /// Zones.
     pub const ZONED: u64 = 1 << 17;
-    /// Notify on empty (legacy).
     pub const NOTIFY_ON_EMPTY: u64 = 1 << 24;
-    /// Any layout (legacy).
     pub const ANY_LAYOUT: u64 = 1 << 27;
-    /// Indirect descriptors.
     pub const INDIRECT_DESC: u64 = 1 << 28;
-    /// Event index.
     pub const EVENT_IDX: u64 = 1 << 29;
-    /// Version 1.
     pub const VERSION_1: u64 = 1 << 32;
-    /// Addresses are the platform's.
     pub const ACCESS_PLATFORM: u64 = 1 << 33;
-    /// Packed rings.
     pub const RING_PACKED: u64 = 1 << 34;
-    /// In-order use.
     pub const IN_ORDER: u64 = 1 << 35;
-    /// Notification data.
     pub const NOTIFICATION_DATA: u64 = 1 << 38;
-    /// Queue reset.
     pub const RING_RESET: u64 = 1 << 40;
-    /// Suspend.
     pub const SUSPEND: u64 = 1 << 43;
 }
 

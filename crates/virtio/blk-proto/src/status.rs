@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// What the device wrote into the status byte. Nothing about it has been checked.
+/// The status byte that the device wrote, unchecked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(transparent)]
@@ -23,14 +23,14 @@ impl Status {
     pub const ZONE_OPEN_RESOURCE: Self = Self(5);
     /// Zoned: too many active zones.
     pub const ZONE_ACTIVE_RESOURCE: Self = Self(6);
-    /// What a driver puts there beforehand: no device answers it, so it tells a byte never written (`BLK-N-18`).
+    /// The value that a driver puts there beforehand. No device answers it, so it tells a byte never written (`BLK-N-18`).
     pub const NOT_WRITTEN: Self = Self(0xFF);
 
     /// The outcome as a result.
     ///
     /// # Errors
     ///
-    /// Everything but OK. Values nobody has defined are [`StatusError::Unknown`].
+    /// Everything but OK. Values that are not defined are [`StatusError::Unknown`].
     #[inline]
     pub const fn check(self) -> Result<(), StatusError> {
         Err(match self {

@@ -4,8 +4,8 @@
 //! the device keeps. All of it is plain data and pure functions here:
 //!
 //! * [`ZonedConfig`] and [`ZonedModel`]: the zoned part of the configuration and what follows from it;
-//! * [`ZoneReport`] with its [`ZoneDescriptor`]s: what zones there are;
-//! * [`AppendTail`]: where an append ended up;
+//! * [`ZoneReport`] with its [`ZoneDescriptor`]s: the zones, each named by its [`ZoneId`];
+//! * [`AppendTail`]: the place of an append;
 //! * the `check_…` functions of [`ZonedConfig`]: a driver's duties, checked before anything reaches the device;
 //! * [`ZoneState::after`]: which state follows which.
 
@@ -21,4 +21,4 @@ pub use check::ZoneRequestError;
 pub use config::{ZonedConfig, ZonedModel};
 pub use report::{ZoneReport, ZoneReportHeader};
 pub use transition::ZoneEvent;
-pub use zone::{ZoneDescriptor, ZoneState, ZoneType};
+pub use zone::{ZoneDescriptor, ZoneId, ZoneState, ZoneType};

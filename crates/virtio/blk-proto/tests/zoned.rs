@@ -113,24 +113,25 @@ fn a_device_without_zones_gets_no_zone_requests() {
             config.check_header(RequestType::ZONE_REPORT, Sector(0), CAPACITY),
             Err(E::NoZones)
         );
-        assert_eq!(config.check_append(&required(), Sector(2048), 4096), Err(E::NoZones));
+        assert_eq!(config.check_append(&required(), 4096, CAPACITY), Err(E::NoZones));
         assert_eq!(config.check_secure_erase(Sector(1), 1), Ok(()));
     }
 }
 
 #[test]
 fn an_append_within_the_rules_passes() {
-    assert_eq!(CONFIG.check_append(&required(), Sector(2048), 4096), Ok(()));
-    assert_eq!(CONFIG.check_append(&required(), Sector(2048), 65536), Ok(()));
+    assert_eq!(CONFIG.check_append(&required(), 4096, CAPACITY), Ok(()));
+    assert_eq!(CONFIG.check_append(&required(), 65536, CAPACITY), Ok(()));
 }
 
 #[test]
 fn blk_d_32_an_append_names_the_start_of_its_zone() {
-    for sector in [0, 2049, 2848, 4096] {
-        assert_eq!(
-            CONFIG.check_append(&required(), Sector(sector), 4096),
-            Err(E::NotZoneStart)
-        );
+    for sector in [2049, 2848] {
+        let zone = ZoneDescriptor {
+            z_start: Sector(sector).into(),
+            ..required()
+        };
+        assert_eq!(CONFIG.check_append(&zone, 4096, CAPACITY), Err(E::NotZoneStart));
     }
 }
 
@@ -138,7 +139,7 @@ fn blk_d_32_an_append_names_the_start_of_its_zone() {
 fn blk_d_33_an_append_has_a_multiple_of_the_granularity() {
     for bytes in [1, 511, 512, 4095, 4608] {
         assert_eq!(
-            CONFIG.check_append(&required(), Sector(2048), bytes),
+            CONFIG.check_append(&required(), bytes, CAPACITY),
             Err(E::LengthNotAligned)
         );
     }
@@ -146,7 +147,7 @@ fn blk_d_33_an_append_has_a_multiple_of_the_granularity() {
 
 #[test]
 fn blk_d_34_an_append_is_not_longer_than_the_device_takes() {
-    let check = |bytes| CONFIG.check_append(&required(), Sector(2048), bytes);
+    let check = |bytes| CONFIG.check_append(&required(), bytes, CAPACITY);
     assert_eq!(check(65536), Ok(()));
     assert_eq!(check(65536 + 4096), Err(E::AppendTooLong));
     let never = ZonedConfig {
@@ -154,7 +155,7 @@ fn blk_d_34_an_append_is_not_longer_than_the_device_takes() {
         ..CONFIG
     };
     assert_eq!(
-        never.check_append(&required(), Sector(2048), 4096),
+        never.check_append(&required(), 4096, CAPACITY),
         Err(E::AppendUnsupported)
     );
 }
@@ -166,10 +167,7 @@ fn only_zones_that_need_order_take_appends() {
         ZoneType::SequentialWritePreferred,
         ZoneType::Unknown(4),
     ] {
-        assert_eq!(
-            CONFIG.check_append(&zone(kind), Sector(2048), 4096),
-            Err(E::WrongZoneType)
-        );
+        assert_eq!(CONFIG.check_append(&zone(kind), 4096, CAPACITY), Err(E::WrongZoneType));
     }
 }
 
@@ -209,7 +207,7 @@ fn blk_d_38_nothing_is_written_beyond_what_the_zone_can_hold() {
         max_append_sectors: u32::MAX,
         ..CONFIG
     };
-    let append = |bytes| roomy.check_append(&required(), Sector(2048), bytes);
+    let append = |bytes| roomy.check_append(&required(), bytes, CAPACITY);
     assert_eq!(append(125 * 4096), Ok(()));
     assert_eq!(append(126 * 4096), Err(E::NoRoom));
 }
@@ -266,7 +264,7 @@ fn a_zone_without_a_write_pointer_is_not_written() {
             "{state:?}"
         );
         assert_eq!(
-            CONFIG.check_append(&zone, Sector(2048), 4096),
+            CONFIG.check_append(&zone, 4096, CAPACITY),
             Err(E::NotWritable),
             "{state:?}"
         );
@@ -331,7 +329,7 @@ proptest! {
         let bytes = if whole { bytes.wrapping_mul(512) } else { bytes };
         let granularity = u128::from(config.write_granularity.max(1));
         let end_of_room = u128::from(zone.z_start.get()) + u128::from(zone.z_cap.get());
-        let keeps_common_rules = || {
+        let keeps_common_rules = |sector: u64| {
             u128::from(bytes) % granularity == 0
                 && bytes % 512 == 0
                 && u128::from(sector) * 512 % granularity == 0
@@ -340,13 +338,13 @@ proptest! {
                 })
         };
         if config.check_write(&zone, Sector(sector), bytes).is_ok() && zone.zone_type().is_sequential() {
-            prop_assert!(keeps_common_rules());
+            prop_assert!(keeps_common_rules(sector));
             prop_assert!(sector >= zone.z_start.get());
             prop_assert!(u128::from(sector) + u128::from(bytes / 512) <= end_of_room);
         }
-        if config.check_append(&zone, Sector(sector), bytes).is_ok() {
-            prop_assert!(keeps_common_rules());
-            prop_assert_eq!(sector, zone.z_start.get());
+        if config.check_append(&zone, bytes, Sector(u64::MAX)).is_ok() {
+            prop_assert!(keeps_common_rules(zone.z_start.get()));
+            prop_assert!(zone.z_start.get().is_multiple_of(config.zone_sectors.into()));
             prop_assert!(bytes / 512 <= u64::from(config.max_append_sectors));
         }
     }

@@ -2,11 +2,11 @@
 
 use core::fmt;
 
-use virtio_blk_proto::BlkFeatures;
 use virtio_blk_proto::zoned::ZonedModel;
+use virtio_blk_proto::{BlkConfig, BlkFeatures};
 use virtio_core::{
-    ConfigUnstable, DeviceStatus, DeviceType, Dma, DmaError, DmaSegments, FeatureChoice, Features, Init, Interface,
-    NotLive, PollLimit, QueueIndex, QueueSize, ResetTimeout, Transport,
+    DeviceStatus, DeviceType, Dma, DmaError, DmaSegments, FeatureChoice, Features, Init, Interface, NotLive, PollLimit,
+    QueueIndex, QueueSize, ResetTimeout, Transport,
 };
 use virtqueue::{QueueOptions, RingLayout, VirtQueue};
 
@@ -98,6 +98,11 @@ fn bring_up<T: Transport, B: DmaSegments, K, const N: usize>(
         });
     }
 
+    if blk_features(accepted).contains(BlkFeatures::ZONED) {
+        // The device may tell something else now.
+        choose_zones(&config, blk_features(accepted))?;
+    }
+
     let limit = init.device().max_queue_size(REQUEST_QUEUE);
     if limit == 0 {
         return Err(InitError::NoQueue);
@@ -170,19 +175,40 @@ fn reset_after_trouble<T: Transport>(transport: &mut T, limit: PollLimit) -> Res
 }
 
 /// The features to ask for, out of `offered`.
-fn choose<T: Transport>(offered: Features, options: &DiskOptions, transport: &T) -> Result<Features, ConfigUnstable> {
+fn choose<T: Transport>(offered: Features, options: &DiskOptions, transport: &T) -> Result<Features, InitError> {
     let wanted = options.supported() & offered;
     let mut blk = blk_features(wanted).without_unmet();
+    if transport.interface() == Interface::Legacy {
+        // It cannot be negotiated there (`BLK-N-34`).
+        blk -= BlkFeatures::ZONED;
+    }
     if blk_features(offered).contains(BlkFeatures::ZONED) {
-        let config = read_config(transport, &mut options.config_limit.clone(), BlkFeatures::ZONED)?;
-        let model = config.zoned.map(|zoned| zoned.model);
-        if model == Some(ZonedModel::HostManaged) {
-            // `BLK-D-06`
-            blk -= BlkFeatures::DISCARD;
-        }
+        let fields = BlkFeatures::ZONED | BlkFeatures::BLK_SIZE & blk_features(offered);
+        let config = read_config(transport, &mut options.config_limit.clone(), fields)?;
+        blk = choose_zones(&config, blk)?;
     }
     let common = wanted & SUPPORTED_COMMON;
     Ok(common | (Features::from_low(blk.bits()) & wanted))
+}
+
+/// Those of the features `wanted` that go with the zones of the device.
+fn choose_zones(config: &BlkConfig, wanted: BlkFeatures) -> Result<BlkFeatures, InitError> {
+    let Some(zones) = config.zoned.filter(|zones| zones.model != ZonedModel::None) else {
+        return Ok(wanted);
+    };
+    let (ordinary, usable) = (
+        zones.model.works_as_ordinary_disk(),
+        zones.is_usable(config.block_bytes()),
+    );
+    match (wanted.contains(BlkFeatures::ZONED), usable) {
+        (true, true) => Ok(zones.model.negotiable(wanted)),
+        (false, _) | (_, false) if ordinary => Ok(wanted - BlkFeatures::ZONED),
+        (true, false) => Err(InitError::BadZones {
+            model: zones.model,
+            zone_sectors: zones.zone_sectors,
+        }),
+        (false, _) => Err(InitError::NeedsZones),
+    }
 }
 
 fn queue_options(size: QueueSize, interface: Interface, accepted: Features, max_segments: u16) -> QueueOptions {

@@ -222,6 +222,7 @@ impl<T: Transport> DeviceControl<T> {
         let mut limits = Limits::new(&config, offered, blk_features(self.accepted), self.limits.max_segments);
         // What a live queue was laid out for stays as it is.
         limits.block_bytes = self.limits.block_bytes;
+        limits.zoned = self.limits.zoned;
         self.config = config;
         self.limits = limits;
         Ok(ConfigChange {

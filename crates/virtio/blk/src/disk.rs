@@ -8,7 +8,7 @@ use virtqueue::DeviceFault;
 
 use crate::{
     Completion, ConfigChange, DeviceControl, DiskCounters, DiskOptions, Dump, Halves, Limits, Liveness, Rejected,
-    Request, RequestQueue, StartError, WriteCache,
+    Request, RequestQueue, StartError, WriteCache, ZoneTable,
 };
 
 /// A live block device with one request queue.
@@ -108,6 +108,15 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     #[inline]
     pub fn submit(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         self.queue.submit(request)
+    }
+
+    /// Takes a request that is right for its zones; see [`RequestQueue::submit_to_zones`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Rejected`].
+    pub fn submit_to_zones(&mut self, zones: &mut ZoneTable<'_>, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        self.queue.submit_to_zones(zones, request)
     }
 
     /// Shows the device what was submitted; see [`RequestQueue::notify`].

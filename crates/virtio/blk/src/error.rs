@@ -1,6 +1,7 @@
 //! What can go wrong, by operation; each variant says what the caller can do.
 
-use virtio_blk_proto::StatusError;
+use virtio_blk_proto::zoned::{ZoneRequestError, ZonedModel};
+use virtio_blk_proto::{Sector, StatusError};
 use virtio_core::{ConfigUnstable, DeviceStatus, DeviceType, DmaError, HandshakeError, QueueSetupError};
 use virtqueue::{CreateError, DeviceFault};
 
@@ -25,6 +26,19 @@ pub enum InitError {
     BadCapacity {
         /// Sectors the device claims to have.
         sectors: u64,
+    },
+    /// A zoned disk that cannot be used like any other, and ZONED was [not asked for](crate::DiskOptions::with_zones)
+    /// (`BLK-D-08`, `BLK-N-33`).
+    #[error("a host-managed zoned disk, and ZONED was not asked for")]
+    NeedsZones,
+    /// ZONED was asked for, and the zones of the device make no sense: the model is unknown, or a zone is not made of whole
+    /// blocks and whole units of writing.
+    #[error("zones of {zone_sectors} sectors, model {}, make no sense", u8::from(*model))]
+    BadZones {
+        /// The zoned model.
+        model: ZonedModel,
+        /// Sectors of a zone.
+        zone_sectors: u32,
     },
     /// The device has no request queue.
     #[error("the device has no request queue")]
@@ -95,6 +109,9 @@ pub enum SubmitError {
     /// A segment wraps around the address space.
     #[error("a segment wraps around the address space")]
     BadSegment,
+    /// It breaks a rule for zones.
+    #[error(transparent)]
+    Zone(#[from] ZoneRequestError),
     /// The device broke the rules: shut it down and start it again.
     #[error("the device needs a reset: {0}")]
     Broken(DeviceFault),
@@ -112,4 +129,7 @@ pub enum IoError {
     /// request could not be sent.
     #[error("the device was shut down or changed before the request was done")]
     Aborted,
+    /// The device answers that it appended the data where it cannot have done so. The data may be anywhere in the zone.
+    #[error("appended at sector {0}, which is not in the zone")]
+    BadAppendSector(Sector),
 }

@@ -20,6 +20,7 @@ mod request;
 mod slot_memory;
 mod split;
 mod work;
+mod zone_table;
 
 pub use bring_up::{Halves, Queue, StartError};
 pub use control::{ConfigChange, DeviceControl, Liveness, WriteCache};
@@ -32,6 +33,7 @@ pub use options::{DiskOptions, SUPPORTED_BLK, SUPPORTED_COMMON};
 pub use queue::RequestQueue;
 pub use request::{Answer, Completion, Operation, OperationKind, Rejected, Request, SectorRange};
 pub use virtqueue::{DeviceFault, QueueState};
+pub use zone_table::{TrackedZone, ZoneTable};
 
 /// The protocol's own types, as far as they appear in this crate's interface.
 pub use virtio_blk_proto as proto;

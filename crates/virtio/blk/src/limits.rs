@@ -1,5 +1,6 @@
 //! What the disk takes, and the checks that keep everything else away from the ring.
 
+use virtio_blk_proto::zoned::{ZoneId, ZoneRequestError, ZonedConfig};
 use virtio_blk_proto::{BlkConfig, BlkFeatures, RangeLimits, SECTOR_BYTES, Sector, ZeroesLimits};
 
 use crate::{SectorRange, SubmitError};
@@ -23,6 +24,7 @@ const MAX_REQUEST_BYTES: u32 = 1 << 30;
 /// | `discard_sector_alignment` | no such requests | whole blocks |
 /// | `max_secure_erase_sectors`, `max_secure_erase_seg` | no such requests | no such requests |
 /// | `secure_erase_sector_alignment` | no such requests | whole blocks |
+/// | `zoned` | no zone requests | see [`InitError::BadZones`](crate::InitError::BadZones); a limit on open or active zones of 0 is no limit |
 /// | `writeback` | on if the device can flush (`BLK-D-03`), else off (`BLK-D-02`) | off |
 /// | RO (a feature without a field) | the disk can be written | |
 /// | `geometry`, `topology` | unknown; they are advice, and nothing here depends on them | as it is |
@@ -57,6 +59,8 @@ pub struct Limits {
     pub write_zeroes: Option<ZeroesLimits>,
     /// Secure-erase requests are there.
     pub secure_erase: Option<RangeLimits>,
+    /// The disk has zones, and ZONED was accepted.
+    pub zoned: Option<ZonedConfig>,
 }
 
 impl Limits {
@@ -95,6 +99,9 @@ impl Limits {
             discard: discard.filter(|_| has(BlkFeatures::DISCARD)),
             write_zeroes: write_zeroes.filter(|_| has(BlkFeatures::WRITE_ZEROES)),
             secure_erase: secure_erase.filter(|_| has(BlkFeatures::SECURE_ERASE)),
+            zoned: config
+                .zoned
+                .filter(|zones| has(BlkFeatures::ZONED) && zones.is_usable(config.block_bytes())),
         }
     }
 
@@ -143,6 +150,31 @@ impl Limits {
         }
     }
 
+    /// The zones of the disk.
+    pub(crate) fn zones(&self) -> Result<&ZonedConfig, SubmitError> {
+        self.zoned.as_ref().ok_or(SubmitError::Zone(ZoneRequestError::NoZones))
+    }
+
+    /// The most bytes of a transfer that one device request can have at `first`: none crosses the end of a zone (`BLK-N-31`).
+    #[inline]
+    pub(crate) fn most_bytes_at(&self, first: Sector) -> u32 {
+        let Some(zones) = &self.zoned else {
+            return self.max_request_bytes;
+        };
+        let zone = u64::from(zones.zone_sectors);
+        // Accepted zones have a size.
+        let left = zone - first.get().checked_rem(zone).unwrap_or(0);
+        u32::try_from(left * SECTOR_BYTES).map_or(self.max_request_bytes, |left| left.min(self.max_request_bytes))
+    }
+
+    /// Whether an append of `sectors` to `zone` can have ended up at `place`.
+    pub(crate) fn appends_at(&self, zone: ZoneId, place: Sector, sectors: u32) -> bool {
+        let size = self.zoned.map_or(0, |zones| zones.sectors_of(zone, self.capacity));
+        let before = place.get().checked_sub(zone.start().get());
+        let end = before.and_then(|before| before.checked_add(u64::from(sectors)));
+        end.is_some_and(|end| end <= size)
+    }
+
     /// Whether the disk can be changed (`BLK-N-08`).
     pub(crate) fn check_writable(&self) -> Result<(), SubmitError> {
         if self.read_only {
@@ -183,6 +215,7 @@ pub(crate) mod tests {
             discard: None,
             write_zeroes: None,
             secure_erase: None,
+            zoned: None,
         }
     }
 
@@ -213,6 +246,7 @@ pub(crate) mod tests {
             discard: None,
             write_zeroes: None,
             secure_erase: None,
+            zoned: None,
         };
         assert_eq!(limits, expected);
     }

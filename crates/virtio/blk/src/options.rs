@@ -5,8 +5,8 @@ use virtio_core::{Features, PollLimit, QueueSize};
 
 /// Every block feature the driver has code for (`FEAT-D-03`).
 ///
-/// Not among them: MQ, since one queue is driven; ZONED, since zones are described but not managed (`BLK-D-05`);
-/// the legacy SCSI and BARRIER.
+/// Not among them: MQ, since one queue is driven; the legacy SCSI and BARRIER. ZONED is among them, but not in the default of
+/// [`DiskOptions::features`]: the caller has to know about zones, too, and says so by [`DiskOptions::with_zones`].
 pub const SUPPORTED_BLK: BlkFeatures = BlkFeatures::SIZE_MAX
     .union(BlkFeatures::SEG_MAX)
     .union(BlkFeatures::GEOMETRY)
@@ -18,7 +18,8 @@ pub const SUPPORTED_BLK: BlkFeatures = BlkFeatures::SIZE_MAX
     .union(BlkFeatures::DISCARD)
     .union(BlkFeatures::WRITE_ZEROES)
     .union(BlkFeatures::LIFETIME)
-    .union(BlkFeatures::SECURE_ERASE);
+    .union(BlkFeatures::SECURE_ERASE)
+    .union(BlkFeatures::ZONED);
 
 /// Every common feature the driver has code for. VERSION_1 is accepted in any case.
 ///
@@ -30,13 +31,14 @@ pub const SUPPORTED_COMMON: Features = Features::ANY_LAYOUT
     .union(Features::EVENT_IDX)
     .union(Features::ACCESS_PLATFORM);
 
-/// Choices at start. The default uses all the driver can do.
+/// Choices at start. The default uses all features that need no care of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DiskOptions {
     /// Features to accept if offered, out of [`SUPPORTED_BLK`] and [`SUPPORTED_COMMON`]; others are never accepted. VERSION_1
     /// and ACCESS_PLATFORM are accepted in any case: without the latter a device takes the platform's addresses, which
-    /// may be translated ones, for physical ones, and that is not for safe code to choose.
+    /// may be translated ones, for physical ones, and that is not for safe code to choose. A host-managed zoned disk comes up
+    /// with ZONED only; a host-aware one is an ordinary disk without it.
     pub features: Features,
     /// The most descriptors to use. The queue's compile-time capacity and the device may allow fewer.
     pub max_queue_size: QueueSize,
@@ -55,7 +57,7 @@ pub struct DiskOptions {
 impl Default for DiskOptions {
     fn default() -> Self {
         Self {
-            features: Features::from_low(SUPPORTED_BLK.bits()) | SUPPORTED_COMMON,
+            features: Features::from_low(SUPPORTED_BLK.difference(BlkFeatures::ZONED).bits()) | SUPPORTED_COMMON,
             max_queue_size: QueueSize::MAX,
             max_segments: 32,
             poll_limit: PollLimit::default(),
@@ -65,6 +67,13 @@ impl Default for DiskOptions {
 }
 
 impl DiskOptions {
+    /// The same, and ZONED is accepted: for callers that know about zones.
+    #[must_use]
+    pub fn with_zones(mut self) -> Self {
+        self.features |= Features::from_low(BlkFeatures::ZONED.bits());
+        self
+    }
+
     /// The features to ask for: never more than the driver has code for, and always the one that addresses depend on.
     pub(crate) fn supported(&self) -> Features {
         let wanted = self.features | Features::ACCESS_PLATFORM;

@@ -13,7 +13,7 @@ use virtqueue::{ChainError, DeviceFault, Notification, QueueState, Used, VirtQue
 use crate::records::{RequestRecords, ReservedRecord};
 use crate::slot_memory::SlotMemory;
 use crate::work::{PartToken, Work};
-use crate::{Answer, Completion, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError};
+use crate::{Answer, Completion, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError, ZoneTable};
 
 /// One request queue of a block device.
 ///
@@ -28,7 +28,7 @@ pub struct RequestQueue<D, B, K, const N: usize> {
     ring: VirtQueue<PartToken, N>,
     slots: SlotMemory,
     records: ManuallyDrop<RequestRecords<B, K, N>>,
-    /// The request whose later parts wait for room.
+    /// The request whose later parts wait for room, or for earlier parts.
     waiting: Option<u16>,
     doorbell: D,
     limits: Limits,
@@ -114,6 +114,25 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         }
     }
 
+    /// [`submit`](Self::submit) of a request that is right for its zones, as far as `zones` knows them. Show the table every
+    /// completion of such a request.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Zone`] if it breaks a rule for zones; else as [`submit`](Self::submit).
+    pub fn submit_to_zones(&mut self, zones: &mut ZoneTable<'_>, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        if let Err(error) = zones.check(&request) {
+            return Err(Rejected {
+                error: error.into(),
+                request,
+            });
+        }
+        let (operation, bytes) = (request.operation(), request.data_bytes());
+        self.submit(request)?;
+        zones.submitted(operation, bytes);
+        Ok(())
+    }
+
     /// Checks a request, reserves a record for it and sends its first part.
     #[inline]
     fn try_submit(&mut self, request: &Request<B, K>) -> Result<(ReservedRecord, Work), SubmitError> {
@@ -142,6 +161,10 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         while let Some(record) = self.records.get_mut(id)
             && !record.work.is_sent()
         {
+            if record.in_flight > 0 && record.work.waits_for_parts(&self.limits) {
+                self.waiting = Some(id);
+                return;
+            }
             let mut work = record.work;
             let (ring, slots) = (&mut self.ring, &mut self.slots);
             let sent = if work.fits(&self.limits) {
@@ -257,10 +280,34 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     fn part_done(&mut self, used: Used<PartToken>) -> Option<Completion<B, K>> {
         self.returned += 1;
         let PartToken { record: id, sent } = used.token;
-        let outcome = self.slots.status(used.slot).check().map_err(IoError::Device);
+        let mut outcome = self.slots.status(used.slot).check().map_err(IoError::Device);
         self.note_length(&used, outcome.is_ok());
         let record = self.records.get_mut(id)?;
         record.in_flight -= 1;
+        // Of a request that failed, the answer is not looked at.
+        let answer = match record.operation {
+            Operation::Identify => Answer::Id(self.slots.id(used.slot)),
+            Operation::Lifetime => Answer::Lifetime(self.slots.lifetime(used.slot)),
+            Operation::Append(zone) => {
+                let place = self.slots.append_sector(used.slot);
+                if outcome.is_ok() && !self.limits.appends_at(zone, place, sent.sectors) {
+                    outcome = Err(IoError::BadAppendSector(place));
+                }
+                Answer::Appended(place)
+            }
+            Operation::Read(_)
+            | Operation::Write(_)
+            | Operation::Flush
+            | Operation::Discard(_)
+            | Operation::WriteZeroes { .. }
+            | Operation::SecureErase(_)
+            | Operation::ReportZones(_)
+            | Operation::OpenZone(_)
+            | Operation::CloseZone(_)
+            | Operation::FinishZone(_)
+            | Operation::ResetZone(_)
+            | Operation::ResetAllZones => Answer::Done,
+        };
         match outcome {
             // A device can claim to have more than 2^64 bytes, and a range request can be as large.
             Ok(()) => record.bytes = record.bytes.wrapping_add(u64::from(sent.sectors) * SECTOR_BYTES),
@@ -270,17 +317,6 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
                 record.work = Work::Sent;
             }
         }
-        // Of a request that failed, the answer is not looked at.
-        let answer = match record.operation {
-            Operation::Identify => Answer::Id(self.slots.id(used.slot)),
-            Operation::Lifetime => Answer::Lifetime(self.slots.lifetime(used.slot)),
-            Operation::Read(_)
-            | Operation::Write(_)
-            | Operation::Flush
-            | Operation::Discard(_)
-            | Operation::WriteZeroes { .. }
-            | Operation::SecureErase(_) => Answer::Done,
-        };
         self.finish_if_over(id, answer)
     }
 
@@ -312,8 +348,10 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     #[inline]
     fn note_length(&mut self, used: &Used<PartToken>, done: bool) {
         // Room for the status was made beside every answer, so this cannot overflow.
-        let right = used.token.sent.answer.saturating_add(1);
-        let odd = used.clipped || done && used.written.is_some_and(|written| written != right);
+        let sent = used.token.sent;
+        let right = sent.answer.saturating_add(1);
+        let is_odd = |written| written != right && !(sent.at_most && written < right);
+        let odd = used.clipped || done && used.written.is_some_and(is_odd);
         self.counters.odd_lengths += u64::from(odd);
     }
 

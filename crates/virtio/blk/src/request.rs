@@ -1,5 +1,6 @@
 //! What a caller asks for and what comes back.
 
+use virtio_blk_proto::zoned::ZoneId;
 use virtio_blk_proto::{DeviceIdString, Lifetime, Sector};
 use virtio_core::{DmaSegments, Segment};
 
@@ -41,6 +42,20 @@ pub enum Operation {
     Identify,
     /// Ask for the wear estimate.
     Lifetime,
+    /// Describe zones in the buffer, from the zone that holds this sector on.
+    ReportZones(Sector),
+    /// Write the buffer at the write pointer of the zone.
+    Append(ZoneId),
+    /// Open the zone explicitly, so that the device keeps it open.
+    OpenZone(ZoneId),
+    /// Close the zone: it is not open any more, but still active.
+    CloseZone(ZoneId),
+    /// Finish the zone: it is full, and can only be read.
+    FinishZone(ZoneId),
+    /// Reset the zone: its content is gone, and it can be written from its start on.
+    ResetZone(ZoneId),
+    /// Reset all zones that can be reset.
+    ResetAllZones,
 }
 
 /// The kinds of operations, for counting.
@@ -63,11 +78,25 @@ pub enum OperationKind {
     Identify,
     /// [`Operation::Lifetime`]
     Lifetime,
+    /// [`Operation::ReportZones`]
+    ReportZones,
+    /// [`Operation::Append`]
+    Append,
+    /// [`Operation::OpenZone`]
+    OpenZone,
+    /// [`Operation::CloseZone`]
+    CloseZone,
+    /// [`Operation::FinishZone`]
+    FinishZone,
+    /// [`Operation::ResetZone`]
+    ResetZone,
+    /// [`Operation::ResetAllZones`]
+    ResetAllZones,
 }
 
 impl OperationKind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 15] = [
         Self::Read,
         Self::Write,
         Self::Flush,
@@ -76,6 +105,13 @@ impl OperationKind {
         Self::SecureErase,
         Self::Identify,
         Self::Lifetime,
+        Self::ReportZones,
+        Self::Append,
+        Self::OpenZone,
+        Self::CloseZone,
+        Self::FinishZone,
+        Self::ResetZone,
+        Self::ResetAllZones,
     ];
 
     /// A short lower-case name.
@@ -89,6 +125,13 @@ impl OperationKind {
             Self::SecureErase => "secure-erase",
             Self::Identify => "identify",
             Self::Lifetime => "lifetime",
+            Self::ReportZones => "report-zones",
+            Self::Append => "append",
+            Self::OpenZone => "open-zone",
+            Self::CloseZone => "close-zone",
+            Self::FinishZone => "finish-zone",
+            Self::ResetZone => "reset-zone",
+            Self::ResetAllZones => "reset-all-zones",
         }
     }
 }
@@ -105,6 +148,13 @@ impl Operation {
             Self::SecureErase(_) => OperationKind::SecureErase,
             Self::Identify => OperationKind::Identify,
             Self::Lifetime => OperationKind::Lifetime,
+            Self::ReportZones(_) => OperationKind::ReportZones,
+            Self::Append(_) => OperationKind::Append,
+            Self::OpenZone(_) => OperationKind::OpenZone,
+            Self::CloseZone(_) => OperationKind::CloseZone,
+            Self::FinishZone(_) => OperationKind::FinishZone,
+            Self::ResetZone(_) => OperationKind::ResetZone,
+            Self::ResetAllZones => OperationKind::ResetAllZones,
         }
     }
 }
@@ -169,6 +219,46 @@ impl<B: DmaSegments, K> Request<B, K> {
         Self::plain(Operation::Lifetime, token)
     }
 
+    /// Describe zones in `buffer`, from the zone that holds `sector` on, as many as fit. Its length should be that of
+    /// [`ZoneReport::bytes_for`](virtio_blk_proto::zoned::ZoneReport::bytes_for); after success
+    /// [`ZoneReport::parse`](virtio_blk_proto::zoned::ZoneReport::parse) reads it.
+    pub fn report_zones(sector: Sector, buffer: B, token: K) -> Self {
+        Self::with_buffer(Operation::ReportZones(sector), buffer, token)
+    }
+
+    /// Write `buffer` at the write pointer of `zone`. [`Answer::Appended`] says where that was.
+    ///
+    /// Any number of appends to one zone can be in flight. Each is one device request, so its buffer must not have more
+    /// bytes or pieces than the device takes at once.
+    pub fn append(zone: ZoneId, buffer: B, token: K) -> Self {
+        Self::with_buffer(Operation::Append(zone), buffer, token)
+    }
+
+    /// Open `zone` explicitly, so that the device keeps it open.
+    pub fn open_zone(zone: ZoneId, token: K) -> Self {
+        Self::plain(Operation::OpenZone(zone), token)
+    }
+
+    /// Close `zone`: it is not open any more, but still active.
+    pub fn close_zone(zone: ZoneId, token: K) -> Self {
+        Self::plain(Operation::CloseZone(zone), token)
+    }
+
+    /// Finish `zone`: it is full, and can only be read.
+    pub fn finish_zone(zone: ZoneId, token: K) -> Self {
+        Self::plain(Operation::FinishZone(zone), token)
+    }
+
+    /// Reset `zone`: its content is gone, and it can be written from its start on.
+    pub fn reset_zone(zone: ZoneId, token: K) -> Self {
+        Self::plain(Operation::ResetZone(zone), token)
+    }
+
+    /// Reset all zones that can be reset.
+    pub fn reset_all_zones(token: K) -> Self {
+        Self::plain(Operation::ResetAllZones, token)
+    }
+
     fn plain(operation: Operation, token: K) -> Self {
         Self {
             operation,
@@ -180,6 +270,11 @@ impl<B: DmaSegments, K> Request<B, K> {
     /// The operation.
     pub fn operation(&self) -> Operation {
         self.operation
+    }
+
+    /// Bytes of its buffer.
+    pub(crate) fn data_bytes(&self) -> u64 {
+        self.segments().iter().map(|segment| u64::from(segment.len)).sum()
     }
 
     /// The pieces of its buffer; none if it has no buffer.
@@ -214,6 +309,8 @@ pub enum Answer {
     Id(DeviceIdString),
     /// The wear estimate.
     Lifetime(Lifetime),
+    /// The first sector of the appended data.
+    Appended(Sector),
 }
 
 /// A request that is over.
@@ -226,7 +323,7 @@ pub struct Completion<B, K> {
     pub buffer: Option<B>,
     /// Its token.
     pub token: K,
-    /// Data bytes of those parts that succeeded; all of them if the request did.
+    /// Data bytes of those parts that succeeded; all of them if the request did. 0 for a zone report.
     pub bytes: u64,
     /// The answer, or how it failed.
     pub result: Result<Answer, IoError>,

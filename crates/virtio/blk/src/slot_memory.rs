@@ -3,7 +3,8 @@
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-use virtio_blk_proto::{DeviceIdString, Lifetime, RangeSegment, RequestHeader, Status};
+use virtio_blk_proto::zoned::AppendTail;
+use virtio_blk_proto::{DeviceIdString, Lifetime, RangeSegment, RequestHeader, Sector, Status};
 use virtio_core::{DmaRegion, QueueSize, Segment};
 use zerocopy::{FromBytes, IntoBytes, transmute};
 
@@ -17,6 +18,8 @@ const PAYLOAD: usize = 16;
 const PAYLOAD_BYTES: usize = 32;
 /// The status byte.
 const STATUS: usize = PAYLOAD + PAYLOAD_BYTES;
+/// The end of an append: the payload's last bytes and the status.
+const APPEND_TAIL: usize = STATUS + 1 - AppendTail::BYTES as usize;
 
 const _: () = {
     assert!(RequestHeader::BYTES as usize == PAYLOAD - HEADER);
@@ -120,6 +123,25 @@ impl SlotMemory {
     #[inline]
     pub(crate) fn status_segment(&self, slot: u16) -> Segment {
         self.segment(slot, STATUS, 1)
+    }
+
+    /// Where the device shall write the place of an append, and the status. What it leaves out is a place on no disk.
+    pub(crate) fn append_tail(&mut self, slot: u16) -> Segment {
+        let to = self.at(slot, APPEND_TAIL);
+        for (n, &byte) in AppendTail::NOT_WRITTEN.as_bytes().iter().enumerate() {
+            // SAFETY: the tail ends with the status byte, which is inside the slot.
+            unsafe { to.add(n).write_volatile(byte) }
+        }
+        self.segment(slot, APPEND_TAIL, AppendTail::BYTES)
+    }
+
+    /// The place of an append that the device wrote.
+    pub(crate) fn append_sector(&self, slot: u16) -> Sector {
+        let from = self.at(slot, APPEND_TAIL);
+        // SAFETY: the place lies in the payload area.
+        Sector(u64::from_le_bytes(core::array::from_fn(|n| unsafe {
+            from.add(n).read_volatile()
+        })))
     }
 
     /// The status the device wrote.

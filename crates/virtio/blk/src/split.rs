@@ -115,21 +115,6 @@ impl Part {
     }
 }
 
-/// Whether the whole list can be cut into parts: the check to make before the first part goes out.
-pub(crate) fn is_splittable(segments: &[Segment], bytes: u64, limits: &Limits) -> bool {
-    let (mut cursor, mut left) = (Cursor::default(), bytes);
-    while left > 0 {
-        match Part::next(segments, cursor, limits) {
-            Some(part) => {
-                cursor = part.end;
-                left = left.saturating_sub(u64::from(part.bytes));
-            }
-            None => return false,
-        }
-    }
-    true
-}
-
 #[cfg(test)]
 mod tests {
     extern crate std;
@@ -145,6 +130,21 @@ mod tests {
         // Far apart, so that a piece that runs over its segment is noticed.
         let segment = |(n, &len): (usize, &u32)| Segment::new(DeviceAddr((n as u64 + 1) << 32), len);
         lengths.iter().enumerate().map(segment).collect()
+    }
+
+    /// Whether the whole list can be cut into parts.
+    fn is_splittable(segments: &[Segment], bytes: u64, limits: &Limits) -> bool {
+        let (mut cursor, mut left) = (Cursor::default(), bytes);
+        while left > 0 {
+            match Part::next(segments, cursor, limits) {
+                Some(part) => {
+                    cursor = part.end;
+                    left = left.saturating_sub(u64::from(part.bytes));
+                }
+                None => return false,
+            }
+        }
+        true
     }
 
     #[test]

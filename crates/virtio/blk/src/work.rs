@@ -1,5 +1,6 @@
 //! The device requests that a request still needs, and the next one of them.
 
+use virtio_blk_proto::zoned::{AppendTail, ZoneId, ZoneReport, ZoneRequestError};
 use virtio_blk_proto::{
     DeviceIdString, Lifetime, RangeLimits, RangeSegment, RequestHeader, RequestType, SECTOR_BYTES, Sector,
 };
@@ -7,7 +8,7 @@ use virtio_core::Segment;
 use virtqueue::{Chain, ChainError, DmaRing, VirtQueue};
 
 use crate::slot_memory::SlotMemory;
-use crate::split::{Cursor, Part, is_splittable};
+use crate::split::{Cursor, Part};
 use crate::{Limits, Operation, SectorRange, SubmitError};
 
 /// What is left to send of a request. It says by itself which device requests that takes: the operation is looked at once,
@@ -35,6 +36,8 @@ pub(crate) enum Work {
     Identify,
     /// One request for the wear estimate.
     Lifetime,
+    /// One request about a zone, or all zones, without data.
+    Zone(RequestType, Sector),
     /// Nothing: everything is with the device.
     Sent,
 }
@@ -44,6 +47,8 @@ pub(crate) enum Work {
 pub(crate) enum Transfer {
     Write,
     Read,
+    ReportZones,
+    Append,
 }
 
 /// A request that works on a range of sectors without data.
@@ -64,7 +69,15 @@ impl RangeRequest {
                 max_segments: zeroes.max_segments,
                 alignment_sectors: 0,
             }),
-            Self::SecureErase => limits.secure_erase,
+            Self::SecureErase => match &limits.zoned {
+                None => limits.secure_erase,
+                // Whole zones only (`BLK-D-39`).
+                Some(zones) => limits.secure_erase.map(|erase| RangeLimits {
+                    max_sectors: erase.max_sectors - erase.max_sectors.checked_rem(zones.zone_sectors).unwrap_or(0),
+                    alignment_sectors: zones.zone_sectors,
+                    ..erase
+                }),
+            },
         }
     }
 
@@ -96,11 +109,22 @@ pub(crate) struct Sent {
     pub(crate) sectors: u32,
     /// Bytes the device has to write before the status.
     pub(crate) answer: u32,
+    /// It may write fewer.
+    pub(crate) at_most: bool,
 }
 
 impl Sent {
     /// A device request that moves no data.
-    const NO_DATA: Self = Self { sectors: 0, answer: 0 };
+    const NO_DATA: Self = Self::answered(0, 0);
+
+    /// A device request that accounts for `sectors` and makes the device write `answer` bytes.
+    const fn answered(sectors: u32, answer: u32) -> Self {
+        Self {
+            sectors,
+            answer,
+            at_most: false,
+        }
+    }
 }
 
 impl Work {
@@ -127,6 +151,13 @@ impl Work {
             Operation::Flush => only_if(limits.flush, Self::Flush),
             Operation::Lifetime => only_if(limits.lifetime, Self::Lifetime),
             Operation::Identify => Ok(Self::Identify),
+            Operation::ReportZones(sector) => Self::plan_report(sector, segments, limits),
+            Operation::Append(zone) => Self::plan_append(zone, segments, limits),
+            Operation::OpenZone(zone) => Self::plan_zone(RequestType::ZONE_OPEN, zone.start(), limits),
+            Operation::CloseZone(zone) => Self::plan_zone(RequestType::ZONE_CLOSE, zone.start(), limits),
+            Operation::FinishZone(zone) => Self::plan_zone(RequestType::ZONE_FINISH, zone.start(), limits),
+            Operation::ResetZone(zone) => Self::plan_zone(RequestType::ZONE_RESET, zone.start(), limits),
+            Operation::ResetAllZones => Self::plan_zone(RequestType::ZONE_RESET_ALL, Sector::ZERO, limits),
         }
     }
 
@@ -145,14 +176,14 @@ impl Work {
             simple &= segment.len != 0 && segment.len <= limits.max_segment_bytes;
         }
         limits.check_transfer(first, left)?;
-        if simple && left <= u64::from(limits.max_request_bytes) {
+        if simple && left <= u64::from(limits.most_bytes_at(first)) {
             return Ok(Self::Whole {
                 transfer,
                 first,
                 bytes: left as u32,
             });
         }
-        if !is_splittable(segments, left, limits) {
+        if !is_splittable(transfer, segments, first, left, limits) {
             return Err(SubmitError::TooScattered);
         }
         Ok(Self::Data {
@@ -163,6 +194,54 @@ impl Work {
         })
     }
 
+    /// A report is one device request; it has to fit as it is.
+    fn plan_report(sector: Sector, segments: &[Segment], limits: &Limits) -> Result<Self, SubmitError> {
+        limits
+            .zones()?
+            .check_header(RequestType::ZONE_REPORT, sector, limits.capacity)?;
+        let (mut bytes, mut fits) = (0u64, segments.len() <= usize::from(limits.max_segments));
+        for segment in segments {
+            if !segment.is_representable() {
+                return Err(SubmitError::BadSegment);
+            }
+            bytes += u64::from(segment.len);
+            fits &= segment.len != 0 && segment.len <= limits.max_segment_bytes;
+        }
+        if ZoneReport::bytes_for(1).is_none_or(|least| bytes < u64::from(least)) {
+            return Err(ZoneRequestError::ReportTooSmall.into());
+        }
+        match u32::try_from(bytes) {
+            Ok(bytes) if fits && bytes <= limits.max_request_bytes => Ok(Self::Whole {
+                transfer: Transfer::ReportZones,
+                first: sector,
+                bytes,
+            }),
+            _ => Err(SubmitError::TooScattered),
+        }
+    }
+
+    /// An append is one device request: its parts could end up in different places.
+    fn plan_append(zone: ZoneId, segments: &[Segment], limits: &Limits) -> Result<Self, SubmitError> {
+        limits.check_writable()?;
+        let zones = limits.zones()?;
+        let work = Self::plan_data(Transfer::Append, zone.start(), segments, limits)?;
+        let bytes = segments.iter().map(|segment| u64::from(segment.len)).sum();
+        zones.check_append_size(zone, bytes, limits.capacity)?;
+        if let Self::Data { cursor, left, .. } = work {
+            let part = next_part(Transfer::Append, segments, cursor, zone.start(), left, limits);
+            if part.is_none_or(|part| u64::from(part.bytes) != left) {
+                return Err(SubmitError::TooScattered);
+            }
+        }
+        Ok(work)
+    }
+
+    fn plan_zone(kind: RequestType, sector: Sector, limits: &Limits) -> Result<Self, SubmitError> {
+        limits.check_writable()?;
+        limits.zones()?.check_header(kind, sector, limits.capacity)?;
+        Ok(Self::Zone(kind, sector))
+    }
+
     fn plan_range(request: RangeRequest, range: SectorRange, limits: &Limits) -> Result<Self, SubmitError> {
         limits.check_writable()?;
         // A device that does not take one range of one block is of no use.
@@ -171,12 +250,21 @@ impl Work {
             .filter(|most| most.max_segments > 0 && u64::from(most.max_sectors) >= limits.block_sectors())
             .ok_or(SubmitError::Unsupported)?;
         limits.check_range(range)?;
+        if let (RangeRequest::SecureErase, Some(zones)) = (request, &limits.zoned) {
+            // Any multiple of the size of a zone leaves the same rest.
+            let rest = range.sectors.checked_rem(u64::from(zones.zone_sectors)).unwrap_or(0);
+            zones.check_secure_erase(range.first, rest as u32)?;
+        }
         Ok(Self::Range(request, range))
     }
 
     /// Whether what is left to send lies within `limits`, which may have changed since it was planned.
     pub(crate) fn fits(&self, limits: &Limits) -> bool {
         let range = match *self {
+            Self::Whole {
+                transfer: Transfer::ReportZones,
+                ..
+            } => return true,
             Self::Whole { first, bytes, .. } => SectorRange {
                 first,
                 sectors: u64::from(bytes) / SECTOR_BYTES,
@@ -186,7 +274,7 @@ impl Work {
                 sectors: left / SECTOR_BYTES,
             },
             Self::Range(_, range) => range,
-            Self::Flush | Self::Identify | Self::Lifetime | Self::Sent => return true,
+            Self::Flush | Self::Identify | Self::Lifetime | Self::Zone(..) | Self::Sent => return true,
         };
         limits.check_range(range).is_ok()
     }
@@ -195,6 +283,20 @@ impl Work {
     #[inline]
     pub(crate) fn is_sent(&self) -> bool {
         matches!(self, Self::Sent)
+    }
+
+    /// Whether the next device request has to wait until those before it are done: a device can carry out device requests in
+    /// any order (`BLK-N-30`), and the writes to a zone have one.
+    #[inline]
+    pub(crate) fn waits_for_parts(&self, limits: &Limits) -> bool {
+        match *self {
+            Self::Data {
+                transfer: Transfer::Write,
+                next,
+                ..
+            } => limits.zoned.is_some_and(|zones| !zones.is_zone_start(next)),
+            _ => false,
+        }
     }
 
     /// Writes the next device request into the queue, unpublished, and moves on. It belongs to the request under `record`.
@@ -225,7 +327,8 @@ impl Work {
                 cursor,
                 left,
             } => {
-                let part = Part::next(segments, cursor, limits).ok_or(ChainError::TooManySegments)?;
+                let part = next_part(transfer, segments, cursor, next, left, limits);
+                let part = part.ok_or(ChainError::TooManySegments)?;
                 let pieces = part.pieces(segments, limits);
                 let sent = put_data(&mut chain, slots, transfer, next, part.bytes, pieces)?;
                 (sent, after_part(transfer, next, part, left))
@@ -233,6 +336,7 @@ impl Work {
             Self::Range(request, range) => put_range(&mut chain, slots, request, range, limits)?,
             Self::Flush => {
                 start(&mut chain, slots, RequestHeader::without_position(RequestType::FLUSH))?;
+                end(&mut chain, slots)?;
                 (Sent::NO_DATA, Self::Sent)
             }
             Self::Identify => {
@@ -243,10 +347,13 @@ impl Work {
                 let sent = put_query(&mut chain, slots, RequestType::GET_LIFETIME, Lifetime::BYTES)?;
                 (sent, Self::Sent)
             }
+            Self::Zone(kind, sector) => {
+                start(&mut chain, slots, RequestHeader::at(kind, sector))?;
+                end(&mut chain, slots)?;
+                (Sent::NO_DATA, Self::Sent)
+            }
             Self::Sent => return Err(ChainError::Empty),
         };
-        let status = slots.status_segment(chain.slot());
-        chain.writable(status)?;
         chain.submit(PartToken { record, sent }).map_err(|(error, _)| error)?;
         *self = rest;
         Ok(())
@@ -268,7 +375,14 @@ fn start<const N: usize>(
     chain.readable(header)
 }
 
-/// Puts header and data of one transfer into the chain.
+/// Puts the status at the end of the chain.
+#[inline]
+fn end<const N: usize>(chain: &mut RequestChain<'_, N>, slots: &SlotMemory) -> Result<(), ChainError> {
+    let status = slots.status_segment(chain.slot());
+    chain.writable(status)
+}
+
+/// Puts one transfer into the chain.
 #[inline(always)]
 fn put_data<const N: usize>(
     chain: &mut RequestChain<'_, N>,
@@ -286,19 +400,90 @@ fn put_data<const N: usize>(
             for piece in pieces {
                 chain.writable(piece)?;
             }
-            Ok(Sent { sectors, answer: bytes })
+            end(chain, slots)?;
+            Ok(Sent::answered(sectors, bytes))
         }
         Transfer::Write => {
             start(chain, slots, RequestHeader::at(RequestType::OUT, first))?;
             for piece in pieces {
                 chain.readable(piece)?;
             }
-            Ok(Sent { sectors, answer: 0 })
+            end(chain, slots)?;
+            Ok(Sent::answered(sectors, 0))
+        }
+        Transfer::ReportZones => {
+            start(chain, slots, RequestHeader::at(RequestType::ZONE_REPORT, first))?;
+            for piece in pieces {
+                chain.writable(piece)?;
+            }
+            end(chain, slots)?;
+            Ok(Sent {
+                sectors: 0,
+                answer: bytes,
+                at_most: true,
+            })
+        }
+        Transfer::Append => {
+            start(chain, slots, RequestHeader::at(RequestType::ZONE_APPEND, first))?;
+            for piece in pieces {
+                chain.readable(piece)?;
+            }
+            let tail = slots.append_tail(chain.slot());
+            chain.writable(tail)?;
+            Ok(Sent::answered(sectors, AppendTail::BYTES - 1))
         }
     }
 }
 
-/// Puts header and range of the first device request of `range` into the chain. Also answers what is left after it.
+/// The next part of a transfer that has come to `next`, with `left` bytes after `cursor`.
+///
+/// On a zoned disk it ends with the zone at the latest. Parts of a write are whole units of writing if the whole is.
+#[inline]
+fn next_part(
+    transfer: Transfer,
+    segments: &[Segment],
+    cursor: Cursor,
+    next: Sector,
+    left: u64,
+    limits: &Limits,
+) -> Option<Part> {
+    let Some(zones) = &limits.zoned else {
+        return Part::next(segments, cursor, limits);
+    };
+    let unit = u64::from(zones.write_granularity);
+    let (whole, blocks) = (
+        left.checked_rem(unit) == Some(0),
+        unit.is_multiple_of(limits.block_bytes.into()),
+    );
+    let in_units = transfer == Transfer::Write && whole && blocks;
+    let limits = Limits {
+        max_request_bytes: limits.most_bytes_at(next),
+        block_bytes: if in_units {
+            zones.write_granularity
+        } else {
+            limits.block_bytes
+        },
+        ..*limits
+    };
+    Part::next(segments, cursor, &limits)
+}
+
+/// Whether the whole transfer can be cut into parts: the check to make before the first part goes out.
+fn is_splittable(transfer: Transfer, segments: &[Segment], first: Sector, bytes: u64, limits: &Limits) -> bool {
+    let (mut cursor, mut next, mut left) = (Cursor::default(), first, bytes);
+    while left > 0 {
+        let Some(part) = next_part(transfer, segments, cursor, next, left, limits) else {
+            return false;
+        };
+        cursor = part.end;
+        // The end of the transfer was checked against the capacity, so this cannot wrap.
+        next = Sector(next.get() + u64::from(part.sectors()));
+        left = left.saturating_sub(u64::from(part.bytes));
+    }
+    true
+}
+
+/// Puts the first device request of `range` into the chain. Also answers what is left after it.
 #[inline(always)]
 fn put_range<const N: usize>(
     chain: &mut RequestChain<'_, N>,
@@ -315,6 +500,7 @@ fn put_range<const N: usize>(
     let (kind, segment) = request.encode(range.first, sectors);
     start(chain, slots, RequestHeader::without_position(kind))?;
     chain.readable(slots.put_range(chain.slot(), segment))?;
+    end(chain, slots)?;
     let left = range.sectors - u64::from(sectors);
     let rest = if left == 0 {
         Work::Sent
@@ -322,10 +508,10 @@ fn put_range<const N: usize>(
         let first = Sector(range.first.get() + u64::from(sectors));
         Work::Range(request, SectorRange { first, sectors: left })
     };
-    Ok((Sent { sectors, answer: 0 }, rest))
+    Ok((Sent::answered(sectors, 0), rest))
 }
 
-/// Puts header and room for an answer of `answer` bytes into the chain.
+/// Puts a question with an answer of `answer` bytes into the chain.
 #[inline(always)]
 fn put_query<const N: usize>(
     chain: &mut RequestChain<'_, N>,
@@ -335,7 +521,8 @@ fn put_query<const N: usize>(
 ) -> Result<Sent, ChainError> {
     start(chain, slots, RequestHeader::without_position(kind))?;
     chain.writable(slots.answer(chain.slot(), answer))?;
-    Ok(Sent { sectors: 0, answer })
+    end(chain, slots)?;
+    Ok(Sent::answered(0, answer))
 }
 
 /// What is left after `part`.

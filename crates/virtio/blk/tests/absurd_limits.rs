@@ -5,6 +5,7 @@ mod common;
 
 use common::{Hooked, Scatter, TestDisk, TestRequest, narrow};
 use proptest::prelude::*;
+use virtio_blk::proto::zoned::{ZoneId, ZonedConfig};
 use virtio_blk::proto::{RangeLimits, Sector, ZeroesLimits};
 use virtio_blk::{DiskOptions, Limits, Request, SectorRange};
 use virtio_blk_model::{Model, ModelConfig, ModelDma};
@@ -56,6 +57,7 @@ prop_compose! {
         zeroes in prop::option::of((odd_u32(), odd_u32(), any::<bool>())),
         discard in ranges(),
         secure_erase in ranges(),
+        zoned in prop::option::of((odd_u32(), odd_u32(), odd_u32(), 0..4u8)),
     ) -> Limits {
         let zeroes = zeroes.map(|(max_sectors, max_segments, may_unmap)| ZeroesLimits {
             max_sectors,
@@ -74,6 +76,14 @@ prop_compose! {
             discard,
             write_zeroes: zeroes,
             secure_erase,
+            zoned: zoned.map(|(zone_sectors, max_append_sectors, write_granularity, model)| ZonedConfig {
+                zone_sectors,
+                max_open_zones: 1,
+                max_active_zones: 1,
+                max_append_sectors,
+                write_granularity,
+                model: model.into(),
+            }),
         }
     }
 }
@@ -89,6 +99,9 @@ fn request(kind: u8, first: u64, sectors: u64, lengths: &[usize], dma: &mut Mode
         2 => Request::secure_erase(range, 0),
         3 => Request::lifetime(0),
         4 => Request::read(Sector(first), Scatter::new(dma, lengths), 0),
+        5 => Request::append(ZoneId::starting_at(Sector(first)), Scatter::new(dma, lengths), 0),
+        6 => Request::report_zones(Sector(first), Scatter::new(dma, lengths), 0),
+        7 => Request::reset_zone(ZoneId::starting_at(Sector(first)), 0),
         _ => Request::write(Sector(first), Scatter::new(dma, lengths), 0),
     }
 }
@@ -111,7 +124,7 @@ proptest! {
         ]),
         limits in prop::collection::vec(absurd(), 1..4),
         steps in prop::collection::vec(
-            (0..6u8, odd_u64(), odd_u64(), prop::collection::vec(0..1500usize, 1..6)),
+            (0..9u8, odd_u64(), odd_u64(), prop::collection::vec(0..1500usize, 1..6)),
             1..8,
         ),
     ) {

@@ -68,11 +68,7 @@ fn configuration_and_limits_are_those_of_the_device() {
 
 #[test]
 fn of_a_full_offer_the_documented_set_is_accepted() {
-    for (model_of_zones, without) in [
-        (0, BlkFeatures::empty()),
-        (1, BlkFeatures::DISCARD),
-        (2, BlkFeatures::empty()),
-    ] {
+    for model_of_zones in [0, 2] {
         for alias_feature_words in [false, true] {
             let config = ModelConfig {
                 offered: Features::all(),
@@ -84,14 +80,13 @@ fn of_a_full_offer_the_documented_set_is_accepted() {
                 ..ModelConfig::modern()
             };
             let mut rig = Rig::<16>::new(config);
-            let expected = blk(SUPPORTED_BLK - without)
+            let expected = blk(SUPPORTED_BLK - BlkFeatures::ZONED)
                 | Features::INDIRECT_DESC
                 | Features::EVENT_IDX
                 | Features::ACCESS_PLATFORM
                 | Features::VERSION_1;
             assert_eq!(rig.disk.accepted(), expected);
             assert_eq!(rig.model.accepted(), expected);
-            assert_eq!(rig.disk.limits().discard.is_some(), without.is_empty());
             rig.works();
             rig.finish();
         }
@@ -123,7 +118,8 @@ fn of_a_legacy_offer_the_documented_set_is_accepted() {
         ..ModelConfig::legacy()
     };
     let mut rig = Rig::<16>::new(config);
-    let expected = blk(SUPPORTED_BLK) | Features::ANY_LAYOUT | Features::INDIRECT_DESC | Features::EVENT_IDX;
+    let expected =
+        blk(SUPPORTED_BLK - BlkFeatures::ZONED) | Features::ANY_LAYOUT | Features::INDIRECT_DESC | Features::EVENT_IDX;
     assert_eq!(rig.disk.accepted(), expected);
     assert_eq!(rig.model.accepted(), expected);
     rig.works();
@@ -180,14 +176,6 @@ fn the_driver_does_without_any_one_feature() {
 }
 
 #[test]
-fn a_host_managed_disk_is_driven_without_discard_and_zones() {
-    let rig = Rig::<16>::new(ModelConfig::modern().offer(feature::ZONED));
-    let accepted = rig.disk.accepted().low();
-    assert_eq!(accepted & (feature::DISCARD | feature::ZONED), 0);
-    rig.finish();
-}
-
-#[test]
 fn a_capacity_is_never_torn() {
     for config in [ModelConfig::modern(), ModelConfig::legacy()] {
         let config = ModelConfig {
@@ -239,10 +227,15 @@ fn the_features_mask_is_kept_to_and_can_not_be_widened() {
     let everything = options(|it| it.features = Features::all());
     let config = ModelConfig {
         offered: Features::all(),
+        zones: Zones {
+            model: 0,
+            ..Zones::default()
+        },
         ..ModelConfig::modern()
     };
     let rig = Rig::<16>::with(config.clone(), &everything);
-    assert_eq!(rig.disk.accepted(), Rig::<16>::new(config).disk.accepted());
+    let default = Rig::<16>::new(config).disk.accepted();
+    assert_eq!(rig.disk.accepted(), default | blk(BlkFeatures::ZONED));
     rig.finish();
 
     // The switch depends on flush, and goes with it.

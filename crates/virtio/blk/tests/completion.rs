@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Rig, every_ring, narrow, pattern, range, register};
 use virtio_blk::{Answer, OperationKind, Request};
-use virtio_blk_model::{DoorbellWish, Limits, ModelConfig, Service, feature};
+use virtio_blk_model::{Limits, ModelConfig, Notifications, Service, feature};
 
 #[test]
 fn a_driver_that_polls_is_not_interrupted() {
@@ -204,7 +204,7 @@ fn one_notification_per_batch() {
 fn a_device_that_wants_no_notification_gets_none() {
     every_ring(|config| {
         let mut rig = Rig::<16>::new(ModelConfig {
-            doorbell: DoorbellWish::Never,
+            notifications: Notifications::Never,
             ..config
         });
         // It can only say so once it is at work.

@@ -1,8 +1,9 @@
 //! What `docs/porting.md` shows, compiled: the names and signatures in the guide are those of the crates.
 
 use virtio_blk::proto::Sector;
-use virtio_blk::{Answer, DiskOptions, IoError, Rejected, Request, SubmitError};
-use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters};
+use virtio_blk::proto::zoned::{ZoneId, ZoneReport};
+use virtio_blk::{Answer, DiskOptions, IoError, Rejected, Request, SubmitError, TrackedZone, ZoneTable};
+use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters, feature};
 use virtio_core::{DmaBuffer, ResetTimeout};
 
 const QUEUE: usize = 256;
@@ -65,13 +66,66 @@ fn guide(
     Ok(())
 }
 
+fn place(_: Token, result: Result<Answer, IoError>) {
+    assert_eq!(result, Ok(Answer::Appended(Sector(64))));
+}
+
+fn learn(zones: &mut ZoneTable<'_>, buffer: Option<DmaBuffer>) {
+    let buffer = buffer.expect("a report has a buffer");
+    let report = ZoneReport::parse(&buffer).expect("room for a report");
+    assert_eq!(zones.learn(&report), Ok(64));
+}
+
+/// The section on zoned disks.
+fn zoned_guide(
+    model: &Model,
+    transport: Transport,
+    mut dma: ModelDma,
+    token: Token,
+) -> Result<(), Box<dyn core::error::Error>> {
+    let mut disk = Disk::start(transport, &mut dma, &DiskOptions::default().with_zones())?;
+    let buffer = DmaBuffer::allocate(&mut dma, 65 * 64, 8)?;
+    let data = DmaBuffer::allocate(&mut dma, 4096, 4096)?;
+    let zone = ZoneId::starting_at(Sector(64));
+
+    let mut memory = [TrackedZone::UNKNOWN; 64];
+    let mut zones = ZoneTable::new(disk.limits(), &mut memory).ok_or("no zones")?;
+
+    let report = Request::report_zones(Sector(0), buffer, token);
+    disk.submit(report).map_err(|rejected| rejected.error)?;
+    disk.notify();
+    model.process(usize::MAX);
+    disk.poll(|done| learn(&mut zones, done.buffer))?;
+
+    let append = Request::append(zone, data, token);
+    let submitted = disk.submit_to_zones(&mut zones, append);
+    submitted.map_err(|rejected| rejected.error)?;
+    disk.notify();
+    model.process(usize::MAX);
+    disk.poll(|done| {
+        zones.completed(&done);
+        place(done.token, done.result);
+    })?;
+    Ok(())
+}
+
+fn transport(model: &Model) -> Transport {
+    match virtio_mmio::probe(model.registers()) {
+        virtio_mmio::Probe::Device(transport) => transport,
+        _ => panic!("the model is a device"),
+    }
+}
+
+#[test]
+fn the_guide_works_on_a_zoned_disk() {
+    let model = Model::new(ModelConfig::modern().offer(feature::ZONED));
+    zoned_guide(&model, transport(&model), model.dma(), 7).expect("the model behaves");
+    model.assert_clean();
+}
+
 #[test]
 fn the_guide_works() {
     let model = Model::new(ModelConfig::modern());
-    let transport = match virtio_mmio::probe(model.registers()) {
-        virtio_mmio::Probe::Device(transport) => transport,
-        _ => panic!("the model is a device"),
-    };
-    guide(&model, transport, model.dma(), 7).expect("the model behaves");
+    guide(&model, transport(&model), model.dma(), 7).expect("the model behaves");
     model.assert_clean();
 }

@@ -248,7 +248,7 @@ fn several_answers_in_flight_do_not_mix() {
                     (3, 7, 11)
                 );
             }
-            Answer::Done => panic!("an answer"),
+            answer => panic!("{answer:?} is no answer to these"),
         }
     }
     rig.finish();

@@ -22,6 +22,10 @@ pub(crate) const GET_LIFETIME: u32 = 10;
 pub(crate) const DISCARD: u32 = 11;
 pub(crate) const WRITE_ZEROES: u32 = 13;
 pub(crate) const SECURE_ERASE: u32 = 14;
+pub(crate) const ZONE_APPEND: u32 = 15;
+pub(crate) const ZONE_REPORT: u32 = 16;
+pub(crate) const ZONE_OPEN: u32 = 18;
+pub(crate) const ZONE_RESET_ALL: u32 = 26;
 
 /// What [`Driver::up`] accepts on a modern device unless told otherwise.
 pub(crate) const USUAL: u64 = feature::VERSION_1
@@ -79,22 +83,23 @@ impl Driver {
     /// Resets and sets ACKNOWLEDGE and DRIVER.
     pub(crate) fn greet(&self) {
         self.status(0);
-        self.greet_after_reset();
-    }
-
-    pub(crate) fn greet_after_reset(&self) {
         assert_eq!(self.regs.read_u32(0x070), 0);
         self.status(1);
         self.status(3);
     }
 
-    /// Writes the accepted features and, on a modern device, FEATURES_OK; whether it stuck.
-    pub(crate) fn accept(&self, bits: u64) -> bool {
+    /// Writes the accepted features.
+    pub(crate) fn write_features(&self, bits: u64) {
         let words = if self.legacy { 1 } else { 2 };
         for word in 0..words {
             self.regs.write_u32(0x024, word);
             self.regs.write_u32(0x020, (bits >> (32 * word)) as u32);
         }
+    }
+
+    /// Writes the accepted features and, on a modern device, FEATURES_OK; whether the device keeps it.
+    pub(crate) fn accept(&self, bits: u64) -> bool {
+        self.write_features(bits);
         if self.legacy {
             return true;
         }
@@ -121,14 +126,6 @@ impl Driver {
         self.used_seen = 0;
     }
 
-    /// The six address registers.
-    pub(crate) fn write_addresses(&self) {
-        for (low, addr) in [(0x080, self.table), (0x090, self.avail), (0x0A0, self.used)] {
-            self.regs.write_u32(low, addr as u32);
-            self.regs.write_u32(low + 4, (addr >> 32) as u32);
-        }
-    }
-
     pub(crate) fn enable_queue(&self) {
         let regs = &self.regs;
         if self.legacy {
@@ -142,24 +139,31 @@ impl Driver {
             regs.write_u32(0x030, 0);
             assert_eq!(regs.read_u32(0x044), 0);
             regs.write_u32(0x038, u32::from(self.size));
-            self.write_addresses();
+            for (low, addr) in [(0x080, self.table), (0x090, self.avail), (0x0A0, self.used)] {
+                regs.write_u32(low, addr as u32);
+                regs.write_u32(low + 4, (addr >> 32) as u32);
+            }
             regs.write_u32(0x044, 1);
         }
-    }
-
-    pub(crate) fn live(&self) {
-        self.status(if self.legacy { 0x07 } else { 0x0F });
     }
 
     /// A driver with a queue of 16 on a live device.
     pub(crate) fn up(config: ModelConfig, accepted: u64) -> Self {
         let mut driver = Self::probe(config);
-        driver.greet();
-        assert!(driver.accept(accepted), "the device takes the features");
-        driver.place_queue(16);
-        driver.enable_queue();
-        driver.live();
+        driver.start_with(accepted);
         driver
+    }
+
+    pub(crate) fn start(&mut self) {
+        self.start_with(USUAL);
+    }
+
+    fn start_with(&mut self, accepted: u64) {
+        self.greet();
+        assert!(self.accept(accepted), "the device takes the features");
+        self.place_queue(16);
+        self.enable_queue();
+        self.status(if self.legacy { 0x07 } else { 0x0F });
     }
 
     pub(crate) fn usual() -> Self {
@@ -266,17 +270,6 @@ impl Driver {
         let (id, len) = self.used().expect("the request was served");
         assert_eq!(id, 0);
         (self.get(status, 1)[0], self.get(data, room as usize), len)
-    }
-
-    /// The ids of the violations so far, each once, in order of appearance.
-    pub(crate) fn ids(&self) -> Vec<&'static str> {
-        let mut ids = Vec::new();
-        for violation in self.model.violations() {
-            if !ids.contains(&violation.id) {
-                ids.push(violation.id);
-            }
-        }
-        ids
     }
 }
 

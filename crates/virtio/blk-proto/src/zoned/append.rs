@@ -1,4 +1,4 @@
-//! The end of an append: where the data went, then the status.
+//! The end of an append: the place of the data, then the status.
 
 use zerocopy::little_endian::U64;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -9,7 +9,7 @@ use crate::{Sector, Status, StatusError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct AppendTail {
-    /// Where the data went; undefined unless the append succeeded. See [`position`](Self::position).
+    /// The place of the data; undefined unless the append succeeded. See [`position`](Self::position).
     pub append_sector: U64,
     /// [`Status`].
     pub status: u8,
@@ -19,9 +19,9 @@ impl AppendTail {
     /// Bytes of the tail.
     pub const BYTES: u32 = 9;
 
-    /// What a driver puts there beforehand: a status no device answers (`BLK-N-18`).
+    /// A status that no device answers (`BLK-N-18`) and a place that is on no disk, for a driver to put there beforehand.
     pub const NOT_WRITTEN: Self = Self {
-        append_sector: U64::ZERO,
+        append_sector: U64::MAX_VALUE,
         status: Status::NOT_WRITTEN.0,
     };
 
@@ -34,7 +34,7 @@ impl AppendTail {
     ///
     /// # Errors
     ///
-    /// The status, if the append did not succeed; then nobody knows a position.
+    /// The status, if the append did not succeed; then the position is undefined.
     pub fn position(&self) -> Result<Sector, StatusError> {
         self.status().check().map(|()| self.append_sector.into())
     }

@@ -1,8 +1,8 @@
-//! A driver's duties with zones, as pure functions: what they refuse must not reach a device.
+//! A driver's duties with zones, as pure functions. Requests that they refuse must not reach a device.
 
 use core::fmt;
 
-use crate::zoned::{ZoneDescriptor, ZoneState, ZoneType, ZonedConfig};
+use crate::zoned::{ZoneDescriptor, ZoneId, ZoneState, ZoneType, ZonedConfig};
 use crate::{RequestType, SECTOR_BYTES, Sector};
 
 /// Why a request to a zoned device must not be sent.
@@ -40,6 +40,18 @@ pub enum ZoneRequestError {
     NoRoom,
     /// Only whole zones can be erased (`BLK-D-39`).
     PartialZone,
+    /// The buffer of a report has no room for one zone (`BLK-N-24`).
+    ReportTooSmall,
+    /// The zone is offline.
+    NotReadable,
+    /// The command makes no sense in the state of the zone.
+    WrongState,
+    /// Requests in flight to the zone have to complete first, because their order matters (`BLK-N-30`).
+    Busy,
+    /// No more zones can be open: close one (`BLK-N-22`).
+    TooManyOpen,
+    /// No more zones can be active: finish or reset one (`BLK-N-22`).
+    TooManyActive,
 }
 
 impl fmt::Display for ZoneRequestError {
@@ -60,6 +72,12 @@ impl fmt::Display for ZoneRequestError {
             Self::NotAtWritePointer => "write not at the zone's write pointer",
             Self::NoRoom => "not enough room left in the zone",
             Self::PartialZone => "only whole zones can be erased",
+            Self::ReportTooSmall => "no room for one zone in the report",
+            Self::NotReadable => "the zone is offline",
+            Self::WrongState => "the command makes no sense in the state of the zone",
+            Self::Busy => "requests in flight to the zone have to complete first",
+            Self::TooManyOpen => "too many open zones",
+            Self::TooManyActive => "too many active zones",
         })
     }
 }
@@ -67,11 +85,11 @@ impl fmt::Display for ZoneRequestError {
 impl core::error::Error for ZoneRequestError {}
 
 impl ZonedConfig {
-    /// What the header of a zone request may say, on a disk of `capacity` sectors (`BLK-D-28` to `BLK-D-32`).
+    /// Whether the header of a zone request is right, on a disk of `capacity` sectors (`BLK-D-28` to `BLK-D-32`).
     ///
     /// A report can start anywhere in its first zone (`BLK-D-29`); a reset of all zones names sector 0; all others name
-    /// the first sector of their zone. What an append must observe beyond that is in
-    /// [`check_append`](Self::check_append).
+    /// the first sector of their zone. An append has more
+    /// rules: see [`check_append`](Self::check_append).
     ///
     /// # Errors
     ///
@@ -102,42 +120,52 @@ impl ZonedConfig {
         }
     }
 
-    /// Whether `bytes` of data can be appended to `zone`, the request naming `sector` (`BLK-D-32` to `BLK-D-38`).
+    /// Whether `bytes` of data can be appended to a zone, as far as the configuration says (`BLK-D-32` to `BLK-D-34`). Its state
+    /// is another question: see [`check_append`](Self::check_append).
     ///
-    /// `zone` is the zone as the caller believes it to be once everything already under way is done.
+    /// # Errors
+    ///
+    /// The first rule broken.
+    pub fn check_append_size(&self, zone: ZoneId, bytes: u64, capacity: Sector) -> Result<(), ZoneRequestError> {
+        self.check_header(RequestType::ZONE_APPEND, zone.start(), capacity)?;
+        if self.max_append_sectors == 0 {
+            return Err(ZoneRequestError::AppendUnsupported);
+        }
+        self.check_granularity(zone.start(), bytes)?;
+        let sectors = bytes / SECTOR_BYTES;
+        if sectors > u64::from(self.max_append_sectors) {
+            return Err(ZoneRequestError::AppendTooLong);
+        }
+        if sectors > self.sectors_of(zone, capacity) {
+            return Err(ZoneRequestError::NoRoom);
+        }
+        Ok(())
+    }
+
+    /// Whether `bytes` of data can be appended to `zone` on a disk of `capacity` sectors (`BLK-D-32` to `BLK-D-38`).
+    ///
+    /// `zone` is the zone as the caller believes it to be once all requests in flight are done.
     ///
     /// # Errors
     ///
     /// The first rule broken. Whether `zone` itself is to be believed is another question, see
     /// [`ZoneDescriptor::is_plausible`].
-    pub fn check_append(&self, zone: &ZoneDescriptor, sector: Sector, bytes: u64) -> Result<(), ZoneRequestError> {
-        if !self.has_zones() {
-            return Err(ZoneRequestError::NoZones);
-        }
-        if self.max_append_sectors == 0 {
-            return Err(ZoneRequestError::AppendUnsupported);
-        }
-        if sector != zone.start() {
-            return Err(ZoneRequestError::NotZoneStart);
-        }
+    pub fn check_append(&self, zone: &ZoneDescriptor, bytes: u64, capacity: Sector) -> Result<(), ZoneRequestError> {
+        self.check_append_size(zone.id(), bytes, capacity)?;
         if zone.zone_type() != ZoneType::SequentialWriteRequired {
             return Err(ZoneRequestError::WrongZoneType);
-        }
-        self.check_granularity(sector, bytes)?;
-        if bytes / SECTOR_BYTES > u64::from(self.max_append_sectors) {
-            return Err(ZoneRequestError::AppendTooLong);
         }
         check_room(zone, bytes)
     }
 
     /// Whether `bytes` of data can be written to `zone` from `sector` on (`BLK-D-36` to `BLK-D-38`).
     ///
-    /// A conventional zone takes anything; whether the disk is large enough is for the caller to check as on any disk.
-    /// `zone` is the zone as the caller believes it to be once everything already under way is done.
+    /// A conventional zone takes any write; whether the disk is large enough is for the caller to check as on any disk.
+    /// `zone` is the zone as the caller believes it to be once all requests in flight are done.
     ///
     /// # Errors
     ///
-    /// The first rule broken. Zones of unknown type are [`NotWritable`](ZoneRequestError::NotWritable): nobody knows how.
+    /// The first rule broken. Zones of unknown type are [`NotWritable`](ZoneRequestError::NotWritable).
     pub fn check_write(&self, zone: &ZoneDescriptor, sector: Sector, bytes: u64) -> Result<(), ZoneRequestError> {
         let kind = zone.zone_type();
         if kind == ZoneType::Conventional {
@@ -187,8 +215,8 @@ impl ZonedConfig {
 
     /// Length and position in multiples of the write granularity.
     ///
-    /// The specification compares the position in sectors with a number of bytes; what is meant is the position in bytes.
-    /// A granularity of 0 asks for nothing beyond whole sectors.
+    /// The specification compares the position in sectors with a number of bytes, but means the position in bytes.
+    /// A granularity of 0 asks for whole sectors only.
     fn check_granularity(&self, sector: Sector, bytes: u64) -> Result<(), ZoneRequestError> {
         let granularity = match self.write_granularity {
             0 => SECTOR_BYTES,
@@ -214,7 +242,7 @@ fn on_disk(sector: Sector, capacity: Sector) -> Result<(), ZoneRequestError> {
     }
 }
 
-/// Room from the write pointer on, which is what the specification counts, wherever the write itself goes.
+/// Room from the write pointer on. The specification counts from there, wherever the write itself goes.
 fn check_room(zone: &ZoneDescriptor, bytes: u64) -> Result<(), ZoneRequestError> {
     zone.write_pointer().ok_or(ZoneRequestError::NotWritable)?;
     match zone.remaining_sectors() {

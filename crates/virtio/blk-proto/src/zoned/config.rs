@@ -1,7 +1,8 @@
 //! The zoned part of the configuration and what can be computed from it alone.
 
 use crate::config::ConfigAccess;
-use crate::{BlkFeatures, Sector};
+use crate::zoned::ZoneId;
+use crate::{BlkFeatures, SECTOR_BYTES, Sector};
 
 /// The zoned part of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub struct ZonedConfig {
     pub max_active_zones: u32,
     /// Sectors of one append; 0 if append is not supported (`BLK-N-23`).
     pub max_append_sectors: u32,
-    /// What sequential writes must be multiples of, in bytes.
+    /// The unit of sequential writes, in bytes.
     pub write_granularity: u32,
     /// The kind of zoned device.
     pub model: ZonedModel,
@@ -35,7 +36,7 @@ impl ZonedConfig {
 
     /// Whether the device has zones: it is a zoned one and names a zone size.
     ///
-    /// A model nobody has defined yet counts as zoned.
+    /// A model that is not defined yet counts as zoned.
     pub const fn has_zones(&self) -> bool {
         self.zone_sectors != 0 && !matches!(self.model, ZonedModel::None)
     }
@@ -61,12 +62,30 @@ impl ZonedConfig {
         }
     }
 
-    /// The first sector of the zone that holds `sector`; `None` if there are no zones.
-    pub const fn zone_start(&self, sector: Sector) -> Option<Sector> {
+    /// The zone that holds `sector`; `None` if there are no zones.
+    pub const fn zone_of(&self, sector: Sector) -> Option<ZoneId> {
         if !self.has_zones() {
             return None;
         }
-        Some(Sector(sector.get() - sector.get() % self.zone_sectors as u64))
+        let first = sector.get() - sector.get() % self.zone_sectors as u64;
+        Some(ZoneId::starting_at(Sector(first)))
+    }
+
+    /// Sectors of a zone of a disk of `capacity` sectors, which may be the short last one. 0 beyond the disk.
+    pub const fn sectors_of(&self, zone: ZoneId, capacity: Sector) -> u64 {
+        let left = capacity.get().saturating_sub(zone.start().get());
+        let whole = self.zone_sectors as u64;
+        if left < whole { left } else { whole }
+    }
+
+    /// Whether a driver can work with the zones of a disk with blocks of `block_bytes`: it knows the model, and a zone is
+    /// made of whole blocks and of whole units of writing.
+    pub const fn is_usable(&self, block_bytes: u32) -> bool {
+        let known = matches!(self.model, ZonedModel::HostManaged | ZonedModel::HostAware);
+        let zone = self.zone_sectors as u64 * SECTOR_BYTES;
+        let whole = zone.is_multiple_of(block_bytes as u64);
+        let units = self.write_granularity == 0 || zone.is_multiple_of(self.write_granularity as u64);
+        known && self.zone_sectors > 0 && whole && units
     }
 
     /// Whether `sector` is the first of a zone. `false` if there are no zones.
@@ -92,8 +111,8 @@ pub enum ZonedModel {
 impl ZonedModel {
     /// Whether a driver that knows nothing about zones can treat the device as an ordinary disk (`BLK-D-09`).
     ///
-    /// If not, such a driver has to give the device up instead of setting FEATURES_OK (`BLK-D-08`). A model nobody has
-    /// defined yet counts as one that cannot.
+    /// If not, such a driver has to give the device up instead of setting FEATURES_OK (`BLK-D-08`). A model that is not
+    /// defined yet counts as one of these.
     pub const fn works_as_ordinary_disk(self) -> bool {
         matches!(self, Self::None | Self::HostAware)
     }
@@ -188,7 +207,8 @@ mod tests {
             assert!(!config.has_zones());
             assert_eq!(config.zone_count(Sector(5000)), 0);
             assert_eq!(config.last_zone_sectors(Sector(5000)), 0);
-            assert_eq!(config.zone_start(Sector(5000)), None);
+            assert_eq!(config.zone_of(Sector(5000)), None);
+            assert!(!config.is_usable(512));
             assert!(!config.is_zone_start(Sector(0)));
         }
     }
@@ -196,11 +216,38 @@ mod tests {
     #[test]
     fn a_sector_belongs_to_the_zone_that_starts_at_or_before_it() {
         let config = zones_of(1000);
-        assert_eq!(config.zone_start(Sector(999)), Some(Sector(0)));
-        assert_eq!(config.zone_start(Sector(1000)), Some(Sector(1000)));
-        assert_eq!(config.zone_start(Sector(u64::MAX)), Some(Sector(u64::MAX - 615)));
+        for (sector, start) in [(999, 0), (1000, 1000), (u64::MAX, u64::MAX - 615)] {
+            let zone = ZoneId::starting_at(Sector(start));
+            assert_eq!(config.zone_of(Sector(sector)), Some(zone));
+        }
+        let zone = ZoneId::starting_at(Sector(1000));
+        assert_eq!(config.sectors_of(zone, Sector(5000)), 1000);
+        assert_eq!(config.sectors_of(zone, Sector(1001)), 1);
+        assert_eq!(config.sectors_of(zone, Sector(1000)), 0);
         assert!(config.is_zone_start(Sector(3000)));
         assert!(!config.is_zone_start(Sector(3001)));
+    }
+
+    #[test]
+    fn zones_are_whole_blocks_and_whole_units_of_writing() {
+        let config = zones_of(16);
+        for (block_bytes, granularity, usable) in [
+            (512, 0, true),
+            (4096, 8192, true),
+            (3000, 512, false),
+            (512, 3072, false),
+        ] {
+            let config = ZonedConfig {
+                write_granularity: granularity,
+                ..config
+            };
+            assert_eq!(config.is_usable(block_bytes), usable, "{block_bytes} {granularity}");
+        }
+        let unknown = ZonedConfig {
+            model: ZonedModel::Unknown(3),
+            ..config
+        };
+        assert!(!unknown.is_usable(512));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::zoned::ZoneDescriptor;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct ZoneReportHeader {
-    /// Number of complete descriptions that follow, as the device put it (`BLK-N-24`).
+    /// Number of complete descriptions that follow, as the device counts (`BLK-N-24`).
     pub nr_zones: U64,
     /// Zero.
     pub reserved: [u8; 56],
@@ -19,7 +19,7 @@ impl ZoneReportHeader {
     /// Bytes of the header.
     pub const BYTES: u32 = 64;
 
-    /// A header for so many descriptions, with zeroes in the reserved bytes; for whoever plays the device.
+    /// A header for so many descriptions, with zeroes in the reserved bytes; for code that plays the device.
     pub const fn new(nr_zones: u64) -> Self {
         Self {
             nr_zones: U64::new(nr_zones),
@@ -54,7 +54,7 @@ pub struct ZoneReport<'a> {
 }
 
 impl<'a> ZoneReport<'a> {
-    /// Looks at a report. `buffer` is the data part of the request, best cut to what the device says it wrote there.
+    /// Looks at a report. `buffer` is the data part of the request, best cut to the length that the device reports.
     ///
     /// `None` if not even the header fits.
     pub fn parse(buffer: &'a [u8]) -> Option<Self> {

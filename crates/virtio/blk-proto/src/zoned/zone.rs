@@ -6,6 +6,23 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::Sector;
 use crate::zoned::ZonedConfig;
 
+/// A zone, named by its first sector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ZoneId(Sector);
+
+impl ZoneId {
+    /// The zone that starts there, if one does. See [`ZonedConfig::zone_of`] for any other sector.
+    pub const fn starting_at(first: Sector) -> Self {
+        Self(first)
+    }
+
+    /// The first sector.
+    pub const fn start(self) -> Sector {
+        self.0
+    }
+}
+
 /// How a zone can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -149,7 +166,17 @@ impl ZoneDescriptor {
     /// Bytes of one description.
     pub const BYTES: u32 = 64;
 
-    /// A description with zeroes in the reserved bytes, for whoever plays the device.
+    /// A description that tells nothing: neither type nor state has a meaning.
+    pub const UNKNOWN: Self = Self {
+        z_cap: U64::ZERO,
+        z_start: U64::ZERO,
+        z_wp: U64::ZERO,
+        z_type: 0,
+        z_state: u8::MAX,
+        reserved: [0; 38],
+    };
+
+    /// A description with zeroes in the reserved bytes, for code that plays the device.
     pub fn new(kind: ZoneType, state: ZoneState, start: Sector, capacity: u64, write_pointer: Sector) -> Self {
         Self {
             z_cap: U64::new(capacity),
@@ -169,6 +196,11 @@ impl ZoneDescriptor {
     /// The state of the zone.
     pub fn state(&self) -> ZoneState {
         self.z_state.into()
+    }
+
+    /// The zone that is described.
+    pub fn id(&self) -> ZoneId {
+        ZoneId(self.start())
     }
 
     /// First sector of the zone.
@@ -209,8 +241,7 @@ impl ZoneDescriptor {
         if !config.is_zone_start(start) || start >= capacity {
             return false;
         }
-        let size = u64::from(config.zone_sectors).min(capacity.get() - start.get());
-        if self.z_cap.get() > size {
+        if self.z_cap.get() > config.sectors_of(self.id(), capacity) {
             return false;
         }
         match (self.write_pointer(), self.state()) {

@@ -177,7 +177,10 @@ impl<const N: usize> Rig<N> {
                 assert_eq!(rejected.request.operation(), operation);
                 let (buffer, returned) = rejected.request.into_parts();
                 assert_eq!(returned, token);
-                let needs_buffer = matches!(operation, Operation::Read(_) | Operation::Write(_));
+                let needs_buffer = matches!(
+                    operation,
+                    Operation::Read(_) | Operation::Write(_) | Operation::Append(_) | Operation::ReportZones(_)
+                );
                 assert_eq!(buffer.is_some(), needs_buffer);
                 if let Some(buffer) = buffer {
                     buffer.release(&mut self.ledger.dma);
