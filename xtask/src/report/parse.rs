@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use guest_protocol::{Device, Load, MARK, Outcome, Record};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Longer "records" than this are damage and shown as text.
 const LONGEST: usize = 4096;
@@ -96,8 +96,9 @@ impl Guest {
     }
 
     fn enter(&mut self, at: Duration, line: &str) {
-        match Record::parse(line) {
-            Some(Ok(record)) => {
+        let json = line.trim_start_matches(MARK);
+        match record(json) {
+            Ok(record) => {
                 let before = self.records.last().map_or("", |reported| reported.client);
                 let client = match record {
                     Record::Started { label, .. } => label,
@@ -110,8 +111,7 @@ impl Guest {
                     record,
                 });
             }
-            Some(Err(error)) => self.damaged.push(format!("{}: {error}", line.trim_start_matches(MARK))),
-            None => {}
+            Err(error) => self.damaged.push(format!("{json}: {error}")),
         }
     }
 
@@ -159,6 +159,12 @@ impl Guest {
             _ => None,
         })
     }
+}
+
+/// Reads a record. Its texts are never freed: a run has some thousand, and this tool ends after it.
+fn record(json: &str) -> serde_json::Result<Record<'static>> {
+    let value: &'static serde_json::Value = Box::leak(Box::new(serde_json::from_str(json)?));
+    Record::deserialize(value)
 }
 
 /// The sum of what a guest counted. It is exact: a guest may count up to the largest number, and more than once.

@@ -1,5 +1,5 @@
 #![doc = include_str!("../README.md")]
-#![cfg_attr(not(feature = "host"), no_std)]
+#![no_std]
 #![forbid(unsafe_code)]
 
 pub mod pattern;

@@ -9,7 +9,7 @@ mod right;
 
 use std::collections::BTreeSet;
 
-use guest_protocol::Record;
+use guest_protocol::{MARK, Record};
 use minix_abi::Errno;
 use minix_abi::partition::{PartitionEntry, SystemId, write_table};
 use minix_rt::Args;
@@ -69,7 +69,7 @@ fn run(trap: Trap, words: &'static [&'static str]) -> Run {
         .borrow()
         .console
         .iter()
-        .filter_map(|line| match Record::parse(line)?.unwrap() {
+        .filter_map(|line| match serde_json::from_str(line.strip_prefix(MARK)?).unwrap() {
             Record::Test {
                 number,
                 name,
