@@ -7,6 +7,7 @@ use image_blk::options::{Completion, Digests, Mode, Options};
 
 use crate::cli::QemuArgs;
 use crate::disk::{Attachment, Outline};
+use crate::extras::Extras;
 
 /// The queue sizes QEMU lets a device have.
 const DEVICE_QUEUE_SIZES: std::ops::RangeInclusive<u16> = 4..=1024;
@@ -37,17 +38,6 @@ pub(crate) enum Boot {
     },
     /// The test kernel, by an archive in memory.
     Minix { kernel: PathBuf, archive: PathBuf },
-}
-
-/// What a scenario asks of the machine beyond what a person can ask for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Extras {
-    /// Requests that each disk does per second at most.
-    pub(crate) iops: Option<u64>,
-    /// One instruction takes one nanosecond of the guest's time.
-    pub(crate) counts_instructions: bool,
-    /// Where QEMU writes down each request of the block devices.
-    pub(crate) trace: Option<PathBuf>,
 }
 
 /// The id string of a disk.

@@ -14,6 +14,7 @@ mod child;
 mod cli;
 mod console;
 mod disk;
+mod extras;
 #[cfg(test)]
 mod fake;
 mod foreign;

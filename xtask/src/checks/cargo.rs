@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{Check, Verdict};
+use super::check::{Check, Verdict};
 use crate::progress::Progress;
 use crate::workspace::{Package, RISCV, Workspace};
 

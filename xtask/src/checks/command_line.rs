@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Check, Guest, Verdict};
+use super::check::{Check, Context, Guest, Verdict};
 use crate::interrupt;
 
 /// The disk images in the folder of each case: name, first bytes, size.
@@ -153,7 +153,7 @@ pub(super) fn checks() -> Vec<Check> {
         }
     }
     for (name, signal, arguments) in SIGNALS {
-        let work = move |context: &super::Context| stopped(&context.workspace.scratch(), arguments, signal);
+        let work = move |context: &Context| stopped(&context.workspace.scratch(), arguments, signal);
         checks.push(Check {
             boots: name.starts_with("booting").then_some(Guest::Minix),
             foreign: arguments.contains("--foreign"),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use guest_protocol::Record;
 
 use super::boot::{Disk, Expectation, Run, blank, boots, expect};
-use super::{Check, Context, Verdict};
+use super::check::{Check, Context, Verdict};
 use crate::report::records;
 
 /// Two sockets: each has harts, memory and a PLIC of its own. The VirtIO windows are wired to the second PLIC.

@@ -7,7 +7,6 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use guest_protocol::number;
 
-use crate::foreign::Foreign;
 use crate::minix::scenario::Name;
 
 /// The format of a disk image.
@@ -25,6 +24,23 @@ impl Format {
             Format::Qcow2 => "qcow2",
         }
     }
+}
+
+/// How a disk departs from what QEMU's own would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Foreign {
+    /// What the specification says, from another implementation than QEMU's.
+    Plain,
+    /// One data descriptor, and no SEG_MAX that says so, as Firecracker does.
+    OneSegment,
+    /// The used ring says 0 for every request.
+    UsedLengthNone,
+    /// The used ring says 1 for every request.
+    UsedLengthOne,
+    /// The used ring counts the data without the status byte.
+    UsedLengthDataOnly,
+    /// The used ring says more than the buffers hold.
+    UsedLengthTooMuch,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -5,21 +5,20 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::check::Checked;
+pub(crate) use super::check::SERVICE;
 use crate::progress::Progress;
 use crate::workspace::{RISCV, Workspace};
 
-/// The service: the program's name, and the label RS gives it.
-pub(crate) const SERVICE: &str = "virtio_blk_mmio";
 /// The crate it comes from.
 const SERVICE_CRATE: &str = "minix-virtio-blk";
-/// What it may do, in the words of MINIX.
+/// Its privileges, in the words of MINIX.
 pub(crate) const SYSTEM_CONF: &str = "system.conf";
 
 /// Crate and program are called the same.
 const KERNEL: &str = "testkernel";
 
 const CLIENTS_CRATE: &str = "test-clients";
-/// What the clients may do.
+/// The privileges of the clients.
 const CLIENTS_CONF: &str = "clients.conf";
 
 /// The service as MINIX gets it.
@@ -122,7 +121,7 @@ fn publish(workspace: &Workspace) -> Result<Service> {
     Ok(service)
 }
 
-/// Copies a file over another in one step, so that whoever reads it meanwhile gets the old one or the new one.
+/// Copies a file over another in one step, so that another run reads the old one or the new one.
 fn replace(from: &Path, to: &Path) -> Result<()> {
     let what = || format!("cannot copy {} to {}", from.display(), to.display());
     let directory = to.parent().unwrap_or(to);
@@ -132,7 +131,7 @@ fn replace(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Gives the size of a program that MINIX would load.
+/// The size of a program, if MINIX would load it.
 fn refuse_unloadable(elf: &Path) -> Result<usize> {
     let checked = Checked::read(elf)?;
     match checked.broken.first() {
