@@ -77,8 +77,7 @@ pub(crate) fn report_with_backend(flags: &str, script: &str, (was, is): (&str, &
     session::run(&setup, &args, None, run::Input::None, &mut console, Progress::Silent).unwrap()
 }
 
-/// The guest says this.
-pub(crate) fn said(record: &Record<'_>) -> String {
+fn said(record: &Record<'_>) -> String {
     format!("record '{}'\n", serde_json::to_string(record).unwrap())
 }
 

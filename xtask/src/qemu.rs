@@ -88,13 +88,10 @@ fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result
     let is_shown = args.verbose || args.shell || args.gdb;
     let mut console = if is_shown { Console::shown() } else { Console::default() };
     let report = session::run(&setup, args, input, keyboard(args)?, &mut console, progress)?;
-    for line in print::screen(&report, args, input, &console.text()) {
+    let log = setup.scratch.join(format!("console-{}.log", std::process::id()));
+    let log = (!report.passed && std::fs::write(&log, console.text()).is_ok()).then_some(log.as_path());
+    for line in print::screen(&report, args, input, &console.guest_text(), log) {
         say(&line);
-    }
-    if !report.passed {
-        let log = setup.scratch.join(format!("console-{}.log", std::process::id()));
-        std::fs::write(&log, console.text()).with_context(|| format!("cannot write {}", log.display()))?;
-        say(&format!("the whole console: {}", log.display()));
     }
     Ok(report)
 }

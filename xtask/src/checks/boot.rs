@@ -95,7 +95,7 @@ impl Run {
         );
         let mut text = format!("$ cargo xtask qemu {flags}\n{}", console.text());
         let report = outcome.map_err(|error| format!("{error:#}\n{text}"))?;
-        text += &print::screen(&report, &args, input.as_ref(), &console.text()).join("\n");
+        text += &print::screen(&report, &args, input.as_ref(), &console.guest_text(), None).join("\n");
         Ok(Run { report, text })
     }
 

@@ -12,8 +12,8 @@ use guest_protocol::{Record, SECTOR_BYTES, SectorRange, pattern};
 use rangemap::{RangeMap, RangeSet};
 use serde::Serialize;
 
-use super::Host;
 use super::parse::Guest;
+use super::{Host, Share};
 use crate::cli::QemuArgs;
 use crate::disk::{Disk, Source};
 
@@ -100,50 +100,53 @@ pub(crate) fn examine(args: &QemuArgs, disks: &[Disk], guest: &Guest, directory:
 
 /// Whether both sides read the same.
 fn digests(number: usize, disk: &Disk, guest: &Guest, host: &mut Host) {
-    let on_disk = |range| {
-        guest.of_disk(number).filter_map(move |reported| match reported.record {
-            Record::Digest { range: found, crc64 } if found == range => Some(crc64),
+    let pairs = disk.digests.iter().map(|(range, expected)| {
+        let found = guest.of_disk(number).filter_map(|reported| match reported.record {
+            Record::Digest { range: of, crc64 } if of == *range => Some(crc64),
             _ => None,
-        })
-    };
-    let mut is_first = true;
-    for (range, expected) in &disk.digests {
-        let (first, last) = (range.first, range.end() - 1);
-        host.digests.of += 1;
-        let found = on_disk(*range).next();
-        if found == Some(*expected) {
-            host.digests.equal += 1;
-        } else if std::mem::take(&mut is_first) {
-            host.findings.push(match found {
-                Some(_) => format!("sectors {first} to {last} read differently in the guest and on the host"),
-                None => format!("the guest never read sectors {first} to {last}"),
-            });
-        }
-    }
+        });
+        let found: Vec<u64> = found.collect();
+        let is_equal = !found.is_empty() && found.iter().all(|crc64| crc64 == expected);
+        let place = format!("sectors {} to {}", range.first, range.end() - 1);
+        (place, is_equal, !found.is_empty())
+    });
+    share(pairs, &mut host.digests, &mut host.findings);
 }
 
 /// The files the guest found, against those the host made. A guest that reported none was not asked to look.
 fn files(number: usize, disk: &Disk, guest: &Guest, host: &mut Host) {
-    let found = guest.of_disk(number).filter_map(|reported| match reported.record {
-        Record::File { path, bytes, crc64 } => Some((path, (bytes, crc64))),
-        _ => None,
-    });
-    let found: HashMap<_, _> = found.collect();
+    let found: HashMap<&str, (u64, u64)> = guest
+        .of_disk(number)
+        .filter_map(|reported| match reported.record {
+            Record::File { path, bytes, crc64 } => Some((path, (bytes, crc64))),
+            _ => None,
+        })
+        .collect();
     if found.is_empty() {
         return;
     }
-    let mut is_first = true;
-    for known in disk.files() {
-        host.files.of += 1;
-        match found.get(known.path.as_str()) {
-            Some(content) if *content == (known.bytes, known.crc64) => host.files.equal += 1,
-            other if std::mem::take(&mut is_first) => {
-                let how = if other.is_some() { "differs" } else { "is missing" };
-                host.findings.push(format!("file {} {how} in the guest", known.path));
-            }
-            _ => {}
+    let pairs = disk.files().iter().map(|file| {
+        let content = found.get(file.path.as_str());
+        let is_equal = content == Some(&(file.bytes, file.crc64));
+        (format!("file {}", file.path), is_equal, content.is_some())
+    });
+    share(pairs, &mut host.files, &mut host.findings);
+}
+
+/// Counts things that are named, equal on both sides or not, and read by the guest or not. The first that is wrong is a finding.
+fn share(things: impl Iterator<Item = (String, bool, bool)>, share: &mut Share, findings: &mut Vec<String>) {
+    let mut wrong = None;
+    for (what, is_equal, is_read) in things {
+        share.of += 1;
+        share.equal += usize::from(is_equal);
+        if !is_equal {
+            wrong.get_or_insert(match is_read {
+                true => format!("{what}: read differently in the guest and on the host"),
+                false => format!("{what}: never read in the guest"),
+            });
         }
     }
+    findings.extend(wrong);
 }
 
 /// What the comparison came to.

@@ -137,7 +137,7 @@ fn judge(output: &str) {
             guest: ended.guest,
             ..Report::default()
         };
-        assert!(!print::screen(&report, args, None, output).is_empty());
+        assert!(!print::screen(&report, args, None, output, None).is_empty());
         assert!(serde_json::to_string(&report).is_ok());
     }
 }

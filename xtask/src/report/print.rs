@@ -1,8 +1,8 @@
 //! A report as one screen for a person: what was found, what was tested, what the host compared, how long it took.
 
-use std::fmt::Write;
+use std::path::Path;
 
-use guest_protocol::{Outcome, Record, SECTOR_BYTES, Since};
+use guest_protocol::{Load, Outcome, Record, SECTOR_BYTES, Since};
 use indicatif::BinaryBytes;
 use virtio_blk_proto::BlkFeatures;
 use virtio_core::Features;
@@ -11,34 +11,45 @@ use super::parse::{Guest, records, total};
 use super::{Report, Share, block_test};
 use crate::cli::QemuArgs;
 use crate::disk::Input;
+use crate::minix::programs::SERVICE;
 use crate::minix::scenario::must_fail;
 
 /// Columns of the screen.
 const WIDTH: usize = 80;
+/// A space that words stay together at.
+const NO_BREAK: &str = "\u{a0}";
 /// The column where the second part of a row begins.
 const SECOND: usize = 14;
 /// How the lines of the service's log begin.
 const LOG: &str = "virtio-blk-mmio: ";
-/// Rows for the devices, and for the partitions, of a disk that has many.
-const ROWS: usize = 8;
+/// Rows for devices and disks.
+const ROWS: usize = 6;
+/// Partitions of a disk that are shown.
+const PARTITIONS: usize = 8;
 /// Lines of the console that are shown where the guest did not come to its end.
 const TAIL: usize = 12;
 
-/// The screen of a run. `console` is all that the guest printed.
-pub(crate) fn screen(report: &Report, args: &QemuArgs, input: Option<&Input>, console: &str) -> Vec<String> {
+/// The screen of a run. `console` is all that the guest printed, `log` the file where it is kept.
+pub(crate) fn screen(
+    report: &Report,
+    args: &QemuArgs,
+    input: Option<&Input>,
+    console: &str,
+    log: Option<&Path>,
+) -> Vec<String> {
     let mut screen = Screen::default();
     let what = match args.bare {
-        true => "the driver alone (bare image)".to_owned(),
-        false => format!("the MINIX service in the test kernel, scenario {}", scenario_name(args)),
+        true => "The driver without a kernel".to_owned(),
+        false => format!("The MINIX service {SERVICE}, scenario {}", scenario_name(args)),
     };
-    screen.lines.push(format!("QEMU {}: {what}", report.qemu_version));
-    screen.found(report, console);
+    screen.lines.push(format!("{what}, on QEMU {}", report.qemu_version));
+    screen.found(&report.guest, console);
     screen.tested(&report.guest, args.verbose);
     screen.measured(&report.guest);
     screen.service(report);
     screen.compared(report, input);
     screen.times(report);
-    screen.failed(report, console);
+    screen.failed(report, console, log);
     screen
         .lines
         .push(if report.passed { "PASS" } else { "FAIL" }.to_owned());
@@ -62,78 +73,77 @@ impl Screen {
         if !self.heading.is_empty() {
             self.lines.push(std::mem::take(&mut self.heading).to_owned());
         }
-        self.lines.push(line);
+        // Names and texts come from the guest, and from its disk.
+        self.lines.push(line.replace(char::is_control, "?"));
     }
 
-    /// A name, and text that goes on below itself where it is long.
-    fn row(&mut self, name: &str, text: &str) {
-        let indent = SECOND - 2;
-        let mut line = format!("  {name:<indent$}");
-        for word in text.split_whitespace() {
-            if line.chars().count() + word.chars().count() + 1 > WIDTH && line.len() > SECOND {
-                let full = std::mem::replace(&mut line, " ".repeat(SECOND));
-                self.line(full.trim_end().to_owned());
-            } else if line.len() > SECOND {
+    /// A name, text that goes on below itself where it is long (not at a [`NO_BREAK`]), and a result at the right edge.
+    fn row(&mut self, name: &str, text: &str, result: &str) {
+        let indent = if name.is_empty() { 2 } else { SECOND };
+        let width = WIDTH - result.chars().count() - 1;
+        let mut line = format!("{:<indent$}", format!("  {name}"));
+        let mut result = Some(result);
+        for word in text.split(' ').filter(|word| !word.is_empty()) {
+            let is_first = line.chars().count() <= indent;
+            if !is_first && line.chars().count() + word.chars().count() >= width {
+                let full = std::mem::replace(&mut line, " ".repeat(indent));
+                self.ended(&full, result.take());
+            } else if !is_first {
                 line.push(' ');
             }
             line += word;
         }
-        self.line(line.trim_end().to_owned());
+        self.ended(&line, result);
     }
 
-    /// Something that is counted.
-    fn count(&mut self, what: &str, result: &str) {
-        let (result_width, indent) = (result.chars().count(), 2);
-        let width = WIDTH.saturating_sub(result_width + indent + 1);
-        let what = cut(what, width);
-        self.line(format!("  {what:<width$} {result}"));
+    fn ended(&mut self, line: &str, result: Option<&str>) {
+        let result = result.unwrap_or_default();
+        let width = WIDTH - result.chars().count();
+        let line = line.replace(NO_BREAK, " ");
+        self.line(format!("{line:<width$}{result}").trim_end().to_owned());
     }
 
-    fn found(&mut self, report: &Report, console: &str) {
+    fn found(&mut self, guest: &Guest, console: &str) {
         self.heading = "Found";
-        let guest = &report.guest;
         if let Some(device) = guest.device() {
-            let layout = if device.version == 1 { "legacy" } else { "modern" };
+            let (version, id, block, queue) = (device.version, device.id, device.block_bytes, device.queue_size);
+            let size = size(device.capacity.saturating_mul(SECTOR_BYTES as u64));
             let access = if device.read_only { "read-only" } else { "read-write" };
-            self.row(
-                "device",
-                &format!("virtio-mmio block device ({layout}), id \"{}\"", device.id),
-            );
-            let (size, block) = (
-                size(device.capacity.saturating_mul(SECTOR_BYTES as u64)),
-                device.block_bytes,
-            );
-            self.row("disk", &format!("{size}, blocks of {block} bytes, {access}"));
-            self.row("queue", &format!("{} descriptors", device.queue_size));
-            let [low, high] = device.accepted;
-            self.row("features", &feature_names(u128::from(high) << 64 | u128::from(low)));
-        }
-        // The service tells people, not the host.
-        let mut log: Vec<&str> = Vec::new();
-        for line in console.lines().filter_map(|line| line.trim_end().strip_prefix(LOG)) {
-            if !log.contains(&line) {
-                log.push(line);
+            let [low, high] = device.accepted.map(u128::from);
+            for (name, text) in [
+                (
+                    "device",
+                    format!("virtio-mmio block device, version {version}, id \"{id}\""),
+                ),
+                (
+                    "disk",
+                    format!("{size}, block {block} bytes, {access}, queue of {queue}"),
+                ),
+                ("features", feature_names(high << 64 | low)),
+            ] {
+                self.row(name, &text, "");
             }
         }
-        for (name, begin) in [("device", "block device "), ("disk", "capacity ")] {
-            let lines = log.iter().filter_map(|line| line.strip_prefix(begin));
-            for line in lines.filter(|line| !line.starts_with("live")).take(ROWS) {
-                self.row(name, line);
+        // The service tells people, not the host. One that is started again tells the same, or makes do with less.
+        let log = console.lines().filter_map(|line| line.trim_end().strip_prefix(LOG));
+        let (mut rows, mut features) = (Vec::new(), None);
+        for line in log {
+            if let Some((_, bits)) = line.split_once("features 0x") {
+                let bits = bits.split(',').next().unwrap_or_default();
+                features = features.or(u128::from_str_radix(bits, 16).ok());
+            } else if line.starts_with("block device ") {
+                push_new(&mut rows, ("device", line));
+            } else if let Some(line) = line.strip_prefix("capacity ") {
+                push_new(&mut rows, ("disk", line));
             }
         }
-        let features = log
-            .iter()
-            .filter_map(|line| line.split_once("features 0x")?.1.split([',', ' ']).next());
-        let mut features: Vec<&str> = features.collect();
-        features.dedup();
-        for bits in features
-            .into_iter()
-            .filter_map(|hex| u128::from_str_radix(hex, 16).ok())
-            .take(2)
-        {
-            self.row("features", &feature_names(bits));
+        for (name, text) in rows.into_iter().take(ROWS) {
+            self.row(name, text, "");
         }
-        let mut partitions = Vec::new();
+        if let Some(bits) = features {
+            self.row("features", &feature_names(bits), "");
+        }
+        let mut partitions = [Vec::new(), Vec::new()];
         for reported in &guest.records {
             if let Record::Partition {
                 number: number @ 1..,
@@ -142,73 +152,74 @@ impl Screen {
                 ..
             } = reported.record
             {
-                let sector = first_byte / SECTOR_BYTES as u64;
-                let disk = if reported.disk > 0 { ", second disk" } else { "" };
-                let partition = (number, format!("{} from sector {sector} on{disk}", size(bytes)));
-                if !partitions.contains(&partition) {
-                    partitions.push(partition);
-                }
+                let first = first_byte / SECTOR_BYTES as u64;
+                let partition = format!("{number}: {} at sector {first}", size(bytes));
+                push_new(&mut partitions[reported.disk], partition.replace(' ', NO_BREAK));
             }
         }
-        for (number, text) in partitions.iter().take(ROWS) {
-            self.row(&format!("partition {number}"), text);
-        }
-        if partitions.len() > ROWS {
-            self.row("", &format!("and {} partitions more", partitions.len() - ROWS));
+        for mut of_disk in partitions.into_iter().filter(|of_disk| !of_disk.is_empty()) {
+            if of_disk.len() > PARTITIONS {
+                let more = of_disk.split_off(PARTITIONS).len();
+                of_disk.push(format!("and {more} more"));
+            }
+            self.row("partitions", &of_disk.join("; "), "");
         }
     }
 
     fn tested(&mut self, guest: &Guest, verbose: bool) {
         self.heading = "Tested";
         self.block_tests(guest, verbose);
+        let program = |client: &str| {
+            let mut programs = records!(guest, Record::Started { label, program, .. } if label == client => program);
+            programs.next().unwrap_or("self-test")
+        };
         let tests = guest.records.iter().filter_map(|reported| match reported.record {
             Record::Test {
+                group,
                 number: 0,
                 name,
                 outcome,
                 detail,
-                ..
-            } => Some((reported.client, name, outcome, detail)),
+            } => {
+                // A service that was started again came between a client in the background and its test.
+                let by = match program(reported.client) {
+                    _ if !group.is_empty() => group,
+                    SERVICE => name,
+                    program => program,
+                };
+                Some((by, name, outcome, detail))
+            }
             _ => None,
         });
         let tests: Vec<_> = tests.collect();
-        let mut programs = vec![""];
-        let program = |client: &str| {
-            records!(guest, Record::Started { label, program, .. } if label == client => program)
-                .next()
-                .unwrap_or("")
-        };
-        for (client, ..) in &tests {
-            if !programs.contains(&program(client)) {
-                programs.push(program(client));
-            }
-        }
-        for of in programs {
-            let of_program: Vec<_> = tests.iter().filter(|(client, ..)| program(client) == of).collect();
-            let mut names: Vec<&str> = of_program.iter().map(|(_, name, ..)| *name).collect();
-            names.sort_unstable();
-            names.dedup();
+        let mut programs = Vec::new();
+        tests.iter().for_each(|(by, ..)| push_new(&mut programs, *by));
+        for by in programs {
+            let of_program: Vec<_> = tests.iter().filter(|test| test.0 == by).collect();
+            let mut names = Vec::new();
+            of_program.iter().for_each(|(_, name, ..)| push_new(&mut names, *name));
             let what = match of_program.as_slice() {
-                [] => continue,
-                [(.., detail)] if !detail.is_empty() => format!("{of}: {detail}"),
-                _ if of.is_empty() => "self-test".to_owned(),
-                _ => format!("{of}: {}", names.join(", ")),
+                [(_, name, _, detail)] if *name == by => (*detail).to_owned(),
+                _ if names == [by] => String::new(),
+                _ => names.join(", "),
             };
-            self.count(&what, &outcomes(of_program.iter().map(|(_, _, outcome, _)| *outcome)));
+            let result = outcomes(of_program.iter().map(|(.., outcome, _)| *outcome));
+            self.row(by, &what, &result);
         }
         for (_, name, _, why) in tests.iter().filter(|(.., outcome, _)| *outcome == Outcome::Skip) {
-            self.row("", &format!("{name} left out: {why}"));
+            self.row("left out", &format!("{name}: {why}"), "");
         }
+        let started: Vec<&str> = records!(guest, Record::Started { label, .. } => label).collect();
         if let Some((passed, failed)) = guest.done()
-            && records!(guest, Record::Started { .. } => ()).next().is_some()
+            && !started.is_empty()
         {
-            let must = records!(guest, Record::Started { label, .. } if must_fail(label) => ()).count() as u64;
+            let must = started.iter().filter(|label| must_fail(label)).count() as u64;
             let note = match must {
                 0 => String::new(),
-                _ => format!(", {must} refused as it must be"),
+                _ => format!(", {must} of them refused as it must be"),
             };
             let (fine, of) = (total([passed, must.min(failed)]), total([passed, failed]));
-            self.count(&format!("statements of the scenario{note}"), &format!("{fine} of {of}"));
+            self.row("", &format!("steps of the scenario{note}"), &format!("{fine} of {of}"));
         }
     }
 
@@ -233,12 +244,10 @@ impl Screen {
             "block test, by memory of the client",
             runs.iter().map(heading).collect(),
         );
-        let mut groups: Vec<&str> = Vec::new();
-        for (group, number, ..) in runs.iter().flat_map(|run| guest.tests_of(run)) {
-            if number > 0 && !groups.contains(&group) {
-                groups.push(group);
-            }
-        }
+        let mut groups = Vec::new();
+        let tests = runs.iter().flat_map(|run| guest.tests_of(run));
+        let checks = tests.filter(|(_, number, ..)| *number > 0);
+        checks.for_each(|(group, ..)| push_new(&mut groups, group));
         for group in groups {
             let of = |run: &&str| guest.tests_of(run).filter(|test| test.0 == group).collect::<Vec<_>>();
             let cell = |run| outcomes(of(run).iter().map(|(.., outcome)| *outcome));
@@ -255,7 +264,7 @@ impl Screen {
     }
 
     fn measured(&mut self, guest: &Guest) {
-        self.heading = "Measured                 MB/s     IOPS    us/request     notifies   interrupts";
+        self.heading = "Measured                  MB/s    IOPS   per request:  us  notifies  interrupts";
         for reported in &guest.records {
             let Record::Bench {
                 name,
@@ -272,8 +281,8 @@ impl Screen {
             };
             let (requests, time) = (ops as f64, micros as f64);
             self.line(format!(
-                "  {:<17}{:>10.1} {:>8.0} {:>13.2} {:>12.2} {:>12.2}",
-                cut(&format!("{name} x{depth}"), 17),
+                "  {:<19}{:>9.1}{:>8.0}{:>18.2}{:>10.2}{:>12.2}",
+                cut(&format!("{name} x{depth}"), 19),
                 requests * bytes as f64 / time,
                 requests * 1e6 / time,
                 time / requests,
@@ -291,157 +300,163 @@ impl Screen {
         let restarts = records!(guest, Record::Restarted { .. } => ()).count();
         if !kills.is_empty() {
             let in_flight = total(kills.iter().copied());
-            let kills = kills.len();
-            self.row(
-                "kills",
-                &format!("{kills}, {restarts} restarts, {in_flight} requests not answered at a kill"),
-            );
+            let text = format!("{restarts} restarts; {in_flight} requests were not answered at a kill");
+            self.row("kills", &text, &kills.len().to_string());
             let loads = guest.loads();
-            let sum = |of: fn(&guest_protocol::Load<'_>) -> u64| total(loads.iter().map(of));
-            self.row(
-                "load",
-                &format!(
-                    "{} clients: {} reads, {} writes acknowledged, {} sent again, {} opens again",
-                    loads.len(),
-                    sum(|load| load.reads),
-                    sum(|load| load.writes),
-                    sum(|load| load.retried),
-                    sum(|load| load.reopened)
-                ),
+            let sum = |of: fn(&Load<'_>) -> u64| total(loads.iter().map(of));
+            let [reads, writes, retried, reopened] = [
+                sum(|load| load.reads),
+                sum(|load| load.writes),
+                sum(|load| load.retried),
+                sum(|load| load.reopened),
+            ];
+            let text = format!(
+                "{reads} reads and {writes} writes acknowledged, {retried} requests sent again, {reopened} opens again"
             );
+            self.row("load", &text, &format!("{} clients", loads.len()));
         }
         if restarts > 0 {
-            let (mut frames, mut before, mut after) = (0, 0, 0);
-            for looked in
-                records!(guest, Record::Poison { frames, before, after } => [frames, before, after].map(u128::from))
-            {
-                frames += looked[0];
-                before += looked[1];
-                after += looked[2];
+            let poison = records!(guest, Record::Poison { frames, before, after } => [frames, before, after]);
+            let poison: Vec<_> = poison.collect();
+            let [frames, before, after] = [0, 1, 2].map(|part| total(poison.iter().map(|looked| looked[part])));
+            let text = format!("of dead instances: {before} changed before the replacement answered, {after} later");
+            self.row("memory", &text, &format!("{frames} frames"));
+        }
+        for reported in &guest.records {
+            match reported.record {
+                Record::Measure {
+                    name,
+                    label,
+                    instructions,
+                    micros,
+                } => {
+                    let percent = instructions as f64 / (micros as f64 * 10.0);
+                    let seconds = micros as f64 / 1e6;
+                    let text = format!(
+                        "{label} took {instructions} instructions in {seconds:.3} s, {percent:.3} % of a hart at 1000 a microsecond"
+                    );
+                    self.row(name, &text, "");
+                }
+                Record::Down {
+                    label,
+                    micros,
+                    since,
+                    status,
+                    ..
+                } => {
+                    let event = match since {
+                        Since::Term => "SIGTERM",
+                        Since::Close => "the last close",
+                    };
+                    let reset = if status == 0 { "reset" } else { "NOT RESET" };
+                    let text = format!("{label}, {:.1} ms after {event}", micros as f64 / 1e3);
+                    self.row("stopped", &text, &format!("device {reset}"));
+                }
+                _ => {}
             }
-            self.row(
-                "memory",
-                &format!(
-                    "{frames} frames of dead instances: {before} changed before the replacement answered, {after} later"
-                ),
-            );
-        }
-        for (name, label, instructions, micros) in records!(guest, Record::Measure { name, label, instructions, micros } => (name, label, instructions, micros))
-        {
-            let percent = instructions as f64 / (micros as f64 * 10.0);
-            let seconds = micros as f64 / 1e6;
-            self.row(
-                name,
-                &format!("{label}: {instructions} instructions in {seconds:.3} s, {percent:.3} % of a hart at 1000 a microsecond"),
-            );
-        }
-        for (label, micros, since, status) in
-            records!(guest, Record::Down { label, micros, since, status, .. } => (label, micros, since, status))
-        {
-            let event = match since {
-                Since::Term => "SIGTERM",
-                Since::Close => "the last close",
-            };
-            let reset = if status == 0 { "reset" } else { "NOT RESET" };
-            let millis = micros as f64 / 1e3;
-            self.row(
-                "stopped",
-                &format!("{label}, {millis:.1} ms after {event}, its device {reset}"),
-            );
         }
     }
 
     fn compared(&mut self, report: &Report, input: Option<&Input>) {
         self.heading = "Compared on the host after power-off";
         let host = &report.host;
-        for (what, share) in [
+        let mut rows = Vec::new();
+        for (what, Share { equal, of }) in [
             ("sampled ranges, read alike in the guest and on the host", host.digests),
             ("files of the MINIX file system, read as the host made them", host.files),
         ] {
-            let Share { equal, of } = share;
             if of > 0 {
-                self.count(what, &format!("{equal} of {of}"));
+                rows.push((what.to_owned(), format!("{equal} of {of}")));
             }
         }
         if let Some(comparison) = &host.comparison {
-            let changed = comparison.changed_as_reported;
+            let (changed, unexpected) = (comparison.changed_as_reported, comparison.unexpected);
             let reported = changed + comparison.not_as_reported;
-            self.count(
-                "sectors that the guest changed, as it reported",
-                &format!("{changed} of {reported}"),
-            );
             let others = comparison.compared - reported;
-            let unchanged = others - comparison.unexpected;
-            self.count("all other sectors, unchanged", &format!("{unchanged} of {others}"));
+            let unchanged = others - unexpected;
+            if reported > 0 {
+                let what = "sectors that the guest changed, as it reported";
+                rows.push((what.into(), format!("{changed} of {reported}")));
+            }
+            rows.push((
+                "all other sectors, unchanged".into(),
+                format!("{unchanged} of {others}"),
+            ));
         }
         if let Some(most) = host.requests_at_once {
-            self.count(
-                "most requests in the device at once, as QEMU saw them",
-                &most.to_string(),
-            );
+            rows.push((
+                "most requests in the device at once, as QEMU saw them".into(),
+                most.to_string(),
+            ));
         }
         if let Some(flushes) = host.flushes_after_writes {
-            self.count(
-                "flushes after the last write, as the device saw them",
-                &flushes.to_string(),
-            );
+            rows.push((
+                "flushes after the last write, as the device saw them".into(),
+                flushes.to_string(),
+            ));
         }
         for seen in host.backends.iter().filter_map(|seen| seen.report.as_ref()) {
             let (reads, writes, flushes) = (seen.reads, seen.writes, seen.flushes);
+            let what = format!("the back-end served {reads} reads, {writes} writes and {flushes} flushes");
             let most = seen.most_data_descriptors;
-            self.count(
-                &format!("requests to the back-end, up to {most} data descriptors each"),
-                "",
-            );
-            self.count(&format!("  {reads} reads, {writes} writes, {flushes} flushes"), "");
+            rows.push((what + ", data descriptors each", format!("up to {most}")));
         }
         if let (Some(unchanged), Some(input)) = (host.file_unchanged, input) {
-            self.count(&input.name(), if unchanged { "unchanged" } else { "HAS CHANGED" });
+            let result = if unchanged { "unchanged" } else { "HAS CHANGED" };
+            rows.push((input.name(), result.to_owned()));
+        }
+        for (what, result) in rows {
+            self.row("", &what, &result);
         }
     }
 
     fn times(&mut self, report: &Report) {
-        let mut text = format!("{:.1} s in all", report.seconds);
+        let mut clients = Vec::new();
         let records = &report.guest.records;
-        for (label, at) in records.iter().filter_map(|reported| match reported.record {
-            Record::Started { label, .. } => Some((label, reported.at)),
-            _ => None,
-        }) {
-            let mut ends = records.iter().filter(|reported| reported.at >= at);
-            let ended = ends.find(|reported| matches!(reported.record, Record::Ended { label: of, .. } if of == label));
-            // Services run from one end to the other.
-            if let Some(ended) = ended.filter(|ended| ended.at - at >= 0.05 && !label.starts_with("virtio_blk")) {
-                let _ = write!(text, ", {label} {:.1}", ended.at - at);
+        for (place, reported) in records.iter().enumerate() {
+            let Record::Started { label, program, .. } = reported.record else {
+                continue;
+            };
+            let is_end = |record| matches!(record, Record::Ended { label: of, .. } if of == label);
+            let Some(end) = records[place..].iter().find(|later| is_end(later.record)) else {
+                continue;
+            };
+            let seconds = end.at - reported.at;
+            // The services run from one end to the other.
+            if seconds >= 0.05 && program != SERVICE {
+                clients.push(format!("{label}{NO_BREAK}{seconds:.1}"));
             }
         }
-        self.heading = "";
+        self.heading = "Time in seconds";
         if report.seconds > 0.0 {
-            let line = "Time".to_owned();
-            let indent = self.lines.len();
-            self.row("", &text);
-            if let Some(first) = self.lines.get_mut(indent) {
-                first.replace_range(..line.len(), &line);
+            self.row("", "the whole run on QEMU", &format!("{:.1}", report.seconds));
+            if !clients.is_empty() {
+                self.row("", &clients.join(", "), "");
             }
         }
     }
 
-    fn failed(&mut self, report: &Report, console: &str) {
+    fn failed(&mut self, report: &Report, console: &str, log: Option<&Path>) {
         self.heading = "Failed";
         for reason in &report.reasons {
-            self.line(format!("  {reason}"));
+            self.row("", reason, "");
         }
         if !report.passed && report.guest.done().is_none() {
-            self.heading = "The last lines of the console";
+            self.heading = "Last lines of the console";
             let lines: Vec<&str> = console.lines().collect();
             for line in &lines[lines.len().saturating_sub(TAIL)..] {
                 self.line(format!("  {line}"));
             }
         }
+        if let Some(log) = log {
+            self.heading = "The whole console";
+            self.line(format!("  {}", log.display()));
+        }
     }
 }
 
 /// How many of the tests that apply passed.
-fn outcomes(outcomes: impl Iterator<Item = Outcome>) -> String {
+fn outcomes(outcomes: impl IntoIterator<Item = Outcome>) -> String {
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for outcome in outcomes {
         *match outcome {
@@ -475,6 +490,12 @@ fn feature_names(bits: u128) -> String {
 
 fn size(bytes: u64) -> String {
     BinaryBytes(bytes).to_string().replace(".00 ", " ")
+}
+
+fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T) {
+    if !list.contains(&item) {
+        list.push(item);
+    }
 }
 
 fn cut(text: &str, width: usize) -> String {

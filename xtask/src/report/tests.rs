@@ -1,30 +1,30 @@
 //! A shell script plays QEMU, and with it the guest: it may do to the disk, and say, what it likes. Only the truth passes, and each
 //! finding is seen at least once.
 
-use guest_protocol::{Device, End, Load, Outcome, Record, SectorRange, Since};
+use std::time::Duration;
 
-use super::{Report, block_test::CHECKS};
-use crate::fake::{self, poke, said};
-use crate::machine::serial;
+use super::{Case, Count, Guest, Host, Report, block_test::CHECKS};
+use crate::cli::qemu_args;
+use crate::fake::{self, poke};
+use crate::run::Ended;
 
-const RANGE: SectorRange = SectorRange {
-    first: 34_816,
-    count: 8,
-};
 const SERVICE: &str = "virtio_blk_mmio";
+const DONE: &str = r#"{"done":{"passed":9,"failed":0}}"#;
+const FAILED_TEST: &str = r#"{"test":{"group":"","number":0,"name":"n","outcome":"fail","detail":"d"}}"#;
 
-fn done(failed: u64) -> String {
-    said(&Record::Done { passed: 9, failed })
+/// The guest reports this.
+fn said(json: &str) -> String {
+    format!("record '{json}'\n")
 }
 
-fn test(number: u32, outcome: Outcome) -> Record<'static> {
-    Record::Test {
-        group: "",
-        number,
-        name: "n",
-        outcome,
-        detail: "d",
-    }
+fn done() -> String {
+    said(DONE)
+}
+
+fn check_made(number: u32) -> String {
+    said(&format!(
+        r#"{{"test":{{"group":"A","number":{number},"name":"n","outcome":"pass","detail":"d"}}}}"#
+    ))
 }
 
 fn started(label: &str) -> String {
@@ -33,76 +33,58 @@ fn started(label: &str) -> String {
     } else {
         "shell"
     };
-    said(&Record::Started {
-        label,
-        endpoint: 9,
-        program,
-    })
+    said(&format!(
+        r#"{{"started":{{"label":"{label}","endpoint":9,"program":"{program}"}}}}"#
+    ))
 }
 
-fn ended(label: &str, how: End, result: i32) -> String {
-    said(&Record::Ended {
-        label,
-        endpoint: 5,
-        how,
-        result,
-    })
+fn ended(label: &str, how: &str, result: i32) -> String {
+    said(&format!(
+        r#"{{"ended":{{"label":"{label}","endpoint":5,"how":"{how}","result":{result}}}}}"#
+    ))
 }
 
-fn partition(number: i32, kind: Option<u8>, first: u64, count: u64) -> String {
-    said(&Record::Partition {
-        number,
-        kind,
-        first_byte: first * 512,
-        bytes: count * 512,
-    })
+fn range(kind: &str, first: u64, more: &str) -> String {
+    said(&format!(
+        r#"{{"{kind}":{{"range":{{"first":{first},"count":8}}{more}}}}}"#
+    ))
+}
+
+fn partition(number: i32, kind: &str, first: u64, count: u64) -> String {
+    let (first, bytes) = (first * 512, count * 512);
+    said(&format!(
+        r#"{{"partition":{{"number":{number},"kind":{kind},"first_byte":{first},"bytes":{bytes}}}}}"#
+    ))
 }
 
 /// What an honest bare image says of a prepared disk it only reads.
 fn bare() -> String {
-    let device = Device {
-        version: 2,
-        offered: [0; 2],
-        accepted: [0; 2],
-        capacity: 131_072,
-        block_bytes: 512,
-        queue_size: 4,
-        read_only: false,
-        id: &serial(0),
-    };
-    let partitions = partition(1, Some(0x83), 2048, 32_768) + &partition(2, Some(0x81), 34_816, 96_256);
-    let test = said(&test(0, Outcome::Pass));
-    format!(
-        "echo hello\n{}{partitions}{test}DIGESTS\n{}",
-        said(&Record::Device(device)),
-        done(0)
-    )
+    let device = r#"{"device":{"version":2,"offered":[0,0],"accepted":[0,0],"capacity":131072,"block_bytes":512,
+        "queue_size":4,"read_only":false,"id":"xtask-disk-0"}}"#;
+    let device = said(&device.replace("\n        ", ""));
+    let partitions = partition(1, "131", 2048, 32_768) + &partition(2, "129", 34_816, 96_256);
+    let test = said(&FAILED_TEST.replace("fail", "pass"));
+    format!("echo hello\n{device}{partitions}{test}DIGESTS\n{}", done())
 }
 
 /// What an honest scenario says: its clients, the partitions, the digests.
 fn minix(clients: &str) -> String {
     let mut text = String::from("echo hello\nDIGESTS\n");
     for (number, first, count) in [(1, 2048, 32_768), (2, 34_816, 65_536), (3, 100_352, 30_720)] {
-        text += &partition(number, None, first, count);
+        text += &partition(number, "null", first, count);
     }
     for label in clients.split_whitespace() {
         text += &started(label);
         if label.starts_with("blocktest") {
-            text.extend((1..=CHECKS).map(|number| said(&test(number, Outcome::Pass))));
+            text.extend((1..=CHECKS).map(check_made));
         }
     }
-    text += &ended(SERVICE, End::Exit, 0);
-    text + &said(&Record::Down {
-        label: SERVICE,
-        micros: 9000,
-        since: Since::Term,
-        status: 0,
-        forced: false,
-    })
+    text += &ended(SERVICE, "exit", 0);
+    text + &said(r#"{"down":{"label":"virtio_blk_mmio","micros":9000,"since":"term","status":0,"forced":false}}"#)
 }
 
 fn tour() -> String {
-    minix("look1 look2 writer blocktest blocktest_sc mfs1") + "FILES\n" + &done(0)
+    minix("look1 look2 writer blocktest blocktest_sc mfs1") + "FILES\n" + &done()
 }
 
 /// Runs the honest script with the first occurrence of a text changed, for each row. The last part of a row is in the first reason
@@ -124,7 +106,7 @@ fn check(flags: &str, honest: &str, rows: &[(&str, &str, &str)]) {
 
 /// The honest script is changed before its end.
 fn check_added(flags: &str, honest: &str, rows: &[(String, &str)]) {
-    let end = done(0);
+    let end = done();
     for (line, part) in rows {
         check(flags, honest, &[(end.as_str(), &format!("{line}\n{end}"), part)]);
     }
@@ -149,8 +131,8 @@ fn an_honest_run_passes() {
 #[test]
 fn a_run_that_does_not_end_well_fails() {
     for (script, part) in [
-        (bare().replace(&done(0), ""), "without a result"),
-        (bare().replace(&done(0), &done(2)), "2 tests failed"),
+        (bare().replace(&done(), ""), "without a result"),
+        (bare().replace("\"failed\":0", "\"failed\":2"), "2 tests failed"),
         (bare().replace("\"passed\":9", "\"passed\":0"), "ran no test"),
         (bare() + "exit 3\n", "status 3"),
         (bare() + "kill -9 $$\n", "killed"),
@@ -162,6 +144,41 @@ fn a_run_that_does_not_end_well_fails() {
         ),
     ] {
         check("--bare --timeout 1", &script, &[("", "", part)]);
+    }
+}
+
+#[test]
+fn what_the_host_sees_by_itself_fails_a_run() {
+    let changed = Host {
+        file_unchanged: Some(false),
+        ..Host::default()
+    };
+    let damaged = Count { decoded: 1, damaged: 2 };
+    for (host, defmt, part) in [
+        (
+            changed,
+            Count::default(),
+            "the disk image given with --disk has changed",
+        ),
+        (Host::default(), damaged, "2 defmt frames make no sense"),
+    ] {
+        let ended = Ended {
+            status: None,
+            abandoned: false,
+            guest: Guest::default(),
+            complaints: Vec::new(),
+            spoke: true,
+            duration: Duration::ZERO,
+        };
+        let case = Case {
+            args: &qemu_args("--bare", None).unwrap(),
+            scenario: None,
+            disks: &[],
+            ended: &ended,
+            host: &host,
+            defmt,
+        };
+        assert!(case.findings().iter().any(|finding| finding == part), "{part}");
     }
 }
 
@@ -181,33 +198,27 @@ fn a_bare_image_that_sees_something_else_fails() {
             (
                 "\"digest\":{\"range\":{\"first\":0",
                 "\"digest\":{\"range\":{\"first\":8",
-                "never read sectors 0 to 63",
+                "sectors 0 to 63: never read",
             ),
-            ("\"crc64\":", "\"crc64\":0,\"was\":", "sectors 0 to 63 read differently"),
+            (
+                "\"crc64\":",
+                "\"crc64\":0,\"was\":",
+                "sectors 0 to 63: read differently",
+            ),
         ],
     );
-    let surplus = partition(3, Some(1), 1, 1);
+    let surplus = partition(3, "1", 1, 1);
     check_added("--bare", &bare(), &[(surplus, "more partitions than the host made")]);
 }
 
 #[test]
 fn only_reported_changes_in_the_scratch_region_pass() {
     let zero = |first: u64| {
-        let range = SectorRange { first, count: 8 };
-        let zeroed = said(&Record::Zeroed { range });
+        let zeroed = range("zeroed", first, "");
         format!("dd if=/dev/zero of=\"$disk\" bs=512 seek={first} count=8 conv=notrunc 2>/dev/null\n{zeroed}")
     };
-    let range = SectorRange {
-        first: 65_536,
-        count: 8,
-    };
-    let mut rows = vec![
-        (zero(65_536), ""),
-        (
-            said(&Record::Wrote { range, seed: 1 }),
-            "sector 65536 should hold pattern 0x1",
-        ),
-    ];
+    let wrote = range("wrote", 65_536, ",\"seed\":1");
+    let mut rows = vec![(zero(65_536), ""), (wrote, "sector 65536 should hold pattern 0x1")];
     rows.extend([65_530, 81_920, 2048].map(|first| (zero(first), "which it may not")));
     rows.extend([0, 1, 65_536, 131_071].map(|sector| (poke(sector), "which the guest did not report")));
     check_added("--bare", &bare(), &rows);
@@ -231,42 +242,34 @@ fn a_tour_that_is_not_the_truth_fails() {
             (
                 "\"/readme\",\"bytes\":123",
                 "\"/readme\",\"bytes\":124",
-                "file /readme differs",
+                "file /readme: read differently",
             ),
-            ("\"/readme\"", "\"/readm\"", "file /readme is missing"),
+            ("\"/readme\"", "\"/readm\"", "file /readme: never read"),
             ("\"first_byte\":1048576", "\"first_byte\":1048575", "partition 1"),
             ("\"status\":0", "\"status\":15", "did not reset its device"),
             ("\"forced\":false", "\"forced\":true", "was killed"),
             ("\"exit\"", "\"killed\"", "did not leave by itself"),
         ],
     );
-    let error = Record::Error {
-        stage: "s",
-        kind: "k",
-        text: "t",
-    };
-    let poison = Record::Poison {
-        frames: 9,
-        before: 1,
-        after: 1,
-    };
-    let changed = format!("{}{}", poke(34_820), said(&Record::Undefined { range: RANGE }));
-    let outside = SectorRange { first: 2048, count: 8 };
+    let changed = poke(34_820) + &range("undefined", 34_816, "");
     check_added(
         "",
         &tour(),
         &[
-            (ended("shell", End::Segv, 0), "shell died: Segv"),
-            (said(&Record::Violation { text: "a b" }), "breach of protocol: a b"),
-            (said(&poison), "1 frames of a dead instance"),
-            (said(&test(0, Outcome::Fail)), "test n failed in the guest: d"),
-            (said(&error), "stopped at s: k (t)"),
-            ("record '{\"error\":{\"stage\":\"s\"}}'".to_owned(), "damaged record"),
+            (ended("shell", "segv", 0), "shell died: Segv"),
+            (said(r#"{"violation":{"text":"a b"}}"#), "breach of protocol: a b"),
             (
-                said(&Record::Wrote { range: RANGE, seed: 1 }),
-                "should hold pattern 0x1",
+                said(r#"{"poison":{"frames":9,"before":1,"after":1}}"#),
+                "1 frames of a dead instance",
             ),
-            (said(&Record::Undefined { range: outside }), "which it may not"),
+            (said(FAILED_TEST), "test n failed in the guest: d"),
+            (
+                said(r#"{"error":{"stage":"s","kind":"k","text":"t"}}"#),
+                "stopped at s: k (t)",
+            ),
+            (said(r#"{"error":{"stage":"s"}}"#), "damaged record"),
+            (range("wrote", 34_816, ",\"seed\":1"), "should hold pattern 0x1"),
+            (range("undefined", 2048, ""), "which it may not"),
             (poke(3000), "sector 3000 changed"),
             (changed, ""),
         ],
@@ -285,44 +288,27 @@ fn a_disk_that_cannot_be_written_needs_no_write_checks() {
 
 /// Rounds of kills that each met `in_flight` requests.
 fn rounds(number: usize, in_flight: u64) -> String {
-    let once = [
-        Record::Killed {
-            label: SERVICE,
-            round: 1,
-            micros: 5,
-            in_flight,
-        },
-        Record::Restarted {
-            label: SERVICE,
-            old: 1,
-            new: 2,
-        },
-        Record::Poison {
-            frames: 300,
-            before: 1,
-            after: 0,
-        },
-    ];
-    once.iter().map(said).collect::<String>().repeat(number)
+    let kill = said(&format!(
+        r#"{{"killed":{{"label":"s","round":1,"micros":5,"in_flight":{in_flight}}}}}"#
+    ));
+    let restart = said(r#"{"restarted":{"label":"s","old":1,"new":2}}"#);
+    let poison = said(r#"{"poison":{"frames":300,"before":1,"after":0}}"#);
+    format!("{kill}{restart}{poison}").repeat(number)
 }
 
-fn load(label: &str, writes: u64, retried: u64, reopened: u64) -> String {
-    said(&Record::Load(Load {
-        label,
-        acknowledged: 9,
-        reads: 4,
-        writes,
-        retried,
-        reopened,
-    }))
+fn load(number: u32, writes: u64, retried: u64, reopened: u64) -> String {
+    let counts = format!(r#""reads":4,"writes":{writes},"retried":{retried},"reopened":{reopened}"#);
+    said(&format!(
+        r#"{{"load":{{"label":"load{number}","acknowledged":9,{counts}}}}}"#
+    ))
 }
 
 const KILLED: &str = "look1 look2 load0 load1 load2 load3 after";
 
 #[test]
 fn kills_must_meet_work_and_lose_nothing() {
-    let loads: String = (0..4).map(|number| load(&format!("load{number}"), 5, 10, 2)).collect();
-    let script = format!("{}{}{}{loads}{}", minix(KILLED), rounds(15, 7), rounds(5, 0), done(0));
+    let loads: String = (0..4).map(|number| load(number, 5, 10, 2)).collect();
+    let script = format!("{}{}{}{loads}{}", minix(KILLED), rounds(15, 7), rounds(5, 0), done());
     check(
         "--kill-during-io --rounds 20",
         &script,
@@ -345,21 +331,17 @@ fn kills_must_meet_work_and_lose_nothing() {
                 "load2 did not report",
             ),
             // The last report of a client counts, and only that.
-            (
-                &done(0),
-                &(load("load3", 0, 10, 2) + &done(0)),
-                "load3 did not read and write",
-            ),
-            (&done(0), &(load("load3", 5, 10, 2) + &done(0)), ""),
+            (&done(), &(load(3, 0, 10, 2) + &done()), "load3 did not read and write"),
+            (&done(), &(load(3, 5, 10, 2) + &done()), ""),
         ],
     );
 }
 
 #[test]
 fn a_few_kills_must_meet_something() {
-    let others: String = (1..4).map(|number| load(&format!("load{number}"), 0, 4, 0)).collect();
+    let others: String = (1..4).map(|number| load(number, 0, 4, 0)).collect();
     let kills = rounds(1, 7) + &rounds(1, 0);
-    let script = format!("{}{kills}{}{others}{}", minix(KILLED), load("load0", 5, 4, 2), done(0));
+    let script = format!("{}{kills}{}{others}{}", minix(KILLED), load(0, 5, 4, 2), done());
     check(
         "--scenario slow-kills --rounds 2",
         &script,
@@ -377,16 +359,12 @@ const OVERLAP: &str = "look1 look2 overlap0 overlap1 overlap2 overlap3";
 #[test]
 fn waiting_must_cost_little_and_be_waiting() {
     let measure = |instructions: u64, micros: u64| {
-        said(&Record::Measure {
-            name: "waiting",
-            label: SERVICE,
-            instructions,
-            micros,
-        })
+        let counts = format!(r#""instructions":{instructions},"micros":{micros}"#);
+        said(&format!(r#"{{"measure":{{"name":"waiting","label":"s",{counts}}}}}"#))
     };
     check_added(
         "--scenario throttled",
-        &(minix(OVERLAP) + &done(0)),
+        &(minix(OVERLAP) + &done()),
         &[
             (measure(159_999_999, 3_200_000), ""),
             (measure(160_000_000, 3_200_000), "5 % of a hart"),
@@ -407,8 +385,8 @@ fn trace(writes: u64, flushes: u64) -> String {
 #[test]
 fn requests_and_flushes_count_as_the_device_saw_them() {
     let no_trace = "QEMU did not write down the requests";
-    let overlap = minix(OVERLAP) + &done(0);
-    let flushes = minix("look1 look2 flusher") + &done(0);
+    let overlap = minix(OVERLAP) + &done();
+    let flushes = minix("look1 look2 flusher") + &done();
     for (flags, script, trace, part) in [
         ("--scenario overlap", &overlap, trace(8, 0), ""),
         (
@@ -430,10 +408,10 @@ fn requests_and_flushes_count_as_the_device_saw_them() {
 #[test]
 fn a_second_service_on_a_disk_must_be_refused() {
     let refused = [("twin", -16), ("mute", -16), ("odd", -22), ("late", -16)];
-    let refused = refused.map(|(name, result)| ended(&format!("virtio_blk_{name}"), End::Killed, result));
-    let left = ended("virtio_blk_heir", End::Exit, 0);
+    let refused = refused.map(|(name, result)| ended(&format!("virtio_blk_{name}"), "killed", result));
+    let left = ended("virtio_blk_heir", "exit", 0);
     let clients = minix("look1 look2 busy writer owner still heir");
-    let script = format!("{clients}{left}{}{}", refused.concat(), done(0));
+    let script = format!("{clients}{left}{}{}", refused.concat(), done());
     check(
         "--scenario twins",
         &script,
@@ -456,14 +434,11 @@ fn a_second_service_on_a_disk_must_be_refused() {
 #[test]
 fn a_client_that_must_be_refused_is_refused() {
     let clients = minix("look1 look2 before after holder ready refused again");
-    let left = ended(SERVICE, End::Exit, 0).repeat(2);
-    let error = said(&Record::Error {
-        stage: "shell",
-        kind: "open",
-        text: "the driver says Err(ENXIO)",
-    });
-    let fail = said(&test(0, Outcome::Fail));
-    let (refused, end) = (started("refused") + &error + &fail, done(1) + "exit 1\n");
+    let left = ended(SERVICE, "exit", 0).repeat(2);
+    let error = said(r#"{"error":{"stage":"shell","kind":"open","text":"the driver says Err(ENXIO)"}}"#);
+    let fail = said(FAILED_TEST);
+    let end = done().replace("\"failed\":0", "\"failed\":1") + "exit 1\n";
+    let refused = started("refused") + &error + &fail;
     let script = clients + &left + &refused + &end;
     let other = started("x") + &error + &fail;
     check(
@@ -472,7 +447,7 @@ fn a_client_that_must_be_refused_is_refused() {
         &[
             ("", "", ""),
             ("\"micros\":9000", "\"micros\":100001", "took 100 ms to stop"),
-            (&end, &done(0), "1 statements passed in the guest that must fail"),
+            (&end, &done(), "1 statements passed in the guest that must fail"),
             (&refused, &other, "stopped at shell: open"),
             ("ENXIO", "EIO", "refused was not refused with ENXIO"),
             ("\"open\"", "\"read\"", "refused was not refused with ENXIO"),
@@ -486,14 +461,10 @@ fn a_write_that_never_came_is_seen_where_nothing_is_stored() {
     if crate::tools::find_program(crate::tools::QEMU_IMG).is_none() {
         return;
     }
-    let range = SectorRange {
-        first: 200_000_000,
-        count: 8,
-    };
     let all =
-        |line: &str| fake::report_on("--scenario large", &format!("{}{line}{}", started("look1"), done(0))).reasons;
+        |line: &str| fake::report_on("--scenario large", &format!("{}{line}{}", started("look1"), done())).reasons;
     assert!(all("").iter().all(|reason| !reason.contains("should hold")));
-    let lost = all(&said(&Record::Wrote { range, seed: 1 }));
+    let lost = all(&range("wrote", 200_000_000, ",\"seed\":1"));
     let text = "sector 200000000 should hold pattern 0x1, but differs at byte 0";
     assert!(lost.iter().any(|reason| reason == text), "{lost:?}");
 }
@@ -520,7 +491,7 @@ fn a_back_end_and_what_it_saw_count() {
     let unflushed = backend(|seen| seen.writes_not_flushed = 2);
     let gone = "echo 'listening on it'; echo 'error: gone' >&2; exit 2".to_owned();
     // A guest that goes on without its disk is not waited for.
-    let stuck = bare().replace(&done(0), "exec sleep 1000\n");
+    let stuck = bare().replace(&done(), "exec sleep 1000\n");
     let died = "the back-end of disk 0 ended without a report: error: gone";
     for (flags, script, backend, part) in [
         ("--bare", bare(), &fine, ""),

@@ -178,7 +178,7 @@ fn answer(name: &str, answer: Option<Result<(), Status>>, since: u64, now: u64) 
         }
     };
     emit(&Record::Test {
-        group: "",
+        group: "test kernel",
         number: 0,
         name,
         outcome,

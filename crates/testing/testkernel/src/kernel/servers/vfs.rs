@@ -245,7 +245,7 @@ pub(super) fn lost(kernel: &mut Kernel, driver: Slot) {
 
 fn record(kernel: &mut Kernel, talk: Talk, outcome: Outcome, detail: &str) {
     scenario_run::emit(&Record::Test {
-        group: "",
+        group: "test kernel",
         number: 0,
         name: talk.name(),
         outcome,
