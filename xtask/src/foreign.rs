@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use vhost_user_disk::{Manners, READY, Report, UsedLength};
 
+use crate::build;
 use crate::child::{self, Child};
 use crate::cli::{Foreign, QemuArgs};
 use crate::disk::Attachment;
@@ -62,15 +63,9 @@ pub(crate) fn path(workspace: &Workspace) -> PathBuf {
     workspace.target.join("debug").join(NAME)
 }
 
-/// Builds the program and gives its path.
+/// Builds the program and returns its path.
 pub(crate) fn build(workspace: &Workspace, progress: Progress) -> Result<PathBuf> {
-    let finished = progress.step("building the back-end of the disk", |step| {
-        step.command(workspace.cargo().args(["build", "--package", NAME, "--bin", NAME]))
-    })?;
-    if !finished.status.success() {
-        eprint!("{}", finished.output);
-        bail!("the back-end does not build, see above");
-    }
+    build::programs(workspace, "building the back-end of the disk", &[NAME], &[], progress)?;
     Ok(path(workspace))
 }
 

@@ -21,10 +21,10 @@ use anyhow::{Result, bail};
 
 use check::{Check, Context, Guest};
 
+use crate::build;
 use crate::cli::TestArgs;
 use crate::console::say;
 use crate::foreign as backend;
-use crate::image;
 use crate::minix::programs;
 use crate::progress::Progress;
 use crate::session::Setup;
@@ -92,7 +92,7 @@ fn prepare(workspace: Workspace, checks: &[Check], args: &TestArgs) -> Result<Co
         setup = Some(Setup {
             qemu,
             image: wants(Guest::Bare)
-                .then(|| image::build(&workspace, progress))
+                .then(|| build::image(&workspace, progress))
                 .transpose()?,
             programs: wants(Guest::Minix)
                 .then(|| programs::build_all(&workspace, progress))
