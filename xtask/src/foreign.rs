@@ -1,5 +1,5 @@
-//! Disks that behave as devices in the field do: a back-end (`vhost-user-disk`) serves each to QEMU over a socket, and says
-//! afterwards what it has seen.
+//! Disks that behave as devices in the field do: a back-end (`vhost-user-disk`) serves each to QEMU over a socket, and reports
+//! afterwards on the requests.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};

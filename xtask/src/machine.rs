@@ -25,7 +25,7 @@ pub(crate) struct Machine<'a> {
     pub(crate) extras: &'a Extras,
 }
 
-/// What is booted, and how it is told what to do.
+/// The program to boot, and its instructions.
 #[derive(Clone, Debug)]
 pub(crate) enum Boot {
     /// The bare image, by words on its command line.
@@ -198,7 +198,7 @@ impl Machine<'_> {
         device
     }
 
-    /// The registers of a device whose requests a back-end serves. What it offers, the back-end says.
+    /// The registers of a device whose requests a back-end serves. The back-end decides on the features.
     fn foreign_device(&self, number: usize) -> String {
         let size = self.queue_size();
         format!("vhost-user-blk,chardev=c{number},num-queues=1{size}")
@@ -239,7 +239,7 @@ pub(crate) fn quoted(word: &str) -> String {
     }
 }
 
-/// What to type to debug the guest.
+/// The command that debugs the guest.
 pub(crate) fn gdb_line(image: &Path) -> String {
     format!(
         "gdb-multiarch {} -ex 'target remote :{GDB_PORT}'",

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
             Command::Minix(MinixCommand::Check(args)) => minix::check(&args),
             Command::Test(args) => checks::command(&args),
         });
-    // Whatever else went wrong is a consequence.
+    // Other errors are consequences of it.
     if interrupt::asked() {
         console::complain("error: interrupted");
         return ExitCode::from(interrupt::EXIT_CODE);

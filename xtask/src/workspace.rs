@@ -44,7 +44,7 @@ impl Workspace {
         command
     }
 
-    /// The directory for everything xtask makes that need not last.
+    /// The directory for files of runs.
     pub(crate) fn scratch(&self) -> PathBuf {
         self.target.join("xtask")
     }

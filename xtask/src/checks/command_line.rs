@@ -309,7 +309,7 @@ impl Folder {
             )?;
         }
         std::fs::write(self.path().join("opensbi-riscv64-generic-fw_dynamic.bin"), "")?;
-        // Builds for ever.
+        // Its builds do not end.
         let builds = r#"if [ "$1" = build ]; then echo $$ >"${0%/*}/pid"; exec sleep 60; fi"#;
         self.program("cargo", &format!("{builds}\nexec \"$REAL_CARGO\" \"$@\""))
     }

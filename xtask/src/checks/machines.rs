@@ -114,7 +114,7 @@ fn flags(flags: &str, words: &[&str]) -> String {
 }
 
 /// The hart on which the firmware starts the guest is left to chance: on one the disk can be served, on the other it cannot. The
-/// machine is started until the guest had to refuse it, but not for ever.
+/// machine is started until the guest had to refuse it, six times at most.
 fn served_or_refused(context: &Context, flags: &str, kind: &str) -> Verdict {
     for _ in 0..6 {
         let run = Run::of(context, flags, &Disk::Prepared)?;

@@ -49,7 +49,7 @@ pub(crate) struct QemuArgs {
     #[arg(long)]
     pub(crate) bare: bool,
 
-    /// What service and clients do. The default is a tour of everything.
+    /// The work of service and clients. The default is a tour of everything.
     #[arg(
         long,
         value_enum,
@@ -80,8 +80,8 @@ pub(crate) struct QemuArgs {
     #[arg(long, conflicts_with = "read_only")]
     pub(crate) write: bool,
 
-    /// Use a device with the manners of others than QEMU's. A back-end of its own serves the disk to QEMU, and says afterwards
-    /// what it has seen.
+    /// Use a device that behaves as others than QEMU's do. A back-end of its own serves the disk to QEMU, and reports afterwards
+    /// on the requests.
     #[arg(
         long,
         value_enum,
