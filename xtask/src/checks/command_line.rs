@@ -4,10 +4,9 @@
 //! Where a mistake only shows when QEMU runs, a shell script plays QEMU: it answers the questions xtask asks of a QEMU and
 //! then misbehaves on purpose.
 
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -211,7 +210,7 @@ fn stopped(scratch: &Path, arguments: &str, signal: Signal) -> Verdict {
             .env("REAL_CARGO", crate::workspace::cargo().get_program())
             .env("CARGO", folder.path().join("cargo"));
     }
-    let mut child = command
+    let child = command
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -222,7 +221,8 @@ fn stopped(scratch: &Path, arguments: &str, signal: Signal) -> Verdict {
     });
     let number = child.id().to_string();
     let told = Pid::from_raw(child.id().cast_signed()).map(|xtask| kill_process(xtask, signal));
-    let (code, text) = ended(&mut child)?;
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
+    let (code, text) = (output.status.code(), String::from_utf8_lossy(&output.stderr));
     let busy = busy.ok_or_else(|| format!("nothing was started\n{text}"))?;
     if !matches!(told, Some(Ok(()))) {
         return Err("the signal could not be sent".to_owned());
@@ -232,8 +232,8 @@ fn stopped(scratch: &Path, arguments: &str, signal: Signal) -> Verdict {
         return Err(format!("ended with {code:?}\n{text}"));
     }
     let files = format!("run-{number}-");
-    let is_gone = || (!Path::new("/proc").join(&busy).exists() && !is_named_by_a_process(&files)).then_some(());
-    // Nothing waits for the end of what loses its parent.
+    let is_gone = || (!runs(&busy) && !is_named_by_a_process(&files)).then_some(());
+    // A process ends some time after its parent.
     wait(if killed { 10 } else { 0 }, is_gone).ok_or("a process is left behind")?;
     let mut left = std::fs::read_dir(scratch).into_iter().flatten().flatten();
     match left.find(|entry| entry.file_name().to_string_lossy().starts_with(&files)) {
@@ -255,14 +255,9 @@ fn wait<T>(seconds: u64, answer: impl Fn() -> Option<T>) -> Option<T> {
     }
 }
 
-/// The exit code of a program, and what it said as errors.
-fn ended(child: &mut Child) -> Result<(Option<i32>, String), String> {
-    let status = child.wait().map_err(|error| error.to_string())?;
-    let mut text = String::new();
-    if let Some(mut stderr) = child.stderr.take() {
-        stderr.read_to_string(&mut text).map_err(|error| error.to_string())?;
-    }
-    Ok((status.code(), text))
+/// Whether the process of this number runs. One that has ended and was not waited for has no command line.
+fn runs(process: &str) -> bool {
+    std::fs::read(Path::new("/proc").join(process).join("cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
 /// Whether a process has the text in its command line.
