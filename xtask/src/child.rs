@@ -67,7 +67,7 @@ pub(crate) fn become_program(arguments: impl IntoIterator<Item = OsString>) -> O
 #[derive(Debug)]
 pub(crate) struct Child {
     pub(crate) process: std::process::Child,
-    /// Whether what it has started is stopped with it.
+    /// Whether its own children are stopped with it.
     with_group: bool,
 }
 

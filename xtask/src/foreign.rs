@@ -1,5 +1,5 @@
-//! Disks that behave as devices in the field do: a back-end (`vhost-user-disk`) serves each to QEMU over a socket, and says
-//! afterwards what it has seen.
+//! Disks that behave as devices in the field do: a back-end (`vhost-user-disk`) serves each to QEMU over a socket, and reports
+//! afterwards on the requests.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -7,12 +7,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
 use serde::Serialize;
 use vhost_user_disk::{Manners, READY, Report, UsedLength};
 
+use crate::build;
 use crate::child::{self, Child};
-use crate::cli::QemuArgs;
+use crate::cli::{Foreign, QemuArgs};
 use crate::disk::Attachment;
 use crate::machine::{quoted, serial};
 use crate::progress::Progress;
@@ -28,23 +28,6 @@ const SOCKET_PATH: usize = 107;
 const END: Duration = Duration::from_secs(5);
 /// How long QEMU may take to end once its back-end has.
 const MOMENT: Duration = Duration::from_secs(2);
-/// How a disk departs from what QEMU's own would do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Foreign {
-    /// What the specification says, from another implementation than QEMU's.
-    Plain,
-    /// One data descriptor, and no SEG_MAX that says so, as Firecracker does.
-    OneSegment,
-    /// The used ring says 0 for every request.
-    UsedLengthNone,
-    /// The used ring says 1 for every request.
-    UsedLengthOne,
-    /// The used ring counts the data without the status byte.
-    UsedLengthDataOnly,
-    /// The used ring says more than the buffers hold.
-    UsedLengthTooMuch,
-}
-
 impl Foreign {
     /// What the back-end of a disk is told.
     fn manners(self, args: &QemuArgs, number: usize) -> Manners {
@@ -80,15 +63,9 @@ pub(crate) fn path(workspace: &Workspace) -> PathBuf {
     workspace.target.join("debug").join(NAME)
 }
 
-/// Builds the program and gives its path.
+/// Builds the program and returns its path.
 pub(crate) fn build(workspace: &Workspace, progress: Progress) -> Result<PathBuf> {
-    let finished = progress.step("building the back-end of the disk", |step| {
-        step.command(workspace.cargo().args(["build", "--package", NAME, "--bin", NAME]))
-    })?;
-    if !finished.status.success() {
-        eprint!("{}", finished.output);
-        bail!("the back-end does not build, see above");
-    }
+    build::programs(workspace, "building the back-end of the disk", &[NAME], &[], progress)?;
     Ok(path(workspace))
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn catch() -> io::Result<()> {
     })
 }
 
-/// Whether xtask is to end.
+/// Whether a signal has come.
 pub(crate) fn asked() -> bool {
     ASKED.get().is_some_and(|asked| asked.load(Ordering::Relaxed))
 }

@@ -7,6 +7,7 @@ use image_blk::options::{Completion, Digests, Mode, Options};
 
 use crate::cli::QemuArgs;
 use crate::disk::{Attachment, Outline};
+use crate::extras::Extras;
 
 /// The queue sizes QEMU lets a device have.
 const DEVICE_QUEUE_SIZES: std::ops::RangeInclusive<u16> = 4..=1024;
@@ -24,7 +25,7 @@ pub(crate) struct Machine<'a> {
     pub(crate) extras: &'a Extras,
 }
 
-/// What is booted, and how it is told what to do.
+/// The program to boot, and its instructions.
 #[derive(Clone, Debug)]
 pub(crate) enum Boot {
     /// The bare image, by words on its command line.
@@ -37,17 +38,6 @@ pub(crate) enum Boot {
     },
     /// The test kernel, by an archive in memory.
     Minix { kernel: PathBuf, archive: PathBuf },
-}
-
-/// What a scenario asks of the machine beyond what a person can ask for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Extras {
-    /// Requests that each disk does per second at most.
-    pub(crate) iops: Option<u64>,
-    /// One instruction takes one nanosecond of the guest's time.
-    pub(crate) counts_instructions: bool,
-    /// Where QEMU writes down each request of the block devices.
-    pub(crate) trace: Option<PathBuf>,
 }
 
 /// The id string of a disk.
@@ -208,7 +198,7 @@ impl Machine<'_> {
         device
     }
 
-    /// The registers of a device whose requests a back-end serves. What it offers, the back-end says.
+    /// The registers of a device whose requests a back-end serves. The back-end decides on the features.
     fn foreign_device(&self, number: usize) -> String {
         let size = self.queue_size();
         format!("vhost-user-blk,chardev=c{number},num-queues=1{size}")
@@ -249,7 +239,7 @@ pub(crate) fn quoted(word: &str) -> String {
     }
 }
 
-/// What to type to debug the guest.
+/// The command that debugs the guest.
 pub(crate) fn gdb_line(image: &Path) -> String {
     format!(
         "gdb-multiarch {} -ex 'target remote :{GDB_PORT}'",

@@ -2,22 +2,23 @@
 //! every test of the workspace.
 //!
 //! * [`cli`] is what can be typed; [`minix`], [`qemu`] and [`checks`] are the commands.
-//! * [`tools`] finds or installs what is needed, [`image`] builds the bare image and [`minix`] everything for MINIX, [`disk`]
+//! * [`tools`] finds or installs what is needed, [`build`] builds the bare image and [`minix`] everything for MINIX, [`disk`]
 //!   makes or opens the disk.
 //! * [`foreign`] runs the back-end of a disk that is not QEMU's own.
 //! * [`machine`] writes the QEMU command line, [`run`] lives through the boot, [`report`] parses what the guest said, checks it
 //!   against the disks and prints the result. [`session`] ties these together, for either guest. [`interrupt`] is how all of it
 //!   is stopped, [`child`] how no process is left behind.
 
+mod build;
 mod checks;
 mod child;
 mod cli;
 mod console;
 mod disk;
+mod extras;
 #[cfg(test)]
 mod fake;
 mod foreign;
-mod image;
 mod interrupt;
 mod machine;
 mod minix;
@@ -61,7 +62,7 @@ fn main() -> ExitCode {
             Command::Minix(MinixCommand::Check(args)) => minix::check(&args),
             Command::Test(args) => checks::command(&args),
         });
-    // Whatever else went wrong is a consequence.
+    // Other errors are consequences of it.
     if interrupt::asked() {
         console::complain("error: interrupted");
         return ExitCode::from(interrupt::EXIT_CODE);

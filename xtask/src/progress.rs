@@ -28,7 +28,7 @@ pub(crate) enum Progress {
 }
 
 impl Progress {
-    /// A spinner if somebody is looking.
+    /// A spinner on a terminal, lines elsewhere.
     pub(crate) fn for_this_terminal() -> Self {
         if std::io::stderr().is_terminal() {
             Progress::Spinner
@@ -117,7 +117,7 @@ impl Drop for Step {
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) status: ExitStatus,
-    /// What it printed, both streams as they came.
+    /// Both streams, as they came.
     pub(crate) output: String,
 }
 

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use crate::build;
 use crate::cli::{Format, QemuArgs};
 use crate::console::{Console, complain, say};
 use crate::disk::{self, Input};
 use crate::foreign;
-use crate::image;
 use crate::machine::{self, Boot, Machine};
 use crate::minix::programs;
 use crate::minix::scenario::Name;
@@ -65,7 +65,7 @@ fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result
     let qemu = tools::ensure_qemu(workspace, wanted, progress)?;
     tools::ensure_target(workspace, progress)?;
     let (image, programs) = if args.bare {
-        (Some(image::build(workspace, progress)?), None)
+        (Some(build::image(workspace, progress)?), None)
     } else {
         (None, Some(programs::build_all(workspace, progress)?))
     };
@@ -107,7 +107,7 @@ fn dry_run(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Res
     let disks: Vec<_> = disks.collect();
     let boot = match choices.first() {
         Some(choice) if args.bare => Boot::Bare {
-            image: image::path(workspace),
+            image: build::image_path(workspace),
             append: machine::boot_options(args, &disk::outline(args, *choice)).to_string(),
             defmt: directory.join("defmt.bin"),
         },

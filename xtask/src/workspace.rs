@@ -3,78 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use anyhow::{Context, Result};
+use cargo_metadata::{MetadataCommand, Package, TargetKind};
 
 /// The target of the image and of every `no_std` crate.
 pub(crate) const RISCV: &str = "riscv64gc-unknown-none-elf";
 
 /// The workspace as `cargo metadata` describes it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct Workspace {
-    #[serde(rename = "workspace_root")]
     pub(crate) root: PathBuf,
-    #[serde(rename = "target_directory")]
     pub(crate) target: PathBuf,
     pub(crate) packages: Vec<Package>,
-}
-
-/// One crate of the workspace.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Package {
-    pub(crate) name: String,
-    pub(crate) manifest_path: PathBuf,
-    pub(crate) metadata: Option<Metadata>,
-    /// `Some([])` stands for `publish = false`.
-    pub(crate) publish: Option<Vec<String>>,
-    pub(crate) targets: Vec<Target>,
-}
-
-/// The table `package.metadata` of a manifest.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Metadata {
-    xtask: Option<BuildMetadata>,
-}
-
-/// The table `package.metadata.xtask`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct BuildMetadata {
-    feature_sets: Option<Vec<Vec<String>>>,
-}
-
-/// Something cargo makes of a crate.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Target {
-    pub(crate) name: String,
-    /// `bin`, `lib` and the like.
-    pub(crate) kind: Vec<String>,
-}
-
-impl Package {
-    /// The directory of the crate.
-    pub(crate) fn directory(&self) -> &Path {
-        self.manifest_path.parent().unwrap_or(&self.manifest_path)
-    }
-
-    /// Whether it is meant for the registry.
-    pub(crate) fn is_published(&self) -> bool {
-        self.publish.as_ref().is_none_or(|registries| !registries.is_empty())
-    }
-
-    /// The names of its programs.
-    pub(crate) fn programs(&self) -> impl Iterator<Item = &str> {
-        self.targets
-            .iter()
-            .filter(|target| target.kind.iter().any(|kind| kind == "bin"))
-            .map(|target| target.name.as_str())
-    }
-
-    /// The feature sets that the crate must build with for [`RISCV`], as its manifest declares them; `None` for a crate
-    /// that needs a host.
-    pub(crate) fn feature_sets(&self) -> Option<&[Vec<String>]> {
-        self.metadata.as_ref()?.xtask.as_ref()?.feature_sets.as_deref()
-    }
 }
 
 impl Workspace {
@@ -82,20 +22,18 @@ impl Workspace {
     pub(crate) fn load() -> Result<Workspace> {
         // The manifest of xtask itself says where the workspace is, from whichever directory this is called.
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-        let output = cargo()
-            .args(["metadata", "--no-deps", "--format-version=1", "--manifest-path"])
-            .arg(&manifest)
-            .output()
-            .context("cannot start cargo")?;
-        if !output.status.success() {
-            bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        serde_json::from_slice(&output.stdout).context("cannot read the answer of cargo metadata")
+        let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec();
+        let metadata = metadata.context("cannot ask cargo about the workspace")?;
+        Ok(Workspace {
+            root: metadata.workspace_root.into(),
+            target: metadata.target_directory.into(),
+            packages: metadata.packages,
+        })
     }
 
     /// The crate of that name.
     pub(crate) fn package(&self, name: &str) -> Result<&Package> {
-        let found = self.packages.iter().find(|package| package.name == name);
+        let found = self.packages.iter().find(|package| *package.name == name);
         found.with_context(|| format!("there is no crate {name} in the workspace"))
     }
 
@@ -106,7 +44,7 @@ impl Workspace {
         command
     }
 
-    /// The directory for everything xtask makes that need not last.
+    /// The directory for files of runs.
     pub(crate) fn scratch(&self) -> PathBuf {
         self.target.join("xtask")
     }
@@ -117,6 +55,34 @@ pub(crate) fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
+/// The directory of a crate.
+pub(crate) fn directory(package: &Package) -> &Path {
+    let manifest = package.manifest_path.as_std_path();
+    manifest.parent().unwrap_or(manifest)
+}
+
+/// Whether a crate is meant for the registry. `Some([])` stands for `publish = false`.
+pub(crate) fn is_published(package: &Package) -> bool {
+    package.publish.as_ref().is_none_or(|registries| !registries.is_empty())
+}
+
+/// The names of the programs of a crate.
+pub(crate) fn programs(package: &Package) -> impl Iterator<Item = &str> {
+    let programs = package
+        .targets
+        .iter()
+        .filter(|target| target.kind.contains(&TargetKind::Bin));
+    programs.map(|target| target.name.as_str())
+}
+
+/// The feature sets that a crate must build with for [`RISCV`], as `package.metadata.xtask` in its manifest declares them, each as
+/// a list with commas; `None` for a crate that needs a host.
+pub(crate) fn feature_sets(package: &Package) -> Option<Vec<String>> {
+    let sets = package.metadata.get("xtask")?.get("feature-sets")?;
+    let sets: Vec<Vec<String>> = serde_json::from_value(sets.clone()).ok()?;
+    Some(sets.iter().map(|set| set.join(",")).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,9 +90,14 @@ mod tests {
     #[test]
     fn published_crates_declare_their_feature_sets() {
         let workspace = Workspace::load().unwrap();
-        let mut published = workspace.packages.iter().filter(|package| package.is_published());
+        let published = workspace.packages.iter().filter(|package| is_published(package));
         assert!(published.clone().count() > 8);
-        assert!(published.all(|package| package.feature_sets().is_some()));
-        assert!(workspace.packages.iter().any(|package| !package.is_published()));
+        for package in published {
+            assert!(
+                feature_sets(package).is_some_and(|sets| !sets.is_empty()),
+                "{}",
+                package.name
+            );
+        }
     }
 }

@@ -37,130 +37,69 @@ Signed-By:
  abc
 ";
 const WITH_BACKPORTS: &str = "deb http://mirror.example/debian bookworm-backports main\n";
+const SID: &str = "deb http://mirror.example/debian sid main\n";
 const BACKPORT: &str = "installed 1:10.0.2+ds-2~bpo12+1";
+const HALF: &str = "half-configured 1:10.0.2+ds-2~bpo12+1";
 
-/// A machine, and what the script does on it.
-struct Case {
-    name: &'static str,
-    /// File in `/etc/apt`, and its text.
-    sources: (&'static str, &'static str),
-    /// Status and version of `qemu-utils`.
-    utils: &'static str,
-    /// The word that apt must be given to find the packages: one of the emulator's, or a suite.
-    fits: &'static str,
-    /// The programs apt-get and sudo, as far as they are there; a user is root unless there is sudo.
-    programs: &'static str,
-    /// The last installation, after the options that are always the same; or part of the line of the failure.
-    outcome: Result<&'static str, &'static str>,
-    /// The source that is there afterwards, by its name, and part of its text.
-    added: Option<(&'static str, &'static str)>,
-}
+/// A machine, and what the script does on it: the case, the file in `/etc/apt` with its text, status and version of `qemu-utils`,
+/// the word that apt must be given to find the packages, the programs that are there (a user is root unless there is sudo), the
+/// last installation after the options that are always the same or part of the line of the failure, the source that is added.
+type Case = (
+    &'static str,
+    (&'static str, &'static str),
+    &'static str,
+    &'static str,
+    &'static str,
+    Result<&'static str, &'static str>,
+    Option<(&'static str, &'static str)>,
+);
 
-const PLAIN: Case = Case {
-    name: "",
-    sources: ("sources.list", ONE_LINE),
-    utils: "",
-    fits: "qemu-system-misc",
-    programs: "apt-get",
-    outcome: Ok("qemu-system-misc opensbi qemu-utils"),
-    added: None,
-};
+const MAIN: (&str, &str) = ("sources.list", ONE_LINE);
+const MISC: &str = "qemu-system-misc";
+const RISCV: &str = "qemu-system-riscv";
+const SUITE: &str = "bookworm-backports";
+const APT: &str = "apt-get";
+const PLAIN: Result<&str, &str> = Ok("qemu-system-misc opensbi qemu-utils");
+const NEWER: Result<&str, &str> = Ok("qemu-system-riscv opensbi qemu-utils");
+const FROM_SUITE: Result<&str, &str> = Ok("-t bookworm-backports qemu-system-riscv opensbi qemu-utils");
+const LINE_ADDED: (&str, &str) = (
+    "bookworm-backports.list",
+    "deb [arch=amd64 signed-by=/keys/archive.gpg] http://mirror.example/debian bookworm-backports main\n",
+);
+const STANZA_ADDED: (&str, &str) = (
+    "bookworm-backports.sources",
+    "URIs: http://mirror.example/debian\nSuites: bookworm-backports\nComponents: main contrib\n\
+     Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc\n",
+);
+
+#[rustfmt::skip]
+const CASES: [Case; 11] = [
+    ("Debian 12", MAIN, "", MISC, APT, PLAIN, None),
+    ("Debian 13, Ubuntu 25", MAIN, "", RISCV, APT, NEWER, None),
+    ("by sudo", MAIN, "", MISC, "apt-get sudo", PLAIN, None),
+    ("a backport that was removed", MAIN, "config-files 1:10.0.2+ds-2~bpo12+1", MISC, APT, PLAIN, None),
+    ("a backport, one-line sources", MAIN, BACKPORT, SUITE, APT, FROM_SUITE, Some(LINE_ADDED)),
+    ("a backport, stanzas", ("sources.list.d/debian.sources", STANZAS), BACKPORT, SUITE, APT, FROM_SUITE, Some(STANZA_ADDED)),
+    ("half a backport, the suite is there", ("sources.list.d/more.list", WITH_BACKPORTS), HALF, SUITE, APT, FROM_SUITE, None),
+    ("a backport, unknown archive", ("sources.list", SID), BACKPORT, SUITE, APT, Err("add the suite bookworm-backports"), None),
+    ("a backport, no network", MAIN, BACKPORT, "nothing", APT, Err("is the network there"), None),
+    ("neither root nor sudo", MAIN, "", MISC, "apt-get user", Err("there is no sudo"), None),
+    ("Fedora", MAIN, "", MISC, "", Err("install QEMU 7.0 or newer"), None),
+];
 
 #[test]
 fn each_machine_gets_the_packages_that_fit() {
-    let backports = Ok("-t bookworm-backports qemu-system-riscv opensbi qemu-utils");
-    for case in [
-        Case {
-            name: "Debian 12",
-            ..PLAIN
-        },
-        Case {
-            name: "Debian 13, Ubuntu 25",
-            fits: "qemu-system-riscv",
-            outcome: Ok("qemu-system-riscv opensbi qemu-utils"),
-            ..PLAIN
-        },
-        Case {
-            name: "a backport that was removed",
-            utils: "config-files 1:10.0.2+ds-2~bpo12+1",
-            ..PLAIN
-        },
-        Case {
-            name: "by sudo",
-            programs: "apt-get sudo",
-            ..PLAIN
-        },
-        Case {
-            name: "a backport, sources in one line",
-            utils: BACKPORT,
-            fits: "bookworm-backports",
-            outcome: backports,
-            added: Some((
-                "bookworm-backports.list",
-                "deb [arch=amd64 signed-by=/keys/archive.gpg] http://mirror.example/debian bookworm-backports main\n",
-            )),
-            ..PLAIN
-        },
-        Case {
-            name: "a backport, sources in stanzas",
-            sources: ("sources.list.d/debian.sources", STANZAS),
-            utils: BACKPORT,
-            fits: "bookworm-backports",
-            outcome: backports,
-            added: Some((
-                "bookworm-backports.sources",
-                "URIs: http://mirror.example/debian\nSuites: bookworm-backports\nComponents: main contrib\n\
-                 Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc\n",
-            )),
-            ..PLAIN
-        },
-        Case {
-            name: "a backport that was installed half-way, the suite is there",
-            sources: ("sources.list.d/more.list", WITH_BACKPORTS),
-            utils: "half-configured 1:10.0.2+ds-2~bpo12+1",
-            fits: "bookworm-backports",
-            outcome: backports,
-            ..PLAIN
-        },
-        Case {
-            name: "a backport, the archive is unknown",
-            sources: ("sources.list", "deb http://mirror.example/debian sid main\n"),
-            utils: BACKPORT,
-            outcome: Err("add the suite bookworm-backports"),
-            ..PLAIN
-        },
-        Case {
-            name: "a backport, no network",
-            utils: BACKPORT,
-            fits: "nothing",
-            outcome: Err("is the network there"),
-            ..PLAIN
-        },
-        Case {
-            name: "neither root nor sudo",
-            programs: "apt-get user",
-            outcome: Err("there is no sudo"),
-            ..PLAIN
-        },
-        Case {
-            name: "Fedora",
-            programs: "",
-            outcome: Err("install QEMU 7.0 or newer"),
-            ..PLAIN
-        },
-    ] {
-        check(&case);
-    }
+    CASES.into_iter().for_each(check);
 }
 
-fn check(case: &Case) {
+fn check((name, sources, utils, fits, programs, outcome, wanted): Case) {
     let directory = tempfile::tempdir().unwrap();
     let (bin, etc) = (directory.path().join("bin"), directory.path().join("etc"));
     let parts = etc.join("apt/sources.list.d");
     fs::create_dir(&bin).unwrap();
     fs::create_dir_all(&parts).unwrap();
     fs::write(etc.join("os-release"), "ID=debian\nVERSION_CODENAME=bookworm\n").unwrap();
-    fs::write(etc.join("apt").join(case.sources.0), case.sources.1).unwrap();
+    fs::write(etc.join("apt").join(sources.0), sources.1).unwrap();
     for tool in TOOLS {
         let found = ["/usr/bin", "/bin"].map(|place| Path::new(place).join(tool));
         symlink(found.iter().find(|place| place.exists()).unwrap(), bin.join(tool)).unwrap();
@@ -170,18 +109,18 @@ fn check(case: &Case) {
         fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
     };
     program("dpkg", "echo \"dpkg $*\" >>$LOG");
-    program("dpkg-query", &format!("echo '{}'", case.utils));
-    let user = case.programs.contains("sudo") || case.programs.contains("user");
+    program("dpkg-query", &format!("echo '{}'", utils));
+    let user = programs.contains("sudo") || programs.contains("user");
     program("id", if user { "echo 1000" } else { "echo 0" });
-    if case.programs.contains("apt-get") {
+    if programs.contains("apt-get") {
         // Without the network `update` fails as well.
         let script = format!(
             "echo \"$*\" >>$LOG\ncase \" $* \" in *\" {} \"*) ;; *) exit 100;; esac",
-            case.fits
+            fits
         );
         program("apt-get", &script);
     }
-    if case.programs.contains("sudo") {
+    if programs.contains("sudo") {
         program("sudo", "echo sudo >>$LOG; exec \"$@\"");
     }
     let log = directory.path().join("log");
@@ -195,10 +134,10 @@ fn check(case: &Case) {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     let log = fs::read_to_string(log).unwrap_or_default();
-    let told = format!("{}\n{said}\n{log}", case.name);
+    let told = format!("{}\n{said}\n{log}", name);
 
-    assert_eq!(output.status.success(), case.outcome.is_ok(), "{told}");
-    match case.outcome {
+    assert_eq!(output.status.success(), outcome.is_ok(), "{told}");
+    match outcome {
         Ok(packages) => {
             let last = log.lines().rfind(|line| line.contains(" install ")).unwrap();
             let fixed = "-o DPkg::Lock::Timeout=120 install --yes --no-install-recommends --fix-broken ";
@@ -210,8 +149,8 @@ fn check(case: &Case) {
             assert!(matches!(errors[..], [line] if line.contains(part)), "{told}");
         }
     }
-    assert_eq!(log.contains("sudo"), case.programs.contains("sudo"), "{told}");
-    let given = Path::new(case.sources.0).file_name();
+    assert_eq!(log.contains("sudo"), programs.contains("sudo"), "{told}");
+    let given = Path::new(sources.0).file_name();
     let mut added = fs::read_dir(parts)
         .unwrap()
         .flatten()
@@ -219,9 +158,9 @@ fn check(case: &Case) {
     let added = added
         .next()
         .map(|file| (file.file_name(), fs::read_to_string(file.path()).unwrap()));
-    match (case.added, &added) {
+    match (wanted, &added) {
         (None, None) => {}
-        (Some((name, text)), Some(found)) => assert!(found.0 == name && found.1.contains(text), "{told}\n{added:?}"),
+        (Some((file, text)), Some(found)) => assert!(found.0 == file && found.1.contains(text), "{told}\n{added:?}"),
         _ => panic!("{told}\n{added:?}"),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use guest_protocol::{Device, Record};
 
-use super::{Check, Context, Guest, Verdict};
+use super::check::{Check, Context, Guest, Verdict};
 use crate::cli;
 use crate::console::Console;
 use crate::disk::Input;

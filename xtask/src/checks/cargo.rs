@@ -3,19 +3,21 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{Check, Verdict};
+use cargo_metadata::Package;
+
+use super::check::{Check, Verdict};
 use crate::progress::Progress;
-use crate::workspace::{Package, RISCV, Workspace};
+use crate::workspace::{RISCV, Workspace, directory, feature_sets, is_published, programs};
 
 pub(super) fn checks(workspace: &Workspace) -> Vec<Check> {
     let of = |kind: fn(&Package) -> bool| workspace.packages.iter().filter(move |package| kind(package));
-    let bare = || of(|package| package.feature_sets().is_some());
+    let bare = || of(|package| feature_sets(package).is_some());
     let options = |packages: &mut dyn Iterator<Item = &Package>| {
         packages
             .map(|package| format!(" --package {}", package.name))
             .collect::<String>()
     };
-    let (on_target, published) = (options(&mut bare()), options(&mut of(Package::is_published)));
+    let (on_target, published) = (options(&mut bare()), options(&mut of(is_published)));
     let clippy = |features: &str| format!("clippy --target {RISCV} {features} {on_target} -- -D warnings");
 
     let mut checks = vec![
@@ -31,7 +33,7 @@ pub(super) fn checks(workspace: &Workspace) -> Vec<Check> {
     let deny = r#"--config build.rustdocflags=["-D","warnings"]"#;
     checks.push(check("doc", [format!("doc --workspace --no-deps {deny}")]));
     checks.extend(bare().map(build));
-    checks.extend(of(Package::is_published).map(alone));
+    checks.extend(of(is_published).map(alone));
     // As for publishing.
     checks.push(check(
         "package",
@@ -65,16 +67,11 @@ fn check<T: Into<String>>(name: &str, lines: impl IntoIterator<Item = T>) -> Che
 /// Builds a library for the target with every feature set it declares, and the programs of its crate as they are used.
 fn build(package: &Package) -> Check {
     let name = &package.name;
-    let sets = package.feature_sets().unwrap_or_default().iter();
+    let sets = feature_sets(package).unwrap_or_default().into_iter();
     let mut lines: Vec<String> = sets
-        .map(|set| {
-            format!(
-                "build --package {name} --lib --target {RISCV} --features={}",
-                set.join(",")
-            )
-        })
+        .map(|set| format!("build --package {name} --lib --target {RISCV} --features={}", set))
         .collect();
-    if package.programs().next().is_some() {
+    if programs(package).next().is_some() {
         // Linked as they are booted: a linker script that does not fit shows only here.
         lines.push(format!("build --release --package {name} --bins --target {RISCV}"));
     }
@@ -84,7 +81,7 @@ fn build(package: &Package) -> Check {
 /// Builds a crate from a small crate outside the workspace that depends on nothing else, with default features.
 fn alone(package: &Package) -> Check {
     let name = package.name.clone();
-    let directory = package.directory().to_owned();
+    let directory = directory(package).to_owned();
     Check::new(format!("alone/{name}"), move |context| {
         let outside = tempfile::tempdir().map_err(|error| error.to_string())?;
         write_dependent(outside.path(), &name, &directory, &context.workspace.root)

@@ -4,16 +4,15 @@
 //! Where a mistake only shows when QEMU runs, a shell script plays QEMU: it answers the questions xtask asks of a QEMU and
 //! then misbehaves on purpose.
 
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Check, Guest, Verdict};
+use super::check::{Check, Context, Guest, Verdict};
 use crate::interrupt;
 
 /// The disk images in the folder of each case: name, first bytes, size.
@@ -99,10 +98,10 @@ const CASES: &[Case] = &[
     ("qemu --disk disk --format qcow2", 1, "is not a qcow2 image"),
     ("qemu --disk disk --json ./disk", 1, "./disk: is the disk"),
     ("qemu --json no/such/dir/report", 1, "cannot write no/such/dir/report"),
-    ("qemu --qemu ./missing", 1, "is missing"),
-    ("qemu --qemu /bin/true", 1, "does not say a QEMU version"),
-    ("qemu --qemu ./bare", 1, "QEMU has no OpenSBI firmware"),
-    ("qemu --qemu ./old", 1, "QEMU 6.2 is too old"),
+    ("qemu --qemu ./missing", 1, "is missing; give --qemu another path"),
+    ("qemu --qemu /bin/true", 1, "/bin/true: this program does not say a QEMU version"),
+    ("qemu --qemu ./bare", 1, "./bare: QEMU has no OpenSBI firmware"),
+    ("qemu --qemu ./old", 1, "./old: QEMU 6.2 is too old"),
     ("minix", 2, "try `cargo xtask minix check ELF`"),
     ("minix check", 2, "<ELF>"),
     ("minix check missing", 1, "missing: No such file"),
@@ -153,7 +152,7 @@ pub(super) fn checks() -> Vec<Check> {
         }
     }
     for (name, signal, arguments) in SIGNALS {
-        let work = move |context: &super::Context| stopped(&context.workspace.scratch(), arguments, signal);
+        let work = move |context: &Context| stopped(&context.workspace.scratch(), arguments, signal);
         checks.push(Check {
             boots: name.starts_with("booting").then_some(Guest::Minix),
             foreign: arguments.contains("--foreign"),
@@ -211,7 +210,7 @@ fn stopped(scratch: &Path, arguments: &str, signal: Signal) -> Verdict {
             .env("REAL_CARGO", crate::workspace::cargo().get_program())
             .env("CARGO", folder.path().join("cargo"));
     }
-    let mut child = command
+    let child = command
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -222,7 +221,8 @@ fn stopped(scratch: &Path, arguments: &str, signal: Signal) -> Verdict {
     });
     let number = child.id().to_string();
     let told = Pid::from_raw(child.id().cast_signed()).map(|xtask| kill_process(xtask, signal));
-    let (code, text) = ended(&mut child)?;
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
+    let (code, text) = (output.status.code(), String::from_utf8_lossy(&output.stderr));
     let busy = busy.ok_or_else(|| format!("nothing was started\n{text}"))?;
     if !matches!(told, Some(Ok(()))) {
         return Err("the signal could not be sent".to_owned());
@@ -232,8 +232,8 @@ fn stopped(scratch: &Path, arguments: &str, signal: Signal) -> Verdict {
         return Err(format!("ended with {code:?}\n{text}"));
     }
     let files = format!("run-{number}-");
-    let is_gone = || (!Path::new("/proc").join(&busy).exists() && !is_named_by_a_process(&files)).then_some(());
-    // Nothing waits for the end of what loses its parent.
+    let is_gone = || (!runs(&busy) && !is_named_by_a_process(&files)).then_some(());
+    // A process ends some time after its parent.
     wait(if killed { 10 } else { 0 }, is_gone).ok_or("a process is left behind")?;
     let mut left = std::fs::read_dir(scratch).into_iter().flatten().flatten();
     match left.find(|entry| entry.file_name().to_string_lossy().starts_with(&files)) {
@@ -255,14 +255,9 @@ fn wait<T>(seconds: u64, answer: impl Fn() -> Option<T>) -> Option<T> {
     }
 }
 
-/// The exit code of a program, and what it said as errors.
-fn ended(child: &mut Child) -> Result<(Option<i32>, String), String> {
-    let status = child.wait().map_err(|error| error.to_string())?;
-    let mut text = String::new();
-    if let Some(mut stderr) = child.stderr.take() {
-        stderr.read_to_string(&mut text).map_err(|error| error.to_string())?;
-    }
-    Ok((status.code(), text))
+/// Whether the process of this number runs. One that has ended and was not waited for has no command line.
+fn runs(process: &str) -> bool {
+    std::fs::read(Path::new("/proc").join(process).join("cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
 /// Whether a process has the text in its command line.
@@ -309,7 +304,7 @@ impl Folder {
             )?;
         }
         std::fs::write(self.path().join("opensbi-riscv64-generic-fw_dynamic.bin"), "")?;
-        // Builds for ever.
+        // Its builds do not end.
         let builds = r#"if [ "$1" = build ]; then echo $$ >"${0%/*}/pid"; exec sleep 60; fi"#;
         self.program("cargo", &format!("{builds}\nexec \"$REAL_CARGO\" \"$@\""))
     }

@@ -2,7 +2,7 @@
 //! scattered memory, and the bare image its self-test. A back-end of its own serves the disk and counts what the driver sends.
 
 use super::boot::{Expectation, Run, expect, passes, same};
-use super::{Check, Verdict};
+use super::check::{Check, Verdict};
 
 /// Name with the service and with the bare image, manner, and what the back-end must have seen.
 const MANNERS: [(&str, &str, &str, Expectation); 6] = [

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::Check;
+use super::check::Check;
 use super::command_line::{refused, xtask};
 use crate::minix::programs::SERVICE;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use guest_protocol::Record;
 
 use super::boot::{Disk, Expectation, Run, blank, boots, expect};
-use super::{Check, Context, Verdict};
+use super::check::{Check, Context, Verdict};
 use crate::report::records;
 
 /// Two sockets: each has harts, memory and a PLIC of its own. The VirtIO windows are wired to the second PLIC.
@@ -114,7 +114,7 @@ fn flags(flags: &str, words: &[&str]) -> String {
 }
 
 /// The hart on which the firmware starts the guest is left to chance: on one the disk can be served, on the other it cannot. The
-/// machine is started until the guest had to refuse it, but not for ever.
+/// machine is started until the guest had to refuse it, six times at most.
 fn served_or_refused(context: &Context, flags: &str, kind: &str) -> Verdict {
     for _ in 0..6 {
         let run = Run::of(context, flags, &Disk::Prepared)?;

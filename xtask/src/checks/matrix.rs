@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use super::Check;
 use super::boot::{Disk, Run, Variant, boots, expect, file, made_by_others, nbd, passes, same, succeeds};
+use super::check::Check;
 use crate::report::disk::Comparison;
 use crate::run::Input;
 use crate::tools::{QEMU_IMG, find_program};

@@ -5,8 +5,8 @@
 
 use std::process::Command;
 
-use super::Check;
 use super::cargo::run;
+use super::check::Check;
 use crate::tools::find_program;
 
 /// What has `unsafe` code that a host can run, and Miri's flags for it.

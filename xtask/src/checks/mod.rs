@@ -7,6 +7,7 @@
 
 mod boot;
 mod cargo;
+mod check;
 mod command_line;
 mod foreign;
 mod loader;
@@ -18,63 +19,17 @@ mod service;
 
 use anyhow::{Result, bail};
 
+use check::{Check, Context, Guest};
+
+use crate::build;
 use crate::cli::TestArgs;
 use crate::console::say;
 use crate::foreign as backend;
-use crate::image;
 use crate::minix::programs;
 use crate::progress::Progress;
 use crate::session::Setup;
 use crate::tools::{self, Wanted};
 use crate::workspace::Workspace;
-
-/// What checks work with.
-pub(crate) struct Context {
-    workspace: Workspace,
-    /// QEMU and what boots on it; None if no selected check boots.
-    setup: Option<Setup>,
-}
-
-impl Context {
-    fn setup(&self) -> Result<&Setup, String> {
-        self.setup.as_ref().ok_or_else(|| "QEMU was not set up".to_owned())
-    }
-}
-
-/// What a check has to say: nothing, or what is wrong.
-type Verdict = Result<(), String>;
-
-type Work = Box<dyn Fn(&Context) -> Verdict + Send + Sync>;
-
-/// What a check boots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Guest {
-    /// The bare image.
-    Bare,
-    /// The test kernel with the service.
-    Minix,
-}
-
-/// One named check.
-struct Check {
-    name: String,
-    /// What it boots, if it does. Then it can run beside others, and `--quick` leaves it out.
-    boots: Option<Guest>,
-    /// Whether a back-end of its own serves the disk.
-    foreign: bool,
-    work: Work,
-}
-
-impl Check {
-    fn new(name: impl Into<String>, work: impl Fn(&Context) -> Verdict + Send + Sync + 'static) -> Check {
-        Check {
-            name: name.into(),
-            boots: None,
-            foreign: false,
-            work: Box::new(work),
-        }
-    }
-}
 
 /// Everything that does not depend on the machine this runs on.
 fn all(workspace: &Workspace) -> Vec<Check> {
@@ -137,7 +92,7 @@ fn prepare(workspace: Workspace, checks: &[Check], args: &TestArgs) -> Result<Co
         setup = Some(Setup {
             qemu,
             image: wants(Guest::Bare)
-                .then(|| image::build(&workspace, progress))
+                .then(|| build::image(&workspace, progress))
                 .transpose()?,
             programs: wants(Guest::Minix)
                 .then(|| programs::build_all(&workspace, progress))

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Check, Context, Verdict};
+use super::check::{Check, Context, Verdict};
 use crate::console::say;
 use crate::interrupt;
 use crate::progress::Progress;
@@ -113,7 +113,7 @@ fn print(check: &Check, outcome: &Outcome, tally: &mut Tally) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Guest;
+    use super::super::check::Guest;
     use super::*;
     use crate::workspace::Workspace;
 

@@ -3,7 +3,7 @@
 use guest_protocol::Record;
 
 use super::boot::{Run, Variant, expect, made_by_others, nbd, passes, same};
-use super::{Check, Verdict};
+use super::check::{Check, Verdict};
 use crate::report::{records, total};
 
 /// One thing at a time that is not in the combinations.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use qemu::{Format, QemuArgs};
+pub(crate) use qemu::{Foreign, Format, QemuArgs};
 
 /// Builds, boots and tests the RISC-V programs of this workspace.
 #[derive(Debug, Parser)]

@@ -7,7 +7,6 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use guest_protocol::number;
 
-use crate::foreign::Foreign;
 use crate::minix::scenario::Name;
 
 /// The format of a disk image.
@@ -27,13 +26,30 @@ impl Format {
     }
 }
 
+/// How a disk departs from what QEMU's own would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Foreign {
+    /// What the specification says, from another implementation than QEMU's.
+    Plain,
+    /// One data descriptor, and no SEG_MAX that says so, as Firecracker does.
+    OneSegment,
+    /// The used ring says 0 for every request.
+    UsedLengthNone,
+    /// The used ring says 1 for every request.
+    UsedLengthOne,
+    /// The used ring counts the data without the status byte.
+    UsedLengthDataOnly,
+    /// The used ring says more than the buffers hold.
+    UsedLengthTooMuch,
+}
+
 #[derive(Args, Clone, Debug)]
 pub(crate) struct QemuArgs {
     /// Boot the image that drives the disk without any kernel, and tests the driver alone.
     #[arg(long)]
     pub(crate) bare: bool,
 
-    /// What service and clients do. The default is a tour of everything.
+    /// The work of service and clients. The default is a tour of everything.
     #[arg(
         long,
         value_enum,
@@ -64,8 +80,8 @@ pub(crate) struct QemuArgs {
     #[arg(long, conflicts_with = "read_only")]
     pub(crate) write: bool,
 
-    /// Use a device with the manners of others than QEMU's. A back-end of its own serves the disk to QEMU, and says afterwards
-    /// what it has seen.
+    /// Use a device that behaves as others than QEMU's do. A back-end of its own serves the disk to QEMU, and reports afterwards
+    /// on the requests.
     #[arg(
         long,
         value_enum,

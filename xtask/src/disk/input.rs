@@ -95,7 +95,7 @@ impl Input {
         }
     }
 
-    /// The size, as far as it is known without asking anybody.
+    /// The size, as far as it is known without a look at the URL.
     pub(crate) fn sectors(&self) -> Option<u64> {
         match self {
             Input::File { sectors, .. } => Some(*sectors),

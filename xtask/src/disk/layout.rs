@@ -1,6 +1,6 @@
 //! The disks xtask can make: what is where on them.
 //!
-//! All numbers count 512-byte sectors whatever the block size of the device is, and are multiples of 8, so that they stand
+//! All numbers count 512-byte sectors, also on a device with larger blocks, and are multiples of 8, so that they stand
 //! with 4096-byte blocks too.
 
 use std::fs::File;
@@ -39,7 +39,7 @@ pub(crate) enum Recipe {
     /// | 1..2048 | the pattern |
     /// | 2048..34816 | partition 1, type 0x81 (MINIX), 16 MiB: a MINIX file system |
     /// | 34816..100352 | partition 2, type 0x81 (MINIX), 32 MiB: the pattern, for the block test |
-    /// | 100352..131072 | partition 3, type 0x83 (Linux), 15 MiB: the pattern, for everybody else |
+    /// | 100352..131072 | partition 3, type 0x83 (Linux), 15 MiB: the pattern, for the other clients |
     Service,
     /// A second disk: as the first, with other content.
     Second,
@@ -48,7 +48,7 @@ pub(crate) enum Recipe {
     Large,
 }
 
-/// What the guest may overwrite on the disk for the service, and who does.
+/// Ranges that the clients overwrite on the disk for the service: the block test, and the others.
 pub(crate) const BLOCK_TEST: SectorRange = range(34_816, 65_536);
 pub(crate) const OTHERS: SectorRange = range(100_352, 30_720);
 
@@ -66,7 +66,7 @@ pub(crate) struct Layout {
     pub(crate) sectors: u64,
     /// Type and place of each partition.
     pub(crate) partitions: Vec<(u8, SectorRange)>,
-    /// Seed of the content that nothing else is said of. Any value with bits above bit 32 would do. None: zeros.
+    /// Seed of the content outside of table and files; its bits above bit 32 keep disks apart. None: zeros.
     pub(crate) seed: Option<u64>,
     /// What the guest may overwrite.
     pub(crate) scratch: Vec<SectorRange>,

@@ -59,11 +59,11 @@ pub(crate) struct Disk {
 /// What the guest is told about a disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outline {
-    /// What it may overwrite.
+    /// Ranges that it may overwrite.
     pub(crate) scratch: Vec<SectorRange>,
     /// The seed of the content, where the host makes it.
     pub(crate) pattern: Option<u64>,
-    /// What it is to read and digest.
+    /// Ranges that it is to read and digest.
     pub(crate) samples: Vec<SectorRange>,
 }
 

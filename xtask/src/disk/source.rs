@@ -52,7 +52,7 @@ impl Source {
     }
 }
 
-/// A file of the user's, and what it was like at one moment: its content, or its size and time of change where it is large.
+/// A file of the user's at one moment: a digest of its content, or its time of change where it is large.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint {
     path: PathBuf,
@@ -85,7 +85,7 @@ impl Fingerprint {
         })
     }
 
-    /// Whether the file is what it was.
+    /// Whether the file has not changed.
     pub(crate) fn still_fits(&self) -> Result<bool> {
         Ok(Fingerprint::take(&self.path)? == *self)
     }

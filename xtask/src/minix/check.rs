@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use testkernel::elf_image::Image;
 
-use super::programs::SERVICE;
+/// The service: the program's name, and the label RS gives it.
+pub(crate) const SERVICE: &str = "virtio_blk_mmio";
 
 /// Most bytes of the service: it goes into MINIX's ramdisk, and RS keeps a copy of it in memory.
 const SERVICE_LIMIT: usize = 120 << 10;
@@ -75,7 +76,7 @@ impl fmt::Display for Checked {
         let path = self.path.display();
         write!(f, "{path}: {} bytes, loadable, entry {:#x}", self.bytes, self.entry)?;
         for segment in &self.segments {
-            // Whatever a segment asks for, it may be read and written.
+            // MINIX makes every segment readable and writable.
             let rights = if segment.is_executable { "rwx" } else { "rw-" };
             let zeros = segment.in_memory.saturating_sub(segment.in_file as u64);
             write!(

@@ -5,21 +5,21 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::check::Checked;
+pub(crate) use super::check::SERVICE;
+use crate::build;
 use crate::progress::Progress;
-use crate::workspace::{RISCV, Workspace};
+use crate::workspace::{self, Workspace};
 
-/// The service: the program's name, and the label RS gives it.
-pub(crate) const SERVICE: &str = "virtio_blk_mmio";
 /// The crate it comes from.
 const SERVICE_CRATE: &str = "minix-virtio-blk";
-/// What it may do, in the words of MINIX.
+/// Its privileges, in the words of MINIX.
 pub(crate) const SYSTEM_CONF: &str = "system.conf";
 
 /// Crate and program are called the same.
 const KERNEL: &str = "testkernel";
 
 const CLIENTS_CRATE: &str = "test-clients";
-/// What the clients may do.
+/// The privileges of the clients.
 const CLIENTS_CONF: &str = "clients.conf";
 
 /// The service as MINIX gets it.
@@ -44,19 +44,15 @@ pub(crate) struct Programs {
 /// Builds the service and puts it, with its `system.conf`, where people look for it. A program that MINIX would not load does
 /// not get there.
 pub(crate) fn build_service(workspace: &Workspace, progress: Progress) -> Result<Service> {
-    cargo_build(workspace, "building the service", &[SERVICE_CRATE], progress)?;
+    build::for_target(workspace, "building the service", &[SERVICE_CRATE], progress)?;
     publish(workspace)
 }
 
 /// Builds everything for a run.
 pub(crate) fn build_all(workspace: &Workspace, progress: Progress) -> Result<Programs> {
     let crates = [SERVICE_CRATE, KERNEL, CLIENTS_CRATE];
-    cargo_build(
-        workspace,
-        "building service, test kernel and clients",
-        &crates,
-        progress,
-    )?;
+    let heading = "building service, test kernel and clients";
+    build::for_target(workspace, heading, &crates, progress)?;
     let service = publish(workspace)?;
     let mut programs = planned(workspace)?;
     programs.system_conf = service.conf;
@@ -71,11 +67,11 @@ pub(crate) fn planned(workspace: &Workspace) -> Result<Programs> {
     let clients = workspace.package(CLIENTS_CRATE)?;
     let directory = published(workspace);
     let mut processes = vec![directory.join(SERVICE)];
-    processes.extend(clients.programs().map(|name| built(workspace, name)));
+    processes.extend(workspace::programs(clients).map(|name| build::on_target(workspace, name)));
     Ok(Programs {
-        kernel: built(workspace, KERNEL),
+        kernel: build::on_target(workspace, KERNEL),
         system_conf: directory.join(SYSTEM_CONF),
-        clients_conf: clients.directory().join(CLIENTS_CONF),
+        clients_conf: workspace::directory(clients).join(CLIENTS_CONF),
         processes,
     })
 }
@@ -84,31 +80,11 @@ fn published(workspace: &Workspace) -> PathBuf {
     workspace.target.join("minix")
 }
 
-fn built(workspace: &Workspace, name: &str) -> PathBuf {
-    workspace.target.join(RISCV).join("release").join(name)
-}
-
-fn cargo_build(workspace: &Workspace, heading: &str, crates: &[&str], progress: Progress) -> Result<()> {
-    let finished = progress.step(heading, |step| {
-        let mut command = workspace.cargo();
-        command.args(["build", "--release", "--bins", "--target", RISCV]);
-        for name in crates {
-            command.args(["--package", name]);
-        }
-        step.command(&command)
-    })?;
-    if !finished.status.success() {
-        eprint!("{}", finished.output);
-        bail!("{} does not build, see above", crates.join(", "));
-    }
-    Ok(())
-}
-
 /// Copies what was built, once it is known to be good.
 fn publish(workspace: &Workspace) -> Result<Service> {
-    let elf = built(workspace, SERVICE);
+    let elf = build::on_target(workspace, SERVICE);
     let bytes = refuse_unloadable(&elf)?;
-    let conf = workspace.package(SERVICE_CRATE)?.directory().join(SYSTEM_CONF);
+    let conf = workspace::directory(workspace.package(SERVICE_CRATE)?).join(SYSTEM_CONF);
     let directory = published(workspace);
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let service = Service {
@@ -122,7 +98,7 @@ fn publish(workspace: &Workspace) -> Result<Service> {
     Ok(service)
 }
 
-/// Copies a file over another in one step, so that whoever reads it meanwhile gets the old one or the new one.
+/// Copies a file over another in one step, so that another run reads the old one or the new one.
 fn replace(from: &Path, to: &Path) -> Result<()> {
     let what = || format!("cannot copy {} to {}", from.display(), to.display());
     let directory = to.parent().unwrap_or(to);
@@ -132,7 +108,7 @@ fn replace(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Gives the size of a program that MINIX would load.
+/// The size of a program, if MINIX would load it.
 fn refuse_unloadable(elf: &Path) -> Result<usize> {
     let checked = Checked::read(elf)?;
     match checked.broken.first() {

@@ -10,7 +10,7 @@ use super::script;
 use crate::cli::QemuArgs;
 use crate::disk::Disk;
 use crate::disk::layout::Recipe;
-use crate::machine::Extras;
+use crate::extras::Extras;
 
 /// Clients of a load.
 pub(crate) const LOADS: u64 = 4;

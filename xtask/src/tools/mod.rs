@@ -1,9 +1,10 @@
 //! The programs a run needs: found, or installed by `ci/setup.sh`, or asked for.
 
+mod path;
 mod qemu;
 mod rust;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -11,6 +12,7 @@ use anyhow::{Result, bail};
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 
+pub(crate) use path::find_program;
 pub(crate) use qemu::Qemu;
 pub(crate) use rust::{ensure_lint_tools, ensure_target};
 
@@ -73,14 +75,4 @@ fn look(wanted: Wanted<'_>) -> Result<Result<Qemu, String>> {
         (Err(unusable), false) => Err(unusable.to_string()),
         (Err(unusable), true) => Err(format!("{unusable} and {QEMU_IMG} is missing")),
     })
-}
-
-/// A program on the path, or where system programs are kept even if the path leaves that out.
-pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
-    use std::os::unix::fs::PermissionsExt;
-    let is_executable = |data: std::fs::Metadata| data.is_file() && data.permissions().mode() & 0o111 != 0;
-    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
-        .map(|directory| directory.join(name))
-        .find(|file| std::fs::metadata(file).is_ok_and(is_executable))
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::find_program;
+use super::path::find_program;
 
 const PROGRAM: &str = "qemu-system-riscv64";
 

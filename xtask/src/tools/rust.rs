@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::find_program;
+use super::path::find_program;
 use crate::progress::Progress;
 use crate::workspace::{RISCV, Workspace};
 

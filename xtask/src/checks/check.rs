@@ -1,0 +1,52 @@
+//! One check, and what it works with.
+
+use crate::session::Setup;
+use crate::workspace::Workspace;
+
+/// What checks work with.
+pub(super) struct Context {
+    pub(super) workspace: Workspace,
+    /// QEMU and what boots on it; None if no selected check boots.
+    pub(super) setup: Option<Setup>,
+}
+
+impl Context {
+    pub(super) fn setup(&self) -> Result<&Setup, String> {
+        self.setup.as_ref().ok_or_else(|| "QEMU was not set up".to_owned())
+    }
+}
+
+/// What a check has to say: nothing, or what is wrong.
+pub(super) type Verdict = Result<(), String>;
+
+type Work = Box<dyn Fn(&Context) -> Verdict + Send + Sync>;
+
+/// What a check boots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guest {
+    /// The bare image.
+    Bare,
+    /// The test kernel with the service.
+    Minix,
+}
+
+/// One named check.
+pub(super) struct Check {
+    pub(super) name: String,
+    /// What it boots, if it does. Then it can run beside others, and `--quick` leaves it out.
+    pub(super) boots: Option<Guest>,
+    /// Whether a back-end of its own serves the disk.
+    pub(super) foreign: bool,
+    pub(super) work: Work,
+}
+
+impl Check {
+    pub(super) fn new(name: impl Into<String>, work: impl Fn(&Context) -> Verdict + Send + Sync + 'static) -> Check {
+        Check {
+            name: name.into(),
+            boots: None,
+            foreign: false,
+            work: Box::new(work),
+        }
+    }
+}
