@@ -24,7 +24,7 @@ mod pending;
 #[cfg(target_arch = "riscv64")]
 mod arch;
 
-pub use dma::{DMA_PIECES, DmaPool, FreeList, largest_gap};
+pub use dma::{DmaPool, largest_gap};
 pub use error::BoardError;
 pub use exit::{ExitStatus, FailureCode};
 pub use latch::InterruptCounts;

@@ -17,7 +17,6 @@ use crate::uart::Uart;
 const PAGE_BYTES: u64 = 4096;
 
 /// The machine, taken apart.
-#[derive(Debug)]
 pub struct Board {
     /// The hart this runs on.
     pub hart_id: usize,
@@ -34,8 +33,7 @@ pub struct Board {
     pub interrupt_parent: Controller,
     /// The source of the console's receive interrupt, if the tree names one.
     pub console_source: Option<Source>,
-    /// DMA memory: the largest free part of RAM behind the image.
-    pub dma: DmaPool,
+    free_memory: PhysRange,
 }
 
 impl Board {
@@ -62,7 +60,7 @@ impl Board {
         let hz = tree.timebase_hz().map_err(BoardError::Timebase)?;
         let timebase = Timebase::new(hz).ok_or(BoardError::NoTimebase)?;
         counters::set_timebase(timebase);
-        let dma = dma_range(&tree)?;
+        let free_memory = free_memory(&tree)?;
         let boot_args = tree.boot_args().map_err(BoardError::BootArgs)?.unwrap_or("");
         let (plic, interrupt_parent) = interrupt_controller(&tree, boot.hart_id())?;
         Ok(Self {
@@ -73,10 +71,15 @@ impl Board {
             interrupts: Interrupts::install(plic),
             interrupt_parent,
             console_source: console_source(&tree, interrupt_parent),
-            // SAFETY: the range is RAM by the tree, behind the image, apart from the tree and every reservation. `Boot`
-            // exists once, so no other pool was made.
-            dma: unsafe { DmaPool::new(dma) },
+            free_memory,
         })
+    }
+
+    /// Makes DMA memory of the largest free part of RAM after the image.
+    pub fn into_dma_pool(self) -> DmaPool {
+        // SAFETY: the range is RAM by the tree, after the image, apart from the tree and every reservation. `Boot` and so
+        // `Board` exist once, so no other pool is made.
+        unsafe { DmaPool::new(self.free_memory) }
     }
 
     /// The name of the controller to which the interrupt of a device goes, if that is not the one behind
@@ -144,7 +147,7 @@ fn controller_of_windows(tree: &DeviceTree<'static>) -> Option<&'static str> {
 /// The largest free part of RAM between the end of the image and the end of the piece of RAM the image is in.
 ///
 /// Looks after the stack as well, which nobody else can check: it lies below the image, outside of any section.
-fn dma_range(tree: &DeviceTree<'_>) -> Result<PhysRange, BoardError> {
+fn free_memory(tree: &DeviceTree<'_>) -> Result<PhysRange, BoardError> {
     let image_end = image_bounds().1 as u64;
     let (stack_bottom, stack_top) = stack_bounds();
     let ram = tree.memory::<8>().map_err(BoardError::Memory)?;

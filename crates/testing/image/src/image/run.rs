@@ -58,7 +58,7 @@ pub(crate) fn main(boot: Boot) -> ! {
     let Some(vector) = vector_place() else {
         stop("init", "no-vector", &"the place of the scattered buffer is in use");
     };
-    let session = Session::start(found.transport, board.dma, driver_options(&options), waiting, vector);
+    let session = Session::start(found.transport, board.into_dma_pool(), driver_options(&options), waiting, vector);
     let mut session = match session {
         Ok(session) => session,
         Err(error) => stop("init", kind(&error), &text!("the disk does not come up: {error}")),
