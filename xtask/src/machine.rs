@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use image_blk::options::{Completion, Digests, Mode, Options};
+use image_blk::options::Options;
 
 use crate::cli::QemuArgs;
 use crate::disk::{Attachment, Outline};
@@ -55,27 +55,16 @@ pub(crate) fn serial(number: usize) -> String {
     format!("xtask-disk-{number}")
 }
 
-/// The boot options of the bare image. More samples than a command line may carry are left out.
+/// The boot options of the bare image.
 pub(crate) fn boot_options(args: &QemuArgs, outline: &Outline) -> Options {
-    let mut digests = Digests::default();
-    for range in &outline.samples {
-        if digests.push(*range).is_err() {
-            break;
-        }
-    }
     Options {
-        mode: if args.shell { Mode::Shell } else { Mode::SelfTest },
-        completion: if args.poll {
-            Completion::Polled
-        } else {
-            Completion::Interrupts
-        },
+        shell: args.shell,
+        poll: args.poll,
+        no_bench: args.no_bench,
+        defmt: true,
         queue: args.queue_size,
         scratch: outline.scratch.first().copied(),
-        pattern: outline.pattern,
-        digests,
-        bench: !args.no_bench,
-        defmt: true,
+        digests: outline.samples.clone(),
     }
 }
 
@@ -363,7 +352,7 @@ mod tests {
         assert_eq!(
             line(""),
             "qemu-system-riscv64 -machine virt -smp 1 -m 128M -bios default -kernel /t/image \
-             -append 'mode=selftest completion=irq pattern=0x5 digest=0:8 bench=on defmt=on' \
+             -append 'defmt digest=0:8' \
              -display none -serial stdio -monitor none -chardev file,id=defmt,path=/t/defmt.bin \
              -semihosting-config enable=on,target=native,chardev=defmt -global virtio-mmio.force-legacy=false \
              -drive if=none,id=d0,file=/t/a,,b.raw,format=raw,discard=unmap \
@@ -386,9 +375,9 @@ mod tests {
             ("--format qcow2", ",format=qcow2,"),
             ("--memory 1G", "-m 1G "),
             ("--smp 4", "-smp 4 "),
-            ("--poll", "completion=poll"),
-            ("--shell", "mode=shell"),
-            ("--no-bench", "bench=off"),
+            ("--poll", "'poll defmt"),
+            ("--shell", "'shell defmt"),
+            ("--no-bench", "'no-bench defmt"),
             ("--gdb", "-S -gdb tcp::1234"),
         ] {
             assert!(line(flags).contains(part), "{flags}: {}", line(flags));

@@ -1,8 +1,9 @@
 //! Which parts of a foreign disk the guest is to read, and which it may overwrite in the overlay.
 
 use guest_protocol::SectorRange;
-use image_blk::options::MAX_DIGESTS;
 
+/// The most samples.
+const MAX_SAMPLES: usize = 16;
 /// Up to this size (64 MiB) the samples cover the whole disk.
 const WHOLE: u64 = 131_072;
 /// Sectors per sample of a larger disk (1 MiB).
@@ -19,7 +20,7 @@ pub(super) fn choose(sectors: u64, block: u64) -> Vec<SectorRange> {
     if sectors == 0 {
         return Vec::new();
     }
-    let ranges = MAX_DIGESTS as u64;
+    let ranges = MAX_SAMPLES as u64;
     if sectors <= WHOLE {
         let step = sectors.div_ceil(ranges).next_multiple_of(ALIGN);
         return (0..sectors)
@@ -66,7 +67,7 @@ mod tests {
     fn small_disks_are_covered_whole() {
         for sectors in [1, 7, 8, 15, 720, 2880, 8192, 131_071, 131_072] {
             let ranges = choose(sectors, 1);
-            assert!(ranges.len() <= MAX_DIGESTS);
+            assert!(ranges.len() <= MAX_SAMPLES);
             let mut next = 0;
             for range in ranges {
                 assert_eq!(range.first, next);
@@ -87,9 +88,9 @@ mod tests {
             ((1 << 32) + 8, 8),
         ] {
             let ranges = choose(sectors, block);
-            assert_eq!(ranges.len(), MAX_DIGESTS);
+            assert_eq!(ranges.len(), MAX_SAMPLES);
             assert_eq!(ranges[0].first, 0);
-            assert_eq!(ranges[MAX_DIGESTS - 1].end(), sectors);
+            assert_eq!(ranges[MAX_SAMPLES - 1].end(), sectors);
             for pair in ranges.windows(2) {
                 assert!(pair[0].end() <= pair[1].first);
             }

@@ -1,9 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), no_std)]
 
-mod dma;
 mod error;
 mod exit;
+mod memory;
 mod mmio;
 mod plic;
 mod strings;
@@ -24,10 +24,10 @@ mod pending;
 #[cfg(target_arch = "riscv64")]
 mod arch;
 
-pub use dma::{DmaPool, largest_gap};
 pub use error::BoardError;
 pub use exit::{ExitStatus, FailureCode};
 pub use latch::InterruptCounts;
+pub use memory::largest_gap;
 pub use plic::{Plic, Source};
 pub use strings::{ElfError, lower_defmt_symbols};
 pub use time::{SteadyClock, Ticks, Timebase};

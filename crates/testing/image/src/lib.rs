@@ -2,10 +2,12 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
 pub mod options;
 pub mod record;
 
 pub use guest_protocol::{Fields, LineWriter, MARK, SECTOR_BYTES, pattern};
 
-/// What the monitor prints when it waits for a command. The host feeds a script one line per prompt.
+/// What the shell prints when it waits for a command. The host feeds a script one line per prompt.
 pub const PROMPT: &str = "blk> ";

@@ -7,16 +7,17 @@ use virtio_fdt::{Controller, DeviceTree, PhysRange};
 use super::interrupts::Interrupts;
 use super::start::{Boot, image_bounds, stack_bounds};
 use super::{console, counters, power};
-use crate::dma::{DmaPool, largest_gap};
+use crate::memory::largest_gap;
 use crate::error::BoardError;
 use crate::plic::{Plic, Source};
 use crate::time::Timebase;
 use crate::uart::Uart;
 
-/// DMA memory starts and ends on a page.
+/// Free memory starts and ends on a page.
 const PAGE_BYTES: u64 = 4096;
 
 /// The machine, taken apart.
+#[derive(Debug)]
 pub struct Board {
     /// The hart this runs on.
     pub hart_id: usize,
@@ -33,7 +34,8 @@ pub struct Board {
     pub interrupt_parent: Controller,
     /// The source of the console's receive interrupt, if the tree names one.
     pub console_source: Option<Source>,
-    free_memory: PhysRange,
+    /// The largest free part of RAM after the image: nothing else uses it, and devices see it at the same addresses.
+    pub free_memory: PhysRange,
 }
 
 impl Board {
@@ -73,13 +75,6 @@ impl Board {
             console_source: console_source(&tree, interrupt_parent),
             free_memory,
         })
-    }
-
-    /// Makes DMA memory of the largest free part of RAM after the image.
-    pub fn into_dma_pool(self) -> DmaPool {
-        // SAFETY: the range is RAM by the tree, after the image, apart from the tree and every reservation. `Boot` and so
-        // `Board` exist once, so no other pool is made.
-        unsafe { DmaPool::new(self.free_memory) }
     }
 
     /// The name of the controller to which the interrupt of a device goes, if that is not the one behind

@@ -1,4 +1,4 @@
-//! Which part of RAM is free for DMA.
+//! Which part of RAM is free.
 
 use virtio_fdt::PhysRange;
 
