@@ -1,6 +1,6 @@
 //! The counters S-mode may read: time and instructions.
 //!
-//! The frequency is kept here as well, for whoever needs microseconds without having the board at hand.
+//! The frequency is kept here as well, for code that has no board at hand.
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,6 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use critical_section::Mutex;
 use riscv::register::{instret, time};
 
-use super::sbi;
 use crate::time::{SteadyClock, Ticks, Timebase};
 
 static TIMEBASE_HZ: AtomicU64 = AtomicU64::new(0);
@@ -34,7 +33,8 @@ pub(super) fn counter_at(moment: Ticks) -> u64 {
 
 /// Has the timer fire at a moment of [`now`].
 pub fn set_timer(deadline: Ticks) {
-    sbi::set_timer(counter_at(deadline));
+    // The firmware has this extension, or interrupts would have no deadline anywhere.
+    let _ = sbi_rt::set_timer(counter_at(deadline));
 }
 
 /// Instructions this hart has retired so far.

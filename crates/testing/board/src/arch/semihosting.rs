@@ -45,7 +45,7 @@ unsafe extern "C" fn request(operation: usize, argument: *const u8) -> usize {
     )
 }
 
-/// Whether a breakpoint at `pc` is a request that nobody served. It is remembered; the handler skips the instruction.
+/// Whether a breakpoint at `pc` is a request that was not served. It is remembered; the handler skips the instruction.
 pub(super) fn is_refused_request(pc: usize) -> bool {
     let ours = pc == (&raw const BREAKPOINT).addr();
     if ours {
@@ -55,7 +55,7 @@ pub(super) fn is_refused_request(pc: usize) -> bool {
 }
 
 /// Asks the host whether it serves requests at all.
-pub fn is_available() -> bool {
+pub(super) fn is_available() -> bool {
     REFUSED.store(false, Ordering::Relaxed);
     // SAFETY: the number of the last error; no argument is looked at.
     unsafe { request(SYS_ERRNO, core::ptr::null()) };
@@ -63,13 +63,13 @@ pub fn is_available() -> bool {
 }
 
 /// Writes one byte, zero included. Lost without notice if the host serves no requests.
-pub fn write_byte(byte: u8) {
+pub(super) fn write_byte(byte: u8) {
     // SAFETY: the address of a byte, which is read.
     unsafe { request(SYS_WRITE_BYTE, &raw const byte) };
 }
 
 /// Writes text, without the zero at its end. Lost without notice if the host serves no requests.
-pub fn write_text(text: &core::ffi::CStr) {
+pub(super) fn write_text(text: &core::ffi::CStr) {
     // SAFETY: the address of bytes that end with a zero; they are read.
     unsafe { request(SYS_WRITE_TEXT, text.as_ptr().cast()) };
 }

@@ -4,7 +4,7 @@ use alloc::format;
 use core::fmt::{self, Write};
 
 use board_qemu_virt::console::{self, Console};
-use board_qemu_virt::{ExitStatus, FailureCode, power, println};
+use board_qemu_virt::{power, println};
 use image_blk::LineWriter;
 use image_blk::record::Record;
 use virtio_blk::{Counters, OperationKind};
@@ -24,7 +24,7 @@ pub(crate) fn record(record: Record<'_>) {
 pub(crate) fn stop(stage: &str, kind: &str, why: &dyn fmt::Display) -> ! {
     console::start_of_line();
     println!("stopped: {why}");
-    let mut text = heapless::String::<120, u8>::new();
+    let mut text = heapless::String::<256, u16>::new();
     // What does not fit is left out of the record.
     let _ = write!(text, "{why}");
     record(Record::Error {
@@ -38,8 +38,7 @@ pub(crate) fn stop(stage: &str, kind: &str, why: &dyn fmt::Display) -> ! {
 
 /// Ends the run with this status, 0 being success.
 pub(crate) fn leave(status: u8) -> ! {
-    let status = FailureCode::new(status).map_or(ExitStatus::Success, ExitStatus::Failure);
-    power::power_off(status)
+    power::off(status)
 }
 
 /// The driver's counters, for people and for the host.

@@ -60,7 +60,7 @@ impl Session {
     /// With interrupts: asks for one at the next completion.
     fn enable_interrupt(&mut self) {
         if let Some(source) = self.waiting.source {
-            if self.waiting.interrupts.enable(source).is_err() {
+            if !self.waiting.interrupts.enable(source) {
                 stop("init", "no-interrupt", &"the interrupt controller has no such source");
             }
             // Nothing was submitted, so nothing can come; a fault will be seen by the first request.
@@ -99,7 +99,7 @@ impl Session {
         loop {
             let completions = match source {
                 Some(source) => {
-                    if interrupts.wait(source, Some(deadline)) == Wake::TimedOut {
+                    if interrupts.wait(source, deadline) == Wake::TimedOut {
                         break;
                     }
                     let seen = disk.on_interrupt(&mut each);

@@ -78,7 +78,7 @@ pub(super) fn flush(context: &mut Context<'_>) -> TestResult {
 pub(super) fn completions(context: &mut Context<'_>) -> TestResult {
     let waiting = context.session.waiting;
     let counters = context.session.counters();
-    let taken = counters.interrupts.max(waiting.interrupts.counts().claimed);
+    let taken = counters.interrupts.max(waiting.interrupts.claimed());
     match waiting.source {
         _ if counters.faults > 0 => fail!("the device broke the rules {} times", counters.faults),
         Some(_) if counters.interrupts == 0 => fail!("no interrupt was taken"),
