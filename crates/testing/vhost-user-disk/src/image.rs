@@ -27,13 +27,11 @@ impl Image {
     }
 
     /// Size in sectors.
-    #[must_use]
     pub fn sectors(&self) -> u64 {
         self.sectors
     }
 
     /// Whether a request for `bytes` bytes at a sector lies inside the disk.
-    #[must_use]
     pub fn contains(&self, sector: u64, bytes: u64) -> bool {
         let end = sector.checked_add(bytes.div_ceil(SECTOR_BYTES));
         end.is_some_and(|end| end <= self.sectors)

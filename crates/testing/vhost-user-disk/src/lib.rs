@@ -13,7 +13,7 @@ pub use disk::Disk;
 pub use image::Image;
 pub use manners::{Manners, UsedLength};
 pub use report::Report;
-pub use request::{Broken, Kind, Piece, Request};
+pub use request::Request;
 
 /// Bytes of a sector, the unit of every position on a VirtIO disk.
 pub const SECTOR_BYTES: u64 = 512;
