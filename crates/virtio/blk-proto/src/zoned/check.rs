@@ -1,4 +1,4 @@
-//! A driver's duties with zones, as pure functions: what they refuse must not reach a device.
+//! A driver's duties with zones, as pure functions. A driver sends no request that they refuse.
 
 use core::fmt;
 
@@ -12,7 +12,7 @@ use crate::{RequestType, SECTOR_BYTES, Sector};
 pub enum ZoneRequestError {
     /// The device has no zones.
     NoZones,
-    /// The request type is none that zones add.
+    /// The request type is no zone request.
     NotZoneRequest,
     /// The position is not on the disk (`BLK-D-12`, `BLK-D-28`).
     BeyondDisk,
@@ -36,7 +36,7 @@ pub enum ZoneRequestError {
     StartNotAligned,
     /// The zone can only be written at its write pointer, which is elsewhere.
     NotAtWritePointer,
-    /// The zone has not so much room left (`BLK-D-38`).
+    /// The zone has too little room left (`BLK-D-38`).
     NoRoom,
     /// Only whole zones can be erased (`BLK-D-39`).
     PartialZone,
@@ -67,10 +67,10 @@ impl fmt::Display for ZoneRequestError {
 impl core::error::Error for ZoneRequestError {}
 
 impl ZonedConfig {
-    /// What the header of a zone request may say, on a disk of `capacity` sectors (`BLK-D-28` to `BLK-D-32`).
+    /// Whether the header of a zone request is right for a disk of `capacity` sectors (`BLK-D-28` to `BLK-D-32`).
     ///
     /// A report can start anywhere in its first zone (`BLK-D-29`); a reset of all zones names sector 0; all others name
-    /// the first sector of their zone. What an append must observe beyond that is in
+    /// the first sector of their zone. The other rules for appends are in
     /// [`check_append`](Self::check_append).
     ///
     /// # Errors
@@ -104,11 +104,11 @@ impl ZonedConfig {
 
     /// Whether `bytes` of data can be appended to `zone`, the request naming `sector` (`BLK-D-32` to `BLK-D-38`).
     ///
-    /// `zone` is the zone as the caller believes it to be once everything already under way is done.
+    /// `zone` is the state of the zone that the caller expects after all requests in flight.
     ///
     /// # Errors
     ///
-    /// The first rule broken. Whether `zone` itself is to be believed is another question, see
+    /// The first rule broken. `zone` itself is checked by
     /// [`ZoneDescriptor::is_plausible`].
     pub fn check_append(&self, zone: &ZoneDescriptor, sector: Sector, bytes: u64) -> Result<(), ZoneRequestError> {
         if !self.has_zones() {
@@ -133,11 +133,11 @@ impl ZonedConfig {
     /// Whether `bytes` of data can be written to `zone` from `sector` on (`BLK-D-36` to `BLK-D-38`).
     ///
     /// A conventional zone takes anything; whether the disk is large enough is for the caller to check as on any disk.
-    /// `zone` is the zone as the caller believes it to be once everything already under way is done.
+    /// `zone` is the state of the zone that the caller expects after all requests in flight.
     ///
     /// # Errors
     ///
-    /// The first rule broken. Zones of unknown type are [`NotWritable`](ZoneRequestError::NotWritable): nobody knows how.
+    /// The first rule broken. Zones of unknown type are [`NotWritable`](ZoneRequestError::NotWritable).
     pub fn check_write(&self, zone: &ZoneDescriptor, sector: Sector, bytes: u64) -> Result<(), ZoneRequestError> {
         let kind = zone.zone_type();
         if kind == ZoneType::Conventional {
@@ -187,8 +187,8 @@ impl ZonedConfig {
 
     /// Length and position in multiples of the write granularity.
     ///
-    /// The specification compares the position in sectors with a number of bytes; what is meant is the position in bytes.
-    /// A granularity of 0 asks for nothing beyond whole sectors.
+    /// The specification compares the position in sectors with a number of bytes; it means the position in bytes.
+    /// With a granularity of 0, whole sectors are enough.
     fn check_granularity(&self, sector: Sector, bytes: u64) -> Result<(), ZoneRequestError> {
         let granularity = match self.write_granularity {
             0 => SECTOR_BYTES,
@@ -214,7 +214,7 @@ fn on_disk(sector: Sector, capacity: Sector) -> Result<(), ZoneRequestError> {
     }
 }
 
-/// Room from the write pointer on, which is what the specification counts, wherever the write itself goes.
+/// Room from the write pointer on. The specification counts it like this for writes at any position.
 fn check_room(zone: &ZoneDescriptor, bytes: u64) -> Result<(), ZoneRequestError> {
     zone.write_pointer().ok_or(ZoneRequestError::NotWritable)?;
     match zone.remaining_sectors() {

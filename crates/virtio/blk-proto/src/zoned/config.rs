@@ -15,7 +15,7 @@ pub struct ZonedConfig {
     pub max_active_zones: u32,
     /// Sectors of one append; 0 if append is not supported (`BLK-N-23`).
     pub max_append_sectors: u32,
-    /// What sequential writes must be multiples of, in bytes.
+    /// Sequential writes are multiples of it, in bytes.
     pub write_granularity: u32,
     /// The kind of zoned device.
     pub model: ZonedModel,
@@ -35,7 +35,7 @@ impl ZonedConfig {
 
     /// Whether the device has zones: it is a zoned one and names a zone size.
     ///
-    /// A model nobody has defined yet counts as zoned.
+    /// An unknown model counts as zoned.
     pub const fn has_zones(&self) -> bool {
         self.zone_sectors != 0 && !matches!(self.model, ZonedModel::None)
     }
@@ -90,10 +90,9 @@ pub enum ZonedModel {
 }
 
 impl ZonedModel {
-    /// Whether a driver that knows nothing about zones can treat the device as an ordinary disk (`BLK-D-09`).
+    /// Whether a driver without support for zones can treat the device as an ordinary disk (`BLK-D-09`).
     ///
-    /// If not, such a driver has to give the device up instead of setting FEATURES_OK (`BLK-D-08`). A model nobody has
-    /// defined yet counts as one that cannot.
+    /// If not, such a driver must not set FEATURES_OK (`BLK-D-08`). With an unknown model it cannot.
     pub const fn works_as_ordinary_disk(self) -> bool {
         matches!(self, Self::None | Self::HostAware)
     }
@@ -104,7 +103,7 @@ impl ZonedModel {
         matches!(self, Self::HostManaged)
     }
 
-    /// Those of the features a driver wants that the model lets it negotiate.
+    /// The part of a driver's supported features that the model lets it negotiate.
     ///
     /// To be applied if the device offers [`BlkFeatures::ZONED`]; the model may be read before FEATURES_OK.
     #[must_use]
@@ -213,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_driver_can_run_what_does_not_insist_on_order() {
+    fn a_plain_driver_runs_disks_that_require_no_order() {
         assert!(ZonedModel::None.works_as_ordinary_disk());
         assert!(ZonedModel::HostAware.works_as_ordinary_disk());
         assert!(!ZonedModel::HostManaged.works_as_ordinary_disk());

@@ -49,7 +49,7 @@ impl From<ZoneType> for u8 {
     }
 }
 
-/// The state of a zone. [`after`](Self::after) says which follows which.
+/// The state of a zone. [`after`](Self::after) defines which one follows which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ZoneState {
@@ -57,7 +57,7 @@ pub enum ZoneState {
     NoWritePointer,
     /// Nothing is written.
     Empty,
-    /// Opened by being written.
+    /// Opened by a write.
     ImplicitlyOpen,
     /// Opened by command.
     ExplicitlyOpen,
@@ -127,7 +127,7 @@ impl From<ZoneState> for u8 {
 
 /// One zone as it lies in a report. The names of the fields are those of the specification.
 ///
-/// The device wrote it, so nothing holds until checked: see [`is_plausible`](Self::is_plausible).
+/// The device wrote it, so no field is valid until checked: see [`is_plausible`](Self::is_plausible).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct ZoneDescriptor {
@@ -135,13 +135,13 @@ pub struct ZoneDescriptor {
     pub z_cap: U64,
     /// First sector.
     pub z_start: U64,
-    /// Where the next write goes; only meaningful as [`write_pointer`](Self::write_pointer) tells.
+    /// The position of the next write; see [`write_pointer`](Self::write_pointer) for when it has a meaning.
     pub z_wp: U64,
     /// [`ZoneType`].
     pub z_type: u8,
     /// [`ZoneState`].
     pub z_state: u8,
-    /// Zero.
+    /// Reserved.
     pub reserved: [u8; 38],
 }
 
@@ -149,7 +149,7 @@ impl ZoneDescriptor {
     /// Bytes of one description.
     pub const BYTES: u32 = 64;
 
-    /// A description with zeroes in the reserved bytes, for whoever plays the device.
+    /// A description with zeroes in the reserved bytes, for code that plays the device.
     pub fn new(kind: ZoneType, state: ZoneState, start: Sector, capacity: u64, write_pointer: Sector) -> Self {
         Self {
             z_cap: U64::new(capacity),
@@ -181,9 +181,9 @@ impl ZoneDescriptor {
         self.start().checked_add(self.z_cap.get())
     }
 
-    /// Where the next write goes.
+    /// The position of the next write.
     ///
-    /// `None` where the field does not mean anything: conventional zones, zones that are read-only, full or offline
+    /// `None` where the field has no meaning: conventional zones, zones that are read-only, full or offline
     /// (`BLK-N-26`), and types and states that are not known.
     pub fn write_pointer(&self) -> Option<Sector> {
         (self.zone_type().is_sequential() && self.state().has_write_pointer()).then(|| self.z_wp.into())
@@ -202,8 +202,8 @@ impl ZoneDescriptor {
 
     /// Whether the description agrees with the configuration of a disk of `capacity` sectors and with itself.
     ///
-    /// The zone starts where a zone starts, on the disk; it can hold no more than its size; the write pointer, if there is
-    /// one, lies in it, and at the start of an empty zone.
+    /// The zone starts on the disk, at a multiple of the zone size. Its capacity is at most its size. The write pointer, if
+    /// there is one, lies in it, and at the start of an empty zone.
     pub fn is_plausible(&self, config: &ZonedConfig, capacity: Sector) -> bool {
         let start = self.start();
         if !config.is_zone_start(start) || start >= capacity {
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_pointer_is_only_believed_where_there_is_one() {
+    fn only_some_states_have_a_write_pointer() {
         use ZoneState as S;
         for state in [S::Empty, S::ImplicitlyOpen, S::ExplicitlyOpen, S::Closed] {
             for kind in [ZoneType::SequentialWriteRequired, ZoneType::SequentialWritePreferred] {
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn open_and_active_are_what_the_limits_count() {
+    fn the_limits_count_open_and_active_zones() {
         let open: [u8; 2] = [2, 3];
         let active: [u8; 3] = [2, 3, 4];
         for wire in 0..=u8::MAX {
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_remains_counts_from_the_write_pointer_to_the_capacity() {
+    fn remaining_sectors_run_from_write_pointer_to_capacity() {
         let mut zone = zone(ZoneType::SequentialWriteRequired, ZoneState::Closed);
         assert_eq!(zone.remaining_sectors(), Some(0x500));
         zone.z_wp = U64::new(0x1700);
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn an_implausible_zone_is_found_out() {
+    fn an_implausible_zone_is_detected() {
         let capacity = Sector(0x2000);
         let good = zone(ZoneType::SequentialWriteRequired, ZoneState::Closed);
         assert!(good.is_plausible(&CONFIG, capacity));
