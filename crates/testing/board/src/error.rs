@@ -3,14 +3,14 @@
 use thiserror::Error;
 use virtio_fdt::{FdtError, NodeError};
 
-/// What the device tree lacks or has wrong.
+/// A defect of the device tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BoardError {
-    /// The firmware gave no device tree.
+    /// There is no device tree.
     #[error("the firmware gave no device tree")]
     NoTree,
-    /// What it gave is not one.
+    /// The blob of the firmware is no device tree.
     #[error("{0}")]
     Tree(FdtError),
     /// A node is broken.
@@ -18,7 +18,7 @@ pub enum BoardError {
     Node {
         /// The part of the machine.
         part: &'static str,
-        /// What is wrong.
+        /// The defect.
         error: NodeError,
     },
     /// A part of the machine is missing, or not as this board needs it.

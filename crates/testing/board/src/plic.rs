@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn registers_are_where_the_specification_says() {
-        // Plain memory in place of the registers: what is written stays.
+        // Plain memory in place of the registers keeps each value.
         let mut memory = vec![0u32; 0x60_0000 / 4];
         let registers = PhysRange::new(memory.as_mut_ptr().expose_provenance() as u64, 0x60_0000).unwrap();
         // SAFETY: the memory outlives the test and is only looked at between the calls.

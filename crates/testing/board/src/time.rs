@@ -1,4 +1,4 @@
-//! Ticks of the `time` counter and what they are in microseconds.
+//! Ticks of the `time` counter, and microseconds.
 //!
 //! The counter's frequency comes from the device tree; nothing here assumes one.
 
@@ -30,7 +30,7 @@ impl Ticks {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SteadyClock {
     last_counter: u64,
-    /// What the clock is ahead of the counter, modulo 2^64.
+    /// The difference of the clock to the counter, modulo 2^64.
     ahead: u64,
 }
 
@@ -54,7 +54,7 @@ impl SteadyClock {
         Ticks(counter.wrapping_add(self.ahead))
     }
 
-    /// What the counter will show at a moment, unless it steps back again.
+    /// The value of the counter at a moment, unless it steps back again.
     pub const fn counter_at(&self, moment: Ticks) -> u64 {
         moment.0.wrapping_sub(self.ahead)
     }

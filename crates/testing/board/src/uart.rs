@@ -1,6 +1,6 @@
 //! The 16550 serial port, polled.
 //!
-//! Firmware has set the line parameters up; what is changed here is the buffering. Both directions are polled:
+//! Firmware has set the line parameters up; the buffers are turned on here. Both directions are polled:
 //! human text may come from anywhere, a panic included, and must not depend on interrupts.
 
 use crate::mmio;

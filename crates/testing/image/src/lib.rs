@@ -9,5 +9,5 @@ pub mod record;
 
 pub use guest_protocol::{Fields, LineWriter, MARK, SECTOR_BYTES, pattern};
 
-/// What the shell prints when it waits for a command. The host feeds a script one line per prompt.
+/// The shell prints it when it waits for a command. The host feeds a script one line per prompt.
 pub const PROMPT: &str = "blk> ";

@@ -1,4 +1,4 @@
-//! The image: what runs on the machine. On a host this is a program that says so.
+//! The image. On a host this program only prints where it runs.
 
 #![cfg_attr(target_arch = "riscv64", no_std, no_main)]
 

@@ -1,4 +1,4 @@
-//! What the host asks of the image: the words of the boot command line.
+//! The words of the boot command line, by which the host controls the image.
 //!
 //! The host formats an [`Options`] with `Display` and passes it to QEMU's `-append`; the image finds the text in the
 //! device tree (`/chosen/bootargs`) and reads it back with [`Options::parse`].
@@ -9,7 +9,7 @@ use core::fmt;
 
 pub use guest_protocol::SectorRange;
 
-/// Everything the command line can say. `Default` is the empty command line.
+/// The command line. `Default` is an empty one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// `shell`: commands from the console instead of the self-test.
@@ -21,7 +21,7 @@ pub struct Options {
     /// `defmt`: defmt frames leave by semihosting. Given only if QEMU has semihosting on, since the semihosting call is an
     /// `ebreak` that traps otherwise.
     pub defmt: bool,
-    /// `queue=N`: upper bound of the queue size, in descriptors. None: what the device offers.
+    /// `queue=N`: upper bound of the queue size, in descriptors. None: the size that the device offers.
     pub queue: Option<u16>,
     /// `scratch=FIRST:COUNT`: the sectors the image may overwrite. None: the image writes nothing.
     pub scratch: Option<SectorRange>,

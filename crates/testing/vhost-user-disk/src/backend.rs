@@ -41,7 +41,7 @@ impl Backend {
         let Some(memory) = self.memory.clone() else {
             return Ok(());
         };
-        // Taken for all of it: a queue that is being stopped waits for what has begun.
+        // Locked for the whole time: stopping the queue waits for requests that were taken.
         let mut vring = vring.get_mut();
         // A notification may be late: the queue was stopped since.
         if !vring.get_queue().ready() {
@@ -60,7 +60,7 @@ impl Backend {
                     vring.signal_used_queue()?;
                 }
             }
-            // The index says that there are chains, and there are none to be had.
+            // By the index there are chains, but none can be taken.
             if more && !served {
                 return Err(io::Error::other("the index of the available ring is out of range"));
             }
@@ -121,7 +121,7 @@ impl VhostUserBackendMut for Backend {
     }
 }
 
-/// Serves one connection to its end, and returns what the device has seen.
+/// Serves one connection to its end, and returns the report.
 ///
 /// # Errors
 ///

@@ -13,7 +13,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemory};
 
 use crate::{Image, Manners, Report, Request, SECTOR_BYTES, UsedLength};
 
-/// A device without its queue: an image, the manners, and what has been seen.
+/// A device without its queue: an image, its manners, and the report.
 #[derive(Debug)]
 pub struct Disk {
     image: Image,
@@ -36,7 +36,7 @@ impl Disk {
         &self.manners
     }
 
-    /// What it has seen so far.
+    /// The counts so far.
     pub fn report(&self) -> &Report {
         &self.report
     }

@@ -1,4 +1,4 @@
-//! The raw image file behind the device.
+//! The raw image file of the device.
 
 use std::fs::File;
 use std::io;
@@ -15,7 +15,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Opens the file, for reading only if the device refuses writes. What is beyond its last whole sector is not served.
+    /// Opens the file, for reading only if the device refuses writes. Bytes after its last whole sector are not served.
     ///
     /// # Errors
     ///

@@ -1,21 +1,21 @@
-//! What the device offers, and how it departs from the specification.
+//! The features of the device, and its departures from the specification.
 
 use clap::{Args, ValueEnum};
 use virtio_bindings::virtio_blk::{VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_RO, VIRTIO_BLK_F_SEG_MAX};
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 
-/// Data descriptors of a request that the device says it takes, unless it takes one and does not say so.
+/// The SEG_MAX of the device, unless it takes one data descriptor and offers no SEG_MAX.
 const SEG_MAX: u32 = 62;
 
 /// Bytes of the configuration structure up to the fields for secure erase and zones, which are never offered.
 const CONFIG_BYTES: usize = 60;
 const SEG_MAX_AT: usize = 12;
 
-/// What the device puts into the `len` field of an element of the used ring.
+/// The `len` field of an element of the used ring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum UsedLength {
-    /// What was written: the data of a read, and the status byte.
+    /// The bytes written: the data of a read, and the status byte.
     #[default]
     Exact,
     /// 0 for every request.
@@ -45,12 +45,12 @@ impl UsedLength {
 /// How the device behaves. The default is a device that keeps to the specification.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manners {
-    /// Take one data descriptor, and offer no SEG_MAX that would say so: the third descriptor of a read or write is the
+    /// Take one data descriptor, and offer no SEG_MAX: the third descriptor of a read or write is the
     /// status, the rest is ignored.
     #[arg(long)]
     pub one_segment: bool,
 
-    /// What the used ring says about the length of a request.
+    /// The length of a request in the used ring.
     #[arg(long, value_enum, default_value = "exact", value_name = "KIND")]
     pub used_length: UsedLength,
 

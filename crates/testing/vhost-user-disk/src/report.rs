@@ -1,11 +1,11 @@
-//! What the device has seen, for tests to compare with what a driver says.
+//! The counts of the device, for tests to compare with those of a driver.
 
 use serde::{Deserialize, Serialize};
 
 /// Violations that are described in words.
 const DESCRIBED: usize = 8;
 
-/// What the device has seen and done. The program writes it as JSON when the connection ends.
+/// The counts of the device. The program writes it as JSON when the connection ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Reads that succeeded.
@@ -22,7 +22,7 @@ pub struct Report {
     pub flushes_after_writes: u64,
     /// The most data descriptors that one chain had.
     pub most_data_descriptors: u64,
-    /// Requests for which the used ring was told another length than what was written.
+    /// Requests for which the used ring has another length than the bytes written.
     pub odd_lengths: u64,
     /// Chains that broke a rule.
     pub violations: u64,

@@ -9,10 +9,11 @@ use crate::SECTOR_BYTES;
 /// Bytes of a request header: type, reserved, sector.
 const HEADER_BYTES: u32 = 16;
 
-/// A request as the device understands it. What is no request is an error in words, and comes back without a status and with length 0.
+/// A request as the device understands it. A chain that is none is an error in words; the device returns it without a status and with
+/// length 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// What it asks for: a `VIRTIO_BLK_T_` constant, or any other number.
+    /// The type: a `VIRTIO_BLK_T_` constant, or any other number.
     pub kind: u32,
     /// Where on the disk.
     pub sector: u64,

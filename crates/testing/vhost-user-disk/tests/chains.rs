@@ -1,4 +1,4 @@
-//! Chains as drivers build them, in the queue that `virtio-queue` has for tests, and what each of the manners makes of them.
+//! Chains as drivers build them, in the queue that `virtio-queue` has for tests, on devices with each of the manners.
 
 use std::os::unix::fs::FileExt;
 
@@ -17,7 +17,7 @@ const HEADER: u64 = 0x1_0000;
 const STATUS: u64 = 0x1_1000;
 const FIRST: u64 = 0x2_0000;
 const SECOND: u64 = 0x3_0000;
-/// What memory holds before a request.
+/// The content of memory before a request.
 const UNTOUCHED: u8 = 0xEE;
 
 /// A disk of sixteen sectors, each filled with its number and 100, and memory to make requests in.

@@ -1,4 +1,4 @@
-//! Bring-up: from what the firmware left in two registers to the pieces a driver needs.
+//! Bring-up: from the two registers of the firmware to the parts that a driver needs.
 
 use core::ptr;
 
@@ -38,13 +38,13 @@ pub struct Board {
 }
 
 impl Board {
-    /// Brings the machine up: console, power-off, clock, interrupts and DMA memory, all as the device tree says.
+    /// Brings the machine up: console, power-off, clock, interrupts and free memory, all from the device tree.
     ///
     /// The console and power-off are set up first, so that an error can be reported on them.
     ///
     /// # Errors
     ///
-    /// [`BoardError`]: what the tree lacks or has wrong.
+    /// [`BoardError`]: a defect of the tree.
     pub fn take(boot: Boot) -> Result<Self, BoardError> {
         let tree = read_tree(boot.tree_address())?;
         if let Some(port) = tree.console().map_err(node("console"))? {
@@ -91,7 +91,7 @@ impl Board {
     }
 }
 
-/// Says which part of the machine a broken node describes.
+/// Names the part of the machine that a broken node describes.
 fn node(part: &'static str) -> impl Fn(NodeError) -> BoardError {
     move |error| BoardError::Node { part, error }
 }

@@ -16,7 +16,7 @@ pub(super) fn install(uart: Uart) {
     critical_section::with(|section| PORT.borrow(section).set(Some(uart)));
 }
 
-/// Writes bytes as they are and waits until they are on their way. What a stuck port does not take is dropped.
+/// Writes bytes as they are and waits until they are on their way. Bytes that a stuck port does not take are dropped.
 pub fn write_bytes(bytes: &[u8]) {
     let Some(&last) = bytes.last() else { return };
     critical_section::with(|section| {

@@ -13,7 +13,7 @@ use crate::time::{SteadyClock, Ticks, Timebase};
 static TIMEBASE_HZ: AtomicU64 = AtomicU64::new(0);
 static CLOCK: Mutex<Cell<SteadyClock>> = Mutex::new(Cell::new(SteadyClock::new()));
 
-/// Now. It is what the `time` counter shows, until that steps back; this clock does not.
+/// Now. The same as the `time` counter, until that steps back; this clock does not.
 #[inline]
 pub fn now() -> Ticks {
     // Read inside, so that an interrupt in between cannot make an older reading look like a step back.
@@ -26,7 +26,7 @@ pub fn now() -> Ticks {
     })
 }
 
-/// What the `time` counter will show at a moment of [`now`], unless it steps back before.
+/// The value of the `time` counter at a moment of [`now`], unless it steps back before.
 pub(super) fn counter_at(moment: Ticks) -> u64 {
     critical_section::with(|section| CLOCK.borrow(section).get().counter_at(moment))
 }

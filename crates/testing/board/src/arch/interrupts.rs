@@ -34,8 +34,8 @@ pub enum Wake {
 /// The thread [takes](Self::take) a source that has fired, acknowledges the interrupt at the device, does the device's work, and
 /// [unmasks](Self::unmask) the line, in this order.
 ///
-/// What the device reports after the acknowledgement fires again. What it reported before may do so once more, because
-/// the controller remembers what it saw while the line was masked; so a source that fires is a hint to look, no more. A
+/// An event after the acknowledgement fires again. An event before it may also fire once more, because
+/// the controller remembers the line while it is masked. So a source that fires is only a hint to look. A
 /// device that was *not* acknowledged fires again at once on real hardware, and not at all on QEMU, whose controller looks
 /// for changes of the line.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +62,7 @@ impl Interrupts {
         })
     }
 
-    /// Lets a source interrupt. What it had pending before is forgotten. Returns whether the controller has the source.
+    /// Lets a source interrupt. An interrupt that is pending from before is forgotten. Returns whether the controller has the source.
     pub fn enable(self, source: Source) -> bool {
         self.with_source(source, |plic| {
             self.take(source);
@@ -71,7 +71,7 @@ impl Interrupts {
         })
     }
 
-    /// Stops a source from interrupting. What it has pending stays until taken.
+    /// Stops a source from interrupting. A pending interrupt stays until taken.
     pub fn disable(self, source: Source) {
         self.with_source(source, |plic| plic.disable(source));
     }
@@ -92,7 +92,7 @@ impl Interrupts {
         wait_until(deadline, || self.take(source))
     }
 
-    /// Sleeps until the deadline, whatever fires meanwhile.
+    /// Sleeps until the deadline, also if sources fire meanwhile.
     pub fn sleep_until(self, deadline: Ticks) {
         wait_until(deadline, || false);
     }

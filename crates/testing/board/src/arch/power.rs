@@ -45,7 +45,7 @@ pub fn off(status: u8) -> ! {
             0 => 0x5555,
             failure => u32::from(failure) << 16 | 0x3333,
         };
-        // SAFETY: `install` was told that the register is there.
+        // SAFETY: the caller of `install` promised that the register is there.
         unsafe { mmio::register::<u32>(base).write(word) };
         // The machine ends some instructions later. Asking the firmware at once would overwrite the status.
         let start = counters::now();

@@ -4,9 +4,9 @@
 //! does so when started with `-semihosting-config enable=on`; otherwise the breakpoint in the middle is a real one, and
 //! the trap handler skips it and takes note.
 //!
-//! What is written comes out at the character device given with `chardev=`. That holds for the requests used here,
+//! The bytes come out at the character device of `chardev=`. That holds for the requests used here,
 //! which write to the debug console. It does not hold for a stream opened as `:tt`: QEMU ties that to its own standard
-//! output, whatever `chardev=` says.
+//! output with any `chardev=`.
 
 use core::arch::naked_asm;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +27,7 @@ unsafe extern "C" {
 ///
 /// # Safety
 ///
-/// `argument` is what `operation` expects, and whatever it points to may be accessed as the operation does.
+/// `argument` is right for `operation`, and the memory it points to may be accessed as the operation does.
 // The sequence must consist of uncompressed instructions on one page: aligned to 16 bytes, its 12 cannot straddle.
 #[unsafe(naked)]
 unsafe extern "C" fn request(operation: usize, argument: *const u8) -> usize {

@@ -11,7 +11,7 @@ unsafe extern "Rust" {
     fn board_main(boot: Boot) -> !;
 }
 
-/// What the firmware told: proof that the machine has just started.
+/// The values from the firmware: proof that the machine has just started.
 ///
 /// There is one value of this type per run, and [`Board::take`](crate::Board::take) uses it up.
 #[derive(Debug)]

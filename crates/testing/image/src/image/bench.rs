@@ -37,7 +37,7 @@ pub(crate) fn area(session: &mut Session, scratch: &mut Scratch) -> Option<Secto
     scratch.take((bytes / SECTOR_BYTES) as u64)
 }
 
-/// Measures and tells. Writes go to `area`; without one they are left out.
+/// Measures and reports. Writes go to `area`; without one they are left out.
 pub(crate) fn run(session: &mut Session, area: Option<SectorRange>, seed: u64) -> Result<(), Failure> {
     let counted = counts_instructions();
     println!(
@@ -110,7 +110,7 @@ fn measure(
                 let n = completion.owner;
                 match (buffers.get_mut(n), taken_back(completion, bytes as u64)) {
                     (Some(place), Ok(buffer)) => *place = Some(buffer),
-                    (_, result) => failed = result.err().or(Some("a request nobody made".into())),
+                    (_, result) => failed = result.err().or(Some("a completion without a request".into())),
                 }
             })?;
         }

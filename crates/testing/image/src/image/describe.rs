@@ -1,4 +1,4 @@
-//! What kind of disk it is, for people and for the host.
+//! A description of the disk, for people and for the host.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -29,13 +29,13 @@ fn names(features: Features) -> String {
     words.join(" ")
 }
 
-/// Tells everything about the disk that can be known without reading it.
+/// Describes the disk as far as that is possible without reading it.
 pub(crate) fn device(session: &mut Session) {
     let id = match session.command(Request::identify(0)) {
         Ok(Answer::Id(id)) => id.to_string(),
         Ok(_) => String::new(),
         Err(failure) => {
-            println!("the disk does not tell its id: {failure}");
+            println!("the disk has no id: {failure}");
             String::new()
         }
     };

@@ -25,7 +25,7 @@ static DMA_BYTES: AtomicUsize = AtomicUsize::new(0);
 ///
 /// `range` is RAM that nothing else uses, now or later.
 pub(crate) unsafe fn start_heap(range: PhysRange) {
-    // SAFETY: the caller gives the memory away. The board is the machine it is on, so the numbers fit.
+    // SAFETY: the caller hands the memory over. It is memory of this machine, so the numbers fit.
     unsafe { HEAP.init(range.base_address as usize, range.size_bytes as usize) }
 }
 
@@ -39,7 +39,7 @@ impl DmaMemory {
         DMA_BYTES.load(Ordering::Relaxed)
     }
 
-    /// What is set aside for `size` bytes: whole pages.
+    /// The layout for `size` bytes: whole pages.
     fn pages(size: usize) -> Option<Layout> {
         Layout::from_size_align(size.checked_next_multiple_of(PAGE_BYTES)?, PAGE_BYTES).ok()
     }

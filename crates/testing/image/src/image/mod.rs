@@ -1,4 +1,4 @@
-//! What the image does, from the first instruction of its own to power-off.
+//! The image, from its first instruction to power-off.
 //!
 //! | module | what |
 //! |---|---|
@@ -7,8 +7,8 @@
 //! | `memory` | the heap, and DMA memory |
 //! | `buffer` | the data of all requests |
 //! | `session` | uses the disk: submitting, waiting with a limit, starting over |
-//! | `describe` | tells what kind of disk it is |
-//! | `selftest`, `scratch` | tests it, and reports what was written |
+//! | `describe` | describes the disk |
+//! | `selftest`, `scratch` | tests it, and reports the writes |
 //! | `bench` | measures it |
 //! | `shell` | takes commands from a person |
 //! | `report` | text for people, records for the host |

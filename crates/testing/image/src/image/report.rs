@@ -1,4 +1,4 @@
-//! What the image says: text for people, and records for the host that runs it.
+//! The output of the image: text for people, and records for the host.
 
 use alloc::format;
 use core::fmt::{self, Write};

@@ -19,7 +19,7 @@ pub(crate) fn main(boot: Boot) -> ! {
         Ok(board) => board,
         Err(error) => stop("boot", "bad-board", &error),
     };
-    // SAFETY: the board says that nothing else uses this memory. There is one board in a run, and this is the only call.
+    // SAFETY: nothing else uses the free memory of the board. There is one board in a run, and this is the only call.
     unsafe { memory::start_heap(board.free_memory) };
     let options = match Options::parse(board.boot_args) {
         Ok(options) => options,
@@ -47,7 +47,7 @@ pub(crate) fn main(boot: Boot) -> ! {
                 "the interrupt of the disk goes to {name}, which does not deliver to hart {}",
                 board.hart_id
             ),
-            None => "the device tree gives the disk no interrupt".into(),
+            None => "the disk has no interrupt in the device tree".into(),
         };
         stop("init", "no-interrupt", &format!("{reason}; --poll works"));
     }
@@ -73,7 +73,7 @@ pub(crate) fn main(boot: Boot) -> ! {
     if options.shell {
         shell::run(&mut session);
     }
-    // The measurements write too; what they need is set aside before the tests take the rest.
+    // The measurements write, too; their part is set aside before the tests take the rest.
     let area = bench::area(&mut session, &mut scratch).filter(|_| !options.no_bench);
     let seed = scratch.seed();
     let mut context = selftest::Context {

@@ -1,4 +1,4 @@
-//! The part of the disk the image may overwrite, and the reports of what was done to it.
+//! The part of the disk the image may overwrite, and the reports of changes.
 
 use board_qemu_virt::counters;
 use image_blk::options::SectorRange;
@@ -9,7 +9,7 @@ use virtio_blk::proto::Sector;
 
 use super::report::record;
 
-/// Hands out the scratch region piece by piece, each once, so that at the end all of it holds what was reported last.
+/// Hands out the scratch region piece by piece, each once, so that the last report of each sector is true at the end.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     free: SectorRange,
@@ -31,7 +31,7 @@ impl Scratch {
                 count: end.saturating_sub(first),
             },
             block_sectors,
-            // Another one at each boot, or what an earlier run left could be taken for what this one wrote.
+            // Another one at each boot. Otherwise the content of an earlier run could pass for that of this one.
             seed: counters::now().0,
             seeds: 0,
         }

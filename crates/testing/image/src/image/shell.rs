@@ -19,7 +19,7 @@ use super::session::{Failure, Request, Session};
 const HELP: &str = "\
 help                  this text
 info                  what kind of disk it is
-stats                 what the driver has counted
+stats                 the counters of the driver
 dump                  registers and the state of the queue
 read SECTOR [COUNT]   print sectors
 write SECTOR TEXT     put a text at the start of a sector
@@ -171,7 +171,7 @@ fn write(session: &mut Session, range: SectorRange, text: &str) -> Result<(), Fa
         .copy_from_slice(text.as_bytes());
     blocks.copy_from(&bytes);
     session.write(first, blocks)?;
-    // The host cannot compute what a person has typed.
+    // The host does not know the text.
     scratch::undefined(range);
     Ok(())
 }

@@ -23,7 +23,7 @@ pub(crate) struct Found {
     pub(crate) foreign_controller: Option<&'static str>,
 }
 
-/// Looks into every window and tells of it. The first block device is returned, lowest address first.
+/// Looks into every window and reports it. The first block device is returned, lowest address first.
 ///
 /// The windows are looked into once in a run: nothing is found by a second call, since the registers have one owner.
 pub(crate) fn find_disk(board: &Board) -> Option<Found> {
@@ -93,9 +93,9 @@ unsafe fn map(window: &TreeWindow) -> Option<MmioWindow> {
     let base = usize::try_from(window.registers.base_address).ok()?;
     let bytes = usize::try_from(window.registers.size_bytes).ok()?;
     let base = NonNull::new(ptr::with_exposed_provenance_mut::<u8>(base))?;
-    // SAFETY: the tree says that a VirtIO window is there. Nothing is translated, so it is mapped as the device memory it
-    // is for as long as the machine runs, and this image has no other driver. That there is no other window of it the caller
-    // says.
+    // SAFETY: by the tree a VirtIO window is there. Nothing is translated, so it is mapped as the device memory it
+    // is for as long as the machine runs, and this image has no other driver. The caller promises that there is no other window of
+    // it.
     unsafe { MmioWindow::new(base, bytes) }.ok()
 }
 

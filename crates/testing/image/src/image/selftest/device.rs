@@ -1,4 +1,4 @@
-//! What the device says about itself, its write cache, and what must hold after everything else.
+//! The device's id, lifetime and write cache, and the checks after all other tests.
 
 use alloc::format;
 
@@ -30,7 +30,7 @@ pub(super) fn lifetime(context: &mut Context<'_>) -> TestResult {
     }
 }
 
-/// The cache can be switched, but not while requests are in flight; or the driver says that there is no switch.
+/// The cache can be switched, but not while requests are in flight; or there is no switch, and the driver refuses.
 pub(super) fn write_cache(context: &mut Context<'_>) -> TestResult {
     let session = &mut *context.session;
     let bytes = session.block_bytes();
@@ -55,7 +55,7 @@ pub(super) fn write_cache(context: &mut Context<'_>) -> TestResult {
             Err(WriteCacheError::Unsupported) if mode == other => return Ok(format!("no switch, stays {before:?}")),
             result => result?,
         }
-        // What was written under the old mode is durable only after this.
+        // Data written under the old mode is durable only after this.
         session.flush()?;
         let now = session.disk().write_cache();
         if now != mode {

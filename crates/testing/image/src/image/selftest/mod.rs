@@ -23,7 +23,7 @@ use super::report::record;
 use super::scratch::Scratch;
 use super::session::{Failure, Session};
 
-/// What a test has to work with.
+/// The tools of a test.
 pub(crate) struct Context<'s> {
     pub(crate) session: &'s mut Session,
     pub(crate) scratch: &'s mut Scratch,
@@ -40,7 +40,7 @@ impl Context<'_> {
     }
 }
 
-/// The failure that says: the test does not apply here.
+/// The failure of a test that does not apply to this disk.
 #[derive(Debug)]
 struct Skip(String);
 
@@ -62,7 +62,7 @@ macro_rules! skip {
 }
 use {fail, skip};
 
-/// A pass carries what a person should know about it.
+/// A pass has a detail for people.
 type TestResult = Result<String, Failure>;
 
 /// How often the device is started again before the rest of the tests is given up. Each hang costs seconds.
@@ -70,7 +70,7 @@ const MAX_RESTARTS: u32 = 2;
 
 type Test = fn(&mut Context<'_>) -> TestResult;
 
-/// All tests in the order they run in: reads come first, so that they see what the host wrote.
+/// All tests in the order they run in: reads come first, so that they see the content that the host prepared.
 const TESTS: [(&str, Test); 20] = [
     ("digests", transfers::digests),
     ("read-odd-address", |context| transfers::read(context, transfers::ODD)),
@@ -86,7 +86,7 @@ const TESTS: [(&str, Test); 20] = [
     ("write-zeroes-unmap", |context| ranges::write_zeroes(context, true)),
     ("discard", ranges::discard),
     ("secure-erase", ranges::secure_erase),
-    // This one takes what is left of the scratch region.
+    // This one takes the rest of the scratch region.
     ("write-many-in-flight", in_flight::writes),
     ("id", device::id),
     ("lifetime", device::lifetime),

@@ -24,7 +24,8 @@ fn write(first: u64, bytes: usize) -> Result<Request, Failure> {
     Ok(Request::write(Sector(first), Buffer::allocate(bytes)?, TOKEN))
 }
 
-/// Beyond the end of the disk, up to where the arithmetic would overflow; not whole blocks; and whatever the device does not do.
+/// Requests beyond the end of the disk, up to where the arithmetic would overflow; requests that are not whole blocks; and operations
+/// that the device does not have.
 pub(super) fn refusals(context: &mut Context<'_>) -> TestResult {
     let limits = context.session.limits();
     let (block, bytes) = (limits.block_sectors(), limits.block_bytes as usize);

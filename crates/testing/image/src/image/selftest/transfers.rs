@@ -35,7 +35,7 @@ pub(super) const VECTOR: Shape = Shape {
     pieces: 6,
     odd: true,
 };
-/// Three times what the driver puts into one device request with indirect tables.
+/// Three times the pieces that fit into one device request with indirect tables.
 pub(super) const SPLIT: Shape = Shape {
     blocks: 256,
     pieces: 96,
@@ -86,7 +86,7 @@ pub(super) fn read(context: &mut Context<'_>, shape: Shape) -> TestResult {
     summary(context, &buffer, before)
 }
 
-/// What is written from a buffer of this shape and flushed is read back, into it and into one aligned piece.
+/// Data that was written from a buffer of this shape and flushed is read back, into the same buffer and into one aligned piece.
 pub(super) fn write(context: &mut Context<'_>, shape: Shape) -> TestResult {
     let buffer = shape.allocate(context)?;
     let range = context.area(buffer.len())?;
@@ -138,7 +138,7 @@ pub(super) fn expect_pattern(
     buffer.copy_from(&alloc::vec![0xA5; buffer.len()]);
     let buffer = context.session.read(first, buffer)?;
     if let Err(byte) = pattern::check(seed, first, &buffer.to_vec()) {
-        fail!("byte {byte} after sector {first} is not what was written");
+        fail!("byte {byte} after sector {first} differs from the written pattern");
     }
     Ok(buffer)
 }
