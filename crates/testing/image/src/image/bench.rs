@@ -4,7 +4,7 @@
 
 use alloc::vec::Vec;
 
-use board_qemu_virt::{Ticks, counters, println};
+use board_qemu_virt::{Ticks, counters, print, println};
 use image_blk::SECTOR_BYTES;
 use image_blk::options::SectorRange;
 use image_blk::record::Record;
@@ -129,11 +129,15 @@ fn measure(
     let micros = timebase.micros(elapsed).max(1);
     let after = session.counters();
     let (notifies, interrupts) = (after.notifies - before.notifies, after.interrupts - before.interrupts);
-    println!(
+    print!(
         "  {name:<15} {bytes:>5} bytes x{most:<2} {:>5} MB/s {:>7} IOPS: {ops} requests, {notifies} notifies, {interrupts} interrupts",
         ops * bytes as u64 / micros,
         ops * 1_000_000 / micros,
     );
+    match instructions / ops {
+        0 => println!(),
+        each => println!(", {each} instructions each"),
+    }
     record(Record::Bench {
         name,
         depth: most as u32,

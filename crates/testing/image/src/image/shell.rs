@@ -89,7 +89,7 @@ fn read_line(session: &mut Session) -> String {
 fn act(session: &mut Session, line: &str) -> Result<(), Failure> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     match words[..] {
-        [] => {}
+        [] => return Ok(()),
         ["help"] => println!("{HELP}"),
         ["info"] => describe::device(session),
         ["stats"] => report::counters(&session.counters()),
@@ -113,6 +113,7 @@ fn act(session: &mut Session, line: &str) -> Result<(), Failure> {
         }
         _ => return Err("no such command, or not with these arguments; try `help`".into()),
     }
+    println!("ok");
     Ok(())
 }
 
@@ -152,9 +153,13 @@ fn read(session: &mut Session, mut range: SectorRange) -> Result<(), Failure> {
         (before, repeating) = (Some(line), false);
         print!("{offset:08x} ");
         line.iter().for_each(|byte| print!(" {byte:02x}"));
-        let text = line
-            .iter()
-            .map(|&byte| if byte.is_ascii_graphic() { char::from(byte) } else { '.' });
+        let text = line.iter().map(|&byte| {
+            if byte.is_ascii_graphic() || byte == b' ' {
+                char::from(byte)
+            } else {
+                '.'
+            }
+        });
         println!("  |{}|", text.collect::<String>());
     }
     Ok(())
