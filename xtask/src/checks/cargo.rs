@@ -176,7 +176,7 @@ pub(super) fn run(command: &mut Command) -> Result<String, String> {
     // Colours would only clutter the indented output.
     command.env("CARGO_TERM_COLOR", "never");
     let finished = Progress::Silent
-        .step("", |step| step.command(command))
+        .step("", |step| step.command(&*command))
         .map_err(|error| format!("{error:#}"))?;
     if finished.status.success() {
         Ok(finished.output)

@@ -5,9 +5,8 @@
 extern crate alloc;
 
 pub mod options;
-pub mod record;
 
-pub use guest_protocol::{Fields, LineWriter, MARK, SECTOR_BYTES, pattern};
+pub use guest_protocol::{SECTOR_BYTES, pattern};
 
 /// The shell prints it when it waits for a command. The host feeds a script one line per prompt.
 pub const PROMPT: &str = "blk> ";

@@ -5,9 +5,9 @@
 use alloc::vec::Vec;
 
 use board_qemu_virt::{Ticks, counters, print, println};
+use guest_protocol::Record;
 use image_blk::SECTOR_BYTES;
 use image_blk::options::SectorRange;
-use image_blk::record::Record;
 use virtio_blk::SubmitError;
 use virtio_blk::proto::Sector;
 

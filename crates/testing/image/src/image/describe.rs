@@ -4,7 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use board_qemu_virt::println;
-use image_blk::record::Record;
+use guest_protocol::{Device, Record};
 use virtio_blk::proto::BlkFeatures;
 use virtio_blk::{Answer, WriteCache};
 use virtio_core::{Features, Transport as _};
@@ -27,6 +27,12 @@ fn names(features: Features) -> String {
     let mut words: Vec<String> = named.iter().map(|(name, _)| (*name).into()).collect();
     words.extend(unnamed.map(|bit| alloc::format!("bit-{bit}")));
     words.join(" ")
+}
+
+/// The 64-bit words of a set of features, low word first.
+fn words(features: Features) -> [u64; 2] {
+    let bits = features.bits();
+    [bits as u64, (bits >> 64) as u64]
 }
 
 /// Describes the disk as far as that is possible without reading it.
@@ -75,15 +81,15 @@ pub(crate) fn device(session: &mut Session) {
             WriteCache::WriteThrough => "write-through",
         }
     );
-    record(Record::Device {
+    record(Record::Device(Device {
         version,
-        offered: offered.bits(),
-        accepted: accepted.bits(),
+        offered: words(offered),
+        accepted: words(accepted),
         capacity,
-        block: limits.block_bytes,
-        queue: queue.size.into(),
+        block_bytes: limits.block_bytes,
+        queue_size: queue.size.into(),
         read_only: limits.read_only,
         id: &id,
-    });
+    }));
     defmt::info!("device up: {=u64} sectors, accepted {}", capacity, accepted);
 }

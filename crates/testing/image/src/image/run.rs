@@ -3,12 +3,12 @@
 use alloc::format;
 
 use board_qemu_virt::{Board, Boot, defmt_channel, println};
+use guest_protocol::Record;
 use image_blk::options::Options;
-use image_blk::record::Record;
 use virtio_blk::InitError;
 use virtio_core::QueueSize;
 
-use super::report::{self, FAILED, leave, record, stop};
+use super::report::{FAILED, leave, record, stop};
 use super::scratch::Scratch;
 use super::session::{CAPACITY, Session, Waiting};
 use super::{bench, describe, memory, selftest, shell, windows};
@@ -88,14 +88,17 @@ pub(crate) fn main(boot: Boot) -> ! {
     }
     let counters = session.counters();
     tally.shut_down(&mut session);
-    report::counters(&counters);
+    println!("{counters}");
     let selftest::Tally {
         passed,
         failed,
         skipped,
     } = tally;
     println!("self-test: {passed} passed, {failed} failed, {skipped} skipped");
-    record(Record::Done { passed, failed });
+    record(Record::Done {
+        passed: passed.into(),
+        failed: failed.into(),
+    });
     leave(if failed == 0 { 0 } else { FAILED })
 }
 

@@ -1,9 +1,9 @@
 //! The part of the disk the image may overwrite, and the reports of changes.
 
 use board_qemu_virt::counters;
+use guest_protocol::Record;
 use image_blk::options::SectorRange;
 use image_blk::pattern;
-use image_blk::record::Record;
 use virtio_blk::Limits;
 use virtio_blk::proto::Sector;
 
@@ -73,7 +73,7 @@ pub(crate) fn zeroed(range: SectorRange) {
 
 /// The content of these sectors is unknown to the host: they were discarded, or a write to them failed.
 pub(crate) fn undefined(range: SectorRange) {
-    record(Record::Discarded { range });
+    record(Record::Undefined { range });
 }
 
 /// The driver's type for the same range.

@@ -6,13 +6,13 @@ use alloc::vec::Vec;
 
 use board_qemu_virt::console;
 use board_qemu_virt::{counters, print, println};
+use guest_protocol::Record;
 use image_blk::options::SectorRange;
-use image_blk::record::Record;
 use image_blk::{PROMPT, SECTOR_BYTES};
 
 use super::buffer::Buffer;
 use super::describe;
-use super::report::{self, FAILED, leave, record};
+use super::report::{FAILED, leave, record};
 use super::scratch::{self, driver_range};
 use super::session::{Failure, Request, Session};
 
@@ -92,7 +92,7 @@ fn act(session: &mut Session, line: &str) -> Result<(), Failure> {
         [] => return Ok(()),
         ["help"] => println!("{HELP}"),
         ["info"] => describe::device(session),
-        ["stats"] => report::counters(&session.counters()),
+        ["stats"] => println!("{}", session.counters()),
         ["dump"] => println!("{}", session.disk().dump()),
         ["read", first] => read(session, range(first, "1")?)?,
         ["read", first, count] => read(session, range(first, count)?)?,

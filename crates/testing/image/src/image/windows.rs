@@ -4,12 +4,11 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use board_qemu_virt::{Board, Source, println};
-use image_blk::record::{Record, WindowIdentity};
 use virtio_core::{DeviceType, Interface, Transport as _};
 use virtio_fdt::MmioWindow as TreeWindow;
 use virtio_mmio::{MmioWindow, Probe, probe};
 
-use super::report::{record, stop};
+use super::report::stop;
 use super::session::Transport;
 
 /// Windows looked at; QEMU has eight.
@@ -49,11 +48,9 @@ pub(crate) fn find_disk(board: &Board) -> Option<Found> {
         end = end.max(address.saturating_add(window.registers.size_bytes));
         // SAFETY: this loop runs once, and the window does not share a register with one before.
         let probed = if apart { unsafe { map(window) }.map(probe) } else { None };
-        let mut identity = None;
         match probed {
             Some(Probe::Device(transport)) => {
                 let (version, device) = (version(transport.interface()), transport.device_type());
-                identity = Some((version, device.0));
                 let taken = found.is_none() && device == DeviceType::BLOCK;
                 println!(
                     "window {address:#x}: irq {number}, version {version}, device type {device}{}",
@@ -67,18 +64,13 @@ pub(crate) fn find_disk(board: &Board) -> Option<Found> {
                     });
                 }
             }
-            Some(Probe::Empty(interface)) => identity = Some((version(interface), 0)),
+            Some(Probe::Empty(_)) => {}
             Some(Probe::UnknownVersion(version)) => println!("window {address:#x}: unknown version {version}"),
             Some(Probe::WrongMagic(magic)) => {
                 println!("window {address:#x}: not a VirtIO window (magic {magic:#x})");
             }
             None => println!("window {address:#x}: unusable"),
         }
-        record(Record::Window {
-            address,
-            interrupt: number,
-            identity: identity.map(|(version, device)| WindowIdentity { version, device }),
-        });
     }
     println!("{} VirtIO windows", windows.usable.len());
     found

@@ -15,9 +15,9 @@ use core::error::Error;
 use core::fmt;
 
 use board_qemu_virt::println;
+use guest_protocol::{Outcome, Record};
 use image_blk::SECTOR_BYTES;
 use image_blk::options::SectorRange;
-use image_blk::record::{Outcome, Record};
 
 use super::report::record;
 use super::scratch::Scratch;
@@ -148,6 +148,8 @@ impl Tally {
         println!("  {word}  {name:<20} {detail}");
         defmt::debug!("test {=str}: {=str}", name, word);
         record(Record::Test {
+            group: "",
+            number: 0,
             name,
             outcome,
             detail: &detail,

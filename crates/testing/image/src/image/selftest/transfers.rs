@@ -3,10 +3,10 @@
 
 use alloc::format;
 
+use guest_protocol::Record;
 use image_blk::SECTOR_BYTES;
 use image_blk::options::SectorRange;
 use image_blk::pattern::{self, Digest};
-use image_blk::record::Record;
 
 use super::{Context, TestResult, fail, skip};
 use crate::image::buffer::Buffer;
