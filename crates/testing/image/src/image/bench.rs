@@ -107,7 +107,7 @@ fn measure(
         while left > 0 {
             session.wait(|completion| {
                 left = left.saturating_sub(1);
-                let n = completion.owner;
+                let n = completion.token;
                 match (buffers.get_mut(n), taken_back(completion, bytes as u64)) {
                     (Some(place), Ok(buffer)) => *place = Some(buffer),
                     (_, result) => failed = result.err().or(Some("a completion without a request".into())),
@@ -128,7 +128,10 @@ fn measure(
     };
     let micros = timebase.micros(elapsed).max(1);
     let after = session.counters();
-    let (notifies, interrupts) = (after.notifies - before.notifies, after.interrupts - before.interrupts);
+    let (notifies, interrupts) = (
+        after.queue.notifies - before.queue.notifies,
+        after.interrupts.taken - before.interrupts.taken,
+    );
     print!(
         "  {name:<15} {bytes:>5} bytes x{most:<2} {:>5} MB/s {:>7} IOPS: {ops} requests, {notifies} notifies, {interrupts} interrupts",
         ops * bytes as u64 / micros,

@@ -47,8 +47,8 @@ pub(crate) fn device(session: &mut Session) {
     };
     let disk = session.disk();
     let limits = *disk.limits();
-    let (offered, accepted) = (disk.device().offered(), disk.accepted());
-    let version = version(disk.device().transport().interface());
+    let (offered, accepted) = (disk.control().offered(), disk.accepted());
+    let version = version(disk.control().transport().interface());
     let queue = disk.queue().ring_state();
     let capacity = limits.capacity.get();
 

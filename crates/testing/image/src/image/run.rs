@@ -102,8 +102,8 @@ pub(crate) fn main(boot: Boot) -> ! {
     leave(if failed == 0 { 0 } else { FAILED })
 }
 
-fn driver_options(options: &Options) -> virtio_blk::Options {
-    let mut driver = virtio_blk::Options::default();
+fn driver_options(options: &Options) -> virtio_blk::DiskOptions {
+    let mut driver = virtio_blk::DiskOptions::default();
     if let Some(limit) = options.queue {
         let Some(size) = QueueSize::at_most(u32::from(limit).min(CAPACITY as u32)) else {
             stop("init", "queue-too-small", &"queue=0 leaves no queue");

@@ -6,7 +6,7 @@ use core::error::Error;
 
 use board_qemu_virt::{Interrupts, Source, Timebase, Wake, counters, println};
 use virtio_blk::proto::Sector;
-use virtio_blk::{Answer, Counters, Disk, InitError, IoError, Limits, Options};
+use virtio_blk::{Answer, Disk, DiskCounters, DiskOptions, InitError, IoError, Limits};
 use virtio_mmio::{MmioTransport, MmioWindow};
 
 use super::buffer::Buffer;
@@ -40,13 +40,13 @@ pub(crate) struct Waiting {
 pub(crate) struct Session {
     /// `None` only while the device is being started again, and after shutdown.
     disk: Option<BlkDisk>,
-    options: Options,
+    options: DiskOptions,
     pub(crate) waiting: Waiting,
 }
 
 impl Session {
     /// Starts the disk on `transport`.
-    pub(crate) fn start(transport: Transport, options: Options, waiting: Waiting) -> Result<Self, InitError> {
+    pub(crate) fn start(transport: Transport, options: DiskOptions, waiting: Waiting) -> Result<Self, InitError> {
         let disk = BlkDisk::start(transport, &mut DmaMemory, &options).map_err(|failed| failed.error)?;
         let mut session = Self {
             disk: Some(disk),
@@ -83,8 +83,8 @@ impl Session {
         self.limits().block_bytes as usize
     }
 
-    pub(crate) fn counters(&mut self) -> Counters {
-        *self.disk().counters()
+    pub(crate) fn counters(&mut self) -> DiskCounters {
+        self.disk().counters()
     }
 
     /// Waits until at least one request is completed, with a limit on the waiting.

@@ -78,14 +78,17 @@ pub(super) fn flush(context: &mut Context<'_>) -> TestResult {
 pub(super) fn completions(context: &mut Context<'_>) -> TestResult {
     let waiting = context.session.waiting;
     let counters = context.session.counters();
-    let taken = counters.interrupts.max(waiting.interrupts.claimed());
+    let taken = counters.interrupts.taken.max(waiting.interrupts.claimed());
     match waiting.source {
-        _ if counters.faults > 0 => fail!("the device broke the rules {} times", counters.faults),
-        Some(_) if counters.interrupts == 0 => fail!("no interrupt was taken"),
+        _ if counters.queue.faults > 0 => fail!("the device broke the rules {} times", counters.queue.faults),
+        Some(_) if counters.interrupts.taken == 0 => fail!("no interrupt was taken"),
         None if taken > 0 => fail!("{taken} interrupts were taken while polling"),
         _ => Ok(format!(
             "{} device requests, {} notifies, {} interrupts ({} spurious)",
-            counters.device_requests, counters.notifies, counters.interrupts, counters.spurious_interrupts
+            counters.queue.device_requests,
+            counters.queue.notifies,
+            counters.interrupts.taken,
+            counters.interrupts.spurious
         )),
     }
 }

@@ -89,7 +89,7 @@ fn flood(
         }
     }
     let in_flight = session.disk().queue().in_flight();
-    if session.counters().queue_full - before.queue_full != refused || usize::from(in_flight) != accepted {
+    if session.counters().queue.queue_full - before.queue.queue_full != refused || usize::from(in_flight) != accepted {
         fail!("{accepted} requests taken, {in_flight} in flight, or a full queue was not counted");
     }
     session.disk().notify();
@@ -98,7 +98,7 @@ fn flood(
     while left > 0 {
         session.wait(|completion| {
             left = left.saturating_sub(1);
-            let n = completion.owner;
+            let n = completion.token;
             match (buffers.get_mut(n), taken_back(completion, bytes)) {
                 (Some(place @ None), Ok(buffer)) => *place = Some(buffer),
                 (_, Ok(_)) => wrong = Some(format!("request {n} came back twice")),
@@ -123,8 +123,8 @@ fn flood(
     let after = session.counters();
     let summary = format!(
         "{accepted} at once, {refused} refused, {} notifies, {} interrupts",
-        after.notifies - before.notifies,
-        after.interrupts - before.interrupts
+        after.queue.notifies - before.queue.notifies,
+        after.interrupts.taken - before.interrupts.taken
     );
     Ok((buffers, summary))
 }

@@ -77,7 +77,7 @@ pub(super) fn read(context: &mut Context<'_>, shape: Shape) -> TestResult {
     let buffer = shape.allocate(context)?;
     let plain = Buffer::allocate(buffer.len())?;
     let plain = context.session.read(0, plain)?;
-    let before = context.session.counters().device_requests;
+    let before = context.session.counters().queue.device_requests;
     let buffer = context.session.read(0, buffer)?;
     let (read, expected) = (buffer.to_vec(), plain.to_vec());
     if let Some(byte) = read.iter().zip(&expected).position(|(a, b)| a != b) {
@@ -90,7 +90,7 @@ pub(super) fn read(context: &mut Context<'_>, shape: Shape) -> TestResult {
 pub(super) fn write(context: &mut Context<'_>, shape: Shape) -> TestResult {
     let buffer = shape.allocate(context)?;
     let range = context.area(buffer.len())?;
-    let before = context.session.counters().device_requests;
+    let before = context.session.counters().queue.device_requests;
     let (buffer, seed) = write_pattern(context, range.first, buffer)?;
     let result = summary(context, &buffer, before);
     context.session.flush()?;
@@ -101,7 +101,7 @@ pub(super) fn write(context: &mut Context<'_>, shape: Shape) -> TestResult {
 
 /// Checks that the driver split a transfer where it had to.
 fn summary(context: &mut Context<'_>, buffer: &Buffer, requests_before: u64) -> TestResult {
-    let requests = context.session.counters().device_requests - requests_before;
+    let requests = context.session.counters().queue.device_requests - requests_before;
     let (bytes, pieces) = (buffer.len(), buffer.pieces().len());
     let limit = context.session.limits().max_segments;
     if requests < (pieces as u64).div_ceil(limit.into()) {
