@@ -39,7 +39,7 @@ pub(crate) struct Waiting {
 /// A live disk and everything needed to use it.
 pub(crate) struct Session {
     /// `None` only while the device is being started again, and after shutdown.
-    disk: Option<BlkDisk>,
+    disk: Option<Box<BlkDisk>>,
     options: DiskOptions,
     pub(crate) waiting: Waiting,
 }
@@ -47,9 +47,8 @@ pub(crate) struct Session {
 impl Session {
     /// Starts the disk on `transport`.
     pub(crate) fn start(transport: Transport, options: DiskOptions, waiting: Waiting) -> Result<Self, InitError> {
-        let disk = BlkDisk::start(transport, &mut DmaMemory, &options).map_err(|failed| failed.error)?;
         let mut session = Self {
-            disk: Some(disk),
+            disk: Some(start_disk(transport, &options)?),
             options,
             waiting,
         };
@@ -192,9 +191,9 @@ impl Session {
     pub(crate) fn restart(&mut self) -> usize {
         let Some(disk) = self.disk.take() else { return 0 };
         let (transport, aborted) = stop_disk(disk);
-        match BlkDisk::start(transport, &mut DmaMemory, &self.options) {
+        match start_disk(transport, &self.options) {
             Ok(disk) => self.disk = Some(disk),
-            Err(failed) => stop("run", "no-restart", &failed.error),
+            Err(error) => stop("run", "no-restart", &error),
         }
         self.enable_interrupt();
         aborted
@@ -210,7 +209,16 @@ impl Session {
     }
 }
 
-fn stop_disk(disk: BlkDisk) -> (Transport, usize) {
+/// A disk has room for a thousand requests and is moved by value as it comes up and goes down. These two functions have the copies
+/// on the stack for no longer than they run.
+#[inline(never)]
+fn start_disk(transport: Transport, options: &DiskOptions) -> Result<Box<BlkDisk>, InitError> {
+    let disk = BlkDisk::start(transport, &mut DmaMemory, options).map_err(|failed| failed.error)?;
+    Ok(Box::new(disk))
+}
+
+#[inline(never)]
+fn stop_disk(disk: Box<BlkDisk>) -> (Transport, usize) {
     let mut aborted = 0;
     let outcome = disk.shut_down(&mut DmaMemory, |completion| {
         aborted += usize::from(completion.result == Err(IoError::Aborted));
