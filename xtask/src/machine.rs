@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use image_blk::options::{Completion, Digests, Mode, Options};
+use image_blk::options::Options;
 
 use crate::cli::QemuArgs;
 use crate::disk::{Attachment, Outline};
@@ -45,27 +45,16 @@ pub(crate) fn serial(number: usize) -> String {
     format!("xtask-disk-{number}")
 }
 
-/// The boot options of the bare image. More samples than a command line may carry are left out.
+/// The boot options of the bare image.
 pub(crate) fn boot_options(args: &QemuArgs, outline: &Outline) -> Options {
-    let mut digests = Digests::default();
-    for range in &outline.samples {
-        if digests.push(*range).is_err() {
-            break;
-        }
-    }
     Options {
-        mode: if args.shell { Mode::Shell } else { Mode::SelfTest },
-        completion: if args.poll {
-            Completion::Polled
-        } else {
-            Completion::Interrupts
-        },
+        shell: args.shell,
+        poll: args.poll,
+        no_bench: args.no_bench,
+        defmt: true,
         queue: args.queue_size,
         scratch: outline.scratch.first().copied(),
-        pattern: outline.pattern,
-        digests,
-        bench: !args.no_bench,
-        defmt: true,
+        digests: outline.samples.clone(),
     }
 }
 
@@ -294,7 +283,7 @@ mod tests {
                 None
             ),
             "'/no qemu' -machine virt -smp 4 -m 1G -bios default -kernel /t/image \
-             -append 'mode=shell completion=poll bench=off defmt=on' \
+             -append 'shell poll no-bench defmt' \
              -display none -serial stdio -monitor none -chardev file,id=defmt,path=/t/defmt.bin \
              -semihosting-config enable=on,target=native,chardev=defmt -global virtio-mmio.force-legacy=false \
              -drive if=none,id=d0,file=/t/a,,b,format=raw,discard=unmap \

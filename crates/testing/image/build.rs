@@ -1,4 +1,4 @@
-//! Tells the linker how the image is laid out. On a host there is nothing to tell.
+//! Passes the layout of the image to the linker. On a host there is none.
 
 use std::path::PathBuf;
 use std::{env, fs, io};

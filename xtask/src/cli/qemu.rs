@@ -134,7 +134,7 @@ pub(crate) struct QemuArgs {
     #[arg(long)]
     pub(crate) poll: bool,
 
-    /// Start the monitor on this terminal instead of the self-test, with --bare. Input that is no terminal is fed one line per prompt.
+    /// Start the shell on this terminal instead of the self-test, with --bare. Input that is no terminal is fed one line per prompt.
     #[arg(long)]
     pub(crate) shell: bool,
 

@@ -1,8 +1,9 @@
 //! Which parts of a foreign disk the guest is to read, and which it may overwrite in the overlay.
 
 use guest_protocol::SectorRange;
-use image_blk::options::MAX_DIGESTS;
 
+/// The most samples.
+const MAX_SAMPLES: usize = 16;
 /// Up to this size (64 MiB) the samples cover the whole disk.
 const WHOLE: u64 = 131_072;
 /// Sectors per sample of a larger disk (1 MiB).
@@ -19,7 +20,7 @@ pub(super) fn choose(sectors: u64, block: u64) -> Vec<SectorRange> {
     if sectors == 0 {
         return Vec::new();
     }
-    let ranges = MAX_DIGESTS as u64;
+    let ranges = MAX_SAMPLES as u64;
     if sectors <= WHOLE {
         let step = sectors.div_ceil(ranges).next_multiple_of(ALIGN);
         return (0..sectors)
@@ -74,7 +75,7 @@ mod tests {
             (u64::MAX / 512, 1),
         ] {
             let ranges = choose(sectors, block);
-            assert!(ranges.len() <= MAX_DIGESTS && ranges[0].first == 0);
+            assert!(ranges.len() <= MAX_SAMPLES && ranges[0].first == 0);
             assert_eq!(ranges[ranges.len() - 1].end(), sectors);
             for pair in ranges.windows(2) {
                 let gap = pair[1].first - pair[0].end();

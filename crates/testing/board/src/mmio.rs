@@ -13,7 +13,7 @@ use volatile::VolatilePtr;
 pub(crate) unsafe fn register<T: Copy>(address: usize) -> VolatilePtr<'static, T> {
     // SAFETY: the caller says that the address is not zero.
     let pointer = unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut(address)) };
-    // SAFETY: the caller says that the register is there and not borrowed; one hart runs, so nobody else is using it.
+    // SAFETY: the caller says that the register is there and not borrowed; one hart runs, so no other code is using it.
     unsafe { VolatilePtr::new(pointer) }
 }
 

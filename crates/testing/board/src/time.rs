@@ -1,4 +1,4 @@
-//! Ticks of the `time` counter and what they are in microseconds.
+//! Ticks of the `time` counter, and microseconds.
 //!
 //! The counter's frequency comes from the device tree; nothing here assumes one.
 
@@ -8,7 +8,6 @@ const MICROS_PER_SECOND: u128 = 1_000_000;
 
 /// A moment, or a span, in ticks of the `time` counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Ticks(pub u64);
 
 impl Ticks {
@@ -31,7 +30,7 @@ impl Ticks {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SteadyClock {
     last_counter: u64,
-    /// What the clock is ahead of the counter, modulo 2^64.
+    /// The difference of the clock to the counter, modulo 2^64.
     ahead: u64,
 }
 
@@ -55,7 +54,7 @@ impl SteadyClock {
         Ticks(counter.wrapping_add(self.ahead))
     }
 
-    /// What the counter will show at a moment, unless it steps back again.
+    /// The value of the counter at a moment, unless it steps back again.
     pub const fn counter_at(&self, moment: Ticks) -> u64 {
         moment.0.wrapping_sub(self.ahead)
     }
@@ -86,11 +85,6 @@ impl Timebase {
         saturate(span.0 as u128 * MICROS_PER_SECOND / self.hz.get() as u128)
     }
 
-    /// A span in whole nanoseconds, rounded down; saturates.
-    pub const fn nanos(self, span: Ticks) -> u64 {
-        saturate(span.0 as u128 * (MICROS_PER_SECOND * 1000) / self.hz.get() as u128)
-    }
-
     /// The span of at least `micros` microseconds, rounded up so that a wait is never too short; saturates.
     pub const fn ticks_from_micros(self, micros: u64) -> Ticks {
         let scaled = micros as u128 * self.hz.get() as u128;
@@ -100,13 +94,6 @@ impl Timebase {
     /// The span of at least `millis` milliseconds; saturates.
     pub const fn ticks_from_millis(self, millis: u64) -> Ticks {
         self.ticks_from_micros(millis.saturating_mul(1000))
-    }
-}
-
-#[cfg(feature = "defmt")]
-impl defmt::Format for Timebase {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "Timebase {{ hz: {=u64} }}", self.hz.get());
     }
 }
 
@@ -129,7 +116,6 @@ mod tests {
         let timebase = Timebase::new(10_000_000).unwrap();
         assert_eq!(timebase.micros(Ticks(10)), 1);
         assert_eq!(timebase.micros(Ticks(9)), 0);
-        assert_eq!(timebase.nanos(Ticks(1)), 100);
         assert_eq!(timebase.ticks_from_micros(3), Ticks(30));
         assert_eq!(timebase.ticks_from_millis(3), Ticks(30_000));
     }

@@ -106,10 +106,8 @@ pub enum Record<'a> {
     #[serde(borrow)]
     Device(Device<'a>),
     Partition {
-        /// MINIX: the minor number. Elsewhere: the place in the table, from 1.
+        /// The minor number.
         number: i32,
-        /// The type in the partition table, where the guest has read it.
-        kind: Option<u8>,
         first_byte: u64,
         bytes: u64,
     },
@@ -272,7 +270,6 @@ mod tests {
             Record::Wrote { range, seed: u64::MAX },
             Record::Partition {
                 number: i32::MIN,
-                kind: None,
                 first_byte: 0,
                 bytes: u64::MAX,
             },

@@ -2,9 +2,11 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
 pub mod options;
 
 pub use guest_protocol::{SECTOR_BYTES, pattern};
 
-/// What the monitor prints when it waits for a command. The host feeds a script one line per prompt.
+/// The shell prints it when it waits for a command. The host feeds a script one line per prompt.
 pub const PROMPT: &str = "blk> ";

@@ -1,10 +1,11 @@
-//! The image: what runs on the machine. On a host this is a program that says so.
-//!
-//! What needs no machine (the partition table, the monitor's language) is compiled for host tests as well.
+//! The image. On a host this program only prints where it runs.
 
 #![cfg_attr(target_arch = "riscv64", no_std, no_main)]
 
-#[cfg(any(target_arch = "riscv64", test))]
+#[cfg(target_arch = "riscv64")]
+extern crate alloc;
+
+#[cfg(target_arch = "riscv64")]
 mod image;
 
 #[cfg(target_arch = "riscv64")]
@@ -12,5 +13,5 @@ board_qemu_virt::entry!(image::main);
 
 #[cfg(not(target_arch = "riscv64"))]
 fn main() {
-    println!("image-blk only runs on its target, riscv64gc-unknown-none-elf; `cargo xtask qemu` boots it");
+    println!("image-blk only runs on its target, riscv64gc-unknown-none-elf; `cargo xtask qemu --bare` boots it");
 }

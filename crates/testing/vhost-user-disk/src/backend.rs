@@ -19,9 +19,9 @@ use crate::{Disk, Report};
 /// The largest queue that QEMU may ask for.
 const QUEUE_SIZE_MAX: usize = 1024;
 
-/// What QEMU and the back-end settle between themselves. QEMU offers ANY_LAYOUT to a legacy driver whatever the back-end says,
-/// and passes the driver's answer on.
-const BETWEEN_US: u64 = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits() | 1 << VIRTIO_F_ANY_LAYOUT;
+/// Feature bits between QEMU and the back-end. QEMU offers ANY_LAYOUT to a legacy driver in any case, and passes the driver's
+/// answer on.
+const OF_VHOST_USER: u64 = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits() | 1 << VIRTIO_F_ANY_LAYOUT;
 
 /// The device with its one queue.
 #[derive(Debug)]
@@ -32,7 +32,6 @@ pub struct Backend {
 
 impl Backend {
     /// A device that nothing is connected to yet.
-    #[must_use]
     pub fn new(disk: Disk) -> Backend {
         Backend { disk, memory: None }
     }
@@ -42,7 +41,7 @@ impl Backend {
         let Some(memory) = self.memory.clone() else {
             return Ok(());
         };
-        // Taken for all of it: a queue that is being stopped waits for what has begun.
+        // Locked for the whole time: stopping the queue waits for requests that were taken.
         let mut vring = vring.get_mut();
         // A notification may be late: the queue was stopped since.
         if !vring.get_queue().ready() {
@@ -61,7 +60,7 @@ impl Backend {
                     vring.signal_used_queue()?;
                 }
             }
-            // The index says that there are chains, and there are none to be had.
+            // By the index there are chains, but none can be taken.
             if more && !served {
                 return Err(io::Error::other("the index of the available ring is out of range"));
             }
@@ -86,18 +85,14 @@ impl VhostUserBackendMut for Backend {
     }
 
     fn features(&self) -> u64 {
-        self.disk.manners().features() | BETWEEN_US
-    }
-
-    fn acked_features(&mut self, features: u64) {
-        self.disk.driver_accepted(features & !BETWEEN_US);
+        self.disk.manners().features() | OF_VHOST_USER
     }
 
     fn protocol_features(&self) -> VhostUserProtocolFeatures {
         VhostUserProtocolFeatures::CONFIG | VhostUserProtocolFeatures::REPLY_ACK
     }
 
-    // The queue knows for itself.
+    // The queue knows already.
     fn set_event_idx(&mut self, _: bool) {}
 
     fn get_config(&self, offset: u32, size: u32) -> Vec<u8> {
@@ -126,7 +121,7 @@ impl VhostUserBackendMut for Backend {
     }
 }
 
-/// Serves one connection to its end, and gives what the device has seen.
+/// Serves one connection to its end, and returns the report.
 ///
 /// # Errors
 ///
@@ -191,67 +186,45 @@ mod tests {
         (queue, vring)
     }
 
-    #[test]
-    fn one_notification_serves_all_that_is_there() {
-        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x2000)]).unwrap();
-        let (queue, vring) = three_flushes(&memory);
-        let mut backend = backend(&memory);
-        vring.set_queue_ready(true);
+    fn served(memory: &GuestMemoryMmap, vring: VringRwLock) -> Report {
+        let mut backend = backend(memory);
         backend.handle_event(0, EventSet::IN, &[vring], 0).unwrap();
-        assert_eq!(queue.used().idx().load(), 3);
-        assert_eq!(backend.disk.report().flushes, 3);
+        backend.disk.report().clone()
+    }
+
+    fn memory() -> GuestMemoryMmap {
+        GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x2000)]).unwrap()
     }
 
     #[test]
-    fn a_queue_that_was_stopped_is_left_alone() {
-        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x2000)]).unwrap();
+    fn a_stopped_queue_is_not_served() {
+        let memory = memory();
         let (queue, vring) = three_flushes(&memory);
-        let mut backend = backend(&memory);
-        backend.handle_event(0, EventSet::IN, &[vring], 0).unwrap();
+        assert_eq!(served(&memory, vring).flushes, 0);
         assert_eq!(queue.used().idx().load(), 0);
-        assert_eq!(backend.disk.report().flushes, 0);
+        let (queue, vring) = three_flushes(&memory);
+        vring.set_queue_ready(true);
+        assert_eq!(served(&memory, vring).flushes, 3);
+        assert_eq!(queue.used().idx().load(), 3);
     }
 
     #[test]
     fn a_queue_outside_memory_is_a_violation() {
-        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x2000)]).unwrap();
+        let memory = memory();
         let (queue, vring) = three_flushes(&memory);
-        let mut backend = backend(&memory);
         let [table, available] = [queue.desc_table_addr(), queue.avail_addr()];
         vring.set_queue_info(table.0, available.0, 0x10_0000).unwrap();
         vring.set_queue_ready(true);
-        backend.handle_event(0, EventSet::IN, &[vring], 0).unwrap();
-        assert!(backend.disk.report().described[0].starts_with("the queue cannot be served"));
+        assert!(served(&memory, vring).described[0].starts_with("the queue cannot be served"));
     }
 
     #[test]
     fn an_available_index_out_of_range_is_a_violation() {
-        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x2000)]).unwrap();
+        let memory = memory();
         let (queue, vring) = three_flushes(&memory);
-        let mut backend = backend(&memory);
         queue.avail().idx().store(100);
         vring.set_queue_ready(true);
-        backend.handle_event(0, EventSet::IN, &[vring], 0).unwrap();
-        assert_eq!(backend.disk.report().violations, 1);
+        assert_eq!(served(&memory, vring).violations, 1);
         assert_eq!(queue.used().idx().load(), 0);
-    }
-
-    #[test]
-    fn configuration_has_the_size_that_is_asked_for() {
-        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x2000)]).unwrap();
-        let backend = backend(&memory);
-        assert_eq!(backend.get_config(0, 8), 16_u64.to_le_bytes());
-        assert_eq!(backend.get_config(0, 96).len(), 96);
-        assert_eq!(backend.get_config(12, 4), 62_u32.to_le_bytes());
-        assert_eq!(backend.get_config(1000, 3), [0, 0, 0]);
-    }
-
-    #[test]
-    fn features_of_the_protocol_are_not_the_driver_s() {
-        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x2000)]).unwrap();
-        let mut backend = backend(&memory);
-        backend.acked_features(backend.features());
-        let accepted = backend.disk.report().driver_features;
-        assert_eq!(accepted, Manners::default().features());
     }
 }

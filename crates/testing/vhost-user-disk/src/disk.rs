@@ -3,14 +3,17 @@
 use std::io;
 use std::ops::Deref;
 
-use virtio_bindings::virtio_blk::{VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP};
+use virtio_bindings::virtio_blk::{
+    VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP, VIRTIO_BLK_T_FLUSH,
+    VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
+};
 use virtio_queue::DescriptorChain;
-use vm_memory::{Bytes, GuestMemory};
+use virtio_queue::desc::split::Descriptor;
+use vm_memory::{Bytes, GuestAddress, GuestMemory};
 
-use crate::request::{data_descriptors, descriptors};
-use crate::{Image, Kind, Manners, Report, Request, SECTOR_BYTES, UsedLength};
+use crate::{Image, Manners, Report, Request, SECTOR_BYTES, UsedLength};
 
-/// A device without its queue: an image, the manners, and what has been seen.
+/// A device without its queue: an image, its manners, and the report.
 #[derive(Debug)]
 pub struct Disk {
     image: Image,
@@ -20,7 +23,6 @@ pub struct Disk {
 
 impl Disk {
     /// A device that serves this image.
-    #[must_use]
     pub fn new(image: Image, manners: Manners) -> Disk {
         Disk {
             image,
@@ -30,32 +32,25 @@ impl Disk {
     }
 
     /// How it behaves.
-    #[must_use]
     pub fn manners(&self) -> &Manners {
         &self.manners
     }
 
-    /// What it has seen so far.
-    #[must_use]
+    /// The counts so far.
     pub fn report(&self) -> &Report {
         &self.report
     }
 
     /// The configuration structure.
-    #[must_use]
     pub fn config(&self) -> Vec<u8> {
         self.manners.config(self.image.sectors())
-    }
-
-    pub(crate) fn driver_accepted(&mut self, features: u64) {
-        self.report.driver_features = features;
     }
 
     pub(crate) fn violation(&mut self, text: impl std::fmt::Display) {
         self.report.violation(text);
     }
 
-    /// Carries out the request in a chain, and gives the length for the used ring.
+    /// Carries out the request in a chain, and returns the length for the used ring.
     pub fn serve<M>(&mut self, chain: DescriptorChain<M>) -> u32
     where
         M: Deref + Clone,
@@ -63,8 +58,9 @@ impl Disk {
     {
         let memory = chain.clone();
         let memory = memory.memory();
-        let chain = descriptors(chain);
-        let data = data_descriptors(&chain);
+        let chain: Vec<Descriptor> = chain.collect();
+        // Those between the header and the last one.
+        let data = chain.len().saturating_sub(2) as u64;
         self.report.most_data_descriptors = self.report.most_data_descriptors.max(data);
         let request = if self.manners.one_segment {
             if data > 1 {
@@ -98,77 +94,64 @@ impl Disk {
         length
     }
 
-    /// Moves the data. Gives the bytes written to memory, or nothing for a request that the device does not know.
+    /// Moves the data. Returns the bytes written to memory, or `None` for a request that the device does not know.
     fn carry_out(&self, memory: &impl GuestMemory, request: &Request) -> io::Result<Option<u32>> {
         let inside = self.image.contains(request.sector, request.data_bytes());
+        let at = request.sector.wrapping_mul(SECTOR_BYTES);
         match request.kind {
-            Kind::Read if inside => self.read(memory, request).map(Some),
-            Kind::Write if inside && !self.manners.read_only => self.write(memory, request).map(|()| Some(0)),
-            Kind::Read | Kind::Write => Err(io::ErrorKind::InvalidInput.into()),
-            Kind::Flush => self.image.flush().map(|()| Some(0)),
-            Kind::Id => self.identify(memory, request).map(Some),
-            Kind::Other(_) => Ok(None),
+            VIRTIO_BLK_T_IN if inside => {
+                let mut bytes = vec![0; request.data_bytes() as usize];
+                self.image.read(at, &mut bytes)?;
+                scatter(memory, &request.data, &bytes).map(Some)
+            }
+            VIRTIO_BLK_T_OUT if inside && !self.manners.read_only => {
+                let mut bytes = vec![0; request.data_bytes() as usize];
+                let mut rest = &mut bytes[..];
+                for &(address, count) in &request.data {
+                    let (now, later) = rest.split_at_mut(count as usize);
+                    memory.read_slice(now, address).map_err(io::Error::other)?;
+                    rest = later;
+                }
+                self.image.write(at, &bytes).map(|()| Some(0))
+            }
+            VIRTIO_BLK_T_IN | VIRTIO_BLK_T_OUT => Err(io::ErrorKind::InvalidInput.into()),
+            VIRTIO_BLK_T_FLUSH => self.image.flush().map(|()| Some(0)),
+            VIRTIO_BLK_T_GET_ID => {
+                let mut id = self.manners.id.clone().into_bytes();
+                id.resize(VIRTIO_BLK_ID_BYTES as usize, 0);
+                scatter(memory, &request.data, &id).map(Some)
+            }
+            _ => Ok(None),
         }
-    }
-
-    fn read(&self, memory: &impl GuestMemory, request: &Request) -> io::Result<u32> {
-        let mut at = request.sector * SECTOR_BYTES;
-        let mut written = 0;
-        for piece in &request.data {
-            let mut bytes = vec![0; piece.bytes as usize];
-            self.image.read(at, &mut bytes)?;
-            memory.write_slice(&bytes, piece.address).map_err(io::Error::other)?;
-            at += u64::from(piece.bytes);
-            written += piece.bytes;
-        }
-        Ok(written)
-    }
-
-    fn write(&self, memory: &impl GuestMemory, request: &Request) -> io::Result<()> {
-        let mut at = request.sector * SECTOR_BYTES;
-        for piece in &request.data {
-            let mut bytes = vec![0; piece.bytes as usize];
-            memory.read_slice(&mut bytes, piece.address).map_err(io::Error::other)?;
-            self.image.write(at, &bytes)?;
-            at += u64::from(piece.bytes);
-        }
-        Ok(())
-    }
-
-    fn identify(&self, memory: &impl GuestMemory, request: &Request) -> io::Result<u32> {
-        let mut id = self.manners.id.clone().into_bytes();
-        id.resize(VIRTIO_BLK_ID_BYTES as usize, 0);
-        let mut rest = &id[..];
-        for piece in &request.data {
-            let (now, later) = rest.split_at(rest.len().min(piece.bytes as usize));
-            memory.write_slice(now, piece.address).map_err(io::Error::other)?;
-            rest = later;
-        }
-        Ok((id.len() - rest.len()) as u32)
     }
 
     fn count(&mut self, request: &Request, succeeded: bool) {
         let report = &mut self.report;
-        let sectors = request.data_bytes() / SECTOR_BYTES;
         match request.kind {
             _ if !succeeded => report.failed += 1,
-            Kind::Read => {
-                report.reads += 1;
-                report.sectors_read += sectors;
-            }
-            Kind::Write => {
+            VIRTIO_BLK_T_IN => report.reads += 1,
+            VIRTIO_BLK_T_OUT => {
                 report.writes += 1;
-                report.sectors_written += sectors;
                 report.writes_not_flushed += 1;
                 report.flushes_after_writes = 0;
             }
-            Kind::Flush => {
+            VIRTIO_BLK_T_FLUSH => {
                 report.flushes += 1;
                 report.writes_not_flushed = 0;
                 report.flushes_after_writes += 1;
             }
-            Kind::Id => report.ids += 1,
-            Kind::Other(_) => {}
+            _ => {}
         }
     }
+}
+
+/// Writes bytes to the pieces of a request, as far as either goes. Returns how many.
+fn scatter(memory: &impl GuestMemory, pieces: &[(GuestAddress, u32)], bytes: &[u8]) -> io::Result<u32> {
+    let mut rest = bytes;
+    for &(address, count) in pieces {
+        let (now, later) = rest.split_at(rest.len().min(count as usize));
+        memory.write_slice(now, address).map_err(io::Error::other)?;
+        rest = later;
+    }
+    Ok((bytes.len() - rest.len()) as u32)
 }

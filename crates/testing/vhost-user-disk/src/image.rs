@@ -1,4 +1,4 @@
-//! The raw image file behind the device.
+//! The raw image file of the device.
 
 use std::fs::File;
 use std::io;
@@ -15,7 +15,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Opens the file, for reading only if the device refuses writes. What is beyond its last whole sector is not served.
+    /// Opens the file, for reading only if the device refuses writes. Bytes after its last whole sector are not served.
     ///
     /// # Errors
     ///
@@ -27,13 +27,11 @@ impl Image {
     }
 
     /// Size in sectors.
-    #[must_use]
     pub fn sectors(&self) -> u64 {
         self.sectors
     }
 
     /// Whether a request for `bytes` bytes at a sector lies inside the disk.
-    #[must_use]
     pub fn contains(&self, sector: u64, bytes: u64) -> bool {
         let end = sector.checked_add(bytes.div_ceil(SECTOR_BYTES));
         end.is_some_and(|end| end <= self.sectors)

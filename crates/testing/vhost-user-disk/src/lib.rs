@@ -13,10 +13,10 @@ pub use disk::Disk;
 pub use image::Image;
 pub use manners::{Manners, UsedLength};
 pub use report::Report;
-pub use request::{Broken, Kind, Piece, Request};
+pub use request::Request;
 
 /// Bytes of a sector, the unit of every position on a VirtIO disk.
 pub const SECTOR_BYTES: u64 = 512;
 
-/// What the line on standard output begins with that the program prints when it accepts a connection.
+/// The start of the line that the program prints to standard output when it accepts a connection.
 pub const READY: &str = "listening on ";

@@ -23,7 +23,7 @@ struct Options {
     #[arg(long, value_name = "PATH")]
     socket: PathBuf,
 
-    /// Write what the device has seen to this file, as JSON.
+    /// Write the counts of the device to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 
@@ -48,7 +48,7 @@ fn run(options: &Options) -> Result<bool> {
     let image = Image::open(&options.image, options.manners.read_only).with_context(name)?;
     let disk = Disk::new(image, options.manners.clone());
     let socket = options.socket.display();
-    // The listener removes what is there, and it may be the image.
+    // The listener removes an existing file, which may be the image.
     if let Ok(there) = std::fs::symlink_metadata(&options.socket)
         && !there.file_type().is_socket()
     {

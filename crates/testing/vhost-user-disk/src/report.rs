@@ -1,36 +1,28 @@
-//! What the device has seen, for tests to compare with what a driver says.
+//! The counts of the device, for tests to compare with those of a driver.
 
 use serde::{Deserialize, Serialize};
 
 /// Violations that are described in words.
 const DESCRIBED: usize = 8;
 
-/// What the device has seen and done. The program writes it as JSON when the connection ends.
+/// The counts of the device. The program writes it as JSON when the connection ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// The feature bits that the driver accepted last.
-    pub driver_features: u64,
     /// Reads that succeeded.
     pub reads: u64,
     /// Writes that succeeded.
     pub writes: u64,
     /// Flushes that succeeded.
     pub flushes: u64,
-    /// Requests for the identification string.
-    pub ids: u64,
     /// Requests that were answered with an error status.
     pub failed: u64,
-    /// Sectors of all reads that succeeded.
-    pub sectors_read: u64,
-    /// Sectors of all writes that succeeded.
-    pub sectors_written: u64,
     /// Writes since the last flush.
     pub writes_not_flushed: u64,
     /// Flushes since the last write.
     pub flushes_after_writes: u64,
     /// The most data descriptors that one chain had.
     pub most_data_descriptors: u64,
-    /// Requests for which the used ring was told another length than what was written.
+    /// Requests for which the used ring has another length than the bytes written.
     pub odd_lengths: u64,
     /// Chains that broke a rule.
     pub violations: u64,
@@ -49,7 +41,6 @@ impl Report {
     }
 
     /// Whether the driver kept to the rules.
-    #[must_use]
     pub fn is_clean(&self) -> bool {
         self.violations == 0
     }

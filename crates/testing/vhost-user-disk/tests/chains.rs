@@ -1,4 +1,4 @@
-//! Chains as drivers build them, in the queue that `virtio-queue` has for tests, and what each of the manners makes of them.
+//! Chains as drivers build them, in the queue that `virtio-queue` has for tests, on devices with each of the manners.
 
 use std::os::unix::fs::FileExt;
 
@@ -17,7 +17,7 @@ const HEADER: u64 = 0x1_0000;
 const STATUS: u64 = 0x1_1000;
 const FIRST: u64 = 0x2_0000;
 const SECOND: u64 = 0x3_0000;
-/// What memory holds before a request.
+/// The content of memory before a request.
 const UNTOUCHED: u8 = 0xEE;
 
 /// A disk of sixteen sectors, each filled with its number and 100, and memory to make requests in.
@@ -43,7 +43,7 @@ impl Bench {
         Bench { memory, file, disk }
     }
 
-    /// Carries out a request with these data descriptors (address, bytes, writable); gives the length for the used ring.
+    /// Carries out a request with these data descriptors (address, bytes, writable); returns the length for the used ring.
     fn request(&mut self, kind: u32, sector: u64, data: &[(u64, u32, bool)]) -> u32 {
         self.memory.write_obj(kind, GuestAddress(HEADER)).unwrap();
         self.memory.write_obj(0_u32, GuestAddress(HEADER + 4)).unwrap();
@@ -92,12 +92,19 @@ fn one_segment() -> Bench {
 #[test]
 fn a_plain_device_moves_every_segment() {
     let mut bench = Bench::new(Manners::default());
+    // Segments may end inside sectors.
+    assert_eq!(
+        bench.request(VIRTIO_BLK_T_IN, 3, &[(FIRST, 500, true), (SECOND, 524, true)]),
+        1025
+    );
+    let seen = [FIRST + 499, FIRST + 500, SECOND + 11, SECOND + 12, STATUS].map(|at| bench.byte(at));
+    assert_eq!(seen, [103, UNTOUCHED, 103, 104, 0]);
     assert_eq!(
         bench.request(VIRTIO_BLK_T_IN, 3, &[(FIRST, 512, true), (SECOND, 1024, true)]),
         1537
     );
-    let seen = [FIRST, FIRST + 512, SECOND, SECOND + 512, SECOND + 1024, STATUS].map(|at| bench.byte(at));
-    assert_eq!(seen, [103, UNTOUCHED, 104, 105, UNTOUCHED, 0]);
+    let seen = [FIRST, FIRST + 512, SECOND, SECOND + 512, SECOND + 1024].map(|at| bench.byte(at));
+    assert_eq!(seen, [103, UNTOUCHED, 104, 105, UNTOUCHED]);
     assert_eq!(
         bench.request(VIRTIO_BLK_T_OUT, 8, &[(SECOND, 1024, false), (FIRST, 512, false)]),
         1
@@ -107,20 +114,8 @@ fn a_plain_device_moves_every_segment() {
         [107, 104, 105, 103, 111]
     );
     let report = bench.report();
-    assert_eq!((report.reads, report.writes), (1, 1));
-    assert_eq!((report.sectors_read, report.sectors_written), (3, 3));
+    assert_eq!((report.reads, report.writes), (2, 1));
     assert_eq!((report.most_data_descriptors, report.violations), (2, 0));
-}
-
-#[test]
-fn segments_may_end_inside_sectors() {
-    let mut bench = Bench::new(Manners::default());
-    assert_eq!(
-        bench.request(VIRTIO_BLK_T_IN, 3, &[(FIRST, 500, true), (SECOND, 524, true)]),
-        1025
-    );
-    let seen = [FIRST + 499, SECOND + 11, SECOND + 12, SECOND + 523].map(|at| bench.byte(at));
-    assert_eq!(seen, [103, 103, 104, 104]);
 }
 
 #[test]
@@ -165,7 +160,7 @@ fn one_segment_takes_the_second_piece_of_a_read_for_the_status() {
 }
 
 #[test]
-fn one_segment_gives_back_a_write_of_two_pieces_undone() {
+fn one_segment_returns_a_write_of_two_pieces_undone() {
     let mut bench = one_segment();
     assert_eq!(
         bench.request(VIRTIO_BLK_T_OUT, 3, &[(FIRST, 512, false), (SECOND, 512, false)]),
@@ -298,13 +293,4 @@ fn broken_chains_come_back_without_a_status() {
             );
         }
     }
-}
-
-#[test]
-fn descriptions_are_limited_but_violations_are_counted() {
-    let mut bench = one_segment();
-    for _ in 0..100 {
-        bench.request(VIRTIO_BLK_T_IN, 0, &[(FIRST, 512, true), (SECOND, 512, true)]);
-    }
-    assert_eq!((bench.report().violations, bench.report().described.len()), (100, 8));
 }

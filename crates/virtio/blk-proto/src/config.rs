@@ -1,8 +1,8 @@
-//! The configuration space: 96 bytes, most of which are only there if a feature says so.
+//! The configuration space: 96 bytes, most of which exist only with a feature.
 //!
 //! [`BlkConfig::read`] touches a field only if the device offered its feature (`CFG-D-04`), and each with an access of
-//! the field's own width (`MMIO-D-05` to `MMIO-D-07`). How to make several reads one consistent snapshot is the
-//! transport's business.
+//! the field's own width (`MMIO-D-05` to `MMIO-D-07`). The transport makes one consistent snapshot of several
+//! reads.
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -25,7 +25,7 @@ pub trait ConfigAccess {
 /// Not part of [`BlkConfig`], because it must not be read before the features are settled (`BLK-D-04`).
 pub const WRITEBACK_OFFSET: u16 = 32;
 
-/// The configuration space as it lies in memory, for whoever plays the device.
+/// The configuration space as it lies in memory, for code that plays the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 #[expect(
@@ -112,7 +112,7 @@ impl ConfigSpace {
 
 /// Reads a configuration space that lies in ordinary memory: a dump, or that of a simulated device.
 ///
-/// Past its end there are zeroes.
+/// Bytes past its end read as zeroes.
 impl ConfigAccess for ConfigSpace {
     fn read_u8(&self, offset: u16) -> u8 {
         u8::from_le_bytes(self.bytes_at(offset))
@@ -127,7 +127,7 @@ impl ConfigAccess for ConfigSpace {
     }
 }
 
-/// As bytes: which fields mean something is for the features to say.
+/// As bytes, since the features decide which fields have a meaning.
 #[cfg(feature = "defmt")]
 impl defmt::Format for ConfigSpace {
     fn format(&self, f: defmt::Formatter<'_>) {
@@ -192,7 +192,7 @@ pub const FIELDS: [Field; 28] = {
     ]
 };
 
-/// Cylinders, heads and sectors, as far as they mean anything.
+/// Cylinders, heads and sectors: numbers for old software.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Geometry {
@@ -204,7 +204,7 @@ pub struct Geometry {
     pub sectors: u8,
 }
 
-/// How the disk likes to be accessed: advice, in logical blocks (`BLK-N-19`).
+/// The best way to access the disk: advice, in logical blocks (`BLK-N-19`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Topology {
@@ -226,7 +226,7 @@ pub struct RangeLimits {
     pub max_sectors: u32,
     /// Ranges in one request at most.
     pub max_segments: u32,
-    /// Where ranges are best split, in sectors (`BLK-N-10`).
+    /// The best alignment of ranges, in sectors (`BLK-N-10`).
     pub alignment_sectors: u32,
 }
 
@@ -238,11 +238,11 @@ pub struct ZeroesLimits {
     pub max_sectors: u32,
     /// Ranges in one request at most.
     pub max_segments: u32,
-    /// Whether a range may really be unmapped if the request allows it (`BLK-N-12`).
+    /// Whether the device may unmap a range if the request allows it (`BLK-N-12`).
     pub may_unmap: bool,
 }
 
-/// The configuration as far as the device has one.
+/// The fields of the configuration that the device has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BlkConfig {
@@ -254,7 +254,7 @@ pub struct BlkConfig {
     pub seg_max: Option<u32>,
     /// Made-up or real geometry.
     pub geometry: Option<Geometry>,
-    /// Bytes of a logical block, as the device put it; see [`block_bytes`](Self::block_bytes).
+    /// Bytes of a logical block, unchecked; see [`block_bytes`](Self::block_bytes).
     pub blk_size: Option<u32>,
     /// Access advice.
     pub topology: Option<Topology>,
@@ -309,9 +309,9 @@ impl BlkConfig {
         }
     }
 
-    /// Bytes of a logical block: what positions and lengths must be multiples of.
+    /// Bytes of a logical block: positions and lengths are multiples of it.
     ///
-    /// 512 if the device does not say, or says something that is no power of two of at least 512.
+    /// 512 if the field is absent, or is no power of two of at least 512.
     pub fn block_bytes(&self) -> u32 {
         match self.blk_size {
             Some(bytes) if bytes.is_power_of_two() && u64::from(bytes) >= SECTOR_BYTES => bytes,

@@ -3,9 +3,9 @@
 use bitflags::bitflags;
 
 bitflags! {
-    /// What a block device can do, as it offers it in feature bits 0 to 23 (VirtIO 1.4, "Block Device / Feature bits").
+    /// The abilities of a block device, as offered in feature bits 0 to 23 (VirtIO 1.4, "Block Device / Feature bits").
     ///
-    /// Each bit says which configuration fields may be read. Bits without a name are kept.
+    /// Most bits stand for configuration fields that may be read. Bits without a name are kept.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct BlkFeatures: u64 {
         /// Legacy only: requests can carry a barrier.
@@ -41,13 +41,13 @@ bitflags! {
         /// The zoned fields and requests are there.
         const ZONED = 1 << 17;
 
-        // Every other bit is carried along unchanged.
+        // Other bits are kept.
         const _ = !0;
     }
 }
 
 impl BlkFeatures {
-    /// The bits a legacy device alone gives a meaning to.
+    /// The bits that have a meaning on legacy devices only.
     pub const LEGACY_ONLY: Self = Self::BARRIER.union(Self::SCSI);
 
     /// The set without the bits whose prerequisites are not in it (`FEAT-D-02`).

@@ -1,4 +1,4 @@
-//! What a device tells about itself: identification string and wear.
+//! The identification string and the wear estimate of a device.
 
 use core::fmt;
 
@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub struct DeviceIdString(pub [u8; Self::BYTES as usize]);
 
 impl DeviceIdString {
-    /// Bytes of the answer, which is exactly what the request must make room for (`BLK-D-18`).
+    /// Bytes of the answer: the exact size of the request's buffer (`BLK-D-18`).
     pub const BYTES: u32 = 20;
 
     /// The string without its padding.
@@ -95,7 +95,7 @@ impl defmt::Format for Lifetime {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ReservedBlocks {
-    /// The device does not say.
+    /// Not known to the device.
     Undefined,
     /// Less than 80 %.
     Normal,
@@ -111,11 +111,11 @@ pub enum ReservedBlocks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Wear {
-    /// The device does not say.
+    /// Not known to the device.
     Undefined,
     /// At most this many per cent: 10, 20, up to 100.
     UpToPercent(u8),
-    /// More than it was made for.
+    /// Beyond its designed life.
     Exceeded,
     /// A value without a meaning yet.
     Reserved(u16),

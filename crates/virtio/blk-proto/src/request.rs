@@ -1,7 +1,7 @@
 //! Requests as they lie in memory.
 //!
 //! Every request is a readable [`RequestHeader`], then data, then one writable [`Status`](crate::Status) byte
-//! (`BLK-N-05`). The constructors put zero wherever the specification wants it.
+//! (`BLK-N-05`). The constructors write zero into fields that the specification wants to be zero.
 
 use bitflags::bitflags;
 use zerocopy::little_endian::{U32, U64};
@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::Sector;
 
-/// What a request asks for.
+/// The type of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(transparent)]
@@ -89,13 +89,13 @@ impl RequestHeader {
         Self::at(kind, Sector::ZERO)
     }
 
-    /// What the request asks for, as the header says.
+    /// The type in the header.
     #[inline]
     pub const fn request_type(&self) -> RequestType {
         RequestType(self.kind.get())
     }
 
-    /// The position, as the header says.
+    /// The position in the header.
     #[inline]
     pub const fn position(&self) -> Sector {
         Sector(self.sector.get())
@@ -116,7 +116,7 @@ bitflags! {
         /// Write-zeroes only: the device may unmap the range, as long as it reads as zeroes (`BLK-N-11`).
         const UNMAP = 1;
 
-        // Every other bit is carried along unchanged.
+        // Other bits are kept.
         const _ = !0;
     }
 }

@@ -1,4 +1,4 @@
-//! The unit of addresses and lengths: 512 bytes, whatever the block size of the disk (`BLK-N-02`).
+//! The unit of addresses and lengths: 512 bytes on disks of any block size (`BLK-N-02`).
 
 use core::fmt;
 
@@ -14,7 +14,7 @@ pub const SECTOR_BYTES: u64 = 512;
 pub struct Sector(pub u64);
 
 impl Sector {
-    /// The first sector; also what requests carry that name no position.
+    /// The first sector; also in the header of requests without a position.
     pub const ZERO: Self = Self(0);
 
     /// The number.

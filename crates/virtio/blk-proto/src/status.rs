@@ -2,18 +2,18 @@
 
 use core::fmt;
 
-/// The status byte that the device wrote, unchecked.
+/// The status byte as the device wrote it, unchecked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(transparent)]
 pub struct Status(pub u8);
 
 impl Status {
-    /// Done.
+    /// Success.
     pub const OK: Self = Self(0);
-    /// The device or what is behind it failed.
+    /// The device or its storage failed.
     pub const IOERR: Self = Self(1);
-    /// The device does not do that.
+    /// The device does not support the request.
     pub const UNSUPP: Self = Self(2);
     /// Zoned: the command does not fit the zone.
     pub const ZONE_INVALID_CMD: Self = Self(3);
@@ -23,14 +23,14 @@ impl Status {
     pub const ZONE_OPEN_RESOURCE: Self = Self(5);
     /// Zoned: too many active zones.
     pub const ZONE_ACTIVE_RESOURCE: Self = Self(6);
-    /// The value that a driver puts there beforehand. No device answers it, so it tells a byte never written (`BLK-N-18`).
+    /// The content before the request. No device writes it, so it shows that a status was never written (`BLK-N-18`).
     pub const NOT_WRITTEN: Self = Self(0xFF);
 
     /// The outcome as a result.
     ///
     /// # Errors
     ///
-    /// Everything but OK. Values that are not defined are [`StatusError::Unknown`].
+    /// Every status but OK. Values that the specification does not define are [`StatusError::Unknown`].
     #[inline]
     pub const fn check(self) -> Result<(), StatusError> {
         Err(match self {
@@ -47,7 +47,7 @@ impl Status {
     }
 }
 
-/// How a request failed, in the device's words.
+/// The failure of a request, as the device reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -56,7 +56,7 @@ pub enum StatusError {
     Io,
     /// The device does not support the request.
     Unsupported,
-    /// The zone does not take that command.
+    /// The command does not fit the state of the zone.
     ZoneInvalidCommand,
     /// A write that does not start at the zone's write pointer.
     ZoneUnalignedWritePointer,
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_zero_is_success_and_every_other_value_has_an_answer() {
+    fn only_zero_is_success_and_every_other_value_an_error() {
         for value in 0..=u8::MAX {
             let outcome = Status(value).check();
             match value {

@@ -1,4 +1,4 @@
-//! Reading the configuration from a device that takes every wrong access as an offence.
+//! Reading the configuration from a device that panics on every wrong access.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use virtio_blk_proto::{
 };
 use zerocopy::{FromBytes, IntoBytes};
 
-/// Offset, width, feature bit: written down apart from the crate, so that a slip there is not one here.
+/// Offset, width, feature bit: written independently of the crate, so that both do not have the same mistake.
 const LAYOUT: [(u16, u8, Option<u32>); 28] = [
     (0, 8, None),
     (8, 4, Some(1)),
@@ -115,7 +115,7 @@ fn features() -> impl Strategy<Value = BlkFeatures> {
     any::<u64>().prop_map(BlkFeatures::from_bits_retain)
 }
 
-/// What the fields of a configuration space amount to if everything is offered.
+/// The fields of a configuration space if everything is offered.
 fn everything(space: &ConfigSpace) -> BlkConfig {
     BlkConfig {
         capacity: Sector(space.capacity.get()),
@@ -160,7 +160,7 @@ fn everything(space: &ConfigSpace) -> BlkConfig {
     }
 }
 
-/// What is left of `config` when only `offered` is.
+/// The part of `config` that exists if only `offered` is offered.
 fn only_offered(config: BlkConfig, offered: BlkFeatures) -> BlkConfig {
     let has = |feature| offered.contains(feature);
     BlkConfig {
@@ -187,7 +187,7 @@ fn check(bytes: [u8; 96], offered: BlkFeatures) {
     assert_eq!(config, BlkConfig::read(&space, offered));
 }
 
-/// No byte like any other, so that fields cannot be mistaken for each other.
+/// Each byte is different, so that fields cannot be mistaken for each other.
 fn distinct() -> [u8; 96] {
     std::array::from_fn(|index| index as u8 + 1)
 }
@@ -198,14 +198,14 @@ fn without_features_there_is_a_capacity_and_nothing_else() {
 }
 
 #[test]
-fn every_single_feature_gives_its_own_fields() {
+fn every_feature_adds_its_own_fields() {
     for bit in 0..64 {
         check(distinct(), BlkFeatures::from_bits_retain(1 << bit));
     }
 }
 
 #[test]
-fn every_pair_of_features_gives_the_fields_of_both() {
+fn every_pair_of_features_adds_the_fields_of_both() {
     for one in FEATURE_BITS {
         for other in FEATURE_BITS {
             check(distinct(), BlkFeatures::from_bits_retain(1 << one | 1 << other));
@@ -214,8 +214,8 @@ fn every_pair_of_features_gives_the_fields_of_both() {
 }
 
 #[test]
-fn with_all_features_the_write_cache_mode_is_still_left_alone() {
-    // `Strict` panics if it is not.
+fn the_write_cache_mode_is_never_read() {
+    // `Strict` panics on that access.
     check(distinct(), BlkFeatures::all());
 }
 
@@ -292,7 +292,7 @@ fn the_field_table_is_that_of_the_structure() {
 }
 
 #[test]
-fn a_block_size_is_only_believed_if_it_can_be_one() {
+fn an_impossible_block_size_becomes_512() {
     let block_bytes = |blk_size: u32, offered| {
         let space = ConfigSpace {
             blk_size: blk_size.into(),
@@ -321,7 +321,7 @@ fn a_space_in_memory_ends_in_zeroes() {
 
 proptest! {
     #[test]
-    fn any_bytes_and_any_features_are_read_by_the_rules(bytes in bytes(), offered in features()) {
+    fn any_bytes_are_read_by_the_rules_of_any_features(bytes in bytes(), offered in features()) {
         check(bytes, offered);
     }
 
@@ -339,7 +339,7 @@ proptest! {
     }
 
     #[test]
-    fn a_block_size_is_a_power_of_two_whatever_the_device_says(bytes in bytes(), offered in features()) {
+    fn a_block_size_is_always_a_power_of_two(bytes in bytes(), offered in features()) {
         let space = ConfigSpace::read_from_bytes(&bytes).unwrap();
         let size = BlkConfig::read(&space, offered).block_bytes();
         prop_assert!(size.is_power_of_two() && size >= 512);

@@ -1,4 +1,4 @@
-//! Arbitrary bytes through everything that decodes: nothing panics, nothing is lost.
+//! Arbitrary bytes through every decoder: none panics, and no bit is lost.
 
 use proptest::prelude::*;
 use virtio_blk_proto::zoned::{AppendTail, ZoneDescriptor, ZoneReportHeader, ZoneState, ZoneType, ZonedModel};
@@ -56,7 +56,7 @@ fn request_types_have_their_numbers() {
 }
 
 #[test]
-fn every_outcome_has_words_of_its_own() {
+fn every_outcome_has_its_own_text() {
     let mut texts: Vec<String> = (1..=u8::MAX)
         .map(|status| Status(status).check().unwrap_err().to_string())
         .collect();
@@ -113,7 +113,7 @@ proptest! {
     }
 
     #[test]
-    fn wear_decodes_whatever_the_device_says(info: u16, slc: u16, mlc: u16) {
+    fn any_wear_values_decode(info: u16, slc: u16, mlc: u16) {
         let lifetime = Lifetime { pre_eol_info: info.into(), type_a: slc.into(), type_b: mlc.into() };
         prop_assert_eq!(matches!(lifetime.reserved_blocks(), ReservedBlocks::Reserved(_)), info > 3);
         prop_assert_eq!(matches!(lifetime.single_level_wear(), Wear::Reserved(_)), slc > 11);

@@ -194,12 +194,12 @@ fn blk_d_37_a_write_starts_at_a_multiple_of_the_granularity() {
 }
 
 #[test]
-fn blk_d_38_nothing_is_written_beyond_what_the_zone_can_hold() {
+fn blk_d_38_writes_end_within_the_zone_capacity() {
     // 1000 sectors are 125 granules.
     let write = |bytes| CONFIG.check_write(&required(), Sector(2848), bytes);
     assert_eq!(write(125 * 4096), Ok(()));
     assert_eq!(write(126 * 4096), Err(E::NoRoom));
-    // What counts is the room behind the write pointer, even where the write itself may be before it.
+    // The room after the write pointer counts, even for a write that starts before it.
     let before = |bytes| CONFIG.check_write(&zone(ZoneType::SequentialWritePreferred), Sector(2048), bytes);
     assert_eq!(before(125 * 4096), Ok(()));
     assert_eq!(before(126 * 4096), Err(E::NoRoom));
@@ -235,7 +235,7 @@ fn a_zone_that_prefers_order_is_written_anywhere_inside() {
 }
 
 #[test]
-fn a_conventional_zone_knows_no_order() {
+fn a_conventional_zone_is_written_in_any_order() {
     let plain = ZoneDescriptor {
         z_state: ZoneState::NoWritePointer.into(),
         ..zone(ZoneType::Conventional)
@@ -319,7 +319,7 @@ proptest! {
         }
     }
 
-    /// Every rule for zones against exact arithmetic: what passes keeps all of them, and nothing panics.
+    /// Every rule for zones against exact arithmetic: a request that passes obeys all of them, and no check panics.
     #[test]
     fn what_passes_keeps_the_rules(
         config in config(), zone in descriptor(), sector in position(), bytes in prop_oneof![0..65_u64, position()],
@@ -373,7 +373,7 @@ proptest! {
         }
     }
 
-    /// A report never has more than what the device claims, nor more than what the buffer holds.
+    /// A report has no more descriptions than the device claims, and no more than the buffer holds.
     #[test]
     fn a_report_stays_in_its_buffer(
         claimed in prop_oneof![0..8_u64, any::<u64>()], rest in proptest::collection::vec(any::<u8>(), 0..512),

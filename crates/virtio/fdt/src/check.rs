@@ -1,8 +1,8 @@
 //! The check of a whole blob that comes before everything else.
 //!
 //! `dtoolkit` reads a blob well but checks more than it needs: it refuses blocks in another order than most tools write,
-//! though the specification's order is a recommendation that TinyEMU and others do not follow, and it tells neither
-//! which block is broken nor, in a form a program can read, where. So the check is made here and `dtoolkit` reads what
+//! though the specification's order is a recommendation that TinyEMU and others do not follow, and its errors name neither
+//! the broken block nor, in a form a program can read, the place. So the check is made here, and `dtoolkit` reads blobs that
 //! passed it. `dtoolkit`'s readers rely on these facts, each of which is checked below:
 //!
 //! * the structure and strings blocks lie inside the blob, and the list of reservations ends inside it,
@@ -45,7 +45,7 @@ mod field {
     pub(super) const STRUCTURE_BYTES: usize = 36;
 }
 
-/// Checks a blob that has the magic number and exactly as many bytes as its header says.
+/// Checks a blob that has the magic number and exactly the size in its header.
 pub(crate) fn check(blob: &[u8]) -> Result<(), FdtError> {
     let header = |offset| word_at(blob, offset).ok_or(corrupt(Block::Header, offset, Defect::Outside));
     let version = header(field::VERSION)?;
@@ -72,7 +72,7 @@ pub(crate) fn check(blob: &[u8]) -> Result<(), FdtError> {
         return Err(corrupt(Block::Strings, strings.start, Defect::Overlap));
     }
     Structure {
-        // The offsets stay those of the blob; what lies beyond the block is out of reach.
+        // The offsets stay those of the blob; bytes beyond the block cannot be read.
         bytes: blob.get(..structure.end).unwrap_or(&[]),
         at: structure.start,
         strings: blob.get(strings.clone()).unwrap_or(&[]),
@@ -108,7 +108,7 @@ fn place(blob: &[u8], block: Block, offset: u32, size: u32) -> Result<Range<usiz
     }
 }
 
-/// Where the list of reservations lies. Its size is written nowhere: an entry of zeroes ends it.
+/// Where the list of reservations lies. It has no size: an entry of zeroes ends it.
 fn place_of_reservations(blob: &[u8], offset: u32) -> Result<Range<usize>, FdtError> {
     let start = offset as usize;
     if !start.is_multiple_of(8) {
@@ -127,7 +127,7 @@ fn overlap(one: &Range<usize>, other: &Range<usize>) -> bool {
     one.start.max(other.start) < one.end.min(other.end)
 }
 
-/// The structure block while it is gone through.
+/// The structure block during the check.
 struct Structure<'a> {
     /// The blob up to the end of the block.
     bytes: &'a [u8],
@@ -177,7 +177,7 @@ impl Structure<'_> {
         Ok(word)
     }
 
-    /// Steps over so many bytes and the padding behind them.
+    /// Steps over so many bytes and their padding.
     fn skip(&mut self, bytes: usize) -> Option<()> {
         let end = self.at.checked_add(bytes).filter(|end| *end <= self.bytes.len())?;
         self.at = end.checked_next_multiple_of(TOKEN_BYTES)?;

@@ -45,7 +45,7 @@ impl Iterator for Harts<'_> {
     }
 }
 
-/// A CPU is a direct child of `/cpus` that says so, by `device_type` or by name. (`/cpus/cpu-map` does neither.)
+/// A CPU is a direct child of `/cpus` with the `device_type` or the name of one. (`/cpus/cpu-map` does neither.)
 fn is_cpu(place: &Place<'_>) -> bool {
     let [_root, cpus] = place.ancestors.as_slice() else {
         return false;

@@ -10,9 +10,9 @@ use core::fmt;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum FdtError {
-    /// There are fewer bytes than the blob says it has, or than a header takes.
+    /// There are fewer bytes than the size in the header, or than a header takes.
     Truncated {
-        /// Bytes given.
+        /// Bytes there are.
         have_bytes: usize,
         /// Bytes needed.
         need_bytes: usize,
@@ -27,7 +27,7 @@ pub enum FdtError {
         block: Block,
         /// Where, in bytes from the start of the blob. It can lie outside of the blob if that is the defect.
         offset_bytes: usize,
-        /// What is wrong there.
+        /// The defect.
         defect: Defect,
     },
     /// Nodes are nested deeper than [`MAX_DEPTH`](crate::MAX_DEPTH).
@@ -86,14 +86,14 @@ impl fmt::Display for Block {
     }
 }
 
-/// What is wrong with a part of a blob.
+/// The defect of a part of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Defect {
-    /// The header gives the blob fewer bytes than the header itself takes.
+    /// The size in the header is smaller than the header.
     TooSmall,
-    /// The block, or a value or name in it, reaches beyond what it must lie in.
+    /// The block, or a value or name in it, reaches beyond its bounds.
     Outside,
     /// The block does not start at a multiple of its alignment.
     Misaligned,

@@ -1,7 +1,7 @@
 //! Interrupts: which line of which controller.
 //!
 //! A device names its interrupt in the terms of its interrupt parent. That is a controller, or a *nexus*: a node whose
-//! `interrupt-map` says for each device and interrupt where it goes on to. Only the controller at the end is of use.
+//! `interrupt-map` translates each interrupt of each device to one at another parent. A driver needs the controller at the end.
 
 use dtoolkit::Node;
 use dtoolkit::fdt::Fdt;
@@ -28,7 +28,7 @@ pub struct Phandle(pub u32);
 pub struct Controller {
     /// How other nodes refer to it; `None` if it has no phandle, as a controller that serves only its children may.
     pub phandle: Option<Phandle>,
-    /// Where in the blob its name lies, which no two nodes have in common.
+    /// The place of its name in the blob, which is different for each node.
     pub(crate) name_offset: usize,
 }
 
@@ -55,7 +55,7 @@ pub struct Interrupt {
 impl Interrupt {
     /// The first cell of the specifier: the source number at a RISC-V PLIC or APLIC.
     ///
-    /// Other kinds of controller put something else first; ask [`specifier`](Self::specifier) for all of it.
+    /// With other kinds of controller the first cell is another value; see [`specifier`](Self::specifier).
     pub const fn number(&self) -> u32 {
         self.cells[0]
     }
@@ -91,7 +91,7 @@ impl core::fmt::Debug for Interrupt {
     }
 }
 
-/// Answers how many cells an interrupt specifier has at a controller.
+/// Finds how many cells an interrupt specifier has at a controller.
 ///
 /// Remembers the last answer: neighbours in a tree mostly share their controller, and finding one walks the whole tree.
 #[derive(Clone, Copy, Debug)]
@@ -132,7 +132,7 @@ fn named(fdt: Fdt<'_>, phandle: Phandle) -> Result<Place<'_>, NodeError> {
 
 /// The first interrupt of a node, or `None` if it has none.
 ///
-/// `interrupts-extended` wins over `interrupts`, as the specification has it.
+/// `interrupts-extended` wins over `interrupts`, as the specification demands.
 pub(crate) fn first<'a>(fdt: Fdt<'a>, place: &Place<'a>) -> Result<Option<Interrupt>, NodeError> {
     let (parent, specifier) = if let Some(mut rest) = bytes(&place.node, "interrupts-extended") {
         let (parent, specifier) =
@@ -157,7 +157,7 @@ pub(crate) fn first<'a>(fdt: Fdt<'a>, place: &Place<'a>) -> Result<Option<Interr
 struct Signal<'a> {
     /// The controller or nexus that it has reached.
     parent: Place<'a>,
-    /// The address of its source in the terms of `parent`, perhaps with more cells behind it.
+    /// The address of its source in the terms of `parent`, perhaps followed by more cells.
     address: &'a [u8],
     /// The interrupt in the terms of `parent`.
     specifier: &'a [u8],
@@ -175,7 +175,7 @@ impl<'a> Signal<'a> {
         Err(NodeError::InterruptLoop)
     }
 
-    /// Goes through one map: rows of unit address, specifier, the next parent, and address and specifier in its terms.
+    /// Looks the interrupt up in one map: rows of unit address, specifier, the next parent, and address and specifier in its terms.
     fn through(self, fdt: Fdt<'a>, map: &'a [u8]) -> Result<Self, NodeError> {
         const MAP: &str = "interrupt-map";
         const MASK: &str = "interrupt-map-mask";
@@ -221,7 +221,7 @@ impl<'a> Signal<'a> {
 
 /// How many cells the parents in the rows of one map take for an address and for an interrupt.
 ///
-/// A row says only by its parent how long it is, and finding a parent walks the tree. Maps name one or two parents, so these are
+/// The length of a row depends on its parent, and finding a parent walks the tree. Maps name one or two parents, so these are
 /// remembered. A map that names more than any machine has is refused: it could take hours to read.
 struct Widths<'a> {
     fdt: Fdt<'a>,
@@ -238,7 +238,7 @@ impl<'a> Widths<'a> {
             return Ok((*address, *specifier));
         }
         let place = named(self.fdt, parent)?;
-        // A controller that does not say has no addresses: its children are interrupts alone.
+        // A controller without the property has no addresses: its children are only interrupts.
         let address = reg::cell_count(&place.node, "#address-cells", 0)?;
         let specifier = specifier_cells(&place)?;
         self.known
@@ -268,7 +268,7 @@ fn take_phandle(rest: &mut &[u8]) -> Option<Phandle> {
     Some(Phandle(u32::from_be_bytes(*phandle)))
 }
 
-/// The interrupt parent of a node: what `interrupt-parent` of the node or of the nearest node above names, unless a node
+/// The interrupt parent of a node: the one in `interrupt-parent` of the node or of the nearest node above, unless a node
 /// in between is a controller or nexus itself.
 fn parent_of<'a>(fdt: Fdt<'a>, place: &Place<'a>) -> Result<Place<'a>, NodeError> {
     let mut place = place.clone();

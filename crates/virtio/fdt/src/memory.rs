@@ -1,4 +1,4 @@
-//! Memory: what there is, and what of it is spoken for.
+//! Main memory and its reservations.
 
 use dtoolkit::Node;
 use dtoolkit::fdt::{Fdt, FdtNode};

@@ -1,7 +1,7 @@
 //! Property values as numbers and strings.
 //!
-//! Everything in a tree is big-endian and nothing promises its length, so each reader here answers with an error that
-//! names the property.
+//! Numbers in a tree are big-endian, and a property can have any length. So each reader here returns an error that names the
+//! property.
 
 use dtoolkit::fdt::FdtNode;
 use dtoolkit::{Node, Property};
@@ -30,7 +30,7 @@ pub(crate) fn number(node: &FdtNode<'_>, name: &'static str) -> Result<Option<u3
 
 /// The number by which other nodes refer to this one. Old trees write it as `linux,phandle`.
 ///
-/// A malformed one is none: nothing can refer to the node.
+/// A malformed one counts as none: nothing can refer to the node.
 pub(crate) fn phandle(node: &FdtNode<'_>) -> Option<u32> {
     ["phandle", "linux,phandle"]
         .into_iter()
@@ -72,7 +72,7 @@ pub(crate) fn is_compatible(node: &FdtNode<'_>, names: &[&str]) -> bool {
 
 /// Whether the node may be used: `status` is absent, `okay` or `ok`.
 ///
-/// Anything else (`disabled`, `reserved`, `fail…`) means hands off, and so does a value nobody knows.
+/// Anything else (`disabled`, `reserved`, `fail…`) and any unknown value mean that the node is not to be used.
 pub(crate) fn is_enabled(node: &FdtNode<'_>) -> bool {
     matches!(bytes(node, "status"), None | Some(b"okay\0" | b"ok\0"))
 }
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_do_not_fit_are_noticed() {
+    fn numbers_that_do_not_fit_are_refused() {
         assert_eq!(join(&[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]), None);
         assert_eq!(join(&[0, 0, 1]), None);
     }

@@ -1,7 +1,7 @@
 //! `reg`: where a device or a piece of memory is.
 //!
-//! An address is written in the terms of the bus the node hangs on. Each bus above says with `ranges` how its addresses
-//! look one level up; only at the root is an address one that the CPU can use.
+//! An address of a node is an address on the bus above it. The `ranges` of each bus translate its addresses to those of the
+//! bus above; addresses at the root are those of the CPU.
 
 use dtoolkit::fdt::FdtNode;
 
@@ -31,9 +31,9 @@ impl PhysRange {
         }
     }
 
-    /// The first physical address behind the range.
+    /// The first physical address after the range.
     ///
-    /// Saturates for a range that was put together by hand and does not fit.
+    /// Saturates for a range whose end does not fit into 64 bits.
     pub const fn end_address(self) -> u64 {
         self.base_address.saturating_add(self.size_bytes)
     }
@@ -101,7 +101,7 @@ pub(crate) struct Entries<'a> {
 impl Entries<'_> {
     fn read(&mut self) -> Result<PhysRange, NodeError> {
         let mut rest = self.rest;
-        // Whatever happens to this entry, the iterator ends.
+        // The iterator ends with this entry, also if it is broken.
         self.rest = &[];
         let address = take_cells(&mut rest, self.address_cells).ok_or(NodeError::BadLength("reg"))?;
         let size = take_cells(&mut rest, self.size_cells).ok_or(NodeError::BadLength("reg"))?;
@@ -147,7 +147,7 @@ fn one_level_up(range: PhysRange, bus: &FdtNode<'_>, parent: &FdtNode<'_>) -> Re
         let (Some(child), Some(up), Some(size)) = (child, up, size) else {
             return Err(NodeError::BadLength("ranges"));
         };
-        // A window whose numbers are wider than 64 bits cannot be the one.
+        // A window whose numbers are wider than 64 bits does not cover the address.
         let (Some(child), Some(up), Some(size)) = (join(child), join(up), join(size)) else {
             continue;
         };

@@ -1,4 +1,4 @@
-//! The door to the crate: a checked blob and the questions it answers.
+//! A checked blob, and everything that can be read from it.
 
 use core::fmt;
 
@@ -19,8 +19,8 @@ const MAGIC: u32 = 0xd00d_feed;
 
 /// A flattened device tree whose structure was checked from end to end.
 ///
-/// Copying it copies a reference. Each question walks the blob again: nothing is cached and nothing allocated, which
-/// is fine for the few questions asked at start.
+/// Copying it copies a reference. Each method walks the blob again. Nothing is cached and nothing allocated: a system
+/// asks a few questions at start.
 #[derive(Clone, Copy)]
 pub struct DeviceTree<'a> {
     fdt: Fdt<'a>,
@@ -33,7 +33,7 @@ impl<'a> DeviceTree<'a> {
 
     /// The size of the whole blob in bytes, read from its first [`HEADER_BYTES`](Self::HEADER_BYTES) bytes.
     ///
-    /// For a caller who has nothing but a pointer: look at the header first, then at that many bytes.
+    /// A caller that has only a pointer reads the header first, and then that many bytes.
     ///
     /// # Errors
     ///
@@ -63,13 +63,13 @@ impl<'a> DeviceTree<'a> {
         }
     }
 
-    /// Checks a blob from end to end. Bytes behind the size the header gives are ignored.
+    /// Checks a blob from end to end. Bytes after the size in the header are ignored.
     ///
     /// The blocks of the blob may come in any order. No alignment is asked of `blob`.
     ///
     /// # Errors
     ///
-    /// Any [`FdtError`]; a blob that was accepted answers every question without looking outside of itself.
+    /// Any [`FdtError`]; no method on an accepted blob reads outside of it.
     pub fn parse(blob: &'a [u8]) -> Result<Self, FdtError> {
         let size_bytes = Self::total_size(blob)?;
         let exact = blob.get(..size_bytes).ok_or(FdtError::Truncated {
@@ -78,7 +78,7 @@ impl<'a> DeviceTree<'a> {
         })?;
         check::check(exact)?;
         Ok(Self {
-            // What `dtoolkit` would check again was checked, and more; it would refuse an unusual order of the blocks.
+            // The checks of `dtoolkit` have been made here, and more. Its own would refuse an unusual order of the blocks.
             fdt: Fdt::new_unchecked(exact),
             blob: exact,
         })
@@ -91,7 +91,7 @@ impl<'a> DeviceTree<'a> {
 
     /// The address of the blob's first byte in the address space of the program.
     ///
-    /// Whoever hands out memory must keep away from there.
+    /// A memory allocator must leave the blob out.
     pub fn address(&self) -> usize {
         self.blob.as_ptr().addr()
     }
@@ -103,7 +103,7 @@ impl<'a> DeviceTree<'a> {
         MmioWindows::new(self.fdt)
     }
 
-    /// All enabled `virtio,mmio` windows, lowest address first, and apart from them those that cannot be used.
+    /// All enabled `virtio,mmio` windows, lowest address first, and separately those that cannot be used.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl<'a> DeviceTree<'a> {
         collector.finish()
     }
 
-    /// What main memory must not be used for: the blob's memory reservations and `/reserved-memory`.
+    /// The parts of main memory that are reserved: the blob's memory reservations and `/reserved-memory`.
     ///
     /// The blob itself need not be among them.
     ///
@@ -242,7 +242,7 @@ impl defmt::Format for DeviceTree<'_> {
     }
 }
 
-/// Gathers ranges until the first thing that goes wrong.
+/// Gathers ranges until the first error.
 struct Collector<const N: usize> {
     found: Vec<PhysRange, N>,
     error: Option<NodeError>,

@@ -16,9 +16,9 @@ const COMPATIBLE: &[&str] = &["ns16550a", "ns16550"];
 pub struct Uart {
     /// Where the registers are.
     pub registers: PhysRange,
-    /// Registers lie `1 << register_shift` bytes apart (`reg-shift`, 0 if the tree does not say).
+    /// Registers lie `1 << register_shift` bytes apart (`reg-shift`, 0 if it is absent).
     pub register_shift: u32,
-    /// Width of one register access in bytes (`reg-io-width`, 1 if the tree does not say).
+    /// Width of one register access in bytes (`reg-io-width`, 1 if it is absent).
     pub access_bytes: u32,
     /// Input clock of the baud rate generator in hertz.
     pub clock_hz: Option<u32>,
@@ -44,7 +44,7 @@ fn is_usable(place: &Place<'_>) -> bool {
     is_compatible(&place.node, COMPATIBLE) && place.is_enabled()
 }
 
-/// Follows `/chosen/stdout-path`: a path or the name of an alias, with options such as the baud rate behind a colon.
+/// Follows `/chosen/stdout-path`: a path or the name of an alias, with options such as the baud rate after a colon.
 fn stdout(fdt: Fdt<'_>) -> Option<Place<'_>> {
     let chosen = at_path(fdt, "/chosen")?;
     let value = string(&chosen.node, "stdout-path").ok()??;

@@ -1,6 +1,6 @@
 //! `virtio,mmio` windows.
 //!
-//! The tree says where a device *may* be. Whether there is one, the window's own registers tell; an empty window has
+//! The tree lists places where a device *may* be. The registers of a window show whether there is one; an empty window has
 //! device id 0.
 
 use core::fmt;
@@ -21,7 +21,7 @@ use crate::walk::{Place, Walk};
 pub struct MmioWindow {
     /// Where the registers are.
     pub registers: PhysRange,
-    /// The interrupt line; `None` if the tree gives none, in which case the device can only be polled.
+    /// The interrupt line; `None` if the tree names none; then the device can only be polled.
     pub interrupt: Option<Interrupt>,
 }
 
@@ -31,7 +31,7 @@ pub struct MmioWindow {
 pub struct UnusableWindow<'a> {
     /// The name of its node, with the unit address.
     pub node: &'a str,
-    /// What is wrong with it.
+    /// The defect.
     pub reason: NodeError,
 }
 

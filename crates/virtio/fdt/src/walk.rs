@@ -1,6 +1,6 @@
 //! Walking the tree while remembering the way down.
 //!
-//! What a node means depends on the nodes above it: they say how many cells an address has, where the interrupts go
+//! The meaning of a node depends on the nodes above it: they define how many cells an address has, where interrupts go
 //! and whether a bus passes an address on. So a walk yields each node together with its ancestors.
 //!
 //! The way is a fixed table. [`MAX_DEPTH`] bounds it, and with it the work a hostile tree can cause.
@@ -33,7 +33,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// The child of that name, by the rule of the path syntax: without a unit address any unit address will do.
+    /// The child of that name, by the rule of the path syntax: without a unit address it matches any unit address.
     fn child(&self, name: &str) -> Option<Self> {
         let node = self.node.child(name)?;
         let mut ancestors = self.ancestors.clone();
@@ -48,7 +48,7 @@ impl<'a> Place<'a> {
         Some(Self { node, ancestors })
     }
 
-    /// Whether this node and all nodes above it are enabled: a disabled bus takes its devices with it.
+    /// Whether this node and all nodes above it are enabled: the devices on a disabled bus are disabled, too.
     pub(crate) fn is_enabled(&self) -> bool {
         property::is_enabled(&self.node) && self.ancestors.iter().all(property::is_enabled)
     }

@@ -54,7 +54,7 @@ fn mutate(blob: &mut [u8], random: &mut Random) {
                 let from = random.below(blob.len() / 4) * 4;
                 blob.copy_within(from..from + 4, word);
             }
-            // The header again and again: it decides where everything else is looked for.
+            // The header most often, since the places of all blocks are in it.
             _ => blob[random.below(40)] = random.next() as u8,
         }
     }
@@ -68,7 +68,7 @@ fn the_blob_cut_off_at_every_length_is_refused() {
             matches!(DeviceTree::parse(cut), Err(FdtError::Truncated { .. })),
             "{length} bytes"
         );
-        // The same with a header that admits to the shorter size.
+        // The same with the shorter size in the header.
         if length >= DeviceTree::HEADER_BYTES {
             let mut lying = cut.to_vec();
             lying[4..8].copy_from_slice(&(length as u32).to_be_bytes());
@@ -106,10 +106,10 @@ fn mutated_blobs_of_other_shapes_get_an_answer() {
     }
 }
 
-/// The check of this crate stands in for `dtoolkit`'s own. Where `dtoolkit` takes the order of the blocks, whatever
+/// The check of this crate replaces `dtoolkit`'s own. If `dtoolkit` takes the order of the blocks, each blob that
 /// passes here must pass there; only names may be freer.
 #[test]
-fn what_is_accepted_is_sound_for_dtoolkit() {
+fn accepted_blobs_are_sound_for_dtoolkit() {
     use dtoolkit::error::FdtErrorKind;
     let mut random = Random(0x7ea_5e1f);
     let mut compared = 0;
@@ -138,7 +138,7 @@ fn what_is_accepted_is_sound_for_dtoolkit() {
 }
 
 #[test]
-fn every_word_replaced_by_every_interesting_number_gets_an_answer() {
+fn each_word_replaced_by_a_special_number_gets_an_answer() {
     let mut blob = ONE_HART.to_vec();
     for word in (0..blob.len() - 3).step_by(4) {
         for number in [0, 1, 2, 3, 9, 0x8000_0000, 0xffff_ffff] {
@@ -192,7 +192,7 @@ fn a_wrong_header_is_named() {
 }
 
 #[test]
-fn the_size_can_be_had_from_the_header_alone() {
+fn the_size_is_read_from_the_header_alone() {
     assert_eq!(DeviceTree::total_size(&QEMU_VIRT[..40]), Ok(QEMU_VIRT.len()));
     assert!(matches!(
         DeviceTree::total_size(&QEMU_VIRT[..39]),

@@ -59,7 +59,7 @@ fn linux_phandle_counts_as_phandle() {
 #[test]
 fn a_controller_above_the_node_is_its_parent() {
     let mut blob = Blob::new();
-    // The root's choice holds only outside of the controller.
+    // The `interrupt-parent` of the root does not apply inside the controller.
     blob.cells("interrupt-parent", &[1]);
     blob.begin("other")
         .cells("phandle", &[1])

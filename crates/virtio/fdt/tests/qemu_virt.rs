@@ -1,4 +1,4 @@
-//! What is read from the blob of a real machine: QEMU's `virt` with four harts and 128 MiB.
+//! The blob of a real machine: QEMU's `virt` with four harts and 128 MiB.
 
 mod common;
 

@@ -23,7 +23,7 @@ fn controllers(blob: &mut Blob) {
 }
 
 #[test]
-fn the_parent_says_how_many_cells_an_address_has() {
+fn the_parent_defines_the_cells_of_an_address() {
     let mut blob = Blob::new();
     blob.cells("#address-cells", &[1]).cells("#size-cells", &[1]);
     blob.begin("a@1000")
@@ -86,7 +86,7 @@ fn a_bus_translates_addresses() {
         .cells("reg", &[0x1080, 0x81])
         .end();
     blob.end().end();
-    // A bus without `ranges` keeps its addresses to itself.
+    // The addresses on a bus without `ranges` are not those of the CPU.
     blob.begin("closed")
         .cells("#address-cells", &[1])
         .cells("#size-cells", &[1]);
@@ -213,7 +213,7 @@ fn disabled_nodes_and_nodes_below_them_are_skipped() {
 }
 
 #[test]
-fn windows_are_sorted_and_unusable_ones_told_apart() {
+fn windows_are_sorted_and_unusable_ones_are_separate() {
     let mut blob = Blob::new();
     for (name, base) in [("a@9", 9), ("b@3", 3), ("c@5", 5)] {
         blob.begin(name)
@@ -330,7 +330,7 @@ fn the_console_is_the_chosen_one_else_the_first() {
 }
 
 #[test]
-fn the_console_says_how_its_registers_lie() {
+fn register_shift_and_width_of_the_console_are_read() {
     let blob = console_tree(Some("serial7"));
     let uart = DeviceTree::parse(&blob).unwrap().console().unwrap().unwrap();
     assert_eq!(uart.registers, range(0x200, 0x20));
@@ -478,7 +478,7 @@ fn the_time_base_may_stand_at_a_cpu_and_may_not_be_zero() {
 }
 
 #[test]
-fn an_empty_tree_has_nothing_and_says_so() {
+fn an_empty_tree_has_no_devices() {
     let blob = Blob::new().finish();
     let tree = DeviceTree::parse(&blob).unwrap();
     assert_eq!(tree.virtio_mmio().count(), 0);
@@ -508,7 +508,7 @@ fn nesting_is_bounded() {
     assert_eq!(nested(20_000), Err(FdtError::TooDeep));
 }
 
-/// What `chosen` says about the initial RAM disk, given its two properties as cells.
+/// The initial RAM disk of a tree with these two properties, as cells.
 fn initrd(start: Option<&[u32]>, end: Option<&[u32]>) -> Result<Option<PhysRange>, NodeError> {
     let mut blob = Blob::new();
     blob.begin("chosen");

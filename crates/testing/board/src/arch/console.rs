@@ -5,7 +5,6 @@ use core::fmt;
 
 use critical_section::Mutex;
 
-use super::sbi;
 use crate::uart::Uart;
 
 static PORT: Mutex<Cell<Option<Uart>>> = Mutex::new(Cell::new(None));
@@ -14,22 +13,24 @@ static PORT: Mutex<Cell<Option<Uart>>> = Mutex::new(Cell::new(None));
 static LINE_IS_EMPTY: Mutex<Cell<bool>> = Mutex::new(Cell::new(true));
 
 pub(super) fn install(uart: Uart) {
-    uart.init();
     critical_section::with(|section| PORT.borrow(section).set(Some(uart)));
 }
 
-/// Writes bytes as they are and waits until they are on their way. What a stuck port does not take is dropped.
+/// Writes bytes as they are and waits until they are on their way. Bytes that a stuck port does not take are dropped.
 pub fn write_bytes(bytes: &[u8]) {
     let Some(&last) = bytes.last() else { return };
     critical_section::with(|section| {
         LINE_IS_EMPTY.borrow(section).set(last == b'\n');
         match PORT.borrow(section).get() {
-            Some(uart) => {
-                uart.write_bytes(bytes);
-            }
-            None => bytes.iter().copied().for_each(sbi::put_byte),
+            Some(uart) => uart.write_bytes(bytes),
+            None => bytes.iter().copied().for_each(write_to_firmware),
         }
     });
+}
+
+#[expect(deprecated, reason = "the firmware that comes with older QEMU has no other console")]
+fn write_to_firmware(byte: u8) {
+    sbi_rt::legacy::console_putchar(byte.into());
 }
 
 /// Ends the current line if something stands on it.
@@ -39,18 +40,9 @@ pub fn start_of_line() {
     }
 }
 
-/// A byte somebody typed, if there is one. Does not wait.
+/// A typed byte, if there is one. Does not wait.
 pub fn read_byte() -> Option<u8> {
     critical_section::with(|section| PORT.borrow(section).get()?.try_read())
-}
-
-/// Whether the port raises its interrupt line while typed bytes wait. Off at first.
-pub fn set_receive_interrupt(on: bool) {
-    critical_section::with(|section| {
-        if let Some(uart) = PORT.borrow(section).get() {
-            uart.set_receive_interrupt(on);
-        }
-    });
 }
 
 /// Waits until everything written has left the port.

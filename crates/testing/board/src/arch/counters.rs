@@ -1,6 +1,6 @@
 //! The counters S-mode may read: time and instructions.
 //!
-//! The frequency is kept here as well, for whoever needs microseconds without having the board at hand.
+//! The frequency is kept here as well, for code that has no board at hand.
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -8,13 +8,12 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use critical_section::Mutex;
 use riscv::register::{instret, time};
 
-use super::sbi;
 use crate::time::{SteadyClock, Ticks, Timebase};
 
 static TIMEBASE_HZ: AtomicU64 = AtomicU64::new(0);
 static CLOCK: Mutex<Cell<SteadyClock>> = Mutex::new(Cell::new(SteadyClock::new()));
 
-/// Now. It is what the `time` counter shows, until that steps back; this clock does not.
+/// Now. The same as the `time` counter, until that steps back; this clock does not.
 #[inline]
 pub fn now() -> Ticks {
     // Read inside, so that an interrupt in between cannot make an older reading look like a step back.
@@ -27,14 +26,15 @@ pub fn now() -> Ticks {
     })
 }
 
-/// What the `time` counter will show at a moment of [`now`], unless it steps back before.
+/// The value of the `time` counter at a moment of [`now`], unless it steps back before.
 pub(super) fn counter_at(moment: Ticks) -> u64 {
     critical_section::with(|section| CLOCK.borrow(section).get().counter_at(moment))
 }
 
 /// Has the timer fire at a moment of [`now`].
 pub fn set_timer(deadline: Ticks) {
-    sbi::set_timer(counter_at(deadline));
+    // The firmware has this extension, or interrupts would have no deadline anywhere.
+    let _ = sbi_rt::set_timer(counter_at(deadline));
 }
 
 /// Instructions this hart has retired so far.

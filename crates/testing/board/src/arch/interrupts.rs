@@ -1,4 +1,8 @@
 //! The thread's side of interrupts: enable a source, wait for it, take it, unmask it.
+//!
+//! When a source fires, the trap handler remembers it and masks its line; the driver looks at its device later, in thread context,
+//! and unmasks the line. A microkernel with drivers in user space does the same, and a device that never lets go of its line costs
+//! one interrupt instead of the machine.
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -6,45 +10,32 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use critical_section::Mutex;
 use riscv::register::{sie, sip};
 
-use super::{counters, sbi, trap};
-use crate::latch::{InterruptCounts, Latch};
+use super::counters;
 use crate::plic::{Plic, Source};
 use crate::time::Ticks;
 
 static PLIC: Mutex<Cell<Option<Plic>>> = Mutex::new(Cell::new(None));
-static LATCH: Latch = Latch::new();
+
+/// A bit for each source that has fired and was not taken yet.
+static PENDING: [AtomicU64; Source::LIMIT / 64] = [const { AtomicU64::new(0) }; Source::LIMIT / 64];
+static CLAIMED: AtomicU64 = AtomicU64::new(0);
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Wake {
-    /// What was waited for has happened.
+    /// The source has fired.
     Interrupt,
     /// The deadline has passed.
     TimedOut,
 }
 
-/// A source the interrupt controller does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct NoSuchSource;
-
-impl core::fmt::Display for NoSuchSource {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("the interrupt controller has no such source")
-    }
-}
-
-impl core::error::Error for NoSuchSource {}
-
 /// Access to the external interrupts. Copies are handles to the same machinery.
 ///
-/// The model is that of a microkernel. When a source fires, the trap handler remembers it and masks the line. The thread
-/// [takes](Self::take) it, acknowledges the interrupt at the device, does the device's work, and
+/// The thread [takes](Self::take) a source that has fired, acknowledges the interrupt at the device, does the device's work, and
 /// [unmasks](Self::unmask) the line, in this order.
 ///
-/// What the device reports after the acknowledgement fires again. What it reported before may do so once more, because
-/// the controller remembers what it saw while the line was masked; so a source that fires is a hint to look, no more. A
+/// An event after the acknowledgement fires again. An event before it may also fire once more, because
+/// the controller remembers the line while it is masked. So a source that fires is only a hint to look. A
 /// device that was *not* acknowledged fires again at once on real hardware, and not at all on QEMU, whose controller looks
 /// for changes of the line.
 #[derive(Clone, Copy, Debug)]
@@ -63,106 +54,92 @@ impl Interrupts {
         Self(())
     }
 
-    fn with_plic<R>(self, act: impl FnOnce(&Plic) -> R) -> Option<R> {
-        critical_section::with(|section| PLIC.borrow(section).get().as_ref().map(act))
+    /// Does something with the controller, if it has the source. Returns whether it has.
+    fn with_source(self, source: Source, act: impl FnOnce(Plic)) -> bool {
+        critical_section::with(|section| {
+            let plic = PLIC.borrow(section).get().filter(|plic| plic.has(source));
+            plic.map(act).is_some()
+        })
     }
 
-    /// Lets a source interrupt. What it had pending before is forgotten.
-    ///
-    /// # Errors
-    ///
-    /// [`NoSuchSource`].
-    pub fn enable(self, source: Source) -> Result<(), NoSuchSource> {
-        self.with_plic(|plic| {
-            if !plic.has(source) {
-                return Err(NoSuchSource);
-            }
-            LATCH.pending.take(source);
+    /// Lets a source interrupt. An interrupt that is pending from before is forgotten. Returns whether the controller has the source.
+    pub fn enable(self, source: Source) -> bool {
+        self.with_source(source, |plic| {
+            self.take(source);
             plic.unmask(source);
             plic.enable(source);
-            Ok(())
         })
-        .unwrap_or(Err(NoSuchSource))
     }
 
-    /// Stops a source from interrupting. What it has pending stays until taken.
+    /// Stops a source from interrupting. A pending interrupt stays until taken.
     pub fn disable(self, source: Source) {
-        self.with_plic(|plic| {
-            if plic.has(source) {
-                plic.disable(source);
-            }
-        });
+        self.with_source(source, |plic| plic.disable(source));
     }
 
     /// Whether the source has fired since it was last taken. It is masked then, until [`unmask`](Self::unmask).
     pub fn take(self, source: Source) -> bool {
-        LATCH.pending.take(source)
-    }
-
-    /// As [`take`](Self::take), without taking.
-    pub fn is_pending(self, source: Source) -> bool {
-        LATCH.pending.contains(source)
+        let (word, bit) = pending(source);
+        word.fetch_and(!bit, Ordering::Acquire) & bit != 0
     }
 
     /// Lets a source interrupt again after it was taken and its device looked at.
     pub fn unmask(self, source: Source) {
-        self.with_plic(|plic| {
-            if plic.has(source) {
-                plic.unmask(source);
-            }
-        });
+        self.with_source(source, |plic| plic.unmask(source));
     }
 
-    /// Sleeps until the source fires, and takes it.
-    ///
-    /// Returns at once if it already has. Without a deadline the wait may be forever.
-    pub fn wait(self, source: Source, deadline: Option<Ticks>) -> Wake {
-        self.wait_until(deadline, || LATCH.pending.take(source))
+    /// Sleeps until the source fires, and takes it. Returns at once if it already has.
+    pub fn wait(self, source: Source, deadline: Ticks) -> Wake {
+        wait_until(deadline, || self.take(source))
     }
 
-    /// Sleeps until any enabled source fires. Takes none: ask for each with [`take`](Self::take).
-    pub fn wait_any(self, deadline: Option<Ticks>) -> Wake {
-        self.wait_until(deadline, || !LATCH.pending.is_empty())
-    }
-
-    /// Sleeps until the deadline, whatever fires meanwhile.
+    /// Sleeps until the deadline, also if sources fire meanwhile.
     pub fn sleep_until(self, deadline: Ticks) {
-        self.wait_until(Some(deadline), || false);
+        wait_until(deadline, || false);
     }
 
-    /// Sleeps until `ready` says so. It is asked first, and again after every interrupt, with interrupts disabled.
-    pub fn wait_until(self, deadline: Option<Ticks>, mut ready: impl FnMut() -> bool) -> Wake {
-        loop {
-            // No wake-up is lost between the look and the sleep: interrupts are disabled for both, and `wfi` goes on
-            // when one is pending even so.
-            let wake = critical_section::with(|_| {
-                if ready() {
-                    return Some(Wake::Interrupt);
-                }
-                if let Some(deadline) = deadline {
-                    let now = counters::now();
-                    if now >= deadline {
-                        return Some(Wake::TimedOut);
-                    }
-                    arm_timer(now, deadline);
-                    // SAFETY: the handler of the timer is installed; it does nothing but take this away again.
-                    unsafe { sie::set_stimer() };
-                }
-                riscv::asm::wfi();
-                // Served here and not by a trap, which saves the detour and works in a caller's critical section too.
-                serve_pending();
-                None
-            });
-            if let Some(wake) = wake {
-                trap::silence_timer();
-                return wake;
+    /// How many sources were claimed from the controller so far.
+    pub fn claimed(self) -> u64 {
+        CLAIMED.load(Ordering::Relaxed)
+    }
+}
+
+/// Where the bit of a source is.
+fn pending(source: Source) -> (&'static AtomicU64, u64) {
+    let number = source.number() as usize;
+    (&PENDING[number / 64], 1 << (number % 64))
+}
+
+/// Sleeps until `ready` says so. It is asked first, and again after every interrupt, with interrupts disabled.
+fn wait_until(deadline: Ticks, mut ready: impl FnMut() -> bool) -> Wake {
+    loop {
+        // No wake-up is lost between the look and the sleep: interrupts are disabled for both, and `wfi` goes on
+        // when one is pending even so.
+        let wake = critical_section::with(|_| {
+            if ready() {
+                return Some(Wake::Interrupt);
             }
+            let now = counters::now();
+            if now >= deadline {
+                return Some(Wake::TimedOut);
+            }
+            arm_timer(now, deadline);
+            // SAFETY: the handler of the timer is installed; it does nothing but take this away again.
+            unsafe { sie::set_stimer() };
+            riscv::asm::wfi();
+            // Served here and not by a trap, which saves the detour and works in a caller's critical section too.
+            let pending = sip::read();
+            if pending.sext() {
+                on_external();
+            }
+            if pending.stimer() {
+                on_timer();
+            }
+            None
+        });
+        if let Some(wake) = wake {
+            on_timer();
+            return wake;
         }
-    }
-
-    /// How many external interrupts there were.
-    pub fn counts(self) -> InterruptCounts {
-        LATCH.counts()
     }
 }
 
@@ -179,26 +156,30 @@ fn arm_timer(now: Ticks, deadline: Ticks) {
     let armed = from_now(ARMED.load(Ordering::Relaxed));
     if armed <= 0 || armed > from_now(counter) {
         ARMED.store(counter, Ordering::Relaxed);
-        sbi::set_timer(counter);
+        counters::set_timer(deadline);
     }
 }
 
-/// Does what the trap handler would do for each pending interrupt. Call with interrupts disabled.
-fn serve_pending() {
-    let pending = sip::read();
-    if pending.sext() {
-        on_external();
-    }
-    if pending.stimer() {
-        trap::silence_timer();
-    }
+/// The timer interrupt: keeps the timer from interrupting until it is set again.
+pub(super) fn on_timer() {
+    // SAFETY: taking an interrupt away breaks no assumption of other code.
+    unsafe { sie::clear_stimer() };
 }
 
-/// The external interrupt, from the trap handler or in its place.
+/// The external interrupt, from the trap handler or in its place: takes all pending sources from the controller, notes and masks
+/// them.
 pub(super) fn on_external() {
     critical_section::with(|section| {
-        if let Some(plic) = PLIC.borrow(section).get() {
-            LATCH.on_external(&plic);
+        let Some(plic) = PLIC.borrow(section).get() else { return };
+        // A masked source cannot come again, so a sane controller runs dry within this many steps.
+        for _ in 0..plic.source_count() {
+            let Some(source) = plic.claim() else { break };
+            plic.mask(source);
+            let (word, bit) = pending(source);
+            word.fetch_or(bit, Ordering::Release);
+            // Last: from here on the controller looks at the line again, and finds it masked.
+            plic.complete(source);
+            CLAIMED.fetch_add(1, Ordering::Relaxed);
         }
     });
 }

@@ -8,9 +8,9 @@ pub mod counters;
 #[cfg(feature = "defmt")]
 pub mod defmt_logger;
 pub(crate) mod interrupts;
-mod panic;
+pub(crate) mod layout;
 pub mod power;
-pub mod sbi;
-pub mod semihosting;
+#[cfg(feature = "defmt")]
+mod semihosting;
 pub(crate) mod start;
 mod trap;

@@ -3,16 +3,23 @@
 use core::cell::Cell;
 
 use critical_section::Mutex;
+use sbi_rt::{NoReason, Shutdown, SystemFailure};
 use virtio_fdt::PhysRange;
 
-use super::{console, counters, sbi};
-use crate::exit::{ExitStatus, FailureCode};
+use super::{console, counters};
 use crate::mmio;
+
+/// The exit status of QEMU after a panic.
+pub const PANIC: u8 = 101;
+/// After an unexpected trap.
+pub const TRAP: u8 = 102;
+/// After the stack grew until it hit the memory of the firmware.
+pub const STACK_OVERFLOW: u8 = 103;
 
 static FINISHER: Mutex<Cell<Option<usize>>> = Mutex::new(Cell::new(None));
 
-/// How long the finisher may take before the firmware is asked instead, in microseconds.
-const FINISHER_PATIENCE_MICROS: u64 = 1_000_000;
+/// How long the finisher may take before the firmware is asked instead.
+const FINISHER_TIMEOUT_MICROS: u64 = 1_000_000;
 
 /// Remembers the finisher. Returns whether its registers are usable.
 ///
@@ -25,34 +32,32 @@ pub(super) unsafe fn install(registers: PhysRange) -> bool {
     base.is_some()
 }
 
-/// Ends the run. The console is flushed first.
+/// Ends the run with an exit status of QEMU: 0 is success; failures are 1 to 127, since larger numbers look like death by a
+/// signal to a shell. The console is flushed first.
 ///
 /// Uses the finisher of the device tree, or the firmware if there is none. Through the firmware the host only learns
-/// whether the run failed, not the code.
-pub fn power_off(status: ExitStatus) -> ! {
+/// whether the run failed, not the status.
+pub fn off(status: u8) -> ! {
     riscv::interrupt::disable();
     console::flush();
     if let Some(base) = critical_section::with(|section| FINISHER.borrow(section).get()) {
-        // SAFETY: `install` was told that the register is there.
-        unsafe { mmio::register::<u32>(base).write(status.finisher_word()) };
+        let word = match status {
+            0 => 0x5555,
+            failure => u32::from(failure) << 16 | 0x3333,
+        };
+        // SAFETY: the caller of `install` promised that the register is there.
+        unsafe { mmio::register::<u32>(base).write(word) };
         // The machine ends some instructions later. Asking the firmware at once would overwrite the status.
         let start = counters::now();
         while counters::timebase()
-            .is_some_and(|timebase| timebase.micros(counters::now().since(start)) < FINISHER_PATIENCE_MICROS)
+            .is_some_and(|timebase| timebase.micros(counters::now().since(start)) < FINISHER_TIMEOUT_MICROS)
         {}
     }
-    sbi::shut_down(status != ExitStatus::Success);
+    match status {
+        0 => sbi_rt::system_reset(Shutdown, NoReason),
+        _ => sbi_rt::system_reset(Shutdown, SystemFailure),
+    };
     loop {
         riscv::asm::wfi();
     }
-}
-
-/// Ends the run with status 0.
-pub fn success() -> ! {
-    power_off(ExitStatus::Success)
-}
-
-/// Ends the run with a failure.
-pub fn failure(code: FailureCode) -> ! {
-    power_off(ExitStatus::Failure(code))
 }

@@ -4,9 +4,9 @@
 //! does so when started with `-semihosting-config enable=on`; otherwise the breakpoint in the middle is a real one, and
 //! the trap handler skips it and takes note.
 //!
-//! What is written comes out at the character device given with `chardev=`. That holds for the requests used here,
+//! The bytes come out at the character device of `chardev=`. That holds for the requests used here,
 //! which write to the debug console. It does not hold for a stream opened as `:tt`: QEMU ties that to its own standard
-//! output, whatever `chardev=` says.
+//! output with any `chardev=`.
 
 use core::arch::naked_asm;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +27,7 @@ unsafe extern "C" {
 ///
 /// # Safety
 ///
-/// `argument` is what `operation` expects, and whatever it points to may be accessed as the operation does.
+/// `argument` is right for `operation`, and the memory it points to may be accessed as the operation does.
 // The sequence must consist of uncompressed instructions on one page: aligned to 16 bytes, its 12 cannot straddle.
 #[unsafe(naked)]
 unsafe extern "C" fn request(operation: usize, argument: *const u8) -> usize {
@@ -45,7 +45,7 @@ unsafe extern "C" fn request(operation: usize, argument: *const u8) -> usize {
     )
 }
 
-/// Whether a breakpoint at `pc` is a request that nobody served. It is remembered; the handler skips the instruction.
+/// Whether a breakpoint at `pc` is a request that was not served. It is remembered; the handler skips the instruction.
 pub(super) fn is_refused_request(pc: usize) -> bool {
     let ours = pc == (&raw const BREAKPOINT).addr();
     if ours {
@@ -55,7 +55,7 @@ pub(super) fn is_refused_request(pc: usize) -> bool {
 }
 
 /// Asks the host whether it serves requests at all.
-pub fn is_available() -> bool {
+pub(super) fn is_available() -> bool {
     REFUSED.store(false, Ordering::Relaxed);
     // SAFETY: the number of the last error; no argument is looked at.
     unsafe { request(SYS_ERRNO, core::ptr::null()) };
@@ -63,13 +63,13 @@ pub fn is_available() -> bool {
 }
 
 /// Writes one byte, zero included. Lost without notice if the host serves no requests.
-pub fn write_byte(byte: u8) {
+pub(super) fn write_byte(byte: u8) {
     // SAFETY: the address of a byte, which is read.
     unsafe { request(SYS_WRITE_BYTE, &raw const byte) };
 }
 
 /// Writes text, without the zero at its end. Lost without notice if the host serves no requests.
-pub fn write_text(text: &core::ffi::CStr) {
+pub(super) fn write_text(text: &core::ffi::CStr) {
     // SAFETY: the address of bytes that end with a zero; they are read.
     unsafe { request(SYS_WRITE_TEXT, text.as_ptr().cast()) };
 }

@@ -1,25 +1,17 @@
 //! The first instructions, and the door to the image's own code.
 //!
 //! OpenSBI enters here in S-mode with the hart id in a0, the address of the device tree in a1, interrupts off and no
-//! address translation. Only the boot hart comes: the others stay stopped in OpenSBI until somebody starts them through
+//! address translation. Only the boot hart comes: the others stay stopped in OpenSBI until they are started through
 //! its hart state management, which this board never does. That is what makes "interrupts off" a critical section.
 
 use core::arch::naked_asm;
-
-unsafe extern "C" {
-    // From the linker script; only their addresses mean anything.
-    static _image_start: u8;
-    static _end: u8;
-    static _stack_top: u8;
-    static _stack_bottom: u8;
-}
 
 unsafe extern "Rust" {
     /// The image's main function; see [`entry!`](crate::entry).
     fn board_main(boot: Boot) -> !;
 }
 
-/// What the firmware told: proof that the machine has just started.
+/// The values from the firmware: proof that the machine has just started.
 ///
 /// There is one value of this type per run, and [`Board::take`](crate::Board::take) uses it up.
 #[derive(Debug)]
@@ -98,24 +90,4 @@ extern "C" fn start_rust(hart_id: usize, tree_address: usize) -> ! {
     let boot = Boot { hart_id, tree_address };
     // SAFETY: the image defines the function with this signature; `entry!` sees to that.
     unsafe { board_main(boot) }
-}
-
-/// Lowest address of the stack and first address above it.
-///
-/// The lowest is that of the part an image may count on; below it the stack goes on, up to the firmware.
-pub(crate) fn stack_bounds() -> (usize, usize) {
-    ((&raw const _stack_bottom).addr(), (&raw const _stack_top).addr())
-}
-
-/// Whether a stack pointer has left the part of the stack an image may count on, in the direction stacks grow.
-pub(super) fn is_stack_overflow(stack_pointer: usize) -> bool {
-    /// How far below it still looks like an overflow and not like a stack pointer gone astray.
-    const REACH_BYTES: usize = 4 << 20;
-    let (bottom, _) = stack_bounds();
-    stack_pointer < bottom && stack_pointer > bottom.saturating_sub(REACH_BYTES)
-}
-
-/// First address of the image and first address behind it.
-pub fn image_bounds() -> (usize, usize) {
-    ((&raw const _image_start).addr(), (&raw const _end).addr())
 }

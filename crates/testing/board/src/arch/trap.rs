@@ -1,14 +1,15 @@
-//! Traps: external interrupts are latched, the timer falls silent, everything else is the end.
+//! Traps and panics: external interrupts are remembered, the timer is silenced, everything else ends the run.
 
 use core::arch::global_asm;
+use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use riscv::register::{sepc, sie, sscratch, sstatus};
+use riscv::register::{sscratch, sstatus};
 
-use super::{console, interrupts, power, semihosting, start};
-use crate::exit::{ExitStatus, FailureCode};
+use super::{console, interrupts, layout, power};
 
 const INTERRUPT: usize = 1 << (usize::BITS - 1);
+#[cfg(feature = "defmt")]
 const BREAKPOINT: usize = 3;
 const SUPERVISOR_TIMER: usize = INTERRUPT | 5;
 const SUPERVISOR_EXTERNAL: usize = INTERRUPT | 9;
@@ -85,28 +86,34 @@ global_asm!(
 extern "C" fn on_trap(cause: usize, pc: usize, value: usize) {
     match cause {
         SUPERVISOR_EXTERNAL => interrupts::on_external(),
-        SUPERVISOR_TIMER => silence_timer(),
-        BREAKPOINT if semihosting::is_refused_request(pc) => {
-            // SAFETY: the breakpoint of a request has four bytes, and the code behind it does without an answer.
-            unsafe { sepc::write(pc + 4) }
+        SUPERVISOR_TIMER => interrupts::on_timer(),
+        #[cfg(feature = "defmt")]
+        BREAKPOINT if super::semihosting::is_refused_request(pc) => {
+            // SAFETY: the breakpoint of a request has four bytes, and the code after it does without an answer.
+            unsafe { riscv::register::sepc::write(pc + 4) }
         }
         _ => fatal(cause, pc, value),
     }
 }
 
-/// Keeps the timer from interrupting until somebody sets it again.
-pub(super) fn silence_timer() {
-    // SAFETY: taking an interrupt away breaks no assumption of other code.
-    unsafe { sie::clear_stimer() };
+/// Whether the end of the run is being reported already. A trap or panic meanwhile ends it without words.
+static DYING: AtomicBool = AtomicBool::new(false);
+
+#[panic_handler]
+fn on_panic(info: &PanicInfo<'_>) -> ! {
+    riscv::interrupt::disable();
+    if !DYING.swap(true, Ordering::Relaxed) {
+        console::start_of_line();
+        crate::println!("{info}");
+    }
+    power::off(power::PANIC)
 }
 
 fn fatal(cause: usize, pc: usize, value: usize) -> ! {
-    static DYING: AtomicBool = AtomicBool::new(false);
     // The vector put the interrupted stack pointer there. For a trap inside the handler it is the handler's own, and
     // lies inside the image.
     let stack = sscratch::read();
-    let overflow = start::is_stack_overflow(stack);
-    // A trap while reporting a trap: words have failed, so leave without.
+    let overflow = is_stack_overflow(stack);
     if !DYING.swap(true, Ordering::Relaxed) {
         let mode = match sstatus::read().spp() {
             sstatus::SPP::Supervisor => "S",
@@ -121,12 +128,15 @@ fn fatal(cause: usize, pc: usize, value: usize) -> ! {
             crate::println!("the stack has overflowed");
         }
     }
-    let code = if overflow {
-        FailureCode::STACK_OVERFLOW
-    } else {
-        FailureCode::TRAP
-    };
-    power::power_off(ExitStatus::Failure(code))
+    power::off(if overflow { power::STACK_OVERFLOW } else { power::TRAP })
+}
+
+/// Whether a stack pointer has left the part of the stack an image may count on, in the direction stacks grow.
+fn is_stack_overflow(stack_pointer: usize) -> bool {
+    /// How far below it still looks like an overflow and not like a stack pointer gone astray.
+    const REACH_BYTES: usize = 4 << 20;
+    let (bottom, _) = layout::stack_bounds();
+    stack_pointer < bottom && stack_pointer > bottom.saturating_sub(REACH_BYTES)
 }
 
 /// Names after the RISC-V privileged specification, "Supervisor Cause Register".

@@ -1,106 +1,87 @@
-//! The one type of data buffer all requests of the image have: a contiguous piece of memory, or many of them.
+//! The one type of data buffer that all requests of the image have.
 
-use core::cell::UnsafeCell;
-use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
+use alloc::vec::Vec;
 
-use heapless::Vec;
-use virtio_core::{DmaSegments, DmaSlice, Segment};
+use guest_protocol::pattern;
+use virtio_core::{Dma as _, DmaBuffer, DmaError, DmaSegments, DmaSlice, Segment};
 
-/// Pieces of a small vector.
-pub(crate) const FEW: usize = 6;
-/// Pieces of a large vector: three times what the driver puts into one request with indirect tables.
-pub(crate) const MANY: usize = 96;
+use super::memory::DmaMemory;
 
-/// Pieces on their way into a vector or out of it.
-pub(crate) type Pieces = Vec<DmaSlice, MANY>;
-
-/// A scattered buffer: pieces that one request fills or drains in order.
+/// Pieces of DMA memory that one request fills or sends in order. Dropping it releases them.
 #[derive(Debug)]
-pub(crate) struct Vector {
-    pieces: Pieces,
-    /// Those of the pieces. A slice has the same one for as long as it lives, so they can be kept here.
-    segments: Vec<Segment, MANY>,
+pub(crate) struct Buffer {
+    pieces: Vec<DmaSlice>,
+    /// Those of the pieces. A slice has the same one for as long as it lives.
+    segments: Vec<Segment>,
 }
 
-impl Vector {
-    /// Strings `pieces` together.
-    pub(crate) fn new(pieces: Pieces) -> Self {
-        let segments = pieces.iter().flat_map(DmaSegments::segments).copied().collect();
-        Self { pieces, segments }
+impl Buffer {
+    /// One piece at the start of a page.
+    pub(crate) fn allocate(bytes: usize) -> Result<Self, DmaError> {
+        Self::scattered([(0, bytes)])
     }
 
-    /// The pieces, to look into.
+    /// Pieces of the given lengths, each so many bytes after the start of a page.
+    pub(crate) fn scattered(pieces: impl IntoIterator<Item = (usize, usize)>) -> Result<Self, DmaError> {
+        let mut buffer = Self {
+            pieces: Vec::new(),
+            segments: Vec::new(),
+        };
+        for (offset, bytes) in pieces {
+            let memory = DmaBuffer::allocate(&mut DmaMemory, offset + bytes, 1)?;
+            let slice = memory.slice(offset, bytes).map_err(|_| DmaError::UnsupportedLayout)?;
+            buffer.segments.extend_from_slice(slice.segments());
+            buffer.pieces.push(slice);
+        }
+        Ok(buffer)
+    }
+
+    /// Bytes in all pieces.
+    pub(crate) fn len(&self) -> usize {
+        self.total_bytes() as usize
+    }
+
+    /// The pieces.
     pub(crate) fn pieces(&self) -> &[DmaSlice] {
         &self.pieces
     }
 
-    /// The pieces back.
-    pub(crate) fn into_pieces(self) -> Pieces {
-        self.pieces
+    /// All bytes in a row.
+    pub(crate) fn to_vec(&self) -> Vec<u8> {
+        let pieces: Vec<&[u8]> = self.pieces.iter().map(|piece| &piece[..]).collect();
+        pieces.concat()
+    }
+
+    /// Fills the pieces in order, as far as `bytes` reach.
+    pub(crate) fn copy_from(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        for piece in &mut self.pieces {
+            let (part, after) = rest.split_at(piece.len().min(rest.len()));
+            piece[..part.len()].copy_from_slice(part);
+            rest = after;
+        }
+    }
+
+    /// Fills the pieces with the pattern as if they started at `sector`.
+    pub(crate) fn fill_with_pattern(&mut self, seed: u64, sector: u64) {
+        let mut bytes = self.to_vec();
+        pattern::fill(seed, sector, &mut bytes);
+        self.copy_from(&bytes);
     }
 }
 
-/// Where a vector lies while a request uses it. The driver has room for a thousand requests, so the vector itself stays
-/// outside and only the reference travels.
-pub(crate) type VectorPlace = Option<Vector>;
-
-/// The place, and whether it was given out.
-struct Place {
-    taken: AtomicBool,
-    place: UnsafeCell<VectorPlace>,
-}
-
-// SAFETY: `place` is reached through `vector_place` alone, by the one caller that finds `taken` clear.
-unsafe impl Sync for Place {}
-
-static PLACE: Place = Place {
-    taken: AtomicBool::new(false),
-    place: UnsafeCell::new(None),
-};
-
-/// The place of the vector, to the first caller, who keeps it.
-///
-/// A driver may keep a buffer for ever, if it is leaked, and then the device works on. So a place that is lent for less than
-/// for ever does not do (see [`DmaSegments`]): its owner would have it back.
-pub(crate) fn vector_place() -> Option<&'static mut VectorPlace> {
-    if PLACE.taken.swap(true, Ordering::Relaxed) {
-        return None;
-    }
-    // SAFETY: the flag is never cleared, so this is the only reference there ever is.
-    Some(unsafe { &mut *PLACE.place.get() })
-}
-
-/// The data of a request.
-pub(crate) enum Buffer {
-    One(DmaSlice),
-    Scattered(&'static mut VectorPlace),
-}
-
-impl Buffer {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::One(_) => "one",
-            Self::Scattered(_) => "scattered",
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        for piece in self.pieces.drain(..) {
+            DmaMemory.release(piece.into_buffer().into_region());
         }
     }
 }
 
-impl fmt::Debug for Buffer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Buffer").field(&self.kind()).finish()
-    }
-}
-
-// SAFETY: both kinds own what they describe: a slice itself, and a vector through an exclusive reference that nobody gets
-// back but by getting this value back, so nothing can use or change it while the driver holds the value, also if it holds
-// it for ever. Both answer the same after a move.
+// SAFETY: a buffer owns the pieces that its segments describe, and hands them out to nothing but through a reference to itself,
+// which there is none of while a driver owns it. The segments do not change, and a move leaves them on the heap.
 unsafe impl DmaSegments for Buffer {
     fn segments(&self) -> &[Segment] {
-        match self {
-            Self::One(slice) => slice.segments(),
-            Self::Scattered(Some(vector)) => &vector.segments,
-            Self::Scattered(None) => &[],
-        }
+        &self.segments
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Found {
     pub(crate) foreign_controller: Option<&'static str>,
 }
 
-/// Looks into every window and tells of it. The first block device is returned, lowest address first.
+/// Looks into every window and reports it. The first block device is returned, lowest address first.
 ///
 /// The windows are looked into once in a run: nothing is found by a second call, since the registers have one owner.
 pub(crate) fn find_disk(board: &Board) -> Option<Found> {
@@ -37,61 +37,42 @@ pub(crate) fn find_disk(board: &Board) -> Option<Found> {
     for window in &windows.unusable {
         println!("{window}");
     }
-    let windows = windows.usable;
     let mut found = None;
-    let (mut empty, mut end) = (0, 0);
-    for window in &windows {
-        let interrupt = window.interrupt.as_ref().map_or(0, virtio_fdt::Interrupt::number);
+    let mut end = 0;
+    for window in &windows.usable {
+        let interrupt = window.interrupt.as_ref();
+        let number = interrupt.map_or(0, virtio_fdt::Interrupt::number);
         let address = window.registers.base_address;
         // In order of addresses, so a window that reaches into another one is found here.
         let apart = address >= end;
         end = end.max(address.saturating_add(window.registers.size_bytes));
         // SAFETY: this loop runs once, and the window does not share a register with one before.
         let probed = if apart { unsafe { map(window) }.map(probe) } else { None };
-        let identity = match &probed {
-            Some(Probe::Device(transport)) => Some((transport.interface(), transport.device_type())),
-            Some(Probe::Empty(interface)) => Some((*interface, DeviceType::NONE)),
-            Some(Probe::UnknownVersion(version)) => {
-                println!("window {address:#x}: unknown version {version}");
-                None
+        match probed {
+            Some(Probe::Device(transport)) => {
+                let (version, device) = (version(transport.interface()), transport.device_type());
+                let taken = found.is_none() && device == DeviceType::BLOCK;
+                println!(
+                    "window {address:#x}: irq {number}, version {version}, device type {device}{}",
+                    if taken { ", taken" } else { "" }
+                );
+                if taken {
+                    found = Some(Found {
+                        transport,
+                        source: interrupt.and_then(|interrupt| board.source_of(interrupt)),
+                        foreign_controller: interrupt.and_then(|interrupt| board.foreign_controller(interrupt)),
+                    });
+                }
             }
+            Some(Probe::Empty(_)) => {}
+            Some(Probe::UnknownVersion(version)) => println!("window {address:#x}: unknown version {version}"),
             Some(Probe::WrongMagic(magic)) => {
                 println!("window {address:#x}: not a VirtIO window (magic {magic:#x})");
-                None
             }
-            None => {
-                println!("window {address:#x}: unusable");
-                None
-            }
-        };
-        let Some(Probe::Device(transport)) = probed else {
-            empty += u32::from(identity.is_some());
-            continue;
-        };
-        let taken = found.is_none() && transport.device_type() == DeviceType::BLOCK;
-        println!(
-            "window {address:#x}: irq {interrupt}, version {}, device type {}{}",
-            version(transport.interface()),
-            transport.device_type(),
-            if taken { ", taken" } else { "" }
-        );
-        if taken {
-            let source = window
-                .interrupt
-                .as_ref()
-                .and_then(|interrupt| board.source_of(interrupt));
-            let foreign_controller = window
-                .interrupt
-                .as_ref()
-                .and_then(|interrupt| board.foreign_controller(interrupt));
-            found = Some(Found {
-                transport,
-                source,
-                foreign_controller,
-            });
+            None => println!("window {address:#x}: unusable"),
         }
     }
-    println!("{} VirtIO windows, {empty} of them empty", windows.len());
+    println!("{} VirtIO windows", windows.usable.len());
     found
 }
 
@@ -104,9 +85,9 @@ unsafe fn map(window: &TreeWindow) -> Option<MmioWindow> {
     let base = usize::try_from(window.registers.base_address).ok()?;
     let bytes = usize::try_from(window.registers.size_bytes).ok()?;
     let base = NonNull::new(ptr::with_exposed_provenance_mut::<u8>(base))?;
-    // SAFETY: the tree says that a VirtIO window is there. Nothing is translated, so it is mapped as the device memory it
-    // is for as long as the machine runs, and this image has no other driver. That there is no other window of it the caller
-    // says.
+    // SAFETY: by the tree a VirtIO window is there. Nothing is translated, so it is mapped as the device memory it
+    // is for as long as the machine runs, and this image has no other driver. The caller promises that there is no other window of
+    // it.
     unsafe { MmioWindow::new(base, bytes) }.ok()
 }
 

@@ -159,7 +159,6 @@ impl<I: Ipc> Shell<'_, I> {
             ));
             self.client.record(&Record::Partition {
                 number: minor.0,
-                kind: None,
                 first_byte: base,
                 bytes,
             });

@@ -2,7 +2,7 @@
 
 use core::ptr;
 
-use board_qemu_virt::{Board, Boot, FailureCode, Plic, image_bounds, largest_gap, power, println};
+use board_qemu_virt::{Board, Boot, Plic, image_bounds, largest_gap, power, println};
 use minix_abi::PAGE_BYTES;
 use virtio_fdt::PhysRange;
 
@@ -34,7 +34,7 @@ pub(crate) fn main(boot: Boot) -> ! {
 fn give_up(reason: core::fmt::Arguments<'_>) -> ! {
     println!("test kernel: cannot start: {reason}");
     scenario_run::error("boot", "cannot-start", reason);
-    power::failure(FailureCode::PANIC)
+    power::off(power::PANIC)
 }
 
 /// A driver whose interrupts go to a controller of other harts would wait for ever.

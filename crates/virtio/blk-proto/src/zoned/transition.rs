@@ -1,8 +1,8 @@
-//! Which state of a zone follows which.
+//! The transitions between the states of a zone.
 
 use crate::zoned::ZoneState;
 
-/// What can happen to a zone.
+/// An event that can change the state of a zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ZoneEvent {
@@ -28,12 +28,12 @@ pub enum ZoneEvent {
     ClosedByDevice,
     /// The device stopped accepting writes.
     TurnedReadOnly,
-    /// The device gave the zone up.
+    /// The zone broke.
     TurnedOffline,
 }
 
 impl ZoneState {
-    /// The state after `event`, or `None` if the specification knows no such transition.
+    /// The state after `event`, or `None` if the specification has no such transition.
     ///
     /// A device answers a command that has none with [`ZONE_INVALID_CMD`](crate::Status::ZONE_INVALID_CMD); limits on open
     /// and active zones come on top. Source: VirtIO 1.4, "Block Device / Device Operation", zone states.
@@ -43,7 +43,7 @@ impl ZoneState {
         Some(match (self, event) {
             (Self::Unknown(_), _) => return None,
 
-            // What the device does by itself.
+            // The device's own doing.
             (_, E::TurnedOffline) => Self::Offline,
             (Self::Offline, E::TurnedReadOnly) => return None,
             (_, E::TurnedReadOnly) => Self::ReadOnly,

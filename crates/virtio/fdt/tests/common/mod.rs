@@ -1,4 +1,4 @@
-//! A small writer of flattened device trees, so that tests can say anything, also what no honest tool would write.
+//! A small writer of flattened device trees, which can write anything, also trees that no tool would write.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 /// Builds a blob token by token. Nothing is checked.
@@ -119,7 +119,7 @@ impl Blob {
 /// Bytes of the header.
 const HEADER_BYTES: usize = 40;
 
-/// The blocks of a blob behind its header.
+/// The blocks of a blob after its header.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Part {
     Reservations,
@@ -217,7 +217,7 @@ pub(crate) fn map_tree() -> Vec<u8> {
     };
     window(&mut blob, 0x1200, 1);
     window(&mut blob, 0x1400, 2);
-    // The inner bus hands interrupt 9 on as interrupt 1 of address 0x2000 at the outer one. It has no mask.
+    // The inner bus translates interrupt 9 to interrupt 1 of address 0x2000 at the outer one. It has no mask.
     blob.begin("inner")
         .flag("ranges")
         .cells("#address-cells", &[2])
@@ -240,7 +240,7 @@ pub(crate) const QEMU_VIRT: &[u8] = include_bytes!("../data/qemu-virt.dtb");
 /// The same with one hart and no command line: small, for the tests that need many copies.
 pub(crate) const ONE_HART: &[u8] = include_bytes!("../data/one-hart.dtb");
 
-/// Asks a tree everything. What comes out is of no interest; that it comes out at all is.
+/// Calls every method of a tree. The answers do not matter; each call must return.
 pub(crate) fn ask_everything(blob: &[u8]) -> bool {
     use virtio_fdt::DeviceTree;
     let _ = DeviceTree::total_size(blob);

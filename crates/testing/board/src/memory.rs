@@ -1,4 +1,4 @@
-//! Which part of RAM is free for DMA.
+//! Which part of RAM is free.
 
 use virtio_fdt::PhysRange;
 
@@ -41,7 +41,7 @@ pub fn largest_gap(space: PhysRange, taken: &[PhysRange], align: u64) -> Option<
 }
 
 /// `address` rounded up to a multiple of `align`, a power of two.
-pub(super) fn round_up(address: u64, align: u64) -> Option<u64> {
+fn round_up(address: u64, align: u64) -> Option<u64> {
     Some(address.checked_add(align - 1)? & !(align - 1))
 }
 
