@@ -36,14 +36,14 @@ impl Physical {
         let mut rest = into;
         while !rest.is_empty() {
             let offset = (at % PAGE) as usize;
-            let (part, behind) = rest.split_at_mut(rest.len().min(PAGE as usize - offset));
+            let (part, after) = rest.split_at_mut(rest.len().min(PAGE as usize - offset));
             let page = self
                 .pages
                 .get(&(at - at % PAGE))
                 .expect("a look at memory that is not there");
             part.copy_from_slice(&page[offset..offset + part.len()]);
             at += part.len() as u64;
-            rest = behind;
+            rest = after;
         }
     }
 
@@ -52,14 +52,14 @@ impl Physical {
         let mut rest = from;
         while !rest.is_empty() {
             let offset = (at % PAGE) as usize;
-            let (part, behind) = rest.split_at(rest.len().min(PAGE as usize - offset));
+            let (part, after) = rest.split_at(rest.len().min(PAGE as usize - offset));
             let page = self
                 .pages
                 .get_mut(&(at - at % PAGE))
                 .expect("a write to memory that is not there");
             page[offset..offset + part.len()].copy_from_slice(part);
             at += part.len() as u64;
-            rest = behind;
+            rest = after;
         }
     }
 }
@@ -72,17 +72,8 @@ pub struct Range {
 }
 
 impl Range {
-    /// Only the kernel of the tests answers.
-    pub(super) fn new(address: u64, bytes: u64) -> Self {
+    pub(crate) fn new(address: u64, bytes: u64) -> Self {
         Self { address, bytes }
-    }
-
-    pub fn address(&self) -> u64 {
-        self.address
-    }
-
-    pub fn bytes(&self) -> u64 {
-        self.bytes
     }
 }
 
@@ -108,7 +99,7 @@ impl GrantedRange for Range {
 
 /// How the pages of a buffer lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lie {
+pub enum Placement {
     Contiguous,
     Scattered,
     /// Not there until somebody touches them.
@@ -142,17 +133,17 @@ pub struct Space {
 
 impl Space {
     /// `skew` is where in its page the buffer starts.
-    pub fn allocate(&mut self, memory: &SharedMemory, bytes: u64, lie: Lie, skew: u64) -> Buffer {
+    pub fn allocate(&mut self, memory: &SharedMemory, bytes: u64, placement: Placement, skew: u64) -> Buffer {
         // A hole in front of each buffer.
         self.next += 2 * PAGE;
         let first = self.next;
         let pages = (skew + bytes).div_ceil(PAGE).max(1);
         memory.borrow_mut().allocate(false);
         for nth in 0..pages {
-            let page = match lie {
-                Lie::Contiguous => Some(memory.borrow_mut().allocate(true)),
-                Lie::Scattered => Some(memory.borrow_mut().allocate(false)),
-                Lie::Untouched => None,
+            let page = match placement {
+                Placement::Contiguous => Some(memory.borrow_mut().allocate(true)),
+                Placement::Scattered => Some(memory.borrow_mut().allocate(false)),
+                Placement::Untouched => None,
             };
             self.pages.insert(first + nth * PAGE, page);
         }

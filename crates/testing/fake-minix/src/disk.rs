@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 
 use minix_blockdriver::{
-    BlockDevice, Broken, Data, DeviceError, DeviceRequest, DiskInfo, Refusal, STAGING_BYTES, StagingBlock, Tag,
+    BlockDevice, Broken, Data, DeviceError, DeviceRequest, DiskInfo, GrantedRange as _, Refusal, STAGING_BYTES,
+    StagingBlock, Tag,
 };
 
-use super::memory::{Range, SharedMemory};
+use crate::memory::{Range, SharedMemory};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -15,9 +16,9 @@ pub enum Op {
     Flush,
 }
 
-/// A request that the device was given.
+/// A request that the device was request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given {
+pub struct DiskRequest {
     pub op: Op,
     /// In sectors.
     pub first: u64,
@@ -25,11 +26,11 @@ pub struct Given {
     /// Where in the memory of clients.
     pub segments: Vec<Range>,
     /// Or which block of staging memory, and how many bytes of it.
-    pub staging: Option<(StagingBlock, usize)>,
+    pub bounce: Option<(StagingBlock, usize)>,
     pub tag: Tag,
 }
 
-impl Given {
+impl DiskRequest {
     fn overlaps(&self, other: &Self) -> bool {
         self.first < other.first + other.sectors && other.first < self.first + self.sectors
     }
@@ -42,20 +43,20 @@ pub struct FakeDisk {
     /// What a power cut leaves.
     pub medium: Vec<u8>,
     /// What it has and is not done with, in the order it came.
-    pub pending: Vec<Given>,
+    pub pending: Vec<DiskRequest>,
     /// Of these, how many it was told of.
-    pub announced: usize,
+    pub notified: usize,
     /// Finished, and not fetched.
     pub finished: VecDeque<(Tag, Result<(), DeviceError>)>,
-    /// Everything it was ever given.
-    pub log: Vec<Given>,
+    /// Everything it was ever request.
+    pub log: Vec<DiskRequest>,
     /// Whether everything is finished at once.
     pub automatic: bool,
     /// Requests it takes at a time.
     pub room: usize,
     /// What it says to the next requests, as far as it goes.
     pub refusals: VecDeque<Option<Refusal>>,
-    /// Addresses it cannot be given, from here on.
+    /// Addresses it cannot be request, from here on.
     pub unreachable_from: u64,
     pub broken: bool,
     /// What comes of the next resets, as far as it goes. After one that fails the device is stopped: its requests are gone,
@@ -74,14 +75,14 @@ pub struct FakeDisk {
     /// The device was started, and not reset since.
     live: bool,
     /// Requests that it never finishes.
-    pub lost: Vec<Given>,
+    pub lost: Vec<DiskRequest>,
     pub reset_count: usize,
     pub can_switch_cache: bool,
     /// Parts of requests that are finished.
     pub parts: u64,
     /// Sectors that were written since the last flush.
     pub unflushed: usize,
-    pub staging: Vec<Box<[u8; STAGING_BYTES]>>,
+    pub bounce_buffers: Vec<Box<[u8; STAGING_BYTES]>>,
     /// Sectors that fail.
     pub bad_sectors: Vec<u64>,
     /// Writes that fail have happened all the same.
@@ -112,7 +113,7 @@ impl FakeDisk {
             content: vec![0; sectors as usize * 512],
             medium: vec![0; sectors as usize * 512],
             pending: Vec::new(),
-            announced: 0,
+            notified: 0,
             finished: VecDeque::new(),
             log: Vec::new(),
             automatic: true,
@@ -125,7 +126,7 @@ impl FakeDisk {
             can_switch_cache: true,
             parts: 0,
             unflushed: 0,
-            staging: (0..4).map(|_| Box::new([0; STAGING_BYTES])).collect(),
+            bounce_buffers: (0..4).map(|_| Box::new([0; STAGING_BYTES])).collect(),
             bad_sectors: Vec::new(),
             half_done: false,
         }
@@ -133,81 +134,81 @@ impl FakeDisk {
 
     /// Finishes the `nth` of the pending requests: moves the data, or fails.
     pub fn finish(&mut self, nth: usize, result: Result<(), DeviceError>) {
-        assert!(nth < self.announced, "the device works on what it was not told of");
-        let given = self.pending.remove(nth);
-        self.announced -= 1;
-        let touches = |sector: &u64| (given.first..given.first + given.sectors).contains(sector);
-        let is_beyond = given.first + given.sectors > self.info.sectors;
+        assert!(nth < self.notified, "the device works on what it was not told of");
+        let request = self.pending.remove(nth);
+        self.notified -= 1;
+        let touches = |sector: &u64| (request.first..request.first + request.sectors).contains(sector);
+        let is_beyond = request.first + request.sectors > self.info.sectors;
         let result = if self.bad_sectors.iter().any(touches) || is_beyond {
             Err(DeviceError::Io)
         } else {
             result
         };
-        if result.is_ok() || self.half_done && given.op == Op::Write && !is_beyond {
-            self.carry_out(&given);
+        if result.is_ok() || self.half_done && request.op == Op::Write && !is_beyond {
+            self.carry_out(&request);
         }
-        self.finished.push_back((given.tag, result));
+        self.finished.push_back((request.tag, result));
     }
 
     /// Loses the `nth` of the pending requests: it has it until the reset, and does not finish it.
     pub fn lose(&mut self, nth: usize) {
-        assert!(nth < self.announced);
+        assert!(nth < self.notified);
         self.lost.push(self.pending.remove(nth));
-        self.announced -= 1;
+        self.notified -= 1;
     }
 
     /// Finishes everything that it was told of.
     pub fn finish_all(&mut self) {
-        while self.announced > 0 {
+        while self.notified > 0 {
             self.finish(0, Ok(()));
         }
     }
 
-    fn carry_out(&mut self, given: &Given) {
-        if given.op == Op::Flush {
+    fn carry_out(&mut self, request: &DiskRequest) {
+        if request.op == Op::Flush {
             self.unflushed = 0;
             self.medium.clone_from(&self.content);
             return;
         }
-        let mut at = given.first as usize * 512;
-        if let Some((block, bytes)) = given.staging {
-            let block = &mut self.staging[usize::from(block.0)][..bytes];
+        let mut at = request.first as usize * 512;
+        if let Some((block, bytes)) = request.bounce {
+            let block = &mut self.bounce_buffers[usize::from(block.0)][..bytes];
             let content = &mut self.content[at..at + bytes];
-            match given.op {
+            match request.op {
                 Op::Read => block.copy_from_slice(content),
                 _ => content.copy_from_slice(block),
             }
         }
-        for segment in &given.segments {
+        for segment in &request.segments {
             let bytes = segment.bytes() as usize;
             let content = &mut self.content[at..at + bytes];
-            match given.op {
+            match request.op {
                 Op::Read => self.memory.borrow_mut().write(segment.address(), content),
                 _ => self.memory.borrow().read(segment.address(), content),
             }
             at += bytes;
         }
-        if given.op == Op::Write && !self.info.write_cache {
-            let range = given.first as usize * 512..(given.first + given.sectors) as usize * 512;
+        if request.op == Op::Write && !self.info.write_cache {
+            let range = request.first as usize * 512..(request.first + request.sectors) as usize * 512;
             self.medium.resize(self.content.len(), 0);
             self.medium[range.clone()].copy_from_slice(&self.content[range]);
         }
-        if given.op == Op::Write {
-            self.unflushed += given.sectors as usize;
+        if request.op == Op::Write {
+            self.unflushed += request.sectors as usize;
         }
     }
 
     /// Whether a request that is not finished has a block of staging memory.
     fn is_lent(&self, block: StagingBlock) -> bool {
-        let has = |given: &Given| given.staging.is_some_and(|(used, _)| used == block);
+        let has = |request: &DiskRequest| request.bounce.is_some_and(|(used, _)| used == block);
         self.pending.iter().chain(&self.lost).any(has)
     }
 
-    /// Everything it was given, without addresses.
+    /// Everything it was request, without addresses.
     pub fn ops(&self) -> Vec<(Op, u64, u64)> {
         self.log
             .iter()
-            .map(|given| (given.op, given.first, given.sectors))
+            .map(|request| (request.op, request.first, request.sectors))
             .collect()
     }
 }
@@ -219,7 +220,7 @@ impl BlockDevice for FakeDisk {
         (self.live && !self.broken).then_some(self.info)
     }
 
-    fn submit(&mut self, request: DeviceRequest<'_, Range>, tag: Tag) -> Result<(), Refusal> {
+    fn submit(&mut self, asked: DeviceRequest<'_, Range>, tag: Tag) -> Result<(), Refusal> {
         if self.broken || !self.live {
             return Err(Refusal::Broken);
         }
@@ -229,27 +230,27 @@ impl BlockDevice for FakeDisk {
         if self.pending.len() + self.finished.len() + self.lost.len() >= self.room {
             return Err(Refusal::Full);
         }
-        let (op, first, data) = match request {
+        let (op, first, data) = match asked {
             DeviceRequest::Read { first, data } => (Op::Read, first, data),
             DeviceRequest::Write { first, data } => (Op::Write, first, data),
             DeviceRequest::Flush => (Op::Flush, 0, Data::Granted(&[])),
         };
-        let (segments, staging) = match data {
+        let (segments, bounce) = match data {
             Data::Granted(segments) => (segments, None),
             Data::Bounce(block, bytes) => {
-                assert!(usize::from(block.0) < self.staging.len() && bytes <= STAGING_BYTES);
+                assert!(usize::from(block.0) < self.bounce_buffers.len() && bytes <= STAGING_BYTES);
                 assert!(!self.is_lent(block), "the block is in use");
                 (&[][..], Some((block, bytes)))
             }
         };
         let bytes: u64 = segments.iter().map(Range::bytes).sum();
-        let bytes = bytes + staging.map_or(0, |(_, bytes)| bytes as u64);
-        let given = Given {
+        let bytes = bytes + bounce.map_or(0, |(_, bytes)| bytes as u64);
+        let request = DiskRequest {
             op,
             first,
             sectors: bytes / 512,
             segments: segments.to_vec(),
-            staging,
+            bounce,
             tag,
         };
         assert!(
@@ -259,7 +260,7 @@ impl BlockDevice for FakeDisk {
         );
         assert!(
             bytes.is_multiple_of(self.info.block_bytes.into()),
-            "not whole blocks: {given:?}"
+            "not whole blocks: {request:?}"
         );
         if op == Op::Flush {
             if !self.info.can_flush {
@@ -276,24 +277,24 @@ impl BlockDevice for FakeDisk {
             {
                 return Err(Refusal::Unreachable);
             }
-            if first + given.sectors > self.info.sectors || op == Op::Write && self.info.read_only {
+            if first + request.sectors > self.info.sectors || op == Op::Write && self.info.read_only {
                 return Err(Refusal::Invalid);
             }
         }
         for other in self.pending.iter().chain(&self.lost) {
             assert_ne!(other.tag, tag, "the tag is in use");
             let writes = op == Op::Write || other.op == Op::Write;
-            assert!(!(writes && given.overlaps(other)), "{given:?} races with {other:?}");
+            assert!(!(writes && request.overlaps(other)), "{request:?} races with {other:?}");
         }
         assert!(self.finished.iter().all(|(used, _)| *used != tag), "the tag is in use");
-        self.log.push(given.clone());
-        self.pending.push(given);
+        self.log.push(request.clone());
+        self.pending.push(request);
         Ok(())
     }
 
     fn notify(&mut self) {
-        assert!(self.announced < self.pending.len(), "nothing to tell the device");
-        self.announced = self.pending.len();
+        assert!(self.notified < self.pending.len(), "nothing to tell the device");
+        self.notified = self.pending.len();
     }
 
     fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
@@ -330,7 +331,7 @@ impl BlockDevice for FakeDisk {
             done(tag, result);
         }
         self.lost.clear();
-        self.announced = 0;
+        self.notified = 0;
         self.live = result.is_ok();
         self.silently_dead = false;
         self.poll_finds_nothing = false;
@@ -355,13 +356,15 @@ impl BlockDevice for FakeDisk {
     }
 
     fn staging_blocks(&self) -> u8 {
-        self.staging.len() as u8
+        self.bounce_buffers.len() as u8
     }
 
     fn staging(&mut self, block: StagingBlock) -> Option<&mut [u8; STAGING_BYTES]> {
         if self.is_lent(block) {
             return None;
         }
-        self.staging.get_mut(usize::from(block.0)).map(|block| &mut **block)
+        self.bounce_buffers
+            .get_mut(usize::from(block.0))
+            .map(|block| &mut **block)
     }
 }

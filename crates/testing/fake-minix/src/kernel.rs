@@ -7,9 +7,9 @@ use minix_abi::ipc::IpcStatus;
 use minix_abi::kernel_call::{MapAccess, MapElement};
 use minix_abi::trace::TraceEntry;
 use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType};
-use minix_blockdriver::Kernel;
+use minix_blockdriver::{GrantedRange as _, Kernel};
 
-use super::memory::{Grant, Range, SharedMemory, Space};
+use crate::memory::{Grant, Range, SharedMemory, Space};
 
 /// A reply that was sent.
 #[derive(Clone, Copy, Debug)]
@@ -139,7 +139,7 @@ impl Kernel for FakeKernel {
             let end = grant.address + element.bytes;
             offset = 0;
             while at < end {
-                let bytes = (super::memory::PAGE - at % super::memory::PAGE).min(end - at);
+                let bytes = (crate::memory::PAGE - at % crate::memory::PAGE).min(end - at);
                 let touch = access == MapAccess::WRITE;
                 let address = self.space(granter).page(&memory, at, touch)?;
                 match ranges[..count].last_mut() {
