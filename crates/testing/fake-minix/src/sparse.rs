@@ -1,0 +1,203 @@
+//! A disk of any size, of which only what was written takes memory. It works on memory of this process.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use guest_protocol::pattern;
+use minix_abi::kernel_call::GrantedRange as _;
+use minix_blockdriver::{
+    BlockDevice, Broken, Data, DeviceError, DeviceRequest, DiskInfo, Refusal, STAGING_BYTES, StagingBlock, Tag,
+};
+use minix_rt::kernel::LentRange;
+
+use crate::PHYSICAL;
+use crate::host::writable;
+
+const SECTOR: usize = 512;
+const BOUNCE_BLOCKS: usize = 4;
+
+/// Data on its way between memory and disk.
+#[derive(Debug)]
+pub struct Transfer {
+    pub write: bool,
+    pub first: u64,
+    pub data: Vec<u8>,
+}
+
+type Tamper = Box<dyn FnMut(&mut Transfer)>;
+
+/// What is on a disk.
+pub struct Content {
+    /// The pattern that the disk holds where nothing was written.
+    pub original: u64,
+    pub written: HashMap<u64, [u8; SECTOR]>,
+    /// Changes what a write leaves on the disk, and what a read brings.
+    pub tamper: Option<Tamper>,
+}
+
+impl Content {
+    pub fn read(&self, sector: u64) -> [u8; SECTOR] {
+        self.written.get(&sector).copied().unwrap_or_else(|| {
+            let mut original = [0; SECTOR];
+            pattern::fill(self.original, sector, &mut original);
+            original
+        })
+    }
+
+    pub fn write(&mut self, first: u64, data: &[u8]) {
+        for (sector, bytes) in (first..).zip(data.chunks(SECTOR)) {
+            self.written.insert(sector, bytes.try_into().expect("whole sectors"));
+        }
+    }
+}
+
+enum Place {
+    Ranges(Vec<LentRange>),
+    Bounce(usize, usize),
+}
+
+/// See the module. Requests are carried out with `notify` or `poll`, and completed by `poll`, the last one first.
+pub struct SparseDisk {
+    pub info: DiskInfo,
+    content: Rc<RefCell<Content>>,
+    pending: Vec<(Tag, Option<(bool, u64, Place)>)>,
+    bounce: Vec<Box<[u8; STAGING_BYTES]>>,
+}
+
+impl SparseDisk {
+    /// The disk with this content, as a driver finds it.
+    pub fn new(sectors: u64, content: Rc<RefCell<Content>>) -> Self {
+        Self {
+            info: DiskInfo {
+                sectors,
+                block_bytes: SECTOR as u32,
+                read_only: false,
+                can_flush: true,
+                write_cache: true,
+                max_segments: 126,
+                geometry: None,
+            },
+            content,
+            pending: Vec::new(),
+            bounce: (0..BOUNCE_BLOCKS).map(|_| Box::new([0; STAGING_BYTES])).collect(),
+        }
+    }
+
+    fn carry_out(&mut self, write: bool, first: u64, place: &Place) {
+        let mut pieces: Vec<&mut [u8]> = match place {
+            Place::Ranges(ranges) => {
+                let here = ranges.iter().map(|range| (range.address() - PHYSICAL, range.bytes()));
+                here.map(|(address, bytes)| writable(address, bytes)).collect()
+            }
+            Place::Bounce(block, bytes) => vec![&mut self.bounce[*block][..*bytes]],
+        };
+        let mut content = self.content.borrow_mut();
+        let mut data = Vec::new();
+        if write {
+            pieces.iter().for_each(|piece| data.extend_from_slice(piece));
+        } else {
+            let sectors = pieces.iter().map(|piece| piece.len()).sum::<usize>() / SECTOR;
+            (first..)
+                .take(sectors)
+                .for_each(|sector| data.extend(content.read(sector)));
+        }
+        let mut transfer = Transfer { write, first, data };
+        if let Some(tamper) = &mut content.tamper {
+            tamper(&mut transfer);
+        }
+        if write {
+            content.write(transfer.first, &transfer.data);
+            return;
+        }
+        let mut rest = &transfer.data[..];
+        for piece in &mut pieces {
+            let (part, more) = rest.split_at(piece.len().min(rest.len()));
+            piece[..part.len()].copy_from_slice(part);
+            rest = more;
+        }
+    }
+
+    fn carry_out_where(&mut self, wanted: impl Fn(Tag) -> bool) {
+        let mut pending = std::mem::take(&mut self.pending);
+        for (tag, work) in pending.iter_mut().rev() {
+            if wanted(*tag)
+                && let Some((write, first, place)) = work.take()
+            {
+                self.carry_out(write, first, &place);
+            }
+        }
+        self.pending = pending;
+    }
+}
+
+impl BlockDevice for SparseDisk {
+    type Range = LentRange;
+
+    fn info(&self) -> Option<DiskInfo> {
+        Some(self.info)
+    }
+
+    fn submit(&mut self, request: DeviceRequest<'_, LentRange>, tag: Tag) -> Result<(), Refusal> {
+        let (write, first, data) = match request {
+            DeviceRequest::Read { first, data } => (false, first, data),
+            DeviceRequest::Write { first, data } => (true, first, data),
+            DeviceRequest::Flush => {
+                self.pending.push((tag, None));
+                return Ok(());
+            }
+        };
+        let (place, bytes) = match data {
+            Data::Granted(ranges) => {
+                let is_odd = |range: &LentRange| range.address() % 2 != 0;
+                assert!(!ranges.iter().any(is_odd) && ranges.len() <= usize::from(self.info.max_segments));
+                let bytes = ranges.iter().map(|range| range.bytes()).sum();
+                (Place::Ranges(ranges.to_vec()), bytes)
+            }
+            Data::Bounce(block, bytes) => (Place::Bounce(usize::from(block.0), bytes), bytes as u64),
+        };
+        assert!(bytes > 0 && bytes.is_multiple_of(SECTOR as u64) && first + bytes / 512 <= self.info.sectors);
+        self.pending.push((tag, Some((write, first, place))));
+        Ok(())
+    }
+
+    /// A part of the requests is carried out at once, and completed later: a driver that dies meanwhile has not answered them.
+    fn notify(&mut self) {
+        self.carry_out_where(|tag| tag.0.is_multiple_of(2));
+    }
+
+    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
+        self.carry_out_where(|_| true);
+        while let Some((tag, _)) = self.pending.pop() {
+            done(tag, Ok(()));
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self, _: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
+        self.pending.clear();
+        Ok(())
+    }
+
+    fn is_alive(&mut self) -> bool {
+        true
+    }
+
+    fn set_write_cache(&mut self, on: bool) -> Result<(), Refusal> {
+        self.info.write_cache = on;
+        Ok(())
+    }
+
+    fn staging_blocks(&self) -> u8 {
+        BOUNCE_BLOCKS as u8
+    }
+
+    fn staging(&mut self, block: StagingBlock) -> Option<&mut [u8; STAGING_BYTES]> {
+        let nth = usize::from(block.0);
+        let in_use = |(_, work): &(Tag, Option<(bool, u64, Place)>)| matches!(work, Some((_, _, Place::Bounce(used, _))) if *used == nth);
+        if self.pending.iter().any(in_use) {
+            return None;
+        }
+        self.bounce.get_mut(nth).map(|block| &mut **block)
+    }
+}
