@@ -419,6 +419,10 @@ impl State {
 }
 
 impl Caller {
+    pub fn state(&self) -> RefMut<'_, State> {
+        self.system.state()
+    }
+
     /// The next message from `from`: one that waits, or one that comes with time.
     fn receive(&self, from: Endpoint, message: &mut Message) -> Result<u64, Errno> {
         loop {
@@ -433,7 +437,7 @@ impl Caller {
                 return Ok(status.0);
             }
             let alarm = known.alarm.filter(|_| is_wanted(Endpoint::CLOCK));
-            if from != Endpoint::ANY && from.is_process() && !state.is_alive(from) {
+            if from.is_process() && !from.is_kernel_task() && !state.is_alive(from) {
                 return Err(Errno::EDEADSRCDST);
             }
             drop(state);
