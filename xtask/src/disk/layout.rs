@@ -4,10 +4,10 @@
 //! with 4096-byte blocks too.
 
 use anyhow::{Context, Result};
+use fake_minix::mfs::{self, KnownFile};
 use guest_protocol::{SECTOR_BYTES, SectorRange};
 use mbrman::{BOOT_INACTIVE, CHS, MBR, MBRPartitionEntry};
 
-use super::mfs::{self, KnownFile};
 use super::source::Content;
 
 /// Partition types.

@@ -3,7 +3,6 @@
 mod images;
 mod input;
 pub(crate) mod layout;
-mod mfs;
 mod prepared;
 mod samples;
 mod source;
@@ -18,7 +17,7 @@ use crate::cli::{Format, QemuArgs};
 
 pub(crate) use input::Input;
 use layout::{Layout, Recipe};
-pub(crate) use mfs::KnownFile;
+pub(crate) use fake_minix::mfs::KnownFile;
 pub(crate) use source::{Content, Fingerprint, Source};
 
 /// How QEMU is to attach the disk.
@@ -240,7 +239,7 @@ impl Disk {
         }
         let mut bytes = vec![0; 4 * SECTOR_BYTES];
         self.before(head, directory)?.read(first, &mut bytes)?;
-        Ok(mfs::is_one(&bytes))
+        Ok(fake_minix::mfs::is_one(&bytes))
     }
 
     /// The content of a range before the run.

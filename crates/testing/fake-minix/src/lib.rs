@@ -4,6 +4,7 @@ mod disk;
 pub mod host;
 mod kernel;
 mod memory;
+pub mod mfs;
 mod script;
 mod sparse;
 mod store;

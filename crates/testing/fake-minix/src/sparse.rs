@@ -32,11 +32,23 @@ pub struct Content {
     /// The pattern that the disk holds where nothing was written.
     pub original: u64,
     pub written: HashMap<u64, [u8; SECTOR]>,
+    /// Changes where a transfer goes.
+    pub misplace: Option<Tamper>,
     /// Changes what a write leaves on the disk, and what a read brings.
     pub tamper: Option<Tamper>,
 }
 
 impl Content {
+    /// A disk that nothing was written to.
+    pub fn new(original: u64) -> Self {
+        Self {
+            original,
+            written: HashMap::new(),
+            misplace: None,
+            tamper: None,
+        }
+    }
+
     pub fn read(&self, sector: u64) -> [u8; SECTOR] {
         self.written.get(&sector).copied().unwrap_or_else(|| {
             let mut original = [0; SECTOR];
@@ -93,16 +105,15 @@ impl SparseDisk {
             Place::Bounce(block, bytes) => vec![&mut self.bounce[*block][..*bytes]],
         };
         let mut content = self.content.borrow_mut();
-        let mut data = Vec::new();
-        if write {
-            pieces.iter().for_each(|piece| data.extend_from_slice(piece));
-        } else {
-            let sectors = pieces.iter().map(|piece| piece.len()).sum::<usize>() / SECTOR;
-            (first..)
-                .take(sectors)
-                .for_each(|sector| data.extend(content.read(sector)));
-        }
+        let data = pieces.iter().map(|piece| &**piece).collect::<Vec<_>>().concat();
         let mut transfer = Transfer { write, first, data };
+        if let Some(misplace) = &mut content.misplace {
+            misplace(&mut transfer);
+        }
+        if !write {
+            let sectors = (transfer.first..).take(transfer.data.len() / SECTOR);
+            transfer.data = sectors.map(|sector| content.read(sector)).collect::<Vec<_>>().concat();
+        }
         if let Some(tamper) = &mut content.tamper {
             tamper(&mut transfer);
         }
@@ -149,9 +160,9 @@ impl BlockDevice for SparseDisk {
         };
         let (place, bytes) = match data {
             Data::Granted(ranges) => {
-                let is_odd = |range: &LentRange| range.address() % 2 != 0;
+                let is_odd = |range: &LentRange| !range.address().is_multiple_of(2);
                 assert!(!ranges.iter().any(is_odd) && ranges.len() <= usize::from(self.info.max_segments));
-                let bytes = ranges.iter().map(|range| range.bytes()).sum();
+                let bytes = ranges.iter().map(LentRange::bytes).sum();
                 (Place::Ranges(ranges.to_vec()), bytes)
             }
             Data::Bounce(block, bytes) => (Place::Bounce(usize::from(block.0), bytes), bytes as u64),

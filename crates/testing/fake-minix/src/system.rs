@@ -244,6 +244,13 @@ impl State {
         }
     }
 
+    /// The grants of a process.
+    pub fn grants(&self, process: Endpoint) -> GrantTable {
+        self.known
+            .get(&process.0)
+            .map_or(GrantTable::default(), |known| known.grants)
+    }
+
     /// How many messages wait for a process.
     pub fn waiting(&self, process: Endpoint) -> usize {
         self.known.get(&process.0).map_or(0, |known| known.inbox.len())

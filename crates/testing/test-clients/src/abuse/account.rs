@@ -2,22 +2,19 @@
 
 use core::fmt;
 
-use heapless::{HistoryBuf, Vec};
 use minix_abi::bdev::BdevReply;
 use minix_abi::cdev::CdevReply;
 use minix_abi::minor::{Minor, Place};
 use minix_abi::{Errno, Message, MessageType, Status};
 
-use crate::bdev::Direction;
+use crate::bdev::{BadReply, Direction, Outstanding};
 
 /// Most messages between two times that everything is answered.
 pub(super) const MAX_AWAITED: usize = 64;
 /// Minors of a drive: itself, its partitions, their sub-partitions.
 pub(super) const MINORS: usize = 21;
-/// Ids that are remembered after their reply.
-const REMEMBERED_IDS: usize = 128;
 
-/// What may come of a message.
+/// The possible outcome of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// No reply.
@@ -51,7 +48,7 @@ impl Expected {
         !matches!(self, Self::Nothing | Self::NothingOrRestart)
     }
 
-    /// The minor that has to have been opened for any answer but [`ERESTART`](Errno::ERESTART).
+    /// The minor that must have been opened for any answer but [`ERESTART`](Errno::ERESTART).
     fn opened_minor(self) -> Option<Minor> {
         match self {
             Self::Close(minor) | Self::Transfer(minor, _) | Self::Control(minor) | Self::Exactly { minor, .. } => {
@@ -119,7 +116,7 @@ pub(super) fn is_known(minor: Minor) -> bool {
 pub enum Opened {
     /// Not even an open was sent.
     Never,
-    /// Nobody knows, or an open is on its way.
+    /// Unknown, or an open is in flight.
     #[default]
     Perhaps,
     /// An open was answered.
@@ -145,10 +142,8 @@ pub(super) fn index(minor: Minor) -> Option<usize> {
 pub enum Wrong {
     /// Its type is that of no reply, or of the wrong one.
     Kind(MessageType),
-    /// A second reply.
-    Twice(i32),
-    /// A reply to nothing that was sent.
-    NeverAsked(i32),
+    /// A reply that answers nothing.
+    Reply(BadReply),
     /// A reply that cannot be.
     Status {
         /// What may come.
@@ -164,21 +159,17 @@ impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kind(kind) => write!(f, "a reply of type {kind:?}"),
-            Self::Twice(id) => write!(f, "message {id} answered twice"),
-            Self::NeverAsked(id) => write!(f, "a reply to {id}, which was never sent"),
+            Self::Reply(bad) => bad.fmt(f),
             Self::Status { expected, status } => write!(f, "{status:?} where {expected:?} is to be answered"),
             Self::Missing(expected) => write!(f, "no reply where {expected:?} is to be answered"),
         }
     }
 }
 
-impl core::error::Error for Wrong {}
-
 /// The account of what was sent and what came back.
 #[derive(Debug, Default)]
 pub struct Account {
-    awaited: Vec<(i32, Expected), MAX_AWAITED>,
-    answered: HistoryBuf<i32, REMEMBERED_IDS>,
+    awaited: Outstanding<Expected, MAX_AWAITED>,
     opens: [i32; MINORS],
     opened: [Opened; MINORS],
     /// Opens that were answered since everything was answered.
@@ -214,17 +205,13 @@ impl Account {
         if let Expected::Open(minor) = expected
             && self.opened(minor) == Opened::Never
         {
-            // Whatever else is on its way may come before it or behind it.
+            // Other messages in flight may come before it or after it.
             self.set_opened(minor, Opened::Perhaps);
         }
-        self.awaited.push((id, expected)).is_ok()
+        self.awaited.send(id, expected)
     }
 
     /// A message has come from the driver.
-    ///
-    /// # Errors
-    ///
-    /// What is [`Wrong`] with it.
     pub fn arrived(&mut self, message: &Message) -> Result<(), Wrong> {
         let (status, id) = match message.kind {
             MessageType::BDEV_REPLY => {
@@ -237,15 +224,7 @@ impl Account {
             }
             other => return Err(Wrong::Kind(other)),
         };
-        let Some(place) = self.awaited.iter().position(|(awaited, _)| *awaited == id) else {
-            return Err(if self.answered.as_slice().contains(&id) {
-                Wrong::Twice(id)
-            } else {
-                Wrong::NeverAsked(id)
-            });
-        };
-        let (_, expected) = self.awaited.swap_remove(place);
-        self.answered.write(id);
+        let expected = self.awaited.answer(id).map_err(Wrong::Reply)?;
         self.replies += 1;
         if (message.kind == MessageType::CDEV_REPLY) != (expected == Expected::CdevRefusal) {
             return Err(Wrong::Kind(message.kind));
@@ -257,57 +236,39 @@ impl Account {
         if !is_allowed {
             return Err(Wrong::Status { expected, status });
         }
-        if status.0 > 0 {
-            match expected {
-                Expected::Exactly {
-                    direction: Some(Direction::Read),
-                    ..
-                } => self.reads += 1,
-                Expected::Exactly {
-                    direction: Some(Direction::Write),
-                    ..
-                } => self.writes += 1,
-                _ => {}
-            }
-        }
-        if status == Status::OK {
-            match expected {
-                Expected::Open(minor) => {
-                    self.count_open(minor, 1);
-                    if let Some(index) = index(minor) {
-                        self.fresh[index] = true;
-                    }
+        match expected {
+            Expected::Exactly { direction, .. } if status.0 > 0 => match direction {
+                Some(Direction::Read) => self.reads += 1,
+                Some(Direction::Write) => self.writes += 1,
+                None => {}
+            },
+            Expected::Open(minor) if status == Status::OK => {
+                self.count_open(minor, 1);
+                if let Some(index) = index(minor) {
+                    self.fresh[index] = true;
                 }
-                Expected::Close(minor) => self.count_open(minor, -1),
-                _ => {}
             }
+            Expected::Close(minor) if status == Status::OK => self.count_open(minor, -1),
+            _ => {}
         }
         Ok(())
     }
 
     /// How many replies have to come yet.
     pub fn due(&self) -> usize {
-        self.awaited.iter().filter(|(_, expected)| expected.is_due()).count()
+        self.awaited.iter().filter(|expected| expected.is_due()).count()
     }
 
-    /// Everything that will come has come: forgets what needed no reply.
-    ///
-    /// # Errors
-    ///
-    /// The first message that should have been answered.
+    /// Everything that will come has come: forgets the messages that needed no reply. The error is the first one that should have
+    /// been answered.
     pub fn settle(&mut self) -> Result<(), Wrong> {
-        let missing = self.awaited.iter().find(|(_, expected)| expected.is_due());
-        let result = missing.map_or(Ok(()), |(_, expected)| Err(Wrong::Missing(*expected)));
-        for (id, _) in &self.awaited {
-            self.answered.write(*id);
-        }
-        self.awaited.clear();
+        let missing = self.awaited.take().find(|expected| expected.is_due());
         for (opened, fresh) in self.opened.iter_mut().zip(&mut self.fresh) {
             if core::mem::take(fresh) {
                 *opened = Opened::Surely;
             }
         }
-        result
+        missing.map_or(Ok(()), |expected| Err(Wrong::Missing(expected)))
     }
 
     /// How often the drive is open.
@@ -330,7 +291,7 @@ impl Account {
         (self.reads, self.writes)
     }
 
-    /// A minor was opened or closed apart from all this.
+    /// A minor was opened or closed by other means.
     pub(super) fn count_open(&mut self, minor: Minor, step: i32) {
         if let Some(index) = index(minor) {
             self.opens[index] += step;

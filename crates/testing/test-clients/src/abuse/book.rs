@@ -4,6 +4,7 @@
 
 use minix_abi::bdev::{BdevRequest, MAX_ELEMENTS, VectorElement};
 use minix_abi::ioctl::IoctlCode;
+use minix_abi::minor::Minor;
 use minix_abi::{Errno, GrantId, MessageType, Status};
 
 use super::account::{Expected, MINORS, index, is_known};
@@ -46,14 +47,14 @@ impl Book {
     }
 
     /// Where a minor lies: it does not move from now on.
-    pub fn set_extent(&mut self, minor: minix_abi::minor::Minor, extent: Extent) {
+    pub fn set_extent(&mut self, minor: Minor, extent: Extent) {
         if let Some(index) = index(minor) {
             self.extents[index] = Some(extent);
         }
     }
 
     /// Whether it is known where a minor lies.
-    pub fn knows(&self, minor: minix_abi::minor::Minor) -> bool {
+    pub fn knows(&self, minor: Minor) -> bool {
         index(minor).is_some_and(|index| self.extents[index].is_some())
     }
 

@@ -5,13 +5,13 @@ use zerocopy::FromBytes;
 use super::error::Damage;
 use super::layout::{DIRECT_ZONES, FIRST_MAP_BLOCK, INODE_BYTES, MAGIC, SUPER_POSITION, SuperBlock};
 
-/// Bytes read from the start of the volume to get at the superblock.
-pub const SUPER_READ_BYTES: usize = 4096;
+/// Bytes at the start of the volume that have the superblock in them.
+pub(super) const SUPER_READ_BYTES: usize = 4096;
 /// The smallest block: the superblock has to begin at a block.
-pub const MIN_BLOCK_BYTES: usize = 1024;
+pub(super) const MIN_BLOCK_BYTES: usize = 1024;
 /// The largest block this reader has room for. MINIX makes blocks of 4096 bytes unless told otherwise.
-pub const MAX_BLOCK_BYTES: usize = 8192;
-/// The largest zone, as a power of two of blocks. Nobody uses more than zero.
+pub(super) const MAX_BLOCK_BYTES: usize = 8192;
+/// The largest zone, as a power of two of blocks. All known file systems have zero.
 const MAX_LOG_ZONE_SIZE: u16 = 8;
 
 /// Where everything is in a file system.
@@ -35,23 +35,19 @@ pub struct Geometry {
 
 impl Geometry {
     /// Finds it in the first [`SUPER_READ_BYTES`] of a volume of `volume_bytes`.
-    ///
-    /// # Errors
-    ///
-    /// If it is no file system of this version, or one whose numbers contradict each other or the volume.
     pub fn read(start: &[u8], volume_bytes: u64) -> Result<Self, Damage> {
-        let start = start.get(SUPER_POSITION as usize..).ok_or(Damage::TooShort)?;
-        let (on_disk, _) = SuperBlock::read_from_prefix(start).map_err(|_| Damage::TooShort)?;
+        let start = start.get(SUPER_POSITION as usize..).ok_or(Damage::TOO_SHORT)?;
+        let (on_disk, _) = SuperBlock::read_from_prefix(start).map_err(|_| Damage::TOO_SHORT)?;
         if on_disk.magic.get() != MAGIC {
-            return Err(Damage::Magic(on_disk.magic.get()));
+            return Err(Damage::new("no superblock: the magic number is", on_disk.magic.get()));
         }
         let block_bytes = usize::from(on_disk.block_bytes.get());
         if !block_bytes.is_power_of_two() || !(MIN_BLOCK_BYTES..=MAX_BLOCK_BYTES).contains(&block_bytes) {
-            return Err(Damage::BlockBytes(on_disk.block_bytes.get()));
+            return Err(Damage::new("blocks of bytes:", on_disk.block_bytes.get()));
         }
         let log_zone_size = on_disk.log_zone_size.get();
         if log_zone_size > MAX_LOG_ZONE_SIZE {
-            return Err(Damage::ZoneSize(log_zone_size));
+            return Err(Damage::new("zones of blocks, as a power of two:", log_zone_size));
         }
 
         // Nothing below can overflow: 32-bit numbers times at most 2^13 * 2^8.
@@ -75,7 +71,7 @@ impl Geometry {
             && bits(zone_map) > u64::from(zones) - first_data_zone
             && u64::from(zones) * (block << log_zone_size) <= volume_bytes;
         if !fits {
-            return Err(Damage::Geometry);
+            return Err(Damage::new("bitmaps, inodes and zones do not fit; zones:", zones));
         }
         Ok(Self {
             block_bytes,
@@ -90,25 +86,17 @@ impl Geometry {
     }
 
     /// Where a zone with contents starts, in bytes.
-    ///
-    /// # Errors
-    ///
-    /// If the zone is none.
     pub fn zone_position(&self, zone: u32) -> Result<u64, Damage> {
         if zone < self.first_data_zone || zone >= self.zones {
-            return Err(Damage::Zone(zone));
+            return Err(Damage::new("no zone with contents:", zone));
         }
         Ok(u64::from(zone) * self.zone_bytes())
     }
 
     /// Where an inode is: the position of its block, and the offset in that.
-    ///
-    /// # Errors
-    ///
-    /// If there is no such inode.
     pub fn inode_place(&self, number: u32) -> Result<(u64, usize), Damage> {
         if number == 0 || number > self.inodes {
-            return Err(Damage::InodeNumber(number));
+            return Err(Damage::new("no inode", number));
         }
         let offset = u64::from(number - 1) * INODE_BYTES as u64;
         let block = self.block_bytes as u64;

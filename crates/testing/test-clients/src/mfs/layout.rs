@@ -1,6 +1,6 @@
 //! What is on the disk: the structures of the MINIX file system, version 3, and their numbers.
 //!
-//! Plain data, for whoever reads such a file system and for whoever makes one for a test. All numbers are little-endian.
+//! Plain data, for readers and for tests that make such a file system. All numbers are little-endian.
 //!
 //! | where | what |
 //! |---|---|
@@ -44,7 +44,7 @@ pub struct SuperBlock {
     pub inode_map_blocks: U16,
     /// Blocks of the bitmap of zones.
     pub zone_map_blocks: U16,
-    /// The first zone with contents; zero if it does not fit, then it is the first one behind the inodes.
+    /// The first zone with contents; zero if it does not fit, then it is the first one after the inodes.
     pub first_data_zone: U16,
     /// Blocks of a zone, as a power of two.
     pub log_zone_size: U16,
@@ -56,13 +56,10 @@ pub struct SuperBlock {
     pub zones: U32,
     /// [`MAGIC`].
     pub magic: U16,
-    /// Nothing.
     pub pad: U16,
     /// Bytes of a block.
     pub block_bytes: U16,
-    /// Zero.
     pub disk_version: u8,
-    /// Nothing.
     pub end: u8,
 }
 

@@ -1,48 +1,54 @@
 //! Inodes and contents: from a file and a place in it to bytes of the volume.
 
-use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
+use zerocopy::{FromBytes, FromZeros};
 
 use guest_protocol::pattern::Digest;
 
 use super::error::{Damage, MfsError};
 use super::geometry::{Geometry, MAX_BLOCK_BYTES, SUPER_READ_BYTES};
-use super::layout::{DIRECT_ZONES, Inode, LINK, REGULAR};
-use super::volume::Volume;
+use super::layout::{DIRECT_ZONES, DIRECTORY, Inode, LINK, REGULAR};
 
 /// Most bytes of a file that are read in one go.
-pub const RUN_BYTES: usize = 64 << 10;
+pub(super) const RUN_BYTES: usize = 64 << 10;
 /// Levels of indirect blocks.
 const LEVELS: usize = 3;
 
-/// A block that is kept, and where it is from.
+/// A disk or partition that can be read.
+pub trait Volume {
+    /// Why it cannot be read.
+    type Error;
+
+    /// How long it is, in bytes.
+    fn bytes(&self) -> u64;
+
+    /// Reads from `position` (in bytes, a multiple of `block`) until `into` is full. Its length is a multiple of `block`
+    /// too: one is an ordinary read, more are contiguous blocks of a file which are better asked for together.
+    fn read(&mut self, position: u64, block: usize, into: &mut [u8]) -> Result<(), Self::Error>;
+}
+
+/// A block that is kept, and its position; zero if there is none, as the boot block is never kept.
+#[derive(FromZeros)]
 struct Kept {
-    position: Option<u64>,
+    position: u64,
     bytes: [u8; MAX_BLOCK_BYTES],
 }
 
 impl Kept {
-    const fn new() -> Self {
-        Self {
-            position: None,
-            bytes: [0; MAX_BLOCK_BYTES],
+    /// The block at `position`, read if it is not the one that is here already.
+    fn get<V: Volume>(&mut self, volume: &mut V, position: u64, block: usize) -> Result<&[u8], MfsError<V::Error>> {
+        if self.position != position {
+            self.position = 0;
+            let into = &mut self.bytes[..block];
+            volume.read(position, block, into).map_err(MfsError::Read)?;
+            self.position = position;
         }
-    }
-
-    /// The block at `position`, read if it is not the one that is here already. The flag tells which.
-    fn get<V: Volume>(&mut self, volume: &mut V, position: u64, block: usize) -> Result<(&[u8], bool), V::Error> {
-        let block = block.min(MAX_BLOCK_BYTES);
-        let is_new = self.position != Some(position);
-        if is_new {
-            self.position = None;
-            volume.read(position, block, &mut self.bytes[..block])?;
-            self.position = Some(position);
-        }
-        Ok((&self.bytes[..block], is_new))
+        Ok(&self.bytes[..block])
     }
 }
 
-/// The memory of a reader. It is large, and a driver gets at it by its address: it should be in a static.
+/// The memory of a reader. It is empty if it is zeroed.
+#[derive(FromZeros)]
 pub struct Buffers {
     inodes: Kept,
     directory: Kept,
@@ -50,48 +56,19 @@ pub struct Buffers {
     run: [u8; RUN_BYTES],
 }
 
-impl Buffers {
-    /// Empty ones.
-    pub const fn new() -> Self {
-        Self {
-            inodes: Kept::new(),
-            directory: Kept::new(),
-            indirect: [const { Kept::new() }; LEVELS],
-            run: [0; RUN_BYTES],
-        }
-    }
-
-    fn forget(&mut self) {
-        self.inodes.position = None;
-        self.directory.position = None;
-        self.indirect.iter_mut().for_each(|kept| kept.position = None);
-    }
-}
-
-impl Default for Buffers {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// A file system that is being read.
 pub struct Mfs<'b, V> {
-    volume: V,
-    geometry: Geometry,
+    pub volume: V,
+    pub geometry: Geometry,
     buffers: &'b mut Buffers,
 }
 
 impl<'b, V: Volume> Mfs<'b, V> {
     /// Reads and checks the superblock.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be read, or is none.
     pub fn open(mut volume: V, buffers: &'b mut Buffers) -> Result<Self, MfsError<V::Error>> {
-        buffers.forget();
         let bytes = volume.bytes();
         if bytes < SUPER_READ_BYTES as u64 {
-            return Err(Damage::TooShort.into());
+            return Err(Damage::TOO_SHORT.into());
         }
         let start = &mut buffers.run[..SUPER_READ_BYTES];
         volume.read(0, SUPER_READ_BYTES, start).map_err(MfsError::Read)?;
@@ -103,73 +80,38 @@ impl<'b, V: Volume> Mfs<'b, V> {
         })
     }
 
-    /// Where everything is.
-    pub fn geometry(&self) -> &Geometry {
-        &self.geometry
-    }
-
-    /// Where the blocks come from.
-    pub fn volume(&self) -> &V {
-        &self.volume
-    }
-
-    /// Where the blocks came from, when nothing more is to be read.
-    pub fn into_volume(self) -> V {
-        self.volume
-    }
-
     /// An inode by its number.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be read, there is no such number, or its contents are longer than a file can be.
     pub fn inode(&mut self, number: u32) -> Result<Inode, MfsError<V::Error>> {
         let (position, offset) = self.geometry.inode_place(number)?;
-        let (block, _) = self
-            .buffers
-            .inodes
-            .get(&mut self.volume, position, self.geometry.block_bytes)
-            .map_err(MfsError::Read)?;
-        let (inode, _) = Inode::read_from_prefix(&block[offset..]).map_err(|_| Damage::InodeNumber(number))?;
-        let has_contents = matches!(inode.kind(), super::layout::DIRECTORY | REGULAR | LINK);
+        let kept = &mut self.buffers.inodes;
+        let block = kept.get(&mut self.volume, position, self.geometry.block_bytes)?;
+        let no_inode = Damage::new("no inode", number);
+        let (inode, _) = Inode::read_from_prefix(&block[offset..]).map_err(|_| no_inode)?;
+        let has_contents = matches!(inode.kind(), DIRECTORY | REGULAR | LINK);
         let bytes = u64::from(inode.bytes.get());
-        let longest = self
-            .geometry
-            .zones_per_file()
-            .saturating_mul(self.geometry.zone_bytes());
-        if has_contents && bytes > self.geometry.max_bytes.min(longest) {
-            return Err(Damage::FileBytes(number).into());
+        let geometry = &self.geometry;
+        let longest = geometry.zones_per_file().saturating_mul(geometry.zone_bytes());
+        if has_contents && bytes > geometry.max_bytes.min(longest) {
+            return Err(Damage::new("too long is inode", number).into());
         }
         Ok(inode)
     }
 
-    /// The block of a directory that holds the byte at `offset`, and whether it had to be read.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be read, or is a hole.
+    /// The block of a directory that holds the byte at `offset`. It must not be a hole.
     pub(super) fn directory_block(
         &mut self,
         number: u32,
         directory: &Inode,
         offset: u64,
-    ) -> Result<(&[u8], bool), MfsError<V::Error>> {
+    ) -> Result<&[u8], MfsError<V::Error>> {
         let block = self.geometry.block_bytes;
-        let position = self
-            .position(directory, offset / block as u64)?
-            .ok_or(Damage::Directory(number))?;
-        self.buffers
-            .directory
-            .get(&mut self.volume, position, block)
-            .map_err(MfsError::Read)
+        let position = self.position(directory, offset / block as u64)?;
+        let position = position.ok_or(Damage::new("a hole in directory", number))?;
+        self.buffers.directory.get(&mut self.volume, position, block)
     }
 
-    /// Reads a file from beginning to end, and tells its length and digest. Holes are zeroes.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be read, or names zones that are none.
-    pub fn digest(&mut self, file: &Inode) -> Result<(u64, u64), MfsError<V::Error>> {
+    /// Reads a file from beginning to end, and tells its digest. Holes are zeroes.
+    pub fn digest(&mut self, file: &Inode) -> Result<u64, MfsError<V::Error>> {
         let bytes = u64::from(file.bytes.get());
         let mut digest = Digest::new();
         let mut done = 0;
@@ -181,7 +123,7 @@ impl<'b, V: Volume> Mfs<'b, V> {
             digest.update(&run[..taken as usize]);
             done += taken;
         }
-        Ok((bytes, digest.finish()))
+        Ok(digest.finish())
     }
 
     /// The contents from `offset` (a multiple of a block) on: as many whole blocks as lie side by side on the volume, at
@@ -258,7 +200,7 @@ impl<'b, V: Volume> Mfs<'b, V> {
             }
             // Only the first block of such a zone is used.
             let position = self.geometry.zone_position(zone)?;
-            let (bytes, _) = kept.get(&mut self.volume, position, block).map_err(MfsError::Read)?;
+            let bytes = kept.get(&mut self.volume, position, block)?;
             let index = (nth / span) as usize * size_of::<U32>();
             let number = bytes.get(index..).and_then(|bytes| U32::read_from_prefix(bytes).ok());
             zone = number.map_or(0, |(number, _)| number.get());

@@ -1,0 +1,410 @@
+//! A client and the driver of the product, in one system: the driver's disk is a fake, and both directions of the
+//! conversation can be tampered with.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+
+use fake_minix::host::{readable, writable};
+use fake_minix::{Blocked, Content, Process, Server, SparseDisk, System, Transfer};
+use guest_protocol::{Fields, pattern};
+use minix_abi::bdev::{BdevReply, BdevRequest, VectorElement};
+use minix_abi::ioctl::IoctlCode;
+use minix_abi::ipc::{IpcCall, IpcStatus};
+use minix_abi::partition::{PartitionEntry, SystemId, write_table};
+use minix_abi::rs::SignalReceived;
+use minix_abi::signal::Signal;
+use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType, Status};
+use minix_blockdriver::{BlockDriver, Micros, Options};
+use minix_rt::Args;
+use minix_virtio_blk::kernel::{MailTable, System as Kernel};
+use test_clients::client::Client;
+use testkernel::record::Record;
+use zerocopy::FromBytes;
+
+/// 16 MiB.
+pub(crate) const SMALL: u64 = 32_768;
+/// More than 140 GiB.
+pub(crate) const LARGE: u64 = (1 << 28) + (1 << 26);
+/// What the disk holds where nothing was written.
+pub(crate) const ORIGINAL_SEED: u64 = 0xd15c_0000_0000;
+
+const CLIENT: Endpoint = Endpoint(40);
+const DRIVER: Endpoint = Endpoint(41);
+
+/// A request on its way, and what tells it apart.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) kind: MessageType,
+    pub(crate) request: BdevRequest,
+    /// Counted from 1.
+    pub(crate) nth: u32,
+    /// What the grant of a vector holds.
+    pub(crate) elements: Vec<VectorElement>,
+}
+
+impl Asked {
+    pub(crate) fn reads(&self) -> bool {
+        [MessageType::BDEV_READ, MessageType::BDEV_GATHER].contains(&self.kind)
+    }
+
+    pub(crate) fn writes(&self) -> bool {
+        [MessageType::BDEV_WRITE, MessageType::BDEV_SCATTER].contains(&self.kind)
+    }
+
+    pub(crate) fn is(&self, code: IoctlCode) -> bool {
+        self.kind == MessageType::BDEV_IOCTL && self.request.request == code
+    }
+
+    /// Whether an element of the vector has such a length.
+    pub(crate) fn has(&self, length: impl Fn(u64) -> bool) -> bool {
+        self.elements.iter().any(|element| length(element.bytes))
+    }
+}
+
+/// The one thing that goes wrong. The driver is the one that answers the client; its disk is behind it.
+#[derive(Clone, Copy)]
+pub(crate) enum Bug {
+    None,
+    /// The driver takes a request for another one.
+    Request(fn(&mut Asked)),
+    /// The driver does nothing about some requests.
+    Ignores(fn(&Asked) -> bool),
+    /// The driver answers some requests with this status.
+    Answers(Status, fn(&Asked, Status) -> bool),
+    /// The driver answers with another status.
+    Status(fn(&Asked, Status) -> i32),
+    /// From a certain request on, one reply is wrong.
+    Reply(u32, Wrong),
+    /// The driver flips a byte, so many from the start of the granted memory, before it serves some requests, or after.
+    Before(i64, fn(&Asked) -> bool),
+    After(i64, fn(&Asked, Status) -> bool),
+    /// The disk loses data, or brings something else.
+    Disk(fn(&mut Transfer)),
+    /// The disk goes elsewhere.
+    Misplace(fn(&mut Transfer)),
+    /// The driver dies with every so many messages, or with one.
+    DiesEvery(u32),
+    DiesAt(u32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    Missing,
+    Twice,
+    Id,
+    Type,
+}
+
+pub(crate) struct Minix {
+    pub(crate) system: System,
+    pub(crate) content: Rc<RefCell<Content>>,
+    client: Process,
+    sectors: u64,
+    /// Sectors that the test has written itself.
+    prepared: RefCell<BTreeSet<u64>>,
+}
+
+/// The driver as a process.
+struct Served {
+    endpoint: Endpoint,
+    driver: BlockDriver<SparseDisk, Kernel<Process>, 64>,
+    kernel: Kernel<Process>,
+    minix: System,
+    content: Rc<RefCell<Content>>,
+    sectors: u64,
+    messages: u32,
+    bug: Bug,
+    stop_after: Option<u32>,
+}
+
+impl Served {
+    fn start(minix: &System, endpoint: Endpoint, sectors: u64, content: &Rc<RefCell<Content>>, bug: Bug) -> Self {
+        let mail: &mut MailTable = Box::leak(Box::default());
+        Self {
+            endpoint,
+            driver: BlockDriver::new(SparseDisk::new(sectors, content.clone()), Options::default()),
+            kernel: Kernel::new(minix.process(endpoint, "disk"), mail),
+            minix: minix.clone(),
+            content: content.clone(),
+            sectors,
+            messages: 0,
+            bug,
+            stop_after: None,
+        }
+    }
+
+    fn now(&self) -> Micros {
+        Micros(self.minix.state().now)
+    }
+
+    /// Another instance takes the place of this one, which is dead.
+    fn die(&mut self) {
+        let endpoint = Endpoint(self.endpoint.0 + Endpoint::GENERATION_STEP);
+        self.minix.kill(self.endpoint);
+        let mut next = Self::start(&self.minix, endpoint, self.sectors, &self.content, self.bug);
+        (next.messages, next.stop_after) = (self.messages, self.stop_after);
+        self.minix.serve(endpoint, next);
+    }
+}
+
+impl Server for Served {
+    fn handle(&mut self, status: IpcStatus, message: &Message) -> Result<(), Errno> {
+        self.messages += 1;
+        if self.stop_after == Some(self.messages) {
+            let body = SignalReceived { signal: Signal::TERM };
+            let message = Message::with_payload(MessageType::COMMON_SIGNAL, &body);
+            self.minix.state().push(CLIENT, Endpoint::RS, IpcCall::SENDA, message);
+        }
+        let dies = match self.bug {
+            Bug::DiesEvery(messages) => self.messages.is_multiple_of(messages),
+            Bug::DiesAt(nth) => self.messages == nth,
+            _ => false,
+        };
+        if dies {
+            self.die();
+            return Err(Errno::EDEADSRCDST);
+        }
+        while !self.driver.has_room() {
+            assert!(self.idle(), "the driver is full and does nothing");
+        }
+        let now = self.now();
+        self.driver.on_message(&mut self.kernel, now, status, message);
+        Ok(())
+    }
+
+    fn idle(&mut self) -> bool {
+        let before = self.minix.state().waiting(CLIENT);
+        let mut worked = false;
+        let now = self.now();
+        while self.driver.poll(&mut self.kernel, now) > 0 || self.driver.in_flight() > 0 {
+            worked = true;
+        }
+        worked |= self.minix.state().waiting(CLIENT) > before;
+        if !worked && let Some(at) = self.driver.deadline() {
+            let now = self.now().max(at);
+            self.minix.state().now = now.0;
+            self.driver.on_time(&mut self.kernel, now);
+            worked = true;
+        }
+        worked
+    }
+}
+
+impl Minix {
+    pub(crate) fn new(sectors: u64, bug: Bug) -> Self {
+        let system = System::default();
+        system.state().now = 5_000_000;
+        let content = Rc::new(RefCell::new(Content::new(ORIGINAL_SEED)));
+        match bug {
+            Bug::Disk(tamper) => content.borrow_mut().tamper = Some(Box::new(tamper)),
+            Bug::Misplace(misplace) => content.borrow_mut().misplace = Some(Box::new(misplace)),
+            _ => {}
+        }
+        let client = system.process(CLIENT, "client");
+        let minix = Self {
+            system,
+            content,
+            client,
+            sectors,
+            prepared: RefCell::default(),
+        };
+        minix.serve(bug, None);
+        minix.tamper(bug);
+        minix
+    }
+
+    fn serve(&self, bug: Bug, stop_after: Option<u32>) {
+        let mut served = Served::start(&self.system, DRIVER, self.sectors, &self.content, bug);
+        served.stop_after = stop_after;
+        self.system.serve(DRIVER, served);
+    }
+
+    /// RS asks the client to stop after so many messages to the driver.
+    pub(crate) fn stop_after(self, bug: Bug, messages: u32) -> Self {
+        self.serve(bug, Some(messages));
+        self
+    }
+
+    fn tamper(&self, bug: Bug) {
+        let system = self.system.clone();
+        let (mut open, mut nth, mut is_done) = (HashMap::new(), 0, false);
+        self.system.tamper(move |mut message| {
+            if message.source != CLIENT {
+                let reply: BdevReply = message.payload();
+                let asked = open.get(&reply.id);
+                return asked.map_or(vec![message], |asked| {
+                    answer(bug, &system, asked, message, &mut is_done)
+                });
+            }
+            nth += 1;
+            let (kind, request): (_, BdevRequest) = (message.kind, message.payload());
+            let elements = elements(&system, kind, &request);
+            let mut asked = Asked {
+                kind,
+                request,
+                nth,
+                elements,
+            };
+            match bug {
+                Bug::Request(change) => change(&mut asked),
+                Bug::Ignores(is_so) if is_so(&asked) => {
+                    asked.kind = MessageType::BDEV_IOCTL;
+                    asked.request.request = IoctlCode::DIOCFLUSH;
+                }
+                Bug::Before(offset, is_so) if is_so(&asked) => change_memory(&system, &asked, offset),
+                _ => {}
+            }
+            message.kind = asked.kind;
+            if let Bug::Request(_) | Bug::Ignores(_) = bug {
+                message.set_payload(&asked.request);
+            }
+            open.insert(request.id, asked);
+            vec![message]
+        });
+    }
+
+    /// Runs a program. Without an answer it waits for a message that never comes.
+    pub(crate) fn run<R>(&self, program: impl FnOnce(&mut Client<Process>, Args) -> R, words: &str) -> Option<R> {
+        let words: Vec<&'static str> = String::leak(words.to_owned()).split(' ').collect();
+        let args = Args::new("client", Vec::leak(words));
+        let mut client = Client::new(self.client.clone(), Box::leak(Box::default())).unwrap();
+        let result = match catch_unwind(AssertUnwindSafe(|| program(&mut client, args))) {
+            Ok(result) => Some(result),
+            Err(cause) if cause.is::<Blocked>() => None,
+            Err(cause) => resume_unwind(cause),
+        };
+        for line in &self.system.state().console {
+            // The host understands every record.
+            if let Some(Err(bad)) = Record::parse(line) {
+                panic!("{bad}: {line:?}");
+            }
+        }
+        result
+    }
+
+    /// Records by name, each with its fields.
+    pub(crate) fn records(&self, wanted: &str) -> Vec<BTreeMap<String, String>> {
+        let state = self.system.state();
+        let lines = state.console.iter().filter_map(|line| Fields::split(line));
+        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+        lines
+            .filter(|(name, _)| *name == wanted)
+            .map(|(_, fields)| fields.iter().map(owned).collect())
+            .collect()
+    }
+
+    /// What failed: numbers or names of checks and tests, and texts of errors.
+    pub(crate) fn failures(&self) -> Vec<String> {
+        let failed = |name, key: &'static str| {
+            let records = self.records(name).into_iter();
+            let failed = records.filter(|record| record.get("result").is_none_or(|result| result == "fail"));
+            failed.map(move |record| format!("{} {}", record[key], record.get("detail").map_or("", |detail| detail)))
+        };
+        failed("check", "number")
+            .chain(failed("test", "name"))
+            .chain(failed("error", "text"))
+            .collect()
+    }
+
+    /// What the host does: every sector holds what the records say, and where they say nothing, what it held. Returns how many
+    /// sectors the records name.
+    pub(crate) fn verify_disk(&self) -> usize {
+        // Later records override earlier ones; without a seed a sector may hold anything.
+        let mut expected: BTreeMap<u64, Option<u64>> = BTreeMap::new();
+        let state = self.system.state();
+        for (name, fields) in state.console.iter().filter_map(|line| Fields::split(line)) {
+            if name == "wrote" || name == "touched" {
+                let number = |key| guest_protocol::number(fields.get(key)?);
+                let (first, count) = (number("first").unwrap(), number("count").unwrap());
+                expected.extend((first..first + count).map(|sector| (sector, number("seed"))));
+            }
+        }
+        let (content, prepared) = (self.content.borrow(), self.prepared.borrow());
+        let written = content.written.keys().filter(|sector| !prepared.contains(sector));
+        for sector in expected.keys().chain(written) {
+            if let Some(seed) = expected.get(sector).copied().unwrap_or(Some(ORIGINAL_SEED)) {
+                let held = pattern::check(seed, *sector, &content.read(*sector));
+                assert_eq!(held, Ok(()), "sector {sector}, seed {seed:#x}");
+            }
+        }
+        expected.len()
+    }
+
+    /// Writes a partition table to a sector.
+    pub(crate) fn put_table(&self, sector: u64, entries: &[(SystemId, u32, u32)]) {
+        let mut table = [PartitionEntry::new(SystemId::NONE, 0, 0); 4];
+        for (entry, (system, first, sectors)) in table.iter_mut().zip(entries) {
+            *entry = PartitionEntry::new(*system, *first, *sectors);
+        }
+        let mut bytes = [0; 512];
+        write_table(&mut bytes, &table);
+        self.prepare(sector, &bytes);
+    }
+
+    /// Puts data on the disk before the client runs.
+    pub(crate) fn prepare(&self, first: u64, data: &[u8]) {
+        self.content.borrow_mut().write(first, data);
+        self.prepared
+            .borrow_mut()
+            .extend(first..first + (data.len() / 512) as u64);
+    }
+}
+
+pub(crate) fn number(record: &BTreeMap<String, String>, key: &str) -> u64 {
+    guest_protocol::number(&record[key]).unwrap()
+}
+
+/// What becomes of a reply.
+fn answer(bug: Bug, system: &System, asked: &Asked, mut message: Message, is_done: &mut bool) -> Vec<Message> {
+    let mut reply: BdevReply = message.payload();
+    let mut copies = 1;
+    match bug {
+        Bug::Answers(status, is_so) if is_so(asked, reply.status) => reply.status = status,
+        Bug::Status(change) => reply.status = Status(change(asked, reply.status)),
+        Bug::After(offset, is_so) if is_so(asked, reply.status) => change_memory(system, asked, offset),
+        Bug::Reply(nth, wrong) if asked.nth >= nth && !*is_done => {
+            *is_done = true;
+            match wrong {
+                Wrong::Missing => copies = 0,
+                Wrong::Twice => copies = 2,
+                Wrong::Id => reply.id ^= 1 << 20,
+                Wrong::Type => message.kind = MessageType::BDEV_OPEN,
+            }
+        }
+        _ => {}
+    }
+    message.set_payload(&reply);
+    vec![message; copies]
+}
+
+/// The memory of a grant of the client.
+fn granted(system: &System, grant: GrantId) -> Option<(u64, u64)> {
+    let (_, direct) = system.state().grants(CLIENT).lent(grant)?;
+    Some((direct.start, direct.bytes))
+}
+
+fn elements(system: &System, kind: MessageType, request: &BdevRequest) -> Vec<VectorElement> {
+    let is_vector = [MessageType::BDEV_GATHER, MessageType::BDEV_SCATTER].contains(&kind);
+    let memory = granted(system, request.grant).filter(|_| is_vector);
+    let bytes = memory.map_or(&[][..], |(start, bytes)| readable(start, bytes));
+    let elements = bytes
+        .chunks_exact(size_of::<VectorElement>())
+        .take(request.count.max(0) as usize);
+    elements
+        .map(|raw| VectorElement::read_from_bytes(raw).unwrap())
+        .collect()
+}
+
+/// Flips a byte near the start of the first memory that a request is for.
+fn change_memory(system: &System, asked: &Asked, offset: i64) {
+    let first = asked
+        .elements
+        .first()
+        .map_or(asked.request.grant, |element| element.grant);
+    if let Some((start, _)) = granted(system, first) {
+        let byte = &mut writable(start.wrapping_add_signed(offset), 1)[0];
+        *byte = !*byte;
+    }
+}
