@@ -69,11 +69,19 @@ enum Place {
     Bounce(usize, usize),
 }
 
-/// See the module. Requests are carried out with `notify` or `poll`, and completed by `poll`, the last one first.
+/// A transfer that was not carried out yet.
+struct Work {
+    write: bool,
+    first: u64,
+    place: Place,
+}
+
+/// See the module. Half of the requests are carried out at once and completed later: a driver that dies meanwhile has not
+/// answered them. The last one is completed first.
 pub struct SparseDisk {
     pub info: DiskInfo,
     content: Rc<RefCell<Content>>,
-    pending: Vec<(Tag, Option<(bool, u64, Place)>)>,
+    pending: Vec<(Tag, Option<Work>)>,
     bounce: Vec<Box<[u8; STAGING_BYTES]>>,
 }
 
@@ -96,13 +104,14 @@ impl SparseDisk {
         }
     }
 
-    fn carry_out(&mut self, write: bool, first: u64, place: &Place) {
+    fn carry_out(&mut self, work: Work) {
+        let Work { write, first, place } = work;
         let mut pieces: Vec<&mut [u8]> = match place {
             Place::Ranges(ranges) => {
                 let here = ranges.iter().map(|range| (range.address() - PHYSICAL, range.bytes()));
                 here.map(|(address, bytes)| writable(address, bytes)).collect()
             }
-            Place::Bounce(block, bytes) => vec![&mut self.bounce[*block][..*bytes]],
+            Place::Bounce(block, bytes) => vec![&mut self.bounce[block][..bytes]],
         };
         let mut content = self.content.borrow_mut();
         let data = pieces.iter().map(|piece| &**piece).collect::<Vec<_>>().concat();
@@ -127,18 +136,6 @@ impl SparseDisk {
             piece[..part.len()].copy_from_slice(part);
             rest = more;
         }
-    }
-
-    fn carry_out_where(&mut self, wanted: impl Fn(Tag) -> bool) {
-        let mut pending = std::mem::take(&mut self.pending);
-        for (tag, work) in pending.iter_mut().rev() {
-            if wanted(*tag)
-                && let Some((write, first, place)) = work.take()
-            {
-                self.carry_out(write, first, &place);
-            }
-        }
-        self.pending = pending;
     }
 }
 
@@ -168,18 +165,23 @@ impl BlockDevice for SparseDisk {
             Data::Bounce(block, bytes) => (Place::Bounce(usize::from(block.0), bytes), bytes as u64),
         };
         assert!(bytes > 0 && bytes.is_multiple_of(SECTOR as u64) && first + bytes / 512 <= self.info.sectors);
-        self.pending.push((tag, Some((write, first, place))));
+        let mut work = Some(Work { write, first, place });
+        if tag.0.is_multiple_of(2)
+            && let Some(work) = work.take()
+        {
+            self.carry_out(work);
+        }
+        self.pending.push((tag, work));
         Ok(())
     }
 
-    /// A part of the requests is carried out at once, and completed later: a driver that dies meanwhile has not answered them.
-    fn notify(&mut self) {
-        self.carry_out_where(|tag| tag.0.is_multiple_of(2));
-    }
+    fn notify(&mut self) {}
 
     fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
-        self.carry_out_where(|_| true);
-        while let Some((tag, _)) = self.pending.pop() {
+        while let Some((tag, work)) = self.pending.pop() {
+            if let Some(work) = work {
+                self.carry_out(work);
+            }
             done(tag, Ok(()));
         }
         Ok(())
@@ -205,8 +207,9 @@ impl BlockDevice for SparseDisk {
 
     fn staging(&mut self, block: StagingBlock) -> Option<&mut [u8; STAGING_BYTES]> {
         let nth = usize::from(block.0);
-        let in_use = |(_, work): &(Tag, Option<(bool, u64, Place)>)| matches!(work, Some((_, _, Place::Bounce(used, _))) if *used == nth);
-        if self.pending.iter().any(in_use) {
+        let is_used = |place: &Place| matches!(place, Place::Bounce(used, _) if *used == nth);
+        let mut works = self.pending.iter().filter_map(|(_, work)| work.as_ref());
+        if works.any(|work| is_used(&work.place)) {
             return None;
         }
         self.bounce.get_mut(nth).map(|block| &mut **block)

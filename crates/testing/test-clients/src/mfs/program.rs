@@ -11,7 +11,7 @@ use minix_rt::{Args, Ipc};
 
 use super::error::MfsError;
 use super::geometry::{MAX_BLOCK_BYTES, MIN_BLOCK_BYTES};
-use super::layout::{BLOCK_DEVICE, CHARACTER_DEVICE, DIRECTORY, Inode, LINK, PIPE, REGULAR};
+use super::layout::{DIRECTORY, REGULAR};
 use super::reader::{Buffers, Mfs, RUN_BYTES, Volume};
 use super::tree::Found;
 use crate::args::{self, Target};
@@ -88,9 +88,9 @@ fn walk<I: Ipc>(disk: Disk<'_, I>, buffers: &mut Buffers) -> Result<Counts, MfsE
             REGULAR => counts.files += 1,
             _ => counts.others += 1,
         }
-        let (mode, links, bytes) = (Mode(inode), inode.links.get(), inode.bytes.get());
+        let (mode, links, bytes) = (inode.mode.get(), inode.links.get(), inode.bytes.get());
         let client = &mut *disk.session.client;
-        client.say(format_args!("{number:>6} {mode} {links:>3} {bytes:>10} {path}"));
+        client.say(format_args!("{number:>6} {mode:06o} {links:>3} {bytes:>10} {path}"));
         if let Some(crc64) = crc64 {
             counts.bytes += u64::from(bytes);
             let digest = format_args!("{crc64:#x}");
@@ -179,27 +179,5 @@ impl Display for ReadError {
             Self::Trouble(trouble) => trouble.fmt(f),
             Self::Status(status) => write!(f, "the driver says {status:?}"),
         }
-    }
-}
-
-/// Kind and permissions as directory listings show them.
-struct Mode<'i>(&'i Inode);
-
-impl Display for Mode<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0.kind() {
-            DIRECTORY => "d",
-            LINK => "l",
-            BLOCK_DEVICE => "b",
-            CHARACTER_DEVICE => "c",
-            PIPE => "p",
-            _ => "-",
-        })?;
-        for bit in (0..9).rev() {
-            let is_set = self.0.mode.get() >> bit & 1 != 0;
-            let letter = ["x", "w", "r"][bit % 3];
-            f.write_str(if is_set { letter } else { "-" })?;
-        }
-        Ok(())
     }
 }

@@ -49,174 +49,50 @@ const fn bits(sector: u64, bits: u32) -> u64 {
 }
 
 /// A bug, and the numbers of the block test that fail for it.
+#[rustfmt::skip]
 const BLOCK_TEST: &[(&str, Bug, &[u32])] = &[
-    // The conversation.
     ("wrong id", Reply(10, Wrong::Id), &[8]),
     ("wrong type", Reply(10, Wrong::Type), &[8]),
-    // Opening.
     ("open fails", Answers(EIO, |asked, _| asked.kind == OPEN), &[1]),
     ("no place", Answers(EIO, |asked, _| asked.is(IoctlCode::DIOCGETP)), &[2]),
-    (
-        "opens do not count",
-        Ignores(|asked| asked.kind == OPEN && asked.nth > 1),
-        &[4, 5, 31, 41, 51],
-    ),
-    (
-        "closes do not count",
-        Ignores(|asked| asked.kind == CLOSE),
-        &[5, 41, 42],
-    ),
-    (
-        "close fails",
-        Answers(EIO, |asked, _| asked.kind == CLOSE),
-        &[5, 32, 41, 51],
-    ),
-    // Vectors.
-    (
-        "half a sector",
-        Status(|asked, got| got.0 - if is_read(asked, got) { 256 } else { 0 }),
-        READS,
-    ),
-    (
-        "no elements",
-        Answers(OK, |asked, _| asked.kind == GATHER && asked.request.count == 0),
-        &[7],
-    ),
-    (
-        "no vector",
-        Answers(OK, |asked, _| {
-            asked.kind == GATHER && asked.request.grant == GrantId::INVALID
-        }),
-        &[8],
-    ),
+    ("opens do not count", Ignores(|asked| asked.kind == OPEN && asked.nth > 1), &[4, 5, 31, 41, 51]),
+    ("closes do not count", Ignores(|asked| asked.kind == CLOSE), &[5, 41, 42]),
+    ("close fails", Answers(EIO, |asked, _| asked.kind == CLOSE), &[5, 32, 41, 51]),
+    // Vectors and their elements.
+    ("half a sector", Status(|asked, got| got.0 - if is_read(asked, got) { 256 } else { 0 }), READS),
+    ("no elements", Answers(OK, |asked, _| asked.kind == GATHER && asked.request.count == 0), &[7]),
+    ("no vector", Answers(OK, |asked, _| asked.kind == GATHER && asked.request.grant == GrantId::INVALID), &[8]),
     ("revoked vector", Answers(OK, |asked, _| is_revoked_vector(asked)), &[9]),
-    // Elements.
-    (
-        "empty element",
-        Answers(Code(8192), |asked, _| asked.has(|bytes| bytes == 0)),
-        &[12],
-    ),
-    (
-        "lengths of 32 bits",
-        Answers(Code(4096), |asked, _| asked.has(|bytes| bytes >> 32 > 0)),
-        &[13, 14, 15],
-    ),
-    (
-        "total wraps",
-        Answers(Code(4092), |asked, _| asked.has(|bytes| bytes == (1 << 63) - 2)),
-        &[15],
-    ),
-    (
-        "odd length",
-        Answers(EIO, |asked, _| asked.has(|bytes| bytes % 2 == 1)),
-        &[16],
-    ),
-    (
-        "bad element",
-        Answers(Code(8192), |asked, _| has_bad_grant(asked)),
-        &[17],
-    ),
-    (
-        "bad grant is an I/O error",
-        Answers(EIO, |_, got| got == EPERM),
-        &[18, 19, 25],
-    ),
-    (
-        "grants are not checked",
-        Answers(Code(12288), |_, got| got == EPERM),
-        &[18, 19, 25],
-    ),
-    (
-        "odd address",
-        Answers(Code(12288), |asked, _| asked.has(|bytes| bytes == 4094)),
-        &[20, 24],
-    ),
-    (
-        "odd position",
-        Request(|asked| asked.request.position &= !511),
-        &[21, 23],
-    ),
-    (
-        "memory changes too early",
-        Before(0, |asked| asked.elements.len() == 3),
-        &[12, 13, 14, 15, 21, 23, 24, 25],
-    ),
-    (
-        "memory of a write changes",
-        After(0, |asked, got| asked.writes() && got.0 > 0),
-        WRITES,
-    ),
+    ("empty element", Answers(Code(8192), |asked, _| asked.has(|bytes| bytes == 0)), &[12]),
+    ("lengths of 32 bits", Answers(Code(4096), |asked, _| asked.has(|bytes| bytes >> 32 > 0)), &[13, 14, 15]),
+    ("total wraps", Answers(Code(4092), |asked, _| asked.has(|bytes| bytes == (1 << 63) - 2)), &[15]),
+    ("odd length", Answers(EIO, |asked, _| asked.has(|bytes| bytes % 2 == 1)), &[16]),
+    ("bad element", Answers(Code(8192), |asked, _| has_bad_grant(asked)), &[17]),
+    ("bad grant is an I/O error", Answers(EIO, |_, got| got == EPERM), &[18, 19, 25]),
+    ("grants are not checked", Answers(Code(12288), |_, got| got == EPERM), &[18, 19, 25]),
+    ("odd address", Answers(Code(12288), |asked, _| asked.has(|bytes| bytes == 4094)), &[20, 24]),
+    ("odd position", Request(|asked| asked.request.position &= !511), &[21, 23]),
+    ("memory changes too early", Before(0, |asked| asked.elements.len() == 3), &[12, 13, 14, 15, 21, 23, 24, 25]),
+    ("memory of a write changes", After(0, |asked, got| asked.writes() && got.0 > 0), WRITES),
     ("a byte before the memory", After(-1, is_read), READS),
     // Sizes.
-    (
-        "at most 64 KiB",
-        Status(|_, got| got.0.min(64 << 10)),
-        &[26, 27, 28, 29, 30],
-    ),
-    (
-        "reads nothing",
-        Disk(|transfer| transfer.data.truncate(if transfer.write { usize::MAX } else { 0 })),
-        DISK_READS,
-    ),
-    (
-        "half of a large transfer",
-        Disk(|transfer| transfer.data.truncate(64 << 10)),
-        &[27, 29, 30],
-    ),
-    (
-        "elements swapped",
-        Disk(swap_elements),
-        &[27, 29, 30],
-    ),
+    ("at most 64 KiB", Status(|_, got| got.0.min(64 << 10)), &[26, 27, 28, 29, 30]),
+    ("reads nothing", Disk(|transfer| transfer.data.truncate(if transfer.write { usize::MAX } else { 0 })), DISK_READS),
+    ("half of a large transfer", Disk(|transfer| transfer.data.truncate(64 << 10)), &[27, 29, 30]),
+    ("elements swapped", Disk(swap_elements), &[27, 29, 30]),
     // Partitions.
-    (
-        "empty partition is none",
-        Answers(ENXIO, |asked, _| asked.kind == OPEN && asked.request.minor.0 > 0),
-        &[31, 41],
-    ),
-    (
-        "place is not set",
-        Ignores(|asked| asked.is(IoctlCode::DIOCSETP)),
-        &[32],
-    ),
+    ("empty is none", Answers(ENXIO, |asked, _| asked.kind == OPEN && asked.request.minor.0 > 0), &[31, 41]),
+    ("place is not set", Ignores(|asked| asked.is(IoctlCode::DIOCSETP)), &[32]),
     ("table is relative", Disk(shift_partition), &[42]),
-    (
-        "base is ignored",
-        Request(use_whole_disk),
-        &[33, 34, 37, 38, 43],
-    ),
+    ("base is ignored", Request(use_whole_disk), &[33, 34, 37, 38, 43]),
     ("end is an error", Answers(EIO, is_clipped), &[33, 37, 43]),
-    (
-        "beyond the end is an error",
-        Answers(EINVAL, |asked, got| is_transfer(asked) && got == OK),
-        &[34, 36, 38, 40, 43],
-    ),
-    (
-        "negative is an error",
-        Answers(EINVAL, |asked, _| asked.request.position >> 63 == 1),
-        &[36, 40, 43],
-    ),
+    ("beyond the end is an error", Answers(EINVAL, |asked, got| is_transfer(asked) && got == OK), &[34, 36, 38, 40, 43]),
+    ("negative is an error", Answers(EINVAL, |asked, _| asked.request.position >> 63 == 1), &[36, 40, 43]),
     // Positions.
-    (
-        "three sectors are four",
-        Disk(lengthen),
-        &[47, 48, 50],
-    ),
-    (
-        "positions of 32 bits",
-        Misplace(|transfer| transfer.first = bits(transfer.first, 23)),
-        &[48, 50],
-    ),
-    (
-        "sectors of 24 bits",
-        Misplace(|transfer| transfer.first = bits(transfer.first, 24)),
-        &[50],
-    ),
-    (
-        "sectors of 28 bits",
-        Misplace(|transfer| transfer.first = bits(transfer.first, 28)),
-        &[50],
-    ),
+    ("three sectors are four", Disk(lengthen), &[47, 48, 50]),
+    ("positions of 32 bits", Misplace(|transfer| transfer.first = bits(transfer.first, 23)), &[48, 50]),
+    ("sectors of 24 bits", Misplace(|transfer| transfer.first = bits(transfer.first, 24)), &[50]),
+    ("sectors of 28 bits", Misplace(|transfer| transfer.first = bits(transfer.first, 28)), &[50]),
 ];
 
 fn is_transfer(asked: &Asked) -> bool {
@@ -307,33 +183,14 @@ const MFS: &str = "label=disk minor=0";
 const SHELL: &str = "label=disk open write=0:8:0x700000000 verify=0:8:0x700000000";
 
 /// A client and its words, a bug, and a text of one of its failures; without one the client waits for ever.
+#[rustfmt::skip]
 const OTHERS: &[(Client, &str, Bug, &str)] = &[
     (load::main, LOAD, Request(lose_write), "does_not_hold"),
-    (
-        load::main,
-        LOAD,
-        Disk(lose_sector),
-        "does_not_hold",
-    ),
+    (load::main, LOAD, Disk(lose_sector), "does_not_hold"),
     (load::main, LOAD, Disk(damage), "does_not_hold"),
-    (
-        load::main,
-        LOAD,
-        Misplace(|transfer| misplace(transfer, true)),
-        "does_not_hold",
-    ),
-    (
-        load::main,
-        LOAD,
-        Misplace(|transfer| misplace(transfer, false)),
-        "does_not_hold",
-    ),
-    (
-        load::main,
-        LOAD,
-        Status(|asked, got| got.0 - if asked.nth == 99 { 512 } else { 0 }),
-        ":_Ok(",
-    ),
+    (load::main, LOAD, Misplace(|transfer| misplace(transfer, true)), "does_not_hold"),
+    (load::main, LOAD, Misplace(|transfer| misplace(transfer, false)), "does_not_hold"),
+    (load::main, LOAD, Status(|asked, got| got.0 - if asked.nth == 99 { 512 } else { 0 }), ":_Ok("),
     (load::main, LOAD, Answers(EIO, |asked, _| asked.nth == 99), "EIO"),
     (load::main, LOAD, Reply(99, Wrong::Twice), "answered_twice"),
     (load::main, LOAD, Reply(99, Wrong::Id), "never_sent"),
@@ -341,65 +198,30 @@ const OTHERS: &[(Client, &str, Bug, &str)] = &[
     (load::main, LOAD, Reply(99, Wrong::Missing), ""),
     (load::overlap, OVERLAP, DiesAt(50), "requests,_3_at_a_time"),
     (mfs::main, MFS, Bug::None, "no_superblock"),
-    (
-        mfs::main,
-        MFS,
-        Answers(EIO, |asked, _| asked.reads()),
-        "cannot_read:_the_driver_says_Err(EIO)",
-    ),
+    (mfs::main, MFS, Answers(EIO, |asked, _| asked.reads()), "cannot_read:_the_driver_says_Err(EIO)"),
     (shell::main, SHELL, Answers(EIO, |_, _| true), "the_driver_says"),
-    (
-        shell::main,
-        SHELL,
-        Disk(|transfer| transfer.data.clear()),
-        "sector_0_holds",
-    ),
+    (shell::main, SHELL, Disk(|transfer| transfer.data.clear()), "sector_0_holds"),
 ];
 
 /// A bug, and the name of a test of the abuse that fails for it, or another text of a failure.
+#[rustfmt::skip]
 const ABUSE: &[(Bug, &str)] = &[
-    (
-        Answers(OK, |asked, _| asked.kind == GATHER && asked.request.count == 0),
-        "elements-0-gather",
-    ),
-    (
-        Answers(OK, |asked, _| asked.kind == GATHER && asked.elements.is_empty()),
-        "no-grant-gather",
-    ),
-    (
-        Answers(Code(8192), |asked, _| asked.has(|bytes| bytes == 0)),
-        "empty-element-gather",
-    ),
-    (
-        Answers(Code(4096), |asked, _| asked.has(|bytes| bytes >> 32 > 0)),
-        "element-of-2-to-the-63-gather",
-    ),
+    (Answers(OK, |asked, _| asked.kind == GATHER && asked.request.count == 0), "elements-0-gather"),
+    (Answers(OK, |asked, _| asked.kind == GATHER && asked.elements.is_empty()), "no-grant-gather"),
+    (Answers(Code(8192), |asked, _| asked.has(|bytes| bytes == 0)), "empty-element-gather"),
+    (Answers(Code(4096), |asked, _| asked.has(|bytes| bytes >> 32 > 0)), "element-of-2-to-the-63-gather"),
     (Answers(Code(4096), |_, got| got == EPERM), "wrong-access-read"),
     (Answers(EIO, |_, got| got == EPERM), "revoked-grant-read"),
-    (
-        Answers(EINVAL, |asked, _| asked.request.position >> 63 == 1),
-        "minus-512-read",
-    ),
+    (Answers(EINVAL, |asked, _| asked.request.position >> 63 == 1), "minus-512-read"),
     (Answers(EIO, is_clipped), "clipped-read"),
     (Request(|asked| asked.request.position &= !511), "at-1-read"),
     (Request(|asked| asked.request.count &= !511), "of-513-read"),
-    (
-        After(0, |asked, got| asked.reads() && got == EINVAL),
-        "memory_was_written",
-    ),
+    (After(0, |asked, got| asked.reads() && got == EINVAL), "memory_was_written"),
     (Status(|_, got| got.0.min(64 << 10)), "512-kib-read"),
     (Disk(|transfer| transfer.data.truncate(64 << 10)), "512-kib-read"),
     (Ignores(|asked| asked.kind == CLOSE), "random-messages"),
-    (
-        Answers(EINVAL, |asked, got| asked.nth > 900 && got.0 > 0),
-        "random-messages",
-    ),
-    (
-        Answers(EINVAL, |asked, _| {
-            asked.request.flags.intersects(!BdevFlags::FORCEWRITE)
-        }),
-        "random-messages",
-    ),
+    (Answers(EINVAL, |asked, got| asked.nth > 900 && got.0 > 0), "random-messages"),
+    (Answers(EINVAL, |asked, _| asked.request.flags.intersects(!BdevFlags::FORCEWRITE)), "random-messages"),
     (Reply(1000, Wrong::Twice), "answered_twice"),
     (Reply(1000, Wrong::Id), "never_sent"),
     (Reply(1000, Wrong::Type), "a_reply_of_type"),
