@@ -3,6 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use guest_protocol::Record;
+
 use crate::cli::qemu_args;
 use crate::console::Console;
 use crate::minix::programs::Programs;
@@ -20,7 +22,7 @@ for word in "$@"; do
     if=none,id=d1,*) disk1=${word#*file=}; disk1=${disk1%%,format=*};;
   esac
 done
-record() { printf '\036%s\n' "$*"; }
+record() { printf '\036%s\n' "$1"; }
 "#;
 
 /// The report on a guest that behaves like the script. `DIGESTS` in it stands for the digests that an honest guest finds on the
@@ -42,16 +44,19 @@ pub(crate) fn report_with_backend(flags: &str, script: &str, (was, is): (&str, &
     let plain = qemu_args(if args.bare { "--bare" } else { "" }, None).unwrap();
     let disk = session::make_disks(&plain, None, directory.path()).unwrap().remove(0);
     let digest = |(range, value): &(guest_protocol::SectorRange, u64)| {
-        let guest_protocol::SectorRange { first, count } = range;
-        format!("record digest first={first} count={count} crc64={value:#x}\n")
+        said(&Record::Digest {
+            range: *range,
+            crc64: *value,
+        })
     };
     let digests: String = disk.digests.iter().map(digest).collect();
     let files: String = (disk.files().iter())
         .map(|file| {
-            format!(
-                "record file path={} bytes={} crc64={:#x}\n",
-                file.path, file.bytes, file.crc64
-            )
+            said(&Record::File {
+                path: &file.path,
+                bytes: file.bytes,
+                crc64: file.crc64,
+            })
         })
         .collect();
     let script = script.replace("DIGESTS", &digests).replace("FILES", &files);
@@ -65,8 +70,12 @@ pub(crate) fn report_with_backend(flags: &str, script: &str, (was, is): (&str, &
         backend: Some(program(directory.path(), "backend", backend)),
         scratch: directory.path().join("scratch"),
     };
-    let mut console = Console::memory();
+    let mut console = Console::default();
     session::run(&setup, &args, None, run::Input::None, &mut console, Progress::Silent).unwrap()
+}
+
+fn said(record: &Record<'_>) -> String {
+    format!("record '{}'\n", serde_json::to_string(record).unwrap())
 }
 
 /// Writes one byte at a place of the first disk.

@@ -5,22 +5,19 @@
 //! * [`tools`] finds or installs what is needed, [`image`] builds the bare image and [`minix`] everything for MINIX, [`disk`]
 //!   makes or opens the disk.
 //! * [`foreign`] runs the back-end of a disk that is not QEMU's own.
-//! * [`machine`] writes the QEMU command line, [`run`] lives through the boot, [`report`] makes sense of what the guest said,
-//!   [`verify`] looks at the disk after it, [`trace`] at what QEMU saw, and [`judge`] says what it comes to. [`session`] ties
-//!   these together, for either guest. [`interrupt`] is how all of it is stopped.
+//! * [`machine`] writes the QEMU command line, [`run`] lives through the boot, [`report`] parses what the guest said, checks it
+//!   against the disks and prints the result. [`session`] ties these together, for either guest. [`interrupt`] is how all of it
+//!   is stopped.
 
 mod checks;
 mod cli;
 mod console;
-mod defmt;
 mod disk;
 #[cfg(test)]
 mod fake;
 mod foreign;
 mod image;
 mod interrupt;
-mod judge;
-mod ledger;
 mod machine;
 mod minix;
 mod progress;
@@ -28,11 +25,7 @@ mod qemu;
 mod report;
 mod run;
 mod session;
-mod splitter;
-mod summary;
 mod tools;
-mod trace;
-mod verify;
 mod workspace;
 
 use std::process::ExitCode;

@@ -15,10 +15,9 @@ use crate::machine::{self, Boot, Machine};
 use crate::minix::programs;
 use crate::minix::scenario::Name;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{Report, print};
 use crate::run;
 use crate::session::{self, Setup};
-use crate::summary;
 use crate::tools::{self, Qemu, Wanted};
 use crate::workspace::Workspace;
 
@@ -85,9 +84,13 @@ fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result
         backend,
         scratch: workspace.scratch(),
     };
-    let mut console = Console::terminal();
+    // A person who works with the guest sees it; for others the screen at the end tells all.
+    let is_shown = args.verbose || args.shell || args.gdb;
+    let mut console = if is_shown { Console::shown() } else { Console::default() };
     let report = session::run(&setup, args, input, keyboard(args)?, &mut console, progress)?;
-    for line in summary::lines(&report, input) {
+    let log = setup.scratch.join(format!("console-{}.log", std::process::id()));
+    let log = (!report.passed && std::fs::write(&log, console.text()).is_ok()).then_some(log.as_path());
+    for line in print::screen(&report, args, input, &console.guest_text(), log) {
         say(&line);
     }
     Ok(report)

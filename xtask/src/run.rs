@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::console::Console;
-use crate::defmt::Frames;
 use crate::interrupt;
-use crate::splitter::{Piece, Splitter};
+use crate::report::{Frames, Guest, Piece};
 
 /// How often defmt frames and the clock are looked at while the guest is silent.
 const TICK: Duration = Duration::from_millis(50);
@@ -39,8 +38,8 @@ pub(crate) struct Ended {
     pub(crate) status: Option<ExitStatus>,
     /// Something that the guest needs had ended before.
     pub(crate) abandoned: bool,
-    /// The machine-readable lines, in order.
-    pub(crate) records: Vec<String>,
+    /// What the guest reported.
+    pub(crate) guest: Guest,
     /// What QEMU itself printed as errors.
     pub(crate) complaints: Vec<String>,
     /// Whether the guest printed anything at all.
@@ -77,11 +76,10 @@ pub(crate) fn run(
     let mut child = Stopped(child.with_context(|| format!("cannot start {}", command.get_program().display()))?);
     let events = listen(&mut child.0);
     let mut typist = Typist::new(child.0.stdin.take(), input);
-    let mut splitter = Splitter::default();
     let mut ended = Ended {
         status: None,
         abandoned: false,
-        records: Vec::new(),
+        guest: Guest::default(),
         complaints: Vec::new(),
         spoke: false,
         duration: Duration::ZERO,
@@ -95,18 +93,16 @@ pub(crate) fn run(
         match event {
             Ok(Event::Uart(bytes)) => {
                 ended.spoke = true;
-                for piece in splitter.feed(&bytes) {
+                for piece in ended.guest.hear(started.elapsed(), &bytes) {
                     match piece {
                         Piece::Text(text) => {
                             console.guest(&text);
                             typist.saw(&text);
                         }
                         Piece::Record(line) => {
-                            console.guest_started();
                             if show_records {
                                 console.side("record", line.trim_start_matches(guest_protocol::MARK));
                             }
-                            ended.records.push(line);
                         }
                     }
                 }
@@ -139,7 +135,7 @@ pub(crate) fn run(
     for message in frames.new_messages() {
         console.side("defmt", &message);
     }
-    ended.records.extend(splitter.finish());
+    ended.guest.end();
     console.finish();
     ended.duration = started.elapsed();
     Ok(ended)
@@ -231,7 +227,7 @@ impl Typist {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::defmt::{Frames, Strings};
+    use crate::report::Strings;
     use std::path::Path;
 
     /// Runs a shell script in the place of QEMU.
@@ -240,19 +236,19 @@ mod tests {
         command.args(["-c", script]);
         let strings = Strings::none();
         let mut frames = Frames::follow(Path::new("/no/such/file"), &strings);
-        let mut console = Console::memory();
+        let mut console = Console::default();
         let ended = run(command, input, Some(limit), || false, &mut frames, &mut console, false).unwrap();
-        (ended, console.into_text())
+        (ended, console.text())
     }
 
     const LONG: Duration = Duration::from_secs(30);
 
     #[test]
     fn text_records_complaints_and_status_are_told_apart() {
-        let script = r"printf 'hello\n\036done passed=1 failed=0\nbye'; echo oops >&2; exit 7";
+        let script = r#"printf 'hello\n\036{"done":{"passed":1,"failed":0}}\nbye'; echo oops >&2; exit 7"#;
         let (ended, text) = boot(script, Input::None, LONG);
         assert_eq!(ended.status.unwrap().code(), Some(7));
-        assert_eq!(ended.records, ["\x1edone passed=1 failed=0"]);
+        assert_eq!(ended.guest.done(), Some((1, 0)));
         assert_eq!(ended.complaints, ["oops"]);
         assert!(ended.spoke);
         assert!(
@@ -284,7 +280,7 @@ mod tests {
         command.args(["-c", "exec sleep 1000"]);
         let strings = Strings::none();
         let mut frames = Frames::follow(Path::new("/no/such/file"), &strings);
-        let mut console = Console::memory();
+        let mut console = Console::default();
         let ended = run(
             command,
             Input::None,

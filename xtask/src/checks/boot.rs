@@ -9,9 +9,9 @@ use crate::cli;
 use crate::console::Console;
 use crate::disk::Input;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{Report, print};
 use crate::tools::find_program;
-use crate::{run, session, summary};
+use crate::{run, session};
 
 /// Images that tools make which are not on every machine, and not ours to install: name, tool, size in bytes.
 const MADE_BY: [(&str, &[&str], u64); 4] = [
@@ -94,7 +94,7 @@ pub(super) fn run_once(
         Some(lines) => run::Input::Script(lines.iter().map(|line| (*line).to_owned()).collect()),
         None => run::Input::None,
     };
-    let mut console = Console::memory();
+    let mut console = Console::default();
     let outcome = session::run(
         context.setup()?,
         &args,
@@ -103,9 +103,9 @@ pub(super) fn run_once(
         &mut console,
         Progress::Silent,
     );
-    let mut text = format!("$ cargo xtask qemu {flags}\n{}", console.into_text());
+    let mut text = format!("$ cargo xtask qemu {flags}\n{}", console.text());
     let report = outcome.map_err(|error| format!("{error:#}\n{text}"))?;
-    text += &summary::lines(&report, input.as_ref()).join("\n");
+    text += &print::screen(&report, &args, input.as_ref(), &console.guest_text(), None).join("\n");
     Ok((report, text))
 }
 

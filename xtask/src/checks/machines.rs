@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use guest_protocol::Record;
+
 use super::boot::{self, Disk, boot, expect, foreign};
 use super::{Check, Context, Guest, Verdict};
-use crate::report::Report;
+use crate::report::{Report, records};
 
 /// Two sockets: each has harts, memory and a PLIC of its own. The VirtIO windows are wired to the second PLIC.
 const TWO_SOCKETS: [&str; 10] = [
@@ -75,7 +77,7 @@ pub(super) fn checks() -> Vec<Check> {
             let (report, text) = run(context, "", &LARGE_BLOCKS, &blank(512)?)?;
             // The host waits for a digest that cannot be made; what counts is that the run came to its end.
             let ended =
-                report.guest.done.is_some() && report.guest.minix.iter().all(|minix| minix.violations.is_empty());
+                report.guest.done().is_some() && records!(report.guest, Record::Violation { .. } => ()).count() == 0;
             expect(ended && text.contains(NO_BLOCK), "not served").map_err(|why| format!("{why}\n{text}"))
         }),
         check(Guest::Bare, "qemu/disk-below-a-block", |context| {
@@ -106,12 +108,14 @@ fn run(context: &Context, words: &str, qemu: &[&str], disk: &Disk) -> Result<(Re
 
 /// The guest gave up with one error of this kind, whose text has this in it.
 fn refused(report: &Report, kind: &str, part: &str) -> Verdict {
-    let [error] = report.guest.errors.as_slice() else {
-        return Err(format!("{} errors, wanted one\n", report.guest.errors.len()));
+    let errors = records!(report.guest, Record::Error { kind, text, .. } => (kind, text));
+    let errors: Vec<_> = errors.collect();
+    let [(found, text)] = errors.as_slice() else {
+        return Err(format!("{} errors, wanted one\n", errors.len()));
     };
     expect(
-        error.kind == kind && error.text.contains(part) && report.exit_status.is_some(),
-        &format!("stopped with {}: {}\n", error.kind, error.text),
+        *found == kind && text.contains(part) && report.exit_status.is_some(),
+        &format!("stopped with {found}: {text}\n"),
     )
 }
 
@@ -146,12 +150,13 @@ fn clock_steps_back(context: &Context) -> Verdict {
         .join()
         .map_err(|_| "the monitor's thread has died".to_owned())?
         .map_err(|error| with_text(format!("no snapshot was loaded: {error}")))?;
-    let minix = report.guest.minix.as_ref().ok_or("no report of the test kernel")?;
+    let kills = records!(report.guest, Record::Killed { micros, .. } => micros);
+    let kills: Vec<u64> = kills.collect();
     // What came after the snapshot was said twice.
-    expect(minix.kills.len() > ROUNDS, "the snapshot changed nothing").map_err(with_text)?;
-    let longest = minix.kills.iter().map(|kill| kill.micros).max().unwrap_or(0);
+    expect(kills.len() > ROUNDS, "the snapshot changed nothing").map_err(with_text)?;
+    let longest = kills.into_iter().max().unwrap_or(0);
     expect(longest < 600_000_000, &format!("a kill came after {longest} us")).map_err(with_text)?;
-    let done = report.guest.done.as_ref().is_some_and(|done| done.failed == 0);
+    let done = report.guest.done().is_some_and(|(_, failed)| failed == 0);
     expect(done, "the run did not come to a good end").map_err(with_text)
 }
 

@@ -5,9 +5,11 @@
 
 use std::process::Command;
 
+use guest_protocol::{Device, Record};
+
 use super::boot::{self, Disk, NbdServer, expect, foreign, made_by_others, succeeds};
 use super::{Check, Context, Guest, Verdict};
-use crate::report::{Device, Report, total};
+use crate::report::{Report, records, total};
 use crate::tools::{QEMU_IMG, find_program};
 
 /// Feature bits whose negotiation the runs steer.
@@ -17,7 +19,7 @@ const INDIRECT_DESC: u32 = 28;
 const EVENT_IDX: u32 = 29;
 
 /// What must be seen in a report beyond its own verdict.
-type Expectation = fn(&Report, &Device) -> Verdict;
+type Expectation = fn(&Report, &Device<'_>) -> Verdict;
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = combinations();
@@ -40,7 +42,7 @@ fn combinations() -> Vec<Check> {
                     let flags = format!("{layout_flag} {table_flag} {events_flag} {wait_flag}");
                     checks.push(Check::booting(Guest::Bare, name, move |context| {
                         let report = boot(context, &flags, &Disk::Prepared)?;
-                        let device = device(&report)?;
+                        let device = &device(&report)?;
                         expect_feature(device, INDIRECT_DESC, table_flag.is_empty())?;
                         expect_feature(device, EVENT_IDX, events_flag.is_empty())?;
                         expect_interrupts(&report, wait_flag.is_empty())
@@ -61,10 +63,10 @@ fn boot(context: &Context, flags: &str, disk: &Disk) -> Result<Report, String> {
 fn variants() -> Vec<Check> {
     const VARIANTS: [(&str, &str, Expectation); 12] = [
         ("read-only", "--read-only", |report, _| {
-            expect(report.guest.disks[0].ranges.is_empty(), "a read-only disk was changed")
+            expect(report.guest.changes(0).is_empty(), "a read-only disk was changed")
         }),
         ("legacy/read-only", "--read-only --legacy", |report, _| {
-            expect(report.guest.disks[0].ranges.is_empty(), "a read-only disk was changed")
+            expect(report.guest.changes(0).is_empty(), "a read-only disk was changed")
         }),
         ("block-4096", "--block-size 4096", |_, device| {
             expect(device.block_bytes == 4096, "no large blocks")
@@ -91,7 +93,7 @@ fn variants() -> Vec<Check> {
     let check = |(name, flags, expectation): (&str, &'static str, Expectation)| {
         Check::booting(Guest::Bare, format!("qemu/{name}"), move |context| {
             let report = boot(context, flags, &Disk::Prepared)?;
-            expectation(&report, device(&report)?)
+            expectation(&report, &device(&report)?)
         })
     };
     VARIANTS.into_iter().map(check).collect()
@@ -101,11 +103,8 @@ fn variants() -> Vec<Check> {
 fn queue_too_small() -> Check {
     Check::booting(Guest::Bare, "qemu/queue-too-small", |context| {
         let (report, text) = boot::run_once(context, "--bare --queue-size 2 --no-indirect", &Disk::Prepared, None)?;
-        let clean = report
-            .guest
-            .errors
-            .iter()
-            .any(|error| error.stage == "init" && error.kind == "queue-too-small");
+        let clean = records!(report.guest, Record::Error { stage: "init", kind: "queue-too-small", .. } => ());
+        let clean = clean.count() > 0;
         let untouched = report
             .host
             .comparison
@@ -125,7 +124,7 @@ fn queue_sizes_that_are_changed() -> Vec<Check> {
             let (report, text) = boot::run_once(context, &flags, &Disk::Prepared, None)?;
             let with_text = |reason: String| format!("{reason}\n{text}");
             expect(report.passed, &report.reasons.join("\n")).map_err(with_text)?;
-            expect_queue(device(&report)?, used).map_err(with_text)?;
+            expect_queue(&device(&report)?, used).map_err(with_text)?;
             let lines = text.lines().filter(|line| line.contains(&format!("queue={asked}: ")));
             expect(lines.count() == 1, "not one line about the queue").map_err(with_text)
         })
@@ -204,33 +203,32 @@ fn shell() -> Check {
     })
 }
 
-fn device(report: &Report) -> Result<&Device, String> {
+fn device(report: &Report) -> Result<Device<'static>, String> {
     report
         .guest
-        .device
-        .as_ref()
+        .device()
         .ok_or_else(|| "the guest reported no device".to_owned())
 }
 
 /// The bit is offered and accepted, or neither.
-fn expect_feature(device: &Device, bit: u32, on: bool) -> Verdict {
+fn expect_feature(device: &Device<'_>, bit: u32, on: bool) -> Verdict {
     expect_offered(device, bit, on)?;
-    let accepted = device.accepted_bits >> bit & 1 == 1;
+    let accepted = device.accepted[0] >> bit & 1 == 1;
     expect(
         accepted == on,
         &format!("feature bit {bit} accepted: {accepted}, wanted: {on}"),
     )
 }
 
-fn expect_offered(device: &Device, bit: u32, on: bool) -> Verdict {
-    let offered = device.offered_bits >> bit & 1 == 1;
+fn expect_offered(device: &Device<'_>, bit: u32, on: bool) -> Verdict {
+    let offered = device.offered[0] >> bit & 1 == 1;
     expect(
         offered == on,
         &format!("feature bit {bit} offered: {offered}, wanted: {on}"),
     )
 }
 
-fn expect_queue(device: &Device, size: u32) -> Verdict {
+fn expect_queue(device: &Device<'_>, size: u32) -> Verdict {
     expect(
         device.queue_size == size,
         &format!("queue size {}, wanted {size}", device.queue_size),
@@ -239,8 +237,10 @@ fn expect_queue(device: &Device, size: u32) -> Verdict {
 
 /// The measurements took interrupts, or none.
 fn expect_interrupts(report: &Report, some: bool) -> Verdict {
-    let interrupts = total(report.guest.benches.iter().map(|bench| bench.interrupts));
-    expect(!report.guest.benches.is_empty(), "nothing was measured")?;
+    let interrupts = records!(report.guest, Record::Bench { interrupts, .. } => interrupts);
+    let interrupts: Vec<u64> = interrupts.collect();
+    expect(!interrupts.is_empty(), "nothing was measured")?;
+    let interrupts = total(interrupts);
     expect(
         (interrupts > 0) == some,
         &format!("{interrupts} interrupts, wanted {}", if some { "some" } else { "none" }),

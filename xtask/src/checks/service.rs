@@ -1,8 +1,10 @@
 //! The MINIX service in the test kernel, in every scenario and on every kind of disk.
 
+use guest_protocol::Record;
+
 use super::boot::{self, Disk, NbdServer, boot, expect, made_by_others};
 use super::{Check, Guest, Verdict};
-use crate::report::{Report, total};
+use crate::report::{Report, records, total};
 
 /// What must be seen in a report beyond its own verdict.
 type Expectation = fn(&Report) -> Verdict;
@@ -25,11 +27,7 @@ fn disks() -> Vec<Check> {
             for (name, scenario, runs) in [("small", "tour", 2), ("large", "large", 4)] {
                 let flags = format!("--scenario {scenario} {layout_flag} {format_flag} --timeout 300");
                 checks.push(check(&format!("{name}/{layout}/{format}"), flags, move |report| {
-                    let made = report
-                        .guest
-                        .minix
-                        .as_ref()
-                        .map_or(0, |minix| minix.block_test_labels().len());
+                    let made = report.guest.block_tests().len();
                     expect(made == runs, &format!("{made} runs of the block test, wanted {runs}"))
                 }));
             }
@@ -42,7 +40,7 @@ fn disks() -> Vec<Check> {
 fn variants() -> Vec<Check> {
     const VARIANTS: [(&str, &str, Expectation); 14] = [
         ("read-only", "--read-only", |report| {
-            expect(report.guest.disks[0].ranges.is_empty(), "a read-only disk was changed")
+            expect(report.guest.changes(0).is_empty(), "a read-only disk was changed")
         }),
         ("block-1024", "--block-size 1024", files),
         ("block-4096", "--block-size 4096", files),
@@ -55,20 +53,18 @@ fn variants() -> Vec<Check> {
         ("flushes", "--scenario flushes", |_| Ok(())),
         ("slow-kills", "--scenario slow-kills", |report| {
             // If it had not worked for the dead, the look at their memory would show nothing.
-            let poison = report.guest.minix.iter().flat_map(|minix| &minix.poison);
             expect(
-                total(poison.map(|poison| poison.before)) > 0,
+                total(records!(report.guest, Record::Poison { before, .. } => before)) > 0,
                 "the device was never at work for a dead instance",
             )
         }),
         ("abuse", "--scenario abuse --timeout 300", |_| Ok(())),
         ("life", "--scenario life", |report| {
-            let minix = report.guest.minix.as_ref();
-            let restarts = minix.map_or(0, |minix| minix.restarts.len());
+            let restarts = records!(report.guest, Record::Restarted { .. } => ()).count();
             expect(restarts == 1, &format!("{restarts} restarts, wanted 1"))
         }),
         ("two-disks", "--scenario two-disks", |report| {
-            let changed = report.guest.disks.iter().filter(|changes| !changes.ranges.is_empty());
+            let changed = (0..2).filter(|disk| !report.guest.changes(*disk).is_empty());
             expect(changed.count() == 2, "not both disks were written")
         }),
     ];
@@ -123,7 +119,7 @@ fn masked() -> Check {
 
 /// Every file of the MINIX file system was read.
 fn files(report: &Report) -> Verdict {
-    expect(report.host.files > 0, "no file was read")
+    expect(report.host.files.of > 0, "no file was read")
 }
 
 /// Nothing that was acknowledged is lost, however often the service dies.
@@ -136,7 +132,7 @@ fn kills() -> impl Iterator<Item = Check> {
     KINDS.into_iter().map(|(name, flags, rounds)| {
         let flags = format!("--kill-during-io --rounds {rounds} {flags} --timeout 600");
         check(name, flags, move |report| {
-            let kills = report.guest.minix.as_ref().map_or(0, |minix| minix.kills.len());
+            let kills = records!(report.guest, Record::Killed { .. } => ()).count();
             expect(kills == rounds, &format!("{kills} kills, wanted {rounds}"))
         })
     })
@@ -153,16 +149,12 @@ fn foreign_disks() -> Vec<Check> {
                 let disk = make()?;
                 for flags in ["", "--read-only", "--write"] {
                     let report = boot(context, flags, &disk)?;
-                    let readers = report.guest.minix.iter().flat_map(|minix| &minix.started);
-                    let readers = readers.filter(|started| started.program == "mfs").count();
+                    let readers = records!(report.guest, Record::Started { program: "mfs", .. } => ()).count();
                     expect(
                         readers == usize::from(name == "minix"),
                         &format!("{readers} readers of file systems"),
                     )?;
-                    expect(
-                        report.guest.disks[0].ranges.is_empty(),
-                        "a disk of the user was written",
-                    )?;
+                    expect(report.guest.changes(0).is_empty(), "a disk of the user was written")?;
                 }
                 Ok(())
             },

@@ -16,7 +16,7 @@
 use core::fmt::Display;
 
 use guest_protocol::pattern::Digest;
-use guest_protocol::{SECTOR_BYTES, SectorRange};
+use guest_protocol::{Record, SECTOR_BYTES, SectorRange};
 use minix_abi::bdev::{BdevAccess, BdevFlags};
 use minix_abi::ioctl::PartGeom;
 use minix_abi::minor::{Minor, PARTITIONS, Place};
@@ -208,8 +208,12 @@ impl<I: Ipc> Shell<'_, I> {
             let (first, sectors) = (base / SECTOR_BYTES as u64, bytes / SECTOR_BYTES as u64);
             let client = &mut *self.session.client;
             client.say(format_args!("{:>5} {first:>19} {sectors:>14} {what}", minor.0));
-            let fields: &[(&str, &dyn Display)] = &[("minor", &minor.0), ("base", &base), ("bytes", &bytes)];
-            client.record("partition", fields);
+            client.record(&Record::Partition {
+                number: minor.0,
+                kind: None,
+                first_byte: base,
+                bytes,
+            });
         }
         Ok(bytes)
     }
@@ -272,14 +276,12 @@ impl<I: Ipc> Shell<'_, I> {
             Ok(())
         })?;
         let crc64 = digest.finish();
-        let hex = format_args!("{crc64:#x}");
-        let fields: &[(&str, &dyn Display)] = &[
-            ("first", &(base + range.first)),
-            ("count", &range.count),
-            ("crc64", &hex),
-        ];
+        let on_disk = SectorRange {
+            first: base + range.first,
+            ..range
+        };
         let client = &mut *self.session.client;
-        client.record("digest", fields);
+        client.record(&Record::Digest { range: on_disk, crc64 });
         client.say(format_args!("digest of sectors {range}: {crc64:016x}"));
         Ok(())
     }

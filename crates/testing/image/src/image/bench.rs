@@ -3,9 +3,9 @@
 //! Nothing is judged here: a virtual disk on a busy host is as fast as it is.
 
 use board_qemu_virt::{Ticks, counters, println};
+use guest_protocol::Record;
 use heapless::Vec;
 use image_blk::options::{Completion as Mode, SectorRange};
-use image_blk::record::Record;
 use image_blk::{SECTOR_BYTES, pattern};
 use virtio_blk::SubmitError;
 use virtio_blk::proto::Sector;

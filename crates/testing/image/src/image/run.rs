@@ -131,7 +131,7 @@ fn self_test(session: &mut Session, options: &Options, partitions: &Partitions, 
     }
     let counters = session.counters();
     selftest::shut_down(session, &mut tally);
-    ending::counters(&counters);
+    println!("{counters}");
     ending::done(tally);
     leave(if tally.failed == 0 { 0 } else { FAILED })
 }

@@ -2,7 +2,7 @@
 
 use core::fmt::Display;
 
-use guest_protocol::{SECTOR_BYTES, SectorRange};
+use guest_protocol::{Record, SECTOR_BYTES, SectorRange};
 use minix_abi::bdev::{BdevFlags, BdevReply, BdevRequest, VectorElement};
 use minix_abi::grant::GrantFlags;
 use minix_abi::ioctl::IoctlCode;
@@ -80,10 +80,6 @@ pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
 pub fn overlap<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
     let summary = run(client, args, Some(OVERLAP_REQUESTS))?;
     let (most, depth) = (summary.max_in_flight, summary.depth);
-    client.record(
-        "overlap",
-        &[("clients", &1), ("outstanding", &depth), ("max_in_flight", &most)],
-    );
     let is_fine = summary.failures == 0 && summary.counters.reopened == 0 && most == depth;
     let requests = summary.counters.acknowledged();
     let detail = format_args!("{requests} requests, {most} at a time");
@@ -301,17 +297,14 @@ impl<I: Ipc> Runner<'_, '_, I> {
         let client = &mut *self.session.client;
         let label = client.own_label();
         let label = label.as_ref().map_or("load", minix_rt::ds::Label::as_str);
-        client.record(
-            "load",
-            &[
-                ("label", &label),
-                ("acked", &counters.acknowledged()),
-                ("reads", &counters.reads),
-                ("writes", &counters.writes),
-                ("retried", &counters.retried),
-                ("reopened", &counters.reopened),
-            ],
-        );
+        client.record(&Record::Load(guest_protocol::Load {
+            label,
+            acknowledged: counters.acknowledged(),
+            reads: counters.reads,
+            writes: counters.writes,
+            retried: counters.retried,
+            reopened: counters.reopened,
+        }));
     }
 
     fn record_content(&mut self) {

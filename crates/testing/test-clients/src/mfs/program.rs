@@ -2,11 +2,11 @@
 
 use core::fmt::{self, Display};
 
-use minix_abi::Errno;
-use minix_abi::Status;
+use guest_protocol::Record;
 use minix_abi::bdev::{BdevAccess, BdevFlags};
 use minix_abi::ioctl::PartGeom;
 use minix_abi::minor::Minor;
+use minix_abi::{Errno, Status};
 use minix_rt::{Args, Ipc};
 
 use super::error::MfsError;
@@ -92,9 +92,9 @@ fn walk<I: Ipc>(disk: Disk<'_, I>, buffers: &mut Buffers) -> Result<Counts, MfsE
         let client = &mut *disk.session.client;
         client.say(format_args!("{number:>6} {mode:06o} {links:>3} {bytes:>10} {path}"));
         if let Some(crc64) = crc64 {
-            counts.bytes += u64::from(bytes);
-            let digest = format_args!("{crc64:#x}");
-            client.record("file", &[("path", &path), ("bytes", &bytes), ("crc64", &digest)]);
+            let bytes = u64::from(bytes);
+            counts.bytes += bytes;
+            client.record(&Record::File { path, bytes, crc64 });
         }
     })?;
     let Disk { session, minor, .. } = &mut mfs.volume;

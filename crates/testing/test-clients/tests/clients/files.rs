@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use fake_minix::mfs::{KnownFile, sample};
+use guest_protocol::Record;
 use minix_abi::Errno;
 use minix_abi::partition::SystemId;
 use test_clients::mfs;
 use test_clients::random::Random;
 
-use crate::served::{Bug, Minix, SMALL, number};
+use crate::served::{Bug, Minix, SMALL};
 
 const FIRST: u64 = 64;
 /// Where the superblock is.
@@ -36,9 +37,12 @@ fn every_file_is_found_and_read_also_across_restarts() {
         let (image, known) = sample((8 << 20) / block, block);
         let minix = minix(&image, bug);
         assert_eq!(walk(&minix), Ok(()), "{:?}", minix.failures());
-        let files = minix.records("file").into_iter();
+        let files = minix.records().into_iter();
         let found: BTreeSet<_> = files
-            .map(|file| (file["path"].clone(), number(&file, "bytes"), number(&file, "crc64")))
+            .filter_map(|record| match record {
+                Record::File { path, bytes, crc64 } => Some((path.to_owned(), bytes, crc64)),
+                _ => None,
+            })
             .collect();
         let known = known
             .into_iter()
@@ -63,13 +67,13 @@ fn damage_is_told() {
     let (root, file, sub) = (inode(1), inode(2), inode(3));
     let entries = zone(root + 24);
     let single = zone(inode(11) + 24 + 28);
-    let geometry = "bitmaps,_inodes_and_zones";
+    let geometry = "bitmaps, inodes and zones";
     let cases: [(usize, &[u8], &str); 26] = [
-        (SUPER + 24, &[0x68, 0x24], "no_superblock"),
-        (SUPER + 28, &[0, 2], "blocks_of_bytes"),
-        (SUPER + 28, &[0, 6], "blocks_of_bytes"),
-        (SUPER + 28, &[0, 64], "blocks_of_bytes"),
-        (SUPER + 12, &[9, 0], "zones_of_blocks"),
+        (SUPER + 24, &[0x68, 0x24], "no superblock"),
+        (SUPER + 28, &[0, 2], "blocks of bytes"),
+        (SUPER + 28, &[0, 6], "blocks of bytes"),
+        (SUPER + 28, &[0, 64], "blocks of bytes"),
+        (SUPER + 12, &[9, 0], "zones of blocks"),
         // No inodes, more than the bitmap has, none of the blocks, more zones than there are, bitmaps over everything.
         (SUPER, &[0; 4], geometry),
         (SUPER, &[0, 0, 1, 0], geometry),
@@ -79,20 +83,20 @@ fn damage_is_told() {
         (SUPER + 8, &[0xFF, 0xFF], geometry),
         (SUPER + 10, &[4, 0], geometry),
         (SUPER + 10, &[0xFF, 0xFF], geometry),
-        (root, &[0, 0x81], "no_directory_is_the_root"),
-        (root + 8, &[63, 0, 0, 0], "half_an_entry"),
-        (root + 24, &[0; 4], "a_hole_in_directory"),
-        (file, &[0, 0], "no_file_is_inode_2"),
-        (file + 8, &[0, 0, 0, 0x80], "too_long_is_inode_2"),
-        (file + 24, &[1, 0, 0, 0], "no_zone_with_contents:_1"),
-        (file + 24, &[0xFF; 4], "no_zone_with_contents"),
-        (sub + 24, &[0xFF; 4], "no_zone_with_contents"),
-        (single + 4, &[3, 0, 0, 0], "no_zone_with_contents:_3"),
-        (entries + 2 * 64, &[0xFF, 0xFF, 0, 0], "no_inode_65535"),
-        (entries + 2 * 64 + 4, &[0], "a_bad_name"),
-        (entries + 2 * 64 + 4, b"a/b", "a_bad_name"),
+        (root, &[0, 0x81], "no directory is the root"),
+        (root + 8, &[63, 0, 0, 0], "half an entry"),
+        (root + 24, &[0; 4], "a hole in directory"),
+        (file, &[0, 0], "no file is inode 2"),
+        (file + 8, &[0, 0, 0, 0x80], "too long is inode 2"),
+        (file + 24, &[1, 0, 0, 0], "no zone with contents: 1"),
+        (file + 24, &[0xFF; 4], "no zone with contents"),
+        (sub + 24, &[0xFF; 4], "no zone with contents"),
+        (single + 4, &[3, 0, 0, 0], "no zone with contents: 3"),
+        (entries + 2 * 64, &[0xFF, 0xFF, 0, 0], "no inode 65535"),
+        (entries + 2 * 64 + 4, &[0], "a bad name"),
+        (entries + 2 * 64 + 4, b"a/b", "a bad name"),
         // A directory that contains the root.
-        (entries + 3 * 64, &[1, 0, 0, 0], "too_deep"),
+        (entries + 3 * 64, &[1, 0, 0, 0], "too deep"),
     ];
     for (at, bytes, what) in cases {
         let mut damaged = image.clone();
@@ -127,7 +131,7 @@ fn any_damage_comes_to_an_end() {
         let minix = minix(&damaged, Bug::None);
         let result = walk(&minix);
         // A read outside of the partition would be answered with fewer bytes.
-        let outside = minix.failures().iter().any(|failure| failure.contains("cannot_read"));
+        let outside = minix.failures().iter().any(|failure| failure.contains("cannot read"));
         assert!(!outside, "{seed}: {result:?} {:?}", minix.failures());
     }
 }

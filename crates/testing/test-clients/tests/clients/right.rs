@@ -1,20 +1,14 @@
 //! The driver as it is: every client passes, and the disk holds what they say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use guest_protocol::pattern;
+use guest_protocol::{Load, Outcome, Record, SectorRange, pattern};
 use minix_abi::Errno;
 use minix_abi::partition::SystemId;
 use test_clients::{abuse, blocktest, load, shell};
 
-use crate::served::{Bug, LARGE, Minix, ORIGINAL_SEED, SMALL, number};
-
-fn numbers(minix: &Minix, result: &str) -> BTreeSet<u32> {
-    let checks = minix.records("check").into_iter();
-    let wanted = checks.filter(|check| check["result"] == result);
-    wanted.map(|check| check["number"].parse().unwrap()).collect()
-}
+use crate::served::{Bug, LARGE, Minix, ORIGINAL_SEED, SMALL};
 
 fn all(ranges: &[RangeInclusive<u32>]) -> BTreeSet<u32> {
     ranges.iter().cloned().flatten().collect()
@@ -25,7 +19,7 @@ fn block_test(minix: &Minix, words: &str) -> [BTreeSet<u32>; 2] {
     let result = minix.run(blocktest::main, words);
     assert_eq!(result, Some(Ok(())), "{:#?}", minix.failures());
     minix.verify_disk();
-    [numbers(minix, "pass"), numbers(minix, "skip")]
+    [minix.numbers(Outcome::Pass), minix.numbers(Outcome::Skip)]
 }
 
 #[test]
@@ -36,10 +30,8 @@ fn block_test_reports_every_number() {
     let minix = Minix::new(LARGE, Bug::None);
     let [passed, _] = block_test(&minix, "label=disk minor=0 rw silent");
     assert_eq!(passed, all(&[1..=43, 47..=48, 50..=51]));
-    let sweeps = minix
-        .records("check")
-        .into_iter()
-        .filter(|check| check["number"] == "50");
+    let records = minix.records().into_iter();
+    let sweeps = records.filter(|record| matches!(record, Record::Test { number: 50, .. }));
     assert_eq!(sweeps.count(), 8, "two addresses with four checks each");
 }
 
@@ -75,12 +67,12 @@ fn block_test_stays_inside_its_partition() {
     // A sub-partition cannot be divided.
     let result = minix.run(blocktest::main, "label=disk minor=128 rw");
     assert_eq!(result, Some(Ok(())), "{:#?}", minix.failures());
-    assert!(numbers(&minix, "skip").is_superset(&all(&[31..=31, 41..=41])));
-    assert!(!numbers(&minix, "pass").contains(&49));
+    assert!(minix.numbers(Outcome::Skip).is_superset(&all(&[31..=31, 41..=41])));
+    assert!(!minix.numbers(Outcome::Pass).contains(&49));
     let result = minix.run(blocktest::main, "label=disk minor=1 rw");
     assert_eq!(result, Some(Ok(())), "{:#?}", minix.failures());
     // 4 GiB from the start of the partition.
-    assert!(numbers(&minix, "pass").contains(&49));
+    assert!(minix.numbers(Outcome::Pass).contains(&49));
     let inside = 64..64 + u64::from(size);
     let content = minix.content.borrow();
     let mut written = content.written.keys();
@@ -113,7 +105,7 @@ fn words_that_make_no_sense_are_refused() {
     for (program, words) in cases {
         assert_eq!(minix.run(program, words), Some(Err(Errno::EINVAL)), "{words}");
     }
-    assert!(minix.records("check").is_empty() && minix.content.borrow().written.is_empty());
+    assert!(minix.numbers(Outcome::Pass).is_empty() && minix.content.borrow().written.is_empty());
     assert_eq!(minix.run(blocktest::main, "label=tape"), Some(Err(Errno::ESRCH)));
 }
 
@@ -124,34 +116,49 @@ fn shell_does_each_command_and_sees_wrong_content() {
     let words = "label=disk minor=1 open partitions geometry write=10:300:0x500000000 force=400:1:0x600000000 read=0:2 \
                  digest=8:4 flush close";
     assert_eq!(minix.run(shell::main, words), Some(Ok(())), "{:?}", minix.failures());
-    let fields = |name, keys: &[&str]| -> Vec<Vec<u64>> {
-        let records = minix.records(name).into_iter();
-        records
-            .map(|record| keys.iter().map(|key| number(&record, key)).collect())
-            .collect()
-    };
-    let disk = vec![0, 0, SMALL * 512];
-    let partitions = [disk, vec![1, 64 * 512, 512_000], vec![2, 1_024_000, 256_000]];
-    assert_eq!(fields("partition", &["minor", "base", "bytes"]), partitions);
-    // Of 300 sectors, as many as fit into a request at a time; sectors are those of the disk.
-    assert_eq!(fields("wrote", &["first", "count"]), [[74, 256], [330, 44], [464, 1]]);
-    let mut expected = pattern::Digest::new();
-    (72..76).for_each(|sector| expected.update(&minix.content.borrow().read(sector)));
+    let range = |first, count| SectorRange { first, count };
+    let mut digest = pattern::Digest::new();
+    (72..76).for_each(|sector| digest.update(&minix.content.borrow().read(sector)));
+    let (mut partitions, mut wrote, mut digests) = (vec![], vec![], vec![]);
+    for record in minix.records() {
+        match record {
+            Record::Partition {
+                number,
+                first_byte,
+                bytes,
+                ..
+            } => partitions.push((number, first_byte, bytes)),
+            Record::Wrote { range, .. } => wrote.push(range),
+            Record::Digest { range, crc64 } => digests.push((range, crc64)),
+            _ => {}
+        }
+    }
     assert_eq!(
-        fields("digest", &["first", "count", "crc64"]),
-        [[72, 4, expected.finish()]]
+        partitions,
+        [(0, 0, SMALL * 512), (1, 64 * 512, 512_000), (2, 1_024_000, 256_000)]
     );
+    // Of 300 sectors, as many as fit into a request at a time; sectors are those of the disk.
+    assert_eq!(wrote, [range(74, 256), range(330, 44), range(464, 1)]);
+    assert_eq!(digests, [(range(72, 4), digest.finish())]);
     minix.verify_disk();
 
     let words = format!("label=disk open verify=100:300:0x7 verify=9000:9:{ORIGINAL_SEED:#x} read={SMALL}:1 close");
     assert_eq!(minix.run(shell::main, &words), Some(Err(Errno::EIO)));
-    let tests = minix.records("test").into_iter().skip(9);
-    let results: Vec<_> = tests.map(|test| test["result"].clone()).collect();
-    assert_eq!(results, ["pass", "fail", "pass", "fail", "pass"]);
+    let tests = minix.records().into_iter().filter_map(|record| match record {
+        Record::Test { outcome, .. } => Some(outcome),
+        _ => None,
+    });
+    let [pass, fail] = [Outcome::Pass, Outcome::Fail];
+    assert_eq!(tests.skip(9).collect::<Vec<_>>(), [pass, fail, pass, fail, pass]);
 }
 
-fn last(minix: &Minix, name: &str) -> BTreeMap<String, String> {
-    minix.records(name).pop().unwrap()
+fn load_record(minix: &Minix) -> Load<'static> {
+    let records = minix.records().into_iter().rev();
+    let mut loads = records.filter_map(|record| match record {
+        Record::Load(load) => Some(load),
+        _ => None,
+    });
+    loads.next().unwrap()
 }
 
 #[test]
@@ -161,10 +168,9 @@ fn load_survives_restarts_of_the_driver() {
         let words = format!("label=disk first=1000 count=5000 seed=0x{deaths}00000000 depth={depth}");
         assert_eq!(minix.run(load::main, &words), Some(Ok(())), "{:?}", minix.failures());
         assert!(minix.verify_disk() > 1000);
-        let load = last(&minix, "load");
-        for (key, least) in [("reopened", 40), ("retried", 40), ("reads", 200), ("writes", 200)] {
-            assert!(number(&load, key) > least, "{load:?}");
-        }
+        let load = load_record(&minix);
+        assert!(load.reopened > 40 && load.retried > 40, "{load:?}");
+        assert!(load.reads > 200 && load.writes > 200, "{load:?}");
     }
 }
 
@@ -174,12 +180,12 @@ fn overlap_has_its_requests_in_flight() {
     let words = "label=disk first=3000 count=7680 seed=0x123400000000 depth=3 ops=100";
     assert_eq!(minix.run(load::overlap, words), Some(Ok(())), "{:?}", minix.failures());
     assert!(minix.verify_disk() < 7680);
-    let overlap = last(&minix, "overlap");
-    assert_eq!(
-        (number(&overlap, "outstanding"), number(&overlap, "max_in_flight")),
-        (3, 3)
+    assert_eq!(load_record(&minix).retried, 0);
+    let last = minix.records().pop().unwrap();
+    assert!(
+        matches!(last, Record::Test { detail, .. } if detail.ends_with(" 3 at a time")),
+        "{last:?}"
     );
-    assert_eq!(number(&last(&minix, "load"), "retried"), 0);
 }
 
 #[test]
@@ -190,8 +196,8 @@ fn abuse_is_answered_by_the_rules_and_harms_nothing() {
         assert_eq!(minix.run(abuse::main, &words), Some(Ok(())), "{:#?}", minix.failures());
         // Nothing was written outside of the scratch range.
         assert_eq!(minix.verify_disk(), 2048);
-        let tests = minix.records("test");
-        let storm = tests.iter().find(|test| test["name"] == "random-messages").unwrap();
-        assert!(storm["detail"].starts_with("2000_sent"), "{storm:?}");
+        let has_sent =
+            |record: &Record<'_>| matches!(record, Record::Test { detail, .. } if detail.starts_with("2000 sent"));
+        assert!(minix.records().iter().any(has_sent), "{seed}");
     }
 }

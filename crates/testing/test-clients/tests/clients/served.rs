@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use fake_minix::host::{readable, writable};
 use fake_minix::{Blocked, Content, Process, Server, SparseDisk, System, Transfer};
-use guest_protocol::{Fields, pattern};
+use guest_protocol::{Outcome, Record, pattern};
 use minix_abi::bdev::{BdevReply, BdevRequest, VectorElement};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::ipc::{IpcCall, IpcStatus};
@@ -20,7 +20,6 @@ use minix_blockdriver::{BlockDriver, Micros, Options};
 use minix_rt::Args;
 use minix_virtio_blk::kernel::{MailTable, System as Kernel};
 use test_clients::client::Client;
-use testkernel::record::Record;
 use zerocopy::FromBytes;
 
 /// 16 MiB.
@@ -275,37 +274,51 @@ impl Minix {
             Err(cause) if cause.is::<Blocked>() => None,
             Err(cause) => resume_unwind(cause),
         };
-        for line in &self.system.state().console {
-            // The host understands every record.
-            if let Some(Err(bad)) = Record::parse(line) {
-                panic!("{bad}: {line:?}");
-            }
-        }
+        // The host understands every record.
+        self.records();
         result
     }
 
-    /// Records by name, each with its fields.
-    pub(crate) fn records(&self, wanted: &str) -> Vec<BTreeMap<String, String>> {
+    pub(crate) fn records(&self) -> Vec<Record<'static>> {
         let state = self.system.state();
-        let lines = state.console.iter().filter_map(|line| Fields::split(line));
-        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
-        lines
-            .filter(|(name, _)| *name == wanted)
-            .map(|(_, fields)| fields.iter().map(owned).collect())
+        let records = state.console.iter().filter_map(|line| Record::parse(line));
+        records
+            .map(|record| record.unwrap_or_else(|bad| panic!("{bad}")))
             .collect()
     }
 
-    /// What failed: numbers or names of checks and tests, and texts of errors.
+    /// What failed: numbers or names of tests with their details, and texts of errors.
     pub(crate) fn failures(&self) -> Vec<String> {
-        let failed = |name, key: &'static str| {
-            let records = self.records(name).into_iter();
-            let failed = records.filter(|record| record.get("result").is_none_or(|result| result == "fail"));
-            failed.map(move |record| format!("{} {}", record[key], record.get("detail").map_or("", |detail| detail)))
-        };
-        failed("check", "number")
-            .chain(failed("test", "name"))
-            .chain(failed("error", "text"))
-            .collect()
+        let records = self.records().into_iter();
+        let failures = records.filter_map(|record| match record {
+            Record::Test {
+                number,
+                name,
+                outcome,
+                detail,
+                ..
+            } => {
+                let what = if number > 0 {
+                    number.to_string()
+                } else {
+                    name.to_owned()
+                };
+                (outcome == Outcome::Fail).then(|| format!("{what} {detail}"))
+            }
+            Record::Error { text, .. } => Some(text.to_owned()),
+            _ => None,
+        });
+        failures.collect()
+    }
+
+    /// Numbers of checks of the block test with an outcome.
+    pub(crate) fn numbers(&self, wanted: Outcome) -> BTreeSet<u32> {
+        let records = self.records().into_iter();
+        let numbers = records.filter_map(|record| match record {
+            Record::Test { number, outcome, .. } => (outcome == wanted && number > 0).then_some(number),
+            _ => None,
+        });
+        numbers.collect()
     }
 
     /// What the host does: every sector holds what the records say, and where they say nothing, what it held. Returns how many
@@ -313,13 +326,13 @@ impl Minix {
     pub(crate) fn verify_disk(&self) -> usize {
         // Later records override earlier ones; without a seed a sector may hold anything.
         let mut expected: BTreeMap<u64, Option<u64>> = BTreeMap::new();
-        let state = self.system.state();
-        for (name, fields) in state.console.iter().filter_map(|line| Fields::split(line)) {
-            if name == "wrote" || name == "touched" {
-                let number = |key| guest_protocol::number(fields.get(key)?);
-                let (first, count) = (number("first").unwrap(), number("count").unwrap());
-                expected.extend((first..first + count).map(|sector| (sector, number("seed"))));
-            }
+        for record in self.records() {
+            let (range, seed) = match record {
+                Record::Wrote { range, seed } => (range, Some(seed)),
+                Record::Undefined { range } => (range, None),
+                _ => continue,
+            };
+            expected.extend((range.first..range.end()).map(|sector| (sector, seed)));
         }
         let (content, prepared) = (self.content.borrow(), self.prepared.borrow());
         let written = content.written.keys().filter(|sector| !prepared.contains(sector));
@@ -350,10 +363,6 @@ impl Minix {
             .borrow_mut()
             .extend(first..first + (data.len() / 512) as u64);
     }
-}
-
-pub(crate) fn number(record: &BTreeMap<String, String>, key: &str) -> u64 {
-    guest_protocol::number(&record[key]).unwrap()
 }
 
 /// What becomes of a reply.

@@ -1,7 +1,7 @@
 //! Where the two halves of the kernel meet: what the machinery calls in message passing, servers and scenario.
 
+use guest_protocol::End;
 use minix_abi::Endpoint;
-use testkernel::record::End;
 use testkernel::replies::Requests;
 
 use super::process::Slot;

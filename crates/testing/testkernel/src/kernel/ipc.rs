@@ -3,11 +3,11 @@
 //! The servers are parts of this kernel: what is sent to them is handled at once, and what they send lies in the outbox,
 //! as if they had used an asynchronous table.
 
+use guest_protocol::End;
 use minix_abi::ipc::{IpcCall, IpcStatus};
 use minix_abi::notify::Notification;
 use minix_abi::{Endpoint, Errno, Layout, Message, MessageType};
 use testkernel::ipc_rules::{Waits, is_deadlock, system_bit, system_endpoint};
-use testkernel::record::End;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::process::{Slot, State};

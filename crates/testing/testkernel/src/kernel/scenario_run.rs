@@ -2,12 +2,12 @@
 
 use core::fmt::{self, Write};
 
-use board_qemu_virt::console::{self, Console};
+use board_qemu_virt::console;
 use board_qemu_virt::{FailureCode, power};
+use guest_protocol::{End, LINE_BYTES, Record};
 use heapless::{String, Vec};
 use minix_abi::signal::Signal;
 use testkernel::config;
-use testkernel::record::{End, Record};
 use testkernel::scenario::{Program, ScenarioError, Statement, statements};
 
 use super::Kernel;
@@ -57,8 +57,7 @@ impl Run {
 /// Prints a record.
 pub(crate) fn emit(record: &Record<'_>) {
     console::start_of_line();
-    // The console takes everything.
-    let _ = record.write(&mut Console);
+    console::write_bytes(record.line(&mut [0; LINE_BYTES]));
 }
 
 /// Somebody broke the rules. The run has failed, and goes on.
@@ -161,13 +160,6 @@ fn finish(kernel: &mut Kernel) -> ! {
         instance::settle(kernel, index);
     }
     account(kernel);
-    let (peak, asked) = kernel.high.requests.totals();
-    console::start_of_line();
-    let _ = guest_protocol::LineWriter::begin(&mut Console, "counters")
-        .field("label", "testkernel")
-        .field("requests", asked)
-        .field("max_in_flight", peak)
-        .finish();
     let run = &kernel.high.run;
     emit(&Record::Done {
         passed: run.passed,
@@ -343,7 +335,7 @@ fn measure_end(kernel: &mut Kernel, name: &str, now: u64) -> Result<Wait, &'stat
         name: begun.name,
         label: begun.label,
         instructions: instructions.saturating_sub(begun.instructions),
-        us: now.saturating_sub(begun.since),
+        micros: now.saturating_sub(begun.since),
     });
     Ok(Wait::Nothing)
 }

@@ -2,12 +2,12 @@
 
 use core::fmt::Write;
 
-use guest_protocol::pattern;
+use guest_protocol::{End, Outcome, Record, Since, pattern};
 use heapless::String;
 use minix_abi::signal::Signal;
 use minix_abi::{Errno, Status};
 use testkernel::life::{Phase, STOP_LIMIT_US};
-use testkernel::record::{End, Flag, Record, Since, Verdict};
+
 use testkernel::scenario::Kill;
 
 use super::process::Slot;
@@ -165,24 +165,26 @@ fn clients(kernel: &mut Kernel) -> Option<bool> {
 
 fn answer(name: &str, answer: Option<Result<(), Status>>, since: u64, now: u64) -> Option<bool> {
     let mut detail = String::<48>::new();
-    let result = match answer {
-        Some(Ok(())) => Verdict::Pass,
+    let outcome = match answer {
+        Some(Ok(())) => Outcome::Pass,
         None if now.saturating_sub(since) < ANSWER_LIMIT_US => return None,
         Some(Err(status)) => {
             let _ = write!(detail, "answered {status:?}");
-            Verdict::Fail
+            Outcome::Fail
         }
         None => {
             let _ = detail.write_str("not answered");
-            Verdict::Fail
+            Outcome::Fail
         }
     };
     emit(&Record::Test {
+        group: "test kernel",
+        number: 0,
         name,
-        result,
+        outcome,
         detail: &detail,
     });
-    Some(result == Verdict::Pass)
+    Some(outcome == Outcome::Pass)
 }
 
 fn down(kernel: &mut Kernel, label: &'static str, since: u64, force: Force, now: u64) -> Option<bool> {
@@ -211,10 +213,10 @@ fn down(kernel: &mut Kernel, label: &'static str, since: u64, force: Force, now:
     emit(&Record::Down {
         label,
         // Since its end, the life of a service is that it is gone.
-        us: service.life.since().saturating_sub(from),
+        micros: service.life.since().saturating_sub(from),
         since,
         status,
-        forced: Flag(is_forced),
+        forced: is_forced,
     });
     Some(!is_forced && status == 0)
 }
@@ -259,12 +261,12 @@ fn kill_step(kernel: &mut Kernel, kill: Kill<'static>, round: u64, now: u64) -> 
         return None;
     }
     let slot = kernel.processes.find(endpoint)?;
-    let inflight = kernel.high.requests.in_flight(endpoint) as u64;
+    let in_flight = kernel.high.requests.in_flight(endpoint) as u64;
     emit(&Record::Killed {
         label: kill.label,
         round: round + 1,
-        us: now.saturating_sub(life.since()),
-        inflight,
+        micros: now.saturating_sub(life.since()),
+        in_flight,
     });
     kernel.high.run.wait = Wait::Kill { kill, round: round + 1 };
     rs::died(kernel, slot, End::Killed);

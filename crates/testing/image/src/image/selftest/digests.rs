@@ -1,10 +1,10 @@
 //! Digests of what the host asked for: large reads, several in flight, taken in in order.
 
+use guest_protocol::Record;
 use heapless::Vec;
 use image_blk::SECTOR_BYTES;
 use image_blk::options::SectorRange;
 use image_blk::pattern::Digest;
-use image_blk::record::Record;
 use virtio_blk::SubmitError;
 use virtio_blk::proto::Sector;
 use virtio_core::DmaSlice;

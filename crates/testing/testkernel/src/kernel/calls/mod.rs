@@ -7,8 +7,8 @@ mod map;
 
 pub(super) use device::may_map;
 
+use guest_protocol::End;
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
-use testkernel::record::End;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::Kernel;

@@ -1,13 +1,13 @@
 //! Instances of services: how one is made, what it may do, and what becomes of its memory.
 
 use board_qemu_virt::println;
+use guest_protocol::Record;
 use heapless::Vec;
 use minix_abi::kernel_call::PrivFlags;
 use minix_abi::rs::{Init, InitType};
 use minix_abi::{Endpoint, GrantId, Message, MessageType};
 use testkernel::config::Irqs;
 use testkernel::ipc_rules::{SYSTEM_NAMES, system_bit};
-use testkernel::record::Record;
 use testkernel::scenario::Program as Launch;
 
 use super::post;

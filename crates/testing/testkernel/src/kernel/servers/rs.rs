@@ -3,6 +3,7 @@
 //! Clients of the block driver are services as well: they do their tests while they initialise themselves, and the result
 //! is their verdict. They are ended then, and not started again.
 
+use guest_protocol::{End, Record};
 use heapless::Vec;
 use minix_abi::ipc::IpcCall;
 use minix_abi::kernel_call::PrivFlags;
@@ -11,7 +12,6 @@ use minix_abi::signal::Signal;
 use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType, Status};
 use testkernel::config::ServiceConfig;
 use testkernel::life::{Action, Leave, Life, Phase};
-use testkernel::record::{End, Record};
 use testkernel::scenario::Program as Launch;
 
 use super::instance::{bury, create, disinherit, launch_fresh, privilege, release, settle, unpublish};
@@ -196,7 +196,7 @@ pub(in crate::kernel) fn died(kernel: &mut Kernel, slot: Slot, how: End) {
     let (label, before) = (service.launch.label, service.life.phase());
     let action = service.life.died(now);
     if service.kind == Kind::Driver && how != End::Killed && before != Phase::Stopping {
-        scenario_run::violation(kernel, format_args!("{label} died by itself: {how}"));
+        scenario_run::violation(kernel, format_args!("{label} died by itself: {how:?}"));
     }
     act(kernel, index, action);
 }

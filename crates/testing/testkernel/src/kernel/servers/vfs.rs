@@ -8,7 +8,7 @@
 //! has opened stays open, and is opened anew on the next instance, once for each time.
 
 use board_qemu_virt::println;
-use guest_protocol::pattern;
+use guest_protocol::{Outcome, Record, pattern};
 use heapless::{String, Vec};
 use minix_abi::bdev::{BdevAccess, BdevReply, BdevRequest};
 use minix_abi::grant::{GrantEntry, GrantFlags, MagicGrant};
@@ -17,7 +17,7 @@ use minix_abi::ipc::IpcCall;
 use minix_abi::minor::Minor;
 use minix_abi::process::STACK;
 use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType, Status};
-use testkernel::record::{Record, Verdict};
+
 use testkernel::scenario::VfsRequest;
 
 use crate::kernel::process::Slot;
@@ -239,17 +239,19 @@ pub(super) fn lost(kernel: &mut Kernel, driver: Slot) {
     if let Some(talk) = talk
         && senda::has_pending(kernel, driver, Endpoint::VFS)
     {
-        record(kernel, talk, Verdict::Fail, "reply lost");
+        record(kernel, talk, Outcome::Fail, "reply lost");
     }
 }
 
-fn record(kernel: &mut Kernel, talk: Talk, result: Verdict, detail: &str) {
+fn record(kernel: &mut Kernel, talk: Talk, outcome: Outcome, detail: &str) {
     scenario_run::emit(&Record::Test {
+        group: "test kernel",
+        number: 0,
         name: talk.name(),
-        result,
+        outcome,
         detail,
     });
-    if result == Verdict::Fail {
+    if outcome == Outcome::Fail {
         kernel.high.run.failures += 1;
     }
 }
@@ -279,10 +281,10 @@ pub(super) fn sent(kernel: &mut Kernel, caller: Slot, message: &Message, call: I
         is_fine &= is_counted(kernel, index, user, &mut detail);
     }
     if !is_fine {
-        record(kernel, talk, Verdict::Fail, &detail);
+        record(kernel, talk, Outcome::Fail, &detail);
     } else {
         if talk != Talk::Close {
-            record(kernel, talk, Verdict::Pass, &detail);
+            record(kernel, talk, Outcome::Pass, &detail);
         }
         let files = &mut kernel.high.vfs.drivers[index].files;
         match talk {
