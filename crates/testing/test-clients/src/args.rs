@@ -13,7 +13,7 @@ use minix_rt::{Args, Ipc};
 use crate::client::Client;
 
 /// What every program is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     /// The label of the driver.
     pub label: &'static str,
@@ -30,10 +30,7 @@ pub fn parse<I: Ipc>(
     args: Args,
     mut other: impl FnMut(&Word) -> Result<bool, BadWord>,
 ) -> Result<Target, Errno> {
-    let mut target = Target {
-        label: "",
-        minor: Minor(0),
-    };
+    let mut target = Target::default();
     let read = || {
         for text in args {
             let word = Word::new(text);

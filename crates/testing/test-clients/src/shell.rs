@@ -13,7 +13,7 @@
 //!
 //! Sectors are counted from the start of the minor; the pattern of a sector is that of its place on the disk.
 
-use core::fmt::Display;
+use core::fmt::{self, Display};
 
 use guest_protocol::pattern::Digest;
 use guest_protocol::{Record, SECTOR_BYTES, SectorRange};
@@ -104,12 +104,8 @@ pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
         let problem = shell.run(command);
         let client = &mut *shell.session.client;
         let outcome = Outcome::of(problem.is_ok());
-        let mut complain = |why: &dyn Display| client.error("shell", name, why);
-        match problem {
-            Ok(()) => {}
-            Err(Problem::Trouble(trouble)) => complain(&trouble),
-            Err(Problem::Status(status)) => complain(&format_args!("the driver says {status:?}")),
-            Err(Problem::Content(sector)) => complain(&format_args!("sector {sector} holds something else")),
+        if let Err(problem) = problem {
+            client.error("shell", name, &problem);
         }
         client.test(name, outcome, &"");
     }
@@ -131,6 +127,16 @@ enum Problem {
 impl From<Trouble> for Problem {
     fn from(trouble: Trouble) -> Self {
         Self::Trouble(trouble)
+    }
+}
+
+impl Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Trouble(trouble) => trouble.fmt(f),
+            Self::Status(status) => write!(f, "the driver says {status:?}"),
+            Self::Content(sector) => write!(f, "sector {sector} holds something else"),
+        }
     }
 }
 

@@ -7,7 +7,6 @@ use minix_rt::Ipc;
 
 use super::bench::{BOTH, Bench, NOISE, PAGE, SINGLE, VECTOR, transfer};
 use crate::bdev::Direction;
-use crate::report::Outcome;
 
 pub(super) fn run<I: Ipc>(bench: &mut Bench<'_, I>) {
     let directions = [Direction::Read, Direction::Write];
@@ -76,12 +75,9 @@ fn in_the_middle<I: Ipc>(bench: &mut Bench<'_, I>) {
         let got = bench
             .session
             .transfer_vector(Direction::Read, bench.minor, 0, &elements);
-        let name = format_args!("{what}-in-the-middle");
-        if got == Ok(errno.into()) && bench.data.check_noise(2 * PAGE, PAGE, NOISE).is_err() {
-            bench.report(name, Outcome::Fail, &"memory after it was written");
-        } else {
-            bench.check(name, got, errno);
-        }
+        let is_kept = bench.data.check_noise(2 * PAGE, PAGE, NOISE).is_ok();
+        let why = if is_kept { "" } else { "memory after it was written" };
+        bench.check_more(format_args!("{what}-in-the-middle"), got, errno, why);
         bench.session.client.revoke(first.grant);
         bench.session.client.revoke(last.grant);
     });

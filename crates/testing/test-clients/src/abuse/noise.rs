@@ -27,54 +27,54 @@ const SPECIAL: &[i32] = &[
 
 /// Grants to choose from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pool {
+pub(super) struct Pool {
     /// 64 KiB, both ways.
-    pub good: GrantId,
+    pub(super) good: GrantId,
     /// The same memory, for the driver to read only.
-    pub read_only: GrantId,
+    pub(super) read_only: GrantId,
     /// The same memory, for the driver to write only.
-    pub write_only: GrantId,
+    pub(super) write_only: GrantId,
     /// A sector of it.
-    pub short: GrantId,
+    pub(super) short: GrantId,
     /// A grant that was revoked.
-    pub revoked: GrantId,
+    pub(super) revoked: GrantId,
     /// A grant to another process.
-    pub foreign: GrantId,
+    pub(super) foreign: GrantId,
     /// A vector of 64 elements of a sector each, all good.
-    pub good_vector: GrantId,
+    pub(super) good_vector: GrantId,
     /// A vector of 64 elements, none of which the driver can read or write.
-    pub bad_vector: GrantId,
+    pub(super) bad_vector: GrantId,
     /// A vector of 64 elements of noise.
-    pub noisy_vector: GrantId,
+    pub(super) noisy_vector: GrantId,
     /// The argument of control requests, both ways.
-    pub argument: GrantId,
+    pub(super) argument: GrantId,
     /// The argument of DIOCTIMEOUT. No other request may write there: a random time-out would be a short one.
-    pub timeout: GrantId,
+    pub(super) timeout: GrantId,
 }
 
 /// The minor, and its scratch range.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub(super) struct Bounds {
     /// The minor that is tested.
-    pub minor: Minor,
+    pub(super) minor: Minor,
     /// How long it is.
-    pub bytes: u64,
+    pub(super) bytes: u64,
     /// Where it may be written, in bytes.
-    pub scratch: Range<u64>,
+    pub(super) scratch: Range<u64>,
 }
 
 /// A message to be sent.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Shot {
+pub(super) struct Shot {
     /// The message.
-    pub message: Message,
+    pub(super) message: Message,
     /// Its possible outcome.
-    pub expected: Expected,
+    pub(super) expected: Expected,
 }
 
 /// The source of random messages.
 #[derive(Clone, Debug)]
-pub struct Noise {
+pub(super) struct Noise {
     random: Random,
     bounds: Bounds,
     pool: Pool,
@@ -82,7 +82,7 @@ pub struct Noise {
 
 impl Noise {
     /// Messages that belong to a seed.
-    pub const fn new(seed: u64, bounds: Bounds, pool: Pool) -> Self {
+    pub(super) const fn new(seed: u64, bounds: Bounds, pool: Pool) -> Self {
         Self {
             random: Random::new(seed),
             bounds,
@@ -91,17 +91,17 @@ impl Noise {
     }
 
     /// How many messages to send before replies are waited for: 1 to `most`.
-    pub fn burst(&mut self, most: u64) -> u64 {
+    pub(super) fn burst(&mut self, most: u64) -> u64 {
         1 + self.random.below(most)
     }
 
     /// Fills memory with noise.
-    pub fn fill(&mut self, bytes: &mut [u8]) {
+    pub(super) fn fill(&mut self, bytes: &mut [u8]) {
         self.random.fill(bytes);
     }
 
     /// The next message, with an id that a reply has to have.
-    pub fn shot(&mut self, id: i32) -> Shot {
+    pub(super) fn shot(&mut self, id: i32) -> Shot {
         match self.random.below(100) {
             0..30 => self.read(id),
             30..42 => self.gather(id),

@@ -38,42 +38,35 @@ use verdict::{Expect, Fault};
 /// The largest `max`: buffers have to fit into one piece of contiguous memory, with noise around them.
 const LARGEST_MAX: u64 = (1 << 20) - 8192;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Settings {
     target: Target,
     write: bool,
     /// Bytes of the largest transfer to try, apart from those that are always tried.
     max: usize,
     kind: Kind,
-    /// No lines for people, records only.
-    silent: bool,
 }
 
-/// Runs the test that the words `label= minor= rw ro max= nocontig silent` ask for.
+/// Runs the test that the words `label= minor= rw max= nocontig` ask for.
 ///
 /// # Errors
 ///
 /// [`EINVAL`](Errno::EINVAL) if a check failed or a word makes no sense; what the system says if there is no driver or no memory.
 pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
-    let (mut write, mut max, mut kind, mut silent) = (false, 128 << 10, Kind::Contiguous, false);
+    let mut settings = Settings {
+        max: 128 << 10,
+        ..Settings::default()
+    };
     let target = args::parse(client, args, |word| {
         match word.key {
-            "rw" => write = word.switch().map(|()| true)?,
-            "ro" => write = word.switch().map(|()| false)?,
-            "max" => max = word.number_up_to(LARGEST_MAX)? as usize,
-            "nocontig" => kind = word.switch().map(|()| Kind::Scattered)?,
-            "silent" => silent = word.switch().map(|()| true)?,
+            "rw" => settings.write = word.switch().map(|()| true)?,
+            "max" => settings.max = word.number_up_to(LARGEST_MAX)? as usize,
+            "nocontig" => settings.kind = word.switch().map(|()| Kind::Scattered)?,
             _ => return Ok(false),
         }
         Ok(true)
     })?;
-    let settings = Settings {
-        target,
-        write,
-        max,
-        kind,
-        silent,
-    };
+    settings.target = target;
     let tested = Tester::new(client, settings).map(|mut tester| run(&mut tester));
     if let Err(errno) = tested {
         client.error("start", "refused", &errno);

@@ -62,10 +62,10 @@ impl<I: Ipc> Tester<'_, I> {
         if !self.reopen(41) || !self.open_both(41, minors) {
             return;
         }
-        for (minor, name) in minors.into_iter().zip(["first_is_empty", "second_is_empty"]) {
-            let place = self.partition(minor);
-            self.check(41, name, place.and_then(|place| Fault::number("size", place.bytes, 0)));
-        }
+        self.both(41, ["first_is_empty", "second_is_empty"], |tester, nth| {
+            let place = tester.partition(minors[nth])?;
+            Fault::number("size", place.bytes, 0)
+        });
         self.close_both(41, minors);
 
         let mut sector = [0; SECTOR];
@@ -81,14 +81,8 @@ impl<I: Ipc> Tester<'_, I> {
             sectors: REAL_SECTORS,
             real: true,
         };
-        let first = self.partition_is(minors[0], twins.base_of(0), twins.bytes());
-        let second = self.partition_is(minors[1], twins.base_of(1), twins.bytes());
-        let both = [
-            self.check(42, "first_place", first),
-            self.check(42, "second_place", second),
-        ];
         // Elsewhere there may be data that has to stay.
-        if both == [true; 2] {
+        if self.places(42, ["first_place", "second_place"], &twins) {
             self.read_limits(&twins);
             self.write_limits(&twins);
         }
@@ -108,35 +102,44 @@ impl<I: Ipc> Tester<'_, I> {
         minors
     }
 
-    fn open_both(&mut self, number: u32, minors: [Minor; 2]) -> bool {
+    /// Does the same with both minors, by names. Tells whether both checks passed.
+    fn both(
+        &mut self,
+        number: u32,
+        names: [&str; 2],
+        mut body: impl FnMut(&mut Self, usize) -> Result<(), Fault>,
+    ) -> bool {
         let mut all = true;
-        for (minor, name) in minors.into_iter().zip(["open_first", "open_second"]) {
-            let result = self.open(minor);
+        for (nth, name) in names.into_iter().enumerate() {
+            let result = body(self, nth);
             all &= self.check(number, name, result);
         }
         all
     }
 
+    fn open_both(&mut self, number: u32, minors: [Minor; 2]) -> bool {
+        let names = ["open_first", "open_second"];
+        self.both(number, names, |tester, nth| tester.open(minors[nth]).map(drop))
+    }
+
     fn close_both(&mut self, number: u32, minors: [Minor; 2]) {
-        for (minor, name) in minors.into_iter().zip(["close_first", "close_second"]) {
-            let result = self.close(minor);
-            self.check(number, name, result);
-        }
+        let names = ["close_first", "close_second"];
+        self.both(number, names, |tester, nth| tester.close(minors[nth]).map(drop));
+    }
+
+    fn places(&mut self, number: u32, names: [&str; 2], twins: &Twins) -> bool {
+        self.both(number, names, |tester, nth| {
+            tester.partition_is(twins.minors[nth], twins.base_of(nth), twins.bytes())
+        })
     }
 
     fn set_both(&mut self, twins: &Twins) -> bool {
-        let mut all = true;
-        for (nth, name) in ["set_first", "set_second"].into_iter().enumerate() {
-            let outcome = self
-                .session
-                .set_partition(twins.minors[nth], twins.base_of(nth), twins.bytes());
-            all &= self.check(32, name, Expect::OK.judge(outcome));
-        }
-        for (nth, name) in ["get_first", "get_second"].into_iter().enumerate() {
-            let result = self.partition_is(twins.minors[nth], twins.base_of(nth), twins.bytes());
-            all &= self.check(32, name, result);
-        }
-        all
+        let is_set = self.both(32, ["set_first", "set_second"], |tester, nth| {
+            let (minor, base) = (twins.minors[nth], twins.base_of(nth));
+            let outcome = tester.session.set_partition(minor, base, twins.bytes());
+            Expect::OK.judge(outcome).map(drop)
+        });
+        self.places(32, ["get_first", "get_second"], twins) && is_set
     }
 
     /// Closes and opens the tested minor, so that nothing is open in between and the table is read again.

@@ -50,55 +50,31 @@ enum Untouched {
     FromTheMiddle,
 }
 
-struct Case {
-    number: u32,
-    name: &'static str,
-    flaw: Flaw,
-    expect: Expect,
-    untouched: Untouched,
-}
+/// A check: its number, its name, what is wrong, the answer, and the buffers that are left alone.
+type Case = (u32, &'static str, Flaw, Expect, Untouched);
 
 const EINVAL: Expect = Expect::Error(&[Errno::EINVAL]);
 const BAD_GRANT: Expect = Expect::Error(&[Errno::EINVAL, Errno::EPERM]);
 
-const fn case(number: u32, name: &'static str, flaw: Flaw, expect: Expect, untouched: Untouched) -> Case {
-    Case {
-        number,
-        name,
-        flaw,
-        expect,
-        untouched,
-    }
-}
-
 const BAD_READS: [Case; 12] = {
     use Flaw::*;
     use Untouched::*;
+    const OK: Expect = Expect::Exactly(FULL);
+    const ODD_LENGTH: Expect = Expect::Either(FULL - 1, Errno::EINVAL);
+    const ODD_ADDRESS: Expect = Expect::Either(FULL - 2, Errno::EINVAL);
     [
-        case(11, "normal_read", None, Expect::Exactly(FULL), All),
-        case(12, "empty_element", MiddleBytes(0), EINVAL, All),
-        case(13, "huge_element", MiddleBytes(1 << 63), EINVAL, All),
-        case(14, "total_too_large", LastTwoBytes((1 << 62) - 2), EINVAL, All),
-        case(15, "total_wraps", LastTwoBytes((1 << 63) - 2), EINVAL, All),
-        case(
-            16,
-            "odd_length",
-            MiddleBytes(4095),
-            Expect::Either(FULL - 1, Errno::EINVAL),
-            FromTheMiddle,
-        ),
-        case(17, "no_grant", MiddleNoGrant, EINVAL, FromTheMiddle),
-        case(18, "revoked_grant", MiddleRevoked, BAD_GRANT, FromTheMiddle),
-        case(19, "read_only_grant", MiddleWrongAccess, BAD_GRANT, FromTheMiddle),
-        case(
-            20,
-            "odd_address",
-            MiddleOdd,
-            Expect::Either(FULL - 2, Errno::EINVAL),
-            FromTheMiddle,
-        ),
-        case(21, "odd_position", Position(1), EINVAL, All),
-        case(22, "normal_read_again", None, Expect::Exactly(FULL), All),
+        (11, "normal_read", None, OK, All),
+        (12, "empty_element", MiddleBytes(0), EINVAL, All),
+        (13, "huge_element", MiddleBytes(1 << 63), EINVAL, All),
+        (14, "total_too_large", LastTwoBytes((1 << 62) - 2), EINVAL, All),
+        (15, "total_wraps", LastTwoBytes((1 << 63) - 2), EINVAL, All),
+        (16, "odd_length", MiddleBytes(4095), ODD_LENGTH, FromTheMiddle),
+        (17, "no_grant", MiddleNoGrant, EINVAL, FromTheMiddle),
+        (18, "revoked_grant", MiddleRevoked, BAD_GRANT, FromTheMiddle),
+        (19, "read_only_grant", MiddleWrongAccess, BAD_GRANT, FromTheMiddle),
+        (20, "odd_address", MiddleOdd, ODD_ADDRESS, FromTheMiddle),
+        (21, "odd_position", Position(1), EINVAL, All),
+        (22, "normal_read_again", None, OK, All),
     ]
 };
 
@@ -106,9 +82,9 @@ const BAD_WRITES: [Case; 3] = {
     use Flaw::*;
     use Untouched::*;
     [
-        case(23, "odd_position", Position(2), EINVAL, All),
-        case(24, "odd_length", MiddleBytes(4094), EINVAL, All),
-        case(25, "write_only_grant", MiddleWrongAccess, BAD_GRANT, FromTheMiddle),
+        (23, "odd_position", Position(2), EINVAL, All),
+        (24, "odd_length", MiddleBytes(4094), EINVAL, All),
+        (25, "write_only_grant", MiddleWrongAccess, BAD_GRANT, FromTheMiddle),
     ]
 };
 
@@ -158,38 +134,40 @@ impl<I: Ipc> Tester<'_, I> {
     /// Group C: one of three elements is wrong, or where they should go.
     pub(crate) fn bad_reads(&mut self) {
         self.group('C', "bad reads, the elements");
-        for case in &BAD_READS {
+        for case in BAD_READS {
             let result = self.three(Direction::Read, case);
-            self.check(case.number, case.name, result);
+            self.check(case.0, case.1, result);
         }
     }
 
     /// Group D: the same for writing.
     pub(crate) fn bad_writes(&mut self) {
         self.group('D', "bad writes");
-        for case in &BAD_WRITES {
+        for case in BAD_WRITES {
+            let (number, name, ..) = case;
             if !self.settings.write {
-                self.skip(case.number, case.name, &"not to be written");
+                self.skip(number, name, &"not to be written");
                 continue;
             }
             let result = self.bad_write(case);
             if result.is_err() {
-                // What was refused has not been written, or so it should be.
+                // A refused request should not have written anything.
                 let first = self.at(0).disk_sector();
-                self.session.client.touched(first, (3 * BUFFER / SECTOR) as u64 + 1);
+                let sectors = (3 * BUFFER / SECTOR) as u64 + 1;
+                self.session.client.touched(first, sectors);
             }
-            self.check(case.number, case.name, result);
+            self.check(number, name, result);
         }
     }
 
     /// A write that is refused, and leaves the disk as it was.
-    fn bad_write(&mut self, case: &Case) -> Result<(), Fault> {
+    fn bad_write(&mut self, case: Case) -> Result<(), Fault> {
         // An odd position goes a bit further.
         const SECTORS: usize = 3 * BUFFER / SECTOR + 1;
         let at = self.at(0);
         self.read(at, SECTORS * SECTOR, SECTORS * SECTOR)?;
         let mut before: [Content; SECTORS] = self.digests();
-        if case.untouched == Untouched::FromTheMiddle {
+        if case.4 == Untouched::FromTheMiddle {
             before[..BUFFER / SECTOR].fill(Content::Unknown);
         }
         self.three(Direction::Write, case)?;
@@ -197,15 +175,16 @@ impl<I: Ipc> Tester<'_, I> {
     }
 
     /// Sends a vector of three buffers with a flaw, and looks at the answer and at the memory.
-    fn three(&mut self, direction: Direction, case: &Case) -> Result<(), Fault> {
+    fn three(&mut self, direction: Direction, case: Case) -> Result<(), Fault> {
+        let (_, _, flaw, expect, untouched) = case;
         let noise = self.seed();
         self.memory.fill_noise(0, STRETCH, noise);
         let mut ranges = [0, 1, 2].map(|nth| FIRST + nth * STRIDE..FIRST + nth * STRIDE + BUFFER);
-        if case.flaw == Flaw::MiddleOdd {
+        if flaw == Flaw::MiddleOdd {
             ranges[1] = ranges[1].start + 1..ranges[1].end - 1;
         }
         let mut access = [direction.access(); 3];
-        if case.flaw == Flaw::MiddleWrongAccess {
+        if flaw == Flaw::MiddleWrongAccess {
             access[1] = (GrantFlags::READ | GrantFlags::WRITE) - access[1];
         }
         let mut grants = [GrantId::INVALID; 3];
@@ -214,19 +193,19 @@ impl<I: Ipc> Tester<'_, I> {
             grants[nth] = self.session.grant(piece, access[nth])?;
         }
         let bytes = [0, 1, 2].map(|nth| ranges[nth].len() as u64);
-        let outcome = self.send_three(direction, case.flaw, grants, bytes);
+        let outcome = self.send_three(direction, flaw, grants, bytes);
         for grant in grants {
             self.session.client.revoke(grant);
         }
-        let status = case.expect.judge(outcome)?;
+        let status = expect.judge(outcome)?;
         match (direction, status.result()) {
             (Direction::Read, Ok(all)) => {
-                if let Flaw::MiddleBytes(bytes) = case.flaw {
+                if let Flaw::MiddleBytes(bytes) = flaw {
                     ranges[1].end = ranges[1].start + bytes as usize;
                 }
                 self.only_changed(&ranges, all as usize, noise)
             }
-            (Direction::Read, Err(_)) if case.untouched == Untouched::FromTheMiddle => {
+            (Direction::Read, Err(_)) if untouched == Untouched::FromTheMiddle => {
                 // The first buffer may have been filled before the mistake was seen. The memory around it may not.
                 self.is_noise(0, FIRST, noise)?;
                 self.is_noise(FIRST + BUFFER, STRETCH, noise)

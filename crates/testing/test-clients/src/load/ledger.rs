@@ -56,15 +56,12 @@ pub(super) struct Mismatch {
     pub(super) sector: u64,
     /// The seed of the pattern that it should hold.
     pub(super) seed: u64,
-    /// Whether the pattern before would have been right as well.
-    pub(super) old_allowed: bool,
 }
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sector, seed, .. } = self;
-        let or = if self.old_allowed { " or the one before" } else { "" };
-        write!(f, "sector {sector} does not hold pattern {seed:#x}{or}")
+        let Self { sector, seed } = self;
+        write!(f, "sector {sector} does not hold pattern {seed:#x}")
     }
 }
 
@@ -160,11 +157,7 @@ impl<'t> Ledger<'t> {
             }
             let is_old = old_allowed && (state.former == UNKNOWN || holds(place, sector, self.seed(state.former)));
             if !is_old {
-                return Err(Mismatch {
-                    sector,
-                    seed,
-                    old_allowed,
-                });
+                return Err(Mismatch { sector, seed });
             }
         }
         Ok(())

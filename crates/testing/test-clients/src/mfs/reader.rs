@@ -4,28 +4,14 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, FromZeros};
 
 use guest_protocol::pattern::Digest;
+use minix_rt::Ipc;
 
-use super::error::{Damage, MfsError};
-use super::geometry::{Geometry, MAX_BLOCK_BYTES, SUPER_READ_BYTES};
+use super::disk::{Disk, MAX_BLOCK_BYTES, MfsError, RUN_BYTES, damaged};
+use super::geometry::{Geometry, SUPER_READ_BYTES, TOO_SHORT};
 use super::layout::{DIRECT_ZONES, DIRECTORY, Inode, LINK, REGULAR};
 
-/// Most bytes of a file that are read in one go.
-pub(super) const RUN_BYTES: usize = 64 << 10;
 /// Levels of indirect blocks.
 const LEVELS: usize = 3;
-
-/// A disk or partition that can be read.
-pub trait Volume {
-    /// Why it cannot be read.
-    type Error;
-
-    /// How long it is, in bytes.
-    fn bytes(&self) -> u64;
-
-    /// Reads from `position` (in bytes, a multiple of `block`) until `into` is full. Its length is a multiple of `block`
-    /// too: one is an ordinary read, more are contiguous blocks of a file which are better asked for together.
-    fn read(&mut self, position: u64, block: usize, into: &mut [u8]) -> Result<(), Self::Error>;
-}
 
 /// A block that is kept, and its position; zero if there is none, as the boot block is never kept.
 #[derive(FromZeros)]
@@ -36,11 +22,11 @@ struct Kept {
 
 impl Kept {
     /// The block at `position`, read if it is not the one that is here already.
-    fn get<V: Volume>(&mut self, volume: &mut V, position: u64, block: usize) -> Result<&[u8], MfsError<V::Error>> {
+    fn get<I: Ipc>(&mut self, disk: &mut Disk<'_, I>, position: u64, block: usize) -> Result<&[u8], MfsError> {
         if self.position != position {
             self.position = 0;
             let into = &mut self.bytes[..block];
-            volume.read(position, block, into).map_err(MfsError::Read)?;
+            disk.read(position, block, into)?;
             self.position = position;
         }
         Ok(&self.bytes[..block])
@@ -49,7 +35,7 @@ impl Kept {
 
 /// The memory of a reader. It is empty if it is zeroed.
 #[derive(FromZeros)]
-pub struct Buffers {
+pub(super) struct Buffers {
     inodes: Kept,
     directory: Kept,
     indirect: [Kept; LEVELS],
@@ -57,61 +43,56 @@ pub struct Buffers {
 }
 
 /// A file system that is being read.
-pub struct Mfs<'b, V> {
-    pub volume: V,
-    pub geometry: Geometry,
+pub(super) struct Mfs<'b, 'c, I: Ipc> {
+    pub(super) disk: Disk<'c, I>,
+    pub(super) geometry: Geometry,
     buffers: &'b mut Buffers,
 }
 
-impl<'b, V: Volume> Mfs<'b, V> {
+impl<'b, 'c, I: Ipc> Mfs<'b, 'c, I> {
     /// Reads and checks the superblock.
-    pub fn open(mut volume: V, buffers: &'b mut Buffers) -> Result<Self, MfsError<V::Error>> {
-        let bytes = volume.bytes();
+    pub(super) fn open(mut disk: Disk<'c, I>, buffers: &'b mut Buffers) -> Result<Self, MfsError> {
+        let bytes = disk.bytes;
         if bytes < SUPER_READ_BYTES as u64 {
-            return Err(Damage::TOO_SHORT.into());
+            return Err(TOO_SHORT);
         }
         let start = &mut buffers.run[..SUPER_READ_BYTES];
-        volume.read(0, SUPER_READ_BYTES, start).map_err(MfsError::Read)?;
+        disk.read(0, SUPER_READ_BYTES, start)?;
         let geometry = Geometry::read(start, bytes)?;
         Ok(Self {
-            volume,
+            disk,
             geometry,
             buffers,
         })
     }
 
     /// An inode by its number.
-    pub fn inode(&mut self, number: u32) -> Result<Inode, MfsError<V::Error>> {
+    pub(super) fn inode(&mut self, number: u32) -> Result<Inode, MfsError> {
         let (position, offset) = self.geometry.inode_place(number)?;
         let kept = &mut self.buffers.inodes;
-        let block = kept.get(&mut self.volume, position, self.geometry.block_bytes)?;
-        let no_inode = Damage::new("no inode", number);
+        let block = kept.get(&mut self.disk, position, self.geometry.block_bytes)?;
+        let no_inode = damaged("no inode", number);
         let (inode, _) = Inode::read_from_prefix(&block[offset..]).map_err(|_| no_inode)?;
         let has_contents = matches!(inode.kind(), DIRECTORY | REGULAR | LINK);
         let bytes = u64::from(inode.bytes.get());
         let geometry = &self.geometry;
         let longest = geometry.zones_per_file().saturating_mul(geometry.zone_bytes());
         if has_contents && bytes > geometry.max_bytes.min(longest) {
-            return Err(Damage::new("too long is inode", number).into());
+            return Err(damaged("too long is inode", number));
         }
         Ok(inode)
     }
 
     /// The block of a directory that holds the byte at `offset`. It must not be a hole.
-    pub(super) fn directory_block(
-        &mut self,
-        number: u32,
-        directory: &Inode,
-        offset: u64,
-    ) -> Result<&[u8], MfsError<V::Error>> {
+    pub(super) fn directory_block(&mut self, number: u32, directory: &Inode, offset: u64) -> Result<&[u8], MfsError> {
         let block = self.geometry.block_bytes;
         let position = self.position(directory, offset / block as u64)?;
-        let position = position.ok_or(Damage::new("a hole in directory", number))?;
-        self.buffers.directory.get(&mut self.volume, position, block)
+        let position = position.ok_or(damaged("a hole in directory", number))?;
+        self.buffers.directory.get(&mut self.disk, position, block)
     }
 
     /// Reads a file from beginning to end, and tells its digest. Holes are zeroes.
-    pub fn digest(&mut self, file: &Inode) -> Result<u64, MfsError<V::Error>> {
+    pub(super) fn digest(&mut self, file: &Inode) -> Result<u64, MfsError> {
         let bytes = u64::from(file.bytes.get());
         let mut digest = Digest::new();
         let mut done = 0;
@@ -128,7 +109,7 @@ impl<'b, V: Volume> Mfs<'b, V> {
 
     /// The contents from `offset` (a multiple of a block) on: as many whole blocks as lie side by side on the volume, at
     /// least one, and not many more than `wanted` bytes.
-    fn run(&mut self, file: &Inode, offset: u64, wanted: u64) -> Result<&[u8], MfsError<V::Error>> {
+    fn run(&mut self, file: &Inode, offset: u64, wanted: u64) -> Result<&[u8], MfsError> {
         let block = self.geometry.block_bytes;
         let first = offset / block as u64;
         let most = (RUN_BYTES / block).min(usize::try_from(wanted.div_ceil(block as u64)).unwrap_or(usize::MAX));
@@ -144,14 +125,14 @@ impl<'b, V: Volume> Mfs<'b, V> {
         }
         let run = &mut self.buffers.run[..blocks * block];
         match start {
-            Some(position) => self.volume.read(position, block, run).map_err(MfsError::Read)?,
+            Some(position) => self.disk.read(position, block, run)?,
             None => run.fill(0),
         }
         Ok(run)
     }
 
     /// Where block `nth` of a file is, in bytes; `None` for a hole.
-    fn position(&mut self, file: &Inode, nth: u64) -> Result<Option<u64>, MfsError<V::Error>> {
+    fn position(&mut self, file: &Inode, nth: u64) -> Result<Option<u64>, MfsError> {
         let log = self.geometry.log_zone_size;
         let zone = self.zone(file, nth >> log)?;
         if zone == 0 {
@@ -162,7 +143,7 @@ impl<'b, V: Volume> Mfs<'b, V> {
     }
 
     /// The number of zone `nth` of a file; 0 for a hole.
-    fn zone(&mut self, file: &Inode, nth: u64) -> Result<u32, MfsError<V::Error>> {
+    fn zone(&mut self, file: &Inode, nth: u64) -> Result<u32, MfsError> {
         if let Some(zone) = usize::try_from(nth)
             .ok()
             .and_then(|nth| file.zones[..DIRECT_ZONES].get(nth))
@@ -186,13 +167,7 @@ impl<'b, V: Volume> Mfs<'b, V> {
     }
 
     /// Follows `levels` of indirect blocks.
-    fn indirect_zone(
-        &mut self,
-        mut zone: u32,
-        levels: usize,
-        mut span: u64,
-        mut nth: u64,
-    ) -> Result<u32, MfsError<V::Error>> {
+    fn indirect_zone(&mut self, mut zone: u32, levels: usize, mut span: u64, mut nth: u64) -> Result<u32, MfsError> {
         let block = self.geometry.block_bytes;
         for kept in self.buffers.indirect[LEVELS - levels..].iter_mut() {
             if zone == 0 {
@@ -200,7 +175,7 @@ impl<'b, V: Volume> Mfs<'b, V> {
             }
             // Only the first block of such a zone is used.
             let position = self.geometry.zone_position(zone)?;
-            let bytes = kept.get(&mut self.volume, position, block)?;
+            let bytes = kept.get(&mut self.disk, position, block)?;
             let index = (nth / span) as usize * size_of::<U32>();
             let number = bytes.get(index..).and_then(|bytes| U32::read_from_prefix(bytes).ok());
             zone = number.map_or(0, |(number, _)| number.get());

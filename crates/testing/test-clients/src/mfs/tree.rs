@@ -3,30 +3,31 @@
 use core::fmt::Write;
 
 use heapless::{String, Vec};
+use minix_rt::Ipc;
 use zerocopy::FromBytes;
 
-use super::error::{Damage, MfsError};
+use super::disk::{Disk, MfsError, damaged};
 use super::layout::{
     BLOCK_DEVICE, CHARACTER_DEVICE, DIRECTORY, DirEntry, ENTRY_BYTES, Inode, LINK, PIPE, REGULAR, ROOT_INODE,
 };
-use super::reader::{Mfs, Volume};
+use super::reader::Mfs;
 
 /// Directories inside each other that the walk follows.
-pub const MAX_DEPTH: usize = 32;
+const MAX_DEPTH: usize = 32;
 /// Longest path the walk makes, in bytes.
 const MAX_PATH_BYTES: usize = 1024;
 const TOO_DEEP: &str = "too deep is inode";
 
 /// A file of any kind that the walk has come upon. Directories come before what is in them; `.` and `..` do not come.
 #[derive(Clone, Copy, Debug)]
-pub struct Found<'p> {
+pub(super) struct Found<'p> {
     /// From the root: `/` and more. Bytes of a name that are no UTF-8 are replaced.
-    pub path: &'p str,
+    pub(super) path: &'p str,
     /// The number of its inode.
-    pub number: u32,
-    pub inode: &'p Inode,
+    pub(super) number: u32,
+    pub(super) inode: &'p Inode,
     /// The CRC-64/XZ of the contents of a regular file.
-    pub crc64: Option<u64>,
+    pub(super) crc64: Option<u64>,
 }
 
 /// A directory that the walk is in.
@@ -39,13 +40,13 @@ struct Level {
     path_bytes: usize,
 }
 
-impl<V: Volume> Mfs<'_, V> {
+impl<'c, I: Ipc> Mfs<'_, 'c, I> {
     /// Visits everything that can be reached from the root, and reads every regular file. It stops at the first thing that cannot
     /// be read or makes no sense; what was visited before was in order.
-    pub fn walk(&mut self, visit: &mut impl FnMut(&mut V, Found<'_>)) -> Result<(), MfsError<V::Error>> {
+    pub(super) fn walk(&mut self, visit: &mut impl FnMut(&mut Disk<'c, I>, Found<'_>)) -> Result<(), MfsError> {
         let root = self.inode(ROOT_INODE)?;
         if root.kind() != DIRECTORY {
-            return Err(Damage::new("no directory is the root, inode", ROOT_INODE).into());
+            return Err(damaged("no directory is the root, inode", ROOT_INODE));
         }
         let mut path = String::<MAX_PATH_BYTES>::new();
         let mut levels = Vec::<Level, MAX_DEPTH>::new();
@@ -56,7 +57,7 @@ impl<V: Volume> Mfs<'_, V> {
             inode: &root,
             crc64: None,
         };
-        visit(&mut self.volume, found);
+        visit(&mut self.disk, found);
 
         // Every block belongs to one directory, and every directory has one parent. A walk that reads more of them than there
         // are goes in circles.
@@ -76,12 +77,12 @@ impl<V: Volume> Mfs<'_, V> {
             if offset % block_bytes == 0 {
                 blocks_left = blocks_left
                     .checked_sub(1)
-                    .ok_or(Damage::new("a loop at directory", directory))?;
+                    .ok_or(damaged("a loop at directory", directory))?;
             }
             let block = self.directory_block(directory, &inode, offset)?;
             let entry = block.get((offset % block_bytes) as usize..);
             let Some((entry, _)) = entry.and_then(|bytes| DirEntry::read_from_prefix(bytes).ok()) else {
-                return Err(Damage::new("half an entry in directory", directory).into());
+                return Err(damaged("half an entry in directory", directory));
             };
             if entry.inode.get() != 0 {
                 self.visit(visit, &mut levels, &mut path, directory, &entry)?;
@@ -92,26 +93,26 @@ impl<V: Volume> Mfs<'_, V> {
 
     fn visit(
         &mut self,
-        visit: &mut impl FnMut(&mut V, Found<'_>),
+        visit: &mut impl FnMut(&mut Disk<'c, I>, Found<'_>),
         levels: &mut Vec<Level, MAX_DEPTH>,
         path: &mut String<MAX_PATH_BYTES>,
         directory: u32,
         entry: &DirEntry,
-    ) -> Result<(), MfsError<V::Error>> {
+    ) -> Result<(), MfsError> {
         let name = entry.name();
         if name.is_empty() || name.contains(&b'/') {
-            return Err(Damage::new("a bad name in directory", directory).into());
+            return Err(damaged("a bad name in directory", directory));
         }
         if name == b"." || name == b".." {
             return Ok(());
         }
         let number = entry.inode.get();
-        push_name(path, name).map_err(|_| Damage::new(TOO_DEEP, number))?;
+        push_name(path, name).map_err(|_| damaged(TOO_DEEP, number))?;
         let inode = self.inode(number)?;
         let crc64 = match inode.kind() {
             REGULAR => Some(self.digest(&inode)?),
             DIRECTORY | LINK | PIPE | CHARACTER_DEVICE | BLOCK_DEVICE => None,
-            _ => return Err(Damage::new("no file is inode", number).into()),
+            _ => return Err(damaged("no file is inode", number)),
         };
         let found = Found {
             path,
@@ -119,7 +120,7 @@ impl<V: Volume> Mfs<'_, V> {
             inode: &inode,
             crc64,
         };
-        visit(&mut self.volume, found);
+        visit(&mut self.disk, found);
         if inode.kind() == DIRECTORY {
             self.enter(levels, number, inode, path.len())?;
         }
@@ -132,9 +133,9 @@ impl<V: Volume> Mfs<'_, V> {
         number: u32,
         inode: Inode,
         path_bytes: usize,
-    ) -> Result<(), MfsError<V::Error>> {
+    ) -> Result<(), MfsError> {
         if !inode.bytes.get().is_multiple_of(ENTRY_BYTES as u32) {
-            return Err(Damage::new("half an entry in directory", number).into());
+            return Err(damaged("half an entry in directory", number));
         }
         let level = Level {
             number,
@@ -142,7 +143,7 @@ impl<V: Volume> Mfs<'_, V> {
             offset: 0,
             path_bytes,
         };
-        levels.push(level).map_err(|_| Damage::new(TOO_DEEP, number).into())
+        levels.push(level).map_err(|_| damaged(TOO_DEEP, number))
     }
 }
 

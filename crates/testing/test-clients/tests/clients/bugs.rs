@@ -135,7 +135,7 @@ fn lengthen(transfer: &mut Transfer) {
 fn block_test_finds_each_bug_under_its_number() {
     for (name, bug, expected) in BLOCK_TEST {
         let minix = Minix::new(LARGE, *bug);
-        let result = minix.run(blocktest::main, "label=disk minor=0 rw silent");
+        let result = minix.run(blocktest::main, "label=disk minor=0 rw");
         let expected = expected.iter().copied().collect();
         assert_eq!(
             minix.numbers(Outcome::Fail),
@@ -151,7 +151,7 @@ fn block_test_finds_each_bug_under_its_number() {
 fn block_test_finds_short_positions_of_a_partition() {
     let minix = Minix::new(LARGE, Request(|asked| asked.request.position &= u64::from(u32::MAX)));
     minix.put_table(0, &[(SystemId::MINIX, 64, 1 << 24)]);
-    let result = minix.run(blocktest::main, "label=disk minor=1 rw silent");
+    let result = minix.run(blocktest::main, "label=disk minor=1 rw");
     assert_eq!(result, Some(Err(Errno::EINVAL)));
     let failures = minix.failures();
     assert!(
@@ -164,7 +164,7 @@ fn block_test_finds_short_positions_of_a_partition() {
 fn block_test_goes_on_with_the_successor_of_a_driver() {
     for nth in (3..130).step_by(9) {
         let minix = Minix::new(LARGE, DiesAt(nth));
-        let result = minix.run(blocktest::main, "label=disk minor=0 rw silent");
+        let result = minix.run(blocktest::main, "label=disk minor=0 rw");
         assert_eq!(result, Some(Err(Errno::EINVAL)));
         let failures = minix.failures();
         let died = failures.iter().filter(|failure| failure.ends_with("driver died"));

@@ -28,7 +28,7 @@ fn block_test_reports_every_number() {
     assert_eq!(passed, all(&[1..=43, 47..=47, 51..=51]));
     assert_eq!(skipped, all(&[44..=46, 48..=50]));
     let minix = Minix::new(LARGE, Bug::None);
-    let [passed, _] = block_test(&minix, "label=disk minor=0 rw silent");
+    let [passed, _] = block_test(&minix, "label=disk minor=0 rw");
     assert_eq!(passed, all(&[1..=43, 47..=48, 50..=51]));
     let records = minix.records().into_iter();
     let sweeps = records.filter(|record| matches!(record, Record::Test { number: 50, .. }));
