@@ -144,14 +144,16 @@ impl System {
         self.state().servers.insert(endpoint.0, Rc::new(RefCell::new(server)));
     }
 
-    /// The process dies, and messages from it that nobody has received.
-    pub fn kill(&self, endpoint: Endpoint) {
+    /// A process dies, and its messages that were not received. The server behind it is behind `successor` from now on.
+    pub fn replace(&self, process: Endpoint, successor: Endpoint) {
         let mut state = self.state();
-        state.known.remove(&endpoint.0);
-        state.servers.remove(&endpoint.0);
-        state.store.labels.remove(&endpoint.0);
+        state.known.remove(&process.0);
+        state.store.labels.remove(&process.0);
+        if let Some(server) = state.servers.remove(&process.0) {
+            state.servers.insert(successor.0, server);
+        }
         for known in state.known.values_mut() {
-            known.inbox.retain(|(_, message)| message.source != endpoint);
+            known.inbox.retain(|(_, message)| message.source != process);
         }
     }
 

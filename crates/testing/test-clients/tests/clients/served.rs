@@ -100,51 +100,41 @@ pub(crate) struct Minix {
     pub(crate) system: System,
     pub(crate) content: Rc<RefCell<Content>>,
     client: Process,
-    sectors: u64,
     /// Sectors that the test has written itself.
     prepared: RefCell<BTreeSet<u64>>,
 }
 
 /// The driver as a process.
 struct Served {
-    endpoint: Endpoint,
-    driver: BlockDriver<SparseDisk, Kernel<Process>, 64>,
-    kernel: Kernel<Process>,
     minix: System,
     content: Rc<RefCell<Content>>,
     sectors: u64,
-    messages: u32,
     bug: Bug,
     stop_after: Option<u32>,
+    messages: u32,
+    endpoint: Endpoint,
+    driver: Driver,
+    kernel: Kernel<Process>,
+}
+
+type Driver = BlockDriver<SparseDisk, Kernel<Process>, 64>;
+
+/// An instance of the driver that knows nothing yet.
+fn fresh(
+    minix: &System,
+    endpoint: Endpoint,
+    sectors: u64,
+    content: &Rc<RefCell<Content>>,
+) -> (Driver, Kernel<Process>) {
+    let table: &mut MailTable = Box::leak(Box::default());
+    let disk = SparseDisk::new(sectors, content.clone());
+    let kernel = Kernel::new(minix.process(endpoint, "disk"), table);
+    (BlockDriver::new(disk, Options::default()), kernel)
 }
 
 impl Served {
-    fn start(minix: &System, endpoint: Endpoint, sectors: u64, content: &Rc<RefCell<Content>>, bug: Bug) -> Self {
-        let mail: &mut MailTable = Box::leak(Box::default());
-        Self {
-            endpoint,
-            driver: BlockDriver::new(SparseDisk::new(sectors, content.clone()), Options::default()),
-            kernel: Kernel::new(minix.process(endpoint, "disk"), mail),
-            minix: minix.clone(),
-            content: content.clone(),
-            sectors,
-            messages: 0,
-            bug,
-            stop_after: None,
-        }
-    }
-
     fn now(&self) -> Micros {
         Micros(self.minix.state().now)
-    }
-
-    /// Another instance takes the place of this one, which is dead.
-    fn die(&mut self) {
-        let endpoint = Endpoint(self.endpoint.0 + Endpoint::GENERATION_STEP);
-        self.minix.kill(self.endpoint);
-        let mut next = Self::start(&self.minix, endpoint, self.sectors, &self.content, self.bug);
-        (next.messages, next.stop_after) = (self.messages, self.stop_after);
-        self.minix.serve(endpoint, next);
     }
 }
 
@@ -162,7 +152,10 @@ impl Server for Served {
             _ => false,
         };
         if dies {
-            self.die();
+            let successor = Endpoint(self.endpoint.0 + Endpoint::GENERATION_STEP);
+            self.minix.replace(self.endpoint, successor);
+            self.endpoint = successor;
+            (self.driver, self.kernel) = fresh(&self.minix, successor, self.sectors, &self.content);
             return Err(Errno::EDEADSRCDST);
         }
         while !self.driver.has_room() {
@@ -193,6 +186,11 @@ impl Server for Served {
 
 impl Minix {
     pub(crate) fn new(sectors: u64, bug: Bug) -> Self {
+        Self::stopping(sectors, bug, None)
+    }
+
+    /// RS asks the client to stop after so many messages to the driver.
+    pub(crate) fn stopping(sectors: u64, bug: Bug, stop_after: Option<u32>) -> Self {
         let system = System::default();
         system.state().now = 5_000_000;
         let content = Rc::new(RefCell::new(Content::new(ORIGINAL_SEED)));
@@ -202,28 +200,27 @@ impl Minix {
             _ => {}
         }
         let client = system.process(CLIENT, "client");
+        let (driver, kernel) = fresh(&system, DRIVER, sectors, &content);
+        let served = Served {
+            minix: system.clone(),
+            content: content.clone(),
+            sectors,
+            bug,
+            stop_after,
+            messages: 0,
+            endpoint: DRIVER,
+            driver,
+            kernel,
+        };
+        system.serve(DRIVER, served);
         let minix = Self {
             system,
             content,
             client,
-            sectors,
             prepared: RefCell::default(),
         };
-        minix.serve(bug, None);
         minix.tamper(bug);
         minix
-    }
-
-    fn serve(&self, bug: Bug, stop_after: Option<u32>) {
-        let mut served = Served::start(&self.system, DRIVER, self.sectors, &self.content, bug);
-        served.stop_after = stop_after;
-        self.system.serve(DRIVER, served);
-    }
-
-    /// RS asks the client to stop after so many messages to the driver.
-    pub(crate) fn stop_after(self, bug: Bug, messages: u32) -> Self {
-        self.serve(bug, Some(messages));
-        self
     }
 
     fn tamper(&self, bug: Bug) {
