@@ -1,7 +1,7 @@
 //! A system: its processes, the kernel between them, VM, RS and DS.
 //!
 //! A test makes processes, and runs the code under test on them. Where it wants another answer, or to see a trap, it sets a
-//! [hook](System::hook). A process that nothing under test is behind can be a [`Server`]: it is called with each message.
+//! [hook](System::hook). A process whose code is not under test can be a [`Server`]: it is called with each message.
 
 use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, VecDeque};
@@ -144,7 +144,7 @@ impl System {
         self.state().servers.insert(endpoint.0, Rc::new(RefCell::new(server)));
     }
 
-    /// A process dies, and its messages that were not received. The server behind it is behind `successor` from now on.
+    /// A process dies, and its messages that were not received. Its server serves `successor` from now on.
     pub fn replace(&self, process: Endpoint, successor: Endpoint) {
         let mut state = self.state();
         state.known.remove(&process.0);
@@ -232,7 +232,7 @@ pub fn notification(interrupts: u64) -> Message {
 }
 
 impl State {
-    /// A message to a process, from anybody.
+    /// A message to a process, from any source.
     pub fn push(&mut self, to: Endpoint, source: Endpoint, call: IpcCall, message: Message) {
         let entry = (IpcStatus::new(call, false), Message { source, ..message });
         self.known.entry(to.0).or_default().inbox.push_back(entry);

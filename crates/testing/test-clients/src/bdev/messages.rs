@@ -57,7 +57,7 @@ impl<I: Ipc> Session<'_, I> {
         self.client.outbox.pending()
     }
 
-    /// The next calls of [`receive`](Self::receive) take messages from everybody, until one returns [`Arrival::Nothing`].
+    /// The next calls of [`receive`](Self::receive) take messages from every process, until one returns [`Arrival::Nothing`].
     ///
     /// There is no way to ask the kernel for a message without waiting. A message to oneself takes care of that: waiting for
     /// anything at all ends with it, at the latest.

@@ -13,7 +13,7 @@ use super::tester::{COMMON_BYTES, Content, ELEMENTS, Form, GUARD, SECTOR, SECTOR
 type Check = (u32, &'static str);
 
 impl<I: Ipc> Tester<'_, I> {
-    /// Group E: elements of 4096 bytes, whatever `max` says.
+    /// Group E: elements of 4096 bytes, for every `max`.
     pub(crate) fn large_common(&mut self) {
         self.group('E', "large transfers, common size");
         self.large([26, 27, 28, 29], COMMON_BYTES / ELEMENTS);

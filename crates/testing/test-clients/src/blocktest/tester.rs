@@ -27,7 +27,7 @@ pub(crate) const SECTOR: usize = 512;
 pub(crate) const SECTOR_BYTES: u64 = SECTOR as u64;
 /// Elements of a full vector.
 pub(crate) const ELEMENTS: usize = minix_abi::bdev::MAX_ELEMENTS;
-/// Bytes of the large transfers that are made whatever `max` says.
+/// Bytes of the large transfers that are made for every `max`.
 pub(crate) const COMMON_BYTES: usize = ELEMENTS * 4096;
 /// Bytes between elements that have to be left alone.
 pub(crate) const GUARD: usize = 4;

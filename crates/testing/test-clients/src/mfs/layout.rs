@@ -13,7 +13,7 @@
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Where the superblock is, in bytes from the start of the file system, whatever the size of a block.
+/// Where the superblock is, in bytes from the start of the file system, for every size of a block.
 pub(super) const SUPER_POSITION: u64 = 1024;
 /// What makes it a superblock of version 3.
 pub(super) const MAGIC: u16 = 0x4D5A;
