@@ -205,6 +205,7 @@ fn sizes_of_elements<I: Ipc>(bench: &mut Bench<'_, I>) {
         ("element-of-1", [4096, 1, 4096]),
         ("element-of-511", [4096, 511, 4096]),
         ("element-of-4095", [4096, 4095, 4096]),
+        ("elements-of-256", [256, 256, 4096]),
         ("element-of-2-to-the-63", [4096, 1 << 63, 4096]),
         ("element-of-minus-512", [4096, 512u64.wrapping_neg(), 4096]),
         ("sum-beyond-63-bits", [large, large, 4096]),
