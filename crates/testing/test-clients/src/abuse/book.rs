@@ -98,13 +98,8 @@ impl Book {
         // Taken as a number without sign, and cut.
         let count = (request.count as u32 as usize).min(MAX_ELEMENTS);
         let bytes = (count * size_of::<VectorElement>()) as u64;
-        let Pool {
-            good_vector,
-            bad_vector,
-            noisy_vector,
-            ..
-        } = self.pool;
-        let known = [good_vector, bad_vector, noisy_vector];
+        let pool = self.pool;
+        let known = [pool.good_vector, pool.bad_vector, pool.noisy_vector];
         let elements = match known.iter().position(|&vector| vector == request.grant) {
             _ if count == 0 => return invalid,
             Some(nth) => &self.vectors[nth][..count],
@@ -162,19 +157,13 @@ impl Book {
 
     /// What the kernel says of so many bytes of a grant.
     fn check_grant(&self, grant: GrantId, bytes: u64, direction: Direction) -> Result<(), Errno> {
-        let Pool {
-            good,
-            read_only,
-            write_only,
-            short,
-            ..
-        } = self.pool;
+        let pool = self.pool;
         let granted = match direction {
             _ if !grant.is_valid() || grant.0 < 0 => return Err(Errno::EINVAL),
-            _ if grant == good => DATA_BYTES,
-            _ if grant == short => SECTOR,
-            Direction::Read if grant == write_only => DATA_BYTES,
-            Direction::Write if grant == read_only => DATA_BYTES,
+            _ if grant == pool.good => DATA_BYTES,
+            _ if grant == pool.short => SECTOR,
+            Direction::Read if grant == pool.write_only => DATA_BYTES,
+            Direction::Write if grant == pool.read_only => DATA_BYTES,
             _ => 0,
         };
         if bytes <= granted { Ok(()) } else { Err(Errno::EPERM) }

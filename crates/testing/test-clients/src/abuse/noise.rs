@@ -174,25 +174,25 @@ impl Noise {
     /// A grant that no data can be read from: for writes that must not happen.
     fn unreadable(&mut self) -> GrantId {
         let negative = GrantId(self.random.next() as i32 | i32::MIN);
-        let Pool {
-            write_only,
-            revoked,
-            foreign,
-            ..
-        } = self.pool;
+        let pool = self.pool;
         self.random
-            .one_of(&[GrantId::INVALID, negative, write_only, revoked, foreign])
+            .one_of(&[GrantId::INVALID, negative, pool.write_only, pool.revoked, pool.foreign])
     }
 
     /// Any grant.
     fn any(&mut self) -> GrantId {
         let noise = GrantId(self.random.next() as i32);
         let unreadable = self.unreadable();
-        let Pool {
-            good, read_only, short, ..
-        } = self.pool;
-        self.random
-            .one_of(&[good, good, good, read_only, short, noise, unreadable])
+        let pool = self.pool;
+        self.random.one_of(&[
+            pool.good,
+            pool.good,
+            pool.good,
+            pool.read_only,
+            pool.short,
+            noise,
+            unreadable,
+        ])
     }
 
     fn read(&mut self, id: i32) -> Shot {
@@ -206,25 +206,24 @@ impl Noise {
             request.minor = self.bounds.minor;
             request.position = self.random.below(self.bounds.bytes / 512) * 512;
             request.count = (1 + self.random.below(DATA_BYTES / 512)) as i32 * 512;
-            let Pool { good, write_only, .. } = self.pool;
-            request.grant = self.random.one_of(&[good, write_only]);
+            let pool = self.pool;
+            request.grant = self.random.one_of(&[pool.good, pool.write_only]);
         }
         self.transfer(MessageType::BDEV_READ, &request, request.count.max(0) as u64)
     }
 
     fn gather(&mut self, id: i32) -> Shot {
-        let Pool {
-            good_vector,
-            bad_vector,
-            noisy_vector,
-            ..
-        } = self.pool;
+        let pool = self.pool;
         let any = self.any();
         let request = BdevRequest {
             count: self.elements(),
-            grant: self
-                .random
-                .one_of(&[good_vector, good_vector, bad_vector, noisy_vector, any]),
+            grant: self.random.one_of(&[
+                pool.good_vector,
+                pool.good_vector,
+                pool.bad_vector,
+                pool.noisy_vector,
+                any,
+            ]),
             ..self.request(id)
         };
         self.transfer(MessageType::BDEV_GATHER, &request, VECTOR_ELEMENTS * DATA_BYTES)
@@ -243,8 +242,8 @@ impl Noise {
             request.minor = self.bounds.minor;
             request.position = self.bounds.scratch.start + offset;
             request.count = (1 + self.random.below(most / 512)) as i32 * 512;
-            let Pool { good, read_only, .. } = self.pool;
-            request.grant = self.random.one_of(&[good, read_only]);
+            let pool = self.pool;
+            request.grant = self.random.one_of(&[pool.good, pool.read_only]);
         }
         self.transfer(MessageType::BDEV_WRITE, &request, request.count.max(0) as u64)
     }

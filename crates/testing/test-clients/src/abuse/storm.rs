@@ -277,18 +277,17 @@ impl<'c, I: Ipc> Storm<'c, I> {
     }
 
     fn fill_vectors(&mut self) {
-        let Pool {
-            good,
-            write_only,
-            read_only,
-            revoked,
-            foreign,
-            ..
-        } = self.pool;
-        let bad = [GrantId::INVALID, revoked, foreign, GrantId(i32::MIN), GrantId(i32::MAX)];
-        let kinds = [good, write_only, read_only];
+        let pool = self.pool;
+        let bad = [
+            GrantId::INVALID,
+            pool.revoked,
+            pool.foreign,
+            GrantId(i32::MIN),
+            GrantId(i32::MAX),
+        ];
+        let kinds = [pool.good, pool.write_only, pool.read_only];
         for nth in 0..VECTOR_ELEMENTS as usize {
-            let element = self.session.element(good, 512);
+            let element = self.session.element(pool.good, 512);
             self.put_element(0, nth, element);
             let element = self.session.element(bad[nth % bad.len()], 512 << (nth % 4));
             self.put_element(1, nth, element);
