@@ -15,9 +15,9 @@ use guest_protocol::{SECTOR_BYTES, SectorRange};
 
 use crate::cli::{Format, QemuArgs};
 
+pub(crate) use fake_minix::mfs::KnownFile;
 pub(crate) use input::Input;
 use layout::{Layout, Recipe};
-pub(crate) use fake_minix::mfs::KnownFile;
 pub(crate) use source::{Content, Fingerprint, Source};
 
 /// How QEMU is to attach the disk.
