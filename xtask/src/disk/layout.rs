@@ -8,10 +8,10 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use fake_minix::mfs::{self, KnownFile};
 use guest_protocol::{SECTOR_BYTES, SectorRange, pattern};
 use minix_abi::partition::{PartitionEntry, SystemId, TABLE_ENTRIES, write_table};
 
-use super::mfs::{self, KnownFile};
 use super::source::CHUNK;
 
 /// Partition types.

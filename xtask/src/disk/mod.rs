@@ -3,7 +3,6 @@
 mod images;
 mod input;
 pub(crate) mod layout;
-mod mfs;
 mod samples;
 mod source;
 
@@ -14,10 +13,10 @@ use guest_protocol::{SECTOR_BYTES, SectorRange};
 
 use crate::cli::{Format, QemuArgs};
 
+pub(crate) use fake_minix::mfs::KnownFile;
 use images::Image;
 pub(crate) use input::Input;
 use layout::{Layout, Recipe};
-pub(crate) use mfs::KnownFile;
 pub(crate) use source::{Fingerprint, Source};
 
 /// How QEMU is to attach the disk.
@@ -251,7 +250,7 @@ impl Disk {
         }
         let mut bytes = vec![0; 4 * SECTOR_BYTES];
         self.before(head, directory)?.read(first, &mut bytes)?;
-        Ok(mfs::is_one(&bytes))
+        Ok(fake_minix::mfs::is_one(&bytes))
     }
 
     /// The content of a range before the run.

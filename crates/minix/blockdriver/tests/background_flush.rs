@@ -39,7 +39,7 @@ fn flushes(rig: &mut Rig) -> usize {
 fn write(rig: &mut Rig, sector: u64) {
     let id = rig.send_write(sector, 1, 7);
     rig.poll();
-    let nth = rig.disk().announced - 1;
+    let nth = rig.disk().notified - 1;
     rig.disk().finish(nth, Ok(()));
     rig.poll();
     assert_eq!(rig.answer(id), Some(512));
@@ -80,7 +80,7 @@ fn a_write_is_flushed_in_the_background_after_a_while() {
     assert_eq!(flushes(&mut rig), 0);
     rig.sleep(1);
     assert_eq!(flushes(&mut rig), 1);
-    assert_eq!((rig.disk().announced, rig.driver.in_flight()), (1, 1));
+    assert_eq!((rig.disk().notified, rig.driver.in_flight()), (1, 1));
     let look = rig.now.after(TIMEOUT / 4);
     assert_eq!(rig.driver.deadline(), Some(look), "one at a time");
     let replies = rig.driver.counters().replies;
@@ -432,7 +432,7 @@ fn the_write_cache_is_not_switched_under_a_flush() {
         let mut rig = manual();
         write(&mut rig, 0);
         rig.sleep(AFTER);
-        let buffer = rig.buffer(4, common::Lie::Contiguous, 0);
+        let buffer = rig.buffer(4, common::Placement::Contiguous, 0);
         rig.fill(buffer, &on.to_le_bytes());
         let request = BdevRequest {
             request: IoctlCode::DIOCSETWC,
@@ -609,8 +609,8 @@ proptest! {
                     rig.send(MessageType::BDEV_OPEN, on_minor_0());
                     asked += 2;
                 }
-                Event::Finish(nth) if rig.disk().announced > 0 => {
-                    let nth = nth % rig.disk().announced;
+                Event::Finish(nth) if rig.disk().notified > 0 => {
+                    let nth = nth % rig.disk().notified;
                     let written = rig.disk().pending[nth].op == Op::Write;
                     let before = flushes(&mut rig);
                     rig.disk().finish(nth, Ok(()));
@@ -621,7 +621,7 @@ proptest! {
                 }
                 Event::FailFlush => {
                     let flush = rig.disk().pending.iter().position(|given| given.op == Op::Flush);
-                    if let Some(nth) = flush.filter(|&nth| nth < rig.disk().announced) {
+                    if let Some(nth) = flush.filter(|&nth| nth < rig.disk().notified) {
                         rig.disk().finish(nth, Err(DeviceError::Io));
                         ledger.excused = true;
                     }
@@ -662,7 +662,7 @@ proptest! {
 fn no_flush_is_sent_while_the_write_cache_waits_to_be_switched() {
     let mut rig = manual();
     write(&mut rig, 0);
-    let buffer = rig.buffer(4, common::Lie::Contiguous, 0);
+    let buffer = rig.buffer(4, common::Placement::Contiguous, 0);
     rig.fill(buffer, &1_i32.to_le_bytes());
     let request = BdevRequest {
         request: IoctlCode::DIOCSETWC,

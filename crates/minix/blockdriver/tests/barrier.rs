@@ -118,7 +118,7 @@ proptest! {
                     asked.push(rig.send(MessageType::BDEV_IOCTL, request));
                 }
                 Event::Switch(on) => {
-                    let buffer = rig.buffer(4, common::Lie::Contiguous, 0);
+                    let buffer = rig.buffer(4, common::Placement::Contiguous, 0);
                     rig.fill(buffer, &i32::from(on).to_le_bytes());
                     let grant = rig.lend_to_take(buffer);
                     let request = BdevRequest { request: IoctlCode::DIOCSETWC, grant, ..on_minor_0() };
@@ -139,10 +139,10 @@ proptest! {
                 }
                 Event::Break => rig.disk().broken = true,
                 Event::Finish(nth, works) => {
-                    let announced = rig.disk().announced;
-                    if announced > 0 {
+                    let notified = rig.disk().notified;
+                    if notified > 0 {
                         let result = if works { Ok(()) } else { Err(DeviceError::Io) };
-                        rig.disk().finish(nth % announced, result);
+                        rig.disk().finish(nth % notified, result);
                     }
                 }
                 Event::Poll => drop(rig.poll()),

@@ -8,8 +8,8 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::memory::Buffer;
-use common::{Element, FakeDisk, Lie, Rig, UNTOUCHED, sector_byte};
+use common::Buffer;
+use common::{Element, FakeDisk, Placement, Rig, UNTOUCHED, sector_byte};
 use minix_abi::bdev::{BdevFlags, BdevRequest};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
@@ -28,7 +28,7 @@ enum Event {
         sector: u64,
         /// Sectors of each element; one element is no vector.
         elements: Vec<u64>,
-        lie: Lie,
+        placement: Placement,
         skew: u64,
         force: bool,
         /// Which element has a bad grant, if there is one.
@@ -56,8 +56,12 @@ enum Event {
     },
 }
 
-fn lie() -> impl Strategy<Value = Lie> {
-    prop_oneof![Just(Lie::Contiguous), Just(Lie::Scattered), Just(Lie::Untouched)]
+fn placement() -> impl Strategy<Value = Placement> {
+    prop_oneof![
+        Just(Placement::Contiguous),
+        Just(Placement::Scattered),
+        Just(Placement::Untouched)
+    ]
 }
 
 fn transfer() -> impl Strategy<Value = Event> {
@@ -70,18 +74,18 @@ fn transfer() -> impl Strategy<Value = Event> {
             3 => prop::collection::vec(1..6_u64, 1..2),
             1 => prop::collection::vec(1..24_u64, 1..8)
         ],
-        lie(),
+        placement(),
         (0..2048_u64).prop_map(|half| 2 * half),
         prop::bool::weighted(0.1),
         prop::option::weighted(0.05, 0..8_usize),
     )
         .prop_map(
-            |(write, minor, sector, elements, lie, skew, force, bad)| Event::Transfer {
+            |(write, minor, sector, elements, placement, skew, force, bad)| Event::Transfer {
                 write,
                 minor,
                 sector,
                 elements,
-                lie,
+                placement,
                 skew,
                 force,
                 bad,
@@ -240,11 +244,11 @@ impl Run {
                 minor,
                 sector,
                 elements,
-                lie,
+                placement,
                 skew,
                 force,
                 bad,
-            } => self.transfer(write, minor, sector, &elements, lie, skew, force, bad),
+            } => self.transfer(write, minor, sector, &elements, placement, skew, force, bad),
             Event::Open(minor) => self.other(MessageType::BDEV_OPEN, minor, IoctlCode(0)),
             Event::Close(minor) => self.other(MessageType::BDEV_CLOSE, minor, IoctlCode(0)),
             Event::Ioctl(code) => self.other(MessageType::BDEV_IOCTL, 0, code),
@@ -252,16 +256,16 @@ impl Run {
                 self.rig.poll();
             }
             Event::Finish { nth, result } => {
-                let announced = self.rig.disk().announced;
-                if announced > 0 && !self.rig.disk().broken {
-                    self.rig.disk().finish(nth % announced, result);
+                let notified = self.rig.disk().notified;
+                if notified > 0 && !self.rig.disk().broken {
+                    self.rig.disk().finish(nth % notified, result);
                 }
             }
             Event::Sleep(micros) => self.rig.sleep(micros),
             Event::Lose(nth) => {
-                let announced = self.rig.disk().announced;
-                if announced > 0 {
-                    self.rig.disk().lose(nth % announced);
+                let notified = self.rig.disk().notified;
+                if notified > 0 {
+                    self.rig.disk().lose(nth % notified);
                 }
             }
             Event::Break { unseen } => {
@@ -298,7 +302,7 @@ impl Run {
         minor: i32,
         sector: u64,
         sizes: &[u64],
-        lie: Lie,
+        placement: Placement,
         skew: u64,
         force: bool,
         bad: Option<usize>,
@@ -309,22 +313,22 @@ impl Run {
         // 251 and up are no bytes of a fresh disk.
         self.fills = self.fills.wrapping_add(1);
         let fill = self.fills;
-        let lie = if write && lie == Lie::Untouched && self.world.staging == 0 {
-            Lie::Scattered
+        let placement = if write && placement == Placement::Untouched && self.world.staging == 0 {
+            Placement::Scattered
         } else {
-            lie
+            placement
         };
         let mut elements = Vec::new();
         let mut buffers = Vec::new();
         for (nth, size) in sizes.iter().enumerate() {
             let bytes = size * unit * 512;
-            let buffer = rig.buffer(bytes, lie, skew);
+            let buffer = rig.buffer(bytes, placement, skew);
             let grant = if write {
                 rig.lend_to_take(buffer)
             } else {
                 rig.lend_to_fill(buffer)
             };
-            if write && lie != Lie::Untouched {
+            if write && placement != Placement::Untouched {
                 rig.fill(buffer, &vec![fill; bytes as usize]);
             }
             if bad == Some(nth) {
@@ -358,7 +362,7 @@ impl Run {
         self.asked.push(Asked {
             id,
             write,
-            fill: if lie == Lie::Untouched { 0 } else { fill },
+            fill: if placement == Placement::Untouched { 0 } else { fill },
             first,
             room: end.saturating_sub(first),
             bytes,

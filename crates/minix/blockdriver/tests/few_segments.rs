@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Element, Lie, Rig};
+use common::{Element, Placement, Rig};
 use minix_abi::MessageType;
 use minix_blockdriver::Options;
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ proptest! {
         most in 1..4_u16,
         block_sectors in prop::sample::select(vec![1_u64, 2, 8]),
         shapes in prop::collection::vec(
-            (1..20_u64, (0..2048_u64).prop_map(|half| 2 * half), prop::sample::select(vec![Lie::Contiguous, Lie::Scattered])),
+            (1..20_u64, (0..2048_u64).prop_map(|half| 2 * half), prop::sample::select(vec![Placement::Contiguous, Placement::Scattered])),
             1..12,
         ),
         room in prop::sample::select(vec![1_usize, 2, 100]),
@@ -27,7 +27,7 @@ proptest! {
             disk.info.max_segments = most;
             disk.info.block_bytes = 512 * block_sectors as u32;
             disk.room = room;
-            disk.staging.truncate(staging);
+            disk.bounce_buffers.truncate(staging);
         });
         // Elements are sectors, and blocks in sum.
         let sum: u64 = shapes.iter().map(|shape| shape.0).sum();
@@ -36,8 +36,8 @@ proptest! {
         let mut buffers = Vec::new();
         let mut elements = Vec::new();
         for (nth, sectors) in sizes.iter().enumerate() {
-            let (_, skew, lie) = shapes[nth % shapes.len()];
-            let buffer = rig.buffer(sectors * 512, lie, skew);
+            let (_, skew, placement) = shapes[nth % shapes.len()];
+            let buffer = rig.buffer(sectors * 512, placement, skew);
             let grant = if write { rig.lend_to_take(buffer) } else { rig.lend_to_fill(buffer) };
             elements.push(Element { grant, bytes: buffer.bytes });
             buffers.push(buffer);

@@ -187,7 +187,7 @@ impl Run {
                 self.send(MessageType::BDEV_OPEN, Self::on_minor_0(), Asked::Other);
             }
             Event::Switch(on) => {
-                let buffer = self.rig.buffer(4, common::Lie::Contiguous, 0);
+                let buffer = self.rig.buffer(4, common::Placement::Contiguous, 0);
                 self.rig.fill(buffer, &i32::from(on).to_le_bytes());
                 let request = BdevRequest {
                     request: IoctlCode::DIOCSETWC,
@@ -197,15 +197,15 @@ impl Run {
                 self.send(MessageType::BDEV_IOCTL, request, Asked::Other);
             }
             Event::Finish { nth, result } => {
-                let announced = self.rig.disk().announced;
-                if announced > 0 {
-                    self.rig.disk().finish(nth % announced, result);
+                let notified = self.rig.disk().notified;
+                if notified > 0 {
+                    self.rig.disk().finish(nth % notified, result);
                 }
             }
             Event::Lose(nth) => {
-                let announced = self.rig.disk().announced;
-                if announced > 0 {
-                    self.rig.disk().lose(nth % announced);
+                let notified = self.rig.disk().notified;
+                if notified > 0 {
+                    self.rig.disk().lose(nth % notified);
                 }
             }
             Event::Break => self.rig.disk().broken = true,

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Element, JOBS, Lie, Op, Rig, sectors};
+use common::{Element, JOBS, Op, Placement, Rig, sectors};
 use minix_abi::bdev::{BdevFlags, BdevRequest};
 use minix_abi::{Errno, GrantId, MessageType};
 use minix_blockdriver::{DeviceError, Options, Refusal};
@@ -30,7 +30,7 @@ fn forced(rig: &mut Rig, sector: u64, sectors: u64) -> i32 {
 /// Lets the device finish one at a time.
 fn one_by_one(rig: &mut Rig) {
     for _ in 0..1000 {
-        if rig.disk().announced == 0 {
+        if rig.disk().notified == 0 {
             assert_eq!(rig.driver.in_flight(), 0);
             return;
         }
@@ -50,7 +50,7 @@ fn several_messages_cost_one_notification() {
     }
     assert!(rig.disk().pending.is_empty());
     rig.poll();
-    assert_eq!(rig.disk().announced, 4);
+    assert_eq!(rig.disk().notified, 4);
     assert_eq!(rig.driver.counters().notifies, before + 1);
     rig.poll();
     assert_eq!(rig.driver.counters().notifies, before + 1);
@@ -84,7 +84,7 @@ fn the_depth_bounds_what_the_device_has() {
     for _ in 0..10 {
         rig.poll();
         assert!(rig.driver.in_flight() <= 2);
-        if rig.disk().announced > 0 {
+        if rig.disk().notified > 0 {
             rig.disk().finish(0, Ok(()));
         }
     }
@@ -371,7 +371,7 @@ fn pieces_of_a_long_transfer_wait_for_room_and_are_looked_up_again() {
     let mut rig = Rig::opened_with(Options::default(), |disk| disk.info.max_segments = 2);
     rig.disk().automatic = false;
     rig.disk().room = 2;
-    let buffer = rig.buffer(300 << 10, Lie::Scattered, 2);
+    let buffer = rig.buffer(300 << 10, Placement::Scattered, 2);
     let grant = rig.lend_to_fill(buffer);
     let id = rig.send(MessageType::BDEV_READ, Rig::transfer_request(0, 512, 300 << 10, grant));
     rig.poll();
@@ -385,7 +385,7 @@ fn staging_memory_that_is_used_up_is_waited_for() {
     let mut rig = Rig::opened();
     rig.disk().automatic = false;
     rig.disk().unreachable_from = 0;
-    let buffers: Vec<_> = (0..8).map(|_| rig.buffer(20 << 10, Lie::Scattered, 0)).collect();
+    let buffers: Vec<_> = (0..8).map(|_| rig.buffer(20 << 10, Placement::Scattered, 0)).collect();
     let ids: Vec<_> = (0..)
         .zip(&buffers)
         .map(|(nth, &buffer)| {
@@ -409,7 +409,7 @@ fn vectors_of_several_jobs_do_not_mix() {
     rig.disk().automatic = false;
     let mut jobs = Vec::new();
     for nth in 0..4_u64 {
-        let buffers = [(); 3].map(|()| rig.buffer(1024, Lie::Scattered, 0));
+        let buffers = [(); 3].map(|()| rig.buffer(1024, Placement::Scattered, 0));
         let elements = buffers.map(|buffer| Element {
             grant: rig.lend_to_fill(buffer),
             bytes: 1024,

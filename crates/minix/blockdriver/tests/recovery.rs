@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{CLIENT, Lie, Op, Rig, sectors};
+use common::{CLIENT, Op, Placement, Rig, sectors};
 use minix_abi::bdev::{BdevFlags, BdevRequest};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
@@ -85,7 +85,7 @@ fn a_request_that_takes_too_long_is_replayed_after_a_reset() {
     assert_eq!(rig.disk().reset_count, 0);
     rig.sleep(1);
     assert_eq!(rig.disk().reset_count, 1);
-    assert_eq!(rig.disk().announced, 2, "both are with the device again");
+    assert_eq!(rig.disk().notified, 2, "both are with the device again");
     assert_eq!(rig.driver.counters().timeouts, 1);
     assert_eq!(rig.driver.counters().replayed, 2);
     rig.settle();
@@ -197,7 +197,7 @@ fn a_request_in_pieces_starts_over_as_a_whole() {
     let mut rig = Rig::opened_with(options(), |disk| disk.info.max_segments = 1);
     rig.disk().automatic = false;
     rig.disk().room = 3;
-    let buffer = rig.buffer(5 * 4096, Lie::Scattered, 0);
+    let buffer = rig.buffer(5 * 4096, Placement::Scattered, 0);
     let grant = rig.lend_to_fill(buffer);
     let read = rig.send(MessageType::BDEV_READ, Rig::transfer_request(0, 0, 5 * 4096, grant));
     rig.poll();
@@ -263,7 +263,7 @@ fn a_forced_write_that_loses_its_flush_is_written_again() {
 fn staging_memory_survives_a_reset() {
     let mut rig = manual();
     rig.disk().unreachable_from = 0;
-    let buffers = [(); 6].map(|()| rig.buffer(1024, Lie::Scattered, 0));
+    let buffers = [(); 6].map(|()| rig.buffer(1024, Placement::Scattered, 0));
     let mut ids = Vec::new();
     for (nth, &buffer) in (0..).zip(&buffers) {
         let grant = rig.lend_to_fill(buffer);
@@ -357,7 +357,7 @@ fn a_scan_that_hangs_is_replayed_and_then_the_open_is_eio() {
     rig.poll();
     for round in 1..=3 {
         assert_eq!(rig.answer(open), None);
-        assert_eq!(rig.disk().announced, 1);
+        assert_eq!(rig.disk().notified, 1);
         rig.sleep(TIMEOUT);
         assert_eq!(rig.disk().reset_count, round);
     }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{CLIENT, FakeDisk, JOBS, Lie, OTHER, Op, Rig, SECTORS, sectors, wire};
+use common::{CLIENT, FakeDisk, JOBS, OTHER, Op, Placement, Rig, SECTORS, sectors, wire};
 use minix_abi::bdev::{BdevAccess, BdevRequest};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::ipc::{IpcCall, IpcStatus};
@@ -174,7 +174,7 @@ fn the_scan_does_not_block_the_service_and_everything_behind_it_waits() {
 fn a_scan_that_cannot_be_read_leaves_no_partitions_and_a_disk_that_opens() {
     for change in [
         (|disk: &mut FakeDisk| disk.bad_sectors = (0..SECTORS).collect()) as fn(&mut FakeDisk),
-        |disk| disk.staging.clear(),
+        |disk| disk.bounce_buffers.clear(),
         |disk| disk.refusals = [Some(minix_blockdriver::Refusal::Invalid); 20].into(),
     ] {
         let mut rig = Rig::with(Options::default(), |disk| {
@@ -349,7 +349,7 @@ fn transfers_are_answered_in_the_order_they_finish() {
         rig.disk().finish(nth, Ok(()));
         rig.poll();
     }
-    let order: Vec<_> = rig.kernel.replies.iter().map(common::kernel::Sent::id).collect();
+    let order: Vec<_> = rig.kernel.replies.iter().map(common::Sent::id).collect();
     assert_eq!(order, [ids[2], ids[3], ids[0], ids[1]]);
 }
 
@@ -418,7 +418,7 @@ fn an_open_is_only_as_good_as_the_grant_free_message_it_came_in() {
         ..on_minor(0)
     };
     assert_eq!(rig.ask(MessageType::BDEV_OPEN, request), 0);
-    let buffer = rig.buffer(512, Lie::Scattered, 0);
+    let buffer = rig.buffer(512, Placement::Scattered, 0);
     let grant = rig.lend_to_fill(buffer);
     let request = BdevRequest {
         access: BdevAccess::from_bits_retain(!0),

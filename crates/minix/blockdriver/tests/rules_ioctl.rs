@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Lie, Op, Rig, SECTORS, wire};
+use common::{Op, Placement, Rig, SECTORS, wire};
 use minix_abi::bdev::BdevRequest;
 use minix_abi::ioctl::{IoctlCode, PartGeom};
 use minix_abi::minor::Minor;
@@ -39,7 +39,7 @@ fn diocgetp_tells_the_geometry_of_the_disk_if_it_has_one_and_all_32_bytes() {
         sectors: 13,
     };
     let mut rig = Rig::opened_with(Options::default(), |disk| disk.info.geometry = Some(geometry));
-    let buffer = rig.buffer(40, Lie::Scattered, 0);
+    let buffer = rig.buffer(40, Placement::Scattered, 0);
     let grant = rig.lend_to_fill(buffer);
     assert_eq!(rig.ioctl_with(0, IoctlCode::DIOCGETP, grant), 0);
     let bytes = rig.bytes(buffer);
@@ -66,7 +66,7 @@ fn on_an_unknown_minor_each_request_has_its_own_order_of_checks() {
     let ask = |rig: &mut Rig, code| rig.ioctl_with(6, code, GrantId::INVALID);
     // The copy comes first.
     assert_eq!(ask(&mut rig, IoctlCode::DIOCSETP), wire(Errno::EINVAL));
-    let buffer = rig.buffer(2, Lie::Scattered, 0);
+    let buffer = rig.buffer(2, Placement::Scattered, 0);
     let short = rig.kernel.space(common::CLIENT).grant(buffer.address, 2, true, true);
     assert_eq!(rig.ioctl_with(6, IoctlCode::DIOCSETP, short), wire(Errno::EPERM));
     // The minor comes first.
@@ -103,7 +103,7 @@ fn errors_of_copies_are_the_answer_as_they_are() {
         IoctlCode::DIOCGETWC,
         IoctlCode::BIOCTRACEBUF,
     ];
-    let buffer = rig.buffer(2, Lie::Scattered, 0);
+    let buffer = rig.buffer(2, Placement::Scattered, 0);
     let short = rig.kernel.space(common::CLIENT).grant(buffer.address, 2, true, true);
     for code in both {
         assert_eq!(
@@ -198,7 +198,7 @@ fn dioctimeout_is_in_clock_ticks_and_tells_the_former_one() {
     };
     let mut rig = Rig::opened_with(options, |_| {});
     let set = |rig: &mut Rig, ticks: i32| {
-        let buffer = rig.buffer(4, Lie::Contiguous, 0);
+        let buffer = rig.buffer(4, Placement::Contiguous, 0);
         rig.fill(buffer, &ticks.to_le_bytes());
         let grant = rig.kernel.space(common::CLIENT).grant(buffer.address, 4, true, true);
         let status = rig.ioctl_with(0, IoctlCode::DIOCTIMEOUT, grant);
@@ -229,7 +229,7 @@ fn dioctimeout_is_in_clock_ticks_and_tells_the_former_one() {
 fn dioctimeout_of_a_tick_is_told_back_but_the_device_gets_its_time() {
     let mut rig = Rig::opened();
     let set = |rig: &mut Rig, ticks: i32| {
-        let buffer = rig.buffer(4, Lie::Contiguous, 0);
+        let buffer = rig.buffer(4, Placement::Contiguous, 0);
         rig.fill(buffer, &ticks.to_le_bytes());
         let grant = rig.kernel.space(common::CLIENT).grant(buffer.address, 4, true, true);
         let status = rig.ioctl_with(0, IoctlCode::DIOCTIMEOUT, grant);

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{CLIENT, Element, Lie, OTHER, Rig, UNTOUCHED, sectors, wire};
+use common::{CLIENT, Element, OTHER, Placement, Rig, UNTOUCHED, sectors, wire};
 use minix_abi::bdev::{BdevAccess, BdevFlags, BdevReply, BdevRequest};
 use minix_abi::cdev::{CdevOpen, CdevReply};
 use minix_abi::ipc::{IpcCall, IpcStatus};
@@ -142,7 +142,7 @@ fn the_reincarnation_server_is_never_answered() {
 fn the_padding_of_vector_elements_is_ignored() {
     // The rig puts rubbish there, and its kernel looks for it.
     let mut rig = Rig::opened();
-    let buffer = rig.buffer(512, Lie::Contiguous, 0);
+    let buffer = rig.buffer(512, Placement::Contiguous, 0);
     let grant = rig.lend_to_fill(buffer);
     let vector = rig.vector(&[Element { grant, bytes: 512 }]);
     let request = Rig::transfer_request(0, 0, 1, vector);
@@ -157,7 +157,7 @@ fn vectors_are_taken_in_order_both_ways() {
     let mut elements = Vec::new();
     let mut buffers = Vec::new();
     for bytes in lengths {
-        let buffer = rig.buffer(bytes, Lie::Scattered, 6);
+        let buffer = rig.buffer(bytes, Placement::Scattered, 6);
         elements.push(Element {
             grant: rig.lend_to_fill(buffer),
             bytes,
@@ -191,7 +191,7 @@ fn sixty_four_scattered_elements_of_a_page_and_half_a_megabyte_over_scattered_pa
         let mut elements = Vec::new();
         let mut buffers = Vec::new();
         for _ in 0..64 {
-            let buffer = rig.buffer(bytes, Lie::Scattered, skew);
+            let buffer = rig.buffer(bytes, Placement::Scattered, skew);
             elements.push(Element {
                 grant: rig.lend_to_fill(buffer),
                 bytes,
@@ -211,7 +211,7 @@ fn sixty_four_scattered_elements_of_a_page_and_half_a_megabyte_over_scattered_pa
 #[test]
 fn a_vector_is_copied_once_and_a_plain_transfer_copies_nothing() {
     let mut rig = Rig::opened();
-    let buffer = rig.buffer(4096, Lie::Scattered, 0);
+    let buffer = rig.buffer(4096, Placement::Scattered, 0);
     let grant = rig.lend_to_fill(buffer);
     let before = rig.kernel.calls;
     rig.ask(MessageType::BDEV_READ, Rig::transfer_request(0, 0, 4096, grant));
@@ -256,7 +256,7 @@ fn minors_of_drive_0_exist_and_no_others() {
 #[test]
 fn a_request_without_memory_of_any_kind_touches_none() {
     let mut rig = Rig::opened();
-    let buffer = rig.buffer(512, Lie::Scattered, 0);
+    let buffer = rig.buffer(512, Placement::Scattered, 0);
     let before = rig.kernel.calls;
     for position in [rig.disk().info.sectors * 512, u64::MAX - 511, 1 << 60, i64::MIN as u64] {
         let request = Rig::transfer_request(0, position, 512, GrantId::INVALID);

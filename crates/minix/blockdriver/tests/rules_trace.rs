@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Element, Lie, Rig, wire};
+use common::{Element, Placement, Rig, wire};
 use minix_abi::bdev::{BdevAccess, BdevFlags, BdevRequest};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
@@ -19,7 +19,7 @@ fn control(rig: &mut Rig, code: i32) -> i32 {
 }
 
 fn fetch(rig: &mut Rig) -> (i32, Vec<TraceEntry>) {
-    let memory = rig.buffer(1024 * 32, Lie::Scattered, 0);
+    let memory = rig.buffer(1024 * 32, Placement::Scattered, 0);
     let grant = rig.lend_to_fill(memory);
     let status = rig.ioctl_with(0, IoctlCode::BIOCTRACEGET, grant);
     let bytes = rig.bytes(memory);
@@ -82,7 +82,7 @@ fn every_request_to_the_traced_minor_is_recorded_with_its_own_size() {
         ..write
     };
     assert_eq!(rig.ask(MessageType::BDEV_WRITE, write), 512);
-    let memory = rig.buffer(2048, Lie::Scattered, 0);
+    let memory = rig.buffer(2048, Placement::Scattered, 0);
     let grant = rig.lend_to_fill(memory);
     let vector = rig.vector(&[Element { grant, bytes: 512 }, Element { grant, bytes: 1536 }]);
     let gather = Rig::transfer_request(0, 0, 2, vector);
@@ -151,7 +151,7 @@ fn a_stop_waits_for_transfers_ahead_so_that_they_are_complete() {
     assert_eq!(control(&mut rig, START), 0);
     rig.disk().automatic = false;
     rig.send_read(0, 1);
-    let memory = rig.buffer(4, Lie::Contiguous, 0);
+    let memory = rig.buffer(4, Placement::Contiguous, 0);
     rig.fill(memory, &STOP.to_le_bytes());
     let grant = rig.lend_to_take(memory);
     let request = BdevRequest {

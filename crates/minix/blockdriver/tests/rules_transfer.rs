@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Element, Lie, Rig, SECTORS, UNTOUCHED, sectors, wire};
+use common::{Element, Placement, Rig, SECTORS, UNTOUCHED, sectors, wire};
 use minix_abi::{Errno, GrantId, MessageType};
 use minix_blockdriver::{DeviceError, Options, Refusal};
 
@@ -10,7 +10,7 @@ const END: u64 = SECTORS * 512;
 
 /// Three elements of a page, the middle one as the caller wants it. Returns the answer and what the three hold.
 fn three(rig: &mut Rig, position: u64, middle: impl FnOnce(&mut Rig, Element) -> Element) -> (i32, [Vec<u8>; 3]) {
-    let buffers = [(); 3].map(|()| rig.buffer(4096, Lie::Scattered, 0));
+    let buffers = [(); 3].map(|()| rig.buffer(4096, Placement::Scattered, 0));
     let mut elements = buffers.map(|buffer| Element {
         grant: rig.lend_to_fill(buffer),
         bytes: 4096,
@@ -69,7 +69,7 @@ fn a_vector_of_no_elements_is_einval() {
 #[test]
 fn a_vector_that_cannot_be_copied_is_einval_whatever_the_reason() {
     let mut rig = Rig::opened();
-    let buffer = rig.buffer(512, Lie::Scattered, 0);
+    let buffer = rig.buffer(512, Placement::Scattered, 0);
     let grant = rig.lend_to_fill(buffer);
     let element = Element { grant, bytes: 512 };
     let revoked = rig.vector(&[element]);
@@ -94,7 +94,7 @@ fn a_vector_that_cannot_be_copied_is_einval_whatever_the_reason() {
 #[test]
 fn a_count_of_elements_that_is_negative_or_too_large_is_64() {
     let mut rig = Rig::opened();
-    let buffer = rig.buffer(64 * 512, Lie::Scattered, 0);
+    let buffer = rig.buffer(64 * 512, Placement::Scattered, 0);
     let space = |rig: &mut Rig, nth: u64| {
         rig.kernel
             .space(common::CLIENT)
@@ -124,7 +124,7 @@ fn sizes_whose_sum_turns_negative_are_einval_wherever_they_would_go() {
         &[big - 2, big - 2],
         &[big - 512, 512],
     ] {
-        let buffer = rig.buffer(4096, Lie::Scattered, 0);
+        let buffer = rig.buffer(4096, Placement::Scattered, 0);
         let grant = rig.lend_to_fill(buffer);
         let elements: Vec<_> = sizes.iter().map(|&bytes| Element { grant, bytes }).collect();
         let vector = rig.vector(&elements);
@@ -249,7 +249,7 @@ fn check_7_elements_behind_the_end_are_dropped_and_their_grants_never_looked_at(
     let mut rig = Rig::opened();
     assert_eq!(rig.open(1), 0);
     rig.set_partition(1, 0, 9 * 512);
-    let buffers = [(); 2].map(|()| rig.buffer(8 * 512, Lie::Scattered, 0));
+    let buffers = [(); 2].map(|()| rig.buffer(8 * 512, Placement::Scattered, 0));
     let grants = buffers.map(|buffer| rig.lend_to_fill(buffer));
     let vector = rig.vector(&[
         Element {
@@ -331,14 +331,14 @@ fn check_8_what_the_look_up_of_addresses_says_is_the_answer() {
             element
         }),
         (Errno::EPERM, |rig, element| {
-            let buffer = rig.buffer(4096, Lie::Scattered, 0);
+            let buffer = rig.buffer(4096, Placement::Scattered, 0);
             Element {
                 grant: rig.lend_to_take(buffer),
                 ..element
             }
         }),
         (Errno::EPERM, |rig, element| {
-            let buffer = rig.buffer(2048, Lie::Scattered, 0);
+            let buffer = rig.buffer(2048, Placement::Scattered, 0);
             Element {
                 grant: rig.lend_to_fill(buffer),
                 ..element
@@ -351,7 +351,7 @@ fn check_8_what_the_look_up_of_addresses_says_is_the_answer() {
         assert!(buffers.iter().all(|buffer| untouched(buffer)));
     }
     assert!(rig.disk().log.is_empty());
-    let buffer = rig.buffer(512, Lie::Scattered, 0);
+    let buffer = rig.buffer(512, Placement::Scattered, 0);
     let grant = rig.lend_to_fill(buffer);
     let request = Rig::transfer_request(0, 0, 512, grant);
     assert_eq!(rig.ask(MessageType::BDEV_WRITE, request), wire(Errno::EPERM));
@@ -363,7 +363,7 @@ fn check_8_what_the_look_up_of_addresses_says_is_the_answer() {
 fn check_9_an_odd_physical_address_is_einval() {
     let mut rig = Rig::opened();
     for skew in [1, 4095] {
-        let buffer = rig.buffer(4096, Lie::Contiguous, skew);
+        let buffer = rig.buffer(4096, Placement::Contiguous, skew);
         let grant = rig.lend_to_fill(buffer);
         let request = Rig::transfer_request(0, 0, 4096, grant);
         assert_eq!(rig.ask(MessageType::BDEV_READ, request), wire(Errno::EINVAL));
@@ -419,7 +419,7 @@ fn larger_blocks_want_whole_blocks_of_position_and_length() {
     assert_eq!(rig.read(0, 4096, 512).0, wire(Errno::EINVAL));
     assert_eq!(rig.read(0, 4096, 8192), (8192, sectors(8, 16)));
     // The elements may be shorter than a block.
-    let buffer = rig.buffer(4096, Lie::Scattered, 0);
+    let buffer = rig.buffer(4096, Placement::Scattered, 0);
     let grant = rig.lend_to_fill(buffer);
     let vector = rig.vector(&[Element { grant, bytes: 512 }, Element { grant, bytes: 3584 }]);
     let request = Rig::transfer_request(0, 4096, 2, vector);
@@ -438,7 +438,7 @@ fn a_grant_that_is_longer_than_its_memory_is_efault() {
     rig.disk().info.sectors = 8 << 20;
     assert_eq!(rig.close(0), 0);
     assert_eq!(rig.open(0), 0);
-    let buffer = rig.buffer(4096, Lie::Contiguous, 0);
+    let buffer = rig.buffer(4096, Placement::Contiguous, 0);
     let grant = rig
         .kernel
         .space(common::CLIENT)

@@ -29,7 +29,7 @@ fn sixty_reads_on_a_disk_of_one_a_second_are_not_timed_out() {
     rig.poll();
     for _ in 0..60 {
         rig.sleep(SECOND);
-        if rig.disk().announced > 0 {
+        if rig.disk().notified > 0 {
             rig.disk().finish(0, Ok(()));
         }
         rig.poll();
@@ -132,7 +132,7 @@ fn of_two_lost_requests_the_later_one_is_found() {
     for _ in 0..400 {
         rig.send_read(20, 1);
         rig.sleep(SECOND / 10);
-        let last = rig.disk().announced - 1;
+        let last = rig.disk().notified - 1;
         if last > 1 {
             rig.disk().finish(last, Ok(()));
         }

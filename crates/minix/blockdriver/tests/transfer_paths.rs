@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Element, Lie, Op, Rig, sectors, wire};
+use common::{Element, Op, Placement, Rig, sectors, wire};
 use minix_abi::bdev::{BdevFlags, BdevRequest};
 use minix_abi::{Errno, GrantId, MessageType};
 use minix_blockdriver::{DeviceError, Options};
@@ -10,7 +10,7 @@ use minix_blockdriver::{DeviceError, Options};
 #[test]
 fn memory_that_was_never_touched_is_written_through_staging_memory() {
     let mut rig = Rig::opened();
-    let buffer = rig.buffer(40 << 10, Lie::Untouched, 100);
+    let buffer = rig.buffer(40 << 10, Placement::Untouched, 100);
     let grant = rig.lend_to_take(buffer);
     let request = Rig::transfer_request(0, 512, 40 << 10, grant);
     assert_eq!(rig.ask(MessageType::BDEV_WRITE, request), 40 << 10);
@@ -18,7 +18,7 @@ fn memory_that_was_never_touched_is_written_through_staging_memory() {
     assert!(rig.driver.counters().staged > 0);
     // For the other direction the kernel brings the pages in.
     let staged = rig.driver.counters().staged;
-    let buffer = rig.buffer(8192, Lie::Untouched, 100);
+    let buffer = rig.buffer(8192, Placement::Untouched, 100);
     let grant = rig.lend_to_fill(buffer);
     let request = Rig::transfer_request(0, 512 * 100, 8192, grant);
     assert_eq!(rig.ask(MessageType::BDEV_READ, request), 8192);
@@ -28,8 +28,8 @@ fn memory_that_was_never_touched_is_written_through_staging_memory() {
 
 #[test]
 fn untouched_memory_without_staging_memory_is_efault() {
-    let mut rig = Rig::opened_with(Options::default(), |disk| disk.staging.clear());
-    let buffer = rig.buffer(4096, Lie::Untouched, 0);
+    let mut rig = Rig::opened_with(Options::default(), |disk| disk.bounce_buffers.clear());
+    let buffer = rig.buffer(4096, Placement::Untouched, 0);
     let grant = rig.lend_to_take(buffer);
     let request = Rig::transfer_request(0, 512, 4096, grant);
     assert_eq!(rig.ask(MessageType::BDEV_WRITE, request), wire(Errno::EFAULT));
@@ -43,7 +43,7 @@ fn memory_the_device_cannot_be_given_goes_through_staging_memory_both_ways() {
     assert_eq!(rig.write(0, 512, &data), 100 * 512);
     assert!(rig.disk().content[512..][..data.len()] == data);
     let lengths = [512, 20 << 10, 1024, 16 << 10];
-    let buffers = lengths.map(|bytes| rig.buffer(bytes, Lie::Scattered, 10));
+    let buffers = lengths.map(|bytes| rig.buffer(bytes, Placement::Scattered, 10));
     let elements = buffers.map(|buffer| Element {
         grant: rig.lend_to_fill(buffer),
         bytes: buffer.bytes,
@@ -60,7 +60,7 @@ fn memory_the_device_cannot_be_given_goes_through_staging_memory_both_ways() {
 fn more_pieces_than_the_device_takes_become_several_requests() {
     for most in [1, 2, 3, 7, 64, 200] {
         let mut rig = Rig::opened_with(Options::default(), |disk| disk.info.max_segments = most);
-        let buffer = rig.buffer(100 << 10, Lie::Scattered, 4);
+        let buffer = rig.buffer(100 << 10, Placement::Scattered, 4);
         let data: Vec<u8> = (0..buffer.bytes).map(|nth| (nth / 11) as u8).collect();
         rig.fill(buffer, &data);
         let grant = rig.lend_to_take(buffer);
@@ -128,7 +128,7 @@ fn a_bad_grant_far_down_a_long_vector_is_the_answer_after_what_was_given_is_back
     rig.disk().automatic = false;
     let mut elements = Vec::new();
     for _ in 0..63 {
-        let buffer = rig.buffer(8192, Lie::Scattered, 0);
+        let buffer = rig.buffer(8192, Placement::Scattered, 0);
         elements.push(Element {
             grant: rig.lend_to_fill(buffer),
             bytes: 8192,
@@ -202,7 +202,7 @@ fn forcewrite_whose_flush_fails_is_eio() {
 fn a_look_up_that_finds_nothing_and_says_all_is_well_is_efault() {
     for empty in [0, 1, 3] {
         for staging in [0, 4] {
-            let mut rig = Rig::opened_with(Options::default(), |disk| disk.staging.truncate(staging));
+            let mut rig = Rig::opened_with(Options::default(), |disk| disk.bounce_buffers.truncate(staging));
             rig.kernel.empty_ranges = Some(empty);
             assert_eq!(rig.read(0, 0, 512).0, wire(Errno::EFAULT));
             assert_eq!(rig.write(0, 0, &[1; 4096]), wire(Errno::EFAULT));

@@ -239,47 +239,12 @@ pub unsafe fn quieten<W: Window>(ipc: &mut impl Ipc, options: &Options) {
 
 #[cfg(test)]
 mod tests {
-    use minix_abi::ipc::{AsyncMessage, IpcStatus};
-    use minix_abi::{Endpoint, Message};
+    use fake_minix::{Fake, Refusing};
 
     use super::*;
 
-    /// A kernel that refuses every call.
-    struct Mute;
-
-    // SAFETY: it refuses everything and touches nothing.
-    unsafe impl Ipc for Mute {
-        fn send(&mut self, _: Endpoint, _: &Message) -> Result<(), Errno> {
-            Err(Errno::ECALLDENIED)
-        }
-
-        fn receive(&mut self, _: Endpoint, _: &mut Message) -> Result<IpcStatus, Errno> {
-            Err(Errno::ECALLDENIED)
-        }
-
-        fn sendrec(&mut self, _: Endpoint, _: &mut Message) -> Result<(), Errno> {
-            Err(Errno::ECALLDENIED)
-        }
-
-        fn notify(&mut self, _: Endpoint) -> Result<(), Errno> {
-            Err(Errno::ECALLDENIED)
-        }
-
-        fn sendnb(&mut self, _: Endpoint, _: &Message) -> Result<(), Errno> {
-            Err(Errno::ECALLDENIED)
-        }
-
-        unsafe fn senda(&mut self, _: *mut AsyncMessage, _: usize) -> Result<(), Errno> {
-            Err(Errno::ECALLDENIED)
-        }
-
-        unsafe fn kernel_call(&mut self, _: &mut Message) -> Result<u32, Errno> {
-            Err(Errno::ECALLDENIED)
-        }
-    }
-
     #[test]
     fn a_clock_of_unknown_rate_has_the_usual_one() {
-        assert_eq!(ticks_per_second(&mut Mute), 1000);
+        assert_eq!(ticks_per_second(&mut Fake(Refusing)), 1000);
     }
 }

@@ -4,24 +4,43 @@ use core::fmt::{self, Display};
 
 use guest_protocol::{Record, SectorRange};
 use minix_abi::grant::GrantFlags;
-use minix_abi::{Endpoint, Errno, GrantId};
-use minix_rt::grant::{Grants, Table};
-use minix_rt::{Ipc, ds, kernel};
+use minix_abi::{Endpoint, Errno, GrantId, PAGE_BYTES};
+use minix_rt::asynsend::{self, Outbox};
+use minix_rt::grant::{self, Grants};
+use minix_rt::{Ipc, ds, kernel, memory};
+use zerocopy::FromZeros;
 
 use crate::buffer::Piece;
-use crate::report::{self, Outcome, Tally};
+use crate::report::{self, Outcome, TEXT_BYTES, Tally};
 
 /// Grants a client can have at a time: several full vectors.
 pub const GRANTS: usize = 256;
+/// Asynchronous messages that can be on their way at a time.
+pub const MESSAGES: usize = 128;
 
-/// The table of grants of a client. It has to stay where it is: the kernel looks into it.
-pub type GrantTable = Table<GRANTS>;
+/// The tables that the kernel looks into. They have to stay where they are.
+#[derive(Debug, Default)]
+pub struct Tables {
+    grants: grant::Table<GRANTS>,
+    messages: asynsend::Table<MESSAGES>,
+}
+
+impl Tables {
+    pub const fn new() -> Self {
+        Self {
+            grants: grant::Table::new(),
+            messages: asynsend::Table::new(),
+        }
+    }
+}
 
 /// A client.
 #[derive(Debug)]
 pub struct Client<I: Ipc> {
     /// The way to the kernel.
     pub ipc: I,
+    /// Messages that are sent and not waited for.
+    pub outbox: Outbox<MESSAGES>,
     grants: Grants<GRANTS>,
     tally: Tally,
     hz: u64,
@@ -29,33 +48,35 @@ pub struct Client<I: Ipc> {
 
 impl<I: Ipc> Client<I> {
     /// Tells the kernel of the grants, and asks how fast its clock is.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel says.
-    pub fn new(mut ipc: I, grants: &'static mut GrantTable) -> Result<Self, Errno> {
-        let mut grants = Grants::new(grants);
+    pub fn new(mut ipc: I, tables: &'static mut Tables) -> Result<Self, Errno> {
+        let mut grants = Grants::new(&mut tables.grants);
         grants.register(&mut ipc)?;
         let hz = u64::from(kernel::hz(&mut ipc)?).max(1);
         Ok(Self {
             ipc,
+            outbox: Outbox::new(&mut tables.messages),
             grants,
             tally: Tally::default(),
             hz,
         })
     }
 
+    /// Cleared memory for a value that is large, and stays.
+    pub fn zeroed<T: FromZeros>(&mut self) -> Result<&'static mut T, Errno> {
+        const { assert!(align_of::<T>() <= PAGE_BYTES as usize) };
+        let start = memory::map_anonymous(&mut self.ipc, size_of::<T>())?;
+        // SAFETY: VM has mapped that much cleared memory, from a page on, for this process alone. It is never unmapped, and
+        // zeroes are a valid `T`.
+        Ok(unsafe { start.cast().as_mut() })
+    }
+
     /// Grants a piece of memory.
-    ///
-    /// # Errors
-    ///
-    /// [`ENOMEM`](Errno::ENOMEM) if the table is full.
     pub fn grant(&mut self, to: Endpoint, piece: Piece, access: GrantFlags) -> Result<GrantId, Errno> {
-        // SAFETY: whoever made the piece has promised that nothing in the program minds.
+        // SAFETY: who made the piece has promised that the program allows it.
         unsafe { self.grants.direct(to, piece.address(), piece.bytes(), access) }.ok_or(Errno::ENOMEM)
     }
 
-    /// Takes a grant back. Ids that are none are left alone.
+    /// Revokes a grant. Ids that are none are left alone.
     pub fn revoke(&mut self, grant: GrantId) {
         if grant.is_valid() {
             self.grants.revoke(grant);
@@ -63,19 +84,11 @@ impl<I: Ipc> Client<I> {
     }
 
     /// Who has the label at the moment.
-    ///
-    /// # Errors
-    ///
-    /// [`ESRCH`](Errno::ESRCH) if nobody.
     pub fn find(&mut self, label: &str) -> Result<Endpoint, Errno> {
         ds::find_label(&mut self.ipc, &mut self.grants, label)
     }
 
     /// The label of this client.
-    ///
-    /// # Errors
-    ///
-    /// [`ESRCH`](Errno::ESRCH) if it has none.
     pub fn own_label(&mut self) -> Result<ds::Label, Errno> {
         let own = kernel::who_am_i(&mut self.ipc)?.endpoint;
         ds::own_label(&mut self.ipc, &mut self.grants, own)
@@ -83,19 +96,13 @@ impl<I: Ipc> Client<I> {
 
     /// Waits about so long, by an alarm. Nothing but the alarm is received meanwhile.
     pub fn pause(&mut self, millis: u64) {
-        let ticks = self.ticks(millis);
+        let ticks = (millis * self.hz / 1000).max(1);
         if kernel::set_alarm(&mut self.ipc, ticks).is_err() {
             return;
         }
         let mut message = minix_abi::Message::default();
         // An error would mean that there was no wait, which the callers' loops survive: they count their attempts.
         let _ = self.ipc.receive(Endpoint::CLOCK, &mut message);
-    }
-
-    /// Ticks of the kernel's clock that are about so long, at least one.
-    pub const fn ticks(&self, millis: u64) -> u64 {
-        let ticks = millis.saturating_mul(self.hz) / 1000;
-        if ticks == 0 { 1 } else { ticks }
     }
 
     /// Prints a line for people.
@@ -124,7 +131,7 @@ impl<I: Ipc> Client<I> {
 
     fn record_test(&mut self, group: &str, number: u32, name: &str, outcome: Outcome, detail: &dyn Display) {
         self.tally.count(outcome);
-        let detail = &report::text(detail);
+        let detail = &report::text::<TEXT_BYTES>(detail);
         self.record(&Record::Test {
             group,
             number,
@@ -136,7 +143,7 @@ impl<I: Ipc> Client<I> {
 
     /// Reports an error that is none of a test: the program cannot go on.
     pub fn error(&mut self, stage: &str, kind: &str, text: &dyn Display) {
-        let cut = &report::text(text);
+        let cut = &report::text::<TEXT_BYTES>(text);
         self.record(&Record::Error { stage, kind, text: cut });
         self.say(format_args!("{stage}: {text}"));
     }

@@ -9,10 +9,27 @@ pub mod buffer;
 pub mod client;
 pub mod load;
 pub mod mfs;
-pub mod overlap;
-pub mod post;
 #[cfg(target_arch = "riscv64")]
 pub mod program;
 pub mod random;
 pub mod report;
 pub mod shell;
+
+/// The entry point of a client program. On a host it is a program that says that it runs elsewhere.
+#[macro_export]
+macro_rules! client {
+    ($test:path) => {
+        #[cfg(target_arch = "riscv64")]
+        minix_rt::entry!(main);
+
+        #[cfg(target_arch = "riscv64")]
+        fn main(args: minix_rt::Args) -> ! {
+            $crate::program::run(args, $test)
+        }
+
+        #[cfg(not(target_arch = "riscv64"))]
+        fn main() {
+            println!("this program only runs on its target, riscv64gc-unknown-none-elf");
+        }
+    };
+}

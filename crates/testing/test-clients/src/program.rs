@@ -1,4 +1,4 @@
-//! What a program does around its test: the conversation with RS, whose verdict the test's is.
+//! What a program does around its test: the conversation with RS, which hears the test's result.
 //!
 //! Clients are services, as MINIX's own driver tests are. The test runs between the start of the conversation and its
 //! end, and a failed one is a failed initialisation.
@@ -7,19 +7,19 @@ use minix_abi::signal::Signal;
 use minix_abi::{Endpoint, Errno, Message};
 use minix_rt::{Args, Fixed, Ipc, Minix, kernel, sef};
 
-use crate::client::{Client, GrantTable};
+use crate::client::{Client, Tables};
 
-static GRANTS: Fixed<GrantTable> = Fixed::new(GrantTable::new());
+static TABLES: Fixed<Tables> = Fixed::new(Tables::new());
 
 /// Runs a test and tells RS how it went: `Ok` if everything was as it should be. Then waits for the request to stop.
 pub fn run(args: Args, test: impl FnOnce(&mut Client<Minix>, Args) -> Result<(), Errno>) -> ! {
     let mut ipc = Minix::new();
     let startup = sef::start(&mut ipc);
-    let result = match GRANTS.take() {
-        Some(grants) => Client::new(ipc, grants).and_then(|mut client| test(&mut client, args)),
+    let result = match TABLES.take() {
+        Some(tables) => Client::new(ipc, tables).and_then(|mut client| test(&mut client, args)),
         None => Err(Errno::EBUSY),
     };
-    // If RS does not hear it, it is not there any more.
+    // RS is gone if it does not hear this.
     let _ = startup.finish(&mut ipc, result);
     wait_for_the_end(&mut ipc)
 }

@@ -12,16 +12,13 @@ use minix_rt::{Ipc, kernel};
 const _: () = assert!(LINE_BYTES <= MAX_DIAG_BYTES);
 
 /// Bytes of the longest text in a record. JSON may need two bytes for one.
-const TEXT_BYTES: usize = 160;
+pub const TEXT_BYTES: usize = 160;
 
-/// What became of the checks so far.
+/// The checks so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Passed.
     pub passed: u32,
-    /// Failed.
     pub failed: u32,
-    /// Left out.
     pub skipped: u32,
 }
 
@@ -36,58 +33,13 @@ impl Tally {
     }
 }
 
-/// A line that is put together. What does not fit is dropped, so that a line always gets out.
-#[derive(Debug)]
-pub struct Line {
-    bytes: [u8; LINE_BYTES],
-    used: usize,
-}
-
-impl Line {
-    /// Nothing yet.
-    pub const fn new() -> Self {
-        Self {
-            bytes: [0; LINE_BYTES],
-            used: 0,
-        }
-    }
-
-    /// What there is.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.used]
-    }
-
-    /// Ends the line, in its last byte if it is full.
-    fn end(&mut self) {
-        let last = self.used.min(LINE_BYTES - 1);
-        self.bytes[last] = b'\n';
-        self.used = last + 1;
-    }
-}
-
-impl Default for Line {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Write for Line {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = &mut self.bytes[self.used..];
-        let fits = text.floor_char_boundary(room.len());
-        room[..fits].copy_from_slice(&text.as_bytes()[..fits]);
-        self.used += fits;
-        Ok(())
-    }
-}
-
 /// Prints a line for people.
-pub fn say(ipc: &mut impl Ipc, text: fmt::Arguments<'_>) {
-    let mut line = Line::new();
-    // A line takes everything.
-    let _ = line.write_fmt(text);
-    line.end();
-    kernel::diag(ipc, line.as_bytes());
+pub fn say(ipc: &mut impl Ipc, line: fmt::Arguments<'_>) {
+    let line = text::<{ LINE_BYTES - 1 }>(&line);
+    let mut ended = heapless::String::<LINE_BYTES>::new();
+    // It is one byte longer.
+    let _ = writeln!(ended, "{line}");
+    kernel::diag(ipc, ended.as_bytes());
 }
 
 /// Prints a record for the host.
@@ -95,10 +47,10 @@ pub fn record(ipc: &mut impl Ipc, record: &Record<'_>) {
     kernel::diag(ipc, record.line(&mut [0; LINE_BYTES]));
 }
 
-/// The start of a text, as much as fits beside the other fields of a record.
-pub fn text(text: &dyn fmt::Display) -> heapless::String<TEXT_BYTES> {
-    struct Cut(heapless::String<TEXT_BYTES>);
-    impl Write for Cut {
+/// The start of a text, as much as fits.
+pub fn text<const N: usize>(text: &dyn fmt::Display) -> heapless::String<N> {
+    struct Cut<const N: usize>(heapless::String<N>);
+    impl<const N: usize> Write for Cut<N> {
         fn write_str(&mut self, text: &str) -> fmt::Result {
             text.chars().try_for_each(|c| self.0.push(c).map_err(|_| fmt::Error))
         }
@@ -107,30 +59,4 @@ pub fn text(text: &dyn fmt::Display) -> heapless::String<TEXT_BYTES> {
     // An error says that there was more text.
     let _ = write!(cut, "{text}");
     cut.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_that_is_too_long_still_ends() {
-        let mut line = Line::new();
-        for _ in 0..LINE_BYTES {
-            line.write_str("ä").unwrap();
-        }
-        line.end();
-        assert_eq!(line.as_bytes().len(), LINE_BYTES);
-        assert_eq!(line.as_bytes().last(), Some(&b'\n'));
-    }
-
-    #[test]
-    fn outcomes_are_counted() {
-        let mut tally = Tally::default();
-        tally.count(Outcome::of(true));
-        tally.count(Outcome::of(false));
-        tally.count(Outcome::Skip);
-        tally.count(Outcome::Skip);
-        assert_eq!((tally.passed, tally.failed, tally.skipped), (1, 1, 2));
-    }
 }

@@ -1,10 +1,6 @@
 //! What the tests have in common: a scripted kernel, a scripted disk, and a rig with a driver between the two.
 #![allow(dead_code, unused_imports, missing_docs, unreachable_pub)]
 
-pub mod disk;
-pub mod kernel;
-pub mod memory;
-
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -16,9 +12,7 @@ use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType};
 use minix_blockdriver::{BlockDriver, Micros, Options};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
-pub use disk::{FakeDisk, Op};
-pub use kernel::FakeKernel;
-pub use memory::{Buffer, Lie, SharedMemory};
+pub use fake_minix::{Buffer, FakeDisk, FakeKernel, Op, Placement, Sent, SharedMemory};
 
 pub const JOBS: usize = 16;
 pub const CLIENT: Endpoint = Endpoint(100);
@@ -102,10 +96,10 @@ impl<const N: usize> Rig<N> {
 
     // Memory of clients.
 
-    pub fn buffer(&mut self, bytes: u64, lie: Lie, skew: u64) -> Buffer {
+    pub fn buffer(&mut self, bytes: u64, placement: Placement, skew: u64) -> Buffer {
         let memory = self.memory.clone();
-        let buffer = self.kernel.space(CLIENT).allocate(&memory, bytes, lie, skew);
-        if lie != Lie::Untouched {
+        let buffer = self.kernel.space(CLIENT).allocate(&memory, bytes, placement, skew);
+        if placement != Placement::Untouched {
             self.fill(buffer, &vec![UNTOUCHED; bytes as usize]);
         }
         buffer
@@ -155,7 +149,7 @@ impl<const N: usize> Rig<N> {
             wire[4..8].copy_from_slice(&[0xDE, 0xAD, 0xBE, 0xEF]);
             bytes.extend(wire);
         }
-        let buffer = self.buffer(bytes.len().max(16) as u64, Lie::Contiguous, 8);
+        let buffer = self.buffer(bytes.len().max(16) as u64, Placement::Contiguous, 8);
         self.fill(buffer, &bytes);
         self.lend_to_take(Buffer {
             bytes: bytes.len() as u64,
@@ -253,7 +247,7 @@ impl<const N: usize> Rig<N> {
 
     /// Reads to a fresh buffer, scattered and skewed: the answer and what the buffer holds then.
     pub fn read(&mut self, minor: i32, position: u64, bytes: u64) -> (i32, Vec<u8>) {
-        let buffer = self.buffer(bytes, Lie::Scattered, 4);
+        let buffer = self.buffer(bytes, Placement::Scattered, 4);
         let grant = self.lend_to_fill(buffer);
         let request = Rig::transfer_request(minor, position, bytes as i32, grant);
         (self.ask(MessageType::BDEV_READ, request), self.bytes(buffer))
@@ -265,14 +259,14 @@ impl<const N: usize> Rig<N> {
     }
 
     pub fn write_request(&mut self, minor: i32, position: u64, data: &[u8]) -> BdevRequest {
-        let buffer = self.buffer(data.len() as u64, Lie::Scattered, 8);
+        let buffer = self.buffer(data.len() as u64, Placement::Scattered, 8);
         self.fill(buffer, data);
         let grant = self.lend_to_take(buffer);
         Rig::transfer_request(minor, position, data.len() as i32, grant)
     }
 
     pub fn read_request(&mut self, minor: i32, position: u64, bytes: u64) -> (BdevRequest, Buffer) {
-        let buffer = self.buffer(bytes, Lie::Scattered, 0);
+        let buffer = self.buffer(bytes, Placement::Scattered, 0);
         let grant = self.lend_to_fill(buffer);
         (Rig::transfer_request(minor, position, bytes as i32, grant), buffer)
     }
@@ -304,7 +298,7 @@ impl<const N: usize> Rig<N> {
 
     /// A control request whose argument the driver reads.
     pub fn ioctl_set<T: IntoBytes + Immutable>(&mut self, minor: i32, code: IoctlCode, argument: T) -> i32 {
-        let buffer = self.buffer(size_of::<T>() as u64, Lie::Contiguous, 16);
+        let buffer = self.buffer(size_of::<T>() as u64, Placement::Contiguous, 16);
         self.fill(buffer, argument.as_bytes());
         let grant = self.lend_to_take(buffer);
         self.ioctl_with(minor, code, grant)
@@ -312,7 +306,7 @@ impl<const N: usize> Rig<N> {
 
     /// A control request whose argument the driver writes.
     pub fn ioctl_get<T: FromBytes + FromZeros>(&mut self, minor: i32, code: IoctlCode) -> (i32, T) {
-        let buffer = self.buffer(size_of::<T>() as u64, Lie::Contiguous, 16);
+        let buffer = self.buffer(size_of::<T>() as u64, Placement::Contiguous, 16);
         let grant = self.lend_to_fill(buffer);
         let status = self.ioctl_with(minor, code, grant);
         (status, T::read_from_bytes(&self.bytes(buffer)).unwrap())

@@ -7,7 +7,8 @@ use minix_abi::kernel_call::{
 use minix_abi::{Endpoint, Errno, GrantId, MessageType};
 use minix_rt::kernel::{self, IrqLine, LentRange};
 
-use crate::script::{Script, memory, readable};
+use fake_minix::Script;
+use fake_minix::host::{readable, writable};
 
 const CLIENT: Endpoint = Endpoint(0x8_0033);
 
@@ -17,7 +18,7 @@ fn copies_name_own_memory() {
         .call(MessageType::SYS_SAFECOPYFROM, |message| {
             let copy: SafeCopy = message.payload();
             assert_eq!((copy.granter, copy.grant, copy.offset), (CLIENT, GrantId(5), 512));
-            memory(copy.address, copy.bytes).copy_from_slice(b"from");
+            writable(copy.address, copy.bytes).copy_from_slice(b"from");
         })
         .call(MessageType::SYS_SAFECOPYTO, |message| {
             let copy: SafeCopy = message.payload();
@@ -108,7 +109,7 @@ fn hz(answer: &'static [u8]) -> Result<u32, Errno> {
         let request: GetInfo = message.payload();
         assert_eq!(request.request, InfoRequest::HZ);
         assert!(request.bytes as usize >= answer.len());
-        memory(request.address, answer.len() as u64).copy_from_slice(answer);
+        writable(request.address, answer.len() as u64).copy_from_slice(answer);
     });
     let hz = kernel::hz(&mut script);
     script.over();

@@ -6,11 +6,12 @@ use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
 use minix_rt::ds::{self, Label};
 use minix_rt::grant::{Grants, Table};
 
-use crate::script::{Script, grant_entry, granted, memory, readable};
+use fake_minix::Script;
+use fake_minix::host::{GrantTable, readable, writable};
 
 const SELF: Endpoint = Endpoint(0x8_0040);
 
-fn grants() -> (Grants<2>, (u64, i32)) {
+fn grants() -> (Grants<2>, GrantTable) {
     let mut grants = Grants::new(Box::leak(Box::new(Table::new())));
     let mut script = Script::new();
     grants.register(&mut script).expect("the kernel takes it");
@@ -18,18 +19,19 @@ fn grants() -> (Grants<2>, (u64, i32)) {
 }
 
 /// DS is asked `kind` about `key`, with these flags.
-fn asked(table: (u64, i32), kind: MessageType, flags: DsFlags, key: String, reply: Result<u32, Errno>) -> Script {
+fn asked(table: GrantTable, kind: MessageType, flags: DsFlags, key: String, reply: Result<u32, Errno>) -> Script {
     Script::new().sendrec(Endpoint::DS, move |message| {
         assert_eq!(message.kind, kind);
         let request: DsRequest = message.payload();
-        let (entry, start, bytes) = granted(table, request.key);
+        let (entry, granted) = table.lent(request.key).expect("a grant in use");
+        assert_eq!(granted.grantee, Endpoint::DS);
         assert!(entry.flags.contains(GrantFlags::READ) && !entry.flags.contains(GrantFlags::WRITE));
         // With the NUL.
-        assert_eq!(bytes, key.len() as u64 + 1);
-        assert_eq!(request.key_bytes as u64, bytes);
+        assert_eq!(granted.bytes, key.len() as u64 + 1);
+        assert_eq!(request.key_bytes as u64, granted.bytes);
         let mut expected = key.into_bytes();
         expected.push(0);
-        assert_eq!(readable(start, bytes), expected);
+        assert_eq!(readable(granted.start, granted.bytes), expected);
         assert_eq!(request.flags, flags);
         assert_eq!(request.value, if kind == MessageType::DS_PUBLISH { 7 } else { 0 });
         *message = match reply {
@@ -103,15 +105,16 @@ fn a_published_number_is_read() {
 }
 
 /// DS fills in a label of those bytes.
-fn labelled(table: (u64, i32), text: Vec<u8>) -> Script {
+fn labelled(table: GrantTable, text: Vec<u8>) -> Script {
     Script::new().sendrec(Endpoint::DS, move |message| {
         assert_eq!(message.kind, MessageType::DS_RETRIEVE_LABEL);
         let request: DsRequest = message.payload();
         assert_eq!((request.value, request.key_bytes), (SELF.0 as u32, 80));
-        let (entry, start, bytes) = granted(table, request.key);
+        let (entry, granted) = table.lent(request.key).expect("a grant in use");
+        assert_eq!(granted.grantee, Endpoint::DS);
         assert!(entry.flags.contains(GrantFlags::WRITE) && !entry.flags.contains(GrantFlags::READ));
-        assert_eq!(bytes, 80);
-        memory(start, bytes)[..text.len()].copy_from_slice(&text);
+        assert_eq!(granted.bytes, 80);
+        writable(granted.start, granted.bytes)[..text.len()].copy_from_slice(&text);
         *message = Message::reply(Status::OK);
     })
 }
@@ -126,7 +129,13 @@ fn the_own_label_is_read_up_to_its_nul() {
     assert_eq!(format!("{label:>16}"), " virtio_blk_mmio");
     script.over();
     // The grant is gone with the call.
-    assert!(grant_entry(table, minix_abi::GrantId(0)).flags.is_empty());
+    assert!(
+        table
+            .entry(minix_abi::GrantId(0))
+            .expect("in the table")
+            .flags
+            .is_empty()
+    );
 }
 
 #[test]

@@ -7,11 +7,12 @@ use minix_abi::{Endpoint, GrantId, Pad};
 use minix_rt::ds;
 use minix_rt::grant::{Grants, Table};
 
-use crate::script::{Script, grant_entry};
+use fake_minix::Script;
+use fake_minix::host::GrantTable;
 
 const CLIENT: Endpoint = Endpoint(0x8_0033);
 
-fn grants<const N: usize>() -> (Grants<N>, (u64, i32)) {
+fn grants<const N: usize>() -> (Grants<N>, GrantTable) {
     let mut grants = Grants::new(Box::leak(Box::new(Table::<N>::new())));
     let mut script = Script::new();
     grants.register(&mut script).expect("the kernel takes it");
@@ -27,9 +28,9 @@ fn direct<const N: usize>(grants: &mut Grants<N>, address: u64) -> Option<GrantI
 #[test]
 fn a_grant_is_as_it_was_made() {
     let (mut grants, table) = grants::<3>();
-    assert_eq!(table.1, 3);
+    assert_eq!(table.entries, 3);
     let id = direct(&mut grants, 0x1000).expect("room");
-    let entry = grant_entry(table, id);
+    let entry = table.entry(id).expect("in the table");
     let access = GrantFlags::READ | GrantFlags::WRITE;
     assert_eq!(entry.flags, GrantFlags::LIVE | GrantFlags::DIRECT | access);
     let expected = DirectGrant {
@@ -59,18 +60,18 @@ fn a_revoked_grant_is_dead_and_its_id_stays_so() {
     let (mut grants, table) = grants::<1>();
     let old = direct(&mut grants, 0x1000).expect("room");
     grants.revoke(old);
-    let entry = grant_entry(table, old);
+    let entry = table.entry(old).expect("in the table");
     assert!(entry.flags.is_empty());
     assert_eq!(entry.sequence, 1);
     let new = direct(&mut grants, 0x2000).expect("room");
     // Neither an old id nor one of no entry takes the new grant away.
     for id in [old, GrantId::INVALID, GrantId(5), GrantId(i32::MAX)] {
         grants.revoke(id);
-        assert!(grant_entry(table, new).grant().is_some(), "{id:?}");
+        assert!(table.entry(new).expect("in the table").grant().is_some(), "{id:?}");
     }
     grants.revoke(new);
     grants.revoke(new);
-    assert_eq!(grant_entry(table, new).sequence, 2);
+    assert_eq!(table.entry(new).expect("in the table").sequence, 2);
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn sequence_numbers_start_over() {
     }
     let id = direct(&mut grants, 0x1000).expect("room");
     assert_eq!(id, GrantId(0));
-    assert_eq!(grant_entry(table, id).sequence, 0);
+    assert_eq!(table.entry(id).expect("in the table").sequence, 0);
 }
 
 #[test]
@@ -96,6 +97,9 @@ fn a_panic_in_a_request_ends_the_grant_of_borrowed_memory() {
     let request = AssertUnwindSafe(|| ds::publish_u32(&mut Script::new(), &mut grants, "key", 1));
     assert!(catch_unwind(request).is_err());
     for index in 0..2 {
-        assert!(grant_entry(table, GrantId(index)).flags.is_empty(), "{index}");
+        assert!(
+            table.entry(GrantId(index)).expect("in the table").flags.is_empty(),
+            "{index}"
+        );
     }
 }

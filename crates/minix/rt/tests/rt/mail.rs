@@ -5,7 +5,7 @@ use minix_abi::vm::Mmap;
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
 use minix_rt::asynsend::{Outbox, Table};
 
-use crate::script::Script;
+use fake_minix::Script;
 
 const DEAF: Endpoint = Endpoint(0x8_0033);
 const BUSY: Endpoint = Endpoint(0x8_0034);

@@ -9,5 +9,4 @@ mod logging;
 mod mail;
 mod memory;
 mod running;
-mod script;
 mod starting;

@@ -7,7 +7,7 @@ use minix_abi::vm::{MapFlags, MapPhys, Mmap, Protection, UnmapPhys};
 use minix_abi::{Endpoint, Errno, Message, MessageType};
 use minix_rt::memory;
 
-use crate::script::Script;
+use fake_minix::Script;
 
 const AT: u64 = 0xEFB0_0000;
 

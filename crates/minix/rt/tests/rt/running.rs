@@ -6,7 +6,7 @@ use minix_abi::signal::Signal;
 use minix_abi::{Endpoint, Message, MessageType, Payload, Status};
 use minix_rt::sef::{self, Event};
 
-use crate::script::{Script, ping};
+use fake_minix::{Script, notification};
 
 const CLIENT: Endpoint = Endpoint(0x8_0033);
 
@@ -24,15 +24,18 @@ fn handle(mut script: Script, call: IpcCall, message: &Message) -> Event {
     event
 }
 
-fn notification(source: Endpoint) -> Message {
-    Message { source, ..ping() }
+fn notified_by(source: Endpoint) -> Message {
+    Message {
+        source,
+        ..notification(0)
+    }
 }
 
 #[test]
 fn a_ping_is_answered_by_a_notification() {
     let script = Script::new().notify(Endpoint::RS);
     assert_eq!(
-        handle(script, IpcCall::NOTIFY, &notification(Endpoint::RS)),
+        handle(script, IpcCall::NOTIFY, &notified_by(Endpoint::RS)),
         Event::Handled
     );
 }
@@ -107,7 +110,7 @@ fn a_crash_on_request_ends_the_process() {
 fn what_others_send_is_for_the_service() {
     for source in [Endpoint::HARDWARE, Endpoint::CLOCK, Endpoint::ASYNCM, CLIENT] {
         assert_eq!(
-            handle(Script::new(), IpcCall::NOTIFY, &notification(source)),
+            handle(Script::new(), IpcCall::NOTIFY, &notified_by(source)),
             Event::NotForUs
         );
     }
@@ -131,6 +134,6 @@ fn what_others_send_is_for_the_service() {
 
 #[test]
 fn signals_of_the_kernel_are_nobodys_business() {
-    let event = handle(Script::new(), IpcCall::NOTIFY, &notification(Endpoint::SYSTEM));
+    let event = handle(Script::new(), IpcCall::NOTIFY, &notified_by(Endpoint::SYSTEM));
     assert_eq!(event, Event::Handled);
 }

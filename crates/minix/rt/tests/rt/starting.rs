@@ -7,7 +7,7 @@ use minix_abi::signal::Signal;
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
 use minix_rt::sef;
 
-use crate::script::{Script, ping};
+use fake_minix::{Script, notification};
 
 const SELF: Endpoint = Endpoint(0x8_0040);
 
@@ -67,7 +67,7 @@ fn before_the_start_nothing_but_pings_is_answered() {
     let term = Message::with_payload(MessageType::COMMON_SIGNAL, &signal);
     let script = who_am_i(Script::new())
         .receive(Endpoint::RS, Endpoint::RS, IpcCall::SENDA, term)
-        .receive(Endpoint::RS, Endpoint::RS, IpcCall::NOTIFY, ping())
+        .receive(Endpoint::RS, Endpoint::RS, IpcCall::NOTIFY, notification(0))
         .notify(Endpoint::RS)
         .receive(
             Endpoint::RS,
@@ -96,7 +96,7 @@ fn a_notification_is_never_taken_for_the_start() {
 fn a_replacement_of_a_dead_instance_wants_a_fresh_one_and_waits_for_the_end() {
     let script = filters_cleared(init_arrives(who_am_i(Script::new()), InitType::RESTART));
     let mut script = told(script, -200, 0)
-        .receive(Endpoint::RS, Endpoint::RS, IpcCall::NOTIFY, ping())
+        .receive(Endpoint::RS, Endpoint::RS, IpcCall::NOTIFY, notification(0))
         .receive_fails(Endpoint::RS, Errno::EINTR)
         .receive_fails(Endpoint::RS, Errno::EDEADSRCDST)
         .exit();
@@ -149,7 +149,7 @@ fn it_crashes_fails_and_hangs_when_rs_wants_to_see_that() {
         .ends(sef::start);
     // Not even pings are answered.
     faulty_init(InitFlags::TIMEOUT)
-        .receive(Endpoint::RS, Endpoint::RS, IpcCall::NOTIFY, ping())
+        .receive(Endpoint::RS, Endpoint::RS, IpcCall::NOTIFY, notification(0))
         .receive_fails(Endpoint::RS, Errno::EINTR)
         .receive_fails(Endpoint::RS, Errno::EDEADSRCDST)
         .exit()

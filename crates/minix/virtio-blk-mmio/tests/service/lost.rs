@@ -21,11 +21,11 @@ fn masked() -> Rig {
 
 /// Microseconds that a read takes.
 fn read(rig: &mut Rig) -> u64 {
-    let before = rig.state().now;
+    let before = rig.minix().now;
     let id = rig.reads(4096, 3);
     assert!(rig.goes_on());
     assert_eq!(rig.answers(id), [4096]);
-    rig.state().now - before
+    rig.minix().now - before
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_line_that_stays_masked_without_a_reason_is_enabled_again() {
     assert!(rig.goes_on());
     assert_eq!(rig.answers(id), [0]);
     // The kernel has masked the line for an interrupt, and the service has not heard of that.
-    rig.state().line_open = false;
+    rig.minix().open_lines.clear();
     let first = read(&mut rig);
     assert!(first <= LOOK_EVERY + 4 * TICK, "{first}");
     assert_eq!(printed("an interrupt of the device is lost"), 1);
@@ -104,7 +104,7 @@ fn a_slow_disk_whose_interrupts_come_loses_none() {
     assert!(rig.goes_on());
     assert_eq!(rig.answers(id), [0]);
     for _ in 0..20 {
-        rig.state().lazy_for = 3;
+        rig.is_lazy_for(3);
         let took = read(&mut rig);
         assert!(took >= 3 * LOOK_EVERY, "{took}");
     }
@@ -116,7 +116,7 @@ fn on_leaving_the_hook_is_removed() {
     let mut rig = rig();
     rig.told_to_stop();
     assert!(!rig.goes_on());
-    assert!(rig.state().is_hooked);
+    assert!(!rig.minix().hooked.is_empty());
     rig.leaves();
-    assert!(!rig.state().is_hooked);
+    assert!(rig.minix().hooked.is_empty());
 }

@@ -10,6 +10,4 @@ mod registration;
 mod replies;
 mod serving;
 mod speech;
-mod store;
-mod system;
 mod windows;

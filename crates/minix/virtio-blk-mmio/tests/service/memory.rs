@@ -2,10 +2,14 @@
 
 use std::alloc::Layout;
 
+use fake_minix::{PHYSICAL, Process, System};
+use minix_abi::Endpoint;
 use minix_virtio_blk::dma::VmDma;
 use virtio_core::{DeviceAddr, Dma, DmaError, DmaRegion};
 
-use crate::system::{OFFSET, System};
+fn process() -> Process {
+    System::default().process(Endpoint(40), "disk")
+}
 
 fn layout(size: usize, align: usize) -> Layout {
     Layout::from_size_align(size, align).expect("a power of two")
@@ -13,48 +17,48 @@ fn layout(size: usize, align: usize) -> Layout {
 
 #[test]
 fn memory_is_where_the_device_sees_it() {
-    let mut dma = VmDma::new(System::default());
+    let mut dma = VmDma::new(process());
     let region = dma.allocate(layout(5000, 4096)).expect("VM has some");
     assert_eq!(region.len(), 5000);
     let start = region.as_ptr().addr().get() as u64;
-    assert_eq!(region.device_addr(), DeviceAddr(start + OFFSET));
+    assert_eq!(region.device_addr(), DeviceAddr(start + PHYSICAL));
     assert!(region.device_addr().is_aligned_to(4096));
 }
 
 #[test]
 fn what_comes_back_is_lent_again_and_cleared() {
-    let system = System::default();
-    let mut dma = VmDma::new(system.clone());
+    let process = process();
+    let mut dma = VmDma::new(process.clone());
     let first = dma.allocate(layout(8192, 64)).expect("VM has some");
     let start = first.as_ptr();
     // SAFETY: the region is ours.
     unsafe { start.write(0xA5) };
     dma.release(first);
-    system.0.borrow_mut().no_memory = true;
+    process.state().no_memory = true;
     let second = dma.allocate(layout(5000, 64)).expect("this needs nothing of VM");
     assert_eq!(second.as_ptr(), start);
     // SAFETY: the region is ours.
     assert_eq!(unsafe { start.read() }, 0);
     // It is lent now, and there is no other.
     assert!(matches!(dma.allocate(layout(5000, 64)), Err(DmaError::OutOfMemory)));
-    assert_eq!(system.0.borrow().contiguous, [8192]);
+    assert_eq!(process.state().mappings, [8192]);
 }
 
 #[test]
 fn a_request_that_vm_should_not_see_is_not_made() {
-    let system = System::default();
-    let mut dma = VmDma::new(system.clone());
+    let process = process();
+    let mut dma = VmDma::new(process.clone());
     for (size, align) in [(0, 1), ((1 << 20) + 1, 1), (4096, 8192)] {
         let refused = dma.allocate(layout(size, align));
         assert!(matches!(refused, Err(DmaError::UnsupportedLayout)), "{size} {align}");
     }
-    assert!(system.0.borrow().contiguous.is_empty());
+    assert!(process.state().mappings.is_empty());
     assert!(dma.allocate(layout(1 << 20, 4096)).is_ok());
 }
 
 #[test]
 fn memory_of_others_is_never_lent() {
-    let mut dma = VmDma::new(System::default());
+    let mut dma = VmDma::new(process());
     let mut other = [0_u8; 4096];
     let start = std::ptr::NonNull::from(&mut other).cast();
     // SAFETY: the array is not used otherwise until the end of the test.

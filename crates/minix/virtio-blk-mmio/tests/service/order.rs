@@ -7,16 +7,16 @@
 
 use std::alloc::Layout;
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
-use std::rc::Rc;
 
-use minix_abi::ipc::{AsyncMessage, IpcCall, IpcStatus};
-use minix_abi::kernel_call::{IrqCtl, IrqHook, IrqRequest, PrivFlags, SetGrant, Umap, UmapReply, WhoAmI};
-use minix_abi::rs::{Init, InitFlags, InitType};
-use minix_abi::vm::{MapPhys, Mmap};
+use fake_minix::host::pages;
+use fake_minix::{Ended, HOOK, Process, System, Trap};
+use minix_abi::ipc::IpcCall;
+use minix_abi::kernel_call::{IrqCtl, IrqRequest, Umap, UmapReply};
+use minix_abi::rs::{Init, InitType};
+use minix_abi::vm::Mmap;
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
-use minix_rt::Ipc;
 use minix_virtio_blk::args::Options;
 use minix_virtio_blk::registration::{GrantTable, Registration};
 use minix_virtio_blk::start::{self, Tables};
@@ -26,18 +26,16 @@ use virtio_core::{DeviceStatus, Dma as _, DmaRegion, QueueSize};
 use virtio_mmio::{Doorbell, RegisterAccess};
 
 use crate::journal;
-use crate::store::Store;
-use crate::system::page;
 
 const STATUS: u32 = 0x070;
 /// The windows that have a disk. The second disk is the one the service is for.
 const DISKS: [usize; 2] = [2, 5];
 const CHOSEN: usize = DISKS[1];
 const SELF: Endpoint = Endpoint(0x8_0040);
-/// The number of its hook.
-const HOOK: i32 = 7;
 /// The interrupt line of the second disk.
 const LINE: i32 = CHOSEN as i32 + 1;
+/// The number of its hook.
+const LINE_HOOK: i32 = LINE + HOOK;
 
 /// What the service did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,28 +129,14 @@ impl Doorbell for Recorded {
     }
 }
 
-/// The process has ended itself.
-struct Ended;
-
-/// RS, VM, DS and the kernel.
-#[derive(Clone)]
-struct Machine(Rc<RefCell<State>>);
-
-struct State {
+/// A machine with eight windows and two disks, both still at work for another instance.
+struct Machine {
     chosen: Model,
-    /// How RS starts the service; `None` once it has.
-    init: Option<InitType>,
-    /// Contiguous memory that was given.
-    given: Vec<DmaRegion>,
-    /// Where the table of grants is.
-    grants: u64,
-    store: Store,
-    /// What the kernel does not do with the interrupt line.
-    refused: Option<IrqRequest>,
+    process: Process,
 }
 
-/// A machine with eight windows and two disks, both still at work for somebody.
-fn machine(init: InitType) -> Machine {
+/// `refused` is what the kernel does not do with the interrupt line.
+fn machine(init: InitType, refused: Option<IrqRequest>) -> Machine {
     // A reset takes a while.
     let model = || {
         Model::new(ModelConfig {
@@ -165,135 +149,87 @@ fn machine(init: InitType) -> Machine {
         disk.registers().write_u32(STATUS, 1);
         disk.registers().write_u32(STATUS, 3);
     }
+    let process = System::default().process(SELF, "disk");
     let slots = (0..8).map(|window| {
+        let page = pages(4096);
+        let address = FIRST_WINDOW + 4096 * window as u64;
+        process.state().device_pages.insert(address, page);
         let disk = DISKS.iter().position(|&at| at == window);
-        (window, page(), disk.map(|nth| disks[nth].registers()))
+        (window, page, disk.map(|nth| disks[nth].registers()))
     });
     SLOTS.set(slots.collect());
     EVENTS.take();
+    let init = Init {
+        kind: init,
+        ..Init::default()
+    };
+    let message = Message::with_payload(MessageType::RS_INIT, &init);
+    process.state().push(SELF, Endpoint::RS, IpcCall::SENDA, message);
     let [_, chosen] = disks;
-    Machine(Rc::new(RefCell::new(State {
-        chosen,
-        init: Some(init),
-        given: Vec::new(),
-        grants: 0,
-        store: Store {
-            labels: [(SELF.0, "disk".to_owned())].into(),
-            ..Store::default()
-        },
-        refused: None,
-    })))
+    let dma = RefCell::new((chosen.dma(), Vec::<DmaRegion>::new()));
+    // SAFETY: memory that is mapped comes from the model, whose device sees it where the model says.
+    unsafe {
+        process.system.hook(move |_, trap| {
+            note_trap(trap);
+            let (dma, given) = &mut *dma.borrow_mut();
+            match trap {
+                Trap::SendRec(_, message) if message.kind == MessageType::VM_MMAP => {
+                    let mut request: Mmap = message.payload();
+                    let layout = Layout::from_size_align(request.bytes as usize, 4096).expect("pages");
+                    let region = dma.allocate(layout).expect("the model has memory");
+                    request.mapped_at = region.as_ptr().expose_provenance().get() as u64;
+                    given.push(region);
+                    message.set_payload(&request);
+                    message.kind = Status::OK.into();
+                    Some(Ok(0))
+                }
+                Trap::Call(message) if message.kind == MessageType::SYS_UMAP => {
+                    let request: Umap = message.payload();
+                    let start = |region: &&DmaRegion| region.as_ptr().addr().get() as u64 == request.address;
+                    let region = given.iter().find(start).expect("memory that was given");
+                    let physical = region.device_addr().get();
+                    message.set_payload(&UmapReply { physical });
+                    Some(Ok(0))
+                }
+                Trap::Call(message) if message.kind == MessageType::SYS_IRQCTL => {
+                    let request = message.payload::<IrqCtl>().request;
+                    (refused == Some(request)).then_some(Err(Errno::EPERM))
+                }
+                _ => None,
+            }
+        });
+    }
+    Machine { chosen, process }
 }
 
-fn options() -> Options {
-    Options {
-        instance: 1,
-        ..Options::default()
-    }
-}
-
-// SAFETY: memory that is mapped comes from the model, whose device sees it where the model says; windows are pages allocated for
-// that. Grants are kept to. Kernel calls touch what the message names.
-unsafe impl Ipc for Machine {
-    fn send(&mut self, _: Endpoint, _: &Message) -> Result<(), Errno> {
-        unreachable!("nothing under test here calls this")
-    }
-
-    fn receive(&mut self, from: Endpoint, message: &mut Message) -> Result<IpcStatus, Errno> {
-        assert_eq!(from, Endpoint::RS);
-        let kind = self.0.borrow_mut().init.take().ok_or(Errno::EDEADSRCDST)?;
-        let init = Init {
-            kind,
-            ..Init::default()
-        };
-        *message = Message::with_payload(MessageType::RS_INIT, &init);
-        message.source = Endpoint::RS;
-        Ok(IpcStatus::new(IpcCall::SENDA, false))
-    }
-
-    fn sendrec(&mut self, to: Endpoint, message: &mut Message) -> Result<(), Errno> {
-        let kind = message.kind;
-        let told = match kind {
-            MessageType::RS_INIT => message.payload::<Init>().result,
-            _ => Status::OK,
-        };
-        note(Event::Asked(to, kind, told));
-        let mut state = self.0.borrow_mut();
-        match kind {
-            MessageType::VM_MMAP => {
-                let mut request: Mmap = message.payload();
-                let layout = Layout::from_size_align(request.bytes as usize, 4096).expect("pages");
-                let region = state.chosen.dma().allocate(layout).expect("the model has memory");
-                request.mapped_at = region.as_ptr().expose_provenance().get() as u64;
-                state.given.push(region);
-                message.set_payload(&request);
-            }
-            MessageType::VM_MAP_PHYS => {
-                let mut request: MapPhys = message.payload();
-                let window = (request.physical - FIRST_WINDOW) as usize / 4096;
-                request.mapped_at = SLOTS.with_borrow(|slots| slots[window].1) as u64;
-                message.set_payload(&request);
-            }
-            _ if to == Endpoint::DS => {
-                let grants = state.grants;
-                state.store.ask(grants, message);
-                return Ok(());
-            }
-            MessageType::VM_UNMAP_PHYS | MessageType::RS_INIT => {}
-            kind => panic!("unexpected: {kind:?} to {to}"),
+fn note_trap(trap: &Trap<'_>) {
+    match trap {
+        Trap::SendRec(to, message) => {
+            let told = match message.kind {
+                MessageType::RS_INIT => message.payload::<Init>().result,
+                _ => Status::OK,
+            };
+            note(Event::Asked(*to, message.kind, told));
         }
-        message.kind = Status::OK.into();
-        Ok(())
-    }
-
-    fn notify(&mut self, _: Endpoint) -> Result<(), Errno> {
-        unreachable!("nothing under test here calls this")
-    }
-
-    fn sendnb(&mut self, _: Endpoint, _: &Message) -> Result<(), Errno> {
-        unreachable!("nothing under test here calls this")
-    }
-
-    unsafe fn senda(&mut self, _: *mut AsyncMessage, _: usize) -> Result<(), Errno> {
-        unreachable!("nothing under test here calls this")
-    }
-
-    unsafe fn kernel_call(&mut self, message: &mut Message) -> Result<u32, Errno> {
-        note(Event::Called(message.kind));
-        let mut state = self.0.borrow_mut();
-        match message.kind {
-            MessageType::SYS_UMAP => {
-                let request: Umap = message.payload();
-                let start = |region: &&DmaRegion| region.as_ptr().addr().get() as u64 == request.address;
-                let region = state.given.iter().find(start).expect("memory that was given");
-                let physical = region.device_addr().get();
-                message.set_payload(&UmapReply { physical });
-            }
-            MessageType::SYS_SETGRANT => state.grants = message.payload::<SetGrant>().table,
-            MessageType::SYS_IRQCTL => {
+        Trap::Call(message) => {
+            note(Event::Called(message.kind));
+            if message.kind == MessageType::SYS_IRQCTL {
                 let request: IrqCtl = message.payload();
                 let number = match request.request {
                     IrqRequest::SETPOLICY => request.vector,
                     _ => request.hook_id,
                 };
                 note(Event::Line(request.request, number));
-                if state.refused == Some(request.request) {
-                    return Err(Errno::EPERM);
-                }
-                message.set_payload(&IrqHook { hook_id: HOOK });
             }
-            MessageType::SYS_GETINFO => {
-                let who = WhoAmI::new(SELF, PrivFlags::SYS_PROC, InitFlags::empty(), b"virtio_blk_mmio");
-                message.set_payload(&who);
-            }
-            MessageType::SYS_PRIVCTL | MessageType::SYS_STATECTL => {}
-            MessageType::SYS_EXIT => {
-                drop(state);
-                panic_any(Ended)
-            }
-            kind => panic!("unexpected: {kind:?}"),
         }
-        Ok(0)
+        _ => {}
+    }
+}
+
+fn options() -> Options {
+    Options {
+        instance: 1,
+        ..Options::default()
     }
 }
 
@@ -331,15 +267,16 @@ fn brings_up(machine: &mut Machine) -> Result<(), Errno> {
 
 fn brings_up_with(machine: &mut Machine, options: &Options) -> Result<(), Errno> {
     let logger = journal::logger();
+    let process = &mut machine.process;
     // SAFETY: the windows are those of the test, and the service drives no device yet.
-    let startup = unsafe { start::wait_for_rs::<Recorded>(machine, Some(options)) };
-    let tables: &mut Tables<Machine, Recorded> = Box::leak(Box::default());
+    let startup = unsafe { start::wait_for_rs::<Recorded>(process, Some(options)) };
+    let tables: &mut Tables<Process, Recorded> = Box::leak(Box::default());
     let grants: &mut GrantTable = Box::leak(Box::new(GrantTable::new()));
-    let mut registration = Registration::new(machine, grants, startup.who.endpoint)?;
+    let mut registration = Registration::new(process, grants, startup.who.endpoint)?;
     // SAFETY: as above.
-    unsafe { start::bring_up(machine.clone(), options, &mut registration, logger, tables, |_| {}) }?;
-    registration.announce(machine)?;
-    startup.finish(machine, Ok(()))
+    unsafe { start::bring_up(process.clone(), options, &mut registration, logger, tables, |_| {}) }?;
+    registration.announce(process)?;
+    startup.finish(process, Ok(()))
 }
 
 /// Where something first happened.
@@ -349,11 +286,10 @@ fn first(events: &[Event], what: impl Fn(&Event) -> bool) -> usize {
 
 #[test]
 fn the_reset_comes_before_memory_interrupts_and_announcement() {
-    let mut machine = machine(InitType::FRESH);
+    let mut machine = machine(InitType::FRESH, None);
     assert_eq!(brings_up(&mut machine), Ok(()));
-    let state = machine.0.borrow();
-    assert!(state.chosen.status().contains(DeviceStatus::DRIVER_OK));
-    assert_eq!(state.store.numbers["drv.blk.disk"], 1);
+    assert!(machine.chosen.status().contains(DeviceStatus::DRIVER_OK));
+    assert_eq!(machine.process.state().store.numbers["drv.blk.disk"], 1);
 
     let events = EVENTS.take();
     let reset = reset(&events);
@@ -379,9 +315,9 @@ fn the_reset_comes_before_memory_interrupts_and_announcement() {
 
 #[test]
 fn the_disk_of_another_service_is_not_touched() {
-    let mut machine = machine(InitType::FRESH);
+    let mut machine = machine(InitType::FRESH, None);
     {
-        let store = &mut machine.0.borrow_mut().store;
+        let store = &mut machine.process.state().store;
         store.labels.insert(99, "twin".to_owned());
         store.numbers.insert("virtio_blk@0x10006000".to_owned(), 99);
     }
@@ -406,7 +342,7 @@ fn a_queue_that_is_cut_is_said_so() {
             queue: QueueSize::new(queue).expect("a power of two"),
             ..options()
         };
-        assert_eq!(brings_up_with(&mut machine(InitType::FRESH), &options), Ok(()));
+        assert_eq!(brings_up_with(&mut machine(InitType::FRESH, None), &options), Ok(()));
         assert_eq!(journal::printed("queue=256: there is room for 128"), lines);
     }
 }
@@ -414,22 +350,21 @@ fn a_queue_that_is_cut_is_said_so() {
 #[test]
 fn a_start_that_fails_at_the_interrupt_line_leaves_no_device_at_work() {
     for refused in [IrqRequest::SETPOLICY, IrqRequest::ENABLE] {
-        let mut machine = machine(InitType::FRESH);
-        machine.0.borrow_mut().refused = Some(refused);
+        let mut machine = machine(InitType::FRESH, Some(refused));
         assert_eq!(brings_up(&mut machine), Err(Errno::EPERM));
-        assert!(machine.0.borrow().chosen.status().is_empty(), "it is reset");
+        assert!(machine.chosen.status().is_empty(), "it is reset");
         let events = EVENTS.take();
-        let freed = events.contains(&Event::Line(IrqRequest::RMPOLICY, HOOK));
+        let freed = events.contains(&Event::Line(IrqRequest::RMPOLICY, LINE_HOOK));
         assert_eq!(freed, refused == IrqRequest::ENABLE);
     }
 }
 
 #[test]
 fn a_declining_instance_resets_the_device_and_frees_the_line() {
-    let mut machine = machine(InitType::RESTART);
+    let mut machine = machine(InitType::RESTART, None);
     let ended = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the windows are those of the test, and the service drives no device.
-        unsafe { start::wait_for_rs::<Recorded>(&mut machine, Some(&options())) }
+        unsafe { start::wait_for_rs::<Recorded>(&mut machine.process, Some(&options())) }
     }));
     match ended {
         Ok(startup) => panic!("it goes on: {startup:?}"),
@@ -443,7 +378,7 @@ fn a_declining_instance_resets_the_device_and_frees_the_line() {
     });
     // A hook under the same endpoint and notify id replaces that of the dead one.
     let taken = first(&events, |event| *event == Event::Line(IrqRequest::SETPOLICY, LINE));
-    let freed = first(&events, |event| *event == Event::Line(IrqRequest::RMPOLICY, HOOK));
+    let freed = first(&events, |event| *event == Event::Line(IrqRequest::RMPOLICY, LINE_HOOK));
     assert!(reset < taken && taken < freed && freed < declined, "{events:?}");
     let lines = events.iter().filter(|event| matches!(event, Event::Line(..)));
     assert_eq!(lines.count(), 2);

@@ -29,22 +29,22 @@ fn a_request_goes_through_the_device_and_its_interrupt() {
     assert_eq!(rig.page(3), [0x5A; 4096]);
     assert!(rig.state().interrupts > before);
     // The next one can come.
-    assert!(rig.state().line_open && !rig.state().model.interrupt_line());
-    let (to, how, _) = *rig.state().sent.last().expect("there was a reply");
+    assert!(!rig.minix().open_lines.is_empty() && !rig.state().model.interrupt_line());
+    let (to, how, _) = *rig.replies().last().expect("there was a reply");
     assert_eq!((to, how), (Endpoint::MFS, IpcCall::SENDNB));
 }
 
 #[test]
 fn a_reply_to_an_asynchronous_request_is_asynchronous() {
     let rig = opened();
-    let (to, how, _) = rig.state().sent[0];
+    let (to, how, _) = rig.replies()[0];
     assert_eq!((to, how), (Endpoint::VFS, IpcCall::SENDA));
 }
 
 #[test]
 fn when_all_lists_are_full_clients_wait_and_nothing_is_lost() {
     let mut rig = opened();
-    rig.state().lazy_for = 3;
+    rig.is_lazy_for(3);
     let ids: Vec<i32> = (0..300)
         .map(|nth| rig.reads(nth % 16 * 4096, nth as i32 % 64))
         .collect();
@@ -61,7 +61,7 @@ fn an_interrupt_without_a_cause_leaves_the_line_open() {
     let mut rig = opened();
     rig.state().model.spurious_interrupt(1);
     assert!(rig.goes_on());
-    assert!(rig.state().line_open && !rig.state().model.interrupt_line());
+    assert!(!rig.minix().open_lines.is_empty() && !rig.state().model.interrupt_line());
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn pings_are_answered() {
     let mut rig = rig();
     rig.pinged();
     assert!(rig.goes_on());
-    assert_eq!(rig.state().pings_answered, 1);
+    assert_eq!(rig.minix().notified, [Endpoint::RS]);
 }
 
 #[test]
@@ -100,15 +100,15 @@ fn it_does_not_leave_before_its_last_reply_was_fetched() {
     let mut rig = opened();
     rig.told_to_stop();
     let close = rig.vfs(MessageType::BDEV_CLOSE);
-    let start = rig.state().now;
-    rig.state().deaf_until = start + 20_000;
+    let start = rig.minix().now;
+    rig.minix().deaf_until = start + 20_000;
     // Whoever calls meanwhile is told, and RS finds it alive.
     let late = rig.vfs(MessageType::BDEV_OPEN);
     rig.pinged();
     assert!(!rig.goes_on());
     assert_eq!((rig.answers(close), rig.answers(late)), (vec![0], vec![ENXIO]));
-    assert_eq!(rig.state().pings_answered, 1);
-    let waited = rig.state().now - start;
+    assert_eq!(rig.minix().notified, [Endpoint::RS]);
+    let waited = rig.minix().now - start;
     assert!((20_000..22_000).contains(&waited), "{waited}");
 }
 
@@ -117,12 +117,12 @@ fn a_receiver_that_never_fetches_does_not_keep_it() {
     let mut rig = opened();
     rig.told_to_stop();
     let close = rig.vfs(MessageType::BDEV_CLOSE);
-    let start = rig.state().now;
-    rig.state().deaf_until = u64::MAX;
+    let start = rig.minix().now;
+    rig.minix().deaf_until = u64::MAX;
     assert!(!rig.goes_on());
     rig.leaves();
-    assert_eq!(rig.answers(close), []);
-    let waited = rig.state().now - start;
+    assert!(rig.answers(close).is_empty());
+    let waited = rig.minix().now - start;
     assert!((100_000..=102_000).contains(&waited), "{waited}");
     assert_eq!(printed("replies_waiting=1"), 1);
 }
@@ -130,14 +130,14 @@ fn a_receiver_that_never_fetches_does_not_keep_it() {
 #[test]
 fn replies_are_seen_off_when_nothing_can_be_received() {
     let mut rig = opened();
-    rig.state().deaf_until = u64::MAX;
+    rig.minix().deaf_until = u64::MAX;
     let close = rig.vfs(MessageType::BDEV_CLOSE);
     assert!(rig.goes_on());
     rig.state().no_messages = true;
     assert!(!rig.goes_on());
-    let now = rig.state().now;
-    rig.state().deaf_until = now + 5_000;
-    assert_eq!(rig.answers(close), []);
+    let now = rig.minix().now;
+    rig.minix().deaf_until = now + 5_000;
+    assert!(rig.answers(close).is_empty());
     rig.leaves();
     assert_eq!(rig.answers(close), [0]);
     assert_eq!(rig.state().model.status(), DeviceStatus::RESET);
@@ -146,7 +146,7 @@ fn replies_are_seen_off_when_nothing_can_be_received() {
 #[test]
 fn a_client_that_may_not_be_answered_is_named_once() {
     let mut rig = rig();
-    rig.state().delivery = Status(-210);
+    rig.minix().delivery = Status(-210);
     for _ in 0..3 {
         rig.vfs(MessageType::BDEV_CLOSE);
     }

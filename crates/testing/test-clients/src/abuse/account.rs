@@ -2,27 +2,24 @@
 
 use core::fmt;
 
-use heapless::{HistoryBuf, Vec};
 use minix_abi::bdev::BdevReply;
 use minix_abi::cdev::CdevReply;
 use minix_abi::minor::{Minor, Place};
-use minix_abi::{Errno, Message, MessageType, Status};
+use minix_abi::{Errno as E, Message, MessageType, Status};
 
-use crate::bdev::Direction;
+use crate::bdev::{BadReply, Direction, Outstanding};
 
 /// Most messages between two times that everything is answered.
 pub(super) const MAX_AWAITED: usize = 64;
 /// Minors of a drive: itself, its partitions, their sub-partitions.
 pub(super) const MINORS: usize = 21;
-/// Ids that are remembered after their reply.
-const REMEMBERED_IDS: usize = 128;
 
-/// What may come of a message.
+/// The possible outcome of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expected {
+pub(super) enum Expected {
     /// No reply.
     Nothing,
-    /// No reply, or [`ERESTART`](Errno::ERESTART): an unknown block request, possibly on a minor that is not open.
+    /// No reply, or [`ERESTART`](minix_abi::Errno::ERESTART): an unknown block request, possibly on a minor that is not open.
     NothingOrRestart,
     /// A refusal of an open as a character device.
     CdevRefusal,
@@ -47,11 +44,11 @@ pub enum Expected {
 
 impl Expected {
     /// Whether a reply has to come.
-    pub const fn is_due(self) -> bool {
+    pub(super) const fn is_due(self) -> bool {
         !matches!(self, Self::Nothing | Self::NothingOrRestart)
     }
 
-    /// The minor that has to have been opened for any answer but [`ERESTART`](Errno::ERESTART).
+    /// The minor that must have been opened for any answer but [`ERESTART`](minix_abi::Errno::ERESTART).
     fn opened_minor(self) -> Option<Minor> {
         match self {
             Self::Close(minor) | Self::Transfer(minor, _) | Self::Control(minor) | Self::Exactly { minor, .. } => {
@@ -63,7 +60,7 @@ impl Expected {
 
     /// Whether a status can be the answer, by what is known of opens.
     fn allows_after(self, status: Status, opened: Opened) -> bool {
-        let restart = status == Errno::ERESTART.into();
+        let restart = status == E::ERESTART.into();
         match opened {
             Opened::Never => restart,
             Opened::Perhaps => restart || self.allows(status),
@@ -73,38 +70,37 @@ impl Expected {
 
     /// Whether a status can be the answer.
     fn allows(self, status: Status) -> bool {
-        let is_one_of = |errors: &[Errno]| errors.iter().any(|errno| Status::from(*errno) == status);
-        match self {
-            Self::Nothing => false,
-            Self::NothingOrRestart => is_one_of(&[Errno::ERESTART]),
-            Self::CdevRefusal => is_one_of(&[Errno::ENXIO]),
-            Self::Open(minor) if is_known(minor) => status == Status::OK || is_one_of(&[Errno::EACCES]),
-            Self::Open(_) => is_one_of(&[Errno::ENXIO]),
-            Self::Close(minor) if is_known(minor) => {
-                status == Status::OK || is_one_of(&[Errno::EINVAL, Errno::ERESTART])
-            }
-            Self::Close(_) => is_one_of(&[Errno::ENXIO, Errno::ERESTART, Errno::EINVAL]),
-            Self::Exactly { status: exact, .. } => status == exact,
-            Self::Transfer(minor, most) => match status.result() {
-                Ok(0) => true,
-                Ok(bytes) => is_known(minor) && u64::from(bytes) <= most && bytes % 512 == 0,
-                Err(errno) => match errno {
-                    Errno::EINVAL | Errno::ERESTART => true,
-                    Errno::EPERM => is_known(minor),
-                    Errno::ENXIO => !is_known(minor),
-                    _ => false,
-                },
-            },
-            Self::Control(minor) => match status.result() {
-                // The largest: a full trace.
-                Ok(value) => is_known(minor) && value <= 1024,
-                Err(errno) => match errno {
-                    Errno::ERESTART | Errno::ENOTTY | Errno::EINVAL | Errno::EPERM => true,
-                    Errno::EBUSY | Errno::ENOMEM | Errno::EOPNOTSUPP => is_known(minor),
-                    Errno::ENXIO => !is_known(minor),
-                    _ => false,
-                },
-            },
+        const NOTHING: i64 = -1;
+        // The largest number that is an answer, and the errors that are.
+        let (most, errors): (i64, &[E]) = match self {
+            Self::Nothing => return false,
+            Self::Exactly { status: exact, .. } => return status == exact,
+            Self::NothingOrRestart => (NOTHING, &[E::ERESTART]),
+            Self::CdevRefusal => (NOTHING, &[E::ENXIO]),
+            Self::Open(minor) if is_known(minor) => (0, &[E::EACCES]),
+            Self::Open(_) => (NOTHING, &[E::ENXIO]),
+            Self::Close(minor) if is_known(minor) => (0, &[E::EINVAL, E::ERESTART]),
+            Self::Close(_) => (NOTHING, &[E::ENXIO, E::ERESTART, E::EINVAL]),
+            Self::Transfer(minor, most) if is_known(minor) => (most as i64, &[E::EINVAL, E::ERESTART, E::EPERM]),
+            Self::Transfer(..) => (0, &[E::EINVAL, E::ERESTART, E::ENXIO]),
+            // The largest: a full trace.
+            Self::Control(minor) if is_known(minor) => (
+                1024,
+                &[
+                    E::ERESTART,
+                    E::ENOTTY,
+                    E::EINVAL,
+                    E::EPERM,
+                    E::EBUSY,
+                    E::ENOMEM,
+                    E::EOPNOTSUPP,
+                ],
+            ),
+            Self::Control(_) => (NOTHING, &[E::ERESTART, E::ENOTTY, E::EINVAL, E::EPERM, E::ENXIO]),
+        };
+        match status.result() {
+            Ok(number) => i64::from(number) <= most,
+            Err(errno) => errors.contains(&errno),
         }
     }
 }
@@ -116,10 +112,10 @@ pub(super) fn is_known(minor: Minor) -> bool {
 
 /// Whether a minor was opened since the driver started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Opened {
+pub(super) enum Opened {
     /// Not even an open was sent.
     Never,
-    /// Nobody knows, or an open is on its way.
+    /// Unknown, or an open is in flight.
     #[default]
     Perhaps,
     /// An open was answered.
@@ -142,13 +138,11 @@ pub(super) fn index(minor: Minor) -> Option<usize> {
 
 /// What is wrong with a reply, or with there being none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrong {
-    /// Its type is that of no reply, or of the wrong one.
+pub(super) enum Wrong {
+    /// Its type is that of no reply, or of another one.
     Kind(MessageType),
-    /// A second reply.
-    Twice(i32),
-    /// A reply to nothing that was sent.
-    NeverAsked(i32),
+    /// A reply that answers nothing.
+    Reply(BadReply),
     /// A reply that cannot be.
     Status {
         /// What may come.
@@ -164,21 +158,17 @@ impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kind(kind) => write!(f, "a reply of type {kind:?}"),
-            Self::Twice(id) => write!(f, "message {id} answered twice"),
-            Self::NeverAsked(id) => write!(f, "a reply to {id}, which was never sent"),
+            Self::Reply(bad) => bad.fmt(f),
             Self::Status { expected, status } => write!(f, "{status:?} where {expected:?} is to be answered"),
             Self::Missing(expected) => write!(f, "no reply where {expected:?} is to be answered"),
         }
     }
 }
 
-impl core::error::Error for Wrong {}
-
 /// The account of what was sent and what came back.
 #[derive(Debug, Default)]
-pub struct Account {
-    awaited: Vec<(i32, Expected), MAX_AWAITED>,
-    answered: HistoryBuf<i32, REMEMBERED_IDS>,
+pub(super) struct Account {
+    awaited: Outstanding<Expected, MAX_AWAITED>,
     opens: [i32; MINORS],
     opened: [Opened; MINORS],
     /// Opens that were answered since everything was answered.
@@ -190,7 +180,7 @@ pub struct Account {
 
 impl Account {
     /// Nothing sent, and `minor` open once.
-    pub fn new(minor: Minor) -> Self {
+    pub(super) fn new(minor: Minor) -> Self {
         let mut account = Self::default();
         account.count_open(minor, 1);
         account.set_opened(minor, Opened::Surely);
@@ -198,54 +188,42 @@ impl Account {
     }
 
     /// What is known of a minor from somewhere else.
-    pub fn set_opened(&mut self, minor: Minor, opened: Opened) {
+    pub(super) fn set_opened(&mut self, minor: Minor, opened: Opened) {
         if let Some(index) = index(minor) {
             self.opened[index] = opened;
         }
     }
 
     /// What is known of a minor.
-    pub fn opened(&self, minor: Minor) -> Opened {
+    pub(super) fn opened(&self, minor: Minor) -> Opened {
         index(minor).map_or(Opened::Perhaps, |index| self.opened[index])
     }
 
     /// A message is sent. False if there is no room to keep account of it.
-    pub fn sent(&mut self, id: i32, expected: Expected) -> bool {
+    pub(super) fn sent(&mut self, id: i32, expected: Expected) -> bool {
         if let Expected::Open(minor) = expected
             && self.opened(minor) == Opened::Never
         {
-            // Whatever else is on its way may come before it or behind it.
+            // Other messages in flight may come before it or after it.
             self.set_opened(minor, Opened::Perhaps);
         }
-        self.awaited.push((id, expected)).is_ok()
+        self.awaited.send(id, expected)
     }
 
     /// A message has come from the driver.
-    ///
-    /// # Errors
-    ///
-    /// What is [`Wrong`] with it.
-    pub fn arrived(&mut self, message: &Message) -> Result<(), Wrong> {
+    pub(super) fn arrived(&mut self, message: &Message) -> Result<(), Wrong> {
         let (status, id) = match message.kind {
             MessageType::BDEV_REPLY => {
-                let reply: BdevReply = message.payload();
-                (reply.status, reply.id)
+                let BdevReply { status, id } = message.payload();
+                (status, id)
             }
             MessageType::CDEV_REPLY => {
-                let reply: CdevReply = message.payload();
-                (reply.status, reply.id)
+                let CdevReply { status, id } = message.payload();
+                (status, id)
             }
             other => return Err(Wrong::Kind(other)),
         };
-        let Some(place) = self.awaited.iter().position(|(awaited, _)| *awaited == id) else {
-            return Err(if self.answered.as_slice().contains(&id) {
-                Wrong::Twice(id)
-            } else {
-                Wrong::NeverAsked(id)
-            });
-        };
-        let (_, expected) = self.awaited.swap_remove(place);
-        self.answered.write(id);
+        let expected = self.awaited.answer(id).map_err(Wrong::Reply)?;
         self.replies += 1;
         if (message.kind == MessageType::CDEV_REPLY) != (expected == Expected::CdevRefusal) {
             return Err(Wrong::Kind(message.kind));
@@ -257,80 +235,62 @@ impl Account {
         if !is_allowed {
             return Err(Wrong::Status { expected, status });
         }
-        if status.0 > 0 {
-            match expected {
-                Expected::Exactly {
-                    direction: Some(Direction::Read),
-                    ..
-                } => self.reads += 1,
-                Expected::Exactly {
-                    direction: Some(Direction::Write),
-                    ..
-                } => self.writes += 1,
-                _ => {}
-            }
-        }
-        if status == Status::OK {
-            match expected {
-                Expected::Open(minor) => {
-                    self.count_open(minor, 1);
-                    if let Some(index) = index(minor) {
-                        self.fresh[index] = true;
-                    }
+        match expected {
+            Expected::Exactly { direction, .. } if status.0 > 0 => match direction {
+                Some(Direction::Read) => self.reads += 1,
+                Some(Direction::Write) => self.writes += 1,
+                None => {}
+            },
+            Expected::Open(minor) if status == Status::OK => {
+                self.count_open(minor, 1);
+                if let Some(index) = index(minor) {
+                    self.fresh[index] = true;
                 }
-                Expected::Close(minor) => self.count_open(minor, -1),
-                _ => {}
             }
+            Expected::Close(minor) if status == Status::OK => self.count_open(minor, -1),
+            _ => {}
         }
         Ok(())
     }
 
     /// How many replies have to come yet.
-    pub fn due(&self) -> usize {
-        self.awaited.iter().filter(|(_, expected)| expected.is_due()).count()
+    pub(super) fn due(&self) -> usize {
+        self.awaited.iter().filter(|expected| expected.is_due()).count()
     }
 
-    /// Everything that will come has come: forgets what needed no reply.
-    ///
-    /// # Errors
-    ///
-    /// The first message that should have been answered.
-    pub fn settle(&mut self) -> Result<(), Wrong> {
-        let missing = self.awaited.iter().find(|(_, expected)| expected.is_due());
-        let result = missing.map_or(Ok(()), |(_, expected)| Err(Wrong::Missing(*expected)));
-        for (id, _) in &self.awaited {
-            self.answered.write(*id);
-        }
-        self.awaited.clear();
+    /// Everything that will come has come: forgets the messages that needed no reply. The error is the first one that should have
+    /// been answered.
+    pub(super) fn settle(&mut self) -> Result<(), Wrong> {
+        let missing = self.awaited.take().find(|expected| expected.is_due());
         for (opened, fresh) in self.opened.iter_mut().zip(&mut self.fresh) {
             if core::mem::take(fresh) {
                 *opened = Opened::Surely;
             }
         }
-        result
+        missing.map_or(Ok(()), |expected| Err(Wrong::Missing(expected)))
     }
 
     /// How often the drive is open.
-    pub fn total_opens(&self) -> i32 {
+    pub(super) fn total_opens(&self) -> i32 {
         self.opens.iter().sum()
     }
 
     /// How often a minor is open.
-    pub fn opens(&self, minor: Minor) -> i32 {
+    pub(super) fn opens(&self, minor: Minor) -> i32 {
         index(minor).map_or(0, |index| self.opens[index])
     }
 
     /// Replies so far.
-    pub const fn replies(&self) -> u64 {
+    pub(super) const fn replies(&self) -> u64 {
         self.replies
     }
 
     /// Reads and writes that moved exactly what they had to, and that was something.
-    pub const fn moved(&self) -> (u64, u64) {
+    pub(super) const fn moved(&self) -> (u64, u64) {
         (self.reads, self.writes)
     }
 
-    /// A minor was opened or closed apart from all this.
+    /// A minor was opened or closed by other means.
     pub(super) fn count_open(&mut self, minor: Minor, step: i32) {
         if let Some(index) = index(minor) {
             self.opens[index] += step;

@@ -1,92 +1,106 @@
 //! What the single requests share: memory, a session, and the comparison of an answer with the one that is right.
 
-use core::fmt::Display;
+use core::fmt::{self, Display};
+use core::ops::Range;
 
 use guest_protocol::SECTOR_BYTES;
 use minix_abi::bdev::{BdevRequest, VectorElement};
 use minix_abi::grant::GrantFlags;
 use minix_abi::minor::Minor;
-use minix_abi::{Errno, GrantId, MessageType, PAGE_BYTES, Status};
+use minix_abi::{GrantId, MessageType, PAGE_BYTES, Status};
 use minix_rt::Ipc;
 
 use crate::bdev::{Session, Trouble};
-use crate::buffer::{Kind, Memory, Piece};
-use crate::client::Client;
+use crate::buffer::{Memory, Piece};
 use crate::report::Outcome;
 
 /// Bytes of a page.
 pub(super) const PAGE: usize = PAGE_BYTES as usize;
 /// Half a mebibyte: the longest single request.
 pub(super) const LONG_BYTES: usize = 512 << 10;
-/// What untouched memory holds.
-const UNTOUCHED: u8 = 0xA5;
+/// Bytes of each memory: scattered pages, with room for the longest request at any offset in a page, and for a vector.
+pub(super) const MEMORY_BYTES: usize = LONG_BYTES + 2 * PAGE;
+/// The noise that untouched memory holds.
+pub(super) const NOISE: u64 = 0x0a5a_0000_0000;
 /// How much of the memory is looked at for having been touched.
-const WATCHED_BYTES: usize = 64 << 10;
+const WATCHED_BYTES: usize = 4 * PAGE;
 
 /// Both ways.
 pub(super) const BOTH: GrantFlags = GrantFlags::READ.union(GrantFlags::WRITE);
 
+/// The requests for one piece of memory, and for a vector.
+pub(super) const SINGLE: [(&str, MessageType); 2] =
+    [("read", MessageType::BDEV_READ), ("write", MessageType::BDEV_WRITE)];
+pub(super) const VECTOR: [(&str, MessageType); 2] = [
+    ("gather", MessageType::BDEV_GATHER),
+    ("scatter", MessageType::BDEV_SCATTER),
+];
+
+/// A request for so many bytes, or elements, of a grant.
+pub(super) fn transfer(count: i32, grant: GrantId) -> BdevRequest {
+    BdevRequest {
+        count,
+        grant,
+        ..Default::default()
+    }
+}
+
 pub(super) struct Bench<'c, I: Ipc> {
-    pub(super) client: &'c mut Client<I>,
-    pub(super) session: Session,
+    pub(super) session: Session<'c, I>,
     pub(super) minor: Minor,
     /// How long the minor is.
     pub(super) bytes: u64,
     /// Where it may be written, in bytes; empty if nowhere.
-    pub(super) scratch: core::ops::Range<u64>,
-    /// Scattered pages, with room for the longest request at any offset in a page.
+    pub(super) scratch: Range<u64>,
     pub(super) data: Memory,
-    /// As many.
     pub(super) other: Memory,
 }
 
-impl<'c, I: Ipc> Bench<'c, I> {
-    pub(super) fn new(
-        client: &'c mut Client<I>,
-        session: Session,
-        minor: Minor,
-        bytes: u64,
-        scratch: core::ops::Range<u64>,
-    ) -> Result<Self, Errno> {
-        let memory = |client: &mut Client<I>| Memory::new(&mut client.ipc, Kind::Scattered, LONG_BYTES + 2 * PAGE);
-        Ok(Self {
-            data: memory(client)?,
-            other: memory(client)?,
-            client,
-            session,
-            minor,
-            bytes,
-            scratch,
-        })
-    }
-
+impl<I: Ipc> Bench<'_, I> {
     /// Reports whether an answer is the right one.
-    pub(super) fn check(&mut self, name: &str, got: Result<Status, Trouble>, wanted: Status) {
+    pub(super) fn check(&mut self, name: fmt::Arguments<'_>, got: Result<Status, Trouble>, wanted: impl Into<Status>) {
+        let wanted = wanted.into();
         match got {
-            Ok(status) if status == wanted => self.pass(name),
-            Ok(status) => self.fail(name, &format_args!("{status:?} and not {wanted:?}")),
-            Err(trouble) => self.fail(name, &trouble),
+            Ok(status) if status == wanted => self.report(name, Outcome::Pass, &""),
+            Ok(status) => self.report(name, Outcome::Fail, &format_args!("{status:?} and not {wanted:?}")),
+            Err(trouble) => self.report(name, Outcome::Fail, &trouble),
         }
     }
 
-    /// Reports a success. There are many of them, so that people are not told of each.
-    pub(super) fn pass(&mut self, name: &str) {
-        self.client.test(name, Outcome::Pass, &"");
+    /// The same, but where the answer is right, `why` tells what else is wrong, if it is not empty.
+    pub(super) fn check_more(
+        &mut self,
+        name: fmt::Arguments<'_>,
+        got: Result<Status, Trouble>,
+        wanted: impl Into<Status>,
+        why: &str,
+    ) {
+        let wanted = wanted.into();
+        if got == Ok(wanted) && !why.is_empty() {
+            self.report(name, Outcome::Fail, &why);
+        } else {
+            self.check(name, got, wanted);
+        }
     }
 
-    pub(super) fn fail(&mut self, name: &str, why: &dyn Display) {
-        self.client.test(name, Outcome::Fail, why);
-    }
-
-    pub(super) fn skip(&mut self, name: &str, why: &dyn Display) {
-        self.client.test(name, Outcome::Skip, why);
+    pub(super) fn report(&mut self, name: fmt::Arguments<'_>, outcome: Outcome, detail: &dyn Display) {
+        let mut text = heapless::String::<64>::new();
+        // Names are short enough.
+        let _ = fmt::write(&mut text, name);
+        self.session.client.test(&text, outcome, detail);
     }
 
     /// Sends a request on the tested minor, and reports whether it is answered as it should be, without a byte of memory touched.
     ///
     /// Writes to the beginning go to the beginning of the scratch range instead: the driver might do them after all.
-    pub(super) fn refused(&mut self, name: &str, kind: MessageType, request: BdevRequest, wanted: Status) {
-        self.data.fill(0, WATCHED_BYTES, UNTOUCHED);
+    pub(super) fn refused(
+        &mut self,
+        name: fmt::Arguments<'_>,
+        kind: MessageType,
+        request: BdevRequest,
+        wanted: impl Into<Status>,
+    ) {
+        self.data.fill_noise(0, WATCHED_BYTES, NOISE);
         let is_write = kind == MessageType::BDEV_WRITE || kind == MessageType::BDEV_SCATTER;
         let is_near = is_write && request.position < self.bytes / 2;
         let request = BdevRequest {
@@ -94,54 +108,45 @@ impl<'c, I: Ipc> Bench<'c, I> {
             position: request.position + if is_near { self.scratch.start } else { 0 },
             ..request
         };
-        let got = self.session.request(self.client, kind, &request);
-        if got == Ok(wanted) && !self.data.is_filled(0, WATCHED_BYTES, UNTOUCHED) {
-            self.fail(name, &"answered as it should be, but memory was written");
-        } else {
-            self.check(name, got, wanted);
-        }
+        let got = self.session.request(kind, &request);
+        let is_kept = self.data.check_noise(0, WATCHED_BYTES, NOISE).is_ok();
+        self.check_more(name, got, wanted, if is_kept { "" } else { "memory was written" });
     }
 
     /// The same with a vector, which is granted here.
     pub(super) fn refused_vector(
         &mut self,
-        name: &str,
+        name: fmt::Arguments<'_>,
         kind: MessageType,
         position: u64,
         elements: &[VectorElement],
-        wanted: Status,
+        wanted: impl Into<Status>,
     ) {
-        let vector = self.place_vector(elements);
-        let grant = self.grant(vector, GrantFlags::READ);
+        let grant = self.grant_vector(elements);
         let request = BdevRequest {
             position,
-            count: elements.len() as i32,
-            grant,
-            ..Default::default()
+            ..transfer(elements.len() as i32, grant)
         };
         self.refused(name, kind, request, wanted);
-        self.client.revoke(grant);
+        self.session.client.revoke(grant);
     }
 
-    /// Puts a vector where it can be granted: behind the memory that data goes to.
-    pub(super) fn place_vector(&mut self, elements: &[VectorElement]) -> Piece {
-        let start = LONG_BYTES + PAGE;
+    /// Grants a vector: at the end of the memory that data goes to.
+    pub(super) fn grant_vector(&mut self, elements: &[VectorElement]) -> GrantId {
         let bytes = zerocopy::IntoBytes::as_bytes(elements);
-        self.data.write(start, bytes);
-        self.data.piece(start, bytes.len())
+        self.data.write(LONG_BYTES + PAGE, bytes);
+        self.grant(self.data.piece(LONG_BYTES + PAGE, bytes.len()), GrantFlags::READ)
     }
 
     /// A grant to the driver. Without room for it, no grant.
     pub(super) fn grant(&mut self, piece: Piece, access: GrantFlags) -> GrantId {
-        self.session
-            .grant(self.client, piece, access)
-            .unwrap_or(GrantId::INVALID)
+        self.session.grant(piece, access).unwrap_or(GrantId::INVALID)
     }
 
     /// An id that was a grant of memory until just now.
-    pub(super) fn revoked(&mut self, piece: Piece, access: GrantFlags) -> GrantId {
-        let grant = self.grant(piece, access);
-        self.client.revoke(grant);
+    pub(super) fn revoked(&mut self, piece: Piece) -> GrantId {
+        let grant = self.grant(piece, BOTH);
+        self.session.client.revoke(grant);
         grant
     }
 
@@ -152,10 +157,14 @@ impl<'c, I: Ipc> Bench<'c, I> {
     }
 
     /// Whether an ordinary read works: 64 sectors from the start.
-    pub(super) fn normal_read(&mut self, name: &str) {
+    pub(super) fn normal_read(&mut self, when: &str) {
         let bytes = 64 * SECTOR_BYTES;
-        let piece = self.other.piece(0, bytes);
-        let got = self.session.read(self.client, self.minor, 0, piece);
-        self.check(name, got, Status(bytes as i32));
+        let got = self.session.read(self.minor, 0, self.other.piece(0, bytes));
+        self.check(format_args!("normal-read-{when}"), got, Status(bytes as i32));
+    }
+
+    /// Bytes that may be written.
+    pub(super) fn room(&self) -> u64 {
+        self.scratch.end - self.scratch.start
     }
 }

@@ -4,6 +4,7 @@
 
 use minix_abi::bdev::{BdevRequest, MAX_ELEMENTS, VectorElement};
 use minix_abi::ioctl::IoctlCode;
+use minix_abi::minor::Minor;
 use minix_abi::{Errno, GrantId, MessageType, Status};
 
 use super::account::{Expected, MINORS, index, is_known};
@@ -12,20 +13,20 @@ use crate::bdev::Direction;
 
 const SECTOR: u64 = 512;
 /// A vector as the driver sees it.
-pub type Elements = [(GrantId, u64); MAX_ELEMENTS];
+pub(super) type Elements = [(GrantId, u64); MAX_ELEMENTS];
 
 /// A place on the disk, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extent {
+pub(super) struct Extent {
     /// Where it starts.
-    pub base: u64,
+    pub(super) base: u64,
     /// How long it is.
-    pub bytes: u64,
+    pub(super) bytes: u64,
 }
 
 /// All that is known.
 #[derive(Clone, Debug)]
-pub struct Book {
+pub(super) struct Book {
     pool: Pool,
     /// Bytes of the disk.
     capacity: u64,
@@ -36,7 +37,7 @@ pub struct Book {
 
 impl Book {
     /// Nothing is known of any minor yet.
-    pub const fn new(pool: Pool, capacity: u64) -> Self {
+    pub(super) const fn new(pool: Pool, capacity: u64) -> Self {
         Self {
             pool,
             capacity,
@@ -46,33 +47,34 @@ impl Book {
     }
 
     /// Where a minor lies: it does not move from now on.
-    pub fn set_extent(&mut self, minor: minix_abi::minor::Minor, extent: Extent) {
+    pub(super) fn set_extent(&mut self, minor: Minor, extent: Extent) {
         if let Some(index) = index(minor) {
             self.extents[index] = Some(extent);
         }
     }
 
     /// Whether it is known where a minor lies.
-    pub fn knows(&self, minor: minix_abi::minor::Minor) -> bool {
+    pub(super) fn knows(&self, minor: Minor) -> bool {
         index(minor).is_some_and(|index| self.extents[index].is_some())
     }
 
     /// An element of one of the vectors.
-    pub fn set_element(&mut self, vector: usize, nth: usize, element: &VectorElement) {
+    pub(super) fn set_element(&mut self, vector: usize, nth: usize, element: &VectorElement) {
         self.vectors[vector][nth] = (element.grant, element.bytes);
     }
 
     /// What is to be expected of a message more exactly than from its type alone.
-    pub fn narrow(&self, kind: MessageType, request: &BdevRequest, expected: Expected) -> Expected {
-        let (answer, direction) = match kind {
-            MessageType::BDEV_READ => (self.single(Direction::Read, request), Some(Direction::Read)),
-            MessageType::BDEV_WRITE => (self.single(Direction::Write, request), Some(Direction::Write)),
-            MessageType::BDEV_GATHER => (self.vector(Direction::Read, request), Some(Direction::Read)),
-            MessageType::BDEV_SCATTER => (self.vector(Direction::Write, request), Some(Direction::Write)),
-            MessageType::BDEV_IOCTL if is_known(request.minor) && !is_named(request.request) => {
-                (Some(Errno::ENOTTY.into()), None)
+    pub(super) fn narrow(&self, kind: MessageType, request: &BdevRequest, expected: Expected) -> Expected {
+        let direction = [Direction::Read, Direction::Write]
+            .into_iter()
+            .find(|direction| kind == direction.simple() || kind == direction.vector());
+        let answer = match direction {
+            Some(direction) if kind == direction.simple() => self.single(direction, request),
+            Some(direction) => self.vector(direction, request),
+            None => {
+                let is_unknown = kind == MessageType::BDEV_IOCTL && !is_named(request.request);
+                (is_unknown && is_known(request.minor)).then_some(Errno::ENOTTY.into())
             }
-            _ => (None, None),
         };
         match answer {
             Some(status) => Expected::Exactly {
@@ -96,13 +98,8 @@ impl Book {
         // Taken as a number without sign, and cut.
         let count = (request.count as u32 as usize).min(MAX_ELEMENTS);
         let bytes = (count * size_of::<VectorElement>()) as u64;
-        let Pool {
-            good_vector,
-            bad_vector,
-            noisy_vector,
-            ..
-        } = self.pool;
-        let known = [good_vector, bad_vector, noisy_vector];
+        let pool = self.pool;
+        let known = [pool.good_vector, pool.bad_vector, pool.noisy_vector];
         let elements = match known.iter().position(|&vector| vector == request.grant) {
             _ if count == 0 => return invalid,
             Some(nth) => &self.vectors[nth][..count],
@@ -160,19 +157,13 @@ impl Book {
 
     /// What the kernel says of so many bytes of a grant.
     fn check_grant(&self, grant: GrantId, bytes: u64, direction: Direction) -> Result<(), Errno> {
-        let Pool {
-            good,
-            read_only,
-            write_only,
-            short,
-            ..
-        } = self.pool;
+        let pool = self.pool;
         let granted = match direction {
             _ if !grant.is_valid() || grant.0 < 0 => return Err(Errno::EINVAL),
-            _ if grant == good => DATA_BYTES,
-            _ if grant == short => SECTOR,
-            Direction::Read if grant == write_only => DATA_BYTES,
-            Direction::Write if grant == read_only => DATA_BYTES,
+            _ if grant == pool.good => DATA_BYTES,
+            _ if grant == pool.short => SECTOR,
+            Direction::Read if grant == pool.write_only => DATA_BYTES,
+            Direction::Write if grant == pool.read_only => DATA_BYTES,
             _ => 0,
         };
         if bytes <= granted { Ok(()) } else { Err(Errno::EPERM) }

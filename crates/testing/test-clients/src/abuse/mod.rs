@@ -18,7 +18,4 @@ mod protocol;
 mod sizes;
 mod storm;
 
-pub use account::{Account, Expected, Opened, Wrong};
-pub use book::{Book, Elements, Extent};
-pub use noise::{Bounds, Noise, Pool, Shot};
 pub use program::main;

@@ -1,4 +1,4 @@
-//! Random messages, and what may come of each.
+//! Random messages, and the possible outcome of each.
 
 use core::ops::Range;
 
@@ -18,86 +18,63 @@ pub(super) const VECTOR_ELEMENTS: u64 = 64;
 /// Minors that DIOCSETP may move about: nothing is written to them.
 pub(super) const MOVABLE: Range<i32> = 140..143;
 
-/// Message types that mean something to somebody, but not in a message from a client.
+/// Message types that have a meaning elsewhere, but not in a message from a client.
+#[rustfmt::skip]
 const SPECIAL: &[i32] = &[
-    0,
-    -1,
-    1,
-    i32::MAX,
-    i32::MIN,
-    0x3FF,
-    0x401,
-    0x402,
-    0x480,
-    0x4FF,
-    0x580,
-    0x581,
-    0x600,
-    0x61F,
-    0x635,
-    0x700,
-    0x714,
-    0x715,
-    0x800,
-    0x806,
-    0xC0A,
-    0xE00,
-    0xE01,
-    0xE02,
-    0x1000,
-    0x1001,
+    0, -1, 1, i32::MAX, i32::MIN, 0x3FF, 0x401, 0x402, 0x480, 0x4FF, 0x580, 0x581, 0x600, 0x61F, 0x635, 0x700, 0x714, 0x715,
+    0x800, 0x806, 0xC0A, 0xE00, 0xE01, 0xE02, 0x1000, 0x1001,
 ];
 
 /// Grants to choose from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pool {
+pub(super) struct Pool {
     /// 64 KiB, both ways.
-    pub good: GrantId,
+    pub(super) good: GrantId,
     /// The same memory, for the driver to read only.
-    pub read_only: GrantId,
+    pub(super) read_only: GrantId,
     /// The same memory, for the driver to write only.
-    pub write_only: GrantId,
+    pub(super) write_only: GrantId,
     /// A sector of it.
-    pub short: GrantId,
-    /// A grant that was taken back.
-    pub revoked: GrantId,
-    /// A grant to somebody else.
-    pub foreign: GrantId,
+    pub(super) short: GrantId,
+    /// A grant that was revoked.
+    pub(super) revoked: GrantId,
+    /// A grant to another process.
+    pub(super) foreign: GrantId,
     /// A vector of 64 elements of a sector each, all good.
-    pub good_vector: GrantId,
+    pub(super) good_vector: GrantId,
     /// A vector of 64 elements, none of which the driver can read or write.
-    pub bad_vector: GrantId,
+    pub(super) bad_vector: GrantId,
     /// A vector of 64 elements of noise.
-    pub noisy_vector: GrantId,
+    pub(super) noisy_vector: GrantId,
     /// The argument of control requests, both ways.
-    pub argument: GrantId,
-    /// The argument of DIOCTIMEOUT. Nothing else may write there: a random time-out would be a short one.
-    pub timeout: GrantId,
+    pub(super) argument: GrantId,
+    /// The argument of DIOCTIMEOUT. No other request may write there: a random time-out would be a short one.
+    pub(super) timeout: GrantId,
 }
 
-/// Where what may be done.
+/// The minor, and its scratch range.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub(super) struct Bounds {
     /// The minor that is tested.
-    pub minor: Minor,
+    pub(super) minor: Minor,
     /// How long it is.
-    pub bytes: u64,
+    pub(super) bytes: u64,
     /// Where it may be written, in bytes.
-    pub scratch: Range<u64>,
+    pub(super) scratch: Range<u64>,
 }
 
 /// A message to be sent.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Shot {
+pub(super) struct Shot {
     /// The message.
-    pub message: Message,
-    /// What may come of it.
-    pub expected: Expected,
+    pub(super) message: Message,
+    /// Its possible outcome.
+    pub(super) expected: Expected,
 }
 
 /// The source of random messages.
 #[derive(Clone, Debug)]
-pub struct Noise {
+pub(super) struct Noise {
     random: Random,
     bounds: Bounds,
     pool: Pool,
@@ -105,7 +82,7 @@ pub struct Noise {
 
 impl Noise {
     /// Messages that belong to a seed.
-    pub const fn new(seed: u64, bounds: Bounds, pool: Pool) -> Self {
+    pub(super) const fn new(seed: u64, bounds: Bounds, pool: Pool) -> Self {
         Self {
             random: Random::new(seed),
             bounds,
@@ -114,17 +91,17 @@ impl Noise {
     }
 
     /// How many messages to send before replies are waited for: 1 to `most`.
-    pub fn burst(&mut self, most: u64) -> u64 {
+    pub(super) fn burst(&mut self, most: u64) -> u64 {
         1 + self.random.below(most)
     }
 
     /// Fills memory with noise.
-    pub fn fill(&mut self, bytes: &mut [u8]) {
+    pub(super) fn fill(&mut self, bytes: &mut [u8]) {
         self.random.fill(bytes);
     }
 
     /// The next message, with an id that a reply has to have.
-    pub fn shot(&mut self, id: i32) -> Shot {
+    pub(super) fn shot(&mut self, id: i32) -> Shot {
         match self.random.below(100) {
             0..30 => self.read(id),
             30..42 => self.gather(id),
@@ -133,21 +110,10 @@ impl Noise {
             60..70 => self.open(id),
             70..78 => self.close(id),
             78..90 => self.control(id),
-            90..93 => self.cdev_open(id),
+            90..93 => self.other(MessageType::CDEV_OPEN, id, Expected::CdevRefusal),
             93..96 => self.unknown_block_request(id),
             _ => self.unknown(id),
         }
-    }
-
-    /// A message of noise, but for the request.
-    fn message(&mut self, kind: MessageType, request: &BdevRequest) -> Message {
-        let mut message = Message::new(kind);
-        self.random.fill(&mut message.body);
-        let request = request.as_bytes();
-        message.body[..request.len()].copy_from_slice(request);
-        // Its padding is noise again.
-        self.random.fill(&mut message.body[36..40]);
-        message
     }
 
     /// A request whose fields are noise.
@@ -205,30 +171,28 @@ impl Noise {
         }
     }
 
-    fn one_of(&mut self, grants: &[GrantId]) -> GrantId {
-        grants[self.random.below(grants.len() as u64) as usize]
-    }
-
     /// A grant that no data can be read from: for writes that must not happen.
     fn unreadable(&mut self) -> GrantId {
         let negative = GrantId(self.random.next() as i32 | i32::MIN);
-        let Pool {
-            write_only,
-            revoked,
-            foreign,
-            ..
-        } = self.pool;
-        self.one_of(&[GrantId::INVALID, negative, write_only, revoked, foreign])
+        let pool = self.pool;
+        self.random
+            .one_of(&[GrantId::INVALID, negative, pool.write_only, pool.revoked, pool.foreign])
     }
 
     /// Any grant.
     fn any(&mut self) -> GrantId {
         let noise = GrantId(self.random.next() as i32);
         let unreadable = self.unreadable();
-        let Pool {
-            good, read_only, short, ..
-        } = self.pool;
-        self.one_of(&[good, good, good, read_only, short, noise, unreadable])
+        let pool = self.pool;
+        self.random.one_of(&[
+            pool.good,
+            pool.good,
+            pool.good,
+            pool.read_only,
+            pool.short,
+            noise,
+            unreadable,
+        ])
     }
 
     fn read(&mut self, id: i32) -> Shot {
@@ -242,23 +206,24 @@ impl Noise {
             request.minor = self.bounds.minor;
             request.position = self.random.below(self.bounds.bytes / 512) * 512;
             request.count = (1 + self.random.below(DATA_BYTES / 512)) as i32 * 512;
-            let Pool { good, write_only, .. } = self.pool;
-            request.grant = self.one_of(&[good, write_only]);
+            let pool = self.pool;
+            request.grant = self.random.one_of(&[pool.good, pool.write_only]);
         }
         self.transfer(MessageType::BDEV_READ, &request, request.count.max(0) as u64)
     }
 
     fn gather(&mut self, id: i32) -> Shot {
-        let Pool {
-            good_vector,
-            bad_vector,
-            noisy_vector,
-            ..
-        } = self.pool;
+        let pool = self.pool;
         let any = self.any();
         let request = BdevRequest {
             count: self.elements(),
-            grant: self.one_of(&[good_vector, good_vector, bad_vector, noisy_vector, any]),
+            grant: self.random.one_of(&[
+                pool.good_vector,
+                pool.good_vector,
+                pool.bad_vector,
+                pool.noisy_vector,
+                any,
+            ]),
             ..self.request(id)
         };
         self.transfer(MessageType::BDEV_GATHER, &request, VECTOR_ELEMENTS * DATA_BYTES)
@@ -277,8 +242,8 @@ impl Noise {
             request.minor = self.bounds.minor;
             request.position = self.bounds.scratch.start + offset;
             request.count = (1 + self.random.below(most / 512)) as i32 * 512;
-            let Pool { good, read_only, .. } = self.pool;
-            request.grant = self.one_of(&[good, read_only]);
+            let pool = self.pool;
+            request.grant = self.random.one_of(&[pool.good, pool.read_only]);
         }
         self.transfer(MessageType::BDEV_WRITE, &request, request.count.max(0) as u64)
     }
@@ -287,7 +252,7 @@ impl Noise {
         let unreadable = self.unreadable();
         let mut request = BdevRequest {
             count: self.elements(),
-            grant: self.one_of(&[self.pool.bad_vector, unreadable]),
+            grant: self.random.one_of(&[self.pool.bad_vector, unreadable]),
             ..self.request(id)
         };
         let Range { start, end } = self.bounds.scratch;
@@ -301,20 +266,25 @@ impl Noise {
     }
 
     fn transfer(&mut self, kind: MessageType, request: &BdevRequest, most: u64) -> Shot {
-        Shot {
-            message: self.message(kind, request),
-            expected: Expected::Transfer(request.minor, most),
-        }
+        self.block_shot(kind, request, Expected::Transfer(request.minor, most))
+    }
+
+    /// A message of noise, but for the request.
+    fn block_shot(&mut self, kind: MessageType, request: &BdevRequest, expected: Expected) -> Shot {
+        let mut message = Message::new(kind);
+        self.random.fill(&mut message.body);
+        let request = request.as_bytes();
+        message.body[..request.len()].copy_from_slice(request);
+        // Its padding is noise again.
+        self.random.fill(&mut message.body[36..40]);
+        Shot { message, expected }
     }
 
     fn open(&mut self, id: i32) -> Shot {
         let mut request = self.request(id);
-        // Of the bits that nobody has given a meaning yet, some driver may think something.
+        // Some driver may give a meaning to other bits.
         request.access &= BdevAccess::READ | BdevAccess::WRITE;
-        Shot {
-            message: self.message(MessageType::BDEV_OPEN, &request),
-            expected: Expected::Open(request.minor),
-        }
+        self.block_shot(MessageType::BDEV_OPEN, &request, Expected::Open(request.minor))
     }
 
     fn close(&mut self, id: i32) -> Shot {
@@ -323,10 +293,7 @@ impl Noise {
             // It stays open, or the reads in between would have to open it again.
             request.minor = Minor(128 + self.random.below(16) as i32);
         }
-        Shot {
-            message: self.message(MessageType::BDEV_CLOSE, &request),
-            expected: Expected::Close(request.minor),
-        }
+        self.block_shot(MessageType::BDEV_CLOSE, &request, Expected::Close(request.minor))
     }
 
     fn control(&mut self, id: i32) -> Shot {
@@ -336,10 +303,10 @@ impl Noise {
             ..self.request(id)
         };
         if self.random.one_in(4) {
-            // Nobody knows it: not even by chance, and not with the upper half set either.
+            // Unknown: not one of the named ones even by chance, and not with the upper half set either.
             request.request.0 |= 1 << (32 + self.random.below(32));
         } else {
-            request.request = codes[self.random.below(codes.len() as u64) as usize].1;
+            request.request = self.random.one_of(codes).1;
             if self.random.one_in(2) {
                 request.grant = self.pool.argument;
             }
@@ -347,64 +314,44 @@ impl Noise {
         match request.request {
             IoctlCode::DIOCTIMEOUT => {
                 let unreadable = self.unreadable();
-                request.grant = self.one_of(&[self.pool.timeout, unreadable]);
+                request.grant = self.random.one_of(&[self.pool.timeout, unreadable]);
             }
             IoctlCode::DIOCSETP if !MOVABLE.contains(&request.minor.0) => request.grant = self.unreadable(),
-            // Who has the buffer has to give it back in the end.
+            // The minor that has the buffer has to return it in the end.
             IoctlCode::BIOCTRACEBUF | IoctlCode::BIOCTRACECTL if is_known(request.minor) => {
                 request.minor = self.bounds.minor;
             }
             _ => {}
         }
-        Shot {
-            message: self.message(MessageType::BDEV_IOCTL, &request),
-            expected: Expected::Control(request.minor),
-        }
-    }
-
-    fn cdev_open(&mut self, id: i32) -> Shot {
-        Shot {
-            message: self.other(MessageType::CDEV_OPEN, id),
-            expected: Expected::CdevRefusal,
-        }
+        self.block_shot(MessageType::BDEV_IOCTL, &request, Expected::Control(request.minor))
     }
 
     fn unknown_block_request(&mut self, id: i32) -> Shot {
         let kind = MessageType(0x507 + self.random.below(0x79) as i32);
         let request = self.request(id);
-        Shot {
-            message: self.message(kind, &request),
-            expected: Expected::NothingOrRestart,
-        }
+        self.block_shot(kind, &request, Expected::NothingOrRestart)
     }
 
     fn unknown(&mut self, id: i32) -> Shot {
-        let special = SPECIAL[self.random.below(SPECIAL.len() as u64) as usize];
-        let mut kind = self.one_of_types(special);
-        if kind.is_bdev_request() || kind == MessageType::CDEV_OPEN {
-            kind = MessageType(special);
-        }
-        Shot {
-            message: self.other(kind, id),
-            expected: Expected::Nothing,
-        }
-    }
-
-    fn one_of_types(&mut self, special: i32) -> MessageType {
-        match self.random.below(3) {
+        let special = self.random.one_of(SPECIAL);
+        let mut kind = match self.random.below(3) {
             0 => MessageType(self.random.next() as i32),
             1 => MessageType(self.random.below(0x1200) as i32),
             _ => MessageType(special),
+        };
+        if kind.is_bdev_request() || kind == MessageType::CDEV_OPEN {
+            kind = MessageType(special);
         }
+        self.other(kind, id, Expected::Nothing)
     }
 
     /// A message of noise, with the id in all the places where there are ids.
-    fn other(&mut self, kind: MessageType, id: i32) -> Message {
+    fn other(&mut self, kind: MessageType, id: i32, expected: Expected) -> Shot {
         let mut message = Message::new(kind);
         self.random.fill(&mut message.body);
         for place in [0, 4, 12] {
             message.body[place..place + 4].copy_from_slice(&id.to_le_bytes());
         }
-        message
+        Shot { message, expected }
     }
 }

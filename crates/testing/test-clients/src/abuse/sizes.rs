@@ -1,135 +1,104 @@
 //! Positions, counts and sizes: large, negative, odd, and in pieces.
 
-use minix_abi::bdev::{BdevFlags, BdevRequest, MAX_ELEMENTS, VectorElement};
+use core::ops::Range;
+use core::slice;
+
+use guest_protocol::SECTOR_BYTES;
+use guest_protocol::pattern::Digest;
+use minix_abi::bdev::{BdevFlags, BdevRequest, MAX_ELEMENTS};
 use minix_abi::grant::GrantFlags;
 use minix_abi::{Errno, MessageType, Status};
 use minix_rt::Ipc;
 
-use guest_protocol::SECTOR_BYTES;
-
-use super::bench::{BOTH, Bench, LONG_BYTES, PAGE};
-use crate::bdev::Direction;
+use super::bench::{BOTH, Bench, LONG_BYTES, NOISE, PAGE, SINGLE, VECTOR, transfer};
+use crate::bdev::{Direction, Trouble, element};
 use crate::buffer::Piece;
+use crate::report::Outcome;
 
-const READ: MessageType = MessageType::BDEV_READ;
-const WRITE: MessageType = MessageType::BDEV_WRITE;
-const GATHER: MessageType = MessageType::BDEV_GATHER;
-const SCATTER: MessageType = MessageType::BDEV_SCATTER;
 const EINVAL: Errno = Errno::EINVAL;
 /// Bytes of a vector of as many pages as there may be elements.
 const SPREAD_BYTES: usize = MAX_ELEMENTS * PAGE;
-/// Seeds of what is written.
-const SEED: u64 = 0xAB05_E000_0000_0001;
-const OTHER_SEED: u64 = 0xAB05_E000_0000_0002;
 
 pub(super) fn run<I: Ipc>(bench: &mut Bench<'_, I>) {
-    spread_over_pages(bench);
-    long_and_unaligned(bench);
+    // Every second page: no two elements are neighbours.
+    let spread: [_; MAX_ELEMENTS] = core::array::from_fn(|nth| 2 * nth * PAGE..(2 * nth + 1) * PAGE);
+    round_trip(bench, "64-pages", &spread);
+    // From an address that is 4 beyond a page: 129 pages that have nothing to do with each other.
+    round_trip(bench, "512-kib", slice::from_ref(&(4..4 + LONG_BYTES)));
     beyond_the_end(bench);
-    counts_that_are_none(bench);
+    counts(bench);
     counts_of_elements(bench);
-    not_whole_sectors(bench);
     sizes_of_elements(bench);
 }
 
-/// Every second page: no two elements are neighbours.
-fn spread(bench: &Bench<'_, impl Ipc>) -> [Piece; MAX_ELEMENTS] {
-    core::array::from_fn(|nth| bench.data.piece(2 * nth * PAGE, PAGE))
-}
-
-/// The same place read into 64 elements and into one piece has to look the same.
-fn spread_over_pages<I: Ipc>(bench: &mut Bench<'_, I>) {
-    let pieces = spread(bench);
-    let whole = bench.other.piece(0, SPREAD_BYTES);
-    let all = Status(SPREAD_BYTES as i32);
+/// The same place read into ranges and into one piece, in two halves, has to look the same, also after it was written from ranges.
+fn round_trip<I: Ipc>(bench: &mut Bench<'_, I>, name: &str, ranges: &[Range<usize>]) {
+    let bytes = ranges.iter().map(Range::len).sum::<usize>();
+    let all = Status(bytes as i32);
     let position = bench.scratch.start;
-
-    let name = "64-pages-read";
-    bench.data.fill(0, LONG_BYTES, 0xEE);
-    let single = bench.session.read(bench.client, bench.minor, position, whole);
-    let got = bench
-        .session
-        .transfer_pieces(bench.client, Direction::Read, bench.minor, position, &pieces);
-    let same = (0..MAX_ELEMENTS).all(|nth| {
-        let between = nth * 2 + 1;
-        bench
-            .data
-            .compare(2 * nth * PAGE, &bench.other, nth * PAGE, PAGE)
-            .is_ok()
-            && bench.data.is_filled(between * PAGE, PAGE, 0xEE)
-    });
-    match (single == Ok(all), got == Ok(all), same) {
-        (true, true, false) => bench.fail(name, &"the pages hold something else than one piece of memory"),
-        (false, ..) => bench.check(name, single, all),
-        _ => bench.check(name, got, all),
+    if bench.bytes < position + bytes as u64 {
+        return bench.report(format_args!("{name}-read"), Outcome::Skip, &"the minor is too short");
     }
+    let end = ranges.last().map_or(0, |range| range.end) + 8;
+    bench.data.fill_noise(0, end, NOISE);
+    let got = move_ranges(bench, Direction::Read, ranges);
+    let (mut digest, mut is_kept, mut done) = (Digest::new(), true, 0);
+    for range in ranges {
+        bench.data.update(&mut digest, range.start, range.len());
+        is_kept &= bench.data.check_noise(done, range.start - done, NOISE).is_ok();
+        done = range.end;
+    }
+    is_kept &= bench.data.check_noise(done, end - done, NOISE).is_ok();
+    let back = read_halves(bench, bytes);
+    let why = match digest.finish() == bench.other.digest(0, bytes) {
+        _ if !is_kept => "memory around it was written",
+        false => "two halves hold something else",
+        true => "",
+    };
+    bench.check_more(format_args!("{name}-read"), got.and(back).and(got), all, why);
 
-    let name = "64-pages-write";
-    if room(bench) < SPREAD_BYTES as u64 {
-        return bench.skip(name, &"no scratch range");
+    if bench.room() < bytes as u64 {
+        return bench.report(format_args!("{name}-write"), Outcome::Skip, &"no scratch range");
     }
     let first = position / SECTOR_BYTES as u64;
-    let per_page = (PAGE / SECTOR_BYTES) as u64;
-    for (nth, sector) in (0..MAX_ELEMENTS).zip((first..).step_by(per_page as usize)) {
-        bench.data.fill_pattern(2 * nth * PAGE, PAGE, SEED, sector);
+    let seed = 0xAB05_E000_0000_0000 + bytes as u64;
+    let mut sector = first;
+    for range in ranges {
+        bench.data.fill_pattern(range.start, range.len(), seed, sector);
+        sector += (range.len() / SECTOR_BYTES) as u64;
     }
-    let got = bench
-        .session
-        .transfer_pieces(bench.client, Direction::Write, bench.minor, position, &pieces);
-    bench.other.fill(0, SPREAD_BYTES, 0xEE);
-    let back = bench.session.read(bench.client, bench.minor, position, whole);
-    if got == Ok(all) && back == Ok(all) && bench.other.check_pattern(0, SPREAD_BYTES, SEED, first).is_err() {
-        bench.fail(name, &"the disk holds something else");
-    } else {
-        bench.check(name, got.and(back).and(got), all);
+    let got = move_ranges(bench, Direction::Write, ranges);
+    let back = read_halves(bench, bytes);
+    let is_there = bench.other.check_pattern(0, bytes, seed, first).is_ok();
+    let why = if is_there { "" } else { "the disk holds something else" };
+    bench.check_more(format_args!("{name}-write"), got.and(back).and(got), all, why);
+}
+
+fn move_ranges<I: Ipc>(
+    bench: &mut Bench<'_, I>,
+    direction: Direction,
+    ranges: &[Range<usize>],
+) -> Result<Status, Trouble> {
+    let pieces = ranges.iter().map(|range| bench.data.piece(range.start, range.len()));
+    let pieces: heapless::Vec<Piece, MAX_ELEMENTS> = pieces.collect();
+    let (minor, position) = (bench.minor, bench.scratch.start);
+    match (direction, &pieces[..]) {
+        (Direction::Write, [piece]) => bench.session.write(minor, position, *piece, BdevFlags::FORCEWRITE),
+        (Direction::Read, [piece]) => bench.session.read(minor, position, *piece),
+        _ => bench.session.transfer_pieces(direction, minor, position, &pieces),
     }
 }
 
-/// 512 KiB from an address that is 4 beyond a page: 129 pages that have nothing to do with each other.
-fn long_and_unaligned<I: Ipc>(bench: &mut Bench<'_, I>) {
-    let all = Status(LONG_BYTES as i32);
-    let piece = bench.data.piece(4, LONG_BYTES);
-    let position = bench.scratch.start;
-    let name = "512-kib-read";
-    if bench.bytes < position + LONG_BYTES as u64 {
-        return bench.skip(name, &"the minor is too short");
+/// Reads the start of the scratch range into the other memory, in two requests.
+fn read_halves<I: Ipc>(bench: &mut Bench<'_, I>, bytes: usize) -> Result<Status, Trouble> {
+    bench.other.fill_noise(0, bytes, NOISE);
+    let mut moved = 0;
+    for start in [0, bytes / 2] {
+        let piece = bench.other.piece(start, bytes / 2);
+        let position = bench.scratch.start + start as u64;
+        moved += bench.session.read(bench.minor, position, piece)?.0;
     }
-    bench.data.fill(0, LONG_BYTES + 8, 0xEE);
-    let got = bench.session.read(bench.client, bench.minor, position, piece);
-    let is_kept = bench.data.is_filled(0, 4, 0xEE) && bench.data.is_filled(LONG_BYTES + 4, 4, 0xEE);
-    // The same in two halves.
-    let half = LONG_BYTES / 2;
-    let mut same = true;
-    for start in [0, half] {
-        let piece = bench.other.piece(start, half);
-        let part = bench
-            .session
-            .read(bench.client, bench.minor, position + start as u64, piece);
-        same &= part == Ok(Status(half as i32)) && bench.data.compare(4 + start, &bench.other, start, half).is_ok();
-    }
-    match (got == Ok(all), is_kept, same) {
-        (true, false, _) => bench.fail(name, &"memory around it was written"),
-        (true, true, false) => bench.fail(name, &"two halves hold something else"),
-        _ => bench.check(name, got, all),
-    }
-
-    let name = "512-kib-write";
-    if room(bench) < LONG_BYTES as u64 {
-        return bench.skip(name, &"no scratch range");
-    }
-    let first = position / SECTOR_BYTES as u64;
-    bench.data.fill_pattern(4, LONG_BYTES, OTHER_SEED, first);
-    let got = bench
-        .session
-        .write(bench.client, bench.minor, position, piece, BdevFlags::FORCEWRITE);
-    let piece = bench.other.piece(0, LONG_BYTES);
-    bench.other.fill(0, LONG_BYTES, 0xEE);
-    let back = bench.session.read(bench.client, bench.minor, position, piece);
-    if got == Ok(all) && back == Ok(all) && bench.other.check_pattern(0, LONG_BYTES, OTHER_SEED, first).is_err() {
-        bench.fail(name, &"the disk holds something else");
-    } else {
-        bench.check(name, got.and(back).and(got), all);
-    }
+    Ok(Status(moved))
 }
 
 fn beyond_the_end<I: Ipc>(bench: &mut Bench<'_, I>) {
@@ -143,199 +112,123 @@ fn beyond_the_end<I: Ipc>(bench: &mut Bench<'_, I>) {
         ("past-the-end", bench.bytes + 512),
     ];
     for (what, position) in ends {
-        let request = BdevRequest {
-            position,
-            count: PAGE as i32,
-            grant,
-            ..Default::default()
-        };
-        for (way, kind) in [("read", READ), ("write", WRITE)] {
-            bench.refused(&name(what, way), kind, request, Status::OK);
+        for (way, kind) in SINGLE {
+            let request = BdevRequest {
+                position,
+                ..transfer(PAGE as i32, grant)
+            };
+            bench.refused(format_args!("{what}-{way}"), kind, request, Status::OK);
         }
         let element = bench.session.element(grant, PAGE as u64);
-        for (way, kind) in [("gather", GATHER), ("scatter", SCATTER)] {
-            bench.refused_vector(&name(what, way), kind, position, &[element], Status::OK);
+        for (way, kind) in VECTOR {
+            bench.refused_vector(format_args!("{what}-{way}"), kind, position, &[element], Status::OK);
         }
     }
+    bench.session.client.revoke(grant);
 
     // One sector before the end, and a page wanted.
     let position = bench.bytes.saturating_sub(512);
-    let got = {
-        let piece = bench.data.piece(0, PAGE);
-        bench.data.fill(0, PAGE, 0xA5);
-        bench.session.read(bench.client, bench.minor, position, piece)
-    };
-    if got == Ok(Status(512)) && !bench.data.is_filled(512, PAGE - 512, 0xA5) {
-        bench.fail("clipped-read", &"more than a sector was written to memory");
+    bench.data.fill_noise(0, PAGE, NOISE);
+    let got = bench.session.read(bench.minor, position, bench.data.piece(0, PAGE));
+    let is_kept = bench.data.check_noise(512, PAGE - 512, NOISE).is_ok();
+    let why = if is_kept {
+        ""
     } else {
-        bench.check("clipped-read", got, Status(512));
-    }
-    bench.client.revoke(grant);
+        "more than a sector was written to memory"
+    };
+    bench.check_more(format_args!("clipped-read"), got, Status(512), why);
 }
 
-fn counts_that_are_none<I: Ipc>(bench: &mut Bench<'_, I>) {
-    let grant = bench.grant(bench.data.piece(0, PAGE), BOTH);
-    for count in [-1, -512, i32::MIN, 0] {
-        for (way, kind) in [("read", READ), ("write", WRITE)] {
-            let request = BdevRequest {
-                count,
-                grant,
-                ..Default::default()
-            };
-            bench.refused(&numbered(way, i64::from(count)), kind, request, EINVAL.into());
+/// Positions and counts of bytes that make no sense.
+fn counts<I: Ipc>(bench: &mut Bench<'_, I>) {
+    let grant = bench.grant(bench.data.piece(0, 2 * PAGE), BOTH);
+    for (way, kind) in SINGLE {
+        for count in [-1, -512, i32::MIN, 0, 1, 2, 511, 513, 4095, i32::MAX] {
+            let request = transfer(count, grant);
+            bench.refused(format_args!("of-{count}-{way}"), kind, request, EINVAL);
         }
+        for position in [1, 2, 511, 513, 4095] {
+            let request = BdevRequest {
+                position,
+                ..transfer(PAGE as i32, grant)
+            };
+            bench.refused(format_args!("at-{position}-{way}"), kind, request, EINVAL);
+        }
+        // A whole number of sectors, but more than there is memory, or disk, for it.
+        let request = transfer(i32::MAX & !511, grant);
+        bench.refused(format_args!("too-long-{way}"), kind, request, Errno::EPERM);
     }
-    // A whole number of sectors, but more than there is memory, or disk, for it.
-    let request = BdevRequest {
-        count: i32::MAX & !511,
-        grant,
-        ..Default::default()
-    };
-    for (way, kind) in [("read", READ), ("write", WRITE)] {
-        bench.refused(&name("too-long", way), kind, request, Errno::EPERM.into());
-    }
-    bench.client.revoke(grant);
+    bench.session.client.revoke(grant);
 }
 
 fn counts_of_elements<I: Ipc>(bench: &mut Bench<'_, I>) {
-    // One grant for all: they may well lie over each other.
+    let gather = MessageType::BDEV_GATHER;
+    // One grant for all: elements may overlap.
     let grant = bench.grant(bench.data.piece(0, PAGE), GrantFlags::WRITE);
-    let element = |bench: &mut Bench<'_, I>| bench.session.element(grant, PAGE as u64);
-    let mut elements = [VectorElement::default(); MAX_ELEMENTS];
-    for slot in &mut elements {
-        *slot = element(bench);
-    }
-    let vector = bench.place_vector(&elements);
-    let vector_grant = bench.grant(vector, GrantFlags::READ);
+    let elements: [_; MAX_ELEMENTS] = core::array::from_fn(|_| bench.session.element(grant, PAGE as u64));
+    let vector = bench.grant_vector(&elements);
     // Negative ones are large ones, and large ones are 64.
     for count in [64, 65, 66, 1 << 20, i32::MAX, -1, -64, i32::MIN] {
-        let got =
-            bench
-                .session
-                .transfer_granted_vector(bench.client, Direction::Read, bench.minor, 0, vector_grant, count);
-        bench.check(&numbered("gather", i64::from(count)), got, Status(SPREAD_BYTES as i32));
-    }
-    let request = BdevRequest {
-        count: 0,
-        grant: vector_grant,
-        ..Default::default()
-    };
-    bench.refused("gather-0", GATHER, request, EINVAL.into());
-    bench.refused("scatter-0", SCATTER, request, EINVAL.into());
-    bench.client.revoke(vector_grant);
-
-    // A vector shorter than its count.
-    let vector = bench.place_vector(&elements[..63]);
-    let vector_grant = bench.grant(vector, GrantFlags::READ);
-    for count in [64, -1] {
         let request = BdevRequest {
-            count,
-            grant: vector_grant,
-            ..Default::default()
+            minor: bench.minor,
+            ..transfer(count, vector)
         };
-        bench.refused(
-            &numbered("short-vector", i64::from(count)),
-            GATHER,
-            request,
-            EINVAL.into(),
+        let got = bench.session.request(gather, &request);
+        bench.check(
+            format_args!("elements-{count}-gather"),
+            got,
+            Status(SPREAD_BYTES as i32),
         );
     }
-    bench.client.revoke(vector_grant);
-    bench.client.revoke(grant);
-}
+    for (way, kind) in VECTOR {
+        bench.refused(format_args!("elements-0-{way}"), kind, transfer(0, vector), EINVAL);
+    }
+    bench.session.client.revoke(vector);
 
-fn not_whole_sectors<I: Ipc>(bench: &mut Bench<'_, I>) {
-    let grant = bench.grant(bench.data.piece(0, 2 * PAGE), BOTH);
-    for position in [1, 2, 511, 513, 4095] {
-        let request = BdevRequest {
-            position,
-            count: PAGE as i32,
-            grant,
-            ..Default::default()
-        };
-        for (way, kind) in [("read-at", READ), ("write-at", WRITE)] {
-            bench.refused(&numbered(way, position as i64), kind, request, EINVAL.into());
-        }
+    // A vector shorter than its count.
+    let vector = bench.grant_vector(&elements[..63]);
+    for count in [64, -1] {
+        let request = transfer(count, vector);
+        bench.refused(format_args!("short-vector-{count}"), gather, request, EINVAL);
     }
-    for count in [1, 2, 511, 513, 4095, i32::MAX] {
-        let request = BdevRequest {
-            count,
-            grant,
-            ..Default::default()
-        };
-        for (way, kind) in [("read-of", READ), ("write-of", WRITE)] {
-            bench.refused(&numbered(way, i64::from(count)), kind, request, EINVAL.into());
-        }
-    }
-    bench.client.revoke(grant);
+    bench.session.client.revoke(vector);
+    bench.session.client.revoke(grant);
 }
 
 fn sizes_of_elements<I: Ipc>(bench: &mut Bench<'_, I>) {
     let whole = bench.page_element(0, BOTH);
     let large = 1u64 << 62;
-    let cases: [(&str, [u64; 3]); 9] = [
+    let most = i64::MAX as u64 - 511;
+    let cases = [
         ("empty-element", [4096, 0, 4096]),
         ("first-element-empty", [0, 4096, 4096]),
         ("element-of-1", [4096, 1, 4096]),
         ("element-of-511", [4096, 511, 4096]),
         ("element-of-4095", [4096, 4095, 4096]),
+        ("elements-of-256", [256, 256, 4096]),
         ("element-of-2-to-the-63", [4096, 1 << 63, 4096]),
         ("element-of-minus-512", [4096, 512u64.wrapping_neg(), 4096]),
         ("sum-beyond-63-bits", [large, large, 4096]),
-        (
-            "sum-beyond-64-bits",
-            [i64::MAX as u64 - 511, i64::MAX as u64 - 511, 4096],
-        ),
+        ("sum-beyond-64-bits", [most, most, 4096]),
     ];
     for (what, sizes) in cases {
         let elements = sizes.map(|bytes| bench.session.element(whole.grant, bytes));
-        for (way, kind) in [("gather", GATHER), ("scatter", SCATTER)] {
-            bench.refused_vector(&name(what, way), kind, 0, &elements, EINVAL.into());
+        for (way, kind) in VECTOR {
+            bench.refused_vector(format_args!("{what}-{way}"), kind, 0, &elements, EINVAL);
         }
     }
     // Whole sectors and a sum that fits, but no grant is that long.
     let elements = [bench.session.element(whole.grant, large)];
-    bench.refused_vector("element-of-2-to-the-62", GATHER, 0, &elements, Errno::EPERM.into());
-    bench.client.revoke(whole.grant);
+    let name = format_args!("element-of-2-to-the-62");
+    bench.refused_vector(name, MessageType::BDEV_GATHER, 0, &elements, Errno::EPERM);
 
     // Nothing in the padding counts.
-    let piece = bench.data.piece(0, PAGE);
-    let grant = bench.grant(piece, GrantFlags::WRITE);
-    for padding in [[0xFF; 4], [0, 0, 0, 0x80], [1, 0, 0, 0]] {
-        let mut raw = [0; size_of::<VectorElement>()];
-        raw[..4].copy_from_slice(&grant.0.to_le_bytes());
-        raw[4..8].copy_from_slice(&padding);
-        raw[8..].copy_from_slice(&(PAGE as u64).to_le_bytes());
-        let elements: [VectorElement; 1] = [zerocopy::transmute!(raw)];
+    for padding in [u32::MAX, 1 << 31, 1] {
+        let elements = [element(whole.grant, padding, PAGE as u64)];
         let got = bench
             .session
-            .transfer_vector(bench.client, Direction::Read, bench.minor, 0, &elements);
-        bench.check(
-            &numbered("padding", i64::from(u32::from_le_bytes(padding))),
-            got,
-            Status(PAGE as i32),
-        );
+            .transfer_vector(Direction::Read, bench.minor, 0, &elements);
+        bench.check(format_args!("padding-{padding}"), got, Status(PAGE as i32));
     }
-    bench.client.revoke(grant);
-}
-
-fn room<I: Ipc>(bench: &Bench<'_, I>) -> u64 {
-    bench.scratch.end - bench.scratch.start
-}
-
-type Name = heapless::String<48>;
-
-/// A name of two parts.
-pub(super) fn name(what: &str, way: &str) -> Name {
-    let mut name = Name::new();
-    // Names are short enough.
-    let _ = core::fmt::write(&mut name, format_args!("{what}-{way}"));
-    name
-}
-
-/// A name with a number.
-pub(super) fn numbered(what: &str, number: i64) -> Name {
-    let mut name = Name::new();
-    let _ = core::fmt::write(&mut name, format_args!("{what}-{number}"));
-    name
+    bench.session.client.revoke(whole.grant);
 }

@@ -2,23 +2,22 @@
 
 use core::fmt::Display;
 
-use minix_abi::bdev::{BdevAccess, BdevReply, BdevRequest, VectorElement};
+use guest_protocol::SECTOR_BYTES;
+use minix_abi::bdev::{BdevReply, BdevRequest, VectorElement};
 use minix_abi::grant::GrantFlags;
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
-use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType, Status};
+use minix_abi::{Endpoint, Errno, GrantId, MessageType, Status};
 use minix_rt::Ipc;
 use zerocopy::IntoBytes;
 
-use guest_protocol::{SECTOR_BYTES, pattern::Digest};
-
-use super::account::{Account, MAX_AWAITED, Opened, Wrong};
-use super::bench::BOTH;
+use super::account::{Account, MAX_AWAITED, Opened};
+use super::bench::{BOTH, NOISE};
 use super::book::{Book, Extent};
 use super::noise::{Bounds, DATA_BYTES, MOVABLE, Noise, Pool, VECTOR_ELEMENTS};
-use crate::buffer::{Kind, Memory, Piece};
-use crate::client::Client;
-use crate::post::{Arrival, Post};
+use crate::bdev::{Arrival, Session, Trouble, control};
+use crate::buffer::{Kind, Memory};
+use crate::report::Outcome;
 
 /// Messages between two ordinary reads.
 const MESSAGES_PER_LOOK: u64 = 100;
@@ -26,8 +25,8 @@ const MESSAGES_PER_LOOK: u64 = 100;
 const BURST: u64 = 24;
 const _: () = assert!(BURST as usize <= MAX_AWAITED);
 /// How often the last replies are asked for. Once would be enough, if they came in order.
-const FENCES: u32 = 4;
-/// Failures after which there is no point in going on.
+const BARRIERS: u32 = 4;
+/// Failures after which the storm stops.
 const MAX_FAILURES: u32 = 8;
 /// From how many messages on a share of them has to succeed ...
 const FEW_MESSAGES: u64 = 500;
@@ -37,127 +36,98 @@ const ONE_IN: u64 = 20;
 const LOOK_BYTES: usize = 8 * SECTOR_BYTES;
 
 const VECTOR_BYTES: usize = VECTOR_ELEMENTS as usize * size_of::<VectorElement>();
-/// Where things are in the memory behind the data.
+/// Where things are in the memory after the data.
 const VECTORS: usize = DATA_BYTES as usize;
 const ARGUMENT: usize = VECTORS + 3 * VECTOR_BYTES;
 const TIMEOUT: usize = ARGUMENT + 64;
-const FENCE: usize = TIMEOUT + 64;
+const BARRIER: usize = TIMEOUT + 64;
 const LOOK: usize = VECTORS + 4096;
 const BYTES: usize = LOOK + LOOK_BYTES;
 
-/// What goes wrong for good: everything else is counted.
-enum Stop {
-    Died,
-    Kernel(Errno),
-}
-
 pub(super) struct Storm<'c, I: Ipc> {
-    client: &'c mut Client<I>,
-    post: Post,
+    session: Session<'c, I>,
     bounds: Bounds,
     memory: Memory,
     pool: Pool,
     noise: Noise,
     account: Account,
     book: Book,
-    next_id: i32,
-    fence: Option<i32>,
-    fence_grant: GrantId,
+    last_id: i32,
+    barrier: Option<i32>,
+    barrier_grant: GrantId,
+    sent: u64,
     failures: u32,
 }
 
-/// How it went.
-pub(super) struct Outcome {
-    pub(super) sent: u64,
-    pub(super) replies: u64,
-    pub(super) failures: u32,
-}
-
 impl<'c, I: Ipc> Storm<'c, I> {
-    /// Gets ready. The minor is open once, nothing else is.
-    /// `capacity` is that of the disk, in bytes.
-    pub(super) fn new(
-        client: &'c mut Client<I>,
-        mut post: Post,
-        bounds: Bounds,
-        capacity: u64,
-        seed: u64,
-    ) -> Result<Self, Errno> {
-        let memory = Memory::new(&mut client.ipc, Kind::Scattered, BYTES)?;
-        let mut grant = |to: Option<Endpoint>, piece: Piece, access| {
-            let to = to.unwrap_or(post.session().driver());
-            client.grant(to, piece, access)
-        };
-        let data = memory.piece(0, DATA_BYTES as usize);
-        let vector = |nth: usize| memory.piece(VECTORS + nth * VECTOR_BYTES, VECTOR_BYTES);
-        let revoked = grant(None, data, BOTH)?;
-        let fence_grant = grant(None, memory.piece(FENCE, 4), GrantFlags::WRITE)?;
-        let mut pool = Pool {
-            good: grant(None, data, BOTH)?,
-            read_only: grant(None, data, GrantFlags::READ)?,
-            write_only: grant(None, data, GrantFlags::WRITE)?,
-            short: grant(None, memory.piece(0, 512), BOTH)?,
+    /// Gets ready. The minor is open once, nothing else is. `capacity` is that of the disk, in bytes.
+    pub(super) fn new(session: Session<'c, I>, bounds: Bounds, capacity: u64, seed: u64) -> Result<Self, Errno> {
+        let memory = Memory::new(&mut session.client.ipc, Kind::Scattered, BYTES)?;
+        let driver = session.driver();
+        let mut grant = |to, offset, bytes, access| session.client.grant(to, memory.piece(offset, bytes), access);
+        let (data, read) = (DATA_BYTES as usize, GrantFlags::READ);
+        let revoked = grant(driver, 0, data, BOTH)?;
+        let barrier_grant = grant(driver, BARRIER, 4, GrantFlags::WRITE)?;
+        let pool = Pool {
+            good: grant(driver, 0, data, BOTH)?,
+            read_only: grant(driver, 0, data, read)?,
+            write_only: grant(driver, 0, data, GrantFlags::WRITE)?,
+            short: grant(driver, 0, 512, BOTH)?,
             revoked,
-            foreign: grant(Some(Endpoint::RS), data, BOTH)?,
-            good_vector: grant(None, vector(0), GrantFlags::READ)?,
-            bad_vector: grant(None, vector(1), GrantFlags::READ)?,
-            noisy_vector: grant(None, vector(2), GrantFlags::READ)?,
-            argument: grant(None, memory.piece(ARGUMENT, 64), BOTH)?,
-            timeout: grant(None, memory.piece(TIMEOUT, 4), BOTH)?,
+            foreign: grant(Endpoint::RS, 0, data, BOTH)?,
+            good_vector: grant(driver, VECTORS, VECTOR_BYTES, read)?,
+            bad_vector: grant(driver, VECTORS + VECTOR_BYTES, VECTOR_BYTES, read)?,
+            noisy_vector: grant(driver, VECTORS + 2 * VECTOR_BYTES, VECTOR_BYTES, read)?,
+            argument: grant(driver, ARGUMENT, 64, BOTH)?,
+            timeout: grant(driver, TIMEOUT, 4, BOTH)?,
         };
-        // Taken back only now, so that none of the others is in its place.
-        client.revoke(revoked);
-        if pool.revoked == pool.good {
-            pool.revoked = GrantId::INVALID;
-        }
-        let account = Account::new(bounds.minor);
+        // Only now, so that none of the others is in its place.
+        session.client.revoke(revoked);
         Ok(Self {
             noise: Noise::new(seed, bounds.clone(), pool),
-            client,
-            post,
+            account: Account::new(bounds.minor),
+            book: Book::new(pool, capacity),
+            session,
             bounds,
             memory,
-            book: Book::new(pool, capacity),
             pool,
-            account,
-            next_id: 1,
-            fence: None,
-            fence_grant,
+            last_id: 0,
+            barrier: None,
+            barrier_grant,
+            sent: 0,
             failures: 0,
         })
     }
 
-    /// Sends so many messages. Gives the session back with the minor open once.
-    pub(super) fn run(mut self, count: u64) -> (Outcome, Post) {
-        let mut sent = 0;
+    /// Sends so many messages, reports how it went, and closes the minor.
+    pub(super) fn run(mut self, count: u64) {
         self.fill_vectors();
-        let outcome = self.run_all(count, &mut sent).and_then(|()| self.clean_up());
-        match outcome {
-            Ok(()) => {}
-            Err(Stop::Died) => self.fail(&"the driver died"),
-            Err(Stop::Kernel(errno)) => self.fail(&format_args!("not sent or received: {errno:?}")),
+        let done = self.run_all(count).and_then(|()| self.clean_up());
+        if let Err(trouble) = done {
+            self.fail(&trouble);
         }
-        let result = Outcome {
-            sent,
-            replies: self.account.replies(),
-            failures: self.failures,
-        };
-        (result, self.post)
+        let (sent, replies, failures) = (self.sent, self.account.replies(), self.failures);
+        let outcome = Outcome::of(failures == 0 && sent == count);
+        let detail = format_args!("{sent} sent, {replies} answered, {failures} failures");
+        self.session.client.test("random-messages", outcome, &detail);
+        let closed = self.session.close(self.bounds.minor);
+        let outcome = Outcome::of(closed == Ok(Status::OK));
+        self.session.client.test("close", outcome, &format_args!("{closed:?}"));
     }
 
-    fn run_all(&mut self, count: u64, sent: &mut u64) -> Result<(), Stop> {
+    fn run_all(&mut self, count: u64) -> Result<(), Trouble> {
         self.learn_opens()?;
         self.learn_places()?;
         let reference = self.look()?;
         let mut next_look = MESSAGES_PER_LOOK;
-        while *sent < count && self.failures < MAX_FAILURES {
-            let burst = self.noise.burst(BURST).min(count - *sent);
+        while self.sent < count && self.failures < MAX_FAILURES {
+            let burst = self.noise.burst(BURST).min(count - self.sent);
             for _ in 0..burst {
                 self.shoot()?;
             }
-            *sent += burst;
+            self.sent += burst;
             self.settle()?;
-            if *sent >= next_look {
+            if self.sent >= next_look {
                 next_look += MESSAGES_PER_LOOK;
                 self.check_opens()?;
                 self.learn_places()?;
@@ -166,14 +136,14 @@ impl<'c, I: Ipc> Storm<'c, I> {
                 }
             }
         }
-        self.check_shares(*sent);
+        self.check_shares();
         Ok(())
     }
 
     /// Which minors the driver takes for opened: others may have opened some before.
-    fn learn_opens(&mut self) -> Result<(), Stop> {
+    fn learn_opens(&mut self) -> Result<(), Trouble> {
         for minor in all_minors() {
-            let (status, _) = self.post.session().open_count(self.client, minor).map_err(stop)?;
+            let (status, _) = self.session.open_count(minor)?;
             let opened = match status {
                 Status::OK => Opened::Surely,
                 status if status == Errno::ERESTART.into() => Opened::Never,
@@ -188,13 +158,13 @@ impl<'c, I: Ipc> Storm<'c, I> {
     }
 
     /// Where those minors lie that were opened since.
-    fn learn_places(&mut self) -> Result<(), Stop> {
+    fn learn_places(&mut self) -> Result<(), Trouble> {
         for minor in all_minors() {
             let moves = MOVABLE.contains(&minor.0);
             if moves || self.book.knows(minor) || self.account.opened(minor) != Opened::Surely {
                 continue;
             }
-            let (status, place) = self.post.session().partition(self.client, minor).map_err(stop)?;
+            let (status, place) = self.session.partition(minor)?;
             if status == Status::OK {
                 let (base, bytes) = (place.base, place.bytes);
                 self.book.set_extent(minor, Extent { base, bytes });
@@ -206,7 +176,8 @@ impl<'c, I: Ipc> Storm<'c, I> {
     }
 
     /// Not everything may be refused.
-    fn check_shares(&mut self, sent: u64) {
+    fn check_shares(&mut self) {
+        let sent = self.sent;
         let (reads, writes) = self.account.moved();
         let may_write = self.bounds.scratch.end - self.bounds.scratch.start >= VECTOR_ELEMENTS * SECTOR_BYTES as u64;
         for (what, moved, is_due) in [("reads", reads, true), ("writes", writes, may_write)] {
@@ -218,44 +189,36 @@ impl<'c, I: Ipc> Storm<'c, I> {
         }
     }
 
-    fn shoot(&mut self) -> Result<(), Stop> {
+    fn shoot(&mut self) -> Result<(), Trouble> {
         let id = self.take_id();
         let shot = self.noise.shot(id);
-        // There is room: bursts are shorter than the account is long.
         let request: BdevRequest = shot.message.payload();
         let expected = self.book.narrow(shot.message.kind, &request, shot.expected);
+        // There is room: bursts are shorter than the account is long.
         let _ = self.account.sent(id, expected);
-        self.post.message(self.client, &shot.message).map_err(Stop::Kernel)
+        Ok(self.session.post_message(&shot.message)?)
     }
 
     fn take_id(&mut self) -> i32 {
-        self.next_id = self.next_id.checked_add(1).unwrap_or(1);
-        self.next_id
+        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+        self.last_id
     }
 
-    /// Waits until everything that is due has come. A control request is served after everything before it, so when that
-    /// one is answered, the rest has been; but messages may overtake each other on the way, in both directions. So only
-    /// those count that left when there was nothing else to be fetched, and there are a few of them.
-    fn settle(&mut self) -> Result<(), Stop> {
-        let mut fences = 0;
-        while fences < FENCES {
-            if self.post.unfetched() == 0 {
-                fences += 1;
+    /// Waits until everything that is due has come. A control request is a barrier, served after everything before it, so when
+    /// that one is answered, the rest has been; but messages may overtake each other in both directions. So only those barriers
+    /// count that left when there was nothing else to be fetched, and there are a few of them.
+    fn settle(&mut self) -> Result<(), Trouble> {
+        let mut barriers = 0;
+        while barriers < BARRIERS {
+            if self.session.unfetched() == 0 {
+                barriers += 1;
             }
             let id = self.take_id();
-            self.fence = Some(id);
-            let request = BdevRequest {
-                minor: self.bounds.minor,
-                id,
-                grant: self.fence_grant,
-                user: Endpoint::NONE,
-                request: IoctlCode::DIOCOPENCT,
-                ..Default::default()
-            };
-            self.post
-                .request(self.client, MessageType::BDEV_IOCTL, &request)
-                .map_err(Stop::Kernel)?;
-            while self.fence.is_some() {
+            self.barrier = Some(id);
+            let request = control(self.bounds.minor, IoctlCode::DIOCOPENCT, self.barrier_grant);
+            let request = BdevRequest { id, ..request };
+            self.session.post(MessageType::BDEV_IOCTL, &request)?;
+            while self.barrier.is_some() {
                 self.receive()?;
             }
             if self.account.due() == 0 {
@@ -268,94 +231,72 @@ impl<'c, I: Ipc> Storm<'c, I> {
         Ok(())
     }
 
-    fn receive(&mut self) -> Result<(), Stop> {
-        match self.post.receive(self.client) {
+    fn receive(&mut self) -> Result<(), Trouble> {
+        match self.session.receive() {
             Arrival::Driver(message) => {
                 let reply: BdevReply = message.payload();
-                if message.kind == MessageType::BDEV_REPLY && self.fence == Some(reply.id) {
-                    self.fence = None;
+                if message.kind == MessageType::BDEV_REPLY && self.barrier == Some(reply.id) {
+                    self.barrier = None;
                     if reply.status != Status::OK {
                         self.fail(&format_args!("the count of opens is answered {:?}", reply.status));
                     }
                 } else if let Err(wrong) = self.account.arrived(&message) {
-                    self.fail_with(&message, wrong);
+                    self.fail(&format_args!("{wrong} ({:?})", message.kind));
                 }
                 Ok(())
             }
-            Arrival::Died => Err(Stop::Died),
-            Arrival::Failed(errno) => Err(Stop::Kernel(errno)),
-            Arrival::Stranger(_) | Arrival::Signal(_) | Arrival::Nothing => Ok(()),
+            Arrival::Died => Err(Trouble::Died),
+            Arrival::Failed(errno) => Err(errno.into()),
+            Arrival::Stray(_) | Arrival::Signal(_) | Arrival::Nothing => Ok(()),
         }
     }
 
-    fn fail_with(&mut self, message: &Message, wrong: Wrong) {
-        self.fail(&format_args!("{wrong} ({:?})", message.kind));
-    }
-
     /// The driver counts as this account does.
-    fn check_opens(&mut self) -> Result<(), Stop> {
-        let counted = self.post.session().open_count(self.client, self.bounds.minor);
+    fn check_opens(&mut self) -> Result<(), Trouble> {
         let wanted = self.account.total_opens();
-        match counted {
-            Ok((Status::OK, count)) if count == wanted => {}
-            Ok((status, count)) => {
-                self.fail(&format_args!(
-                    "open {wanted} times, the driver says {count} ({status:?})"
-                ));
-            }
-            Err(trouble) => return Err(stop(trouble)),
+        let (status, count) = self.session.open_count(self.bounds.minor)?;
+        if (status, count) != (Status::OK, wanted) {
+            let why = format_args!("open {wanted} times, the driver says {count} ({status:?})");
+            self.fail(&why);
         }
         Ok(())
     }
 
-    /// An ordinary read of what is nobody's scratch: the digest of it.
-    fn look(&mut self) -> Result<u64, Stop> {
-        let position = if self.bounds.scratch.start < LOOK_BYTES as u64 {
-            self.bounds.scratch.end
-        } else {
-            0
-        };
+    /// An ordinary read outside of the scratch range: the digest of it.
+    fn look(&mut self) -> Result<u64, Trouble> {
+        let scratch = &self.bounds.scratch;
+        let is_free = scratch.start >= LOOK_BYTES as u64;
+        let position = if is_free { 0 } else { scratch.end };
+        self.memory.fill_noise(LOOK, LOOK_BYTES, NOISE);
         let piece = self.memory.piece(LOOK, LOOK_BYTES);
-        self.memory.fill(LOOK, LOOK_BYTES, 0xEE);
-        let status = self
-            .post
-            .session()
-            .read(self.client, self.bounds.minor, position, piece)
-            .map_err(stop)?;
+        let status = self.session.read(self.bounds.minor, position, piece)?;
         if status != Status(LOOK_BYTES as i32) {
             self.fail(&format_args!("an ordinary read is answered {status:?}"));
         }
-        let mut digest = Digest::new();
-        let mut sector = [0; SECTOR_BYTES];
-        for offset in (0..LOOK_BYTES).step_by(SECTOR_BYTES) {
-            self.memory.read(LOOK + offset, &mut sector);
-            digest.update(&sector);
-        }
-        Ok(digest.finish())
+        Ok(self.memory.digest(LOOK, LOOK_BYTES))
     }
 
     fn fill_vectors(&mut self) {
-        let Pool {
-            good,
-            write_only,
-            read_only,
-            revoked,
-            foreign,
-            ..
-        } = self.pool;
-        let bad = [GrantId::INVALID, revoked, foreign, GrantId(i32::MIN), GrantId(i32::MAX)];
-        let kinds = [good, write_only, read_only];
+        let pool = self.pool;
+        let bad = [
+            GrantId::INVALID,
+            pool.revoked,
+            pool.foreign,
+            GrantId(i32::MIN),
+            GrantId(i32::MAX),
+        ];
+        let kinds = [pool.good, pool.write_only, pool.read_only];
         for nth in 0..VECTOR_ELEMENTS as usize {
-            let element = self.post.session().element(good, 512);
+            let element = self.session.element(pool.good, 512);
             self.put_element(0, nth, element);
-            let element = self.post.session().element(bad[nth % bad.len()], 512 << (nth % 4));
+            let element = self.session.element(bad[nth % bad.len()], 512 << (nth % 4));
             self.put_element(1, nth, element);
             let mut noise = [0; size_of::<VectorElement>()];
             self.noise.fill(&mut noise);
             let mut element: VectorElement = zerocopy::transmute!(noise);
             if nth % 4 != 3 {
-                // Not too noisy, or nobody would look at the second one.
-                element = self.post.session().element(kinds[nth % kinds.len()], 512 << (nth % 8));
+                // Not too noisy, or no driver would look at the second one.
+                element = self.session.element(kinds[nth % kinds.len()], 512 << (nth % 8));
             }
             self.put_element(2, nth, element);
         }
@@ -368,34 +309,17 @@ impl<'c, I: Ipc> Storm<'c, I> {
     }
 
     /// Leaves the driver as it was: one open, no trace, the write cache on.
-    fn clean_up(&mut self) -> Result<(), Stop> {
+    fn clean_up(&mut self) -> Result<(), Trouble> {
         let minor = self.bounds.minor;
-        let (client, session) = (&mut *self.client, self.post.session());
         // Any of them may be refused: there may be no trace, and no write cache.
-        session
-            .ioctl_with(client, minor, IoctlCode::BIOCTRACECTL, &mut 1i32)
-            .map_err(stop)?;
-        session
-            .ioctl_with(client, minor, IoctlCode::BIOCTRACEBUF, &mut 0u64)
-            .map_err(stop)?;
-        session
-            .ioctl_with(client, minor, IoctlCode::DIOCSETWC, &mut 1i32)
-            .map_err(stop)?;
-        session
-            .ioctl_with(client, minor, IoctlCode::DIOCTIMEOUT, &mut 0i32)
-            .map_err(stop)?;
+        self.session.ioctl(minor, IoctlCode::BIOCTRACECTL, &mut 1i32)?;
+        self.session.ioctl(minor, IoctlCode::BIOCTRACEBUF, &mut 0u64)?;
+        self.session.ioctl(minor, IoctlCode::DIOCSETWC, &mut 1i32)?;
+        self.session.ioctl(minor, IoctlCode::DIOCTIMEOUT, &mut 0i32)?;
         for other in all_minors() {
             let keep = i32::from(other == minor);
             while self.account.opens(other) > keep {
-                let request = BdevRequest {
-                    minor: other,
-                    access: BdevAccess::empty(),
-                    ..Default::default()
-                };
-                let session = self.post.session();
-                let closed = session
-                    .request(self.client, MessageType::BDEV_CLOSE, &request)
-                    .map_err(stop)?;
+                let closed = self.session.close(other)?;
                 if closed != Status::OK {
                     self.fail(&format_args!("closing minor {} is answered {closed:?}", other.0));
                 }
@@ -408,19 +332,11 @@ impl<'c, I: Ipc> Storm<'c, I> {
     fn fail(&mut self, why: &dyn Display) {
         self.failures += 1;
         if self.failures <= MAX_FAILURES {
-            self.client.error("abuse", "wrong", why);
+            self.session.client.error("abuse", "wrong", why);
         }
     }
 }
 
 fn all_minors() -> impl Iterator<Item = Minor> {
     (0..5).chain(128..144).map(Minor)
-}
-
-fn stop(trouble: crate::bdev::Trouble) -> Stop {
-    match trouble {
-        crate::bdev::Trouble::Died => Stop::Died,
-        crate::bdev::Trouble::Ipc(errno) => Stop::Kernel(errno),
-        _ => Stop::Kernel(Errno::EBADMSG),
-    }
 }

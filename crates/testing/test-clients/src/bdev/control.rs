@@ -10,26 +10,22 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{Session, Trouble};
 use crate::buffer::Piece;
-use crate::client::Client;
 
-impl Session {
-    /// Sends a control request without an argument.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn ioctl<I: Ipc>(&mut self, client: &mut Client<I>, minor: Minor, code: IoctlCode) -> Result<Status, Trouble> {
-        self.ioctl_granted(client, minor, code, GrantId::INVALID)
+/// A control request as it is sent.
+pub fn control(minor: Minor, code: IoctlCode, grant: GrantId) -> BdevRequest {
+    BdevRequest {
+        minor,
+        grant,
+        user: Endpoint::NONE,
+        request: code,
+        ..Default::default()
     }
+}
 
+impl<I: Ipc> Session<'_, I> {
     /// Sends a control request whose argument goes both ways, as far as the code says so.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn ioctl_with<I: Ipc, T: FromBytes + IntoBytes + KnownLayout + Immutable>(
+    pub fn ioctl<T: FromBytes + IntoBytes + KnownLayout + Immutable>(
         &mut self,
-        client: &mut Client<I>,
         minor: Minor,
         code: IoctlCode,
         argument: &mut T,
@@ -40,78 +36,34 @@ impl Session {
         let address = core::ptr::from_mut(argument).expose_provenance() as u64;
         // SAFETY: it is borrowed exclusively until the grant is revoked, and every content is a valid `T`.
         let piece = unsafe { Piece::new(address, size_of::<T>() as u64) };
-        let grant = self.grant(client, piece, access)?;
-        let result = self.ioctl_granted(client, minor, code, grant);
-        client.revoke(grant);
+        let grant = self.grant(piece, access)?;
+        let result = self.request(MessageType::BDEV_IOCTL, &control(minor, code, grant));
+        self.client.revoke(grant);
         result
     }
 
-    /// Sends a control request with any grant.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn ioctl_granted<I: Ipc>(
-        &mut self,
-        client: &mut Client<I>,
-        minor: Minor,
-        code: IoctlCode,
-        grant: GrantId,
-    ) -> Result<Status, Trouble> {
-        let request = BdevRequest {
-            minor,
-            grant,
-            user: Endpoint::NONE,
-            request: code,
-            ..Default::default()
-        };
-        self.request(client, MessageType::BDEV_IOCTL, &request)
-    }
-
     /// Where a minor lies, and how the driver answered.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn partition<I: Ipc>(&mut self, client: &mut Client<I>, minor: Minor) -> Result<(Status, PartGeom), Trouble> {
+    pub fn partition(&mut self, minor: Minor) -> Result<(Status, PartGeom), Trouble> {
         let mut place = PartGeom::default();
-        let status = self.ioctl_with(client, minor, IoctlCode::DIOCGETP, &mut place)?;
+        let status = self.ioctl(minor, IoctlCode::DIOCGETP, &mut place)?;
         Ok((status, place))
     }
 
     /// Sets where a minor lies, in bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn set_partition<I: Ipc>(
-        &mut self,
-        client: &mut Client<I>,
-        minor: Minor,
-        base: u64,
-        bytes: u64,
-    ) -> Result<Status, Trouble> {
-        let mut place = PartGeom::made_up(base, bytes);
-        self.ioctl_with(client, minor, IoctlCode::DIOCSETP, &mut place)
+    pub fn set_partition(&mut self, minor: Minor, base: u64, bytes: u64) -> Result<Status, Trouble> {
+        self.ioctl(minor, IoctlCode::DIOCSETP, &mut PartGeom::made_up(base, bytes))
     }
 
     /// How often the drive is open, and how the driver answered.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn open_count<I: Ipc>(&mut self, client: &mut Client<I>, minor: Minor) -> Result<(Status, i32), Trouble> {
+    pub fn open_count(&mut self, minor: Minor) -> Result<(Status, i32), Trouble> {
         let mut count = -1;
-        let status = self.ioctl_with(client, minor, IoctlCode::DIOCOPENCT, &mut count)?;
+        let status = self.ioctl(minor, IoctlCode::DIOCOPENCT, &mut count)?;
         Ok((status, count))
     }
 
-    /// Has the driver write back what it, or the device, holds back.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn flush<I: Ipc>(&mut self, client: &mut Client<I>, minor: Minor) -> Result<Status, Trouble> {
-        self.ioctl(client, minor, IoctlCode::DIOCFLUSH)
+    /// Has caches written back.
+    pub fn flush(&mut self, minor: Minor) -> Result<Status, Trouble> {
+        let flush = control(minor, IoctlCode::DIOCFLUSH, GrantId::INVALID);
+        self.request(MessageType::BDEV_IOCTL, &flush)
     }
 }

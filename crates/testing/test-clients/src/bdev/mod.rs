@@ -1,9 +1,11 @@
-//! A session with a block driver, one request at a time: what file systems do with a library, without its mercy.
+//! A session with a block driver: what file systems do with a library, without its tolerance.
 //!
-//! Each request goes by SENDREC with an id of its own, and the reply has to come from the driver, be a block reply, and
-//! have that id. A driver that dies is found again by its label, and what was open is opened again.
+//! A request that is waited for goes by SENDREC with an id of its own, and the reply has to come from the driver, be a block
+//! reply, and have that id. Others are [posted](Session::post) and their replies [received](Session::receive). A driver that
+//! dies is found again by its label, and minors that were open are opened again.
 
 mod control;
+mod messages;
 mod vector;
 
 use core::fmt;
@@ -12,19 +14,26 @@ use minix_abi::bdev::{BdevAccess, BdevFlags, BdevReply, BdevRequest};
 use minix_abi::grant::GrantFlags;
 use minix_abi::minor::Minor;
 use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType, Status};
-use minix_rt::Ipc;
 use minix_rt::ds::Label;
+use minix_rt::{Ipc, kernel};
 
 use crate::buffer::Piece;
 use crate::client::Client;
 use crate::random::Random;
 
+pub use control::control;
+pub use messages::{Arrival, BadReply, Outstanding};
+pub use vector::element;
+
 /// Different minors a session can have open.
-pub const MAX_OPEN: usize = 8;
-/// How often the data store is asked for a driver's successor ...
-pub const RECOVERY_ATTEMPTS: u32 = 100;
-/// ... and how long is waited in between, in milliseconds.
-pub const RECOVERY_PAUSE_MILLIS: u64 = 50;
+const MAX_OPEN: usize = 8;
+/// Pause between two looks for a driver's successor, in milliseconds. It is short: others that are back at work let the clock go
+/// on only now and then.
+const SEARCH_MILLIS: u64 = 2;
+const SEARCHES: u32 = 5000;
+
+/// To open for everything.
+pub const READ_WRITE: BdevAccess = BdevAccess::READ.union(BdevAccess::WRITE);
 
 /// What went wrong with a request itself, as opposed to what the driver says about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,15 +44,10 @@ pub enum Trouble {
     Ipc(Errno),
     /// There is no room for a grant or a request.
     NoRoom,
-    /// What came back is no block reply.
+    /// The reply is no block reply.
     WrongType(MessageType),
     /// The reply is to another request.
-    WrongId {
-        /// The request's.
-        sent: i32,
-        /// The reply's.
-        got: i32,
-    },
+    WrongId { sent: i32, got: i32 },
 }
 
 impl fmt::Display for Trouble {
@@ -58,14 +62,22 @@ impl fmt::Display for Trouble {
     }
 }
 
-impl core::error::Error for Trouble {}
-
-impl Trouble {
-    /// The trouble that an error of the kernel stands for.
-    pub fn from_ipc(errno: Errno) -> Self {
+/// What the kernel says.
+impl From<Errno> for Trouble {
+    fn from(errno: Errno) -> Self {
         match errno {
             Errno::EDEADSRCDST | Errno::EDEADEPT => Self::Died,
             other => Self::Ipc(other),
+        }
+    }
+}
+
+/// The reply that is a failure for a program.
+impl From<Trouble> for Errno {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Ipc(errno) => errno,
+            _ => Self::EIO,
         }
     }
 }
@@ -114,26 +126,54 @@ struct Open {
 
 /// A session with the driver that has a certain label.
 #[derive(Debug)]
-pub struct Session {
+pub struct Session<'c, I: Ipc> {
+    pub client: &'c mut Client<I>,
     label: Label,
     driver: Endpoint,
+    own: Endpoint,
     random: Random,
     opens: heapless::Vec<Open, MAX_OPEN>,
+    is_looking: bool,
 }
 
-impl Session {
+impl<'c, I: Ipc> Session<'c, I> {
     /// Finds the driver. Ids of requests are taken from `seed`.
-    ///
-    /// # Errors
-    ///
-    /// What the data store says; [`EINVAL`](Errno::EINVAL) for a label that cannot be one.
-    pub fn new<I: Ipc>(client: &mut Client<I>, label: &str, seed: u64) -> Result<Self, Errno> {
+    pub fn new(client: &'c mut Client<I>, label: &str, seed: u64) -> Result<Self, Errno> {
         let driver = client.find(label)?;
+        Self::with(client, label, seed, driver)
+    }
+
+    /// Finds a driver and opens a minor, though drivers may die and be replaced meanwhile.
+    pub fn connect(
+        client: &'c mut Client<I>,
+        label: &str,
+        seed: u64,
+        minor: Minor,
+        access: BdevAccess,
+    ) -> Result<Self, Trouble> {
+        let mut left = SEARCHES;
+        let driver = loop {
+            match client.find(label) {
+                Err(Errno::ESRCH) if left > 0 => client.pause(SEARCH_MILLIS),
+                found => break found?,
+            }
+            left -= 1;
+        };
+        let mut session = Self::with(client, label, seed, driver)?;
+        let opened = session.repeat(|session| session.open(minor, access))?;
+        opened.result()?;
+        Ok(session)
+    }
+
+    fn with(client: &'c mut Client<I>, label: &str, seed: u64, driver: Endpoint) -> Result<Self, Errno> {
         Ok(Self {
-            label: Label::new(label).ok_or(Errno::EINVAL)?,
             driver,
+            label: Label::new(label).ok_or(Errno::EINVAL)?,
+            own: kernel::who_am_i(&mut client.ipc)?.endpoint,
+            client,
             random: Random::new(seed),
             opens: heapless::Vec::new(),
+            is_looking: false,
         })
     }
 
@@ -142,28 +182,11 @@ impl Session {
         self.driver
     }
 
-    /// The driver's label.
-    pub fn label(&self) -> &str {
-        self.label.as_str()
-    }
-
-    /// Sends a request and waits for its reply. The id is chosen here.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`]. What the driver thinks of the request is in the status.
-    pub fn request<I: Ipc>(
-        &mut self,
-        client: &mut Client<I>,
-        kind: MessageType,
-        request: &BdevRequest,
-    ) -> Result<Status, Trouble> {
+    /// Sends a request and waits for its reply. The id is chosen here. The status is what the driver says of the request.
+    pub fn request(&mut self, kind: MessageType, request: &BdevRequest) -> Result<Status, Trouble> {
         let sent = self.random.next() as i32;
         let mut message = Message::with_payload(kind, &BdevRequest { id: sent, ..*request });
-        client
-            .ipc
-            .sendrec(self.driver, &mut message)
-            .map_err(Trouble::from_ipc)?;
+        self.client.ipc.sendrec(self.driver, &mut message)?;
         let reply: BdevReply = message.payload();
         if message.kind != MessageType::BDEV_REPLY {
             return Err(Trouble::WrongType(message.kind));
@@ -174,43 +197,43 @@ impl Session {
         Ok(reply.status)
     }
 
+    /// Does something again after each restart of the driver: as long as it dies, or does not know that a minor is open.
+    pub fn repeat(&mut self, mut body: impl FnMut(&mut Self) -> Result<Status, Trouble>) -> Result<Status, Trouble> {
+        let mut left = SEARCHES;
+        loop {
+            match body(self) {
+                Err(Trouble::Died) if left > 0 => self.recover()?,
+                // The driver was restarted, and the minor is not open any more.
+                Ok(status) if status == Errno::ERESTART.into() && left > 0 => match self.reopen() {
+                    Err(Trouble::Died) => self.recover()?,
+                    result => result?,
+                },
+                result => return result,
+            }
+            left -= 1;
+        }
+    }
+
     /// Opens a minor. If that worked, [`recover`](Self::recover) does it again.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn open<I: Ipc>(
-        &mut self,
-        client: &mut Client<I>,
-        minor: Minor,
-        access: BdevAccess,
-    ) -> Result<Status, Trouble> {
-        let status = self.send_open(client, minor, access)?;
+    pub fn open(&mut self, minor: Minor, access: BdevAccess) -> Result<Status, Trouble> {
+        let status = self.send_open(minor, access)?;
         if status == Status::OK {
+            let count = 1;
             match self.opens.iter_mut().find(|open| open.minor == minor) {
                 Some(open) => open.count += 1,
                 // Too many to remember means only that they are not opened again.
-                None => drop(self.opens.push(Open {
-                    minor,
-                    access,
-                    count: 1,
-                })),
+                None => drop(self.opens.push(Open { minor, access, count })),
             }
         }
         Ok(status)
     }
 
-    /// Closes a minor.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn close<I: Ipc>(&mut self, client: &mut Client<I>, minor: Minor) -> Result<Status, Trouble> {
+    pub fn close(&mut self, minor: Minor) -> Result<Status, Trouble> {
         let request = BdevRequest {
             minor,
             ..Default::default()
         };
-        let status = self.request(client, MessageType::BDEV_CLOSE, &request)?;
+        let status = self.request(MessageType::BDEV_CLOSE, &request)?;
         if let Some(open) = self.opens.iter_mut().find(|open| open.minor == minor) {
             open.count -= 1;
         }
@@ -219,20 +242,15 @@ impl Session {
     }
 
     /// Moves one piece of memory.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn transfer<I: Ipc>(
+    pub fn transfer(
         &mut self,
-        client: &mut Client<I>,
         direction: Direction,
         minor: Minor,
         position: u64,
         piece: Piece,
         flags: BdevFlags,
     ) -> Result<Status, Trouble> {
-        let grant = self.grant(client, piece, direction.access())?;
+        let grant = self.grant(piece, direction.access())?;
         let request = BdevRequest {
             position,
             minor,
@@ -241,91 +259,60 @@ impl Session {
             flags,
             ..Default::default()
         };
-        let result = self.request(client, direction.simple(), &request);
-        client.revoke(grant);
+        let result = self.request(direction.simple(), &request);
+        self.client.revoke(grant);
         result
     }
 
-    /// Reads one piece.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn read<I: Ipc>(
-        &mut self,
-        client: &mut Client<I>,
-        minor: Minor,
-        position: u64,
-        into: Piece,
-    ) -> Result<Status, Trouble> {
-        self.transfer(client, Direction::Read, minor, position, into, BdevFlags::empty())
+    pub fn read(&mut self, minor: Minor, position: u64, into: Piece) -> Result<Status, Trouble> {
+        self.transfer(Direction::Read, minor, position, into, BdevFlags::empty())
     }
 
-    /// Writes one piece.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn write<I: Ipc>(
-        &mut self,
-        client: &mut Client<I>,
-        minor: Minor,
-        position: u64,
-        from: Piece,
-        flags: BdevFlags,
-    ) -> Result<Status, Trouble> {
-        self.transfer(client, Direction::Write, minor, position, from, flags)
+    pub fn write(&mut self, minor: Minor, position: u64, from: Piece, flags: BdevFlags) -> Result<Status, Trouble> {
+        self.transfer(Direction::Write, minor, position, from, flags)
     }
 
     /// Grants memory to the driver.
-    ///
-    /// # Errors
-    ///
-    /// [`NoRoom`](Trouble::NoRoom).
-    pub fn grant<I: Ipc>(&self, client: &mut Client<I>, piece: Piece, access: GrantFlags) -> Result<GrantId, Trouble> {
-        client.grant(self.driver, piece, access).map_err(|_| Trouble::NoRoom)
+    pub fn grant(&mut self, piece: Piece, access: GrantFlags) -> Result<GrantId, Trouble> {
+        let grant = self.client.grant(self.driver, piece, access);
+        grant.map_err(|_| Trouble::NoRoom)
     }
 
-    /// Waits for a driver with the same label and another endpoint, and opens again what was open, as often as it was.
-    ///
-    /// # Errors
-    ///
-    /// [`Died`](Trouble::Died) if nobody comes, or comes and dies; other [`Trouble`] with an open. One that is refused is
-    /// [`Ipc`](Trouble::Ipc) with the driver's error.
-    pub fn recover<I: Ipc>(&mut self, client: &mut Client<I>) -> Result<(), Trouble> {
-        for _ in 0..RECOVERY_ATTEMPTS {
-            match client.find(self.label.as_str()) {
+    /// Waits for the driver's successor, or that one's, and opens the minors that were open, as often as they were. What was
+    /// posted to the dead one is lost.
+    pub fn recover(&mut self) -> Result<(), Trouble> {
+        for _ in 0..SEARCHES {
+            match self.client.find(self.label.as_str()) {
                 Ok(found) if found != self.driver => {
                     self.driver = found;
-                    return self.reopen(client);
+                    match self.reopen() {
+                        // It died in turn.
+                        Err(Trouble::Died) => {}
+                        result => return result,
+                    }
                 }
-                _ => client.pause(RECOVERY_PAUSE_MILLIS),
+                _ => self.client.pause(SEARCH_MILLIS),
             }
         }
         Err(Trouble::Died)
     }
 
-    fn reopen<I: Ipc>(&mut self, client: &mut Client<I>) -> Result<(), Trouble> {
+    fn reopen(&mut self) -> Result<(), Trouble> {
         for index in 0..self.opens.len() {
             let Open { minor, access, count } = self.opens[index];
             for _ in 0..count {
-                self.send_open(client, minor, access)?.result().map_err(Trouble::Ipc)?;
+                self.send_open(minor, access)?.result()?;
             }
         }
         Ok(())
     }
 
-    fn send_open<I: Ipc>(
-        &mut self,
-        client: &mut Client<I>,
-        minor: Minor,
-        access: BdevAccess,
-    ) -> Result<Status, Trouble> {
+    fn send_open(&mut self, minor: Minor, access: BdevAccess) -> Result<Status, Trouble> {
         let request = BdevRequest {
             minor,
             access,
             ..Default::default()
         };
-        self.request(client, MessageType::BDEV_OPEN, &request)
+        self.request(MessageType::BDEV_OPEN, &request)
     }
 }

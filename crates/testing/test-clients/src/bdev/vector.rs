@@ -9,96 +9,75 @@ use zerocopy::IntoBytes;
 
 use super::{Direction, Session, Trouble};
 use crate::buffer::Piece;
-use crate::client::Client;
 
-impl Session {
+impl<I: Ipc> Session<'_, I> {
     /// Moves several pieces, at most [`MAX_ELEMENTS`].
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`]; [`NoRoom`](Trouble::NoRoom) for too many pieces.
-    pub fn transfer_pieces<I: Ipc>(
+    pub fn transfer_pieces(
         &mut self,
-        client: &mut Client<I>,
         direction: Direction,
         minor: Minor,
         position: u64,
         pieces: &[Piece],
     ) -> Result<Status, Trouble> {
         let mut elements = heapless::Vec::<VectorElement, MAX_ELEMENTS>::new();
-        let mut made = Ok(());
-        for piece in pieces {
-            made = self.grant(client, *piece, direction.access()).and_then(|grant| {
+        let mut grant_all = || {
+            for piece in pieces {
+                let grant = self.grant(*piece, direction.access())?;
                 let element = self.element(grant, piece.bytes());
                 elements.push(element).map_err(|_| {
-                    client.revoke(grant);
+                    self.client.revoke(grant);
                     Trouble::NoRoom
-                })
-            });
-            if made.is_err() {
-                break;
+                })?;
             }
-        }
-        let result = made.and_then(|()| self.transfer_vector(client, direction, minor, position, &elements));
-        for element in &elements {
-            client.revoke(element.grant);
-        }
+            Ok(())
+        };
+        let granted = grant_all();
+        let result = granted.and_then(|()| self.transfer_vector(direction, minor, position, &elements));
+        elements.iter().for_each(|element| self.client.revoke(element.grant));
         result
     }
 
-    /// Sends a vector as it is, whatever its elements say. Only the vector itself is granted here.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn transfer_vector<I: Ipc>(
+    /// Sends a vector as it is, also one whose elements make no sense. Only the vector itself is granted here.
+    pub fn transfer_vector(
         &mut self,
-        client: &mut Client<I>,
         direction: Direction,
         minor: Minor,
         position: u64,
         elements: &[VectorElement],
     ) -> Result<Status, Trouble> {
-        let address = elements.as_ptr().expose_provenance() as u64;
-        // SAFETY: it is granted for reading, and borrowed until the grant is revoked.
-        let vector = unsafe { Piece::new(address, size_of_val(elements) as u64) };
-        let grant = self.grant(client, vector, GrantFlags::READ)?;
-        let result = self.transfer_granted_vector(client, direction, minor, position, grant, elements.len() as i32);
-        client.revoke(grant);
-        result
-    }
-
-    /// Sends a request for a vector whose grant and count are whatever the caller says.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`].
-    pub fn transfer_granted_vector<I: Ipc>(
-        &mut self,
-        client: &mut Client<I>,
-        direction: Direction,
-        minor: Minor,
-        position: u64,
-        grant: GrantId,
-        count: i32,
-    ) -> Result<Status, Trouble> {
+        let grant = self.grant_vector(elements)?;
         let request = BdevRequest {
             position,
             minor,
-            count,
+            count: elements.len() as i32,
             grant,
             ..Default::default()
         };
-        self.request(client, direction.vector(), &request)
+        let result = self.request(direction.vector(), &request);
+        self.client.revoke(grant);
+        result
+    }
+
+    /// Grants a vector for reading. It is not changed until the grant is revoked.
+    pub fn grant_vector(&mut self, elements: &[VectorElement]) -> Result<GrantId, Trouble> {
+        let address = elements.as_ptr().expose_provenance() as u64;
+        // SAFETY: it is granted for reading, and every caller borrows it until the grant is revoked.
+        let vector = unsafe { Piece::new(address, size_of_val(elements) as u64) };
+        self.grant(vector, GrantFlags::READ)
     }
 
     /// An element with garbage in its padding, as C clients send them.
     pub fn element(&mut self, grant: GrantId, bytes: u64) -> VectorElement {
-        let mut raw = [0; size_of::<VectorElement>()];
-        raw[..4].copy_from_slice(grant.as_bytes());
         // Never zero: that would be clean.
-        raw[4..8].copy_from_slice(&(self.random.next() as u32 | 1).to_le_bytes());
-        raw[8..].copy_from_slice(&bytes.to_le_bytes());
-        zerocopy::transmute!(raw)
+        element(grant, self.random.next() as u32 | 1, bytes)
     }
+}
+
+/// An element with certain padding.
+pub fn element(grant: GrantId, padding: u32, bytes: u64) -> VectorElement {
+    let mut raw = [0; size_of::<VectorElement>()];
+    raw[..4].copy_from_slice(grant.as_bytes());
+    raw[4..8].copy_from_slice(&padding.to_le_bytes());
+    raw[8..].copy_from_slice(&bytes.to_le_bytes());
+    zerocopy::transmute!(raw)
 }

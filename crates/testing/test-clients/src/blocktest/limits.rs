@@ -1,23 +1,24 @@
-//! The end of a partition, for reading and for writing: what lies behind it belongs to the next one.
+//! The end of a partition, for reading and for writing: what is after it belongs to the next one.
 //!
-//! There are two small partitions, the second right behind the first. The tested minor holds both, so what is really on the
+//! There are two small partitions, the second right after the first. The tested minor holds both, so what is really on the
 //! disk can be looked up through it.
 
 use minix_abi::minor::Minor;
 use minix_rt::Ipc;
 
-use super::tester::{MARGIN, SECTOR, SECTOR_BYTES, Spot, Tester};
+use super::tester::{Content, SECTOR, SECTOR_BYTES, Spot, Tester};
 use super::verdict::Fault;
-use crate::buffer::Memory;
 
 /// A position whose distance to the end of 64 bits is one sector.
 const LAST_OF_64_BITS: u64 = SECTOR_BYTES.wrapping_neg();
-/// A position far behind any disk, but not negative.
+/// A position far beyond any disk, but not negative.
 const FAR: u64 = 0x1000_0000_0000_0000;
-/// Where in the memory for pieces the content of both partitions is kept.
-const REFERENCE: usize = 0;
+/// Sectors at the start of the second partition that are watched.
+const START: usize = 3;
+/// Most sectors of both partitions.
+const MAX_SECTORS: usize = 18;
 
-/// Two partitions of the same size, one right behind the other.
+/// Two partitions of the same size, one right after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Twins {
     pub(crate) minors: [Minor; 2],
@@ -52,25 +53,17 @@ impl Twins {
     }
 }
 
-/// The patterns that a test of writing leaves around the border.
-struct Border {
-    /// In the last sector but one, and in the last one of the first partition.
-    ends: [u64; 2],
-    /// In the first sectors of the second one.
-    start: u64,
-}
-
-/// Sectors at the start of the second partition that are watched.
-const START: usize = 3;
-
 impl<I: Ipc> Tester<'_, I> {
     /// Reads around the ends.
     pub(crate) fn read_limits(&mut self, twins: &Twins) {
         let end = twins.sectors;
-        let reference = self.reference(twins);
-        if !self.check(twins.number(33), "read_both_by_the_tested_minor", reference) {
+        let both = self.by_tested_minor(twins.spot(0, 0));
+        let bytes = 2 * end * SECTOR;
+        let result = self.read(both, bytes, bytes);
+        if !self.check(twins.number(33), "read_both_by_the_tested_minor", result) {
             return;
         }
+        let reference: [Content; MAX_SECTORS] = self.digests();
         let inside = [
             ("read_last", 0, end - 1, 1, 1),
             ("read_last_three", 0, end - 3, 3, 3),
@@ -79,7 +72,11 @@ impl<I: Ipc> Tester<'_, I> {
             ("read_start_of_second", 1, 0, 3, 3),
         ];
         for (name, nth, sector, sectors, expected) in inside {
-            let result = self.read_compare(twins, nth, sector, sectors, expected);
+            let at = twins.spot(nth, sector);
+            let kept = &reference[nth * end + sector..][..expected];
+            let result = self
+                .read(at, sectors * SECTOR, expected * SECTOR)
+                .and_then(|()| self.holds_each(at, kept));
             self.check(twins.number(33), name, result);
         }
         let outside = [
@@ -92,7 +89,9 @@ impl<I: Ipc> Tester<'_, I> {
             let result = self.read(twins.spot(0, sector), sectors * SECTOR, 0);
             self.check(twins.number(34), name, result);
         }
-        let result = self.read_far(twins);
+        // So far away that drivers differ in what they say. That there is an answer is all.
+        let into = self.memory.piece(0, SECTOR);
+        let result = self.session.read(twins.minors[0], FAR, into).map_err(Fault::Trouble);
         self.check(twins.number(35), "read_far_away", result);
         let result = self.read(twins.spot(1, 0).plus(LAST_OF_64_BITS), SECTOR, 0);
         self.check(twins.number(36), "read_before_the_start", result);
@@ -101,25 +100,23 @@ impl<I: Ipc> Tester<'_, I> {
     /// Writes around the ends.
     pub(crate) fn write_limits(&mut self, twins: &Twins) {
         let end = twins.sectors;
-        let mut border = Border {
-            ends: [0; 2],
-            start: self.seed(),
-        };
-        let result = self.write_and_read(twins.spot(1, 0), START, border.start);
+        let start = self.seed();
+        let result = self.write_and_read(twins.spot(1, 0), START, start);
         self.check(twins.number(37), "write_start_of_second", result);
-        border.ends[1] = self.seed();
-        let result = self.write_and_read(twins.spot(0, end - 1), 1, border.ends[1]);
+        let seed = self.seed();
+        let result = self.write_and_read(twins.spot(0, end - 1), 1, seed);
         self.check(twins.number(37), "write_last", result);
 
-        border.ends = [self.seed(); 2];
+        // The patterns in the last two sectors of the first partition.
+        let mut ends = [self.seed(); 2];
         let result = self
-            .write_pattern(twins.spot(0, end - 2), 3, border.ends[0], 2)
-            .and_then(|()| self.border(twins, &border));
+            .write(twins.spot(0, end - 2), 3, ends[0], 2)
+            .and_then(|()| self.border(twins, ends, start));
         self.check(twins.number(37), "write_one_past", result);
-        border.ends[1] = self.seed();
+        ends[1] = self.seed();
         let result = self
-            .write_pattern(twins.spot(0, end - 1), 3, border.ends[1], 1)
-            .and_then(|()| self.border(twins, &border));
+            .write(twins.spot(0, end - 1), 3, ends[1], 1)
+            .and_then(|()| self.border(twins, ends, start));
         self.check(twins.number(37), "write_two_past", result);
 
         let outside = [
@@ -131,80 +128,36 @@ impl<I: Ipc> Tester<'_, I> {
         for (name, sector, sectors) in outside {
             let seed = self.seed();
             let result = self
-                .write_pattern(twins.spot(0, sector), sectors, seed, 0)
-                .and_then(|()| self.border(twins, &border));
+                .write(twins.spot(0, sector), sectors, seed, 0)
+                .and_then(|()| self.border(twins, ends, start));
             self.check(twins.number(38), name, result);
         }
-        let result = self.read_pattern(twins.spot(1, 0), START, border.start);
+        let result = self.read_pattern(twins.spot(1, 0), START, start);
         self.check(twins.number(39), "start_of_second", result);
 
         let seed = self.seed();
         // Added up without care, that is the last sector of the first partition.
         let before = twins.spot(1, 0).plus(LAST_OF_64_BITS);
         let result = self
-            .write_pattern(before, 1, seed, 0)
-            .and_then(|()| self.read_pattern(twins.spot(0, end - 1), 1, border.ends[1]));
+            .write(before, 1, seed, 0)
+            .and_then(|()| self.read_pattern(twins.spot(0, end - 1), 1, ends[1]));
         self.check(twins.number(40), "write_before_the_start", result);
     }
 
     fn write_and_read(&mut self, at: Spot, sectors: usize, seed: u64) -> Result<(), Fault> {
-        self.write_pattern(at, sectors, seed, sectors)?;
+        self.write(at, sectors, seed, sectors)?;
         self.read_pattern(at, sectors, seed)
     }
 
     /// Whether both sides of the border are what they should be, seen by the tested minor.
-    fn border(&mut self, twins: &Twins, border: &Border) -> Result<(), Fault> {
+    fn border(&mut self, twins: &Twins, ends: [u64; 2], start: u64) -> Result<(), Fault> {
         let first = self.by_tested_minor(twins.spot(0, twins.sectors - 2));
-        let sectors = 2 + START;
-        self.read(first, sectors * SECTOR, sectors * SECTOR)?;
-        let disk_sector = first.disk_sector();
-        self.holds_pattern(0, 1, border.ends[0], disk_sector)?;
-        self.holds_pattern(1, 1, border.ends[1], disk_sector + 1)?;
-        self.holds_pattern(2, START, border.start, disk_sector + 2)
-    }
-
-    /// Keeps what is in both partitions, as seen by the tested minor.
-    fn reference(&mut self, twins: &Twins) -> Result<(), Fault> {
-        let bytes = 2 * twins.sectors * SECTOR;
-        let from = self.by_tested_minor(twins.spot(0, 0));
-        self.read(from, bytes, bytes)?;
-        copy(&self.flat, MARGIN, &mut self.pieces, REFERENCE, bytes);
-        Ok(())
-    }
-
-    /// Reads sectors of one of the partitions and compares them with what was kept.
-    fn read_compare(
-        &mut self,
-        twins: &Twins,
-        nth: usize,
-        sector: usize,
-        sectors: usize,
-        expected: usize,
-    ) -> Result<(), Fault> {
-        self.read(twins.spot(nth, sector), sectors * SECTOR, expected * SECTOR)?;
-        let kept = REFERENCE + (nth * twins.sectors + sector) * SECTOR;
-        self.flat
-            .compare(MARGIN, &self.pieces, kept, expected * SECTOR)
-            .map_err(|at| Fault::Data { at })
-    }
-
-    /// A read so far away that drivers differ in what they say. That there is an answer is all.
-    fn read_far(&mut self, twins: &Twins) -> Result<(), Fault> {
-        let into = self.flat.piece(MARGIN, SECTOR);
-        self.session.read(self.client, twins.minors[0], FAR, into)?;
-        Ok(())
+        let contents = [ends[0], ends[1], start, start, start].map(Content::Pattern);
+        self.read_contents(first, &contents)
     }
 
     /// The same place on the disk, by way of the tested minor.
     fn by_tested_minor(&self, spot: Spot) -> Spot {
         self.at(spot.base + spot.position - self.place.base)
-    }
-}
-
-fn copy(from: &Memory, from_offset: usize, to: &mut Memory, to_offset: usize, bytes: usize) {
-    let mut sector = [0; SECTOR];
-    for at in (0..bytes).step_by(SECTOR) {
-        from.read(from_offset + at, &mut sector);
-        to.write(to_offset + at, &sector);
     }
 }

@@ -20,42 +20,57 @@
 
 mod large;
 mod limits;
-mod opening;
 mod partitions;
-mod settings;
 mod sweep;
 mod tester;
 mod vectors;
 mod verdict;
 
-pub use settings::{LARGEST_MAX, Settings};
-
-use minix_abi::Errno;
+use minix_abi::{Errno, Status};
 use minix_rt::{Args, Ipc};
 
+use crate::args::{self, Target};
+use crate::buffer::Kind;
 use crate::client::Client;
 use tester::Tester;
+use verdict::{Expect, Fault};
 
-/// Runs the test that the arguments ask for.
+/// The largest `max`: buffers have to fit into one piece of contiguous memory, with noise around them.
+const LARGEST_MAX: u64 = (1 << 20) - 8192;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Settings {
+    target: Target,
+    write: bool,
+    /// Bytes of the largest transfer to try, apart from those that are always tried.
+    max: usize,
+    kind: Kind,
+}
+
+/// Runs the test that the words `label= minor= rw max= nocontig` ask for.
 ///
 /// # Errors
 ///
-/// [`EINVAL`](Errno::EINVAL) if a check failed or the arguments make no sense; what the system says if there is no driver or
-/// no memory.
+/// [`EINVAL`](Errno::EINVAL) if a check failed or a word makes no sense; what the system says if there is no driver or no memory.
 pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
-    let settings = match Settings::parse(args) {
-        Ok(settings) => settings,
-        Err(bad) => {
-            client.error("arguments", "bad-word", &bad);
-            return Err(Errno::EINVAL);
-        }
+    let mut settings = Settings {
+        max: 128 << 10,
+        ..Settings::default()
     };
-    match Tester::new(client, settings) {
-        Ok(mut tester) => run(&mut tester),
-        Err(errno) => {
-            client.error("start", "refused", &errno);
-            return Err(errno);
+    let target = args::parse(client, args, |word| {
+        match word.key {
+            "rw" => settings.write = word.switch().map(|()| true)?,
+            "max" => settings.max = word.number_up_to(LARGEST_MAX)? as usize,
+            "nocontig" => settings.kind = word.switch().map(|()| Kind::Scattered)?,
+            _ => return Ok(false),
         }
+        Ok(true)
+    })?;
+    settings.target = target;
+    let tested = Tester::new(client, settings).map(|mut tester| run(&mut tester));
+    if let Err(errno) = tested {
+        client.error("start", "refused", &errno);
+        return Err(errno);
     }
     let tally = client.tally();
     client.say(format_args!(
@@ -83,4 +98,54 @@ fn run<I: Ipc>(tester: &mut Tester<'_, I>) {
     tester.skip(46, "unaligned_vectors", &"positions are those of sectors");
     tester.sweeps();
     tester.closing();
+}
+
+impl<I: Ipc> Tester<'_, I> {
+    /// Group A: the minor is opened, placed and counted. Without that there is nothing to test.
+    fn opening(&mut self) -> bool {
+        self.group('A', "opening");
+        let minor = self.settings.target.minor;
+        let result = self.open(minor);
+        if !self.check(1, "open", result) {
+            return false;
+        }
+        let place = self.partition(minor);
+        let is_placed = self.check(2, "place", place);
+        self.place = place.unwrap_or_default();
+        if self.place.bytes < 2 * self.settings.max as u64 {
+            self.session.client.say(format_args!(
+                "  the partition of {} bytes is small for transfers of {}",
+                self.place.bytes, self.settings.max
+            ));
+        }
+        self.counts(3, "open_count", 1);
+        let result = self.open(minor);
+        self.check(4, "second_open", result);
+        self.counts(4, "open_count_after_second_open", 2);
+        let result = self.close(minor);
+        self.check(5, "close", result);
+        self.counts(5, "open_count_after_close", 1);
+        is_placed
+    }
+
+    /// Group L.
+    fn closing(&mut self) {
+        self.group('L', "closing");
+        let result = self.close(self.settings.target.minor);
+        self.check(51, "close", result);
+    }
+
+    /// Whether the drive is open so often. This client has to be the only one.
+    fn counts(&mut self, number: u32, name: &str, expected: u32) {
+        let result = self.open_count(expected);
+        self.check(number, name, result);
+    }
+
+    fn open_count(&mut self, expected: u32) -> Result<Status, Fault> {
+        let (status, count) = self.session.open_count(self.settings.target.minor)?;
+        let status = Expect::OK.judge(Ok(status))?;
+        // A negative count becomes a large one.
+        Fault::number("open count", u64::from(count as u32), u64::from(expected))?;
+        Ok(status)
+    }
 }

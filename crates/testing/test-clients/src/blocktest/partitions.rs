@@ -1,12 +1,11 @@
 //! Groups G and H: partitions that are set by a control request, and partitions from a table on the disk.
 
-use minix_abi::minor::Minor;
+use minix_abi::minor::{Minor, Place};
 use minix_abi::partition::{PartitionEntry, SystemId, TABLE_ENTRIES, write_table};
 use minix_rt::Ipc;
 
 use super::limits::Twins;
-use super::settings::minors_inside;
-use super::tester::{SECTOR, SECTOR_BYTES, Tester};
+use super::tester::{Form, SECTOR, SECTOR_BYTES, Tester};
 use super::verdict::{Expect, Fault};
 use crate::bdev::Direction;
 
@@ -14,7 +13,7 @@ use crate::bdev::Direction;
 const VIRTUAL_SECTORS: usize = 9;
 /// Sectors of each partition in the table.
 const REAL_SECTORS: usize = 8;
-/// Where the first partition starts, in sectors of the tested minor: behind the table.
+/// Where the first partition starts, in sectors of the tested minor: after the table.
 const FIRST: u64 = 1;
 
 impl<I: Ipc> Tester<'_, I> {
@@ -24,7 +23,7 @@ impl<I: Ipc> Tester<'_, I> {
         let Some(minors) = self.minors_with_room(31, VIRTUAL_SECTORS) else {
             return;
         };
-        if !self.open_both(31, minors, ["open_first", "open_second"]) {
+        if !self.open_both(31, minors) {
             return;
         }
         let twins = Twins {
@@ -60,20 +59,20 @@ impl<I: Ipc> Tester<'_, I> {
 
         let result = self.write_first_sector(&[0; SECTOR]);
         self.check(41, "clear_the_table", result);
-        if !self.reopen(41) || !self.open_both(41, minors, ["open_first", "open_second"]) {
+        if !self.reopen(41) || !self.open_both(41, minors) {
             return;
         }
-        for (minor, name) in minors.into_iter().zip(["first_is_empty", "second_is_empty"]) {
-            let result = self.is_empty(minor);
-            self.check(41, name, result);
-        }
+        self.both(41, ["first_is_empty", "second_is_empty"], |tester, nth| {
+            let place = tester.partition(minors[nth])?;
+            Fault::number("size", place.bytes, 0)
+        });
         self.close_both(41, minors);
 
         let mut sector = [0; SECTOR];
         write_table(&mut sector, &table(first));
         let result = self.write_first_sector(&sector);
         self.check(42, "write_a_table", result);
-        if !self.reopen(42) || !self.open_both(42, minors, ["open_first", "open_second"]) {
+        if !self.reopen(42) || !self.open_both(42, minors) {
             return;
         }
         let twins = Twins {
@@ -82,14 +81,8 @@ impl<I: Ipc> Tester<'_, I> {
             sectors: REAL_SECTORS,
             real: true,
         };
-        let first = self.partition_is(minors[0], twins.base_of(0), twins.bytes());
-        let second = self.partition_is(minors[1], twins.base_of(1), twins.bytes());
-        let both = [
-            self.check(42, "first_place", first),
-            self.check(42, "second_place", second),
-        ];
-        // Elsewhere there may be something that has to stay.
-        if both == [true; 2] {
+        // Elsewhere there may be data that has to stay.
+        if self.places(42, ["first_place", "second_place"], &twins) {
             self.read_limits(&twins);
             self.write_limits(&twins);
         }
@@ -98,7 +91,7 @@ impl<I: Ipc> Tester<'_, I> {
 
     /// The minors inside of the tested one, if it has any and is large enough.
     fn minors_with_room(&mut self, number: u32, sectors: usize) -> Option<[Minor; 2]> {
-        let minors = minors_inside(self.settings.minor);
+        let minors = minors_inside(self.settings.target.minor);
         if minors.is_none() {
             self.skip(number, "partitions", &"a sub-partition cannot be divided");
         }
@@ -109,48 +102,49 @@ impl<I: Ipc> Tester<'_, I> {
         minors
     }
 
-    fn open_both(&mut self, number: u32, minors: [Minor; 2], names: [&str; 2]) -> bool {
+    /// Does the same with both minors, by names. Tells whether both checks passed.
+    fn both(
+        &mut self,
+        number: u32,
+        names: [&str; 2],
+        mut body: impl FnMut(&mut Self, usize) -> Result<(), Fault>,
+    ) -> bool {
         let mut all = true;
-        for (minor, name) in minors.into_iter().zip(names) {
-            let result = self.open(minor);
+        for (nth, name) in names.into_iter().enumerate() {
+            let result = body(self, nth);
             all &= self.check(number, name, result);
         }
         all
     }
 
+    fn open_both(&mut self, number: u32, minors: [Minor; 2]) -> bool {
+        let names = ["open_first", "open_second"];
+        self.both(number, names, |tester, nth| tester.open(minors[nth]).map(drop))
+    }
+
     fn close_both(&mut self, number: u32, minors: [Minor; 2]) {
-        for (minor, name) in minors.into_iter().zip(["close_first", "close_second"]) {
-            let result = self.close(minor);
-            self.check(number, name, result);
-        }
+        let names = ["close_first", "close_second"];
+        self.both(number, names, |tester, nth| tester.close(minors[nth]).map(drop));
+    }
+
+    fn places(&mut self, number: u32, names: [&str; 2], twins: &Twins) -> bool {
+        self.both(number, names, |tester, nth| {
+            tester.partition_is(twins.minors[nth], twins.base_of(nth), twins.bytes())
+        })
     }
 
     fn set_both(&mut self, twins: &Twins) -> bool {
-        let mut all = true;
-        for (nth, name) in ["set_first", "set_second"].into_iter().enumerate() {
-            let result = self.set(twins.minors[nth], twins.base_of(nth), twins.bytes());
-            all &= self.check(32, name, result);
-        }
-        for (nth, name) in ["get_first", "get_second"].into_iter().enumerate() {
-            let result = self.partition_is(twins.minors[nth], twins.base_of(nth), twins.bytes());
-            all &= self.check(32, name, result);
-        }
-        all
-    }
-
-    fn set(&mut self, minor: Minor, base: u64, bytes: u64) -> Result<(), Fault> {
-        let outcome = self.session.set_partition(self.client, minor, base, bytes);
-        Expect::OK.judge(outcome).map(drop)
-    }
-
-    fn is_empty(&mut self, minor: Minor) -> Result<(), Fault> {
-        let place = self.partition(minor)?;
-        Fault::number("size", place.bytes, 0)
+        let is_set = self.both(32, ["set_first", "set_second"], |tester, nth| {
+            let (minor, base) = (twins.minors[nth], twins.base_of(nth));
+            let outcome = tester.session.set_partition(minor, base, twins.bytes());
+            Expect::OK.judge(outcome).map(drop)
+        });
+        self.places(32, ["get_first", "get_second"], twins) && is_set
     }
 
     /// Closes and opens the tested minor, so that nothing is open in between and the table is read again.
     fn reopen(&mut self, number: u32) -> bool {
-        let minor = self.settings.minor;
+        let minor = self.settings.target.minor;
         let result = self.close(minor);
         let closed = self.check(number, "close", result);
         let result = self.open(minor);
@@ -159,14 +153,14 @@ impl<I: Ipc> Tester<'_, I> {
 
     fn write_first_sector(&mut self, content: &[u8; SECTOR]) -> Result<(), Fault> {
         let at = self.at(0);
-        self.client.touched(at.disk_sector(), 1);
-        self.flat.write(0, content);
-        let from = self.flat.piece(0, SECTOR);
-        self.move_pieces(Direction::Write, at, &[from])
+        self.session.client.touched(at.disk_sector(), 1);
+        self.memory.write(0, content);
+        let outcome = self.send(Direction::Write, Form::Vector, at, core::slice::from_ref(&(0..SECTOR)));
+        Expect::bytes(SECTOR).judge(outcome).map(drop)
     }
 }
 
-/// Two partitions, one right behind the other.
+/// Two partitions, one right after the other.
 fn table(first: u32) -> [PartitionEntry; TABLE_ENTRIES] {
     let sectors = REAL_SECTORS as u32;
     [
@@ -175,4 +169,19 @@ fn table(first: u32) -> [PartitionEntry; TABLE_ENTRIES] {
         PartitionEntry::new(SystemId::NONE, 0, 0),
         PartitionEntry::new(SystemId::NONE, 0, 0),
     ]
+}
+
+/// The first two minors inside of a minor: partitions of a drive, sub-partitions of a partition.
+fn minors_inside(minor: Minor) -> Option<[Minor; 2]> {
+    let inside = |nth| match minor.place()? {
+        Place::Drive { drive } => Place::Partition { drive, partition: nth }.minor(),
+        Place::Partition { drive, partition } => Place::SubPartition {
+            drive,
+            partition,
+            sub: nth,
+        }
+        .minor(),
+        Place::SubPartition { .. } => None,
+    };
+    Some([inside(0)?, inside(1)?])
 }

@@ -1,14 +1,13 @@
 //! Groups B, C and D: vectors that are wrong in one place, and the right ones in between that still have to work.
 
-use minix_abi::bdev::VectorElement;
+use minix_abi::bdev::BdevRequest;
 use minix_abi::grant::GrantFlags;
 use minix_abi::{Errno, GrantId, Status};
 use minix_rt::Ipc;
 
-use super::tester::{MARGIN, SECTOR, Tester, changed, touched};
+use super::tester::{Content, Form, MARGIN, SECTOR, Tester, flat};
 use super::verdict::{Expect, Fault};
 use crate::bdev::{Direction, Trouble};
-use crate::buffer::Piece;
 
 /// Bytes of a buffer.
 const BUFFER: usize = 4096;
@@ -47,59 +46,35 @@ enum Flaw {
 enum Untouched {
     /// All three.
     All,
-    /// The wrong one and the one behind it.
+    /// The wrong one and the one after it.
     FromTheMiddle,
 }
 
-struct Case {
-    number: u32,
-    name: &'static str,
-    flaw: Flaw,
-    expect: Expect,
-    untouched: Untouched,
-}
+/// A check: its number, its name, what is wrong, the answer, and the buffers that are left alone.
+type Case = (u32, &'static str, Flaw, Expect, Untouched);
 
 const EINVAL: Expect = Expect::Error(&[Errno::EINVAL]);
 const BAD_GRANT: Expect = Expect::Error(&[Errno::EINVAL, Errno::EPERM]);
 
-const fn case(number: u32, name: &'static str, flaw: Flaw, expect: Expect, untouched: Untouched) -> Case {
-    Case {
-        number,
-        name,
-        flaw,
-        expect,
-        untouched,
-    }
-}
-
 const BAD_READS: [Case; 12] = {
     use Flaw::*;
     use Untouched::*;
+    const OK: Expect = Expect::Exactly(FULL);
+    const ODD_LENGTH: Expect = Expect::Either(FULL - 1, Errno::EINVAL);
+    const ODD_ADDRESS: Expect = Expect::Either(FULL - 2, Errno::EINVAL);
     [
-        case(11, "normal_read", None, Expect::Exactly(FULL), All),
-        case(12, "empty_element", MiddleBytes(0), EINVAL, All),
-        case(13, "huge_element", MiddleBytes(1 << 63), EINVAL, All),
-        case(14, "total_too_large", LastTwoBytes((1 << 62) - 2), EINVAL, All),
-        case(15, "total_wraps", LastTwoBytes((1 << 63) - 2), EINVAL, All),
-        case(
-            16,
-            "odd_length",
-            MiddleBytes(4095),
-            Expect::Either(FULL - 1, Errno::EINVAL),
-            FromTheMiddle,
-        ),
-        case(17, "no_grant", MiddleNoGrant, EINVAL, FromTheMiddle),
-        case(18, "revoked_grant", MiddleRevoked, BAD_GRANT, FromTheMiddle),
-        case(19, "read_only_grant", MiddleWrongAccess, BAD_GRANT, FromTheMiddle),
-        case(
-            20,
-            "odd_address",
-            MiddleOdd,
-            Expect::Either(FULL - 2, Errno::EINVAL),
-            FromTheMiddle,
-        ),
-        case(21, "odd_position", Position(1), EINVAL, All),
-        case(22, "normal_read_again", None, Expect::Exactly(FULL), All),
+        (11, "normal_read", None, OK, All),
+        (12, "empty_element", MiddleBytes(0), EINVAL, All),
+        (13, "huge_element", MiddleBytes(1 << 63), EINVAL, All),
+        (14, "total_too_large", LastTwoBytes((1 << 62) - 2), EINVAL, All),
+        (15, "total_wraps", LastTwoBytes((1 << 63) - 2), EINVAL, All),
+        (16, "odd_length", MiddleBytes(4095), ODD_LENGTH, FromTheMiddle),
+        (17, "no_grant", MiddleNoGrant, EINVAL, FromTheMiddle),
+        (18, "revoked_grant", MiddleRevoked, BAD_GRANT, FromTheMiddle),
+        (19, "read_only_grant", MiddleWrongAccess, BAD_GRANT, FromTheMiddle),
+        (20, "odd_address", MiddleOdd, ODD_ADDRESS, FromTheMiddle),
+        (21, "odd_position", Position(1), EINVAL, All),
+        (22, "normal_read_again", None, OK, All),
     ]
 };
 
@@ -107,9 +82,9 @@ const BAD_WRITES: [Case; 3] = {
     use Flaw::*;
     use Untouched::*;
     [
-        case(23, "odd_position", Position(2), EINVAL, All),
-        case(24, "odd_length", MiddleBytes(4094), EINVAL, All),
-        case(25, "write_only_grant", MiddleWrongAccess, BAD_GRANT, FromTheMiddle),
+        (23, "odd_position", Position(2), EINVAL, All),
+        (24, "odd_length", MiddleBytes(4094), EINVAL, All),
+        (25, "write_only_grant", MiddleWrongAccess, BAD_GRANT, FromTheMiddle),
     ]
 };
 
@@ -124,7 +99,7 @@ impl<I: Ipc> Tester<'_, I> {
         let result = self.bad_vector(|_, _| (GrantId::INVALID, 1));
         self.check(8, "no_grant", result);
         let result = self.bad_vector(|tester, grant| {
-            tester.client.revoke(grant);
+            tester.session.client.revoke(grant);
             (grant, 1)
         });
         self.check(9, "revoked_grant", result);
@@ -133,152 +108,121 @@ impl<I: Ipc> Tester<'_, I> {
     }
 
     fn one_element_read(&mut self) -> Result<(), Fault> {
-        let noise = self.seed();
-        self.flat.fill_noise(0, BUFFER + 2 * MARGIN, noise);
-        let at = self.at(0);
-        let into = self.flat.piece(MARGIN, BUFFER);
-        self.move_pieces(Direction::Read, at, &[into])?;
-        self.flat.check_noise(0, MARGIN, noise).map_err(touched)?;
-        changed(&self.flat, MARGIN, BUFFER, noise)?;
-        self.flat.check_noise(MARGIN + BUFFER, MARGIN, noise).map_err(touched)
+        self.read_to(Form::Vector, self.at(0), &[flat(BUFFER)], BUFFER)
     }
 
     /// Reads with a vector of one right element, whose grant and count are changed first.
     fn bad_vector(&mut self, change: impl FnOnce(&mut Self, GrantId) -> (GrantId, i32)) -> Result<Status, Fault> {
-        let buffer = self.flat.piece(MARGIN, BUFFER);
-        let inner = self.session.grant(self.client, buffer, GrantFlags::WRITE)?;
+        let buffer = self.memory.piece(MARGIN, BUFFER);
+        let inner = self.session.grant(buffer, GrantFlags::WRITE)?;
         let vector = [self.session.element(inner, buffer.bytes())];
-        let address = vector.as_ptr().expose_provenance() as u64;
-        // SAFETY: it is granted for reading, and nobody writes it before the grant is revoked.
-        let piece = unsafe { Piece::new(address, size_of_val(&vector) as u64) };
-        let granted = self.session.grant(self.client, piece, GrantFlags::READ)?;
+        let granted = self.session.grant_vector(&vector)?;
         let (grant, count) = change(self, granted);
-        let minor = self.settings.minor;
-        let outcome = self
-            .session
-            .transfer_granted_vector(self.client, Direction::Read, minor, 0, grant, count);
+        let request = BdevRequest {
+            minor: self.settings.target.minor,
+            count,
+            grant,
+            ..Default::default()
+        };
+        let outcome = self.session.request(Direction::Read.vector(), &request);
         // Revoking twice does nothing.
-        self.client.revoke(granted);
-        self.client.revoke(inner);
+        self.session.client.revoke(granted);
+        self.session.client.revoke(inner);
         Expect::AnyError.judge(outcome)
     }
 
     /// Group C: one of three elements is wrong, or where they should go.
     pub(crate) fn bad_reads(&mut self) {
         self.group('C', "bad reads, the elements");
-        for case in &BAD_READS {
+        for case in BAD_READS {
             let result = self.three(Direction::Read, case);
-            self.check(case.number, case.name, result);
+            self.check(case.0, case.1, result);
         }
     }
 
     /// Group D: the same for writing.
     pub(crate) fn bad_writes(&mut self) {
         self.group('D', "bad writes");
-        for case in &BAD_WRITES {
+        for case in BAD_WRITES {
+            let (number, name, ..) = case;
             if !self.settings.write {
-                self.skip(case.number, case.name, &"not to be written");
+                self.skip(number, name, &"not to be written");
                 continue;
             }
             let result = self.bad_write(case);
             if result.is_err() {
-                // What was refused has not been written, or so it should be.
+                // A refused request should not have written anything.
                 let first = self.at(0).disk_sector();
-                self.client.touched(first, (3 * BUFFER / SECTOR) as u64 + 1);
+                let sectors = (3 * BUFFER / SECTOR) as u64 + 1;
+                self.session.client.touched(first, sectors);
             }
-            self.check(case.number, case.name, result);
+            self.check(number, name, result);
         }
     }
 
     /// A write that is refused, and leaves the disk as it was.
-    fn bad_write(&mut self, case: &Case) -> Result<(), Fault> {
+    fn bad_write(&mut self, case: Case) -> Result<(), Fault> {
         // An odd position goes a bit further.
-        let bytes = 3 * BUFFER + SECTOR;
+        const SECTORS: usize = 3 * BUFFER / SECTOR + 1;
         let at = self.at(0);
-        self.read(at, bytes, bytes)?;
-        let mut before = [0; 3 * BUFFER / SECTOR + 1];
-        self.sums(&mut before);
+        self.read(at, SECTORS * SECTOR, SECTORS * SECTOR)?;
+        let mut before: [Content; SECTORS] = self.digests();
+        if case.4 == Untouched::FromTheMiddle {
+            before[..BUFFER / SECTOR].fill(Content::Unknown);
+        }
         self.three(Direction::Write, case)?;
-        self.read(at, bytes, bytes)?;
-        let mut after = before;
-        self.sums(&mut after);
-        let first = match case.untouched {
-            Untouched::All => 0,
-            Untouched::FromTheMiddle => BUFFER / SECTOR,
-        };
-        match (first..before.len()).find(|sector| before[*sector] != after[*sector]) {
-            Some(sector) => Err(Fault::Data { at: sector * SECTOR }),
-            None => Ok(()),
-        }
-    }
-
-    /// Digests of the sectors that were just read.
-    fn sums(&self, sums: &mut [u64]) {
-        for (nth, sum) in sums.iter_mut().enumerate() {
-            let mut sector = [0; SECTOR];
-            self.flat.read(MARGIN + nth * SECTOR, &mut sector);
-            let mut digest = guest_protocol::pattern::Digest::new();
-            digest.update(&sector);
-            *sum = digest.finish();
-        }
+        self.read_contents(at, &before)
     }
 
     /// Sends a vector of three buffers with a flaw, and looks at the answer and at the memory.
-    fn three(&mut self, direction: Direction, case: &Case) -> Result<(), Fault> {
+    fn three(&mut self, direction: Direction, case: Case) -> Result<(), Fault> {
+        let (_, _, flaw, expect, untouched) = case;
         let noise = self.seed();
-        self.pieces.fill_noise(0, STRETCH, noise);
-        let mut ranges = [0, 1, 2].map(|nth| (FIRST + nth * STRIDE, BUFFER));
-        if case.flaw == Flaw::MiddleOdd {
-            ranges[1] = (ranges[1].0 + 1, BUFFER - 2);
+        self.memory.fill_noise(0, STRETCH, noise);
+        let mut ranges = [0, 1, 2].map(|nth| FIRST + nth * STRIDE..FIRST + nth * STRIDE + BUFFER);
+        if flaw == Flaw::MiddleOdd {
+            ranges[1] = ranges[1].start + 1..ranges[1].end - 1;
         }
-        let access = match case.flaw {
-            Flaw::MiddleWrongAccess => [direction.access(), other(direction).access(), direction.access()],
-            _ => [direction.access(); 3],
-        };
-        let grants = self.grant_three(&ranges, access)?;
-        let outcome = self.send_three(direction, case.flaw, &ranges, grants);
-        for grant in grants {
-            self.client.revoke(grant);
+        let mut access = [direction.access(); 3];
+        if flaw == Flaw::MiddleWrongAccess {
+            access[1] = (GrantFlags::READ | GrantFlags::WRITE) - access[1];
         }
-        let status = case.expect.judge(outcome)?;
-        match (direction, status.result()) {
-            (Direction::Read, Ok(_)) => {
-                if let Flaw::MiddleBytes(bytes) = case.flaw {
-                    ranges[1].1 = bytes as usize;
-                }
-                self.only_changed(&ranges, noise)
-            }
-            (Direction::Read, Err(_)) if case.untouched == Untouched::FromTheMiddle => {
-                // The first buffer may have been filled before the mistake was seen. What is around it may not.
-                self.pieces.check_noise(0, FIRST, noise).map_err(touched)?;
-                let rest = FIRST + BUFFER;
-                self.pieces.check_noise(rest, STRETCH - rest, noise).map_err(touched)
-            }
-            // Writing to a disk changes no memory.
-            _ => self.pieces.check_noise(0, STRETCH, noise).map_err(touched),
-        }
-    }
-
-    fn grant_three(&mut self, ranges: &[(usize, usize); 3], access: [GrantFlags; 3]) -> Result<[GrantId; 3], Fault> {
         let mut grants = [GrantId::INVALID; 3];
         for nth in 0..3 {
-            let piece = self.pieces.piece(ranges[nth].0, ranges[nth].1);
-            grants[nth] = self.session.grant(self.client, piece, access[nth])?;
+            let piece = self.memory.piece(ranges[nth].start, ranges[nth].len());
+            grants[nth] = self.session.grant(piece, access[nth])?;
         }
-        Ok(grants)
+        let bytes = [0, 1, 2].map(|nth| ranges[nth].len() as u64);
+        let outcome = self.send_three(direction, flaw, grants, bytes);
+        for grant in grants {
+            self.session.client.revoke(grant);
+        }
+        let status = expect.judge(outcome)?;
+        match (direction, status.result()) {
+            (Direction::Read, Ok(all)) => {
+                if let Flaw::MiddleBytes(bytes) = flaw {
+                    ranges[1].end = ranges[1].start + bytes as usize;
+                }
+                self.only_changed(&ranges, all as usize, noise)
+            }
+            (Direction::Read, Err(_)) if untouched == Untouched::FromTheMiddle => {
+                // The first buffer may have been filled before the mistake was seen. The memory around it may not.
+                self.is_noise(0, FIRST, noise)?;
+                self.is_noise(FIRST + BUFFER, STRETCH, noise)
+            }
+            // Writing to a disk changes no memory.
+            _ => self.is_noise(0, STRETCH, noise),
+        }
     }
 
     fn send_three(
         &mut self,
         direction: Direction,
         flaw: Flaw,
-        ranges: &[(usize, usize); 3],
         grants: [GrantId; 3],
+        bytes: [u64; 3],
     ) -> Result<Status, Trouble> {
-        let mut elements = [VectorElement::default(); 3];
-        for nth in 0..3 {
-            elements[nth] = self.session.element(grants[nth], ranges[nth].1 as u64);
-        }
+        let mut elements = [0, 1, 2].map(|nth| self.session.element(grants[nth], bytes[nth]));
         let mut position = 0;
         match flaw {
             Flaw::None | Flaw::MiddleOdd | Flaw::MiddleWrongAccess => {}
@@ -288,29 +232,10 @@ impl<I: Ipc> Tester<'_, I> {
                 elements[2].bytes = bytes;
             }
             Flaw::MiddleNoGrant => elements[1].grant = GrantId::INVALID,
-            Flaw::MiddleRevoked => self.client.revoke(grants[1]),
+            Flaw::MiddleRevoked => self.session.client.revoke(grants[1]),
             Flaw::Position(odd) => position = odd,
         }
-        let minor = self.settings.minor;
-        self.session
-            .transfer_vector(self.client, direction, minor, position, &elements)
-    }
-
-    /// Whether these ranges of the memory have changed, and nothing else.
-    fn only_changed(&self, ranges: &[(usize, usize); 3], noise: u64) -> Result<(), Fault> {
-        let mut done = 0;
-        for (offset, bytes) in *ranges {
-            self.pieces.check_noise(done, offset - done, noise).map_err(touched)?;
-            changed(&self.pieces, offset, bytes, noise)?;
-            done = offset + bytes;
-        }
-        self.pieces.check_noise(done, STRETCH - done, noise).map_err(touched)
-    }
-}
-
-const fn other(direction: Direction) -> Direction {
-    match direction {
-        Direction::Read => Direction::Write,
-        Direction::Write => Direction::Read,
+        let minor = self.settings.target.minor;
+        self.session.transfer_vector(direction, minor, position, &elements)
     }
 }

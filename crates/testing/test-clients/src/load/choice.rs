@@ -1,4 +1,4 @@
-//! What to do next, by lot.
+//! What to do next, at random.
 
 use guest_protocol::SectorRange;
 use heapless::HistoryBuf;
@@ -6,15 +6,15 @@ use heapless::HistoryBuf;
 use crate::random::Random;
 
 /// Longest request, in sectors.
-pub const MAX_REQUEST_SECTORS: u64 = 64;
+pub(super) const MAX_REQUEST_SECTORS: u64 = 64;
 /// Elements of the largest vector.
-pub const MAX_ELEMENTS_PER_REQUEST: usize = 8;
-/// Writes that the lot remembers.
+pub(super) const MAX_ELEMENTS_PER_REQUEST: usize = 8;
+/// Writes that are remembered, for reads to go to.
 const REMEMBERED_WRITES: usize = 32;
 
 /// What kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// Read.
     Read,
     /// Write.
@@ -26,20 +26,20 @@ pub enum Kind {
     Flush,
 }
 
-/// A request, before it is known which.
+/// A request to come.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operation {
+pub(super) struct Operation {
     /// What to do.
-    pub kind: Kind,
+    pub(super) kind: Kind,
     /// Where; empty for a flush.
-    pub range: SectorRange,
+    pub(super) range: SectorRange,
     /// Sectors of each element of the vector. With one, it is no vector.
-    pub elements: heapless::Vec<u64, MAX_ELEMENTS_PER_REQUEST>,
+    pub(super) elements: heapless::Vec<u64, MAX_ELEMENTS_PER_REQUEST>,
 }
 
 impl Operation {
     /// A request for one piece of memory.
-    pub fn simple(kind: Kind, range: SectorRange) -> Self {
+    pub(super) fn simple(kind: Kind, range: SectorRange) -> Self {
         Self {
             kind,
             range,
@@ -48,22 +48,22 @@ impl Operation {
     }
 
     /// Whether it writes.
-    pub fn is_write(&self) -> bool {
+    pub(super) fn is_write(&self) -> bool {
         matches!(self.kind, Kind::Write { .. })
     }
 
     /// Whether both are about a sector.
-    pub fn overlaps(&self, other: &Self) -> bool {
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
         self.range.first < other.range.end() && other.range.first < self.range.end()
     }
 }
 
-/// The lot.
+/// The source of random operations.
 #[derive(Clone, Debug)]
 pub(super) struct Choice {
     random: Random,
     range: SectorRange,
-    /// What was drawn to be written, for something to be read.
+    /// Ranges of the last writes that were drawn.
     written: HistoryBuf<SectorRange, REMEMBERED_WRITES>,
 }
 
@@ -109,7 +109,7 @@ impl Choice {
         }
     }
 
-    /// Where to read: about where something was written lately, mostly.
+    /// Where to read: near one of the last writes, mostly.
     fn read(&mut self, count: u64) -> SectorRange {
         let nth = self.random.below(REMEMBERED_WRITES as u64) as usize;
         let Some(written) = self.written.as_slice().get(nth).copied() else {
@@ -119,7 +119,7 @@ impl Choice {
         self.place(sector, count)
     }
 
-    /// Where to write: behind the write before, over one of the writes before, or anywhere.
+    /// Where to write: after the write before, over one of the writes before, or anywhere.
     fn write(&mut self, count: u64) -> SectorRange {
         let last = self.written.recent().copied();
         let range = match (self.random.below(3), last) {

@@ -8,62 +8,53 @@ use minix_abi::{Errno, Status};
 
 use super::choice::{Choice, Kind, MAX_REQUEST_SECTORS, Operation};
 use super::ledger::{Ledger, Mismatch, Moment};
+use crate::bdev::{BadReply, Outstanding};
 
 /// Most requests at a time.
-pub const MAX_DEPTH: usize = 16;
-/// Writes that are read again after a restart: few enough for something new to be done until the next one.
+pub(super) const MAX_DEPTH: usize = 16;
+/// Writes that are read again after a restart: few enough for new operations until the next one.
 const REREADS: usize = 4;
-/// Ids that are remembered after their reply.
-const REMEMBERED_IDS: usize = 256;
-/// Lots that are drawn until one does not get in the way of an outstanding request.
+/// Operations that are drawn until one does not get in the way of an outstanding request.
 const DRAWS: usize = 8;
 
-/// A request to be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Order {
-    /// Which of the outstanding requests it is, 0 to [`MAX_DEPTH`] - 1: its memory belongs to it until it is answered.
-    pub slot: usize,
-    /// Its id. Never used before.
-    pub id: i32,
-    /// What to do.
-    pub operation: Operation,
-    /// For a write: the seed of what to write.
-    pub seed: u64,
-    /// Whether it was sent before, to a driver that died. Then its memory holds what to write already.
-    pub is_retry: bool,
+/// A request that is not done: it is in flight, or to be sent (again).
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    pub(super) operation: Operation,
+    /// For a write: the seed of its pattern.
+    pub(super) seed: u64,
+    since: Moment,
+    in_flight: bool,
+    was_sent: bool,
 }
 
 /// What has been done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Requests answered.
-    pub acknowledged: u64,
-    /// Of those, reads.
-    pub reads: u64,
-    /// Of those, writes.
-    pub writes: u64,
-    /// Of those, flushes.
-    pub flushes: u64,
+pub(super) struct Counters {
+    pub(super) reads: u64,
+    pub(super) writes: u64,
+    pub(super) flushes: u64,
     /// Requests sent again.
-    pub retried: u64,
+    pub(super) retried: u64,
     /// Restarts of the driver.
-    pub reopened: u64,
+    pub(super) reopened: u64,
+}
+
+impl Counters {
+    /// Requests answered.
+    pub(super) const fn acknowledged(&self) -> u64 {
+        self.reads + self.writes + self.flushes
+    }
 }
 
 /// What must not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// A second reply to a request.
-    AnsweredTwice(i32),
-    /// A reply to a request that was never sent to this driver.
-    NeverAsked(i32),
+pub(super) enum Failure {
+    Reply(BadReply),
     /// A request went wrong.
     Refused {
-        /// What it was.
         kind: Kind,
-        /// Where.
         range: SectorRange,
-        /// What the driver said.
         status: Status,
     },
     /// A read brought something else.
@@ -73,57 +64,41 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AnsweredTwice(id) => write!(f, "request {id} answered twice"),
-            Self::NeverAsked(id) => write!(f, "a reply to {id}, which was never sent"),
+            Self::Reply(bad) => bad.fmt(f),
             Self::Refused { kind, range, status } => write!(f, "{kind:?} of {range}: {status:?}"),
             Self::Content(mismatch) => mismatch.fmt(f),
         }
     }
 }
 
-impl core::error::Error for Failure {}
-
 /// What a reply meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answered {
-    /// The request of this slot is done.
-    Done(usize),
-    /// The driver does not know that the minor is open. The request of this slot will be sent again.
-    Restart(usize),
-}
-
-#[derive(Clone, Debug)]
-struct Pending {
-    operation: Operation,
-    /// Its id as it was sent last; `None` if it is to be sent (again).
-    id: Option<i32>,
-    seed: u64,
-    since: Moment,
-    was_sent: bool,
+pub(super) enum Answered {
+    Done,
+    /// The driver does not know that the minor is open. The request will be sent again.
+    Restart,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Whatever the lot says.
     Mixed,
     /// Waiting for what is outstanding.
     Drain,
     /// Reading back what was written, from this sector on.
     ReadBack(u64),
-    /// There is nothing left to do.
     Done,
 }
 
-/// A load.
+/// A load. Its requests have slots, 0 to [`MAX_DEPTH`] - 1: the memory of a slot belongs to its request until that is done.
 #[derive(Debug)]
-pub struct Load<'t> {
+pub(super) struct Load<'t> {
     ledger: Ledger<'t>,
     choice: Choice,
     depth: usize,
     phase: Phase,
     slots: [Option<Pending>; MAX_DEPTH],
-    next_id: u32,
-    answered: HistoryBuf<i32, REMEMBERED_IDS>,
+    last_id: u32,
+    outstanding: Outstanding<usize, MAX_DEPTH>,
     written: HistoryBuf<SectorRange, REREADS>,
     rereads: Deque<SectorRange, REREADS>,
     counters: Counters,
@@ -131,15 +106,15 @@ pub struct Load<'t> {
 
 impl<'t> Load<'t> {
     /// A load on the sectors of `ledger`, with `depth` requests at a time (1 to [`MAX_DEPTH`]).
-    pub fn new(ledger: Ledger<'t>, seed: u64, depth: usize) -> Self {
+    pub(super) fn new(ledger: Ledger<'t>, seed: u64, depth: usize) -> Self {
         let range = ledger.range();
         Self {
             choice: Choice::new(seed, range),
-            depth: depth.clamp(1, MAX_DEPTH),
+            depth,
             phase: Phase::Mixed,
             slots: [const { None }; MAX_DEPTH],
-            next_id: 0,
-            answered: HistoryBuf::new(),
+            last_id: 0,
+            outstanding: Outstanding::new(),
             written: HistoryBuf::new(),
             rereads: Deque::new(),
             counters: Counters::default(),
@@ -147,73 +122,85 @@ impl<'t> Load<'t> {
         }
     }
 
-    /// What has been done.
-    pub const fn counters(&self) -> Counters {
+    pub(super) const fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// The account of the sectors.
-    pub const fn ledger(&self) -> &Ledger<'t> {
+    pub(super) const fn ledger(&self) -> &Ledger<'t> {
         &self.ledger
     }
 
-    /// How many requests are sent and not answered.
-    pub fn outstanding(&self) -> usize {
-        self.slots
-            .iter()
-            .flatten()
-            .filter(|pending| pending.id.is_some())
-            .count()
+    /// The request of a slot.
+    pub(super) fn pending(&self, slot: usize) -> Option<&Pending> {
+        self.slots[slot].as_ref()
     }
 
-    /// Whether the request of a slot is sent and not answered.
-    pub fn is_outstanding(&self, slot: usize) -> bool {
-        let pending = self.slots.get(slot).and_then(Option::as_ref);
-        pending.is_some_and(|pending| pending.id.is_some())
+    /// Whether the request of a slot is in flight.
+    pub(super) fn is_in_flight(&self, slot: usize) -> bool {
+        self.pending(slot).is_some_and(|pending| pending.in_flight)
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.outstanding.iter().count()
     }
 
     /// Starts nothing new, but for reading everything back.
-    pub fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         if self.phase == Phase::Mixed {
             self.phase = Phase::Drain;
         }
     }
 
     /// Whether everything is answered and read back.
-    pub fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.phase == Phase::Done && self.slots.iter().all(Option::is_none)
     }
 
-    /// The next request to send; `None` if a reply is to be waited for first.
-    pub fn next_order(&mut self) -> Option<Order> {
-        if let Some(slot) = self.unsent() {
-            return self.order(slot);
-        }
+    /// The next request to send: its slot, and an id that was never used before. `None` if a reply is to be waited for first.
+    pub(super) fn next_request(&mut self) -> Option<(usize, i32)> {
+        let is_unsent = |pending: &Option<Pending>| pending.as_ref().is_some_and(|pending| !pending.in_flight);
+        let slot = match self.slots.iter().position(is_unsent) {
+            Some(slot) => slot,
+            None => self.begin()?,
+        };
+        self.last_id = self.last_id.wrapping_add(1);
+        // Without the sign, ids are easier to read.
+        let id = (self.last_id & i32::MAX as u32) as i32;
+        let pending = self.slots[slot].as_mut()?;
+        pending.in_flight = true;
+        self.counters.retried += u64::from(core::mem::replace(&mut pending.was_sent, true));
+        // There is room for one per slot.
+        self.outstanding.send(id, slot);
+        Some((slot, id))
+    }
+
+    /// Chooses an operation for a free slot.
+    fn begin(&mut self) -> Option<usize> {
         let slot = self.slots[..self.depth].iter().position(Option::is_none)?;
         let operation = self.choose()?;
         let since = self.ledger.tick();
-        let seed = match operation.kind {
-            Kind::Write { .. } => {
-                let write = self.ledger.begin_write(operation.range);
-                self.ledger.seed(write)
-            }
-            Kind::Read | Kind::Flush => 0,
-        };
+        let mut seed = 0;
+        if operation.is_write() {
+            let write = self.ledger.begin_write(operation.range);
+            seed = self.ledger.seed(write);
+        }
         self.slots[slot] = Some(Pending {
             operation,
-            id: None,
             seed,
             since,
+            in_flight: false,
             was_sent: false,
         });
-        self.order(slot)
+        Some(slot)
     }
 
     /// The driver is dead and another one has been found: everything outstanding is to be sent again.
-    pub fn restarted(&mut self) {
+    pub(super) fn restarted(&mut self) {
         self.counters.reopened += 1;
-        for pending in self.slots.iter_mut().flatten() {
-            pending.id = None;
+        for slot in self.outstanding.take() {
+            if let Some(pending) = &mut self.slots[slot] {
+                pending.in_flight = false;
+            }
         }
         self.rereads.clear();
         for range in self.written.oldest_ordered() {
@@ -222,35 +209,24 @@ impl<'t> Load<'t> {
         }
     }
 
-    /// A reply has come. `holds` looks into the memory of a slot: whether the sector at a place in it, which has a number on
-    /// the disk, holds the pattern of a seed (arguments: slot, place, number, seed).
-    ///
-    /// # Errors
-    ///
-    /// [`Failure`]: the driver, the disk or the memory is not as it should be. The load could go on.
-    pub fn reply(
+    /// A reply has come. `holds` looks into the memory of a slot: whether the sector at a place
+    /// in it, which has a number on the disk, holds the pattern of a seed (arguments: slot, place, number, seed). After an error
+    /// the load could go on.
+    pub(super) fn reply(
         &mut self,
         id: i32,
         status: Status,
         mut holds: impl FnMut(usize, usize, u64, u64) -> bool,
     ) -> Result<Answered, Failure> {
-        let is_it = |pending: &Option<Pending>| pending.as_ref().is_some_and(|pending| pending.id == Some(id));
-        let Some(slot) = self.slots.iter().position(is_it) else {
-            return Err(if self.answered.as_slice().contains(&id) {
-                Failure::AnsweredTwice(id)
-            } else {
-                Failure::NeverAsked(id)
-            });
-        };
-        self.answered.write(id);
-        let Some(pending) = self.slots[slot].take() else {
-            return Err(Failure::NeverAsked(id));
+        let slot = self.outstanding.answer(id).map_err(Failure::Reply)?;
+        let Some(mut pending) = self.slots[slot].take() else {
+            return Err(Failure::Reply(BadReply::NeverAsked(id)));
         };
         if status == Status::from(Errno::ERESTART) {
-            self.slots[slot] = Some(Pending { id: None, ..pending });
-            return Ok(Answered::Restart(slot));
+            pending.in_flight = false;
+            self.slots[slot] = Some(pending);
+            return Ok(Answered::Restart);
         }
-
         let Operation { kind, range, .. } = pending.operation;
         let is_right = match kind {
             Kind::Flush => status == Status::OK || status == Status::from(Errno::EOPNOTSUPP),
@@ -262,16 +238,13 @@ impl<'t> Load<'t> {
             }
             return Err(Failure::Refused { kind, range, status });
         }
-        self.counters.acknowledged += 1;
         match kind {
             Kind::Flush => self.counters.flushes += 1,
             Kind::Read => {
                 self.counters.reads += 1;
-                self.ledger
-                    .check_read(range, pending.since, |place, sector, seed| {
-                        holds(slot, place, sector, seed)
-                    })
-                    .map_err(Failure::Content)?;
+                let holds = |place, sector, seed| holds(slot, place, sector, seed);
+                let checked = self.ledger.check_read(range, pending.since, holds);
+                checked.map_err(Failure::Content)?;
             }
             Kind::Write { .. } => {
                 self.counters.writes += 1;
@@ -279,31 +252,7 @@ impl<'t> Load<'t> {
                 self.written.write(range);
             }
         }
-        Ok(Answered::Done(slot))
-    }
-
-    fn unsent(&self) -> Option<usize> {
-        self.slots
-            .iter()
-            .position(|pending| pending.as_ref().is_some_and(|pending| pending.id.is_none()))
-    }
-
-    /// Gives the request of a slot an id to be sent with.
-    fn order(&mut self, slot: usize) -> Option<Order> {
-        let pending = self.slots.get_mut(slot)?.as_mut()?;
-        self.next_id = self.next_id.wrapping_add(1);
-        // Without the sign, they are easier on the eye.
-        let id = (self.next_id & i32::MAX as u32) as i32;
-        pending.id = Some(id);
-        let is_retry = core::mem::replace(&mut pending.was_sent, true);
-        self.counters.retried += u64::from(is_retry);
-        Some(Order {
-            slot,
-            id,
-            operation: pending.operation.clone(),
-            seed: pending.seed,
-            is_retry,
-        })
+        Ok(Answered::Done)
     }
 
     fn choose(&mut self) -> Option<Operation> {
@@ -329,7 +278,7 @@ impl<'t> Load<'t> {
         }
     }
 
-    /// A request by lot: writes keep off everything outstanding, reads may meet each other, and writes that came before.
+    /// A random operation: writes keep off everything outstanding, reads may meet each other, and writes that came before.
     fn draw(&mut self) -> Option<Operation> {
         for _ in 0..DRAWS {
             let operation = self.choice.draw();

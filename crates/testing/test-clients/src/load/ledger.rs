@@ -1,10 +1,11 @@
-//! Which sector has to hold what.
+//! What each sector has to hold.
 
 use core::fmt;
 
 use guest_protocol::SectorRange;
+use zerocopy::FromZeros;
 
-/// The number of a write. 0 is none: the sector holds what it held before, and nobody knows what.
+/// The number of a write. 0 is none: the sector holds what it held before, which is unknown.
 type Tag = u32;
 const UNKNOWN: Tag = 0;
 
@@ -14,8 +15,8 @@ pub(super) type Moment = u32;
 const PENDING: Moment = Moment::MAX;
 
 /// What is known of one sector.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SectorState {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
+pub(super) struct SectorState {
     /// The last write that was sent.
     latest: Tag,
     /// The one before.
@@ -26,7 +27,7 @@ pub struct SectorState {
 
 impl SectorState {
     /// Never written here.
-    pub const UNTOUCHED: Self = Self {
+    const UNTOUCHED: Self = Self {
         latest: UNKNOWN,
         former: UNKNOWN,
         acknowledged: 0,
@@ -41,35 +42,32 @@ impl SectorState {
 
 /// Neighbouring sectors with the same pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
+pub(super) struct Run {
     /// Where.
-    pub range: SectorRange,
+    pub(super) range: SectorRange,
     /// The seed of the pattern; `None` if the content is nothing to rely on.
-    pub seed: Option<u64>,
+    pub(super) seed: Option<u64>,
 }
 
 /// A sector that holds what it should not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mismatch {
+pub(super) struct Mismatch {
     /// Which one.
-    pub sector: u64,
+    pub(super) sector: u64,
     /// The seed of the pattern that it should hold.
-    pub seed: u64,
-    /// Whether the pattern before would have been right as well.
-    pub old_allowed: bool,
+    pub(super) seed: u64,
 }
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sector, seed, .. } = self;
-        let or = if self.old_allowed { " or the one before" } else { "" };
-        write!(f, "sector {sector} does not hold pattern {seed:#x}{or}")
+        let Self { sector, seed } = self;
+        write!(f, "sector {sector} does not hold pattern {seed:#x}")
     }
 }
 
 /// The account of a range of sectors.
 #[derive(Debug)]
-pub struct Ledger<'t> {
+pub(super) struct Ledger<'t> {
     first: u64,
     sectors: &'t mut [SectorState],
     seed: u64,
@@ -78,9 +76,8 @@ pub struct Ledger<'t> {
 }
 
 impl<'t> Ledger<'t> {
-    /// An account of the sectors from `first` on, as many as there are entries, of which nothing is known yet.
-    pub fn new(first: u64, sectors: &'t mut [SectorState], seed: u64) -> Self {
-        sectors.fill(SectorState::UNTOUCHED);
+    /// An account of the sectors from `first` on, as many as there are entries, which are untouched.
+    pub(super) fn new(first: u64, sectors: &'t mut [SectorState], seed: u64) -> Self {
         Self {
             first,
             sectors,
@@ -91,7 +88,7 @@ impl<'t> Ledger<'t> {
     }
 
     /// The sectors it is about.
-    pub fn range(&self) -> SectorRange {
+    pub(super) fn range(&self) -> SectorRange {
         SectorRange {
             first: self.first,
             count: self.sectors.len() as u64,
@@ -107,7 +104,7 @@ impl<'t> Ledger<'t> {
 
     /// A write is about to be sent. Returns its number, which [`seed`](Self::seed) makes a seed of. No other write may be
     /// outstanding in the range.
-    pub fn begin_write(&mut self, range: SectorRange) -> u32 {
+    pub(super) fn begin_write(&mut self, range: SectorRange) -> u32 {
         self.last_tag = self.last_tag.wrapping_add(1).max(1);
         let tag = self.last_tag;
         for sector in self.states_mut(range) {
@@ -121,31 +118,27 @@ impl<'t> Ledger<'t> {
     }
 
     /// The write that was sent last to this range has been acknowledged.
-    pub fn acknowledge_write(&mut self, range: SectorRange) {
+    pub(super) fn acknowledge_write(&mut self, range: SectorRange) {
         let now = self.tick();
         for sector in self.states_mut(range) {
             sector.acknowledged = now;
         }
     }
 
-    /// The write that was sent last to this range went wrong: nobody knows what is there.
-    pub fn spoil(&mut self, range: SectorRange) {
+    /// The write that was sent last to this range went wrong: its content is unknown.
+    pub(super) fn spoil(&mut self, range: SectorRange) {
         self.states_mut(range).fill(SectorState::SPOILT);
     }
 
     /// The seed of the pattern of a write.
-    pub fn seed(&self, write: u32) -> u64 {
+    pub(super) fn seed(&self, write: u32) -> u64 {
         // Odd, hence different for each number; and different in the upper half, as the patterns like it.
         self.seed ^ u64::from(write).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
 
     /// Checks what a read has brought that was sent at a certain moment. `holds` tells whether the sector (its place in
     /// the range, and its number) holds the pattern of a seed.
-    ///
-    /// # Errors
-    ///
-    /// The first sector that is not as it may be.
-    pub fn check_read(
+    pub(super) fn check_read(
         &self,
         range: SectorRange,
         since: Moment,
@@ -164,11 +157,7 @@ impl<'t> Ledger<'t> {
             }
             let is_old = old_allowed && (state.former == UNKNOWN || holds(place, sector, self.seed(state.former)));
             if !is_old {
-                return Err(Mismatch {
-                    sector,
-                    seed,
-                    old_allowed,
-                });
+                return Err(Mismatch { sector, seed });
             }
         }
         Ok(())
@@ -191,7 +180,7 @@ impl<'t> Ledger<'t> {
 
     /// What has to be on the disk; without a seed where a write went wrong or is outstanding. Sectors that were never written
     /// do not come.
-    pub fn runs(&self) -> impl Iterator<Item = Run> + '_ {
+    pub(super) fn runs(&self) -> impl Iterator<Item = Run> + '_ {
         let mut rest = self.range();
         core::iter::from_fn(move || {
             loop {
@@ -224,7 +213,7 @@ impl<'t> Ledger<'t> {
         self.sectors.get_mut(place).unwrap_or(&mut [])
     }
 
-    /// Sectors outside are nobody's business here: such a range is empty.
+    /// A range that is not inside is empty here.
     fn place(&self, range: SectorRange) -> core::ops::Range<usize> {
         if !self.range().contains(range) {
             return 0..0;

@@ -2,56 +2,52 @@
 
 use zerocopy::FromBytes;
 
-use super::error::Damage;
+use super::disk::{MAX_BLOCK_BYTES, MIN_BLOCK_BYTES, MfsError, damaged};
 use super::layout::{DIRECT_ZONES, FIRST_MAP_BLOCK, INODE_BYTES, MAGIC, SUPER_POSITION, SuperBlock};
 
-/// Bytes read from the start of the volume to get at the superblock.
-pub const SUPER_READ_BYTES: usize = 4096;
-/// The smallest block: the superblock has to begin at a block.
-pub const MIN_BLOCK_BYTES: usize = 1024;
-/// The largest block this reader has room for. MINIX makes blocks of 4096 bytes unless told otherwise.
-pub const MAX_BLOCK_BYTES: usize = 8192;
-/// The largest zone, as a power of two of blocks. Nobody uses more than zero.
+/// Bytes at the start of the volume that have the superblock in them.
+pub(super) const SUPER_READ_BYTES: usize = 4096;
+/// The largest zone, as a power of two of blocks. All known file systems have zero.
 const MAX_LOG_ZONE_SIZE: u16 = 8;
+
+/// What is said of a volume too short for a file system.
+pub(super) const TOO_SHORT: MfsError =
+    MfsError::Damaged("bytes are too few for a file system:", SUPER_READ_BYTES as u32);
 
 /// Where everything is in a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Geometry {
+pub(super) struct Geometry {
     /// Bytes of a block.
-    pub block_bytes: usize,
+    pub(super) block_bytes: usize,
     /// Blocks of a zone, as a power of two.
-    pub log_zone_size: u32,
+    pub(super) log_zone_size: u32,
     /// Inodes there are.
-    pub inodes: u32,
+    pub(super) inodes: u32,
     /// Where the inodes are, in bytes.
-    pub inode_position: u64,
+    pub(super) inode_position: u64,
     /// The first zone with contents.
-    pub first_data_zone: u32,
+    pub(super) first_data_zone: u32,
     /// The end of the zones.
-    pub zones: u32,
+    pub(super) zones: u32,
     /// Longest file, in bytes.
-    pub max_bytes: u64,
+    pub(super) max_bytes: u64,
 }
 
 impl Geometry {
     /// Finds it in the first [`SUPER_READ_BYTES`] of a volume of `volume_bytes`.
-    ///
-    /// # Errors
-    ///
-    /// If it is no file system of this version, or one whose numbers contradict each other or the volume.
-    pub fn read(start: &[u8], volume_bytes: u64) -> Result<Self, Damage> {
-        let start = start.get(SUPER_POSITION as usize..).ok_or(Damage::TooShort)?;
-        let (on_disk, _) = SuperBlock::read_from_prefix(start).map_err(|_| Damage::TooShort)?;
+    pub(super) fn read(start: &[u8], volume_bytes: u64) -> Result<Self, MfsError> {
+        let start = start.get(SUPER_POSITION as usize..).ok_or(TOO_SHORT)?;
+        let (on_disk, _) = SuperBlock::read_from_prefix(start).map_err(|_| TOO_SHORT)?;
         if on_disk.magic.get() != MAGIC {
-            return Err(Damage::Magic(on_disk.magic.get()));
+            return Err(damaged("no superblock: the magic number is", on_disk.magic.get()));
         }
         let block_bytes = usize::from(on_disk.block_bytes.get());
         if !block_bytes.is_power_of_two() || !(MIN_BLOCK_BYTES..=MAX_BLOCK_BYTES).contains(&block_bytes) {
-            return Err(Damage::BlockBytes(on_disk.block_bytes.get()));
+            return Err(damaged("blocks of bytes:", on_disk.block_bytes.get()));
         }
         let log_zone_size = on_disk.log_zone_size.get();
         if log_zone_size > MAX_LOG_ZONE_SIZE {
-            return Err(Damage::ZoneSize(log_zone_size));
+            return Err(damaged("zones of blocks, as a power of two:", log_zone_size));
         }
 
         // Nothing below can overflow: 32-bit numbers times at most 2^13 * 2^8.
@@ -75,7 +71,7 @@ impl Geometry {
             && bits(zone_map) > u64::from(zones) - first_data_zone
             && u64::from(zones) * (block << log_zone_size) <= volume_bytes;
         if !fits {
-            return Err(Damage::Geometry);
+            return Err(damaged("bitmaps, inodes and zones do not fit; zones:", zones));
         }
         Ok(Self {
             block_bytes,
@@ -90,25 +86,17 @@ impl Geometry {
     }
 
     /// Where a zone with contents starts, in bytes.
-    ///
-    /// # Errors
-    ///
-    /// If the zone is none.
-    pub fn zone_position(&self, zone: u32) -> Result<u64, Damage> {
+    pub(super) fn zone_position(&self, zone: u32) -> Result<u64, MfsError> {
         if zone < self.first_data_zone || zone >= self.zones {
-            return Err(Damage::Zone(zone));
+            return Err(damaged("no zone with contents:", zone));
         }
         Ok(u64::from(zone) * self.zone_bytes())
     }
 
     /// Where an inode is: the position of its block, and the offset in that.
-    ///
-    /// # Errors
-    ///
-    /// If there is no such inode.
-    pub fn inode_place(&self, number: u32) -> Result<(u64, usize), Damage> {
+    pub(super) fn inode_place(&self, number: u32) -> Result<(u64, usize), MfsError> {
         if number == 0 || number > self.inodes {
-            return Err(Damage::InodeNumber(number));
+            return Err(damaged("no inode", number));
         }
         let offset = u64::from(number - 1) * INODE_BYTES as u64;
         let block = self.block_bytes as u64;
@@ -116,17 +104,17 @@ impl Geometry {
     }
 
     /// Bytes of a zone.
-    pub fn zone_bytes(&self) -> u64 {
+    pub(super) fn zone_bytes(&self) -> u64 {
         (self.block_bytes as u64) << self.log_zone_size
     }
 
     /// Zone numbers in an indirect block.
-    pub fn zones_per_block(&self) -> u64 {
+    pub(super) fn zones_per_block(&self) -> u64 {
         (self.block_bytes / size_of::<u32>()) as u64
     }
 
     /// How many zones a file can have.
-    pub fn zones_per_file(&self) -> u64 {
+    pub(super) fn zones_per_file(&self) -> u64 {
         let per_block = self.zones_per_block();
         DIRECT_ZONES as u64 + per_block + per_block.pow(2) + per_block.pow(3)
     }

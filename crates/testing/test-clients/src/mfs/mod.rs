@@ -1,23 +1,16 @@
 //! A reader of MINIX file systems (MFS, version 3) that only reads, and trusts nothing it reads.
 //!
-//! It is what a file system server asks of a disk driver, made small: blocks by number, contiguous blocks of a file in
-//! one go, every byte of it checked against digests that the host made. Where the blocks come from is a [`Volume`];
-//! the reader itself runs on the host as well.
+//! It is what a file system server asks of a disk driver, made small: blocks by number, contiguous blocks of a file in one
+//! go, every byte of it checked against digests that the host made.
 //!
-//! A damaged file system is an error with a name. Every number on the disk is checked before it is used, the depth of
-//! directories is bounded, and no directory block is looked at more often than there are blocks, so that a loop ends.
+//! A damaged file system is an error. Every number on the disk is checked before it is used, the depth of directories is
+//! bounded, and no directory block is looked at more often than there are blocks, so that a loop ends.
 
-mod error;
+mod disk;
 mod geometry;
-pub mod layout;
+mod layout;
 mod program;
 mod reader;
 mod tree;
-mod volume;
 
-pub use error::{Damage, MfsError};
-pub use geometry::{Geometry, MAX_BLOCK_BYTES, MIN_BLOCK_BYTES, SUPER_READ_BYTES};
 pub use program::main;
-pub use reader::{Buffers, Mfs, RUN_BYTES};
-pub use tree::{Found, MAX_DEPTH, MAX_PATH_BYTES, Visitor};
-pub use volume::{OutOfBounds, Volume};

@@ -1,175 +1,98 @@
 //! Inodes and contents: from a file and a place in it to bytes of the volume.
 
-use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
+use zerocopy::{FromBytes, FromZeros};
 
 use guest_protocol::pattern::Digest;
+use minix_rt::Ipc;
 
-use super::error::{Damage, MfsError};
-use super::geometry::{Geometry, MAX_BLOCK_BYTES, SUPER_READ_BYTES};
-use super::layout::{DIRECT_ZONES, Inode, LINK, REGULAR};
-use super::volume::Volume;
+use super::disk::{Disk, MAX_BLOCK_BYTES, MfsError, RUN_BYTES, damaged};
+use super::geometry::{Geometry, SUPER_READ_BYTES, TOO_SHORT};
+use super::layout::{DIRECT_ZONES, DIRECTORY, Inode, LINK, REGULAR};
 
-/// Most bytes of a file that are read in one go.
-pub const RUN_BYTES: usize = 64 << 10;
 /// Levels of indirect blocks.
 const LEVELS: usize = 3;
 
-/// A block that is kept, and where it is from.
+/// A block that is kept, and its position; zero if there is none, as the boot block is never kept.
+#[derive(FromZeros)]
 struct Kept {
-    position: Option<u64>,
+    position: u64,
     bytes: [u8; MAX_BLOCK_BYTES],
 }
 
 impl Kept {
-    const fn new() -> Self {
-        Self {
-            position: None,
-            bytes: [0; MAX_BLOCK_BYTES],
+    /// The block at `position`, read if it is not the one that is here already.
+    fn get<I: Ipc>(&mut self, disk: &mut Disk<'_, I>, position: u64, block: usize) -> Result<&[u8], MfsError> {
+        if self.position != position {
+            self.position = 0;
+            let into = &mut self.bytes[..block];
+            disk.read(position, block, into)?;
+            self.position = position;
         }
-    }
-
-    /// The block at `position`, read if it is not the one that is here already. The flag tells which.
-    fn get<V: Volume>(&mut self, volume: &mut V, position: u64, block: usize) -> Result<(&[u8], bool), V::Error> {
-        let block = block.min(MAX_BLOCK_BYTES);
-        let is_new = self.position != Some(position);
-        if is_new {
-            self.position = None;
-            volume.read(position, block, &mut self.bytes[..block])?;
-            self.position = Some(position);
-        }
-        Ok((&self.bytes[..block], is_new))
+        Ok(&self.bytes[..block])
     }
 }
 
-/// The memory of a reader. It is large, and a driver gets at it by its address: it should be in a static.
-pub struct Buffers {
+/// The memory of a reader. It is empty if it is zeroed.
+#[derive(FromZeros)]
+pub(super) struct Buffers {
     inodes: Kept,
     directory: Kept,
     indirect: [Kept; LEVELS],
     run: [u8; RUN_BYTES],
 }
 
-impl Buffers {
-    /// Empty ones.
-    pub const fn new() -> Self {
-        Self {
-            inodes: Kept::new(),
-            directory: Kept::new(),
-            indirect: [const { Kept::new() }; LEVELS],
-            run: [0; RUN_BYTES],
-        }
-    }
-
-    fn forget(&mut self) {
-        self.inodes.position = None;
-        self.directory.position = None;
-        self.indirect.iter_mut().for_each(|kept| kept.position = None);
-    }
-}
-
-impl Default for Buffers {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// A file system that is being read.
-pub struct Mfs<'b, V> {
-    volume: V,
-    geometry: Geometry,
+pub(super) struct Mfs<'b, 'c, I: Ipc> {
+    pub(super) disk: Disk<'c, I>,
+    pub(super) geometry: Geometry,
     buffers: &'b mut Buffers,
 }
 
-impl<'b, V: Volume> Mfs<'b, V> {
+impl<'b, 'c, I: Ipc> Mfs<'b, 'c, I> {
     /// Reads and checks the superblock.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be read, or is none.
-    pub fn open(mut volume: V, buffers: &'b mut Buffers) -> Result<Self, MfsError<V::Error>> {
-        buffers.forget();
-        let bytes = volume.bytes();
+    pub(super) fn open(mut disk: Disk<'c, I>, buffers: &'b mut Buffers) -> Result<Self, MfsError> {
+        let bytes = disk.bytes;
         if bytes < SUPER_READ_BYTES as u64 {
-            return Err(Damage::TooShort.into());
+            return Err(TOO_SHORT);
         }
         let start = &mut buffers.run[..SUPER_READ_BYTES];
-        volume.read(0, SUPER_READ_BYTES, start).map_err(MfsError::Read)?;
+        disk.read(0, SUPER_READ_BYTES, start)?;
         let geometry = Geometry::read(start, bytes)?;
         Ok(Self {
-            volume,
+            disk,
             geometry,
             buffers,
         })
     }
 
-    /// Where everything is.
-    pub fn geometry(&self) -> &Geometry {
-        &self.geometry
-    }
-
-    /// Where the blocks come from.
-    pub fn volume(&self) -> &V {
-        &self.volume
-    }
-
-    /// Where the blocks came from, when nothing more is to be read.
-    pub fn into_volume(self) -> V {
-        self.volume
-    }
-
     /// An inode by its number.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be read, there is no such number, or its contents are longer than a file can be.
-    pub fn inode(&mut self, number: u32) -> Result<Inode, MfsError<V::Error>> {
+    pub(super) fn inode(&mut self, number: u32) -> Result<Inode, MfsError> {
         let (position, offset) = self.geometry.inode_place(number)?;
-        let (block, _) = self
-            .buffers
-            .inodes
-            .get(&mut self.volume, position, self.geometry.block_bytes)
-            .map_err(MfsError::Read)?;
-        let (inode, _) = Inode::read_from_prefix(&block[offset..]).map_err(|_| Damage::InodeNumber(number))?;
-        let has_contents = matches!(inode.kind(), super::layout::DIRECTORY | REGULAR | LINK);
+        let kept = &mut self.buffers.inodes;
+        let block = kept.get(&mut self.disk, position, self.geometry.block_bytes)?;
+        let no_inode = damaged("no inode", number);
+        let (inode, _) = Inode::read_from_prefix(&block[offset..]).map_err(|_| no_inode)?;
+        let has_contents = matches!(inode.kind(), DIRECTORY | REGULAR | LINK);
         let bytes = u64::from(inode.bytes.get());
-        let longest = self
-            .geometry
-            .zones_per_file()
-            .saturating_mul(self.geometry.zone_bytes());
-        if has_contents && bytes > self.geometry.max_bytes.min(longest) {
-            return Err(Damage::FileBytes(number).into());
+        let geometry = &self.geometry;
+        let longest = geometry.zones_per_file().saturating_mul(geometry.zone_bytes());
+        if has_contents && bytes > geometry.max_bytes.min(longest) {
+            return Err(damaged("too long is inode", number));
         }
         Ok(inode)
     }
 
-    /// The block of a directory that holds the byte at `offset`, and whether it had to be read.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be read, or is a hole.
-    pub(super) fn directory_block(
-        &mut self,
-        number: u32,
-        directory: &Inode,
-        offset: u64,
-    ) -> Result<(&[u8], bool), MfsError<V::Error>> {
+    /// The block of a directory that holds the byte at `offset`. It must not be a hole.
+    pub(super) fn directory_block(&mut self, number: u32, directory: &Inode, offset: u64) -> Result<&[u8], MfsError> {
         let block = self.geometry.block_bytes;
-        let position = self
-            .position(directory, offset / block as u64)?
-            .ok_or(Damage::Directory(number))?;
-        self.buffers
-            .directory
-            .get(&mut self.volume, position, block)
-            .map_err(MfsError::Read)
+        let position = self.position(directory, offset / block as u64)?;
+        let position = position.ok_or(damaged("a hole in directory", number))?;
+        self.buffers.directory.get(&mut self.disk, position, block)
     }
 
-    /// Reads a file from beginning to end, and tells its length and digest. Holes are zeroes.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be read, or names zones that are none.
-    pub fn digest(&mut self, file: &Inode) -> Result<(u64, u64), MfsError<V::Error>> {
+    /// Reads a file from beginning to end, and tells its digest. Holes are zeroes.
+    pub(super) fn digest(&mut self, file: &Inode) -> Result<u64, MfsError> {
         let bytes = u64::from(file.bytes.get());
         let mut digest = Digest::new();
         let mut done = 0;
@@ -181,12 +104,12 @@ impl<'b, V: Volume> Mfs<'b, V> {
             digest.update(&run[..taken as usize]);
             done += taken;
         }
-        Ok((bytes, digest.finish()))
+        Ok(digest.finish())
     }
 
     /// The contents from `offset` (a multiple of a block) on: as many whole blocks as lie side by side on the volume, at
     /// least one, and not many more than `wanted` bytes.
-    fn run(&mut self, file: &Inode, offset: u64, wanted: u64) -> Result<&[u8], MfsError<V::Error>> {
+    fn run(&mut self, file: &Inode, offset: u64, wanted: u64) -> Result<&[u8], MfsError> {
         let block = self.geometry.block_bytes;
         let first = offset / block as u64;
         let most = (RUN_BYTES / block).min(usize::try_from(wanted.div_ceil(block as u64)).unwrap_or(usize::MAX));
@@ -202,14 +125,14 @@ impl<'b, V: Volume> Mfs<'b, V> {
         }
         let run = &mut self.buffers.run[..blocks * block];
         match start {
-            Some(position) => self.volume.read(position, block, run).map_err(MfsError::Read)?,
+            Some(position) => self.disk.read(position, block, run)?,
             None => run.fill(0),
         }
         Ok(run)
     }
 
     /// Where block `nth` of a file is, in bytes; `None` for a hole.
-    fn position(&mut self, file: &Inode, nth: u64) -> Result<Option<u64>, MfsError<V::Error>> {
+    fn position(&mut self, file: &Inode, nth: u64) -> Result<Option<u64>, MfsError> {
         let log = self.geometry.log_zone_size;
         let zone = self.zone(file, nth >> log)?;
         if zone == 0 {
@@ -220,7 +143,7 @@ impl<'b, V: Volume> Mfs<'b, V> {
     }
 
     /// The number of zone `nth` of a file; 0 for a hole.
-    fn zone(&mut self, file: &Inode, nth: u64) -> Result<u32, MfsError<V::Error>> {
+    fn zone(&mut self, file: &Inode, nth: u64) -> Result<u32, MfsError> {
         if let Some(zone) = usize::try_from(nth)
             .ok()
             .and_then(|nth| file.zones[..DIRECT_ZONES].get(nth))
@@ -244,13 +167,7 @@ impl<'b, V: Volume> Mfs<'b, V> {
     }
 
     /// Follows `levels` of indirect blocks.
-    fn indirect_zone(
-        &mut self,
-        mut zone: u32,
-        levels: usize,
-        mut span: u64,
-        mut nth: u64,
-    ) -> Result<u32, MfsError<V::Error>> {
+    fn indirect_zone(&mut self, mut zone: u32, levels: usize, mut span: u64, mut nth: u64) -> Result<u32, MfsError> {
         let block = self.geometry.block_bytes;
         for kept in self.buffers.indirect[LEVELS - levels..].iter_mut() {
             if zone == 0 {
@@ -258,7 +175,7 @@ impl<'b, V: Volume> Mfs<'b, V> {
             }
             // Only the first block of such a zone is used.
             let position = self.geometry.zone_position(zone)?;
-            let (bytes, _) = kept.get(&mut self.volume, position, block).map_err(MfsError::Read)?;
+            let bytes = kept.get(&mut self.disk, position, block)?;
             let index = (nth / span) as usize * size_of::<U32>();
             let number = bytes.get(index..).and_then(|bytes| U32::read_from_prefix(bytes).ok());
             zone = number.map_or(0, |(number, _)| number.get());

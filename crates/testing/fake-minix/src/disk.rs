@@ -1,0 +1,370 @@
+//! A device that follows a script: a disk in memory, and a queue of which the test says what is finished, when and how.
+
+use std::collections::VecDeque;
+
+use minix_blockdriver::{
+    BlockDevice, Broken, Data, DeviceError, DeviceRequest, DiskInfo, GrantedRange as _, Refusal, STAGING_BYTES,
+    StagingBlock, Tag,
+};
+
+use crate::memory::{Range, SharedMemory};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    Read,
+    Write,
+    Flush,
+}
+
+/// A request that the device was request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskRequest {
+    pub op: Op,
+    /// In sectors.
+    pub first: u64,
+    pub sectors: u64,
+    /// Where in the memory of clients.
+    pub segments: Vec<Range>,
+    /// Or which block of staging memory, and how many bytes of it.
+    pub bounce: Option<(StagingBlock, usize)>,
+    pub tag: Tag,
+}
+
+impl DiskRequest {
+    fn overlaps(&self, other: &Self) -> bool {
+        self.first < other.first + other.sectors && other.first < self.first + self.sectors
+    }
+}
+
+pub struct FakeDisk {
+    pub memory: SharedMemory,
+    pub info: DiskInfo,
+    pub content: Vec<u8>,
+    /// What a power cut leaves.
+    pub medium: Vec<u8>,
+    /// What it has and is not done with, in the order it came.
+    pub pending: Vec<DiskRequest>,
+    /// Of these, how many it was told of.
+    pub notified: usize,
+    /// Finished, and not fetched.
+    pub finished: VecDeque<(Tag, Result<(), DeviceError>)>,
+    /// Everything it was ever request.
+    pub log: Vec<DiskRequest>,
+    /// Whether everything is finished at once.
+    pub automatic: bool,
+    /// Requests it takes at a time.
+    pub room: usize,
+    /// What it says to the next requests, as far as it goes.
+    pub refusals: VecDeque<Option<Refusal>>,
+    /// Addresses it cannot be request, from here on.
+    pub unreachable_from: u64,
+    pub broken: bool,
+    /// What comes of the next resets, as far as it goes. After one that fails the device is stopped: its requests are gone,
+    /// and it says nothing of itself.
+    pub resets: VecDeque<Result<(), Broken>>,
+    /// Whether it has a write cache after the next reset, if that changes. What is in the cache stays there.
+    pub cache_after_reset: Option<bool>,
+    /// Resets that fail leave the device working on its requests.
+    pub stuck: bool,
+    /// The device asks for a reset again after each start.
+    pub breaks_at_start: bool,
+    /// What is finished is found by a reset only.
+    pub poll_finds_nothing: bool,
+    /// It asks for a reset, and only a look at its status tells.
+    pub silently_dead: bool,
+    /// The device was started, and not reset since.
+    live: bool,
+    /// Requests that it never finishes.
+    pub lost: Vec<DiskRequest>,
+    pub reset_count: usize,
+    pub can_switch_cache: bool,
+    /// Parts of requests that are finished.
+    pub parts: u64,
+    /// Sectors that were written since the last flush.
+    pub unflushed: usize,
+    pub bounce_buffers: Vec<Box<[u8; STAGING_BYTES]>>,
+    /// Sectors that fail.
+    pub bad_sectors: Vec<u64>,
+    /// Writes that fail have happened all the same.
+    pub half_done: bool,
+}
+
+impl FakeDisk {
+    pub fn new(memory: SharedMemory, sectors: u64) -> Self {
+        let info = DiskInfo {
+            sectors,
+            block_bytes: 512,
+            read_only: false,
+            can_flush: true,
+            write_cache: true,
+            max_segments: 64,
+            geometry: None,
+        };
+        Self {
+            memory,
+            info,
+            live: true,
+            stuck: false,
+            cache_after_reset: None,
+            breaks_at_start: false,
+            silently_dead: false,
+            poll_finds_nothing: false,
+            lost: Vec::new(),
+            content: vec![0; sectors as usize * 512],
+            medium: vec![0; sectors as usize * 512],
+            pending: Vec::new(),
+            notified: 0,
+            finished: VecDeque::new(),
+            log: Vec::new(),
+            automatic: true,
+            room: usize::MAX,
+            refusals: VecDeque::new(),
+            unreachable_from: u64::MAX,
+            broken: false,
+            resets: VecDeque::new(),
+            reset_count: 0,
+            can_switch_cache: true,
+            parts: 0,
+            unflushed: 0,
+            bounce_buffers: (0..4).map(|_| Box::new([0; STAGING_BYTES])).collect(),
+            bad_sectors: Vec::new(),
+            half_done: false,
+        }
+    }
+
+    /// Finishes the `nth` of the pending requests: moves the data, or fails.
+    pub fn finish(&mut self, nth: usize, result: Result<(), DeviceError>) {
+        assert!(nth < self.notified, "the device works on what it was not told of");
+        let request = self.pending.remove(nth);
+        self.notified -= 1;
+        let touches = |sector: &u64| (request.first..request.first + request.sectors).contains(sector);
+        let is_beyond = request.first + request.sectors > self.info.sectors;
+        let result = if self.bad_sectors.iter().any(touches) || is_beyond {
+            Err(DeviceError::Io)
+        } else {
+            result
+        };
+        if result.is_ok() || self.half_done && request.op == Op::Write && !is_beyond {
+            self.carry_out(&request);
+        }
+        self.finished.push_back((request.tag, result));
+    }
+
+    /// Loses the `nth` of the pending requests: it has it until the reset, and does not finish it.
+    pub fn lose(&mut self, nth: usize) {
+        assert!(nth < self.notified);
+        self.lost.push(self.pending.remove(nth));
+        self.notified -= 1;
+    }
+
+    /// Finishes everything that it was told of.
+    pub fn finish_all(&mut self) {
+        while self.notified > 0 {
+            self.finish(0, Ok(()));
+        }
+    }
+
+    fn carry_out(&mut self, request: &DiskRequest) {
+        if request.op == Op::Flush {
+            self.unflushed = 0;
+            self.medium.clone_from(&self.content);
+            return;
+        }
+        let mut at = request.first as usize * 512;
+        if let Some((block, bytes)) = request.bounce {
+            let block = &mut self.bounce_buffers[usize::from(block.0)][..bytes];
+            let content = &mut self.content[at..at + bytes];
+            match request.op {
+                Op::Read => block.copy_from_slice(content),
+                _ => content.copy_from_slice(block),
+            }
+        }
+        for segment in &request.segments {
+            let bytes = segment.bytes() as usize;
+            let content = &mut self.content[at..at + bytes];
+            match request.op {
+                Op::Read => self.memory.borrow_mut().write(segment.address(), content),
+                _ => self.memory.borrow().read(segment.address(), content),
+            }
+            at += bytes;
+        }
+        if request.op == Op::Write && !self.info.write_cache {
+            let range = request.first as usize * 512..(request.first + request.sectors) as usize * 512;
+            self.medium.resize(self.content.len(), 0);
+            self.medium[range.clone()].copy_from_slice(&self.content[range]);
+        }
+        if request.op == Op::Write {
+            self.unflushed += request.sectors as usize;
+        }
+    }
+
+    /// Whether a request that is not finished has a block of staging memory.
+    fn is_lent(&self, block: StagingBlock) -> bool {
+        let has = |request: &DiskRequest| request.bounce.is_some_and(|(used, _)| used == block);
+        self.pending.iter().chain(&self.lost).any(has)
+    }
+
+    /// Everything it was request, without addresses.
+    pub fn ops(&self) -> Vec<(Op, u64, u64)> {
+        self.log
+            .iter()
+            .map(|request| (request.op, request.first, request.sectors))
+            .collect()
+    }
+}
+
+impl BlockDevice for FakeDisk {
+    type Range = Range;
+
+    fn info(&self) -> Option<DiskInfo> {
+        (self.live && !self.broken).then_some(self.info)
+    }
+
+    fn submit(&mut self, asked: DeviceRequest<'_, Range>, tag: Tag) -> Result<(), Refusal> {
+        if self.broken || !self.live {
+            return Err(Refusal::Broken);
+        }
+        if let Some(Some(refusal)) = self.refusals.pop_front() {
+            return Err(refusal);
+        }
+        if self.pending.len() + self.finished.len() + self.lost.len() >= self.room {
+            return Err(Refusal::Full);
+        }
+        let (op, first, data) = match asked {
+            DeviceRequest::Read { first, data } => (Op::Read, first, data),
+            DeviceRequest::Write { first, data } => (Op::Write, first, data),
+            DeviceRequest::Flush => (Op::Flush, 0, Data::Granted(&[])),
+        };
+        let (segments, bounce) = match data {
+            Data::Granted(segments) => (segments, None),
+            Data::Bounce(block, bytes) => {
+                assert!(usize::from(block.0) < self.bounce_buffers.len() && bytes <= STAGING_BYTES);
+                assert!(!self.is_lent(block), "the block is in use");
+                (&[][..], Some((block, bytes)))
+            }
+        };
+        let bytes: u64 = segments.iter().map(Range::bytes).sum();
+        let bytes = bytes + bounce.map_or(0, |(_, bytes)| bytes as u64);
+        let request = DiskRequest {
+            op,
+            first,
+            sectors: bytes / 512,
+            segments: segments.to_vec(),
+            bounce,
+            tag,
+        };
+        assert!(
+            segments
+                .iter()
+                .all(|segment| segment.bytes() > 0 && segment.address() % 2 == 0)
+        );
+        assert!(
+            bytes.is_multiple_of(self.info.block_bytes.into()),
+            "not whole blocks: {request:?}"
+        );
+        if op == Op::Flush {
+            if !self.info.can_flush {
+                return Err(Refusal::Unsupported);
+            }
+        } else {
+            assert!(bytes > 0);
+            if segments.len() > usize::from(self.info.max_segments) {
+                return Err(Refusal::Unreachable);
+            }
+            if segments
+                .iter()
+                .any(|segment| segment.address() + segment.bytes() > self.unreachable_from)
+            {
+                return Err(Refusal::Unreachable);
+            }
+            if first + request.sectors > self.info.sectors || op == Op::Write && self.info.read_only {
+                return Err(Refusal::Invalid);
+            }
+        }
+        for other in self.pending.iter().chain(&self.lost) {
+            assert_ne!(other.tag, tag, "the tag is in use");
+            let writes = op == Op::Write || other.op == Op::Write;
+            assert!(!(writes && request.overlaps(other)), "{request:?} races with {other:?}");
+        }
+        assert!(self.finished.iter().all(|(used, _)| *used != tag), "the tag is in use");
+        self.log.push(request.clone());
+        self.pending.push(request);
+        Ok(())
+    }
+
+    fn notify(&mut self) {
+        assert!(self.notified < self.pending.len(), "nothing to tell the device");
+        self.notified = self.pending.len();
+    }
+
+    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
+        if !self.live {
+            return Err(Broken);
+        }
+        if self.automatic && !self.broken {
+            self.finish_all();
+        }
+        while !self.poll_finds_nothing
+            && let Some((tag, result)) = self.finished.pop_front()
+        {
+            done(tag, result);
+        }
+        if self.broken { Err(Broken) } else { Ok(()) }
+    }
+
+    fn parts_finished(&self) -> u64 {
+        self.parts
+    }
+
+    fn reset(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
+        self.reset_count += 1;
+        let result = self.resets.pop_front().unwrap_or(Ok(()));
+        if result.is_err() && self.stuck && self.live {
+            self.broken = true;
+            return result;
+        }
+        self.pending.clear();
+        if let Some(cache) = self.cache_after_reset.take() {
+            self.info.write_cache = cache;
+        }
+        while let Some((tag, result)) = self.finished.pop_front() {
+            done(tag, result);
+        }
+        self.lost.clear();
+        self.notified = 0;
+        self.live = result.is_ok();
+        self.silently_dead = false;
+        self.poll_finds_nothing = false;
+        self.broken = result.is_err() || self.breaks_at_start;
+        result
+    }
+
+    fn is_alive(&mut self) -> bool {
+        self.live && !self.broken && !self.silently_dead
+    }
+
+    fn set_write_cache(&mut self, on: bool) -> Result<(), Refusal> {
+        if !self.live || self.broken {
+            return Err(Refusal::Broken);
+        }
+        assert!(self.pending.is_empty());
+        if !self.can_switch_cache {
+            return Err(Refusal::Unsupported);
+        }
+        self.info.write_cache = on;
+        Ok(())
+    }
+
+    fn staging_blocks(&self) -> u8 {
+        self.bounce_buffers.len() as u8
+    }
+
+    fn staging(&mut self, block: StagingBlock) -> Option<&mut [u8; STAGING_BYTES]> {
+        if self.is_lent(block) {
+            return None;
+        }
+        self.bounce_buffers
+            .get_mut(usize::from(block.0))
+            .map(|block| &mut **block)
+    }
+}

@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod disk;
+pub mod host;
+mod kernel;
+mod memory;
+pub mod mfs;
+mod script;
+mod sparse;
+mod store;
+mod system;
+mod trap;
+
+pub use disk::{DiskRequest, FakeDisk, Op};
+pub use kernel::{Calls, FakeKernel, Sent};
+pub use memory::{Buffer, Grant, PAGE, Physical, Placement, Range, SharedMemory, Space};
+pub use script::{Script, Steps};
+pub use sparse::{Content, SparseDisk, Transfer};
+pub use store::Store;
+pub use system::{Blocked, Caller, Ended, HOOK, PHYSICAL, Process, Server, State, System, notification};
+pub use trap::{Fake, Refusing, Trap, Traps};

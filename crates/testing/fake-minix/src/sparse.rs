@@ -1,0 +1,217 @@
+//! A disk of any size, of which only what was written takes memory. It works on memory of this process.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use guest_protocol::pattern;
+use minix_abi::kernel_call::GrantedRange as _;
+use minix_blockdriver::{
+    BlockDevice, Broken, Data, DeviceError, DeviceRequest, DiskInfo, Refusal, STAGING_BYTES, StagingBlock, Tag,
+};
+use minix_rt::kernel::LentRange;
+
+use crate::PHYSICAL;
+use crate::host::writable;
+
+const SECTOR: usize = 512;
+const BOUNCE_BLOCKS: usize = 4;
+
+/// Data on its way between memory and disk.
+#[derive(Debug)]
+pub struct Transfer {
+    pub write: bool,
+    pub first: u64,
+    pub data: Vec<u8>,
+}
+
+type Tamper = Box<dyn FnMut(&mut Transfer)>;
+
+/// What is on a disk.
+pub struct Content {
+    /// The pattern that the disk holds where nothing was written.
+    pub original: u64,
+    pub written: HashMap<u64, [u8; SECTOR]>,
+    /// Changes where a transfer goes.
+    pub misplace: Option<Tamper>,
+    /// Changes what a write leaves on the disk, and what a read brings.
+    pub tamper: Option<Tamper>,
+}
+
+impl Content {
+    /// A disk that nothing was written to.
+    pub fn new(original: u64) -> Self {
+        Self {
+            original,
+            written: HashMap::new(),
+            misplace: None,
+            tamper: None,
+        }
+    }
+
+    pub fn read(&self, sector: u64) -> [u8; SECTOR] {
+        self.written.get(&sector).copied().unwrap_or_else(|| {
+            let mut original = [0; SECTOR];
+            pattern::fill(self.original, sector, &mut original);
+            original
+        })
+    }
+
+    pub fn write(&mut self, first: u64, data: &[u8]) {
+        for (sector, bytes) in (first..).zip(data.chunks(SECTOR)) {
+            self.written.insert(sector, bytes.try_into().expect("whole sectors"));
+        }
+    }
+}
+
+enum Place {
+    Ranges(Vec<LentRange>),
+    Bounce(usize, usize),
+}
+
+/// A transfer that was not carried out yet.
+struct Work {
+    write: bool,
+    first: u64,
+    place: Place,
+}
+
+/// See the module. Half of the requests are carried out at once and completed later: a driver that dies meanwhile has not
+/// answered them. The last one is completed first.
+pub struct SparseDisk {
+    pub info: DiskInfo,
+    content: Rc<RefCell<Content>>,
+    pending: Vec<(Tag, Option<Work>)>,
+    bounce: Vec<Box<[u8; STAGING_BYTES]>>,
+}
+
+impl SparseDisk {
+    /// The disk with this content, as a driver finds it.
+    pub fn new(sectors: u64, content: Rc<RefCell<Content>>) -> Self {
+        Self {
+            info: DiskInfo {
+                sectors,
+                block_bytes: SECTOR as u32,
+                read_only: false,
+                can_flush: true,
+                write_cache: true,
+                max_segments: 126,
+                geometry: None,
+            },
+            content,
+            pending: Vec::new(),
+            bounce: (0..BOUNCE_BLOCKS).map(|_| Box::new([0; STAGING_BYTES])).collect(),
+        }
+    }
+
+    fn carry_out(&mut self, work: Work) {
+        let Work { write, first, place } = work;
+        let mut pieces: Vec<&mut [u8]> = match place {
+            Place::Ranges(ranges) => {
+                let here = ranges.iter().map(|range| (range.address() - PHYSICAL, range.bytes()));
+                here.map(|(address, bytes)| writable(address, bytes)).collect()
+            }
+            Place::Bounce(block, bytes) => vec![&mut self.bounce[block][..bytes]],
+        };
+        let mut content = self.content.borrow_mut();
+        let data = pieces.iter().map(|piece| &**piece).collect::<Vec<_>>().concat();
+        let mut transfer = Transfer { write, first, data };
+        if let Some(misplace) = &mut content.misplace {
+            misplace(&mut transfer);
+        }
+        if !write {
+            let sectors = (transfer.first..).take(transfer.data.len() / SECTOR);
+            transfer.data = sectors.map(|sector| content.read(sector)).collect::<Vec<_>>().concat();
+        }
+        if let Some(tamper) = &mut content.tamper {
+            tamper(&mut transfer);
+        }
+        if write {
+            content.write(transfer.first, &transfer.data);
+            return;
+        }
+        let mut rest = &transfer.data[..];
+        for piece in &mut pieces {
+            let (part, more) = rest.split_at(piece.len().min(rest.len()));
+            piece[..part.len()].copy_from_slice(part);
+            rest = more;
+        }
+    }
+}
+
+impl BlockDevice for SparseDisk {
+    type Range = LentRange;
+
+    fn info(&self) -> Option<DiskInfo> {
+        Some(self.info)
+    }
+
+    fn submit(&mut self, request: DeviceRequest<'_, LentRange>, tag: Tag) -> Result<(), Refusal> {
+        let (write, first, data) = match request {
+            DeviceRequest::Read { first, data } => (false, first, data),
+            DeviceRequest::Write { first, data } => (true, first, data),
+            DeviceRequest::Flush => {
+                self.pending.push((tag, None));
+                return Ok(());
+            }
+        };
+        let (place, bytes) = match data {
+            Data::Granted(ranges) => {
+                let is_odd = |range: &LentRange| !range.address().is_multiple_of(2);
+                assert!(!ranges.iter().any(is_odd) && ranges.len() <= usize::from(self.info.max_segments));
+                let bytes = ranges.iter().map(LentRange::bytes).sum();
+                (Place::Ranges(ranges.to_vec()), bytes)
+            }
+            Data::Bounce(block, bytes) => (Place::Bounce(usize::from(block.0), bytes), bytes as u64),
+        };
+        assert!(bytes > 0 && bytes.is_multiple_of(SECTOR as u64) && first + bytes / 512 <= self.info.sectors);
+        let mut work = Some(Work { write, first, place });
+        if tag.0.is_multiple_of(2)
+            && let Some(work) = work.take()
+        {
+            self.carry_out(work);
+        }
+        self.pending.push((tag, work));
+        Ok(())
+    }
+
+    fn notify(&mut self) {}
+
+    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
+        while let Some((tag, work)) = self.pending.pop() {
+            if let Some(work) = work {
+                self.carry_out(work);
+            }
+            done(tag, Ok(()));
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self, _: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
+        self.pending.clear();
+        Ok(())
+    }
+
+    fn is_alive(&mut self) -> bool {
+        true
+    }
+
+    fn set_write_cache(&mut self, on: bool) -> Result<(), Refusal> {
+        self.info.write_cache = on;
+        Ok(())
+    }
+
+    fn staging_blocks(&self) -> u8 {
+        BOUNCE_BLOCKS as u8
+    }
+
+    fn staging(&mut self, block: StagingBlock) -> Option<&mut [u8; STAGING_BYTES]> {
+        let nth = usize::from(block.0);
+        let is_used = |place: &Place| matches!(place, Place::Bounce(used, _) if *used == nth);
+        let mut works = self.pending.iter().filter_map(|(_, work)| work.as_ref());
+        if works.any(|work| is_used(&work.place)) {
+            return None;
+        }
+        self.bounce.get_mut(nth).map(|block| &mut **block)
+    }
+}

@@ -1,0 +1,332 @@
+//! Commands for a disk, as words: what a person does to see that there is one.
+//!
+//! | word | what |
+//! |---|---|
+//! | `open`, `close`, `flush` | of the minor |
+//! | `partitions` | of the minor's drive |
+//! | `geometry` | where the minor lies, and what shape it claims to have |
+//! | `read=FIRST:COUNT` | reads sectors, and shows the beginning |
+//! | `digest=FIRST:COUNT` | reads sectors, and tells the digest |
+//! | `write=FIRST:COUNT:SEED` | writes a pattern |
+//! | `force=FIRST:COUNT:SEED` | writes a pattern, which is on the medium when that is answered |
+//! | `verify=FIRST:COUNT:SEED` | reads sectors, and compares with a pattern |
+//!
+//! Sectors are counted from the start of the minor; the pattern of a sector is that of its place on the disk.
+
+use core::fmt::{self, Display};
+
+use guest_protocol::pattern::Digest;
+use guest_protocol::{Record, SECTOR_BYTES, SectorRange};
+use minix_abi::bdev::{BdevAccess, BdevFlags};
+use minix_abi::ioctl::PartGeom;
+use minix_abi::minor::{Minor, PARTITIONS, Place};
+use minix_abi::{Errno, Status};
+use minix_rt::{Args, Ipc};
+
+use crate::args::{self, BadWord, Word};
+use crate::bdev::{READ_WRITE, Session, Trouble};
+use crate::buffer::{Kind, Memory};
+use crate::client::Client;
+use crate::report::Outcome;
+
+/// Most commands of a shell.
+const MAX_COMMANDS: usize = 10;
+/// Sectors of one request.
+const SECTORS_AT_ONCE: u64 = 256;
+/// Bytes of a sector that are shown.
+const SHOWN_BYTES: usize = 16;
+/// The noise that memory holds before a read.
+const NOISE: u64 = 0x5e11_0000_0000;
+
+#[derive(Clone, Copy, Debug)]
+enum Command {
+    Open,
+    Partitions,
+    Geometry,
+    Flush,
+    Close,
+    Read(SectorRange),
+    Digest(SectorRange),
+    Write(SectorRange, u64, BdevFlags),
+    Verify(SectorRange, u64),
+}
+
+/// The command in a word, if there is one in it.
+fn command(word: &Word) -> Result<Option<Command>, BadWord> {
+    let write = |flags| {
+        let (range, seed) = word.range_and_seed()?;
+        Ok(Some(Command::Write(range, seed, flags)))
+    };
+    let plain = match word.key {
+        "open" => Command::Open,
+        "partitions" => Command::Partitions,
+        "geometry" => Command::Geometry,
+        "flush" => Command::Flush,
+        "close" => Command::Close,
+        "read" => return Ok(Some(Command::Read(word.range()?))),
+        "digest" => return Ok(Some(Command::Digest(word.range()?))),
+        "write" => return write(BdevFlags::empty()),
+        "force" => return write(BdevFlags::FORCEWRITE),
+        "verify" => {
+            return word
+                .range_and_seed()
+                .map(|(range, seed)| Some(Command::Verify(range, seed)));
+        }
+        _ => return Ok(None),
+    };
+    word.switch()?;
+    Ok(Some(plain))
+}
+
+/// The program `shell`.
+///
+/// # Errors
+///
+/// [`EINVAL`](Errno::EINVAL) for words that make no sense, [`EIO`](Errno::EIO) if a command failed.
+pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
+    let mut commands = heapless::Vec::<(&str, Command), MAX_COMMANDS>::new();
+    let target = args::parse(client, args, |word| {
+        let Some(command) = command(word)? else {
+            return Ok(false);
+        };
+        let pushed = commands.push((word.key, command));
+        pushed.map_err(|_| word.bad("is one too many"))?;
+        Ok(true)
+    })?;
+    let bytes = SECTORS_AT_ONCE as usize * SECTOR_BYTES;
+    let memory = Memory::new(&mut client.ipc, Kind::Scattered, bytes)?;
+    let mut shell = Shell {
+        session: Session::new(client, target.label, 1)?,
+        minor: target.minor,
+        memory,
+    };
+    for (name, command) in commands {
+        let problem = shell.run(command);
+        let client = &mut *shell.session.client;
+        let outcome = Outcome::of(problem.is_ok());
+        if let Err(problem) = problem {
+            client.error("shell", name, &problem);
+        }
+        client.test(name, outcome, &"");
+    }
+    if client.tally().failed == 0 {
+        Ok(())
+    } else {
+        Err(Errno::EIO)
+    }
+}
+
+/// Why a command failed.
+enum Problem {
+    Trouble(Trouble),
+    Status(Status),
+    /// This sector of the disk holds something else.
+    Content(u64),
+}
+
+impl From<Trouble> for Problem {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+impl Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Trouble(trouble) => trouble.fmt(f),
+            Self::Status(status) => write!(f, "the driver says {status:?}"),
+            Self::Content(sector) => write!(f, "sector {sector} holds something else"),
+        }
+    }
+}
+
+/// Whether so many bytes were moved; none by other requests.
+fn full(status: Status, bytes: usize) -> Result<(), Problem> {
+    if Status::count(bytes as u64) == Some(status) {
+        Ok(())
+    } else {
+        Err(Problem::Status(status))
+    }
+}
+
+struct Shell<'c, I: Ipc> {
+    session: Session<'c, I>,
+    minor: Minor,
+    memory: Memory,
+}
+
+impl<I: Ipc> Shell<'_, I> {
+    fn run(&mut self, command: Command) -> Result<(), Problem> {
+        match command {
+            Command::Open => self.open(),
+            Command::Partitions => self.partitions(),
+            Command::Geometry => self.geometry(),
+            Command::Flush => self.flush(),
+            Command::Close => full(self.session.close(self.minor)?, 0),
+            Command::Read(range) => self.read(range),
+            Command::Digest(range) => self.digest(range),
+            Command::Write(range, seed, flags) => self.write(range, seed, flags),
+            Command::Verify(range, seed) => self.verify(range, seed),
+        }
+    }
+
+    fn open(&mut self) -> Result<(), Problem> {
+        let status = self.session.open(self.minor, READ_WRITE)?;
+        if status != Errno::EACCES.into() {
+            return full(status, 0);
+        }
+        self.session.client.say(format_args!("the disk is read-only"));
+        full(self.session.open(self.minor, BdevAccess::READ)?, 0)
+    }
+
+    fn place(&mut self, minor: Minor) -> Result<PartGeom, Problem> {
+        let (status, place) = self.session.partition(minor)?;
+        full(status, 0)?;
+        Ok(place)
+    }
+
+    /// The drive, its partitions, and what is in those that are there.
+    fn partitions(&mut self) -> Result<(), Problem> {
+        let drive = self.minor.place().map_or(0, Place::drive);
+        let title = "minor        first sector        sectors";
+        self.session.client.say(format_args!("{title}"));
+        self.partition(Place::Drive { drive }, "drive")?;
+        for partition in 0..PARTITIONS {
+            let bytes = self.partition(Place::Partition { drive, partition }, "  partition")?;
+            if bytes == 0 {
+                continue;
+            }
+            for sub in 0..PARTITIONS {
+                self.partition(Place::SubPartition { drive, partition, sub }, "    sub-partition")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of one, if it has any sectors. Returns its length in bytes.
+    fn partition(&mut self, place: Place, what: &str) -> Result<u64, Problem> {
+        let minor = place.minor().unwrap_or_default();
+        full(self.session.open(minor, BdevAccess::READ)?, 0)?;
+        let found = self.place(minor);
+        full(self.session.close(minor)?, 0)?;
+        let PartGeom { base, bytes, .. } = found?;
+        if bytes > 0 {
+            let (first, sectors) = (base / SECTOR_BYTES as u64, bytes / SECTOR_BYTES as u64);
+            let client = &mut *self.session.client;
+            client.say(format_args!("{:>5} {first:>19} {sectors:>14} {what}", minor.0));
+            client.record(&Record::Partition {
+                number: minor.0,
+                first_byte: base,
+                bytes,
+            });
+        }
+        Ok(bytes)
+    }
+
+    fn geometry(&mut self) -> Result<(), Problem> {
+        let place = self.place(self.minor)?;
+        let PartGeom {
+            base,
+            bytes,
+            cylinders,
+            heads,
+            sectors,
+            ..
+        } = place;
+        self.session.client.say(format_args!(
+            "minor {}: {bytes} bytes from byte {base} on; {cylinders} cylinders, {heads} heads, {sectors} sectors",
+            self.minor.0
+        ));
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Problem> {
+        let status = self.session.flush(self.minor)?;
+        if status == Errno::EOPNOTSUPP.into() {
+            self.session.client.say(format_args!("the device has nothing to flush"));
+            return Ok(());
+        }
+        full(status, 0)
+    }
+
+    fn read(&mut self, range: SectorRange) -> Result<(), Problem> {
+        self.each_part(range, |shell, part, first| {
+            if part.first == range.first {
+                let mut start = [0; SHOWN_BYTES];
+                shell.memory.read(0, &mut start);
+                shell
+                    .session
+                    .client
+                    .say(format_args!("sector {first}: {start:02x?} ..."));
+            }
+            Ok(())
+        })?;
+        self.session.client.say(format_args!("{} sectors read", range.count));
+        Ok(())
+    }
+
+    fn verify(&mut self, range: SectorRange, seed: u64) -> Result<(), Problem> {
+        self.each_part(range, |shell, part, first| {
+            let bytes = part.count as usize * SECTOR_BYTES;
+            let checked = shell.memory.check_pattern(0, bytes, seed, first);
+            checked.map_err(|at| Problem::Content(first + (at / SECTOR_BYTES) as u64))
+        })
+    }
+
+    fn digest(&mut self, range: SectorRange) -> Result<(), Problem> {
+        let mut digest = Digest::new();
+        let base = self.place(self.minor)?.base / SECTOR_BYTES as u64;
+        self.each_part(range, |shell, part, _| {
+            shell.memory.update(&mut digest, 0, part.count as usize * SECTOR_BYTES);
+            Ok(())
+        })?;
+        let crc64 = digest.finish();
+        let on_disk = SectorRange {
+            first: base + range.first,
+            ..range
+        };
+        let client = &mut *self.session.client;
+        client.record(&Record::Digest { range: on_disk, crc64 });
+        client.say(format_args!("digest of sectors {range}: {crc64:016x}"));
+        Ok(())
+    }
+
+    fn write(&mut self, range: SectorRange, seed: u64, flags: BdevFlags) -> Result<(), Problem> {
+        let base = self.place(self.minor)?.base / SECTOR_BYTES as u64;
+        for part in parts(range) {
+            let bytes = part.count as usize * SECTOR_BYTES;
+            self.memory.fill_pattern(0, bytes, seed, base + part.first);
+            let (position, piece) = (part.first * SECTOR_BYTES as u64, self.memory.piece(0, bytes));
+            full(self.session.write(self.minor, position, piece, flags)?, bytes)?;
+            self.session.client.wrote(base + part.first, part.count, seed);
+        }
+        self.session.client.say(format_args!("{} sectors written", range.count));
+        Ok(())
+    }
+
+    /// Reads a range part by part, and lets `look` at each: which part, and its first sector on the disk.
+    fn each_part(
+        &mut self,
+        range: SectorRange,
+        mut look: impl FnMut(&mut Self, SectorRange, u64) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        let base = self.place(self.minor)?.base / SECTOR_BYTES as u64;
+        for part in parts(range) {
+            let bytes = part.count as usize * SECTOR_BYTES;
+            self.memory.fill_noise(0, bytes, NOISE);
+            let (position, piece) = (part.first * SECTOR_BYTES as u64, self.memory.piece(0, bytes));
+            full(self.session.read(self.minor, position, piece)?, bytes)?;
+            look(self, part, base + part.first)?;
+        }
+        Ok(())
+    }
+}
+
+/// A range in parts that fit into a request.
+fn parts(range: SectorRange) -> impl Iterator<Item = SectorRange> {
+    let starts = (range.first..range.end()).step_by(SECTORS_AT_ONCE as usize);
+    starts.map(move |first| SectorRange {
+        first,
+        count: (range.end() - first).min(SECTORS_AT_ONCE),
+    })
+}
