@@ -6,8 +6,7 @@ use guest_protocol::SECTOR_BYTES;
 use super::pressure::throttled;
 use super::{Case, block_test};
 use crate::disk::{Disk, Origin};
-use crate::minix::scenario::{Name, Scenario, must_fail};
-use crate::minix::script::TWINS;
+use crate::minix::scenario::{Name, Scenario, TWINS, must_fail};
 use crate::report::{GuestError, Minix, MinorPartition};
 
 /// A service that is told to stop while nobody has it open is gone within this time, in microseconds of the guest.

@@ -4,24 +4,24 @@ use board_qemu_virt::println;
 use minix_abi::grant::GrantFlags;
 use minix_abi::{Endpoint, Errno, GrantId};
 use testkernel::grants::{Granters, Memory, Request, verify};
-
 use zerocopy::IntoBytes;
 
+use super::ports::is_server;
 use super::process::Slot;
-use super::{Kernel, servers};
+use super::state::Kernel;
 
 impl Granters for Kernel {
     fn table(&self, granter: Endpoint) -> Option<Option<(u64, usize)>> {
         match self.processes.find(granter) {
             Some(slot) => Some(self.processes[slot].ipc.grants),
-            None if granter == Endpoint::VFS => Some(self.high.vfs.grant().map(|_| (0, 1))),
+            None if granter == Endpoint::VFS => Some(self.ports.vfs_grant.map(|_| (0, 1))),
             // The other servers are alive and grant nothing here.
-            None => servers::is_server(granter).then_some(None),
+            None => is_server(granter).then_some(None),
         }
     }
 
     fn read(&self, process: Endpoint, address: u64, into: &mut [u8]) -> bool {
-        if let (Endpoint::VFS, Some(entry)) = (process, self.high.vfs.grant()) {
+        if let (Endpoint::VFS, Some(entry)) = (process, &self.ports.vfs_grant) {
             into.copy_from_slice(entry.as_bytes());
             return true;
         }

@@ -9,7 +9,6 @@ use minix_abi::PAGE_BYTES;
 
 use super::frames::FrameAllocator;
 use super::physical;
-use super::space::Access;
 
 const VALID: u64 = 1 << 0;
 const READ: u64 = 1 << 1;
@@ -39,6 +38,20 @@ const PORT: Range<u64> = 0x1000_0000..0x1000_2000;
 pub(super) const FINISHER: Range<u64> = 0x0010_0000..0x0010_1000;
 /// RAM, as one page of level 2.
 pub(super) const RAM: Range<u64> = 0x8000_0000..0xC000_0000;
+
+/// What a page may be used for besides reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Access {
+    pub(crate) write: bool,
+    pub(crate) execute: bool,
+}
+
+impl Access {
+    pub(crate) const READ_WRITE: Self = Self {
+        write: true,
+        execute: false,
+    };
+}
 
 /// What is mapped at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

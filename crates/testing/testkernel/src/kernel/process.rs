@@ -2,13 +2,14 @@
 
 use core::ops::{Index, IndexMut};
 
-use heapless::String;
+use heapless::{String, Vec};
+use minix_abi::kernel_call::MemRange;
 use minix_abi::process::MAX_NAME_BYTES;
 use minix_abi::signal::SigSet;
 use minix_abi::{Endpoint, Errno};
 
+use super::context::Context;
 use super::space::AddressSpace;
-use super::trap::Context;
 
 /// Processes there can be at a time.
 pub(crate) const MAX_PROCESSES: usize = 24;
@@ -60,8 +61,15 @@ pub(crate) struct Privileges {
     pub(crate) send_to_system: u32,
     /// Interrupt lines it may hook, one bit each; `None`: any.
     pub(crate) irqs: Option<u128>,
-    /// Physical ranges it may map: first and last address.
-    pub(crate) memory: heapless::Vec<(u64, u64), 20>,
+    /// Physical ranges it may map.
+    pub(crate) memory: Vec<MemRange, 20>,
+}
+
+impl Privileges {
+    /// Whether one of the ranges holds all of this one.
+    pub(crate) fn may_map(&self, physical: u64, bytes: u64) -> bool {
+        self.memory.iter().any(|range| range.holds(physical, bytes))
+    }
 }
 
 /// What message passing remembers about a process.
@@ -94,6 +102,10 @@ pub(crate) struct Process {
     pub(crate) state: State,
     /// Lower runs first. Equal ones take turns.
     pub(crate) priority: u8,
+    /// The service under test, whose replies are watched.
+    pub(crate) is_driver: bool,
+    /// When it last got a request to close its disk.
+    pub(crate) closed_at: Option<u64>,
     /// Since when it has been ready, as a running number.
     pub(super) ready_since: u64,
     /// Address of the message of the call it is in.
@@ -163,10 +175,6 @@ impl ProcessTable {
         self.slots.get_mut(slot.index())?.as_mut()
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.slots.iter().all(Option::is_some)
-    }
-
     /// Adds a process, [`Held`](State::Held), under a new endpoint.
     ///
     /// # Errors
@@ -191,7 +199,9 @@ impl ProcessTable {
             label,
             name,
             state: State::Held,
-            priority: 7,
+            priority: 0,
+            is_driver: false,
+            closed_at: None,
             ready_since: 0,
             message_at: 0,
             context,

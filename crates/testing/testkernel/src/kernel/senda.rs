@@ -9,8 +9,10 @@ use minix_abi::{Endpoint, Errno, Layout, Message, Status};
 use testkernel::ipc_rules::{Entry, entry, wants_notice};
 use zerocopy::{FromZeros, IntoBytes};
 
+use super::deliver::{awaits_reply, deliver, hand_over, is_alive, may_send, notify, receives_from};
+use super::ports::is_server;
 use super::process::Slot;
-use super::{Kernel, ipc, servers};
+use super::state::Kernel;
 
 fn address(table: u64, index: usize) -> u64 {
     table.wrapping_add((index * AsyncMessage::BYTES) as u64)
@@ -67,34 +69,30 @@ pub(super) fn call(kernel: &mut Kernel, caller: Slot, count: u64, table: u64) ->
         } else {
             message.destination
         };
-        let result = if !ipc::is_alive(kernel, to) {
+        let result = if !is_alive(kernel, to) {
             Err(Errno::EDEADSRCDST)
-        } else if to.is_kernel_task() || to != endpoint && !ipc::may_send(kernel, caller, to) {
+        } else if to.is_kernel_task() || to != endpoint && !may_send(kernel, caller, to) {
             Err(Errno::ECALLDENIED)
-        } else if to == Endpoint::VFS && !kernel.high.vfs.is_ready(now) {
+        } else if to == Endpoint::VFS && !kernel.ports.vfs_is_ready(now) {
             is_pending = true;
             continue;
-        } else if servers::is_server(to) {
-            servers::sent(kernel, to, caller, &message.message, IpcCall::SENDA);
+        } else if is_server(to) {
+            hand_over(kernel, to, caller, message.message, IpcCall::SENDA);
             Ok(())
         } else if let Some(slot) = ready_receiver(kernel, to, endpoint, message.flags) {
-            ipc::deliver(kernel, slot, endpoint, message.message, IpcCall::SENDA);
+            deliver(kernel, slot, endpoint, message.message, IpcCall::SENDA);
             Ok(())
         } else {
             is_pending = true;
             continue;
         };
-        if kernel.processes.find(endpoint) != Some(caller) {
-            // What it sent was its end.
-            return Ok(());
-        }
         is_noticed |= finish(kernel, caller, at, message, result);
     }
     if is_pending {
         kernel.processes[caller].ipc.async_table = Some((table, count));
     }
     if is_noticed {
-        ipc::notify(kernel, Endpoint::ASYNCM, caller);
+        notify(kernel, Endpoint::ASYNCM, caller);
     }
     Ok(())
 }
@@ -102,8 +100,8 @@ pub(super) fn call(kernel: &mut Kernel, caller: Slot, count: u64, table: u64) ->
 /// The receiver, if it can take an entry with these flags from `sender` now.
 fn ready_receiver(kernel: &Kernel, to: Endpoint, sender: Endpoint, flags: AsyncFlags) -> Option<Slot> {
     let slot = kernel.processes.find(to)?;
-    let refuses = flags.contains(AsyncFlags::NOREPLY) && ipc::awaits_reply(kernel, slot);
-    (ipc::receives_from(kernel, slot, sender) && !refuses).then_some(slot)
+    let refuses = flags.contains(AsyncFlags::NOREPLY) && awaits_reply(kernel, slot);
+    (receives_from(kernel, slot, sender) && !refuses).then_some(slot)
 }
 
 /// Delivers the first entry that some table holds for a process that waits.
@@ -111,7 +109,7 @@ pub(super) fn take(kernel: &mut Kernel, receiver: Slot) -> bool {
     let to = kernel.processes[receiver].endpoint;
     for sender in kernel.processes.iter() {
         let from = kernel.processes[sender].endpoint;
-        if ipc::receives_from(kernel, receiver, from) && take_from(kernel, sender, to) {
+        if receives_from(kernel, receiver, from) && take_from(kernel, sender, to) {
             return true;
         }
     }
@@ -127,9 +125,9 @@ fn take_from(kernel: &mut Kernel, sender: Slot, to: Endpoint) -> bool {
     let (Some((message, is_noticed)), Some(slot)) = (picked, kernel.processes.find(to)) else {
         return false;
     };
-    ipc::deliver(kernel, slot, from, message, IpcCall::SENDA);
+    deliver(kernel, slot, from, message, IpcCall::SENDA);
     if is_noticed {
-        ipc::notify(kernel, Endpoint::ASYNCM, sender);
+        notify(kernel, Endpoint::ASYNCM, sender);
     }
     true
 }
@@ -139,9 +137,9 @@ pub(super) fn fetch(kernel: &mut Kernel, server: Endpoint) {
     for sender in kernel.processes.iter() {
         if let Some((message, is_noticed)) = pick(kernel, sender, |_, message| message.destination == server) {
             if is_noticed {
-                ipc::notify(kernel, Endpoint::ASYNCM, sender);
+                notify(kernel, Endpoint::ASYNCM, sender);
             }
-            servers::sent(kernel, server, sender, &message, IpcCall::SENDA);
+            hand_over(kernel, server, sender, message, IpcCall::SENDA);
             return;
         }
     }
@@ -203,7 +201,7 @@ pub(super) fn cancel(kernel: &mut Kernel, dead: Endpoint) {
             kernel.processes[sender].ipc.async_table = None;
         }
         if is_noticed {
-            ipc::notify(kernel, Endpoint::ASYNCM, sender);
+            notify(kernel, Endpoint::ASYNCM, sender);
         }
     }
 }

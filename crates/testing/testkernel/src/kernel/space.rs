@@ -10,7 +10,7 @@ use minix_abi::PAGE_BYTES;
 use minix_abi::process::{RESERVED, STACK};
 
 use super::frames::{Batch, FrameAllocator};
-use super::paging::{self, FINISHER, Page, PageTable, RAM};
+use super::paging::{self, Access, FINISHER, Page, PageTable, RAM};
 use super::physical;
 
 /// Regions a process can have.
@@ -50,20 +50,6 @@ pub(crate) enum Backing {
     Allocated,
     /// At once, in a row.
     Contiguous,
-}
-
-/// What a page may be used for besides reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Access {
-    pub(crate) write: bool,
-    pub(crate) execute: bool,
-}
-
-impl Access {
-    pub(crate) const READ_WRITE: Self = Self {
-        write: true,
-        execute: false,
-    };
 }
 
 /// What a process was about to do with a page.

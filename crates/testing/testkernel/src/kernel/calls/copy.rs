@@ -6,9 +6,9 @@ use minix_abi::{Endpoint, Errno, Layout};
 use testkernel::grants::Request;
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::kernel::Kernel;
 use crate::kernel::grants::locate;
 use crate::kernel::process::Slot;
+use crate::kernel::state::Kernel;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {

@@ -6,16 +6,8 @@ use minix_abi::kernel_call::{
 use minix_abi::{Endpoint, Errno, Message};
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::kernel::Kernel;
-use crate::kernel::process::{Privileges, Slot};
-
-/// Whether a process may map a physical range: one range that it was given has to hold all of it.
-pub(in crate::kernel) fn may_map(privileges: &Privileges, physical: u64, bytes: u64) -> bool {
-    let ranges = privileges.memory.iter();
-    ranges
-        .map(|&(base, limit)| MemRange { base, limit })
-        .any(|range| range.holds(physical, bytes))
-}
+use crate::kernel::process::Slot;
+use crate::kernel::state::Kernel;
 
 pub(super) fn privctl(kernel: &mut Kernel, caller: Slot, call: &PrivCtl) -> Result<(), Errno> {
     let target = match call.process {
@@ -31,10 +23,7 @@ pub(super) fn privctl(kernel: &mut Kernel, caller: Slot, call: &PrivCtl) -> Resu
                 .read_user(caller, call.argument, range.as_mut_bytes())
                 .map_err(|_| Errno::EFAULT)?;
             let privileges = &mut kernel.processes[caller].privileges;
-            privileges
-                .memory
-                .push((range.base, range.limit))
-                .map_err(|_| Errno::ENOMEM)?;
+            privileges.memory.push(range).map_err(|_| Errno::ENOMEM)?;
             privileges.flags |= PrivFlags::CHECK_MEM.bits() as i32;
             Ok(())
         }
@@ -56,7 +45,7 @@ pub(super) fn privctl(kernel: &mut Kernel, caller: Slot, call: &PrivCtl) -> Resu
             privileges.flags |= PrivFlags::CHECK_IRQ.bits() as i32;
             Ok(())
         }
-        PrivRequest::QUERY_MEM if may_map(&kernel.processes[target].privileges, call.physical, call.bytes) => Ok(()),
+        PrivRequest::QUERY_MEM if kernel.processes[target].privileges.may_map(call.physical, call.bytes) => Ok(()),
         PrivRequest(number) if (PrivRequest::ALLOW.0..=PrivRequest::CLEAR_IPC_REFS.0).contains(&number) => {
             Err(Errno::EPERM)
         }
@@ -81,8 +70,8 @@ pub(super) fn irqctl(kernel: &mut Kernel, caller: Slot, message: &mut Message) -
             Ok(())
         }
         IrqRequest::RMPOLICY => kernel.irqs.remove(owner, call.hook_id),
-        IrqRequest::ENABLE => kernel.irqs.enable(owner, call.hook_id),
-        IrqRequest::DISABLE => kernel.irqs.disable(owner, call.hook_id),
+        IrqRequest::ENABLE => kernel.irqs.hold(owner, call.hook_id, false),
+        IrqRequest::DISABLE => kernel.irqs.hold(owner, call.hook_id, true),
         _ => Err(Errno::EINVAL),
     }
 }

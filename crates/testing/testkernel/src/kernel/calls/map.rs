@@ -11,9 +11,9 @@ use testkernel::grants::Request;
 use testkernel::vumap;
 use zerocopy::IntoBytes;
 
-use crate::kernel::Kernel;
 use crate::kernel::grants::locate;
 use crate::kernel::process::Slot;
+use crate::kernel::state::Kernel;
 
 pub(super) fn umap(kernel: &mut Kernel, caller: Slot, message: &mut Message) -> Result<(), Errno> {
     let call: Umap = message.payload();

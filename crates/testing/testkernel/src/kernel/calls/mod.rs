@@ -5,46 +5,33 @@ mod device;
 mod info;
 mod map;
 
-pub(super) use device::may_map;
-
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
 use testkernel::record::End;
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::Kernel;
 use super::process::Slot;
-use super::servers::rs;
+use super::state::Kernel;
 
-/// A kernel call trap.
-pub(super) fn trap(kernel: &mut Kernel, caller: Slot) {
-    let process = &kernel.processes[caller];
-    let (endpoint, at) = (process.endpoint, process.context.argument(0));
+/// A kernel call trap. The end of the caller, if it has come.
+pub(super) fn trap(kernel: &mut Kernel, caller: Slot) -> Option<End> {
+    let at = kernel.processes[caller].context.argument(0);
     let mut message = Message::new_zeroed();
     // Nothing is brought in for this copy: a message that is not there is the end of the caller.
-    if process.space.read(at, message.as_mut_bytes()).is_err() {
-        rs::died(kernel, caller, End::Segv);
-        return;
+    if kernel.processes[caller].space.read(at, message.as_mut_bytes()).is_err() {
+        return Some(End::Segv);
     }
     let result = dispatch(kernel, caller, &mut message);
-    // Whoever has called EXIT is not here any more; in its slot there may be somebody else.
-    let Some(process) = kernel
-        .processes
-        .get(caller)
-        .filter(|process| process.endpoint == endpoint)
-    else {
-        return;
-    };
     if message.kind == MessageType::SYS_EXIT && result.is_ok() {
-        return;
+        // The signal manager sees this as SIGABRT.
+        return Some(End::Exit);
     }
     message.kind = match result {
         Ok(value) => MessageType(value),
         Err(errno) => Status::from(errno).into(),
     };
     message.source = Endpoint::SYSTEM;
-    if process.space.write(at, message.as_bytes()).is_err() {
-        rs::died(kernel, caller, End::Segv);
-    }
+    let written = kernel.processes[caller].space.write(at, message.as_bytes());
+    written.is_err().then_some(End::Segv)
 }
 
 /// What the call gives: a value, or a negative error. Results in the body are written to `message`.
@@ -68,11 +55,7 @@ fn dispatch(kernel: &mut Kernel, caller: Slot, message: &mut Message) -> Result<
         MessageType::SYS_GETINFO => info::getinfo(kernel, caller, message),
         MessageType::SYS_DIAGCTL => info::diagctl(kernel, caller, &message.payload()),
         MessageType::SYS_STATECTL => info::statectl(kernel, caller, &message.payload()),
-        MessageType::SYS_EXIT => {
-            // The signal manager sees this as SIGABRT.
-            rs::died(kernel, caller, End::Exit);
-            Ok(())
-        }
+        MessageType::SYS_EXIT => Ok(()),
         _ => Err(Errno::EBADREQUEST),
     };
     done.map(|()| Status::OK.0)

@@ -4,10 +4,10 @@ use minix_abi::kernel_call::PrivFlags;
 use minix_abi::vm::{MapFlags, MapPhys, Mmap, Protection, UnmapPhys};
 use minix_abi::{Endpoint, Errno, Message, MessageType, PAGE_BYTES, Status};
 
-use crate::kernel::Kernel;
-use crate::kernel::calls::may_map;
+use crate::kernel::paging::Access;
 use crate::kernel::process::Slot;
-use crate::kernel::space::{Access, Backing, MapError};
+use crate::kernel::space::{Backing, MapError};
+use crate::kernel::state::Kernel;
 
 /// The number of the first call.
 const BASE: i32 = 0xC00;
@@ -119,7 +119,7 @@ fn map_physical(kernel: &mut Kernel, caller: Slot, call: &MapPhys) -> Result<u64
     }
     let process = &mut kernel.processes[caller];
     let is_service = process.privileges.flags & PrivFlags::SYS_PROC.bits() as i32 != 0;
-    if !is_service || !may_map(&process.privileges, call.physical, call.bytes) {
+    if !is_service || !process.privileges.may_map(call.physical, call.bytes) {
         return Err(Errno::EPERM);
     }
     let mapped = process.space.map_device(&mut kernel.frames, call.physical, call.bytes);
