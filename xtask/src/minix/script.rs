@@ -1,12 +1,12 @@
 //! The statements of each scenario.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use anyhow::Result;
-use guest_protocol::SectorRange;
 use testkernel::scenario::Statement::{
-    DeadHook, Down, Fragment, Gone, Kill, MeasureBegin, MeasureEnd, Ping, Prepare, Restart, Run, Service, Sleep, Start,
-    Term, Vfs, Wait,
+    DeadHook, Down, Fragment, Gone, Kill, Ping, Prepare, Restart, Run, Service, ServiceMayFail, Sleep, Start, Term,
+    Vfs, Wait, WaitMeasured,
 };
 use testkernel::scenario::{Program, VfsRequest};
 
@@ -28,6 +28,12 @@ const KILL_AFTER: (u64, u64) = (1000, 120_000);
 const KILL_LATER: (u64, u64) = (200_000, 600_000);
 /// Contiguous free pages where memory is fragmented: too few for the tables that the service asks for first.
 const FRAGMENT: u64 = 8;
+
+const FLUSHES: &str = "open write=0:64:0x7d000000000 force=64:64:0x7e000000000 flush close";
+const ABUSE: &str = "minor=3 seed=0x5eed count=10000 scratch=0:8192";
+const AFTER_ABUSE: &str = "open write=8192:64:0x79000000000 flush verify=8192:64:0x79000000000 close";
+const TOUR: &str = "open write=0:8:0x77000000000 write=8:2000:0x78000000000 flush verify=0:8:0x77000000000 \
+                    verify=8:2000:0x78000000000 close";
 
 impl Scenario {
     /// The scenario that the options ask for. `directory` is for files.
@@ -59,73 +65,42 @@ fn script(name: Name, args: &QemuArgs, disks: &[Disk], directory: &Path) -> Resu
         Name::Throttled => throttled(),
         Name::Overlap => [load("overlap", "depth=2 ops=100"), vec![Wait]].concat(),
         // A write that is forced and a flush each bring about a flush of their own. The last close has nothing left to flush.
-        Name::Flushes => vec![shell(
-            "flusher",
-            "open write=0:64:0x7d000000000 force=64:64:0x7e000000000 flush close",
-        )],
+        Name::Flushes => vec![shell("flusher", FLUSHES)],
         Name::Abuse => vec![
-            Run(program(
-                "abuse",
-                "abuse",
-                format_args!("minor=3 seed=0x5eed count=10000 scratch=0:8192"),
-            )),
-            shell(
-                "after",
-                "open write=8192:64:0x79000000000 flush verify=8192:64:0x79000000000 close",
-            ),
+            Run(client(SERVICE, "abuse", "abuse", ABUSE)),
+            shell("after", AFTER_ABUSE),
         ],
         Name::Life => life(args),
         Name::Twins => return Ok([script, twins()].concat()),
         Name::TwoDisks | Name::Masked => Vec::new(),
     });
-    script.push(down(SERVICE));
+    script.push(Down(SERVICE.into()));
     Ok(script)
 }
 
-/// A client of the service that is called like its program.
-fn program(program: &str, label: impl Into<String>, words: std::fmt::Arguments<'_>) -> Program<String> {
-    client(program, label, SERVICE, words)
+fn client(service: &str, program: &str, label: impl Into<String>, words: impl Display) -> Program<String> {
+    let arguments = format!("label={service} {words}");
+    launch(program, label, arguments)
 }
 
-fn client(program: &str, label: impl Into<String>, service: &str, words: std::fmt::Arguments<'_>) -> Program<String> {
+fn launch(program: &str, label: impl Into<String>, arguments: String) -> Program<String> {
+    let (program, label) = (program.to_owned(), label.into());
     Program {
-        program: program.into(),
-        label: label.into(),
-        arguments: format!("label={service} {words}"),
-    }
-}
-
-fn start_service(label: &str, major: u32, may_fail: bool, arguments: String) -> Statement {
-    let program = Program {
-        program: SERVICE.into(),
-        label: label.into(),
-        arguments,
-    };
-    Service {
         program,
-        major,
-        may_fail,
+        label,
+        arguments,
     }
 }
 
 /// A service that drives one of the disks, counted by address.
 fn service(args: &QemuArgs, label: &str, disk: usize, instance: usize) -> Statement {
     let queue = args.queue_size.map(|size| format!(" queue={size}")).unwrap_or_default();
-    start_service(
-        label,
-        MAJORS[disk],
-        false,
-        format!("instance={instance}{queue} log=info"),
-    )
-}
-
-fn down(label: &str) -> Statement {
-    Down(label.into())
+    let words = format!("instance={instance}{queue} log=info");
+    Service(launch(SERVICE, label, words), MAJORS[disk])
 }
 
 fn vfs(request: VfsRequest) -> Statement {
-    let label = SERVICE.into();
-    Vfs { label, request }
+    Vfs(SERVICE.into(), request)
 }
 
 /// A shell on the partition that is there for writing.
@@ -134,7 +109,7 @@ fn shell(label: impl Into<String>, commands: &str) -> Statement {
 }
 
 fn shell_of(label: impl Into<String>, service: &str, commands: &str) -> Statement {
-    Run(client("shell", label, service, format_args!("minor=3 {commands}")))
+    Run(client(service, "shell", label, format!("minor=3 {commands}")))
 }
 
 /// Partitions, and the digests of the samples, by as many shells as it takes. Labels begin with `prefix`.
@@ -142,12 +117,12 @@ fn look(service: &str, prefix: &str, disk: &Disk) -> Vec<Statement> {
     let mut commands: Vec<String> = vec!["partitions".into(), "geometry".into()];
     commands.extend(disk.outline.samples.iter().map(|range| format!("digest={range}")));
     let shells = (1..).zip(commands.chunks(WORDS - 2)).map(|(number, commands)| {
-        let words = format!("minor=0 open {} close", commands.join(" "));
+        let (label, commands) = (format!("{prefix}look{number}"), commands.join(" "));
         Run(client(
-            "shell",
-            format!("{prefix}look{number}"),
             service,
-            format_args!("{words}"),
+            "shell",
+            label,
+            format!("minor=0 open {commands} close"),
         ))
     });
     shells.collect()
@@ -158,7 +133,7 @@ fn block_test(label: &str, minor: u32, write: bool) -> Vec<Statement> {
     let write = if write { " rw" } else { "" };
     let test = |(suffix, memory)| {
         let words = format_args!("minor={minor}{write} max=131072{memory}");
-        Run(program("blocktest", format!("{label}{suffix}"), words))
+        Run(client(SERVICE, "blocktest", format!("{label}{suffix}"), words))
     };
     [("", ""), ("_sc", " nocontig")].map(test).into()
 }
@@ -166,53 +141,47 @@ fn block_test(label: &str, minor: u32, write: bool) -> Vec<Statement> {
 fn tour(args: &QemuArgs, disk: &Disk, directory: &Path) -> Result<Vec<Statement>> {
     let mut script = Vec::new();
     if disk.outline.scratch.contains(&OTHERS) {
-        script.push(shell(
-            "writer",
-            "open write=0:8:0x77000000000 write=8:2000:0x78000000000 flush verify=0:8:0x77000000000 \
-             verify=8:2000:0x78000000000 close",
-        ));
+        script.push(shell("writer", TOUR));
     }
     // The block test knows no other size of a sector.
     if args.block_size == 512 && !disk.files().is_empty() {
         script.extend(block_test("blocktest", 2, !args.read_only));
     }
     let volumes = volumes::minix_file_systems(disk, args.block_size, directory)?;
-    script.extend(
-        (1..)
-            .zip(volumes)
-            .map(|(number, minor)| Run(program("mfs", format!("mfs{number}"), format_args!("minor={minor}")))),
-    );
+    for (number, minor) in (1..).zip(volumes) {
+        let (label, words) = (format!("mfs{number}"), format!("minor={minor}"));
+        script.push(Run(client(SERVICE, "mfs", label, words)));
+    }
     Ok(script)
 }
 
 /// Four clients of a kind in the background, each on a quarter of the place for them.
-fn load(name: &str, words: &str) -> Vec<Statement> {
-    let quarter = OTHERS.count / LOADS / 8 * 8;
-    let client = |number| {
-        let place = SectorRange {
-            first: OTHERS.first + number * quarter,
-            count: quarter,
-        };
-        // Patterns are apart if their seeds differ above bit 32.
-        busy(name, format!("{name}{number}"), place, (number + 1) << 40, words)
+fn load(program: &str, words: &str) -> Vec<Statement> {
+    let count = OTHERS.count / LOADS / 8 * 8;
+    // Patterns are apart if their seeds differ above bit 32.
+    let client = |n| {
+        busy(
+            program,
+            format!("{program}{n}"),
+            OTHERS.first + n * count,
+            count,
+            n + 1,
+            words,
+        )
     };
     (0..LOADS).map(client).collect()
 }
 
 /// A client in the background that reads and writes in a place.
-fn busy(name: &str, label: impl Into<String>, place: SectorRange, seed: u64, words: &str) -> Statement {
-    let SectorRange { first, count } = place;
+fn busy(program: &str, label: impl Into<String>, first: u64, count: u64, seed: u64, words: &str) -> Statement {
+    let seed = seed << 40;
     let words = format_args!("first={first} count={count} seed={seed:#x} {words}");
-    Start(program(name, label, words))
+    Start(client(SERVICE, program, label, words))
 }
 
-/// The same in the first sectors of the block test's place.
-fn busy_load(label: impl Into<String>, seed: u64) -> Statement {
-    let place = SectorRange {
-        first: BLOCK_TEST.first,
-        count: 64,
-    };
-    busy("load", label, place, seed, "depth=2")
+/// One load in the first sectors of the block test's place.
+fn one_load(label: impl Into<String>) -> Statement {
+    busy("load", label, BLOCK_TEST.first, 64, 0x7f, "depth=2")
 }
 
 fn kills(args: &QemuArgs, (min_us, max_us): (u64, u64)) -> Vec<Statement> {
@@ -223,26 +192,17 @@ fn kills(args: &QemuArgs, (min_us, max_us): (u64, u64)) -> Vec<Statement> {
         min_us,
         max_us,
     };
+    let after = client(SERVICE, "shell", "after", "minor=0 open read=0:8 flush close");
     // A file of the file server's stays open through all of it.
     let mut script = vec![vfs(VfsRequest::Open)];
     script.extend(load("load", "depth=4"));
-    script.extend([kill, Wait, vfs(VfsRequest::Close)]);
-    let words = format_args!("minor=0 open read=0:8 flush close");
-    script.push(Run(program("shell", "after", words)));
+    script.extend([kill, Wait, vfs(VfsRequest::Close), Run(after)]);
     script
 }
 
 fn throttled() -> Vec<Statement> {
-    let (name, label) = ("waiting".to_owned(), SERVICE.to_owned());
     let mut script = load("overlap", &format!("depth=2 ops={THROTTLED_OPS}"));
-    script.extend([
-        MeasureBegin {
-            name: name.clone(),
-            label,
-        },
-        Wait,
-        MeasureEnd(name),
-    ]);
+    script.push(WaitMeasured(SERVICE.into()));
     script
 }
 
@@ -262,7 +222,7 @@ fn life(args: &QemuArgs) -> Vec<Statement> {
         Fragment(FRAGMENT),
         // With the disk open: the service stays for those who have it open, and refuses other clients.
         service(args, SERVICE, 0, 0),
-        busy_load("holder", 0x7b0_0000_0000),
+        one_load("holder"),
         vfs(VfsRequest::Open),
         vfs(VfsRequest::OpenCount),
         shell("ready", "open read=0:64 close"),
@@ -290,24 +250,15 @@ fn two_disks(args: &QemuArgs, first: &Disk, others: &[Disk]) -> Vec<Statement> {
         let commands = "open write=0:512:0x7c000000000 flush verify=0:512:0x7c000000000 close";
         script.extend(look(label, prefix, disk));
         script.push(shell_of(format!("{prefix}writer"), label, commands));
-        script.push(Run(client(
-            "mfs",
-            format!("{prefix}mfs"),
-            label,
-            format_args!("minor=1"),
-        )));
+        script.push(Run(client(label, "mfs", format!("{prefix}mfs"), "minor=1")));
     }
     let rest = OTHERS.count - 512;
     let verify = |disk: &Disk| format!("verify=512:{rest}:{:#x}", disk.outline.pattern.unwrap_or_default());
     let verify_second = others.first().map(verify).unwrap_or_default();
     let read_second = |label: &str, times: usize| {
         let commands = vec![&*verify_second; times].join(" ");
-        Start(client(
-            "shell",
-            second(label),
-            labels[1],
-            format_args!("minor=3 open {commands} close"),
-        ))
+        let words = format!("minor=3 open {commands} close");
+        Start(client(labels[1], "shell", second(label), words))
     };
     let verify_written = "open verify=0:512:0x7c000000000 close";
     script.extend([
@@ -317,13 +268,13 @@ fn two_disks(args: &QemuArgs, first: &Disk, others: &[Disk]) -> Vec<Statement> {
         Wait,
         // One goes and comes again, the other does not mind. A client is busy meanwhile, so RS does not clean up.
         read_second("busy", 4),
-        down(labels[0]),
+        Down(labels[0].into()),
         service(args, labels[0], 0, 1),
         shell_of("again", labels[0], verify_written),
         Wait,
-        down(labels[0]),
+        Down(labels[0].into()),
         shell_of(second("last"), labels[1], verify_written),
-        down(labels[1]),
+        Down(labels[1].into()),
     ]);
     script
 }
@@ -332,26 +283,26 @@ fn two_disks(args: &QemuArgs, first: &Disk, others: &[Disk]) -> Vec<Statement> {
 /// service has left, another one gets the disk.
 fn twins() -> Vec<Statement> {
     let [twin, mute, odd, late, heir] = TWINS;
-    let other =
-        |label: &str, may_fail, words: &str| start_service(label, MAJORS[1], may_fail, format!("instance=0 {words}"));
+    let service = |label: &str, words: &str| launch(SERVICE, label, format!("instance=0 {words}"));
+    let refused = |label, words| ServiceMayFail(service(label, words), MAJORS[1]);
     let verify = "open verify=0:64:0x7a000000000 close";
     vec![
-        busy_load("busy", 0x7f0_0000_0000),
+        one_load("busy"),
         shell("writer", "open write=0:64:0x7a000000000 flush close"),
-        other(twin, true, "log=info"),
-        other(mute, true, "log=off"),
-        other(odd, true, "queue=3"),
+        refused(twin, "log=info"),
+        refused(mute, "log=off"),
+        refused(odd, "queue=3"),
         shell("owner", verify),
         Restart(SERVICE.into()),
-        other(late, true, "log=info"),
+        refused(late, "log=info"),
         shell("still", verify),
         Term("busy".into()),
         Wait,
-        down(SERVICE),
-        other(heir, false, "queue=256 log=info"),
+        Down(SERVICE.into()),
+        Service(service(heir, "queue=256 log=info"), MAJORS[1]),
         Restart(heir.into()),
         shell_of("heir", heir, verify),
-        down(heir),
+        Down(heir.into()),
     ]
 }
 
@@ -360,24 +311,20 @@ fn twins() -> Vec<Statement> {
 fn masked(disk: &Disk) -> Vec<Statement> {
     let mut script = Vec::new();
     for (number, log) in [(1, "info"), (2, "off")] {
-        script.push(start_service(
-            SERVICE,
-            MAJORS[0],
-            false,
-            format!("instance=0 poll_us=0 log={log}"),
-        ));
+        let words = format!("instance=0 poll_us=0 log={log}");
+        script.push(Service(launch(SERVICE, SERVICE, words), MAJORS[0]));
         if number == 1 {
             script.extend(look(SERVICE, "", disk));
         }
         script.extend([
-            busy_load(format!("busy{number}"), number << 40),
+            one_load(format!("busy{number}")),
             shell(format!("before{number}"), "open read=0:64 close"),
             DeadHook(SERVICE.into()),
             shell(format!("masked{number}"), "open read=0:64 read=64:64 read=128:64 close"),
             Term(format!("busy{number}")),
             Wait,
             shell(format!("open{number}"), "open read=0:64 close"),
-            down(SERVICE),
+            Down(SERVICE.into()),
         ]);
     }
     script

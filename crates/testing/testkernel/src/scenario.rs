@@ -30,19 +30,18 @@ pub enum VfsRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Statement<S> {
-    /// Start a service and wait until it is initialised.
-    Service {
-        program: Program<S>,
-        major: u32,
-        /// The statement passes as well if the initialisation fails.
-        may_fail: bool,
-    },
+    /// Start a service for a major number, and wait until it is initialised.
+    Service(Program<S>, u32),
+    /// The same, but the statement passes as well if the initialisation fails.
+    ServiceMayFail(Program<S>, u32),
     /// Start a client and wait for its verdict.
     Run(Program<S>),
     /// Start a client in the background.
     Start(Program<S>),
     /// Wait for all clients in the background.
     Wait,
+    /// The same, and report the time and the user instructions of a service meanwhile.
+    WaitMeasured(S),
     /// Send SIGTERM by message.
     Term(S),
     /// Send SIGTERM and wait until the service has left. After two seconds it is killed, and the statement fails.
@@ -55,10 +54,7 @@ pub enum Statement<S> {
     Fragment(u64),
     /// Put the hook of a dead process on the interrupt line of a service, until RS collects dead slots.
     DeadHook(S),
-    Vfs {
-        label: S,
-        request: VfsRequest,
-    },
+    Vfs(S, VfsRequest),
     /// Kill and restart a service at random times after its start, then stop the clients in the background.
     Kill {
         label: S,
@@ -72,11 +68,4 @@ pub enum Statement<S> {
     Prepare(S),
     /// Kill a service once and wait until its restart is complete.
     Restart(S),
-    /// Start to count user instructions of a service.
-    MeasureBegin {
-        name: S,
-        label: S,
-    },
-    /// Report the instructions and the time since the beginning.
-    MeasureEnd(S),
 }

@@ -1,7 +1,6 @@
 //! Each statement of the scenario: how it begins, and when it is over.
 
 use guest_protocol::pattern;
-use heapless::Vec;
 use minix_abi::{Errno, Status};
 use testkernel::config;
 use testkernel::life::{Phase, STOP_LIMIT_US};
@@ -22,15 +21,6 @@ const QUIET_US: u64 = 20_000;
 /// The status register of a virtio device.
 const STATUS_REGISTER: u64 = 0x70;
 
-/// A measurement that has begun.
-#[derive(Clone, Copy, Debug)]
-struct Measure {
-    name: &'static str,
-    label: &'static str,
-    instructions: u64,
-    since: u64,
-}
-
 /// The statement that runs.
 #[derive(Debug, Default)]
 pub(super) struct Running {
@@ -40,7 +30,8 @@ pub(super) struct Running {
     since: u64,
     /// Kills of this statement.
     kills: u64,
-    measures: Vec<Measure, 8>,
+    /// Instructions of the measured service when the statement began.
+    instructions: u64,
 }
 
 impl Running {
@@ -58,7 +49,9 @@ impl Running {
         let (statement, _) = serde_json_core::from_str(line).map_err(|_| "the line is no statement")?;
         self.statement = Some(statement);
         match statement {
-            Statement::Service { program, major, .. } => up(system, program, Kind::Driver(major))?,
+            Statement::Service(program, major) | Statement::ServiceMayFail(program, major) => {
+                up(system, program, Kind::Driver(major))?
+            }
             Statement::Run(program) => up(system, program, Kind::Client)?,
             Statement::Start(program) => up(system, program, Kind::Background)?,
             Statement::Wait | Statement::Gone(_) | Statement::Sleep(_) | Statement::Kill { .. } => {}
@@ -74,7 +67,7 @@ impl Running {
                 let line = line.ok_or("it has no interrupt line")?;
                 system.kernel.irqs.add_dead(line).map_err(|_| "no hook is free")?;
             }
-            Statement::Vfs { label, request } => {
+            Statement::Vfs(label, request) => {
                 let (_, slot) = living(system, label)?;
                 system.vfs.request(&mut system.kernel, slot, request)?;
             }
@@ -90,25 +83,8 @@ impl Running {
                 let (_, slot) = living(system, label)?;
                 rs::died(system, slot, End::Killed);
             }
-            Statement::MeasureBegin { name, label } => {
-                let measure = Measure {
-                    name,
-                    label,
-                    instructions: instructions(system, label).ok_or("no such service")?,
-                    since: now,
-                };
-                self.measures.push(measure).map_err(|_| "too many measurements")?;
-            }
-            Statement::MeasureEnd(name) => {
-                let index = self.measures.iter().position(|measure| measure.name == name);
-                let begun = self.measures.swap_remove(index.ok_or("no such measurement")?);
-                let instructions = instructions(system, begun.label).ok_or("the service is forgotten")?;
-                emit(&Record::Measure {
-                    name,
-                    label: begun.label,
-                    instructions: instructions.saturating_sub(begun.instructions),
-                    us: now.saturating_sub(begun.since),
-                });
+            Statement::WaitMeasured(label) => {
+                self.instructions = instructions(system, label).ok_or("no such service")?;
             }
         }
         Ok(())
@@ -120,16 +96,28 @@ impl Running {
             return Some(!self.has_failed);
         };
         match statement {
-            Statement::Service { program, may_fail, .. } => match phase(system, program.label) {
-                Phase::Running | Phase::Stopping => (!system.vfs.is_busy()).then_some(true),
-                Phase::Gone => Some(may_fail),
-                _ => None,
-            },
+            Statement::Service(program, _) | Statement::ServiceMayFail(program, _) => {
+                match phase(system, program.label) {
+                    Phase::Running | Phase::Stopping => (!system.vfs.is_busy()).then_some(true),
+                    Phase::Gone => Some(matches!(statement, Statement::ServiceMayFail(..))),
+                    _ => None,
+                }
+            }
             Statement::Run(program) => verdict(system, program.label),
             Statement::Wait => clients(system),
+            Statement::WaitMeasured(label) => {
+                let has_passed = clients(system)?;
+                emit(&Record::Measure {
+                    name: "waiting",
+                    label,
+                    instructions: instructions(system, label)?.saturating_sub(self.instructions),
+                    us: now.saturating_sub(self.since),
+                });
+                Some(has_passed)
+            }
             Statement::Down(label) | Statement::Gone(label) => self.down(system, label, now),
             Statement::Sleep(micros) => (now.saturating_sub(self.since) >= micros).then_some(true),
-            Statement::Vfs { .. } => (!system.vfs.is_busy()).then_some(!system.vfs.has_failed()),
+            Statement::Vfs(..) => (!system.vfs.is_busy()).then_some(!system.vfs.has_failed()),
             Statement::Kill { .. } => self.kill(system, now),
             Statement::Ping(label) => {
                 let is_open = system.service(label).is_some_and(|service| service.is_pinged);
@@ -141,12 +129,7 @@ impl Running {
                 self.answer("prepare", refused, now)
             }
             Statement::Restart(label) => restarted(system, label, now),
-            Statement::Start(_)
-            | Statement::Term(_)
-            | Statement::Fragment(_)
-            | Statement::DeadHook(_)
-            | Statement::MeasureBegin { .. }
-            | Statement::MeasureEnd(_) => Some(true),
+            Statement::Start(_) | Statement::Term(_) | Statement::Fragment(_) | Statement::DeadHook(_) => Some(true),
         }
     }
 
