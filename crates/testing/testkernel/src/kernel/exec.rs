@@ -72,7 +72,7 @@ impl Kernel {
 }
 
 fn load(image: &Image<'_>, space: &mut AddressSpace, frames: &mut FrameAllocator) -> Result<(), ExecError> {
-    for segment in image.segments() {
+    for segment in &image.segments {
         let pages = segment.pages();
         let access = Access {
             write: true,
