@@ -15,8 +15,8 @@
 use core::fmt;
 
 use heapless::Vec;
-use minix_abi::MessageType;
 use minix_abi::kernel_call::{MAX_SERVICE_IRQS, VECTORS};
+use minix_abi::{Endpoint, MessageType};
 
 /// Labels that a list of partners can hold here.
 pub const MAX_PARTNERS: usize = 32;
@@ -48,6 +48,21 @@ const BASIC_VM_CALLS: [MessageType; 6] = [
 
 /// The first VM call's number.
 const VM_BASE: i32 = 0xC00;
+
+/// The names of the kernel and of processes of the boot image.
+pub const SYSTEM_NAMES: [(&str, Endpoint); 11] = [
+    ("SYSTEM", Endpoint::SYSTEM),
+    ("pm", Endpoint::PM),
+    ("vfs", Endpoint::VFS),
+    ("rs", Endpoint::RS),
+    ("memory", Endpoint::MEM),
+    ("sched", Endpoint::SCHED),
+    ("tty", Endpoint::TTY),
+    ("ds", Endpoint::DS),
+    ("mib", Endpoint::MIB),
+    ("vm", Endpoint::VM),
+    ("pfs", Endpoint::PFS),
+];
 
 /// What one entry allows.
 #[derive(Clone, Debug, PartialEq, Eq)]

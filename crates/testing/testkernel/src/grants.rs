@@ -1,12 +1,10 @@
-//! Whether a grant lets somebody at a piece of memory, and where that piece is.
-//!
-//! Pure judgement over the tables that processes keep in their own memory, so it is tested without a machine.
+//! Whether a grant allows an access, and to which memory. Processes keep the tables of grants in their own memory.
 
 use minix_abi::grant::{Grant, GrantEntry, GrantFlags, MAX_INDIRECTION};
 use minix_abi::{Endpoint, Errno, GrantId, Layout};
 use zerocopy::{FromZeros, IntoBytes};
 
-/// What is known about processes.
+/// The processes that make grants.
 pub trait Granters {
     /// Address and number of entries of the grant table of a process, `Some(None)` if it has none, `None` if there is no
     /// such process.
@@ -16,18 +14,14 @@ pub trait Granters {
     fn read(&self, process: Endpoint, address: u64, into: &mut [u8]) -> bool;
 }
 
-/// What somebody wants to do with a grant.
+/// An access by a grant.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
-    /// Who made the grant.
     pub granter: Endpoint,
-    /// Who wants to use it.
     pub grantee: Endpoint,
-    /// Which one.
     pub grant: GrantId,
-    /// Where in it, in bytes.
+    /// In bytes, from the start of the grant.
     pub offset: u64,
-    /// How much of it, in bytes.
     pub bytes: u64,
     /// [`READ`](GrantFlags::READ), [`WRITE`](GrantFlags::WRITE), both, or nothing for any grant.
     pub access: GrantFlags,
@@ -36,15 +30,14 @@ pub struct Request {
 /// Memory that may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Whose.
     pub owner: Endpoint,
     /// Virtual address of the first byte wanted.
     pub address: u64,
-    /// The grant must not bring in pages. Holds the address of the field that names the grant when one was missing.
+    /// For a grant that must not bring in pages: the address of the field that names the grant when a page is missing.
     pub faulted_at: Option<u64>,
 }
 
-/// Follows a grant to the memory behind it.
+/// Follows a grant to its memory.
 ///
 /// # Errors
 ///
@@ -187,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_direct_grant_lets_its_grantee_at_the_memory() {
+    fn a_direct_grant_covers_its_memory_for_its_grantee() {
         let tables = with(direct(ME, 0x5000, 100, GrantFlags::READ));
         assert_eq!(check(&tables, ask(id(0), 10, 90, GrantFlags::READ)), Ok((APP, 0x500A)));
         assert_eq!(check(&tables, ask(id(0), 100, 0, GrantFlags::READ)), Ok((APP, 0x5064)));
@@ -196,72 +189,36 @@ mod tests {
     }
 
     #[test]
-    fn what_the_grant_does_not_cover_is_eperm() {
+    fn a_request_beyond_the_grant_is_refused() {
+        let read = |grant, offset, bytes| ask(grant, offset, bytes, GrantFlags::READ);
+        let of = |granter| Request {
+            granter,
+            ..read(id(0), 0, 1)
+        };
         let tables = with(direct(ME, 0x5000, 100, GrantFlags::READ));
-        let denied = Err(Errno::EPERM);
-        assert_eq!(
-            check(&tables, ask(id(0), 0, 101, GrantFlags::READ)),
-            denied,
-            "too short"
-        );
-        assert_eq!(
-            check(&tables, ask(id(0), u64::MAX, 2, GrantFlags::READ)),
-            denied,
-            "wraps"
-        );
-        assert_eq!(check(&tables, ask(id(0), 0, 1, GrantFlags::WRITE)), denied, "access");
-        assert_eq!(check(&tables, ask(id(0), 0, 1, RW)), denied, "both accesses");
-        assert_eq!(check(&tables, ask(id(1), 0, 1, GrantFlags::READ)), denied, "index");
-        assert_eq!(
-            check(&tables, ask(GrantId(0), 0, 1, GrantFlags::READ)),
-            denied,
-            "sequence"
-        );
-        let foreign = with(direct(OTHER, 0x5000, 100, RW));
-        assert_eq!(check(&foreign, ask(id(0), 0, 1, GrantFlags::READ)), denied, "grantee");
-        let around = with(direct(ME, u64::MAX - 5, 100, RW));
-        assert_eq!(
-            check(&around, ask(id(0), 0, 1, GrantFlags::READ)),
-            denied,
-            "around the end"
-        );
-        let mut revoked = direct(ME, 0x5000, 100, RW);
+        for (reason, request, errno) in [
+            ("too short", read(id(0), 0, 101), Errno::EPERM),
+            ("wraps", read(id(0), u64::MAX, 2), Errno::EPERM),
+            ("access", ask(id(0), 0, 1, GrantFlags::WRITE), Errno::EPERM),
+            ("one access of two", ask(id(0), 0, 1, RW), Errno::EPERM),
+            ("index", read(id(1), 0, 1), Errno::EPERM),
+            ("sequence", read(GrantId(0), 0, 1), Errno::EPERM),
+            ("no table", of(OTHER), Errno::EPERM),
+            ("dead granter", of(Endpoint(999)), Errno::EINVAL),
+            ("invalid", read(GrantId::INVALID, 0, 1), Errno::EINVAL),
+            ("negative", read(GrantId(i32::MIN), 0, 1), Errno::EINVAL),
+        ] {
+            assert_eq!(check(&tables, request), Err(errno), "{reason}");
+        }
+        let (mut revoked, mut both_kinds) = (direct(ME, 0x5000, 100, RW), direct(ME, 0x5000, 100, RW));
         revoked.flags &= !GrantFlags::VALID;
-        assert_eq!(
-            check(&with(revoked), ask(id(0), 0, 1, GrantFlags::READ)),
-            denied,
-            "revoked"
-        );
-        let mut both_kinds = direct(ME, 0x5000, 100, RW);
         both_kinds.flags |= GrantFlags::MAGIC;
-        assert_eq!(
-            check(&with(both_kinds), ask(id(0), 0, 1, GrantFlags::READ)),
-            denied,
-            "two kinds"
-        );
+        let around_the_end = direct(ME, u64::MAX - 5, 100, RW);
+        for entry in [direct(OTHER, 0x5000, 100, RW), around_the_end, revoked, both_kinds] {
+            assert_eq!(check(&with(entry), read(id(0), 0, 1)), Err(Errno::EPERM), "{entry:?}");
+        }
         let absent = Tables([(APP.0, std::vec![direct(ME, 0, 9, RW); 9])].into());
-        assert_eq!(
-            check(&absent, ask(id(8), 0, 1, GrantFlags::READ)),
-            denied,
-            "table not there"
-        );
-        let no_table = Request {
-            granter: OTHER,
-            ..ask(id(0), 0, 1, GrantFlags::READ)
-        };
-        assert_eq!(check(&tables, no_table), denied, "no table");
-    }
-
-    #[test]
-    fn bad_granters_and_negative_ids_are_einval() {
-        let tables = with(direct(ME, 0, 100, RW));
-        assert_eq!(check(&tables, ask(GrantId::INVALID, 0, 1, RW)), Err(Errno::EINVAL));
-        assert_eq!(check(&tables, ask(GrantId(i32::MIN), 0, 1, RW)), Err(Errno::EINVAL));
-        let dead = Request {
-            granter: Endpoint(999),
-            ..ask(id(0), 0, 1, RW)
-        };
-        assert_eq!(check(&tables, dead), Err(Errno::EINVAL));
+        assert_eq!(check(&absent, read(id(8), 0, 1)), Err(Errno::EPERM), "table not there");
     }
 
     #[test]

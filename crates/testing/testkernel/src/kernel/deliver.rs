@@ -4,11 +4,10 @@ use minix_abi::bdev::BdevReply;
 use minix_abi::ipc::{IpcCall, IpcStatus};
 use minix_abi::notify::Notification;
 use minix_abi::{Endpoint, Message, MessageType};
-use testkernel::ipc_rules::system_bit;
 use zerocopy::IntoBytes;
 
 use super::ports::{Posted, Received, is_server};
-use super::process::{Slot, State};
+use super::process::{Slot, State, bit};
 use super::state::Kernel;
 
 /// Whether something goes by this endpoint: a process, a server, or a kernel task.
@@ -18,12 +17,7 @@ pub(super) fn is_alive(kernel: &Kernel, endpoint: Endpoint) -> bool {
 
 /// Whether a process may send to a living receiver.
 pub(super) fn may_send(kernel: &Kernel, from: Slot, to: Endpoint) -> bool {
-    let privileges = &kernel.processes[from].privileges;
-    match (system_bit(to), kernel.processes.find(to)) {
-        (Some(bit), _) => privileges.send_to_system & bit != 0,
-        (None, Some(slot)) => privileges.send_to & (1 << slot.index()) != 0,
-        (None, None) => false,
-    }
+    kernel.processes[from].privileges.send_to & bit(to) != 0
 }
 
 /// Whether a process waits for a message that `from` could send.
@@ -80,13 +74,7 @@ pub(super) fn notify(kernel: &mut Kernel, from: Endpoint, to: Slot) {
         deliver_notification(kernel, to, from);
         return;
     }
-    let slot = kernel.processes.find(from);
-    let ipc = &mut kernel.processes[to].ipc;
-    match (system_bit(from), slot) {
-        (Some(bit), _) => ipc.notified_by_system |= bit,
-        (None, Some(slot)) => ipc.notified_by |= 1 << slot.index(),
-        (None, None) => {}
-    }
+    kernel.processes[to].ipc.notified_by |= bit(from);
 }
 
 pub(super) fn deliver_notification(kernel: &mut Kernel, to: Slot, from: Endpoint) {

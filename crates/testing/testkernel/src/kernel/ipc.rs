@@ -5,14 +5,14 @@
 
 use minix_abi::ipc::IpcCall;
 use minix_abi::{Endpoint, Errno, Layout, Message, MessageType};
-use testkernel::ipc_rules::{Waits, is_deadlock, system_bit, system_endpoint};
+use testkernel::ipc_rules::{Waits, is_deadlock};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::deliver::{
     deliver, deliver_notification, hand_over, is_alive, may_send, notify, receives_from, take_posted,
 };
 use super::ports::is_server;
-use super::process::{Slot, State};
+use super::process::{Slot, State, bit};
 use super::senda;
 use super::state::Kernel;
 
@@ -158,31 +158,12 @@ fn message_of(kernel: &Kernel, slot: Slot) -> Option<Message> {
 
 /// Delivers the first notification that waits, kernel tasks first.
 fn take_notification(kernel: &mut Kernel, to: Slot, from: Endpoint) -> bool {
-    let wanted_slot = kernel.processes.find(from);
-    let ipc = &mut kernel.processes[to].ipc;
-    let any = from == Endpoint::ANY;
-    let system = ipc.notified_by_system & if any { u32::MAX } else { system_bit(from).unwrap_or(0) };
-    let others = ipc.notified_by
-        & if any {
-            u64::MAX
-        } else {
-            wanted_slot.map_or(0, |slot| 1 << slot.index())
-        };
-    let source = if let Some(source) = system_endpoint(system) {
-        ipc.notified_by_system &= !(system & system.wrapping_neg());
-        Some(source)
-    } else if others != 0 {
-        ipc.notified_by &= !(others & others.wrapping_neg());
-        let index = others.trailing_zeros() as usize;
-        let sender = kernel.processes.iter().find(|slot| slot.index() == index);
-        sender.map(|slot| kernel.processes[slot].endpoint)
-    } else {
-        None
+    let wanted = if from == Endpoint::ANY { u64::MAX } else { bit(from) };
+    let Some(source) = kernel.processes.lowest(kernel.processes[to].ipc.notified_by & wanted) else {
+        return false;
     };
-    match source {
-        Some(source) => deliver_notification(kernel, to, source),
-        None => return false,
-    }
+    kernel.processes[to].ipc.notified_by &= !bit(source);
+    deliver_notification(kernel, to, source);
     true
 }
 
@@ -219,7 +200,7 @@ fn take_from_queue(kernel: &mut Kernel, to: Slot) -> bool {
     true
 }
 
-/// Everybody who waits for `endpoint`, or has left an asynchronous message for it, is told that it is dead.
+/// Processes that wait for `endpoint`, or have left an asynchronous message for it, learn that it is dead.
 pub(super) fn clear_references(kernel: &mut Kernel, endpoint: Endpoint) {
     for slot in kernel.processes.iter() {
         let waits_for = match kernel.processes[slot].state {

@@ -28,6 +28,15 @@ impl Slot {
     }
 }
 
+/// The bit of a kernel task, a server or a process in masks, by its slot. 0 for an endpoint that none of them can have.
+pub(crate) fn bit(endpoint: Endpoint) -> u64 {
+    let number = u32::try_from(endpoint.slot() + Endpoint::TASKS);
+    number.ok().and_then(|number| 1_u64.checked_shl(number)).unwrap_or(0)
+}
+
+/// The bits of all kernel tasks and processes of the boot image.
+pub(crate) const SYSTEM_BITS: u64 = (1 << (FIRST_SLOT + Endpoint::TASKS)) - 1;
+
 /// A label or process name.
 pub(crate) type Name = String<MAX_NAME_BYTES>;
 
@@ -55,10 +64,8 @@ pub(crate) struct Privileges {
     pub(crate) vm_calls: u64,
     /// Privilege flags as WHOAMI tells them.
     pub(crate) flags: i32,
-    /// Processes of the table it may send to, one bit per [`Slot`].
+    /// Receivers it may send to, by their [`bit`].
     pub(crate) send_to: u64,
-    /// Processes of the boot image and kernel tasks it may send to: bit n stands for slot n - 5.
-    pub(crate) send_to_system: u32,
     /// Interrupt lines it may hook, one bit each; `None`: any.
     pub(crate) irqs: Option<u128>,
     /// Physical ranges it may map.
@@ -77,10 +84,8 @@ impl Privileges {
 pub(crate) struct Ipc {
     /// When it began to wait, as a running number: senders are served in this order.
     pub(crate) waiting_since: u64,
-    /// Notifications that wait, from processes of the table: one bit per [`Slot`].
+    /// Senders of notifications that wait, by their [`bit`].
     pub(crate) notified_by: u64,
-    /// Notifications that wait, from the boot image and kernel tasks: bit n stands for slot n - 5.
-    pub(crate) notified_by_system: u32,
     /// Interrupts that wait, one bit per notify id.
     pub(crate) interrupts: u64,
     /// Kernel signals that wait.
@@ -157,6 +162,15 @@ impl ProcessTable {
     pub(crate) fn slot_at(&self, endpoint: Endpoint) -> Option<Slot> {
         let index = usize::try_from(endpoint.slot() - FIRST_SLOT).ok()?;
         (index < MAX_PROCESSES).then_some(Slot(index as u8))
+    }
+
+    /// The endpoint that the lowest of some bits stands for.
+    pub(crate) fn lowest(&self, bits: u64) -> Option<Endpoint> {
+        let lowest = (bits != 0).then(|| Endpoint(bits.trailing_zeros() as i32 - Endpoint::TASKS))?;
+        if bits & SYSTEM_BITS != 0 {
+            return Some(lowest);
+        }
+        Some(self.get(self.slot_at(lowest)?)?.endpoint)
     }
 
     /// All live processes.

@@ -91,7 +91,7 @@ fn take_over(board: &Board) -> Result<Kernel, &'static str> {
         clock: Clock::new(board.timebase),
         irqs,
         ports: Ports::default(),
-        requests: Requests::new(),
+        requests: Requests::default(),
         failures: Failures::default(),
         idle_space,
         active_space: idle_space,

@@ -4,14 +4,14 @@ use board_qemu_virt::println;
 use minix_abi::kernel_call::PrivFlags;
 use minix_abi::rs::{Init, InitType};
 use minix_abi::{Endpoint, GrantId, Message, MessageType};
-use testkernel::ipc_rules::{SYSTEM_NAMES, system_bit};
+use testkernel::config::SYSTEM_NAMES;
 use testkernel::record::Record;
 
 use super::service::Kind;
 use super::system::System;
 use crate::kernel::deliver::post;
 use crate::kernel::ipc;
-use crate::kernel::process::{Name, Slot};
+use crate::kernel::process::{Name, SYSTEM_BITS, Slot, bit};
 use crate::kernel::report::emit;
 
 pub(super) fn launch_fresh(system: &mut System, index: usize) -> Result<(), &'static str> {
@@ -83,21 +83,20 @@ pub(super) fn privilege(system: &mut System, index: usize, slot: Slot, more: Pri
     if service.config.irqs.is_some() {
         flags |= PrivFlags::CHECK_IRQ;
     }
-    let send_to_system = if service.config.partners.is_none() {
-        u32::MAX
+    let mut send_to = if service.config.partners.is_none() {
+        SYSTEM_BITS
     } else {
         let named = SYSTEM_NAMES.iter().filter(|(name, _)| service.config.names(name, name));
-        named.fold(0, |mask, (_, endpoint)| mask | system_bit(*endpoint).unwrap_or(0))
+        named.fold(0, |mask, (_, endpoint)| mask | bit(*endpoint))
     };
-    let mut send_to = 0;
     for other in services.iter().filter(|other| other.endpoint != service.endpoint) {
         let Some(partner) = system.kernel.processes.find(other.endpoint) else {
             continue;
         };
-        // Who may ask may be answered.
+        // A receiver may answer.
         if service.allows(other) || other.allows(service) {
-            send_to |= 1 << partner.index();
-            system.kernel.processes[partner].privileges.send_to |= 1 << slot.index();
+            send_to |= bit(other.endpoint);
+            system.kernel.processes[partner].privileges.send_to |= bit(service.endpoint);
         }
     }
     let privileges = &mut system.kernel.processes[slot].privileges;
@@ -105,7 +104,6 @@ pub(super) fn privilege(system: &mut System, index: usize, slot: Slot, more: Pri
     privileges.vm_calls = service.config.vm_calls;
     privileges.flags = flags.bits() as i32;
     privileges.send_to = send_to;
-    privileges.send_to_system = send_to_system;
     privileges.irqs = service.config.irqs;
 }
 
@@ -125,8 +123,8 @@ pub(super) fn bury(system: &mut System, index: usize) {
     let batch = kernel.kill(slot);
     for other in kernel.processes.iter() {
         let process = &mut kernel.processes[other];
-        process.privileges.send_to &= !(1 << slot.index());
-        process.ipc.notified_by &= !(1 << slot.index());
+        process.privileges.send_to &= !bit(endpoint);
+        process.ipc.notified_by &= !bit(endpoint);
     }
     kernel.ports.outbox.retain(|posted| posted.to != endpoint);
     kernel.requests.forget(endpoint);
