@@ -131,14 +131,17 @@ impl FrameAllocator {
         self.marks[index] = FREE;
     }
 
-    /// How many frames nobody has.
-    pub(crate) fn free_count(&self) -> usize {
-        self.marks.iter().filter(|&&mark| mark == FREE).count()
+    fn count(&self, mark: u8) -> usize {
+        self.marks.iter().filter(|&&other| other == mark).count()
     }
 
-    /// How many frames belong to somebody who lives.
+    pub(super) fn free_count(&self) -> usize {
+        self.count(FREE)
+    }
+
+    /// Frames of living processes and of page tables.
     pub(super) fn used_count(&self) -> usize {
-        self.marks.iter().filter(|&&mark| mark == USED).count()
+        self.count(USED)
     }
 
     /// A name for the frames of a process that is about to go.
@@ -180,7 +183,7 @@ impl FrameAllocator {
 
     /// Frames a batch has.
     pub(crate) fn batch_size(&self, batch: Batch) -> usize {
-        self.marks.iter().filter(|&&mark| mark == batch.0).count()
+        self.count(batch.0)
     }
 
     /// Lets the frames of a dead process be used again.

@@ -1,7 +1,7 @@
 //! What a driver needs besides memory: windows and interrupt lines.
 
 use minix_abi::kernel_call::{
-    IrqCtl, IrqHook, IrqRequest, MAX_NOTIFY_ID, MAX_SERVICE_IRQS, MemRange, PrivCtl, PrivFlags, PrivRequest, VECTORS,
+    IrqCtl, IrqHook, IrqRequest, MAX_NOTIFY_ID, MemRange, PrivCtl, PrivFlags, PrivRequest, VECTORS,
 };
 use minix_abi::{Endpoint, Errno, Message};
 use zerocopy::{FromZeros, IntoBytes};
@@ -9,48 +9,20 @@ use zerocopy::{FromZeros, IntoBytes};
 use crate::kernel::process::Slot;
 use crate::kernel::state::Kernel;
 
+/// Adds a window to those that the caller may map. All else is for RS.
 pub(super) fn privctl(kernel: &mut Kernel, caller: Slot, call: &PrivCtl) -> Result<(), Errno> {
-    let target = match call.process {
-        Endpoint::SELF => caller,
-        other => kernel.processes.find(other).ok_or(Errno::EINVAL)?,
-    };
-    // Giving to others is for RS.
-    let is_own = target == caller;
-    match call.request {
-        PrivRequest::ADD_MEM if is_own => {
-            let mut range = MemRange::new_zeroed();
-            kernel
-                .read_user(caller, call.argument, range.as_mut_bytes())
-                .map_err(|_| Errno::EFAULT)?;
-            let privileges = &mut kernel.processes[caller].privileges;
-            privileges.memory.push(range).map_err(|_| Errno::ENOMEM)?;
-            privileges.flags |= PrivFlags::CHECK_MEM.bits() as i32;
-            Ok(())
-        }
-        PrivRequest::ADD_IRQ if is_own => {
-            let mut line = 0_i32;
-            kernel
-                .read_user(caller, call.argument, line.as_mut_bytes())
-                .map_err(|_| Errno::EFAULT)?;
-            let privileges = &mut kernel.processes[caller].privileges;
-            let lines = privileges.irqs.get_or_insert(0);
-            let bit = u32::try_from(line)
-                .ok()
-                .and_then(|line| 1_u128.checked_shl(line))
-                .ok_or(Errno::EINVAL)?;
-            if lines.count_ones() as usize >= MAX_SERVICE_IRQS && *lines & bit == 0 {
-                return Err(Errno::ENOMEM);
-            }
-            *lines |= bit;
-            privileges.flags |= PrivFlags::CHECK_IRQ.bits() as i32;
-            Ok(())
-        }
-        PrivRequest::QUERY_MEM if kernel.processes[target].privileges.may_map(call.physical, call.bytes) => Ok(()),
-        PrivRequest(number) if (PrivRequest::ALLOW.0..=PrivRequest::CLEAR_IPC_REFS.0).contains(&number) => {
-            Err(Errno::EPERM)
-        }
-        _ => Err(Errno::EINVAL),
+    let is_own = call.process == Endpoint::SELF || call.process == kernel.processes[caller].endpoint;
+    if !is_own || call.request != PrivRequest::ADD_MEM {
+        return Err(Errno::EPERM);
     }
+    let mut range = MemRange::new_zeroed();
+    kernel
+        .read_user(caller, call.argument, range.as_mut_bytes())
+        .map_err(|_| Errno::EFAULT)?;
+    let privileges = &mut kernel.processes[caller].privileges;
+    privileges.memory.push(range).map_err(|_| Errno::ENOMEM)?;
+    privileges.flags |= PrivFlags::CHECK_MEM.bits() as i32;
+    Ok(())
 }
 
 pub(super) fn irqctl(kernel: &mut Kernel, caller: Slot, message: &mut Message) -> Result<(), Errno> {

@@ -5,6 +5,7 @@ mod device;
 mod info;
 mod map;
 
+use minix_abi::grant::GrantFlags;
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
 use testkernel::record::End;
 use zerocopy::{FromZeros, IntoBytes};
@@ -42,9 +43,8 @@ fn dispatch(kernel: &mut Kernel, caller: Slot, message: &mut Message) -> Result<
         return Err(Errno::ECALLDENIED);
     }
     let done = match call {
-        MessageType::SYS_SAFECOPYFROM => copy::safecopy(kernel, caller, &message.payload(), copy::Direction::FromGrant),
-        MessageType::SYS_SAFECOPYTO => copy::safecopy(kernel, caller, &message.payload(), copy::Direction::ToGrant),
-        MessageType::SYS_VSAFECOPY => copy::vector(kernel, caller, &message.payload()),
+        MessageType::SYS_SAFECOPYFROM => copy::safecopy(kernel, caller, &message.payload(), GrantFlags::READ),
+        MessageType::SYS_SAFECOPYTO => copy::safecopy(kernel, caller, &message.payload(), GrantFlags::WRITE),
         MessageType::SYS_SETGRANT => copy::set_grants(kernel, caller, &message.payload()),
         MessageType::SYS_UMAP => map::umap(kernel, caller, message),
         MessageType::SYS_VUMAP => map::vumap(kernel, caller, message),

@@ -19,8 +19,6 @@ type Key = String<MAX_KEY_BYTES>;
 #[derive(Clone, Debug)]
 struct Entry {
     key: Key,
-    /// The label of the service that published it.
-    owner: Name,
     value: Value,
 }
 
@@ -55,10 +53,8 @@ impl Ds {
         self.0
             .retain(|entry| !matches!(entry.value, Value::Label(_)) || entry.key != label[..]);
         if let (Some(endpoint), Ok(key)) = (endpoint, Key::try_from(&label[..])) {
-            let owner = Name::try_from("rs").unwrap_or_default();
             let entry = Entry {
                 key,
-                owner,
                 value: Value::Label(endpoint),
             };
             self.0.push(entry).expect("more labels than processes");
@@ -112,17 +108,6 @@ impl Ds {
                 grants::write(kernel, Endpoint::DS, endpoint, request.key, &text[..bytes])?;
                 Ok(Answer::Done)
             }
-            MessageType::DS_DELETE => {
-                let key = key_of(kernel, endpoint, &request)?;
-                let index = self.find(&key, kind).ok_or(Errno::ESRCH)?;
-                if self.0[index].owner != kernel.processes[caller].label {
-                    return Err(Errno::EPERM);
-                }
-                self.0.remove(index);
-                Ok(Answer::Done)
-            }
-            // There are no subscriptions here, so nothing has changed.
-            MessageType::DS_CHECK => Err(Errno::ENOENT),
             _ => Err(Errno::EINVAL),
         }
     }
@@ -134,8 +119,7 @@ impl Ds {
         request: &DsRequest,
         kind: DsFlags,
     ) -> Result<Answer, Errno> {
-        let process = &kernel.processes[caller];
-        let (endpoint, owner) = (process.endpoint, process.label.clone());
+        let endpoint = kernel.processes[caller].endpoint;
         // Only RS publishes labels. Text and memory are not modelled.
         if kind == DsFlags::LABEL || self.label_of(endpoint).is_none() {
             return Err(Errno::EPERM);
@@ -148,7 +132,7 @@ impl Ds {
         let is_up = request.value == DRIVER_UP && key.starts_with(BLOCK_DRIVER_PREFIX);
         let found = self.find(&key, kind);
         let value = Value::U32(request.value);
-        let entry = Entry { key, owner, value };
+        let entry = Entry { key, value };
         match found {
             None => self.0.push(entry).map_err(|_| Errno::ENOMEM)?,
             Some(_) if !request.flags.contains(DsFlags::OVERWRITE) => return Err(Errno::EEXIST),
