@@ -89,7 +89,7 @@ impl ServiceConfig<'_> {
 
 impl Default for ServiceConfig<'_> {
     fn default() -> Self {
-        let bits = |calls: &[MessageType]| calls.iter().fold(0, |mask, call| mask | bit(*call));
+        let bits = |calls: &[MessageType]| calls.iter().fold(0, |mask, call| mask | call_bit(*call));
         Self {
             kernel_calls: bits(&BASIC_KERNEL_CALLS),
             vm_calls: bits(&BASIC_VM_CALLS),
@@ -100,8 +100,8 @@ impl Default for ServiceConfig<'_> {
 }
 
 /// The bit of a call to the kernel or to VM in its mask; 0 if there is none.
-fn bit(call: MessageType) -> u64 {
-    let index = call.kernel_call_index().unwrap_or((call.0 - VM_BASE) as u32);
+pub fn call_bit(call: MessageType) -> u64 {
+    let index = call.kernel_call_index().unwrap_or(call.0.wrapping_sub(VM_BASE) as u32);
     1_u64.checked_shl(index).unwrap_or(0)
 }
 
@@ -231,7 +231,7 @@ impl<'a, I: Iterator<Item = (usize, &'a str)>> Parser<I> {
                 name => {
                     let mut known = known.iter();
                     let call = known.find(|(full, _)| full.strip_prefix(prefix) == Some(name));
-                    mask |= bit(call.ok_or(self.error("no such call"))?.1);
+                    mask |= call_bit(call.ok_or(self.error("no such call"))?.1);
                 }
             }
         }
@@ -289,7 +289,8 @@ mod tests {
         ];
         assert_eq!(
             disk.kernel_calls,
-            more.iter().fold(basic.kernel_calls, |mask, call| mask | bit(*call))
+            more.iter()
+                .fold(basic.kernel_calls, |mask, call| mask | call_bit(*call))
         );
         assert_eq!((disk.vm_calls, disk.irqs), (basic.vm_calls, Some(0x1FE)));
         assert!(disk.names("mfs_disk", "mfs") && disk.names("vfs", "") && !disk.names("blocktest", "blocktest"));

@@ -24,6 +24,10 @@ const FREE: u8 = 0;
 const USED: u8 = 1;
 const FIRST_BATCH: u8 = 2;
 
+/// No frame is free.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutOfMemory;
+
 /// Frames of one dead process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Batch(u8);
@@ -96,12 +100,12 @@ impl FrameAllocator {
     }
 
     /// A cleared frame, not next to the one handed out before.
-    pub(crate) fn take(&mut self) -> Option<u64> {
+    pub(crate) fn take(&mut self) -> Result<u64, OutOfMemory> {
         let index = (0..self.row_start)
             .map(|step| (self.last + STRIDE + step) % self.row_start)
-            .find(|&index| self.marks[index] == FREE && index.abs_diff(self.last) != 1)?;
-        self.last = index;
-        Some(self.hand_out(index..index + 1))
+            .find(|&index| self.marks[index] == FREE && index.abs_diff(self.last) != 1);
+        self.last = index.ok_or(OutOfMemory)?;
+        Ok(self.hand_out(self.last..self.last + 1))
     }
 
     /// From now on memory is as full of holes as after a long time: no more than `frames` are free in a row.
@@ -110,18 +114,15 @@ impl FrameAllocator {
     }
 
     /// Cleared frames in a row.
-    pub(crate) fn take_row(&mut self, count: usize) -> Option<u64> {
-        if count > self.longest_row {
-            return None;
-        }
+    pub(crate) fn take_row(&mut self, count: usize) -> Result<u64, OutOfMemory> {
         let mut run = 0;
         for index in self.row_start..self.marks.len() {
             run = if self.marks[index] == FREE { run + 1 } else { 0 };
-            if run == count {
-                return Some(self.hand_out(index + 1 - count..index + 1));
+            if run == count && count <= self.longest_row {
+                return Ok(self.hand_out(index + 1 - count..index + 1));
             }
         }
-        None
+        Err(OutOfMemory)
     }
 
     /// Takes back a frame, from wherever it came.

@@ -8,7 +8,7 @@
 
 use board_qemu_virt::{Plic, Source};
 use heapless::Vec;
-use minix_abi::kernel_call::{IrqPolicy, MAX_HOOKS, MAX_NOTIFY_ID, VECTORS};
+use minix_abi::kernel_call::{IrqPolicy, MAX_HOOKS};
 use minix_abi::{Endpoint, Errno};
 
 use super::process::ProcessTable;
@@ -52,11 +52,11 @@ impl Irqs {
 
     /// Hooks a line and unmasks it. Answers with the number of the hook, from 1 on.
     ///
-    /// Whether the process may is for the caller to know.
+    /// The caller has checked line, notify id and permission.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a line or notify id out of range, `ENOSPC` if all hooks are in use.
+    /// `ENOSPC` if all hooks are in use.
     pub(crate) fn set_policy(
         &mut self,
         owner: Endpoint,
@@ -64,9 +64,6 @@ impl Irqs {
         notify_id: i32,
         policy: IrqPolicy,
     ) -> Result<i32, Errno> {
-        if !(0..VECTORS).contains(&vector) || !(0..=MAX_NOTIFY_ID).contains(&notify_id) {
-            return Err(Errno::EINVAL);
-        }
         let same = |hook: &Option<Hook>| hook.is_some_and(|hook| hook.owner == owner && hook.notify_id == notify_id);
         if let Some(old) = self.hooks.iter().position(same) {
             self.drop_hook(old);

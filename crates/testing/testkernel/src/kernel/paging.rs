@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use minix_abi::PAGE_BYTES;
 
-use super::frames::FrameAllocator;
+use super::frames::{FrameAllocator, OutOfMemory};
 use super::physical;
 
 const VALID: u64 = 1 << 0;
@@ -62,10 +62,6 @@ pub(super) struct Page {
     pub(super) access: Access,
 }
 
-/// No memory for a table.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct OutOfFrames;
-
 /// A page table and the tables below it.
 #[derive(Debug)]
 pub(super) struct PageTable {
@@ -74,8 +70,8 @@ pub(super) struct PageTable {
 
 impl PageTable {
     /// A table with nothing but the kernel in it.
-    pub(super) fn new(frames: &mut FrameAllocator) -> Result<Self, OutOfFrames> {
-        let root = frames.take().ok_or(OutOfFrames)?;
+    pub(super) fn new(frames: &mut FrameAllocator) -> Result<Self, OutOfMemory> {
+        let root = frames.take()?;
         let table = Self { root };
         let windows = [
             (RAM, 2, KERNEL | EXECUTE),
@@ -106,7 +102,7 @@ impl PageTable {
         address: u64,
         physical: u64,
         access: Access,
-    ) -> Result<(), OutOfFrames> {
+    ) -> Result<(), OutOfMemory> {
         let write = if access.write { WRITE } else { 0 };
         let execute = if access.execute { EXECUTE } else { 0 };
         let flags = VALID | READ | write | execute | USER | ACCESSED | DIRTY;
@@ -151,13 +147,13 @@ impl PageTable {
         None
     }
 
-    fn set(&self, frames: &mut FrameAllocator, address: u64, level: u32, leaf: u64) -> Result<(), OutOfFrames> {
+    fn set(&self, frames: &mut FrameAllocator, address: u64, level: u32, leaf: u64) -> Result<(), OutOfMemory> {
         let mut table = self.root;
         for above in (level + 1..3).rev() {
             let at = place(table, address, above);
             let entry = physical::load(at);
             if entry & VALID == 0 {
-                table = frames.take().ok_or(OutOfFrames)?;
+                table = frames.take()?;
                 physical::store(at, ((table / PAGE_BYTES) << 10) | VALID);
             } else {
                 assert!(!is_leaf(entry), "{address:#x} is the kernel's");

@@ -7,6 +7,7 @@ mod map;
 
 use minix_abi::grant::GrantFlags;
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
+use testkernel::config::call_bit;
 use testkernel::record::End;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -38,8 +39,8 @@ pub(super) fn trap(kernel: &mut Kernel, caller: Slot) -> Option<End> {
 /// What the call gives: a value, or a negative error. Results in the body are written to `message`.
 fn dispatch(kernel: &mut Kernel, caller: Slot, message: &mut Message) -> Result<i32, Errno> {
     let call = message.kind;
-    let index = call.kernel_call_index().ok_or(Errno::EBADREQUEST)?;
-    if kernel.processes[caller].privileges.kernel_calls & (1 << index) == 0 {
+    call.kernel_call_index().ok_or(Errno::EBADREQUEST)?;
+    if kernel.processes[caller].privileges.kernel_calls & call_bit(call) == 0 {
         return Err(Errno::ECALLDENIED);
     }
     let done = match call {

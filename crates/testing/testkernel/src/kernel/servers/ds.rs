@@ -1,40 +1,25 @@
 //! DS, the data store: labels that RS publishes, and numbers that services publish.
 //!
-//! On MINIX the numbers of a service go when RS takes its label away. Here they stay, so that a service which trusts them too far is
-//! found out.
+//! On MINIX the numbers of a service go when RS takes its label away. Here they stay, to find services that trust them too
+//! far.
 
-use heapless::{String, Vec};
+use heapless::{LinearMap, String};
 use minix_abi::ds::{BLOCK_DRIVER_PREFIX, DRIVER_UP, DsFlags, DsReply, DsRequest, MAX_KEY_BYTES, MIN_KEY_BYTES};
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
 
 use crate::kernel::grants;
-use crate::kernel::process::{Name, Slot};
+use crate::kernel::process::{MAX_PROCESSES, Slot};
 use crate::kernel::state::Kernel;
 
-/// Entries there can be.
-const ENTRIES: usize = 64;
+/// Numbers there can be.
+const NUMBERS: usize = 64;
 
 type Key = String<MAX_KEY_BYTES>;
 
-#[derive(Clone, Debug)]
-struct Entry {
-    key: Key,
-    value: Value,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Value {
-    U32(u32),
-    Label(Endpoint),
-}
-
-impl Value {
-    fn is_of(self, kind: DsFlags) -> bool {
-        match self {
-            Value::U32(_) => kind == DsFlags::U32,
-            Value::Label(_) => kind == DsFlags::LABEL,
-        }
-    }
+#[derive(Debug, Default)]
+pub(crate) struct Ds {
+    labels: LinearMap<Key, Endpoint, MAX_PROCESSES>,
+    numbers: LinearMap<Key, u32, NUMBERS>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,34 +29,21 @@ enum Answer {
     DriverUp,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Ds(Vec<Entry, ENTRIES>);
-
 impl Ds {
     /// RS says which process has a label, if any.
-    pub(super) fn set_label(&mut self, label: &Name, endpoint: Option<Endpoint>) {
-        self.0
-            .retain(|entry| !matches!(entry.value, Value::Label(_)) || entry.key != label[..]);
-        if let (Some(endpoint), Ok(key)) = (endpoint, Key::try_from(&label[..])) {
-            let entry = Entry {
-                key,
-                value: Value::Label(endpoint),
-            };
-            self.0.push(entry).expect("more labels than processes");
+    pub(super) fn set_label(&mut self, label: &str, endpoint: Option<Endpoint>) {
+        let key = Key::try_from(label).expect("labels are shorter than keys");
+        match endpoint {
+            Some(endpoint) => drop(self.labels.insert(key, endpoint).expect("more labels than processes")),
+            None => drop(self.labels.remove(&key)),
         }
     }
 
     fn label_of(&self, endpoint: Endpoint) -> Option<&Key> {
-        self.0
-            .iter()
-            .find(|entry| entry.value == Value::Label(endpoint))
-            .map(|entry| &entry.key)
-    }
-
-    fn find(&self, key: &str, kind: DsFlags) -> Option<usize> {
-        self.0
-            .iter()
-            .position(|entry| entry.key == key && entry.value.is_of(kind))
+        let mut labels = self.labels.iter();
+        labels
+            .find(|(_, labelled)| **labelled == endpoint)
+            .map(|(label, _)| label)
     }
 
     /// The answer to a request, and whether it announces that a driver is up: VFS has subscribed to that.
@@ -90,14 +62,15 @@ impl Ds {
         let endpoint = kernel.processes[caller].endpoint;
         let kind = request.flags & DsFlags::TYPE_MASK;
         match message.kind {
-            MessageType::DS_PUBLISH => self.publish(kernel, caller, &request, kind),
+            MessageType::DS_PUBLISH => self.publish(kernel, endpoint, &request, kind),
             MessageType::DS_RETRIEVE => {
                 let key = key_of(kernel, endpoint, &request)?;
-                let index = self.find(&key, kind).ok_or(Errno::ESRCH)?;
-                Ok(Answer::Value(match self.0[index].value {
-                    Value::U32(number) => number,
-                    Value::Label(endpoint) => endpoint.0 as u32,
-                }))
+                let value = match kind {
+                    DsFlags::U32 => self.numbers.get(&key).copied(),
+                    DsFlags::LABEL => self.labels.get(&key).map(|endpoint| endpoint.0 as u32),
+                    _ => None,
+                };
+                value.map(Answer::Value).ok_or(Errno::ESRCH)
             }
             MessageType::DS_RETRIEVE_LABEL => {
                 let label = self.label_of(Endpoint(request.value as i32)).ok_or(Errno::ESRCH)?;
@@ -115,29 +88,24 @@ impl Ds {
     fn publish(
         &mut self,
         kernel: &mut Kernel,
-        caller: Slot,
+        caller: Endpoint,
         request: &DsRequest,
         kind: DsFlags,
     ) -> Result<Answer, Errno> {
-        let endpoint = kernel.processes[caller].endpoint;
         // Only RS publishes labels. Text and memory are not modelled.
-        if kind == DsFlags::LABEL || self.label_of(endpoint).is_none() {
+        if kind == DsFlags::LABEL || self.label_of(caller).is_none() {
             return Err(Errno::EPERM);
         }
-        let key = key_of(kernel, endpoint, request)?;
+        let key = key_of(kernel, caller, request)?;
         if kind != DsFlags::U32 {
             return Err(Errno::EINVAL);
         }
-        // What the key names does not matter to VFS, but which service has published it.
-        let is_up = request.value == DRIVER_UP && key.starts_with(BLOCK_DRIVER_PREFIX);
-        let found = self.find(&key, kind);
-        let value = Value::U32(request.value);
-        let entry = Entry { key, value };
-        match found {
-            None => self.0.push(entry).map_err(|_| Errno::ENOMEM)?,
-            Some(_) if !request.flags.contains(DsFlags::OVERWRITE) => return Err(Errno::EEXIST),
-            Some(index) => self.0[index] = entry,
+        if self.numbers.contains_key(&key) && !request.flags.contains(DsFlags::OVERWRITE) {
+            return Err(Errno::EEXIST);
         }
+        // VFS takes the publisher for the driver, whatever the key names.
+        let is_up = request.value == DRIVER_UP && key.starts_with(BLOCK_DRIVER_PREFIX);
+        self.numbers.insert(key, request.value).map_err(|_| Errno::ENOMEM)?;
         Ok(if is_up { Answer::DriverUp } else { Answer::Done })
     }
 }

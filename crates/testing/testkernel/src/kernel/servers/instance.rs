@@ -11,7 +11,7 @@ use super::service::Kind;
 use super::system::System;
 use crate::kernel::deliver::post;
 use crate::kernel::ipc;
-use crate::kernel::process::{Name, SYSTEM_BITS, Slot, bit};
+use crate::kernel::process::{SYSTEM_BITS, Slot, bit};
 use crate::kernel::report::emit;
 
 pub(super) fn launch_fresh(system: &mut System, index: usize) -> Result<(), &'static str> {
@@ -19,12 +19,12 @@ pub(super) fn launch_fresh(system: &mut System, index: usize) -> Result<(), &'st
     let endpoint = system.kernel.processes[slot].endpoint;
     let service = &mut system.services[index];
     service.endpoint = endpoint;
-    let name = Name::try_from(service.label()).map_err(|_| "the label is too long")?;
+    let label = service.label();
     if let Kind::Driver(major) = service.kind {
         system.vfs.map(major, endpoint);
     }
     privilege(system, index, slot, PrivFlags::empty());
-    system.ds.set_label(&name, Some(endpoint));
+    system.ds.set_label(label, Some(endpoint));
     release(system, index, slot, InitType::FRESH);
     Ok(())
 }
@@ -145,7 +145,7 @@ pub(super) fn retire(system: &mut System, index: usize) {
     bury(system, index);
     let service = &system.services[index];
     let (endpoint, label) = (service.endpoint, service.label());
-    system.ds.set_label(&Name::try_from(label).unwrap_or_default(), None);
+    system.ds.set_label(label, None);
     system.vfs.forget(endpoint);
     ipc::clear_references(&mut system.kernel, endpoint);
 }
