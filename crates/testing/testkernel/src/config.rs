@@ -21,7 +21,7 @@ use minix_abi::{Endpoint, MessageType};
 /// Labels that a list of partners can hold here.
 pub const MAX_PARTNERS: usize = 32;
 
-/// Kernel calls that every service may use, whatever its entry says.
+/// Kernel calls that every service may use, even with `system NONE`.
 const BASIC_KERNEL_CALLS: [MessageType; 11] = [
     MessageType::SYS_EXIT,
     MessageType::SYS_SAFECOPYFROM,

@@ -76,7 +76,7 @@ impl Requests {
         }
     }
 
-    /// A process is gone, and with it what it asked and was asked.
+    /// A process is gone, and with it its requests and those to it.
     pub fn forget(&mut self, process: Endpoint) {
         self.open
             .retain(|open| open.driver != process && open.client != process);

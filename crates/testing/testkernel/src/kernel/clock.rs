@@ -14,7 +14,7 @@ pub(crate) struct Clock {
     /// Ticks that came through since the start.
     pub(crate) uptime: u64,
     tick_due: Ticks,
-    /// When the kernel itself must be woken, whatever the ticks do.
+    /// When the kernel itself must be woken, with or without a tick.
     wake_at: Option<Ticks>,
     /// When the scenario looks again although nothing has happened.
     look_at: u64,
@@ -41,7 +41,7 @@ impl Clock {
         self.timebase.micros(now())
     }
 
-    /// Interrupts whatever runs at that time at the latest. Processes notice nothing of it: it is not a tick.
+    /// Interrupts the running process at that time at the latest. For processes it is not a tick.
     pub(crate) fn wake_at(&mut self, micros: u64) {
         self.wake_at = Some(self.timebase.ticks_from_micros(micros));
     }
@@ -56,7 +56,7 @@ impl Clock {
         self.look_at = self.look_at.min(micros);
     }
 
-    /// Whether the time of a look has come. If so, all wishes for one are forgotten.
+    /// Whether the time of a look has come. If so, the next one is not planned yet.
     pub(super) fn takes_look(&mut self, now: u64) -> bool {
         let is_due = now >= self.look_at;
         if is_due {

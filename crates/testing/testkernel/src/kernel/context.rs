@@ -60,7 +60,7 @@ impl Context {
         }
     }
 
-    /// The program counter. At a call it is behind the `ecall` already.
+    /// The program counter. At a call it is after the `ecall` already.
     pub(crate) const fn pc(&self) -> u64 {
         self.registers[0]
     }

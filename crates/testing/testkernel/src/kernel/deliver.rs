@@ -10,7 +10,7 @@ use super::ports::{Posted, Received, is_server};
 use super::process::{Slot, State, bit};
 use super::state::Kernel;
 
-/// Whether something goes by this endpoint: a process, a server, or a kernel task.
+/// Whether a process, a server or a kernel task has this endpoint.
 pub(super) fn is_alive(kernel: &Kernel, endpoint: Endpoint) -> bool {
     endpoint.is_kernel_task() || is_server(endpoint) || kernel.processes.find(endpoint).is_some()
 }

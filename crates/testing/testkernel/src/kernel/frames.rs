@@ -1,11 +1,11 @@
-//! Page frames: who has which, and what becomes of those of the dead.
+//! Page frames: their owners, and the memory of dead processes.
 //!
-//! Frames that need not be in a row never are: each comes from some way behind the one before, so that a buffer of
+//! Frames that need not be in a row never are: each comes from some way beyond the one before, so that a buffer of
 //! several pages is really scattered and a driver that takes it for one piece is found out. Those in a row come from a
 //! part of memory of their own, which does not get full of holes unless that is asked for.
 //!
 //! A device may go on writing to the memory of a driver that died. Frames of a dead process are filled with a pattern and
-//! kept back until somebody says that the device is quiet; whether the pattern is still there tells what would have
+//! kept back until the device had time to stop; whether the pattern is still there tells what would have
 //! happened to their next owner.
 
 use core::ops::Range;
@@ -52,7 +52,7 @@ impl FrameAllocator {
     ///
     /// # Safety
     ///
-    /// The range starts and ends on a page, is RAM that is mapped one to one, and belongs to nobody. To be called once.
+    /// The range starts and ends on a page, is RAM that is mapped one to one, and has no other owner. To be called once.
     pub(super) unsafe fn new(range: PhysRange) -> Self {
         let all = (range.size_bytes / PAGE_BYTES) as usize;
         let mark_frames = all.div_ceil(PAGE_BYTES as usize);
@@ -125,8 +125,8 @@ impl FrameAllocator {
         Err(OutOfMemory)
     }
 
-    /// Takes back a frame, from wherever it came.
-    pub(crate) fn give_back(&mut self, frame: u64) {
+    /// Frees a frame, single or of a row.
+    pub(crate) fn free(&mut self, frame: u64) {
         let index = self.index(frame);
         assert_eq!(self.marks[index], USED, "{frame:#x} is not in use");
         self.marks[index] = FREE;
@@ -148,7 +148,7 @@ impl FrameAllocator {
     /// A name for the frames of a process that is about to go.
     pub(super) fn open_batch(&mut self) -> Batch {
         let free = (FIRST_BATCH..u8::MAX).find(|&batch| !self.batches[usize::from(batch)]);
-        let batch = free.expect("more dead processes than anybody should keep the memory of");
+        let batch = free.expect("the memory of too many dead processes is kept back");
         self.batches[usize::from(batch)] = true;
         Batch(batch)
     }
@@ -200,7 +200,7 @@ fn words(frame: u64) -> impl Iterator<Item = u64> {
     (frame..frame + PAGE_BYTES).step_by(8)
 }
 
-/// What the word at an address is filled with. Depends on the address, so that a copied page is noticed as well.
+/// The pattern for the word at an address. It depends on the address, so that a copied page is found as well.
 const fn poison(address: u64) -> u64 {
     0xDEAD_0000_5A5A_A5A5 ^ (address << 16)
 }

@@ -76,7 +76,7 @@ impl Irqs {
             policy,
             holds_line: false,
         });
-        self.settle(vector);
+        self.update_mask(vector);
         Ok(free as i32 + 1)
     }
 
@@ -132,7 +132,7 @@ impl Irqs {
 
     /// Ends the service of a line that was claimed.
     pub(super) fn complete(&mut self, line: i32) {
-        self.settle(line);
+        self.update_mask(line);
         if let Some(source) = u32::try_from(line).ok().and_then(Source::new) {
             self.plic.complete(source);
         }
@@ -160,19 +160,19 @@ impl Irqs {
         if let Some(hook) = &mut self.hooks[index] {
             hook.holds_line = holds_line;
             let vector = hook.vector;
-            self.settle(vector);
+            self.update_mask(vector);
         }
         Ok(())
     }
 
     fn drop_hook(&mut self, index: usize) {
         if let Some(hook) = self.hooks[index].take() {
-            self.settle(hook.vector);
+            self.update_mask(hook.vector);
         }
     }
 
     /// Opens or masks a line as its hooks want it.
-    fn settle(&self, vector: i32) {
+    fn update_mask(&self, vector: i32) {
         let Some(source) = u32::try_from(vector).ok().and_then(Source::new) else {
             return;
         };

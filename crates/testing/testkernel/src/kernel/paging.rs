@@ -25,7 +25,7 @@ const ENTRY_BYTES: u64 = 8;
 /// `satp`: Sv39.
 const MODE: u64 = 8 << 60;
 
-/// What a page of each level covers.
+/// The size of a page of each level.
 const fn level_bytes(level: u32) -> u64 {
     PAGE_BYTES << (9 * level)
 }
@@ -53,7 +53,7 @@ impl Access {
     };
 }
 
-/// What is mapped at an address.
+/// A mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) physical: u64,
@@ -116,7 +116,7 @@ impl PageTable {
         Some(page)
     }
 
-    /// What is mapped at an address.
+    /// The mapping of an address.
     pub(super) fn page(&self, address: u64) -> Option<Page> {
         let (at, level) = self.entry(address)?;
         let entry = physical::load(at);
@@ -164,7 +164,7 @@ impl PageTable {
         Ok(())
     }
 
-    /// Gives back the tables. What they map is not touched.
+    /// Frees the tables, but not the pages that they map.
     pub(super) fn free(&self, frames: &mut FrameAllocator) {
         free_below(frames, self.root, 2);
     }
@@ -177,7 +177,7 @@ fn free_below(frames: &mut FrameAllocator, table: u64, level: u32) {
             free_below(frames, target(entry), level - 1);
         }
     }
-    frames.give_back(table);
+    frames.free(table);
 }
 
 const fn leaf(physical: u64, flags: u64) -> u64 {
@@ -196,7 +196,7 @@ const fn place(table: u64, address: u64, level: u32) -> u64 {
     table + address / level_bytes(level) % ENTRIES * ENTRY_BYTES
 }
 
-/// Makes the hart translate by a table, or forget what it knew of the present one.
+/// Makes the hart translate by a table, and forget all cached entries.
 pub(super) fn activate(satp: u64) {
     // SAFETY: every table maps the kernel where it is, so the next instruction is found; it was made by `PageTable::new`.
     unsafe {

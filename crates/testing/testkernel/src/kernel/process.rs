@@ -1,4 +1,4 @@
-//! Processes: who there is, what each waits for and what it may do.
+//! The table of processes: what each waits for and may do.
 
 use core::ops::{Index, IndexMut};
 
@@ -40,7 +40,7 @@ pub(crate) const SYSTEM_BITS: u64 = (1 << (FIRST_SLOT + Endpoint::TASKS)) - 1;
 /// A label or process name.
 pub(crate) type Name = String<MAX_NAME_BYTES>;
 
-/// Whether a process runs, and if not, what it waits for.
+/// Whether a process runs, or what it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Created, but not let go yet.
@@ -158,7 +158,7 @@ impl ProcessTable {
         (self.get(slot)?.endpoint == endpoint).then_some(slot)
     }
 
-    /// The slot an endpoint names, whoever uses it now.
+    /// The slot that an endpoint names, also if another process uses it now.
     pub(crate) fn slot_at(&self, endpoint: Endpoint) -> Option<Slot> {
         let index = usize::try_from(endpoint.slot() - FIRST_SLOT).ok()?;
         (index < MAX_PROCESSES).then_some(Slot(index as u8))
@@ -231,7 +231,7 @@ impl ProcessTable {
 
     /// Makes a process that was just added the successor of a dead one: it gets the slot and endpoint of that.
     ///
-    /// The slot of the dead one has to be free, and nobody must have heard of the new one yet.
+    /// The slot of the dead one has to be free, and the endpoint of the new one not known to any process yet.
     pub(crate) fn take_over(&mut self, new: Slot, endpoint: Endpoint) -> Slot {
         let slot = self.slot_at(endpoint).expect("processes have endpoints of the table");
         self.slots.swap(new.index(), slot.index());
@@ -245,7 +245,7 @@ impl ProcessTable {
     }
 }
 
-/// A slot stands for a live process; whoever keeps one longer must ask [`get`](ProcessTable::get).
+/// A slot stands for a live process; for a slot kept longer there is [`get`](ProcessTable::get).
 impl Index<Slot> for ProcessTable {
     type Output = Process;
 

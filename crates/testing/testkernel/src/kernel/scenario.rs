@@ -84,7 +84,7 @@ impl Scenario {
 
     fn finish(&self, system: &mut System) -> ! {
         for index in 0..system.services.len() {
-            instance::settle(system, index);
+            instance::release_dead_memory(system, index);
         }
         let kernel = &mut system.kernel;
         for slot in kernel.processes.iter() {

@@ -1,4 +1,4 @@
-//! The memory of a process: which pages it has and what is behind them.
+//! The memory of a process: its regions and their pages.
 //!
 //! Nothing is mapped that was not asked for and granted. Memory on demand, of which the stack is made, gets its frames when
 //! it is first touched.
@@ -137,7 +137,7 @@ impl AddressSpace {
         pieces(address, bytes).try_for_each(|(address, _)| self.translate(address).map(drop))
     }
 
-    /// The physical address behind an address of the process's memory. Nothing is faulted in. Devices do not count.
+    /// The physical address for an address of the process's memory. Nothing is faulted in. Devices do not count.
     pub(crate) fn translate(&self, address: u64) -> Result<u64, Fault> {
         match self.table.page(address) {
             Some(page) if page.is_user && physical::contains(page.physical, PAGE_BYTES) => {
@@ -270,7 +270,7 @@ impl AddressSpace {
                 parts = [start..range.start, range.end..end];
                 for address in pages(start.max(range.start)..end.min(range.end)) {
                     if let Some(page) = self.table.unmap(address) {
-                        frames.give_back(page.physical);
+                        frames.free(page.physical);
                     }
                 }
             }

@@ -99,7 +99,7 @@ fn take_over(board: &Board) -> Result<Kernel, &'static str> {
     })
 }
 
-/// The largest part of RAM that nobody uses.
+/// The largest unused part of RAM.
 fn free_memory(board: &Board, initrd: PhysRange) -> Option<PhysRange> {
     let image_end = image_bounds().1 as u64;
     let ram = board.tree.memory::<8>().ok()?;

@@ -33,9 +33,9 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// Ends a process: its alarm and memory are gone and its slot is free. Nobody gets its frames before
-    /// [`FrameAllocator::release`]. Its interrupt hooks stay until [`collect`](Irqs::collect). What others want of it is the
-    /// caller's business.
+    /// Ends a process: its alarm and memory are gone and its slot is free. Its frames are kept back until
+    /// [`FrameAllocator::release`], and its interrupt hooks until [`collect`](Irqs::collect). Waits of other processes for it
+    /// are for the caller to end.
     pub(crate) fn kill(&mut self, slot: Slot) -> Batch {
         let batch = self.frames.open_batch();
         if let Some(process) = self.processes.remove(slot) {
@@ -63,7 +63,7 @@ impl Kernel {
     ///
     /// # Errors
     ///
-    /// Who faulted, and how.
+    /// The process that faulted, and how.
     pub(crate) fn copy_user(&mut self, from: (Slot, u64), to: (Slot, u64), bytes: u64) -> Result<(), (Slot, Fault)> {
         for (slot, address) in [from, to] {
             self.fault_in(slot, address, bytes).map_err(|fault| (slot, fault))?;
@@ -107,7 +107,7 @@ impl Kernel {
         process.ipc.waiting_since = turn;
     }
 
-    /// Sends a process behind others of its priority, if it is still there: it has used up its tick.
+    /// Puts a process after others of its priority, if it still lives: it has used up its tick.
     pub(super) fn preempt(&mut self, slot: Slot) {
         let turn = self.turn();
         if let Some(process) = self.processes.get_mut(slot) {

@@ -281,7 +281,7 @@ fn restarted(system: &mut System, label: &str, now: u64) -> Option<bool> {
     match life.phase() {
         Phase::Gone => Some(false),
         Phase::Running if now.saturating_sub(life.since()) >= QUIET_US && !system.vfs.is_busy() => {
-            instance::settle(system, index);
+            instance::release_dead_memory(system, index);
             Some(true)
         }
         _ => None,

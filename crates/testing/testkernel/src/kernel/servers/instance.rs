@@ -1,4 +1,4 @@
-//! Instances of services: how one is made, what it may do, and what becomes of its memory.
+//! Instances of services: how one starts, its privileges, and its memory after its end.
 
 use board_qemu_virt::println;
 use minix_abi::kernel_call::PrivFlags;
@@ -56,7 +56,7 @@ pub(super) fn release(system: &mut System, index: usize, slot: Slot, kind: InitT
     } else {
         endpoint
     };
-    // Grant 0: RS grants nothing here, so whoever reads the process table gets EPERM.
+    // Grant 0: RS grants nothing here, so reading the process table gives EPERM.
     let init = Init {
         kind,
         old_endpoint,
@@ -75,7 +75,7 @@ pub(super) fn release(system: &mut System, index: usize, slot: Slot, kind: InitT
     system.kernel.clock.look_now();
 }
 
-/// Fills in what a process may do, and who may send to it.
+/// Fills in the privileges of a process, and lets its partners send to it.
 pub(super) fn privilege(system: &mut System, index: usize, slot: Slot, more: PrivFlags) {
     let services = &system.services;
     let service = &services[index];
@@ -108,7 +108,7 @@ pub(super) fn privilege(system: &mut System, index: usize, slot: Slot, more: Pri
 }
 
 /// Ends the process of a service. Processes that wait for it go on waiting.
-pub(super) fn bury(system: &mut System, index: usize) {
+pub(super) fn end_process(system: &mut System, index: usize) {
     let (kernel, service) = (&mut system.kernel, &mut system.services[index]);
     let endpoint = service.endpoint;
     let Some(slot) = kernel.processes.find(endpoint) else {
@@ -142,7 +142,7 @@ pub(super) fn bury(system: &mut System, index: usize) {
 /// Ends a service under its endpoint: process, label and major number.
 pub(super) fn retire(system: &mut System, index: usize) {
     disinherit(system, index);
-    bury(system, index);
+    end_process(system, index);
     let service = &system.services[index];
     let (endpoint, label) = (service.endpoint, service.label());
     system.ds.set_label(label, None);
@@ -162,7 +162,7 @@ fn disinherit(system: &mut System, index: usize) {
 }
 
 /// Checks the memory of dead instances for the last time, and lets it be used again.
-pub(in crate::kernel) fn settle(system: &mut System, index: usize) {
+pub(in crate::kernel) fn release_dead_memory(system: &mut System, index: usize) {
     disinherit(system, index);
     let service = &mut system.services[index];
     if service.dead.is_empty() {

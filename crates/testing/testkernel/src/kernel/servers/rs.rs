@@ -13,7 +13,7 @@ use testkernel::life::{Action, Phase};
 use testkernel::record::{End, Record};
 use testkernel::scenario::Program;
 
-use super::instance::{bury, create, launch_fresh, privilege, release, retire, settle};
+use super::instance::{create, end_process, launch_fresh, privilege, release, release_dead_memory, retire};
 use super::service::{Kind, Service};
 use super::system::System;
 use crate::kernel::deliver::{notify, post, reply};
@@ -38,7 +38,7 @@ pub(in crate::kernel) fn up(
         let is_in_the_way = service.label() == program.label || is_full && service.kind != Kind::Background;
         service.is_gone() && is_in_the_way
     }) {
-        settle(system, gone);
+        release_dead_memory(system, gone);
         system.services.swap_remove(gone);
     }
     if system.labelled(program.label).is_some() {
@@ -84,7 +84,7 @@ pub(in crate::kernel) fn died(system: &mut System, slot: Slot, how: End) {
     act(system, index, action);
 }
 
-/// Carries out what the life of a service demands.
+/// Carries out an action.
 fn act(system: &mut System, index: usize, action: Action) {
     let service = &system.services[index];
     let endpoint = service.endpoint;
@@ -92,7 +92,7 @@ fn act(system: &mut System, index: usize, action: Action) {
     match action {
         Action::Nothing | Action::Unexpected => {}
         Action::WaitUntil(at) => {
-            // Dead, but the place is not free: whoever sends to it waits, and what it has sent can still be taken.
+            // Dead, but the slot is not free: senders to it wait, and its own messages can still be taken.
             if let Some(slot) = slot {
                 system.kernel.block(slot, State::Held);
             }
@@ -101,9 +101,9 @@ fn act(system: &mut System, index: usize, action: Action) {
         }
         Action::Replace => {
             // The memory of the instance before has been watched for long enough.
-            settle(system, index);
+            release_dead_memory(system, index);
             system.services[index].is_inherited = true;
-            bury(system, index);
+            end_process(system, index);
             system.vfs.hang_up(endpoint);
             match create(system, index) {
                 Ok(new) => {
@@ -132,7 +132,7 @@ fn welcome(system: &mut System, index: usize, slot: Option<Slot>) {
     let now = system.kernel.now_micros();
     let service = &mut system.services[index];
     if !service.is_driver() {
-        // It has said all it had to say.
+        // Its result is its verdict.
         service.life.stop(now);
         died(system, slot, End::Exit);
         return;
