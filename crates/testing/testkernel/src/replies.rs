@@ -160,4 +160,27 @@ mod tests {
         refused.kind = MessageType::CDEV_REPLY;
         assert!(requests.answered(DRIVER, CLIENT, &refused));
     }
+
+    #[test]
+    fn requests_without_a_name_may_stay_unanswered() {
+        let mut requests = Requests::default();
+        for id in 0..CAPACITY as i32 + 10 {
+            requests.delivered(DRIVER, &from_client(MessageType(0x57F), id));
+        }
+        assert_eq!((requests.in_flight(DRIVER), requests.totals()), (0, (0, 0)));
+        requests.delivered(DRIVER, &from_client(MessageType::BDEV_READ, 600));
+        assert!(requests.answered(DRIVER, CLIENT, &reply(400)));
+        assert_eq!(requests.in_flight(DRIVER), 1);
+    }
+
+    #[test]
+    fn requests_of_and_to_a_dead_process_are_forgotten() {
+        let mut requests = Requests::default();
+        requests.delivered(DRIVER, &from_client(MessageType::BDEV_READ, 1));
+        requests.delivered(Endpoint(200), &from_client(MessageType::BDEV_READ, 1));
+        requests.forget(DRIVER);
+        assert_eq!((requests.in_flight(DRIVER), requests.in_flight(Endpoint(200))), (0, 1));
+        requests.forget(CLIENT);
+        assert!(!requests.has_asked(CLIENT));
+    }
 }

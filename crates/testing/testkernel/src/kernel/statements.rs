@@ -50,7 +50,7 @@ impl Running {
         self.statement = Some(statement);
         match statement {
             Statement::Service(program, major) | Statement::ServiceMayFail(program, major) => {
-                up(system, program, Kind::Driver(major))?
+                up(system, program, Kind::Driver(major))?;
             }
             Statement::Run(program) => up(system, program, Kind::Client)?,
             Statement::Start(program) => up(system, program, Kind::Background)?,
