@@ -2,6 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use guest_protocol::Record;
 
 use crate::cli::qemu_args;
 use crate::console::Console;
@@ -20,8 +23,28 @@ for word in "$@"; do
     if=none,id=d1,*) disk1=${word#*file=}; disk1=${disk1%%,format=*};;
   esac
 done
-record() { printf '\036%s\n' "$*"; }
+record() { printf '\036%s\n' "$1"; }
 "#;
+
+/// What an honest guest says of the digests and the files on the first disk, whatever the flags make of its format. With the test
+/// kernel, and of the bare image.
+static HONEST: LazyLock<[(String, String); 2]> = LazyLock::new(|| {
+    ["", "--bare"].map(|flags| {
+        let directory = tempfile::tempdir().unwrap();
+        let args = qemu_args(flags, None).unwrap();
+        let disk = session::make_disks(&args, None, directory.path()).unwrap().remove(0);
+        let digests = disk.digests.iter();
+        let digests = digests.map(|&(range, crc64)| said(&Record::Digest { range, crc64 }));
+        let files = disk.files().iter().map(|file| {
+            said(&Record::File {
+                path: &file.path,
+                bytes: file.bytes,
+                crc64: file.crc64,
+            })
+        });
+        (digests.collect(), files.collect())
+    })
+});
 
 /// The report on a guest that behaves like the script. `DIGESTS` in it stands for the digests that an honest guest finds on the
 /// first disk, `FILES` for the files.
@@ -38,23 +61,8 @@ pub(crate) fn report_on_changed(flags: &str, script: &str, change: (&str, &str))
 pub(crate) fn report_with_backend(flags: &str, script: &str, (was, is): (&str, &str), backend: &str) -> Report {
     let directory = tempfile::tempdir().unwrap();
     let args = qemu_args(flags, None).unwrap();
-    // An honest guest finds what the disk was made with, whatever the flags make of its format.
-    let plain = qemu_args(if args.bare { "--bare" } else { "" }, None).unwrap();
-    let disk = session::make_disks(&plain, None, directory.path()).unwrap().remove(0);
-    let digest = |(range, value): &(guest_protocol::SectorRange, u64)| {
-        let guest_protocol::SectorRange { first, count } = range;
-        format!("record digest first={first} count={count} crc64={value:#x}\n")
-    };
-    let digests: String = disk.digests.iter().map(digest).collect();
-    let files: String = (disk.files().iter())
-        .map(|file| {
-            format!(
-                "record file path={} bytes={} crc64={:#x}\n",
-                file.path, file.bytes, file.crc64
-            )
-        })
-        .collect();
-    let script = script.replace("DIGESTS", &digests).replace("FILES", &files);
+    let (digests, files) = &HONEST[usize::from(args.bare)];
+    let script = script.replace("DIGESTS", digests).replace("FILES", files);
     assert!(script.contains(was), "{was}");
     let script = script.replacen(was, is, 1);
     let setup = Setup {
@@ -65,8 +73,12 @@ pub(crate) fn report_with_backend(flags: &str, script: &str, (was, is): (&str, &
         backend: Some(program(directory.path(), "backend", backend)),
         scratch: directory.path().join("scratch"),
     };
-    let mut console = Console::memory();
+    let mut console = Console::default();
     session::run(&setup, &args, None, run::Input::None, &mut console, Progress::Silent).unwrap()
+}
+
+fn said(record: &Record<'_>) -> String {
+    format!("record '{}'\n", serde_json::to_string(record).unwrap())
 }
 
 /// Writes one byte at a place of the first disk.

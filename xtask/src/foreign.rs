@@ -3,8 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +11,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use vhost_user_disk::{Manners, READY, Report, UsedLength};
 
+use crate::child::{self, Child};
 use crate::cli::QemuArgs;
 use crate::disk::Attachment;
 use crate::machine::{quoted, serial};
@@ -28,9 +28,6 @@ const SOCKET_PATH: usize = 107;
 const END: Duration = Duration::from_secs(5);
 /// How long QEMU may take to end once its back-end has.
 const MOMENT: Duration = Duration::from_secs(2);
-/// How often it is looked at meanwhile.
-const TICK: Duration = Duration::from_millis(10);
-
 /// How a disk departs from what QEMU's own would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Foreign {
@@ -133,7 +130,7 @@ pub(crate) struct Seen {
     pub(crate) complaints: Vec<String>,
 }
 
-/// A back-end that runs. It does not outlive this value.
+/// A back-end that runs, stopped when this value goes.
 #[derive(Debug)]
 pub(crate) struct Backend {
     child: Child,
@@ -151,13 +148,13 @@ impl Backend {
             .map(|(number, disk, socket)| {
                 let program = program.context("the back-end was not built")?;
                 let command = command(program, args, number, disk).context("the disk has no back-end")?;
-                Backend::start(command, socket)
+                Backend::start(&command, socket)
             })
             .collect()
     }
 
     /// Returns when QEMU can connect.
-    fn start(mut command: Command, socket: &Path) -> Result<Backend> {
+    fn start(command: &Command, socket: &Path) -> Result<Backend> {
         let length = socket.as_os_str().len();
         if length > SOCKET_PATH {
             bail!(
@@ -165,18 +162,18 @@ impl Backend {
                 socket.display()
             );
         }
-        let child = command
+        let mut command = child::bound(command);
+        command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
+            .stderr(Stdio::piped());
         let mut backend = Backend {
-            child: child.with_context(|| format!("cannot start {}", command.get_program().display()))?,
+            child: Child::start(&mut command)?,
             report: report_file(socket),
             ended: None,
         };
         let mut line = String::new();
-        if let Some(stdout) = backend.child.stdout.take() {
+        if let Some(stdout) = backend.child.process.stdout.take() {
             // Without a line it has ended, and says why on the other stream.
             BufReader::new(stdout)
                 .read_line(&mut line)
@@ -191,7 +188,7 @@ impl Backend {
 
     /// Whether it has ended, and QEMU goes on without it. At the end of a run it may be the first of the two by a moment.
     pub(crate) fn has_left_qemu(&mut self) -> bool {
-        if self.ended.is_none() && !matches!(self.child.try_wait(), Ok(None)) {
+        if self.ended.is_none() && self.child.has_ended() {
             self.ended = Some(Instant::now());
         }
         self.ended.is_some_and(|ended| ended.elapsed() > MOMENT)
@@ -199,14 +196,9 @@ impl Backend {
 
     /// Waits for its end, which follows that of QEMU.
     pub(crate) fn finish(mut self) -> Seen {
-        let started = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if started.elapsed() > END {
-                // Nothing connected to it, or it hangs. Either way there will be no report.
-                let _ = self.child.kill();
-                break;
-            }
-            thread::sleep(TICK);
+        if !self.child.ends_within(END) {
+            // Nothing connected to it, or it hangs. Either way there will be no report.
+            let _ = self.child.process.kill();
         }
         let report = std::fs::read(&self.report).ok();
         Seen {
@@ -218,7 +210,7 @@ impl Backend {
     /// What it printed as errors, up to its end.
     fn complaints(&mut self) -> Vec<String> {
         let mut text = Vec::new();
-        if let Some(mut stderr) = self.child.stderr.take() {
+        if let Some(mut stderr) = self.child.process.stderr.take() {
             // What came before an error is still worth telling.
             let _ = stderr.read_to_end(&mut text);
         }
@@ -226,78 +218,23 @@ impl Backend {
     }
 }
 
-impl Drop for Backend {
-    fn drop(&mut self) {
-        // Both fail if it has ended, which is as well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{Format, qemu_args};
 
-    fn lines(flags: &str, socket: Option<PathBuf>) -> Vec<String> {
-        let args = qemu_args(flags, None).unwrap();
-        let disk = Attachment {
-            file: "/t/disk.raw".into(),
-            format: Format::Raw,
-            read_only: args.read_only,
-            discard: true,
-            socket,
+    #[test]
+    fn a_back_end_that_does_not_start_says_why() {
+        let start = |script: &str, socket: &Path| {
+            let mut command = Command::new("sh");
+            Backend::start(command.args(["-c", script]), socket)
+                .unwrap_err()
+                .to_string()
         };
-        command_lines(Path::new("vhost-user-disk"), &args, &[disk])
-    }
-
-    #[test]
-    fn each_manner_has_its_words() {
-        for (flags, words) in [
-            ("plain", "--indirect"),
-            ("one-segment", "--one-segment"),
-            ("one-segment --no-event-idx", "--one-segment --no-event-idx"),
-            ("one-segment --read-only", "--one-segment --read-only"),
-            ("used-length-none", "--indirect --used-length none"),
-            ("used-length-one --no-indirect", "--used-length one"),
-            ("used-length-data-only", "--indirect --used-length data-only"),
-            ("used-length-too-much", "--indirect --used-length too-much"),
-        ] {
-            assert_eq!(
-                lines(&format!("--foreign {flags}"), Some("/t/disk.sock".into())),
-                [format!(
-                    "vhost-user-disk --image /t/disk.raw --socket /t/disk.sock --report /t/disk.json {words} \
-                     --id xtask-disk-0"
-                )]
-            );
-        }
-        assert_eq!(lines("", None), Vec::<String>::new());
-    }
-
-    fn start(script: &str) -> Result<Backend> {
-        let directory = tempfile::tempdir().unwrap();
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        Backend::start(command, &directory.path().join("disk.sock"))
-    }
-
-    #[test]
-    fn a_back_end_that_does_not_listen_says_why() {
-        let text = start("echo 'error: no such image' >&2; exit 2")
-            .unwrap_err()
-            .to_string();
-        assert_eq!(text, "the back-end does not start: error: no such image");
+        assert_eq!(
+            start("echo 'error: no such image' >&2; exit 2", Path::new("/t/disk.sock")),
+            "the back-end does not start: error: no such image"
+        );
         let long = PathBuf::from(format!("/{}", "x".repeat(SOCKET_PATH)));
-        let text = Backend::start(Command::new("sh"), &long).unwrap_err().to_string();
-        assert!(text.contains("too long for a socket"), "{text}");
-    }
-
-    #[test]
-    fn a_back_end_without_a_report_keeps_its_complaints() {
-        let seen = start("echo listening on x; echo 'error: broken' >&2; exit 2")
-            .unwrap()
-            .finish();
-        assert!(seen.report.is_none());
-        assert_eq!(seen.complaints, ["error: broken"]);
+        assert!(start("", &long).contains("too long for a socket"));
     }
 }

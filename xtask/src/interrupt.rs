@@ -1,7 +1,7 @@
-//! Ctrl-C, and its relatives, while a run has something to clean up.
+//! Ctrl-C, and its relatives.
 //!
-//! A process that a signal kills leaves its temporary files, and the QEMU it started, behind. So from the moment there is
-//! something to leave, a signal only raises a flag, and whoever waits looks at it. A second signal ends xtask at once.
+//! A process that a signal kills leaves its temporary files behind. So a signal only raises a flag, and each place that waits
+//! looks at it. A second signal ends xtask at once.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,22 +15,17 @@ pub(crate) const EXIT_CODE: u8 = 130;
 
 static ASKED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// Catches the signals from now on. More than one call is as good as one.
+/// Catches the signals from now on.
 pub(crate) fn catch() -> io::Result<()> {
-    let mut outcome = Ok(());
-    ASKED.get_or_init(|| {
-        let asked = Arc::new(AtomicBool::new(false));
-        outcome = [SIGINT, SIGTERM, SIGHUP].into_iter().try_for_each(|signal| {
-            // In this order: the first signal finds the flag down, raises it, and only the next one finds it raised.
-            flag::register_conditional_shutdown(signal, i32::from(EXIT_CODE), Arc::clone(&asked))?;
-            flag::register(signal, Arc::clone(&asked)).map(drop)
-        });
-        asked
-    });
-    outcome
+    let asked = ASKED.get_or_init(Arc::default);
+    [SIGINT, SIGTERM, SIGHUP].into_iter().try_for_each(|signal| {
+        // In this order: the first signal finds the flag down, raises it, and only the next one finds it raised.
+        flag::register_conditional_shutdown(signal, i32::from(EXIT_CODE), Arc::clone(asked))?;
+        flag::register(signal, Arc::clone(asked)).map(drop)
+    })
 }
 
-/// Whether somebody wants this to end.
+/// Whether xtask is to end.
 pub(crate) fn asked() -> bool {
     ASKED.get().is_some_and(|asked| asked.load(Ordering::Relaxed))
 }

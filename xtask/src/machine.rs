@@ -261,94 +261,83 @@ pub(crate) fn gdb_line(image: &Path) -> String {
 mod tests {
     use super::*;
     use crate::cli::{Format, qemu_args};
-    use guest_protocol::SectorRange;
 
-    fn attachment(args: &QemuArgs, file: &str) -> Attachment {
-        Attachment {
-            file: file.into(),
-            format: args.format.unwrap_or(Format::Raw),
+    fn line(flags: &str, socket: Option<&str>) -> String {
+        let args = qemu_args(flags, None).unwrap();
+        let boot = match args.bare {
+            true => Boot::Bare {
+                image: "/t/image".into(),
+                append: boot_options(&args, &Outline::default()).to_string(),
+                defmt: "/t/defmt.bin".into(),
+            },
+            false => Boot::Minix {
+                kernel: "/t/kernel".into(),
+                archive: "/t/boot.tar".into(),
+            },
+        };
+        let disk = Attachment {
+            file: "/t/a,b".into(),
+            format: Format::Raw,
             read_only: args.read_only,
             discard: true,
-            socket: None,
-        }
-    }
-
-    fn line(flags: &str) -> String {
-        let args = qemu_args(&format!("--bare {flags}"), None).unwrap();
-        let samples = vec![SectorRange { first: 0, count: 8 }];
-        let outline = Outline {
-            scratch: Vec::new(),
-            pattern: Some(5),
-            samples,
+            socket: socket.map(Into::into),
         };
-        let boot = Boot::Bare {
-            image: "/t/image".into(),
-            append: boot_options(&args, &outline).to_string(),
-            defmt: "/t/defmt.bin".into(),
-        };
-        Machine {
-            args: &args,
-            program: Path::new("qemu-system-riscv64"),
-            boot: &boot,
-            disks: &[attachment(&args, "/t/a,b.raw")],
-            extras: &Extras::default(),
-        }
-        .command_line()
-    }
-
-    #[test]
-    fn the_test_kernel_has_its_own() {
-        let args = qemu_args("--legacy --queue-size 8", None).unwrap();
-        let boot = Boot::Minix {
-            kernel: "/t/kernel".into(),
-            archive: "/t/boot.tar".into(),
-        };
-        let extras = Extras {
-            iops: Some(20),
-            counts_instructions: true,
-            trace: Some("/t/trace".into()),
+        let extras = match args.bare {
+            true => Extras::default(),
+            false => args.scenario().extras(Path::new("/t")),
         };
         let machine = Machine {
             args: &args,
-            program: Path::new("qemu"),
+            program: Path::new("/no qemu"),
             boot: &boot,
-            disks: &[attachment(&args, "/t/a"), attachment(&args, "/t/b")],
+            disks: &[disk],
             extras: &extras,
         };
+        machine.command_line()
+    }
+
+    #[test]
+    fn the_command_line_is_what_a_shell_takes() {
         assert_eq!(
-            machine.command_line(),
-            "qemu -machine virt -smp 1 -m 128M -bios default -kernel /t/kernel -initrd /t/boot.tar \
-             -display none -serial stdio -monitor none -global virtio-mmio.force-legacy=true \
-             -drive if=none,id=d0,file=/t/a,format=raw,discard=unmap,throttling.iops-total=20 \
-             -device virtio-blk-device,drive=d0,serial=xtask-disk-0,queue-size=8 \
-             -drive if=none,id=d1,file=/t/b,format=raw,discard=unmap,throttling.iops-total=20 \
-             -device virtio-blk-device,drive=d1,serial=xtask-disk-1,queue-size=8 \
-             -icount shift=0 -trace 'virtio_blk_handle_*' -trace virtio_blk_req_complete -D /t/trace \
-             -no-reboot -nodefaults"
+            line(
+                "--bare --shell --poll --no-bench --smp 4 --memory 1G --gdb --qemu-arg=-x",
+                None
+            ),
+            "'/no qemu' -machine virt -smp 4 -m 1G -bios default -kernel /t/image \
+             -append 'mode=shell completion=poll bench=off defmt=on' \
+             -display none -serial stdio -monitor none -chardev file,id=defmt,path=/t/defmt.bin \
+             -semihosting-config enable=on,target=native,chardev=defmt -global virtio-mmio.force-legacy=false \
+             -drive if=none,id=d0,file=/t/a,,b,format=raw,discard=unmap \
+             -device virtio-blk-device,drive=d0,serial=xtask-disk-0 -no-reboot -nodefaults -S -gdb tcp::1234 -x"
         );
+        assert_eq!(
+            line(
+                "--legacy --read-only --block-size 4096 --queue-size 8 --no-event-idx --no-indirect --no-flush",
+                None
+            ),
+            "'/no qemu' -machine virt -smp 1 -m 128M -bios default -kernel /t/kernel -initrd /t/boot.tar \
+             -display none -serial stdio -monitor none -global virtio-mmio.force-legacy=true \
+             -drive if=none,id=d0,file=/t/a,,b,format=raw,readonly=on \
+             -device virtio-blk-device,drive=d0,serial=xtask-disk-0,logical_block_size=4096,physical_block_size=4096,\
+             queue-size=8,event_idx=off,indirect_desc=off,write-cache=off,config-wce=off -no-reboot -nodefaults"
+        );
+        let overlap = line("--scenario overlap", None);
+        assert!(
+            overlap.contains(",throttling.iops-total=200 ") && overlap.contains(" -D /t/trace "),
+            "{overlap}"
+        );
+        assert!(line("--scenario life", None).contains(" -icount shift=0 "));
     }
 
     #[test]
     fn a_foreign_disk_is_a_socket_and_shared_memory() {
-        let args = qemu_args("--foreign one-segment --memory 256 --queue-size 8", None).unwrap();
-        let boot = Boot::Minix {
-            kernel: "/t/kernel".into(),
-            archive: "/t/boot.tar".into(),
-        };
-        let disk = Attachment {
-            socket: Some("/t/disk.sock".into()),
-            ..attachment(&args, "/t/a")
-        };
-        let machine = Machine {
-            args: &args,
-            program: Path::new("qemu"),
-            boot: &boot,
-            disks: &[disk],
-            extras: &Extras::default(),
-        };
+        let line = line(
+            "--foreign one-segment --memory 256 --queue-size 8",
+            Some("/t/disk.sock"),
+        );
         assert_eq!(
-            machine.command_line(),
-            "qemu -machine virt,memory-backend=memory -smp 1 -m 256 \
+            line,
+            "'/no qemu' -machine virt,memory-backend=memory -smp 1 -m 256 \
              -object memory-backend-memfd,id=memory,size=256M,share=on \
              -bios default -kernel /t/kernel -initrd /t/boot.tar \
              -display none -serial stdio -monitor none -global virtio-mmio.force-legacy=false \
@@ -356,62 +345,5 @@ mod tests {
              -device vhost-user-blk,chardev=c0,num-queues=1,queue-size=8 \
              -no-reboot -nodefaults"
         );
-    }
-
-    #[test]
-    fn the_plain_command_line_is_whole() {
-        assert_eq!(
-            line(""),
-            "qemu-system-riscv64 -machine virt -smp 1 -m 128M -bios default -kernel /t/image \
-             -append 'mode=selftest completion=irq pattern=0x5 digest=0:8 bench=on defmt=on' \
-             -display none -serial stdio -monitor none -chardev file,id=defmt,path=/t/defmt.bin \
-             -semihosting-config enable=on,target=native,chardev=defmt -global virtio-mmio.force-legacy=false \
-             -drive if=none,id=d0,file=/t/a,,b.raw,format=raw,discard=unmap \
-             -device virtio-blk-device,drive=d0,serial=xtask-disk-0 -no-reboot -nodefaults"
-        );
-    }
-
-    #[test]
-    fn each_flag_shows() {
-        for (flags, part) in [
-            ("--legacy", "force-legacy=true"),
-            ("--read-only", "format=raw,readonly=on -device"),
-            ("--block-size 4096", ",logical_block_size=4096,physical_block_size=4096"),
-            ("--queue-size 256", " queue=256 "),
-            ("--queue-size 256", "serial=xtask-disk-0,queue-size=256 "),
-            ("--no-event-idx", ",event_idx=off"),
-            ("--no-indirect", ",indirect_desc=off"),
-            ("--no-flush", ",write-cache=off,config-wce=off"),
-            ("--write-through", ",write-cache=off,config-wce=off"),
-            ("--format qcow2", ",format=qcow2,"),
-            ("--memory 1G", "-m 1G "),
-            ("--smp 4", "-smp 4 "),
-            ("--poll", "completion=poll"),
-            ("--shell", "mode=shell"),
-            ("--no-bench", "bench=off"),
-            ("--gdb", "-S -gdb tcp::1234"),
-        ] {
-            assert!(line(flags).contains(part), "{flags}: {}", line(flags));
-            assert!(!line("").contains(part), "{part} is there without {flags}");
-        }
-    }
-
-    #[test]
-    fn a_queue_size_qemu_refuses_only_bounds_the_driver() {
-        for size in ["1", "2", "100", "2048"] {
-            let line = line(&format!("--queue-size {size}"));
-            assert!(
-                line.contains(&format!(" queue={size} ")) && !line.contains("queue-size="),
-                "{line}"
-            );
-        }
-    }
-
-    #[test]
-    fn words_survive_a_shell() {
-        assert_eq!(quoted("a b"), "'a b'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted(""), "''");
-        assert_eq!(quoted("a=b,c"), "a=b,c");
     }
 }

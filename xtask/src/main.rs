@@ -5,22 +5,20 @@
 //! * [`tools`] finds or installs what is needed, [`image`] builds the bare image and [`minix`] everything for MINIX, [`disk`]
 //!   makes or opens the disk.
 //! * [`foreign`] runs the back-end of a disk that is not QEMU's own.
-//! * [`machine`] writes the QEMU command line, [`run`] lives through the boot, [`report`] makes sense of what the guest said,
-//!   [`verify`] looks at the disk after it, [`trace`] at what QEMU saw, and [`judge`] says what it comes to. [`session`] ties
-//!   these together, for either guest. [`interrupt`] is how all of it is stopped.
+//! * [`machine`] writes the QEMU command line, [`run`] lives through the boot, [`report`] parses what the guest said, checks it
+//!   against the disks and prints the result. [`session`] ties these together, for either guest. [`interrupt`] is how all of it
+//!   is stopped, [`child`] how no process is left behind.
 
 mod checks;
+mod child;
 mod cli;
 mod console;
-mod defmt;
 mod disk;
 #[cfg(test)]
 mod fake;
 mod foreign;
 mod image;
 mod interrupt;
-mod judge;
-mod ledger;
 mod machine;
 mod minix;
 mod progress;
@@ -28,14 +26,12 @@ mod qemu;
 mod report;
 mod run;
 mod session;
-mod splitter;
-mod summary;
 mod tools;
-mod trace;
-mod verify;
 mod workspace;
 
 use std::process::ExitCode;
+
+use anyhow::Context;
 
 use cli::{Command, MinixCommand};
 
@@ -43,6 +39,9 @@ use cli::{Command, MinixCommand};
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    if let Some(code) = child::become_program(std::env::args_os()) {
+        return code;
+    }
     let command = match cli::parse(std::env::args_os()) {
         Ok(command) => command,
         Err(cli::Stop::Help(text)) => {
@@ -54,13 +53,15 @@ fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let outcome = match command {
-        Command::Build => minix::build(),
-        Command::Qemu(args) => qemu::command(&args),
-        Command::Minix(MinixCommand::Check(args)) => minix::check(&args),
-        Command::Test(args) => checks::command(&args),
-    };
-    // What else went wrong did so because it was stopped.
+    let outcome = interrupt::catch()
+        .context("cannot catch signals")
+        .and_then(|()| match command {
+            Command::Build => minix::build(),
+            Command::Qemu(args) => qemu::command(&args),
+            Command::Minix(MinixCommand::Check(args)) => minix::check(&args),
+            Command::Test(args) => checks::command(&args),
+        });
+    // Whatever else went wrong is a consequence.
     if interrupt::asked() {
         console::complain("error: interrupted");
         return ExitCode::from(interrupt::EXIT_CODE);

@@ -3,14 +3,21 @@
 //! On a terminal: a spinner on standard error, from the first moment, gone when the work is done. Elsewhere: one line when
 //! the work starts, so that logs stay readable. Silent: nothing, for runs inside the test runner.
 
-use std::io::{BufRead, BufReader, IsTerminal, Read};
+use std::io::{BufRead, BufReader, IsTerminal};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::child::{self, Child};
 use crate::console::complain;
+use crate::interrupt;
+
+/// How often an interrupt is looked for.
+const TICK: Duration = Duration::from_millis(50);
 
 /// How to show work in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,48 +55,52 @@ impl Progress {
 pub(crate) struct Step(Option<ProgressBar>);
 
 impl Step {
-    /// Says what the work is at just now. Only seen on a terminal.
+    /// Shows what the work is at just now, on a terminal. Elsewhere only that it waits for another cargo.
     pub(crate) fn now(&self, doing: &str) {
-        if let Some(bar) = &self.0 {
-            bar.set_message(doing.to_owned());
-        }
-    }
-
-    /// Prints a line that stays.
-    pub(crate) fn say(&self, line: &str) {
         match &self.0 {
-            Some(bar) => bar.println(line),
-            None => complain(line),
+            Some(bar) => bar.set_message(doing.to_owned()),
+            None if doing.starts_with("Blocking waiting for file lock") => complain(doing),
+            None => {}
         }
     }
 
-    /// Runs a command to its end with the last line it printed beside the spinner, and gives all it printed.
-    pub(crate) fn command(&self, command: &mut Command) -> Result<Finished> {
+    /// Runs a command to its end with the last line it printed beside the spinner, and returns all it printed.
+    pub(crate) fn command(&self, command: &Command) -> Result<Finished> {
         let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
-        let program = command.get_program().to_string_lossy().into_owned();
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(writer.try_clone().context("cannot make a pipe")?)
-            .stderr(writer)
-            .spawn()
-            .with_context(|| format!("cannot start {program}"))?;
-        // The writing ends must be closed here too, or the pipe never ends.
-        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let (sender, lines) = mpsc::channel();
+        let mut child = {
+            let mut command = child::bound(command);
+            command.stdin(Stdio::null());
+            command
+                .stdout(writer.try_clone().context("cannot make a pipe")?)
+                .stderr(writer);
+            // Here the writing ends of the pipe are closed, or it would never end.
+            Child::start_group(&mut command)?
+        };
+        thread::spawn(move || {
+            let lines = BufReader::new(reader).split(b'\n').map_while(std::io::Result::ok);
+            lines
+                .map(|line| sender.send(line))
+                .take_while(std::result::Result::is_ok)
+                .count()
+        });
         let mut output = String::new();
-        let mut lines = BufReader::new(reader);
-        let mut line = Vec::new();
-        while lines
-            .by_ref()
-            .read_until(b'\n', &mut line)
-            .with_context(|| format!("cannot read from {program}"))?
-            > 0
-        {
-            let text = String::from_utf8_lossy(&line);
-            self.now(text.trim());
-            output += &text;
-            line.clear();
+        loop {
+            match lines.recv_timeout(TICK) {
+                Ok(line) => {
+                    let line = String::from_utf8_lossy(&line);
+                    self.now(line.trim());
+                    output += &line;
+                    output.push('\n');
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if interrupt::asked() {
+                bail!("interrupted");
+            }
         }
-        let status = child.wait().with_context(|| format!("cannot wait for {program}"))?;
+        let status = child.wait()?;
         Ok(Finished { status, output })
     }
 }
@@ -119,22 +130,4 @@ fn spinner(heading: &str) -> ProgressBar {
     bar.set_prefix(heading.to_owned());
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_gives_both_streams_and_its_status() {
-        let finished = Progress::Silent
-            .step("t", |step| {
-                step.command(Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]))
-            })
-            .unwrap();
-        assert_eq!(finished.status.code(), Some(3));
-        assert_eq!(finished.output, "out\nerr\n");
-        let missing = Progress::Silent.step("t", |step| step.command(&mut Command::new("/no/such/program")));
-        assert!(missing.is_err());
-    }
 }

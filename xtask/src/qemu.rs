@@ -15,10 +15,9 @@ use crate::machine::{self, Boot, Machine};
 use crate::minix::programs;
 use crate::minix::scenario::Name;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{Report, print};
 use crate::run;
 use crate::session::{self, Setup};
-use crate::summary;
 use crate::tools::{self, Qemu, Wanted};
 use crate::workspace::Workspace;
 
@@ -63,7 +62,7 @@ fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result
         image_tool: input.is_some() || args.format == Some(Format::Qcow2) || args.scenario == Some(Name::Large),
         may_install: !args.no_install,
     };
-    let qemu = tools::ensure_qemu(wanted, progress)?;
+    let qemu = tools::ensure_qemu(workspace, wanted, progress)?;
     tools::ensure_target(workspace, progress)?;
     let (image, programs) = if args.bare {
         (Some(image::build(workspace, progress)?), None)
@@ -85,9 +84,13 @@ fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result
         backend,
         scratch: workspace.scratch(),
     };
-    let mut console = Console::terminal();
+    // A person who works with the guest sees it; for others the screen at the end tells all.
+    let is_shown = args.verbose || args.shell || args.gdb;
+    let mut console = if is_shown { Console::shown() } else { Console::default() };
     let report = session::run(&setup, args, input, keyboard(args)?, &mut console, progress)?;
-    for line in summary::lines(&report, input) {
+    let log = setup.scratch.join(format!("console-{}.log", std::process::id()));
+    let log = (!report.passed && std::fs::write(&log, console.text()).is_ok()).then_some(log.as_path());
+    for line in print::screen(&report, args, input, &console.guest_text(), log) {
         say(&line);
     }
     Ok(report)
@@ -96,16 +99,16 @@ fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result
 /// The command line of a run that is not done.
 fn dry_run(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result<String> {
     let directory = workspace.scratch().join("run");
-    let wishes = session::wishes(args, input);
-    let disks = wishes
+    let choices = session::choices(args, input);
+    let disks = choices
         .iter()
         .zip(0..)
-        .map(|(wish, number)| disk::plan(args, *wish, number, &directory));
+        .map(|(choice, number)| disk::plan(args, *choice, number, &directory));
     let disks: Vec<_> = disks.collect();
-    let boot = match wishes.first() {
-        Some(wish) if args.bare => Boot::Bare {
+    let boot = match choices.first() {
+        Some(choice) if args.bare => Boot::Bare {
             image: image::path(workspace),
-            append: machine::boot_options(args, &disk::outline(args, *wish)).to_string(),
+            append: machine::boot_options(args, &disk::outline(args, *choice)).to_string(),
             defmt: directory.join("defmt.bin"),
         },
         _ => Boot::Minix {

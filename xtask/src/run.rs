@@ -3,17 +3,19 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{self, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
+use crate::child::{self, Child};
 use crate::console::Console;
-use crate::defmt::Frames;
 use crate::interrupt;
-use crate::splitter::{Piece, Splitter};
+use crate::progress::Step;
+use crate::report::{Frames, Guest, Piece};
 
 /// How often defmt frames and the clock are looked at while the guest is silent.
 const TICK: Duration = Duration::from_millis(50);
@@ -39,8 +41,8 @@ pub(crate) struct Ended {
     pub(crate) status: Option<ExitStatus>,
     /// Something that the guest needs had ended before.
     pub(crate) abandoned: bool,
-    /// The machine-readable lines, in order.
-    pub(crate) records: Vec<String>,
+    /// What the guest reported.
+    pub(crate) guest: Guest,
     /// What QEMU itself printed as errors.
     pub(crate) complaints: Vec<String>,
     /// Whether the guest printed anything at all.
@@ -53,40 +55,51 @@ enum Event {
     Complaint(String),
 }
 
+/// Where what comes from the guest goes.
+pub(crate) struct Outputs<'a, 's> {
+    pub(crate) frames: &'a mut Frames<'s>,
+    pub(crate) console: &'a mut Console,
+    /// Shows the last line.
+    pub(crate) step: &'a Step,
+    /// Whether records are shown too.
+    pub(crate) show_records: bool,
+}
+
 /// Runs QEMU to its end. `limit` is how long the guest may take, `is_abandoned` whether to stop it because it cannot go on.
 pub(crate) fn run(
-    mut command: Command,
+    command: &Command,
     input: Input,
     limit: Option<Duration>,
     mut is_abandoned: impl FnMut() -> bool,
-    frames: &mut Frames<'_>,
-    console: &mut Console,
-    show_records: bool,
+    outputs: Outputs<'_, '_>,
 ) -> Result<Ended> {
+    let Outputs {
+        frames,
+        console,
+        step,
+        show_records,
+    } = outputs;
     let started = Instant::now();
     let stdin = match input {
         Input::None => Stdio::null(),
         Input::Terminal => Stdio::inherit(),
         Input::Script(_) => Stdio::piped(),
     };
-    let child = command
-        .stdin(stdin)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = Stopped(child.with_context(|| format!("cannot start {}", command.get_program().display()))?);
-    let events = listen(&mut child.0);
-    let mut typist = Typist::new(child.0.stdin.take(), input);
-    let mut splitter = Splitter::default();
+    let _terminal = Terminal::of(&input);
+    let mut command = child::bound(command);
+    let mut child = Child::start(command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    let events = listen(&mut child.process);
+    let mut typist = Typist::new(child.process.stdin.take(), input);
     let mut ended = Ended {
         status: None,
         abandoned: false,
-        records: Vec::new(),
+        guest: Guest::default(),
         complaints: Vec::new(),
         spoke: false,
         duration: Duration::ZERO,
     };
 
+    let mut line = Vec::new();
     loop {
         let event = events.recv_timeout(TICK);
         for message in frames.new_messages() {
@@ -95,18 +108,21 @@ pub(crate) fn run(
         match event {
             Ok(Event::Uart(bytes)) => {
                 ended.spoke = true;
-                for piece in splitter.feed(&bytes) {
+                for piece in ended.guest.hear(started.elapsed(), &bytes) {
                     match piece {
                         Piece::Text(text) => {
                             console.guest(&text);
+                            line.extend_from_slice(&text);
+                            if let Some(end) = line.iter().rposition(|byte| *byte == b'\n') {
+                                step.now(&last_line(&line[..end]));
+                                line.drain(..=end);
+                            }
                             typist.saw(&text);
                         }
                         Piece::Record(line) => {
-                            console.guest_started();
                             if show_records {
                                 console.side("record", line.trim_start_matches(guest_protocol::MARK));
                             }
-                            ended.records.push(line);
                         }
                     }
                 }
@@ -135,29 +151,44 @@ pub(crate) fn run(
         console.finish();
         bail!("interrupted");
     }
-    ended.status = Some(child.0.wait().context("cannot wait for QEMU")?);
+    ended.status = Some(child.wait()?);
     for message in frames.new_messages() {
         console.side("defmt", &message);
     }
-    ended.records.extend(splitter.finish());
+    ended.guest.end();
     console.finish();
     ended.duration = started.elapsed();
     Ok(ended)
 }
 
-/// A child that does not outlive this value, whichever way the run is left.
-struct Stopped(Child);
+/// The last line of a text that is not empty.
+fn last_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let line = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+    line.chars().filter(|c| !c.is_control()).collect()
+}
 
-impl Drop for Stopped {
+/// The settings of a terminal that QEMU takes over, restored when this value goes.
+struct Terminal(Option<Termios>);
+
+impl Terminal {
+    fn of(input: &Input) -> Terminal {
+        let taken = matches!(input, Input::Terminal);
+        Terminal(taken.then(|| tcgetattr(std::io::stdin()).ok()).flatten())
+    }
+}
+
+impl Drop for Terminal {
     fn drop(&mut self) {
-        // Both fail if it has ended, which is as well.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        if let Some(settings) = &self.0 {
+            // A terminal that is gone needs none.
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, settings);
+        }
     }
 }
 
 /// Starts a reader for each stream; the channel closes when both have ended.
-fn listen(child: &mut Child) -> mpsc::Receiver<Event> {
+fn listen(child: &mut process::Child) -> mpsc::Receiver<Event> {
     let (sender, events) = mpsc::channel();
     if let Some(stdout) = child.stdout.take() {
         let sender = sender.clone();
@@ -225,82 +256,5 @@ impl Typist {
         }
         let surplus = self.tail.len().saturating_sub(prompt.len());
         self.tail.drain(..surplus);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::defmt::{Frames, Strings};
-    use std::path::Path;
-
-    /// Runs a shell script in the place of QEMU.
-    fn boot(script: &str, input: Input, limit: Duration) -> (Ended, String) {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        let strings = Strings::none();
-        let mut frames = Frames::follow(Path::new("/no/such/file"), &strings);
-        let mut console = Console::memory();
-        let ended = run(command, input, Some(limit), || false, &mut frames, &mut console, false).unwrap();
-        (ended, console.into_text())
-    }
-
-    const LONG: Duration = Duration::from_secs(30);
-
-    #[test]
-    fn text_records_complaints_and_status_are_told_apart() {
-        let script = r"printf 'hello\n\036done passed=1 failed=0\nbye'; echo oops >&2; exit 7";
-        let (ended, text) = boot(script, Input::None, LONG);
-        assert_eq!(ended.status.unwrap().code(), Some(7));
-        assert_eq!(ended.records, ["\x1edone passed=1 failed=0"]);
-        assert_eq!(ended.complaints, ["oops"]);
-        assert!(ended.spoke);
-        assert!(
-            text.contains("hello\n") && text.contains("bye\n") && text.contains("[qemu] oops\n"),
-            "{text}"
-        );
-        assert!(!text.contains("passed"));
-    }
-
-    #[test]
-    fn a_guest_that_hangs_is_stopped() {
-        let (ended, text) = boot("echo started; exec sleep 1000", Input::None, Duration::from_millis(300));
-        assert!(ended.status.is_none());
-        assert_eq!(text, "started\n");
-    }
-
-    #[test]
-    fn a_script_is_typed_a_line_per_prompt_and_ends_with_quit() {
-        let script =
-            r#"while printf 'blk> ' && read -r word; do echo "got $word"; [ "$word" = quit ] && exit 0; done; exit 1"#;
-        let (ended, text) = boot(script, Input::Script(vec!["info".into(), "read 0".into()]), LONG);
-        assert_eq!(ended.status.unwrap().code(), Some(0), "{text}");
-        assert_eq!(text, "blk> got info\nblk> got read 0\nblk> got quit\n");
-    }
-
-    #[test]
-    fn a_guest_that_is_abandoned_is_stopped() {
-        let mut command = Command::new("sh");
-        command.args(["-c", "exec sleep 1000"]);
-        let strings = Strings::none();
-        let mut frames = Frames::follow(Path::new("/no/such/file"), &strings);
-        let mut console = Console::memory();
-        let ended = run(
-            command,
-            Input::None,
-            Some(LONG),
-            || true,
-            &mut frames,
-            &mut console,
-            false,
-        )
-        .unwrap();
-        assert!(ended.abandoned && ended.status.is_none());
-    }
-
-    #[test]
-    fn silence_is_seen() {
-        let (ended, _) = boot("exit 1", Input::None, LONG);
-        assert!(!ended.spoke);
     }
 }

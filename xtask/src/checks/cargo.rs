@@ -8,77 +8,55 @@ use crate::progress::Progress;
 use crate::workspace::{Package, RISCV, Workspace};
 
 pub(super) fn checks(workspace: &Workspace) -> Vec<Check> {
-    let names = |packages: Vec<&Package>| packages.iter().map(|package| package.name.clone()).collect::<Vec<_>>();
-    let packages: Vec<&Package> = workspace.packages.iter().collect();
-    let bare: Vec<&Package> = packages
-        .iter()
-        .copied()
-        .filter(|package| package.feature_sets().is_some())
-        .collect();
-    let published: Vec<&Package> = packages
-        .iter()
-        .copied()
-        .filter(|package| package.is_published())
-        .collect();
+    let of = |kind: fn(&Package) -> bool| workspace.packages.iter().filter(move |package| kind(package));
+    let bare = || of(|package| package.feature_sets().is_some());
+    let options = |packages: &mut dyn Iterator<Item = &Package>| {
+        packages
+            .map(|package| format!(" --package {}", package.name))
+            .collect::<String>()
+    };
+    let (on_target, published) = (options(&mut bare()), options(&mut of(Package::is_published)));
+    let clippy = |features: &str| format!("clippy --target {RISCV} {features} {on_target} -- -D warnings");
+
     let mut checks = vec![
-        Check::new("lockfile", |context| {
-            cargo(
-                context
-                    .workspace
-                    .cargo()
-                    .args(["metadata", "--locked", "--format-version=1"]),
-            )
-            .map_err(brief)
-        }),
-        Check::new("fmt", |context| {
-            cargo(
-                context
-                    .workspace
-                    .cargo()
-                    .args(["fmt", "--all", "--check", "--", "--color=never"]),
-            )
-        }),
-        Check::new("clippy/host", |context| {
-            cargo(
-                context
-                    .workspace
-                    .cargo()
-                    .args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
-            )
-        }),
-        clippy_bare(names(bare.clone())),
+        check("lockfile", ["metadata --locked --format-version=1"]),
+        check("fmt", ["fmt --all --check -- --color=never"]),
+        check("clippy/host", ["clippy --workspace --all-targets -- -D warnings"]),
+        // The code that only exists on the target, without features and with all.
+        check("clippy/riscv64", [clippy(""), clippy("--all-features")]),
     ];
-    for name in names(packages.clone()) {
-        checks.push(Check::new(format!("test/{name}"), move |context| {
-            cargo(context.workspace.cargo().args(["test", "--package", &name]))
-        }));
-    }
-    checks.push(Check::new("doc", |context| {
-        let arguments = ["doc", "--workspace", "--no-deps"];
-        cargo(
-            context
-                .workspace
-                .cargo()
-                .args(arguments)
-                .env("RUSTDOCFLAGS", "-D warnings"),
-        )
-    }));
-    checks.extend(bare.iter().map(|package| build(package)));
-    checks.extend(published.iter().map(|package| alone(package)));
-    checks.push(package(names(published)));
+    checks.extend(
+        of(|_| true).map(|Package { name, .. }| check(&format!("test/{name}"), [format!("test --package {name}")])),
+    );
+    let deny = r#"--config build.rustdocflags=["-D","warnings"]"#;
+    checks.push(check("doc", [format!("doc --workspace --no-deps {deny}")]));
+    checks.extend(bare().map(build));
+    checks.extend(of(Package::is_published).map(alone));
+    // As for publishing.
+    checks.push(check(
+        "package",
+        [format!("package --no-verify --allow-dirty {published}")],
+    ));
     checks
 }
 
-/// Lints the code that only exists on the target, without features and with all.
-fn clippy_bare(names: Vec<String>) -> Check {
-    Check::new("clippy/riscv64", move |context| {
-        for features in [&[][..], &["--all-features"]] {
+/// A check that calls cargo with each of the lines.
+fn check<T: Into<String>>(name: &str, lines: impl IntoIterator<Item = T>) -> Check {
+    let lines: Vec<String> = lines.into_iter().map(Into::into).collect();
+    Check::new(name, move |context| {
+        for line in &lines {
+            let failed = |output: String| format!("$ cargo {line}\n{}", brief(&output));
             let mut command = context.workspace.cargo();
-            command.args(["clippy", "--target", RISCV]).args(features);
-            for name in &names {
-                command.args(["--package", name]);
+            command.args(line.split_whitespace());
+            if !line.starts_with("package") {
+                cargo(&mut command).map_err(failed)?;
+                continue;
             }
-            cargo(command.args(["--", "-D", "warnings"]))?;
+            // There is no option to make it fail on a warning, and a quiet cargo prints none.
+            let output = run(&mut command).map_err(failed)?;
+            if output.lines().any(|line| line.starts_with("warning")) {
+                return Err(failed(output));
+            }
         }
         Ok(())
     })
@@ -86,35 +64,21 @@ fn clippy_bare(names: Vec<String>) -> Check {
 
 /// Builds a library for the target with every feature set it declares, and the programs of its crate as they are used.
 fn build(package: &Package) -> Check {
-    let name = package.name.clone();
-    let has_programs = package.programs().next().is_some();
-    let sets: Vec<String> = package
-        .feature_sets()
-        .unwrap_or_default()
-        .iter()
-        .map(|set| set.join(","))
+    let name = &package.name;
+    let sets = package.feature_sets().unwrap_or_default().iter();
+    let mut lines: Vec<String> = sets
+        .map(|set| {
+            format!(
+                "build --package {name} --lib --target {RISCV} --features={}",
+                set.join(",")
+            )
+        })
         .collect();
-    Check::new(format!("build/{name}"), move |context| {
-        for set in &sets {
-            let arguments = [
-                "build",
-                "--package",
-                &name,
-                "--lib",
-                "--target",
-                RISCV,
-                "--features",
-                set,
-            ];
-            cargo(context.workspace.cargo().args(arguments)).map_err(|text| format!("features [{set}]:\n{text}"))?;
-        }
-        if has_programs {
-            // Linked as they are booted: a linker script that does not fit shows only here.
-            let arguments = ["build", "--release", "--package", &name, "--bins", "--target", RISCV];
-            cargo(context.workspace.cargo().args(arguments))?;
-        }
-        Ok(())
-    })
+    if package.programs().next().is_some() {
+        // Linked as they are booted: a linker script that does not fit shows only here.
+        lines.push(format!("build --release --package {name} --bins --target {RISCV}"));
+    }
+    check(&format!("build/{name}"), lines)
 }
 
 /// Builds a crate from a small crate outside the workspace that depends on nothing else, with default features.
@@ -150,22 +114,6 @@ fn write_dependent(outside: &Path, name: &str, directory: &Path, root: &Path) ->
     std::fs::write(outside.join("src/lib.rs"), code)
 }
 
-/// Packages everything that is meant for the registry, as for publishing.
-fn package(names: Vec<String>) -> Check {
-    Check::new("package", move |context| {
-        let mut command = context.workspace.cargo();
-        command.args(["package", "--no-verify", "--allow-dirty"]);
-        for name in &names {
-            command.args(["--package", name]);
-        }
-        let output = run(&mut command)?;
-        match output.lines().find(|line| line.starts_with("warning")) {
-            Some(_) => Err(output),
-            None => Ok(()),
-        }
-    })
-}
-
 fn cargo(command: &mut Command) -> Verdict {
     // Without what is being compiled, a failure begins with its reason.
     run(command.env("CARGO_TERM_QUIET", "true")).map(drop)
@@ -176,7 +124,7 @@ pub(super) fn run(command: &mut Command) -> Result<String, String> {
     // Colours would only clutter the indented output.
     command.env("CARGO_TERM_COLOR", "never");
     let finished = Progress::Silent
-        .step("", |step| step.command(command))
+        .step("", |step| step.command(&*command))
         .map_err(|error| format!("{error:#}"))?;
     if finished.status.success() {
         Ok(finished.output)
@@ -185,10 +133,8 @@ pub(super) fn run(command: &mut Command) -> Result<String, String> {
     }
 }
 
-/// The last line is the reason; what comes before may be megabytes.
-fn brief(text: String) -> String {
-    text.lines()
-        .filter(|line| line.len() < 1000)
-        .collect::<Vec<_>>()
-        .join("\n")
+/// Without what may be megabytes in a line, such as the answer of `cargo metadata`.
+fn brief(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| line.len() < 1000).collect();
+    lines.join("\n")
 }

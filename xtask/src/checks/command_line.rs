@@ -1,340 +1,198 @@
 //! The mistakes a user can make: each must give one line that says what is wrong, and a failing exit status, and leave the
-//! user's file as it was.
+//! user's files as they were. xtask is called outside of the workspace.
 //!
 //! Where a mistake only shows when QEMU runs, a shell script plays QEMU: it answers the questions xtask asks of a QEMU and
 //! then misbehaves on purpose.
 
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Check, Guest, Verdict};
 use crate::interrupt;
 
-/// What a case needs in its directory.
-#[derive(Clone, Copy)]
-enum Given {
-    Nothing,
-    /// A file `disk` of this many bytes.
-    Disk(u64),
-    /// A file `disk` that starts with these bytes.
-    Magic(&'static [u8]),
-    /// A program `qemu` of this version that does this in the place of booting.
-    Qemu(&'static str, &'static str),
-}
-
-/// Name, what there is, the arguments, the exit code, part of the error line.
-type Case = (&'static str, Given, &'static str, i32, &'static str);
-
-const CASES: [Case; 35] = [
-    ("no-command", Given::Nothing, "", 2, "no command given"),
+/// The disk images in the folder of each case: name, first bytes, size.
+const DISKS: [(&str, &[u8], usize); 4] = [
+    ("disk", b"", 9 * 512),
+    ("odd", b"", 1000),
+    ("vmdk", b"KDMV", 512),
+    // Of 1000 bytes.
     (
-        "unknown-command",
-        Given::Nothing,
-        "boot",
-        2,
-        "unrecognized subcommand 'boot'",
-    ),
-    ("unknown-flag", Given::Nothing, "qemu --turbo", 2, "--turbo"),
-    (
-        "bad-format",
-        Given::Nothing,
-        "qemu --format vmdk",
-        2,
-        "possible: raw, qcow2",
-    ),
-    (
-        "bad-block-size",
-        Given::Nothing,
-        "qemu --block-size 1000",
-        2,
-        "512, 1024, 2048 or 4096",
-    ),
-    (
-        "bad-queue-size",
-        Given::Nothing,
-        "qemu --queue-size 0",
-        2,
-        "--queue-size",
-    ),
-    ("bad-memory", Given::Nothing, "qemu --memory much", 2, "--memory"),
-    ("bad-smp", Given::Nothing, "qemu --bare --smp 99", 2, "--smp"),
-    ("shell-without-bare", Given::Nothing, "qemu --shell", 2, "add --bare"),
-    ("poll-without-bare", Given::Nothing, "qemu --poll", 2, "add --bare"),
-    (
-        "bare-kills",
-        Given::Nothing,
-        "qemu --bare --kill-during-io",
-        2,
-        "cannot be used with",
-    ),
-    (
-        "unknown-scenario",
-        Given::Nothing,
-        "qemu --scenario dance",
-        2,
-        "possible: tour",
-    ),
-    (
-        "read-only-kills",
-        Given::Nothing,
-        "qemu --scenario abuse --read-only",
-        2,
-        "leave out --read-only",
-    ),
-    (
-        "large-blocks",
-        Given::Nothing,
-        "qemu --block-size 4096 --scenario large",
-        2,
-        "leave out --block-size",
-    ),
-    (
-        "service-queue-size",
-        Given::Nothing,
-        "qemu --queue-size 100",
-        2,
-        "a power of two from 4 to 256",
-    ),
-    (
-        "rounds-of-nothing",
-        Given::Nothing,
-        "qemu --rounds 5",
-        2,
-        "--kill-during-io, or --scenario kills or slow-kills",
-    ),
-    ("minix-nothing", Given::Nothing, "minix", 2, "minix check"),
-    ("check-nothing", Given::Nothing, "minix check", 2, "<ELF>"),
-    (
-        "check-missing",
-        Given::Nothing,
-        "minix check missing",
-        1,
-        "missing: No such file",
-    ),
-    (
-        "check-no-elf",
-        Given::Disk(4096),
-        "minix check disk",
-        1,
-        "disk: not an ELF file",
-    ),
-    ("write-without-disk", Given::Nothing, "qemu --write", 2, "add --disk"),
-    (
-        "write-and-read-only",
-        Given::Disk(512),
-        "qemu --disk disk --write --read-only",
-        2,
-        "cannot be used with",
-    ),
-    (
-        "no-such-file",
-        Given::Nothing,
-        "qemu --disk missing",
-        1,
-        "missing: no such file",
-    ),
-    ("directory", Given::Nothing, "qemu --disk .", 1, "is a directory"),
-    (
-        "odd-size",
-        Given::Disk(1000),
-        "qemu --disk disk",
-        1,
-        "not a multiple of 512",
-    ),
-    (
-        "partial-block",
-        Given::Disk(512 * 9),
-        "qemu --disk disk --block-size 4096",
-        1,
-        "not a multiple of the block size 4096",
-    ),
-    (
-        "unsupported-image",
-        Given::Magic(b"KDMV"),
-        "qemu --disk disk",
-        1,
-        "VMDK images are not supported",
-    ),
-    (
-        "not-qcow2",
-        Given::Disk(4096),
-        "qemu --disk disk --format qcow2",
-        1,
-        "is not a qcow2 image",
-    ),
-    ("no-qemu", Given::Nothing, "qemu --qemu ./qemu", 1, "is missing"),
-    (
-        "not-a-qemu",
-        Given::Nothing,
-        "qemu --qemu /bin/true",
-        1,
-        "does not say a QEMU version",
-    ),
-    (
-        "old-qemu",
-        Given::Qemu("6.2.0", ""),
-        "qemu --qemu ./qemu",
-        1,
-        "QEMU 6.2 is too old",
-    ),
-    (
-        "unwritable-report",
-        Given::Disk(512),
-        "qemu --json no/such/dir/report",
-        1,
-        "cannot write no/such/dir/report",
-    ),
-    (
-        "report-over-disk",
-        Given::Disk(512),
-        "qemu --disk disk --json ./disk",
-        1,
-        "./disk: is the disk",
-    ),
-    (
-        "unknown-filter",
-        Given::Nothing,
-        "test no-such-check",
-        1,
-        "no check has `no-such-check`",
-    ),
-    ("two-filters", Given::Nothing, "test one two", 2, "'two'"),
-];
-
-/// The same where the image is needed, as QEMU is started with it.
-const CASES_WITH_IMAGE: [Case; 4] = [
-    (
-        "hang",
-        Given::Qemu("10.0.0", "echo here; exec sleep 60"),
-        "qemu --bare --qemu ./qemu --timeout 1",
-        1,
-        "within 1 s",
-    ),
-    (
-        "silent-exit",
-        Given::Qemu("10.0.0", "exit 0"),
-        "qemu --bare --qemu ./qemu",
-        1,
-        "without a result",
-    ),
-    (
-        "qemu-refuses",
-        Given::Qemu("10.0.0", "echo 'bad option' >&2; exit 1"),
-        "qemu --bare --qemu ./qemu",
-        1,
-        "bad option",
-    ),
-    (
-        "no-done",
-        Given::Qemu("10.0.0", r"echo hello; printf '\036test name=a result=pass\n'"),
-        "qemu --bare --qemu ./qemu",
-        1,
-        "without a result",
+        "odd.qcow2",
+        b"QFI\xfb\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03\xe8",
+        512,
     ),
 ];
 
-/// The same with the service.
-const CASES_WITH_SERVICE: [Case; 4] = [
+/// The programs in it that play QEMU: name, version, what they do in the place of booting.
+#[rustfmt::skip]
+const QEMUS: [(&str, &str, &str); 9] = [
+    ("bare", "10.0.0", ""),
+    ("old", "6.2.0", ""),
+    ("hangs", "10.0.0", "echo here; exec sleep 60"),
+    ("ends", "10.0.0", "exit 0"),
+    ("refuses", "10.0.0", "echo 'bad option' >&2; exit 1"),
+    ("stops", "10.0.0", r#"echo hello; printf '\036{"test":{"name":"a","outcome":"pass","detail":""}}\n'"#),
+    ("idles", "10.0.0", r#"echo hello; printf '\036{"done":{"passed":1,"failed":0}}\n'"#),
+    ("violates", "10.0.0", r#"echo hello; printf '\036{"violation":{"text":"two replies"}}\n'"#),
+    // The number of its process goes first, so that it is known by the time QEMU speaks.
+    ("waits", "10.0.0", "echo $$ >pid; echo here; exec sleep 60"),
+];
+
+/// Arguments, exit code, part of the error line.
+type Case = (&'static str, u8, &'static str);
+
+#[rustfmt::skip]
+const CASES: &[Case] = &[
+    ("", 2, "no command given"),
+    ("boot", 2, "unrecognized subcommand 'boot'; --help shows"),
+    ("qem", 2, "unrecognized subcommand 'qem'; did you mean `qemu`?"),
+    ("qemu --turbo", 2, "--turbo"),
+    ("qemu --blocksize 512", 2, "did you mean `--block-size`?"),
+    ("qemu --format vmdk", 2, "(possible: raw, qcow2)"),
+    ("qemu --block-size 1000", 2, "512, 1024, 2048 or 4096"),
+    ("qemu --queue-size 0", 2, "0 is not in 1..=32768"),
+    ("qemu --queue-size 100", 2, "a power of two from 4 to 256"),
+    ("qemu --queue-size 2", 2, "a power of two from 4 to 256"),
+    ("qemu --queue-size 512", 2, "a power of two from 4 to 256"),
+    ("qemu --memory much", 2, "128M"),
+    ("qemu --memory 1M", 2, "at least 32M"),
+    ("qemu --timeout 0", 2, "1 or more"),
+    ("qemu --qemu-arg=", 2, "--qemu-arg"),
+    ("qemu --bare --smp 99", 2, "--smp"),
+    ("qemu --bare --smp 0", 2, "0 is not in 1..=8"),
+    ("qemu --smp 2", 2, "--smp is for the bare image: add --bare"),
+    ("qemu --shell", 2, "--shell is for the bare image: add --bare"),
+    ("qemu --poll", 2, "--poll is for the bare image: add --bare"),
+    ("qemu --no-bench", 2, "--no-bench is for the bare image: add --bare"),
+    ("qemu --bare --kill-during-io", 2, "cannot be used with"),
+    ("qemu --disk disk --kill-during-io", 2, "cannot be used with"),
+    ("qemu --kill-during-io --rounds 0", 2, "1 or more"),
+    ("qemu --rounds 5", 2, "--kill-during-io, or --scenario kills or slow-kills"),
+    ("qemu --bare --seed 3", 2, "--kill-during-io"),
+    ("qemu --scenario life --rounds 3", 2, "--scenario kills or slow-kills"),
+    ("qemu --scenario dance", 2, "possible: tour"),
+    ("qemu --scenario abuse --read-only", 2, "scenario abuse writes to the disk: leave out --read-only"),
+    ("qemu --scenario large --block-size 4096", 2, "sectors of 512 bytes: leave out --block-size"),
+    ("qemu --scenario flushes --no-flush", 2, "leave out --no-flush"),
+    ("qemu --foreign kvmtool", 2, "possible: plain, one-segment, used-length-none"),
+    ("qemu --foreign plain --disk disk", 2, "cannot be used with"),
+    ("qemu --foreign plain --format qcow2", 2, "cannot be used with"),
+    ("qemu --foreign plain --block-size 4096", 2, "cannot be used with"),
+    ("qemu --foreign plain --no-flush", 2, "cannot be used with"),
+    ("qemu --foreign plain --scenario overlap", 2, "leave out --foreign"),
+    ("qemu --write", 2, "--write is for a disk of yours: add --disk"),
+    ("qemu --disk=", 2, "--disk"),
+    ("qemu --disk disk --write --read-only", 2, "cannot be used with"),
+    ("qemu --disk missing", 1, "missing: no such file"),
+    ("qemu --disk .", 1, ".: is a directory"),
+    ("qemu --disk /dev/null", 1, "/dev/null: is not a regular file"),
+    ("qemu --disk odd", 1, "not a multiple of 512: round it up with `truncate -s %512`"),
+    ("qemu --disk odd.qcow2", 1, "not a multiple of 512: give it another size with `qemu-img resize`"),
+    ("qemu --disk disk --block-size 4096", 1, "not a multiple of the block size 4096"),
+    ("qemu --disk vmdk", 1, "VMDK images are not supported"),
+    ("qemu --disk disk --format qcow2", 1, "is not a qcow2 image"),
+    ("qemu --disk disk --json ./disk", 1, "./disk: is the disk"),
+    ("qemu --json no/such/dir/report", 1, "cannot write no/such/dir/report"),
+    ("qemu --qemu ./missing", 1, "is missing"),
+    ("qemu --qemu /bin/true", 1, "does not say a QEMU version"),
+    ("qemu --qemu ./bare", 1, "QEMU has no OpenSBI firmware"),
+    ("qemu --qemu ./old", 1, "QEMU 6.2 is too old"),
+    ("minix", 2, "try `cargo xtask minix check ELF`"),
+    ("minix check", 2, "<ELF>"),
+    ("minix check missing", 1, "missing: No such file"),
+    ("minix check disk", 1, "disk: not an ELF file"),
+    ("test ./none", 1, "no check has `./none`"),
+    ("test one two", 2, "'two'"),
+];
+
+/// The same where QEMU is started: a guest must come to an end, with a result.
+#[rustfmt::skip]
+const BOOTS: &[Case] = &[
+    ("qemu --bare --qemu ./hangs --timeout 1", 1, "within 1 s"),
+    ("qemu --bare --qemu ./ends", 1, "without a result"),
+    ("qemu --bare --qemu ./refuses", 1, "bad option"),
+    ("qemu --bare --qemu ./stops", 1, "without a result"),
+    ("qemu --qemu ./hangs --timeout 1", 1, "within 1 s"),
+    ("qemu --qemu ./stops", 1, "without a result"),
+    ("qemu --qemu ./idles", 1, "look1 was never started"),
+    ("qemu --qemu ./violates", 1, "breach of protocol: two replies"),
+];
+
+/// What xtask does when a signal ends it: name, signal, arguments.
+const SIGNALS: [(&str, Signal, &str); 5] = [
+    ("building/interrupted", Signal::INT, "build"),
+    ("testing/interrupted", Signal::TERM, "test build/virtio-core"),
     (
-        "service/hang",
-        Given::Qemu("10.0.0", "echo here; exec sleep 60"),
-        "qemu --qemu ./qemu --timeout 1",
-        1,
-        "within 1 s",
+        "booting/interrupted",
+        Signal::INT,
+        "qemu --qemu ./waits --foreign plain",
     ),
-    (
-        "service/no-done",
-        Given::Qemu("10.0.0", r"echo hello; printf '\036test name=a result=pass detail=\n'"),
-        "qemu --qemu ./qemu",
-        1,
-        "without a result",
-    ),
-    (
-        "service/no-work",
-        Given::Qemu("10.0.0", r"echo hello; printf '\036done passed=1 failed=0\n'"),
-        "qemu --qemu ./qemu",
-        1,
-        "did not find partition",
-    ),
-    (
-        "service/violation",
-        Given::Qemu("10.0.0", r"echo hello; printf '\036violation text=two_replies\n'"),
-        "qemu --qemu ./qemu",
-        1,
-        "breach of protocol: two replies",
-    ),
+    ("booting/hung-up", Signal::HUP, "qemu --qemu ./waits"),
+    ("booting/killed", Signal::KILL, "qemu --qemu ./waits --foreign plain"),
 ];
 
 pub(super) fn checks() -> Vec<Check> {
-    let check = |case: Case| {
-        let name = format!("usage/{}", case.0);
-        let work = move |_: &super::Context| run(case);
-        (name, work)
-    };
-    let plain = CASES.into_iter().map(check).map(|(name, work)| Check::new(name, work));
-    let booting = CASES_WITH_IMAGE
-        .into_iter()
-        .map(check)
-        .map(|(name, work)| Check::booting(Guest::Bare, name, work));
-    let service = CASES_WITH_SERVICE
-        .into_iter()
-        .map(check)
-        .map(|(name, work)| Check::booting(Guest::Minix, name, work));
-    plain
-        .chain(booting)
-        .chain(service)
-        .chain([
-            Check::new("usage/dry-run", |_| dry_run()),
-            Check::booting(Guest::Minix, "usage/interrupt", |context| {
-                interrupt(&context.workspace.scratch())
-            }),
-        ])
-        .collect()
+    let mut checks = vec![Check::new("usage/dry-run", |_| dry_run())];
+    for (cases, booting) in [(CASES, false), (BOOTS, true)] {
+        for case in cases {
+            let guest = match case.0.contains("--bare") {
+                true => Guest::Bare,
+                false => Guest::Minix,
+            };
+            checks.push(Check {
+                boots: booting.then_some(guest),
+                // No check may have `./none` in its name.
+                ..Check::new(format!("usage/{}", case.0.replace("./", "")), move |_| mistake(case))
+            });
+        }
+    }
+    for (name, signal, arguments) in SIGNALS {
+        let work = move |context: &super::Context| stopped(&context.workspace.scratch(), arguments, signal);
+        checks.push(Check {
+            boots: name.starts_with("booting").then_some(Guest::Minix),
+            foreign: arguments.contains("--foreign"),
+            ..Check::new(format!("usage/{name}"), work)
+        });
+    }
+    checks
 }
 
-fn run((_, given, arguments, code, part): Case) -> Verdict {
-    let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let directory = directory.path();
-    let disk = prepare(directory, given).map_err(|error| format!("cannot prepare the case: {error}"))?;
-    let before = disk
-        .as_ref()
-        .map(std::fs::read)
-        .transpose()
-        .map_err(|error| error.to_string())?;
+fn mistake(&(arguments, code, part): &Case) -> Verdict {
+    let folder = Folder::new()?;
+    let before = folder.disks()?;
+    let output = xtask(folder.path(), arguments)?;
+    refused(&output, code, part)?;
+    match folder.disks()? == before {
+        true => Ok(()),
+        false => Err("a disk image has changed".to_owned()),
+    }
+}
 
-    let output = xtask(directory, arguments)?;
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+/// xtask ended with this code, and one line that says why.
+pub(super) fn refused(output: &Output, code: u8, part: &str) -> Verdict {
+    let text = String::from_utf8_lossy(&output.stderr);
     let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("error: ")).collect();
-    let told = || {
-        format!(
-            "$ cargo xtask {arguments}\n{}{text}",
-            String::from_utf8_lossy(&output.stdout)
-        )
-    };
-    if output.status.code() != Some(code) {
-        return Err(format!("ended with {}, not {code}\n{}", output.status, told()));
+    let is_one_line = matches!(errors[..], [line] if line.contains(part));
+    if output.status.code() == Some(code.into()) && is_one_line {
+        return Ok(());
     }
-    match errors[..] {
-        [line] if line.contains(part) => {}
-        _ => return Err(format!("no single error line with `{part}`\n{}", told())),
-    }
-    let after = disk
-        .as_ref()
-        .map(std::fs::read)
-        .transpose()
-        .map_err(|error| error.to_string())?;
-    if before != after {
-        return Err("the disk image has changed".to_owned());
-    }
-    Ok(())
+    let shown = String::from_utf8_lossy(&output.stdout);
+    Err(format!(
+        "ended with {}, wanted {code} and one line with `{part}`\n{shown}{text}",
+        output.status
+    ))
 }
 
 /// The command line is printed whole, in one line, with nothing made or installed.
 fn dry_run() -> Verdict {
-    let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let output = xtask(directory.path(), "qemu --dry-run --legacy --qemu /no/such/qemu")?;
+    let folder = Folder::new()?;
+    let output = xtask(folder.path(), "qemu --dry-run --legacy --qemu /no/such/qemu")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let whole = text.starts_with("/no/such/qemu -machine virt ") && text.contains("force-legacy=true");
     if output.status.success() && whole && text.lines().count() == 1 {
@@ -344,80 +202,133 @@ fn dry_run() -> Verdict {
     }
 }
 
-/// A run that is told to end leaves neither QEMU nor files behind. `scratch` is where runs keep their files.
-fn interrupt(scratch: &Path) -> Verdict {
-    let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let directory = directory.path();
-    // The number of its process goes first, so that it is known by the time QEMU speaks.
-    write_fake_qemu(directory, "10.0.0", "echo $$ >pid; echo here; exec sleep 60")
-        .map_err(|error| error.to_string())?;
-    let mut child = command(directory, "qemu --qemu ./qemu")?
-        .stdout(Stdio::piped())
+/// A signal leaves neither processes nor files behind. `scratch` is where runs keep their files.
+fn stopped(scratch: &Path, arguments: &str, signal: Signal) -> Verdict {
+    let folder = Folder::new()?;
+    let mut command = command(folder.path(), arguments)?;
+    if !arguments.contains("--qemu") {
+        command
+            .env("REAL_CARGO", crate::workspace::cargo().get_program())
+            .env("CARGO", folder.path().join("cargo"));
+    }
+    let mut child = command
+        .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| format!("cannot start xtask: {error}"))?;
-    let started = Instant::now();
-    let qemu = loop {
-        match std::fs::read_to_string(directory.join("pid")) {
-            Ok(number) if number.ends_with('\n') => break number.trim().to_owned(),
-            _ if started.elapsed() < Duration::from_secs(60) => std::thread::sleep(Duration::from_millis(20)),
-            _ => {
-                let _ = child.kill();
-                return Err("QEMU was never started".to_owned());
-            }
-        }
-    };
+    let busy = wait(60, || {
+        let number = std::fs::read_to_string(folder.path().join("pid")).unwrap_or_default();
+        number.ends_with('\n').then(|| number.trim().to_owned())
+    });
     let number = child.id().to_string();
-    let told = Command::new("sh")
-        .args(["-c", &format!("kill -TERM {number}")])
-        .status();
-    let output = child.wait_with_output().map_err(|error| error.to_string())?;
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    if !told.is_ok_and(|status| status.success())
-        || output.status.code() != Some(interrupt::EXIT_CODE.into())
-        || !text.ends_with("error: interrupted\n")
-    {
-        return Err(format!("ended with {}\n{text}", output.status));
+    let told = Pid::from_raw(child.id().cast_signed()).map(|xtask| kill_process(xtask, signal));
+    let (code, text) = ended(&mut child)?;
+    let busy = busy.ok_or_else(|| format!("nothing was started\n{text}"))?;
+    if !matches!(told, Some(Ok(()))) {
+        return Err("the signal could not be sent".to_owned());
     }
-    if Path::new("/proc").join(&qemu).exists() {
-        return Err("QEMU still runs".to_owned());
+    let killed = signal == Signal::KILL;
+    if !killed && (code != Some(interrupt::EXIT_CODE.into()) || !text.ends_with("error: interrupted\n")) {
+        return Err(format!("ended with {code:?}\n{text}"));
     }
-    let prefix = format!("run-{number}-");
+    let files = format!("run-{number}-");
+    let is_gone = || (!Path::new("/proc").join(&busy).exists() && !is_named_by_a_process(&files)).then_some(());
+    // Nothing waits for the end of what loses its parent.
+    wait(if killed { 10 } else { 0 }, is_gone).ok_or("a process is left behind")?;
     let mut left = std::fs::read_dir(scratch).into_iter().flatten().flatten();
-    match left.find(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
-        Some(entry) => Err(format!("{} is left behind", entry.path().display())),
-        None => Ok(()),
+    match left.find(|entry| entry.file_name().to_string_lossy().starts_with(&files)) {
+        Some(entry) if !killed => Err(format!("{} is left behind", entry.path().display())),
+        // The next run removes it.
+        _ => Ok(()),
     }
 }
 
-fn prepare(directory: &Path, given: Given) -> std::io::Result<Option<PathBuf>> {
-    let disk = directory.join("disk");
-    match given {
-        Given::Nothing => return Ok(None),
-        Given::Disk(bytes) => std::fs::File::create(&disk)?.set_len(bytes)?,
-        Given::Magic(head) => std::fs::write(&disk, [head, &[0; 508]].concat())?,
-        Given::Qemu(version, boot) => {
-            write_fake_qemu(directory, version, boot)?;
-            return Ok(None);
+/// Waits for an answer, for so many seconds.
+fn wait<T>(seconds: u64, answer: impl Fn() -> Option<T>) -> Option<T> {
+    let started = Instant::now();
+    loop {
+        let found = answer();
+        if found.is_some() || started.elapsed() >= Duration::from_secs(seconds) {
+            return found;
         }
+        thread::sleep(Duration::from_millis(20));
     }
-    Ok(Some(disk))
 }
 
-/// Writes a program `qemu` that answers what xtask asks first, and then does `boot`.
-fn write_fake_qemu(directory: &Path, version: &str, boot: &str) -> std::io::Result<()> {
-    let text = format!(
-        "#!/bin/sh\ncase $1 in\n--version) echo 'QEMU emulator version {version}';;\n-L) echo '{}';;\n*) {boot}\n;;\nesac\n",
-        directory.display()
-    );
-    let program = directory.join("qemu");
-    std::fs::write(&program, text)?;
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
-    std::fs::write(directory.join("opensbi-riscv64-generic-fw_dynamic.bin"), "")
+/// The exit code of a program, and what it said as errors.
+fn ended(child: &mut Child) -> Result<(Option<i32>, String), String> {
+    let status = child.wait().map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        stderr.read_to_string(&mut text).map_err(|error| error.to_string())?;
+    }
+    Ok((status.code(), text))
+}
+
+/// Whether a process has the text in its command line.
+fn is_named_by_a_process(text: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
+        .any(|line| String::from_utf8_lossy(&line).contains(text))
+}
+
+/// A folder with all that the cases need.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Result<Folder, String> {
+        let folder = Folder(tempfile::tempdir().map_err(|error| error.to_string())?);
+        folder
+            .fill()
+            .map_err(|error| format!("cannot prepare the case: {error}"))?;
+        Ok(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn fill(&self) -> std::io::Result<()> {
+        for (name, head, bytes) in DISKS {
+            let mut content = head.to_owned();
+            content.resize(bytes, 0);
+            std::fs::write(self.path().join(name), content)?;
+        }
+        for (name, version, boot) in QEMUS {
+            let firmware = if name == "bare" {
+                Path::new("/nowhere")
+            } else {
+                self.path()
+            }
+            .display();
+            let version = format!("--version) echo 'QEMU emulator version {version}';;");
+            self.program(
+                name,
+                &format!("case $1 in\n{version}\n-L) echo '{firmware}';;\n*) {boot}\n;;\nesac"),
+            )?;
+        }
+        std::fs::write(self.path().join("opensbi-riscv64-generic-fw_dynamic.bin"), "")?;
+        // Builds for ever.
+        let builds = r#"if [ "$1" = build ]; then echo $$ >"${0%/*}/pid"; exec sleep 60; fi"#;
+        self.program("cargo", &format!("{builds}\nexec \"$REAL_CARGO\" \"$@\""))
+    }
+
+    fn program(&self, name: &str, script: &str) -> std::io::Result<()> {
+        let path = self.path().join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n"))?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
+    }
+
+    /// The content of the disk images.
+    fn disks(&self) -> Result<Vec<Vec<u8>>, String> {
+        let read = |(name, ..): (&str, _, _)| std::fs::read(self.path().join(name)).map_err(|error| error.to_string());
+        DISKS.into_iter().map(read).collect()
+    }
 }
 
 /// This very program, called the way a user calls it.
-pub(super) fn xtask(directory: &Path, arguments: &str) -> Result<std::process::Output, String> {
+pub(super) fn xtask(directory: &Path, arguments: &str) -> Result<Output, String> {
     let output = command(directory, arguments)?.output();
     output.map_err(|error| format!("cannot start xtask: {error}"))
 }

@@ -1,15 +1,17 @@
-//! Machines and disks of shapes that people have and that are seldom tested: they are served, or refused in one line that names the
-//! culprit. None makes a guest hang.
+//! Machines and disks of shapes that people have and that are seldom tested: they are served, or refused in one line that names
+//! the cause. None makes a guest hang.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use super::boot::{self, Disk, boot, expect, foreign};
-use super::{Check, Context, Guest, Verdict};
-use crate::report::Report;
+use guest_protocol::Record;
+
+use super::boot::{Disk, Expectation, Run, blank, boots, expect};
+use super::{Check, Context, Verdict};
+use crate::report::records;
 
 /// Two sockets: each has harts, memory and a PLIC of its own. The VirtIO windows are wired to the second PLIC.
 const TWO_SOCKETS: [&str; 10] = [
@@ -28,7 +30,7 @@ const TWO_SOCKETS: [&str; 10] = [
 /// An APLIC in the place of the PLIC.
 const APLIC: [&str; 2] = ["-machine", "aia=aplic"];
 
-/// Blocks of 4096 bytes behind the back of xtask, whose own check of the size would come first.
+/// Blocks of 4096 bytes that xtask does not know of: its own check of the size would come first.
 const LARGE_BLOCKS: [&str; 4] = [
     "-global",
     "virtio-blk-device.logical_block_size=4096",
@@ -39,148 +41,137 @@ const LARGE_BLOCKS: [&str; 4] = [
 /// What the service says of a disk without a whole block.
 const NO_BLOCK: &str = "the disk has no whole block";
 
+/// What both guests say of an interrupt controller that they do not drive.
+const OTHER_CONTROLLER: &str = "interrupts go to interrupt-controller@";
+
+/// Kills in the run whose clock steps back.
+const ROUNDS: usize = 80;
+
+/// Name, flags, words for QEMU, the size of the disk if it is not the one that is made, and what must be seen.
+type Case = (
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    Option<u64>,
+    Expectation,
+);
+
+const CASES: [Case; 7] = [
+    (
+        "two-plics/poll",
+        "--bare --poll --no-bench",
+        &TWO_SOCKETS,
+        None,
+        Run::passed,
+    ),
+    ("aplic", "", &APLIC, None, |run| {
+        run.refused("cannot-start", OTHER_CONTROLLER)
+    }),
+    ("aplic", "--bare", &APLIC, None, |run| {
+        run.refused("bad-board", OTHER_CONTROLLER)
+    }),
+    ("empty-disk", "", &[], Some(0), |run| {
+        run.passed()?;
+        run.says(NO_BLOCK, 1)
+    }),
+    ("empty-disk", "--bare", &[], Some(0), |run| {
+        run.refused("no-block", "the disk has 0 sectors")
+    }),
+    ("disk-below-a-block", "", &LARGE_BLOCKS, Some(512), |run| {
+        // The host waits for a digest that cannot be made; what counts is that the run came to its end.
+        let violations = records!(run.report.guest, Record::Violation { .. } => ()).count();
+        let ended = run.report.guest.done().is_some() && violations == 0;
+        expect(ended, "not served")?;
+        run.says(NO_BLOCK, 1)
+    }),
+    ("disk-below-a-block", "--bare", &LARGE_BLOCKS, Some(512), |run| {
+        run.refused("no-block", "no whole block of 4096 bytes")
+    }),
+];
+
 pub(super) fn checks() -> Vec<Check> {
-    vec![
-        check(Guest::Minix, "minix/two-plics", |context| {
-            served_or_refused(context, "", &TWO_SOCKETS, "cannot-start", "goes to plic@")
-        }),
-        check(Guest::Bare, "qemu/two-plics", |context| {
-            served_or_refused(context, "--bare", &TWO_SOCKETS, "no-interrupt", "goes to plic@")
-        }),
-        check(Guest::Bare, "qemu/two-plics/poll", |context| {
-            boot(
-                context,
-                &flags("--bare --poll --no-bench", &TWO_SOCKETS),
-                &Disk::Prepared,
-            )
-            .map(drop)
-        }),
-        check(Guest::Minix, "minix/aplic", |context| {
-            let (report, text) = run(context, "", &APLIC, &Disk::Prepared)?;
-            refused(&report, "cannot-start", "interrupts go to interrupt-controller@").map_err(|why| why + &text)
-        }),
-        check(Guest::Bare, "qemu/aplic", |context| {
-            let (report, text) = run(context, "--bare", &APLIC, &Disk::Prepared)?;
-            refused(&report, "bad-board", "interrupts go to interrupt-controller@").map_err(|why| why + &text)
-        }),
-        check(Guest::Minix, "minix/empty-disk", |context| {
-            let (report, text) = run(context, "", &[], &blank(0)?)?;
-            expect(report.passed && text.contains(NO_BLOCK), "not served").map_err(|why| format!("{why}\n{text}"))
-        }),
-        check(Guest::Bare, "qemu/empty-disk", |context| {
-            let (report, text) = run(context, "--bare", &[], &blank(0)?)?;
-            refused(&report, "no-block", "the disk has 0 sectors").map_err(|why| why + &text)
-        }),
-        check(Guest::Minix, "minix/disk-below-a-block", |context| {
-            let (report, text) = run(context, "", &LARGE_BLOCKS, &blank(512)?)?;
-            // The host waits for a digest that cannot be made; what counts is that the run came to its end.
-            let ended =
-                report.guest.done.is_some() && report.guest.minix.iter().all(|minix| minix.violations.is_empty());
-            expect(ended && text.contains(NO_BLOCK), "not served").map_err(|why| format!("{why}\n{text}"))
-        }),
-        check(Guest::Bare, "qemu/disk-below-a-block", |context| {
-            let (report, text) = run(context, "--bare", &LARGE_BLOCKS, &blank(512)?)?;
-            refused(&report, "no-block", "no whole block of 4096 bytes").map_err(|why| why + &text)
-        }),
-        check(Guest::Minix, "minix/clock-steps-back", clock_steps_back),
-    ]
+    let case = |(name, words, qemu, bytes, expectation): Case| {
+        boots(name, flags(words, qemu), move |context, flags| {
+            let disk = bytes.map_or(Ok(Disk::Prepared), blank)?;
+            Run::of(context, flags, &disk)?.judge(expectation)
+        })
+    };
+    let mut checks: Vec<Check> = CASES.map(case).into();
+    for (words, kind) in [("", "cannot-start"), ("--bare", "no-interrupt")] {
+        checks.push(boots("two-plics", flags(words, &TWO_SOCKETS), move |context, flags| {
+            served_or_refused(context, flags, kind)
+        }));
+    }
+    let rounds = format!("--kill-during-io --rounds {ROUNDS} --seed 7 --format qcow2");
+    checks.push(boots("clock-steps-back", rounds, clock_steps_back));
+    checks
 }
 
-fn check(guest: Guest, name: &'static str, run: impl Fn(&Context) -> Verdict + Send + Sync + 'static) -> Check {
-    Check::booting(guest, name, run)
-}
-
-fn blank(bytes: u64) -> Result<Disk, String> {
-    foreign(|path| std::fs::File::create(path)?.set_len(bytes).map(|()| true))
-}
-
-/// What a person would type to give QEMU these words.
+/// The flags a person would type to give QEMU these words.
 fn flags(flags: &str, words: &[&str]) -> String {
     let words = words.iter().map(|word| format!(" --qemu-arg={word}"));
     flags.to_owned() + &words.collect::<String>()
 }
 
-fn run(context: &Context, words: &str, qemu: &[&str], disk: &Disk) -> Result<(Report, String), String> {
-    boot::run_once(context, &flags(words, qemu), disk, None)
-}
-
-/// The guest gave up with one error of this kind, whose text has this in it.
-fn refused(report: &Report, kind: &str, part: &str) -> Verdict {
-    let [error] = report.guest.errors.as_slice() else {
-        return Err(format!("{} errors, wanted one\n", report.guest.errors.len()));
-    };
-    expect(
-        error.kind == kind && error.text.contains(part) && report.exit_status.is_some(),
-        &format!("stopped with {}: {}\n", error.kind, error.text),
-    )
-}
-
 /// The hart on which the firmware starts the guest is left to chance: on one the disk can be served, on the other it cannot. The
 /// machine is started until the guest had to refuse it, but not for ever.
-fn served_or_refused(context: &Context, words: &str, qemu: &[&str], kind: &str, part: &str) -> Verdict {
-    const STARTS: usize = 6;
-    for _ in 0..STARTS {
-        let (report, text) = run(context, words, qemu, &Disk::Prepared)?;
-        if !report.passed {
-            return refused(&report, kind, part).map_err(|why| why + &text);
+fn served_or_refused(context: &Context, flags: &str, kind: &str) -> Verdict {
+    for _ in 0..6 {
+        let run = Run::of(context, flags, &Disk::Prepared)?;
+        if !run.report.passed {
+            return run.judge(|run| run.refused(kind, "goes to plic@"));
         }
         // The service would get along without interrupts, and slowly. That is not meant.
-        let lost = text.contains("an interrupt of the device is lost");
-        expect(!lost, "served without interrupts").map_err(|why| format!("{why}\n{text}"))?;
+        run.judge(|run| run.says("an interrupt of the device is lost", 0))?;
     }
     Ok(())
 }
 
 /// A snapshot is taken in the middle of a load and loaded later: the time counter then shows less than before, even less than
 /// at its start, which looks like a very large number.
-fn clock_steps_back(context: &Context) -> Verdict {
-    const ROUNDS: usize = 80;
+fn clock_steps_back(context: &Context, words: &str) -> Verdict {
     let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
     let socket = directory.path().join("monitor");
     let monitor = format!("unix:{},server=on,wait=off", socket.display());
-    let words = format!("--kill-during-io --rounds {ROUNDS} --seed 7 --format qcow2");
     let snapshot = thread::spawn(move || snapshot(&socket));
-    let (report, text) = run(context, &words, &["-monitor", &monitor], &Disk::Prepared)?;
-    let with_text = |why: String| format!("{why}\n{text}");
-    snapshot
+    let run = Run::of(context, &flags(words, &["-monitor", &monitor]), &Disk::Prepared)?;
+    let snapshot = snapshot
         .join()
-        .map_err(|_| "the monitor's thread has died".to_owned())?
-        .map_err(|error| with_text(format!("no snapshot was loaded: {error}")))?;
-    let minix = report.guest.minix.as_ref().ok_or("no report of the test kernel")?;
-    // What came after the snapshot was said twice.
-    expect(minix.kills.len() > ROUNDS, "the snapshot changed nothing").map_err(with_text)?;
-    let longest = minix.kills.iter().map(|kill| kill.micros).max().unwrap_or(0);
-    expect(longest < 600_000_000, &format!("a kill came after {longest} us")).map_err(with_text)?;
-    let done = report.guest.done.as_ref().is_some_and(|done| done.failed == 0);
-    expect(done, "the run did not come to a good end").map_err(with_text)
+        .map_err(|_| "the monitor's thread has died".to_owned())?;
+    run.judge(|run| {
+        snapshot.map_err(|error| format!("no snapshot was loaded: {error}"))?;
+        let kills: Vec<u64> = records!(run.report.guest, Record::Killed { micros, .. } => micros).collect();
+        // What came after the snapshot was said twice.
+        expect(kills.len() > ROUNDS, "the snapshot changed nothing")?;
+        let longest = kills.into_iter().max().unwrap_or(0);
+        expect(longest < 600_000_000, &format!("a kill came after {longest} us"))?;
+        let done = run.report.guest.done().is_some_and(|(_, failed)| failed == 0);
+        expect(done, "the run did not come to a good end")
+    })
 }
 
 /// Takes a snapshot while the guest runs, lets it go on, and loads it.
 fn snapshot(socket: &Path) -> std::io::Result<()> {
-    let mut monitor = connect(socket.to_owned())?;
+    let mut monitor = connect(socket)?;
+    monitor.set_read_timeout(Some(Duration::from_secs(60)))?;
     wait_for_prompt(&mut monitor)?;
     for command in ["savevm before\n", "loadvm before\n"] {
         thread::sleep(Duration::from_secs(2));
         monitor.write_all(command.as_bytes())?;
         wait_for_prompt(&mut monitor)?;
     }
-    // QEMU goes on without anybody at its monitor.
     Ok(())
 }
 
-fn connect(socket: PathBuf) -> std::io::Result<UnixStream> {
-    let mut last = None;
-    for _ in 0..600 {
-        match UnixStream::connect(&socket) {
-            Ok(monitor) => {
-                monitor.set_read_timeout(Some(Duration::from_secs(60)))?;
-                return Ok(monitor);
-            }
-            Err(error) => last = Some(error),
+/// QEMU makes the socket when it starts.
+fn connect(socket: &Path) -> std::io::Result<UnixStream> {
+    let mut tries = 0..600;
+    loop {
+        match UnixStream::connect(socket) {
+            Err(_) if tries.next().is_some() => thread::sleep(Duration::from_millis(50)),
+            outcome => return outcome,
         }
-        thread::sleep(Duration::from_millis(50));
     }
-    Err(last.unwrap_or_else(|| std::io::ErrorKind::TimedOut.into()))
 }
 
 /// Reads up to the next prompt. While a command is typed the monitor repeats the prompt after a carriage return only, so a prompt

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::Check;
 use super::cargo::run;
-use crate::tools::os;
+use crate::tools::find_program;
 
 /// What has `unsafe` code that a host can run, and Miri's flags for it.
 const CRATES: [(&str, &str); 3] = [("virtio-core", ""), ("virtqueue", ""), ("minix-rt", TABLES_FOR_GOOD)];
@@ -17,7 +17,7 @@ const TABLES_FOR_GOOD: &str = "-Zmiri-ignore-leaks -Zmiri-permissive-provenance"
 
 /// The checks, or why there are none.
 pub(super) fn checks() -> Result<Vec<Check>, &'static str> {
-    if os::find_program("rustup").is_none() {
+    if find_program("rustup").is_none() {
         return Err("there is no rustup to ask for a nightly toolchain");
     }
     let installed = Command::new("rustup")

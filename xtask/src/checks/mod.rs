@@ -3,7 +3,7 @@
 //! [`cargo`] asks cargo about the code, [`command_line`] makes the mistakes a user may make, [`matrix`] boots the bare image in
 //! every combination, [`service`] and [`loader`] put the MINIX service to the test, [`foreign`] does both on devices with
 //! the manners of others, [`machines`] boots both on unusual machines and disks, [`miri`] looks for undefined behaviour,
-//! [`runner`] runs and prints them. [`boot`] is what all that boot have in common.
+//! [`runner`] runs and prints them. [`boot`] is the vocabulary of all that boot.
 
 mod boot;
 mod cargo;
@@ -58,7 +58,7 @@ enum Guest {
 /// One named check.
 struct Check {
     name: String,
-    /// What it boots, if it does: then it can run beside others, and `--quick` leaves it out.
+    /// What it boots, if it does. Then it can run beside others, and `--quick` leaves it out.
     boots: Option<Guest>,
     /// Whether a back-end of its own serves the disk.
     foreign: bool,
@@ -72,29 +72,6 @@ impl Check {
             boots: None,
             foreign: false,
             work: Box::new(work),
-        }
-    }
-
-    fn booting(
-        guest: Guest,
-        name: impl Into<String>,
-        work: impl Fn(&Context) -> Verdict + Send + Sync + 'static,
-    ) -> Check {
-        Check {
-            boots: Some(guest),
-            ..Check::new(name, work)
-        }
-    }
-
-    /// One that boots with a back-end for its disk.
-    fn foreign(
-        guest: Guest,
-        name: impl Into<String>,
-        work: impl Fn(&Context) -> Verdict + Send + Sync + 'static,
-    ) -> Check {
-        Check {
-            foreign: true,
-            ..Check::booting(guest, name, work)
         }
     }
 }
@@ -156,7 +133,7 @@ fn prepare(workspace: Workspace, checks: &[Check], args: &TestArgs) -> Result<Co
             image_tool: true,
             may_install: !args.no_install,
         };
-        let qemu = tools::ensure_qemu(wanted, progress)?;
+        let qemu = tools::ensure_qemu(&workspace, wanted, progress)?;
         setup = Some(Setup {
             qemu,
             image: wants(Guest::Bare)
@@ -179,37 +156,18 @@ fn prepare(workspace: Workspace, checks: &[Check], args: &TestArgs) -> Result<Co
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashSet;
-
-    fn all() -> Vec<Check> {
-        super::all(&Workspace::load().unwrap())
-    }
-
-    fn args(line: &str) -> TestArgs {
-        match crate::cli::parse(["xtask", "test"].into_iter().chain(line.split_whitespace())) {
-            Ok(crate::cli::Command::Test(args)) => args,
-            other => panic!("{other:?}"),
-        }
-    }
 
     #[test]
-    fn names_are_unique() {
-        let checks = all();
-        let names: HashSet<&str> = checks.iter().map(|check| check.name.as_str()).collect();
-        assert_eq!(names.len(), checks.len());
-    }
-
-    #[test]
-    fn quick_leaves_out_the_matrix_and_a_filter_selects() {
-        assert!(all().iter().any(|check| check.boots.is_some()));
-        assert!(
-            !select(all(), &args("--quick"))
-                .unwrap()
-                .iter()
-                .any(|check| check.boots.is_some())
-        );
-        let selected = select(all(), &args("legacy")).unwrap();
-        assert!(selected.iter().all(|check| check.name.contains("legacy")));
-        assert!(select(all(), &args("no-such-name")).is_err());
+    fn quick_and_a_filter_select() {
+        let select = |line: &str| {
+            let words = ["xtask", "test"].into_iter().chain(line.split_whitespace());
+            match crate::cli::parse(words) {
+                Ok(crate::cli::Command::Test(args)) => select(all(&Workspace::load().unwrap()), &args).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(select("").iter().any(|check| check.boots.is_some()));
+        assert!(select("--quick").iter().all(|check| check.boots.is_none()));
+        assert!(select("legacy").iter().all(|check| check.name.contains("legacy")));
     }
 }

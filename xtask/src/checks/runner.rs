@@ -3,7 +3,7 @@
 //! Checks that ask cargo run one by one, as cargo uses all cores by itself. Checks that boot run two at a time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ use crate::progress::Progress;
 
 /// How many QEMUs run at once.
 const AT_ONCE: usize = 2;
+/// How often an interrupt is looked for.
+const TICK: Duration = Duration::from_millis(50);
 
 /// How many checks went which way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,19 +24,22 @@ pub(super) struct Tally {
     pub(super) failed: usize,
 }
 
-/// A check that is over: its place in the list, and how it went.
-struct Over {
-    place: usize,
+/// How a check went.
+struct Outcome {
     verdict: Verdict,
-    took: Duration,
+    seconds: f64,
 }
 
 pub(super) fn run(checks: &[Check], context: &Context) -> Tally {
-    let mut tally = Tally::default();
     let (boots, others): (Vec<&Check>, Vec<&Check>) = checks.iter().partition(|check| check.boots.is_some());
-    for check in others {
-        let over = waiting(&check.name, || one(check, 0, context));
-        print(check, &over, &mut tally);
+    let mut tally = Tally::default();
+    for (number, check) in (1..).zip(others) {
+        let heading = format!("[{number}/{}] {}", checks.len(), check.name);
+        let outcome = waiting(&heading, || one(check, context));
+        if interrupt::asked() {
+            return tally;
+        }
+        print(check, &outcome, &mut tally);
     }
     side_by_side(&boots, context, &mut tally);
     tally
@@ -42,64 +47,50 @@ pub(super) fn run(checks: &[Check], context: &Context) -> Tally {
 
 fn side_by_side(checks: &[&Check], context: &Context, tally: &mut Tally) {
     let next = AtomicUsize::new(0);
-    let (sender, finished) = mpsc::channel();
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            let (next, sender) = (&next, sender.clone());
-            scope.spawn(move || {
-                while let Some(check) = checks.get(next.fetch_add(1, Ordering::Relaxed))
-                    && !interrupt::asked()
-                {
-                    let place = checks
-                        .iter()
-                        .position(|other| std::ptr::eq(*other, *check))
-                        .unwrap_or_default();
-                    if sender.send(one(check, place, context)).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(sender);
-        // What is over too early waits for its turn.
-        let mut early: Vec<Over> = Vec::new();
-        for (place, check) in checks.iter().enumerate() {
-            let over = waiting(&check.name, || {
-                loop {
-                    if let Some(index) = early.iter().position(|over| over.place == place) {
-                        return early.swap_remove(index);
-                    }
-                    match finished.recv() {
-                        Ok(over) => early.push(over),
-                        Err(_) => {
-                            return Over {
-                                place,
-                                verdict: Err("the check never ran".into()),
-                                took: Duration::ZERO,
-                            };
-                        }
-                    }
-                }
-            });
-            if interrupt::asked() {
+    let (senders, outcomes): (Vec<_>, Vec<_>) = checks.iter().map(|_| mpsc::channel()).unzip();
+    let work = || {
+        while !interrupt::asked() {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let (Some(check), Some(sender)) = (checks.get(place), senders.get(place)) else {
+                return;
+            };
+            if sender.send(one(check, context)).is_err() {
                 return;
             }
-            print(check, &over, tally);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(work);
+        }
+        for (number, (check, outcome)) in (1..).zip(checks.iter().zip(outcomes)) {
+            let heading = format!("[{number}/{}] {}", checks.len(), check.name);
+            let outcome = waiting(&heading, || {
+                loop {
+                    match outcome.recv_timeout(TICK) {
+                        Err(RecvTimeoutError::Timeout) if !interrupt::asked() => {}
+                        outcome => return outcome,
+                    }
+                }
+            });
+            match outcome {
+                Ok(outcome) if !interrupt::asked() => print(check, &outcome, tally),
+                _ => return,
+            }
         }
     });
 }
 
-fn one(check: &Check, place: usize, context: &Context) -> Over {
+fn one(check: &Check, context: &Context) -> Outcome {
     let started = Instant::now();
     let verdict = (check.work)(context);
-    Over {
-        place,
+    Outcome {
         verdict,
-        took: started.elapsed(),
+        seconds: started.elapsed().as_secs_f64(),
     }
 }
 
-/// Shows what is being waited for; nothing where nobody looks, since the result line comes anyway.
+/// Shows what is being waited for. Where there is no terminal, the line of the result will do.
 fn waiting<T>(name: &str, work: impl FnOnce() -> T) -> T {
     match Progress::for_this_terminal() {
         Progress::Spinner => Progress::Spinner.step(name, |_| work()),
@@ -107,20 +98,16 @@ fn waiting<T>(name: &str, work: impl FnOnce() -> T) -> T {
     }
 }
 
-fn print(check: &Check, over: &Over, tally: &mut Tally) {
-    let seconds = over.took.as_secs_f64();
-    match &over.verdict {
-        Ok(()) => {
-            tally.passed += 1;
-            say(&format!("ok   {} ({seconds:.1}s)", check.name));
-        }
-        Err(text) => {
-            tally.failed += 1;
-            say(&format!("FAIL {} ({seconds:.1}s)", check.name));
-            for line in text.lines() {
-                say(&format!("     | {line}"));
-            }
-        }
+fn print(check: &Check, outcome: &Outcome, tally: &mut Tally) {
+    let Outcome { verdict, seconds } = outcome;
+    let Err(text) = verdict else {
+        tally.passed += 1;
+        return say(&format!("ok   {} ({seconds:.1}s)", check.name));
+    };
+    tally.failed += 1;
+    say(&format!("FAIL {} ({seconds:.1}s)", check.name));
+    for line in text.lines() {
+        say(&format!("     | {line}"));
     }
 }
 
@@ -136,12 +123,17 @@ mod tests {
             workspace: Workspace::load().unwrap(),
             setup: None,
         };
-        let mut checks = vec![Check::new("a", |_| Ok(())), Check::new("b", |_| Err("broken".into()))];
+        let broken = || Err("broken".to_owned());
+        let mut checks = vec![Check::new("a", |_| Ok(())), Check::new("b", move |_| broken())];
         for number in 0..7_u64 {
-            checks.push(Check::booting(Guest::Bare, format!("c{number}"), move |_| {
+            let work = move |_: &Context| {
                 thread::sleep(Duration::from_millis(7 - number));
-                if number == 3 { Err("broken".into()) } else { Ok(()) }
-            }));
+                if number == 3 { broken() } else { Ok(()) }
+            };
+            checks.push(Check {
+                boots: Some(Guest::Bare),
+                ..Check::new(format!("c{number}"), work)
+            });
         }
         assert_eq!(run(&checks, &context), Tally { passed: 7, failed: 2 });
     }

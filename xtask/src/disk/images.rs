@@ -1,9 +1,9 @@
 //! Disk images by way of `qemu-img`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use guest_protocol::{SECTOR_BYTES, SectorRange};
 use serde::Deserialize;
 
@@ -36,7 +36,7 @@ const fn yes() -> bool {
     true
 }
 
-/// Format and size in sectors of a disk behind a URL.
+/// Format and size in sectors of a disk that a URL names.
 pub(super) fn inspect(url: &str) -> Result<(Format, u64)> {
     let info: Info = serde_json::from_slice(&qemu_img(&["info", "--output=json", url])?)
         .context("cannot read the answer of qemu-img")?;
@@ -54,71 +54,62 @@ pub(super) fn inspect(url: &str) -> Result<(Format, u64)> {
     Ok((format, info.bytes / SECTOR_BYTES as u64))
 }
 
-/// Makes a new image with the content of another.
-pub(super) fn convert(from: &Path, from_format: Format, to: &Path, to_format: Format) -> Result<()> {
-    let (from, to) = (from.display().to_string(), to.display().to_string());
-    qemu_img(&["convert", "-f", from_format.name(), "-O", to_format.name(), &from, &to])?;
-    Ok(())
+/// A disk image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Image {
+    pub(super) path: PathBuf,
+    pub(super) format: Format,
+}
+
+impl Image {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// Makes another image with the same content.
+    pub(super) fn convert(&self, to: &Path, format: Format) -> Result<()> {
+        let (from, to) = (self.name(), to.display().to_string());
+        qemu_img(&["convert", "-f", self.format.name(), "-O", format.name(), &from, &to]).map(drop)
+    }
+
+    /// Its content in a range. A copy may be made in `directory`.
+    pub(super) fn open(&self, range: SectorRange, directory: &Path) -> Result<Source> {
+        if self.format == Format::Raw {
+            return Source::raw(&self.path, 0);
+        }
+        let unit = SECTOR_BYTES as u64;
+        let (offset, size, name) = (range.first * unit, range.count * unit, self.name());
+        // The outermost layer is a raw window of the asked-for size, below it the format, below that the file.
+        let file = escaped(&name);
+        let options = format!(
+            "driver=raw,offset={offset},size={size},file.driver=qcow2,file.file.driver=file,file.file.filename={file}"
+        );
+        let copy = tempfile::NamedTempFile::new_in(directory).context("cannot make a temporary file")?;
+        let to = copy.path().display().to_string();
+        qemu_img(&["convert", "--image-opts", "-O", "raw", &options, &to]).map_err(|error| {
+            // The person who gave the image has never seen these options.
+            let text = error.to_string();
+            anyhow!("{name}: {}", text.replace(&format!("Could not open '{options}': "), ""))
+        })?;
+        Source::raw(copy.path(), range.first)
+    }
+
+    /// The ranges that it holds itself. What is not in them is zeros, or what the image is based on.
+    pub(super) fn stored(&self, sectors: u64) -> Result<Vec<SectorRange>> {
+        let answer = qemu_img(&["map", "--output=json", "-f", self.format.name(), &self.name()])?;
+        let mut extents: Vec<Extent> = serde_json::from_slice(&answer).context("cannot read the answer of qemu-img")?;
+        if self.format == Format::Raw {
+            // There, everything is present, holes too.
+            extents.retain(|extent| extent.data);
+        }
+        Ok(own_ranges(&extents, sectors))
+    }
 }
 
 /// Makes an overlay that reads from `base` and keeps what is written to itself.
 pub(super) fn create_overlay(overlay: &Path, base: &str, base_format: Format) -> Result<()> {
-    let overlay = overlay.display().to_string();
-    qemu_img(&[
-        "create",
-        "-q",
-        "-f",
-        "qcow2",
-        "-F",
-        base_format.name(),
-        "-b",
-        base,
-        &overlay,
-    ])?;
-    Ok(())
-}
-
-/// Copies a range of an image to a file and opens that.
-pub(super) fn extract(image: &Path, format: Format, range: SectorRange, to: &Path) -> Result<Source> {
-    let unit = SECTOR_BYTES as u64;
-    let (offset, size) = (range.first * unit, range.count * unit);
-    let image = image.display().to_string();
-    // The outermost layer is a raw window of the asked-for size, below it the format, below that the file.
-    let below = match format {
-        Format::Raw => format!("file.driver=file,file.filename={}", escaped(&image)),
-        Format::Qcow2 => format!(
-            "file.driver=qcow2,file.file.driver=file,file.file.filename={}",
-            escaped(&image)
-        ),
-    };
-    let options = format!("driver=raw,offset={offset},size={size},{below}");
-    if let Err(error) = qemu_img(&[
-        "convert",
-        "--image-opts",
-        "-O",
-        "raw",
-        &options,
-        &to.display().to_string(),
-    ]) {
-        // The person who gave the image has never seen these options.
-        bail!(
-            "{image}: {}",
-            error.to_string().replace(&format!("Could not open '{options}': "), "")
-        );
-    }
-    Source::raw_part(to, range.first)
-}
-
-/// The ranges that an image holds itself. What is not in them is zeros, or what the image is based on.
-pub(super) fn stored(image: &Path, format: Format, sectors: u64) -> Result<Vec<SectorRange>> {
-    let image = image.display().to_string();
-    let answer = qemu_img(&["map", "--output=json", "-f", format.name(), &image])?;
-    let mut extents: Vec<Extent> = serde_json::from_slice(&answer).context("cannot read the answer of qemu-img")?;
-    if format == Format::Raw {
-        // There, everything is present, holes too.
-        extents.retain(|extent| extent.data);
-    }
-    Ok(own_ranges(&extents, sectors))
+    let (overlay, format) = (overlay.display().to_string(), base_format.name());
+    qemu_img(&["create", "-q", "-f", "qcow2", "-F", format, "-b", base, &overlay]).map(drop)
 }
 
 fn own_ranges(extents: &[Extent], sectors: u64) -> Vec<SectorRange> {
@@ -168,10 +159,9 @@ mod tests {
                 {"start": 132096, "length": 65536, "depth": 0, "present": true, "zero": true, "data": false}]"#,
         )
         .unwrap();
-        let expected = [
-            SectorRange { first: 128, count: 128 },
-            SectorRange { first: 258, count: 42 },
-        ];
-        assert_eq!(own_ranges(&extents, 300), expected);
+        let found = own_ranges(&extents, 300)
+            .into_iter()
+            .map(|range| (range.first, range.count));
+        assert_eq!(found.collect::<Vec<_>>(), [(128, 128), (258, 42)]);
     }
 }

@@ -144,84 +144,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mistakes_are_named() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = |name: &str, content: &[u8]| {
-            let path = directory.path().join(name);
-            std::fs::write(&path, content).unwrap();
-            path.display().to_string()
-        };
-        let qcow2 = |bytes: u64| {
-            let mut head = vec![0; 104];
-            head[..4].copy_from_slice(b"QFI\xfb");
-            head[24..32].copy_from_slice(&bytes.to_be_bytes());
-            head
-        };
-        for (given, format, part) in [
-            (
-                directory.path().join("missing").display().to_string(),
-                None,
-                "no such file",
-            ),
-            (directory.path().display().to_string(), None, "is a directory"),
-            ("/dev/null".to_owned(), None, "not a regular file"),
-            (file("odd", &[0; 1000]), None, "not a multiple of 512"),
-            (file("odd.qcow2", &qcow2(1000)), None, "not a multiple of 512"),
-            (file("vmdk", b"KDMV0000"), None, "VMDK images are not supported"),
-            (file("raw", &[0; 512]), Some(Format::Qcow2), "not a qcow2 image"),
-        ] {
-            let error = Input::check(&given, format, 512).unwrap_err().to_string();
-            assert!(error.starts_with(&given) && error.contains(part), "{error}");
-        }
-    }
-
-    #[test]
-    fn an_empty_disk_is_a_disk() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("disk");
-        std::fs::write(&path, []).unwrap();
-        let found = Input::check(path.to_str().unwrap(), None, 4096).unwrap();
-        assert_eq!(found.sectors(), Some(0));
-    }
-
-    #[test]
     fn formats_are_told_apart_unless_said() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory
-            .path()
-            .join("disk")
-            .canonicalize()
-            .unwrap_or(directory.path().join("disk"));
+        let file = tempfile::NamedTempFile::new().unwrap();
         let mut head = vec![0; 512];
         head[..4].copy_from_slice(b"QFI\xfb");
         head[24..32].copy_from_slice(&(1u64 << 20).to_be_bytes());
-        std::fs::write(&path, head).unwrap();
-        let given = path.to_str().unwrap();
-        let found = Input::check(given, None, 512).unwrap();
-        assert_eq!(
-            (found.format(), &found),
-            (
-                Format::Qcow2,
-                &Input::File {
-                    path: path.clone(),
-                    format: Format::Qcow2,
-                    sectors: 2048
-                }
-            )
-        );
-        let said = Input::check(given, Some(Format::Raw), 512).unwrap();
-        assert_eq!(
-            said,
-            Input::File {
-                path,
-                format: Format::Raw,
-                sectors: 1
-            }
-        );
-        let url = Input::check("nbd://localhost/disk", None, 512).unwrap();
-        assert_eq!(
-            (url.name().as_str(), url.format()),
-            ("nbd://localhost/disk", Format::Raw)
-        );
+        std::fs::write(file.path(), head).unwrap();
+        let given = file.path().to_str().unwrap();
+        for (given, said, format, sectors) in [
+            (given, None, Format::Qcow2, Some(2048)),
+            (given, Some(Format::Raw), Format::Raw, Some(1)),
+            ("nbd://localhost/disk", None, Format::Raw, None),
+        ] {
+            let found = Input::check(given, said, 512).unwrap();
+            assert_eq!((found.format(), found.sectors()), (format, sectors), "{given}");
+        }
     }
 }

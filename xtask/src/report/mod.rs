@@ -1,20 +1,26 @@
-//! What a run comes to: what the guest reported, what the host found, and whether both agree.
-//!
-//! This is what `--json` writes. Fields are only ever added.
+//! What a run comes to: [`parse`] takes the guest's records from the console, [`disk`] and [`trace`] look at what is left after
+//! power-off, [`check`] lists what is wrong, [`print`] shows it to a person. [`Report`] is what `--json` writes.
 
-mod bare;
-mod minix;
+mod block_test;
+mod check;
+mod defmt;
+pub(crate) mod disk;
+#[cfg(test)]
+mod hostile;
+pub(crate) mod parse;
+pub(crate) mod print;
+#[cfg(test)]
+mod tests;
+mod trace;
 
-use guest_protocol::SectorRange;
 use serde::Serialize;
 
-use crate::defmt::Count;
 use crate::foreign::Seen;
-use crate::ledger::{Ledger, State};
-use crate::verify::Comparison;
 
-pub(crate) use bare::{Bench, Device, Partition, Window};
-pub(crate) use minix::{Check, Load, Minix, MinorPartition, Poison, SECOND_DISK};
+pub(crate) use check::Case;
+pub(crate) use defmt::{Count, Frames, Strings};
+pub(crate) use parse::{Guest, Piece, SECOND_DISK, records, total};
+pub(crate) use trace::read as read_trace;
 
 /// The result of one run.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -47,102 +53,18 @@ impl Report {
     }
 }
 
-/// What the guest reported.
-#[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Guest {
-    pub(crate) windows: Vec<Window>,
-    /// The disk as the bare image sees it.
-    pub(crate) device: Option<Device>,
-    pub(crate) partitions: Vec<Partition>,
-    pub(crate) tests: Vec<Test>,
-    pub(crate) digests: Vec<Digest>,
-    pub(crate) benches: Vec<Bench>,
-    /// The driver's counters as last reported.
-    pub(crate) counters: Vec<(String, String)>,
-    pub(crate) errors: Vec<GuestError>,
-    /// The last record: tests of the bare image, or statements of a scenario.
-    pub(crate) done: Option<Done>,
-    /// What only the test kernel and its clients report.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) minix: Option<Minix>,
-    /// Records that could not be read.
-    pub(crate) damaged: Vec<String>,
-    /// What was done to each disk.
-    #[serde(skip)]
-    pub(crate) disks: [Changes; 2],
-}
-
-/// What the guest says it did to a disk.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Changes {
-    /// Ranges reported as changed, in order.
-    pub(crate) ranges: Vec<SectorRange>,
-    pub(crate) ledger: Ledger,
-}
-
-impl Changes {
-    fn enter(&mut self, range: SectorRange, state: State) {
-        self.ranges.push(range);
-        self.ledger.set(range, state);
-    }
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Test {
-    /// The label of the client that tested; empty for the bare image.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub(crate) client: String,
-    pub(crate) name: String,
-    pub(crate) result: &'static str,
-    pub(crate) detail: String,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Digest {
-    /// Which of the disks.
-    pub(crate) disk: usize,
-    pub(crate) first_sector: u64,
-    pub(crate) sectors: u64,
-    /// Hexadecimal: JSON numbers are too small in many readers.
-    pub(crate) crc64: String,
-    #[serde(skip)]
-    pub(crate) value: u64,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct GuestError {
-    /// The label of the client that ran; empty for the bare image.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub(crate) client: String,
-    pub(crate) stage: String,
-    pub(crate) kind: String,
-    pub(crate) text: String,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Done {
-    pub(crate) passed: u64,
-    pub(crate) failed: u64,
-}
-
 /// What the host found out by itself.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Host {
-    /// The sectors of the disk after the run; None if there is nothing to compare.
-    pub(crate) comparison: Option<Comparison>,
-    /// Ranges the guest was asked to digest.
-    pub(crate) digests: usize,
-    /// Of those, the ones where guest and host agree.
-    pub(crate) digests_equal: usize,
-    /// Sectors in the ranges that agree.
-    pub(crate) digested_sectors: u64,
-    /// Files the guest found that are what the host made.
-    pub(crate) files_equal: usize,
-    /// Files the host made.
-    pub(crate) files: usize,
-    /// The first file that is missing, or not what the host made.
+    /// The sectors of the disks after the run; None if there is nothing to compare.
+    pub(crate) comparison: Option<disk::Comparison>,
+    /// Sampled ranges that guest and host read.
+    pub(crate) digests: Share,
+    /// Files in the MINIX file system that the host made.
+    pub(crate) files: Share,
+    /// The first of the above that is wrong.
     #[serde(skip)]
-    pub(crate) first_wrong_file: Option<String>,
+    pub(crate) findings: Vec<String>,
     /// Most requests that were in the devices at once, where QEMU was asked to say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) requests_at_once: Option<u64>,
@@ -156,27 +78,9 @@ pub(crate) struct Host {
     pub(crate) file_unchanged: Option<bool>,
 }
 
-impl Guest {
-    /// The digest the guest found for a range of a disk.
-    pub(crate) fn digest(&self, disk: usize, range: SectorRange) -> Option<u64> {
-        let same = |digest: &&Digest| {
-            digest.disk == disk && digest.first_sector == range.first && digest.sectors == range.count
-        };
-        self.digests.iter().find(same).map(|digest| digest.value)
-    }
-
-    fn damaged(&mut self, line: &str, error: impl std::fmt::Display) {
-        let line = line.trim_start_matches(guest_protocol::MARK);
-        self.damaged.push(format!("{line}: {error}"));
-    }
-}
-
-/// The sum of what a guest counted. It is exact: a guest may count up to the largest number, and more than once.
-pub(crate) fn total(counts: impl IntoIterator<Item = u64>) -> u128 {
-    counts.into_iter().map(u128::from).sum()
-}
-
-/// A text for people, not for names: records have `_` where spaces were.
-fn spaced(text: &str) -> String {
-    text.replace('_', " ")
+/// How many of some things are equal on both sides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Share {
+    pub(crate) equal: usize,
+    pub(crate) of: usize,
 }

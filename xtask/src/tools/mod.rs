@@ -1,16 +1,15 @@
-//! The programs a run needs: found, or installed, or asked for.
+//! The programs a run needs: found, or installed by `ci/setup.sh`, or asked for.
 
-mod apt;
-pub(crate) mod os;
 mod qemu;
 mod rust;
-mod sources;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Result, bail};
 
 use crate::progress::Progress;
+use crate::workspace::Workspace;
 
 pub(crate) use qemu::Qemu;
 pub(crate) use rust::{ensure_lint_tools, ensure_target};
@@ -18,8 +17,8 @@ pub(crate) use rust::{ensure_lint_tools, ensure_target};
 /// The tool for disk images, part of QEMU.
 pub(crate) const QEMU_IMG: &str = "qemu-img";
 
-/// What is asked of the machine xtask runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The programs that a command needs.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
     /// A QEMU the user pointed at; it is used or refused, never replaced.
     pub(crate) emulator: Option<&'a Path>,
@@ -29,59 +28,59 @@ pub(crate) struct Wanted<'a> {
     pub(crate) may_install: bool,
 }
 
-/// What has to be installed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Missing {
-    /// Why the emulator, or the firmware with it, has to come.
-    emulator: Option<qemu::Unusable>,
-    image_tool: bool,
-}
-
-impl std::fmt::Display for Missing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.emulator, self.image_tool) {
-            (Some(why), false) => write!(f, "{why}"),
-            (Some(why), true) => write!(f, "{why} and {QEMU_IMG} is missing"),
-            (None, _) => write!(f, "{QEMU_IMG} is missing"),
+/// Finds QEMU with its firmware, and `qemu-img` if wanted; installs what is missing where that is possible.
+pub(crate) fn ensure_qemu(workspace: &Workspace, wanted: Wanted<'_>, progress: Progress) -> Result<Qemu> {
+    let missing = match look(wanted)? {
+        Ok(emulator) => return Ok(emulator),
+        Err(missing) => missing,
+    };
+    if find_program("apt-get").is_none() {
+        bail!(
+            "{missing}: install QEMU 7.0 or newer for riscv64 with OpenSBI, and {QEMU_IMG}, with the package manager of this system"
+        );
+    }
+    let script = workspace.root.join("ci/setup.sh");
+    if !wanted.may_install || !rustix::process::geteuid().is_root() {
+        bail!("{missing}; to install it, type: {}", script.display());
+    }
+    let finished = progress.step("installing QEMU", |step| step.command(&Command::new(script)))?;
+    if !finished.status.success() {
+        eprint!("{}", finished.output);
+        bail!(
+            "{missing}; {}",
+            finished.output.lines().last().unwrap_or("ci/setup.sh failed")
+        );
+    }
+    match look(wanted)? {
+        Ok(emulator) => Ok(emulator),
+        Err(missing) => {
+            bail!("{missing}, even after the installation: install QEMU 7.0 or newer for riscv64 by hand")
         }
     }
 }
 
-/// Finds QEMU with its firmware, and `qemu-img` if wanted; installs what is missing where that is possible.
-pub(crate) fn ensure_qemu(wanted: Wanted<'_>, progress: Progress) -> Result<Qemu> {
-    let (emulator, missing) = look(wanted)?;
-    if let (Some(emulator), false) = (emulator, missing.image_tool) {
-        return Ok(emulator);
+/// The emulator, or what is missing.
+fn look(wanted: Wanted<'_>) -> Result<Result<Qemu, String>> {
+    let emulator = Qemu::find(wanted.emulator);
+    if let (Some(path), Err(unusable)) = (wanted.emulator, emulator.as_ref()) {
+        let path = path.display();
+        bail!("{path}: {unusable}; give --qemu another path, or leave it out");
     }
-    apt::install(missing, wanted.may_install, progress)?;
-    match look(wanted)? {
-        (Some(emulator), Missing { image_tool: false, .. }) => Ok(emulator),
-        (_, missing) => bail!("{missing}, even after the installation: install QEMU 7.0 or newer for riscv64 by hand"),
-    }
+    let image_tool_missing = wanted.image_tool && find_program(QEMU_IMG).is_none();
+    Ok(match (emulator, image_tool_missing) {
+        (Ok(emulator), false) => Ok(emulator),
+        (Ok(_), true) => Err(format!("{QEMU_IMG} is missing")),
+        (Err(unusable), false) => Err(unusable.to_string()),
+        (Err(unusable), true) => Err(format!("{unusable} and {QEMU_IMG} is missing")),
+    })
 }
 
-fn look(wanted: Wanted<'_>) -> Result<(Option<Qemu>, Missing)> {
-    let (emulator, unusable) = match Qemu::find(wanted.emulator) {
-        Ok(emulator) => (Some(emulator), None),
-        Err(unusable) => match wanted.emulator {
-            Some(path) => bail!(
-                "{}: {unusable}; give --qemu another path, or leave it out",
-                path.display()
-            ),
-            None => (None, Some(unusable)),
-        },
-    };
-    let image_tool = wanted.image_tool && os::find_program(QEMU_IMG).is_none();
-    Ok((
-        emulator,
-        Missing {
-            emulator: unusable,
-            image_tool,
-        },
-    ))
-}
-
-/// Whether a program is on the path or in the directories of system programs.
-pub(crate) fn find_program(name: &str) -> Option<std::path::PathBuf> {
-    os::find_program(name)
+/// A program on the path, or where system programs are kept even if the path leaves that out.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let is_executable = |data: std::fs::Metadata| data.is_file() && data.permissions().mode() & 0o111 != 0;
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|directory| directory.join(name))
+        .find(|file| std::fs::metadata(file).is_ok_and(is_executable))
 }

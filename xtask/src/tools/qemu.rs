@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::os;
+use super::find_program;
 
 const PROGRAM: &str = "qemu-system-riscv64";
 
@@ -58,7 +58,7 @@ impl Qemu {
     pub(super) fn find(explicit: Option<&Path>) -> Result<Qemu, Unusable> {
         let program = match explicit {
             Some(path) => path.to_owned(),
-            None => os::find_program(PROGRAM).ok_or(Unusable::NotFound)?,
+            None => find_program(PROGRAM).ok_or(Unusable::NotFound)?,
         };
         let version = parse_version(&answer(&program, &["--version"])?).ok_or(Unusable::NotQemu)?;
         if version < OLDEST {
@@ -107,51 +107,4 @@ fn parse_version(text: &str) -> Option<Version> {
         major: numbers.next()?.parse().ok()?,
         minor: numbers.next()?.parse().ok()?,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    #[test]
-    fn versions_are_read() {
-        let version = |major, minor| Some(Version { major, minor });
-        assert_eq!(
-            parse_version("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\nC"),
-            version(10, 0)
-        );
-        assert_eq!(parse_version("QEMU emulator version 6.2.0"), version(6, 2));
-        assert_eq!(parse_version("GNU bash, version 5.2"), None);
-        assert_eq!(parse_version(""), None);
-        assert!(version(6, 2) < Some(OLDEST) && version(10, 0) > Some(OLDEST));
-    }
-
-    /// A program that answers the two questions as told.
-    fn fake(directory: &Path, version: &str) -> PathBuf {
-        let program = directory.join("fake-qemu");
-        let text = format!(
-            "#!/bin/sh\nif [ \"$1\" = -L ]; then echo '{}'; else echo 'QEMU emulator version {version}'; fi\n",
-            directory.display()
-        );
-        std::fs::write(&program, text).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        program
-    }
-
-    #[test]
-    fn age_and_firmware_are_checked() {
-        let directory = tempfile::tempdir().unwrap();
-        let old = fake(directory.path(), "6.2.0");
-        assert_eq!(
-            Qemu::find(Some(&old)).unwrap_err(),
-            Unusable::TooOld(Version { major: 6, minor: 2 })
-        );
-        let bare = fake(directory.path(), "8.0.0");
-        assert_eq!(Qemu::find(Some(&bare)).unwrap_err(), Unusable::NoFirmware);
-        std::fs::write(directory.path().join(FIRMWARE), "").unwrap();
-        assert_eq!(Qemu::find(Some(&bare)).unwrap().version, Version { major: 8, minor: 0 });
-        assert_eq!(Qemu::find(Some(Path::new("/no/such"))).unwrap_err(), Unusable::NotFound);
-        assert_eq!(Qemu::find(Some(Path::new("/bin/true"))).unwrap_err(), Unusable::NotQemu);
-    }
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::os;
+use super::find_program;
 use crate::progress::Progress;
 use crate::workspace::{RISCV, Workspace};
 
@@ -43,7 +43,7 @@ pub(crate) fn ensure_lint_tools(workspace: &Workspace, progress: Progress) -> Re
 
 fn rustup(workspace: &Workspace, arguments: &[&str], progress: Progress) -> Result<()> {
     let line = format!("rustup {}", arguments.join(" "));
-    if os::find_program("rustup").is_none() {
+    if find_program("rustup").is_none() {
         bail!(
             "the toolchain lacks {} and there is no rustup to add it: install rustup, or add it by hand",
             arguments[2]

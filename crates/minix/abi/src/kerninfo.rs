@@ -21,7 +21,6 @@ flags! {
 
 /// Where the other structures are. Zero: nowhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct KernInfo {
     /// [`MAGIC`](Self::MAGIC).
@@ -66,7 +65,6 @@ layout!(KernInfo, 88 {
 
 /// There is something else where [`KernInfo`] should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BadMagic(pub u32);
 
 impl fmt::Display for BadMagic {
@@ -95,7 +93,6 @@ impl KernInfo {
         if self.magic == Self::MAGIC {
             Ok(())
         } else {
-            warn!("kernel information has magic {}", self.magic);
             Err(BadMagic(self.magic))
         }
     }
@@ -103,7 +100,6 @@ impl KernInfo {
 
 /// The clock. It changes while it is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct ClockInfo {
     /// When the system started, in seconds.
@@ -129,7 +125,6 @@ layout!(ClockInfo, 40 {
 
 /// About user processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct UserInfo {
     /// Bytes of the structure.
@@ -145,7 +140,6 @@ layout!(UserInfo, 16 {
 
 /// About the machine: the first part of a longer structure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct Machine {
     /// How many processors.

@@ -1,34 +1,8 @@
-//! What structures look like, as data: for the table in the book, for tests, for whoever dumps memory.
+//! Padding, and names of values.
 
 use core::fmt;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
-
-/// One field of a structure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Field {
-    /// Its name in this crate.
-    pub name: &'static str,
-    /// Its type in this crate, as written in the source.
-    pub kind: &'static str,
-    /// Where it starts, in bytes from the start of the structure.
-    pub offset: usize,
-    /// How long it is, in bytes.
-    pub bytes: usize,
-}
-
-/// A structure whose layout is asserted at compile time.
-///
-/// Padding and unknown parts are not listed.
-pub trait Layout: Sized {
-    /// The name of the structure in this crate.
-    const NAME: &'static str;
-    /// Its fields, by offset.
-    const FIELDS: &'static [Field];
-    /// Its size in bytes.
-    const BYTES: usize = size_of::<Self>();
-}
 
 /// Bytes that carry nothing: padding between fields, or parts of a structure that nobody here needs.
 ///
@@ -60,13 +34,6 @@ impl<const N: usize> Eq for Pad<N> {}
 impl<const N: usize> fmt::Debug for Pad<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("_")
-    }
-}
-
-#[cfg(feature = "defmt")]
-impl<const N: usize> defmt::Format for Pad<N> {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "_");
     }
 }
 

@@ -7,8 +7,6 @@
 compile_error!("the structures of this crate hold native integers, and what they describe is little-endian");
 
 #[macro_use]
-mod fmt;
-#[macro_use]
 mod macros;
 
 pub mod bdev;
@@ -21,7 +19,7 @@ pub mod ioctl;
 pub mod ipc;
 pub mod kernel_call;
 pub mod kerninfo;
-pub mod layout;
+mod layout;
 mod message;
 pub mod minor;
 pub mod notify;
@@ -37,7 +35,7 @@ pub mod vm;
 pub use endpoint::Endpoint;
 pub use errno::Errno;
 pub use grant::GrantId;
-pub use layout::{Layout, Pad};
+pub use layout::Pad;
 pub use message::{Message, MessageType, Payload};
 pub use status::Status;
 

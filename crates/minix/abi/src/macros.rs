@@ -1,8 +1,7 @@
 //! Three small macros, so that each number of the interface is written down once.
 //!
 //! `codes!` makes an integer newtype with named values, `flags!` one with named bits, `layout!` asserts where the fields
-//! of a structure lie. Names, numbers and offsets come out as data too: `Debug`, `defmt` and the table in the book live
-//! on that, none of them can disagree with the code.
+//! of a structure lie. Names come out as data too, for `Debug`.
 
 /// An integer that travels in messages, with the values that have a name. Others are carried along unchanged.
 macro_rules! codes {
@@ -51,7 +50,7 @@ macro_rules! codes {
     };
 }
 
-/// `Debug` and `defmt::Format` of a newtype with `name()`: the name where there is one, else the number.
+/// `Debug` of a newtype with `name()`: the name where there is one, else the number.
 macro_rules! named_formats {
     ($name:ident) => {
         impl ::core::fmt::Debug for $name {
@@ -59,16 +58,6 @@ macro_rules! named_formats {
                 match self.name() {
                     Some(name) => f.write_str(name),
                     None => write!(f, "{}({})", stringify!($name), self.0),
-                }
-            }
-        }
-
-        #[cfg(feature = "defmt")]
-        impl ::defmt::Format for $name {
-            fn format(&self, f: ::defmt::Formatter<'_>) {
-                match self.name() {
-                    Some(name) => ::defmt::write!(f, "{=str}", name),
-                    None => ::defmt::write!(f, "{=str}({})", stringify!($name), self.0),
                 }
             }
         }
@@ -107,13 +96,6 @@ macro_rules! flags {
                 f.write_str(")")
             }
         }
-
-        #[cfg(feature = "defmt")]
-        impl ::defmt::Format for $name {
-            fn format(&self, f: ::defmt::Formatter<'_>) {
-                ::defmt::write!(f, "{=str}({:#x})", stringify!($name), self.bits());
-            }
-        }
     };
 }
 
@@ -127,17 +109,5 @@ macro_rules! layout {
                 let _: fn(&$name) -> &$ty = |whole| &whole.$field;
             )*
         };
-
-        impl crate::layout::Layout for $name {
-            const NAME: &'static str = stringify!($name);
-            const FIELDS: &'static [crate::layout::Field] = &[
-                $( crate::layout::Field {
-                    name: stringify!($field),
-                    kind: stringify!($ty),
-                    offset: ::core::mem::offset_of!($name, $field),
-                    bytes: ::core::mem::size_of::<$ty>(),
-                }, )*
-            ];
-        }
     };
 }

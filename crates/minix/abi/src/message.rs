@@ -4,7 +4,7 @@ use core::fmt;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{Endpoint, Layout, Status};
+use crate::{Endpoint, Status};
 
 /// What a message is about, or in a reply how the request went.
 ///
@@ -57,19 +57,13 @@ named_formats!(MessageType);
 /// Bodies of one's own are possible:
 ///
 /// ```
-/// use minix_abi::layout::Field;
-/// use minix_abi::{Layout, Message, MessageType, Payload};
+/// use minix_abi::{Message, MessageType, Payload};
 /// use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 ///
 /// #[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
 /// #[repr(C)]
 /// struct Note {
 ///     text: [u8; 96],
-/// }
-///
-/// impl Layout for Note {
-///     const NAME: &'static str = "Note";
-///     const FIELDS: &'static [Field] = &[];
 /// }
 ///
 /// impl Payload for Note {}
@@ -81,8 +75,7 @@ named_formats!(MessageType);
 /// One that does not fit into a message does not compile:
 ///
 /// ```compile_fail
-/// use minix_abi::layout::Field;
-/// use minix_abi::{Layout, Message, MessageType, Payload};
+/// use minix_abi::{Message, MessageType, Payload};
 /// use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 ///
 /// #[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -91,16 +84,11 @@ named_formats!(MessageType);
 ///     text: [u8; 97],
 /// }
 ///
-/// impl Layout for Note {
-///     const NAME: &'static str = "Note";
-///     const FIELDS: &'static [Field] = &[];
-/// }
-///
 /// impl Payload for Note {}
 ///
 /// let message = Message::with_payload(MessageType(1), &Note { text: [7; 97] });
 /// ```
-pub trait Payload: Layout + FromBytes + IntoBytes + KnownLayout + Immutable {}
+pub trait Payload: FromBytes + IntoBytes + KnownLayout + Immutable {}
 
 /// A message as it passes between processes and the kernel.
 ///
@@ -185,18 +173,5 @@ impl fmt::Debug for Message {
             .field("kind", &self.kind)
             .field("body", &self.body)
             .finish()
-    }
-}
-
-#[cfg(feature = "defmt")]
-impl defmt::Format for Message {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(
-            f,
-            "Message({} from {}, {=[u8; 96]:x})",
-            self.kind,
-            self.source,
-            self.body
-        );
     }
 }

@@ -15,10 +15,18 @@ use minix_abi::trace::{TraceControl, TraceRequest};
 use minix_abi::vm::{MapFlags, Mmap, Protection};
 use minix_abi::{Endpoint, Errno, GrantId, MessageType, Status, minor, process};
 
-/// The same names with the same numbers, in any order.
-fn same<'a>(what: &str, found: impl Iterator<Item = (&'a str, i128)>, expected: &[(&str, i128)]) {
+/// The same names with the same numbers, in any order. `expected` is names and numbers in turn.
+fn same<'a>(what: &str, found: impl Iterator<Item = (&'a str, i128)>, expected: &'a str) {
+    let number = |word: &str| {
+        let (sign, digits) = word.strip_prefix('-').map_or((1, word), |rest| (-1, rest));
+        let hex = digits
+            .strip_prefix("0x")
+            .map(|hex| i128::from_str_radix(&hex.replace('_', ""), 16));
+        sign * hex.unwrap_or_else(|| digits.parse()).expect("a number")
+    };
+    let words: Vec<&str> = expected.split_whitespace().collect();
+    let mut expected: Vec<_> = words.chunks(2).map(|pair| (pair[0], number(pair[1]))).collect();
     let mut found: Vec<_> = found.collect();
-    let mut expected = expected.to_vec();
     found.sort_unstable();
     expected.sort_unstable();
     assert_eq!(found, expected, "{what}");
@@ -29,12 +37,12 @@ macro_rules! same_codes {
         same(
             stringify!($list),
             $list.iter().map(|(name, code)| (*name, i128::from(code.0))),
-            &$expected,
+            $expected,
         )
     };
 }
 
-fn same_flags<T: Flags>(expected: &[(&str, i128)])
+fn same_flags<T: Flags>(expected: &str)
 where
     T::Bits: Into<i128>,
 {
@@ -47,88 +55,20 @@ where
 
 #[test]
 fn errors() {
-    let expected: [(&str, i128); 76] = [
-        ("EPERM", 1),
-        ("ENOENT", 2),
-        ("ESRCH", 3),
-        ("EINTR", 4),
-        ("EIO", 5),
-        ("ENXIO", 6),
-        ("E2BIG", 7),
-        ("ENOEXEC", 8),
-        ("EBADF", 9),
-        ("ECHILD", 10),
-        ("EDEADLK", 11),
-        ("ENOMEM", 12),
-        ("EACCES", 13),
-        ("EFAULT", 14),
-        ("ENOTBLK", 15),
-        ("EBUSY", 16),
-        ("EEXIST", 17),
-        ("EXDEV", 18),
-        ("ENODEV", 19),
-        ("ENOTDIR", 20),
-        ("EISDIR", 21),
-        ("EINVAL", 22),
-        ("ENFILE", 23),
-        ("EMFILE", 24),
-        ("ENOTTY", 25),
-        ("ETXTBSY", 26),
-        ("EFBIG", 27),
-        ("ENOSPC", 28),
-        ("ESPIPE", 29),
-        ("EROFS", 30),
-        ("EMLINK", 31),
-        ("EPIPE", 32),
-        ("EDOM", 33),
-        ("ERANGE", 34),
-        ("EAGAIN", 35),
-        ("EINPROGRESS", 36),
-        ("EALREADY", 37),
-        ("EMSGSIZE", 40),
-        ("EOPNOTSUPP", 45),
-        ("EADDRINUSE", 48),
-        ("ENETDOWN", 50),
-        ("ECONNABORTED", 53),
-        ("ECONNRESET", 54),
-        ("ENOBUFS", 55),
-        ("EISCONN", 56),
-        ("ENOTCONN", 57),
-        ("ETIMEDOUT", 60),
-        ("ECONNREFUSED", 61),
-        ("ELOOP", 62),
-        ("ENAMETOOLONG", 63),
-        ("ENOSYS", 78),
-        ("EOVERFLOW", 84),
-        ("ENOTSUP", 86),
-        ("ECANCELED", 87),
-        ("EBADMSG", 88),
-        ("ENODATA", 89),
-        ("ETIME", 92),
-        ("EPROTO", 96),
-        ("ERESTART", 200),
-        ("ENOTREADY", 201),
-        ("EDEADSRCDST", 202),
-        ("EDONTREPLY", 203),
-        ("EGENERIC", 204),
-        ("EPACKSIZE", 205),
-        ("EURG", 206),
-        ("ENOURG", 207),
-        ("ELOCKED", 208),
-        ("EBADCALL", 209),
-        ("ECALLDENIED", 210),
-        ("ETRAPDENIED", 211),
-        ("EBADREQUEST", 212),
-        ("EBADMODE", 213),
-        ("ENOCONN", 214),
-        ("EDEADEPT", 215),
-        ("EBADEPT", 216),
-        ("EBADCPU", 217),
-    ];
+    let expected = "EPERM 1  ENOENT 2  ESRCH 3  EINTR 4  EIO 5  ENXIO 6  E2BIG 7  ENOEXEC 8  EBADF 9  ECHILD 10  EDEADLK 11 \
+         ENOMEM 12  EACCES 13  EFAULT 14  ENOTBLK 15  EBUSY 16  EEXIST 17  EXDEV 18  ENODEV 19  ENOTDIR 20 \
+         EISDIR 21  EINVAL 22  ENFILE 23  EMFILE 24  ENOTTY 25  ETXTBSY 26  EFBIG 27  ENOSPC 28  ESPIPE 29 \
+         EROFS 30  EMLINK 31  EPIPE 32  EDOM 33  ERANGE 34  EAGAIN 35  EINPROGRESS 36  EALREADY 37  EMSGSIZE 40 \
+         EOPNOTSUPP 45  EADDRINUSE 48  ENETDOWN 50  ECONNABORTED 53  ECONNRESET 54  ENOBUFS 55  EISCONN 56 \
+         ENOTCONN 57  ETIMEDOUT 60  ECONNREFUSED 61  ELOOP 62  ENAMETOOLONG 63  ENOSYS 78  EOVERFLOW 84 \
+         ENOTSUP 86  ECANCELED 87  EBADMSG 88  ENODATA 89  ETIME 92  EPROTO 96  ERESTART 200  ENOTREADY 201 \
+         EDEADSRCDST 202  EDONTREPLY 203  EGENERIC 204  EPACKSIZE 205  EURG 206  ENOURG 207  ELOCKED 208 \
+         EBADCALL 209  ECALLDENIED 210  ETRAPDENIED 211  EBADREQUEST 212  EBADMODE 213  ENOCONN 214  EDEADEPT 215 \
+         EBADEPT 216  EBADCPU 217";
     let known = Errno::KNOWN
         .iter()
         .map(|(name, errno, _)| (*name, i128::from(errno.number())));
-    same("Errno", known, &expected);
+    same("Errno", known, expected);
     assert_eq!(Errno::EWOULDBLOCK, Errno::EAGAIN);
     for (name, errno, meaning) in Errno::KNOWN {
         assert_eq!(errno.to_wire(), -(errno.number() as i32));
@@ -146,13 +86,7 @@ fn errors() {
     );
     same_codes!(
         Status::PRIVATE,
-        [
-            ("COPY_DESTINATION_FAULT", -994),
-            ("COPY_SOURCE_FAULT", -995),
-            ("VM_SUSPEND", -996),
-            ("IN_PROGRESS", -997),
-            ("SUSPEND", -998),
-        ]
+        "COPY_DESTINATION_FAULT -994  COPY_SOURCE_FAULT -995  VM_SUSPEND -996  IN_PROGRESS -997  SUSPEND -998"
     );
 }
 
@@ -160,91 +94,37 @@ fn errors() {
 fn message_types() {
     same_codes!(
         MessageType::KERNEL_CALLS,
-        [
-            ("SYS_CLEAR", 0x602),
-            ("SYS_SCHEDULE", 0x603),
-            ("SYS_PRIVCTL", 0x604),
-            ("SYS_KILL", 0x606),
-            ("SYS_GETKSIG", 0x607),
-            ("SYS_ENDKSIG", 0x608),
-            ("SYS_UMAP", 0x60e),
-            ("SYS_VIRCOPY", 0x60f),
-            ("SYS_PHYSCOPY", 0x610),
-            ("SYS_UMAP_REMOTE", 0x611),
-            ("SYS_VUMAP", 0x612),
-            ("SYS_IRQCTL", 0x613),
-            ("SYS_DEVIO", 0x615),
-            ("SYS_SDEVIO", 0x616),
-            ("SYS_VDEVIO", 0x617),
-            ("SYS_SETALARM", 0x618),
-            ("SYS_TIMES", 0x619),
-            ("SYS_GETINFO", 0x61a),
-            ("SYS_SAFECOPYFROM", 0x61f),
-            ("SYS_SAFECOPYTO", 0x620),
-            ("SYS_VSAFECOPY", 0x621),
-            ("SYS_SETGRANT", 0x622),
-            ("SYS_READBIOS", 0x623),
-            ("SYS_SETTIME", 0x628),
-            ("SYS_VMCTL", 0x62b),
-            ("SYS_DIAGCTL", 0x62c),
-            ("SYS_VTIMER", 0x62d),
-            ("SYS_RUNCTL", 0x62e),
-            ("SYS_EXIT", 0x635),
-            ("SYS_STATECTL", 0x637),
-            ("SYS_SAFEMEMSET", 0x638),
-        ]
+        "SYS_CLEAR 0x602  SYS_SCHEDULE 0x603  SYS_PRIVCTL 0x604  SYS_KILL 0x606  SYS_GETKSIG 0x607 \
+         SYS_ENDKSIG 0x608  SYS_UMAP 0x60e  SYS_VIRCOPY 0x60f  SYS_PHYSCOPY 0x610  SYS_UMAP_REMOTE 0x611 \
+         SYS_VUMAP 0x612  SYS_IRQCTL 0x613  SYS_DEVIO 0x615  SYS_SDEVIO 0x616  SYS_VDEVIO 0x617 \
+         SYS_SETALARM 0x618  SYS_TIMES 0x619  SYS_GETINFO 0x61a  SYS_SAFECOPYFROM 0x61f  SYS_SAFECOPYTO 0x620 \
+         SYS_VSAFECOPY 0x621  SYS_SETGRANT 0x622  SYS_READBIOS 0x623  SYS_SETTIME 0x628  SYS_VMCTL 0x62b \
+         SYS_DIAGCTL 0x62c  SYS_VTIMER 0x62d  SYS_RUNCTL 0x62e  SYS_EXIT 0x635  SYS_STATECTL 0x637 \
+         SYS_SAFEMEMSET 0x638"
     );
     same_codes!(
         MessageType::VM_CALLS,
-        [
-            ("VM_BRK", 0xc02),
-            ("VM_MMAP", 0xc0a),
-            ("VM_MAP_PHYS", 0xc0f),
-            ("VM_UNMAP_PHYS", 0xc10),
-            ("VM_MUNMAP", 0xc11),
-            ("VM_GETPHYS", 0xc23),
-            ("VM_INFO", 0xc28),
-        ]
+        "VM_BRK 0xc02  VM_MMAP 0xc0a  VM_MAP_PHYS 0xc0f  VM_UNMAP_PHYS 0xc10  VM_MUNMAP 0xc11  VM_GETPHYS 0xc23 \
+         VM_INFO 0xc28"
     );
-    same_codes!(
-        MessageType::RS,
-        [("RS_UP", 0x700), ("RS_INIT", 0x714), ("RS_LU_PREPARE", 0x715)]
-    );
+    same_codes!(MessageType::RS, "RS_UP 0x700  RS_INIT 0x714  RS_LU_PREPARE 0x715");
     same_codes!(
         MessageType::COMMON,
-        [
-            ("COMMON_SIGNAL", 0xe00),
-            ("COMMON_GCOV", 0xe01),
-            ("COMMON_FAULT_INJECTION", 0xe02)
-        ]
+        "COMMON_SIGNAL 0xe00  COMMON_GCOV 0xe01  COMMON_FAULT_INJECTION 0xe02"
     );
     same_codes!(
         MessageType::DS_CALLS,
-        [
-            ("DS_PUBLISH", 0x800),
-            ("DS_RETRIEVE", 0x801),
-            ("DS_SUBSCRIBE", 0x802),
-            ("DS_CHECK", 0x803),
-            ("DS_DELETE", 0x804),
-            ("DS_RETRIEVE_LABEL", 0x806),
-        ]
+        "DS_PUBLISH 0x800  DS_RETRIEVE 0x801  DS_SUBSCRIBE 0x802  DS_CHECK 0x803  DS_DELETE 0x804 \
+         DS_RETRIEVE_LABEL 0x806"
     );
     same_codes!(
         MessageType::BDEV,
-        [
-            ("BDEV_OPEN", 0x500),
-            ("BDEV_CLOSE", 0x501),
-            ("BDEV_READ", 0x502),
-            ("BDEV_WRITE", 0x503),
-            ("BDEV_GATHER", 0x504),
-            ("BDEV_SCATTER", 0x505),
-            ("BDEV_IOCTL", 0x506),
-            ("BDEV_REPLY", 0x580),
-        ]
+        "BDEV_OPEN 0x500  BDEV_CLOSE 0x501  BDEV_READ 0x502  BDEV_WRITE 0x503  BDEV_GATHER 0x504 \
+         BDEV_SCATTER 0x505  BDEV_IOCTL 0x506  BDEV_REPLY 0x580"
     );
-    same_codes!(MessageType::CDEV, [("CDEV_OPEN", 0x400), ("CDEV_REPLY", 0x480)]);
-    same_codes!(MessageType::VFS_REQUESTS, [("VFS_MAPDRIVER", 0x12d)]);
-    same_codes!(MessageType::NOTIFICATIONS, [("NOTIFY_MESSAGE", 0x1000)]);
+    same_codes!(MessageType::CDEV, "CDEV_OPEN 0x400  CDEV_REPLY 0x480");
+    same_codes!(MessageType::VFS_REQUESTS, "VFS_MAPDRIVER 0x12d");
+    same_codes!(MessageType::NOTIFICATIONS, "NOTIFY_MESSAGE 0x1000");
 
     // No number twice, and each found by its name.
     let mut all: Vec<_> = MessageType::FAMILIES.concat();
@@ -267,203 +147,74 @@ fn message_types() {
 fn endpoints() {
     same_codes!(
         Endpoint::NAMED,
-        [
-            ("ASYNCM", -5),
-            ("IDLE", -4),
-            ("CLOCK", -3),
-            ("SYSTEM", -2),
-            ("HARDWARE", -1),
-            ("PM", 0),
-            ("VFS", 1),
-            ("RS", 2),
-            ("MEM", 3),
-            ("SCHED", 4),
-            ("TTY", 5),
-            ("DS", 6),
-            ("MIB", 7),
-            ("VM", 8),
-            ("PFS", 9),
-            ("MFS", 10),
-            ("INIT", 11),
-            ("ANY", 31744),
-            ("NONE", 31743),
-            ("SELF", 31742),
-        ]
+        "ASYNCM -5  IDLE -4  CLOCK -3  SYSTEM -2  HARDWARE -1  PM 0  VFS 1  RS 2  MEM 3  SCHED 4  TTY 5  DS 6 \
+         MIB 7  VM 8  PFS 9  MFS 10  INIT 11  ANY 31744  NONE 31743  SELF 31742"
     );
-    same_codes!(GrantId::NAMED, [("INVALID", -1)]);
+    same_codes!(GrantId::NAMED, "INVALID -1");
 }
 
 #[test]
 fn traps() {
-    same_codes!(TrapVector::NAMED, [("IPC", 8), ("KERNEL_CALL", 9)]);
+    same_codes!(TrapVector::NAMED, "IPC 8  KERNEL_CALL 9");
     same_codes!(
         IpcCall::NAMED,
-        [
-            ("SEND", 1),
-            ("RECEIVE", 2),
-            ("SENDREC", 3),
-            ("NOTIFY", 4),
-            ("SENDNB", 5),
-            ("KERNINFO", 6),
-            ("SENDA", 16),
-        ]
+        "SEND 1  RECEIVE 2  SENDREC 3  NOTIFY 4  SENDNB 5  KERNINFO 6  SENDA 16"
     );
-    same_flags::<AsyncFlags>(&[
-        ("VALID", 1),
-        ("DONE", 2),
-        ("NOTIFY", 4),
-        ("NOREPLY", 8),
-        ("NOTIFY_ERR", 0x10),
-    ]);
+    same_flags::<AsyncFlags>("VALID 1  DONE 2  NOTIFY 4  NOREPLY 8  NOTIFY_ERR 0x10");
     assert_eq!(AsyncFlags::EMPTY.bits(), 0);
 }
 
 #[test]
 fn requests_inside_kernel_calls() {
-    same_codes!(
-        IrqRequest::NAMED,
-        [("SETPOLICY", 1), ("RMPOLICY", 2), ("ENABLE", 3), ("DISABLE", 4)]
-    );
-    same_flags::<IrqPolicy>(&[("REENABLE", 1)]);
-    same_codes!(Segment::NAMED, [("VIRTUAL", 0x1001), ("GRANT", 0x1003)]);
-    same_flags::<MapAccess>(&[("READ", 1), ("WRITE", 2)]);
+    same_codes!(IrqRequest::NAMED, "SETPOLICY 1  RMPOLICY 2  ENABLE 3  DISABLE 4");
+    same_flags::<IrqPolicy>("REENABLE 1");
+    same_codes!(Segment::NAMED, "VIRTUAL 0x1001  GRANT 0x1003");
+    same_flags::<MapAccess>("READ 1  WRITE 2");
     same_codes!(
         PrivRequest::NAMED,
-        [
-            ("ALLOW", 1),
-            ("DISALLOW", 2),
-            ("SET_SYS", 3),
-            ("SET_USER", 4),
-            ("ADD_IO", 5),
-            ("ADD_MEM", 6),
-            ("ADD_IRQ", 7),
-            ("QUERY_MEM", 8),
-            ("UPDATE_SYS", 9),
-            ("YIELD", 10),
-            ("CLEAR_IPC_REFS", 11),
-        ]
+        "ALLOW 1  DISALLOW 2  SET_SYS 3  SET_USER 4  ADD_IO 5  ADD_MEM 6  ADD_IRQ 7  QUERY_MEM 8  UPDATE_SYS 9 \
+         YIELD 10  CLEAR_IPC_REFS 11"
     );
-    same_flags::<PrivFlags>(&[
-        ("DYN_PRIV_ID", 0x8),
-        ("SYS_PROC", 0x10),
-        ("CHECK_IO_PORT", 0x20),
-        ("CHECK_IRQ", 0x40),
-        ("CHECK_MEM", 0x80),
-        ("ROOT_SYS", 0x100),
-        ("VM_SYS", 0x200),
-        ("LU_SYS", 0x400),
-        ("RST_SYS", 0x800),
-    ]);
-    same_codes!(
-        DiagCode::NAMED,
-        [("DIAG", 1), ("STACKTRACE", 2), ("REGISTER", 3), ("UNREGISTER", 4)]
+    same_flags::<PrivFlags>(
+        "DYN_PRIV_ID 0x8  SYS_PROC 0x10  CHECK_IO_PORT 0x20  CHECK_IRQ 0x40  CHECK_MEM 0x80  ROOT_SYS 0x100 \
+         VM_SYS 0x200  LU_SYS 0x400  RST_SYS 0x800",
     );
-    same_codes!(
-        InfoRequest::NAMED,
-        [
-            ("KINFO", 0),
-            ("MONPARAMS", 4),
-            ("MACHINE", 12),
-            ("HZ", 18),
-            ("WHOAMI", 19)
-        ]
-    );
+    same_codes!(DiagCode::NAMED, "DIAG 1  STACKTRACE 2  REGISTER 3  UNREGISTER 4");
+    same_codes!(InfoRequest::NAMED, "KINFO 0  MONPARAMS 4  MACHINE 12  HZ 18  WHOAMI 19");
     same_codes!(
         StateRequest::NAMED,
-        [
-            ("CLEAR_IPC_REFS", 1),
-            ("SET_STATE_TABLE", 2),
-            ("ADD_IPC_BL_FILTER", 3),
-            ("ADD_IPC_WL_FILTER", 4),
-            ("CLEAR_IPC_FILTERS", 5),
-        ]
+        "CLEAR_IPC_REFS 1  SET_STATE_TABLE 2  ADD_IPC_BL_FILTER 3  ADD_IPC_WL_FILTER 4  CLEAR_IPC_FILTERS 5"
     );
-    same_flags::<GrantFlags>(&[
-        ("READ", 1),
-        ("WRITE", 2),
-        ("TRY", 0x10),
-        ("USED", 0x100),
-        ("DIRECT", 0x200),
-        ("INDIRECT", 0x400),
-        ("MAGIC", 0x800),
-        ("VALID", 0x1000),
-    ]);
-    same_flags::<KernInfoFlags>(&[("IPCVECS", 1), ("USERINFO", 2)]);
+    same_flags::<GrantFlags>(
+        "READ 1  WRITE 2  TRY 0x10  USED 0x100  DIRECT 0x200  INDIRECT 0x400  MAGIC 0x800  VALID 0x1000",
+    );
+    same_flags::<KernInfoFlags>("IPCVECS 1  USERINFO 2");
 }
 
 #[test]
 fn servers() {
-    same_flags::<Protection>(&[("READ", 1), ("WRITE", 2), ("EXEC", 4)]);
-    same_flags::<MapFlags>(&[
-        ("SHARED", 1),
-        ("PRIVATE", 2),
-        ("FIXED", 0x10),
-        ("ANON", 0x1000),
-        ("UNINITIALIZED", 0x40000),
-        ("PREALLOC", 0x80000),
-        ("CONTIG", 0x100000),
-        ("LOWER16M", 0x200000),
-        ("LOWER1M", 0x400000),
-        ("THIRDPARTY", 0x800000),
-        ("ALIGNMENT_64KB", 0x10000000),
-    ]);
-    same_codes!(InitType::NAMED, [("FRESH", 0), ("LU", 1), ("RESTART", 2)]);
-    same_flags::<InitFlags>(&[
-        ("CRASH", 1),
-        ("FAIL", 2),
-        ("TIMEOUT", 4),
-        ("DEFCB", 8),
-        ("SCRIPT_RESTART", 0x10),
-        ("ST", 0x20),
-        ("SELF", 0x100),
-        ("ASR", 0x200),
-        ("MULTI", 0x400),
-        ("INCLUDES_VM", 0x800),
-        ("INCLUDES_RS", 0x1000),
-        ("PREPARE_ONLY", 0x2000),
-        ("NOMMAP", 0x4000),
-        ("DETACHED", 0x8000),
-    ]);
+    same_flags::<Protection>("READ 1  WRITE 2  EXEC 4");
+    same_flags::<MapFlags>(
+        "SHARED 1  PRIVATE 2  FIXED 0x10  ANON 0x1000  UNINITIALIZED 0x40000  PREALLOC 0x80000  CONTIG 0x100000 \
+         LOWER16M 0x200000  LOWER1M 0x400000  THIRDPARTY 0x800000  ALIGNMENT_64KB 0x10000000",
+    );
+    same_codes!(InitType::NAMED, "FRESH 0  LU 1  RESTART 2");
+    same_flags::<InitFlags>(
+        "CRASH 1  FAIL 2  TIMEOUT 4  DEFCB 8  SCRIPT_RESTART 0x10  ST 0x20  SELF 0x100  ASR 0x200  MULTI 0x400 \
+         INCLUDES_VM 0x800  INCLUDES_RS 0x1000  PREPARE_ONLY 0x2000  NOMMAP 0x4000  DETACHED 0x8000",
+    );
     same_codes!(
         LuState::NAMED,
-        [
-            ("NULL", 0),
-            ("WORK_FREE", 1),
-            ("REQUEST_FREE", 2),
-            ("PROTOCOL_FREE", 3),
-            ("EVAL", 4),
-            ("UNREACHABLE", 5),
-            ("PREPARE_CRASH", 6),
-        ]
+        "NULL 0  WORK_FREE 1  REQUEST_FREE 2  PROTOCOL_FREE 3  EVAL 4  UNREACHABLE 5  PREPARE_CRASH 6"
     );
-    same_codes!(FaultKind::NAMED, [("CRASH", 1)]);
+    same_codes!(FaultKind::NAMED, "CRASH 1");
     same_codes!(
         Signal::NAMED,
-        [
-            ("HUP", 1),
-            ("INT", 2),
-            ("ABRT", 6),
-            ("KILL", 9),
-            ("SEGV", 11),
-            ("ALRM", 14),
-            ("TERM", 15),
-            ("USR1", 30),
-            ("USR2", 31),
-            ("SNDELAY", 70),
-            ("KMESS", 72),
-            ("KSIGSM", 73),
-            ("KSIG", 74),
-        ]
+        "HUP 1  INT 2  ABRT 6  KILL 9  SEGV 11  ALRM 14  TERM 15  USR1 30  USR2 31  SNDELAY 70  KMESS 72 \
+         KSIGSM 73  KSIG 74"
     );
     assert_eq!((Signal::LAST_THROUGH_RS.0, Signal::FIRST_OF_KERNEL.0), (70, 71));
-    same_flags::<DsFlags>(&[
-        ("U32", 0x10),
-        ("STR", 0x20),
-        ("MEM", 0x40),
-        ("LABEL", 0x100),
-        ("OVERWRITE", 0x1000),
-        ("INITIAL", 0x2000),
-    ]);
+    same_flags::<DsFlags>("U32 0x10  STR 0x20  MEM 0x40  LABEL 0x100  OVERWRITE 0x1000  INITIAL 0x2000");
     assert_eq!(DsFlags::TYPE_MASK.bits(), 0xff0);
     assert_eq!((ds::BLOCK_DRIVER_PREFIX, ds::DRIVER_UP), ("drv.blk.", 1));
     assert_eq!((ds::MIN_KEY_BYTES, ds::MAX_KEY_BYTES), (2, 80));
@@ -471,46 +222,22 @@ fn servers() {
 
 #[test]
 fn block_devices() {
-    same_flags::<BdevAccess>(&[("READ", 1), ("WRITE", 2)]);
-    same_flags::<BdevFlags>(&[("FORCEWRITE", 1), ("NOPAGE", 2)]);
+    same_flags::<BdevAccess>("READ 1  WRITE 2");
+    same_flags::<BdevFlags>("FORCEWRITE 1  NOPAGE 2");
     same_codes!(
         IoctlCode::NAMED,
-        [
-            ("DIOCSETP", 0x8020_6403),
-            ("DIOCGETP", 0x4020_6404),
-            ("DIOCEJECT", 0x2000_6405),
-            ("DIOCTIMEOUT", 0xC004_6406),
-            ("DIOCOPENCT", 0x4004_6407),
-            ("DIOCFLUSH", 0x2000_6408),
-            ("DIOCSETWC", 0x8004_6409),
-            ("DIOCGETWC", 0x4004_640A),
-            ("BIOCTRACEBUF", 0x8008_6201),
-            ("BIOCTRACECTL", 0x8004_6202),
-            ("BIOCTRACEGET", 0x5080_0003),
-        ]
+        "DIOCSETP 0x8020_6403  DIOCGETP 0x4020_6404  DIOCEJECT 0x2000_6405  DIOCTIMEOUT 0xC004_6406 \
+         DIOCOPENCT 0x4004_6407  DIOCFLUSH 0x2000_6408  DIOCSETWC 0x8004_6409  DIOCGETWC 0x4004_640A \
+         BIOCTRACEBUF 0x8008_6201  BIOCTRACECTL 0x8004_6202  BIOCTRACEGET 0x5080_0003"
     );
     same_codes!(
         TraceRequest::NAMED,
-        [
-            ("OPEN", 0),
-            ("CLOSE", 1),
-            ("READ", 2),
-            ("WRITE", 3),
-            ("GATHER", 4),
-            ("SCATTER", 5),
-            ("IOCTL", 6),
-        ]
+        "OPEN 0  CLOSE 1  READ 2  WRITE 3  GATHER 4  SCATTER 5  IOCTL 6"
     );
-    same_codes!(TraceControl::NAMED, [("START", 0), ("STOP", 1)]);
+    same_codes!(TraceControl::NAMED, "START 0  STOP 1");
     same_codes!(
         SystemId::NAMED,
-        [
-            ("NONE", 0),
-            ("EXTENDED", 5),
-            ("EXTENDED_LBA", 0xF),
-            ("MINIX", 0x81),
-            ("PROTECTIVE", 0xEE),
-        ]
+        "NONE 0  EXTENDED 5  EXTENDED_LBA 0xF  MINIX 0x81  PROTECTIVE 0xEE"
     );
     let extended: Vec<_> = (0..=u8::MAX).filter(|&id| SystemId(id).is_extended()).collect();
     assert_eq!(extended, [5, 15]);

@@ -9,7 +9,7 @@ use minix_blockdriver::{
 use minix_rt::kernel::LentRange;
 use virtio_blk::proto::{Sector, StatusError};
 use virtio_blk::{
-    Completion, ConfigChange, Counters, InitError, IoError, Request, SubmitError, WriteCache, WriteCacheError,
+    Completion, ConfigChange, DiskCounters, InitError, IoError, Request, SubmitError, WriteCache, WriteCacheError,
 };
 use virtio_core::{DeviceAddr, Dma, Features, PollLimit, QueueSize, RawSegments, Segment, Transport};
 
@@ -36,12 +36,13 @@ pub struct Totals {
 }
 
 impl Totals {
-    fn add(&mut self, counters: &Counters) {
-        self.interrupts += counters.interrupts;
-        self.spurious_interrupts += counters.spurious_interrupts;
-        self.notifies += counters.notifies;
-        self.odd_lengths += counters.odd_lengths;
-        self.faults += counters.faults;
+    fn add(&mut self, counters: &DiskCounters) {
+        let DiskCounters { queue, interrupts } = counters;
+        self.interrupts += interrupts.taken;
+        self.spurious_interrupts += interrupts.spurious;
+        self.notifies += queue.notifies;
+        self.odd_lengths += queue.odd_lengths;
+        self.faults += queue.faults;
     }
 }
 
@@ -190,7 +191,7 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
     pub fn totals(&self) -> Totals {
         let mut totals = self.totals;
         if let State::Live(disk) = &*self.state {
-            totals.add(disk.counters());
+            totals.add(&disk.counters());
         }
         totals
     }
@@ -218,7 +219,7 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
                 done(tag, result);
             }
         };
-        let mut counters = Counters::default();
+        let mut counters = DiskCounters::default();
         let down = shut_down(self.state, &mut self.dma, each, &mut counters);
         self.totals.add(&counters);
         self.broken |= !down;
@@ -398,7 +399,7 @@ fn finish(
 ) -> (Tag, Result<(), DeviceError>) {
     take_back(lists, staging, completion.buffer);
     (
-        completion.owner,
+        completion.token,
         completion.result.map(drop).map_err(|error| match error {
             IoError::Device(StatusError::Unsupported) => DeviceError::Unsupported,
             _ => DeviceError::Io,

@@ -3,7 +3,7 @@
 use core::mem::{self, MaybeUninit};
 
 use minix_blockdriver::{DiskInfo, Geometry, Tag};
-use virtio_blk::{Completion, Counters, Disk, InitError, Options};
+use virtio_blk::{Completion, Disk, DiskCounters, DiskOptions, InitError};
 use virtio_core::{Dma, Features, RawSegments, Transport};
 
 use crate::lists::{List, MAX_SEGMENTS};
@@ -53,10 +53,10 @@ pub(crate) fn start_device<T: Transport>(
 ) -> Result<(), InitError> {
     loop {
         let step = plan.step();
-        let mut options = Options {
+        let mut options = DiskOptions {
             max_queue_size: step.queue,
             max_segments: MAX_SEGMENTS as u16,
-            ..Options::default()
+            ..DiskOptions::default()
         };
         if !step.indirect {
             options.features.remove(Features::INDIRECT_DESC);
@@ -72,7 +72,7 @@ pub(crate) fn start_device<T: Transport>(
             return Ok(());
         }
         // Nothing was submitted, so nothing is lost.
-        if !shut_down(state, dma, |_| {}, &mut Counters::default()) {
+        if !shut_down(state, dma, |_| {}, &mut DiskCounters::default()) {
             return Ok(());
         }
     }
@@ -81,7 +81,7 @@ pub(crate) fn start_device<T: Transport>(
 /// Starts a device that is stopped.
 // The driver is large, and here it is moved. That is not to be part of the frames of others.
 #[inline(never)]
-fn start_once<T: Transport>(state: &mut State<T>, dma: &mut impl Dma, options: &Options) -> Result<(), InitError> {
+fn start_once<T: Transport>(state: &mut State<T>, dma: &mut impl Dma, options: &DiskOptions) -> Result<(), InitError> {
     let transport = match state {
         State::Stopped(transport) => transport.take(),
         State::Live(_) => None,
@@ -106,7 +106,7 @@ pub(crate) fn shut_down<T: Transport>(
     state: &mut State<T>,
     dma: &mut impl Dma,
     each: impl FnMut(Completion<Data, Tag>),
-    counted: &mut Counters,
+    counted: &mut DiskCounters,
 ) -> bool {
     if !matches!(state, State::Live(_)) {
         return matches!(state, State::Stopped(Some(_)));

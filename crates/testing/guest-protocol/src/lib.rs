@@ -1,12 +1,12 @@
 #![doc = include_str!("../README.md")]
-#![no_std]
+#![cfg_attr(not(feature = "host"), no_std)]
 #![forbid(unsafe_code)]
 
-mod line;
 pub mod pattern;
+mod record;
 mod text;
 
-pub use line::{Fields, LineWriter, MARK};
+pub use record::{Device, End, LINE_BYTES, Load, MARK, Outcome, Record, Since};
 pub use text::{BadRange, SectorRange, number};
 
 /// Bytes in one sector, the unit of every sector number here whatever the disk's block size is.

@@ -3,8 +3,10 @@
 use core::fmt;
 use core::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A run of 512-byte sectors. Written `FIRST:COUNT`, both decimal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SectorRange {
     /// Number of the first sector.
     pub first: u64,

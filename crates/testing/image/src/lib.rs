@@ -3,9 +3,8 @@
 #![forbid(unsafe_code)]
 
 pub mod options;
-pub mod record;
 
-pub use guest_protocol::{Fields, LineWriter, MARK, SECTOR_BYTES, pattern};
+pub use guest_protocol::{SECTOR_BYTES, pattern};
 
 /// What the monitor prints when it waits for a command. The host feeds a script one line per prompt.
 pub const PROMPT: &str = "blk> ";

@@ -262,6 +262,16 @@ mod tests {
         assert_eq!(Options::parse(&seventeen), Err(OptionsError::TooManyDigests));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_command_line_is_understood_or_named(text in "([a-z]{0,10}=?[-+:x0-9a-f]{0,20} ?){0,9}|.*") {
+            if let Ok(options) = Options::parse(&text) {
+                let again = options.to_string();
+                proptest::prop_assert_eq!(Options::parse(&again), Ok(options));
+            }
+        }
+    }
+
     #[test]
     fn containment_survives_the_ends_of_the_number_range() {
         let all = SectorRange {

@@ -16,7 +16,7 @@ fn configs() -> [ModelConfig; 3] {
 }
 
 const CHOICE: FeatureChoice = FeatureChoice {
-    allowed: Features::INDIRECT_DESC.union(Features::EVENT_IDX),
+    supported: Features::INDIRECT_DESC.union(Features::EVENT_IDX),
     required: Features::empty(),
 };
 
@@ -47,8 +47,8 @@ fn bring_up_and_shut_down_are_clean() {
         let setup = QueueSetup {
             size: QueueSize::new(8).unwrap(),
             descriptor_table: start,
-            available_ring: DeviceAddr(start.get() + 128),
-            used_ring: DeviceAddr(start.get() + 4096),
+            driver_area: DeviceAddr(start.get() + 128),
+            device_area: DeviceAddr(start.get() + 4096),
             legacy_align: 4096,
             vector: None,
         };
@@ -145,13 +145,13 @@ fn every_bit_may_be_offered() {
             .acknowledge()
             .driver();
         let greedy = FeatureChoice {
-            allowed: CHOICE.allowed | Features::RING_RESET | Features::ADMIN_VQ | Features::NOTIFICATION_DATA,
+            supported: CHOICE.supported | Features::RING_RESET | Features::ADMIN_VQ | Features::NOTIFICATION_DATA,
             required: Features::empty(),
         };
         let accepted = init.negotiate(greedy).unwrap().finish().unwrap();
         assert_eq!(
             accepted,
-            CHOICE.allowed | Features::VERSION_1 | Features::NOTIFICATION_DATA
+            CHOICE.supported | Features::VERSION_1 | Features::NOTIFICATION_DATA
         );
         model.assert_clean();
     }

@@ -2,6 +2,7 @@
 
 use core::fmt::{self, Display};
 
+use guest_protocol::{Record, SectorRange};
 use minix_abi::grant::GrantFlags;
 use minix_abi::{Endpoint, Errno, GrantId};
 use minix_rt::grant::{Grants, Table};
@@ -103,56 +104,53 @@ impl<I: Ipc> Client<I> {
     }
 
     /// Prints a record for the host.
-    pub fn record(&mut self, name: &str, fields: &[(&str, &dyn Display)]) {
-        report::record(&mut self.ipc, name, fields);
+    pub fn record(&mut self, record: &Record<'_>) {
+        report::record(&mut self.ipc, record);
     }
 
     /// Reports and counts the outcome of a test.
     pub fn test(&mut self, name: &str, outcome: Outcome, detail: &dyn Display) {
-        self.tally.count(outcome);
-        self.record("test", &[("name", &name), ("result", &outcome), ("detail", detail)]);
+        self.record_test("", 0, name, outcome, detail);
         self.say_outcome(name, outcome, detail);
     }
 
     /// Reports and counts the outcome of a numbered check.
-    pub fn check(&mut self, number: u32, group: char, name: &str, outcome: Outcome, detail: &dyn Display) {
-        self.tally.count(outcome);
-        self.record(
-            "check",
-            &[
-                ("number", &number),
-                ("group", &group),
-                ("name", &name),
-                ("result", &outcome),
-                ("detail", detail),
-            ],
-        );
+    pub fn check(&mut self, number: u32, group: &str, name: &str, outcome: Outcome, detail: &dyn Display) {
+        self.record_test(group, number, name, outcome, detail);
         if outcome == Outcome::Fail {
-            self.say(format_args!("  #{number} {group} {name}: {detail}"));
+            self.say(format_args!("  #{number} {group}: {name}: {detail}"));
         }
+    }
+
+    fn record_test(&mut self, group: &str, number: u32, name: &str, outcome: Outcome, detail: &dyn Display) {
+        self.tally.count(outcome);
+        let detail = &report::text(detail);
+        self.record(&Record::Test {
+            group,
+            number,
+            name,
+            outcome,
+            detail,
+        });
     }
 
     /// Reports an error that is none of a test: the program cannot go on.
     pub fn error(&mut self, stage: &str, kind: &str, text: &dyn Display) {
-        self.record("error", &[("stage", &stage), ("kind", &kind), ("text", text)]);
+        let cut = &report::text(text);
+        self.record(&Record::Error { stage, kind, text: cut });
         self.say(format_args!("{stage}: {text}"));
     }
 
     /// Reports that so many sectors of the whole disk now hold the pattern of a seed.
     pub fn wrote(&mut self, first: u64, count: u64, seed: u64) {
-        self.record(
-            "wrote",
-            &[
-                ("first", &first),
-                ("count", &count),
-                ("seed", &format_args!("{seed:#x}")),
-            ],
-        );
+        let range = SectorRange { first, count };
+        self.record(&Record::Wrote { range, seed });
     }
 
-    /// Reports that the content of so many sectors of the whole disk is nothing to rely on from now on.
+    /// Reports that the content of so many sectors of the whole disk is no longer defined.
     pub fn touched(&mut self, first: u64, count: u64) {
-        self.record("touched", &[("first", &first), ("count", &count)]);
+        let range = SectorRange { first, count };
+        self.record(&Record::Undefined { range });
     }
 
     /// The account of checks and tests so far.

@@ -2,43 +2,17 @@
 //!
 //! Each line leaves in one call of the kernel, so lines of several programs never get mixed up.
 
-use core::fmt::{self, Display, Write};
+use core::fmt::{self, Write};
 
-use guest_protocol::LineWriter;
+pub use guest_protocol::Outcome;
+use guest_protocol::{LINE_BYTES, Record};
 use minix_abi::kernel_call::MAX_DIAG_BYTES;
 use minix_rt::{Ipc, kernel};
 
-/// Bytes of the longest line; the rest is cut off.
-pub const LINE_BYTES: usize = 480;
 const _: () = assert!(LINE_BYTES <= MAX_DIAG_BYTES);
 
-/// How a check went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// As it should.
-    Pass,
-    /// Not as it should.
-    Fail,
-    /// There was nothing to check.
-    Skip,
-}
-
-impl Outcome {
-    /// [`Pass`](Self::Pass) if `ok`, else [`Fail`](Self::Fail).
-    pub const fn of(ok: bool) -> Self {
-        if ok { Self::Pass } else { Self::Fail }
-    }
-}
-
-impl Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pass => "pass",
-            Self::Fail => "fail",
-            Self::Skip => "skip",
-        })
-    }
-}
+/// Bytes of the longest text in a record. JSON may need two bytes for one.
+const TEXT_BYTES: usize = 160;
 
 /// What became of the checks so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,19 +90,23 @@ pub fn say(ipc: &mut impl Ipc, text: fmt::Arguments<'_>) {
     kernel::diag(ipc, line.as_bytes());
 }
 
-/// Prints a record for the host. White space in values becomes `_`.
-pub fn record(ipc: &mut impl Ipc, name: &str, fields: &[(&str, &dyn Display)]) {
-    let mut line = Line::new();
-    let mut writer = LineWriter::begin(&mut line, name);
-    for (key, value) in fields {
-        writer = writer.field(key, value);
+/// Prints a record for the host.
+pub fn record(ipc: &mut impl Ipc, record: &Record<'_>) {
+    kernel::diag(ipc, record.line(&mut [0; LINE_BYTES]));
+}
+
+/// The start of a text, as much as fits beside the other fields of a record.
+pub fn text(text: &dyn fmt::Display) -> heapless::String<TEXT_BYTES> {
+    struct Cut(heapless::String<TEXT_BYTES>);
+    impl Write for Cut {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            text.chars().try_for_each(|c| self.0.push(c).map_err(|_| fmt::Error))
+        }
     }
-    let _ = writer.finish();
-    // Had the line been full, its end would be missing.
-    if line.as_bytes().last() != Some(&b'\n') {
-        line.end();
-    }
-    kernel::diag(ipc, line.as_bytes());
+    let mut cut = Cut(heapless::String::new());
+    // An error says that there was more text.
+    let _ = write!(cut, "{text}");
+    cut.0
 }
 
 #[cfg(test)]

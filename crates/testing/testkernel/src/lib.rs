@@ -7,7 +7,6 @@ pub mod elf_image;
 pub mod grants;
 pub mod ipc_rules;
 pub mod life;
-pub mod record;
 pub mod replies;
 pub mod scenario;
 pub mod vumap;

@@ -7,7 +7,7 @@
 use minix_abi::rs::InitType;
 use minix_abi::{Errno, Status};
 
-use crate::record::Since;
+use guest_protocol::Since;
 
 /// Time that RS lets pass before a service that was restarted before is restarted again, in microseconds.
 ///

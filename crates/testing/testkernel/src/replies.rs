@@ -23,9 +23,6 @@ struct Open {
 #[derive(Debug, Default)]
 pub struct Requests {
     open: Vec<Open, CAPACITY>,
-    /// Most requests that were open at a time.
-    peak: usize,
-    asked: u64,
 }
 
 impl Requests {
@@ -53,8 +50,6 @@ impl Requests {
             id,
             optional,
         });
-        self.asked += u64::from(!optional);
-        self.peak = self.peak.max(self.in_flight(driver));
     }
 
     /// A client got a message from a driver. False if it is an answer to nothing.
@@ -93,11 +88,6 @@ impl Requests {
     /// Whether a client waits for an answer that has to come.
     pub fn has_asked(&self, client: Endpoint) -> bool {
         self.open.iter().any(|open| open.client == client && !open.optional)
-    }
-
-    /// Most requests that a driver had at a time, and how many there were in all.
-    pub const fn totals(&self) -> (usize, u64) {
-        (self.peak, self.asked)
     }
 }
 
@@ -141,7 +131,7 @@ mod tests {
         assert!(requests.answered(DRIVER, CLIENT, &reply(7)));
         assert!(!requests.answered(DRIVER, CLIENT, &reply(7)), "twice");
         assert!(requests.answered(DRIVER, CLIENT, &reply(8)));
-        assert_eq!((requests.in_flight(DRIVER), requests.totals()), (0, (2, 2)));
+        assert_eq!(requests.in_flight(DRIVER), 0);
     }
 
     #[test]
@@ -167,7 +157,7 @@ mod tests {
         for id in 0..CAPACITY as i32 + 10 {
             requests.delivered(DRIVER, &from_client(MessageType(0x57F), id));
         }
-        assert_eq!((requests.in_flight(DRIVER), requests.totals()), (0, (0, 0)));
+        assert_eq!(requests.in_flight(DRIVER), 0);
         requests.delivered(DRIVER, &from_client(MessageType::BDEV_READ, 600));
         assert!(requests.answered(DRIVER, CLIENT, &reply(400)));
         assert_eq!(requests.in_flight(DRIVER), 1);

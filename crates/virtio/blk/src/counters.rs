@@ -19,16 +19,12 @@ pub struct OperationCounters {
 /// Everything one request queue counts, since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Counters {
+pub struct QueueCounters {
     per_kind: [OperationCounters; OperationKind::ALL.len()],
     /// Device requests: at least one per operation, more for those that were split.
     pub device_requests: u64,
     /// Doorbells rung.
     pub notifies: u64,
-    /// Interrupts taken.
-    pub interrupts: u64,
-    /// Interrupts that brought nothing: no device request came back, no configuration change was announced.
-    pub spurious_interrupts: u64,
     /// Requests sent back because the queue was full.
     pub queue_full: u64,
     /// Device requests that came back with another used length than theirs: success, but not the length of data and status;
@@ -38,7 +34,7 @@ pub struct Counters {
     pub faults: u64,
 }
 
-impl Counters {
+impl QueueCounters {
     /// The counts of one kind of operation.
     pub fn of(&self, kind: OperationKind) -> OperationCounters {
         self.per_kind[kind as usize]
@@ -54,10 +50,31 @@ impl Counters {
     }
 }
 
-impl fmt::Display for Counters {
+/// What the control half of a device counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct InterruptCounters {
+    /// Interrupts followed up.
+    pub taken: u64,
+    /// Those that brought nothing: no device request came back, no configuration change was announced.
+    pub spurious: u64,
+}
+
+/// What a disk counts: both halves together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct DiskCounters {
+    /// What its queue counts.
+    pub queue: QueueCounters,
+    /// Interrupts.
+    pub interrupts: InterruptCounters,
+}
+
+impl fmt::Display for DiskCounters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { queue, interrupts } = self;
         for kind in OperationKind::ALL {
-            let of = self.of(kind);
+            let of = queue.of(kind);
             if of.operations > 0 {
                 let name = kind.name();
                 writeln!(
@@ -70,13 +87,13 @@ impl fmt::Display for Counters {
         write!(
             f,
             "device requests {}, notifies {}, interrupts {} ({} spurious), queue full {}, odd lengths {}, faults {}",
-            self.device_requests,
-            self.notifies,
-            self.interrupts,
-            self.spurious_interrupts,
-            self.queue_full,
-            self.odd_lengths,
-            self.faults
+            queue.device_requests,
+            queue.notifies,
+            interrupts.taken,
+            interrupts.spurious,
+            queue.queue_full,
+            queue.odd_lengths,
+            queue.faults
         )
     }
 }
@@ -86,8 +103,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_that_is_too_large_to_be_true_overflows_nothing() {
-        let mut counters = Counters::default();
+    fn byte_counters_wrap_around() {
+        let mut counters = QueueCounters::default();
         counters.completed(OperationKind::Discard, u64::MAX - 511, false);
         counters.completed(OperationKind::Discard, 1024, false);
         assert_eq!(counters.of(OperationKind::Discard).bytes, 512);

@@ -1,4 +1,4 @@
-//! A device and its one queue in one hand: what most users want.
+//! A device and its one queue together: what most users want.
 
 use core::fmt;
 
@@ -7,17 +7,17 @@ use virtio_core::{ConfigUnstable, Dma, DmaSegments, Features, InterruptCauses, P
 use virtqueue::DeviceFault;
 
 use crate::{
-    BlockDevice, Completion, ConfigChange, Counters, Dump, Halves, Limits, Liveness, Options, Rejected, Request,
-    RequestQueue, StartError, WriteCache,
+    Completion, ConfigChange, DeviceControl, DiskCounters, DiskOptions, Dump, Halves, Limits, Liveness, Rejected,
+    Request, RequestQueue, StartError, WriteCache,
 };
 
 /// A live block device with one request queue.
 ///
 /// See [`RequestQueue`] for the type parameters. [`into_parts`](Self::into_parts) separates the two halves for use on
 /// different harts.
-pub struct Disk<T: Transport, B, O, const N: usize> {
-    device: BlockDevice<T>,
-    queue: RequestQueue<T::Notifier, B, O, N>,
+pub struct Disk<T: Transport, B, K, const N: usize> {
+    control: DeviceControl<T>,
+    queue: RequestQueue<T::Notifier, B, K, N>,
     /// A change of the configuration was announced that could not be read yet.
     config_due: bool,
 }
@@ -31,69 +31,60 @@ pub struct Interrupt {
     /// The configuration, if it was announced to have changed and could be read.
     pub config: Option<ConfigChange>,
     /// A change was announced, and the configuration did not stand still for long enough to be read. What was in force stays
-    /// in force. The next interrupt tries again, whatever it is about; so does [`Disk::refresh_config`].
+    /// in force. The next interrupt tries again; so does [`Disk::refresh_config`].
     pub config_due: bool,
 }
 
 /// The write cache was not switched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum WriteCacheError {
     /// Requests are in flight: let them finish first (`BLK-N-14`).
+    #[error("requests are in flight")]
     Busy,
     /// The device has no switch.
+    #[error("the device's write cache cannot be switched")]
     Unsupported,
 }
 
-impl fmt::Display for WriteCacheError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Busy => "requests are in flight",
-            Self::Unsupported => "the device's write cache cannot be switched",
-        })
-    }
-}
-
-impl core::error::Error for WriteCacheError {}
-
-impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
-    /// Brings a device up; see [`BlockDevice::start`].
+impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
+    /// Brings a device up; see [`DeviceControl::start`].
     ///
     /// # Errors
     ///
     /// See [`StartError`].
-    pub fn start(transport: T, dma: &mut impl Dma, options: &Options) -> Result<Self, StartError<T>> {
-        let (device, queue) = BlockDevice::start(transport, dma, options)?;
+    pub fn start(transport: T, dma: &mut impl Dma, options: &DiskOptions) -> Result<Self, StartError<T>> {
+        let (control, queue) = DeviceControl::start(transport, dma, options)?;
         Ok(Self {
-            device,
+            control,
             queue,
             config_due: false,
         })
     }
 
     /// The two halves.
-    pub fn into_parts(self) -> Halves<T, B, O, N> {
-        (self.device, self.queue)
+    pub fn into_parts(self) -> Halves<T, B, K, N> {
+        (self.control, self.queue)
     }
 
     /// The control half.
-    pub fn device(&self) -> &BlockDevice<T> {
-        &self.device
+    pub fn control(&self) -> &DeviceControl<T> {
+        &self.control
     }
 
     /// The data half.
-    pub fn queue(&self) -> &RequestQueue<T::Notifier, B, O, N> {
+    pub fn queue(&self) -> &RequestQueue<T::Notifier, B, K, N> {
         &self.queue
     }
 
     /// The configuration as last read.
     pub fn config(&self) -> &BlkConfig {
-        self.device.config()
+        self.control.config()
     }
 
     /// The features in force.
     pub fn accepted(&self) -> Features {
-        self.device.accepted()
+        self.control.accepted()
     }
 
     /// What the disk takes.
@@ -102,8 +93,11 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
     }
 
     /// What was counted so far.
-    pub fn counters(&self) -> &Counters {
-        self.queue.counters()
+    pub fn counters(&self) -> DiskCounters {
+        DiskCounters {
+            queue: *self.queue.counters(),
+            interrupts: self.control.interrupt_counters(),
+        }
     }
 
     /// Takes a request; see [`RequestQueue::submit`].
@@ -112,7 +106,7 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
     ///
     /// See [`Rejected`].
     #[inline]
-    pub fn submit(&mut self, request: Request<B, O>) -> Result<(), Rejected<B, O>> {
+    pub fn submit(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         self.queue.submit(request)
     }
 
@@ -128,7 +122,7 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
     ///
     /// See [`RequestQueue::poll`].
     #[inline]
-    pub fn poll(&mut self, each: impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
+    pub fn poll(&mut self, each: impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
         self.queue.poll(each)
     }
 
@@ -137,7 +131,7 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
     /// # Errors
     ///
     /// See [`RequestQueue::poll`].
-    pub fn drain(&mut self, each: impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
+    pub fn drain(&mut self, each: impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
         self.queue.drain(each)
     }
 
@@ -151,16 +145,16 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
     /// The device is acknowledged after configuration and rings were looked at, as the specification wants it
     /// (`MMIO-D-31`), and then they are looked at once more, because a change or a completion may have come in between
     /// and will not interrupt again (`MMIO-N-12`). All of it reads a bounded number of registers:
-    /// [`Options::config_limit`] for the configuration, and one or two besides. An interrupt without a cause is counted and harmless (`RING-D-16`).
+    /// [`DiskOptions::config_limit`] for the configuration, and one or two besides. An interrupt without a cause is counted and harmless (`RING-D-16`).
     ///
     /// # Errors
     ///
     /// Those of [`RequestQueue::poll`]; the interrupt is acknowledged all the same.
-    pub fn on_interrupt(&mut self, mut each: impl FnMut(Completion<B, O>)) -> Result<Interrupt, DeviceFault> {
-        let causes = self.device.interrupt_causes();
+    pub fn on_interrupt(&mut self, mut each: impl FnMut(Completion<B, K>)) -> Result<Interrupt, DeviceFault> {
+        let causes = self.control.interrupt_causes();
         let config_changed = causes.contains(InterruptCauses::CONFIG_CHANGE);
         // One limit for both looks.
-        let mut limit = self.device.config_limit();
+        let mut limit = self.control.config_limit();
         let mut seen = Interrupt::default();
         let returned = self.queue.returned();
         // First of all, so that what goes out while draining keeps to the new limits.
@@ -168,7 +162,7 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
             self.pick_up_config(&mut seen.config, &mut limit);
         }
         let mut drained = self.queue.drain(&mut each);
-        self.device.acknowledge_interrupt(causes);
+        self.control.acknowledge_interrupt(causes);
         if config_changed {
             self.pick_up_config(&mut seen.config, &mut limit);
         }
@@ -178,19 +172,15 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
         }
         seen.completions = *drained.as_ref().unwrap_or(&0);
         let idle = drained.is_ok() && self.queue.returned() == returned;
-        let counters = self.queue.counters_mut();
-        counters.interrupts += 1;
-        if idle && !config_changed {
-            counters.spurious_interrupts += 1;
-        }
+        self.control.count_interrupt(idle && !config_changed);
         drained.map(|_| seen)
     }
 
-    /// Acknowledges an interrupt and follows nothing of it up: for a device that is to be reset. What it has finished comes
+    /// Acknowledges an interrupt and follows nothing of it up: for a device that is to be reset. Its finished requests come
     /// back from [`shut_down`](Self::shut_down).
     pub fn dismiss_interrupt(&mut self) {
-        let causes = self.device.interrupt_causes();
-        self.device.acknowledge_interrupt(causes);
+        let causes = self.control.interrupt_causes();
+        self.control.acknowledge_interrupt(causes);
     }
 
     /// Reads the configuration again and puts it into force: how a driver that only polls sees a resize, or a device
@@ -201,15 +191,15 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
     ///
     /// # Errors
     ///
-    /// [`ConfigUnstable`] if the configuration never stood still within the [limit](Options::config_limit) chosen at start;
+    /// [`ConfigUnstable`] if the configuration never stood still within the [limit](DiskOptions::config_limit) chosen at start;
     /// what was in force before stays in force.
     pub fn refresh_config(&mut self) -> Result<ConfigChange, ConfigUnstable> {
-        self.refresh_within(&mut self.device.config_limit())
+        self.refresh_within(&mut self.control.config_limit())
     }
 
     fn refresh_within(&mut self, limit: &mut PollLimit) -> Result<ConfigChange, ConfigUnstable> {
         self.config_due = true;
-        let change = self.device.refresh_within(limit)?;
+        let change = self.control.refresh_within(limit)?;
         self.config_due = false;
         self.queue.set_limits(change.limits);
         Ok(change)
@@ -229,9 +219,9 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
         *seen = Some(change);
     }
 
-    /// Whether there is a volatile write cache; see [`BlockDevice::write_cache`].
+    /// Whether there is a volatile write cache; see [`DeviceControl::write_cache`].
     pub fn write_cache(&self) -> WriteCache {
-        self.device.write_cache()
+        self.control.write_cache()
     }
 
     /// Switches the write cache.
@@ -245,32 +235,32 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
         if self.queue.in_flight() > 0 {
             return Err(WriteCacheError::Busy);
         }
-        if self.device.set_write_cache(mode) {
+        if self.control.set_write_cache(mode) {
             Ok(())
         } else {
             Err(WriteCacheError::Unsupported)
         }
     }
 
-    /// Whether the device is still alive, by one register read; see [`BlockDevice::liveness`].
+    /// Whether the device is still alive, by one register read; see [`DeviceControl::liveness`].
     pub fn liveness(&self) -> Liveness {
-        self.device.liveness()
+        self.control.liveness()
     }
 
     /// Registers and queue state, to print.
     pub fn dump(&self) -> Dump<'_, T> {
         let odd_lengths = self.queue.counters().odd_lengths;
         Dump::new(
-            &self.device,
+            &self.control,
             self.queue.ring_state(),
             self.queue.in_flight(),
             odd_lengths,
         )
     }
 
-    /// Resets the device, hands every request still in flight to `each`, and gives all memory back.
+    /// Resets the device, hands every request still in flight to `each`, and returns all memory.
     ///
-    /// Every owner token comes back exactly once, here or by completion. First come the requests that the device had
+    /// Every token comes back exactly once, here or by completion. First come the requests that the device had
     /// finished before the reset, with their results; then the others as [aborted](crate::IoError::Aborted), in the order in
     /// which they were submitted. [`Completion::into_request`] makes the same request again. Returns the transport, on which the device
     /// can be started again, and what was counted. `dma` is where the memory came from.
@@ -285,21 +275,22 @@ impl<T: Transport, B: DmaSegments, O, const N: usize> Disk<T, B, O, N> {
     pub fn shut_down(
         mut self,
         dma: &mut impl Dma,
-        each: impl FnMut(Completion<B, O>),
-    ) -> Result<(T, Counters), (ResetTimeout, Self)> {
-        if let Err(timeout) = self.device.reset() {
+        each: impl FnMut(Completion<B, K>),
+    ) -> Result<(T, DiskCounters), (ResetTimeout, Self)> {
+        if let Err(timeout) = self.control.reset() {
             return Err((timeout, self));
         }
         // SAFETY: the device this queue was started on has just reported that it is reset.
-        let counters = unsafe { self.queue.abort(dma, each) };
-        Ok((self.device.into_transport(), counters))
+        let queue = unsafe { self.queue.abort(dma, each) };
+        let interrupts = self.control.interrupt_counters();
+        Ok((self.control.into_transport(), DiskCounters { queue, interrupts }))
     }
 }
 
-impl<T: Transport, B, O, const N: usize> fmt::Debug for Disk<T, B, O, N> {
+impl<T: Transport, B, K, const N: usize> fmt::Debug for Disk<T, B, K, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Disk")
-            .field("device", &self.device)
+            .field("control", &self.control)
             .field("queue", &self.queue)
             .finish()
     }

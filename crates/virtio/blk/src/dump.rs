@@ -5,21 +5,21 @@ use core::fmt;
 use virtio_core::Transport;
 use virtqueue::QueueState;
 
-use crate::BlockDevice;
+use crate::DeviceControl;
 
 /// Registers, features and queue state; printed with [`Display`](fmt::Display).
 #[derive(Debug)]
 pub struct Dump<'d, T> {
-    device: &'d BlockDevice<T>,
+    control: &'d DeviceControl<T>,
     ring: QueueState,
     requests: u16,
     odd_lengths: u64,
 }
 
 impl<'d, T: Transport> Dump<'d, T> {
-    pub(crate) fn new(device: &'d BlockDevice<T>, ring: QueueState, requests: u16, odd_lengths: u64) -> Self {
+    pub(crate) fn new(control: &'d DeviceControl<T>, ring: QueueState, requests: u16, odd_lengths: u64) -> Self {
         Self {
-            device,
+            control,
             ring,
             requests,
             odd_lengths,
@@ -30,14 +30,14 @@ impl<'d, T: Transport> Dump<'d, T> {
 impl<T: Transport> fmt::Display for Dump<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut outcome = Ok(());
-        self.device.transport().visit_registers(&mut |name, value| {
+        self.control.transport().visit_registers(&mut |name, value| {
             if outcome.is_ok() {
                 outcome = writeln!(f, "{name:<20} {value:#x}");
             }
         });
         outcome?;
-        writeln!(f, "{:<20} {:#x}", "features offered", self.device.offered().bits())?;
-        writeln!(f, "{:<20} {:#x}", "features accepted", self.device.accepted().bits())?;
+        writeln!(f, "{:<20} {:#x}", "features offered", self.control.offered().bits())?;
+        writeln!(f, "{:<20} {:#x}", "features accepted", self.control.accepted().bits())?;
         let ring = &self.ring;
         writeln!(
             f,

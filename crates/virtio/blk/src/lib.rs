@@ -5,8 +5,10 @@
 #[macro_use]
 mod fmt;
 
+mod bring_up;
+mod configuration;
+mod control;
 mod counters;
-mod device;
 mod disk;
 mod dump;
 mod error;
@@ -19,13 +21,14 @@ mod slot_memory;
 mod split;
 mod work;
 
-pub use counters::{Counters, OperationCounters};
-pub use device::{BlockDevice, ConfigChange, Halves, Liveness, Queue, StartError, WriteCache};
+pub use bring_up::{Halves, Queue, StartError};
+pub use control::{ConfigChange, DeviceControl, Liveness, WriteCache};
+pub use counters::{DiskCounters, InterruptCounters, OperationCounters, QueueCounters};
 pub use disk::{Disk, Interrupt, WriteCacheError};
 pub use dump::Dump;
 pub use error::{InitError, IoError, SubmitError};
 pub use limits::Limits;
-pub use options::{Options, SUPPORTED_BLK, SUPPORTED_COMMON};
+pub use options::{DiskOptions, SUPPORTED_BLK, SUPPORTED_COMMON};
 pub use queue::RequestQueue;
 pub use request::{Answer, Completion, Operation, OperationKind, Rejected, Request, SectorRange};
 pub use virtqueue::{DeviceFault, QueueState};

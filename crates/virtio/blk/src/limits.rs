@@ -63,8 +63,7 @@ impl Limits {
     /// Limits of a device with that configuration, which offered and was asked for these features, on a queue whose
     /// requests can have `max_segments` data segments.
     ///
-    /// What can be asked of the device depends on what was accepted. What the device cannot bear does not: it is what
-    /// it is, whoever accepted what.
+    /// What can be asked of the device depends on what was accepted. What the device cannot bear does not.
     pub(crate) fn new(config: &BlkConfig, offered: BlkFeatures, accepted: BlkFeatures, max_segments: u16) -> Self {
         let has = |feature| accepted.contains(feature);
         let size_max = match config.size_max {

@@ -33,7 +33,7 @@ pub const SUPPORTED_COMMON: Features = Features::ANY_LAYOUT
 /// Choices at start. The default uses all the driver can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Options {
+pub struct DiskOptions {
     /// Features to accept if offered, out of [`SUPPORTED_BLK`] and [`SUPPORTED_COMMON`]; others are never accepted. VERSION_1
     /// and ACCESS_PLATFORM are accepted in any case: without the latter a device takes the platform's addresses, which
     /// may be translated ones, for physical ones, and that is not for safe code to choose.
@@ -52,7 +52,7 @@ pub struct Options {
     pub config_limit: PollLimit,
 }
 
-impl Default for Options {
+impl Default for DiskOptions {
     fn default() -> Self {
         Self {
             features: Features::from_low(SUPPORTED_BLK.bits()) | SUPPORTED_COMMON,
@@ -64,9 +64,9 @@ impl Default for Options {
     }
 }
 
-impl Options {
+impl DiskOptions {
     /// The features to ask for: never more than the driver has code for, and always the one that addresses depend on.
-    pub(crate) fn allowed(&self) -> Features {
+    pub(crate) fn supported(&self) -> Features {
         let wanted = self.features | Features::ACCESS_PLATFORM;
         wanted & (Features::from_low(SUPPORTED_BLK.bits()) | SUPPORTED_COMMON)
     }

@@ -8,53 +8,46 @@ use core::mem::ManuallyDrop;
 
 use virtio_blk_proto::SECTOR_BYTES;
 use virtio_core::{Dma, DmaSegments, QueueNotifier};
-use virtqueue::{ChainError, DeviceFault, Doorbell, QueueState, Used, VirtQueue};
+use virtqueue::{ChainError, DeviceFault, Notification, QueueState, Used, VirtQueue};
 
-use crate::records::Records;
+use crate::records::{RequestRecords, ReservedRecord};
 use crate::slot_memory::SlotMemory;
-use crate::work::{Sent, Work};
-use crate::{Answer, Completion, Counters, IoError, Limits, Operation, Rejected, Request, SubmitError};
-
-/// What a chain in the ring belongs to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PartToken {
-    record: u16,
-    sent: Sent,
-}
+use crate::work::{PartToken, Work};
+use crate::{Answer, Completion, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError};
 
 /// One request queue of a block device.
 ///
-/// * `D` rings the doorbell, `B` is the type of data buffers, `O` of owner tokens, which can be anything;
+/// * `D` rings the doorbell, `B` is the type of data buffers, `K` of tokens, which can be anything;
 /// * `N` is the capacity in descriptors and in requests, a power of two.
 ///
 /// Submitting and notifying are two steps: submit any number of requests, then call [`notify`](Self::notify) once.
 ///
 /// Dropping a queue whose device was not reset leaks its memory and the requests still in it, because the device may
 /// be using them. [`Disk::shut_down`](crate::Disk::shut_down) is how to get everything back.
-pub struct RequestQueue<D, B, O, const N: usize> {
+pub struct RequestQueue<D, B, K, const N: usize> {
     ring: VirtQueue<PartToken, N>,
     slots: SlotMemory,
-    records: ManuallyDrop<Records<B, O, N>>,
+    records: ManuallyDrop<RequestRecords<B, K, N>>,
     /// The request whose later parts wait for room.
     waiting: Option<u16>,
     doorbell: D,
     limits: Limits,
     /// Device requests that have come back.
     returned: u64,
-    counters: Counters,
+    counters: QueueCounters,
 }
 
-impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, N> {
+impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, N> {
     pub(crate) fn new(ring: VirtQueue<PartToken, N>, slots: SlotMemory, doorbell: D, limits: Limits) -> Self {
         Self {
             ring,
             slots,
-            records: ManuallyDrop::new(Records::new()),
+            records: ManuallyDrop::new(RequestRecords::new()),
             waiting: None,
             doorbell,
             limits,
             returned: 0,
-            counters: Counters::default(),
+            counters: QueueCounters::default(),
         }
     }
 
@@ -78,12 +71,8 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     }
 
     /// What was counted so far.
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &QueueCounters {
         &self.counters
-    }
-
-    pub(crate) fn counters_mut(&mut self) -> &mut Counters {
-        &mut self.counters
     }
 
     /// The state of the ring, for a dump.
@@ -103,15 +92,14 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     ///
     /// # Errors
     ///
-    /// [`Rejected`] says why and gives the request back. [`SubmitError::QueueFull`] is no failure: try again after a
+    /// [`Rejected`] says why and returns the request. [`SubmitError::QueueFull`] is no failure: try again after a
     /// completion.
     #[inline]
-    pub fn submit(&mut self, request: Request<B, O>) -> Result<(), Rejected<B, O>> {
+    pub fn submit(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         match self.try_submit(&request) {
-            Ok(work) => {
-                // Room was checked, and so was the first part: it is in the ring.
+            Ok((record, work)) => {
                 let all_sent = work.is_sent();
-                let id = self.records.insert(request, work);
+                let id = self.records.fill(record, request, work);
                 if !all_sent {
                     self.send_rest(id);
                 }
@@ -126,30 +114,27 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
         }
     }
 
-    /// Checks a request and sends its first part.
+    /// Checks a request, reserves a record for it and sends its first part.
     #[inline]
-    fn try_submit(&mut self, request: &Request<B, O>) -> Result<Work, SubmitError> {
+    fn try_submit(&mut self, request: &Request<B, K>) -> Result<(ReservedRecord, Work), SubmitError> {
         if let Some(fault) = self.ring.fault() {
             return Err(SubmitError::Broken(fault));
         }
         let segments = request.segments();
         let mut work = Work::plan(request.operation, segments, &self.limits)?;
-        if self.waiting.is_some() || self.records.is_full() {
+        if self.waiting.is_some() {
             return Err(SubmitError::QueueFull);
         }
-        let record = self.records.next_id();
-        let (ring, slots) = (&mut self.ring, &mut self.slots);
-        work.send(request.operation, segments, &self.limits, ring, slots, |sent| {
-            PartToken { record, sent }
-        })
-        .map_err(|error| match error {
+        let record = self.records.reserve().ok_or(SubmitError::QueueFull)?;
+        let sent = work.send(record.id(), segments, &self.limits, &mut self.ring, &mut self.slots);
+        sent.map_err(|error| match error {
             ChainError::QueueFull => SubmitError::QueueFull,
             ChainError::Broken(fault) => SubmitError::Broken(fault),
             // Planned against the same limits, so only a list of segments that changes its mind gets here.
             _ => SubmitError::TooScattered,
         })?;
         self.counters.device_requests += 1;
-        Ok(work)
+        Ok((record, work))
     }
 
     /// Sends parts of a request until all are sent or the queue is full.
@@ -158,10 +143,9 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
             && !record.work.is_sent()
         {
             let mut work = record.work;
-            let token = |sent| PartToken { record: id, sent };
             let (ring, slots) = (&mut self.ring, &mut self.slots);
             let sent = if work.fits(&self.limits) {
-                work.send(record.operation, record.segments(), &self.limits, ring, slots, token)
+                work.send(id, record.segments(), &self.limits, ring, slots)
             } else {
                 Err(ChainError::TooLong)
             };
@@ -189,12 +173,12 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     #[inline]
     pub fn notify(&mut self) -> bool {
         match self.ring.publish() {
-            Doorbell::Ring { next_available } => {
+            Notification::Needed { next_available } => {
                 self.counters.notifies += 1;
                 self.doorbell.notify(next_available);
                 true
             }
-            Doorbell::Quiet => false,
+            Notification::NotNeeded => false,
         }
     }
 
@@ -208,7 +192,7 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     /// [`DeviceFault`] if the device broke the rules of the ring, now or earlier. No request is lost: shut the device
     /// down to get them back.
     #[inline]
-    pub fn poll(&mut self, mut each: impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
+    pub fn poll(&mut self, mut each: impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
         self.poll_each(&mut each)
     }
 
@@ -219,17 +203,14 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     /// # Errors
     ///
     /// Those of [`poll`](Self::poll).
-    pub fn drain(&mut self, mut each: impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
+    pub fn drain(&mut self, mut each: impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
         let mut count = 0u32;
-        let mut promised = None;
         loop {
             count = count.wrapping_add(self.poll_each(&mut each)?);
-            let returned = self.returned();
-            // A device that announces something and then has nothing could keep this going for ever.
-            if promised == Some(returned) || !self.ring.arm_interrupts() {
+            // What has slipped in is taken, and a device that moves its index to and fro is caught by `poll_each`.
+            if !self.ring.arm_interrupts() {
                 return Ok(count);
             }
-            promised = Some(returned);
         }
     }
 
@@ -244,7 +225,7 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
         self.ring.suppress_interrupts();
     }
 
-    fn poll_each(&mut self, each: &mut impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
+    fn poll_each(&mut self, each: &mut impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
         let mut count = self.take_used(each)?;
         if let Some(id) = self.waiting {
             self.send_rest(id);
@@ -259,18 +240,10 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     }
 
     /// Takes back what the device has used, and sends nothing.
-    fn take_used(&mut self, each: &mut impl FnMut(Completion<B, O>)) -> Result<u32, DeviceFault> {
+    fn take_used(&mut self, each: &mut impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
         let mut count = 0u32;
-        loop {
-            let used = match self.ring.pop_used() {
-                Ok(Some(used)) => used,
-                Ok(None) => break,
-                Err(fault) => {
-                    // The ring keeps answering this; it happened once.
-                    self.counters.faults = 1;
-                    return Err(fault);
-                }
-            };
+        // The ring keeps answering a fault; it happened once.
+        while let Some(used) = self.ring.pop_used().inspect_err(|_| self.counters.faults = 1)? {
             if let Some(completion) = self.part_done(used) {
                 count = count.wrapping_add(1);
                 each(completion);
@@ -281,7 +254,7 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
 
     /// Notes one part; the completion if it was the last one of its request.
     #[inline]
-    fn part_done(&mut self, used: Used<PartToken>) -> Option<Completion<B, O>> {
+    fn part_done(&mut self, used: Used<PartToken>) -> Option<Completion<B, K>> {
         self.returned += 1;
         let PartToken { record: id, sent } = used.token;
         let outcome = self.slots.status(used.slot).check().map_err(IoError::Device);
@@ -297,17 +270,23 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
                 record.work = Work::Sent;
             }
         }
-        let answer = match (record.error, record.operation) {
-            (None, Operation::Identify) => Answer::Id(self.slots.id(used.slot)),
-            (None, Operation::Lifetime) => Answer::Lifetime(self.slots.lifetime(used.slot)),
-            _ => Answer::Done,
+        // Of a request that failed, the answer is not looked at.
+        let answer = match record.operation {
+            Operation::Identify => Answer::Id(self.slots.id(used.slot)),
+            Operation::Lifetime => Answer::Lifetime(self.slots.lifetime(used.slot)),
+            Operation::Read(_)
+            | Operation::Write(_)
+            | Operation::Flush
+            | Operation::Discard(_)
+            | Operation::WriteZeroes { .. }
+            | Operation::SecureErase(_) => Answer::Done,
         };
         self.finish_if_over(id, answer)
     }
 
     /// Takes a request out of the table if nothing of it is left to send or with the device.
     #[inline]
-    fn finish_if_over(&mut self, id: u16, answer: Answer) -> Option<Completion<B, O>> {
+    fn finish_if_over(&mut self, id: u16, answer: Answer) -> Option<Completion<B, K>> {
         let record = self.records.get_mut(id)?;
         if record.in_flight > 0 || !record.work.is_sent() {
             return None;
@@ -329,7 +308,7 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     /// The verdict is the status byte, which was preset to a value that no device writes. kvmtool, bhyve, libvmm, semu and
     /// others report 0, 1 or the data alone for requests that they have carried out, so a length that is too short says
     /// nothing about the data, although `RING-D-17` and `RING-D-18` would have it so. On failure a device may report
-    /// whatever it likes, within the buffer (`RING-N-09`).
+    /// any length within the buffer (`RING-N-09`).
     #[inline]
     fn note_length(&mut self, used: &Used<PartToken>, done: bool) {
         // Room for the status was made beside every answer, so this cannot overflow.
@@ -351,8 +330,8 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
     ///
     /// # Safety
     ///
-    /// The device this queue was started on has [finished a reset](crate::BlockDevice::reset) since.
-    pub unsafe fn abort(mut self, dma: &mut impl Dma, mut each: impl FnMut(Completion<B, O>)) -> Counters {
+    /// The device this queue was started on has [finished a reset](crate::DeviceControl::reset) since.
+    pub unsafe fn abort(mut self, dma: &mut impl Dma, mut each: impl FnMut(Completion<B, K>)) -> QueueCounters {
         // After a lie nothing more of the ring is believed; it has been counted, and the rest is aborted.
         let _ = self.take_used(&mut each);
         let mut counters = self.counters;
@@ -360,13 +339,14 @@ impl<D: QueueNotifier, B: DmaSegments, O, const N: usize> RequestQueue<D, B, O, 
             counters.completed(completion.operation.kind(), completion.bytes, true);
             each(completion);
         });
-        dma.release(self.ring.into_region());
+        // The tokens only name the records that have just been returned.
+        dma.release(self.ring.into_region(|_| {}));
         dma.release(self.slots.into_region());
         counters
     }
 }
 
-impl<D, B, O, const N: usize> fmt::Debug for RequestQueue<D, B, O, N> {
+impl<D, B, K, const N: usize> fmt::Debug for RequestQueue<D, B, K, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestQueue")
             .field("in_flight", &self.records.len())

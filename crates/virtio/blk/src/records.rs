@@ -9,9 +9,9 @@ use crate::{Answer, Completion, IoError, Operation, Request};
 ///
 /// The parts of the request lie here one by one, so that each is copied once on its way in and once on its way out.
 #[derive(Debug)]
-pub(crate) struct Record<B, O> {
-    /// Whose request it is; `None` if the place is free.
-    owner: Option<O>,
+pub(crate) struct RequestRecord<B, K> {
+    /// The token of the request; `None` if the place is free.
+    token: Option<K>,
     buffer: Option<B>,
     pub(crate) operation: Operation,
     pub(crate) work: Work,
@@ -27,7 +27,7 @@ pub(crate) struct Record<B, O> {
     pub(crate) error: Option<IoError>,
 }
 
-impl<B: DmaSegments, O> Record<B, O> {
+impl<B: DmaSegments, K> RequestRecord<B, K> {
     /// The pieces of the buffer; none if the request has no buffer.
     #[inline]
     pub(crate) fn segments(&self) -> &[Segment] {
@@ -35,12 +35,12 @@ impl<B: DmaSegments, O> Record<B, O> {
     }
 }
 
-impl<B, O> Record<B, O> {
+impl<B, K> RequestRecord<B, K> {
     /// Takes the request out; `answer` is what it gets if it went well. `None` if the place is free.
     #[inline]
-    fn take(&mut self, answer: Answer) -> Option<Completion<B, O>> {
+    fn take(&mut self, answer: Answer) -> Option<Completion<B, K>> {
         Some(Completion {
-            owner: self.owner.take()?,
+            token: self.token.take()?,
             buffer: self.buffer.take(),
             operation: self.operation,
             bytes: self.bytes,
@@ -49,21 +49,33 @@ impl<B, O> Record<B, O> {
     }
 }
 
+/// A place that is to be filled.
+#[derive(Debug)]
+pub(crate) struct ReservedRecord(u16);
+
+impl ReservedRecord {
+    /// The number of the request that will be there.
+    #[inline]
+    pub(crate) fn id(&self) -> u16 {
+        self.0
+    }
+}
+
 /// Room for `N` requests, `N` being a power of two.
 #[derive(Debug)]
-pub(crate) struct Records<B, O, const N: usize> {
-    records: [Record<B, O>; N],
+pub(crate) struct RequestRecords<B, K, const N: usize> {
+    records: [RequestRecord<B, K>; N],
     free_head: u16,
     used: u16,
     /// The sequence number of the next request.
     sequence: u64,
 }
 
-impl<B, O, const N: usize> Records<B, O, N> {
+impl<B, K, const N: usize> RequestRecords<B, K, N> {
     pub(crate) fn new() -> Self {
         Self {
-            records: core::array::from_fn(|n| Record {
-                owner: None,
+            records: core::array::from_fn(|n| RequestRecord {
+                token: None,
                 buffer: None,
                 operation: Operation::Flush,
                 work: Work::Sent,
@@ -84,30 +96,27 @@ impl<B, O, const N: usize> Records<B, O, N> {
         self.used
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        usize::from(self.used) == N
-    }
-
-    /// The number the next request will have. Meaningless if the table is full.
+    /// Reserves a place, so that a device request can name it; `None` if the table is full. It is taken once it is
+    /// [filled](Self::fill): the next reservation before that gets the same.
     #[inline]
-    pub(crate) fn next_id(&self) -> u16 {
-        self.free_head
+    pub(crate) fn reserve(&self) -> Option<ReservedRecord> {
+        (usize::from(self.used) < N).then_some(ReservedRecord(self.free_head))
     }
 
     /// Masking by the capacity keeps every number inside the table without a branch that could panic.
     #[inline]
-    fn at(&mut self, id: u16) -> &mut Record<B, O> {
+    fn at(&mut self, id: u16) -> &mut RequestRecord<B, K> {
         &mut self.records[usize::from(id) & (N - 1)]
     }
 
-    /// Files a request, one part of which is out, under [`next_id`](Self::next_id). There must be room.
+    /// Puts a request into the reserved place, one part of which is out. Returns its number.
     #[inline]
-    pub(crate) fn insert(&mut self, request: Request<B, O>, work: Work) -> u16 {
-        let (id, sequence) = (self.free_head, self.sequence);
+    pub(crate) fn fill(&mut self, place: ReservedRecord, request: Request<B, K>, work: Work) -> u16 {
+        let (ReservedRecord(id), sequence) = (place, self.sequence);
         self.sequence += 1;
         let record = self.at(id);
         record.sequence = sequence;
-        record.owner = Some(request.owner);
+        record.token = Some(request.token);
         record.buffer = request.buffer;
         record.operation = request.operation;
         record.work = work;
@@ -121,13 +130,13 @@ impl<B, O, const N: usize> Records<B, O, N> {
 
     /// The record of a request; `None` if there is none under that number.
     #[inline]
-    pub(crate) fn get_mut(&mut self, id: u16) -> Option<&mut Record<B, O>> {
-        Some(self.at(id)).filter(|record| record.owner.is_some())
+    pub(crate) fn get_mut(&mut self, id: u16) -> Option<&mut RequestRecord<B, K>> {
+        Some(self.at(id)).filter(|record| record.token.is_some())
     }
 
     /// Takes a request out; `answer` is what it gets if it went well.
     #[inline]
-    pub(crate) fn remove(&mut self, id: u16, answer: Answer) -> Option<Completion<B, O>> {
+    pub(crate) fn remove(&mut self, id: u16, answer: Answer) -> Option<Completion<B, K>> {
         let free_head = self.free_head;
         let record = self.at(id);
         let completion = record.take(answer)?;
@@ -139,7 +148,7 @@ impl<B, O, const N: usize> Records<B, O, N> {
 
     /// Hands every request that was not finished to `each`, in the order in which they were submitted. The table cannot be
     /// used any more afterwards: it has lost track of its places.
-    pub(crate) fn abort_all(&mut self, mut each: impl FnMut(Completion<B, O>)) {
+    pub(crate) fn abort_all(&mut self, mut each: impl FnMut(Completion<B, K>)) {
         self.records.sort_unstable_by_key(|record| record.sequence);
         for record in &mut self.records {
             record.error.get_or_insert(IoError::Aborted);

@@ -26,7 +26,7 @@ pub enum Operation {
     Write(Sector),
     /// Make every write completed so far durable (`BLK-N-13`).
     Flush,
-    /// The content of the range is not needed any more; what it reads as afterwards is undefined (`BLK-D-25`).
+    /// The content of the range is not needed any more, and is undefined afterwards (`BLK-D-25`).
     Discard(SectorRange),
     /// Let the range read as zeroes.
     WriteZeroes {
@@ -109,76 +109,75 @@ impl Operation {
     }
 }
 
-/// A request: what to do, the memory it works on, and whose it is.
+/// A request: an operation, the memory it works on, and a token.
 ///
-/// The driver owns buffer and owner token from submission to completion; both come back exactly once, whatever
-/// happens.
+/// The driver owns buffer and token from submission to completion; both come back exactly once.
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Request<B, O> {
+pub struct Request<B, K> {
     pub(crate) operation: Operation,
     pub(crate) buffer: Option<B>,
-    pub(crate) owner: O,
+    pub(crate) token: K,
 }
 
-impl<B: DmaSegments, O> Request<B, O> {
+impl<B: DmaSegments, K> Request<B, K> {
     /// Fill `buffer` with what is at `first` and after it. Its length must be a multiple of the block size.
-    pub fn read(first: Sector, buffer: B, owner: O) -> Self {
-        Self::with_buffer(Operation::Read(first), buffer, owner)
+    pub fn read(first: Sector, buffer: B, token: K) -> Self {
+        Self::with_buffer(Operation::Read(first), buffer, token)
     }
 
     /// Write `buffer` to `first` and after it. Its length must be a multiple of the block size.
-    pub fn write(first: Sector, buffer: B, owner: O) -> Self {
-        Self::with_buffer(Operation::Write(first), buffer, owner)
+    pub fn write(first: Sector, buffer: B, token: K) -> Self {
+        Self::with_buffer(Operation::Write(first), buffer, token)
     }
 
-    fn with_buffer(operation: Operation, buffer: B, owner: O) -> Self {
+    fn with_buffer(operation: Operation, buffer: B, token: K) -> Self {
         Self {
             operation,
             buffer: Some(buffer),
-            owner,
+            token,
         }
     }
 
     /// Make every write completed before now durable.
-    pub fn flush(owner: O) -> Self {
-        Self::plain(Operation::Flush, owner)
+    pub fn flush(token: K) -> Self {
+        Self::plain(Operation::Flush, token)
     }
 
     /// Give up the content of `range`.
-    pub fn discard(range: SectorRange, owner: O) -> Self {
-        Self::plain(Operation::Discard(range), owner)
+    pub fn discard(range: SectorRange, token: K) -> Self {
+        Self::plain(Operation::Discard(range), token)
     }
 
     /// Fill `range` with zeroes, by unmapping it if the device likes and `may_unmap`.
-    pub fn write_zeroes(range: SectorRange, may_unmap: bool, owner: O) -> Self {
-        Self::plain(Operation::WriteZeroes { range, may_unmap }, owner)
+    pub fn write_zeroes(range: SectorRange, may_unmap: bool, token: K) -> Self {
+        Self::plain(Operation::WriteZeroes { range, may_unmap }, token)
     }
 
     /// Make the content of `range` unrecoverable.
-    pub fn secure_erase(range: SectorRange, owner: O) -> Self {
-        Self::plain(Operation::SecureErase(range), owner)
+    pub fn secure_erase(range: SectorRange, token: K) -> Self {
+        Self::plain(Operation::SecureErase(range), token)
     }
 
     /// Ask for the identification string.
-    pub fn identify(owner: O) -> Self {
-        Self::plain(Operation::Identify, owner)
+    pub fn identify(token: K) -> Self {
+        Self::plain(Operation::Identify, token)
     }
 
     /// Ask for the wear estimate.
-    pub fn lifetime(owner: O) -> Self {
-        Self::plain(Operation::Lifetime, owner)
+    pub fn lifetime(token: K) -> Self {
+        Self::plain(Operation::Lifetime, token)
     }
 
-    fn plain(operation: Operation, owner: O) -> Self {
+    fn plain(operation: Operation, token: K) -> Self {
         Self {
             operation,
             buffer: None,
-            owner,
+            token,
         }
     }
 
-    /// What it does.
+    /// The operation.
     pub fn operation(&self) -> Operation {
         self.operation
     }
@@ -189,20 +188,20 @@ impl<B: DmaSegments, O> Request<B, O> {
         self.buffer.as_ref().map_or(&[], DmaSegments::segments)
     }
 
-    /// Buffer and owner back.
-    pub fn into_parts(self) -> (Option<B>, O) {
-        (self.buffer, self.owner)
+    /// Buffer and token back.
+    pub fn into_parts(self) -> (Option<B>, K) {
+        (self.buffer, self.token)
     }
 }
 
 /// A request that was not taken, and why.
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Rejected<B, O> {
-    /// Why.
+pub struct Rejected<B, K> {
+    /// The reason.
     pub error: SubmitError,
     /// The request, whole.
-    pub request: Request<B, O>,
+    pub request: Request<B, K>,
 }
 
 /// What a successful request answers besides the data in its buffer.
@@ -220,29 +219,29 @@ pub enum Answer {
 /// A request that is over.
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Completion<B, O> {
-    /// What it was.
+pub struct Completion<B, K> {
+    /// The operation.
     pub operation: Operation,
     /// Its buffer, if it had one. After a failed read its content is undefined.
     pub buffer: Option<B>,
-    /// Whose it was.
-    pub owner: O,
+    /// Its token.
+    pub token: K,
     /// Data bytes of those parts that succeeded; all of them if the request did.
     pub bytes: u64,
-    /// How it went.
+    /// The answer, or how it failed.
     pub result: Result<Answer, IoError>,
 }
 
-impl<B, O> Completion<B, O> {
-    /// The same request again: operation, buffer and owner. How it ended is forgotten.
+impl<B, K> Completion<B, K> {
+    /// The same request again: operation, buffer and token. How it ended is forgotten.
     ///
     /// For trying once more, as after a reset. The buffer of a write is as it was. Of a transfer that was cut into parts all
     /// parts are repeated.
-    pub fn into_request(self) -> Request<B, O> {
+    pub fn into_request(self) -> Request<B, K> {
         Request {
             operation: self.operation,
             buffer: self.buffer,
-            owner: self.owner,
+            token: self.token,
         }
     }
 }

@@ -106,7 +106,7 @@ impl SlotMemory {
         self.segment(slot, PAYLOAD, RangeSegment::BYTES)
     }
 
-    /// Where the device shall write an answer of `len` bytes, at most the payload area. What it leaves out reads as zero.
+    /// Where the device shall write an answer of `len` bytes, at most the payload area. Bytes it leaves out read as zero.
     pub(crate) fn answer(&mut self, slot: u16, len: u32) -> Segment {
         let to = self.at(slot, PAYLOAD);
         for n in 0..PAYLOAD_BYTES {

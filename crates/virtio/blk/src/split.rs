@@ -12,9 +12,9 @@ use crate::Limits;
 /// A position in a list of segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cursor {
-    /// Which segment.
+    /// The segment.
     index: usize,
-    /// How many bytes of it are behind the position.
+    /// Bytes of it before the position.
     offset: u32,
 }
 
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_goes_out_as_it_is() {
+    fn a_transfer_that_fits_is_one_part() {
         let segments = list(&[512, 1024, 512]);
         let part = Part::next(&segments, Cursor::default(), &limits(0, 512)).unwrap();
         assert_eq!((part.bytes, part.pieces), (2048, 3));

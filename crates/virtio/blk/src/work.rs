@@ -1,26 +1,92 @@
-//! What is left to do of a request, and the next device request of it.
+//! The device requests that a request still needs, and the next one of them.
 
-use virtio_blk_proto::{DeviceIdString, Lifetime, RangeSegment, RequestHeader, RequestType, SECTOR_BYTES, Sector};
+use virtio_blk_proto::{
+    DeviceIdString, Lifetime, RangeLimits, RangeSegment, RequestHeader, RequestType, SECTOR_BYTES, Sector,
+};
 use virtio_core::Segment;
-use virtqueue::{Chain, ChainError, VirtQueue};
+use virtqueue::{Chain, ChainError, DmaRing, VirtQueue};
 
 use crate::slot_memory::SlotMemory;
 use crate::split::{Cursor, Part, is_splittable};
 use crate::{Limits, Operation, SectorRange, SubmitError};
 
-/// How far a request has been cut into device requests.
+/// What is left to send of a request. It says by itself which device requests that takes: the operation is looked at once,
+/// by [`plan`](Self::plan).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Work {
     /// Data that fits into one device request as it is: the common case, kept short.
-    Whole { first: Sector, bytes: u32 },
+    Whole {
+        transfer: Transfer,
+        first: Sector,
+        bytes: u32,
+    },
     /// Data from `next` on; `left` bytes of the buffer after `cursor`.
-    Data { next: Sector, cursor: Cursor, left: u64 },
+    Data {
+        transfer: Transfer,
+        next: Sector,
+        cursor: Cursor,
+        left: u64,
+    },
     /// A range without data.
-    Range(SectorRange),
-    /// One device request, not sent yet.
-    Single,
-    /// Everything is with the device.
+    Range(RangeRequest, SectorRange),
+    /// One flush.
+    Flush,
+    /// One request for the identification string.
+    Identify,
+    /// One request for the wear estimate.
+    Lifetime,
+    /// Nothing: everything is with the device.
     Sent,
+}
+
+/// A request that moves the data of a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transfer {
+    Write,
+    Read,
+}
+
+/// A request that works on a range of sectors without data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RangeRequest {
+    Discard,
+    WriteZeroes { may_unmap: bool },
+    SecureErase,
+}
+
+impl RangeRequest {
+    /// What the device takes of these requests; `None` if there are no such requests.
+    fn limits(self, limits: &Limits) -> Option<RangeLimits> {
+        match self {
+            Self::Discard => limits.discard,
+            Self::WriteZeroes { .. } => limits.write_zeroes.map(|zeroes| RangeLimits {
+                max_sectors: zeroes.max_sectors,
+                max_segments: zeroes.max_segments,
+                alignment_sectors: 0,
+            }),
+            Self::SecureErase => limits.secure_erase,
+        }
+    }
+
+    /// Type and range of the device request.
+    fn encode(self, first: Sector, sectors: u32) -> (RequestType, RangeSegment) {
+        match self {
+            Self::Discard => (RequestType::DISCARD, RangeSegment::plain(first, sectors)),
+            Self::WriteZeroes { may_unmap } => {
+                let segment = RangeSegment::zeroes(first, sectors, may_unmap);
+                (RequestType::WRITE_ZEROES, segment)
+            }
+            Self::SecureErase => (RequestType::SECURE_ERASE, RangeSegment::plain(first, sectors)),
+        }
+    }
+}
+
+/// What the chain of a device request belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PartToken {
+    /// The record of the request.
+    pub(crate) record: u16,
+    pub(crate) sent: Sent,
 }
 
 /// What the completion of one device request has to know.
@@ -32,35 +98,44 @@ pub(crate) struct Sent {
     pub(crate) answer: u32,
 }
 
+impl Sent {
+    /// A device request that moves no data.
+    const NO_DATA: Self = Self { sectors: 0, answer: 0 };
+}
+
 impl Work {
     /// Checks `operation` against everything that can be known before the ring is touched.
     pub(crate) fn plan(operation: Operation, segments: &[Segment], limits: &Limits) -> Result<Self, SubmitError> {
-        // The most ranges and sectors per range that the device takes: at least one of one block, or it is of no use.
-        let range = |range, most: Option<(u32, u32)>| {
-            limits.check_writable()?;
-            most.filter(|&(segments, sectors)| segments > 0 && u64::from(sectors) >= limits.block_sectors())
-                .ok_or(SubmitError::Unsupported)?;
-            limits.check_range(range)?;
-            Ok(Self::Range(range))
+        let only_if = |supported, work| {
+            if supported {
+                Ok(work)
+            } else {
+                Err(SubmitError::Unsupported)
+            }
         };
         match operation {
-            Operation::Read(first) => Self::plan_data(first, segments, limits),
+            Operation::Read(first) => Self::plan_data(Transfer::Read, first, segments, limits),
             Operation::Write(first) => {
                 limits.check_writable()?;
-                Self::plan_data(first, segments, limits)
+                Self::plan_data(Transfer::Write, first, segments, limits)
             }
-            Operation::Discard(r) => range(r, limits.discard.map(|l| (l.max_segments, l.max_sectors))),
-            Operation::WriteZeroes { range: r, .. } => {
-                range(r, limits.write_zeroes.map(|l| (l.max_segments, l.max_sectors)))
+            Operation::Discard(range) => Self::plan_range(RangeRequest::Discard, range, limits),
+            Operation::WriteZeroes { range, may_unmap } => {
+                Self::plan_range(RangeRequest::WriteZeroes { may_unmap }, range, limits)
             }
-            Operation::SecureErase(r) => range(r, limits.secure_erase.map(|l| (l.max_segments, l.max_sectors))),
-            Operation::Flush if !limits.flush => Err(SubmitError::Unsupported),
-            Operation::Lifetime if !limits.lifetime => Err(SubmitError::Unsupported),
-            Operation::Flush | Operation::Lifetime | Operation::Identify => Ok(Self::Single),
+            Operation::SecureErase(range) => Self::plan_range(RangeRequest::SecureErase, range, limits),
+            Operation::Flush => only_if(limits.flush, Self::Flush),
+            Operation::Lifetime => only_if(limits.lifetime, Self::Lifetime),
+            Operation::Identify => Ok(Self::Identify),
         }
     }
 
-    fn plan_data(first: Sector, segments: &[Segment], limits: &Limits) -> Result<Self, SubmitError> {
+    fn plan_data(
+        transfer: Transfer,
+        first: Sector,
+        segments: &[Segment],
+        limits: &Limits,
+    ) -> Result<Self, SubmitError> {
         let (mut left, mut simple) = (0u64, segments.len() <= usize::from(limits.max_segments));
         for segment in segments {
             if !segment.is_representable() {
@@ -72,6 +147,7 @@ impl Work {
         limits.check_transfer(first, left)?;
         if simple && left <= u64::from(limits.max_request_bytes) {
             return Ok(Self::Whole {
+                transfer,
                 first,
                 bytes: left as u32,
             });
@@ -80,16 +156,28 @@ impl Work {
             return Err(SubmitError::TooScattered);
         }
         Ok(Self::Data {
+            transfer,
             next: first,
             cursor: Cursor::default(),
             left,
         })
     }
 
+    fn plan_range(request: RangeRequest, range: SectorRange, limits: &Limits) -> Result<Self, SubmitError> {
+        limits.check_writable()?;
+        // A device that does not take one range of one block is of no use.
+        request
+            .limits(limits)
+            .filter(|most| most.max_segments > 0 && u64::from(most.max_sectors) >= limits.block_sectors())
+            .ok_or(SubmitError::Unsupported)?;
+        limits.check_range(range)?;
+        Ok(Self::Range(request, range))
+    }
+
     /// Whether what is left to send lies within `limits`, which may have changed since it was planned.
     pub(crate) fn fits(&self, limits: &Limits) -> bool {
         let range = match *self {
-            Self::Whole { first, bytes } => SectorRange {
+            Self::Whole { first, bytes, .. } => SectorRange {
                 first,
                 sectors: u64::from(bytes) / SECTOR_BYTES,
             },
@@ -97,8 +185,8 @@ impl Work {
                 first: next,
                 sectors: left / SECTOR_BYTES,
             },
-            Self::Range(range) => range,
-            Self::Single | Self::Sent => return true,
+            Self::Range(_, range) => range,
+            Self::Flush | Self::Identify | Self::Lifetime | Self::Sent => return true,
         };
         limits.check_range(range).is_ok()
     }
@@ -109,73 +197,70 @@ impl Work {
         matches!(self, Self::Sent)
     }
 
-    /// Writes the next device request of `operation` into the queue, unpublished, and moves on.
-    ///
-    /// `token` makes the token of the chain from what its completion has to know.
+    /// Writes the next device request into the queue, unpublished, and moves on. It belongs to the request under `record`.
     ///
     /// # Errors
     ///
     /// Those of the queue; nothing has changed then.
-    #[inline]
-    pub(crate) fn send<T, const N: usize>(
+    // Inlined in any case: behind a call the chain would live in memory instead of registers.
+    #[inline(always)]
+    pub(crate) fn send<const N: usize>(
         &mut self,
-        operation: Operation,
+        record: u16,
         segments: &[Segment],
         limits: &Limits,
-        ring: &mut VirtQueue<T, N>,
+        ring: &mut VirtQueue<PartToken, N>,
         slots: &mut SlotMemory,
-        token: impl FnOnce(Sent) -> T,
     ) -> Result<(), ChainError> {
         let mut chain = ring.chain()?;
-        let (sent, rest) = match (*self, operation) {
-            (Self::Whole { first, bytes }, _) => {
+        let (sent, rest) = match *self {
+            Self::Whole { transfer, first, bytes } => {
                 let pieces = segments.iter().copied();
-                (
-                    transfer(&mut chain, slots, operation, first, bytes, pieces)?,
-                    Self::Sent,
-                )
+                let sent = put_data(&mut chain, slots, transfer, first, bytes, pieces)?;
+                (sent, Self::Sent)
             }
-            (Self::Data { next, cursor, left }, _) => {
+            Self::Data {
+                transfer,
+                next,
+                cursor,
+                left,
+            } => {
                 let part = Part::next(segments, cursor, limits).ok_or(ChainError::TooManySegments)?;
                 let pieces = part.pieces(segments, limits);
-                let sent = transfer(&mut chain, slots, operation, next, part.bytes, pieces)?;
-                (sent, after(next, part, left))
+                let sent = put_data(&mut chain, slots, transfer, next, part.bytes, pieces)?;
+                (sent, after_part(transfer, next, part, left))
             }
-            (Self::Range(range), _) => {
-                let (kind, segment, rest) = cut_range(operation, range, limits).ok_or(ChainError::TooLong)?;
-                start(&mut chain, slots, RequestHeader::without_position(kind))?;
-                let place = slots.put_range(chain.slot(), segment);
-                chain.readable(place)?;
-                let sectors = segment.sectors.get();
-                (Sent { sectors, answer: 0 }, rest)
+            Self::Range(request, range) => put_range(&mut chain, slots, request, range, limits)?,
+            Self::Flush => {
+                start(&mut chain, slots, RequestHeader::without_position(RequestType::FLUSH))?;
+                (Sent::NO_DATA, Self::Sent)
             }
-            (Self::Single, _) => {
-                let (kind, answer) = match operation {
-                    Operation::Identify => (RequestType::GET_ID, DeviceIdString::BYTES),
-                    Operation::Lifetime => (RequestType::GET_LIFETIME, Lifetime::BYTES),
-                    _ => (RequestType::FLUSH, 0),
-                };
-                start(&mut chain, slots, RequestHeader::without_position(kind))?;
-                if answer > 0 {
-                    let segment = slots.answer(chain.slot(), answer);
-                    chain.writable(segment)?;
-                }
-                (Sent { sectors: 0, answer }, Self::Sent)
+            Self::Identify => {
+                let sent = put_query(&mut chain, slots, RequestType::GET_ID, DeviceIdString::BYTES)?;
+                (sent, Self::Sent)
             }
-            (Self::Sent, _) => return Err(ChainError::Empty),
+            Self::Lifetime => {
+                let sent = put_query(&mut chain, slots, RequestType::GET_LIFETIME, Lifetime::BYTES)?;
+                (sent, Self::Sent)
+            }
+            Self::Sent => return Err(ChainError::Empty),
         };
         let status = slots.status_segment(chain.slot());
         chain.writable(status)?;
-        chain.submit(token(sent)).map_err(|(error, _)| error)?;
+        chain.submit(PartToken { record, sent }).map_err(|(error, _)| error)?;
         *self = rest;
         Ok(())
     }
 }
 
+/// The chain of one device request.
+// What fills it is inlined in any case, for the same reason as `Work::send`.
+type RequestChain<'q, const N: usize> = Chain<'q, PartToken, N, DmaRing>;
+
 /// Puts the header at the start of the chain.
 #[inline]
-fn start<T, const N: usize>(
-    chain: &mut Chain<'_, T, N, virtqueue::DmaRing>,
+fn start<const N: usize>(
+    chain: &mut RequestChain<'_, N>,
     slots: &mut SlotMemory,
     header: RequestHeader,
 ) -> Result<(), ChainError> {
@@ -183,76 +268,90 @@ fn start<T, const N: usize>(
     chain.readable(header)
 }
 
-/// Puts header and data of one read or write into the chain.
-// Inlined in any case: behind a call the chain would live in memory instead of registers.
+/// Puts header and data of one transfer into the chain.
 #[inline(always)]
-fn transfer<T, const N: usize>(
-    chain: &mut Chain<'_, T, N, virtqueue::DmaRing>,
+fn put_data<const N: usize>(
+    chain: &mut RequestChain<'_, N>,
     slots: &mut SlotMemory,
-    operation: Operation,
+    transfer: Transfer,
     first: Sector,
     bytes: u32,
     pieces: impl Iterator<Item = Segment>,
 ) -> Result<Sent, ChainError> {
     let sectors = bytes / SECTOR_BYTES as u32;
     // One loop for each direction, so that which it is need not be asked for every piece.
-    if let Operation::Read(_) = operation {
-        start(chain, slots, RequestHeader::at(RequestType::IN, first))?;
-        for piece in pieces {
-            chain.writable(piece)?;
+    match transfer {
+        Transfer::Read => {
+            start(chain, slots, RequestHeader::at(RequestType::IN, first))?;
+            for piece in pieces {
+                chain.writable(piece)?;
+            }
+            Ok(Sent { sectors, answer: bytes })
         }
-        return Ok(Sent { sectors, answer: bytes });
+        Transfer::Write => {
+            start(chain, slots, RequestHeader::at(RequestType::OUT, first))?;
+            for piece in pieces {
+                chain.readable(piece)?;
+            }
+            Ok(Sent { sectors, answer: 0 })
+        }
     }
-    start(chain, slots, RequestHeader::at(RequestType::OUT, first))?;
-    for piece in pieces {
-        chain.readable(piece)?;
-    }
-    Ok(Sent { sectors, answer: 0 })
+}
+
+/// Puts header and range of the first device request of `range` into the chain. Also answers what is left after it.
+#[inline(always)]
+fn put_range<const N: usize>(
+    chain: &mut RequestChain<'_, N>,
+    slots: &mut SlotMemory,
+    request: RangeRequest,
+    range: SectorRange,
+    limits: &Limits,
+) -> Result<(Sent, Work), ChainError> {
+    // The requests may be gone since this one was planned, or not even one block may go out any more.
+    let most = request.limits(limits).ok_or(ChainError::TooLong)?;
+    let block_sectors = limits.block_sectors();
+    let sectors =
+        cut_length(range, most.max_sectors, most.alignment_sectors, block_sectors).ok_or(ChainError::TooLong)?;
+    let (kind, segment) = request.encode(range.first, sectors);
+    start(chain, slots, RequestHeader::without_position(kind))?;
+    chain.readable(slots.put_range(chain.slot(), segment))?;
+    let left = range.sectors - u64::from(sectors);
+    let rest = if left == 0 {
+        Work::Sent
+    } else {
+        let first = Sector(range.first.get() + u64::from(sectors));
+        Work::Range(request, SectorRange { first, sectors: left })
+    };
+    Ok((Sent { sectors, answer: 0 }, rest))
+}
+
+/// Puts header and room for an answer of `answer` bytes into the chain.
+#[inline(always)]
+fn put_query<const N: usize>(
+    chain: &mut RequestChain<'_, N>,
+    slots: &mut SlotMemory,
+    kind: RequestType,
+    answer: u32,
+) -> Result<Sent, ChainError> {
+    start(chain, slots, RequestHeader::without_position(kind))?;
+    chain.writable(slots.answer(chain.slot(), answer))?;
+    Ok(Sent { sectors: 0, answer })
 }
 
 /// What is left after `part`.
 #[inline]
-fn after(next: Sector, part: Part, left: u64) -> Work {
+fn after_part(transfer: Transfer, next: Sector, part: Part, left: u64) -> Work {
     let left = left.saturating_sub(u64::from(part.bytes));
     if left == 0 {
         return Work::Sent;
     }
     Work::Data {
+        transfer,
         // The end of the transfer was checked against the capacity, so this cannot wrap.
         next: Sector(next.get() + u64::from(part.sectors())),
         cursor: part.end,
         left,
     }
-}
-
-/// The first device request of a range operation, and the work after it; `None` if not even one block may go out, or the
-/// operation is not there any more.
-fn cut_range(operation: Operation, range: SectorRange, limits: &Limits) -> Option<(RequestType, RangeSegment, Work)> {
-    let (max, align) = match operation {
-        Operation::Discard(_) => limits.discard.map(|l| (l.max_sectors, l.alignment_sectors)),
-        Operation::SecureErase(_) => limits.secure_erase.map(|l| (l.max_sectors, l.alignment_sectors)),
-        _ => limits.write_zeroes.map(|l| (l.max_sectors, 0)),
-    }?;
-    let sectors = cut_length(range, max, align, limits.block_sectors())?;
-    let segment = match operation {
-        Operation::WriteZeroes { may_unmap, .. } => RangeSegment::zeroes(range.first, sectors, may_unmap),
-        _ => RangeSegment::plain(range.first, sectors),
-    };
-    let kind = match operation {
-        Operation::Discard(_) => RequestType::DISCARD,
-        Operation::SecureErase(_) => RequestType::SECURE_ERASE,
-        _ => RequestType::WRITE_ZEROES,
-    };
-    let left = range.sectors - u64::from(sectors);
-    let rest = if left == 0 {
-        Work::Sent
-    } else {
-        Work::Range(SectorRange {
-            first: Sector(range.first.get() + u64::from(sectors)),
-            sectors: left,
-        })
-    };
-    Some((kind, segment, rest))
 }
 
 /// How many sectors of `range` go into one device request of at most `max` sectors.
@@ -288,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_cut_where_the_device_likes_it() {
+    fn ranges_are_cut_at_alignments() {
         assert_eq!(cut_length(range(0, 100), 100, 64, 1), Some(100));
         assert_eq!(cut_length(range(0, 101), 100, 64, 1), Some(64));
         assert_eq!(cut_length(range(10, 200), 100, 64, 1), Some(54));

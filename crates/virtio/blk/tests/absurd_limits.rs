@@ -1,12 +1,12 @@
-//! Limits no device would give, put into force by the caller of a queue that was separated from its device: whatever
-//! comes of the requests, nothing panics, every owner comes back once, and no memory is lost.
+//! Limits that no device has, put into force by the caller of a queue that was separated from its device: nothing
+//! panics, every token comes back once, and no memory is lost.
 
 mod common;
 
 use common::{Hooked, Scatter, TestDisk, TestRequest, narrow};
 use proptest::prelude::*;
 use virtio_blk::proto::{RangeLimits, Sector, ZeroesLimits};
-use virtio_blk::{Limits, Options, Request, SectorRange};
+use virtio_blk::{DiskOptions, Limits, Request, SectorRange};
 use virtio_blk_model::{Model, ModelConfig, ModelDma};
 
 /// Numbers at the edges of something.
@@ -118,7 +118,7 @@ proptest! {
         let model = Model::new(config);
         let mut dma = model.dma();
         let transport = virtio_mmio::probe(Hooked::new(model.registers())).device().unwrap();
-        let disk = TestDisk::<16>::start(transport, &mut dma, &Options::default()).unwrap();
+        let disk = TestDisk::<16>::start(transport, &mut dma, &DiskOptions::default()).unwrap();
         let (mut device, mut queue) = disk.into_parts();
         let (mut taken, mut returned) = (0, 0);
         for (n, (kind, first, sectors, lengths)) in steps.into_iter().enumerate() {

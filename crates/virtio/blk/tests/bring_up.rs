@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{Rig, every_ring, pattern};
+use common::{Rig, every_ring, options, pattern};
 use virtio_blk::proto::{BlkFeatures, Sector};
-use virtio_blk::{Limits, Options, Request, SUPPORTED_BLK, SUPPORTED_COMMON, SubmitError};
+use virtio_blk::{DiskOptions, Limits, Request, SUPPORTED_BLK, SUPPORTED_COMMON, SubmitError};
 use virtio_blk_model::{Model, ModelConfig, Zones, feature};
 use virtio_core::{DeviceStatus, Features, Interface, QueueSize};
 
@@ -34,7 +34,7 @@ fn every_kind_of_device_comes_up_and_goes_down() {
 }
 
 #[test]
-fn what_the_device_tells_about_itself_is_seen() {
+fn configuration_and_limits_are_those_of_the_device() {
     let config = ModelConfig {
         capacity: 0x1_2345_6780,
         geometry: (1000, 3, 17),
@@ -67,7 +67,7 @@ fn what_the_device_tells_about_itself_is_seen() {
 }
 
 #[test]
-fn of_everything_offered_exactly_the_documented_set_is_accepted() {
+fn of_a_full_offer_the_documented_set_is_accepted() {
     for (model_of_zones, without) in [
         (0, BlkFeatures::empty()),
         (1, BlkFeatures::DISCARD),
@@ -100,10 +100,7 @@ fn of_everything_offered_exactly_the_documented_set_is_accepted() {
 
 #[test]
 fn access_platform_is_accepted_whatever_the_options_say() {
-    let options = Options {
-        features: Features::empty(),
-        ..Options::default()
-    };
+    let options = options(|it| it.features = Features::empty());
     let config = ModelConfig::modern().offer(feature::ACCESS_PLATFORM);
     let mut rig = Rig::<16>::with(config, &options);
     // Without it the device would take translated addresses for physical ones.
@@ -116,7 +113,7 @@ fn access_platform_is_accepted_whatever_the_options_say() {
 }
 
 #[test]
-fn of_everything_a_legacy_device_offers_exactly_the_documented_set_is_accepted() {
+fn of_a_legacy_offer_the_documented_set_is_accepted() {
     let config = ModelConfig {
         offered: Features::all(),
         zones: Zones {
@@ -183,7 +180,7 @@ fn the_driver_does_without_any_one_feature() {
 }
 
 #[test]
-fn a_host_managed_zoned_disk_is_driven_without_discard_and_without_zones() {
+fn a_host_managed_disk_is_driven_without_discard_and_zones() {
     let rig = Rig::<16>::new(ModelConfig::modern().offer(feature::ZONED));
     let accepted = rig.disk.accepted().low();
     assert_eq!(accepted & (feature::DISCARD | feature::ZONED), 0);
@@ -201,7 +198,7 @@ fn a_capacity_is_never_torn() {
             let model = Model::new(config.clone());
             model.resize_after_reads(reads, 0x0000_0000_FFFF_FFFF);
             let transport = Rig::<16>::probe(&model);
-            let rig = Rig::<16>::on(model, transport, &Options::default()).unwrap();
+            let rig = Rig::<16>::on(model, transport, &DiskOptions::default()).unwrap();
             let capacity = rig.disk.limits().capacity.get();
             assert!(
                 [0x1_0000_0000, 0xFFFF_FFFF].contains(&capacity),
@@ -217,9 +214,9 @@ fn the_options_are_kept_to() {
     every_ring(|config| {
         let direct = !config.offered.contains(Features::INDIRECT_DESC);
         for (max_segments, expected) in [(0, 1), (1, 1), (3, 3), (u16::MAX, 14)] {
-            let options = Options {
+            let options = DiskOptions {
                 max_segments,
-                ..Options::default()
+                ..DiskOptions::default()
             };
             let mut rig = Rig::<16>::with(config.clone(), &options);
             assert_eq!(rig.disk.limits().max_segments, expected, "direct: {direct}");
@@ -229,10 +226,7 @@ fn the_options_are_kept_to() {
             assert_eq!(rig.model.counters().longest_chain, usize::from(expected).min(8) + 2);
             rig.finish();
         }
-        let options = Options {
-            max_queue_size: QueueSize::new(8).unwrap(),
-            ..Options::default()
-        };
+        let options = options(|it| it.max_queue_size = QueueSize::new(8).unwrap());
         let mut rig = Rig::<16>::with(config.clone(), &options);
         assert_eq!(rig.disk.queue().ring_state().size, 8);
         rig.works();
@@ -242,10 +236,7 @@ fn the_options_are_kept_to() {
 
 #[test]
 fn the_features_mask_is_kept_to_and_can_not_be_widened() {
-    let everything = Options {
-        features: Features::all(),
-        ..Options::default()
-    };
+    let everything = options(|it| it.features = Features::all());
     let config = ModelConfig {
         offered: Features::all(),
         ..ModelConfig::modern()
@@ -255,22 +246,16 @@ fn the_features_mask_is_kept_to_and_can_not_be_widened() {
     rig.finish();
 
     // The switch depends on flush, and goes with it.
-    let without_flush = Options {
-        features: Options::default().features - blk(BlkFeatures::FLUSH),
-        ..Options::default()
-    };
+    let without_flush = options(|it| it.features = DiskOptions::default().features - blk(BlkFeatures::FLUSH));
     let rig = Rig::<16>::with(ModelConfig::modern(), &without_flush);
     assert_eq!(rig.disk.accepted().low() & (feature::FLUSH | feature::CONFIG_WCE), 0);
     rig.finish();
 }
 
 #[test]
-fn what_binds_the_driver_binds_it_even_if_the_feature_was_not_wanted() {
-    // The fields and the state of the device are what they are, whatever was accepted.
-    let nothing = Options {
-        features: Features::empty(),
-        ..Options::default()
-    };
+fn limits_hold_without_their_features() {
+    // The limits of the device do not depend on what was accepted.
+    let nothing = options(|it| it.features = Features::empty());
     let config = ModelConfig {
         seg_max: 2,
         size_max: 700,
@@ -285,8 +270,7 @@ fn what_binds_the_driver_binds_it_even_if_the_feature_was_not_wanted() {
     rig.finish();
 
     let mut rig = Rig::<16>::with(ModelConfig::modern().offer(feature::RO), &nothing);
-    let request = rig.write_request(0, &content, &[8192]);
-    assert_eq!(rig.refused(request), SubmitError::ReadOnly);
+    assert_eq!(rig.refused_write(0, &content, &[8192]), SubmitError::ReadOnly);
     rig.finish();
 }
 

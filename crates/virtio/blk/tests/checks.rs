@@ -6,7 +6,7 @@ mod common;
 
 use common::{Rig, TestRequest, every_ring, pattern, range};
 use virtio_blk::proto::Sector;
-use virtio_blk::{Disk, Options, Request, SubmitError};
+use virtio_blk::{Disk, DiskOptions, Request, SubmitError};
 use virtio_blk_model::{Limits, Model, ModelConfig, feature};
 use virtio_core::{DeviceAddr, Features, RawSegments, Segment};
 
@@ -27,10 +27,10 @@ fn everything() -> ModelConfig {
 /// All operations on one range.
 fn range_requests(first: u64, sectors: u64) -> [Box<dyn FnOnce(u32) -> TestRequest>; 4] {
     [
-        Box::new(move |owner| Request::discard(range(first, sectors), owner)),
-        Box::new(move |owner| Request::write_zeroes(range(first, sectors), false, owner)),
-        Box::new(move |owner| Request::write_zeroes(range(first, sectors), true, owner)),
-        Box::new(move |owner| Request::secure_erase(range(first, sectors), owner)),
+        Box::new(move |token| Request::discard(range(first, sectors), token)),
+        Box::new(move |token| Request::write_zeroes(range(first, sectors), false, token)),
+        Box::new(move |token| Request::write_zeroes(range(first, sectors), true, token)),
+        Box::new(move |token| Request::secure_erase(range(first, sectors), token)),
     ]
 }
 
@@ -51,10 +51,7 @@ fn nothing_reaches_past_the_end_of_the_disk() {
             (u64::MAX - 999, 512 * 1000),
             (1 << 55, 512),
         ] {
-            let request = rig.read_request(first, &[bytes]);
-            assert_eq!(rig.refused(request), OUTSIDE, "{bytes} bytes at {first}");
-            let request = rig.write_request(first, &pattern(1, bytes), &[bytes]);
-            assert_eq!(rig.refused(request), OUTSIDE, "{bytes} bytes at {first}");
+            rig.refuses_transfers(first, &[bytes], OUTSIDE);
         }
         // Up to the last sector, everything.
         for (first, bytes) in [(999, 512), (998, 1024), (0, 512_000)] {
@@ -94,11 +91,7 @@ fn transfers_are_whole_sectors() {
     every_ring(|config| {
         let mut rig = Rig::<16>::new(small(config));
         for lengths in [&[511][..], &[1], &[513], &[512, 1], &[300, 211], &[512, 512, 100]] {
-            let request = rig.read_request(0, lengths);
-            assert_eq!(rig.refused(request), OFF_BLOCK, "{lengths:?}");
-            let content = pattern(1, lengths.iter().sum());
-            let request = rig.write_request(0, &content, lengths);
-            assert_eq!(rig.refused(request), OFF_BLOCK, "{lengths:?}");
+            rig.refuses_transfers(0, lengths, OFF_BLOCK);
         }
         rig.finish();
     });
@@ -121,10 +114,7 @@ fn positions_and_lengths_are_whole_blocks() {
         (7, 4096),
         (9, 512),
     ] {
-        let request = rig.read_request(first, &[bytes]);
-        assert_eq!(rig.refused(request), off_block, "{bytes} bytes at {first}");
-        let request = rig.write_request(first, &pattern(1, bytes), &[bytes]);
-        assert_eq!(rig.refused(request), off_block, "{bytes} bytes at {first}");
+        rig.refuses_transfers(first, &[bytes], off_block);
         for request in range_requests(first, bytes as u64 / 512) {
             assert_eq!(rig.refused(request), off_block, "{bytes} bytes at {first}");
         }
@@ -141,8 +131,7 @@ fn a_read_only_disk_is_only_read() {
     for config in [everything(), small(ModelConfig::legacy())] {
         let mut rig = Rig::<16>::new(config.offer(feature::RO));
         assert!(rig.disk.limits().read_only);
-        let request = rig.write_request(0, &pattern(1, 512), &[512]);
-        assert_eq!(rig.refused(request), SubmitError::ReadOnly);
+        assert_eq!(rig.refused_write(0, &pattern(1, 512), &[512]), SubmitError::ReadOnly);
         for request in range_requests(0, 8) {
             assert_eq!(rig.refused(request), SubmitError::ReadOnly);
         }
@@ -153,7 +142,7 @@ fn a_read_only_disk_is_only_read() {
 }
 
 #[test]
-fn what_the_device_does_not_do_is_not_asked_of_it() {
+fn unsupported_operations_are_refused() {
     let bare = ModelConfig {
         offered: Features::VERSION_1,
         ..small(ModelConfig::modern())
@@ -185,13 +174,10 @@ fn what_the_device_does_not_do_is_not_asked_of_it() {
 }
 
 #[test]
-fn nothing_at_all_is_no_request() {
+fn an_empty_request_is_refused() {
     let mut rig = Rig::<16>::new(everything());
     for lengths in [&[][..], &[0], &[0, 0, 0]] {
-        let request = rig.read_request(0, lengths);
-        assert_eq!(rig.refused(request), SubmitError::Empty);
-        let request = rig.write_request(0, &[], lengths);
-        assert_eq!(rig.refused(request), SubmitError::Empty);
+        rig.refuses_transfers(0, lengths, SubmitError::Empty);
     }
     for request in range_requests(0, 0).into_iter().chain(range_requests(u64::MAX, 0)) {
         assert_eq!(rig.refused(request), SubmitError::Empty);
@@ -216,11 +202,7 @@ fn a_block_in_too_many_pieces_is_too_scattered() {
             &[512, 100, 100, 100, 100, 112],
         ];
         for lengths in bad {
-            let request = rig.read_request(0, lengths);
-            assert_eq!(rig.refused(request), SubmitError::TooScattered, "{lengths:?}");
-            let content = pattern(1, lengths.iter().sum());
-            let request = rig.write_request(0, &content, lengths);
-            assert_eq!(rig.refused(request), SubmitError::TooScattered, "{lengths:?}");
+            rig.refuses_transfers(0, lengths, SubmitError::TooScattered);
         }
         for lengths in good {
             let content = pattern(2, 512);
@@ -237,7 +219,7 @@ fn a_segment_around_the_end_of_the_address_space_is_refused() {
     let transport = virtio_mmio::probe(model.registers()).device().unwrap();
     let mut dma = model.dma();
     let mut disk =
-        Disk::<_, RawSegments<Vec<Segment>>, u8, 16>::start(transport, &mut dma, &Options::default()).unwrap();
+        Disk::<_, RawSegments<Vec<Segment>>, u8, 16>::start(transport, &mut dma, &DiskOptions::default()).unwrap();
     for segments in [
         vec![Segment::new(DeviceAddr(u64::MAX), 512)],
         vec![Segment::new(DeviceAddr(u64::MAX - 510), 512)],
@@ -250,8 +232,8 @@ fn a_segment_around_the_end_of_the_address_space_is_refused() {
         let raw = unsafe { RawSegments::new(segments.clone()) };
         let rejected = disk.submit(Request::read(Sector(0), raw, 9)).unwrap_err();
         assert_eq!(rejected.error, SubmitError::BadSegment);
-        let (buffer, owner) = rejected.request.into_parts();
-        assert_eq!((buffer.unwrap().into_inner(), owner), (segments, 9));
+        let (buffer, token) = rejected.request.into_parts();
+        assert_eq!((buffer.unwrap().into_inner(), token), (segments, 9));
     }
     // Lengths that add up to more than any disk has.
     let endless = vec![Segment::new(DeviceAddr(0), 0xFFFF_FE00); 5000];
@@ -260,41 +242,25 @@ fn a_segment_around_the_end_of_the_address_space_is_refused() {
     let rejected = disk.submit(Request::write(Sector(0), raw, 9)).unwrap_err();
     assert_eq!(rejected.error, OUTSIDE);
     assert!(!disk.notify());
-    assert_eq!(disk.counters().device_requests, 0);
+    assert_eq!(disk.counters().queue.device_requests, 0);
     disk.shut_down(&mut dma, |_| unreachable!()).unwrap();
     assert_eq!((model.allocations(), model.counters().chains), (0, 0));
     model.assert_clean();
 }
 
 #[test]
-fn what_can_never_be_is_said_before_what_can_not_be_now() {
+fn permanent_errors_come_before_a_full_queue() {
     let config = ModelConfig {
         queue_size_max: 4,
         ..everything().withdraw(feature::INDIRECT_DESC)
     };
     let mut rig = Rig::<4>::new(config);
-    let request = rig.read_request(0, &[512]);
-    rig.submit(request);
+    rig.submit_read(0, &[512]);
     rig.disk.notify();
-    let request = rig.read_request(1, &[512]);
-    assert_eq!(rig.try_submit(request), Err(SubmitError::QueueFull));
-    let request = rig.read_request(1000, &[512]);
-    assert_eq!(rig.try_submit(request), Err(OUTSIDE));
-    let request = rig.read_request(0, &[100]);
-    assert_eq!(rig.try_submit(request), Err(OFF_BLOCK));
+    assert_eq!(rig.try_submit_read(1, &[512]), Err(SubmitError::QueueFull));
+    assert_eq!(rig.try_submit_read(1000, &[512]), Err(OUTSIDE));
+    assert_eq!(rig.try_submit_read(0, &[100]), Err(OFF_BLOCK));
     rig.settle();
     let counters = rig.finish();
-    assert_eq!(counters.queue_full, 1);
-}
-
-#[test]
-fn errors_say_what_is_wrong() {
-    for (error, words) in [
-        (OUTSIDE, "1000"),
-        (OFF_BLOCK, "512"),
-        (SubmitError::ReadOnly, "read-only"),
-        (SubmitError::QueueFull, "full"),
-    ] {
-        assert!(error.to_string().contains(words), "{error}");
-    }
+    assert_eq!(counters.queue.queue_full, 1);
 }

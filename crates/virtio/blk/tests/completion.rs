@@ -19,7 +19,7 @@ fn a_driver_that_polls_is_not_interrupted() {
         assert!(!rig.model.interrupt_line());
         assert_eq!(rig.model.counters().interrupts, 0);
         let counters = rig.finish();
-        assert_eq!((counters.interrupts, counters.spurious_interrupts), (0, 0));
+        assert_eq!((counters.interrupts.taken, counters.interrupts.spurious), (0, 0));
     });
 }
 
@@ -33,20 +33,19 @@ fn every_completion_interrupts_a_driver_that_waits() {
         assert_eq!(rig.drain().unwrap(), []);
         for n in 1..=40 {
             let content = pattern(n, 512);
-            let request = rig.write_request(n, &content, &[512]);
-            let owner = rig.submit(request);
+            let token = rig.submit_write(n, &content, &[512]);
             rig.disk.notify();
             assert!(!rig.model.interrupt_line());
             rig.model.process(usize::MAX);
             assert!(rig.model.interrupt_line(), "completion {n}");
             let (seen, outcomes) = rig.interrupt().unwrap();
             assert_eq!(seen.config, None);
-            assert_eq!(outcomes[0].owner, owner);
+            assert_eq!(outcomes[0].token, token);
             assert!(!rig.model.interrupt_line(), "acknowledged");
-            assert_eq!(rig.disk.counters().interrupts, n);
+            assert_eq!(rig.disk.counters().interrupts.taken, n);
         }
         let counters = rig.finish();
-        assert_eq!(counters.spurious_interrupts, 0);
+        assert_eq!(counters.interrupts.spurious, 0);
     });
 }
 
@@ -59,11 +58,9 @@ fn a_burst_is_one_interrupt() {
         });
         rig.drain().unwrap();
         for n in 0..16 {
-            let request = rig.read_request(n, &[512]);
-            rig.submit(request);
+            rig.submit_read(n, &[512]);
         }
-        rig.disk.notify();
-        rig.model.process(usize::MAX);
+        rig.serve();
         assert_eq!(rig.model.counters().interrupts, 1);
         assert_eq!(rig.interrupt().unwrap().1.len(), 16);
         assert!(!rig.model.interrupt_line());
@@ -81,8 +78,7 @@ fn a_transfer_in_parts_goes_on_from_interrupt_to_interrupt() {
             });
             rig.drain().unwrap();
             let content = pattern(1, 16 * 512);
-            let request = rig.write_request(0, &content, &[content.len()]);
-            rig.submit(request);
+            rig.submit_write(0, &content, &[content.len()]);
             rig.disk.notify();
             let mut outcomes = Vec::new();
             for _ in 0..100 {
@@ -90,27 +86,26 @@ fn a_transfer_in_parts_goes_on_from_interrupt_to_interrupt() {
                     break;
                 }
                 rig.model.process(usize::MAX);
-                assert!(rig.model.interrupt_line(), "nobody would wake the driver");
+                assert!(rig.model.interrupt_line(), "the driver would not be woken");
                 outcomes = rig.interrupt().unwrap().1;
             }
             assert_eq!(outcomes[0].bytes, 16 * 512);
             assert_eq!(rig.model.read_disk(0, 16), content);
             let counters = rig.finish();
-            assert_eq!(counters.spurious_interrupts, 0, "each brought a part back");
+            assert_eq!(counters.interrupts.spurious, 0, "each brought a part back");
         }
     });
 }
 
 #[test]
-fn the_device_is_acknowledged_after_its_completions_were_taken() {
+fn the_acknowledge_follows_the_completions() {
     every_ring(|config| {
         let mut rig = Rig::<16>::new(config);
         rig.drain().unwrap();
         for _ in 0..3 {
             rig.submit(Request::flush);
         }
-        rig.disk.notify();
-        rig.model.process(usize::MAX);
+        rig.serve();
         let taken = Arc::new(AtomicUsize::new(0));
         let at_acknowledge = Arc::new(AtomicUsize::new(usize::MAX));
         let (look, note) = (Arc::clone(&taken), Arc::clone(&at_acknowledge));
@@ -147,8 +142,8 @@ fn a_completion_just_before_the_acknowledge_is_seen() {
         });
         let (seen, outcomes) = rig.interrupt().unwrap();
         assert_eq!(seen.completions, 2);
-        let owners: Vec<u32> = outcomes.iter().map(|outcome| outcome.owner).collect();
-        assert_eq!(owners, [first, second]);
+        let tokens: Vec<u32> = outcomes.iter().map(|outcome| outcome.token).collect();
+        assert_eq!(tokens, [first, second]);
         // And it is ready for the next one.
         rig.registers.unhook();
         rig.submit(Request::flush);
@@ -167,7 +162,7 @@ fn an_interrupt_about_nothing_is_counted_and_harmless() {
             interrupt_noise: 0xFFFF_FFFC,
             ..config
         });
-        // Not even a cause: somebody else's, on a shared line.
+        // Not even a cause: that of another device on a shared line.
         let (seen, _) = rig.interrupt().unwrap();
         assert_eq!((seen.completions, seen.config), (0, None));
         assert_eq!(rig.model.counters().acknowledges, 0);
@@ -180,7 +175,7 @@ fn an_interrupt_about_nothing_is_counted_and_harmless() {
         rig.interrupt().unwrap();
         rig.settle();
         let counters = rig.finish();
-        assert_eq!((counters.interrupts, counters.spurious_interrupts), (3, 3));
+        assert_eq!((counters.interrupts.taken, counters.interrupts.spurious), (3, 3));
     });
 }
 
@@ -190,19 +185,18 @@ fn one_notification_per_batch() {
         let mut rig = Rig::<64>::new(config);
         for batch in 1..=5 {
             for n in 0..16 {
-                let request = rig.read_request(n, &[512]);
-                rig.submit(request);
+                rig.submit_read(n, &[512]);
             }
             assert_eq!(rig.model.pending(), 0, "the device knows of nothing yet");
             assert!(rig.disk.notify());
             assert!(!rig.disk.notify(), "there is nothing more to say");
             assert_eq!(rig.model.pending(), 16);
             assert_eq!(rig.settle().len(), 16);
-            assert_eq!(rig.disk.counters().notifies, batch);
+            assert_eq!(rig.disk.counters().queue.notifies, batch);
         }
         let seen = rig.model.counters();
         assert_eq!((seen.notifies, seen.unneeded_notifies), (5, 0));
-        assert_eq!(rig.finish().notifies, 5);
+        assert_eq!(rig.finish().queue.notifies, 5);
     });
 }
 
@@ -223,22 +217,22 @@ fn a_device_that_wants_no_notification_gets_none() {
             assert_eq!(rig.poll().unwrap().len(), 1);
         }
         assert_eq!(rig.model.counters().notifies, before);
-        assert_eq!(rig.finish().notifies, before);
+        assert_eq!(rig.finish().queue.notifies, before);
     });
 }
 
 #[test]
-fn what_was_not_notified_of_is_not_published() {
+fn without_a_notify_nothing_is_published() {
     let mut rig = Rig::<16>::new(ModelConfig::modern());
     let first = rig.submit(Request::flush);
     rig.disk.notify();
     let second = rig.submit(Request::flush);
     assert_eq!(rig.model.process(usize::MAX), 1);
     let outcomes = rig.poll().unwrap();
-    assert_eq!((outcomes.len(), outcomes[0].owner), (1, first));
+    assert_eq!((outcomes.len(), outcomes[0].token), (1, first));
     assert_eq!(rig.disk.queue().ring_state().unpublished, 1);
     let (_, _, aborted) = rig.abandon();
-    assert_eq!(aborted[0].owner, second);
+    assert_eq!(aborted[0].token, second);
 }
 
 #[test]
@@ -259,13 +253,12 @@ fn everything_is_counted_exactly() {
         rig.write(0, &pattern(1, 512));
         rig.read(0, 2048);
         rig.good(Request::flush);
-        rig.good(|owner| Request::discard(range(0, 10), owner));
-        rig.good(|owner| Request::write_zeroes(range(0, 11), true, owner));
-        rig.good(|owner| Request::secure_erase(range(0, 30), owner));
+        rig.good(|token| Request::discard(range(0, 10), token));
+        rig.good(|token| Request::write_zeroes(range(0, 11), true, token));
+        rig.good(|token| Request::secure_erase(range(0, 30), token));
         assert!(matches!(rig.good(Request::identify), Answer::Id(_)));
         assert!(matches!(rig.good(Request::lifetime), Answer::Lifetime(_)));
-        let request = rig.read_request(1 << 40, &[512]);
-        rig.refused(request);
+        rig.refused_read(1 << 40, &[512]);
         let text = rig.disk.counters().to_string();
         assert!(text.contains("write: 2 operations, 1536 bytes, 0 errors"), "{text}");
         let counters = rig.finish();
@@ -279,9 +272,10 @@ fn everything_is_counted_exactly() {
             (OperationKind::Identify, 1, 0),
             (OperationKind::Lifetime, 1, 0),
         ] {
-            let of = counters.of(kind);
+            let of = counters.queue.of(kind);
             assert_eq!((of.operations, of.bytes, of.errors), (operations, bytes, 0), "{kind:?}");
         }
+        let counters = counters.queue;
         assert_eq!(counters.device_requests, 9 + 1 + 2);
         assert_eq!((counters.notifies, counters.queue_full, counters.faults), (9, 0, 0));
     });

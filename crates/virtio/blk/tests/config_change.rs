@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::{Access, Rig, every_ring, narrow, pattern, range, register};
 use virtio_blk::proto::Sector;
-use virtio_blk::{IoError, Options, Request, SubmitError};
+use virtio_blk::{DiskOptions, IoError, Request, SubmitError};
 use virtio_blk_model::{Limits, ModelConfig};
 use virtio_core::{ConfigUnstable, DeviceStatus};
 use virtio_mmio::RegisterAccess;
 
 #[test]
-fn a_configuration_interrupt_without_a_change_changes_nothing() {
+fn a_configuration_interrupt_may_be_without_a_change() {
     let mut rig = Rig::<16>::new(ModelConfig::modern());
     let before = *rig.disk.limits();
     rig.model.spurious_interrupt(2);
@@ -23,7 +23,7 @@ fn a_configuration_interrupt_without_a_change_changes_nothing() {
         (before, None, false)
     );
     assert!(!rig.model.interrupt_line());
-    assert_eq!(rig.finish().spurious_interrupts, 0);
+    assert_eq!(rig.finish().interrupts.spurious, 0);
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn a_resize_is_seen_and_kept_to() {
             capacity: 100,
             ..config
         });
-        let last = |capacity: u64| move |owner| Request::write_zeroes(range(capacity - 1, 1), false, owner);
+        let last = |capacity: u64| move |token| Request::write_zeroes(range(capacity - 1, 1), false, token);
         for (from, to) in [(100, 200), (200, 150), (150, 1 << 33), (1 << 33, 7)] {
             rig.model.resize(to);
             assert!(rig.model.interrupt_line());
@@ -61,7 +61,7 @@ fn a_driver_that_only_polls_sees_changes_when_it_looks() {
         let unchanged = rig.disk.refresh_config().unwrap();
         assert_eq!((unchanged.limits, unchanged.resized_from), (*rig.disk.limits(), None));
         rig.model.resize(50);
-        let last = |owner| Request::write_zeroes(range(99, 1), false, owner);
+        let last = |token| Request::write_zeroes(range(99, 1), false, token);
         let change = rig.disk.refresh_config().unwrap();
         assert_eq!(change.resized_from, Some(Sector(100)));
         assert_eq!((change.limits, change.needs_reset), (*rig.disk.limits(), false));
@@ -139,14 +139,13 @@ fn a_resize_just_before_the_acknowledge_is_seen() {
         assert!(!rig.model.interrupt_line(), "no further interrupt comes");
         assert_eq!(change.resized_from, Some(Sector(100)));
         assert_eq!(rig.disk.limits().capacity, Sector(50));
-        let request = rig.read_request(50, &[512]);
-        assert_eq!(rig.refused(request), SubmitError::OutOfRange { capacity: 50 });
+        assert_eq!(rig.refused_read(50, &[512]), SubmitError::OutOfRange { capacity: 50 });
         rig.finish();
     }
 }
 
 #[test]
-fn a_configuration_that_can_not_be_read_leaves_the_old_one_in_force() {
+fn an_unreadable_configuration_leaves_the_old_one_in_force() {
     let mut rig = Rig::<16>::new(ModelConfig::modern());
     let before = *rig.disk.limits();
     rig.model.resize(5);
@@ -162,7 +161,7 @@ fn a_configuration_that_can_not_be_read_leaves_the_old_one_in_force() {
     assert_eq!(*rig.disk.limits(), before);
     assert_eq!(rig.disk.refresh_config(), Err(ConfigUnstable));
     assert_eq!(*rig.disk.limits(), before);
-    // Once it stands still, the next interrupt brings it, whatever that one is about.
+    // Once it stands still, the next interrupt of any cause brings it.
     rig.registers.unhook();
     rig.model.spurious_interrupt(1);
     let (seen, _) = rig.interrupt().unwrap();
@@ -187,10 +186,9 @@ fn what_waits_for_room_when_the_disk_shrinks_is_not_sent() {
             let capacity = rig.disk.limits().capacity.get();
             let first = capacity - 20;
             if discard {
-                rig.submit(|owner| Request::discard(range(first, 20), owner));
+                rig.submit(|token| Request::discard(range(first, 20), token));
             } else {
-                let request = rig.write_request(first, &content, &[content.len()]);
-                rig.submit(request);
+                rig.submit_write(first, &content, &[content.len()]);
             }
             rig.disk.notify();
             rig.model.process(1);
@@ -211,11 +209,11 @@ fn what_waits_for_room_when_the_disk_shrinks_is_not_sent() {
 }
 
 #[test]
-fn a_cry_for_help_is_heard() {
+fn a_device_that_needs_a_reset_is_noticed() {
     every_ring(|config| {
         let mut rig = Rig::<16>::new(config);
         rig.drain().unwrap();
-        let owner = rig.submit(Request::flush);
+        let token = rig.submit(Request::flush);
         rig.disk.notify();
         rig.model.needs_reset();
         assert_eq!(rig.model.process(usize::MAX), 0);
@@ -227,9 +225,9 @@ fn a_cry_for_help_is_heard() {
         // What is in flight comes back with the shutdown, and the device can be used again.
         let model = rig.model.clone();
         let (transport, _, aborted) = rig.abandon();
-        assert_eq!((aborted[0].owner, aborted[0].result), (owner, Err(IoError::Aborted)));
+        assert_eq!((aborted[0].token, aborted[0].result), (token, Err(IoError::Aborted)));
         assert_eq!(model.status(), DeviceStatus::RESET);
-        let mut rig = Rig::<16>::on(model, transport, &Options::default()).unwrap();
+        let mut rig = Rig::<16>::on(model, transport, &DiskOptions::default()).unwrap();
         rig.write(3, &pattern(3, 512));
         rig.finish();
     });
@@ -248,7 +246,7 @@ fn never_still(rig: &Rig<16>) -> Arc<AtomicU32> {
 }
 
 #[test]
-fn a_configuration_that_never_stands_still_costs_a_bounded_number_of_register_reads() {
+fn a_restless_configuration_costs_a_bounded_number_of_reads() {
     let mut rig = Rig::<16>::new(ModelConfig::modern());
     rig.model.resize(5);
     let reads = never_still(&rig);

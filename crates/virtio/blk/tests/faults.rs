@@ -5,26 +5,26 @@ mod common;
 use common::{Outcome, Rig, every_ring, pattern, range};
 use proptest::prelude::*;
 use virtio_blk::proto::StatusError;
-use virtio_blk::{Answer, DeviceFault, IoError, OperationKind, Options, Request, SubmitError};
+use virtio_blk::{Answer, DeviceFault, DiskOptions, IoError, OperationKind, Request, SubmitError};
 use virtio_blk_model::faults::{FaultKind, FaultScript, NoFaults};
 use virtio_blk_model::{CompletionOrder, ModelConfig, feature};
 use virtio_core::{DeviceStatus, Features};
 
-/// Shuts down, starts again, and shows that the disk works. Returns what was aborted. `lied`: the device has given back
+/// Shuts down, starts again, and shows that the disk works. Returns what was aborted. `lied`: the device has returned
 /// other requests than it has served.
 fn starts_again<const N: usize>(rig: Rig<N>, lied: bool) -> Vec<Outcome> {
     let model = rig.model.clone();
     let (transport, _, aborted) = rig.abandon();
     assert!(aborted.iter().all(|outcome| outcome.result.is_err()));
     model.set_fault(NoFaults);
-    // A device that gives back what it still has does not know that it does, and blames the driver for the rest.
-    let blamed = ["RING-N-14", "INIT-D-21", "INIT-D-22", "FEAT-D-15"];
+    // The model takes the consequences of its own lies for violations of the driver.
+    let consequences = ["RING-N-14", "INIT-D-21", "INIT-D-22", "FEAT-D-15"];
     let wrong = model.take_violations();
     assert!(
-        wrong.is_empty() || lied && wrong.iter().all(|violation| blamed.contains(&violation.id)),
+        wrong.is_empty() || lied && wrong.iter().all(|violation| consequences.contains(&violation.id)),
         "{wrong:?}"
     );
-    let mut rig = Rig::<N>::on(model, transport, &Options::default()).expect("the device comes up again");
+    let mut rig = Rig::<N>::on(model, transport, &DiskOptions::default()).expect("the device comes up again");
     let content = pattern(99, 1024);
     rig.write(30, &content);
     assert_eq!(rig.read(30, 1024), content);
@@ -40,19 +40,18 @@ fn end_of(
 ) -> Result<Result<Answer, IoError>, DeviceFault> {
     let mut rig = Rig::<16>::new(config);
     rig.model.set_fault(FaultScript::new().at(0, fault));
-    let owner = make(&mut rig);
-    rig.disk.notify();
-    rig.model.process(usize::MAX);
+    let token = make(&mut rig);
+    rig.serve();
     let end = rig.poll();
     match end {
         Ok(outcomes) => {
             assert_eq!(outcomes.len(), 1);
-            assert_eq!(outcomes[0].owner, owner);
+            assert_eq!(outcomes[0].token, token);
             let result = outcomes[0].result;
             let errors = u64::from(result.is_err());
-            let of = rig.disk.counters().of(outcomes[0].operation.kind());
+            let of = rig.disk.counters().queue.of(outcomes[0].operation.kind());
             assert_eq!((of.operations, of.errors), (1, errors));
-            assert_eq!(rig.disk.counters().faults, 0);
+            assert_eq!(rig.disk.counters().queue.faults, 0);
             // No restart is needed.
             rig.write(0, &pattern(5, 512));
             rig.finish();
@@ -60,7 +59,7 @@ fn end_of(
         }
         Err(fault) => {
             broken_for_good(&mut rig, fault);
-            assert_eq!(starts_again(rig, true)[0].owner, owner);
+            assert_eq!(starts_again(rig, true)[0].token, token);
             Err(fault)
         }
     }
@@ -69,28 +68,25 @@ fn end_of(
 /// After a fault nothing is taken, nothing is told, and the answer stays the same.
 fn broken_for_good<const N: usize>(rig: &mut Rig<N>, fault: DeviceFault) {
     assert_eq!(rig.disk.queue().fault(), Some(fault));
-    let request = rig.read_request(0, &[512]);
-    assert_eq!(rig.try_submit(request), Err(SubmitError::Broken(fault)));
+    assert_eq!(rig.try_submit_read(0, &[512]), Err(SubmitError::Broken(fault)));
     let notifies = rig.model.counters().notifies;
     assert!(!rig.disk.notify());
     assert_eq!(rig.poll(), Err(fault));
     assert_eq!(rig.drain(), Err(fault));
     assert_eq!(rig.interrupt().err(), Some(fault));
     assert_eq!(rig.model.counters().notifies, notifies);
-    assert_eq!(rig.disk.counters().faults, 1, "it happened once");
-    assert_eq!(rig.disk.counters().spurious_interrupts, 0);
+    assert_eq!(rig.disk.counters().queue.faults, 1, "it happened once");
+    assert_eq!(rig.disk.counters().interrupts.spurious, 0);
     let dump = rig.disk.dump().to_string();
     assert!(dump.contains(&fault.to_string()), "{dump}");
 }
 
 fn read(rig: &mut Rig<16>) -> u32 {
-    let request = rig.read_request(0, &[512]);
-    rig.submit(request)
+    rig.submit_read(0, &[512])
 }
 
 fn write(rig: &mut Rig<16>) -> u32 {
-    let request = rig.write_request(0, &pattern(1, 512), &[512]);
-    rig.submit(request)
+    rig.submit_write(0, &pattern(1, 512), &[512])
 }
 
 fn identify(rig: &mut Rig<16>) -> u32 {
@@ -129,7 +125,7 @@ fn a_status_that_was_not_written_is_no_success() {
         for request in [read, write, identify] {
             assert_eq!(end_of(config.clone(), FaultKind::NoStatus, request), not_written);
         }
-        let range = |rig: &mut Rig<16>| rig.submit(|owner| Request::write_zeroes(range(0, 1), false, owner));
+        let range = |rig: &mut Rig<16>| rig.submit(|token| Request::write_zeroes(range(0, 1), false, token));
         assert_eq!(end_of(config.clone(), FaultKind::NoStatus, range), not_written);
         // Not even in a slot where the last request went well.
         let mut rig = Rig::<16>::new(config);
@@ -155,7 +151,7 @@ fn lengths_decide_nothing() {
 }
 
 #[test]
-fn ids_nobody_gave_out_stop_the_queue() {
+fn ids_that_are_not_in_flight_stop_the_queue() {
     every_ring(|config| {
         for id in [16, 17, 1 << 16, u32::MAX] {
             let end = end_of(config.clone(), FaultKind::UsedId(id), read);
@@ -181,7 +177,7 @@ fn an_index_that_runs_ahead_stops_the_queue() {
 }
 
 #[test]
-fn a_request_returned_in_place_of_another_is_not_taken_for_done() {
+fn a_request_returned_in_place_of_another_fails() {
     every_ring(|config| {
         let indirect = config.offered.contains(Features::INDIRECT_DESC);
         let mut rig = Rig::<16>::new(config);
@@ -193,7 +189,7 @@ fn a_request_returned_in_place_of_another_is_not_taken_for_done() {
         rig.disk.notify();
         rig.model.process(1);
         let outcomes = rig.poll().unwrap();
-        assert_eq!(outcomes[0].owner, second);
+        assert_eq!(outcomes[0].token, second);
         // Its status byte tells that it was never served.
         assert_eq!(outcomes[0].result, Err(IoError::Device(StatusError::NotWritten)));
         rig.model.process(1);
@@ -201,7 +197,7 @@ fn a_request_returned_in_place_of_another_is_not_taken_for_done() {
         assert_eq!(rig.poll(), Err(DeviceFault::NotInFlight { id }));
         let aborted = starts_again(rig, true);
         assert_eq!(aborted.len(), 1);
-        assert_eq!(aborted[0].owner, first);
+        assert_eq!(aborted[0].token, first);
     });
 }
 
@@ -219,34 +215,28 @@ fn a_request_returned_twice_is_completed_once() {
         assert_eq!(end, Err(disk_fault));
         assert_eq!(completions.len(), 1);
         let outcome = rig.keep(completions.remove(0));
-        assert_eq!((outcome.owner, outcome.result), (first, Ok(Answer::Done)));
+        assert_eq!((outcome.token, outcome.result), (first, Ok(Answer::Done)));
         broken_for_good(&mut rig, disk_fault);
         let aborted = starts_again(rig, true);
-        assert_eq!((aborted.len(), aborted[0].owner), (1, second));
+        assert_eq!((aborted.len(), aborted[0].token), (1, second));
     });
 }
 
 #[test]
-fn a_lost_request_comes_back_at_the_latest_when_the_device_is_shut_down() {
+fn a_lost_request_is_aborted_by_the_shutdown() {
     every_ring(|config| {
         for late in [false, true] {
             let mut rig = Rig::<16>::new(config.clone());
             rig.model.set_fault(FaultScript::new().at(1, FaultKind::Lost));
-            let owners: Vec<u32> = (0..4)
-                .map(|n| {
-                    let request = rig.write_request(n, &pattern(n, 512), &[512]);
-                    rig.submit(request)
-                })
-                .collect();
-            rig.disk.notify();
-            rig.model.process(usize::MAX);
+            let tokens: Vec<u32> = (0..4).map(|n| rig.submit_write(n, &pattern(n, 512), &[512])).collect();
+            rig.serve();
             let outcomes = rig.poll().unwrap();
-            let back: Vec<u32> = outcomes.iter().map(|outcome| outcome.owner).collect();
-            assert_eq!(back, [owners[0], owners[2], owners[3]]);
+            let back: Vec<u32> = outcomes.iter().map(|outcome| outcome.token).collect();
+            assert_eq!(back, [tokens[0], tokens[2], tokens[3]]);
             assert_eq!(rig.disk.queue().in_flight(), 1);
             if late {
                 rig.model.complete_held();
-                assert_eq!(rig.poll().unwrap()[0].owner, owners[1]);
+                assert_eq!(rig.poll().unwrap()[0].token, tokens[1]);
                 assert_eq!(rig.model.read_disk(1, 1), pattern(1, 512));
             }
             let aborted = starts_again(rig, false);
@@ -261,17 +251,16 @@ fn a_breakdown_is_reported_and_survived() {
         let mut rig = Rig::<16>::new(config);
         rig.drain().unwrap();
         rig.model.set_fault(FaultScript::new().at(1, FaultKind::BreakDown));
-        let owners: Vec<u32> = (0..3).map(|_| read(&mut rig)).collect();
-        rig.disk.notify();
-        rig.model.process(usize::MAX);
+        let tokens: Vec<u32> = (0..3).map(|_| read(&mut rig)).collect();
+        rig.serve();
         assert!(rig.model.status().contains(DeviceStatus::DEVICE_NEEDS_RESET));
         let (seen, outcomes) = rig.interrupt().unwrap();
         assert!(seen.config.unwrap().needs_reset);
-        assert_eq!(outcomes[0].owner, owners[0]);
+        assert_eq!(outcomes[0].token, tokens[0]);
         let aborted = starts_again(rig, false);
-        let mut back: Vec<u32> = aborted.iter().map(|outcome| outcome.owner).collect();
+        let mut back: Vec<u32> = aborted.iter().map(|outcome| outcome.token).collect();
         back.sort_unstable();
-        assert_eq!(back, owners[1..]);
+        assert_eq!(back, tokens[1..]);
         assert!(aborted.iter().all(|outcome| outcome.result == Err(IoError::Aborted)));
     });
 }
@@ -286,17 +275,15 @@ fn missing_and_superfluous_interrupts_do_no_harm() {
             .at(1, FaultKind::ForcedInterrupt);
         rig.model.set_fault(script);
         read(&mut rig);
-        rig.disk.notify();
-        rig.model.process(usize::MAX);
+        rig.serve();
         assert!(!rig.model.interrupt_line());
         assert_eq!(rig.poll().unwrap().len(), 1, "polling finds it");
         read(&mut rig);
-        rig.disk.notify();
-        rig.model.process(usize::MAX);
+        rig.serve();
         assert_eq!(rig.poll().unwrap().len(), 1);
         assert!(rig.model.interrupt_line());
         assert_eq!(rig.interrupt().unwrap().0.completions, 0);
-        assert_eq!(rig.finish().spurious_interrupts, 1);
+        assert_eq!(rig.finish().interrupts.spurious, 1);
     });
 }
 
@@ -316,13 +303,12 @@ fn an_error_in_the_middle_of_a_transfer_ends_it_once() {
                     ..config.clone()
                 });
                 rig.model.set_fault(FaultScript::new().at(3, FaultKind::Status(1)));
-                let request = rig.read_request(0, &[8 * 512]);
-                let outcome = rig.run(request);
+                let outcome = rig.run_read(0, &[8 * 512]);
                 assert_eq!(outcome.result, Err(IoError::Device(StatusError::Io)));
                 assert_eq!(outcome.bytes, good * 512, "what succeeded is told");
-                let of = rig.disk.counters().of(OperationKind::Read);
+                let of = rig.disk.counters().queue.of(OperationKind::Read);
                 assert_eq!((of.operations, of.bytes, of.errors), (1, good * 512, 1));
-                assert_eq!(rig.disk.counters().device_requests, sent);
+                assert_eq!(rig.disk.counters().queue.device_requests, sent);
                 rig.write(0, &pattern(2, 512));
                 rig.finish();
             }
@@ -343,8 +329,7 @@ fn the_first_of_several_errors_is_told() {
         .at(2, FaultKind::Status(1))
         .at(3, FaultKind::NoStatus);
     rig.model.set_fault(script);
-    let request = rig.read_request(0, &[4 * 512]);
-    let outcome = rig.run(request);
+    let outcome = rig.run_read(0, &[4 * 512]);
     assert_eq!(outcome.result, Err(IoError::Device(StatusError::Unsupported)));
     assert_eq!(outcome.bytes, 512);
     rig.finish();
@@ -361,8 +346,7 @@ fn a_fault_while_parts_wait_loses_nothing() {
         };
         let mut rig = Rig::<4>::new(config);
         rig.model.set_fault(FaultScript::new().at(2, FaultKind::UsedId(99)));
-        let request = rig.write_request(0, &pattern(1, 8 * 512), &[8 * 512]);
-        let owner = rig.submit(request);
+        let token = rig.submit_write(0, &pattern(1, 8 * 512), &[8 * 512]);
         rig.disk.notify();
         let fault = loop {
             rig.model.process(1);
@@ -373,7 +357,7 @@ fn a_fault_while_parts_wait_loses_nothing() {
         };
         broken_for_good(&mut rig, fault);
         let aborted = starts_again(rig, true);
-        assert_eq!((aborted.len(), aborted[0].owner), (1, owner));
+        assert_eq!((aborted.len(), aborted[0].token), (1, token));
         assert_eq!((aborted[0].bytes, aborted[0].result), (1024, Err(IoError::Aborted)));
     });
 }
@@ -401,7 +385,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
     #[test]
-    fn whatever_the_device_does_nothing_is_lost(
+    fn no_request_is_lost_under_any_faults(
         faults in prop::collection::vec((0u64..24, any_fault()), 1..6),
         legacy in any::<bool>(),
         withdrawn in prop::sample::select(vec![0, feature::INDIRECT_DESC, feature::EVENT_IDX]),
@@ -425,8 +409,7 @@ proptest! {
             if let Err(error) = rig.try_submit(request) {
                 prop_assert!(matches!(error, SubmitError::QueueFull | SubmitError::Broken(_)));
             }
-            rig.disk.notify();
-            rig.model.process(usize::MAX);
+            rig.serve();
             // Completions that come before a fault in the same call count as well.
             let mut completions = Vec::new();
             let end = if n % 2 == 0 {

@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Hooked, Scatter, TestDisk, TestTransport, every_ring, pattern, range};
+use common::{Hooked, Scatter, TestDisk, TestTransport, every_ring, options, pattern, range};
 use virtio_blk::proto::Sector;
-use virtio_blk::{BlockDevice, Completion, IoError, Limits, Options, Queue, Request, SubmitError};
+use virtio_blk::{Completion, DeviceControl, DiskOptions, IoError, Limits, Queue, Request, SubmitError};
 use virtio_blk_model::{Limits as RangeLimits, Model, ModelConfig, ModelDma, feature};
 use virtio_core::{InterruptCauses, PollLimit};
 
 type TestQueue<const N: usize> = Queue<TestTransport, Scatter, u32, N>;
 
-fn halves<const N: usize>(model: &Model) -> (BlockDevice<TestTransport>, TestQueue<N>) {
+fn halves<const N: usize>(model: &Model) -> (DeviceControl<TestTransport>, TestQueue<N>) {
     let transport = virtio_mmio::probe(Hooked::new(model.registers())).device().unwrap();
-    TestDisk::<N>::start(transport, &mut model.dma(), &Options::default())
+    TestDisk::<N>::start(transport, &mut model.dma(), &DiskOptions::default())
         .unwrap()
         .into_parts()
 }
@@ -25,7 +25,7 @@ fn halves<const N: usize>(model: &Model) -> (BlockDevice<TestTransport>, TestQue
 /// Resets the device and takes the queue apart. Returns who was aborted.
 fn shut_down<const N: usize>(
     model: &Model,
-    mut device: BlockDevice<TestTransport>,
+    mut device: DeviceControl<TestTransport>,
     queue: TestQueue<N>,
 ) -> Vec<Completion<Scatter, u32>> {
     let mut aborted = Vec::new();
@@ -42,9 +42,9 @@ fn release(dma: &mut ModelDma, buffer: Option<Scatter>) {
 }
 
 /// Fails instead of hanging. No test depends on how long anything takes.
-struct Patience(Instant);
+struct Deadline(Instant);
 
-impl Patience {
+impl Deadline {
     fn new() -> Self {
         Self(Instant::now() + Duration::from_secs(20))
     }
@@ -68,7 +68,7 @@ impl Drop for Bell<'_> {
 fn both_halves_can_be_sent_to_other_threads() {
     fn sendable<T: Send>() {}
     sendable::<TestQueue<16>>();
-    sendable::<BlockDevice<TestTransport>>();
+    sendable::<DeviceControl<TestTransport>>();
 }
 
 #[test]
@@ -87,13 +87,13 @@ fn the_halves_do_what_the_whole_does() {
         model.process(usize::MAX);
         let causes = device.interrupt_causes();
         assert_eq!(causes, InterruptCauses::USED_BUFFER);
-        let mut owners = Vec::new();
+        let mut tokens = Vec::new();
         let count = queue.drain(|completion| {
             assert!(completion.result.is_ok());
-            owners.push(completion.owner);
+            tokens.push(completion.token);
             release(&mut dma, completion.buffer);
         });
-        assert_eq!((count, &owners[..]), (Ok(2), &[1, 2][..]));
+        assert_eq!((count, &tokens[..]), (Ok(2), &[1, 2][..]));
         device.acknowledge_interrupt(causes);
         assert!(!model.interrupt_line());
         assert_eq!(model.read_disk(4, 2), pattern(1, 1024));
@@ -104,7 +104,7 @@ fn the_halves_do_what_the_whole_does() {
         queue.notify();
         model.process(usize::MAX);
         assert!(!model.interrupt_line());
-        assert_eq!(queue.poll(|completion| assert_eq!(completion.owner, 3)), Ok(1));
+        assert_eq!(queue.poll(|completion| assert_eq!(completion.token, 3)), Ok(1));
 
         model.resize(8);
         assert_eq!(device.interrupt_causes(), InterruptCauses::CONFIG_CHANGE);
@@ -117,7 +117,7 @@ fn the_halves_do_what_the_whole_does() {
         queue.submit(Request::flush(5)).unwrap();
         let aborted = shut_down(&model, device, queue);
         assert_eq!(aborted.len(), 1);
-        assert_eq!((aborted[0].owner, aborted[0].result), (5, Err(IoError::Aborted)));
+        assert_eq!((aborted[0].token, aborted[0].result), (5, Err(IoError::Aborted)));
         assert_eq!(model.allocations(), 0);
         model.assert_clean();
     });
@@ -157,7 +157,7 @@ fn limits_change(change: impl FnOnce(&mut Limits), discard: bool) {
     }
     assert_eq!(done.len(), 1, "it ends");
     let completion = done.remove(0);
-    assert_eq!((completion.owner, completion.result), (7, Err(IoError::Aborted)));
+    assert_eq!((completion.token, completion.result), (7, Err(IoError::Aborted)));
     assert!(completion.bytes > 0 && completion.bytes < 16 * 512);
     release(&mut dma, completion.buffer);
     assert_eq!((queue.in_flight(), queue.ring_state().free), (0, 4));
@@ -189,7 +189,7 @@ fn limits_that_leave_no_way_on_end_what_was_waiting() {
 }
 
 #[test]
-fn requests_on_one_thread_the_device_half_on_another_and_the_device_on_a_third() {
+fn queue_control_half_and_device_on_a_thread_each() {
     const REQUESTS: u32 = 400;
     every_ring(|config| {
         let model = Model::new(config);
@@ -220,7 +220,7 @@ fn requests_on_one_thread_the_device_half_on_another_and_the_device_on_a_third()
             // The queue submits, and sleeps while it can do nothing else.
             let queue = scope.spawn(|| {
                 let _bell = Bell(&over);
-                let (mut dma, patience) = (model.dma(), Patience::new());
+                let (mut dma, deadline) = (model.dma(), Deadline::new());
                 let (mut next, mut waiting) = (0, BTreeSet::new());
                 while next < REQUESTS || !waiting.is_empty() {
                     while next < REQUESTS {
@@ -243,14 +243,14 @@ fn requests_on_one_thread_the_device_half_on_another_and_the_device_on_a_third()
                     let count = queue
                         .drain(|completion| {
                             assert!(completion.result.is_ok());
-                            assert!(waiting.remove(&completion.owner), "exactly once");
+                            assert!(waiting.remove(&completion.token), "exactly once");
                             release(&mut dma, completion.buffer);
                         })
                         .unwrap();
                     if count == 0 && !waiting.is_empty() {
                         // Nothing yet: only an interrupt brings it on.
                         while wakeups.load(Ordering::Acquire) == before {
-                            patience.wait();
+                            deadline.wait();
                         }
                     }
                 }
@@ -277,10 +277,7 @@ fn a_reset_in_time_takes_only_so_many_reads() {
     };
     let model = Model::new(config);
     let transport = virtio_mmio::probe(Hooked::new(model.registers())).device().unwrap();
-    let options = Options {
-        poll_limit: PollLimit(4),
-        ..Options::default()
-    };
+    let options = options(|it| it.poll_limit = PollLimit(4));
     let disk = TestDisk::<16>::start(transport, &mut model.dma(), &options).unwrap();
     let (mut device, queue) = disk.into_parts();
     assert_eq!(device.reset(), Ok(()));

@@ -1,7 +1,7 @@
 //! What `docs/porting.md` shows, compiled: the names and signatures in the guide are those of the crates.
 
 use virtio_blk::proto::Sector;
-use virtio_blk::{Answer, IoError, Options, Rejected, Request, SubmitError};
+use virtio_blk::{Answer, DiskOptions, IoError, Rejected, Request, SubmitError};
 use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters};
 use virtio_core::{DmaBuffer, ResetTimeout};
 
@@ -30,7 +30,7 @@ fn guide(
     mut dma: ModelDma,
     token: Token,
 ) -> Result<(), Box<dyn core::error::Error>> {
-    let options = Options::default();
+    let options = DiskOptions::default();
     let mut disk = Disk::start(transport, &mut dma, &options)?;
     let buffer = DmaBuffer::allocate(&mut dma, 4096, 4096)?;
 
@@ -42,7 +42,7 @@ fn guide(
     disk.notify();
     model.process(usize::MAX);
 
-    let done = disk.poll(|done| wake(done.owner, done.buffer, done.result))?;
+    let done = disk.poll(|done| wake(done.token, done.buffer, done.result))?;
     assert_eq!(done, 1);
     assert!(!disk.refresh_config()?.needs_reset);
 
@@ -50,7 +50,7 @@ fn guide(
     let mut again = Vec::new();
     match disk.shut_down(&mut dma, |done| match done.result {
         Err(IoError::Aborted) => again.push(done.into_request()),
-        _ => wake(done.owner, done.buffer, done.result),
+        _ => wake(done.token, done.buffer, done.result),
     }) {
         Ok((transport, _counters)) => disk = Disk::start(transport, &mut dma, &options)?,
         Err((ResetTimeout, stuck)) => {

@@ -345,11 +345,11 @@ impl Run {
                 let content = pattern(seed, step.bytes() as usize);
                 Box::new(self.rig.write_request(first, &content, &step.lengths))
             }
-            Kind::Discard => Box::new(move |owner| Request::discard(range(first, sectors), owner)),
+            Kind::Discard => Box::new(move |token| Request::discard(range(first, sectors), token)),
             Kind::Zeroes { may_unmap } => {
-                Box::new(move |owner| Request::write_zeroes(range(first, sectors), may_unmap, owner))
+                Box::new(move |token| Request::write_zeroes(range(first, sectors), may_unmap, token))
             }
-            Kind::Erase => Box::new(move |owner| Request::secure_erase(range(first, sectors), owner)),
+            Kind::Erase => Box::new(move |token| Request::secure_erase(range(first, sectors), token)),
             Kind::Flush => Box::new(Request::flush),
             Kind::Identify => Box::new(Request::identify),
             Kind::Lifetime => Box::new(Request::lifetime),
@@ -367,7 +367,7 @@ impl Run {
     }
 
     fn check(&mut self, outcome: Outcome) -> Result<(), TestCaseError> {
-        let position = self.flying.iter().position(|(owner, _)| *owner == outcome.owner);
+        let position = self.flying.iter().position(|(token, _)| *token == outcome.token);
         let (_, step) = self.flying.swap_remove(position.expect("one that is flying"));
         prop_assert_eq!(outcome.bytes, step.sectors() * 512);
         match (step.kind, outcome.result) {
@@ -398,7 +398,7 @@ impl Run {
         prop_assert!(max_segments <= world.data_segments());
         let verdict = world.verdict(step, max_segments);
         if verdict.is_ok() && self.flying.iter().any(|(_, other)| step.overlaps(other)) {
-            // What happens to overlapping requests in flight is nobody's promise.
+            // The order of overlapping requests in flight is undefined.
             self.settle()?;
         }
         let mut taken = {
@@ -413,9 +413,9 @@ impl Run {
             taken = self.rig.try_submit(request);
         }
         prop_assert_eq!(taken.map(|_| ()), verdict, "{:?}", step);
-        if let Ok(owner) = taken {
+        if let Ok(token) = taken {
             self.expect(step, seed);
-            self.flying.push((owner, step.clone()));
+            self.flying.push((token, step.clone()));
         }
         if step.notify {
             self.rig.disk.notify();

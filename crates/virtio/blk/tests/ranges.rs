@@ -2,10 +2,12 @@
 
 mod common;
 
-use common::{Outcome, Rig, every_ring, pattern, range};
+use common::{Outcome, Rig, TestRequest, every_ring, pattern, range};
 use virtio_blk::proto::Sector;
-use virtio_blk::{Answer, OperationKind, Request, SubmitError, WriteCache, WriteCacheError};
+use virtio_blk::{Answer, OperationKind, Request, SectorRange, SubmitError, WriteCache, WriteCacheError};
 use virtio_blk_model::{Limits, Model, ModelConfig, feature};
+
+type RangeRequest = fn(SectorRange, u32) -> TestRequest;
 
 const DISCARD: u32 = 11;
 const WRITE_ZEROES: u32 = 13;
@@ -38,7 +40,7 @@ fn zeroes_are_written_exactly_where_they_were_asked_for() {
             let mut rig = Rig::<16>::new(config.clone());
             let before = pattern(1, 200 * 512);
             rig.model.write_disk(0, &before);
-            let outcome = rig.run(|owner| Request::write_zeroes(range(10, 33), may_unmap, owner));
+            let outcome = rig.run(|token| Request::write_zeroes(range(10, 33), may_unmap, token));
             whole(&outcome, 33);
             assert_eq!(rig.model.read_disk(10, 33), vec![0; 33 * 512]);
             assert_eq!(changed(&rig.model, &before), (10..43).collect::<Vec<_>>());
@@ -51,27 +53,20 @@ fn zeroes_are_written_exactly_where_they_were_asked_for() {
 #[test]
 fn discard_and_erase_touch_nothing_else() {
     let config = ModelConfig::modern().offer(feature::SECURE_ERASE);
-    for erase in [false, true] {
+    let requests: [(RangeRequest, _); 2] = [(Request::discard, DISCARD), (Request::secure_erase, SECURE_ERASE)];
+    for (request, code) in requests {
         let mut rig = Rig::<16>::new(config.clone());
         let before = pattern(2, 200 * 512);
         rig.model.write_disk(0, &before);
-        let outcome = rig.run(|owner| {
-            if erase {
-                Request::secure_erase(range(64, 8), owner)
-            } else {
-                Request::discard(range(64, 8), owner)
-            }
-        });
-        whole(&outcome, 8);
+        whole(&rig.run(|token| request(range(64, 8), token)), 8);
         assert_eq!(changed(&rig.model, &before), (64..72).collect::<Vec<_>>());
-        let kind = if erase { SECURE_ERASE } else { DISCARD };
-        assert_eq!(rig.model.counters().requests_of(kind), 1);
+        assert_eq!(rig.model.counters().requests_of(code), 1);
         rig.finish();
     }
 }
 
 #[test]
-fn ranges_are_split_at_the_limit_and_where_the_device_likes_it() {
+fn ranges_are_split_at_limits_and_alignments() {
     // max_sectors, alignment, first, sectors, device requests with the alignment and without.
     let table = [
         (100, 1, 0, 100, 1, 1),
@@ -97,40 +92,25 @@ fn ranges_are_split_at_the_limit_and_where_the_device_likes_it() {
             let touched: Vec<u64> = (first..first + sectors).collect();
             let label = format!("{sectors} at {first}, {max} at once");
 
-            rig.model.write_disk(0, &before);
-            whole(
-                &rig.run(|owner| Request::discard(range(first, sectors), owner)),
-                sectors,
-            );
-            assert_eq!(changed(&rig.model, &before), touched, "{label}");
-
-            rig.model.write_disk(0, &before);
-            whole(
-                &rig.run(|owner| Request::secure_erase(range(first, sectors), owner)),
-                sectors,
-            );
-            assert_eq!(changed(&rig.model, &before), touched, "{label}");
-
-            rig.model.write_disk(0, &before);
-            whole(
-                &rig.run(|owner| Request::write_zeroes(range(first, sectors), true, owner)),
-                sectors,
-            );
-            assert_eq!(changed(&rig.model, &before), touched, "{label}");
-
-            let seen = rig.model.counters();
-            assert_eq!(seen.requests_of(DISCARD), aligned, "{label}");
-            assert_eq!(seen.requests_of(SECURE_ERASE), aligned, "{label}");
-            assert_eq!(seen.requests_of(WRITE_ZEROES), unaligned, "{label}");
-            let counters = rig.finish();
-            for kind in [
-                OperationKind::Discard,
-                OperationKind::SecureErase,
-                OperationKind::WriteZeroes,
-            ] {
-                let of = counters.of(kind);
+            let requests: [(RangeRequest, _, _, _); 3] = [
+                (Request::discard, DISCARD, OperationKind::Discard, aligned),
+                (Request::secure_erase, SECURE_ERASE, OperationKind::SecureErase, aligned),
+                (
+                    |range, token| Request::write_zeroes(range, true, token),
+                    WRITE_ZEROES,
+                    OperationKind::WriteZeroes,
+                    unaligned,
+                ),
+            ];
+            for (request, code, kind, expected) in requests {
+                rig.model.write_disk(0, &before);
+                whole(&rig.run(|token| request(range(first, sectors), token)), sectors);
+                assert_eq!(changed(&rig.model, &before), touched, "{label}");
+                assert_eq!(rig.model.counters().requests_of(code), expected, "{label}");
+                let of = rig.disk.counters().queue.of(kind);
                 assert_eq!((of.operations, of.bytes, of.errors), (1, sectors * 512, 0), "{label}");
             }
+            rig.finish();
         }
     });
 }
@@ -147,11 +127,11 @@ fn a_range_with_more_parts_than_the_queue_holds() {
         let before = pattern(4, 200 * 512);
         rig.model.write_disk(0, &before);
         whole(
-            &rig.run(|owner| Request::write_zeroes(range(0, 200), false, owner)),
+            &rig.run(|token| Request::write_zeroes(range(0, 200), false, token)),
             200,
         );
         assert_eq!(rig.model.read_disk(0, 200), vec![0; 200 * 512]);
-        assert_eq!(rig.finish().device_requests, 67);
+        assert_eq!(rig.finish().queue.device_requests, 67);
     });
 }
 
@@ -166,9 +146,9 @@ fn parts_of_a_range_are_whole_blocks() {
             ..ModelConfig::modern()
         };
         let mut rig = Rig::<16>::new(config);
-        whole(&rig.run(|owner| Request::discard(range(8, 160), owner)), 160);
+        whole(&rig.run(|token| Request::discard(range(8, 160), token)), 160);
         whole(
-            &rig.run(|owner| Request::write_zeroes(range(8, 160), false, owner)),
+            &rig.run(|token| Request::write_zeroes(range(8, 160), false, token)),
             160,
         );
         assert_eq!(rig.model.counters().requests_of(WRITE_ZEROES), 10);
@@ -187,7 +167,7 @@ fn ranges_of_more_than_32_bits_of_sectors() {
     let mut rig = Rig::<16>::new(config);
     rig.model.set_fault(Idle);
     let sectors = (1 << 34) + 3;
-    let outcome = rig.run(|owner| Request::discard(range(5, sectors), owner));
+    let outcome = rig.run(|token| Request::discard(range(5, sectors), token));
     whole(&outcome, sectors);
     assert_eq!(rig.model.counters().requests_of(DISCARD), 5);
     rig.finish();
@@ -213,7 +193,7 @@ fn a_flush_makes_completed_writes_durable() {
         assert_eq!(rig.good(Request::flush), Answer::Done);
         assert_eq!(rig.model.unflushed_sectors(), 0);
         rig.write(1, &lost);
-        assert_eq!(rig.disk.counters().of(OperationKind::Flush).bytes, 0);
+        assert_eq!(rig.disk.counters().queue.of(OperationKind::Flush).bytes, 0);
         let model = rig.model.clone();
         rig.finish();
         model.power_cut();
@@ -231,7 +211,7 @@ fn the_identification_string_comes_as_the_device_has_it() {
             (*b"twenty characters ok", "twenty characters ok"),
             (short, "disk0"),
             ([0; 20], ""),
-            (*b"a\x01b\xFFc\0ignored behind", "a?b?c"),
+            (*b"a\x01b\xFFc\0ignored beyond", "a?b?c"),
         ] {
             let mut rig = Rig::<16>::new(ModelConfig { id, ..config.clone() });
             let Answer::Id(answer) = rig.good(Request::identify) else {
@@ -252,13 +232,13 @@ fn several_answers_in_flight_do_not_mix() {
         ..ModelConfig::modern().offer(feature::LIFETIME)
     };
     let mut rig = Rig::<16>::new(config);
-    let mut owners = Vec::new();
+    let mut tokens = Vec::new();
     for _ in 0..4 {
-        owners.push((rig.submit(Request::identify), true));
-        owners.push((rig.submit(Request::lifetime), false));
+        tokens.push((rig.submit(Request::identify), true));
+        tokens.push((rig.submit(Request::lifetime), false));
     }
     for outcome in rig.settle() {
-        let (_, identify) = *owners.iter().find(|(owner, _)| *owner == outcome.owner).unwrap();
+        let (_, identify) = *tokens.iter().find(|(token, _)| *token == outcome.token).unwrap();
         match outcome.result.unwrap() {
             Answer::Id(id) => assert!(identify && id.to_string() == "model-0.1"),
             Answer::Lifetime(wear) => {
@@ -275,12 +255,11 @@ fn several_answers_in_flight_do_not_mix() {
 }
 
 #[test]
-fn the_write_cache_is_switched_only_while_nothing_is_in_flight() {
+fn the_write_cache_is_switched_only_on_an_idle_queue() {
     for config in [ModelConfig::modern(), ModelConfig::legacy()] {
         let mut rig = Rig::<16>::new(config);
         let content = pattern(1, 512);
-        let request = rig.write_request(0, &content, &[512]);
-        rig.submit(request);
+        rig.submit_write(0, &content, &[512]);
         assert_eq!(
             rig.disk.set_write_cache(WriteCache::WriteThrough),
             Err(WriteCacheError::Busy)

@@ -1,4 +1,4 @@
-//! Data goes where it belongs, whatever the pieces, the limits and the order of completion.
+//! Data goes where it belongs, for all pieces, limits and orders of completion.
 
 mod common;
 
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use common::{Rig, Scatter, every_ring, pattern};
 use virtio_blk::proto::Sector;
-use virtio_blk::{Answer, Disk, OperationKind, Options, Request, SubmitError};
+use virtio_blk::{Answer, Disk, DiskOptions, OperationKind, Request, SubmitError};
 use virtio_blk_model::{CompletionOrder, Model, ModelConfig, Service, feature};
 use virtio_core::{Dma, DmaBuffer, DmaSegments, DmaSlice, Features, RawSegments, Segment};
 
@@ -18,7 +18,7 @@ fn pieces(total: usize, size: usize) -> Vec<usize> {
 }
 
 #[test]
-fn what_is_written_is_on_the_disk_and_what_is_on_the_disk_is_read() {
+fn a_write_reaches_the_disk_and_a_read_returns_it() {
     every_ring(|config| {
         let capacity = config.capacity;
         let mut rig = Rig::<64>::new(config);
@@ -98,13 +98,13 @@ fn more_pieces_than_a_chain_holds_make_several_requests() {
         assert_eq!(rig.model.counters().requests_of(1), 16_u64.div_ceil(3));
         assert_eq!(rig.read_into(16, &lengths), content);
         let counters = rig.finish();
-        assert_eq!(counters.of(OperationKind::Write).operations, 1);
-        assert_eq!(counters.of(OperationKind::Read).bytes, 8192);
+        assert_eq!(counters.queue.of(OperationKind::Write).operations, 1);
+        assert_eq!(counters.queue.of(OperationKind::Read).bytes, 8192);
     });
 }
 
 #[test]
-fn transfers_are_split_at_the_limits_of_the_device_and_not_before() {
+fn transfers_are_split_at_the_limits_of_the_device() {
     // seg_max, size_max, lengths of the pieces, device requests.
     let table: [(u32, u32, Vec<usize>, u64); 12] = [
         (254, 1 << 20, vec![16384], 1),
@@ -139,9 +139,9 @@ fn transfers_are_split_at_the_limits_of_the_device_and_not_before() {
             let label = format!("seg_max {seg_max}, size_max {size_max}, {lengths:?}");
             assert_eq!(model.counters().requests_of(0), *requests, "{label}");
             assert_eq!(model.counters().requests_of(1), *requests, "{label}");
-            assert_eq!(counters.device_requests, 2 * requests, "{label}");
-            assert_eq!(counters.of(OperationKind::Read).operations, 1);
-            assert_eq!(counters.of(OperationKind::Read).bytes, bytes as u64);
+            assert_eq!(counters.queue.device_requests, 2 * requests, "{label}");
+            assert_eq!(counters.queue.of(OperationKind::Read).operations, 1);
+            assert_eq!(counters.queue.of(OperationKind::Read).bytes, bytes as u64);
         }
     });
 }
@@ -157,14 +157,14 @@ fn limits_of_zero_mean_no_limit() {
     let content = pattern(2, 4096);
     rig.write(0, &content);
     assert_eq!(rig.read(0, 4096), content);
-    // Nobody can keep to a limit of zero, which is all the model has to say about it.
+    // A limit of zero cannot be kept, and the model says only that.
     let ids: Vec<_> = rig.model.take_violations().iter().map(|v| v.id).collect();
     assert!(ids.iter().all(|&id| id == "BLK-N-04"), "{ids:?}");
     rig.finish();
 }
 
 #[test]
-fn a_transfer_larger_than_the_queue_waits_for_room_part_by_part() {
+fn a_transfer_larger_than_the_queue_waits_for_room() {
     every_ring(|config| {
         for service in [Service::Manual, Service::OnNotify] {
             let config = ModelConfig {
@@ -181,15 +181,15 @@ fn a_transfer_larger_than_the_queue_waits_for_room_part_by_part() {
             let lengths = pieces(64 * 1024, 700);
             assert_eq!(rig.read_into(100, &lengths), content);
             let counters = rig.finish();
-            assert_eq!(counters.of(OperationKind::Write).operations, 1);
-            assert_eq!(counters.of(OperationKind::Write).bytes, 64 * 1024);
-            assert_eq!(counters.queue_full, 0);
+            assert_eq!(counters.queue.of(OperationKind::Write).operations, 1);
+            assert_eq!(counters.queue.of(OperationKind::Write).bytes, 64 * 1024);
+            assert_eq!(counters.queue.queue_full, 0);
         }
     });
 }
 
 #[test]
-fn nobody_overtakes_a_transfer_that_waits_for_room() {
+fn no_request_overtakes_a_transfer_that_waits_for_room() {
     every_ring(|config| {
         let config = ModelConfig {
             queue_size_max: 4,
@@ -202,7 +202,7 @@ fn nobody_overtakes_a_transfer_that_waits_for_room() {
         let large = rig.submit(large);
         let mut finished = Vec::new();
         rig.disk.notify();
-        while rig.disk.counters().device_requests < 16 {
+        while rig.disk.counters().queue.device_requests < 16 {
             // As long as parts of it wait, there is no room for others, however often they ask.
             assert_eq!(rig.try_submit(Request::identify), Err(SubmitError::QueueFull));
             assert_eq!(rig.disk.queue().in_flight(), 1);
@@ -215,7 +215,7 @@ fn nobody_overtakes_a_transfer_that_waits_for_room() {
             finished = rig.poll().unwrap();
         }
         assert_eq!(finished.len(), 1);
-        assert_eq!((finished[0].owner, finished[0].bytes), (large, 16384));
+        assert_eq!((finished[0].token, finished[0].bytes), (large, 16384));
         assert_eq!(rig.model.read_disk(0, 32), content);
         assert!(matches!(rig.good(Request::identify), Answer::Id(_)));
         rig.finish();
@@ -223,7 +223,7 @@ fn nobody_overtakes_a_transfer_that_waits_for_room() {
 }
 
 #[test]
-fn many_requests_in_flight_come_back_in_any_order_to_whom_they_belong() {
+fn many_requests_in_flight_complete_in_any_order() {
     every_ring(|config| {
         for order in [
             CompletionOrder::InOrder,
@@ -240,27 +240,25 @@ fn many_requests_in_flight_come_back_in_any_order_to_whom_they_belong() {
                 let mut expected = BTreeMap::new();
                 for n in 0..60_usize {
                     let from = n * 1024..(n + 1) * 1024;
-                    let owner = if n % 3 == 0 {
+                    let token = if n % 3 == 0 {
                         let content = pattern(round, 512);
-                        let request = rig.write_request(n as u64, &content, &[512]);
-                        let owner = rig.submit(request);
-                        expected.insert(owner, content);
-                        owner
+                        let token = rig.submit_write(n as u64, &content, &[512]);
+                        expected.insert(token, content);
+                        token
                     } else {
-                        let request = rig.read_request(1000 + 2 * n as u64, &[1024]);
-                        let owner = rig.submit(request);
-                        expected.insert(owner, disk[from].to_vec());
-                        owner
+                        let token = rig.submit_read(1000 + 2 * n as u64, &[1024]);
+                        expected.insert(token, disk[from].to_vec());
+                        token
                     };
-                    assert!(expected.contains_key(&owner));
+                    assert!(expected.contains_key(&token));
                 }
                 assert_eq!(rig.disk.queue().in_flight(), 60);
                 let outcomes = rig.settle();
-                let owners: Vec<u32> = outcomes.iter().map(|outcome| outcome.owner).collect();
-                assert_eq!(owners.is_sorted(), order == CompletionOrder::InOrder);
+                let tokens: Vec<u32> = outcomes.iter().map(|outcome| outcome.token).collect();
+                assert_eq!(tokens.is_sorted(), order == CompletionOrder::InOrder);
                 for outcome in outcomes {
                     assert_eq!(outcome.result, Ok(Answer::Done));
-                    assert_eq!(Some(outcome.content), expected.remove(&outcome.owner));
+                    assert_eq!(Some(outcome.content), expected.remove(&outcome.token));
                 }
                 assert!(expected.is_empty());
             }
@@ -334,28 +332,25 @@ fn a_full_queue_sends_requests_back_and_takes_them_later() {
         let room = if indirect { 16 } else { 5 };
         for n in 0..room {
             let content = pattern(n, 512);
-            let request = rig.write_request(n, &content, &[512]);
-            rig.submit(request);
+            rig.submit_write(n, &content, &[512]);
         }
         for refused in 1..4 {
             let request = rig.write_request(room, &pattern(room, 512), &[512]);
             assert_eq!(rig.try_submit(request), Err(SubmitError::QueueFull));
-            assert_eq!(rig.disk.counters().queue_full, refused);
+            assert_eq!(rig.disk.counters().queue.queue_full, refused);
         }
         rig.disk.notify();
         assert_eq!(rig.model.process(1), 1);
         assert_eq!(rig.poll().unwrap().len(), 1);
-        let request = rig.write_request(room, &pattern(room, 512), &[512]);
-        rig.submit(request);
-        let request = rig.read_request(0, &[512]);
-        assert_eq!(rig.try_submit(request), Err(SubmitError::QueueFull));
+        rig.submit_write(room, &pattern(room, 512), &[512]);
+        assert_eq!(rig.try_submit_read(0, &[512]), Err(SubmitError::QueueFull));
         assert_eq!(rig.settle().len() as u64, room);
         for n in 0..=room {
             assert_eq!(rig.model.read_disk(n, 1), pattern(n, 512));
         }
         let counters = rig.finish();
-        assert_eq!(counters.queue_full, 4);
-        assert_eq!(counters.of(OperationKind::Write).operations, room + 1);
+        assert_eq!(counters.queue.queue_full, 4);
+        assert_eq!(counters.queue.of(OperationKind::Write).operations, room + 1);
     });
 }
 
@@ -379,7 +374,7 @@ fn the_ring_may_go_round_more_often_than_its_index() {
     assert_eq!(rig.read(1, 512), pattern(1, 512));
     let model = rig.model.clone();
     rig.finish();
-    // Nobody asked for one, but the index passed every value there is.
+    // None was asked for, but the index passed every value there is.
     assert!(model.counters().interrupts <= 1);
 }
 
@@ -391,7 +386,7 @@ fn buffers_of_every_ready_made_kind() {
     let content = pattern(3, 2048);
 
     // A slice of a buffer.
-    let mut disk = Disk::<_, DmaSlice, &str, 16>::start(probe(), &mut dma, &Options::default()).unwrap();
+    let mut disk = Disk::<_, DmaSlice, &str, 16>::start(probe(), &mut dma, &DiskOptions::default()).unwrap();
     let buffer = DmaBuffer::allocate(&mut dma, content.len() + 5, 1).unwrap();
     let mut slice = buffer.slice(3, content.len()).unwrap();
     slice.copy_from_slice(&content);
@@ -401,12 +396,12 @@ fn buffers_of_every_ready_made_kind() {
     let mut done = Vec::new();
     disk.poll(|completion| done.push(completion)).unwrap();
     let completion = done.pop().unwrap();
-    assert_eq!(completion.owner, "slice");
+    assert_eq!(completion.token, "slice");
     assert_eq!(model.read_disk(50, 4), content);
     dma.release(completion.buffer.unwrap().into_buffer().into_region());
     let (transport, _) = disk.shut_down(&mut dma, |_| unreachable!()).unwrap();
 
-    // Memory of somebody else, as in a driver that serves other address spaces.
+    // Memory of another address space, as in a driver that serves several.
     let theirs = DmaBuffer::allocate(&mut dma, 4096, 4096).unwrap();
     let base = theirs.segments()[0].addr;
     let list = vec![
@@ -416,14 +411,15 @@ fn buffers_of_every_ready_made_kind() {
     // SAFETY: the buffer is not touched until the segments are back.
     let raw = unsafe { RawSegments::new(list) };
     let mut disk =
-        Disk::<_, RawSegments<Vec<Segment>>, Box<str>, 16>::start(transport, &mut dma, &Options::default()).unwrap();
+        Disk::<_, RawSegments<Vec<Segment>>, Box<str>, 16>::start(transport, &mut dma, &DiskOptions::default())
+            .unwrap();
     disk.submit(Request::read(Sector(50), raw, "raw".into())).unwrap();
     disk.notify();
     model.process(1);
     let mut done = Vec::new();
     disk.poll(|completion| done.push(completion)).unwrap();
     let completion = done.pop().unwrap();
-    assert_eq!((&*completion.owner, completion.bytes), ("raw", 2048));
+    assert_eq!((&*completion.token, completion.bytes), ("raw", 2048));
     assert_eq!(completion.buffer.unwrap().into_inner().len(), 2);
     assert_eq!(theirs[2000..3000], content[..1000]);
     assert_eq!(theirs[100..1148], content[1000..]);
@@ -434,7 +430,7 @@ fn buffers_of_every_ready_made_kind() {
 }
 
 #[test]
-fn a_buffer_in_one_piece_and_one_in_many_are_the_same_to_the_disk() {
+fn pieces_of_a_buffer_make_no_difference_to_the_disk() {
     let mut rig = Rig::<64>::new(ModelConfig::modern());
     let content = pattern(12, 4096);
     rig.write_from(0, &content, &[1; 4096 / 512 * 2].map(|_: usize| 256));
@@ -442,6 +438,6 @@ fn a_buffer_in_one_piece_and_one_in_many_are_the_same_to_the_disk() {
     assert_eq!(rig.model.read_disk(0, 8), rig.model.read_disk(8, 8));
     let buffer: Scatter = rig.buffer(&[100, 412]);
     assert_eq!(buffer.total_bytes(), 512);
-    assert_eq!(rig.good(|owner| Request::read(Sector(0), buffer, owner)), Answer::Done);
+    assert_eq!(rig.good(|token| Request::read(Sector(0), buffer, token)), Answer::Done);
     rig.finish();
 }

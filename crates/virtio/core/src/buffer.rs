@@ -1,7 +1,6 @@
 //! Data buffers: DMA memory as the caller of a driver sees it.
 //!
-//! A buffer is readable as a slice while nobody but its owner can reach it; while a request is in flight the driver owns
-//! it. [`DmaSegments`] is what a driver asks of a buffer, so that callers can bring types of their own.
+//! A buffer is readable as a slice while the program owns it; while a request is in flight the driver owns it. [`DmaSegments`] is what a driver asks of a buffer, so that callers can bring types of their own.
 
 use core::alloc::Layout;
 use core::ops::{Deref, DerefMut};
@@ -12,7 +11,7 @@ use crate::{Dma, DmaError, DmaRegion, Segment};
 ///
 /// # Safety
 ///
-/// As long as the driver owns a value of this type and until it gives the value back:
+/// As long as the driver owns a value of this type and until it returns the value:
 ///
 /// * every segment describes memory which the device may read and write, and which the program neither reads nor
 ///   writes nor frees;
@@ -21,8 +20,7 @@ use crate::{Dma, DmaError, DmaRegion, Segment};
 /// The contract binds a value only while a driver owns it. Before and after that its segments may change, so they must not be
 /// kept apart from it: what strings several buffers together asks each of them when it is asked itself, or knows their type.
 ///
-/// A driver may keep the value for ever: one that is leaked or forgotten never gives anything back, and the device works
-/// on. So memory that is merely borrowed, `&mut [u8]`, cannot keep this contract, for its lender gets it back when the
+/// A driver may keep the value for ever: one that is leaked or forgotten never returns anything, and the device works on. So memory that is merely borrowed, `&mut [u8]`, cannot keep this contract, for its lender gets it back when the
 /// borrow ends, whether the driver has returned it or not.
 ///
 /// ```compile_fail,E0277
@@ -81,7 +79,7 @@ impl DmaBuffer {
         })
     }
 
-    /// The memory, for giving it back to [`Dma::release`].
+    /// The memory, to return it to [`Dma::release`].
     pub fn into_region(self) -> DmaRegion {
         self.region
     }
@@ -106,8 +104,8 @@ impl Deref for DmaBuffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the region owns these initialised bytes, and whoever holds the buffer is not the device: requests
-        // own their buffers while in flight.
+        // SAFETY: the region owns these initialised bytes, and the device does not use them now: requests own their buffers
+        // while in flight.
         unsafe { core::slice::from_raw_parts(self.region.as_ptr().as_ptr(), self.region.len()) }
     }
 }
@@ -168,7 +166,7 @@ unsafe impl DmaSegments for DmaSlice {
     }
 }
 
-/// The raw door: segments whose memory belongs to somebody else, such as another address space.
+/// The raw door: segments of memory that the program does not own, such as that of another address space.
 ///
 /// `S` is anything that yields a slice of segments: an array, a `heapless::Vec`, a boxed slice.
 #[derive(Debug)]
@@ -180,7 +178,7 @@ impl<S: AsRef<[Segment]>> RawSegments<S> {
     /// # Safety
     ///
     /// The caller keeps the contract of [`DmaSegments`] for every segment whenever a driver owns the value: the memory
-    /// is accessible to the device, stays where it is, and is not used by anybody else. `as_ref` must keep
+    /// is accessible to the device, stays where it is, and is not used by other code. `as_ref` must keep
     /// answering the same segments, also after a move.
     ///
     /// A value that came back can be submitted again, and that is safe code. So the promise lasts for as long as the
@@ -216,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_has_the_address_of_its_offset_and_gives_the_buffer_back() {
+    fn a_slice_has_its_own_address_and_returns_the_buffer() {
         let mut memory = [0u8; 64];
         let buffer = DmaBuffer::new(region(&mut memory, 0x1000)).unwrap();
         let mut slice = buffer.slice(3, 8).unwrap();

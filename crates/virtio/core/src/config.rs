@@ -1,22 +1,14 @@
 //! Reading several configuration fields as one consistent snapshot.
 
 use core::cell::Cell;
-use core::fmt;
 
 use crate::{PollLimit, Transport};
 
 /// The configuration could not be read as one: it kept changing, or the limit is too small for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[error("the device configuration kept changing while it was read")]
 pub struct ConfigUnstable;
-
-impl fmt::Display for ConfigUnstable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the device configuration kept changing while it was read")
-    }
-}
-
-impl core::error::Error for ConfigUnstable {}
 
 /// The configuration of a device, to be read within a limit.
 ///

@@ -1,7 +1,7 @@
 //! The DMA vocabulary: memory that the CPU and a device both see.
 //!
 //! Ownership is the whole safety story. A [`DmaRegion`] or [`DmaBuffer`] is one value with one owner; while a request
-//! is in flight the driver owns it, so nobody else can read or write what the device is working on.
+//! is in flight the driver owns it, so no other code can read or write what the device is working on.
 //!
 //! The memory must be *coherent*: a store by the CPU becomes visible to the device, and the other way round, without
 //! cache maintenance. That holds on QEMU's machines and on every platform whose bus snoops.
@@ -12,7 +12,7 @@ use core::ptr::NonNull;
 
 /// An address as the *device* sees it, in bytes.
 ///
-/// Without an IOMMU this is the physical address (`FEAT-D-15`); with one it is whatever the platform mapped.
+/// Without an IOMMU this is the physical address (`FEAT-D-15`); with one it is what the platform mapped.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(transparent)]
@@ -62,34 +62,25 @@ impl fmt::Display for DeviceAddr {
 }
 
 /// Why DMA memory could not be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum DmaError {
     /// The platform has no contiguous memory of that size left.
+    #[error("no contiguous DMA memory of that size is left")]
     OutOfMemory,
     /// Size zero, or an alignment the platform cannot give.
+    #[error("the platform cannot give DMA memory of that size or alignment")]
     UnsupportedLayout,
 }
-
-impl fmt::Display for DmaError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::OutOfMemory => "no contiguous DMA memory of that size is left",
-            Self::UnsupportedLayout => "the platform cannot give DMA memory of that size or alignment",
-        })
-    }
-}
-
-impl core::error::Error for DmaError {}
 
 /// Where DMA memory comes from: the platform implements this.
 ///
 /// Called at bring-up and at shutdown only, never per request.
 ///
 /// Implementing it takes no `unsafe`, because an answer is trusted no further than its type goes: a region can be made by
-/// `unsafe` code only and is there once, and whoever gets one checks its length and alignment before it relies on them, and
-/// zeroes what must be zero.
+/// `unsafe` code only and is there once, and drivers check its length and alignment before they rely on them, and zero
+/// what must be zero.
 pub trait Dma {
     /// Gives `layout.size()` bytes, contiguous for the device, aligned to `layout.align()` for the CPU *and* for the
     /// device, and zeroed.
@@ -102,12 +93,12 @@ pub trait Dma {
     /// [`DmaError::OutOfMemory`] or [`DmaError::UnsupportedLayout`]; nothing is allocated then.
     fn allocate(&mut self, layout: Layout) -> Result<DmaRegion, DmaError>;
 
-    /// Takes memory back that [`allocate`](Self::allocate) gave.
+    /// Takes memory back that came from [`allocate`](Self::allocate).
     ///
     /// The caller must have made sure that the device is done with it (reset or queue disabled). A platform that
     /// never frees may leave this empty.
     ///
-    /// This can be called with any region there is, also with one that somebody else gave; that is a mistake, but not
+    /// This can be called with any region there is, also with one from another platform; that is a mistake, but not
     /// an `unsafe` one. So an implementation must not free on the word of the caller alone: it refuses what it does not
     /// know, for instance by leaking it.
     fn release(&mut self, region: DmaRegion);

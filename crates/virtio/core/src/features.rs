@@ -1,7 +1,7 @@
 //! Feature bits that belong to every device: queues, negotiation, transports.
 //!
 //! The bits of a device type (0 to 23 and 50 to 127) are named by the crate that knows the type; here they are merely
-//! carried along. The set holds 128 bits, four words of the register interface, and keeps bits nobody has named.
+//! kept. The set holds 128 bits, four words of the register interface, and keeps bits without a name.
 
 use bitflags::bitflags;
 
@@ -40,7 +40,7 @@ bitflags! {
         /// The device can be suspended.
         const SUSPEND = 1 << 43;
 
-        // Every other bit is carried along unchanged.
+        // Every other bit is kept as it is.
         const _ = !0;
     }
 }

@@ -22,7 +22,7 @@ pub fn before_doorbell() {
 
 /// Orders a read of the interrupt status before the memory reads that follow.
 ///
-/// What the interrupt announced must be visible to whoever learnt of it from the register. RISC-V: `fence i,r`.
+/// The code that reads the register must then see in memory what the interrupt announced. RISC-V: `fence i,r`.
 #[inline]
 pub fn after_interrupt_status() {
     #[cfg(any(target_arch = "riscv32", target_arch = "riscv64"))]

@@ -8,7 +8,7 @@
 //!                   -- negotiate --> Negotiated (queues, configuration) -- finish --> live
 //! ```
 //!
-//! Whoever drops the value half-way has given up, and the device is told so: FAILED is set (`INIT-D-18`).
+//! Dropping the value half-way is giving up, and the device is told so: FAILED is set (`INIT-D-18`).
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -30,47 +30,34 @@ pub enum Negotiating {}
 #[derive(Debug)]
 pub enum Negotiated {}
 
-/// What a driver can do without, and what not.
+/// The features that a driver asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct FeatureChoice {
-    /// Everything the driver has code for. Nothing else is ever accepted, whatever is offered (`FEAT-D-03`).
-    pub allowed: Features,
-    /// The part of it without which the driver cannot work.
+    /// The features the driver has code for. No other one is ever accepted (`FEAT-D-03`).
+    pub supported: Features,
+    /// Those of them without which the driver cannot work.
     pub required: Features,
 }
 
 /// Why initialisation failed. The device has been told, FAILED is set, unless it did not even finish its reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum HandshakeError {
     /// The device did not finish its reset within the limit. It is left alone, since it may still be at work.
+    #[error("{ResetTimeout}")]
     ResetTimeout,
     /// A modern interface that does not offer VERSION_1 (`FEAT-D-12`).
+    #[error("the device has a modern interface but does not offer VERSION_1")]
     NotVersion1,
     /// The device lacks these required features.
+    #[error("the device does not offer required features ({:#x})", .0.bits())]
     MissingFeatures(Features),
     /// The device did not agree to the features accepted (`INIT-D-12`).
+    #[error("the device refused the features accepted ({:#x})", .0.bits())]
     FeaturesRefused(Features),
 }
-
-impl fmt::Display for HandshakeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ResetTimeout => ResetTimeout.fmt(f),
-            Self::NotVersion1 => f.write_str("the device has a modern interface but does not offer VERSION_1"),
-            Self::MissingFeatures(missing) => {
-                write!(f, "the device does not offer required features ({:#x})", missing.bits())
-            }
-            Self::FeaturesRefused(accepted) => {
-                write!(f, "the device refused the features accepted ({:#x})", accepted.bits())
-            }
-        }
-    }
-}
-
-impl core::error::Error for HandshakeError {}
 
 impl From<ResetTimeout> for HandshakeError {
     fn from(_: ResetTimeout) -> Self {
@@ -81,20 +68,13 @@ impl From<ResetTimeout> for HandshakeError {
 /// The device did not go live when DRIVER_OK was set.
 ///
 /// It has been told of its queues and may be using them: reset it, and only when that has succeeded take their memory back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[error("the device did not go live (status {:#x})", self.status.bits())]
 pub struct NotLive {
     /// The status after DRIVER_OK was set.
     pub status: DeviceStatus,
 }
-
-impl fmt::Display for NotLive {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the device did not go live (status {:#x})", self.status.bits())
-    }
-}
-
-impl core::error::Error for NotLive {}
 
 /// Sets FAILED when it is dropped before the device went live.
 struct Guard<'t, T: Transport> {
@@ -190,7 +170,7 @@ impl<'t, T: Transport> Init<'t, T, Negotiating> {
         self.transport()
     }
 
-    /// Steps 4 to 6: accepts what both sides can do, sets FEATURES_OK and checks that it stuck.
+    /// Steps 4 to 6: accepts what both sides can do, sets FEATURES_OK and reads it back.
     ///
     /// VERSION_1 is required and accepted on a modern interface without being asked for (`FEAT-D-11`). On a legacy
     /// interface there is no FEATURES_OK, and only the first 32 bits exist (`LEG-D-05`).
@@ -201,17 +181,17 @@ impl<'t, T: Transport> Init<'t, T, Negotiating> {
     pub fn negotiate(mut self, choice: FeatureChoice) -> Result<Init<'t, T, Negotiated>, HandshakeError> {
         let transport = self.transport();
         let modern = transport.interface() == Interface::Modern;
-        let carried = transport.carried_features();
-        let mut allowed = choice.allowed | choice.required;
+        let by_transport = transport.supported_features();
+        let mut supported = choice.supported | choice.required;
         if modern {
-            allowed -= Features::LEGACY_ONLY;
-            allowed |= Features::VERSION_1;
-            // Bits of the transport's own range must be ones it can carry out.
-            allowed &= !TRANSPORT_RANGE | carried;
+            supported -= Features::LEGACY_ONLY;
+            supported |= Features::VERSION_1;
+            // Of the bits that the transport has a part in, only those it supports.
+            supported &= !TRANSPORT_RANGE | by_transport;
         } else {
-            allowed &= Features::LEGACY;
+            supported &= Features::LEGACY;
         }
-        let accepted = self.offered & allowed;
+        let accepted = self.offered & supported;
         let missing = choice.required - accepted;
         if modern && !accepted.contains(Features::VERSION_1) {
             return Err(HandshakeError::NotVersion1);
@@ -233,7 +213,7 @@ impl<'t, T: Transport> Init<'t, T, Negotiating> {
     }
 }
 
-/// Feature bits that only mean something if the transport plays along: 33 and 36 to 41.
+/// Feature bits that the transport has a part in: 33 and 36 to 41.
 const TRANSPORT_RANGE: Features = Features::ACCESS_PLATFORM
     .union(Features::ORDER_PLATFORM)
     .union(Features::SR_IOV)
@@ -256,7 +236,7 @@ impl<T: Transport> Init<'_, T, Negotiated> {
     /// The transport, for the device's own set-up: configuration, vectors, doorbells.
     ///
     /// With it the status can be written out of turn. That breaks rules of the specification and none of memory: the device
-    /// learns of no queue but by `unsafe` code, whose caller knows of DRIVER_OK that it may come at any time.
+    /// learns of queues by `unsafe` code only, whose caller has to expect DRIVER_OK at any time.
     pub fn device(&mut self) -> &mut T {
         self.transport()
     }

@@ -72,11 +72,11 @@ pub struct QueueSetup {
     pub size: QueueSize,
     /// The descriptor table; 16-byte aligned.
     pub descriptor_table: DeviceAddr,
-    /// The available ring ("driver area"); 2-byte aligned.
-    pub available_ring: DeviceAddr,
-    /// The used ring ("device area"); 4-byte aligned.
-    pub used_ring: DeviceAddr,
-    /// Alignment in bytes that the used ring was placed by, for legacy interfaces that compute its place themselves.
+    /// The driver area, which is the available ring of a split queue; 2-byte aligned.
+    pub driver_area: DeviceAddr,
+    /// The device area, which is the used ring of a split queue; 4-byte aligned.
+    pub device_area: DeviceAddr,
+    /// Alignment in bytes of the device area, for legacy interfaces that compute its place themselves.
     pub legacy_align: u32,
     /// The interrupt vector of this queue, on transports that have vectors.
     pub vector: Option<InterruptVector>,
@@ -88,38 +88,29 @@ pub struct QueueSetup {
 pub struct InterruptVector(pub u16);
 
 /// Why a queue could not be set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum QueueSetupError {
     /// The device has no queue of that index.
+    #[error("the device has no such queue")]
     NoSuchQueue,
     /// The device already uses the queue; it was not reset.
+    #[error("the queue is already in use; reset the device first")]
     InUse,
     /// The device takes fewer descriptors than that.
+    #[error("the queue is larger than the device allows")]
     TooLarge,
     /// An address is not aligned, not laid out or not as low as the transport needs it.
+    #[error("the transport cannot express where the queue lies")]
     BadAddress,
     /// The transport has no such interrupt vector, or the device refused it.
+    #[error("the interrupt vector was refused")]
     VectorRefused,
     /// The device did not take the queue into use.
+    #[error("the device did not take the queue into use")]
     NotReady,
 }
-
-impl fmt::Display for QueueSetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoSuchQueue => "the device has no such queue",
-            Self::InUse => "the queue is already in use; reset the device first",
-            Self::TooLarge => "the queue is larger than the device allows",
-            Self::BadAddress => "the transport cannot express where the queue lies",
-            Self::VectorRefused => "the interrupt vector was refused",
-            Self::NotReady => "the device did not take the queue into use",
-        })
-    }
-}
-
-impl core::error::Error for QueueSetupError {}
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use bitflags::bitflags;
 
 bitflags! {
-    /// Milestones of initialisation and the device's cries for help (VirtIO 1.4, "Device Status Field"; `INIT-N-01`).
+    /// Milestones of initialisation and the device's requests for a reset (VirtIO 1.4, "Device Status Field"; `INIT-N-01`).
     ///
     /// A bit, once set, only goes away with a reset (`INIT-D-02`). Bits without a name are kept as read.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -23,7 +23,7 @@ bitflags! {
         /// Set by the driver: it has given up.
         const FAILED = 128;
 
-        // Every other bit is carried along unchanged.
+        // Every other bit is kept as it is.
         const _ = !0;
     }
 }

@@ -1,4 +1,4 @@
-//! What a driver may ask of the thing between it and the device: MMIO registers, PCI capabilities, a model in a test.
+//! What a driver may ask of its way to the device: MMIO registers, PCI capabilities, a model in a test.
 
 use core::fmt;
 
@@ -6,7 +6,7 @@ use bitflags::bitflags;
 
 use crate::{DeviceStatus, Features, InterruptVector, QueueIndex, QueueSetup, QueueSetupError};
 
-/// The kind of device behind a transport, as the specification numbers them.
+/// The kind of a device, as the specification numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DeviceType(pub u32);
@@ -78,29 +78,22 @@ impl Default for PollLimit {
 }
 
 /// The device did not report status 0 in time after a reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[error("the device did not finish its reset in time")]
 pub struct ResetTimeout;
-
-impl fmt::Display for ResetTimeout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the device did not finish its reset in time")
-    }
-}
-
-impl core::error::Error for ResetTimeout {}
 
 /// Rings the doorbell of one queue. It can live on another hart than the transport.
 pub trait QueueNotifier {
     /// Tells the device that the queue has new buffers.
     ///
     /// `next_available` is the available index just published. It only reaches the device if NOTIFICATION_DATA was
-    /// accepted (`NOTF-N-02`), and then a device may go by it alone: a driver that accepts the feature passes nothing else and
-    /// gives its notifier to nobody who would. Everything stored to memory before is visible to the device first.
+    /// accepted (`NOTF-N-02`), and then a device may go by it alone: a driver that accepts the feature passes nothing else, and
+    /// hands its notifier to no other code. Everything stored to memory before is visible to the device first.
     fn notify(&self, next_available: u16);
 }
 
-/// The registers of a VirtIO device, whatever carries them.
+/// The registers of a VirtIO device.
 ///
 /// Implementations do what they are told and check nothing but their own medium; the order of calls is the business
 /// of [`Init`](crate::Init). Multi-byte configuration fields are little-endian on the wire and native here.
@@ -108,8 +101,8 @@ pub trait QueueNotifier {
 /// # Safety
 ///
 /// Drivers trust their transport as they trust the bus: when [`reset`](Self::reset) or
-/// [`disable_queue`](Self::disable_queue) has answered `Ok`, they free memory that the device had. Whoever implements the
-/// trait promises that
+/// [`disable_queue`](Self::disable_queue) has answered `Ok`, they free memory that the device had. An
+/// implementation promises that
 ///
 /// * a status of 0 is only reported when the device has finished its reset and uses no memory any more;
 /// * `disable_queue` only answers `Ok` when the device has let go of that queue;
@@ -129,8 +122,8 @@ pub unsafe trait Transport {
     /// The vendor that made it; a number without further meaning.
     fn vendor(&self) -> u32;
 
-    /// The transport-level features this transport can carry out. A driver must not accept others (`FEAT-D-06`).
-    fn carried_features(&self) -> Features;
+    /// The features of the transport's own range that it supports. A driver must not accept others (`FEAT-D-06`).
+    fn supported_features(&self) -> Features;
 
     /// Reads the device status.
     fn status(&self) -> DeviceStatus;
@@ -158,12 +151,12 @@ pub unsafe trait Transport {
     /// From now on the device reads and writes memory on its own. Until the device was reset or the queue disabled:
     ///
     /// * the three parts named in `setup` stay allocated, zeroed at first, and are touched as a virtqueue only;
-    /// * every buffer made available in them is memory that the device may access, with an owner who keeps everybody
-    ///   else away until the device has returned it;
+    /// * every buffer made available in them is memory that the device may access, and that no other code accesses until the
+    ///   device has returned it;
     /// * with NOTIFICATION_DATA, the queue's notifier is told published indices only.
     unsafe fn enable_queue(&mut self, queue: QueueIndex, setup: &QueueSetup) -> Result<(), QueueSetupError>;
 
-    /// Asks the device to let go of one queue and reads back that it did (`MMIO-D-18`, `MMIO-D-19`).
+    /// Takes one queue away from the device and reads back that it has let go (`MMIO-D-18`, `MMIO-D-19`).
     ///
     /// # Errors
     ///
@@ -172,7 +165,7 @@ pub unsafe trait Transport {
 
     /// The doorbell of `queue`, for a driver that accepted the features `accepted`.
     ///
-    /// Only who owns the transport gets one: with a shared reference a device can be looked at, but not made to do anything.
+    /// That takes the owner of the transport: with a shared reference a device can be looked at and no more.
     fn notifier(&mut self, queue: QueueIndex, accepted: Features) -> Self::Notifier;
 
     /// Routes configuration changes to a vector of their own.

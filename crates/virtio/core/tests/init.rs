@@ -22,7 +22,7 @@ enum Event {
 struct Script {
     interface: Interface,
     offered: Features,
-    carried: Features,
+    supported: Features,
     /// FEATURES_OK falls off when written.
     refuses: bool,
     /// How many status reads after a reset still show the old status.
@@ -48,7 +48,7 @@ impl Script {
         Self {
             interface,
             offered: Features::VERSION_1,
-            carried: Features::empty(),
+            supported: Features::empty(),
             refuses: false,
             slow_reset: 0,
             own_bits: 0,
@@ -109,8 +109,8 @@ unsafe impl Transport for Script {
         0
     }
 
-    fn carried_features(&self) -> Features {
-        self.carried
+    fn supported_features(&self) -> Features {
+        self.supported
     }
 
     fn status(&self) -> DeviceStatus {
@@ -208,42 +208,53 @@ unsafe impl Transport for Script {
 
 const LIMIT: PollLimit = PollLimit(100);
 
-fn choice(allowed: Features, required: Features) -> FeatureChoice {
-    FeatureChoice { allowed, required }
+const NOTHING: FeatureChoice = supported(Features::empty());
+
+const fn supported(supported: Features) -> FeatureChoice {
+    let required = Features::empty();
+    FeatureChoice { supported, required }
 }
 
-fn nothing() -> FeatureChoice {
-    choice(Features::empty(), Features::empty())
+const fn required(required: Features) -> FeatureChoice {
+    let supported = Features::empty();
+    FeatureChoice { supported, required }
+}
+
+fn bit(shift: u32) -> Features {
+    Features::from_bits_retain(1 << shift)
+}
+
+/// Steps 1 to 6.
+fn negotiate(
+    device: &mut Script,
+    choice: FeatureChoice,
+) -> Result<Init<'_, Script, virtio_core::init::Negotiated>, HandshakeError> {
+    Init::begin(device, LIMIT)?.acknowledge().driver().negotiate(choice)
 }
 
 /// The whole sequence; what was agreed.
 fn bring_up(device: &mut Script, choice: FeatureChoice) -> Result<Features, HandshakeError> {
-    let negotiated = Init::begin(device, LIMIT)?.acknowledge().driver().negotiate(choice)?;
-    Ok(negotiated.finish().expect("the device goes live"))
+    Ok(negotiate(device, choice)?.finish().expect("the device goes live"))
 }
 
-fn setup() -> QueueSetup {
-    QueueSetup {
+fn enable(init: &mut Init<'_, Script, virtio_core::init::Negotiated>, queue: u16) -> Result<(), QueueSetupError> {
+    let setup = QueueSetup {
         size: QueueSize::new(8).unwrap(),
         descriptor_table: DeviceAddr(0x1000),
-        available_ring: DeviceAddr(0x1080),
-        used_ring: DeviceAddr(0x2000),
+        driver_area: DeviceAddr(0x1080),
+        device_area: DeviceAddr(0x2000),
         legacy_align: 4096,
         vector: None,
-    }
+    };
+    // SAFETY: nothing here ever touches memory.
+    unsafe { init.enable_queue(QueueIndex(queue), &setup) }
 }
 
 #[test]
 fn a_modern_device_sees_the_eight_steps_in_order() {
     let mut device = Script::modern(Features::VERSION_1 | Features::EVENT_IDX);
-    let mut init = Init::begin(&mut device, LIMIT)
-        .unwrap()
-        .acknowledge()
-        .driver()
-        .negotiate(choice(Features::EVENT_IDX, Features::empty()))
-        .unwrap();
-    // SAFETY: nothing here ever touches memory.
-    unsafe { init.enable_queue(QueueIndex(0), &setup()) }.unwrap();
+    let mut init = negotiate(&mut device, supported(Features::EVENT_IDX)).unwrap();
+    enable(&mut init, 0).unwrap();
     let agreed = init.finish().unwrap();
     assert_eq!(agreed, Features::VERSION_1 | Features::EVENT_IDX);
     assert_eq!(
@@ -259,61 +270,54 @@ fn a_modern_device_sees_the_eight_steps_in_order() {
             Event::Status(0x0F),
         ]
     );
+    assert_eq!(device.status, 0x0F, "a live device is not marked as failed");
 }
 
 #[test]
-fn a_legacy_device_sees_no_features_ok() {
+fn a_legacy_device_sees_no_features_ok_and_one_word() {
     let mut device = Script::new(Interface::Legacy);
     device.offered = Features::INDIRECT_DESC | Features::NOTIFY_ON_EMPTY;
-    let agreed = bring_up(&mut device, choice(Features::INDIRECT_DESC, Features::empty()));
+    let agreed = bring_up(&mut device, supported(Features::INDIRECT_DESC));
     assert_eq!(agreed, Ok(Features::INDIRECT_DESC));
     assert_eq!(device.statuses(), [0, 1, 3, 7]);
-}
 
-#[test]
-fn on_a_legacy_interface_only_the_first_word_exists() {
     let mut device = Script::new(Interface::Legacy);
     device.offered = Features::all();
-    let agreed = bring_up(&mut device, choice(Features::all(), Features::empty()));
+    let agreed = bring_up(&mut device, supported(Features::all()));
     assert_eq!(agreed, Ok(Features::LEGACY), "LEG-N-04");
     assert_eq!(device.accepted(), Some(Features::LEGACY));
-
-    let required = choice(Features::empty(), Features::VERSION_1);
-    assert_eq!(
-        bring_up(&mut device, required),
-        Err(HandshakeError::MissingFeatures(Features::VERSION_1))
-    );
+    let missing = Err(HandshakeError::MissingFeatures(Features::VERSION_1));
+    assert_eq!(bring_up(&mut device, required(Features::VERSION_1)), missing);
     assert_eq!(device.statuses()[4..], [0, 1, 3, 0x83]);
 }
 
 #[test]
 fn bits_the_device_set_are_preserved() {
-    let mut device = Script::modern(Features::VERSION_1);
-    device.own_bits = 0x20;
-    bring_up(&mut device, nothing()).unwrap();
-    // The bit shows up after the first write that is not zero.
-    assert_eq!(device.statuses(), [0, 1, 0x23, 0x2B, 0x2F]);
-
-    let mut device = Script::new(Interface::Legacy);
-    device.own_bits = 0x30;
-    bring_up(&mut device, nothing()).unwrap();
-    assert_eq!(device.statuses(), [0, 1, 0x33, 0x37]);
+    // The bits show up after the first write that is not zero.
+    for (interface, own_bits, statuses) in [
+        (Interface::Modern, 0x20, &[0, 1, 0x23, 0x2B, 0x2F][..]),
+        (Interface::Legacy, 0x30, &[0, 1, 0x33, 0x37]),
+    ] {
+        let mut device = Script::new(interface);
+        device.own_bits = own_bits;
+        bring_up(&mut device, NOTHING).unwrap();
+        assert_eq!(device.statuses(), statuses);
+    }
 }
 
 #[test]
-fn a_slow_reset_is_waited_for_and_a_stuck_one_is_not_waited_for_forever() {
+fn a_reset_is_waited_for_within_the_limit() {
     let mut device = Script::modern(Features::VERSION_1);
     device.slow_reset = 99;
-    assert!(Init::begin(&mut device, LIMIT).is_ok(), "zero at the hundredth read");
-    assert_eq!(device.status_reads.get(), 100 + 1, "and one for FAILED");
+    drop(Init::begin(&mut device, LIMIT).unwrap().acknowledge());
+    assert_eq!(device.statuses(), [0, 1, 0x81], "zero at the hundredth read");
+    assert_eq!(device.status_reads.get(), 100 + 2, "and one for each bit");
 
     for stuck in [100, u32::MAX] {
         let mut device = Script::modern(Features::VERSION_1);
         device.slow_reset = stuck;
-        assert_eq!(
-            Init::begin(&mut device, LIMIT).unwrap_err(),
-            HandshakeError::ResetTimeout
-        );
+        let error = Init::begin(&mut device, LIMIT).unwrap_err();
+        assert_eq!(error, HandshakeError::ResetTimeout);
         assert_eq!(device.status_reads.get(), 100);
         assert_eq!(device.log, [Event::Status(0)], "left alone: it may still be at work");
     }
@@ -324,153 +328,103 @@ fn a_slow_reset_is_waited_for_and_a_stuck_one_is_not_waited_for_forever() {
 }
 
 #[test]
-fn nothing_is_written_before_the_reset_is_over() {
-    let mut device = Script::modern(Features::VERSION_1);
-    device.slow_reset = 10;
-    let clean = Init::begin(&mut device, LIMIT).unwrap();
-    let acknowledged = clean.acknowledge();
-    drop(acknowledged);
-    assert_eq!(device.statuses(), [0, 1, 0x81]);
-}
-
-#[test]
-fn features_refused_is_an_error_and_the_device_is_told() {
-    let mut device = Script::modern(Features::VERSION_1 | Features::EVENT_IDX);
-    device.refuses = true;
+fn features_refused_are_an_error_and_the_device_is_told() {
     let wanted = Features::EVENT_IDX | Features::VERSION_1;
-    assert_eq!(
-        bring_up(&mut device, choice(Features::EVENT_IDX, Features::empty())),
-        Err(HandshakeError::FeaturesRefused(wanted))
-    );
-    assert_eq!(
-        device.log,
-        [
-            Event::Status(0),
-            Event::Status(1),
-            Event::Status(3),
-            Event::ReadFeatures,
-            Event::Accept(wanted),
-            Event::Status(0x0B),
-            Event::Status(0x83),
-        ]
-    );
+    let mut device = Script::modern(wanted);
+    device.refuses = true;
+    let refused = Err(HandshakeError::FeaturesRefused(wanted));
+    assert_eq!(bring_up(&mut device, supported(Features::EVENT_IDX)), refused);
+    assert_eq!(device.accepted(), Some(wanted));
+    assert_eq!(device.statuses(), [0, 1, 3, 0x0B, 0x83]);
 }
 
 #[test]
-fn a_modern_device_without_version_1_is_refused() {
-    let mut device = Script::modern(Features::EVENT_IDX);
-    assert_eq!(
-        bring_up(&mut device, choice(Features::EVENT_IDX, Features::empty())),
-        Err(HandshakeError::NotVersion1)
-    );
-    assert_eq!(
-        device.accepted(),
-        None,
-        "nothing is accepted of a device that is not driven"
-    );
-    assert_eq!(device.statuses(), [0, 1, 3, 0x83]);
+fn missing_features_are_named_and_nothing_is_accepted() {
+    let vendor_bit = bit(9);
+    let wanted = Features::INDIRECT_DESC | Features::EVENT_IDX | vendor_bit;
+    let missing = Features::INDIRECT_DESC | vendor_bit;
+    for (offered, error) in [
+        (Features::EVENT_IDX, HandshakeError::NotVersion1),
+        (
+            Features::VERSION_1 | Features::EVENT_IDX,
+            HandshakeError::MissingFeatures(missing),
+        ),
+    ] {
+        let mut device = Script::modern(offered);
+        assert_eq!(bring_up(&mut device, required(wanted)), Err(error));
+        assert_eq!(device.accepted(), None);
+        assert_eq!(device.statuses(), [0, 1, 3, 0x83]);
+
+        // The next attempt begins with a reset (`INIT-D-03`).
+        device.offered |= missing | Features::VERSION_1;
+        assert_eq!(
+            bring_up(&mut device, required(wanted)),
+            Ok(Features::VERSION_1 | wanted)
+        );
+        assert_eq!(device.statuses()[4..], [0, 1, 3, 0x0B, 0x0F]);
+    }
 }
 
 #[test]
-fn a_missing_required_feature_is_named() {
-    let mut device = Script::modern(Features::VERSION_1 | Features::EVENT_IDX);
-    let wish = choice(
-        Features::empty(),
-        Features::INDIRECT_DESC | Features::EVENT_IDX | Features::from_low(1 << 9),
-    );
-    let missing = Features::INDIRECT_DESC | Features::from_low(1 << 9);
-    assert_eq!(
-        bring_up(&mut device, wish),
-        Err(HandshakeError::MissingFeatures(missing))
-    );
-    assert_eq!(device.accepted(), None);
-    assert_eq!(device.statuses(), [0, 1, 3, 0x83]);
-
-    device.offered |= missing;
-    assert_eq!(bring_up(&mut device, wish), Ok(Features::VERSION_1 | wish.required));
-}
-
-#[test]
-fn a_failed_device_is_reset_before_the_next_attempt() {
-    let mut device = Script::modern(Features::empty());
-    assert!(bring_up(&mut device, nothing()).is_err());
-    device.offered = Features::VERSION_1;
-    bring_up(&mut device, nothing()).unwrap();
-    assert_eq!(device.statuses()[4..], [0, 1, 3, 0x0B, 0x0F], "INIT-D-03");
-}
-
-#[test]
-fn unknown_bits_are_never_accepted_whatever_is_offered() {
+fn only_bits_that_are_offered_and_supported_are_accepted() {
     for shift in 0..128 {
-        let allowed = Features::from_bits_retain(1 << shift);
-        let mut device = Script::modern(Features::all());
-        device.carried = Features::all();
-        let agreed = bring_up(&mut device, choice(allowed, Features::empty())).unwrap();
-        let expected = (allowed - Features::LEGACY_ONLY) | Features::VERSION_1;
-        assert_eq!(agreed, expected, "bit {shift}");
-        assert_eq!(device.accepted(), Some(agreed));
+        let bit = bit(shift);
+        let expected = (bit - Features::LEGACY_ONLY) | Features::VERSION_1;
+        for (offered, choice) in [(Features::all(), bit), (bit | Features::VERSION_1, Features::all())] {
+            let mut device = Script::modern(offered);
+            device.supported = Features::all();
+            assert_eq!(bring_up(&mut device, supported(choice)), Ok(expected), "bit {shift}");
+            assert_eq!(device.accepted(), Some(expected));
+        }
     }
     let mut device = Script::modern(Features::all());
-    assert_eq!(bring_up(&mut device, nothing()), Ok(Features::VERSION_1));
+    assert_eq!(bring_up(&mut device, NOTHING), Ok(Features::VERSION_1));
 }
 
 #[test]
-fn nothing_is_accepted_that_was_not_offered() {
-    for shift in 0..128 {
-        let offered = Features::from_bits_retain(1 << shift) | Features::VERSION_1;
-        let mut device = Script::modern(offered);
-        device.carried = Features::all();
-        let agreed = bring_up(&mut device, choice(Features::all(), Features::empty()));
-        assert_eq!(agreed, Ok(offered - Features::LEGACY_ONLY), "bit {shift}");
-    }
-}
-
-#[test]
-fn bits_the_transport_does_not_carry_are_never_accepted() {
+fn bits_the_transport_does_not_support_are_never_accepted() {
     let range = [33, 36, 37, 38, 39, 40, 41];
     for shift in range {
-        let bit = Features::from_bits_retain(1 << shift);
+        let bit = bit(shift);
         let mut device = Script::modern(Features::all());
-        device.carried = Features::all() - bit;
-        let agreed = bring_up(&mut device, choice(Features::all(), Features::empty()));
+        device.supported = Features::all() - bit;
         let expected = Features::all() - Features::LEGACY_ONLY - bit;
+        let agreed = bring_up(&mut device, supported(Features::all()));
         assert_eq!(agreed, Ok(expected), "bit {shift} (FEAT-D-06)");
 
         // To require it does not help either.
-        let required = choice(Features::empty(), bit);
-        assert_eq!(
-            bring_up(&mut device, required),
-            Err(HandshakeError::MissingFeatures(bit))
-        );
-        device.carried = bit;
-        assert_eq!(bring_up(&mut device, required), Ok(bit | Features::VERSION_1));
+        let missing = Err(HandshakeError::MissingFeatures(bit));
+        assert_eq!(bring_up(&mut device, required(bit)), missing);
+        device.supported = bit;
+        assert_eq!(bring_up(&mut device, required(bit)), Ok(bit | Features::VERSION_1));
     }
-    // Every other bit is the driver's affair, whatever the transport says.
+    // Every other bit is the driver's affair.
     let mut device = Script::modern(Features::all());
-    let all_of_range = range.iter().fold(Features::empty(), |set, &shift| {
-        set | Features::from_bits_retain(1 << shift)
-    });
-    let agreed = bring_up(&mut device, choice(Features::all(), Features::empty()));
+    let all_of_range = range.iter().fold(Features::empty(), |set, &shift| set | bit(shift));
+    let agreed = bring_up(&mut device, supported(Features::all()));
     assert_eq!(agreed, Ok(Features::all() - Features::LEGACY_ONLY - all_of_range));
 }
 
 #[test]
-fn bits_of_the_legacy_interface_are_never_accepted_on_a_modern_one() {
+fn bits_of_the_legacy_interface_are_accepted_only_there() {
     for bit in [Features::NOTIFY_ON_EMPTY, Features::ANY_LAYOUT] {
         let mut device = Script::modern(Features::all());
-        let agreed = bring_up(&mut device, choice(bit, Features::empty()));
-        assert_eq!(agreed, Ok(Features::VERSION_1), "FEAT-D-04");
-        let agreed = bring_up(&mut device, choice(Features::empty(), bit));
-        assert_eq!(agreed, Err(HandshakeError::MissingFeatures(bit)));
+        assert_eq!(
+            bring_up(&mut device, supported(bit)),
+            Ok(Features::VERSION_1),
+            "FEAT-D-04"
+        );
+        let missing = Err(HandshakeError::MissingFeatures(bit));
+        assert_eq!(bring_up(&mut device, required(bit)), missing);
 
         let mut device = Script::new(Interface::Legacy);
         device.offered = Features::all();
-        assert_eq!(bring_up(&mut device, choice(bit, Features::empty())), Ok(bit));
+        assert_eq!(bring_up(&mut device, supported(bit)), Ok(bit));
     }
 }
 
 #[test]
-fn giving_up_at_any_step_marks_the_device_as_failed() {
+fn a_value_dropped_at_any_step_marks_the_device_as_failed() {
     let mut device = Script::modern(Features::VERSION_1);
     drop(Init::begin(&mut device, LIMIT).unwrap());
     assert_eq!(device.statuses(), [0, 0x80]);
@@ -480,36 +434,20 @@ fn giving_up_at_any_step_marks_the_device_as_failed() {
     assert_eq!(device.statuses(), [0, 1, 3, 0x83]);
 
     let mut device = Script::modern(Features::VERSION_1);
-    let mut late = Init::begin(&mut device, LIMIT)
-        .unwrap()
-        .acknowledge()
-        .driver()
-        .negotiate(nothing())
-        .unwrap();
-    // SAFETY: nothing here ever touches memory.
-    let refused = unsafe { late.enable_queue(QueueIndex(1), &setup()) };
-    assert_eq!(refused, Err(QueueSetupError::NoSuchQueue));
+    let mut late = negotiate(&mut device, NOTHING).unwrap();
+    assert_eq!(enable(&mut late, 1), Err(QueueSetupError::NoSuchQueue));
     drop(late);
     assert_eq!(device.statuses(), [0, 1, 3, 0x0B, 0x8B]);
 }
 
 #[test]
-fn a_device_that_went_live_is_not_marked() {
-    let mut device = Script::modern(Features::VERSION_1);
-    bring_up(&mut device, nothing()).unwrap();
-    assert_eq!(device.status, 0x0F);
-}
-
-#[test]
 fn the_offer_and_the_choice_can_be_looked_at() {
-    let offered = Features::VERSION_1 | Features::EVENT_IDX | Features::from_low(1 << 9);
+    let offered = Features::VERSION_1 | Features::EVENT_IDX | bit(9);
     let mut device = Script::modern(offered);
     let mut negotiating = Init::begin(&mut device, LIMIT).unwrap().acknowledge().driver();
     assert_eq!(negotiating.offered(), offered);
     assert_eq!(negotiating.peek().vendor(), 0);
-    let mut negotiated = negotiating
-        .negotiate(choice(Features::EVENT_IDX, Features::empty()))
-        .unwrap();
+    let mut negotiated = negotiating.negotiate(supported(Features::EVENT_IDX)).unwrap();
     assert_eq!(negotiated.offered(), offered);
     assert_eq!(negotiated.accepted(), Features::VERSION_1 | Features::EVENT_IDX);
     assert_eq!(negotiated.device().max_queue_size(QueueIndex(0)), 256);
@@ -517,15 +455,10 @@ fn the_offer_and_the_choice_can_be_looked_at() {
 }
 
 #[test]
-fn a_device_that_is_not_live_after_driver_ok_is_told_apart() {
+fn a_device_that_is_not_live_after_driver_ok_is_an_error() {
     for (own_bits, takes_back, status) in [(0x40, 0, 0x4F), (0x80, 0, 0x8F), (0, 4, 0x0B), (0xF0, 0, 0xFF)] {
         let mut device = Script::modern(Features::VERSION_1);
-        let mut init = Init::begin(&mut device, LIMIT)
-            .unwrap()
-            .acknowledge()
-            .driver()
-            .negotiate(nothing())
-            .unwrap();
+        let mut init = negotiate(&mut device, NOTHING).unwrap();
         init.device().own_bits = own_bits;
         init.device().takes_back = takes_back;
         let status = DeviceStatus::from_bits_retain(status);
@@ -535,79 +468,43 @@ fn a_device_that_is_not_live_after_driver_ok_is_told_apart() {
     }
 }
 
-/// Reads that answer one after the other, counted.
-fn answers(count: &Cell<usize>, values: &[u64]) -> impl FnMut(&ConfigReader<'_, Script>) -> u64 {
-    count.set(0);
-    move |_| {
-        let n = count.get();
-        count.set(n + 1);
-        values[n.min(values.len() - 1)]
-    }
-}
-
-#[test]
-fn a_steady_configuration_is_read_once() {
-    let count = Cell::new(0);
+/// Reads a configuration that shows `values` one after the other, the last one from then on, and whose generation counter
+/// shows `generations` likewise. Returns the result, the number of looks, and what is left of the limit.
+fn read_within(
+    limit: u32,
+    generations: impl IntoIterator<Item = Option<u32>>,
+    values: &[u64],
+) -> (Result<u64, ConfigUnstable>, usize, u32) {
     let device = Script::modern(Features::VERSION_1);
-    let read = answers(&count, &[7]);
-    assert_eq!(read_consistent(&device, &mut LIMIT.clone(), read), Ok(7));
-    assert_eq!(count.get(), 1);
+    *device.generations.borrow_mut() = generations.into_iter().collect();
+    let (mut looks, mut limit) = (0, PollLimit(limit));
+    let result = read_consistent(&device, &mut limit, |_: &ConfigReader<'_, Script>| {
+        looks += 1;
+        values[looks.min(values.len()) - 1]
+    });
+    (result, looks, limit.0)
 }
 
 #[test]
-fn a_configuration_that_changed_meanwhile_is_read_again() {
-    let count = Cell::new(0);
-    let device = Script::modern(Features::VERSION_1);
-    // Before the first read, after it, after the second, after the third.
-    *device.generations.borrow_mut() = vec![Some(1), Some(2), Some(3), Some(3)];
-    let read = answers(&count, &[10, 20, 30, 40]);
-    assert_eq!(read_consistent(&device, &mut LIMIT.clone(), read), Ok(30));
-    assert_eq!(count.get(), 3);
+fn a_configuration_is_read_until_it_has_stood_still() {
+    let steady = [Some(0)];
+    assert_eq!(read_within(10, steady, &[7]), (Ok(7), 1, 8));
+    // Before the first look, after it, after the second, after the third.
+    let changing = [Some(1), Some(2), Some(3), Some(3)];
+    assert_eq!(read_within(10, changing, &[10, 20, 30, 40]), (Ok(30), 3, 6));
+    // Equal values do not make up for a changed generation.
+    assert_eq!(read_within(10, changing, &[10]), (Ok(10), 3, 6));
+    // Without a generation two successive looks must agree.
+    assert_eq!(read_within(10, [None], &[10, 20, 20]), (Ok(20), 3, 6));
+    assert_eq!(read_within(10, [None], &[10, 20, 10, 20, 30, 30]), (Ok(30), 6, 3));
 }
 
 #[test]
-fn equal_values_do_not_make_up_for_a_changed_generation() {
-    let count = Cell::new(0);
-    let device = Script::modern(Features::VERSION_1);
-    *device.generations.borrow_mut() = (0..3).map(Some).collect();
-    let read = answers(&count, &[10]);
-    assert_eq!(read_consistent(&device, &mut LIMIT.clone(), read), Ok(10));
-    assert_eq!(count.get(), 3);
-}
-
-#[test]
-fn without_a_generation_two_readings_must_agree() {
-    let count = Cell::new(0);
-    let device = Script::new(Interface::Legacy);
-    *device.generations.borrow_mut() = vec![None];
-    let read = answers(&count, &[10, 20, 20]);
-    assert_eq!(read_consistent(&device, &mut LIMIT.clone(), read), Ok(20));
-    assert_eq!(count.get(), 3);
-
-    // Two that agree, but not one after the other, prove nothing.
-    let read = answers(&count, &[10, 20, 10, 20, 30, 30]);
-    assert_eq!(read_consistent(&device, &mut LIMIT.clone(), read), Ok(30));
-    assert_eq!(count.get(), 6);
-}
-
-#[test]
-fn a_configuration_that_never_stands_still_is_given_up_on() {
-    let count = Cell::new(0);
-    let device = Script::modern(Features::VERSION_1);
-    *device.generations.borrow_mut() = (0..200).map(Some).collect();
-    let read = answers(&count, &[10]);
-    let mut limit = PollLimit(50);
-    assert_eq!(read_consistent(&device, &mut limit, read), Err(ConfigUnstable));
-    assert_eq!((limit, count.get()), (PollLimit(0), 50));
-
-    let device = Script::new(Interface::Legacy);
-    *device.generations.borrow_mut() = vec![None];
+fn a_configuration_that_never_stands_still_is_an_error() {
+    assert_eq!(read_within(50, (0..200).map(Some), &[10]), (Err(ConfigUnstable), 50, 0));
     let values: Vec<u64> = (0..60).collect();
-    let read = answers(&count, &values);
-    assert_eq!(read_consistent(&device, &mut PollLimit(50), read), Err(ConfigUnstable));
-    assert_eq!(count.get(), 50);
-
-    assert_eq!(read_consistent(&device, &mut PollLimit(0), |_| 0), Err(ConfigUnstable));
+    assert_eq!(read_within(50, [None], &values), (Err(ConfigUnstable), 50, 0));
+    assert_eq!(read_within(0, [Some(0)], &[10]), (Err(ConfigUnstable), 1, 0));
 }
 
 #[test]
@@ -625,15 +522,13 @@ fn a_limit_counts_register_reads_and_not_snapshots() {
 }
 
 #[test]
-fn what_one_look_leaves_of_a_limit_is_for_the_next() {
+fn a_limit_is_shared_by_successive_looks() {
     let device = Script::modern(Features::VERSION_1);
     let mut limit = PollLimit(7);
     // The generation before, the field, the generation after.
-    for left in [4, 1] {
-        assert!(read_consistent(&device, &mut limit, |reader| reader.read_u8(0)).is_ok());
-        assert_eq!(limit, PollLimit(left));
+    for (left, result) in [(4, Ok(0)), (1, Ok(0)), (0, Err(ConfigUnstable))] {
+        let look = read_consistent(&device, &mut limit, |reader| reader.read_u8(0));
+        assert_eq!((look, limit), (result, PollLimit(left)));
     }
-    let third = read_consistent(&device, &mut limit, |reader| reader.read_u8(0));
-    assert_eq!(third, Err(ConfigUnstable));
     assert_eq!(device.reads.get(), 7);
 }

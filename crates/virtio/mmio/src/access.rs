@@ -1,4 +1,4 @@
-//! The seam between the register protocol and whatever answers it: real hardware or a model in a test.
+//! The seam between the register protocol and what answers it: real hardware or a model in a test.
 
 /// Reads and writes the locations of one device window.
 ///
@@ -25,7 +25,7 @@
 /// * as long as a value of the type exists, the registers of that device are written through it and its doorbells alone;
 /// * safe code finds no other way to write them.
 ///
-/// One that has no device behind it, as in a test, or one that uses no memory but its own, may answer as it likes.
+/// An implementation without a device, as in a test, or whose device uses no memory but its own, may answer as it likes.
 pub unsafe trait RegisterAccess {
     /// The doorbell of the device.
     type Doorbell: Doorbell;
@@ -61,11 +61,11 @@ pub unsafe trait RegisterAccess {
     ///
     /// The handle lives as long as its owner likes, so for all that time: if NOTIFICATION_DATA was accepted, it is rung with
     /// an available index only that was published, since a device may go by that number alone. Without the feature a ring is
-    /// harmless, whatever it says.
+    /// harmless.
     unsafe fn doorbell(&self) -> Self::Doorbell;
 }
 
-/// The doorbell of a device: one register that can be written, by anybody who was given the handle.
+/// The doorbell of a device: one register that can be written by the owner of the handle.
 pub trait Doorbell {
     /// Writes `value` to QueueNotify.
     fn ring(&self, value: u32);

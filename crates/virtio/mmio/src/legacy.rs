@@ -2,10 +2,9 @@
 
 use virtio_core::{QueueIndex, QueueSetup, QueueSetupError, fence};
 
-use crate::RegisterAccess;
 use crate::registers::legacy::{GUEST_PAGE_SIZE, QUEUE_ALIGN, QUEUE_PFN};
 use crate::registers::{QUEUE_SEL, QUEUE_SIZE_MAX};
-use crate::transport::write_queue_size;
+use crate::{RegisterAccess, queue_size};
 
 /// The page size, in bytes, in which the place of a legacy queue is told to the device.
 ///
@@ -36,7 +35,7 @@ pub(crate) unsafe fn enable_queue<A: RegisterAccess>(
     }
     // SAFETY: the caller keeps the same contract for all that is said about the queue.
     unsafe {
-        write_queue_size(access, setup.size)?;
+        queue_size::write(access, setup.size)?;
         QUEUE_ALIGN.write(access, setup.legacy_align);
     }
     // The device may look at the rings as soon as it has seen the page number, and must find them zeroed.
@@ -66,7 +65,8 @@ pub(crate) fn max_queue_size<A: RegisterAccess>(access: &mut A, queue: QueueInde
 /// The page a queue starts at, if the device will find its three parts where the driver put them.
 ///
 /// The device is only told one page number, the size and the alignment, and works out the rest (`LEG-D-08`,
-/// `LEG-D-09`): the available ring follows the descriptors, the used ring the next multiple of the alignment.
+/// `LEG-D-09`): the driver area follows the descriptors, the device area starts at the next multiple of the
+/// alignment.
 fn page_number(setup: &QueueSetup) -> Option<u32> {
     let size = u64::from(setup.size.get());
     let align = u64::from(setup.legacy_align);
@@ -79,9 +79,9 @@ fn page_number(setup: &QueueSetup) -> Option<u32> {
     let agreed = setup.descriptor_table.is_aligned_to(u64::from(LEGACY_PAGE_BYTES))
         // Alignment counts from the start of the queue, which must therefore have it itself.
         && setup.descriptor_table.is_aligned_to(align)
-        && setup.available_ring == available
-        && setup.used_ring.get() == used
-        && setup.used_ring.is_aligned_to(4);
+        && setup.driver_area == available
+        && setup.device_area.get() == used
+        && setup.device_area.is_aligned_to(4);
     let page = u32::try_from(setup.descriptor_table.get() / u64::from(LEGACY_PAGE_BYTES)).ok()?;
     // Page 0 would read as "not in use".
     (agreed && page != 0).then_some(page)

@@ -10,6 +10,7 @@ mod legacy;
 mod modern;
 mod notifier;
 mod probe;
+mod queue_size;
 pub mod registers;
 mod transport;
 mod window;

@@ -2,13 +2,12 @@
 
 use virtio_core::{DeviceAddr, QueueIndex, QueueSetup, QueueSetupError, fence};
 
-use crate::RegisterAccess;
 use crate::registers::modern::{
     QUEUE_DESC_HIGH, QUEUE_DESC_LOW, QUEUE_DEVICE_HIGH, QUEUE_DEVICE_LOW, QUEUE_DRIVER_HIGH, QUEUE_DRIVER_LOW,
     QUEUE_READY,
 };
 use crate::registers::{QUEUE_SEL, Register, WriteOnly};
-use crate::transport::write_queue_size;
+use crate::{RegisterAccess, queue_size};
 
 /// Takes a queue into use in the order of `MMIO-N-02`.
 ///
@@ -21,8 +20,8 @@ pub(crate) unsafe fn enable_queue<A: RegisterAccess>(
     setup: &QueueSetup,
 ) -> Result<(), QueueSetupError> {
     let aligned = setup.descriptor_table.is_aligned_to(16)
-        && setup.available_ring.is_aligned_to(2)
-        && setup.used_ring.is_aligned_to(4);
+        && setup.driver_area.is_aligned_to(2)
+        && setup.device_area.is_aligned_to(4);
     if !aligned {
         return Err(QueueSetupError::BadAddress);
     }
@@ -33,10 +32,10 @@ pub(crate) unsafe fn enable_queue<A: RegisterAccess>(
     }
     // SAFETY: the caller keeps the same contract for all that is said about the queue.
     unsafe {
-        write_queue_size(access, setup.size)?;
+        queue_size::write(access, setup.size)?;
         write_address(access, QUEUE_DESC_LOW, QUEUE_DESC_HIGH, setup.descriptor_table);
-        write_address(access, QUEUE_DRIVER_LOW, QUEUE_DRIVER_HIGH, setup.available_ring);
-        write_address(access, QUEUE_DEVICE_LOW, QUEUE_DEVICE_HIGH, setup.used_ring);
+        write_address(access, QUEUE_DRIVER_LOW, QUEUE_DRIVER_HIGH, setup.driver_area);
+        write_address(access, QUEUE_DEVICE_LOW, QUEUE_DEVICE_HIGH, setup.device_area);
     }
     // The device may look at the rings as soon as it has seen the 1, and must find them zeroed.
     fence::before_doorbell();

@@ -9,11 +9,11 @@ use crate::{MmioTransport, RegisterAccess};
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Probe<A> {
-    /// A device, of whatever kind. Nothing about it has been changed.
+    /// A device of any kind. Nothing about it has been changed.
     Device(MmioTransport<A>),
     /// An empty slot. That is no error and nothing to report (`MMIO-D-13`).
     Empty(Interface),
-    /// A VirtIO window of a version that nobody here knows; the value of the register (`MMIO-D-10`).
+    /// A VirtIO window of an unknown version; the value of the register (`MMIO-D-10`).
     UnknownVersion(u32),
     /// No VirtIO window; what was read in place of the magic value (`MMIO-D-08`).
     WrongMagic(u32),

@@ -136,26 +136,14 @@ pub mod modern {
     pub const QUEUE_DESC_LOW: Register<WriteOnly> = Register::new(0x080, "QueueDescLow");
     /// Descriptor table address, bits 32 to 63.
     pub const QUEUE_DESC_HIGH: Register<WriteOnly> = Register::new(0x084, "QueueDescHigh");
-    /// Available ring address, bits 0 to 31.
+    /// Driver area address, bits 0 to 31.
     pub const QUEUE_DRIVER_LOW: Register<WriteOnly> = Register::new(0x090, "QueueDriverLow");
-    /// Available ring address, bits 32 to 63.
+    /// Driver area address, bits 32 to 63.
     pub const QUEUE_DRIVER_HIGH: Register<WriteOnly> = Register::new(0x094, "QueueDriverHigh");
-    /// Used ring address, bits 0 to 31.
+    /// Device area address, bits 0 to 31.
     pub const QUEUE_DEVICE_LOW: Register<WriteOnly> = Register::new(0x0A0, "QueueDeviceLow");
-    /// Used ring address, bits 32 to 63.
+    /// Device area address, bits 32 to 63.
     pub const QUEUE_DEVICE_HIGH: Register<WriteOnly> = Register::new(0x0A4, "QueueDeviceHigh");
-    /// Selects a shared memory region. Not for drivers without use for one (`MMIO-D-34`).
-    pub const SHM_SEL: Register<WriteOnly> = Register::new(0x0AC, "SHMSel");
-    /// Length of the selected shared memory region, bits 0 to 31.
-    pub const SHM_LEN_LOW: Register<ReadOnly> = Register::new(0x0B0, "SHMLenLow");
-    /// Length of the selected shared memory region, bits 32 to 63.
-    pub const SHM_LEN_HIGH: Register<ReadOnly> = Register::new(0x0B4, "SHMLenHigh");
-    /// Address of the selected shared memory region, bits 0 to 31.
-    pub const SHM_BASE_LOW: Register<ReadOnly> = Register::new(0x0B8, "SHMBaseLow");
-    /// Address of the selected shared memory region, bits 32 to 63.
-    pub const SHM_BASE_HIGH: Register<ReadOnly> = Register::new(0x0BC, "SHMBaseHigh");
-    /// Resets the selected queue alone. Only there if RING_RESET was accepted.
-    pub const QUEUE_RESET: Register<ReadWrite> = Register::new(0x0C0, "QueueReset");
     /// Changes whenever the configuration does.
     pub const CONFIG_GENERATION: Register<ReadOnly> = Register::new(0x0FC, "ConfigGeneration");
 }
@@ -166,7 +154,7 @@ pub mod legacy {
 
     /// The unit of [`QUEUE_PFN`], in bytes.
     pub const GUEST_PAGE_SIZE: Register<WriteOnly> = Register::new(0x028, "GuestPageSize");
-    /// The alignment of the used ring of the selected queue, in bytes.
+    /// The alignment of the device area of the selected queue, in bytes.
     pub const QUEUE_ALIGN: Register<WriteOnly> = Register::new(0x03C, "QueueAlign");
     /// The page where the selected queue starts; 0: not in use.
     pub const QUEUE_PFN: Register<ReadWrite> = Register::new(0x040, "QueuePFN");

@@ -1,19 +1,18 @@
 //! The transport proper: what `virtio-core` asks for, told to the registers.
 
 use virtio_core::{
-    DeviceStatus, DeviceType, Features, Interface, InterruptCauses, QueueIndex, QueueSetup, QueueSetupError, QueueSize,
-    Transport, fence,
+    DeviceStatus, DeviceType, Features, Interface, InterruptCauses, QueueIndex, QueueSetup, QueueSetupError, Transport,
+    fence,
 };
 
 use crate::registers::modern::{CONFIG_GENERATION, QUEUE_READY};
 use crate::registers::{
     CONFIG, DEVICE_FEATURES, DEVICE_FEATURES_SEL, DEVICE_ID, DRIVER_FEATURES, DRIVER_FEATURES_SEL, INTERRUPT_ACK,
-    INTERRUPT_STATUS, MAGIC_VALUE, QUEUE_SEL, QUEUE_SIZE, QUEUE_SIZE_MAX, Readable, Register, STATUS, VENDOR_ID,
-    VERSION, Writable,
+    INTERRUPT_STATUS, MAGIC_VALUE, QUEUE_SEL, QUEUE_SIZE_MAX, Readable, Register, STATUS, VENDOR_ID, VERSION, Writable,
 };
 use crate::{MmioNotifier, RegisterAccess, legacy, modern, registers};
 
-/// A VirtIO device behind an MMIO window. [`probe`](crate::probe) makes one.
+/// A VirtIO device with an MMIO window. [`probe`](crate::probe) makes one.
 ///
 /// It owns the registers, and is not `Clone`: what one transport argues about its device ("a reset is over", "DRIVER_OK was
 /// not set") no other one can make untrue.
@@ -68,7 +67,7 @@ impl<A: RegisterAccess> MmioTransport<A> {
 }
 
 // SAFETY: the status and the ready bit are read from the device, which `RegisterAccess` vouches for, and fenced; a legacy
-// queue is never said to be disabled. The queue registers are written in `enable_queue` alone, and nobody else has the
+// queue is never said to be disabled. The queue registers are written in `enable_queue` alone, and no other code has the
 // registers.
 unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
     type Notifier = MmioNotifier<A::Doorbell>;
@@ -96,7 +95,7 @@ unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
     ///   (`VQR-N-03`). A driver could not tell the difference, so it uses a device reset instead;
     /// * NOTIF_CONFIG_DATA, SR_IOV and ADMIN_VQ, which nothing on MMIO carries (`MMIO-N-10`, `FEAT-D-20`,
     ///   `FEAT-N-07`).
-    fn carried_features(&self) -> Features {
+    fn supported_features(&self) -> Features {
         match self.interface {
             Interface::Legacy => Features::empty(),
             Interface::Modern => Features::ACCESS_PLATFORM
@@ -143,7 +142,7 @@ unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
     }
 
     /// A legacy queue must start at a multiple of [`LEGACY_PAGE_BYTES`](crate::LEGACY_PAGE_BYTES) other than zero and
-    /// below 2^44, with the two rings exactly where the legacy layout has them; anything else is
+    /// below 2^44, with driver area and device area exactly where the legacy layout has them; anything else is
     /// [`QueueSetupError::BadAddress`]. MMIO has no interrupt vectors, so asking for one is
     /// [`QueueSetupError::VectorRefused`].
     unsafe fn enable_queue(&mut self, queue: QueueIndex, setup: &QueueSetup) -> Result<(), QueueSetupError> {
@@ -253,25 +252,4 @@ unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
 
 fn show<D: Readable>(register: Register<D>, access: &impl RegisterAccess, visit: &mut dyn FnMut(&'static str, u64)) {
     visit(register.name(), u64::from(register.read(access)));
-}
-
-/// Tells the device how many descriptors the selected queue has, if it takes that many (`MMIO-D-16`, `MMIO-N-03`).
-///
-/// # Safety
-///
-/// The contract of [`Transport::enable_queue`].
-pub(crate) unsafe fn write_queue_size<A: RegisterAccess>(
-    access: &mut A,
-    size: QueueSize,
-) -> Result<(), QueueSetupError> {
-    let size = u32::from(size.get());
-    match QUEUE_SIZE_MAX.read(access) {
-        0 => Err(QueueSetupError::NoSuchQueue),
-        max if size > max => Err(QueueSetupError::TooLarge),
-        _ => {
-            // SAFETY: the caller keeps the same contract.
-            unsafe { QUEUE_SIZE.write(access, size) };
-            Ok(())
-        }
-    }
 }

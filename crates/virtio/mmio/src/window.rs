@@ -9,26 +9,17 @@ use crate::registers::{CONFIG, QUEUE_NOTIFY};
 use crate::{Doorbell, RegisterAccess};
 
 /// Why a piece of address space cannot be a device window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum WindowError {
     /// It ends before the control registers do: fewer than 256 bytes.
+    #[error("the window is too small for the VirtIO registers")]
     TooSmall,
     /// It does not start at a multiple of four bytes.
+    #[error("the window does not start at a multiple of four bytes")]
     Misaligned,
 }
-
-impl fmt::Display for WindowError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooSmall => "the window is too small for the VirtIO registers",
-            Self::Misaligned => "the window does not start at a multiple of four bytes",
-        })
-    }
-}
-
-impl core::error::Error for WindowError {}
 
 /// The registers of a device that the CPU reaches by load and store.
 ///
@@ -67,7 +58,7 @@ impl MmioWindow {
     ///
     /// * `base..base + bytes` is mapped as device memory (uncached, accesses in program order), is not part of any
     ///   Rust allocation, and every aligned access of 1, 2 or 4 bytes in it is completed by the bus without a trap;
-    /// * whatever answers there is a VirtIO MMIO device, an empty slot, or something that does no harm when its first
+    /// * what answers there is a VirtIO MMIO device, an empty slot, or something that does no harm when its first
     ///   twelve bytes are read;
     /// * no other driver uses the device, and there is no other `MmioWindow` of it. (A window that was given up, and of which
     ///   no doorbell is left, can be made anew.)

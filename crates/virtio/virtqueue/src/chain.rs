@@ -5,15 +5,15 @@ use virtio_core::Segment;
 use crate::error::ChainError;
 use crate::memory::flags::{INDIRECT, NEXT, WRITE};
 use crate::memory::{Descriptor, RingMemory};
-use crate::queue::VirtQueue;
+use crate::rings::Rings;
 
 /// A chain under construction: device-readable segments first, device-writable ones after them.
 ///
 /// Descriptors are written as segments are added, but the device sees none of it before
-/// [`VirtQueue::publish`]. Dropping the value leaves the queue as it was.
+/// [`VirtQueue::publish`](crate::VirtQueue::publish). Dropping the value leaves the queue as it was.
 #[derive(Debug)]
 pub struct Chain<'q, T, const N: usize, M> {
-    queue: &'q mut VirtQueue<T, N, M>,
+    rings: &'q mut Rings<T, N, M>,
     head: u16,
     /// Index of the last segment, in the descriptor table or in the indirect table.
     last: u16,
@@ -27,15 +27,15 @@ pub struct Chain<'q, T, const N: usize, M> {
 
 impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     #[inline]
-    pub(crate) fn new(queue: &'q mut VirtQueue<T, N, M>) -> Self {
-        let head = queue.slots.free_head();
-        let limit = if queue.table_entries == 0 {
-            queue.slots.free()
+    pub(crate) fn new(rings: &'q mut Rings<T, N, M>) -> Self {
+        let head = rings.slots.free_head();
+        let limit = if rings.table_entries == 0 {
+            rings.slots.free()
         } else {
-            queue.table_entries
+            rings.table_entries
         };
         Self {
-            queue,
+            rings,
             head,
             last: 0,
             pending: Descriptor {
@@ -99,7 +99,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     #[inline(always)]
     fn push(&mut self, segment: Segment, flags: u16) -> Result<(), ChainError> {
         if self.count == self.limit {
-            return Err(if self.count >= self.queue.max_segments() {
+            return Err(if self.count >= self.rings.max_segments() {
                 ChainError::TooManySegments
             } else {
                 ChainError::QueueFull
@@ -113,12 +113,12 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
         if total > u64::from(u32::MAX) || !segment.is_representable() {
             return Err(ChainError::TooLong);
         }
-        let index = if self.queue.table_entries != 0 {
+        let index = if self.rings.table_entries != 0 {
             self.count
         } else if self.count == 0 {
             self.head
         } else {
-            self.queue.slots.next(self.last)
+            self.rings.slots.next(self.last)
         };
         if self.count != 0 {
             self.pending.flags |= NEXT;
@@ -139,14 +139,14 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
 
     #[inline(always)]
     fn write_pending(&mut self) {
-        if self.queue.table_entries == 0 {
-            self.queue.memory.write_descriptor(self.last, self.pending);
+        if self.rings.table_entries == 0 {
+            self.rings.memory.write_descriptor(self.last, self.pending);
         } else {
-            self.queue.memory.write_table_entry(self.head, self.last, self.pending);
+            self.rings.memory.write_table_entry(self.head, self.last, self.pending);
         }
     }
 
-    /// Hands the chain to the queue, to be shown to the device by the next [`VirtQueue::publish`].
+    /// Hands the chain to the queue, to be shown to the device by the next [`publish`](crate::VirtQueue::publish).
     ///
     /// Returns the slot it occupies.
     ///
@@ -160,23 +160,20 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
             return Err((ChainError::Empty, token));
         }
         self.write_pending();
-        let (tail, count) = if self.queue.table_entries == 0 {
+        let (tail, count) = if self.rings.table_entries == 0 {
             (self.last, self.count)
         } else {
             let table = Descriptor {
-                addr: self.queue.memory.table_addr(self.head),
+                addr: self.rings.memory.table_addr(self.head),
                 len: 16 * u32::from(self.count),
                 flags: INDIRECT,
                 next: 0,
             };
-            self.queue.memory.write_descriptor(self.head, table);
+            self.rings.memory.write_descriptor(self.head, table);
             (self.head, 1)
         };
         // At most the total, which fits.
-        let (writable, batch) = (self.writable as u32, self.queue.batch);
-        let head = self.queue.slots.take(token, tail, count, writable, batch);
-        self.queue.memory.write_available(self.queue.available, head);
-        self.queue.available = self.queue.available.wrapping_add(1);
-        Ok(head)
+        let writable = self.writable as u32;
+        Ok(self.rings.add(token, tail, count, writable))
     }
 }

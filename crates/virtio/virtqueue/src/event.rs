@@ -28,7 +28,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "arithmetic only, and a lot of it")]
-    fn every_event_value_is_judged_right_for_steps_across_the_wrap() {
+    fn every_event_value_is_right_for_steps_across_the_wrap() {
         for old in [0u16, 1, 0x7FFF, 0x8000, 0xFFF0, 0xFFFE, 0xFFFF] {
             for step in [0u16, 1, 2, 3, 16, 300] {
                 let new = old.wrapping_add(step);

@@ -16,10 +16,10 @@ pub const LEGACY_ALIGN: usize = 4096;
 /// Distance that keeps what the driver writes and what the device writes in different cache lines.
 const CACHE_LINE: usize = 64;
 
-/// Which layout the device expects.
+/// Where a device expects the parts of a queue. Both are layouts of the split format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum RingFormat {
+pub enum RingLayout {
     /// Version 1.0 and later: three addresses of our choice.
     Modern,
     /// Legacy: one page-aligned block of fixed layout (`LEG-D-08`, `LEG-D-09`).
@@ -28,15 +28,15 @@ pub enum RingFormat {
 
 /// Byte offsets of the parts of a virtqueue.
 ///
-/// Only [`RingLayout::new`] makes one, so that the offsets can be relied on for memory safety.
+/// Only [`RingOffsets::new`] makes one, so that the offsets can be relied on for memory safety.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct RingLayout {
+pub struct RingOffsets {
     /// Number of descriptors.
     pub(crate) size: QueueSize,
-    /// The available ring. The descriptor table is at offset 0.
+    /// The available ring (driver area). The descriptor table is at offset 0.
     pub(crate) available: usize,
-    /// The used ring.
+    /// The used ring (device area).
     pub(crate) used: usize,
     /// The indirect tables.
     pub(crate) tables: usize,
@@ -48,21 +48,21 @@ pub struct RingLayout {
     pub(crate) align: usize,
 }
 
-impl RingLayout {
-    /// The layout of `size` descriptors, each slot with an indirect table of `table_entries` entries.
+impl RingOffsets {
+    /// Where `size` descriptors lie, each slot with an indirect table of `table_entries` entries.
     ///
-    /// Tables too large for the address space make a layout no memory is large enough for.
-    pub const fn new(format: RingFormat, size: QueueSize, table_entries: u16) -> Self {
+    /// For tables that are too large for the address space no memory is large enough.
+    pub const fn new(layout: RingLayout, size: QueueSize, table_entries: u16) -> Self {
         let count = size.get() as usize;
         let available = DESCRIPTOR_BYTES * count;
         let available_end = available + 6 + 2 * count;
         let used_bytes = 6 + 8 * count;
-        let (used, ring_end, align) = match format {
-            RingFormat::Modern => {
+        let (used, ring_end, align) = match layout {
+            RingLayout::Modern => {
                 let used = available_end.next_multiple_of(CACHE_LINE);
                 (used, used + used_bytes, CACHE_LINE)
             }
-            RingFormat::Legacy => {
+            RingLayout::Legacy => {
                 let used = available_end.next_multiple_of(LEGACY_ALIGN);
                 (used, used + used_bytes.next_multiple_of(LEGACY_ALIGN), LEGACY_ALIGN)
             }
@@ -92,10 +92,6 @@ impl RingLayout {
 mod tests {
     use super::*;
 
-    fn layout(format: RingFormat, size: u16) -> RingLayout {
-        RingLayout::new(format, QueueSize::new(size).unwrap(), 0)
-    }
-
     #[test]
     fn legacy_offsets_are_the_ones_a_legacy_device_computes() {
         for (size, used, total) in [
@@ -104,25 +100,25 @@ mod tests {
             (512, 12288, 20480),
             (32768, 593_920, 860_160),
         ] {
-            let layout = layout(RingFormat::Legacy, size);
-            assert_eq!((layout.used, layout.total), (used, total), "size {size}");
+            let offsets = RingOffsets::new(RingLayout::Legacy, QueueSize::new(size).unwrap(), 0);
+            assert_eq!((offsets.used, offsets.total), (used, total), "size {size}");
         }
     }
 
     #[test]
     fn every_part_is_aligned_and_none_overlap() {
-        for format in [RingFormat::Modern, RingFormat::Legacy] {
+        for layout in [RingLayout::Modern, RingLayout::Legacy] {
             for shift in 0..16 {
                 let size = 1u16 << shift;
-                let layout = RingLayout::new(format, QueueSize::new(size).unwrap(), 5);
+                let offsets = RingOffsets::new(layout, QueueSize::new(size).unwrap(), 5);
                 let n = usize::from(size);
-                assert_eq!(layout.available % 2, 0);
-                assert_eq!(layout.used % 4, 0);
-                assert_eq!(layout.tables % 16, 0);
-                assert!(layout.available >= 16 * n);
-                assert!(layout.used >= layout.available + 6 + 2 * n);
-                assert!(layout.tables >= layout.used + 6 + 8 * n);
-                assert_eq!(layout.total, layout.tables + 16 * 5 * n);
+                assert_eq!(offsets.available % 2, 0);
+                assert_eq!(offsets.used % 4, 0);
+                assert_eq!(offsets.tables % 16, 0);
+                assert!(offsets.available >= 16 * n);
+                assert!(offsets.used >= offsets.available + 6 + 2 * n);
+                assert!(offsets.tables >= offsets.used + 6 + 8 * n);
+                assert_eq!(offsets.total, offsets.tables + 16 * 5 * n);
             }
         }
     }

@@ -11,11 +11,12 @@ mod event;
 mod layout;
 mod memory;
 mod queue;
+mod rings;
 mod slots;
 
 pub use chain::Chain;
 pub use error::{ChainError, CreateError, DeviceFault};
 pub use event::crosses_event;
-pub use layout::{LEGACY_ALIGN, RingFormat, RingLayout};
+pub use layout::{LEGACY_ALIGN, RingLayout, RingOffsets};
 pub use memory::{Descriptor, DmaRing, RingMemory, UsedElement, flags};
-pub use queue::{Doorbell, QueueOptions, QueueState, Used, VirtQueue};
+pub use queue::{Notification, QueueOptions, QueueState, Used, VirtQueue};

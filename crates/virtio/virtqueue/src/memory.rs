@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU16, Ordering};
 
 use virtio_core::{DeviceAddr, DmaRegion, QueueSetup, fence};
 
-use crate::layout::{DESCRIPTOR_BYTES, LEGACY_ALIGN, RingLayout};
+use crate::layout::{DESCRIPTOR_BYTES, LEGACY_ALIGN, RingOffsets};
 
 /// Flag bits of descriptors and rings.
 pub mod flags {
@@ -76,8 +76,6 @@ pub trait RingMemory {
     fn read_used(&self, slot: u16) -> UsedElement;
     /// Orders all stores before all later loads.
     fn store_load_fence(&self);
-    /// Zeroes everything.
-    fn zero(&mut self);
 }
 
 /// Rings in DMA memory.
@@ -90,7 +88,7 @@ pub struct DmaRing {
     tables_addr: DeviceAddr,
     mask: u16,
     table_entries: u16,
-    layout: RingLayout,
+    offsets: RingOffsets,
     region: DmaRegion,
 }
 
@@ -105,44 +103,43 @@ impl DmaRing {
     /// # Errors
     ///
     /// The region comes back if it is too small or not aligned, for the CPU or for the device.
-    pub fn new(layout: RingLayout, region: DmaRegion) -> Result<Self, DmaRegion> {
-        let aligned = region.as_ptr().addr().get().is_multiple_of(layout.align)
-            && region.device_addr().is_aligned_to(layout.align as u64);
-        if region.len() < layout.total || !aligned {
+    pub fn new(offsets: RingOffsets, mut region: DmaRegion) -> Result<Self, DmaRegion> {
+        let aligned = region.as_ptr().addr().get().is_multiple_of(offsets.align)
+            && region.device_addr().is_aligned_to(offsets.align as u64);
+        if region.len() < offsets.total || !aligned {
             return Err(region);
         }
+        region.zero();
         let start = region.as_ptr();
-        // SAFETY: the layout's offsets are not above its total, which the region holds.
+        // SAFETY: the offsets are not above the total, which the region holds.
         let (available, used, tables) = unsafe {
             (
-                start.add(layout.available),
-                start.add(layout.used),
-                start.add(layout.tables),
+                start.add(offsets.available),
+                start.add(offsets.used),
+                start.add(offsets.tables),
             )
         };
-        let mut ring = Self {
+        Ok(Self {
             descriptors: start,
             available,
             used,
             tables,
-            tables_addr: region.device_addr().wrapping_add(layout.tables as u64),
-            mask: layout.size.mask(),
-            table_entries: layout.table_entries,
-            layout,
+            tables_addr: region.device_addr().wrapping_add(offsets.tables as u64),
+            mask: offsets.size.mask(),
+            table_entries: offsets.table_entries,
+            offsets,
             region,
-        };
-        ring.zero();
-        Ok(ring)
+        })
     }
 
     /// What the transport has to tell the device, without an interrupt vector.
     pub fn setup(&self) -> QueueSetup {
         let start = self.region.device_addr();
         QueueSetup {
-            size: self.layout.size,
+            size: self.offsets.size,
             descriptor_table: start,
-            available_ring: start.wrapping_add(self.layout.available as u64),
-            used_ring: start.wrapping_add(self.layout.used as u64),
+            driver_area: start.wrapping_add(self.offsets.available as u64),
+            device_area: start.wrapping_add(self.offsets.used as u64),
             legacy_align: LEGACY_ALIGN as u32,
             vector: None,
         }
@@ -279,9 +276,5 @@ impl RingMemory for DmaRing {
     #[inline]
     fn store_load_fence(&self) {
         fence::store_then_load();
-    }
-
-    fn zero(&mut self) {
-        self.region.zero();
     }
 }

@@ -1,4 +1,4 @@
-//! The private shadow of the descriptor table: who owns which chain, and which descriptors are free.
+//! The private shadow of the descriptor table: which token belongs to which chain, and which descriptors are free.
 //!
 //! The device could scribble over its view of the rings; this view it never sees. The free list is threaded through
 //! the same links that describe chains in flight, so that a whole chain returns to it in constant time.
@@ -6,8 +6,8 @@
 /// What is remembered about one descriptor.
 #[derive(Debug)]
 pub(crate) struct Slot<T> {
-    /// The owner of the chain that starts here, while it is in flight.
-    owner: Option<T>,
+    /// The token of the chain that starts here, while it is in flight.
+    token: Option<T>,
     /// Bytes the device may write into that chain.
     writable: u32,
     /// The descriptor after this one, in its chain or in the free list.
@@ -24,7 +24,6 @@ pub(crate) struct Slot<T> {
 #[derive(Debug)]
 pub(crate) struct Slots<T, const N: usize> {
     slots: [Slot<T>; N],
-    size: u16,
     free_head: u16,
     free: u16,
     chains: u16,
@@ -38,33 +37,20 @@ impl<T, const N: usize> Slots<T, N> {
                 "the capacity is a power of two up to 32768"
             );
         };
-        let mut slots = Self {
-            slots: core::array::from_fn(|_| Slot {
-                owner: None,
+        Self {
+            // All descriptors are free, in order.
+            slots: core::array::from_fn(|n| Slot {
+                token: None,
                 writable: 0,
-                next: 0,
+                next: n as u16 + 1,
                 tail: 0,
                 count: 0,
                 batch: 0,
             }),
-            size,
             free_head: 0,
-            free: 0,
+            free: size,
             chains: 0,
-        };
-        slots.link();
-        slots
-    }
-
-    /// Forgets everything: all descriptors are free, in order. Owners still held are dropped.
-    pub(crate) fn link(&mut self) {
-        for (next, slot) in (1u16..).zip(self.slots.iter_mut()) {
-            slot.owner = None;
-            slot.next = next;
         }
-        self.free_head = 0;
-        self.free = self.size;
-        self.chains = 0;
     }
 
     /// Masking by the capacity keeps every index inside the array without a branch that could panic.
@@ -102,15 +88,15 @@ impl<T, const N: usize> Slots<T, N> {
         self.slot(index).next
     }
 
-    /// Takes the first `count` free descriptors, the last of which is `tail`, for a chain of `owner` in `batch`.
+    /// Takes the first `count` free descriptors, the last of which is `tail`, for a chain in `batch`.
     #[inline]
-    pub(crate) fn take(&mut self, owner: T, tail: u16, count: u16, writable: u32, batch: u32) -> u16 {
+    pub(crate) fn take(&mut self, token: T, tail: u16, count: u16, writable: u32, batch: u32) -> u16 {
         let head = self.free_head;
         self.free_head = self.slot(tail).next;
         self.free -= count;
         self.chains += 1;
         let slot = self.slot_mut(head);
-        slot.owner = Some(owner);
+        slot.token = Some(token);
         slot.writable = writable;
         slot.tail = tail;
         slot.count = count;
@@ -123,7 +109,7 @@ impl<T, const N: usize> Slots<T, N> {
     #[inline]
     pub(crate) fn writable(&self, head: u16, collecting: u32) -> Option<u32> {
         let slot = self.slot(head);
-        (slot.owner.is_some() && slot.batch != collecting).then_some(slot.writable)
+        (slot.token.is_some() && slot.batch != collecting).then_some(slot.writable)
     }
 
     /// Ends the chain that starts at `head` and frees its descriptors; `None` if no chain starts there.
@@ -131,18 +117,17 @@ impl<T, const N: usize> Slots<T, N> {
     pub(crate) fn finish(&mut self, head: u16) -> Option<T> {
         let free_head = self.free_head;
         let slot = self.slot_mut(head);
-        let owner = slot.owner.take()?;
+        let token = slot.token.take()?;
         let (tail, count) = (slot.tail, slot.count);
         self.slot_mut(tail).next = free_head;
         self.free_head = head;
         self.free += count;
         self.chains -= 1;
-        Some(owner)
+        Some(token)
     }
 
-    /// Some chain that is still out.
-    pub(crate) fn any_head(&self) -> Option<u16> {
-        let position = self.slots.iter().position(|slot| slot.owner.is_some())?;
-        u16::try_from(position).ok()
+    /// The tokens of all chains that are out.
+    pub(crate) fn into_tokens(self) -> impl Iterator<Item = T> {
+        self.slots.into_iter().filter_map(|slot| slot.token)
     }
 }

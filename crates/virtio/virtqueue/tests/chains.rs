@@ -6,10 +6,10 @@ use std::alloc::Layout;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
-use common::{Device, Platform, Rig, direct, indirect, segment, size, with_events};
+use common::{Device, Platform, Rig, direct, drain, indirect, segment, size, with_events};
 use virtio_core::{DeviceAddr, DmaRegion};
 use virtqueue::{
-    ChainError, CreateError, Descriptor, DmaRing, Doorbell, QueueOptions, RingFormat, RingMemory, UsedElement,
+    ChainError, CreateError, Descriptor, DmaRing, Notification, QueueOptions, RingLayout, RingMemory, UsedElement,
     VirtQueue,
 };
 
@@ -28,7 +28,7 @@ fn a_direct_chain_byte_by_byte() {
         .unwrap();
     assert_eq!(head, 0);
     assert_eq!(rig.device.available_index(), 0, "nothing is shown before publish");
-    assert_eq!(rig.queue.publish(), Doorbell::Ring { next_available: 1 });
+    assert_eq!(rig.queue.publish(), Notification::Needed { next_available: 1 });
 
     let setup = rig.queue.setup();
     let bus = &rig.device.bus;
@@ -41,7 +41,7 @@ fn a_direct_chain_byte_by_byte() {
         ]
     );
     assert_eq!(
-        bus.read(setup.available_ring.get(), 6 + 2 * 8),
+        bus.read(setup.driver_area.get(), 6 + 2 * 8),
         [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
     );
 }
@@ -76,14 +76,14 @@ fn an_indirect_chain_byte_by_byte() {
         ]
     );
     assert_eq!(
-        bus.read(setup.available_ring.get(), 8),
+        bus.read(setup.driver_area.get(), 8),
         [0, 0, 2, 0, 0, 0, 1, 0],
         "flags, index, heads"
     );
 }
 
 #[test]
-fn tables_of_different_slots_never_overlap_each_other_or_the_ring() {
+fn tables_overlap_neither_each_other_nor_the_ring() {
     let options = indirect(8, 5);
     let mut rig = Rig::<u16, 8>::new(options);
     for n in 0..8u16 {
@@ -95,7 +95,7 @@ fn tables_of_different_slots_never_overlap_each_other_or_the_ring() {
     let found = rig.show();
     let mut tables: Vec<u64> = (0..8).map(|slot| rig.device.descriptor(slot).addr.get()).collect();
     tables.sort_unstable();
-    let used_end = rig.queue.setup().used_ring.get() + 6 + 8 * 8;
+    let used_end = rig.queue.setup().device_area.get() + 6 + 8 * 8;
     assert!(tables[0] >= used_end);
     assert!(tables.windows(2).all(|pair| pair[0] + 5 * 16 <= pair[1]));
     for (n, chain) in (0u64..).zip(found) {
@@ -106,18 +106,11 @@ fn tables_of_different_slots_never_overlap_each_other_or_the_ring() {
 }
 
 #[test]
-fn new_memory_is_zeroed_and_zeroed_again_on_reset() {
+fn new_memory_is_zeroed() {
     for options in [direct(4), indirect(4, 4)] {
-        let mut rig = Rig::<u8, 4>::new(options);
+        let rig = Rig::<u8, 4>::new(options);
         let start = rig.queue.setup().descriptor_table.get();
-        let bytes = options.layout().memory().unwrap().size();
-        assert!(rig.device.bus.read(start, bytes).iter().all(|&byte| byte == 0));
-        rig.queue.submit(&[segment(1, 1)], &[segment(2, 2)], 7).unwrap();
-        let _ = rig.queue.publish();
-        rig.device.complete(0, 2);
-        rig.queue.suppress_interrupts();
-        assert!(rig.device.bus.read(start, bytes).iter().any(|&byte| byte != 0));
-        rig.queue.reset();
+        let bytes = options.offsets().memory().unwrap().size();
         assert!(rig.device.bus.read(start, bytes).iter().all(|&byte| byte == 0));
     }
 }
@@ -125,7 +118,7 @@ fn new_memory_is_zeroed_and_zeroed_again_on_reset() {
 #[test]
 fn a_legacy_ring_lies_where_a_legacy_device_computes_it() {
     let options = QueueOptions {
-        format: RingFormat::Legacy,
+        layout: RingLayout::Legacy,
         ..indirect(8, 4)
     };
     let mut rig = Rig::<u8, 8>::new(options);
@@ -133,20 +126,20 @@ fn a_legacy_ring_lies_where_a_legacy_device_computes_it() {
     let start = setup.descriptor_table.get();
     assert_eq!(setup.legacy_align, 4096);
     assert!(setup.descriptor_table.is_aligned_to(4096));
-    assert_eq!(setup.available_ring.get(), start + 16 * 8);
-    assert_eq!(setup.used_ring.get(), start + 4096);
+    assert_eq!(setup.driver_area.get(), start + 16 * 8);
+    assert_eq!(setup.device_area.get(), start + 4096);
     rig.queue.submit(&[segment(1, 1)], &[], 0).unwrap();
     rig.show();
     assert!(
         rig.device.descriptor(0).addr.get() >= start + 8192,
-        "tables behind the ring"
+        "tables after the ring"
     );
 }
 
 #[test]
 fn memory_that_does_not_fit_comes_back() {
     let options = direct(8);
-    let layout = options.layout().memory().unwrap();
+    let layout = options.offsets().memory().unwrap();
     let mut platform = Platform::new();
     let mut region = |skip: usize, len: usize, addr_shift: u64| {
         let whole = platform.region(layout, 0);
@@ -174,13 +167,13 @@ fn memory_that_does_not_fit_comes_back() {
     let (error, back) = VirtQueue::<u8, 4>::new(options, region(0, full, 0)).unwrap_err();
     assert_eq!(error, CreateError::OverCapacity);
     let queue = VirtQueue::<u8, 8>::new(options, back).unwrap();
-    assert_eq!(queue.into_region().len(), full);
+    assert_eq!(queue.into_region(drop).len(), full);
 }
 
 #[test]
 fn no_layout_promises_less_memory_than_its_tables_take() {
     let options = indirect(32768, 32768);
-    match options.layout().memory() {
+    match options.offsets().memory() {
         None => {}
         Some(layout) => assert!(layout.size() as u64 > 16 * 32768 * 32768),
     }
@@ -195,10 +188,9 @@ fn slots_in_flight_are_unique_and_below_the_size() {
         let mut rounds = 0u32;
         while rounds < if cfg!(miri) { 8 } else { 100 } {
             rounds += 1;
-            while rig.queue.has_room_for(segments as u16) {
-                let mut chain = rig.queue.chain().unwrap();
-                for &part in &list {
-                    chain.readable(part).unwrap();
+            while let Ok(mut chain) = rig.queue.chain() {
+                if list.iter().try_for_each(|&part| chain.readable(part)).is_err() {
+                    break;
                 }
                 let slot = chain.slot();
                 assert_eq!(chain.submit(rounds).unwrap(), slot);
@@ -295,7 +287,7 @@ fn every_way_to_be_refused() {
 }
 
 #[test]
-fn a_full_queue_of_tables_and_a_table_too_short_are_told_apart() {
+fn a_full_queue_and_a_short_table_are_different_errors() {
     let mut rig = Rig::<u8, 2>::new(indirect(2, 2));
     let two = [segment(0x10, 1); 2];
     assert_eq!(rig.queue.max_segments(), 2);
@@ -377,12 +369,12 @@ fn brim<const N: usize>(options: QueueOptions) {
     // Three times round, so that the free list has been shuffled.
     for _ in 0..3 {
         for token in 0..n {
-            assert!(rig.queue.has_room_for(1));
             rig.queue
                 .submit(&[segment(0x1000 + u64::from(token), 7)], &[], token)
                 .unwrap();
         }
-        assert!(!rig.queue.has_room_for(1));
+        let full = Err((ChainError::QueueFull, n));
+        assert_eq!(rig.queue.submit(&[segment(1, 1)], &[], n), full);
         assert_eq!(rig.queue.in_flight(), n);
         let found = rig.show();
         assert_eq!(found.len(), usize::from(n));
@@ -404,7 +396,7 @@ fn brim_both<const N: usize>() {
     brim::<N>(direct(n));
     brim::<N>(with_events(indirect(n, 3)));
     brim::<N>(QueueOptions {
-        format: RingFormat::Legacy,
+        layout: RingLayout::Legacy,
         ..direct(n)
     });
 }
@@ -456,7 +448,7 @@ fn a_chain_can_be_as_long_as_the_queue() {
             rig.queue.submit(&[segment(1, 1)], &[], round).unwrap();
             let other = rig.show()[1].head;
             rig.device.post(&[(u32::from(other), 0), (u32::from(singles), 0)]);
-            assert_eq!(rig.queue.drain(drop), Ok(2));
+            assert_eq!(drain(&mut rig.queue, drop), Ok(2));
 
             let reads: Vec<_> = (1..4).map(|k| segment(k * 0x100, 1)).collect();
             let writes: Vec<_> = (4..9).map(|k| segment(k * 0x100, 2)).collect();
@@ -493,7 +485,7 @@ fn indices_run_past_the_16_bit_wrap_several_times() {
             for found in rig.show().iter().rev() {
                 rig.device.complete(found.head, found.readable[0].addr.get() as u32 % 5);
             }
-            let drained = rig.queue.drain(|used| {
+            let drained = drain(&mut rig.queue, |used| {
                 assert_eq!(used.written, Some(used.token % 5));
                 received += 1;
             });
@@ -534,81 +526,29 @@ fn one_chain_can_stay_out_while_the_indices_wrap_around_it() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "a thousand queues")]
-fn has_room_for_says_what_submit_does() {
-    for options in [direct(8), indirect(8, 3), indirect(8, 8), direct(1), indirect(1, 1)] {
-        // Every way to have two chains out, then every chain on top.
-        for first in 0..=9usize {
-            for second in 0..=9usize {
-                for wanted in 1..=10usize {
-                    let mut rig = Rig::<u8, 8>::new(options);
-                    let list = [segment(0x10, 1); 10];
-                    for out in [first, second] {
-                        let _ = rig.queue.submit(&list[..out], &[], 0);
-                    }
-                    let room = rig.queue.has_room_for(wanted as u16);
-                    let possible = wanted <= usize::from(rig.queue.max_segments());
-                    let result = rig.queue.submit(&[], &list[..wanted], 1);
-                    let case = format!("{options:?} {first} {second} {wanted}: {result:?}");
-                    assert_eq!(room, result.is_ok(), "{case}");
-                    assert!(possible || !room, "{case}");
-                    if possible && !room {
-                        assert_eq!(result, Err((ChainError::QueueFull, 1)), "{case}");
-                    }
-                }
-            }
+fn tokens_of_chains_that_did_not_come_back_are_returned_once() {
+    for options in [with_events(direct(8)), indirect(8, 2)] {
+        let mut rig = Rig::<u8, 8>::new(options);
+        for token in 0..3 {
+            rig.queue.submit(&[segment(1, 1), segment(2, 1)], &[], token).unwrap();
         }
+        let found = rig.show();
+        rig.device.complete(found[2].head, 0);
+        assert_eq!(rig.queue.pop_used().unwrap().unwrap().token, 2);
+        // Never published.
+        rig.queue.submit(&[segment(1, 1)], &[], 3).unwrap();
+        let mut left = rig.restart();
+        left.sort_unstable();
+        assert_eq!(left, [0, 1, 3]);
     }
-}
-
-#[test]
-fn tokens_left_over_come_back_once_and_a_reset_starts_afresh() {
-    let mut rig = Rig::<u8, 8>::new(with_events(direct(8)));
-    for token in 0..4 {
-        rig.queue.submit(&[segment(1, 1), segment(2, 1)], &[], token).unwrap();
-    }
-    let found = rig.show();
-    rig.device.complete(found[2].head, 0);
-    assert_eq!(rig.queue.pop_used().unwrap().unwrap().token, 2);
-    let mut left: Vec<_> = core::iter::from_fn(|| rig.queue.take_outstanding()).collect();
-    left.sort_unstable();
-    assert_eq!(left, [0, 1, 3]);
-    assert_eq!(rig.queue.in_flight(), 0);
-    rig.queue.reset();
-    let fresh = Device::new(rig.platform.bus(), &rig.queue.setup(), true);
-    rig.device = fresh;
-    rig.queue.submit(&[segment(3, 1); 8], &[], 9).unwrap();
-    let found = rig.show();
-    assert_eq!(found[0].readable.len(), 8);
-    rig.device.complete(found[0].head, 0);
-    assert!(rig.device.interrupt_due());
-    assert_eq!(rig.queue.pop_used().unwrap().unwrap().token, 9);
-}
-
-#[test]
-fn a_chain_taken_back_before_it_was_published_is_never_shown() {
-    let mut rig = Rig::<u8, 4>::new(direct(4));
-    rig.queue.submit(&[segment(1, 1)], &[], 1).unwrap();
-    let shown = rig.show();
-    assert_eq!(shown.len(), 1);
-    rig.queue.submit(&[segment(2, 1)], &[], 2).unwrap();
-    let mut left: Vec<_> = core::iter::from_fn(|| rig.queue.take_outstanding()).collect();
-    left.sort_unstable();
-    assert_eq!(left, [1, 2]);
-    assert_eq!(rig.queue.publish(), Doorbell::Quiet);
-    assert_eq!(rig.device.take(), None);
-    assert_eq!(rig.queue.pop_used().unwrap(), None);
-    // A device that goes on regardless is not believed.
-    rig.device.complete(shown[0].head, 0);
-    assert!(rig.queue.pop_used().is_err());
 }
 
 #[test]
 fn memory_of_a_larger_ring_still_works_in_a_smaller_queue() {
     let mut platform = Platform::new();
     let options = direct(8);
-    let region = platform.region(options.layout().memory().unwrap(), 0);
-    let ring = DmaRing::new(options.layout(), region).unwrap();
+    let region = platform.region(options.offsets().memory().unwrap(), 0);
+    let ring = DmaRing::new(options.offsets(), region).unwrap();
     let setup = ring.setup();
     let mut queue = VirtQueue::<u16, 4, _>::with_memory(options, ring);
     assert_eq!(queue.size(), size(4));
@@ -617,38 +557,38 @@ fn memory_of_a_larger_ring_still_works_in_a_smaller_queue() {
         for token in 0..4 {
             queue.submit(&[segment(u64::from(token), 1)], &[], token).unwrap();
         }
-        assert!(!queue.has_room_for(1));
+        assert_eq!(queue.submit(&[segment(1, 1)], &[], 9), Err((ChainError::QueueFull, 9)));
         let _ = queue.publish();
         for found in device.take_all() {
             device.complete(found.head, 0);
         }
-        assert_eq!(queue.drain(drop), Ok(4), "round {round}");
+        assert_eq!(drain(&mut queue, drop), Ok(4), "round {round}");
     }
 }
 
 #[test]
-fn device_addresses_and_not_pointers_are_what_the_device_gets() {
+fn the_device_gets_device_addresses_and_no_pointers() {
     let mut rig = Rig::<(), 4>::new(indirect(4, 2));
     rig.queue.submit(&[segment(1, 1)], &[], ()).unwrap();
     let table: DeviceAddr = rig.device.descriptor(0).addr;
     let setup = rig.queue.setup();
     rig.show();
-    let region = rig.queue.into_region();
+    let region = rig.queue.into_region(drop);
     assert_eq!(setup.descriptor_table, region.device_addr());
-    assert!(table > setup.used_ring);
+    assert!(table > setup.device_area);
     assert!(table.get() < region.device_addr().get() + region.len() as u64);
     assert_ne!(region.as_ptr().addr().get() as u64, region.device_addr().get());
 }
 
 #[test]
 fn no_argument_reaches_outside_the_ring() {
-    let layout = indirect(4, 3).layout();
-    let exact = layout.memory().unwrap();
+    let offsets = indirect(4, 3).offsets();
+    let exact = offsets.memory().unwrap();
     let room = Layout::from_size_align(exact.size() + 4096, exact.align()).unwrap();
     let mut platform = Platform::new();
     let region = platform.region(room, 0);
-    let behind = region.device_addr().get() + exact.size() as u64;
-    let mut ring = DmaRing::new(layout, region).unwrap();
+    let end = region.device_addr().get() + exact.size() as u64;
+    let mut ring = DmaRing::new(offsets, region).unwrap();
     let noise = Descriptor {
         addr: DeviceAddr(u64::MAX),
         len: u32::MAX,
@@ -665,11 +605,11 @@ fn no_argument_reaches_outside_the_ring() {
         ring.store_available_flags(extreme, Ordering::Relaxed);
         ring.store_used_event(extreme, Ordering::Relaxed);
         assert_eq!(ring.read_used(extreme), UsedElement { id: 0, len: 0 });
-        assert!(ring.table_addr(extreme).get() + 3 * 16 <= behind);
+        assert!(ring.table_addr(extreme).get() + 3 * 16 <= end);
     }
     let setup = ring.setup();
-    let used = platform.bus().read(setup.used_ring.get(), 6 + 8 * 4);
+    let used = platform.bus().read(setup.device_area.get(), 6 + 8 * 4);
     assert!(used.iter().all(|&byte| byte == 0), "the device's part was written");
-    let rest = platform.bus().read(behind, 4096);
-    assert!(rest.iter().all(|&byte| byte == 0), "written behind the end");
+    let rest = platform.bus().read(end, 4096);
+    assert!(rest.iter().all(|&byte| byte == 0), "written beyond the end");
 }

@@ -5,14 +5,17 @@
 //! kept to the few accesses that matter, because the number of interleavings explodes.
 #![cfg(not(miri))]
 
+mod common;
+
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU16, Ordering, fence};
 use loom::thread;
 
+use common::drain;
 use virtio_core::{DeviceAddr, QueueSize, Segment};
 use virtqueue::{
-    Descriptor, Doorbell, QueueOptions, RingFormat, RingMemory, Used, UsedElement, VirtQueue, crosses_event, flags,
+    Descriptor, Notification, QueueOptions, RingLayout, RingMemory, Used, UsedElement, VirtQueue, crosses_event, flags,
 };
 
 const SIZE: usize = 2;
@@ -61,7 +64,7 @@ impl Memory {
 impl RingMemory for Memory {
     fn write_descriptor(&mut self, index: u16, descriptor: Descriptor) {
         self.0.descriptors[usize::from(index)].with_mut(|cell| {
-            // SAFETY: loom checks that nobody else is at it.
+            // SAFETY: loom checks that no other access is concurrent.
             unsafe { *cell = descriptor }
         });
     }
@@ -104,7 +107,7 @@ impl RingMemory for Memory {
 
     fn read_used(&self, slot: u16) -> UsedElement {
         self.0.used_ring[usize::from(slot) % SIZE].with(|cell| {
-            // SAFETY: loom checks that nobody is writing it.
+            // SAFETY: loom checks that no write is concurrent.
             unsafe { *cell }
         })
     }
@@ -112,8 +115,6 @@ impl RingMemory for Memory {
     fn store_load_fence(&self) {
         fence(Ordering::SeqCst);
     }
-
-    fn zero(&mut self) {}
 }
 
 /// The device's half.
@@ -141,7 +142,7 @@ impl Memory {
     /// Posts a completion at position `index`.
     fn post(&self, index: u16, id: u16, len: u32) {
         self.0.used_ring[usize::from(index) % SIZE].with_mut(|cell| {
-            // SAFETY: loom checks that nobody else is at it.
+            // SAFETY: loom checks that no other access is concurrent.
             unsafe { *cell = UsedElement { id: id.into(), len } }
         });
         self.0.used_index.store(index.wrapping_add(1), Ordering::Release);
@@ -165,7 +166,7 @@ impl Memory {
         }
         let head = self.0.available_ring[usize::from(index) % SIZE].load(Ordering::Relaxed);
         let descriptor = self.0.descriptors[usize::from(head)].with(|cell| {
-            // SAFETY: loom checks that nobody is writing it.
+            // SAFETY: loom checks that no write is concurrent.
             unsafe { *cell }
         });
         Some((head, descriptor))
@@ -178,7 +179,7 @@ fn queue(event_idx: bool) -> (Queue, Memory) {
     let memory = Memory::new();
     let options = QueueOptions {
         size: QueueSize::new(SIZE as u16).unwrap(),
-        format: RingFormat::Modern,
+        layout: RingLayout::Modern,
         event_idx,
         indirect_entries: 0,
         used_len_valid: true,
@@ -198,9 +199,9 @@ fn no_lost_notification(event_idx: bool) {
         memory.suppress(event_idx, 0);
         submit(&mut queue, 1);
         let device = thread::spawn(move || memory.arm_and_look(event_idx, 0));
-        let rung = queue.publish() != Doorbell::Quiet;
+        let rung = queue.publish() != Notification::NotNeeded;
         let seen = device.join().unwrap();
-        assert!(rung || seen, "the device sleeps and nobody wakes it");
+        assert!(rung || seen, "the device sleeps and is not woken");
     });
 }
 
@@ -227,9 +228,9 @@ fn no_notification_is_lost_for_a_batch() {
             fence(Ordering::SeqCst);
             memory.0.available_index.load(Ordering::Relaxed) == 2
         });
-        let rung = queue.publish() != Doorbell::Quiet;
+        let rung = queue.publish() != Notification::NotNeeded;
         let seen = device.join().unwrap();
-        assert!(rung || seen, "the device sleeps and nobody wakes it");
+        assert!(rung || seen, "the device sleeps and is not woken");
     });
 }
 
@@ -246,7 +247,7 @@ fn no_lost_interrupt(event_idx: bool) {
         });
         let seen = queue.arm_interrupts();
         let interrupted = device.join().unwrap();
-        assert!(seen || interrupted, "the driver sleeps and nobody wakes it");
+        assert!(seen || interrupted, "the driver sleeps and is not woken");
     });
 }
 
@@ -275,12 +276,12 @@ fn no_lost_completion(event_idx: bool) {
             assert_eq!((used.token, used.written), (1, Some(4)));
             taken += 1;
         };
-        queue.drain(&mut take).unwrap();
+        drain(&mut queue, &mut take).unwrap();
         let interrupted = device.join().unwrap();
         if interrupted {
-            queue.drain(take).unwrap();
+            drain(&mut queue, take).unwrap();
         }
-        assert_eq!(taken, 1, "a completion that nobody will look for");
+        assert_eq!(taken, 1, "a completion that is never looked for");
     });
 }
 
@@ -294,9 +295,9 @@ fn a_drain_loses_no_completion_by_event() {
     no_lost_completion(true);
 }
 
-/// Whoever sees the available index sees the ring slot and the descriptor behind it.
+/// A device that sees the available index sees the ring slot and its descriptor.
 #[test]
-fn what_is_published_is_complete() {
+fn a_published_chain_is_complete() {
     loom::model(|| {
         let (mut queue, memory) = queue(false);
         let device = thread::spawn(move || {
@@ -312,9 +313,9 @@ fn what_is_published_is_complete() {
     });
 }
 
-/// Whoever sees the used index sees the element behind it, and the data the device wrote before.
+/// A driver that sees the used index sees its element, and the data the device wrote before.
 #[test]
-fn what_is_completed_is_complete() {
+fn a_completion_is_complete() {
     loom::model(|| {
         let (mut queue, memory) = queue(false);
         let data = Arc::new(UnsafeCell::new(0u32));
@@ -324,7 +325,7 @@ fn what_is_completed_is_complete() {
             let data = Arc::clone(&data);
             thread::spawn(move || {
                 data.with_mut(|cell| {
-                    // SAFETY: loom checks that nobody else is at it.
+                    // SAFETY: loom checks that no other access is concurrent.
                     unsafe { *cell = 0xDA7A }
                 });
                 memory.post(0, head, 4);
@@ -333,7 +334,7 @@ fn what_is_completed_is_complete() {
         if let Some(used) = queue.pop_used().unwrap() {
             assert_eq!((used.token, used.written), (1, Some(4)));
             let data = data.with(|cell| {
-                // SAFETY: loom checks that nobody is writing it.
+                // SAFETY: loom checks that no write is concurrent.
                 unsafe { *cell }
             });
             assert_eq!(data, 0xDA7A);
@@ -345,7 +346,7 @@ fn what_is_completed_is_complete() {
 /// A descriptor that came back is written anew without the device still reading the old one, and the device gets the
 /// new one.
 #[test]
-fn a_slot_is_used_again_only_after_the_device_let_go_of_it() {
+fn a_slot_is_reused_only_after_its_completion() {
     loom::model(|| {
         let (mut queue, memory) = queue(false);
         submit(&mut queue, 1);

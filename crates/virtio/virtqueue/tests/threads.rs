@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use common::{Bus, Device, Platform, direct, indirect, with_events};
+use common::{Bus, Device, Platform, direct, drain, indirect, with_events};
 use virtio_core::{DmaBuffer, DmaRegion, DmaSegments, QueueSetup};
-use virtqueue::{DmaRing, Doorbell, QueueOptions, RingFormat, RingMemory, Used, VirtQueue};
+use virtqueue::{ChainError, DmaRing, Notification, QueueOptions, RingLayout, RingMemory, Used, VirtQueue};
 
 const CAPACITY: usize = 16;
 const HEADER: usize = 8;
@@ -43,7 +43,7 @@ impl Bell {
         while !self.0.swap(false, Ordering::Acquire) {
             let before = std::time::Instant::now();
             thread::park_timeout(FOREVER);
-            assert!(before.elapsed() < FOREVER, "nobody woke the {who}");
+            assert!(before.elapsed() < FOREVER, "the {who} was not woken");
         }
     }
 }
@@ -117,7 +117,7 @@ fn converse(options: QueueOptions, requests: u64, polled: bool) {
             answer: buffer(&mut platform, ANSWER),
         })
         .collect();
-    let region = platform.region(options.layout().memory().unwrap(), 0);
+    let region = platform.region(options.offsets().memory().unwrap(), 0);
     let mut queue = VirtQueue::<Request, CAPACITY>::new(options, region)
         .map_err(|(error, _)| error)
         .unwrap();
@@ -139,7 +139,8 @@ fn converse(options: QueueOptions, requests: u64, polled: bool) {
     let (mut sent, mut received, mut notifications) = (0u64, 0u64, 0u64);
     while received < requests {
         // A batch of what there is room for.
-        while sent < requests && queue.has_room_for(3) {
+        let mut full = false;
+        while sent < requests && !full {
             let Some(mut request) = idle.pop() else { break };
             request.number = sent;
             request.header.copy_from_slice(&sent.to_le_bytes());
@@ -147,13 +148,16 @@ fn converse(options: QueueOptions, requests: u64, polled: bool) {
             let readable = request.header.segments()[0];
             let writable = request.answer.segments()[0];
             let parts = [writable.part(0, 16).unwrap(), writable.part(16, 8).unwrap()];
-            queue
-                .submit(&[readable], &parts, request)
-                .map_err(|_| "no room")
-                .unwrap();
-            sent += 1;
+            match queue.submit(&[readable], &parts, request) {
+                Ok(_) => sent += 1,
+                Err((error, request)) => {
+                    assert_eq!(error, ChainError::QueueFull);
+                    idle.push(request);
+                    full = true;
+                }
+            }
         }
-        if let Doorbell::Ring { .. } = queue.publish() {
+        if let Notification::Needed { .. } = queue.publish() {
             notifications += 1;
             bells.device.ring(device.thread());
         }
@@ -171,9 +175,9 @@ fn converse(options: QueueOptions, requests: u64, polled: bool) {
             }
             continue;
         }
-        let taken = queue.drain(take).unwrap();
+        let taken = drain(&mut queue, take).unwrap();
         // Nothing came and nothing could be sent: only an interrupt helps, and it has been asked for.
-        if taken == 0 && (idle.is_empty() || sent == requests || !queue.has_room_for(3)) {
+        if taken == 0 && (idle.is_empty() || sent == requests || full) {
             bells.driver.wait("driver");
         }
     }
@@ -212,7 +216,7 @@ fn polled() {
 #[test]
 fn on_a_legacy_ring() {
     let options = QueueOptions {
-        format: RingFormat::Legacy,
+        layout: RingLayout::Legacy,
         used_len_valid: false,
         ..indirect(8, 4)
     };
@@ -244,12 +248,12 @@ impl Rounds {
 ///
 /// This is the fence on real memory, where the models only have their own.
 #[test]
-fn of_two_that_store_and_look_one_sees_the_other() {
+fn of_two_sides_that_store_and_look_one_sees_the_other() {
     let rounds = if cfg!(miri) { 150 } else { 150_000u32 };
     let options = with_events(direct(4));
     let mut platform = Platform::new();
-    let region = platform.region(options.layout().memory().unwrap(), 0);
-    let mut ring = DmaRing::new(options.layout(), region).unwrap();
+    let region = platform.region(options.offsets().memory().unwrap(), 0);
+    let mut ring = DmaRing::new(options.offsets(), region).unwrap();
     let gate = Arc::new(Rounds {
         arrived: AtomicU32::new(0),
     });

@@ -29,7 +29,6 @@ codes! {
 ///
 /// Each failure is also printed on the console.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct Umap {
     /// Whose memory.
@@ -69,7 +68,6 @@ impl Umap {
 
 /// The reply to [`Umap`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct UmapReply {
     /// Physical address of the first byte.
@@ -103,7 +101,6 @@ flags! {
 /// | as for [copies](crate::kernel_call::SafeCopy) | bad grants |
 /// | [`EFAULT`](crate::Errno::EFAULT) | a page to be read is not there, or the page of the input vector is not |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct Vumap {
     /// [`SELF`](Endpoint::SELF) for own virtual addresses, else who made the grants.
@@ -140,7 +137,6 @@ impl Payload for Vumap {}
 
 /// The reply to [`Vumap`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct VumapReply {
     /// Elements of the output vector that were filled in.
@@ -155,7 +151,6 @@ impl Payload for VumapReply {}
 
 /// An element of the input vector: a virtual address or a grant, and its length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct MapElement {
     /// The virtual address; or, in the lower half, the grant id, and the upper half is padding.
@@ -191,7 +186,6 @@ impl MapElement {
 
 /// An element of the output vector: contiguous physical memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct PhysRange {
     /// Physical address of the first byte.
@@ -233,10 +227,7 @@ pub trait GrantedRange: Copy {
 /// The part of an output vector that the kernel says it has filled in, cut at the end of the vector.
 pub fn filled_ranges(output: &[PhysRange], reply: VumapReply) -> &[PhysRange] {
     let filled = usize::try_from(reply.filled).unwrap_or(0);
-    output.get(..filled).unwrap_or_else(|| {
-        warn!("VUMAP filled {} elements of {}", filled, output.len());
-        output
-    })
+    output.get(..filled).unwrap_or(output)
 }
 
 /// Bytes in ranges together; `None` if the sum does not fit in 64 bits.

@@ -3,9 +3,9 @@
 //! Nothing is judged here: a virtual disk on a busy host is as fast as it is.
 
 use board_qemu_virt::{Ticks, counters, println};
+use guest_protocol::Record;
 use heapless::Vec;
 use image_blk::options::{Completion as Mode, SectorRange};
-use image_blk::record::Record;
 use image_blk::{SECTOR_BYTES, pattern};
 use virtio_blk::SubmitError;
 use virtio_blk::proto::Sector;
@@ -172,7 +172,7 @@ fn measure(
                     failed = Some(failure);
                 }
                 if let (Some(place), Some(Buffer::One(slice))) =
-                    (buffers.get_mut(completion.owner as usize), completion.buffer)
+                    (buffers.get_mut(completion.token as usize), completion.buffer)
                 {
                     *place = Some(slice);
                 }
@@ -188,8 +188,8 @@ fn measure(
     result.instructions = counters::instructions_retired().wrapping_sub(instructions);
     result.micros = timebase.micros(elapsed);
     let after = session.counters();
-    result.notifies = after.notifies - before.notifies;
-    result.interrupts = after.interrupts - before.interrupts;
+    result.notifies = after.queue.notifies - before.queue.notifies;
+    result.interrupts = after.interrupts.taken - before.interrupts.taken;
     if measurement.write {
         scratch::wrote(range.first, result.depth as u64 * sectors, seed);
     }

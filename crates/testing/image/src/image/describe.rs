@@ -3,10 +3,9 @@
 use core::fmt;
 
 use board_qemu_virt::println;
+use guest_protocol::{Device, Record};
 use heapless::Vec;
 use image_blk::SECTOR_BYTES;
-use image_blk::options::SectorRange;
-use image_blk::record::Record;
 use virtio_blk::Answer;
 use virtio_blk::WriteCache;
 use virtio_blk::proto::{BlkFeatures, DeviceIdString};
@@ -47,6 +46,11 @@ impl fmt::Display for Names {
     }
 }
 
+fn words(features: Features) -> [u64; 2] {
+    let bits = features.bits();
+    [bits as u64, (bits >> 64) as u64]
+}
+
 /// Tells everything about the disk that can be known without reading it.
 pub(crate) fn device(session: &mut Session) {
     let id = match session.command(Request::identify(0)) {
@@ -59,8 +63,8 @@ pub(crate) fn device(session: &mut Session) {
     };
     let disk = session.disk();
     let (limits, config) = (*disk.limits(), *disk.config());
-    let (offered, accepted) = (disk.device().offered(), disk.accepted());
-    let interface = disk.device().transport().interface();
+    let (offered, accepted) = (disk.control().offered(), disk.accepted());
+    let interface = disk.control().transport().interface();
     let queue = disk.queue().ring_state();
     let cache = disk.write_cache();
 
@@ -103,16 +107,16 @@ pub(crate) fn device(session: &mut Session) {
         }
     );
     println!("id: \"{id}\"");
-    record(Record::Device {
+    record(Record::Device(Device {
         version: version(interface),
-        offered: offered.bits(),
-        accepted: accepted.bits(),
+        offered: words(offered),
+        accepted: words(accepted),
         capacity,
-        block: limits.block_bytes,
-        queue: queue.size.into(),
+        block_bytes: limits.block_bytes,
+        queue_size: queue.size.into(),
         read_only: limits.read_only,
         id: &text!("{id}"),
-    });
+    }));
     defmt::info!(
         "device up: {=u64} sectors in blocks of {=u32} bytes, queue of {=u16}, accepted {}",
         capacity,
@@ -154,12 +158,10 @@ pub(crate) fn partitions(session: &mut Session) -> Result<Partitions, Failure> {
             }
         );
         record(Record::Partition {
-            index: partition.index,
-            kind: partition.kind,
-            range: SectorRange {
-                first: partition.first,
-                count: partition.sectors,
-            },
+            number: partition.index as i32 + 1,
+            kind: Some(partition.kind),
+            first_byte: partition.first * SECTOR_BYTES as u64,
+            bytes: partition.sectors * SECTOR_BYTES as u64,
         });
     }
     if partitions.is_empty() {

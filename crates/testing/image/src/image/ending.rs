@@ -1,44 +1,12 @@
 //! The last things a run says.
 
-use board_qemu_virt::{console::Console, println};
-use image_blk::LineWriter;
-use image_blk::record::Record;
-use virtio_blk::{Counters, OperationKind};
+use board_qemu_virt::println;
+use guest_protocol::Record;
 
 use super::report::record;
 use super::selftest::Tally;
 
-/// The driver's counters, for people and for the host.
-pub(crate) fn counters(counters: &Counters) {
-    println!("{counters}");
-    let mut console = Console;
-    board_qemu_virt::console::start_of_line();
-    let mut line = LineWriter::begin(&mut console, "counters");
-    for kind in OperationKind::ALL {
-        let of = counters.of(kind);
-        if of.operations > 0 {
-            for (what, value) in [
-                ("operations", of.operations),
-                ("bytes", of.bytes),
-                ("errors", of.errors),
-            ] {
-                line = line.field(&super::report::text!("{}-{what}", kind.name()), value);
-            }
-        }
-    }
-    // The console takes everything.
-    let _ = line
-        .field("device-requests", counters.device_requests)
-        .field("notifies", counters.notifies)
-        .field("interrupts", counters.interrupts)
-        .field("spurious-interrupts", counters.spurious_interrupts)
-        .field("queue-full", counters.queue_full)
-        .field("odd-lengths", counters.odd_lengths)
-        .field("faults", counters.faults)
-        .finish();
-}
-
-/// The summary, and the record behind which nothing comes.
+/// The summary, and the last record.
 pub(crate) fn done(tally: Tally) {
     let Tally {
         passed,
@@ -47,5 +15,8 @@ pub(crate) fn done(tally: Tally) {
     } = tally;
     println!("self-test: {passed} passed, {failed} failed, {skipped} skipped");
     defmt::info!("self-test: {=u32} passed, {=u32} failed", passed, failed);
-    record(Record::Done { passed, failed });
+    record(Record::Done {
+        passed: passed.into(),
+        failed: failed.into(),
+    });
 }

@@ -3,7 +3,7 @@
 use core::fmt::{self, Write};
 
 use board_qemu_virt::{ExitStatus, FailureCode, console, power, println};
-use image_blk::record::Record;
+use guest_protocol::{LINE_BYTES, Record};
 
 /// A line of text without a heap; what does not fit is cut off.
 pub(crate) type Text = heapless::String<120, u8>;
@@ -37,7 +37,7 @@ pub(crate) fn format(arguments: fmt::Arguments<'_>) -> Text {
 /// Prints a record on a line of its own.
 pub(crate) fn record(record: Record<'_>) {
     console::start_of_line();
-    board_qemu_virt::print!("{record}");
+    console::write_bytes(record.line(&mut [0; LINE_BYTES]));
 }
 
 /// Reports a failure nothing can be done about, to people and to the host, and ends the run.

@@ -131,13 +131,13 @@ fn self_test(session: &mut Session, options: &Options, partitions: &Partitions, 
     }
     let counters = session.counters();
     selftest::shut_down(session, &mut tally);
-    ending::counters(&counters);
+    println!("{counters}");
     ending::done(tally);
     leave(if tally.failed == 0 { 0 } else { FAILED })
 }
 
-fn driver_options(options: &Options) -> virtio_blk::Options {
-    let mut driver = virtio_blk::Options::default();
+fn driver_options(options: &Options) -> virtio_blk::DiskOptions {
+    let mut driver = virtio_blk::DiskOptions::default();
     if let Some(limit) = options.queue {
         match QueueSize::at_most(u32::from(limit).min(CAPACITY as u32)) {
             Some(size) => {
@@ -160,7 +160,7 @@ fn kind(error: &InitError) -> &'static str {
     match error {
         InitError::NotBlock(_) => "not-a-block-device",
         InitError::Handshake(_) => "handshake-failed",
-        InitError::ConfigUnstable => "config-unstable",
+        InitError::ConfigUnstable(_) => "config-unstable",
         InitError::BadCapacity { .. } => "bad-capacity",
         InitError::NoQueue => "no-queue",
         InitError::QueueTooSmall { .. } => "queue-too-small",

@@ -1,9 +1,9 @@
 //! The part of the disk the image may overwrite, and the reports of what was done to it.
 
 use board_qemu_virt::counters;
+use guest_protocol::Record;
 use image_blk::options::SectorRange;
 use image_blk::pattern;
-use image_blk::record::Record;
 
 use super::report::record;
 
@@ -76,5 +76,5 @@ pub(crate) fn zeroed(first: u64, sectors: u64) {
 /// Nobody knows what these sectors hold now: they were discarded, or a write to them failed half-way.
 pub(crate) fn discarded(first: u64, sectors: u64) {
     let range = SectorRange { first, count: sectors };
-    record(Record::Discarded { range });
+    record(Record::Undefined { range });
 }

@@ -6,7 +6,7 @@ use board_qemu_virt::{DmaPool, Interrupts, Source, Ticks, Timebase, Wake, counte
 use heapless::Vec;
 use image_blk::options::Completion as Mode;
 use virtio_blk::proto::Sector;
-use virtio_blk::{Answer, Counters, DeviceFault, Disk, InitError, IoError, Options, SubmitError};
+use virtio_blk::{Answer, DeviceFault, Disk, DiskCounters, DiskOptions, InitError, IoError, SubmitError};
 use virtio_core::{Dma, DmaBuffer, DmaError, DmaSlice};
 use virtio_mmio::{MmioTransport, MmioWindow};
 
@@ -96,7 +96,7 @@ impl From<DmaError> for Failure {
 pub(crate) struct Session {
     /// `None` only while the device is being started again.
     disk: Option<BlkDisk>,
-    options: Options,
+    options: DiskOptions,
     waiting: Waiting,
     dma: DmaPool,
     /// Free bytes before the disk was started.
@@ -110,7 +110,7 @@ impl Session {
     pub(crate) fn start(
         transport: Transport,
         mut dma: DmaPool,
-        options: Options,
+        options: DiskOptions,
         waiting: Waiting,
         vector: &'static mut VectorPlace,
     ) -> Result<Self, InitError> {
@@ -146,8 +146,8 @@ impl Session {
         }
     }
 
-    pub(crate) fn counters(&mut self) -> Counters {
-        *self.disk().counters()
+    pub(crate) fn counters(&mut self) -> DiskCounters {
+        self.disk().counters()
     }
 
     pub(crate) fn waiting(&self) -> Waiting {

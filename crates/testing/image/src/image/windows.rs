@@ -4,12 +4,11 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use board_qemu_virt::{Board, Source, println};
-use image_blk::record::{Record, WindowIdentity};
 use virtio_core::{DeviceType, Interface, Transport as _};
 use virtio_fdt::MmioWindow as TreeWindow;
 use virtio_mmio::{MmioWindow, Probe, probe};
 
-use super::report::{record, stop};
+use super::report::stop;
 use super::session::Transport;
 
 /// Windows looked at; QEMU has eight.
@@ -65,14 +64,6 @@ pub(crate) fn find_disk(board: &Board) -> Option<Found> {
                 None
             }
         };
-        record(Record::Window {
-            address,
-            interrupt,
-            identity: identity.map(|(interface, device)| WindowIdentity {
-                version: version(interface),
-                device: device.0,
-            }),
-        });
         let Some(Probe::Device(transport)) = probed else {
             empty += u32::from(identity.is_some());
             continue;

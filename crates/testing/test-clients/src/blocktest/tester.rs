@@ -67,7 +67,7 @@ pub(crate) struct Tester<'a, I: Ipc> {
     /// Where the tested minor is.
     pub(crate) place: PartGeom,
     random: Random,
-    group: char,
+    group: &'static str,
     /// No driver with the label can be found any more.
     lost: bool,
 }
@@ -93,16 +93,16 @@ impl<'a, I: Ipc> Tester<'a, I> {
             pieces,
             place: PartGeom::default(),
             random,
-            group: '?',
+            group: "",
             lost: false,
         })
     }
 
     /// Starts a group of checks.
-    pub(crate) fn group(&mut self, group: char, title: &str) {
-        self.group = group;
+    pub(crate) fn group(&mut self, letter: char, title: &'static str) {
+        self.group = title;
         if !self.settings.silent {
-            self.client.say(format_args!("{group}: {title}"));
+            self.client.say(format_args!("{letter}: {title}"));
         }
     }
 

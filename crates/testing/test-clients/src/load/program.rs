@@ -7,7 +7,7 @@ use minix_abi::signal::Signal;
 use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType};
 use minix_rt::{Args, Fixed, Ipc};
 
-use guest_protocol::{SECTOR_BYTES, SectorRange};
+use guest_protocol::{Record, SECTOR_BYTES, SectorRange};
 
 use super::choice::{Kind, MAX_ELEMENTS_PER_REQUEST, MAX_REQUEST_SECTORS};
 use super::engine::{Answered, Counters, Failure, Load, MAX_DEPTH, Order};
@@ -371,17 +371,14 @@ impl Runner<'_> {
         let counters = self.load.counters();
         let label = client.own_label();
         let label = label.as_ref().map_or("load", minix_rt::ds::Label::as_str);
-        client.record(
-            "load",
-            &[
-                ("label", &label),
-                ("acked", &counters.acknowledged),
-                ("reads", &counters.reads),
-                ("writes", &counters.writes),
-                ("retried", &counters.retried),
-                ("reopened", &counters.reopened),
-            ],
-        );
+        client.record(&Record::Load(guest_protocol::Load {
+            label,
+            acknowledged: counters.acknowledged,
+            reads: counters.reads,
+            writes: counters.writes,
+            retried: counters.retried,
+            reopened: counters.reopened,
+        }));
     }
 
     fn record_content<I: Ipc>(&self, client: &mut Client<I>) {

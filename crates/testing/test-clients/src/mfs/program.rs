@@ -3,6 +3,7 @@
 use core::cell::RefCell;
 use core::fmt::{self, Display};
 
+use guest_protocol::Record;
 use minix_abi::bdev::BdevAccess;
 use minix_abi::ioctl::PartGeom;
 use minix_abi::minor::Minor;
@@ -249,10 +250,8 @@ impl<I: Ipc> Visitor for Listing<'_, '_, I> {
 
     fn contents(&mut self, found: Found<'_>, bytes: u64, crc64: u64) {
         self.bytes += bytes;
-        let digest = format_args!("{crc64:#x}");
-        self.client
-            .borrow_mut()
-            .record("file", &[("path", &found.path), ("bytes", &bytes), ("crc64", &digest)]);
+        let path = found.path;
+        self.client.borrow_mut().record(&Record::File { path, bytes, crc64 });
     }
 }
 

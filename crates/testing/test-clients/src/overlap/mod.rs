@@ -26,10 +26,6 @@ pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
     settings.requests.get_or_insert(REQUESTS);
     let summary = run(client, &settings)?;
     let (most, depth) = (summary.max_outstanding, settings.depth);
-    client.record(
-        "overlap",
-        &[("clients", &1), ("outstanding", &depth), ("max_in_flight", &most)],
-    );
     let is_fine = summary.failures == 0 && summary.counters.reopened == 0 && most == depth;
     let requests = summary.counters.acknowledged;
     client.test(

@@ -3,7 +3,7 @@
 use core::fmt::Display;
 
 use guest_protocol::pattern::Digest;
-use guest_protocol::{SECTOR_BYTES, SectorRange};
+use guest_protocol::{Record, SECTOR_BYTES, SectorRange};
 use minix_abi::bdev::{BdevAccess, BdevFlags};
 use minix_abi::ioctl::PartGeom;
 use minix_abi::minor::{Minor, PARTITIONS, Place};
@@ -157,8 +157,12 @@ impl<I: Ipc> Shell<'_, I> {
                 base / sector,
                 bytes / sector
             ));
-            self.client
-                .record("partition", &[("minor", &minor.0), ("base", &base), ("bytes", &bytes)]);
+            self.client.record(&Record::Partition {
+                number: minor.0,
+                kind: None,
+                first_byte: base,
+                bytes,
+            });
         }
         Ok(bytes)
     }
@@ -216,12 +220,11 @@ impl<I: Ipc> Shell<'_, I> {
             Ok(())
         })?;
         let crc64 = digest.finish();
-        let fields: &[(&str, &dyn Display)] = &[
-            ("first", &start.unwrap_or(range.first)),
-            ("count", &range.count),
-            ("crc64", &format_args!("{crc64:#x}")),
-        ];
-        self.client.record("digest", fields);
+        let on_disk = SectorRange {
+            first: start.unwrap_or(range.first),
+            count: range.count,
+        };
+        self.client.record(&Record::Digest { range: on_disk, crc64 });
         self.client.say(format_args!("digest of sectors {range}: {crc64:016x}"));
         Ok(())
     }

@@ -133,7 +133,7 @@ fn long_numbers() {
 fn a_driver_that_dies_is_found_again() {
     for nth in [3, 20, 60, 120] {
         let run = run_on(LARGE, Bug::DiesAt(nth));
-        let died = run.named("fail").filter(|check| check.detail == "driver_died").count();
+        let died = run.named("fail").filter(|check| check.detail == "driver died").count();
         assert_eq!(died, 1, "{:#?}", run.failures());
         // What failed afterwards needed what was not done, and is of the same group.
         assert!(run.failures().len() <= 10, "{:#?}", run.failures());
@@ -155,7 +155,7 @@ fn a_write_that_failed_is_no_measure_for_reads() {
 #[test]
 fn replies_have_to_belong_to_requests() {
     let run = finds(Bug::WrongIdAt(10), &[8]);
-    assert!(run.failures()[0].contains("reply_to"));
+    assert!(run.failures()[0].contains("reply to"));
     let run = finds(Bug::WrongTypeAt(10), &[8]);
-    assert!(run.failures()[0].contains("reply_of_type_0xffffffea"));
+    assert!(run.failures()[0].contains("reply of type 0xffffffea"));
 }

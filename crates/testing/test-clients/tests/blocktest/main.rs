@@ -9,7 +9,7 @@ mod right;
 
 use std::collections::BTreeSet;
 
-use guest_protocol::Fields;
+use guest_protocol::Record;
 use minix_abi::Errno;
 use minix_abi::partition::{PartitionEntry, SystemId, write_table};
 use minix_rt::Args;
@@ -69,13 +69,20 @@ fn run(trap: Trap, words: &'static [&'static str]) -> Run {
         .borrow()
         .console
         .iter()
-        .filter_map(|line| Fields::split(line))
-        .filter(|(name, _)| *name == "check")
-        .map(|(_, fields)| Check {
-            number: fields.get("number").unwrap().parse().unwrap(),
-            name: fields.get("name").unwrap().to_owned(),
-            result: fields.get("result").unwrap().to_owned(),
-            detail: fields.get("detail").unwrap().to_owned(),
+        .filter_map(|line| match Record::parse(line)?.unwrap() {
+            Record::Test {
+                number,
+                name,
+                outcome,
+                detail,
+                ..
+            } => Some(Check {
+                number,
+                name: name.to_owned(),
+                result: outcome.to_string(),
+                detail: detail.to_owned(),
+            }),
+            _ => None,
         })
         .collect();
     Run { result, checks, trap }

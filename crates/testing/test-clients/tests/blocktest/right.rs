@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use guest_protocol::{Fields, pattern};
+use guest_protocol::{Record, pattern};
 use minix_abi::Errno;
 use minix_abi::partition::{PartitionEntry, SystemId, write_table};
 
@@ -48,7 +48,7 @@ fn scattered_memory_and_other_sizes_pass() {
     );
     all_pass(&small_max);
     let skipped = small_max.named("skip").find(|check| check.number == 30).unwrap();
-    assert_eq!(skipped.detail, "less_than_a_sector_per_element");
+    assert_eq!(skipped.detail, "less than a sector per element");
     let same = run(
         Trap::new(SMALL, Bug::None),
         &["label=disk", "minor=0", "rw", "max=262144"],
@@ -109,17 +109,13 @@ fn what_is_on_the_disk_is_what_was_reported() {
     // Later records override earlier ones: seeds of sectors, `None` for those that are anything.
     let mut expected = std::collections::BTreeMap::new();
     for line in run.lines() {
-        let Some((name, fields)) = Fields::split(&line) else {
-            continue;
-        };
-        let number = |key| guest_protocol::number(fields.get(key).unwrap()).unwrap();
-        let seed = match name {
-            "wrote" => Some(number("seed")),
-            "touched" => None,
+        let (range, seed) = match Record::parse(&line) {
+            Some(Ok(Record::Wrote { range, seed })) => (range, Some(seed)),
+            Some(Ok(Record::Undefined { range })) => (range, None),
             _ => continue,
         };
-        assert_ne!(number("count"), 0);
-        for sector in number("first")..number("first") + number("count") {
+        assert_ne!(range.count, 0);
+        for sector in range.first..range.end() {
             expected.insert(sector, seed);
         }
     }
@@ -148,7 +144,7 @@ fn bad_arguments_end_it_before_it_starts() {
         assert!(
             run.lines()
                 .iter()
-                .any(|line| line.starts_with("\u{1e}error stage=arguments"))
+                .any(|line| matches!(Record::parse(line), Some(Ok(Record::Error { stage: "arguments", .. }))))
         );
     }
     let run = run(Trap::new(SMALL, Bug::None), &["label=tape", "minor=0"]);

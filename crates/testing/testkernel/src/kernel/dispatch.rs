@@ -2,10 +2,10 @@
 //! time, until it traps, and the answer to that trap.
 
 use board_qemu_virt::println;
+use guest_protocol::End;
 use minix_abi::Errno;
 use minix_abi::ipc::TrapVector;
 use riscv::register::sie;
-use testkernel::record::End;
 
 use super::context::Trap;
 use super::process::Slot;

@@ -2,7 +2,7 @@
 
 use board_qemu_virt::println;
 use minix_abi::grant::{GrantEntry, GrantFlags};
-use minix_abi::{Endpoint, Errno, GrantId, Layout};
+use minix_abi::{Endpoint, Errno, GrantId};
 use testkernel::grants::Request;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -37,7 +37,7 @@ fn entry_of(kernel: &Kernel, request: &Request) -> Result<GrantEntry, Errno> {
     let process = &kernel.processes[kernel.processes.find(request.granter).ok_or(Errno::EINVAL)?];
     let table = process.ipc.grants.filter(|(_, entries)| index < *entries);
     let (table, _) = table.ok_or(Errno::EPERM)?;
-    let at = table.wrapping_add((index * GrantEntry::BYTES) as u64);
+    let at = table.wrapping_add((index * size_of::<GrantEntry>()) as u64);
     let mut entry = GrantEntry::new_zeroed();
     let read = process.space.read(at, entry.as_mut_bytes());
     read.map(|()| entry).map_err(|_| Errno::EPERM)

@@ -4,7 +4,7 @@
 //! lie in the outbox, as if they had used an asynchronous table.
 
 use minix_abi::ipc::IpcCall;
-use minix_abi::{Endpoint, Errno, Layout, Message, MessageType};
+use minix_abi::{Endpoint, Errno, Message, MessageType};
 use testkernel::ipc_rules::{Waits, is_deadlock};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -58,7 +58,7 @@ fn synchronous(kernel: &mut Kernel, caller: Slot, call: IpcCall, peer: Endpoint,
     }
     if call != IpcCall::NOTIFY {
         kernel
-            .fault_in(caller, at, Message::BYTES as u64)
+            .fault_in(caller, at, size_of::<Message>() as u64)
             .map_err(|_| Errno::EFAULT)?;
         kernel.processes[caller].message_at = at;
     }

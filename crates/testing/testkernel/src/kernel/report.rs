@@ -2,9 +2,9 @@
 
 use core::fmt::{self, Write};
 
-use board_qemu_virt::console::{self, Console};
+use board_qemu_virt::console;
+use guest_protocol::{LINE_BYTES, Outcome, Record};
 use heapless::String;
-use testkernel::record::{Record, Verdict};
 
 /// Failed statements, breaches of protocol, and damage.
 #[derive(Debug, Default)]
@@ -19,18 +19,19 @@ impl Failures {
 }
 
 /// The result of a test that the kernel makes itself.
-pub(crate) fn test(name: &str, result: Verdict, detail: fmt::Arguments<'_>) {
+pub(crate) fn test(name: &str, outcome: Outcome, detail: fmt::Arguments<'_>) {
     emit(&Record::Test {
+        group: "test kernel",
+        number: 0,
         name,
-        result,
+        outcome,
         detail: &line(detail),
     });
 }
 
 pub(crate) fn emit(record: &Record<'_>) {
     console::start_of_line();
-    // The console takes everything.
-    let _ = record.write(&mut Console);
+    console::write_bytes(record.line(&mut [0; LINE_BYTES]));
 }
 
 pub(crate) fn error(stage: &str, kind: &str, text: fmt::Arguments<'_>) {
@@ -41,9 +42,17 @@ pub(crate) fn error(stage: &str, kind: &str, text: fmt::Arguments<'_>) {
     });
 }
 
-/// Parts that do not fit are left out.
-fn line(text: fmt::Arguments<'_>) -> String<640> {
-    let mut line = String::new();
+/// A text, cut off where a record would become too long.
+fn line(text: fmt::Arguments<'_>) -> String<200> {
+    let mut line = Cut(String::new());
     let _ = line.write_fmt(text);
-    line
+    line.0
+}
+
+struct Cut(String<200>);
+
+impl Write for Cut {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|c| self.0.push(c)).map_err(|_| fmt::Error)
+    }
 }

@@ -2,11 +2,9 @@
 
 use core::str::Lines;
 
-use board_qemu_virt::console::{self, Console};
 use board_qemu_virt::{FailureCode, power};
-use guest_protocol::LineWriter;
+use guest_protocol::Record;
 use minix_abi::Endpoint;
-use testkernel::record::Record;
 
 use super::report::{emit, error};
 use super::senda;
@@ -97,13 +95,6 @@ impl Scenario {
                 .failures
                 .violation(format_args!("{now} frames are in use without processes, {before} were"));
         }
-        let (peak, asked) = kernel.requests.totals();
-        console::start_of_line();
-        let _ = LineWriter::begin(&mut Console, "counters")
-            .field("label", "testkernel")
-            .field("requests", asked)
-            .field("max_in_flight", peak)
-            .finish();
         let failed = kernel.failures.0;
         let passed = self.passed;
         emit(&Record::Done { passed, failed });

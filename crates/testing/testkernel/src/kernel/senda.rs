@@ -5,7 +5,7 @@
 
 use board_qemu_virt::println;
 use minix_abi::ipc::{AsyncFlags, AsyncMessage, IpcCall};
-use minix_abi::{Endpoint, Errno, Layout, Message, Status};
+use minix_abi::{Endpoint, Errno, Message, Status};
 use testkernel::ipc_rules::{Entry, entry, wants_notification};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -18,7 +18,7 @@ use super::state::Kernel;
 fn read(kernel: &Kernel, sender: Slot, index: usize) -> Result<(u64, AsyncMessage), Errno> {
     let process = &kernel.processes[sender];
     let (table, _) = process.ipc.async_table.ok_or(Errno::EFAULT)?;
-    let at = table.wrapping_add((index * AsyncMessage::BYTES) as u64);
+    let at = table.wrapping_add((index * size_of::<AsyncMessage>()) as u64);
     let mut message = AsyncMessage::new_zeroed();
     let read = process.space.read(at, message.as_mut_bytes());
     read.map(|()| (at, message)).map_err(|_| Errno::EFAULT)

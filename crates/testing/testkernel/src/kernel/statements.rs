@@ -1,10 +1,9 @@
 //! Each statement of the scenario: how it begins, and when it is over.
 
-use guest_protocol::pattern;
+use guest_protocol::{End, Outcome, Record, Since, pattern};
 use minix_abi::{Errno, Status};
 use testkernel::config;
 use testkernel::life::{Phase, STOP_LIMIT_US};
-use testkernel::record::{End, Flag, Record, Since, Verdict};
 use testkernel::scenario::{Program, Statement};
 
 use super::paging;
@@ -111,7 +110,7 @@ impl Running {
                     name: "waiting",
                     label,
                     instructions: instructions(system, label)?.saturating_sub(self.instructions),
-                    us: now.saturating_sub(self.since),
+                    micros: now.saturating_sub(self.since),
                 });
                 Some(has_passed)
             }
@@ -135,10 +134,10 @@ impl Running {
 
     fn answer(&self, name: &str, answer: Option<Result<(), Status>>, now: u64) -> Option<bool> {
         match answer {
-            Some(Ok(())) => test(name, Verdict::Pass, format_args!("")),
-            Some(Err(status)) => test(name, Verdict::Fail, format_args!("answered {status:?}")),
+            Some(Ok(())) => test(name, Outcome::Pass, format_args!("")),
+            Some(Err(status)) => test(name, Outcome::Fail, format_args!("answered {status:?}")),
             None if now.saturating_sub(self.since) < ANSWER_LIMIT_US => return None,
-            None => test(name, Verdict::Fail, format_args!("not answered")),
+            None => test(name, Outcome::Fail, format_args!("not answered")),
         }
         Some(answer == Some(Ok(())))
     }
@@ -164,10 +163,10 @@ impl Running {
         emit(&Record::Down {
             label,
             // The last phase, which is that it is gone, began when it left.
-            us: service.life.since().saturating_sub(from),
+            micros: service.life.since().saturating_sub(from),
             since,
             status,
-            forced: Flag(is_forced),
+            forced: is_forced,
         });
         Some(!is_forced && status == 0)
     }
@@ -209,8 +208,8 @@ impl Running {
         emit(&Record::Killed {
             label,
             round: self.kills,
-            us: now.saturating_sub(life.since()),
-            inflight: system.kernel.requests.in_flight(endpoint) as u64,
+            micros: now.saturating_sub(life.since()),
+            in_flight: system.kernel.requests.in_flight(endpoint) as u64,
         });
         rs::died(system, slot, End::Killed);
         None

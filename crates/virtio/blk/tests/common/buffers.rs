@@ -3,7 +3,7 @@
 use virtio_blk_model::ModelDma;
 use virtio_core::{DeviceAddr, Dma, DmaBuffer, DmaSegments, DmaSlice, Segment};
 
-/// Bytes before and after every piece that nobody may touch. Odd, so that pieces are aligned to nothing.
+/// Bytes before and after every piece that must not be written. Odd, so that pieces are aligned to nothing.
 const MARGIN: usize = 13;
 const MARGIN_BYTE: u8 = 0xA5;
 

@@ -1,4 +1,4 @@
-//! Registers with somebody in between, who can let things happen at exact moments.
+//! Registers with a hook, which can let things happen at exact moments.
 
 use std::sync::{Arc, Mutex};
 
@@ -47,7 +47,7 @@ impl Hooked {
         *self.hook.lock().unwrap() = Some(Box::new(hook));
     }
 
-    /// Asks nobody any more.
+    /// Removes the hook.
     pub(crate) fn unhook(&self) {
         *self.hook.lock().unwrap() = None;
     }
@@ -76,7 +76,7 @@ impl Hooked {
     }
 }
 
-// SAFETY: it stands before the registers of a model, whose memory outlives whatever is freed on a wrong answer.
+// SAFETY: it stands before the registers of a model, whose memory outlives what is freed on a wrong answer.
 unsafe impl RegisterAccess for Hooked {
     type Doorbell = Self;
 

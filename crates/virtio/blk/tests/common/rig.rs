@@ -1,11 +1,11 @@
-//! A device, the driver on it, and a list of what is owed to whom.
+//! A device, the driver on it, and a list of the requests in flight.
 
 use std::collections::BTreeSet;
 
 use virtio_blk::proto::Sector;
 use virtio_blk::{
-    Answer, Completion, Counters, Disk, Interrupt, IoError, Operation, Options, Request, SectorRange, StartError,
-    SubmitError,
+    Answer, Completion, Disk, DiskCounters, DiskOptions, Interrupt, IoError, Operation, Request, SectorRange,
+    StartError, SubmitError,
 };
 use virtio_blk_model::{Model, ModelConfig, ModelDma};
 use virtio_core::DmaSegments;
@@ -26,10 +26,17 @@ pub(crate) fn range(first: u64, sectors: u64) -> SectorRange {
     }
 }
 
-/// A request that is over, its buffer already given back.
+/// The default options but for `change`.
+pub(crate) fn options(change: impl FnOnce(&mut DiskOptions)) -> DiskOptions {
+    let mut options = DiskOptions::default();
+    change(&mut options);
+    options
+}
+
+/// A request that is over, its buffer released.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    pub(crate) owner: u32,
+    pub(crate) token: u32,
     pub(crate) operation: Operation,
     pub(crate) bytes: u64,
     pub(crate) result: Result<Answer, IoError>,
@@ -40,7 +47,7 @@ pub(crate) struct Outcome {
 /// Who waits for a request, and the memory the buffers come from.
 struct Ledger {
     dma: ModelDma,
-    next_owner: u32,
+    next_token: u32,
     waiting: BTreeSet<u32>,
     settled: u64,
 }
@@ -50,18 +57,18 @@ impl Ledger {
         let Completion {
             operation,
             buffer,
-            owner,
+            token,
             bytes,
             result,
         } = completion;
-        assert!(self.waiting.remove(&owner), "owner {owner} came back without being out");
+        assert!(self.waiting.remove(&token), "token {token} came back without being out");
         self.settled += 1;
         let content = buffer.as_ref().map(Scatter::content).unwrap_or_default();
         if let Some(buffer) = buffer {
             buffer.release(&mut self.dma);
         }
         Outcome {
-            owner,
+            token,
             operation,
             bytes,
             result,
@@ -81,17 +88,17 @@ pub(crate) struct Rig<const N: usize> {
 impl<const N: usize> Rig<N> {
     /// A live device.
     pub(crate) fn new(config: ModelConfig) -> Self {
-        Self::with(config, &Options::default())
+        Self::with(config, &DiskOptions::default())
     }
 
     /// A live device, started with `options`.
-    pub(crate) fn with(config: ModelConfig, options: &Options) -> Self {
+    pub(crate) fn with(config: ModelConfig, options: &DiskOptions) -> Self {
         let model = Model::new(config);
         let transport = Self::probe(&model);
         Self::on(model, transport, options).unwrap_or_else(|error| panic!("bring-up failed: {error}"))
     }
 
-    /// The transport of a device nobody has touched.
+    /// The transport of a fresh device.
     pub(crate) fn probe(model: &Model) -> TestTransport {
         let registers = Hooked::new(model.registers());
         virtio_mmio::probe(registers)
@@ -99,18 +106,18 @@ impl<const N: usize> Rig<N> {
             .expect("the model shows a device")
     }
 
-    /// Starts the device behind a transport.
+    /// Starts the device of a transport.
     pub(crate) fn on(
         model: Model,
         transport: TestTransport,
-        options: &Options,
+        options: &DiskOptions,
     ) -> Result<Self, StartError<TestTransport>> {
         let mut dma = model.dma();
         let registers = transport.access().clone();
         let disk = TestDisk::<N>::start(transport, &mut dma, options)?;
         let ledger = Ledger {
             dma,
-            next_owner: 100,
+            next_token: 100,
             waiting: BTreeSet::new(),
             settled: 0,
         };
@@ -130,7 +137,7 @@ impl<const N: usize> Rig<N> {
     /// A request to read into pieces of these lengths.
     pub(crate) fn read_request(&mut self, first: u64, lengths: &[usize]) -> impl FnOnce(u32) -> TestRequest + use<N> {
         let buffer = self.buffer(lengths);
-        move |owner| Request::read(Sector(first), buffer, owner)
+        move |token| Request::read(Sector(first), buffer, token)
     }
 
     /// A request to write `content` from pieces of these lengths.
@@ -142,34 +149,34 @@ impl<const N: usize> Rig<N> {
     ) -> impl FnOnce(u32) -> TestRequest + use<N> {
         let mut buffer = self.buffer(lengths);
         buffer.fill(content);
-        move |owner| Request::write(Sector(first), buffer, owner)
+        move |token| Request::write(Sector(first), buffer, token)
     }
 
-    fn new_owner(&mut self) -> u32 {
-        self.ledger.next_owner += 1;
-        self.ledger.next_owner
+    fn new_token(&mut self) -> u32 {
+        self.ledger.next_token += 1;
+        self.ledger.next_token
     }
 
     /// Submits, if the driver will take it. Otherwise makes sure that the request came back whole.
     pub(crate) fn try_submit(&mut self, make: impl FnOnce(u32) -> TestRequest) -> Result<u32, SubmitError> {
-        let owner = self.new_owner();
-        let request = make(owner);
+        let token = self.new_token();
+        let request = make(token);
         let operation = request.operation();
-        let before = (*self.disk.counters(), self.disk.queue().ring_state());
+        let before = (self.disk.counters(), self.disk.queue().ring_state());
         match self.disk.submit(request) {
             Ok(()) => {
-                self.ledger.waiting.insert(owner);
-                Ok(owner)
+                self.ledger.waiting.insert(token);
+                Ok(token)
             }
             Err(rejected) => {
-                let after = (*self.disk.counters(), self.disk.queue().ring_state());
-                assert_eq!(after.0.device_requests, before.0.device_requests);
+                let after = (self.disk.counters(), self.disk.queue().ring_state());
+                assert_eq!(after.0.queue.device_requests, before.0.queue.device_requests);
                 let full = u64::from(rejected.error == SubmitError::QueueFull);
-                assert_eq!(after.0.queue_full, before.0.queue_full + full);
+                assert_eq!(after.0.queue.queue_full, before.0.queue.queue_full + full);
                 assert_eq!(after.1, before.1, "the ring is as before");
                 assert_eq!(rejected.request.operation(), operation);
                 let (buffer, returned) = rejected.request.into_parts();
-                assert_eq!(returned, owner);
+                assert_eq!(returned, token);
                 let needs_buffer = matches!(operation, Operation::Read(_) | Operation::Write(_));
                 assert_eq!(buffer.is_some(), needs_buffer);
                 if let Some(buffer) = buffer {
@@ -180,42 +187,62 @@ impl<const N: usize> Rig<N> {
         }
     }
 
-    /// Submits; the owner.
+    /// Submits; the token.
     pub(crate) fn submit(&mut self, make: impl FnOnce(u32) -> TestRequest) -> u32 {
         self.try_submit(make).expect("the request is taken")
     }
 
-    /// Polls once.
-    pub(crate) fn poll(&mut self) -> Result<Vec<Outcome>, DeviceFault> {
+    pub(crate) fn submit_read(&mut self, first: u64, lengths: &[usize]) -> u32 {
+        let request = self.read_request(first, lengths);
+        self.submit(request)
+    }
+
+    pub(crate) fn submit_write(&mut self, first: u64, content: &[u8], lengths: &[usize]) -> u32 {
+        let request = self.write_request(first, content, lengths);
+        self.submit(request)
+    }
+
+    pub(crate) fn try_submit_read(&mut self, first: u64, lengths: &[usize]) -> Result<u32, SubmitError> {
+        let request = self.read_request(first, lengths);
+        self.try_submit(request)
+    }
+
+    /// Notifies, and lets the device serve all it has.
+    pub(crate) fn serve(&mut self) {
+        self.disk.notify();
+        self.model.process(usize::MAX);
+    }
+
+    /// Takes completions by `take`: its answer, and what came back.
+    fn take<V>(
+        &mut self,
+        take: impl FnOnce(&mut TestDisk<N>, &mut dyn FnMut(Completion<Scatter, u32>)) -> Result<V, DeviceFault>,
+    ) -> Result<(V, Vec<Outcome>), DeviceFault> {
         let (disk, ledger) = (&mut self.disk, &mut self.ledger);
         let mut outcomes = Vec::new();
-        let count = disk.poll(|completion| outcomes.push(ledger.settle(completion)));
-        count.map(|count| {
-            assert_eq!(count as usize, outcomes.len());
-            outcomes
-        })
+        let answer = take(disk, &mut |completion| outcomes.push(ledger.settle(completion)))?;
+        Ok((answer, outcomes))
+    }
+
+    /// Polls once.
+    pub(crate) fn poll(&mut self) -> Result<Vec<Outcome>, DeviceFault> {
+        let (count, outcomes) = self.take(|disk, each| disk.poll(each))?;
+        assert_eq!(count as usize, outcomes.len());
+        Ok(outcomes)
     }
 
     /// Polls once and asks for interrupts.
     pub(crate) fn drain(&mut self) -> Result<Vec<Outcome>, DeviceFault> {
-        let (disk, ledger) = (&mut self.disk, &mut self.ledger);
-        let mut outcomes = Vec::new();
-        let count = disk.drain(|completion| outcomes.push(ledger.settle(completion)));
-        count.map(|count| {
-            assert_eq!(count as usize, outcomes.len());
-            outcomes
-        })
+        let (count, outcomes) = self.take(|disk, each| disk.drain(each))?;
+        assert_eq!(count as usize, outcomes.len());
+        Ok(outcomes)
     }
 
     /// Follows up an interrupt.
     pub(crate) fn interrupt(&mut self) -> Result<(Interrupt, Vec<Outcome>), DeviceFault> {
-        let (disk, ledger) = (&mut self.disk, &mut self.ledger);
-        let mut outcomes = Vec::new();
-        let seen = disk.on_interrupt(|completion| outcomes.push(ledger.settle(completion)));
-        seen.map(|seen| {
-            assert_eq!(seen.completions as usize, outcomes.len());
-            (seen, outcomes)
-        })
+        let (seen, outcomes) = self.take(|disk, each| disk.on_interrupt(each))?;
+        assert_eq!(seen.completions as usize, outcomes.len());
+        Ok((seen, outcomes))
     }
 
     /// Takes note of a completion that was received elsewhere.
@@ -229,7 +256,7 @@ impl<const N: usize> Rig<N> {
         self.disk.notify();
         for _ in 0..2_000 {
             if self.disk.queue().in_flight() == 0 {
-                assert!(self.ledger.waiting.is_empty(), "an owner was forgotten");
+                assert!(self.ledger.waiting.is_empty(), "an token was forgotten");
                 return outcomes;
             }
             self.model.expect_notified();
@@ -241,12 +268,17 @@ impl<const N: usize> Rig<N> {
 
     /// One request from beginning to end.
     pub(crate) fn run(&mut self, make: impl FnOnce(u32) -> TestRequest) -> Outcome {
-        let owner = self.submit(make);
+        let token = self.submit(make);
         let mut outcomes = self.settle();
         assert_eq!(outcomes.len(), 1, "one request, one completion");
         let outcome = outcomes.remove(0);
-        assert_eq!(outcome.owner, owner);
+        assert_eq!(outcome.token, token);
         outcome
+    }
+
+    pub(crate) fn run_read(&mut self, first: u64, lengths: &[usize]) -> Outcome {
+        let request = self.read_request(first, lengths);
+        self.run(request)
     }
 
     /// One request that goes well; its answer.
@@ -275,8 +307,7 @@ impl<const N: usize> Rig<N> {
 
     /// Reads into pieces of these lengths.
     pub(crate) fn read_into(&mut self, first: u64, lengths: &[usize]) -> Vec<u8> {
-        let request = self.read_request(first, lengths);
-        let outcome = self.run(request);
+        let outcome = self.run_read(first, lengths);
         assert_eq!(outcome.result, Ok(Answer::Done));
         assert_eq!(outcome.bytes, outcome.content.len() as u64);
         outcome.content
@@ -303,8 +334,28 @@ impl<const N: usize> Rig<N> {
         error
     }
 
+    pub(crate) fn refused_read(&mut self, first: u64, lengths: &[usize]) -> SubmitError {
+        let request = self.read_request(first, lengths);
+        self.refused(request)
+    }
+
+    pub(crate) fn refused_write(&mut self, first: u64, content: &[u8], lengths: &[usize]) -> SubmitError {
+        let request = self.write_request(first, content, lengths);
+        self.refused(request)
+    }
+
+    /// Neither a read nor a write of these pieces is taken.
+    pub(crate) fn refuses_transfers(&mut self, first: u64, lengths: &[usize], error: SubmitError) {
+        let content = pattern(1, lengths.iter().sum());
+        let answers = [
+            self.refused_read(first, lengths),
+            self.refused_write(first, &content, lengths),
+        ];
+        assert_eq!(answers, [error, error], "{lengths:?} at {first}");
+    }
+
     /// Shuts down with requests in flight. Returns the transport, the counters and what was aborted.
-    pub(crate) fn abandon(self) -> (TestTransport, Counters, Vec<Outcome>) {
+    pub(crate) fn abandon(self) -> (TestTransport, DiskCounters, Vec<Outcome>) {
         let Self {
             model,
             disk,
@@ -317,16 +368,16 @@ impl<const N: usize> Rig<N> {
             .shut_down(&mut dma, |completion| outcomes.push(ledger.settle(completion)))
             .map_err(|(timeout, _)| timeout)
             .expect("the device resets");
-        assert!(ledger.waiting.is_empty(), "owners were lost: {:?}", ledger.waiting);
+        assert!(ledger.waiting.is_empty(), "tokens were lost: {:?}", ledger.waiting);
         assert_eq!(model.allocations(), 0, "memory was lost");
         let kinds = virtio_blk::OperationKind::ALL.iter();
-        let operations: u64 = kinds.map(|&kind| counters.of(kind).operations).sum();
+        let operations: u64 = kinds.map(|&kind| counters.queue.of(kind).operations).sum();
         assert_eq!(operations, ledger.settled, "every request that was taken is counted");
         (transport, counters, outcomes)
     }
 
     /// Shuts down with nothing in flight; the driver has kept to all rules and returned all memory.
-    pub(crate) fn finish(self) -> Counters {
+    pub(crate) fn finish(self) -> DiskCounters {
         let model = self.model.clone();
         let (_, counters, aborted) = self.abandon();
         assert_eq!(aborted, [], "nothing was in flight");

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-use virtio_core::{DeviceAddr, QueueSetup, QueueSize};
+use virtio_core::{DeviceAddr, QueueIndex, QueueSetup, QueueSetupError, QueueSize, Transport};
 use virtio_mmio::{Doorbell, MmioTransport, RegisterAccess, probe};
 
 pub(crate) const MAGIC: u32 = 0x7472_6976;
@@ -61,6 +61,14 @@ impl Script {
         transport
     }
 
+    /// Enables queue `queue` of the device. Returns the answer and the accesses.
+    pub(crate) fn enable(&self, queue: u16, setup: &QueueSetup) -> (Result<(), QueueSetupError>, Vec<Seen>) {
+        let mut transport = self.transport();
+        // SAFETY: the device is a script and touches no memory.
+        let enabled = unsafe { transport.enable_queue(QueueIndex(queue), setup) };
+        (enabled, self.log())
+    }
+
     fn read(&self, offset: u32, seen: Seen) -> u32 {
         let mut state = self.0.borrow_mut();
         state.log.push(seen);
@@ -110,13 +118,13 @@ impl Doorbell for Script {
     }
 }
 
-/// A queue of eight at `base`, laid out the legacy way with the used ring on the next page.
+/// A queue of eight at `base`, in the legacy layout with the device area on the next page.
 pub(crate) fn queue_of_eight(base: u64) -> QueueSetup {
     QueueSetup {
         size: QueueSize::new(8).unwrap(),
         descriptor_table: DeviceAddr(base),
-        available_ring: DeviceAddr(base + 128),
-        used_ring: DeviceAddr(base + 4096),
+        driver_area: DeviceAddr(base + 128),
+        device_area: DeviceAddr(base + 4096),
         legacy_align: 4096,
         vector: None,
     }

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicU16, Ordering, fence};
 
 use virtio_core::{DeviceAddr, DmaRegion, QueueSetup, QueueSize, Segment};
 use virtqueue::{
-    Descriptor, DmaRing, QueueOptions, RingFormat, RingMemory, UsedElement, VirtQueue, crosses_event, flags,
+    Descriptor, DeviceFault, DmaRing, QueueOptions, RingLayout, RingMemory, Used, UsedElement, VirtQueue,
+    crosses_event, flags,
 };
 
 /// Where the device sees the first piece of memory.
@@ -99,7 +100,7 @@ impl Bus {
 
     pub(crate) fn read(&self, addr: u64, len: usize) -> Vec<u8> {
         let start = self.at(addr, len);
-        // SAFETY: that many bytes of memory; nobody writes them now by the protocol.
+        // SAFETY: that many bytes of memory; the protocol says that they are not written now.
         (0..len).map(|i| unsafe { start.add(i).read_volatile() }).collect()
     }
 
@@ -180,16 +181,16 @@ impl Device {
             bus,
             size: setup.size.get(),
             table: setup.descriptor_table.get(),
-            available: setup.available_ring.get(),
-            used: setup.used_ring.get(),
+            available: setup.driver_area.get(),
+            used: setup.device_area.get(),
             event_idx,
             taken: 0,
             posted: 0,
             signalled: 0,
         };
         assert!(setup.descriptor_table.is_aligned_to(16));
-        assert!(setup.available_ring.is_aligned_to(2));
-        assert!(setup.used_ring.is_aligned_to(4));
+        assert!(setup.driver_area.is_aligned_to(2));
+        assert!(setup.device_area.is_aligned_to(4));
         device
     }
 
@@ -317,7 +318,7 @@ impl Device {
         found
     }
 
-    /// Writes the element at ring position `index`, whatever it says.
+    /// Writes the element at ring position `index`, right or wrong.
     pub(crate) fn write_element(&self, index: u16, id: u32, len: u32) {
         let addr = self.used + 4 + 8 * u64::from(index % self.size);
         let at = self.bus.at(addr, 8).cast::<u32>();
@@ -328,7 +329,7 @@ impl Device {
         }
     }
 
-    /// Publishes a used index, whatever it is.
+    /// Publishes a used index, right or wrong.
     pub(crate) fn write_used_index(&mut self, index: u16) {
         self.posted = index;
         self.bus.store(self.used + 2, index, Ordering::Release);
@@ -373,7 +374,7 @@ pub(crate) fn size(descriptors: u16) -> QueueSize {
 pub(crate) fn direct(descriptors: u16) -> QueueOptions {
     QueueOptions {
         size: size(descriptors),
-        format: RingFormat::Modern,
+        layout: RingLayout::Modern,
         event_idx: false,
         indirect_entries: 0,
         used_len_valid: true,
@@ -401,13 +402,14 @@ pub(crate) struct Rig<T, const N: usize> {
     pub(crate) queue: VirtQueue<T, N>,
     pub(crate) device: Device,
     pub(crate) platform: Platform,
+    options: QueueOptions,
 }
 
 impl<T, const N: usize> Rig<T, N> {
     pub(crate) fn new(options: QueueOptions) -> Self {
         let mut platform = Platform::new();
         // The memory is dirty: zeroing it is the queue's business (RING-N-15).
-        let region = platform.region(options.layout().memory().expect("fits"), 0xC7);
+        let region = platform.region(options.offsets().memory().expect("fits"), 0xC7);
         let queue = VirtQueue::new(options, region)
             .map_err(|(error, _)| error)
             .expect("a queue");
@@ -416,7 +418,16 @@ impl<T, const N: usize> Rig<T, N> {
             queue,
             device,
             platform,
+            options,
         }
+    }
+
+    /// Starts over with a new queue. Returns the tokens of the chains that had not come back.
+    pub(crate) fn restart(&mut self) -> Vec<T> {
+        let old = core::mem::replace(self, Self::new(self.options));
+        let mut tokens = Vec::new();
+        old.queue.into_region(|token| tokens.push(token));
+        tokens
     }
 
     /// Publishes and lets the device take everything.
@@ -426,30 +437,86 @@ impl<T, const N: usize> Rig<T, N> {
     }
 }
 
-/// What the device does at a chosen moment of the driver's.
-pub(crate) type Script = Rc<RefCell<dyn FnMut(Moment)>>;
+/// Takes every completion, then asks for an interrupt at the next one, as a driver does. Returns their number.
+pub(crate) fn drain<T, const N: usize, M: RingMemory>(
+    queue: &mut VirtQueue<T, N, M>,
+    mut each: impl FnMut(Used<T>),
+) -> Result<usize, DeviceFault> {
+    let mut count = 0;
+    queue.suppress_interrupts();
+    loop {
+        while let Some(used) = queue.pop_used()? {
+            count += 1;
+            each(used);
+        }
+        if !queue.arm_interrupts() {
+            return Ok(count);
+        }
+    }
+}
 
-/// The moments at which a script is called.
+/// The moments of the driver at which a scripted device acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
     /// The driver is about to store `used_event` or the available flags.
-    BeforeWish,
+    BeforeEvent,
     /// It just has.
-    AfterWish,
+    AfterEvent,
     /// It is about to read the used index.
     BeforeUsedIndex,
 }
 
-/// Ring memory that lets a script run at chosen moments: the interleavings of two sides, told one by one.
+type Act = Box<dyn FnMut(Moment, &mut Device)>;
+
+/// Ring memory whose device acts at chosen moments: the interleavings of two sides, told one by one.
 pub(crate) struct Scripted {
-    pub(crate) ring: DmaRing,
-    pub(crate) script: Script,
+    ring: DmaRing,
+    device: Rc<RefCell<Device>>,
+    act: Rc<RefCell<Option<Act>>>,
 }
 
 impl Scripted {
     fn run(&self, moment: Moment) {
-        // A script may only be busy if the device calls the driver, which it does not.
-        (self.script.borrow_mut())(moment);
+        if let Some(act) = self.act.borrow_mut().as_mut() {
+            act(moment, &mut self.device.borrow_mut());
+        }
+    }
+}
+
+/// A queue with chains of one descriptor in flight, and a device that acts at the moments of the driver. Fields drop in
+/// order, the memory last.
+pub(crate) struct ScriptedRig {
+    pub(crate) queue: VirtQueue<u32, 8, Scripted>,
+    pub(crate) device: Rc<RefCell<Device>>,
+    _platform: Platform,
+}
+
+impl ScriptedRig {
+    /// The device has the chains with the tokens and heads from 0 to `chains`. It acts from now on.
+    pub(crate) fn new(options: QueueOptions, chains: u32, act: impl FnMut(Moment, &mut Device) + 'static) -> Self {
+        let mut platform = Platform::new();
+        let region = platform.region(options.offsets().memory().unwrap(), 0);
+        let ring = DmaRing::new(options.offsets(), region).unwrap();
+        let device = Device::new(platform.bus(), &ring.setup(), options.event_idx);
+        let device = Rc::new(RefCell::new(device));
+        let script = Rc::new(RefCell::new(None));
+        let memory = Scripted {
+            ring,
+            device: Rc::clone(&device),
+            act: Rc::clone(&script),
+        };
+        let mut queue = VirtQueue::with_memory(options, memory);
+        for token in 0..chains {
+            assert_eq!(queue.submit(&[segment(1, 1)], &[], token), Ok(token as u16));
+        }
+        let _ = queue.publish();
+        assert_eq!(device.borrow_mut().take_all().len(), chains as usize);
+        *script.borrow_mut() = Some(Box::new(act) as Act);
+        Self {
+            queue,
+            device,
+            _platform: platform,
+        }
     }
 }
 
@@ -475,15 +542,15 @@ impl RingMemory for Scripted {
     }
 
     fn store_available_flags(&mut self, flags: u16, order: Ordering) {
-        self.run(Moment::BeforeWish);
+        self.run(Moment::BeforeEvent);
         self.ring.store_available_flags(flags, order);
-        self.run(Moment::AfterWish);
+        self.run(Moment::AfterEvent);
     }
 
     fn store_used_event(&mut self, event: u16, order: Ordering) {
-        self.run(Moment::BeforeWish);
+        self.run(Moment::BeforeEvent);
         self.ring.store_used_event(event, order);
-        self.run(Moment::AfterWish);
+        self.run(Moment::AfterEvent);
     }
 
     fn load_used_index(&self, order: Ordering) -> u16 {
@@ -505,10 +572,6 @@ impl RingMemory for Scripted {
 
     fn store_load_fence(&self) {
         self.ring.store_load_fence();
-    }
-
-    fn zero(&mut self) {
-        self.ring.zero();
     }
 }
 

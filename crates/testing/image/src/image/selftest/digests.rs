@@ -1,10 +1,10 @@
 //! Digests of what the host asked for: large reads, several in flight, taken in in order.
 
+use guest_protocol::Record;
 use heapless::Vec;
 use image_blk::SECTOR_BYTES;
 use image_blk::options::SectorRange;
 use image_blk::pattern::Digest;
-use image_blk::record::Record;
 use virtio_blk::SubmitError;
 use virtio_blk::proto::Sector;
 use virtio_core::DmaSlice;
@@ -90,13 +90,13 @@ fn digest(
         let mut failed = None;
         if done[(taken % DEPTH as u64) as usize].is_none() {
             session.wait(|completion| {
-                let first = start + u64::from(completion.owner) * chunk;
+                let first = start + u64::from(completion.token) * chunk;
                 let bytes = chunk.min(end - first) * SECTOR_BYTES as u64;
                 if let Err(failure) = check(&completion, bytes) {
                     failed = Some(failure);
                 }
                 if let Some(Buffer::One(slice)) = completion.buffer {
-                    done[completion.owner as usize % DEPTH] = Some(slice);
+                    done[completion.token as usize % DEPTH] = Some(slice);
                 }
             })?;
         }

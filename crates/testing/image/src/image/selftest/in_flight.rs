@@ -140,19 +140,19 @@ fn flood(
         let Some(slice) = buffers.get_mut(n).and_then(Option::take) else {
             fail!("buffer {n} is missing");
         };
-        let (first, buffer, owner) = (Sector(place(n)), Buffer::One(slice), n as u32);
+        let (first, buffer, token) = (Sector(place(n)), Buffer::One(slice), n as u32);
         let request = match kind {
-            Kind::Read => Request::read(first, buffer, owner),
-            Kind::Write => Request::write(first, buffer, owner),
+            Kind::Read => Request::read(first, buffer, token),
+            Kind::Write => Request::write(first, buffer, token),
         };
         match session.disk().submit(request) {
             Ok(()) => accepted = n + 1,
             Err(rejected) if rejected.error == SubmitError::QueueFull => {
-                let (Some(Buffer::One(slice)), owner) = rejected.request.into_parts() else {
+                let (Some(Buffer::One(slice)), token) = rejected.request.into_parts() else {
                     fail!("the refused request came back without its buffer");
                 };
-                if owner as usize != n {
-                    fail!("request {n} was refused with the owner {owner}");
+                if token as usize != n {
+                    fail!("request {n} was refused with the token {token}");
                 }
                 buffers[n] = Some(slice);
                 refused = true;
@@ -161,7 +161,7 @@ fn flood(
             Err(rejected) => return Err(session.rejected(rejected).into()),
         }
     }
-    if session.counters().queue_full - before.queue_full != u64::from(refused) {
+    if session.counters().queue.queue_full - before.queue.queue_full != u64::from(refused) {
         fail!("the driver did not count the full queue");
     }
     if usize::from(session.disk().queue().in_flight()) != accepted {
@@ -175,7 +175,7 @@ fn flood(
     while left > 0 {
         session.wait(|completion| {
             left = left.saturating_sub(1);
-            let n = completion.owner as usize;
+            let n = completion.token as usize;
             if let Err(failure) = check(&completion, bytes) {
                 wrong = Some(text!("request {n}: {failure}"));
             }
@@ -199,7 +199,7 @@ fn flood(
     Ok(Seen {
         accepted,
         refused,
-        notifies: after.notifies - before.notifies,
-        interrupts: after.interrupts - before.interrupts,
+        notifies: after.queue.notifies - before.queue.notifies,
+        interrupts: after.interrupts.taken - before.interrupts.taken,
     })
 }

@@ -15,8 +15,8 @@ mod wrap_up;
 mod writes;
 
 use board_qemu_virt::println;
+use guest_protocol::{Outcome, Record};
 use image_blk::options::Options;
-use image_blk::record::{Outcome, Record};
 
 use super::describe::Partitions;
 use super::report::{Text, record, text};
@@ -149,5 +149,11 @@ fn tell(tally: &mut Tally, name: &str, result: &TestResult) {
         Outcome::Fail => defmt::error!("test {=str} failed: {=str}", name, detail.as_str()),
         _ => defmt::debug!("test {=str}: {=str}", name, word),
     }
-    record(Record::Test { name, outcome, detail });
+    record(Record::Test {
+        group: "",
+        number: 0,
+        name,
+        outcome,
+        detail,
+    });
 }

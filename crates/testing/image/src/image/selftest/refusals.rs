@@ -10,8 +10,8 @@ use crate::image::buffer::Buffer;
 use crate::image::report::text;
 use crate::image::session::Request;
 
-/// The owner of every request here: it has to come back.
-const OWNER: u32 = 0xDEAD_10CC;
+/// The token of every request here: it has to come back.
+const TOKEN: u32 = 0xDEAD_10CC;
 
 /// Submits a request of `bytes` of data (0 for none) and checks that it is refused with `expected`.
 fn refused(
@@ -42,8 +42,8 @@ fn refused(
         Err(rejected) => rejected,
     };
     let error = rejected.error;
-    let (buffer, owner) = rejected.request.into_parts();
-    let whole = owner == OWNER
+    let (buffer, token) = rejected.request.into_parts();
+    let whole = token == TOKEN
         && match &buffer {
             Some(Buffer::One(slice)) => slice.len() == bytes,
             Some(Buffer::Scattered(_)) => false,
@@ -65,11 +65,11 @@ fn refused(
 }
 
 fn read(first: u64) -> impl FnOnce(Option<Buffer>) -> Option<Request> {
-    move |buffer| Some(Request::read(Sector(first), buffer?, OWNER))
+    move |buffer| Some(Request::read(Sector(first), buffer?, TOKEN))
 }
 
 fn write(first: u64) -> impl FnOnce(Option<Buffer>) -> Option<Request> {
-    move |buffer| Some(Request::write(Sector(first), buffer?, OWNER))
+    move |buffer| Some(Request::write(Sector(first), buffer?, TOKEN))
 }
 
 fn plain(request: Request) -> impl FnOnce(Option<Buffer>) -> Option<Request> {
@@ -123,13 +123,13 @@ pub(super) fn out_of_range(context: &mut Context<'_>) -> TestResult {
     let mut ranges = 0;
     if limits.discard.is_some_and(|limits| limits.max_sectors > 0) {
         for range in [range(end, block), range(0, far), range(far, 2 * block)] {
-            refused(context, "discard", 0, expected, plain(Request::discard(range, OWNER)))?;
+            refused(context, "discard", 0, expected, plain(Request::discard(range, TOKEN)))?;
             ranges += 1;
         }
     }
     if limits.write_zeroes.is_some_and(|limits| limits.max_sectors > 0) {
         for range in [range(end, block), range(0, far), range(far, 2 * block)] {
-            let request = Request::write_zeroes(range, true, OWNER);
+            let request = Request::write_zeroes(range, true, TOKEN);
             refused(context, "write-zeroes", 0, expected, plain(request))?;
             ranges += 1;
         }
@@ -159,13 +159,13 @@ pub(super) fn misaligned(context: &mut Context<'_>) -> TestResult {
             refused(context, "write in the middle of a block", bytes, expected, write(1))?;
             requests += 1;
             if limits.write_zeroes.is_some_and(|limits| limits.max_sectors > 0) {
-                let request = Request::write_zeroes(range(0, 1), false, OWNER);
+                let request = Request::write_zeroes(range(0, 1), false, TOKEN);
                 refused(context, "zero a sector of a block", 0, expected, plain(request))?;
                 requests += 1;
             }
         }
         if limits.write_zeroes.is_some_and(|limits| limits.max_sectors > 0) {
-            let request = Request::write_zeroes(range(0, 0), false, OWNER);
+            let request = Request::write_zeroes(range(0, 0), false, TOKEN);
             refused(context, "zero nothing", 0, SubmitError::Empty, plain(request))?;
             requests += 1;
         }
@@ -183,10 +183,10 @@ pub(super) fn read_only(context: &mut Context<'_>) -> TestResult {
     let expected = SubmitError::ReadOnly;
     let one = range(0, block);
     refused(context, "write", limits.block_bytes as usize, expected, write(0))?;
-    refused(context, "discard", 0, expected, plain(Request::discard(one, OWNER)))?;
-    let zeroes = Request::write_zeroes(one, false, OWNER);
+    refused(context, "discard", 0, expected, plain(Request::discard(one, TOKEN)))?;
+    let zeroes = Request::write_zeroes(one, false, TOKEN);
     refused(context, "write-zeroes", 0, expected, plain(zeroes))?;
-    let erase = Request::secure_erase(one, OWNER);
+    let erase = Request::secure_erase(one, TOKEN);
     refused(context, "secure-erase", 0, expected, plain(erase))?;
     Ok(text!("write, discard, write-zeroes, secure-erase"))
 }
@@ -203,25 +203,25 @@ pub(super) fn unsupported(context: &mut Context<'_>) -> TestResult {
         let _ = names.push_str(name);
     };
     if !limits.lifetime {
-        refused(context, "lifetime", 0, expected, plain(Request::lifetime(OWNER)))?;
+        refused(context, "lifetime", 0, expected, plain(Request::lifetime(TOKEN)))?;
         tell("lifetime");
     }
     if !limits.flush {
-        refused(context, "flush", 0, expected, plain(Request::flush(OWNER)))?;
+        refused(context, "flush", 0, expected, plain(Request::flush(TOKEN)))?;
         tell("flush");
     }
     if !limits.read_only {
         if limits.secure_erase.is_none() {
-            let request = Request::secure_erase(one, OWNER);
+            let request = Request::secure_erase(one, TOKEN);
             refused(context, "secure-erase", 0, expected, plain(request))?;
             tell("secure-erase");
         }
         if limits.discard.is_none() {
-            refused(context, "discard", 0, expected, plain(Request::discard(one, OWNER)))?;
+            refused(context, "discard", 0, expected, plain(Request::discard(one, TOKEN)))?;
             tell("discard");
         }
         if limits.write_zeroes.is_none() {
-            let request = Request::write_zeroes(one, false, OWNER);
+            let request = Request::write_zeroes(one, false, TOKEN);
             refused(context, "write-zeroes", 0, expected, plain(request))?;
             tell("write-zeroes");
         }

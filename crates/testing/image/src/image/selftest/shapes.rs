@@ -102,9 +102,9 @@ fn scattered_read(context: &mut Context<'_>, bytes: usize, pieces: usize) -> Tes
     let plain = context.session.allocate(bytes)?;
     let plain = context.session.read(0, plain)?;
     let vector = make(context, bytes, pieces)?;
-    let before = context.session.counters().device_requests;
+    let before = context.session.counters().queue.device_requests;
     let vector = transfer(context, vector, bytes, |buffer| Request::read(Sector(0), buffer, 0))?;
-    let requests = context.session.counters().device_requests - before;
+    let requests = context.session.counters().queue.device_requests - before;
     if let Some(byte) = gathered_difference(&vector, &plain) {
         fail!("byte {byte} differs");
     }
@@ -127,11 +127,11 @@ fn scattered_write(context: &mut Context<'_>, bytes: usize, pieces: usize) -> Te
         rest = later;
     }
     let vector = Vector::new(parts);
-    let before = context.session.counters().device_requests;
+    let before = context.session.counters().queue.device_requests;
     let written = transfer(context, vector, bytes, |buffer| {
         Request::write(Sector(range.first), buffer, 0)
     });
-    let requests = context.session.counters().device_requests - before;
+    let requests = context.session.counters().queue.device_requests - before;
     let vector = match written {
         Ok(vector) => {
             scratch::wrote(range.first, range.count, seed);

@@ -11,25 +11,25 @@ pub(super) fn completions(context: &mut Context<'_>) -> TestResult {
     let waiting = context.session.waiting();
     let counters = context.session.counters();
     let claimed = waiting.interrupts.counts().claimed;
-    if counters.faults > 0 {
-        fail!("the device broke the rules {} times", counters.faults);
+    if counters.queue.faults > 0 {
+        fail!("the device broke the rules {} times", counters.queue.faults);
     }
     match waiting.mode() {
-        Completion::Interrupts if counters.interrupts == 0 => fail!("no interrupt was taken"),
-        Completion::Polled if counters.interrupts > 0 || claimed > 0 => {
+        Completion::Interrupts if counters.interrupts.taken == 0 => fail!("no interrupt was taken"),
+        Completion::Polled if counters.interrupts.taken > 0 || claimed > 0 => {
             fail!(
                 "{} interrupts were taken while polling",
-                counters.interrupts.max(claimed)
+                counters.interrupts.taken.max(claimed)
             )
         }
         _ => {}
     }
     Ok(text!(
         "{} device requests, {} notifies, {} interrupts ({} spurious)",
-        counters.device_requests,
-        counters.notifies,
-        counters.interrupts,
-        counters.spurious_interrupts
+        counters.queue.device_requests,
+        counters.queue.notifies,
+        counters.interrupts.taken,
+        counters.interrupts.spurious
     ))
 }
 

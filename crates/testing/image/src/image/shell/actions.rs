@@ -11,7 +11,7 @@ use super::command::{Command, Data, HELP};
 use super::hex;
 use crate::image::scratch::{self, Scratch};
 use crate::image::session::{Failure, Request, Session, Waiting};
-use crate::image::{bench, describe, ending};
+use crate::image::{bench, describe};
 
 /// Blocks read or written at a time by `read` and `write`.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -58,7 +58,7 @@ impl<'m> Monitor<'m> {
                 Ok(())
             }
             Command::Stats => {
-                ending::counters(&self.session.counters());
+                println!("{}", self.session.counters());
                 Ok(())
             }
             Command::Parts => describe::partitions(self.session).map(drop),
@@ -106,7 +106,7 @@ impl<'m> Monitor<'m> {
     fn registers(&mut self) {
         self.session
             .disk()
-            .device()
+            .control()
             .transport()
             .visit_registers(&mut |name, value| println!("{name:<20} {value:#x}"));
     }

@@ -2,8 +2,8 @@
 
 use board_qemu_virt::console::{self, Console};
 use board_qemu_virt::{Source, counters, print, println};
+use guest_protocol::Record;
 use image_blk::PROMPT;
-use image_blk::record::Record;
 
 use super::actions::Monitor;
 use super::command::{self, Command};

@@ -6,7 +6,7 @@ use minix_abi::grant::GrantFlags;
 use minix_abi::kernel_call::{
     MAX_RANGES, MapAccess, MapElement, PhysRange, Segment, Umap, UmapReply, Vumap, VumapReply,
 };
-use minix_abi::{Endpoint, Errno, Layout, Message, PAGE_BYTES};
+use minix_abi::{Endpoint, Errno, Message, PAGE_BYTES};
 use testkernel::grants::Request;
 use testkernel::vumap;
 use zerocopy::IntoBytes;
@@ -94,7 +94,7 @@ pub(super) fn vumap(kernel: &mut Kernel, caller: Slot, message: &mut Message) ->
             kernel.processes[owner].space.translate(address).ok()
         },
     )?;
-    let bytes = ranges.len() * PhysRange::BYTES;
+    let bytes = ranges.len() * size_of::<PhysRange>();
     kernel
         .write_user(caller, call.output, &ranges[..].as_bytes()[..bytes])
         .map_err(|_| Errno::EFAULT)?;

@@ -5,10 +5,10 @@ mod device;
 mod info;
 mod map;
 
+use guest_protocol::End;
 use minix_abi::grant::GrantFlags;
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
 use testkernel::config::call_bit;
-use testkernel::record::End;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::process::Slot;

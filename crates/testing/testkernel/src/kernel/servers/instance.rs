@@ -1,11 +1,11 @@
 //! Instances of services: how one starts, its privileges, and its memory after its end.
 
 use board_qemu_virt::println;
+use guest_protocol::Record;
 use minix_abi::kernel_call::PrivFlags;
 use minix_abi::rs::{Init, InitType};
 use minix_abi::{Endpoint, GrantId, Message, MessageType};
 use testkernel::config::SYSTEM_NAMES;
-use testkernel::record::Record;
 
 use super::service::Kind;
 use super::system::System;

@@ -3,6 +3,7 @@
 //! Clients of the block driver are services as well: they do their tests while they initialise themselves, and the result
 //! is their verdict. They are ended then, and not started again.
 
+use guest_protocol::{End, Record};
 use minix_abi::ipc::IpcCall;
 use minix_abi::kernel_call::PrivFlags;
 use minix_abi::rs::{Init, InitType, LuPrepare, LuState, SignalReceived};
@@ -10,7 +11,6 @@ use minix_abi::signal::Signal;
 use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType, Status};
 use testkernel::config::ServiceConfig;
 use testkernel::life::{Action, Phase};
-use testkernel::record::{End, Record};
 use testkernel::scenario::Program;
 
 use super::instance::{create, end_process, launch_fresh, privilege, release, release_dead_memory, retire};
@@ -79,7 +79,7 @@ pub(in crate::kernel) fn died(system: &mut System, slot: Slot, how: End) {
         system
             .kernel
             .failures
-            .violation(format_args!("{label} died by itself: {how}"));
+            .violation(format_args!("{label} died by itself: {how:?}"));
     }
     act(system, index, action);
 }

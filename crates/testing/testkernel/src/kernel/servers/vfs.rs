@@ -10,6 +10,7 @@
 use core::fmt::Write;
 
 use board_qemu_virt::println;
+use guest_protocol::Outcome;
 use heapless::{String, Vec};
 use minix_abi::bdev::{BdevAccess, BdevReply, BdevRequest};
 use minix_abi::grant::{GrantEntry, GrantFlags, MagicGrant};
@@ -18,7 +19,6 @@ use minix_abi::ipc::IpcCall;
 use minix_abi::minor::Minor;
 use minix_abi::process::STACK;
 use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType, Status};
-use testkernel::record::Verdict;
 use testkernel::scenario::VfsRequest;
 
 use crate::kernel::deliver::{post, reply, vfs_is_busy};
@@ -163,7 +163,7 @@ impl Vfs {
             && let Some(talk) = driver.talk
             && senda::has_pending(kernel, service, Endpoint::VFS)
         {
-            record(kernel, talk, Verdict::Fail, "reply lost");
+            record(kernel, talk, Outcome::Fail, "reply lost");
         }
     }
 
@@ -194,11 +194,11 @@ impl Vfs {
         }
         kernel.clock.look_now();
         if !is_fine {
-            record(kernel, talk, Verdict::Fail, &detail);
+            record(kernel, talk, Outcome::Fail, &detail);
             return;
         }
         if talk != Talk::Close {
-            record(kernel, talk, Verdict::Pass, &detail);
+            record(kernel, talk, Outcome::Pass, &detail);
         }
         match talk {
             Talk::Open => ask(kernel, driver, caller, Talk::Close),
@@ -258,7 +258,7 @@ fn take_argument(kernel: &mut Kernel, user: Endpoint) -> i32 {
     i32::from_le_bytes(count)
 }
 
-fn record(kernel: &mut Kernel, talk: Talk, result: Verdict, detail: &str) {
+fn record(kernel: &mut Kernel, talk: Talk, result: Outcome, detail: &str) {
     report::test(talk.name_and_request().0, result, format_args!("{detail}"));
-    kernel.failures.0 += u64::from(result == Verdict::Fail);
+    kernel.failures.0 += u64::from(result == Outcome::Fail);
 }

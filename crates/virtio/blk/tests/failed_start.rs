@@ -2,92 +2,84 @@
 
 mod common;
 
-use common::{Access, Rig, Stingy, TestDisk, every_ring, pattern, register};
-use virtio_blk::{InitError, Options, Request};
+use common::{Access, Rig, Stingy, TestDisk, TestTransport, every_ring, options, pattern, register};
+use virtio_blk::{DiskOptions, InitError, Request, StartError};
 use virtio_blk_model::{AtDriverOk, Model, ModelConfig, feature};
 use virtio_core::{
-    DeviceStatus, DeviceType, DmaError, Features, HandshakeError, PollLimit, QueueSetupError, QueueSize,
+    ConfigUnstable, DeviceStatus, DeviceType, DmaError, Features, HandshakeError, PollLimit, QueueSetupError, QueueSize,
 };
 
-/// A device that does not come up: the error. No memory is kept, no rule broken, and the device is told, if it can be.
-fn fails<const N: usize>(config: ModelConfig, options: &Options) -> InitError {
-    let model = Model::new(config);
-    let transport = Rig::<N>::probe(&model);
-    let failed = match Rig::<N>::on(model.clone(), transport, options) {
-        Ok(_) => panic!("the device comes up"),
-        Err(failed) => failed,
-    };
+/// A device that does not come up: the error and its transport. No memory is kept, and no rule broken.
+fn fails_on<const N: usize>(
+    model: &Model,
+    transport: TestTransport,
+    options: &DiskOptions,
+) -> StartError<TestTransport> {
+    let failed = Rig::<N>::on(model.clone(), transport, options).err();
+    let failed = failed.expect("the device does not come up");
     assert_eq!(model.allocations(), 0, "{}", failed.error);
-    assert_eq!(model.counters().notifies, 0);
     assert!(!model.status().contains(DeviceStatus::DRIVER_OK));
-    model.assert_clean();
-    let quiet = matches!(
+    let left_alone = matches!(
         failed.error,
         InitError::NotBlock(_) | InitError::Handshake(HandshakeError::ResetTimeout)
     );
-    assert_eq!(
-        model.status().contains(DeviceStatus::FAILED),
-        !quiet,
-        "{}",
-        failed.error
-    );
-    failed.error
+    let told = model.status().contains(DeviceStatus::FAILED);
+    assert_eq!(told, !left_alone, "{}", failed.error);
+    failed
 }
 
-#[test]
-fn a_capacity_beyond_all_bytes_is_no_capacity() {
-    // What a window that ends before its configuration reads as, too.
-    for sectors in [u64::MAX, 1 << 55] {
-        let boundless = ModelConfig {
-            capacity: sectors,
-            ..ModelConfig::modern()
-        };
-        let error = fails::<16>(boundless, &Options::default());
-        assert_eq!(error, InitError::BadCapacity { sectors });
-    }
+fn fails<const N: usize>(config: ModelConfig, options: &DiskOptions) -> InitError {
+    let model = Model::new(config);
+    let error = fails_on::<N>(&model, Rig::<N>::probe(&model), options).error;
+    assert_eq!(model.counters().notifies, 0);
+    model.assert_clean();
+    error
 }
 
 #[test]
 fn devices_that_cannot_be_driven_are_given_up_cleanly() {
-    let options = Options::default();
-    let refuses = ModelConfig {
-        refuse_features: true,
-        ..ModelConfig::modern()
-    };
-    let accepted = Features::from_low(ModelConfig::modern().withdraw(feature::RING_RESET).offered.low());
-    assert_eq!(
-        fails::<16>(refuses, &options),
-        InitError::Handshake(HandshakeError::FeaturesRefused(accepted))
-    );
-
-    let demanding = ModelConfig {
-        demanded: Features::ORDER_PLATFORM,
-        ..ModelConfig::modern()
-    };
-    let error = fails::<16>(demanding, &options);
-    assert!(matches!(
-        error,
-        InitError::Handshake(HandshakeError::FeaturesRefused(_))
-    ));
-
-    let old = ModelConfig::modern().withdraw(feature::VERSION_1);
-    assert_eq!(
-        fails::<16>(old, &options),
-        InitError::Handshake(HandshakeError::NotVersion1)
-    );
-
-    let dead = ModelConfig {
-        stuck_reset: true,
-        ..ModelConfig::modern()
-    };
-    let patient = Options {
-        poll_limit: PollLimit(50),
-        ..options
-    };
-    let timeout = InitError::Handshake(HandshakeError::ResetTimeout);
-    assert_eq!(fails::<16>(dead, &patient), timeout);
-
-    for config in [ModelConfig::modern(), ModelConfig::legacy()] {
+    let options = options(|it| it.poll_limit = PollLimit(50));
+    let modern = ModelConfig::modern;
+    let accepted = Features::from_low(modern().withdraw(feature::RING_RESET).offered.low());
+    let handshake = InitError::Handshake;
+    for (config, error) in [
+        (
+            ModelConfig {
+                refuse_features: true,
+                ..modern()
+            },
+            handshake(HandshakeError::FeaturesRefused(accepted)),
+        ),
+        (
+            ModelConfig {
+                demanded: Features::ORDER_PLATFORM,
+                ..modern()
+            },
+            handshake(HandshakeError::FeaturesRefused(accepted)),
+        ),
+        (
+            modern().withdraw(feature::VERSION_1),
+            handshake(HandshakeError::NotVersion1),
+        ),
+        (
+            ModelConfig {
+                stuck_reset: true,
+                ..modern()
+            },
+            handshake(HandshakeError::ResetTimeout),
+        ),
+    ] {
+        assert_eq!(fails::<16>(config, &options), error);
+    }
+    // What a window that ends before its configuration reads as, too.
+    for sectors in [u64::MAX, 1 << 55] {
+        let boundless = ModelConfig {
+            capacity: sectors,
+            ..modern()
+        };
+        assert_eq!(fails::<16>(boundless, &options), InitError::BadCapacity { sectors });
+    }
+    for config in [modern(), ModelConfig::legacy()] {
         let queueless = ModelConfig {
             queues: 0,
             ..config.clone()
@@ -112,15 +104,10 @@ fn a_reset_may_take_as_long_as_the_limit_says() {
         reset_reads: 9,
         ..ModelConfig::modern()
     };
-    let options = |limit| Options {
-        poll_limit: PollLimit(limit),
-        ..Options::default()
-    };
-    Rig::<16>::with(slow.clone(), &options(10)).finish();
-    assert_eq!(
-        fails::<16>(slow, &options(9)),
-        InitError::Handshake(HandshakeError::ResetTimeout)
-    );
+    let within = |limit| options(|it| it.poll_limit = PollLimit(limit));
+    Rig::<16>::with(slow.clone(), &within(10)).finish();
+    let timeout = InitError::Handshake(HandshakeError::ResetTimeout);
+    assert_eq!(fails::<16>(slow, &within(9)), timeout);
 }
 
 #[test]
@@ -131,22 +118,15 @@ fn a_queue_needs_room_for_one_request() {
                 queue_size_max: offered,
                 ..config.clone()
             };
-            let error = fails::<16>(config, &Options::default());
+            let error = fails::<16>(config, &DiskOptions::default());
             assert_eq!(error, InitError::QueueTooSmall { size });
         }
-        // What else makes it too small: the driver's own capacity, or the caller's wish.
-        assert_eq!(
-            fails::<2>(config.clone(), &Options::default()),
-            InitError::QueueTooSmall { size: 2 }
-        );
-        let stingy = Options {
-            max_queue_size: QueueSize::new(1).unwrap(),
-            ..Options::default()
-        };
-        assert_eq!(
-            fails::<16>(config.clone(), &stingy),
-            InitError::QueueTooSmall { size: 1 }
-        );
+        // The driver's own capacity and the options make it too small as well.
+        let error = fails::<2>(config.clone(), &DiskOptions::default());
+        assert_eq!(error, InitError::QueueTooSmall { size: 2 });
+        let stingy = options(|it| it.max_queue_size = QueueSize::new(1).unwrap());
+        let error = fails::<16>(config.clone(), &stingy);
+        assert_eq!(error, InitError::QueueTooSmall { size: 1 });
 
         for (offered, size) in [(4, 4), (5, 4), (7, 4), (8, 8), (1024, 16), (32768, 16)] {
             let config = ModelConfig {
@@ -168,12 +148,12 @@ fn memory_comes_back_whichever_piece_is_missing() {
             let model = Model::new(config.clone());
             let mut dma = Stingy { dma: model.dma(), left };
             let transport = Rig::<16>::probe(&model);
-            let failed = TestDisk::<16>::start(transport, &mut dma, &Options::default()).unwrap_err();
+            let failed = TestDisk::<16>::start(transport, &mut dma, &DiskOptions::default()).unwrap_err();
             assert_eq!(failed.error, InitError::Dma(DmaError::OutOfMemory));
             assert_eq!(model.allocations(), 0);
             assert!(model.status().contains(DeviceStatus::FAILED));
             // With memory it would have come up, and still does.
-            let mut rig = Rig::<16>::on(model, failed.transport, &Options::default()).unwrap();
+            let mut rig = Rig::<16>::on(model, failed.transport, &DiskOptions::default()).unwrap();
             rig.works();
             rig.finish();
         }
@@ -181,7 +161,7 @@ fn memory_comes_back_whichever_piece_is_missing() {
 }
 
 #[test]
-fn a_queue_that_is_not_taken_is_an_error_and_its_memory_comes_back() {
+fn a_queue_that_is_not_taken_is_an_error_and_releases_memory() {
     for (config, register) in [
         (ModelConfig::modern(), register::QUEUE_READY),
         (ModelConfig::legacy(), register::QUEUE_PFN),
@@ -191,17 +171,10 @@ fn a_queue_that_is_not_taken_is_an_error_and_its_memory_comes_back() {
         transport
             .access()
             .hook(move |access| (access == Access::Read(register)).then_some(0));
-        let failed = Rig::<16>::on(model.clone(), transport, &Options::default())
-            .err()
-            .expect("the queue is not taken");
+        let failed = fails_on::<16>(&model, transport, &DiskOptions::default());
         assert_eq!(failed.error, InitError::Queue(QueueSetupError::NotReady));
-        assert_eq!(model.allocations(), 0);
-        assert_eq!(
-            model.status() & (DeviceStatus::FAILED | DeviceStatus::DRIVER_OK),
-            DeviceStatus::FAILED
-        );
         failed.transport.access().unhook();
-        let mut rig = Rig::<16>::on(model.clone(), failed.transport, &Options::default()).unwrap();
+        let mut rig = Rig::<16>::on(model.clone(), failed.transport, &DiskOptions::default()).unwrap();
         rig.works();
         rig.finish();
     }
@@ -209,10 +182,7 @@ fn a_queue_that_is_not_taken_is_an_error_and_its_memory_comes_back() {
 
 #[test]
 fn a_configuration_that_never_stands_still_is_an_error() {
-    let options = Options {
-        poll_limit: PollLimit(20),
-        ..Options::default()
-    };
+    let options = options(|it| it.poll_limit = PollLimit(20));
     for (config, restless) in [
         (ModelConfig::modern(), register::CONFIG_GENERATION),
         (ModelConfig::legacy(), register::CONFIG),
@@ -226,12 +196,8 @@ fn a_configuration_that_never_stands_still_is_an_error() {
                 reads
             })
         });
-        let failed = Rig::<16>::on(model.clone(), transport, &options)
-            .err()
-            .expect("no bring-up");
-        assert_eq!(failed.error, InitError::ConfigUnstable);
-        assert_eq!(model.allocations(), 0);
-        assert!(model.status().contains(DeviceStatus::FAILED));
+        let failed = fails_on::<16>(&model, transport, &options);
+        assert_eq!(failed.error, InitError::ConfigUnstable(ConfigUnstable));
         model.assert_clean();
     }
 }
@@ -241,17 +207,11 @@ fn a_transport_can_be_used_again_and_again() {
     every_ring(|config| {
         let model = Model::new(config);
         let mut transport = Rig::<16>::probe(&model);
-        let too_small = Options {
-            max_queue_size: QueueSize::new(2).unwrap(),
-            ..Options::default()
-        };
+        let too_small = options(|it| it.max_queue_size = QueueSize::new(2).unwrap());
         for round in 0..3 {
-            let failed = Rig::<16>::on(model.clone(), transport, &too_small)
-                .err()
-                .expect("no bring-up");
-            assert!(model.status().contains(DeviceStatus::FAILED));
+            let failed = fails_on::<16>(&model, transport, &too_small);
             assert_eq!(failed.error, InitError::QueueTooSmall { size: 2 });
-            let mut rig = Rig::<16>::on(model.clone(), failed.transport, &Options::default()).unwrap();
+            let mut rig = Rig::<16>::on(model.clone(), failed.transport, &DiskOptions::default()).unwrap();
             rig.write(round, &pattern(round, 512));
             rig.works();
             let aborted;
@@ -267,12 +227,9 @@ fn a_transport_can_be_used_again_and_again() {
 
 #[test]
 fn a_shutdown_the_device_does_not_finish_keeps_everything() {
-    let options = Options {
-        poll_limit: PollLimit(10),
-        ..Options::default()
-    };
+    let options = options(|it| it.poll_limit = PollLimit(10));
     let mut rig = Rig::<16>::with(ModelConfig::modern(), &options);
-    let owner = rig.submit(Request::flush);
+    let token = rig.submit(Request::flush);
     rig.disk.notify();
     let held = rig.model.allocations();
     rig.registers
@@ -288,15 +245,15 @@ fn a_shutdown_the_device_does_not_finish_keeps_everything() {
     assert_eq!(model.allocations(), held);
     registers.unhook();
     let mut aborted = Vec::new();
-    disk.shut_down(&mut dma, |completion| aborted.push(completion.owner))
+    disk.shut_down(&mut dma, |completion| aborted.push(completion.token))
         .expect("now it is");
-    assert_eq!(aborted, [owner]);
+    assert_eq!(aborted, [token]);
     assert_eq!(model.allocations(), 0);
     model.assert_clean();
 }
 
 #[test]
-fn a_device_that_fails_at_driver_ok_is_an_error_and_its_memory_comes_back() {
+fn a_failure_at_driver_ok_is_an_error_and_releases_memory() {
     every_ring(|config| {
         let live = if config.offered.contains(Features::VERSION_1) {
             0x0F
@@ -313,18 +270,15 @@ fn a_device_that_fails_at_driver_ok_is_an_error_and_its_memory_comes_back() {
                 ..config.clone()
             };
             let status = DeviceStatus::from_bits_retain(status);
-            let error = fails::<16>(config, &Options::default());
+            let error = fails::<16>(config, &DiskOptions::default());
             assert_eq!(error, InitError::NotLive { status }, "{at_driver_ok:?}");
         }
     });
 }
 
 #[test]
-fn a_device_that_fails_at_driver_ok_and_does_not_reset_keeps_the_memory() {
-    let options = Options {
-        poll_limit: PollLimit(10),
-        ..Options::default()
-    };
+fn a_failure_at_driver_ok_without_a_reset_keeps_the_memory() {
+    let options = options(|it| it.poll_limit = PollLimit(10));
     let model = Model::new(ModelConfig::modern());
     let transport = Rig::<16>::probe(&model);
     let mut started = false;

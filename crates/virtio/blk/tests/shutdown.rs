@@ -9,20 +9,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use common::{Access, Rig, Scatter, TestDisk, every_ring, narrow, pattern, range, register};
 use proptest::prelude::*;
 use virtio_blk::proto::Sector;
-use virtio_blk::{Answer, Completion, IoError, Liveness, Options, Request, SubmitError};
+use virtio_blk::{Answer, Completion, DiskOptions, IoError, Liveness, Request, SubmitError};
 use virtio_blk_model::faults::{FaultKind, FaultScript};
 use virtio_blk_model::{CompletionOrder, Model, ModelConfig, ModelDma, UsedLength, feature};
 
 type TestCompletion = Completion<Scatter, u32>;
 
-/// Submits a read of one sector each; their owners.
+/// Submits a read of one sector each; their tokens.
 fn reads<const N: usize>(rig: &mut Rig<N>, sectors: core::ops::Range<u64>) -> Vec<u32> {
-    sectors
-        .map(|sector| {
-            let request = rig.read_request(sector, &[512]);
-            rig.submit(request)
-        })
-        .collect()
+    sectors.map(|sector| rig.submit_read(sector, &[512])).collect()
 }
 
 #[test]
@@ -36,14 +31,14 @@ fn requests_finished_but_not_polled_keep_their_results() {
                 });
                 let content = pattern(8, 5 * 512);
                 rig.model.write_disk(0, &content);
-                let owners = reads(&mut rig, 0..5);
+                let tokens = reads(&mut rig, 0..5);
                 rig.disk.notify();
                 rig.model.process(finished);
                 let model = rig.model.clone();
                 let (_, counters, outcomes) = rig.abandon();
                 assert_eq!(outcomes.len(), 5);
                 for (n, outcome) in outcomes.iter().enumerate() {
-                    let sector = owners.iter().position(|&owner| owner == outcome.owner).unwrap();
+                    let sector = tokens.iter().position(|&token| token == outcome.token).unwrap();
                     let done = n < finished;
                     let expected = if done { Ok(Answer::Done) } else { Err(IoError::Aborted) };
                     assert_eq!(
@@ -55,7 +50,7 @@ fn requests_finished_but_not_polled_keep_their_results() {
                         assert_eq!(outcome.content, content[sector * 512..][..512]);
                     }
                 }
-                let errors = counters.of(virtio_blk::OperationKind::Read).errors;
+                let errors = counters.queue.of(virtio_blk::OperationKind::Read).errors;
                 assert_eq!(errors, 5 - finished as u64);
                 model.assert_clean();
             }
@@ -75,12 +70,12 @@ fn aborted_requests_come_back_in_order_of_submission() {
             reads(&mut rig, 0..7);
             rig.settle();
         }
-        let mut owners = reads(&mut rig, 0..4);
+        let mut tokens = reads(&mut rig, 0..4);
         rig.disk.notify();
-        owners.extend(reads(&mut rig, 4..7));
+        tokens.extend(reads(&mut rig, 4..7));
         let (_, _, aborted) = rig.abandon();
-        let back: Vec<u32> = aborted.iter().map(|outcome| outcome.owner).collect();
-        assert_eq!(back, owners);
+        let back: Vec<u32> = aborted.iter().map(|outcome| outcome.token).collect();
+        assert_eq!(back, tokens);
     });
 }
 
@@ -88,8 +83,7 @@ fn aborted_requests_come_back_in_order_of_submission() {
 fn a_transfer_of_which_parts_were_not_sent_is_aborted() {
     every_ring(|config| {
         let mut rig = Rig::<4>::new(narrow(config));
-        let request = rig.write_request(0, &pattern(1, 8 * 512), &[8 * 512]);
-        rig.submit(request);
+        rig.submit_write(0, &pattern(1, 8 * 512), &[8 * 512]);
         rig.disk.notify();
         let sent = rig.model.process(usize::MAX) as u64;
         assert!(sent < 8);
@@ -100,21 +94,20 @@ fn a_transfer_of_which_parts_were_not_sent_is_aborted() {
 }
 
 #[test]
-fn a_used_ring_with_a_lie_is_believed_up_to_it() {
+fn completions_before_a_lie_keep_their_results() {
     every_ring(|config| {
         let mut rig = Rig::<16>::new(config);
         rig.model.set_fault(FaultScript::new().at(2, FaultKind::UsedId(77)));
-        let owners = reads(&mut rig, 0..5);
-        rig.disk.notify();
-        rig.model.process(usize::MAX);
+        let tokens = reads(&mut rig, 0..5);
+        rig.serve();
         let (_, counters, outcomes) = rig.abandon();
-        let back: Vec<u32> = outcomes.iter().map(|outcome| outcome.owner).collect();
-        assert_eq!(back, owners);
+        let back: Vec<u32> = outcomes.iter().map(|outcome| outcome.token).collect();
+        assert_eq!(back, tokens);
         for (n, outcome) in outcomes.iter().enumerate() {
             let expected = if n < 2 { Ok(Answer::Done) } else { Err(IoError::Aborted) };
             assert_eq!(outcome.result, expected);
         }
-        assert_eq!(counters.faults, 1);
+        assert_eq!(counters.queue.faults, 1);
     });
 }
 
@@ -144,7 +137,7 @@ fn every_completion_makes_the_same_request_again() {
     let model = Model::new(ModelConfig::modern().offer(feature::SECURE_ERASE | feature::LIFETIME));
     let mut dma = model.dma();
     let transport = Rig::<32>::probe(&model);
-    let mut disk = TestDisk::<32>::start(transport, &mut dma, &Options::default()).unwrap();
+    let mut disk = TestDisk::<32>::start(transport, &mut dma, &DiskOptions::default()).unwrap();
     let requests = everything(&mut dma);
     let operations: Vec<_> = requests.iter().map(Request::operation).collect();
     for request in requests {
@@ -157,7 +150,7 @@ fn every_completion_makes_the_same_request_again() {
         .shut_down(&mut dma, |completion| aborted.push(completion))
         .map_err(|(timeout, _)| timeout)
         .unwrap();
-    let mut disk = TestDisk::<32>::start(transport, &mut dma, &Options::default()).unwrap();
+    let mut disk = TestDisk::<32>::start(transport, &mut dma, &DiskOptions::default()).unwrap();
     for completion in aborted {
         assert_eq!(completion.result, Err(IoError::Aborted));
         disk.submit(completion.into_request()).unwrap();
@@ -167,9 +160,9 @@ fn every_completion_makes_the_same_request_again() {
     let mut back = Vec::new();
     disk.poll(|completion| {
         assert!(completion.result.is_ok(), "{completion:?}");
-        back.push((completion.owner, completion.operation));
+        back.push((completion.token, completion.operation));
         if let Some(buffer) = completion.buffer {
-            if completion.owner == 8 {
+            if completion.token == 8 {
                 assert_eq!(buffer.content(), [&pattern(2, 1024)[..512], &[0; 512]].concat());
             }
             buffer.release(&mut dma);
@@ -229,7 +222,7 @@ proptest! {
         let config = ModelConfig { used_length, ..ModelConfig::modern() };
         let model = Model::new(if one_part_at_a_time { narrow(config) } else { config });
         let mut dma = model.dma();
-        let mut disk = TestDisk::<16>::start(Rig::<16>::probe(&model), &mut dma, &Options::default()).unwrap();
+        let mut disk = TestDisk::<16>::start(Rig::<16>::probe(&model), &mut dma, &DiskOptions::default()).unwrap();
         let mut expected = vec![0; 12 * 512];
         let mut queue = VecDeque::new();
         let (mut submitted, mut completed) = (0, 0);
@@ -256,7 +249,7 @@ proptest! {
                     })
                     .map_err(|(timeout, _)| timeout)
                     .unwrap();
-                disk = TestDisk::<16>::start(transport, &mut dma, &Options::default()).unwrap();
+                disk = TestDisk::<16>::start(transport, &mut dma, &DiskOptions::default()).unwrap();
                 for request in again.into_iter().rev() {
                     queue.push_front(request);
                 }

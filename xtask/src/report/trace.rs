@@ -55,37 +55,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_open_at_once_is_counted() {
-        let text = "virtio_blk_handle_write vdev 0x1 req 0xa sector 5 nsectors 8\n\
-                    12@34:virtio_blk_handle_read vdev 0x1 req 0xb sector 5 nsectors 8\n\
-                    virtio_blk_req_complete vdev 0x1 req 0xa status 0\n\
-                    virtio_blk_handle_read vdev 0x1 req 0xc sector 5 nsectors 8\n\
-                    virtio_blk_handle_read vdev 0x1 req 0xd sector 5 nsectors 8\n\
-                    virtio_blk_req_complete vdev 0x1 req 0xd status 0\n\
-                    virtio_blk_rw_complete vdev 0x1 req 0xc ret 0\n";
-        assert_eq!(count(text).map(|seen| seen.most_at_once), Some(3));
-        assert_eq!(count("nothing of that kind\n"), None);
-    }
-
-    #[test]
-    fn flushes_are_what_is_neither_read_nor_write() {
+    fn requests_at_once_and_flushes_after_the_last_write_are_counted() {
         let write = "virtio_blk_handle_write vdev 0x1 req 0xa sector 5 nsectors 8\n";
-        let read = "virtio_blk_handle_read vdev 0x1 req 0xb sector 5 nsectors 8\n";
-        let done = |request: &str| format!("virtio_blk_req_complete vdev 0x1 req {request} status 0\n");
-        let flushes = |text: String| count(&text).map(|seen| seen.flushes_after_writes);
-        // One before the last write does not count; neither do the ends of reads and writes, in whatever order.
-        let text = format!(
-            "{}{write}{}{}{write}{}{read}{}{}{}{}",
-            done("0xa"),
-            done("0xa"),
-            done("0xc"),
-            done("0xa"),
-            done("0xc"),
-            done("0xb"),
-            done("0xa"),
-            done("0xb")
-        );
-        assert_eq!(flushes(text), Some(3));
-        assert_eq!(flushes(format!("{write}{}", done("0xa"))), Some(0));
+        let read = "12@34:virtio_blk_handle_read vdev 0x1 req 0xb sector 5 nsectors 8\n";
+        let other = "virtio_blk_rw_complete vdev 0x1 req 0xc ret 0\n";
+        let [a, b, c] = ["0xa", "0xb", "0xc"].map(|it| format!("virtio_blk_req_complete vdev 0x1 req {it} status 0\n"));
+        for (text, most_at_once, flushes_after_writes) in [
+            (format!("{write}{read}{other}{a}{b}"), 2, 0),
+            (format!("{write}{a}{read}{b}"), 1, 0),
+            (format!("{write}{a}{c}{a}"), 1, 2),
+            // One before the last write does not count.
+            (format!("{a}{write}{a}{c}{b}{write}{read}{c}{a}{b}"), 2, 1),
+        ] {
+            let seen = Seen {
+                most_at_once,
+                flushes_after_writes,
+            };
+            assert_eq!(count(&text), Some(seen), "{text}");
+        }
+        assert_eq!(count("nothing of that kind\n"), None);
     }
 }

@@ -1,0 +1,330 @@
+//! What a guest tells the host, apart from the text for people: one [`Record`] a line.
+//!
+//! A line is the [`MARK`], the record as JSON, and the line feed. JSON has no other line feeds, and a line that was torn or cut
+//! off is no JSON, so the host sees the damage.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::SectorRange;
+
+/// The byte that opens a record: the ASCII record separator, which console text has no use for.
+pub const MARK: char = '\u{1e}';
+
+/// Bytes of the longest line, both ends included.
+pub const LINE_BYTES: usize = 480;
+
+/// The result of a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    Pass,
+    Fail,
+    /// The test does not apply here.
+    Skip,
+}
+
+impl Outcome {
+    /// [`Pass`](Self::Pass) if `ok`, else [`Fail`](Self::Fail).
+    pub const fn of(ok: bool) -> Self {
+        if ok { Self::Pass } else { Self::Fail }
+    }
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Skip => "skip",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// By itself.
+    Exit,
+    /// By the kernel, on request.
+    Killed,
+    /// By an access to memory that is not its own.
+    Segv,
+    /// By an instruction or a call that no process may use.
+    Panic,
+}
+
+/// The event from which the time counts that a service takes to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Since {
+    /// The signal to stop.
+    Term,
+    /// The last close of its disk, after the signal.
+    Close,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device<'a> {
+    /// Register layout: 1 (legacy) or 2.
+    pub version: u32,
+    /// Feature bits that the device offered, low word first.
+    pub offered: [u64; 2],
+    /// Feature bits that the driver accepted.
+    pub accepted: [u64; 2],
+    /// Size in sectors.
+    pub capacity: u64,
+    pub block_bytes: u32,
+    pub queue_size: u32,
+    pub read_only: bool,
+    pub id: &'a str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load<'a> {
+    pub label: &'a str,
+    pub acknowledged: u64,
+    pub reads: u64,
+    pub writes: u64,
+    /// Requests that were sent again.
+    pub retried: u64,
+    /// How often the device was opened again.
+    pub reopened: u64,
+}
+
+/// One message to the host. Times are in microseconds, sectors have 512 bytes and count from the start of the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Record<'a> {
+    /// The disk after bring-up.
+    #[serde(borrow)]
+    Device(Device<'a>),
+    Partition {
+        /// MINIX: the minor number. Elsewhere: the place in the table, from 1.
+        number: i32,
+        /// The type in the partition table, where the guest has read it.
+        kind: Option<u8>,
+        first_byte: u64,
+        bytes: u64,
+    },
+    Test {
+        /// The group of a check of the block test; empty for other tests.
+        group: &'a str,
+        /// The number of a check of the block test, from 1; 0 for other tests.
+        number: u32,
+        name: &'a str,
+        outcome: Outcome,
+        /// More for people; may be empty.
+        detail: &'a str,
+    },
+    /// The CRC-64/XZ of sectors.
+    Digest { range: SectorRange, crc64: u64 },
+    /// Sectors now hold `pattern(seed, sector)`; the write was acknowledged.
+    Wrote { range: SectorRange, seed: u64 },
+    /// Sectors now hold zeros.
+    Zeroed { range: SectorRange },
+    /// The content of sectors is no longer defined.
+    Undefined { range: SectorRange },
+    /// A file that was read: its path from the root of its file system, and the CRC-64/XZ of its content.
+    File { path: &'a str, bytes: u64, crc64: u64 },
+    /// One measurement.
+    Bench {
+        name: &'a str,
+        /// Requests in flight.
+        depth: u32,
+        /// Bytes per request.
+        bytes: u64,
+        /// Requests done.
+        ops: u64,
+        micros: u64,
+        /// Notifications sent to the device.
+        notifies: u64,
+        /// Interrupts taken.
+        interrupts: u64,
+        /// Instructions retired, 0 if the board does not count them.
+        instructions: u64,
+    },
+    /// What a client of the mixed load has done so far.
+    #[serde(borrow)]
+    Load(Load<'a>),
+    /// A process runs.
+    Started {
+        label: &'a str,
+        endpoint: i32,
+        program: &'a str,
+    },
+    /// A process is gone. The result is that of its initialisation: zero or a negative errno.
+    Ended {
+        label: &'a str,
+        endpoint: i32,
+        how: End,
+        result: i32,
+    },
+    /// A service is back under another endpoint.
+    Restarted { label: &'a str, old: i32, new: i32 },
+    /// A service was killed on purpose.
+    Killed {
+        label: &'a str,
+        /// The number of the kill, from 1.
+        round: u64,
+        /// Time since the last start of the service.
+        micros: u64,
+        /// Requests that it had not answered.
+        in_flight: u64,
+    },
+    /// The memory of dead instances was looked at.
+    Poison {
+        frames: u64,
+        /// Frames that changed while the replacement had not yet answered. On MINIX it inherits them until then.
+        before: u64,
+        /// Frames that changed later. Must be zero.
+        after: u64,
+    },
+    /// A service was asked to stop.
+    Down {
+        label: &'a str,
+        /// The time that it took.
+        micros: u64,
+        since: Since,
+        /// The status register of its device afterwards; zero after a reset.
+        status: u64,
+        /// Whether it had to be killed.
+        forced: bool,
+    },
+    /// What a process took between two statements of the scenario.
+    Measure {
+        name: &'a str,
+        label: &'a str,
+        /// Instructions in user mode.
+        instructions: u64,
+        micros: u64,
+    },
+    /// The kernel saw a breach of protocol. A failure.
+    Violation { text: &'a str },
+    /// The guest cannot go on, or a client of it.
+    Error {
+        /// Where: `boot`, `probe`, `init`, `run` ...
+        stage: &'a str,
+        /// What, as one hyphenated word, e.g. `queue-too-small`.
+        kind: &'a str,
+        /// The same for people.
+        text: &'a str,
+    },
+    /// The last record: tests, or statements of the scenario, that passed and failed.
+    Done { passed: u64, failed: u64 },
+}
+
+impl Record<'_> {
+    /// The line of this record. A record that is too long becomes an error in its place.
+    pub fn line<'b>(&self, buffer: &'b mut [u8; LINE_BYTES]) -> &'b [u8] {
+        buffer[0] = MARK as u8;
+        let json = &mut buffer[1..LINE_BYTES - 1];
+        let too_long = Record::Error {
+            stage: "record",
+            kind: "too-long",
+            text: "",
+        };
+        let length = serde_json_core::to_slice(self, json).or_else(|_| serde_json_core::to_slice(&too_long, json));
+        let end = length.unwrap_or(0) + 1;
+        buffer[end] = b'\n';
+        &buffer[..=end]
+    }
+}
+
+#[cfg(feature = "host")]
+impl Record<'static> {
+    /// Reads a line, with its end or without; `None` if it is text for people.
+    ///
+    /// The texts of the record are never freed: a host tool reads some thousand records and ends.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with a line that has the mark and is no record.
+    pub fn parse(line: &str) -> Option<Result<Self, serde_json::Error>> {
+        let json = line.strip_prefix(MARK)?;
+        Some(serde_json::from_str(json).and_then(|value: serde_json::Value| {
+            let value: &'static serde_json::Value = Box::leak(Box::new(value));
+            Self::deserialize(value)
+        }))
+    }
+}
+
+#[cfg(all(test, feature = "host"))]
+mod tests {
+    use super::*;
+
+    fn round_trip(record: Record<'_>) -> (String, Record<'static>) {
+        let mut buffer = [0; LINE_BYTES];
+        let line = core::str::from_utf8(record.line(&mut buffer)).unwrap().to_owned();
+        assert!(line.starts_with(MARK) && line.ends_with("}\n"), "{line}");
+        assert_eq!(line.lines().count(), 1);
+        let parsed = Record::parse(&line).unwrap().unwrap();
+        (line, parsed)
+    }
+
+    #[test]
+    fn extreme_values_survive_the_line() {
+        let range = SectorRange {
+            first: u64::MAX,
+            count: u64::MAX,
+        };
+        for record in [
+            Record::Wrote { range, seed: u64::MAX },
+            Record::Partition {
+                number: i32::MIN,
+                kind: None,
+                first_byte: 0,
+                bytes: u64::MAX,
+            },
+            Record::Device(Device {
+                version: 2,
+                offered: [u64::MAX, 1 << 63],
+                accepted: [0; 2],
+                capacity: 1,
+                block_bytes: 512,
+                queue_size: 4,
+                read_only: true,
+                id: "",
+            }),
+            Record::Test {
+                group: "B",
+                number: 51,
+                name: "two words",
+                outcome: Outcome::Skip,
+                detail: "a \"quote\", a \\, a line\nend, \u{1e}, \u{7f}, é and \t",
+            },
+        ] {
+            assert_eq!(round_trip(record).1, record);
+        }
+    }
+
+    #[test]
+    fn the_spelling_is_json_behind_the_mark() {
+        let (line, _) = round_trip(Record::Zeroed {
+            range: SectorRange { first: 1, count: 2 },
+        });
+        assert_eq!(line, "\u{1e}{\"zeroed\":{\"range\":{\"first\":1,\"count\":2}}}\n");
+    }
+
+    #[test]
+    fn a_record_too_long_for_a_line_is_an_error_record() {
+        let long = "x".repeat(LINE_BYTES);
+        let (_, parsed) = round_trip(Record::Violation { text: &long });
+        assert!(matches!(parsed, Record::Error { kind: "too-long", .. }), "{parsed:?}");
+    }
+
+    #[test]
+    fn a_line_cut_anywhere_is_damage() {
+        let (line, _) = round_trip(Record::Done { passed: 12, failed: 0 });
+        for end in 1..line.len() - 1 {
+            assert!(Record::parse(&line[..end]).unwrap().is_err());
+        }
+        assert!(Record::parse(&line[1..]).is_none());
+    }
+}

@@ -1,0 +1,228 @@
+//! Bring-up: initialisation, features, configuration, and one request queue.
+
+use core::fmt;
+
+use virtio_blk_proto::BlkFeatures;
+use virtio_blk_proto::zoned::ZonedModel;
+use virtio_core::{
+    ConfigUnstable, DeviceStatus, DeviceType, Dma, DmaError, DmaSegments, FeatureChoice, Features, Init, Interface,
+    NotLive, PollLimit, QueueIndex, QueueSize, ResetTimeout, Transport,
+};
+use virtqueue::{QueueOptions, RingLayout, VirtQueue};
+
+use crate::configuration::{blk_features, read_config};
+use crate::control::Agreement;
+use crate::slot_memory::SlotMemory;
+use crate::work::PartToken;
+use crate::{DeviceControl, DiskOptions, InitError, Limits, RequestQueue, SUPPORTED_COMMON};
+
+/// The queue that carries requests; the only one without MQ (`BLK-N-01`).
+const REQUEST_QUEUE: QueueIndex = QueueIndex(0);
+
+/// Descriptors of the smallest request with data: header, one segment, status.
+const MIN_DESCRIPTORS: u16 = 3;
+
+/// A bring-up that failed, with the transport it was tried on.
+#[derive(thiserror::Error)]
+#[error("{error}")]
+pub struct StartError<T> {
+    /// What went wrong.
+    pub error: InitError,
+    /// The transport. Its device is marked as failed, unless it is [no block device](InitError::NotBlock),
+    /// which nothing was done to, or did not finish its reset.
+    pub transport: T,
+}
+
+impl<T> fmt::Debug for StartError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StartError")
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A started device: the control half and the data half.
+pub type Halves<T, B, K, const N: usize> = (DeviceControl<T>, Queue<T, B, K, N>);
+
+/// The request queue of a device with a transport `T`.
+pub type Queue<T, B, K, const N: usize> = RequestQueue<<T as Transport>::Notifier, B, K, N>;
+
+impl<T: Transport> DeviceControl<T> {
+    /// Brings a device up: initialisation, features, configuration, one request queue.
+    ///
+    /// Interrupts are suppressed at first; [`RequestQueue::drain`] asks for them.
+    ///
+    /// # Errors
+    ///
+    /// See [`InitError`]. The transport comes back. The device then uses none of the memory, which was released; after
+    /// [`InitError::Stuck`] it may, and the memory is leaked.
+    pub fn start<B: DmaSegments, K, const N: usize>(
+        mut transport: T,
+        dma: &mut impl Dma,
+        options: &DiskOptions,
+    ) -> Result<Halves<T, B, K, N>, StartError<T>> {
+        match bring_up(&mut transport, dma, options) {
+            Ok((queue, agreement)) => {
+                let limits = *queue.limits();
+                Ok((Self::new(transport, agreement, limits, options), queue))
+            }
+            Err(error) => Err(StartError { error, transport }),
+        }
+    }
+}
+
+fn bring_up<T: Transport, B: DmaSegments, K, const N: usize>(
+    transport: &mut T,
+    dma: &mut impl Dma,
+    options: &DiskOptions,
+) -> Result<(Queue<T, B, K, N>, Agreement), InitError> {
+    let kind = transport.device_type();
+    if kind != DeviceType::BLOCK {
+        return Err(InitError::NotBlock(kind));
+    }
+    let mut init = Init::begin(transport, options.poll_limit)?.acknowledge().driver();
+    let offered = init.offered();
+    let choice = FeatureChoice {
+        supported: choose(offered, options, init.peek())?,
+        required: Features::empty(),
+    };
+    let mut init = init.negotiate(choice)?;
+    let accepted = init.accepted();
+
+    let interface = init.device().interface();
+    let config = read_config(init.device(), &mut options.config_limit.clone(), blk_features(offered))?;
+
+    if config.capacity.to_bytes().is_none() {
+        return Err(InitError::BadCapacity {
+            sectors: config.capacity.get(),
+        });
+    }
+
+    let limit = init.device().max_queue_size(REQUEST_QUEUE);
+    if limit == 0 {
+        return Err(InitError::NoQueue);
+    }
+    let size = QueueSize::at_most(limit.min(N as u32)).ok_or(InitError::NoQueue)?;
+    let size = size.min(options.max_queue_size);
+    if size.get() < MIN_DESCRIPTORS {
+        return Err(InitError::QueueTooSmall { size: size.get() });
+    }
+    // What the device does not take needs no room in tables.
+    let wanted_segments = options.max_segments.max(1).min(Limits::data_segments(&config));
+    let queue_options = queue_options(size, interface, accepted, wanted_segments);
+    let (ring, slots) = allocate(queue_options, dma)?;
+    // Room for header and status was made sure of above.
+    let max_segments = (ring.max_segments() - 2).min(wanted_segments);
+    let limits = Limits::new(&config, blk_features(offered), blk_features(accepted), max_segments);
+
+    // SAFETY: rings and slots were allocated from `dma`, zeroed, and are owned by the queue that is returned, which
+    // touches the rings as a virtqueue only. Every buffer it makes available is slot memory of its own, or belongs to
+    // a request it owns until the device has returned it (`DmaSegments`); dropping the queue leaks both.
+    let enabled = unsafe { init.enable_queue(REQUEST_QUEUE, &ring.setup()) };
+    if let Err(error) = enabled {
+        drop(init);
+        // DRIVER_OK was not set, but a device that was told addresses it did not take may think about them for longer, and
+        // the caller, who gets the transport back, can write any status to it.
+        reset_after_trouble(transport, options.poll_limit)?;
+        dma.release(ring.into_region(|_| {}));
+        dma.release(slots.into_region());
+        return Err(InitError::Queue(error));
+    }
+    let doorbell = init.device().notifier(REQUEST_QUEUE, accepted);
+    let mut queue = RequestQueue::new(ring, slots, doorbell, limits);
+    queue.suppress_interrupts();
+    let accepted = match init.finish() {
+        Ok(accepted) => accepted,
+        Err(NotLive { status }) => {
+            // What is dropped on the way out with an error is leaked.
+            reset_after_trouble(transport, options.poll_limit)?;
+            // SAFETY: the device this queue was made for has just reported that it is reset.
+            unsafe { queue.abort(dma, |_| {}) };
+            return Err(InitError::NotLive { status });
+        }
+    };
+    info!(
+        "block device live: {} sectors, features {:#x}, queue of {}",
+        config.capacity.get(),
+        accepted.low(),
+        size.get()
+    );
+    let agreement = Agreement {
+        offered,
+        accepted,
+        config,
+    };
+    Ok((queue, agreement))
+}
+
+/// Resets a device that has been told of its queue and went wrong, and marks it as failed (`INIT-D-18`).
+///
+/// # Errors
+///
+/// [`InitError::Stuck`] if the reset does not end: the memory of the queue must not be released then.
+fn reset_after_trouble<T: Transport>(transport: &mut T, limit: PollLimit) -> Result<(), InitError> {
+    let status = transport.status();
+    transport
+        .reset(limit)
+        .map_err(|ResetTimeout| InitError::Stuck { status })?;
+    transport.write_status(DeviceStatus::FAILED);
+    Ok(())
+}
+
+/// The features to ask for, out of `offered`.
+fn choose<T: Transport>(offered: Features, options: &DiskOptions, transport: &T) -> Result<Features, ConfigUnstable> {
+    let wanted = options.supported() & offered;
+    let mut blk = blk_features(wanted).without_unmet();
+    if blk_features(offered).contains(BlkFeatures::ZONED) {
+        let config = read_config(transport, &mut options.config_limit.clone(), BlkFeatures::ZONED)?;
+        let model = config.zoned.map(|zoned| zoned.model);
+        if model == Some(ZonedModel::HostManaged) {
+            // `BLK-D-06`
+            blk -= BlkFeatures::DISCARD;
+        }
+    }
+    let common = wanted & SUPPORTED_COMMON;
+    Ok(common | (Features::from_low(blk.bits()) & wanted))
+}
+
+fn queue_options(size: QueueSize, interface: Interface, accepted: Features, max_segments: u16) -> QueueOptions {
+    let legacy = interface == Interface::Legacy;
+    QueueOptions {
+        size,
+        layout: if legacy { RingLayout::Legacy } else { RingLayout::Modern },
+        event_idx: accepted.contains(Features::EVENT_IDX),
+        indirect_entries: if accepted.contains(Features::INDIRECT_DESC) {
+            max_segments.saturating_add(2)
+        } else {
+            0
+        },
+        used_len_valid: !legacy,
+    }
+}
+
+/// Allocates rings and slots of a queue.
+fn allocate<const N: usize>(
+    options: QueueOptions,
+    dma: &mut impl Dma,
+) -> Result<(VirtQueue<PartToken, N>, SlotMemory), InitError> {
+    let ring_layout = options.offsets().memory().ok_or(DmaError::UnsupportedLayout)?;
+    let slot_layout = SlotMemory::layout(options.size).ok_or(DmaError::UnsupportedLayout)?;
+
+    let ring = VirtQueue::new(options, dma.allocate(ring_layout)?).map_err(|(error, region)| {
+        dma.release(region);
+        InitError::Ring(error)
+    })?;
+    let slots = dma.allocate(slot_layout).and_then(|region| {
+        SlotMemory::new(options.size, region).map_err(|region| {
+            dma.release(region);
+            DmaError::UnsupportedLayout
+        })
+    });
+    match slots {
+        Ok(slots) => Ok((ring, slots)),
+        Err(error) => {
+            dma.release(ring.into_region(|_| {}));
+            Err(error.into())
+        }
+    }
+}

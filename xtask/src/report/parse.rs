@@ -1,0 +1,214 @@
+//! What the guest reported: the bytes of the UART, taken apart into text for people and records.
+//!
+//! Text passes at once, byte by byte, so that a prompt without a line end is seen. The record separator, which text has no
+//! use for, opens a record wherever it comes; the end of line closes it.
+
+use std::time::Duration;
+
+use guest_protocol::{Device, Load, MARK, Outcome, Record};
+use serde::Serialize;
+
+/// Longer "records" than this are damage and shown as text.
+const LONGEST: usize = 4096;
+
+/// Clients whose label begins like this work on the second disk. Their records speak of sectors and not of disks.
+pub(crate) const SECOND_DISK: &str = "second";
+
+/// What the guest reported.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Guest {
+    pub(crate) records: Vec<Reported>,
+    /// Records that could not be read.
+    pub(crate) damaged: Vec<String>,
+    /// The record being collected, if one is.
+    #[serde(skip)]
+    unfinished: Option<Vec<u8>>,
+}
+
+/// A record, with what its place among the others says.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Reported {
+    /// When it came, in seconds since the start of QEMU.
+    pub(crate) at: f64,
+    /// The process that was started last; empty for the bare image. Clients run one at a time where it matters.
+    pub(crate) client: &'static str,
+    /// Which of the disks.
+    pub(crate) disk: usize,
+    #[serde(flatten)]
+    pub(crate) record: Record<'static>,
+}
+
+/// One piece of the UART's output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    Text(Vec<u8>),
+    /// A whole line, mark included, without its end.
+    Record(String),
+}
+
+/// The values of those records of a guest that match a pattern.
+macro_rules! records {
+    ($guest:expr, $pattern:pat $(if $condition:expr)? => $value:expr) => {
+        $guest.records.iter().filter_map(|reported| match reported.record {
+            $pattern $(if $condition)? => Some($value),
+            _ => None,
+        })
+    };
+}
+pub(crate) use records;
+
+impl Guest {
+    /// Takes in the next bytes of the UART and returns the pieces that they complete.
+    pub(crate) fn hear(&mut self, at: Duration, bytes: &[u8]) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        let mut text = Vec::new();
+        for &byte in bytes {
+            match &mut self.unfinished {
+                None if char::from(byte) == MARK => {
+                    flush(&mut text, &mut pieces);
+                    self.unfinished = Some(vec![byte]);
+                }
+                None => text.push(byte),
+                Some(line) if byte == b'\n' => {
+                    let line = String::from_utf8_lossy(line).trim_end_matches('\r').to_owned();
+                    self.unfinished = None;
+                    self.enter(at, &line);
+                    pieces.push(Piece::Record(line));
+                }
+                Some(line) => {
+                    line.push(byte);
+                    if line.len() > LONGEST {
+                        text.append(line);
+                        self.unfinished = None;
+                    }
+                }
+            }
+        }
+        flush(&mut text, &mut pieces);
+        pieces
+    }
+
+    /// The output has ended. What is left of a record is damage.
+    pub(crate) fn end(&mut self) {
+        if let Some(line) = self.unfinished.take() {
+            self.enter(Duration::ZERO, &String::from_utf8_lossy(&line));
+        }
+    }
+
+    fn enter(&mut self, at: Duration, line: &str) {
+        match Record::parse(line) {
+            Some(Ok(record)) => {
+                let before = self.records.last().map_or("", |reported| reported.client);
+                let client = match record {
+                    Record::Started { label, .. } => label,
+                    _ => before,
+                };
+                self.records.push(Reported {
+                    at: at.as_secs_f64(),
+                    client,
+                    disk: usize::from(client.starts_with(SECOND_DISK)),
+                    record,
+                });
+            }
+            Some(Err(error)) => self.damaged.push(format!("{}: {error}", line.trim_start_matches(MARK))),
+            None => {}
+        }
+    }
+
+    /// How many tests, or statements of the scenario, passed and failed, if the guest came to its end.
+    pub(crate) fn done(&self) -> Option<(u64, u64)> {
+        records!(self, Record::Done { passed, failed } => (passed, failed)).last()
+    }
+
+    /// What was reported of a disk.
+    pub(crate) fn of_disk(&self, disk: usize) -> impl Iterator<Item = &Reported> {
+        self.records.iter().filter(move |reported| reported.disk == disk)
+    }
+
+    /// The disk as the bare image sees it.
+    pub(crate) fn device(&self) -> Option<Device<'static>> {
+        records!(self, Record::Device(device) => device).last()
+    }
+
+    /// What each client of the load has done. A client reports now and then, each time all it has done.
+    pub(crate) fn loads(&self) -> Vec<Load<'static>> {
+        let mut last: Vec<Load<'_>> = Vec::new();
+        for load in records!(self, Record::Load(load) => load) {
+            last.retain(|other| other.label != load.label);
+            last.push(load);
+        }
+        last
+    }
+
+    /// The labels of the runs of the block test, in order.
+    pub(crate) fn block_tests(&self) -> Vec<&'static str> {
+        records!(self, Record::Started { label, program: "blocktest", .. } => label).collect()
+    }
+
+    /// What a client said of its tests: the group, the number, the name and the outcome of each.
+    pub(crate) fn tests_of(&self, client: &str) -> impl Iterator<Item = (&'static str, u32, &'static str, Outcome)> {
+        let of_client = self.records.iter().filter(move |reported| reported.client == client);
+        of_client.filter_map(|reported| match reported.record {
+            Record::Test {
+                group,
+                number,
+                name,
+                outcome,
+                ..
+            } => Some((group, number, name, outcome)),
+            _ => None,
+        })
+    }
+}
+
+/// The sum of what a guest counted. It is exact: a guest may count up to the largest number, and more than once.
+pub(crate) fn total(counts: impl IntoIterator<Item = u64>) -> u128 {
+    counts.into_iter().map(u128::from).sum()
+}
+
+fn flush(text: &mut Vec<u8>, pieces: &mut Vec<Piece>) {
+    if !text.is_empty() {
+        pieces.push(Piece::Text(std::mem::take(text)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: &str = "OpenSBI v1.6\r\n\x1e{\"violation\":{\"text\":\"a\"}}\nblk> \x1e{\"done\":{\"passed\":1,\
+                          \"failed\":0}}\r\nbye \u{e9}\n\x1e{\"torn\n\x1e{\"done\":";
+
+    fn hear(chunk: usize) -> (Guest, Vec<u8>) {
+        let (mut guest, mut text) = (Guest::default(), Vec::new());
+        for bytes in STREAM.as_bytes().chunks(chunk) {
+            for piece in guest.hear(Duration::ZERO, bytes) {
+                if let Piece::Text(bytes) = piece {
+                    text.extend(bytes);
+                }
+            }
+        }
+        guest.end();
+        (guest, text)
+    }
+
+    #[test]
+    fn any_division_into_reads_gives_the_same() {
+        for chunk in 1..=STREAM.len() {
+            let (guest, text) = hear(chunk);
+            assert_eq!(text, "OpenSBI v1.6\r\nblk> bye \u{e9}\n".as_bytes());
+            assert_eq!(guest.records[0].record, Record::Violation { text: "a" });
+            assert_eq!(guest.done(), Some((1, 0)));
+            assert_eq!(guest.damaged.len(), 2, "{:?}", guest.damaged);
+        }
+    }
+
+    #[test]
+    fn a_prompt_is_text_at_once_and_an_endless_record_becomes_text() {
+        let mut guest = Guest::default();
+        assert_eq!(guest.hear(Duration::ZERO, b"blk> "), [Piece::Text(b"blk> ".to_vec())]);
+        let mut endless = vec![b'x'; 2 * LONGEST];
+        endless[0] = MARK as u8;
+        assert_eq!(guest.hear(Duration::ZERO, &endless), [Piece::Text(endless)]);
+    }
+}

@@ -1,0 +1,506 @@
+//! A report as one screen for a person: what was found, what was tested, what the host compared, how long it took.
+
+use std::path::Path;
+
+use guest_protocol::{Load, Outcome, Record, SECTOR_BYTES, Since};
+use indicatif::BinaryBytes;
+use virtio_blk_proto::BlkFeatures;
+use virtio_core::Features;
+
+use super::parse::{Guest, records, total};
+use super::{Report, Share, block_test};
+use crate::cli::QemuArgs;
+use crate::disk::Input;
+use crate::minix::programs::SERVICE;
+use crate::minix::scenario::must_fail;
+
+/// Columns of the screen.
+const WIDTH: usize = 80;
+/// A space that words stay together at.
+const NO_BREAK: &str = "\u{a0}";
+/// The column where the second part of a row begins.
+const SECOND: usize = 14;
+/// How the lines of the service's log begin.
+const LOG: &str = "virtio-blk-mmio: ";
+/// Rows for devices and disks.
+const ROWS: usize = 6;
+/// Partitions of a disk that are shown.
+const PARTITIONS: usize = 8;
+/// Lines of the console that are shown where the guest did not come to its end.
+const TAIL: usize = 12;
+
+/// The screen of a run. `console` is all that the guest printed, `log` the file where it is kept.
+pub(crate) fn screen(
+    report: &Report,
+    args: &QemuArgs,
+    input: Option<&Input>,
+    console: &str,
+    log: Option<&Path>,
+) -> Vec<String> {
+    let mut screen = Screen::default();
+    let what = match args.bare {
+        true => "The driver without a kernel".to_owned(),
+        false => format!("The MINIX service {SERVICE}, scenario {}", scenario_name(args)),
+    };
+    screen.lines.push(format!("{what}, on QEMU {}", report.qemu_version));
+    screen.found(&report.guest, console);
+    screen.tested(&report.guest, args.verbose);
+    screen.measured(&report.guest);
+    screen.service(report);
+    screen.compared(report, input);
+    screen.times(report);
+    screen.failed(report, console, log);
+    screen
+        .lines
+        .push(if report.passed { "PASS" } else { "FAIL" }.to_owned());
+    screen.lines
+}
+
+fn scenario_name(args: &QemuArgs) -> String {
+    let value = clap::ValueEnum::to_possible_value(&args.scenario());
+    value.map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+#[derive(Default)]
+struct Screen {
+    lines: Vec<String>,
+    /// The heading that the next row needs before it.
+    heading: &'static str,
+}
+
+impl Screen {
+    fn line(&mut self, line: String) {
+        if !self.heading.is_empty() {
+            self.lines.push(std::mem::take(&mut self.heading).to_owned());
+        }
+        // Names and texts come from the guest, and from its disk.
+        self.lines.push(line.replace(char::is_control, "?"));
+    }
+
+    /// A name, text that goes on below itself where it is long (not at a [`NO_BREAK`]), and a result at the right edge.
+    fn row(&mut self, name: &str, text: &str, result: &str) {
+        let indent = if name.is_empty() { 2 } else { SECOND };
+        let width = WIDTH - result.chars().count() - 1;
+        let mut line = format!("{:<indent$}", format!("  {name}"));
+        let mut result = Some(result);
+        for word in text.split(' ').filter(|word| !word.is_empty()) {
+            let is_first = line.chars().count() <= indent;
+            if !is_first && line.chars().count() + word.chars().count() >= width {
+                let full = std::mem::replace(&mut line, " ".repeat(indent));
+                self.ended(&full, result.take());
+            } else if !is_first {
+                line.push(' ');
+            }
+            line += word;
+        }
+        self.ended(&line, result);
+    }
+
+    fn ended(&mut self, line: &str, result: Option<&str>) {
+        let result = result.unwrap_or_default();
+        let width = WIDTH - result.chars().count();
+        let line = line.replace(NO_BREAK, " ");
+        self.line(format!("{line:<width$}{result}").trim_end().to_owned());
+    }
+
+    fn found(&mut self, guest: &Guest, console: &str) {
+        self.heading = "Found";
+        if let Some(device) = guest.device() {
+            let (version, id, block, queue) = (device.version, device.id, device.block_bytes, device.queue_size);
+            let size = size(device.capacity.saturating_mul(SECTOR_BYTES as u64));
+            let access = if device.read_only { "read-only" } else { "read-write" };
+            let [low, high] = device.accepted.map(u128::from);
+            for (name, text) in [
+                (
+                    "device",
+                    format!("virtio-mmio block device, version {version}, id \"{id}\""),
+                ),
+                (
+                    "disk",
+                    format!("{size}, block {block} bytes, {access}, queue of {queue}"),
+                ),
+                ("features", feature_names(high << 64 | low)),
+            ] {
+                self.row(name, &text, "");
+            }
+        }
+        // The service tells people, not the host. One that is started again tells the same, or makes do with less.
+        let log = console.lines().filter_map(|line| line.trim_end().strip_prefix(LOG));
+        let (mut rows, mut features) = (Vec::new(), None);
+        for line in log {
+            if let Some((_, bits)) = line.split_once("features 0x") {
+                let bits = bits.split(',').next().unwrap_or_default();
+                features = features.or(u128::from_str_radix(bits, 16).ok());
+            } else if line.starts_with("block device ") {
+                push_new(&mut rows, ("device", line));
+            } else if let Some(line) = line.strip_prefix("capacity ") {
+                push_new(&mut rows, ("disk", line));
+            }
+        }
+        for (name, text) in rows.into_iter().take(ROWS) {
+            self.row(name, text, "");
+        }
+        if let Some(bits) = features {
+            self.row("features", &feature_names(bits), "");
+        }
+        let mut partitions = [Vec::new(), Vec::new()];
+        for reported in &guest.records {
+            if let Record::Partition {
+                number: number @ 1..,
+                first_byte,
+                bytes,
+                ..
+            } = reported.record
+            {
+                let first = first_byte / SECTOR_BYTES as u64;
+                let partition = format!("{number}: {} at sector {first}", size(bytes));
+                push_new(&mut partitions[reported.disk], partition.replace(' ', NO_BREAK));
+            }
+        }
+        for mut of_disk in partitions.into_iter().filter(|of_disk| !of_disk.is_empty()) {
+            if of_disk.len() > PARTITIONS {
+                let more = of_disk.split_off(PARTITIONS).len();
+                of_disk.push(format!("and {more} more"));
+            }
+            self.row("partitions", &of_disk.join("; "), "");
+        }
+    }
+
+    fn tested(&mut self, guest: &Guest, verbose: bool) {
+        self.heading = "Tested";
+        self.block_tests(guest, verbose);
+        let program = |client: &str| {
+            let mut programs = records!(guest, Record::Started { label, program, .. } if label == client => program);
+            programs.next().unwrap_or("self-test")
+        };
+        let tests = guest.records.iter().filter_map(|reported| match reported.record {
+            Record::Test {
+                group,
+                number: 0,
+                name,
+                outcome,
+                detail,
+            } => {
+                // A service that was started again came between a client in the background and its test.
+                let by = match program(reported.client) {
+                    _ if !group.is_empty() => group,
+                    SERVICE => name,
+                    program => program,
+                };
+                Some((by, name, outcome, detail))
+            }
+            _ => None,
+        });
+        let tests: Vec<_> = tests.collect();
+        let mut programs = Vec::new();
+        tests.iter().for_each(|(by, ..)| push_new(&mut programs, *by));
+        for by in programs {
+            let of_program: Vec<_> = tests.iter().filter(|test| test.0 == by).collect();
+            let mut names = Vec::new();
+            of_program.iter().for_each(|(_, name, ..)| push_new(&mut names, *name));
+            let what = match of_program.as_slice() {
+                [(_, name, _, detail)] if *name == by => (*detail).to_owned(),
+                _ if names == [by] => String::new(),
+                _ => names.join(", "),
+            };
+            let result = outcomes(of_program.iter().map(|(.., outcome, _)| *outcome));
+            self.row(by, &what, &result);
+        }
+        for (_, name, _, why) in tests.iter().filter(|(.., outcome, _)| *outcome == Outcome::Skip) {
+            self.row("left out", &format!("{name}: {why}"), "");
+        }
+        let started: Vec<&str> = records!(guest, Record::Started { label, .. } => label).collect();
+        if let Some((passed, failed)) = guest.done()
+            && !started.is_empty()
+        {
+            let must = started.iter().filter(|label| must_fail(label)).count() as u64;
+            let note = match must {
+                0 => String::new(),
+                _ => format!(", {must} of them refused as it must be"),
+            };
+            let (fine, of) = (total([passed, must.min(failed)]), total([passed, failed]));
+            self.row("", &format!("steps of the scenario{note}"), &format!("{fine} of {of}"));
+        }
+    }
+
+    /// The groups of the block test, one column for each run of it; with `verbose` each check.
+    fn block_tests(&mut self, guest: &Guest, verbose: bool) {
+        let runs = guest.block_tests();
+        let column = if runs.len() > 2 { 10 } else { 13 };
+        let width = WIDTH - 2 - column * runs.len().min(4);
+        let mut row = |name: &str, cells: Vec<String>| {
+            let cells: String = cells.iter().map(|cell| format!("{cell:>column$}")).collect();
+            self.line(format!("  {:<width$}{cells}", cut(name, width)));
+        };
+        if runs.is_empty() {
+            return;
+        }
+        let heading = |run: &&str| match *run {
+            "blocktest" => "contiguous".to_owned(),
+            "blocktest_sc" => "scattered".to_owned(),
+            other => other.to_owned(),
+        };
+        row(
+            "block test, by memory of the client",
+            runs.iter().map(heading).collect(),
+        );
+        let mut groups = Vec::new();
+        let tests = runs.iter().flat_map(|run| guest.tests_of(run));
+        let checks = tests.filter(|(_, number, ..)| *number > 0);
+        checks.for_each(|(group, ..)| push_new(&mut groups, group));
+        for group in groups {
+            let of = |run: &&str| guest.tests_of(run).filter(|test| test.0 == group).collect::<Vec<_>>();
+            let cell = |run| outcomes(of(run).iter().map(|(.., outcome)| *outcome));
+            row(&format!("  {group}"), runs.iter().map(cell).collect());
+            for number in (1..=block_test::CHECKS).filter(|_| verbose) {
+                let of_number = |run| of(run).into_iter().filter(move |test| test.1 == number);
+                let Some((.., name, _)) = runs.iter().flat_map(of_number).next() else {
+                    continue;
+                };
+                let cell = |run| outcomes(of_number(run).map(|(.., outcome)| outcome));
+                row(&format!("    {number:>2} {name}"), runs.iter().map(cell).collect());
+            }
+        }
+    }
+
+    fn measured(&mut self, guest: &Guest) {
+        self.heading = "Measured                  MB/s    IOPS   per request:  us  notifies  interrupts";
+        for reported in &guest.records {
+            let Record::Bench {
+                name,
+                depth,
+                bytes,
+                ops: ops @ 1..,
+                micros: micros @ 1..,
+                notifies,
+                interrupts,
+                ..
+            } = reported.record
+            else {
+                continue;
+            };
+            let (requests, time) = (ops as f64, micros as f64);
+            self.line(format!(
+                "  {:<19}{:>9.1}{:>8.0}{:>18.2}{:>10.2}{:>12.2}",
+                cut(&format!("{name} x{depth}"), 19),
+                requests * bytes as f64 / time,
+                requests * 1e6 / time,
+                time / requests,
+                notifies as f64 / requests,
+                interrupts as f64 / requests
+            ));
+        }
+    }
+
+    /// What became of the services.
+    fn service(&mut self, report: &Report) {
+        self.heading = "Service";
+        let guest = &report.guest;
+        let kills: Vec<u64> = records!(guest, Record::Killed { in_flight, .. } => in_flight).collect();
+        let restarts = records!(guest, Record::Restarted { .. } => ()).count();
+        if !kills.is_empty() {
+            let in_flight = total(kills.iter().copied());
+            let text = format!("{restarts} restarts; {in_flight} requests were not answered at a kill");
+            self.row("kills", &text, &kills.len().to_string());
+            let loads = guest.loads();
+            let sum = |of: fn(&Load<'_>) -> u64| total(loads.iter().map(of));
+            let [reads, writes, retried, reopened] = [
+                sum(|load| load.reads),
+                sum(|load| load.writes),
+                sum(|load| load.retried),
+                sum(|load| load.reopened),
+            ];
+            let text = format!(
+                "{reads} reads and {writes} writes acknowledged, {retried} requests sent again, {reopened} opens again"
+            );
+            self.row("load", &text, &format!("{} clients", loads.len()));
+        }
+        if restarts > 0 {
+            let poison = records!(guest, Record::Poison { frames, before, after } => [frames, before, after]);
+            let poison: Vec<_> = poison.collect();
+            let [frames, before, after] = [0, 1, 2].map(|part| total(poison.iter().map(|looked| looked[part])));
+            let text = format!("of dead instances: {before} changed before the replacement answered, {after} later");
+            self.row("memory", &text, &format!("{frames} frames"));
+        }
+        for reported in &guest.records {
+            match reported.record {
+                Record::Measure {
+                    name,
+                    label,
+                    instructions,
+                    micros,
+                } => {
+                    let percent = instructions as f64 / (micros as f64 * 10.0);
+                    let seconds = micros as f64 / 1e6;
+                    let text = format!(
+                        "{label} took {instructions} instructions in {seconds:.3} s, {percent:.3} % of a hart at 1000 a microsecond"
+                    );
+                    self.row(name, &text, "");
+                }
+                Record::Down {
+                    label,
+                    micros,
+                    since,
+                    status,
+                    ..
+                } => {
+                    let event = match since {
+                        Since::Term => "SIGTERM",
+                        Since::Close => "the last close",
+                    };
+                    let reset = if status == 0 { "reset" } else { "NOT RESET" };
+                    let text = format!("{label}, {:.1} ms after {event}", micros as f64 / 1e3);
+                    self.row("stopped", &text, &format!("device {reset}"));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn compared(&mut self, report: &Report, input: Option<&Input>) {
+        self.heading = "Compared on the host after power-off";
+        let host = &report.host;
+        let mut rows = Vec::new();
+        for (what, Share { equal, of }) in [
+            ("sampled ranges, read alike in the guest and on the host", host.digests),
+            ("files of the MINIX file system, read as the host made them", host.files),
+        ] {
+            if of > 0 {
+                rows.push((what.to_owned(), format!("{equal} of {of}")));
+            }
+        }
+        if let Some(comparison) = &host.comparison {
+            let (changed, unexpected) = (comparison.changed_as_reported, comparison.unexpected);
+            let reported = changed + comparison.not_as_reported;
+            let others = comparison.compared - reported;
+            let unchanged = others - unexpected;
+            if reported > 0 {
+                let what = "sectors that the guest changed, as it reported";
+                rows.push((what.into(), format!("{changed} of {reported}")));
+            }
+            rows.push((
+                "all other sectors, unchanged".into(),
+                format!("{unchanged} of {others}"),
+            ));
+        }
+        if let Some(most) = host.requests_at_once {
+            rows.push((
+                "most requests in the device at once, as QEMU saw them".into(),
+                most.to_string(),
+            ));
+        }
+        if let Some(flushes) = host.flushes_after_writes {
+            rows.push((
+                "flushes after the last write, as the device saw them".into(),
+                flushes.to_string(),
+            ));
+        }
+        for seen in host.backends.iter().filter_map(|seen| seen.report.as_ref()) {
+            let (reads, writes, flushes) = (seen.reads, seen.writes, seen.flushes);
+            let what = format!("the back-end served {reads} reads, {writes} writes and {flushes} flushes");
+            let most = seen.most_data_descriptors;
+            rows.push((what + ", data descriptors each", format!("up to {most}")));
+        }
+        if let (Some(unchanged), Some(input)) = (host.file_unchanged, input) {
+            let result = if unchanged { "unchanged" } else { "HAS CHANGED" };
+            rows.push((input.name(), result.to_owned()));
+        }
+        for (what, result) in rows {
+            self.row("", &what, &result);
+        }
+    }
+
+    fn times(&mut self, report: &Report) {
+        let mut clients = Vec::new();
+        let records = &report.guest.records;
+        for (place, reported) in records.iter().enumerate() {
+            let Record::Started { label, program, .. } = reported.record else {
+                continue;
+            };
+            let is_end = |record| matches!(record, Record::Ended { label: of, .. } if of == label);
+            let Some(end) = records[place..].iter().find(|later| is_end(later.record)) else {
+                continue;
+            };
+            let seconds = end.at - reported.at;
+            // The services run from one end to the other.
+            if seconds >= 0.05 && program != SERVICE {
+                clients.push(format!("{label}{NO_BREAK}{seconds:.1}"));
+            }
+        }
+        self.heading = "Time in seconds";
+        if report.seconds > 0.0 {
+            self.row("", "the whole run on QEMU", &format!("{:.1}", report.seconds));
+            if !clients.is_empty() {
+                self.row("", &clients.join(", "), "");
+            }
+        }
+    }
+
+    fn failed(&mut self, report: &Report, console: &str, log: Option<&Path>) {
+        self.heading = "Failed";
+        for reason in &report.reasons {
+            self.row("", reason, "");
+        }
+        if !report.passed && report.guest.done().is_none() {
+            self.heading = "Last lines of the console";
+            let lines: Vec<&str> = console.lines().collect();
+            for line in &lines[lines.len().saturating_sub(TAIL)..] {
+                self.line(format!("  {line}"));
+            }
+        }
+        if let Some(log) = log {
+            self.heading = "The whole console";
+            self.line(format!("  {}", log.display()));
+        }
+    }
+}
+
+/// How many of the tests that apply passed.
+fn outcomes(outcomes: impl IntoIterator<Item = Outcome>) -> String {
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for outcome in outcomes {
+        *match outcome {
+            Outcome::Pass => &mut passed,
+            Outcome::Fail => &mut failed,
+            Outcome::Skip => &mut skipped,
+        } += 1;
+    }
+    match (passed + failed, skipped) {
+        (0, 0) => "-".to_owned(),
+        (0, _) => "left out".to_owned(),
+        (of, _) => format!("{passed} of {of}"),
+    }
+}
+
+/// The names of a set of features.
+fn feature_names(bits: u128) -> String {
+    let common = Features::from_bits_retain(bits);
+    let block = BlkFeatures::from_bits_retain(bits as u64);
+    let names = block.iter_names().map(|(name, flag)| (name, u128::from(flag.bits())));
+    let names: Vec<_> = names
+        .chain(common.iter_names().map(|(name, flag)| (name, flag.bits())))
+        .collect();
+    let unnamed = names.iter().fold(bits, |bits, (_, flag)| bits & !flag);
+    let unnamed = (0..u128::BITS)
+        .filter(|bit| unnamed >> bit & 1 == 1)
+        .map(|bit| format!("bit-{bit}"));
+    let names = names.iter().map(|(name, _)| (*name).to_owned());
+    names.chain(unnamed).collect::<Vec<_>>().join(" ")
+}
+
+fn size(bytes: u64) -> String {
+    BinaryBytes(bytes).to_string().replace(".00 ", " ")
+}
+
+fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T) {
+    if !list.contains(&item) {
+        list.push(item);
+    }
+}
+
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(3)).collect::<String>() + "..."
+}
