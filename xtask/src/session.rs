@@ -70,7 +70,8 @@ pub(crate) fn run(
             console.side("xtask", &line);
         }
         console.side("xtask", &machine.command_line());
-        for line in scenario.iter().flat_map(|scenario| scenario.script().lines()) {
+        let script = scenario.as_ref().map(Scenario::script).unwrap_or_default();
+        for line in script.lines() {
             console.side("scenario", line);
         }
     }
@@ -123,7 +124,7 @@ pub(crate) fn run(
         reasons,
         qemu_version: setup.qemu.version.to_string(),
         command_line: machine.command_line(),
-        scenario: scenario.map(|scenario| scenario.script().to_owned()),
+        scenario: scenario.as_ref().map(Scenario::script),
         seconds: ended.duration.as_secs_f64(),
         exit_status: ended.status.and_then(|status| status.code()),
         defmt: frames.count,
@@ -172,7 +173,7 @@ fn boot(setup: &Setup, args: &QemuArgs, scenario: Option<&Scenario>, disks: &[Di
         Some(scenario) => {
             let programs = setup.programs.as_ref().context("the service was not built")?;
             let place = directory.join("boot.tar");
-            archive::write(&place, scenario.script(), programs)?;
+            archive::write(&place, &scenario.script(), programs)?;
             Ok(Boot::Minix {
                 kernel: programs.kernel.clone(),
                 archive: place,

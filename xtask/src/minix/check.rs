@@ -52,7 +52,7 @@ impl Checked {
         match Image::parse(file) {
             Ok(image) => {
                 checked.entry = image.entry;
-                checked.segments.extend(image.segments().map(|segment| Segment {
+                checked.segments.extend(image.segments.iter().map(|segment| Segment {
                     address: segment.address,
                     in_memory: segment.memory_bytes,
                     in_file: segment.file.len(),

@@ -7,7 +7,7 @@ pub(crate) mod archive;
 mod check;
 pub(crate) mod programs;
 pub(crate) mod scenario;
-pub(crate) mod script;
+mod script;
 mod volumes;
 
 use anyhow::Result;

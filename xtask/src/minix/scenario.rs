@@ -2,15 +2,25 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
 use clap::ValueEnum;
-use testkernel::scenario::{Statement, statements};
+use testkernel::scenario;
 
-use super::script;
-use crate::cli::QemuArgs;
-use crate::disk::Disk;
 use crate::disk::layout::Recipe;
 use crate::extras::Extras;
+
+/// Clients whose label begins like this must fail.
+pub(super) const REFUSED: &str = "refused";
+/// How the labels of all services begin.
+const SERVICES: &str = "virtio_blk";
+/// Labels of services that want a disk which another one has: one that logs, one that logs nothing, one with a word that makes
+/// no sense, one that comes after a restart; and one that comes when the disk is free.
+pub(crate) const TWINS: [&str; 5] = [
+    "virtio_blk_twin",
+    "virtio_blk_mute",
+    "virtio_blk_odd",
+    "virtio_blk_late",
+    "virtio_blk_heir",
+];
 
 /// Clients of a load.
 pub(crate) const LOADS: u64 = 4;
@@ -52,8 +62,10 @@ pub(crate) enum Name {
 #[derive(Debug)]
 pub(crate) struct Scenario {
     pub(crate) name: Name,
-    script: String,
+    pub(super) script: Vec<Statement>,
 }
+
+pub(super) type Statement = scenario::Statement<String>;
 
 impl Name {
     /// The disks it needs. The first is the one that --disk would replace.
@@ -113,31 +125,20 @@ impl Name {
 
 /// Whether a client is there to be refused, by its label.
 pub(crate) fn must_fail(label: &str) -> bool {
-    label.starts_with(script::REFUSED)
+    label.starts_with(REFUSED)
 }
 
 impl Scenario {
-    /// The scenario that the options ask for. `directory` is for files.
-    pub(crate) fn new(args: &QemuArgs, disks: &[Disk], directory: &Path) -> Result<Scenario> {
-        let name = args.scenario();
-        let script = script::of(name, args, disks, directory)?;
-        // The test kernel would say the same, but later.
-        for statement in statements(&script) {
-            if let Err(error) = statement {
-                bail!("the scenario makes no sense: {error}");
-            }
-        }
-        Ok(Scenario { name, script })
-    }
-
-    pub(crate) fn script(&self) -> &str {
-        &self.script
+    /// The script as the test kernel reads it: a line of JSON for each statement.
+    pub(crate) fn script(&self) -> String {
+        let line = |statement| serde_json::to_string(statement).expect("statements are plain data") + "\n";
+        self.script.iter().map(line).collect()
     }
 
     /// The labels of its clients.
     pub(crate) fn clients(&self) -> impl Iterator<Item = &str> {
-        statements(&self.script).filter_map(|statement| match statement {
-            Ok(Statement::Run(program) | Statement::Start(program)) => Some(program.label),
+        self.script.iter().filter_map(|statement| match statement {
+            Statement::Run(program) | Statement::Start(program) => Some(&*program.label),
             _ => None,
         })
     }
@@ -149,10 +150,8 @@ impl Scenario {
 
     /// The services that must have left by themselves, as often as they are named here.
     pub(crate) fn must_leave(&self) -> impl Iterator<Item = &str> {
-        statements(&self.script).filter_map(|statement| match statement {
-            Ok(Statement::Down { label } | Statement::Signal { label, .. }) if label.starts_with(script::SERVICES) => {
-                Some(label)
-            }
+        self.script.iter().filter_map(|statement| match statement {
+            Statement::Down(label) | Statement::Term(label) if label.starts_with(SERVICES) => Some(&**label),
             _ => None,
         })
     }

@@ -9,8 +9,7 @@ use crate::cli::QemuArgs;
 use crate::disk::Disk;
 use crate::foreign::Seen;
 use crate::machine::serial;
-use crate::minix::scenario::{LOADS, Name, Scenario, THROTTLED_OPS, THROTTLED_RATE, must_fail};
-use crate::minix::script::TWINS;
+use crate::minix::scenario::{LOADS, Name, Scenario, THROTTLED_OPS, THROTTLED_RATE, TWINS, must_fail};
 use crate::run::Ended;
 
 /// A service that is told to stop while its disk is not open is gone within this time, in microseconds of the guest.

@@ -1,4 +1,4 @@
-//! What a service may do: entries in the syntax of `system.conf`.
+//! Configurations of services, in the syntax of `system.conf`.
 //!
 //! ```text
 //! service virtio_blk_mmio
@@ -9,19 +9,19 @@
 //! };
 //! ```
 //!
-//! Keywords without a meaning for a driver here (`priority`, `quantum`, `io` and the like) are read over. Everything a
-//! service needs has to be in its entry, because the kernel holds it to it.
+//! Keywords without a meaning for a driver here (`priority`, `quantum`, `io` and the like) are read over. The entry has to
+//! name everything that the service needs, because the kernel holds the service to it.
 
 use core::fmt;
 
 use heapless::Vec;
-use minix_abi::MessageType;
 use minix_abi::kernel_call::{MAX_SERVICE_IRQS, VECTORS};
+use minix_abi::{Endpoint, MessageType};
 
 /// Labels that a list of partners can hold here.
 pub const MAX_PARTNERS: usize = 32;
 
-/// Kernel calls that every service may use, whatever its entry says.
+/// Kernel calls that every service may use, even with `system NONE`.
 const BASIC_KERNEL_CALLS: [MessageType; 11] = [
     MessageType::SYS_EXIT,
     MessageType::SYS_SAFECOPYFROM,
@@ -46,67 +46,39 @@ const BASIC_VM_CALLS: [MessageType; 6] = [
     MessageType::VM_INFO,
 ];
 
-/// The first VM call's number; bit n of a mask is this plus n.
+/// The first VM call's number.
 const VM_BASE: i32 = 0xC00;
 
-/// Interrupt lines of a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Irqs {
-    /// The kernel does not check.
-    All,
-    /// These and no others.
-    List(Vec<i32, MAX_SERVICE_IRQS>),
-}
+/// The names of the kernel and of processes of the boot image.
+pub const SYSTEM_NAMES: [(&str, Endpoint); 11] = [
+    ("SYSTEM", Endpoint::SYSTEM),
+    ("pm", Endpoint::PM),
+    ("vfs", Endpoint::VFS),
+    ("rs", Endpoint::RS),
+    ("memory", Endpoint::MEM),
+    ("sched", Endpoint::SCHED),
+    ("tty", Endpoint::TTY),
+    ("ds", Endpoint::DS),
+    ("mib", Endpoint::MIB),
+    ("vm", Endpoint::VM),
+    ("pfs", Endpoint::PFS),
+];
 
-/// One entry.
+/// What one entry allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig<'a> {
-    /// The name of the program.
-    pub name: &'a str,
-    /// The user it runs as; `None` for the default one.
-    pub uid: Option<&'a str>,
-    /// Kernel calls: bit n is call 0x600 + n.
+    /// Bit n is call 0x600 + n.
     pub kernel_calls: u64,
-    /// VM calls: bit n is call 0xC00 + n.
+    /// Bit n is call 0xC00 + n.
     pub vm_calls: u64,
-    /// Interrupt lines.
-    pub irqs: Irqs,
-    /// Who it may send to; `None` for everybody.
+    /// Interrupt lines, one bit each; `None` for all.
+    pub irqs: Option<u128>,
+    /// Receivers of messages; `None` for all.
     pub partners: Option<Vec<&'a str, MAX_PARTNERS>>,
 }
 
-impl<'a> ServiceConfig<'a> {
-    /// The entry of a service about which nothing is said.
-    pub fn new(name: &'a str) -> Self {
-        Self {
-            name,
-            uid: None,
-            kernel_calls: BASIC_KERNEL_CALLS.iter().fold(0, |mask, call| mask | kernel_bit(*call)),
-            vm_calls: BASIC_VM_CALLS.iter().fold(0, |mask, call| mask | vm_bit(*call)),
-            irqs: Irqs::List(Vec::new()),
-            partners: None,
-        }
-    }
-
-    /// Whether it may use this kernel call. No call that there is not.
-    pub fn allows_kernel_call(&self, call: MessageType) -> bool {
-        self.kernel_calls & kernel_bit(call) != 0
-    }
-
-    /// Whether it may use this VM call.
-    pub fn allows_vm_call(&self, call: MessageType) -> bool {
-        self.vm_calls & vm_bit(call) != 0
-    }
-
-    /// Whether it may hook this interrupt line.
-    pub fn allows_irq(&self, line: i32) -> bool {
-        match &self.irqs {
-            Irqs::All => true,
-            Irqs::List(lines) => lines.contains(&line),
-        }
-    }
-
-    /// Whether its list names a process of this label or program.
+impl ServiceConfig<'_> {
+    /// Whether its partners include a process of this label or program.
     pub fn names(&self, label: &str, program: &str) -> bool {
         match &self.partners {
             None => true,
@@ -115,52 +87,37 @@ impl<'a> ServiceConfig<'a> {
     }
 }
 
-fn kernel_bit(call: MessageType) -> u64 {
-    call.kernel_call_index().map_or(0, |index| 1 << index)
-}
-
-fn vm_bit(call: MessageType) -> u64 {
-    match call.0.checked_sub(VM_BASE) {
-        Some(index @ 0..64) => 1 << index,
-        _ => 0,
+impl Default for ServiceConfig<'_> {
+    fn default() -> Self {
+        let bits = |calls: &[MessageType]| calls.iter().fold(0, |mask, call| mask | call_bit(*call));
+        Self {
+            kernel_calls: bits(&BASIC_KERNEL_CALLS),
+            vm_calls: bits(&BASIC_VM_CALLS),
+            irqs: Some(0),
+            partners: None,
+        }
     }
 }
 
-/// What is wrong with an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Problem {
-    /// Something else should stand here, or the text ends too early.
-    Syntax,
-    /// No such keyword.
-    Keyword,
-    /// No such call, or not a number.
-    Value,
-    /// More values than there can be.
-    TooMany,
+/// The bit of a call to the kernel or to VM in its mask; 0 if there is none.
+pub fn call_bit(call: MessageType) -> u64 {
+    let index = call.kernel_call_index().unwrap_or(call.0.wrapping_sub(VM_BASE) as u32);
+    1_u64.checked_shl(index).unwrap_or(0)
 }
 
 /// Text that is no `system.conf`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The number of the line, from 1.
+    /// From 1.
     pub line: usize,
-    /// What is wrong.
-    pub problem: Problem,
+    pub problem: &'static str,
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.problem {
-            Problem::Syntax => "something else is expected here",
-            Problem::Keyword => "no such keyword",
-            Problem::Value => "no such call, or not a number",
-            Problem::TooMany => "too many values",
-        };
-        write!(f, "line {}: {what}", self.line)
+        write!(f, "line {}: {}", self.line, self.problem)
     }
 }
-
-impl core::error::Error for ConfigError {}
 
 /// The entry of a program.
 ///
@@ -169,276 +126,200 @@ impl core::error::Error for ConfigError {}
 /// [`ConfigError`] if the text is malformed up to there.
 ///
 /// ```
-/// use minix_abi::MessageType;
 /// use testkernel::config::find;
 ///
 /// let text = "service disk { system UMAP; irq 8; vm BASIC; };";
 /// let disk = find(text, "disk").unwrap().unwrap();
-/// assert!(disk.allows_kernel_call(MessageType::SYS_UMAP));
-/// assert!(!disk.allows_kernel_call(MessageType::SYS_VUMAP));
-/// assert!(disk.allows_irq(8) && !disk.allows_irq(7));
+/// assert_eq!(disk.irqs, Some(1 << 8));
 /// assert_eq!(find(text, "tape"), Ok(None));
 /// ```
 pub fn find<'a>(text: &'a str, name: &str) -> Result<Option<ServiceConfig<'a>>, ConfigError> {
-    let mut tokens = Tokens { rest: text, line: 1 };
-    while let Some(word) = tokens.next() {
+    let mut parser = Parser {
+        tokens: tokens(text),
+        line: 1,
+    };
+    while let Some(word) = parser.next() {
         if word == ";" {
             continue;
         }
-        if word != "service" {
-            return Err(tokens.error(Problem::Syntax));
-        }
-        let entry = entry(&mut tokens)?;
-        if entry.name == name {
+        let found = parser.next().filter(|_| word == "service");
+        let found = found.filter(|_| parser.next() == Some("{"));
+        let found = found.ok_or(parser.error("'service NAME {' is expected here"))?;
+        let entry = parser.entry()?;
+        if found == name {
             return Ok(Some(entry));
         }
     }
     Ok(None)
 }
 
-/// Words, and the signs that separate them.
-struct Tokens<'a> {
-    rest: &'a str,
+/// Words, and the signs that separate them, with the number of the line of each. `#` starts a comment.
+fn tokens(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().zip(1..).flat_map(|(line, number)| {
+        let line = line.split('#').next().unwrap_or_default();
+        let parts = line.split_inclusive(['{', '}', ';']);
+        let tokens = parts.flat_map(|part| {
+            let words = part.trim_end_matches(['{', '}', ';']);
+            words.split_ascii_whitespace().chain([&part[words.len()..]])
+        });
+        tokens
+            .filter(|token| !token.is_empty())
+            .map(move |token| (number, token))
+    })
+}
+
+struct Parser<I> {
+    tokens: I,
     line: usize,
 }
 
-impl<'a> Tokens<'a> {
+impl<'a, I: Iterator<Item = (usize, &'a str)>> Parser<I> {
     fn next(&mut self) -> Option<&'a str> {
-        loop {
-            let first = self.rest.chars().next()?;
-            let length = match first {
-                '\n' => {
-                    self.line += 1;
-                    1
-                }
-                '#' => self.rest.find('\n').unwrap_or(self.rest.len()),
-                c if c.is_whitespace() => c.len_utf8(),
-                '{' | '}' | ';' => return Some(self.take(1)),
-                _ => {
-                    let end = |c: char| c.is_whitespace() || "{};#".contains(c);
-                    return Some(self.take(self.rest.find(end).unwrap_or(self.rest.len())));
-                }
-            };
-            self.take(length);
-        }
+        let (line, token) = self.tokens.next()?;
+        self.line = line;
+        Some(token)
     }
 
-    fn take(&mut self, bytes: usize) -> &'a str {
-        let (token, rest) = self.rest.split_at(bytes);
-        self.rest = rest;
-        token
-    }
-
-    /// The next word of a statement; `None` at its end.
-    fn value(&mut self) -> Result<Option<&'a str>, ConfigError> {
-        match self.next() {
-            Some(";") => Ok(None),
-            Some("{" | "}") | None => Err(self.error(Problem::Syntax)),
-            Some(word) => Ok(Some(word)),
-        }
-    }
-
-    fn error(&self, problem: Problem) -> ConfigError {
+    fn error(&self, problem: &'static str) -> ConfigError {
         ConfigError {
             line: self.line,
             problem,
         }
     }
-}
 
-fn entry<'a>(tokens: &mut Tokens<'a>) -> Result<ServiceConfig<'a>, ConfigError> {
-    let name = tokens.value()?.ok_or(tokens.error(Problem::Syntax))?;
-    let mut entry = ServiceConfig::new(name);
-    if tokens.next() != Some("{") {
-        return Err(tokens.error(Problem::Syntax));
-    }
-    loop {
-        match tokens.next() {
-            Some("}") => break,
-            Some(";") => {}
-            Some("uid") => {
-                entry.uid = tokens.value()?;
-                while tokens.value()?.is_some() {}
-            }
-            Some("system") => {
-                entry.kernel_calls |= calls(tokens, MessageType::KERNEL_CALLS, "SYS_", kernel_bit)?.mask();
-            }
-            Some("vm") => match calls(tokens, MessageType::VM_CALLS, "VM_", vm_bit)? {
-                // The basic calls go only if it says so.
-                Calls::Nothing => entry.vm_calls = 0,
-                calls => entry.vm_calls |= calls.mask(),
-            },
-            Some("irq") => entry.irqs = irqs(tokens)?,
-            Some("ipc") => entry.partners = partners(tokens)?,
-            Some(
-                "io" | "priority" | "quantum" | "scheduler" | "sigmgr" | "cpu" | "control" | "pci" | "class" | "type"
-                | "domain" | "descr",
-            ) => while tokens.value()?.is_some() {},
-            Some(_) => return Err(tokens.error(Problem::Keyword)),
-            None => return Err(tokens.error(Problem::Syntax)),
+    /// The next word of a list; `None` at its end.
+    fn value(&mut self) -> Result<Option<&'a str>, ConfigError> {
+        match self.next() {
+            Some(";") => Ok(None),
+            Some("{" | "}") | None => Err(self.error("a list does not end with ';'")),
+            word => Ok(word),
         }
     }
-    Ok(entry)
-}
 
-/// What a list of calls says.
-enum Calls {
-    Nothing,
-    Mask(u64),
-}
-
-impl Calls {
-    fn mask(&self) -> u64 {
-        match self {
-            Calls::Nothing => 0,
-            Calls::Mask(mask) => *mask,
-        }
-    }
-}
-
-fn calls(
-    tokens: &mut Tokens<'_>,
-    known: &[(&str, MessageType)],
-    prefix: &str,
-    bit: fn(MessageType) -> u64,
-) -> Result<Calls, ConfigError> {
-    let mut mask = 0;
-    let mut nothing = false;
-    while let Some(word) = tokens.value()? {
-        match word {
-            "ALL" => mask = u64::MAX,
-            "NONE" => nothing = true,
-            "BASIC" => {}
-            name => {
-                mask |= known
-                    .iter()
-                    .find(|(full, _)| full.strip_prefix(prefix) == Some(name))
-                    .map(|(_, call)| bit(*call))
-                    .ok_or(tokens.error(Problem::Value))?;
+    /// An entry up to its closing brace.
+    fn entry(&mut self) -> Result<ServiceConfig<'a>, ConfigError> {
+        let mut entry = ServiceConfig::default();
+        loop {
+            match self.next() {
+                Some("}") => return Ok(entry),
+                Some(";") => {}
+                Some("system") => entry.kernel_calls |= self.calls(MessageType::KERNEL_CALLS, "SYS_")?.unwrap_or(0),
+                Some("vm") => match self.calls(MessageType::VM_CALLS, "VM_")? {
+                    Some(calls) => entry.vm_calls |= calls,
+                    // Only here do the basic calls go.
+                    None => entry.vm_calls = 0,
+                },
+                Some("irq") => entry.irqs = self.irqs()?,
+                Some("ipc") => entry.partners = self.partners()?,
+                Some(
+                    "io" | "priority" | "quantum" | "scheduler" | "sigmgr" | "cpu" | "control" | "pci" | "class"
+                    | "type" | "domain" | "descr" | "uid",
+                ) => while self.value()?.is_some() {},
+                _ => return Err(self.error("no such keyword")),
             }
         }
     }
-    Ok(if nothing && mask == 0 {
-        Calls::Nothing
-    } else {
-        Calls::Mask(mask)
-    })
-}
 
-fn irqs(tokens: &mut Tokens<'_>) -> Result<Irqs, ConfigError> {
-    let mut lines = Vec::new();
-    let mut all = false;
-    while let Some(word) = tokens.value()? {
-        match word {
-            "ALL" => all = true,
-            "NONE" => {}
-            number => {
-                let line = number.parse().ok().filter(|line| (0..VECTORS).contains(line));
-                let line = line.ok_or(tokens.error(Problem::Value))?;
-                lines.push(line).map_err(|_| tokens.error(Problem::TooMany))?;
+    /// A list of calls as a mask; `None` if it says `NONE` and nothing else.
+    fn calls(&mut self, known: &[(&str, MessageType)], prefix: &str) -> Result<Option<u64>, ConfigError> {
+        let (mut mask, mut is_none) = (0, false);
+        while let Some(word) = self.value()? {
+            match word {
+                "ALL" => mask = u64::MAX,
+                "NONE" => is_none = true,
+                "BASIC" => {}
+                name => {
+                    let mut known = known.iter();
+                    let call = known.find(|(full, _)| full.strip_prefix(prefix) == Some(name));
+                    mask |= call_bit(call.ok_or(self.error("no such call"))?.1);
+                }
             }
         }
+        Ok((!is_none || mask != 0).then_some(mask))
     }
-    Ok(if all { Irqs::All } else { Irqs::List(lines) })
-}
 
-fn partners<'a>(tokens: &mut Tokens<'a>) -> Result<Option<Vec<&'a str, MAX_PARTNERS>>, ConfigError> {
-    let mut names = Vec::new();
-    let mut all = false;
-    while let Some(word) = tokens.value()? {
-        match word {
-            "ALL" | "ALL_SYS" => all = true,
-            name => names.push(name).map_err(|_| tokens.error(Problem::TooMany))?,
+    fn irqs(&mut self) -> Result<Option<u128>, ConfigError> {
+        let (mut lines, mut is_all) = (0_u128, false);
+        while let Some(word) = self.value()? {
+            match word {
+                "ALL" => is_all = true,
+                "NONE" => {}
+                number => {
+                    let line = number.parse().ok().filter(|line| (0..VECTORS).contains(line));
+                    lines |= 1 << line.ok_or(self.error("no such interrupt line"))?;
+                }
+            }
         }
+        if lines.count_ones() as usize > MAX_SERVICE_IRQS {
+            return Err(self.error("too many interrupt lines"));
+        }
+        Ok((!is_all).then_some(lines))
     }
-    Ok((!all).then_some(names))
+
+    fn partners(&mut self) -> Result<Option<Vec<&'a str, MAX_PARTNERS>>, ConfigError> {
+        let (mut names, mut is_all) = (Vec::new(), false);
+        while let Some(word) = self.value()? {
+            match word {
+                "ALL" | "ALL_SYS" => is_all = true,
+                name => names.push(name).map_err(|_| self.error("too many partners"))?,
+            }
+        }
+        Ok((!is_all).then_some(names))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TEXT: &str = "
-# The disk.
-service virtio_blk_mmio
-{
-    uid 0;
-    ipc
-        SYSTEM pm rs    # all it talks to
-        ds vm vfs mfs
-        ;
-    system UMAP VUMAP IRQCTL PRIVCTL; # 4
-    vm BASIC;
-    irq 1 2 3 4 5 6 7 8;
-    io 10001000:8000;
-    priority 3;
-    quantum 500;
-};
-service shell { };
-service odd { vm NONE; irq ALL; system NONE; ipc ALL_SYS; }
-";
-
-    fn of(name: &str) -> ServiceConfig<'static> {
-        find(TEXT, name).unwrap().unwrap()
+    fn of(text: &'static str) -> ServiceConfig<'static> {
+        find(text, "a").unwrap().unwrap()
     }
 
     #[test]
-    fn an_entry_lists_what_a_service_may_do() {
-        let disk = of("virtio_blk_mmio");
-        assert_eq!(disk.uid, Some("0"));
-        for call in [
+    fn the_entry_that_ships_allows_what_the_driver_needs() {
+        let text = include_str!("../../../minix/virtio-blk-mmio/system.conf");
+        let disk = find(text, "virtio_blk_mmio").unwrap().unwrap();
+        let basic = ServiceConfig::default();
+        let more = [
+            MessageType::SYS_UMAP,
             MessageType::SYS_VUMAP,
+            MessageType::SYS_IRQCTL,
             MessageType::SYS_PRIVCTL,
-            MessageType::SYS_SAFECOPYTO,
-        ] {
-            assert!(disk.allows_kernel_call(call), "{call:?}");
-        }
-        assert!(!disk.allows_kernel_call(MessageType::SYS_VIRCOPY));
-        assert!(!disk.allows_kernel_call(MessageType(0x63F)), "none of the kernel's");
-        assert!(disk.allows_irq(8) && !disk.allows_irq(9) && !disk.allows_irq(0));
-        assert!(disk.allows_vm_call(MessageType::VM_MMAP));
-        assert!(!disk.allows_vm_call(MessageType::VM_GETPHYS));
-        assert!(disk.names("mfs_disk", "mfs") && disk.names("vfs", ""));
-        assert!(!disk.names("blocktest", "blocktest"));
-    }
-
-    #[test]
-    fn an_empty_entry_has_the_basics() {
-        let shell = of("shell");
-        assert_eq!(shell, ServiceConfig::new("shell"));
-        assert!(
-            shell.allows_kernel_call(MessageType::SYS_SETGRANT) && !shell.allows_kernel_call(MessageType::SYS_UMAP)
+        ];
+        assert_eq!(
+            disk.kernel_calls,
+            more.iter()
+                .fold(basic.kernel_calls, |mask, call| mask | call_bit(*call))
         );
-        assert!(!shell.allows_irq(1) && shell.names("anybody", ""));
+        assert_eq!((disk.vm_calls, disk.irqs), (basic.vm_calls, Some(0x1FE)));
+        assert!(disk.names("mfs_disk", "mfs") && disk.names("vfs", "") && !disk.names("blocktest", "blocktest"));
     }
 
     #[test]
     fn words_for_everything_and_nothing() {
-        let odd = of("odd");
-        assert!(odd.allows_irq(127) && odd.names("x", "y"));
-        assert!(!odd.allows_vm_call(MessageType::VM_MMAP));
-        assert!(
-            odd.allows_kernel_call(MessageType::SYS_EXIT),
-            "basic calls cannot be taken away"
-        );
-        assert!(!odd.allows_kernel_call(MessageType::SYS_UMAP));
-        let all = find("service a { system ALL; vm ALL; }", "a").unwrap().unwrap();
-        assert!(all.allows_kernel_call(MessageType::SYS_VIRCOPY) && all.allows_vm_call(MessageType::VM_GETPHYS));
+        assert_eq!(of("service b {}; service a { };"), ServiceConfig::default());
+        let all = of("service a{system ALL;vm ALL;irq ALL;ipc ALL_SYS;}");
+        assert_eq!((all.kernel_calls, all.vm_calls, all.irqs), (u64::MAX, u64::MAX, None));
+        assert!(all.names("x", "y"));
+        let none = of("service a { vm NONE; system NONE; irq NONE; ipc NONE; priority 3; }");
+        let basic = ServiceConfig::default().kernel_calls;
+        assert_eq!((none.kernel_calls, none.vm_calls, none.irqs), (basic, 0, Some(0)));
+        assert!(!none.names("x", "y"));
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_its_line() {
-        let wrong = |text: &'static str| find(text, "a").map(|_| ()).unwrap_err();
-        let error = |line, problem| ConfigError { line, problem };
-        assert_eq!(wrong("driver a { };"), error(1, Problem::Syntax));
-        assert_eq!(wrong("service a\n{ irq 1"), error(2, Problem::Syntax));
-        assert_eq!(wrong("service a {\n\n irq 128; }"), error(3, Problem::Value));
-        assert_eq!(wrong("service a { system FLY; }"), error(1, Problem::Value));
-        assert_eq!(wrong("service a { wings 2; }"), error(1, Problem::Keyword));
-        assert_eq!(wrong("service { }"), error(1, Problem::Syntax));
-        assert_eq!(
-            wrong("service a { irq 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17; }"),
-            error(1, Problem::TooMany)
-        );
+    fn errors_name_the_line() {
+        for (text, line) in [
+            ("driver a { };", 1),
+            ("service { }", 1),
+            ("service a\n{ irq 1", 2),
+            ("service a {\n\n irq 128; }", 3),
+            ("service a {\n system FLY; }", 2),
+            ("service a { # irq 1;\n wings 2; }", 2),
+            ("service a { irq 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17; }", 1),
+        ] {
+            assert_eq!(find(text, "a").unwrap_err().line, line, "{text}");
+        }
     }
 }

@@ -1,73 +1,41 @@
-//! Arithmetic of message passing: which processes a bit stands for, who waits in a circle, what an entry of an
-//! asynchronous table asks for.
+//! Decisions of message passing: which wait would be a deadlock, what to do with an entry of an asynchronous table.
 
 use minix_abi::Endpoint;
 use minix_abi::ipc::{AsyncFlags, AsyncMessage};
 
-/// The bit for a kernel task or a process of the boot image: slot -5 is bit 0. `None` for all others.
-pub const fn system_bit(endpoint: Endpoint) -> Option<u32> {
-    let bit = endpoint.slot() + Endpoint::TASKS;
-    if endpoint.generation() == 0 && bit >= 0 && bit < 17 {
-        Some(1 << bit)
-    } else {
-        None
-    }
-}
-
-/// The endpoint that the lowest of some bits stands for.
-pub const fn system_endpoint(bits: u32) -> Option<Endpoint> {
-    if bits == 0 {
-        None
-    } else {
-        Some(Endpoint(bits.trailing_zeros() as i32 - Endpoint::TASKS))
-    }
-}
-
-/// The names that configurations have for processes of the boot image and the kernel.
-pub const SYSTEM_NAMES: [(&str, Endpoint); 11] = [
-    ("SYSTEM", Endpoint::SYSTEM),
-    ("pm", Endpoint::PM),
-    ("vfs", Endpoint::VFS),
-    ("rs", Endpoint::RS),
-    ("memory", Endpoint::MEM),
-    ("sched", Endpoint::SCHED),
-    ("tty", Endpoint::TTY),
-    ("ds", Endpoint::DS),
-    ("mib", Endpoint::MIB),
-    ("vm", Endpoint::VM),
-    ("pfs", Endpoint::PFS),
-];
-
 /// What a process waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
-    /// Nothing, or anybody.
+    /// For nothing, or for a message from any process.
     No,
-    /// That this one takes its message.
     ToSend(Endpoint),
-    /// For a message from this one.
     ToReceive(Endpoint),
+}
+
+impl Waits {
+    /// The other process, and whether this is a wait to send.
+    fn peer(self) -> Option<(Endpoint, bool)> {
+        match self {
+            Waits::No => None,
+            Waits::ToSend(to) => Some((to, true)),
+            Waits::ToReceive(from) => Some((from, false)),
+        }
+    }
 }
 
 /// Whether `caller` would wait for ever if it waited like that: a circle of waiters. Two that wait for each other, one to
 /// send and one to receive, are no circle but a conversation.
 pub fn is_deadlock(caller: Endpoint, wait: Waits, waits: impl Fn(Endpoint) -> Waits) -> bool {
-    let (mut at, sends) = match wait {
-        Waits::ToSend(to) => (to, true),
-        Waits::ToReceive(from) => (from, false),
-        Waits::No => return false,
+    let Some((mut at, sends)) = wait.peer() else {
+        return false;
     };
     // No chain is longer than there are processes.
     for length in 1..=Endpoint::PROCESSES {
-        let (next, next_sends) = match waits(at) {
-            Waits::ToSend(to) => (to, true),
-            Waits::ToReceive(from) => (from, false),
-            Waits::No => return false,
-        };
-        if next == caller {
-            return length != 1 || sends == next_sends;
+        match waits(at).peer() {
+            None => return false,
+            Some((next, next_sends)) if next == caller => return length != 1 || sends == next_sends,
+            Some((next, _)) => at = next,
         }
-        at = next;
     }
     false
 }
@@ -75,11 +43,9 @@ pub fn is_deadlock(caller: Endpoint, wait: Waits, waits: impl Fn(Endpoint) -> Wa
 /// What to do with an entry of an asynchronous table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// Nothing.
     Skip,
-    /// Nothing, and complain on the console.
+    /// Skip it, and complain on the console.
     Malformed,
-    /// Deliver it.
     Send,
 }
 
@@ -98,8 +64,8 @@ pub fn entry(flags: AsyncFlags) -> Entry {
     }
 }
 
-/// Whether the sender wants to be told that an entry is done.
-pub fn wants_notice(entry: &AsyncMessage) -> bool {
+/// Whether the sender wants a notification that an entry is done.
+pub fn wants_notification(entry: &AsyncMessage) -> bool {
     let failed = entry.result.result().is_err();
     entry.flags.contains(AsyncFlags::NOTIFY) || failed && entry.flags.contains(AsyncFlags::NOTIFY_ERR)
 }
@@ -109,22 +75,6 @@ mod tests {
     use minix_abi::{Errno, Message};
 
     use super::*;
-
-    #[test]
-    fn bits_stand_for_the_boot_image() {
-        assert_eq!(system_bit(Endpoint::ASYNCM), Some(1));
-        assert_eq!(system_bit(Endpoint::RS), Some(1 << 7));
-        assert_eq!(system_bit(Endpoint::INIT), Some(1 << 16));
-        assert_eq!(system_bit(Endpoint(12)), None);
-        assert_eq!(system_bit(Endpoint::new(1, 2).unwrap()), None, "a slot's second user");
-        assert_eq!(system_bit(Endpoint::ANY), None);
-        for endpoint in [Endpoint::ASYNCM, Endpoint::HARDWARE, Endpoint::VM] {
-            assert_eq!(system_bit(endpoint).and_then(system_endpoint), Some(endpoint));
-        }
-        assert_eq!(system_endpoint(0b1100), Some(Endpoint::CLOCK), "the lowest one");
-        assert_eq!(system_endpoint(0), None);
-        assert!(SYSTEM_NAMES.iter().all(|(_, endpoint)| system_bit(*endpoint).is_some()));
-    }
 
     #[test]
     fn a_circle_of_waiters_is_a_deadlock() {
@@ -163,14 +113,17 @@ mod tests {
         assert_eq!(entry(flags(1 | 2)), Entry::Skip);
         assert_eq!(entry(flags(2)), Entry::Malformed, "done but not valid");
         assert_eq!(entry(flags(1 | 0x20)), Entry::Malformed);
-        let with = |wishes, result| AsyncMessage {
+        let with = |flags, result| AsyncMessage {
             result,
-            ..AsyncMessage::new(Endpoint::VFS, Message::default(), wishes)
+            ..AsyncMessage::new(Endpoint::VFS, Message::default(), flags)
         };
         let (fine, failed) = (minix_abi::Status::OK, Errno::EDEADSRCDST.into());
-        assert!(wants_notice(&with(AsyncFlags::NOTIFY, fine)) && wants_notice(&with(AsyncFlags::NOTIFY, failed)));
-        assert!(!wants_notice(&with(AsyncFlags::NOTIFY_ERR, fine)));
-        assert!(wants_notice(&with(AsyncFlags::NOTIFY_ERR, failed)));
-        assert!(!wants_notice(&with(AsyncFlags::empty(), failed)));
+        assert!(
+            wants_notification(&with(AsyncFlags::NOTIFY, fine))
+                && wants_notification(&with(AsyncFlags::NOTIFY, failed))
+        );
+        assert!(!wants_notification(&with(AsyncFlags::NOTIFY_ERR, fine)));
+        assert!(wants_notification(&with(AsyncFlags::NOTIFY_ERR, failed)));
+        assert!(!wants_notification(&with(AsyncFlags::empty(), failed)));
     }
 }

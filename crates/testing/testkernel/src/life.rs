@@ -18,25 +18,23 @@ pub const INIT_LIMIT_US: u64 = 20_000_000;
 /// How long a service that was asked to stop has until it is killed, in microseconds.
 pub const STOP_LIMIT_US: u64 = 2_000_000;
 
-/// What a service is at.
+/// A phase in the life of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Asked to initialise itself, and has not answered.
+    /// It has not answered the request to initialise itself.
     Initialising(InitType),
-    /// Serves.
     Running,
-    /// Was told to stop; whatever ends it now is no crash.
+    /// It was told to stop; its end is no crash.
     Stopping,
-    /// Dead, until the time has come to replace it.
+    /// Dead, until the time comes to replace it.
     BackOff,
     /// Gone for good.
     Gone,
 }
 
-/// What RS has to do.
+/// The next action of RS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Nothing.
     Nothing,
     /// Answer the service that it is initialised.
     Welcome,
@@ -52,7 +50,7 @@ pub enum Action {
     Unexpected,
 }
 
-/// What a service that is to leave waits for. Times are microseconds of any one clock.
+/// The events that let a service leave. Times are microseconds of any one clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leave {
     told: Option<u64>,
@@ -70,8 +68,8 @@ impl Leave {
         self.closed = Some(now);
     }
 
-    /// From when on it could leave, and what it was that let it: the last close it got after it was told to stop, or,
-    /// if there was none, that it was told. `None` if it was not told.
+    /// From when on it could leave: since the last close after it was told to stop, or since it was told. `None` if it was
+    /// not told.
     pub fn since(&self) -> Option<(u64, Since)> {
         let told = self.told?;
         match self.closed.filter(|&closed| closed > told) {
@@ -99,12 +97,11 @@ impl Life {
         }
     }
 
-    /// What it is at.
     pub const fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// When that began.
+    /// When the phase began.
     pub const fn since(&self) -> u64 {
         self.since
     }
@@ -112,11 +109,6 @@ impl Life {
     /// How often it was restarted.
     pub const fn restarts(&self) -> u32 {
         self.restarts
-    }
-
-    /// Whether it is up and may be asked to do something.
-    pub fn is_running(&self) -> bool {
-        self.phase == Phase::Running
     }
 
     fn enter(&mut self, phase: Phase, now: u64) {
@@ -144,7 +136,7 @@ impl Life {
         }
     }
 
-    /// The service died, for whatever reason.
+    /// The service died.
     pub fn died(&mut self, now: u64) -> Action {
         match self.phase {
             Phase::Running if self.restarts == 0 => self.replace(now),
@@ -174,12 +166,12 @@ impl Life {
         }
     }
 
-    /// Time passes. `patient`: the initialisation may take as long as it likes.
-    pub fn time(&mut self, now: u64, patient: bool) -> Action {
+    /// Time passes. `may_take_long`: there is no limit for the initialisation.
+    pub fn time(&mut self, now: u64, may_take_long: bool) -> Action {
         let passed = now.saturating_sub(self.since);
         match self.phase {
             Phase::BackOff if passed >= BACK_OFF_US => self.replace(now),
-            Phase::Initialising(_) if passed > INIT_LIMIT_US && !patient => {
+            Phase::Initialising(_) if passed > INIT_LIMIT_US && !may_take_long => {
                 self.enter(Phase::Gone, now);
                 Action::Remove
             }
@@ -192,59 +184,24 @@ impl Life {
 mod tests {
     use super::*;
 
-    const ERESTART: Status = Status(-200);
+    // Crash, replacement, back-off and stop are what `cargo xtask test minix/life` and `minix/kills` run through.
 
-    fn running() -> Life {
+    #[test]
+    fn only_a_driver_has_a_time_limit_for_its_initialisation() {
+        let mut life = Life::new(0);
+        assert_eq!(life.time(INIT_LIMIT_US + 1, true), Action::Nothing);
+        assert_eq!(life.time(INIT_LIMIT_US, false), Action::Nothing);
+        assert_eq!(life.time(INIT_LIMIT_US + 1, false), Action::Remove);
+    }
+
+    #[test]
+    fn a_second_answer_is_unexpected_and_erestart_is_for_restarts() {
         let mut life = Life::new(0);
         assert_eq!(life.answered(Status::OK, 5), Action::Welcome);
-        assert!(life.is_running());
-        life
-    }
-
-    #[test]
-    fn a_crash_leads_through_a_replacement_to_a_fresh_instance() {
-        let mut life = running();
-        assert_eq!(life.died(10), Action::Replace);
-        assert_eq!(life.phase(), Phase::Initialising(InitType::RESTART));
-        assert_eq!(life.answered(ERESTART, 11), Action::StartFresh);
-        assert_eq!(life.phase(), Phase::Initialising(InitType::FRESH));
-        assert_eq!(life.answered(Status::OK, 12), Action::Welcome);
-        assert_eq!((life.restarts(), life.since()), (1, 12));
-        // The second time it has to wait.
-        assert_eq!(life.died(100), Action::WaitUntil(100 + BACK_OFF_US));
-        assert_eq!(life.time(100 + BACK_OFF_US - 1, false), Action::Nothing);
-        assert_eq!(life.time(100 + BACK_OFF_US, false), Action::Replace);
-        assert_eq!(life.restarts(), 2);
-    }
-
-    #[test]
-    fn a_replacement_may_go_on_under_the_old_endpoint() {
-        let mut life = running();
-        life.died(10);
-        assert_eq!(life.answered(Status::OK, 11), Action::Welcome);
-        assert!(life.is_running());
-    }
-
-    #[test]
-    fn a_failed_initialisation_is_the_end() {
-        for result in [Status::from(Errno::ENODEV), ERESTART] {
-            let mut life = Life::new(0);
-            assert_eq!(life.answered(result, 1), Action::Remove, "{result:?}");
-            assert_eq!(life.phase(), Phase::Gone);
-        }
-        let mut replaced = running();
-        replaced.died(1);
-        assert_eq!(replaced.answered(Errno::EIO.into(), 2), Action::Remove);
-        let mut died = Life::new(0);
-        assert_eq!(died.died(1), Action::Remove);
-        let mut silent = Life::new(0);
-        assert_eq!(
-            silent.time(INIT_LIMIT_US + 1, true),
-            Action::Nothing,
-            "clients test as long as they like"
-        );
-        assert_eq!(silent.time(INIT_LIMIT_US, false), Action::Nothing);
-        assert_eq!(silent.time(INIT_LIMIT_US + 1, false), Action::Remove);
+        assert_eq!(life.answered(Status::OK, 9), Action::Unexpected);
+        assert_eq!(life.phase(), Phase::Running);
+        let fresh = Life::new(0).answered(Errno::ERESTART.into(), 1);
+        assert_eq!(fresh, Action::Remove);
     }
 
     #[test]
@@ -254,33 +211,9 @@ mod tests {
         assert_eq!(leave.since(), None);
         leave.told(10);
         leave.told(11);
-        assert_eq!(
-            leave.since(),
-            Some((10, Since::Term)),
-            "what was closed before does not count"
-        );
+        assert_eq!(leave.since(), Some((10, Since::Term)), "a close before does not count");
         leave.closed(20);
         leave.closed(30);
         assert_eq!(leave.since(), Some((30, Since::Close)));
-    }
-
-    #[test]
-    fn stopping_is_no_crash() {
-        let mut life = running();
-        life.stop(7);
-        assert_eq!((life.phase(), life.since()), (Phase::Stopping, 7));
-        assert_eq!(life.died(8), Action::Remove);
-        assert_eq!(life.died(9), Action::Nothing);
-        let mut early = Life::new(0);
-        early.stop(1);
-        assert_eq!(early.answered(Status::OK, 2), Action::Welcome);
-        assert_eq!(early.phase(), Phase::Stopping);
-    }
-
-    #[test]
-    fn only_one_answer_is_expected() {
-        let mut life = running();
-        assert_eq!(life.answered(Status::OK, 9), Action::Unexpected);
-        assert!(life.is_running());
     }
 }

@@ -1,4 +1,4 @@
-//! Watches a driver: each request is answered once, and nothing is answered that was not asked.
+//! Watches a driver: it answers each request once, and sends no other reply.
 
 use heapless::Vec;
 use minix_abi::bdev::{BdevReply, BdevRequest};
@@ -15,29 +15,17 @@ struct Open {
     client: Endpoint,
     reply: MessageType,
     id: i32,
-    /// Nobody knows what a driver makes of a request type without a name; it need not answer.
+    /// A request type without a name. The driver may leave it unanswered.
     optional: bool,
 }
 
-/// What drivers were asked and have not answered.
+/// Requests that drivers have not answered.
 #[derive(Debug, Default)]
 pub struct Requests {
     open: Vec<Open, CAPACITY>,
-    /// Most requests that were open at a time.
-    peak: usize,
-    asked: u64,
 }
 
 impl Requests {
-    /// No requests.
-    pub const fn new() -> Self {
-        Self {
-            open: Vec::new(),
-            peak: 0,
-            asked: 0,
-        }
-    }
-
     /// A driver got a message that may be a request.
     pub fn delivered(&mut self, driver: Endpoint, message: &Message) {
         let (reply, id) = if message.kind.is_bdev_request() {
@@ -49,8 +37,8 @@ impl Requests {
         };
         let optional = message.kind.name().is_none();
         if self.open.is_full() {
-            // Rather forget what may never be answered. Without such a one, an old request will look unasked: loud
-            // enough.
+            // An optional request may never be answered, so one of these goes. If there is none, the reply to the oldest
+            // request will be a violation.
             let old = self.open.iter().position(|open| open.optional).unwrap_or(0);
             self.open.remove(old);
         }
@@ -62,8 +50,6 @@ impl Requests {
             id,
             optional,
         });
-        self.asked += u64::from(!optional);
-        self.peak = self.peak.max(self.in_flight(driver));
     }
 
     /// A client got a message from a driver. False if it is an answer to nothing.
@@ -85,7 +71,7 @@ impl Requests {
         }
     }
 
-    /// A process is gone, and with it what it asked and was asked.
+    /// A process is gone, and with it its requests and those to it.
     pub fn forget(&mut self, process: Endpoint) {
         self.open
             .retain(|open| open.driver != process && open.client != process);
@@ -102,11 +88,6 @@ impl Requests {
     /// Whether a client waits for an answer that has to come.
     pub fn has_asked(&self, client: Endpoint) -> bool {
         self.open.iter().any(|open| open.client == client && !open.optional)
-    }
-
-    /// Most requests that a driver had at a time, and how many there were in all.
-    pub const fn totals(&self) -> (usize, u64) {
-        (self.peak, self.asked)
     }
 }
 
@@ -141,7 +122,7 @@ mod tests {
 
     #[test]
     fn each_request_is_answered_once() {
-        let mut requests = Requests::new();
+        let mut requests = Requests::default();
         assert!(!requests.answered(DRIVER, CLIENT, &reply(7)), "never asked");
         requests.delivered(DRIVER, &from_client(MessageType::BDEV_READ, 7));
         requests.delivered(DRIVER, &from_client(MessageType::BDEV_WRITE, 8));
@@ -150,12 +131,12 @@ mod tests {
         assert!(requests.answered(DRIVER, CLIENT, &reply(7)));
         assert!(!requests.answered(DRIVER, CLIENT, &reply(7)), "twice");
         assert!(requests.answered(DRIVER, CLIENT, &reply(8)));
-        assert_eq!((requests.in_flight(DRIVER), requests.totals()), (0, (2, 2)));
+        assert_eq!(requests.in_flight(DRIVER), 0);
     }
 
     #[test]
     fn the_same_id_may_be_open_twice_and_character_devices_are_apart() {
-        let mut requests = Requests::new();
+        let mut requests = Requests::default();
         for _ in 0..2 {
             requests.delivered(DRIVER, &from_client(MessageType::BDEV_OPEN, -1));
         }
@@ -171,30 +152,25 @@ mod tests {
     }
 
     #[test]
-    fn unknown_requests_may_be_answered_or_not() {
-        let mut requests = Requests::new();
+    fn requests_without_a_name_may_stay_unanswered() {
+        let mut requests = Requests::default();
         for id in 0..CAPACITY as i32 + 10 {
             requests.delivered(DRIVER, &from_client(MessageType(0x57F), id));
         }
-        assert_eq!((requests.in_flight(DRIVER), requests.totals()), (0, (0, 0)));
-        requests.delivered(DRIVER, &from_client(MessageType::BDEV_READ, 5));
+        assert_eq!(requests.in_flight(DRIVER), 0);
         requests.delivered(DRIVER, &from_client(MessageType::BDEV_READ, 600));
         assert!(requests.answered(DRIVER, CLIENT, &reply(400)));
-        assert!(requests.answered(DRIVER, CLIENT, &reply(600)));
         assert_eq!(requests.in_flight(DRIVER), 1);
-        // Other messages are nobody's business.
-        assert!(requests.answered(DRIVER, CLIENT, &Message::new(MessageType(1))));
     }
 
     #[test]
-    fn the_dead_owe_nothing() {
-        let mut requests = Requests::new();
+    fn requests_of_and_to_a_dead_process_are_forgotten() {
+        let mut requests = Requests::default();
         requests.delivered(DRIVER, &from_client(MessageType::BDEV_READ, 1));
         requests.delivered(Endpoint(200), &from_client(MessageType::BDEV_READ, 1));
         requests.forget(DRIVER);
-        assert!(requests.has_asked(CLIENT) && !requests.has_asked(DRIVER));
         assert_eq!((requests.in_flight(DRIVER), requests.in_flight(Endpoint(200))), (0, 1));
         requests.forget(CLIENT);
-        assert_eq!(requests.in_flight(Endpoint(200)), 0);
+        assert!(!requests.has_asked(CLIENT));
     }
 }

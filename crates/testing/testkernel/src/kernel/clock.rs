@@ -6,19 +6,18 @@
 
 use board_qemu_virt::counters::{self, now};
 use board_qemu_virt::{Ticks, Timebase};
-use minix_abi::Endpoint;
 use minix_abi::kernel_call::DEFAULT_HZ;
 
-use super::{Kernel, hooks};
-
-/// The clock.
 #[derive(Debug)]
 pub(crate) struct Clock {
     timebase: Timebase,
-    uptime: u64,
+    /// Ticks that came through since the start.
+    pub(crate) uptime: u64,
     tick_due: Ticks,
-    /// When the kernel itself wants to be woken, whatever the ticks do.
+    /// When the kernel itself must be woken, with or without a tick.
     wake_at: Option<Ticks>,
+    /// When the scenario looks again although nothing has happened.
+    look_at: u64,
 }
 
 impl Clock {
@@ -28,12 +27,8 @@ impl Clock {
             uptime: 0,
             tick_due: Ticks(0),
             wake_at: None,
+            look_at: 0,
         }
-    }
-
-    /// Ticks since start, or rather: ticks that came through.
-    pub(crate) const fn uptime(&self) -> u64 {
-        self.uptime
     }
 
     /// Ticks in a second, if all came through.
@@ -46,9 +41,28 @@ impl Clock {
         self.timebase.micros(now())
     }
 
-    /// Makes [`hooks::step`] come around at that time at the latest. Processes notice nothing of it: it is not a tick.
-    pub(crate) fn wake_at(&mut self, micros: Option<u64>) {
-        self.wake_at = micros.map(|micros| self.timebase.ticks_from_micros(micros));
+    /// Interrupts the running process at that time at the latest. For processes it is not a tick.
+    pub(crate) fn wake_at(&mut self, micros: u64) {
+        self.wake_at = Some(self.timebase.ticks_from_micros(micros));
+    }
+
+    /// Something has happened that the scenario may wait for.
+    pub(crate) fn look_now(&mut self) {
+        self.look_at = 0;
+    }
+
+    /// Something will have happened at that time.
+    pub(crate) fn look_at(&mut self, micros: u64) {
+        self.look_at = self.look_at.min(micros);
+    }
+
+    /// Whether the time of a look has come. If so, the next one is not planned yet.
+    pub(super) fn takes_look(&mut self, now: u64) -> bool {
+        let is_due = now >= self.look_at;
+        if is_due {
+            (self.look_at, self.wake_at) = (u64::MAX, None);
+        }
+        is_due
     }
 
     /// Puts the next tick one tick from now, whenever it was due before.
@@ -58,31 +72,11 @@ impl Clock {
         let wake_at = self.wake_at.unwrap_or(self.tick_due);
         counters::set_timer(self.tick_due.min(wake_at));
     }
-}
 
-impl Kernel {
     /// The timer has fired. Whether that was a tick.
-    pub(super) fn timer_interrupt(&mut self) -> bool {
-        let is_tick = now() >= self.clock.tick_due;
-        if is_tick {
-            self.tick();
-        }
+    pub(super) fn tick(&mut self) -> bool {
+        let is_tick = now() >= self.tick_due;
+        self.uptime += u64::from(is_tick);
         is_tick
-    }
-
-    /// A tick came through: the only place where alarms go off.
-    fn tick(&mut self) {
-        self.clock.uptime += 1;
-        let now = self.clock.uptime;
-        for slot in self.processes.iter() {
-            let due = self
-                .processes
-                .get_mut(slot)
-                .is_some_and(|process| process.alarm.take_if(|alarm| *alarm <= now).is_some());
-            if due {
-                hooks::notify(self, Endpoint::CLOCK, slot);
-            }
-        }
-        hooks::tick(self);
     }
 }

@@ -3,77 +3,62 @@
 use core::fmt;
 
 use heapless::Vec;
+use minix_abi::Pad;
 use minix_abi::process::{AUXILIARY_GAP_BYTES, MAX_ARGUMENTS, MAX_COMMAND_BYTES, PsStrings, STACK};
-use minix_abi::{Errno, Pad};
 use testkernel::elf_image::{ElfError, Image};
+use testkernel::scenario::Program;
 use zerocopy::IntoBytes;
 
+use super::context::Context;
 use super::frames::FrameAllocator;
+use super::paging::Access;
 use super::process::{Name, Slot};
-use super::space::{Access, AddressSpace, Backing, Fault, MapError};
-use super::trap::Context;
-use super::{Kernel, Program};
+use super::space::{AddressSpace, Backing, Fault, MapError};
+use super::state::Kernel;
 
 /// Where services are kept: the first word of the command line is a path.
 const DIRECTORY: &str = "/service/";
-/// What a service finds in its environment.
+/// The environment of a service.
 const ENVIRONMENT: &str = "PATH=/service";
 
 /// Why a process could not be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum ExecError {
-    /// The archive has no such file.
-    NoSuchFile,
-    /// It is not a program that can be loaded.
+    Limit(&'static str),
     Elf(ElfError),
-    /// Label or program name has more than 15 characters.
-    NameTooLong,
-    /// More than 10 words or 511 characters.
-    CommandLineTooLong,
-    /// No memory, or where it should go is taken.
+    /// No memory for a segment or the stack, or its place is taken.
     Memory(MapError),
     /// The stack or a segment could not be written.
     Fault(Fault),
-    /// No slot left.
-    TableFull,
 }
 
 impl fmt::Display for ExecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoSuchFile => f.write_str("not in the archive"),
+            Self::Limit(limit) => f.write_str(limit),
             Self::Elf(error) => write!(f, "cannot be loaded: {error}"),
-            Self::NameTooLong => f.write_str("name longer than 15 characters"),
-            Self::CommandLineTooLong => f.write_str("more than 10 words or 511 characters"),
             Self::Memory(error) => write!(f, "memory: {error:?}"),
             Self::Fault(error) => write!(f, "memory: {error:?}"),
-            Self::TableFull => f.write_str("too many processes"),
         }
     }
 }
 
 impl Kernel {
     /// Makes a process out of a program. It is held, with no privileges at all.
-    pub(crate) fn create(&mut self, program: &Program<'_>) -> Result<Slot, ExecError> {
-        let label = Name::try_from(program.label).map_err(|_| ExecError::NameTooLong)?;
-        let name = Name::try_from(program.program).map_err(|_| ExecError::NameTooLong)?;
-        let file = self.archive.file(program.program).ok_or(ExecError::NoSuchFile)?;
-        let image = Image::parse(file).map_err(ExecError::Elf)?;
+    pub(crate) fn create(&mut self, program: &Program<&str>, priority: u8) -> Result<Slot, ExecError> {
+        let name = |text| Name::try_from(text).map_err(|_| ExecError::Limit("a name of more than 15 bytes"));
+        let (label, name) = (name(program.label)?, name(program.program)?);
+        let file = self.archive.file(program.program);
+        let image = Image::parse(file.ok_or(ExecError::Limit("not in the archive"))?).map_err(ExecError::Elf)?;
         let mut space = AddressSpace::new(&mut self.frames).map_err(ExecError::Memory)?;
         let built = load(&image, &mut space, &mut self.frames)
-            .and_then(|()| Stack::build(&mut space, &mut self.frames, program));
-        let added = built.and_then(|stack| {
-            let context = Context::new(image.entry, stack.pointer, stack.ps_strings);
-            if self.processes.is_full() {
-                return Err(ExecError::TableFull);
-            }
-            Ok(context)
-        });
-        match added {
-            Ok(context) => {
+            .and_then(|()| build_stack(&mut space, &mut self.frames, program));
+        match built {
+            Ok((pointer, ps_strings)) => {
+                let context = Context::new(image.entry, pointer, ps_strings);
                 let slot = self.processes.add(label, name, space, context);
-                let slot = slot.map_err(|_: Errno| ExecError::TableFull)?;
-                self.processes[slot].priority = program.priority;
+                let slot = slot.map_err(|_| ExecError::Limit("too many processes"))?;
+                self.processes[slot].priority = priority;
                 Ok(slot)
             }
             Err(error) => {
@@ -87,7 +72,7 @@ impl Kernel {
 }
 
 fn load(image: &Image<'_>, space: &mut AddressSpace, frames: &mut FrameAllocator) -> Result<(), ExecError> {
-    for segment in image.segments() {
+    for segment in &image.segments {
         let pages = segment.pages();
         let access = Access {
             write: true,
@@ -116,62 +101,59 @@ fn load(image: &Image<'_>, space: &mut AddressSpace, frames: &mut FrameAllocator
     Ok(())
 }
 
-/// The stack of a process about to start. From the top: [`PsStrings`], strings, a gap, the pointers, their number.
-struct Stack {
-    pointer: u64,
-    ps_strings: u64,
-}
-
-impl Stack {
-    fn build(space: &mut AddressSpace, frames: &mut FrameAllocator, program: &Program<'_>) -> Result<Self, ExecError> {
-        let mut put = |at: u64, bytes: &[u8]| {
-            space
-                .fault_in(frames, at, bytes.len() as u64)
-                .map_err(ExecError::Fault)?;
-            space.write(at, bytes).map_err(ExecError::Fault)
-        };
-        let count = program.arguments.len() + 1;
-        let words = || program.arguments.iter().copied();
-        let command_bytes = DIRECTORY.len() + program.program.len() + words().map(|word| word.len() + 1).sum::<usize>();
-        if count > MAX_ARGUMENTS || command_bytes > MAX_COMMAND_BYTES {
-            return Err(ExecError::CommandLineTooLong);
+/// Builds the stack of a process about to start. From the top: [`PsStrings`], strings, a gap, the pointers, their number. The
+/// answer has the addresses of the last and of the first.
+fn build_stack(
+    space: &mut AddressSpace,
+    frames: &mut FrameAllocator,
+    program: &Program<&str>,
+) -> Result<(u64, u64), ExecError> {
+    let too_long = ExecError::Limit("the command line is too long");
+    let mut strings: Vec<u8, { MAX_COMMAND_BYTES + ENVIRONMENT.len() + 2 }> = Vec::new();
+    let mut starts: Vec<usize, MAX_ARGUMENTS> = Vec::new();
+    let mut words = program.arguments.split_ascii_whitespace();
+    let (mut start, mut word) = (0, Some(program.program));
+    strings.extend_from_slice(DIRECTORY.as_bytes()).map_err(|_| too_long)?;
+    while let Some(text) = word {
+        starts.push(start).map_err(|_| too_long)?;
+        for bytes in [text.as_bytes(), &[0]] {
+            strings.extend_from_slice(bytes).map_err(|_| too_long)?;
         }
-
-        let ps_strings = STACK.end - size_of::<PsStrings>() as u64;
-        let strings = ps_strings - (command_bytes + ENVIRONMENT.len() + 2) as u64;
-        // argc, argv, NULL, envp, NULL.
-        let mut block: Vec<u64, { MAX_ARGUMENTS + 4 }> = Vec::new();
-        let block_bytes = (count + 4) as u64 * 8;
-        let pointer = (strings - AUXILIARY_GAP_BYTES as u64 - block_bytes) & !15;
-
-        let mut at = strings;
-        put(at, DIRECTORY.as_bytes())?;
-        let mut next = DIRECTORY.len() as u64;
-        let mut start = at;
-        // The vector has room for just these.
-        let _ = block.push(count as u64);
-        for word in core::iter::once(program.program).chain(words()) {
-            put(at + next, word.as_bytes())?;
-            put(at + next + word.len() as u64, &[0])?;
-            let _ = block.push(start);
-            at += next + word.len() as u64 + 1;
-            (next, start) = (0, at);
-        }
-        put(at, ENVIRONMENT.as_bytes())?;
-        put(at + ENVIRONMENT.len() as u64, &[0])?;
-        for word in [0, at, 0] {
-            let _ = block.push(word);
-        }
-        put(pointer, block.as_bytes())?;
-        let summary = PsStrings {
-            arguments: pointer + 8,
-            argument_count: count as i32,
-            pad0: Pad::ZERO,
-            environment: pointer + 8 * (count as u64 + 2),
-            environment_count: 1,
-            pad1: Pad::ZERO,
-        };
-        put(ps_strings, summary.as_bytes())?;
-        Ok(Self { pointer, ps_strings })
+        (start, word) = (strings.len(), words.next());
     }
+    for bytes in [ENVIRONMENT.as_bytes(), &[0]] {
+        strings.extend_from_slice(bytes).map_err(|_| too_long)?;
+    }
+    let ps_strings = STACK.end - size_of::<PsStrings>() as u64;
+    let strings_at = ps_strings - strings.len() as u64;
+    // argc, argv, NULL, envp, NULL. There is room for just these.
+    let mut block: Vec<u64, { MAX_ARGUMENTS + 4 }> = Vec::new();
+    let count = starts.len() as u64;
+    let pointers = starts.iter().map(|&start| strings_at + start as u64);
+    block.extend(
+        core::iter::once(count)
+            .chain(pointers)
+            .chain([0, strings_at + start as u64, 0]),
+    );
+    let pointer = (strings_at - AUXILIARY_GAP_BYTES as u64 - size_of_val(&block[..]) as u64) & !15;
+    let summary = PsStrings {
+        arguments: pointer + 8,
+        argument_count: count as i32,
+        pad0: Pad::ZERO,
+        environment: pointer + 8 * (count + 2),
+        environment_count: 1,
+        pad1: Pad::ZERO,
+    };
+    let parts: [(u64, &[u8]); 3] = [
+        (strings_at, &strings),
+        (pointer, block.as_bytes()),
+        (ps_strings, summary.as_bytes()),
+    ];
+    for (at, bytes) in parts {
+        space
+            .fault_in(frames, at, bytes.len() as u64)
+            .map_err(ExecError::Fault)?;
+        space.write(at, bytes).map_err(ExecError::Fault)?;
+    }
+    Ok((pointer, ps_strings))
 }

@@ -1,11 +1,11 @@
-//! Page frames: who has which, and what becomes of those of the dead.
+//! Page frames: their owners, and the memory of dead processes.
 //!
-//! Frames that need not be in a row never are: each comes from some way behind the one before, so that a buffer of
+//! Frames that need not be in a row never are: each comes from some way beyond the one before, so that a buffer of
 //! several pages is really scattered and a driver that takes it for one piece is found out. Those in a row come from a
 //! part of memory of their own, which does not get full of holes unless that is asked for.
 //!
 //! A device may go on writing to the memory of a driver that died. Frames of a dead process are filled with a pattern and
-//! kept back until somebody says that the device is quiet; whether the pattern is still there tells what would have
+//! kept back until the device had time to stop; whether the pattern is still there tells what would have
 //! happened to their next owner.
 
 use core::ops::Range;
@@ -23,6 +23,10 @@ const STRIDE: usize = 17;
 const FREE: u8 = 0;
 const USED: u8 = 1;
 const FIRST_BATCH: u8 = 2;
+
+/// No frame is free.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutOfMemory;
 
 /// Frames of one dead process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +52,7 @@ impl FrameAllocator {
     ///
     /// # Safety
     ///
-    /// The range starts and ends on a page, is RAM that is mapped one to one, and belongs to nobody. To be called once.
+    /// The range starts and ends on a page, is RAM that is mapped one to one, and has no other owner. To be called once.
     pub(super) unsafe fn new(range: PhysRange) -> Self {
         let all = (range.size_bytes / PAGE_BYTES) as usize;
         let mark_frames = all.div_ceil(PAGE_BYTES as usize);
@@ -96,12 +100,12 @@ impl FrameAllocator {
     }
 
     /// A cleared frame, not next to the one handed out before.
-    pub(crate) fn take(&mut self) -> Option<u64> {
+    pub(crate) fn take(&mut self) -> Result<u64, OutOfMemory> {
         let index = (0..self.row_start)
             .map(|step| (self.last + STRIDE + step) % self.row_start)
-            .find(|&index| self.marks[index] == FREE && index.abs_diff(self.last) != 1)?;
-        self.last = index;
-        Some(self.hand_out(index..index + 1))
+            .find(|&index| self.marks[index] == FREE && index.abs_diff(self.last) != 1);
+        self.last = index.ok_or(OutOfMemory)?;
+        Ok(self.hand_out(self.last..self.last + 1))
     }
 
     /// From now on memory is as full of holes as after a long time: no more than `frames` are free in a row.
@@ -110,41 +114,41 @@ impl FrameAllocator {
     }
 
     /// Cleared frames in a row.
-    pub(crate) fn take_row(&mut self, count: usize) -> Option<u64> {
-        if count > self.longest_row {
-            return None;
-        }
+    pub(crate) fn take_row(&mut self, count: usize) -> Result<u64, OutOfMemory> {
         let mut run = 0;
         for index in self.row_start..self.marks.len() {
             run = if self.marks[index] == FREE { run + 1 } else { 0 };
-            if run == count {
-                return Some(self.hand_out(index + 1 - count..index + 1));
+            if run == count && count <= self.longest_row {
+                return Ok(self.hand_out(index + 1 - count..index + 1));
             }
         }
-        None
+        Err(OutOfMemory)
     }
 
-    /// Takes back a frame, from wherever it came.
-    pub(crate) fn give_back(&mut self, frame: u64) {
+    /// Frees a frame, single or of a row.
+    pub(crate) fn free(&mut self, frame: u64) {
         let index = self.index(frame);
         assert_eq!(self.marks[index], USED, "{frame:#x} is not in use");
         self.marks[index] = FREE;
     }
 
-    /// How many frames nobody has.
-    pub(crate) fn free_count(&self) -> usize {
-        self.marks.iter().filter(|&&mark| mark == FREE).count()
+    fn count(&self, mark: u8) -> usize {
+        self.marks.iter().filter(|&&other| other == mark).count()
     }
 
-    /// How many frames belong to somebody who lives.
+    pub(super) fn free_count(&self) -> usize {
+        self.count(FREE)
+    }
+
+    /// Frames of living processes and of page tables.
     pub(super) fn used_count(&self) -> usize {
-        self.marks.iter().filter(|&&mark| mark == USED).count()
+        self.count(USED)
     }
 
     /// A name for the frames of a process that is about to go.
     pub(super) fn open_batch(&mut self) -> Batch {
         let free = (FIRST_BATCH..u8::MAX).find(|&batch| !self.batches[usize::from(batch)]);
-        let batch = free.expect("more dead processes than anybody should keep the memory of");
+        let batch = free.expect("the memory of too many dead processes is kept back");
         self.batches[usize::from(batch)] = true;
         Batch(batch)
     }
@@ -180,7 +184,7 @@ impl FrameAllocator {
 
     /// Frames a batch has.
     pub(crate) fn batch_size(&self, batch: Batch) -> usize {
-        self.marks.iter().filter(|&&mark| mark == batch.0).count()
+        self.count(batch.0)
     }
 
     /// Lets the frames of a dead process be used again.
@@ -196,7 +200,7 @@ fn words(frame: u64) -> impl Iterator<Item = u64> {
     (frame..frame + PAGE_BYTES).step_by(8)
 }
 
-/// What the word at an address is filled with. Depends on the address, so that a copied page is noticed as well.
+/// The pattern for the word at an address. It depends on the address, so that a copied page is found as well.
 const fn poison(address: u64) -> u64 {
     0xDEAD_0000_5A5A_A5A5 ^ (address << 16)
 }

@@ -1,57 +1,49 @@
-//! Grants of processes: the judgement of the library, on the memory of this machine.
+//! Grants: the tables in the memory of processes, and copies by servers.
 
 use board_qemu_virt::println;
-use minix_abi::grant::GrantFlags;
+use minix_abi::grant::{GrantEntry, GrantFlags};
 use minix_abi::{Endpoint, Errno, GrantId};
-use testkernel::grants::{Granters, Memory, Request, verify};
+use testkernel::grants::Request;
+use zerocopy::{FromZeros, IntoBytes};
 
-use zerocopy::IntoBytes;
-
+use super::ports::is_server;
 use super::process::Slot;
-use super::{Kernel, servers};
+use super::state::Kernel;
 
-impl Granters for Kernel {
-    fn table(&self, granter: Endpoint) -> Option<Option<(u64, usize)>> {
-        match self.processes.find(granter) {
-            Some(slot) => Some(self.processes[slot].ipc.grants),
-            None if granter == Endpoint::VFS => Some(self.high.vfs.grant().map(|_| (0, 1))),
-            // The other servers are alive and grant nothing here.
-            None => servers::is_server(granter).then_some(None),
-        }
-    }
-
-    fn read(&self, process: Endpoint, address: u64, into: &mut [u8]) -> bool {
-        if let (Endpoint::VFS, Some(entry)) = (process, self.high.vfs.grant()) {
-            into.copy_from_slice(entry.as_bytes());
-            return true;
-        }
-        let slot = self.processes.find(process);
-        slot.is_some_and(|slot| self.processes[slot].space.read(address, into).is_ok())
-    }
-}
-
-/// Whose memory a grant leads to, and where. Failures are told on the console, as on MINIX.
-pub(super) fn locate(kernel: &Kernel, request: &Request) -> Result<(Slot, Memory), Errno> {
-    let found = verify(kernel, request).and_then(|memory| {
-        let owner = kernel.processes.find(memory.owner).ok_or(Errno::EPERM)?;
-        Ok((owner, memory))
+/// The owner and the address of the memory that a grant leads to. Failures go to the console, as on MINIX.
+pub(super) fn locate(kernel: &Kernel, request: &Request) -> Result<(Slot, u64), Errno> {
+    let found = entry_of(kernel, request).and_then(|entry| {
+        let (owner, address) = request.check(&entry)?;
+        Ok((kernel.processes.find(owner).ok_or(Errno::EPERM)?, address))
     });
     if let Err(errno) = found {
-        let Request {
-            granter,
-            grantee,
-            grant,
-            ..
-        } = *request;
         println!(
             "kernel: grant {} of {} for {} refused: {errno:?}",
-            grant.0, granter.0, grantee.0
+            request.grant.0, request.granter.0, request.grantee.0
         );
     }
     found
 }
 
-/// A server reads what it was granted.
+/// The entry that a grant names. Nothing is brought in for it.
+fn entry_of(kernel: &Kernel, request: &Request) -> Result<GrantEntry, Errno> {
+    let index = request.grant.index().ok_or(Errno::EINVAL)? as usize;
+    if request.granter == Endpoint::VFS && index == 0 {
+        return kernel.ports.vfs_grant.ok_or(Errno::EPERM);
+    }
+    if is_server(request.granter) {
+        return Err(Errno::EPERM);
+    }
+    let process = &kernel.processes[kernel.processes.find(request.granter).ok_or(Errno::EINVAL)?];
+    let table = process.ipc.grants.filter(|(_, entries)| index < *entries);
+    let (table, _) = table.ok_or(Errno::EPERM)?;
+    let at = table.wrapping_add((index * size_of::<GrantEntry>()) as u64);
+    let mut entry = GrantEntry::new_zeroed();
+    let read = process.space.read(at, entry.as_mut_bytes());
+    read.map(|()| entry).map_err(|_| Errno::EPERM)
+}
+
+/// A server reads memory that it was granted.
 pub(super) fn read(
     kernel: &mut Kernel,
     server: Endpoint,
@@ -60,11 +52,11 @@ pub(super) fn read(
     into: &mut [u8],
 ) -> Result<(), Errno> {
     let request = by_server(server, granter, grant, into.len(), GrantFlags::READ);
-    let (owner, memory) = locate(kernel, &request)?;
-    kernel.read_user(owner, memory.address, into).map_err(|_| Errno::EFAULT)
+    let (owner, address) = locate(kernel, &request)?;
+    kernel.read_user(owner, address, into).map_err(|_| Errno::EFAULT)
 }
 
-/// A server writes to what it was granted.
+/// A server writes to memory that it was granted.
 pub(super) fn write(
     kernel: &mut Kernel,
     server: Endpoint,
@@ -73,10 +65,8 @@ pub(super) fn write(
     from: &[u8],
 ) -> Result<(), Errno> {
     let request = by_server(server, granter, grant, from.len(), GrantFlags::WRITE);
-    let (owner, memory) = locate(kernel, &request)?;
-    kernel
-        .write_user(owner, memory.address, from)
-        .map_err(|_| Errno::EFAULT)
+    let (owner, address) = locate(kernel, &request)?;
+    kernel.write_user(owner, address, from).map_err(|_| Errno::EFAULT)
 }
 
 fn by_server(grantee: Endpoint, granter: Endpoint, grant: GrantId, bytes: usize, access: GrantFlags) -> Request {

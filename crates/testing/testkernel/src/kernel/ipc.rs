@@ -1,17 +1,20 @@
 //! Message passing. Rules and errors are those of MINIX riscv64, in its order of checks.
 //!
-//! The servers are parts of this kernel: what is sent to them is handled at once, and what they send lies in the outbox,
-//! as if they had used an asynchronous table.
+//! The servers are parts of this kernel: a message to them is served before any process runs again, and their own messages
+//! lie in the outbox, as if they had used an asynchronous table.
 
-use guest_protocol::End;
-use minix_abi::ipc::{IpcCall, IpcStatus};
-use minix_abi::notify::Notification;
+use minix_abi::ipc::IpcCall;
 use minix_abi::{Endpoint, Errno, Message, MessageType};
-use testkernel::ipc_rules::{Waits, is_deadlock, system_bit, system_endpoint};
+use testkernel::ipc_rules::{Waits, is_deadlock};
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::process::{Slot, State};
-use super::{Kernel, scenario_run, senda, servers};
+use super::deliver::{
+    deliver, deliver_notification, hand_over, is_alive, may_send, notify, receives_from, take_posted,
+};
+use super::ports::is_server;
+use super::process::{Slot, State, bit};
+use super::senda;
+use super::state::Kernel;
 
 /// A message passing trap.
 pub(super) fn trap(kernel: &mut Kernel, caller: Slot) {
@@ -62,7 +65,10 @@ fn synchronous(kernel: &mut Kernel, caller: Slot, call: IpcCall, peer: Endpoint,
     match call {
         IpcCall::NOTIFY => match kernel.processes.find(peer) {
             Some(to) => notify(kernel, kernel.processes[caller].endpoint, to),
-            None => servers::notified(kernel, peer, caller),
+            None if peer == Endpoint::RS => {
+                hand_over(kernel, peer, caller, Message::new(MessageType::NOTIFY_MESSAGE), call);
+            }
+            None => {}
         },
         IpcCall::RECEIVE => return receive(kernel, caller, peer, false),
         _ => return send(kernel, caller, peer, call),
@@ -73,9 +79,9 @@ fn synchronous(kernel: &mut Kernel, caller: Slot, call: IpcCall, peer: Endpoint,
 fn send(kernel: &mut Kernel, caller: Slot, peer: Endpoint, call: IpcCall) -> Result<(), Errno> {
     let endpoint = kernel.processes[caller].endpoint;
     let and_receive = call == IpcCall::SENDREC;
-    if servers::is_server(peer) {
+    if is_server(peer) {
         if call == IpcCall::SENDNB && peer == Endpoint::VFS {
-            // Whoever VFS asks, it asks by asynchronous messages, and does not wait to be answered like this.
+            // VFS asks by asynchronous messages, and does not wait for an answer like this.
             return Err(Errno::ENOTREADY);
         }
         let message = message_of(kernel, caller).ok_or(Errno::EFAULT)?;
@@ -88,7 +94,7 @@ fn send(kernel: &mut Kernel, caller: Slot, peer: Endpoint, call: IpcCall) -> Res
                 },
             );
         }
-        servers::sent(kernel, peer, caller, &message, call);
+        hand_over(kernel, peer, caller, message, call);
         return Ok(());
     }
     // A kernel task never takes anything.
@@ -120,7 +126,7 @@ fn receive(kernel: &mut Kernel, caller: Slot, from: Endpoint, is_reply: bool) ->
     // The process waits; if something for it is there already, that ends at once.
     kernel.block(caller, State::Receiving { from, is_reply });
     let found = (!is_reply && take_notification(kernel, caller, from))
-        || servers::take_posted(kernel, caller)
+        || take_posted(kernel, caller)
         || senda::take(kernel, caller)
         || take_from_queue(kernel, caller);
     let wait = if from == Endpoint::ANY {
@@ -135,38 +141,12 @@ fn receive(kernel: &mut Kernel, caller: Slot, from: Endpoint, is_reply: bool) ->
     Ok(())
 }
 
-/// Whether something goes by this endpoint: a process, a server, or a kernel task.
-pub(super) fn is_alive(kernel: &Kernel, endpoint: Endpoint) -> bool {
-    endpoint.is_kernel_task() || servers::is_server(endpoint) || kernel.processes.find(endpoint).is_some()
-}
-
-/// Whether a process may send to somebody who is alive.
-pub(super) fn may_send(kernel: &Kernel, from: Slot, to: Endpoint) -> bool {
-    let privileges = &kernel.processes[from].privileges;
-    match (system_bit(to), kernel.processes.find(to)) {
-        (Some(bit), _) => privileges.send_to_system & bit != 0,
-        (None, Some(slot)) => privileges.send_to & (1 << slot.index()) != 0,
-        (None, None) => false,
-    }
-}
-
 fn waits(kernel: &Kernel, who: Endpoint) -> Waits {
     match kernel.processes.find(who).map(|slot| kernel.processes[slot].state) {
         Some(State::Sending { to, .. }) => Waits::ToSend(to),
         Some(State::Receiving { from, .. }) if from != Endpoint::ANY => Waits::ToReceive(from),
         _ => Waits::No,
     }
-}
-
-/// Whether a process waits for a message that `from` could send.
-pub(super) fn receives_from(kernel: &Kernel, slot: Slot, from: Endpoint) -> bool {
-    matches!(kernel.processes[slot].state,
-        State::Receiving { from: wanted, .. } if wanted == Endpoint::ANY || wanted == from)
-}
-
-/// Whether a process waits for the reply to a SENDREC.
-pub(super) fn awaits_reply(kernel: &Kernel, slot: Slot) -> bool {
-    matches!(kernel.processes[slot].state, State::Receiving { is_reply: true, .. })
 }
 
 fn message_of(kernel: &Kernel, slot: Slot) -> Option<Message> {
@@ -176,103 +156,14 @@ fn message_of(kernel: &Kernel, slot: Slot) -> Option<Message> {
     Some(message)
 }
 
-/// Gives a message to a process that waits for one.
-pub(super) fn deliver(kernel: &mut Kernel, to: Slot, from: Endpoint, mut message: Message, call: IpcCall) {
-    message.source = from;
-    let is_reply = awaits_reply(kernel, to);
-    let (endpoint, at) = (kernel.processes[to].endpoint, kernel.processes[to].message_at);
-    if call != IpcCall::NOTIFY {
-        if servers::rs::is_driver(kernel, endpoint) {
-            kernel.high.requests.delivered(endpoint, &message);
-            servers::rs::delivered(kernel, endpoint, &message);
-        }
-        watch_reply(kernel, from, endpoint, &message);
-    }
-    if kernel.write_user(to, at, message.as_bytes()).is_err() {
-        // It was there when the process began to wait.
-        servers::rs::died(kernel, to, End::Segv);
-        return;
-    }
-    kernel.wake(to);
-    let context = &mut kernel.processes[to].context;
-    context.set_status(0);
-    if !is_reply {
-        context.set_result(1, IpcStatus::new(call, false).0);
-    }
-}
-
-/// Holds a driver to its word: one reply to each request.
-pub(super) fn watch_reply(kernel: &mut Kernel, from: Endpoint, to: Endpoint, message: &Message) {
-    if servers::rs::is_driver(kernel, from) && !kernel.high.requests.answered(from, to, message) {
-        let id = message.payload::<minix_abi::bdev::BdevReply>().id;
-        scenario_run::violation(
-            kernel,
-            format_args!(
-                "{:?} with id {id} from {} to {}, which is not waiting for it",
-                message.kind, from.0, to.0
-            ),
-        );
-    }
-}
-
-/// Leaves a notification, or delivers it.
-pub(super) fn notify(kernel: &mut Kernel, from: Endpoint, to: Slot) {
-    if receives_from(kernel, to, from) && !awaits_reply(kernel, to) {
-        deliver_notification(kernel, to, from);
-        return;
-    }
-    let slot = kernel.processes.find(from);
-    let ipc = &mut kernel.processes[to].ipc;
-    match (system_bit(from), slot) {
-        (Some(bit), _) => ipc.notified_by_system |= bit,
-        (None, Some(slot)) => ipc.notified_by |= 1 << slot.index(),
-        (None, None) => {}
-    }
-}
-
-fn deliver_notification(kernel: &mut Kernel, to: Slot, from: Endpoint) {
-    let timestamp = kernel.clock.uptime();
-    let ipc = &mut kernel.processes[to].ipc;
-    let mut body = Notification {
-        timestamp,
-        ..Notification::default()
-    };
-    match from {
-        Endpoint::HARDWARE => body.interrupts = core::mem::take(&mut ipc.interrupts),
-        Endpoint::SYSTEM => body.signals = core::mem::take(&mut ipc.signals),
-        _ => {}
-    }
-    let message = Message::with_payload(MessageType::NOTIFY_MESSAGE, &body);
-    deliver(kernel, to, from, message, IpcCall::NOTIFY);
-}
-
 /// Delivers the first notification that waits, kernel tasks first.
 fn take_notification(kernel: &mut Kernel, to: Slot, from: Endpoint) -> bool {
-    let wanted_slot = kernel.processes.find(from);
-    let ipc = &mut kernel.processes[to].ipc;
-    let any = from == Endpoint::ANY;
-    let system = ipc.notified_by_system & if any { u32::MAX } else { system_bit(from).unwrap_or(0) };
-    let others = ipc.notified_by
-        & if any {
-            u64::MAX
-        } else {
-            wanted_slot.map_or(0, |slot| 1 << slot.index())
-        };
-    let source = if let Some(source) = system_endpoint(system) {
-        ipc.notified_by_system &= !(system & system.wrapping_neg());
-        Some(source)
-    } else if others != 0 {
-        ipc.notified_by &= !(others & others.wrapping_neg());
-        let index = others.trailing_zeros() as usize;
-        let sender = kernel.processes.iter().find(|slot| slot.index() == index);
-        sender.map(|slot| kernel.processes[slot].endpoint)
-    } else {
-        None
+    let wanted = if from == Endpoint::ANY { u64::MAX } else { bit(from) };
+    let Some(source) = kernel.processes.lowest(kernel.processes[to].ipc.notified_by & wanted) else {
+        return false;
     };
-    match source {
-        Some(source) => deliver_notification(kernel, to, source),
-        None => return false,
-    }
+    kernel.processes[to].ipc.notified_by &= !bit(source);
+    deliver_notification(kernel, to, source);
     true
 }
 
@@ -309,7 +200,7 @@ fn take_from_queue(kernel: &mut Kernel, to: Slot) -> bool {
     true
 }
 
-/// Everybody who waits for `endpoint`, or has left an asynchronous message for it, is told that it is dead.
+/// Processes that wait for `endpoint`, or have left an asynchronous message for it, learn that it is dead.
 pub(super) fn clear_references(kernel: &mut Kernel, endpoint: Endpoint) {
     for slot in kernel.processes.iter() {
         let waits_for = match kernel.processes[slot].state {

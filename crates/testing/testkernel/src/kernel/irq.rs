@@ -7,11 +7,11 @@
 //! has it, and if that goes as well, it stays until RS collects dead slots, which RS does when no service is busy.
 
 use board_qemu_virt::{Plic, Source};
-use minix_abi::kernel_call::{IrqPolicy, MAX_HOOKS, MAX_NOTIFY_ID, VECTORS};
+use heapless::Vec;
+use minix_abi::kernel_call::{IrqPolicy, MAX_HOOKS};
 use minix_abi::{Endpoint, Errno};
 
 use super::process::ProcessTable;
-use super::{Kernel, hooks, scenario_run};
 
 /// Owner of hooks that the scenario puts on a line: an endpoint that no process has or had.
 const DEAD: Endpoint = Endpoint::NONE;
@@ -24,6 +24,14 @@ struct Hook {
     policy: IrqPolicy,
     /// Keeps the line masked: it has fired, or was disabled.
     holds_line: bool,
+}
+
+/// A hook whose line has fired.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fired {
+    pub(super) owner: Endpoint,
+    pub(super) notify_id: i32,
+    pub(super) holds_line: bool,
 }
 
 /// The hooks, and the controller.
@@ -44,11 +52,11 @@ impl Irqs {
 
     /// Hooks a line and unmasks it. Answers with the number of the hook, from 1 on.
     ///
-    /// Whether the process may is for the caller to know.
+    /// The caller has checked line, notify id and permission.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a line or notify id out of range, `ENOSPC` if all hooks are in use.
+    /// `ENOSPC` if all hooks are in use.
     pub(crate) fn set_policy(
         &mut self,
         owner: Endpoint,
@@ -56,9 +64,6 @@ impl Irqs {
         notify_id: i32,
         policy: IrqPolicy,
     ) -> Result<i32, Errno> {
-        if !(0..VECTORS).contains(&vector) || !(0..=MAX_NOTIFY_ID).contains(&notify_id) {
-            return Err(Errno::EINVAL);
-        }
         let same = |hook: &Option<Hook>| hook.is_some_and(|hook| hook.owner == owner && hook.notify_id == notify_id);
         if let Some(old) = self.hooks.iter().position(same) {
             self.drop_hook(old);
@@ -71,7 +76,7 @@ impl Irqs {
             policy,
             holds_line: false,
         });
-        self.settle(vector);
+        self.update_mask(vector);
         Ok(free as i32 + 1)
     }
 
@@ -81,21 +86,7 @@ impl Irqs {
         self.set_policy(DEAD, vector, 0, IrqPolicy::empty()).map(drop)
     }
 
-    /// Unmasks the line of a hook, as far as this hook is concerned.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` for a hook that is not in use, `EPERM` for somebody else's.
-    pub(crate) fn enable(&mut self, owner: Endpoint, hook: i32) -> Result<(), Errno> {
-        self.hold(owner, hook, false)
-    }
-
-    /// Masks the line of a hook. Errors as for [`enable`](Self::enable).
-    pub(crate) fn disable(&mut self, owner: Endpoint, hook: i32) -> Result<(), Errno> {
-        self.hold(owner, hook, true)
-    }
-
-    /// Removes a hook. Errors as for [`enable`](Self::enable).
+    /// Removes a hook. Errors as for [`hold`](Self::hold).
     pub(crate) fn remove(&mut self, owner: Endpoint, hook: i32) -> Result<(), Errno> {
         let index = self.own(owner, hook)?;
         self.drop_hook(index);
@@ -120,6 +111,33 @@ impl Irqs {
         }
     }
 
+    /// A line that has fired, and its hooks. It is masked until [`complete`](Self::complete) looks at the hooks again.
+    pub(super) fn claim(&mut self) -> Option<(i32, Vec<Fired, MAX_HOOKS>)> {
+        let source = self.plic.claim()?;
+        let line = source.number() as i32;
+        self.plic.disable(source);
+        self.plic.mask(source);
+        let mut fired = Vec::new();
+        for hook in self.hooks.iter_mut().flatten().filter(|hook| hook.vector == line) {
+            hook.holds_line = !hook.policy.contains(IrqPolicy::REENABLE);
+            // There are no more hooks than that.
+            let _ = fired.push(Fired {
+                owner: hook.owner,
+                notify_id: hook.notify_id,
+                holds_line: hook.holds_line,
+            });
+        }
+        Some((line, fired))
+    }
+
+    /// Ends the service of a line that was claimed.
+    pub(super) fn complete(&mut self, line: i32) {
+        self.update_mask(line);
+        if let Some(source) = u32::try_from(line).ok().and_then(Source::new) {
+            self.plic.complete(source);
+        }
+    }
+
     fn own(&self, owner: Endpoint, hook: i32) -> Result<usize, Errno> {
         let index = hook
             .checked_sub(1)
@@ -132,24 +150,29 @@ impl Irqs {
         }
     }
 
-    fn hold(&mut self, owner: Endpoint, hook: i32, holds_line: bool) -> Result<(), Errno> {
+    /// Masks the line of a hook, or unmasks it as far as this hook is concerned.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a hook that is not in use, `EPERM` for a hook of another owner.
+    pub(crate) fn hold(&mut self, owner: Endpoint, hook: i32, holds_line: bool) -> Result<(), Errno> {
         let index = self.own(owner, hook)?;
         if let Some(hook) = &mut self.hooks[index] {
             hook.holds_line = holds_line;
             let vector = hook.vector;
-            self.settle(vector);
+            self.update_mask(vector);
         }
         Ok(())
     }
 
     fn drop_hook(&mut self, index: usize) {
         if let Some(hook) = self.hooks[index].take() {
-            self.settle(hook.vector);
+            self.update_mask(hook.vector);
         }
     }
 
     /// Opens or masks a line as its hooks want it.
-    fn settle(&self, vector: i32) {
+    fn update_mask(&self, vector: i32) {
         let Some(source) = u32::try_from(vector).ok().and_then(Source::new) else {
             return;
         };
@@ -169,47 +192,6 @@ impl Irqs {
         } else {
             self.plic.disable(source);
             self.plic.mask(source);
-        }
-    }
-}
-
-impl Kernel {
-    /// Serves every line that has fired.
-    pub(super) fn external_interrupt(&mut self) {
-        while let Some(source) = self.irqs.plic.claim() {
-            let vector = source.number() as i32;
-            // Masked first, hooks afterwards: the hooks of a line that nobody has hooked any more are no reason to open it.
-            self.irqs.plic.disable(source);
-            self.irqs.plic.mask(source);
-            for index in 0..MAX_HOOKS {
-                let Some(hook) = &mut self.irqs.hooks[index] else {
-                    continue;
-                };
-                if hook.vector != vector {
-                    continue;
-                }
-                hook.holds_line = !hook.policy.contains(IrqPolicy::REENABLE);
-                let Hook {
-                    owner,
-                    notify_id,
-                    holds_line,
-                    ..
-                } = *hook;
-                if let Some(slot) = self.processes.find(owner) {
-                    self.processes[slot].ipc.interrupts |= 1 << notify_id;
-                    hooks::notify(self, Endpoint::HARDWARE, slot);
-                } else if holds_line && owner != DEAD {
-                    scenario_run::violation(
-                        self,
-                        format_args!(
-                            "line {vector} stays masked: a hook of {}, which is dead, has fired",
-                            owner.0
-                        ),
-                    );
-                }
-            }
-            self.irqs.settle(vector);
-            self.irqs.plic.complete(source);
         }
     }
 }

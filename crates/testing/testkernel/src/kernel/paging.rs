@@ -7,9 +7,8 @@ use core::ops::Range;
 
 use minix_abi::PAGE_BYTES;
 
-use super::frames::FrameAllocator;
+use super::frames::{FrameAllocator, OutOfMemory};
 use super::physical;
-use super::space::Access;
 
 const VALID: u64 = 1 << 0;
 const READ: u64 = 1 << 1;
@@ -26,7 +25,7 @@ const ENTRY_BYTES: u64 = 8;
 /// `satp`: Sv39.
 const MODE: u64 = 8 << 60;
 
-/// What a page of each level covers.
+/// The size of a page of each level.
 const fn level_bytes(level: u32) -> u64 {
     PAGE_BYTES << (9 * level)
 }
@@ -40,7 +39,21 @@ pub(super) const FINISHER: Range<u64> = 0x0010_0000..0x0010_1000;
 /// RAM, as one page of level 2.
 pub(super) const RAM: Range<u64> = 0x8000_0000..0xC000_0000;
 
-/// What is mapped at an address.
+/// What a page may be used for besides reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Access {
+    pub(crate) write: bool,
+    pub(crate) execute: bool,
+}
+
+impl Access {
+    pub(crate) const READ_WRITE: Self = Self {
+        write: true,
+        execute: false,
+    };
+}
+
+/// A mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) physical: u64,
@@ -48,10 +61,6 @@ pub(super) struct Page {
     pub(super) is_user: bool,
     pub(super) access: Access,
 }
-
-/// No memory for a table.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct OutOfFrames;
 
 /// A page table and the tables below it.
 #[derive(Debug)]
@@ -61,8 +70,8 @@ pub(super) struct PageTable {
 
 impl PageTable {
     /// A table with nothing but the kernel in it.
-    pub(super) fn new(frames: &mut FrameAllocator) -> Result<Self, OutOfFrames> {
-        let root = frames.take().ok_or(OutOfFrames)?;
+    pub(super) fn new(frames: &mut FrameAllocator) -> Result<Self, OutOfMemory> {
+        let root = frames.take()?;
         let table = Self { root };
         let windows = [
             (RAM, 2, KERNEL | EXECUTE),
@@ -93,7 +102,7 @@ impl PageTable {
         address: u64,
         physical: u64,
         access: Access,
-    ) -> Result<(), OutOfFrames> {
+    ) -> Result<(), OutOfMemory> {
         let write = if access.write { WRITE } else { 0 };
         let execute = if access.execute { EXECUTE } else { 0 };
         let flags = VALID | READ | write | execute | USER | ACCESSED | DIRTY;
@@ -107,7 +116,7 @@ impl PageTable {
         Some(page)
     }
 
-    /// What is mapped at an address.
+    /// The mapping of an address.
     pub(super) fn page(&self, address: u64) -> Option<Page> {
         let (at, level) = self.entry(address)?;
         let entry = physical::load(at);
@@ -138,13 +147,13 @@ impl PageTable {
         None
     }
 
-    fn set(&self, frames: &mut FrameAllocator, address: u64, level: u32, leaf: u64) -> Result<(), OutOfFrames> {
+    fn set(&self, frames: &mut FrameAllocator, address: u64, level: u32, leaf: u64) -> Result<(), OutOfMemory> {
         let mut table = self.root;
         for above in (level + 1..3).rev() {
             let at = place(table, address, above);
             let entry = physical::load(at);
             if entry & VALID == 0 {
-                table = frames.take().ok_or(OutOfFrames)?;
+                table = frames.take()?;
                 physical::store(at, ((table / PAGE_BYTES) << 10) | VALID);
             } else {
                 assert!(!is_leaf(entry), "{address:#x} is the kernel's");
@@ -155,7 +164,7 @@ impl PageTable {
         Ok(())
     }
 
-    /// Gives back the tables. What they map is not touched.
+    /// Frees the tables, but not the pages that they map.
     pub(super) fn free(&self, frames: &mut FrameAllocator) {
         free_below(frames, self.root, 2);
     }
@@ -168,7 +177,7 @@ fn free_below(frames: &mut FrameAllocator, table: u64, level: u32) {
             free_below(frames, target(entry), level - 1);
         }
     }
-    frames.give_back(table);
+    frames.free(table);
 }
 
 const fn leaf(physical: u64, flags: u64) -> u64 {
@@ -187,7 +196,7 @@ const fn place(table: u64, address: u64, level: u32) -> u64 {
     table + address / level_bytes(level) % ENTRIES * ENTRY_BYTES
 }
 
-/// Makes the hart translate by a table, or forget what it knew of the present one.
+/// Makes the hart translate by a table, and forget all cached entries.
 pub(super) fn activate(satp: u64) {
     // SAFETY: every table maps the kernel where it is, so the next instruction is found; it was made by `PageTable::new`.
     unsafe {

@@ -2,7 +2,7 @@
 //!
 //! RAM is mapped one to one in every address space, for the kernel alone. What lies in the window below is used by
 //! processes, devices and page tables; no reference of the kernel points there, it only copies in and out. That is why
-//! these functions are safe: whatever they write, no Rust object changes.
+//! these functions are safe: no Rust object changes by their writes.
 
 use core::ptr;
 use core::sync::atomic::{AtomicU64, Ordering};

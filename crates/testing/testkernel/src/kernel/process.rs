@@ -1,14 +1,15 @@
-//! Processes: who there is, what each waits for and what it may do.
+//! The table of processes: what each waits for and may do.
 
 use core::ops::{Index, IndexMut};
 
-use heapless::String;
+use heapless::{String, Vec};
+use minix_abi::kernel_call::MemRange;
 use minix_abi::process::MAX_NAME_BYTES;
 use minix_abi::signal::SigSet;
 use minix_abi::{Endpoint, Errno};
 
+use super::context::Context;
 use super::space::AddressSpace;
-use super::trap::Context;
 
 /// Processes there can be at a time.
 pub(crate) const MAX_PROCESSES: usize = 24;
@@ -27,10 +28,19 @@ impl Slot {
     }
 }
 
+/// The bit of a kernel task, a server or a process in masks, by its slot. 0 for an endpoint that none of them can have.
+pub(crate) fn bit(endpoint: Endpoint) -> u64 {
+    let number = u32::try_from(endpoint.slot() + Endpoint::TASKS);
+    number.ok().and_then(|number| 1_u64.checked_shl(number)).unwrap_or(0)
+}
+
+/// The bits of all kernel tasks and processes of the boot image.
+pub(crate) const SYSTEM_BITS: u64 = (1 << (FIRST_SLOT + Endpoint::TASKS)) - 1;
+
 /// A label or process name.
 pub(crate) type Name = String<MAX_NAME_BYTES>;
 
-/// Whether a process runs, and if not, what it waits for.
+/// Whether a process runs, or what it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Created, but not let go yet.
@@ -54,14 +64,19 @@ pub(crate) struct Privileges {
     pub(crate) vm_calls: u64,
     /// Privilege flags as WHOAMI tells them.
     pub(crate) flags: i32,
-    /// Processes of the table it may send to, one bit per [`Slot`].
+    /// Receivers it may send to, by their [`bit`].
     pub(crate) send_to: u64,
-    /// Processes of the boot image and kernel tasks it may send to: bit n stands for slot n - 5.
-    pub(crate) send_to_system: u32,
     /// Interrupt lines it may hook, one bit each; `None`: any.
     pub(crate) irqs: Option<u128>,
-    /// Physical ranges it may map: first and last address.
-    pub(crate) memory: heapless::Vec<(u64, u64), 20>,
+    /// Physical ranges it may map.
+    pub(crate) memory: Vec<MemRange, 20>,
+}
+
+impl Privileges {
+    /// Whether one of the ranges holds all of this one.
+    pub(crate) fn may_map(&self, physical: u64, bytes: u64) -> bool {
+        self.memory.iter().any(|range| range.holds(physical, bytes))
+    }
 }
 
 /// What message passing remembers about a process.
@@ -69,10 +84,8 @@ pub(crate) struct Privileges {
 pub(crate) struct Ipc {
     /// When it began to wait, as a running number: senders are served in this order.
     pub(crate) waiting_since: u64,
-    /// Notifications that wait, from processes of the table: one bit per [`Slot`].
+    /// Senders of notifications that wait, by their [`bit`].
     pub(crate) notified_by: u64,
-    /// Notifications that wait, from the boot image and kernel tasks: bit n stands for slot n - 5.
-    pub(crate) notified_by_system: u32,
     /// Interrupts that wait, one bit per notify id.
     pub(crate) interrupts: u64,
     /// Kernel signals that wait.
@@ -94,6 +107,10 @@ pub(crate) struct Process {
     pub(crate) state: State,
     /// Lower runs first. Equal ones take turns.
     pub(crate) priority: u8,
+    /// The service under test, whose replies are watched.
+    pub(crate) is_driver: bool,
+    /// When it last got a request to close its disk.
+    pub(crate) closed_at: Option<u64>,
     /// Since when it has been ready, as a running number.
     pub(super) ready_since: u64,
     /// Address of the message of the call it is in.
@@ -141,10 +158,19 @@ impl ProcessTable {
         (self.get(slot)?.endpoint == endpoint).then_some(slot)
     }
 
-    /// The slot an endpoint names, whoever uses it now.
+    /// The slot that an endpoint names, also if another process uses it now.
     pub(crate) fn slot_at(&self, endpoint: Endpoint) -> Option<Slot> {
         let index = usize::try_from(endpoint.slot() - FIRST_SLOT).ok()?;
         (index < MAX_PROCESSES).then_some(Slot(index as u8))
+    }
+
+    /// The endpoint that the lowest of some bits stands for.
+    pub(crate) fn lowest(&self, bits: u64) -> Option<Endpoint> {
+        let lowest = (bits != 0).then(|| Endpoint(bits.trailing_zeros() as i32 - Endpoint::TASKS))?;
+        if bits & SYSTEM_BITS != 0 {
+            return Some(lowest);
+        }
+        Some(self.get(self.slot_at(lowest)?)?.endpoint)
     }
 
     /// All live processes.
@@ -161,10 +187,6 @@ impl ProcessTable {
 
     pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Process> {
         self.slots.get_mut(slot.index())?.as_mut()
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.slots.iter().all(Option::is_some)
     }
 
     /// Adds a process, [`Held`](State::Held), under a new endpoint.
@@ -191,7 +213,9 @@ impl ProcessTable {
             label,
             name,
             state: State::Held,
-            priority: 7,
+            priority: 0,
+            is_driver: false,
+            closed_at: None,
             ready_since: 0,
             message_at: 0,
             context,
@@ -207,7 +231,7 @@ impl ProcessTable {
 
     /// Makes a process that was just added the successor of a dead one: it gets the slot and endpoint of that.
     ///
-    /// The slot of the dead one has to be free, and nobody must have heard of the new one yet.
+    /// The slot of the dead one has to be free, and the endpoint of the new one not known to any process yet.
     pub(crate) fn take_over(&mut self, new: Slot, endpoint: Endpoint) -> Slot {
         let slot = self.slot_at(endpoint).expect("processes have endpoints of the table");
         self.slots.swap(new.index(), slot.index());
@@ -221,7 +245,7 @@ impl ProcessTable {
     }
 }
 
-/// A slot stands for a live process; whoever keeps one longer must ask [`get`](ProcessTable::get).
+/// A slot stands for a live process; for a slot kept longer there is [`get`](ProcessTable::get).
 impl Index<Slot> for ProcessTable {
     type Output = Process;
 

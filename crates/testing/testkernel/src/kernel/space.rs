@@ -1,4 +1,4 @@
-//! The memory of a process: which pages it has and what is behind them.
+//! The memory of a process: its regions and their pages.
 //!
 //! Nothing is mapped that was not asked for and granted. Memory on demand, of which the stack is made, gets its frames when
 //! it is first touched.
@@ -9,8 +9,8 @@ use heapless::Vec;
 use minix_abi::PAGE_BYTES;
 use minix_abi::process::{RESERVED, STACK};
 
-use super::frames::{Batch, FrameAllocator};
-use super::paging::{self, FINISHER, Page, PageTable, RAM};
+use super::frames::{Batch, FrameAllocator, OutOfMemory};
+use super::paging::{self, Access, FINISHER, Page, PageTable, RAM};
 use super::physical;
 
 /// Regions a process can have.
@@ -23,10 +23,9 @@ const TOP: u64 = STACK.end;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Nothing is mapped there, or not for the process, or it is a device.
-    Unmapped { address: u64 },
+    Unmapped,
     /// Memory that is allocated on first use, and was not used yet. [`AddressSpace::fault_in`] allocates it.
-    Absent { address: u64 },
-    /// The machine has no memory left.
+    Absent,
     OutOfMemory,
 }
 
@@ -41,6 +40,18 @@ pub(crate) enum MapError {
     NotMapped,
 }
 
+impl From<OutOfMemory> for Fault {
+    fn from(OutOfMemory: OutOfMemory) -> Self {
+        Self::OutOfMemory
+    }
+}
+
+impl From<OutOfMemory> for MapError {
+    fn from(OutOfMemory: OutOfMemory) -> Self {
+        Self::OutOfMemory
+    }
+}
+
 /// Where the frames of new memory come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backing {
@@ -50,20 +61,6 @@ pub(crate) enum Backing {
     Allocated,
     /// At once, in a row.
     Contiguous,
-}
-
-/// What a page may be used for besides reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Access {
-    pub(crate) write: bool,
-    pub(crate) execute: bool,
-}
-
-impl Access {
-    pub(crate) const READ_WRITE: Self = Self {
-        write: true,
-        execute: false,
-    };
 }
 
 /// What a process was about to do with a page.
@@ -94,7 +91,7 @@ impl AddressSpace {
     /// A space with nothing in it.
     pub(super) fn new(frames: &mut FrameAllocator) -> Result<Self, MapError> {
         Ok(Self {
-            table: PageTable::new(frames).map_err(|_| MapError::OutOfMemory)?,
+            table: PageTable::new(frames)?,
             regions: Vec::new(),
             is_stale: false,
         })
@@ -135,31 +132,31 @@ impl AddressSpace {
     /// Whether all of a range is present memory of the process.
     pub(crate) fn check(&self, address: u64, bytes: u64) -> Result<(), Fault> {
         if address.checked_add(bytes).is_none_or(|end| end > TOP) {
-            return Err(Fault::Unmapped { address });
+            return Err(Fault::Unmapped);
         }
         pieces(address, bytes).try_for_each(|(address, _)| self.translate(address).map(drop))
     }
 
-    /// The physical address behind an address of the process's memory. Nothing is faulted in. Devices do not count.
+    /// The physical address for an address of the process's memory. Nothing is faulted in. Devices do not count.
     pub(crate) fn translate(&self, address: u64) -> Result<u64, Fault> {
         match self.table.page(address) {
             Some(page) if page.is_user && physical::contains(page.physical, PAGE_BYTES) => {
                 Ok(page.physical + address % PAGE_BYTES)
             }
-            Some(_) => Err(Fault::Unmapped { address }),
-            None if self.region(address).is_some() => Err(Fault::Absent { address }),
-            None => Err(Fault::Unmapped { address }),
+            Some(_) => Err(Fault::Unmapped),
+            None if self.region(address).is_some() => Err(Fault::Absent),
+            None => Err(Fault::Unmapped),
         }
     }
 
     /// Makes every page of a range present.
     pub(crate) fn fault_in(&mut self, frames: &mut FrameAllocator, address: u64, bytes: u64) -> Result<(), Fault> {
         if address.checked_add(bytes).is_none_or(|end| end > TOP) {
-            return Err(Fault::Unmapped { address });
+            return Err(Fault::Unmapped);
         }
         for (address, _) in pieces(address, bytes) {
             match self.translate(address) {
-                Err(Fault::Absent { .. }) => self.allocate(frames, address)?,
+                Err(Fault::Absent) => self.allocate(frames, address)?,
                 other => {
                     other?;
                 }
@@ -170,8 +167,7 @@ impl AddressSpace {
 
     /// Serves a page fault of the process.
     pub(super) fn demand(&mut self, frames: &mut FrameAllocator, address: u64, needs: PageUse) -> Result<(), Fault> {
-        let unmapped = Fault::Unmapped { address };
-        let region = self.region(address).ok_or(unmapped)?;
+        let region = self.region(address).ok_or(Fault::Unmapped)?;
         let is_allowed = match needs {
             PageUse::Read => true,
             PageUse::Write => region.access.write,
@@ -179,16 +175,15 @@ impl AddressSpace {
         };
         // A page that is there and faults all the same is one that was used against its permissions.
         if region.is_device || !is_allowed || self.table.page(address).is_some() {
-            return Err(unmapped);
+            return Err(Fault::Unmapped);
         }
         self.allocate(frames, address)
     }
 
     fn allocate(&mut self, frames: &mut FrameAllocator, address: u64) -> Result<(), Fault> {
-        let access = self.region(address).ok_or(Fault::Unmapped { address })?.access;
-        let frame = frames.take().ok_or(Fault::OutOfMemory)?;
-        self.put(frames, address - address % PAGE_BYTES, frame, access)
-            .map_err(|_| Fault::OutOfMemory)
+        let access = self.region(address).ok_or(Fault::Unmapped)?.access;
+        let frame = frames.take()?;
+        Ok(self.put(frames, address - address % PAGE_BYTES, frame, access)?)
     }
 
     fn put(
@@ -197,7 +192,7 @@ impl AddressSpace {
         address: u64,
         physical: u64,
         access: Access,
-    ) -> Result<(), paging::OutOfFrames> {
+    ) -> Result<(), OutOfMemory> {
         // The hart may remember that nothing was there.
         self.is_stale = true;
         self.table.map(frames, address, physical, access)
@@ -213,24 +208,30 @@ impl AddressSpace {
         backing: Backing,
     ) -> Result<u64, MapError> {
         let range = self.reserve(at, bytes, access, false)?;
-        let pages = ((range.end - range.start) / PAGE_BYTES) as usize;
-        let row = match backing {
-            Backing::OnDemand => return Ok(range.start),
-            Backing::Allocated => Some(None),
-            Backing::Contiguous => frames.take_row(pages).map(Some),
-        };
-        let mapped = row.is_some_and(|row| {
-            (0..pages as u64).map(|page| page * PAGE_BYTES).all(|offset| {
-                let frame = row.map_or_else(|| frames.take(), |row| Some(row + offset));
-                frame.is_some_and(|frame| self.put(frames, range.start + offset, frame, access).is_ok())
-            })
-        });
-        if mapped {
+        if backing == Backing::OnDemand {
             return Ok(range.start);
         }
-        // What is left of a row that could not be mapped for want of tables is lost. Nothing works any more then anyhow.
-        let _ = self.unmap(frames, range.start, bytes);
-        Err(MapError::OutOfMemory)
+        let populated = self.populate(frames, range.clone(), access, backing == Backing::Contiguous);
+        populated
+            .map(|()| range.start)
+            // A part of a row that could not be mapped for want of tables is lost. Nothing works any more then anyhow.
+            .or_else(|error| self.unmap(frames, range.start, bytes).and(Err(error.into())))
+    }
+
+    fn populate(
+        &mut self,
+        frames: &mut FrameAllocator,
+        range: Range<u64>,
+        access: Access,
+        is_row: bool,
+    ) -> Result<(), OutOfMemory> {
+        let count = (range.end - range.start) / PAGE_BYTES;
+        let row = is_row.then(|| frames.take_row(count as usize)).transpose()?;
+        for address in pages(range.clone()) {
+            let frame = row.map_or_else(|| frames.take(), |row| Ok(row + (address - range.start)))?;
+            self.put(frames, address, frame, access)?;
+        }
+        Ok(())
     }
 
     /// Maps a physical range, rounded to pages. The answer has the offset in the page that `physical` has.
@@ -251,8 +252,7 @@ impl AddressSpace {
         }
         let range = self.reserve(None, bytes + offset, Access::READ_WRITE, true)?;
         for (address, physical) in pages(range.clone()).zip(pages(first..end)) {
-            self.put(frames, address, physical, Access::READ_WRITE)
-                .map_err(|_| MapError::OutOfMemory)?;
+            self.put(frames, address, physical, Access::READ_WRITE)?;
         }
         Ok(range.start + offset)
     }
@@ -260,18 +260,20 @@ impl AddressSpace {
     /// Removes the memory in a range, rounded up to pages; regions may lose a part. The frames are free at once.
     pub(crate) fn unmap(&mut self, frames: &mut FrameAllocator, address: u64, bytes: u64) -> Result<(), MapError> {
         let range = page_range(address, bytes)?;
-        let overlaps = |region: &Region| region.range.start < range.end && range.start < region.range.end;
-        if !self.regions.iter().any(|region| overlaps(region) && !region.is_device) {
-            return Err(MapError::NotMapped);
-        }
         let mut kept: Vec<Region, MAX_REGIONS> = Vec::new();
+        let mut is_mapped = false;
         for region in &self.regions {
-            let (before, after) = (region.range.start..range.start, range.end..region.range.end);
-            let parts = if !overlaps(region) || region.is_device {
-                [region.range.clone(), 0..0]
-            } else {
-                [before, after]
-            };
+            let Range { start, end } = region.range;
+            let mut parts = [start..end, 0..0];
+            if !region.is_device && start < range.end && range.start < end {
+                is_mapped = true;
+                parts = [start..range.start, range.end..end];
+                for address in pages(start.max(range.start)..end.min(range.end)) {
+                    if let Some(page) = self.table.unmap(address) {
+                        frames.free(page.physical);
+                    }
+                }
+            }
             for part in parts.into_iter().filter(|part| !part.is_empty()) {
                 let part = Region {
                     range: part,
@@ -280,19 +282,9 @@ impl AddressSpace {
                 kept.push(part).map_err(|_| MapError::OutOfMemory)?;
             }
         }
-        for region in self
-            .regions
-            .iter()
-            .filter(|region| overlaps(region) && !region.is_device)
-        {
-            let (start, end) = (region.range.start.max(range.start), region.range.end.min(range.end));
-            for page in pages(start..end).filter_map(|address| self.table.unmap(address)) {
-                frames.give_back(page.physical);
-            }
-        }
         self.regions = kept;
         self.is_stale = true;
-        Ok(())
+        is_mapped.then_some(()).ok_or(MapError::NotMapped)
     }
 
     /// Removes the device region that `address` lies in.

@@ -4,16 +4,20 @@ use core::ptr;
 
 use board_qemu_virt::{Board, Boot, Plic, image_bounds, largest_gap, power, println};
 use minix_abi::PAGE_BYTES;
+use testkernel::replies::Requests;
 use virtio_fdt::PhysRange;
 
 use super::archive::Archive;
 use super::clock::Clock;
+use super::dispatch;
 use super::frames::FrameAllocator;
-use super::hooks::High;
 use super::irq::Irqs;
 use super::paging::{self, PageTable, RAM};
+use super::ports::Ports;
 use super::process::ProcessTable;
-use super::{Kernel, scenario_run, schedule};
+use super::report::{self, Failures};
+use super::servers::system::System;
+use super::state::Kernel;
 
 /// The first function.
 pub(crate) fn main(boot: Boot) -> ! {
@@ -24,16 +28,15 @@ pub(crate) fn main(boot: Boot) -> ! {
     // From here on interrupts are looked for, or come in user mode.
     riscv::interrupt::disable();
     refuse_foreign_interrupts(&board);
-    let mut kernel = match take_over(&board) {
-        Ok(kernel) => kernel,
+    match take_over(&board) {
+        Ok(kernel) => dispatch::run(System::new(kernel)),
         Err(reason) => give_up(format_args!("{reason}")),
-    };
-    schedule::run(&mut kernel)
+    }
 }
 
 fn give_up(reason: core::fmt::Arguments<'_>) -> ! {
     println!("test kernel: cannot start: {reason}");
-    scenario_run::error("boot", "cannot-start", reason);
+    report::error("boot", "cannot-start", reason);
     power::off(power::PANIC)
 }
 
@@ -87,14 +90,16 @@ fn take_over(board: &Board) -> Result<Kernel, &'static str> {
         processes: ProcessTable::new(),
         clock: Clock::new(board.timebase),
         irqs,
-        high: High::default(),
+        ports: Ports::default(),
+        requests: Requests::default(),
+        failures: Failures::default(),
         idle_space,
         active_space: idle_space,
         turns: 0,
     })
 }
 
-/// The largest part of RAM that nobody uses.
+/// The largest unused part of RAM.
 fn free_memory(board: &Board, initrd: PhysRange) -> Option<PhysRange> {
     let image_end = image_bounds().1 as u64;
     let ram = board.tree.memory::<8>().ok()?;

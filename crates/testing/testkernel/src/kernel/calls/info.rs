@@ -8,15 +8,16 @@ use minix_abi::kernel_call::{
 use minix_abi::rs::InitFlags;
 use minix_abi::{Endpoint, Errno, Message};
 
+use crate::kernel::ipc;
 use crate::kernel::process::Slot;
-use crate::kernel::{Kernel, ipc};
+use crate::kernel::state::Kernel;
 
 /// Most bytes of text the kernel takes at once.
 const DIAG_LIMIT: usize = 2000;
 
 pub(super) fn setalarm(kernel: &mut Kernel, caller: Slot, message: &mut Message) -> Result<(), Errno> {
     let mut call: SetAlarm = message.payload();
-    let uptime = kernel.clock.uptime();
+    let uptime = kernel.clock.uptime;
     let alarm = &mut kernel.processes[caller].alarm;
     call.time_left = alarm.map_or(NO_ALARM, |at| at.saturating_sub(uptime));
     call.uptime = uptime;
@@ -30,7 +31,7 @@ pub(super) fn setalarm(kernel: &mut Kernel, caller: Slot, message: &mut Message)
 }
 
 pub(super) fn times(kernel: &mut Kernel, caller: Slot, message: &mut Message) -> Result<(), Errno> {
-    let uptime = kernel.clock.uptime();
+    let uptime = kernel.clock.uptime;
     let slot = match message.payload::<Times>().process {
         Endpoint::SELF => Some(caller),
         other => kernel.processes.find(other),
@@ -98,8 +99,8 @@ pub(super) fn statectl(kernel: &mut Kernel, caller: Slot, call: &StateCtl) -> Re
         StateRequest::CLEAR_IPC_REFS => {
             let endpoint = kernel.processes[caller].endpoint;
             ipc::clear_references(kernel, endpoint);
-            // Whoever waited has been told; nothing is owed to anybody.
-            kernel.high.requests.forget(endpoint);
+            // Clients that waited have been told, so the driver owes them nothing.
+            kernel.requests.forget(endpoint);
             Ok(())
         }
         // There is nothing to filter, and no state to transfer.

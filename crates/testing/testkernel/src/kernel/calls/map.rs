@@ -6,14 +6,14 @@ use minix_abi::grant::GrantFlags;
 use minix_abi::kernel_call::{
     MAX_RANGES, MapAccess, MapElement, PhysRange, Segment, Umap, UmapReply, Vumap, VumapReply,
 };
-use minix_abi::{Endpoint, Errno, GrantId, Message, PAGE_BYTES};
+use minix_abi::{Endpoint, Errno, Message, PAGE_BYTES};
 use testkernel::grants::Request;
 use testkernel::vumap;
 use zerocopy::IntoBytes;
 
-use crate::kernel::Kernel;
 use crate::kernel::grants::locate;
 use crate::kernel::process::Slot;
+use crate::kernel::state::Kernel;
 
 pub(super) fn umap(kernel: &mut Kernel, caller: Slot, message: &mut Message) -> Result<(), Errno> {
     let call: Umap = message.payload();
@@ -25,29 +25,16 @@ pub(super) fn umap(kernel: &mut Kernel, caller: Slot, message: &mut Message) -> 
     found.map(drop)
 }
 
+/// The address of contiguous memory of the caller.
 fn find(kernel: &Kernel, caller: Slot, call: &Umap) -> Result<u64, Errno> {
-    let endpoint = kernel.processes[caller].endpoint;
-    let is_own = call.owner == Endpoint::SELF || call.owner == endpoint;
+    if call.owner != Endpoint::SELF && call.owner != kernel.processes[caller].endpoint {
+        return Err(Errno::EPERM);
+    }
+    if call.segment != Segment::VIRTUAL {
+        return Err(Errno::EINVAL);
+    }
     let bytes = u64::try_from(call.bytes).map_err(|_| Errno::EFAULT)?;
-    let (owner, address) = match call.segment {
-        Segment::VIRTUAL if is_own => (caller, call.address),
-        Segment::GRANT => {
-            let request = Request {
-                granter: if is_own { endpoint } else { call.owner },
-                grantee: endpoint,
-                grant: GrantId(call.address as i32),
-                offset: 0,
-                bytes,
-                access: GrantFlags::empty(),
-            };
-            let (owner, memory) = locate(kernel, &request).map_err(|_| Errno::EFAULT)?;
-            (owner, memory.address)
-        }
-        Segment::VIRTUAL => return Err(Errno::EPERM),
-        _ if !is_own => return Err(Errno::EPERM),
-        _ => return Err(Errno::EINVAL),
-    };
-    let space = &kernel.processes[owner].space;
+    let (space, address) = (&kernel.processes[caller].space, call.address);
     let first = space.translate(address).map_err(|_| Errno::EFAULT)?;
     let end = address.checked_add(bytes).ok_or(Errno::EFAULT)?;
     let mut page = address - address % PAGE_BYTES + PAGE_BYTES;
@@ -89,16 +76,15 @@ pub(super) fn vumap(kernel: &mut Kernel, caller: Slot, message: &mut Message) ->
             if is_own {
                 return Ok((caller, element.address.wrapping_add(offset)));
             }
-            let grant = element.grant();
             let request = Request {
                 granter: call.owner,
                 grantee: endpoint,
-                grant,
+                grant: element.grant(),
                 offset,
                 bytes,
                 access,
             };
-            locate(&kernel_cell.borrow(), &request).map(|(owner, memory)| (owner, memory.address))
+            locate(&kernel_cell.borrow(), &request)
         },
         |owner, address, may_allocate| {
             let mut kernel = kernel_cell.borrow_mut();

@@ -5,59 +5,47 @@ mod device;
 mod info;
 mod map;
 
-pub(super) use device::may_map;
-
 use guest_protocol::End;
+use minix_abi::grant::GrantFlags;
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
+use testkernel::config::call_bit;
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::Kernel;
 use super::process::Slot;
-use super::servers::rs;
+use super::state::Kernel;
 
-/// A kernel call trap.
-pub(super) fn trap(kernel: &mut Kernel, caller: Slot) {
-    let process = &kernel.processes[caller];
-    let (endpoint, at) = (process.endpoint, process.context.argument(0));
+/// A kernel call trap. The end of the caller, if it has come.
+pub(super) fn trap(kernel: &mut Kernel, caller: Slot) -> Option<End> {
+    let at = kernel.processes[caller].context.argument(0);
     let mut message = Message::new_zeroed();
     // Nothing is brought in for this copy: a message that is not there is the end of the caller.
-    if process.space.read(at, message.as_mut_bytes()).is_err() {
-        rs::died(kernel, caller, End::Segv);
-        return;
+    if kernel.processes[caller].space.read(at, message.as_mut_bytes()).is_err() {
+        return Some(End::Segv);
     }
     let result = dispatch(kernel, caller, &mut message);
-    // Whoever has called EXIT is not here any more; in its slot there may be somebody else.
-    let Some(process) = kernel
-        .processes
-        .get(caller)
-        .filter(|process| process.endpoint == endpoint)
-    else {
-        return;
-    };
     if message.kind == MessageType::SYS_EXIT && result.is_ok() {
-        return;
+        // The signal manager sees this as SIGABRT.
+        return Some(End::Exit);
     }
     message.kind = match result {
         Ok(value) => MessageType(value),
         Err(errno) => Status::from(errno).into(),
     };
     message.source = Endpoint::SYSTEM;
-    if process.space.write(at, message.as_bytes()).is_err() {
-        rs::died(kernel, caller, End::Segv);
-    }
+    let written = kernel.processes[caller].space.write(at, message.as_bytes());
+    written.is_err().then_some(End::Segv)
 }
 
 /// What the call gives: a value, or a negative error. Results in the body are written to `message`.
 fn dispatch(kernel: &mut Kernel, caller: Slot, message: &mut Message) -> Result<i32, Errno> {
     let call = message.kind;
-    let index = call.kernel_call_index().ok_or(Errno::EBADREQUEST)?;
-    if kernel.processes[caller].privileges.kernel_calls & (1 << index) == 0 {
+    call.kernel_call_index().ok_or(Errno::EBADREQUEST)?;
+    if kernel.processes[caller].privileges.kernel_calls & call_bit(call) == 0 {
         return Err(Errno::ECALLDENIED);
     }
     let done = match call {
-        MessageType::SYS_SAFECOPYFROM => copy::safecopy(kernel, caller, &message.payload(), copy::Direction::FromGrant),
-        MessageType::SYS_SAFECOPYTO => copy::safecopy(kernel, caller, &message.payload(), copy::Direction::ToGrant),
-        MessageType::SYS_VSAFECOPY => copy::vector(kernel, caller, &message.payload()),
+        MessageType::SYS_SAFECOPYFROM => copy::safecopy(kernel, caller, &message.payload(), GrantFlags::READ),
+        MessageType::SYS_SAFECOPYTO => copy::safecopy(kernel, caller, &message.payload(), GrantFlags::WRITE),
         MessageType::SYS_SETGRANT => copy::set_grants(kernel, caller, &message.payload()),
         MessageType::SYS_UMAP => map::umap(kernel, caller, message),
         MessageType::SYS_VUMAP => map::vumap(kernel, caller, message),
@@ -68,11 +56,7 @@ fn dispatch(kernel: &mut Kernel, caller: Slot, message: &mut Message) -> Result<
         MessageType::SYS_GETINFO => info::getinfo(kernel, caller, message),
         MessageType::SYS_DIAGCTL => info::diagctl(kernel, caller, &message.payload()),
         MessageType::SYS_STATECTL => info::statectl(kernel, caller, &message.payload()),
-        MessageType::SYS_EXIT => {
-            // The signal manager sees this as SIGABRT.
-            rs::died(kernel, caller, End::Exit);
-            Ok(())
-        }
+        MessageType::SYS_EXIT => Ok(()),
         _ => Err(Errno::EBADREQUEST),
     };
     done.map(|()| Status::OK.0)

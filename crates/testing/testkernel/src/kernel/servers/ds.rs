@@ -1,169 +1,113 @@
 //! DS, the data store: labels that RS publishes, and numbers that services publish.
 //!
-//! On MINIX the numbers of a service go when RS takes its label away. Here they stay, so that a service which trusts them too far is
-//! found out.
+//! On MINIX the numbers of a service go when RS takes its label away. Here they stay, to find services that trust them too
+//! far.
 
-use heapless::{String, Vec};
+use heapless::{LinearMap, String};
 use minix_abi::ds::{BLOCK_DRIVER_PREFIX, DRIVER_UP, DsFlags, DsReply, DsRequest, MAX_KEY_BYTES, MIN_KEY_BYTES};
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
 
-use super::vfs;
-use crate::kernel::process::{Name, Slot};
-use crate::kernel::{Kernel, grants};
+use crate::kernel::grants;
+use crate::kernel::process::{MAX_PROCESSES, Slot};
+use crate::kernel::state::Kernel;
 
-/// Entries there can be.
-const ENTRIES: usize = 64;
+/// Numbers there can be.
+const NUMBERS: usize = 64;
 
 type Key = String<MAX_KEY_BYTES>;
 
-#[derive(Clone, Debug)]
-struct Entry {
-    key: Key,
-    /// The label of the service that published it.
-    owner: Name,
-    value: Value,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Value {
-    U32(u32),
-    Label(Endpoint),
-}
-
-impl Value {
-    fn is_of(self, kind: DsFlags) -> bool {
-        match self {
-            Value::U32(_) => kind == DsFlags::U32,
-            Value::Label(_) => kind == DsFlags::LABEL,
-        }
-    }
-}
-
 #[derive(Debug, Default)]
-pub(crate) struct Ds(Vec<Entry, ENTRIES>);
+pub(crate) struct Ds {
+    labels: LinearMap<Key, Endpoint, MAX_PROCESSES>,
+    numbers: LinearMap<Key, u32, NUMBERS>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    Done,
+    Value(u32),
+    DriverUp,
+}
 
 impl Ds {
-    /// RS says who goes by a label; `None`: nobody any more.
-    pub(super) fn set_label(&mut self, label: &Name, endpoint: Option<Endpoint>) {
-        self.0
-            .retain(|entry| !matches!(entry.value, Value::Label(_)) || entry.key != label[..]);
-        if let (Some(endpoint), Ok(key)) = (endpoint, Key::try_from(&label[..])) {
-            let owner = Name::try_from("rs").unwrap_or_default();
-            let entry = Entry {
-                key,
-                owner,
-                value: Value::Label(endpoint),
-            };
-            self.0.push(entry).expect("more labels than processes");
+    /// RS says which process has a label, if any.
+    pub(super) fn set_label(&mut self, label: &str, endpoint: Option<Endpoint>) {
+        let key = Key::try_from(label).expect("labels are shorter than keys");
+        match endpoint {
+            Some(endpoint) => drop(self.labels.insert(key, endpoint).expect("more labels than processes")),
+            None => drop(self.labels.remove(&key)),
         }
     }
 
     fn label_of(&self, endpoint: Endpoint) -> Option<&Key> {
-        self.0
-            .iter()
-            .find(|entry| entry.value == Value::Label(endpoint))
-            .map(|entry| &entry.key)
+        let mut labels = self.labels.iter();
+        labels
+            .find(|(_, labelled)| **labelled == endpoint)
+            .map(|(label, _)| label)
     }
 
-    fn find(&self, key: &str, kind: DsFlags) -> Option<usize> {
-        self.0
-            .iter()
-            .position(|entry| entry.key == key && entry.value.is_of(kind))
+    /// The answer to a request, and whether it announces that a driver is up: VFS has subscribed to that.
+    pub(super) fn serve(&mut self, kernel: &mut Kernel, caller: Slot, message: &Message) -> (Message, bool) {
+        let mut answer = *message;
+        let result = self.handle(kernel, caller, message);
+        if let Ok(Answer::Value(value)) = result {
+            answer.set_payload(&DsReply { value, value_bytes: 0 });
+        }
+        answer.kind = Status::from(result.map(drop)).into();
+        (answer, matches!(result, Ok(Answer::DriverUp)))
     }
-}
 
-pub(super) fn serve(kernel: &mut Kernel, caller: Slot, message: &Message) -> Message {
-    let mut answer = *message;
-    let result = handle(kernel, caller, message).map(|reply| {
-        if let Some(reply) = reply {
-            answer.set_payload(&reply);
-        }
-    });
-    answer.kind = Status::from(result).into();
-    answer
-}
-
-fn handle(kernel: &mut Kernel, caller: Slot, message: &Message) -> Result<Option<DsReply>, Errno> {
-    let request: DsRequest = message.payload();
-    let endpoint = kernel.processes[caller].endpoint;
-    let kind = request.flags & DsFlags::TYPE_MASK;
-    match message.kind {
-        MessageType::DS_PUBLISH => publish(kernel, caller, &request, kind).map(|()| None),
-        MessageType::DS_RETRIEVE => {
-            let key = key_of(kernel, endpoint, &request)?;
-            let index = kernel.high.ds.find(&key, kind).ok_or(Errno::ESRCH)?;
-            let value = match kernel.high.ds.0[index].value {
-                Value::U32(number) => number,
-                Value::Label(endpoint) => endpoint.0 as u32,
-            };
-            Ok(Some(DsReply { value, value_bytes: 0 }))
-        }
-        MessageType::DS_RETRIEVE_LABEL => {
-            let label = kernel
-                .high
-                .ds
-                .label_of(Endpoint(request.value as i32))
-                .ok_or(Errno::ESRCH)?;
-            let mut text = [0; MAX_KEY_BYTES];
-            let bytes = label.len() + 1;
-            // A key is shorter than that by its NUL at least.
-            text[..bytes - 1].copy_from_slice(label.as_bytes());
-            grants::write(kernel, Endpoint::DS, endpoint, request.key, &text[..bytes])?;
-            Ok(None)
-        }
-        MessageType::DS_DELETE => {
-            let key = key_of(kernel, endpoint, &request)?;
-            let index = kernel.high.ds.find(&key, kind).ok_or(Errno::ESRCH)?;
-            if kernel.high.ds.0[index].owner != kernel.processes[caller].label {
-                return Err(Errno::EPERM);
+    fn handle(&mut self, kernel: &mut Kernel, caller: Slot, message: &Message) -> Result<Answer, Errno> {
+        let request: DsRequest = message.payload();
+        let endpoint = kernel.processes[caller].endpoint;
+        let kind = request.flags & DsFlags::TYPE_MASK;
+        match message.kind {
+            MessageType::DS_PUBLISH => self.publish(kernel, endpoint, &request, kind),
+            MessageType::DS_RETRIEVE => {
+                let key = key_of(kernel, endpoint, &request)?;
+                let value = match kind {
+                    DsFlags::U32 => self.numbers.get(&key).copied(),
+                    DsFlags::LABEL => self.labels.get(&key).map(|endpoint| endpoint.0 as u32),
+                    _ => None,
+                };
+                value.map(Answer::Value).ok_or(Errno::ESRCH)
             }
-            kernel.high.ds.0.remove(index);
-            Ok(None)
-        }
-        // Nobody can subscribe here, so nothing has changed for anybody.
-        MessageType::DS_CHECK => Err(Errno::ENOENT),
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-fn publish(kernel: &mut Kernel, caller: Slot, request: &DsRequest, kind: DsFlags) -> Result<(), Errno> {
-    let process = &kernel.processes[caller];
-    let (endpoint, owner) = (process.endpoint, process.label.clone());
-    // Only RS publishes labels. Text and memory are not modelled.
-    if kind == DsFlags::LABEL {
-        return Err(Errno::EPERM);
-    }
-    if kernel.high.ds.label_of(endpoint).is_none() {
-        return Err(Errno::EPERM);
-    }
-    let key = key_of(kernel, endpoint, request)?;
-    if kind != DsFlags::U32 {
-        return Err(Errno::EINVAL);
-    }
-    let value = Value::U32(request.value);
-    match kernel.high.ds.find(&key, kind) {
-        None => {
-            let entry = Entry {
-                key: key.clone(),
-                owner: owner.clone(),
-                value,
-            };
-            kernel.high.ds.0.push(entry).map_err(|_| Errno::ENOMEM)?;
-        }
-        Some(_) if !request.flags.contains(DsFlags::OVERWRITE) => return Err(Errno::EEXIST),
-        Some(index) => {
-            kernel.high.ds.0[index] = Entry {
-                key: key.clone(),
-                owner: owner.clone(),
-                value,
+            MessageType::DS_RETRIEVE_LABEL => {
+                let label = self.label_of(Endpoint(request.value as i32)).ok_or(Errno::ESRCH)?;
+                let mut text = [0; MAX_KEY_BYTES];
+                let bytes = label.len() + 1;
+                // A key is shorter than that by its NUL at least.
+                text[..bytes - 1].copy_from_slice(label.as_bytes());
+                grants::write(kernel, Endpoint::DS, endpoint, request.key, &text[..bytes])?;
+                Ok(Answer::Done)
             }
+            _ => Err(Errno::EINVAL),
         }
     }
-    // VFS has subscribed to news of drivers. Whom the key names does not matter to it, but who has published it.
-    if request.value == DRIVER_UP && key.starts_with(BLOCK_DRIVER_PREFIX) {
-        vfs::driver_up(kernel, caller);
+
+    fn publish(
+        &mut self,
+        kernel: &mut Kernel,
+        caller: Endpoint,
+        request: &DsRequest,
+        kind: DsFlags,
+    ) -> Result<Answer, Errno> {
+        // Only RS publishes labels. Text and memory are not modelled.
+        if kind == DsFlags::LABEL || self.label_of(caller).is_none() {
+            return Err(Errno::EPERM);
+        }
+        let key = key_of(kernel, caller, request)?;
+        if kind != DsFlags::U32 {
+            return Err(Errno::EINVAL);
+        }
+        if self.numbers.contains_key(&key) && !request.flags.contains(DsFlags::OVERWRITE) {
+            return Err(Errno::EEXIST);
+        }
+        // VFS takes the publisher for the driver, whatever the key names.
+        let is_up = request.value == DRIVER_UP && key.starts_with(BLOCK_DRIVER_PREFIX);
+        self.numbers.insert(key, request.value).map_err(|_| Errno::ENOMEM)?;
+        Ok(if is_up { Answer::DriverUp } else { Answer::Done })
     }
-    Ok(())
 }
 
 /// The key of a request, out of the memory of the process.

@@ -4,179 +4,60 @@
 //! is their verdict. They are ended then, and not started again.
 
 use guest_protocol::{End, Record};
-use heapless::Vec;
 use minix_abi::ipc::IpcCall;
 use minix_abi::kernel_call::PrivFlags;
 use minix_abi::rs::{Init, InitType, LuPrepare, LuState, SignalReceived};
 use minix_abi::signal::Signal;
 use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType, Status};
 use testkernel::config::ServiceConfig;
-use testkernel::life::{Action, Leave, Life, Phase};
-use testkernel::scenario::Program as Launch;
+use testkernel::life::{Action, Phase};
+use testkernel::scenario::Program;
 
-use super::instance::{bury, create, disinherit, launch_fresh, privilege, release, settle, unpublish};
-use crate::kernel::frames::Batch;
-use crate::kernel::process::{MAX_PROCESSES, Slot, State};
-use crate::kernel::{Kernel, ipc, scenario_run};
-
-/// Priorities: drivers run first.
-const DRIVER_PRIORITY: u8 = 3;
-const CLIENT_PRIORITY: u8 = 7;
+use super::instance::{create, end_process, launch_fresh, privilege, release, release_dead_memory, retire};
+use super::service::{Kind, Service};
+use super::system::System;
+use crate::kernel::deliver::{notify, post, reply};
+use crate::kernel::process::{Slot, State};
+use crate::kernel::report::emit;
 
 /// Where the registers of virtio devices are: a window for each interrupt line.
 const WINDOWS: u64 = 0x1000_0000;
 const WINDOW_BYTES: u64 = 0x1000;
 
-/// What a service is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// To be tested.
-    Driver,
-    /// A test that is waited for.
-    Client,
-    /// A test that runs while others do.
-    Background,
-}
-
-/// A service, whether it lives or not.
-#[derive(Debug)]
-pub(crate) struct Service {
-    pub(super) launch: Launch<'static>,
-    pub(super) config: ServiceConfig<'static>,
-    pub(super) major: Option<u32>,
-    pub(crate) kind: Kind,
-    pub(crate) endpoint: Endpoint,
-    pub(crate) life: Life,
-    /// What it said about its initialisation.
-    pub(crate) result: Option<Status>,
-    /// The endpoint of the last instance that served.
-    served_as: Option<Endpoint>,
-    /// The memory of dead instances, and how much of it was damaged before it was anybody else's.
-    pub(super) dead: Vec<Batch, 8>,
-    pub(super) damaged: u64,
-    /// A replacement has inherited that memory: on MINIX it is not free before the replacement is gone.
-    pub(super) is_inherited: bool,
-    /// User instructions of dead instances.
-    pub(crate) instructions: u64,
-    /// The registers of its device, as far as its interrupt line tells.
-    pub(crate) window: Option<u64>,
-    /// When it could leave.
-    pub(crate) leave: Leave,
-    /// Set when it is pinged, cleared by its answer.
-    pub(crate) is_pinged: bool,
-    /// What it said about a live update it was asked for: `None` inside for no answer yet.
-    pub(crate) prepared: Option<Option<Status>>,
-}
-
-impl Service {
-    pub(crate) fn label(&self) -> &'static str {
-        self.launch.label
-    }
-
-    fn is_patient(&self) -> bool {
-        self.kind != Kind::Driver
-    }
-
-    pub(super) fn priority(&self) -> u8 {
-        if self.kind == Kind::Driver {
-            DRIVER_PRIORITY
-        } else {
-            CLIENT_PRIORITY
-        }
-    }
-
-    pub(super) fn allows(&self, other: &Self) -> bool {
-        self.config.names(other.launch.label, other.launch.program)
-    }
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Rs {
-    pub(crate) services: Vec<Service, MAX_PROCESSES>,
-}
-
-impl Rs {
-    pub(crate) fn labelled(&self, label: &str) -> Option<usize> {
-        self.services.iter().position(|service| service.launch.label == label)
-    }
-
-    fn position(&self, endpoint: Endpoint) -> Option<usize> {
-        self.services
-            .iter()
-            .position(|service| service.endpoint == endpoint && service.life.phase() != Phase::Gone)
-    }
-}
-
-/// Whether somebody is a driver, whose replies are watched.
-pub(in crate::kernel) fn is_driver(kernel: &Kernel, endpoint: Endpoint) -> bool {
-    let rs = &kernel.high.rs;
-    rs.position(endpoint)
-        .is_some_and(|index| rs.services[index].kind == Kind::Driver)
-}
-
-/// A driver gets a message: the last one to close its disk is when it can leave.
-pub(in crate::kernel) fn delivered(kernel: &mut Kernel, driver: Endpoint, message: &Message) {
-    let now = kernel.now_micros();
-    let rs = &mut kernel.high.rs;
-    if let Some(index) = rs.position(driver)
-        && message.kind == MessageType::BDEV_CLOSE
-    {
-        rs.services[index].leave.closed(now);
-    }
-}
-
 /// Starts a service. It is known to DS and mapped by VFS before its first instruction.
 pub(in crate::kernel) fn up(
-    kernel: &mut Kernel,
-    launch: Launch<'static>,
+    system: &mut System,
+    program: Program<&'static str>,
     config: ServiceConfig<'static>,
-    major: Option<u32>,
     kind: Kind,
 ) -> Result<(), &'static str> {
-    let now = kernel.now_micros();
-    // The dead are kept as long as there is room: somebody may ask what became of them.
-    let is_full = kernel.high.rs.services.is_full();
-    while let Some(gone) = kernel.high.rs.services.iter().position(|service| {
-        let is_in_the_way = service.launch.label == launch.label || is_full && service.kind != Kind::Background;
-        service.life.phase() == Phase::Gone && is_in_the_way
+    let now = system.kernel.now_micros();
+    // Services that are gone are kept as long as there is room: the scenario asks for their result.
+    let is_full = system.services.is_full();
+    while let Some(gone) = system.services.iter().position(|service| {
+        let is_in_the_way = service.label() == program.label || is_full && service.kind != Kind::Background;
+        service.is_gone() && is_in_the_way
     }) {
-        settle(kernel, gone);
-        kernel.high.rs.services.swap_remove(gone);
+        release_dead_memory(system, gone);
+        system.services.swap_remove(gone);
     }
-    if kernel.high.rs.labelled(launch.label).is_some() {
+    if system.labelled(program.label).is_some() {
         return Err("the label is in use");
     }
-    let service = Service {
-        launch,
-        config,
-        major,
-        kind,
-        endpoint: Endpoint::NONE,
-        life: Life::new(now),
-        result: None,
-        served_as: None,
-        dead: Vec::new(),
-        damaged: 0,
-        is_inherited: false,
-        instructions: 0,
-        window: None,
-        leave: Leave::default(),
-        is_pinged: false,
-        prepared: None,
-    };
-    let index = kernel.high.rs.services.len();
-    kernel.high.rs.services.push(service).map_err(|_| "too many services")?;
-    let launched = launch_fresh(kernel, index);
+    let index = system.services.len();
+    let service = Service::new(program, config, kind, now);
+    system.services.push(service).map_err(|_| "too many services")?;
+    let launched = launch_fresh(system, index);
     if launched.is_err() {
-        kernel.high.rs.services.swap_remove(index);
+        system.services.swap_remove(index);
     }
     launched
 }
 
-fn say_ended(kernel: &Kernel, index: usize, how: End) {
-    let service = &kernel.high.rs.services[index];
-    scenario_run::emit(&Record::Ended {
-        label: service.launch.label,
+fn say_ended(system: &System, index: usize, how: End) {
+    let service = &system.services[index];
+    emit(&Record::Ended {
+        label: service.label(),
         endpoint: service.endpoint.0,
         how,
         result: service.result.map_or(0, |status| status.0),
@@ -184,178 +65,166 @@ fn say_ended(kernel: &Kernel, index: usize, how: End) {
 }
 
 /// A process has died, is to die, or has left.
-pub(in crate::kernel) fn died(kernel: &mut Kernel, slot: Slot, how: End) {
-    let now = kernel.now_micros();
-    let endpoint = kernel.processes[slot].endpoint;
-    let index = kernel.high.rs.position(endpoint).expect("every process is a service");
-    say_ended(kernel, index, how);
+pub(in crate::kernel) fn died(system: &mut System, slot: Slot, how: End) {
+    let now = system.kernel.now_micros();
+    let index = system.service_of(slot).expect("every process is a service");
+    say_ended(system, index, how);
     if how == End::Exit {
-        super::vfs::lost(kernel, slot);
+        system.vfs.lost(&mut system.kernel, slot);
     }
-    let service = &mut kernel.high.rs.services[index];
-    let (label, before) = (service.launch.label, service.life.phase());
+    let service = &mut system.services[index];
+    let (label, before) = (service.label(), service.life.phase());
     let action = service.life.died(now);
-    if service.kind == Kind::Driver && how != End::Killed && before != Phase::Stopping {
-        scenario_run::violation(kernel, format_args!("{label} died by itself: {how:?}"));
+    if service.is_driver() && how != End::Killed && before != Phase::Stopping {
+        system
+            .kernel
+            .failures
+            .violation(format_args!("{label} died by itself: {how:?}"));
     }
-    act(kernel, index, action);
+    act(system, index, action);
 }
 
-/// Carries out what the life of a service demands.
-fn act(kernel: &mut Kernel, index: usize, action: Action) {
-    let service = &kernel.high.rs.services[index];
+/// Carries out an action.
+fn act(system: &mut System, index: usize, action: Action) {
+    let service = &system.services[index];
     let endpoint = service.endpoint;
-    let slot = kernel.processes.find(endpoint);
+    let slot = system.kernel.processes.find(endpoint);
     match action {
         Action::Nothing | Action::Unexpected => {}
         Action::WaitUntil(at) => {
-            // Dead, but the place is not free: whoever sends to it waits, and what it has sent can still be taken.
+            // Dead, but the slot is not free: senders to it wait, and its own messages can still be taken.
             if let Some(slot) = slot {
-                kernel.block(slot, State::Held);
+                system.kernel.block(slot, State::Held);
             }
-            kernel.high.vfs.hang_up(endpoint);
-            kernel.high.run.look_at(at);
+            system.vfs.hang_up(endpoint);
+            system.kernel.clock.look_at(at);
         }
         Action::Replace => {
             // The memory of the instance before has been watched for long enough.
-            settle(kernel, index);
-            kernel.high.rs.services[index].is_inherited = true;
-            if let Some(slot) = slot {
-                bury(kernel, index, slot);
-            }
-            kernel.high.vfs.hang_up(endpoint);
-            match create(kernel, index) {
+            release_dead_memory(system, index);
+            system.services[index].is_inherited = true;
+            end_process(system, index);
+            system.vfs.hang_up(endpoint);
+            match create(system, index) {
                 Ok(new) => {
-                    let slot = kernel.processes.take_over(new, endpoint);
-                    privilege(kernel, index, slot, PrivFlags::RST_SYS);
-                    release(kernel, index, slot, InitType::RESTART);
+                    let slot = system.kernel.processes.take_over(new, endpoint);
+                    privilege(system, index, slot, PrivFlags::RST_SYS);
+                    release(system, index, slot, InitType::RESTART);
                 }
-                Err(reason) => scenario_run::violation(kernel, format_args!("no replacement: {reason}")),
+                Err(reason) => (system.kernel.failures).violation(format_args!("no replacement: {reason}")),
             }
         }
         Action::StartFresh => {
-            say_ended(kernel, index, End::Killed);
-            disinherit(kernel, index);
-            if let Some(slot) = slot {
-                bury(kernel, index, slot);
-            }
-            unpublish(kernel, index);
-            if let Err(reason) = launch_fresh(kernel, index) {
-                scenario_run::violation(kernel, format_args!("no fresh instance: {reason}"));
+            say_ended(system, index, End::Killed);
+            retire(system, index);
+            if let Err(reason) = launch_fresh(system, index) {
+                (system.kernel.failures).violation(format_args!("no fresh instance: {reason}"));
             }
         }
-        Action::Remove => {
-            disinherit(kernel, index);
-            if let Some(slot) = slot {
-                bury(kernel, index, slot);
-            }
-            unpublish(kernel, index);
-        }
-        Action::Welcome => welcome(kernel, index, slot),
+        Action::Remove => retire(system, index),
+        Action::Welcome => welcome(system, index, slot),
     }
-    kernel.high.run.poke();
+    system.kernel.clock.look_now();
 }
 
-fn welcome(kernel: &mut Kernel, index: usize, slot: Option<Slot>) {
+fn welcome(system: &mut System, index: usize, slot: Option<Slot>) {
     let Some(slot) = slot else { return };
-    let now = kernel.now_micros();
-    let service = &mut kernel.high.rs.services[index];
-    if service.kind != Kind::Driver {
-        // It has said all it had to say.
+    let now = system.kernel.now_micros();
+    let service = &mut system.services[index];
+    if !service.is_driver() {
+        // Its result is its verdict.
         service.life.stop(now);
-        died(kernel, slot, End::Exit);
+        died(system, slot, End::Exit);
         return;
     }
     let new = service.endpoint;
     if let Some(old) = service.served_as.replace(new) {
-        scenario_run::emit(&Record::Restarted {
-            label: service.launch.label,
+        emit(&Record::Restarted {
+            label: service.label(),
             old: old.0,
             new: new.0,
         });
     }
-    super::reply(kernel, Endpoint::RS, slot, Message::reply(Status::OK));
+    reply(&mut system.kernel, Endpoint::RS, slot, Message::reply(Status::OK));
 }
 
-/// A message to RS.
-pub(super) fn sent(kernel: &mut Kernel, caller: Slot, message: &Message, call: IpcCall) {
-    let now = kernel.now_micros();
-    let endpoint = kernel.processes[caller].endpoint;
-    let Some(index) = kernel.high.rs.position(endpoint) else {
+/// A message to RS, or the notification that answers a ping.
+pub(super) fn receive(system: &mut System, caller: Slot, message: &Message, call: IpcCall) {
+    let now = system.kernel.now_micros();
+    let Some(index) = system.service_of(caller) else {
         return;
     };
-    let service = &mut kernel.high.rs.services[index];
-    let (label, is_asked) = (service.launch.label, call == IpcCall::SENDREC);
+    let service = &mut system.services[index];
+    let label = service.label();
     match message.kind {
-        MessageType::RS_INIT if is_asked => {
+        _ if call == IpcCall::NOTIFY => {
+            if !core::mem::take(&mut service.is_pinged) {
+                (system.kernel.failures).violation(format_args!("{label} answers a ping that there was not"));
+            }
+            system.kernel.clock.look_now();
+        }
+        MessageType::RS_INIT => {
             let result = message.payload::<Init>().result;
             let action = service.life.answered(result, now);
             if action == Action::Unexpected {
-                super::reply(kernel, Endpoint::RS, caller, Message::reply(Errno::EINVAL.into()));
-                scenario_run::violation(kernel, format_args!("{label} was not asked to initialise itself"));
+                reply(
+                    &mut system.kernel,
+                    Endpoint::RS,
+                    caller,
+                    Message::reply(Errno::EINVAL.into()),
+                );
+                system
+                    .kernel
+                    .failures
+                    .violation(format_args!("{label} was not asked to initialise itself"));
                 return;
             }
             service.result = Some(result);
             if action == Action::Remove {
-                let how = if service.kind == Kind::Driver {
-                    End::Killed
-                } else {
-                    End::Exit
-                };
-                say_ended(kernel, index, how);
+                let how = if service.is_driver() { End::Killed } else { End::Exit };
+                say_ended(system, index, how);
             }
-            act(kernel, index, action);
+            act(system, index, action);
         }
-        MessageType::RS_LU_PREPARE if is_asked && service.prepared == Some(None) => {
+        MessageType::RS_LU_PREPARE if service.prepared == Some(None) => {
             let result = message.payload::<LuPrepare>().result;
             service.prepared = Some(Some(result));
-            super::reply(kernel, Endpoint::RS, caller, Message::reply(result));
-            kernel.high.run.poke();
+            reply(&mut system.kernel, Endpoint::RS, caller, Message::reply(result));
+            system.kernel.clock.look_now();
         }
         kind => {
             // On MINIX the two would go on answering each other.
-            if is_asked {
-                super::reply(kernel, Endpoint::RS, caller, Message::reply(Errno::EINVAL.into()));
-            }
-            scenario_run::violation(
-                kernel,
-                format_args!("{label} sent {kind:?} to RS, which expects nothing"),
+            reply(
+                &mut system.kernel,
+                Endpoint::RS,
+                caller,
+                Message::reply(Errno::EINVAL.into()),
             );
+            system
+                .kernel
+                .failures
+                .violation(format_args!("{label} sent {kind:?} to RS, which expects nothing"));
         }
     }
 }
 
-/// A service has notified RS: the answer to a ping.
-pub(super) fn ponged(kernel: &mut Kernel, caller: Slot) {
-    let endpoint = kernel.processes[caller].endpoint;
-    let Some(index) = kernel.high.rs.position(endpoint) else {
-        return;
-    };
-    let service = &mut kernel.high.rs.services[index];
-    let label = service.launch.label;
-    if !core::mem::take(&mut service.is_pinged) {
-        scenario_run::violation(kernel, format_args!("{label} answers a ping that there was not"));
-    }
-    kernel.high.run.poke();
-}
-
-/// Sends a service a sign that it is watched; the answer clears `is_pinged`.
-pub(in crate::kernel) fn ping(kernel: &mut Kernel, index: usize, slot: Slot) {
-    kernel.high.rs.services[index].is_pinged = true;
-    ipc::notify(kernel, Endpoint::RS, slot);
+/// Pings a service; the answer clears `is_pinged`.
+pub(in crate::kernel) fn ping(system: &mut System, index: usize, slot: Slot) {
+    system.services[index].is_pinged = true;
+    notify(&mut system.kernel, Endpoint::RS, slot);
 }
 
 /// Asks a service to get ready for a live update.
-pub(in crate::kernel) fn prepare(kernel: &mut Kernel, index: usize, slot: Slot) {
-    kernel.high.rs.services[index].prepared = Some(None);
+pub(in crate::kernel) fn prepare(system: &mut System, index: usize, slot: Slot) {
+    system.services[index].prepared = Some(None);
     let request = LuPrepare {
         state: LuState::WORK_FREE,
         max_time: 1000,
         state_data: GrantId::INVALID,
         ..LuPrepare::default()
     };
-    super::post(
-        kernel,
+    post(
+        &mut system.kernel,
         Endpoint::RS,
         slot,
         Message::with_payload(MessageType::RS_LU_PREPARE, &request),
@@ -363,38 +232,41 @@ pub(in crate::kernel) fn prepare(kernel: &mut Kernel, index: usize, slot: Slot) 
     );
 }
 
-/// Sends a signal by message. After SIGTERM a driver may leave.
-pub(in crate::kernel) fn signal(kernel: &mut Kernel, index: usize, slot: Slot, signal: Signal) {
-    let now = kernel.now_micros();
+/// Sends SIGTERM by message. A driver may leave then.
+pub(in crate::kernel) fn terminate(system: &mut System, index: usize, slot: Slot) {
+    let now = system.kernel.now_micros();
     // A driver hooks the line of its device, and lines and windows go together on this machine.
-    let line = kernel.irqs.lines_of(kernel.processes[slot].endpoint).next();
-    let service = &mut kernel.high.rs.services[index];
-    if signal == Signal::TERM && service.kind == Kind::Driver {
+    let line = (system.kernel.irqs)
+        .lines_of(system.kernel.processes[slot].endpoint)
+        .next();
+    let service = &mut system.services[index];
+    if service.is_driver() {
         service.window = line.map(|line| WINDOWS + line as u64 * WINDOW_BYTES);
         service.life.stop(now);
         service.leave.told(now);
     }
-    let message = Message::with_payload(MessageType::COMMON_SIGNAL, &SignalReceived { signal });
-    super::post(kernel, Endpoint::RS, slot, message, true);
+    let signal = SignalReceived { signal: Signal::TERM };
+    let message = Message::with_payload(MessageType::COMMON_SIGNAL, &signal);
+    post(&mut system.kernel, Endpoint::RS, slot, message, true);
 }
 
 /// Looks at the time: back-offs that are over, initialisations that take too long. Collects dead slots if it is idle.
-pub(in crate::kernel) fn look(kernel: &mut Kernel, now: u64) {
-    for index in 0..kernel.high.rs.services.len() {
-        let service = &mut kernel.high.rs.services[index];
-        let patient = service.is_patient();
-        let action = service.life.time(now, patient);
+pub(in crate::kernel) fn look(system: &mut System, now: u64) {
+    for index in 0..system.services.len() {
+        let service = &mut system.services[index];
+        let may_take_long = !service.is_driver();
+        let action = service.life.time(now, may_take_long);
         if action == Action::Remove {
-            say_ended(kernel, index, End::Killed);
+            say_ended(system, index, End::Killed);
         }
         if action != Action::Nothing {
-            act(kernel, index, action);
+            act(system, index, action);
         }
     }
     // As on MINIX, a service that initialises itself, or comes or goes, keeps RS from it. Clients are such services for as
     // long as they run.
     let is_idle = |service: &Service| matches!(service.life.phase(), Phase::Running | Phase::Gone);
-    if kernel.high.rs.services.iter().all(is_idle) {
-        kernel.irqs.collect(&kernel.processes);
+    if system.services.iter().all(is_idle) {
+        system.kernel.irqs.collect(&system.kernel.processes);
     }
 }

@@ -3,26 +3,17 @@
 use minix_abi::kernel_call::PrivFlags;
 use minix_abi::vm::{MapFlags, MapPhys, Mmap, Protection, UnmapPhys};
 use minix_abi::{Endpoint, Errno, Message, MessageType, PAGE_BYTES, Status};
+use testkernel::config::call_bit;
 
-use crate::kernel::Kernel;
-use crate::kernel::calls::may_map;
+use crate::kernel::paging::Access;
 use crate::kernel::process::Slot;
-use crate::kernel::space::{Access, Backing, MapError};
-
-/// The number of the first call.
-const BASE: i32 = 0xC00;
+use crate::kernel::space::{Backing, MapError};
+use crate::kernel::state::Kernel;
 
 pub(super) fn serve(kernel: &mut Kernel, caller: Slot, message: &Message) -> Message {
     let mut answer = *message;
     let privileges = &kernel.processes[caller].privileges;
-    let bit = message
-        .kind
-        .0
-        .checked_sub(BASE)
-        .and_then(|index| u32::try_from(index).ok());
-    let is_allowed = bit
-        .and_then(|bit| 1_u64.checked_shl(bit))
-        .is_some_and(|bit| privileges.vm_calls & bit != 0);
+    let is_allowed = privileges.vm_calls & call_bit(message.kind) != 0;
     let result = match message.kind {
         _ if !is_allowed => Err(Errno::ENOSYS),
         MessageType::VM_MMAP => {
@@ -78,25 +69,15 @@ fn map(kernel: &mut Kernel, caller: Slot, call: &Mmap) -> Result<u64, Errno> {
         execute: call.protection.contains(Protection::EXEC),
     };
     let wanted = (call.address != 0).then_some(call.address);
-    let places = if call.flags.contains(MapFlags::FIXED) {
-        [Some(wanted), None]
-    } else {
-        [wanted.map(Some), Some(None)]
-    };
-    let mut result = Err(Errno::EINVAL);
-    for place in places.into_iter().flatten() {
-        let space = &mut kernel.processes[caller].space;
-        result = space
-            .map_memory(&mut kernel.frames, place, call.bytes, access, backing)
-            .map_err(|error| match error {
-                MapError::OutOfMemory => Errno::ENOMEM,
-                MapError::BadPlace | MapError::NotMapped => Errno::EINVAL,
-            });
-        if result.is_ok() {
-            break;
-        }
+    let (space, frames) = (&mut kernel.processes[caller].space, &mut kernel.frames);
+    let mut result = space.map_memory(frames, wanted, call.bytes, access, backing);
+    if result.is_err() && wanted.is_some() && !call.flags.contains(MapFlags::FIXED) {
+        result = space.map_memory(frames, None, call.bytes, access, backing);
     }
-    result
+    result.map_err(|error| match error {
+        MapError::OutOfMemory => Errno::ENOMEM,
+        MapError::BadPlace | MapError::NotMapped => Errno::EINVAL,
+    })
 }
 
 fn unmap(kernel: &mut Kernel, caller: Slot, call: &Mmap) -> Result<(), Errno> {
@@ -119,7 +100,7 @@ fn map_physical(kernel: &mut Kernel, caller: Slot, call: &MapPhys) -> Result<u64
     }
     let process = &mut kernel.processes[caller];
     let is_service = process.privileges.flags & PrivFlags::SYS_PROC.bits() as i32 != 0;
-    if !is_service || !may_map(&process.privileges, call.physical, call.bytes) {
+    if !is_service || !process.privileges.may_map(call.physical, call.bytes) {
         return Err(Errno::EPERM);
     }
     let mapped = process.space.map_device(&mut kernel.frames, call.physical, call.bytes);

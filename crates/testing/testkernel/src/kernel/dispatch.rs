@@ -1,0 +1,148 @@
+//! The main loop: a step of the scenario, then the process of the highest priority that has been ready for the longest
+//! time, until it traps, and the answer to that trap.
+
+use board_qemu_virt::println;
+use guest_protocol::End;
+use minix_abi::Errno;
+use minix_abi::ipc::TrapVector;
+use riscv::register::sie;
+
+use super::context::Trap;
+use super::process::Slot;
+use super::scenario::Scenario;
+use super::servers::rs;
+use super::servers::serve::serve;
+use super::servers::system::System;
+use super::space::{Fault, PageUse};
+use super::{calls, interrupts, ipc};
+
+const RA: usize = 1;
+const SP: usize = 2;
+const TP: usize = 4;
+const A7: usize = 17;
+
+const INTERRUPT: u64 = 1 << 63;
+const TIMER: u64 = INTERRUPT | 5;
+const EXTERNAL: u64 = INTERRUPT | 9;
+const ILLEGAL_INSTRUCTION: u64 = 2;
+const CALL: u64 = 8;
+const FETCH_FAULT: u64 = 12;
+const LOAD_FAULT: u64 = 13;
+const STORE_FAULT: u64 = 15;
+
+/// Runs the machine until the scenario switches it off.
+pub(super) fn run(mut system: System) -> ! {
+    // SAFETY: interrupts only come through in user mode, where the vector of `context` is installed, and are looked for in
+    // the idle loop.
+    unsafe {
+        sie::set_stimer();
+        sie::set_sext();
+    }
+    let mut scenario = Scenario::new(&mut system.kernel);
+    loop {
+        scenario.step(&mut system);
+        match system.kernel.next() {
+            Some(slot) => enter(&mut system, slot),
+            None => interrupts::idle(&mut system.kernel),
+        }
+    }
+}
+
+/// Runs a process until it traps, and does what the trap asks for.
+fn enter(system: &mut System, slot: Slot) {
+    let kernel = &mut system.kernel;
+    kernel.processes[slot].space.activate(&mut kernel.active_space);
+    kernel.clock.arm();
+    let process = &mut kernel.processes[slot];
+    // SAFETY: the space was activated just now.
+    let trap = unsafe { process.context.run() };
+    process.user_instructions += trap.instructions;
+    if process.context.register(TP) != 0 {
+        panic!(
+            "{} ({}) trapped at {:#x} with tp {:#x}, not 0: MINIX riscv64 would be dead now, it takes its stack from there",
+            process.label,
+            process.endpoint,
+            process.context.pc(),
+            process.context.register(TP),
+        );
+    }
+    if let Some(end) = handle(system, slot, trap) {
+        rs::died(system, slot, end);
+    }
+}
+
+/// How the process has ended, if it has.
+fn handle(system: &mut System, slot: Slot, trap: Trap) -> Option<End> {
+    let kernel = &mut system.kernel;
+    let process = &mut kernel.processes[slot];
+    match trap.cause {
+        TIMER => {
+            if interrupts::timer(kernel) {
+                kernel.preempt(slot);
+            }
+        }
+        EXTERNAL => interrupts::external(kernel),
+        CALL => {
+            process.context.skip_call();
+            match TrapVector(process.context.register(A7)) {
+                TrapVector::IPC => {
+                    ipc::trap(kernel, slot);
+                    serve(system);
+                }
+                TrapVector::KERNEL_CALL => return calls::trap(kernel, slot),
+                _ => process.context.set_status(Errno::EBADCALL.to_wire()),
+            }
+        }
+        FETCH_FAULT | LOAD_FAULT | STORE_FAULT => {
+            let needs = match trap.cause {
+                FETCH_FAULT => PageUse::Execute,
+                LOAD_FAULT => PageUse::Read,
+                _ => PageUse::Write,
+            };
+            match process.space.demand(&mut kernel.frames, trap.value, needs) {
+                Ok(()) => {}
+                Err(Fault::OutOfMemory) => panic!("no memory left for a page that a process has reserved"),
+                Err(_) => return Some(fatal(system, slot, trap)),
+            }
+        }
+        // The first floating-point instruction. Anything else that is illegal comes back here with the unit on.
+        ILLEGAL_INSTRUCTION if process.context.enable_floats() => {}
+        _ => return Some(fatal(system, slot, trap)),
+    }
+    None
+}
+
+/// Tells about a fault that a process does not survive. Page and access faults are about memory, the rest about instructions.
+fn fatal(system: &System, slot: Slot, Trap { cause, value, .. }: Trap) -> End {
+    let process = &system.kernel.processes[slot];
+    println!(
+        "{} ({}): {} at pc {:#x}, stval {value:#x}, ra {:#x}, sp {:#x}",
+        process.label,
+        process.endpoint,
+        name_of(cause),
+        process.context.pc(),
+        process.context.register(RA),
+        process.context.register(SP),
+    );
+    match cause {
+        1 | 4..=7 | FETCH_FAULT | LOAD_FAULT | STORE_FAULT => End::Segv,
+        _ => End::Panic,
+    }
+}
+
+/// Names after the RISC-V privileged specification, "Supervisor Cause Register".
+fn name_of(cause: u64) -> &'static str {
+    match cause {
+        0 => "misaligned instruction",
+        1 => "instruction access fault",
+        ILLEGAL_INSTRUCTION => "illegal instruction",
+        3 => "breakpoint",
+        4 | 6 => "misaligned access",
+        5 => "load access fault",
+        7 => "store access fault",
+        FETCH_FAULT => "instruction page fault",
+        LOAD_FAULT => "load page fault",
+        STORE_FAULT => "store page fault",
+        _ => "unknown trap",
+    }
+}

@@ -1,0 +1,61 @@
+//! Interrupts: from the timer and the controller to notifications. They come in user mode or are looked for here.
+
+use minix_abi::Endpoint;
+use riscv::register::sip;
+
+use super::deliver::notify;
+use super::irq::Fired;
+use super::state::Kernel;
+
+/// The timer has fired. Whether that was a tick: alarms go off in ticks only.
+pub(super) fn timer(kernel: &mut Kernel) -> bool {
+    if !kernel.clock.tick() {
+        return false;
+    }
+    let now = kernel.clock.uptime;
+    for slot in kernel.processes.iter() {
+        if kernel.processes[slot].alarm.take_if(|alarm| *alarm <= now).is_some() {
+            notify(kernel, Endpoint::CLOCK, slot);
+        }
+    }
+    true
+}
+
+/// Serves every line that has fired.
+pub(super) fn external(kernel: &mut Kernel) {
+    while let Some((line, fired)) = kernel.irqs.claim() {
+        for Fired {
+            owner,
+            notify_id,
+            holds_line,
+        } in fired
+        {
+            if let Some(slot) = kernel.processes.find(owner) {
+                kernel.processes[slot].ipc.interrupts |= 1 << notify_id;
+                notify(kernel, Endpoint::HARDWARE, slot);
+            } else if holds_line && owner != Endpoint::NONE {
+                kernel.failures.violation(format_args!(
+                    "line {line} stays masked: a hook of {}, which is dead, has fired",
+                    owner.0
+                ));
+            }
+        }
+        kernel.irqs.complete(line);
+    }
+}
+
+/// Sleeps until an interrupt is there, and serves it.
+///
+/// Interrupts do not trap here: `wfi` goes on when one is pending even so, and none can get lost between a look at the
+/// processes and the sleep.
+pub(super) fn idle(kernel: &mut Kernel) {
+    kernel.clock.arm();
+    riscv::asm::wfi();
+    let pending = sip::read();
+    if pending.sext() {
+        external(kernel);
+    }
+    if pending.stimer() {
+        timer(kernel);
+    }
+}

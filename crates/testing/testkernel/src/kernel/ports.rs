@@ -1,0 +1,66 @@
+//! Messages between processes and servers that were sent and not received yet.
+
+use guest_protocol::pattern;
+use heapless::{Deque, Vec};
+use minix_abi::grant::GrantEntry;
+use minix_abi::ipc::IpcCall;
+use minix_abi::{Endpoint, Message};
+
+use super::process::Slot;
+
+/// Messages that can wait at a time, to the servers and from them.
+const INBOX: usize = 4;
+const OUTBOX: usize = 64;
+/// The longest time that VFS does something else after a message, in microseconds.
+const VFS_BUSY_US: u64 = 5000;
+const VFS_SEED: u64 = 0x5646_5321;
+
+/// A message to a server.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    pub(crate) server: Endpoint,
+    pub(crate) from: Slot,
+    pub(crate) message: Message,
+    pub(crate) call: IpcCall,
+}
+
+/// A message of a server that its receiver has not taken yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Posted {
+    pub(crate) from: Endpoint,
+    pub(crate) to: Endpoint,
+    /// It does not count as the reply that a SENDREC waits for.
+    pub(crate) is_no_reply: bool,
+    pub(crate) message: Message,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Ports {
+    pub(crate) inbox: Deque<Received, INBOX>,
+    /// In order: the tables of the servers for SENDA, all in one.
+    pub(crate) outbox: Vec<Posted, OUTBOX>,
+    /// The one grant that VFS makes.
+    pub(crate) vfs_grant: Option<GrantEntry>,
+    /// When VFS receives again, and how many messages it has sent and received.
+    vfs_ready_at: u64,
+    vfs_messages: u64,
+}
+
+/// Whether the endpoint is one of the servers.
+pub(crate) fn is_server(endpoint: Endpoint) -> bool {
+    matches!(endpoint, Endpoint::VFS | Endpoint::RS | Endpoint::DS | Endpoint::VM)
+}
+
+impl Ports {
+    /// Whether VFS receives asynchronous messages now.
+    pub(crate) fn vfs_is_ready(&self, now: u64) -> bool {
+        now >= self.vfs_ready_at && !self.inbox.is_full()
+    }
+
+    /// VFS has sent or received a message, and does something else now. The answer is when it receives again.
+    pub(crate) fn vfs_is_busy(&mut self, now: u64) -> u64 {
+        self.vfs_messages += 1;
+        self.vfs_ready_at = now.saturating_add(pattern::word(VFS_SEED, self.vfs_messages, 0) % (VFS_BUSY_US + 1));
+        self.vfs_ready_at
+    }
+}
