@@ -60,7 +60,6 @@ flags! {
 
 /// Any request. Which fields count depends on the message type; the others hold anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct BdevRequest {
     /// Position in bytes. Signed in C, and to be taken as unsigned: a negative one is far beyond any disk.
@@ -101,7 +100,6 @@ impl Payload for BdevRequest {}
 
 /// The answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct BdevReply {
     /// How it went: bytes for a transfer, zero for opening and closing, or whatever a control request gives.
@@ -124,7 +122,6 @@ pub const MAX_ELEMENTS: usize = 64;
 ///
 /// Clients leave the padding as it was, so it holds anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct VectorElement {
     /// The memory.

@@ -15,7 +15,6 @@ codes! {
 
 /// The part of a request to open a character device that the answer needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct CdevOpen {
     /// The field at the start, which a block driver repeats in its answer.
@@ -30,7 +29,6 @@ impl Payload for CdevOpen {}
 
 /// The answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct CdevReply {
     /// How it went.

@@ -59,7 +59,6 @@ impl DsFlags {
 
 /// A request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct DsRequest {
     /// A grant with the key, to DS, for reading. For [`DS_RETRIEVE_LABEL`](MessageType::DS_RETRIEVE_LABEL) and
@@ -113,7 +112,6 @@ impl DsRequest {
 
 /// A reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct DsReply {
     /// The value: a number, an endpoint or a grant.

@@ -237,13 +237,3 @@ impl fmt::Display for Errno {
 }
 
 impl core::error::Error for Errno {}
-
-#[cfg(feature = "defmt")]
-impl defmt::Format for Errno {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        match self.name() {
-            Some(name) => defmt::write!(f, "{=str}", name),
-            None => defmt::write!(f, "Errno({})", self.number()),
-        }
-    }
-}

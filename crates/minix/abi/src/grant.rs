@@ -95,7 +95,6 @@ impl GrantFlags {
 
 /// Own memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct DirectGrant {
     /// For whom; possibly [`ANY`](Endpoint::ANY).
@@ -116,7 +115,6 @@ layout!(DirectGrant, 24 {
 
 /// A grant of somebody else, handed on. The kernel follows at most [`MAX_INDIRECTION`] of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct IndirectGrant {
     /// For whom; possibly [`ANY`](Endpoint::ANY).
@@ -137,7 +135,6 @@ layout!(IndirectGrant, 24 {
 
 /// Memory of somebody else. Only VFS may make such grants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct MagicGrant {
     /// Whose memory.
@@ -159,7 +156,6 @@ layout!(MagicGrant, 24 {
 
 /// What an entry grants, by its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Grant {
     /// Own memory.
     Direct(DirectGrant),
@@ -171,7 +167,6 @@ pub enum Grant {
 
 /// An entry of the grant table. All zeroes is a free one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C, align(8))]
 pub struct GrantEntry {
     /// Kind and access. To be written last.

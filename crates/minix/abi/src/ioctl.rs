@@ -111,7 +111,6 @@ impl IoctlCode {
 
 /// Where a partition is, and the geometry that programs from another age ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct PartGeom {
     /// Where it starts on the disk, in bytes.

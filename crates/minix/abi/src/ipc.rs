@@ -50,7 +50,6 @@ codes! {
 ///
 /// After [`SENDREC`](IpcCall::SENDREC) the register holds nothing of use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct IpcStatus(pub u64);
 
 impl IpcStatus {
@@ -114,7 +113,6 @@ impl AsyncFlags {
 /// receiver gives [`EDEADSRCDST`](crate::Errno::EDEADSRCDST) in [`result`](Self::result), one that may not be sent to
 /// [`ECALLDENIED`](crate::Errno::ECALLDENIED).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C, align(8))]
 pub struct AsyncMessage {
     /// State and wishes. To be written last when an entry is filled in.

@@ -5,6 +5,7 @@
 
 use core::fmt;
 
+use log::warn;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::Pad;
@@ -21,7 +22,6 @@ flags! {
 
 /// Where the other structures are. Zero: nowhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct KernInfo {
     /// [`MAGIC`](Self::MAGIC).
@@ -66,7 +66,6 @@ layout!(KernInfo, 88 {
 
 /// There is something else where [`KernInfo`] should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BadMagic(pub u32);
 
 impl fmt::Display for BadMagic {
@@ -103,7 +102,6 @@ impl KernInfo {
 
 /// The clock. It changes while it is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct ClockInfo {
     /// When the system started, in seconds.
@@ -129,7 +127,6 @@ layout!(ClockInfo, 40 {
 
 /// About user processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct UserInfo {
     /// Bytes of the structure.
@@ -145,7 +142,6 @@ layout!(UserInfo, 16 {
 
 /// About the machine: the first part of a longer structure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct Machine {
     /// How many processors.

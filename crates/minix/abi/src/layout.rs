@@ -6,7 +6,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// One field of a structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Field {
     /// Its name in this crate.
     pub name: &'static str,
@@ -60,13 +59,6 @@ impl<const N: usize> Eq for Pad<N> {}
 impl<const N: usize> fmt::Debug for Pad<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("_")
-    }
-}
-
-#[cfg(feature = "defmt")]
-impl<const N: usize> defmt::Format for Pad<N> {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "_");
     }
 }
 

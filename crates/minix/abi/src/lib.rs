@@ -7,8 +7,6 @@
 compile_error!("the structures of this crate hold native integers, and what they describe is little-endian");
 
 #[macro_use]
-mod fmt;
-#[macro_use]
 mod macros;
 
 pub mod bdev;
@@ -30,6 +28,7 @@ pub mod process;
 pub mod rs;
 pub mod signal;
 mod status;
+mod time;
 pub mod trace;
 pub mod vfs;
 pub mod vm;
@@ -40,6 +39,7 @@ pub use grant::GrantId;
 pub use layout::{Layout, Pad};
 pub use message::{Message, MessageType, Payload};
 pub use status::Status;
+pub use time::Instant;
 
 /// Bytes of a page.
 pub const PAGE_BYTES: u64 = 4096;

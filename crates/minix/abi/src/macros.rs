@@ -1,7 +1,7 @@
 //! Three small macros, so that each number of the interface is written down once.
 //!
 //! `codes!` makes an integer newtype with named values, `flags!` one with named bits, `layout!` asserts where the fields
-//! of a structure lie. Names, numbers and offsets come out as data too: `Debug`, `defmt` and the table in the book live
+//! of a structure lie. Names, numbers and offsets come out as data too: `Debug` and the table in the book live
 //! on that, none of them can disagree with the code.
 
 /// An integer that travels in messages, with the values that have a name. Others are carried along unchanged.
@@ -51,7 +51,7 @@ macro_rules! codes {
     };
 }
 
-/// `Debug` and `defmt::Format` of a newtype with `name()`: the name where there is one, else the number.
+/// `Debug` of a newtype with `name()`: the name where there is one, else the number.
 macro_rules! named_formats {
     ($name:ident) => {
         impl ::core::fmt::Debug for $name {
@@ -59,16 +59,6 @@ macro_rules! named_formats {
                 match self.name() {
                     Some(name) => f.write_str(name),
                     None => write!(f, "{}({})", stringify!($name), self.0),
-                }
-            }
-        }
-
-        #[cfg(feature = "defmt")]
-        impl ::defmt::Format for $name {
-            fn format(&self, f: ::defmt::Formatter<'_>) {
-                match self.name() {
-                    Some(name) => ::defmt::write!(f, "{=str}", name),
-                    None => ::defmt::write!(f, "{=str}({})", stringify!($name), self.0),
                 }
             }
         }
@@ -105,13 +95,6 @@ macro_rules! flags {
                 f.write_str(concat!(stringify!($name), "("))?;
                 ::bitflags::parser::to_writer(self, &mut *f)?;
                 f.write_str(")")
-            }
-        }
-
-        #[cfg(feature = "defmt")]
-        impl ::defmt::Format for $name {
-            fn format(&self, f: ::defmt::Formatter<'_>) {
-                ::defmt::write!(f, "{=str}({:#x})", stringify!($name), self.bits());
             }
         }
     };

@@ -187,16 +187,3 @@ impl fmt::Debug for Message {
             .finish()
     }
 }
-
-#[cfg(feature = "defmt")]
-impl defmt::Format for Message {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(
-            f,
-            "Message({} from {}, {=[u8; 96]:x})",
-            self.kind,
-            self.source,
-            self.body
-        );
-    }
-}

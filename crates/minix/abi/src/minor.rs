@@ -23,7 +23,6 @@ pub const CONTROLLER_MAJORS: [u32; 4] = [3, 8, 10, 12];
 
 /// A minor number as it comes in requests; any number can.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(transparent)]
 pub struct Minor(pub i32);
 
@@ -64,7 +63,6 @@ impl fmt::Debug for Minor {
 
 /// What a minor number of a disk stands for. All counts start at zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Place {
     /// A whole drive.
     Drive {
@@ -119,7 +117,6 @@ impl Place {
 /// A device number, as in an inode: the major number in bits 8 to 19, the low eight bits of the minor number in bits 0
 /// to 7, the rest of it from bit 20 on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DeviceNumber(pub u32);
 
 impl DeviceNumber {

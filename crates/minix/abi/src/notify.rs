@@ -16,7 +16,6 @@ codes! {
 
 /// The body of a notification. What a source does not fill in is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct Notification {
     /// When it was delivered: ticks since the system started.
@@ -37,7 +36,6 @@ impl Payload for Notification {}
 
 /// What a notification is about, by its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Notice {
     /// Interrupt lines have fired: a bit for each notify id. Each line stays masked until it is enabled again, unless
     /// its policy says otherwise.

@@ -69,20 +69,6 @@ layout!(PartitionEntry, 16 {
     sectors: U32 = 12,
 });
 
-#[cfg(feature = "defmt")]
-impl defmt::Format for PartitionEntry {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        let (first, sectors) = (self.first.get(), self.sectors.get());
-        defmt::write!(
-            f,
-            "PartitionEntry({}, first {}, sectors {})",
-            self.system,
-            first,
-            sectors
-        );
-    }
-}
-
 impl PartitionEntry {
     /// An entry without cylinders, heads and a mark to start from.
     pub const fn new(system: SystemId, first: u32, sectors: u32) -> Self {

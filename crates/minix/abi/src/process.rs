@@ -18,7 +18,6 @@ use crate::Pad;
 
 /// Where arguments and environment are, in short.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct PsStrings {
     /// Address of the pointers to the arguments.

@@ -86,7 +86,6 @@ flags! {
 
 /// Initialise; and the answer to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct Init {
     /// Answer: how it went. Anything but [`Status::OK`] ends the service.
@@ -159,7 +158,6 @@ codes! {
 ///
 /// A service that cannot be replaced answers [`ENOSYS`](crate::Errno::ENOSYS). One that is ready stops after the answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct LuPrepare {
     /// Answer: ready, or why not.
@@ -197,7 +195,6 @@ impl LuPrepare {
 
 /// A signal for the service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct SignalReceived {
     /// Which one.
@@ -220,7 +217,6 @@ codes! {
 
 /// Fail on purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct FaultInjection {
     /// A grant with more about it.

@@ -47,7 +47,6 @@ impl Signal {
 
 /// A set of the signals 1 to 128: signal n is bit (n - 1) % 32 of word (n - 1) / 32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct SigSet {
     /// The bits.

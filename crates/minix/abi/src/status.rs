@@ -85,16 +85,6 @@ impl fmt::Debug for Status {
     }
 }
 
-#[cfg(feature = "defmt")]
-impl defmt::Format for Status {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        match self.result() {
-            Ok(count) => defmt::write!(f, "Ok({})", count),
-            Err(errno) => defmt::write!(f, "Err({})", errno),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

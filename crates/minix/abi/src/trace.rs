@@ -39,7 +39,6 @@ codes! {
 
 /// One request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct TraceEntry {
     /// What was asked for.

@@ -13,7 +13,6 @@ codes! {
 
 /// A service drives a major number. RS sends it before the service's first instruction runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct MapDriver {
     /// The major number.

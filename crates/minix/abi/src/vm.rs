@@ -29,7 +29,6 @@ codes! {
 
 /// Moves the end of the heap. [`ENOMEM`](crate::Errno::ENOMEM) if something is in the way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct Brk {
     /// The new end.
@@ -90,7 +89,6 @@ flags! {
 /// | [`ENOMEM`](crate::Errno::ENOMEM) | no memory |
 /// | [`EFAULT`](crate::Errno::EFAULT) | removing at an address that is not a multiple of the page |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct Mmap {
     /// Where in the file.
@@ -173,7 +171,6 @@ impl Mmap {
 /// | [`EINVAL`](crate::Errno::EINVAL) | zero bytes |
 /// | [`ENOMEM`](crate::Errno::ENOMEM) | no room |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct MapPhys {
     /// Whose address space; [`SELF`](Endpoint::SELF) for one's own.
@@ -199,7 +196,6 @@ impl Payload for MapPhys {}
 
 /// Removes the mapping of a physical range, all of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct UnmapPhys {
     /// Whose address space; [`SELF`](Endpoint::SELF) for one's own.
@@ -220,7 +216,6 @@ impl Payload for UnmapPhys {}
 
 /// Asks about memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct VmInfo {
     /// What to ask for.

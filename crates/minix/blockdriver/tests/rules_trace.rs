@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Element, Placement, Rig, wire};
+use common::{Element, Placement, Rig, micros, wire};
 use minix_abi::bdev::{BdevAccess, BdevFlags, BdevRequest};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
@@ -73,9 +73,9 @@ fn every_request_to_the_traced_minor_is_recorded_with_its_own_size() {
     assert_eq!(control(&mut rig, START), 0);
     let start = rig.now;
 
-    rig.sleep(100);
+    rig.sleep(micros(100));
     assert_eq!(rig.read(0, 512, 1024).0, 1024);
-    rig.sleep(50);
+    rig.sleep(micros(50));
     let write = rig.write_request(0, 1024, &[1; 512]);
     let write = BdevRequest {
         flags: BdevFlags::FORCEWRITE,
@@ -93,14 +93,14 @@ fn every_request_to_the_traced_minor_is_recorded_with_its_own_size() {
     assert_eq!(rig.read(0, 1, 512).0, wire(Errno::EINVAL));
     // Not recorded: another minor, and a vector that never came.
     assert_eq!(rig.read(1, 0, 512).0, 0);
-    rig.sleep(7);
+    rig.sleep(micros(7));
     let bad = BdevRequest {
         grant: minix_abi::GrantId::INVALID,
         ..Rig::transfer_request(0, 512, 3, vector)
     };
     assert_eq!(rig.ask(MessageType::BDEV_SCATTER, bad), wire(Errno::EINVAL));
     assert_eq!(control(&mut rig, STOP), 0);
-    assert_eq!(rig.now.since(start), 157);
+    assert_eq!(rig.now.since(start), micros(157));
 
     let (count, entries) = fetch(&mut rig);
     assert_eq!(count, 8);
@@ -135,7 +135,7 @@ fn times_are_those_of_the_answer() {
     rig.disk().automatic = false;
     let read = rig.send_read(0, 1);
     rig.poll();
-    rig.sleep(1234);
+    rig.sleep(micros(1234));
     rig.disk().finish(0, Ok(()));
     rig.poll();
     assert_eq!(rig.answer(read), Some(512));

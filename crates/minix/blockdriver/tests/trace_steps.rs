@@ -4,7 +4,7 @@ use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
 use minix_abi::trace::{TraceControl, TraceEntry, TraceRequest};
 use minix_abi::{Errno, Status};
-use minix_blockdriver::{BufferChange, Micros, Trace, TraceTicket};
+use minix_blockdriver::{BufferChange, Instant, Trace, TraceTicket};
 
 const MINOR: Minor = Minor(1);
 const OTHER: Minor = Minor(0);
@@ -24,17 +24,21 @@ fn with_buffer(entries: usize) -> HostTrace {
 
 fn running(entries: usize) -> HostTrace {
     let mut trace = with_buffer(entries);
-    trace.control(MINOR, TraceControl::START, Micros(1000)).unwrap();
+    trace
+        .control(MINOR, TraceControl::START, Instant::from_micros(1000))
+        .unwrap();
     trace
 }
 
 fn stop(trace: &mut HostTrace) -> Vec<TraceEntry> {
-    trace.control(MINOR, TraceControl::STOP, Micros(9999)).unwrap();
+    trace
+        .control(MINOR, TraceControl::STOP, Instant::from_micros(9999))
+        .unwrap();
     trace.fetch(MINOR).unwrap().to_vec()
 }
 
 fn begin(trace: &mut HostTrace, position: u64) -> Option<TraceTicket> {
-    trace.begin(MINOR, Micros(1010), READ, 512, position, 0)
+    trace.begin(MINOR, Instant::from_micros(1010), READ, 512, position, 0)
 }
 
 #[test]
@@ -75,23 +79,44 @@ fn buffer_is_made_once_and_freed_by_its_owner() {
 fn control_belongs_to_the_minor_with_the_buffer() {
     let mut trace = HostTrace::new();
     assert_eq!(trace.check_control(MINOR), Err(Errno::EINVAL));
-    assert_eq!(trace.control(MINOR, TraceControl::START, Micros(0)), Err(Errno::EINVAL));
+    assert_eq!(
+        trace.control(MINOR, TraceControl::START, Instant::START),
+        Err(Errno::EINVAL)
+    );
     let mut trace = with_buffer(4);
     assert_eq!(trace.check_control(OTHER), Err(Errno::EINVAL));
-    assert_eq!(trace.control(OTHER, TraceControl::START, Micros(0)), Err(Errno::EINVAL));
+    assert_eq!(
+        trace.control(OTHER, TraceControl::START, Instant::START),
+        Err(Errno::EINVAL)
+    );
     assert_eq!(trace.check_control(MINOR), Ok(()));
 }
 
 #[test]
 fn control_starts_once_and_stops_once() {
     let mut trace = with_buffer(4);
-    assert_eq!(trace.control(MINOR, TraceControl::STOP, Micros(0)), Err(Errno::EINVAL));
-    assert_eq!(trace.control(MINOR, TraceControl(2), Micros(0)), Err(Errno::EINVAL));
-    assert_eq!(trace.control(MINOR, TraceControl::START, Micros(0)), Ok(()));
-    assert_eq!(trace.control(MINOR, TraceControl::START, Micros(0)), Err(Errno::EBUSY));
-    assert_eq!(trace.control(MINOR, TraceControl(-1), Micros(0)), Err(Errno::EINVAL));
-    assert_eq!(trace.control(MINOR, TraceControl::STOP, Micros(0)), Ok(()));
-    assert_eq!(trace.control(MINOR, TraceControl::STOP, Micros(0)), Err(Errno::EINVAL));
+    assert_eq!(
+        trace.control(MINOR, TraceControl::STOP, Instant::START),
+        Err(Errno::EINVAL)
+    );
+    assert_eq!(
+        trace.control(MINOR, TraceControl(2), Instant::START),
+        Err(Errno::EINVAL)
+    );
+    assert_eq!(trace.control(MINOR, TraceControl::START, Instant::START), Ok(()));
+    assert_eq!(
+        trace.control(MINOR, TraceControl::START, Instant::START),
+        Err(Errno::EBUSY)
+    );
+    assert_eq!(
+        trace.control(MINOR, TraceControl(-1), Instant::START),
+        Err(Errno::EINVAL)
+    );
+    assert_eq!(trace.control(MINOR, TraceControl::STOP, Instant::START), Ok(()));
+    assert_eq!(
+        trace.control(MINOR, TraceControl::STOP, Instant::START),
+        Err(Errno::EINVAL)
+    );
 }
 
 #[test]
@@ -134,9 +159,9 @@ fn get_shows_the_same_again_if_the_copy_failed() {
 fn recording_has_all_fields() {
     let mut trace = running(4);
     let ticket = trace
-        .begin(MINOR, Micros(1010), TraceRequest::WRITE, 4096, 1 << 40, 1)
+        .begin(MINOR, Instant::from_micros(1010), TraceRequest::WRITE, 4096, 1 << 40, 1)
         .unwrap();
-    trace.end(ticket, Micros(1250), Status(4096));
+    trace.end(ticket, Instant::from_micros(1250), Status(4096));
     let entry = TraceEntry {
         request: TraceRequest::WRITE,
         size: 4096,
@@ -153,8 +178,14 @@ fn recording_has_all_fields() {
 fn recording_is_of_one_minor_and_only_while_the_trace_runs() {
     let mut trace = with_buffer(4);
     assert!(begin(&mut trace, 0).is_none() && !trace.records(MINOR));
-    trace.control(MINOR, TraceControl::START, Micros(1000)).unwrap();
-    assert!(trace.begin(OTHER, Micros(1010), READ, 512, 0, 0).is_none());
+    trace
+        .control(MINOR, TraceControl::START, Instant::from_micros(1000))
+        .unwrap();
+    assert!(
+        trace
+            .begin(OTHER, Instant::from_micros(1010), READ, 512, 0, 0)
+            .is_none()
+    );
     assert!(trace.records(MINOR) && !trace.records(OTHER));
     assert!(begin(&mut trace, 0).is_some());
     assert_eq!(stop(&mut trace).len(), 1);
@@ -169,8 +200,8 @@ fn recording_ends_silently_when_the_buffer_is_full() {
     assert!(begin(&mut trace, 3).is_none());
     // It still runs, and what was begun can end.
     assert_eq!(trace.fetch(MINOR), Err(Errno::EBUSY));
-    trace.end(second, Micros(1020), Status(512));
-    trace.end(first, Micros(1030), Status(512));
+    trace.end(second, Instant::from_micros(1020), Status(512));
+    trace.end(first, Instant::from_micros(1030), Status(512));
     let entries = stop(&mut trace);
     assert_eq!(
         entries.iter().map(|entry| entry.finish_us).collect::<Vec<_>>(),
@@ -183,14 +214,14 @@ fn recording_of_vectors_counts_elements_until_the_bytes_are_known() {
     let mut trace = running(2);
     let begin = |trace: &mut HostTrace| {
         trace
-            .begin(MINOR, Micros(1010), TraceRequest::GATHER, 64, 0, 0)
+            .begin(MINOR, Instant::from_micros(1010), TraceRequest::GATHER, 64, 0, 0)
             .unwrap()
     };
     let known = begin(&mut trace);
     let unknown = begin(&mut trace);
     trace.set_size(known, 64 * 4096);
-    trace.end(known, Micros(1020), Status(64 * 4096));
-    trace.end(unknown, Micros(1020), Errno::EINVAL.into());
+    trace.end(known, Instant::from_micros(1020), Status(64 * 4096));
+    trace.end(unknown, Instant::from_micros(1020), Errno::EINVAL.into());
     assert_eq!(
         stop(&mut trace).iter().map(|entry| entry.size).collect::<Vec<_>>(),
         [64 * 4096, 64]
@@ -207,16 +238,27 @@ fn recording_leaves_out_the_control_of_the_trace() {
     ] {
         assert!(
             trace
-                .begin(MINOR, Micros(1010), TraceRequest::IOCTL, code.0 as u32, 0, 0)
+                .begin(
+                    MINOR,
+                    Instant::from_micros(1010),
+                    TraceRequest::IOCTL,
+                    code.0 as u32,
+                    0,
+                    0
+                )
                 .is_none()
         );
         // The same number is no code in other requests.
-        assert!(trace.begin(MINOR, Micros(1010), READ, code.0 as u32, 0, 0).is_some());
+        assert!(
+            trace
+                .begin(MINOR, Instant::from_micros(1010), READ, code.0 as u32, 0, 0)
+                .is_some()
+        );
     }
     let flush = IoctlCode::DIOCFLUSH.0 as u32;
     assert!(
         trace
-            .begin(MINOR, Micros(1010), TraceRequest::IOCTL, flush, 0, 0)
+            .begin(MINOR, Instant::from_micros(1010), TraceRequest::IOCTL, flush, 0, 0)
             .is_some()
     );
 }
@@ -227,7 +269,7 @@ fn a_stop_cancels_what_is_open() {
     let open = begin(&mut trace, 5).unwrap();
     stop(&mut trace);
     trace.set_size(open, 1);
-    trace.end(open, Micros(1020), Status(512));
+    trace.end(open, Instant::from_micros(1020), Status(512));
     let entry = trace.fetch(MINOR).unwrap()[0];
     assert_eq!(
         (entry.result, entry.finish_us, entry.size),
@@ -241,9 +283,11 @@ fn a_new_start_forgets_entries_and_tickets() {
     let stale = begin(&mut trace, 5).unwrap();
     stop(&mut trace);
     trace.fetched(1);
-    trace.control(MINOR, TraceControl::START, Micros(2000)).unwrap();
-    trace.begin(MINOR, Micros(2005), READ, 512, 6, 0).unwrap();
-    trace.end(stale, Micros(2010), Status(512));
+    trace
+        .control(MINOR, TraceControl::START, Instant::from_micros(2000))
+        .unwrap();
+    trace.begin(MINOR, Instant::from_micros(2005), READ, 512, 6, 0).unwrap();
+    trace.end(stale, Instant::from_micros(2010), Status(512));
     let entries = stop(&mut trace);
     assert_eq!(entries.len(), 1);
     assert_eq!(
@@ -259,7 +303,7 @@ fn a_new_buffer_starts_empty_and_stopped() {
     stop(&mut trace);
     trace.change_buffer(MINOR, 0).unwrap();
     trace.install(OTHER, vec![TraceEntry::default(); 1]);
-    trace.end(ticket, Micros(1020), Status(512));
+    trace.end(ticket, Instant::from_micros(1020), Status(512));
     assert_eq!(trace.fetch(OTHER), Ok(&[][..]));
     assert_eq!(trace.fetch(MINOR), Err(Errno::EINVAL));
     assert!(!trace.records(OTHER));
@@ -269,9 +313,13 @@ fn a_new_buffer_starts_empty_and_stopped() {
 #[test]
 fn times_past_the_longest_stand_still() {
     // The largest number says that there is no time, so it is none even where it fits.
-    for late in [Micros(1000 + 0xFFFF_FFFE), Micros(1000 + 0xFFFF_FFFF), Micros(u64::MAX)] {
+    for late in [
+        Instant::from_micros(1000 + 0xFFFF_FFFE),
+        Instant::from_micros(1000 + 0xFFFF_FFFF),
+        Instant::from_micros(u64::MAX),
+    ] {
         let mut trace = running(4);
-        let ticket = trace.begin(MINOR, Micros(900), READ, 0, 0, 0).unwrap();
+        let ticket = trace.begin(MINOR, Instant::from_micros(900), READ, 0, 0, 0).unwrap();
         trace.end(ticket, late, Status::OK);
         let entry = stop(&mut trace)[0];
         assert_eq!((entry.start_us, entry.finish_us), (0, 0xFFFF_FFFE));

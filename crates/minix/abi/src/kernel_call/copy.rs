@@ -24,7 +24,6 @@ pub const MAX_COPIES: usize = 64;
 /// [`SYS_SAFECOPYFROM`](crate::MessageType::SYS_SAFECOPYFROM) reads from the grant,
 /// [`SYS_SAFECOPYTO`](crate::MessageType::SYS_SAFECOPYTO) writes to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct SafeCopy {
     /// Who made the grant.
@@ -51,7 +50,6 @@ impl Payload for SafeCopy {}
 
 /// Several copies, done in order; the first failure ends the call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct VectorCopy {
     /// Address of the [`VectorCopyElement`]s.
@@ -71,7 +69,6 @@ impl Payload for VectorCopy {}
 
 /// One copy of a [`VectorCopy`]. Exactly one end is [`SELF`](Endpoint::SELF), the other is the granter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct VectorCopyElement {
     /// Where from.
@@ -101,7 +98,6 @@ layout!(VectorCopyElement, 40 {
 
 /// A copy without a grant, of virtual or physical addresses. Drivers are not allowed it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct VirCopy {
     /// Whose memory is read.

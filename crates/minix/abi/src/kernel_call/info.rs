@@ -24,7 +24,6 @@ codes! {
 
 /// The question. All answers but that to [`WHOAMI`](InfoRequest::WHOAMI) are copied to an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct GetInfo {
     /// What to ask for.
@@ -68,7 +67,6 @@ impl GetInfo {
 
 /// The answer to [`WHOAMI`](InfoRequest::WHOAMI).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct WhoAmI {
     /// The caller's endpoint.

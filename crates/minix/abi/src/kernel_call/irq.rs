@@ -50,7 +50,6 @@ flags! {
 
 /// The request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct IrqCtl {
     /// What to do.
@@ -96,7 +95,6 @@ impl IrqCtl {
 
 /// The reply to [`SETPOLICY`](IrqRequest::SETPOLICY).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct IrqHook {
     /// The number of the hook, from 1 on.

@@ -2,6 +2,7 @@
 //!
 //! Nothing is pinned by any of these: an address is good as long as its owner keeps the memory mapped.
 
+use log::warn;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{Endpoint, GrantId, Pad, Payload};
@@ -29,7 +30,6 @@ codes! {
 ///
 /// Each failure is also printed on the console.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct Umap {
     /// Whose memory.
@@ -69,7 +69,6 @@ impl Umap {
 
 /// The reply to [`Umap`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct UmapReply {
     /// Physical address of the first byte.
@@ -103,7 +102,6 @@ flags! {
 /// | as for [copies](crate::kernel_call::SafeCopy) | bad grants |
 /// | [`EFAULT`](crate::Errno::EFAULT) | a page to be read is not there, or the page of the input vector is not |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct Vumap {
     /// [`SELF`](Endpoint::SELF) for own virtual addresses, else who made the grants.
@@ -140,7 +138,6 @@ impl Payload for Vumap {}
 
 /// The reply to [`Vumap`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct VumapReply {
     /// Elements of the output vector that were filled in.
@@ -155,7 +152,6 @@ impl Payload for VumapReply {}
 
 /// An element of the input vector: a virtual address or a grant, and its length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct MapElement {
     /// The virtual address; or, in the lower half, the grant id, and the upper half is padding.
@@ -191,7 +187,6 @@ impl MapElement {
 
 /// An element of the output vector: contiguous physical memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct PhysRange {
     /// Physical address of the first byte.

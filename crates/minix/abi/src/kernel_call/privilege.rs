@@ -37,7 +37,6 @@ codes! {
 
 /// The request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct PrivCtl {
     /// What to do.
@@ -77,7 +76,6 @@ impl PrivCtl {
 
 /// The argument of [`ADD_MEM`](PrivRequest::ADD_MEM): physical memory, both ends included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct MemRange {
     /// The first byte.

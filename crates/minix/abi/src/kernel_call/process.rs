@@ -23,7 +23,6 @@ codes! {
 
 /// Changes the state that the kernel keeps about the caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct StateCtl {
     /// What to do.
@@ -58,7 +57,6 @@ impl StateCtl {
 
 /// Says where the table of [`GrantEntry`](crate::grant::GrantEntry)s is. To be repeated when it moves or grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct SetGrant {
     /// Address of the table.
@@ -79,7 +77,6 @@ impl Payload for SetGrant {}
 /// Signals between kernel and signal managers: `SYS_KILL`, `SYS_GETKSIG`, `SYS_ENDKSIG`. RS does this for services; a
 /// driver does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct KernelSignal {
     /// The signals.

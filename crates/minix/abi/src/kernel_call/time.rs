@@ -17,7 +17,6 @@ pub const NO_ALARM: u64 = 0x8000_0000;
 ///
 /// Processes that are no services get [`EPERM`](crate::Errno::EPERM). The reply has the same layout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct SetAlarm {
     /// When it goes off, in ticks. Relative zero cancels.
@@ -79,7 +78,6 @@ impl SetAlarm {
 
 /// Asks for times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct Times {
     /// Whose times; [`NONE`](Endpoint::NONE) for those of the system alone.
@@ -94,7 +92,6 @@ impl Payload for Times {}
 
 /// The reply to [`Times`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct TimesReply {
     /// Ticks of the wall clock.

@@ -6,7 +6,6 @@ use crate::{Pad, Payload};
 
 /// The request to start a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C)]
 pub struct Up {
     /// Length in bytes.
@@ -27,7 +26,6 @@ impl Payload for Up {}
 /// Everything about a service to be started: 920 bytes, of which only the parts that a driver's author meets have
 /// names here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(C, align(8))]
 pub struct RsStart {
     /// Options of the tool.

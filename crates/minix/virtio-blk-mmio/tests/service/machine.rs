@@ -1,12 +1,13 @@
 //! A machine for the main loop: messages that wait, a device that works while the service does not, one clock for all.
 //!
-//! The interrupt line can have a second hook, that of a process which has died. Nobody enables the line for that one: once it
+//! The interrupt line can have a second hook, that of a process which has died. The line is never enabled for that one: once it
 //! has fired the line stays masked until the hook is removed.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::rc::Rc;
+use std::time::Duration;
 
 use minix_abi::bdev::{BdevAccess, BdevReply, BdevRequest};
 use minix_abi::ipc::{AsyncFlags, AsyncMessage, IpcCall, IpcStatus};
@@ -16,14 +17,13 @@ use minix_abi::kernel_call::{
 use minix_abi::notify::Notification;
 use minix_abi::rs::SignalReceived;
 use minix_abi::signal::Signal;
-use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType, Status};
-use minix_blockdriver::{BlockDriver, Micros, Options};
+use minix_abi::{Endpoint, Errno, GrantId, Instant, Message, MessageType, Status};
+use minix_blockdriver::{BlockDriver, DriverOptions, Service};
 use minix_rt::Ipc;
 use minix_rt::kernel::IrqLine;
-use minix_virtio_blk::disk::{DiskHome, ListTable, VirtioDisk};
-use minix_virtio_blk::kernel::{MailTable, System};
-use minix_virtio_blk::poller::Poller;
-use minix_virtio_blk::serve::Service;
+use minix_virtio_blk::disk::{DiskMemory, ListTable, VirtioDisk};
+use minix_virtio_blk::serve::{self, DiskService};
+use minix_virtio_blk::system::{MinixSystem, ReplyTable};
 use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters};
 use virtio_core::{Dma as _, DmaRegion, QueueSize};
 use virtio_mmio::{MmioTransport, probe};
@@ -44,7 +44,7 @@ pub(crate) struct State {
     pub(crate) now: u64,
     /// Messages of senders that wait.
     pub(crate) inbox: VecDeque<(IpcStatus, Message)>,
-    /// What was sent to clients: to whom, how, what.
+    /// What was sent to clients: the receiver, the call, the reply.
     pub(crate) sent: Vec<(Endpoint, IpcCall, BdevReply)>,
     /// Receivers of asynchronous messages are ready only from this time on.
     pub(crate) deaf_until: u64,
@@ -73,7 +73,7 @@ pub(crate) struct State {
 #[derive(Clone)]
 pub(crate) struct Machine(pub(crate) Rc<RefCell<State>>);
 
-type Running = Service<Machine, MmioTransport<ModelRegisters>, ModelDma>;
+type Running = DiskService<Machine, MmioTransport<ModelRegisters>, ModelDma, Box<dyn Fn() -> Instant>>;
 
 pub(crate) struct Rig {
     pub(crate) machine: Machine,
@@ -111,14 +111,15 @@ pub(crate) fn rig() -> Rig {
     })));
     let transport = probe(model.registers()).device().expect("the model is a device");
     let lists: &mut ListTable = Box::leak(Box::default());
-    let mail: &mut MailTable = Box::leak(Box::default());
-    let home: &mut DiskHome<_> = Box::leak(Box::default());
-    let disk = VirtioDisk::start(transport, model.dma(), QueueSize::MAX, lists, home).expect("the device comes up");
+    let replies: &mut ReplyTable = Box::leak(Box::default());
+    let memory: &mut DiskMemory<_> = Box::leak(Box::default());
+    let disk = VirtioDisk::start(transport, model.dma(), QueueSize::MAX, lists, memory).expect("the device comes up");
     let mut ipc = machine.clone();
     let line = IrqLine::attach(&mut ipc, 1, 0, IrqPolicy::empty()).expect("it is free");
-    let driver = BlockDriver::new(disk, Options::default());
-    let system = System::new(ipc, mail);
-    let service = Service::new(system, driver, line, Poller::new(0), 1000, logger);
+    let driver = BlockDriver::new(disk, DriverOptions::default());
+    let clock: Box<dyn Fn() -> Instant> = Box::new(machine.clock());
+    let system = MinixSystem::new(ipc, replies, clock, line, 1000, logger);
+    let service = Service::new(system, driver, Duration::ZERO);
     Rig { machine, service }
 }
 
@@ -142,8 +143,8 @@ impl Rig {
 
     /// Runs until nothing happens any more. `false` if the service is done.
     pub(crate) fn goes_on(&mut self) -> bool {
-        let (service, clock) = (&mut self.service, self.machine.clock());
-        let run = catch_unwind(AssertUnwindSafe(|| while service.round(&clock) {}));
+        let service = &mut self.service;
+        let run = catch_unwind(AssertUnwindSafe(|| while service.round() {}));
         match run {
             Ok(()) => false,
             Err(cause) if cause.is::<Blocked>() => true,
@@ -153,8 +154,8 @@ impl Rig {
 
     /// Has the service leave.
     pub(crate) fn leaves(&mut self) {
-        let (service, clock) = (&mut self.service, self.machine.clock());
-        let cause = catch_unwind(AssertUnwindSafe(|| service.leave(&clock))).expect_err("it ends");
+        let service = &mut self.service;
+        let cause = catch_unwind(AssertUnwindSafe(|| serve::leave(service))).expect_err("it ends");
         if !cause.is::<Ended>() {
             resume_unwind(cause);
         }
@@ -220,12 +221,12 @@ impl Rig {
 
 impl Machine {
     /// The clock of the service, and of its logger.
-    fn clock(&self) -> impl Fn() -> Micros + use<> {
+    fn clock(&self) -> impl Fn() -> Instant + use<> {
         let machine = self.clone();
         move || {
             let now = machine.0.borrow().now;
             journal::set_time(now);
-            Micros(now)
+            Instant::from_micros(now)
         }
     }
 }

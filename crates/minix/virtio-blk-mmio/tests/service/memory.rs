@@ -22,7 +22,7 @@ fn memory_is_where_the_device_sees_it() {
 }
 
 #[test]
-fn what_comes_back_is_lent_again_and_cleared() {
+fn released_memory_is_cleared_and_lent_again() {
     let system = System::default();
     let mut dma = VmDma::new(system.clone());
     let first = dma.allocate(layout(8192, 64)).expect("VM has some");

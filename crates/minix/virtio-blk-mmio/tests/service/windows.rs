@@ -33,9 +33,9 @@ fn find(system: &mut System, instance: u32) -> Result<Found<MmioWindow>, FindErr
     unsafe { windows::find(system, instance) }
 }
 
-fn quieten(system: &mut System, options: &args::Options) {
+fn reset_stale_device(system: &mut System, arguments: &args::Arguments) {
     // SAFETY: the windows are pages of the test's own, and nothing else has been found in them.
-    unsafe { start::quieten::<MmioWindow>(system, options) };
+    unsafe { start::reset_stale_device::<MmioWindow>(system, arguments) };
 }
 
 #[test]
@@ -109,10 +109,10 @@ fn the_device_of_a_dead_instance_is_stopped_and_no_other() {
         // SAFETY: a page was allocated for it.
         unsafe { status(&system, nth).write(0xF) };
     }
-    let options = args::parse(["instance=1"]).expect("it is a word");
+    let arguments = args::parse(["instance=1"]).expect("it is a word");
     // The hook of the dead instance.
     system.0.borrow_mut().hooked = vec![3];
-    quieten(&mut system, &options);
+    reset_stale_device(&mut system, &arguments);
     assert!(system.0.borrow().hooked.is_empty());
     for nth in 0..8 {
         // SAFETY: as above.
@@ -120,7 +120,7 @@ fn the_device_of_a_dead_instance_is_stopped_and_no_other() {
         assert_eq!(now, if nth == 2 { 0 } else { 0xF }, "{nth}");
     }
     // Where there is none, or the kernel says no, nothing comes of it.
-    quieten(&mut machine([EMPTY; 8]), &options);
+    reset_stale_device(&mut machine([EMPTY; 8]), &arguments);
     system.0.borrow_mut().closed = true;
-    quieten(&mut system, &options);
+    reset_stale_device(&mut system, &arguments);
 }
