@@ -2,12 +2,14 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{Element, Placement, Rig, micros, wire};
 use minix_abi::bdev::{BdevAccess, BdevFlags, BdevRequest};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
 use minix_abi::trace::{TraceEntry, TraceRequest};
-use minix_abi::{Errno, MessageType, Status};
+use minix_abi::{Errno, GrantId, MessageType, Status};
 use zerocopy::FromBytes;
 
 fn buffer(rig: &mut Rig, entries: u64) -> i32 {
@@ -56,10 +58,17 @@ fn control_requests_of_the_trace_follow_their_rules() {
     assert_eq!(fetch(&mut rig).0, wire(Errno::EBUSY));
     assert_eq!(control(&mut rig, STOP), 0);
     assert_eq!(fetch(&mut rig), (0, vec![]));
-    // Another minor has no business with it.
+    // It belongs to the minor that asked for it.
     assert_eq!(rig.open(1), 0);
     assert_eq!(rig.ioctl_set(1, IoctlCode::BIOCTRACEBUF, 0_u64), wire(Errno::EINVAL));
+    assert_eq!(rig.ioctl_set(1, IoctlCode::BIOCTRACEBUF, 4_u64), wire(Errno::EBUSY));
     assert_eq!(rig.ioctl_set(1, IoctlCode::BIOCTRACECTL, START), wire(Errno::EINVAL));
+    assert_eq!(
+        rig.ioctl_get::<TraceEntry>(1, IoctlCode::BIOCTRACEGET).0,
+        wire(Errno::EINVAL)
+    );
+    // Its size is checked before that.
+    assert_eq!(buffer(&mut rig, u64::MAX), wire(Errno::EINVAL));
     assert_eq!(rig.kernel.traces, 1);
     assert_eq!(buffer(&mut rig, 0), 0);
     assert_eq!(rig.kernel.traces, 0);
@@ -142,6 +151,40 @@ fn times_are_those_of_the_answer() {
     assert_eq!(control(&mut rig, STOP), 0);
     let entry = fetch(&mut rig).1[0];
     assert_eq!((entry.start_us, entry.finish_us), (0, 1234));
+}
+
+#[test]
+fn times_beyond_the_longest_stand_still() {
+    let mut rig = Rig::opened();
+    assert_eq!(buffer(&mut rig, 10), 0);
+    assert_eq!(control(&mut rig, START), 0);
+    rig.sleep(Duration::from_secs(2 << 32));
+    assert_eq!(rig.read(0, 0, 512).0, 512);
+    assert_eq!(control(&mut rig, STOP), 0);
+    let entry = fetch(&mut rig).1[0];
+    let longest = TraceEntry::UNSET_TIME - 1;
+    assert_eq!((entry.start_us, entry.finish_us), (longest, longest));
+}
+
+#[test]
+fn get_goes_on_where_it_left_off_and_a_failed_copy_loses_nothing() {
+    let mut rig = Rig::opened();
+    assert_eq!(buffer(&mut rig, 1100), 0);
+    for run in 0..2 {
+        // A start forgets what was recorded before.
+        assert_eq!(control(&mut rig, START), 0);
+        for nth in 0..1090 {
+            assert_eq!(rig.read(0, nth % 2000 * 512, 512).0, 512);
+        }
+        assert_eq!(control(&mut rig, STOP), 0);
+        let (count, entries) = fetch(&mut rig);
+        assert_eq!((count, entries[1023].position), (1024, 1023 * 512), "run {run}");
+        let bad = GrantId::INVALID;
+        assert_eq!(rig.ioctl_with(0, IoctlCode::BIOCTRACEGET, bad), wire(Errno::EINVAL));
+        let (count, entries) = fetch(&mut rig);
+        assert_eq!((count, entries[65].position), (66, 1089 * 512));
+        assert_eq!(fetch(&mut rig), (0, vec![]));
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::device::Geometry;
 ///
 /// `own` is the geometry of the disk. Where it has none, or one in which no sector has a place, one is made up: 64 heads, 32
 /// sectors per track, and the cylinders that fit into the device that was asked for.
-pub fn part_geom(extent: Extent, own: Option<Geometry>) -> PartGeom {
+pub(crate) fn part_geom(extent: Extent, own: Option<Geometry>) -> PartGeom {
     let made_up = PartGeom::made_up(extent.base_bytes, extent.size_bytes);
     match own {
         Some(own) if own.cylinders != 0 && own.heads != 0 && own.sectors != 0 => PartGeom {
@@ -23,7 +23,7 @@ pub fn part_geom(extent: Extent, own: Option<Geometry>) -> PartGeom {
 }
 
 /// The extent that a client sets with the same structure. Its geometry is ignored.
-pub fn extent_of(geom: &PartGeom) -> Extent {
+pub(crate) fn extent_of(geom: &PartGeom) -> Extent {
     Extent {
         base_bytes: geom.base,
         size_bytes: geom.bytes,

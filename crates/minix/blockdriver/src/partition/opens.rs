@@ -5,51 +5,30 @@
 //! nothing is, and a request from before is answered with `ERESTART`, which makes the client open it again. So even an open
 //! that failed counts there, and even of a minor number that is no device.
 
-use core::fmt;
-
 use heapless::Vec;
 use minix_abi::minor::Minor;
 
 use super::table::{DEVICES, device_index};
 
 /// Minor numbers that are remembered as opened at most, as in MINIX's own drivers, which stop dead at the next.
-pub const REMEMBERED_MINORS: usize = 256;
+pub(crate) const REMEMBERED_MINORS: usize = 256;
 
 /// Why an open is not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpenError {
+pub(crate) enum OpenError {
     /// No device has this minor number.
     UnknownMinor,
     /// The disk is open 2^31 - 1 times: one more could not be told to anyone who asks.
     TooMany,
 }
 
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::UnknownMinor => "no device has this minor number",
-            Self::TooMany => "the disk is open too often",
-        })
-    }
-}
-
-impl core::error::Error for OpenError {}
-
 /// A close of what is not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotOpen;
-
-impl fmt::Display for NotOpen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the device is not open")
-    }
-}
-
-impl core::error::Error for NotOpen {}
+pub(crate) struct NotOpen;
 
 /// The opens of all devices.
 #[derive(Clone, Debug, Default)]
-pub struct Opens {
+pub(crate) struct Opens {
     counts: [u32; DEVICES],
     total: u32,
     opened: [bool; DEVICES],
@@ -61,7 +40,7 @@ pub struct Opens {
 
 impl Opens {
     /// Nothing is open and nothing ever was.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             counts: [0; DEVICES],
             total: 0,
@@ -75,7 +54,7 @@ impl Opens {
     ///
     /// When too many numbers that are no device are remembered, another one is not. Requests for it are then answered with
     /// `ERESTART` instead of `ENXIO`; a client that tries so many is no worse off.
-    pub fn mark_opened(&mut self, minor: Minor) {
+    pub(crate) fn mark_opened(&mut self, minor: Minor) {
         match device_index(minor) {
             Some(index) => self.opened[index] = true,
             None if self.unknown_minors.contains(&minor) => {}
@@ -86,7 +65,7 @@ impl Opens {
     }
 
     /// Whether a client tried to open `minor` since the start.
-    pub fn was_opened(&self, minor: Minor) -> bool {
+    pub(crate) fn was_opened(&self, minor: Minor) -> bool {
         match device_index(minor) {
             Some(index) => self.opened[index],
             None => self.unknown_minors.contains(&minor),
@@ -98,7 +77,7 @@ impl Opens {
     /// # Errors
     ///
     /// [`OpenError`]; nothing is counted.
-    pub fn open(&mut self, minor: Minor) -> Result<bool, OpenError> {
+    pub(crate) fn open(&mut self, minor: Minor) -> Result<bool, OpenError> {
         let index = device_index(minor).ok_or(OpenError::UnknownMinor)?;
         if self.total >= i32::MAX.unsigned_abs() {
             return Err(OpenError::TooMany);
@@ -116,7 +95,7 @@ impl Opens {
     /// # Errors
     ///
     /// [`NotOpen`] if this very minor is not open; nothing is counted.
-    pub fn close(&mut self, minor: Minor) -> Result<bool, NotOpen> {
+    pub(crate) fn close(&mut self, minor: Minor) -> Result<bool, NotOpen> {
         let index = device_index(minor).ok_or(NotOpen)?;
         if self.counts[index] == 0 {
             return Err(NotOpen);
@@ -127,12 +106,12 @@ impl Opens {
     }
 
     /// How often all devices are open together. Not more than 2^31 - 1.
-    pub const fn total(&self) -> u32 {
+    pub(crate) const fn total(&self) -> u32 {
         self.total
     }
 
     /// How often `minor` is open.
-    pub fn count(&self, minor: Minor) -> u32 {
+    pub(crate) fn count(&self, minor: Minor) -> u32 {
         device_index(minor).map_or(0, |index| self.counts[index])
     }
 
@@ -151,11 +130,6 @@ impl Opens {
     /// Whether `minor` is to be told that a flush has failed. It counts as told then.
     pub(crate) fn take_failure(&mut self, minor: Minor) -> bool {
         device_index(minor).is_some_and(|index| core::mem::take(&mut self.untold[index]))
-    }
-
-    /// Forgets everything, as when the service announces itself.
-    pub fn forget(&mut self) {
-        *self = Self::new();
     }
 }
 
@@ -227,8 +201,6 @@ mod tests {
         opens.open(DISK).unwrap();
         opens.close(DISK).unwrap();
         assert!(opens.was_opened(DISK));
-        opens.forget();
-        assert!(!opens.was_opened(DISK));
     }
 
     #[test]

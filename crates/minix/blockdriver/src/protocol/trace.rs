@@ -10,11 +10,11 @@ use minix_abi::trace::{TRACE_ENTRIES_AT_ONCE, TraceControl, TraceEntry, TraceReq
 use minix_abi::{Errno, Instant, Status};
 
 /// A buffer has fewer entries than this: its bytes have to fit into a signed number of 32 bits.
-pub const BUFFER_ENTRIES_LIMIT: u64 = (i32::MAX as u64) / (size_of::<TraceEntry>() as u64);
+pub(crate) const BUFFER_ENTRIES_LIMIT: u64 = (i32::MAX as u64) / (size_of::<TraceEntry>() as u64);
 
 /// What to do about the buffer of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BufferChange<M> {
+pub(crate) enum BufferChange<M> {
     /// Nothing; the request succeeds.
     Nothing,
     /// Give this memory back; the request succeeds.
@@ -25,7 +25,7 @@ pub enum BufferChange<M> {
 
 /// An entry that is being recorded. It is worth nothing any more when the trace was stopped meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceTicket {
+pub(crate) struct TraceTicket {
     index: usize,
     run: u32,
 }
@@ -42,7 +42,7 @@ struct Buffer<M> {
 
 /// The trace of one service. `M` is the memory it records to.
 #[derive(Clone, Debug)]
-pub struct Trace<M> {
+pub(crate) struct Trace<M> {
     buffer: Option<Buffer<M>>,
     /// When it was started, while it records.
     since: Option<Instant>,
@@ -50,15 +50,9 @@ pub struct Trace<M> {
     run: u32,
 }
 
-impl<M> Default for Trace<M> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl<M> Trace<M> {
     /// No buffer, no trace.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             buffer: None,
             since: None,
@@ -71,7 +65,7 @@ impl<M> Trace<M> {
     /// # Errors
     ///
     /// [`EBUSY`](Errno::EBUSY) while a trace runs.
-    pub const fn check_buffer(&self) -> Result<(), Errno> {
+    pub(crate) const fn check_buffer(&self) -> Result<(), Errno> {
         match self.since {
             Some(_) => Err(Errno::EBUSY),
             None => Ok(()),
@@ -84,7 +78,7 @@ impl<M> Trace<M> {
     ///
     /// [`EINVAL`](Errno::EINVAL) for [too many](BUFFER_ENTRIES_LIMIT), and when the buffer belongs to another minor;
     /// [`EBUSY`](Errno::EBUSY) while a trace runs, and when there is a buffer already.
-    pub fn change_buffer(&mut self, minor: Minor, entries: u64) -> Result<BufferChange<M>, Errno> {
+    pub(crate) fn change_buffer(&mut self, minor: Minor, entries: u64) -> Result<BufferChange<M>, Errno> {
         self.check_buffer()?;
         if entries >= BUFFER_ENTRIES_LIMIT {
             return Err(Errno::EINVAL);
@@ -105,7 +99,7 @@ impl<M> Trace<M> {
 
     /// Last step of `BIOCTRACEBUF`, if that asked for memory: here it is, and it belongs to `minor`. Returns memory that
     /// had to make way, which is none in that order of steps.
-    pub fn install(&mut self, minor: Minor, memory: M) -> Option<M> {
+    pub(crate) fn install(&mut self, minor: Minor, memory: M) -> Option<M> {
         self.since = None;
         let former = self.buffer.replace(Buffer {
             minor,
@@ -121,7 +115,7 @@ impl<M> Trace<M> {
     /// # Errors
     ///
     /// [`EINVAL`](Errno::EINVAL) if the minor has no buffer.
-    pub fn check_control(&self, minor: Minor) -> Result<(), Errno> {
+    pub(crate) fn check_control(&self, minor: Minor) -> Result<(), Errno> {
         self.buffer_of(minor).map(|_| ())
     }
 
@@ -133,7 +127,7 @@ impl<M> Trace<M> {
     ///
     /// [`EINVAL`](Errno::EINVAL) if the minor has no buffer, for a stop of what does not run, and for an unknown code;
     /// [`EBUSY`](Errno::EBUSY) for the start of what runs.
-    pub fn control(&mut self, minor: Minor, control: TraceControl, now: Instant) -> Result<(), Errno> {
+    pub(crate) fn control(&mut self, minor: Minor, control: TraceControl, now: Instant) -> Result<(), Errno> {
         let buffer = self.buffer.as_mut().filter(|buffer| buffer.minor == minor);
         let buffer = buffer.ok_or(Errno::EINVAL)?;
         match (control, self.since) {
@@ -154,21 +148,15 @@ impl<M> Trace<M> {
     }
 
     /// Says that `count` of the entries that [`fetch`](Self::fetch) showed were copied out; the next fetch goes on after them.
-    pub fn fetched(&mut self, count: usize) {
+    pub(crate) fn fetched(&mut self, count: usize) {
         if let Some(buffer) = &mut self.buffer {
             buffer.fetched = buffer.fetched.saturating_add(count).min(buffer.used);
         }
     }
 
     /// Whether requests to `minor` are being recorded.
-    pub fn records(&self, minor: Minor) -> bool {
+    pub(crate) fn records(&self, minor: Minor) -> bool {
         self.since.is_some() && self.buffer_of(minor).is_ok()
-    }
-
-    /// Takes the memory back, also from a trace that runs. For the end of the service.
-    pub fn take_memory(&mut self) -> Option<M> {
-        self.since = None;
-        self.buffer.take().map(|buffer| buffer.memory)
     }
 
     fn buffer_of(&self, minor: Minor) -> Result<&Buffer<M>, Errno> {
@@ -184,7 +172,7 @@ impl<M: AsRef<[TraceEntry]> + AsMut<[TraceEntry]>> Trace<M> {
     /// # Errors
     ///
     /// [`EINVAL`](Errno::EINVAL) if the minor has no buffer; [`EBUSY`](Errno::EBUSY) while the trace runs.
-    pub fn fetch(&self, minor: Minor) -> Result<&[TraceEntry], Errno> {
+    pub(crate) fn fetch(&self, minor: Minor) -> Result<&[TraceEntry], Errno> {
         let buffer = self.buffer_of(minor)?;
         if self.since.is_some() {
             return Err(Errno::EBUSY);
@@ -197,7 +185,7 @@ impl<M: AsRef<[TraceEntry]> + AsMut<[TraceEntry]>> Trace<M> {
     ///
     /// `size` is the bytes of a transfer, the elements of a vector, the access bits of an open or a close, the code of a
     /// control request. Control requests of the trace itself are not recorded.
-    pub fn begin(
+    pub(crate) fn begin(
         &mut self,
         minor: Minor,
         now: Instant,
@@ -226,14 +214,14 @@ impl<M: AsRef<[TraceEntry]> + AsMut<[TraceEntry]>> Trace<M> {
     }
 
     /// Records the bytes of a vector, in place of the number of its elements.
-    pub fn set_size(&mut self, ticket: TraceTicket, bytes: u32) {
+    pub(crate) fn set_size(&mut self, ticket: TraceTicket, bytes: u32) {
         if let Some((entry, _)) = self.open_entry(ticket) {
             entry.size = bytes;
         }
     }
 
     /// Records how a request ended. Nothing happens if the trace was stopped since it began.
-    pub fn end(&mut self, ticket: TraceTicket, now: Instant, result: Status) {
+    pub(crate) fn end(&mut self, ticket: TraceTicket, now: Instant, result: Status) {
         if let Some((entry, since)) = self.open_entry(ticket) {
             entry.result = result;
             entry.finish_us = micros_of_trace(since, now);
