@@ -28,6 +28,7 @@ pub mod process;
 pub mod rs;
 pub mod signal;
 mod status;
+mod time;
 pub mod trace;
 pub mod vfs;
 pub mod vm;
@@ -38,6 +39,7 @@ pub use grant::GrantId;
 pub use layout::Pad;
 pub use message::{Message, MessageType, Payload};
 pub use status::Status;
+pub use time::Instant;
 
 /// Bytes of a page.
 pub const PAGE_BYTES: u64 = 4096;

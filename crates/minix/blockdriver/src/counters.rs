@@ -4,8 +4,7 @@ use core::fmt;
 
 /// Everything a [`BlockDriver`](crate::BlockDriver) counts, since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Counters {
+pub struct DriverCounters {
     /// Requests taken.
     pub requests: u64,
     /// Replies sent. Once nothing waits, as many as requests.
@@ -32,8 +31,8 @@ pub struct Counters {
     pub merged: u64,
     /// Device requests that carried a part of a transfer only.
     pub chunks: u64,
-    /// Device requests that went through staging memory.
-    pub staged: u64,
+    /// Device requests that went through a bounce buffer.
+    pub bounced: u64,
     /// Flush commands the device took.
     pub flushes: u64,
     /// Of these, flushes that no client asked for.
@@ -56,8 +55,8 @@ pub struct Counters {
     pub no_room: u64,
 }
 
-impl Counters {
-    /// The counts by name, for whoever prints them.
+impl DriverCounters {
+    /// The counts by name, to be printed.
     pub fn named(&self) -> [(&'static str, u64); 24] {
         [
             ("requests", self.requests),
@@ -73,7 +72,7 @@ impl Counters {
             ("notifies", self.notifies),
             ("merged", self.merged),
             ("chunks", self.chunks),
-            ("staged", self.staged),
+            ("bounced", self.bounced),
             ("flushes", self.flushes),
             ("background_flushes", self.background_flushes),
             ("failed_flushes", self.failed_flushes),
@@ -89,7 +88,7 @@ impl Counters {
 }
 
 /// `name=value`, separated by spaces.
-impl fmt::Display for Counters {
+impl fmt::Display for DriverCounters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (nth, (name, value)) in self.named().into_iter().enumerate() {
             let space = if nth == 0 { "" } else { " " };

@@ -9,21 +9,19 @@ use minix_abi::kernel_call::GrantedRange;
 /// Bytes of a sector, the unit of positions on the device, whatever its block size.
 pub const SECTOR_BYTES: u64 = 512;
 
-/// Cylinders, heads and sectors, as a disk may tell of itself.
+/// Cylinders, heads and sectors, as a disk may report them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Geometry {
     /// Cylinders.
     pub cylinders: u32,
-    /// Heads, which is tracks of a cylinder.
+    /// Heads: tracks of a cylinder.
     pub heads: u32,
     /// Sectors of a track.
     pub sectors: u32,
 }
 
-/// What a live disk is and takes. May change over time; the adapter asks again.
+/// Properties and limits of a live disk. They may change over time; the adapter asks again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DiskInfo {
     /// Sectors of 512 bytes.
     pub sectors: u64,
@@ -33,50 +31,78 @@ pub struct DiskInfo {
     pub read_only: bool,
     /// It has a flush command.
     pub can_flush: bool,
-    /// Writes that are completed may linger in a volatile cache.
+    /// Completed writes may stay in a volatile cache.
     pub write_cache: bool,
     /// Segments in one request at most, at least one.
     pub max_segments: u16,
+    /// Bytes in one segment at most, at least one.
+    pub max_segment_bytes: u32,
     /// Its own geometry, if it has one.
     pub geometry: Option<Geometry>,
 }
 
 impl DiskInfo {
-    /// Whether completed writes may linger in a volatile cache until they are flushed.
+    /// Whether completed writes may stay in a volatile cache until they are flushed.
     pub(crate) const fn needs_flushes(&self) -> bool {
         self.write_cache && self.can_flush
     }
+
+    /// Bytes of the disk that requests can reach: whole blocks.
+    pub(crate) const fn capacity(&self) -> u64 {
+        let most = u64::MAX / SECTOR_BYTES;
+        let sectors = if self.sectors < most { self.sectors } else { most };
+        whole_blocks(sectors * SECTOR_BYTES, self.block())
+    }
+
+    /// Bytes of a block, a power of two. A disk that claims nonsense gets 512.
+    pub(crate) const fn block(&self) -> u64 {
+        let block = self.block_bytes as u64;
+        if block >= SECTOR_BYTES && block.is_power_of_two() {
+            block
+        } else {
+            SECTOR_BYTES
+        }
+    }
 }
 
-/// The name the adapter gives a request while the device has it.
+/// `bytes` without a last block that is not whole. `block` is a power of two; no division is needed.
+pub(crate) const fn whole_blocks(bytes: u64, block: u64) -> u64 {
+    bytes & !(block - 1)
+}
+
+/// The name the adapter gives a request while the device has it: a small number, less than the jobs of its driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Tag(pub u16);
+
+/// Which way data goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the disk.
+    Read,
+    /// To the disk.
+    Write,
+}
 
 /// The memory of a request: whole blocks in sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Data<'a, R> {
-    /// Memory of clients, in this order.
+    /// Memory of clients, in this order, within [`max_segments`](DiskInfo::max_segments) and
+    /// [`max_segment_bytes`](DiskInfo::max_segment_bytes).
     Granted(&'a [R]),
-    /// So many bytes from the start of a block of staging memory.
-    Bounce(StagingBlock, usize),
+    /// This many bytes from the start of a bounce buffer, whatever the limits: the disk splits them if it has to.
+    Bounce(BounceBuffer, usize),
 }
 
 /// A request to the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceRequest<'a, R> {
-    /// Fill the memory from this sector on.
-    Read {
+    /// Move data between memory and the sectors from `first` on.
+    Transfer {
+        /// Whether the disk or the memory is written.
+        direction: Direction,
         /// The first sector.
         first: u64,
-        /// Where the data goes.
-        data: Data<'a, R>,
-    },
-    /// Write the memory from this sector on.
-    Write {
-        /// The first sector.
-        first: u64,
-        /// Where the data is.
+        /// The memory.
         data: Data<'a, R>,
     },
     /// Make every write that was completed so far durable.
@@ -85,14 +111,13 @@ pub enum DeviceRequest<'a, R> {
 
 /// Why the device did not take a request. Nothing of it has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Refusal {
     /// No room: offer it again after a completion.
     Full,
-    /// A block of the data lies in more pieces than the device takes, or at an address it cannot be given: copy it
-    /// together in staging memory.
+    /// A block of the data lies in more pieces than the device takes, or at an address it cannot be given: use a bounce
+    /// buffer.
     Unreachable,
-    /// It makes no sense to the device: past its end (after a shrink), not whole blocks, a write to a read-only disk.
+    /// The request makes no sense to the device: past its end (after a shrink), not whole blocks, a write to a read-only disk.
     Invalid,
     /// The device does not do that.
     Unsupported,
@@ -102,7 +127,6 @@ pub enum Refusal {
 
 /// How a request failed that the device had taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum DeviceError {
     /// An input or output error.
     Io,
@@ -112,7 +136,6 @@ pub enum DeviceError {
 
 /// The device broke its rules or stopped working: only a [reset](BlockDevice::reset) helps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Broken;
 
 impl fmt::Display for Broken {
@@ -123,28 +146,47 @@ impl fmt::Display for Broken {
 
 impl core::error::Error for Broken {}
 
-/// A piece of staging memory, by number. See [`BlockDevice::staging`].
+/// How completions are noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct StagingBlock(pub u8);
+pub enum Listen {
+    /// By polling alone: the device need not interrupt.
+    Polled,
+    /// By interrupt: each [poll](BlockDevice::poll) leaves the device asked to interrupt at the next completion, with nothing
+    /// completed that it did not hand over.
+    Interrupts,
+}
 
-/// Bytes of a block of staging memory: a whole number of blocks of every disk.
-pub const STAGING_BYTES: usize = 16 << 10;
+/// A bounce buffer, by number. See [`BlockDevice::bounce_buffer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BounceBuffer(pub u8);
+
+/// Bytes of a bounce buffer: a whole number of blocks of every disk.
+pub const BOUNCE_BYTES: usize = 16 << 10;
 
 /// A disk that works on several requests at a time.
 ///
 /// Nothing here waits, except that [`reset`](Self::reset) is allowed a bounded poll.
 ///
 /// An implementer looks after memory itself, whatever order its methods are called in: it takes memory of clients as
-/// [ranges](Self::Range) that cannot be made from numbers, and lends out a block of staging memory only while no request in
+/// [ranges](Self::Range) that cannot be made from numbers, and lends out a bounce buffer only while no request in
 /// flight uses it. So nothing that is done with a disk in safe code lets the device write to memory of this program.
 pub trait BlockDevice {
     /// A range of a client's memory, as the [`Kernel`](crate::Kernel) has found it.
     type Range: GrantedRange;
 
-    /// What the disk is and takes; `None` while it is not live: it needs a [reset](Self::reset), or did not start again after
-    /// one. Until it is live again, [`submit`](Self::submit) and [`poll`](Self::poll) say that it is broken.
+    /// Properties and limits of the disk; `None` while it is not live: it needs a [reset](Self::reset), or did not start again
+    /// after one. Until it is live again, [`submit`](Self::submit) and [`poll`](Self::poll) say that it is broken.
     fn info(&self) -> Option<DiskInfo>;
+
+    /// Says how completions will be noticed from the next poll on.
+    fn listen(&mut self, how: Listen);
+
+    /// The device has interrupted. The next poll follows that up and acknowledges it.
+    fn interrupted(&mut self);
+
+    /// Acknowledges an interrupt that no poll has followed up, because the device is given up or not reset yet. What
+    /// the device has completed waits for the reset.
+    fn dismiss_interrupt(&mut self);
 
     /// Takes a request. The device learns of it with the next [`notify`](Self::notify). `tag` is not in use.
     ///
@@ -153,26 +195,19 @@ pub trait BlockDevice {
     /// [`Refusal`].
     fn submit(&mut self, request: DeviceRequest<'_, Self::Range>, tag: Tag) -> Result<(), Refusal>;
 
-    /// Shows the device what was submitted.
+    /// Tells the device of what was submitted.
     fn notify(&mut self);
 
-    /// Hands every finished request to `done`: its tag, once, and how it went.
+    /// Hands every completed request to `done`: its tag, once, and the result.
     ///
     /// # Errors
     ///
     /// [`Broken`]; what was not handed over by then never is, until the reset forgets it.
     fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken>;
 
-    /// How much the device has finished since it was started, counting parts of requests for a disk that gives the device a
-    /// request in parts. It changes with each of them; its size means nothing. A disk that hands every request over as a whole need
-    /// not tell.
-    fn parts_finished(&self) -> u64 {
-        0
-    }
-
-    /// Resets the device and starts it again. What it had finished before that and no poll has handed over goes to `done`, as
-    /// in a [`poll`](Self::poll). Afterwards it has forgotten every other request and touches no memory on behalf of one;
-    /// their tags are free. Staging memory keeps its content.
+    /// Resets the device and starts it again. What it had completed before that and no poll has handed over goes to `done`,
+    /// as in a [`poll`](Self::poll). Afterwards it has forgotten every other request and touches no memory on behalf of one;
+    /// their tags are free. Bounce buffers keep their content.
     ///
     /// # Errors
     ///
@@ -181,7 +216,7 @@ pub trait BlockDevice {
     fn reset(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken>;
 
     /// Looks whether the device is alive, which costs no more than a read of one register. It is not if it asks for a reset,
-    /// or is gone. A device that only polls would not tell otherwise.
+    /// or is gone. A device that is only polled would not tell otherwise.
     fn is_alive(&mut self) -> bool;
 
     /// Switches the write cache; nothing is in flight.
@@ -191,9 +226,9 @@ pub trait BlockDevice {
     /// [`Refusal::Unsupported`] if the device has no such switch, [`Refusal::Broken`] if it needs a reset first.
     fn set_write_cache(&mut self, on: bool) -> Result<(), Refusal>;
 
-    /// How many blocks of staging memory there are: memory of the service that the device can reach.
-    fn staging_blocks(&self) -> u8;
+    /// How many bounce buffers there are: memory of the service that the device can reach.
+    fn bounce_buffers(&self) -> u8;
 
-    /// The bytes of a staging block, or `None` if there is no such block or a request in flight uses it.
-    fn staging(&mut self, block: StagingBlock) -> Option<&mut [u8; STAGING_BYTES]>;
+    /// The bytes of a bounce buffer, or `None` if there is no such buffer or a request in flight uses it.
+    fn bounce_buffer(&mut self, buffer: BounceBuffer) -> Option<&mut [u8; BOUNCE_BYTES]>;
 }

@@ -30,7 +30,7 @@ pub trait Kernel {
     /// As `SYS_SAFECOPYTO`.
     fn copy_to(&mut self, granter: Endpoint, grant: GrantId, offset: u64, from: &[u8]) -> Result<(), Errno>;
 
-    /// Physical ranges of the memory behind `elements`, which are grants of `granter`; `offset` bytes of the first one are
+    /// Physical ranges of the memory of `elements`, which are grants of `granter`; `offset` bytes of the first one are
     /// skipped. Returns how many ranges were put into `ranges`.
     ///
     /// At most 64 elements and 64 ranges count. When the ranges are full, mapping stops **without an error**: compare the

@@ -3,55 +3,27 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-#[macro_use]
-mod fmt;
-
-mod barrier;
-mod bounds;
-mod completion;
 mod counters;
 mod device;
-mod dispatch;
 mod driver;
-mod exclusive;
-mod flights;
-mod geometry;
-mod gpt;
-mod ioctl;
-mod jobs;
+mod engine;
 mod kernel;
-mod mbr;
-mod opening;
-mod opens;
 mod options;
-mod pace;
-mod partitions;
-mod ranges;
-mod recovery;
-mod reply;
-mod scan;
-mod schedule;
-mod shrink;
-mod staged;
-mod staging;
-mod submit;
-mod time;
-mod trace;
+mod partition;
+mod protocol;
+mod service;
 mod transfer;
-mod write_back;
 
-pub use counters::Counters;
+pub use counters::DriverCounters;
 pub use device::{
-    BlockDevice, Broken, Data, DeviceError, DeviceRequest, DiskInfo, Geometry, Refusal, SECTOR_BYTES, STAGING_BYTES,
-    StagingBlock, Tag,
+    BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, Data, DeviceError, DeviceRequest, Direction, DiskInfo, Geometry,
+    Listen, Refusal, SECTOR_BYTES, Tag,
 };
 pub use driver::BlockDriver;
-pub use geometry::{extent_of, part_geom};
 pub use kernel::Kernel;
+pub use minix_abi::Instant;
 pub use minix_abi::kernel_call::GrantedRange;
-pub use opens::{NotOpen, OpenError, Opens, REMEMBERED_MINORS};
-pub use options::Options;
-pub use partitions::{DEVICES, DeviceTable, Extent, UnknownMinor, WHOLE_DISK};
-pub use scan::{Scan, ScanRead};
-pub use time::Micros;
-pub use trace::{BUFFER_ENTRIES_LIMIT, BufferChange, Trace, TraceTicket};
+pub use options::DriverOptions;
+pub use partition::scan::{Scan, ScanRead};
+pub use partition::table::{DEVICES, DeviceTable, Extent, UnknownMinor, WHOLE_DISK};
+pub use service::{Event, LOOK_EVERY, Service, System, Wait};

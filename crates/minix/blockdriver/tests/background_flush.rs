@@ -2,25 +2,27 @@
 
 mod common;
 
-use common::{Op, Rig};
+use std::time::Duration;
+
+use common::{Op, Rig, micros};
 use minix_abi::bdev::{BdevFlags, BdevRequest};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
 use minix_abi::{Errno, GrantId, MessageType};
-use minix_blockdriver::{Broken, DeviceError, Micros, Options, Refusal};
+use minix_blockdriver::{Broken, DeviceError, DriverOptions, Instant, Refusal};
 use proptest::prelude::*;
 
-const AFTER: u64 = 1000;
-const TIMEOUT: u64 = 10 * AFTER;
+const AFTER: Duration = micros(1000);
+const TIMEOUT: Duration = AFTER.saturating_mul(10);
 
-fn options() -> Options {
-    Options {
+fn options() -> DriverOptions {
+    DriverOptions {
         request_timeout: TIMEOUT,
         replays: 2,
         reset_attempts: 2,
-        reset_pause: 100,
+        reset_pause: micros(100),
         flush_after: AFTER,
-        ..Options::default()
+        ..DriverOptions::default()
     }
 }
 
@@ -60,7 +62,7 @@ fn on_minor_0() -> BdevRequest {
 
 #[test]
 fn the_default_is_a_second() {
-    assert_eq!(Options::default().flush_after, 1_000_000);
+    assert_eq!(DriverOptions::default().flush_after, Duration::from_secs(1));
 }
 
 #[test]
@@ -76,9 +78,9 @@ fn a_write_is_flushed_in_the_background_after_a_while() {
         Some(written.after(AFTER)),
         "the oldest one counts"
     );
-    rig.sleep(AFTER / 2 - 1);
+    rig.sleep(AFTER / 2 - micros(1));
     assert_eq!(flushes(&mut rig), 0);
-    rig.sleep(1);
+    rig.sleep(micros(1));
     assert_eq!(flushes(&mut rig), 1);
     assert_eq!((rig.disk().notified, rig.driver.in_flight()), (1, 1));
     let look = rig.now.after(TIMEOUT / 4);
@@ -86,7 +88,7 @@ fn a_write_is_flushed_in_the_background_after_a_while() {
     let replies = rig.driver.counters().replies;
     finish(&mut rig, Ok(()));
     assert_eq!((rig.disk().unflushed, rig.driver.deadline()), (0, None));
-    assert_eq!(rig.driver.counters().replies, replies, "nobody is answered");
+    assert_eq!(rig.driver.counters().replies, replies, "no client is answered");
     assert_eq!(rig.driver.counters().background_flushes, 1);
     assert_eq!(rig.driver.counters().flushes, 1);
     rig.sleep(10 * AFTER);
@@ -115,11 +117,11 @@ fn reads_and_writes_that_fail_need_no_flush() {
 }
 
 #[test]
-fn writes_through_staging_memory_and_in_pieces_and_shared_ones_count() {
-    for staged in [false, true] {
+fn bounced_merged_and_split_writes_count() {
+    for bounced in [false, true] {
         let mut rig = Rig::opened_with(options(), |disk| {
             disk.info.max_segments = 1;
-            disk.unreachable_from = if staged { 0 } else { u64::MAX };
+            disk.unreachable_from = if bounced { 0 } else { u64::MAX };
         });
         assert_eq!(rig.write(0, 0, &[1; 3 * 4096]), 3 * 4096);
         assert_eq!(rig.driver.deadline(), Some(rig.now.after(AFTER)));
@@ -147,8 +149,8 @@ fn without_a_cache_or_a_flush_or_when_told_never_there_is_none() {
         assert_eq!(flushes(&mut rig), 0);
     }
     let mut rig = Rig::opened_with(
-        Options {
-            flush_after: 0,
+        DriverOptions {
+            flush_after: Duration::ZERO,
             ..options()
         },
         |_| {},
@@ -240,7 +242,7 @@ fn what_was_written_while_a_flush_was_under_way_gets_its_own() {
     let mut rig = manual();
     write(&mut rig, 0);
     rig.sleep(AFTER);
-    rig.sleep(10);
+    rig.sleep(micros(10));
     write(&mut rig, 1);
     let second = rig.now;
     rig.sleep(2 * AFTER);
@@ -332,13 +334,13 @@ fn a_flush_that_fails_is_counted_and_tried_again_once_in_a_while() {
     rig.sleep(AFTER);
     for round in 1..=4 {
         assert_eq!(flushes(&mut rig), round);
-        rig.sleep(10);
+        rig.sleep(micros(10));
         finish(&mut rig, Err(DeviceError::Io));
         assert_eq!(rig.driver.counters().failed_flushes, round as u64);
-        assert_eq!(rig.driver.deadline(), Some(rig.now.after(AFTER - 10)));
-        rig.sleep(AFTER - 11);
+        assert_eq!(rig.driver.deadline(), Some(rig.now.after(AFTER - micros(10))));
+        rig.sleep(AFTER - micros(11));
         assert_eq!(flushes(&mut rig), round);
-        rig.sleep(1);
+        rig.sleep(micros(1));
     }
 }
 
@@ -362,7 +364,7 @@ fn a_flush_that_is_refused_is_a_flush_that_failed() {
         rig.sleep(AFTER);
         assert_eq!((flushes(&mut rig), rig.disk().reset_count), (0, 1));
         let at = rig.now.after(AFTER);
-        rig.sleep(0);
+        rig.sleep(Duration::ZERO);
         assert_eq!(rig.driver.deadline(), Some(at));
     }
 }
@@ -390,7 +392,7 @@ fn a_flush_that_hangs_is_a_reset_and_it_is_armed_again() {
     let mut rig = manual();
     write(&mut rig, 0);
     rig.sleep(AFTER);
-    let innocent = rig.send_read(100, 1);
+    let other = rig.send_read(100, 1);
     rig.poll();
     rig.sleep(TIMEOUT);
     assert_eq!(rig.disk().reset_count, 1);
@@ -401,14 +403,14 @@ fn a_flush_that_hangs_is_a_reset_and_it_is_armed_again() {
         "sent again, as long after the one before as need be"
     );
     rig.settle();
-    assert_eq!(rig.answer(innocent), Some(512));
+    assert_eq!(rig.answer(other), Some(512));
     assert_eq!((rig.disk().unflushed, rig.driver.deadline()), (0, None));
 }
 
 #[test]
 fn a_reset_for_other_reasons_does_not_lose_it() {
     let mut rig = manual();
-    let guilty = rig.send_read(100, 1);
+    let suspect = rig.send_read(100, 1);
     write(&mut rig, 0);
     rig.disk().broken = true;
     rig.now = rig.now.after(AFTER);
@@ -417,12 +419,12 @@ fn a_reset_for_other_reasons_does_not_lose_it() {
     assert_eq!(flushes(&mut rig), 1, "due at the same moment");
     rig.disk().broken = true;
     rig.poll();
-    rig.sleep(100);
+    rig.sleep(micros(100));
     assert_eq!(rig.disk().reset_count, 2);
     rig.sleep(AFTER);
     assert_eq!(flushes(&mut rig), 2);
     rig.settle();
-    assert_eq!(rig.answer(guilty), Some(512));
+    assert_eq!(rig.answer(suspect), Some(512));
     assert_eq!((rig.disk().unflushed, rig.driver.deadline()), (0, None));
 }
 
@@ -451,9 +453,9 @@ fn the_write_cache_is_not_switched_under_a_flush() {
 
 #[test]
 fn the_service_does_not_exit_before_it_has_flushed() {
-    for flush_after in [AFTER, 0] {
+    for flush_after in [AFTER, Duration::ZERO] {
         let mut rig = Rig::opened_with(
-            Options {
+            DriverOptions {
                 flush_after,
                 ..options()
             },
@@ -467,7 +469,7 @@ fn the_service_does_not_exit_before_it_has_flushed() {
         rig.driver.terminate();
         assert!(!rig.driver.may_exit());
         assert!(rig.driver.deadline().is_some_and(|at| at <= rig.now), "at once");
-        rig.sleep(0);
+        rig.sleep(Duration::ZERO);
         assert_eq!(flushes(&mut rig), 1);
         assert!(!rig.driver.may_exit());
         finish(&mut rig, Ok(()));
@@ -503,7 +505,7 @@ fn a_flush_that_fails_holds_the_exit_up_once() {
     assert!(rig.answer(close).is_some());
     rig.driver.terminate();
     assert!(!rig.driver.may_exit(), "worth another attempt");
-    rig.sleep(0);
+    rig.sleep(Duration::ZERO);
     assert_eq!(flushes(&mut rig), 3);
     finish(&mut rig, Err(DeviceError::Io));
     assert!(rig.driver.may_exit());
@@ -522,7 +524,7 @@ fn a_device_that_is_given_up_holds_no_exit_up() {
     rig.disk().broken = true;
     rig.poll();
     assert!(!rig.driver.may_exit());
-    rig.sleep(100);
+    rig.sleep(micros(100));
     assert!(rig.driver.is_broken());
     assert_eq!(rig.answer(close), Some(Errno::EIO.to_wire()));
     assert!(rig.driver.may_exit());
@@ -538,7 +540,7 @@ enum Event {
     Reopen,
     Finish(usize),
     FailFlush,
-    Sleep(u64),
+    Sleep(Duration),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -549,7 +551,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Reopen),
         12 => (0..8_usize).prop_map(Event::Finish),
         1 => Just(Event::FailFlush),
-        6 => (0..AFTER).prop_map(Event::Sleep),
+        6 => (0..1000_u64).prop_map(|span| Event::Sleep(micros(span))),
     ]
 }
 
@@ -557,7 +559,7 @@ fn event() -> impl Strategy<Value = Event> {
 /// flushes have failed.
 #[derive(Default)]
 struct Ledger {
-    writes: Vec<(Micros, usize)>,
+    writes: Vec<(Instant, usize)>,
     excused: bool,
 }
 
@@ -587,7 +589,7 @@ proptest! {
         let mut asked = 0;
         for event in events {
             // Room for a flush is always there.
-            let has_room = rig.driver.unanswered() < common::JOBS - 2;
+            let has_room = rig.kernel.unanswered() < common::JOBS - 2;
             match event {
                 Event::Write { sector, force } if has_room => {
                     let mut request = rig.write_request(0, sector * 512, &[1; 512]);
@@ -626,18 +628,18 @@ proptest! {
                         ledger.excused = true;
                     }
                 }
-                Event::Sleep(mut micros) => {
+                Event::Sleep(mut span) => {
                     // As the service does, which never lets a deadline pass.
-                    while let Some(at) = rig.driver.deadline().filter(|at| *at <= rig.now.after(micros)) {
+                    while let Some(at) = rig.driver.deadline().filter(|at| *at <= rig.now.after(span)) {
                         let step = at.since(rig.now);
-                        micros -= step;
+                        span -= step;
                         rig.sleep(step);
                         ledger.check(&mut rig);
-                        if step == 0 {
+                        if step.is_zero() {
                             prop_assert!(rig.driver.deadline().is_none_or(|at| at > rig.now), "it is never done");
                         }
                     }
-                    rig.sleep(micros);
+                    rig.sleep(span);
                 }
                 _ => {}
             }

@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::{Rig, wire};
+use common::{Rig, micros, wire};
 use minix_abi::bdev::{BdevFlags, BdevRequest};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
 use minix_abi::{Errno, MessageType};
-use minix_blockdriver::{Broken, DeviceError, Options, Refusal};
+use minix_blockdriver::{Broken, DeviceError, DriverOptions, Refusal};
 use proptest::prelude::*;
 
 fn on_minor_0() -> BdevRequest {
@@ -23,12 +23,12 @@ fn refuse_four(rig: &mut Rig) {
         rig.disk().refusals.push_back(Some(Refusal::Broken));
     }
     for _ in 0..4 {
-        rig.sleep(Options::default().reset_pause);
+        rig.sleep(DriverOptions::default().reset_pause);
     }
 }
 
 #[test]
-fn requests_behind_a_barrier_that_recovery_answered_are_admitted() {
+fn requests_after_a_barrier_that_recovery_answered_are_admitted() {
     for kind in [MessageType::BDEV_OPEN, MessageType::BDEV_CLOSE] {
         let mut rig = Rig::new();
         let first = rig.send(MessageType::BDEV_OPEN, on_minor_0());
@@ -146,7 +146,7 @@ proptest! {
                     }
                 }
                 Event::Poll => drop(rig.poll()),
-                Event::Sleep(micros) => rig.sleep(micros),
+                Event::Sleep(span) => rig.sleep(micros(span)),
             }
         }
         let disk = rig.disk();
@@ -163,7 +163,7 @@ proptest! {
                 rig.sleep(at.since(rig.now));
             }
         }
-        prop_assert!(asked.iter().all(|&id| rig.answer(id).is_some()), "{} wait", rig.driver.unanswered());
+        prop_assert!(asked.iter().all(|&id| rig.answer(id).is_some()), "{} wait", rig.kernel.unanswered());
         prop_assert!(rig.driver.is_idle());
     }
 }

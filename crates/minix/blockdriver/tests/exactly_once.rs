@@ -1,4 +1,4 @@
-//! Whatever happens in whatever order, each request is answered once, no byte outside of a partition is touched, and what
+//! Whatever happens in any order, each request is answered once, no byte outside of a partition is touched, and what
 //! is read is what was written.
 //!
 //! The model looks at the requests in the order in which they came, which is the order that counts where they overlap. A
@@ -9,12 +9,12 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::Buffer;
-use common::{Element, FakeDisk, Placement, Rig, UNTOUCHED, sector_byte};
+use common::{Element, FakeDisk, Placement, Rig, UNTOUCHED, micros, sector_byte};
 use minix_abi::bdev::{BdevFlags, BdevRequest};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
 use minix_abi::{Errno, GrantId, MessageType};
-use minix_blockdriver::{Broken, DeviceError, Options, Refusal};
+use minix_blockdriver::{Broken, DeviceError, DriverOptions, Refusal};
 use proptest::prelude::*;
 
 const SECTORS: u64 = 256;
@@ -126,7 +126,7 @@ struct World {
     block_sectors: u64,
     room: usize,
     depth: u16,
-    staging: usize,
+    buffers: usize,
     half_done: bool,
     ranges_at_once: usize,
     flush_after: u64,
@@ -160,7 +160,7 @@ fn world() -> impl Strategy<Value = World> {
                 block_sectors,
                 room,
                 depth,
-                staging,
+                buffers,
                 half_done,
                 ranges_at_once,
                 flush_after,
@@ -170,7 +170,7 @@ fn world() -> impl Strategy<Value = World> {
                 block_sectors,
                 room,
                 depth,
-                staging,
+                buffers,
                 half_done,
                 ranges_at_once,
                 flush_after,
@@ -201,15 +201,15 @@ struct Run {
 
 impl Run {
     fn new(world: World) -> Self {
-        let options = Options {
-            request_timeout: TIMEOUT,
+        let options = DriverOptions {
+            request_timeout: micros(TIMEOUT),
             replays: 2,
             reset_attempts: 2,
-            reset_pause: 100,
+            reset_pause: micros(100),
             depth: world.depth,
             reads_before_write: 3,
-            flush_after: world.flush_after,
-            ..Options::default()
+            flush_after: micros(world.flush_after),
+            ..DriverOptions::default()
         };
         let mut rig = Rig::with(options, |disk| {
             disk.info.sectors = SECTORS;
@@ -261,7 +261,7 @@ impl Run {
                     self.rig.disk().finish(nth % notified, result);
                 }
             }
-            Event::Sleep(micros) => self.rig.sleep(micros),
+            Event::Sleep(span) => self.rig.sleep(micros(span)),
             Event::Lose(nth) => {
                 let notified = self.rig.disk().notified;
                 if notified > 0 {
@@ -313,7 +313,7 @@ impl Run {
         // 251 and up are no bytes of a fresh disk.
         self.fills = self.fills.wrapping_add(1);
         let fill = self.fills;
-        let placement = if write && placement == Placement::Untouched && self.world.staging == 0 {
+        let placement = if write && placement == Placement::Untouched && self.world.buffers == 0 {
             Placement::Scattered
         } else {
             placement
@@ -380,14 +380,14 @@ impl Run {
         disk.poll_finds_nothing = false;
         for _ in 0..100 {
             self.rig.poll();
-            self.rig.sleep(TIMEOUT);
+            self.rig.sleep(micros(TIMEOUT));
         }
-        assert_eq!(self.rig.driver.unanswered(), 0, "somebody waits for ever");
+        assert_eq!(self.rig.kernel.unanswered(), 0, "a client waits for ever");
         assert_eq!(self.rig.driver.in_flight(), 0);
         assert!(self.rig.kernel.open.values().all(|&open| open == 0));
         let counters = self.rig.driver.counters();
         assert_eq!(counters.requests, counters.replies);
-        // A device that was given up is asked nothing any more. A write that failed but has happened was promised to nobody.
+        // A device that was given up is asked nothing any more. A write that failed but has happened was promised to no client.
         if self.world.flush_after > 0 && !self.world.half_done && !self.rig.driver.is_broken() {
             assert_eq!(self.rig.disk().unflushed, 0);
         }

@@ -2,21 +2,23 @@
 
 mod common;
 
-use common::{Rig, wire};
+use std::time::Duration;
+
+use common::{Rig, micros, wire};
 use minix_abi::bdev::{BdevFlags, BdevRequest};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
 use minix_abi::{Errno, GrantId, MessageType};
-use minix_blockdriver::{Broken, DeviceError, Options, Refusal};
+use minix_blockdriver::{Broken, DeviceError, DriverOptions, Refusal};
 
-const AFTER: u64 = 1000;
+const AFTER: Duration = micros(1000);
 const EIO: i32 = Errno::EIO.to_wire();
 
 /// Minors 0 and 1 are open, a write is done, and the flush in the background has failed. From here on flushes work.
 fn failed() -> Rig {
-    let options = Options {
+    let options = DriverOptions {
         flush_after: AFTER,
-        ..Options::default()
+        ..DriverOptions::default()
     };
     let mut rig = Rig::opened_with(options, |_| {});
     assert_eq!(rig.open(1), 0);
@@ -163,9 +165,9 @@ fn what_was_told_is_told_again_after_the_next_failure() {
 
 #[test]
 fn a_background_flush_that_fails_while_the_last_close_flushes_is_told_to_it() {
-    let options = Options {
+    let options = DriverOptions {
         flush_after: AFTER,
-        ..Options::default()
+        ..DriverOptions::default()
     };
     let mut rig = Rig::opened_with(options, |_| {});
     assert_eq!(rig.write(0, 0, &[7; 512]), 512);
@@ -195,7 +197,7 @@ fn a_minor_that_closes_on_a_dead_device_with_unflushed_writes_is_told() {
     rig.disk().broken = true;
     rig.poll();
     while !rig.driver.is_broken() {
-        rig.sleep(Options::default().reset_pause);
+        rig.sleep(DriverOptions::default().reset_pause);
     }
     assert_eq!(rig.close(0), EIO, "it is not the last close of the disk");
     assert_eq!(rig.close(1), EIO);
@@ -211,7 +213,7 @@ fn a_minor_that_closes_on_a_dead_device_that_owes_nothing_is_not_told() {
     rig.disk().broken = true;
     rig.poll();
     while !rig.driver.is_broken() {
-        rig.sleep(Options::default().reset_pause);
+        rig.sleep(DriverOptions::default().reset_pause);
     }
     assert_eq!((rig.close(0), rig.close(1)), (0, 0));
 }

@@ -4,12 +4,12 @@ mod common;
 
 use std::sync::Mutex;
 
-use common::{Rig, wire};
+use common::{Rig, micros, wire};
 use log::{LevelFilter, Log, Metadata, Record};
 use minix_abi::bdev::BdevRequest;
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::{Errno, MessageType};
-use minix_blockdriver::{Broken, DeviceError, Options};
+use minix_blockdriver::{Broken, DeviceError, DriverOptions};
 
 struct Lines(Mutex<Vec<String>>);
 
@@ -39,29 +39,29 @@ fn take() -> Vec<String> {
 fn time_outs_resets_replays_failed_flushes_and_the_end_have_a_line_each() {
     log::set_logger(&LINES).unwrap();
     log::set_max_level(LevelFilter::Trace);
-    let options = Options {
-        request_timeout: 1_000_000,
-        reset_pause: 1000,
+    let options = DriverOptions {
+        request_timeout: micros(1_000_000),
+        reset_pause: micros(1000),
         replays: 0,
-        flush_after: 1000,
-        ..Options::default()
+        flush_after: micros(1000),
+        ..DriverOptions::default()
     };
     let mut rig = Rig::opened_with(options, |_| {});
     for nth in 0..100 {
         rig.read(0, nth * 512, 512);
         rig.write(0, nth * 512, &[1; 512]);
     }
-    rig.sleep(1000);
+    rig.sleep(micros(1000));
     rig.settle();
     assert_eq!(take(), [""; 0], "no line in the fast path");
 
     rig.disk().automatic = false;
     rig.send_read(100, 8);
     rig.poll();
-    rig.sleep(500_000);
+    rig.sleep(micros(500_000));
     rig.send_read(300, 1);
     rig.poll();
-    rig.sleep(500_000);
+    rig.sleep(micros(500_000));
     assert_eq!(
         take(),
         [
@@ -79,7 +79,7 @@ fn time_outs_resets_replays_failed_flushes_and_the_end_have_a_line_each() {
     };
     rig.send(MessageType::BDEV_IOCTL, request);
     rig.poll();
-    rig.sleep(1_000_000);
+    rig.sleep(micros(1_000_000));
     assert_eq!(
         take(),
         [
@@ -94,7 +94,7 @@ fn time_outs_resets_replays_failed_flushes_and_the_end_have_a_line_each() {
     assert_eq!(rig.close(0), 0);
     rig.send(MessageType::BDEV_OPEN, BdevRequest::default());
     rig.poll();
-    rig.sleep(1_000_000);
+    rig.sleep(micros(1_000_000));
     assert_eq!(
         take(),
         [
@@ -113,7 +113,7 @@ fn time_outs_resets_replays_failed_flushes_and_the_end_have_a_line_each() {
     rig.disk().finish(0, Ok(()));
     rig.poll();
     for _ in 0..3 {
-        rig.sleep(3000);
+        rig.sleep(micros(3000));
         rig.disk().finish(0, Err(DeviceError::Io));
         rig.poll();
     }
@@ -139,8 +139,8 @@ fn time_outs_resets_replays_failed_flushes_and_the_end_have_a_line_each() {
     rig.disk().broken = true;
     rig.disk().resets = vec![Err(Broken); 3].into();
     rig.poll();
-    rig.sleep(1000);
-    rig.sleep(1000);
+    rig.sleep(micros(1000));
+    rig.sleep(micros(1000));
     assert_eq!(
         take(),
         [

@@ -1,4 +1,4 @@
-//! What was promised to be durable is on the medium at that moment, whatever happens to the device before and after.
+//! What was promised to be durable is on the medium at that moment, in spite of all that happens to the device before and after.
 //!
 //! The fake disk keeps the medium apart from its cache. A power cut may come after any answer, so the medium is looked at
 //! after each event.
@@ -7,12 +7,12 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::Rig;
+use common::{Rig, micros};
 use minix_abi::MessageType;
 use minix_abi::bdev::{BdevFlags, BdevRequest};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
-use minix_blockdriver::{Broken, DeviceError, Options, Refusal};
+use minix_blockdriver::{Broken, DeviceError, DriverOptions, Refusal};
 use proptest::prelude::*;
 
 const SECTORS: u64 = 24;
@@ -221,7 +221,7 @@ impl Run {
             Event::OtherCache(cache) => self.rig.disk().cache_after_reset = Some(cache),
             Event::Refuse(refusal) => self.rig.disk().refusals.push_back(Some(refusal)),
             Event::Poll => drop(self.rig.poll()),
-            Event::Sleep(micros) => self.rig.sleep(micros),
+            Event::Sleep(span) => self.rig.sleep(micros(span)),
         }
         self.look();
     }
@@ -237,13 +237,13 @@ proptest! {
         depth in prop::sample::select(vec![1, 2, 64]),
         max_segments in prop::sample::select(vec![1, 64]),
     ) {
-        let options = Options {
-            request_timeout: TIMEOUT,
-            reset_pause: PAUSE,
+        let options = DriverOptions {
+            request_timeout: micros(TIMEOUT),
+            reset_pause: micros(PAUSE),
             reset_attempts: 2,
-            flush_after,
+            flush_after: micros(flush_after),
             depth,
-            ..Options::default()
+            ..DriverOptions::default()
         };
         let mut rig = Rig::opened_with(options, |disk| {
             disk.info.max_segments = max_segments;
@@ -264,10 +264,9 @@ proptest! {
         for _ in 0..60 {
             run.event(Event::Poll);
             if let Some(at) = run.rig.driver.deadline() {
-                let wait = at.since(run.rig.now);
-                run.event(Event::Sleep(wait));
+                run.rig.sleep(at.since(run.rig.now));
             }
         }
-        prop_assert!(run.rig.driver.is_idle(), "{} wait", run.rig.driver.unanswered());
+        prop_assert!(run.rig.driver.is_idle(), "{} wait", run.rig.kernel.unanswered());
     }
 }

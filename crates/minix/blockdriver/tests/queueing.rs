@@ -5,10 +5,10 @@ mod common;
 use common::{Element, JOBS, Op, Placement, Rig, sectors};
 use minix_abi::bdev::{BdevFlags, BdevRequest};
 use minix_abi::{Errno, GrantId, MessageType};
-use minix_blockdriver::{DeviceError, Options, Refusal};
+use minix_blockdriver::{DeviceError, DriverOptions, Refusal};
 
 /// A rig whose device has one request, so that what is sent next waits and is put in order.
-fn held(options: Options) -> (Rig, i32) {
+fn held(options: DriverOptions) -> (Rig, i32) {
     let mut rig = Rig::opened_with(options, |_| {});
     rig.disk().automatic = false;
     rig.disk().room = 1;
@@ -72,9 +72,9 @@ fn many_transfers_are_in_the_device_at_a_time() {
 
 #[test]
 fn the_depth_bounds_what_the_device_has() {
-    let options = Options {
+    let options = DriverOptions {
         depth: 2,
-        ..Options::default()
+        ..DriverOptions::default()
     };
     let mut rig = Rig::opened_with(options, |disk| disk.info.max_segments = 1);
     rig.disk().automatic = false;
@@ -94,7 +94,7 @@ fn the_depth_bounds_what_the_device_has() {
 
 #[test]
 fn adjacent_reads_share_a_device_request() {
-    let (mut rig, _) = held(Options::default());
+    let (mut rig, _) = held(DriverOptions::default());
     let ids = [100, 101, 102].map(|sector| rig.send_read(sector, 1));
     one_by_one(&mut rig);
     assert_eq!(rig.disk().ops(), [(Op::Read, 2000, 1), (Op::Read, 100, 3)]);
@@ -104,7 +104,7 @@ fn adjacent_reads_share_a_device_request() {
 
 #[test]
 fn adjacent_writes_share_a_device_request_and_land_where_they_belong() {
-    let (mut rig, _) = held(Options::default());
+    let (mut rig, _) = held(DriverOptions::default());
     let ids = [(100, 1, 1), (101, 2, 2), (103, 1, 3)].map(|(sector, count, fill)| rig.send_write(sector, count, fill));
     one_by_one(&mut rig);
     assert_eq!(rig.disk().ops()[1..], [(Op::Write, 100, 4)]);
@@ -117,7 +117,7 @@ fn adjacent_writes_share_a_device_request_and_land_where_they_belong() {
 
 #[test]
 fn what_does_not_touch_or_goes_the_other_way_is_not_merged() {
-    let (mut rig, _) = held(Options::default());
+    let (mut rig, _) = held(DriverOptions::default());
     rig.send_read(100, 1);
     rig.send_read(102, 1);
     rig.send_write(101, 1, 1);
@@ -129,7 +129,7 @@ fn what_does_not_touch_or_goes_the_other_way_is_not_merged() {
 
 #[test]
 fn merged_transfers_have_no_more_segments_than_the_device_takes() {
-    let mut rig = Rig::opened_with(Options::default(), |disk| disk.info.max_segments = 3);
+    let mut rig = Rig::opened_with(DriverOptions::default(), |disk| disk.info.max_segments = 3);
     rig.disk().automatic = false;
     rig.disk().room = 1;
     rig.send_read(2000, 1);
@@ -145,7 +145,7 @@ fn merged_transfers_have_no_more_segments_than_the_device_takes() {
 
 #[test]
 fn when_a_shared_request_fails_each_gets_its_own_truth() {
-    let (mut rig, _) = held(Options::default());
+    let (mut rig, _) = held(DriverOptions::default());
     rig.disk().bad_sectors = vec![101];
     let ids = [100, 101, 102].map(|sector| rig.send_read(sector, 1));
     one_by_one(&mut rig);
@@ -167,7 +167,7 @@ fn when_a_shared_request_fails_each_gets_its_own_truth() {
 #[test]
 fn when_a_shared_request_is_refused_each_is_offered_alone() {
     for refusal in [Refusal::Invalid, Refusal::Unreachable, Refusal::Unsupported] {
-        let (mut rig, _) = held(Options::default());
+        let (mut rig, _) = held(DriverOptions::default());
         let ids = [100, 101].map(|sector| rig.send_read(sector, 1));
         rig.disk().finish(0, Ok(()));
         rig.disk().refusals = [Some(refusal)].into();
@@ -179,8 +179,8 @@ fn when_a_shared_request_is_refused_each_is_offered_alone() {
 }
 
 #[test]
-fn a_neighbour_with_a_bad_grant_is_answered_and_harms_nobody() {
-    let (mut rig, _) = held(Options::default());
+fn a_neighbour_with_a_bad_grant_fails_alone() {
+    let (mut rig, _) = held(DriverOptions::default());
     let good = rig.send_read(100, 1);
     let bad = rig.send(
         MessageType::BDEV_READ,
@@ -195,7 +195,7 @@ fn a_neighbour_with_a_bad_grant_is_answered_and_harms_nobody() {
 
 #[test]
 fn reads_go_ahead_of_waiting_writes() {
-    let (mut rig, _) = held(Options::default());
+    let (mut rig, _) = held(DriverOptions::default());
     rig.send_write(100, 1, 1);
     rig.send_write(200, 1, 1);
     rig.send_read(300, 1);
@@ -207,9 +207,9 @@ fn reads_go_ahead_of_waiting_writes() {
 
 #[test]
 fn after_so_many_reads_a_write_has_its_turn() {
-    let options = Options {
+    let options = DriverOptions {
         reads_before_write: 3,
-        ..Options::default()
+        ..DriverOptions::default()
     };
     let (mut rig, _) = held(options);
     rig.send_write(100, 1, 1);
@@ -228,7 +228,7 @@ fn after_so_many_reads_a_write_has_its_turn() {
 
 #[test]
 fn overlapping_transfers_keep_their_order_if_one_writes() {
-    let (mut rig, _) = held(Options::default());
+    let (mut rig, _) = held(DriverOptions::default());
     rig.send_write(100, 2, 1);
     let read = {
         let (request, buffer) = rig.read_request(0, 101 * 512, 1024);
@@ -277,12 +277,12 @@ fn an_overlapping_transfer_waits_for_one_that_the_device_has() {
 }
 
 #[test]
-fn forcewrite_waits_for_writes_ahead_and_holds_writes_behind_but_not_reads() {
+fn forcewrite_waits_for_writes_ahead_and_holds_writes_after() {
     let mut rig = Rig::opened();
     rig.disk().automatic = false;
     let ahead = rig.send_write(100, 1, 1);
     let force = forced(&mut rig, 200, 1);
-    let behind = rig.send_write(300, 1, 3);
+    let after = rig.send_write(300, 1, 3);
     let read = rig.send_read(400, 1);
     rig.poll();
     assert_eq!(rig.disk().ops(), [(Op::Read, 400, 1), (Op::Write, 100, 1)]);
@@ -299,12 +299,12 @@ fn forcewrite_waits_for_writes_ahead_and_holds_writes_behind_but_not_reads() {
     assert_eq!(rig.answer(force), Some(512));
     assert_eq!(rig.disk().ops()[4..], [(Op::Write, 300, 1)]);
     rig.settle();
-    assert_eq!((rig.answer(behind), rig.answer(read)), (Some(512), Some(512)));
+    assert_eq!((rig.answer(after), rig.answer(read)), (Some(512), Some(512)));
 }
 
 #[test]
 fn forcewrite_is_never_merged() {
-    let (mut rig, _) = held(Options::default());
+    let (mut rig, _) = held(DriverOptions::default());
     rig.send_write(100, 1, 1);
     forced(&mut rig, 101, 1);
     rig.send_write(102, 1, 1);
@@ -315,7 +315,7 @@ fn forcewrite_is_never_merged() {
 
 #[test]
 fn a_forced_write_in_pieces_is_flushed_after_the_last_one() {
-    let mut rig = Rig::opened_with(Options::default(), |disk| disk.info.max_segments = 1);
+    let mut rig = Rig::opened_with(DriverOptions::default(), |disk| disk.info.max_segments = 1);
     rig.disk().automatic = false;
     let id = forced(&mut rig, 0, 20);
     rig.poll();
@@ -368,7 +368,7 @@ fn a_full_device_is_offered_the_rest_after_a_completion() {
 
 #[test]
 fn pieces_of_a_long_transfer_wait_for_room_and_are_looked_up_again() {
-    let mut rig = Rig::opened_with(Options::default(), |disk| disk.info.max_segments = 2);
+    let mut rig = Rig::opened_with(DriverOptions::default(), |disk| disk.info.max_segments = 2);
     rig.disk().automatic = false;
     rig.disk().room = 2;
     let buffer = rig.buffer(300 << 10, Placement::Scattered, 2);
@@ -381,7 +381,7 @@ fn pieces_of_a_long_transfer_wait_for_room_and_are_looked_up_again() {
 }
 
 #[test]
-fn staging_memory_that_is_used_up_is_waited_for() {
+fn a_transfer_waits_for_a_free_bounce_buffer() {
     let mut rig = Rig::opened();
     rig.disk().automatic = false;
     rig.disk().unreachable_from = 0;
@@ -429,7 +429,7 @@ fn vectors_of_several_jobs_do_not_mix() {
 #[test]
 fn the_counters_tell_what_happened() {
     let mut rig = Rig::opened();
-    let before = *rig.driver.counters();
+    let before = rig.driver.counters();
     rig.read(0, 0, 1024);
     rig.write(0, 0, &[1; 512]);
     rig.read(0, 1, 512);

@@ -2,24 +2,26 @@
 
 mod common;
 
-use common::{CLIENT, Op, Placement, Rig, sectors};
+use std::time::Duration;
+
+use common::{CLIENT, Op, Placement, Rig, micros, sectors};
 use minix_abi::bdev::{BdevFlags, BdevRequest};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
 use minix_abi::{Errno, MessageType};
-use minix_blockdriver::{Broken, DeviceError, Micros, Options, Refusal, Tag};
+use minix_blockdriver::{Broken, DeviceError, DriverOptions, Instant, Refusal, Tag};
 
-const TIMEOUT: u64 = 1_000_000;
+const TIMEOUT: Duration = micros(1_000_000);
 const EIO: i32 = Errno::EIO.to_wire();
 
-fn options() -> Options {
-    Options {
+fn options() -> DriverOptions {
+    DriverOptions {
         request_timeout: TIMEOUT,
         replays: 2,
         reset_attempts: 3,
-        reset_pause: 1000,
-        flush_after: 0,
-        ..Options::default()
+        reset_pause: micros(1000),
+        flush_after: Duration::ZERO,
+        ..DriverOptions::default()
     }
 }
 
@@ -81,9 +83,9 @@ fn a_request_that_takes_too_long_is_replayed_after_a_reset() {
     let read = rig.send(MessageType::BDEV_READ, request);
     let write = rig.send_write(100, 1, 7);
     rig.poll();
-    rig.sleep(TIMEOUT - 1);
+    rig.sleep(TIMEOUT - micros(1));
     assert_eq!(rig.disk().reset_count, 0);
-    rig.sleep(1);
+    rig.sleep(micros(1));
     assert_eq!(rig.disk().reset_count, 1);
     assert_eq!(rig.disk().notified, 2, "both are with the device again");
     assert_eq!(rig.driver.counters().timeouts, 1);
@@ -95,7 +97,7 @@ fn a_request_that_takes_too_long_is_replayed_after_a_reset() {
 }
 
 #[test]
-fn a_driver_that_is_late_itself_does_not_blame_the_device() {
+fn a_driver_that_is_late_itself_does_not_time_requests_out() {
     let mut rig = manual();
     let read = rig.send_read(0, 1);
     rig.poll();
@@ -124,25 +126,25 @@ fn after_so_many_replays_it_is_eio() {
 }
 
 #[test]
-fn no_replays_means_eio_at_once_for_the_guilty_alone() {
+fn no_replays_means_eio_at_once_for_the_suspect_alone() {
     let mut rig = Rig::opened_with(
-        Options {
+        DriverOptions {
             replays: 0,
             ..options()
         },
         |_| {},
     );
     rig.disk().automatic = false;
-    let guilty = rig.send_read(0, 1);
+    let suspect = rig.send_read(0, 1);
     rig.poll();
     rig.sleep(TIMEOUT / 2);
-    let innocent = rig.send_read(10, 1);
+    let other = rig.send_read(10, 1);
     rig.poll();
     rig.sleep(TIMEOUT / 2);
-    assert_eq!(rig.answer(guilty), Some(EIO));
-    assert_eq!(rig.answer(innocent), None);
+    assert_eq!(rig.answer(suspect), Some(EIO));
+    assert_eq!(rig.answer(other), None);
     rig.settle();
-    assert_eq!(rig.answer(innocent), Some(512));
+    assert_eq!(rig.answer(other), Some(512));
 }
 
 #[test]
@@ -171,11 +173,14 @@ fn a_device_that_refuses_because_it_is_broken_is_reset_too() {
     rig.disk().refusals = [Some(Refusal::Broken), Some(Refusal::Broken)].into();
     // One reset in each call, and a pause before the second one, since nothing was completed.
     rig.poll();
-    assert_eq!((rig.disk().reset_count, rig.driver.deadline()), (1, Some(Micros(0))));
-    rig.sleep(0);
-    let again = rig.now.after(1000);
+    assert_eq!(
+        (rig.disk().reset_count, rig.driver.deadline()),
+        (1, Some(Instant::START))
+    );
+    rig.sleep(Duration::ZERO);
+    let again = rig.now.after(micros(1000));
     assert_eq!((rig.disk().reset_count, rig.driver.deadline()), (1, Some(again)));
-    rig.sleep(1000);
+    rig.sleep(micros(1000));
     assert_eq!((rig.disk().reset_count, rig.driver.in_flight()), (2, 2));
     assert_eq!(rig.driver.deadline(), Some(rig.now.after(TIMEOUT / 4)));
     rig.settle();
@@ -260,7 +265,7 @@ fn a_forced_write_that_loses_its_flush_is_written_again() {
 }
 
 #[test]
-fn staging_memory_survives_a_reset() {
+fn bounce_buffers_survive_a_reset() {
     let mut rig = manual();
     rig.disk().unreachable_from = 0;
     let buffers = [(); 6].map(|()| rig.buffer(1024, Placement::Scattered, 0));
@@ -291,17 +296,17 @@ fn a_reset_that_fails_is_tried_again_after_a_pause() {
     let read = rig.send_read(0, 1);
     rig.poll();
     rig.sleep(TIMEOUT);
-    assert_eq!(rig.driver.deadline(), Some(rig.now.after(1000)));
+    assert_eq!(rig.driver.deadline(), Some(rig.now.after(micros(1000))));
     // What comes meanwhile waits, and the device is left alone.
     let write = rig.send_write(10, 1, 1);
     let open = rig.send(MessageType::BDEV_OPEN, minor_0());
     rig.poll();
-    rig.sleep(999);
+    rig.sleep(micros(999));
     assert_eq!(rig.disk().reset_count, 1);
-    rig.sleep(1);
+    rig.sleep(micros(1));
     assert_eq!(rig.disk().reset_count, 2);
     assert!(!rig.driver.is_broken());
-    rig.sleep(1000);
+    rig.sleep(micros(1000));
     assert_eq!(rig.disk().reset_count, 3);
     rig.settle();
     assert_eq!(
@@ -311,23 +316,23 @@ fn a_reset_that_fails_is_tried_again_after_a_pause() {
 }
 
 #[test]
-fn a_device_that_does_not_come_back_is_eio_for_everybody() {
+fn a_device_that_does_not_come_back_is_eio_for_all() {
     let mut rig = manual();
     rig.disk().resets = vec![Err(Broken); 3].into();
     let ids = [rig.send_read(0, 1), rig.send_write(10, 1, 1), rig.send_read(10, 1)];
     let open = rig.send(MessageType::BDEV_OPEN, minor_0());
-    let behind = rig.send_read(20, 1);
+    let after = rig.send_read(20, 1);
     rig.poll();
-    for pause in [TIMEOUT, 1000, 1000] {
+    for pause in [TIMEOUT, micros(1000), micros(1000)] {
         rig.sleep(pause);
     }
     assert!(rig.driver.is_broken());
     assert_eq!(ids.map(|id| rig.answer(id)), [Some(EIO); 3]);
     assert_eq!(rig.answer(open), Some(EIO));
-    assert_eq!(rig.answer(behind), Some(EIO));
+    assert_eq!(rig.answer(after), Some(EIO));
     assert_eq!(
-        (rig.driver.deadline(), rig.driver.in_flight(), rig.driver.unanswered()),
-        (None, 0, 0)
+        (rig.driver.deadline(), rig.driver.in_flight(), rig.driver.is_idle()),
+        (None, 0, true)
     );
     // And from now on, for all that needs the device.
     assert_eq!(rig.read(0, 0, 512).0, EIO);
@@ -420,7 +425,7 @@ fn what_was_finished_before_a_reset_is_answered_and_not_read_again() {
         rig.poll();
         assert_eq!(rig.answer(ids[0]), Some(Errno::ENOTSUP.to_wire()));
         assert_eq!(rig.answer(ids[2]), Some(512));
-        rig.sleep(1000);
+        rig.sleep(micros(1000));
         assert_eq!(rig.disk().ops()[3..], [(Op::Read, 10, 1)]);
         rig.settle();
         assert_eq!(rig.answer(ids[1]), Some(512));
@@ -438,7 +443,7 @@ fn a_scan_that_was_finished_before_a_reset_goes_on() {
     rig.disk().broken = true;
     rig.disk().resets = [Err(Broken)].into();
     rig.poll();
-    rig.sleep(1000);
+    rig.sleep(micros(1000));
     let again = rig.disk().ops()[0];
     assert!(!rig.disk().ops()[reads..].contains(&again));
     rig.settle();
@@ -482,7 +487,7 @@ fn a_completed_request_makes_up_for_the_resets_before_it() {
         let read = rig.send_read(0, 1);
         rig.disk().broken = true;
         rig.poll();
-        rig.sleep(0);
+        rig.sleep(Duration::ZERO);
         rig.settle();
         assert_eq!(rig.answer(read), Some(512));
     }

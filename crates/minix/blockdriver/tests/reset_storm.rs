@@ -2,17 +2,19 @@
 
 mod common;
 
-use common::{Rig, wire};
+use std::time::Duration;
+
+use common::{Rig, micros, wire};
 use minix_abi::Errno;
-use minix_blockdriver::Options;
+use minix_blockdriver::DriverOptions;
 
-const PAUSE: u64 = 1000;
+const PAUSE: Duration = micros(1000);
 
-fn options() -> Options {
-    Options {
+fn options() -> DriverOptions {
+    DriverOptions {
         reset_pause: PAUSE,
-        flush_after: 0,
-        ..Options::default()
+        flush_after: Duration::ZERO,
+        ..DriverOptions::default()
     }
 }
 
@@ -62,7 +64,7 @@ fn requests_do_not_keep_a_device_alive_that_completes_none() {
 #[test]
 fn one_request_that_no_device_survives_is_not_the_end() {
     let mut rig = Rig::opened_with(
-        Options {
+        DriverOptions {
             fruitless_resets: 0,
             ..options()
         },

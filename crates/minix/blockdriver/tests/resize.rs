@@ -4,7 +4,7 @@ mod common;
 
 use common::{Op, Rig, SECTORS, sector_byte, sectors, wire};
 use minix_abi::{Errno, MessageType};
-use minix_blockdriver::{Broken, Options};
+use minix_blockdriver::{Broken, DriverOptions};
 
 const END: u64 = SECTORS * 512;
 
@@ -51,7 +51,7 @@ fn what_was_asked_before_the_disk_shrank_ends_where_the_disk_does() {
 #[test]
 fn what_the_device_had_when_it_shrank_ends_where_the_disk_does() {
     for most in [1, 64] {
-        let mut rig = Rig::opened_with(Options::default(), |disk| disk.info.max_segments = most);
+        let mut rig = Rig::opened_with(DriverOptions::default(), |disk| disk.info.max_segments = most);
         rig.disk().automatic = false;
         let over = rig.send_read(90, 40);
         let beyond = rig.send_write(200, 3, 1);
@@ -75,8 +75,8 @@ fn neighbours_that_shared_a_request_when_the_disk_shrank_end_where_it_does() {
 }
 
 #[test]
-fn memory_that_needs_staging_ends_where_the_disk_does_too() {
-    let mut rig = Rig::opened_with(Options::default(), |disk| disk.unreachable_from = 0);
+fn bounced_memory_ends_where_the_disk_does_too() {
+    let mut rig = Rig::opened_with(DriverOptions::default(), |disk| disk.unreachable_from = 0);
     rig.disk().automatic = false;
     let (request, buffer) = rig.read_request(0, 90 * 512, 40 * 512);
     let over = rig.send(MessageType::BDEV_READ, request);
@@ -97,7 +97,7 @@ fn a_disk_that_is_smaller_after_a_reset_is_no_error() {
     rig.disk().broken = true;
     rig.poll();
     resize(&mut rig, 100);
-    rig.sleep(Options::default().reset_pause);
+    rig.sleep(DriverOptions::default().reset_pause);
     rig.settle();
     assert_eq!(rig.answer(over), Some(1024));
 }
@@ -120,7 +120,7 @@ fn partitions_keep_their_size_and_are_cut_at_the_end_of_the_disk() {
         disk.content[446..462].copy_from_slice(&[0, 0, 0, 0, 6, 0, 0, 0, 100, 0, 0, 0, 50, 0, 0, 0]);
         disk.content[510..512].copy_from_slice(&[0x55, 0xAA]);
     };
-    let mut rig = Rig::opened_with(Options::default(), table);
+    let mut rig = Rig::opened_with(DriverOptions::default(), table);
     assert_eq!(rig.open(1), 0);
     assert_eq!(rig.partition(1), (100 * 512, 50 * 512));
     resize(&mut rig, 2 * SECTORS);

@@ -8,7 +8,7 @@ use minix_abi::ioctl::IoctlCode;
 use minix_abi::ipc::{IpcCall, IpcStatus};
 use minix_abi::minor::Minor;
 use minix_abi::{Errno, Message, MessageType};
-use minix_blockdriver::{DeviceError, Options};
+use minix_blockdriver::{DeviceError, DriverOptions};
 
 fn on_minor(minor: i32) -> BdevRequest {
     BdevRequest {
@@ -60,7 +60,7 @@ fn everything_but_open_on_a_minor_that_was_not_opened_is_erestart_and_nothing_ha
 
 #[test]
 fn an_open_that_fails_counts_as_opened_since_the_start() {
-    let mut rig = Rig::with(Options::default(), |disk| disk.info.read_only = true);
+    let mut rig = Rig::with(DriverOptions::default(), |disk| disk.info.read_only = true);
     assert_eq!(rig.read(0, 0, 512).0, wire(Errno::ERESTART));
     assert_eq!(rig.open(0), wire(Errno::EACCES));
     assert_eq!(
@@ -85,7 +85,7 @@ fn the_opened_set_never_shrinks() {
 }
 
 #[test]
-fn a_read_behind_the_open_of_its_minor_is_served() {
+fn a_read_after_the_open_of_its_minor_is_served() {
     let mut rig = Rig::new();
     let open = rig.send(MessageType::BDEV_OPEN, on_minor(0));
     let read = rig.send_read(0, 1);
@@ -96,7 +96,7 @@ fn a_read_behind_the_open_of_its_minor_is_served() {
 
 #[test]
 fn a_read_only_disk_opened_for_writing_is_eacces() {
-    let mut rig = Rig::with(Options::default(), |disk| disk.info.read_only = true);
+    let mut rig = Rig::with(DriverOptions::default(), |disk| disk.info.read_only = true);
     for access in [BdevAccess::WRITE, BdevAccess::READ | BdevAccess::WRITE] {
         assert_eq!(rig.open_for(0, access), wire(Errno::EACCES));
         assert_eq!(rig.open_for(1, access), wire(Errno::EACCES));
@@ -118,7 +118,7 @@ fn a_partition_of_no_size_can_be_opened() {
 
 #[test]
 fn the_first_open_scans_the_disk_and_the_second_does_not() {
-    let mut rig = Rig::with(Options::default(), |disk| {
+    let mut rig = Rig::with(DriverOptions::default(), |disk| {
         put_table(disk, 0, &[(0x81, 100, 50), (0x06, 300, 20)]);
     });
     assert_eq!(rig.open(0), 0);
@@ -135,7 +135,7 @@ fn the_first_open_scans_the_disk_and_the_second_does_not() {
 
 #[test]
 fn when_nothing_is_open_the_next_open_forgets_and_scans_again() {
-    let mut rig = Rig::with(Options::default(), |disk| put_table(disk, 0, &[(0x06, 100, 50)]));
+    let mut rig = Rig::with(DriverOptions::default(), |disk| put_table(disk, 0, &[(0x06, 100, 50)]));
     assert_eq!((rig.open(1), rig.open(2)), (0, 0));
     rig.set_partition(2, 512, 512);
     assert_eq!((rig.close(2), rig.close(1)), (0, 0));
@@ -146,8 +146,8 @@ fn when_nothing_is_open_the_next_open_forgets_and_scans_again() {
 }
 
 #[test]
-fn the_scan_does_not_block_the_service_and_everything_behind_it_waits() {
-    let mut rig = Rig::with(Options::default(), |disk| {
+fn the_scan_does_not_block_the_service_and_holds_requests_after() {
+    let mut rig = Rig::with(DriverOptions::default(), |disk| {
         put_table(disk, 0, &[(0x06, 100, 50)]);
         disk.automatic = false;
     });
@@ -177,7 +177,7 @@ fn a_scan_that_cannot_be_read_leaves_no_partitions_and_a_disk_that_opens() {
         |disk| disk.bounce_buffers.clear(),
         |disk| disk.refusals = [Some(minix_blockdriver::Refusal::Invalid); 20].into(),
     ] {
-        let mut rig = Rig::with(Options::default(), |disk| {
+        let mut rig = Rig::with(DriverOptions::default(), |disk| {
             put_table(disk, 0, &[(0x06, 100, 50)]);
             change(disk);
         });
@@ -190,7 +190,7 @@ fn a_scan_that_cannot_be_read_leaves_no_partitions_and_a_disk_that_opens() {
 
 #[test]
 fn a_disk_of_no_size_opens() {
-    let mut rig = Rig::with(Options::default(), |disk| disk.info.sectors = 0);
+    let mut rig = Rig::with(DriverOptions::default(), |disk| disk.info.sectors = 0);
     assert_eq!(rig.open(0), 0);
     assert_eq!(rig.read(0, 0, 512).0, 0);
 }
@@ -198,7 +198,7 @@ fn a_disk_of_no_size_opens() {
 #[test]
 fn a_disk_smaller_than_its_block_opens_and_is_empty() {
     for sectors in [1, 7] {
-        let mut rig = Rig::with(Options::default(), |disk| {
+        let mut rig = Rig::with(DriverOptions::default(), |disk| {
             (disk.info.sectors, disk.info.block_bytes) = (sectors, 4096);
         });
         assert_eq!(rig.open(0), 0);
@@ -246,7 +246,7 @@ fn the_last_close_without_a_cache_or_a_flush_sends_nothing() {
 fn the_last_close_of_a_disk_that_only_was_read_flushes_nothing() {
     // The scan has read, too.
     for read_only in [false, true] {
-        let mut rig = Rig::with(Options::default(), |disk| disk.info.read_only = read_only);
+        let mut rig = Rig::with(DriverOptions::default(), |disk| disk.info.read_only = read_only);
         assert_eq!(rig.open_for(0, BdevAccess::READ), 0);
         assert_eq!(rig.read(0, 0, 512).0, 512);
         rig.disk().log.clear();
@@ -302,7 +302,7 @@ fn diocopenct_counts_opens_minus_closes_over_all_minors() {
 }
 
 #[test]
-fn an_exclusive_request_waits_for_all_transfers_ahead_and_holds_those_behind() {
+fn a_barrier_waits_for_transfers_ahead_and_holds_those_after() {
     for kind in [MessageType::BDEV_OPEN, MessageType::BDEV_CLOSE, MessageType::BDEV_IOCTL] {
         let mut rig = Rig::opened();
         assert_eq!(rig.open(0), 0);
@@ -312,8 +312,8 @@ fn an_exclusive_request_waits_for_all_transfers_ahead_and_holds_those_behind() {
             request: IoctlCode::DIOCEJECT,
             ..on_minor(0)
         };
-        let exclusive = rig.send(kind, request);
-        let behind = [rig.send_read(40, 1), rig.send_read(50, 1)];
+        let barrier = rig.send(kind, request);
+        let after = [rig.send_read(40, 1), rig.send_read(50, 1)];
         let second = rig.send(MessageType::BDEV_CLOSE, on_minor(3));
         let last = rig.send_read(60, 1);
         rig.poll();
@@ -322,17 +322,17 @@ fn an_exclusive_request_waits_for_all_transfers_ahead_and_holds_those_behind() {
             rig.disk().finish(0, Ok(()));
             rig.poll();
             assert_eq!(rig.disk().pending.len(), left);
-            assert_eq!(rig.answer(exclusive), None);
+            assert_eq!(rig.answer(barrier), None);
         }
         rig.disk().finish(0, Ok(()));
         rig.poll();
         assert!(ahead.iter().all(|&id| rig.answer(id) == Some(512)));
-        assert!(rig.answer(exclusive).is_some());
-        assert_eq!(rig.disk().pending.len(), 2, "those behind it, up to the next one");
+        assert!(rig.answer(barrier).is_some());
+        assert_eq!(rig.disk().pending.len(), 2, "those after it, up to the next one");
         assert_eq!(rig.answer(second), None);
         rig.disk().finish_all();
         rig.poll();
-        assert!(behind.iter().all(|&id| rig.answer(id) == Some(512)));
+        assert!(after.iter().all(|&id| rig.answer(id) == Some(512)));
         assert_eq!(rig.answer(second), Some(wire(Errno::ERESTART)));
         rig.settle();
         assert_eq!(rig.answer(last), Some(512));

@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::{Op, Placement, Rig, SECTORS, wire};
+use common::{Op, Placement, Rig, SECTORS, micros, wire};
 use minix_abi::bdev::BdevRequest;
 use minix_abi::ioctl::{IoctlCode, PartGeom};
 use minix_abi::minor::Minor;
 use minix_abi::{Errno, GrantId, MessageType, Pad};
-use minix_blockdriver::{DeviceError, Geometry, Options};
+use minix_blockdriver::{DeviceError, DriverOptions, Geometry};
 
 fn argumentless(rig: &mut Rig, code: IoctlCode) -> i32 {
     rig.ioctl_with(0, code, GrantId::INVALID)
@@ -38,7 +38,7 @@ fn diocgetp_tells_the_geometry_of_the_disk_if_it_has_one_and_all_32_bytes() {
         heads: 12,
         sectors: 13,
     };
-    let mut rig = Rig::opened_with(Options::default(), |disk| disk.info.geometry = Some(geometry));
+    let mut rig = Rig::opened_with(DriverOptions::default(), |disk| disk.info.geometry = Some(geometry));
     let buffer = rig.buffer(40, Placement::Scattered, 0);
     let grant = rig.lend_to_fill(buffer);
     assert_eq!(rig.ioctl_with(0, IoctlCode::DIOCGETP, grant), 0);
@@ -191,10 +191,10 @@ fn diocsetwc_the_device_cannot_do_is_eopnotsupp() {
 
 #[test]
 fn dioctimeout_is_in_clock_ticks_and_tells_the_former_one() {
-    let options = Options {
+    let options = DriverOptions {
         hz: 100,
-        request_timeout: 10_000_000,
-        ..Options::default()
+        request_timeout: micros(10_000_000),
+        ..DriverOptions::default()
     };
     let mut rig = Rig::opened_with(options, |_| {});
     let set = |rig: &mut Rig, ticks: i32| {
@@ -214,7 +214,7 @@ fn dioctimeout_is_in_clock_ticks_and_tells_the_former_one() {
     rig.poll();
     assert_eq!(
         rig.driver.deadline(),
-        Some(rig.now.after(170_000 / 4)),
+        Some(rig.now.after(micros(170_000 / 4))),
         "a look at the device"
     );
     rig.settle();
@@ -239,10 +239,10 @@ fn dioctimeout_of_a_tick_is_told_back_but_the_device_gets_its_time() {
     rig.disk().automatic = false;
     let read = rig.send_read(0, 1);
     rig.poll();
-    assert_eq!(rig.driver.deadline(), Some(rig.now.after(100_000 / 4)));
-    rig.sleep(99_999);
+    assert_eq!(rig.driver.deadline(), Some(rig.now.after(micros(100_000 / 4))));
+    rig.sleep(micros(99_999));
     assert_eq!(rig.disk().reset_count, 0);
-    rig.sleep(1);
+    rig.sleep(micros(1));
     assert_eq!(rig.disk().reset_count, 1);
     rig.settle();
     assert_eq!(rig.answer(read), Some(512));
@@ -258,7 +258,7 @@ fn dioctimeout_that_cannot_be_told_back_changes_nothing() {
     rig.disk().automatic = false;
     rig.send_read(0, 1);
     rig.poll();
-    assert_eq!(rig.driver.deadline(), Some(rig.now.after(10_000_000 / 4)));
+    assert_eq!(rig.driver.deadline(), Some(rig.now.after(micros(10_000_000 / 4))));
 }
 
 #[test]

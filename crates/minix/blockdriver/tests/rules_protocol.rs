@@ -103,7 +103,7 @@ fn unknown_message_types_are_ignored_without_a_reply() {
             "{kind:#x}"
         );
     }
-    assert_eq!(rig.driver.unanswered(), 0);
+    assert_eq!(rig.kernel.unanswered(), 0);
     assert!(rig.kernel.replies.is_empty());
 }
 

@@ -2,12 +2,14 @@
 
 mod common;
 
-use common::{Element, Placement, Rig, wire};
+use std::time::Duration;
+
+use common::{Element, Placement, Rig, micros, wire};
 use minix_abi::bdev::{BdevAccess, BdevFlags, BdevRequest};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
 use minix_abi::trace::{TraceEntry, TraceRequest};
-use minix_abi::{Errno, MessageType, Status};
+use minix_abi::{Errno, GrantId, MessageType, Status};
 use zerocopy::FromBytes;
 
 fn buffer(rig: &mut Rig, entries: u64) -> i32 {
@@ -56,10 +58,17 @@ fn control_requests_of_the_trace_follow_their_rules() {
     assert_eq!(fetch(&mut rig).0, wire(Errno::EBUSY));
     assert_eq!(control(&mut rig, STOP), 0);
     assert_eq!(fetch(&mut rig), (0, vec![]));
-    // Another minor has no business with it.
+    // It belongs to the minor that asked for it.
     assert_eq!(rig.open(1), 0);
     assert_eq!(rig.ioctl_set(1, IoctlCode::BIOCTRACEBUF, 0_u64), wire(Errno::EINVAL));
+    assert_eq!(rig.ioctl_set(1, IoctlCode::BIOCTRACEBUF, 4_u64), wire(Errno::EBUSY));
     assert_eq!(rig.ioctl_set(1, IoctlCode::BIOCTRACECTL, START), wire(Errno::EINVAL));
+    assert_eq!(
+        rig.ioctl_get::<TraceEntry>(1, IoctlCode::BIOCTRACEGET).0,
+        wire(Errno::EINVAL)
+    );
+    // Its size is checked before that.
+    assert_eq!(buffer(&mut rig, u64::MAX), wire(Errno::EINVAL));
     assert_eq!(rig.kernel.traces, 1);
     assert_eq!(buffer(&mut rig, 0), 0);
     assert_eq!(rig.kernel.traces, 0);
@@ -73,9 +82,9 @@ fn every_request_to_the_traced_minor_is_recorded_with_its_own_size() {
     assert_eq!(control(&mut rig, START), 0);
     let start = rig.now;
 
-    rig.sleep(100);
+    rig.sleep(micros(100));
     assert_eq!(rig.read(0, 512, 1024).0, 1024);
-    rig.sleep(50);
+    rig.sleep(micros(50));
     let write = rig.write_request(0, 1024, &[1; 512]);
     let write = BdevRequest {
         flags: BdevFlags::FORCEWRITE,
@@ -93,14 +102,14 @@ fn every_request_to_the_traced_minor_is_recorded_with_its_own_size() {
     assert_eq!(rig.read(0, 1, 512).0, wire(Errno::EINVAL));
     // Not recorded: another minor, and a vector that never came.
     assert_eq!(rig.read(1, 0, 512).0, 0);
-    rig.sleep(7);
+    rig.sleep(micros(7));
     let bad = BdevRequest {
         grant: minix_abi::GrantId::INVALID,
         ..Rig::transfer_request(0, 512, 3, vector)
     };
     assert_eq!(rig.ask(MessageType::BDEV_SCATTER, bad), wire(Errno::EINVAL));
     assert_eq!(control(&mut rig, STOP), 0);
-    assert_eq!(rig.now.since(start), 157);
+    assert_eq!(rig.now.since(start), micros(157));
 
     let (count, entries) = fetch(&mut rig);
     assert_eq!(count, 8);
@@ -135,13 +144,47 @@ fn times_are_those_of_the_answer() {
     rig.disk().automatic = false;
     let read = rig.send_read(0, 1);
     rig.poll();
-    rig.sleep(1234);
+    rig.sleep(micros(1234));
     rig.disk().finish(0, Ok(()));
     rig.poll();
     assert_eq!(rig.answer(read), Some(512));
     assert_eq!(control(&mut rig, STOP), 0);
     let entry = fetch(&mut rig).1[0];
     assert_eq!((entry.start_us, entry.finish_us), (0, 1234));
+}
+
+#[test]
+fn times_beyond_the_longest_stand_still() {
+    let mut rig = Rig::opened();
+    assert_eq!(buffer(&mut rig, 10), 0);
+    assert_eq!(control(&mut rig, START), 0);
+    rig.sleep(Duration::from_secs(2 << 32));
+    assert_eq!(rig.read(0, 0, 512).0, 512);
+    assert_eq!(control(&mut rig, STOP), 0);
+    let entry = fetch(&mut rig).1[0];
+    let longest = TraceEntry::UNSET_TIME - 1;
+    assert_eq!((entry.start_us, entry.finish_us), (longest, longest));
+}
+
+#[test]
+fn get_goes_on_where_it_left_off_and_a_failed_copy_loses_nothing() {
+    let mut rig = Rig::opened();
+    assert_eq!(buffer(&mut rig, 1100), 0);
+    for run in 0..2 {
+        // A start forgets what was recorded before.
+        assert_eq!(control(&mut rig, START), 0);
+        for nth in 0..1090 {
+            assert_eq!(rig.read(0, nth % 2000 * 512, 512).0, 512);
+        }
+        assert_eq!(control(&mut rig, STOP), 0);
+        let (count, entries) = fetch(&mut rig);
+        assert_eq!((count, entries[1023].position), (1024, 1023 * 512), "run {run}");
+        let bad = GrantId::INVALID;
+        assert_eq!(rig.ioctl_with(0, IoctlCode::BIOCTRACEGET, bad), wire(Errno::EINVAL));
+        let (count, entries) = fetch(&mut rig);
+        assert_eq!((count, entries[65].position), (66, 1089 * 512));
+        assert_eq!(fetch(&mut rig), (0, vec![]));
+    }
 }
 
 #[test]

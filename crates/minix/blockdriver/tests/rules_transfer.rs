@@ -4,7 +4,7 @@ mod common;
 
 use common::{Element, Placement, Rig, SECTORS, UNTOUCHED, sectors, wire};
 use minix_abi::{Errno, GrantId, MessageType};
-use minix_blockdriver::{DeviceError, Options, Refusal};
+use minix_blockdriver::{DeviceError, DriverOptions, Refusal};
 
 const END: u64 = SECTORS * 512;
 
@@ -49,7 +49,7 @@ fn a_negative_count_of_bytes_is_einval() {
 }
 
 #[test]
-fn a_count_of_no_bytes_is_einval_on_the_disk_and_nothing_behind_it() {
+fn a_count_of_no_bytes_is_einval_on_the_disk_and_0_beyond_it() {
     let mut rig = Rig::opened();
     let request = Rig::transfer_request(0, 0, 0, GrantId(1));
     assert_eq!(rig.ask(MessageType::BDEV_READ, request), wire(Errno::EINVAL));
@@ -149,7 +149,7 @@ fn sizes_whose_sum_turns_negative_are_einval_wherever_they_would_go() {
 // The driver's checks, in their order.
 
 #[test]
-fn check_2_a_position_behind_the_disk_is_nothing_even_for_requests_that_are_wrong_otherwise() {
+fn check_2_a_position_beyond_the_disk_is_0_even_in_a_bad_request() {
     let mut rig = Rig::opened();
     assert_eq!((rig.open(1), rig.open(128)), (0, 0));
     assert_eq!(rig.open(7), wire(Errno::ENXIO));
@@ -206,7 +206,7 @@ fn check_5_elements_of_bad_sizes_are_einval_and_nothing_is_touched() {
 }
 
 #[test]
-fn check_6_at_and_behind_the_end_of_a_partition_is_nothing() {
+fn check_6_at_and_beyond_the_end_of_a_partition_is_0() {
     let mut rig = Rig::opened();
     assert_eq!(rig.open(1), 0);
     rig.set_partition(1, 10 * 512, 9 * 512);
@@ -245,7 +245,7 @@ fn check_7_a_transfer_over_the_end_is_cut() {
 }
 
 #[test]
-fn check_7_elements_behind_the_end_are_dropped_and_their_grants_never_looked_at() {
+fn check_7_elements_beyond_the_end_and_their_grants_are_ignored() {
     let mut rig = Rig::opened();
     assert_eq!(rig.open(1), 0);
     rig.set_partition(1, 0, 9 * 512);
@@ -399,7 +399,7 @@ fn refusals_are_answered_as_the_device_would() {
         assert_eq!(rig.read(0, 0, 512).0, wire(errno));
         assert_eq!(rig.read(0, 0, 512).0, 512);
     }
-    let mut rig = Rig::with(Options::default(), |disk| disk.info.read_only = true);
+    let mut rig = Rig::with(DriverOptions::default(), |disk| disk.info.read_only = true);
     assert_eq!(rig.open_for(0, minix_abi::bdev::BdevAccess::READ), 0);
     assert_eq!(rig.write(0, 0, &[1; 512]), wire(Errno::EIO));
 }
@@ -414,7 +414,7 @@ fn a_disk_that_shrank_is_held_to_what_it_is_now() {
 
 #[test]
 fn larger_blocks_want_whole_blocks_of_position_and_length() {
-    let mut rig = Rig::opened_with(Options::default(), |disk| disk.info.block_bytes = 4096);
+    let mut rig = Rig::opened_with(DriverOptions::default(), |disk| disk.info.block_bytes = 4096);
     assert_eq!(rig.read(0, 512, 4096).0, wire(Errno::EINVAL));
     assert_eq!(rig.read(0, 4096, 512).0, wire(Errno::EINVAL));
     assert_eq!(rig.read(0, 4096, 8192), (8192, sectors(8, 16)));

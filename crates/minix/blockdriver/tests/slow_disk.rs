@@ -2,15 +2,17 @@
 
 mod common;
 
-use common::{Op, Rig};
-use minix_blockdriver::Options;
+use std::time::Duration;
 
-const SECOND: u64 = 1_000_000;
+use common::{Op, Rig, micros};
+use minix_blockdriver::DriverOptions;
 
-fn options() -> Options {
-    Options {
-        flush_after: 0,
-        ..Options::default()
+const SECOND: Duration = micros(1_000_000);
+
+fn options() -> DriverOptions {
+    DriverOptions {
+        flush_after: Duration::ZERO,
+        ..DriverOptions::default()
     }
 }
 
@@ -40,18 +42,18 @@ fn sixty_reads_on_a_disk_of_one_a_second_are_not_timed_out() {
 }
 
 #[test]
-fn a_request_that_comes_in_slow_parts_is_not_timed_out() {
+fn a_transfer_in_slow_pieces_is_not_timed_out() {
     let mut rig = slow::<16>();
+    rig.disk().info.max_segments = 1;
+    rig.disk().info.max_segment_bytes = 512;
     let read = rig.send_read(0, 40);
     rig.poll();
     for _ in 0..40 {
         rig.sleep(SECOND);
         assert_eq!(rig.disk().reset_count, 0);
-        rig.disk().parts += 1;
+        rig.disk().finish(0, Ok(()));
         rig.poll();
     }
-    rig.disk().finish(0, Ok(()));
-    rig.poll();
     assert_eq!((rig.disk().reset_count, rig.answer(read)), (0, Some(40 * 512)));
 }
 
@@ -82,7 +84,7 @@ fn crowd(rig: &mut Rig<64>, seconds: usize) -> usize {
     let mut slowest = 0;
     let mut given = std::collections::HashMap::new();
     for second in 0..seconds {
-        while rig.driver.unanswered() < 60 {
+        while rig.kernel.unanswered() < 60 {
             rig.send_read(3 * (second as u64 % 500), 1);
         }
         rig.poll();
@@ -149,9 +151,9 @@ fn of_two_lost_requests_the_later_one_is_found() {
 
 #[test]
 fn a_flush_does_not_wait_until_a_slow_disk_has_fewer_requests() {
-    let options = Options {
+    let options = DriverOptions {
         flush_after: SECOND,
-        ..Options::default()
+        ..DriverOptions::default()
     };
     let mut rig = Rig::<64>::with_jobs(options, |_| {});
     assert_eq!(rig.open(0), 0);

@@ -2,21 +2,23 @@
 
 mod common;
 
-use common::{Op, Rig, SECTORS, sector_byte, sectors, wire};
+use std::time::Duration;
+
+use common::{Op, Rig, SECTORS, micros, sector_byte, sectors, wire};
 use minix_abi::bdev::{BdevFlags, BdevRequest};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
 use minix_abi::{Errno, GrantId, MessageType};
-use minix_blockdriver::{Broken, Options};
+use minix_blockdriver::{Broken, DriverOptions};
 
-const PAUSE: u64 = 1000;
+const PAUSE: Duration = micros(1000);
 
-fn options() -> Options {
-    Options {
+fn options() -> DriverOptions {
+    DriverOptions {
         reset_attempts: 3,
         reset_pause: PAUSE,
-        flush_after: 0,
-        ..Options::default()
+        flush_after: Duration::ZERO,
+        ..DriverOptions::default()
     }
 }
 
@@ -186,7 +188,7 @@ fn control_requests_about_a_dead_device_are_eio() {
 #[test]
 fn a_forced_write_of_which_a_part_went_to_a_cache_is_flushed() {
     // The transfer has two parts; the device takes one at a time.
-    let one = Options { depth: 1, ..options() };
+    let one = DriverOptions { depth: 1, ..options() };
     let mut rig = Rig::opened_with(one, |disk| disk.info.max_segments = 1);
     rig.disk().automatic = false;
     let request = BdevRequest {

@@ -1,34 +1,34 @@
-//! The ways a transfer takes: in one piece, in several, through staging memory, and down to the medium.
+//! The ways a transfer takes: in one piece, in several, through bounce buffers, and down to the medium.
 
 mod common;
 
 use common::{Element, Op, Placement, Rig, sectors, wire};
 use minix_abi::bdev::{BdevFlags, BdevRequest};
 use minix_abi::{Errno, GrantId, MessageType};
-use minix_blockdriver::{DeviceError, Options};
+use minix_blockdriver::{DeviceError, DriverOptions};
 
 #[test]
-fn memory_that_was_never_touched_is_written_through_staging_memory() {
+fn untouched_memory_is_written_through_a_bounce_buffer() {
     let mut rig = Rig::opened();
     let buffer = rig.buffer(40 << 10, Placement::Untouched, 100);
     let grant = rig.lend_to_take(buffer);
     let request = Rig::transfer_request(0, 512, 40 << 10, grant);
     assert_eq!(rig.ask(MessageType::BDEV_WRITE, request), 40 << 10);
     assert!(rig.disk().content[512..][..40 << 10].iter().all(|&byte| byte == 0));
-    assert!(rig.driver.counters().staged > 0);
+    assert!(rig.driver.counters().bounced > 0);
     // For the other direction the kernel brings the pages in.
-    let staged = rig.driver.counters().staged;
+    let bounced = rig.driver.counters().bounced;
     let buffer = rig.buffer(8192, Placement::Untouched, 100);
     let grant = rig.lend_to_fill(buffer);
     let request = Rig::transfer_request(0, 512 * 100, 8192, grant);
     assert_eq!(rig.ask(MessageType::BDEV_READ, request), 8192);
     assert!(rig.bytes(buffer) == sectors(100, 16));
-    assert_eq!(rig.driver.counters().staged, staged);
+    assert_eq!(rig.driver.counters().bounced, bounced);
 }
 
 #[test]
-fn untouched_memory_without_staging_memory_is_efault() {
-    let mut rig = Rig::opened_with(Options::default(), |disk| disk.bounce_buffers.clear());
+fn untouched_memory_without_bounce_buffers_is_efault() {
+    let mut rig = Rig::opened_with(DriverOptions::default(), |disk| disk.bounce_buffers.clear());
     let buffer = rig.buffer(4096, Placement::Untouched, 0);
     let grant = rig.lend_to_take(buffer);
     let request = Rig::transfer_request(0, 512, 4096, grant);
@@ -36,7 +36,7 @@ fn untouched_memory_without_staging_memory_is_efault() {
 }
 
 #[test]
-fn memory_the_device_cannot_be_given_goes_through_staging_memory_both_ways() {
+fn memory_out_of_reach_goes_through_bounce_buffers_both_ways() {
     let mut rig = Rig::opened();
     rig.disk().unreachable_from = 0;
     let data: Vec<u8> = (0..100 * 512).map(|nth| (nth / 7) as u8).collect();
@@ -59,7 +59,7 @@ fn memory_the_device_cannot_be_given_goes_through_staging_memory_both_ways() {
 #[test]
 fn more_pieces_than_the_device_takes_become_several_requests() {
     for most in [1, 2, 3, 7, 64, 200] {
-        let mut rig = Rig::opened_with(Options::default(), |disk| disk.info.max_segments = most);
+        let mut rig = Rig::opened_with(DriverOptions::default(), |disk| disk.info.max_segments = most);
         let buffer = rig.buffer(100 << 10, Placement::Scattered, 4);
         let data: Vec<u8> = (0..buffer.bytes).map(|nth| (nth / 11) as u8).collect();
         rig.fill(buffer, &data);
@@ -80,9 +80,9 @@ fn more_pieces_than_the_device_takes_become_several_requests() {
 }
 
 #[test]
-fn a_block_in_more_pieces_than_the_device_takes_goes_through_staging_memory() {
+fn a_block_in_too_many_pieces_goes_through_a_bounce_buffer() {
     // Blocks of a page, buffers that start within a page: every block lies in two pieces, and the device takes one.
-    let mut rig = Rig::opened_with(Options::default(), |disk| {
+    let mut rig = Rig::opened_with(DriverOptions::default(), |disk| {
         disk.info.max_segments = 1;
         disk.info.block_bytes = 4096;
     });
@@ -105,7 +105,7 @@ fn a_kernel_that_finds_few_ranges_at_a_time_is_asked_again() {
 
 #[test]
 fn the_first_error_of_several_pieces_is_the_answer_after_the_last_piece_is_back() {
-    let mut rig = Rig::opened_with(Options::default(), |disk| disk.info.max_segments = 1);
+    let mut rig = Rig::opened_with(DriverOptions::default(), |disk| disk.info.max_segments = 1);
     rig.disk().automatic = false;
     let (request, _) = rig.read_request(0, 0, 4 * 4096);
     let id = rig.send(MessageType::BDEV_READ, request);
@@ -201,8 +201,8 @@ fn forcewrite_whose_flush_fails_is_eio() {
 #[test]
 fn a_look_up_that_finds_nothing_and_says_all_is_well_is_efault() {
     for empty in [0, 1, 3] {
-        for staging in [0, 4] {
-            let mut rig = Rig::opened_with(Options::default(), |disk| disk.bounce_buffers.truncate(staging));
+        for buffers in [0, 4] {
+            let mut rig = Rig::opened_with(DriverOptions::default(), |disk| disk.bounce_buffers.truncate(buffers));
             rig.kernel.empty_ranges = Some(empty);
             assert_eq!(rig.read(0, 0, 512).0, wire(Errno::EFAULT));
             assert_eq!(rig.write(0, 0, &[1; 4096]), wire(Errno::EFAULT));
@@ -218,7 +218,7 @@ fn a_look_up_that_finds_nothing_and_says_all_is_well_is_efault() {
 
 #[test]
 fn a_later_look_up_that_finds_nothing_ends_the_transfer_after_what_is_under_way() {
-    let mut rig = Rig::opened_with(Options::default(), |disk| disk.info.max_segments = 1);
+    let mut rig = Rig::opened_with(DriverOptions::default(), |disk| disk.info.max_segments = 1);
     rig.disk().automatic = false;
     rig.disk().room = 1;
     let (request, _) = rig.read_request(0, 0, 3 * 4096);

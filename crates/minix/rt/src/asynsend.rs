@@ -5,6 +5,7 @@ use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{Ordering, fence};
 
+use log::warn;
 use minix_abi::ipc::{AsyncFlags, AsyncMessage};
 use minix_abi::{Endpoint, Errno, Message, MessageType, Pad, Status};
 

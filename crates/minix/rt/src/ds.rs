@@ -50,13 +50,6 @@ impl fmt::Display for Label {
     }
 }
 
-#[cfg(feature = "defmt")]
-impl defmt::Format for Label {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "{=str}", self.as_str());
-    }
-}
-
 /// A key as DS wants it: with NUL.
 struct Key {
     bytes: [u8; MAX_KEY_BYTES],

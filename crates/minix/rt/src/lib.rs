@@ -2,22 +2,17 @@
 #![no_std]
 #![warn(missing_docs)]
 
-#[macro_use]
-mod fmt;
-
 #[cfg(target_arch = "riscv64")]
 mod arch;
 mod args;
 pub mod asynsend;
 pub mod console;
 pub mod ds;
-#[cfg(any(target_arch = "riscv64", feature = "log"))]
 mod exclusive;
 mod fixed;
 pub mod grant;
 mod ipc;
 pub mod kernel;
-#[cfg(feature = "log")]
 pub mod logger;
 pub mod memory;
 mod retry;

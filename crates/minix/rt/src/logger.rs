@@ -7,22 +7,24 @@
 
 use core::fmt::{self, Write as _};
 use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
 
 use log::{LevelFilter, Log, Metadata, Record};
+use minix_abi::Instant;
 
 use crate::exclusive::Exclusive;
 
 /// Lines that are printed in a second at most, not counting those about missing ones.
 pub const LINES_A_SECOND: u32 = 32;
 
-/// Microseconds of a second.
-const SECOND: u64 = 1_000_000;
+/// How long a line is remembered, and how long lines are counted.
+const SECOND: Duration = Duration::from_secs(1);
 
-/// A logger for a static. It takes its output and its clock, in microseconds, from outside.
+/// A logger for a static. It takes its output and its clock from outside.
 #[derive(Debug)]
 pub struct Logger {
     print: fn(fmt::Arguments<'_>),
-    clock: fn() -> u64,
+    clock: fn() -> Instant,
     /// The [`LevelFilter`] as a number.
     level: AtomicUsize,
     flood: Exclusive<Flood>,
@@ -30,7 +32,7 @@ pub struct Logger {
 
 impl Logger {
     /// A logger that prints every record by `print`, which ends the line. `clock` never goes back.
-    pub const fn new(print: fn(fmt::Arguments<'_>), clock: fn() -> u64) -> Self {
+    pub const fn new(print: fn(fmt::Arguments<'_>), clock: fn() -> Instant) -> Self {
         Self {
             print,
             clock,
@@ -52,8 +54,8 @@ impl Logger {
         self.level.store(level as usize, Ordering::Relaxed);
     }
 
-    /// When [`catch_up`](Self::catch_up) has something to tell, in microseconds of the clock; `None` if nothing is missing.
-    pub fn deadline(&self) -> Option<u64> {
+    /// When [`catch_up`](Self::catch_up) has something to tell; `None` if nothing is missing.
+    pub fn deadline(&self) -> Option<Instant> {
         self.flood.with(|flood| flood.due()).flatten()
     }
 
@@ -117,10 +119,10 @@ struct Missing {
 #[derive(Clone, Debug)]
 struct Flood {
     /// Digest of the line that was printed last, and when it last came.
-    last: Option<(u64, u64)>,
+    last: Option<(u64, Instant)>,
     missing: Missing,
     /// When the second that is counted began.
-    since: u64,
+    since: Instant,
     /// Lines printed in it.
     lines: u32,
 }
@@ -133,7 +135,7 @@ impl Flood {
                 repeats: 0,
                 left_out: 0,
             },
-            since: 0,
+            since: Instant::START,
             lines: 0,
         }
     }
@@ -142,12 +144,12 @@ impl Flood {
         core::mem::take(&mut self.missing)
     }
 
-    fn due(&self) -> Option<u64> {
-        (self.missing != Missing::default()).then(|| self.since.saturating_add(SECOND))
+    fn due(&self) -> Option<Instant> {
+        (self.missing != Missing::default()).then(|| self.since.after(SECOND))
     }
 
-    fn overdue(&mut self, now: u64) -> Missing {
-        if now.saturating_sub(self.since) < SECOND {
+    fn overdue(&mut self, now: Instant) -> Missing {
+        if now < self.since.after(SECOND) {
             return Missing::default();
         }
         (self.since, self.lines) = (now, 0);
@@ -155,10 +157,10 @@ impl Flood {
     }
 
     /// What has to be said first, and whether a line is printed.
-    fn admit(&mut self, now: u64, line: u64) -> (Missing, bool) {
+    fn admit(&mut self, now: Instant, line: u64) -> (Missing, bool) {
         let mut missing = self.overdue(now);
         match &mut self.last {
-            Some((last, seen)) if *last == line && now.saturating_sub(*seen) < SECOND => {
+            Some((last, seen)) if *last == line && now < seen.after(SECOND) => {
                 *seen = now;
                 self.missing.repeats = self.missing.repeats.saturating_add(1);
                 return (missing, false);

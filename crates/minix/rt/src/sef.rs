@@ -12,7 +12,6 @@ use crate::{Ipc, kernel};
 
 /// A start that RS waits to hear the outcome of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use = "RS waits to hear whether the start went well"]
 pub struct Startup {
     /// Who this is. If the kernel would not say, the endpoint is [`NONE`](Endpoint::NONE).
@@ -116,7 +115,6 @@ fn wait_for_init(ipc: &mut impl Ipc) -> Init {
 
 /// What came of a message that [`handle`] looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event {
     /// It was for the runtime, and there is nothing left to do.
     Handled,

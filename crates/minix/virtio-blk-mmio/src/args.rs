@@ -1,19 +1,20 @@
 //! The words of the command line.
 
 use core::fmt;
+use core::time::Duration;
 
 use log::LevelFilter;
 use virtio_core::QueueSize;
 
-use crate::lives::QUEUE;
+use crate::device_state::QUEUE;
 
 /// What the service was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct Arguments {
     /// Which block device it serves, counted from zero by address.
     pub instance: u32,
-    /// Microseconds to watch the device for a completion before waiting for its interrupt; zero never watches.
-    pub poll_us: u64,
+    /// How long to watch the device for a completion before waiting for its interrupt; zero never watches.
+    pub watch: Duration,
     /// Descriptors of the queue at most; fewer are used where fewer do.
     pub queue: QueueSize,
     /// What is printed: this and what is more important.
@@ -21,19 +22,19 @@ pub struct Options {
 }
 
 /// Microseconds that watching may last: a typing error must not burn the machine.
-pub const MAX_POLL_US: u64 = 10_000;
+const MAX_WATCH_MICROS: u32 = 10_000;
 
 /// The largest number of descriptors that can be asked for. The service has room for 128 and uses no more.
-pub const MAX_QUEUE: u16 = 256;
+const MAX_QUEUE: u16 = 256;
 
 /// Descriptors that one request needs.
 const MIN_QUEUE: u16 = 4;
 
-impl Default for Options {
+impl Default for Arguments {
     fn default() -> Self {
         Self {
             instance: 0,
-            poll_us: 50,
+            watch: Duration::from_micros(50),
             queue: QueueSize::at_most(QUEUE as u32).unwrap_or(QueueSize::MAX),
             log: LevelFilter::Info,
         }
@@ -82,8 +83,8 @@ impl core::error::Error for ArgsError<'_> {}
 /// # Errors
 ///
 /// [`ArgsError`] for the first word that makes no sense.
-pub fn parse<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Options, ArgsError<'a>> {
-    let mut options = Options::default();
+pub fn parse<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Arguments, ArgsError<'a>> {
+    let mut parsed = Arguments::default();
     let mut seen = [false; 4];
     let separates = |character: char| character == ',' || character.is_ascii_whitespace();
     let words = arguments.into_iter().flat_map(|argument| argument.split(separates));
@@ -93,12 +94,13 @@ pub fn parse<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Options
         let (name, value) = word.split_once('=').ok_or(fail(Reason::Unknown))?;
         let nth = match name {
             "instance" => {
-                options.instance = number(value).ok_or(bad("a number, from 0"))?;
+                parsed.instance = number(value).ok_or(bad("a number, from 0"))?;
                 0
             }
             "poll_us" => {
-                let micros = number(value).map(u64::from).filter(|&micros| micros <= MAX_POLL_US);
-                options.poll_us = micros.ok_or(bad("microseconds, 0 to 10000"))?;
+                let micros = number(value).filter(|&micros| micros <= MAX_WATCH_MICROS);
+                let micros = micros.ok_or(bad("microseconds, 0 to 10000"))?;
+                parsed.watch = Duration::from_micros(micros.into());
                 1
             }
             "queue" => {
@@ -106,11 +108,11 @@ pub fn parse<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Options
                     .and_then(|size| u16::try_from(size).ok())
                     .filter(|size| (MIN_QUEUE..=MAX_QUEUE).contains(size))
                     .and_then(QueueSize::new);
-                options.queue = size.ok_or(bad("a power of two, 4 to 256"))?;
+                parsed.queue = size.ok_or(bad("a power of two, 4 to 256"))?;
                 2
             }
             "log" => {
-                options.log = level(value).ok_or(bad("off, error, warn, info or debug"))?;
+                parsed.log = level(value).ok_or(bad("off, error, warn, info or debug"))?;
                 3
             }
             _ => return Err(fail(Reason::Unknown)),
@@ -119,7 +121,7 @@ pub fn parse<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Options
             return Err(fail(Reason::Repeated));
         }
     }
-    Ok(options)
+    Ok(parsed)
 }
 
 /// The level with a name.
@@ -156,17 +158,17 @@ mod tests {
 
     #[test]
     fn nothing_gives_the_defaults() {
-        let options = parse([]).unwrap();
-        assert_eq!(options, Options::default());
-        assert_eq!((options.instance, options.poll_us), (0, 50));
-        assert_eq!((options.queue, options.log), (size(128), LevelFilter::Info));
+        let arguments = parse([]).unwrap();
+        assert_eq!(arguments, Arguments::default());
+        assert_eq!((arguments.instance, arguments.watch), (0, Duration::from_micros(50)));
+        assert_eq!((arguments.queue, arguments.log), (size(128), LevelFilter::Info));
     }
 
     #[test]
     fn every_word_is_heard_however_they_are_split() {
-        let all = Options {
+        let all = Arguments {
             instance: 1,
-            poll_us: 0,
+            watch: Duration::ZERO,
             queue: size(16),
             log: LevelFilter::Off,
         };

@@ -2,9 +2,10 @@
 
 use core::mem;
 
+use log::{info, warn};
 use minix_blockdriver::{
-    BlockDevice, Broken, DeviceError, DeviceRequest, DiskInfo, GrantedRange as _, Refusal, STAGING_BYTES, StagingBlock,
-    Tag,
+    BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, DeviceError, DeviceRequest, Direction, DiskInfo,
+    GrantedRange as _, Listen, Refusal, Tag,
 };
 use minix_rt::kernel::LentRange;
 use virtio_blk::proto::{Sector, StatusError};
@@ -13,19 +14,19 @@ use virtio_blk::{
 };
 use virtio_core::{DeviceAddr, Dma, Features, PollLimit, QueueSize, RawSegments, Segment, Transport};
 
+use crate::bounce::BounceBuffers;
+pub use crate::device_state::DiskMemory;
+use crate::device_state::{Data, DeviceState, QUEUE, Running, info_of, shut_down, start_device};
 pub use crate::lists::ListTable;
-use crate::lists::{FreeLists, MAX_SEGMENTS};
-pub use crate::lives::DiskHome;
-use crate::lives::{Data, QUEUE, Running, State, info_of, shut_down, start_device};
-use crate::queue_plan::Plan;
-use crate::staging::Staging;
+use crate::lists::{Lists, MAX_SEGMENTS};
+use crate::queue_plan::QueuePlan;
 
-/// What happened in all lives of the device together.
+/// What happened to the device since the service has it, over all resets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
+pub struct DeviceTotals {
     /// Interrupts taken.
     pub interrupts: u64,
-    /// Those that brought nothing.
+    /// Those that had no cause.
     pub spurious_interrupts: u64,
     /// Doorbells rung.
     pub notifies: u64,
@@ -35,7 +36,7 @@ pub struct Totals {
     pub faults: u64,
 }
 
-impl Totals {
+impl DeviceTotals {
     fn add(&mut self, counters: &DiskCounters) {
         let DiskCounters { queue, interrupts } = counters;
         self.interrupts += interrupts.taken;
@@ -48,47 +49,47 @@ impl Totals {
 
 /// A VirtIO block device as the adapter wants a disk.
 ///
-/// It lets the device at two kinds of memory: a client's, as a [`LentRange`], which the kernel has answered for, and blocks of its
-/// own staging memory, by number. Neither is made from numbers:
+/// It lets the device at two kinds of memory: a client's, as a [`LentRange`], which the kernel has answered for, and bounce buffers,
+/// by number. Neither is made from numbers:
 ///
 /// ```compile_fail,E0308
 /// use minix_abi::kernel_call::PhysRange;
-/// use minix_blockdriver::{BlockDevice, Data, DeviceRequest, Tag};
+/// use minix_blockdriver::{BlockDevice, Data, DeviceRequest, Direction, Tag};
 /// use minix_virtio_blk::disk::VirtioDisk;
 ///
 /// fn overwrite<T: virtio_core::Transport, D: virtio_core::Dma>(disk: &mut VirtioDisk<T, D>) {
 ///     let anywhere = [PhysRange { address: 0x8020_0000, bytes: 512 }];
 ///     let data = Data::Granted(&anywhere[..]);
-///     let _ = disk.submit(DeviceRequest::Read { first: 0, data }, Tag(0));
+///     let _ = disk.submit(DeviceRequest::Transfer { direction: Direction::Read, first: 0, data }, Tag(0));
 /// }
 /// ```
-///
-/// The service says how completions are to be noticed: by [watching](Self::watch) or by [interrupt](Self::arm).
 pub struct VirtioDisk<T: Transport + 'static, D> {
-    state: &'static mut State<T>,
+    state: &'static mut DeviceState<T>,
     dma: D,
-    /// How the queue is laid out, and what is tried if there is no memory for that.
-    plan: Plan,
-    lists: FreeLists,
-    staging: Staging,
+    /// The layout of the queue, and what is tried if there is no memory for that.
+    plan: QueuePlan,
+    memory: RequestMemory,
     /// The live device has a volatile write cache. Kept, since it takes a register read to ask.
     write_cache: bool,
     /// The device cannot go on: it asks for a reset, or did not finish one.
     broken: bool,
-    /// Each poll asks for an interrupt at the next completion.
-    armed: bool,
+    listen: Listen,
     /// An interrupt came that has not been followed up.
     interrupted: bool,
-    /// A change of the configuration that nobody has asked about.
-    change: Option<ConfigChange>,
     /// What the write cache was switched to. A reset switches it back.
     cache: Option<WriteCache>,
-    totals: Totals,
+    totals: DeviceTotals,
+}
+
+/// Memory for requests in flight.
+struct RequestMemory {
+    lists: Lists,
+    bounce: BounceBuffers,
 }
 
 impl<T: Transport, D: Dma> VirtioDisk<T, D> {
     /// Brings the device up, with a queue of at most `queue` descriptors. If memory is short the queue gets smaller, and
-    /// there is less staging memory.
+    /// there are fewer bounce buffers.
     ///
     /// # Errors
     ///
@@ -98,27 +99,28 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
         mut dma: D,
         queue: QueueSize,
         lists: &'static mut ListTable,
-        home: &'static mut DiskHome<T>,
+        memory: &'static mut DiskMemory<T>,
     ) -> Result<Self, InitError> {
-        let mut plan = Plan::new(queue.min(QueueSize::at_most(QUEUE as u32).unwrap_or(queue)));
-        // Without one block nothing goes, and without the queue neither; the other blocks make things faster.
-        let mut staging = Staging::allocate(&mut dma).map_err(InitError::Dma)?;
-        let state = home.0.write(State::Stopped(Some(transport)));
+        let mut plan = QueuePlan::new(queue.min(QueueSize::at_most(QUEUE as u32).unwrap_or(queue)));
+        // Without one bounce buffer nothing goes, and without the queue neither; the other buffers make things faster.
+        let mut bounce = BounceBuffers::allocate(&mut dma).map_err(InitError::Dma)?;
+        let state = memory.0.write(DeviceState::Stopped(Some(transport)));
         start_device(state, &mut dma, &mut plan)?;
-        staging.extend(&mut dma);
+        bounce.extend(&mut dma);
         let mut disk = Self {
             state,
             dma,
             plan,
-            lists: FreeLists::new(lists),
-            staging,
+            memory: RequestMemory {
+                lists: Lists::new(lists),
+                bounce,
+            },
             write_cache: false,
             broken: false,
-            armed: false,
+            listen: Listen::Polled,
             interrupted: false,
-            change: None,
             cache: None,
-            totals: Totals::default(),
+            totals: DeviceTotals::default(),
         };
         disk.ask_for_cache();
         Ok(disk)
@@ -127,12 +129,12 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
     /// The device, if it is live: started, and not in need of a reset.
     fn live(&self) -> Option<&Running<T>> {
         match &*self.state {
-            State::Live(disk) if !self.broken => Some(disk),
+            DeviceState::Live(disk) if !self.broken => Some(disk),
             _ => None,
         }
     }
 
-    /// The live device has told what it is, or that it has changed.
+    /// The device has started, or its configuration has changed.
     fn ask_for_cache(&mut self) {
         self.write_cache = self
             .live()
@@ -143,54 +145,13 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
     /// live.
     pub fn queue(&self) -> Option<(QueueSize, bool)> {
         let indirect = self.live()?.accepted().contains(Features::INDIRECT_DESC);
-        Some((self.plan.step().queue, indirect))
-    }
-
-    /// Completions will be noticed by polling: the device need not interrupt.
-    pub fn watch(&mut self) {
-        self.armed = false;
-        if let State::Live(disk) = &mut *self.state {
-            disk.suppress_interrupts();
-        }
-    }
-
-    /// Completions will be noticed by interrupt: every poll from the next one on leaves the device asked to interrupt, with
-    /// nothing finished that was not handed over.
-    pub fn arm(&mut self) {
-        self.armed = true;
-    }
-
-    /// The device has interrupted. The next poll follows it up and acknowledges it.
-    pub fn interrupted(&mut self) {
-        self.interrupted = true;
-    }
-
-    /// Acknowledges an interrupt that no poll has followed up since, because the device is given up or not reset yet.
-    /// What it has finished waits for the reset.
-    pub fn silence(&mut self) {
-        if !mem::take(&mut self.interrupted) {
-            return;
-        }
-        match &mut *self.state {
-            State::Live(disk) => disk.dismiss_interrupt(),
-            State::Stopped(None) => {}
-            State::Stopped(Some(transport)) => {
-                let causes = transport.interrupt_causes();
-                transport.acknowledge_interrupt(causes);
-            }
-        }
-    }
-
-    /// The change of the configuration since this was last asked, if there was one. That is an event: a reset since does not
-    /// undo it, and [`info`](BlockDevice::info) tells what holds now.
-    pub fn take_change(&mut self) -> Option<ConfigChange> {
-        self.change.take()
+        Some((self.plan.layout().queue, indirect))
     }
 
     /// What happened so far.
-    pub fn totals(&self) -> Totals {
+    pub fn totals(&self) -> DeviceTotals {
         let mut totals = self.totals;
-        if let State::Live(disk) = &*self.state {
+        if let DeviceState::Live(disk) = &*self.state {
             totals.add(&disk.counters());
         }
         totals
@@ -198,23 +159,23 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
 
     /// Resets the device for good, so that it uses no memory any more. Whether it did.
     pub fn stop(&mut self) -> bool {
-        if !self.take_down(&mut |_, _| {}) {
+        if !self.shut_down(&mut |_, _| {}) {
             return false;
         }
         self.broken = true;
         match &mut *self.state {
-            State::Stopped(Some(transport)) => transport.reset(PollLimit::default()).is_ok(),
+            DeviceState::Stopped(Some(transport)) => transport.reset(PollLimit::default()).is_ok(),
             _ => false,
         }
     }
 
-    /// Resets the device, if it was started, and takes everything back. What it had finished goes to `done`. Whether it was
+    /// Resets the device, if it was started, and releases its memory. What it had completed goes to `done`. Whether it was
     /// reset; if not, it goes on being broken.
-    fn take_down(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> bool {
-        let (lists, staging) = (&mut self.lists, &mut self.staging);
+    fn shut_down(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> bool {
+        let memory = &mut self.memory;
         let each = |completion: Completion<Data, Tag>| {
             let aborted = matches!(completion.result, Err(IoError::Aborted));
-            let (tag, result) = finish(lists, staging, completion);
+            let (tag, result) = memory.complete(completion);
             if !aborted {
                 done(tag, result);
             }
@@ -226,12 +187,18 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
         down
     }
 
-    fn note_change(&mut self, change: ConfigChange) {
+    /// The configuration has changed: logs that, and follows it.
+    #[cold]
+    fn follow(&mut self, change: ConfigChange) {
+        if let Some(before) = change.resized_from {
+            let now = change.limits.capacity.get();
+            info!("capacity is now {now} sectors, was {}", before.get());
+        }
         if change.needs_reset {
+            warn!("the device asks for a reset");
             self.broken = true;
         }
         self.ask_for_cache();
-        self.change = Some(change);
     }
 }
 
@@ -242,53 +209,80 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
         self.live().map(|disk| info_of(disk, self.write_cache))
     }
 
+    fn listen(&mut self, how: Listen) {
+        self.listen = how;
+        if let (Listen::Polled, DeviceState::Live(disk)) = (how, &mut *self.state) {
+            disk.suppress_interrupts();
+        }
+    }
+
+    fn interrupted(&mut self) {
+        self.interrupted = true;
+    }
+
+    fn dismiss_interrupt(&mut self) {
+        if !mem::take(&mut self.interrupted) {
+            return;
+        }
+        match &mut *self.state {
+            DeviceState::Live(disk) => disk.dismiss_interrupt(),
+            DeviceState::Stopped(None) => {}
+            DeviceState::Stopped(Some(transport)) => {
+                let causes = transport.interrupt_causes();
+                transport.acknowledge_interrupt(causes);
+            }
+        }
+    }
+
     fn submit(&mut self, request: DeviceRequest<'_, LentRange>, tag: Tag) -> Result<(), Refusal> {
-        let State::Live(disk) = &mut *self.state else {
+        let DeviceState::Live(disk) = &mut *self.state else {
             return Err(Refusal::Broken);
         };
         if self.broken {
             return Err(Refusal::Broken);
         }
-        let (lists, staging) = (&mut self.lists, &mut self.staging);
         let request = match request {
-            DeviceRequest::Read { first, data } => Request::read(Sector(first), lend(lists, staging, data)?, tag),
-            DeviceRequest::Write { first, data } => Request::write(Sector(first), lend(lists, staging, data)?, tag),
+            DeviceRequest::Transfer { direction, first, data } => {
+                let data = self.memory.lend(data, tag)?;
+                match direction {
+                    Direction::Read => Request::read(Sector(first), data, tag),
+                    Direction::Write => Request::write(Sector(first), data, tag),
+                }
+            }
             DeviceRequest::Flush => Request::flush(tag),
         };
         disk.submit(request).map_err(|rejected| {
-            let (data, _) = rejected.request.into_parts();
-            take_back(&mut self.lists, &mut self.staging, data);
+            let (data, tag) = rejected.request.into_parts();
+            self.memory.put_back(data, tag);
             refusal(rejected.error)
         })
     }
 
     fn notify(&mut self) {
-        if let State::Live(disk) = &mut *self.state {
+        if let DeviceState::Live(disk) = &mut *self.state {
             disk.notify();
         }
     }
 
     fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
-        let State::Live(disk) = &mut *self.state else {
+        let DeviceState::Live(disk) = &mut *self.state else {
             return Err(Broken);
         };
         if self.broken {
             return Err(Broken);
         }
-        let (lists, staging) = (&mut self.lists, &mut self.staging);
+        let memory = &mut self.memory;
         let each = |completion| {
-            let (tag, result) = finish(lists, staging, completion);
+            let (tag, result) = memory.complete(completion);
             done(tag, result);
         };
-        let result = if mem::take(&mut self.interrupted) {
-            disk.on_interrupt(each).map(|seen| seen.config)
-        } else if self.armed {
-            disk.drain(each).map(|_| None)
-        } else {
-            disk.poll(each).map(|_| None)
+        let result = match self.listen {
+            _ if mem::take(&mut self.interrupted) => disk.on_interrupt(each).map(|seen| seen.config),
+            Listen::Interrupts => disk.drain(each).map(|_| None),
+            Listen::Polled => disk.poll(each).map(|_| None),
         };
         match result {
-            Ok(Some(change)) => self.note_change(change),
+            Ok(Some(change)) => self.follow(change),
             Ok(None) => {}
             Err(_) => self.broken = true,
         }
@@ -296,18 +290,18 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
     }
 
     fn reset(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
-        if !self.take_down(done) {
+        if !self.shut_down(done) {
             return Err(Broken);
         }
         // Not live before it is started again.
         self.broken = true;
         start_device(self.state, &mut self.dma, &mut self.plan).map_err(|_| Broken)?;
-        if let State::Live(disk) = &mut *self.state {
+        if let DeviceState::Live(disk) = &mut *self.state {
             if let Some(mode) = self.cache {
                 // Nothing is in flight. A device that has lost the switch says so when asked for its mode.
                 let _ = disk.set_write_cache(mode);
             }
-            if self.armed {
+            if self.listen == Listen::Interrupts {
                 // Nothing is in flight, so nothing is handed over.
                 let _ = disk.drain(|_| {});
             }
@@ -321,20 +315,13 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
         self.live().is_some_and(|disk| disk.liveness().is_live())
     }
 
-    fn parts_finished(&self) -> u64 {
-        match &*self.state {
-            State::Live(disk) => disk.queue().returned(),
-            State::Stopped(_) => 0,
-        }
-    }
-
     fn set_write_cache(&mut self, on: bool) -> Result<(), Refusal> {
         let mode = if on {
             WriteCache::WriteBack
         } else {
             WriteCache::WriteThrough
         };
-        let State::Live(disk) = &mut *self.state else {
+        let DeviceState::Live(disk) = &mut *self.state else {
             return Err(Refusal::Broken);
         };
         if self.broken {
@@ -349,71 +336,64 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
         Ok(())
     }
 
-    fn staging_blocks(&self) -> u8 {
-        self.staging.blocks()
+    fn bounce_buffers(&self) -> u8 {
+        self.memory.bounce.count()
     }
 
-    fn staging(&mut self, block: StagingBlock) -> Option<&mut [u8; STAGING_BYTES]> {
-        self.staging.bytes(block)
+    fn bounce_buffer(&mut self, buffer: BounceBuffer) -> Option<&mut [u8; BOUNCE_BYTES]> {
+        self.memory.bounce.bytes(buffer)
     }
 }
 
-/// The memory of a request as the driver wants it.
-fn lend(
-    lists: &mut FreeLists,
-    staging: &mut Staging,
-    data: minix_blockdriver::Data<'_, LentRange>,
-) -> Result<Data, Refusal> {
-    let list = match data {
-        minix_blockdriver::Data::Granted(ranges) => {
-            // No client has 4 GiB in one piece: its address space is no larger, and requests are counted in 31 bits.
-            if ranges.len() > MAX_SEGMENTS || ranges.iter().any(|range| u32::try_from(range.bytes()).is_err()) {
-                return Err(Refusal::Invalid);
+impl RequestMemory {
+    /// The memory of a request as the driver wants it.
+    fn lend(&mut self, data: minix_blockdriver::Data<'_, LentRange>, tag: Tag) -> Result<Data, Refusal> {
+        let list = match data {
+            minix_blockdriver::Data::Granted(ranges) => {
+                // No client has 4 GiB in one piece: its address space is no larger, and requests are counted in 31 bits.
+                if ranges.len() > MAX_SEGMENTS || ranges.iter().any(|range| u32::try_from(range.bytes()).is_err()) {
+                    return Err(Refusal::Invalid);
+                }
+                let segments = ranges
+                    .iter()
+                    .map(|range| Segment::new(DeviceAddr(range.address()), range.bytes() as u32));
+                self.lists.take(tag, segments, None).ok_or(Refusal::Full)?
             }
-            let segments = ranges
-                .iter()
-                .map(|range| Segment::new(DeviceAddr(range.address()), range.bytes() as u32));
-            lists.take(segments, None).ok_or(Refusal::Full)?
-        }
-        minix_blockdriver::Data::Bounce(block, bytes) => {
-            // The device cannot begin before it is notified, but from here on the bytes are not ours.
-            let segment = staging.lend(block, bytes).ok_or(Refusal::Invalid)?;
-            let Some(list) = lists.take([segment].into_iter(), Some(block)) else {
-                staging.take_back(block);
-                return Err(Refusal::Full);
-            };
-            list
-        }
-    };
-    // SAFETY: the segments are of two kinds. Granted ranges are for a device whenever it likes: that is what a `LentRange`
-    // says. Those in staging memory lie in a block that is lent: `Staging` gives nobody its bytes until the list, which
-    // names the block, is back. The list owns its memory by exclusive reference, so it does not change.
-    Ok(unsafe { RawSegments::new(list) })
-}
+            minix_blockdriver::Data::Bounce(buffer, bytes) => {
+                // The device cannot begin before it is notified, but from here on the bytes are not ours.
+                let segment = self.bounce.lend(buffer, bytes).ok_or(Refusal::Invalid)?;
+                let Some(list) = self.lists.take(tag, [segment].into_iter(), Some(buffer)) else {
+                    self.bounce.put_back(buffer);
+                    return Err(Refusal::Full);
+                };
+                list
+            }
+        };
+        // SAFETY: the segments are of two kinds. Granted ranges are for a device whenever it likes: that is what a `LentRange`
+        // says. The other kind lies in a bounce buffer that is lent: `BounceBuffers` hands out no bytes of it until the list,
+        // which names the buffer, is back. The list owns its memory by exclusive reference, so it does not change.
+        Ok(unsafe { RawSegments::new(list) })
+    }
 
-/// Takes apart what came back from the driver.
-fn finish(
-    lists: &mut FreeLists,
-    staging: &mut Staging,
-    completion: Completion<Data, Tag>,
-) -> (Tag, Result<(), DeviceError>) {
-    take_back(lists, staging, completion.buffer);
-    (
-        completion.token,
-        completion.result.map(drop).map_err(|error| match error {
+    /// Takes apart what came back from the driver.
+    fn complete(&mut self, completion: Completion<Data, Tag>) -> (Tag, Result<(), DeviceError>) {
+        let tag = completion.token;
+        self.put_back(completion.buffer, tag);
+        let result = completion.result.map(drop).map_err(|error| match error {
             IoError::Device(StatusError::Unsupported) => DeviceError::Unsupported,
             _ => DeviceError::Io,
-        }),
-    )
-}
+        });
+        (tag, result)
+    }
 
-fn take_back(lists: &mut FreeLists, staging: &mut Staging, data: Option<Data>) {
-    if let Some(data) = data {
-        let list = data.into_inner();
-        if let Some(block) = list.staging() {
-            staging.take_back(block);
+    fn put_back(&mut self, data: Option<Data>, tag: Tag) {
+        if let Some(data) = data {
+            let list = data.into_inner();
+            if let Some(buffer) = list.bounce {
+                self.bounce.put_back(buffer);
+            }
+            self.lists.put_back(tag, list);
         }
-        lists.put_back(list);
     }
 }
 

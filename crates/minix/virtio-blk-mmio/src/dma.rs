@@ -9,16 +9,16 @@ use minix_rt::Ipc;
 use minix_rt::memory::{self, Contiguous};
 use virtio_core::{DeviceAddr, Dma, DmaError, DmaRegion};
 
-/// Pieces of memory the service ever asks for: eight staging blocks, and for each way to lay the queue out rings and headers.
+/// Pieces of memory the service ever asks for: eight bounce buffers, and for each layout of the queue rings and headers.
 const PIECES: usize = 24;
 
-/// Memory that VM gave, and whether somebody has it.
+/// Memory that VM mapped, and whether it is lent.
 struct Piece {
     memory: Contiguous,
     lent: bool,
 }
 
-// SAFETY: the memory belongs to whoever has the piece or the region made of it, and is tied to no thread.
+// SAFETY: the memory belongs to the owner of the piece or of the region made of it, and is tied to no thread.
 unsafe impl Send for Piece {}
 
 /// DMA memory in pieces of at most 1 MiB.
@@ -70,7 +70,7 @@ impl<I: Ipc> Dma for VmDma<I> {
         let piece = self.pieces.get_mut(index).ok_or(DmaError::OutOfMemory)?;
         piece.lent = true;
         let memory = piece.memory;
-        // SAFETY: VM mapped so many writable bytes there for nobody else, which the implementer of `Ipc` answers for, and the piece
+        // SAFETY: VM mapped so many writable bytes there for no other use, which the implementer of `Ipc` answers for, and the piece
         // is not lent.
         unsafe { memory.start.write_bytes(0, size) };
         // SAFETY: the same; devices see them in one piece at that address, as the kernel said, for which the implementer of `Ipc`

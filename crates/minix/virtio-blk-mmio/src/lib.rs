@@ -3,16 +3,14 @@
 #![warn(missing_docs)]
 
 pub mod args;
+mod bounce;
+mod device_state;
 pub mod disk;
 pub mod dma;
-pub mod interrupts;
-pub mod kernel;
 mod lists;
-mod lives;
-pub mod poller;
 mod queue_plan;
 pub mod registration;
 pub mod serve;
-mod staging;
 pub mod start;
+pub mod system;
 pub mod windows;

@@ -1,7 +1,6 @@
-//! Lists of segments for requests in flight, lent to the driver and handed back with each completion.
+//! Lists of segments for requests in flight, one for each tag, lent to the driver and put back with each completion.
 
-use heapless::Vec;
-use minix_blockdriver::StagingBlock;
+use minix_blockdriver::{BounceBuffer, Tag};
 use virtio_core::{DeviceAddr, Segment};
 
 /// Segments in one request at most.
@@ -36,15 +35,8 @@ impl Default for ListTable {
 pub(crate) struct List {
     memory: &'static mut Memory,
     length: usize,
-    /// The block of staging memory that the segments lie in, if they lie in one.
-    staging: Option<StagingBlock>,
-}
-
-impl List {
-    /// The block of staging memory that the segments lie in.
-    pub(crate) fn staging(&self) -> Option<StagingBlock> {
-        self.staging
-    }
+    /// The bounce buffer that the segments lie in, if they lie in one.
+    pub(crate) bounce: Option<BounceBuffer>,
 }
 
 impl AsRef<[Segment]> for List {
@@ -53,38 +45,36 @@ impl AsRef<[Segment]> for List {
     }
 }
 
-/// Lists that nobody has.
-pub(crate) struct FreeLists(Vec<&'static mut Memory, LISTS>);
+/// The lists by tag; `None` while a request in flight has the list.
+pub(crate) struct Lists([Option<&'static mut Memory>; LISTS]);
 
-impl FreeLists {
+impl Lists {
     pub(crate) fn new(table: &'static mut ListTable) -> Self {
-        Self(table.0.iter_mut().collect())
+        Self(table.0.each_mut().map(Some))
     }
 
-    /// A list of those segments; `None` if there are more than 64, or all lists are out.
+    /// The list of a tag, with those segments; `None` if there are more than 64, or the tag has no list, or it is lent.
     pub(crate) fn take(
         &mut self,
+        tag: Tag,
         segments: impl ExactSizeIterator<Item = Segment>,
-        staging: Option<StagingBlock>,
+        bounce: Option<BounceBuffer>,
     ) -> Option<List> {
         let length = segments.len();
         if length > MAX_SEGMENTS {
             return None;
         }
-        let memory = self.0.pop()?;
+        let memory = self.0.get_mut(usize::from(tag.0))?.take()?;
         for (place, segment) in memory.iter_mut().zip(segments) {
             *place = segment;
         }
-        Some(List {
-            memory,
-            length,
-            staging,
-        })
+        Some(List { memory, length, bounce })
     }
 
-    /// Takes a list back.
-    pub(crate) fn put_back(&mut self, list: List) {
-        // There is room for every list there is.
-        let _ = self.0.push(list.memory);
+    /// The request with that tag is over.
+    pub(crate) fn put_back(&mut self, tag: Tag, list: List) {
+        if let Some(place) = self.0.get_mut(usize::from(tag.0)) {
+            *place = Some(list.memory);
+        }
     }
 }

@@ -6,48 +6,45 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use log::{LevelFilter, error};
 use minix_abi::Errno;
-use minix_blockdriver::Micros;
 use minix_rt::logger::Logger;
 use minix_rt::sef::Startup;
 use minix_rt::{Args, Fixed, Minix, clock, kernel, println};
-use minix_virtio_blk::args::{self, Options};
+use minix_virtio_blk::args::{self, Arguments};
 use minix_virtio_blk::registration::{GrantTable, Registration};
+use minix_virtio_blk::serve;
 use minix_virtio_blk::start::{self, MmioService, Tables};
 use minix_virtio_blk::windows::Registers;
 use virtio_mmio::MmioWindow;
 
 static TABLES: Fixed<Tables<Minix>> = Fixed::new(Tables::new());
 static GRANTS: Fixed<GrantTable> = Fixed::new(GrantTable::new());
-static LOGGER: Logger = Logger::new(print_line, clock::now_micros);
+static LOGGER: Logger = Logger::new(print_line, clock::now);
 
 fn print_line(text: fmt::Arguments<'_>) {
     println!("virtio-blk-mmio: {text}");
 }
 
-fn now() -> Micros {
-    Micros(clock::now_micros())
-}
-
 pub(crate) fn main(args: Args) -> ! {
     minix_rt::on_panic(stop_device);
     let mut minix = Minix::new();
-    let options = args::parse(args);
-    // Words that make no sense are told whatever was to be printed.
-    LOGGER.install(options.as_ref().map_or(LevelFilter::Error, |options| options.log));
+    let arguments = args::parse(args);
+    // Words that make no sense are told at every level.
+    LOGGER.install(arguments.as_ref().map_or(LevelFilter::Error, |arguments| arguments.log));
     // SAFETY: the machine is the one with these windows, the system's configuration gives each device to one service, and
     // this one drives none yet.
-    let startup = unsafe { start::wait_for_rs::<MmioWindow>(&mut minix, options.as_ref().ok()) };
-    let options = options.map_err(|error| {
+    let startup = unsafe { start::wait_for_rs::<MmioWindow>(&mut minix, arguments.as_ref().ok()) };
+    let arguments = arguments.map_err(|error| {
         error!("{error}");
         Errno::EINVAL
     });
-    match options.and_then(|options| bring_up(minix, &options, &startup)) {
+    match arguments.and_then(|arguments| bring_up(minix, &arguments, &startup)) {
         Ok(service) => {
             if let Err(errno) = startup.finish(&mut minix, Ok(())) {
                 error!("RS did not wait for the start: {errno}");
-                service.leave(&now);
+                serve::leave(service);
             }
-            service.run(now)
+            service.run();
+            serve::leave(service)
         }
         Err(errno) => {
             // RS ends the process instead of answering.
@@ -58,18 +55,32 @@ pub(crate) fn main(args: Args) -> ! {
 }
 
 /// Everything that RS waits for.
-fn bring_up(mut minix: Minix, options: &Options, startup: &Startup) -> Result<&'static mut MmioService<Minix>, Errno> {
-    // Nobody else takes them.
+fn bring_up(
+    mut minix: Minix,
+    arguments: &Arguments,
+    startup: &Startup,
+) -> Result<&'static mut MmioService<Minix>, Errno> {
+    // They are taken here alone.
     let tables = TABLES.take().ok_or(Errno::EGENERIC)?;
     let grants = GRANTS.take().ok_or(Errno::EGENERIC)?;
     let mut registration = Registration::new(&mut minix, grants, startup.who.endpoint).inspect_err(|errno| {
         error!("the kernel does not take a table of grants: {errno}");
     })?;
     // SAFETY: as above. The tables can be had once, so this is done once.
-    let service = unsafe { start::bring_up(minix, options, &mut registration, &LOGGER, tables, remember_device) }?;
+    let service = unsafe {
+        start::bring_up(
+            minix,
+            arguments,
+            &mut registration,
+            clock::now,
+            &LOGGER,
+            tables,
+            remember_device,
+        )
+    }?;
     if let Err(errno) = registration.announce(&mut minix) {
         error!("the data store does not take the announcement: {errno}");
-        service.stop();
+        serve::stop(service);
         return Err(errno);
     }
     Ok(service)

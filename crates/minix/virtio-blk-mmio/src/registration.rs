@@ -4,7 +4,7 @@
 //! endpoint under a key that names the window of the device, before it touches the device. A key that is there already is
 //! another service's, unless that is dead. Whether it is dead cannot be seen from the device, whose status a dead driver
 //! leaves as it was, nor by sending to the endpoint: a slot that RS has not cleaned up yet takes messages. The label tells:
-//! RS takes it from a dead instance before it starts the next one, whatever the label of that.
+//! RS takes it from a dead instance before it starts the next one, with any label.
 
 use core::fmt::{self, Write as _};
 

@@ -1,11 +1,11 @@
-//! Bringing the service up: find the device, quieten it, start it.
+//! Bringing the service up: find the device, reset it, start it.
 
 use core::mem::MaybeUninit;
 
 use log::{debug, error, info, warn};
-use minix_abi::Errno;
 use minix_abi::kernel_call::{DEFAULT_HZ, IrqPolicy};
-use minix_blockdriver::{BlockDevice as _, BlockDriver, SECTOR_BYTES};
+use minix_abi::{Errno, Instant};
+use minix_blockdriver::{BlockDevice as _, BlockDriver, DriverOptions, SECTOR_BYTES, Service};
 use minix_rt::Ipc;
 use minix_rt::kernel::{self, IrqLine};
 use minix_rt::logger::Logger;
@@ -14,14 +14,13 @@ use virtio_blk::InitError;
 use virtio_core::{Interface, PollLimit, QueueSize, Transport as _};
 use virtio_mmio::{MmioTransport, MmioWindow};
 
-use crate::args::Options;
-use crate::disk::{DiskHome, ListTable, VirtioDisk};
+use crate::args::Arguments;
+use crate::device_state::QUEUE;
+use crate::disk::{DiskMemory, ListTable, VirtioDisk};
 use crate::dma::VmDma;
-use crate::kernel::{MailTable, System};
-use crate::lives::QUEUE;
-use crate::poller::Poller;
 use crate::registration::Registration;
-use crate::serve::Service;
+use crate::serve::{DiskService, JOBS};
+use crate::system::{MinixSystem, ReplyTable};
 use crate::windows::{self, Registers, Window};
 
 /// Memory that the service keeps for good. What is large stays where it is: the stack of a service is made page by page,
@@ -29,10 +28,10 @@ use crate::windows::{self, Registers, Window};
 pub struct Tables<I: Ipc + 'static, W: Window + 'static = MmioWindow> {
     /// Segments of requests.
     pub lists: ListTable,
-    /// Replies under way.
-    pub mail: MailTable,
+    /// Replies that wait for their receivers.
+    pub replies: ReplyTable,
     /// The driver of the device.
-    pub disk: DiskHome<MmioTransport<W>>,
+    pub disk: DiskMemory<MmioTransport<W>>,
     /// The service itself.
     pub service: MaybeUninit<MmioService<I, W>>,
 }
@@ -42,8 +41,8 @@ impl<I: Ipc, W: Window> Tables<I, W> {
     pub const fn new() -> Self {
         Self {
             lists: ListTable::new(),
-            mail: MailTable::new(),
-            disk: DiskHome::new(),
+            replies: ReplyTable::new(),
+            disk: DiskMemory::new(),
             service: MaybeUninit::uninit(),
         }
     }
@@ -59,20 +58,20 @@ impl<I: Ipc, W: Window> Default for Tables<I, W> {
 const NOTIFY_ID: u8 = 0;
 
 /// The service on the machine.
-pub type MmioService<I, W = MmioWindow> = Service<I, MmioTransport<W>, VmDma<I>>;
+pub type MmioService<I, W = MmioWindow> = DiskService<I, MmioTransport<W>, VmDma<I>>;
 
 /// Waits for RS to say that it is time to start, and returns in an instance that is to start from nothing. One that is to take
-/// over from a dead instance [stops the device](quieten) that it has left, frees the interrupt line, and then declines.
-/// `options` are those of the service, if they are any good.
+/// over from a dead instance [stops the device](reset_stale_device) that it has left, frees the interrupt line, and then declines.
+/// `arguments` are those of the service, if they make sense.
 ///
 /// # Safety
 ///
-/// As [`quieten`].
-pub unsafe fn wait_for_rs<W: Window>(ipc: &mut impl Ipc, options: Option<&Options>) -> Startup {
+/// As [`reset_stale_device`].
+pub unsafe fn wait_for_rs<W: Window>(ipc: &mut impl Ipc, arguments: Option<&Arguments>) -> Startup {
     sef::start_with(ipc, |ipc| {
-        if let Some(options) = options {
+        if let Some(arguments) = arguments {
             // SAFETY: the caller's promise is the same.
-            unsafe { quieten::<W>(ipc, options) };
+            unsafe { reset_stale_device::<W>(ipc, arguments) };
         }
     })
 }
@@ -90,13 +89,14 @@ pub unsafe fn wait_for_rs<W: Window>(ipc: &mut impl Ipc, options: Option<&Option
 /// As [`windows::find`]: the device becomes this service's.
 pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
     mut ipc: I,
-    options: &Options,
+    arguments: &Arguments,
     registration: &mut Registration,
+    clock: fn() -> Instant,
     logger: &'static Logger,
     tables: &'static mut Tables<I, W>,
     found: impl FnOnce(Registers),
 ) -> Result<&'static mut MmioService<I, W>, Errno> {
-    let (instance, poll_us) = (options.instance, options.poll_us);
+    let instance = arguments.instance;
     // SAFETY: the caller's promise is the same.
     let device = unsafe { windows::find::<W>(&mut ipc, instance) }.map_err(|error| {
         error!("{error}");
@@ -110,7 +110,7 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
     })?;
     let mut transport = device.transport;
     // Before anything else: a device that worked for an instance which died may still write to memory, which by now is
-    // somebody else's.
+    // that of other code.
     transport.reset(PollLimit::default()).map_err(|error| {
         error!("{error}");
         Errno::EIO
@@ -121,7 +121,7 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
         Interface::Modern => 2,
     };
     info!("block device {instance} at {address:#x}, irq {irq}, version {version}");
-    let queue = queue_size(options.queue);
+    let queue = queue_size(arguments.queue);
 
     let hz = ticks_per_second(&mut ipc);
     let line = IrqLine::attach(&mut ipc, irq, NOTIFY_ID, IrqPolicy::empty()).map_err(refused("the interrupt line"))?;
@@ -167,19 +167,22 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
         );
     }
     debug!(
-        "queue of {} descriptors at most, indirect {}, {} staging blocks",
+        "queue of {} descriptors at most, indirect {}, {} bounce buffers",
         most.get(),
         if indirect { "yes" } else { "no" },
-        disk.staging_blocks(),
+        disk.bounce_buffers(),
     );
-    let driver_options = minix_blockdriver::Options {
+    let driver_options = DriverOptions {
         hz,
-        ..minix_blockdriver::Options::default()
+        ..DriverOptions::default()
     };
-    let system = System::new(ipc, &mut tables.mail);
-    let poller = Poller::new(poll_us);
+    let system = MinixSystem::new(ipc, &mut tables.replies, clock, line, hz, logger);
     let service = place(&mut tables.service, || {
-        Service::new(system, BlockDriver::new(disk, driver_options), line, poller, hz, logger)
+        Service::new(
+            system,
+            BlockDriver::<_, _, JOBS>::new(disk, driver_options),
+            arguments.watch,
+        )
     });
     info!("initialized");
     Ok(service)
@@ -215,7 +218,7 @@ fn ticks_per_second(ipc: &mut impl Ipc) -> u32 {
     })
 }
 
-/// Stops the device that a dead instance with these options has left, and frees its interrupt line, as far as that can be
+/// Stops the device that a dead instance with these arguments has left, and frees its interrupt line, as far as that can be
 /// done. The outcome makes no difference to the caller.
 ///
 /// The instance that RS starts to take over from a dead one does this before it declines: the memory that the device may
@@ -227,9 +230,9 @@ fn ticks_per_second(ipc: &mut impl Ipc) -> u32 {
 /// # Safety
 ///
 /// As [`windows::find`], while this runs.
-pub unsafe fn quieten<W: Window>(ipc: &mut impl Ipc, options: &Options) {
+pub unsafe fn reset_stale_device<W: Window>(ipc: &mut impl Ipc, arguments: &Arguments) {
     // SAFETY: the caller's promise is the same; what is found is gone at the end.
-    if let Ok(mut device) = unsafe { windows::find::<W>(ipc, options.instance) } {
+    if let Ok(mut device) = unsafe { windows::find::<W>(ipc, arguments.instance) } {
         let _ = device.transport.reset(PollLimit::default());
         if let Ok(line) = IrqLine::attach(ipc, device.irq, NOTIFY_ID, IrqPolicy::empty()) {
             let _ = line.remove(ipc);

@@ -15,7 +15,7 @@ pub const FIRST_WINDOW: u64 = 0x1000_1000;
 /// Interrupt line of the first one.
 pub const FIRST_IRQ: u32 = 1;
 
-/// Bytes of a window that a device answers in; the rest of the page is nobody's.
+/// Bytes of a window that a device answers in; the rest of the page is not used.
 const WINDOW_BYTES: usize = 0x200;
 
 /// Registers in a page that VM has mapped. On the machine that is [`MmioWindow`]; a test puts a device in software there.
@@ -128,7 +128,7 @@ pub unsafe fn find<W: Window>(ipc: &mut impl Ipc, instance: u32) -> Result<Found
         let address = FIRST_WINDOW + u64::from(number) * PAGE_BYTES;
         let registers = memory::map_device(ipc, address, PAGE_BYTES).map_err(FindError::Refused)?;
         // SAFETY: VM has just mapped the page of a window, for which the implementer of `Ipc` answers. What is there, and that
-        // nobody else drives it, is the caller's promise. The handle goes no further than to the
+        // no other driver drives it, is the caller's promise. The handle goes no further than to the
         // transport, of which there is one at a time.
         let window = unsafe { W::at(registers) };
         if let Some(Probe::Device(transport)) = window.map(probe)

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use minix_blockdriver::{
-    BlockDevice, Broken, Data, DeviceError, DeviceRequest, DiskInfo, GrantedRange as _, Refusal, STAGING_BYTES,
-    StagingBlock, Tag,
+    BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, Data, DeviceError, DeviceRequest, Direction, DiskInfo,
+    GrantedRange as _, Listen, Refusal, Tag,
 };
 
 use crate::memory::{Range, SharedMemory};
@@ -25,8 +25,8 @@ pub struct DiskRequest {
     pub sectors: u64,
     /// Where in the memory of clients.
     pub segments: Vec<Range>,
-    /// Or which block of staging memory, and how many bytes of it.
-    pub bounce: Option<(StagingBlock, usize)>,
+    /// Or which bounce buffer, and how many bytes of it.
+    pub bounce: Option<(BounceBuffer, usize)>,
     pub tag: Tag,
 }
 
@@ -78,15 +78,16 @@ pub struct FakeDisk {
     pub lost: Vec<DiskRequest>,
     pub reset_count: usize,
     pub can_switch_cache: bool,
-    /// Parts of requests that are finished.
-    pub parts: u64,
     /// Sectors that were written since the last flush.
     pub unflushed: usize,
-    pub bounce_buffers: Vec<Box<[u8; STAGING_BYTES]>>,
+    pub bounce_buffers: Vec<Box<[u8; BOUNCE_BYTES]>>,
     /// Sectors that fail.
     pub bad_sectors: Vec<u64>,
     /// Writes that fail have happened all the same.
     pub half_done: bool,
+    pub listens: Listen,
+    /// Interrupts that it was told of.
+    pub interrupts: u32,
 }
 
 impl FakeDisk {
@@ -98,6 +99,7 @@ impl FakeDisk {
             can_flush: true,
             write_cache: true,
             max_segments: 64,
+            max_segment_bytes: u32::MAX,
             geometry: None,
         };
         Self {
@@ -124,11 +126,12 @@ impl FakeDisk {
             resets: VecDeque::new(),
             reset_count: 0,
             can_switch_cache: true,
-            parts: 0,
             unflushed: 0,
-            bounce_buffers: (0..4).map(|_| Box::new([0; STAGING_BYTES])).collect(),
+            bounce_buffers: (0..4).map(|_| Box::new([0; BOUNCE_BYTES])).collect(),
             bad_sectors: Vec::new(),
             half_done: false,
+            listens: Listen::Polled,
+            interrupts: 0,
         }
     }
 
@@ -198,8 +201,8 @@ impl FakeDisk {
         }
     }
 
-    /// Whether a request that is not finished has a block of staging memory.
-    fn is_lent(&self, block: StagingBlock) -> bool {
+    /// Whether a request that is not finished has the bounce buffer.
+    fn is_lent(&self, block: BounceBuffer) -> bool {
         let has = |request: &DiskRequest| request.bounce.is_some_and(|(used, _)| used == block);
         self.pending.iter().chain(&self.lost).any(has)
     }
@@ -220,6 +223,16 @@ impl BlockDevice for FakeDisk {
         (self.live && !self.broken).then_some(self.info)
     }
 
+    fn listen(&mut self, how: Listen) {
+        self.listens = how;
+    }
+
+    fn interrupted(&mut self) {
+        self.interrupts += 1;
+    }
+
+    fn dismiss_interrupt(&mut self) {}
+
     fn submit(&mut self, asked: DeviceRequest<'_, Range>, tag: Tag) -> Result<(), Refusal> {
         if self.broken || !self.live {
             return Err(Refusal::Broken);
@@ -231,14 +244,16 @@ impl BlockDevice for FakeDisk {
             return Err(Refusal::Full);
         }
         let (op, first, data) = match asked {
-            DeviceRequest::Read { first, data } => (Op::Read, first, data),
-            DeviceRequest::Write { first, data } => (Op::Write, first, data),
+            DeviceRequest::Transfer { direction, first, data } => match direction {
+                Direction::Read => (Op::Read, first, data),
+                Direction::Write => (Op::Write, first, data),
+            },
             DeviceRequest::Flush => (Op::Flush, 0, Data::Granted(&[])),
         };
         let (segments, bounce) = match data {
             Data::Granted(segments) => (segments, None),
             Data::Bounce(block, bytes) => {
-                assert!(usize::from(block.0) < self.bounce_buffers.len() && bytes <= STAGING_BYTES);
+                assert!(usize::from(block.0) < self.bounce_buffers.len() && bytes <= BOUNCE_BYTES);
                 assert!(!self.is_lent(block), "the block is in use");
                 (&[][..], Some((block, bytes)))
             }
@@ -268,9 +283,9 @@ impl BlockDevice for FakeDisk {
             }
         } else {
             assert!(bytes > 0);
-            if segments.len() > usize::from(self.info.max_segments) {
-                return Err(Refusal::Unreachable);
-            }
+            let longest = u64::from(self.info.max_segment_bytes);
+            assert!(segments.len() <= usize::from(self.info.max_segments), "{request:?}");
+            assert!(segments.iter().all(|segment| segment.bytes() <= longest), "{request:?}");
             if segments
                 .iter()
                 .any(|segment| segment.address() + segment.bytes() > self.unreachable_from)
@@ -312,10 +327,6 @@ impl BlockDevice for FakeDisk {
         if self.broken { Err(Broken) } else { Ok(()) }
     }
 
-    fn parts_finished(&self) -> u64 {
-        self.parts
-    }
-
     fn reset(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
         self.reset_count += 1;
         let result = self.resets.pop_front().unwrap_or(Ok(()));
@@ -355,11 +366,11 @@ impl BlockDevice for FakeDisk {
         Ok(())
     }
 
-    fn staging_blocks(&self) -> u8 {
+    fn bounce_buffers(&self) -> u8 {
         self.bounce_buffers.len() as u8
     }
 
-    fn staging(&mut self, block: StagingBlock) -> Option<&mut [u8; STAGING_BYTES]> {
+    fn bounce_buffer(&mut self, block: BounceBuffer) -> Option<&mut [u8; BOUNCE_BYTES]> {
         if self.is_lent(block) {
             return None;
         }

@@ -67,6 +67,11 @@ impl FakeKernel {
         }
     }
 
+    /// Requests that were sent and not answered.
+    pub fn unanswered(&self) -> usize {
+        self.open.values().map(|&count| count as usize).sum()
+    }
+
     pub fn space(&mut self, client: Endpoint) -> &mut Space {
         self.spaces.entry(client.0).or_default()
     }
@@ -167,7 +172,7 @@ impl Kernel for FakeKernel {
         if message.kind == MessageType::BDEV_REPLY {
             let key = (to.0, sent.id());
             let open = self.open.get_mut(&key).filter(|open| **open > 0);
-            *open.unwrap_or_else(|| panic!("an answer nobody waits for: {sent:?}")) -= 1;
+            *open.unwrap_or_else(|| panic!("an answer that no client waits for: {sent:?}")) -= 1;
         }
         self.replies.push_back(sent);
     }

@@ -102,7 +102,7 @@ impl GrantedRange for Range {
 pub enum Placement {
     Contiguous,
     Scattered,
-    /// Not there until somebody touches them.
+    /// Not there until they are touched.
     Untouched,
 }
 

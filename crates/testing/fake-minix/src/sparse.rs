@@ -7,7 +7,8 @@ use std::rc::Rc;
 use guest_protocol::pattern;
 use minix_abi::kernel_call::GrantedRange as _;
 use minix_blockdriver::{
-    BlockDevice, Broken, Data, DeviceError, DeviceRequest, DiskInfo, Refusal, STAGING_BYTES, StagingBlock, Tag,
+    BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, Data, DeviceError, DeviceRequest, Direction, DiskInfo, Listen,
+    Refusal, Tag,
 };
 use minix_rt::kernel::LentRange;
 
@@ -15,7 +16,7 @@ use crate::PHYSICAL;
 use crate::host::writable;
 
 const SECTOR: usize = 512;
-const BOUNCE_BLOCKS: usize = 4;
+const BOUNCE_BUFFERS: usize = 4;
 
 /// Data on its way between memory and disk.
 #[derive(Debug)]
@@ -82,7 +83,7 @@ pub struct SparseDisk {
     pub info: DiskInfo,
     content: Rc<RefCell<Content>>,
     pending: Vec<(Tag, Option<Work>)>,
-    bounce: Vec<Box<[u8; STAGING_BYTES]>>,
+    bounce: Vec<Box<[u8; BOUNCE_BYTES]>>,
 }
 
 impl SparseDisk {
@@ -96,11 +97,12 @@ impl SparseDisk {
                 can_flush: true,
                 write_cache: true,
                 max_segments: 126,
+                max_segment_bytes: u32::MAX,
                 geometry: None,
             },
             content,
             pending: Vec::new(),
-            bounce: (0..BOUNCE_BLOCKS).map(|_| Box::new([0; STAGING_BYTES])).collect(),
+            bounce: (0..BOUNCE_BUFFERS).map(|_| Box::new([0; BOUNCE_BYTES])).collect(),
         }
     }
 
@@ -146,10 +148,15 @@ impl BlockDevice for SparseDisk {
         Some(self.info)
     }
 
+    fn listen(&mut self, _: Listen) {}
+
+    fn interrupted(&mut self) {}
+
+    fn dismiss_interrupt(&mut self) {}
+
     fn submit(&mut self, request: DeviceRequest<'_, LentRange>, tag: Tag) -> Result<(), Refusal> {
         let (write, first, data) = match request {
-            DeviceRequest::Read { first, data } => (false, first, data),
-            DeviceRequest::Write { first, data } => (true, first, data),
+            DeviceRequest::Transfer { direction, first, data } => (direction == Direction::Write, first, data),
             DeviceRequest::Flush => {
                 self.pending.push((tag, None));
                 return Ok(());
@@ -162,7 +169,7 @@ impl BlockDevice for SparseDisk {
                 let bytes = ranges.iter().map(LentRange::bytes).sum();
                 (Place::Ranges(ranges.to_vec()), bytes)
             }
-            Data::Bounce(block, bytes) => (Place::Bounce(usize::from(block.0), bytes), bytes as u64),
+            Data::Bounce(buffer, bytes) => (Place::Bounce(usize::from(buffer.0), bytes), bytes as u64),
         };
         assert!(bytes > 0 && bytes.is_multiple_of(SECTOR as u64) && first + bytes / 512 <= self.info.sectors);
         let mut work = Some(Work { write, first, place });
@@ -201,17 +208,17 @@ impl BlockDevice for SparseDisk {
         Ok(())
     }
 
-    fn staging_blocks(&self) -> u8 {
-        BOUNCE_BLOCKS as u8
+    fn bounce_buffers(&self) -> u8 {
+        BOUNCE_BUFFERS as u8
     }
 
-    fn staging(&mut self, block: StagingBlock) -> Option<&mut [u8; STAGING_BYTES]> {
-        let nth = usize::from(block.0);
+    fn bounce_buffer(&mut self, buffer: BounceBuffer) -> Option<&mut [u8; BOUNCE_BYTES]> {
+        let nth = usize::from(buffer.0);
         let is_used = |place: &Place| matches!(place, Place::Bounce(used, _) if *used == nth);
         let mut works = self.pending.iter().filter_map(|(_, work)| work.as_ref());
         if works.any(|work| is_used(&work.place)) {
             return None;
         }
-        self.bounce.get_mut(nth).map(|block| &mut **block)
+        self.bounce.get_mut(nth).map(|buffer| &mut **buffer)
     }
 }

@@ -3,13 +3,14 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use minix_abi::bdev::{BdevAccess, BdevFlags, BdevRequest, VectorElement};
 use minix_abi::ioctl::{IoctlCode, PartGeom};
 use minix_abi::ipc::{IpcCall, IpcStatus};
 use minix_abi::minor::Minor;
 use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType};
-use minix_blockdriver::{BlockDriver, Micros, Options};
+use minix_blockdriver::{BlockDriver, DriverOptions, Instant};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 pub use fake_minix::{Buffer, FakeDisk, FakeKernel, Op, Placement, Sent, SharedMemory};
@@ -26,7 +27,7 @@ pub const UNTOUCHED: u8 = 0xA5;
 pub struct Rig<const N: usize = JOBS> {
     pub driver: BlockDriver<FakeDisk, FakeKernel, N>,
     pub kernel: FakeKernel,
-    pub now: Micros,
+    pub now: Instant,
     pub memory: SharedMemory,
     next_id: i32,
 }
@@ -41,19 +42,19 @@ pub struct Element {
 impl Rig {
     /// A disk of [`SECTORS`], each byte of which tells its sector; nothing is open.
     pub fn new() -> Self {
-        Self::with(Options::default(), |_| {})
+        Self::with(DriverOptions::default(), |_| {})
     }
 
-    pub fn with(options: Options, change: impl FnOnce(&mut FakeDisk)) -> Self {
+    pub fn with(options: DriverOptions, change: impl FnOnce(&mut FakeDisk)) -> Self {
         Self::with_jobs(options, change)
     }
 
     /// As [`new`](Self::new), with minor 0 open.
     pub fn opened() -> Self {
-        Self::opened_with(Options::default(), |_| {})
+        Self::opened_with(DriverOptions::default(), |_| {})
     }
 
-    pub fn opened_with(options: Options, change: impl FnOnce(&mut FakeDisk)) -> Self {
+    pub fn opened_with(options: DriverOptions, change: impl FnOnce(&mut FakeDisk)) -> Self {
         let mut rig = Self::with(options, change);
         assert_eq!(rig.open(0), 0);
         rig.disk().log.clear();
@@ -73,7 +74,7 @@ impl Rig {
 }
 
 impl<const N: usize> Rig<N> {
-    pub fn with_jobs(options: Options, change: impl FnOnce(&mut FakeDisk)) -> Self {
+    pub fn with_jobs(options: DriverOptions, change: impl FnOnce(&mut FakeDisk)) -> Self {
         let memory: SharedMemory = Rc::new(RefCell::default());
         let mut disk = FakeDisk::new(memory.clone(), SECTORS);
         for (nth, byte) in disk.content.iter_mut().enumerate() {
@@ -84,7 +85,7 @@ impl<const N: usize> Rig<N> {
         Self {
             driver: BlockDriver::new(disk, options),
             kernel,
-            now: Micros(1_000_000),
+            now: Instant::from_micros(1_000_000),
             memory,
             next_id: 1000,
         }
@@ -334,10 +335,14 @@ impl<const N: usize> Rig<N> {
         count
     }
 
-    pub fn sleep(&mut self, micros: u64) {
-        self.now = self.now.after(micros);
+    pub fn sleep(&mut self, span: Duration) {
+        self.now = self.now.after(span);
         self.driver.on_time(&mut self.kernel, self.now);
     }
+}
+
+pub const fn micros(count: u64) -> Duration {
+    Duration::from_micros(count)
 }
 
 /// An error as it stands in a reply.

@@ -1,4 +1,4 @@
-//! Disks that nobody made: any content, any size, any block size.
+//! Disks of any content, any size, any block size.
 
 use minix_abi::minor::Minor;
 use minix_blockdriver::{DeviceTable, Extent};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use minix_abi::minor::{Minor, Place};
 use minix_abi::partition::{PartitionEntry, SystemId, write_table};
-use minix_blockdriver::{DeviceTable, Extent, STAGING_BYTES, Scan, ScanRead};
+use minix_blockdriver::{BOUNCE_BYTES, DeviceTable, Extent, Scan, ScanRead};
 
 pub(crate) type Sector = [u8; 512];
 
@@ -80,7 +80,7 @@ pub(crate) fn run(
     let mut reads = Vec::new();
     while let Some(read) = scan.next_read() {
         assert_eq!(scan.next_read(), Some(read), "asking again changes nothing");
-        assert!(read.bytes > 0 && read.bytes <= STAGING_BYTES, "{read:?}");
+        assert!(read.bytes > 0 && read.bytes <= BOUNCE_BYTES, "{read:?}");
         assert!(read.first_byte.is_multiple_of(block_bytes.into()), "{read:?}");
         assert!(read.bytes.is_multiple_of(block_bytes as usize), "{read:?}");
         let end = read.first_byte.checked_add(read.bytes as u64);

@@ -1,4 +1,4 @@
-//! Disks with a GPT, written by somebody else's code.
+//! Disks with a GPT, written by code that is not ours.
 
 use gpt_disk_types::{
     BlockSize, Crc32, GptHeader, GptPartitionEntry, GptPartitionEntryArray, GptPartitionEntryArrayLayout,
@@ -260,7 +260,7 @@ fn the_placeholder_may_be_any_of_the_four_entries() {
     assert_eq!(primaries(&disk.scan(512)), plan.expected());
 }
 
-/// 1000 entries of 128 bytes take eight reads of a staging block.
+/// 1000 entries of 128 bytes take eight reads of a bounce buffer.
 #[test]
 fn a_long_array_is_under_the_sum_as_a_whole() {
     let plan = Plan {

@@ -68,7 +68,7 @@ fn read_that_fails_or_gives_another_number_of_bytes_means_no_table() {
 
 #[test]
 fn read_of_sub_partitions_does_not_leave_the_partition() {
-    // Three sectors are too few for a read of 2048 bytes, though the disk goes on behind them.
+    // Three sectors are too few for a read of 2048 bytes, though the disk goes on after them.
     for (sectors, found) in [(3, Extent::EMPTY), (4, extent(50, 1))] {
         let disk = Disk::new(100)
             .table(0, [(MINIX, 50, sectors), FREE, FREE, FREE])

@@ -3,6 +3,9 @@
 use core::arch::asm;
 use core::hint;
 use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+
+use minix_abi::Instant;
 
 use crate::steady::steady;
 
@@ -13,9 +16,9 @@ const STEPS_PER_MICRO: u64 = 10;
 static LAST_STEPS: AtomicU64 = AtomicU64::new(0);
 static AHEAD_STEPS: AtomicU64 = AtomicU64::new(0);
 
-/// Microseconds since the machine started. Unlike the ticks of the kernel, this clock does not stand still, and unlike the
+/// The time since the machine started. Unlike the ticks of the kernel, this clock does not stand still, and unlike the
 /// counter behind it, it does not go back: a virtual machine that loads a snapshot sets the counter back.
-pub fn now_micros() -> u64 {
+pub fn now() -> Instant {
     let steps: u64;
     // SAFETY: reads a counter that the kernel leaves open to processes.
     unsafe { asm!("rdtime {}", out(reg) steps, options(nomem, nostack, preserves_flags)) };
@@ -26,7 +29,7 @@ pub fn now_micros() -> u64 {
     );
     LAST_STEPS.store(steps, Ordering::Relaxed);
     AHEAD_STEPS.store(ahead, Ordering::Relaxed);
-    now / STEPS_PER_MICRO
+    Instant::from_micros(now / STEPS_PER_MICRO)
 }
 
 /// Instructions that the hart has carried out, in whatever process.
@@ -38,9 +41,9 @@ pub fn instructions() -> u64 {
 }
 
 /// Watches the clock for so long.
-pub(super) fn spin_micros(micros: u64) {
-    let start = now_micros();
-    while now_micros().saturating_sub(start) < micros {
+pub(super) fn spin(span: Duration) {
+    let end = now().after(span);
+    while now() < end {
         hint::spin_loop();
     }
 }

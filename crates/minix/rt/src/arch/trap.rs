@@ -1,6 +1,7 @@
 //! Traps into the kernel.
 
 use core::arch::asm;
+use core::time::Duration;
 
 use minix_abi::ipc::{AsyncMessage, IpcCall, IpcStatus, TrapVector};
 use minix_abi::kernel_call::DEFAULT_HZ;
@@ -133,7 +134,11 @@ unsafe impl Ipc for Minix {
             // SAFETY: the caller vouches for the addresses in the message.
             |message| unsafe { trap_kernel_call(message) },
             // The alarm may be in use, so this watches the clock. Nothing traps meanwhile, so the kernel's ticks go on.
-            |ticks| clock::spin_micros(u64::from(ticks) * 1_000_000 / u64::from(DEFAULT_HZ)),
+            |ticks| {
+                clock::spin(Duration::from_micros(
+                    u64::from(ticks) * 1_000_000 / u64::from(DEFAULT_HZ),
+                ))
+            },
         )
     }
 }

@@ -17,7 +17,6 @@ use crate::Ipc;
 /// it. So [remove](Self::remove) the hook before the end. A process that has the endpoint of a dead one also has its hooks:
 /// attaching under the same notify id replaces the hook of the dead one.
 #[derive(Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct IrqLine {
     hook: IrqHook,
     notify_id: u8,

@@ -85,13 +85,6 @@ impl fmt::Debug for LentRange {
     }
 }
 
-#[cfg(feature = "defmt")]
-impl defmt::Format for LentRange {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "LentRange({=u64:#x}, {=u64} bytes)", self.0.address, self.0.bytes);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,14 +2,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::time::Duration;
 
 use log::{Level, LevelFilter, Log as _, Record};
+use minix_abi::Instant;
 use minix_rt::logger::{LINES_A_SECOND, Logger};
 
-const SECOND: u64 = 1_000_000;
+const SECOND: Duration = Duration::from_secs(1);
 
 thread_local! {
-    static NOW: Cell<u64> = const { Cell::new(5 * SECOND) };
+    static NOW: Cell<Instant> = const { Cell::new(Instant::from_micros(5_000_000)) };
     static PRINTED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -21,8 +23,8 @@ fn logger() -> Logger {
     Logger::new(print, || NOW.get())
 }
 
-fn passes(micros: u64) {
-    NOW.set(NOW.get() + micros);
+fn passes(span: Duration) {
+    NOW.set(NOW.get().after(span));
 }
 
 fn say(logger: &Logger, level: Level, text: &str) {
@@ -58,7 +60,7 @@ fn a_line_that_comes_again_is_counted() {
     let logger = logger();
     for _ in 0..1000 {
         say(&logger, Level::Warn, "late");
-        passes(100);
+        passes(Duration::from_micros(100));
     }
     assert_eq!(printed(), ["late"]);
     say(&logger, Level::Warn, "other");
@@ -75,7 +77,7 @@ fn repeats_are_told_after_a_second_without_another_line() {
     assert_eq!(logger.deadline(), None);
     say(&logger, Level::Warn, "late");
     let due = logger.deadline().expect("a line is missing");
-    assert!(due > NOW.get() && due <= NOW.get() + SECOND);
+    assert!(due > NOW.get() && due <= NOW.get().after(SECOND));
     logger.catch_up();
     assert_eq!(printed(), ["late"]);
     NOW.set(due);

@@ -63,7 +63,7 @@ pub(crate) struct Clients {
     pub(crate) history: History,
     asked: HashMap<i32, Asked>,
     minors: [Minor; MINORS],
-    /// Counts whatever happens.
+    /// Counts all that happens.
     now: u64,
     /// When flushes failed, and which minors were open then.
     failed_flushes: Vec<(u64, [bool; MINORS])>,
@@ -404,7 +404,7 @@ impl Clients {
             .map(|&size| self.extent(asked.minor, size).1.saturating_sub(first).min(count) * 512)
             .collect();
         let status = status as u64;
-        // With nothing open, which opens that failed leave behind, the table is whatever it was.
+        // With nothing open, as after opens that failed, the table is as it was.
         let nothing_open = self.minors.iter().all(|minor| minor.opens == 0);
         let loose = asked.minor != 0 && self.table_in_doubt || asked.sizes.len() > 1 || nothing_open;
         let most = lengths.iter().max().copied().unwrap_or(0);

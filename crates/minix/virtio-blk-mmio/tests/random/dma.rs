@@ -1,4 +1,4 @@
-//! Memory of the service: with an end, and all of it known, so that a run leaves nothing behind.
+//! Memory of the service: with an end, and all of it known, so that a run leaves nothing.
 
 use std::alloc::Layout;
 use std::cell::RefCell;

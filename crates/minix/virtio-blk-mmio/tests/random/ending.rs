@@ -7,7 +7,7 @@ use virtio_blk_model::feature;
 use crate::clients::Wish;
 use crate::plan::{Layout, TABLE_SECTORS, TIMEOUT, Transfer};
 use crate::rng::Rng;
-use crate::run::{Failure, PATIENCE, Run};
+use crate::run::{Failure, Run, TIME_LIMIT};
 
 impl Run {
     /// Everything works now, unless the device was given up.
@@ -67,10 +67,9 @@ impl Run {
     /// Without requests, what was written is flushed, and nothing goes on.
     pub(crate) fn rest(&mut self) -> Result<(), Failure> {
         self.pass(10 * TIMEOUT)?;
-        let (requests, replies, unanswered, in_flight) = self.service.tally();
-        if requests != replies || unanswered + in_flight > 0 {
-            let what =
-                format!("{requests} requests, {replies} replies, {unanswered} unanswered, {in_flight} in flight");
+        let (requests, replies, idle, in_flight) = self.service.tally();
+        if requests != replies || !idle || in_flight > 0 {
+            let what = format!("{requests} requests, {replies} replies, idle: {idle}, {in_flight} in flight");
             return Err(Failure::new("tally", what));
         }
         if let Some(what) = self.service.storm.take() {
@@ -91,9 +90,9 @@ impl Run {
         let given_up = self.service.is_given_up();
         self.expect_flushed(given_up)?;
         self.service.terminate();
-        let until = self.service.now + PATIENCE;
+        let until = self.service.now() + TIME_LIMIT;
         while !self.service.may_exit() {
-            if self.service.now >= until {
+            if self.service.now() >= until {
                 return Err(Failure::new("hang", "the service does not end".to_string()));
             }
             self.pass(TIMEOUT)?;

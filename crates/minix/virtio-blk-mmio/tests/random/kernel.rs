@@ -12,6 +12,7 @@ use minix_rt::kernel::LentRange;
 use virtio_blk_model::Model;
 
 use crate::memory::{Buffer, Machine};
+use crate::service::Events;
 
 /// What becomes of the memory of a request at its answer.
 pub(crate) struct Answer {
@@ -50,12 +51,13 @@ pub(crate) struct System {
     /// Memory that was given back while a device that was given up could use it.
     quarantine: Vec<Buffer>,
     ranges_at_once: usize,
+    pub(crate) events: Events,
     /// The first thing the driver did that it must not.
     pub(crate) misuse: Option<(&'static str, String)>,
 }
 
 impl System {
-    pub(crate) fn new(model: &Model, ranges_at_once: usize) -> Self {
+    pub(crate) fn new(model: &Model, ranges_at_once: usize, events: Events) -> Self {
         Self {
             model: model.clone(),
             machine: Machine::new(model.memory(), model.dma()),
@@ -65,6 +67,7 @@ impl System {
             answers: Vec::new(),
             quarantine: Vec::new(),
             ranges_at_once,
+            events,
             misuse: None,
         }
     }

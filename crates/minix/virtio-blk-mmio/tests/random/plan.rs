@@ -7,7 +7,7 @@ use virtio_blk_model::{CompletionOrder, StartFault, UsedLength};
 pub(crate) const TIMEOUT: u64 = 1_000_000;
 /// Sectors at the start of the disk that no client writes: the partition table.
 pub(crate) const TABLE_SECTORS: u64 = 8;
-/// Sectors the disk has at most, whatever it is resized to.
+/// Sectors the disk has at most, after any resize.
 pub(crate) const MOST_SECTORS: u64 = 512;
 
 /// The device and the options of its driver.
@@ -24,7 +24,7 @@ pub(crate) struct World {
     pub(crate) sectors: u64,
     pub(crate) read_only: bool,
     pub(crate) order: CompletionOrder,
-    /// It serves requests inside the doorbell, whatever its pace.
+    /// It serves requests inside the doorbell, at any pace.
     pub(crate) on_notify: bool,
     pub(crate) used_length: UsedLength,
     /// It takes one data descriptor and does not say so.

@@ -20,7 +20,7 @@ use crate::totals::Totals;
 use crate::weather::TooManyAccesses;
 
 /// Microseconds until everything has to be answered on a device that is honest.
-pub(crate) const PATIENCE: u64 = 120_000_000;
+pub(crate) const TIME_LIMIT: u64 = 120_000_000;
 
 /// What a run has found.
 #[derive(Clone, Debug)]
@@ -74,7 +74,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     fn look(&mut self, service: &mut Service) -> Result<(), Failure> {
-        if let Some((kind, what)) = service.system.misuse.take() {
+        if let Some((kind, what)) = service.system().misuse.take() {
             return Err(Failure::new(kind, what));
         }
         let failed = service.faults.failed_flushes();
@@ -86,7 +86,7 @@ impl Watch {
         if self.clients.given_up && !self.may_give_up {
             return Err(Failure::new("given up", "the device was given up for no reason".into()));
         }
-        for answer in std::mem::take(&mut service.system.answers) {
+        for answer in std::mem::take(&mut service.system().answers) {
             if answer.spilt {
                 let what = format!("the memory around the buffers of request {} has changed", answer.id);
                 return Err(Failure::new("memory", what));
@@ -161,7 +161,7 @@ impl Run {
         self.try_the_disk()?;
         self.rest()?;
         self.cut_power(seed)?;
-        let totals = Totals::of(self.service.counters(), self.service.is_given_up());
+        let totals = Totals::of(&self.service.counters(), self.service.is_given_up());
         self.service.end();
         Ok(totals)
     }
@@ -172,13 +172,14 @@ impl Run {
     }
 
     pub(crate) fn pass(&mut self, micros: u64) -> Result<(), Failure> {
-        let until = self.service.now + micros;
+        let until = self.service.now() + micros;
         loop {
             self.settle()?;
-            if self.service.now >= until {
+            if self.service.now() >= until {
                 return Ok(());
             }
-            self.service.now = self.service.next_event(until);
+            let next = self.service.next_event(until);
+            self.service.set_now(next);
         }
     }
 
@@ -320,7 +321,7 @@ impl Run {
     ) {
         let id = self.watch.clients.asks(minor, wish, must_work);
         let (from, how) = client(number);
-        self.service.system.sent(from, how, id, grants, data);
+        self.service.system().sent(from, how, id, grants, data);
         let body = BdevRequest {
             id,
             minor: Minor(minor),
@@ -339,7 +340,7 @@ impl Run {
     }
 
     fn set_cache(&mut self, number: u8, on: bool) {
-        let system = &mut self.service.system;
+        let system = self.service.system();
         let mut buffer = Buffer::new(system.machine(), 4, 16, Layout::Contiguous);
         buffer.fill(system.machine(), &i32::from(on).to_le_bytes());
         let grant = system.grant(client(number).0, buffer, false);
@@ -357,7 +358,7 @@ impl Run {
         let clients = &mut self.watch.clients;
         let number = if transfer.write { clients.next_write() } else { 0 };
         let mut sector = clients.base(transfer.minor) + transfer.sector;
-        let system = &mut self.service.system;
+        let system = self.service.system();
         let (from, _) = client(transfer.client);
         let mut grants = Vec::new();
         let mut vector = Vec::new();
@@ -370,7 +371,7 @@ impl Run {
             }
             sector += count;
             let grant = system.grant(from, buffer, !transfer.write);
-            // The padding of an element is whatever it was.
+            // The padding of an element is as it was.
             vector.extend(grant.0.to_le_bytes());
             vector.extend([0xDE, 0xAD, 0xBE, 0xEF]);
             vector.extend(bytes.to_le_bytes());
@@ -417,10 +418,10 @@ impl Run {
 
     /// Waits until everybody has an answer.
     pub(crate) fn wait_for_answers(&mut self) -> Result<(), Failure> {
-        let until = self.service.now + PATIENCE;
+        let until = self.service.now() + TIME_LIMIT;
         loop {
             self.settle()?;
-            if self.service.system.unanswered() == 0 {
+            if self.service.system().unanswered() == 0 {
                 return Ok(());
             }
             let next = self.service.next_event(until);
@@ -429,7 +430,7 @@ impl Run {
                 let what = format!("no answer on an honest device:\n  {waiting}");
                 return Err(Failure::new("hang", what));
             }
-            self.service.now = next;
+            self.service.set_now(next);
         }
     }
 }

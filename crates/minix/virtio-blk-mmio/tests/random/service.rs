@@ -1,13 +1,14 @@
-//! The service without its process: driver, disk, device, interrupt line and clock, in the order in which the real main loop
-//! uses them.
+//! The service without its process: the real main loop with its driver and disk, on a device, an interrupt line and a clock in
+//! software.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use minix_abi::ipc::IpcStatus;
-use minix_abi::{Endpoint, Message, MessageType};
-use minix_blockdriver::{BlockDriver, Counters, Micros, Options};
-use minix_virtio_blk::disk::{DiskHome, ListTable, VirtioDisk};
+use minix_abi::{Endpoint, Errno, Instant, Message, MessageType};
+use minix_blockdriver::{BlockDriver, DriverCounters, DriverOptions, Event, Service as MainLoop, Wait};
+use minix_virtio_blk::disk::{DiskMemory, ListTable, VirtioDisk};
 use virtio_blk_model::{Model, ModelConfig, feature};
 use virtio_core::{Interface, QueueSize};
 use virtio_mmio::{MmioTransport, probe};
@@ -31,27 +32,74 @@ const RESETS: u64 = 64;
 const RESET_WINDOW: u64 = 100_000;
 
 type Transport = MmioTransport<Registers>;
-type Driver = BlockDriver<VirtioDisk<Transport, BoundedDma>, System, JOBS>;
+
+/// What the main loop waits for.
+pub(crate) struct Events {
+    now: u64,
+    /// Messages on their way to the service.
+    inbox: VecDeque<(IpcStatus, Message)>,
+    model: Model,
+    window: Rc<Window>,
+    /// The kernel has masked the interrupt line.
+    masked: bool,
+    alarm: Option<u64>,
+    /// The service waits, and nothing has come.
+    idle: bool,
+}
+
+impl Events {
+    fn next(&mut self, wait: Wait, message: &mut Message) -> Option<Event> {
+        let for_all = wait == Wait::ForAll;
+        if for_all && !self.masked && self.model.interrupt_line() {
+            self.masked = true;
+            return Some(Event::Interrupt);
+        }
+        if self.alarm.is_some_and(|at| at <= self.now) {
+            self.alarm = None;
+            return Some(Event::Alarm);
+        }
+        let (how, next) = for_all.then(|| self.inbox.pop_front())??;
+        *message = next;
+        Some(Event::Message(how))
+    }
+}
+
+impl minix_blockdriver::System for System {
+    fn now(&self) -> Instant {
+        Instant::from_micros(self.events.now)
+    }
+
+    fn receive(&mut self, wait: Wait, until: Option<Instant>, message: &mut Message) -> Result<Event, Errno> {
+        let events = &mut self.events;
+        events.window.begin_call();
+        let wanted = until.map(|at| at.as_micros().max(events.now + 1).next_multiple_of(TICK));
+        events.alarm = [events.alarm, wanted].into_iter().flatten().min();
+        events.now += ROUND;
+        let event = events.next(wait, message);
+        events.idle = event.is_none();
+        Ok(event.unwrap_or(Event::Other))
+    }
+
+    fn enable_interrupts(&mut self) {
+        self.events.masked = false;
+    }
+
+    fn has_replies_waiting(&mut self) -> bool {
+        false
+    }
+}
 
 pub(crate) struct Service {
     pub(crate) model: Model,
     pub(crate) faults: Faults,
-    pub(crate) system: System,
-    driver: Driver,
+    main_loop: MainLoop<VirtioDisk<Transport, BoundedDma>, System, JOBS>,
     window: Rc<Window>,
     pub(crate) dma: BoundedDma,
     /// What the driver borrows for good, to be taken back when it is gone.
-    tables: (*mut ListTable, *mut DiskHome<Transport>),
-    pub(crate) now: u64,
+    tables: (*mut ListTable, *mut DiskMemory<Transport>),
     pub(crate) pace: Pace,
     /// When a device that works by the clock works next.
     next_work: u64,
-    /// The kernel has masked the interrupt line.
-    masked: bool,
-    /// Messages on their way to the service.
-    inbox: VecDeque<(IpcStatus, Message)>,
-    /// Messages that wait for room in the driver.
-    backlog: VecDeque<(IpcStatus, Message)>,
     /// Resets so far when the window for counting them began, and when that was.
     resets_before: (u64, u64),
     /// The device was reset too often. What else goes wrong is told first.
@@ -107,35 +155,40 @@ impl Service {
         let transport = probe(Registers::new(&window)).device().expect("the model is a device");
         let tables = (
             Box::into_raw(Box::<ListTable>::default()),
-            Box::into_raw(Box::<DiskHome<_>>::default()),
+            Box::into_raw(Box::<DiskMemory<_>>::default()),
         );
         // SAFETY: both were just made, and `drop` takes them back when the driver that borrows them is gone.
         let (lists, home) = unsafe { (&mut *tables.0, &mut *tables.1) };
         let dma = BoundedDma::new(&model, world.pages);
         let queue = QueueSize::new(world.driver_queue).expect("a power of two");
         let disk = VirtioDisk::start(transport, dma.clone(), queue, lists, home).expect("the device comes up");
-        let options = Options {
-            request_timeout: TIMEOUT,
+        let options = DriverOptions {
+            request_timeout: Duration::from_micros(TIMEOUT),
             depth: world.depth,
             reads_before_write: world.reads_before_write,
-            flush_after: world.flush_after,
+            flush_after: Duration::from_micros(world.flush_after),
             replays: world.replays,
-            ..Options::default()
+            ..DriverOptions::default()
         };
+        let events = Events {
+            now: 5_000_000,
+            inbox: VecDeque::new(),
+            model: model.clone(),
+            window: Rc::clone(&window),
+            masked: false,
+            alarm: None,
+            idle: false,
+        };
+        let system = System::new(&model, world.ranges_at_once, events);
         Self {
-            system: System::new(&model, world.ranges_at_once),
-            driver: BlockDriver::new(disk, options),
+            main_loop: MainLoop::new(system, BlockDriver::new(disk, options), Duration::ZERO),
             model,
             faults,
             window,
             dma,
             tables,
-            now: 5_000_000,
             pace: Pace::Prompt,
             next_work: 0,
-            masked: false,
-            inbox: VecDeque::new(),
-            backlog: VecDeque::new(),
             resets_before: (0, 0),
             storm: None,
         }
@@ -150,7 +203,7 @@ impl Service {
         body: &minix_abi::bdev::BdevRequest,
     ) {
         let message = Message::with_payload(kind, body);
-        self.inbox.push_back((
+        self.system().events.inbox.push_back((
             how,
             Message {
                 source: from,
@@ -161,91 +214,67 @@ impl Service {
 
     /// The service is told to end.
     pub(crate) fn terminate(&mut self) {
-        self.driver.terminate();
+        self.main_loop.parts_mut().0.terminate();
     }
 
-    pub(crate) fn may_exit(&self) -> bool {
-        self.driver.may_exit() && self.inbox.is_empty() && self.backlog.is_empty()
+    pub(crate) fn may_exit(&mut self) -> bool {
+        let arrived = self.system().events.inbox.is_empty();
+        arrived && self.driver().may_exit() && self.main_loop.is_backlog_empty()
+    }
+
+    fn driver(&self) -> &BlockDriver<VirtioDisk<Transport, BoundedDma>, System, JOBS> {
+        self.main_loop.driver()
+    }
+
+    pub(crate) fn system(&mut self) -> &mut System {
+        self.main_loop.parts_mut().1
+    }
+
+    pub(crate) fn now(&mut self) -> u64 {
+        self.system().events.now
+    }
+
+    pub(crate) fn set_now(&mut self, now: u64) {
+        self.system().events.now = now;
     }
 
     pub(crate) fn is_given_up(&self) -> bool {
-        self.driver.is_broken()
+        self.driver().is_broken()
     }
 
-    pub(crate) fn counters(&self) -> &Counters {
-        self.driver.counters()
+    pub(crate) fn counters(&self) -> DriverCounters {
+        self.driver().counters()
     }
 
-    /// Requests, replies, and what is left of them.
-    pub(crate) fn tally(&self) -> (u64, u64, usize, usize) {
-        let counters = self.driver.counters();
-        let (requests, replies) = (counters.requests, counters.replies);
-        (requests, replies, self.driver.unanswered(), self.driver.in_flight())
+    /// Requests, replies, whether all are answered, and requests in flight.
+    pub(crate) fn tally(&self) -> (u64, u64, bool, usize) {
+        let (driver, counters) = (self.driver(), self.counters());
+        (
+            counters.requests,
+            counters.replies,
+            driver.is_idle(),
+            driver.in_flight(),
+        )
     }
 
-    /// One round of the main loop, with the message or interrupt that it waits for. Whether there was one.
-    pub(crate) fn round(&mut self) -> bool {
+    /// One round of the main loop. Whether something came for it.
+    fn round(&mut self) -> bool {
         self.window.begin_call();
-        self.driver.device_mut().watch();
-        let now = Micros(self.now);
-        if self.is_due() {
-            self.driver.on_time(&mut self.system, now);
-        }
-        while self.driver.has_room()
-            && let Some((how, message)) = self.backlog.pop_front()
-        {
-            self.request(how, &message);
-        }
-        self.driver.poll(&mut self.system, now);
-        self.driver.device_mut().arm();
-        self.driver.poll(&mut self.system, now);
-        self.now += ROUND;
-        if self.driver.has_room() && !self.backlog.is_empty() {
-            return true;
-        }
-        if !self.masked && self.model.interrupt_line() {
-            self.masked = true;
-            self.interrupt(Micros(self.now));
-            return true;
-        }
-        let Some((how, message)) = self.inbox.pop_front() else {
-            return false;
-        };
-        if self.driver.has_room() && self.backlog.is_empty() {
-            self.request(how, &message);
-        } else {
-            self.backlog.push_back((how, message));
-        }
-        true
+        self.main_loop.round() && !self.system().events.idle
     }
 
-    fn request(&mut self, how: IpcStatus, message: &Message) {
-        let taken = self.driver.on_message(&mut self.system, Micros(self.now), how, message);
-        assert!(taken, "it was a request");
-    }
-
-    fn interrupt(&mut self, now: Micros) {
-        self.window.begin_call();
-        self.driver.device_mut().interrupted();
-        self.driver.poll(&mut self.system, now);
-        self.driver.device_mut().silence();
-        if self.driver.is_broken() {
-            return;
-        }
-        self.masked = false;
-        self.driver.poll(&mut self.system, now);
-    }
-
-    fn is_due(&self) -> bool {
-        self.driver.deadline().is_some_and(|at| at.0 <= self.now)
+    fn is_due(&mut self) -> bool {
+        let now = self.now();
+        self.driver().deadline().is_some_and(|at| at.as_micros() <= now)
     }
 
     /// The device works. How many requests it served.
     fn device_works(&mut self) -> usize {
-        match self.pace {
+        let (pace, now) = (self.pace, self.now());
+        match pace {
             Pace::Prompt => self.model.process(usize::MAX),
-            Pace::Every { micros, requests } if self.next_work <= self.now => {
-                self.next_work = self.now + micros;
+            Pace::Every { micros, requests } if self.next_work <= now => {
+                self.next_work = now + micros;
                 self.model.process(requests)
             }
             Pace::Every { .. } | Pace::Stalled => 0,
@@ -253,15 +282,13 @@ impl Service {
     }
 
     /// When something happens next, with nothing to do until then.
-    pub(crate) fn next_event(&self, until: u64) -> u64 {
-        let alarm = self
-            .driver
-            .deadline()
-            .map(|at| at.0.max(self.now + 1).next_multiple_of(TICK));
+    pub(crate) fn next_event(&mut self, until: u64) -> u64 {
+        let now = self.now();
         let work = match self.pace {
-            Pace::Every { .. } if self.model.pending() > 0 => Some(self.next_work.max(self.now + 1)),
+            Pace::Every { .. } if self.model.pending() > 0 => Some(self.next_work.max(now + 1)),
             _ => None,
         };
+        let alarm = self.system().events.alarm;
         [alarm, work].into_iter().flatten().fold(until, u64::min)
     }
 
@@ -281,12 +308,12 @@ impl Service {
     }
 
     fn count_resets(&mut self) {
-        let resets = self.model.counters().resets;
+        let (now, resets) = (self.now(), self.model.counters().resets);
         let (before, since) = self.resets_before;
-        if self.now - since > RESET_WINDOW {
-            self.resets_before = (resets, self.now);
+        if now - since > RESET_WINDOW {
+            self.resets_before = (resets, now);
         } else if resets - before > RESETS {
-            let what = || format!("{} resets within {} microseconds", resets - before, self.now - since);
+            let what = || format!("{} resets within {} microseconds", resets - before, now - since);
             self.storm.get_or_insert_with(what);
         }
     }
@@ -294,9 +321,9 @@ impl Service {
     /// Ends the run: the driver goes, and everything it had from the model goes back.
     pub(crate) fn end(self) {
         let Self {
-            driver, tables, dma, ..
+            main_loop, tables, dma, ..
         } = self;
-        drop(driver);
+        drop(main_loop);
         dma.release_all();
         // SAFETY: they were made in `start`, and the driver, which alone had borrowed them, is gone.
         unsafe {

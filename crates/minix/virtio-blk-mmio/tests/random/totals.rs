@@ -1,6 +1,6 @@
 //! What happened in all runs together: whether they reach what they are about.
 
-use minix_blockdriver::Counters;
+use minix_blockdriver::DriverCounters;
 
 /// Sums over runs, each with its name.
 #[derive(Clone, Debug, Default)]
@@ -8,13 +8,13 @@ pub(crate) struct Totals(Vec<(&'static str, u64)>);
 
 impl Totals {
     /// Those of one run.
-    pub(crate) fn of(counters: &Counters, given_up: bool) -> Self {
+    pub(crate) fn of(counters: &DriverCounters, given_up: bool) -> Self {
         Self(vec![
             ("answered", counters.replies),
             ("with an error", counters.errors),
             ("merged", counters.merged),
             ("in several parts", counters.chunks),
-            ("staged", counters.staged),
+            ("through bounce buffers", counters.bounced),
             ("refused for lack of room", counters.device_full),
             ("timed out", counters.timeouts),
             ("resets", counters.resets),

@@ -6,16 +6,18 @@ use std::rc::Rc;
 
 use minix_abi::kernel_call::PhysRange;
 use minix_blockdriver::{
-    BlockDevice, Broken, Data, DeviceError, DeviceRequest, Geometry, Refusal, STAGING_BYTES, StagingBlock, Tag,
+    BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, Data, DeviceError, DeviceRequest, Direction, Geometry, Listen,
+    Refusal, Tag,
 };
 use minix_rt::kernel::LentRange;
-use minix_virtio_blk::disk::{DiskHome, ListTable, VirtioDisk};
+use minix_virtio_blk::disk::{DiskMemory, ListTable, VirtioDisk};
 use virtio_blk::InitError;
-use virtio_blk::proto::Sector;
 use virtio_blk_model::faults::{FaultKind, FaultScript};
 use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelDoorbell, ModelRegisters};
 use virtio_core::{DeviceStatus, Dma, DmaError, DmaRegion, QueueSize};
 use virtio_mmio::{MmioTransport, RegisterAccess, probe};
+
+use crate::journal::{logger, printed};
 
 const STATUS: u32 = 0x070;
 const QUEUE_SIZE_MAX: u32 = 0x034;
@@ -123,7 +125,7 @@ fn short_rig(config: ModelConfig, queue: u16, largest: usize, pages: usize) -> R
     let transport = probe(registers).device().expect("the model is a device");
     let lists = Box::leak(Box::new(ListTable::new()));
     let queue = QueueSize::new(queue).expect("a power of two");
-    let home = Box::leak(Box::new(DiskHome::new()));
+    let home = Box::leak(Box::new(DiskMemory::new()));
     let memory = Memory {
         inner: model.dma(),
         largest,
@@ -145,6 +147,10 @@ fn short_rig(config: ModelConfig, queue: u16, largest: usize, pages: usize) -> R
 
 fn rig() -> Rig {
     rig_of(ModelConfig::modern(), 256)
+}
+
+fn transfer(direction: Direction, first: u64, data: Data<'_, LentRange>) -> DeviceRequest<'_, LentRange> {
+    DeviceRequest::Transfer { direction, first, data }
 }
 
 type Done = Vec<(u16, Result<(), DeviceError>)>;
@@ -173,31 +179,31 @@ impl Rig {
         self.disk.info().expect("it is live").write_cache
     }
 
-    /// The bytes of a block of staging memory.
-    fn bytes(&mut self, block: u8) -> Option<&mut [u8; STAGING_BYTES]> {
-        self.disk.staging(StagingBlock(block))
+    /// The bytes of a bounce buffer.
+    fn bytes(&mut self, block: u8) -> Option<&mut [u8; BOUNCE_BYTES]> {
+        self.disk.bounce_buffer(BounceBuffer(block))
     }
 
     fn read(&mut self, first: u64, ranges: &[LentRange], tag: u16) -> Result<(), Refusal> {
         let data = Data::Granted(ranges);
-        self.disk.submit(DeviceRequest::Read { first, data }, Tag(tag))
+        self.disk.submit(transfer(Direction::Read, first, data), Tag(tag))
     }
 
     fn write(&mut self, first: u64, ranges: &[LentRange], tag: u16) -> Result<(), Refusal> {
         let data = Data::Granted(ranges);
-        self.disk.submit(DeviceRequest::Write { first, data }, Tag(tag))
+        self.disk.submit(transfer(Direction::Write, first, data), Tag(tag))
     }
 
-    /// Reads to the start of a block of staging memory.
-    fn read_block(&mut self, first: u64, block: u8, bytes: usize, tag: u16) -> Result<(), Refusal> {
-        let data = Data::Bounce(StagingBlock(block), bytes);
-        self.disk.submit(DeviceRequest::Read { first, data }, Tag(tag))
+    /// Reads to the start of a bounce buffer.
+    fn read_bounced(&mut self, first: u64, block: u8, bytes: usize, tag: u16) -> Result<(), Refusal> {
+        let data = Data::Bounce(BounceBuffer(block), bytes);
+        self.disk.submit(transfer(Direction::Read, first, data), Tag(tag))
     }
 
-    /// Writes the start of a block of staging memory.
-    fn write_block(&mut self, first: u64, block: u8, bytes: usize, tag: u16) -> Result<(), Refusal> {
-        let data = Data::Bounce(StagingBlock(block), bytes);
-        self.disk.submit(DeviceRequest::Write { first, data }, Tag(tag))
+    /// Writes the start of a bounce buffer.
+    fn write_bounced(&mut self, first: u64, block: u8, bytes: usize, tag: u16) -> Result<(), Refusal> {
+        let data = Data::Bounce(BounceBuffer(block), bytes);
+        self.disk.submit(transfer(Direction::Write, first, data), Tag(tag))
     }
 
     fn poll(&mut self) -> Result<Done, Broken> {
@@ -232,9 +238,9 @@ fn what_is_written_is_read() {
     for config in [ModelConfig::modern(), ModelConfig::legacy()] {
         let mut rig = rig_of(config, 256);
         rig.bytes(0).expect("free").fill(0x5A);
-        rig.write_block(8, 0, STAGING_BYTES, 1).expect("room");
+        rig.write_bounced(8, 0, BOUNCE_BYTES, 1).expect("room");
         assert_eq!(rig.finish(), [(1, Ok(()))]);
-        rig.read_block(8, 1, STAGING_BYTES, 2).expect("room");
+        rig.read_bounced(8, 1, BOUNCE_BYTES, 2).expect("room");
         assert_eq!(rig.finish(), [(2, Ok(()))]);
         assert!(rig.bytes(1).expect("free").iter().all(|&byte| byte == 0x5A));
         let ranges = [rig.lent(4096, 512), rig.lent(512, 512)];
@@ -252,15 +258,15 @@ fn what_is_written_is_read() {
 }
 
 #[test]
-fn a_staging_block_is_the_devices_while_a_request_has_it() {
+fn a_bounce_buffer_is_the_devices_while_a_request_has_it() {
     let mut rig = rig();
-    rig.read_block(0, 2, 512, 1).expect("room");
-    rig.write_block(8, 3, 512, 2).expect("room");
+    rig.read_bounced(0, 2, 512, 1).expect("room");
+    rig.write_bounced(8, 3, 512, 2).expect("room");
     assert!(rig.bytes(2).is_none() && rig.bytes(3).is_none());
     assert!(rig.bytes(1).is_some() && rig.bytes(4).is_some());
     // One request at a time.
-    assert_eq!(rig.read_block(0, 2, 512, 3), Err(Refusal::Invalid));
-    assert_eq!(rig.write_block(0, 2, 512, 3), Err(Refusal::Invalid));
+    assert_eq!(rig.read_bounced(0, 2, 512, 3), Err(Refusal::Invalid));
+    assert_eq!(rig.write_bounced(0, 2, 512, 3), Err(Refusal::Invalid));
     rig.disk.notify();
     rig.model.process(1);
     assert_eq!(rig.poll(), Ok(vec![(1, Ok(()))]));
@@ -272,18 +278,18 @@ fn a_staging_block_is_the_devices_while_a_request_has_it() {
 }
 
 #[test]
-fn a_staging_block_that_is_not_there_is_refused() {
+fn a_bounce_buffer_that_is_not_there_is_refused() {
     let mut rig = rig();
-    assert_eq!(rig.read_block(0, 8, 512, 1), Err(Refusal::Invalid));
-    for bytes in [0, 100, STAGING_BYTES + 512, usize::MAX, 1 << 32] {
-        assert_eq!(rig.read_block(0, 0, bytes, 1), Err(Refusal::Invalid), "{bytes}");
+    assert_eq!(rig.read_bounced(0, 8, 512, 1), Err(Refusal::Invalid));
+    for bytes in [0, 100, BOUNCE_BYTES + 512, usize::MAX, 1 << 32] {
+        assert_eq!(rig.read_bounced(0, 0, bytes, 1), Err(Refusal::Invalid), "{bytes}");
         assert!(rig.bytes(0).is_some());
     }
     assert_eq!(rig.model.counters().requests_of(0), 0);
 }
 
 #[test]
-fn what_is_refused_leaves_nothing_behind() {
+fn a_refused_request_keeps_nothing() {
     let mut rig = rig();
     let sector = rig.sector();
     let huge = PhysRange {
@@ -296,7 +302,7 @@ fn what_is_refused_leaves_nothing_behind() {
         assert_eq!(rig.read(0, &[sector; 65], 1), Err(Refusal::Invalid));
         assert_eq!(rig.read(0, &[huge], 1), Err(Refusal::Invalid));
         assert_eq!(rig.read(16384, &[sector], 1), Err(Refusal::Invalid));
-        assert_eq!(rig.read_block(16384, 0, 512, 1), Err(Refusal::Invalid));
+        assert_eq!(rig.read_bounced(16384, 0, 512, 1), Err(Refusal::Invalid));
         assert_eq!(rig.read(0, &[], 1), Err(Refusal::Invalid));
         assert_eq!(rig.read(0, &[rig.lent(0, 100)], 1), Err(Refusal::Invalid));
     }
@@ -338,7 +344,7 @@ fn sixty_four_requests_are_in_flight_and_no_more() {
     }
     assert_eq!(rig.read(0, &[range], 64), Err(Refusal::Full));
     assert_eq!(rig.finish().len(), 64);
-    rig.read(0, &[range], 64).expect("room again");
+    rig.read(0, &[range], 63).expect("room again");
 }
 
 #[test]
@@ -362,15 +368,15 @@ fn errors_of_the_device_come_with_the_request() {
 }
 
 #[test]
-fn it_interrupts_when_armed_and_not_while_watched() {
+fn it_interrupts_if_listened_to_and_not_while_polled() {
     let mut rig = rig();
     let range = rig.sector();
-    rig.disk.watch();
+    rig.disk.listen(Listen::Polled);
     rig.read(0, &[range], 1).expect("room");
     assert_eq!(rig.finish().len(), 1);
     assert!(!rig.model.interrupt_line());
 
-    rig.disk.arm();
+    rig.disk.listen(Listen::Interrupts);
     assert_eq!(rig.poll(), Ok(Vec::new()));
     rig.read(0, &[range], 2).expect("room");
     rig.disk.notify();
@@ -390,29 +396,28 @@ fn it_interrupts_when_armed_and_not_while_watched() {
 
 #[test]
 fn a_resize_is_followed() {
+    logger();
     let mut rig = rig();
-    rig.disk.arm();
+    rig.disk.listen(Listen::Interrupts);
     rig.model.resize(99);
     rig.disk.interrupted();
     assert_eq!(rig.poll(), Ok(Vec::new()));
     assert_eq!(rig.disk.info().expect("it is live").sectors, 99);
-    let change = rig.disk.take_change().expect("the disk has shrunk");
-    assert_eq!(change.resized_from, Some(Sector(16384)));
-    assert_eq!(rig.disk.take_change(), None);
+    assert_eq!(printed("capacity is now 99 sectors, was 16384"), 1);
 }
 
 #[test]
-fn a_reset_forgets_requests_and_keeps_staging_memory() {
+fn a_reset_forgets_requests_and_keeps_bounce_buffers() {
     for config in [ModelConfig::modern(), ModelConfig::legacy()] {
         let mut rig = rig_of(config, 256);
-        rig.disk.arm();
+        rig.disk.listen(Listen::Interrupts);
         rig.bytes(0).expect("free").fill(0x11);
         let allocations = rig.model.allocations();
         for _ in 0..3 {
             for tag in 0..64 {
                 let sector = rig.sector();
                 match tag {
-                    0 => rig.write_block(0, 0, 512, tag).expect("room"),
+                    0 => rig.write_bounced(0, 0, 512, tag).expect("room"),
                     _ => rig.write(0, &[sector], tag).expect("room"),
                 }
             }
@@ -423,7 +428,7 @@ fn a_reset_forgets_requests_and_keeps_staging_memory() {
             assert_eq!(rig.bytes(0).expect("free again")[511], 0x11);
         }
         assert_eq!(rig.model.allocations(), allocations);
-        // Armed before, armed after, without a poll in between.
+        // Interrupts are asked for again, without a poll in between.
         assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
         rig.write(0, &[rig.sector()], 1).expect("room");
         rig.disk.notify();
@@ -436,15 +441,16 @@ fn a_reset_forgets_requests_and_keeps_staging_memory() {
 
 #[test]
 fn a_device_that_asks_for_a_reset_gets_one() {
+    logger();
     let mut rig = rig();
-    rig.disk.arm();
+    rig.disk.listen(Listen::Interrupts);
     let range = rig.sector();
     rig.read(0, &[range], 1).expect("room");
     rig.disk.notify();
     rig.model.needs_reset();
     rig.disk.interrupted();
     assert_eq!(rig.poll(), Err(Broken));
-    assert!(rig.disk.take_change().expect("it was announced").needs_reset);
+    assert_eq!(printed("the device asks for a reset"), 1);
     assert_eq!(rig.read(0, &[range], 2), Err(Refusal::Broken));
     assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
     rig.read(0, &[range], 2).expect("room");
@@ -454,7 +460,7 @@ fn a_device_that_asks_for_a_reset_gets_one() {
 #[test]
 fn a_look_tells_a_device_that_asks_for_a_reset_without_an_interrupt() {
     let mut rig = rig();
-    rig.disk.watch();
+    rig.disk.listen(Listen::Polled);
     assert!(rig.disk.is_alive());
     rig.model.needs_reset();
     assert_eq!(rig.poll(), Ok(Vec::new()), "the ring says nothing");
@@ -473,7 +479,7 @@ fn a_device_that_needs_a_reset_says_nothing_of_itself() {
     };
     let lies: Cause = |rig| {
         rig.model.set_fault(FaultScript::new().at(0, FaultKind::UsedId(77)));
-        rig.read_block(0, 0, 512, 1).expect("room");
+        rig.read_bounced(0, 0, 512, 1).expect("room");
         rig.disk.notify();
         rig.model.process(1);
         assert_eq!(rig.poll(), Err(Broken));
@@ -517,7 +523,7 @@ fn a_restart_that_fails_leaves_a_device_that_says_nothing_of_itself() {
 fn a_device_that_lies_is_broken_until_reset() {
     let mut rig = rig();
     rig.model.set_fault(FaultScript::new().at(0, FaultKind::UsedId(77)));
-    rig.read_block(0, 0, 512, 1).expect("room");
+    rig.read_bounced(0, 0, 512, 1).expect("room");
     rig.disk.notify();
     rig.model.process(1);
     assert_eq!(rig.poll(), Err(Broken));
@@ -531,7 +537,7 @@ fn a_device_that_lies_is_broken_until_reset() {
 fn a_device_that_does_not_finish_its_reset_keeps_its_memory() {
     let mut rig = rig();
     let range = rig.sector();
-    rig.read_block(0, 0, 512, 1).expect("room");
+    rig.read_bounced(0, 0, 512, 1).expect("room");
     rig.disk.notify();
     rig.stuck.set(true);
     for _ in 0..2 {
@@ -546,7 +552,7 @@ fn a_device_that_does_not_finish_its_reset_keeps_its_memory() {
     rig.disk.interrupted();
     assert_eq!(rig.poll(), Err(Broken));
     rig.model.spurious_interrupt(1);
-    rig.disk.silence();
+    rig.disk.dismiss_interrupt();
     assert!(!rig.model.interrupt_line());
     assert!(rig.bytes(0).is_none());
     rig.stuck.set(false);
@@ -608,7 +614,7 @@ fn a_reset_keeps_the_write_cache_as_it_was_set() {
         assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
         assert_eq!((rig.has_cache(), rig.model.writeback()), (wanted, wanted));
     }
-    // What nobody has set is left to the device.
+    // A cache that was not switched is left to the device.
     let mut rig = rig();
     assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
     assert!(rig.has_cache());
@@ -618,10 +624,10 @@ fn a_reset_keeps_the_write_cache_as_it_was_set() {
 fn works(rig: &mut Rig) {
     for nth in 0..3_u8 {
         rig.bytes(0).expect("free").fill(nth);
-        rig.write_block(8, 0, STAGING_BYTES, 1).expect("room");
+        rig.write_bounced(8, 0, BOUNCE_BYTES, 1).expect("room");
         assert_eq!(rig.finish(), [(1, Ok(()))]);
         rig.bytes(0).expect("free").fill(0xFF);
-        rig.read_block(8, 0, STAGING_BYTES, 2).expect("room");
+        rig.read_bounced(8, 0, BOUNCE_BYTES, 2).expect("room");
         assert_eq!(rig.finish(), [(2, Ok(()))]);
         assert!(rig.bytes(0).expect("free").iter().all(|&byte| byte == nth));
     }
@@ -640,7 +646,7 @@ fn the_queue_takes_no_more_memory_than_it_needs() {
     assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
     works(&mut rig);
     rig.model.assert_clean();
-    // Whoever asks for less gets less.
+    // A smaller queue can be asked for.
     assert_eq!(
         rig_of(simple, 32).disk.queue(),
         Some((QueueSize::new(32).unwrap(), false))
@@ -659,7 +665,7 @@ fn with_memory_in_small_pieces_it_does_with_less() {
         // What a queue with tables takes is not there in one piece.
         let mut rig = short_rig(config.clone(), 256, 32 << 10, usize::MAX).expect("there are pieces enough");
         assert_eq!(rig.disk.queue(), Some((QueueSize::new(128).unwrap(), false)));
-        assert_eq!(rig.disk.staging_blocks(), 8);
+        assert_eq!(rig.disk.bounce_buffers(), 8);
         works(&mut rig);
         // A reset needs what is there already.
         rig.memory.pages.set(0);
@@ -675,8 +681,8 @@ fn with_hardly_any_memory_it_still_works() {
     for (pages, blocks) in [(7, 1), (11, 2), (15, 3)] {
         for config in [ModelConfig::modern(), ModelConfig::legacy()] {
             let mut rig = short_rig(config, 256, 16 << 10, pages).expect("it will do");
-            assert!((1..=blocks).contains(&rig.disk.staging_blocks()), "{pages}");
-            assert!(rig.bytes(rig.disk.staging_blocks()).is_none());
+            assert!((1..=blocks).contains(&rig.disk.bounce_buffers()), "{pages}");
+            assert!(rig.bytes(rig.disk.bounce_buffers()).is_none());
             works(&mut rig);
             assert_eq!(rig.disk.reset(&mut |_, _| {}), Ok(()));
             works(&mut rig);

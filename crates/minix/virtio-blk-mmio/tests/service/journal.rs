@@ -5,12 +5,13 @@ use std::fmt;
 use std::sync::Once;
 
 use log::{LevelFilter, Log, Metadata, Record};
+use minix_abi::Instant;
 use minix_rt::logger::Logger;
 
 thread_local! {
     static PRINTED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-    /// The clock of the test, in microseconds.
-    static NOW: Cell<u64> = const { Cell::new(0) };
+    /// The clock of the test.
+    static NOW: Cell<Instant> = const { Cell::new(Instant::START) };
     static LOGGER: Cell<Option<&'static Logger>> = const { Cell::new(None) };
 }
 
@@ -43,7 +44,7 @@ pub(crate) fn logger() -> &'static Logger {
         log::set_max_level(LevelFilter::Trace);
     });
     PRINTED.take();
-    let logger: &Logger = Box::leak(Box::new(Logger::new(print, || NOW.get())));
+    let logger: &Logger = Box::leak(Box::new(Logger::new(print, now)));
     LOGGER.set(Some(logger));
     logger
 }
@@ -54,9 +55,14 @@ pub(crate) fn set_level(level: LevelFilter) {
     LOGGER.get().expect("the service has a logger").set_level(level);
 }
 
-/// Sets the clock of the logger.
+/// The clock of the test.
+pub(crate) fn now() -> Instant {
+    NOW.get()
+}
+
+/// Sets the clock, in microseconds.
 pub(crate) fn set_time(now: u64) {
-    NOW.set(now);
+    NOW.set(Instant::from_micros(now));
 }
 
 /// How many lines with this text were printed in this test.

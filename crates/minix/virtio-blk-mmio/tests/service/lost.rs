@@ -1,13 +1,14 @@
 //! Interrupts that do not come.
 
 use minix_abi::MessageType;
-use minix_virtio_blk::interrupts::LOOK_EVERY;
 
 use crate::journal::printed;
 use crate::machine::{Rig, rig};
 
 /// Microseconds of a tick.
 const TICK: u64 = 1000;
+/// Microseconds between two looks at a device that has requests.
+const LOOK_EVERY: u64 = minix_blockdriver::LOOK_EVERY.as_micros() as u64;
 
 /// A service with the disk open, on a line that the hook of a dead process keeps masked from the first interrupt on.
 fn masked() -> Rig {
@@ -44,7 +45,7 @@ fn a_masked_line_costs_one_look_then_a_tick_per_request() {
 }
 
 #[test]
-fn a_disk_that_grows_behind_a_masked_line_is_used() {
+fn a_disk_that_grows_while_the_line_is_masked_is_used() {
     let mut rig = masked();
     read(&mut rig);
     let end = 16384 * 512;

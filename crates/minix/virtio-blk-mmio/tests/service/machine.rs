@@ -1,11 +1,12 @@
 //! A machine for the main loop: messages that wait, a device that works while the service does not, one clock for all.
 //!
-//! The interrupt line can have a second hook, that of a process which has died. Nobody enables the line for that one: once it
+//! The interrupt line can have a second hook, that of a process which has died. The line is never enabled for that one: once it
 //! has fired the line stays masked until the hook is removed.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
+use std::time::Duration;
 
 use fake_minix::{Blocked, Ended, Process, System as Minix, Trap, notification};
 use minix_abi::bdev::{BdevAccess, BdevReply, BdevRequest};
@@ -13,13 +14,12 @@ use minix_abi::ipc::IpcCall;
 use minix_abi::kernel_call::{IrqPolicy, MapElement, PhysRange, Vumap, VumapReply};
 use minix_abi::rs::SignalReceived;
 use minix_abi::signal::Signal;
-use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType};
-use minix_blockdriver::{BlockDriver, Micros, Options};
+use minix_abi::{Endpoint, Errno, GrantId, Instant, Message, MessageType};
+use minix_blockdriver::{BlockDriver, DriverOptions, Service};
 use minix_rt::kernel::IrqLine;
-use minix_virtio_blk::disk::{DiskHome, ListTable, VirtioDisk};
-use minix_virtio_blk::kernel::{MailTable, System};
-use minix_virtio_blk::poller::Poller;
-use minix_virtio_blk::serve::Service;
+use minix_virtio_blk::disk::{DiskMemory, ListTable, VirtioDisk};
+use minix_virtio_blk::serve::{self, DiskService};
+use minix_virtio_blk::system::{MinixSystem, ReplyTable};
 use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters};
 use virtio_core::{Dma as _, DmaRegion, QueueSize};
 use virtio_mmio::{MmioTransport, probe};
@@ -47,7 +47,7 @@ pub(crate) struct State {
     clients: DmaRegion,
 }
 
-type Running = Service<Process, MmioTransport<ModelRegisters>, ModelDma>;
+type Running = DiskService<Process, MmioTransport<ModelRegisters>, ModelDma, Box<dyn Fn() -> Instant>>;
 
 pub(crate) struct Rig {
     minix: Minix,
@@ -82,14 +82,25 @@ pub(crate) fn rig() -> Rig {
     let mut process = minix.process(SELF, "disk");
     let transport = probe(model.registers()).device().expect("the model is a device");
     let lists: &mut ListTable = Box::leak(Box::default());
-    let mail: &mut MailTable = Box::leak(Box::default());
-    let home: &mut DiskHome<_> = Box::leak(Box::default());
-    let disk = VirtioDisk::start(transport, model.dma(), QueueSize::MAX, lists, home).expect("the device comes up");
+    let replies: &mut ReplyTable = Box::leak(Box::default());
+    let memory: &mut DiskMemory<_> = Box::leak(Box::default());
+    let disk = VirtioDisk::start(transport, model.dma(), QueueSize::MAX, lists, memory).expect("the device comes up");
     let line = IrqLine::attach(&mut process, LINE as u32, 0, IrqPolicy::empty()).expect("it is free");
-    let driver = BlockDriver::new(disk, Options::default());
-    let system = System::new(process, mail);
-    let service = Service::new(system, driver, line, Poller::new(0), 1000, logger);
+    let driver = BlockDriver::new(disk, DriverOptions::default());
+    let clock: Box<dyn Fn() -> Instant> = Box::new(clock(&minix));
+    let system = MinixSystem::new(process, replies, clock, line, 1000, logger);
+    let service = Service::new(system, driver, Duration::ZERO);
     Rig { minix, state, service }
+}
+
+/// The clock of the service, and of its logger.
+fn clock(minix: &Minix) -> impl Fn() -> Instant + use<> {
+    let minix = minix.clone();
+    move || {
+        let now = minix.state().now;
+        journal::set_time(now);
+        Instant::from_micros(now)
+    }
 }
 
 impl Rig {
@@ -101,21 +112,10 @@ impl Rig {
         self.minix.state()
     }
 
-    /// The clock of the service, and of its logger.
-    fn clock(&self) -> impl Fn() -> Micros + use<> {
-        let minix = self.minix.clone();
-        move || {
-            let now = minix.state().now;
-            journal::set_time(now);
-            Micros(now)
-        }
-    }
-
     /// Runs until nothing happens any more. `false` if the service is done.
     pub(crate) fn goes_on(&mut self) -> bool {
-        let clock = self.clock();
         let service = &mut self.service;
-        let run = catch_unwind(AssertUnwindSafe(|| while service.round(&clock) {}));
+        let run = catch_unwind(AssertUnwindSafe(|| while service.round() {}));
         match run {
             Ok(()) => false,
             Err(cause) if cause.is::<Blocked>() => true,
@@ -125,9 +125,8 @@ impl Rig {
 
     /// Has the service leave.
     pub(crate) fn leaves(&mut self) {
-        let clock = self.clock();
         let service = &mut self.service;
-        let cause = catch_unwind(AssertUnwindSafe(|| service.leave(&clock))).expect_err("it ends");
+        let cause = catch_unwind(AssertUnwindSafe(|| serve::leave(service))).expect_err("it ends");
         if !cause.is::<Ended>() {
             resume_unwind(cause);
         }

@@ -26,7 +26,7 @@ fn memory_is_where_the_device_sees_it() {
 }
 
 #[test]
-fn what_comes_back_is_lent_again_and_cleared() {
+fn released_memory_is_cleared_and_lent_again() {
     let process = process();
     let mut dma = VmDma::new(process.clone());
     let first = dma.allocate(layout(8192, 64)).expect("VM has some");

@@ -1,7 +1,7 @@
 //! A device that still works for a dead instance is stopped before anything else happens: the order of register accesses
 //! and system calls over a whole start.
 //!
-//! Its memory belongs to somebody else soon. So whatever takes memory, lets interrupts in or calls clients comes after the
+//! Its memory belongs to another process soon. So what takes memory, lets interrupts in or calls clients comes after the
 //! reset, in the instance that starts as in the one that only declines. Only the question whose the disk is comes before it, as the
 //! device of another service is not to be touched.
 
@@ -17,7 +17,7 @@ use minix_abi::kernel_call::{IrqCtl, IrqRequest, Umap, UmapReply};
 use minix_abi::rs::{Init, InitType};
 use minix_abi::vm::Mmap;
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
-use minix_virtio_blk::args::Options;
+use minix_virtio_blk::args::Arguments;
 use minix_virtio_blk::registration::{GrantTable, Registration};
 use minix_virtio_blk::start::{self, Tables};
 use minix_virtio_blk::windows::{FIRST_WINDOW, Window};
@@ -202,6 +202,13 @@ fn machine(init: InitType, refused: Option<IrqRequest>) -> Machine {
     Machine { chosen, process }
 }
 
+fn arguments() -> Arguments {
+    Arguments {
+        instance: 1,
+        ..Arguments::default()
+    }
+}
+
 fn note_trap(trap: &Trap<'_>) {
     match trap {
         Trap::SendRec(to, message) => {
@@ -223,13 +230,6 @@ fn note_trap(trap: &Trap<'_>) {
             }
         }
         _ => {}
-    }
-}
-
-fn options() -> Options {
-    Options {
-        instance: 1,
-        ..Options::default()
     }
 }
 
@@ -262,19 +262,29 @@ fn reset(events: &[Event]) -> usize {
 
 /// Brings the service up on a machine.
 fn brings_up(machine: &mut Machine) -> Result<(), Errno> {
-    brings_up_with(machine, &options())
+    brings_up_with(machine, &arguments())
 }
 
-fn brings_up_with(machine: &mut Machine, options: &Options) -> Result<(), Errno> {
+fn brings_up_with(machine: &mut Machine, arguments: &Arguments) -> Result<(), Errno> {
     let logger = journal::logger();
     let process = &mut machine.process;
     // SAFETY: the windows are those of the test, and the service drives no device yet.
-    let startup = unsafe { start::wait_for_rs::<Recorded>(process, Some(options)) };
+    let startup = unsafe { start::wait_for_rs::<Recorded>(process, Some(arguments)) };
     let tables: &mut Tables<Process, Recorded> = Box::leak(Box::default());
     let grants: &mut GrantTable = Box::leak(Box::new(GrantTable::new()));
     let mut registration = Registration::new(process, grants, startup.who.endpoint)?;
     // SAFETY: as above.
-    unsafe { start::bring_up(process.clone(), options, &mut registration, logger, tables, |_| {}) }?;
+    unsafe {
+        start::bring_up(
+            process.clone(),
+            arguments,
+            &mut registration,
+            journal::now,
+            logger,
+            tables,
+            |_| {},
+        )
+    }?;
     registration.announce(process)?;
     startup.finish(process, Ok(()))
 }
@@ -338,11 +348,11 @@ fn the_disk_of_another_service_is_not_touched() {
 #[test]
 fn a_queue_that_is_cut_is_said_so() {
     for (queue, lines) in [(128, 0), (256, 1)] {
-        let options = Options {
+        let arguments = Arguments {
             queue: QueueSize::new(queue).expect("a power of two"),
-            ..options()
+            ..arguments()
         };
-        assert_eq!(brings_up_with(&mut machine(InitType::FRESH, None), &options), Ok(()));
+        assert_eq!(brings_up_with(&mut machine(InitType::FRESH, None), &arguments), Ok(()));
         assert_eq!(journal::printed("queue=256: there is room for 128"), lines);
     }
 }
@@ -364,7 +374,7 @@ fn a_declining_instance_resets_the_device_and_frees_the_line() {
     let mut machine = machine(InitType::RESTART, None);
     let ended = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the windows are those of the test, and the service drives no device.
-        unsafe { start::wait_for_rs::<Recorded>(&mut machine.process, Some(&options())) }
+        unsafe { start::wait_for_rs::<Recorded>(&mut machine.process, Some(&arguments())) }
     }));
     match ended {
         Ok(startup) => panic!("it goes on: {startup:?}"),

@@ -96,13 +96,13 @@ fn told_to_stop_with_something_open_it_leaves_after_the_close() {
 }
 
 #[test]
-fn it_does_not_leave_before_its_last_reply_was_fetched() {
+fn it_leaves_after_its_last_reply_was_fetched() {
     let mut rig = opened();
     rig.told_to_stop();
     let close = rig.vfs(MessageType::BDEV_CLOSE);
     let start = rig.minix().now;
     rig.minix().deaf_until = start + 20_000;
-    // Whoever calls meanwhile is told, and RS finds it alive.
+    // A client that calls meanwhile is told, and RS finds it alive.
     let late = rig.vfs(MessageType::BDEV_OPEN);
     rig.pinged();
     assert!(!rig.goes_on());
@@ -128,7 +128,7 @@ fn a_receiver_that_never_fetches_does_not_keep_it() {
 }
 
 #[test]
-fn replies_are_seen_off_when_nothing_can_be_received() {
+fn replies_are_flushed_when_nothing_can_be_received() {
     let mut rig = opened();
     rig.minix().deaf_until = u64::MAX;
     let close = rig.vfs(MessageType::BDEV_CLOSE);

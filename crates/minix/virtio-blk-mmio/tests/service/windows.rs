@@ -33,9 +33,9 @@ fn find(process: &mut Process, instance: u32) -> Result<Found<MmioWindow>, FindE
     unsafe { windows::find(process, instance) }
 }
 
-fn quieten(process: &mut Process, options: &args::Options) {
+fn reset_stale_device(process: &mut Process, arguments: &args::Arguments) {
     // SAFETY: the windows are pages of the test's own, and nothing else has been found in them.
-    unsafe { start::quieten::<MmioWindow>(process, options) };
+    unsafe { start::reset_stale_device::<MmioWindow>(process, arguments) };
 }
 
 #[test]
@@ -109,10 +109,10 @@ fn the_device_of_a_dead_instance_is_stopped_and_no_other() {
         // SAFETY: a page was allocated for it.
         unsafe { status(&process, nth).write(0xF) };
     }
-    let options = args::parse(["instance=1"]).expect("it is a word");
+    let arguments = args::parse(["instance=1"]).expect("it is a word");
     // The hook of the dead instance.
     process.state().hooked = vec![3];
-    quieten(&mut process, &options);
+    reset_stale_device(&mut process, &arguments);
     assert!(process.state().hooked.is_empty());
     for nth in 0..8 {
         // SAFETY: as above.
@@ -120,7 +120,7 @@ fn the_device_of_a_dead_instance_is_stopped_and_no_other() {
         assert_eq!(now, if nth == 2 { 0 } else { 0xF }, "{nth}");
     }
     // Where there is none, or the kernel says no, nothing comes of it.
-    quieten(&mut machine([EMPTY; 8]), &options);
+    reset_stale_device(&mut machine([EMPTY; 8]), &arguments);
     process.state().closed = true;
-    quieten(&mut process, &options);
+    reset_stale_device(&mut process, &arguments);
 }

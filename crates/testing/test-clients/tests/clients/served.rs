@@ -12,13 +12,16 @@ use guest_protocol::{MARK, Outcome, Record, pattern};
 use minix_abi::bdev::{BdevReply, BdevRequest, VectorElement};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::ipc::{IpcCall, IpcStatus};
+use minix_abi::kernel_call::IrqPolicy;
 use minix_abi::partition::{PartitionEntry, SystemId, write_table};
 use minix_abi::rs::SignalReceived;
 use minix_abi::signal::Signal;
-use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType, Status};
-use minix_blockdriver::{BlockDriver, Micros, Options};
+use minix_abi::{Endpoint, Errno, GrantId, Instant, Message, MessageType, Status};
+use minix_blockdriver::{BlockDriver, DriverOptions};
 use minix_rt::Args;
-use minix_virtio_blk::kernel::{MailTable, System as Kernel};
+use minix_rt::kernel::IrqLine;
+use minix_rt::logger::Logger;
+use minix_virtio_blk::system::{MinixSystem, ReplyTable};
 use serde::Deserialize;
 use test_clients::client::Client;
 use zerocopy::FromBytes;
@@ -115,27 +118,26 @@ struct Served {
     messages: u32,
     endpoint: Endpoint,
     driver: Driver,
-    kernel: Kernel<Process>,
+    kernel: Kernel,
 }
 
-type Driver = BlockDriver<SparseDisk, Kernel<Process>, 64>;
+type Kernel = MinixSystem<Process>;
+type Driver = BlockDriver<SparseDisk, Kernel, 64>;
 
 /// An instance of the driver that knows nothing yet.
-fn fresh(
-    minix: &System,
-    endpoint: Endpoint,
-    sectors: u64,
-    content: &Rc<RefCell<Content>>,
-) -> (Driver, Kernel<Process>) {
-    let table: &mut MailTable = Box::leak(Box::default());
+fn fresh(minix: &System, endpoint: Endpoint, sectors: u64, content: &Rc<RefCell<Content>>) -> (Driver, Kernel) {
+    let replies: &mut ReplyTable = Box::leak(Box::default());
+    let logger: &Logger = Box::leak(Box::new(Logger::new(|_| {}, || Instant::START)));
+    let mut process = minix.process(endpoint, "disk");
+    let line = IrqLine::attach(&mut process, 1, 0, IrqPolicy::empty()).expect("it is free");
     let disk = SparseDisk::new(sectors, content.clone());
-    let kernel = Kernel::new(minix.process(endpoint, "disk"), table);
-    (BlockDriver::new(disk, Options::default()), kernel)
+    let kernel = Kernel::new(process, replies, || Instant::START, line, 1000, logger);
+    (BlockDriver::new(disk, DriverOptions::default()), kernel)
 }
 
 impl Served {
-    fn now(&self) -> Micros {
-        Micros(self.minix.state().now)
+    fn now(&self) -> Instant {
+        Instant::from_micros(self.minix.state().now)
     }
 }
 
@@ -177,7 +179,7 @@ impl Server for Served {
         worked |= self.minix.state().waiting(CLIENT) > before;
         if !worked && let Some(at) = self.driver.deadline() {
             let now = self.now().max(at);
-            self.minix.state().now = now.0;
+            self.minix.state().now = now.as_micros();
             self.driver.on_time(&mut self.kernel, now);
             worked = true;
         }

@@ -1,0 +1,178 @@
+//! Completed device requests find their way back to the requests of clients.
+
+use minix_abi::{Errno, Instant, Status};
+
+use super::flush::flush_status;
+use super::in_flight::{Completed, Purpose};
+use super::job::JobId;
+use super::write_back::Flusher;
+use crate::device::{BlockDevice, BounceBuffer, DeviceError, Direction};
+use crate::driver::BlockDriver;
+use crate::kernel::Kernel;
+use crate::transfer::Progress;
+use crate::transfer::bounce::copy_out;
+use crate::transfer::plan::cut_elements;
+
+impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+    /// Collects what the device has completed, answers, gives the device what waits, and notifies it. Returns how many device
+    /// requests were completed.
+    #[inline(never)]
+    pub fn poll(&mut self, kernel: &mut K, now: Instant) -> u32 {
+        let completed = self.collect(kernel, now);
+        self.settle(kernel, now);
+        completed
+    }
+
+    /// Takes what the device has completed. Returns how many of its requests that were.
+    pub(crate) fn collect(&mut self, kernel: &mut K, now: Instant) -> u32 {
+        if !self.health.is_good() {
+            return 0;
+        }
+        let polled = self.in_flight.poll(&mut self.device);
+        let completed = self.take_completed(kernel, now);
+        if completed > 0 {
+            self.health.works();
+        }
+        if polled.is_err() {
+            self.suspect_all();
+            self.recover(kernel, now, "breaks rules or asks for a reset");
+        }
+        completed
+    }
+
+    /// Goes on with what was completed. Returns how many device requests that were.
+    pub(crate) fn take_completed(&mut self, kernel: &mut K, now: Instant) -> u32 {
+        let mut count = 0;
+        while let Some(completed) = self.in_flight.take_completed() {
+            count += 1;
+            self.scheduler.completed();
+            self.health.pace.completed(completed.since, now);
+            self.complete(kernel, now, completed);
+        }
+        count
+    }
+
+    fn complete(&mut self, kernel: &mut K, now: Instant, completed: Completed) {
+        let result = completed.result;
+        match completed.purpose {
+            Purpose::BackgroundFlush => self.background_completed(now, result),
+            Purpose::Barrier => self.barrier_completed(kernel, now, result),
+            Purpose::ForcedFlush { job } => {
+                self.write_back.flush_completed(Flusher::Client, result.is_ok());
+                let status = match result {
+                    Ok(()) => self.forced_status(job),
+                    Err(_) => {
+                        self.flush_failed(now, Some(self.intake[job].request.minor));
+                        flush_status(result)
+                    }
+                };
+                self.answer(kernel, now, job, status);
+            }
+            Purpose::Transfer { job, .. } if result.is_err() && self.intake[job].merged.is_some() => {
+                // Which of them has failed is not known. Alone, each gets a result of its own.
+                self.intake.for_each_merged(job, |job| job.transfer.rewind());
+                self.intake.part(job, true);
+            }
+            Purpose::Transfer {
+                job,
+                offset,
+                bytes,
+                bounce,
+            } => {
+                let mut result = result.map_err(errno);
+                let direction = self.intake[job].transfer.direction;
+                let cached = result.is_ok() && self.is_cached();
+                if cached && direction == Direction::Write {
+                    self.write_back.wrote(now);
+                }
+                if let Some(buffer) = bounce {
+                    if result.is_ok() && direction == Direction::Read {
+                        result = self.copy_out(kernel, job, offset, bytes, buffer);
+                    }
+                    self.bounce.put_back(buffer);
+                }
+                let mut next = Some(job);
+                while let Some(id) = next {
+                    next = self.intake.unlink(id);
+                    self.intake[id].transfer.piece_completed(cached);
+                    if let Err(error) = result {
+                        let beyond = self.is_beyond(id, error);
+                        self.intake[id].transfer.failed(error, beyond);
+                    }
+                    self.go_on_with(kernel, now, id);
+                }
+            }
+        }
+    }
+
+    /// Copies what was read into a bounce buffer to the client.
+    fn copy_out(
+        &mut self,
+        kernel: &mut K,
+        id: JobId,
+        offset: u32,
+        bytes: u32,
+        buffer: BounceBuffer,
+    ) -> Result<(), Errno> {
+        let memory = self.device.bounce_buffer(buffer).ok_or(Errno::EIO)?;
+        let part = memory.get(..bytes as usize).ok_or(Errno::EIO)?;
+        let granter = self.intake[id].caller.endpoint;
+        copy_out(kernel, granter, self.intake.elements(id), offset, part)
+    }
+
+    /// Answers a transfer, or cuts it, or leaves it for its next turn, once the device has none of it.
+    pub(crate) fn go_on_with(&mut self, kernel: &mut K, now: Instant, id: JobId) {
+        let transfer = &mut self.intake[id].transfer;
+        let status = match transfer.progress() {
+            None | Some(Progress::Ready) => return,
+            Some(Progress::Failed(error)) => error.into(),
+            Some(Progress::BeyondEnd) => return self.cut_to_disk(kernel, now, id),
+            Some(Progress::Done) => Status(transfer.bytes as i32),
+            Some(Progress::Forced) => self.forced_status(id),
+        };
+        self.answer(kernel, now, id, status);
+    }
+
+    /// The answer to a write that is on the medium. If a flush has failed before, it says so.
+    fn forced_status(&mut self, id: JobId) -> Status {
+        let (minor, bytes) = (self.intake[id].request.minor, self.intake[id].transfer.bytes);
+        if self.partitions.take_failure(minor) {
+            Errno::EIO.into()
+        } else {
+            Status(bytes as i32)
+        }
+    }
+
+    /// Whether a part of a transfer has failed because the disk has shrunk and ends before it. What lies beyond the end is the
+    /// end of the device, not an error: the transfer is [cut](Self::cut_to_disk), as if it had come later.
+    pub(crate) fn is_beyond(&self, id: JobId, error: Errno) -> bool {
+        let end = self.intake[id].transfer.end();
+        error == Errno::EIO && !self.is_broken() && self.device.info().is_some_and(|disk| disk.capacity() < end)
+    }
+
+    /// Cuts a transfer where the disk ends, and starts over with what is left of it.
+    fn cut_to_disk(&mut self, kernel: &mut K, now: Instant, id: JobId) {
+        let disk = self.device.info();
+        let transfer = &mut self.intake[id].transfer;
+        transfer.rewind();
+        let Some(disk) = disk else {
+            // It is replayed, and refused again if it is still beyond.
+            return;
+        };
+        let room = disk.capacity().saturating_sub(transfer.first);
+        let (bytes, count) = (room.min(transfer.bytes.into()) as u32, transfer.elements.into());
+        if bytes == 0 {
+            return self.answer(kernel, now, id, Status::OK);
+        }
+        let elements = cut_elements(self.intake.elements_mut(id, count), bytes.into());
+        self.intake[id].transfer.cut(bytes, elements);
+        self.scheduler.wake();
+    }
+}
+
+fn errno(error: DeviceError) -> Errno {
+    match error {
+        DeviceError::Io => Errno::EIO,
+        DeviceError::Unsupported => Errno::ENOTSUP,
+    }
+}

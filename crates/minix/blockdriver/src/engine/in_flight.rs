@@ -1,0 +1,265 @@
+//! Device requests in flight: one entry for each tag.
+
+use core::time::Duration;
+
+use heapless::{Deque, Vec};
+use minix_abi::Instant;
+
+use super::job::JobId;
+use crate::device::{BlockDevice, BounceBuffer, Broken, DeviceError, DeviceRequest, Refusal, Tag};
+
+/// What a device request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Data of a transfer, or of several whole ones that are linked by `merged`.
+    Transfer {
+        job: JobId,
+        /// Where in the transfer it starts.
+        offset: u32,
+        bytes: u32,
+        bounce: Option<BounceBuffer>,
+    },
+    /// The flush in the background, which no client asked for.
+    BackgroundFlush,
+    /// The flush that a forced write asked for.
+    ForcedFlush { job: JobId },
+    /// A command or read on behalf of the barrier.
+    Barrier,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// `None`: the tag is free.
+    purpose: Option<Purpose>,
+    since: Instant,
+    /// Its place in the order of submission.
+    order: u64,
+    result: Option<Result<(), DeviceError>>,
+}
+
+/// A device request that is completed.
+pub(crate) struct Completed {
+    pub(crate) purpose: Purpose,
+    pub(crate) since: Instant,
+    pub(crate) result: Result<(), DeviceError>,
+}
+
+pub(crate) struct InFlight<const N: usize> {
+    entries: [Entry; N],
+    free: Vec<u16, N>,
+    /// Completed, and not taken yet.
+    completed: Deque<u16, N>,
+    /// No later than the start of any of them.
+    oldest: Option<Instant>,
+    /// The order of the next one to be submitted.
+    next_order: u64,
+    /// The highest order of those that are completed.
+    overtaker: u64,
+    /// Completions of requests that the device did not have.
+    strays: u64,
+}
+
+impl<const N: usize> InFlight<N> {
+    pub(crate) fn new() -> Self {
+        let mut in_flight = Self {
+            entries: [Entry {
+                purpose: None,
+                since: Instant::START,
+                order: 0,
+                result: None,
+            }; N],
+            free: Vec::new(),
+            completed: Deque::new(),
+            oldest: None,
+            next_order: 1,
+            overtaker: 0,
+            strays: 0,
+        };
+        in_flight.forget();
+        in_flight
+    }
+
+    /// The device has forgotten all of them.
+    pub(crate) fn forget(&mut self) {
+        self.free.clear();
+        self.completed.clear();
+        self.oldest = None;
+        for (tag, entry) in self.entries.iter_mut().enumerate().rev() {
+            entry.purpose = None;
+            // There is room for every tag.
+            let _ = self.free.push(tag as u16);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        N - self.free.len()
+    }
+
+    pub(crate) const fn strays(&self) -> u64 {
+        self.strays
+    }
+
+    /// Offers the device a request, and notes what it is for.
+    pub(crate) fn submit<D: BlockDevice>(
+        &mut self,
+        device: &mut D,
+        request: DeviceRequest<'_, D::Range>,
+        purpose: Purpose,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let tag = *self.free.last().ok_or(Refusal::Full)?;
+        device.submit(request, Tag(tag))?;
+        self.insert(purpose, now);
+        Ok(())
+    }
+
+    /// Enters what the device took, under the next free tag.
+    fn insert(&mut self, purpose: Purpose, now: Instant) -> Option<Tag> {
+        let tag = self.free.pop()?;
+        self.entries[usize::from(tag)] = Entry {
+            purpose: Some(purpose),
+            since: now,
+            order: self.next_order,
+            result: None,
+        };
+        self.next_order += 1;
+        self.oldest.get_or_insert(now);
+        Some(Tag(tag))
+    }
+
+    /// Notes what the device has completed.
+    pub(crate) fn poll<D: BlockDevice>(&mut self, device: &mut D) -> Result<(), Broken> {
+        device.poll(&mut |tag, result| self.complete(tag, result))
+    }
+
+    /// Resets the device, and notes what it had completed before. How many that were, and whether the device works again.
+    pub(crate) fn reset<D: BlockDevice>(&mut self, device: &mut D) -> (usize, Result<(), Broken>) {
+        let before = self.completed.len();
+        let result = device.reset(&mut |tag, result| self.complete(tag, result));
+        (self.completed.len() - before, result)
+    }
+
+    fn complete(&mut self, tag: Tag, result: Result<(), DeviceError>) {
+        match self.entries.get_mut(usize::from(tag.0)) {
+            Some(entry) if entry.purpose.is_some() && entry.result.is_none() => {
+                entry.result = Some(result);
+                // There is room for every tag.
+                let _ = self.completed.push_back(tag.0);
+            }
+            _ => self.strays += 1,
+        }
+    }
+
+    /// Takes the next one that is completed; its tag is free then.
+    pub(crate) fn take_completed(&mut self) -> Option<Completed> {
+        let tag = self.completed.pop_front()?;
+        let entry = &mut self.entries[usize::from(tag)];
+        let completed = Completed {
+            purpose: entry.purpose.take()?,
+            since: entry.since,
+            result: entry.result.take()?,
+        };
+        self.overtaker = self.overtaker.max(entry.order);
+        let _ = self.free.push(tag);
+        if self.free.is_full() {
+            self.oldest = None;
+        }
+        Some(completed)
+    }
+
+    fn used(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.purpose.is_some())
+    }
+
+    /// When a request was submitted that was overtaken: that is `span` ago or longer, some request is completed that was
+    /// submitted after it, and so are all that were submitted within `span` after it.
+    pub(crate) fn overtaken(&self, now: Instant, span: Duration) -> Option<Instant> {
+        let is_overtaken = |entry: &&Entry| {
+            let until = entry.since.after(span);
+            let passed = |other: &Entry| other.order > entry.order && other.since <= until;
+            until <= now && entry.order < self.overtaker && !self.used().any(passed)
+        };
+        self.used().find(is_overtaken).map(|entry| entry.since)
+    }
+
+    /// No later than the start of any of them.
+    pub(crate) const fn oldest(&self) -> Option<Instant> {
+        self.oldest
+    }
+
+    /// Looks up which is the oldest.
+    pub(crate) fn find_oldest(&mut self) -> Option<Instant> {
+        self.oldest = self.used().map(|entry| entry.since).min();
+        self.oldest
+    }
+
+    /// What the device was given from one time to another, and when.
+    pub(crate) fn between(&self, from: Instant, to: Instant) -> impl Iterator<Item = (Purpose, Instant)> + '_ {
+        self.entries.iter().filter_map(move |entry| {
+            let purpose = entry.purpose?;
+            (from <= entry.since && entry.since <= to).then_some((purpose, entry.since))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(micros: u64) -> Instant {
+        Instant::from_micros(micros)
+    }
+
+    impl<const N: usize> InFlight<N> {
+        fn submitted(&mut self, now: u64) -> Tag {
+            self.insert(Purpose::Barrier, at(now)).unwrap()
+        }
+
+        fn is_completed(&mut self, tag: Tag) -> bool {
+            self.complete(tag, Ok(()));
+            self.take_completed().is_some()
+        }
+    }
+
+    #[test]
+    fn a_tag_is_out_once_and_comes_back_once() {
+        let mut in_flight = InFlight::<2>::new();
+        let first = in_flight.submitted(5);
+        let second = in_flight.submitted(7);
+        assert_ne!(first, second);
+        assert_eq!((in_flight.len(), in_flight.oldest()), (2, Some(at(5))));
+        in_flight.complete(first, Ok(()));
+        in_flight.complete(first, Ok(()));
+        in_flight.complete(Tag(2), Ok(()));
+        let completed = in_flight.take_completed().unwrap();
+        assert_eq!((completed.since, completed.result), (at(5), Ok(())));
+        assert!(!in_flight.is_completed(first), "it is not out");
+        assert_eq!(in_flight.strays(), 3);
+        assert_eq!(in_flight.oldest(), Some(at(5)));
+        assert_eq!(in_flight.find_oldest(), Some(at(7)));
+        assert_eq!(in_flight.submitted(9), first);
+        in_flight.forget();
+        assert!(!in_flight.is_completed(second));
+        assert_eq!((in_flight.len(), in_flight.oldest()), (0, None));
+    }
+
+    #[test]
+    fn overtaken_means_that_all_later_ones_of_a_while_are_completed() {
+        let mut in_flight = InFlight::<4>::new();
+        let span = Duration::from_micros(100);
+        let early = in_flight.submitted(0);
+        let lost = in_flight.submitted(10);
+        assert!(in_flight.is_completed(early));
+        assert_eq!(in_flight.overtaken(at(1000), span), None, "that was ahead of it");
+        let later = in_flight.submitted(20);
+        let late = in_flight.submitted(110);
+        assert!(in_flight.is_completed(later));
+        assert_eq!(in_flight.overtaken(at(1000), span), None, "one is not completed");
+        assert!(in_flight.is_completed(late));
+        in_flight.submitted(111);
+        assert_eq!(in_flight.overtaken(at(109), span), None);
+        assert_eq!(in_flight.overtaken(at(110), span), Some(at(10)));
+        assert!(in_flight.is_completed(lost));
+        assert_eq!(in_flight.overtaken(at(1000), span), None);
+    }
+}

@@ -1,0 +1,300 @@
+//! The requests of clients from arrival to answer, in order of arrival, and the barrier among them.
+//!
+//! Transfers run side by side. A barrier waits for everything that came before it, and everything that comes after waits for the
+//! barrier. A request that comes is put at the end; [`turn`](Intake::turn) alone says which one goes on, in order.
+//!
+//! The requests are jobs in a table of fixed size with a list through it. The vectors lie beside the jobs, so that a request
+//! without one never touches the kilobyte it would take.
+
+use minix_abi::bdev::{BdevRequest, MAX_ELEMENTS};
+use minix_abi::kernel_call::MapElement;
+
+use super::barrier::{Barrier, Running, Task};
+use super::job::{Job, JobId, NONE, Stage};
+use crate::device::Direction;
+use crate::protocol::request::{Caller, Kind};
+use crate::protocol::trace::TraceTicket;
+use crate::transfer::Transfer;
+
+/// The request whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// No barrier is ahead of it any more.
+    Admit(JobId),
+    /// The barrier. It can run if nothing is ahead of it.
+    Barrier(JobId),
+}
+
+/// What is left of a request that was taken out.
+pub(crate) struct Removed {
+    pub(crate) caller: Caller,
+    pub(crate) traced: Option<TraceTicket>,
+    /// Which way its data went, if it was a transfer that passed its checks.
+    pub(crate) direction: Option<Direction>,
+    pub(crate) was_barrier: bool,
+}
+
+pub(crate) struct Intake<const JOBS: usize> {
+    barrier: Barrier,
+    first: u16,
+    last: u16,
+    /// First of the free places, which are linked by `next`.
+    free: u16,
+    used: u16,
+    jobs: [Job; JOBS],
+    vectors: [[MapElement; MAX_ELEMENTS]; JOBS],
+}
+
+impl<const JOBS: usize> Intake<JOBS> {
+    pub(crate) fn new() -> Self {
+        const { assert!(JOBS > 0 && JOBS < NONE as usize) };
+        let mut jobs = [Job::FREE; JOBS];
+        for (nth, job) in jobs.iter_mut().enumerate() {
+            job.next = if nth + 1 < JOBS { nth as u16 + 1 } else { NONE };
+        }
+        Self {
+            barrier: Barrier::None,
+            jobs,
+            vectors: [[MapElement { address: 0, bytes: 0 }; MAX_ELEMENTS]; JOBS],
+            first: NONE,
+            last: NONE,
+            free: 0,
+            used: 0,
+        }
+    }
+
+    pub(crate) const fn len(&self) -> u16 {
+        self.used
+    }
+
+    pub(crate) const fn is_full(&self) -> bool {
+        self.free == NONE
+    }
+
+    /// The first in order of arrival.
+    pub(crate) fn first(&self) -> Option<JobId> {
+        JobId::some(self.first)
+    }
+
+    /// The next one in order of arrival.
+    pub(crate) fn after(&self, id: JobId) -> Option<JobId> {
+        JobId::some(self[id].next)
+    }
+
+    /// Puts a request at the end; `None` if there is no room.
+    pub(crate) fn push(&mut self, caller: Caller, kind: Kind, request: BdevRequest) -> Option<JobId> {
+        let id = JobId::some(self.free)?;
+        let previous = self.last;
+        let job = &mut self.jobs[id.index()];
+        self.free = job.next;
+        job.caller = caller;
+        job.kind = kind;
+        job.stage = Stage::Waiting;
+        job.request = request;
+        job.traced = None;
+        job.merged = None;
+        job.next = NONE;
+        job.previous = previous;
+        match JobId::some(previous) {
+            Some(previous) => self[previous].next = id.0,
+            None => self.first = id.0,
+        }
+        self.last = id.0;
+        self.used += 1;
+        if let Barrier::None = self.barrier {
+            self.barrier = Barrier::Lifted(id);
+        }
+        Some(id)
+    }
+
+    /// Whether a request waits for its turn.
+    #[inline]
+    pub(crate) const fn any_waits(&self) -> bool {
+        !matches!(self.barrier, Barrier::None)
+    }
+
+    /// The request whose turn it is; `None` if no request waits, or the barrier runs.
+    pub(crate) fn turn(&self) -> Option<Turn> {
+        match self.barrier {
+            Barrier::None | Barrier::Runs(_) => None,
+            Barrier::Lifted(id) => Some(Turn::Admit(id)),
+            Barrier::Waits(id) => Some(Turn::Barrier(id)),
+        }
+    }
+
+    /// The request that had its turn is admitted: as a transfer in that direction, or as the barrier.
+    pub(crate) fn admit(&mut self, id: JobId) -> Option<Direction> {
+        let direction = self[id].kind.direction();
+        self.barrier = match direction {
+            Some(_) => Barrier::lifted(self.after(id)),
+            None => {
+                self[id].stage = Stage::Barrier;
+                Barrier::Waits(id)
+            }
+        };
+        direction
+    }
+
+    /// A request that was admitted is a transfer that passed its checks.
+    pub(crate) fn set_transfer(&mut self, id: JobId, transfer: Transfer) {
+        let job = &mut self[id];
+        job.stage = Stage::Transfer;
+        job.transfer = transfer;
+    }
+
+    /// The barrier needs the device.
+    pub(crate) fn run(&mut self, job: JobId, task: Task) {
+        self.barrier = Barrier::Runs(Running::new(job, task));
+    }
+
+    /// The barrier, if it runs.
+    pub(crate) const fn running(&self) -> Option<&Running> {
+        match &self.barrier {
+            Barrier::Runs(running) => Some(running),
+            _ => None,
+        }
+    }
+
+    /// The barrier, if it runs.
+    pub(crate) const fn running_mut(&mut self) -> Option<&mut Running> {
+        match &mut self.barrier {
+            Barrier::Runs(running) => Some(running),
+            _ => None,
+        }
+    }
+
+    /// Takes a request out. If it was the barrier, that is lifted.
+    pub(crate) fn remove(&mut self, id: JobId) -> Removed {
+        let was_barrier = self.barrier.job() == Some(id);
+        if was_barrier {
+            // All requests after it wait.
+            self.barrier = Barrier::lifted(self.after(id));
+        }
+        let free = self.free;
+        let job = &mut self[id];
+        let removed = Removed {
+            caller: job.caller,
+            traced: job.traced,
+            direction: (job.stage == Stage::Transfer).then_some(job.transfer.direction),
+            was_barrier,
+        };
+        let (previous, next) = (job.previous, job.next);
+        job.stage = Stage::Free;
+        job.next = free;
+        self.free = id.0;
+        self.used -= 1;
+        match JobId::some(previous) {
+            Some(previous) => self[previous].next = next,
+            None => self.first = next,
+        }
+        match JobId::some(next) {
+            Some(next) => self[next].previous = previous,
+            None => self.last = previous,
+        }
+        removed
+    }
+
+    /// The elements of the transfer, or room for `count` of them.
+    pub(crate) fn elements_mut(&mut self, id: JobId, count: usize) -> &mut [MapElement] {
+        let job = &mut self.jobs[id.index()];
+        if job.kind.has_vector() {
+            &mut self.vectors[id.index()][..count.min(MAX_ELEMENTS)]
+        } else {
+            core::slice::from_mut(&mut job.single)
+        }
+    }
+
+    /// The elements of the transfer.
+    pub(crate) fn elements(&self, id: JobId) -> &[MapElement] {
+        let job = &self.jobs[id.index()];
+        if job.kind.has_vector() {
+            &self.vectors[id.index()][..usize::from(job.transfer.elements).min(MAX_ELEMENTS)]
+        } else {
+            core::slice::from_ref(&job.single)
+        }
+    }
+
+    /// `next` goes in one device request with `last`.
+    pub(crate) fn link(&mut self, last: JobId, next: JobId) {
+        self[last].merged = Some(next);
+    }
+
+    /// The next transfer in the same device request, which it no longer shares.
+    pub(crate) fn unlink(&mut self, id: JobId) -> Option<JobId> {
+        self[id].merged.take()
+    }
+
+    /// Calls `each` for a transfer and those that share its device request.
+    pub(crate) fn for_each_merged(&mut self, head: JobId, mut each: impl FnMut(&mut Job)) {
+        let mut next = Some(head);
+        while let Some(id) = next {
+            next = self[id].merged;
+            each(&mut self[id]);
+        }
+    }
+
+    /// Transfers that shared a device request, or were to share one, no longer do; for good if `alone`.
+    pub(crate) fn part(&mut self, head: JobId, alone: bool) {
+        self.for_each_merged(head, |job| {
+            if alone {
+                job.transfer.set_alone();
+            }
+            job.merged = None;
+        });
+    }
+}
+
+impl<const JOBS: usize> core::ops::Index<JobId> for Intake<JOBS> {
+    type Output = Job;
+
+    fn index(&self, id: JobId) -> &Job {
+        &self.jobs[id.index()]
+    }
+}
+
+impl<const JOBS: usize> core::ops::IndexMut<JobId> for Intake<JOBS> {
+    fn index_mut(&mut self, id: JobId) -> &mut Job {
+        &mut self.jobs[id.index()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use super::*;
+
+    fn push(jobs: &mut Intake<4>, id: i32) -> Option<JobId> {
+        let caller = Caller { id, ..Job::FREE.caller };
+        jobs.push(caller, Kind::Read, Job::FREE.request)
+    }
+
+    fn order(jobs: &Intake<4>) -> Vec<i32> {
+        let mut order = Vec::new();
+        let mut next = jobs.first();
+        while let Some(id) = next {
+            order.push(jobs[id].caller.id);
+            next = jobs.after(id);
+        }
+        order
+    }
+
+    #[test]
+    fn requests_keep_their_order_while_others_are_answered() {
+        let mut jobs = Intake::<4>::new();
+        let ids: Vec<_> = (0..4).map(|id| push(&mut jobs, id).unwrap()).collect();
+        assert!(jobs.is_full() && push(&mut jobs, 9).is_none());
+        assert_eq!(order(&jobs), [0, 1, 2, 3]);
+        jobs.remove(ids[1]);
+        assert_eq!(order(&jobs), [0, 2, 3]);
+        let reused = push(&mut jobs, 4).unwrap();
+        assert_eq!(order(&jobs), [0, 2, 3, 4]);
+        for id in [ids[0], reused, ids[2], ids[3]] {
+            jobs.remove(id);
+        }
+        assert_eq!((order(&jobs).len(), jobs.len()), (0, 0));
+        push(&mut jobs, 5);
+        assert_eq!(order(&jobs), [5]);
+    }
+}

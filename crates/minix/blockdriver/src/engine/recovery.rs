@@ -1,0 +1,281 @@
+//! A device that is stuck or broken is reset, and given again what it had.
+//!
+//! A transfer that was lost in a reset starts over: its client has not been answered, so the memory is still granted, and
+//! doing a part of it twice changes nothing, as transfers that overlap it still wait. A request that was lost too often is answered
+//! with `EIO`; when the device does not come back at all, every request is.
+
+use core::fmt;
+
+use log::{error, warn};
+use minix_abi::{Errno, Instant};
+
+use super::barrier::Task;
+use super::health::DeviceState;
+use super::in_flight::Purpose;
+use super::job::{JobId, Stage};
+use super::pace::Look;
+use crate::device::{BlockDevice, Direction, SECTOR_BYTES};
+use crate::driver::BlockDriver;
+use crate::kernel::Kernel;
+
+impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+    /// When the device is to be looked at, since it has something to do.
+    pub(crate) fn look_due(&self) -> Option<Instant> {
+        let oldest = self.in_flight.oldest()?;
+        Some(self.health.pace.look_due(oldest))
+    }
+
+    /// Looks at a device that has completed nothing for a while, or has lost a request, and carries recovery on.
+    pub fn on_time(&mut self, kernel: &mut K, now: Instant) {
+        match self.health.state() {
+            DeviceState::Resetting(again) if again <= now => self.reset(kernel, now),
+            DeviceState::Good if self.look_due().is_some_and(|due| due <= now) => {
+                // It may be the driver that is late.
+                self.collect(kernel, now);
+                if self.health.is_good() {
+                    self.look(kernel, now);
+                }
+            }
+            _ => {}
+        }
+        self.settle(kernel, now);
+    }
+
+    /// Looks whether the device still works on its requests.
+    fn look(&mut self, kernel: &mut K, now: Instant) {
+        let Some(oldest) = self.in_flight.find_oldest() else {
+            return;
+        };
+        let pace = &mut self.health.pace;
+        match pace.look(oldest, now) {
+            Look::TimedOut => {
+                let late = (Instant::START, now.before(pace.timeout()));
+                self.time_out(kernel, now, late, "completes nothing");
+            }
+            look => {
+                if let Some(lost) = self.in_flight.overtaken(now, pace.overtaken()) {
+                    self.time_out(kernel, now, (lost, lost), "has lost a request");
+                } else if look == Look::IsQuiet && !self.device.is_alive() {
+                    self.suspect_all();
+                    self.recover(kernel, now, "asks for a reset, without an interrupt");
+                }
+            }
+        }
+    }
+
+    /// The requests that the device was given from one time to another are late.
+    #[cold]
+    fn time_out(&mut self, kernel: &mut K, now: Instant, (from, to): (Instant, Instant), why: &'static str) {
+        self.counters.timeouts += 1;
+        let mut count = 0_u32;
+        for (purpose, since) in self.in_flight.between(from, to) {
+            count += 1;
+            if count == 1 {
+                let (what, replays) = self.describe(purpose);
+                let (millis, attempt) = (now.since(since).as_millis() as u64, u32::from(replays) + 1);
+                warn!("timed out: {what} after {millis} ms, attempt {attempt}");
+            }
+        }
+        if count > 1 {
+            warn!("timed out: {} more requests", count - 1);
+        }
+        self.suspect((from, to));
+        self.recover(kernel, now, why);
+    }
+
+    /// A device request, for people, and how often it was tried before.
+    fn describe(&self, purpose: Purpose) -> (Description, u8) {
+        match purpose {
+            Purpose::Transfer { job, offset, bytes, .. } => {
+                let transfer = &self.intake[job].transfer;
+                let first = transfer.first + u64::from(offset);
+                let part = Description::of(name(transfer.direction), first, bytes.into());
+                (part, transfer.replays())
+            }
+            Purpose::ForcedFlush { job } => (Description::FLUSH, self.intake[job].transfer.replays()),
+            Purpose::BackgroundFlush => (Description::FLUSH, 0),
+            Purpose::Barrier => self.intake.running().map_or((Description::FLUSH, 0), |running| {
+                (Description::of_task(&running.task), running.replays())
+            }),
+        }
+    }
+
+    /// Notes that the device failed to complete what it has.
+    pub(crate) fn suspect_all(&mut self) {
+        self.suspect((Instant::START, Instant::END));
+    }
+
+    /// Notes that the device failed to complete the requests that it was given from one time to another. Others are given to it again as often as it takes; as all of
+    /// them are given anew at the same time, each becomes a suspect in the end.
+    fn suspect(&mut self, (from, to): (Instant, Instant)) {
+        for (purpose, _) in self.in_flight.between(from, to) {
+            match purpose {
+                Purpose::BackgroundFlush => self.write_back.suspected(),
+                Purpose::Barrier => {
+                    if let Some(running) = self.intake.running_mut() {
+                        running.suspected();
+                    }
+                }
+                Purpose::ForcedFlush { job } | Purpose::Transfer { job, .. } => {
+                    self.intake.for_each_merged(job, |job| job.transfer.suspected());
+                }
+            }
+        }
+    }
+
+    /// Resets the device, because of something it does (`why`). If it has completed nothing since the last reset, that is after
+    /// a pause.
+    #[cold]
+    pub(crate) fn recover(&mut self, kernel: &mut K, now: Instant, why: &'static str) {
+        if !self.health.is_good() {
+            return;
+        }
+        let count = self.in_flight.len();
+        warn!("the device {why}: it is reset, with {count} requests in it");
+        if self.health.wants_reset(self.is_idle(), self.options.reset_pause, now) {
+            self.reset(kernel, now);
+        }
+    }
+
+    fn reset(&mut self, kernel: &mut K, now: Instant) {
+        let (handed_over, result) = self.in_flight.reset(&mut self.device);
+        if result.is_ok() {
+            self.counters.resets += 1;
+        } else {
+            self.counters.failed_resets += 1;
+        }
+        self.health
+            .was_reset(result.is_ok(), handed_over > 0, &self.options, now);
+        // What it had completed is no different from what a poll finds.
+        self.take_completed(kernel, now);
+        if !matches!(self.health.state(), DeviceState::Resetting(_)) {
+            self.start_over(kernel, now);
+        }
+    }
+
+    /// The device has no request any more; what it had is to be given to it again. If it is dead, that ends with an error.
+    fn start_over(&mut self, kernel: &mut K, now: Instant) {
+        let lost = self.in_flight.len();
+        self.in_flight.forget();
+        if self.write_back.take_suspect() {
+            self.background_failed(now);
+        }
+        self.write_back.forget_flushes();
+        if self.is_broken() {
+            self.give_up_flushes();
+        }
+        self.bounce.reset();
+        self.scheduler.device_is_empty();
+        let unanswered = self.intake.len();
+        let mut next = self.intake.first();
+        while let Some(id) = next {
+            next = self.intake.after(id);
+            match self.intake[id].stage {
+                Stage::Transfer => self.start_transfer_over(kernel, now, id),
+                Stage::Barrier => self.start_barrier_over(kernel, now, id),
+                Stage::Free | Stage::Waiting => break,
+            }
+        }
+        if lost > 0 && self.is_broken() {
+            warn!("{lost} device requests were lost: their clients get an error");
+        } else if lost > 0 {
+            let failed = unanswered - self.intake.len();
+            warn!("{lost} device requests were lost: {failed} clients get an error, the others are tried again");
+        }
+    }
+
+    fn start_transfer_over(&mut self, kernel: &mut K, now: Instant, id: JobId) {
+        let dead = self.is_broken();
+        let Some(error) = self.intake[id].transfer.lost() else {
+            return;
+        };
+        let shared = self.intake.unlink(id).is_some();
+        let transfer = &mut self.intake[id].transfer;
+        if shared {
+            // Any of those that shared a device request may be why it was lost.
+            transfer.set_alone();
+        }
+        let error = match error {
+            Some(error) => error,
+            // That the device is given up was logged.
+            None if dead => Errno::EIO,
+            None if transfer.replays() > self.options.replays => {
+                let what = Description::of(name(transfer.direction), transfer.first, transfer.bytes.into());
+                error!("given up: {what}, lost {} times", transfer.replays());
+                Errno::EIO
+            }
+            None => {
+                transfer.rewind();
+                self.counters.replayed += 1;
+                return;
+            }
+        };
+        self.answer(kernel, now, id, error.into());
+    }
+
+    fn start_barrier_over(&mut self, kernel: &mut K, now: Instant, id: JobId) {
+        let dead = self.is_broken();
+        let Some(running) = self.intake.running_mut() else {
+            return;
+        };
+        let lost = running.lost();
+        let (replays, task) = (running.replays(), running.task);
+        if dead || replays > self.options.replays {
+            if !dead {
+                error!("given up: {}, lost {replays} times", Description::of_task(&task));
+            }
+            if task.is_flush() {
+                self.flush_failed(now, Some(self.intake[id].request.minor));
+            }
+            self.answer(kernel, now, id, Errno::EIO.into());
+        } else if lost {
+            self.counters.replayed += 1;
+        }
+    }
+}
+
+/// What was asked of the device, for people.
+#[derive(Clone, Copy, Debug)]
+struct Description {
+    operation: &'static str,
+    /// In sectors. No sectors: it has no place.
+    first: u64,
+    sectors: u64,
+}
+
+impl Description {
+    const FLUSH: Self = Self::of("flush", 0, 0);
+
+    const fn of(operation: &'static str, first_byte: u64, bytes: u64) -> Self {
+        Self {
+            operation,
+            first: first_byte / SECTOR_BYTES,
+            sectors: bytes / SECTOR_BYTES,
+        }
+    }
+
+    const fn of_task(task: &Task) -> Self {
+        match task {
+            Task::Flush | Task::FlushBeforeCacheOff => Self::FLUSH,
+            Task::SwitchCache { .. } => Self::of("switch of the write cache", 0, 0),
+            Task::Scan(read) => Self::of("read of a partition table", read.first_byte, read.bytes as u64),
+        }
+    }
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.operation)?;
+        if self.sectors > 0 {
+            write!(f, " of {} sectors from {}", self.sectors, self.first)?;
+        }
+        Ok(())
+    }
+}
+
+const fn name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Read => "read",
+        Direction::Write => "write",
+    }
+}

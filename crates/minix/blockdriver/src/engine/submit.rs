@@ -1,0 +1,400 @@
+//! Transfers become device requests: grants become addresses, or pass through bounce buffers.
+//!
+//! A transfer that one look-up of addresses covers reaches the device only if all of it has addresses. A longer one goes
+//! piece by piece, each as long as the look-up and the device allow.
+
+use minix_abi::kernel_call::GrantedRange as _;
+use minix_abi::{Errno, Instant};
+
+use super::barrier::Running;
+use super::health::DeviceState;
+use super::in_flight::Purpose;
+use super::job::JobId;
+use crate::device::{
+    BOUNCE_BYTES, BlockDevice, Data, DeviceRequest, Direction, DiskInfo, Refusal, SECTOR_BYTES, whole_blocks,
+};
+use crate::driver::BlockDriver;
+use crate::kernel::Kernel;
+use crate::transfer::bounce::copy_in;
+use crate::transfer::map::{Limits, Mapped, cut_piece, map_rest};
+
+/// Transfers that share a device request are not longer together.
+const MERGED_BYTES: u64 = 1 << 20;
+
+/// What became of an attempt to give the device something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// The device took it, or it is over for other reasons.
+    Done,
+    /// The device has no room.
+    Full,
+    /// The device was reset for that, or is to be.
+    Reset,
+}
+
+impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+    /// Goes on with whatever can go on: requests whose turn it is, and the device. Bounded, as each round but the last answers
+    /// a request.
+    pub(crate) fn settle(&mut self, kernel: &mut K, now: Instant) {
+        self.scheduler.begin_call();
+        if self.write_back.is_needed() {
+            self.flush_in_time(kernel, now);
+        }
+        // What was answered before this call, or in it, may have been the barrier.
+        self.take_turns(kernel, now);
+        if self.scheduler.is_busy() && !self.is_idle() {
+            for _ in 0..2 * JOBS + 1 {
+                // One reset is enough for one call; the flush may have had one.
+                if self.scheduler.is_unfinished() || !self.submit_all(kernel, now) {
+                    break;
+                }
+                self.take_turns(kernel, now);
+            }
+        }
+        if self.scheduler.take_unnotified() {
+            self.counters.notifies += 1;
+            self.device.notify();
+        }
+    }
+
+    /// Gives the device what it can take. Returns whether requests were answered on the way, so that others may have their
+    /// turn.
+    fn submit_all(&mut self, kernel: &mut K, now: Instant) -> bool {
+        let unanswered = self.intake.len();
+        // Each round gives the device something, answers a request, sends one to a bounce buffer, marks some as not to be
+        // merged, or is the last one. No request takes more than a few of them.
+        let mut rounds = 8 * (JOBS + 1);
+        while self.scheduler.is_busy()
+            && !self.scheduler.is_device_full()
+            && !matches!(self.health.state(), DeviceState::Resetting(_))
+        {
+            if rounds == 0 {
+                self.scheduler.leave_rest();
+                break;
+            }
+            rounds -= 1;
+            if self.has_depth() {
+                // A slow device that has enough can still be given a flush.
+                if self.in_flight.len() >= usize::from(self.health.pace.full_depth()) {
+                    self.scheduler.device_is_full();
+                }
+                break;
+            }
+            let needs_device = self.intake.running().is_some_and(Running::needs_device);
+            let attempt = if needs_device {
+                self.submit_barrier(kernel, now)
+            } else if let Some(id) = self.scheduler.pick(&self.intake, self.bounce.any_free()) {
+                self.start(kernel, now, id)
+            } else {
+                self.scheduler.rest();
+                break;
+            };
+            match attempt {
+                Attempt::Reset if self.health.is_good() => {
+                    // One reset is enough for one call.
+                    self.scheduler.leave_rest();
+                    break;
+                }
+                Attempt::Done | Attempt::Reset => {}
+                Attempt::Full => self.note_full(),
+            }
+        }
+        self.intake.len() < unanswered
+    }
+
+    /// Whether the device has as many requests as its pace allows.
+    fn has_depth(&self) -> bool {
+        self.in_flight.len() >= usize::from(self.health.pace.depth())
+    }
+
+    /// Gives the device as much of a transfer as it takes.
+    fn start(&mut self, kernel: &mut K, now: Instant, id: JobId) -> Attempt {
+        if self.is_broken() {
+            self.fail(kernel, now, id, Errno::EIO);
+            return Attempt::Done;
+        }
+        let Some(disk) = self.device.info() else {
+            return self.refused(kernel, now, id, Refusal::Broken);
+        };
+        let transfer = &self.intake[id].transfer;
+        if transfer.is_flush_due() {
+            return self.start_forced_flush(kernel, now, id);
+        }
+        if transfer.direction == Direction::Write {
+            let is_first = self.in_flight.len() == 0;
+            self.write_back.writes_to(disk.needs_flushes(), is_first);
+        }
+        if transfer.needs_bounce() {
+            self.start_bounced(kernel, now, id, &disk)
+        } else {
+            self.start_mapped(kernel, now, id, &disk)
+        }
+    }
+
+    fn start_mapped(&mut self, kernel: &mut K, now: Instant, id: JobId, disk: &DiskInfo) -> Attempt {
+        let limits = Limits::of(disk);
+        let mapped = match self.map(kernel, id, &limits, 0, self.ranges.len()) {
+            Ok(mapped) => mapped,
+            Err(error) => {
+                self.no_address(kernel, now, id, error);
+                return Attempt::Done;
+            }
+        };
+        if mapped.bytes == 0 {
+            // Looking again would find nothing again.
+            self.fail(kernel, now, id, Errno::EFAULT);
+            return Attempt::Done;
+        }
+        if mapped.bytes == self.intake[id].transfer.bytes && mapped.ranges <= limits.segments {
+            let ranges = self.add_neighbours(kernel, now, id, mapped.ranges, &limits);
+            self.submit_whole(kernel, now, id, ranges)
+        } else {
+            self.submit_pieces(kernel, now, id, mapped, &limits)
+        }
+    }
+
+    /// Looks up the addresses of a transfer, into the ranges `from..to`.
+    fn map(&mut self, kernel: &mut K, id: JobId, limits: &Limits, from: usize, to: usize) -> Result<Mapped, Errno> {
+        let job = &self.intake[id];
+        map_rest(
+            kernel,
+            job.caller.endpoint,
+            &job.transfer,
+            self.intake.elements(id),
+            limits,
+            &mut self.ranges[from..to],
+        )
+    }
+
+    /// Looks for transfers that go on where this one ends, and puts their addresses after its own.
+    fn add_neighbours(&mut self, kernel: &mut K, now: Instant, head: JobId, mut used: usize, limits: &Limits) -> usize {
+        let (mut last, start) = (head, self.intake[head].transfer.first);
+        // Each round adds a range at least, answers a request, or is the last one.
+        while used < limits.segments {
+            let Some(next) = self.scheduler.neighbour(&self.intake, head, last) else {
+                break;
+            };
+            if self.intake[next].transfer.end() - start > MERGED_BYTES {
+                break;
+            }
+            match self.map(kernel, next, limits, used, limits.segments) {
+                Ok(mapped) if mapped.bytes == self.intake[next].transfer.bytes => {
+                    self.intake.link(last, next);
+                    last = next;
+                    used += mapped.ranges;
+                }
+                // It does not fit.
+                Ok(_) => break,
+                Err(error) => self.no_address(kernel, now, next, error),
+            }
+        }
+        used
+    }
+
+    /// Gives the device a whole transfer, and those that are linked to it.
+    fn submit_whole(&mut self, kernel: &mut K, now: Instant, head: JobId, ranges: usize) -> Attempt {
+        let transfer = self.intake[head].transfer;
+        let purpose = Purpose::Transfer {
+            job: head,
+            offset: 0,
+            bytes: transfer.bytes,
+            bounce: None,
+        };
+        let request = DeviceRequest::Transfer {
+            direction: transfer.direction,
+            first: transfer.first / SECTOR_BYTES,
+            data: Data::Granted(&self.ranges[..ranges]),
+        };
+        match self.in_flight.submit(&mut self.device, request, purpose, now) {
+            Ok(()) => {
+                let merged = &mut self.counters.merged;
+                self.intake.for_each_merged(head, |job| {
+                    job.transfer.whole_submitted();
+                    *merged += u64::from(job.merged.is_some());
+                });
+                self.scheduler.had_turn(transfer.direction);
+                self.note_submitted();
+                Attempt::Done
+            }
+            Err(refusal) if self.intake[head].merged.is_some() => {
+                let is_full = refusal == Refusal::Full && self.in_flight.len() > 0;
+                self.intake.part(head, !is_full);
+                match refusal {
+                    Refusal::Broken => self.refused(kernel, now, head, refusal),
+                    _ if is_full => Attempt::Full,
+                    _ => Attempt::Done,
+                }
+            }
+            Err(refusal) => self.refused(kernel, now, head, refusal),
+        }
+    }
+
+    /// Gives the device the ranges that were found, in as many requests as it takes.
+    fn submit_pieces(&mut self, kernel: &mut K, now: Instant, id: JobId, mapped: Mapped, limits: &Limits) -> Attempt {
+        let mut from = 0;
+        // Each round gives the device a range at least, or is the last one.
+        while from < mapped.ranges {
+            if self.has_depth() {
+                // It goes on once there are fewer.
+                return Attempt::Done;
+            }
+            let piece = cut_piece(&mut self.ranges[from..mapped.ranges], limits);
+            if piece.bytes == 0 {
+                if from == 0 {
+                    // One block is in more places than can be told.
+                    self.no_address(kernel, now, id, Errno::EFAULT);
+                }
+                break;
+            }
+            let transfer = &self.intake[id].transfer;
+            let offset = transfer.submitted();
+            let purpose = Purpose::Transfer {
+                job: id,
+                offset,
+                bytes: piece.bytes,
+                bounce: None,
+            };
+            let request = DeviceRequest::Transfer {
+                direction: transfer.direction,
+                first: (transfer.first + u64::from(offset)) / SECTOR_BYTES,
+                data: Data::Granted(&self.ranges[from..from + piece.ranges]),
+            };
+            if let Err(refusal) = self.in_flight.submit(&mut self.device, request, purpose, now) {
+                return self.refused(kernel, now, id, refusal);
+            }
+            self.piece_submitted(id, piece.bytes);
+            from += piece.ranges;
+            if piece.kept.bytes() > 0 {
+                // The block that the cut went through starts in the last range.
+                from -= 1;
+                self.ranges[from] = piece.kept;
+            }
+        }
+        Attempt::Done
+    }
+
+    /// Gives the device a part of a transfer in a bounce buffer.
+    fn start_bounced(&mut self, kernel: &mut K, now: Instant, id: JobId, disk: &DiskInfo) -> Attempt {
+        // The transfer was picked because one is free.
+        let Some(buffer) = self.bounce.take() else {
+            return Attempt::Full;
+        };
+        let job = &self.intake[id];
+        let (transfer, granter) = (job.transfer, job.caller.endpoint);
+        let most = whole_blocks(BOUNCE_BYTES as u64, disk.block());
+        let bytes = transfer.rest().min(most as u32);
+        let memory = self.device.bounce_buffer(buffer);
+        let copied = match memory.and_then(|memory| memory.get_mut(..bytes as usize)) {
+            None | Some([]) => Err(Errno::EIO),
+            Some(part) if transfer.direction == Direction::Write => {
+                copy_in(kernel, granter, self.intake.elements(id), transfer.submitted(), part)
+            }
+            Some(_) => Ok(()),
+        };
+        if let Err(error) = copied {
+            self.bounce.put_back(buffer);
+            self.fail(kernel, now, id, error);
+            return Attempt::Done;
+        }
+        let purpose = Purpose::Transfer {
+            job: id,
+            offset: transfer.submitted(),
+            bytes,
+            bounce: Some(buffer),
+        };
+        let request = DeviceRequest::Transfer {
+            direction: transfer.direction,
+            first: (transfer.first + u64::from(transfer.submitted())) / SECTOR_BYTES,
+            data: Data::Bounce(buffer, bytes as usize),
+        };
+        match self.in_flight.submit(&mut self.device, request, purpose, now) {
+            Ok(()) => {
+                self.piece_submitted(id, bytes);
+                self.counters.bounced += 1;
+                Attempt::Done
+            }
+            Err(refusal) => {
+                self.bounce.put_back(buffer);
+                let refusal = match refusal {
+                    Refusal::Unreachable => Refusal::Invalid,
+                    other => other,
+                };
+                self.refused(kernel, now, id, refusal)
+            }
+        }
+    }
+
+    fn start_forced_flush(&mut self, kernel: &mut K, now: Instant, id: JobId) -> Attempt {
+        match self.offer_flush(Purpose::ForcedFlush { job: id }, now) {
+            Ok(()) => {
+                self.intake[id].transfer.flush_submitted();
+                Attempt::Done
+            }
+            Err(refusal) => self.refused(kernel, now, id, refusal),
+        }
+    }
+
+    /// The device took a part of a transfer.
+    fn piece_submitted(&mut self, id: JobId, bytes: u32) {
+        // The elements lie beside the job, so that both cannot be had at once otherwise.
+        let mut transfer = self.intake[id].transfer;
+        if transfer.submitted() == 0 {
+            self.scheduler.had_turn(transfer.direction);
+        }
+        transfer.piece_submitted(bytes, self.intake.elements(id));
+        self.counters.chunks += u64::from(bytes < transfer.bytes);
+        self.intake[id].transfer = transfer;
+        self.note_submitted();
+    }
+
+    /// The device took a request.
+    pub(crate) fn note_submitted(&mut self) {
+        self.counters.device_requests += 1;
+        self.counters.max_in_flight = self.counters.max_in_flight.max(self.in_flight.len() as u16);
+        self.scheduler.submitted();
+    }
+
+    /// The device has no room until it completes something.
+    pub(crate) fn note_full(&mut self) {
+        self.counters.device_full += 1;
+        self.scheduler.device_is_full();
+    }
+
+    /// The device did not take the next part of a transfer.
+    fn refused(&mut self, kernel: &mut K, now: Instant, id: JobId, refusal: Refusal) -> Attempt {
+        let error = match refusal {
+            Refusal::Full if self.in_flight.len() > 0 => return Attempt::Full,
+            // It has no room although it has nothing to do: it will have none later either.
+            Refusal::Full | Refusal::Broken => {
+                self.intake[id].transfer.suspected();
+                self.recover(kernel, now, "takes no requests");
+                return Attempt::Reset;
+            }
+            Refusal::Unreachable => {
+                self.no_address(kernel, now, id, Errno::EFAULT);
+                return Attempt::Done;
+            }
+            Refusal::Invalid => Errno::EIO,
+            Refusal::Unsupported => Errno::ENOTSUP,
+        };
+        self.fail(kernel, now, id, error);
+        Attempt::Done
+    }
+
+    /// There are no addresses to be had for the next part of a transfer. Memory that was never touched has none yet, and a
+    /// copy brings it in; anything else is an error.
+    fn no_address(&mut self, kernel: &mut K, now: Instant, id: JobId, error: Errno) {
+        if error == Errno::EFAULT && self.bounce.exists() {
+            self.intake[id].transfer.use_bounce();
+        } else {
+            self.fail(kernel, now, id, error);
+        }
+    }
+
+    /// A transfer has failed. What the device still has of it has to come back before the answer.
+    fn fail(&mut self, kernel: &mut K, now: Instant, id: JobId, error: Errno) {
+        let beyond = self.is_beyond(id, error);
+        self.intake[id].transfer.failed(error, beyond);
+        self.go_on_with(kernel, now, id);
+    }
+}

@@ -1,0 +1,6 @@
+//! What clients say and are told.
+
+pub(crate) mod ioctl;
+pub(crate) mod reply;
+pub(crate) mod request;
+pub(crate) mod trace;
