@@ -168,7 +168,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             let mut work = record.work;
             let (ring, slots) = (&mut self.ring, &mut self.slots);
             let sent = if work.fits(&self.limits) {
-                work.send(id, record.segments(), &self.limits, ring, slots)
+                work.send_part(id, record.segments(), &self.limits, ring, slots)
             } else {
                 Err(ChainError::TooLong)
             };

@@ -114,9 +114,6 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    /// A device request that moves no data.
-    const NO_DATA: Self = Self::answered(0, 0);
-
     /// A device request that accounts for `sectors` and makes the device write `answer` bytes.
     const fn answered(sectors: u32, answer: u32) -> Self {
         Self {
@@ -314,44 +311,43 @@ impl Work {
         ring: &mut VirtQueue<PartToken, N>,
         slots: &mut SlotMemory,
     ) -> Result<(), ChainError> {
+        let Self::Whole { transfer, first, bytes } = *self else {
+            return self.send_part(record, segments, limits, ring, slots);
+        };
+        let mut chain = ring.chain()?;
+        let sent = put_data(&mut chain, slots, transfer, first, bytes, segments.iter().copied())?;
+        chain.submit(PartToken { record, sent }).map_err(|(error, _)| error)?;
+        *self = Self::Sent;
+        Ok(())
+    }
+
+    /// [`send`](Self::send) of everything but the common case.
+    #[inline(never)]
+    pub(crate) fn send_part<const N: usize>(
+        &mut self,
+        record: u16,
+        segments: &[Segment],
+        limits: &Limits,
+        ring: &mut VirtQueue<PartToken, N>,
+        slots: &mut SlotMemory,
+    ) -> Result<(), ChainError> {
         let mut chain = ring.chain()?;
         let (sent, rest) = match *self {
             Self::Whole { transfer, first, bytes } => {
-                let pieces = segments.iter().copied();
-                let sent = put_data(&mut chain, slots, transfer, first, bytes, pieces)?;
-                (sent, Self::Sent)
+                let whole = (Cursor::default(), u64::from(bytes));
+                put_next_part(&mut chain, slots, segments, limits, transfer, first, whole)?
             }
             Self::Data {
                 transfer,
                 next,
                 cursor,
                 left,
-            } => {
-                let part = next_part(transfer, segments, cursor, next, left, limits);
-                let part = part.ok_or(ChainError::TooManySegments)?;
-                let pieces = part.pieces(segments, limits);
-                let sent = put_data(&mut chain, slots, transfer, next, part.bytes, pieces)?;
-                (sent, after_part(transfer, next, part, left))
-            }
+            } => put_next_part(&mut chain, slots, segments, limits, transfer, next, (cursor, left))?,
             Self::Range(request, range) => put_range(&mut chain, slots, request, range, limits)?,
-            Self::Flush => {
-                start(&mut chain, slots, RequestHeader::without_position(RequestType::FLUSH))?;
-                end(&mut chain, slots)?;
-                (Sent::NO_DATA, Self::Sent)
-            }
-            Self::Identify => {
-                let sent = put_query(&mut chain, slots, RequestType::GET_ID, DeviceIdString::BYTES)?;
-                (sent, Self::Sent)
-            }
-            Self::Lifetime => {
-                let sent = put_query(&mut chain, slots, RequestType::GET_LIFETIME, Lifetime::BYTES)?;
-                (sent, Self::Sent)
-            }
-            Self::Zone(kind, sector) => {
-                start(&mut chain, slots, RequestHeader::at(kind, sector))?;
-                end(&mut chain, slots)?;
-                (Sent::NO_DATA, Self::Sent)
-            }
+            Self::Flush => put_command(&mut chain, slots, RequestType::FLUSH, None, 0)?,
+            Self::Identify => put_command(&mut chain, slots, RequestType::GET_ID, None, DeviceIdString::BYTES)?,
+            Self::Lifetime => put_command(&mut chain, slots, RequestType::GET_LIFETIME, None, Lifetime::BYTES)?,
+            Self::Zone(kind, sector) => put_command(&mut chain, slots, kind, Some(sector), 0)?,
             Self::Sent => return Err(ChainError::Empty),
         };
         chain.submit(PartToken { record, sent }).map_err(|(error, _)| error)?;
@@ -393,46 +389,59 @@ fn put_data<const N: usize>(
     pieces: impl Iterator<Item = Segment>,
 ) -> Result<Sent, ChainError> {
     let sectors = bytes / SECTOR_BYTES as u32;
-    // One loop for each direction, so that which it is need not be asked for every piece.
-    match transfer {
-        Transfer::Read => {
-            start(chain, slots, RequestHeader::at(RequestType::IN, first))?;
-            for piece in pieces {
-                chain.writable(piece)?;
-            }
-            end(chain, slots)?;
-            Ok(Sent::answered(sectors, bytes))
-        }
-        Transfer::Write => {
-            start(chain, slots, RequestHeader::at(RequestType::OUT, first))?;
-            for piece in pieces {
-                chain.readable(piece)?;
-            }
-            end(chain, slots)?;
-            Ok(Sent::answered(sectors, 0))
-        }
+    let (kind, sent) = match transfer {
+        Transfer::Read => (RequestType::IN, Sent::answered(sectors, bytes)),
+        Transfer::Write => (RequestType::OUT, Sent::answered(sectors, 0)),
         Transfer::ReportZones => {
-            start(chain, slots, RequestHeader::at(RequestType::ZONE_REPORT, first))?;
-            for piece in pieces {
-                chain.writable(piece)?;
-            }
-            end(chain, slots)?;
-            Ok(Sent {
+            let report = Sent {
                 sectors: 0,
                 answer: bytes,
                 at_most: true,
-            })
+            };
+            (RequestType::ZONE_REPORT, report)
         }
-        Transfer::Append => {
-            start(chain, slots, RequestHeader::at(RequestType::ZONE_APPEND, first))?;
+        // The status is in the tail, so it is not counted here.
+        Transfer::Append => (RequestType::ZONE_APPEND, Sent::answered(sectors, AppendTail::BYTES - 1)),
+    };
+    start(chain, slots, RequestHeader::at(kind, first))?;
+    // One loop for each direction, so that it need not be asked for every piece.
+    match transfer {
+        Transfer::Read | Transfer::ReportZones => {
+            for piece in pieces {
+                chain.writable(piece)?;
+            }
+        }
+        Transfer::Write | Transfer::Append => {
             for piece in pieces {
                 chain.readable(piece)?;
             }
-            let tail = slots.append_tail(chain.slot());
-            chain.writable(tail)?;
-            Ok(Sent::answered(sectors, AppendTail::BYTES - 1))
         }
     }
+    match transfer {
+        Transfer::Append => {
+            let tail = slots.append_tail(chain.slot());
+            chain.writable(tail)?;
+        }
+        Transfer::Read | Transfer::Write | Transfer::ReportZones => end(chain, slots)?,
+    }
+    Ok(sent)
+}
+
+/// Puts the part of a transfer that begins at sector `next` into the chain. `left` is where the buffer goes on, and how many
+/// bytes are left. Also answers what is left after it.
+fn put_next_part<const N: usize>(
+    chain: &mut RequestChain<'_, N>,
+    slots: &mut SlotMemory,
+    segments: &[Segment],
+    limits: &Limits,
+    transfer: Transfer,
+    next: Sector,
+    (cursor, left): (Cursor, u64),
+) -> Result<(Sent, Work), ChainError> {
+    let part = next_part(transfer, segments, cursor, next, left, limits).ok_or(ChainError::TooManySegments)?;
+    let pieces = part.pieces(segments, limits);
+    let sent = put_data(chain, slots, transfer, next, part.bytes, pieces)?;
+    Ok((sent, after_part(transfer, next, part, left)))
 }
 
 /// The next part of a transfer that has come to `next`, with `left` bytes after `cursor`.
@@ -484,7 +493,6 @@ fn is_splittable(transfer: Transfer, segments: &[Segment], first: Sector, bytes:
 }
 
 /// Puts the first device request of `range` into the chain. Also answers what is left after it.
-#[inline(always)]
 fn put_range<const N: usize>(
     chain: &mut RequestChain<'_, N>,
     slots: &mut SlotMemory,
@@ -511,18 +519,25 @@ fn put_range<const N: usize>(
     Ok((Sent::answered(sectors, 0), rest))
 }
 
-/// Puts a question with an answer of `answer` bytes into the chain.
-#[inline(always)]
-fn put_query<const N: usize>(
+/// Puts a request without data of the caller into the chain: for the whole device, or at a sector. The device answers with
+/// `answer` bytes. Nothing is left after it.
+fn put_command<const N: usize>(
     chain: &mut RequestChain<'_, N>,
     slots: &mut SlotMemory,
     kind: RequestType,
+    sector: Option<Sector>,
     answer: u32,
-) -> Result<Sent, ChainError> {
-    start(chain, slots, RequestHeader::without_position(kind))?;
-    chain.writable(slots.answer(chain.slot(), answer))?;
+) -> Result<(Sent, Work), ChainError> {
+    let header = match sector {
+        Some(sector) => RequestHeader::at(kind, sector),
+        None => RequestHeader::without_position(kind),
+    };
+    start(chain, slots, header)?;
+    if answer > 0 {
+        chain.writable(slots.answer(chain.slot(), answer))?;
+    }
     end(chain, slots)?;
-    Ok(Sent::answered(0, answer))
+    Ok((Sent::answered(0, answer), Work::Sent))
 }
 
 /// What is left after `part`.
