@@ -277,34 +277,38 @@ fn a_failure_at_driver_ok_is_an_error_and_releases_memory() {
 }
 
 #[test]
-fn a_failure_at_driver_ok_without_a_reset_keeps_the_memory() {
+fn a_failed_start_without_a_reset_keeps_the_memory() {
     let options = options(|it| it.poll_limit = PollLimit(10));
-    let model = Model::new(ModelConfig::modern());
-    let transport = Rig::<16>::probe(&model);
-    let mut started = false;
-    transport.access().hook(move |access| match access {
-        Access::Write(register::STATUS, status) => {
-            started |= status & 4 != 0;
-            None
-        }
-        Access::Read(register::STATUS) if started => Some(0x4F),
-        _ => None,
-    });
-    let failed = Rig::<16>::on(model.clone(), transport, &options)
-        .err()
-        .expect("no bring-up");
-    let status = DeviceStatus::from_bits_retain(0x4F);
-    assert_eq!(failed.error, InitError::Stuck { status });
-    let lost = model.allocations();
-    assert_eq!(lost, 2, "rings and slots");
-    // Later it resets after all.
-    failed.transport.access().unhook();
-    let mut dma = model.dma();
-    let mut disk = TestDisk::<16>::start(failed.transport, &mut dma, &options).expect("it comes up");
-    disk.submit(Request::flush(1)).unwrap();
-    disk.notify();
-    model.process(usize::MAX);
-    assert_eq!(disk.poll(|completion| assert!(completion.result.is_ok())), Ok(1));
-    disk.shut_down(&mut dma, |_| unreachable!()).expect("it resets");
-    assert_eq!(model.allocations(), lost);
+    // At DRIVER_OK, and when the queue is not taken.
+    for (at, bit, status) in [(register::STATUS, 4, 0x4F), (register::QUEUE_READY, 1, 0x0B)] {
+        let model = Model::new(ModelConfig::modern());
+        let transport = Rig::<16>::probe(&model);
+        let mut stuck = false;
+        transport.access().hook(move |access| match access {
+            Access::Write(to, value) => {
+                stuck |= to == at && value & bit != 0;
+                None
+            }
+            Access::Read(register::STATUS) if stuck => Some(status),
+            Access::Read(register::QUEUE_READY) if stuck => Some(0),
+            Access::Read(_) => None,
+        });
+        let failed = Rig::<16>::on(model.clone(), transport, &options)
+            .err()
+            .expect("no start");
+        let status = DeviceStatus::from_bits_retain(status as u8);
+        assert_eq!(failed.error, InitError::Stuck { status });
+        let lost = model.allocations();
+        assert_eq!(lost, 2, "rings and slots");
+        // Later it resets after all.
+        failed.transport.access().unhook();
+        let mut dma = model.dma();
+        let mut disk = TestDisk::<16>::start(failed.transport, &mut dma, &options).expect("it comes up");
+        disk.submit(Request::flush(1)).unwrap();
+        disk.notify();
+        model.process(usize::MAX);
+        assert_eq!(disk.poll(|completion| assert!(completion.result.is_ok())), Ok(1));
+        disk.shut_down(&mut dma, |_| unreachable!()).expect("it resets");
+        assert_eq!(model.allocations(), lost);
+    }
 }

@@ -36,8 +36,13 @@ fn assert_stopped(mut rig: Rig<Rc<u8>, 8>, fault: DeviceFault, left: &[u8]) {
         );
         assert_eq!(queue.publish(), Notification::NotNeeded);
     }
-    // Honest behaviour does not heal it.
-    rig.device.write_used_index(queue.state().used_seen);
+    // Honest behaviour does not heal it, neither of the element nor of the index.
+    let next = queue.state().used_seen;
+    for id in 0..8 {
+        rig.device.write_element(next, id, 0);
+        assert_eq!(queue.pop_used(), Err(fault));
+    }
+    rig.device.write_used_index(next);
     assert_eq!(queue.pop_used(), Err(fault));
 
     assert_eq!(usize::from(queue.in_flight()), left.len());
