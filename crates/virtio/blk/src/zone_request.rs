@@ -41,18 +41,25 @@ impl ZoneRequest {
         if kind != RequestType::ZONE_REPORT {
             limits.check_writable()?;
         }
-        let bytes = data_bytes(segments, limits)?;
+        let bytes = data_bytes(segments)?;
         if let Operation::Append(zone) = operation {
-            limits.check_transfer(sector, u64::from(bytes))?;
-            zones.check_append_size(zone, u64::from(bytes), limits.capacity)?;
+            limits.check_transfer(sector, bytes)?;
+            zones.check_append_size(zone, bytes, limits.capacity)?;
         } else {
             zones.check_header(kind, sector, limits.capacity)?;
         }
         let report = kind == RequestType::ZONE_REPORT;
-        if report && ZoneReport::bytes_for(1).is_none_or(|least| bytes < least) {
+        if report && ZoneReport::bytes_for(1).is_none_or(|least| bytes < u64::from(least)) {
             return Err(ZoneRequestError::ReportTooSmall.into());
         }
-        Ok(Self { kind, sector, bytes })
+        if !fits(segments, bytes, limits) {
+            return Err(SubmitError::TooScattered);
+        }
+        Ok(Self {
+            kind,
+            sector,
+            bytes: bytes as u32,
+        })
     }
 
     /// Writes the device request into the queue, unpublished. It belongs to the request under `record`.
@@ -133,8 +140,7 @@ fn put<const N: usize>(
     }
 }
 
-/// The bytes of a buffer that goes into one device request.
-fn data_bytes(segments: &[Segment], limits: &Limits) -> Result<u32, SubmitError> {
+fn data_bytes(segments: &[Segment]) -> Result<u64, SubmitError> {
     let mut total = 0u64;
     for segment in segments {
         if !segment.is_representable() {
@@ -142,17 +148,18 @@ fn data_bytes(segments: &[Segment], limits: &Limits) -> Result<u32, SubmitError>
         }
         total += u64::from(segment.len);
     }
-    let (mut cursor, mut bytes, mut room) = (Cursor::default(), 0u64, limits.max_segments);
+    Ok(total)
+}
+
+/// Whether a buffer of `bytes` goes into one device request.
+fn fits(segments: &[Segment], bytes: u64, limits: &Limits) -> bool {
+    let (mut cursor, mut left, mut room) = (Cursor::default(), bytes, limits.max_segments);
     while room > 0
         && let Some((piece, after)) = cursor.advance(segments, limits.max_segment_bytes)
     {
-        bytes += u64::from(piece.len);
+        left -= u64::from(piece.len);
         room -= 1;
         cursor = after;
     }
-    // The pieces that there is room for are all of the buffer.
-    if bytes != total || total > u64::from(limits.max_request_bytes) {
-        return Err(SubmitError::TooScattered);
-    }
-    Ok(total as u32)
+    left == 0 && bytes <= u64::from(limits.max_request_bytes)
 }
