@@ -25,7 +25,7 @@ pub trait ConfigAccess {
 /// Not part of [`BlkConfig`], because it must not be read before the features are settled (`BLK-D-04`).
 pub const WRITEBACK_OFFSET: u16 = 32;
 
-/// The configuration space as it lies in memory, for whoever plays the device.
+/// The configuration space as it lies in memory, for code that plays the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 #[expect(

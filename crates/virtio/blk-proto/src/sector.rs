@@ -1,4 +1,4 @@
-//! The unit of addresses and lengths: 512 bytes, whatever the block size of the disk (`BLK-N-02`).
+//! The unit of addresses and lengths: 512 bytes for any block size of the disk (`BLK-N-02`).
 
 use core::fmt;
 

@@ -157,7 +157,7 @@ fn fits(segments: &[Segment], bytes: u64, limits: &Limits) -> bool {
     while room > 0
         && let Some((piece, after)) = cursor.advance(segments, limits.max_segment_bytes)
     {
-        left -= u64::from(piece.len);
+        left = left.saturating_sub(u64::from(piece.len));
         room -= 1;
         cursor = after;
     }
