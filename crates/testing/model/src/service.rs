@@ -111,9 +111,6 @@ impl Device {
         if self.config.coalesce_interrupts && count > 0 {
             self.tell(ring, Interrupt::AsAsked);
         }
-        if self.accepts(feature::NOTIFY_ON_EMPTY) && count > 0 && ring.pending() == 0 {
-            self.interrupt(USED_BUFFER);
-        }
         count
     }
 

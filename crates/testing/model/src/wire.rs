@@ -57,7 +57,6 @@ pub mod feature {
     pub const LIFETIME: u64 = 1 << 15;
     pub const SECURE_ERASE: u64 = 1 << 16;
     pub const ZONED: u64 = 1 << 17;
-    pub const NOTIFY_ON_EMPTY: u64 = 1 << 24;
     pub const ANY_LAYOUT: u64 = 1 << 27;
     pub const INDIRECT_DESC: u64 = 1 << 28;
     pub const EVENT_IDX: u64 = 1 << 29;

@@ -12,8 +12,9 @@ use virtqueue::{QueueOptions, RingLayout, VirtQueue};
 
 use crate::configuration::{blk_features, read_config};
 use crate::control::Agreement;
+use crate::part_token::PartToken;
 use crate::slot_memory::SlotMemory;
-use crate::work::PartToken;
+
 use crate::{DeviceControl, DiskOptions, InitError, Limits, RequestQueue, SUPPORTED_COMMON};
 
 /// The queue that carries requests; the only one without MQ (`BLK-N-01`).
@@ -98,7 +99,7 @@ fn bring_up<T: Transport, B: DmaSegments, K, const N: usize>(
         });
     }
 
-    if blk_features(accepted).contains(BlkFeatures::ZONED) {
+    if crate::ZONED && blk_features(accepted).contains(BlkFeatures::ZONED) {
         // The device may tell something else now.
         choose_zones(&config, blk_features(accepted))?;
     }
@@ -198,9 +199,9 @@ fn choose_zones(config: &BlkConfig, wanted: BlkFeatures) -> Result<BlkFeatures, 
     };
     let (ordinary, usable) = (
         zones.model.works_as_ordinary_disk(),
-        zones.is_usable(config.block_bytes()),
+        crate::ZONED && zones.is_usable(config.block_bytes()),
     );
-    match (wanted.contains(BlkFeatures::ZONED), usable) {
+    match (crate::ZONED && wanted.contains(BlkFeatures::ZONED), usable) {
         (true, true) => Ok(zones.model.negotiable(wanted)),
         (false, _) | (_, false) if ordinary => Ok(wanted - BlkFeatures::ZONED),
         (true, false) => Err(InitError::BadZones {

@@ -14,12 +14,14 @@ mod dump;
 mod error;
 mod limits;
 mod options;
+mod part_token;
 mod queue;
 mod records;
 mod request;
 mod slot_memory;
 mod split;
 mod work;
+mod zone_request;
 mod zone_table;
 
 pub use bring_up::{Halves, Queue, StartError};
@@ -34,6 +36,9 @@ pub use queue::RequestQueue;
 pub use request::{Answer, Completion, Operation, OperationKind, Rejected, Request, SectorRange};
 pub use virtqueue::{DeviceFault, QueueState};
 pub use zone_table::{TrackedZone, ZoneTable};
+
+/// Whether the driver is built for zones. Without the feature, the code for them is left out.
+const ZONED: bool = cfg!(feature = "zoned");
 
 /// The protocol's own types, as far as they appear in this crate's interface.
 pub use virtio_blk_proto as proto;

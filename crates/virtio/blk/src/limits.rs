@@ -1,6 +1,6 @@
 //! What the disk takes, and the checks that keep everything else away from the ring.
 
-use virtio_blk_proto::zoned::{ZoneId, ZoneRequestError, ZonedConfig};
+use virtio_blk_proto::zoned::ZonedConfig;
 use virtio_blk_proto::{BlkConfig, BlkFeatures, RangeLimits, SECTOR_BYTES, Sector, ZeroesLimits};
 
 use crate::{SectorRange, SubmitError};
@@ -101,7 +101,7 @@ impl Limits {
             secure_erase: secure_erase.filter(|_| has(BlkFeatures::SECURE_ERASE)),
             zoned: config
                 .zoned
-                .filter(|zones| has(BlkFeatures::ZONED) && zones.is_usable(config.block_bytes())),
+                .filter(|zones| crate::ZONED && has(BlkFeatures::ZONED) && zones.is_usable(config.block_bytes())),
         }
     }
 
@@ -150,29 +150,19 @@ impl Limits {
         }
     }
 
-    /// The zones of the disk.
-    pub(crate) fn zones(&self) -> Result<&ZonedConfig, SubmitError> {
-        self.zoned.as_ref().ok_or(SubmitError::Zone(ZoneRequestError::NoZones))
+    /// The zones of the disk, if the driver is built for zones.
+    #[inline]
+    pub(crate) fn zones(&self) -> Option<&ZonedConfig> {
+        self.zoned.as_ref().filter(|_| crate::ZONED)
     }
 
     /// The most bytes of a transfer that one device request can have at `first`: none crosses the end of a zone (`BLK-N-31`).
     #[inline]
     pub(crate) fn most_bytes_at(&self, first: Sector) -> u32 {
-        let Some(zones) = &self.zoned else {
-            return self.max_request_bytes;
-        };
-        let zone = u64::from(zones.zone_sectors);
-        // Accepted zones have a size.
-        let left = zone - first.get().checked_rem(zone).unwrap_or(0);
-        u32::try_from(left * SECTOR_BYTES).map_or(self.max_request_bytes, |left| left.min(self.max_request_bytes))
-    }
-
-    /// Whether an append of `sectors` to `zone` can have ended up at `place`.
-    pub(crate) fn appends_at(&self, zone: ZoneId, place: Sector, sectors: u32) -> bool {
-        let size = self.zoned.map_or(0, |zones| zones.sectors_of(zone, self.capacity));
-        let before = place.get().checked_sub(zone.start().get());
-        let end = before.and_then(|before| before.checked_add(u64::from(sectors)));
-        end.is_some_and(|end| end <= size)
+        match self.zones() {
+            None => self.max_request_bytes,
+            Some(zones) => bytes_to_zone_end(zones, first).min(self.max_request_bytes),
+        }
     }
 
     /// Whether the disk can be changed (`BLK-N-08`).
@@ -183,6 +173,16 @@ impl Limits {
             Ok(())
         }
     }
+}
+
+/// Bytes from `first` to the end of its zone.
+#[cold]
+#[inline(never)]
+fn bytes_to_zone_end(zones: &ZonedConfig, first: Sector) -> u32 {
+    let zone = u64::from(zones.zone_sectors);
+    // Accepted zones have a size.
+    let left = zone - first.get().checked_rem(zone).unwrap_or(0);
+    u32::try_from(left * SECTOR_BYTES).unwrap_or(u32::MAX)
 }
 
 /// A number of sectors at most, where 0 says that the device sets no limit.

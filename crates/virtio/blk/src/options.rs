@@ -5,7 +5,8 @@ use virtio_core::{Features, PollLimit, QueueSize};
 
 /// Every block feature the driver has code for (`FEAT-D-03`).
 ///
-/// Not among them: MQ, since one queue is driven; the legacy SCSI and BARRIER. ZONED is among them, but not in the default of
+/// Not among them: MQ, since one queue is driven; the legacy SCSI and BARRIER. ZONED is among them with the
+/// feature `zoned`, but not in the default of
 /// [`DiskOptions::features`]: the caller has to know about zones, too, and says so by [`DiskOptions::with_zones`].
 pub const SUPPORTED_BLK: BlkFeatures = BlkFeatures::SIZE_MAX
     .union(BlkFeatures::SEG_MAX)
@@ -19,7 +20,11 @@ pub const SUPPORTED_BLK: BlkFeatures = BlkFeatures::SIZE_MAX
     .union(BlkFeatures::WRITE_ZEROES)
     .union(BlkFeatures::LIFETIME)
     .union(BlkFeatures::SECURE_ERASE)
-    .union(BlkFeatures::ZONED);
+    .union(if crate::ZONED {
+        BlkFeatures::ZONED
+    } else {
+        BlkFeatures::empty()
+    });
 
 /// Every common feature the driver has code for. VERSION_1 is accepted in any case.
 ///
@@ -67,7 +72,7 @@ impl Default for DiskOptions {
 }
 
 impl DiskOptions {
-    /// The same, and ZONED is accepted: for callers that know about zones.
+    /// The same, and ZONED is accepted: for callers that know about zones. It takes the feature `zoned` of this crate.
     #[must_use]
     pub fn with_zones(mut self) -> Self {
         self.features |= Features::from_low(BlkFeatures::ZONED.bits());

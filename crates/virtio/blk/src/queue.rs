@@ -10,9 +10,11 @@ use virtio_blk_proto::SECTOR_BYTES;
 use virtio_core::{Dma, DmaSegments, QueueNotifier};
 use virtqueue::{ChainError, DeviceFault, Notification, QueueState, Used, VirtQueue};
 
+use crate::part_token::{PartToken, Sent};
 use crate::records::{RequestRecords, ReservedRecord};
 use crate::slot_memory::SlotMemory;
-use crate::work::{PartToken, Work};
+use crate::work::Work;
+use crate::zone_request::append_sector;
 use crate::{Answer, Completion, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError, ZoneTable};
 
 /// One request queue of a block device.
@@ -288,12 +290,11 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let answer = match record.operation {
             Operation::Identify => Answer::Id(self.slots.id(used.slot)),
             Operation::Lifetime => Answer::Lifetime(self.slots.lifetime(used.slot)),
+            Operation::Append(_) if !crate::ZONED => Answer::Done,
             Operation::Append(zone) => {
-                let place = self.slots.append_sector(used.slot);
-                if outcome.is_ok() && !self.limits.appends_at(zone, place, sent.sectors) {
-                    outcome = Err(IoError::BadAppendSector(place));
-                }
-                Answer::Appended(place)
+                let place = append_sector(zone, sent.sectors, used.slot, &self.slots, &self.limits);
+                outcome = outcome.and(place.map(drop));
+                Answer::Appended(place.unwrap_or_default())
             }
             Operation::Read(_)
             | Operation::Write(_)
@@ -347,10 +348,10 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// any length within the buffer (`RING-N-09`).
     #[inline]
     fn note_length(&mut self, used: &Used<PartToken>, done: bool) {
+        let answer = used.token.sent.answer;
         // Room for the status was made beside every answer, so this cannot overflow.
-        let sent = used.token.sent;
-        let right = sent.answer.saturating_add(1);
-        let is_odd = |written| written != right && !(sent.at_most && written < right);
+        let right = answer.saturating_add(1);
+        let is_odd = |written| written != right && answer != Sent::ANY_LENGTH;
         let odd = used.clipped || done && used.written.is_some_and(is_odd);
         self.counters.odd_lengths += u64::from(odd);
     }

@@ -21,7 +21,7 @@ pub(crate) struct Cursor {
 impl Cursor {
     /// The next piece, at most `limit` bytes, and the position after it; `None` at the end.
     #[inline]
-    fn advance(self, segments: &[Segment], limit: u32) -> Option<(Segment, Self)> {
+    pub(crate) fn advance(self, segments: &[Segment], limit: u32) -> Option<(Segment, Self)> {
         let mut cursor = self;
         loop {
             let segment = segments.get(cursor.index)?;
@@ -44,6 +44,26 @@ impl Cursor {
     }
 }
 
+/// Where a device request has to end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    /// After so many bytes at most.
+    pub(crate) most: u32,
+    /// After a multiple of so many bytes.
+    pub(crate) unit: u32,
+}
+
+impl Cut {
+    /// On a disk without zones.
+    #[inline]
+    pub(crate) fn anywhere(limits: &Limits) -> Self {
+        Self {
+            most: limits.max_request_bytes,
+            unit: limits.block_bytes,
+        }
+    }
+}
+
 /// One device request: from where, how many bytes, in how many pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
@@ -60,18 +80,18 @@ impl Part {
     /// The next part of the transfer that has come to `start`.
     ///
     /// `None` if not even one block fits, because it lies in too many pieces, or nothing is left.
-    pub(crate) fn next(segments: &[Segment], start: Cursor, limits: &Limits) -> Option<Self> {
+    pub(crate) fn next(segments: &[Segment], start: Cursor, limits: &Limits, cut: Cut) -> Option<Self> {
         let mut best = None;
         let (mut cursor, mut bytes, mut pieces) = (start, 0u32, 0u16);
-        while pieces < limits.max_segments && bytes < limits.max_request_bytes {
-            let room = limits.max_segment_bytes.min(limits.max_request_bytes - bytes);
+        while pieces < limits.max_segments && bytes < cut.most {
+            let room = limits.max_segment_bytes.min(cut.most - bytes);
             let Some((piece, after)) = cursor.advance(segments, room) else {
                 break;
             };
             pieces += 1;
             // The last place inside this piece where whole blocks end.
             let total = bytes + piece.len;
-            let whole = total - total.checked_rem(limits.block_bytes)?;
+            let whole = total - total.checked_rem(cut.unit)?;
             if whole == total {
                 best = Some(Self {
                     start,
@@ -126,6 +146,10 @@ mod tests {
     use super::*;
     use crate::limits::tests::limits;
 
+    fn next(segments: &[Segment], start: Cursor, limits: &Limits) -> Option<Part> {
+        Part::next(segments, start, limits, Cut::anywhere(limits))
+    }
+
     fn list(lengths: &[u32]) -> Vec<Segment> {
         // Far apart, so that a piece that runs over its segment is noticed.
         let segment = |(n, &len): (usize, &u32)| Segment::new(DeviceAddr((n as u64 + 1) << 32), len);
@@ -136,7 +160,7 @@ mod tests {
     fn is_splittable(segments: &[Segment], bytes: u64, limits: &Limits) -> bool {
         let (mut cursor, mut left) = (Cursor::default(), bytes);
         while left > 0 {
-            match Part::next(segments, cursor, limits) {
+            match next(segments, cursor, limits) {
                 Some(part) => {
                     cursor = part.end;
                     left = left.saturating_sub(u64::from(part.bytes));
@@ -150,7 +174,7 @@ mod tests {
     #[test]
     fn a_transfer_that_fits_is_one_part() {
         let segments = list(&[512, 1024, 512]);
-        let part = Part::next(&segments, Cursor::default(), &limits(0, 512)).unwrap();
+        let part = next(&segments, Cursor::default(), &limits(0, 512)).unwrap();
         assert_eq!((part.bytes, part.pieces), (2048, 3));
         assert!(part.pieces(&segments, &limits(0, 512)).eq(segments.iter().copied()));
     }
@@ -167,9 +191,9 @@ mod tests {
     fn parts_end_at_blocks_even_if_segments_do_not() {
         let segments = list(&[300, 300, 300, 300, 336]);
         let limits = limits(0, 512);
-        let first = Part::next(&segments, Cursor::default(), &limits).unwrap();
+        let first = next(&segments, Cursor::default(), &limits).unwrap();
         assert_eq!((first.bytes, first.pieces), (1024, 4));
-        let second = Part::next(&segments, first.end, &limits).unwrap();
+        let second = next(&segments, first.end, &limits).unwrap();
         assert_eq!((second.bytes, second.pieces), (512, 2));
         let pieces: Vec<_> = second.pieces(&segments, &limits).collect();
         assert_eq!(pieces, [segments[3].part(124, 176).unwrap(), segments[4]]);
@@ -199,7 +223,7 @@ mod tests {
 
             let mut expected = segments.iter().flat_map(|s| (0..s.len).map(move |n| s.addr.get() + u64::from(n)));
             let (mut cursor, mut done) = (Cursor::default(), 0u64);
-            while let Some(part) = Part::next(&segments, cursor, &limits) {
+            while let Some(part) = next(&segments, cursor, &limits) {
                 prop_assert!(part.bytes > 0 && part.bytes % block_bytes == 0);
                 prop_assert!(part.bytes <= limits.max_request_bytes);
                 let pieces: Vec<_> = part.pieces(&segments, &limits).collect();

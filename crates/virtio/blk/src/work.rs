@@ -1,14 +1,16 @@
 //! The device requests that a request still needs, and the next one of them.
 
-use virtio_blk_proto::zoned::{AppendTail, ZoneId, ZoneReport, ZoneRequestError};
+use virtio_blk_proto::zoned::ZonedConfig;
 use virtio_blk_proto::{
     DeviceIdString, Lifetime, RangeLimits, RangeSegment, RequestHeader, RequestType, SECTOR_BYTES, Sector,
 };
 use virtio_core::Segment;
 use virtqueue::{Chain, ChainError, DmaRing, VirtQueue};
 
+use crate::part_token::{PartToken, Sent};
 use crate::slot_memory::SlotMemory;
-use crate::split::{Cursor, Part};
+use crate::split::{Cursor, Cut, Part};
+use crate::zone_request::ZoneRequest;
 use crate::{Limits, Operation, SectorRange, SubmitError};
 
 /// What is left to send of a request. It says by itself which device requests that takes: the operation is looked at once,
@@ -36,8 +38,8 @@ pub(crate) enum Work {
     Identify,
     /// One request for the wear estimate.
     Lifetime,
-    /// One request about a zone, or all zones, without data.
-    Zone(RequestType, Sector),
+    /// One request about zones.
+    Zone(ZoneRequest),
     /// Nothing: everything is with the device.
     Sent,
 }
@@ -47,8 +49,6 @@ pub(crate) enum Work {
 pub(crate) enum Transfer {
     Write,
     Read,
-    ReportZones,
-    Append,
 }
 
 /// A request that works on a range of sectors without data.
@@ -69,7 +69,7 @@ impl RangeRequest {
                 max_segments: zeroes.max_segments,
                 alignment_sectors: 0,
             }),
-            Self::SecureErase => match &limits.zoned {
+            Self::SecureErase => match limits.zones() {
                 None => limits.secure_erase,
                 // Whole zones only (`BLK-D-39`).
                 Some(zones) => limits.secure_erase.map(|erase| RangeLimits {
@@ -90,36 +90,6 @@ impl RangeRequest {
                 (RequestType::WRITE_ZEROES, segment)
             }
             Self::SecureErase => (RequestType::SECURE_ERASE, RangeSegment::plain(first, sectors)),
-        }
-    }
-}
-
-/// What the chain of a device request belongs to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PartToken {
-    /// The record of the request.
-    pub(crate) record: u16,
-    pub(crate) sent: Sent,
-}
-
-/// What the completion of one device request has to know.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sent {
-    /// Sectors of the request this part accounts for.
-    pub(crate) sectors: u32,
-    /// Bytes the device has to write before the status.
-    pub(crate) answer: u32,
-    /// It may write fewer.
-    pub(crate) at_most: bool,
-}
-
-impl Sent {
-    /// A device request that accounts for `sectors` and makes the device write `answer` bytes.
-    const fn answered(sectors: u32, answer: u32) -> Self {
-        Self {
-            sectors,
-            answer,
-            at_most: false,
         }
     }
 }
@@ -148,13 +118,13 @@ impl Work {
             Operation::Flush => only_if(limits.flush, Self::Flush),
             Operation::Lifetime => only_if(limits.lifetime, Self::Lifetime),
             Operation::Identify => Ok(Self::Identify),
-            Operation::ReportZones(sector) => Self::plan_report(sector, segments, limits),
-            Operation::Append(zone) => Self::plan_append(zone, segments, limits),
-            Operation::OpenZone(zone) => Self::plan_zone(RequestType::ZONE_OPEN, zone.start(), limits),
-            Operation::CloseZone(zone) => Self::plan_zone(RequestType::ZONE_CLOSE, zone.start(), limits),
-            Operation::FinishZone(zone) => Self::plan_zone(RequestType::ZONE_FINISH, zone.start(), limits),
-            Operation::ResetZone(zone) => Self::plan_zone(RequestType::ZONE_RESET, zone.start(), limits),
-            Operation::ResetAllZones => Self::plan_zone(RequestType::ZONE_RESET_ALL, Sector::ZERO, limits),
+            Operation::ReportZones(_)
+            | Operation::Append(_)
+            | Operation::OpenZone(_)
+            | Operation::CloseZone(_)
+            | Operation::FinishZone(_)
+            | Operation::ResetZone(_)
+            | Operation::ResetAllZones => ZoneRequest::plan(operation, segments, limits).map(Self::Zone),
         }
     }
 
@@ -191,54 +161,6 @@ impl Work {
         })
     }
 
-    /// A report is one device request; it has to fit as it is.
-    fn plan_report(sector: Sector, segments: &[Segment], limits: &Limits) -> Result<Self, SubmitError> {
-        limits
-            .zones()?
-            .check_header(RequestType::ZONE_REPORT, sector, limits.capacity)?;
-        let (mut bytes, mut fits) = (0u64, segments.len() <= usize::from(limits.max_segments));
-        for segment in segments {
-            if !segment.is_representable() {
-                return Err(SubmitError::BadSegment);
-            }
-            bytes += u64::from(segment.len);
-            fits &= segment.len != 0 && segment.len <= limits.max_segment_bytes;
-        }
-        if ZoneReport::bytes_for(1).is_none_or(|least| bytes < u64::from(least)) {
-            return Err(ZoneRequestError::ReportTooSmall.into());
-        }
-        match u32::try_from(bytes) {
-            Ok(bytes) if fits && bytes <= limits.max_request_bytes => Ok(Self::Whole {
-                transfer: Transfer::ReportZones,
-                first: sector,
-                bytes,
-            }),
-            _ => Err(SubmitError::TooScattered),
-        }
-    }
-
-    /// An append is one device request: its parts could end up in different places.
-    fn plan_append(zone: ZoneId, segments: &[Segment], limits: &Limits) -> Result<Self, SubmitError> {
-        limits.check_writable()?;
-        let zones = limits.zones()?;
-        let work = Self::plan_data(Transfer::Append, zone.start(), segments, limits)?;
-        let bytes = segments.iter().map(|segment| u64::from(segment.len)).sum();
-        zones.check_append_size(zone, bytes, limits.capacity)?;
-        if let Self::Data { cursor, left, .. } = work {
-            let part = next_part(Transfer::Append, segments, cursor, zone.start(), left, limits);
-            if part.is_none_or(|part| u64::from(part.bytes) != left) {
-                return Err(SubmitError::TooScattered);
-            }
-        }
-        Ok(work)
-    }
-
-    fn plan_zone(kind: RequestType, sector: Sector, limits: &Limits) -> Result<Self, SubmitError> {
-        limits.check_writable()?;
-        limits.zones()?.check_header(kind, sector, limits.capacity)?;
-        Ok(Self::Zone(kind, sector))
-    }
-
     fn plan_range(request: RangeRequest, range: SectorRange, limits: &Limits) -> Result<Self, SubmitError> {
         limits.check_writable()?;
         // A device that does not take one range of one block is of no use.
@@ -247,7 +169,7 @@ impl Work {
             .filter(|most| most.max_segments > 0 && u64::from(most.max_sectors) >= limits.block_sectors())
             .ok_or(SubmitError::Unsupported)?;
         limits.check_range(range)?;
-        if let (RangeRequest::SecureErase, Some(zones)) = (request, &limits.zoned) {
+        if let (RangeRequest::SecureErase, Some(zones)) = (request, limits.zones()) {
             // Any multiple of the size of a zone leaves the same rest.
             let rest = range.sectors.checked_rem(u64::from(zones.zone_sectors)).unwrap_or(0);
             zones.check_secure_erase(range.first, rest as u32)?;
@@ -258,10 +180,6 @@ impl Work {
     /// Whether what is left to send lies within `limits`, which may have changed since it was planned.
     pub(crate) fn fits(&self, limits: &Limits) -> bool {
         let range = match *self {
-            Self::Whole {
-                transfer: Transfer::ReportZones,
-                ..
-            } => return true,
             Self::Whole { first, bytes, .. } => SectorRange {
                 first,
                 sectors: u64::from(bytes) / SECTOR_BYTES,
@@ -271,7 +189,7 @@ impl Work {
                 sectors: left / SECTOR_BYTES,
             },
             Self::Range(_, range) => range,
-            Self::Flush | Self::Identify | Self::Lifetime | Self::Zone(..) | Self::Sent => return true,
+            Self::Flush | Self::Identify | Self::Lifetime | Self::Zone(_) | Self::Sent => return true,
         };
         limits.check_range(range).is_ok()
     }
@@ -291,7 +209,7 @@ impl Work {
                 transfer: Transfer::Write,
                 next,
                 ..
-            } => limits.zoned.is_some_and(|zones| !zones.is_zone_start(next)),
+            } => limits.zones().is_some_and(|zones| !zones.is_zone_start(next)),
             _ => false,
         }
     }
@@ -316,6 +234,8 @@ impl Work {
         };
         let mut chain = ring.chain()?;
         let sent = put_data(&mut chain, slots, transfer, first, bytes, segments.iter().copied())?;
+        let status = slots.status_segment(chain.slot());
+        chain.writable(status)?;
         chain.submit(PartToken { record, sent }).map_err(|(error, _)| error)?;
         *self = Self::Sent;
         Ok(())
@@ -331,6 +251,13 @@ impl Work {
         ring: &mut VirtQueue<PartToken, N>,
         slots: &mut SlotMemory,
     ) -> Result<(), ChainError> {
+        if crate::ZONED
+            && let Self::Zone(request) = *self
+        {
+            request.send(record, segments, limits, ring, slots)?;
+            *self = Self::Sent;
+            return Ok(());
+        }
         let mut chain = ring.chain()?;
         let (sent, rest) = match *self {
             Self::Whole { transfer, first, bytes } => {
@@ -344,12 +271,13 @@ impl Work {
                 left,
             } => put_next_part(&mut chain, slots, segments, limits, transfer, next, (cursor, left))?,
             Self::Range(request, range) => put_range(&mut chain, slots, request, range, limits)?,
-            Self::Flush => put_command(&mut chain, slots, RequestType::FLUSH, None, 0)?,
-            Self::Identify => put_command(&mut chain, slots, RequestType::GET_ID, None, DeviceIdString::BYTES)?,
-            Self::Lifetime => put_command(&mut chain, slots, RequestType::GET_LIFETIME, None, Lifetime::BYTES)?,
-            Self::Zone(kind, sector) => put_command(&mut chain, slots, kind, Some(sector), 0)?,
-            Self::Sent => return Err(ChainError::Empty),
+            Self::Flush => put_command(&mut chain, slots, RequestType::FLUSH, 0)?,
+            Self::Identify => put_command(&mut chain, slots, RequestType::GET_ID, DeviceIdString::BYTES)?,
+            Self::Lifetime => put_command(&mut chain, slots, RequestType::GET_LIFETIME, Lifetime::BYTES)?,
+            Self::Zone(_) | Self::Sent => return Err(ChainError::Empty),
         };
+        let status = slots.status_segment(chain.slot());
+        chain.writable(status)?;
         chain.submit(PartToken { record, sent }).map_err(|(error, _)| error)?;
         *self = rest;
         Ok(())
@@ -371,13 +299,6 @@ fn start<const N: usize>(
     chain.readable(header)
 }
 
-/// Puts the status at the end of the chain.
-#[inline]
-fn end<const N: usize>(chain: &mut RequestChain<'_, N>, slots: &SlotMemory) -> Result<(), ChainError> {
-    let status = slots.status_segment(chain.slot());
-    chain.writable(status)
-}
-
 /// Puts one transfer into the chain.
 #[inline(always)]
 fn put_data<const N: usize>(
@@ -389,42 +310,23 @@ fn put_data<const N: usize>(
     pieces: impl Iterator<Item = Segment>,
 ) -> Result<Sent, ChainError> {
     let sectors = bytes / SECTOR_BYTES as u32;
-    let (kind, sent) = match transfer {
-        Transfer::Read => (RequestType::IN, Sent::answered(sectors, bytes)),
-        Transfer::Write => (RequestType::OUT, Sent::answered(sectors, 0)),
-        Transfer::ReportZones => {
-            let report = Sent {
-                sectors: 0,
-                answer: bytes,
-                at_most: true,
-            };
-            (RequestType::ZONE_REPORT, report)
-        }
-        // The status is in the tail, so it is not counted here.
-        Transfer::Append => (RequestType::ZONE_APPEND, Sent::answered(sectors, AppendTail::BYTES - 1)),
-    };
-    start(chain, slots, RequestHeader::at(kind, first))?;
-    // One loop for each direction, so that it need not be asked for every piece.
+    // One loop for each direction, so that which it is need not be asked for every piece.
     match transfer {
-        Transfer::Read | Transfer::ReportZones => {
+        Transfer::Read => {
+            start(chain, slots, RequestHeader::at(RequestType::IN, first))?;
             for piece in pieces {
                 chain.writable(piece)?;
             }
+            Ok(Sent { sectors, answer: bytes })
         }
-        Transfer::Write | Transfer::Append => {
+        Transfer::Write => {
+            start(chain, slots, RequestHeader::at(RequestType::OUT, first))?;
             for piece in pieces {
                 chain.readable(piece)?;
             }
+            Ok(Sent { sectors, answer: 0 })
         }
     }
-    match transfer {
-        Transfer::Append => {
-            let tail = slots.append_tail(chain.slot());
-            chain.writable(tail)?;
-        }
-        Transfer::Read | Transfer::Write | Transfer::ReportZones => end(chain, slots)?,
-    }
-    Ok(sent)
 }
 
 /// Puts the part of a transfer that begins at sector `next` into the chain. `left` is where the buffer goes on, and how many
@@ -445,8 +347,6 @@ fn put_next_part<const N: usize>(
 }
 
 /// The next part of a transfer that has come to `next`, with `left` bytes after `cursor`.
-///
-/// On a zoned disk it ends with the zone at the latest. Parts of a write are whole units of writing if the whole is.
 #[inline]
 fn next_part(
     transfer: Transfer,
@@ -456,28 +356,32 @@ fn next_part(
     left: u64,
     limits: &Limits,
 ) -> Option<Part> {
-    let Some(zones) = &limits.zoned else {
-        return Part::next(segments, cursor, limits);
+    let cut = match limits.zones() {
+        None => Cut::anywhere(limits),
+        Some(zones) => cut_in_zone(transfer, next, left, limits, zones),
     };
-    let unit = u64::from(zones.write_granularity);
-    let (whole, blocks) = (
-        left.checked_rem(unit) == Some(0),
-        unit.is_multiple_of(limits.block_bytes.into()),
-    );
-    let in_units = transfer == Transfer::Write && whole && blocks;
-    let limits = Limits {
-        max_request_bytes: limits.most_bytes_at(next),
-        block_bytes: if in_units {
-            zones.write_granularity
+    Part::next(segments, cursor, limits, cut)
+}
+
+/// Where the next device request of a transfer on a zoned disk has to end: with the zone at the latest, and that of a write after
+/// whole units of writing, if the whole write is.
+#[cold]
+#[inline(never)]
+fn cut_in_zone(transfer: Transfer, next: Sector, left: u64, limits: &Limits, zones: &ZonedConfig) -> Cut {
+    let unit = zones.write_granularity;
+    let whole = left.checked_rem(u64::from(unit)) == Some(0) && unit.is_multiple_of(limits.block_bytes);
+    Cut {
+        most: limits.most_bytes_at(next),
+        unit: if transfer == Transfer::Write && whole {
+            unit
         } else {
             limits.block_bytes
         },
-        ..*limits
-    };
-    Part::next(segments, cursor, &limits)
+    }
 }
 
 /// Whether the whole transfer can be cut into parts: the check to make before the first part goes out.
+#[inline(never)]
 fn is_splittable(transfer: Transfer, segments: &[Segment], first: Sector, bytes: u64, limits: &Limits) -> bool {
     let (mut cursor, mut next, mut left) = (Cursor::default(), first, bytes);
     while left > 0 {
@@ -508,7 +412,6 @@ fn put_range<const N: usize>(
     let (kind, segment) = request.encode(range.first, sectors);
     start(chain, slots, RequestHeader::without_position(kind))?;
     chain.readable(slots.put_range(chain.slot(), segment))?;
-    end(chain, slots)?;
     let left = range.sectors - u64::from(sectors);
     let rest = if left == 0 {
         Work::Sent
@@ -516,28 +419,22 @@ fn put_range<const N: usize>(
         let first = Sector(range.first.get() + u64::from(sectors));
         Work::Range(request, SectorRange { first, sectors: left })
     };
-    Ok((Sent::answered(sectors, 0), rest))
+    Ok((Sent { sectors, answer: 0 }, rest))
 }
 
-/// Puts a request without data of the caller into the chain: for the whole device, or at a sector. The device answers with
-/// `answer` bytes. Nothing is left after it.
+/// Puts a request without position and data of the caller into the chain. The device answers with `answer` bytes. Nothing is
+/// left after it.
 fn put_command<const N: usize>(
     chain: &mut RequestChain<'_, N>,
     slots: &mut SlotMemory,
     kind: RequestType,
-    sector: Option<Sector>,
     answer: u32,
 ) -> Result<(Sent, Work), ChainError> {
-    let header = match sector {
-        Some(sector) => RequestHeader::at(kind, sector),
-        None => RequestHeader::without_position(kind),
-    };
-    start(chain, slots, header)?;
+    start(chain, slots, RequestHeader::without_position(kind))?;
     if answer > 0 {
         chain.writable(slots.answer(chain.slot(), answer))?;
     }
-    end(chain, slots)?;
-    Ok((Sent::answered(0, answer), Work::Sent))
+    Ok((Sent { sectors: 0, answer }, Work::Sent))
 }
 
 /// What is left after `part`.

@@ -80,6 +80,7 @@ impl ZonedConfig {
 
     /// Whether a driver can work with the zones of a disk with blocks of `block_bytes`: it knows the model, and a zone is
     /// made of whole blocks and of whole units of writing.
+    #[inline(never)]
     pub const fn is_usable(&self, block_bytes: u32) -> bool {
         let known = matches!(self.model, ZonedModel::HostManaged | ZonedModel::HostAware);
         let zone = self.zone_sectors as u64 * SECTOR_BYTES;
