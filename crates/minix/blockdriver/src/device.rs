@@ -198,12 +198,13 @@ pub trait BlockDevice {
     /// Tells the device of what was submitted.
     fn notify(&mut self);
 
-    /// Hands every completed request to `done`: its tag, once, and the result.
+    /// Hands every completed request to `done`: its tag, once, and the result. Returns whether the device has completed anything
+    /// since the last poll, be it a part of a request that the disk has split.
     ///
     /// # Errors
     ///
     /// [`Broken`]; what was not handed over by then never is, until the reset forgets it.
-    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken>;
+    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken>;
 
     /// Resets the device and starts it again. What it had completed before that and no poll has handed over goes to `done`,
     /// as in a [`poll`](Self::poll). Afterwards it has forgotten every other request and touches no memory on behalf of one;

@@ -42,6 +42,21 @@ fn sixty_reads_on_a_disk_of_one_a_second_are_not_timed_out() {
 }
 
 #[test]
+fn a_request_that_the_disk_completes_in_slow_parts_is_not_timed_out() {
+    let mut rig = slow::<16>();
+    let read = rig.send_read(0, 40);
+    rig.poll();
+    for _ in 0..40 {
+        rig.sleep(SECOND);
+        assert_eq!(rig.disk().reset_count, 0);
+        rig.disk().progress = true;
+        rig.poll();
+    }
+    rig.settle();
+    assert_eq!((rig.disk().reset_count, rig.answer(read)), (0, Some(40 * 512)));
+}
+
+#[test]
 fn a_transfer_in_slow_pieces_is_not_timed_out() {
     let mut rig = slow::<16>();
     rig.disk().info.max_segments = 1;

@@ -78,6 +78,8 @@ pub struct VirtioDisk<T: Transport + 'static, D> {
     interrupted: bool,
     /// What the write cache was switched to. A reset switches it back.
     cache: Option<WriteCache>,
+    /// Device requests that had come back at the last poll.
+    returned: u64,
     totals: DeviceTotals,
 }
 
@@ -120,6 +122,7 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
             listen: Listen::Polled,
             interrupted: false,
             cache: None,
+            returned: 0,
             totals: DeviceTotals::default(),
         };
         disk.ask_for_cache();
@@ -264,7 +267,7 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
         }
     }
 
-    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
+    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
         let DeviceState::Live(disk) = &mut *self.state else {
             return Err(Broken);
         };
@@ -281,12 +284,14 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
             Listen::Interrupts => disk.drain(each).map(|_| None),
             Listen::Polled => disk.poll(each).map(|_| None),
         };
+        let returned = disk.queue().returned();
+        let progress = mem::replace(&mut self.returned, returned) != returned;
         match result {
             Ok(Some(change)) => self.follow(change),
             Ok(None) => {}
             Err(_) => self.broken = true,
         }
-        if self.broken { Err(Broken) } else { Ok(()) }
+        if self.broken { Err(Broken) } else { Ok(progress) }
     }
 
     fn reset(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {

@@ -85,6 +85,8 @@ pub struct FakeDisk {
     pub bad_sectors: Vec<u64>,
     /// Writes that fail have happened all the same.
     pub half_done: bool,
+    /// It has completed a part of a request.
+    pub progress: bool,
     pub listens: Listen,
     /// Interrupts that it was told of.
     pub interrupts: u32,
@@ -130,6 +132,7 @@ impl FakeDisk {
             bounce_buffers: (0..4).map(|_| Box::new([0; BOUNCE_BYTES])).collect(),
             bad_sectors: Vec::new(),
             half_done: false,
+            progress: false,
             listens: Listen::Polled,
             interrupts: 0,
         }
@@ -312,7 +315,7 @@ impl BlockDevice for FakeDisk {
         self.notified = self.pending.len();
     }
 
-    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
+    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
         if !self.live {
             return Err(Broken);
         }
@@ -322,9 +325,11 @@ impl BlockDevice for FakeDisk {
         while !self.poll_finds_nothing
             && let Some((tag, result)) = self.finished.pop_front()
         {
+            self.progress = true;
             done(tag, result);
         }
-        if self.broken { Err(Broken) } else { Ok(()) }
+        let progress = std::mem::take(&mut self.progress);
+        if self.broken { Err(Broken) } else { Ok(progress) }
     }
 
     fn reset(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {

@@ -29,6 +29,9 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             return 0;
         }
         let polled = self.in_flight.poll(&mut self.device);
+        if polled == Ok(true) {
+            self.health.pace.progressed(now);
+        }
         let completed = self.take_completed(kernel, now);
         if completed > 0 {
             self.health.works();

@@ -127,8 +127,8 @@ impl<const N: usize> InFlight<N> {
         Some(Tag(tag))
     }
 
-    /// Notes what the device has completed.
-    pub(crate) fn poll<D: BlockDevice>(&mut self, device: &mut D) -> Result<(), Broken> {
+    /// Notes what the device has completed. Whether that is anything, be it a part of a request.
+    pub(crate) fn poll<D: BlockDevice>(&mut self, device: &mut D) -> Result<bool, Broken> {
         device.poll(&mut |tag, result| self.complete(tag, result))
     }
 

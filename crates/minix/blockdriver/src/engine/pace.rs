@@ -29,7 +29,7 @@ pub(crate) struct Pace {
     slow: Duration,
     /// A request that took less was quick.
     quick: Duration,
-    /// When the device last completed a request.
+    /// When the device last completed a request, or a part of one.
     completed: Instant,
     /// When it was last looked at because nothing came.
     looked: Instant,
@@ -81,6 +81,11 @@ impl Pace {
     /// Requests the device gets at a time if it is quick.
     pub(crate) const fn full_depth(&self) -> u16 {
         self.most
+    }
+
+    /// The device has completed something, be it a part of a request.
+    pub(crate) const fn progressed(&mut self, now: Instant) {
+        self.completed = now;
     }
 
     /// A request that was submitted at `since` is completed.

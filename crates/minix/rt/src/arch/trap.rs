@@ -135,9 +135,8 @@ unsafe impl Ipc for Minix {
             |message| unsafe { trap_kernel_call(message) },
             // The alarm may be in use, so this watches the clock. Nothing traps meanwhile, so the kernel's ticks go on.
             |ticks| {
-                clock::spin(Duration::from_micros(
-                    u64::from(ticks) * 1_000_000 / u64::from(DEFAULT_HZ),
-                ))
+                let micros = u64::from(ticks) * 1_000_000 / u64::from(DEFAULT_HZ);
+                clock::spin(Duration::from_micros(micros));
             },
         )
     }
