@@ -184,14 +184,15 @@ impl BlockDevice for SparseDisk {
 
     fn notify(&mut self) {}
 
-    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
+    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
+        let is_progress = !self.pending.is_empty();
         while let Some((tag, work)) = self.pending.pop() {
             if let Some(work) = work {
                 self.carry_out(work);
             }
             done(tag, Ok(()));
         }
-        Ok(())
+        Ok(is_progress)
     }
 
     fn reset(&mut self, _: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
