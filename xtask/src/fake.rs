@@ -66,7 +66,10 @@ pub(crate) fn report_with_backend(flags: &str, script: &str, (was, is): (&str, &
     assert!(script.contains(was), "{was}");
     let script = script.replacen(was, is, 1);
     let setup = Setup {
-        qemu: Qemu::assumed(&program(directory.path(), "qemu", &format!("{PROLOGUE}{script}"))),
+        qemu: Qemu {
+            program: program(directory.path(), "qemu", &format!("{PROLOGUE}{script}")),
+            version: String::new(),
+        },
         // Any program without defmt strings will do for an image.
         image: Some(std::env::current_exe().unwrap()),
         programs: Some(programs(directory.path())),

@@ -6,8 +6,8 @@ use std::process::Command;
 use image_blk::options::Options;
 
 use crate::cli::QemuArgs;
-use crate::disk::{Attachment, Outline};
-use crate::extras::Extras;
+use crate::disk::{Attachment, Outline, escaped};
+use crate::minix::scenario::Extras;
 
 /// The queue sizes QEMU lets a device have.
 const DEVICE_QUEUE_SIZES: std::ops::RangeInclusive<u16> = 4..=1024;
@@ -46,7 +46,7 @@ pub(crate) fn serial(number: usize) -> String {
 }
 
 /// The boot options of the bare image.
-pub(crate) fn boot_options(args: &QemuArgs, outline: &Outline) -> Options {
+fn boot_options(args: &QemuArgs, outline: &Outline) -> Options {
     Options {
         shell: args.shell,
         poll: args.poll,
@@ -59,6 +59,22 @@ pub(crate) fn boot_options(args: &QemuArgs, outline: &Outline) -> Options {
 }
 
 impl Boot {
+    /// A boot of the bare image or of the test kernel. `directory` is for the files of the run.
+    pub(crate) fn new(args: &QemuArgs, program: &Path, outline: &Outline, directory: &Path) -> Boot {
+        let program = program.to_owned();
+        match args.bare {
+            true => Boot::Bare {
+                image: program,
+                append: boot_options(args, outline).to_string(),
+                defmt: directory.join("defmt.bin"),
+            },
+            false => Boot::Minix {
+                kernel: program,
+                archive: directory.join("boot.tar"),
+            },
+        }
+    }
+
     /// The program that is debugged.
     pub(crate) fn program(&self) -> &Path {
         match self {
@@ -213,11 +229,6 @@ fn bytes(memory: &str) -> String {
     }
 }
 
-/// A value inside a QEMU option, where a comma ends the value unless doubled.
-pub(crate) fn escaped(value: &str) -> String {
-    value.replace(',', ",,")
-}
-
 /// A word as a shell takes it.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
@@ -243,17 +254,8 @@ mod tests {
 
     fn line(flags: &str, socket: Option<&str>) -> String {
         let args = qemu_args(flags, None).unwrap();
-        let boot = match args.bare {
-            true => Boot::Bare {
-                image: "/t/image".into(),
-                append: boot_options(&args, &Outline::default()).to_string(),
-                defmt: "/t/defmt.bin".into(),
-            },
-            false => Boot::Minix {
-                kernel: "/t/kernel".into(),
-                archive: "/t/boot.tar".into(),
-            },
-        };
+        let program = Path::new(if args.bare { "/t/image" } else { "/t/kernel" });
+        let boot = Boot::new(&args, program, &Outline::default(), Path::new("/t"));
         let disk = Attachment {
             file: "/t/a,b".into(),
             format: Format::Raw,

@@ -15,7 +15,6 @@ mod child;
 mod cli;
 mod console;
 mod disk;
-mod extras;
 #[cfg(test)]
 mod fake;
 mod foreign;
@@ -36,23 +35,14 @@ use anyhow::Context;
 
 use cli::{Command, MinixCommand};
 
-/// The exit code for a command line that makes no sense; a failure is 1.
-const USAGE: u8 = 2;
-
 fn main() -> ExitCode {
     if let Some(code) = child::become_program(std::env::args_os()) {
         return code;
     }
     let command = match cli::parse(std::env::args_os()) {
         Ok(command) => command,
-        Err(cli::Stop::Help(text)) => {
-            console::say(text.trim_end());
-            return ExitCode::SUCCESS;
-        }
-        Err(cli::Stop::Usage(line)) => {
-            console::complain(&format!("error: {line}"));
-            return ExitCode::from(USAGE);
-        }
+        // Help, or what is wrong with the words. Then the exit code is 2; a failure is 1.
+        Err(error) => error.exit(),
     };
     let outcome = interrupt::catch()
         .context("cannot catch signals")

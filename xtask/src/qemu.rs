@@ -17,8 +17,8 @@ use crate::minix::scenario::Name;
 use crate::progress::Progress;
 use crate::report::{Report, print};
 use crate::run;
-use crate::session::{self, Setup};
-use crate::tools::{self, Qemu, Wanted};
+use crate::session::{self, Needs, Setup};
+use crate::tools::{Qemu, Wanted};
 use crate::workspace::Workspace;
 
 /// Runs the command; true if the run passed.
@@ -57,33 +57,21 @@ pub(crate) fn command(args: &QemuArgs) -> Result<bool> {
 /// Prepares what is missing, then does the run and shows it.
 fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result<Report> {
     let progress = Progress::for_this_terminal();
-    let wanted = Wanted {
-        emulator: args.qemu.as_deref(),
-        image_tool: input.is_some() || args.format == Some(Format::Qcow2) || args.scenario == Some(Name::Large),
-        may_install: !args.no_install,
+    let needs = Needs {
+        tools: Wanted {
+            emulator: args.qemu.as_deref(),
+            image_tool: input.is_some() || args.format == Some(Format::Qcow2) || args.scenario == Some(Name::Large),
+            may_install: !args.no_install,
+        },
+        bare: args.bare,
+        minix: !args.bare,
+        foreign: args.foreign.is_some(),
     };
-    let qemu = tools::ensure_qemu(workspace, wanted, progress)?;
-    tools::ensure_target(workspace, progress)?;
-    let (image, programs) = if args.bare {
-        (Some(build::image(workspace, progress)?), None)
-    } else {
-        (None, Some(programs::build_all(workspace, progress)?))
-    };
+    let setup = Setup::prepare(workspace, needs, progress)?;
     if args.gdb {
-        let kernel = programs.as_ref().map(|programs| &programs.kernel);
-        let debugged = image.as_ref().or(kernel).into_iter();
-        for line in debugged.map(|program| machine::gdb_line(program)) {
-            say(&format!("waiting for gdb; in another terminal type:\n  {line}"));
-        }
+        let line = machine::gdb_line(setup.kernel(args)?);
+        say(&format!("waiting for gdb; in another terminal type:\n  {line}"));
     }
-    let backend = args.foreign.map(|_| foreign::build(workspace, progress)).transpose()?;
-    let setup = Setup {
-        qemu,
-        image,
-        programs,
-        backend,
-        scratch: workspace.scratch(),
-    };
     // A person who works with the guest sees it; for others the screen at the end tells all.
     let is_shown = args.verbose || args.shell || args.gdb;
     let mut console = if is_shown { Console::shown() } else { Console::default() };
@@ -105,17 +93,12 @@ fn dry_run(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Res
         .zip(0..)
         .map(|(choice, number)| disk::plan(args, *choice, number, &directory));
     let disks: Vec<_> = disks.collect();
-    let boot = match choices.first() {
-        Some(choice) if args.bare => Boot::Bare {
-            image: build::image_path(workspace),
-            append: machine::boot_options(args, &disk::outline(args, *choice)).to_string(),
-            defmt: directory.join("defmt.bin"),
-        },
-        _ => Boot::Minix {
-            kernel: programs::planned(workspace)?.kernel,
-            archive: directory.join("boot.tar"),
-        },
+    let program = match args.bare {
+        true => build::image_path(workspace),
+        false => programs::planned(workspace)?.kernel,
     };
+    let outline = choices.first().map(|choice| disk::outline(args, *choice));
+    let boot = Boot::new(args, &program, &outline.unwrap_or_default(), &directory);
     let machine = Machine {
         args,
         program: args.qemu.as_deref().unwrap_or(Qemu::usual_name()),

@@ -21,13 +21,10 @@ use anyhow::{Result, bail};
 
 use check::{Check, Context, Guest};
 
-use crate::build;
 use crate::cli::TestArgs;
 use crate::console::say;
-use crate::foreign as backend;
-use crate::minix::programs;
 use crate::progress::Progress;
-use crate::session::Setup;
+use crate::session::{Needs, Setup};
 use crate::tools::{self, Wanted};
 use crate::workspace::Workspace;
 
@@ -83,27 +80,17 @@ fn prepare(workspace: Workspace, checks: &[Check], args: &TestArgs) -> Result<Co
     tools::ensure_lint_tools(&workspace, progress)?;
     let wants = |guest| checks.iter().any(|check| check.boots == Some(guest));
     if checks.iter().any(|check| check.boots.is_some()) {
-        let wanted = Wanted {
-            emulator: None,
-            image_tool: true,
-            may_install: !args.no_install,
+        let needs = Needs {
+            tools: Wanted {
+                emulator: None,
+                image_tool: true,
+                may_install: !args.no_install,
+            },
+            bare: wants(Guest::Bare),
+            minix: wants(Guest::Minix),
+            foreign: checks.iter().any(|check| check.foreign),
         };
-        let qemu = tools::ensure_qemu(&workspace, wanted, progress)?;
-        setup = Some(Setup {
-            qemu,
-            image: wants(Guest::Bare)
-                .then(|| build::image(&workspace, progress))
-                .transpose()?,
-            programs: wants(Guest::Minix)
-                .then(|| programs::build_all(&workspace, progress))
-                .transpose()?,
-            backend: checks
-                .iter()
-                .any(|check| check.foreign)
-                .then(|| backend::build(&workspace, progress))
-                .transpose()?,
-            scratch: workspace.scratch(),
-        });
+        setup = Some(Setup::prepare(&workspace, needs, progress)?);
     }
     Ok(Context { workspace, setup })
 }

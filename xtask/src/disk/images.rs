@@ -9,8 +9,12 @@ use serde::Deserialize;
 
 use super::source::Source;
 use crate::cli::Format;
-use crate::machine::escaped;
 use crate::tools::{QEMU_IMG, find_program};
+
+/// A value inside a QEMU option, where a comma ends the value unless doubled.
+pub(crate) fn escaped(value: &str) -> String {
+    value.replace(',', ",,")
+}
 
 #[derive(Deserialize)]
 struct Info {

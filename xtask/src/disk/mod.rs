@@ -15,6 +15,7 @@ use crate::cli::{Format, QemuArgs};
 
 pub(crate) use fake_minix::mfs::KnownFile;
 use images::Image;
+pub(crate) use images::escaped;
 pub(crate) use input::Input;
 use layout::{Layout, Recipe};
 pub(crate) use source::{Fingerprint, Source};

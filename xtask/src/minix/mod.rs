@@ -37,14 +37,8 @@ pub(crate) fn build() -> Result<bool> {
 pub(crate) fn check(args: &CheckArgs) -> Result<bool> {
     let mut all = true;
     for file in &args.files {
-        match check::Checked::read(file) {
-            Ok(checked) if checked.broken.is_empty() => say(&checked.to_string()),
-            Ok(checked) => {
-                all = false;
-                for rule in &checked.broken {
-                    complain(&format!("error: {}: {rule}", file.display()));
-                }
-            }
+        match check::loadable(file) {
+            Ok(program) => say(&program.text),
             Err(error) => {
                 all = false;
                 complain(&format!("error: {}", crate::one_line(&error)));

@@ -1,12 +1,11 @@
 //! What service and clients do in a run: a script for the test kernel, and what must come of it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use testkernel::scenario;
 
 use crate::disk::layout::Recipe;
-use crate::extras::Extras;
 
 /// Clients whose label begins like this must fail.
 pub(super) const REFUSED: &str = "refused";
@@ -67,6 +66,17 @@ pub(crate) struct Scenario {
 
 pub(super) type Statement = scenario::Statement<String>;
 
+/// What a scenario needs of the machine, beyond what a person can ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extras {
+    /// Requests that each disk does per second at most.
+    pub(crate) iops: Option<u64>,
+    /// One instruction takes one nanosecond of the guest's time.
+    pub(crate) counts_instructions: bool,
+    /// Where QEMU writes down each request of the block devices.
+    pub(crate) trace: Option<PathBuf>,
+}
+
 impl Name {
     /// The disks it needs. The first is the one that --disk would replace.
     pub(crate) fn disks(self) -> &'static [Recipe] {
@@ -83,7 +93,7 @@ impl Name {
             Name::Throttled => Extras {
                 iops: Some(THROTTLED_RATE),
                 counts_instructions: true,
-                trace: None,
+                ..Extras::default()
             },
             Name::SlowKills => Extras {
                 iops: Some(40),
@@ -96,8 +106,8 @@ impl Name {
             },
             Name::Overlap => Extras {
                 iops: Some(200),
-                counts_instructions: false,
                 trace: Some(directory.join("trace")),
+                ..Extras::default()
             },
             Name::Flushes => Extras {
                 trace: Some(directory.join("trace")),
