@@ -145,22 +145,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn side_lines_never_break_a_line_of_the_guest() {
-        let mut console = Console::default();
-        console.side("defmt", "one");
-        console.guest(b"rea");
-        console.side("defmt", "two");
-        console.side("qemu", "three");
-        console.guest(b"d ok\nnext");
-        console.side("defmt", "four");
-        console.finish();
-        assert_eq!(
-            console.text(),
-            "[defmt] one\nread ok\n[defmt] two\n[qemu] three\nnext\n[defmt] four\n"
-        );
-    }
-
-    #[test]
     fn the_guest_begins_after_the_firmware_however_it_comes() {
         let firmware = "\r\nOpenSBI v1.5\r\n  logo\n\nBoot HART ID : 0\r\nBoot HART MEDELEG : 0xf0b509\r\n";
         let all = format!("{firmware}hello\n");

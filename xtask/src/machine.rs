@@ -252,79 +252,32 @@ mod tests {
     use super::*;
     use crate::cli::{Format, qemu_args};
 
-    fn line(flags: &str, socket: Option<&str>) -> String {
+    #[test]
+    fn the_command_line_is_what_a_shell_takes() {
+        let flags = "--bare --shell --poll --no-bench --smp 4 --memory 1G --gdb --qemu-arg=-x";
         let args = qemu_args(flags, None).unwrap();
-        let program = Path::new(if args.bare { "/t/image" } else { "/t/kernel" });
-        let boot = Boot::new(&args, program, &Outline::default(), Path::new("/t"));
         let disk = Attachment {
             file: "/t/a,b".into(),
             format: Format::Raw,
-            read_only: args.read_only,
+            read_only: false,
             discard: true,
-            socket: socket.map(Into::into),
-        };
-        let extras = match args.bare {
-            true => Extras::default(),
-            false => args.scenario().extras(Path::new("/t")),
+            socket: None,
         };
         let machine = Machine {
             args: &args,
             program: Path::new("/no qemu"),
-            boot: &boot,
+            boot: &Boot::new(&args, Path::new("/t/image"), &Outline::default(), Path::new("/t")),
             disks: &[disk],
-            extras: &extras,
+            extras: &Extras::default(),
         };
-        machine.command_line()
-    }
-
-    #[test]
-    fn the_command_line_is_what_a_shell_takes() {
         assert_eq!(
-            line(
-                "--bare --shell --poll --no-bench --smp 4 --memory 1G --gdb --qemu-arg=-x",
-                None
-            ),
+            machine.command_line(),
             "'/no qemu' -machine virt -smp 4 -m 1G -bios default -kernel /t/image \
              -append 'shell poll no-bench defmt' \
              -display none -serial stdio -monitor none -chardev file,id=defmt,path=/t/defmt.bin \
              -semihosting-config enable=on,target=native,chardev=defmt -global virtio-mmio.force-legacy=false \
              -drive if=none,id=d0,file=/t/a,,b,format=raw,discard=unmap \
              -device virtio-blk-device,drive=d0,serial=xtask-disk-0 -no-reboot -nodefaults -S -gdb tcp::1234 -x"
-        );
-        assert_eq!(
-            line(
-                "--legacy --read-only --block-size 4096 --queue-size 8 --no-event-idx --no-indirect --no-flush",
-                None
-            ),
-            "'/no qemu' -machine virt -smp 1 -m 128M -bios default -kernel /t/kernel -initrd /t/boot.tar \
-             -display none -serial stdio -monitor none -global virtio-mmio.force-legacy=true \
-             -drive if=none,id=d0,file=/t/a,,b,format=raw,readonly=on \
-             -device virtio-blk-device,drive=d0,serial=xtask-disk-0,logical_block_size=4096,physical_block_size=4096,\
-             queue-size=8,event_idx=off,indirect_desc=off,write-cache=off,config-wce=off -no-reboot -nodefaults"
-        );
-        let overlap = line("--scenario overlap", None);
-        assert!(
-            overlap.contains(",throttling.iops-total=200 ") && overlap.contains(" -D /t/trace "),
-            "{overlap}"
-        );
-        assert!(line("--scenario life", None).contains(" -icount shift=0 "));
-    }
-
-    #[test]
-    fn a_foreign_disk_is_a_socket_and_shared_memory() {
-        let line = line(
-            "--foreign one-segment --memory 256 --queue-size 8",
-            Some("/t/disk.sock"),
-        );
-        assert_eq!(
-            line,
-            "'/no qemu' -machine virt,memory-backend=memory -smp 1 -m 256 \
-             -object memory-backend-memfd,id=memory,size=256M,share=on \
-             -bios default -kernel /t/kernel -initrd /t/boot.tar \
-             -display none -serial stdio -monitor none -global virtio-mmio.force-legacy=false \
-             -chardev socket,id=c0,path=/t/disk.sock \
-             -device vhost-user-blk,chardev=c0,num-queues=1,queue-size=8 \
-             -no-reboot -nodefaults"
         );
     }
 }

@@ -123,7 +123,7 @@ pub(crate) struct Finished {
 
 fn spinner(heading: &str) -> ProgressBar {
     let bar = ProgressBar::new_spinner();
-    let style = ProgressStyle::with_template("{spinner} {prefix} [{elapsed}] {wide_msg:.dim}");
+    let style = ProgressStyle::with_template("{spinner} {prefix} [{elapsed_precise}] {wide_msg:.dim}");
     if let Ok(style) = style {
         bar.set_style(style);
     }

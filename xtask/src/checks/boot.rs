@@ -57,7 +57,11 @@ pub(super) fn passes(
 ) -> Check {
     boots(name, flags, move |context, flags| {
         let run = Run::of(context, flags, &Disk::Prepared)?;
-        run.judge(|run| run.passed().and_then(|()| expectation(run)))
+        run.judge(|run| {
+            run.passed()?;
+            run.found()?;
+            expectation(run)
+        })
     })
 }
 
@@ -106,6 +110,14 @@ impl Run {
 
     pub(super) fn passed(&self) -> Verdict {
         expect(self.report.passed, &self.report.reasons.join("\n"))
+    }
+
+    /// The screen says what was found. The service tells it in its log alone: where the wording changes, so must `report::print`.
+    fn found(&self) -> Verdict {
+        let found = self.text.split("\nFound\n").last().unwrap_or_default();
+        let has = |row: &str| found.lines().any(|line| line.starts_with(&format!("  {row}  ")));
+        let missing = ["device", "disk", "features"].into_iter().find(|row| !has(row));
+        missing.map_or(Ok(()), |row| Err(format!("the screen has no row `{row}`")))
     }
 
     /// The guest stopped with one error of this kind, whose text has this in it.

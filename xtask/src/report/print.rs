@@ -360,13 +360,12 @@ impl Screen {
     fn compared(&mut self, report: &Report, input: Option<&Input>) {
         self.heading = "Compared on the host after power-off";
         let host = &report.host;
-        let mut rows = Vec::new();
         for (what, Share { equal, of }) in [
             ("sampled ranges, read alike in the guest and on the host", host.digests),
             ("files of the MINIX file system, read as the host made them", host.files),
         ] {
             if of > 0 {
-                rows.push((what.to_owned(), format!("{equal} of {of}")));
+                self.row("", what, &format!("{equal} of {of}"));
             }
         }
         if let Some(comparison) = &host.comparison {
@@ -376,37 +375,33 @@ impl Screen {
             let unchanged = others - unexpected;
             if reported > 0 {
                 let what = "sectors that the guest changed, as it reported";
-                rows.push((what.into(), format!("{changed} of {reported}")));
+                self.row("", what, &format!("{changed} of {reported}"));
             }
-            rows.push((
-                "all other sectors, unchanged".into(),
-                format!("{unchanged} of {others}"),
-            ));
+            self.row("", "all other sectors, unchanged", &format!("{unchanged} of {others}"));
         }
-        if let Some(most) = host.requests_at_once {
-            rows.push((
-                "most requests in the device at once, as QEMU saw them".into(),
-                most.to_string(),
-            ));
-        }
-        if let Some(flushes) = host.flushes_after_writes {
-            rows.push((
-                "flushes after the last write, as the device saw them".into(),
-                flushes.to_string(),
-            ));
+        for (what, number) in [
+            (
+                "most requests in the device at once, as QEMU saw them",
+                host.requests_at_once,
+            ),
+            (
+                "flushes after the last write, as the device saw them",
+                host.flushes_after_writes,
+            ),
+        ] {
+            if let Some(number) = number {
+                self.row("", what, &number.to_string());
+            }
         }
         for seen in host.backends.iter().filter_map(|seen| seen.report.as_ref()) {
             let (reads, writes, flushes) = (seen.reads, seen.writes, seen.flushes);
-            let what = format!("the back-end served {reads} reads, {writes} writes and {flushes} flushes");
-            let most = seen.most_data_descriptors;
-            rows.push((what + ", data descriptors each", format!("up to {most}")));
+            let what = format!(
+                "the back-end served {reads} reads, {writes} writes and {flushes} flushes, data descriptors each"
+            );
+            self.row("", &what, &format!("up to {}", seen.most_data_descriptors));
         }
         if let (Some(unchanged), Some(input)) = (host.file_unchanged, input) {
-            let result = if unchanged { "unchanged" } else { "HAS CHANGED" };
-            rows.push((input.name(), result.to_owned()));
-        }
-        for (what, result) in rows {
-            self.row("", &what, &result);
+            self.row("", &input.name(), if unchanged { "unchanged" } else { "HAS CHANGED" });
         }
     }
 

@@ -214,7 +214,20 @@ fn only_reported_changes_in_the_scratch_region_pass() {
         format!("dd if=/dev/zero of=\"$disk\" bs=512 seek={first} count=8 conv=notrunc 2>/dev/null\n{zeroed}")
     };
     let wrote = range("wrote", 65_536, ",\"seed\":1");
-    let mut rows = vec![(zero(65_536), ""), (wrote, "sector 65536 should hold pattern 0x1")];
+    let should = "sector 65536 should hold pattern 0x1";
+    let mut rows = vec![
+        (zero(65_536), ""),
+        (wrote.clone(), should),
+        // The last change counts.
+        (wrote.clone() + &zero(65_536), ""),
+        (zero(65_536) + &wrote, should),
+        (range("zeroed", 65_536, ""), "sector 65536 should hold zeros"),
+        // Meant for another place.
+        (
+            zero(65_544) + &range("zeroed", 65_536, ""),
+            "sector 65536 should hold zeros",
+        ),
+    ];
     rows.extend([65_530, 81_920, 2048].map(|first| (zero(first), "which it may not")));
     rows.extend([0, 1, 65_536, 131_071].map(|sector| (poke(sector), "which the guest did not report")));
     check_added("--bare", &bare(), &rows);
@@ -233,6 +246,11 @@ fn a_tour_that_is_not_the_truth_fails() {
             ("\"failed\":0", "\"failed\":2", "2 statements failed"),
             (check_17, "\"number\":16", "blocktest did not make check 17"),
             (pass, "\"outcome\":\"skip\"", "blocktest may not skip check 1"),
+            (
+                "\"number\":44,\"name\":\"n\",\"outcome\":\"pass\"",
+                "\"number\":44,\"name\":\"n\",\"outcome\":\"skip\"",
+                "",
+            ),
             (pass, "\"outcome\":\"fail\"", "check 1 of blocktest failed: n"),
             ("\"blocktest_sc\"", "\"x\"", "blocktest_sc was never started"),
             (
@@ -373,7 +391,14 @@ fn waiting_must_cost_little_and_be_waiting() {
 /// Has QEMU write down requests: so many writes that are in the device at once, then as many flushes.
 fn trace(writes: u64, flushes: u64) -> String {
     let event = |name: &str, request: u64| format!("virtio_blk_{name} vdev 0x1 req {request:#x} x 0\\n");
-    let mut text: String = (1..=writes).map(|request| event("handle_write", request)).collect();
+    // A flush before the writes does not count.
+    let early = if writes > 0 {
+        event("req_complete", 99)
+    } else {
+        String::new()
+    };
+    let writes_begin: String = (1..=writes).map(|request| event("handle_write", request)).collect();
+    let mut text = early + &writes_begin;
     text.extend((1..=writes + flushes).map(|request| event("req_complete", request)));
     format!("for word in \"$@\"; do case $before in -D) printf '{text}' >\"$word\";; esac; before=$word; done\n")
 }
