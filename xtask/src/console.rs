@@ -53,7 +53,7 @@ impl Console {
         }
     }
 
-    /// A line from beside the guest, e.g. from `defmt` or `qemu`.
+    /// A line that is not from the guest's console, e.g. from `defmt` or `qemu`.
     pub(crate) fn side(&mut self, from: &str, text: &str) {
         self.waiting.push(format!("[{from}] {text}"));
         let is_firmware = self.firmware.is_some() && self.guest.is_none();
@@ -129,7 +129,7 @@ pub(crate) fn say(line: &str) {
     put_out(format!("{line}\n").as_bytes());
 }
 
-/// Prints what is for a person and no result, such as an error.
+/// Prints a line on standard error.
 pub(crate) fn complain(line: &str) {
     let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }

@@ -94,12 +94,7 @@ impl Machine<'_> {
 
     /// The command as it would be typed.
     pub(crate) fn command_line(&self) -> String {
-        let program = self.program.display().to_string();
-        let words: Vec<String> = std::iter::once(program)
-            .chain(self.arguments())
-            .map(|word| quoted(&word))
-            .collect();
-        words.join(" ")
+        typed(&self.command())
     }
 
     fn arguments(&self) -> Vec<String> {
@@ -230,13 +225,20 @@ fn bytes(memory: &str) -> String {
 }
 
 /// A word as a shell takes it.
-pub(crate) fn quoted(word: &str) -> String {
+fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
     } else {
         format!("'{}'", word.replace('\'', r"'\''"))
     }
+}
+
+/// A command as a shell takes it.
+pub(crate) fn typed(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<String> = words.map(|word| quoted(&word.to_string_lossy())).collect();
+    words.join(" ")
 }
 
 /// The command that debugs the guest.

@@ -1,12 +1,12 @@
 //! `cargo xtask`: builds the MINIX service and the bare-metal image, boots them on QEMU, checks the disk afterwards, and runs
 //! every test of the workspace.
 //!
-//! * [`cli`] is what can be typed; [`minix`], [`qemu`] and [`checks`] are the commands.
+//! * [`cli`] is the command line; [`minix`], [`qemu`] and [`checks`] are the commands.
 //! * [`tools`] finds or installs what is needed, [`build`] builds the bare image and [`minix`] everything for MINIX, [`disk`]
 //!   makes or opens the disk.
 //! * [`foreign`] runs the back-end of a disk that is not QEMU's own.
-//! * [`machine`] writes the QEMU command line, [`run`] lives through the boot, [`report`] parses what the guest said, checks it
-//!   against the disks and prints the result. [`session`] ties these together, for either guest. [`interrupt`] is how all of it
+//! * [`machine`] writes the QEMU command line, [`run`] boots it, [`report`] parses the records of the guest, checks
+//!   them against the disks and prints the result. [`session`] ties these together, for either guest. [`interrupt`] is how all of it
 //!   is stopped, [`child`] how no process is left behind.
 
 mod build;

@@ -1,6 +1,6 @@
 //! Tells a waiting person that something is going on.
 //!
-//! On a terminal: a spinner on standard error, from the first moment, gone when the work is done. Elsewhere: one line when
+//! On a terminal: a spinner on standard error while the work goes on. Elsewhere: one line when
 //! the work starts, so that logs stay readable. Silent: nothing, for runs inside the test runner.
 
 use std::io::{BufRead, BufReader, IsTerminal};

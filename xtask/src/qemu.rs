@@ -23,7 +23,7 @@ use crate::workspace::Workspace;
 
 /// Runs the command; true if the run passed.
 pub(crate) fn command(args: &QemuArgs) -> Result<bool> {
-    // Mistakes in what was typed come out before anything is installed or built.
+    // Mistakes in the arguments are found before anything is installed or built.
     let input = args
         .disk
         .as_deref()
@@ -41,8 +41,11 @@ pub(crate) fn command(args: &QemuArgs) -> Result<bool> {
     if let Some(file) = &args.json {
         let text = match &outcome {
             Ok(report) => serde_json::to_string_pretty(report),
-            // Or the result of an earlier run would stay there and be taken for that of this one.
-            Err(error) => serde_json::to_string_pretty(&Report::of_no_run(error)),
+            // Otherwise the report of an earlier run would stay there.
+            Err(error) => serde_json::to_string_pretty(&Report {
+                reasons: vec![format!("{error:#}")],
+                ..Report::default()
+            }),
         };
         let text = text.context("cannot write the report")?;
         std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;
@@ -54,7 +57,7 @@ pub(crate) fn command(args: &QemuArgs) -> Result<bool> {
     Ok(report.passed)
 }
 
-/// Prepares what is missing, then does the run and shows it.
+/// Prepares the run, does it, and prints its screen.
 fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result<Report> {
     let progress = Progress::for_this_terminal();
     let needs = Needs {
@@ -72,7 +75,7 @@ fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result
         let line = machine::gdb_line(setup.kernel(args)?);
         say(&format!("waiting for gdb; in another terminal type:\n  {line}"));
     }
-    // A person who works with the guest sees it; for others the screen at the end tells all.
+    // A person who works with the guest sees its console. Otherwise the screen at the end is enough.
     let is_shown = args.verbose || args.shell || args.gdb;
     let mut console = if is_shown { Console::shown() } else { Console::default() };
     let report = session::run(&setup, args, input, keyboard(args)?, &mut console, progress)?;
@@ -111,7 +114,7 @@ fn dry_run(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Res
     Ok(lines.join("\n"))
 }
 
-/// A report that cannot be written is better known before the run than after. It never goes over the user's disk.
+/// Fails before the run if the report cannot be written, or would overwrite the user's disk.
 fn check_report_file(file: &Path, input: Option<&Input>) -> Result<()> {
     let identity = |path: &Path| std::fs::metadata(path).map(|data| (data.dev(), data.ino())).ok();
     if let Some(Input::File { path, .. }) = input

@@ -25,7 +25,7 @@ use crate::workspace::Workspace;
 /// How long the console of a run that failed is kept.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What a run needs that is the same for all runs.
+/// The programs and folders that all runs share.
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) qemu: Qemu,
@@ -205,7 +205,7 @@ pub(crate) fn make_disks(args: &QemuArgs, input: Option<&Input>, directory: &Pat
         .collect()
 }
 
-/// A directory of its own for a run, gone afterwards.
+/// A directory of its own for a run, removed with the value.
 fn run_directory(scratch: &Path) -> Result<tempfile::TempDir> {
     let what = || format!("cannot make a directory in {}", scratch.display());
     std::fs::create_dir_all(scratch).with_context(what)?;
@@ -217,8 +217,7 @@ fn run_directory(scratch: &Path) -> Result<tempfile::TempDir> {
         .with_context(what)
 }
 
-/// Removes what runs left that were killed outright, as their directories name a process that is no more, and consoles that
-/// were kept for long enough.
+/// Removes the directories of runs that were killed, whose process no longer exists, and consoles after a day.
 fn remove_abandoned(scratch: &Path) {
     let is_running = |process: &str| !Path::new("/proc/self").exists() || Path::new("/proc").join(process).exists();
     for entry in std::fs::read_dir(scratch).into_iter().flatten().flatten() {

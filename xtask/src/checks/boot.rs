@@ -31,7 +31,7 @@ const MADE_BY: [(&str, &[&str], u64); 4] = [
     ("sampled", &["true"], (200 << 20) + 512),
 ];
 
-/// A check that boots with these flags, or with these and more. What it boots stands in the flags and at the start of its name.
+/// A check that boots with these flags, or with these and more. The flags say which guest, and so does the start of its name.
 pub(super) fn boots(
     name: &str,
     flags: impl Into<String>,
@@ -103,7 +103,7 @@ impl Run {
         Ok(Run { report, text })
     }
 
-    /// The verdict, with all that was printed where it is bad.
+    /// The verdict. A failure comes with all that was printed.
     pub(super) fn judge(&self, expectation: impl FnOnce(&Run) -> Verdict) -> Verdict {
         expectation(self).map_err(|reason| format!("{reason}\n{}", self.text))
     }

@@ -50,9 +50,7 @@ type Case = (&'static str, u8, &'static str);
 #[rustfmt::skip]
 const CASES: &[Case] = &[
     ("", 2, "[subcommands: build, qemu, minix, test, help]"),
-    ("boot", 2, "unrecognized subcommand 'boot'"),
     ("qem", 2, "a similar subcommand exists: 'qemu'"),
-    ("qemu --turbo", 2, "--turbo"),
     ("qemu --blocksize 512", 2, "a similar argument exists: '--block-size'"),
     ("qemu --format vmdk", 2, "[possible values: raw, qcow2]"),
     ("qemu --block-size 1000", 2, "512, 1024, 2048 or 4096"),
@@ -65,7 +63,6 @@ const CASES: &[Case] = &[
     ("qemu --timeout 0", 2, "0 is not in 1.."),
     ("qemu --qemu-arg=", 2, "--qemu-arg"),
     ("qemu --bare --smp 99", 2, "--smp"),
-    ("qemu --bare --smp 0", 2, "0 is not in 1..=8"),
     ("qemu --smp 2", 2, "not provided:\n  --bare"),
     ("qemu --shell", 2, "not provided:\n  --bare"),
     ("qemu --poll", 2, "not provided:\n  --bare"),
@@ -109,7 +106,6 @@ const CASES: &[Case] = &[
     ("minix check missing", 1, "missing: No such file"),
     ("minix check disk", 1, "disk: not an ELF file"),
     ("test ./none", 1, "no check has `./none`"),
-    ("test one two", 2, "'two'"),
 ];
 
 /// The same where QEMU is started: a guest must come to an end, with a result.
@@ -122,7 +118,7 @@ const BOOTS: &[Case] = &[
     ("qemu --qemu ./hangs --timeout 1", 1, "within 1 s"),
     ("qemu --qemu ./stops", 1, "without a result"),
     ("qemu --qemu ./idles", 1, "look1 was never started"),
-    ("qemu --qemu ./violates", 1, "breach of protocol: two replies"),
+    ("qemu --qemu ./violates", 1, "violation of the protocol: two replies"),
 ];
 
 /// What xtask does when a signal ends it: name, signal, arguments.

@@ -4,9 +4,9 @@
 use super::boot::{Expectation, Run, expect, passes, same};
 use super::check::{Check, Verdict};
 
-/// Manner, and what the back-end must have seen.
-const MANNERS: [(&str, Expectation); 6] = [
-    // Without a manner of its own: where this fails, the others say nothing.
+/// Behaviour, and what the back-end must have seen.
+const BEHAVIOURS: [(&str, Expectation); 6] = [
+    // As the specification says: where this fails, the others say nothing.
     ("plain", |run| odd_lengths(run, false)),
     ("one-segment", one_segment),
     ("used-length-none", wrong_lengths),
@@ -33,10 +33,10 @@ pub(super) fn checks() -> Vec<Check> {
         })
     };
     let mut checks = Vec::new();
-    for (manner, expectation) in MANNERS {
-        checks.push(service(manner, format!("--foreign {manner}"), 2, expectation));
-        let bare = format!("--bare --no-bench --foreign {manner}");
-        checks.push(passes(&format!("foreign/{manner}"), bare, expectation));
+    for (behaviour, expectation) in BEHAVIOURS {
+        checks.push(service(behaviour, format!("--foreign {behaviour}"), 2, expectation));
+        let bare = format!("--bare --no-bench --foreign {behaviour}");
+        checks.push(passes(&format!("foreign/{behaviour}"), bare, expectation));
     }
     for (name, flags, runs) in ONE_SEGMENT {
         let flags = format!("--foreign one-segment {flags}");
@@ -50,7 +50,7 @@ fn one_segment(run: &Run) -> Verdict {
     same("most data descriptors", run.backend()?.most_data_descriptors, 1)
 }
 
-/// The device said what its manner makes it say.
+/// The device reported wrong lengths.
 fn wrong_lengths(run: &Run) -> Verdict {
     odd_lengths(run, true)
 }

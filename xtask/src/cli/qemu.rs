@@ -1,4 +1,4 @@
-//! What can be typed after `cargo xtask qemu`.
+//! The options of `cargo xtask qemu`.
 
 use std::path::PathBuf;
 
@@ -25,10 +25,10 @@ impl Format {
     }
 }
 
-/// How a disk departs from what QEMU's own would do.
+/// How a disk differs from one that QEMU serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Foreign {
-    /// What the specification says, from another implementation than QEMU's.
+    /// As the specification says, from another implementation than QEMU's.
     Plain,
     /// One data descriptor, and no SEG_MAX that says so, as Firecracker does.
     OneSegment,
@@ -48,7 +48,7 @@ pub(crate) struct QemuArgs {
     #[arg(long)]
     pub(crate) bare: bool,
 
-    /// The work of service and clients. The default is a tour of everything.
+    /// What service and clients do. The default is a tour of everything.
     #[arg(
         long,
         value_enum,
@@ -66,7 +66,7 @@ pub(crate) struct QemuArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
 
-    /// Where the random times of the kills start from [default: 1].
+    /// Seed of the random times of the kills [default: 1].
     #[arg(long, value_name = "S", value_parser = seed)]
     seed: Option<u64>,
 
@@ -79,12 +79,12 @@ pub(crate) struct QemuArgs {
     #[arg(long, requires = "disk", conflicts_with = "read_only")]
     pub(crate) write: bool,
 
-    /// Use a device that behaves as others than QEMU's do. A back-end of its own serves the disk to QEMU, and reports afterwards
-    /// on the requests.
+    /// Use a device that behaves unlike QEMU's own. A separate back-end serves the disk to QEMU, and reports afterwards on the
+    /// requests.
     #[arg(
         long,
         value_enum,
-        value_name = "MANNER",
+        value_name = "BEHAVIOUR",
         conflicts_with_all = ["disk", "format", "block_size", "no_flush"]
     )]
     pub(crate) foreign: Option<Foreign>,
@@ -221,12 +221,12 @@ impl QemuArgs {
         self.rounds.unwrap_or(20)
     }
 
-    /// Where the random times of the kills start from.
+    /// Seed of the random times of the kills.
     pub(crate) fn seed(&self) -> u64 {
         self.seed.unwrap_or(1)
     }
 
-    /// What service and clients do, unless the image is the bare one.
+    /// The scenario of service and clients. The bare image has none.
     pub(crate) fn scenario(&self) -> Name {
         match self.scenario {
             _ if self.kill_during_io => Name::Kills,

@@ -1,7 +1,7 @@
 //! The MINIX side: the service, the kernel that stands in for MINIX in tests, the clients, and what they are to do.
 //!
 //! [`programs`] builds them, [`mod@check`] holds a program against the rules of MINIX's loader, [`archive`] packs what the test
-//! kernel boots from, [`scenario`] and [`script`] say what is to happen, [`volumes`] finds what there is to read.
+//! kernel boots from, [`scenario`] and [`script`] are the scenarios, [`volumes`] finds the file systems on a disk.
 
 pub(crate) mod archive;
 mod check;

@@ -1,4 +1,4 @@
-//! What service and clients do in a run: a script for the test kernel, and what must come of it.
+//! The scenarios: a script for the test kernel, the disks and the machine it needs, and the clients that must fail.
 
 use std::path::{Path, PathBuf};
 
@@ -11,8 +11,8 @@ use crate::disk::layout::Recipe;
 pub(super) const REFUSED: &str = "refused";
 /// How the labels of all services begin.
 const SERVICES: &str = "virtio_blk";
-/// Labels of services that want a disk which another one has: one that logs, one that logs nothing, one with a word that makes
-/// no sense, one that comes after a restart; and one that comes when the disk is free.
+/// Labels of services that want a disk which another one has: one that logs, one that logs nothing, one with an invalid
+/// argument, one that comes after a restart; and one that comes when the disk is free.
 pub(crate) const TWINS: [&str; 5] = [
     "virtio_blk_twin",
     "virtio_blk_mute",
@@ -37,15 +37,15 @@ pub(crate) enum Name {
     Large,
     /// Random kills during a mixed load; --kill-during-io says how many.
     Kills,
-    /// The same on a slow disk, so that each kill meets requests the device is still at.
+    /// The same on a slow disk, so that each kill meets requests in flight.
     SlowKills,
     /// Four clients wait for a disk that does 20 requests per second, while the service's instructions are counted.
     Throttled,
     /// Four clients have two requests each at the disk at once.
     Overlap,
-    /// What must be on the disk for good, seen by the flushes that reach the device.
+    /// A forced write, a flush and a close, counted as flushes that reach the device.
     Flushes,
-    /// Ten thousand messages that no sane client sends.
+    /// Ten thousand malformed and hostile messages.
     Abuse,
     /// Ping, live update, restart, SIGTERM.
     Life,
@@ -127,13 +127,13 @@ impl Name {
         matches!(self, Name::Throttled | Name::SlowKills | Name::Overlap)
     }
 
-    /// Whether there is nothing to see on a disk that cannot be written, or not in small blocks.
+    /// Whether it needs a disk that can be written in blocks of 512 bytes.
     pub(crate) fn needs_plain_disk(self) -> bool {
         self != Name::Tour
     }
 }
 
-/// Whether a client is there to be refused, by its label.
+/// Whether a client must be refused, by its label.
 pub(crate) fn must_fail(label: &str) -> bool {
     label.starts_with(REFUSED)
 }
@@ -158,7 +158,7 @@ impl Scenario {
         self.clients().filter(|label| must_fail(label)).count()
     }
 
-    /// The services that must have left by themselves, as often as they are named here.
+    /// The services that must exit by themselves, as often as they are named here.
     pub(crate) fn must_leave(&self) -> impl Iterator<Item = &str> {
         self.script.iter().filter_map(|statement| match statement {
             Statement::Down(label) | Statement::Term(label) if label.starts_with(SERVICES) => Some(&**label),

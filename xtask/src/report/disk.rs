@@ -22,7 +22,7 @@ const CHUNK: u64 = 2048;
 /// How many differences are described in words.
 const DESCRIBED: usize = 8;
 
-/// What a sector should hold after the guest has changed it.
+/// The content of a sector after the guest has changed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
     /// `pattern(seed, sector)`.
@@ -32,7 +32,7 @@ pub(crate) enum Expected {
 }
 
 impl Guest {
-    /// What the guest says it did to a disk, in order.
+    /// The changes to a disk that the guest reported, in order.
     pub(crate) fn changes(&self, disk: usize) -> Vec<(SectorRange, Expected)> {
         let changes = self.of_disk(disk).filter_map(|reported| match reported.record {
             Record::Wrote { range, seed } => Some((range, Expected::Pattern(seed))),
@@ -149,7 +149,7 @@ fn share(things: impl Iterator<Item = (String, bool, bool)>, share: &mut Share, 
     findings.extend(wrong);
 }
 
-/// What the comparison came to.
+/// The result of the comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Comparison {
     /// Sectors looked at.

@@ -1,5 +1,4 @@
-//! A shell script plays QEMU, and with it the guest: it may do to the disk, and say, what it likes. Only the truth passes, and each
-//! finding is seen at least once.
+//! A shell script plays QEMU and the guest. A run passes only if all its records are true, and each finding is seen at least once.
 
 use std::time::Duration;
 
@@ -159,7 +158,7 @@ fn what_the_host_sees_by_itself_fails_a_run() {
             Count::default(),
             "the disk image given with --disk has changed",
         ),
-        (Host::default(), damaged, "2 defmt frames make no sense"),
+        (Host::default(), damaged, "2 defmt frames are malformed"),
     ] {
         let ended = Ended {
             status: None,
@@ -262,7 +261,7 @@ fn a_tour_that_is_not_the_truth_fails() {
             ("\"first_byte\":1048576", "\"first_byte\":1048575", "partition 1"),
             ("\"status\":0", "\"status\":15", "did not reset its device"),
             ("\"forced\":false", "\"forced\":true", "was killed"),
-            ("\"exit\"", "\"killed\"", "did not leave by itself"),
+            ("\"exit\"", "\"killed\"", "did not exit by itself"),
         ],
     );
     let changed = poke(34_820) + &range("undefined", 34_816, "");
@@ -271,7 +270,10 @@ fn a_tour_that_is_not_the_truth_fails() {
         &tour(),
         &[
             (ended("shell", "segv", 0), "shell died: Segv"),
-            (said(r#"{"violation":{"text":"a b"}}"#), "breach of protocol: a b"),
+            (
+                said(r#"{"violation":{"text":"a b"}}"#),
+                "violation of the protocol: a b",
+            ),
             (
                 said(r#"{"poison":{"frames":9,"before":1,"after":1}}"#),
                 "1 frames of a dead instance",
@@ -338,7 +340,7 @@ fn kills_must_meet_work_and_lose_nothing() {
             ("\"in_flight\":7", "\"in_flight\":18", "at least 41 transfers"),
             ("\"reads\":4", "\"reads\":0", "load0 did not read and write"),
             ("\"writes\":5", "\"writes\":0", "load0 did not read and write"),
-            ("\"reopened\":2", "\"reopened\":0", "load0 did not notice"),
+            ("\"reopened\":2", "\"reopened\":0", "load0 did not see that"),
             (
                 "{\"label\":\"load2\",\"ack",
                 "{\"label\":\"load1\",\"ack",
@@ -363,7 +365,7 @@ fn a_few_kills_must_meet_something() {
             ("", "", ""),
             ("\"in_flight\":7", "\"in_flight\":0", "only 0 of 2 kills met requests"),
             ("\"writes\":5", "\"writes\":0", "the load did not read and write"),
-            ("\"reopened\":2", "\"reopened\":0", "no client noticed"),
+            ("\"reopened\":2", "\"reopened\":0", "no client saw"),
         ],
     );
 }
@@ -405,7 +407,7 @@ fn trace(writes: u64, flushes: u64) -> String {
 
 #[test]
 fn requests_and_flushes_count_as_the_device_saw_them() {
-    let no_trace = "QEMU did not write down the requests";
+    let no_trace = "QEMU recorded no requests";
     let overlap = minix(OVERLAP) + &done();
     let flushes = minix("look1 look2 flusher") + &done();
     for (flags, script, trace, part) in [

@@ -1,11 +1,11 @@
-//! What QEMU wrote down of the requests that reached its block devices.
+//! The requests that reached the block devices, from the trace file of QEMU.
 
 use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// What the devices were asked.
+/// The requests that the devices saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     /// Most requests that were in the devices at one time.
@@ -15,7 +15,7 @@ pub(crate) struct Seen {
     pub(crate) flushes_after_writes: u64,
 }
 
-/// What the devices were asked. None: QEMU wrote nothing down.
+/// The requests. None: the trace is empty.
 pub(crate) fn read(file: &Path) -> Result<Option<Seen>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     Ok(count(&text))
