@@ -136,7 +136,7 @@ impl Case<'_> {
                     ..
                 } => expect!(findings, must_fail, "test {name} failed in the guest: {detail}"),
                 Record::Violation { text } => {
-                    findings.push(format!("the kernel saw a violation of the protocol: {text}"))
+                    findings.push(format!("the kernel saw a violation of the protocol: {text}"));
                 }
                 Record::Ended { label, how, .. } => {
                     let died = matches!(how, End::Segv | End::Panic);
