@@ -47,14 +47,14 @@ pub(crate) fn bound(command: &Command) -> Command {
     bound
 }
 
-/// Becomes the program of a [`bound`] command. Returns only if this is none, or if it cannot.
+/// Becomes the program of a [`bound`] command. Returns if the command is not a bound one, or the program does not start.
 pub(crate) fn become_program(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     let mut arguments = arguments.into_iter().skip(1);
     if arguments.next()? != CHILD {
         return None;
     }
     let (parent, program) = (arguments.next()?, arguments.next()?);
-    // A parent that has died by now would be missed.
+    // The signal does not come for a parent that died before.
     if set_parent_process_death_signal(Some(Signal::TERM)).is_err() || parent != *parent_id().to_string() {
         return Some(ExitCode::FAILURE);
     }

@@ -53,7 +53,7 @@ impl Console {
         }
     }
 
-    /// A line from beside the guest, e.g. from `defmt` or `qemu`.
+    /// A line that is not from the guest's console, e.g. from `defmt` or `qemu`.
     pub(crate) fn side(&mut self, from: &str, text: &str) {
         self.waiting.push(format!("[{from}] {text}"));
         let is_firmware = self.firmware.is_some() && self.guest.is_none();
@@ -129,7 +129,7 @@ pub(crate) fn say(line: &str) {
     put_out(format!("{line}\n").as_bytes());
 }
 
-/// Prints what is for a person and no result, such as an error.
+/// Prints a line on standard error.
 pub(crate) fn complain(line: &str) {
     let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }
@@ -143,22 +143,6 @@ fn put_out(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn side_lines_never_break_a_line_of_the_guest() {
-        let mut console = Console::default();
-        console.side("defmt", "one");
-        console.guest(b"rea");
-        console.side("defmt", "two");
-        console.side("qemu", "three");
-        console.guest(b"d ok\nnext");
-        console.side("defmt", "four");
-        console.finish();
-        assert_eq!(
-            console.text(),
-            "[defmt] one\nread ok\n[defmt] two\n[qemu] three\nnext\n[defmt] four\n"
-        );
-    }
 
     #[test]
     fn the_guest_begins_after_the_firmware_however_it_comes() {

@@ -1,4 +1,4 @@
-//! A shell script in the place of QEMU, and with it of the guest, for tests: it may do to the disk, and say, what it likes.
+//! A shell script in the place of QEMU and the guest, for tests: it writes any content to the disk, and prints any record.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -26,8 +26,7 @@ done
 record() { printf '\036%s\n' "$1"; }
 "#;
 
-/// What an honest guest says of the digests and the files on the first disk, whatever the flags make of its format. With the test
-/// kernel, and of the bare image.
+/// The records of an honest guest about digests and files on the first disk: with the test kernel, and with the bare image.
 static HONEST: LazyLock<[(String, String); 2]> = LazyLock::new(|| {
     ["", "--bare"].map(|flags| {
         let directory = tempfile::tempdir().unwrap();
@@ -66,7 +65,10 @@ pub(crate) fn report_with_backend(flags: &str, script: &str, (was, is): (&str, &
     assert!(script.contains(was), "{was}");
     let script = script.replacen(was, is, 1);
     let setup = Setup {
-        qemu: Qemu::assumed(&program(directory.path(), "qemu", &format!("{PROLOGUE}{script}"))),
+        qemu: Qemu {
+            program: program(directory.path(), "qemu", &format!("{PROLOGUE}{script}")),
+            version: String::new(),
+        },
         // Any program without defmt strings will do for an image.
         image: Some(std::env::current_exe().unwrap()),
         programs: Some(programs(directory.path())),

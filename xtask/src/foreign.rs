@@ -14,7 +14,7 @@ use crate::build;
 use crate::child::{self, Child};
 use crate::cli::{Foreign, QemuArgs};
 use crate::disk::Attachment;
-use crate::machine::{quoted, serial};
+use crate::machine::{serial, typed};
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 
@@ -29,7 +29,7 @@ const END: Duration = Duration::from_secs(5);
 /// How long QEMU may take to end once its back-end has.
 const MOMENT: Duration = Duration::from_secs(2);
 impl Foreign {
-    /// What the back-end of a disk is told.
+    /// The options for the back-end of a disk.
     fn manners(self, args: &QemuArgs, number: usize) -> Manners {
         let plain = Manners {
             no_event_idx: args.no_event_idx,
@@ -90,18 +90,14 @@ pub(crate) fn command_lines(program: &Path, args: &QemuArgs, disks: &[Attachment
     let commands = disks.iter().enumerate();
     commands
         .filter_map(|(number, disk)| command(program, args, number, disk))
-        .map(|command| {
-            let words = std::iter::once(command.get_program()).chain(command.get_args());
-            let words: Vec<String> = words.map(|word| quoted(&word.to_string_lossy())).collect();
-            words.join(" ")
-        })
+        .map(|command| typed(&command))
         .collect()
 }
 
 /// A back-end that has ended.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Seen {
-    /// What it has seen. None: it ended without a report.
+    /// Its report. None: it ended without one.
     pub(crate) report: Option<Report>,
     /// The lines it printed as errors.
     pub(crate) complaints: Vec<String>,

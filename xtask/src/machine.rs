@@ -6,8 +6,8 @@ use std::process::Command;
 use image_blk::options::Options;
 
 use crate::cli::QemuArgs;
-use crate::disk::{Attachment, Outline};
-use crate::extras::Extras;
+use crate::disk::{Attachment, Outline, escaped};
+use crate::minix::scenario::Extras;
 
 /// The queue sizes QEMU lets a device have.
 const DEVICE_QUEUE_SIZES: std::ops::RangeInclusive<u16> = 4..=1024;
@@ -46,7 +46,7 @@ pub(crate) fn serial(number: usize) -> String {
 }
 
 /// The boot options of the bare image.
-pub(crate) fn boot_options(args: &QemuArgs, outline: &Outline) -> Options {
+fn boot_options(args: &QemuArgs, outline: &Outline) -> Options {
     Options {
         shell: args.shell,
         poll: args.poll,
@@ -59,6 +59,22 @@ pub(crate) fn boot_options(args: &QemuArgs, outline: &Outline) -> Options {
 }
 
 impl Boot {
+    /// A boot of the bare image or of the test kernel. `directory` is for the files of the run.
+    pub(crate) fn new(args: &QemuArgs, program: &Path, outline: &Outline, directory: &Path) -> Boot {
+        let program = program.to_owned();
+        match args.bare {
+            true => Boot::Bare {
+                image: program,
+                append: boot_options(args, outline).to_string(),
+                defmt: directory.join("defmt.bin"),
+            },
+            false => Boot::Minix {
+                kernel: program,
+                archive: directory.join("boot.tar"),
+            },
+        }
+    }
+
     /// The program that is debugged.
     pub(crate) fn program(&self) -> &Path {
         match self {
@@ -78,12 +94,7 @@ impl Machine<'_> {
 
     /// The command as it would be typed.
     pub(crate) fn command_line(&self) -> String {
-        let program = self.program.display().to_string();
-        let words: Vec<String> = std::iter::once(program)
-            .chain(self.arguments())
-            .map(|word| quoted(&word))
-            .collect();
-        words.join(" ")
+        typed(&self.command())
     }
 
     fn arguments(&self) -> Vec<String> {
@@ -213,19 +224,21 @@ fn bytes(memory: &str) -> String {
     }
 }
 
-/// A value inside a QEMU option, where a comma ends the value unless doubled.
-pub(crate) fn escaped(value: &str) -> String {
-    value.replace(',', ",,")
-}
-
 /// A word as a shell takes it.
-pub(crate) fn quoted(word: &str) -> String {
+fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
     } else {
         format!("'{}'", word.replace('\'', r"'\''"))
     }
+}
+
+/// A command as a shell takes it.
+pub(crate) fn typed(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<String> = words.map(|word| quoted(&word.to_string_lossy())).collect();
+    words.join(" ")
 }
 
 /// The command that debugs the guest.
@@ -241,88 +254,32 @@ mod tests {
     use super::*;
     use crate::cli::{Format, qemu_args};
 
-    fn line(flags: &str, socket: Option<&str>) -> String {
+    #[test]
+    fn the_command_line_is_what_a_shell_takes() {
+        let flags = "--bare --shell --poll --no-bench --smp 4 --memory 1G --gdb --qemu-arg=-x";
         let args = qemu_args(flags, None).unwrap();
-        let boot = match args.bare {
-            true => Boot::Bare {
-                image: "/t/image".into(),
-                append: boot_options(&args, &Outline::default()).to_string(),
-                defmt: "/t/defmt.bin".into(),
-            },
-            false => Boot::Minix {
-                kernel: "/t/kernel".into(),
-                archive: "/t/boot.tar".into(),
-            },
-        };
         let disk = Attachment {
             file: "/t/a,b".into(),
             format: Format::Raw,
-            read_only: args.read_only,
+            read_only: false,
             discard: true,
-            socket: socket.map(Into::into),
-        };
-        let extras = match args.bare {
-            true => Extras::default(),
-            false => args.scenario().extras(Path::new("/t")),
+            socket: None,
         };
         let machine = Machine {
             args: &args,
             program: Path::new("/no qemu"),
-            boot: &boot,
+            boot: &Boot::new(&args, Path::new("/t/image"), &Outline::default(), Path::new("/t")),
             disks: &[disk],
-            extras: &extras,
+            extras: &Extras::default(),
         };
-        machine.command_line()
-    }
-
-    #[test]
-    fn the_command_line_is_what_a_shell_takes() {
         assert_eq!(
-            line(
-                "--bare --shell --poll --no-bench --smp 4 --memory 1G --gdb --qemu-arg=-x",
-                None
-            ),
+            machine.command_line(),
             "'/no qemu' -machine virt -smp 4 -m 1G -bios default -kernel /t/image \
              -append 'shell poll no-bench defmt' \
              -display none -serial stdio -monitor none -chardev file,id=defmt,path=/t/defmt.bin \
              -semihosting-config enable=on,target=native,chardev=defmt -global virtio-mmio.force-legacy=false \
              -drive if=none,id=d0,file=/t/a,,b,format=raw,discard=unmap \
              -device virtio-blk-device,drive=d0,serial=xtask-disk-0 -no-reboot -nodefaults -S -gdb tcp::1234 -x"
-        );
-        assert_eq!(
-            line(
-                "--legacy --read-only --block-size 4096 --queue-size 8 --no-event-idx --no-indirect --no-flush",
-                None
-            ),
-            "'/no qemu' -machine virt -smp 1 -m 128M -bios default -kernel /t/kernel -initrd /t/boot.tar \
-             -display none -serial stdio -monitor none -global virtio-mmio.force-legacy=true \
-             -drive if=none,id=d0,file=/t/a,,b,format=raw,readonly=on \
-             -device virtio-blk-device,drive=d0,serial=xtask-disk-0,logical_block_size=4096,physical_block_size=4096,\
-             queue-size=8,event_idx=off,indirect_desc=off,write-cache=off,config-wce=off -no-reboot -nodefaults"
-        );
-        let overlap = line("--scenario overlap", None);
-        assert!(
-            overlap.contains(",throttling.iops-total=200 ") && overlap.contains(" -D /t/trace "),
-            "{overlap}"
-        );
-        assert!(line("--scenario life", None).contains(" -icount shift=0 "));
-    }
-
-    #[test]
-    fn a_foreign_disk_is_a_socket_and_shared_memory() {
-        let line = line(
-            "--foreign one-segment --memory 256 --queue-size 8",
-            Some("/t/disk.sock"),
-        );
-        assert_eq!(
-            line,
-            "'/no qemu' -machine virt,memory-backend=memory -smp 1 -m 256 \
-             -object memory-backend-memfd,id=memory,size=256M,share=on \
-             -bios default -kernel /t/kernel -initrd /t/boot.tar \
-             -display none -serial stdio -monitor none -global virtio-mmio.force-legacy=false \
-             -chardev socket,id=c0,path=/t/disk.sock \
-             -device vhost-user-blk,chardev=c0,num-queues=1,queue-size=8 \
-             -no-reboot -nodefaults"
         );
     }
 }

@@ -1,12 +1,12 @@
 //! `cargo xtask`: builds the MINIX service and the bare-metal image, boots them on QEMU, checks the disk afterwards, and runs
 //! every test of the workspace.
 //!
-//! * [`cli`] is what can be typed; [`minix`], [`qemu`] and [`checks`] are the commands.
+//! * [`cli`] is the command line; [`minix`], [`qemu`] and [`checks`] are the commands.
 //! * [`tools`] finds or installs what is needed, [`build`] builds the bare image and [`minix`] everything for MINIX, [`disk`]
 //!   makes or opens the disk.
 //! * [`foreign`] runs the back-end of a disk that is not QEMU's own.
-//! * [`machine`] writes the QEMU command line, [`run`] lives through the boot, [`report`] parses what the guest said, checks it
-//!   against the disks and prints the result. [`session`] ties these together, for either guest. [`interrupt`] is how all of it
+//! * [`machine`] writes the QEMU command line, [`run`] boots it, [`report`] parses the records of the guest, checks
+//!   them against the disks and prints the result. [`session`] ties these together, for either guest. [`interrupt`] is how all of it
 //!   is stopped, [`child`] how no process is left behind.
 
 mod build;
@@ -15,7 +15,6 @@ mod child;
 mod cli;
 mod console;
 mod disk;
-mod extras;
 #[cfg(test)]
 mod fake;
 mod foreign;
@@ -36,23 +35,14 @@ use anyhow::Context;
 
 use cli::{Command, MinixCommand};
 
-/// The exit code for a command line that makes no sense; a failure is 1.
-const USAGE: u8 = 2;
-
 fn main() -> ExitCode {
     if let Some(code) = child::become_program(std::env::args_os()) {
         return code;
     }
     let command = match cli::parse(std::env::args_os()) {
         Ok(command) => command,
-        Err(cli::Stop::Help(text)) => {
-            console::say(text.trim_end());
-            return ExitCode::SUCCESS;
-        }
-        Err(cli::Stop::Usage(line)) => {
-            console::complain(&format!("error: {line}"));
-            return ExitCode::from(USAGE);
-        }
+        // Help, or what is wrong with the words. Then the exit code is 2; a failure is 1.
+        Err(error) => error.exit(),
     };
     let outcome = interrupt::catch()
         .context("cannot catch signals")

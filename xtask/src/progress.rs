@@ -1,6 +1,6 @@
 //! Tells a waiting person that something is going on.
 //!
-//! On a terminal: a spinner on standard error, from the first moment, gone when the work is done. Elsewhere: one line when
+//! On a terminal: a spinner on standard error while the work goes on. Elsewhere: one line when
 //! the work starts, so that logs stay readable. Silent: nothing, for runs inside the test runner.
 
 use std::io::{BufRead, BufReader, IsTerminal};
@@ -123,7 +123,7 @@ pub(crate) struct Finished {
 
 fn spinner(heading: &str) -> ProgressBar {
     let bar = ProgressBar::new_spinner();
-    let style = ProgressStyle::with_template("{spinner} {prefix} [{elapsed}] {wide_msg:.dim}");
+    let style = ProgressStyle::with_template("{spinner} {prefix} [{elapsed_precise}] {wide_msg:.dim}");
     if let Ok(style) = style {
         bar.set_style(style);
     }

@@ -17,13 +17,13 @@ use crate::minix::scenario::Name;
 use crate::progress::Progress;
 use crate::report::{Report, print};
 use crate::run;
-use crate::session::{self, Setup};
-use crate::tools::{self, Qemu, Wanted};
+use crate::session::{self, Needs, Setup};
+use crate::tools::{Qemu, Wanted};
 use crate::workspace::Workspace;
 
 /// Runs the command; true if the run passed.
 pub(crate) fn command(args: &QemuArgs) -> Result<bool> {
-    // Mistakes in what was typed come out before anything is installed or built.
+    // Mistakes in the arguments are found before anything is installed or built.
     let input = args
         .disk
         .as_deref()
@@ -41,8 +41,11 @@ pub(crate) fn command(args: &QemuArgs) -> Result<bool> {
     if let Some(file) = &args.json {
         let text = match &outcome {
             Ok(report) => serde_json::to_string_pretty(report),
-            // Or the result of an earlier run would stay there and be taken for that of this one.
-            Err(error) => serde_json::to_string_pretty(&Report::of_no_run(error)),
+            // Otherwise the report of an earlier run would stay there.
+            Err(error) => serde_json::to_string_pretty(&Report {
+                reasons: vec![format!("{error:#}")],
+                ..Report::default()
+            }),
         };
         let text = text.context("cannot write the report")?;
         std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;
@@ -54,37 +57,25 @@ pub(crate) fn command(args: &QemuArgs) -> Result<bool> {
     Ok(report.passed)
 }
 
-/// Prepares what is missing, then does the run and shows it.
+/// Prepares the run, does it, and prints its screen.
 fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result<Report> {
     let progress = Progress::for_this_terminal();
-    let wanted = Wanted {
-        emulator: args.qemu.as_deref(),
-        image_tool: input.is_some() || args.format == Some(Format::Qcow2) || args.scenario == Some(Name::Large),
-        may_install: !args.no_install,
+    let needs = Needs {
+        tools: Wanted {
+            emulator: args.qemu.as_deref(),
+            image_tool: input.is_some() || args.format == Some(Format::Qcow2) || args.scenario == Some(Name::Large),
+            may_install: !args.no_install,
+        },
+        bare: args.bare,
+        minix: !args.bare,
+        foreign: args.foreign.is_some(),
     };
-    let qemu = tools::ensure_qemu(workspace, wanted, progress)?;
-    tools::ensure_target(workspace, progress)?;
-    let (image, programs) = if args.bare {
-        (Some(build::image(workspace, progress)?), None)
-    } else {
-        (None, Some(programs::build_all(workspace, progress)?))
-    };
+    let setup = Setup::prepare(workspace, needs, progress)?;
     if args.gdb {
-        let kernel = programs.as_ref().map(|programs| &programs.kernel);
-        let debugged = image.as_ref().or(kernel).into_iter();
-        for line in debugged.map(|program| machine::gdb_line(program)) {
-            say(&format!("waiting for gdb; in another terminal type:\n  {line}"));
-        }
+        let line = machine::gdb_line(setup.kernel(args)?);
+        say(&format!("waiting for gdb; in another terminal type:\n  {line}"));
     }
-    let backend = args.foreign.map(|_| foreign::build(workspace, progress)).transpose()?;
-    let setup = Setup {
-        qemu,
-        image,
-        programs,
-        backend,
-        scratch: workspace.scratch(),
-    };
-    // A person who works with the guest sees it; for others the screen at the end tells all.
+    // A person who works with the guest sees its console. Otherwise the screen at the end is enough.
     let is_shown = args.verbose || args.shell || args.gdb;
     let mut console = if is_shown { Console::shown() } else { Console::default() };
     let report = session::run(&setup, args, input, keyboard(args)?, &mut console, progress)?;
@@ -105,17 +96,12 @@ fn dry_run(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Res
         .zip(0..)
         .map(|(choice, number)| disk::plan(args, *choice, number, &directory));
     let disks: Vec<_> = disks.collect();
-    let boot = match choices.first() {
-        Some(choice) if args.bare => Boot::Bare {
-            image: build::image_path(workspace),
-            append: machine::boot_options(args, &disk::outline(args, *choice)).to_string(),
-            defmt: directory.join("defmt.bin"),
-        },
-        _ => Boot::Minix {
-            kernel: programs::planned(workspace)?.kernel,
-            archive: directory.join("boot.tar"),
-        },
+    let program = match args.bare {
+        true => build::image_path(workspace),
+        false => programs::planned(workspace)?.kernel,
     };
+    let outline = choices.first().map(|choice| disk::outline(args, *choice));
+    let boot = Boot::new(args, &program, &outline.unwrap_or_default(), &directory);
     let machine = Machine {
         args,
         program: args.qemu.as_deref().unwrap_or(Qemu::usual_name()),
@@ -128,7 +114,7 @@ fn dry_run(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Res
     Ok(lines.join("\n"))
 }
 
-/// A report that cannot be written is better known before the run than after. It never goes over the user's disk.
+/// Fails before the run if the report cannot be written, or would overwrite the user's disk.
 fn check_report_file(file: &Path, input: Option<&Input>) -> Result<()> {
     let identity = |path: &Path| std::fs::metadata(path).map(|data| (data.dev(), data.ino())).ok();
     if let Some(Input::File { path, .. }) = input

@@ -37,7 +37,7 @@ pub(crate) enum Input {
 /// How a boot ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// The exit status of QEMU. None: it was stopped, because the guest went past the limit or was abandoned.
+    /// The exit status of QEMU. None: it was stopped, at the time limit or because the guest was abandoned.
     pub(crate) status: Option<ExitStatus>,
     /// Something that the guest needs had ended before.
     pub(crate) abandoned: bool,
@@ -55,7 +55,7 @@ enum Event {
     Complaint(String),
 }
 
-/// Where what comes from the guest goes.
+/// Receivers of the guest's output.
 pub(crate) struct Outputs<'a, 's> {
     pub(crate) frames: &'a mut Frames<'s>,
     pub(crate) console: &'a mut Console,
@@ -134,7 +134,7 @@ pub(crate) fn run(
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
-            // Both streams are closed: QEMU is gone, or as good as.
+            // Both streams are closed: QEMU has ended.
             Err(RecvTimeoutError::Disconnected) => break,
         }
         if interrupt::asked() {
@@ -181,7 +181,7 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         if let Some(settings) = &self.0 {
-            // A terminal that is gone needs none.
+            // The terminal may be closed.
             let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, settings);
         }
     }
@@ -248,7 +248,7 @@ impl Typist {
         if self.tail.ends_with(prompt)
             && let Some(line) = self.lines.pop_front()
         {
-            // A guest that is gone reads nothing; its exit status tells.
+            // A guest that has ended reads nothing; its exit status tells why.
             let _ = keyboard
                 .write_all(format!("{line}\n").as_bytes())
                 .and_then(|()| keyboard.flush());

@@ -5,26 +5,27 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::build;
 use crate::cli::QemuArgs;
 use crate::console::Console;
 use crate::disk::layout::Recipe;
 use crate::disk::{self, Choice, Disk, Input};
-use crate::extras::Extras;
 use crate::foreign::{self, Backend, Seen};
-use crate::machine::{self, Boot, Machine};
+use crate::machine::{Boot, Machine};
 use crate::minix::archive;
-use crate::minix::programs::Programs;
-use crate::minix::scenario::Scenario;
+use crate::minix::programs::{self, Programs};
+use crate::minix::scenario::{Extras, Scenario};
 use crate::progress::Progress;
 use crate::report::disk::examine;
 use crate::report::{Case, Frames, Host, Report, Strings, read_trace};
 use crate::run::{self, Outputs};
-use crate::tools::Qemu;
+use crate::tools::{self, Qemu, Wanted};
+use crate::workspace::Workspace;
 
 /// How long the console of a run that failed is kept.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What a run needs that is the same for all runs.
+/// The programs and folders that all runs share.
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) qemu: Qemu,
@@ -36,6 +37,43 @@ pub(crate) struct Setup {
     pub(crate) backend: Option<PathBuf>,
     /// Where the directories of the runs are made.
     pub(crate) scratch: PathBuf,
+}
+
+/// What is needed of a [`Setup`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Needs<'a> {
+    pub(crate) tools: Wanted<'a>,
+    /// The bare image.
+    pub(crate) bare: bool,
+    /// The test kernel, the service and the clients.
+    pub(crate) minix: bool,
+    /// The back-end of foreign disks.
+    pub(crate) foreign: bool,
+}
+
+impl Setup {
+    /// Finds, installs and builds what is needed.
+    pub(crate) fn prepare(workspace: &Workspace, needs: Needs<'_>, progress: Progress) -> Result<Setup> {
+        let qemu = tools::ensure_qemu(workspace, needs.tools, progress)?;
+        tools::ensure_target(workspace, progress)?;
+        let image = needs.bare.then(|| build::image(workspace, progress));
+        let programs = needs.minix.then(|| programs::build_all(workspace, progress));
+        let backend = needs.foreign.then(|| foreign::build(workspace, progress));
+        Ok(Setup {
+            qemu,
+            image: image.transpose()?,
+            programs: programs.transpose()?,
+            backend: backend.transpose()?,
+            scratch: workspace.scratch(),
+        })
+    }
+
+    /// The program that is booted.
+    pub(crate) fn kernel(&self, args: &QemuArgs) -> Result<&Path> {
+        let kernel = self.programs.as_ref().map(|programs| &programs.kernel);
+        let program = if args.bare { self.image.as_ref() } else { kernel };
+        program.map(PathBuf::as_path).context("what is booted was not built")
+    }
 }
 
 /// One run, its console going to `console`.
@@ -54,7 +92,12 @@ pub(crate) fn run(
         true => None,
         false => Some(Scenario::new(args, &disks, directory)?),
     };
-    let boot = boot(setup, args, scenario.as_ref(), &disks, directory)?;
+    let first = disks.first().context("there is no disk")?;
+    let boot = Boot::new(args, setup.kernel(args)?, &first.outline, directory);
+    if let (Boot::Minix { archive, .. }, Some(scenario)) = (&boot, &scenario) {
+        let programs = setup.programs.as_ref().context("the service was not built")?;
+        archive::write(archive, &scenario.script(), programs)?;
+    }
     let extras = extras(args, directory);
     let attachments: Vec<_> = disks.iter().map(|disk| disk.attachment.clone()).collect();
     let machine = Machine {
@@ -162,27 +205,7 @@ pub(crate) fn make_disks(args: &QemuArgs, input: Option<&Input>, directory: &Pat
         .collect()
 }
 
-/// Brings together what is booted.
-fn boot(setup: &Setup, args: &QemuArgs, scenario: Option<&Scenario>, disks: &[Disk], directory: &Path) -> Result<Boot> {
-    match scenario {
-        None => Ok(Boot::Bare {
-            image: setup.image.clone().context("the bare image was not built")?,
-            append: machine::boot_options(args, &disks.first().context("there is no disk")?.outline).to_string(),
-            defmt: directory.join("defmt.bin"),
-        }),
-        Some(scenario) => {
-            let programs = setup.programs.as_ref().context("the service was not built")?;
-            let place = directory.join("boot.tar");
-            archive::write(&place, &scenario.script(), programs)?;
-            Ok(Boot::Minix {
-                kernel: programs.kernel.clone(),
-                archive: place,
-            })
-        }
-    }
-}
-
-/// A directory of its own for a run, gone afterwards.
+/// A directory of its own for a run, removed with the value.
 fn run_directory(scratch: &Path) -> Result<tempfile::TempDir> {
     let what = || format!("cannot make a directory in {}", scratch.display());
     std::fs::create_dir_all(scratch).with_context(what)?;
@@ -194,8 +217,7 @@ fn run_directory(scratch: &Path) -> Result<tempfile::TempDir> {
         .with_context(what)
 }
 
-/// Removes what runs left that were killed outright, as their directories name a process that is no more, and consoles that
-/// were kept for long enough.
+/// Removes the directories of runs that were killed, whose process no longer exists, and consoles after a day.
 fn remove_abandoned(scratch: &Path) {
     let is_running = |process: &str| !Path::new("/proc/self").exists() || Path::new("/proc").join(process).exists();
     for entry in std::fs::read_dir(scratch).into_iter().flatten().flatten() {

@@ -31,7 +31,7 @@ const MADE_BY: [(&str, &[&str], u64); 4] = [
     ("sampled", &["true"], (200 << 20) + 512),
 ];
 
-/// A check that boots with these flags, or with these and more. What it boots stands in the flags and at the start of its name.
+/// A check that boots with these flags, or with these and more. The flags say which guest, and so does the start of its name.
 pub(super) fn boots(
     name: &str,
     flags: impl Into<String>,
@@ -57,7 +57,11 @@ pub(super) fn passes(
 ) -> Check {
     boots(name, flags, move |context, flags| {
         let run = Run::of(context, flags, &Disk::Prepared)?;
-        run.judge(|run| run.passed().and_then(|()| expectation(run)))
+        run.judge(|run| {
+            run.passed()?;
+            run.found()?;
+            expectation(run)
+        })
     })
 }
 
@@ -99,13 +103,21 @@ impl Run {
         Ok(Run { report, text })
     }
 
-    /// The verdict, with all that was printed where it is bad.
+    /// The verdict. A failure comes with all that was printed.
     pub(super) fn judge(&self, expectation: impl FnOnce(&Run) -> Verdict) -> Verdict {
         expectation(self).map_err(|reason| format!("{reason}\n{}", self.text))
     }
 
     pub(super) fn passed(&self) -> Verdict {
         expect(self.report.passed, &self.report.reasons.join("\n"))
+    }
+
+    /// The screen says what was found. The service tells it in its log alone: where the wording changes, so must `report::print`.
+    fn found(&self) -> Verdict {
+        let found = self.text.split("\nFound\n").last().unwrap_or_default();
+        let has = |row: &str| found.lines().any(|line| line.starts_with(&format!("  {row}  ")));
+        let missing = ["device", "disk", "features"].into_iter().find(|row| !has(row));
+        missing.map_or(Ok(()), |row| Err(format!("the screen has no row `{row}`")))
     }
 
     /// The guest stopped with one error of this kind, whose text has this in it.

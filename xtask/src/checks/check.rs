@@ -1,9 +1,9 @@
-//! One check, and what it works with.
+//! One check, and its context.
 
 use crate::session::Setup;
 use crate::workspace::Workspace;
 
-/// What checks work with.
+/// The workspace and the programs that checks use.
 pub(super) struct Context {
     pub(super) workspace: Workspace,
     /// QEMU and what boots on it; None if no selected check boots.
@@ -16,7 +16,7 @@ impl Context {
     }
 }
 
-/// What a check has to say: nothing, or what is wrong.
+/// The result of a check: nothing, or what is wrong.
 pub(super) type Verdict = Result<(), String>;
 
 type Work = Box<dyn Fn(&Context) -> Verdict + Send + Sync>;
@@ -33,7 +33,7 @@ pub(super) enum Guest {
 /// One named check.
 pub(super) struct Check {
     pub(super) name: String,
-    /// What it boots, if it does. Then it can run beside others, and `--quick` leaves it out.
+    /// The guest it boots, if any. Then it can run beside others, and `--quick` leaves it out.
     pub(super) boots: Option<Guest>,
     /// Whether a back-end of its own serves the disk.
     pub(super) foreign: bool,

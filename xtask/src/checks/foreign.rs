@@ -4,30 +4,15 @@
 use super::boot::{Expectation, Run, expect, passes, same};
 use super::check::{Check, Verdict};
 
-/// Name with the service and with the bare image, manner, and what the back-end must have seen.
-const MANNERS: [(&str, &str, &str, Expectation); 6] = [
-    // Without a manner of its own: where this fails, the others say nothing.
-    ("back-end", "back-end", "plain", |run| odd_lengths(run, false)),
-    ("one-segment/block-test", "one-segment", "one-segment", one_segment),
-    (
-        "used-length/none",
-        "used-length/none",
-        "used-length-none",
-        wrong_lengths,
-    ),
-    ("used-length/one", "used-length/one", "used-length-one", wrong_lengths),
-    (
-        "used-length/data-only",
-        "used-length/data-only",
-        "used-length-data-only",
-        wrong_lengths,
-    ),
-    (
-        "used-length/too-much",
-        "used-length/too-much",
-        "used-length-too-much",
-        wrong_lengths,
-    ),
+/// Behaviour, and what the back-end must have seen.
+const BEHAVIOURS: [(&str, Expectation); 6] = [
+    // As the specification says: where this fails, the others say nothing.
+    ("plain", |run| odd_lengths(run, false)),
+    ("one-segment", one_segment),
+    ("used-length-none", wrong_lengths),
+    ("used-length-one", wrong_lengths),
+    ("used-length-data-only", wrong_lengths),
+    ("used-length-too-much", wrong_lengths),
 ];
 
 /// Ways to use the device with one data descriptor: name, flags, and how often the block test runs.
@@ -42,19 +27,16 @@ const ONE_SEGMENT: [(&str, &str, usize); 6] = [
 
 pub(super) fn checks() -> Vec<Check> {
     let service = |name: &str, flags: String, runs, expectation: Expectation| {
-        passes(name, flags, move |run| {
+        passes(&format!("foreign/{name}"), flags, move |run| {
             run.block_tests(runs)?;
             expectation(run)
         })
     };
     let mut checks = Vec::new();
-    for (with_service, bare, manner, expectation) in MANNERS {
-        checks.push(service(with_service, format!("--foreign {manner}"), 2, expectation));
-        checks.push(passes(
-            bare,
-            format!("--bare --no-bench --foreign {manner}"),
-            expectation,
-        ));
+    for (behaviour, expectation) in BEHAVIOURS {
+        checks.push(service(behaviour, format!("--foreign {behaviour}"), 2, expectation));
+        let bare = format!("--bare --no-bench --foreign {behaviour}");
+        checks.push(passes(&format!("foreign/{behaviour}"), bare, expectation));
     }
     for (name, flags, runs) in ONE_SEGMENT {
         let flags = format!("--foreign one-segment {flags}");
@@ -68,7 +50,7 @@ fn one_segment(run: &Run) -> Verdict {
     same("most data descriptors", run.backend()?.most_data_descriptors, 1)
 }
 
-/// The device said what its manner makes it say.
+/// The device reported wrong lengths.
 fn wrong_lengths(run: &Run) -> Verdict {
     odd_lengths(run, true)
 }

@@ -38,10 +38,10 @@ const LARGE_BLOCKS: [&str; 4] = [
     "virtio-blk-device.physical_block_size=4096",
 ];
 
-/// What the service says of a disk without a whole block.
+/// The log line of the service for a disk without a whole block.
 const NO_BLOCK: &str = "the disk has no whole block";
 
-/// What both guests say of an interrupt controller that they do not drive.
+/// The error of both guests for an interrupt controller that they do not drive.
 const OTHER_CONTROLLER: &str = "interrupts go to interrupt-controller@";
 
 /// Kills in the run whose clock steps back.
@@ -121,7 +121,7 @@ fn served_or_refused(context: &Context, flags: &str, kind: &str) -> Verdict {
         if !run.report.passed {
             return run.judge(|run| run.refused(kind, "goes to plic@"));
         }
-        // The service would get along without interrupts, and slowly. That is not meant.
+        // Without interrupts the service would still work, but slowly. That is a failure here.
         run.judge(|run| run.says("an interrupt of the device is lost", 0))?;
     }
     Ok(())
@@ -141,7 +141,7 @@ fn clock_steps_back(context: &Context, words: &str) -> Verdict {
     run.judge(|run| {
         snapshot.map_err(|error| format!("no snapshot was loaded: {error}"))?;
         let kills: Vec<u64> = records!(run.report.guest, Record::Killed { micros, .. } => micros).collect();
-        // What came after the snapshot was said twice.
+        // Records after the snapshot come twice.
         expect(kills.len() > ROUNDS, "the snapshot changed nothing")?;
         let longest = kills.into_iter().max().unwrap_or(0);
         expect(longest < 600_000_000, &format!("a kill came after {longest} us"))?;

@@ -1,4 +1,4 @@
-//! The crates that handle memory shared with a device, run by Miri, which notices undefined behaviour and data races.
+//! The crates that handle memory shared with a device, run by Miri, which finds undefined behaviour and data races.
 //!
 //! Miri only comes with nightly toolchains. It is not needed for anything else, so none is installed for its sake: where
 //! there is no nightly toolchain these checks are left out, and said to be.
@@ -12,7 +12,7 @@ use crate::tools::find_program;
 /// What has `unsafe` code that a host can run, and Miri's flags for it.
 const CRATES: [(&str, &str); 3] = [("virtio-core", ""), ("virtqueue", ""), ("minix-rt", TABLES_FOR_GOOD)];
 
-/// The tables that a kernel looks into are never given back. Their addresses pass through messages, as numbers.
+/// The tables that a kernel looks into are never freed. Their addresses pass through messages, as numbers.
 const TABLES_FOR_GOOD: &str = "-Zmiri-ignore-leaks -Zmiri-permissive-provenance";
 
 /// The checks, or why there are none.

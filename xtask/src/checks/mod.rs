@@ -1,8 +1,8 @@
 //! `cargo xtask test`: every check of the workspace, by name.
 //!
 //! [`cargo`] asks cargo about the code, [`command_line`] makes the mistakes a user may make, [`matrix`] boots the bare image in
-//! every combination, [`service`] and [`loader`] put the MINIX service to the test, [`foreign`] does both on devices with
-//! the manners of others, [`machines`] boots both on unusual machines and disks, [`miri`] looks for undefined behaviour,
+//! every combination, [`service`] and [`loader`] put the MINIX service to the test, [`foreign`] does both on devices that
+//! behave as others than QEMU's do, [`machines`] boots both on unusual machines and disks, [`miri`] looks for undefined behaviour,
 //! [`runner`] runs and prints them. [`boot`] is the vocabulary of all that boot.
 
 mod boot;
@@ -21,17 +21,14 @@ use anyhow::{Result, bail};
 
 use check::{Check, Context, Guest};
 
-use crate::build;
 use crate::cli::TestArgs;
 use crate::console::say;
-use crate::foreign as backend;
-use crate::minix::programs;
 use crate::progress::Progress;
-use crate::session::Setup;
+use crate::session::{Needs, Setup};
 use crate::tools::{self, Wanted};
 use crate::workspace::Workspace;
 
-/// Everything that does not depend on the machine this runs on.
+/// The checks that do not depend on the machine this runs on.
 fn all(workspace: &Workspace) -> Vec<Check> {
     let mut checks = cargo::checks(workspace);
     checks.extend(command_line::checks());
@@ -58,7 +55,7 @@ pub(crate) fn command(args: &TestArgs) -> Result<bool> {
     let context = prepare(workspace, &checks, args)?;
     let tally = runner::run(&checks, &context);
     if let Some(reason) = without_miri {
-        say(&format!("left out: miri ({reason})"));
+        say(&format!("skipped: miri ({reason})"));
     }
     say(&format!("{} passed, {} failed", tally.passed, tally.failed));
     Ok(tally.failed == 0)
@@ -75,7 +72,7 @@ fn select(mut checks: Vec<Check>, args: &TestArgs) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
-/// Brings together what the selected checks need.
+/// Finds, installs and builds what the selected checks need.
 fn prepare(workspace: Workspace, checks: &[Check], args: &TestArgs) -> Result<Context> {
     let progress = Progress::for_this_terminal();
     let mut setup = None;
@@ -83,27 +80,17 @@ fn prepare(workspace: Workspace, checks: &[Check], args: &TestArgs) -> Result<Co
     tools::ensure_lint_tools(&workspace, progress)?;
     let wants = |guest| checks.iter().any(|check| check.boots == Some(guest));
     if checks.iter().any(|check| check.boots.is_some()) {
-        let wanted = Wanted {
-            emulator: None,
-            image_tool: true,
-            may_install: !args.no_install,
+        let needs = Needs {
+            tools: Wanted {
+                emulator: None,
+                image_tool: true,
+                may_install: !args.no_install,
+            },
+            bare: wants(Guest::Bare),
+            minix: wants(Guest::Minix),
+            foreign: checks.iter().any(|check| check.foreign),
         };
-        let qemu = tools::ensure_qemu(&workspace, wanted, progress)?;
-        setup = Some(Setup {
-            qemu,
-            image: wants(Guest::Bare)
-                .then(|| build::image(&workspace, progress))
-                .transpose()?,
-            programs: wants(Guest::Minix)
-                .then(|| programs::build_all(&workspace, progress))
-                .transpose()?,
-            backend: checks
-                .iter()
-                .any(|check| check.foreign)
-                .then(|| backend::build(&workspace, progress))
-                .transpose()?,
-            scratch: workspace.scratch(),
-        });
+        setup = Some(Setup::prepare(&workspace, needs, progress)?);
     }
     Ok(Context { workspace, setup })
 }

@@ -1,7 +1,6 @@
-//! What can be typed after `cargo xtask qemu`.
+//! The options of `cargo xtask qemu`.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
@@ -26,10 +25,10 @@ impl Format {
     }
 }
 
-/// How a disk departs from what QEMU's own would do.
+/// How a disk differs from one that QEMU serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Foreign {
-    /// What the specification says, from another implementation than QEMU's.
+    /// As the specification says, from another implementation than QEMU's.
     Plain,
     /// One data descriptor, and no SEG_MAX that says so, as Firecracker does.
     OneSegment,
@@ -49,7 +48,7 @@ pub(crate) struct QemuArgs {
     #[arg(long)]
     pub(crate) bare: bool,
 
-    /// The work of service and clients. The default is a tour of everything.
+    /// What service and clients do. The default is a tour of everything.
     #[arg(
         long,
         value_enum,
@@ -64,10 +63,10 @@ pub(crate) struct QemuArgs {
     pub(crate) kill_during_io: bool,
 
     /// How often it is killed, by --kill-during-io or in --scenario kills and slow-kills [default: 20].
-    #[arg(long, value_name = "N", value_parser = at_least_one::<u32>)]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
 
-    /// Where the random times of the kills start from [default: 1].
+    /// Seed of the random times of the kills [default: 1].
     #[arg(long, value_name = "S", value_parser = seed)]
     seed: Option<u64>,
 
@@ -77,15 +76,15 @@ pub(crate) struct QemuArgs {
     pub(crate) disk: Option<String>,
 
     /// Attach the disk of --disk directly, so that writes reach it. Only the commands of --shell write.
-    #[arg(long, conflicts_with = "read_only")]
+    #[arg(long, requires = "disk", conflicts_with = "read_only")]
     pub(crate) write: bool,
 
-    /// Use a device that behaves as others than QEMU's do. A back-end of its own serves the disk to QEMU, and reports afterwards
-    /// on the requests.
+    /// Use a device that behaves unlike QEMU's own. A separate back-end serves the disk to QEMU, and reports afterwards on the
+    /// requests.
     #[arg(
         long,
         value_enum,
-        value_name = "MANNER",
+        value_name = "BEHAVIOUR",
         conflicts_with_all = ["disk", "format", "block_size", "no_flush"]
     )]
     pub(crate) foreign: Option<Foreign>,
@@ -127,19 +126,19 @@ pub(crate) struct QemuArgs {
     pub(crate) memory: String,
 
     /// Number of harts, with --bare.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]
+    #[arg(long, requires = "bare", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]
     pub(crate) smp: u16,
 
     /// Wait for completions by polling instead of interrupts, with --bare.
-    #[arg(long)]
+    #[arg(long, requires = "bare")]
     pub(crate) poll: bool,
 
     /// Start the shell on this terminal instead of the self-test, with --bare. Input that is no terminal is fed one line per prompt.
-    #[arg(long)]
+    #[arg(long, requires = "bare")]
     pub(crate) shell: bool,
 
     /// Leave out the measurements, with --bare.
-    #[arg(long)]
+    #[arg(long, requires = "bare")]
     pub(crate) no_bench: bool,
 
     /// Stop at the first instruction and wait for gdb on port 1234.
@@ -155,7 +154,7 @@ pub(crate) struct QemuArgs {
     pub(crate) json: Option<PathBuf>,
 
     /// Stop the guest after this many seconds. Does not apply to --gdb and to --shell on a terminal.
-    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = at_least_one::<u64>)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: u64,
 
     /// Use this QEMU (qemu-system-riscv64, 7.0 or newer) instead of looking for one.
@@ -187,20 +186,6 @@ const SERVICE_QUEUE: std::ops::RangeInclusive<u16> = 4..=256;
 impl QemuArgs {
     /// Why these options make no sense together, in one line that names them, where clap does not say it.
     pub(super) fn contradiction(&self) -> Option<String> {
-        let of_the_bare_image = [
-            ("--smp", self.smp != 1),
-            ("--poll", self.poll),
-            ("--shell", self.shell),
-            ("--no-bench", self.no_bench),
-        ];
-        if let (false, Some((option, _))) = (self.bare, of_the_bare_image.iter().find(|(_, given)| *given)) {
-            return Some(format!(
-                "{option} is for the bare image: add --bare, or leave out {option}"
-            ));
-        }
-        if self.write && self.disk.is_none() {
-            return Some("--write is for a disk of yours: add --disk, or leave out --write".to_owned());
-        }
         let scenario = (!self.bare).then(|| self.scenario());
         if (self.rounds.is_some() || self.seed.is_some()) && !scenario.is_some_and(Name::kills) {
             return Some("--rounds and --seed need --kill-during-io, or --scenario kills or slow-kills".to_owned());
@@ -236,12 +221,12 @@ impl QemuArgs {
         self.rounds.unwrap_or(20)
     }
 
-    /// Where the random times of the kills start from.
+    /// Seed of the random times of the kills.
     pub(crate) fn seed(&self) -> u64 {
         self.seed.unwrap_or(1)
     }
 
-    /// What service and clients do, unless the image is the bare one.
+    /// The scenario of service and clients. The bare image has none.
     pub(crate) fn scenario(&self) -> Name {
         match self.scenario {
             _ if self.kill_during_io => Name::Kills,
@@ -254,14 +239,6 @@ impl QemuArgs {
 /// A decimal number, or a hexadecimal one after `0x`.
 fn seed(text: &str) -> Result<u64, String> {
     number(text).ok_or_else(|| "give a number, such as 7 or 0x7".to_owned())
-}
-
-/// A number that is not 0.
-fn at_least_one<T: FromStr + PartialOrd + From<u8>>(text: &str) -> Result<T, String> {
-    match text.parse() {
-        Ok(number) if number >= T::from(1) => Ok(number),
-        _ => Err("give a whole number, 1 or more".to_owned()),
-    }
 }
 
 fn block_size(text: &str) -> Result<u32, String> {

@@ -9,8 +9,12 @@ use serde::Deserialize;
 
 use super::source::Source;
 use crate::cli::Format;
-use crate::machine::escaped;
 use crate::tools::{QEMU_IMG, find_program};
+
+/// A value inside a QEMU option, where a comma ends the value unless doubled.
+pub(crate) fn escaped(value: &str) -> String {
+    value.replace(',', ",,")
+}
 
 #[derive(Deserialize)]
 struct Info {
@@ -87,14 +91,14 @@ impl Image {
         let copy = tempfile::NamedTempFile::new_in(directory).context("cannot make a temporary file")?;
         let to = copy.path().display().to_string();
         qemu_img(&["convert", "--image-opts", "-O", "raw", &options, &to]).map_err(|error| {
-            // The person who gave the image has never seen these options.
+            // The user knows the image, and not these options.
             let text = error.to_string();
             anyhow!("{name}: {}", text.replace(&format!("Could not open '{options}': "), ""))
         })?;
         Source::raw(copy.path(), range.first)
     }
 
-    /// The ranges that it holds itself. What is not in them is zeros, or what the image is based on.
+    /// The ranges that it holds itself. The others are zeros, or come from the image below it.
     pub(super) fn stored(&self, sectors: u64) -> Result<Vec<SectorRange>> {
         let answer = qemu_img(&["map", "--output=json", "-f", self.format.name(), &self.name()])?;
         let mut extents: Vec<Extent> = serde_json::from_slice(&answer).context("cannot read the answer of qemu-img")?;

@@ -138,26 +138,3 @@ fn round_up(format: Format, unit: u64) -> String {
         Format::Qcow2 => "give it another size with `qemu-img resize`".to_owned(),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn formats_are_told_apart_unless_said() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let mut head = vec![0; 512];
-        head[..4].copy_from_slice(b"QFI\xfb");
-        head[24..32].copy_from_slice(&(1u64 << 20).to_be_bytes());
-        std::fs::write(file.path(), head).unwrap();
-        let given = file.path().to_str().unwrap();
-        for (given, said, format, sectors) in [
-            (given, None, Format::Qcow2, Some(2048)),
-            (given, Some(Format::Raw), Format::Raw, Some(1)),
-            ("nbd://localhost/disk", None, Format::Raw, None),
-        ] {
-            let found = Input::check(given, said, 512).unwrap();
-            assert_eq!((found.format(), found.sectors()), (format, sectors), "{given}");
-        }
-    }
-}

@@ -185,33 +185,3 @@ impl Layout {
         Ok(sector.into())
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn layouts_hold_with_large_blocks() {
-        for recipe in [Recipe::Bare, Recipe::Service, Recipe::Second, Recipe::Large] {
-            let layout = recipe.layout();
-            let places = layout.partitions.iter().map(|(_, range)| range);
-            for range in places
-                .chain(&layout.scratch)
-                .chain(&layout.samples)
-                .chain(&layout.files)
-            {
-                assert!(
-                    range.first.is_multiple_of(8) && range.count.is_multiple_of(8),
-                    "{range}"
-                );
-                assert!(range.end() <= layout.sectors, "{range}");
-            }
-            for pair in layout.partitions.windows(2) {
-                assert_eq!(pair[0].1.end(), pair[1].1.first);
-            }
-            assert_eq!(layout.partitions.last().unwrap().1.end(), layout.sectors);
-            let files_end = layout.files.map_or(0, SectorRange::end);
-            assert!(layout.scratch.iter().all(|scratch| scratch.first >= files_end));
-        }
-    }
-}

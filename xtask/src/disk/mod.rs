@@ -1,4 +1,4 @@
-//! The disk of a run: where it comes from, what the guest is told of it, and what to compare it with afterwards.
+//! The disk of a run: its source, the description for the guest, and the content to compare it with afterwards.
 
 mod images;
 mod input;
@@ -15,6 +15,7 @@ use crate::cli::{Format, QemuArgs};
 
 pub(crate) use fake_minix::mfs::KnownFile;
 use images::Image;
+pub(crate) use images::escaped;
 pub(crate) use input::Input;
 use layout::{Layout, Recipe};
 pub(crate) use source::{Fingerprint, Source};
@@ -55,7 +56,7 @@ pub(crate) struct Disk {
     pub(crate) digests: Vec<(SectorRange, u64)>,
 }
 
-/// What the guest is told about a disk.
+/// The description of a disk for the guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outline {
     /// Ranges that it may overwrite.
@@ -73,7 +74,7 @@ pub(crate) enum Choice<'i> {
     Made(Recipe),
 }
 
-/// What the guest will be told about the disk. Nothing, if its size is not known.
+/// The description of a disk before it is made. Empty if its size is not known.
 pub(crate) fn outline(args: &QemuArgs, choice: Choice<'_>) -> Outline {
     match choice {
         Choice::Made(recipe) => outline_of_made(&recipe.layout(), args.read_only),
@@ -256,7 +257,7 @@ impl Disk {
     /// The content of a range before the run.
     pub(crate) fn before(&self, range: SectorRange, directory: &Path) -> Result<Source> {
         self.original.open(range, directory).map_err(|error| match &self.url {
-            // The person who gave the URL has never seen the image that stands for it.
+            // The user knows the URL, and not the image that stands for it.
             Some(url) => anyhow!(
                 "{}",
                 error

@@ -1,7 +1,6 @@
 //! The archive that the test kernel boots from: the scenario, what its processes may do, and their programs.
 
 use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -14,25 +13,15 @@ pub(crate) fn write(place: &Path, script: &str, programs: &Programs) -> Result<(
     let what = || format!("cannot write {}", place.display());
     let mut archive = Builder::new(File::create(place).with_context(what)?);
     add(&mut archive, "scenario", script.as_bytes()).with_context(what)?;
-    let confs = [
-        ("system.conf", &programs.system_conf),
-        ("clients.conf", &programs.clients_conf),
-    ];
-    for (name, path) in confs {
-        add(&mut archive, name, &read(path)?).with_context(what)?;
-    }
-    for path in &programs.processes {
+    for path in [&programs.system_conf, &programs.clients_conf]
+        .into_iter()
+        .chain(&programs.processes)
+    {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        add(&mut archive, &name, &read(path)?).with_context(what)?;
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        add(&mut archive, &name, &bytes).with_context(what)?;
     }
-    archive
-        .into_inner()
-        .and_then(|mut file| file.flush())
-        .with_context(what)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    archive.finish().with_context(what)
 }
 
 fn add(archive: &mut Builder<File>, name: &str, bytes: &[u8]) -> std::io::Result<()> {

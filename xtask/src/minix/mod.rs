@@ -1,7 +1,7 @@
 //! The MINIX side: the service, the kernel that stands in for MINIX in tests, the clients, and what they are to do.
 //!
 //! [`programs`] builds them, [`mod@check`] holds a program against the rules of MINIX's loader, [`archive`] packs what the test
-//! kernel boots from, [`scenario`] and [`script`] say what is to happen, [`volumes`] finds what there is to read.
+//! kernel boots from, [`scenario`] and [`script`] are the scenarios, [`volumes`] finds the file systems on a disk.
 
 pub(crate) mod archive;
 mod check;
@@ -37,14 +37,8 @@ pub(crate) fn build() -> Result<bool> {
 pub(crate) fn check(args: &CheckArgs) -> Result<bool> {
     let mut all = true;
     for file in &args.files {
-        match check::Checked::read(file) {
-            Ok(checked) if checked.broken.is_empty() => say(&checked.to_string()),
-            Ok(checked) => {
-                all = false;
-                for rule in &checked.broken {
-                    complain(&format!("error: {}: {rule}", file.display()));
-                }
-            }
+        match check::loadable(file) {
+            Ok(program) => say(&program.text),
             Err(error) => {
                 all = false;
                 complain(&format!("error: {}", crate::one_line(&error)));

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use super::check::Checked;
 pub(crate) use super::check::SERVICE;
+use super::check::loadable;
 use crate::build;
 use crate::progress::Progress;
 use crate::workspace::{self, Workspace};
@@ -57,7 +57,7 @@ pub(crate) fn build_all(workspace: &Workspace, progress: Progress) -> Result<Pro
     let mut programs = planned(workspace)?;
     programs.system_conf = service.conf;
     for program in &programs.processes {
-        refuse_unloadable(program)?;
+        loadable(program)?;
     }
     Ok(programs)
 }
@@ -83,7 +83,7 @@ fn published(workspace: &Workspace) -> PathBuf {
 /// Copies what was built, once it is known to be good.
 fn publish(workspace: &Workspace) -> Result<Service> {
     let elf = build::on_target(workspace, SERVICE);
-    let bytes = refuse_unloadable(&elf)?;
+    let bytes = loadable(&elf)?.bytes;
     let conf = workspace::directory(workspace.package(SERVICE_CRATE)?).join(SYSTEM_CONF);
     let directory = published(workspace);
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
@@ -106,13 +106,4 @@ fn replace(from: &Path, to: &Path) -> Result<()> {
     std::fs::copy(from, new.path()).with_context(what)?;
     new.persist(to).with_context(what)?;
     Ok(())
-}
-
-/// The size of a program, if MINIX would load it.
-fn refuse_unloadable(elf: &Path) -> Result<usize> {
-    let checked = Checked::read(elf)?;
-    match checked.broken.first() {
-        Some(rule) => bail!("{}: {rule}", elf.display()),
-        None => Ok(checked.bytes),
-    }
 }

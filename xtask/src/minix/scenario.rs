@@ -1,19 +1,18 @@
-//! What service and clients do in a run: a script for the test kernel, and what must come of it.
+//! The scenarios: a script for the test kernel, the disks and the machine it needs, and the clients that must fail.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use testkernel::scenario;
 
 use crate::disk::layout::Recipe;
-use crate::extras::Extras;
 
 /// Clients whose label begins like this must fail.
 pub(super) const REFUSED: &str = "refused";
 /// How the labels of all services begin.
 const SERVICES: &str = "virtio_blk";
-/// Labels of services that want a disk which another one has: one that logs, one that logs nothing, one with a word that makes
-/// no sense, one that comes after a restart; and one that comes when the disk is free.
+/// Labels of services that want a disk which another one has: one that logs, one that logs nothing, one with an invalid
+/// argument, one that comes after a restart; and one that comes when the disk is free.
 pub(crate) const TWINS: [&str; 5] = [
     "virtio_blk_twin",
     "virtio_blk_mute",
@@ -38,15 +37,15 @@ pub(crate) enum Name {
     Large,
     /// Random kills during a mixed load; --kill-during-io says how many.
     Kills,
-    /// The same on a slow disk, so that each kill meets requests the device is still at.
+    /// The same on a slow disk, so that each kill meets requests in flight.
     SlowKills,
     /// Four clients wait for a disk that does 20 requests per second, while the service's instructions are counted.
     Throttled,
     /// Four clients have two requests each at the disk at once.
     Overlap,
-    /// What must be on the disk for good, seen by the flushes that reach the device.
+    /// A forced write, a flush and a close, counted as flushes that reach the device.
     Flushes,
-    /// Ten thousand messages that no sane client sends.
+    /// Ten thousand malformed and hostile messages.
     Abuse,
     /// Ping, live update, restart, SIGTERM.
     Life,
@@ -67,6 +66,17 @@ pub(crate) struct Scenario {
 
 pub(super) type Statement = scenario::Statement<String>;
 
+/// What a scenario needs of the machine, beyond what a person can ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extras {
+    /// Requests that each disk does per second at most.
+    pub(crate) iops: Option<u64>,
+    /// One instruction takes one nanosecond of the guest's time.
+    pub(crate) counts_instructions: bool,
+    /// Where QEMU writes down each request of the block devices.
+    pub(crate) trace: Option<PathBuf>,
+}
+
 impl Name {
     /// The disks it needs. The first is the one that --disk would replace.
     pub(crate) fn disks(self) -> &'static [Recipe] {
@@ -83,7 +93,7 @@ impl Name {
             Name::Throttled => Extras {
                 iops: Some(THROTTLED_RATE),
                 counts_instructions: true,
-                trace: None,
+                ..Extras::default()
             },
             Name::SlowKills => Extras {
                 iops: Some(40),
@@ -96,8 +106,8 @@ impl Name {
             },
             Name::Overlap => Extras {
                 iops: Some(200),
-                counts_instructions: false,
                 trace: Some(directory.join("trace")),
+                ..Extras::default()
             },
             Name::Flushes => Extras {
                 trace: Some(directory.join("trace")),
@@ -117,13 +127,13 @@ impl Name {
         matches!(self, Name::Throttled | Name::SlowKills | Name::Overlap)
     }
 
-    /// Whether there is nothing to see on a disk that cannot be written, or not in small blocks.
+    /// Whether it needs a disk that can be written in blocks of 512 bytes.
     pub(crate) fn needs_plain_disk(self) -> bool {
         self != Name::Tour
     }
 }
 
-/// Whether a client is there to be refused, by its label.
+/// Whether a client must be refused, by its label.
 pub(crate) fn must_fail(label: &str) -> bool {
     label.starts_with(REFUSED)
 }
@@ -148,7 +158,7 @@ impl Scenario {
         self.clients().filter(|label| must_fail(label)).count()
     }
 
-    /// The services that must have left by themselves, as often as they are named here.
+    /// The services that must exit by themselves, as often as they are named here.
     pub(crate) fn must_leave(&self) -> impl Iterator<Item = &str> {
         self.script.iter().filter_map(|statement| match statement {
             Statement::Down(label) | Statement::Term(label) if label.starts_with(SERVICES) => Some(&**label),

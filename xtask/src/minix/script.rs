@@ -48,12 +48,6 @@ fn script(name: Name, args: &QemuArgs, disks: &[Disk], directory: &Path) -> Resu
     let Some((disk, others)) = disks.split_first() else {
         return Ok(Vec::new());
     };
-    if name == Name::TwoDisks {
-        return Ok(two_disks(args, disk, others));
-    }
-    if name == Name::Masked {
-        return Ok(masked(disk));
-    }
     let mut script = vec![service(args, SERVICE, 0, 0)];
     script.extend(look(SERVICE, "", disk));
     script.extend(match name {
@@ -72,7 +66,8 @@ fn script(name: Name, args: &QemuArgs, disks: &[Disk], directory: &Path) -> Resu
         ],
         Name::Life => life(args),
         Name::Twins => return Ok([script, twins()].concat()),
-        Name::TwoDisks | Name::Masked => Vec::new(),
+        Name::TwoDisks => return Ok(two_disks(args, disk, others)),
+        Name::Masked => return Ok(masked(disk)),
     });
     script.push(Down(SERVICE.into()));
     Ok(script)
@@ -226,7 +221,7 @@ fn life(args: &QemuArgs) -> Vec<Statement> {
         vfs(VfsRequest::Open),
         vfs(VfsRequest::OpenCount),
         shell("ready", "open read=0:64 close"),
-        // Long enough for the other one to be in the middle of it.
+        // Long enough for `holder` to have requests in flight.
         Sleep(50_000),
         Term(own()),
         shell(REFUSED, "open"),
@@ -266,7 +261,7 @@ fn two_disks(args: &QemuArgs, first: &Disk, others: &[Disk]) -> Vec<Statement> {
         read_second("reader", 1),
         shell_of("reader", labels[0], &format!("open {} close", verify(first))),
         Wait,
-        // One goes and comes again, the other does not mind. A client is busy meanwhile, so RS does not clean up.
+        // One stops and starts again while the other goes on. A client is busy meanwhile, so RS does not clean up.
         read_second("busy", 4),
         Down(labels[0].into()),
         service(args, labels[0], 0, 1),

@@ -12,13 +12,13 @@ use crate::machine::serial;
 use crate::minix::scenario::{LOADS, Name, Scenario, THROTTLED_OPS, THROTTLED_RATE, TWINS, must_fail};
 use crate::run::Ended;
 
-/// A service that is told to stop while its disk is not open is gone within this time, in microseconds of the guest.
+/// A service that is told to stop while its disk is not open exits within this time, in microseconds of the guest.
 const STOP_LIMIT: u64 = 100_000;
 
-/// What services that do not get a disk tell RS: the disk is another one's, or a word makes no sense.
+/// The results that services without a disk report to RS: another service has the disk, or an argument is invalid.
 const EBUSY: i32 = -16;
 const EINVAL: i32 = -22;
-/// What a service that is about to stop answers to an open.
+/// The answer to an open from a service that is about to stop.
 const REFUSAL: &str = "ENXIO";
 
 /// Instructions that a hart does in a microsecond where one takes a nanosecond.
@@ -34,13 +34,13 @@ const OVERLAP: u64 = 8;
 /// A forced write and a flush that is asked for make one flush each. The last close makes none, as there is nothing left.
 const FLUSHES: u64 = 2;
 
-/// With fewer kills chance has more to say: a client may not have come to write, or not have met a kill.
+/// With fewer kills, a client may have written nothing or met no kill, by chance.
 const MANY_ROUNDS: usize = 20;
 /// Clients that open the disk again after a kill, the file server among them. A kill that comes then meets an open, which does
 /// not count as sent again.
 const OPENERS: u64 = LOADS + 1;
 
-/// Everything there is to judge by.
+/// A run that has ended, and what it is judged by.
 #[derive(Clone, Copy)]
 pub(crate) struct Case<'a> {
     pub(crate) args: &'a QemuArgs,
@@ -52,7 +52,7 @@ pub(crate) struct Case<'a> {
     pub(crate) defmt: Count,
 }
 
-/// Adds a finding unless something is as it should be.
+/// Adds a finding unless the condition is met.
 macro_rules! expect {
     ($findings:expr, $met:expr, $($text:tt)+) => {
         if !$met {
@@ -68,12 +68,10 @@ impl Case<'_> {
         let unchanged = self.host.file_unchanged != Some(false);
         expect!(findings, unchanged, "the disk image given with --disk has changed");
         self.records(&mut findings);
-        if let Some(scenario) = self.scenario {
-            block_test::check(self.guest(), scenario.name, self.args.read_only, &mut findings);
-        }
         if self.whole_run() {
             match self.scenario {
                 Some(scenario) => {
+                    block_test::check(self.guest(), scenario.name, self.args.read_only, &mut findings);
                     self.scenario(scenario, &mut findings);
                     self.partitions(&mut findings);
                 }
@@ -99,7 +97,7 @@ impl Case<'_> {
                 .map(|line| format!("damaged record: {line}")),
         );
         let damaged = self.defmt.damaged;
-        expect!(findings, damaged == 0, "{damaged} defmt frames make no sense");
+        expect!(findings, damaged == 0, "{damaged} defmt frames are malformed");
         // Texts come from the guest, and names from its disk.
         let plain = |finding: String| finding.replace(char::is_control, "?");
         findings.into_iter().map(plain).collect()
@@ -109,7 +107,7 @@ impl Case<'_> {
         &self.ended.guest
     }
 
-    /// Whether the guest came to the end of what it was to do by itself.
+    /// Whether the guest did all its work and said so.
     fn whole_run(&self) -> bool {
         self.guest().done().is_some() && !self.args.shell
     }
@@ -137,7 +135,9 @@ impl Case<'_> {
                     detail,
                     ..
                 } => expect!(findings, must_fail, "test {name} failed in the guest: {detail}"),
-                Record::Violation { text } => findings.push(format!("the kernel saw a breach of protocol: {text}")),
+                Record::Violation { text } => {
+                    findings.push(format!("the kernel saw a violation of the protocol: {text}"));
+                }
                 Record::Ended { label, how, .. } => {
                     let died = matches!(how, End::Segv | End::Panic);
                     expect!(findings, !died, "{label} died: {how:?}");
@@ -145,7 +145,7 @@ impl Case<'_> {
                 Record::Poison { after, .. } => expect!(
                     findings,
                     after == 0,
-                    "{after} frames of a dead instance changed after the system could have given them away"
+                    "{after} frames of a dead instance changed after the system could have used them again"
                 ),
                 Record::Down {
                     label,
@@ -192,7 +192,7 @@ impl Case<'_> {
         };
         let complaints = &ended.complaints;
         if !ended.spoke && !status.success() {
-            // The first complaint is the cause, unless it only warns; those after it are what came of that.
+            // The first complaint is the cause, unless it is a warning. Those after it are consequences.
             let cause = complaints.iter().find(|line| !line.contains("warning:"));
             let complaint = quoted(cause.or(complaints.last()));
             findings.push(format!("QEMU did not start the guest{complaint}"));
@@ -289,7 +289,7 @@ impl Case<'_> {
         }
     }
 
-    /// Whether the guest changed only what it may. In the shell a person types what to change.
+    /// The guest changed scratch ranges only. In the shell a person chooses what to change.
     fn changes(&self, findings: &mut Vec<String>) {
         for (number, disk) in self.disks.iter().enumerate() {
             let allowed = if self.args.shell {
@@ -307,7 +307,7 @@ impl Case<'_> {
         }
     }
 
-    /// What the scenario was made to show.
+    /// The purpose of the scenario is met.
     fn scenario(&self, scenario: &Scenario, findings: &mut Vec<String>) {
         let guest = self.guest();
         match scenario.name {
@@ -341,7 +341,7 @@ impl Case<'_> {
         for wanted in scenario.clients() {
             let started = records!(guest, Record::Started { label, .. } if label == wanted => ());
             expect!(findings, started.count() > 0, "{wanted} was never started");
-            // It must get as far as the service, and hear this from it.
+            // It must reach the service, and get this answer.
             let of_client = guest.records.iter().filter(|reported| reported.client == wanted);
             let refused = of_client.filter(
                 |reported| matches!(reported.record, Record::Error { kind: "open", text, .. } if text.contains(REFUSAL)),
@@ -357,7 +357,7 @@ impl Case<'_> {
             let wanted = scenario.must_leave().filter(|other| *other == service).count();
             let left = records!(guest, Record::Ended { label, how: End::Exit, .. } if label == service => ());
             if left.count() < wanted {
-                findings.push(format!("{service} did not leave by itself each of {wanted} times"));
+                findings.push(format!("{service} did not exit by itself each of {wanted} times"));
                 break;
             }
         }
@@ -407,17 +407,17 @@ impl Case<'_> {
                 _ => load.writes > 0 && load.reads > 0,
             };
             expect!(findings, !are_many || did_enough, "{label} did not read and write");
-            let noticed = !are_many || load.reopened > 0;
-            expect!(findings, noticed, "{label} did not notice that the service had died");
+            let saw = !are_many || load.reopened > 0;
+            expect!(findings, saw, "{label} did not see that the service had died");
         }
         let both = loads.iter().any(|load| load.writes > 0) && loads.iter().any(|load| load.reads > 0);
         expect!(findings, both, "the load did not read and write");
-        let noticed = loads.iter().any(|load| load.reopened > 0);
-        expect!(findings, noticed, "no client noticed that the service had died");
+        let saw = loads.iter().any(|load| load.reopened > 0);
+        expect!(findings, saw, "no client saw that the service had died");
     }
 }
 
-const NO_TRACE: &str = "QEMU did not write down the requests of the device";
+const NO_TRACE: &str = "QEMU recorded no requests of the device";
 
 fn throttled(guest: &Guest, findings: &mut Vec<String>) {
     let mut measures = records!(guest, Record::Measure { instructions, micros, .. } => (instructions, micros));
@@ -438,7 +438,7 @@ fn throttled(guest: &Guest, findings: &mut Vec<String>) {
     );
 }
 
-/// What the back-end of a disk has seen: a driver that kept to the rules. `ended`: the last user of the disk has closed it.
+/// The back-end of a disk saw a driver that kept to the rules. `ended`: the last user of the disk has closed it.
 fn backend(number: usize, seen: &Seen, ended: bool, findings: &mut Vec<String>) {
     let Some(report) = &seen.report else {
         let complaint = seen.complaints.last().map(|line| format!(": {line}"));

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use defmt_decoder::{DecodeError, StreamDecoder, Table};
 use serde::Serialize;
 
-/// What is needed to make sense of frames.
+/// The strings that frames refer to.
 pub(crate) struct Strings(Option<Table>);
 
 impl Strings {
@@ -17,7 +17,7 @@ impl Strings {
         let mut elf = std::fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
         // The decoder expects the strings at addresses the image cannot reach.
         board_qemu_virt::lower_defmt_symbols(&mut elf)
-            .with_context(|| format!("cannot make sense of {}", image.display()))?;
+            .with_context(|| format!("cannot read the symbols of {}", image.display()))?;
         Ok(Strings(
             Table::parse(&elf).context("cannot read the defmt strings of the image")?,
         ))
@@ -34,7 +34,7 @@ pub(crate) struct Frames<'s> {
     path: PathBuf,
     file: Option<File>,
     decoder: Option<Box<dyn StreamDecoder + Send + Sync + 's>>,
-    /// What came so far.
+    /// The frames so far.
     pub(crate) count: Count,
 }
 
@@ -83,7 +83,7 @@ impl<'s> Frames<'s> {
                 // The decoder has thrown it away; the next one may be good.
                 Err(DecodeError::Malformed) => {
                     self.count.damaged += 1;
-                    messages.push("a frame that makes no sense".to_owned());
+                    messages.push("a malformed frame".to_owned());
                 }
             }
         }

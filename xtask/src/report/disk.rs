@@ -22,7 +22,7 @@ const CHUNK: u64 = 2048;
 /// How many differences are described in words.
 const DESCRIBED: usize = 8;
 
-/// What a sector should hold after the guest has changed it.
+/// The content of a sector after the guest has changed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
     /// `pattern(seed, sector)`.
@@ -32,7 +32,7 @@ pub(crate) enum Expected {
 }
 
 impl Guest {
-    /// What the guest says it did to a disk, in order.
+    /// The changes to a disk that the guest reported, in order.
     pub(crate) fn changes(&self, disk: usize) -> Vec<(SectorRange, Expected)> {
         let changes = self.of_disk(disk).filter_map(|reported| match reported.record {
             Record::Wrote { range, seed } => Some((range, Expected::Pattern(seed))),
@@ -149,7 +149,7 @@ fn share(things: impl Iterator<Item = (String, bool, bool)>, share: &mut Share, 
     findings.extend(wrong);
 }
 
-/// What the comparison came to.
+/// The result of the comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Comparison {
     /// Sectors looked at.
@@ -232,96 +232,5 @@ impl Comparison {
     /// Whether every sector is as it should be.
     pub(crate) fn agrees(&self) -> bool {
         self.unexpected == 0 && self.not_as_reported == 0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SEED: u64 = 0x1234_0000_0000;
-    const SECTORS: u64 = 5000;
-
-    const fn range(first: u64, count: u64) -> SectorRange {
-        SectorRange { first, count }
-    }
-
-    fn at(sector: u64) -> usize {
-        sector as usize * SECTOR_BYTES
-    }
-
-    fn source(bytes: &[u8]) -> Source {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), bytes).unwrap();
-        Source::raw(file.path(), 0).unwrap()
-    }
-
-    /// A disk of the pattern after `change` was done to its bytes, compared under what `changes` say.
-    fn compare(changes: &[(SectorRange, Expected)], change: fn(&mut [u8])) -> Comparison {
-        let mut bytes = vec![0; at(SECTORS)];
-        pattern::fill(SEED, 0, &mut bytes);
-        let mut before = source(&bytes);
-        change(&mut bytes);
-        let mut after = source(&bytes);
-        let mut comparison = Comparison::default();
-        let changes = last_changes(changes);
-        comparison
-            .add(range(0, SECTORS), &mut before, &mut after, &changes)
-            .unwrap();
-        comparison
-    }
-
-    const WROTE: (SectorRange, Expected) = (range(100, 4), Expected::Pattern(77));
-    const ZEROED: (SectorRange, Expected) = (range(102, 4), Expected::Zeros);
-    const DISCARDED: (SectorRange, Expected) = (range(4999, 1), Expected::Anything);
-
-    /// What the three changes above say, in this order.
-    fn as_reported(bytes: &mut [u8]) {
-        pattern::fill(77, 100, &mut bytes[at(100)..at(104)]);
-        bytes[at(102)..at(106)].fill(0);
-        bytes[at(4999)..].fill(0x55);
-    }
-
-    #[test]
-    fn every_sector_is_as_reported_or_as_before() {
-        let nothing: fn(&mut [u8]) = |_| ();
-        // The counts: as reported, not as reported, unexpected.
-        for (changes, change, counts) in [
-            (vec![], nothing, (0, 0, 0)),
-            (vec![WROTE, ZEROED, DISCARDED], as_reported, (7, 0, 0)),
-            (vec![WROTE, ZEROED, DISCARDED], nothing, (1, 6, 0)),
-            // In another order they make another disk.
-            (vec![ZEROED, WROTE, DISCARDED], as_reported, (5, 2, 0)),
-            (vec![], |bytes| bytes[0] ^= 1, (0, 0, 1)),
-            (vec![], |bytes| bytes[at(2048) - 1] ^= 1, (0, 0, 1)),
-            (vec![], |bytes| bytes[at(4998) + 511] ^= 1, (0, 0, 1)),
-            // Meant for sector 100.
-            (
-                vec![WROTE],
-                |bytes| pattern::fill(77, 100, &mut bytes[at(110)..at(114)]),
-                (0, 4, 4),
-            ),
-            (vec![], |bytes| bytes[at(10)..at(60)].fill(0), (0, 0, 50)),
-        ] {
-            let found = compare(&changes, change);
-            assert_eq!(
-                (found.changed_as_reported, found.not_as_reported, found.unexpected),
-                counts
-            );
-            assert_eq!(found.compared, SECTORS);
-            assert_eq!(found.agrees(), found.differences.is_empty());
-            assert!(found.differences.len() <= DESCRIBED);
-        }
-    }
-
-    #[test]
-    fn a_disk_that_shrank_is_an_error() {
-        let (mut before, mut after) = (source(&[0; 1024]), source(&[0; 512]));
-        let mut comparison = Comparison::default();
-        assert!(
-            comparison
-                .add(range(0, 2), &mut before, &mut after, &RangeMap::new())
-                .is_err()
-        );
     }
 }

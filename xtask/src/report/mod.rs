@@ -1,4 +1,4 @@
-//! What a run comes to: [`parse`] takes the guest's records from the console, [`disk`] and [`trace`] look at what is left after
+//! The result of a run: [`parse`] takes the guest's records from the console, [`disk`] and [`trace`] look at what is left after
 //! power-off, [`check`] lists what is wrong, [`mod@print`] shows it to a person. [`Report`] is what `--json` writes.
 
 mod block_test;
@@ -25,13 +25,13 @@ pub(crate) use trace::read as read_trace;
 /// The result of one run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Report {
-    /// Whether guest and host agree that all is well.
+    /// Whether there is no reason against it.
     pub(crate) passed: bool,
     /// Why not, the most telling reason first.
     pub(crate) reasons: Vec<String>,
     pub(crate) qemu_version: String,
     pub(crate) command_line: String,
-    /// What service and clients were to do.
+    /// The script for service and clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) scenario: Option<String>,
     pub(crate) seconds: f64,
@@ -43,17 +43,7 @@ pub(crate) struct Report {
     pub(crate) host: Host,
 }
 
-impl Report {
-    /// Of a run that did not come about.
-    pub(crate) fn of_no_run(why: &anyhow::Error) -> Report {
-        Report {
-            reasons: vec![format!("{why:#}")],
-            ..Report::default()
-        }
-    }
-}
-
-/// What the host found out by itself.
+/// The findings of the host.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Host {
     /// The sectors of the disks after the run; None if there is nothing to compare.
@@ -71,14 +61,14 @@ pub(crate) struct Host {
     /// Flushes after the last write, where QEMU was asked to say or a back-end has counted them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) flushes_after_writes: Option<u64>,
-    /// What the back-ends of the disks have seen, where QEMU does not serve them.
+    /// The reports of the back-ends, where QEMU does not serve the disks itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) backends: Vec<Seen>,
-    /// Whether the user's file is what it was; None if there is none or it was to be changed.
+    /// Whether the user's file is unchanged. None: there is no such file, or it was meant to change.
     pub(crate) file_unchanged: Option<bool>,
 }
 
-/// How many of some things are equal on both sides.
+/// How many things are equal in the guest and on the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Share {
     pub(crate) equal: usize,

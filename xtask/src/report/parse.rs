@@ -1,4 +1,4 @@
-//! What the guest reported: the bytes of the UART, taken apart into text for people and records.
+//! The bytes of the UART, taken apart into text for people and records for this tool.
 //!
 //! Text passes at once, byte by byte, so that a prompt without a line end is seen. The record separator, which text has no
 //! use for, opens a record wherever it comes; the end of line closes it.
@@ -25,7 +25,7 @@ pub(crate) struct Guest {
     unfinished: Option<Vec<u8>>,
 }
 
-/// A record, with what its place among the others says.
+/// A record, with its time, its client and its disk.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Reported {
     /// When it came, in seconds since the start of QEMU.

@@ -1,4 +1,4 @@
-//! A report as one screen for a person: what was found, what was tested, what the host compared, how long it took.
+//! A report as one screen for a person: devices and disks, tests, the comparison on the host, times.
 
 use std::path::Path;
 
@@ -124,7 +124,7 @@ impl Screen {
                 self.row(name, &text, "");
             }
         }
-        // The service tells people, not the host. One that is started again tells the same, or makes do with less.
+        // The service prints this for people. One that is started again prints the same, or uses fewer features.
         let log = console.lines().filter_map(|line| line.trim_end().strip_prefix(LOG));
         let (mut rows, mut features) = (Vec::new(), None);
         for line in log {
@@ -197,7 +197,8 @@ impl Screen {
         for by in programs {
             let of_program: Vec<_> = tests.iter().filter(|test| test.0 == by).collect();
             let mut names = Vec::new();
-            of_program.iter().for_each(|(_, name, ..)| push_new(&mut names, *name));
+            let made = of_program.iter().filter(|(.., outcome, _)| *outcome != Outcome::Skip);
+            made.for_each(|(_, name, ..)| push_new(&mut names, *name));
             let what = match of_program.as_slice() {
                 [(_, name, _, detail)] if *name == by => (*detail).to_owned(),
                 _ if names == [by] => String::new(),
@@ -207,7 +208,7 @@ impl Screen {
             self.row(by, &what, &result);
         }
         for (_, name, _, why) in tests.iter().filter(|(.., outcome, _)| *outcome == Outcome::Skip) {
-            self.row("left out", &format!("{name}: {why}"), "");
+            self.row("skipped", &format!("{name}: {why}"), "");
         }
         let started: Vec<&str> = records!(guest, Record::Started { label, .. } => label).collect();
         if let Some((passed, failed)) = guest.done()
@@ -216,7 +217,7 @@ impl Screen {
             let must = started.iter().filter(|label| must_fail(label)).count() as u64;
             let note = match must {
                 0 => String::new(),
-                _ => format!(", {must} of them refused as it must be"),
+                _ => format!(", {must} of them expected to fail"),
             };
             let (fine, of) = (total([passed, must.min(failed)]), total([passed, failed]));
             self.row("", &format!("steps of the scenario{note}"), &format!("{fine} of {of}"));
@@ -292,7 +293,7 @@ impl Screen {
         }
     }
 
-    /// What became of the services.
+    /// How the services were killed, measured and stopped.
     fn service(&mut self, report: &Report) {
         self.heading = "Service";
         let guest = &report.guest;
@@ -360,13 +361,12 @@ impl Screen {
     fn compared(&mut self, report: &Report, input: Option<&Input>) {
         self.heading = "Compared on the host after power-off";
         let host = &report.host;
-        let mut rows = Vec::new();
         for (what, Share { equal, of }) in [
-            ("sampled ranges, read alike in the guest and on the host", host.digests),
-            ("files of the MINIX file system, read as the host made them", host.files),
+            ("sampled ranges, the same in the guest and on the host", host.digests),
+            ("files of the MINIX file system, as the host wrote them", host.files),
         ] {
             if of > 0 {
-                rows.push((what.to_owned(), format!("{equal} of {of}")));
+                self.row("", what, &format!("{equal} of {of}"));
             }
         }
         if let Some(comparison) = &host.comparison {
@@ -376,37 +376,36 @@ impl Screen {
             let unchanged = others - unexpected;
             if reported > 0 {
                 let what = "sectors that the guest changed, as it reported";
-                rows.push((what.into(), format!("{changed} of {reported}")));
+                self.row("", what, &format!("{changed} of {reported}"));
             }
-            rows.push((
-                "all other sectors, unchanged".into(),
-                format!("{unchanged} of {others}"),
-            ));
+            self.row("", "all other sectors, unchanged", &format!("{unchanged} of {others}"));
         }
-        if let Some(most) = host.requests_at_once {
-            rows.push((
-                "most requests in the device at once, as QEMU saw them".into(),
-                most.to_string(),
-            ));
-        }
-        if let Some(flushes) = host.flushes_after_writes {
-            rows.push((
-                "flushes after the last write, as the device saw them".into(),
-                flushes.to_string(),
-            ));
+        for (what, number) in [
+            (
+                "most requests in the device at once, as QEMU saw them",
+                host.requests_at_once,
+            ),
+            (
+                "flushes after the last write, as the device saw them",
+                host.flushes_after_writes,
+            ),
+        ] {
+            if let Some(number) = number {
+                self.row("", what, &number.to_string());
+            }
         }
         for seen in host.backends.iter().filter_map(|seen| seen.report.as_ref()) {
             let (reads, writes, flushes) = (seen.reads, seen.writes, seen.flushes);
-            let what = format!("the back-end served {reads} reads, {writes} writes and {flushes} flushes");
-            let most = seen.most_data_descriptors;
-            rows.push((what + ", data descriptors each", format!("up to {most}")));
+            self.row(
+                "",
+                &format!("the back-end served {reads} reads, {writes} writes and {flushes} flushes"),
+                "",
+            );
+            let most = seen.most_data_descriptors.to_string();
+            self.row("", "most data descriptors of a request", &most);
         }
         if let (Some(unchanged), Some(input)) = (host.file_unchanged, input) {
-            let result = if unchanged { "unchanged" } else { "HAS CHANGED" };
-            rows.push((input.name(), result.to_owned()));
-        }
-        for (what, result) in rows {
-            self.row("", &what, &result);
+            self.row("", &input.name(), if unchanged { "unchanged" } else { "HAS CHANGED" });
         }
     }
 
@@ -467,7 +466,7 @@ fn outcomes(outcomes: impl IntoIterator<Item = Outcome>) -> String {
     }
     match (passed + failed, skipped) {
         (0, 0) => "-".to_owned(),
-        (0, _) => "left out".to_owned(),
+        (0, _) => "skipped".to_owned(),
         (of, _) => format!("{passed} of {of}"),
     }
 }

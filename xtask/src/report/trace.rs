@@ -1,11 +1,11 @@
-//! What QEMU wrote down of the requests that reached its block devices.
+//! The requests that reached the block devices, from the trace file of QEMU.
 
 use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// What the devices were asked.
+/// The requests that the devices saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     /// Most requests that were in the devices at one time.
@@ -15,7 +15,7 @@ pub(crate) struct Seen {
     pub(crate) flushes_after_writes: u64,
 }
 
-/// What the devices were asked. None: QEMU wrote nothing down.
+/// The requests. None: the trace is empty.
 pub(crate) fn read(file: &Path) -> Result<Option<Seen>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     Ok(count(&text))
@@ -48,31 +48,4 @@ fn count(text: &str) -> Option<Seen> {
         seen.most_at_once = seen.most_at_once.max(open.len() as u64);
     }
     seen
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn requests_at_once_and_flushes_after_the_last_write_are_counted() {
-        let write = "virtio_blk_handle_write vdev 0x1 req 0xa sector 5 nsectors 8\n";
-        let read = "12@34:virtio_blk_handle_read vdev 0x1 req 0xb sector 5 nsectors 8\n";
-        let other = "virtio_blk_rw_complete vdev 0x1 req 0xc ret 0\n";
-        let [a, b, c] = ["0xa", "0xb", "0xc"].map(|it| format!("virtio_blk_req_complete vdev 0x1 req {it} status 0\n"));
-        for (text, most_at_once, flushes_after_writes) in [
-            (format!("{write}{read}{other}{a}{b}"), 2, 0),
-            (format!("{write}{a}{read}{b}"), 1, 0),
-            (format!("{write}{a}{c}{a}"), 1, 2),
-            // One before the last write does not count.
-            (format!("{a}{write}{a}{c}{b}{write}{read}{c}{a}{b}"), 2, 1),
-        ] {
-            let seen = Seen {
-                most_at_once,
-                flushes_after_writes,
-            };
-            assert_eq!(count(&text), Some(seen), "{text}");
-        }
-        assert_eq!(count("nothing of that kind\n"), None);
-    }
 }

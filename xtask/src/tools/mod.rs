@@ -7,7 +7,7 @@ mod rust;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail, ensure};
 
 use crate::progress::Progress;
 use crate::workspace::Workspace;
@@ -32,7 +32,12 @@ pub(crate) struct Wanted<'a> {
 
 /// Finds QEMU with its firmware, and `qemu-img` if wanted; installs what is missing where that is possible.
 pub(crate) fn ensure_qemu(workspace: &Workspace, wanted: Wanted<'_>, progress: Progress) -> Result<Qemu> {
-    let missing = match look(wanted)? {
+    if let Some(path) = wanted.emulator {
+        let path = path.display();
+        Qemu::find(wanted.emulator)
+            .map_err(|error| anyhow!("{path}: {error}; give --qemu another path, or leave it out"))?;
+    }
+    let missing = match look(wanted) {
         Ok(emulator) => return Ok(emulator),
         Err(missing) => missing,
     };
@@ -48,31 +53,18 @@ pub(crate) fn ensure_qemu(workspace: &Workspace, wanted: Wanted<'_>, progress: P
     let finished = progress.step("installing QEMU", |step| step.command(&Command::new(script)))?;
     if !finished.status.success() {
         eprint!("{}", finished.output);
-        bail!(
-            "{missing}; {}",
-            finished.output.lines().last().unwrap_or("ci/setup.sh failed")
-        );
+        let reason = finished.output.lines().last().unwrap_or("ci/setup.sh failed");
+        bail!("{missing}; {reason}");
     }
-    match look(wanted)? {
-        Ok(emulator) => Ok(emulator),
-        Err(missing) => {
-            bail!("{missing}, even after the installation: install QEMU 7.0 or newer for riscv64 by hand")
-        }
-    }
+    look(wanted).map_err(|missing| {
+        anyhow!("{missing}, even after the installation: install QEMU 7.0 or newer for riscv64 by hand")
+    })
 }
 
-/// The emulator, or what is missing.
-fn look(wanted: Wanted<'_>) -> Result<Result<Qemu, String>> {
-    let emulator = Qemu::find(wanted.emulator);
-    if let (Some(path), Err(unusable)) = (wanted.emulator, emulator.as_ref()) {
-        let path = path.display();
-        bail!("{path}: {unusable}; give --qemu another path, or leave it out");
-    }
-    let image_tool_missing = wanted.image_tool && find_program(QEMU_IMG).is_none();
-    Ok(match (emulator, image_tool_missing) {
-        (Ok(emulator), false) => Ok(emulator),
-        (Ok(_), true) => Err(format!("{QEMU_IMG} is missing")),
-        (Err(unusable), false) => Err(unusable.to_string()),
-        (Err(unusable), true) => Err(format!("{unusable} and {QEMU_IMG} is missing")),
-    })
+/// The emulator. An error says what is missing.
+fn look(wanted: Wanted<'_>) -> Result<Qemu> {
+    let emulator = Qemu::find(wanted.emulator)?;
+    let has_tools = !wanted.image_tool || find_program(QEMU_IMG).is_some();
+    ensure!(has_tools, "{QEMU_IMG} is missing");
+    Ok(emulator)
 }

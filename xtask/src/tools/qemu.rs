@@ -1,8 +1,9 @@
 //! Finding a QEMU that will do.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
 
 use super::path::find_program;
 
@@ -11,77 +12,41 @@ const PROGRAM: &str = "qemu-system-riscv64";
 /// The firmware that `-bios default` loads on the 64-bit machine.
 const FIRMWARE: &str = "opensbi-riscv64-generic-fw_dynamic.bin";
 
-/// The oldest QEMU whose `virt` machine and block device do all that the runs need.
-const OLDEST: Version = Version { major: 7, minor: 0 };
+/// The oldest major version whose `virt` machine and block device do all that the runs need.
+const OLDEST: u32 = 7;
 
 /// A QEMU for 64-bit RISC-V, new enough and with its firmware.
 #[derive(Clone, Debug)]
 pub(crate) struct Qemu {
     pub(crate) program: PathBuf,
-    pub(crate) version: Version,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Version {
-    major: u32,
-    minor: u32,
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
-    }
-}
-
-/// Why there is no QEMU to use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unusable {
-    NotFound,
-    NotQemu,
-    TooOld(Version),
-    NoFirmware,
-}
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Unusable::NotFound => write!(f, "QEMU ({PROGRAM}) is missing"),
-            Unusable::NotQemu => f.write_str("this program does not say a QEMU version"),
-            Unusable::TooOld(version) => write!(f, "QEMU {version} is too old, {OLDEST} or newer is needed"),
-            Unusable::NoFirmware => write!(f, "QEMU has no OpenSBI firmware ({FIRMWARE})"),
-        }
-    }
+    /// Major and minor version, as in `10.0`.
+    pub(crate) version: String,
 }
 
 impl Qemu {
-    /// The QEMU at `explicit`, or else the one on the path.
-    pub(super) fn find(explicit: Option<&Path>) -> Result<Qemu, Unusable> {
+    /// The QEMU at `explicit`, or else the one on the path. An error says what is missing.
+    pub(super) fn find(explicit: Option<&Path>) -> Result<Qemu> {
+        let missing = || format!("QEMU ({PROGRAM}) is missing");
         let program = match explicit {
             Some(path) => path.to_owned(),
-            None => find_program(PROGRAM).ok_or(Unusable::NotFound)?,
+            None => find_program(PROGRAM).with_context(missing)?,
         };
-        let version = parse_version(&answer(&program, &["--version"])?).ok_or(Unusable::NotQemu)?;
-        if version < OLDEST {
-            return Err(Unusable::TooOld(version));
-        }
+        let answer = |arguments: &[&str]| {
+            let output = Command::new(&program).args(arguments).stdin(Stdio::null()).output();
+            output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        let text = answer(&["--version"]).ok().with_context(missing)?;
+        let (major, version) = parse_version(&text).context("this program does not say a QEMU version")?;
+        ensure!(
+            major >= OLDEST,
+            "QEMU {version} is too old, {OLDEST}.0 or newer is needed"
+        );
         // QEMU itself knows where it looks for firmware.
-        let directories = answer(&program, &["-L", "help"])?;
-        if !directories
-            .lines()
-            .any(|directory| Path::new(directory.trim()).join(FIRMWARE).is_file())
-        {
-            return Err(Unusable::NoFirmware);
-        }
+        let directories = answer(&["-L", "help"]).ok().with_context(missing)?;
+        let mut directories = directories.lines().map(|line| Path::new(line.trim()));
+        let has_firmware = directories.any(|directory| directory.join(FIRMWARE).is_file());
+        ensure!(has_firmware, "QEMU has no OpenSBI firmware ({FIRMWARE})");
         Ok(Qemu { program, version })
-    }
-
-    /// A program that is taken for a QEMU unseen.
-    #[cfg(test)]
-    pub(crate) fn assumed(program: &Path) -> Qemu {
-        Qemu {
-            program: program.to_owned(),
-            version: OLDEST,
-        }
     }
 
     /// What to call QEMU where none has been looked for.
@@ -90,21 +55,10 @@ impl Qemu {
     }
 }
 
-fn answer(program: &Path, arguments: &[&str]) -> Result<String, Unusable> {
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|_| Unusable::NotFound)?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
 /// From the first line, e.g. `QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)`.
-fn parse_version(text: &str) -> Option<Version> {
+fn parse_version(text: &str) -> Option<(u32, String)> {
     let (_, after) = text.lines().next()?.split_once("QEMU emulator version ")?;
     let mut numbers = after.split(|c: char| !c.is_ascii_digit());
-    Some(Version {
-        major: numbers.next()?.parse().ok()?,
-        minor: numbers.next()?.parse().ok()?,
-    })
+    let major = numbers.next()?.parse().ok()?;
+    Some((major, format!("{major}.{}", numbers.next()?)))
 }

@@ -9,5 +9,5 @@ mod text;
 pub use record::{Device, End, LINE_BYTES, Load, MARK, Outcome, Record, Since};
 pub use text::{BadRange, SectorRange, number};
 
-/// Bytes in one sector, the unit of every sector number here whatever the disk's block size is.
+/// Bytes in one sector, the unit of every sector number here. It does not depend on the disk's block size.
 pub const SECTOR_BYTES: usize = 512;

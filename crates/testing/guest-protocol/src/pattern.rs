@@ -1,8 +1,8 @@
 //! Content that either side can compute, and digests that either side can compare.
 //!
 //! Every 64-bit word of the disk has its own value, computed from a seed and the word's place. So a sector that was read
-//! from, or written to, the wrong place is seen as surely as a sector that was damaged, and no side has to send data to
-//! the other to say what it wrote.
+//! from, or written to, the wrong place is detected as surely as a sector that was damaged, and neither side sends the
+//! data it wrote to the other.
 
 use crc::{CRC_64_XZ, Crc, Table};
 

@@ -157,7 +157,7 @@ pub enum Record<'a> {
         endpoint: i32,
         program: &'a str,
     },
-    /// A process is gone. The result is that of its initialisation: zero or a negative errno.
+    /// A process has ended. The result is that of its initialisation: zero or a negative errno.
     Ended {
         label: &'a str,
         endpoint: i32,
