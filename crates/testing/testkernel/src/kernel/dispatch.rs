@@ -1,7 +1,7 @@
 //! The main loop: a step of the scenario, then the process of the highest priority that has been ready for the longest
 //! time, until it traps, and the answer to that trap.
 
-use board_qemu_virt::println;
+use board_qemu_virt::{println, trap_name};
 use guest_protocol::End;
 use minix_abi::Errno;
 use minix_abi::ipc::TrapVector;
@@ -119,7 +119,7 @@ fn fatal(system: &System, slot: Slot, Trap { cause, value, .. }: Trap) -> End {
         "{} ({}): {} at pc {:#x}, stval {value:#x}, ra {:#x}, sp {:#x}",
         process.label,
         process.endpoint,
-        name_of(cause),
+        trap_name(cause as usize),
         process.context.pc(),
         process.context.register(RA),
         process.context.register(SP),
@@ -127,22 +127,5 @@ fn fatal(system: &System, slot: Slot, Trap { cause, value, .. }: Trap) -> End {
     match cause {
         1 | 4..=7 | FETCH_FAULT | LOAD_FAULT | STORE_FAULT => End::Segv,
         _ => End::Panic,
-    }
-}
-
-/// Names after the RISC-V privileged specification, "Supervisor Cause Register".
-fn name_of(cause: u64) -> &'static str {
-    match cause {
-        0 => "misaligned instruction",
-        1 => "instruction access fault",
-        ILLEGAL_INSTRUCTION => "illegal instruction",
-        3 => "breakpoint",
-        4 | 6 => "misaligned access",
-        5 => "load access fault",
-        7 => "store access fault",
-        FETCH_FAULT => "instruction page fault",
-        LOAD_FAULT => "load page fault",
-        STORE_FAULT => "store page fault",
-        _ => "unknown trap",
     }
 }
