@@ -8,12 +8,13 @@ use minix_abi::ipc::TrapVector;
 use riscv::register::sie;
 
 use super::context::Trap;
+use super::frames::MemoryError;
 use super::process::Slot;
 use super::scenario::Scenario;
 use super::servers::rs;
 use super::servers::serve::serve;
 use super::servers::system::System;
-use super::space::{Fault, PageUse};
+use super::space::PageUse;
 use super::{calls, interrupts, ipc};
 
 const RA: usize = 1;
@@ -24,7 +25,6 @@ const A7: usize = 17;
 const INTERRUPT: u64 = 1 << 63;
 const TIMER: u64 = INTERRUPT | 5;
 const EXTERNAL: u64 = INTERRUPT | 9;
-const ILLEGAL_INSTRUCTION: u64 = 2;
 const CALL: u64 = 8;
 const FETCH_FAULT: u64 = 12;
 const LOAD_FAULT: u64 = 13;
@@ -101,12 +101,10 @@ fn handle(system: &mut System, slot: Slot, trap: Trap) -> Option<End> {
             };
             match process.space.demand(&mut kernel.frames, trap.value, needs) {
                 Ok(()) => {}
-                Err(Fault::OutOfMemory) => panic!("no memory left for a page that a process has reserved"),
+                Err(MemoryError::OutOfMemory) => panic!("no memory left for a page that a process has reserved"),
                 Err(_) => return Some(fatal(system, slot, trap)),
             }
         }
-        // The first floating-point instruction. Anything else that is illegal comes back here with the unit on.
-        ILLEGAL_INSTRUCTION if process.context.enable_floats() => {}
         _ => return Some(fatal(system, slot, trap)),
     }
     None

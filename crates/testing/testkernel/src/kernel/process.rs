@@ -55,6 +55,13 @@ pub(crate) enum State {
     Receiving { from: Endpoint, is_reply: bool },
 }
 
+impl State {
+    /// The second half of SENDREC.
+    pub(crate) const fn awaits_reply(from: Endpoint) -> Self {
+        Self::Receiving { from, is_reply: true }
+    }
+}
+
 /// What a process may do beyond computing. Filled in from its configuration before it is let go.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Privileges {
