@@ -185,7 +185,7 @@ impl Ring {
         self.move_used_index(copies.wrapping_add(extra));
     }
 
-    /// Moves the used index, whatever was used.
+    /// Moves the used index, although nothing was used.
     pub(crate) fn move_used_index(&mut self, by: u16) {
         self.lied = true;
         let next = self.queue.next_used().wrapping_add(by);

@@ -81,7 +81,7 @@ fn the_first_broken_rule_is_named() {
 }
 
 #[test]
-fn places_of_kernel_stack_and_other_segments_are_refused() {
+fn places_that_are_taken_are_refused() {
     for (at, bytes) in [
         (0x0200_0000, 1),
         (0x01FF_F000, 0x1001),

@@ -40,7 +40,7 @@ pub(crate) const SYSTEM_BITS: u64 = (1 << (FIRST_SLOT + Endpoint::TASKS)) - 1;
 /// A label or process name.
 pub(crate) type Name = String<MAX_NAME_BYTES>;
 
-/// Whether a process runs, or what it waits for.
+/// Whether a process runs or waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Created, but not let go yet.

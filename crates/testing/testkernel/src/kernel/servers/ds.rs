@@ -106,7 +106,7 @@ impl Ds {
         if self.numbers.contains_key(&key) && !request.flags.contains(DsFlags::OVERWRITE) {
             return Err(Errno::EEXIST);
         }
-        // VFS takes the publisher for the driver, whatever the key names.
+        // VFS takes the publisher for the driver, for any key of a block driver.
         let is_up = request.value == DRIVER_UP && key.starts_with(BLOCK_DRIVER_PREFIX);
         self.numbers.insert(key, request.value).map_err(|_| Errno::ENOMEM)?;
         Ok(if is_up { Answer::DriverUp } else { Answer::Done })
