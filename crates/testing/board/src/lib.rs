@@ -23,12 +23,7 @@ pub use time::{SteadyClock, Ticks, Timebase};
 
 #[cfg(target_arch = "riscv64")]
 pub use arch::{
-    board::Board,
-    console, counters,
-    interrupts::{Interrupts, Wake},
-    layout::image_bounds,
-    power,
-    start::Boot,
+    board::Board, console, counters, interrupts::Interrupts, layout::image_bounds, power, start::Boot, trap::trap_name,
 };
 #[cfg(target_arch = "riscv64")]
 pub use error::BoardError;

@@ -56,18 +56,14 @@ impl Options {
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut words: Vec<String> = Vec::new();
-        let switches = [
+        for (word, is_on) in [
             ("shell", self.shell),
             ("poll", self.poll),
             ("no-bench", self.no_bench),
             ("defmt", self.defmt),
-        ];
-        words.extend(
-            switches
-                .iter()
-                .filter(|(_, on)| *on)
-                .map(|(word, _)| String::from(*word)),
-        );
+        ] {
+            words.extend(is_on.then(|| word.into()));
+        }
         words.extend(self.queue.map(|size| alloc::format!("queue={size}")));
         words.extend(self.scratch.map(|range| alloc::format!("scratch={range}")));
         words.extend(self.digests.iter().map(|range| alloc::format!("digest={range}")));

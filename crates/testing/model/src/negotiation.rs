@@ -183,33 +183,30 @@ impl Device {
         let legacy = self.config.is_legacy();
         let words = if legacy { 1 } else { 2 };
         let complete = self.words_written[..words].iter().all(|&written| written);
-        self.log
-            .require(complete, "INIT-D-10", "not all feature words were written");
         let accepted = self.accepted.bits();
         for &(id, bits) in if legacy { &FORBIDDEN_LEGACY[..] } else { &FORBIDDEN } {
             let what = format_args!("accepted bits {:#x}, which have no meaning", accepted & bits);
             self.log.require(accepted & bits == 0, id, what);
         }
         let accepts = |bits| self.accepts(bits);
-        let (offers, accepted_too) = (
-            |bits| self.config.offers(bits),
-            |bits| !self.config.offers(bits) || accepts(bits),
-        );
-        let host_managed = offers(feature::ZONED) && self.config.zones.model == 1;
+        let not_declined = |bits| !self.config.offers(bits) || accepts(bits);
+        let host_managed = self.config.offers(feature::ZONED) && self.config.zones.model == 1;
         let cache_switch = !accepts(feature::CONFIG_WCE) || accepts(feature::FLUSH);
         let discard = !host_managed || !accepts(feature::DISCARD);
-        let (any_layout, version_1) = (accepted_too(feature::ANY_LAYOUT), accepted_too(feature::VERSION_1));
-        self.log
-            .require(cache_switch, "FEAT-D-02", "CONFIG_WCE accepted without FLUSH");
-        self.log
-            .require(discard, "BLK-D-06", "DISCARD accepted on a host-managed zoned device");
+        let layout = !legacy || not_declined(feature::ANY_LAYOUT);
+        let version = legacy || not_declined(feature::VERSION_1);
+        for (kept, id, what) in [
+            (complete, "INIT-D-10", "not all feature words were written"),
+            (cache_switch, "FEAT-D-02", "CONFIG_WCE accepted without FLUSH"),
+            (discard, "BLK-D-06", "DISCARD accepted on a host-managed zoned device"),
+            (layout, "LEG-D-11", "ANY_LAYOUT offered but not accepted"),
+            (version, "FEAT-D-11", "VERSION_1 offered but not accepted"),
+        ] {
+            self.log.require(kept, id, what);
+        }
         if legacy {
-            self.log
-                .require(any_layout, "LEG-D-11", "ANY_LAYOUT offered but not accepted");
             return true;
         }
-        self.log
-            .require(version_1, "FEAT-D-11", "VERSION_1 offered but not accepted");
         let demanded = self.config.demanded.bits() & !accepted == 0 && self.accepts(feature::VERSION_1);
         let unknown = accepted & !self.config.offered.bits() != 0;
         let possible = !unknown && !self.accepts(feature::RING_PACKED) && !self.accepts(feature::RING_RESET);

@@ -136,9 +136,9 @@ impl Device {
         };
         let size = u64::from(size.unwrap_or(0));
         let start = u64::from(pfn) * u64::from(page_size);
-        let available = start + 16 * size;
-        let used = (available + 6 + 2 * size).next_multiple_of(u64::from(align));
-        self.take_into_use([start, available, used]);
+        let driver_area = start + 16 * size;
+        let device_area = (driver_area + 6 + 2 * size).next_multiple_of(u64::from(align));
+        self.take_into_use([start, driver_area, device_area]);
     }
 
     /// Checks size, place and content of a queue that was just enabled.
@@ -152,12 +152,12 @@ impl Device {
             return self.log.report("RING-N-01", what);
         };
         let n = u64::from(size);
-        let [table, available, used] = parts;
+        let [table, driver_area, device_area] = parts;
         let mut sound = true;
         for (name, start, align, bytes) in [
             ("descriptor table", table, 16, 16 * n),
-            ("available ring", available, 2, 6 + 2 * n),
-            ("used ring", used, 4, 6 + 8 * n),
+            ("driver area", driver_area, 2, 6 + 2 * n),
+            ("device area", device_area, 4, 6 + 8 * n),
         ] {
             let (aligned, held) = (start.is_multiple_of(align), self.arena.holds(start, bytes));
             let what = format_args!("the {name}, {bytes} bytes at {start:#x}");
@@ -169,7 +169,7 @@ impl Device {
             return;
         }
         let event_idx = self.accepts(feature::EVENT_IDX);
-        self.check_zeroed(size, available, used, event_idx);
+        self.check_zeroed(size, driver_area, device_area, event_idx);
         let ring = Ring::new(self.queue_sel as u16, size, parts, event_idx, Arc::clone(&self.memory));
         if self.config.misleading_fields {
             ring.mislead();
@@ -180,11 +180,11 @@ impl Device {
     }
 
     /// The rings start with zeroes. The driver may have suppressed interrupts already.
-    fn check_zeroed(&mut self, size: u16, available: u64, used: u64, event_idx: bool) {
+    fn check_zeroed(&mut self, size: u16, driver_area: u64, device_area: u64, event_idx: bool) {
         let mut used_ring = vec![0xFF; 6 + 8 * usize::from(size)];
         let mut head = [0xFF; 4];
-        let used_read = self.memory.read_slice(&mut used_ring, GuestAddress(used));
-        let head_read = self.memory.read_slice(&mut head, GuestAddress(available));
+        let used_read = self.memory.read_slice(&mut used_ring, GuestAddress(device_area));
+        let head_read = self.memory.read_slice(&mut head, GuestAddress(driver_area));
         used_read.and(head_read).expect("checked to be there");
         let [flags, index] = [[head[0], head[1]], [head[2], head[3]]].map(u16::from_le_bytes);
         let zeroed = used_ring[2..].iter().all(|&byte| byte == 0);

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use crate::config::ModelConfig;
-use crate::wire::feature;
+use crate::wire::feature::{
+    BLK_SIZE, CONFIG_WCE, DISCARD, GEOMETRY, MQ, SECURE_ERASE, SEG_MAX, SIZE_MAX, TOPOLOGY, WRITE_ZEROES, ZONED,
+};
 
 /// One field: where it is, how many bytes it has, the feature it belongs to, and its value.
 pub(crate) struct Field {
@@ -17,100 +19,57 @@ pub(crate) struct Field {
 /// The byte that tells and sets the cache mode.
 pub(crate) const WRITEBACK: u32 = 32;
 
-/// The fields as they are now. The device shows no zones to a driver that has not accepted ZONED (`zones_hidden`).
-pub(crate) fn fields(config: &ModelConfig, capacity: u64, writeback: bool, zones_hidden: bool) -> [Field; 28] {
-    let field = |name, offset, width, feature, value| Field {
+/// A field is as wide as its value.
+fn field<T: Into<u64>>(name: &'static str, offset: u32, feature: u64, value: T) -> Field {
+    let (width, value) = (size_of::<T>() as u32, value.into());
+    Field {
         name,
         offset,
         width,
         feature,
         value,
-    };
-    let zone = |name, offset, width, value: u32| {
-        let value = if zones_hidden { 0 } else { value };
-        field(name, offset, width, feature::ZONED, value.into())
-    };
+    }
+}
+
+/// The fields as they are now. The device shows no zones to a driver that has not accepted ZONED (`zones_hidden`).
+pub(crate) fn fields(config: &ModelConfig, capacity: u64, writeback: bool, zones_hidden: bool) -> [Field; 28] {
     let (cylinders, heads, sectors) = config.geometry;
     let (exponent, alignment, minimum, optimum) = config.topology;
     let (discard, zeroes, erase, zones) = (config.discard, config.write_zeroes, config.secure_erase, config.zones);
-    [
-        field("capacity", 0, 8, 0, capacity),
-        field("size_max", 8, 4, feature::SIZE_MAX, config.size_max.into()),
-        field("seg_max", 12, 4, feature::SEG_MAX, config.seg_max.into()),
-        field("cylinders", 16, 2, feature::GEOMETRY, cylinders.into()),
-        field("heads", 18, 1, feature::GEOMETRY, heads.into()),
-        field("sectors", 19, 1, feature::GEOMETRY, sectors.into()),
-        field("blk_size", 20, 4, feature::BLK_SIZE, config.block_size.into()),
-        field("physical_block_exp", 24, 1, feature::TOPOLOGY, exponent.into()),
-        field("alignment_offset", 25, 1, feature::TOPOLOGY, alignment.into()),
-        field("min_io_size", 26, 2, feature::TOPOLOGY, minimum.into()),
-        field("opt_io_size", 28, 4, feature::TOPOLOGY, optimum.into()),
-        field("writeback", WRITEBACK, 1, feature::CONFIG_WCE, writeback.into()),
-        field("num_queues", 34, 2, feature::MQ, config.queues.into()),
-        field(
-            "max_discard_sectors",
-            36,
-            4,
-            feature::DISCARD,
-            discard.max_sectors.into(),
-        ),
-        field("max_discard_seg", 40, 4, feature::DISCARD, discard.max_segments.into()),
-        field(
-            "discard_sector_alignment",
-            44,
-            4,
-            feature::DISCARD,
-            discard.alignment.into(),
-        ),
-        field(
-            "max_write_zeroes_sectors",
-            48,
-            4,
-            feature::WRITE_ZEROES,
-            zeroes.max_sectors.into(),
-        ),
-        field(
-            "max_write_zeroes_seg",
-            52,
-            4,
-            feature::WRITE_ZEROES,
-            zeroes.max_segments.into(),
-        ),
-        field(
-            "write_zeroes_may_unmap",
-            56,
-            1,
-            feature::WRITE_ZEROES,
-            config.may_unmap.into(),
-        ),
-        field(
-            "max_secure_erase_sectors",
-            60,
-            4,
-            feature::SECURE_ERASE,
-            erase.max_sectors.into(),
-        ),
-        field(
-            "max_secure_erase_seg",
-            64,
-            4,
-            feature::SECURE_ERASE,
-            erase.max_segments.into(),
-        ),
-        field(
-            "secure_erase_sector_alignment",
-            68,
-            4,
-            feature::SECURE_ERASE,
-            erase.alignment.into(),
-        ),
-        zone("zone_sectors", 72, 4, zones.zone_sectors),
-        zone("max_open_zones", 76, 4, zones.max_open),
-        zone("max_active_zones", 80, 4, zones.max_active),
-        zone("max_append_sectors", 84, 4, zones.max_append_sectors),
-        zone("write_granularity", 88, 4, zones.write_granularity),
-        zone("zoned model", 92, 1, zones.model.into()),
-    ]
+    let mut fields = [
+        field("capacity", 0, 0, capacity),
+        field("size_max", 8, SIZE_MAX, config.size_max),
+        field("seg_max", 12, SEG_MAX, config.seg_max),
+        field("cylinders", 16, GEOMETRY, cylinders),
+        field("heads", 18, GEOMETRY, heads),
+        field("sectors", 19, GEOMETRY, sectors),
+        field("blk_size", 20, BLK_SIZE, config.block_size),
+        field("physical_block_exp", 24, TOPOLOGY, exponent),
+        field("alignment_offset", 25, TOPOLOGY, alignment),
+        field("min_io_size", 26, TOPOLOGY, minimum),
+        field("opt_io_size", 28, TOPOLOGY, optimum),
+        field("writeback", WRITEBACK, CONFIG_WCE, writeback),
+        field("num_queues", 34, MQ, config.queues),
+        field("max_discard_sectors", 36, DISCARD, discard.max_sectors),
+        field("max_discard_seg", 40, DISCARD, discard.max_segments),
+        field("discard_sector_alignment", 44, DISCARD, discard.alignment),
+        field("max_write_zeroes_sectors", 48, WRITE_ZEROES, zeroes.max_sectors),
+        field("max_write_zeroes_seg", 52, WRITE_ZEROES, zeroes.max_segments),
+        field("write_zeroes_may_unmap", 56, WRITE_ZEROES, config.may_unmap),
+        field("max_secure_erase_sectors", 60, SECURE_ERASE, erase.max_sectors),
+        field("max_secure_erase_seg", 64, SECURE_ERASE, erase.max_segments),
+        field("secure_erase_sector_alignment", 68, SECURE_ERASE, erase.alignment),
+        field("zone_sectors", 72, ZONED, zones.zone_sectors),
+        field("max_open_zones", 76, ZONED, zones.max_open),
+        field("max_active_zones", 80, ZONED, zones.max_active),
+        field("max_append_sectors", 84, ZONED, zones.max_append_sectors),
+        field("write_granularity", 88, ZONED, zones.write_granularity),
+        field("zoned model", 92, ZONED, zones.model),
+    ];
+    for field in fields.iter_mut().filter(|field| zones_hidden && field.feature == ZONED) {
+        field.value = 0;
+    }
+    fields
 }
 
 /// The bytes of the space; unused ones are 0 (`BLK-N-27`).

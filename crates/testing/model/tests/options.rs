@@ -60,7 +60,7 @@ fn a_held_reset_does_not_begin_and_the_device_works_on() {
 }
 
 #[test]
-fn a_restless_configuration_has_a_new_generation_at_each_look() {
+fn a_restless_configuration_changes_its_generation() {
     let driver = Driver::usual();
     let look = || driver.regs.read_u32(GENERATION);
     for restless in [false, true, false] {
@@ -81,7 +81,7 @@ fn a_disk_comes_back_read_only_after_a_reset() {
 }
 
 #[test]
-fn half_a_write_is_done_and_a_swallowed_one_never_returns() {
+fn writes_are_done_by_half_or_never_returned() {
     let mut driver = Driver::usual();
     let faults = FaultScript::new().at(0, FaultKind::Half(1)).at(1, FaultKind::Swallowed);
     driver.model.set_fault(faults);
@@ -96,7 +96,7 @@ fn half_a_write_is_done_and_a_swallowed_one_never_returns() {
 }
 
 #[test]
-fn a_failed_flush_forgets_the_sectors_that_it_could_not_write() {
+fn a_failed_flush_forgets_dirty_sectors() {
     for (forgets, left) in [(false, 0), (true, 1)] {
         let config = ModelConfig {
             failed_flush_forgets: forgets,
@@ -118,7 +118,7 @@ fn a_failed_flush_forgets_the_sectors_that_it_could_not_write() {
 }
 
 #[test]
-fn any_content_since_the_last_flush_can_survive_a_power_cut() {
+fn any_unflushed_content_can_survive_a_power_cut() {
     let mut driver = Driver::usual();
     for seed in 1..=3 {
         driver.request(OUT, 7, &content(1, seed), 0);

@@ -12,8 +12,6 @@
 //! Keywords without a meaning for a driver here (`priority`, `quantum`, `io` and the like) are read over. The entry has to
 //! name everything that the service needs, because the kernel holds the service to it.
 
-use core::fmt;
-
 use heapless::Vec;
 use minix_abi::kernel_call::{MAX_SERVICE_IRQS, VECTORS};
 use minix_abi::{Endpoint, MessageType};
@@ -105,18 +103,11 @@ pub fn call_bit(call: MessageType) -> u64 {
     1_u64.checked_shl(index).unwrap_or(0)
 }
 
-/// Text that is no `system.conf`.
+/// Text that is no `system.conf`: the problem, and the last word that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    /// From 1.
-    pub line: usize,
+pub struct ConfigError<'a> {
     pub problem: &'static str,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.problem)
-    }
+    pub word: &'a str,
 }
 
 /// The entry of a program.
@@ -133,10 +124,10 @@ impl fmt::Display for ConfigError {
 /// assert_eq!(disk.irqs, Some(1 << 8));
 /// assert_eq!(find(text, "tape"), Ok(None));
 /// ```
-pub fn find<'a>(text: &'a str, name: &str) -> Result<Option<ServiceConfig<'a>>, ConfigError> {
+pub fn find<'a>(text: &'a str, name: &str) -> Result<Option<ServiceConfig<'a>>, ConfigError<'a>> {
     let mut parser = Parser {
         tokens: tokens(text),
-        line: 1,
+        word: "",
     };
     while let Some(word) = parser.next() {
         if word == ";" {
@@ -153,42 +144,35 @@ pub fn find<'a>(text: &'a str, name: &str) -> Result<Option<ServiceConfig<'a>>, 
     Ok(None)
 }
 
-/// Words, and the signs that separate them, with the number of the line of each. `#` starts a comment.
-fn tokens(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines().zip(1..).flat_map(|(line, number)| {
-        let line = line.split('#').next().unwrap_or_default();
-        let parts = line.split_inclusive(['{', '}', ';']);
-        let tokens = parts.flat_map(|part| {
-            let words = part.trim_end_matches(['{', '}', ';']);
-            words.split_ascii_whitespace().chain([&part[words.len()..]])
-        });
-        tokens
-            .filter(|token| !token.is_empty())
-            .map(move |token| (number, token))
-    })
+/// Words, and the signs that separate them. `#` starts a comment.
+fn tokens(text: &str) -> impl Iterator<Item = &str> {
+    let lines = text.lines().filter_map(|line| line.split('#').next());
+    let parts = lines.flat_map(|line| line.split_inclusive(['{', '}', ';']));
+    let tokens = parts.flat_map(|part| {
+        let words = part.trim_end_matches(['{', '}', ';']);
+        words.split_ascii_whitespace().chain([&part[words.len()..]])
+    });
+    tokens.filter(|token| !token.is_empty())
 }
 
-struct Parser<I> {
+struct Parser<'a, I> {
     tokens: I,
-    line: usize,
+    word: &'a str,
 }
 
-impl<'a, I: Iterator<Item = (usize, &'a str)>> Parser<I> {
+impl<'a, I: Iterator<Item = &'a str>> Parser<'a, I> {
     fn next(&mut self) -> Option<&'a str> {
-        let (line, token) = self.tokens.next()?;
-        self.line = line;
-        Some(token)
+        self.word = self.tokens.next()?;
+        Some(self.word)
     }
 
-    fn error(&self, problem: &'static str) -> ConfigError {
-        ConfigError {
-            line: self.line,
-            problem,
-        }
+    fn error(&self, problem: &'static str) -> ConfigError<'a> {
+        let word = self.word;
+        ConfigError { problem, word }
     }
 
     /// The next word of a list; `None` at its end.
-    fn value(&mut self) -> Result<Option<&'a str>, ConfigError> {
+    fn value(&mut self) -> Result<Option<&'a str>, ConfigError<'a>> {
         match self.next() {
             Some(";") => Ok(None),
             Some("{" | "}") | None => Err(self.error("a list does not end with ';'")),
@@ -197,7 +181,7 @@ impl<'a, I: Iterator<Item = (usize, &'a str)>> Parser<I> {
     }
 
     /// An entry up to its closing brace.
-    fn entry(&mut self) -> Result<ServiceConfig<'a>, ConfigError> {
+    fn entry(&mut self) -> Result<ServiceConfig<'a>, ConfigError<'a>> {
         let mut entry = ServiceConfig::default();
         loop {
             match self.next() {
@@ -221,7 +205,7 @@ impl<'a, I: Iterator<Item = (usize, &'a str)>> Parser<I> {
     }
 
     /// A list of calls as a mask; `None` if it says `NONE` and nothing else.
-    fn calls(&mut self, known: &[(&str, MessageType)], prefix: &str) -> Result<Option<u64>, ConfigError> {
+    fn calls(&mut self, known: &[(&str, MessageType)], prefix: &str) -> Result<Option<u64>, ConfigError<'a>> {
         let (mut mask, mut is_none) = (0, false);
         while let Some(word) = self.value()? {
             match word {
@@ -238,7 +222,7 @@ impl<'a, I: Iterator<Item = (usize, &'a str)>> Parser<I> {
         Ok((!is_none || mask != 0).then_some(mask))
     }
 
-    fn irqs(&mut self) -> Result<Option<u128>, ConfigError> {
+    fn irqs(&mut self) -> Result<Option<u128>, ConfigError<'a>> {
         let (mut lines, mut is_all) = (0_u128, false);
         while let Some(word) = self.value()? {
             match word {
@@ -256,7 +240,7 @@ impl<'a, I: Iterator<Item = (usize, &'a str)>> Parser<I> {
         Ok((!is_all).then_some(lines))
     }
 
-    fn partners(&mut self) -> Result<Option<Vec<&'a str, MAX_PARTNERS>>, ConfigError> {
+    fn partners(&mut self) -> Result<Option<Vec<&'a str, MAX_PARTNERS>>, ConfigError<'a>> {
         let (mut names, mut is_all) = (Vec::new(), false);
         while let Some(word) = self.value()? {
             match word {
@@ -309,17 +293,17 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_line() {
-        for (text, line) in [
-            ("driver a { };", 1),
-            ("service { }", 1),
-            ("service a\n{ irq 1", 2),
-            ("service a {\n\n irq 128; }", 3),
-            ("service a {\n system FLY; }", 2),
-            ("service a { # irq 1;\n wings 2; }", 2),
-            ("service a { irq 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17; }", 1),
+    fn errors_name_the_word() {
+        for (text, word) in [
+            ("driver a { };", "a"),
+            ("service { }", "}"),
+            ("service a\n{ irq 1", "1"),
+            ("service a { irq 128; }", "128"),
+            ("service a { system FLY; }", "FLY"),
+            ("service a { # irq 1;\n wings 2; }", "wings"),
+            ("service a { irq 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17; }", ";"),
         ] {
-            assert_eq!(find(text, "a").unwrap_err().line, line, "{text}");
+            assert_eq!(find(text, "a").unwrap_err().word, word, "{text}");
         }
     }
 }

@@ -17,6 +17,20 @@ pub struct Request {
 }
 
 impl Request {
+    /// The address of the entry in the granter's table, of which address and number of entries are given. The outer `None` is a
+    /// granter that is dead, the inner one a granter without a table.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a dead granter and for an id that is none, `EPERM` for an entry that is not in a table.
+    pub fn entry_at(&self, table: Option<Option<(u64, usize)>>) -> Result<u64, Errno> {
+        let index = self.grant.index().ok_or(Errno::EINVAL)? as usize;
+        let (start, _) = (table.ok_or(Errno::EINVAL)?)
+            .filter(|&(_, entries)| index < entries)
+            .ok_or(Errno::EPERM)?;
+        Ok(start.wrapping_add((index * size_of::<GrantEntry>()) as u64))
+    }
+
     /// The owner of the memory, and its virtual address there, if `entry`, which the grant names, allows the access.
     ///
     /// # Errors
@@ -115,6 +129,22 @@ mod tests {
         ] {
             assert_eq!(ask(0, 1, READ).check(&entry), Err(Errno::EPERM), "{entry:?}");
         }
+    }
+
+    #[test]
+    fn an_entry_is_in_the_table_of_a_living_granter() {
+        let of = |index| Request {
+            grant: GrantId::new(index, 3).unwrap(),
+            ..ask(0, 1, READ)
+        };
+        let table = Some(Some((0x7000, 2)));
+        assert_eq!(of(1).entry_at(table), Ok(0x7000 + size_of::<GrantEntry>() as u64));
+        assert_eq!(of(2).entry_at(table), Err(Errno::EPERM), "beyond the table");
+        assert_eq!(of(0).entry_at(Some(None)), Err(Errno::EPERM), "no table");
+        assert_eq!(of(0).entry_at(None), Err(Errno::EINVAL), "dead");
+        let mut negative = of(0);
+        negative.grant = GrantId(-5);
+        assert_eq!(negative.entry_at(table), Err(Errno::EINVAL));
     }
 
     #[test]

@@ -187,7 +187,7 @@ mod tests {
     // Crash, replacement, back-off and stop are what `cargo xtask test minix/life` and `minix/kills` run through.
 
     #[test]
-    fn only_a_driver_has_a_time_limit_for_its_initialisation() {
+    fn only_the_start_of_a_driver_has_a_time_limit() {
         let mut life = Life::new(0);
         assert_eq!(life.time(INIT_LIMIT_US + 1, true), Action::Nothing);
         assert_eq!(life.time(INIT_LIMIT_US, false), Action::Nothing);
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_answer_is_unexpected_and_erestart_is_for_restarts() {
+    fn second_answers_and_erestart_at_first_are_unexpected() {
         let mut life = Life::new(0);
         assert_eq!(life.answered(Status::OK, 5), Action::Welcome);
         assert_eq!(life.answered(Status::OK, 9), Action::Unexpected);

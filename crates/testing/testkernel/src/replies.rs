@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_id_may_be_open_twice_and_character_devices_are_apart() {
+    fn an_id_can_be_open_twice_and_per_kind_of_device() {
         let mut requests = Requests::default();
         for _ in 0..2 {
             requests.delivered(DRIVER, &from_client(MessageType::BDEV_OPEN, -1));

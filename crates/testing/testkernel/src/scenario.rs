@@ -63,6 +63,7 @@ pub enum Statement<S> {
         min_us: u64,
         max_us: u64,
     },
+    /// Ping a service, and once more while it is awake.
     Ping(S),
     /// Ask for a live update, which the service must refuse.
     Prepare(S),

@@ -49,26 +49,6 @@ fn error_with(second: Header) -> String {
 }
 
 #[test]
-fn segments_have_file_bytes_and_pages() {
-    let text = (LOAD, EXECUTABLE, 0x1003, 0x80_0003, 0x20, 0x20);
-    let headers = [text, data(0x1100, 0x80_1FFF, 0x10, 0x2000), data(0, 0x90_0000, 0, 0)];
-    let bytes = file(0x80_0013, &headers);
-    let image = Image::parse(&bytes).unwrap();
-    let segment = |address, file, memory_bytes, is_executable| Segment {
-        address,
-        file,
-        memory_bytes,
-        is_executable,
-    };
-    let expected = [
-        segment(0x80_0003, &[0x77; 0x20], 0x20, true),
-        segment(0x80_1FFF, &[0x77; 0x10], 0x2000, false),
-    ];
-    assert_eq!((image.entry, &image.segments[..]), (0x80_0013, &expected[..]));
-    assert_eq!(expected[1].pages(), 0x80_1000..0x80_4000);
-}
-
-#[test]
 fn the_first_broken_rule_is_named() {
     let with = |at: usize, byte: u8| {
         let mut file = file(0x80_0000, &[TEXT]);
@@ -101,7 +81,7 @@ fn the_first_broken_rule_is_named() {
 }
 
 #[test]
-fn places_of_kernel_stack_and_other_segments_are_refused() {
+fn places_that_are_taken_are_refused() {
     for (at, bytes) in [
         (0x0200_0000, 1),
         (0x01FF_F000, 0x1001),

@@ -46,7 +46,7 @@ impl Board {
     ///
     /// [`BoardError`]: a defect of the tree.
     pub fn take(boot: Boot) -> Result<Self, BoardError> {
-        let tree = read_tree(boot.tree_address())?;
+        let tree = read_tree(boot.tree_address)?;
         if let Some(port) = tree.console().map_err(node("console"))? {
             // SAFETY: the tree describes this machine, and nothing is translated; the board is the only driver.
             let uart = unsafe { Uart::new(&port) };
@@ -63,9 +63,9 @@ impl Board {
         counters::set_timebase(timebase);
         let free_memory = free_memory(&tree)?;
         let boot_args = tree.boot_args().map_err(node("command line"))?.unwrap_or("");
-        let (plic, interrupt_parent) = interrupt_controller(&tree, boot.hart_id())?;
+        let (plic, interrupt_parent) = interrupt_controller(&tree, boot.hart_id)?;
         Ok(Self {
-            hart_id: boot.hart_id(),
+            hart_id: boot.hart_id,
             tree,
             boot_args,
             timebase,

@@ -20,15 +20,6 @@ static PLIC: Mutex<Cell<Option<Plic>>> = Mutex::new(Cell::new(None));
 static PENDING: [AtomicU64; Source::LIMIT / 64] = [const { AtomicU64::new(0) }; Source::LIMIT / 64];
 static CLAIMED: AtomicU64 = AtomicU64::new(0);
 
-/// How a wait ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wake {
-    /// The source has fired.
-    Interrupt,
-    /// The deadline has passed.
-    TimedOut,
-}
-
 /// Access to the external interrupts. Copies are handles to the same machinery.
 ///
 /// The thread [takes](Self::take) a source that has fired, acknowledges the interrupt at the device, does the device's work, and
@@ -87,8 +78,8 @@ impl Interrupts {
         self.with_source(source, |plic| plic.unmask(source));
     }
 
-    /// Sleeps until the source fires, and takes it. Returns at once if it already has.
-    pub fn wait(self, source: Source, deadline: Ticks) -> Wake {
+    /// Sleeps until the source fires, and takes it; false if the deadline passes before.
+    pub fn wait(self, source: Source, deadline: Ticks) -> bool {
         wait_until(deadline, || self.take(source))
     }
 
@@ -109,18 +100,19 @@ fn pending(source: Source) -> (&'static AtomicU64, u64) {
     (&PENDING[number / 64], 1 << (number % 64))
 }
 
-/// Sleeps until `ready` says so. It is asked first, and again after every interrupt, with interrupts disabled.
-fn wait_until(deadline: Ticks, mut ready: impl FnMut() -> bool) -> Wake {
+/// Sleeps until `ready` or the deadline; false for the deadline. `ready` is asked first, and again after every interrupt, with
+/// interrupts disabled.
+fn wait_until(deadline: Ticks, mut ready: impl FnMut() -> bool) -> bool {
     loop {
         // No wake-up is lost between the look and the sleep: interrupts are disabled for both, and `wfi` goes on
         // when one is pending even so.
-        let wake = critical_section::with(|_| {
+        let ended = critical_section::with(|_| {
             if ready() {
-                return Some(Wake::Interrupt);
+                return Some(true);
             }
             let now = counters::now();
             if now >= deadline {
-                return Some(Wake::TimedOut);
+                return Some(false);
             }
             arm_timer(now, deadline);
             // SAFETY: the handler of the timer is installed; it does nothing but take this away again.
@@ -136,9 +128,9 @@ fn wait_until(deadline: Ticks, mut ready: impl FnMut() -> bool) -> Wake {
             }
             None
         });
-        if let Some(wake) = wake {
+        if let Some(is_ready) = ended {
             on_timer();
-            return wake;
+            return is_ready;
         }
     }
 }

@@ -13,4 +13,4 @@ pub mod power;
 #[cfg(feature = "defmt")]
 mod semihosting;
 pub(crate) mod start;
-mod trap;
+pub(crate) mod trap;

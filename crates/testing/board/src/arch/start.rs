@@ -16,25 +16,13 @@ unsafe extern "Rust" {
 /// There is one value of this type per run, and [`Board::take`](crate::Board::take) uses it up.
 #[derive(Debug)]
 pub struct Boot {
-    hart_id: usize,
-    tree_address: usize,
-}
-
-impl Boot {
-    /// The id of the hart this runs on.
-    pub const fn hart_id(&self) -> usize {
-        self.hart_id
-    }
-
-    /// The physical address of the device tree.
-    pub const fn tree_address(&self) -> usize {
-        self.tree_address
-    }
+    pub(super) hart_id: usize,
+    pub(super) tree_address: usize,
 }
 
 /// Names the function an image starts with: `entry!(main)` for a `fn main(boot: Boot) -> !`.
 ///
-/// It runs on a stack of at least 256 KiB with interrupts off, `.bss` cleared and traps caught.
+/// It runs on a stack of at least 1280 KiB with interrupts off, `.bss` cleared and traps caught.
 #[macro_export]
 macro_rules! entry {
     ($main:path) => {

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use core::error::Error;
 
-use board_qemu_virt::{Interrupts, Source, Timebase, Wake, counters, println};
+use board_qemu_virt::{Interrupts, Source, Timebase, counters, println};
 use virtio_blk::proto::Sector;
 use virtio_blk::{Answer, Disk, DiskCounters, DiskOptions, InitError, IoError, Limits};
 use virtio_mmio::{MmioTransport, MmioWindow};
@@ -98,7 +98,7 @@ impl Session {
         loop {
             let completions = match source {
                 Some(source) => {
-                    if interrupts.wait(source, deadline) == Wake::TimedOut {
+                    if !interrupts.wait(source, deadline) {
                         break;
                     }
                     let seen = disk.on_interrupt(&mut each);

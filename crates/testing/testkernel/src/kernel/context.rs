@@ -25,8 +25,6 @@ pub(crate) struct Context {
     kernel_stack: u64,
     floats: [u64; 32],
     float_control: u64,
-    /// Whether the process has used the floating-point unit.
-    uses_floats: bool,
 }
 
 /// Why a process has trapped.
@@ -56,7 +54,6 @@ impl Context {
             kernel_stack: 0,
             floats: [0; 32],
             float_control: 0,
-            uses_floats: false,
         }
     }
 
@@ -72,11 +69,6 @@ impl Context {
     /// A register by its number, 1 to 31.
     pub(super) const fn register(&self, number: usize) -> u64 {
         self.registers[number]
-    }
-
-    /// Whether the floating-point unit was off. It is on from now on.
-    pub(super) const fn enable_floats(&mut self) -> bool {
-        !core::mem::replace(&mut self.uses_floats, true)
     }
 
     /// Argument register a0 to a7.
@@ -105,19 +97,11 @@ impl Context {
         unsafe {
             sstatus::set_spp(sstatus::SPP::User);
             sstatus::set_spie();
-            if self.uses_floats {
-                sstatus::set_fs(sstatus::FS::Clean);
-                load_floats(self);
-            } else {
-                sstatus::set_fs(sstatus::FS::Off);
-            }
+            sstatus::set_fs(sstatus::FS::Clean);
             sepc::write(self.pc() as usize);
         }
         // SAFETY: the caller has activated the space, and the registers were set just now.
         unsafe { run_user(self) };
-        if self.uses_floats {
-            save_floats(self);
-        }
         Trap {
             cause: scause::read().bits() as u64,
             value: stval::read() as u64,
@@ -137,6 +121,9 @@ impl Context {
 #[unsafe(naked)]
 unsafe extern "C" fn run_user(context: *mut Context) {
     naked_asm!(
+        // The assembler is not told what the target has.
+        ".option push",
+        ".option arch, +d",
         // What a called function has to keep, and the board's two trap registers.
         "addi sp, sp, -128",
         "sd ra, 0(sp)",
@@ -151,6 +138,11 @@ unsafe extern "C" fn run_user(context: *mut Context) {
         "la t0, 2f",
         "csrw stvec, t0",
         "csrw sscratch, a0",
+        "ld t0, {float_control}(a0)",
+        "fscsr t0",
+        ".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
+        "fld f\\n, {floats}+8*\\n(a0)",
+        ".endr",
         "csrr t0, instret",
         "sd t0, {counter_in}(a0)",
         ".irp n,1,2,3,4,5,6,7,8,9,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
@@ -167,6 +159,11 @@ unsafe extern "C" fn run_user(context: *mut Context) {
         ".endr",
         "csrr t0, instret",
         "sd t0, {counter_out}(a0)",
+        ".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
+        "fsd f\\n, {floats}+8*\\n(a0)",
+        ".endr",
+        "frcsr t0",
+        "sd t0, {float_control}(a0)",
         "csrr t0, sscratch",
         "sd t0, 80(a0)",
         "csrr t0, sepc",
@@ -186,47 +183,12 @@ unsafe extern "C" fn run_user(context: *mut Context) {
         "ld s\\n, 8+8*\\n(sp)",
         ".endr",
         "addi sp, sp, 128",
+        ".option pop",
         "ret",
         kernel_stack = const offset_of!(Context, kernel_stack),
         counter_in = const offset_of!(Context, counter_in),
         counter_out = const offset_of!(Context, counter_out),
-    )
-}
-
-/// Puts the floating-point registers of a process into the unit, which is on.
-#[unsafe(naked)]
-extern "C" fn load_floats(_context: &Context) {
-    naked_asm!(
-        // The assembler is not told what the target has.
-        ".option push",
-        ".option arch, +d",
-        ".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
-        "fld f\\n, {floats}+8*\\n(a0)",
-        ".endr",
-        "ld t0, {control}(a0)",
-        "fscsr t0",
-        ".option pop",
-        "ret",
         floats = const offset_of!(Context, floats),
-        control = const offset_of!(Context, float_control),
-    )
-}
-
-/// Takes the floating-point registers of a process out of the unit, which is on.
-#[unsafe(naked)]
-extern "C" fn save_floats(_context: &mut Context) {
-    naked_asm!(
-        // The assembler is not told what the target has.
-        ".option push",
-        ".option arch, +d",
-        ".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
-        "fsd f\\n, {floats}+8*\\n(a0)",
-        ".endr",
-        "frcsr t0",
-        "sd t0, {control}(a0)",
-        ".option pop",
-        "ret",
-        floats = const offset_of!(Context, floats),
-        control = const offset_of!(Context, float_control),
+        float_control = const offset_of!(Context, float_control),
     )
 }

@@ -115,11 +115,8 @@ pub(super) fn hand_over(kernel: &mut Kernel, server: Endpoint, from: Slot, messa
         message,
         call,
     };
-    kernel
-        .ports
-        .inbox
-        .push_back(received)
-        .expect("the servers take every message at once");
+    let pushed = kernel.ports.inbox.push_back(received);
+    pushed.expect("the servers take every message at once");
 }
 
 /// VFS has sent or received a message.
@@ -130,11 +127,8 @@ pub(super) fn vfs_is_busy(kernel: &mut Kernel) {
 
 /// A server answers a process that waits for it.
 pub(super) fn reply(kernel: &mut Kernel, server: Endpoint, to: Slot, message: Message) {
-    let waits = State::Receiving {
-        from: server,
-        is_reply: true,
-    };
-    if kernel.processes.get(to).is_some_and(|process| process.state == waits) {
+    let process = kernel.processes.get(to);
+    if process.is_some_and(|process| process.state == State::awaits_reply(server)) {
         deliver(kernel, to, server, message, IpcCall::SENDNB);
     }
 }
@@ -147,11 +141,8 @@ pub(super) fn post(kernel: &mut Kernel, from: Endpoint, to: Slot, message: Messa
         is_no_reply,
         message,
     };
-    kernel
-        .ports
-        .outbox
-        .push(posted)
-        .expect("processes take the messages of the servers");
+    let pushed = kernel.ports.outbox.push(posted);
+    pushed.expect("processes take the messages of the servers");
     take_posted(kernel, to);
 }
 

@@ -1,19 +1,20 @@
 //! The main loop: a step of the scenario, then the process of the highest priority that has been ready for the longest
 //! time, until it traps, and the answer to that trap.
 
-use board_qemu_virt::println;
+use board_qemu_virt::{println, trap_name};
 use guest_protocol::End;
 use minix_abi::Errno;
 use minix_abi::ipc::TrapVector;
 use riscv::register::sie;
 
 use super::context::Trap;
+use super::frames::MemoryError;
 use super::process::Slot;
 use super::scenario::Scenario;
 use super::servers::rs;
 use super::servers::serve::serve;
 use super::servers::system::System;
-use super::space::{Fault, PageUse};
+use super::space::PageUse;
 use super::{calls, interrupts, ipc};
 
 const RA: usize = 1;
@@ -24,7 +25,6 @@ const A7: usize = 17;
 const INTERRUPT: u64 = 1 << 63;
 const TIMER: u64 = INTERRUPT | 5;
 const EXTERNAL: u64 = INTERRUPT | 9;
-const ILLEGAL_INSTRUCTION: u64 = 2;
 const CALL: u64 = 8;
 const FETCH_FAULT: u64 = 12;
 const LOAD_FAULT: u64 = 13;
@@ -101,12 +101,10 @@ fn handle(system: &mut System, slot: Slot, trap: Trap) -> Option<End> {
             };
             match process.space.demand(&mut kernel.frames, trap.value, needs) {
                 Ok(()) => {}
-                Err(Fault::OutOfMemory) => panic!("no memory left for a page that a process has reserved"),
+                Err(MemoryError::OutOfMemory) => panic!("no memory left for a page that a process has reserved"),
                 Err(_) => return Some(fatal(system, slot, trap)),
             }
         }
-        // The first floating-point instruction. Anything else that is illegal comes back here with the unit on.
-        ILLEGAL_INSTRUCTION if process.context.enable_floats() => {}
         _ => return Some(fatal(system, slot, trap)),
     }
     None
@@ -119,7 +117,7 @@ fn fatal(system: &System, slot: Slot, Trap { cause, value, .. }: Trap) -> End {
         "{} ({}): {} at pc {:#x}, stval {value:#x}, ra {:#x}, sp {:#x}",
         process.label,
         process.endpoint,
-        name_of(cause),
+        trap_name(cause as usize),
         process.context.pc(),
         process.context.register(RA),
         process.context.register(SP),
@@ -127,22 +125,5 @@ fn fatal(system: &System, slot: Slot, Trap { cause, value, .. }: Trap) -> End {
     match cause {
         1 | 4..=7 | FETCH_FAULT | LOAD_FAULT | STORE_FAULT => End::Segv,
         _ => End::Panic,
-    }
-}
-
-/// Names after the RISC-V privileged specification, "Supervisor Cause Register".
-fn name_of(cause: u64) -> &'static str {
-    match cause {
-        0 => "misaligned instruction",
-        1 => "instruction access fault",
-        ILLEGAL_INSTRUCTION => "illegal instruction",
-        3 => "breakpoint",
-        4 | 6 => "misaligned access",
-        5 => "load access fault",
-        7 => "store access fault",
-        FETCH_FAULT => "instruction page fault",
-        LOAD_FAULT => "load page fault",
-        STORE_FAULT => "store page fault",
-        _ => "unknown trap",
     }
 }

@@ -1,6 +1,7 @@
 //! From a file in the archive to a process at its first instruction.
 
 use core::fmt;
+use core::ops::Range;
 
 use heapless::Vec;
 use minix_abi::Pad;
@@ -10,10 +11,10 @@ use testkernel::scenario::Program;
 use zerocopy::IntoBytes;
 
 use super::context::Context;
-use super::frames::FrameAllocator;
+use super::frames::{FrameAllocator, MemoryError};
 use super::paging::Access;
 use super::process::{Name, Slot};
-use super::space::{AddressSpace, Backing, Fault, MapError};
+use super::space::{AddressSpace, Backing};
 use super::state::Kernel;
 
 /// Where services are kept: the first word of the command line is a path.
@@ -27,9 +28,7 @@ pub(crate) enum ExecError {
     Limit(&'static str),
     Elf(ElfError),
     /// No memory for a segment or the stack, or its place is taken.
-    Memory(MapError),
-    /// The stack or a segment could not be written.
-    Fault(Fault),
+    Memory(MemoryError),
 }
 
 impl fmt::Display for ExecError {
@@ -38,7 +37,6 @@ impl fmt::Display for ExecError {
             Self::Limit(limit) => f.write_str(limit),
             Self::Elf(error) => write!(f, "cannot be loaded: {error}"),
             Self::Memory(error) => write!(f, "memory: {error:?}"),
-            Self::Fault(error) => write!(f, "memory: {error:?}"),
         }
     }
 }
@@ -51,8 +49,8 @@ impl Kernel {
         let file = self.archive.file(program.program);
         let image = Image::parse(file.ok_or(ExecError::Limit("not in the archive"))?).map_err(ExecError::Elf)?;
         let mut space = AddressSpace::new(&mut self.frames).map_err(ExecError::Memory)?;
-        let built = load(&image, &mut space, &mut self.frames)
-            .and_then(|()| build_stack(&mut space, &mut self.frames, program));
+        let loaded = load(&image, &mut space, &mut self.frames).map_err(ExecError::Memory);
+        let built = loaded.and_then(|()| build_stack(&mut space, &mut self.frames, program));
         match built {
             Ok((pointer, ps_strings)) => {
                 let context = Context::new(image.entry, pointer, ps_strings);
@@ -71,34 +69,18 @@ impl Kernel {
     }
 }
 
-fn load(image: &Image<'_>, space: &mut AddressSpace, frames: &mut FrameAllocator) -> Result<(), ExecError> {
+fn load(image: &Image<'_>, space: &mut AddressSpace, frames: &mut FrameAllocator) -> Result<(), MemoryError> {
+    let bytes = |range: &Range<u64>| range.end - range.start;
     for segment in &image.segments {
-        let pages = segment.pages();
-        let access = Access {
-            write: true,
-            execute: segment.is_executable,
-        };
-        space
-            .map_memory(
-                frames,
-                Some(pages.start),
-                pages.end - pages.start,
-                access,
-                Backing::Allocated,
-            )
-            .map_err(ExecError::Memory)?;
-        space.write(segment.address, segment.file).map_err(ExecError::Fault)?;
+        let (at, execute) = (segment.pages(), segment.is_executable);
+        let access = Access { write: true, execute };
+        space.map_memory(frames, Some(at.start), bytes(&at), access, Backing::Allocated)?;
+        space.write(segment.address, segment.file)?;
     }
+    let (at, access) = (Some(STACK.start), Access::READ_WRITE);
     space
-        .map_memory(
-            frames,
-            Some(STACK.start),
-            STACK.end - STACK.start,
-            Access::READ_WRITE,
-            Backing::OnDemand,
-        )
-        .map_err(ExecError::Memory)?;
-    Ok(())
+        .map_memory(frames, at, bytes(&STACK), access, Backing::OnDemand)
+        .map(drop)
 }
 
 /// Builds the stack of a process about to start. From the top: [`PsStrings`], strings, a gap, the pointers, their number. The
@@ -150,10 +132,8 @@ fn build_stack(
         (ps_strings, summary.as_bytes()),
     ];
     for (at, bytes) in parts {
-        space
-            .fault_in(frames, at, bytes.len() as u64)
-            .map_err(ExecError::Fault)?;
-        space.write(at, bytes).map_err(ExecError::Fault)?;
+        let there = space.fault_in(frames, at, bytes.len() as u64);
+        there.and_then(|()| space.write(at, bytes)).map_err(ExecError::Memory)?;
     }
     Ok((pointer, ps_strings))
 }

@@ -24,9 +24,18 @@ const FREE: u8 = 0;
 const USED: u8 = 1;
 const FIRST_BATCH: u8 = 2;
 
-/// No frame is free.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OutOfMemory;
+/// Why memory could not be reached, mapped or taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MemoryError {
+    /// No frames, no room in the address space, or too many regions.
+    OutOfMemory,
+    /// Zero bytes, not on a page, or where the kernel, other memory or the end of the space is.
+    BadPlace,
+    /// Nothing is mapped there, or not for the process, or it is a device.
+    Unmapped,
+    /// Memory that is allocated on first use, and was not used yet.
+    Absent,
+}
 
 /// Frames of one dead process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,11 +109,11 @@ impl FrameAllocator {
     }
 
     /// A cleared frame, not next to the one handed out before.
-    pub(crate) fn take(&mut self) -> Result<u64, OutOfMemory> {
+    pub(crate) fn take(&mut self) -> Result<u64, MemoryError> {
         let index = (0..self.row_start)
             .map(|step| (self.last + STRIDE + step) % self.row_start)
             .find(|&index| self.marks[index] == FREE && index.abs_diff(self.last) != 1);
-        self.last = index.ok_or(OutOfMemory)?;
+        self.last = index.ok_or(MemoryError::OutOfMemory)?;
         Ok(self.hand_out(self.last..self.last + 1))
     }
 
@@ -114,7 +123,7 @@ impl FrameAllocator {
     }
 
     /// Cleared frames in a row.
-    pub(crate) fn take_row(&mut self, count: usize) -> Result<u64, OutOfMemory> {
+    pub(crate) fn take_row(&mut self, count: usize) -> Result<u64, MemoryError> {
         let mut run = 0;
         for index in self.row_start..self.marks.len() {
             run = if self.marks[index] == FREE { run + 1 } else { 0 };
@@ -122,7 +131,7 @@ impl FrameAllocator {
                 return Ok(self.hand_out(index + 1 - count..index + 1));
             }
         }
-        Err(OutOfMemory)
+        Err(MemoryError::OutOfMemory)
     }
 
     /// Frees a frame, single or of a row.

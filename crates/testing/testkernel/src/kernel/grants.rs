@@ -27,55 +27,36 @@ pub(super) fn locate(kernel: &Kernel, request: &Request) -> Result<(Slot, u64), 
 
 /// The entry that a grant names. Nothing is brought in for it.
 fn entry_of(kernel: &Kernel, request: &Request) -> Result<GrantEntry, Errno> {
-    let index = request.grant.index().ok_or(Errno::EINVAL)? as usize;
-    if request.granter == Endpoint::VFS && index == 0 {
+    if request.granter == Endpoint::VFS && request.grant.index() == Some(0) {
         return kernel.ports.vfs_grant.ok_or(Errno::EPERM);
     }
-    if is_server(request.granter) {
-        return Err(Errno::EPERM);
-    }
-    let process = &kernel.processes[kernel.processes.find(request.granter).ok_or(Errno::EINVAL)?];
-    let table = process.ipc.grants.filter(|(_, entries)| index < *entries);
-    let (table, _) = table.ok_or(Errno::EPERM)?;
-    let at = table.wrapping_add((index * size_of::<GrantEntry>()) as u64);
+    let slot = kernel.processes.find(request.granter);
+    let process = slot.map(|slot| &kernel.processes[slot]);
+    let table = process.map(|process| process.ipc.grants);
+    // The servers are alive, and have no table.
+    let table = table.or(is_server(request.granter).then_some(None));
+    let at = request.entry_at(table)?;
+    let process = process.ok_or(Errno::EPERM)?;
     let mut entry = GrantEntry::new_zeroed();
     let read = process.space.read(at, entry.as_mut_bytes());
     read.map(|()| entry).map_err(|_| Errno::EPERM)
 }
 
-/// A server reads memory that it was granted.
-pub(super) fn read(
-    kernel: &mut Kernel,
-    server: Endpoint,
-    granter: Endpoint,
-    grant: GrantId,
-    into: &mut [u8],
-) -> Result<(), Errno> {
-    let request = by_server(server, granter, grant, into.len(), GrantFlags::READ);
-    let (owner, address) = locate(kernel, &request)?;
-    kernel.read_user(owner, address, into).map_err(|_| Errno::EFAULT)
-}
-
-/// A server writes to memory that it was granted.
-pub(super) fn write(
-    kernel: &mut Kernel,
-    server: Endpoint,
-    granter: Endpoint,
-    grant: GrantId,
-    from: &[u8],
-) -> Result<(), Errno> {
-    let request = by_server(server, granter, grant, from.len(), GrantFlags::WRITE);
-    let (owner, address) = locate(kernel, &request)?;
-    kernel.write_user(owner, address, from).map_err(|_| Errno::EFAULT)
-}
-
-fn by_server(grantee: Endpoint, granter: Endpoint, grant: GrantId, bytes: usize, access: GrantFlags) -> Request {
-    Request {
+/// The owner and the address of memory that a process has granted to a server.
+pub(super) fn of_server(
+    kernel: &Kernel,
+    grantee: Endpoint,
+    (granter, grant): (Endpoint, GrantId),
+    bytes: usize,
+    access: GrantFlags,
+) -> Result<(Slot, u64), Errno> {
+    let request = Request {
         granter,
         grantee,
         grant,
         offset: 0,
         bytes: bytes as u64,
         access,
-    }
+    };
+    locate(kernel, &request)
 }

@@ -4,7 +4,6 @@ use minix_abi::Endpoint;
 use riscv::register::sip;
 
 use super::deliver::notify;
-use super::irq::Fired;
 use super::state::Kernel;
 
 /// The timer has fired. Whether that was a tick: alarms go off in ticks only.
@@ -24,16 +23,12 @@ pub(super) fn timer(kernel: &mut Kernel) -> bool {
 /// Serves every line that has fired.
 pub(super) fn external(kernel: &mut Kernel) {
     while let Some((line, fired)) = kernel.irqs.claim() {
-        for Fired {
-            owner,
-            notify_id,
-            holds_line,
-        } in fired
-        {
+        for hook in fired {
+            let owner = hook.owner;
             if let Some(slot) = kernel.processes.find(owner) {
-                kernel.processes[slot].ipc.interrupts |= 1 << notify_id;
+                kernel.processes[slot].ipc.interrupts |= 1 << hook.notify_id;
                 notify(kernel, Endpoint::HARDWARE, slot);
-            } else if holds_line && owner != Endpoint::NONE {
+            } else if hook.holds_line && owner != Endpoint::NONE {
                 kernel.failures.violation(format_args!(
                     "line {line} stays masked: a hook of {}, which is dead, has fired",
                     owner.0

@@ -86,13 +86,7 @@ fn send(kernel: &mut Kernel, caller: Slot, peer: Endpoint, call: IpcCall) -> Res
         }
         let message = message_of(kernel, caller).ok_or(Errno::EFAULT)?;
         if and_receive {
-            kernel.block(
-                caller,
-                State::Receiving {
-                    from: peer,
-                    is_reply: true,
-                },
-            );
+            kernel.block(caller, State::awaits_reply(peer));
         }
         hand_over(kernel, peer, caller, message, call);
         return Ok(());
@@ -184,13 +178,7 @@ fn take_from_queue(kernel: &mut Kernel, to: Slot) -> bool {
     };
     let from = kernel.processes[sender].endpoint;
     let call = if matches!(kernel.processes[sender].state, State::Sending { and_receive: true, .. }) {
-        kernel.block(
-            sender,
-            State::Receiving {
-                from: endpoint,
-                is_reply: true,
-            },
-        );
+        kernel.block(sender, State::awaits_reply(endpoint));
         IpcCall::SENDREC
     } else {
         kernel.wake(sender);

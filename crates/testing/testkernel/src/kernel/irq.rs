@@ -17,20 +17,12 @@ use super::process::ProcessTable;
 const DEAD: Endpoint = Endpoint::NONE;
 
 #[derive(Clone, Copy, Debug)]
-struct Hook {
-    owner: Endpoint,
+pub(super) struct Hook {
+    pub(super) owner: Endpoint,
     vector: i32,
-    notify_id: i32,
+    pub(super) notify_id: i32,
     policy: IrqPolicy,
     /// Keeps the line masked: it has fired, or was disabled.
-    holds_line: bool,
-}
-
-/// A hook whose line has fired.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Fired {
-    pub(super) owner: Endpoint,
-    pub(super) notify_id: i32,
     pub(super) holds_line: bool,
 }
 
@@ -112,7 +104,7 @@ impl Irqs {
     }
 
     /// A line that has fired, and its hooks. It is masked until [`complete`](Self::complete) looks at the hooks again.
-    pub(super) fn claim(&mut self) -> Option<(i32, Vec<Fired, MAX_HOOKS>)> {
+    pub(super) fn claim(&mut self) -> Option<(i32, Vec<Hook, MAX_HOOKS>)> {
         let source = self.plic.claim()?;
         let line = source.number() as i32;
         self.plic.disable(source);
@@ -121,11 +113,7 @@ impl Irqs {
         for hook in self.hooks.iter_mut().flatten().filter(|hook| hook.vector == line) {
             hook.holds_line = !hook.policy.contains(IrqPolicy::REENABLE);
             // There are no more hooks than that.
-            let _ = fired.push(Fired {
-                owner: hook.owner,
-                notify_id: hook.notify_id,
-                holds_line: hook.holds_line,
-            });
+            let _ = fired.push(*hook);
         }
         Some((line, fired))
     }

@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use minix_abi::PAGE_BYTES;
 
-use super::frames::{FrameAllocator, OutOfMemory};
+use super::frames::{FrameAllocator, MemoryError};
 use super::physical;
 
 const VALID: u64 = 1 << 0;
@@ -70,7 +70,7 @@ pub(super) struct PageTable {
 
 impl PageTable {
     /// A table with nothing but the kernel in it.
-    pub(super) fn new(frames: &mut FrameAllocator) -> Result<Self, OutOfMemory> {
+    pub(super) fn new(frames: &mut FrameAllocator) -> Result<Self, MemoryError> {
         let root = frames.take()?;
         let table = Self { root };
         let windows = [
@@ -102,7 +102,7 @@ impl PageTable {
         address: u64,
         physical: u64,
         access: Access,
-    ) -> Result<(), OutOfMemory> {
+    ) -> Result<(), MemoryError> {
         let write = if access.write { WRITE } else { 0 };
         let execute = if access.execute { EXECUTE } else { 0 };
         let flags = VALID | READ | write | execute | USER | ACCESSED | DIRTY;
@@ -147,7 +147,7 @@ impl PageTable {
         None
     }
 
-    fn set(&self, frames: &mut FrameAllocator, address: u64, level: u32, leaf: u64) -> Result<(), OutOfMemory> {
+    fn set(&self, frames: &mut FrameAllocator, address: u64, level: u32, leaf: u64) -> Result<(), MemoryError> {
         let mut table = self.root;
         for above in (level + 1..3).rev() {
             let at = place(table, address, above);

@@ -40,7 +40,7 @@ pub(crate) const SYSTEM_BITS: u64 = (1 << (FIRST_SLOT + Endpoint::TASKS)) - 1;
 /// A label or process name.
 pub(crate) type Name = String<MAX_NAME_BYTES>;
 
-/// Whether a process runs, or what it waits for.
+/// Whether a process runs or waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Created, but not let go yet.
@@ -53,6 +53,13 @@ pub(crate) enum State {
     /// Waits for a message from `from`, which may be `ANY`. With `is_reply` this is the second half of SENDREC, which no
     /// notification ends.
     Receiving { from: Endpoint, is_reply: bool },
+}
+
+impl State {
+    /// The second half of SENDREC.
+    pub(crate) const fn awaits_reply(from: Endpoint) -> Self {
+        Self::Receiving { from, is_reply: true }
+    }
 }
 
 /// What a process may do beyond computing. Filled in from its configuration before it is let go.

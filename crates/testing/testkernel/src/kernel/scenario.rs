@@ -47,7 +47,7 @@ impl Scenario {
 
     /// Goes on as far as it can. The end of the scenario switches the machine off.
     pub(super) fn step(&mut self, system: &mut System) {
-        let now = system.kernel.now_micros();
+        let now = system.kernel.clock.now_micros();
         if !system.kernel.clock.takes_look(now) {
             return;
         }

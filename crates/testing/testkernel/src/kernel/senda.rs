@@ -36,7 +36,7 @@ fn sweep(
     mut done: impl FnMut(&mut Kernel, &AsyncMessage) -> Option<Result<(), Errno>>,
 ) -> Result<bool, Errno> {
     let (_, count) = kernel.processes[sender].ipc.async_table.unwrap_or_default();
-    let (mut is_pending, mut is_noticed) = (false, false);
+    let (mut is_pending, mut is_notified) = (false, false);
     for index in 0..count {
         let (at, mut message) = read(kernel, sender, index)?;
         if entry(message.flags) != Entry::Send {
@@ -51,17 +51,17 @@ fn sweep(
         // Flags, receiver and result are in front of the message, which stays as it is. The memory was read just now.
         let front = &message.as_bytes()[..core::mem::offset_of!(AsyncMessage, message)];
         let _ = kernel.processes[sender].space.write(at, front);
-        is_noticed |= wants_notification(&message);
+        is_notified |= wants_notification(&message);
     }
     if !is_pending {
         kernel.processes[sender].ipc.async_table = None;
     }
-    Ok(is_noticed)
+    Ok(is_notified)
 }
 
 /// Notifies a sender that entries of its table are done, if it wants that.
-fn notify_sender(kernel: &mut Kernel, sender: Slot, is_noticed: bool) {
-    if is_noticed {
+fn notify_sender(kernel: &mut Kernel, sender: Slot, is_notified: bool) {
+    if is_notified {
         notify(kernel, Endpoint::ASYNCM, sender);
     }
 }
@@ -156,9 +156,9 @@ pub(super) fn take(kernel: &mut Kernel, receiver: Slot) -> bool {
         let taken = take_first(kernel, sender, |kernel, message| {
             receiver_of(message, from) == to && ready_receiver(kernel, to, from, message.flags).is_some()
         });
-        if let Some((message, is_noticed)) = taken {
+        if let Some((message, is_notified)) = taken {
             deliver(kernel, receiver, from, message, IpcCall::SENDA);
-            notify_sender(kernel, sender, is_noticed);
+            notify_sender(kernel, sender, is_notified);
             return true;
         }
     }
@@ -169,8 +169,8 @@ pub(super) fn take(kernel: &mut Kernel, receiver: Slot) -> bool {
 pub(super) fn fetch(kernel: &mut Kernel, server: Endpoint) {
     for sender in kernel.processes.iter() {
         let taken = take_first(kernel, sender, |_, message| message.destination == server);
-        if let Some((message, is_noticed)) = taken {
-            notify_sender(kernel, sender, is_noticed);
+        if let Some((message, is_notified)) = taken {
+            notify_sender(kernel, sender, is_notified);
             hand_over(kernel, server, sender, message, IpcCall::SENDA);
             return;
         }

@@ -9,7 +9,7 @@ use heapless::Vec;
 use minix_abi::PAGE_BYTES;
 use minix_abi::process::{RESERVED, STACK};
 
-use super::frames::{Batch, FrameAllocator, OutOfMemory};
+use super::frames::{Batch, FrameAllocator, MemoryError};
 use super::paging::{self, Access, FINISHER, Page, PageTable, RAM};
 use super::physical;
 
@@ -18,39 +18,6 @@ const MAX_REGIONS: usize = 64;
 
 /// Where the stack and with it the space of a process ends.
 const TOP: u64 = STACK.end;
-
-/// Why memory of a process could not be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// Nothing is mapped there, or not for the process, or it is a device.
-    Unmapped,
-    /// Memory that is allocated on first use, and was not used yet. [`AddressSpace::fault_in`] allocates it.
-    Absent,
-    OutOfMemory,
-}
-
-/// Why a mapping could not be made or removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MapError {
-    /// No frames, no room in the address space, or too many regions.
-    OutOfMemory,
-    /// Zero bytes, not on a page, or where the kernel, other memory or the end of the space is.
-    BadPlace,
-    /// Nothing of the kind is mapped there.
-    NotMapped,
-}
-
-impl From<OutOfMemory> for Fault {
-    fn from(OutOfMemory: OutOfMemory) -> Self {
-        Self::OutOfMemory
-    }
-}
-
-impl From<OutOfMemory> for MapError {
-    fn from(OutOfMemory: OutOfMemory) -> Self {
-        Self::OutOfMemory
-    }
-}
 
 /// Where the frames of new memory come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +56,7 @@ pub(crate) struct AddressSpace {
 
 impl AddressSpace {
     /// A space with nothing in it.
-    pub(super) fn new(frames: &mut FrameAllocator) -> Result<Self, MapError> {
+    pub(super) fn new(frames: &mut FrameAllocator) -> Result<Self, MemoryError> {
         Ok(Self {
             table: PageTable::new(frames)?,
             regions: Vec::new(),
@@ -108,7 +75,7 @@ impl AddressSpace {
     }
 
     /// Copies out of the process. The kernel looks at the user bit only. Nothing is faulted in.
-    pub(crate) fn read(&self, from: u64, into: &mut [u8]) -> Result<(), Fault> {
+    pub(crate) fn read(&self, from: u64, into: &mut [u8]) -> Result<(), MemoryError> {
         self.check(from, into.len() as u64)?;
         let mut done = 0;
         for (address, bytes) in pieces(from, into.len() as u64) {
@@ -119,7 +86,7 @@ impl AddressSpace {
     }
 
     /// Copies into the process. As MINIX riscv64 does, it ignores write protection. Nothing is faulted in.
-    pub(crate) fn write(&self, to: u64, from: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn write(&self, to: u64, from: &[u8]) -> Result<(), MemoryError> {
         self.check(to, from.len() as u64)?;
         let mut done = 0;
         for (address, bytes) in pieces(to, from.len() as u64) {
@@ -130,33 +97,38 @@ impl AddressSpace {
     }
 
     /// Whether all of a range is present memory of the process.
-    pub(crate) fn check(&self, address: u64, bytes: u64) -> Result<(), Fault> {
+    pub(crate) fn check(&self, address: u64, bytes: u64) -> Result<(), MemoryError> {
         if address.checked_add(bytes).is_none_or(|end| end > TOP) {
-            return Err(Fault::Unmapped);
+            return Err(MemoryError::Unmapped);
         }
         pieces(address, bytes).try_for_each(|(address, _)| self.translate(address).map(drop))
     }
 
     /// The physical address for an address of the process's memory. Nothing is faulted in. Devices do not count.
-    pub(crate) fn translate(&self, address: u64) -> Result<u64, Fault> {
+    pub(crate) fn translate(&self, address: u64) -> Result<u64, MemoryError> {
         match self.table.page(address) {
             Some(page) if page.is_user && physical::contains(page.physical, PAGE_BYTES) => {
                 Ok(page.physical + address % PAGE_BYTES)
             }
-            Some(_) => Err(Fault::Unmapped),
-            None if self.region(address).is_some() => Err(Fault::Absent),
-            None => Err(Fault::Unmapped),
+            Some(_) => Err(MemoryError::Unmapped),
+            None if self.region(address).is_some() => Err(MemoryError::Absent),
+            None => Err(MemoryError::Unmapped),
         }
     }
 
     /// Makes every page of a range present.
-    pub(crate) fn fault_in(&mut self, frames: &mut FrameAllocator, address: u64, bytes: u64) -> Result<(), Fault> {
+    pub(crate) fn fault_in(
+        &mut self,
+        frames: &mut FrameAllocator,
+        address: u64,
+        bytes: u64,
+    ) -> Result<(), MemoryError> {
         if address.checked_add(bytes).is_none_or(|end| end > TOP) {
-            return Err(Fault::Unmapped);
+            return Err(MemoryError::Unmapped);
         }
         for (address, _) in pieces(address, bytes) {
             match self.translate(address) {
-                Err(Fault::Absent) => self.allocate(frames, address)?,
+                Err(MemoryError::Absent) => self.allocate(frames, address)?,
                 other => {
                     other?;
                 }
@@ -166,8 +138,13 @@ impl AddressSpace {
     }
 
     /// Serves a page fault of the process.
-    pub(super) fn demand(&mut self, frames: &mut FrameAllocator, address: u64, needs: PageUse) -> Result<(), Fault> {
-        let region = self.region(address).ok_or(Fault::Unmapped)?;
+    pub(super) fn demand(
+        &mut self,
+        frames: &mut FrameAllocator,
+        address: u64,
+        needs: PageUse,
+    ) -> Result<(), MemoryError> {
+        let region = self.region(address).ok_or(MemoryError::Unmapped)?;
         let is_allowed = match needs {
             PageUse::Read => true,
             PageUse::Write => region.access.write,
@@ -175,15 +152,15 @@ impl AddressSpace {
         };
         // A page that is there and faults all the same is one that was used against its permissions.
         if region.is_device || !is_allowed || self.table.page(address).is_some() {
-            return Err(Fault::Unmapped);
+            return Err(MemoryError::Unmapped);
         }
         self.allocate(frames, address)
     }
 
-    fn allocate(&mut self, frames: &mut FrameAllocator, address: u64) -> Result<(), Fault> {
-        let access = self.region(address).ok_or(Fault::Unmapped)?.access;
+    fn allocate(&mut self, frames: &mut FrameAllocator, address: u64) -> Result<(), MemoryError> {
+        let access = self.region(address).ok_or(MemoryError::Unmapped)?.access;
         let frame = frames.take()?;
-        Ok(self.put(frames, address - address % PAGE_BYTES, frame, access)?)
+        self.put(frames, address - address % PAGE_BYTES, frame, access)
     }
 
     fn put(
@@ -192,7 +169,7 @@ impl AddressSpace {
         address: u64,
         physical: u64,
         access: Access,
-    ) -> Result<(), OutOfMemory> {
+    ) -> Result<(), MemoryError> {
         // The hart may remember that nothing was there.
         self.is_stale = true;
         self.table.map(frames, address, physical, access)
@@ -206,7 +183,7 @@ impl AddressSpace {
         bytes: u64,
         access: Access,
         backing: Backing,
-    ) -> Result<u64, MapError> {
+    ) -> Result<u64, MemoryError> {
         let range = self.reserve(at, bytes, access, false)?;
         if backing == Backing::OnDemand {
             return Ok(range.start);
@@ -215,7 +192,7 @@ impl AddressSpace {
         populated
             .map(|()| range.start)
             // A part of a row that could not be mapped for want of tables is lost. Nothing works any more then anyhow.
-            .or_else(|error| self.unmap(frames, range.start, bytes).and(Err(error.into())))
+            .or_else(|error| self.unmap(frames, range.start, bytes).and(Err(error)))
     }
 
     fn populate(
@@ -224,7 +201,7 @@ impl AddressSpace {
         range: Range<u64>,
         access: Access,
         is_row: bool,
-    ) -> Result<(), OutOfMemory> {
+    ) -> Result<(), MemoryError> {
         let count = (range.end - range.start) / PAGE_BYTES;
         let row = is_row.then(|| frames.take_row(count as usize)).transpose()?;
         for address in pages(range.clone()) {
@@ -242,13 +219,13 @@ impl AddressSpace {
         frames: &mut FrameAllocator,
         physical: u64,
         bytes: u64,
-    ) -> Result<u64, MapError> {
+    ) -> Result<u64, MemoryError> {
         let offset = physical % PAGE_BYTES;
         let first = physical - offset;
-        let end = physical.checked_add(bytes).ok_or(MapError::BadPlace)?;
+        let end = physical.checked_add(bytes).ok_or(MemoryError::BadPlace)?;
         let is_ram = first < RAM.end && end > RAM.start;
         if bytes == 0 || is_ram || end >= 1 << 56 {
-            return Err(MapError::BadPlace);
+            return Err(MemoryError::BadPlace);
         }
         let range = self.reserve(None, bytes + offset, Access::READ_WRITE, true)?;
         for (address, physical) in pages(range.clone()).zip(pages(first..end)) {
@@ -258,7 +235,7 @@ impl AddressSpace {
     }
 
     /// Removes the memory in a range, rounded up to pages; regions may lose a part. The frames are free at once.
-    pub(crate) fn unmap(&mut self, frames: &mut FrameAllocator, address: u64, bytes: u64) -> Result<(), MapError> {
+    pub(crate) fn unmap(&mut self, frames: &mut FrameAllocator, address: u64, bytes: u64) -> Result<(), MemoryError> {
         let range = page_range(address, bytes)?;
         let mut kept: Vec<Region, MAX_REGIONS> = Vec::new();
         let mut is_mapped = false;
@@ -279,18 +256,18 @@ impl AddressSpace {
                     range: part,
                     ..region.clone()
                 };
-                kept.push(part).map_err(|_| MapError::OutOfMemory)?;
+                kept.push(part).map_err(|_| MemoryError::OutOfMemory)?;
             }
         }
         self.regions = kept;
         self.is_stale = true;
-        is_mapped.then_some(()).ok_or(MapError::NotMapped)
+        is_mapped.then_some(()).ok_or(MemoryError::Unmapped)
     }
 
     /// Removes the device region that `address` lies in.
-    pub(crate) fn unmap_device(&mut self, address: u64) -> Result<(), MapError> {
+    pub(crate) fn unmap_device(&mut self, address: u64) -> Result<(), MemoryError> {
         let is_it = |region: &Region| region.is_device && region.range.contains(&address);
-        let index = self.regions.iter().position(is_it).ok_or(MapError::NotMapped)?;
+        let index = self.regions.iter().position(is_it).ok_or(MemoryError::Unmapped)?;
         let region = self.regions.remove(index);
         pages(region.range).for_each(|address| {
             self.table.unmap(address);
@@ -320,11 +297,11 @@ impl AddressSpace {
         bytes: u64,
         access: Access,
         is_device: bool,
-    ) -> Result<Range<u64>, MapError> {
+    ) -> Result<Range<u64>, MemoryError> {
         let range = match at {
             Some(start) => page_range(start, bytes).and_then(|range| match self.obstacle(&range) {
                 None => Ok(range),
-                Some(_) => Err(MapError::BadPlace),
+                Some(_) => Err(MemoryError::BadPlace),
             })?,
             None => self.highest_room(page_range(0, bytes)?.end)?,
         };
@@ -343,16 +320,16 @@ impl AddressSpace {
             access,
             is_device,
         };
-        self.regions.push(region).map_err(|_| MapError::OutOfMemory)?;
+        self.regions.push(region).map_err(|_| MemoryError::OutOfMemory)?;
         Ok(range)
     }
 
-    fn highest_room(&self, bytes: u64) -> Result<Range<u64>, MapError> {
+    fn highest_room(&self, bytes: u64) -> Result<Range<u64>, MemoryError> {
         let mut end = STACK.start;
         loop {
             // The lowest page stays empty, for the sake of null pointers.
             let start = end.checked_sub(bytes).filter(|&start| start >= PAGE_BYTES);
-            let range = start.ok_or(MapError::OutOfMemory)?..end;
+            let range = start.ok_or(MemoryError::OutOfMemory)?..end;
             match self.obstacle(&range) {
                 None => return Ok(range),
                 Some(start) => end = start,
@@ -374,13 +351,13 @@ impl AddressSpace {
 }
 
 /// A range in pages. `BadPlace` for an address in the middle of one, for zero bytes and for more than there are.
-fn page_range(address: u64, bytes: u64) -> Result<Range<u64>, MapError> {
+fn page_range(address: u64, bytes: u64) -> Result<Range<u64>, MemoryError> {
     let end = address
         .checked_add(bytes)
         .and_then(|end| end.checked_next_multiple_of(PAGE_BYTES));
     match end {
         Some(end) if address.is_multiple_of(PAGE_BYTES) && bytes != 0 => Ok(address..end),
-        _ => Err(MapError::BadPlace),
+        _ => Err(MemoryError::BadPlace),
     }
 }
 

@@ -4,12 +4,12 @@ use testkernel::replies::Requests;
 
 use super::archive::Archive;
 use super::clock::Clock;
-use super::frames::{Batch, FrameAllocator};
+use super::frames::{Batch, FrameAllocator, MemoryError};
 use super::irq::Irqs;
 use super::ports::Ports;
 use super::process::{ProcessTable, Slot, State};
 use super::report::Failures;
-use super::space::{Fault, pieces};
+use super::space::pieces;
 use super::{paging, physical};
 
 #[derive(Debug)]
@@ -48,32 +48,28 @@ impl Kernel {
     }
 
     /// Copies out of a process. Memory on demand is allocated, as VM would do; without that: `space.read`.
-    pub(crate) fn read_user(&mut self, slot: Slot, from: u64, into: &mut [u8]) -> Result<(), Fault> {
+    pub(crate) fn read_user(&mut self, slot: Slot, from: u64, into: &mut [u8]) -> Result<(), MemoryError> {
         self.fault_in(slot, from, into.len() as u64)?;
         self.processes[slot].space.read(from, into)
     }
 
     /// Copies into a process. Memory on demand is allocated, as VM would do; without that: `space.write`.
-    pub(crate) fn write_user(&mut self, slot: Slot, to: u64, from: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn write_user(&mut self, slot: Slot, to: u64, from: &[u8]) -> Result<(), MemoryError> {
         self.fault_in(slot, to, from.len() as u64)?;
         self.processes[slot].space.write(to, from)
     }
 
     /// Copies between processes, or inside of one. Memory on demand is allocated. If one of them faults nothing is copied.
-    ///
-    /// # Errors
-    ///
-    /// The process that faulted, and how.
-    pub(crate) fn copy_user(&mut self, from: (Slot, u64), to: (Slot, u64), bytes: u64) -> Result<(), (Slot, Fault)> {
+    pub(crate) fn copy_user(&mut self, from: (Slot, u64), to: (Slot, u64), bytes: u64) -> Result<(), MemoryError> {
         for (slot, address) in [from, to] {
-            self.fault_in(slot, address, bytes).map_err(|fault| (slot, fault))?;
+            self.fault_in(slot, address, bytes)?;
         }
         let (source, target) = (&self.processes[from.0].space, &self.processes[to.0].space);
         for (at, bytes) in pieces(from.1, bytes) {
-            let physical_from = source.translate(at).map_err(|fault| (from.0, fault))?;
+            let physical_from = source.translate(at)?;
             let mut done = 0;
             for (address, bytes) in pieces(to.1 + (at - from.1), bytes as u64) {
-                let physical_to = target.translate(address).map_err(|fault| (to.0, fault))?;
+                let physical_to = target.translate(address)?;
                 physical::copy(physical_from + done, physical_to, bytes);
                 done += bytes as u64;
             }
@@ -82,13 +78,8 @@ impl Kernel {
     }
 
     /// Allocates what is on demand in a range. Fails if a part of it is not memory of the process.
-    pub(crate) fn fault_in(&mut self, slot: Slot, address: u64, bytes: u64) -> Result<(), Fault> {
+    pub(crate) fn fault_in(&mut self, slot: Slot, address: u64, bytes: u64) -> Result<(), MemoryError> {
         self.processes[slot].space.fault_in(&mut self.frames, address, bytes)
-    }
-
-    /// Microseconds since the machine started.
-    pub(crate) fn now_micros(&self) -> u64 {
-        self.clock.now_micros()
     }
 
     /// Lets a held or waiting process run.

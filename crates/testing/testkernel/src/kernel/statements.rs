@@ -2,7 +2,7 @@
 
 use guest_protocol::{End, Outcome, Record, Since, pattern};
 use minix_abi::{Errno, Status};
-use testkernel::config;
+use testkernel::config::{self, ConfigError};
 use testkernel::life::{Phase, STOP_LIMIT_US};
 use testkernel::scenario::{Program, Statement};
 
@@ -119,7 +119,7 @@ impl Running {
             Statement::Vfs(..) => (!system.vfs.is_busy()).then_some(!system.vfs.has_failed()),
             Statement::Kill { .. } => self.kill(system, now),
             Statement::Ping(label) => {
-                let is_open = system.service(label).is_some_and(|service| service.is_pinged);
+                let is_open = system.service(label).is_some_and(|service| service.pings != 0);
                 self.answer("ping", (!is_open).then_some(Ok(())), now)
             }
             Statement::Prepare(label) => {
@@ -223,8 +223,8 @@ fn up(system: &mut System, program: Program<&'static str>, kind: Kind) -> Result
         match config::find(text, program.program) {
             Ok(Some(found)) => return rs::up(system, program, found, kind),
             Ok(None) => {}
-            Err(wrong) => {
-                error("config", file, format_args!("{wrong}"));
+            Err(ConfigError { problem, word }) => {
+                error("config", file, format_args!("{problem} ('{word}')"));
                 return Err("its configuration is malformed");
             }
         }

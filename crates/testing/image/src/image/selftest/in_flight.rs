@@ -26,15 +26,12 @@ pub(super) fn reads(context: &mut Context<'_>) -> TestResult {
     let whole = context.session.read(0, Buffer::allocate(requests * bytes)?)?;
     let make = |n: usize| Ok(Request::read(Sector(n as u64 * block), Buffer::allocate(bytes)?, n));
     let (buffers, summary) = flood(context, requests, make)?;
-    let blocks = whole.pieces()[0].chunks(bytes);
-    match buffers
-        .iter()
-        .zip(blocks)
-        .position(|(buffer, block)| buffer.pieces()[0][..] != *block)
-    {
-        Some(n) => fail!("request {n} did not bring its block"),
-        None => Ok(summary),
+    for (n, (buffer, block)) in buffers.iter().zip(whole.pieces()[0].chunks(bytes)).enumerate() {
+        if buffer.pieces()[0][..] != *block {
+            fail!("request {n} did not bring its block");
+        }
     }
+    Ok(summary)
 }
 
 /// One block per request, each to its own place in scratch, then read back.

@@ -37,13 +37,10 @@ pub(super) fn refusals(context: &mut Context<'_>) -> TestResult {
     let misaligned = SubmitError::Misaligned {
         block_bytes: limits.block_bytes,
     };
+    let last = end.saturating_sub(block);
     let mut cases: Vec<(&str, Request, SubmitError)> = vec![
         ("read at the end", read(end, bytes)?, outside),
-        (
-            "read across the end",
-            read(end.saturating_sub(block), 2 * bytes)?,
-            outside,
-        ),
+        ("read across the end", read(last, 2 * bytes)?, outside),
         ("read at the last block of 2^64", read(far - block, bytes)?, outside),
         ("read across 2^64", read(far, 2 * bytes)?, outside),
         ("read a byte", read(0, 1)?, misaligned),
@@ -55,11 +52,7 @@ pub(super) fn refusals(context: &mut Context<'_>) -> TestResult {
     } else {
         cases.extend([
             ("write at the end", write(end, bytes)?, outside),
-            (
-                "write across the end",
-                write(end.saturating_sub(block), 2 * bytes)?,
-                outside,
-            ),
+            ("write across the end", write(last, 2 * bytes)?, outside),
             ("write across 2^64", write(far, 2 * bytes)?, outside),
             ("write a byte short", write(0, bytes - 1)?, misaligned),
         ]);
@@ -68,13 +61,12 @@ pub(super) fn refusals(context: &mut Context<'_>) -> TestResult {
         cases.push(("read a sector of a block", read(0, 512)?, misaligned));
         cases.push(("read in the middle of a block", read(1, bytes)?, misaligned));
     }
+    let write_zeroes: OnRange = |range| Request::write_zeroes(range, true, TOKEN);
     let ranges: [(&str, bool, OnRange); 3] = [
         ("discard", limits.discard.is_some(), |range| {
             Request::discard(range, TOKEN)
         }),
-        ("write zeroes", limits.write_zeroes.is_some(), |range| {
-            Request::write_zeroes(range, true, TOKEN)
-        }),
+        ("write zeroes", limits.write_zeroes.is_some(), write_zeroes),
         ("secure erase", limits.secure_erase.is_some(), |range| {
             Request::secure_erase(range, TOKEN)
         }),

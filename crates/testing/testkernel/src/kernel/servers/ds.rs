@@ -5,6 +5,7 @@
 
 use heapless::{LinearMap, String};
 use minix_abi::ds::{BLOCK_DRIVER_PREFIX, DRIVER_UP, DsFlags, DsReply, DsRequest, MAX_KEY_BYTES, MIN_KEY_BYTES};
+use minix_abi::grant::GrantFlags;
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
 
 use crate::kernel::grants;
@@ -78,8 +79,10 @@ impl Ds {
                 let bytes = label.len() + 1;
                 // A key is shorter than that by its NUL at least.
                 text[..bytes - 1].copy_from_slice(label.as_bytes());
-                grants::write(kernel, Endpoint::DS, endpoint, request.key, &text[..bytes])?;
-                Ok(Answer::Done)
+                let place = (endpoint, request.key);
+                let (owner, at) = grants::of_server(kernel, Endpoint::DS, place, bytes, GrantFlags::WRITE)?;
+                let written = kernel.write_user(owner, at, &text[..bytes]);
+                written.map(|()| Answer::Done).map_err(|_| Errno::EFAULT)
             }
             _ => Err(Errno::EINVAL),
         }
@@ -103,7 +106,7 @@ impl Ds {
         if self.numbers.contains_key(&key) && !request.flags.contains(DsFlags::OVERWRITE) {
             return Err(Errno::EEXIST);
         }
-        // VFS takes the publisher for the driver, whatever the key names.
+        // VFS takes the publisher for the driver, for any key of a block driver.
         let is_up = request.value == DRIVER_UP && key.starts_with(BLOCK_DRIVER_PREFIX);
         self.numbers.insert(key, request.value).map_err(|_| Errno::ENOMEM)?;
         Ok(if is_up { Answer::DriverUp } else { Answer::Done })
@@ -117,7 +120,10 @@ fn key_of(kernel: &mut Kernel, granter: Endpoint, request: &DsRequest) -> Result
         return Err(Errno::EINVAL);
     }
     let mut text = [0; MAX_KEY_BYTES];
-    grants::read(kernel, Endpoint::DS, granter, request.key, &mut text[..bytes])?;
+    let place = (granter, request.key);
+    let (owner, at) = grants::of_server(kernel, Endpoint::DS, place, bytes, GrantFlags::READ)?;
+    let read = kernel.read_user(owner, at, &mut text[..bytes]);
+    read.map_err(|_| Errno::EFAULT)?;
     text[bytes - 1] = 0;
     let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
     let text = core::str::from_utf8(text).map_err(|_| Errno::EINVAL)?;

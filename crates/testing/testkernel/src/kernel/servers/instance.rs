@@ -65,13 +65,8 @@ pub(super) fn release(system: &mut System, index: usize, slot: Slot, kind: InitT
         ..Init::default()
     };
     system.kernel.wake(slot);
-    post(
-        &mut system.kernel,
-        Endpoint::RS,
-        slot,
-        Message::with_payload(MessageType::RS_INIT, &init),
-        false,
-    );
+    let message = Message::with_payload(MessageType::RS_INIT, &init);
+    post(&mut system.kernel, Endpoint::RS, slot, message, false);
     system.kernel.clock.look_now();
 }
 
@@ -170,6 +165,11 @@ pub(in crate::kernel) fn release_dead_memory(system: &mut System, index: usize) 
     }
     let (mut frames, mut after) = (0, 0);
     for &batch in &service.dead {
+        assert_ne!(
+            system.kernel.frames.batch_size(batch),
+            0,
+            "the memory of a dead process was not kept back"
+        );
         frames += system.kernel.frames.batch_size(batch) as u64;
         after += system.kernel.frames.check_poison(batch) as u64;
         system.kernel.frames.release(batch);

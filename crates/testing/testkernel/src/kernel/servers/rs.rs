@@ -3,6 +3,8 @@
 //! Clients of the block driver are services as well: they do their tests while they initialise themselves, and the result
 //! is their verdict. They are ended then, and not started again.
 
+use core::fmt;
+
 use guest_protocol::{End, Record};
 use minix_abi::ipc::IpcCall;
 use minix_abi::kernel_call::PrivFlags;
@@ -17,8 +19,9 @@ use super::instance::{create, end_process, launch_fresh, privilege, release, rel
 use super::service::{Kind, Service};
 use super::system::System;
 use crate::kernel::deliver::{notify, post, reply};
-use crate::kernel::process::{Slot, State};
+use crate::kernel::process::{Slot, State, bit};
 use crate::kernel::report::emit;
+use crate::kernel::state::Kernel;
 
 /// Where the registers of virtio devices are: a window for each interrupt line.
 const WINDOWS: u64 = 0x1000_0000;
@@ -31,7 +34,7 @@ pub(in crate::kernel) fn up(
     config: ServiceConfig<'static>,
     kind: Kind,
 ) -> Result<(), &'static str> {
-    let now = system.kernel.now_micros();
+    let now = system.kernel.clock.now_micros();
     // Services that are gone are kept as long as there is room: the scenario asks for their result.
     let is_full = system.services.is_full();
     while let Some(gone) = system.services.iter().position(|service| {
@@ -66,7 +69,7 @@ fn say_ended(system: &System, index: usize, how: End) {
 
 /// A process has died, is to die, or has left.
 pub(in crate::kernel) fn died(system: &mut System, slot: Slot, how: End) {
-    let now = system.kernel.now_micros();
+    let now = system.kernel.clock.now_micros();
     let index = system.service_of(slot).expect("every process is a service");
     say_ended(system, index, how);
     if how == End::Exit {
@@ -76,10 +79,7 @@ pub(in crate::kernel) fn died(system: &mut System, slot: Slot, how: End) {
     let (label, before) = (service.label(), service.life.phase());
     let action = service.life.died(now);
     if service.is_driver() && how != End::Killed && before != Phase::Stopping {
-        system
-            .kernel
-            .failures
-            .violation(format_args!("{label} died by itself: {how:?}"));
+        (system.kernel.failures).violation(format_args!("{label} died by itself: {how:?}"));
     }
     act(system, index, action);
 }
@@ -129,7 +129,7 @@ fn act(system: &mut System, index: usize, action: Action) {
 
 fn welcome(system: &mut System, index: usize, slot: Option<Slot>) {
     let Some(slot) = slot else { return };
-    let now = system.kernel.now_micros();
+    let now = system.kernel.clock.now_micros();
     let service = &mut system.services[index];
     if !service.is_driver() {
         // Its result is its verdict.
@@ -150,33 +150,29 @@ fn welcome(system: &mut System, index: usize, slot: Option<Slot>) {
 
 /// A message to RS, or the notification that answers a ping.
 pub(super) fn receive(system: &mut System, caller: Slot, message: &Message, call: IpcCall) {
-    let now = system.kernel.now_micros();
+    let now = system.kernel.clock.now_micros();
     let Some(index) = system.service_of(caller) else {
         return;
     };
-    let service = &mut system.services[index];
+    let (kernel, service) = (&mut system.kernel, &mut system.services[index]);
     let label = service.label();
     match message.kind {
         _ if call == IpcCall::NOTIFY => {
-            if !core::mem::take(&mut service.is_pinged) {
-                (system.kernel.failures).violation(format_args!("{label} answers a ping that there was not"));
+            match service.pings.checked_sub(1) {
+                Some(left) => service.pings = left,
+                None => (kernel.failures).violation(format_args!("{label} answers a ping that there was not")),
             }
-            system.kernel.clock.look_now();
+            kernel.clock.look_now();
         }
         MessageType::RS_INIT => {
             let result = message.payload::<Init>().result;
             let action = service.life.answered(result, now);
             if action == Action::Unexpected {
-                reply(
-                    &mut system.kernel,
-                    Endpoint::RS,
+                refuse(
+                    kernel,
                     caller,
-                    Message::reply(Errno::EINVAL.into()),
+                    format_args!("{label} was not asked to initialise itself"),
                 );
-                system
-                    .kernel
-                    .failures
-                    .violation(format_args!("{label} was not asked to initialise itself"));
                 return;
             }
             service.result = Some(result);
@@ -189,29 +185,34 @@ pub(super) fn receive(system: &mut System, caller: Slot, message: &Message, call
         MessageType::RS_LU_PREPARE if service.prepared == Some(None) => {
             let result = message.payload::<LuPrepare>().result;
             service.prepared = Some(Some(result));
-            reply(&mut system.kernel, Endpoint::RS, caller, Message::reply(result));
-            system.kernel.clock.look_now();
+            reply(kernel, Endpoint::RS, caller, Message::reply(result));
+            kernel.clock.look_now();
         }
         kind => {
             // On MINIX the two would go on answering each other.
-            reply(
-                &mut system.kernel,
-                Endpoint::RS,
+            refuse(
+                kernel,
                 caller,
-                Message::reply(Errno::EINVAL.into()),
+                format_args!("{label} sent {kind:?} to RS, which expects nothing"),
             );
-            system
-                .kernel
-                .failures
-                .violation(format_args!("{label} sent {kind:?} to RS, which expects nothing"));
         }
     }
 }
 
-/// Pings a service; the answer clears `is_pinged`.
+fn refuse(kernel: &mut Kernel, caller: Slot, text: fmt::Arguments<'_>) {
+    reply(kernel, Endpoint::RS, caller, Message::reply(Errno::EINVAL.into()));
+    kernel.failures.violation(text);
+}
+
+/// Pings a service twice: the first notification wakes it, so that the second has to be kept until it receives again. Of a
+/// service that is awake, which gets one notification for both, one answer is expected.
 pub(in crate::kernel) fn ping(system: &mut System, index: usize, slot: Slot) {
-    system.services[index].is_pinged = true;
-    notify(&mut system.kernel, Endpoint::RS, slot);
+    for _ in 0..2 {
+        if system.kernel.processes[slot].ipc.notified_by & bit(Endpoint::RS) == 0 {
+            system.services[index].pings += 1;
+            notify(&mut system.kernel, Endpoint::RS, slot);
+        }
+    }
 }
 
 /// Asks a service to get ready for a live update.
@@ -223,22 +224,16 @@ pub(in crate::kernel) fn prepare(system: &mut System, index: usize, slot: Slot) 
         state_data: GrantId::INVALID,
         ..LuPrepare::default()
     };
-    post(
-        &mut system.kernel,
-        Endpoint::RS,
-        slot,
-        Message::with_payload(MessageType::RS_LU_PREPARE, &request),
-        false,
-    );
+    let message = Message::with_payload(MessageType::RS_LU_PREPARE, &request);
+    post(&mut system.kernel, Endpoint::RS, slot, message, false);
 }
 
 /// Sends SIGTERM by message. A driver may leave then.
 pub(in crate::kernel) fn terminate(system: &mut System, index: usize, slot: Slot) {
-    let now = system.kernel.now_micros();
+    let now = system.kernel.clock.now_micros();
     // A driver hooks the line of its device, and lines and windows go together on this machine.
-    let line = (system.kernel.irqs)
-        .lines_of(system.kernel.processes[slot].endpoint)
-        .next();
+    let endpoint = system.kernel.processes[slot].endpoint;
+    let line = system.kernel.irqs.lines_of(endpoint).next();
     let service = &mut system.services[index];
     if service.is_driver() {
         service.window = line.map(|line| WINDOWS + line as u64 * WINDOW_BYTES);

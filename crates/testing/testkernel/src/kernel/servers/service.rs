@@ -46,8 +46,8 @@ pub(crate) struct Service {
     pub(crate) window: Option<u64>,
     /// When it could leave.
     pub(crate) leave: Leave,
-    /// Set when it is pinged, cleared by its answer.
-    pub(crate) is_pinged: bool,
+    /// Pings that it has not answered.
+    pub(crate) pings: u32,
     /// Its answer to a request for a live update: `None` inside for no answer yet.
     pub(crate) prepared: Option<Option<Status>>,
 }
@@ -68,7 +68,7 @@ impl Service {
             instructions: 0,
             window: None,
             leave: Leave::default(),
-            is_pinged: false,
+            pings: 0,
             prepared: None,
         }
     }

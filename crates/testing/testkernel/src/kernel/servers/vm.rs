@@ -5,9 +5,10 @@ use minix_abi::vm::{MapFlags, MapPhys, Mmap, Protection, UnmapPhys};
 use minix_abi::{Endpoint, Errno, Message, MessageType, PAGE_BYTES, Status};
 use testkernel::config::call_bit;
 
+use crate::kernel::frames::MemoryError;
 use crate::kernel::paging::Access;
 use crate::kernel::process::Slot;
-use crate::kernel::space::{Backing, MapError};
+use crate::kernel::space::Backing;
 use crate::kernel::state::Kernel;
 
 pub(super) fn serve(kernel: &mut Kernel, caller: Slot, message: &Message) -> Message {
@@ -75,8 +76,8 @@ fn map(kernel: &mut Kernel, caller: Slot, call: &Mmap) -> Result<u64, Errno> {
         result = space.map_memory(frames, None, call.bytes, access, backing);
     }
     result.map_err(|error| match error {
-        MapError::OutOfMemory => Errno::ENOMEM,
-        MapError::BadPlace | MapError::NotMapped => Errno::EINVAL,
+        MemoryError::OutOfMemory => Errno::ENOMEM,
+        _ => Errno::EINVAL,
     })
 }
 
