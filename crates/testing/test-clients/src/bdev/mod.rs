@@ -35,7 +35,7 @@ const SEARCHES: u32 = 5000;
 /// To open for everything.
 pub const READ_WRITE: BdevAccess = BdevAccess::READ.union(BdevAccess::WRITE);
 
-/// What went wrong with a request itself, as opposed to what the driver says about it.
+/// Why a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// The driver is gone. [`Session::recover`] finds its successor.
@@ -48,6 +48,21 @@ pub enum Trouble {
     WrongType(MessageType),
     /// The reply is to another request.
     WrongId { sent: i32, got: i32 },
+    /// The driver answered an error, or another number of bytes.
+    Refused(Status),
+    /// This sector of the disk holds something else than it has to.
+    Content(u64),
+}
+
+impl Trouble {
+    /// Makes sure that a request moved so many bytes; none for requests without data.
+    pub fn unless_moved(status: Status, bytes: usize) -> Result<(), Self> {
+        if Status::count(bytes as u64) == Some(status) {
+            Ok(())
+        } else {
+            Err(Self::Refused(status))
+        }
+    }
 }
 
 impl fmt::Display for Trouble {
@@ -58,6 +73,8 @@ impl fmt::Display for Trouble {
             Self::NoRoom => f.write_str("no room for the request"),
             Self::WrongType(kind) => write!(f, "reply of type {:#x}", kind.0),
             Self::WrongId { sent, got } => write!(f, "reply to {got} and not to {sent}"),
+            Self::Refused(status) => write!(f, "the driver says {status:?}"),
+            Self::Content(sector) => write!(f, "sector {sector} holds something else"),
         }
     }
 }
