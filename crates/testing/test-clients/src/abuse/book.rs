@@ -5,10 +5,10 @@
 use minix_abi::bdev::{BdevRequest, MAX_ELEMENTS, VectorElement};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
-use minix_abi::{Errno, GrantId, MessageType, Status};
+use minix_abi::{Errno, GrantId, Message, MessageType, Status};
 
 use super::account::{Expected, MINORS, index, is_known};
-use super::noise::{DATA_BYTES, Pool};
+use super::noise::{DATA_BYTES, Pool, VECTOR_ELEMENTS};
 use crate::bdev::Direction;
 
 const SECTOR: u64 = 512;
@@ -53,36 +53,43 @@ impl Book {
         }
     }
 
-    /// Whether it is known where a minor lies.
-    pub(super) fn knows(&self, minor: Minor) -> bool {
-        index(minor).is_some_and(|index| self.extents[index].is_some())
-    }
-
     /// An element of one of the vectors.
     pub(super) fn set_element(&mut self, vector: usize, nth: usize, element: &VectorElement) {
         self.vectors[vector][nth] = (element.grant, element.bytes);
     }
 
-    /// What is to be expected of a message more exactly than from its type alone.
-    pub(super) fn narrow(&self, kind: MessageType, request: &BdevRequest, expected: Expected) -> Expected {
-        let direction = [Direction::Read, Direction::Write]
-            .into_iter()
-            .find(|direction| kind == direction.simple() || kind == direction.vector());
-        let answer = match direction {
-            Some(direction) if kind == direction.simple() => self.single(direction, request),
-            Some(direction) => self.vector(direction, request),
-            None => {
-                let is_unknown = kind == MessageType::BDEV_IOCTL && !is_named(request.request);
-                (is_unknown && is_known(request.minor)).then_some(Errno::ENOTTY.into())
-            }
+    /// The possible answers to a message.
+    pub(super) fn expect(&self, message: &Message) -> Expected {
+        let request: BdevRequest = message.payload();
+        let minor = request.minor;
+        let exactly = |status, direction| Expected::Exactly {
+            minor,
+            status,
+            direction,
         };
-        match answer {
-            Some(status) => Expected::Exactly {
-                minor: request.minor,
-                status,
-                direction,
-            },
-            None => expected,
+        let is_unknown = !IoctlCode::NAMED.iter().any(|(_, named)| *named == request.request);
+        match message.kind {
+            MessageType::BDEV_OPEN => Expected::Open(minor),
+            MessageType::BDEV_CLOSE => Expected::Close(minor),
+            MessageType::BDEV_IOCTL if is_unknown && is_known(minor) => exactly(Errno::ENOTTY.into(), None),
+            MessageType::BDEV_IOCTL => Expected::Control(minor),
+            MessageType::CDEV_OPEN => Expected::CdevRefusal,
+            kind => {
+                let directions = [Direction::Read, Direction::Write];
+                if let Some(direction) = directions.into_iter().find(|way| kind == way.simple()) {
+                    let most = Expected::Transfer(minor, request.count.max(0) as u64);
+                    let status = self.single(direction, &request);
+                    status.map_or(most, |status| exactly(status, Some(direction)))
+                } else if let Some(direction) = directions.into_iter().find(|way| kind == way.vector()) {
+                    let most = Expected::Transfer(minor, VECTOR_ELEMENTS * DATA_BYTES);
+                    let status = self.vector(direction, &request);
+                    status.map_or(most, |status| exactly(status, Some(direction)))
+                } else if kind.is_bdev_request() {
+                    Expected::NothingOrRestart
+                } else {
+                    Expected::Nothing
+                }
+            }
         }
     }
 
@@ -168,8 +175,4 @@ impl Book {
         };
         if bytes <= granted { Ok(()) } else { Err(Errno::EPERM) }
     }
-}
-
-fn is_named(code: IoctlCode) -> bool {
-    IoctlCode::NAMED.iter().any(|(_, named)| *named == code)
 }

@@ -3,7 +3,7 @@
 use core::fmt::Display;
 
 use guest_protocol::SECTOR_BYTES;
-use minix_abi::bdev::{BdevReply, BdevRequest, VectorElement};
+use minix_abi::bdev::{BdevAccess, BdevRequest, VectorElement};
 use minix_abi::grant::GrantFlags;
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
@@ -11,7 +11,7 @@ use minix_abi::{Endpoint, Errno, GrantId, MessageType, Status};
 use minix_rt::Ipc;
 use zerocopy::IntoBytes;
 
-use super::account::{Account, MAX_AWAITED, Opened};
+use super::account::{Account, Expected, MAX_AWAITED};
 use super::bench::{BOTH, NOISE};
 use super::book::{Book, Extent};
 use super::noise::{Bounds, DATA_BYTES, MOVABLE, Noise, Pool, VECTOR_ELEMENTS};
@@ -23,7 +23,7 @@ use crate::report::Outcome;
 const MESSAGES_PER_LOOK: u64 = 100;
 /// Most messages without waiting for replies.
 const BURST: u64 = 24;
-const _: () = assert!(BURST as usize <= MAX_AWAITED);
+const _: () = assert!(BURST as usize + BARRIERS as usize <= MAX_AWAITED);
 /// How often the last replies are asked for. Once would be enough, if they came in order.
 const BARRIERS: u32 = 4;
 /// Failures after which the storm stops.
@@ -53,7 +53,6 @@ pub(super) struct Storm<'c, I: Ipc> {
     account: Account,
     book: Book,
     last_id: i32,
-    barrier: Option<i32>,
     barrier_grant: GrantId,
     sent: u64,
     failures: u32,
@@ -85,14 +84,13 @@ impl<'c, I: Ipc> Storm<'c, I> {
         session.client.revoke(revoked);
         Ok(Self {
             noise: Noise::new(seed, bounds.clone(), pool),
-            account: Account::new(bounds.minor),
+            account: Account::default(),
             book: Book::new(pool, capacity),
             session,
             bounds,
             memory,
             pool,
             last_id: 0,
-            barrier: None,
             barrier_grant,
             sent: 0,
             failures: 0,
@@ -106,7 +104,7 @@ impl<'c, I: Ipc> Storm<'c, I> {
         if let Err(trouble) = done {
             self.fail(&trouble);
         }
-        let (sent, replies, failures) = (self.sent, self.account.replies(), self.failures);
+        let (sent, replies, failures) = (self.sent, self.account.replies, self.failures);
         let outcome = Outcome::of(failures == 0 && sent == count);
         let detail = format_args!("{sent} sent, {replies} answered, {failures} failures");
         self.session.client.test("random-messages", outcome, &detail);
@@ -116,12 +114,11 @@ impl<'c, I: Ipc> Storm<'c, I> {
     }
 
     fn run_all(&mut self, count: u64) -> Result<(), Trouble> {
-        self.learn_opens()?;
-        self.learn_places()?;
+        self.open_all()?;
         let reference = self.look()?;
         let mut next_look = MESSAGES_PER_LOOK;
         while self.sent < count && self.failures < MAX_FAILURES {
-            let burst = self.noise.burst(BURST).min(count - self.sent);
+            let burst = (1 + self.noise.random.below(BURST)).min(count - self.sent);
             for _ in 0..burst {
                 self.shoot()?;
             }
@@ -130,7 +127,6 @@ impl<'c, I: Ipc> Storm<'c, I> {
             if self.sent >= next_look {
                 next_look += MESSAGES_PER_LOOK;
                 self.check_opens()?;
-                self.learn_places()?;
                 if self.look()? != reference {
                     self.fail(&"an ordinary read brings something else than before");
                 }
@@ -140,36 +136,18 @@ impl<'c, I: Ipc> Storm<'c, I> {
         Ok(())
     }
 
-    /// Which minors the driver takes for opened: others may have opened some before.
-    fn learn_opens(&mut self) -> Result<(), Trouble> {
+    /// Opens every minor of the drive and asks where it lies: from now on the driver knows all of them.
+    fn open_all(&mut self) -> Result<(), Trouble> {
         for minor in all_minors() {
-            let (status, _) = self.session.open_count(minor)?;
-            let opened = match status {
-                Status::OK => Opened::Surely,
-                status if status == Errno::ERESTART.into() => Opened::Never,
-                status => {
-                    self.fail(&format_args!("the count of opens is answered {status:?}"));
-                    Opened::Perhaps
-                }
-            };
-            self.account.set_opened(minor, opened);
-        }
-        Ok(())
-    }
-
-    /// Where those minors lie that were opened since.
-    fn learn_places(&mut self) -> Result<(), Trouble> {
-        for minor in all_minors() {
-            let moves = MOVABLE.contains(&minor.0);
-            if moves || self.book.knows(minor) || self.account.opened(minor) != Opened::Surely {
-                continue;
+            if minor != self.bounds.minor {
+                Trouble::unless_moved(self.session.open(minor, BdevAccess::READ)?, 0)?;
             }
-            let (status, place) = self.session.partition(minor)?;
-            if status == Status::OK {
+            self.account.count_open(minor, 1);
+            if !MOVABLE.contains(&minor.0) {
+                let (status, place) = self.session.partition(minor)?;
+                Trouble::unless_moved(status, 0)?;
                 let (base, bytes) = (place.base, place.bytes);
                 self.book.set_extent(minor, Extent { base, bytes });
-            } else {
-                self.fail(&format_args!("the place of minor {} is answered {status:?}", minor.0));
             }
         }
         Ok(())
@@ -178,7 +156,7 @@ impl<'c, I: Ipc> Storm<'c, I> {
     /// Not everything may be refused.
     fn check_shares(&mut self) {
         let sent = self.sent;
-        let (reads, writes) = self.account.moved();
+        let Account { reads, writes, .. } = self.account;
         let may_write = self.bounds.scratch.end - self.bounds.scratch.start >= VECTOR_ELEMENTS * SECTOR_BYTES as u64;
         for (what, moved, is_due) in [("reads", reads, true), ("writes", writes, may_write)] {
             if is_due && sent >= FEW_MESSAGES && moved < sent / ONE_IN {
@@ -191,12 +169,9 @@ impl<'c, I: Ipc> Storm<'c, I> {
 
     fn shoot(&mut self) -> Result<(), Trouble> {
         let id = self.take_id();
-        let shot = self.noise.shot(id);
-        let request: BdevRequest = shot.message.payload();
-        let expected = self.book.narrow(shot.message.kind, &request, shot.expected);
-        // There is room: bursts are shorter than the account is long.
-        let _ = self.account.sent(id, expected);
-        Ok(self.session.post_message(&shot.message)?)
+        let message = self.noise.message(id);
+        self.account.sent(id, self.book.expect(&message));
+        Ok(self.session.post_message(&message)?)
     }
 
     fn take_id(&mut self) -> i32 {
@@ -213,12 +188,17 @@ impl<'c, I: Ipc> Storm<'c, I> {
             if self.session.unfetched() == 0 {
                 barriers += 1;
             }
-            let id = self.take_id();
-            self.barrier = Some(id);
-            let request = control(self.bounds.minor, IoctlCode::DIOCOPENCT, self.barrier_grant);
+            let (id, minor) = (self.take_id(), self.bounds.minor);
+            let expected = Expected::Exactly {
+                minor,
+                status: Status::OK,
+                direction: None,
+            };
+            self.account.sent(id, expected);
+            let request = control(minor, IoctlCode::DIOCOPENCT, self.barrier_grant);
             let request = BdevRequest { id, ..request };
             self.session.post(MessageType::BDEV_IOCTL, &request)?;
-            while self.barrier.is_some() {
+            while self.account.awaits(id) {
                 self.receive()?;
             }
             if self.account.due() == 0 {
@@ -234,13 +214,7 @@ impl<'c, I: Ipc> Storm<'c, I> {
     fn receive(&mut self) -> Result<(), Trouble> {
         match self.session.receive() {
             Arrival::Driver(message) => {
-                let reply: BdevReply = message.payload();
-                if message.kind == MessageType::BDEV_REPLY && self.barrier == Some(reply.id) {
-                    self.barrier = None;
-                    if reply.status != Status::OK {
-                        self.fail(&format_args!("the count of opens is answered {:?}", reply.status));
-                    }
-                } else if let Err(wrong) = self.account.arrived(&message) {
+                if let Err(wrong) = self.account.arrived(&message) {
                     self.fail(&format_args!("{wrong} ({:?})", message.kind));
                 }
                 Ok(())
@@ -292,7 +266,7 @@ impl<'c, I: Ipc> Storm<'c, I> {
             let element = self.session.element(bad[nth % bad.len()], 512 << (nth % 4));
             self.put_element(1, nth, element);
             let mut noise = [0; size_of::<VectorElement>()];
-            self.noise.fill(&mut noise);
+            self.noise.random.fill(&mut noise);
             let mut element: VectorElement = zerocopy::transmute!(noise);
             if nth % 4 != 3 {
                 // Not too noisy, or no driver would look at the second one.

@@ -157,6 +157,10 @@ impl<T, const N: usize> Outstanding<T, N> {
         Ok(self.messages.swap_remove(place).1)
     }
 
+    pub fn contains(&self, id: i32) -> bool {
+        self.messages.iter().any(|(sent, _)| *sent == id)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.messages.iter().map(|(_, message)| message)
     }

@@ -216,8 +216,6 @@ const ABUSE: &[(Bug, &str)] = &[
     (Request(|asked| asked.request.position &= !511), "at-1-read"),
     (Request(|asked| asked.request.count &= !511), "of-513-read"),
     (After(0, |asked, got| asked.reads() && got == EINVAL), "memory was written"),
-    (Status(|_, got| got.0.min(64 << 10)), "512-kib-read"),
-    (Disk(|transfer| transfer.data.truncate(64 << 10)), "512-kib-read"),
     (Ignores(|asked| asked.kind == CLOSE), "random-messages"),
     (Answers(EINVAL, |asked, got| asked.nth > 900 && got.0 > 0), "random-messages"),
     (Answers(EINVAL, |asked, _| asked.request.flags.intersects(!BdevFlags::FORCEWRITE)), "random-messages"),
