@@ -166,7 +166,7 @@ impl<T, const N: usize> Outstanding<T, N> {
     }
 
     /// Takes them all. A reply to one of them is one that was never asked for.
-    pub fn take(&mut self) -> impl Iterator<Item = T> {
+    pub fn take(&mut self) -> impl Iterator<Item = T> + use<T, N> {
         core::mem::take(&mut self.messages)
             .into_iter()
             .map(|(_, message)| message)

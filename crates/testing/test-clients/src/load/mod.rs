@@ -13,8 +13,6 @@
 //!
 //! Content in between that a later write has replaced cannot be seen on the disk afterwards; that it was right is shown
 //! by the reads alone.
-//!
-//! The [engine] decides and remembers; the [program] sends and receives.
 
 mod choice;
 mod engine;

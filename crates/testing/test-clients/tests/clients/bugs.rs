@@ -184,11 +184,11 @@ const SHELL: &str = "label=disk open write=0:8:0x700000000 verify=0:8:0x70000000
 /// A client and its words, a bug, and a text of one of its failures; without one the client waits for ever.
 #[rustfmt::skip]
 const OTHERS: &[(Client, &str, Bug, &str)] = &[
-    (load::main, LOAD, Request(lose_write), "does not hold"),
-    (load::main, LOAD, Disk(lose_sector), "does not hold"),
-    (load::main, LOAD, Disk(damage), "does not hold"),
-    (load::main, LOAD, Misplace(|transfer| misplace(transfer, true)), "does not hold"),
-    (load::main, LOAD, Misplace(|transfer| misplace(transfer, false)), "does not hold"),
+    (load::main, LOAD, Request(lose_write), "holds something else"),
+    (load::main, LOAD, Disk(lose_sector), "holds something else"),
+    (load::main, LOAD, Disk(damage), "holds something else"),
+    (load::main, LOAD, Misplace(|transfer| misplace(transfer, true)), "holds something else"),
+    (load::main, LOAD, Misplace(|transfer| misplace(transfer, false)), "holds something else"),
     (load::main, LOAD, Status(|asked, got| got.0 - if asked.nth == 99 { 512 } else { 0 }), ": Ok("),
     (load::main, LOAD, Answers(EIO, |asked, _| asked.nth == 99), "EIO"),
     (load::main, LOAD, Reply(99, Wrong::Twice), "answered twice"),
