@@ -1,4 +1,4 @@
-//! Commands for a disk, as words: what a person does to see that there is one.
+//! Commands for a disk, as words.
 //!
 //! | word | what |
 //! |---|---|

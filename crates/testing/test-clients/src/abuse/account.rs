@@ -1,4 +1,4 @@
-//! Which replies are due, and which are not.
+//! The account of messages and replies.
 
 use core::fmt;
 
@@ -27,13 +27,11 @@ pub(super) enum Expected {
     Open(Minor),
     /// An answer to a close.
     Close(Minor),
-    /// An answer to a transfer of at most so many bytes, of which more is not known.
+    /// An answer to a transfer of at most so many bytes.
     Transfer(Minor, u64),
     /// Exactly this answer.
     Exactly {
-        /// Which minor.
         minor: Minor,
-        /// What the rules say.
         status: Status,
         /// Which way the data goes, if it is a transfer.
         direction: Option<Direction>,
@@ -100,20 +98,15 @@ pub(super) fn index(minor: Minor) -> Option<usize> {
     }
 }
 
-/// What is wrong with a reply, or with there being none.
+/// A wrong reply, or a missing one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wrong {
-    /// Its type is that of no reply, or of another one.
+    /// A message of another type.
     Kind(MessageType),
     /// A reply that answers nothing.
     Reply(BadReply),
-    /// A reply that cannot be.
-    Status {
-        /// What may come.
-        expected: Expected,
-        /// What came.
-        status: Status,
-    },
+    /// A wrong status.
+    Status { expected: Expected, status: Status },
     /// A reply that did not come.
     Missing(Expected),
 }
@@ -129,14 +122,14 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// The account of what was sent and what came back.
+/// Messages and replies so far.
 #[derive(Debug, Default)]
 pub(super) struct Account {
     awaited: Outstanding<Expected, MAX_AWAITED>,
     /// How often each minor is open.
     opens: [i32; MINORS],
     pub(super) replies: u64,
-    /// Reads and writes that moved exactly what they had to, and that was something.
+    /// Reads and writes that moved data, as much as they had to.
     pub(super) reads: u64,
     pub(super) writes: u64,
 }

@@ -1,4 +1,4 @@
-//! What the single requests share: memory, a session, and the comparison of an answer with the one that is right.
+//! Memory, a session, and the check of an answer: the common part of the single requests.
 
 use core::fmt::{self, Display};
 use core::ops::Range;
@@ -56,12 +56,7 @@ pub(super) struct Bench<'c, I: Ipc> {
 impl<I: Ipc> Bench<'_, I> {
     /// Reports whether an answer is the right one.
     pub(super) fn check(&mut self, name: fmt::Arguments<'_>, got: Result<Status, Trouble>, wanted: impl Into<Status>) {
-        let wanted = wanted.into();
-        match got {
-            Ok(status) if status == wanted => self.report(name, Outcome::Pass, &""),
-            Ok(status) => self.report(name, Outcome::Fail, &format_args!("{status:?} and not {wanted:?}")),
-            Err(trouble) => self.report(name, Outcome::Fail, &trouble),
-        }
+        self.check_more(name, got, wanted, "");
     }
 
     /// The same, but where the answer is right, `why` tells what else is wrong, if it is not empty.
@@ -73,10 +68,10 @@ impl<I: Ipc> Bench<'_, I> {
         why: &str,
     ) {
         let wanted = wanted.into();
-        if got == Ok(wanted) && !why.is_empty() {
-            self.report(name, Outcome::Fail, &why);
-        } else {
-            self.check(name, got, wanted);
+        match got {
+            Ok(status) if status == wanted => self.report(name, Outcome::of(why.is_empty()), &why),
+            Ok(status) => self.report(name, Outcome::Fail, &format_args!("{status:?} and not {wanted:?}")),
+            Err(trouble) => self.report(name, Outcome::Fail, &trouble),
         }
     }
 

@@ -67,8 +67,8 @@ pub(super) struct Bounds {
 #[derive(Clone, Debug)]
 pub(super) struct Noise {
     pub(super) random: Random,
-    bounds: Bounds,
-    pool: Pool,
+    pub(super) bounds: Bounds,
+    pub(super) pool: Pool,
 }
 
 impl Noise {

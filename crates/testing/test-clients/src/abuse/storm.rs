@@ -13,7 +13,7 @@ use zerocopy::IntoBytes;
 
 use super::account::{Account, Expected, MAX_AWAITED};
 use super::bench::{BOTH, NOISE};
-use super::book::{Book, Extent};
+use super::book::Book;
 use super::noise::{Bounds, DATA_BYTES, MOVABLE, Noise, Pool, VECTOR_ELEMENTS};
 use crate::bdev::{Arrival, Session, Trouble, control};
 use crate::buffer::{Kind, Memory};
@@ -24,7 +24,7 @@ const MESSAGES_PER_LOOK: u64 = 100;
 /// Most messages without waiting for replies.
 const BURST: u64 = 24;
 const _: () = assert!(BURST as usize + BARRIERS as usize <= MAX_AWAITED);
-/// How often the last replies are asked for. Once would be enough, if they came in order.
+/// Most barriers after a burst. One would be enough if messages kept their order.
 const BARRIERS: u32 = 4;
 /// Failures after which the storm stops.
 const MAX_FAILURES: u32 = 8;
@@ -32,7 +32,7 @@ const MAX_FAILURES: u32 = 8;
 const FEW_MESSAGES: u64 = 500;
 /// ... and how large that is: one in so many for reads, and the same for writes.
 const ONE_IN: u64 = 20;
-/// What an ordinary read is about.
+/// Bytes of an ordinary read.
 const LOOK_BYTES: usize = 8 * SECTOR_BYTES;
 
 const VECTOR_BYTES: usize = VECTOR_ELEMENTS as usize * size_of::<VectorElement>();
@@ -46,9 +46,7 @@ const BYTES: usize = LOOK + LOOK_BYTES;
 
 pub(super) struct Storm<'c, I: Ipc> {
     session: Session<'c, I>,
-    bounds: Bounds,
     memory: Memory,
-    pool: Pool,
     noise: Noise,
     account: Account,
     book: Book,
@@ -83,13 +81,11 @@ impl<'c, I: Ipc> Storm<'c, I> {
         // Only now, so that none of the others is in its place.
         session.client.revoke(revoked);
         Ok(Self {
-            noise: Noise::new(seed, bounds.clone(), pool),
+            noise: Noise::new(seed, bounds, pool),
             account: Account::default(),
             book: Book::new(pool, capacity),
             session,
-            bounds,
             memory,
-            pool,
             last_id: 0,
             barrier_grant,
             sent: 0,
@@ -108,7 +104,7 @@ impl<'c, I: Ipc> Storm<'c, I> {
         let outcome = Outcome::of(failures == 0 && sent == count);
         let detail = format_args!("{sent} sent, {replies} answered, {failures} failures");
         self.session.client.test("random-messages", outcome, &detail);
-        let closed = self.session.close(self.bounds.minor);
+        let closed = self.session.close(self.noise.bounds.minor);
         let outcome = Outcome::of(closed == Ok(Status::OK));
         self.session.client.test("close", outcome, &format_args!("{closed:?}"));
     }
@@ -139,15 +135,14 @@ impl<'c, I: Ipc> Storm<'c, I> {
     /// Opens every minor of the drive and asks where it lies: from now on the driver knows all of them.
     fn open_all(&mut self) -> Result<(), Trouble> {
         for minor in all_minors() {
-            if minor != self.bounds.minor {
+            if minor != self.noise.bounds.minor {
                 Trouble::unless_moved(self.session.open(minor, BdevAccess::READ)?, 0)?;
             }
             self.account.count_open(minor, 1);
             if !MOVABLE.contains(&minor.0) {
                 let (status, place) = self.session.partition(minor)?;
                 Trouble::unless_moved(status, 0)?;
-                let (base, bytes) = (place.base, place.bytes);
-                self.book.set_extent(minor, Extent { base, bytes });
+                self.book.set_place(minor, place);
             }
         }
         Ok(())
@@ -157,7 +152,8 @@ impl<'c, I: Ipc> Storm<'c, I> {
     fn check_shares(&mut self) {
         let sent = self.sent;
         let Account { reads, writes, .. } = self.account;
-        let may_write = self.bounds.scratch.end - self.bounds.scratch.start >= VECTOR_ELEMENTS * SECTOR_BYTES as u64;
+        let may_write =
+            self.noise.bounds.scratch.end - self.noise.bounds.scratch.start >= VECTOR_ELEMENTS * SECTOR_BYTES as u64;
         for (what, moved, is_due) in [("reads", reads, true), ("writes", writes, may_write)] {
             if is_due && sent >= FEW_MESSAGES && moved < sent / ONE_IN {
                 self.fail(&format_args!(
@@ -188,7 +184,7 @@ impl<'c, I: Ipc> Storm<'c, I> {
             if self.session.unfetched() == 0 {
                 barriers += 1;
             }
-            let (id, minor) = (self.take_id(), self.bounds.minor);
+            let (id, minor) = (self.take_id(), self.noise.bounds.minor);
             let expected = Expected::Exactly {
                 minor,
                 status: Status::OK,
@@ -228,7 +224,7 @@ impl<'c, I: Ipc> Storm<'c, I> {
     /// The driver counts as this account does.
     fn check_opens(&mut self) -> Result<(), Trouble> {
         let wanted = self.account.total_opens();
-        let (status, count) = self.session.open_count(self.bounds.minor)?;
+        let (status, count) = self.session.open_count(self.noise.bounds.minor)?;
         if (status, count) != (Status::OK, wanted) {
             let why = format_args!("open {wanted} times, the driver says {count} ({status:?})");
             self.fail(&why);
@@ -238,12 +234,12 @@ impl<'c, I: Ipc> Storm<'c, I> {
 
     /// An ordinary read outside of the scratch range: the digest of it.
     fn look(&mut self) -> Result<u64, Trouble> {
-        let scratch = &self.bounds.scratch;
+        let scratch = &self.noise.bounds.scratch;
         let is_free = scratch.start >= LOOK_BYTES as u64;
         let position = if is_free { 0 } else { scratch.end };
         self.memory.fill_noise(LOOK, LOOK_BYTES, NOISE);
         let piece = self.memory.piece(LOOK, LOOK_BYTES);
-        let status = self.session.read(self.bounds.minor, position, piece)?;
+        let status = self.session.read(self.noise.bounds.minor, position, piece)?;
         if status != Status(LOOK_BYTES as i32) {
             self.fail(&format_args!("an ordinary read is answered {status:?}"));
         }
@@ -251,7 +247,7 @@ impl<'c, I: Ipc> Storm<'c, I> {
     }
 
     fn fill_vectors(&mut self) {
-        let pool = self.pool;
+        let pool = self.noise.pool;
         let bad = [
             GrantId::INVALID,
             pool.revoked,
@@ -284,7 +280,7 @@ impl<'c, I: Ipc> Storm<'c, I> {
 
     /// Leaves the driver as it was: one open, no trace, the write cache on.
     fn clean_up(&mut self) -> Result<(), Trouble> {
-        let minor = self.bounds.minor;
+        let minor = self.noise.bounds.minor;
         // Any of them may be refused: there may be no trace, and no write cache.
         self.session.ioctl(minor, IoctlCode::BIOCTRACECTL, &mut 1i32)?;
         self.session.ioctl(minor, IoctlCode::BIOCTRACEBUF, &mut 0u64)?;

@@ -20,7 +20,6 @@ const MARKER: MessageType = MessageType(0x7EAD_0000);
 /// Ids that are remembered after their reply.
 const REMEMBERED_IDS: usize = 256;
 
-/// What was received.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Arrival {
     /// A message from the driver.
@@ -131,13 +130,6 @@ pub struct Outstanding<T, const N: usize> {
 }
 
 impl<T, const N: usize> Outstanding<T, N> {
-    pub const fn new() -> Self {
-        Self {
-            messages: Vec::new(),
-            answered: HistoryBuf::new(),
-        }
-    }
-
     /// A message is sent. False if there is no room to remember it.
     pub fn send(&mut self, id: i32, message: T) -> bool {
         self.messages.push((id, message)).is_ok()
@@ -175,6 +167,9 @@ impl<T, const N: usize> Outstanding<T, N> {
 
 impl<T, const N: usize> Default for Outstanding<T, N> {
     fn default() -> Self {
-        Self::new()
+        Self {
+            messages: Vec::new(),
+            answered: HistoryBuf::new(),
+        }
     }
 }

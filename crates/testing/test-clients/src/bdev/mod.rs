@@ -1,4 +1,4 @@
-//! A session with a block driver: what file systems do with a library, without its tolerance.
+//! A session with a block driver, as file systems have one, but strict.
 //!
 //! A request that is waited for goes by SENDREC with an id of its own, and the reply has to come from the driver, be a block
 //! reply, and have that id. Others are [posted](Session::post) and their replies [received](Session::receive). A driver that
@@ -295,8 +295,8 @@ impl<'c, I: Ipc> Session<'c, I> {
         grant.map_err(|_| Trouble::NoRoom)
     }
 
-    /// Waits for the driver's successor, or that one's, and opens the minors that were open, as often as they were. What was
-    /// posted to the dead one is lost.
+    /// Waits for the driver's successor and opens the minors that were open, as often as they were. Messages that were
+    /// posted to the dead driver are lost.
     pub fn recover(&mut self) -> Result<(), Trouble> {
         for _ in 0..SEARCHES {
             match self.client.find(self.label.as_str()) {

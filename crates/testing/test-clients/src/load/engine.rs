@@ -50,7 +50,6 @@ struct Pending {
     grants: heapless::Vec<GrantId, { MAX_ELEMENTS_PER_REQUEST + 1 }>,
 }
 
-/// What has been done.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Counters {
     pub(super) reads: u64,
@@ -74,9 +73,9 @@ impl Counters {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Mixed,
-    /// Waiting for what is outstanding.
+    /// Waiting for outstanding requests.
     Drain,
-    /// Reading back what was written, from this sector on.
+    /// Reading back written sectors, from this one on.
     ReadBack(u64),
     Done,
 }
@@ -108,7 +107,7 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
             phase: Phase::Mixed,
             slots: [const { None }; MAX_DEPTH],
             last_id: 0,
-            outstanding: Outstanding::new(),
+            outstanding: Outstanding::default(),
             written: HistoryBuf::new(),
             rereads: Deque::new(),
             counters: Counters::default(),
@@ -215,7 +214,7 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
         let base = slot * SLOT_BYTES;
         let bytes = operation.range.count as usize * SECTOR_BYTES;
         match direction {
-            // Nothing that was there before may pass for what was read.
+            // Old data must not pass for data that was read.
             Direction::Read => self.memory.fill_noise(base, bytes, NOISE),
             Direction::Write => self
                 .memory
@@ -279,7 +278,7 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
         Ok(())
     }
 
-    /// Judges the reply to a request, and what it left in the memory of its slot.
+    /// Judges the reply to a request, and the memory of its slot.
     fn judge(&mut self, slot: usize, pending: &Pending, status: Status) {
         let Operation { kind, range, .. } = pending.operation;
         let is_right = match kind {
@@ -400,7 +399,7 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
         }));
     }
 
-    /// Records what the disk has to hold.
+    /// Records the content that the disk has to have.
     pub(super) fn record_content(&mut self) {
         for (SectorRange { first, count }, seed) in self.ledger.runs() {
             match seed {

@@ -1,9 +1,9 @@
-//! What each sector has to hold.
+//! The content that each sector has to have.
 
 use guest_protocol::SectorRange;
 use zerocopy::FromZeros;
 
-/// The number of a write. 0 is none: the sector holds what it held before, which is unknown.
+/// The number of a write. 0 is none: the content is unknown.
 type Tag = u32;
 const UNKNOWN: Tag = 0;
 
@@ -12,7 +12,7 @@ pub(super) type Moment = u32;
 /// When the write has not been acknowledged.
 const PENDING: Moment = Moment::MAX;
 
-/// What is known of one sector.
+/// The writes to one sector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
 pub(super) struct SectorState {
     /// The last write that was sent.

@@ -57,7 +57,7 @@ pub fn overlap<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> 
     if is_fine { Ok(()) } else { Err(Errno::EIO) }
 }
 
-/// Runs a load to its end, and records what the disk has to hold. Returns the depth, too.
+/// Runs a load to its end, and records the content of the disk. Returns the depth, too.
 fn run<I: Ipc>(client: &mut Client<I>, args: Args, mut requests: u64) -> Result<(Counters, usize), Errno> {
     let (mut range, mut seed, mut depth) = (SectorRange::default(), 1, 2);
     let target = args::parse(client, args, |word| {

@@ -23,7 +23,7 @@ const EIO: Code = Code(-5);
 const ENXIO: Code = Code(-6);
 const EINVAL: Code = Code(-22);
 
-/// All numbers of checks that read and look at what they read.
+/// All numbers of checks that read and look at the data.
 const READS: &[u32] = &[
     6, 10, 11, 22, 23, 24, 25, 27, 29, 30, 33, 37, 38, 39, 40, 43, 47, 48, 50,
 ];
@@ -168,7 +168,7 @@ fn block_test_goes_on_with_the_successor_of_a_driver() {
         assert_eq!(result, Some(Err(Errno::EINVAL)));
         let failures = minix.failures();
         let died = failures.iter().filter(|failure| failure.ends_with("driver died"));
-        // The checks that failed after it needed what was not done, and are of the same group.
+        // Later failures are checks of the same group that depend on the failed one.
         assert!(died.count() == 1 && failures.len() <= 12, "{nth}: {failures:#?}");
         minix.verify_disk();
     }

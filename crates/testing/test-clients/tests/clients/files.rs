@@ -1,4 +1,4 @@
-//! The reader of MINIX file systems: what is in them, and what is wrong with them.
+//! The reader of MINIX file systems: it finds every file, and damage.
 
 use std::collections::BTreeSet;
 
