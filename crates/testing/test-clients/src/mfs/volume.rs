@@ -27,6 +27,8 @@ pub(super) const REGULAR: u16 = 0o100_000;
 const KIND_MASK: u16 = 0o170_000;
 
 const SUPER_POSITION: u64 = 1024;
+/// The superblock is read with as many bytes as the largest block of a device has.
+const FIRST_READ_BYTES: usize = 4096;
 const MAGIC: u16 = 0x4D5A;
 /// The block that the bitmaps start at.
 const FIRST_MAP_BLOCK: u64 = 2;
@@ -149,14 +151,14 @@ pub(super) struct Volume<'c, I: Ipc> {
 impl<'c, I: Ipc> Volume<'c, I> {
     /// Opens the minor, and reads and checks the superblock.
     pub(super) fn open(client: &'c mut Client<I>, target: Target) -> Result<Self, MfsError> {
-        let bytes = CONTENTS * STRIDE + MAX_ELEMENTS * STRIDE;
+        let bytes = (CONTENTS + MAX_ELEMENTS) * STRIDE;
         let memory = Memory::new(&mut client.ipc, Kind::Scattered, bytes).map_err(Trouble::from)?;
         let mut volume = Self {
             session: Session::connect(client, target.label, 1, target.minor, BdevAccess::READ)?,
             minor: target.minor,
             memory,
             kept: [None; CONTENTS],
-            block: *BLOCK_BYTES.start(),
+            block: FIRST_READ_BYTES,
             log_zone_size: 0,
             inodes: 0,
             inode_position: 0,
