@@ -1,4 +1,4 @@
-//! A device that follows a script: a disk in memory, and a queue of which the test says what is finished, when and how.
+//! A disk in memory with a queue. The test says which requests complete, when and how.
 
 use std::collections::VecDeque;
 
@@ -16,7 +16,7 @@ pub enum Op {
     Flush,
 }
 
-/// A request that the device was request.
+/// A request to the device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskRequest {
     pub op: Op,
@@ -40,41 +40,41 @@ pub struct FakeDisk {
     pub memory: SharedMemory,
     pub info: DiskInfo,
     pub content: Vec<u8>,
-    /// What a power cut leaves.
+    /// The content after a power cut.
     pub medium: Vec<u8>,
-    /// What it has and is not done with, in the order it came.
+    /// Submitted and not completed, in the order of their submission.
     pub pending: Vec<DiskRequest>,
-    /// Of these, how many it was told of.
+    /// The first so many of these are known to the device.
     pub notified: usize,
-    /// Finished, and not fetched.
+    /// Completed, and not fetched.
     pub finished: VecDeque<(Tag, Result<(), DeviceError>)>,
-    /// Everything it was ever request.
+    /// All requests so far.
     pub log: Vec<DiskRequest>,
-    /// Whether everything is finished at once.
+    /// Requests complete with the next poll, and in order.
     pub automatic: bool,
     /// Requests it takes at a time.
     pub room: usize,
-    /// What it says to the next requests, as far as it goes.
+    /// The answers to the next requests; later ones are taken.
     pub refusals: VecDeque<Option<Refusal>>,
-    /// Addresses it cannot be request, from here on.
+    /// The device reaches no addresses from here on.
     pub unreachable_from: u64,
     pub broken: bool,
-    /// What comes of the next resets, as far as it goes. After one that fails the device is stopped: its requests are gone,
-    /// and it says nothing of itself.
+    /// The results of the next resets; later ones work. After one that fails the device is stopped: its requests are gone,
+    /// and it has no information.
     pub resets: VecDeque<Result<(), Broken>>,
-    /// Whether it has a write cache after the next reset, if that changes. What is in the cache stays there.
+    /// Whether the disk has a write cache after the next reset, if that changes. The content of the cache stays.
     pub cache_after_reset: Option<bool>,
     /// Resets that fail leave the device working on its requests.
     pub stuck: bool,
     /// The device asks for a reset again after each start.
     pub breaks_at_start: bool,
-    /// What is finished is found by a reset only.
+    /// Completed requests are found by a reset only.
     pub poll_finds_nothing: bool,
-    /// It asks for a reset, and only a look at its status tells.
+    /// The device needs a reset, and only its status shows it.
     pub silently_dead: bool,
     /// The device was started, and not reset since.
     live: bool,
-    /// Requests that it never finishes.
+    /// Requests that never complete.
     pub lost: Vec<DiskRequest>,
     pub reset_count: usize,
     pub can_switch_cache: bool,
@@ -88,25 +88,29 @@ pub struct FakeDisk {
     /// It has completed a part of a request.
     pub progress: bool,
     pub listens: Listen,
-    /// Interrupts that it was told of.
+    /// Calls of `interrupted`.
     pub interrupts: u32,
+}
+
+/// A disk with a write cache, and no limits of its own.
+pub(crate) fn disk_info(sectors: u64) -> DiskInfo {
+    DiskInfo {
+        sectors,
+        block_bytes: 512,
+        read_only: false,
+        can_flush: true,
+        write_cache: true,
+        max_segments: 64,
+        max_segment_bytes: u32::MAX,
+        geometry: None,
+    }
 }
 
 impl FakeDisk {
     pub fn new(memory: SharedMemory, sectors: u64) -> Self {
-        let info = DiskInfo {
-            sectors,
-            block_bytes: 512,
-            read_only: false,
-            can_flush: true,
-            write_cache: true,
-            max_segments: 64,
-            max_segment_bytes: u32::MAX,
-            geometry: None,
-        };
         Self {
             memory,
-            info,
+            info: disk_info(sectors),
             live: true,
             stuck: false,
             cache_after_reset: None,
@@ -138,9 +142,12 @@ impl FakeDisk {
         }
     }
 
-    /// Finishes the `nth` of the pending requests: moves the data, or fails.
+    /// Completes the `nth` of the pending requests: moves the data, or fails.
     pub fn finish(&mut self, nth: usize, result: Result<(), DeviceError>) {
-        assert!(nth < self.notified, "the device works on what it was not told of");
+        assert!(
+            nth < self.notified,
+            "the device works on a request that it does not know"
+        );
         let request = self.pending.remove(nth);
         self.notified -= 1;
         let touches = |sector: &u64| (request.first..request.first + request.sectors).contains(sector);
@@ -156,14 +163,14 @@ impl FakeDisk {
         self.finished.push_back((request.tag, result));
     }
 
-    /// Loses the `nth` of the pending requests: it has it until the reset, and does not finish it.
+    /// Loses the `nth` of the pending requests: the device keeps it until the reset, and does not complete it.
     pub fn lose(&mut self, nth: usize) {
         assert!(nth < self.notified);
         self.lost.push(self.pending.remove(nth));
         self.notified -= 1;
     }
 
-    /// Finishes everything that it was told of.
+    /// Completes all requests that the device knows.
     pub fn finish_all(&mut self) {
         while self.notified > 0 {
             self.finish(0, Ok(()));
@@ -204,13 +211,13 @@ impl FakeDisk {
         }
     }
 
-    /// Whether a request that is not finished has the bounce buffer.
+    /// Whether a request that is not completed has the bounce buffer.
     fn is_lent(&self, block: BounceBuffer) -> bool {
         let has = |request: &DiskRequest| request.bounce.is_some_and(|(used, _)| used == block);
         self.pending.iter().chain(&self.lost).any(has)
     }
 
-    /// Everything it was request, without addresses.
+    /// All requests so far, without addresses.
     pub fn ops(&self) -> Vec<(Op, u64, u64)> {
         self.log
             .iter()
@@ -311,7 +318,7 @@ impl BlockDevice for FakeDisk {
     }
 
     fn notify(&mut self) {
-        assert!(self.notified < self.pending.len(), "nothing to tell the device");
+        assert!(self.notified < self.pending.len(), "there is no new request");
         self.notified = self.pending.len();
     }
 

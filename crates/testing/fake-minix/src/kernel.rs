@@ -1,4 +1,4 @@
-//! A kernel that follows a script: grants are backed by address spaces with scattered pages, and every reply is checked.
+//! The kernel of the adapter's tests: grants are backed by address spaces with scattered pages, and every reply is checked.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -9,7 +9,7 @@ use minix_abi::trace::TraceEntry;
 use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType};
 use minix_blockdriver::{GrantedRange as _, Kernel};
 
-use crate::memory::{Grant, Range, SharedMemory, Space};
+use crate::memory::{Grant, Range, SharedMemory, Space, parts};
 
 /// A reply that was sent.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ impl Sent {
     }
 }
 
-/// What the driver asked of the kernel.
+/// How often the driver called the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Calls {
     pub copies_from: usize,
@@ -48,7 +48,7 @@ pub struct FakeKernel {
     pub traces: usize,
     /// Ranges the kernel finds at a time.
     pub ranges_at_once: usize,
-    /// What it says all is well with instead of looking: so many ranges without a byte.
+    /// Each map is answered with so many ranges without a byte.
     pub empty_ranges: Option<usize>,
 }
 
@@ -140,13 +140,12 @@ impl Kernel for FakeKernel {
                 return Err(Errno::EINVAL);
             }
             let grant = self.grant(granter, element.grant(), 0, element.bytes, access == MapAccess::WRITE)?;
-            let mut at = grant.address + offset;
-            let end = grant.address + element.bytes;
-            offset = 0;
-            while at < end {
-                let bytes = (crate::memory::PAGE - at % crate::memory::PAGE).min(end - at);
+            let bytes = element.bytes - offset;
+            let start = grant.address + std::mem::take(&mut offset);
+            for (page, offset, part) in parts(start, bytes as usize) {
                 let touch = access == MapAccess::WRITE;
-                let address = self.space(granter).page(&memory, at, touch)?;
+                let address = self.space(granter).page(&memory, page, touch)? + offset as u64;
+                let bytes = part.len() as u64;
                 match ranges[..count].last_mut() {
                     Some(last) if last.address() + last.bytes() == address => {
                         *last = Range::new(last.address(), last.bytes() + bytes);
@@ -157,7 +156,6 @@ impl Kernel for FakeKernel {
                         count += 1;
                     }
                 }
-                at += bytes;
             }
         }
         Ok(count)
@@ -172,7 +170,7 @@ impl Kernel for FakeKernel {
         if message.kind == MessageType::BDEV_REPLY {
             let key = (to.0, sent.id());
             let open = self.open.get_mut(&key).filter(|open| **open > 0);
-            *open.unwrap_or_else(|| panic!("an answer that no client waits for: {sent:?}")) -= 1;
+            *open.unwrap_or_else(|| panic!("a reply that no client waits for: {sent:?}")) -= 1;
         }
         self.replies.push_back(sent);
     }

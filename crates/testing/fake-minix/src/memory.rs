@@ -27,41 +27,30 @@ impl Physical {
         address
     }
 
-    pub fn contains(&self, address: u64) -> bool {
-        self.pages.contains_key(&(address - address % PAGE))
-    }
-
     pub fn read(&self, address: u64, into: &mut [u8]) {
-        let mut at = address;
-        let mut rest = into;
-        while !rest.is_empty() {
-            let offset = (at % PAGE) as usize;
-            let (part, after) = rest.split_at_mut(rest.len().min(PAGE as usize - offset));
-            let page = self
-                .pages
-                .get(&(at - at % PAGE))
-                .expect("a look at memory that is not there");
-            part.copy_from_slice(&page[offset..offset + part.len()]);
-            at += part.len() as u64;
-            rest = after;
+        for (page, offset, part) in parts(address, into.len()) {
+            let page = self.pages.get(&page).expect("a look at memory that is not there");
+            into[part.clone()].copy_from_slice(&page[offset..][..part.len()]);
         }
     }
 
     pub fn write(&mut self, address: u64, from: &[u8]) {
-        let mut at = address;
-        let mut rest = from;
-        while !rest.is_empty() {
-            let offset = (at % PAGE) as usize;
-            let (part, after) = rest.split_at(rest.len().min(PAGE as usize - offset));
-            let page = self
-                .pages
-                .get_mut(&(at - at % PAGE))
-                .expect("a write to memory that is not there");
-            page[offset..offset + part.len()].copy_from_slice(part);
-            at += part.len() as u64;
-            rest = after;
+        for (page, offset, part) in parts(address, from.len()) {
+            let page = self.pages.get_mut(&page).expect("a write to memory that is not there");
+            page[offset..][..part.len()].copy_from_slice(&from[part]);
         }
     }
+}
+
+/// Cuts memory at the ends of pages: the page and the offset of each part, and its place in the whole.
+pub(crate) fn parts(address: u64, bytes: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        let (at, start) = (address + done as u64, done);
+        let offset = at % PAGE;
+        done = bytes.min(start + (PAGE - offset) as usize);
+        (start < done).then_some((at - offset, offset as usize, start..done))
+    })
 }
 
 /// A range of physical memory as the kernel answers it.
@@ -156,48 +145,38 @@ impl Space {
 
     pub fn grant(&mut self, address: u64, bytes: u64, read: bool, write: bool) -> GrantId {
         self.next_grant += 1;
-        self.grants.insert(
-            self.next_grant,
-            Grant {
-                address,
-                bytes,
-                read,
-                write,
-                revoked: false,
-            },
-        );
+        let grant = Grant {
+            address,
+            bytes,
+            read,
+            write,
+            revoked: false,
+        };
+        self.grants.insert(self.next_grant, grant);
         GrantId(self.next_grant)
     }
 
     /// The address of a page; `touch` brings it in.
-    pub fn page(&mut self, memory: &SharedMemory, address: u64, touch: bool) -> Result<u64, Errno> {
-        let page = self.pages.get_mut(&(address - address % PAGE)).ok_or(Errno::EFAULT)?;
+    pub fn page(&mut self, memory: &SharedMemory, page: u64, touch: bool) -> Result<u64, Errno> {
+        let page = self.pages.get_mut(&page).ok_or(Errno::EFAULT)?;
         if page.is_none() && touch {
             *page = Some(memory.borrow_mut().allocate(false));
         }
-        page.map(|page| page + address % PAGE).ok_or(Errno::EFAULT)
+        page.ok_or(Errno::EFAULT)
     }
 
     pub fn copy_out(&mut self, memory: &SharedMemory, address: u64, into: &mut [u8]) -> Result<(), Errno> {
-        let mut done = 0;
-        while done < into.len() {
-            let at = address + done as u64;
-            let physical = self.page(memory, at, true)?;
-            let bytes = ((PAGE - at % PAGE) as usize).min(into.len() - done);
-            memory.borrow().read(physical, &mut into[done..done + bytes]);
-            done += bytes;
+        for (page, offset, part) in parts(address, into.len()) {
+            let physical = self.page(memory, page, true)? + offset as u64;
+            memory.borrow().read(physical, &mut into[part]);
         }
         Ok(())
     }
 
     pub fn copy_in(&mut self, memory: &SharedMemory, address: u64, from: &[u8]) -> Result<(), Errno> {
-        let mut done = 0;
-        while done < from.len() {
-            let at = address + done as u64;
-            let physical = self.page(memory, at, true)?;
-            let bytes = ((PAGE - at % PAGE) as usize).min(from.len() - done);
-            memory.borrow_mut().write(physical, &from[done..done + bytes]);
-            done += bytes;
+        for (page, offset, part) in parts(address, from.len()) {
+            let physical = self.page(memory, page, true)? + offset as u64;
+            memory.borrow_mut().write(physical, &from[part]);
         }
         Ok(())
     }

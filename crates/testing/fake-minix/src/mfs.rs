@@ -1,6 +1,6 @@
 //! Makes a MINIX file system, version 3, in memory, with files whose content the host knows.
 //!
-//! This is written apart from what reads such file systems in the guest, so that one mistake is not made on both sides.
+//! It shares no code with the reader in the guest, so that one mistake is not made on both sides.
 //!
 //! | block | what |
 //! |---|---|
@@ -72,7 +72,7 @@ pub fn sample(blocks: usize, block: usize) -> (Vec<u8>, Vec<KnownFile>) {
     Writer::new(blocks, block).write(&root)
 }
 
-/// What there is to be.
+/// A file or a directory to be made.
 enum Node {
     /// A file of so many bytes of pattern. Blocks in `hole` are zeros and not stored.
     File {
@@ -280,7 +280,7 @@ mod tests {
             let shown = file.path.get(..50).unwrap_or(&file.path);
             assert!(text.contains(shown), "{shown} is missing in\n{text}");
         }
-        // That it looks at all: a zone that is used and not taken.
+        // It does find a fault: a zone that is used and not taken.
         let mut damaged = image;
         damaged[3 * 1024] &= !4;
         assert!(!check(&damaged).0);

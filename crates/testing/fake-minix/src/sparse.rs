@@ -1,4 +1,4 @@
-//! A disk of any size, of which only what was written takes memory. It works on memory of this process.
+//! A disk of any size, of which only written sectors take memory. It moves data from and to memory of this process.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -13,6 +13,7 @@ use minix_blockdriver::{
 use minix_rt::kernel::LentRange;
 
 use crate::PHYSICAL;
+use crate::disk::disk_info;
 use crate::host::writable;
 
 const SECTOR: usize = 512;
@@ -28,14 +29,14 @@ pub struct Transfer {
 
 type Tamper = Box<dyn FnMut(&mut Transfer)>;
 
-/// What is on a disk.
+/// The content of a disk.
 pub struct Content {
     /// The pattern that the disk holds where nothing was written.
     pub original: u64,
     pub written: HashMap<u64, [u8; SECTOR]>,
     /// Changes where a transfer goes.
     pub misplace: Option<Tamper>,
-    /// Changes what a write leaves on the disk, and what a read brings.
+    /// Changes the data of a transfer.
     pub tamper: Option<Tamper>,
 }
 
@@ -91,14 +92,8 @@ impl SparseDisk {
     pub fn new(sectors: u64, content: Rc<RefCell<Content>>) -> Self {
         Self {
             info: DiskInfo {
-                sectors,
-                block_bytes: SECTOR as u32,
-                read_only: false,
-                can_flush: true,
-                write_cache: true,
                 max_segments: 126,
-                max_segment_bytes: u32::MAX,
-                geometry: None,
+                ..disk_info(sectors)
             },
             content,
             pending: Vec::new(),

@@ -10,7 +10,7 @@ use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
 
 use crate::host::{GrantTable, readable, writable};
 
-/// What DS knows.
+/// Labels and numbers.
 #[derive(Debug, Default)]
 pub struct Store {
     /// By endpoint.

@@ -30,9 +30,9 @@ pub struct Blocked;
 #[derive(Debug)]
 pub struct Ended;
 
-/// What is added to an address to make it physical.
+/// A physical address is an address here plus this.
 pub const PHYSICAL: u64 = 0x10_0000_0000_0000;
-/// What is added to the number of an interrupt line to make the number of its hook.
+/// The hook of an interrupt line is the number of the line plus this.
 pub const HOOK: i32 = 100;
 const TICK_MICROS: u64 = 1000;
 
@@ -48,7 +48,7 @@ pub trait Server {
     /// What the sender is told if the process is dead.
     fn handle(&mut self, status: IpcStatus, message: &Message) -> Result<(), Errno>;
 
-    /// Goes on with what takes time, since all others wait. Returns whether there was something.
+    /// Goes on with pending work, since all others wait. Returns whether there was any.
     fn idle(&mut self) -> bool;
 }
 
@@ -71,11 +71,11 @@ pub struct State {
     pub alarms: u32,
     known: BTreeMap<i32, Known>,
     servers: BTreeMap<i32, Rc<RefCell<dyn Server>>>,
-    /// Messages to others than processes: to whom, how, what.
+    /// Messages to others than processes: the receiver, the call, the message.
     pub sent: Vec<(Endpoint, IpcCall, Message)>,
     /// Receivers of asynchronous messages are ready only from this time on.
     pub deaf_until: u64,
-    /// What becomes of asynchronous messages.
+    /// The result of asynchronous messages.
     pub delivery: Status,
     pub store: Store,
     /// Mappings of contiguous or ordinary memory so far, in bytes.
@@ -111,7 +111,7 @@ pub struct Caller {
 pub type Process = Fake<Caller>;
 
 impl System {
-    /// A system whose traps go by `hook` first; what that leaves alone is answered as usual.
+    /// Shows every trap to `hook` first. A trap that it does not answer is answered as usual.
     ///
     /// # Safety
     ///
@@ -120,7 +120,7 @@ impl System {
         self.state().hook = Some(Rc::new(RefCell::new(hook)));
     }
 
-    /// Has `tamper` say what becomes of each message between processes.
+    /// Replaces each message between processes by the messages that `tamper` returns.
     pub fn tamper(&self, tamper: impl FnMut(Message) -> Vec<Message> + 'static) {
         self.state().tamper = Some(Rc::new(RefCell::new(tamper)));
     }
@@ -139,7 +139,7 @@ impl System {
         })
     }
 
-    /// Puts `server` behind the process `endpoint`.
+    /// Has `server` take the messages of the process `endpoint`.
     pub fn serve(&self, endpoint: Endpoint, server: impl Server + 'static) {
         self.state().servers.insert(endpoint.0, Rc::new(RefCell::new(server)));
     }
@@ -325,7 +325,7 @@ impl State {
         grants.check(by, copy.grant, copy.offset, copy.bytes, access)
     }
 
-    /// Ranges of memory behind grants, each within a page.
+    /// The memory of grants in ranges, each within a page.
     fn ranges(&self, by: Endpoint, request: &Vumap) -> Result<Vec<PhysRange>, Errno> {
         let grants = self.known.get(&request.owner.0).ok_or(Errno::EINVAL)?.grants;
         let access = match request.access {

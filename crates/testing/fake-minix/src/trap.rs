@@ -20,7 +20,7 @@ pub enum Trap<'a> {
     Call(&'a mut Message),
 }
 
-/// What answers the traps of a process.
+/// A kernel as one process sees it.
 ///
 /// # Safety
 ///

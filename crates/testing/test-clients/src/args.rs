@@ -12,7 +12,7 @@ use minix_rt::{Args, Ipc};
 
 use crate::client::Client;
 
-/// What every program is told.
+/// The driver and the minor: words of every program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     /// The label of the driver.
@@ -70,7 +70,7 @@ pub const fn missing(key: &'static str) -> BadWord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Word {
     text: &'static str,
-    /// What is in front of the `=`, or the whole word.
+    /// The part before the `=`, or the whole word.
     pub key: &'static str,
     value: Option<&'static str>,
 }
@@ -137,7 +137,7 @@ impl Word {
 pub struct BadWord {
     /// The word, or the key that is missing.
     pub word: &'static str,
-    /// What is wrong with it.
+    /// Continues the sentence that begins with the word.
     pub why: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! What every client has: the way to the kernel, a table of grants, and an account of its checks.
+//! A client: the way to the kernel, a table of grants, and a tally of its checks.
 
 use core::fmt::{self, Display};
 
@@ -118,7 +118,10 @@ impl<I: Ipc> Client<I> {
     /// Reports and counts the outcome of a test.
     pub fn test(&mut self, name: &str, outcome: Outcome, detail: &dyn Display) {
         self.record_test("", 0, name, outcome, detail);
-        self.say_outcome(name, outcome, detail);
+        match outcome {
+            Outcome::Pass => self.say(format_args!("  {name}: ok")),
+            Outcome::Fail | Outcome::Skip => self.say(format_args!("  {name}: {outcome}: {detail}")),
+        }
     }
 
     /// Reports and counts the outcome of a numbered check.
@@ -163,12 +166,5 @@ impl<I: Ipc> Client<I> {
     /// The account of checks and tests so far.
     pub const fn tally(&self) -> Tally {
         self.tally
-    }
-
-    fn say_outcome(&mut self, name: &str, outcome: Outcome, detail: &dyn Display) {
-        match outcome {
-            Outcome::Pass => self.say(format_args!("  {name}: ok")),
-            Outcome::Fail | Outcome::Skip => self.say(format_args!("  {name}: {outcome}: {detail}")),
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! What a program does around its test: the conversation with RS, which hears the test's result.
+//! The conversation with RS around a test. RS hears the test's result.
 //!
 //! Clients are services, as MINIX's own driver tests are. The test runs between the start of the conversation and its
 //! end, and a failed one is a failed initialisation.

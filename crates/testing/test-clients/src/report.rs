@@ -1,4 +1,4 @@
-//! What a program tells: lines for people, and records for the host.
+//! The output of a program: lines for people, and records for the host.
 //!
 //! Each line leaves in one call of the kernel, so lines of several programs never get mixed up.
 

@@ -1,4 +1,4 @@
-//! Commands for a disk, as words: what a person does to see that there is one.
+//! Commands for a disk, as words.
 //!
 //! | word | what |
 //! |---|---|
@@ -13,14 +13,12 @@
 //!
 //! Sectors are counted from the start of the minor; the pattern of a sector is that of its place on the disk.
 
-use core::fmt::{self, Display};
-
 use guest_protocol::pattern::Digest;
 use guest_protocol::{Record, SECTOR_BYTES, SectorRange};
+use minix_abi::Errno;
 use minix_abi::bdev::{BdevAccess, BdevFlags};
 use minix_abi::ioctl::PartGeom;
 use minix_abi::minor::{Minor, PARTITIONS, Place};
-use minix_abi::{Errno, Status};
 use minix_rt::{Args, Ipc};
 
 use crate::args::{self, BadWord, Word};
@@ -101,11 +99,11 @@ pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
         memory,
     };
     for (name, command) in commands {
-        let problem = shell.run(command);
+        let result = shell.run(command);
         let client = &mut *shell.session.client;
-        let outcome = Outcome::of(problem.is_ok());
-        if let Err(problem) = problem {
-            client.error("shell", name, &problem);
+        let outcome = Outcome::of(result.is_ok());
+        if let Err(trouble) = result {
+            client.error("shell", name, &trouble);
         }
         client.test(name, outcome, &"");
     }
@@ -116,39 +114,6 @@ pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
     }
 }
 
-/// Why a command failed.
-enum Problem {
-    Trouble(Trouble),
-    Status(Status),
-    /// This sector of the disk holds something else.
-    Content(u64),
-}
-
-impl From<Trouble> for Problem {
-    fn from(trouble: Trouble) -> Self {
-        Self::Trouble(trouble)
-    }
-}
-
-impl Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Trouble(trouble) => trouble.fmt(f),
-            Self::Status(status) => write!(f, "the driver says {status:?}"),
-            Self::Content(sector) => write!(f, "sector {sector} holds something else"),
-        }
-    }
-}
-
-/// Whether so many bytes were moved; none by other requests.
-fn full(status: Status, bytes: usize) -> Result<(), Problem> {
-    if Status::count(bytes as u64) == Some(status) {
-        Ok(())
-    } else {
-        Err(Problem::Status(status))
-    }
-}
-
 struct Shell<'c, I: Ipc> {
     session: Session<'c, I>,
     minor: Minor,
@@ -156,13 +121,13 @@ struct Shell<'c, I: Ipc> {
 }
 
 impl<I: Ipc> Shell<'_, I> {
-    fn run(&mut self, command: Command) -> Result<(), Problem> {
+    fn run(&mut self, command: Command) -> Result<(), Trouble> {
         match command {
             Command::Open => self.open(),
             Command::Partitions => self.partitions(),
             Command::Geometry => self.geometry(),
             Command::Flush => self.flush(),
-            Command::Close => full(self.session.close(self.minor)?, 0),
+            Command::Close => Trouble::unless_moved(self.session.close(self.minor)?, 0),
             Command::Read(range) => self.read(range),
             Command::Digest(range) => self.digest(range),
             Command::Write(range, seed, flags) => self.write(range, seed, flags),
@@ -170,45 +135,48 @@ impl<I: Ipc> Shell<'_, I> {
         }
     }
 
-    fn open(&mut self) -> Result<(), Problem> {
+    fn open(&mut self) -> Result<(), Trouble> {
         let status = self.session.open(self.minor, READ_WRITE)?;
         if status != Errno::EACCES.into() {
-            return full(status, 0);
+            return Trouble::unless_moved(status, 0);
         }
         self.session.client.say(format_args!("the disk is read-only"));
-        full(self.session.open(self.minor, BdevAccess::READ)?, 0)
+        Trouble::unless_moved(self.session.open(self.minor, BdevAccess::READ)?, 0)
     }
 
-    fn place(&mut self, minor: Minor) -> Result<PartGeom, Problem> {
+    fn place(&mut self, minor: Minor) -> Result<PartGeom, Trouble> {
         let (status, place) = self.session.partition(minor)?;
-        full(status, 0)?;
+        Trouble::unless_moved(status, 0)?;
         Ok(place)
     }
 
-    /// The drive, its partitions, and what is in those that are there.
-    fn partitions(&mut self) -> Result<(), Problem> {
+    /// The first sector of the minor on the disk.
+    fn base(&mut self) -> Result<u64, Trouble> {
+        Ok(self.place(self.minor)?.base / SECTOR_BYTES as u64)
+    }
+
+    /// The drive, its partitions, and their sub-partitions.
+    fn partitions(&mut self) -> Result<(), Trouble> {
         let drive = self.minor.place().map_or(0, Place::drive);
         let title = "minor        first sector        sectors";
         self.session.client.say(format_args!("{title}"));
         self.partition(Place::Drive { drive }, "drive")?;
         for partition in 0..PARTITIONS {
-            let bytes = self.partition(Place::Partition { drive, partition }, "  partition")?;
-            if bytes == 0 {
-                continue;
-            }
-            for sub in 0..PARTITIONS {
-                self.partition(Place::SubPartition { drive, partition, sub }, "    sub-partition")?;
+            if self.partition(Place::Partition { drive, partition }, "  partition")? {
+                for sub in 0..PARTITIONS {
+                    self.partition(Place::SubPartition { drive, partition, sub }, "    sub-partition")?;
+                }
             }
         }
         Ok(())
     }
 
-    /// Tells of one, if it has any sectors. Returns its length in bytes.
-    fn partition(&mut self, place: Place, what: &str) -> Result<u64, Problem> {
+    /// Prints a partition that has sectors, and tells whether it has.
+    fn partition(&mut self, place: Place, what: &str) -> Result<bool, Trouble> {
         let minor = place.minor().unwrap_or_default();
-        full(self.session.open(minor, BdevAccess::READ)?, 0)?;
+        Trouble::unless_moved(self.session.open(minor, BdevAccess::READ)?, 0)?;
         let found = self.place(minor);
-        full(self.session.close(minor)?, 0)?;
+        Trouble::unless_moved(self.session.close(minor)?, 0)?;
         let PartGeom { base, bytes, .. } = found?;
         if bytes > 0 {
             let (first, sectors) = (base / SECTOR_BYTES as u64, bytes / SECTOR_BYTES as u64);
@@ -220,44 +188,34 @@ impl<I: Ipc> Shell<'_, I> {
                 bytes,
             });
         }
-        Ok(bytes)
+        Ok(bytes > 0)
     }
 
-    fn geometry(&mut self) -> Result<(), Problem> {
+    fn geometry(&mut self) -> Result<(), Trouble> {
         let place = self.place(self.minor)?;
-        let PartGeom {
-            base,
-            bytes,
-            cylinders,
-            heads,
-            sectors,
-            ..
-        } = place;
         self.session.client.say(format_args!(
-            "minor {}: {bytes} bytes from byte {base} on; {cylinders} cylinders, {heads} heads, {sectors} sectors",
-            self.minor.0
+            "minor {}: {} bytes from byte {} on; {} cylinders, {} heads, {} sectors",
+            self.minor.0, place.bytes, place.base, place.cylinders, place.heads, place.sectors
         ));
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Problem> {
+    fn flush(&mut self) -> Result<(), Trouble> {
         let status = self.session.flush(self.minor)?;
         if status == Errno::EOPNOTSUPP.into() {
             self.session.client.say(format_args!("the device has nothing to flush"));
             return Ok(());
         }
-        full(status, 0)
+        Trouble::unless_moved(status, 0)
     }
 
-    fn read(&mut self, range: SectorRange) -> Result<(), Problem> {
+    fn read(&mut self, range: SectorRange) -> Result<(), Trouble> {
         self.each_part(range, |shell, part, first| {
             if part.first == range.first {
                 let mut start = [0; SHOWN_BYTES];
                 shell.memory.read(0, &mut start);
-                shell
-                    .session
-                    .client
-                    .say(format_args!("sector {first}: {start:02x?} ..."));
+                let client = &mut *shell.session.client;
+                client.say(format_args!("sector {first}: {start:02x?} ..."));
             }
             Ok(())
         })?;
@@ -265,57 +223,54 @@ impl<I: Ipc> Shell<'_, I> {
         Ok(())
     }
 
-    fn verify(&mut self, range: SectorRange, seed: u64) -> Result<(), Problem> {
+    fn verify(&mut self, range: SectorRange, seed: u64) -> Result<(), Trouble> {
         self.each_part(range, |shell, part, first| {
             let bytes = part.count as usize * SECTOR_BYTES;
             let checked = shell.memory.check_pattern(0, bytes, seed, first);
-            checked.map_err(|at| Problem::Content(first + (at / SECTOR_BYTES) as u64))
+            checked.map_err(|at| Trouble::Content(first + (at / SECTOR_BYTES) as u64))
         })
     }
 
-    fn digest(&mut self, range: SectorRange) -> Result<(), Problem> {
+    fn digest(&mut self, range: SectorRange) -> Result<(), Trouble> {
         let mut digest = Digest::new();
-        let base = self.place(self.minor)?.base / SECTOR_BYTES as u64;
+        let first = self.base()? + range.first;
         self.each_part(range, |shell, part, _| {
             shell.memory.update(&mut digest, 0, part.count as usize * SECTOR_BYTES);
             Ok(())
         })?;
         let crc64 = digest.finish();
-        let on_disk = SectorRange {
-            first: base + range.first,
-            ..range
-        };
+        let on_disk = SectorRange { first, ..range };
         let client = &mut *self.session.client;
         client.record(&Record::Digest { range: on_disk, crc64 });
         client.say(format_args!("digest of sectors {range}: {crc64:016x}"));
         Ok(())
     }
 
-    fn write(&mut self, range: SectorRange, seed: u64, flags: BdevFlags) -> Result<(), Problem> {
-        let base = self.place(self.minor)?.base / SECTOR_BYTES as u64;
+    fn write(&mut self, range: SectorRange, seed: u64, flags: BdevFlags) -> Result<(), Trouble> {
+        let base = self.base()?;
         for part in parts(range) {
             let bytes = part.count as usize * SECTOR_BYTES;
             self.memory.fill_pattern(0, bytes, seed, base + part.first);
             let (position, piece) = (part.first * SECTOR_BYTES as u64, self.memory.piece(0, bytes));
-            full(self.session.write(self.minor, position, piece, flags)?, bytes)?;
+            Trouble::unless_moved(self.session.write(self.minor, position, piece, flags)?, bytes)?;
             self.session.client.wrote(base + part.first, part.count, seed);
         }
         self.session.client.say(format_args!("{} sectors written", range.count));
         Ok(())
     }
 
-    /// Reads a range part by part, and lets `look` at each: which part, and its first sector on the disk.
+    /// Reads a range part by part, and shows each to `look`: the part, and its first sector on the disk.
     fn each_part(
         &mut self,
         range: SectorRange,
-        mut look: impl FnMut(&mut Self, SectorRange, u64) -> Result<(), Problem>,
-    ) -> Result<(), Problem> {
-        let base = self.place(self.minor)?.base / SECTOR_BYTES as u64;
+        mut look: impl FnMut(&mut Self, SectorRange, u64) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let base = self.base()?;
         for part in parts(range) {
             let bytes = part.count as usize * SECTOR_BYTES;
             self.memory.fill_noise(0, bytes, NOISE);
             let (position, piece) = (part.first * SECTOR_BYTES as u64, self.memory.piece(0, bytes));
-            full(self.session.read(self.minor, position, piece)?, bytes)?;
+            Trouble::unless_moved(self.session.read(self.minor, position, piece)?, bytes)?;
             look(self, part, base + part.first)?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Which replies are due, and which are not.
+//! The account of messages and replies.
 
 use core::fmt;
 
@@ -27,13 +27,11 @@ pub(super) enum Expected {
     Open(Minor),
     /// An answer to a close.
     Close(Minor),
-    /// An answer to a transfer of at most so many bytes, of which more is not known.
+    /// An answer to a transfer of at most so many bytes.
     Transfer(Minor, u64),
-    /// Exactly this answer, if the minor was opened.
+    /// Exactly this answer.
     Exactly {
-        /// Which minor.
         minor: Minor,
-        /// What the rules say.
         status: Status,
         /// Which way the data goes, if it is a transfer.
         direction: Option<Direction>,
@@ -48,53 +46,29 @@ impl Expected {
         !matches!(self, Self::Nothing | Self::NothingOrRestart)
     }
 
-    /// The minor that must have been opened for any answer but [`ERESTART`](minix_abi::Errno::ERESTART).
-    fn opened_minor(self) -> Option<Minor> {
-        match self {
-            Self::Close(minor) | Self::Transfer(minor, _) | Self::Control(minor) | Self::Exactly { minor, .. } => {
-                Some(minor)
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether a status can be the answer, by what is known of opens.
-    fn allows_after(self, status: Status, opened: Opened) -> bool {
-        let restart = status == E::ERESTART.into();
-        match opened {
-            Opened::Never => restart,
-            Opened::Perhaps => restart || self.allows(status),
-            Opened::Surely => !restart && self.allows(status),
-        }
-    }
-
-    /// Whether a status can be the answer.
+    /// Whether a status can be the answer. All minors of the drive were opened, so only the others need to be opened again.
     fn allows(self, status: Status) -> bool {
         const NOTHING: i64 = -1;
         // The largest number that is an answer, and the errors that are.
         let (most, errors): (i64, &[E]) = match self {
             Self::Nothing => return false,
-            Self::Exactly { status: exact, .. } => return status == exact,
+            Self::Exactly {
+                minor, status: exact, ..
+            } => {
+                return status == exact || !is_known(minor) && status == E::ERESTART.into();
+            }
             Self::NothingOrRestart => (NOTHING, &[E::ERESTART]),
             Self::CdevRefusal => (NOTHING, &[E::ENXIO]),
             Self::Open(minor) if is_known(minor) => (0, &[E::EACCES]),
             Self::Open(_) => (NOTHING, &[E::ENXIO]),
-            Self::Close(minor) if is_known(minor) => (0, &[E::EINVAL, E::ERESTART]),
+            Self::Close(minor) if is_known(minor) => (0, &[E::EINVAL]),
             Self::Close(_) => (NOTHING, &[E::ENXIO, E::ERESTART, E::EINVAL]),
-            Self::Transfer(minor, most) if is_known(minor) => (most as i64, &[E::EINVAL, E::ERESTART, E::EPERM]),
+            Self::Transfer(minor, most) if is_known(minor) => (most as i64, &[E::EINVAL, E::EPERM]),
             Self::Transfer(..) => (0, &[E::EINVAL, E::ERESTART, E::ENXIO]),
             // The largest: a full trace.
             Self::Control(minor) if is_known(minor) => (
                 1024,
-                &[
-                    E::ERESTART,
-                    E::ENOTTY,
-                    E::EINVAL,
-                    E::EPERM,
-                    E::EBUSY,
-                    E::ENOMEM,
-                    E::EOPNOTSUPP,
-                ],
+                &[E::ENOTTY, E::EINVAL, E::EPERM, E::EBUSY, E::ENOMEM, E::EOPNOTSUPP],
             ),
             Self::Control(_) => (NOTHING, &[E::ERESTART, E::ENOTTY, E::EINVAL, E::EPERM, E::ENXIO]),
         };
@@ -108,18 +82,6 @@ impl Expected {
 /// Whether a minor is one of the first drive's.
 pub(super) fn is_known(minor: Minor) -> bool {
     minor.place().is_some_and(|place| place.drive() == 0)
-}
-
-/// Whether a minor was opened since the driver started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Opened {
-    /// Not even an open was sent.
-    Never,
-    /// Unknown, or an open is in flight.
-    #[default]
-    Perhaps,
-    /// An open was answered.
-    Surely,
 }
 
 /// The place of a minor of the first drive in tables.
@@ -136,20 +98,15 @@ pub(super) fn index(minor: Minor) -> Option<usize> {
     }
 }
 
-/// What is wrong with a reply, or with there being none.
+/// A wrong reply, or a missing one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wrong {
-    /// Its type is that of no reply, or of another one.
+    /// A message of another type.
     Kind(MessageType),
     /// A reply that answers nothing.
     Reply(BadReply),
-    /// A reply that cannot be.
-    Status {
-        /// What may come.
-        expected: Expected,
-        /// What came.
-        status: Status,
-    },
+    /// A wrong status.
+    Status { expected: Expected, status: Status },
     /// A reply that did not come.
     Missing(Expected),
 }
@@ -165,49 +122,22 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// The account of what was sent and what came back.
+/// Messages and replies so far.
 #[derive(Debug, Default)]
 pub(super) struct Account {
     awaited: Outstanding<Expected, MAX_AWAITED>,
+    /// How often each minor is open.
     opens: [i32; MINORS],
-    opened: [Opened; MINORS],
-    /// Opens that were answered since everything was answered.
-    fresh: [bool; MINORS],
-    replies: u64,
-    reads: u64,
-    writes: u64,
+    pub(super) replies: u64,
+    /// Reads and writes that moved data, as much as they had to.
+    pub(super) reads: u64,
+    pub(super) writes: u64,
 }
 
 impl Account {
-    /// Nothing sent, and `minor` open once.
-    pub(super) fn new(minor: Minor) -> Self {
-        let mut account = Self::default();
-        account.count_open(minor, 1);
-        account.set_opened(minor, Opened::Surely);
-        account
-    }
-
-    /// What is known of a minor from somewhere else.
-    pub(super) fn set_opened(&mut self, minor: Minor, opened: Opened) {
-        if let Some(index) = index(minor) {
-            self.opened[index] = opened;
-        }
-    }
-
-    /// What is known of a minor.
-    pub(super) fn opened(&self, minor: Minor) -> Opened {
-        index(minor).map_or(Opened::Perhaps, |index| self.opened[index])
-    }
-
-    /// A message is sent. False if there is no room to keep account of it.
-    pub(super) fn sent(&mut self, id: i32, expected: Expected) -> bool {
-        if let Expected::Open(minor) = expected
-            && self.opened(minor) == Opened::Never
-        {
-            // Other messages in flight may come before it or after it.
-            self.set_opened(minor, Opened::Perhaps);
-        }
-        self.awaited.send(id, expected)
+    /// A message is sent. There is room for a burst of them.
+    pub(super) fn sent(&mut self, id: i32, expected: Expected) {
+        self.awaited.send(id, expected);
     }
 
     /// A message has come from the driver.
@@ -228,11 +158,7 @@ impl Account {
         if (message.kind == MessageType::CDEV_REPLY) != (expected == Expected::CdevRefusal) {
             return Err(Wrong::Kind(message.kind));
         }
-        let is_allowed = match expected.opened_minor() {
-            Some(minor) => expected.allows_after(status, self.opened(minor)),
-            None => expected.allows(status),
-        };
-        if !is_allowed {
+        if !expected.allows(status) {
             return Err(Wrong::Status { expected, status });
         }
         match expected {
@@ -241,16 +167,15 @@ impl Account {
                 Some(Direction::Write) => self.writes += 1,
                 None => {}
             },
-            Expected::Open(minor) if status == Status::OK => {
-                self.count_open(minor, 1);
-                if let Some(index) = index(minor) {
-                    self.fresh[index] = true;
-                }
-            }
+            Expected::Open(minor) if status == Status::OK => self.count_open(minor, 1),
             Expected::Close(minor) if status == Status::OK => self.count_open(minor, -1),
             _ => {}
         }
         Ok(())
+    }
+
+    pub(super) fn awaits(&self, id: i32) -> bool {
+        self.awaited.contains(id)
     }
 
     /// How many replies have to come yet.
@@ -258,15 +183,9 @@ impl Account {
         self.awaited.iter().filter(|expected| expected.is_due()).count()
     }
 
-    /// Everything that will come has come: forgets the messages that needed no reply. The error is the first one that should have
-    /// been answered.
+    /// Forgets all messages, since no more replies come. The error is the first message that has to be answered and is not.
     pub(super) fn settle(&mut self) -> Result<(), Wrong> {
         let missing = self.awaited.take().find(|expected| expected.is_due());
-        for (opened, fresh) in self.opened.iter_mut().zip(&mut self.fresh) {
-            if core::mem::take(fresh) {
-                *opened = Opened::Surely;
-            }
-        }
         missing.map_or(Ok(()), |expected| Err(Wrong::Missing(expected)))
     }
 
@@ -280,17 +199,7 @@ impl Account {
         index(minor).map_or(0, |index| self.opens[index])
     }
 
-    /// Replies so far.
-    pub(super) const fn replies(&self) -> u64 {
-        self.replies
-    }
-
-    /// Reads and writes that moved exactly what they had to, and that was something.
-    pub(super) const fn moved(&self) -> (u64, u64) {
-        (self.reads, self.writes)
-    }
-
-    /// A minor was opened or closed by other means.
+    /// A minor was opened or closed.
     pub(super) fn count_open(&mut self, minor: Minor, step: i32) {
         if let Some(index) = index(minor) {
             self.opens[index] += step;

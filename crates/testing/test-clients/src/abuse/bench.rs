@@ -1,9 +1,8 @@
-//! What the single requests share: memory, a session, and the comparison of an answer with the one that is right.
+//! Memory, a session, and the check of an answer: the common part of the single requests.
 
 use core::fmt::{self, Display};
 use core::ops::Range;
 
-use guest_protocol::SECTOR_BYTES;
 use minix_abi::bdev::{BdevRequest, VectorElement};
 use minix_abi::grant::GrantFlags;
 use minix_abi::minor::Minor;
@@ -16,10 +15,9 @@ use crate::report::Outcome;
 
 /// Bytes of a page.
 pub(super) const PAGE: usize = PAGE_BYTES as usize;
-/// Half a mebibyte: the longest single request.
-pub(super) const LONG_BYTES: usize = 512 << 10;
-/// Bytes of each memory: scattered pages, with room for the longest request at any offset in a page, and for a vector.
-pub(super) const MEMORY_BYTES: usize = LONG_BYTES + 2 * PAGE;
+/// Where vectors are in the memory: after the data.
+const VECTOR_OFFSET: usize = 8 * PAGE;
+pub(super) const MEMORY_BYTES: usize = 9 * PAGE;
 /// The noise that untouched memory holds.
 pub(super) const NOISE: u64 = 0x0a5a_0000_0000;
 /// How much of the memory is looked at for having been touched.
@@ -53,18 +51,12 @@ pub(super) struct Bench<'c, I: Ipc> {
     /// Where it may be written, in bytes; empty if nowhere.
     pub(super) scratch: Range<u64>,
     pub(super) data: Memory,
-    pub(super) other: Memory,
 }
 
 impl<I: Ipc> Bench<'_, I> {
     /// Reports whether an answer is the right one.
     pub(super) fn check(&mut self, name: fmt::Arguments<'_>, got: Result<Status, Trouble>, wanted: impl Into<Status>) {
-        let wanted = wanted.into();
-        match got {
-            Ok(status) if status == wanted => self.report(name, Outcome::Pass, &""),
-            Ok(status) => self.report(name, Outcome::Fail, &format_args!("{status:?} and not {wanted:?}")),
-            Err(trouble) => self.report(name, Outcome::Fail, &trouble),
-        }
+        self.check_more(name, got, wanted, "");
     }
 
     /// The same, but where the answer is right, `why` tells what else is wrong, if it is not empty.
@@ -76,10 +68,10 @@ impl<I: Ipc> Bench<'_, I> {
         why: &str,
     ) {
         let wanted = wanted.into();
-        if got == Ok(wanted) && !why.is_empty() {
-            self.report(name, Outcome::Fail, &why);
-        } else {
-            self.check(name, got, wanted);
+        match got {
+            Ok(status) if status == wanted => self.report(name, Outcome::of(why.is_empty()), &why),
+            Ok(status) => self.report(name, Outcome::Fail, &format_args!("{status:?} and not {wanted:?}")),
+            Err(trouble) => self.report(name, Outcome::Fail, &trouble),
         }
     }
 
@@ -134,8 +126,8 @@ impl<I: Ipc> Bench<'_, I> {
     /// Grants a vector: at the end of the memory that data goes to.
     pub(super) fn grant_vector(&mut self, elements: &[VectorElement]) -> GrantId {
         let bytes = zerocopy::IntoBytes::as_bytes(elements);
-        self.data.write(LONG_BYTES + PAGE, bytes);
-        self.grant(self.data.piece(LONG_BYTES + PAGE, bytes.len()), GrantFlags::READ)
+        self.data.write(VECTOR_OFFSET, bytes);
+        self.grant(self.data.piece(VECTOR_OFFSET, bytes.len()), GrantFlags::READ)
     }
 
     /// A grant to the driver. Without room for it, no grant.
@@ -156,15 +148,9 @@ impl<I: Ipc> Bench<'_, I> {
         self.session.element(grant, PAGE as u64)
     }
 
-    /// Whether an ordinary read works: 64 sectors from the start.
+    /// Whether an ordinary read works.
     pub(super) fn normal_read(&mut self, when: &str) {
-        let bytes = 64 * SECTOR_BYTES;
-        let got = self.session.read(self.minor, 0, self.other.piece(0, bytes));
-        self.check(format_args!("normal-read-{when}"), got, Status(bytes as i32));
-    }
-
-    /// Bytes that may be written.
-    pub(super) fn room(&self) -> u64 {
-        self.scratch.end - self.scratch.start
+        let got = self.session.read(self.minor, 0, self.data.piece(0, VECTOR_OFFSET));
+        self.check(format_args!("normal-read-{when}"), got, Status(VECTOR_OFFSET as i32));
     }
 }

@@ -1,61 +1,47 @@
-//! What the rules say about a transfer: its answer, from all that is known about disk, memory and grants.
+//! The rules: the possible answers to a message, by the state of disk, memory and grants.
 //!
 //! The checks come in the order in which clients rely on them, so of several things that are wrong only one is answered.
 
 use minix_abi::bdev::{BdevRequest, MAX_ELEMENTS, VectorElement};
-use minix_abi::ioctl::IoctlCode;
+use minix_abi::ioctl::{IoctlCode, PartGeom};
 use minix_abi::minor::Minor;
-use minix_abi::{Errno, GrantId, MessageType, Status};
+use minix_abi::{Errno, GrantId, Message, MessageType, Status};
 
 use super::account::{Expected, MINORS, index, is_known};
-use super::noise::{DATA_BYTES, Pool};
+use super::noise::{DATA_BYTES, Pool, VECTOR_ELEMENTS};
 use crate::bdev::Direction;
 
 const SECTOR: u64 = 512;
 /// A vector as the driver sees it.
 pub(super) type Elements = [(GrantId, u64); MAX_ELEMENTS];
 
-/// A place on the disk, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Extent {
-    /// Where it starts.
-    pub(super) base: u64,
-    /// How long it is.
-    pub(super) bytes: u64,
-}
-
-/// All that is known.
+/// Disk, memory and grants as the driver finds them.
 #[derive(Clone, Debug)]
 pub(super) struct Book {
     pool: Pool,
     /// Bytes of the disk.
     capacity: u64,
-    extents: [Option<Extent>; MINORS],
+    places: [Option<PartGeom>; MINORS],
     /// Those of the pool, in its order: good, bad, noisy.
     vectors: [Elements; 3],
 }
 
 impl Book {
-    /// Nothing is known of any minor yet.
+    /// The minors follow with [`set_place`](Self::set_place).
     pub(super) const fn new(pool: Pool, capacity: u64) -> Self {
         Self {
             pool,
             capacity,
-            extents: [None; MINORS],
+            places: [None; MINORS],
             vectors: [[(GrantId::INVALID, 0); MAX_ELEMENTS]; 3],
         }
     }
 
     /// Where a minor lies: it does not move from now on.
-    pub(super) fn set_extent(&mut self, minor: Minor, extent: Extent) {
+    pub(super) fn set_place(&mut self, minor: Minor, place: PartGeom) {
         if let Some(index) = index(minor) {
-            self.extents[index] = Some(extent);
+            self.places[index] = Some(place);
         }
-    }
-
-    /// Whether it is known where a minor lies.
-    pub(super) fn knows(&self, minor: Minor) -> bool {
-        index(minor).is_some_and(|index| self.extents[index].is_some())
     }
 
     /// An element of one of the vectors.
@@ -63,34 +49,42 @@ impl Book {
         self.vectors[vector][nth] = (element.grant, element.bytes);
     }
 
-    /// What is to be expected of a message more exactly than from its type alone.
-    pub(super) fn narrow(&self, kind: MessageType, request: &BdevRequest, expected: Expected) -> Expected {
-        let direction = [Direction::Read, Direction::Write]
-            .into_iter()
-            .find(|direction| kind == direction.simple() || kind == direction.vector());
-        let answer = match direction {
-            Some(direction) if kind == direction.simple() => self.single(direction, request),
-            Some(direction) => self.vector(direction, request),
-            None => {
-                let is_unknown = kind == MessageType::BDEV_IOCTL && !is_named(request.request);
-                (is_unknown && is_known(request.minor)).then_some(Errno::ENOTTY.into())
+    /// The possible answers to a message.
+    pub(super) fn expect(&self, message: &Message) -> Expected {
+        let request: BdevRequest = message.payload();
+        let minor = request.minor;
+        let exactly = |status, direction| Expected::Exactly {
+            minor,
+            status,
+            direction,
+        };
+        let is_unknown = !IoctlCode::NAMED.iter().any(|(_, named)| *named == request.request);
+        match message.kind {
+            MessageType::BDEV_OPEN => Expected::Open(minor),
+            MessageType::BDEV_CLOSE => Expected::Close(minor),
+            MessageType::BDEV_IOCTL if is_unknown && is_known(minor) => exactly(Errno::ENOTTY.into(), None),
+            MessageType::BDEV_IOCTL => Expected::Control(minor),
+            MessageType::CDEV_OPEN => Expected::CdevRefusal,
+            kind => {
+                let directions = [Direction::Read, Direction::Write];
+                if let Some(direction) = directions.into_iter().find(|way| kind == way.simple()) {
+                    let most = Expected::Transfer(minor, request.count.max(0) as u64);
+                    let status = match u64::try_from(request.count) {
+                        Ok(bytes) => self.transfer(direction, &request, &[(request.grant, bytes)]),
+                        Err(_) => Some(Errno::EINVAL.into()),
+                    };
+                    status.map_or(most, |status| exactly(status, Some(direction)))
+                } else if let Some(direction) = directions.into_iter().find(|way| kind == way.vector()) {
+                    let most = Expected::Transfer(minor, VECTOR_ELEMENTS * DATA_BYTES);
+                    let status = self.vector(direction, &request);
+                    status.map_or(most, |status| exactly(status, Some(direction)))
+                } else if kind.is_bdev_request() {
+                    Expected::NothingOrRestart
+                } else {
+                    Expected::Nothing
+                }
             }
-        };
-        match answer {
-            Some(status) => Expected::Exactly {
-                minor: request.minor,
-                status,
-                direction,
-            },
-            None => expected,
         }
-    }
-
-    fn single(&self, direction: Direction, request: &BdevRequest) -> Option<Status> {
-        let Ok(bytes) = u64::try_from(request.count) else {
-            return Some(Errno::EINVAL.into());
-        };
-        self.transfer(direction, request, &[(request.grant, bytes)])
     }
 
     fn vector(&self, direction: Direction, request: &BdevRequest) -> Option<Status> {
@@ -128,7 +122,7 @@ impl Book {
         if !is_known(request.minor) {
             return Some(Errno::ENXIO.into());
         }
-        let Extent { base, bytes } = index(request.minor).and_then(|index| self.extents[index])?;
+        let PartGeom { base, bytes, .. } = index(request.minor).and_then(|index| self.places[index])?;
         if !base.wrapping_add(request.position).is_multiple_of(SECTOR) {
             return invalid;
         }
@@ -155,7 +149,7 @@ impl Book {
         Status::count(moved)
     }
 
-    /// What the kernel says of so many bytes of a grant.
+    /// The kernel's answer for so many bytes of a grant.
     fn check_grant(&self, grant: GrantId, bytes: u64, direction: Direction) -> Result<(), Errno> {
         let pool = self.pool;
         let granted = match direction {
@@ -168,8 +162,4 @@ impl Book {
         };
         if bytes <= granted { Ok(()) } else { Err(Errno::EPERM) }
     }
-}
-
-fn is_named(code: IoctlCode) -> bool {
-    IoctlCode::NAMED.iter().any(|(_, named)| *named == code)
 }

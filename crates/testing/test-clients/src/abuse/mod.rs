@@ -1,4 +1,4 @@
-//! Everything a block driver should never be sent, and what it has to answer.
+//! Messages that no sane client sends to a block driver, and the right answers.
 //!
 //! First single requests, picked by hand, each with the exact answer: sizes and positions at the edges of the numbers,
 //! grants that do not fit, minors that do not exist. Then random messages, thousands of them, of which each has to be

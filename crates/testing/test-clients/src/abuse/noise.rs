@@ -1,4 +1,4 @@
-//! Random messages, and the possible outcome of each.
+//! Random messages.
 
 use core::ops::Range;
 
@@ -8,7 +8,7 @@ use minix_abi::minor::Minor;
 use minix_abi::{Endpoint, GrantId, Message, MessageType};
 use zerocopy::IntoBytes;
 
-use super::account::{Expected, is_known};
+use super::account::is_known;
 use crate::random::Random;
 
 /// Bytes of the memory that the grants are about.
@@ -63,21 +63,12 @@ pub(super) struct Bounds {
     pub(super) scratch: Range<u64>,
 }
 
-/// A message to be sent.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Shot {
-    /// The message.
-    pub(super) message: Message,
-    /// Its possible outcome.
-    pub(super) expected: Expected,
-}
-
 /// The source of random messages.
 #[derive(Clone, Debug)]
 pub(super) struct Noise {
-    random: Random,
-    bounds: Bounds,
-    pool: Pool,
+    pub(super) random: Random,
+    pub(super) bounds: Bounds,
+    pub(super) pool: Pool,
 }
 
 impl Noise {
@@ -90,18 +81,8 @@ impl Noise {
         }
     }
 
-    /// How many messages to send before replies are waited for: 1 to `most`.
-    pub(super) fn burst(&mut self, most: u64) -> u64 {
-        1 + self.random.below(most)
-    }
-
-    /// Fills memory with noise.
-    pub(super) fn fill(&mut self, bytes: &mut [u8]) {
-        self.random.fill(bytes);
-    }
-
     /// The next message, with an id that a reply has to have.
-    pub(super) fn shot(&mut self, id: i32) -> Shot {
+    pub(super) fn message(&mut self, id: i32) -> Message {
         match self.random.below(100) {
             0..30 => self.read(id),
             30..42 => self.gather(id),
@@ -110,7 +91,7 @@ impl Noise {
             60..70 => self.open(id),
             70..78 => self.close(id),
             78..90 => self.control(id),
-            90..93 => self.other(MessageType::CDEV_OPEN, id, Expected::CdevRefusal),
+            90..93 => self.other(MessageType::CDEV_OPEN, id),
             93..96 => self.unknown_block_request(id),
             _ => self.unknown(id),
         }
@@ -195,7 +176,7 @@ impl Noise {
         ])
     }
 
-    fn read(&mut self, id: i32) -> Shot {
+    fn read(&mut self, id: i32) -> Message {
         let mut request = BdevRequest {
             count: self.count(),
             grant: self.any(),
@@ -209,10 +190,10 @@ impl Noise {
             let pool = self.pool;
             request.grant = self.random.one_of(&[pool.good, pool.write_only]);
         }
-        self.transfer(MessageType::BDEV_READ, &request, request.count.max(0) as u64)
+        self.block_message(MessageType::BDEV_READ, &request)
     }
 
-    fn gather(&mut self, id: i32) -> Shot {
+    fn gather(&mut self, id: i32) -> Message {
         let pool = self.pool;
         let any = self.any();
         let request = BdevRequest {
@@ -226,10 +207,10 @@ impl Noise {
             ]),
             ..self.request(id)
         };
-        self.transfer(MessageType::BDEV_GATHER, &request, VECTOR_ELEMENTS * DATA_BYTES)
+        self.block_message(MessageType::BDEV_GATHER, &request)
     }
 
-    fn write(&mut self, id: i32) -> Shot {
+    fn write(&mut self, id: i32) -> Message {
         let mut request = BdevRequest {
             count: self.count(),
             grant: self.unreadable(),
@@ -245,10 +226,10 @@ impl Noise {
             let pool = self.pool;
             request.grant = self.random.one_of(&[pool.good, pool.read_only]);
         }
-        self.transfer(MessageType::BDEV_WRITE, &request, request.count.max(0) as u64)
+        self.block_message(MessageType::BDEV_WRITE, &request)
     }
 
-    fn scatter(&mut self, id: i32) -> Shot {
+    fn scatter(&mut self, id: i32) -> Message {
         let unreadable = self.unreadable();
         let mut request = BdevRequest {
             count: self.elements(),
@@ -262,41 +243,37 @@ impl Noise {
             request.position = start + self.random.below((end - start - most) / 512 + 1) * 512;
             request.grant = self.pool.good_vector;
         }
-        self.transfer(MessageType::BDEV_SCATTER, &request, most)
-    }
-
-    fn transfer(&mut self, kind: MessageType, request: &BdevRequest, most: u64) -> Shot {
-        self.block_shot(kind, request, Expected::Transfer(request.minor, most))
+        self.block_message(MessageType::BDEV_SCATTER, &request)
     }
 
     /// A message of noise, but for the request.
-    fn block_shot(&mut self, kind: MessageType, request: &BdevRequest, expected: Expected) -> Shot {
+    fn block_message(&mut self, kind: MessageType, request: &BdevRequest) -> Message {
         let mut message = Message::new(kind);
         self.random.fill(&mut message.body);
         let request = request.as_bytes();
         message.body[..request.len()].copy_from_slice(request);
         // Its padding is noise again.
         self.random.fill(&mut message.body[36..40]);
-        Shot { message, expected }
+        message
     }
 
-    fn open(&mut self, id: i32) -> Shot {
+    fn open(&mut self, id: i32) -> Message {
         let mut request = self.request(id);
         // Some driver may give a meaning to other bits.
         request.access &= BdevAccess::READ | BdevAccess::WRITE;
-        self.block_shot(MessageType::BDEV_OPEN, &request, Expected::Open(request.minor))
+        self.block_message(MessageType::BDEV_OPEN, &request)
     }
 
-    fn close(&mut self, id: i32) -> Shot {
+    fn close(&mut self, id: i32) -> Message {
         let mut request = self.request(id);
         if request.minor == self.bounds.minor {
             // It stays open, or the reads in between would have to open it again.
             request.minor = Minor(128 + self.random.below(16) as i32);
         }
-        self.block_shot(MessageType::BDEV_CLOSE, &request, Expected::Close(request.minor))
+        self.block_message(MessageType::BDEV_CLOSE, &request)
     }
 
-    fn control(&mut self, id: i32) -> Shot {
+    fn control(&mut self, id: i32) -> Message {
         let codes = IoctlCode::NAMED;
         let mut request = BdevRequest {
             grant: self.any(),
@@ -323,16 +300,16 @@ impl Noise {
             }
             _ => {}
         }
-        self.block_shot(MessageType::BDEV_IOCTL, &request, Expected::Control(request.minor))
+        self.block_message(MessageType::BDEV_IOCTL, &request)
     }
 
-    fn unknown_block_request(&mut self, id: i32) -> Shot {
+    fn unknown_block_request(&mut self, id: i32) -> Message {
         let kind = MessageType(0x507 + self.random.below(0x79) as i32);
         let request = self.request(id);
-        self.block_shot(kind, &request, Expected::NothingOrRestart)
+        self.block_message(kind, &request)
     }
 
-    fn unknown(&mut self, id: i32) -> Shot {
+    fn unknown(&mut self, id: i32) -> Message {
         let special = self.random.one_of(SPECIAL);
         let mut kind = match self.random.below(3) {
             0 => MessageType(self.random.next() as i32),
@@ -342,16 +319,16 @@ impl Noise {
         if kind.is_bdev_request() || kind == MessageType::CDEV_OPEN {
             kind = MessageType(special);
         }
-        self.other(kind, id, Expected::Nothing)
+        self.other(kind, id)
     }
 
     /// A message of noise, with the id in all the places where there are ids.
-    fn other(&mut self, kind: MessageType, id: i32, expected: Expected) -> Shot {
+    fn other(&mut self, kind: MessageType, id: i32) -> Message {
         let mut message = Message::new(kind);
         self.random.fill(&mut message.body);
         for place in [0, 4, 12] {
             message.body[place..place + 4].copy_from_slice(&id.to_le_bytes());
         }
-        Shot { message, expected }
+        message
     }
 }

@@ -7,7 +7,7 @@ use minix_abi::ioctl::PartGeom;
 use minix_abi::minor::Minor;
 use minix_rt::{Args, Ipc};
 
-use super::bench::{Bench, LONG_BYTES, MEMORY_BYTES};
+use super::bench::{Bench, MEMORY_BYTES};
 use super::noise::Bounds;
 use super::storm::Storm;
 use super::{grants, protocol, sizes};
@@ -18,6 +18,8 @@ use crate::client::Client;
 
 /// Random messages, unless told otherwise.
 const MESSAGES: u64 = 10_000;
+/// The shortest minor that has room for all requests.
+const MIN_BYTES: u64 = 1 << 20;
 
 /// The program `abuse`. Its words are `label=`, `minor=`, `seed=`, `count=` (of random messages) and `scratch=FIRST:COUNT`
 /// (sectors of the minor that may be written; without it nothing is).
@@ -37,8 +39,7 @@ pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
         }
         Ok(true)
     })?;
-    let memory = |client: &mut Client<I>| Memory::new(&mut client.ipc, Kind::Scattered, MEMORY_BYTES);
-    let (data, other) = (memory(client)?, memory(client)?);
+    let data = Memory::new(&mut client.ipc, Kind::Scattered, MEMORY_BYTES)?;
     let mut session = Session::new(client, target.label, seed)?;
     let minor = target.minor;
     // The drive tells the length of the disk.
@@ -51,7 +52,7 @@ pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
         Errno::EIO
     })?;
     let sector = SECTOR_BYTES as u64;
-    if scratch.end() > place.bytes / sector || place.bytes < 2 * LONG_BYTES as u64 {
+    if scratch.end() > place.bytes / sector || place.bytes < MIN_BYTES {
         let why = format_args!("the minor has {} bytes", place.bytes);
         session.client.error("args", "too-short", &why);
         return Err(Errno::EINVAL);
@@ -73,7 +74,6 @@ pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
         bytes: bounds.bytes,
         scratch: bounds.scratch.clone(),
         data,
-        other,
     };
     bench.normal_read("first");
     sizes::run(&mut bench);

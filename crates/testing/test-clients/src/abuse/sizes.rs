@@ -1,104 +1,20 @@
-//! Positions, counts and sizes: large, negative, odd, and in pieces.
+//! Positions, counts and sizes: large, negative and odd.
 
-use core::ops::Range;
-use core::slice;
-
-use guest_protocol::SECTOR_BYTES;
-use guest_protocol::pattern::Digest;
-use minix_abi::bdev::{BdevFlags, BdevRequest, MAX_ELEMENTS};
+use minix_abi::bdev::{BdevRequest, MAX_ELEMENTS};
 use minix_abi::grant::GrantFlags;
 use minix_abi::{Errno, MessageType, Status};
 use minix_rt::Ipc;
 
-use super::bench::{BOTH, Bench, LONG_BYTES, NOISE, PAGE, SINGLE, VECTOR, transfer};
-use crate::bdev::{Direction, Trouble, element};
-use crate::buffer::Piece;
-use crate::report::Outcome;
+use super::bench::{BOTH, Bench, NOISE, PAGE, SINGLE, VECTOR, transfer};
+use crate::bdev::{Direction, element};
 
 const EINVAL: Errno = Errno::EINVAL;
-/// Bytes of a vector of as many pages as there may be elements.
-const SPREAD_BYTES: usize = MAX_ELEMENTS * PAGE;
 
 pub(super) fn run<I: Ipc>(bench: &mut Bench<'_, I>) {
-    // Every second page: no two elements are neighbours.
-    let spread: [_; MAX_ELEMENTS] = core::array::from_fn(|nth| 2 * nth * PAGE..(2 * nth + 1) * PAGE);
-    round_trip(bench, "64-pages", &spread);
-    // From an address that is 4 beyond a page: 129 pages that have nothing to do with each other.
-    round_trip(bench, "512-kib", slice::from_ref(&(4..4 + LONG_BYTES)));
     beyond_the_end(bench);
     counts(bench);
     counts_of_elements(bench);
     sizes_of_elements(bench);
-}
-
-/// The same place read into ranges and into one piece, in two halves, has to look the same, also after it was written from ranges.
-fn round_trip<I: Ipc>(bench: &mut Bench<'_, I>, name: &str, ranges: &[Range<usize>]) {
-    let bytes = ranges.iter().map(Range::len).sum::<usize>();
-    let all = Status(bytes as i32);
-    let position = bench.scratch.start;
-    if bench.bytes < position + bytes as u64 {
-        return bench.report(format_args!("{name}-read"), Outcome::Skip, &"the minor is too short");
-    }
-    let end = ranges.last().map_or(0, |range| range.end) + 8;
-    bench.data.fill_noise(0, end, NOISE);
-    let got = move_ranges(bench, Direction::Read, ranges);
-    let (mut digest, mut is_kept, mut done) = (Digest::new(), true, 0);
-    for range in ranges {
-        bench.data.update(&mut digest, range.start, range.len());
-        is_kept &= bench.data.check_noise(done, range.start - done, NOISE).is_ok();
-        done = range.end;
-    }
-    is_kept &= bench.data.check_noise(done, end - done, NOISE).is_ok();
-    let back = read_halves(bench, bytes);
-    let why = match digest.finish() == bench.other.digest(0, bytes) {
-        _ if !is_kept => "memory around it was written",
-        false => "two halves hold something else",
-        true => "",
-    };
-    bench.check_more(format_args!("{name}-read"), got.and(back).and(got), all, why);
-
-    if bench.room() < bytes as u64 {
-        return bench.report(format_args!("{name}-write"), Outcome::Skip, &"no scratch range");
-    }
-    let first = position / SECTOR_BYTES as u64;
-    let seed = 0xAB05_E000_0000_0000 + bytes as u64;
-    let mut sector = first;
-    for range in ranges {
-        bench.data.fill_pattern(range.start, range.len(), seed, sector);
-        sector += (range.len() / SECTOR_BYTES) as u64;
-    }
-    let got = move_ranges(bench, Direction::Write, ranges);
-    let back = read_halves(bench, bytes);
-    let is_there = bench.other.check_pattern(0, bytes, seed, first).is_ok();
-    let why = if is_there { "" } else { "the disk holds something else" };
-    bench.check_more(format_args!("{name}-write"), got.and(back).and(got), all, why);
-}
-
-fn move_ranges<I: Ipc>(
-    bench: &mut Bench<'_, I>,
-    direction: Direction,
-    ranges: &[Range<usize>],
-) -> Result<Status, Trouble> {
-    let pieces = ranges.iter().map(|range| bench.data.piece(range.start, range.len()));
-    let pieces: heapless::Vec<Piece, MAX_ELEMENTS> = pieces.collect();
-    let (minor, position) = (bench.minor, bench.scratch.start);
-    match (direction, &pieces[..]) {
-        (Direction::Write, [piece]) => bench.session.write(minor, position, *piece, BdevFlags::FORCEWRITE),
-        (Direction::Read, [piece]) => bench.session.read(minor, position, *piece),
-        _ => bench.session.transfer_pieces(direction, minor, position, &pieces),
-    }
-}
-
-/// Reads the start of the scratch range into the other memory, in two requests.
-fn read_halves<I: Ipc>(bench: &mut Bench<'_, I>, bytes: usize) -> Result<Status, Trouble> {
-    bench.other.fill_noise(0, bytes, NOISE);
-    let mut moved = 0;
-    for start in [0, bytes / 2] {
-        let piece = bench.other.piece(start, bytes / 2);
-        let position = bench.scratch.start + start as u64;
-        moved += bench.session.read(bench.minor, position, piece)?.0;
-    }
-    Ok(Status(moved))
 }
 
 fn beyond_the_end<I: Ipc>(bench: &mut Bench<'_, I>) {
@@ -177,7 +93,7 @@ fn counts_of_elements<I: Ipc>(bench: &mut Bench<'_, I>) {
         bench.check(
             format_args!("elements-{count}-gather"),
             got,
-            Status(SPREAD_BYTES as i32),
+            Status((MAX_ELEMENTS * PAGE) as i32),
         );
     }
     for (way, kind) in VECTOR {

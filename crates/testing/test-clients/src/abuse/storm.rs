@@ -3,7 +3,7 @@
 use core::fmt::Display;
 
 use guest_protocol::SECTOR_BYTES;
-use minix_abi::bdev::{BdevReply, BdevRequest, VectorElement};
+use minix_abi::bdev::{BdevAccess, BdevRequest, VectorElement};
 use minix_abi::grant::GrantFlags;
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
@@ -11,9 +11,9 @@ use minix_abi::{Endpoint, Errno, GrantId, MessageType, Status};
 use minix_rt::Ipc;
 use zerocopy::IntoBytes;
 
-use super::account::{Account, MAX_AWAITED, Opened};
+use super::account::{Account, Expected, MAX_AWAITED};
 use super::bench::{BOTH, NOISE};
-use super::book::{Book, Extent};
+use super::book::Book;
 use super::noise::{Bounds, DATA_BYTES, MOVABLE, Noise, Pool, VECTOR_ELEMENTS};
 use crate::bdev::{Arrival, Session, Trouble, control};
 use crate::buffer::{Kind, Memory};
@@ -23,8 +23,8 @@ use crate::report::Outcome;
 const MESSAGES_PER_LOOK: u64 = 100;
 /// Most messages without waiting for replies.
 const BURST: u64 = 24;
-const _: () = assert!(BURST as usize <= MAX_AWAITED);
-/// How often the last replies are asked for. Once would be enough, if they came in order.
+const _: () = assert!(BURST as usize + BARRIERS as usize <= MAX_AWAITED);
+/// Most barriers after a burst. One would be enough if messages kept their order.
 const BARRIERS: u32 = 4;
 /// Failures after which the storm stops.
 const MAX_FAILURES: u32 = 8;
@@ -32,7 +32,7 @@ const MAX_FAILURES: u32 = 8;
 const FEW_MESSAGES: u64 = 500;
 /// ... and how large that is: one in so many for reads, and the same for writes.
 const ONE_IN: u64 = 20;
-/// What an ordinary read is about.
+/// Bytes of an ordinary read.
 const LOOK_BYTES: usize = 8 * SECTOR_BYTES;
 
 const VECTOR_BYTES: usize = VECTOR_ELEMENTS as usize * size_of::<VectorElement>();
@@ -46,14 +46,11 @@ const BYTES: usize = LOOK + LOOK_BYTES;
 
 pub(super) struct Storm<'c, I: Ipc> {
     session: Session<'c, I>,
-    bounds: Bounds,
     memory: Memory,
-    pool: Pool,
     noise: Noise,
     account: Account,
     book: Book,
     last_id: i32,
-    barrier: Option<i32>,
     barrier_grant: GrantId,
     sent: u64,
     failures: u32,
@@ -84,15 +81,12 @@ impl<'c, I: Ipc> Storm<'c, I> {
         // Only now, so that none of the others is in its place.
         session.client.revoke(revoked);
         Ok(Self {
-            noise: Noise::new(seed, bounds.clone(), pool),
-            account: Account::new(bounds.minor),
+            noise: Noise::new(seed, bounds, pool),
+            account: Account::default(),
             book: Book::new(pool, capacity),
             session,
-            bounds,
             memory,
-            pool,
             last_id: 0,
-            barrier: None,
             barrier_grant,
             sent: 0,
             failures: 0,
@@ -106,22 +100,21 @@ impl<'c, I: Ipc> Storm<'c, I> {
         if let Err(trouble) = done {
             self.fail(&trouble);
         }
-        let (sent, replies, failures) = (self.sent, self.account.replies(), self.failures);
+        let (sent, replies, failures) = (self.sent, self.account.replies, self.failures);
         let outcome = Outcome::of(failures == 0 && sent == count);
         let detail = format_args!("{sent} sent, {replies} answered, {failures} failures");
         self.session.client.test("random-messages", outcome, &detail);
-        let closed = self.session.close(self.bounds.minor);
+        let closed = self.session.close(self.noise.bounds.minor);
         let outcome = Outcome::of(closed == Ok(Status::OK));
         self.session.client.test("close", outcome, &format_args!("{closed:?}"));
     }
 
     fn run_all(&mut self, count: u64) -> Result<(), Trouble> {
-        self.learn_opens()?;
-        self.learn_places()?;
+        self.open_all()?;
         let reference = self.look()?;
         let mut next_look = MESSAGES_PER_LOOK;
         while self.sent < count && self.failures < MAX_FAILURES {
-            let burst = self.noise.burst(BURST).min(count - self.sent);
+            let burst = (1 + self.noise.random.below(BURST)).min(count - self.sent);
             for _ in 0..burst {
                 self.shoot()?;
             }
@@ -130,7 +123,6 @@ impl<'c, I: Ipc> Storm<'c, I> {
             if self.sent >= next_look {
                 next_look += MESSAGES_PER_LOOK;
                 self.check_opens()?;
-                self.learn_places()?;
                 if self.look()? != reference {
                     self.fail(&"an ordinary read brings something else than before");
                 }
@@ -140,36 +132,17 @@ impl<'c, I: Ipc> Storm<'c, I> {
         Ok(())
     }
 
-    /// Which minors the driver takes for opened: others may have opened some before.
-    fn learn_opens(&mut self) -> Result<(), Trouble> {
+    /// Opens every minor of the drive and asks where it lies: from now on the driver knows all of them.
+    fn open_all(&mut self) -> Result<(), Trouble> {
         for minor in all_minors() {
-            let (status, _) = self.session.open_count(minor)?;
-            let opened = match status {
-                Status::OK => Opened::Surely,
-                status if status == Errno::ERESTART.into() => Opened::Never,
-                status => {
-                    self.fail(&format_args!("the count of opens is answered {status:?}"));
-                    Opened::Perhaps
-                }
-            };
-            self.account.set_opened(minor, opened);
-        }
-        Ok(())
-    }
-
-    /// Where those minors lie that were opened since.
-    fn learn_places(&mut self) -> Result<(), Trouble> {
-        for minor in all_minors() {
-            let moves = MOVABLE.contains(&minor.0);
-            if moves || self.book.knows(minor) || self.account.opened(minor) != Opened::Surely {
-                continue;
+            if minor != self.noise.bounds.minor {
+                Trouble::unless_moved(self.session.open(minor, BdevAccess::READ)?, 0)?;
             }
-            let (status, place) = self.session.partition(minor)?;
-            if status == Status::OK {
-                let (base, bytes) = (place.base, place.bytes);
-                self.book.set_extent(minor, Extent { base, bytes });
-            } else {
-                self.fail(&format_args!("the place of minor {} is answered {status:?}", minor.0));
+            self.account.count_open(minor, 1);
+            if !MOVABLE.contains(&minor.0) {
+                let (status, place) = self.session.partition(minor)?;
+                Trouble::unless_moved(status, 0)?;
+                self.book.set_place(minor, place);
             }
         }
         Ok(())
@@ -178,8 +151,9 @@ impl<'c, I: Ipc> Storm<'c, I> {
     /// Not everything may be refused.
     fn check_shares(&mut self) {
         let sent = self.sent;
-        let (reads, writes) = self.account.moved();
-        let may_write = self.bounds.scratch.end - self.bounds.scratch.start >= VECTOR_ELEMENTS * SECTOR_BYTES as u64;
+        let Account { reads, writes, .. } = self.account;
+        let may_write =
+            self.noise.bounds.scratch.end - self.noise.bounds.scratch.start >= VECTOR_ELEMENTS * SECTOR_BYTES as u64;
         for (what, moved, is_due) in [("reads", reads, true), ("writes", writes, may_write)] {
             if is_due && sent >= FEW_MESSAGES && moved < sent / ONE_IN {
                 self.fail(&format_args!(
@@ -191,12 +165,9 @@ impl<'c, I: Ipc> Storm<'c, I> {
 
     fn shoot(&mut self) -> Result<(), Trouble> {
         let id = self.take_id();
-        let shot = self.noise.shot(id);
-        let request: BdevRequest = shot.message.payload();
-        let expected = self.book.narrow(shot.message.kind, &request, shot.expected);
-        // There is room: bursts are shorter than the account is long.
-        let _ = self.account.sent(id, expected);
-        Ok(self.session.post_message(&shot.message)?)
+        let message = self.noise.message(id);
+        self.account.sent(id, self.book.expect(&message));
+        Ok(self.session.post_message(&message)?)
     }
 
     fn take_id(&mut self) -> i32 {
@@ -213,12 +184,17 @@ impl<'c, I: Ipc> Storm<'c, I> {
             if self.session.unfetched() == 0 {
                 barriers += 1;
             }
-            let id = self.take_id();
-            self.barrier = Some(id);
-            let request = control(self.bounds.minor, IoctlCode::DIOCOPENCT, self.barrier_grant);
+            let (id, minor) = (self.take_id(), self.noise.bounds.minor);
+            let expected = Expected::Exactly {
+                minor,
+                status: Status::OK,
+                direction: None,
+            };
+            self.account.sent(id, expected);
+            let request = control(minor, IoctlCode::DIOCOPENCT, self.barrier_grant);
             let request = BdevRequest { id, ..request };
             self.session.post(MessageType::BDEV_IOCTL, &request)?;
-            while self.barrier.is_some() {
+            while self.account.awaits(id) {
                 self.receive()?;
             }
             if self.account.due() == 0 {
@@ -234,13 +210,7 @@ impl<'c, I: Ipc> Storm<'c, I> {
     fn receive(&mut self) -> Result<(), Trouble> {
         match self.session.receive() {
             Arrival::Driver(message) => {
-                let reply: BdevReply = message.payload();
-                if message.kind == MessageType::BDEV_REPLY && self.barrier == Some(reply.id) {
-                    self.barrier = None;
-                    if reply.status != Status::OK {
-                        self.fail(&format_args!("the count of opens is answered {:?}", reply.status));
-                    }
-                } else if let Err(wrong) = self.account.arrived(&message) {
+                if let Err(wrong) = self.account.arrived(&message) {
                     self.fail(&format_args!("{wrong} ({:?})", message.kind));
                 }
                 Ok(())
@@ -254,7 +224,7 @@ impl<'c, I: Ipc> Storm<'c, I> {
     /// The driver counts as this account does.
     fn check_opens(&mut self) -> Result<(), Trouble> {
         let wanted = self.account.total_opens();
-        let (status, count) = self.session.open_count(self.bounds.minor)?;
+        let (status, count) = self.session.open_count(self.noise.bounds.minor)?;
         if (status, count) != (Status::OK, wanted) {
             let why = format_args!("open {wanted} times, the driver says {count} ({status:?})");
             self.fail(&why);
@@ -264,12 +234,12 @@ impl<'c, I: Ipc> Storm<'c, I> {
 
     /// An ordinary read outside of the scratch range: the digest of it.
     fn look(&mut self) -> Result<u64, Trouble> {
-        let scratch = &self.bounds.scratch;
+        let scratch = &self.noise.bounds.scratch;
         let is_free = scratch.start >= LOOK_BYTES as u64;
         let position = if is_free { 0 } else { scratch.end };
         self.memory.fill_noise(LOOK, LOOK_BYTES, NOISE);
         let piece = self.memory.piece(LOOK, LOOK_BYTES);
-        let status = self.session.read(self.bounds.minor, position, piece)?;
+        let status = self.session.read(self.noise.bounds.minor, position, piece)?;
         if status != Status(LOOK_BYTES as i32) {
             self.fail(&format_args!("an ordinary read is answered {status:?}"));
         }
@@ -277,7 +247,7 @@ impl<'c, I: Ipc> Storm<'c, I> {
     }
 
     fn fill_vectors(&mut self) {
-        let pool = self.pool;
+        let pool = self.noise.pool;
         let bad = [
             GrantId::INVALID,
             pool.revoked,
@@ -292,7 +262,7 @@ impl<'c, I: Ipc> Storm<'c, I> {
             let element = self.session.element(bad[nth % bad.len()], 512 << (nth % 4));
             self.put_element(1, nth, element);
             let mut noise = [0; size_of::<VectorElement>()];
-            self.noise.fill(&mut noise);
+            self.noise.random.fill(&mut noise);
             let mut element: VectorElement = zerocopy::transmute!(noise);
             if nth % 4 != 3 {
                 // Not too noisy, or no driver would look at the second one.
@@ -310,7 +280,7 @@ impl<'c, I: Ipc> Storm<'c, I> {
 
     /// Leaves the driver as it was: one open, no trace, the write cache on.
     fn clean_up(&mut self) -> Result<(), Trouble> {
-        let minor = self.bounds.minor;
+        let minor = self.noise.bounds.minor;
         // Any of them may be refused: there may be no trace, and no write cache.
         self.session.ioctl(minor, IoctlCode::BIOCTRACECTL, &mut 1i32)?;
         self.session.ioctl(minor, IoctlCode::BIOCTRACEBUF, &mut 0u64)?;

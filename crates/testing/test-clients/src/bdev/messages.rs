@@ -20,7 +20,6 @@ const MARKER: MessageType = MessageType(0x7EAD_0000);
 /// Ids that are remembered after their reply.
 const REMEMBERED_IDS: usize = 256;
 
-/// What was received.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Arrival {
     /// A message from the driver.
@@ -131,13 +130,6 @@ pub struct Outstanding<T, const N: usize> {
 }
 
 impl<T, const N: usize> Outstanding<T, N> {
-    pub const fn new() -> Self {
-        Self {
-            messages: Vec::new(),
-            answered: HistoryBuf::new(),
-        }
-    }
-
     /// A message is sent. False if there is no room to remember it.
     pub fn send(&mut self, id: i32, message: T) -> bool {
         self.messages.push((id, message)).is_ok()
@@ -157,12 +149,16 @@ impl<T, const N: usize> Outstanding<T, N> {
         Ok(self.messages.swap_remove(place).1)
     }
 
+    pub fn contains(&self, id: i32) -> bool {
+        self.messages.iter().any(|(sent, _)| *sent == id)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.messages.iter().map(|(_, message)| message)
     }
 
     /// Takes them all. A reply to one of them is one that was never asked for.
-    pub fn take(&mut self) -> impl Iterator<Item = T> {
+    pub fn take(&mut self) -> impl Iterator<Item = T> + use<T, N> {
         core::mem::take(&mut self.messages)
             .into_iter()
             .map(|(_, message)| message)
@@ -171,6 +167,9 @@ impl<T, const N: usize> Outstanding<T, N> {
 
 impl<T, const N: usize> Default for Outstanding<T, N> {
     fn default() -> Self {
-        Self::new()
+        Self {
+            messages: Vec::new(),
+            answered: HistoryBuf::new(),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! A session with a block driver: what file systems do with a library, without its tolerance.
+//! A session with a block driver, as file systems have one, but strict.
 //!
 //! A request that is waited for goes by SENDREC with an id of its own, and the reply has to come from the driver, be a block
 //! reply, and have that id. Others are [posted](Session::post) and their replies [received](Session::receive). A driver that
@@ -35,7 +35,7 @@ const SEARCHES: u32 = 5000;
 /// To open for everything.
 pub const READ_WRITE: BdevAccess = BdevAccess::READ.union(BdevAccess::WRITE);
 
-/// What went wrong with a request itself, as opposed to what the driver says about it.
+/// Why a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// The driver is gone. [`Session::recover`] finds its successor.
@@ -48,6 +48,21 @@ pub enum Trouble {
     WrongType(MessageType),
     /// The reply is to another request.
     WrongId { sent: i32, got: i32 },
+    /// The driver answered an error, or another number of bytes.
+    Refused(Status),
+    /// This sector of the disk holds something else than it has to.
+    Content(u64),
+}
+
+impl Trouble {
+    /// Makes sure that a request moved so many bytes; none for requests without data.
+    pub fn unless_moved(status: Status, bytes: usize) -> Result<(), Self> {
+        if Status::count(bytes as u64) == Some(status) {
+            Ok(())
+        } else {
+            Err(Self::Refused(status))
+        }
+    }
 }
 
 impl fmt::Display for Trouble {
@@ -58,6 +73,8 @@ impl fmt::Display for Trouble {
             Self::NoRoom => f.write_str("no room for the request"),
             Self::WrongType(kind) => write!(f, "reply of type {:#x}", kind.0),
             Self::WrongId { sent, got } => write!(f, "reply to {got} and not to {sent}"),
+            Self::Refused(status) => write!(f, "the driver says {status:?}"),
+            Self::Content(sector) => write!(f, "sector {sector} holds something else"),
         }
     }
 }
@@ -278,8 +295,8 @@ impl<'c, I: Ipc> Session<'c, I> {
         grant.map_err(|_| Trouble::NoRoom)
     }
 
-    /// Waits for the driver's successor, or that one's, and opens the minors that were open, as often as they were. What was
-    /// posted to the dead one is lost.
+    /// Waits for the driver's successor and opens the minors that were open, as often as they were. Messages that were
+    /// posted to the dead driver are lost.
     pub fn recover(&mut self) -> Result<(), Trouble> {
         for _ in 0..SEARCHES {
             match self.client.find(self.label.as_str()) {

@@ -51,7 +51,7 @@ impl<I: Ipc> Tester<'_, I> {
         self.large_read((numbers[3], "read"), Form::Single, at, one, content);
     }
 
-    /// Writes a pattern, if it may, as a vector. Returns what is on the disk now.
+    /// Writes a pattern as a vector, if writes are allowed. Returns the new content of the disk.
     fn large_write(
         &mut self,
         (number, name): Check,
@@ -74,7 +74,7 @@ impl<I: Ipc> Tester<'_, I> {
         })
     }
 
-    /// Reads, and compares with what is on the disk, as far as that is known.
+    /// Reads, and compares with the content of the disk, as far as that is known.
     fn large_read(
         &mut self,
         (number, name): Check,

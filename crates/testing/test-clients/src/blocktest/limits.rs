@@ -1,7 +1,7 @@
-//! The end of a partition, for reading and for writing: what is after it belongs to the next one.
+//! The end of a partition, for reading and for writing: the sectors after it belong to the next one.
 //!
-//! There are two small partitions, the second right after the first. The tested minor holds both, so what is really on the
-//! disk can be looked up through it.
+//! There are two small partitions, the second right after the first. The tested minor holds both, so the content of the
+//! disk is checked through it.
 
 use minix_abi::minor::Minor;
 use minix_rt::Ipc;
@@ -89,7 +89,7 @@ impl<I: Ipc> Tester<'_, I> {
             let result = self.read(twins.spot(0, sector), sectors * SECTOR, 0);
             self.check(twins.number(34), name, result);
         }
-        // So far away that drivers differ in what they say. That there is an answer is all.
+        // So far away that drivers differ. Any answer is right.
         let into = self.memory.piece(0, SECTOR);
         let result = self.session.read(twins.minors[0], FAR, into).map_err(Fault::Trouble);
         self.check(twins.number(35), "read_far_away", result);
@@ -149,7 +149,7 @@ impl<I: Ipc> Tester<'_, I> {
         self.read_pattern(at, sectors, seed)
     }
 
-    /// Whether both sides of the border are what they should be, seen by the tested minor.
+    /// Whether both sides of the border hold their patterns, read through the tested minor.
     fn border(&mut self, twins: &Twins, ends: [u64; 2], start: u64) -> Result<(), Fault> {
         let first = self.by_tested_minor(twins.spot(0, twins.sectors - 2));
         let contents = [ends[0], ends[1], start, start, start].map(Content::Pattern);

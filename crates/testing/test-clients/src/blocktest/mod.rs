@@ -1,4 +1,4 @@
-//! The block test: what MINIX's own test of block drivers checks, by its numbers.
+//! The block test: the checks of MINIX's own test of block drivers, by their numbers.
 //!
 //! | number | group | what |
 //! |---|---|---|
@@ -15,8 +15,8 @@
 //! | 47 to 50 | K | sweeps, at places whose numbers are long as well |
 //! | 51 | L | closing |
 //!
-//! A number can have several checks, each with a name. Everything that is written is told to the host, so that it can look
-//! at the disk afterwards.
+//! A number can have several checks, each with a name. Every write is recorded for the host, which compares the
+//! disk afterwards.
 
 mod large;
 mod limits;

@@ -36,7 +36,7 @@ impl<I: Ipc> Tester<'_, I> {
         }
     }
 
-    /// A sweep, after which the start of the tested minor has to be what it was.
+    /// A sweep that must not change the start of the tested minor.
     fn sweep_without_damage(&mut self, number: u32, prefix: &str, at: Spot) {
         let start = self.at(0);
         let before = self.contents::<DAMAGED>(start);

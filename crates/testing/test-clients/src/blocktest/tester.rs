@@ -1,6 +1,6 @@
-//! What all groups of checks use: the session, memory, and requests in the form in which they are checked.
+//! The common part of all groups: the session, memory, and transfers with their checks.
 //!
-//! A transfer is checked against noise: the memory around and between its ranges has to stay what it was, and a read has to
+//! A transfer is checked against noise: the memory around and between its ranges must not change, and a read has to
 //! change every sector in them.
 
 use core::fmt::Display;
@@ -66,7 +66,7 @@ pub(crate) enum Form {
     Vector,
 }
 
-/// What a place on the disk has to hold.
+/// The content that a place on the disk has to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     Pattern(u64),
@@ -213,7 +213,7 @@ impl<'c, I: Ipc> Tester<'c, I> {
     }
 
     /// Writes a pattern from ranges of the memory, of which `expected` sectors have to be taken. Memory may not change. The host
-    /// is told what is on the disk: a pattern, or after a failure something unknown.
+    /// is told the new content of the disk: a pattern, or unknown after a failure.
     pub(crate) fn write_from(
         &mut self,
         form: Form,
@@ -277,7 +277,7 @@ impl<'c, I: Ipc> Tester<'c, I> {
         each.try_for_each(|(nth, content)| self.holds(&[sector(nth)], from.plus(nth as u64 * SECTOR_BYTES), *content))
     }
 
-    /// Whether ranges of the memory hold what is at a place on the disk.
+    /// Whether ranges of the memory hold the content of a place on the disk.
     pub(crate) fn holds(&self, ranges: &[Range<usize>], from: Spot, content: Content) -> Result<(), Fault> {
         match content {
             Content::Unknown => Ok(()),
@@ -305,7 +305,7 @@ impl<'c, I: Ipc> Tester<'c, I> {
         digest.finish()
     }
 
-    /// What each of the sectors holds that were just [read](Self::read).
+    /// The contents of sectors that were just [read](Self::read).
     pub(crate) fn digests<const N: usize>(&self) -> [Content; N] {
         core::array::from_fn(|nth| Content::Digest(self.digest(&[sector(nth)])))
     }

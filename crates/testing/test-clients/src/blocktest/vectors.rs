@@ -20,7 +20,7 @@ const STRETCH: usize = FIRST + 3 * STRIDE;
 /// Bytes of a right vector.
 const FULL: i32 = 3 * BUFFER as i32;
 
-/// What is wrong with a vector of three elements.
+/// The flaw of a vector of three elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flaw {
     /// Nothing.
@@ -50,7 +50,7 @@ enum Untouched {
     FromTheMiddle,
 }
 
-/// A check: its number, its name, what is wrong, the answer, and the buffers that are left alone.
+/// A check: its number, its name, the flaw, the right answer, and the buffers that are left alone.
 type Case = (u32, &'static str, Flaw, Expect, Untouched);
 
 const EINVAL: Expect = Expect::Error(&[Errno::EINVAL]);

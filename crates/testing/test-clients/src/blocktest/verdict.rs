@@ -1,4 +1,4 @@
-//! What a request should come to, and the ways it can fail to.
+//! The expected answer to a request, and the ways a check fails.
 
 use core::fmt;
 
@@ -6,7 +6,7 @@ use minix_abi::{Errno, Status};
 
 use crate::bdev::Trouble;
 
-/// What the driver should answer.
+/// The right answers to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expect {
     /// This number.
@@ -28,7 +28,7 @@ impl Expect {
         Self::Exactly(bytes as i32)
     }
 
-    /// Compares with what the driver did answer.
+    /// Compares with the answer of the driver.
     pub(crate) fn judge(self, outcome: Result<Status, Trouble>) -> Result<Status, Fault> {
         let got = outcome.map_err(Fault::Trouble)?;
         let right = match self {
@@ -45,56 +45,32 @@ impl Expect {
     }
 }
 
-impl fmt::Display for Expect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exactly(number) => write!(f, "{:?}", Status(*number)),
-            Self::AnyError => f.write_str("an error"),
-            Self::Error(errors) => {
-                for (nth, errno) in errors.iter().enumerate() {
-                    write!(f, "{}{errno:?}", if nth == 0 { "" } else { " or " })?;
-                }
-                Ok(())
-            }
-            Self::Either(number, errno) => write!(f, "{:?} or {errno:?}", Status(*number)),
-        }
-    }
-}
-
 /// Why a check failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The request did not get through, or its reply was no reply to it.
     Trouble(Trouble),
-    /// The driver answered something else.
-    Answer {
-        /// What it answered.
-        got: Status,
-        /// What it should have.
-        expected: Expect,
-    },
-    /// Memory was changed that the request has nothing to do with, or that it should have left alone.
+    /// The driver gave another answer.
+    Answer { got: Status, expected: Expect },
+    /// Memory outside of the transfer was changed.
     Touched {
         /// The first byte, from the start of the memory.
         at: usize,
     },
-    /// A sector of memory was not changed although the request says that it was read to.
+    /// A sector of memory was not changed by a successful read.
     Untouched {
         /// Its first byte, from the start of the memory.
         at: usize,
     },
-    /// What was read is not what should be there.
+    /// Wrong data was read.
     Data {
-        /// The first byte that differs, from the start of what was read.
+        /// The first byte that differs, from the start of the transfer.
         at: usize,
     },
     /// A number that came with the answer is wrong.
     Number {
-        /// What it is about.
         what: &'static str,
-        /// What it is.
         got: u64,
-        /// What it should be.
         expected: u64,
     },
 }
@@ -103,7 +79,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Trouble(trouble) => trouble.fmt(f),
-            Self::Answer { got, expected } => write!(f, "answered {got:?}, expected {expected}"),
+            Self::Answer { got, expected } => write!(f, "answered {got:?}, expected {expected:?}"),
             Self::Touched { at } => write!(f, "memory changed at {at:#x}"),
             Self::Untouched { at } => write!(f, "memory not changed at {at:#x}"),
             Self::Data { at } => write!(f, "wrong data at byte {at}"),

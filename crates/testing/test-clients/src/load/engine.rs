@@ -1,35 +1,56 @@
-//! The load itself: what to send next, and what to make of a reply.
+//! The load itself: sends requests, keeps account of them, and judges the replies.
 
-use core::fmt;
+use core::fmt::Display;
 
-use guest_protocol::{SECTOR_BYTES, SectorRange};
+use guest_protocol::{Record, SECTOR_BYTES, SectorRange};
 use heapless::{Deque, HistoryBuf};
-use minix_abi::{Errno, Status};
+use minix_abi::bdev::{BdevFlags, BdevReply, BdevRequest, VectorElement};
+use minix_abi::grant::GrantFlags;
+use minix_abi::ioctl::IoctlCode;
+use minix_abi::minor::Minor;
+use minix_abi::signal::Signal;
+use minix_abi::{Errno, GrantId, Message, MessageType, Status};
+use minix_rt::Ipc;
+use zerocopy::IntoBytes;
 
-use super::choice::{Choice, Kind, MAX_REQUEST_SECTORS, Operation};
-use super::ledger::{Ledger, Mismatch, Moment};
-use crate::bdev::{BadReply, Outstanding};
+use super::choice::{Choice, Kind, MAX_ELEMENTS_PER_REQUEST, MAX_REQUEST_SECTORS, Operation};
+use super::ledger::{Ledger, Moment};
+use crate::bdev::{Arrival, Direction, Outstanding, READ_WRITE, Session, Trouble, control};
+use crate::buffer::Memory;
 
 /// Most requests at a time.
 pub(super) const MAX_DEPTH: usize = 16;
+/// The drive as a whole.
+pub(super) const MINOR: Minor = Minor(0);
+const DATA_BYTES: usize = MAX_REQUEST_SECTORS as usize * SECTOR_BYTES;
+/// Room of a request: its data, and a page for its vector.
+pub(super) const SLOT_BYTES: usize = DATA_BYTES + 4096;
 /// Writes that are read again after a restart: few enough for new operations until the next one.
 const REREADS: usize = 4;
 /// Operations that are drawn until one does not get in the way of an outstanding request.
 const DRAWS: usize = 8;
+/// Replies between two looks for a signal.
+const REPLIES_PER_LOOK: u32 = 8;
+/// Requests between two progress records.
+const REQUESTS_PER_RECORD: u64 = 5000;
+/// Failures after which the load stops.
+const MAX_FAILURES: u32 = 8;
+/// The noise that memory holds before a read.
+const NOISE: u64 = 0x4e01_5e00_0000_0000;
 
 /// A request that is not done: it is in flight, or to be sent (again).
-#[derive(Clone, Debug)]
-pub(super) struct Pending {
-    pub(super) operation: Operation,
+struct Pending {
+    operation: Operation,
     /// For a write: the seed of its pattern.
-    pub(super) seed: u64,
+    seed: u64,
     since: Moment,
     in_flight: bool,
     was_sent: bool,
+    /// While it is in flight: one for each element and one for the vector.
+    grants: heapless::Vec<GrantId, { MAX_ELEMENTS_PER_REQUEST + 1 }>,
 }
 
-/// What has been done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Counters {
     pub(super) reads: u64,
     pub(super) writes: u64,
@@ -38,6 +59,8 @@ pub(super) struct Counters {
     pub(super) retried: u64,
     /// Restarts of the driver.
     pub(super) reopened: u64,
+    pub(super) max_in_flight: usize,
+    pub(super) failures: u32,
 }
 
 impl Counters {
@@ -47,74 +70,44 @@ impl Counters {
     }
 }
 
-/// What must not happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
-    Reply(BadReply),
-    /// A request went wrong.
-    Refused {
-        kind: Kind,
-        range: SectorRange,
-        status: Status,
-    },
-    /// A read brought something else.
-    Content(Mismatch),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Reply(bad) => bad.fmt(f),
-            Self::Refused { kind, range, status } => write!(f, "{kind:?} of {range}: {status:?}"),
-            Self::Content(mismatch) => mismatch.fmt(f),
-        }
-    }
-}
-
-/// What a reply meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answered {
-    Done,
-    /// The driver does not know that the minor is open. The request will be sent again.
-    Restart,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Mixed,
-    /// Waiting for what is outstanding.
+    /// Waiting for outstanding requests.
     Drain,
-    /// Reading back what was written, from this sector on.
+    /// Reading back written sectors, from this one on.
     ReadBack(u64),
     Done,
 }
 
 /// A load. Its requests have slots, 0 to [`MAX_DEPTH`] - 1: the memory of a slot belongs to its request until that is done.
-#[derive(Debug)]
-pub(super) struct Load<'t> {
+pub(super) struct Load<'t, 'c, I: Ipc> {
+    pub(super) session: Session<'c, I>,
+    memory: Memory,
     ledger: Ledger<'t>,
     choice: Choice,
     depth: usize,
     phase: Phase,
     slots: [Option<Pending>; MAX_DEPTH],
-    last_id: u32,
+    last_id: i32,
     outstanding: Outstanding<usize, MAX_DEPTH>,
     written: HistoryBuf<SectorRange, REREADS>,
     rereads: Deque<SectorRange, REREADS>,
-    counters: Counters,
+    pub(super) counters: Counters,
 }
 
-impl<'t> Load<'t> {
-    /// A load on the sectors of `ledger`, with `depth` requests at a time (1 to [`MAX_DEPTH`]).
-    pub(super) fn new(ledger: Ledger<'t>, seed: u64, depth: usize) -> Self {
-        let range = ledger.range();
+impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
+    /// A load on the sectors of `ledger`, with `depth` requests at a time (1 to [`MAX_DEPTH`]) and a slot of memory for each.
+    pub(super) fn new(session: Session<'c, I>, memory: Memory, ledger: Ledger<'t>, seed: u64, depth: usize) -> Self {
         Self {
-            choice: Choice::new(seed, range),
+            session,
+            memory,
+            choice: Choice::new(seed, ledger.range()),
             depth,
             phase: Phase::Mixed,
             slots: [const { None }; MAX_DEPTH],
             last_id: 0,
-            outstanding: Outstanding::new(),
+            outstanding: Outstanding::default(),
             written: HistoryBuf::new(),
             rereads: Deque::new(),
             counters: Counters::default(),
@@ -122,60 +115,61 @@ impl<'t> Load<'t> {
         }
     }
 
-    pub(super) const fn counters(&self) -> Counters {
-        self.counters
-    }
-
-    pub(super) const fn ledger(&self) -> &Ledger<'t> {
-        &self.ledger
-    }
-
-    /// The request of a slot.
-    pub(super) fn pending(&self, slot: usize) -> Option<&Pending> {
-        self.slots[slot].as_ref()
-    }
-
-    /// Whether the request of a slot is in flight.
-    pub(super) fn is_in_flight(&self, slot: usize) -> bool {
-        self.pending(slot).is_some_and(|pending| pending.in_flight)
-    }
-
-    pub(super) fn in_flight(&self) -> usize {
-        self.outstanding.iter().count()
+    /// Sends so many requests or goes on until a signal comes, and reads everything back.
+    pub(super) fn run(&mut self, requests: u64) -> Result<(), Trouble> {
+        let (mut replies, mut next_record) = (0_u32, REQUESTS_PER_RECORD);
+        loop {
+            let acknowledged = self.counters.acknowledged();
+            if acknowledged >= requests || self.counters.failures >= MAX_FAILURES {
+                self.stop();
+            }
+            if acknowledged >= next_record {
+                next_record += REQUESTS_PER_RECORD;
+                self.record_progress();
+            }
+            while let Some(slot) = self.next_slot() {
+                self.send(slot)?;
+            }
+            let in_flight = self.outstanding.iter().count();
+            self.counters.max_in_flight = self.counters.max_in_flight.max(in_flight);
+            let is_done = self.phase == Phase::Done && self.slots.iter().all(Option::is_none);
+            // A load that has given up leaves its last requests alone.
+            if is_done || self.counters.failures > 2 * MAX_FAILURES {
+                return Ok(());
+            }
+            match self.session.receive() {
+                Arrival::Driver(message) => {
+                    self.answer(&message)?;
+                    replies += 1;
+                    if replies.is_multiple_of(REPLIES_PER_LOOK) {
+                        self.session.look_around()?;
+                    }
+                }
+                Arrival::Stray(message) => self.fail(&format_args!("a stray {message:?}")),
+                Arrival::Signal(Signal::TERM) => self.stop(),
+                Arrival::Signal(_) | Arrival::Nothing => {}
+                Arrival::Died => {
+                    self.session.recover()?;
+                    self.restarted();
+                }
+                Arrival::Failed(errno) => return Err(errno.into()),
+            }
+        }
     }
 
     /// Starts nothing new, but for reading everything back.
-    pub(super) fn stop(&mut self) {
+    fn stop(&mut self) {
         if self.phase == Phase::Mixed {
             self.phase = Phase::Drain;
         }
     }
 
-    /// Whether everything is answered and read back.
-    pub(super) fn is_done(&self) -> bool {
-        self.phase == Phase::Done && self.slots.iter().all(Option::is_none)
-    }
-
-    /// The next request to send: its slot, and an id that was never used before. `None` if a reply is to be waited for first.
-    pub(super) fn next_request(&mut self) -> Option<(usize, i32)> {
+    /// The slot of the next request to send. `None` if a reply is to be waited for first.
+    fn next_slot(&mut self) -> Option<usize> {
         let is_unsent = |pending: &Option<Pending>| pending.as_ref().is_some_and(|pending| !pending.in_flight);
-        let slot = match self.slots.iter().position(is_unsent) {
-            Some(slot) => slot,
-            None => self.begin()?,
-        };
-        self.last_id = self.last_id.wrapping_add(1);
-        // Without the sign, ids are easier to read.
-        let id = (self.last_id & i32::MAX as u32) as i32;
-        let pending = self.slots[slot].as_mut()?;
-        pending.in_flight = true;
-        self.counters.retried += u64::from(core::mem::replace(&mut pending.was_sent, true));
-        // There is room for one per slot.
-        self.outstanding.send(id, slot);
-        Some((slot, id))
-    }
-
-    /// Chooses an operation for a free slot.
-    fn begin(&mut self) -> Option<usize> {
+        if let Some(slot) = self.slots.iter().position(is_unsent) {
+            return Some(slot);
+        }
         let slot = self.slots[..self.depth].iter().position(Option::is_none)?;
         let operation = self.choose()?;
         let since = self.ledger.tick();
@@ -190,43 +184,102 @@ impl<'t> Load<'t> {
             since,
             in_flight: false,
             was_sent: false,
+            grants: heapless::Vec::new(),
         });
         Some(slot)
     }
 
-    /// The driver is dead and another one has been found: everything outstanding is to be sent again.
-    pub(super) fn restarted(&mut self) {
-        self.counters.reopened += 1;
-        for slot in self.outstanding.take() {
-            if let Some(pending) = &mut self.slots[slot] {
-                pending.in_flight = false;
+    /// Sends the request of a slot with an id that was never used before.
+    fn send(&mut self, slot: usize) -> Result<(), Trouble> {
+        let Some(pending) = &mut self.slots[slot] else {
+            return Ok(());
+        };
+        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+        let id = self.last_id;
+        pending.in_flight = true;
+        self.counters.retried += u64::from(core::mem::replace(&mut pending.was_sent, true));
+        // There is room for one per slot.
+        self.outstanding.send(id, slot);
+        let operation = &pending.operation;
+        let (direction, flags) = match operation.kind {
+            Kind::Flush => {
+                let flush = control(MINOR, IoctlCode::DIOCFLUSH, GrantId::INVALID);
+                let request = BdevRequest { id, ..flush };
+                return Ok(self.session.post(MessageType::BDEV_IOCTL, &request)?);
             }
+            Kind::Read => (Direction::Read, BdevFlags::empty()),
+            Kind::Write { force: true } => (Direction::Write, BdevFlags::FORCEWRITE),
+            Kind::Write { force: false } => (Direction::Write, BdevFlags::empty()),
+        };
+        let base = slot * SLOT_BYTES;
+        let bytes = operation.range.count as usize * SECTOR_BYTES;
+        match direction {
+            // Old data must not pass for data that was read.
+            Direction::Read => self.memory.fill_noise(base, bytes, NOISE),
+            Direction::Write => self
+                .memory
+                .fill_pattern(base, bytes, pending.seed, operation.range.first),
         }
-        self.rereads.clear();
-        for range in self.written.oldest_ordered() {
-            // Both have the same room.
-            let _ = self.rereads.push_back(*range);
+        let mut request = BdevRequest {
+            position: operation.range.first * SECTOR_BYTES as u64,
+            minor: MINOR,
+            id,
+            count: bytes as i32,
+            flags,
+            ..Default::default()
+        };
+        let elements = operation.elements.len();
+        let mut offset = base;
+        for (nth, sectors) in operation.elements.iter().enumerate() {
+            let bytes = *sectors as usize * SECTOR_BYTES;
+            request.grant = self
+                .session
+                .grant(self.memory.piece(offset, bytes), direction.access())?;
+            // There is room for one per element.
+            let _ = pending.grants.push(request.grant);
+            let element = self.session.element(request.grant, bytes as u64);
+            let place = base + DATA_BYTES + nth * size_of_val(&element);
+            self.memory.write(place, element.as_bytes());
+            offset += bytes;
         }
+        let mut kind = direction.simple();
+        if elements > 1 {
+            kind = direction.vector();
+            let vector = self
+                .memory
+                .piece(base + DATA_BYTES, elements * size_of::<VectorElement>());
+            request.grant = self.session.grant(vector, GrantFlags::READ)?;
+            let _ = pending.grants.push(request.grant);
+            request.count = elements as i32;
+        }
+        Ok(self.session.post(kind, &request)?)
     }
 
-    /// A reply has come. `holds` looks into the memory of a slot: whether the sector at a place
-    /// in it, which has a number on the disk, holds the pattern of a seed (arguments: slot, place, number, seed). After an error
-    /// the load could go on.
-    pub(super) fn reply(
-        &mut self,
-        id: i32,
-        status: Status,
-        mut holds: impl FnMut(usize, usize, u64, u64) -> bool,
-    ) -> Result<Answered, Failure> {
-        let slot = self.outstanding.answer(id).map_err(Failure::Reply)?;
-        let Some(mut pending) = self.slots[slot].take() else {
-            return Err(Failure::Reply(BadReply::NeverAsked(id)));
-        };
-        if status == Status::from(Errno::ERESTART) {
-            pending.in_flight = false;
-            self.slots[slot] = Some(pending);
-            return Ok(Answered::Restart);
+    fn answer(&mut self, message: &Message) -> Result<(), Trouble> {
+        let BdevReply { status, id } = message.payload();
+        if message.kind != MessageType::BDEV_REPLY {
+            self.fail(&format_args!("a reply of type {:?}", message.kind));
+            return Ok(());
         }
+        let slot = match self.outstanding.answer(id) {
+            Ok(slot) => slot,
+            Err(bad) => {
+                self.fail(&bad);
+                return Ok(());
+            }
+        };
+        self.not_in_flight(slot);
+        if status == Errno::ERESTART.into() {
+            // The driver was restarted, and the minor is not open any more: open it as after a death.
+            self.session.open(MINOR, READ_WRITE)?.result()?;
+        } else if let Some(pending) = self.slots[slot].take() {
+            self.judge(slot, &pending, status);
+        }
+        Ok(())
+    }
+
+    /// Judges the reply to a request, and the memory of its slot.
+    fn judge(&mut self, slot: usize, pending: &Pending, status: Status) {
         let Operation { kind, range, .. } = pending.operation;
         let is_right = match kind {
             Kind::Flush => status == Status::OK || status == Status::from(Errno::EOPNOTSUPP),
@@ -236,15 +289,20 @@ impl<'t> Load<'t> {
             if pending.operation.is_write() {
                 self.ledger.spoil(range);
             }
-            return Err(Failure::Refused { kind, range, status });
+            return self.fail(&format_args!("{kind:?} of {range}: {status:?}"));
         }
         match kind {
             Kind::Flush => self.counters.flushes += 1,
             Kind::Read => {
                 self.counters.reads += 1;
-                let holds = |place, sector, seed| holds(slot, place, sector, seed);
-                let checked = self.ledger.check_read(range, pending.since, holds);
-                checked.map_err(Failure::Content)?;
+                let memory = &self.memory;
+                let checked = self.ledger.check_read(range, pending.since, |place, sector, seed| {
+                    let offset = slot * SLOT_BYTES + place * SECTOR_BYTES;
+                    memory.check_pattern(offset, SECTOR_BYTES, seed, sector).is_ok()
+                });
+                if let Err(sector) = checked {
+                    self.fail(&Trouble::Content(sector));
+                }
             }
             Kind::Write { .. } => {
                 self.counters.writes += 1;
@@ -252,7 +310,30 @@ impl<'t> Load<'t> {
                 self.written.write(range);
             }
         }
-        Ok(Answered::Done)
+    }
+
+    /// The driver is dead and its successor was found: everything outstanding is to be sent again.
+    fn restarted(&mut self) {
+        self.counters.reopened += 1;
+        for slot in self.outstanding.take() {
+            self.not_in_flight(slot);
+        }
+        self.rereads.clear();
+        for range in self.written.oldest_ordered() {
+            // Both have the same room.
+            let _ = self.rereads.push_back(*range);
+        }
+    }
+
+    fn not_in_flight(&mut self, slot: usize) {
+        if let Some(pending) = &mut self.slots[slot] {
+            pending.in_flight = false;
+            pending
+                .grants
+                .iter()
+                .for_each(|grant| self.session.client.revoke(*grant));
+            pending.grants.clear();
+        }
     }
 
     fn choose(&mut self) -> Option<Operation> {
@@ -288,5 +369,43 @@ impl<'t> Load<'t> {
             }
         }
         None
+    }
+
+    pub(super) fn fail(&mut self, why: &dyn Display) {
+        self.counters.failures += 1;
+        if self.counters.failures <= MAX_FAILURES {
+            self.session.client.error("load", "wrong", why);
+        }
+    }
+
+    pub(super) fn record_progress(&mut self) {
+        let Counters {
+            reads,
+            writes,
+            retried,
+            reopened,
+            ..
+        } = self.counters;
+        let client = &mut *self.session.client;
+        let label = client.own_label();
+        let label = label.as_ref().map_or("load", minix_rt::ds::Label::as_str);
+        client.record(&Record::Load(guest_protocol::Load {
+            label,
+            acknowledged: self.counters.acknowledged(),
+            reads,
+            writes,
+            retried,
+            reopened,
+        }));
+    }
+
+    /// Records the content that the disk has to have.
+    pub(super) fn record_content(&mut self) {
+        for (SectorRange { first, count }, seed) in self.ledger.runs() {
+            match seed {
+                Some(seed) => self.session.client.wrote(first, count, seed),
+                None => self.session.client.touched(first, count),
+            }
+        }
     }
 }

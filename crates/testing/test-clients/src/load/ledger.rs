@@ -1,11 +1,9 @@
-//! What each sector has to hold.
-
-use core::fmt;
+//! The content that each sector has to have.
 
 use guest_protocol::SectorRange;
 use zerocopy::FromZeros;
 
-/// The number of a write. 0 is none: the sector holds what it held before, which is unknown.
+/// The number of a write. 0 is none: the content is unknown.
 type Tag = u32;
 const UNKNOWN: Tag = 0;
 
@@ -14,7 +12,7 @@ pub(super) type Moment = u32;
 /// When the write has not been acknowledged.
 const PENDING: Moment = Moment::MAX;
 
-/// What is known of one sector.
+/// The writes to one sector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
 pub(super) struct SectorState {
     /// The last write that was sent.
@@ -38,31 +36,6 @@ impl SectorState {
         acknowledged: PENDING,
         ..Self::UNTOUCHED
     };
-}
-
-/// Neighbouring sectors with the same pattern.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Run {
-    /// Where.
-    pub(super) range: SectorRange,
-    /// The seed of the pattern; `None` if the content is nothing to rely on.
-    pub(super) seed: Option<u64>,
-}
-
-/// A sector that holds what it should not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mismatch {
-    /// Which one.
-    pub(super) sector: u64,
-    /// The seed of the pattern that it should hold.
-    pub(super) seed: u64,
-}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sector, seed } = self;
-        write!(f, "sector {sector} does not hold pattern {seed:#x}")
-    }
 }
 
 /// The account of a range of sectors.
@@ -136,14 +109,14 @@ impl<'t> Ledger<'t> {
         self.seed ^ u64::from(write).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
 
-    /// Checks what a read has brought that was sent at a certain moment. `holds` tells whether the sector (its place in
-    /// the range, and its number) holds the pattern of a seed.
+    /// Checks the data of a read that was sent at a certain moment. `holds` tells whether the sector (its place in
+    /// the range, and its number) holds the pattern of a seed. The error is the first wrong sector.
     pub(super) fn check_read(
         &self,
         range: SectorRange,
         since: Moment,
         mut holds: impl FnMut(usize, u64, u64) -> bool,
-    ) -> Result<(), Mismatch> {
+    ) -> Result<(), u64> {
         let states = self.states(range).iter();
         for ((place, sector), state) in (0..).zip(range.first..).zip(states) {
             if state.latest == UNKNOWN {
@@ -151,13 +124,12 @@ impl<'t> Ledger<'t> {
             }
             // Outstanding while the read was.
             let old_allowed = state.acknowledged == PENDING || state.acknowledged > since;
-            let seed = self.seed(state.latest);
-            if holds(place, sector, seed) {
+            if holds(place, sector, self.seed(state.latest)) {
                 continue;
             }
             let is_old = old_allowed && (state.former == UNKNOWN || holds(place, sector, self.seed(state.former)));
             if !is_old {
-                return Err(Mismatch { sector, seed });
+                return Err(sector);
             }
         }
         Ok(())
@@ -178,9 +150,9 @@ impl<'t> Ledger<'t> {
         })
     }
 
-    /// What has to be on the disk; without a seed where a write went wrong or is outstanding. Sectors that were never written
-    /// do not come.
-    pub(super) fn runs(&self) -> impl Iterator<Item = Run> + '_ {
+    /// Neighbouring sectors with the same content, and the seed of their pattern; no seed where a write went wrong or is
+    /// outstanding. Sectors that were never written are left out.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (SectorRange, Option<u64>)> + '_ {
         let mut rest = self.range();
         core::iter::from_fn(move || {
             loop {
@@ -197,7 +169,7 @@ impl<'t> Ledger<'t> {
                 };
                 if *state != SectorState::UNTOUCHED {
                     let seed = (state.acknowledged != PENDING).then(|| self.seed(state.latest));
-                    return Some(Run { range, seed });
+                    return Some((range, seed));
                 }
             }
         })

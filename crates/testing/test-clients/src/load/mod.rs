@@ -1,6 +1,6 @@
 //! A load of mixed reads and writes that knows at any time what every sector has to hold, across restarts of the driver.
 //!
-//! What it can show, and how:
+//! It shows:
 //!
 //! * **An acknowledged write stays.** The [ledger] knows, sector by sector, the pattern of the last acknowledged write.
 //!   Every read during the run is held against it; the writes that were acknowledged last when a driver died are read
@@ -11,10 +11,7 @@
 //! * **Each request is answered once.** Every time a request is sent, its id is one that was never used before. A reply with
 //!   any other id is a failure, and told apart: answered twice, or never asked.
 //!
-//! Content in between that a later write has replaced cannot be seen on the disk afterwards; that it was right is shown
-//! by the reads alone.
-//!
-//! The [engine] decides and remembers; the [program] sends and receives.
+//! Content that a later write has replaced is checked by reads during the run, and cannot be checked on the disk.
 
 mod choice;
 mod engine;

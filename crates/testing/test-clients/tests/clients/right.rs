@@ -1,4 +1,4 @@
-//! The driver as it is: every client passes, and the disk holds what they say.
+//! The driver without a bug: every client passes, and the disk holds the content of the records.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;

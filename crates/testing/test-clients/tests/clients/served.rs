@@ -30,20 +30,20 @@ use zerocopy::FromBytes;
 pub(crate) const SMALL: u64 = 32_768;
 /// More than 140 GiB.
 pub(crate) const LARGE: u64 = (1 << 28) + (1 << 26);
-/// What the disk holds where nothing was written.
+/// The pattern of sectors that were never written.
 pub(crate) const ORIGINAL_SEED: u64 = 0xd15c_0000_0000;
 
 const CLIENT: Endpoint = Endpoint(40);
 const DRIVER: Endpoint = Endpoint(41);
 
-/// A request on its way, and what tells it apart.
+/// A request on its way to the driver.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub(crate) kind: MessageType,
     pub(crate) request: BdevRequest,
     /// Counted from 1.
     pub(crate) nth: u32,
-    /// What the grant of a vector holds.
+    /// The elements of a vector.
     pub(crate) elements: Vec<VectorElement>,
 }
 
@@ -66,7 +66,7 @@ impl Asked {
     }
 }
 
-/// The one thing that goes wrong. The driver is the one that answers the client; its disk is behind it.
+/// The one thing that goes wrong. The driver answers the client; the disk is the driver's device.
 #[derive(Clone, Copy)]
 pub(crate) enum Bug {
     None,
@@ -124,7 +124,7 @@ struct Served {
 type Kernel = MinixSystem<Process>;
 type Driver = BlockDriver<SparseDisk, Kernel, 64>;
 
-/// An instance of the driver that knows nothing yet.
+/// A new instance of the driver.
 fn fresh(minix: &System, endpoint: Endpoint, sectors: u64, content: &Rc<RefCell<Content>>) -> (Driver, Kernel) {
     let replies: &mut ReplyTable = Box::leak(Box::default());
     let logger: &Logger = Box::leak(Box::new(Logger::new(|_| {}, || Instant::START)));
@@ -290,7 +290,7 @@ impl Minix {
             .collect()
     }
 
-    /// What failed: numbers or names of tests with their details, and texts of errors.
+    /// Failures: numbers or names of tests with their details, and texts of errors.
     pub(crate) fn failures(&self) -> Vec<String> {
         let records = self.records().into_iter();
         let failures = records.filter_map(|record| match record {
@@ -324,8 +324,8 @@ impl Minix {
         numbers.collect()
     }
 
-    /// What the host does: every sector holds what the records say, and where they say nothing, what it held. Returns how many
-    /// sectors the records name.
+    /// As the host does: every sector holds the content of the records, and the original one without a record. Returns the
+    /// number of sectors in records.
     pub(crate) fn verify_disk(&self) -> usize {
         // Later records override earlier ones; without a seed a sector may hold anything.
         let mut expected: BTreeMap<u64, Option<u64>> = BTreeMap::new();
@@ -368,7 +368,7 @@ impl Minix {
     }
 }
 
-/// What becomes of a reply.
+/// Changes a reply as the bug says.
 fn answer(bug: Bug, system: &System, asked: &Asked, mut message: Message, is_done: &mut bool) -> Vec<Message> {
     let mut reply: BdevReply = message.payload();
     let mut copies = 1;
