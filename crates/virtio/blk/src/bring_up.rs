@@ -26,7 +26,7 @@ const MIN_DESCRIPTORS: u16 = 3;
 #[derive(thiserror::Error)]
 #[error("{error}")]
 pub struct StartError<T> {
-    /// What went wrong.
+    /// The cause.
     pub error: InitError,
     /// The transport. Its device is marked as failed, unless it is [no block device](InitError::NotBlock),
     /// which nothing was done to, or did not finish its reset.
@@ -99,7 +99,7 @@ fn bring_up<T: Transport, B: DmaSegments, K, const N: usize>(
     }
 
     if blk_features(accepted).contains(BlkFeatures::ZONED) {
-        // The device may tell something else now.
+        // The device's answer may have changed.
         choose_zones(&config, blk_features(accepted))?;
     }
 
@@ -160,7 +160,7 @@ fn bring_up<T: Transport, B: DmaSegments, K, const N: usize>(
     Ok((queue, agreement))
 }
 
-/// Resets a device that has been told of its queue and went wrong, and marks it as failed (`INIT-D-18`).
+/// Resets a device that failed after its queue was enabled, and marks it as failed (`INIT-D-18`).
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What the disk takes, and the checks that keep everything else away from the ring.
+//! The limits of a disk, and the checks that keep requests beyond them away from the ring.
 
 use virtio_blk_proto::zoned::{ZoneId, ZoneRequestError, ZonedConfig};
 use virtio_blk_proto::{BlkConfig, BlkFeatures, RangeLimits, SECTOR_BYTES, Sector, ZeroesLimits};
@@ -67,7 +67,7 @@ impl Limits {
     /// Limits of a device with that configuration, which offered and was asked for these features, on a queue whose
     /// requests can have `max_segments` data segments.
     ///
-    /// What can be asked of the device depends on what was accepted. What the device cannot bear does not.
+    /// The requests that the device takes depend on the accepted features. Its limits do not.
     pub(crate) fn new(config: &BlkConfig, offered: BlkFeatures, accepted: BlkFeatures, max_segments: u16) -> Self {
         let has = |feature| accepted.contains(feature);
         let size_max = match config.size_max {
@@ -185,7 +185,7 @@ impl Limits {
     }
 }
 
-/// A number of sectors at most, where 0 says that the device sets no limit.
+/// A limit in sectors; 0 if the device sets none.
 fn limit_or_none(sectors: u32) -> u32 {
     if sectors == 0 { u32::MAX } else { sectors }
 }

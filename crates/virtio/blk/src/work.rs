@@ -60,7 +60,7 @@ pub(crate) enum RangeRequest {
 }
 
 impl RangeRequest {
-    /// What the device takes of these requests; `None` if there are no such requests.
+    /// The device's limits for these requests; `None` if it does not take them.
     fn limits(self, limits: &Limits) -> Option<RangeLimits> {
         match self {
             Self::Discard => limits.discard,
@@ -301,7 +301,7 @@ impl Work {
     /// # Errors
     ///
     /// Those of the queue; nothing has changed then.
-    // Inlined in any case: behind a call the chain would live in memory instead of registers.
+    // Always inlined: a call would put the chain into memory instead of registers.
     #[inline(always)]
     pub(crate) fn send<const N: usize>(
         &mut self,
@@ -404,7 +404,7 @@ fn put_data<const N: usize>(
         Transfer::Append => (RequestType::ZONE_APPEND, Sent::answered(sectors, AppendTail::BYTES - 1)),
     };
     start(chain, slots, RequestHeader::at(kind, first))?;
-    // One loop for each direction, so that it need not be asked for every piece.
+    // One loop for each direction, so that the loops do not test the direction.
     match transfer {
         Transfer::Read | Transfer::ReportZones => {
             for piece in pieces {

@@ -276,7 +276,7 @@ fn a_write_over_several_zones_opens_each() {
 }
 
 #[test]
-fn a_zone_that_is_being_filled_is_active_until_all_appends_are_done() {
+fn a_zone_stays_active_until_the_appends_that_fill_it_complete() {
     let mut memory = UNKNOWN;
     let mut host = Host::new(ZONES, CompletionOrder::InOrder, &mut memory);
     host.good(Append(2, 1));

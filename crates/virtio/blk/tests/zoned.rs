@@ -398,7 +398,7 @@ fn zones_that_fail_are_read_only_or_not_readable() {
 }
 
 #[test]
-fn sectors_beyond_the_write_pointer_read_as_a_pattern_or_fail() {
+fn reads_beyond_the_write_pointer_give_a_pattern_or_fail() {
     for unwritten_reads_fail in [false, true] {
         let mut rig = rig(Zones {
             unwritten_reads_fail,
@@ -485,7 +485,7 @@ fn an_append_is_never_split() {
 }
 
 #[test]
-fn a_device_without_append_or_that_cannot_be_written_is_not_asked() {
+fn a_device_that_cannot_append_gets_no_append() {
     let mut rig = rig(Zones {
         max_append_sectors: 0,
         ..ZONES
@@ -508,7 +508,7 @@ fn a_device_without_append_or_that_cannot_be_written_is_not_asked() {
 }
 
 #[test]
-fn a_transfer_is_cut_at_the_ends_of_zones_and_a_zone_is_written_in_order() {
+fn a_transfer_is_cut_at_zone_ends_and_written_in_order() {
     for model in [HOST_MANAGED, HOST_AWARE] {
         for order in [
             CompletionOrder::InOrder,
@@ -546,7 +546,7 @@ fn a_transfer_is_cut_at_the_ends_of_zones_and_a_zone_is_written_in_order() {
 }
 
 #[test]
-fn a_write_that_fails_in_one_part_sends_no_later_part_of_the_zone() {
+fn after_a_failed_part_no_later_part_of_the_zone_is_sent() {
     let config = ModelConfig {
         seg_max: 1,
         size_max: 4096,
