@@ -82,7 +82,7 @@ pub struct DeviceControl<T> {
     accepted: Features,
     config: BlkConfig,
     limits: Limits,
-    poll_limit: PollLimit,
+    reset_limit: PollLimit,
     config_limit: PollLimit,
     interrupts: InterruptCounters,
 }
@@ -100,19 +100,19 @@ impl<T: Transport> DeviceControl<T> {
             accepted,
             config,
             limits,
-            poll_limit: options.poll_limit,
+            reset_limit: options.reset_limit,
             config_limit: options.config_limit,
             interrupts: InterruptCounters::default(),
         }
     }
 
     /// What the device offered.
-    pub fn offered(&self) -> Features {
+    pub fn offered_features(&self) -> Features {
         self.offered
     }
 
     /// What was accepted.
-    pub fn accepted(&self) -> Features {
+    pub fn accepted_features(&self) -> Features {
         self.accepted
     }
 
@@ -270,7 +270,7 @@ impl<T: Transport> DeviceControl<T> {
     ///
     /// [`ResetTimeout`] if it does not say so within the poll limit chosen at start.
     pub fn reset(&mut self) -> Result<(), ResetTimeout> {
-        self.transport.reset(self.poll_limit)
+        self.transport.reset(self.reset_limit)
     }
 
     /// The transport back, for starting the device again. It is not reset by this.

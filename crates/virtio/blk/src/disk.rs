@@ -83,8 +83,8 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     }
 
     /// The features in force.
-    pub fn accepted(&self) -> Features {
-        self.control.accepted()
+    pub fn accepted_features(&self) -> Features {
+        self.control.accepted_features()
     }
 
     /// The limits of the disk.

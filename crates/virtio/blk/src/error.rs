@@ -83,10 +83,10 @@ pub enum SubmitError {
     #[error("the queue is full")]
     QueueFull,
     /// It reaches past the end of the disk.
-    #[error("past the end of the disk, which has {capacity} sectors")]
+    #[error("past the end of the disk, sector {capacity}")]
     OutOfRange {
-        /// Sectors on the disk.
-        capacity: u64,
+        /// The end of the disk.
+        capacity: Sector,
     },
     /// Position or length is not a multiple of the block size.
     #[error("not a multiple of the block size, {block_bytes} bytes")]

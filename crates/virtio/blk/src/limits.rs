@@ -145,7 +145,7 @@ impl Limits {
         match range.first.checked_add(range.sectors) {
             Some(end) if end <= self.capacity => Ok(()),
             _ => Err(SubmitError::OutOfRange {
-                capacity: self.capacity.get(),
+                capacity: self.capacity,
             }),
         }
     }
@@ -286,7 +286,7 @@ pub(crate) mod tests {
     fn the_last_block_is_on_the_disk_and_the_next_is_not() {
         let limits = limits(100, 512);
         assert_eq!(limits.check_transfer(Sector(99), 512), Ok(()));
-        let beyond = Err(SubmitError::OutOfRange { capacity: 100 });
+        let beyond = Err(SubmitError::OutOfRange { capacity: Sector(100) });
         assert_eq!(limits.check_transfer(Sector(99), 1024), beyond);
         assert_eq!(limits.check_transfer(Sector(100), 512), beyond);
         assert_eq!(limits.check_transfer(Sector(u64::MAX), 1024), beyond);

@@ -4,6 +4,7 @@ mod common;
 
 use common::{Rig, TestCompletion, TestRequest, pattern, range};
 use proptest::prelude::*;
+use virtio_blk::proto::Sector;
 use virtio_blk::{Answer, Operation, Request, SubmitError};
 use virtio_blk_model::{CompletionOrder, Limits, Model, ModelConfig, Service, UsedLength, feature};
 
@@ -181,7 +182,9 @@ impl World {
             });
         }
         if start + u128::from(bytes) > u128::from(CAPACITY) * 512 {
-            return Err(SubmitError::OutOfRange { capacity: CAPACITY });
+            return Err(SubmitError::OutOfRange {
+                capacity: Sector(CAPACITY),
+            });
         }
         if !range && self.worst_block(step, block) > max_segments {
             return Err(SubmitError::TooScattered);
