@@ -211,6 +211,10 @@ mod tests {
         assert_eq!(slots.status(1), Status::OK);
         // Slot numbers wrap around.
         assert_eq!(slots.id(5).as_bytes_trimmed(), b"abc");
+        // The former answer is no position of an append.
+        assert_eq!(slots.append_tail(1).len, AppendTail::BYTES);
+        assert_eq!(slots.append_sector(1), Sector(u64::MAX));
+        assert_eq!(slots.status(1), Status::NOT_WRITTEN);
         let _region = slots.into_region();
         assert!(
             memory.0[..SLOT_BYTES].iter().all(|&byte| byte == 0xAA),
