@@ -49,7 +49,7 @@ flags! {
 }
 
 flags! {
-    /// Wishes for a transfer.
+    /// Options of a transfer.
     pub struct BdevFlags(u32) {
         /// What is written has to be on the medium when the answer comes.
         FORCEWRITE = 1,
@@ -68,13 +68,13 @@ pub struct BdevRequest {
     pub minor: Minor,
     /// What the reply has to repeat.
     pub id: i32,
-    /// What it is opened for.
+    /// Reading, writing or both.
     pub access: BdevAccess,
     /// Bytes, or elements of a vector.
     pub count: i32,
     /// The memory, the vector, or the argument of the control request.
     pub grant: GrantId,
-    /// Wishes.
+    /// Options.
     pub flags: BdevFlags,
     /// Who asked for the control request; possibly [`NONE`](Endpoint::NONE).
     pub user: Endpoint,
@@ -102,9 +102,9 @@ impl Payload for BdevRequest {}
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct BdevReply {
-    /// How it went: bytes for a transfer, zero for opening and closing, or whatever a control request gives.
+    /// The result: bytes for a transfer, zero for opening and closing, the value of a control request, or an error.
     pub status: Status,
-    /// What the request had.
+    /// The id of the request.
     pub id: i32,
 }
 
@@ -128,7 +128,7 @@ pub struct VectorElement {
     pub grant: GrantId,
     /// Padding: not initialised by clients.
     pub pad: Pad<4>,
-    /// How many bytes.
+    /// Length in bytes.
     pub bytes: u64,
 }
 

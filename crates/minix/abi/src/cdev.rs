@@ -31,9 +31,9 @@ impl Payload for CdevOpen {}
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct CdevReply {
-    /// How it went.
+    /// The result.
     pub status: Status,
-    /// What the request had.
+    /// The id of the request.
     pub id: i32,
 }
 

@@ -27,7 +27,7 @@ codes! {
 
 /// Start of the keys under which block drivers say that they are up; the label follows.
 pub const BLOCK_DRIVER_PREFIX: &str = "drv.blk.";
-/// The value that says so.
+/// The value of a driver that is up.
 pub const DRIVER_UP: u32 = 1;
 /// The shortest key, NUL included.
 pub const MIN_KEY_BYTES: usize = 2;

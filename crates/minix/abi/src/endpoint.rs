@@ -6,12 +6,12 @@ codes! {
     /// The address of a process: a slot of the process table and the generation of its user.
     ///
     /// The generation tells the present user of a slot from former ones, so a message to a process that is gone fails
-    /// with [`EDEADSRCDST`](crate::Errno::EDEADSRCDST) and does not reach a stranger. Kernel tasks have negative slots.
+    /// with [`EDEADSRCDST`](crate::Errno::EDEADSRCDST) and does not reach another process in the same slot. Kernel tasks have negative slots.
     /// The processes of the boot image are generation 0, their endpoint is their slot.
     pub struct Endpoint(i32) {
         /// Kernel: tells senders that an asynchronous message is done with.
         ASYNCM = -5,
-        /// Kernel: runs when nobody else does.
+        /// Kernel: runs when no other process can.
         IDLE = -4,
         /// Kernel: alarms come from here.
         CLOCK = -3,
@@ -43,9 +43,9 @@ codes! {
         MFS = 10,
         /// First user process.
         INIT = 11,
-        /// As a source: whoever sends. In a grant: whoever asks.
+        /// Any process: as a source, every sender; in a grant, every grantee.
         ANY = 0x7C00,
-        /// Nobody.
+        /// No process.
         NONE = 0x7BFF,
         /// The caller.
         SELF = 0x7BFE,
@@ -91,7 +91,7 @@ impl Endpoint {
     }
 
     /// Whether this could be a process or kernel task, as opposed to [`ANY`](Self::ANY), [`NONE`](Self::NONE),
-    /// [`SELF`](Self::SELF) or garbage. It says nothing about whether the process lives.
+    /// [`SELF`](Self::SELF) or garbage. It does not tell whether the process still exists.
     pub const fn is_process(self) -> bool {
         let (generation, slot) = (self.generation(), self.slot());
         generation >= 0 && generation <= u16::MAX as i32 && slot >= -Self::TASKS && slot < Self::PROCESSES

@@ -121,8 +121,8 @@ errnos! {
     EROFS = 30, "read-only file system";
     /// Too many links.
     EMLINK = 31, "too many links";
-    /// Nobody reads the pipe.
-    EPIPE = 32, "nobody reads the pipe";
+    /// The pipe has no reader.
+    EPIPE = 32, "the pipe has no reader";
     /// Argument out of domain.
     EDOM = 33, "argument out of domain";
     /// Result out of range.

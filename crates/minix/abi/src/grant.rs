@@ -1,11 +1,11 @@
-//! Grants: how a process lets another one at a piece of its memory.
+//! Grants: access to a piece of memory, from one process to another.
 //!
 //! The granter keeps a table of [`GrantEntry`]s and tells the kernel where it is by
-//! [`SYS_SETGRANT`](crate::MessageType::SYS_SETGRANT). Who gets a [`GrantId`] in a message can have the kernel copy to or from
-//! the memory, or look up its physical addresses.
+//! [`SYS_SETGRANT`](crate::MessageType::SYS_SETGRANT). A process that gets a [`GrantId`] in a message can have the kernel
+//! copy to or from the memory, or look up its physical addresses.
 //!
-//! To publish an entry, everything else is written before the flags, with a barrier for stores in between. To revoke it,
-//! the flags are cleared, and then its sequence number is advanced, so that ids of it which are still around go stale.
+//! To publish an entry, everything else is written before the flags, with a store fence in between. To revoke it,
+//! the flags are cleared, and then its sequence number is advanced, so that older ids of it become stale.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -79,9 +79,9 @@ flags! {
         USED = 0x0100,
         /// Own memory: [`DirectGrant`].
         DIRECT = 0x0200,
-        /// A grant of somebody else, handed on: [`IndirectGrant`].
+        /// A grant of another process, handed on: [`IndirectGrant`].
         INDIRECT = 0x0400,
-        /// Memory of somebody else: [`MagicGrant`]. For VFS alone.
+        /// Memory of another process: [`MagicGrant`]. For VFS alone.
         MAGIC = 0x0800,
         /// The entry can be used.
         VALID = 0x1000,
@@ -97,13 +97,13 @@ impl GrantFlags {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct DirectGrant {
-    /// For whom; possibly [`ANY`](Endpoint::ANY).
+    /// The grantee; possibly [`ANY`](Endpoint::ANY).
     pub grantee: Endpoint,
     /// Padding.
     pub pad: Pad<4>,
     /// Virtual address of the first byte.
     pub start: u64,
-    /// How many bytes.
+    /// Length in bytes.
     pub bytes: u64,
 }
 
@@ -113,11 +113,11 @@ layout!(DirectGrant, 24 {
     bytes: u64 = 16,
 });
 
-/// A grant of somebody else, handed on. The kernel follows at most [`MAX_INDIRECTION`] of them.
+/// A grant of another process, handed on. The kernel follows at most [`MAX_INDIRECTION`] of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct IndirectGrant {
-    /// For whom; possibly [`ANY`](Endpoint::ANY).
+    /// The grantee; possibly [`ANY`](Endpoint::ANY).
     pub grantee: Endpoint,
     /// Who made the grant that is handed on.
     pub granter: Endpoint,
@@ -133,17 +133,17 @@ layout!(IndirectGrant, 24 {
     grant: GrantId = 8,
 });
 
-/// Memory of somebody else. Only VFS may make such grants.
+/// Memory of another process. Only VFS may make such grants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct MagicGrant {
-    /// Whose memory.
+    /// The process whose memory it is.
     pub owner: Endpoint,
-    /// For whom; possibly [`ANY`](Endpoint::ANY).
+    /// The grantee; possibly [`ANY`](Endpoint::ANY).
     pub grantee: Endpoint,
     /// Virtual address of the first byte.
     pub start: u64,
-    /// How many bytes.
+    /// Length in bytes.
     pub bytes: u64,
 }
 
@@ -159,9 +159,9 @@ layout!(MagicGrant, 24 {
 pub enum Grant {
     /// Own memory.
     Direct(DirectGrant),
-    /// A grant of somebody else.
+    /// A grant of another process.
     Indirect(IndirectGrant),
-    /// Memory of somebody else.
+    /// Memory of another process.
     Magic(MagicGrant),
 }
 
@@ -202,7 +202,7 @@ impl GrantEntry {
         Self::live(sequence, access, GrantFlags::INDIRECT, zerocopy::transmute!(grant))
     }
 
-    /// A live entry that grants memory of somebody else. `access` as for [`direct`](Self::direct).
+    /// A live entry that grants memory of another process. `access` as for [`direct`](Self::direct).
     pub fn magic(sequence: u32, access: GrantFlags, grant: MagicGrant) -> Self {
         Self::live(sequence, access, GrantFlags::MAGIC, zerocopy::transmute!(grant))
     }

@@ -85,7 +85,7 @@ impl IpcStatus {
 }
 
 flags! {
-    /// State of, and wishes for, an [`AsyncMessage`].
+    /// State and options of an [`AsyncMessage`].
     pub struct AsyncFlags(u32) {
         /// The entry holds a message.
         VALID = 0x01,
@@ -115,7 +115,7 @@ impl AsyncFlags {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C, align(8))]
 pub struct AsyncMessage {
-    /// State and wishes. To be written last when an entry is filled in.
+    /// State and options. To be written last when an entry is filled in.
     pub flags: AsyncFlags,
     /// The receiver.
     pub destination: Endpoint,
@@ -139,9 +139,9 @@ impl AsyncMessage {
     pub const MAX_ENTRIES: usize = 16 * (5 + 256);
 
     /// A filled-in entry.
-    pub const fn new(destination: Endpoint, message: Message, wishes: AsyncFlags) -> Self {
+    pub const fn new(destination: Endpoint, message: Message, options: AsyncFlags) -> Self {
         Self {
-            flags: wishes.union(AsyncFlags::VALID),
+            flags: options.union(AsyncFlags::VALID),
             destination,
             result: Status::OK,
             pad: Pad::ZERO,

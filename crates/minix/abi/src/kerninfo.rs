@@ -1,4 +1,4 @@
-//! What the kernel shows to every process: structures to be read in place.
+//! Structures of the kernel that every process can read in place.
 //!
 //! [`KERNINFO`](crate::ipc::IpcCall::KERNINFO) tells the address of [`KernInfo`], which holds the addresses of the
 //! others. They differ between systems. The first look at them may go through a page fault.
@@ -10,7 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::Pad;
 
 flags! {
-    /// What of [`KernInfo`] is there.
+    /// The parts of [`KernInfo`] that exist.
     pub struct KernInfoFlags(u32) {
         /// Entry points for message passing. Never on this machine: always trap.
         IPCVECS = 1,
@@ -19,7 +19,7 @@ flags! {
     }
 }
 
-/// Where the other structures are. Zero: nowhere.
+/// Addresses of the other structures; zero for those that do not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct KernInfo {
@@ -27,7 +27,7 @@ pub struct KernInfo {
     pub magic: u32,
     /// Features of the system.
     pub features: u32,
-    /// What is there.
+    /// The parts that exist.
     pub flags: KernInfoFlags,
     /// Not named here.
     pub pad: Pad<12>,
@@ -63,7 +63,7 @@ layout!(KernInfo, 88 {
     clockinfo: u64 = 80,
 });
 
-/// There is something else where [`KernInfo`] should be.
+/// The structure at the address is not [`KernInfo`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadMagic(pub u32);
 
@@ -81,7 +81,7 @@ impl fmt::Display for BadMagic {
 impl core::error::Error for BadMagic {}
 
 impl KernInfo {
-    /// How the structure starts.
+    /// The first word of the structure.
     pub const MAGIC: u32 = 0xFC3B_84BF;
 
     /// Whether this is the structure.
@@ -142,13 +142,13 @@ layout!(UserInfo, 16 {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct Machine {
-    /// How many processors.
+    /// Number of processors.
     pub processors: u32,
-    /// Which of them started the system.
+    /// The processor that started the system.
     pub boot_processor: u32,
     /// Not named here.
     pub pad: Pad<16>,
-    /// Which board.
+    /// The board.
     pub board: u32,
 }
 

@@ -4,7 +4,7 @@ use core::fmt;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Bytes that carry nothing: padding between fields, or parts of a structure that nobody here needs.
+/// Bytes that carry nothing: padding between fields, or parts of a structure without use here.
 ///
 /// Made here they are zero. Read from somebody else they can be anything, since a C compiler leaves padding as it
 /// was; so all values of this type are equal, and a structure with padding compares by what it says.

@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{Endpoint, Status};
 
-/// What a message is about, or in a reply how the request went.
+/// The kind of a message; in a reply, the result of the request.
 ///
 /// The families of numbers are declared beside the structures they go with. A reply from the kernel, VM, RS or DS
 /// carries its [`Status`] here.
@@ -50,9 +50,9 @@ impl From<Status> for MessageType {
 
 named_formats!(MessageType);
 
-/// The body of some message: what the 96 bytes behind the message type mean.
+/// The body of a message: the meaning of the 96 bytes after the message type.
 ///
-/// Nothing in a message tells which body it has; the receiver knows it from the type and source, or from what it asked.
+/// A message does not say which body it has. The receiver knows it from the type and source, or from its own request.
 ///
 /// Bodies of one's own are possible:
 ///
@@ -96,9 +96,9 @@ pub trait Payload: FromBytes + IntoBytes + KnownLayout + Immutable {}
 #[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C, align(8))]
 pub struct Message {
-    /// Who sent it. Filled in by the kernel on delivery; what a sender puts there does not matter.
+    /// The sender. The kernel fills it in on delivery and ignores the value of the sender.
     pub source: Endpoint,
-    /// What it is about.
+    /// The message type.
     pub kind: MessageType,
     /// The body; [`payload`](Self::payload) decodes it.
     pub body: [u8; 96],
@@ -125,7 +125,7 @@ impl Message {
         }
     }
 
-    /// A message with a body, zeroes behind it.
+    /// A message with a body, padded with zeroes.
     ///
     /// A payload that is longer than a message's body does not compile.
     pub fn with_payload<T: Payload>(kind: MessageType, payload: &T) -> Self {
@@ -139,14 +139,14 @@ impl Message {
         Self::new(MessageType(status.0))
     }
 
-    /// The body, taken as a `T`. Every body can be taken as every `T`; what comes out is for the caller to check.
+    /// The body as a `T`. Every body can be read as every `T`; the caller checks the values.
     pub fn payload<T: Payload>(&self) -> T {
         const { assert!(size_of::<T>() <= Self::PAYLOAD_BYTES) };
         // The error would be a `T` longer than the body, which does not compile.
         T::read_from_prefix(&self.body).map_or_else(|_| T::new_zeroed(), |(payload, _)| payload)
     }
 
-    /// Replaces the body; what is behind it becomes zero.
+    /// Replaces the body, padded with zeroes.
     pub fn set_payload<T: Payload>(&mut self, payload: &T) {
         const { assert!(size_of::<T>() <= Self::PAYLOAD_BYTES) };
         let (front, rest) = self.body.split_at_mut(size_of::<T>());

@@ -66,21 +66,21 @@ impl fmt::Debug for Minor {
 pub enum Place {
     /// A whole drive.
     Drive {
-        /// Which drive.
+        /// Number of the drive.
         drive: u8,
     },
     /// A partition.
     Partition {
-        /// Which drive.
+        /// Number of the drive.
         drive: u8,
-        /// Which of its partitions.
+        /// Number of the partition on its drive.
         partition: u8,
     },
     /// A sub-partition.
     SubPartition {
-        /// Which drive.
+        /// Number of the drive.
         drive: u8,
-        /// Which of its partitions.
+        /// Number of the partition on its drive.
         partition: u8,
         /// Which sub-partition of that one.
         sub: u8,
@@ -88,7 +88,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Which drive it is on.
+    /// Number of the drive that it is on.
     pub const fn drive(self) -> u8 {
         match self {
             Self::Drive { drive } | Self::Partition { drive, .. } | Self::SubPartition { drive, .. } => drive,

@@ -1,4 +1,4 @@
-//! Notifications: messages without content of the sender's, used for interrupts, alarms, signals and pings.
+//! Notifications: messages in which the sender puts no content, used for interrupts, alarms, signals and pings.
 //!
 //! The kernel keeps at most one notification per sender and receiver, and makes the message up at delivery.
 
@@ -14,7 +14,7 @@ codes! {
     }
 }
 
-/// The body of a notification. What a source does not fill in is zero.
+/// The body of a notification. Fields that a source does not fill in are zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct Notification {
@@ -34,9 +34,9 @@ layout!(Notification, 32 {
 
 impl Payload for Notification {}
 
-/// What a notification is about, by its source.
+/// The meaning of a notification, by its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice {
+pub enum NotificationKind {
     /// Interrupt lines have fired: a bit for each notify id. Each line stays masked until it is enabled again, unless
     /// its policy says otherwise.
     Interrupts(u64),
@@ -46,14 +46,14 @@ pub enum Notice {
     Signals(SigSet),
     /// Some entries of the table of asynchronous messages are done.
     AsyncDone,
-    /// RS wants to know whether the service lives. The answer is a notification.
+    /// RS checks that the service responds. The answer is a notification.
     Ping,
-    /// Somebody else.
+    /// A notification of another process.
     Other(Endpoint),
 }
 
-impl Notice {
-    /// What `message` is about, which [`IpcStatus`](crate::ipc::IpcStatus) has shown to be a notification.
+impl NotificationKind {
+    /// The meaning of `message`, which is a notification by its [`IpcStatus`](crate::ipc::IpcStatus).
     pub fn of(message: &Message) -> Self {
         let body: Notification = message.payload();
         match message.source {

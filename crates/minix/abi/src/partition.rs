@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of the sector that holds a table.
 pub const TABLE_SECTOR_BYTES: usize = 512;
-/// Bytes that are read to get at a table, from the start of what it divides.
+/// Bytes to read for a table, from the start of the disk or partition that it divides.
 pub const TABLE_READ_BYTES: usize = 2048;
 /// Where in its sector the table is.
 pub const TABLE_OFFSET: usize = 0x1BE;
@@ -20,7 +20,7 @@ pub const SIGNATURE_OFFSET: usize = 510;
 pub const SIGNATURE: [u8; 2] = [0x55, 0xAA];
 
 codes! {
-    /// What a partition holds.
+    /// The type of a partition.
     pub struct SystemId(u8) {
         /// The entry is not used.
         NONE = 0x00,
@@ -50,13 +50,13 @@ pub struct PartitionEntry {
     pub boot: u8,
     /// Cylinder, head and sector of its start. Ignored.
     pub first_chs: [u8; 3],
-    /// What it holds.
+    /// The type.
     pub system: SystemId,
     /// Cylinder, head and sector of its end. Ignored.
     pub last_chs: [u8; 3],
     /// The first sector.
     pub first: U32,
-    /// How many sectors.
+    /// Number of sectors.
     pub sectors: U32,
 }
 

@@ -1,4 +1,4 @@
-//! How a service's program has to look, and what it finds when it starts.
+//! The form of a service's program, and its state at the start.
 //!
 //! | register at the first instruction | value |
 //! |---|---|
@@ -22,13 +22,13 @@ use crate::Pad;
 pub struct PsStrings {
     /// Address of the pointers to the arguments.
     pub arguments: u64,
-    /// How many arguments.
+    /// Number of arguments.
     pub argument_count: i32,
     /// Padding.
     pub pad0: Pad<4>,
     /// Address of the pointers to the environment.
     pub environment: u64,
-    /// How many variables.
+    /// Number of variables.
     pub environment_count: i32,
     /// Padding.
     pub pad1: Pad<4>,

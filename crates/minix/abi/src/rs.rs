@@ -32,13 +32,13 @@ codes! {
         COMMON_SIGNAL = 0xE00,
         /// From VFS: a request for coverage data.
         COMMON_GCOV = 0xE01,
-        /// From RS: fail on purpose: [`FaultInjection`]. No reply.
+        /// From RS: fail for a test: [`FaultInjection`]. No reply.
         COMMON_FAULT_INJECTION = 0xE02,
     }
 }
 
 codes! {
-    /// Why a service is being initialised.
+    /// The kind of start of a service.
     pub struct InitType(i32) {
         /// It starts.
         FRESH = 0,
@@ -88,15 +88,15 @@ flags! {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct Init {
-    /// Answer: how it went. Anything but [`Status::OK`] ends the service.
+    /// Answer: the result. Any status but [`Status::OK`] ends the service.
     pub result: Status,
-    /// Why.
+    /// The kind of start.
     pub kind: InitType,
     /// A grant to read the public part of RS's process table.
     pub process_table: GrantId,
     /// The instance to be replaced.
     pub old_endpoint: Endpoint,
-    /// How often it has been restarted.
+    /// Number of restarts so far.
     pub restarts: i32,
     /// Details.
     pub flags: InitFlags,
@@ -197,7 +197,7 @@ impl LuPrepare {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct SignalReceived {
-    /// Which one.
+    /// The signal.
     pub signal: Signal,
 }
 
@@ -208,14 +208,14 @@ layout!(SignalReceived, 4 {
 impl Payload for SignalReceived {}
 
 codes! {
-    /// How to fail on purpose.
+    /// The failure that RS asks for in a test.
     pub struct FaultKind(i32) {
         /// Crash.
         CRASH = 1,
     }
 }
 
-/// Fail on purpose.
+/// A request to fail, for a test.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct FaultInjection {
@@ -225,7 +225,7 @@ pub struct FaultInjection {
     pub pad0: Pad<4>,
     /// Bytes of that grant.
     pub bytes: u64,
-    /// How.
+    /// The kind of failure.
     pub kind: FaultKind,
     /// Padding.
     pub pad1: Pad<4>,

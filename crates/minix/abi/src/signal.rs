@@ -6,8 +6,8 @@ codes! {
     /// A signal.
     ///
     /// 1 to 70 can reach a service, as messages from RS; 71 to 74 are the kernel's, and come as notifications from
-    /// [`SYSTEM`](crate::Endpoint::SYSTEM). [`KILL`](Self::KILL) and fatal exceptions are handled by RS and never reach
-    /// anybody.
+    /// [`SYSTEM`](crate::Endpoint::SYSTEM). [`KILL`](Self::KILL) and fatal exceptions are handled by RS and reach no
+    /// service.
     pub struct Signal(i32) {
         /// Hang-up.
         HUP = 1,

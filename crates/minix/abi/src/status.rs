@@ -47,7 +47,7 @@ impl Status {
         }
     }
 
-    /// What came of the request.
+    /// The result of the request.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ use crate::Status;
 pub const TRACE_ENTRIES_AT_ONCE: usize = 1024;
 
 codes! {
-    /// What was asked for.
+    /// The kind of request.
     pub struct TraceRequest(u32) {
         /// Open.
         OPEN = 0,
@@ -41,7 +41,7 @@ codes! {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct TraceEntry {
-    /// What was asked for.
+    /// The kind of request.
     pub request: TraceRequest,
     /// Bytes. For opening and closing: the access bits. For control: the code. For vectors: the number of elements, until the
     /// sum of their bytes is known.
@@ -50,7 +50,7 @@ pub struct TraceEntry {
     pub position: u64,
     /// The flags of the transfer.
     pub flags: u32,
-    /// How it went; [`Status::IN_PROGRESS`] as long as it is open.
+    /// The result; [`Status::IN_PROGRESS`] as long as it is open.
     pub result: Status,
     /// When it came, in microseconds since the trace was started.
     pub start_us: u32,

@@ -25,7 +25,7 @@ pub struct MapDriver {
     pub label: u64,
     /// How many socket domains it serves.
     pub domain_count: i32,
-    /// Which ones.
+    /// The domains.
     pub domains: [i32; 8],
     /// Padding.
     pub pad1: Pad<4>,

@@ -42,7 +42,7 @@ layout!(Brk, 8 {
 impl Payload for Brk {}
 
 flags! {
-    /// What a mapping may be used for. Anonymous memory heeds a missing `WRITE` or `EXEC`.
+    /// The allowed accesses to a mapping. Anonymous memory heeds a missing `WRITE` or `EXEC`.
     pub struct Protection(u32) {
         /// Reading.
         READ = 1,
@@ -54,7 +54,7 @@ flags! {
 }
 
 flags! {
-    /// What kind of mapping.
+    /// The kind of mapping.
     pub struct MapFlags(u32) {
         /// Seen by all who map it.
         SHARED = 1,
@@ -74,7 +74,7 @@ flags! {
         LOWER16M = 0x20_0000,
         /// In the lowest MiB of memory.
         LOWER1M = 0x40_0000,
-        /// For somebody else.
+        /// For another process.
         THIRDPARTY = 0x80_0000,
         /// Physically aligned to 64 KiB.
         ALIGNMENT_64KB = 0x1000_0000,
@@ -97,13 +97,13 @@ pub struct Mmap {
     pub address: u64,
     /// How many bytes; rounded up to pages.
     pub bytes: u64,
-    /// What it may be used for.
+    /// The allowed accesses.
     pub protection: Protection,
-    /// What kind of mapping.
+    /// The kind of mapping.
     pub flags: MapFlags,
     /// The file; -1 for none.
     pub file: i32,
-    /// For whom, with [`THIRDPARTY`](MapFlags::THIRDPARTY).
+    /// The process to map for, with [`THIRDPARTY`](MapFlags::THIRDPARTY).
     pub for_whom: Endpoint,
     /// Reply: where it is.
     pub mapped_at: u64,
@@ -179,7 +179,7 @@ pub struct MapPhys {
     pub pad: Pad<4>,
     /// Physical address of the first byte.
     pub physical: u64,
-    /// How many bytes.
+    /// Length in bytes.
     pub bytes: u64,
     /// Reply: where it is.
     pub mapped_at: u64,
@@ -218,17 +218,17 @@ impl Payload for UnmapPhys {}
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct VmInfo {
-    /// What to ask for.
+    /// The kind of information.
     pub what: i32,
-    /// Whose memory.
+    /// The process whose memory it is.
     pub process: Endpoint,
     /// Room for how many answers; in the reply, how many there are.
     pub count: i32,
     /// Padding.
     pub pad: Pad<4>,
-    /// Where the answers go.
+    /// Address for the answers.
     pub address: u64,
-    /// Where to go on from.
+    /// Address to continue from.
     pub next: u64,
 }
 

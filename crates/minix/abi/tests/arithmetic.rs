@@ -7,7 +7,7 @@ use minix_abi::ioctl::IoctlCode;
 use minix_abi::ipc::{IpcCall, IpcStatus};
 use minix_abi::kernel_call::{MemRange, PhysRange, VumapReply, filled_ranges, total_bytes};
 use minix_abi::minor::{DeviceNumber, Minor, Place};
-use minix_abi::notify::{Notice, Notification};
+use minix_abi::notify::{Notification, NotificationKind};
 use minix_abi::signal::{SigSet, Signal};
 use minix_abi::{Endpoint, GrantId, Message, MessageType};
 use proptest::prelude::*;
@@ -273,15 +273,15 @@ fn notifications_mean_what_their_source_says() {
     };
     let mut message = Message::with_payload(MessageType::NOTIFY_MESSAGE, &body);
     for (source, notice) in [
-        (Endpoint(-1), Notice::Interrupts(5)),
-        (Endpoint(-2), Notice::Signals(signals)),
-        (Endpoint(-3), Notice::Alarm(10)),
-        (Endpoint(-5), Notice::AsyncDone),
-        (Endpoint(2), Notice::Ping),
-        (Endpoint(0x8009), Notice::Other(Endpoint(0x8009))),
+        (Endpoint(-1), NotificationKind::Interrupts(5)),
+        (Endpoint(-2), NotificationKind::Signals(signals)),
+        (Endpoint(-3), NotificationKind::Alarm(10)),
+        (Endpoint(-5), NotificationKind::AsyncDone),
+        (Endpoint(2), NotificationKind::Ping),
+        (Endpoint(0x8009), NotificationKind::Other(Endpoint(0x8009))),
     ] {
         message.source = source;
-        assert_eq!(Notice::of(&message), notice);
+        assert_eq!(NotificationKind::of(&message), notice);
     }
 }
 

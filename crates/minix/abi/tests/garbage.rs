@@ -8,7 +8,7 @@ use minix_abi::ioctl::PartGeom;
 use minix_abi::ipc::{AsyncMessage, IpcStatus};
 use minix_abi::kernel_call::*;
 use minix_abi::kerninfo::{ClockInfo, KernInfo, Machine, UserInfo};
-use minix_abi::notify::{Notice, Notification};
+use minix_abi::notify::{Notification, NotificationKind};
 use minix_abi::partition::{PartitionEntry, read_table};
 use minix_abi::process::PsStrings;
 use minix_abi::rs::{FaultInjection, Init, LuPrepare, RsStart, SignalReceived, Up};
@@ -75,7 +75,7 @@ proptest! {
     #[test]
     fn decoders(bytes in proptest::collection::vec(any::<u8>(), 512), word: u64, status: i32) {
         let message: Message = round_trip(&bytes);
-        let _ = format!("{:?} {:?}", Notice::of(&message), message.status());
+        let _ = format!("{:?} {:?}", NotificationKind::of(&message), message.status());
         let request: BdevRequest = message.payload();
         let _ = (request.minor.place(), request.request.argument_bytes(), request.request.group());
         let _ = (request.user.slot(), request.user.generation(), request.user.to_string());

@@ -3,10 +3,10 @@
 use core::ffi::{CStr, c_char};
 use core::ptr;
 
-/// What a word that is not UTF-8 is taken for: no word that anybody knows.
+/// Stands for a word that is not UTF-8. No option has this name.
 const NOT_TEXT: &str = "\u{FFFD}";
 
-/// The words behind the program's name, in order.
+/// The words after the program's name, in order.
 ///
 /// A word that is not UTF-8 comes as the replacement character, alone.
 #[derive(Clone, Debug)]
@@ -35,13 +35,13 @@ impl Args {
     ///
     /// # Safety
     ///
-    /// `stack` is the address of such a count; the pointers behind it are those of NUL-terminated strings, and of exposed
+    /// `stack` is the address of such a count; the pointers after it are those of NUL-terminated strings, and of exposed
     /// provenance; all of it stays as it is for as long as the program runs.
     pub unsafe fn from_stack(stack: *const u64) -> Self {
         // SAFETY: the count is there.
         let count = unsafe { stack.read() };
         let count = usize::try_from(count).unwrap_or(0);
-        // SAFETY: behind the count there are as many pointers, which nobody changes.
+        // SAFETY: as many pointers follow the count, and no code changes them.
         let addresses: &'static [u64] = unsafe { core::slice::from_raw_parts(stack.add(1), count) };
         let (program, rest) = match addresses.split_first() {
             // SAFETY: it is one of the pointers that the caller speaks of.
@@ -73,7 +73,7 @@ impl Iterator for Args {
             Words::Addresses(addresses) => {
                 let (&first, rest) = addresses.split_first()?;
                 *addresses = rest;
-                // SAFETY: whoever made this from a stack has promised that the pointers are those of strings.
+                // SAFETY: the caller of `from_stack` has promised that the pointers are those of strings.
                 Some(unsafe { text(first) })
             }
         }

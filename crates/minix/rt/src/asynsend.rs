@@ -12,7 +12,7 @@ use minix_abi::{Endpoint, Errno, Message, MessageType, Pad, Status};
 use crate::Ipc;
 use crate::ipc::names_no_memory;
 
-/// Memory for `N` asynchronous messages. A [`Fixed`](crate::Fixed) is a good home for it.
+/// Memory for `N` asynchronous messages. A [`Fixed`](crate::Fixed) can hold it.
 #[derive(Clone, Debug)]
 pub struct Table<const N: usize>([AsyncMessage; N]);
 
@@ -43,17 +43,17 @@ impl<const N: usize> Default for Table<N> {
 /// Messages on their way to receivers that were not ready, at most `N`.
 ///
 /// The kernel looks through the table from its start, so entries are used in order, and a receiver gets its messages in the
-/// order they were posted.
+/// order they were sent.
 ///
-/// Posting never waits. A message stays until its receiver takes it or dies. When all `N` entries wait, the receiver with the
+/// Sending never waits. A message stays until its receiver takes it or dies. When all `N` entries wait, the receiver with the
 /// most of them is the one that does not receive: **its oldest message is dropped**, with a line on the console, so
 /// that a client that never fetches its replies cannot stop the service from replying to others.
 pub struct Outbox<const N: usize> {
     /// `N` entries. While one is pending the kernel may read it, and write its flags and its result, at any time.
     table: NonNull<AsyncMessage>,
-    /// The first entry that may be pending. Those in front of it are free.
+    /// The first entry that may be pending. Those before it are free.
     first: usize,
-    /// The entry behind the last one that may be pending. This one and those behind it are free.
+    /// The entry after the last one that may be pending. This one and those after it are free.
     end: usize,
     dropped: u64,
     failed: u64,
@@ -78,32 +78,32 @@ impl<const N: usize> Outbox<N> {
         }
     }
 
-    /// Sends a message to `to`, now or as soon as it is ready for it. Of `wishes`, [`NOREPLY`](AsyncFlags::NOREPLY),
-    /// [`NOTIFY`](AsyncFlags::NOTIFY) and [`NOTIFY_ERR`](AsyncFlags::NOTIFY_ERR) count.
+    /// Sends a message to `to`, now or as soon as it is ready for it. Of `options`, [`NOREPLY`](AsyncFlags::NOREPLY),
+    /// [`NOTIFY`](AsyncFlags::NOTIFY) and [`NOTIFY_ERR`](AsyncFlags::NOTIFY_ERR) are used.
     ///
     /// # Errors
     ///
     /// [`EPERM`](Errno::EPERM) if the caller is no service, [`ECALLDENIED`](Errno::ECALLDENIED) for a request that
     /// [names memory](Ipc::sendrec_memory). A receiver that is dead, or may not be sent to, is no
     /// error here; [`failed`](Self::failed) counts it.
-    pub fn post(
+    pub fn send(
         &mut self,
         ipc: &mut impl Ipc,
         to: Endpoint,
         message: &Message,
-        wishes: AsyncFlags,
+        options: AsyncFlags,
     ) -> Result<(), Errno> {
         if !names_no_memory(to, message.kind) {
             return Err(Errno::ECALLDENIED);
         }
         // Entries with other flags would be skipped, and stay for ever.
-        let wishes = wishes & (AsyncFlags::NOREPLY | AsyncFlags::NOTIFY | AsyncFlags::NOTIFY_ERR);
+        let options = options & (AsyncFlags::NOREPLY | AsyncFlags::NOTIFY | AsyncFlags::NOTIFY_ERR);
         self.reap();
         if self.end == N {
             self.make_room(ipc)?;
         }
         let index = self.end;
-        self.fill(index, &AsyncMessage::new(to, *message, wishes));
+        self.fill(index, &AsyncMessage::new(to, *message, options));
         self.end += 1;
         // SAFETY: so many entries are there, and the table, borrowed for ever, stays where it is. Pending ones are not touched.
         let sent = unsafe { ipc.senda(self.entry(self.first), self.end - self.first) };
@@ -125,7 +125,7 @@ impl<const N: usize> Outbox<N> {
         self.dropped
     }
 
-    /// How many messages never arrived because the receiver was dead or could not be sent to.
+    /// How many messages were not delivered because the receiver was dead or could not be sent to.
     pub const fn failed(&self) -> u64 {
         self.failed
     }
@@ -135,7 +135,7 @@ impl<const N: usize> Outbox<N> {
         self.denied
     }
 
-    /// Counts what the kernel is done with by now. [`post`](Self::post) does it by itself.
+    /// Counts the messages that the kernel is done with by now. [`send`](Self::send) does it by itself.
     pub fn refresh(&mut self) {
         self.reap();
     }
@@ -183,13 +183,13 @@ impl<const N: usize> Outbox<N> {
         // Some may have left meanwhile.
         self.reap();
         if self.in_use().len() == N && self.in_use().all(|index| !self.flags(index).is_empty()) {
-            let deaf = self.deaf_receiver();
-            if let Some(oldest) = self.in_use().find(|&index| self.destination(index) == deaf) {
+            let slowest = self.slowest_receiver();
+            if let Some(oldest) = self.in_use().find(|&index| self.destination(index) == slowest) {
                 self.set_flags(oldest, AsyncFlags::EMPTY);
                 self.dropped += 1;
                 warn!(
                     "outbox full: the oldest message to {}, which fetches none, is dropped",
-                    deaf.0
+                    slowest.0
                 );
             }
         }
@@ -198,7 +198,7 @@ impl<const N: usize> Outbox<N> {
     }
 
     /// The receiver that most messages wait for.
-    fn deaf_receiver(&self) -> Endpoint {
+    fn slowest_receiver(&self) -> Endpoint {
         let waiting = |to: Endpoint| self.in_use().filter(|&index| self.destination(index) == to).count();
         let index = self.in_use().max_by_key(|&index| waiting(self.destination(index)));
         index.map_or(Endpoint::NONE, |index| self.destination(index))
@@ -252,7 +252,7 @@ impl<const N: usize> Outbox<N> {
         unsafe { (&raw const (*self.entry(index)).flags).read_volatile() }
     }
 
-    /// Whoever sees the flags sees everything that was written before.
+    /// A reader that sees the flags sees everything that was written before.
     fn set_flags(&mut self, index: usize, flags: AsyncFlags) {
         fence(Ordering::SeqCst);
         // SAFETY: the entry is in the table. Volatile, as the kernel may look at any time.

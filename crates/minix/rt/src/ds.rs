@@ -11,7 +11,7 @@ use crate::grant::Grants;
 /// A name that RS gave to a service.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Label {
-    /// Text of `length` bytes, zeroes behind it.
+    /// Text of `length` bytes, padded with zeroes.
     bytes: [u8; MAX_KEY_BYTES],
     length: u8,
 }

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 /// A static value that [`take`](Self::take) hands out once, for as long as the program runs.
 ///
-/// What the kernel looks at on its own (the tables of grants and of asynchronous messages) has to stay where it is.
+/// The kernel reads the tables of grants and of asynchronous messages at any time, so they must not move.
 pub struct Fixed<T> {
     taken: AtomicBool,
     value: UnsafeCell<T>,
@@ -16,7 +16,7 @@ pub struct Fixed<T> {
 unsafe impl<T: Send> Sync for Fixed<T> {}
 
 impl<T> Fixed<T> {
-    /// A value that nobody has taken.
+    /// A value that is not taken yet.
     pub const fn new(value: T) -> Self {
         Self {
             taken: AtomicBool::new(false),
@@ -33,7 +33,7 @@ impl<T> Fixed<T> {
         if self.taken.swap(true, Ordering::AcqRel) {
             return None;
         }
-        // SAFETY: the flag was not set, so this is the only reference there ever is; it lives as long as the static.
+        // SAFETY: the flag was not set, so this is the only reference there ever is; it is valid as long as the static.
         Some(unsafe { &mut *self.value.get() })
     }
 }

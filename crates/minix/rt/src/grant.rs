@@ -1,4 +1,4 @@
-//! Grants to others: a table that the kernel reads whenever somebody uses one.
+//! Grants to other processes: a table that the kernel reads when a process uses a grant.
 
 use core::fmt;
 use core::ptr::NonNull;
@@ -11,7 +11,7 @@ use minix_abi::{Endpoint, Errno, GrantId, MessageType, Pad};
 use crate::Ipc;
 use crate::kernel::call;
 
-/// Memory for the table of `N` grants. A [`Fixed`](crate::Fixed) is a good home for it.
+/// Memory for the table of `N` grants. A [`Fixed`](crate::Fixed) can hold it.
 #[derive(Clone, Debug)]
 pub struct Table<const N: usize>([GrantEntry; N]);
 
@@ -48,7 +48,7 @@ pub struct Grants<const N: usize> {
 unsafe impl<const N: usize> Send for Grants<N> {}
 
 impl<const N: usize> Grants<N> {
-    /// Grants in `table`. Nobody can use them before [`register`](Self::register).
+    /// Grants in `table`. They can be used after [`register`](Self::register).
     pub fn new(table: &'static mut Table<N>) -> Self {
         *table = Table::new();
         Self {
@@ -76,16 +76,16 @@ impl<const N: usize> Grants<N> {
     ///
     /// # Safety
     ///
-    /// For `READ`: nobody writes the memory while the grantee reads it. For `WRITE`: nothing in the program uses the memory
+    /// For `READ`: no code writes the memory while the grantee reads it. For `WRITE`: nothing in the program uses the memory
     /// while the grantee writes it, and every content is valid.
     ///
-    /// The grantee can read and write until [`revoke`](Self::revoke), and so can those it hands the grant on to. A
+    /// The grantee can read and write until [`revoke`](Self::revoke), and so can processes that it hands the grant on to. A
     /// device that works for one of them, which may be this very program, goes on after that, until its request is done or it
     /// is reset: revoking a grant stops copies, and no device.
     pub unsafe fn direct(&mut self, to: Endpoint, address: u64, bytes: u64, access: GrantFlags) -> Option<GrantId> {
         let index = (0..N).find(|&index| !self.flags(index).contains(GrantFlags::USED))?;
         let place = self.entry(index);
-        // SAFETY: the entry is in the table; nobody but us changes a sequence number.
+        // SAFETY: the entry is in the table; only this value changes sequence numbers.
         let sequence = unsafe { (*place).sequence };
         let sequence = u32::try_from(sequence).ok()?;
         let id = GrantId::new(u32::try_from(index).ok()?, sequence)?;
@@ -102,7 +102,7 @@ impl<const N: usize> Grants<N> {
         Some(id)
     }
 
-    /// Takes a grant back. Copies with it fail from now on, also when the entry has been used for another one. An id
+    /// Revokes a grant. Copies with it fail from now on, also when the entry has been used for another one. An id
     /// that is no grant of this table, any more, changes nothing.
     pub fn revoke(&mut self, id: GrantId) {
         let (Some(index), Some(sequence)) = (id.index(), id.sequence()) else {
@@ -113,7 +113,7 @@ impl<const N: usize> Grants<N> {
             return;
         }
         let place = self.entry(index);
-        // SAFETY: the entry is in the table; nobody but us changes a sequence number.
+        // SAFETY: the entry is in the table; only this value changes sequence numbers.
         if unsafe { (*place).sequence } != sequence.cast_signed() {
             return;
         }
@@ -127,7 +127,7 @@ impl<const N: usize> Grants<N> {
     /// memory to no device.
     pub(crate) fn reading<R>(&mut self, to: Endpoint, memory: &[u8], body: impl FnOnce(GrantId) -> R) -> Option<R> {
         let address = memory.as_ptr().expose_provenance() as u64;
-        // SAFETY: the memory is borrowed, so nobody writes it, until the grant is revoked.
+        // SAFETY: the memory is borrowed until the grant is revoked, so no code writes it.
         let id = unsafe { self.direct(to, address, memory.len() as u64, GrantFlags::READ) }?;
         let lent = Lent { grants: self, id };
         Some(body(lent.id))
@@ -136,7 +136,7 @@ impl<const N: usize> Grants<N> {
     /// Has `to` fill in memory for as long as `body` runs, by copies and not by a device.
     pub(crate) fn filling<R>(&mut self, to: Endpoint, memory: &mut [u8], body: impl FnOnce(GrantId) -> R) -> Option<R> {
         let address = memory.as_mut_ptr().expose_provenance() as u64;
-        // SAFETY: the memory is borrowed exclusively, so nobody uses it, until the grant is revoked; bytes are always valid.
+        // SAFETY: the memory is borrowed exclusively until the grant is revoked, so no code uses it; bytes are always valid.
         let id = unsafe { self.direct(to, address, memory.len() as u64, GrantFlags::WRITE) }?;
         let lent = Lent { grants: self, id };
         Some(body(lent.id))
@@ -153,7 +153,7 @@ impl<const N: usize> Grants<N> {
         unsafe { (*self.entry(index)).flags }
     }
 
-    /// Writes the flags of an entry. Whoever sees them sees everything that was written before.
+    /// Writes the flags of an entry. A reader that sees them sees everything that was written before.
     fn publish(&mut self, index: usize, flags: GrantFlags) {
         fence(Ordering::SeqCst);
         // SAFETY: the entry is in the table. The write is volatile as the kernel may look at any time.
@@ -162,7 +162,7 @@ impl<const N: usize> Grants<N> {
     }
 }
 
-/// A grant of memory that is borrowed. However its owner goes, also by a panic, the grant ends before the borrow does.
+/// A grant of memory that is borrowed. It is revoked on drop, so also after a panic, before the borrow ends.
 struct Lent<'a, const N: usize> {
     grants: &'a mut Grants<N>,
     id: GrantId,

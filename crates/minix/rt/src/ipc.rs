@@ -9,20 +9,20 @@ use minix_abi::{Endpoint, Errno, Message, MessageType};
 ///
 /// Passing messages is safe. Some servers of the system act on addresses in a message, as the calls of the C library have them:
 /// VM takes memory away, PM, VFS, MIB and RS read and write it. Requests of that kind go by
-/// [`sendrec_memory`](Self::sendrec_memory), which is `unsafe`; the safe ways do not let them through. Everybody else needs a
+/// [`sendrec_memory`](Self::sendrec_memory), which is `unsafe`; the safe ways do not let them through. Other processes need a
 /// grant, and [making one](crate::grant::Grants::direct) is `unsafe` as well.
 ///
 /// # Safety
 ///
-/// This crate, and what is built on it, makes pointers and slices of what comes back, and gives devices addresses that came back.
-/// So an implementer answers for it:
+/// This crate and its users make pointers and slices of addresses in answers, and give such addresses to devices.
+/// So an implementation guarantees:
 ///
-/// * A request to VM that it answers without an error was carried out. `VM_MMAP` answers with the address of as many bytes as were
+/// * A request to VM that is answered without an error was carried out. `VM_MMAP` answers with the address of as many bytes as were
 ///   asked for, from a page on: cleared, readable and writable, and used by nothing else in the program until `VM_MUNMAP` takes
 ///   them away. Contiguous memory was asked for, if so, and is. `VM_MAP_PHYS` answers where those physical addresses are seen, and
 ///   they are seen there until `VM_UNMAP_PHYS`.
 /// * `SYS_UMAP` answers with the address at which devices see that memory, all of it, in one piece. `SYS_VUMAP` answers with
-///   ranges of memory that the granter has granted, and with nothing else, and counts those that it has written.
+///   ranges of memory that the granter has granted, and with nothing else, and counts the ranges in its answer.
 /// * A kernel call touches the memory that its message names, in the way and length it says, and no other. When it has returned it
 ///   is done with it; [`senda`](Self::senda) is done with an entry of its table when it has marked it so, and looks into no
 ///   table but that of the last call.

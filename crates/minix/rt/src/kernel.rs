@@ -75,17 +75,17 @@ pub fn safecopy_to(
     unsafe { call(ipc, MessageType::SYS_SAFECOPYTO, &request) }.map(drop)
 }
 
-/// Finds the physical ranges of the memory behind `elements`, which are grants of `granter`. `offset` bytes of the first
+/// Finds the physical ranges of the memory of `elements`, which are grants of `granter`. `offset` bytes of the first
 /// element are skipped. Returns how many ranges were put into `ranges`.
 ///
 /// At most 64 elements and 64 ranges count. When the ranges are full, mapping stops **without an error**: the caller
-/// compares the sum of their lengths with what it asked for.
+/// compares the sum of their lengths with the length of its request.
 ///
 /// # Errors
 ///
 /// [`EINVAL`](Errno::EINVAL) for no elements, no room, or an element not longer than `offset`, and for
 /// [`SELF`](Endpoint::SELF), with which the kernel would take elements for addresses of this process, granted or not; for a bad
-/// grant as [`safecopy_from`]; [`EFAULT`](Errno::EFAULT) for memory that the device is to read and nobody ever touched.
+/// grant as [`safecopy_from`]; [`EFAULT`](Errno::EFAULT) for memory that the device is to read and that was never touched.
 pub fn vumap(
     ipc: &mut impl Ipc,
     granter: Endpoint,
@@ -114,7 +114,7 @@ pub fn vumap(
         offset,
     };
     // SAFETY: the kernel reads `elements` and writes `ranges`, both borrowed for the whole call and as long as it says. A
-    // `LentRange` is a `PhysRange`, which is what the kernel writes, and what it writes is memory that `granter` has granted.
+    // `LentRange` is a `PhysRange`, as the kernel writes it, and each range is memory that `granter` has granted.
     let reply = unsafe { call(ipc, MessageType::SYS_VUMAP, &request) }?;
     let filled = usize::try_from(reply.payload::<VumapReply>().filled).unwrap_or(0);
     Ok(filled.min(ranges.len()))
@@ -140,11 +140,11 @@ pub fn umap_own(ipc: &mut impl Ipc, address: u64, bytes: u32) -> Result<u64, Err
 pub fn add_mem(ipc: &mut impl Ipc, base: u64, bytes: u64) -> Result<(), Errno> {
     let range = MemRange::new(base, bytes).ok_or(Errno::EINVAL)?;
     let request = PrivCtl::add_own_mem((&raw const range).expose_provenance() as u64);
-    // SAFETY: the kernel reads `range`, which lives until the end of this function.
+    // SAFETY: the kernel reads `range`, which is valid until the end of this function.
     unsafe { call(ipc, MessageType::SYS_PRIVCTL, &request) }.map(drop)
 }
 
-/// The times of the system, in ticks. They stand still while somebody traps more often than once per tick.
+/// The times of the system, in ticks. They stand still while processes trap more often than once per tick.
 ///
 /// # Errors
 ///
@@ -172,7 +172,7 @@ pub fn hz(ipc: &mut impl Ipc) -> Result<u32, Errno> {
         bytes: 8,
         ..GetInfo::default()
     };
-    // SAFETY: the kernel writes at most eight bytes to `answer`, which lives until the end of this function.
+    // SAFETY: the kernel writes at most eight bytes to `answer`, which is valid until the end of this function.
     unsafe { call(ipc, MessageType::SYS_GETINFO, &request) }?;
     u32::try_from(answer).ok().filter(|&hz| hz != 0).ok_or(Errno::EDOM)
 }
@@ -210,7 +210,7 @@ pub fn who_am_i(ipc: &mut impl Ipc) -> Result<WhoAmI, Errno> {
 }
 
 /// Prints text on the console and into the kernel's message ring, at most [`MAX_DIAG_BYTES`] per call. What the kernel does not
-/// take is lost: there is nobody else to tell.
+/// take is lost: there is no other place for it.
 pub fn diag(ipc: &mut impl Ipc, text: &[u8]) {
     for part in text.chunks(MAX_DIAG_BYTES) {
         let request = DiagCtl::print(part.as_ptr().expose_provenance() as u64, saturated(part.len()));

@@ -1,8 +1,8 @@
 //! The `log` crate's records on the console: a line each, repeats counted, floods cut.
 //!
 //! Printing a line takes the kernel, and on MINIX the whole system, longer than most requests. So a line that comes again
-//! within a second of the last time is counted, not printed, and no more than [`LINES_A_SECOND`] are printed in a second. What
-//! is missing is told in one line each, a second later at most if the program calls [`catch_up`](Logger::catch_up) by the
+//! within a second of the last time is counted, not printed, and no more than [`LINES_A_SECOND`] are printed in a second. Missing
+//! lines are reported in one line each, a second later at most if the program calls [`catch_up`](Logger::catch_up) by the
 //! [`deadline`](Logger::deadline).
 
 use core::fmt::{self, Write as _};

@@ -1,7 +1,7 @@
 //! Memory from VM: ordinary, contiguous for devices, and windows onto device registers.
 //!
-//! What these hand out stays mapped until the service ends or takes it back. That it is there, and nobody else's, is what VM
-//! says; whoever implements [`Ipc`] answers for it.
+//! The memory stays mapped until the service ends or unmaps it. VM says that it exists and belongs to this service alone; the
+//! implementation of [`Ipc`] answers for that.
 
 use core::ptr::{self, NonNull};
 
@@ -10,7 +10,7 @@ use minix_abi::{Endpoint, Errno, Message, MessageType, PAGE_BYTES, Pad, Payload}
 
 use crate::{Ipc, kernel};
 
-/// Memory that is in one piece for devices as well. VM has cleared it.
+/// Memory that is contiguous for devices as well. VM has cleared it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contiguous {
     /// Where this process sees it; a multiple of the page.
@@ -21,12 +21,12 @@ pub struct Contiguous {
     pub physical: u64,
 }
 
-/// Maps cleared memory that is in one piece for devices as well, of at least `bytes` bytes.
+/// Maps cleared memory that is contiguous for devices as well, of at least `bytes` bytes.
 ///
 /// # Errors
 ///
 /// [`EINVAL`](Errno::EINVAL) for no bytes, or for more than 1 MiB: the kernel has been seen to go down over a larger request
-/// that it could not meet. [`ENOMEM`](Errno::ENOMEM).
+/// for which it had no memory. [`ENOMEM`](Errno::ENOMEM).
 pub fn map_contiguous(ipc: &mut impl Ipc, bytes: usize) -> Result<Contiguous, Errno> {
     let rounded = whole_pages(bytes)?;
     if rounded as u64 > Mmap::MAX_CONTIGUOUS_BYTES {
@@ -41,7 +41,7 @@ pub fn map_contiguous(ipc: &mut impl Ipc, bytes: usize) -> Result<Contiguous, Er
             physical,
         }),
         Err(errno) => {
-            // SAFETY: it was mapped just now and nobody else knows of it.
+            // SAFETY: it was mapped just now and has no other user.
             let _ = unsafe { unmap(ipc, start, rounded) };
             Err(errno)
         }
@@ -60,7 +60,7 @@ pub fn map_anonymous(ipc: &mut impl Ipc, bytes: usize) -> Result<NonNull<[u8]>, 
     Ok(NonNull::slice_from_raw_parts(start, bytes))
 }
 
-/// Takes mapped memory away. `bytes` is rounded up to pages.
+/// Removes a mapping. `bytes` is rounded up to pages.
 ///
 /// # Errors
 ///
@@ -71,7 +71,7 @@ pub fn map_anonymous(ipc: &mut impl Ipc, bytes: usize) -> Result<NonNull<[u8]>, 
 /// Neither the program nor a device uses any of it from now on.
 pub unsafe fn unmap(ipc: &mut impl Ipc, start: NonNull<u8>, bytes: usize) -> Result<(), Errno> {
     let request = Mmap::unmap(start.addr().get() as u64, whole_pages(bytes)? as u64);
-    // SAFETY: nobody uses the memory that is taken away, as the caller promises.
+    // SAFETY: the unmapped memory is not used, as the caller promises.
     unsafe { ask(ipc, MessageType::VM_MUNMAP, &request) }.map(drop)
 }
 
@@ -94,7 +94,7 @@ pub fn map_device(ipc: &mut impl Ipc, physical: u64, bytes: u64) -> Result<NonNu
     pointer(reply.payload::<MapPhys>().mapped_at)
 }
 
-/// Takes away what [`map_device`] mapped, all of it.
+/// Removes a mapping of [`map_device`], all of it.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
 //! The conversation with RS: start, pings, signals, and no live update.
 //!
-//! RS is answered where it waits for an answer, and nowhere else: to anything else it would answer in turn, without end.
+//! RS is answered where it waits for an answer, and nowhere else: to any other answer it would reply in turn, without end.
 
 use minix_abi::ipc::IpcStatus;
 use minix_abi::kernel_call::{PrivFlags, WhoAmI};
@@ -10,20 +10,20 @@ use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
 
 use crate::{Ipc, kernel};
 
-/// A start that RS waits to hear the outcome of.
+/// A start whose result RS waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "RS waits to hear whether the start went well"]
 pub struct Startup {
-    /// Who this is. If the kernel would not say, the endpoint is [`NONE`](Endpoint::NONE).
+    /// The own endpoint and label. If the kernel did not tell, the endpoint is [`NONE`](Endpoint::NONE).
     pub who: WhoAmI,
-    /// What RS said.
+    /// The start message of RS.
     pub init: Init,
 }
 
-/// Finds out who this is and waits for RS to say that it is time to initialise.
+/// Finds the own endpoint and label, and waits for the start message of RS.
 ///
 /// It returns in an instance that starts from nothing. One that is to take over from an instance that died refuses, so that RS
-/// starts a fresh one, under a new endpoint: that is what clients look for. One that is to take over from a running instance
+/// starts a fresh one, under a new endpoint, which clients wait for. One that is to take over from a running instance
 /// refuses as well. RS ends both. Nor does it return if RS wants it to fail for a test.
 pub fn start(ipc: &mut impl Ipc) -> Startup {
     start_with(ipc, |_| {})
@@ -32,7 +32,7 @@ pub fn start(ipc: &mut impl Ipc) -> Startup {
 /// Like [`start`], and does something in an instance that is to take over from one that died, before it refuses or fails.
 ///
 /// At that moment the memory of the dead instance is still there, for the last time: a device that works for it can be
-/// stopped before somebody else gets the memory.
+/// stopped before another process gets the memory.
 pub fn start_with<I: Ipc>(ipc: &mut I, on_restart: impl FnOnce(&mut I)) -> Startup {
     let who = kernel::who_am_i(ipc)
         .unwrap_or_else(|_| WhoAmI::new(Endpoint::NONE, PrivFlags::empty(), InitFlags::empty(), b""));
@@ -52,11 +52,11 @@ pub fn start_with<I: Ipc>(ipc: &mut I, on_restart: impl FnOnce(&mut I)) -> Start
     }
 }
 
-/// Does what RS is told to have services do for a test of its own: crash, fail, or never answer.
+/// Crashes, fails or never answers, if RS asks for that in a test of its own.
 fn fail_on_purpose(ipc: &mut impl Ipc, startup: Startup) {
     let flags = startup.init.flags;
     if flags.contains(InitFlags::CRASH) {
-        // To RS an end that it did not ask for is a crash.
+        // RS counts an end without its request as a crash.
         kernel::exit(ipc);
     }
     if flags.contains(InitFlags::FAIL) {
@@ -72,7 +72,7 @@ impl Startup {
     ///
     /// # Errors
     ///
-    /// What RS says to it; [`EINVAL`](Errno::EINVAL) if it did not expect to be told.
+    /// The answer of RS; [`EINVAL`](Errno::EINVAL) if RS did not wait for a result.
     pub fn finish(self, ipc: &mut impl Ipc, result: Result<(), Errno>) -> Result<(), Errno> {
         let answer = Init::answer(Status::from(result));
         let mut message = Message::with_payload(MessageType::RS_INIT, &answer);
@@ -107,13 +107,13 @@ fn wait_for_init(ipc: &mut impl Ipc) -> Init {
             Ok(_) if message.kind == MessageType::RS_INIT => return message.payload(),
             // Nothing else concerns a service that has not started, and none of it is answered.
             Ok(_) | Err(Errno::EINTR) => {}
-            // Without RS there is nobody to start for.
+            // Without RS a service has no use.
             Err(_) => kernel::exit(ipc),
         }
     }
 }
 
-/// What came of a message that [`handle`] looked at.
+/// The result of [`handle`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// It was for the runtime, and there is nothing left to do.
@@ -124,8 +124,8 @@ pub enum Event {
     NotForUs,
 }
 
-/// Looks at a message that was received, and deals with it if RS or the kernel sent it for reasons of their own. To be
-/// given every message first.
+/// Handles a message if RS or the kernel sent it for their own purposes. Call it first for every message that is
+/// received.
 ///
 /// Pings are answered, live updates are refused, and RS's request to crash is met by ending the process.
 pub fn handle(ipc: &mut impl Ipc, status: IpcStatus, message: &Message) -> Event {
@@ -161,11 +161,11 @@ fn refuse_update(ipc: &mut impl Ipc, request: &LuPrepare) {
     }
     let answer = request.answer(Errno::ENOSYS.into());
     let mut message = Message::with_payload(MessageType::RS_LU_PREPARE, &answer);
-    // Whatever RS says to that: this instance goes on.
+    // This instance continues after every answer of RS.
     let _ = ipc.sendrec(Endpoint::RS, &mut message);
 }
 
 fn answer_ping(ipc: &mut impl Ipc) {
-    // If it does not arrive, RS will find the service dead, and is right.
+    // If it is not delivered, RS finds the service dead, and is right.
     let _ = ipc.notify(Endpoint::RS);
 }

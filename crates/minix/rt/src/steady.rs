@@ -1,7 +1,7 @@
 //! A clock that never goes back, over a counter that may.
 
-/// The time and how much it is ahead of the counter, modulo 2^64, when the counter shows `counter`, showed `last` the time before
-/// and was so much behind then.
+/// The time, and by how much it is ahead of the counter, modulo 2^64. The counter shows `counter` now. At the last reading it
+/// showed `last`, and the time was `ahead` of it.
 ///
 /// A step of the counter by more than half of all numbers is a step back. QEMU takes one when a snapshot is loaded, even to before
 /// the counter's start, where it reads as a very large number.

@@ -67,7 +67,7 @@ pub(crate) fn start_device<T: Transport>(
             Err(error) => return Err(error),
         }
         let DeviceState::Live(disk) = &*state else { continue };
-        let has_tables = disk.accepted().contains(Features::INDIRECT_DESC);
+        let has_tables = disk.accepted_features().contains(Features::INDIRECT_DESC);
         if has_tables || !plan.is_too_small_without_tables() || !plan.step_down() {
             return Ok(());
         }

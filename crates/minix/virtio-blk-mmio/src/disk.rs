@@ -147,7 +147,7 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
     /// Descriptors that the queue has at most, and whether requests have tables of their own; `None` while the device is not
     /// live.
     pub fn queue(&self) -> Option<(QueueSize, bool)> {
-        let indirect = self.live()?.accepted().contains(Features::INDIRECT_DESC);
+        let indirect = self.live()?.accepted_features().contains(Features::INDIRECT_DESC);
         Some((self.plan.layout().queue, indirect))
     }
 

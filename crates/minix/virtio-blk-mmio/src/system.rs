@@ -8,7 +8,7 @@ use core::time::Duration;
 use log::{Log as _, debug, error};
 use minix_abi::ipc::{AsyncFlags, IpcStatus};
 use minix_abi::kernel_call::{MapAccess, MapElement};
-use minix_abi::notify::Notice;
+use minix_abi::notify::NotificationKind;
 use minix_abi::signal::Signal;
 use minix_abi::trace::TraceEntry;
 use minix_abi::{Endpoint, Errno, GrantId, Instant, Message};
@@ -139,11 +139,11 @@ impl<I: Ipc, C: Fn() -> Instant> System for MinixSystem<I, C> {
                 return Ok(Event::Other);
             }
             SefEvent::NotForUs if !status.is_notification() => return Ok(Event::Message(status)),
-            SefEvent::NotForUs => Notice::of(message),
+            SefEvent::NotForUs => NotificationKind::of(message),
         };
         Ok(match event {
-            Notice::Interrupts(lines) if self.line.is_in(lines) => Event::Interrupt,
-            Notice::Alarm(_) => {
+            NotificationKind::Interrupts(lines) if self.line.is_in(lines) => Event::Interrupt,
+            NotificationKind::Alarm(_) => {
                 self.alarm = None;
                 Event::Alarm
             }
@@ -200,7 +200,7 @@ impl<I: Ipc, C> Kernel for MinixSystem<I, C> {
         let sent = if request.sender_waits_for_reply() {
             self.ipc.sendnb(to, message)
         } else {
-            self.outbox.post(&mut self.ipc, to, message, AsyncFlags::NOREPLY)
+            self.outbox.send(&mut self.ipc, to, message, AsyncFlags::NOREPLY)
         };
         match sent {
             Ok(()) => {}

@@ -1,13 +1,13 @@
-//! Zoned block devices: what they add to configuration, requests and answers.
+//! Zoned block devices: their configuration, requests and answers.
 //!
-//! A zoned disk is cut into zones of equal size, most of which can only be written in order, at a write pointer that
+//! A zoned disk consists of zones of equal size, most of which can only be written in order, at a write pointer that
 //! the device keeps. All of it is plain data and pure functions here:
 //!
-//! * [`ZonedConfig`] and [`ZonedModel`]: the zoned part of the configuration and what follows from it;
-//! * [`ZoneReport`] with its [`ZoneDescriptor`]s: the zones, each named by its [`ZoneId`];
-//! * [`AppendTail`]: the place of an append;
+//! * [`ZonedConfig`] and [`ZonedModel`]: the zoned part of the configuration and its consequences;
+//! * [`ZoneReport`] with its [`ZoneDescriptor`]s: the zones, each with its [`ZoneId`];
+//! * [`AppendTail`]: the position of an append;
 //! * the `check_…` functions of [`ZonedConfig`]: a driver's duties, checked before anything reaches the device;
-//! * [`ZoneState::after`]: which state follows which.
+//! * [`ZoneState::after`]: the transitions between states.
 
 mod append;
 mod check;

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use virtio_blk_proto::zoned::{
-    ZoneDescriptor, ZoneEvent, ZoneReport, ZoneReportHeader, ZoneRequestError as E, ZoneState, ZoneType, ZonedConfig,
-    ZonedModel,
+    ZoneDescriptor, ZoneEvent, ZoneId, ZoneReport, ZoneReportHeader, ZoneRequestError as E, ZoneState, ZoneType,
+    ZonedConfig, ZonedModel,
 };
 use virtio_blk_proto::{RequestType, Sector};
 use zerocopy::{FromBytes, IntoBytes};
@@ -158,6 +158,27 @@ fn blk_d_34_an_append_is_not_longer_than_the_device_takes() {
         never.check_append(&required(), 4096, CAPACITY),
         Err(E::AppendUnsupported)
     );
+}
+
+#[test]
+fn the_limits_of_an_append_are_exact_to_the_sector() {
+    let sectors = ZonedConfig {
+        write_granularity: 0,
+        max_append_sectors: 2048,
+        ..CONFIG
+    };
+    let (first, last) = (required().id(), ZoneId::starting_at(Sector(4096)));
+    let check = |config: ZonedConfig, zone, sectors: u64| config.check_append_size(zone, sectors * 512, CAPACITY);
+    assert_eq!(check(sectors, first, 2048), Ok(()));
+    assert_eq!(check(sectors, first, 2049), Err(E::AppendTooLong));
+    // The last zone has half the size.
+    assert_eq!(check(sectors, last, 1024), Ok(()));
+    assert_eq!(check(sectors, last, 1025), Err(E::NoRoom));
+    let longer = ZonedConfig {
+        max_append_sectors: 4096,
+        ..sectors
+    };
+    assert_eq!(check(longer, first, 2049), Err(E::NoRoom));
 }
 
 #[test]

@@ -27,7 +27,7 @@ const MIN_DESCRIPTORS: u16 = 3;
 #[derive(thiserror::Error)]
 #[error("{error}")]
 pub struct StartError<T> {
-    /// What went wrong.
+    /// The cause.
     pub error: InitError,
     /// The transport. Its device is marked as failed, unless it is [no block device](InitError::NotBlock),
     /// which nothing was done to, or did not finish its reset.
@@ -43,10 +43,10 @@ impl<T> fmt::Debug for StartError<T> {
 }
 
 /// A started device: the control half and the data half.
-pub type Halves<T, B, K, const N: usize> = (DeviceControl<T>, Queue<T, B, K, N>);
+pub type Halves<T, B, K, const N: usize> = (DeviceControl<T>, DeviceQueue<T, B, K, N>);
 
 /// The request queue of a device with a transport `T`.
-pub type Queue<T, B, K, const N: usize> = RequestQueue<<T as Transport>::Notifier, B, K, N>;
+pub type DeviceQueue<T, B, K, const N: usize> = RequestQueue<<T as Transport>::Notifier, B, K, N>;
 
 impl<T: Transport> DeviceControl<T> {
     /// Brings a device up: initialisation, features, configuration, one request queue.
@@ -76,19 +76,19 @@ fn bring_up<T: Transport, B: DmaSegments, K, const N: usize>(
     transport: &mut T,
     dma: &mut impl Dma,
     options: &DiskOptions,
-) -> Result<(Queue<T, B, K, N>, Agreement), InitError> {
+) -> Result<(DeviceQueue<T, B, K, N>, Agreement), InitError> {
     let kind = transport.device_type();
     if kind != DeviceType::BLOCK {
         return Err(InitError::NotBlock(kind));
     }
-    let mut init = Init::begin(transport, options.poll_limit)?.acknowledge().driver();
-    let offered = init.offered();
+    let mut init = Init::begin(transport, options.reset_limit)?.acknowledge().driver();
+    let offered = init.offered_features();
     let choice = FeatureChoice {
         supported: choose(offered, options, init.peek())?,
         required: Features::empty(),
     };
     let mut init = init.negotiate(choice)?;
-    let accepted = init.accepted();
+    let accepted = init.accepted_features();
 
     let interface = init.device().interface();
     let config = read_config(init.device(), &mut options.config_limit.clone(), blk_features(offered))?;
@@ -100,7 +100,7 @@ fn bring_up<T: Transport, B: DmaSegments, K, const N: usize>(
     }
 
     if crate::ZONED && blk_features(accepted).contains(BlkFeatures::ZONED) {
-        // The device may tell something else now.
+        // The device's answer may have changed.
         choose_zones(&config, blk_features(accepted))?;
     }
 
@@ -129,7 +129,7 @@ fn bring_up<T: Transport, B: DmaSegments, K, const N: usize>(
         drop(init);
         // DRIVER_OK was not set, but a device that was told addresses it did not take may think about them for longer, and
         // the caller, who gets the transport back, can write any status to it.
-        reset_after_trouble(transport, options.poll_limit)?;
+        reset_after_trouble(transport, options.reset_limit)?;
         dma.release(ring.into_region(|_| {}));
         dma.release(slots.into_region());
         return Err(InitError::Queue(error));
@@ -141,7 +141,7 @@ fn bring_up<T: Transport, B: DmaSegments, K, const N: usize>(
         Ok(accepted) => accepted,
         Err(NotLive { status }) => {
             // What is dropped on the way out with an error is leaked.
-            reset_after_trouble(transport, options.poll_limit)?;
+            reset_after_trouble(transport, options.reset_limit)?;
             // SAFETY: the device this queue was made for has just reported that it is reset.
             unsafe { queue.abort(dma, |_| {}) };
             return Err(InitError::NotLive { status });
@@ -161,7 +161,7 @@ fn bring_up<T: Transport, B: DmaSegments, K, const N: usize>(
     Ok((queue, agreement))
 }
 
-/// Resets a device that has been told of its queue and went wrong, and marks it as failed (`INIT-D-18`).
+/// Resets a device that failed after its queue was enabled, and marks it as failed (`INIT-D-18`).
 ///
 /// # Errors
 ///

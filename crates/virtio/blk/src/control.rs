@@ -19,7 +19,7 @@ pub enum WriteCache {
     WriteBack,
 }
 
-/// What one look at the status of a started device says.
+/// The state of a started device at one read of its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Liveness {
@@ -29,7 +29,7 @@ pub enum Liveness {
     NeedsReset,
     /// It shows FAILED, which this driver has not set.
     Failed,
-    /// It is not live any more, as after a reset that this driver did not ask for. It knows of no request.
+    /// It is not live any more, as after a reset by other code. It has no requests.
     Reset,
     /// The register reads as all ones: the device is not on the bus any more.
     Gone,
@@ -56,7 +56,7 @@ impl Liveness {
     }
 }
 
-/// What a look at the configuration brought.
+/// The result of reading the configuration again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ConfigChange {
@@ -82,7 +82,7 @@ pub struct DeviceControl<T> {
     accepted: Features,
     config: BlkConfig,
     limits: Limits,
-    poll_limit: PollLimit,
+    reset_limit: PollLimit,
     config_limit: PollLimit,
     interrupts: InterruptCounters,
 }
@@ -100,19 +100,19 @@ impl<T: Transport> DeviceControl<T> {
             accepted,
             config,
             limits,
-            poll_limit: options.poll_limit,
+            reset_limit: options.reset_limit,
             config_limit: options.config_limit,
             interrupts: InterruptCounters::default(),
         }
     }
 
     /// What the device offered.
-    pub fn offered(&self) -> Features {
+    pub fn offered_features(&self) -> Features {
         self.offered
     }
 
     /// What was accepted.
-    pub fn accepted(&self) -> Features {
+    pub fn accepted_features(&self) -> Features {
         self.accepted
     }
 
@@ -121,7 +121,7 @@ impl<T: Transport> DeviceControl<T> {
         &self.config
     }
 
-    /// What the disk takes.
+    /// The limits of the disk.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -220,7 +220,7 @@ impl<T: Transport> DeviceControl<T> {
         let config = read_config(&self.transport, limit, offered)?;
         let before = self.limits.capacity;
         let mut limits = Limits::new(&config, offered, blk_features(self.accepted), self.limits.max_segments);
-        // What a live queue was laid out for stays as it is.
+        // The values that a live queue was laid out for stay.
         limits.block_bytes = self.limits.block_bytes;
         limits.zoned = self.limits.zoned;
         self.config = config;
@@ -232,7 +232,7 @@ impl<T: Transport> DeviceControl<T> {
         })
     }
 
-    /// Whether there is a volatile write cache, as far as the device tells.
+    /// Whether the device reports a volatile write cache.
     ///
     /// If neither flush nor a switch was accepted, the device is taken as write-through (`BLK-D-02`), if flush alone
     /// was, as write-back (`BLK-D-03`).
@@ -270,7 +270,7 @@ impl<T: Transport> DeviceControl<T> {
     ///
     /// [`ResetTimeout`] if it does not say so within the poll limit chosen at start.
     pub fn reset(&mut self) -> Result<(), ResetTimeout> {
-        self.transport.reset(self.poll_limit)
+        self.transport.reset(self.reset_limit)
     }
 
     /// The transport back, for starting the device again. It is not reset by this.

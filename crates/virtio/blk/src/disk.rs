@@ -1,4 +1,4 @@
-//! A device and its one queue together: what most users want.
+//! A device and its one queue together, for most users.
 
 use core::fmt;
 
@@ -83,11 +83,11 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     }
 
     /// The features in force.
-    pub fn accepted(&self) -> Features {
-        self.control.accepted()
+    pub fn accepted_features(&self) -> Features {
+        self.control.accepted_features()
     }
 
-    /// What the disk takes.
+    /// The limits of the disk.
     pub fn limits(&self) -> &Limits {
         self.queue.limits()
     }
@@ -119,7 +119,7 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
         self.queue.submit_to_zones(zones, request)
     }
 
-    /// Shows the device what was submitted; see [`RequestQueue::notify`].
+    /// Publishes the submitted requests; see [`RequestQueue::notify`].
     #[inline]
     pub fn notify(&mut self) -> bool {
         self.queue.notify()
@@ -166,7 +166,7 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
         let mut limit = self.control.config_limit();
         let mut seen = Interrupt::default();
         let returned = self.queue.returned();
-        // First of all, so that what goes out while draining keeps to the new limits.
+        // First of all, so that requests sent while draining keep to the new limits.
         if config_changed || self.config_due {
             self.pick_up_config(&mut seen.config, &mut limit);
         }
@@ -201,7 +201,7 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     /// # Errors
     ///
     /// [`ConfigUnstable`] if the configuration never stood still within the [limit](DiskOptions::config_limit) chosen at start;
-    /// what was in force before stays in force.
+    /// the former limits stay in force.
     pub fn refresh_config(&mut self) -> Result<ConfigChange, ConfigUnstable> {
         self.refresh_within(&mut self.control.config_limit())
     }
@@ -272,7 +272,7 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     /// Every token comes back exactly once, here or by completion. First come the requests that the device had
     /// finished before the reset, with their results; then the others as [aborted](crate::IoError::Aborted), in the order in
     /// which they were submitted. [`Completion::into_request`] makes the same request again. Returns the transport, on which the device
-    /// can be started again, and what was counted. `dma` is where the memory came from.
+    /// can be started again, and the counters. `dma` is the platform that the memory came from.
     ///
     /// # Errors
     ///

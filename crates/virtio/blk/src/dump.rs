@@ -36,8 +36,18 @@ impl<T: Transport> fmt::Display for Dump<'_, T> {
             }
         });
         outcome?;
-        writeln!(f, "{:<20} {:#x}", "features offered", self.control.offered().bits())?;
-        writeln!(f, "{:<20} {:#x}", "features accepted", self.control.accepted().bits())?;
+        writeln!(
+            f,
+            "{:<20} {:#x}",
+            "features offered",
+            self.control.offered_features().bits()
+        )?;
+        writeln!(
+            f,
+            "{:<20} {:#x}",
+            "features accepted",
+            self.control.accepted_features().bits()
+        )?;
         let ring = &self.ring;
         writeln!(
             f,

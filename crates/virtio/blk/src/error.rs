@@ -1,4 +1,4 @@
-//! What can go wrong, by operation; each variant says what the caller can do.
+//! The errors of each operation. Each variant says what the caller can do.
 
 use virtio_blk_proto::zoned::{ZoneRequestError, ZonedModel};
 use virtio_blk_proto::{Sector, StatusError};
@@ -65,7 +65,7 @@ pub enum InitError {
         /// The status after DRIVER_OK was set.
         status: DeviceStatus,
     },
-    /// The device went wrong after it had been told of its queue, and then did not finish its reset. It may still be using
+    /// The device failed after its queue was enabled, and then did not finish its reset. It may still be using
     /// the rings, which are leaked. Nothing else was given to it.
     #[error("the device went wrong (status {:#x}) and does not finish its reset; its rings are lost", status.bits())]
     Stuck {
@@ -83,10 +83,10 @@ pub enum SubmitError {
     #[error("the queue is full")]
     QueueFull,
     /// It reaches past the end of the disk.
-    #[error("past the end of the disk, which has {capacity} sectors")]
+    #[error("past the end of the disk, sector {capacity}")]
     OutOfRange {
-        /// Sectors on the disk.
-        capacity: u64,
+        /// The end of the disk.
+        capacity: Sector,
     },
     /// Position or length is not a multiple of the block size.
     #[error("not a multiple of the block size, {block_bytes} bytes")]
@@ -129,7 +129,7 @@ pub enum IoError {
     /// request could not be sent.
     #[error("the device was shut down or changed before the request was done")]
     Aborted,
-    /// The device answers that it appended the data where it cannot have done so. The data may be anywhere in the zone.
+    /// The device reports an impossible position for the appended data. The data may be anywhere in the zone.
     #[error("appended at sector {0}, which is not in the zone")]
     BadAppendSector(Sector),
 }

@@ -24,7 +24,7 @@ mod work;
 mod zone_request;
 mod zone_table;
 
-pub use bring_up::{Halves, Queue, StartError};
+pub use bring_up::{DeviceQueue, Halves, StartError};
 pub use control::{ConfigChange, DeviceControl, Liveness, WriteCache};
 pub use counters::{DiskCounters, InterruptCounters, OperationCounters, QueueCounters};
 pub use disk::{Disk, Interrupt, WriteCacheError};

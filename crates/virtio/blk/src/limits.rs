@@ -1,4 +1,4 @@
-//! What the disk takes, and the checks that keep everything else away from the ring.
+//! The limits of a disk, and the checks that keep requests beyond them away from the ring.
 
 use virtio_blk_proto::zoned::ZonedConfig;
 use virtio_blk_proto::{BlkConfig, BlkFeatures, RangeLimits, SECTOR_BYTES, Sector, ZeroesLimits};
@@ -67,7 +67,7 @@ impl Limits {
     /// Limits of a device with that configuration, which offered and was asked for these features, on a queue whose
     /// requests can have `max_segments` data segments.
     ///
-    /// What can be asked of the device depends on what was accepted. What the device cannot bear does not.
+    /// The requests that the device takes depend on the accepted features. Its limits do not.
     pub(crate) fn new(config: &BlkConfig, offered: BlkFeatures, accepted: BlkFeatures, max_segments: u16) -> Self {
         let has = |feature| accepted.contains(feature);
         let size_max = match config.size_max {
@@ -145,7 +145,7 @@ impl Limits {
         match range.first.checked_add(range.sectors) {
             Some(end) if end <= self.capacity => Ok(()),
             _ => Err(SubmitError::OutOfRange {
-                capacity: self.capacity.get(),
+                capacity: self.capacity,
             }),
         }
     }
@@ -185,7 +185,7 @@ fn bytes_to_zone_end(zones: &ZonedConfig, first: Sector) -> u32 {
     u32::try_from(left * SECTOR_BYTES).unwrap_or(u32::MAX)
 }
 
-/// A number of sectors at most, where 0 says that the device sets no limit.
+/// A limit in sectors; 0 if the device sets none.
 fn limit_or_none(sectors: u32) -> u32 {
     if sectors == 0 { u32::MAX } else { sectors }
 }
@@ -286,7 +286,7 @@ pub(crate) mod tests {
     fn the_last_block_is_on_the_disk_and_the_next_is_not() {
         let limits = limits(100, 512);
         assert_eq!(limits.check_transfer(Sector(99), 512), Ok(()));
-        let beyond = Err(SubmitError::OutOfRange { capacity: 100 });
+        let beyond = Err(SubmitError::OutOfRange { capacity: Sector(100) });
         assert_eq!(limits.check_transfer(Sector(99), 1024), beyond);
         assert_eq!(limits.check_transfer(Sector(100), 512), beyond);
         assert_eq!(limits.check_transfer(Sector(u64::MAX), 1024), beyond);

@@ -52,7 +52,7 @@ pub struct DiskOptions {
     /// each, and two more, per descriptor of the queue.
     pub max_segments: u16,
     /// How often to read the status while waiting for the end of a reset.
-    pub poll_limit: PollLimit,
+    pub reset_limit: PollLimit,
     /// How many registers to read until the configuration has stood still: in all of one interrupt, in one
     /// [`refresh_config`](crate::Disk::refresh_config), and at start. One look at an unchanging configuration takes up to 30,
     /// twice that on a legacy interface.
@@ -65,7 +65,7 @@ impl Default for DiskOptions {
             features: Features::from_low(SUPPORTED_BLK.difference(BlkFeatures::ZONED).bits()) | SUPPORTED_COMMON,
             max_queue_size: QueueSize::MAX,
             max_segments: 32,
-            poll_limit: PollLimit::default(),
+            reset_limit: PollLimit::default(),
             config_limit: PollLimit(1000),
         }
     }

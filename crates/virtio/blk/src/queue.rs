@@ -53,7 +53,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         }
     }
 
-    /// What the disk takes.
+    /// The limits of the disk.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -194,7 +194,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         self.waiting = None;
     }
 
-    /// Shows the device what was submitted, and rings its doorbell if it wants to hear of it. Whether it did.
+    /// Publishes the submitted requests, and rings the doorbell if the device needs a notification. Returns whether it rang.
     #[inline]
     pub fn notify(&mut self) -> bool {
         match self.ring.publish() {
@@ -264,7 +264,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         Ok(count)
     }
 
-    /// Takes back what the device has used, and sends nothing.
+    /// Takes used requests back, and sends no new ones.
     fn take_used(&mut self, each: &mut impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
         let mut count = 0u32;
         // The ring keeps answering a fault; it happened once.

@@ -36,7 +36,7 @@ impl<B: DmaSegments, K> RequestRecord<B, K> {
 }
 
 impl<B, K> RequestRecord<B, K> {
-    /// Takes the request out; `answer` is what it gets if it went well. `None` if the place is free.
+    /// Takes the request out, with `answer` if it succeeded. `None` if the place is free.
     #[inline]
     fn take(&mut self, answer: Answer) -> Option<Completion<B, K>> {
         Some(Completion {
@@ -134,7 +134,7 @@ impl<B, K, const N: usize> RequestRecords<B, K, N> {
         Some(self.at(id)).filter(|record| record.token.is_some())
     }
 
-    /// Takes a request out; `answer` is what it gets if it went well.
+    /// Takes a request out, with `answer` if it succeeded.
     #[inline]
     pub(crate) fn remove(&mut self, id: u16, answer: Answer) -> Option<Completion<B, K>> {
         let free_head = self.free_head;

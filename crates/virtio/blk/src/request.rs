@@ -1,4 +1,4 @@
-//! What a caller asks for and what comes back.
+//! Requests and their completions.
 
 use virtio_blk_proto::zoned::ZoneId;
 use virtio_blk_proto::{DeviceIdString, Lifetime, Sector};
@@ -33,7 +33,7 @@ pub enum Operation {
     WriteZeroes {
         /// Which sectors.
         range: SectorRange,
-        /// Whether the device may give the storage back.
+        /// Whether the device may deallocate the storage.
         may_unmap: bool,
     },
     /// Make the content of the range unrecoverable.
@@ -171,7 +171,7 @@ pub struct Request<B, K> {
 }
 
 impl<B: DmaSegments, K> Request<B, K> {
-    /// Fill `buffer` with what is at `first` and after it. Its length must be a multiple of the block size.
+    /// Read into `buffer` from `first` on. Its length must be a multiple of the block size.
     pub fn read(first: Sector, buffer: B, token: K) -> Self {
         Self::with_buffer(Operation::Read(first), buffer, token)
     }
@@ -226,7 +226,7 @@ impl<B: DmaSegments, K> Request<B, K> {
         Self::with_buffer(Operation::ReportZones(sector), buffer, token)
     }
 
-    /// Write `buffer` at the write pointer of `zone`. [`Answer::Appended`] says where that was.
+    /// Write `buffer` at the write pointer of `zone`. [`Answer::Appended`] has the position.
     ///
     /// Any number of appends to one zone can be in flight. Each is one device request, so its buffer must not have more
     /// bytes or pieces than the device takes at once.

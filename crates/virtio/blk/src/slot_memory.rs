@@ -62,7 +62,7 @@ impl SlotMemory {
         })
     }
 
-    /// The memory back. The device must have let go of it.
+    /// Returns the memory. The device must not use it any more.
     pub(crate) fn into_region(self) -> DmaRegion {
         self.region
     }
@@ -125,7 +125,7 @@ impl SlotMemory {
         self.segment(slot, STATUS, 1)
     }
 
-    /// Where the device shall write the place of an append, and the status. What it leaves out is a place on no disk.
+    /// The memory for the position of an append and the status. Bytes that the device does not write are a position on no disk.
     pub(crate) fn append_tail(&mut self, slot: u16) -> Segment {
         let to = self.at(slot, APPEND_TAIL);
         for (n, &byte) in AppendTail::NOT_WRITTEN.as_bytes().iter().enumerate() {
@@ -211,6 +211,10 @@ mod tests {
         assert_eq!(slots.status(1), Status::OK);
         // Slot numbers wrap around.
         assert_eq!(slots.id(5).as_bytes_trimmed(), b"abc");
+        // The former answer is no position of an append.
+        assert_eq!(slots.append_tail(1).len, AppendTail::BYTES);
+        assert_eq!(slots.append_sector(1), Sector(u64::MAX));
+        assert_eq!(slots.status(1), Status::NOT_WRITTEN);
         let _region = slots.into_region();
         assert!(
             memory.0[..SLOT_BYTES].iter().all(|&byte| byte == 0xAA),

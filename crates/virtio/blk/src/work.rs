@@ -60,7 +60,7 @@ pub(crate) enum RangeRequest {
 }
 
 impl RangeRequest {
-    /// What the device takes of these requests; `None` if there are no such requests.
+    /// The device's limits for these requests; `None` if it does not take them.
     fn limits(self, limits: &Limits) -> Option<RangeLimits> {
         match self {
             Self::Discard => limits.discard,
@@ -219,7 +219,7 @@ impl Work {
     /// # Errors
     ///
     /// Those of the queue; nothing has changed then.
-    // Inlined in any case: behind a call the chain would live in memory instead of registers.
+    // Always inlined: a call would put the chain into memory instead of registers.
     #[inline(always)]
     pub(crate) fn send<const N: usize>(
         &mut self,
@@ -310,7 +310,7 @@ fn put_data<const N: usize>(
     pieces: impl Iterator<Item = Segment>,
 ) -> Result<Sent, ChainError> {
     let sectors = bytes / SECTOR_BYTES as u32;
-    // One loop for each direction, so that which it is need not be asked for every piece.
+    // One loop for each direction, so that the loops do not test the direction.
     match transfer {
         Transfer::Read => {
             start(chain, slots, RequestHeader::at(RequestType::IN, first))?;

@@ -1,4 +1,4 @@
-//! The zones of a disk as the host knows them, to check requests that depend on the state of a zone.
+//! The known states of the zones of a disk, to check requests that depend on them.
 
 use virtio_blk_proto::zoned::{
     ZoneDescriptor, ZoneEvent, ZoneReport, ZoneRequestError, ZoneState, ZoneType, ZonedConfig,
@@ -11,7 +11,7 @@ use crate::{Completion, Limits, Operation, Request, SectorRange};
 /// A zone in a [`ZoneTable`].
 #[derive(Clone, Copy, Debug)]
 pub struct TrackedZone {
-    /// The zone as it will be when all requests in flight are done, but for what they set free.
+    /// The zone after all requests in flight, but without the resources that they release.
     zone: ZoneDescriptor,
     /// Requests in flight that change it.
     in_flight: u16,
@@ -34,18 +34,18 @@ impl TrackedZone {
     };
 }
 
-/// The zones of a disk as the host knows them.
+/// The known states of the zones of a disk.
 ///
-/// The driver checks by itself what the configuration says about zones. A write pointer, the state of a zone, and how many zones
-/// are open or active are known from reports and from the requests since: that is what this table keeps, in memory of the
-/// caller, for the zones from the first on. [`Disk::submit_to_zones`](crate::Disk::submit_to_zones) checks a request against
+/// The queue checks the rules of the configuration by itself. The table keeps the write pointer and the state of each zone, known
+/// from reports and from the requests since, and so the numbers of open and active zones. The memory is the caller's; a
+/// short table has the zones from the first on. [`Disk::submit_to_zones`](crate::Disk::submit_to_zones) checks a request against
 /// it, and every completion has to be [shown](Self::completed) to it.
 ///
 /// A device can carry out requests in any order (`BLK-N-30`). So one write, or any number of appends, can be in flight to a
 /// sequential zone, and nothing else that changes it: [`ZoneRequestError::Busy`] says that a completion has to come first.
 ///
-/// A device at its limit of open zones closes zones that were opened by a write (`BLK-N-35`), and does not say which. A zone has to be open to be
-/// finished, so one that may have been closed has to be opened before.
+/// A device at its limit of open zones closes zones that were opened by a write (`BLK-N-35`), and does not say which ones. Only
+/// an open zone can be finished, so a zone that may have been closed has to be opened before.
 ///
 /// After a request that failed or was aborted, the state of its zones is unknown until the next report.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl<'z> ZoneTable<'z> {
         })
     }
 
-    /// Takes over what a report says. Zones with requests in flight, and zones that the table has no room for, are left out.
+    /// Takes over the zones of a report. Zones with requests in flight, and zones that the table has no room for, are left out.
     /// Returns how many zones it took over.
     ///
     /// # Errors
@@ -363,7 +363,7 @@ impl TrackedZone {
         self.exclusive = exclusive;
     }
 
-    /// One request is over; if it did not fail, the zone is in the state that `after` tells, or as it is.
+    /// Notes the end of one request. If it succeeded, the zone is in the state that `after` returns, or in the same as before.
     fn finish(&mut self, failed: bool, after: impl FnOnce(&ZoneDescriptor) -> Option<ZoneState>) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.exclusive &= self.in_flight > 0;

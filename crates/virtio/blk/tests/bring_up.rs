@@ -85,7 +85,7 @@ fn of_a_full_offer_the_documented_set_is_accepted() {
                 | Features::EVENT_IDX
                 | Features::ACCESS_PLATFORM
                 | Features::VERSION_1;
-            assert_eq!(rig.disk.accepted(), expected);
+            assert_eq!(rig.disk.accepted_features(), expected);
             assert_eq!(rig.model.accepted(), expected);
             rig.works();
             rig.finish();
@@ -99,11 +99,14 @@ fn access_platform_is_accepted_whatever_the_options_say() {
     let config = ModelConfig::modern().offer(feature::ACCESS_PLATFORM);
     let mut rig = Rig::<16>::with(config, &options);
     // Without it the device would take translated addresses for physical ones.
-    assert_eq!(rig.disk.accepted(), Features::VERSION_1 | Features::ACCESS_PLATFORM);
+    assert_eq!(
+        rig.disk.accepted_features(),
+        Features::VERSION_1 | Features::ACCESS_PLATFORM
+    );
     rig.works();
     rig.finish();
     let rig = Rig::<16>::with(ModelConfig::modern(), &options);
-    assert_eq!(rig.disk.accepted(), Features::VERSION_1, "it was not offered");
+    assert_eq!(rig.disk.accepted_features(), Features::VERSION_1, "it was not offered");
     rig.finish();
 }
 
@@ -120,7 +123,7 @@ fn of_a_legacy_offer_the_documented_set_is_accepted() {
     let mut rig = Rig::<16>::new(config);
     let expected =
         blk(SUPPORTED_BLK - BlkFeatures::ZONED) | Features::ANY_LAYOUT | Features::INDIRECT_DESC | Features::EVENT_IDX;
-    assert_eq!(rig.disk.accepted(), expected);
+    assert_eq!(rig.disk.accepted_features(), expected);
     assert_eq!(rig.model.accepted(), expected);
     rig.works();
     rig.finish();
@@ -143,7 +146,7 @@ fn the_driver_does_without_any_one_feature() {
             expected -= blk(BlkFeatures::CONFIG_WCE);
         }
         let mut rig = Rig::<16>::new(config);
-        assert_eq!(rig.disk.accepted(), expected, "without bit {bit}");
+        assert_eq!(rig.disk.accepted_features(), expected, "without bit {bit}");
         rig.works();
         let content = pattern(bit, 8192);
         // Without SEG_MAX a sector must lie in one piece.
@@ -162,7 +165,7 @@ fn the_driver_does_without_any_one_feature() {
         ..ModelConfig::modern()
     };
     let mut rig = Rig::<16>::new(bare);
-    assert_eq!(rig.disk.accepted(), Features::VERSION_1);
+    assert_eq!(rig.disk.accepted_features(), Features::VERSION_1);
     rig.works();
     rig.finish();
     let bare = ModelConfig {
@@ -170,7 +173,7 @@ fn the_driver_does_without_any_one_feature() {
         ..ModelConfig::legacy()
     };
     let mut rig = Rig::<16>::new(bare);
-    assert_eq!(rig.disk.accepted(), Features::empty());
+    assert_eq!(rig.disk.accepted_features(), Features::empty());
     rig.works();
     rig.finish();
 }
@@ -234,14 +237,17 @@ fn the_features_mask_is_kept_to_and_can_not_be_widened() {
         ..ModelConfig::modern()
     };
     let rig = Rig::<16>::with(config.clone(), &everything);
-    let default = Rig::<16>::new(config).disk.accepted();
-    assert_eq!(rig.disk.accepted(), default | blk(BlkFeatures::ZONED));
+    let default = Rig::<16>::new(config).disk.accepted_features();
+    assert_eq!(rig.disk.accepted_features(), default | blk(BlkFeatures::ZONED));
     rig.finish();
 
     // The switch depends on flush, and goes with it.
     let without_flush = options(|it| it.features = DiskOptions::default().features - blk(BlkFeatures::FLUSH));
     let rig = Rig::<16>::with(ModelConfig::modern(), &without_flush);
-    assert_eq!(rig.disk.accepted().low() & (feature::FLUSH | feature::CONFIG_WCE), 0);
+    assert_eq!(
+        rig.disk.accepted_features().low() & (feature::FLUSH | feature::CONFIG_WCE),
+        0
+    );
     rig.finish();
 }
 
@@ -256,7 +262,7 @@ fn limits_hold_without_their_features() {
         ..ModelConfig::modern().offer(feature::SIZE_MAX)
     };
     let mut rig = Rig::<16>::with(config, &nothing);
-    assert_eq!(rig.disk.accepted(), Features::VERSION_1);
+    assert_eq!(rig.disk.accepted_features(), Features::VERSION_1);
     let content = pattern(3, 8192);
     rig.write(0, &content);
     assert_eq!(rig.read(0, 8192), content);

@@ -10,7 +10,7 @@ use virtio_blk::{Disk, DiskOptions, Request, SubmitError};
 use virtio_blk_model::{Limits, Model, ModelConfig, feature};
 use virtio_core::{DeviceAddr, Features, RawSegments, Segment};
 
-const OUTSIDE: SubmitError = SubmitError::OutOfRange { capacity: 1000 };
+const OUTSIDE: SubmitError = SubmitError::OutOfRange { capacity: Sector(1000) };
 const OFF_BLOCK: SubmitError = SubmitError::Misaligned { block_bytes: 512 };
 
 fn small(config: ModelConfig) -> ModelConfig {

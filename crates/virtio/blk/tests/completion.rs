@@ -1,4 +1,4 @@
-//! How completions are noticed, how the device is told, and what is counted.
+//! Completions, notifications and counters.
 
 mod common;
 

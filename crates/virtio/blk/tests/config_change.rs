@@ -44,7 +44,7 @@ fn a_resize_is_seen_and_kept_to() {
             assert_eq!(rig.disk.limits(), &change.limits);
             assert_eq!(rig.disk.config().capacity, Sector(to));
             rig.good(last(to));
-            let outside = SubmitError::OutOfRange { capacity: to };
+            let outside = SubmitError::OutOfRange { capacity: Sector(to) };
             assert_eq!(rig.refused(last(to + 1)), outside);
         }
         rig.finish();
@@ -66,7 +66,7 @@ fn a_driver_that_only_polls_sees_changes_when_it_looks() {
         assert_eq!(change.resized_from, Some(Sector(100)));
         assert_eq!((change.limits, change.needs_reset), (*rig.disk.limits(), false));
         // The queue keeps to it.
-        assert_eq!(rig.refused(last), SubmitError::OutOfRange { capacity: 50 });
+        assert_eq!(rig.refused(last), SubmitError::OutOfRange { capacity: Sector(50) });
         rig.model.resize(100);
         assert_eq!(rig.disk.refresh_config().unwrap().resized_from, Some(Sector(50)));
         rig.good(last);
@@ -139,7 +139,10 @@ fn a_resize_just_before_the_acknowledge_is_seen() {
         assert!(!rig.model.interrupt_line(), "no further interrupt comes");
         assert_eq!(change.resized_from, Some(Sector(100)));
         assert_eq!(rig.disk.limits().capacity, Sector(50));
-        assert_eq!(rig.refused_read(50, &[512]), SubmitError::OutOfRange { capacity: 50 });
+        assert_eq!(
+            rig.refused_read(50, &[512]),
+            SubmitError::OutOfRange { capacity: Sector(50) }
+        );
         rig.finish();
     }
 }

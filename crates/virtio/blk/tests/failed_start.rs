@@ -38,7 +38,7 @@ fn fails<const N: usize>(config: ModelConfig, options: &DiskOptions) -> InitErro
 
 #[test]
 fn devices_that_cannot_be_driven_are_given_up_cleanly() {
-    let options = options(|it| it.poll_limit = PollLimit(50));
+    let options = options(|it| it.reset_limit = PollLimit(50));
     let modern = ModelConfig::modern;
     let accepted = Features::from_low(modern().withdraw(feature::RING_RESET).offered.low());
     let handshake = InitError::Handshake;
@@ -104,7 +104,7 @@ fn a_reset_may_take_as_long_as_the_limit_says() {
         reset_reads: 9,
         ..ModelConfig::modern()
     };
-    let within = |limit| options(|it| it.poll_limit = PollLimit(limit));
+    let within = |limit| options(|it| it.reset_limit = PollLimit(limit));
     Rig::<16>::with(slow.clone(), &within(10)).finish();
     let timeout = InitError::Handshake(HandshakeError::ResetTimeout);
     assert_eq!(fails::<16>(slow, &within(9)), timeout);
@@ -182,7 +182,7 @@ fn a_queue_that_is_not_taken_is_an_error_and_releases_memory() {
 
 #[test]
 fn a_configuration_that_never_stands_still_is_an_error() {
-    let options = options(|it| it.poll_limit = PollLimit(20));
+    let options = options(|it| it.reset_limit = PollLimit(20));
     for (config, restless) in [
         (ModelConfig::modern(), register::CONFIG_GENERATION),
         (ModelConfig::legacy(), register::CONFIG),
@@ -227,7 +227,7 @@ fn a_transport_can_be_used_again_and_again() {
 
 #[test]
 fn a_shutdown_the_device_does_not_finish_keeps_everything() {
-    let options = options(|it| it.poll_limit = PollLimit(10));
+    let options = options(|it| it.reset_limit = PollLimit(10));
     let mut rig = Rig::<16>::with(ModelConfig::modern(), &options);
     let token = rig.submit(Request::flush);
     rig.disk.notify();
@@ -278,7 +278,7 @@ fn a_failure_at_driver_ok_is_an_error_and_releases_memory() {
 
 #[test]
 fn a_failed_start_without_a_reset_keeps_the_memory() {
-    let options = options(|it| it.poll_limit = PollLimit(10));
+    let options = options(|it| it.reset_limit = PollLimit(10));
     // At DRIVER_OK, and when the queue is not taken.
     for (at, bit, status) in [(register::STATUS, 4, 0x4F), (register::QUEUE_READY, 1, 0x0B)] {
         let model = Model::new(ModelConfig::modern());

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Outcome, Rig, every_ring, pattern, range};
+use common::{Rig, TestCompletion, every_ring, pattern, range};
 use proptest::prelude::*;
 use virtio_blk::proto::StatusError;
 use virtio_blk::{Answer, DeviceFault, DiskOptions, IoError, OperationKind, Request, SubmitError};
@@ -12,7 +12,7 @@ use virtio_core::{DeviceStatus, Features};
 
 /// Shuts down, starts again, and shows that the disk works. Returns what was aborted. `lied`: the device has returned
 /// other requests than it has served.
-fn starts_again<const N: usize>(rig: Rig<N>, lied: bool) -> Vec<Outcome> {
+fn starts_again<const N: usize>(rig: Rig<N>, lied: bool) -> Vec<TestCompletion> {
     let model = rig.model.clone();
     let (transport, _, aborted) = rig.abandon();
     assert!(aborted.iter().all(|outcome| outcome.result.is_err()));
@@ -190,7 +190,7 @@ fn a_request_returned_in_place_of_another_fails() {
         rig.model.process(1);
         let outcomes = rig.poll().unwrap();
         assert_eq!(outcomes[0].token, second);
-        // Its status byte tells that it was never served.
+        // The status byte shows that it was never carried out.
         assert_eq!(outcomes[0].result, Err(IoError::Device(StatusError::NotWritten)));
         rig.model.process(1);
         let id = head_of_second;

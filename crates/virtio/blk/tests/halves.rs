@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use common::{Hooked, Scatter, TestDisk, TestTransport, every_ring, options, pattern, range};
 use virtio_blk::proto::Sector;
-use virtio_blk::{Completion, DeviceControl, DiskOptions, IoError, Limits, Queue, Request, SubmitError};
+use virtio_blk::{Completion, DeviceControl, DeviceQueue, DiskOptions, IoError, Limits, Request, SubmitError};
 use virtio_blk_model::{Limits as RangeLimits, Model, ModelConfig, ModelDma, feature};
 use virtio_core::{InterruptCauses, PollLimit};
 
-type TestQueue<const N: usize> = Queue<TestTransport, Scatter, u32, N>;
+type TestQueue<const N: usize> = DeviceQueue<TestTransport, Scatter, u32, N>;
 
 fn halves<const N: usize>(model: &Model) -> (DeviceControl<TestTransport>, TestQueue<N>) {
     let transport = virtio_mmio::probe(Hooked::new(model.registers())).device().unwrap();
@@ -112,7 +112,7 @@ fn the_halves_do_what_the_whole_does() {
         queue.set_limits(change.limits);
         device.acknowledge_interrupt(InterruptCauses::CONFIG_CHANGE);
         let rejected = queue.submit(Request::write_zeroes(range(8, 1), false, 4)).unwrap_err();
-        assert_eq!(rejected.error, SubmitError::OutOfRange { capacity: 8 });
+        assert_eq!(rejected.error, SubmitError::OutOfRange { capacity: Sector(8) });
 
         queue.submit(Request::flush(5)).unwrap();
         let aborted = shut_down(&model, device, queue);
@@ -277,7 +277,7 @@ fn a_reset_in_time_takes_only_so_many_reads() {
     };
     let model = Model::new(config);
     let transport = virtio_mmio::probe(Hooked::new(model.registers())).device().unwrap();
-    let options = options(|it| it.poll_limit = PollLimit(4));
+    let options = options(|it| it.reset_limit = PollLimit(4));
     let disk = TestDisk::<16>::start(transport, &mut model.dma(), &options).unwrap();
     let (mut device, queue) = disk.into_parts();
     assert_eq!(device.reset(), Ok(()));

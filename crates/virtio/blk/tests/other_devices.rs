@@ -92,7 +92,7 @@ fn an_answer_that_was_not_written_reads_as_zeroes() {
 }
 
 #[test]
-fn scattered_buffers_work_on_a_device_with_one_data_descriptor() {
+fn scattered_buffers_work_with_one_data_descriptor() {
     every_ring(|config| {
         let mut rig = Rig::<16>::new(config.with_one_data_descriptor());
         let content = pattern(4, 6 * 512);

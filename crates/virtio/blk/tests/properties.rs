@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{Outcome, Rig, TestRequest, pattern, range};
+use common::{Rig, TestCompletion, TestRequest, pattern, range};
 use proptest::prelude::*;
+use virtio_blk::proto::Sector;
 use virtio_blk::{Answer, Operation, Request, SubmitError};
 use virtio_blk_model::{CompletionOrder, Limits, Model, ModelConfig, Service, UsedLength, feature};
 
@@ -52,7 +53,7 @@ enum Kind {
 }
 
 #[derive(Clone, Debug)]
-struct Step {
+struct TestOperation {
     kind: Kind,
     first: u64,
     /// Of transfers, the pieces; of ranges, their sum is the number of sectors.
@@ -62,7 +63,7 @@ struct Step {
     poll: bool,
 }
 
-impl Step {
+impl TestOperation {
     fn bytes(&self) -> u64 {
         self.lengths.iter().map(|&len| len as u64).sum()
     }
@@ -145,7 +146,7 @@ impl World {
     }
 
     /// What the driver has to say to a step, apart from a full queue. The rules once more, in other words.
-    fn verdict(&self, step: &Step, max_segments: u64) -> Result<(), SubmitError> {
+    fn verdict(&self, step: &TestOperation, max_segments: u64) -> Result<(), SubmitError> {
         let block = if self.offers(feature::BLK_SIZE) {
             u64::from(self.block_size)
         } else {
@@ -181,7 +182,9 @@ impl World {
             });
         }
         if start + u128::from(bytes) > u128::from(CAPACITY) * 512 {
-            return Err(SubmitError::OutOfRange { capacity: CAPACITY });
+            return Err(SubmitError::OutOfRange {
+                capacity: Sector(CAPACITY),
+            });
         }
         if !range && self.worst_block(step, block) > max_segments {
             return Err(SubmitError::TooScattered);
@@ -190,7 +193,7 @@ impl World {
     }
 
     /// The most pieces of at most `size_max` bytes that any one block lies in.
-    fn worst_block(&self, step: &Step, block: u64) -> u64 {
+    fn worst_block(&self, step: &TestOperation, block: u64) -> u64 {
         let blocks = (0..step.bytes() / block).map(|n| {
             let (begin, end) = (n * block, (n + 1) * block);
             let mut position = 0;
@@ -295,7 +298,7 @@ fn lengths() -> impl Strategy<Value = Vec<usize>> {
         })
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = TestOperation> {
     let kind = prop_oneof![
         6 => Just(Kind::Read),
         6 => Just(Kind::Write),
@@ -315,7 +318,7 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     let range_length = prop_oneof![3 => (0usize..4).prop_map(|n| n * 8), 1 => 0usize..30];
     (kind, first, lengths(), range_length, any::<bool>(), any::<bool>()).prop_map(
-        |(kind, first, lengths, sectors, notify, poll)| Step {
+        |(kind, first, lengths, sectors, notify, poll)| TestOperation {
             lengths: if matches!(kind, Kind::Discard | Kind::Zeroes { .. } | Kind::Erase) {
                 vec![512; sectors]
             } else {
@@ -333,11 +336,11 @@ fn step() -> impl Strategy<Value = Step> {
 struct Run {
     rig: Rig<64>,
     reference: Reference,
-    flying: Vec<(u32, Step)>,
+    in_flight: Vec<(u32, TestOperation)>,
 }
 
 impl Run {
-    fn request(&mut self, step: &Step, seed: u64) -> Box<dyn FnOnce(u32) -> TestRequest> {
+    fn request(&mut self, step: &TestOperation, seed: u64) -> Box<dyn FnOnce(u32) -> TestRequest> {
         let (first, sectors) = (step.first, step.lengths.len() as u64);
         match step.kind {
             Kind::Read => Box::new(self.rig.read_request(first, &step.lengths)),
@@ -357,7 +360,7 @@ impl Run {
     }
 
     /// Notes in the reference what a request that was taken will do.
-    fn expect(&mut self, step: &Step, seed: u64) {
+    fn expect(&mut self, step: &TestOperation, seed: u64) {
         match step.kind {
             Kind::Write => self.reference.write(step.first, &pattern(seed, step.bytes() as usize)),
             Kind::Zeroes { .. } => self.reference.fill(step.first, step.sectors(), Some(vec![0; 512])),
@@ -366,9 +369,9 @@ impl Run {
         }
     }
 
-    fn check(&mut self, outcome: Outcome) -> Result<(), TestCaseError> {
-        let position = self.flying.iter().position(|(token, _)| *token == outcome.token);
-        let (_, step) = self.flying.swap_remove(position.expect("one that is flying"));
+    fn check(&mut self, outcome: TestCompletion) -> Result<(), TestCaseError> {
+        let position = self.in_flight.iter().position(|(token, _)| *token == outcome.token);
+        let (_, step) = self.in_flight.swap_remove(position.expect("one that is in_flight"));
         prop_assert_eq!(outcome.bytes, step.sectors() * 512);
         match (step.kind, outcome.result) {
             (Kind::Identify, Ok(Answer::Id(_))) | (Kind::Lifetime, Ok(Answer::Lifetime(_))) => (),
@@ -388,16 +391,16 @@ impl Run {
         for outcome in self.rig.settle() {
             self.check(outcome)?;
         }
-        prop_assert!(self.flying.is_empty());
+        prop_assert!(self.in_flight.is_empty());
         Ok(())
     }
 
-    fn step(&mut self, world: &World, step: &Step, seed: u64) -> Result<(), TestCaseError> {
+    fn step(&mut self, world: &World, step: &TestOperation, seed: u64) -> Result<(), TestCaseError> {
         // How many more the queue has room for is the driver's business.
         let max_segments = u64::from(self.rig.disk.limits().max_segments);
         prop_assert!(max_segments <= world.data_segments());
         let verdict = world.verdict(step, max_segments);
-        if verdict.is_ok() && self.flying.iter().any(|(_, other)| step.overlaps(other)) {
+        if verdict.is_ok() && self.in_flight.iter().any(|(_, other)| step.overlaps(other)) {
             // The order of overlapping requests in flight is undefined.
             self.settle()?;
         }
@@ -406,7 +409,7 @@ impl Run {
             self.rig.try_submit(request)
         };
         if taken == Err(SubmitError::QueueFull) {
-            prop_assert!(!self.flying.is_empty(), "an empty queue is not full");
+            prop_assert!(!self.in_flight.is_empty(), "an empty queue is not full");
             prop_assert_eq!(verdict, Ok(()));
             self.settle()?;
             let request = self.request(step, seed);
@@ -415,7 +418,7 @@ impl Run {
         prop_assert_eq!(taken.map(|_| ()), verdict, "{:?}", step);
         if let Ok(token) = taken {
             self.expect(step, seed);
-            self.flying.push((token, step.clone()));
+            self.in_flight.push((token, step.clone()));
         }
         if step.notify {
             self.rig.disk.notify();
@@ -447,7 +450,7 @@ proptest! {
         let mut run = Run {
             rig: Rig::new(world.config()),
             reference: Reference::new(),
-            flying: Vec::new(),
+            in_flight: Vec::new(),
         };
         for (seed, step) in steps.iter().enumerate() {
             run.step(&world, step, seed as u64 + 1)?;

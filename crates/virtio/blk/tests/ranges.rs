@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Outcome, Rig, TestRequest, every_ring, pattern, range};
+use common::{Rig, TestCompletion, TestRequest, every_ring, pattern, range};
 use virtio_blk::proto::Sector;
 use virtio_blk::{Answer, OperationKind, Request, SectorRange, SubmitError, WriteCache, WriteCacheError};
 use virtio_blk_model::{Limits, Model, ModelConfig, feature};
@@ -28,7 +28,7 @@ fn changed(model: &Model, before: &[u8]) -> Vec<u64> {
     (0..200).filter(differs).collect()
 }
 
-fn whole(outcome: &Outcome, sectors: u64) {
+fn whole(outcome: &TestCompletion, sectors: u64) {
     assert_eq!(outcome.result, Ok(Answer::Done));
     assert_eq!(outcome.bytes, sectors * 512);
 }

@@ -9,7 +9,9 @@ use virtio_blk::{
     Answer, Completion, Disk, DiskOptions, IoError, Request, SectorRange, SubmitError, TrackedZone, ZoneTable,
 };
 use virtio_blk_model::faults::{FaultKind, FaultScript};
-use virtio_blk_model::{CompletionOrder, Model, ModelConfig, ModelDma, ModelRegisters, ZoneFailure, Zones, feature};
+use virtio_blk_model::{
+    CompletionOrder, Limits, Model, ModelConfig, ModelDma, ModelRegisters, ZoneFailure, Zones, feature,
+};
 use virtio_core::{Dma, DmaBuffer};
 use virtio_mmio::MmioTransport;
 use zerocopy::IntoBytes;
@@ -46,7 +48,11 @@ impl<'z> Host<'z> {
             capacity: ZONE * COUNT,
             zones,
             order,
-            ..ModelConfig::modern().offer(feature::ZONED)
+            secure_erase: Limits {
+                max_sectors: (ZONE * COUNT) as u32,
+                ..Limits::default()
+            },
+            ..ModelConfig::modern().offer(feature::ZONED | feature::SECURE_ERASE)
         });
         let mut dma = model.dma();
         let transport = virtio_mmio::probe(model.registers()).device().unwrap();
@@ -73,6 +79,7 @@ impl<'z> Host<'z> {
             Command::Finish(number) => Request::finish_zone(zone(number), 0),
             Command::Reset(number) => Request::reset_zone(zone(number), 0),
             Command::ResetAll => Request::reset_all_zones(0),
+            Command::Erase(number, count) => Request::secure_erase(zones(number, count), 0),
         }
     }
 
@@ -187,11 +194,21 @@ enum Command {
     Finish(u64),
     Reset(u64),
     ResetAll,
+    /// Number of the first zone, and zones.
+    Erase(u64, u64),
 }
-use Command::{Append, Close, Finish, Open, Reset, ResetAll, Write};
+use Command::{Append, Close, Erase, Finish, Open, Reset, ResetAll, Write};
 
 fn zone(number: u64) -> ZoneId {
     ZoneId::starting_at(Sector(ZONE * number))
+}
+
+/// The sectors of some zones.
+fn zones(number: u64, count: u64) -> SectorRange {
+    SectorRange {
+        first: zone(number).start(),
+        sectors: ZONE * count,
+    }
 }
 
 fn report_of(zones: &[ZoneDescriptor]) -> Vec<u8> {
@@ -276,7 +293,7 @@ fn a_write_over_several_zones_opens_each() {
 }
 
 #[test]
-fn a_zone_that_is_being_filled_is_active_until_all_appends_are_done() {
+fn a_zone_stays_active_until_the_appends_that_fill_it_complete() {
     let mut memory = UNKNOWN;
     let mut host = Host::new(ZONES, CompletionOrder::InOrder, &mut memory);
     host.good(Append(2, 1));
@@ -349,6 +366,40 @@ fn a_zone_is_unknown_after_a_failure_until_the_next_report() {
         host.agrees();
         host.finish();
     }
+}
+
+#[test]
+fn a_secure_erase_resets_its_sequential_zones() {
+    let mut memory = UNKNOWN;
+    let mut host = Host::new(ZONES, CompletionOrder::InOrder, &mut memory);
+    host.good(Append(1, 2));
+    host.submit(Append(2, 1)).unwrap();
+    host.refuses(Erase(1, 2), E::Busy);
+    host.settle(true);
+    // Zone 0 is conventional.
+    host.submit(Erase(0, 3)).unwrap();
+    host.refuses(Append(1, 1), E::Busy);
+    assert!(host.settle(true).iter().all(Result::is_ok));
+    assert_eq!(host.state(1), Some((ZoneState::Empty, Some(16))));
+    host.agrees();
+    host.finish();
+}
+
+#[test]
+fn only_conventional_zones_are_discarded_or_zeroed() {
+    let mut memory = UNKNOWN;
+    let host = Host::new(ZONES, CompletionOrder::InOrder, &mut memory);
+    for (range, checked) in [
+        (zones(0, 1), Ok(())),
+        (zones(1, 1), Err(E::WrongZoneType)),
+        (zones(0, 2), Err(E::WrongZoneType)),
+    ] {
+        let discard: Request<DmaBuffer, u32> = Request::discard(range, 0);
+        assert_eq!(host.zones.check(&discard), checked);
+        let zeroes: Request<DmaBuffer, u32> = Request::write_zeroes(range, true, 0);
+        assert_eq!(host.zones.check(&zeroes), checked);
+    }
+    host.finish();
 }
 
 #[test]
@@ -488,6 +539,7 @@ impl Oracle {
             }
             Finish(number) => self.go(number, ZoneEvent::Finish, false),
             Reset(number) => self.go(number, ZoneEvent::Reset, false),
+            Erase(..) => unreachable!("not among the generated commands"),
             ResetAll => (0..COUNT).try_for_each(|number| self.go(number, ZoneEvent::ResetAll, false)),
         }
     }

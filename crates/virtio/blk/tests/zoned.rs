@@ -104,7 +104,7 @@ fn zoned_is_accepted_only_when_asked_for() {
     ] {
         let options = if asked { options() } else { DiskOptions::default() };
         let mut rig = Rig::<16>::with(config(of_model(model)), &options);
-        let accepted = rig.disk.accepted().low();
+        let accepted = rig.disk.accepted_features().low();
         assert_eq!(accepted & feature::ZONED != 0, asked);
         assert_eq!(rig.disk.limits().zoned.is_some(), zones);
         assert_eq!(accepted & feature::DISCARD != 0, model != HOST_MANAGED, "BLK-D-06");
@@ -121,7 +121,7 @@ fn zoned_is_accepted_only_when_asked_for() {
     };
     assert_eq!(fails(legacy(HOST_MANAGED), &options()).0, InitError::NeedsZones);
     let mut rig = Rig::<16>::with(legacy(HOST_AWARE), &options());
-    assert_eq!(rig.disk.accepted().low() & feature::ZONED, 0);
+    assert_eq!(rig.disk.accepted_features().low() & feature::ZONED, 0);
     rig.works();
     rig.finish();
     let (error, model) = fails(config(ZONES), &DiskOptions::default());
@@ -157,7 +157,7 @@ fn zones_that_make_no_sense_are_refused_or_ignored() {
             ..bad
         };
         let mut rig = rig(aware);
-        assert_eq!(rig.disk.accepted().low() & feature::ZONED, 0);
+        assert_eq!(rig.disk.accepted_features().low() & feature::ZONED, 0);
         rig.works();
         rig.finish();
     }
@@ -398,7 +398,7 @@ fn zones_that_fail_are_read_only_or_not_readable() {
 }
 
 #[test]
-fn sectors_beyond_the_write_pointer_read_as_a_pattern_or_fail() {
+fn reads_beyond_the_write_pointer_give_a_pattern_or_fail() {
     for unwritten_reads_fail in [false, true] {
         let mut rig = rig(Zones {
             unwritten_reads_fail,
@@ -449,7 +449,7 @@ fn requests_that_break_a_rule_do_not_reach_the_device() {
         (65, 2, SubmitError::Zone(E::NotZoneStart)),
         (64, 1, SubmitError::Zone(E::LengthNotAligned)),
         (64, 18, SubmitError::Zone(E::AppendTooLong)),
-        (288, 2, SubmitError::OutOfRange { capacity: 288 }),
+        (288, 2, SubmitError::OutOfRange { capacity: Sector(288) }),
         (64, 0, SubmitError::Empty),
     ] {
         let buffer = rig.buffer(&[sectors * 512]);
@@ -480,12 +480,12 @@ fn an_append_is_never_split() {
     let request = append(&mut rig, 1, &pattern(2, 4096));
     assert_eq!(rig.refused(request), SubmitError::TooScattered);
     let too_long = append(&mut rig, 4, &pattern(2, 33 * 1024));
-    assert_eq!(rig.refused(too_long), SubmitError::OutOfRange { capacity: 288 });
+    assert_eq!(rig.refused(too_long), SubmitError::OutOfRange { capacity: Sector(288) });
     rig.finish();
 }
 
 #[test]
-fn a_device_without_append_or_that_cannot_be_written_is_not_asked() {
+fn a_device_that_cannot_append_gets_no_append() {
     let mut rig = rig(Zones {
         max_append_sectors: 0,
         ..ZONES
@@ -508,7 +508,7 @@ fn a_device_without_append_or_that_cannot_be_written_is_not_asked() {
 }
 
 #[test]
-fn a_transfer_is_cut_at_the_ends_of_zones_and_a_zone_is_written_in_order() {
+fn a_transfer_is_cut_at_zone_ends_and_written_in_order() {
     for model in [HOST_MANAGED, HOST_AWARE] {
         for order in [
             CompletionOrder::InOrder,
@@ -546,7 +546,7 @@ fn a_transfer_is_cut_at_the_ends_of_zones_and_a_zone_is_written_in_order() {
 }
 
 #[test]
-fn a_write_that_fails_in_one_part_sends_no_later_part_of_the_zone() {
+fn after_a_failed_part_no_later_part_of_the_zone_is_sent() {
     let config = ModelConfig {
         seg_max: 1,
         size_max: 4096,

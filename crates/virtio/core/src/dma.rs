@@ -116,7 +116,7 @@ impl<D: Dma + ?Sized> Dma for &mut D {
 
 /// One piece of DMA memory, owned.
 ///
-/// It is not freed on drop, because only the driver knows when the device has let go of it; give it back with
+/// It is not freed on drop, because only the driver knows when the device no longer uses it; return it with
 /// [`Dma::release`].
 #[derive(Debug)]
 pub struct DmaRegion {

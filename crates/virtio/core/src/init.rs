@@ -160,7 +160,7 @@ impl<'t, T: Transport> Init<'t, T, Acknowledged> {
 
 impl<'t, T: Transport> Init<'t, T, Negotiating> {
     /// What the device offers.
-    pub fn offered(&self) -> Features {
+    pub fn offered_features(&self) -> Features {
         self.offered
     }
 
@@ -224,12 +224,12 @@ const TRANSPORT_RANGE: Features = Features::ACCESS_PLATFORM
 
 impl<T: Transport> Init<'_, T, Negotiated> {
     /// What the device offered.
-    pub fn offered(&self) -> Features {
+    pub fn offered_features(&self) -> Features {
         self.offered
     }
 
     /// What was accepted.
-    pub fn accepted(&self) -> Features {
+    pub fn accepted_features(&self) -> Features {
         self.accepted
     }
 

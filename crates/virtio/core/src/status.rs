@@ -8,7 +8,7 @@ bitflags! {
     /// A bit, once set, only goes away with a reset (`INIT-D-02`). Bits without a name are kept as read.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct DeviceStatus: u8 {
-        /// The driver has noticed the device.
+        /// The driver has found the device.
         const ACKNOWLEDGE = 1;
         /// The driver knows how to drive it.
         const DRIVER = 2;

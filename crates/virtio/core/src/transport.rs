@@ -156,7 +156,7 @@ pub unsafe trait Transport {
     /// * with NOTIFICATION_DATA, the queue's notifier is told published indices only.
     unsafe fn enable_queue(&mut self, queue: QueueIndex, setup: &QueueSetup) -> Result<(), QueueSetupError>;
 
-    /// Takes one queue away from the device and reads back that it has let go (`MMIO-D-18`, `MMIO-D-19`).
+    /// Disables one queue and reads back that the device has stopped it (`MMIO-D-18`, `MMIO-D-19`).
     ///
     /// # Errors
     ///

@@ -445,11 +445,14 @@ fn the_offer_and_the_choice_can_be_looked_at() {
     let offered = Features::VERSION_1 | Features::EVENT_IDX | bit(9);
     let mut device = Script::modern(offered);
     let mut negotiating = Init::begin(&mut device, LIMIT).unwrap().acknowledge().driver();
-    assert_eq!(negotiating.offered(), offered);
+    assert_eq!(negotiating.offered_features(), offered);
     assert_eq!(negotiating.peek().vendor(), 0);
     let mut negotiated = negotiating.negotiate(supported(Features::EVENT_IDX)).unwrap();
-    assert_eq!(negotiated.offered(), offered);
-    assert_eq!(negotiated.accepted(), Features::VERSION_1 | Features::EVENT_IDX);
+    assert_eq!(negotiated.offered_features(), offered);
+    assert_eq!(
+        negotiated.accepted_features(),
+        Features::VERSION_1 | Features::EVENT_IDX
+    );
     assert_eq!(negotiated.device().max_queue_size(QueueIndex(0)), 256);
     negotiated.finish().unwrap();
 }

@@ -395,7 +395,7 @@ fn the_context_of_a_hart_is_its_place_in_the_list() {
 }
 
 #[test]
-fn a_broken_context_list_is_an_error_and_not_a_wrong_context() {
+fn a_broken_context_list_is_an_error() {
     let blob = plic_tree(&[100, 11, 55, 9, 101, 9]);
     let tree = DeviceTree::parse(&blob).unwrap();
     let plic = tree.plic().unwrap().unwrap();

@@ -92,7 +92,7 @@ fn a_doorbell_for_real_hardware_can_move_to_another_thread() {
 }
 
 #[test]
-fn a_dump_reads_only_registers_of_its_version_without_an_effect() {
+fn a_dump_reads_only_registers_without_side_effects() {
     for (version, name, own) in [(1, "QueuePFN", &[0x040][..]), (2, "QueueReady", &[0x034, 0x044, 0x0FC])] {
         let device = Script::block(version);
         let mut names = Vec::new();

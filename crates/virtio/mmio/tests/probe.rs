@@ -1,4 +1,4 @@
-//! What a probe says, and that it looks no further than it has to.
+//! The results of a probe, and the registers that it reads.
 
 mod common;
 

@@ -25,7 +25,7 @@ fn a_legacy_queue_is_set_up_in_order() {
 }
 
 #[test]
-fn a_modern_queue_is_set_up_in_order_with_both_address_halves() {
+fn a_modern_queue_gets_both_address_halves_in_order() {
     // A high half is written even if it is zero.
     for high in [0, 1] {
         let device = Script::block(2).answer(0x044, &[0, 1]).answer(0x034, &[1024]);

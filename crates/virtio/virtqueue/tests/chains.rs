@@ -526,7 +526,7 @@ fn one_chain_can_stay_out_while_the_indices_wrap_around_it() {
 }
 
 #[test]
-fn tokens_of_chains_that_did_not_come_back_are_returned_once() {
+fn tokens_of_outstanding_chains_are_returned_once() {
     for options in [with_events(direct(8)), indirect(8, 2)] {
         let mut rig = Rig::<u8, 8>::new(options);
         for token in 0..3 {

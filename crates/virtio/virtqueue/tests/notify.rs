@@ -55,7 +55,7 @@ fn a_batch_is_one_index_store_and_one_decision() {
 }
 
 #[test]
-fn by_flags_the_device_decides_and_avail_event_means_nothing() {
+fn without_event_idx_only_the_flags_decide() {
     let mut rig = Rig::<u32, 4>::new(direct(4));
     for (flags, expected) in [(0, true), (1, false), (0, true), (2, true), (3, false), (0xFFFE, true)] {
         for event in [0, 1, 2, 0x7FFF, 0xFFFF] {
@@ -188,7 +188,7 @@ fn a_device_that_arms_and_looks_again_misses_nothing() {
             rig.queue.submit(&[segment(1, 1)], &[], round).unwrap();
             assert_eq!(rig.queue.publish(), Notification::NotNeeded, "asked not to be");
             if round % 3 == 0 {
-                // Not noticed by the device yet, but it will look before it goes to sleep.
+                // The device has not seen it yet, but it looks before it goes to sleep.
                 assert!(rig.device.arm_notifications());
             }
             for found in rig.device.take_all() {

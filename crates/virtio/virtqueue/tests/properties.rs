@@ -27,12 +27,12 @@ fn options() -> impl Strategy<Value = QueueOptions> {
 
 /// One step of either side.
 #[derive(Clone, Debug)]
-enum Step {
+enum QueueStep {
     Submit(Vec<u32>, Vec<u32>),
     /// A chain begun and dropped.
     GiveUp(u8),
     Publish,
-    /// The device takes what it sees.
+    /// The device takes the chains that it sees.
     Take,
     /// It writes the used element of the n-th chain it has, with some length.
     Complete(usize, u32),
@@ -50,20 +50,20 @@ fn lengths() -> impl Strategy<Value = Vec<u32>> {
     vec(prop_oneof![8 => 1u32..5000, 1 => Just(0u32), 1 => Just(u32::MAX)], 0..5)
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = QueueStep> {
     prop_oneof![
-        8 => (lengths(), lengths()).prop_map(|(readable, writable)| Step::Submit(readable, writable)),
-        1 => (0u8..4).prop_map(Step::GiveUp),
-        4 => Just(Step::Publish),
-        4 => Just(Step::Take),
-        8 => (any::<usize>(), any::<u32>()).prop_map(|(which, share)| Step::Complete(which, share)),
-        4 => Just(Step::Post),
-        6 => Just(Step::Pop),
-        1 => Just(Step::Drain),
-        1 => Just(Step::Suppress),
-        1 => Just(Step::Arm),
-        1 => Just(Step::ArmDevice),
-        1 => Just(Step::SuppressDevice),
+        8 => (lengths(), lengths()).prop_map(|(readable, writable)| QueueStep::Submit(readable, writable)),
+        1 => (0u8..4).prop_map(QueueStep::GiveUp),
+        4 => Just(QueueStep::Publish),
+        4 => Just(QueueStep::Take),
+        8 => (any::<usize>(), any::<u32>()).prop_map(|(which, share)| QueueStep::Complete(which, share)),
+        4 => Just(QueueStep::Post),
+        6 => Just(QueueStep::Pop),
+        1 => Just(QueueStep::Drain),
+        1 => Just(QueueStep::Suppress),
+        1 => Just(QueueStep::Arm),
+        1 => Just(QueueStep::ArmDevice),
+        1 => Just(QueueStep::SuppressDevice),
     ]
 }
 
@@ -191,17 +191,17 @@ impl World {
         self.came_back(token, slot, written);
     }
 
-    fn honest_step(&mut self, step: &Step) {
+    fn honest_step(&mut self, step: &QueueStep) {
         match step {
-            Step::Submit(readable, writable) => self.submit(readable, writable),
-            Step::GiveUp(segments) => self.give_up(*segments),
-            Step::Publish => {
+            QueueStep::Submit(readable, writable) => self.submit(readable, writable),
+            QueueStep::GiveUp(segments) => self.give_up(*segments),
+            QueueStep::Publish => {
                 let nothing = self.collected.is_empty();
                 let doorbell = self.rig.queue.publish();
                 assert!(!nothing || doorbell == Notification::NotNeeded);
                 self.shown.extend(self.collected.drain(..));
             }
-            Step::Take => {
+            QueueStep::Take => {
                 let found = self.rig.device.take_all();
                 assert_eq!(found.len(), self.shown.len());
                 for chain in found {
@@ -217,7 +217,7 @@ impl World {
                     self.taken.push(token);
                 }
             }
-            Step::Complete(which, share) => {
+            QueueStep::Complete(which, share) => {
                 if self.taken.is_empty() {
                     return;
                 }
@@ -231,7 +231,7 @@ impl World {
                 self.rig.device.write_element(index, u32::from(sent.slot), len);
                 self.written.push((token, len));
             }
-            Step::Post => {
+            QueueStep::Post => {
                 let index = self.rig.device.posted.wrapping_add(self.written.len() as u16);
                 self.rig.device.write_used_index(index);
                 let due = self.rig.device.interrupt_due();
@@ -241,11 +241,11 @@ impl World {
                 }
                 self.posted.extend(self.written.drain(..));
             }
-            Step::Pop => match self.rig.queue.pop_used().unwrap() {
+            QueueStep::Pop => match self.rig.queue.pop_used().unwrap() {
                 Some(used) => self.next_honest(used.token, used.slot, used.written),
                 None => assert!(self.posted.is_empty()),
             },
-            Step::Drain => {
+            QueueStep::Drain => {
                 let mut back = Vec::new();
                 let count = drain(&mut self.rig.queue, |used| back.push(used)).unwrap();
                 assert_eq!(count, back.len());
@@ -255,16 +255,16 @@ impl World {
                 assert!(self.posted.is_empty());
                 self.armed = true;
             }
-            Step::Suppress => {
+            QueueStep::Suppress => {
                 self.rig.queue.suppress_interrupts();
                 self.armed = false;
             }
-            Step::Arm => {
+            QueueStep::Arm => {
                 let waiting = self.rig.queue.arm_interrupts();
                 assert_eq!(waiting, !self.posted.is_empty());
                 self.armed = !waiting;
             }
-            Step::ArmDevice => {
+            QueueStep::ArmDevice => {
                 let waiting = self.rig.device.arm_notifications();
                 assert_eq!(waiting, !self.shown.is_empty());
                 if !waiting && !self.collected.is_empty() {
@@ -272,7 +272,7 @@ impl World {
                     self.shown.extend(self.collected.drain(..));
                 }
             }
-            Step::SuppressDevice => self.rig.device.suppress_notifications(),
+            QueueStep::SuppressDevice => self.rig.device.suppress_notifications(),
         }
     }
 
@@ -310,7 +310,7 @@ impl World {
     }
 }
 
-/// A step with a device that writes what it likes.
+/// A step with a device that writes arbitrary values.
 #[derive(Clone, Debug)]
 enum Wild {
     Submit(Vec<u32>, Vec<u32>),
@@ -439,13 +439,13 @@ proptest! {
             world.check();
         }
         // In the end everything comes back.
-        for step in [Step::Publish, Step::Take] {
+        for step in [QueueStep::Publish, QueueStep::Take] {
             world.honest_step(&step);
         }
         while !world.taken.is_empty() {
-            world.honest_step(&Step::Complete(7, 3));
+            world.honest_step(&QueueStep::Complete(7, 3));
         }
-        for step in [Step::Post, Step::Drain] {
+        for step in [QueueStep::Post, QueueStep::Drain] {
             world.honest_step(&step);
         }
         world.check();

@@ -26,7 +26,7 @@ pub const MAX_COPIES: usize = 64;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct SafeCopy {
-    /// Who made the grant.
+    /// The granter.
     pub granter: Endpoint,
     /// The grant.
     pub grant: GrantId,
@@ -34,7 +34,7 @@ pub struct SafeCopy {
     pub offset: u64,
     /// Where in the memory of the caller.
     pub address: u64,
-    /// How many bytes.
+    /// Length in bytes.
     pub bytes: u64,
 }
 
@@ -83,7 +83,7 @@ pub struct VectorCopyElement {
     pub offset: u64,
     /// Where in the memory of the caller.
     pub address: u64,
-    /// How many bytes.
+    /// Length in bytes.
     pub bytes: u64,
 }
 
@@ -112,7 +112,7 @@ pub struct VirCopy {
     pub pad1: Pad<4>,
     /// Where it is written.
     pub to_address: u64,
-    /// How many bytes.
+    /// Length in bytes.
     pub bytes: u64,
     /// Flags, zero.
     pub flags: i32,

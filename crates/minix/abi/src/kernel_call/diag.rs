@@ -25,7 +25,7 @@ codes! {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct DiagCtl {
-    /// What to do.
+    /// The operation.
     pub code: DiagCode,
     /// Padding.
     pub pad: Pad<4>,
@@ -33,7 +33,7 @@ pub struct DiagCtl {
     pub address: u64,
     /// Bytes of text: 1 to 2000, else [`EINVAL`](crate::Errno::EINVAL). See [`MAX_DIAG_BYTES`].
     pub bytes: i32,
-    /// Whose call stack.
+    /// The process whose call stack is printed.
     pub process: Endpoint,
 }
 

@@ -7,7 +7,7 @@ use crate::rs::InitFlags;
 use crate::{Endpoint, Pad, Payload};
 
 codes! {
-    /// What to ask for.
+    /// The kind of information.
     pub struct InfoRequest(i32) {
         /// Kernel information.
         KINFO = 0,
@@ -26,17 +26,17 @@ codes! {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct GetInfo {
-    /// What to ask for.
+    /// The kind of information.
     pub request: InfoRequest,
     /// Whose, if it is about a process.
     pub process: Endpoint,
-    /// Where the answer goes.
+    /// Address for the answer.
     pub address: u64,
     /// Room there in bytes; if positive and too small, the status is [`E2BIG`](crate::Errno::E2BIG).
     pub bytes: i32,
     /// Padding.
     pub pad0: Pad<4>,
-    /// Where a second answer goes.
+    /// Address for a second answer.
     pub address2: u64,
     /// Room there, or an endpoint.
     pub bytes2: i32,
@@ -102,7 +102,7 @@ impl WhoAmI {
         }
     }
 
-    /// The name without NUL and what is behind it.
+    /// The name up to its NUL.
     pub fn name_bytes(&self) -> &[u8] {
         let end = self.name.iter().position(|&byte| byte == 0).unwrap_or(self.name.len());
         &self.name[..end]

@@ -8,7 +8,7 @@
 //! | status | when |
 //! |---|---|
 //! | [`EINVAL`](crate::Errno::EINVAL) | bad notify id, vector or hook number |
-//! | [`EPERM`](crate::Errno::EPERM) | the vector is not in the service's list, or the hook is somebody else's |
+//! | [`EPERM`](crate::Errno::EPERM) | the vector is not in the service's list, or the hook belongs to another process |
 //! | [`ENOSPC`](crate::Errno::ENOSPC) | all hooks of the system are in use |
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -52,7 +52,7 @@ flags! {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct IrqCtl {
-    /// What to do.
+    /// The operation.
     pub request: IrqRequest,
     /// The line, for [`SETPOLICY`](IrqRequest::SETPOLICY).
     pub vector: i32,

@@ -31,15 +31,15 @@ codes! {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct Umap {
-    /// Whose memory.
+    /// The process whose memory it is.
     pub owner: Endpoint,
     /// What the address is.
     pub segment: Segment,
     /// A virtual address or a grant id.
     pub address: u64,
-    /// `SYS_UMAP_REMOTE`: for whom the grant has to be.
+    /// `SYS_UMAP_REMOTE`: the process that the grant has to be for.
     pub grantee: Endpoint,
-    /// How many bytes.
+    /// Length in bytes.
     pub bytes: i32,
 }
 
@@ -155,7 +155,7 @@ impl Payload for VumapReply {}
 pub struct MapElement {
     /// The virtual address; or, in the lower half, the grant id, and the upper half is padding.
     pub address: u64,
-    /// How many bytes.
+    /// Length in bytes.
     pub bytes: u64,
 }
 
@@ -190,7 +190,7 @@ impl MapElement {
 pub struct PhysRange {
     /// Physical address of the first byte.
     pub address: u64,
-    /// How many bytes.
+    /// Length in bytes.
     pub bytes: u64,
 }
 
@@ -212,7 +212,7 @@ pub trait GrantedRange: Copy {
     /// Physical address of the first byte, for checks.
     fn address(&self) -> u64;
 
-    /// How many bytes.
+    /// Length in bytes.
     fn bytes(&self) -> u64;
 
     /// The first `bytes` bytes, and the rest. A range that is no longer than that is the first part, and the rest has no byte.

@@ -57,7 +57,7 @@ codes! {
         SYS_VIRCOPY = 0x60F,
         /// Copy between physical addresses: [`VirCopy`].
         SYS_PHYSCOPY = 0x610,
-        /// Find the physical address of somebody's memory: [`Umap`].
+        /// Find the physical address of memory of any process: [`Umap`].
         SYS_UMAP_REMOTE = 0x611,
         /// Find the physical addresses of scattered memory: [`Vumap`].
         SYS_VUMAP = 0x612,

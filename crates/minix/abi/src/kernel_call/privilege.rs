@@ -39,7 +39,7 @@ codes! {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct PrivCtl {
-    /// What to do.
+    /// The operation.
     pub request: PrivRequest,
     /// Whose privileges; [`SELF`](Endpoint::SELF) for one's own.
     pub process: Endpoint,
@@ -80,7 +80,7 @@ impl PrivCtl {
 pub struct MemRange {
     /// The first byte.
     pub base: u64,
-    /// The last byte, not the one behind.
+    /// The last byte, not the one after it.
     pub limit: u64,
 }
 

@@ -6,7 +6,7 @@ use crate::signal::{SigSet, Signal};
 use crate::{Endpoint, Pad, Payload};
 
 codes! {
-    /// What to do.
+    /// The operation.
     pub struct StateRequest(i32) {
         /// Everybody who waits for the caller gets [`EDEADSRCDST`](crate::Errno::EDEADSRCDST).
         CLEAR_IPC_REFS = 1,
@@ -25,7 +25,7 @@ codes! {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct StateCtl {
-    /// What to do.
+    /// The operation.
     pub request: StateRequest,
     /// Padding.
     pub pad0: Pad<4>,
@@ -81,7 +81,7 @@ impl Payload for SetGrant {}
 pub struct KernelSignal {
     /// The signals.
     pub signals: SigSet,
-    /// Whose.
+    /// The process that the signals are for.
     pub process: Endpoint,
     /// One signal.
     pub signal: Signal,

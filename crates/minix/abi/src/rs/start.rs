@@ -50,7 +50,7 @@ pub struct RsStart {
     pub pad2: Pad<40>,
     /// How many interrupt lines it may use.
     pub irq_count: i32,
-    /// Which ones.
+    /// The interrupt lines.
     pub irqs: [i32; 16],
     /// How many port ranges it may use.
     pub io_count: i32,

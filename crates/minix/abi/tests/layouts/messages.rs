@@ -26,7 +26,7 @@ fn message() {
         0xFE, 0xFF, 0xFF, 0xFF, 0x80, 0x05, 0, 0, 0, 0x10, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF,
     ]);
     assert_eq!(message.as_bytes(), expected);
-    // What was behind a longer body is gone.
+    // The rest of a longer body is gone.
     message.body.fill(0xEE);
     message.set_payload(&reply);
     assert_eq!(message.as_bytes(), expected);

@@ -17,7 +17,7 @@ static LAST_STEPS: AtomicU64 = AtomicU64::new(0);
 static AHEAD_STEPS: AtomicU64 = AtomicU64::new(0);
 
 /// The time since the machine started. Unlike the ticks of the kernel, this clock does not stand still, and unlike the
-/// counter behind it, it does not go back: a virtual machine that loads a snapshot sets the counter back.
+/// counter that it reads, it does not go back: a virtual machine that loads a snapshot sets the counter back.
 pub fn now() -> Instant {
     let steps: u64;
     // SAFETY: reads a counter that the kernel leaves open to processes.
@@ -32,7 +32,7 @@ pub fn now() -> Instant {
     Instant::from_micros(now / STEPS_PER_MICRO)
 }
 
-/// Instructions that the hart has carried out, in whatever process.
+/// Instructions that the hart has carried out in all processes.
 pub fn instructions() -> u64 {
     let count: u64;
     // SAFETY: reads a counter that the kernel leaves open to processes.

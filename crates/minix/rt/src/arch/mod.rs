@@ -1,4 +1,4 @@
-//! What only the machine has: traps, the entry point, clocks, a console, panics.
+//! Parts that only the machine has: traps, the entry point, clocks, a console, panics.
 
 pub mod clock;
 pub(crate) mod console;

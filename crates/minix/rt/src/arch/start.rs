@@ -25,7 +25,7 @@ macro_rules! entry {
 /// The entry point of the ELF file.
 ///
 /// The stack is there, statics are cleared, `tp` is zero and stays so. What is left to do is to load `gp` and to pass the
-/// stack pointer on, behind which the command line is.
+/// stack pointer on; the command line starts there.
 // SAFETY: the linker script puts this section first and nothing else is called `_start`.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
@@ -47,7 +47,7 @@ extern "C" fn _start() -> ! {
 
 /// Where assembly ends.
 extern "C" fn start_rust(stack: *const u64) -> ! {
-    // SAFETY: the kernel left the command line at the first stack pointer; nobody writes to that part of the stack.
+    // SAFETY: the kernel left the command line at the first stack pointer; no code writes to that part of the stack.
     let args = unsafe { Args::from_stack(stack) };
     // SAFETY: the program defines the function with this signature; `entry!` sees to that.
     unsafe { minix_main(args) }

@@ -51,7 +51,7 @@ unsafe fn pass(call: IpcCall, first: i64, address: u64) -> (Status, u64) {
 ///
 /// Every address in the message is good for what the call does with it.
 unsafe fn trap_kernel_call(message: &mut Message) {
-    // SAFETY: the message is readable and writable; what it leads to is for the caller to vouch for.
+    // SAFETY: the message is readable and writable; the caller vouches for the memory that it names.
     unsafe {
         asm!(
             "ecall",

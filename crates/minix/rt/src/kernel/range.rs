@@ -25,12 +25,12 @@ use minix_abi::kernel_call::{GrantedRange, PhysRange};
 /// * The kernel answers for grants. A grant is for memory of the process that made it, or for memory that was granted to that
 ///   process in turn.
 /// * `vumap` does not ask the kernel for addresses of this process itself ([`SELF`](minix_abi::Endpoint::SELF)).
-/// * Own memory can still be behind a grant, if this program has granted it: to itself, or to a process that hands it on. Every
+/// * A grant can still lead to own memory, if this program has granted it: to itself, or to a process that hands it on. Every
 ///   such grant is made by [`Grants::direct`](crate::grant::Grants::direct), which is `unsafe`: its caller has promised that the
 ///   program leaves the memory alone as long as a device may be at work on it.
 ///
-/// Nothing pins the memory. A client keeps what it granted until it has its answer; a client that dies earlier is the
-/// system's to worry about, with every driver of the system alike. No lifetime in this program could change that, since the
+/// Nothing pins the memory. A client keeps granted memory until it has its answer. The system answers for the memory of a client
+/// that dies earlier, as with every other driver. No lifetime in this program could change that, since the
 /// device works on after the call that submits a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]

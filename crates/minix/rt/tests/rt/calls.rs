@@ -40,7 +40,7 @@ fn copies_name_own_memory() {
     script.over();
 }
 
-/// The kernel says that it has filled in so many ranges.
+/// The kernel reports that many filled ranges.
 fn vumap(filled: i32, ranges: &mut [LentRange]) -> Result<usize, Errno> {
     let mut script = Script::new().call(MessageType::SYS_VUMAP, move |message| {
         let request: Vumap = message.payload();

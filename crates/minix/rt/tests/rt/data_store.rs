@@ -156,7 +156,7 @@ fn a_label_that_is_no_text_is_refused() {
 fn without_a_grant_nothing_is_asked() {
     let (mut grants, _) = grants();
     for address in [0x1000, 0x2000] {
-        // SAFETY: there is nobody who could use the grant.
+        // SAFETY: no process uses the grant.
         unsafe { grants.direct(SELF, address, 1, GrantFlags::READ) }.expect("room");
     }
     let mut script = Script::new();

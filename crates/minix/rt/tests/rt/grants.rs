@@ -19,9 +19,9 @@ fn grants<const N: usize>() -> (Grants<N>, GrantTable) {
     (grants, script.grants.expect("it was told"))
 }
 
-/// A grant of made-up memory, which nobody here looks into.
+/// A grant of an invented address that no code reads.
 fn direct<const N: usize>(grants: &mut Grants<N>, address: u64) -> Option<GrantId> {
-    // SAFETY: there is nobody who could use the grant.
+    // SAFETY: no process uses the grant.
     unsafe { grants.direct(CLIENT, address, 512, GrantFlags::READ | GrantFlags::WRITE) }
 }
 

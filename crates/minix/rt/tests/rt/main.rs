@@ -1,12 +1,12 @@
 //! The runtime against a scripted kernel.
 
 mod arguments;
+mod async_messages;
 mod calls;
 mod data_store;
 mod grants;
 mod lines;
 mod logging;
-mod mail;
 mod memory;
 mod running;
 mod starting;

@@ -52,7 +52,7 @@ fn contiguous_memory_has_a_physical_address() {
 }
 
 #[test]
-fn contiguous_memory_without_a_physical_address_is_given_back() {
+fn contiguous_memory_without_a_physical_address_is_unmapped() {
     let script = mapped(Script::new(), 4096, contiguous(), AT).call_fails(MessageType::SYS_UMAP, Errno::EFAULT);
     let mut script = unmapped(script, AT, 4096);
     assert_eq!(memory::map_contiguous(&mut script, 1), Err(Errno::EFAULT));

@@ -93,7 +93,7 @@ fn a_notification_is_never_taken_for_the_start() {
 }
 
 #[test]
-fn a_replacement_of_a_dead_instance_wants_a_fresh_one_and_waits_for_the_end() {
+fn a_replacement_of_a_dead_instance_asks_for_a_fresh_one() {
     let script = filters_cleared(init_arrives(who_am_i(Script::new()), InitType::RESTART));
     let mut script = told(script, -200, 0)
         .receive(Endpoint::RS, Endpoint::RS, IpcCall::NOTIFY, notification(0))
@@ -104,7 +104,7 @@ fn a_replacement_of_a_dead_instance_wants_a_fresh_one_and_waits_for_the_end() {
 }
 
 #[test]
-fn before_it_refuses_a_replacement_can_stop_what_works_for_the_dead() {
+fn a_replacement_can_stop_the_stale_device_before_it_refuses() {
     let script = filters_cleared(init_arrives(who_am_i(Script::new()), InitType::RESTART));
     // As if it were a call that stops a device.
     let script = script.call(MessageType::SYS_TIMES, |_| {});
@@ -157,7 +157,7 @@ fn it_crashes_fails_and_hangs_when_rs_wants_to_see_that() {
 }
 
 #[test]
-fn a_replacement_that_is_to_fail_stops_what_works_for_the_dead_first() {
+fn a_replacement_that_is_to_fail_stops_the_stale_device_first() {
     let failing = |flags| {
         let init = Init {
             kind: InitType::RESTART,

@@ -47,7 +47,7 @@ pub(crate) fn device(session: &mut Session) {
     };
     let disk = session.disk();
     let limits = *disk.limits();
-    let (offered, accepted) = (disk.control().offered(), disk.accepted());
+    let (offered, accepted) = (disk.control().offered_features(), disk.accepted_features());
     let version = version(disk.control().transport().interface());
     let queue = disk.queue().ring_state();
     let capacity = limits.capacity.get();

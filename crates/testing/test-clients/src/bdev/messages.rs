@@ -48,7 +48,7 @@ impl<I: Ipc> Session<'_, I> {
         let client = &mut *self.client;
         client
             .outbox
-            .post(&mut client.ipc, self.driver, message, AsyncFlags::EMPTY)
+            .send(&mut client.ipc, self.driver, message, AsyncFlags::EMPTY)
     }
 
     /// How many messages the driver has not fetched.
@@ -67,7 +67,7 @@ impl<I: Ipc> Session<'_, I> {
             let marker = Message::new(MARKER);
             client
                 .outbox
-                .post(&mut client.ipc, self.own, &marker, AsyncFlags::EMPTY)?;
+                .send(&mut client.ipc, self.own, &marker, AsyncFlags::EMPTY)?;
             self.is_looking = client.outbox.failed() == failed;
         }
         Ok(())

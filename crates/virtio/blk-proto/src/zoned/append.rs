@@ -1,4 +1,4 @@
-//! The end of an append: the place of the data, then the status.
+//! The end of an append: the position of the data, then the status.
 
 use zerocopy::little_endian::U64;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -9,7 +9,7 @@ use crate::{Sector, Status, StatusError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct AppendTail {
-    /// The place of the data; undefined unless the append succeeded. See [`position`](Self::position).
+    /// The position of the data; undefined unless the append succeeded. See [`position`](Self::position).
     pub append_sector: U64,
     /// [`Status`].
     pub status: u8,
@@ -19,7 +19,7 @@ impl AppendTail {
     /// Bytes of the tail.
     pub const BYTES: u32 = 9;
 
-    /// A status that no device answers (`BLK-N-18`) and a place that is on no disk, for a driver to put there beforehand.
+    /// The content before the request: a position on no disk, and a status that no device writes (`BLK-N-18`).
     pub const NOT_WRITTEN: Self = Self {
         append_sector: U64::MAX_VALUE,
         status: Status::NOT_WRITTEN.0,
@@ -30,11 +30,11 @@ impl AppendTail {
         Status(self.status)
     }
 
-    /// The first sector of what was appended (`BLK-D-35`).
+    /// The first sector of the appended data (`BLK-D-35`).
     ///
     /// # Errors
     ///
-    /// The status, if the append did not succeed; then the position is undefined.
+    /// The status, if the append did not succeed; then there is no position.
     pub fn position(&self) -> Result<Sector, StatusError> {
         self.status().check().map(|()| self.append_sector.into())
     }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_position_is_only_told_after_success() {
+    fn an_append_has_a_position_only_after_success() {
         let mut tail = AppendTail::read_from_bytes(&[8, 7, 6, 5, 4, 3, 2, 1, 0]).unwrap();
         assert_eq!(tail.position(), Ok(Sector(0x0102_0304_0506_0708)));
         tail.status = 5;

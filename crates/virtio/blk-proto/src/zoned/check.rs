@@ -1,4 +1,4 @@
-//! A driver's duties with zones, as pure functions. Requests that they refuse must not reach a device.
+//! A driver's duties with zones, as pure functions. A driver sends no request that they refuse.
 
 use core::fmt;
 
@@ -12,7 +12,7 @@ use crate::{RequestType, SECTOR_BYTES, Sector};
 pub enum ZoneRequestError {
     /// The device has no zones.
     NoZones,
-    /// The request type is none that zones add.
+    /// The request type is no zone request.
     NotZoneRequest,
     /// The position is not on the disk (`BLK-D-12`, `BLK-D-28`).
     BeyondDisk,
@@ -20,7 +20,7 @@ pub enum ZoneRequestError {
     NotZoneStart,
     /// A reset of all zones names a position (`BLK-D-31`).
     NotSectorZero,
-    /// The position is not in the zone that was given.
+    /// The position is outside the zone.
     OutsideZone,
     /// Zones of this type cannot be appended to.
     WrongZoneType,
@@ -36,7 +36,7 @@ pub enum ZoneRequestError {
     StartNotAligned,
     /// The zone can only be written at its write pointer, which is elsewhere.
     NotAtWritePointer,
-    /// The zone has not so much room left (`BLK-D-38`).
+    /// The zone has too little room left (`BLK-D-38`).
     NoRoom,
     /// Only whole zones can be erased (`BLK-D-39`).
     PartialZone,
@@ -85,11 +85,10 @@ impl fmt::Display for ZoneRequestError {
 impl core::error::Error for ZoneRequestError {}
 
 impl ZonedConfig {
-    /// Whether the header of a zone request is right, on a disk of `capacity` sectors (`BLK-D-28` to `BLK-D-32`).
+    /// Whether the header of a zone request is right for a disk of `capacity` sectors (`BLK-D-28` to `BLK-D-32`).
     ///
     /// A report can start anywhere in its first zone (`BLK-D-29`); a reset of all zones names sector 0; all others name
-    /// the first sector of their zone. An append has more
-    /// rules: see [`check_append`](Self::check_append).
+    /// the first sector of their zone. The other rules for appends are in [`check_append`](Self::check_append).
     ///
     /// # Errors
     ///
@@ -120,8 +119,8 @@ impl ZonedConfig {
         }
     }
 
-    /// Whether `bytes` of data can be appended to a zone, as far as the configuration says (`BLK-D-32` to `BLK-D-34`). Its state
-    /// is another question: see [`check_append`](Self::check_append).
+    /// Whether the configuration allows an append of `bytes` to a zone (`BLK-D-32` to `BLK-D-34`). The rules about the state of
+    /// the zone are in [`check_append`](Self::check_append).
     ///
     /// # Errors
     ///
@@ -144,11 +143,11 @@ impl ZonedConfig {
 
     /// Whether `bytes` of data can be appended to `zone` on a disk of `capacity` sectors (`BLK-D-32` to `BLK-D-38`).
     ///
-    /// `zone` is the zone as the caller believes it to be once all requests in flight are done.
+    /// `zone` is the state of the zone that the caller expects after all requests in flight.
     ///
     /// # Errors
     ///
-    /// The first rule broken. Whether `zone` itself is to be believed is another question, see
+    /// The first rule broken. `zone` itself is checked by
     /// [`ZoneDescriptor::is_plausible`].
     pub fn check_append(&self, zone: &ZoneDescriptor, bytes: u64, capacity: Sector) -> Result<(), ZoneRequestError> {
         self.check_append_size(zone.id(), bytes, capacity)?;
@@ -160,8 +159,8 @@ impl ZonedConfig {
 
     /// Whether `bytes` of data can be written to `zone` from `sector` on (`BLK-D-36` to `BLK-D-38`).
     ///
-    /// A conventional zone takes any write; whether the disk is large enough is for the caller to check as on any disk.
-    /// `zone` is the zone as the caller believes it to be once all requests in flight are done.
+    /// A conventional zone takes any write. The caller checks the end of the disk, as on any disk.
+    /// `zone` is the state of the zone that the caller expects after all requests in flight.
     ///
     /// # Errors
     ///
@@ -184,7 +183,7 @@ impl ZonedConfig {
             return Err(ZoneRequestError::NotAtWritePointer);
         }
         check_room(zone, bytes)?;
-        // Where order is only preferred the write may be elsewhere, but it ends in the zone all the same.
+        // A zone that prefers order can be written away from its pointer, but not beyond its end.
         let end = sector.checked_add(bytes / SECTOR_BYTES);
         match (end, zone.writable_end()) {
             (Some(end), Some(limit)) if end <= limit => Ok(()),
@@ -192,10 +191,10 @@ impl ZonedConfig {
         }
     }
 
-    /// Whether a range can be erased for good: whole zones only (`BLK-D-39`).
+    /// Whether a range can be erased securely: whole zones only (`BLK-D-39`).
     ///
-    /// The rule is about the length; as the device resets the zones of the range, it starts with a zone, too. A device
-    /// without zones has no such rule.
+    /// The specification has a rule for the length. The device resets the zones of the range, so it starts with a zone, too. A
+    /// device without zones has no such rule.
     ///
     /// # Errors
     ///
@@ -215,8 +214,8 @@ impl ZonedConfig {
 
     /// Length and position in multiples of the write granularity.
     ///
-    /// The specification compares the position in sectors with a number of bytes, but means the position in bytes.
-    /// A granularity of 0 asks for whole sectors only.
+    /// The specification compares the position in sectors with a number of bytes; it means the position in bytes.
+    /// With a granularity of 0, whole sectors are enough.
     fn check_granularity(&self, sector: Sector, bytes: u64) -> Result<(), ZoneRequestError> {
         let granularity = match self.write_granularity {
             0 => SECTOR_BYTES,
@@ -225,7 +224,7 @@ impl ZonedConfig {
         if !bytes.is_multiple_of(SECTOR_BYTES) || !bytes.is_multiple_of(granularity) {
             return Err(ZoneRequestError::LengthNotAligned);
         }
-        // Reduced first, so that a position in bytes that does not fit 64 bits is no special case.
+        // Reduced first: the position in bytes may not fit 64 bits.
         let rest = sector.get() % granularity * SECTOR_BYTES % granularity;
         if rest != 0 {
             return Err(ZoneRequestError::StartNotAligned);
@@ -242,7 +241,7 @@ fn on_disk(sector: Sector, capacity: Sector) -> Result<(), ZoneRequestError> {
     }
 }
 
-/// Room from the write pointer on. The specification counts from there, wherever the write itself goes.
+/// Room from the write pointer on. The specification counts it like this for writes at any position.
 fn check_room(zone: &ZoneDescriptor, bytes: u64) -> Result<(), ZoneRequestError> {
     zone.write_pointer().ok_or(ZoneRequestError::NotWritable)?;
     match zone.remaining_sectors() {

@@ -1,4 +1,4 @@
-//! The zoned part of the configuration and what can be computed from it alone.
+//! The zoned part of the configuration, and the values computed from it alone.
 
 use crate::config::ConfigAccess;
 use crate::zoned::ZoneId;
@@ -36,7 +36,7 @@ impl ZonedConfig {
 
     /// Whether the device has zones: it is a zoned one and names a zone size.
     ///
-    /// A model that is not defined yet counts as zoned.
+    /// An unknown model counts as zoned.
     pub const fn has_zones(&self) -> bool {
         self.zone_sectors != 0 && !matches!(self.model, ZonedModel::None)
     }
@@ -110,10 +110,9 @@ pub enum ZonedModel {
 }
 
 impl ZonedModel {
-    /// Whether a driver that knows nothing about zones can treat the device as an ordinary disk (`BLK-D-09`).
+    /// Whether a driver without support for zones can treat the device as an ordinary disk (`BLK-D-09`).
     ///
-    /// If not, such a driver has to give the device up instead of setting FEATURES_OK (`BLK-D-08`). A model that is not
-    /// defined yet counts as one of these.
+    /// If not, such a driver must not set FEATURES_OK (`BLK-D-08`). With an unknown model it cannot.
     pub const fn works_as_ordinary_disk(self) -> bool {
         matches!(self, Self::None | Self::HostAware)
     }
@@ -124,7 +123,7 @@ impl ZonedModel {
         matches!(self, Self::HostManaged)
     }
 
-    /// Those of the features a driver wants that the model lets it negotiate.
+    /// The part of a driver's supported features that the model lets it negotiate.
     ///
     /// To be applied if the device offers [`BlkFeatures::ZONED`]; the model may be read before FEATURES_OK.
     #[must_use]
@@ -261,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_driver_can_run_what_does_not_insist_on_order() {
+    fn a_plain_driver_runs_disks_that_require_no_order() {
         assert!(ZonedModel::None.works_as_ordinary_disk());
         assert!(ZonedModel::HostAware.works_as_ordinary_disk());
         assert!(!ZonedModel::HostManaged.works_as_ordinary_disk());

@@ -9,9 +9,9 @@ use crate::zoned::ZoneDescriptor;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct ZoneReportHeader {
-    /// Number of complete descriptions that follow, as the device counts (`BLK-N-24`).
+    /// Number of complete descriptions that follow, unchecked (`BLK-N-24`).
     pub nr_zones: U64,
-    /// Zero.
+    /// Reserved.
     pub reserved: [u8; 56],
 }
 
@@ -45,7 +45,7 @@ const _: () = {
 
 /// A zone report in the buffer the device filled.
 ///
-/// However many descriptions the device claims, only those that lie completely in the buffer are there.
+/// It has only the descriptions that lie completely in the buffer, also if the device claims more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ZoneReport<'a> {
@@ -54,7 +54,7 @@ pub struct ZoneReport<'a> {
 }
 
 impl<'a> ZoneReport<'a> {
-    /// Looks at a report. `buffer` is the data part of the request, best cut to the length that the device reports.
+    /// A report in the data part of a request. Cut `buffer` to the used length if that is reliable.
     ///
     /// `None` if not even the header fits.
     pub fn parse(buffer: &'a [u8]) -> Option<Self> {
@@ -76,12 +76,13 @@ impl<'a> ZoneReport<'a> {
         }
     }
 
-    /// Number of descriptions the device claims to have written. More than [`zones`](Self::zones) has is a lie.
+    /// Number of descriptions that the device claims to have written. It can be larger than the number in
+    /// [`zones`](Self::zones).
     pub const fn claimed(&self) -> u64 {
         self.claimed
     }
 
-    /// The descriptions, in the order the device gave them.
+    /// The descriptions, in the order of the device.
     pub const fn zones(&self) -> &'a [ZoneDescriptor] {
         self.zones
     }
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_cannot_claim_more_than_fits() {
+    fn a_report_has_no_more_zones_than_fit() {
         for claimed in [3, 4, u64::from(u32::MAX) + 1, u64::MAX] {
             let bytes = report(claimed, 3);
             let parsed = ZoneReport::parse(&bytes).unwrap();
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_claimed_is_not_there() {
+    fn a_report_has_no_more_zones_than_claimed() {
         assert_eq!(ZoneReport::parse(&report(1, 3)).unwrap().zones().len(), 1);
         assert_eq!(ZoneReport::parse(&report(0, 3)).unwrap().zones().len(), 0);
     }

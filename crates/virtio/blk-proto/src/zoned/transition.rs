@@ -8,7 +8,7 @@ use crate::zoned::ZoneState;
 pub enum ZoneEvent {
     /// A write or an append of at least one sector succeeded.
     Written {
-        /// It reached the capacity of the zone.
+        /// The write pointer reached the end of the capacity.
         fills: bool,
     },
     /// An open command.
@@ -24,7 +24,7 @@ pub enum ZoneEvent {
     Reset,
     /// A reset command for all zones. Zones it does not apply to stay as they are.
     ResetAll,
-    /// The device needed the place among the open zones for another one.
+    /// The device closed the zone to open another one.
     ClosedByDevice,
     /// The device stopped accepting writes.
     TurnedReadOnly,

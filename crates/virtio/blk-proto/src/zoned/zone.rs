@@ -1,4 +1,4 @@
-//! One zone as the device describes it.
+//! The description of one zone, its type and its state.
 
 use zerocopy::little_endian::U64;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -6,13 +6,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::Sector;
 use crate::zoned::ZonedConfig;
 
-/// A zone, named by its first sector.
+/// The first sector of a zone, as its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ZoneId(Sector);
 
 impl ZoneId {
-    /// The zone that starts there, if one does. See [`ZonedConfig::zone_of`] for any other sector.
+    /// The zone that starts at `first`, unchecked. [`ZonedConfig::zone_of`] finds the zone of any sector.
     pub const fn starting_at(first: Sector) -> Self {
         Self(first)
     }
@@ -66,7 +66,7 @@ impl From<ZoneType> for u8 {
     }
 }
 
-/// The state of a zone. [`after`](Self::after) says which follows which.
+/// The state of a zone. [`after`](Self::after) defines which one follows which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ZoneState {
@@ -74,7 +74,7 @@ pub enum ZoneState {
     NoWritePointer,
     /// Nothing is written.
     Empty,
-    /// Opened by being written.
+    /// Opened by a write.
     ImplicitlyOpen,
     /// Opened by command.
     ExplicitlyOpen,
@@ -144,7 +144,7 @@ impl From<ZoneState> for u8 {
 
 /// One zone as it lies in a report. The names of the fields are those of the specification.
 ///
-/// The device wrote it, so nothing holds until checked: see [`is_plausible`](Self::is_plausible).
+/// The device wrote it, so no field is valid until checked: see [`is_plausible`](Self::is_plausible).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct ZoneDescriptor {
@@ -152,13 +152,13 @@ pub struct ZoneDescriptor {
     pub z_cap: U64,
     /// First sector.
     pub z_start: U64,
-    /// Where the next write goes; only meaningful as [`write_pointer`](Self::write_pointer) tells.
+    /// The position of the next write; see [`write_pointer`](Self::write_pointer) for when it has a meaning.
     pub z_wp: U64,
     /// [`ZoneType`].
     pub z_type: u8,
     /// [`ZoneState`].
     pub z_state: u8,
-    /// Zero.
+    /// Reserved.
     pub reserved: [u8; 38],
 }
 
@@ -166,7 +166,7 @@ impl ZoneDescriptor {
     /// Bytes of one description.
     pub const BYTES: u32 = 64;
 
-    /// A description that tells nothing: neither type nor state has a meaning.
+    /// A description of unknown type and unknown state.
     pub const UNKNOWN: Self = Self {
         z_cap: U64::ZERO,
         z_start: U64::ZERO,
@@ -213,9 +213,9 @@ impl ZoneDescriptor {
         self.start().checked_add(self.z_cap.get())
     }
 
-    /// Where the next write goes.
+    /// The position of the next write.
     ///
-    /// `None` where the field does not mean anything: conventional zones, zones that are read-only, full or offline
+    /// `None` where the field has no meaning: conventional zones, zones that are read-only, full or offline
     /// (`BLK-N-26`), and types and states that are not known.
     pub fn write_pointer(&self) -> Option<Sector> {
         (self.zone_type().is_sequential() && self.state().has_write_pointer()).then(|| self.z_wp.into())
@@ -234,8 +234,8 @@ impl ZoneDescriptor {
 
     /// Whether the description agrees with the configuration of a disk of `capacity` sectors and with itself.
     ///
-    /// The zone starts where a zone starts, on the disk; it can hold no more than its size; the write pointer, if there is
-    /// one, lies in it, and at the start of an empty zone.
+    /// The zone starts on the disk, at a multiple of the zone size. Its capacity is at most its size. The write pointer, if
+    /// there is one, lies in it, and at the start of an empty zone.
     pub fn is_plausible(&self, config: &ZonedConfig, capacity: Sector) -> bool {
         let start = self.start();
         if !config.is_zone_start(start) || start >= capacity {
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_pointer_is_only_believed_where_there_is_one() {
+    fn only_some_states_have_a_write_pointer() {
         use ZoneState as S;
         for state in [S::Empty, S::ImplicitlyOpen, S::ExplicitlyOpen, S::Closed] {
             for kind in [ZoneType::SequentialWriteRequired, ZoneType::SequentialWritePreferred] {
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn open_and_active_are_what_the_limits_count() {
+    fn the_limits_count_open_and_active_zones() {
         let open: [u8; 2] = [2, 3];
         let active: [u8; 3] = [2, 3, 4];
         for wire in 0..=u8::MAX {
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_remains_counts_from_the_write_pointer_to_the_capacity() {
+    fn remaining_sectors_run_from_write_pointer_to_capacity() {
         let mut zone = zone(ZoneType::SequentialWriteRequired, ZoneState::Closed);
         assert_eq!(zone.remaining_sectors(), Some(0x500));
         zone.z_wp = U64::new(0x1700);
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn an_implausible_zone_is_found_out() {
+    fn an_implausible_zone_is_detected() {
         let capacity = Sector(0x2000);
         let good = zone(ZoneType::SequentialWriteRequired, ZoneState::Closed);
         assert!(good.is_plausible(&CONFIG, capacity));

@@ -35,7 +35,7 @@ pub(crate) fn options(change: impl FnOnce(&mut DiskOptions)) -> DiskOptions {
 
 /// A request that is over, its buffer released.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Outcome {
+pub(crate) struct TestCompletion {
     pub(crate) token: u32,
     pub(crate) operation: Operation,
     pub(crate) bytes: u64,
@@ -45,15 +45,15 @@ pub(crate) struct Outcome {
 }
 
 /// Who waits for a request, and the memory the buffers come from.
-struct Ledger {
+struct Outstanding {
     dma: ModelDma,
     next_token: u32,
     waiting: BTreeSet<u32>,
     settled: u64,
 }
 
-impl Ledger {
-    fn settle(&mut self, completion: Completion<Scatter, u32>) -> Outcome {
+impl Outstanding {
+    fn settle(&mut self, completion: Completion<Scatter, u32>) -> TestCompletion {
         let Completion {
             operation,
             buffer,
@@ -67,7 +67,7 @@ impl Ledger {
         if let Some(buffer) = buffer {
             buffer.release(&mut self.dma);
         }
-        Outcome {
+        TestCompletion {
             token,
             operation,
             bytes,
@@ -82,7 +82,7 @@ pub(crate) struct Rig<const N: usize> {
     pub(crate) model: Model,
     pub(crate) registers: Hooked,
     pub(crate) disk: TestDisk<N>,
-    ledger: Ledger,
+    outstanding: Outstanding,
 }
 
 impl<const N: usize> Rig<N> {
@@ -115,7 +115,7 @@ impl<const N: usize> Rig<N> {
         let mut dma = model.dma();
         let registers = transport.access().clone();
         let disk = TestDisk::<N>::start(transport, &mut dma, options)?;
-        let ledger = Ledger {
+        let outstanding = Outstanding {
             dma,
             next_token: 100,
             waiting: BTreeSet::new(),
@@ -125,13 +125,13 @@ impl<const N: usize> Rig<N> {
             model,
             registers,
             disk,
-            ledger,
+            outstanding,
         })
     }
 
     /// A buffer in pieces of these lengths.
     pub(crate) fn buffer(&mut self, lengths: &[usize]) -> Scatter {
-        Scatter::new(&mut self.ledger.dma, lengths)
+        Scatter::new(&mut self.outstanding.dma, lengths)
     }
 
     /// A request to read into pieces of these lengths.
@@ -153,8 +153,8 @@ impl<const N: usize> Rig<N> {
     }
 
     fn new_token(&mut self) -> u32 {
-        self.ledger.next_token += 1;
-        self.ledger.next_token
+        self.outstanding.next_token += 1;
+        self.outstanding.next_token
     }
 
     /// Submits, if the driver will take it. Otherwise makes sure that the request came back whole.
@@ -165,7 +165,7 @@ impl<const N: usize> Rig<N> {
         let before = (self.disk.counters(), self.disk.queue().ring_state());
         match self.disk.submit(request) {
             Ok(()) => {
-                self.ledger.waiting.insert(token);
+                self.outstanding.waiting.insert(token);
                 Ok(token)
             }
             Err(rejected) => {
@@ -183,7 +183,7 @@ impl<const N: usize> Rig<N> {
                 );
                 assert_eq!(buffer.is_some(), needs_buffer);
                 if let Some(buffer) = buffer {
-                    buffer.release(&mut self.ledger.dma);
+                    buffer.release(&mut self.outstanding.dma);
                 }
                 Err(rejected.error)
             }
@@ -220,46 +220,46 @@ impl<const N: usize> Rig<N> {
     fn take<V>(
         &mut self,
         take: impl FnOnce(&mut TestDisk<N>, &mut dyn FnMut(Completion<Scatter, u32>)) -> Result<V, DeviceFault>,
-    ) -> Result<(V, Vec<Outcome>), DeviceFault> {
-        let (disk, ledger) = (&mut self.disk, &mut self.ledger);
+    ) -> Result<(V, Vec<TestCompletion>), DeviceFault> {
+        let (disk, outstanding) = (&mut self.disk, &mut self.outstanding);
         let mut outcomes = Vec::new();
-        let answer = take(disk, &mut |completion| outcomes.push(ledger.settle(completion)))?;
+        let answer = take(disk, &mut |completion| outcomes.push(outstanding.settle(completion)))?;
         Ok((answer, outcomes))
     }
 
     /// Polls once.
-    pub(crate) fn poll(&mut self) -> Result<Vec<Outcome>, DeviceFault> {
+    pub(crate) fn poll(&mut self) -> Result<Vec<TestCompletion>, DeviceFault> {
         let (count, outcomes) = self.take(|disk, each| disk.poll(each))?;
         assert_eq!(count as usize, outcomes.len());
         Ok(outcomes)
     }
 
     /// Polls once and asks for interrupts.
-    pub(crate) fn drain(&mut self) -> Result<Vec<Outcome>, DeviceFault> {
+    pub(crate) fn drain(&mut self) -> Result<Vec<TestCompletion>, DeviceFault> {
         let (count, outcomes) = self.take(|disk, each| disk.drain(each))?;
         assert_eq!(count as usize, outcomes.len());
         Ok(outcomes)
     }
 
     /// Follows up an interrupt.
-    pub(crate) fn interrupt(&mut self) -> Result<(Interrupt, Vec<Outcome>), DeviceFault> {
+    pub(crate) fn interrupt(&mut self) -> Result<(Interrupt, Vec<TestCompletion>), DeviceFault> {
         let (seen, outcomes) = self.take(|disk, each| disk.on_interrupt(each))?;
         assert_eq!(seen.completions as usize, outcomes.len());
         Ok((seen, outcomes))
     }
 
     /// Takes note of a completion that was received elsewhere.
-    pub(crate) fn keep(&mut self, completion: Completion<Scatter, u32>) -> Outcome {
-        self.ledger.settle(completion)
+    pub(crate) fn keep(&mut self, completion: Completion<Scatter, u32>) -> TestCompletion {
+        self.outstanding.settle(completion)
     }
 
     /// Notifies, lets the device work and polls until nothing is in flight.
-    pub(crate) fn settle(&mut self) -> Vec<Outcome> {
+    pub(crate) fn settle(&mut self) -> Vec<TestCompletion> {
         let mut outcomes = Vec::new();
         self.disk.notify();
         for _ in 0..2_000 {
             if self.disk.queue().in_flight() == 0 {
-                assert!(self.ledger.waiting.is_empty(), "an token was forgotten");
+                assert!(self.outstanding.waiting.is_empty(), "an token was forgotten");
                 return outcomes;
             }
             self.model.expect_notified();
@@ -270,7 +270,7 @@ impl<const N: usize> Rig<N> {
     }
 
     /// One request from beginning to end.
-    pub(crate) fn run(&mut self, make: impl FnOnce(u32) -> TestRequest) -> Outcome {
+    pub(crate) fn run(&mut self, make: impl FnOnce(u32) -> TestRequest) -> TestCompletion {
         let token = self.submit(make);
         let mut outcomes = self.settle();
         assert_eq!(outcomes.len(), 1, "one request, one completion");
@@ -279,7 +279,7 @@ impl<const N: usize> Rig<N> {
         outcome
     }
 
-    pub(crate) fn run_read(&mut self, first: u64, lengths: &[usize]) -> Outcome {
+    pub(crate) fn run_read(&mut self, first: u64, lengths: &[usize]) -> TestCompletion {
         let request = self.read_request(first, lengths);
         self.run(request)
     }
@@ -358,24 +358,31 @@ impl<const N: usize> Rig<N> {
     }
 
     /// Shuts down with requests in flight. Returns the transport, the counters and what was aborted.
-    pub(crate) fn abandon(self) -> (TestTransport, DiskCounters, Vec<Outcome>) {
+    pub(crate) fn abandon(self) -> (TestTransport, DiskCounters, Vec<TestCompletion>) {
         let Self {
             model,
             disk,
-            mut ledger,
+            mut outstanding,
             ..
         } = self;
         let mut outcomes = Vec::new();
         let mut dma = model.dma();
         let (transport, counters) = disk
-            .shut_down(&mut dma, |completion| outcomes.push(ledger.settle(completion)))
+            .shut_down(&mut dma, |completion| outcomes.push(outstanding.settle(completion)))
             .map_err(|(timeout, _)| timeout)
             .expect("the device resets");
-        assert!(ledger.waiting.is_empty(), "tokens were lost: {:?}", ledger.waiting);
+        assert!(
+            outstanding.waiting.is_empty(),
+            "tokens were lost: {:?}",
+            outstanding.waiting
+        );
         assert_eq!(model.allocations(), 0, "memory was lost");
         let kinds = virtio_blk::OperationKind::ALL.iter();
         let operations: u64 = kinds.map(|&kind| counters.queue.of(kind).operations).sum();
-        assert_eq!(operations, ledger.settled, "every request that was taken is counted");
+        assert_eq!(
+            operations, outstanding.settled,
+            "every request that was taken is counted"
+        );
         (transport, counters, outcomes)
     }
 

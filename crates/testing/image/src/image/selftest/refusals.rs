@@ -33,7 +33,9 @@ pub(super) fn refusals(context: &mut Context<'_>) -> TestResult {
     // A disk need not end at the end of a block.
     let end = capacity / block * block;
     let far = u64::MAX / block * block;
-    let outside = SubmitError::OutOfRange { capacity };
+    let outside = SubmitError::OutOfRange {
+        capacity: limits.capacity,
+    };
     let misaligned = SubmitError::Misaligned {
         block_bytes: limits.block_bytes,
     };

@@ -7,7 +7,7 @@ use minix_rt::asynsend::{Outbox, Table};
 
 use fake_minix::Script;
 
-const DEAF: Endpoint = Endpoint(0x8_0033);
+const SLOWEST: Endpoint = Endpoint(0x8_0033);
 const BUSY: Endpoint = Endpoint(0x8_0034);
 
 fn outbox<const N: usize>() -> Outbox<N> {
@@ -33,10 +33,10 @@ fn content(table: &[AsyncMessage]) -> Vec<(i32, Endpoint, bool)> {
         .collect()
 }
 
-fn post<const N: usize>(outbox: &mut Outbox<N>, script: Script, to: Endpoint, number: i32) {
+fn send<const N: usize>(outbox: &mut Outbox<N>, script: Script, to: Endpoint, number: i32) {
     let mut script = script;
     outbox
-        .post(&mut script, to, &numbered(number), AsyncFlags::NOREPLY)
+        .send(&mut script, to, &numbered(number), AsyncFlags::NOREPLY)
         .expect("the kernel takes it");
     script.over();
 }
@@ -50,7 +50,7 @@ fn a_message_that_is_delivered_at_once_leaves_its_place() {
             assert_eq!(table[0].flags, AsyncFlags::VALID | AsyncFlags::NOREPLY);
             deliver(&mut table[0], Status::OK);
         });
-        post(&mut outbox, script, BUSY, number);
+        send(&mut outbox, script, BUSY, number);
         assert_eq!(outbox.pending(), 0);
     }
     assert_eq!((outbox.failed(), outbox.dropped()), (0, 0));
@@ -59,30 +59,30 @@ fn a_message_that_is_delivered_at_once_leaves_its_place() {
 #[test]
 fn a_message_stays_until_it_is_done() {
     let mut outbox = outbox::<8>();
-    post(
+    send(
         &mut outbox,
         Script::new().senda(|table| assert_eq!(table.len(), 1)),
-        DEAF,
+        SLOWEST,
         1,
     );
     assert_eq!(outbox.pending(), 1);
     let second = Script::new().senda(|table| {
-        assert_eq!(content(table), [(1, DEAF, true), (2, BUSY, true)]);
+        assert_eq!(content(table), [(1, SLOWEST, true), (2, BUSY, true)]);
         deliver(&mut table[1], Status::OK);
     });
-    post(&mut outbox, second, BUSY, 2);
+    send(&mut outbox, second, BUSY, 2);
     // The first is still there, as it was; the second has made room for the third.
     let third = Script::new().senda(|table| {
-        assert_eq!(content(table), [(1, DEAF, true), (3, BUSY, true)]);
+        assert_eq!(content(table), [(1, SLOWEST, true), (3, BUSY, true)]);
         deliver(&mut table[0], Status::OK);
     });
-    post(&mut outbox, third, BUSY, 3);
+    send(&mut outbox, third, BUSY, 3);
     assert_eq!(outbox.pending(), 1);
     // The place of the first is in front of the third, so it is not used.
     let fourth = Script::new().senda(|table| {
         assert_eq!(content(table), [(3, BUSY, true), (4, BUSY, true)]);
     });
-    post(&mut outbox, fourth, BUSY, 4);
+    send(&mut outbox, fourth, BUSY, 4);
     assert_eq!(outbox.pending(), 2);
 }
 
@@ -91,7 +91,7 @@ fn messages_to_one_receiver_stay_in_order() {
     let mut outbox = outbox::<4>();
     // One receiver is slow: of every two messages that wait, the older one leaves with the next call.
     let mut received = Vec::new();
-    post(&mut outbox, Script::new().senda(|_| {}), BUSY, 0);
+    send(&mut outbox, Script::new().senda(|_| {}), BUSY, 0);
     for number in 1..50 {
         let (sender, receiver) = std::sync::mpsc::channel();
         let mut script = Script::new();
@@ -104,7 +104,7 @@ fn messages_to_one_receiver_stay_in_order() {
             sender.send(oldest.message.kind.0).expect("the test waits");
             deliver(oldest, Status::OK);
         });
-        post(&mut outbox, script, BUSY, number);
+        send(&mut outbox, script, BUSY, number);
         received.extend(receiver.try_iter());
     }
     assert_eq!(received, (0..49).collect::<Vec<i32>>());
@@ -116,31 +116,31 @@ fn a_receiver_that_is_gone_is_counted() {
     let mut outbox = outbox::<2>();
     for errno in [Errno::EDEADSRCDST, Errno::ECALLDENIED] {
         let script = Script::new().senda(move |table| deliver(&mut table[0], errno.into()));
-        post(&mut outbox, script, DEAF, 1);
+        send(&mut outbox, script, SLOWEST, 1);
     }
     assert_eq!((outbox.failed(), outbox.pending()), (2, 0));
 }
 
 #[test]
-fn without_room_the_deaf_one_loses_its_oldest() {
+fn a_full_outbox_drops_the_oldest_of_the_slowest_receiver() {
     let mut outbox = outbox::<4>();
-    for (to, number) in [(BUSY, 1), (DEAF, 2), (DEAF, 3), (DEAF, 4)] {
-        post(&mut outbox, Script::new().senda(|_| {}), to, number);
+    for (to, number) in [(BUSY, 1), (SLOWEST, 2), (SLOWEST, 3), (SLOWEST, 4)] {
+        send(&mut outbox, Script::new().senda(|_| {}), to, number);
         assert_eq!(outbox.dropped(), 0);
     }
     let script = Script::new()
         // While the kernel knows the table, no entry may be touched.
         .senda(|table| assert_eq!(table.len(), 0))
         .senda(|table| {
-            let left = [(1, BUSY, true), (3, DEAF, true), (4, DEAF, true), (5, BUSY, true)];
+            let left = [(1, BUSY, true), (3, SLOWEST, true), (4, SLOWEST, true), (5, BUSY, true)];
             assert_eq!(content(table), left);
         });
-    post(&mut outbox, script, BUSY, 5);
+    send(&mut outbox, script, BUSY, 5);
     assert_eq!(outbox.dropped(), 1);
 }
 
 #[test]
-fn room_that_comes_up_at_the_last_moment_is_used() {
+fn an_entry_that_is_delivered_in_time_makes_room() {
     let mut outbox = outbox::<2>();
     let mut address = None;
     for number in [1, 2] {
@@ -150,7 +150,7 @@ fn room_that_comes_up_at_the_last_moment_is_used() {
                 .send(table.as_mut_ptr().expose_provenance())
                 .expect("the test waits");
         });
-        post(&mut outbox, script, DEAF, number);
+        send(&mut outbox, script, SLOWEST, number);
         address = receiver.recv().ok();
     }
     let address = address.expect("SENDA has been seen");
@@ -161,51 +161,51 @@ fn room_that_comes_up_at_the_last_moment_is_used() {
             // SAFETY: the table is leaked, and the runtime traps.
             deliver(unsafe { &mut *first }, Status::OK);
         })
-        .senda(|table| assert_eq!(content(table), [(2, DEAF, true), (3, BUSY, true)]));
-    post(&mut outbox, script, BUSY, 3);
+        .senda(|table| assert_eq!(content(table), [(2, SLOWEST, true), (3, BUSY, true)]));
+    send(&mut outbox, script, BUSY, 3);
     assert_eq!(outbox.dropped(), 0);
 }
 
 #[test]
-fn flags_that_the_kernel_would_trip_over_are_left_out() {
+fn flags_that_the_kernel_refuses_are_left_out() {
     let mut outbox = outbox::<2>();
     let mut script = Script::new().senda(|table| {
         assert_eq!(table[0].flags, AsyncFlags::VALID | AsyncFlags::NOTIFY_ERR);
     });
-    let wishes = AsyncFlags::NOTIFY_ERR | AsyncFlags::DONE | AsyncFlags::from_bits_retain(0x40);
+    let options = AsyncFlags::NOTIFY_ERR | AsyncFlags::DONE | AsyncFlags::from_bits_retain(0x40);
     outbox
-        .post(&mut script, BUSY, &numbered(1), wishes)
+        .send(&mut script, BUSY, &numbered(1), options)
         .expect("the kernel takes it");
     script.over();
 }
 
 #[test]
-fn what_the_kernel_does_not_take_is_not_kept() {
+fn a_message_that_the_kernel_refuses_is_not_kept() {
     let mut outbox = outbox::<2>();
     let mut script = Script::new().senda_fails(Errno::EPERM);
-    let refused = outbox.post(&mut script, BUSY, &numbered(1), AsyncFlags::empty());
+    let refused = outbox.send(&mut script, BUSY, &numbered(1), AsyncFlags::empty());
     assert_eq!(refused, Err(Errno::EPERM));
     assert_eq!(outbox.pending(), 0);
     script.extend(Script::new().senda(|table| assert_eq!(content(table), [(2, BUSY, true)])));
     outbox
-        .post(&mut script, BUSY, &numbered(2), AsyncFlags::empty())
+        .send(&mut script, BUSY, &numbered(2), AsyncFlags::empty())
         .expect("now it does");
     script.over();
 }
 
 #[test]
-fn a_receiver_that_may_not_be_sent_to_is_known() {
+fn a_receiver_that_is_denied_is_known() {
     let mut outbox = outbox::<4>();
     let dead = Script::new().senda(|table| deliver(&mut table[0], Errno::EDEADSRCDST.into()));
-    post(&mut outbox, dead, DEAF, 1);
+    send(&mut outbox, dead, SLOWEST, 1);
     assert_eq!((outbox.failed(), outbox.denied()), (1, None));
     let denied = Script::new().senda(|table| deliver(&mut table[0], Errno::ECALLDENIED.into()));
-    post(&mut outbox, denied, BUSY, 2);
+    send(&mut outbox, denied, BUSY, 2);
     assert_eq!((outbox.failed(), outbox.denied()), (2, Some(BUSY)));
 }
 
 #[test]
-fn what_failed_since_the_last_post_can_be_counted() {
+fn messages_that_failed_since_the_last_send_are_counted() {
     let mut outbox = outbox::<2>();
     let (sender, receiver) = std::sync::mpsc::channel();
     let script = Script::new().senda(move |table| {
@@ -213,7 +213,7 @@ fn what_failed_since_the_last_post_can_be_counted() {
             .send(table.as_mut_ptr().expose_provenance())
             .expect("the test waits");
     });
-    post(&mut outbox, script, DEAF, 1);
+    send(&mut outbox, script, SLOWEST, 1);
     let first = receiver.recv().expect("SENDA has been seen");
     let first: *mut AsyncMessage = std::ptr::with_exposed_provenance_mut(first);
     // SAFETY: the table is leaked; the outbox reads it as one that the kernel changes, and not now.
@@ -224,12 +224,12 @@ fn what_failed_since_the_last_post_can_be_counted() {
 }
 
 #[test]
-fn a_request_to_take_memory_away_is_not_posted() {
+fn a_request_to_unmap_memory_is_not_sent() {
     let mut outbox = outbox::<2>();
     let live = [0_u8; 16];
     let unmap = Mmap::unmap(live.as_ptr().addr() as u64 & !4095, 4096);
     let message = Message::with_payload(MessageType::VM_MUNMAP, &unmap);
     // The script has no step for it.
-    let result = outbox.post(&mut Script::new(), Endpoint::VM, &message, AsyncFlags::NOREPLY);
+    let result = outbox.send(&mut Script::new(), Endpoint::VM, &message, AsyncFlags::NOREPLY);
     assert_eq!((result, outbox.pending()), (Err(Errno::ECALLDENIED), 0));
 }
