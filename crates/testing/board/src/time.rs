@@ -79,12 +79,12 @@ impl Timebase {
 
     /// A span in whole microseconds, rounded down; saturates.
     pub fn micros(self, span: Ticks) -> u64 {
-        saturate(span.0 as u128 * MICROS_PER_SECOND / self.hz.get() as u128)
+        saturate(u128::from(span.0) * MICROS_PER_SECOND / u128::from(self.hz.get()))
     }
 
     /// The span of at least `micros` microseconds, rounded up so that a wait is never too short; saturates.
     pub fn ticks_from_micros(self, micros: u64) -> Ticks {
-        let scaled = micros as u128 * self.hz.get() as u128;
+        let scaled = u128::from(micros) * u128::from(self.hz.get());
         Ticks(saturate(scaled.div_ceil(MICROS_PER_SECOND)))
     }
 
