@@ -164,6 +164,18 @@ fn zones_that_make_no_sense_are_refused_or_ignored() {
 }
 
 #[test]
+fn a_block_size_without_its_feature_does_not_count_for_zones() {
+    let config = ModelConfig {
+        // The zones have 32 KiB, so no zone is a multiple of it.
+        block_size: 65536,
+        ..config(ZONES)
+    };
+    let rig = Rig::<16>::with(config.withdraw(feature::BLK_SIZE), &options());
+    assert!(rig.disk.limits().zoned.is_some());
+    rig.finish();
+}
+
+#[test]
 fn a_report_describes_zones_in_the_callers_buffer() {
     for (model, kind) in [
         (HOST_MANAGED, ZoneType::SequentialWriteRequired),
