@@ -35,14 +35,23 @@ use anyhow::Context;
 
 use cli::{Command, MinixCommand};
 
+/// The exit code after a mistake in the command line; after a failure it is 1.
+const USAGE: u8 = 2;
+
 fn main() -> ExitCode {
     if let Some(code) = child::become_program(std::env::args_os()) {
         return code;
     }
     let command = match cli::parse(std::env::args_os()) {
         Ok(command) => command,
-        // Help, or what is wrong with the words. Then the exit code is 2; a failure is 1.
-        Err(error) => error.exit(),
+        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) => {
+            console::complain(&format!(
+                "{}; --help shows what there is",
+                first_line(&error.to_string())
+            ));
+            return ExitCode::from(USAGE);
+        }
     };
     let outcome = interrupt::catch()
         .context("cannot catch signals")
@@ -65,6 +74,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What is wrong with the command line, as one line: clap's first sentence, with the words that it lists below.
+fn first_line(error: &str) -> String {
+    let sentence = error.lines().map(str::trim).take_while(|line| !line.is_empty());
+    sentence.collect::<Vec<_>>().join(" ")
 }
 
 /// The whole chain of an error as the one line the user sees.
