@@ -303,7 +303,8 @@ fn twins() -> Vec<Statement> {
 }
 
 /// No interrupt comes while a client is busy, twice: with a service that logs it and with one that logs nothing. The service
-/// does not poll the device, so each request needs its interrupt or the clock.
+/// does not poll the device, and the client has one request out and is alone for a second. So each of its requests needs an
+/// interrupt or the clock: with two requests out, the message of one may be the look that finds the other.
 fn masked(disk: &Disk) -> Vec<Statement> {
     let mut script = Vec::new();
     for (number, log) in [(1, "info"), (2, "off")] {
@@ -313,9 +314,10 @@ fn masked(disk: &Disk) -> Vec<Statement> {
             script.extend(look(SERVICE, "", disk));
         }
         script.extend([
-            one_load(format!("busy{number}")),
+            busy("load", format!("busy{number}"), BLOCK_TEST.first, 64, 0x7f, "depth=1"),
             shell(format!("before{number}"), "open read=0:64 close"),
             DeadHook(SERVICE.into()),
+            Sleep(1_000_000),
             shell(format!("masked{number}"), "open read=0:64 read=64:64 read=128:64 close"),
             Term(format!("busy{number}")),
             Wait,
