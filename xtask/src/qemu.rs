@@ -15,7 +15,7 @@ use crate::machine::{self, Boot, Machine};
 use crate::minix::programs;
 use crate::minix::scenario::Name;
 use crate::progress::Progress;
-use crate::report::{Report, print};
+use crate::report::{Report, screen};
 use crate::run;
 use crate::session::{self, Needs, Setup};
 use crate::tools::{Qemu, Wanted};
@@ -81,7 +81,7 @@ fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result
     let report = session::run(&setup, args, input, keyboard(args)?, &mut console, progress)?;
     let log = setup.scratch.join(format!("console-{}.log", std::process::id()));
     let log = (!report.passed && std::fs::write(&log, console.text()).is_ok()).then_some(log.as_path());
-    for line in print::screen(&report, args, input, &console.guest_text(), log) {
+    for line in screen::screen(&report, args, input, &console.guest_text(), log) {
         say(&line);
     }
     Ok(report)

@@ -12,7 +12,7 @@ use crate::cli;
 use crate::console::Console;
 use crate::disk::Input;
 use crate::progress::Progress;
-use crate::report::{Report, print, records, total};
+use crate::report::{Report, records, screen, total};
 use crate::tools::find_program;
 use crate::{run, session};
 
@@ -99,7 +99,7 @@ impl Run {
         );
         let mut text = format!("$ cargo xtask qemu {flags}\n{}", console.text());
         let report = outcome.map_err(|error| format!("{error:#}\n{text}"))?;
-        text += &print::screen(&report, &args, input.as_ref(), &console.guest_text(), None).join("\n");
+        text += &screen::screen(&report, &args, input.as_ref(), &console.guest_text(), None).join("\n");
         Ok(Run { report, text })
     }
 
@@ -112,7 +112,7 @@ impl Run {
         expect(self.report.passed, &self.report.reasons.join("\n"))
     }
 
-    /// The screen says what was found. The service tells it in its log alone: where the wording changes, so must `report::print`.
+    /// The screen says what was found. The service tells it in its log alone: where the wording changes, so must `report::screen`.
     fn found(&self) -> Verdict {
         let found = self.text.split("\nFound\n").last().unwrap_or_default();
         let has = |row: &str| found.lines().any(|line| line.starts_with(&format!("  {row}  ")));

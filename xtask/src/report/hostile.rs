@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use super::{Case, Count, Guest, Host, Report, print};
+use super::{Case, Count, Guest, Host, Report, screen};
 use crate::cli::{QemuArgs, qemu_args};
 use crate::disk::Disk;
 use crate::minix::scenario::Scenario;
@@ -90,7 +90,7 @@ fn judge(output: &str, args: &QemuArgs, scenario: Option<&Scenario>, disks: &[Di
         guest: ended.guest,
         ..Report::default()
     };
-    assert!(!print::screen(&report, args, None, output, None).is_empty());
+    assert!(!screen::screen(&report, args, None, output, None).is_empty());
     assert!(serde_json::to_string(&report).is_ok());
 }
 

@@ -8,7 +8,7 @@ pub(crate) mod disk;
 #[cfg(test)]
 mod hostile;
 pub(crate) mod parse;
-pub(crate) mod print;
+pub(crate) mod screen;
 #[cfg(test)]
 mod tests;
 mod trace;

@@ -15,7 +15,7 @@ use crate::options::DriverOptions;
 use crate::partition::Partitions;
 use crate::partition::table::DeviceTable;
 use crate::protocol::trace::Trace;
-use crate::transfer::bounce::BouncePool;
+use crate::transfer::bounce_pool::BouncePool;
 
 /// A block driver for one disk.
 ///

@@ -1,4 +1,4 @@
-//! Cutting a transfer into device requests that the device can take.
+//! Cutting a transfer, or a range without data, into device requests that the device can take.
 //!
 //! A device bounds the segments of one request, the bytes of one segment, and every request must be whole blocks. The
 //! pieces of a caller's buffer keep to none of this. Everything here is arithmetic on positions in the caller's list
@@ -7,7 +7,7 @@
 use virtio_blk_proto::SECTOR_BYTES;
 use virtio_core::Segment;
 
-use crate::Limits;
+use crate::{Limits, SectorRange};
 
 /// A position in a list of segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,12 +135,34 @@ impl Part {
     }
 }
 
+/// How many sectors of `range` go into one device request of at most `max` sectors.
+///
+/// If it is not the last one, it ends at a multiple of `align` sectors where that is possible and makes sense, and in any
+/// case at the end of a block, so that the next one starts well. `None` if no block fits.
+pub(crate) fn cut_length(range: SectorRange, max: u32, align: u32, block_sectors: u64) -> Option<u32> {
+    let max = u64::from(max);
+    if range.sectors <= max {
+        return Some(range.sectors as u32);
+    }
+    let end = range.first.get() + max;
+    let align = Some(u64::from(align)).filter(|align| align.is_multiple_of(block_sectors));
+    for step in [align.unwrap_or(block_sectors), block_sectors] {
+        // No alignment at all is given as zero.
+        let aligned = end.checked_rem(step).map_or(0, |excess| end - excess);
+        if aligned > range.first.get() {
+            return Some((aligned - range.first.get()) as u32);
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     extern crate std;
     use std::vec::Vec;
 
     use proptest::prelude::*;
+    use virtio_blk_proto::Sector;
     use virtio_core::DeviceAddr;
 
     use super::*;
@@ -241,5 +263,31 @@ mod tests {
             }
             prop_assert_eq!(is_splittable(&segments, total, &limits), done == total);
         }
+    }
+
+    fn range(first: u64, sectors: u64) -> SectorRange {
+        SectorRange {
+            first: Sector(first),
+            sectors,
+        }
+    }
+
+    #[test]
+    fn ranges_are_cut_at_alignments() {
+        assert_eq!(cut_length(range(0, 100), 100, 64, 1), Some(100));
+        assert_eq!(cut_length(range(0, 101), 100, 64, 1), Some(64));
+        assert_eq!(cut_length(range(10, 200), 100, 64, 1), Some(54));
+        // Nothing aligned within reach: whole blocks at least.
+        assert_eq!(cut_length(range(8, 200), 21, 64, 8), Some(16));
+        assert_eq!(cut_length(range(8, 200), 21, 0, 1), Some(21));
+        // What the device likes is no whole number of blocks.
+        assert_eq!(cut_length(range(8, 200), 21, 1, 8), Some(16));
+        assert_eq!(cut_length(range(8, 200), 21, 12, 8), Some(16));
+        assert_eq!(
+            cut_length(range(0, u64::from(u32::MAX) + 9), u32::MAX, 0, 8),
+            Some(u32::MAX - 7)
+        );
+        assert_eq!(cut_length(range(8, 200), 7, 0, 8), None);
+        assert_eq!(cut_length(range(8, 200), 0, 0, 1), None);
     }
 }

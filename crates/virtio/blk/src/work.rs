@@ -9,7 +9,7 @@ use virtqueue::{Chain, ChainError, DmaRing, VirtQueue};
 
 use crate::part_token::{PartToken, Sent};
 use crate::slot_memory::SlotMemory;
-use crate::split::{Cursor, Cut, Part};
+use crate::split::{Cursor, Cut, Part, cut_length};
 use crate::zone_request::ZoneRequest;
 use crate::{Limits, Operation, SectorRange, SubmitError};
 
@@ -450,57 +450,5 @@ fn after_part(transfer: Transfer, next: Sector, part: Part, left: u64) -> Work {
         next: Sector(next.get() + u64::from(part.sectors())),
         cursor: part.end,
         left,
-    }
-}
-
-/// How many sectors of `range` go into one device request of at most `max` sectors.
-///
-/// If it is not the last one, it ends at a multiple of `align` sectors where that is possible and makes sense, and in any
-/// case at the end of a block, so that the next one starts well. `None` if no block fits.
-fn cut_length(range: SectorRange, max: u32, align: u32, block_sectors: u64) -> Option<u32> {
-    let max = u64::from(max);
-    if range.sectors <= max {
-        return Some(range.sectors as u32);
-    }
-    let end = range.first.get() + max;
-    let align = Some(u64::from(align)).filter(|align| align.is_multiple_of(block_sectors));
-    for step in [align.unwrap_or(block_sectors), block_sectors] {
-        // No alignment at all is given as zero.
-        let aligned = end.checked_rem(step).map_or(0, |excess| end - excess);
-        if aligned > range.first.get() {
-            return Some((aligned - range.first.get()) as u32);
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn range(first: u64, sectors: u64) -> SectorRange {
-        SectorRange {
-            first: Sector(first),
-            sectors,
-        }
-    }
-
-    #[test]
-    fn ranges_are_cut_at_alignments() {
-        assert_eq!(cut_length(range(0, 100), 100, 64, 1), Some(100));
-        assert_eq!(cut_length(range(0, 101), 100, 64, 1), Some(64));
-        assert_eq!(cut_length(range(10, 200), 100, 64, 1), Some(54));
-        // Nothing aligned within reach: whole blocks at least.
-        assert_eq!(cut_length(range(8, 200), 21, 64, 8), Some(16));
-        assert_eq!(cut_length(range(8, 200), 21, 0, 1), Some(21));
-        // What the device likes is no whole number of blocks.
-        assert_eq!(cut_length(range(8, 200), 21, 1, 8), Some(16));
-        assert_eq!(cut_length(range(8, 200), 21, 12, 8), Some(16));
-        assert_eq!(
-            cut_length(range(0, u64::from(u32::MAX) + 9), u32::MAX, 0, 8),
-            Some(u32::MAX - 7)
-        );
-        assert_eq!(cut_length(range(8, 200), 7, 0, 8), None);
-        assert_eq!(cut_length(range(8, 200), 0, 0, 1), None);
     }
 }

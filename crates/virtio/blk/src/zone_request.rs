@@ -35,7 +35,14 @@ impl ZoneRequest {
             Operation::FinishZone(zone) => (RequestType::ZONE_FINISH, zone.start()),
             Operation::ResetZone(zone) => (RequestType::ZONE_RESET, zone.start()),
             Operation::ResetAllZones => (RequestType::ZONE_RESET_ALL, Sector::ZERO),
-            _ => return Err(SubmitError::Unsupported),
+            Operation::Read(_)
+            | Operation::Write(_)
+            | Operation::Discard(_)
+            | Operation::WriteZeroes { .. }
+            | Operation::SecureErase(_)
+            | Operation::Flush
+            | Operation::Identify
+            | Operation::Lifetime => return Err(SubmitError::Unsupported),
         };
         let zones = limits.zones().ok_or(ZoneRequestError::NoZones)?;
         if kind != RequestType::ZONE_REPORT {

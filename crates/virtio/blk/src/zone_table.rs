@@ -160,7 +160,14 @@ impl<'z> ZoneTable<'z> {
             | Operation::FinishZone(_)
             | Operation::ResetZone(_)
             | Operation::SecureErase(_) => tracked.in_flight > 0,
-            _ => false,
+            Operation::Read(_)
+            | Operation::Discard(_)
+            | Operation::WriteZeroes { .. }
+            | Operation::Flush
+            | Operation::Identify
+            | Operation::Lifetime
+            | Operation::ReportZones(_)
+            | Operation::ResetAllZones => false,
         };
         if busy {
             return Err(ZoneRequestError::Busy);
@@ -391,16 +398,23 @@ impl TrackedZone {
 
 /// Whether an operation changes a zone in a way that this table follows.
 fn changes_zones(operation: Operation) -> bool {
-    matches!(
-        operation,
+    match operation {
         Operation::Write(_)
-            | Operation::Append(_)
-            | Operation::OpenZone(_)
-            | Operation::CloseZone(_)
-            | Operation::FinishZone(_)
-            | Operation::ResetZone(_)
-            | Operation::SecureErase(_)
-    )
+        | Operation::Append(_)
+        | Operation::OpenZone(_)
+        | Operation::CloseZone(_)
+        | Operation::FinishZone(_)
+        | Operation::ResetZone(_)
+        | Operation::SecureErase(_) => true,
+        Operation::Read(_)
+        | Operation::Discard(_)
+        | Operation::WriteZeroes { .. }
+        | Operation::Flush
+        | Operation::Identify
+        | Operation::Lifetime
+        | Operation::ReportZones(_)
+        | Operation::ResetAllZones => false,
+    }
 }
 
 /// What a command does to its zone; `None` for requests that are no commands.
@@ -411,7 +425,16 @@ fn event_of(operation: Operation, zone: &ZoneDescriptor) -> Option<ZoneEvent> {
         Operation::CloseZone(_) => Some(ZoneEvent::Close { untouched }),
         Operation::FinishZone(_) => Some(ZoneEvent::Finish),
         Operation::ResetZone(_) | Operation::SecureErase(_) => Some(ZoneEvent::Reset),
-        _ => None,
+        Operation::Read(_)
+        | Operation::Write(_)
+        | Operation::Append(_)
+        | Operation::Discard(_)
+        | Operation::WriteZeroes { .. }
+        | Operation::Flush
+        | Operation::Identify
+        | Operation::Lifetime
+        | Operation::ReportZones(_)
+        | Operation::ResetAllZones => None,
     }
 }
 

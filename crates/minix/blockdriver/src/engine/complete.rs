@@ -10,7 +10,7 @@ use crate::device::{BlockDevice, BounceBuffer, DeviceError, Direction};
 use crate::driver::BlockDriver;
 use crate::kernel::Kernel;
 use crate::transfer::Progress;
-use crate::transfer::bounce::copy_out;
+use crate::transfer::bounce_pool::copy_out;
 use crate::transfer::plan::cut_elements;
 
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {

@@ -1,4 +1,4 @@
-//! Whether the device works, and what its resets came to.
+//! Whether the device works, and what its resets came to. Time-outs are found by `pace` and handled by `recovery`.
 //!
 //! A reset that worked is no sign of health, a completed request is. Without one the next reset comes after a pause, and
 //! after some of them the device is given up.

@@ -1,4 +1,4 @@
-//! A device that is stuck or broken is reset, and given again what it had.
+//! Time-outs and resets: a device that is stuck or broken is reset, and gets its requests again.
 //!
 //! A transfer that was lost in a reset starts over: its client has not been answered, so the memory is still granted, and
 //! doing a part of it twice changes nothing, as transfers that overlap it still wait. A request that was lost too often is answered

@@ -15,7 +15,7 @@ use crate::device::{
 };
 use crate::driver::BlockDriver;
 use crate::kernel::Kernel;
-use crate::transfer::bounce::copy_in;
+use crate::transfer::bounce_pool::copy_in;
 use crate::transfer::map::{Limits, Mapped, cut_piece, map_rest};
 
 /// Transfers that share a device request are not longer together.

@@ -1,6 +1,6 @@
 //! A transfer between grants and the disk: how far it is, and where in its memory the rest is.
 
-pub(crate) mod bounce;
+pub(crate) mod bounce_pool;
 pub(crate) mod map;
 pub(crate) mod plan;
 

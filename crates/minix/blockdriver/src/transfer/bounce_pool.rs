@@ -1,4 +1,5 @@
-//! Bounce buffers: for memory that the device cannot be given the addresses of. Which are free, and the copies.
+//! Bounce buffers, for memory whose addresses the device cannot be given: which are free, and the copies. `engine/submit`
+//! chooses them.
 
 use minix_abi::kernel_call::MapElement;
 use minix_abi::{Endpoint, Errno};
