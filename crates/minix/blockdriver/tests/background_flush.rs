@@ -558,12 +558,12 @@ fn event() -> impl Strategy<Value = Event> {
 /// Writes that were completed, each with its time and how many flushes the device had been given by then; and how many
 /// flushes have failed.
 #[derive(Default)]
-struct Ledger {
+struct FlushLedger {
     writes: Vec<(Instant, usize)>,
     excused: bool,
 }
 
-impl Ledger {
+impl FlushLedger {
     fn check(&self, rig: &mut Rig) {
         let given = flushes(rig);
         let pending = rig.disk().pending.iter().any(|given| given.op == Op::Flush);
@@ -585,7 +585,7 @@ proptest! {
     #[test]
     fn a_flush_follows_each_completed_write_in_time(events in prop::collection::vec(event(), 1..120)) {
         let mut rig = manual();
-        let mut ledger = Ledger::default();
+        let mut ledger = FlushLedger::default();
         let mut asked = 0;
         for event in events {
             // Room for a flush is always there.

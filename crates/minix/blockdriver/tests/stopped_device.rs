@@ -1,4 +1,4 @@
-//! A device that was reset and did not start again knows nothing of itself, and nothing is concluded from what it says.
+//! A device that was reset and did not start again knows nothing of itself, and its statements have no effect.
 
 mod common;
 

@@ -9,7 +9,7 @@ use virtio_mmio::{Doorbell, RegisterAccess};
 
 use crate::arena::Memory;
 use crate::config::{CompletionOrder, ModelConfig, Service};
-use crate::device::{CONFIG_CHANGE, Counters, Device};
+use crate::device::{CONFIG_CHANGE, Device, DeviceCounters};
 use crate::faults::{Fault, StartFault};
 use crate::violation::Violation;
 use crate::wire::SECTOR;
@@ -242,7 +242,7 @@ impl Model {
     }
 
     /// The counts so far.
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> DeviceCounters {
         self.0.lock().counters.clone()
     }
 

@@ -99,7 +99,7 @@ impl<const N: usize> InFlight<N> {
         self.strays
     }
 
-    /// Offers the device a request, and notes what it is for.
+    /// Offers the device a request, and notes its purpose.
     pub(crate) fn submit<D: BlockDevice>(
         &mut self,
         device: &mut D,
@@ -132,7 +132,7 @@ impl<const N: usize> InFlight<N> {
         device.poll(&mut |tag, result| self.complete(tag, result))
     }
 
-    /// Resets the device, and notes what it had completed before. How many that were, and whether the device works again.
+    /// Resets the device, and notes its earlier completions. Returns their number, and whether the device works again.
     pub(crate) fn reset<D: BlockDevice>(&mut self, device: &mut D) -> (usize, Result<(), Broken>) {
         let before = self.completed.len();
         let result = device.reset(&mut |tag, result| self.complete(tag, result));

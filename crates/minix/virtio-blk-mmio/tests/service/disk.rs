@@ -547,7 +547,7 @@ fn a_device_that_does_not_finish_its_reset_keeps_its_memory() {
         // It may still be written to.
         assert!(rig.bytes(0).is_none());
     }
-    // Its interrupt is acknowledged, and what it has finished waits for the reset.
+    // Its interrupt is acknowledged, and its completions wait for the reset.
     rig.model.process(1);
     rig.disk.interrupted();
     assert_eq!(rig.poll(), Err(Broken));
