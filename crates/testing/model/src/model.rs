@@ -212,7 +212,7 @@ impl Model {
         self.0.lock().disk.unflushed()
     }
 
-    /// Calls `visit` for each sector that is not durable, with every content that it can have after a power cut: that on the
+    /// Calls `visit` for each sector that is not durable, with each possible content after a power cut: that on the
     /// medium, then that of each write since.
     pub fn visit_unflushed(&self, visit: impl FnMut(u64, &[&[u8; 512]])) {
         self.0.lock().disk.visit_unflushed(visit);

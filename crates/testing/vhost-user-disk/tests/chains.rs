@@ -143,7 +143,7 @@ fn one_segment_serves_one_data_descriptor() {
 }
 
 #[test]
-fn one_segment_takes_the_second_piece_of_a_read_for_the_status() {
+fn with_one_segment_the_second_piece_of_a_read_is_the_status() {
     let mut bench = one_segment();
     assert_eq!(
         bench.request(VIRTIO_BLK_T_IN, 3, &[(FIRST, 512, true), (SECOND, 512, true)]),

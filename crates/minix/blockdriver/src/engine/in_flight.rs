@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn overtaken_means_that_all_later_ones_of_a_while_are_completed() {
+    fn overtaken_means_all_later_ones_of_a_while_are_completed() {
         let mut in_flight = InFlight::<4>::new();
         let span = Duration::from_micros(100);
         let early = in_flight.submitted(0);

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_counts_from_the_attempt_and_lets_exit_until_the_next_write() {
+    fn a_failure_counts_from_the_attempt_and_allows_exit() {
         let mut state = WriteBack::default();
         assert!(!state.holds_up_exit());
         state.wrote(at(10));

@@ -220,7 +220,7 @@ fn without_a_good_copy_the_placeholder_is_no_partition() {
 }
 
 #[test]
-fn without_a_good_copy_the_other_entries_of_the_table_are_followed() {
+fn without_a_good_gpt_copy_other_table_entries_are_followed() {
     let disk = Disk::new(1000)
         .table(0, [(0xEE, 1, 99), (0x81, 100, 100), (0, 0, 0), (0, 0, 0)])
         .table(100, [(0x81, 110, 5), (0, 0, 0), (0, 0, 0), (0, 0, 0)]);
@@ -373,7 +373,7 @@ fn a_longer_header_is_under_the_sum_as_a_whole() {
 }
 
 #[test]
-fn a_header_that_ends_before_its_last_field_is_none_though_its_sum_is_right() {
+fn a_short_header_with_a_right_sum_is_refused() {
     for bytes in [20, 24, 32, 80, 91] {
         let (_, disk) = with_header_length(bytes);
         assert_eq!(primaries(&disk.scan(512)), NOTHING, "{bytes}");

@@ -16,7 +16,7 @@ const MINORS: usize = 3;
 
 /// What a client asked for.
 #[derive(Clone, Debug)]
-pub(crate) enum Operation {
+pub(crate) enum ClientOperation {
     Open {
         write: bool,
     },
@@ -38,7 +38,7 @@ pub(crate) enum Operation {
 #[derive(Debug)]
 struct Asked {
     minor: i32,
-    operation: Operation,
+    operation: ClientOperation,
     arrival: u64,
     /// Sizes that the disk may have had for the driver since the request came, in sectors.
     sizes: BTreeSet<u64>,
@@ -51,7 +51,7 @@ struct Asked {
 /// What is known of a minor.
 #[derive(Default)]
 struct Minor {
-    /// An open of it has arrived.
+    /// An open of it was received.
     known: bool,
     opens: u32,
     /// When an error of a flush was last told to a client that has it open.
@@ -130,11 +130,11 @@ impl Clients {
     }
 
     /// A request is sent; its id.
-    pub(crate) fn asks(&mut self, minor: i32, operation: Operation, must_work: bool) -> i32 {
+    pub(crate) fn asks(&mut self, minor: i32, operation: ClientOperation, must_work: bool) -> i32 {
         self.now += 1;
         self.next_id += 1;
         match operation {
-            Operation::Transfer {
+            ClientOperation::Transfer {
                 write: true,
                 first,
                 count,
@@ -145,13 +145,13 @@ impl Clients {
                 let base = self.base(minor);
                 self.history.write(base + first, count, self.now, number);
             }
-            Operation::Flush | Operation::SetCache { .. } => self.flush_is_due = true,
+            ClientOperation::Flush | ClientOperation::SetCache { .. } => self.flush_is_due = true,
             _ => {}
         }
-        if matches!(operation, Operation::SetCache { on: true }) {
+        if matches!(operation, ClientOperation::SetCache { on: true }) {
             self.cache_off = false;
         }
-        if matches!(operation, Operation::Open { .. }) {
+        if matches!(operation, ClientOperation::Open { .. }) {
             self.minors[minor as usize].known = true;
         }
         let asked = Asked {
@@ -239,10 +239,10 @@ impl Clients {
 
     fn is_durable(&self, asked: &Asked, status: i32) -> bool {
         let durable = match asked.operation {
-            Operation::Flush | Operation::Close => true,
-            Operation::SetCache { on } => !on,
-            Operation::Transfer { write, force, .. } => write && (force || self.cache_off),
-            Operation::Open { .. } => false,
+            ClientOperation::Flush | ClientOperation::Close => true,
+            ClientOperation::SetCache { on } => !on,
+            ClientOperation::Transfer { write, force, .. } => write && (force || self.cache_off),
+            ClientOperation::Open { .. } => false,
         };
         durable && status >= 0
     }
@@ -251,7 +251,7 @@ impl Clients {
         let status = answer.status;
         let known = asked.known;
         let wrong = |why: &str| Err(("wrong status", why.to_string()));
-        if let Operation::Transfer { .. } = asked.operation {
+        if let ClientOperation::Transfer { .. } = asked.operation {
             return self.judge_transfer(asked, answer);
         }
         if !known {
@@ -262,24 +262,24 @@ impl Clients {
             };
         }
         let harmed = match asked.operation {
-            Operation::Open { .. } => self.harmed,
+            ClientOperation::Open { .. } => self.harmed,
             _ => self.ever_harmed,
         };
         let excused = status == wire(Errno::EIO) && (self.given_up || harmed) && !asked.must_work;
         let minor = &mut self.minors[asked.minor as usize];
         match asked.operation {
-            Operation::Open { write } => match status {
+            ClientOperation::Open { write } => match status {
                 0 => minor.opens += 1,
                 _ if excused => {}
                 _ if status == wire(Errno::EACCES) && self.read_only && write => {}
                 _ => return wrong("an open"),
             },
-            Operation::Close if minor.opens == 0 => {
+            ClientOperation::Close if minor.opens == 0 => {
                 if status != wire(Errno::EINVAL) {
                     return wrong("a close of what is not open");
                 }
             }
-            Operation::Close => {
+            ClientOperation::Close => {
                 let total: u32 = self.minors.iter().map(|minor| minor.opens).sum();
                 match status {
                     0 if total == 1 => self.promise(asked),
@@ -293,7 +293,7 @@ impl Clients {
                 // A close that fails has closed all the same.
                 self.minors[asked.minor as usize].opens -= 1;
             }
-            Operation::Flush => {
+            ClientOperation::Flush => {
                 let cannot = status == wire(Errno::EOPNOTSUPP)
                     && (harmed && !asked.must_work || !self.world.offers(feature::FLUSH));
                 match status {
@@ -302,12 +302,12 @@ impl Clients {
                     _ => return wrong("a flush"),
                 }
             }
-            Operation::SetCache { on } => match status {
+            ClientOperation::SetCache { on } => match status {
                 0 if on => self.cache_off = false,
                 0 => {
                     self.promise(asked);
                     // Unless a client has asked for it again meanwhile.
-                    let on_again = |other: &Asked| matches!(other.operation, Operation::SetCache { on: true });
+                    let on_again = |other: &Asked| matches!(other.operation, ClientOperation::SetCache { on: true });
                     self.cache_off = !self.asked.values().any(on_again);
                 }
                 _ if status == wire(Errno::EOPNOTSUPP) && (harmed || !self.world.offers(feature::CONFIG_WCE)) => {
@@ -316,7 +316,7 @@ impl Clients {
                 _ if excused => self.tell(asked.minor),
                 _ => return wrong("a switch of the write cache"),
             },
-            Operation::Transfer { .. } => {}
+            ClientOperation::Transfer { .. } => {}
         }
         Ok(())
     }
@@ -332,7 +332,7 @@ impl Clients {
         let nth = asked.minor as usize;
         let told = self.minors[nth].told;
         // A client that switches the cache off is not told of flushes that failed.
-        let untold = matches!(asked.operation, Operation::SetCache { .. });
+        let untold = matches!(asked.operation, ClientOperation::SetCache { .. });
         let excused = |&&(at, open): &&(u64, [bool; MINORS])| {
             self.world.failed_flush_forgets && (told > at || !open[nth] || untold)
         };
@@ -341,7 +341,7 @@ impl Clients {
     }
 
     fn judge_transfer(&mut self, asked: &Asked, answer: &Answer) -> Result<(), (&'static str, String)> {
-        let &Operation::Transfer {
+        let &ClientOperation::Transfer {
             write,
             force,
             first,

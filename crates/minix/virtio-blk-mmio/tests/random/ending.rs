@@ -4,7 +4,7 @@ use minix_abi::MessageType;
 use minix_abi::bdev::{BdevAccess, BdevRequest};
 use virtio_blk_model::feature;
 
-use crate::clients::Operation;
+use crate::clients::ClientOperation;
 use crate::plan::{Layout, TABLE_SECTORS, TIMEOUT, Transfer};
 use crate::rng::Rng;
 use crate::run::{Failure, Run, TIME_LIMIT};
@@ -23,7 +23,7 @@ impl Run {
             0,
             MessageType::BDEV_OPEN,
             body,
-            Operation::Open { write: false },
+            ClientOperation::Open { write: false },
             works,
         );
         self.wait_for_answers()?;
@@ -64,7 +64,7 @@ impl Run {
                 minor,
                 MessageType::BDEV_CLOSE,
                 BdevRequest::default(),
-                Operation::Close,
+                ClientOperation::Close,
                 false,
             );
         }

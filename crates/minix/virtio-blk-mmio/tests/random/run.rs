@@ -11,7 +11,7 @@ use minix_abi::{Endpoint, GrantId, MessageType};
 use virtio_blk_model::faults::FaultKind;
 use virtio_core::DeviceStatus;
 
-use crate::clients::{Clients, Operation};
+use crate::clients::{ClientOperation, Clients};
 use crate::history::contents;
 use crate::memory::Buffer;
 use crate::plan::{Layout, MOST_SECTORS, Pace, PlanStep, TABLE_SECTORS, Transfer, World};
@@ -203,7 +203,7 @@ impl Run {
                     minor,
                     MessageType::BDEV_OPEN,
                     body,
-                    Operation::Open { write },
+                    ClientOperation::Open { write },
                     false,
                 );
             }
@@ -214,7 +214,7 @@ impl Run {
                     minor,
                     MessageType::BDEV_CLOSE,
                     BdevRequest::default(),
-                    Operation::Close,
+                    ClientOperation::Close,
                     false,
                 );
             }
@@ -308,7 +308,7 @@ impl Run {
         minor: i32,
         kind: MessageType,
         body: BdevRequest,
-        operation: Operation,
+        operation: ClientOperation,
         must_work: bool,
     ) {
         self.ask_with(number, minor, kind, body, operation, must_work, Vec::new(), 0);
@@ -321,7 +321,7 @@ impl Run {
         minor: i32,
         kind: MessageType,
         body: BdevRequest,
-        operation: Operation,
+        operation: ClientOperation,
         must_work: bool,
         grants: Vec<GrantId>,
         data: usize,
@@ -348,7 +348,7 @@ impl Run {
             minor,
             MessageType::BDEV_IOCTL,
             body,
-            Operation::Flush,
+            ClientOperation::Flush,
             must_work,
         );
     }
@@ -365,7 +365,16 @@ impl Run {
             ..BdevRequest::default()
         };
         let kind = MessageType::BDEV_IOCTL;
-        self.ask_with(number, 0, kind, body, Operation::SetCache { on }, false, vec![grant], 0);
+        self.ask_with(
+            number,
+            0,
+            kind,
+            body,
+            ClientOperation::SetCache { on },
+            false,
+            vec![grant],
+            0,
+        );
     }
 
     pub(crate) fn transfer(&mut self, transfer: &Transfer, must_work: bool) {
@@ -419,7 +428,7 @@ impl Run {
             },
             ..BdevRequest::default()
         };
-        let operation = Operation::Transfer {
+        let operation = ClientOperation::Transfer {
             write: transfer.write,
             force: transfer.force,
             first: transfer.sector,
