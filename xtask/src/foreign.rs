@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use vhost_user_disk::{Manners, READY, Report, UsedLength};
+use vhost_user_disk::{Behaviour, READY, Report, UsedLength};
 
 use crate::build;
 use crate::child::{self, Child};
@@ -30,16 +30,16 @@ const END: Duration = Duration::from_secs(5);
 const MOMENT: Duration = Duration::from_secs(2);
 impl Foreign {
     /// The options for the back-end of a disk.
-    fn manners(self, args: &QemuArgs, number: usize) -> Manners {
-        let plain = Manners {
+    fn behaviour(self, args: &QemuArgs, number: usize) -> Behaviour {
+        let plain = Behaviour {
             no_event_idx: args.no_event_idx,
             read_only: args.read_only,
             id: serial(number),
-            ..Manners::default()
+            ..Behaviour::default()
         };
         let used_length = match self {
             Foreign::OneSegment => {
-                return Manners {
+                return Behaviour {
                     one_segment: true,
                     ..plain
                 };
@@ -50,7 +50,7 @@ impl Foreign {
             Foreign::UsedLengthDataOnly => UsedLength::DataOnly,
             Foreign::UsedLengthTooMuch => UsedLength::TooMuch,
         };
-        Manners {
+        Behaviour {
             used_length,
             indirect: !args.no_indirect,
             ..plain
@@ -71,12 +71,12 @@ pub(crate) fn build(workspace: &Workspace, progress: Progress) -> Result<PathBuf
 
 /// The command for the back-end of a disk. None: QEMU serves it.
 fn command(program: &Path, args: &QemuArgs, number: usize, disk: &Attachment) -> Option<Command> {
-    let (manner, socket) = args.foreign.zip(disk.socket.as_ref())?;
+    let (foreign, socket) = args.foreign.zip(disk.socket.as_ref())?;
     let mut command = Command::new(program);
     command.arg("--image").arg(&disk.file);
     command.arg("--socket").arg(socket);
     command.arg("--report").arg(report_file(socket));
-    command.args(manner.manners(args, number).arguments());
+    command.args(foreign.behaviour(args, number).arguments());
     Some(command)
 }
 
@@ -180,7 +180,7 @@ impl Backend {
         }
     }
 
-    /// What it printed as errors, up to its end.
+    /// Its error output, up to its end.
     fn complaints(&mut self) -> Vec<String> {
         let mut text = Vec::new();
         if let Some(mut stderr) = self.child.process.stderr.take() {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use image_blk::options::Options;
+use image_blk::options::BootOptions;
 
 use crate::cli::QemuArgs;
 use crate::disk::{Attachment, Outline, escaped};
@@ -46,8 +46,8 @@ pub(crate) fn serial(number: usize) -> String {
 }
 
 /// The boot options of the bare image.
-fn boot_options(args: &QemuArgs, outline: &Outline) -> Options {
-    Options {
+fn boot_options(args: &QemuArgs, outline: &Outline) -> BootOptions {
+    BootOptions {
         shell: args.shell,
         poll: args.poll,
         no_bench: args.no_bench,

@@ -76,7 +76,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is wrong with the command line, as one line: clap's first sentence, with the words that it lists below.
+/// What is wrong with the command line, as one line: clap's first sentence, with the words listed below.
 fn first_line(error: &str) -> String {
     let sentence = error.lines().map(str::trim).take_while(|line| !line.is_empty());
     sentence.collect::<Vec<_>>().join(" ")

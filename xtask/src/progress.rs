@@ -38,8 +38,8 @@ impl Progress {
     }
 
     /// Does `work` under the given heading.
-    pub(crate) fn step<T>(self, heading: &str, work: impl FnOnce(&Step) -> T) -> T {
-        let step = Step(match self {
+    pub(crate) fn step<T>(self, heading: &str, work: impl FnOnce(&ProgressStep) -> T) -> T {
+        let step = ProgressStep(match self {
             Progress::Spinner => Some(spinner(heading)),
             Progress::Lines => {
                 complain(&format!("{heading} ..."));
@@ -52,10 +52,10 @@ impl Progress {
 }
 
 /// Work in progress.
-pub(crate) struct Step(Option<ProgressBar>);
+pub(crate) struct ProgressStep(Option<ProgressBar>);
 
-impl Step {
-    /// Shows what the work is at just now, on a terminal. Elsewhere only that it waits for another cargo.
+impl ProgressStep {
+    /// Shows the current work on a terminal. Elsewhere only a wait for another cargo.
     pub(crate) fn now(&self, doing: &str) {
         match &self.0 {
             Some(bar) => bar.set_message(doing.to_owned()),
@@ -105,7 +105,7 @@ impl Step {
     }
 }
 
-impl Drop for Step {
+impl Drop for ProgressStep {
     fn drop(&mut self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();

@@ -14,7 +14,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use crate::child::{self, Child};
 use crate::console::Console;
 use crate::interrupt;
-use crate::progress::Step;
+use crate::progress::ProgressStep;
 use crate::report::{Frames, Guest, Piece};
 
 /// How often defmt frames and the clock are looked at while the guest is silent.
@@ -60,7 +60,7 @@ pub(crate) struct Outputs<'a, 's> {
     pub(crate) frames: &'a mut Frames<'s>,
     pub(crate) console: &'a mut Console,
     /// Shows the last line.
-    pub(crate) step: &'a Step,
+    pub(crate) step: &'a ProgressStep,
     /// Whether records are shown too.
     pub(crate) show_records: bool,
 }

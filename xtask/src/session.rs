@@ -31,7 +31,7 @@ pub(crate) struct Setup {
     pub(crate) qemu: Qemu,
     /// The bare image, if there are runs of it.
     pub(crate) image: Option<PathBuf>,
-    /// The test kernel and what it runs, if there are runs of it.
+    /// The test kernel and its runs, if there are any.
     pub(crate) programs: Option<Programs>,
     /// The back-end of foreign disks, if there are runs with one.
     pub(crate) backend: Option<PathBuf>,

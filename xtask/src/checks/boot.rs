@@ -65,7 +65,7 @@ pub(super) fn passes(
     })
 }
 
-/// A boot, and all that it printed.
+/// A boot, and its console output.
 pub(super) struct Run {
     pub(super) report: Report,
     pub(super) text: String,

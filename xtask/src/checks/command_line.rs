@@ -40,7 +40,7 @@ const QEMUS: [(&str, &str, &str); 9] = [
     ("stops", "10.0.0", r#"echo hello; printf '\036{"test":{"name":"a","outcome":"pass","detail":""}}\n'"#),
     ("idles", "10.0.0", r#"echo hello; printf '\036{"done":{"passed":1,"failed":0}}\n'"#),
     ("violates", "10.0.0", r#"echo hello; printf '\036{"violation":{"text":"two replies"}}\n'"#),
-    // The number of its process goes first, so that it is known by the time QEMU speaks.
+    // The number of its process goes first, so the caller knows the number by the time QEMU speaks.
     ("waits", "10.0.0", "echo $$ >pid; echo here; exec sleep 60"),
 ];
 

@@ -25,7 +25,7 @@ pub(super) struct Tally {
 }
 
 /// How a check went.
-struct Outcome {
+struct CheckOutcome {
     verdict: Verdict,
     seconds: f64,
 }
@@ -81,10 +81,10 @@ fn side_by_side(checks: &[&Check], context: &Context, tally: &mut Tally) {
     });
 }
 
-fn one(check: &Check, context: &Context) -> Outcome {
+fn one(check: &Check, context: &Context) -> CheckOutcome {
     let started = Instant::now();
     let verdict = (check.work)(context);
-    Outcome {
+    CheckOutcome {
         verdict,
         seconds: started.elapsed().as_secs_f64(),
     }
@@ -98,8 +98,8 @@ fn waiting<T>(name: &str, work: impl FnOnce() -> T) -> T {
     }
 }
 
-fn print(check: &Check, outcome: &Outcome, tally: &mut Tally) {
-    let Outcome { verdict, seconds } = outcome;
+fn print(check: &Check, outcome: &CheckOutcome, tally: &mut Tally) {
+    let CheckOutcome { verdict, seconds } = outcome;
     let Err(text) = verdict else {
         tally.passed += 1;
         return say(&format!("ok   {} ({seconds:.1}s)", check.name));

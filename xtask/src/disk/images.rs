@@ -23,7 +23,7 @@ struct Info {
     bytes: u64,
 }
 
-/// One run of an image with the same answer to "where is it stored". `depth` 0 is the image itself, not what it is based on.
+/// One run of an image with the same answer to "where is it stored". `depth` 0 is the image itself, more than 0 an image below.
 #[derive(Deserialize)]
 struct Extent {
     start: u64,
@@ -98,7 +98,7 @@ impl Image {
         Source::raw(copy.path(), range.first)
     }
 
-    /// The ranges that it holds itself. The others are zeros, or come from the image below it.
+    /// The ranges in this image. The others are zeros, or come from the image below it.
     pub(super) fn stored(&self, sectors: u64) -> Result<Vec<SectorRange>> {
         let answer = qemu_img(&["map", "--output=json", "-f", self.format.name(), &self.name()])?;
         let mut extents: Vec<Extent> = serde_json::from_slice(&answer).context("cannot read the answer of qemu-img")?;

@@ -59,11 +59,11 @@ pub(crate) struct Disk {
 /// The description of a disk for the guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outline {
-    /// Ranges that it may overwrite.
+    /// Ranges the guest may overwrite.
     pub(crate) scratch: Vec<SectorRange>,
     /// The seed of the content, where the host makes it.
     pub(crate) pattern: Option<u64>,
-    /// Ranges that it is to read and digest.
+    /// Ranges for the guest to read and digest.
     pub(crate) samples: Vec<SectorRange>,
 }
 
@@ -230,7 +230,7 @@ impl Disk {
         }
     }
 
-    /// The ranges where the disk may differ from what it was. Outside them it cannot, because nothing is stored there.
+    /// The ranges where the disk may differ from before. Outside them it cannot, because nothing is stored there.
     pub(crate) fn touched(&self) -> Result<Vec<SectorRange>> {
         match self.outline.pattern {
             Some(_) => Ok(vec![self.whole()]),

@@ -12,7 +12,7 @@ const SAMPLE: u64 = 2048;
 const SCRATCH: u64 = 2048;
 /// ... if the disk is at least this large (4 MiB).
 const LEAST_FOR_SCRATCH: u64 = 8192;
-/// Everything is aligned so that it holds whole blocks of 4096 bytes.
+/// Everything is aligned to whole blocks of 4096 bytes.
 const ALIGN: u64 = 8;
 
 /// The ranges to digest on a disk of `sectors`, which is a whole number of blocks of `block` sectors.

@@ -87,7 +87,7 @@ impl Name {
         }
     }
 
-    /// What it needs of the machine. `directory` is for files.
+    /// The requirements on the machine. `directory` is for files.
     pub(crate) fn extras(self, directory: &Path) -> Extras {
         match self {
             Name::Throttled => Extras {

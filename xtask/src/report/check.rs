@@ -40,7 +40,7 @@ const MANY_ROUNDS: usize = 20;
 /// not count as sent again.
 const OPENERS: u64 = LOADS + 1;
 
-/// A run that has ended, and what it is judged by.
+/// A run that has ended, and the evidence to judge.
 #[derive(Clone, Copy)]
 pub(crate) struct Case<'a> {
     pub(crate) args: &'a QemuArgs,

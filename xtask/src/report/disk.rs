@@ -1,7 +1,7 @@
 //! The disks after power-off: whether they hold what the guest said.
 //!
 //! The guest says which sectors it changed, and to what. Every such sector must hold what was said, every other sector must
-//! hold what it held before.
+//! be unchanged.
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_is_text_at_once_and_an_endless_record_becomes_text() {
+    fn a_prompt_is_text_at_once_and_so_is_an_endless_record() {
         let mut guest = Guest::default();
         assert_eq!(guest.hear(Duration::ZERO, b"blk> "), [Piece::Text(b"blk> ".to_vec())]);
         let mut endless = vec![b'x'; 2 * LONGEST];

@@ -22,7 +22,7 @@ pub(crate) fn read(file: &Path) -> Result<Option<Seen>> {
 }
 
 /// From lines such as `virtio_blk_handle_write vdev 0x1 req 0x2 sector 5 nsectors 8` and
-/// `virtio_blk_req_complete vdev 0x1 req 0x2 status 0`, whatever stands before them. Every request has the second, only reads and
+/// `virtio_blk_req_complete vdev 0x1 req 0x2 status 0`, with any text before them. Every request has the second, only reads and
 /// writes have the first.
 fn count(text: &str) -> Option<Seen> {
     let mut open = HashSet::new();

@@ -272,7 +272,7 @@ fn notifications_mean_what_their_source_says() {
         signals,
     };
     let mut message = Message::with_payload(MessageType::NOTIFY_MESSAGE, &body);
-    for (source, notice) in [
+    for (source, kind) in [
         (Endpoint(-1), NotificationKind::Interrupts(5)),
         (Endpoint(-2), NotificationKind::Signals(signals)),
         (Endpoint(-3), NotificationKind::Alarm(10)),
@@ -281,7 +281,7 @@ fn notifications_mean_what_their_source_says() {
         (Endpoint(0x8009), NotificationKind::Other(Endpoint(0x8009))),
     ] {
         message.source = source;
-        assert_eq!(NotificationKind::of(&message), notice);
+        assert_eq!(NotificationKind::of(&message), kind);
     }
 }
 

@@ -6,7 +6,7 @@ use core::fmt;
 
 use minix_abi::kernel_call::GrantedRange;
 
-/// Bytes of a sector, the unit of positions on the device, whatever its block size.
+/// Bytes of a sector, the unit of positions on the device for every block size.
 pub const SECTOR_BYTES: u64 = 512;
 
 /// Cylinders, heads and sectors, as a disk may report them.
@@ -89,7 +89,7 @@ pub enum Data<'a, R> {
     /// Memory of clients, in this order, within [`max_segments`](DiskInfo::max_segments) and
     /// [`max_segment_bytes`](DiskInfo::max_segment_bytes).
     Granted(&'a [R]),
-    /// This many bytes from the start of a bounce buffer, whatever the limits: the disk splits them if it has to.
+    /// This many bytes from the start of a bounce buffer. The limits do not apply: the disk splits them if it has to.
     Bounce(BounceBuffer, usize),
 }
 
@@ -146,13 +146,13 @@ impl fmt::Display for Broken {
 
 impl core::error::Error for Broken {}
 
-/// How completions are noticed.
+/// How completions are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listen {
     /// By polling alone: the device need not interrupt.
     Polled,
-    /// By interrupt: each [poll](BlockDevice::poll) leaves the device asked to interrupt at the next completion, with nothing
-    /// completed that it did not hand over.
+    /// By interrupt: each [poll](BlockDevice::poll) leaves the device asked to interrupt at the next completion, and has
+    /// handed over all completions so far.
     Interrupts,
 }
 
@@ -167,7 +167,7 @@ pub const BOUNCE_BYTES: usize = 16 << 10;
 ///
 /// Nothing here waits, except that [`reset`](Self::reset) is allowed a bounded poll.
 ///
-/// An implementer looks after memory itself, whatever order its methods are called in: it takes memory of clients as
+/// An implementer keeps memory safe for every order of calls: it takes memory of clients as
 /// [ranges](Self::Range) that cannot be made from numbers, and lends out a bounce buffer only while no request in
 /// flight uses it. So nothing that is done with a disk in safe code lets the device write to memory of this program.
 pub trait BlockDevice {
@@ -175,10 +175,10 @@ pub trait BlockDevice {
     type Range: GrantedRange;
 
     /// Properties and limits of the disk; `None` while it is not live: it needs a [reset](Self::reset), or did not start again
-    /// after one. Until it is live again, [`submit`](Self::submit) and [`poll`](Self::poll) say that it is broken.
+    /// after one. Until it is live again, [`submit`](Self::submit) and [`poll`](Self::poll) report a broken disk.
     fn info(&self) -> Option<DiskInfo>;
 
-    /// Says how completions will be noticed from the next poll on.
+    /// Says how completions will be found from the next poll on.
     fn listen(&mut self, how: Listen);
 
     /// The device has interrupted. The next poll follows that up and acknowledges it.
@@ -206,7 +206,7 @@ pub trait BlockDevice {
     /// [`Broken`]; what was not handed over by then never is, until the reset forgets it.
     fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken>;
 
-    /// Resets the device and starts it again. What it had completed before that and no poll has handed over goes to `done`,
+    /// Resets the device and starts it again. Earlier completions that no poll has handed over go to `done`,
     /// as in a [`poll`](Self::poll). Afterwards it has forgotten every other request and touches no memory on behalf of one;
     /// their tags are free. Bounce buffers keep their content.
     ///

@@ -1,4 +1,4 @@
-//! The driver: the parts that it owns, and the calls of a service.
+//! The driver: its parts, and the calls of a service.
 
 use minix_abi::Instant;
 use minix_abi::kernel_call::{GrantedRange as _, MAX_RANGES};

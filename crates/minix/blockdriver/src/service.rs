@@ -132,8 +132,8 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
     /// Does what there is to do, waits for one event and deals with it. Whether to go on.
     ///
     /// A service that is done goes on as long as its last replies wait for their receivers, but no longer than 100 ms. Their memory
-    /// is its own, so with it they would be gone. Until then it receives from all: the system may ask whether it lives, and clients
-    /// that call are told that it is leaving, which they understand better than its death.
+    /// is its own, so with it they would be gone. Until then it receives from all: the system may ping it, and clients
+    /// that call are told of its exit, which they understand better than its death.
     pub fn round(&mut self) -> bool {
         // As long as there is work, the device is polled in any case.
         self.driver.device_mut().listen(Listen::Polled);
@@ -263,7 +263,7 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
         }
     }
 
-    /// An alarm has woken the service. The device is still asked to interrupt, so what it has completed by now has raised an
+    /// An alarm has woken the service. The device is still asked to interrupt, so its completions until now have raised an
     /// interrupt. Unless only an alarm was waited for, that has come, is about to come, or is lost.
     fn ticked(&mut self, now: Instant) {
         if !self.hears_interrupts {

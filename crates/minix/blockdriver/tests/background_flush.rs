@@ -135,7 +135,7 @@ fn bounced_merged_and_split_writes_count() {
 }
 
 #[test]
-fn without_a_cache_or_a_flush_or_when_told_never_there_is_none() {
+fn no_background_flush_without_cache_or_flush_or_if_disabled() {
     let cases: [fn(&mut Rig); 2] = [
         |rig| rig.disk().info.write_cache = false,
         |rig| rig.disk().info.can_flush = false,
@@ -174,7 +174,7 @@ fn writes_of_an_earlier_driver_are_flushed_in_time() {
 }
 
 #[test]
-fn the_last_close_of_a_reader_does_not_wait_for_writes_of_an_earlier_driver() {
+fn a_readers_close_ignores_writes_of_an_earlier_driver() {
     let mut rig = manual();
     rig.driver.inherit_writes(rig.now);
     let close = rig.send(MessageType::BDEV_CLOSE, on_minor_0());
@@ -185,7 +185,7 @@ fn the_last_close_of_a_reader_does_not_wait_for_writes_of_an_earlier_driver() {
 }
 
 #[test]
-fn a_reader_is_not_told_that_the_flush_of_an_earlier_driver_has_failed() {
+fn a_reader_is_not_told_of_an_earlier_drivers_failed_flush() {
     let mut rig = manual();
     rig.driver.inherit_writes(rig.now);
     rig.sleep(AFTER);
@@ -293,7 +293,7 @@ fn flushes_of_clients_cover_what_was_completed_before_them() {
 }
 
 #[test]
-fn one_is_in_the_background_at_a_time_even_if_a_client_was_quicker() {
+fn one_background_flush_at_a_time_even_after_a_client_flush() {
     let mut rig = manual();
     write(&mut rig, 0);
     rig.sleep(AFTER);
@@ -328,7 +328,7 @@ fn the_flush_of_a_client_that_fails_covers_nothing() {
 }
 
 #[test]
-fn a_flush_that_fails_is_counted_and_tried_again_once_in_a_while() {
+fn a_failed_flush_is_counted_and_tried_again_later() {
     let mut rig = manual();
     write(&mut rig, 0);
     rig.sleep(AFTER);
@@ -558,12 +558,12 @@ fn event() -> impl Strategy<Value = Event> {
 /// Writes that were completed, each with its time and how many flushes the device had been given by then; and how many
 /// flushes have failed.
 #[derive(Default)]
-struct Ledger {
+struct FlushLedger {
     writes: Vec<(Instant, usize)>,
     excused: bool,
 }
 
-impl Ledger {
+impl FlushLedger {
     fn check(&self, rig: &mut Rig) {
         let given = flushes(rig);
         let pending = rig.disk().pending.iter().any(|given| given.op == Op::Flush);
@@ -585,7 +585,7 @@ proptest! {
     #[test]
     fn a_flush_follows_each_completed_write_in_time(events in prop::collection::vec(event(), 1..120)) {
         let mut rig = manual();
-        let mut ledger = Ledger::default();
+        let mut ledger = FlushLedger::default();
         let mut asked = 0;
         for event in events {
             // Room for a flush is always there.
@@ -661,7 +661,7 @@ proptest! {
 }
 
 #[test]
-fn no_flush_is_sent_while_the_write_cache_waits_to_be_switched() {
+fn no_flush_is_sent_while_a_cache_switch_waits() {
     let mut rig = manual();
     write(&mut rig, 0);
     let buffer = rig.buffer(4, common::Placement::Contiguous, 0);

@@ -28,7 +28,7 @@ fn refuse_four(rig: &mut Rig) {
 }
 
 #[test]
-fn requests_after_a_barrier_that_recovery_answered_are_admitted() {
+fn requests_after_a_barrier_ended_by_recovery_are_admitted() {
     for kind in [MessageType::BDEV_OPEN, MessageType::BDEV_CLOSE] {
         let mut rig = Rig::new();
         let first = rig.send(MessageType::BDEV_OPEN, on_minor_0());

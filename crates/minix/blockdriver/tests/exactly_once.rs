@@ -1,5 +1,5 @@
-//! Whatever happens in any order, each request is answered once, no byte outside of a partition is touched, and what
-//! is read is what was written.
+//! In every order of events each request is answered once, no byte outside of a partition is touched, and
+//! reads return the data of the writes.
 //!
 //! The model looks at the requests in the order in which they came, which is the order that counts where they overlap. A
 //! write that was acknowledged is there; one that failed may be there or not; a read sees what the writes ahead of it left.

@@ -77,7 +77,7 @@ fn a_failed_background_flush_is_told_by_the_next_forced_write() {
 }
 
 #[test]
-fn a_failed_background_flush_is_told_by_the_last_close_of_a_minor() {
+fn the_last_close_of_a_minor_tells_a_failed_background_flush() {
     let mut rig = failed();
     assert_eq!(rig.open(0), 0);
     assert_eq!(rig.close(0), 0, "it is open still");
@@ -101,7 +101,7 @@ fn only_minor_0_is_still_to_be_told(rig: &mut Rig) {
 }
 
 #[test]
-fn a_flush_of_a_client_that_fails_is_told_to_the_other_minors_too() {
+fn a_failed_flush_of_a_client_is_told_to_other_minors_too() {
     let mut rig = failed();
     assert_eq!((flush(&mut rig, 0), flush(&mut rig, 1)), (EIO, EIO));
     rig.disk().automatic = false;
@@ -120,7 +120,7 @@ fn a_flush_of_a_client_that_fails_is_told_to_the_other_minors_too() {
 }
 
 #[test]
-fn a_failed_flush_of_a_forced_write_is_told_to_the_other_minors_too() {
+fn a_failed_forced_write_flush_is_told_to_other_minors_too() {
     let mut rig = failed();
     assert_eq!((flush(&mut rig, 0), flush(&mut rig, 1)), (EIO, EIO));
     rig.disk().automatic = false;
@@ -164,7 +164,7 @@ fn what_was_told_is_told_again_after_the_next_failure() {
 }
 
 #[test]
-fn a_background_flush_that_fails_while_the_last_close_flushes_is_told_to_it() {
+fn a_background_flush_failing_during_the_last_close_is_told() {
     let options = DriverOptions {
         flush_after: AFTER,
         ..DriverOptions::default()
@@ -189,7 +189,7 @@ fn a_background_flush_that_fails_while_the_last_close_flushes_is_told_to_it() {
 }
 
 #[test]
-fn a_minor_that_closes_on_a_dead_device_with_unflushed_writes_is_told() {
+fn closing_a_dead_device_with_unflushed_writes_is_told() {
     let mut rig = Rig::opened();
     assert_eq!(rig.open(1), 0);
     assert_eq!(rig.write(0, 0, &[7; 512]), 512);
@@ -204,7 +204,7 @@ fn a_minor_that_closes_on_a_dead_device_with_unflushed_writes_is_told() {
 }
 
 #[test]
-fn a_minor_that_closes_on_a_dead_device_that_owes_nothing_is_not_told() {
+fn closing_a_dead_device_without_unflushed_writes_is_not_told() {
     let mut rig = Rig::opened();
     assert_eq!(rig.open(1), 0);
     assert_eq!(rig.write(0, 0, &[7; 512]), 512);

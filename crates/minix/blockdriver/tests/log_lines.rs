@@ -36,7 +36,7 @@ fn take() -> Vec<String> {
 
 /// One test, since there is one logger for all of them.
 #[test]
-fn time_outs_resets_replays_failed_flushes_and_the_end_have_a_line_each() {
+fn each_fault_and_each_recovery_step_has_a_log_line() {
     log::set_logger(&LINES).unwrap();
     log::set_max_level(LevelFilter::Trace);
     let options = DriverOptions {

@@ -103,7 +103,7 @@ fn adjacent_reads_share_a_device_request() {
 }
 
 #[test]
-fn adjacent_writes_share_a_device_request_and_land_where_they_belong() {
+fn adjacent_writes_share_a_request_and_reach_their_sectors() {
     let (mut rig, _) = held(DriverOptions::default());
     let ids = [(100, 1, 1), (101, 2, 2), (103, 1, 3)].map(|(sector, count, fill)| rig.send_write(sector, count, fill));
     one_by_one(&mut rig);
@@ -128,7 +128,7 @@ fn what_does_not_touch_or_goes_the_other_way_is_not_merged() {
 }
 
 #[test]
-fn merged_transfers_have_no_more_segments_than_the_device_takes() {
+fn merged_transfers_keep_the_segment_limit_of_the_device() {
     let mut rig = Rig::opened_with(DriverOptions::default(), |disk| disk.info.max_segments = 3);
     rig.disk().automatic = false;
     rig.disk().room = 1;
@@ -367,7 +367,7 @@ fn a_full_device_is_offered_the_rest_after_a_completion() {
 }
 
 #[test]
-fn pieces_of_a_long_transfer_wait_for_room_and_are_looked_up_again() {
+fn pieces_without_room_wait_and_are_looked_up_again() {
     let mut rig = Rig::opened_with(DriverOptions::default(), |disk| disk.info.max_segments = 2);
     rig.disk().automatic = false;
     rig.disk().room = 2;

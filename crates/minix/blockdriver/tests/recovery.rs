@@ -390,7 +390,7 @@ fn a_flush_that_hangs_is_replayed() {
 }
 
 #[test]
-fn completions_of_what_the_device_does_not_have_are_counted_and_ignored() {
+fn completions_of_unknown_requests_are_counted_and_ignored() {
     let mut rig = manual();
     let read = rig.send_read(0, 1);
     rig.poll();
@@ -411,7 +411,7 @@ fn completions_of_what_the_device_does_not_have_are_counted_and_ignored() {
 }
 
 #[test]
-fn what_was_finished_before_a_reset_is_answered_and_not_read_again() {
+fn requests_completed_before_a_reset_are_not_replayed() {
     for reset in [Ok(()), Err(Broken)] {
         let mut rig = manual();
         let ids = [0, 10, 20].map(|sector| rig.send_read(sector, 1));
@@ -451,7 +451,7 @@ fn a_scan_that_was_finished_before_a_reset_goes_on() {
 }
 
 #[test]
-fn a_device_that_died_without_an_interrupt_is_found_before_the_timeout() {
+fn a_device_dead_without_an_interrupt_is_found_early() {
     let mut rig = manual();
     let read = rig.send_read(0, 1);
     rig.poll();
@@ -469,7 +469,7 @@ fn a_device_that_died_without_an_interrupt_is_found_before_the_timeout() {
 }
 
 #[test]
-fn resets_of_a_disk_that_works_and_is_idle_in_between_are_not_counted() {
+fn resets_with_idle_time_in_between_are_not_counted() {
     let mut rig = manual();
     for _ in 0..100 {
         rig.disk().broken = true;

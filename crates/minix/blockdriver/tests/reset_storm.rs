@@ -19,7 +19,7 @@ fn options() -> DriverOptions {
 }
 
 #[test]
-fn a_device_that_asks_for_a_reset_after_every_start_is_given_up() {
+fn a_device_needing_a_reset_after_every_start_is_given_up() {
     let mut rig = Rig::opened_with(options(), |_| {});
     rig.disk().breaks_at_start = true;
     rig.disk().broken = true;

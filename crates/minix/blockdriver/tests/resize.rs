@@ -36,7 +36,7 @@ fn a_disk_that_shrank_while_it_is_open_ends_where_it_ends_now() {
 }
 
 #[test]
-fn what_was_asked_before_the_disk_shrank_ends_where_the_disk_does() {
+fn waiting_requests_end_at_the_new_end_of_a_shrunk_disk() {
     let mut rig = Rig::opened();
     let over = rig.send_read(98, 4);
     let beyond = rig.send_read(200, 1);
@@ -49,7 +49,7 @@ fn what_was_asked_before_the_disk_shrank_ends_where_the_disk_does() {
 }
 
 #[test]
-fn what_the_device_had_when_it_shrank_ends_where_the_disk_does() {
+fn requests_in_flight_end_at_the_new_end_of_a_shrunk_disk() {
     for most in [1, 64] {
         let mut rig = Rig::opened_with(DriverOptions::default(), |disk| disk.info.max_segments = most);
         rig.disk().automatic = false;
@@ -63,7 +63,7 @@ fn what_the_device_had_when_it_shrank_ends_where_the_disk_does() {
 }
 
 #[test]
-fn neighbours_that_shared_a_request_when_the_disk_shrank_end_where_it_does() {
+fn merged_requests_end_at_the_new_end_of_a_shrunk_disk() {
     let mut rig = Rig::opened();
     rig.disk().automatic = false;
     let ids = [98, 99, 100, 101].map(|sector| rig.send_read(sector, 1));
@@ -115,7 +115,7 @@ fn an_error_within_the_disk_is_one_after_it_shrank_too() {
 }
 
 #[test]
-fn partitions_keep_their_size_and_are_cut_at_the_end_of_the_disk() {
+fn partitions_keep_their_size_and_are_cut_at_the_disk_end() {
     let table = |disk: &mut common::FakeDisk| {
         disk.content[446..462].copy_from_slice(&[0, 0, 0, 0, 6, 0, 0, 0, 100, 0, 0, 0, 50, 0, 0, 0]);
         disk.content[510..512].copy_from_slice(&[0x55, 0xAA]);

@@ -31,7 +31,7 @@ fn put_table(disk: &mut FakeDisk, sector: u64, entries: &[(u8, u32, u32)]) {
 }
 
 #[test]
-fn everything_but_open_on_a_minor_that_was_not_opened_is_erestart_and_nothing_happens() {
+fn all_but_open_on_an_unopened_minor_is_erestart() {
     let mut rig = Rig::opened();
     let kinds = [
         MessageType::BDEV_CLOSE,
@@ -146,7 +146,7 @@ fn when_nothing_is_open_the_next_open_forgets_and_scans_again() {
 }
 
 #[test]
-fn the_scan_does_not_block_the_service_and_holds_requests_after() {
+fn the_scan_holds_later_requests_but_not_the_service() {
     let mut rig = Rig::with(DriverOptions::default(), |disk| {
         put_table(disk, 0, &[(0x06, 100, 50)]);
         disk.automatic = false;
@@ -171,7 +171,7 @@ fn the_scan_does_not_block_the_service_and_holds_requests_after() {
 }
 
 #[test]
-fn a_scan_that_cannot_be_read_leaves_no_partitions_and_a_disk_that_opens() {
+fn a_scan_that_fails_leaves_an_open_disk_without_partitions() {
     for change in [
         (|disk: &mut FakeDisk| disk.bad_sectors = (0..SECTORS).collect()) as fn(&mut FakeDisk),
         |disk| disk.bounce_buffers.clear(),
@@ -243,7 +243,7 @@ fn the_last_close_without_a_cache_or_a_flush_sends_nothing() {
 }
 
 #[test]
-fn the_last_close_of_a_disk_that_only_was_read_flushes_nothing() {
+fn the_last_close_of_a_disk_only_read_flushes_nothing() {
     // The scan has read, too.
     for read_only in [false, true] {
         let mut rig = Rig::with(DriverOptions::default(), |disk| disk.info.read_only = read_only);
@@ -268,7 +268,7 @@ fn the_last_close_after_a_flush_flushes_nothing() {
 }
 
 #[test]
-fn the_last_close_whose_flush_fails_is_eio_and_closed_all_the_same() {
+fn a_last_close_with_a_failed_flush_is_eio_and_still_closes() {
     let mut rig = Rig::opened();
     assert_eq!(rig.write(0, 0, &[1; 512]), 512);
     rig.disk().automatic = false;
@@ -385,7 +385,7 @@ fn terminated_with_nothing_open_it_may_exit_at_once() {
 }
 
 #[test]
-fn terminated_with_something_open_it_refuses_opens_serves_and_exits_after_the_last_close() {
+fn after_term_with_opens_it_serves_until_the_last_close() {
     let mut rig = Rig::opened();
     rig.driver.terminate();
     assert!(!rig.driver.may_exit());
@@ -406,7 +406,7 @@ fn terminated_with_something_open_it_refuses_opens_serves_and_exits_after_the_la
 }
 
 #[test]
-fn an_open_is_only_as_good_as_the_grant_free_message_it_came_in() {
+fn unused_fields_of_a_request_may_hold_anything() {
     // Fields that mean nothing to a request may hold anything.
     let mut rig = Rig::new();
     let request = BdevRequest {

@@ -32,7 +32,7 @@ fn diocgetp_makes_a_geometry_up() {
 }
 
 #[test]
-fn diocgetp_tells_the_geometry_of_the_disk_if_it_has_one_and_all_32_bytes() {
+fn diocgetp_copies_32_bytes_with_the_geometry_of_the_disk() {
     let geometry = Geometry {
         cylinders: 11,
         heads: 12,
@@ -60,7 +60,7 @@ fn diocsetp_on_an_unknown_minor_is_enxio() {
 }
 
 #[test]
-fn on_an_unknown_minor_each_request_has_its_own_order_of_checks() {
+fn each_request_has_its_own_checks_on_an_unknown_minor() {
     let mut rig = Rig::opened();
     assert_eq!(rig.open(6), wire(Errno::ENXIO));
     let ask = |rig: &mut Rig, code| rig.ioctl_with(6, code, GrantId::INVALID);
@@ -125,7 +125,7 @@ fn diocflush_is_a_flush_command() {
 }
 
 #[test]
-fn diocflush_waits_for_writes_ahead_and_is_answered_when_it_is_done() {
+fn diocflush_waits_for_writes_ahead_and_for_its_completion() {
     let mut rig = Rig::opened();
     rig.disk().automatic = false;
     let write = rig.send_write(0, 1, 1);
@@ -147,7 +147,7 @@ fn diocflush_waits_for_writes_ahead_and_is_answered_when_it_is_done() {
 }
 
 #[test]
-fn diocflush_without_the_command_is_eopnotsupp_and_an_error_is_eio() {
+fn diocflush_is_eopnotsupp_without_flush_and_eio_on_an_error() {
     let mut rig = Rig::opened();
     rig.disk().info.can_flush = false;
     assert_eq!(argumentless(&mut rig, IoctlCode::DIOCFLUSH), wire(Errno::EOPNOTSUPP));
@@ -226,7 +226,7 @@ fn dioctimeout_is_in_clock_ticks_and_tells_the_former_one() {
 }
 
 #[test]
-fn dioctimeout_of_a_tick_is_told_back_but_the_device_gets_its_time() {
+fn dioctimeout_of_a_tick_is_stored_but_raised_for_the_device() {
     let mut rig = Rig::opened();
     let set = |rig: &mut Rig, ticks: i32| {
         let buffer = rig.buffer(4, Placement::Contiguous, 0);

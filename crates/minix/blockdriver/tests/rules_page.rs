@@ -45,12 +45,12 @@ fn all_tests(folder: &Path, found: &mut BTreeSet<String>) {
 fn cited(cell: &str) -> Vec<(&str, &str)> {
     let mut cites = Vec::new();
     for group in cell.split(';') {
-        let (mut owner, _) = CRATES[0];
+        let (mut in_crate, _) = CRATES[0];
         for (nth, piece) in group.split('`').enumerate() {
             if nth % 2 == 1 {
-                cites.push((owner, piece));
+                cites.push((in_crate, piece));
             } else if let Some(name) = piece.trim().strip_suffix(':') {
-                owner = name.trim_start_matches(',').trim();
+                in_crate = name.trim_start_matches(',').trim();
             }
         }
     }
@@ -79,9 +79,11 @@ fn every_test_that_the_page_names_exists() {
         };
         let cites = cited(cell);
         assert!(!cites.is_empty(), "no test: {rule}");
-        for (owner, test) in cites {
-            let tests = existing.get(owner).unwrap_or_else(|| panic!("no such crate: {owner}"));
-            assert!(tests.contains(test), "no such test in {owner}: {test}");
+        for (in_crate, test) in cites {
+            let tests = existing
+                .get(in_crate)
+                .unwrap_or_else(|| panic!("no such crate: {in_crate}"));
+            assert!(tests.contains(test), "no such test in {in_crate}: {test}");
         }
         rules += 1;
     }

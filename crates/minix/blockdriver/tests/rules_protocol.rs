@@ -10,7 +10,7 @@ use minix_abi::minor::Minor;
 use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType};
 
 #[test]
-fn open_read_write_close_are_answered_with_bdev_reply_and_the_id() {
+fn each_request_gets_a_bdev_reply_with_its_id() {
     let mut rig = Rig::new();
     let mut request = BdevRequest {
         id: -1,
@@ -36,7 +36,7 @@ fn open_read_write_close_are_answered_with_bdev_reply_and_the_id() {
 }
 
 #[test]
-fn the_same_id_of_two_clients_and_twice_of_one_gets_an_answer_each_time() {
+fn requests_with_equal_ids_are_each_answered() {
     let mut rig = Rig::opened();
     for client in [CLIENT, OTHER, CLIENT] {
         let request = BdevRequest {
@@ -65,7 +65,7 @@ fn the_reply_says_how_the_request_came() {
 }
 
 #[test]
-fn cdev_open_is_answered_with_cdev_reply_enxio_and_the_id_of_the_payload() {
+fn cdev_open_gets_a_cdev_reply_enxio_with_the_payload_id() {
     let mut rig = Rig::new();
     let mut message = Message::with_payload(MessageType::CDEV_OPEN, &CdevOpen { id: 0x1234_5678 });
     message.source = CLIENT;
@@ -185,7 +185,7 @@ fn vectors_are_taken_in_order_both_ways() {
 }
 
 #[test]
-fn sixty_four_scattered_elements_of_a_page_and_half_a_megabyte_over_scattered_pages() {
+fn sixty_four_elements_over_scattered_pages_are_transferred() {
     for (bytes, skew, maps) in [(4096, 0, 1), (4096, 4, 2), (8192, 2, 3)] {
         let mut rig = Rig::opened();
         let mut elements = Vec::new();
@@ -209,7 +209,7 @@ fn sixty_four_scattered_elements_of_a_page_and_half_a_megabyte_over_scattered_pa
 }
 
 #[test]
-fn a_vector_is_copied_once_and_a_plain_transfer_copies_nothing() {
+fn a_vector_is_copied_once_and_a_plain_transfer_not_at_all() {
     let mut rig = Rig::opened();
     let buffer = rig.buffer(4096, Placement::Scattered, 0);
     let grant = rig.lend_to_fill(buffer);

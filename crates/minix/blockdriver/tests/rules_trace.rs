@@ -75,7 +75,7 @@ fn control_requests_of_the_trace_follow_their_rules() {
 }
 
 #[test]
-fn every_request_to_the_traced_minor_is_recorded_with_its_own_size() {
+fn each_request_to_the_traced_minor_is_recorded_with_its_size() {
     let mut rig = Rig::opened();
     assert_eq!(rig.open(1), 0);
     assert_eq!(buffer(&mut rig, 100), 0);
@@ -167,7 +167,7 @@ fn times_beyond_the_longest_stand_still() {
 }
 
 #[test]
-fn get_goes_on_where_it_left_off_and_a_failed_copy_loses_nothing() {
+fn get_resumes_after_the_last_entry_and_after_a_failed_copy() {
     let mut rig = Rig::opened();
     assert_eq!(buffer(&mut rig, 1100), 0);
     for run in 0..2 {

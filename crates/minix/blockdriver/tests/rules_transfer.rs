@@ -67,7 +67,7 @@ fn a_vector_of_no_elements_is_einval() {
 }
 
 #[test]
-fn a_vector_that_cannot_be_copied_is_einval_whatever_the_reason() {
+fn a_vector_that_cannot_be_copied_is_einval() {
     let mut rig = Rig::opened();
     let buffer = rig.buffer(512, Placement::Scattered, 0);
     let grant = rig.lend_to_fill(buffer);
@@ -115,7 +115,7 @@ fn a_count_of_elements_that_is_negative_or_too_large_is_64() {
 }
 
 #[test]
-fn sizes_whose_sum_turns_negative_are_einval_wherever_they_would_go() {
+fn sizes_with_a_negative_sum_are_einval_at_every_position() {
     let mut rig = Rig::opened();
     let big = 1_u64 << 63;
     for sizes in [
@@ -149,7 +149,7 @@ fn sizes_whose_sum_turns_negative_are_einval_wherever_they_would_go() {
 // The driver's checks, in their order.
 
 #[test]
-fn check_2_a_position_beyond_the_disk_is_0_even_in_a_bad_request() {
+fn check_2_beyond_the_disk_is_0_even_in_a_bad_request() {
     let mut rig = Rig::opened();
     assert_eq!((rig.open(1), rig.open(128)), (0, 0));
     assert_eq!(rig.open(7), wire(Errno::ENXIO));
@@ -189,7 +189,7 @@ fn check_4_a_position_that_is_no_sector_is_einval() {
 }
 
 #[test]
-fn check_5_elements_of_bad_sizes_are_einval_and_nothing_is_touched() {
+fn check_5_elements_of_bad_sizes_are_einval_without_effect() {
     for bytes in [0, 1, 511, 513, 4094, 4095, 1 << 63, u64::MAX, (1 << 63) - 512] {
         let mut rig = Rig::opened();
         let (status, buffers) = three(&mut rig, 0, |_, element| Element { bytes, ..element });
@@ -245,7 +245,7 @@ fn check_7_a_transfer_over_the_end_is_cut() {
 }
 
 #[test]
-fn check_7_elements_beyond_the_end_and_their_grants_are_ignored() {
+fn check_7_elements_and_grants_beyond_the_end_are_ignored() {
     let mut rig = Rig::opened();
     assert_eq!(rig.open(1), 0);
     rig.set_partition(1, 0, 9 * 512);
@@ -274,7 +274,7 @@ fn check_7_elements_beyond_the_end_and_their_grants_are_ignored() {
 }
 
 #[test]
-fn check_7_a_partition_that_ends_within_a_sector_loses_that_sector() {
+fn check_7_a_partition_loses_a_partial_last_sector() {
     let mut rig = Rig::opened();
     assert_eq!(rig.open(1), 0);
     rig.set_partition(1, 512, 1000);
@@ -283,7 +283,7 @@ fn check_7_a_partition_that_ends_within_a_sector_loses_that_sector() {
 }
 
 #[test]
-fn a_partition_that_was_set_beyond_the_disk_is_held_to_the_disk() {
+fn a_partition_set_beyond_the_disk_is_cut_at_the_disk_end() {
     let mut rig = Rig::opened();
     for minor in 1..=4 {
         assert_eq!(rig.open(minor), 0);
@@ -303,7 +303,7 @@ fn a_partition_that_was_set_beyond_the_disk_is_held_to_the_disk() {
 }
 
 #[test]
-fn a_position_of_2_to_the_64_minus_512_is_nothing_on_any_minor() {
+fn a_position_of_2_to_the_64_minus_512_is_0_on_any_minor() {
     let mut rig = Rig::opened();
     assert_eq!((rig.open(1), rig.open(2)), (0, 0));
     rig.set_partition(1, 0, 512);

@@ -42,7 +42,7 @@ fn sixty_reads_on_a_disk_of_one_a_second_are_not_timed_out() {
 }
 
 #[test]
-fn a_request_that_the_disk_completes_in_slow_parts_is_not_timed_out() {
+fn a_request_completed_in_slow_parts_is_not_timed_out() {
     let mut rig = slow::<16>();
     let read = rig.send_read(0, 40);
     rig.poll();
@@ -119,7 +119,7 @@ fn crowd(rig: &mut Rig<64>, seconds: usize) -> usize {
 }
 
 #[test]
-fn a_slow_disk_gets_fewer_requests_at_a_time_until_it_is_quick_again() {
+fn a_slow_disk_gets_fewer_requests_until_it_is_quick_again() {
     let mut rig = slow::<64>();
     let slowest = crowd(&mut rig, 400);
     assert_eq!(rig.disk().reset_count, 0);

@@ -1,4 +1,4 @@
-//! A device that was reset and did not start again knows nothing of itself, and nothing is concluded from what it says.
+//! A device that was reset and did not start again knows nothing of itself, and its statements have no effect.
 
 mod common;
 
@@ -108,7 +108,7 @@ fn a_write_that_a_failed_restart_has_handed_over_is_flushed() {
 }
 
 #[test]
-fn a_forced_write_that_a_failed_restart_has_handed_over_is_flushed() {
+fn a_forced_write_from_a_failed_restart_is_flushed() {
     let mut rig = opened();
     let write = finish_and_stop(&mut rig, BdevFlags::FORCEWRITE);
     assert_eq!(rig.answer(write), None, "it is not flushed");
@@ -118,7 +118,7 @@ fn a_forced_write_that_a_failed_restart_has_handed_over_is_flushed() {
 }
 
 #[test]
-fn the_last_close_of_a_dead_device_with_unflushed_writes_is_eio() {
+fn a_last_close_with_unflushed_writes_on_a_dead_device_is_eio() {
     let mut rig = opened();
     write_one(&mut rig);
     stop(&mut rig, 3);
@@ -140,7 +140,7 @@ fn the_last_close_of_a_dead_device_that_owes_nothing_is_ok() {
 }
 
 #[test]
-fn a_read_that_comes_during_a_reset_sees_a_disk_that_has_grown() {
+fn a_read_during_a_reset_sees_a_disk_that_has_grown() {
     let mut rig = opened();
     stop(&mut rig, 1);
     let disk = rig.disk();

@@ -104,7 +104,7 @@ fn a_kernel_that_finds_few_ranges_at_a_time_is_asked_again() {
 }
 
 #[test]
-fn the_first_error_of_several_pieces_is_the_answer_after_the_last_piece_is_back() {
+fn the_first_error_is_the_answer_after_the_last_piece() {
     let mut rig = Rig::opened_with(DriverOptions::default(), |disk| disk.info.max_segments = 1);
     rig.disk().automatic = false;
     let (request, _) = rig.read_request(0, 0, 4 * 4096);
@@ -123,7 +123,7 @@ fn the_first_error_of_several_pieces_is_the_answer_after_the_last_piece_is_back(
 }
 
 #[test]
-fn a_bad_grant_far_down_a_long_vector_is_the_answer_after_what_was_given_is_back() {
+fn a_late_bad_grant_is_answered_after_the_submitted_pieces() {
     let mut rig = Rig::opened();
     rig.disk().automatic = false;
     let mut elements = Vec::new();
@@ -199,7 +199,7 @@ fn forcewrite_whose_flush_fails_is_eio() {
 }
 
 #[test]
-fn a_look_up_that_finds_nothing_and_says_all_is_well_is_efault() {
+fn a_successful_look_up_without_ranges_is_efault() {
     for empty in [0, 1, 3] {
         for buffers in [0, 4] {
             let mut rig = Rig::opened_with(DriverOptions::default(), |disk| disk.bounce_buffers.truncate(buffers));
@@ -217,7 +217,7 @@ fn a_look_up_that_finds_nothing_and_says_all_is_well_is_efault() {
 }
 
 #[test]
-fn a_later_look_up_that_finds_nothing_ends_the_transfer_after_what_is_under_way() {
+fn a_later_empty_look_up_ends_the_transfer_after_its_pieces() {
     let mut rig = Rig::opened_with(DriverOptions::default(), |disk| disk.info.max_segments = 1);
     rig.disk().automatic = false;
     rig.disk().room = 1;

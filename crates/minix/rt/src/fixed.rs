@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn it_is_handed_out_once() {
         static NUMBER: Fixed<u32> = Fixed::new(7);
-        let number = NUMBER.take().expect("nobody has it");
+        let number = NUMBER.take().expect("it is not taken yet");
         *number += 1;
         assert_eq!(*number, 8);
         assert!(NUMBER.take().is_none());

@@ -57,7 +57,7 @@ pub enum Reason {
     Unknown,
     /// The value is not what the word takes.
     BadValue {
-        /// What it takes.
+        /// The values of the word.
         expected: &'static str,
     },
     /// The word was given before.

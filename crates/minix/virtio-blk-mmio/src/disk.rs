@@ -160,7 +160,7 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
         totals
     }
 
-    /// Resets the device for good, so that it uses no memory any more. Whether it did.
+    /// Resets the device for good, to stop its use of memory. Returns whether the reset succeeded.
     pub fn stop(&mut self) -> bool {
         if !self.shut_down(&mut |_, _| {}) {
             return false;
@@ -172,8 +172,8 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
         }
     }
 
-    /// Resets the device, if it was started, and releases its memory. What it had completed goes to `done`. Whether it was
-    /// reset; if not, it goes on being broken.
+    /// Resets the device, if it was started, and releases its memory. Earlier completions go to `done`. Returns
+    /// whether the reset succeeded; if not, the device stays broken.
     fn shut_down(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> bool {
         let memory = &mut self.memory;
         let each = |completion: Completion<Data, Tag>| {

@@ -1,4 +1,4 @@
-//! The program: the service on the machine. On a host it says that it only runs there.
+//! The program: the service on the machine. On a host it only prints a message.
 
 #![cfg_attr(target_arch = "riscv64", no_std, no_main)]
 

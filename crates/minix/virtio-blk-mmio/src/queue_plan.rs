@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn without_tables_more_descriptors_are_wanted_if_there_are_more() {
+    fn without_tables_more_descriptors_are_taken_if_offered() {
         let plan = |bound| QueuePlan::new(QueueSize::new(bound).unwrap());
         assert!(!plan(256).is_too_small_without_tables());
         assert!(!plan(64).is_too_small_without_tables());

@@ -1,4 +1,4 @@
-//! The service in the data store: which disk it has, and that it is up.
+//! The service in the data store: its disk, and the mark of a running service.
 //!
 //! Two services on one disk would ruin it, as each resets the device and keeps a queue of its own. So a service publishes its
 //! endpoint under a key that names the window of the device, before it touches the device. A key that is there already is
@@ -87,8 +87,8 @@ impl Registration {
 
     /// Takes the disk whose registers are at a physical address.
     ///
-    /// RS starts one service at a time. Of two that it does not wait for, and that find the same dead one, the last to write has
-    /// the disk.
+    /// RS starts one service at a time. Two services started without waiting can find the same dead one. Then the last to write
+    /// has the disk.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl Registration {
         self.must_not_live(ipc, &key)
     }
 
-    /// Fails if another service that lives has the key.
+    /// Fails if another running service has the key.
     fn must_not_live(&mut self, ipc: &mut impl Ipc, key: &str) -> Result<(), ClaimError> {
         let endpoint = match ds::retrieve_u32(ipc, &mut self.grants, key) {
             Ok(number) => Endpoint(number.cast_signed()),

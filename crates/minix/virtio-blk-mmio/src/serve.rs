@@ -15,7 +15,7 @@ pub const JOBS: usize = 64;
 /// A block driver service for a VirtIO disk on MINIX.
 pub type DiskService<I, T, D, C = fn() -> Instant> = Service<VirtioDisk<T, D>, MinixSystem<I, C>, JOBS>;
 
-/// Resets the device, so that it touches no memory any more, and gives the interrupt line back.
+/// Resets the device, which ends its use of memory, and releases the interrupt line.
 pub fn stop<I: Ipc, T: Transport, D: Dma, C: Fn() -> Instant>(service: &mut DiskService<I, T, D, C>) {
     let (driver, system) = service.parts_mut();
     if !driver.device_mut().stop() {

@@ -60,8 +60,8 @@ const NOTIFY_ID: u8 = 0;
 /// The service on the machine.
 pub type MmioService<I, W = MmioWindow> = DiskService<I, MmioTransport<W>, VmDma<I>>;
 
-/// Waits for RS to say that it is time to start, and returns in an instance that is to start from nothing. One that is to take
-/// over from a dead instance [stops the device](reset_stale_device) that it has left, frees the interrupt line, and then declines.
+/// Waits for the start request of RS, and returns in an instance that starts from nothing. One that is to take
+/// over from a dead instance [resets its device](reset_stale_device), frees the interrupt line, and then declines.
 /// `arguments` are those of the service, if they make sense.
 ///
 /// # Safety

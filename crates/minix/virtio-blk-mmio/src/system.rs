@@ -44,7 +44,7 @@ pub struct MinixSystem<I, C = fn() -> Instant> {
 }
 
 impl<I: Ipc, C> MinixSystem<I, C> {
-    /// The system behind `ipc`. `clock` never goes back, `line` is that of the device, and `hz` is how many ticks of the
+    /// The system that `ipc` calls. `clock` never goes back, `line` is that of the device, and `hz` is how many ticks of the
     /// system's clock make a second.
     pub fn new(
         ipc: I,

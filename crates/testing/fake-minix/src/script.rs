@@ -12,12 +12,12 @@ use crate::Ended;
 use crate::host::{GrantTable, readable};
 use crate::trap::{Fake, Trap, Traps};
 
-type Step = Box<dyn FnOnce(Trap<'_>) -> Result<u64, Errno>>;
+type ScriptStep = Box<dyn FnOnce(Trap<'_>) -> Result<u64, Errno>>;
 
 /// The traps that are expected. Printing and `SYS_SETGRANT` need no step.
 #[derive(Default)]
 pub struct Steps {
-    steps: VecDeque<Step>,
+    steps: VecDeque<ScriptStep>,
     pub printed: Vec<Vec<u8>>,
     pub grants: Option<GrantTable>,
 }

@@ -111,7 +111,7 @@ pub struct Caller {
 pub type Process = Fake<Caller>;
 
 impl System {
-    /// Shows every trap to `hook` first. A trap that it does not answer is answered as usual.
+    /// Shows every trap to `hook` first. Without an answer of `hook` the trap is answered as usual.
     ///
     /// # Safety
     ///

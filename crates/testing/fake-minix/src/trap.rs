@@ -1,4 +1,4 @@
-//! One `Ipc` for all fakes: each trap is a value, so that a fake matches on those that it knows.
+//! One `Ipc` for all fakes: each trap is a value, and a fake matches on the traps it knows.
 
 use std::ops::{Deref, DerefMut};
 

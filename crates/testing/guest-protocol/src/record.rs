@@ -173,7 +173,7 @@ pub enum Record<'a> {
         round: u64,
         /// Time since the last start of the service.
         micros: u64,
-        /// Requests that it had not answered.
+        /// Requests without an answer.
         in_flight: u64,
     },
     /// The memory of dead instances was looked at.
@@ -187,7 +187,7 @@ pub enum Record<'a> {
     /// A service was asked to stop.
     Down {
         label: &'a str,
-        /// The time that it took.
+        /// Duration of the stop.
         micros: u64,
         since: Since,
         /// The status register of its device afterwards; zero after a reset.

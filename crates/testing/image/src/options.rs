@@ -1,7 +1,7 @@
 //! The words of the boot command line, by which the host controls the image.
 //!
-//! The host formats an [`Options`] with `Display` and passes it to QEMU's `-append`; the image finds the text in the
-//! device tree (`/chosen/bootargs`) and reads it back with [`Options::parse`].
+//! The host formats a [`BootOptions`] with `Display` and passes it to QEMU's `-append`; the image finds the text in the
+//! device tree (`/chosen/bootargs`) and reads it back with [`BootOptions::parse`].
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,7 +11,7 @@ pub use guest_protocol::SectorRange;
 
 /// The command line. `Default` is an empty one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct BootOptions {
     /// `shell`: commands from the console instead of the self-test.
     pub shell: bool,
     /// `poll`: completions are seen by looking at the used ring, not by interrupts.
@@ -29,14 +29,14 @@ pub struct Options {
     pub digests: Vec<SectorRange>,
 }
 
-impl Options {
+impl BootOptions {
     /// Reads a command line. Words are separated by white space; of a repeated word the last one counts.
     ///
     /// # Errors
     ///
     /// The first word that is not understood. None is ignored, so that a typing mistake cannot turn a test off unseen.
-    pub fn parse(text: &str) -> Result<Options, &str> {
-        let mut options = Options::default();
+    pub fn parse(text: &str) -> Result<BootOptions, &str> {
+        let mut options = BootOptions::default();
         for word in text.split_ascii_whitespace() {
             match word.split_once('=').unwrap_or((word, "")) {
                 ("shell", "") => options.shell = true,
@@ -53,7 +53,7 @@ impl Options {
     }
 }
 
-impl fmt::Display for Options {
+impl fmt::Display for BootOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut words: Vec<String> = Vec::new();
         for (word, is_on) in [
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn formatted_options_parse_back() {
-        let options = Options {
+        let options = BootOptions {
             shell: true,
             poll: true,
             no_bench: true,
@@ -96,9 +96,9 @@ mod tests {
             text,
             "shell poll no-bench defmt queue=8 scratch=65536:8192 digest=0:3 digest=9:0"
         );
-        assert_eq!(Options::parse(&text), Ok(options));
-        assert_eq!(Options::parse(" "), Ok(Options::default()));
-        assert_eq!(Options::default().to_string(), "");
+        assert_eq!(BootOptions::parse(&text), Ok(options));
+        assert_eq!(BootOptions::parse(" "), Ok(BootOptions::default()));
+        assert_eq!(BootOptions::default().to_string(), "");
     }
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
             "scratch=5",
             "digest=18446744073709551615:2",
         ] {
-            assert_eq!(Options::parse(&alloc::format!("poll {word} defmt")), Err(word));
+            assert_eq!(BootOptions::parse(&alloc::format!("poll {word} defmt")), Err(word));
         }
     }
 }

@@ -205,7 +205,7 @@ pub struct ModelConfig {
     pub topology: (u8, u8, u16, u32),
     /// `writeback` after a reset, and whether the device has a volatile cache at all.
     pub write_cache: bool,
-    /// A flush that fails takes the sectors that it could not write for clean, as the page cache of a host does. They still
+    /// A flush that fails marks the sectors it could not write as clean, as the page cache of a host does. They still
     /// read as written, and no later flush writes them.
     pub failed_flush_forgets: bool,
     /// Limits of discard.

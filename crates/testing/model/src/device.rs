@@ -20,7 +20,7 @@ pub(crate) const CONFIG_CHANGE: u32 = 2;
 
 /// Counts since the model was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct DeviceCounters {
     /// Doorbell writes.
     pub notifies: u64,
     /// Doorbell writes the device had not asked for (`RING-D-21`, `RING-D-25`). Allowed, but a waste.
@@ -43,7 +43,7 @@ pub struct Counters {
     pub longest_chain: usize,
 }
 
-impl Counters {
+impl DeviceCounters {
     /// Requests of one type.
     pub fn requests_of(&self, kind: u32) -> u64 {
         self.requests.get(&kind).copied().unwrap_or(0)
@@ -71,7 +71,7 @@ pub(crate) struct Device {
     pub(crate) arena: Arena,
     pub(crate) memory: Arc<Memory>,
     pub(crate) log: Log,
-    pub(crate) counters: Counters,
+    pub(crate) counters: DeviceCounters,
     pub(crate) faults: Box<dyn Fault>,
 
     /// The first accesses of all, for the order of a probe.
@@ -124,7 +124,7 @@ impl Device {
             memory: arena.memory(),
             arena,
             log: Log::default(),
-            counters: Counters::default(),
+            counters: DeviceCounters::default(),
             faults: Box::new(NoFaults),
             probe: Vec::new(),
             status: 0,

@@ -60,7 +60,7 @@ impl Disk {
         self.dirty.retain(|_, dirty| dirty.forgotten);
     }
 
-    /// A flush fails, and the cache takes the sectors that it could not write for clean. Only another write makes such a
+    /// A flush fails, and the cache marks the sectors it could not write as clean. Only another write makes such a
     /// sector durable again.
     pub(crate) fn forget_dirty(&mut self) {
         for dirty in self.dirty.values_mut() {
@@ -73,7 +73,7 @@ impl Disk {
         self.dirty.len()
     }
 
-    /// Each sector that is not durable, with every content that it can have after a power cut.
+    /// Each sector that is not durable, with each possible content after a power cut.
     pub(crate) fn visit_unflushed(&self, mut visit: impl FnMut(u64, &[&[u8; 512]])) {
         let mut contents = Vec::new();
         for (&sector, dirty) in &self.dirty {

@@ -12,9 +12,9 @@ use crate::ring::Taken;
 use crate::wire::{SECTOR, answer, feature, kind};
 
 /// The data for the driver, or the status.
-type Outcome = Result<Vec<u8>, u8>;
+type RequestResult = Result<Vec<u8>, u8>;
 
-const DONE: Outcome = Ok(Vec::new());
+const DONE: RequestResult = Ok(Vec::new());
 
 impl Device {
     /// Carries a request out; `half` stops after half of the ranges, or of the sectors written. Returns the status and the
@@ -93,7 +93,7 @@ impl Device {
         if possible { Ok(()) } else { Err(answer::IOERR) }
     }
 
-    fn read_disk(&mut self, request: &Request) -> Outcome {
+    fn read_disk(&mut self, request: &Request) -> RequestResult {
         let (sector, count) = (request.sector, request.room / SECTOR);
         self.check_transfer(sector, request.room)?;
         let mut data = self.disk.read_many(sector, count);
@@ -108,7 +108,7 @@ impl Device {
         Ok(data)
     }
 
-    fn write_disk(&mut self, request: &Request, half: bool) -> Outcome {
+    fn write_disk(&mut self, request: &Request, half: bool) -> RequestResult {
         if self.config.offers(feature::RO) {
             return Err(answer::IOERR);
         }
@@ -127,7 +127,7 @@ impl Device {
         self.disk.write_many(sector, data, durable);
     }
 
-    fn zone_request(&mut self, request: &Request) -> Outcome {
+    fn zone_request(&mut self, request: &Request) -> RequestResult {
         match request.kind {
             kind::ZONE_REPORT => self.zones.report(request.sector, request.room),
             kind::ZONE_APPEND => {
@@ -139,7 +139,7 @@ impl Device {
         }
     }
 
-    fn change_ranges(&mut self, request: &Request, limits: Limits, half: bool) -> Outcome {
+    fn change_ranges(&mut self, request: &Request, limits: Limits, half: bool) -> RequestResult {
         let (kind, ranges) = (request.kind, request.ranges());
         let legal = u32::from(kind == kind::WRITE_ZEROES);
         let well_formed = !ranges.is_empty() && request.data.len().is_multiple_of(16);

@@ -21,7 +21,7 @@ mod zones;
 
 pub use arena::Memory;
 pub use config::{AtDriverOk, CompletionOrder, Limits, ModelConfig, Notifications, Service, UsedLength, Zones};
-pub use device::Counters;
+pub use device::DeviceCounters;
 pub use faults::StartFault;
 pub use model::{Model, ModelDma, ModelDoorbell, ModelRegisters};
 pub use violation::Violation;

@@ -9,7 +9,7 @@ use virtio_mmio::{Doorbell, RegisterAccess};
 
 use crate::arena::Memory;
 use crate::config::{CompletionOrder, ModelConfig, Service};
-use crate::device::{CONFIG_CHANGE, Counters, Device};
+use crate::device::{CONFIG_CHANGE, Device, DeviceCounters};
 use crate::faults::{Fault, StartFault};
 use crate::violation::Violation;
 use crate::wire::SECTOR;
@@ -212,7 +212,7 @@ impl Model {
         self.0.lock().disk.unflushed()
     }
 
-    /// Calls `visit` for each sector that is not durable, with every content that it can have after a power cut: that on the
+    /// Calls `visit` for each sector that is not durable, with each possible content after a power cut: that on the
     /// medium, then that of each write since.
     pub fn visit_unflushed(&self, visit: impl FnMut(u64, &[&[u8; 512]])) {
         self.0.lock().disk.visit_unflushed(visit);
@@ -242,7 +242,7 @@ impl Model {
     }
 
     /// The counts so far.
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> DeviceCounters {
         self.0.lock().counters.clone()
     }
 

@@ -182,7 +182,7 @@ impl Device {
             Verdict::Half(status) => (status, self.execute(&request, &taken, true).1),
             Verdict::Answer(status) => {
                 let failed = info.kind == kind::FLUSH && status != answer::OK;
-                // A failure that the driver cannot hear of is not one that it could tell.
+                // Without the status of the flush the driver could not report the loss.
                 if failed && self.config.failed_flush_forgets && !ring.lied {
                     self.disk.forget_dirty();
                 }

@@ -15,7 +15,7 @@ pub mod random;
 pub mod report;
 pub mod shell;
 
-/// The entry point of a client program. On a host it is a program that says that it runs elsewhere.
+/// The entry point of a client program. On a host the program only prints a message.
 #[macro_export]
 macro_rules! client {
     ($test:path) => {

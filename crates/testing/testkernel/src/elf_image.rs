@@ -85,7 +85,7 @@ impl<'a> Image<'a> {
     ///
     /// # Errors
     ///
-    /// The first rule that it breaks.
+    /// The first broken rule.
     pub fn parse(file: &'a [u8]) -> Result<Self, ElfError> {
         let error = |rule| Err(ElfError::File(rule));
         let header = file_header(file).map_err(ElfError::File)?;

@@ -85,7 +85,7 @@ impl VhostUserBackendMut for Backend {
     }
 
     fn features(&self) -> u64 {
-        self.disk.manners().features() | OF_VHOST_USER
+        self.disk.behaviour().features() | OF_VHOST_USER
     }
 
     fn protocol_features(&self) -> VhostUserProtocolFeatures {
@@ -148,7 +148,7 @@ fn locked(backend: &Mutex<Backend>) -> MutexGuard<'_, Backend> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Image, Manners};
+    use crate::{Behaviour, Image};
     use virtio_bindings::virtio_blk::VIRTIO_BLK_T_FLUSH;
     use virtio_bindings::virtio_ring::{VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
     use virtio_queue::desc::RawDescriptor;
@@ -163,7 +163,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(16 * crate::SECTOR_BYTES).unwrap();
         let image = Image::open(file.path(), false).unwrap();
-        let mut backend = Backend::new(Disk::new(image, Manners::default()));
+        let mut backend = Backend::new(Disk::new(image, Behaviour::default()));
         backend.update_memory(GuestMemoryAtomic::new(memory.clone())).unwrap();
         backend
     }

@@ -11,29 +11,29 @@ use virtio_queue::DescriptorChain;
 use virtio_queue::desc::split::Descriptor;
 use vm_memory::{Bytes, GuestAddress, GuestMemory};
 
-use crate::{Image, Manners, Report, Request, SECTOR_BYTES, UsedLength};
+use crate::{Behaviour, Image, Report, Request, SECTOR_BYTES, UsedLength};
 
-/// A device without its queue: an image, its manners, and the report.
+/// A device without its queue: an image, its behaviour, and the report.
 #[derive(Debug)]
 pub struct Disk {
     image: Image,
-    manners: Manners,
+    behaviour: Behaviour,
     report: Report,
 }
 
 impl Disk {
     /// A device that serves this image.
-    pub fn new(image: Image, manners: Manners) -> Disk {
+    pub fn new(image: Image, behaviour: Behaviour) -> Disk {
         Disk {
             image,
-            manners,
+            behaviour,
             report: Report::default(),
         }
     }
 
     /// How it behaves.
-    pub fn manners(&self) -> &Manners {
-        &self.manners
+    pub fn behaviour(&self) -> &Behaviour {
+        &self.behaviour
     }
 
     /// The counts so far.
@@ -43,7 +43,7 @@ impl Disk {
 
     /// The configuration structure.
     pub fn config(&self) -> Vec<u8> {
-        self.manners.config(self.image.sectors())
+        self.behaviour.config(self.image.sectors())
     }
 
     pub(crate) fn violation(&mut self, text: impl std::fmt::Display) {
@@ -62,7 +62,7 @@ impl Disk {
         // Those between the header and the last one.
         let data = chain.len().saturating_sub(2) as u64;
         self.report.most_data_descriptors = self.report.most_data_descriptors.max(data);
-        let request = if self.manners.one_segment {
+        let request = if self.behaviour.one_segment {
             if data > 1 {
                 self.report.violation(format_args!(
                     "a chain has {data} data descriptors, the device takes one"
@@ -88,7 +88,7 @@ impl Disk {
         if memory.write_obj(status as u8, request.status).is_err() {
             self.report.violation("the status byte is outside memory");
         }
-        let length = self.manners.used_length.of(written, request.writable);
+        let length = self.behaviour.used_length.of(written, request.writable);
         let right = UsedLength::Exact.of(written, request.writable);
         self.report.odd_lengths += u64::from(length != right);
         length
@@ -104,7 +104,7 @@ impl Disk {
                 self.image.read(at, &mut bytes)?;
                 scatter(memory, &request.data, &bytes).map(Some)
             }
-            VIRTIO_BLK_T_OUT if inside && !self.manners.read_only => {
+            VIRTIO_BLK_T_OUT if inside && !self.behaviour.read_only => {
                 let mut bytes = vec![0; request.data_bytes() as usize];
                 let mut rest = &mut bytes[..];
                 for &(address, count) in &request.data {
@@ -117,7 +117,7 @@ impl Disk {
             VIRTIO_BLK_T_IN | VIRTIO_BLK_T_OUT => Err(io::ErrorKind::InvalidInput.into()),
             VIRTIO_BLK_T_FLUSH => self.image.flush().map(|()| Some(0)),
             VIRTIO_BLK_T_GET_ID => {
-                let mut id = self.manners.id.clone().into_bytes();
+                let mut id = self.behaviour.id.clone().into_bytes();
                 id.resize(VIRTIO_BLK_ID_BYTES as usize, 0);
                 scatter(memory, &request.data, &id).map(Some)
             }

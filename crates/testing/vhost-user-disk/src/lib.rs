@@ -2,16 +2,16 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod behaviour;
 mod disk;
 mod image;
-mod manners;
 mod report;
 mod request;
 
 pub use backend::{Backend, serve};
+pub use behaviour::{Behaviour, UsedLength};
 pub use disk::Disk;
 pub use image::Image;
-pub use manners::{Manners, UsedLength};
 pub use report::Report;
 pub use request::Request;
 

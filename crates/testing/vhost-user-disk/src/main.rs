@@ -7,14 +7,14 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
 use vhost::vhost_user::Listener;
-use vhost_user_disk::{Disk, Image, Manners, READY, serve};
+use vhost_user_disk::{Behaviour, Disk, Image, READY, serve};
 
 /// Serves a raw image as a VirtIO block device to one QEMU, by vhost-user.
 ///
 /// Ends when QEMU does. The exit status is 1 if the driver broke a rule.
 #[derive(Debug, Parser)]
 #[command(disable_version_flag = true)]
-struct Options {
+struct CommandLine {
     /// The raw image.
     #[arg(long, value_name = "FILE")]
     image: PathBuf,
@@ -28,11 +28,11 @@ struct Options {
     report: Option<PathBuf>,
 
     #[command(flatten)]
-    manners: Manners,
+    behaviour: Behaviour,
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
+    match run(&CommandLine::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -43,10 +43,10 @@ fn main() -> ExitCode {
 }
 
 /// True if the driver kept to the rules.
-fn run(options: &Options) -> Result<bool> {
+fn run(options: &CommandLine) -> Result<bool> {
     let name = || format!("cannot open {}", options.image.display());
-    let image = Image::open(&options.image, options.manners.read_only).with_context(name)?;
-    let disk = Disk::new(image, options.manners.clone());
+    let image = Image::open(&options.image, options.behaviour.read_only).with_context(name)?;
+    let disk = Disk::new(image, options.behaviour.clone());
     let socket = options.socket.display();
     // The listener removes an existing file, which may be the image.
     if let Ok(there) = std::fs::symlink_metadata(&options.socket)

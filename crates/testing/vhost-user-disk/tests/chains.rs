@@ -1,8 +1,8 @@
-//! Chains as drivers build them, in the queue that `virtio-queue` has for tests, on devices with each of the manners.
+//! Chains as drivers build them, in the queue that `virtio-queue` has for tests, on devices with each behaviour.
 
 use std::os::unix::fs::FileExt;
 
-use vhost_user_disk::{Disk, Image, Manners, Report, SECTOR_BYTES, UsedLength};
+use vhost_user_disk::{Behaviour, Disk, Image, Report, SECTOR_BYTES, UsedLength};
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
 };
@@ -28,7 +28,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(manners: Manners) -> Bench {
+    fn new(behaviour: Behaviour) -> Bench {
         let file = tempfile::NamedTempFile::new().unwrap();
         for sector in 0..SECTORS {
             let bytes = [100 + sector as u8; SECTOR_BYTES as usize];
@@ -38,8 +38,8 @@ impl Bench {
         memory
             .write_slice(&[UNTOUCHED; 0x3_0000], GuestAddress(0x1_0000))
             .unwrap();
-        let image = Image::open(file.path(), manners.read_only).unwrap();
-        let disk = Disk::new(image, manners);
+        let image = Image::open(file.path(), behaviour.read_only).unwrap();
+        let disk = Disk::new(image, behaviour);
         Bench { memory, file, disk }
     }
 
@@ -83,15 +83,15 @@ impl Bench {
 }
 
 fn one_segment() -> Bench {
-    Bench::new(Manners {
+    Bench::new(Behaviour {
         one_segment: true,
-        ..Manners::default()
+        ..Behaviour::default()
     })
 }
 
 #[test]
 fn a_plain_device_moves_every_segment() {
-    let mut bench = Bench::new(Manners::default());
+    let mut bench = Bench::new(Behaviour::default());
     // Segments may end inside sectors.
     assert_eq!(
         bench.request(VIRTIO_BLK_T_IN, 3, &[(FIRST, 500, true), (SECOND, 524, true)]),
@@ -120,7 +120,7 @@ fn a_plain_device_moves_every_segment() {
 
 #[test]
 fn the_status_may_follow_data_in_its_descriptor() {
-    let mut bench = Bench::new(Manners::default());
+    let mut bench = Bench::new(Behaviour::default());
     bench.request(VIRTIO_BLK_T_FLUSH, 0, &[]);
     bench.memory.write_obj(VIRTIO_BLK_T_IN, GuestAddress(HEADER)).unwrap();
     assert_eq!(bench.chain(&[(HEADER, 16, false), (FIRST, 513, true)]), 513);
@@ -143,7 +143,7 @@ fn one_segment_serves_one_data_descriptor() {
 }
 
 #[test]
-fn one_segment_takes_the_second_piece_of_a_read_for_the_status() {
+fn with_one_segment_the_second_piece_of_a_read_is_the_status() {
     let mut bench = one_segment();
     assert_eq!(
         bench.request(VIRTIO_BLK_T_IN, 3, &[(FIRST, 512, true), (SECOND, 512, true)]),
@@ -180,9 +180,9 @@ fn used_lengths_reach_the_used_ring() {
         (UsedLength::DataOnly, 1024, 0, 0, 3),
         (UsedLength::TooMuch, 2049, 1025, 1025, 3),
     ] {
-        let mut bench = Bench::new(Manners {
+        let mut bench = Bench::new(Behaviour {
             used_length,
-            ..Manners::default()
+            ..Behaviour::default()
         });
         let lengths = [
             bench.request(VIRTIO_BLK_T_IN, 3, &[(FIRST, 512, true), (SECOND, 512, true)]),
@@ -199,7 +199,7 @@ fn used_lengths_reach_the_used_ring() {
 
 #[test]
 fn a_failed_read_writes_only_the_status() {
-    let mut bench = Bench::new(Manners::default());
+    let mut bench = Bench::new(Behaviour::default());
     for sector in [SECTORS, u64::MAX] {
         assert_eq!(bench.request(VIRTIO_BLK_T_IN, sector, &[(FIRST, 512, true)]), 1);
         assert_eq!((bench.byte(STATUS), bench.byte(FIRST)), (1, UNTOUCHED));
@@ -210,9 +210,9 @@ fn a_failed_read_writes_only_the_status() {
 
 #[test]
 fn a_read_only_disk_refuses_writes() {
-    let mut bench = Bench::new(Manners {
+    let mut bench = Bench::new(Behaviour {
         read_only: true,
-        ..Manners::default()
+        ..Behaviour::default()
     });
     assert_eq!(bench.request(VIRTIO_BLK_T_OUT, 3, &[(FIRST, 512, false)]), 1);
     assert_eq!((bench.byte(STATUS), bench.sector_on_disk(3)), (1, 103));
@@ -220,7 +220,7 @@ fn a_read_only_disk_refuses_writes() {
 
 #[test]
 fn flushes_and_writes_are_counted_against_each_other() {
-    let mut bench = Bench::new(Manners::default());
+    let mut bench = Bench::new(Behaviour::default());
     let mut request = |kind| {
         let data: &[_] = if kind == VIRTIO_BLK_T_OUT {
             &[(FIRST, 512, false)]
@@ -240,9 +240,9 @@ fn flushes_and_writes_are_counted_against_each_other() {
 
 #[test]
 fn the_id_has_twenty_bytes() {
-    let mut bench = Bench::new(Manners {
+    let mut bench = Bench::new(Behaviour {
         id: "disk".into(),
-        ..Manners::default()
+        ..Behaviour::default()
     });
     assert_eq!(
         bench.request(VIRTIO_BLK_T_GET_ID, 0, &[(FIRST, 3, true), (SECOND, 17, true)]),
@@ -260,7 +260,7 @@ fn the_id_has_twenty_bytes() {
 
 #[test]
 fn a_request_of_unknown_type_is_unsupported() {
-    let mut bench = Bench::new(Manners::default());
+    let mut bench = Bench::new(Behaviour::default());
     assert_eq!(bench.request(VIRTIO_BLK_T_DISCARD, 0, &[(FIRST, 16, false)]), 1);
     assert_eq!((bench.byte(STATUS), bench.report().failed), (2, 1));
 }
@@ -279,9 +279,9 @@ fn broken_chains_come_back_without_a_status() {
     ];
     for one_segment in [false, true] {
         for (chain, text) in chains {
-            let mut bench = Bench::new(Manners {
+            let mut bench = Bench::new(Behaviour {
                 one_segment,
-                ..Manners::default()
+                ..Behaviour::default()
             });
             bench.memory.write_slice(&[0; 16], GuestAddress(HEADER)).unwrap();
             assert_eq!(bench.chain(chain), 0, "{text}");

@@ -293,7 +293,7 @@ fn a_write_over_several_zones_opens_each() {
 }
 
 #[test]
-fn a_zone_stays_active_until_the_appends_that_fill_it_complete() {
+fn a_zone_stays_active_until_its_last_appends_complete() {
     let mut memory = UNKNOWN;
     let mut host = Host::new(ZONES, CompletionOrder::InOrder, &mut memory);
     host.good(Append(2, 1));

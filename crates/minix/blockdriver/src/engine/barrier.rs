@@ -46,7 +46,7 @@ pub(crate) struct Running {
     pub(crate) task: Task,
     /// The device has it.
     submitted: bool,
-    /// Where the device puts what it reads, while it has the task.
+    /// Where the device puts the data it reads, while the task is in flight.
     bounce: Option<BounceBuffer>,
     /// The device did not complete it before a reset.
     suspect: bool,
@@ -75,13 +75,13 @@ impl Running {
         self.replays
     }
 
-    /// The device took the task, and puts what it reads there.
+    /// The device took the task, and puts the data it reads there.
     pub(crate) const fn was_submitted(&mut self, bounce: Option<BounceBuffer>) {
         self.submitted = true;
         self.bounce = bounce;
     }
 
-    /// Where the device has put what it has read.
+    /// Where the device has put the data of its read.
     pub(crate) const fn bounce(&self) -> Option<BounceBuffer> {
         self.bounce
     }

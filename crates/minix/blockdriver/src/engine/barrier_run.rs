@@ -1,4 +1,4 @@
-//! The barrier runs: an open, a close or a control request, and what it needs the device for.
+//! The barrier runs: an open, a close or a control request, with its requests to the device.
 
 use minix_abi::{Errno, Instant};
 

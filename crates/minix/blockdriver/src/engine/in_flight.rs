@@ -99,7 +99,7 @@ impl<const N: usize> InFlight<N> {
         self.strays
     }
 
-    /// Offers the device a request, and notes what it is for.
+    /// Offers the device a request, and notes its purpose.
     pub(crate) fn submit<D: BlockDevice>(
         &mut self,
         device: &mut D,
@@ -132,7 +132,7 @@ impl<const N: usize> InFlight<N> {
         device.poll(&mut |tag, result| self.complete(tag, result))
     }
 
-    /// Resets the device, and notes what it had completed before. How many that were, and whether the device works again.
+    /// Resets the device, and notes its earlier completions. Returns their number, and whether the device works again.
     pub(crate) fn reset<D: BlockDevice>(&mut self, device: &mut D) -> (usize, Result<(), Broken>) {
         let before = self.completed.len();
         let result = device.reset(&mut |tag, result| self.complete(tag, result));
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn overtaken_means_that_all_later_ones_of_a_while_are_completed() {
+    fn overtaken_means_all_later_ones_of_a_while_are_completed() {
         let mut in_flight = InFlight::<4>::new();
         let span = Duration::from_micros(100);
         let early = in_flight.submitted(0);

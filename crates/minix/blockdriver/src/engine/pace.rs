@@ -15,7 +15,7 @@ const OVERTAKEN_TIMEOUTS: u32 = 3;
 pub(crate) enum Look {
     /// It completes requests.
     Works,
-    /// Nothing came for so long that it is worth a look at its status.
+    /// The device was silent for long: its status should be read.
     IsQuiet,
     /// It has completed nothing for the time-out.
     TimedOut,

@@ -1,4 +1,4 @@
-//! Time-outs and resets: a device that is stuck or broken is reset, and gets its requests again.
+//! Time-outs and resets: a device that is stuck or broken is reset, and its requests are submitted again.
 //!
 //! A transfer that was lost in a reset starts over: its client has not been answered, so the memory is still granted, and
 //! doing a part of it twice changes nothing, as transfers that overlap it still wait. A request that was lost too often is answered
@@ -100,13 +100,13 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
     }
 
-    /// Notes that the device failed to complete what it has.
+    /// Notes that the device failed to complete its requests.
     pub(crate) fn suspect_all(&mut self) {
         self.suspect((Instant::START, Instant::END));
     }
 
-    /// Notes that the device failed to complete the requests that it was given from one time to another. Others are given to it again as often as it takes; as all of
-    /// them are given anew at the same time, each becomes a suspect in the end.
+    /// Notes that the device failed to complete the requests submitted in a span of time. Other requests may be submitted again
+    /// without a limit. All are submitted again at the same time, so each becomes a suspect in the end.
     fn suspect(&mut self, (from, to): (Instant, Instant)) {
         for (purpose, _) in self.in_flight.between(from, to) {
             match purpose {
@@ -146,14 +146,14 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
         self.health
             .was_reset(result.is_ok(), handed_over > 0, &self.options, now);
-        // What it had completed is no different from what a poll finds.
+        // Its earlier completions are handled like those of a poll.
         self.take_completed(kernel, now);
         if !matches!(self.health.state(), DeviceState::Resetting(_)) {
             self.start_over(kernel, now);
         }
     }
 
-    /// The device has no request any more; what it had is to be given to it again. If it is dead, that ends with an error.
+    /// The device has no request any more: all are to be submitted again. If it is dead, they end with an error.
     fn start_over(&mut self, kernel: &mut K, now: Instant) {
         let lost = self.in_flight.len();
         self.in_flight.forget();

@@ -21,7 +21,7 @@ pub(crate) struct Scheduler {
     device_full: bool,
     /// There is more to give to the device, and it was left for the next call.
     unfinished: bool,
-    /// The device was given something that it was not notified of.
+    /// A request was submitted without a notification.
     unnotified: bool,
 }
 

@@ -33,7 +33,7 @@ pub(crate) enum Attempt {
 }
 
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
-    /// Goes on with whatever can go on: requests whose turn it is, and the device. Bounded, as each round but the last answers
+    /// Goes on with all that is ready: requests whose turn it is, and the device. Bounded, as each round but the last answers
     /// a request.
     pub(crate) fn settle(&mut self, kernel: &mut K, now: Instant) {
         self.scheduler.begin_call();
@@ -57,7 +57,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
     }
 
-    /// Gives the device what it can take. Returns whether requests were answered on the way, so that others may have their
+    /// Submits as much as the device takes. Returns whether requests were answered on the way, so that others may have their
     /// turn.
     fn submit_all(&mut self, kernel: &mut K, now: Instant) -> bool {
         let unanswered = self.intake.len();

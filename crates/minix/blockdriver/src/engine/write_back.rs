@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use minix_abi::Instant;
 
-/// For whom a flush is. The device has one of each at most: a barrier has no other request beside it, and a forced write
+/// The reason of a flush. The device has one of each at most: a barrier has no other request beside it, and a forced write
 /// holds up the writes after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flusher {
@@ -110,7 +110,7 @@ impl WriteBack {
         self.sent = None;
     }
 
-    /// The background flush has failed, or could not be sent. It is tried again as if what it was for had been written when it
+    /// The background flush has failed, or could not be sent. It is tried again as if its writes had completed when it
     /// was sent.
     pub(crate) fn background_failed(&mut self, now: Instant) {
         let sent = self.sent.take().unwrap_or(now);
@@ -145,7 +145,7 @@ impl WriteBack {
         self.since.is_some() && !self.inherited
     }
 
-    /// Whether there is something to flush, and reason to believe that it can be.
+    /// Whether there is something to flush, and a flush may succeed.
     pub(crate) const fn holds_up_exit(&self) -> bool {
         self.since.is_some() && !self.failed
     }
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_counts_from_the_attempt_and_lets_exit_until_the_next_write() {
+    fn a_failure_counts_from_the_attempt_and_allows_exit() {
         let mut state = WriteBack::default();
         assert!(!state.holds_up_exit());
         state.wrote(at(10));

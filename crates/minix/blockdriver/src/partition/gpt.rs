@@ -24,7 +24,7 @@ pub(crate) const MOST_ARRAY_BYTES: usize = 1 << 20;
 pub(crate) const FIRST_HEADER_BLOCK: u64 = 1;
 
 const SIGNATURE: [u8; 8] = *b"EFI PART";
-/// The part of the header that has a meaning. A header may say that it is longer, and then its sum covers more.
+/// The part of the header that has a meaning. A header may claim to be longer, and then its sum covers more.
 const HEADER_BYTES: usize = size_of::<WireHeader>();
 /// Entries are this long, or a multiple of it.
 const ENTRY_BYTES: usize = 128;

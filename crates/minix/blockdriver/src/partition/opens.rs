@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_past_the_room_are_not_remembered_and_devices_always() {
+    fn devices_are_remembered_and_numbers_past_the_room_are_not() {
         let mut opens = Opens::new();
         for number in 0..10_000 {
             opens.mark_opened(Minor(-1 - number));

@@ -44,13 +44,13 @@ pub struct Scan {
     block_bytes: u64,
     /// The first table, sorted.
     primaries: Table,
-    step: Step,
+    step: ScanStep,
     piece: Piece,
 }
 
 /// What the next read is for.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum ScanStep {
     Primary,
     GptHeader(Copy),
     GptArray(Copy, Array),
@@ -116,42 +116,42 @@ impl Scan {
             disk_bytes: disk_bytes - disk_bytes % SECTOR_BYTES,
             block_bytes: block_bytes.into(),
             primaries: [PartitionEntry::new(SystemId::NONE, 0, 0); TABLE_ENTRIES],
-            step: Step::Done,
+            step: ScanStep::Done,
             piece: Piece::NONE,
         };
         let disk = scan.disk();
-        scan.ask_for_table(Step::Primary, disk, 0);
+        scan.ask_for_table(ScanStep::Primary, disk, 0);
         scan
     }
 
     /// The read to do next; `None` when the scan is done. Asking again changes nothing.
     pub fn next_read(&self) -> Option<ScanRead> {
         match self.step {
-            Step::Done => None,
+            ScanStep::Done => None,
             _ => Some(self.piece.read),
         }
     }
 
-    /// Takes what the [next read](Self::next_read) gave, all of its bytes, and enters what it says into the table. `None`, as
+    /// Takes all bytes of the [next read](Self::next_read), and enters its partitions into the table. `None`, as
     /// any other number of bytes, is a read that failed: then there is no table.
     ///
     /// The table is [reset](DeviceTable::reset) before the scan; what the disk does not have is left as it is.
     pub fn feed(&mut self, table: &mut DeviceTable, data: Option<&[u8]>) {
         let data = data.and_then(|data| self.piece.of(data));
-        match mem::replace(&mut self.step, Step::Done) {
-            Step::Primary => self.primary(table, data),
-            Step::GptHeader(copy) => self.gpt_header(table, copy, data),
-            Step::GptArray(copy, array) => self.gpt_array(table, copy, array, data),
-            Step::Sub(partition) => {
+        match mem::replace(&mut self.step, ScanStep::Done) {
+            ScanStep::Primary => self.primary(table, data),
+            ScanStep::GptHeader(copy) => self.gpt_header(table, copy, data),
+            ScanStep::GptArray(copy, array) => self.gpt_array(table, copy, array, data),
+            ScanStep::Sub(partition) => {
                 self.sub(table, partition, data);
                 self.scan_partitions(partition + 1);
             }
-            Step::Chain(chain) => {
+            ScanStep::Chain(chain) => {
                 if !self.chain(table, chain, data) {
                     self.scan_partitions(chain.partition + 1);
                 }
             }
-            Step::Done => {}
+            ScanStep::Done => {}
         }
     }
 
@@ -173,7 +173,7 @@ impl Scan {
         if self.block_bytes > SECTOR_BYTES {
             info!("the partition table counts blocks of {} bytes", self.block_bytes);
         }
-        // The placeholder of a GPT is no partition: what it covers belongs to the partitions of the GPT.
+        // The placeholder of a GPT is no partition: its sectors belong to the partitions of the GPT.
         let offered = |entry: &PartitionEntry| entry.system != SystemId::PROTECTIVE;
         for (partition, entry) in (0..).zip(&self.primaries).filter(|(_, entry)| offered(entry)) {
             table.set_partition(partition, self.clipped(entry, self.disk()));
@@ -185,8 +185,8 @@ impl Scan {
     fn scan_partitions(&mut self, from: u8) {
         for (partition, entry) in (0..).zip(self.primaries).skip(from.into()) {
             let step = match entry.system {
-                SystemId::MINIX => Step::Sub(partition),
-                system if system.is_extended() => Step::Chain(Chain {
+                SystemId::MINIX => ScanStep::Sub(partition),
+                system if system.is_extended() => ScanStep::Chain(Chain {
                     partition,
                     link: 0,
                     found: 0,
@@ -232,7 +232,7 @@ impl Scan {
         }
         chain.link = next;
         chain.tables += 1;
-        self.ask_for_table(Step::Chain(chain), extended, next)
+        self.ask_for_table(ScanStep::Chain(chain), extended, next)
     }
 
     fn gpt_header(&mut self, table: &mut DeviceTable, copy: Copy, data: Option<&[u8]>) {
@@ -272,14 +272,14 @@ impl Scan {
         }
         let first = header.array_block.checked_mul(self.block_bytes);
         let first = first.and_then(|first| first.checked_add(array.done_bytes as u64));
-        first.is_some_and(|first| self.ask(Step::GptArray(copy, array), first, piece_bytes, self.disk_bytes))
+        first.is_some_and(|first| self.ask(ScanStep::GptArray(copy, array), first, piece_bytes, self.disk_bytes))
     }
 
     fn ask_for_gpt_header(&mut self, table: &mut DeviceTable, copy: Copy) {
         let first = self.header_block(copy).saturating_mul(self.block_bytes);
         // A block fits into memory: it was checked when the first table was asked for.
         let bytes = usize::try_from(self.block_bytes).unwrap_or(usize::MAX);
-        if !self.ask(Step::GptHeader(copy), first, bytes, self.disk_bytes) {
+        if !self.ask(ScanStep::GptHeader(copy), first, bytes, self.disk_bytes) {
             self.without_gpt_copy(table, copy);
         }
     }
@@ -329,14 +329,14 @@ impl Scan {
 
     /// Asks for the table that lies `block` blocks into `device`. A table that does not lie in it as a whole, with the
     /// sectors that are read along with it, is none.
-    fn ask_for_table(&mut self, step: Step, device: Extent, block: u32) -> bool {
+    fn ask_for_table(&mut self, step: ScanStep, device: Extent, block: u32) -> bool {
         let offset = u64::from(block).saturating_mul(self.block_bytes);
         let first = device.base_bytes.saturating_add(offset);
         self.ask(step, first, TABLE_READ_BYTES, device.end_bytes())
     }
 
     /// Asks for these bytes, which have to end at `end_byte` at the latest. Whether they can be read.
-    fn ask(&mut self, step: Step, first_byte: u64, bytes: usize, end_byte: u64) -> bool {
+    fn ask(&mut self, step: ScanStep, first_byte: u64, bytes: usize, end_byte: u64) -> bool {
         let Some(piece) = self.piece(first_byte, bytes, end_byte) else {
             return false;
         };

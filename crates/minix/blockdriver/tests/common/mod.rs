@@ -192,7 +192,7 @@ impl<const N: usize> Rig<N> {
         self.driver.poll(&mut self.kernel, self.now)
     }
 
-    /// Lets the device finish what it has, until nothing is left.
+    /// Lets the device complete its requests, until nothing is left.
     pub fn settle(&mut self) {
         for _ in 0..1000 {
             self.disk().finish_all();

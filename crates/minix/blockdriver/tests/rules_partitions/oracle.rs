@@ -85,7 +85,7 @@ fn table(disk: Disk<'_>, at: u128, device: (u128, u128)) -> Option<[Entry; 4]> {
     }))
 }
 
-/// Used entries by first sector, those with the same in the order they had. Behind them the unused ones: each of the four
+/// Used entries by first sector, those with the same in the order they had. After them the unused ones: each of the four
 /// passes of the sort takes the first of them to the end.
 fn sorted(table: [Entry; 4]) -> Vec<Entry> {
     let (mut used, mut unused): (Vec<_>, Vec<_>) = table.into_iter().partition(|entry| entry.system != 0);

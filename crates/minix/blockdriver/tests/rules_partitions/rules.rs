@@ -47,7 +47,7 @@ fn read_that_is_short_means_no_table() {
 }
 
 #[test]
-fn read_that_fails_or_gives_another_number_of_bytes_means_no_table() {
+fn a_failed_read_or_one_of_another_length_means_no_table() {
     let disk = Disk::new(100).table(0, [(LINUX, 1, 2), FREE, FREE, FREE]);
     let whole = disk.read(0, 2048);
     let mut long = whole.clone();
@@ -196,7 +196,7 @@ fn extended_chains_count_blocks_in_places_and_links() {
 }
 
 #[test]
-fn clipping_cuts_sub_partitions_at_both_ends_of_their_partition() {
+fn sub_partitions_are_cut_at_both_ends_of_their_partition() {
     let disk = Disk::new(1000).table(0, [(MINIX, 100, 100), FREE, FREE, FREE]).table(
         100,
         [(MINIX, 50, 60), (MINIX, 150, 100), (MINIX, 10, 20), (MINIX, 300, 20)],
@@ -292,7 +292,7 @@ fn extended_chain_fills_the_slots_of_its_partition() {
 }
 
 #[test]
-fn extended_links_are_relative_to_the_extended_partition_not_to_each_other() {
+fn extended_links_are_relative_to_the_extended_partition() {
     let disk = Disk::new(10_000)
         .table(0, [(5, 1000, 5000), FREE, FREE, FREE])
         .table(1000, [(5, 200, 1), FREE, FREE, FREE])

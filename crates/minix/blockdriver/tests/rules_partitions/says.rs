@@ -3,7 +3,7 @@
 use core::cell::RefCell;
 
 use crate::disk::Disk;
-use crate::gpt::Plan;
+use crate::gpt::GptPlan;
 
 std::thread_local! {
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -37,7 +37,7 @@ const FREE: (u8, u32, u32) = (0, 0, 0);
 
 #[test]
 fn a_damaged_gpt_is_told_in_one_line() {
-    let plan = Plan::usual(&[Some((5000, 5999))]);
+    let plan = GptPlan::usual(&[Some((5000, 5999))]);
     let mut disk = plan.disk();
     assert_eq!(lines(&disk, 512), [] as [&str; 0]);
     disk.sector(1).fill(0);

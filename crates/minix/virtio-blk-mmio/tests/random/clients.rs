@@ -16,7 +16,7 @@ const MINORS: usize = 3;
 
 /// What a client asked for.
 #[derive(Clone, Debug)]
-pub(crate) enum Wish {
+pub(crate) enum ClientOperation {
     Open {
         write: bool,
     },
@@ -38,7 +38,7 @@ pub(crate) enum Wish {
 #[derive(Debug)]
 struct Asked {
     minor: i32,
-    wish: Wish,
+    operation: ClientOperation,
     arrival: u64,
     /// Sizes that the disk may have had for the driver since the request came, in sectors.
     sizes: BTreeSet<u64>,
@@ -51,7 +51,7 @@ struct Asked {
 /// What is known of a minor.
 #[derive(Default)]
 struct Minor {
-    /// An open of it has arrived.
+    /// An open of it was received.
     known: bool,
     opens: u32,
     /// When an error of a flush was last told to a client that has it open.
@@ -130,11 +130,11 @@ impl Clients {
     }
 
     /// A request is sent; its id.
-    pub(crate) fn asks(&mut self, minor: i32, wish: Wish, must_work: bool) -> i32 {
+    pub(crate) fn asks(&mut self, minor: i32, operation: ClientOperation, must_work: bool) -> i32 {
         self.now += 1;
         self.next_id += 1;
-        match wish {
-            Wish::Transfer {
+        match operation {
+            ClientOperation::Transfer {
                 write: true,
                 first,
                 count,
@@ -145,18 +145,18 @@ impl Clients {
                 let base = self.base(minor);
                 self.history.write(base + first, count, self.now, number);
             }
-            Wish::Flush | Wish::SetCache { .. } => self.flush_is_due = true,
+            ClientOperation::Flush | ClientOperation::SetCache { .. } => self.flush_is_due = true,
             _ => {}
         }
-        if matches!(wish, Wish::SetCache { on: true }) {
+        if matches!(operation, ClientOperation::SetCache { on: true }) {
             self.cache_off = false;
         }
-        if matches!(wish, Wish::Open { .. }) {
+        if matches!(operation, ClientOperation::Open { .. }) {
             self.minors[minor as usize].known = true;
         }
         let asked = Asked {
             minor,
-            wish,
+            operation,
             arrival: self.now,
             sizes: self.sizes.clone(),
             known: self.minors[minor as usize].known,
@@ -195,7 +195,7 @@ impl Clients {
         self.table_in_doubt = true;
     }
 
-    /// The device keeps to the rules, and everything that it could have harmed is over.
+    /// The device keeps to the rules, and all requests it could have harmed are over.
     pub(crate) fn heal(&mut self) {
         self.harmed = false;
     }
@@ -238,11 +238,11 @@ impl Clients {
     }
 
     fn is_durable(&self, asked: &Asked, status: i32) -> bool {
-        let durable = match asked.wish {
-            Wish::Flush | Wish::Close => true,
-            Wish::SetCache { on } => !on,
-            Wish::Transfer { write, force, .. } => write && (force || self.cache_off),
-            Wish::Open { .. } => false,
+        let durable = match asked.operation {
+            ClientOperation::Flush | ClientOperation::Close => true,
+            ClientOperation::SetCache { on } => !on,
+            ClientOperation::Transfer { write, force, .. } => write && (force || self.cache_off),
+            ClientOperation::Open { .. } => false,
         };
         durable && status >= 0
     }
@@ -251,7 +251,7 @@ impl Clients {
         let status = answer.status;
         let known = asked.known;
         let wrong = |why: &str| Err(("wrong status", why.to_string()));
-        if let Wish::Transfer { .. } = asked.wish {
+        if let ClientOperation::Transfer { .. } = asked.operation {
             return self.judge_transfer(asked, answer);
         }
         if !known {
@@ -261,25 +261,25 @@ impl Clients {
                 wrong("the minor was never opened")
             };
         }
-        let harmed = match asked.wish {
-            Wish::Open { .. } => self.harmed,
+        let harmed = match asked.operation {
+            ClientOperation::Open { .. } => self.harmed,
             _ => self.ever_harmed,
         };
         let excused = status == wire(Errno::EIO) && (self.given_up || harmed) && !asked.must_work;
         let minor = &mut self.minors[asked.minor as usize];
-        match asked.wish {
-            Wish::Open { write } => match status {
+        match asked.operation {
+            ClientOperation::Open { write } => match status {
                 0 => minor.opens += 1,
                 _ if excused => {}
                 _ if status == wire(Errno::EACCES) && self.read_only && write => {}
                 _ => return wrong("an open"),
             },
-            Wish::Close if minor.opens == 0 => {
+            ClientOperation::Close if minor.opens == 0 => {
                 if status != wire(Errno::EINVAL) {
                     return wrong("a close of what is not open");
                 }
             }
-            Wish::Close => {
+            ClientOperation::Close => {
                 let total: u32 = self.minors.iter().map(|minor| minor.opens).sum();
                 match status {
                     0 if total == 1 => self.promise(asked),
@@ -293,7 +293,7 @@ impl Clients {
                 // A close that fails has closed all the same.
                 self.minors[asked.minor as usize].opens -= 1;
             }
-            Wish::Flush => {
+            ClientOperation::Flush => {
                 let cannot = status == wire(Errno::EOPNOTSUPP)
                     && (harmed && !asked.must_work || !self.world.offers(feature::FLUSH));
                 match status {
@@ -302,12 +302,12 @@ impl Clients {
                     _ => return wrong("a flush"),
                 }
             }
-            Wish::SetCache { on } => match status {
+            ClientOperation::SetCache { on } => match status {
                 0 if on => self.cache_off = false,
                 0 => {
                     self.promise(asked);
                     // Unless a client has asked for it again meanwhile.
-                    let on_again = |other: &Asked| matches!(other.wish, Wish::SetCache { on: true });
+                    let on_again = |other: &Asked| matches!(other.operation, ClientOperation::SetCache { on: true });
                     self.cache_off = !self.asked.values().any(on_again);
                 }
                 _ if status == wire(Errno::EOPNOTSUPP) && (harmed || !self.world.offers(feature::CONFIG_WCE)) => {
@@ -316,7 +316,7 @@ impl Clients {
                 _ if excused => self.tell(asked.minor),
                 _ => return wrong("a switch of the write cache"),
             },
-            Wish::Transfer { .. } => {}
+            ClientOperation::Transfer { .. } => {}
         }
         Ok(())
     }
@@ -332,7 +332,7 @@ impl Clients {
         let nth = asked.minor as usize;
         let told = self.minors[nth].told;
         // A client that switches the cache off is not told of flushes that failed.
-        let untold = matches!(asked.wish, Wish::SetCache { .. });
+        let untold = matches!(asked.operation, ClientOperation::SetCache { .. });
         let excused = |&&(at, open): &&(u64, [bool; MINORS])| {
             self.world.failed_flush_forgets && (told > at || !open[nth] || untold)
         };
@@ -341,13 +341,13 @@ impl Clients {
     }
 
     fn judge_transfer(&mut self, asked: &Asked, answer: &Answer) -> Result<(), (&'static str, String)> {
-        let &Wish::Transfer {
+        let &ClientOperation::Transfer {
             write,
             force,
             first,
             count,
             number,
-        } = &asked.wish
+        } = &asked.operation
         else {
             return Ok(());
         };

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use virtio_blk_model::{Model, ModelDma};
 use virtio_core::{Dma, DmaError, DmaRegion};
 
-struct Ledger {
+struct PageLedger {
     inner: ModelDma,
     pages_left: usize,
     /// What is handed out: by device address, where it is and how long.
@@ -18,11 +18,11 @@ struct Ledger {
 
 /// Clones are handles to the same memory.
 #[derive(Clone)]
-pub(crate) struct BoundedDma(Rc<RefCell<Ledger>>);
+pub(crate) struct BoundedDma(Rc<RefCell<PageLedger>>);
 
 impl BoundedDma {
     pub(crate) fn new(model: &Model, pages: usize) -> Self {
-        Self(Rc::new(RefCell::new(Ledger {
+        Self(Rc::new(RefCell::new(PageLedger {
             inner: model.dma(),
             pages_left: pages,
             lent: BTreeMap::new(),

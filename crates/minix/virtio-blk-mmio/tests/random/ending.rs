@@ -4,7 +4,7 @@ use minix_abi::MessageType;
 use minix_abi::bdev::{BdevAccess, BdevRequest};
 use virtio_blk_model::feature;
 
-use crate::clients::Wish;
+use crate::clients::ClientOperation;
 use crate::plan::{Layout, TABLE_SECTORS, TIMEOUT, Transfer};
 use crate::rng::Rng;
 use crate::run::{Failure, Run, TIME_LIMIT};
@@ -18,7 +18,14 @@ impl Run {
             access: BdevAccess::READ,
             ..BdevRequest::default()
         };
-        self.ask(0, 0, MessageType::BDEV_OPEN, body, Wish::Open { write: false }, works);
+        self.ask(
+            0,
+            0,
+            MessageType::BDEV_OPEN,
+            body,
+            ClientOperation::Open { write: false },
+            works,
+        );
         self.wait_for_answers()?;
         let unit = self.watch.clients.block_sectors();
         let mut transfer = Transfer {
@@ -57,7 +64,7 @@ impl Run {
                 minor,
                 MessageType::BDEV_CLOSE,
                 BdevRequest::default(),
-                Wish::Close,
+                ClientOperation::Close,
                 false,
             );
         }

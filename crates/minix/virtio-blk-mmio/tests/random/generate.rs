@@ -3,19 +3,19 @@
 use virtio_blk_model::faults::FaultKind;
 use virtio_blk_model::{AtDriverOk, CompletionOrder, StartFault, UsedLength, feature};
 
-use crate::plan::{Layout, MOST_SECTORS, Pace, Step, TABLE_SECTORS, TIMEOUT, Target, Theme, Transfer, World};
+use crate::plan::{Layout, MOST_SECTORS, Pace, PlanStep, TABLE_SECTORS, TIMEOUT, Target, Theme, Transfer, World};
 use crate::rng::Rng;
 
 /// What a device does at DRIVER_OK that is not as it should be.
 const AT_DRIVER_OK: [AtDriverOk; 3] = [AtDriverOk::NeedsReset, AtDriverOk::Failed, AtDriverOk::Refused];
 
-pub(crate) struct Plan {
+pub(crate) struct RandomPlan {
     pub(crate) world: World,
     pub(crate) themes: Vec<Theme>,
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<PlanStep>,
 }
 
-impl Plan {
+impl RandomPlan {
     /// The plan that follows from `seed`, with no other themes than those allowed.
     pub(crate) fn new(seed: u64, allowed: &[Theme]) -> Self {
         let mut rng = Rng::new(seed);
@@ -91,7 +91,7 @@ struct Writer<'a> {
     world: &'a World,
     themes: &'a [Theme],
     rng: Rng,
-    steps: Vec<Step>,
+    steps: Vec<PlanStep>,
     /// As of the last resize.
     sectors: u64,
 }
@@ -111,7 +111,7 @@ impl Writer<'_> {
         for &minor in minors {
             if self.rng.happens(9, 10) {
                 let client = minor as u8;
-                self.steps.push(Step::Open { client, minor, write });
+                self.steps.push(PlanStep::Open { client, minor, write });
             }
         }
         let length = self.rng.from(10, 70);
@@ -128,19 +128,19 @@ impl Writer<'_> {
                 self.steps.push(pass);
             }
             if self.rng.happens(1, 40) {
-                self.steps.push(Step::Honest);
+                self.steps.push(PlanStep::Honest);
             }
         }
         if self.rng.happens(1, 2) {
-            self.steps.push(Step::Honest);
+            self.steps.push(PlanStep::Honest);
             for _ in 0..self.rng.from(1, 10) {
                 self.client_step();
             }
         }
     }
 
-    fn passes(&mut self) -> Step {
-        Step::Pass(match self.rng.below(16) {
+    fn passes(&mut self) -> PlanStep {
+        PlanStep::Pass(match self.rng.below(16) {
             0..10 => 0,
             10..13 => self.rng.from(1, 2_000),
             13..15 => self.rng.from(2_000, TIMEOUT / 2),
@@ -164,17 +164,17 @@ impl Writer<'_> {
             for _ in 0..self.rng.pick(&[1, 1, 2, 4]) {
                 let minor = self.minor();
                 let write = self.rng.happens(3, 4);
-                self.steps.push(Step::Open { client, minor, write });
+                self.steps.push(PlanStep::Open { client, minor, write });
             }
         } else if kind < 2 * opens {
             let minor = self.minor();
-            self.steps.push(Step::Close { client, minor });
+            self.steps.push(PlanStep::Close { client, minor });
         } else if kind < 2 * opens + 3 {
             let minor = self.minor();
-            self.steps.push(Step::Flush { client, minor });
+            self.steps.push(PlanStep::Flush { client, minor });
         } else if kind == 31 {
             let on = self.rng.happens(1, 2);
-            self.steps.push(Step::SetCache { client, on });
+            self.steps.push(PlanStep::SetCache { client, on });
         } else {
             let burst = if self.rng.happens(1, 6) {
                 self.rng.from(2, 24)
@@ -192,7 +192,7 @@ impl Writer<'_> {
                         ..before
                     };
                 }
-                self.steps.push(Step::Transfer(transfer.clone()));
+                self.steps.push(PlanStep::Transfer(transfer.clone()));
                 next = Some(transfer);
             }
         }
@@ -242,13 +242,13 @@ impl Writer<'_> {
         } else {
             self.rng.from(1, 6) as u32
         };
-        let any = |kind| Step::Faults {
+        let any = |kind| PlanStep::Faults {
             target: Target::Any,
             kind,
             times,
         };
         let step = match theme {
-            Theme::Slow => Step::Pace(match self.rng.below(3) {
+            Theme::Slow => PlanStep::Pace(match self.rng.below(3) {
                 0 => Pace::Prompt,
                 _ => Pace::Every {
                     micros: self.rng.from(100, TIMEOUT * 8 / 10),
@@ -261,7 +261,7 @@ impl Writer<'_> {
                 2 => FaultKind::Half(1),
                 _ => FaultKind::Status(1),
             }),
-            Theme::Flushes => Step::Faults {
+            Theme::Flushes => PlanStep::Faults {
                 target: Target::Flush,
                 kind: FaultKind::Status(self.rng.pick(&[1, 1, 1, 2])),
                 times,
@@ -270,9 +270,9 @@ impl Writer<'_> {
                 0 => any(FaultKind::Lost),
                 1 => any(FaultKind::Swallowed),
                 2 => any(FaultKind::NoInterrupt),
-                3 => Step::Hold(self.rng.from(1, 4) as usize),
-                4 => Step::Return,
-                _ => Step::Pace(if self.rng.happens(1, 3) {
+                3 => PlanStep::Hold(self.rng.from(1, 4) as usize),
+                4 => PlanStep::Return,
+                _ => PlanStep::Pace(if self.rng.happens(1, 3) {
                     Pace::Stalled
                 } else {
                     Pace::Prompt
@@ -288,11 +288,11 @@ impl Writer<'_> {
             }),
             Theme::Resets => match self.rng.below(3) {
                 0 => any(FaultKind::BreakDown),
-                1 => Step::Starts {
+                1 => PlanStep::Starts {
                     fault: StartFault::AtDriverOk(self.rng.pick(&AT_DRIVER_OK)),
                     times: 1,
                 },
-                _ => Step::NeedsReset,
+                _ => PlanStep::NeedsReset,
             },
             Theme::Starts => {
                 let fault = match self.rng.below(4) {
@@ -301,10 +301,10 @@ impl Writer<'_> {
                     _ => StartFault::NoQueue,
                 };
                 if self.rng.happens(1, 2) {
-                    self.steps.push(Step::Starts { fault, times: 1 });
-                    Step::NeedsReset
+                    self.steps.push(PlanStep::Starts { fault, times: 1 });
+                    PlanStep::NeedsReset
                 } else {
-                    Step::Starts { fault, times }
+                    PlanStep::Starts { fault, times }
                 }
             }
             Theme::Storm => {
@@ -315,33 +315,33 @@ impl Writer<'_> {
                     ),
                     _ => (StartFault::UsedIndex(0x4000), self.rng.from(2, 12) as u32),
                 };
-                self.steps.push(Step::Starts { fault, times });
+                self.steps.push(PlanStep::Starts { fault, times });
                 for _ in 0..self.rng.below(4) {
                     self.client_step();
                 }
-                Step::NeedsReset
+                PlanStep::NeedsReset
             }
             Theme::Stuck => match self.rng.below(5) {
-                0 => Step::HoldResets(true),
-                1 | 2 => Step::HoldResets(false),
-                3 => Step::ResetReads(self.rng.pick(&[0, 1, 1000])),
-                _ => Step::NeedsReset,
+                0 => PlanStep::HoldResets(true),
+                1 | 2 => PlanStep::HoldResets(false),
+                3 => PlanStep::ResetReads(self.rng.pick(&[0, 1, 1000])),
+                _ => PlanStep::NeedsReset,
             },
             Theme::Restless => match self.rng.below(3) {
-                0 => Step::Restless(true),
-                1 => Step::Restless(false),
-                _ => Step::Spurious(2),
+                0 => PlanStep::Restless(true),
+                1 => PlanStep::Restless(false),
+                _ => PlanStep::Spurious(2),
             },
             Theme::Resize => {
                 let unit = self.world.block_sectors();
                 self.sectors = self.rng.from(TABLE_SECTORS + 24, MOST_SECTORS) / unit * unit;
-                Step::Resize(self.sectors)
+                PlanStep::Resize(self.sectors)
             }
             Theme::ReadOnly => match self.rng.below(3) {
-                0 => Step::NeedsReset,
-                _ => Step::ReadOnly(self.rng.happens(1, 2)),
+                0 => PlanStep::NeedsReset,
+                _ => PlanStep::ReadOnly(self.rng.happens(1, 2)),
             },
-            Theme::Opens => Step::Spurious(self.rng.from(1, 3) as u32),
+            Theme::Opens => PlanStep::Spurious(self.rng.from(1, 3) as u32),
         };
         self.steps.push(step);
     }

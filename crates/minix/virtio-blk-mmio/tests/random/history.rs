@@ -172,7 +172,7 @@ impl History {
         ))
     }
 
-    /// Looks at what a power cut would leave now, in the sectors that it would change.
+    /// Checks the content that a power cut would leave now, in the sectors with unflushed writes.
     pub(crate) fn check_unflushed(&self, model: &Model) -> Result<(), String> {
         let mut result = Ok(());
         model.visit_unflushed(|sector, contents| {

@@ -48,11 +48,11 @@ pub(crate) struct System {
     next_grant: i32,
     open: HashMap<i32, Open>,
     pub(crate) answers: Vec<Answer>,
-    /// Memory that was given back while a device that was given up could use it.
+    /// Memory released while a device that was given up could still use it.
     quarantine: Vec<Buffer>,
     ranges_at_once: usize,
     pub(crate) events: Events,
-    /// The first thing the driver did that it must not.
+    /// The first forbidden action of the driver.
     pub(crate) misuse: Option<(&'static str, String)>,
 }
 

@@ -2,8 +2,8 @@
 //! and a clock in software.
 //!
 //! Each run follows from a seed: a device, clients that ask for things, and a device that misbehaves for a while and then keeps
-//! to the rules. Every request is answered once, in time, with an answer that it can be given; data is what the serial order of
-//! the requests makes of it; a power cut after any answer leaves what was promised; and the device is lent memory only while it
+//! to the rules. Every request is answered once, in time, with a permitted answer; data follows from the serial order of
+//! the requests; a power cut after any answer leaves what was promised; and the device is lent memory only while it
 //! may use it.
 //!
 //! * `RANDOM_RUNS` is how many seeds are tried, `RANDOM_RUNS_FIRST` the first of them.
@@ -32,9 +32,9 @@ use std::fmt::Write as _;
 use std::panic;
 use std::str::FromStr;
 
-use generate::Plan;
+use generate::RandomPlan;
 use minimise::minimise;
-use plan::{Step, Theme};
+use plan::{PlanStep, Theme};
 use run::{Failure, run};
 use totals::Totals;
 
@@ -66,7 +66,7 @@ fn allowed() -> Vec<Theme> {
 }
 
 /// Tells a failure: with as few steps as it takes, and how to see it again.
-fn report(seed: u64, plan: &Plan, kept: &[usize], failure: &Failure) -> String {
+fn report(seed: u64, plan: &RandomPlan, kept: &[usize], failure: &Failure) -> String {
     let mut text = format!("seed {seed}, {}: {}\n", failure.kind, failure.what);
     let _ = writeln!(text, "  themes {:?}, {:?}", plan.themes, plan.world);
     for &place in kept {
@@ -109,9 +109,9 @@ fn no_seed_loses_hangs_or_answers_twice() {
     let mut totals = Totals::default();
     QUIET.set(true);
     for seed in first..first + count {
-        let plan = Plan::new(seed, &allowed);
+        let plan = RandomPlan::new(seed, &allowed);
         let places: Vec<usize> = only.clone().unwrap_or_else(|| (0..plan.steps.len()).collect());
-        let steps: Vec<Step> = places.iter().map(|&place| plan.steps[place].clone()).collect();
+        let steps: Vec<PlanStep> = places.iter().map(|&place| plan.steps[place].clone()).collect();
         let failure = match run(&plan.world, &steps, seed) {
             Ok(of_run) => {
                 totals.add(&of_run);

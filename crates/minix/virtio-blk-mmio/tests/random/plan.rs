@@ -101,7 +101,7 @@ pub(crate) enum Target {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Step {
+pub(crate) enum PlanStep {
     Open {
         client: u8,
         minor: i32,
@@ -128,7 +128,7 @@ pub(crate) enum Step {
     },
     /// The device takes requests and keeps them.
     Hold(usize),
-    /// The device serves what it has kept, what was lost included.
+    /// The device serves all requests it has kept, lost ones included.
     Return,
     NeedsReset,
     Starts {

@@ -11,10 +11,10 @@ use minix_abi::{Endpoint, GrantId, MessageType};
 use virtio_blk_model::faults::FaultKind;
 use virtio_core::DeviceStatus;
 
-use crate::clients::{Clients, Wish};
+use crate::clients::{ClientOperation, Clients};
 use crate::history::contents;
 use crate::memory::Buffer;
-use crate::plan::{Layout, MOST_SECTORS, Pace, Step, TABLE_SECTORS, Transfer, World};
+use crate::plan::{Layout, MOST_SECTORS, Pace, PlanStep, TABLE_SECTORS, Transfer, World};
 use crate::service::Service;
 use crate::totals::Totals;
 use crate::weather::TooManyAccesses;
@@ -36,7 +36,7 @@ impl Failure {
 }
 
 /// Carries the steps out on the device of `world`. `seed` decides what a power cut at the end leaves.
-pub(crate) fn run(world: &World, steps: &[Step], seed: u64) -> Result<Totals, Failure> {
+pub(crate) fn run(world: &World, steps: &[PlanStep], seed: u64) -> Result<Totals, Failure> {
     let result = catch_unwind(AssertUnwindSafe(|| Run::new(world).run(steps, seed)));
     result.unwrap_or_else(|cause| {
         Err(match cause.downcast_ref::<TooManyAccesses>() {
@@ -152,11 +152,11 @@ impl Run {
         }
     }
 
-    fn run(mut self, steps: &[Step], seed: u64) -> Result<Totals, Failure> {
+    fn run(mut self, steps: &[PlanStep], seed: u64) -> Result<Totals, Failure> {
         for step in steps {
             self.step(step)?;
         }
-        self.step(&Step::Honest)?;
+        self.step(&PlanStep::Honest)?;
         self.expect_no_needless_flush()?;
         self.try_the_disk()?;
         self.rest()?;
@@ -183,11 +183,11 @@ impl Run {
         }
     }
 
-    fn step(&mut self, step: &Step) -> Result<(), Failure> {
+    fn step(&mut self, step: &PlanStep) -> Result<(), Failure> {
         let model = self.service.model.clone();
         let mut harm = true;
         match *step {
-            Step::Open { client, minor, write } => {
+            PlanStep::Open { client, minor, write } => {
                 harm = false;
                 let access = if write {
                     BdevAccess::READ | BdevAccess::WRITE
@@ -198,70 +198,77 @@ impl Run {
                     access,
                     ..BdevRequest::default()
                 };
-                self.ask(client, minor, MessageType::BDEV_OPEN, body, Wish::Open { write }, false);
+                self.ask(
+                    client,
+                    minor,
+                    MessageType::BDEV_OPEN,
+                    body,
+                    ClientOperation::Open { write },
+                    false,
+                );
             }
-            Step::Close { client, minor } => {
+            PlanStep::Close { client, minor } => {
                 harm = false;
                 self.ask(
                     client,
                     minor,
                     MessageType::BDEV_CLOSE,
                     BdevRequest::default(),
-                    Wish::Close,
+                    ClientOperation::Close,
                     false,
                 );
             }
-            Step::Flush { client, minor } => {
+            PlanStep::Flush { client, minor } => {
                 harm = false;
                 self.flush(client, minor, false);
             }
-            Step::SetCache { client, on } => {
+            PlanStep::SetCache { client, on } => {
                 harm = false;
                 self.set_cache(client, on);
             }
-            Step::Transfer(ref transfer) => {
+            PlanStep::Transfer(ref transfer) => {
                 harm = false;
                 self.transfer(transfer, false);
             }
-            Step::Pace(pace) => {
+            PlanStep::Pace(pace) => {
                 harm = pace == Pace::Stalled;
                 self.service.pace = pace;
             }
-            Step::Faults { target, kind, times } => {
+            PlanStep::Faults { target, kind, times } => {
                 harm = !matches!(kind, FaultKind::NoInterrupt | FaultKind::ForcedInterrupt);
                 self.service.faults.add(target, kind, times);
             }
-            Step::Hold(count) => {
+            PlanStep::Hold(count) => {
                 model.hold(count);
             }
-            Step::Return => {
+            PlanStep::Return => {
                 harm = false;
                 model.complete_held();
             }
-            Step::NeedsReset if model.status().contains(DeviceStatus::DRIVER_OK) => model.needs_reset(),
-            Step::NeedsReset => {}
-            Step::Starts { fault, times } => model.set_start_faults((0..times).map(|_| fault)),
-            Step::HoldResets(held) => model.hold_resets(held),
-            Step::ResetReads(reads) => {
+            PlanStep::NeedsReset if model.status().contains(DeviceStatus::DRIVER_OK) => model.needs_reset(),
+            PlanStep::NeedsReset => {}
+            PlanStep::Starts { fault, times } => model.set_start_faults((0..times).map(|_| fault)),
+            PlanStep::HoldResets(held) => model.hold_resets(held),
+            PlanStep::ResetReads(reads) => {
                 harm = false;
                 model.set_reset_reads(reads);
             }
-            Step::Restless(restless) => self.set_restless(restless),
-            Step::Resize(sectors) => {
+            PlanStep::Restless(restless) => self.set_restless(restless),
+            PlanStep::Resize(sectors) => {
                 harm = false;
                 self.watch.sectors = sectors;
                 self.watch.clients.resized(sectors);
                 model.resize(sectors);
             }
-            Step::ReadOnly(read_only) => {
+            PlanStep::ReadOnly(read_only) => {
                 self.watch.clients.becomes_read_only();
                 model.set_read_only_after_reset(read_only);
             }
-            Step::Spurious(causes) => {
+            PlanStep::Spurious(causes) => {
                 harm = false;
                 model.spurious_interrupt(causes);
             }
-            Step::Honest => {
+            PlanStep::Honest => {
                 harm = false;
                 self.service.pace = Pace::Prompt;
                 self.service.faults.clear();
@@ -272,14 +279,14 @@ impl Run {
                 self.wait_for_answers()?;
                 self.watch.clients.heal();
             }
-            Step::Pass(micros) => {
+            PlanStep::Pass(micros) => {
                 harm = false;
                 self.pass(micros)?;
             }
         }
         if harm {
             self.watch.clients.harm();
-            let matters = !matches!(step, Step::Hold(_) | Step::Pace(_));
+            let matters = !matches!(step, PlanStep::Hold(_) | PlanStep::Pace(_));
             self.watch.may_give_up |= matters;
         }
         let watch = &mut self.watch;
@@ -301,10 +308,10 @@ impl Run {
         minor: i32,
         kind: MessageType,
         body: BdevRequest,
-        wish: Wish,
+        operation: ClientOperation,
         must_work: bool,
     ) {
-        self.ask_with(number, minor, kind, body, wish, must_work, Vec::new(), 0);
+        self.ask_with(number, minor, kind, body, operation, must_work, Vec::new(), 0);
     }
 
     #[expect(clippy::too_many_arguments, reason = "a request has as many parts")]
@@ -314,12 +321,12 @@ impl Run {
         minor: i32,
         kind: MessageType,
         body: BdevRequest,
-        wish: Wish,
+        operation: ClientOperation,
         must_work: bool,
         grants: Vec<GrantId>,
         data: usize,
     ) {
-        let id = self.watch.clients.asks(minor, wish, must_work);
+        let id = self.watch.clients.asks(minor, operation, must_work);
         let (from, how) = client(number);
         self.service.system().sent(from, how, id, grants, data);
         let body = BdevRequest {
@@ -336,7 +343,14 @@ impl Run {
             user: Endpoint::NONE,
             ..BdevRequest::default()
         };
-        self.ask(client, minor, MessageType::BDEV_IOCTL, body, Wish::Flush, must_work);
+        self.ask(
+            client,
+            minor,
+            MessageType::BDEV_IOCTL,
+            body,
+            ClientOperation::Flush,
+            must_work,
+        );
     }
 
     fn set_cache(&mut self, number: u8, on: bool) {
@@ -351,7 +365,16 @@ impl Run {
             ..BdevRequest::default()
         };
         let kind = MessageType::BDEV_IOCTL;
-        self.ask_with(number, 0, kind, body, Wish::SetCache { on }, false, vec![grant], 0);
+        self.ask_with(
+            number,
+            0,
+            kind,
+            body,
+            ClientOperation::SetCache { on },
+            false,
+            vec![grant],
+            0,
+        );
     }
 
     pub(crate) fn transfer(&mut self, transfer: &Transfer, must_work: bool) {
@@ -405,7 +428,7 @@ impl Run {
             },
             ..BdevRequest::default()
         };
-        let wish = Wish::Transfer {
+        let operation = ClientOperation::Transfer {
             write: transfer.write,
             force: transfer.force,
             first: transfer.sector,
@@ -413,7 +436,7 @@ impl Run {
             number,
         };
         let minor = transfer.minor;
-        self.ask_with(transfer.client, minor, kind, body, wish, must_work, grants, data);
+        self.ask_with(transfer.client, minor, kind, body, operation, must_work, grants, data);
     }
 
     /// Waits until everybody has an answer.

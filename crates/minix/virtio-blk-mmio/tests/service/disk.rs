@@ -458,7 +458,7 @@ fn a_device_that_asks_for_a_reset_gets_one() {
 }
 
 #[test]
-fn a_look_tells_a_device_that_asks_for_a_reset_without_an_interrupt() {
+fn a_look_finds_a_device_needing_a_reset_without_interrupt() {
     let mut rig = rig();
     rig.disk.listen(Listen::Polled);
     assert!(rig.disk.is_alive());
@@ -470,7 +470,7 @@ fn a_look_tells_a_device_that_asks_for_a_reset_without_an_interrupt() {
 }
 
 #[test]
-fn a_device_that_needs_a_reset_says_nothing_of_itself() {
+fn a_device_that_needs_a_reset_has_no_properties() {
     type Cause = fn(&mut Rig);
     let asks: Cause = |rig| {
         rig.model.needs_reset();
@@ -502,7 +502,7 @@ fn a_device_that_needs_a_reset_says_nothing_of_itself() {
 }
 
 #[test]
-fn a_restart_that_fails_leaves_a_device_that_says_nothing_of_itself() {
+fn a_failed_restart_leaves_a_device_without_properties() {
     let mut rig = rig();
     rig.write(0, &[rig.sector()], 1).expect("room");
     rig.disk.notify();
@@ -547,7 +547,7 @@ fn a_device_that_does_not_finish_its_reset_keeps_its_memory() {
         // It may still be written to.
         assert!(rig.bytes(0).is_none());
     }
-    // Its interrupt is acknowledged, and what it has finished waits for the reset.
+    // Its interrupt is acknowledged, and its completions wait for the reset.
     rig.model.process(1);
     rig.disk.interrupted();
     assert_eq!(rig.poll(), Err(Broken));

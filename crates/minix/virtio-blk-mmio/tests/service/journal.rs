@@ -49,7 +49,7 @@ pub(crate) fn logger() -> &'static Logger {
     logger
 }
 
-/// What the service prints in this test from now on; what it has printed is forgotten.
+/// The level of the lines printed in this test from now on. Earlier lines are forgotten.
 pub(crate) fn set_level(level: LevelFilter) {
     PRINTED.take();
     LOGGER.get().expect("the service has a logger").set_level(level);

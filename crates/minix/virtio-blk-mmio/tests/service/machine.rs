@@ -132,14 +132,14 @@ impl Rig {
         }
     }
 
-    fn arrives(&self, source: Endpoint, call: IpcCall, message: Message) {
+    fn push(&self, source: Endpoint, call: IpcCall, message: Message) {
         self.minix().push(SELF, source, call, message);
     }
 
     /// A request of `client`; returns its id.
     pub(crate) fn request(&self, client: Endpoint, call: IpcCall, kind: MessageType, body: BdevRequest) -> i32 {
         let id = NEXT_ID.replace(NEXT_ID.get() + 1);
-        self.arrives(client, call, Message::with_payload(kind, &BdevRequest { id, ..body }));
+        self.push(client, call, Message::with_payload(kind, &BdevRequest { id, ..body }));
         id
     }
 
@@ -166,14 +166,14 @@ impl Rig {
     pub(crate) fn told_to_stop(&self) {
         let signal = SignalReceived { signal: Signal::TERM };
         let message = Message::with_payload(MessageType::COMMON_SIGNAL, &signal);
-        self.arrives(Endpoint::RS, IpcCall::SENDA, message);
+        self.push(Endpoint::RS, IpcCall::SENDA, message);
     }
 
     pub(crate) fn pinged(&self) {
         self.minix().push(SELF, Endpoint::RS, IpcCall::NOTIFY, notification(0));
     }
 
-    /// What was sent to clients: to whom, how, what.
+    /// The replies sent to clients: receiver, call, body.
     pub(crate) fn replies(&self) -> Vec<(Endpoint, IpcCall, BdevReply)> {
         let minix = self.minix();
         let sent = minix.sent.iter();

@@ -358,7 +358,7 @@ fn a_queue_that_is_cut_is_said_so() {
 }
 
 #[test]
-fn a_start_that_fails_at_the_interrupt_line_leaves_no_device_at_work() {
+fn a_start_that_fails_at_the_line_leaves_the_device_reset() {
     for refused in [IrqRequest::SETPOLICY, IrqRequest::ENABLE] {
         let mut machine = machine(InitType::FRESH, Some(refused));
         assert_eq!(brings_up(&mut machine), Err(Errno::EPERM));

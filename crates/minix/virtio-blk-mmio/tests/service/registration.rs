@@ -39,7 +39,7 @@ fn taken(label: &str, endpoint: i32) -> Result<(), ClaimError> {
 }
 
 #[test]
-fn a_second_service_on_one_disk_is_refused_and_told_whose_it_is() {
+fn a_second_service_on_one_disk_is_told_the_holder() {
     let services = Services::default();
     assert_eq!(services.start("disk", 100), Ok(()));
     let refused = services.start("twin", 200);
@@ -82,7 +82,7 @@ fn a_service_that_waits_for_its_restart_keeps_the_disk() {
 }
 
 #[test]
-fn of_two_that_take_the_disk_of_a_dead_one_at_once_one_gets_it() {
+fn of_two_takers_of_a_dead_services_disk_one_gets_it() {
     let services = Services::default();
     assert_eq!(services.start("disk", 100), Ok(()));
     services.unpublish(100);

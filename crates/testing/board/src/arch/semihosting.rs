@@ -62,13 +62,13 @@ pub(super) fn is_available() -> bool {
     !REFUSED.load(Ordering::Relaxed)
 }
 
-/// Writes one byte, zero included. Lost without notice if the host serves no requests.
+/// Writes one byte, zero included. Lost without an error if the host serves no requests.
 pub(super) fn write_byte(byte: u8) {
     // SAFETY: the address of a byte, which is read.
     unsafe { request(SYS_WRITE_BYTE, &raw const byte) };
 }
 
-/// Writes text, without the zero at its end. Lost without notice if the host serves no requests.
+/// Writes text, without the zero at its end. Lost without an error if the host serves no requests.
 pub(super) fn write_text(text: &core::ffi::CStr) {
     // SAFETY: the address of bytes that end with a zero; they are read.
     unsafe { request(SYS_WRITE_TEXT, text.as_ptr().cast()) };

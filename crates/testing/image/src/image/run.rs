@@ -4,7 +4,7 @@ use alloc::format;
 
 use board_qemu_virt::{Board, Boot, defmt_channel, println};
 use guest_protocol::Record;
-use image_blk::options::Options;
+use image_blk::options::BootOptions;
 use virtio_blk::InitError;
 use virtio_core::QueueSize;
 
@@ -21,7 +21,7 @@ pub(crate) fn main(boot: Boot) -> ! {
     };
     // SAFETY: nothing else uses the free memory of the board. There is one board in a run, and this is the only call.
     unsafe { memory::start_heap(board.free_memory) };
-    let options = match Options::parse(board.boot_args) {
+    let options = match BootOptions::parse(board.boot_args) {
         Ok(options) => options,
         Err(word) => stop("boot", "bad-option", &format!("boot option `{word}` makes no sense")),
     };
@@ -102,7 +102,7 @@ pub(crate) fn main(boot: Boot) -> ! {
     leave(if failed == 0 { 0 } else { FAILED })
 }
 
-fn driver_options(options: &Options) -> virtio_blk::DiskOptions {
+fn driver_options(options: &BootOptions) -> virtio_blk::DiskOptions {
     let mut driver = virtio_blk::DiskOptions::default();
     if let Some(limit) = options.queue {
         let Some(size) = QueueSize::at_most(u32::from(limit).min(CAPACITY as u32)) else {

@@ -31,7 +31,7 @@ pub(super) fn run<I: Ipc>(bench: &mut Bench<'_, I>) {
     addresses(bench);
 }
 
-/// Runs `body` with each grant that is not good for a transfer of a page in a direction, and the answer that it deserves.
+/// Runs `body` with each grant that is not good for a transfer of a page in a direction, and the expected answer.
 fn each_bad<I: Ipc>(
     bench: &mut Bench<'_, I>,
     direction: Direction,

@@ -14,7 +14,7 @@ use minix_rt::Ipc;
 use zerocopy::IntoBytes;
 
 use super::choice::{Choice, Kind, MAX_ELEMENTS_PER_REQUEST, MAX_REQUEST_SECTORS, Operation};
-use super::ledger::{Ledger, Moment};
+use super::ledger::{Moment, SectorLedger};
 use crate::bdev::{Arrival, Direction, Outstanding, READ_WRITE, Session, Trouble, control};
 use crate::buffer::Memory;
 
@@ -51,7 +51,7 @@ struct Pending {
 }
 
 #[derive(Clone, Copy, Default)]
-pub(super) struct Counters {
+pub(super) struct LoadCounters {
     pub(super) reads: u64,
     pub(super) writes: u64,
     pub(super) flushes: u64,
@@ -63,7 +63,7 @@ pub(super) struct Counters {
     pub(super) failures: u32,
 }
 
-impl Counters {
+impl LoadCounters {
     /// Requests answered.
     pub(super) const fn acknowledged(&self) -> u64 {
         self.reads + self.writes + self.flushes
@@ -84,7 +84,7 @@ enum Phase {
 pub(super) struct Load<'t, 'c, I: Ipc> {
     pub(super) session: Session<'c, I>,
     memory: Memory,
-    ledger: Ledger<'t>,
+    ledger: SectorLedger<'t>,
     choice: Choice,
     depth: usize,
     phase: Phase,
@@ -93,12 +93,18 @@ pub(super) struct Load<'t, 'c, I: Ipc> {
     outstanding: Outstanding<usize, MAX_DEPTH>,
     written: HistoryBuf<SectorRange, REREADS>,
     rereads: Deque<SectorRange, REREADS>,
-    pub(super) counters: Counters,
+    pub(super) counters: LoadCounters,
 }
 
 impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
     /// A load on the sectors of `ledger`, with `depth` requests at a time (1 to [`MAX_DEPTH`]) and a slot of memory for each.
-    pub(super) fn new(session: Session<'c, I>, memory: Memory, ledger: Ledger<'t>, seed: u64, depth: usize) -> Self {
+    pub(super) fn new(
+        session: Session<'c, I>,
+        memory: Memory,
+        ledger: SectorLedger<'t>,
+        seed: u64,
+        depth: usize,
+    ) -> Self {
         Self {
             session,
             memory,
@@ -110,7 +116,7 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
             outstanding: Outstanding::default(),
             written: HistoryBuf::new(),
             rereads: Deque::new(),
-            counters: Counters::default(),
+            counters: LoadCounters::default(),
             ledger,
         }
     }
@@ -379,7 +385,7 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
     }
 
     pub(super) fn record_progress(&mut self) {
-        let Counters {
+        let LoadCounters {
             reads,
             writes,
             retried,

@@ -40,7 +40,7 @@ impl SectorState {
 
 /// The account of a range of sectors.
 #[derive(Debug)]
-pub(super) struct Ledger<'t> {
+pub(super) struct SectorLedger<'t> {
     first: u64,
     sectors: &'t mut [SectorState],
     seed: u64,
@@ -48,7 +48,7 @@ pub(super) struct Ledger<'t> {
     now: Moment,
 }
 
-impl<'t> Ledger<'t> {
+impl<'t> SectorLedger<'t> {
     /// An account of the sectors from `first` on, as many as there are entries, which are untouched.
     pub(super) fn new(first: u64, sectors: &'t mut [SectorState], seed: u64) -> Self {
         Self {

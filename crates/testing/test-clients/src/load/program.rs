@@ -4,8 +4,8 @@ use guest_protocol::SectorRange;
 use minix_abi::{Errno, Status};
 use minix_rt::{Args, Ipc};
 
-use super::engine::{Counters, Load, MAX_DEPTH, MINOR, SLOT_BYTES};
-use super::ledger::{Ledger, SectorState};
+use super::engine::{Load, LoadCounters, MAX_DEPTH, MINOR, SLOT_BYTES};
+use super::ledger::{SectorLedger, SectorState};
 use crate::args;
 use crate::bdev::{READ_WRITE, Session, Trouble};
 use crate::buffer::{Kind, Memory};
@@ -24,7 +24,7 @@ const OVERLAP_REQUESTS: u64 = 500;
 /// [`EINVAL`](Errno::EINVAL) for words that make no sense, [`EIO`](Errno::EIO) if anything is not as it should be.
 pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
     let (counters, _) = run(client, args, u64::MAX)?;
-    let Counters {
+    let LoadCounters {
         reads,
         writes,
         flushes,
@@ -58,7 +58,7 @@ pub fn overlap<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> 
 }
 
 /// Runs a load to its end, and records the content of the disk. Returns the depth, too.
-fn run<I: Ipc>(client: &mut Client<I>, args: Args, mut requests: u64) -> Result<(Counters, usize), Errno> {
+fn run<I: Ipc>(client: &mut Client<I>, args: Args, mut requests: u64) -> Result<(LoadCounters, usize), Errno> {
     let (mut range, mut seed, mut depth) = (SectorRange::default(), 1, 2);
     let target = args::parse(client, args, |word| {
         match word.key {
@@ -85,7 +85,7 @@ fn run<I: Ipc>(client: &mut Client<I>, args: Args, mut requests: u64) -> Result<
             return Err(trouble.into());
         }
     };
-    let ledger = Ledger::new(range.first, &mut states[..range.count as usize], seed);
+    let ledger = SectorLedger::new(range.first, &mut states[..range.count as usize], seed);
     let mut load = Load::new(session, memory, ledger, seed, depth);
     let result = load.run(requests);
     load.record_progress();

@@ -54,7 +54,7 @@ const NOISE: u64 = 0x3f50_0000_0000;
 /// Why a file system could not be read.
 pub(super) enum MfsError {
     Trouble(Trouble),
-    /// A wrong statement on the disk, and the number that it is about.
+    /// A wrong statement on the disk, and the number in question.
     Damaged(&'static str, u32),
 }
 

@@ -14,7 +14,7 @@ fn all(ranges: &[RangeInclusive<u32>]) -> BTreeSet<u32> {
     ranges.iter().cloned().flatten().collect()
 }
 
-/// Runs the block test, which has to pass, and returns the numbers that it passed and skipped.
+/// Runs the block test, which has to pass, and returns the numbers of passed and skipped cases.
 fn block_test(minix: &Minix, words: &str) -> [BTreeSet<u32>; 2] {
     let result = minix.run(blocktest::main, words);
     assert_eq!(result, Some(Ok(())), "{:#?}", minix.failures());

@@ -15,7 +15,7 @@ use super::servers::{instance, rs};
 
 /// The time limit for an answer to a ping or to a request to prepare, in microseconds.
 const ANSWER_LIMIT_US: u64 = 1_000_000;
-/// Time for a device to show that it goes on writing to the memory of a dead driver, in microseconds.
+/// The memory of a dead driver is watched for writes of its device for so long, in microseconds.
 const QUIET_US: u64 = 20_000;
 /// The status register of a virtio device.
 const STATUS_REGISTER: u64 = 0x70;

@@ -17,7 +17,7 @@ use crate::image::session::Failure;
 /// How a buffer lies in memory.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
-    /// Blocks of the disk that it holds.
+    /// Its number of disk blocks.
     blocks: usize,
     pieces: usize,
     /// Pieces at odd addresses, of odd lengths where there are several.
@@ -128,7 +128,7 @@ pub(super) fn write_pattern(
     Ok((written?, seed))
 }
 
-/// Reads from `first` on into `buffer`, whose content is wiped before, and checks that it holds the pattern of `seed`.
+/// Reads from `first` on into `buffer`, whose content is wiped before, and checks the content against the pattern of `seed`.
 pub(super) fn expect_pattern(
     context: &mut Context<'_>,
     first: u64,

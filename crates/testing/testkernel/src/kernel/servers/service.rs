@@ -46,7 +46,7 @@ pub(crate) struct Service {
     pub(crate) window: Option<u64>,
     /// When it could leave.
     pub(crate) leave: Leave,
-    /// Pings that it has not answered.
+    /// Pings without an answer.
     pub(crate) pings: u32,
     /// Its answer to a request for a live update: `None` inside for no answer yet.
     pub(crate) prepared: Option<Option<Status>>,

@@ -44,7 +44,7 @@ impl UsedLength {
 
 /// How the device behaves. The default is a device that keeps to the specification.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Manners {
+pub struct Behaviour {
     /// Take one data descriptor, and offer no SEG_MAX: the third descriptor of a read or write is the
     /// status, the rest is ignored.
     #[arg(long)]
@@ -71,7 +71,7 @@ pub struct Manners {
     pub id: String,
 }
 
-impl Manners {
+impl Behaviour {
     /// The arguments of the program that make it behave like this.
     pub fn arguments(&self) -> Vec<String> {
         let switches = [
@@ -137,12 +137,12 @@ mod tests {
     #[derive(clap::Parser)]
     struct Line {
         #[command(flatten)]
-        manners: Manners,
+        behaviour: Behaviour,
     }
 
     #[test]
     fn arguments_read_back() {
-        let all = Manners {
+        let all = Behaviour {
             one_segment: true,
             used_length: UsedLength::DataOnly,
             no_event_idx: true,
@@ -150,19 +150,19 @@ mod tests {
             read_only: true,
             id: "an id".into(),
         };
-        for manners in [Manners::default(), all] {
-            let words = std::iter::once("program".to_owned()).chain(manners.arguments());
-            assert_eq!(<Line as clap::Parser>::parse_from(words).manners, manners);
+        for behaviour in [Behaviour::default(), all] {
+            let words = std::iter::once("program".to_owned()).chain(behaviour.arguments());
+            assert_eq!(<Line as clap::Parser>::parse_from(words).behaviour, behaviour);
         }
-        assert_eq!(Manners::default().arguments(), Vec::<String>::new());
+        assert_eq!(Behaviour::default().arguments(), Vec::<String>::new());
     }
 
     #[test]
     fn one_segment_offers_no_seg_max() {
-        let plain = Manners::default();
-        let one = Manners {
+        let plain = Behaviour::default();
+        let one = Behaviour {
             one_segment: true,
-            ..Manners::default()
+            ..Behaviour::default()
         };
         assert_eq!(plain.features() ^ one.features(), 1 << VIRTIO_BLK_F_SEG_MAX);
         assert_eq!(plain.config(9)[..16], [9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 62, 0, 0, 0]);
