@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         Err(error) => {
             console::complain(&format!(
                 "{}; --help shows what there is",
-                first_line(&error.to_string())
+                usage_line(&error.to_string())
             ));
             return ExitCode::from(USAGE);
         }
@@ -76,10 +76,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is wrong with the command line, as one line: clap's first sentence, with the words listed below.
-fn first_line(error: &str) -> String {
-    let sentence = error.lines().map(str::trim).take_while(|line| !line.is_empty());
-    sentence.collect::<Vec<_>>().join(" ")
+/// What is wrong with the command line, as one line: clap's first paragraph, and its tip if there is one.
+fn usage_line(error: &str) -> String {
+    let paragraph = error.lines().map(str::trim).take_while(|line| !line.is_empty());
+    let mut line = paragraph.collect::<Vec<_>>().join(" ");
+    if let Some(tip) = error.lines().find_map(|line| line.trim().strip_prefix("tip: ")) {
+        line += "; ";
+        line += tip;
+    }
+    line
 }
 
 /// The whole chain of an error as the one line the user sees.
