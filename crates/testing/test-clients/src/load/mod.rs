@@ -2,7 +2,7 @@
 //!
 //! It shows:
 //!
-//! * **An acknowledged write stays.** The [ledger] knows, sector by sector, the pattern of the last acknowledged write.
+//! * **An acknowledged write stays.** The ledger knows, sector by sector, the pattern of the last acknowledged write.
 //!   Every read during the run is held against it; the writes that were acknowledged last when a driver died are read
 //!   again as soon as its successor is there; at the end everything is read back, and the ledger leaves as `wrote` records,
 //!   which the host compares with the disk itself.
