@@ -1,5 +1,5 @@
 //! The result of a run: [`parse`] takes the guest's records from the console, [`disk`] and [`trace`] look at what is left after
-//! power-off, [`check`] lists what is wrong, [`mod@print`] shows it to a person. [`Report`] is what `--json` writes.
+//! power-off, [`check`] lists what is wrong, [`screen`] shows it to a person. [`Report`] is what `--json` writes.
 
 mod block_test;
 mod check;
