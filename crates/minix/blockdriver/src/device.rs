@@ -203,7 +203,7 @@ pub trait BlockDevice {
     ///
     /// # Errors
     ///
-    /// [`Broken`]; what was not handed over by then never is, until the reset forgets it.
+    /// [`Broken`]. Requests that were not handed over before stay in flight, until a reset hands them over or forgets them.
     fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken>;
 
     /// Resets the device and starts it again. Earlier completions that no poll has handed over go to `done`,

@@ -43,7 +43,7 @@ pub struct BlockDriver<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: 
 }
 
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
-    /// A driver of which no minor is open.
+    /// A driver without open minors.
     pub fn new(device: D, options: DriverOptions) -> Self {
         let options = DriverOptions {
             reset_attempts: options.reset_attempts.max(1),

@@ -22,7 +22,7 @@ pub(crate) enum Durability {
     Flushing,
 }
 
-/// How a transfer goes on of which the device has nothing.
+/// The next step of a transfer while the device has no request of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// Its answer is this error.
