@@ -117,13 +117,30 @@ fn rows(guest: &Guest) -> Result<Vec<Row>> {
                 interrupts,
             } => {
                 let each = |count: u64| Some(count as f64 / requests as f64);
-                rows.push(Row {
-                    stage: (!stage.is_empty()).then(|| stage.to_owned()),
-                    instructions_per_request: each(instructions),
-                    notifies_per_request: each(notifies),
-                    interrupts_per_request: each(interrupts),
-                    ..row(&case)
-                });
+                let request = row(&case);
+                let place = rows
+                    .iter()
+                    .position(|known| known.is_whole_of(&request))
+                    .unwrap_or_else(|| {
+                        rows.push(Row {
+                            instructions_per_request: Some(0.0),
+                            notifies_per_request: each(notifies),
+                            interrupts_per_request: each(interrupts),
+                            ..request.clone()
+                        });
+                        rows.len() - 1
+                    });
+                // The whole is the sum of its stages, unless it was counted as one.
+                if let Some(whole) = &mut rows[place].instructions_per_request {
+                    *whole += instructions as f64 / requests as f64;
+                }
+                if !stage.is_empty() {
+                    rows.push(Row {
+                        stage: Some(stage.to_owned()),
+                        instructions_per_request: each(instructions),
+                        ..request
+                    });
+                }
             }
             Record::Rated {
                 case,

@@ -1,9 +1,12 @@
 //! `cargo xtask bench`: how fast the driver is, beside others and beside what a device can do at all.
 //!
-//! [`guest`] boots the benchmark image and makes [`row`]s of its records.
+//! [`guest`] boots the benchmark image and makes [`row`]s of its records. [`table`] prints them, and [`goals`] says what the project
+//! wants of them.
 
+mod goals;
 mod guest;
 mod row;
+mod table;
 
 use std::time::Duration;
 
@@ -47,8 +50,8 @@ pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
         let text = serde_json::to_string_pretty(&rows).context("cannot write the rows")?;
         std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;
     }
-    for row in &rows {
-        say(&serde_json::to_string(row).context("cannot write a row")?);
+    for line in table::lines(&rows) {
+        say(&line);
     }
     Ok(true)
 }
