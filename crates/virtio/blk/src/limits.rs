@@ -190,6 +190,14 @@ pub(crate) struct PlainTransfers {
 }
 
 impl PlainTransfers {
+    /// None at all.
+    pub(crate) const NONE: Self = Self {
+        most_read: 0,
+        most_written: 0,
+        block_mask: 0,
+        capacity: 0,
+    };
+
     pub(crate) fn new(limits: &Limits) -> Self {
         let capacity = limits.capacity.get();
         let whole_disk = u32::try_from(capacity.saturating_mul(SECTOR_BYTES)).unwrap_or(u32::MAX);

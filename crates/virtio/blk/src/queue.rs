@@ -70,8 +70,17 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// limits; if it does not fit them any more, for instance because it reaches past the end of a disk that became
     /// smaller, it ends as [aborted](IoError::Aborted).
     pub fn set_limits(&mut self, limits: Limits) {
-        self.plain = PlainTransfers::new(&limits);
         self.limits = limits;
+        self.set_waiting(self.waiting);
+    }
+
+    /// Notes which request waits. As long as one does, no other is taken.
+    fn set_waiting(&mut self, waiting: Option<u16>) {
+        self.waiting = waiting;
+        self.plain = match waiting {
+            None => PlainTransfers::new(&self.limits),
+            Some(_) => PlainTransfers::NONE,
+        };
     }
 
     /// Requests taken and not yet completed.
@@ -106,7 +115,9 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     ///
     /// [`Rejected`] says why and returns the request. [`SubmitError::QueueFull`] is no failure: try again after a
     /// completion.
-    #[inline]
+    // Always inlined: then the request goes from where it is made to its slot without lying in between, and what depends on its
+    // operation is not there.
+    #[inline(always)]
     pub fn submit(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         let transfer = match request.operation {
             Operation::Read(first) => Some((first, self.plain.most_read, READ)),
@@ -117,15 +128,11 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         if let Some((first, most, shape)) = transfer
             && let &[segment] = request.segments()
             && self.plain.allow(first, segment.len, most)
-            && self.waiting.is_none()
-            && let Some(mut frame) = self.ring.frame(shape)
-            && frame.replace(segment).is_ok()
+            && let Some(frame) = self.ring.frame(shape, segment)
         {
-            self.slots.restart(frame.slot(), first);
-            frame.submit(ChainToken::Request {
-                request,
-                sectors: segment.len / SECTOR_BYTES as u32,
-            });
+            let (slot, sectors) = (frame.slot(), segment.len / SECTOR_BYTES as u32);
+            frame.submit(ChainToken::Request { request, sectors });
+            self.slots.restart(slot, first);
             return Ok(());
         }
         // Made anew, so that the one above need not lie in memory.
@@ -216,32 +223,32 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     #[cold]
     #[inline(never)]
     fn send_rest(&mut self, number: u16) {
+        let waits = self.send_parts(number);
+        self.set_waiting(waits.then_some(number));
+    }
+
+    /// Does that. Returns whether there are more to send.
+    fn send_parts(&mut self, number: u16) -> bool {
         let Self {
             ring,
             slots,
             splits,
-            waiting,
             limits,
             ..
         } = self;
-        *waiting = None;
         let Some(split) = splits.get_mut(number) else {
-            return;
+            return false;
         };
         while !split.work.is_sent() {
             if split.in_flight > 0 && split.work.waits_for_parts(limits) {
-                *waiting = Some(number);
-                return;
+                return true;
             }
             match send_part(number, split, limits, ring, slots) {
                 Ok(rest) => {
                     split.work = rest;
                     split.in_flight += 1;
                 }
-                Err(ChainError::QueueFull) if ring.in_flight() > 0 => {
-                    *waiting = Some(number);
-                    return;
-                }
+                Err(ChainError::QueueFull) if ring.in_flight() > 0 => return true,
                 Err(_) => {
                     // The limits shrank under a request that was being sent. It ends when its parts are back.
                     split.error.get_or_insert(IoError::Aborted);
@@ -249,6 +256,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
                 }
             }
         }
+        false
     }
 
     /// Publishes the submitted requests, and rings the doorbell if the device needs a notification. Returns whether it rang.
@@ -334,13 +342,16 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             let (slot, is_filled) = (chain.slot(), chain.is_filled());
             let status = self.slots.status(slot);
             let is_plain = is_filled && status == Status::OK && chain.token().is_some_and(ChainToken::is_transfer);
-            let Some(used) = chain.take() else { break };
-            if is_plain && let ChainToken::Request { request, sectors } = used.token {
+            // Taken in each branch: what the other one passes on need not lie in memory then.
+            if is_plain {
+                let Some(ChainToken::Request { request, sectors }) = chain.take().map(|used| used.token) else {
+                    break;
+                };
                 let bytes = u64::from(sectors) * SECTOR_BYTES;
                 self.counters.completed(request.operation.kind(), bytes, false);
                 count = count.wrapping_add(1);
                 each(request.complete(bytes, Ok(Answer::Done)));
-            } else {
+            } else if let Some(used) = chain.take() {
                 count = count.wrapping_add(self.part_done(used, is_filled, status, each));
             }
         }
@@ -422,7 +433,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             return 0;
         };
         if self.waiting == Some(number) {
-            self.waiting = None;
+            self.set_waiting(None);
         }
         self.hand_over(completion, each);
         1

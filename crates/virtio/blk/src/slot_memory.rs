@@ -104,13 +104,12 @@ impl SlotMemory {
     /// Gives the header of an earlier request another position and marks the status as not written. The type stays.
     #[inline]
     pub(crate) fn restart(&mut self, slot: u16, sector: Sector) {
+        let start = self.at(slot, 0);
         // SAFETY: the second word of the header, and the status byte.
         unsafe {
-            self.at(slot, HEADER)
-                .cast::<u64>()
-                .add(1)
-                .write_volatile(sector.get().to_le());
-            self.at(slot, STATUS).write_volatile(Status::NOT_WRITTEN.0);
+            let words = start.add(HEADER).cast::<u64>();
+            words.add(1).write_volatile(sector.get().to_le());
+            start.add(STATUS).write_volatile(Status::NOT_WRITTEN.0);
         }
     }
 

@@ -2,13 +2,12 @@
 
 use virtio_core::Segment;
 
-use crate::error::ChainError;
 use crate::memory::RingMemory;
 use crate::rings::Rings;
 use crate::slots::Form;
 
-/// Bytes of the second segment at most, and of the others together. So no chain gets too long.
-pub(crate) const MOST_BYTES: u32 = 1 << 31;
+/// Bytes of all segments together at most. Another second segment has not more either, so no chain gets too long.
+pub(crate) const MOST_BYTES: u32 = u32::MAX / 2;
 
 /// What chains of three segments have in common that differ in the second one only, such as header, data and status.
 ///
@@ -65,23 +64,23 @@ pub struct Frame<'q, T, const N: usize, M> {
     rings: &'q mut Rings<T, N, M>,
     head: u16,
     shape: Shape,
-    writable: u32,
+    second: Segment,
 }
 
 impl<'q, T, const N: usize, M: RingMemory> Frame<'q, T, N, M> {
-    /// The next chain, if it is one of that shape where the next chain is to be.
+    /// The next chain with `second` as its second segment, if one of that shape is written where the next chain is to be.
     #[inline]
-    pub(crate) fn new(rings: &'q mut Rings<T, N, M>, shape: Shape) -> Option<Self> {
+    pub(crate) fn new(rings: &'q mut Rings<T, N, M>, shape: Shape, second: Segment) -> Option<Self> {
         let (head, form) = rings.slots.top();
         let placement = &rings.placement;
-        if rings.slots.free() < placement.least_free() || form != shape.form(placement.is_direct()) {
-            return None;
-        }
-        Some(Self {
-            writable: rings.slots.slot(head).writable(),
+        let is_there = rings.slots.free() >= placement.least_free() && form == shape.form(placement.is_direct());
+        // From 1 to 2^31 - 1.
+        let length_fits = second.len.cast_signed() > 0;
+        (is_there && length_fits && second.is_representable()).then_some(Self {
             rings,
             head,
             shape,
+            second,
         })
     }
 
@@ -91,43 +90,24 @@ impl<'q, T, const N: usize, M: RingMemory> Frame<'q, T, N, M> {
         self.head
     }
 
-    /// Puts `segment` in the second place.
-    ///
-    /// # Errors
-    ///
-    /// [`ChainError::Empty`], or [`ChainError::TooLong`] for more than 2^31 bytes or a segment that wraps around the address
-    /// space; the frame is as before.
-    #[inline]
-    pub fn replace(&mut self, segment: Segment) -> Result<(), ChainError> {
-        if segment.len == 0 {
-            return Err(ChainError::Empty);
-        }
-        if segment.len > MOST_BYTES || !segment.is_representable() {
-            return Err(ChainError::TooLong);
-        }
-        let rings = &mut *self.rings;
-        if rings.placement.is_direct() {
-            let second = rings.slots.slot(self.head).next();
-            rings.memory.redirect_descriptor(second, segment);
-        } else {
-            rings.memory.redirect_table_entry(self.head, 1, segment);
-        }
-        let Shape {
-            second_is_writable,
-            others_writable,
-            ..
-        } = self.shape;
-        self.writable = u32::from(others_writable) + if second_is_writable { segment.len } else { 0 };
-        Ok(())
-    }
-
     /// Hands the chain to the queue, to be shown to the device by the next [`publish`](crate::VirtQueue::publish).
     #[inline]
     pub fn submit(self, token: T) {
         let Self {
-            rings, head, writable, ..
+            rings,
+            head,
+            shape,
+            second,
         } = self;
-        rings.slots.take_top(token, rings.submitted, writable);
-        rings.make_available(head);
+        let writable = u32::from(shape.others_writable) + if shape.second_is_writable { second.len } else { 0 };
+        let index = rings.submitted;
+        rings.submitted += 1;
+        let place = rings.slots.take_top(head, token, index, writable);
+        if rings.placement.is_direct() {
+            rings.memory.redirect_descriptor(place, second);
+        } else {
+            rings.memory.redirect_table_entry(head, 1, second);
+        }
+        rings.memory.write_available(index as u16, head);
     }
 }

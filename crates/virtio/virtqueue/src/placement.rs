@@ -14,12 +14,13 @@ pub enum Chains {
     ///
     /// * *Short* are up to four segments, if their number is known beforehand
     ///   ([`VirtQueue::chain_of`](crate::VirtQueue::chain_of)).
-    /// * *Plentiful* means that at least half of the descriptors are free afterwards. When they are not, the ring is
-    ///   *crowded* for the next chains, four times as many as it has descriptors. So a queue that is kept full has as many
-    ///   chains in flight as descriptors, and one at the limit does not go to and fro with every chain. A new ring is taken
-    ///   for crowded.
+    /// * Descriptors are *plentiful* if at least half of them are free afterwards.
+    /// * The ring is *crowded* from the moment they are not until four times as many chains as it has descriptors were
+    ///   submitted and never more than a sixth of that number was published and in flight. A new ring is taken for crowded.
     ///
-    /// Direct chains that are in flight when a ring becomes crowded keep their descriptors until they come back.
+    /// So a queue that is kept full has as many chains in flight as descriptors, batch after batch. Only where more than a
+    /// sixth comes all at once after a calm time, there is room for about two thirds of them until the first direct ones are
+    /// back.
     #[default]
     PerRequest,
 }
@@ -30,31 +31,48 @@ const SHORT: u16 = 4;
 /// Where the next chains go.
 #[derive(Debug)]
 pub(crate) struct Placement {
-    /// Short chains are direct.
-    direct: bool,
-    /// Long ones as well: there are no tables.
-    only_direct: bool,
-    /// With fewer free descriptors the next short chain cannot go where it should.
-    least_free: u16,
-    /// When so many chains were submitted, the ring is not taken for crowded any more.
-    review_at: u64,
     size: u16,
+    /// Long chains are direct too: there are no tables.
+    only_direct: bool,
+    /// Short chains are direct at the moment.
+    direct: bool,
+    /// With fewer free descriptors the next short chain has to be placed anew.
+    least_free: u16,
+    /// With fewer free descriptors at a publication the ring is still crowded.
+    calm_free: u16,
+    /// After so many chains it is not crowded any more.
+    crowded_until: u64,
 }
 
 impl Placement {
     pub(crate) fn new(chains: Chains, size: u16, table_entries: u16) -> Self {
         let only_direct = table_entries == 0;
-        Self {
-            direct: only_direct,
-            only_direct,
-            least_free: 1,
-            review_at: if chains == Chains::PerRequest && !only_direct {
-                crowded_chains(size)
-            } else {
-                u64::MAX
-            },
+        let mut placement = Self {
             size,
+            only_direct,
+            direct: only_direct,
+            least_free: 1,
+            calm_free: 0,
+            crowded_until: u64::MAX,
+        };
+        if chains == Chains::PerRequest && !only_direct {
+            placement.enter_crowd(0);
         }
+        placement
+    }
+
+    fn enter_crowd(&mut self, submitted: u64) {
+        self.direct = false;
+        self.least_free = 1;
+        self.calm_free = self.size - self.size / 6;
+        self.crowded_until = submitted + 4 * u64::from(self.size);
+    }
+
+    fn leave_crowd(&mut self) {
+        self.direct = true;
+        self.least_free = self.size / 2 + SHORT;
+        self.calm_free = 0;
+        self.crowded_until = u64::MAX;
     }
 
     /// Whether short chains are direct at the moment.
@@ -76,21 +94,19 @@ impl Placement {
         if self.only_direct {
             return true;
         }
-        if self.direct && free < self.least_free {
-            self.direct = false;
-            self.least_free = 1;
-            self.review_at = submitted + crowded_chains(self.size);
+        if self.direct && segments <= SHORT && free < self.least_free {
+            self.enter_crowd(submitted);
         }
         self.direct && segments <= SHORT
     }
 
-    /// Looks whether the ring is still taken for crowded.
+    /// Looks at a publication whether the ring is still crowded.
     #[inline]
-    pub(crate) fn review(&mut self, submitted: u64) {
-        if submitted >= self.review_at {
-            self.direct = true;
-            self.least_free = self.size / 2 + SHORT;
-            self.review_at = u64::MAX;
+    pub(crate) fn review(&mut self, free: u16, submitted: u64) {
+        if free < self.calm_free {
+            self.enter_crowd(submitted);
+        } else if submitted >= self.crowded_until {
+            self.leave_crowd();
         }
     }
 
@@ -98,9 +114,4 @@ impl Placement {
     pub(crate) fn stop(&mut self) {
         self.least_free = u16::MAX;
     }
-}
-
-/// For how many chains a ring is taken for crowded.
-fn crowded_chains(size: u16) -> u64 {
-    4 * u64::from(size)
 }

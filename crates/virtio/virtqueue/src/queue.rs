@@ -248,12 +248,14 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         Ok(Chain::new(&mut self.rings, direct))
     }
 
-    /// The next chain, if it can have the place of one of shape `shape` that [came back](Chain::submit_as) and is still
-    /// written there: the quick way for short chains that are sent again and again. `None` if it has to be written as a
-    /// whole, or not at all: [`chain_of`](Self::chain_of) tells.
+    /// The next chain with `second` as its second segment, if a chain of shape `shape` has [come
+    /// back](Chain::submit_as) and is still written where the next one is to be: the quick way for short chains that are sent
+    /// again and again.
+    ///
+    /// `None` if the chain has to be written as a whole, or cannot be submitted: [`chain_of`](Self::chain_of) tells.
     #[inline]
-    pub fn frame(&mut self, shape: Shape) -> Option<Frame<'_, T, N, M>> {
-        Frame::new(&mut self.rings, shape)
+    pub fn frame(&mut self, shape: Shape, second: Segment) -> Option<Frame<'_, T, N, M>> {
+        Frame::new(&mut self.rings, shape, second)
     }
 
     /// Submits a chain of `readable` segments for the device to read and then `writable` ones for it to write.
@@ -298,7 +300,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         // Release: descriptors and ring slots first (`RING-D-26`).
         self.rings.memory.store_available_index(new, Ordering::Release);
         self.published = now;
-        self.rings.placement.review(now);
+        self.rings.placement.review(self.rings.slots.free(), now);
         // The device stores its flags or event and then looks at the index; the driver stores the index and then looks at
         // those. Without a full fence on both sides each could miss the other (`RING-D-27`).
         self.rings.memory.store_load_fence();

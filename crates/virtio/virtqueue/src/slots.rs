@@ -59,12 +59,6 @@ impl<T> Slot<T> {
     pub(crate) fn writable(&self) -> u32 {
         self.writable
     }
-
-    /// The descriptor after this one in its chain.
-    #[inline]
-    pub(crate) fn next(&self) -> u16 {
-        self.next
-    }
 }
 
 /// `N` slots, of which the first `size` are in use. `N` is a power of two.
@@ -208,15 +202,16 @@ impl<T, const N: usize> Slots<T, N> {
         slot.form = form;
     }
 
-    /// Takes the uppermost free chain as it is.
+    /// Takes the uppermost free chain, which starts at `head`, as it is. Returns its second descriptor.
     #[inline]
-    pub(crate) fn take_top(&mut self, token: T, number: u64, writable: u32) {
-        let slot = &mut self.slots[usize::from(self.top) & (N - 1)];
+    pub(crate) fn take_top(&mut self, head: u16, token: T, number: u64, writable: u32) -> u16 {
+        let slot = &mut self.slots[usize::from(head) & (N - 1)];
         slot.token = Some(token);
         slot.number = number;
         slot.writable = writable;
         self.free -= slot.count;
         self.top = slot.below;
+        slot.next
     }
 
     /// Ends the chain that starts at `head` and frees its descriptors; `None` if no chain starts there.
