@@ -9,8 +9,7 @@ use bare_image::windows::Transport;
 use board_qemu_virt::{Ticks, counters};
 use guest_protocol::Case;
 use virtio_blk::proto::Sector;
-use virtio_blk::{Completion, Disk, DiskOptions, Request};
-use virtio_core::Features;
+use virtio_blk::{Chains, Completion, Disk, DiskOptions, Request};
 
 use super::buffers::Buffer;
 use super::contender::{Contender, Events, Line};
@@ -25,42 +24,25 @@ const MAX_SEGMENTS: u16 = 64;
 /// How long an interrupt may take, in ticks of the clock of QEMU's machine; some seconds.
 const PATIENCE: Ticks = Ticks(100_000_000);
 
-/// How the chains of requests reach the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Chains {
-    /// In the descriptor table of the queue.
-    Direct,
-    /// In the table of their slot.
-    Indirect,
+/// Requests until the driver has found out how many are in flight usually, by which it chooses the chains of each.
+const ACQUAINTANCE: usize = 6 * CAPACITY;
+
+fn name(chains: Chains) -> &'static str {
+    match chains {
+        Chains::Direct => "direct",
+        Chains::Indirect => "indirect",
+        Chains::PerRequest => "either",
+    }
 }
 
-impl Chains {
-    fn name(self) -> &'static str {
-        match self {
-            Chains::Direct => "direct",
-            Chains::Indirect => "indirect",
-        }
-    }
-
-    fn options(self) -> DiskOptions {
-        let mut options = DiskOptions {
-            max_segments: MAX_SEGMENTS,
-            ..DiskOptions::default()
-        };
-        if self == Chains::Direct {
-            options.features = options.features.difference(Features::INDIRECT_DESC);
-        }
-        options
-    }
-
-    /// Whether a batch is in flight as a whole.
-    pub(crate) fn hold(self, workload: &Workload) -> bool {
-        let descriptors = match self {
-            Chains::Direct => workload.segments + 2,
-            Chains::Indirect => 1,
-        };
-        workload.depth * descriptors <= CAPACITY
-    }
+/// Whether a queue with these chains holds a batch as a whole.
+pub(crate) fn holds(chains: Chains, workload: &Workload) -> bool {
+    let descriptors = if chains == Chains::Direct {
+        workload.segments + 2
+    } else {
+        1
+    };
+    workload.depth * descriptors <= CAPACITY
 }
 
 /// The driver on its disk.
@@ -79,7 +61,12 @@ pub(crate) struct Ours<B: Buffer> {
 impl<B: Buffer> Ours<B> {
     /// Starts the driver, polling.
     pub(crate) fn start(transport: Transport, chains: Chains) -> Self {
-        match Disk::start(transport, &mut DmaMemory, &chains.options()) {
+        let options = DiskOptions {
+            max_segments: MAX_SEGMENTS,
+            chains,
+            ..DiskOptions::default()
+        };
+        match Disk::start(transport, &mut DmaMemory, &options) {
             Ok(disk) => Self {
                 disk: Box::new(disk),
                 chains,
@@ -117,9 +104,16 @@ impl<B: Buffer> Contender for Ours<B> {
         self.workload = *workload;
     }
 
+    fn warm_up(&self) -> usize {
+        match self.chains {
+            Chains::Direct | Chains::Indirect => self.workload.depth,
+            Chains::PerRequest => ACQUAINTANCE,
+        }
+    }
+
     fn case(&self, workload: &Workload) -> Case<'static> {
         let mode = if self.line.is_some() { "interrupts" } else { "polled" };
-        workload.case("ours", mode, self.chains.name(), B::NAME)
+        workload.case("ours", mode, name(self.chains), B::NAME)
     }
 
     #[inline(never)]
