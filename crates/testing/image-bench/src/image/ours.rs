@@ -13,7 +13,7 @@ use virtio_blk::{Chains, Completion, Disk, DiskOptions, Request};
 
 use super::buffers::Buffer;
 use super::contender::{Contender, Events, Line};
-use super::workload::{SECTOR_BYTES, Workload};
+use super::workload::{Operation, SECTOR_BYTES, Workload};
 
 /// Capacity of the queue, in descriptors and requests: what QEMU offers by default.
 pub(crate) const CAPACITY: usize = 256;
@@ -79,6 +79,23 @@ impl<B: Buffer> Ours<B> {
         }
     }
 
+    #[inline(always)]
+    fn submit_batch(&mut self, writes: impl Fn(usize) -> bool) {
+        let sectors = (self.workload.bytes / SECTOR_BYTES) as u64;
+        let mut sector = 0;
+        for (index, place) in self.buffers.iter_mut().enumerate() {
+            let Some(buffer) = place.take() else { missing() };
+            let request = match writes(index) {
+                true => Request::write(Sector(sector), buffer, index as u32),
+                false => Request::read(Sector(sector), buffer, index as u32),
+            };
+            if let Err(rejected) = self.disk.submit(request) {
+                stop("run", "rejected", &rejected.error);
+            }
+            sector += sectors;
+        }
+    }
+
     /// Ends the driver and gives the device back.
     pub(crate) fn end(mut self) -> Transport {
         self.listen(None);
@@ -118,18 +135,11 @@ impl<B: Buffer> Contender for Ours<B> {
 
     #[inline(never)]
     fn submit(&mut self) {
-        let sectors = (self.workload.bytes / SECTOR_BYTES) as u64;
-        let mut sector = 0;
-        for (index, place) in self.buffers.iter_mut().enumerate() {
-            let Some(buffer) = place.take() else { missing() };
-            let request = match self.workload.operation.writes(index) {
-                true => Request::write(Sector(sector), buffer, index as u32),
-                false => Request::read(Sector(sector), buffer, index as u32),
-            };
-            if let Err(rejected) = self.disk.submit(request) {
-                stop("run", "rejected", &rejected.error);
-            }
-            sector += sectors;
+        // As in a program, which reads in one place and writes in another.
+        match self.workload.operation {
+            Operation::Read => self.submit_batch(|_| false),
+            Operation::Write => self.submit_batch(|_| true),
+            Operation::Mixed => self.submit_batch(|index| index % 2 == 1),
         }
     }
 
