@@ -1,8 +1,9 @@
 //! `cargo xtask bench`: how fast the driver is, beside others and beside what a device can do at all.
 //!
-//! [`guest`] boots the benchmark image and makes [`row`]s of its records.
+//! [`guest`] boots the benchmark image and makes [`row`]s of its records. [`page`] draws them.
 
 mod guest;
+mod page;
 mod row;
 
 use std::time::Duration;
@@ -39,5 +40,8 @@ pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
     for row in &rows {
         say(&serde_json::to_string(row).context("cannot write a row")?);
     }
+    let directory = args.page.clone().unwrap_or_else(|| workspace.target.join("bench"));
+    let page = page::write(&rows, &[], &directory)?;
+    say(&format!("charts: {}", page.display()));
     Ok(true)
 }

@@ -10,7 +10,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
-    /// Write the page with the charts, and the charts as SVG files, to this directory.
+    /// Write the page with the charts, and the charts as SVG files, to this directory instead of `target/bench`.
     #[arg(long, value_name = "DIR")]
     pub(crate) page: Option<PathBuf>,
 
