@@ -422,13 +422,12 @@ fn of_bars(chart: Bars) -> Content {
     let head = head.map(str::to_owned).collect();
     let mut rows = Vec::new();
     for group in &chart.groups {
+        if chart.groups.len() > 1 {
+            rows.push(vec![group.title.clone()]);
+        }
         for bar in &group.bars {
             let values = bar.values.iter().map(|value| value.map_or_else(String::new, number));
-            let name = match chart.groups.len() {
-                1 => bar.label.clone(),
-                _ => format!("{}: {}", group.title, bar.label),
-            };
-            let cells = std::iter::once(name).chain(values);
+            let cells = std::iter::once(bar.label.clone()).chain(values);
             rows.push(cells.chain(sum.map(|_| number(bar.total()))).collect());
         }
     }

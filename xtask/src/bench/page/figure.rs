@@ -105,7 +105,7 @@ pub(super) struct Span {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Table {
     pub(super) head: Vec<String>,
-    /// The first cell of a row names it.
+    /// The first cell of a row names it. A row of one cell is the title of those after it.
     pub(super) rows: Vec<Vec<String>>,
 }
 

@@ -63,10 +63,14 @@ fn numbers(table: &Table) -> Markup {
                 thead { tr { @for cell in &table.head { th scope="col" { (cell) } } } }
                 tbody {
                     @for row in &table.rows {
-                        tr {
-                            @if let Some((name, cells)) = row.split_first() {
-                                th scope="row" { (name) }
-                                @for cell in cells { td { (cell) } }
+                        @match row.as_slice() {
+                            [] => {}
+                            [title] => { tr.title { th scope="rowgroup" colspan=(table.head.len()) { (title) } } }
+                            [name, cells @ ..] => {
+                                tr {
+                                    th scope="row" { (name) }
+                                    @for cell in cells { td { (cell) } }
+                                }
                             }
                         }
                     }
