@@ -19,7 +19,7 @@ const ROOM: f64 = 1.15;
 /// The same at the end of an even axis.
 const END: f64 = 1.05;
 /// The factor between points of different series at the same place, so that their spreads do not cover each other.
-const APART: f64 = 1.02;
+const APART: f64 = 1.05;
 
 pub(super) fn legend(chart: &Lines) -> Vec<Entry<'_>> {
     let series = chart.series.iter().enumerate();
