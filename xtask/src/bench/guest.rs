@@ -24,17 +24,23 @@ pub(crate) fn build(workspace: &Workspace, progress: Progress) -> Result<()> {
     build::for_target(workspace, "building the benchmark image", &[IMAGE], progress)
 }
 
+/// Where the image is once it is built.
+pub(crate) fn image(workspace: &Workspace) -> std::path::PathBuf {
+    build::on_target(workspace, IMAGE)
+}
+
 /// Boots the image for one pass and returns what it measured.
 pub(crate) fn measure(
     workspace: &Workspace,
     qemu: &std::path::Path,
-    pass: Pass,
+    pass: Pass<'_>,
     limit: Duration,
     progress: Progress,
 ) -> Result<Vec<Row>> {
     let (heading, counts) = match pass {
         Pass::Counts => ("counting instructions", true),
         Pass::Rates { .. } => ("measuring rates", false),
+        Pass::Profile(_) => ("counting one case", true),
     };
     let command = command(workspace, qemu, pass, counts);
     let strings = Strings::none();
@@ -64,7 +70,7 @@ pub(crate) fn measure(
 }
 
 /// The command line: one disk that does nothing for each contender.
-fn command(workspace: &Workspace, qemu: &std::path::Path, pass: Pass, counts: bool) -> Command {
+pub(crate) fn command(workspace: &Workspace, qemu: &std::path::Path, pass: Pass<'_>, counts: bool) -> Command {
     let mut command = Command::new(qemu);
     command.args(["-machine", "virt", "-m", "256M", "-bios", "default", "-kernel"]);
     command.arg(build::on_target(workspace, IMAGE));

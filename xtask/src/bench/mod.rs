@@ -4,6 +4,7 @@
 
 mod guest;
 mod page;
+mod profile;
 mod row;
 
 use std::time::Duration;
@@ -32,6 +33,13 @@ pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
     let qemu = tools::ensure_qemu(&workspace, wanted, progress)?;
     tools::ensure_target(&workspace, progress)?;
     guest::build(&workspace, progress)?;
+    if let Some(words) = &args.profile {
+        let choice = profile::choice(words).map_err(anyhow::Error::msg)?;
+        for line in profile::profile(&workspace, &qemu.program, choice, progress)? {
+            say(&line);
+        }
+        return Ok(true);
+    }
     let rows = guest::measure(&workspace, &qemu.program, Pass::Counts, LIMIT, progress)?;
     if let Some(file) = &args.json {
         let text = serde_json::to_string_pretty(&rows).context("cannot write the rows")?;

@@ -27,7 +27,8 @@ pub(crate) fn main(boot: Boot) -> ! {
         stop("probe", "no-block-device", &"there is not one disk for each contender");
     };
     match pass {
-        Pass::Counts => counts::run(found),
+        Pass::Counts => counts::run(found, None),
+        Pass::Profile(choice) => counts::run(found, Some(choice)),
         Pass::Rates { .. } => {}
     }
     record(Record::Done { passed: 1, failed: 0 });
