@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: how fast the driver is, beside others and beside what a device can do at all.
 //!
 //! [`guest`] boots the benchmark image and makes [`row`]s of its records. [`page`] draws them.
+//! [`profile`] tells where the instructions go.
 
 mod guest;
 mod page;
@@ -27,6 +28,7 @@ const SLICE_MICROS: u64 = 4000;
 
 /// Runs the command.
 pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
+    let choice = args.profile.as_deref().map(profile::choice).transpose()?;
     let workspace = Workspace::load()?;
     let progress = Progress::for_this_terminal();
     let wanted = Wanted {
@@ -37,8 +39,7 @@ pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
     let qemu = tools::ensure_qemu(&workspace, wanted, progress)?;
     tools::ensure_target(&workspace, progress)?;
     guest::build(&workspace, progress)?;
-    if let Some(words) = &args.profile {
-        let choice = profile::choice(words).map_err(anyhow::Error::msg)?;
+    if let Some(choice) = choice {
         for line in profile::profile(&workspace, &qemu.program, choice, progress)? {
             say(&line);
         }

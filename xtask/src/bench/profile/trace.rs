@@ -3,7 +3,7 @@
 //! A bracket begins and ends with an instruction that reads the counter of instructions. The one that begins it names it: a bracket
 //! around another stage is at another address. Both reads are the bracket's own; what is between them is what it counts.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 /// What an image has at which address.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,10 @@ pub(super) struct Marks {
 /// The brackets of one address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bracket {
+    /// The address.
+    pub(super) start: u64,
+    /// How many there were.
+    pub(super) times: u64,
     /// How often each address was executed in them.
     pub(super) executed: BTreeMap<u64, u64>,
 }
@@ -36,9 +40,8 @@ pub(super) struct Trace {
     last: Option<u64>,
     /// Where the bracket began that is open.
     open: Option<u64>,
-    /// Where brackets begin, in the order of the first of each.
-    order: Vec<u64>,
-    brackets: HashMap<u64, Bracket>,
+    /// In the order of the first of each.
+    brackets: Vec<Bracket>,
     /// Lines about instructions.
     lines: u64,
 }
@@ -49,8 +52,7 @@ impl Trace {
             marks,
             last: None,
             open: None,
-            order: Vec::new(),
-            brackets: HashMap::new(),
+            brackets: Vec::new(),
             lines: 0,
         }
     }
@@ -78,11 +80,7 @@ impl Trace {
         if let Some(last) = self.last.take() {
             self.executed(last);
         }
-        let Trace {
-            order, mut brackets, ..
-        } = self;
-        let brackets = order.iter().map(|start| brackets.remove(start).unwrap_or_default());
-        brackets.collect()
+        self.brackets
     }
 
     /// Whether QEMU wrote a log at all.
@@ -92,20 +90,27 @@ impl Trace {
 
     fn executed(&mut self, address: u64) {
         if address == self.marks.begins {
-            self.order.clear();
             self.brackets.clear();
         }
         let is_read = self.marks.reads.contains(&address);
         match self.open {
             Some(_) if is_read => self.open = None,
             Some(start) => {
-                let bracket = self.brackets.entry(start).or_default();
-                *bracket.executed.entry(address).or_default() += 1;
+                // There are a handful of them.
+                if let Some(bracket) = self.brackets.iter_mut().find(|bracket| bracket.start == start) {
+                    *bracket.executed.entry(address).or_default() += 1;
+                }
             }
             None if is_read => {
                 self.open = Some(address);
-                if !self.order.contains(&address) {
-                    self.order.push(address);
+                let known = self.brackets.iter_mut().find(|bracket| bracket.start == address);
+                match known {
+                    Some(bracket) => bracket.times += 1,
+                    None => self.brackets.push(Bracket {
+                        start: address,
+                        times: 1,
+                        ..Bracket::default()
+                    }),
                 }
             }
             None => {}
