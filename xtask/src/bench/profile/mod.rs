@@ -17,7 +17,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use guest_protocol::{Case, Record};
 use image_bench::choice::Choice;
 
-use super::guest;
+use crate::build;
 use crate::progress::Progress;
 use crate::report::records;
 use crate::workspace::Workspace;
@@ -66,7 +66,7 @@ pub(crate) fn profile(
     choice: Choice<'_>,
     progress: Progress,
 ) -> Result<Vec<String>> {
-    let image = guest::image(workspace);
+    let image = build::bench_image_path(workspace);
     let file = std::fs::read(&image).with_context(|| format!("cannot read {}", image.display()))?;
     let mut program = Program::parse(&file, &workspace.root)?;
     let (guest, brackets) = run::run(workspace, qemu, choice, &program, progress)?;
