@@ -8,24 +8,25 @@ use board_qemu_virt::{Interrupts, println};
 use guest_protocol::Record;
 use image_bench::choice::Choice;
 use image_bench::disks;
+use virtio_blk::Chains;
 use virtio_core::DmaBuffer;
 use virtio_drivers::transport::mmio::MmioTransport;
 
 use super::bracket::{Bracket, counting_begins, settle};
 use super::buffers::{Buffer, Gather, Handle};
 use super::contender::{Contender, Line};
-use super::ours::{Chains, Ours};
+use super::ours::{Ours, holds};
 use super::raw::Raw;
 use super::rival::{self, Blocking, NonBlocking, Watched};
 use super::workload::{DEPTHS, Operation, SEGMENTS, Workload};
 
-/// Batches that are not counted: the first ones meet cold paths.
+/// The fewest batches that are not counted: the first ones meet cold paths.
 const WARM_UP: u64 = 8;
 /// Batches that are counted.
 const BATCHES: u64 = 64;
 
 /// Chains that can be asked for.
-const CHAINS: [Chains; 2] = [Chains::Direct, Chains::Indirect];
+const CHAINS: [Chains; 3] = [Chains::Direct, Chains::Indirect, Chains::PerRequest];
 
 /// Runs the pass.
 pub(crate) fn run(found: Box<[Found; disks::COUNT]>, interrupts: Interrupts, choice: Option<Choice<'static>>) {
@@ -78,7 +79,7 @@ fn over<B: Buffer>(bracket: &Bracket, transport: Transport, chains: Chains, work
 
 /// Counts a workload if the queue holds a batch of it.
 fn fitting<B: Buffer>(bracket: &Bracket, contender: &mut Ours<B>, chains: Chains, workload: &Workload) {
-    if chains.hold(workload) {
+    if holds(chains, workload) {
         count(bracket, contender, workload);
     }
 }
@@ -147,14 +148,14 @@ fn report<C: Contender>(bracket: &Bracket, contender: &C, workload: &Workload, c
 
 fn measure<C: Contender>(bracket: &Bracket, contender: &mut C, workload: &Workload) -> Counted {
     contender.prepare(workload);
+    let warm_up = contender.warm_up().div_ceil(workload.depth) as u64;
+    for _ in 0..WARM_UP.max(warm_up) {
+        one_batch(bracket, contender, workload.depth);
+    }
     let mut counted = [0; 3];
-    let mut before = contender.events();
-    for batch in 0..WARM_UP + BATCHES {
-        if batch == WARM_UP {
-            counted = [0; 3];
-            counting_begins();
-            before = contender.events();
-        }
+    counting_begins();
+    let before = contender.events();
+    for _ in 0..BATCHES {
         for (sum, count) in counted.iter_mut().zip(one_batch(bracket, contender, workload.depth)) {
             *sum += count;
         }
