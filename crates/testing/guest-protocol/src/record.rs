@@ -98,6 +98,25 @@ pub struct Load<'a> {
     pub reopened: u64,
 }
 
+/// What was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Case<'a> {
+    pub contender: &'a str,
+    pub operation: &'a str,
+    /// `polled`, `interrupts` or `blocking`.
+    pub mode: &'a str,
+    /// `direct`, `indirect`, or `either` if it is decided for each request; may be empty.
+    pub chains: &'a str,
+    /// The type of buffer; may be empty.
+    pub buffer: &'a str,
+    /// Requests in flight.
+    pub depth: u32,
+    /// Segments of a request.
+    pub segments: u32,
+    /// Bytes of a request.
+    pub bytes: u32,
+}
+
 /// One message to the host. Times are in microseconds, sectors have 512 bytes and count from the start of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -147,6 +166,19 @@ pub enum Record<'a> {
         interrupts: u64,
         /// Instructions retired, 0 if the board does not count them.
         instructions: u64,
+    },
+    /// Instructions of a stage, in all of the requests together.
+    Counted {
+        #[serde(borrow)]
+        case: Case<'a>,
+        /// `submit`, `publish`, `pop`, ...: what the bracket was around.
+        stage: &'a str,
+        requests: u64,
+        instructions: u64,
+        /// Notifications sent to the device.
+        notifies: u64,
+        /// Interrupts taken.
+        interrupts: u64,
     },
     /// What a client of the mixed load has done so far.
     #[serde(borrow)]
