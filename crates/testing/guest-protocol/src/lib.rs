@@ -2,6 +2,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod histogram;
 pub mod pattern;
 mod record;
 mod text;
