@@ -1,8 +1,9 @@
 //! `cargo xtask bench`: how fast the driver is, beside others and beside what a device can do at all.
 //!
-//! [`guest`] boots the benchmark image and makes [`row`]s of its records.
+//! [`guest`] boots the benchmark image and makes [`row`]s of its records. [`native`] measures the driver on this machine.
 
 mod guest;
+mod native;
 mod row;
 
 use std::time::Duration;
@@ -42,6 +43,11 @@ pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
     };
     for pass in [Pass::Counts, rates] {
         rows.extend(guest::measure(&workspace, &qemu.program, pass, LIMIT, progress)?);
+    }
+    if args.native {
+        let native = native::measure(&workspace, progress)?;
+        say(&native::table(&native));
+        rows.extend(native);
     }
     if let Some(file) = &args.json {
         let text = serde_json::to_string_pretty(&rows).context("cannot write the rows")?;

@@ -2,8 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use crate::ours::stop;
 use crate::sample::{Round, Sample};
 use crate::{Choice, Contender};
+
+/// How long a device may take to answer once a turn is over.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// How to measure.
 #[derive(Clone, Debug)]
@@ -70,6 +74,9 @@ fn turn(driver: &mut dyn Contender, plan: &Plan, clock: Duration) -> Round {
         before = now;
         if in_flight == 0 {
             break;
+        }
+        if now > end + LIMIT {
+            stop("the device does not answer");
         }
     }
     round.nanos = (before - started).as_nanos() as u64;
