@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use virtio_blk::proto::Sector;
-use virtio_blk::{Disk, DiskOptions, Request};
-use virtio_core::{DeviceType, DmaBuffer, DmaSegments, Features, RawSegments, Segment};
+use virtio_blk::{Chains, Disk, DiskOptions, Request};
+use virtio_core::{DeviceType, DmaBuffer, DmaSegments, RawSegments, Segment};
 use virtio_vhost_user::{SharedMemory, VhostUser};
 
 use crate::{Choice, Contender, MAX_DEPTH, QUEUE_SIZE, REQUEST_BYTES};
@@ -29,10 +29,15 @@ impl Ours {
     pub fn start(choice: Choice, socket: &Path) -> Result<Self> {
         let mut memory = SharedMemory::new(64 << 20)?;
         let transport = VhostUser::connect(socket, DeviceType::BLOCK, &memory)?;
-        let mut options = DiskOptions::default();
-        if choice == Choice::OursDirect {
-            options.features = options.features.difference(Features::INDIRECT_DESC);
-        }
+        let chains = match choice {
+            Choice::OursDirect => Chains::Direct,
+            Choice::OursIndirect => Chains::Indirect,
+            Choice::Ours | Choice::VirtioDriver => Chains::default(),
+        };
+        let options = DiskOptions {
+            chains,
+            ..DiskOptions::default()
+        };
         let started = Disk::start(transport, &mut memory, &options);
         let disk = started.map_err(|failed| anyhow!("the disk does not start: {failed}"))?;
         let free: Result<_> = (0..MAX_DEPTH as u32)
