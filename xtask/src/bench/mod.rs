@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: how fast the driver is, beside others and beside what a device can do at all.
 //!
 //! * [`guest`] boots the benchmark image and makes [`row`]s of its records, [`sizes`] looks at programs.
+//! * [`native`] measures the driver on this machine.
 //! * [`table`] prints the rows, and [`goals`] says what the project wants of them. [`page`] draws them.
 //! * [`budget`] is what `cargo xtask test` holds the driver to.
 //! * [`profile`] tells where the instructions go.
@@ -8,6 +9,7 @@
 mod budget;
 mod goals;
 pub(crate) mod guest;
+mod native;
 mod page;
 mod profile;
 mod row;
@@ -53,11 +55,22 @@ pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
         }
         return Ok(true);
     }
-    let rows = if args.bless {
+    // First, because it tells at once if the program for its devices is missing.
+    let native = if args.native {
+        native::measure(&bench.workspace, bench.progress)?
+    } else {
+        Vec::new()
+    };
+    let mut rows = if args.bless {
         bench.counts()?
     } else {
         bench.everything()?
     };
+    if !native.is_empty() {
+        say(&native::table(&native));
+        say("");
+    }
+    rows.extend(native);
     if let Some(file) = &args.json {
         let text = serde_json::to_string_pretty(&rows).context("cannot write the rows")?;
         write(file, &(text + "\n"))?;
