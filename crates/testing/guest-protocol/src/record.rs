@@ -98,6 +98,55 @@ pub struct Load<'a> {
     pub reopened: u64,
 }
 
+/// What a process asks the kernel for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Call {
+    /// A message: RECEIVE.
+    Receive,
+    /// To send a message: SEND, SENDNB, SENDREC.
+    Send,
+    /// To send messages from its table: SENDA.
+    SendTable,
+    /// Physical addresses for a grant: VUMAP.
+    Map,
+    /// To copy from or to a grant: SAFECOPYFROM, SAFECOPYTO.
+    Copy,
+    /// The interrupt line: IRQCTL.
+    Interrupts,
+    /// The alarm: SETALARM.
+    Alarm,
+    /// Anything else.
+    Other,
+}
+
+impl Call {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Receive,
+        Self::Send,
+        Self::SendTable,
+        Self::Map,
+        Self::Copy,
+        Self::Interrupts,
+        Self::Alarm,
+        Self::Other,
+    ];
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Receive => "receive",
+            Self::Send => "send",
+            Self::SendTable => "send-table",
+            Self::Map => "map",
+            Self::Copy => "copy",
+            Self::Interrupts => "interrupts",
+            Self::Alarm => "alarm",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// One message to the host. Times are in microseconds, sectors have 512 bytes and count from the start of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -195,13 +244,48 @@ pub enum Record<'a> {
         /// Whether it had to be killed.
         forced: bool,
     },
-    /// What a process took between two statements of the scenario.
+    /// What a process took between two statements of the scenario, or between two [marks](crate::MARK_CODE) of a client.
     Measure {
         name: &'a str,
         label: &'a str,
         /// Instructions in user mode.
         instructions: u64,
         micros: u64,
+    },
+    /// The device of such a process meanwhile. Comes after the [`Measure`](Self::Measure) of that name.
+    Signals {
+        name: &'a str,
+        /// Notifications that the device got.
+        notifies: u64,
+        /// Interrupts that the process was told of.
+        interrupts: u64,
+    },
+    /// What such a process took from one call to the next. Comes after the [`Measure`](Self::Measure) of that name.
+    Stage {
+        name: &'a str,
+        from: Call,
+        to: Call,
+        /// How often the two calls followed each other.
+        times: u64,
+        /// Instructions in user mode, the second call included.
+        instructions: u64,
+    },
+    /// Requests of a client, all alike. Comes after the [`Measure`](Self::Measure) of that name, if there is one.
+    Requests {
+        name: &'a str,
+        /// `read` or `write`.
+        operation: &'a str,
+        /// Requests in flight.
+        depth: u32,
+        /// Pieces of memory of each.
+        segments: u32,
+        /// Bytes of each.
+        bytes: u32,
+        /// Requests done.
+        ops: u64,
+        micros: u64,
+        /// Latency that 50, 90 and 99 % of them did not exceed.
+        percentiles: [u64; 3],
     },
     /// The kernel saw a breach of protocol. A failure.
     Violation { text: &'a str },
