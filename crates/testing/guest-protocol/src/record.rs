@@ -7,7 +7,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::SectorRange;
+use crate::{Call, SectorRange};
 
 /// The byte that opens a record: the ASCII record separator, which console text has no use for.
 pub const MARK: char = '\u{1e}';
@@ -98,53 +98,23 @@ pub struct Load<'a> {
     pub reopened: u64,
 }
 
-/// What a process asks the kernel for.
+/// What was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Call {
-    /// A message: RECEIVE.
-    Receive,
-    /// To send a message: SEND, SENDNB, SENDREC.
-    Send,
-    /// To send messages from its table: SENDA.
-    SendTable,
-    /// Physical addresses for a grant: VUMAP.
-    Map,
-    /// To copy from or to a grant: SAFECOPYFROM, SAFECOPYTO.
-    Copy,
-    /// The interrupt line: IRQCTL.
-    Interrupts,
-    /// The alarm: SETALARM.
-    Alarm,
-    /// Anything else.
-    Other,
-}
-
-impl Call {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::Receive,
-        Self::Send,
-        Self::SendTable,
-        Self::Map,
-        Self::Copy,
-        Self::Interrupts,
-        Self::Alarm,
-        Self::Other,
-    ];
-
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Receive => "receive",
-            Self::Send => "send",
-            Self::SendTable => "send-table",
-            Self::Map => "map",
-            Self::Copy => "copy",
-            Self::Interrupts => "interrupts",
-            Self::Alarm => "alarm",
-            Self::Other => "other",
-        }
-    }
+pub struct Case<'a> {
+    pub contender: &'a str,
+    pub operation: &'a str,
+    /// `polled`, `interrupts` or `blocking`.
+    pub mode: &'a str,
+    /// `direct`, `indirect`, or `either` if it is decided for each request; may be empty.
+    pub chains: &'a str,
+    /// The type of buffer; may be empty.
+    pub buffer: &'a str,
+    /// Requests in flight.
+    pub depth: u32,
+    /// Segments of a request.
+    pub segments: u32,
+    /// Bytes of a request.
+    pub bytes: u32,
 }
 
 /// One message to the host. Times are in microseconds, sectors have 512 bytes and count from the start of the disk.
@@ -196,6 +166,19 @@ pub enum Record<'a> {
         interrupts: u64,
         /// Instructions retired, 0 if the board does not count them.
         instructions: u64,
+    },
+    /// Instructions of a stage, in all of the requests together.
+    Counted {
+        #[serde(borrow)]
+        case: Case<'a>,
+        /// `submit`, `publish`, `pop`, ...: what the bracket was around.
+        stage: &'a str,
+        requests: u64,
+        instructions: u64,
+        /// Notifications sent to the device.
+        notifies: u64,
+        /// Interrupts taken.
+        interrupts: u64,
     },
     /// What a client of the mixed load has done so far.
     #[serde(borrow)]
