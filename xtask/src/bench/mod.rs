@@ -1,9 +1,11 @@
 //! `cargo xtask bench`: how fast the driver is, beside others and beside what a device can do at all.
 //!
-//! [`guest`] boots the benchmark image and makes [`row`]s of its records.
+//! [`guest`] boots the benchmark image and makes [`row`]s of its records, [`service`] does the same with the MINIX service in the
+//! test kernel.
 
 mod guest;
 mod row;
+mod service;
 
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use image_bench::options::Pass;
 
 use crate::cli::BenchArgs;
 use crate::console::say;
+use crate::minix::programs;
 use crate::progress::Progress;
 use crate::tools::{self, Wanted};
 use crate::workspace::Workspace;
@@ -31,7 +34,10 @@ pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
     let qemu = tools::ensure_qemu(&workspace, wanted, progress)?;
     tools::ensure_target(&workspace, progress)?;
     guest::build(&workspace, progress)?;
-    let rows = guest::measure(&workspace, &qemu.program, Pass::Counts, LIMIT, progress)?;
+    let programs = programs::build_all(&workspace, progress)?;
+    let mut rows = guest::measure(&workspace, &qemu.program, Pass::Counts, LIMIT, progress)?;
+    let passes = [service::Pass::Counts, service::Pass::Rates, service::Pass::Wait];
+    rows.extend(service::measure(&workspace, &qemu.program, &programs, &passes, LIMIT, progress)?);
     if let Some(file) = &args.json {
         let text = serde_json::to_string_pretty(&rows).context("cannot write the rows")?;
         std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;
