@@ -37,7 +37,14 @@ pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
     let programs = programs::build_all(&workspace, progress)?;
     let mut rows = guest::measure(&workspace, &qemu.program, Pass::Counts, LIMIT, progress)?;
     let passes = [service::Pass::Counts, service::Pass::Rates, service::Pass::Wait];
-    rows.extend(service::measure(&workspace, &qemu.program, &programs, &passes, LIMIT, progress)?);
+    rows.extend(service::measure(
+        &workspace,
+        &qemu.program,
+        &programs,
+        &passes,
+        LIMIT,
+        progress,
+    )?);
     if let Some(file) = &args.json {
         let text = serde_json::to_string_pretty(&rows).context("cannot write the rows")?;
         std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use guest_protocol::{Call, Record};
+use guest_protocol::{CALIBRATION, Call, Record};
 use testkernel::scenario::{Pace, Program, Statement};
 
 use super::row::{Latency, Row};
@@ -134,16 +134,31 @@ impl Pass {
         if self == Pass::Wait {
             for depth in [1, 8] {
                 let bytes = SIZES[0];
-                shapes.push(Shape { is_write: false, depth, segments: 1, bytes });
+                shapes.push(Shape {
+                    is_write: false,
+                    depth,
+                    segments: 1,
+                    bytes,
+                });
             }
             return shapes;
         }
         for is_write in [false, true] {
             for bytes in SIZES {
-                shapes.extend(DEPTHS.map(|depth| Shape { is_write, depth, segments: 1, bytes }));
+                shapes.extend(DEPTHS.map(|depth| Shape {
+                    is_write,
+                    depth,
+                    segments: 1,
+                    bytes,
+                }));
             }
             let bytes = VECTOR * 4096;
-            shapes.push(Shape { is_write, depth: 1, segments: VECTOR, bytes });
+            shapes.push(Shape {
+                is_write,
+                depth: 1,
+                segments: VECTOR,
+                bytes,
+            });
         }
         shapes
     }
@@ -192,7 +207,9 @@ pub(crate) fn measure(
 /// Adds a row, or what it has measured to the row of the same request.
 fn put(rows: &mut Vec<Row>, row: Row) {
     let key = |row: &Row| {
-        let Row { operation, mode, stage, .. } = row;
+        let Row {
+            operation, mode, stage, ..
+        } = row;
         let (depth, segments, bytes) = (row.depth, row.segments, row.bytes);
         (operation.clone(), mode.clone(), stage.clone(), depth, segments, bytes)
     };
@@ -277,7 +294,8 @@ fn script(pass: Pass, mode: Mode) -> String {
         statements.push(Statement::Run(program(CLIENT, format!("{CLIENT}{number}"), arguments)));
     }
     statements.push(Statement::Down(SERVICE.to_owned()));
-    let line = |statement: &Statement<String>| serde_json::to_string(statement).expect("statements are plain data") + "\n";
+    let line =
+        |statement: &Statement<String>| serde_json::to_string(statement).expect("statements are plain data") + "\n";
     statements.iter().map(line).collect()
 }
 
@@ -299,6 +317,9 @@ fn rows_of(guest: &Guest, pass: Pass, mode: Mode) -> Result<Vec<Row>> {
         };
         (name, ops, row)
     });
+    if pass != Pass::Rates {
+        check_counter(guest)?;
+    }
     let mut rows = Vec::new();
     for (name, ops, row) in requests {
         match pass {
@@ -313,6 +334,17 @@ fn rows_of(guest: &Guest, pass: Pass, mode: Mode) -> Result<Vec<Row>> {
         bail!("{found} of {wanted} measurements were reported");
     }
     Ok(rows)
+}
+
+/// Makes sure that the kernel counts the instructions of a process, and none of its own.
+fn check_counter(guest: &Guest) -> Result<()> {
+    let [without, with] = CALIBRATION.names.map(|name| measured(guest, name));
+    let counted = with?.0.wrapping_sub(without?.0);
+    let wanted = CALIBRATION.traps * CALIBRATION.instructions_per_trap;
+    if counted != wanted {
+        bail!("the counter of this QEMU is not exact: {counted} instructions for {wanted}");
+    }
+    Ok(())
 }
 
 /// The instructions of the measurement with this name, and its microseconds.
@@ -339,7 +371,8 @@ fn counted(guest: &Guest, name: &str, ops: u64, row: &Row) -> Result<Vec<Row>> {
     let mut signals = records!(guest, Record::Signals { name, notifies, interrupts } => (name, notifies, interrupts));
     let signals = signals.find(|(found, ..)| *found == name);
     let (_, notifies, interrupts) = signals.with_context(|| format!("no signals of {name}"))?;
-    let stages = records!(guest, Record::Stage { name, from, to, times, instructions } => (name, from, to, times, instructions));
+    let stages =
+        records!(guest, Record::Stage { name, from, to, times, instructions } => (name, from, to, times, instructions));
     let stages: Vec<_> = stages.filter(|(found, ..)| *found == name).collect();
     let calls = stages.iter().map(|(_, _, _, times, _)| times).sum();
     let mut rows = vec![Row {
@@ -361,4 +394,153 @@ fn counted(guest: &Guest, name: &str, ops: u64, row: &Row) -> Result<Vec<Row>> {
 /// The name of what lies between two calls.
 fn stage(from: Call, to: Call) -> String {
     format!("{} to {}", from.word(), to.word())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use guest_protocol::LINE_BYTES;
+
+    fn guest(records: &[Record<'_>]) -> Guest {
+        let mut guest = Guest::default();
+        for record in records {
+            guest.hear(Duration::ZERO, record.line(&mut [0; LINE_BYTES]));
+        }
+        guest.end();
+        guest
+    }
+
+    fn measure(name: &'static str, instructions: u64, micros: u64) -> Record<'static> {
+        Record::Measure {
+            name,
+            label: SERVICE,
+            instructions,
+            micros,
+        }
+    }
+
+    fn requests(name: &'static str) -> Record<'static> {
+        Record::Requests {
+            name,
+            operation: "read",
+            depth: 8,
+            segments: 1,
+            bytes: 4096,
+            ops: 100,
+            micros: 2000,
+            percentiles: [10, 20, 30],
+        }
+    }
+
+    fn stage_of(from: Call, to: Call, times: u64, instructions: u64) -> Record<'static> {
+        Record::Stage {
+            name: "a",
+            from,
+            to,
+            times,
+            instructions,
+        }
+    }
+
+    fn base(mode: Mode) -> Row {
+        Row {
+            contender: CONTENDER.into(),
+            operation: "read".into(),
+            depth: 8,
+            segments: 1,
+            bytes: 4096,
+            mode: mode.name().into(),
+            ..Row::default()
+        }
+    }
+
+    #[test]
+    fn counts_are_for_one_request_and_stage_by_stage() {
+        let guest = guest(&[
+            measure("a", 50_000, 1),
+            Record::Signals {
+                name: "a",
+                notifies: 25,
+                interrupts: 50,
+            },
+            stage_of(Call::Receive, Call::Map, 100, 20_000),
+            stage_of(Call::Map, Call::Receive, 50, 30_000),
+        ]);
+        let rows = counted(&guest, "a", 100, &base(Mode::Polled)).unwrap();
+        let whole = Row {
+            instructions_per_request: Some(500.0),
+            notifies_per_request: Some(0.25),
+            interrupts_per_request: Some(0.5),
+            calls_per_request: Some(1.5),
+            ..base(Mode::Polled)
+        };
+        let part = |stage: &str, instructions, calls| Row {
+            stage: Some(stage.into()),
+            instructions_per_request: Some(instructions),
+            calls_per_request: Some(calls),
+            ..base(Mode::Polled)
+        };
+        let parts = [part("receive to map", 200.0, 1.0), part("map to receive", 300.0, 0.5)];
+        assert_eq!(rows[0], whole);
+        assert_eq!(rows[1..], parts);
+    }
+
+    #[test]
+    fn a_measurement_that_is_missing_is_an_error() {
+        let without_kernel = guest(&[requests("a")]);
+        assert!(counted(&without_kernel, "a", 100, &base(Mode::Polled)).is_err());
+        let error = rows_of(&without_kernel, Pass::Rates, Mode::Polled).unwrap_err();
+        assert_eq!(error.to_string(), "1 of 34 measurements were reported");
+    }
+
+    #[test]
+    fn a_counter_that_counts_the_kernel_is_refused() {
+        let [none, all] = CALIBRATION.names;
+        assert!(check_counter(&guest(&[measure(none, 90, 1), measure(all, 3090, 1)])).is_ok());
+        let error = check_counter(&guest(&[measure(none, 91, 1), measure(all, 4091, 1)])).unwrap_err();
+        let text = "the counter of this QEMU is not exact: 4000 instructions for 3000";
+        assert_eq!(error.to_string(), text);
+        assert!(check_counter(&guest(&[measure(none, 90, 1)])).is_err());
+    }
+
+    #[test]
+    fn what_is_measured_in_two_passes_is_one_row() {
+        let exact = Row {
+            instructions_per_request: Some(500.0),
+            ..base(Mode::Polled)
+        };
+        let timed = Row {
+            rate: Some(50_000.0),
+            latency_micros: Some(Latency::default()),
+            ..base(Mode::Polled)
+        };
+        let mut rows = Vec::new();
+        put(&mut rows, exact.clone());
+        put(&mut rows, timed.clone());
+        put(&mut rows, base(Mode::Interrupts));
+        let both = Row {
+            instructions_per_request: Some(500.0),
+            ..timed
+        };
+        assert_eq!(rows, [both, base(Mode::Interrupts)]);
+    }
+
+    #[test]
+    fn waiting_is_a_share_of_one_hart() {
+        let guest = guest(&[measure("a", 500_000, 1000)]);
+        let row = waited(&guest, "a", base(Mode::Polled)).unwrap();
+        assert_eq!(row.cpu_share, Some(0.5));
+        assert_eq!(Pass::Wait.operation("read", 1), "slow-read");
+    }
+
+    #[test]
+    fn only_boots_that_count_hold_notifications_back() {
+        let first = |pass, mode| script(pass, mode).lines().next().unwrap().to_owned();
+        assert_eq!(first(Pass::Counts, Mode::Polled), r#"{"pace":"at-once"}"#);
+        assert_eq!(first(Pass::Counts, Mode::Interrupts), r#"{"pace":"when-all-wait"}"#);
+        for pass in [Pass::Rates, Pass::Wait] {
+            assert!(first(pass, Mode::Polled).starts_with(r#"{"service":"#));
+            assert!(!script(pass, Mode::Interrupts).contains("pace"));
+        }
+    }
 }

@@ -11,8 +11,8 @@ use std::rc::Rc;
 use minix_abi::grant::GrantFlags;
 use minix_abi::ipc::{AsyncFlags, AsyncMessage, IpcCall, IpcStatus};
 use minix_abi::kernel_call::{
-    DiagCode, DiagCtl, GetInfo, InfoRequest, IrqCtl, IrqHook, IrqRequest, MapAccess, MapElement, PhysRange, PrivFlags, SafeCopy,
-    SetAlarm, SetGrant, Umap, UmapReply, Vumap, VumapReply, WhoAmI,
+    DiagCode, DiagCtl, GetInfo, InfoRequest, IrqCtl, IrqHook, IrqRequest, MapAccess, MapElement, PhysRange, PrivFlags,
+    SafeCopy, SetAlarm, SetGrant, Umap, UmapReply, Vumap, VumapReply, WhoAmI,
 };
 use minix_abi::notify::Notification;
 use minix_abi::rs::InitFlags;

@@ -96,8 +96,14 @@ impl Account {
         if process != self.process {
             return;
         }
-        let (from, instructions) = (core::mem::replace(&mut self.last, call), core::mem::take(&mut self.pending));
-        let known = self.stages.iter_mut().find(|stage| (stage.from, stage.to) == (from, call));
+        let (from, instructions) = (
+            core::mem::replace(&mut self.last, call),
+            core::mem::take(&mut self.pending),
+        );
+        let known = self
+            .stages
+            .iter_mut()
+            .find(|stage| (stage.from, stage.to) == (from, call));
         if let Some(stage) = known {
             stage.times += 1;
             stage.instructions += instructions;

@@ -4,6 +4,8 @@
 //! followed by the next request. Requests do not touch each other, so that none are merged. The client times each request;
 //! a kernel that knows [marks](crate::client::Client::mark) reports what the driver took meanwhile.
 
+#[cfg(target_arch = "riscv64")]
+mod calibrate;
 mod plan;
 mod program;
 mod run;

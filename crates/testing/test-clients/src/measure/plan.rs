@@ -38,7 +38,8 @@ impl Measurement {
             let number = numbers.next().flatten().and_then(|number| usize::try_from(number).ok());
             let number = number.ok_or_else(bad)?;
             let fits = (1..=most).contains(&number);
-            fits.then_some(number).ok_or(word.bad("has a number that is out of range"))
+            fits.then_some(number)
+                .ok_or(word.bad("has a number that is out of range"))
         };
         let measurement = Self {
             direction,

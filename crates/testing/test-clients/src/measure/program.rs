@@ -18,13 +18,14 @@ const MEASUREMENTS: usize = 8;
 /// Seed of the ids.
 const SEED: u64 = 1;
 
-/// The program with the clock of the hart.
+/// The program with the clock of the hart. It begins with a calibration of the kernel's counter.
 ///
 /// # Errors
 ///
 /// As [`program`].
 #[cfg(target_arch = "riscv64")]
 pub fn main(client: &mut Client<minix_rt::Minix>, args: Args) -> Result<(), Errno> {
+    super::calibrate::calibrate(client)?;
     program(client, args, minix_rt::clock::now)
 }
 

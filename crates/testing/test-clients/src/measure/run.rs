@@ -24,6 +24,9 @@ const SPAN_BYTES: u64 = 512 << 20;
 /// Latencies, one for each request.
 pub(super) type Samples = [u32; MAX_OPS];
 
+/// When the request of each slot was sent, if it is in flight.
+type Sent = [Option<Instant>; MAX_DEPTH];
+
 /// A client that measures.
 pub(super) struct Meter<'c, 's, I: Ipc, C> {
     pub(super) session: Session<'c, I>,
@@ -154,7 +157,7 @@ impl<I: Ipc, C: Fn() -> Instant> Meter<'_, '_, I, C> {
         if measurement.depth == 1 {
             return self.send_in_turn(measurement, requests, count);
         }
-        let mut sent = [Instant::START; MAX_DEPTH];
+        let mut sent = [None; MAX_DEPTH];
         let (mut posted, mut answered) = (0, 0);
         while posted < count.min(measurement.depth) {
             self.post(requests, posted, &mut sent)?;
@@ -168,8 +171,8 @@ impl<I: Ipc, C: Fn() -> Instant> Meter<'_, '_, I, C> {
                 // Nothing is expected of others.
                 Arrival::Stray(_) | Arrival::Signal(_) | Arrival::Nothing => continue,
             };
-            let slot = self.judge(measurement, &message)?;
-            self.note(answered, sent[slot]);
+            let (slot, since) = Self::judge(measurement, &message, &mut sent)?;
+            self.note(answered, since);
             answered += 1;
             if posted < count {
                 self.post(requests, slot, &mut sent)?;
@@ -191,21 +194,22 @@ impl<I: Ipc, C: Fn() -> Instant> Meter<'_, '_, I, C> {
     }
 
     /// Posts the request of a slot, which is its id as well.
-    fn post(&mut self, requests: &mut Requests, slot: usize, sent: &mut [Instant; MAX_DEPTH]) -> Result<(), Trouble> {
+    fn post(&mut self, requests: &mut Requests, slot: usize, sent: &mut Sent) -> Result<(), Trouble> {
         let request = requests.next(slot as i32);
-        sent[slot] = (self.clock)();
+        sent[slot] = Some((self.clock)());
         Ok(self.session.post(requests.kind, &request)?)
     }
 
-    /// The slot of the request that a message answers.
-    fn judge(&self, measurement: Measurement, message: &Message) -> Result<usize, Trouble> {
+    /// The slot of the request that a message answers, and when it was sent.
+    fn judge(measurement: Measurement, message: &Message, sent: &mut Sent) -> Result<(usize, Instant), Trouble> {
         let BdevReply { status, id } = message.payload();
         if message.kind != MessageType::BDEV_REPLY {
             return Err(Trouble::WrongType(message.kind));
         }
         Trouble::unless_moved(status, measurement.bytes)?;
-        let slot = usize::try_from(id).ok().filter(|slot| *slot < measurement.depth);
-        slot.ok_or(Trouble::WrongId { sent: 0, got: id })
+        let slot = usize::try_from(id).ok();
+        let answered = slot.and_then(|slot| Some((slot, sent.get_mut(slot)?.take()?)));
+        answered.ok_or(Trouble::NeverAsked(id))
     }
 
     fn note(&mut self, nth: usize, since: Instant) {
