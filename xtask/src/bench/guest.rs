@@ -4,11 +4,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use guest_protocol::{Case, Record};
+use guest_protocol::{Case, Record, histogram};
 use image_bench::disks;
 use image_bench::options::Pass;
 
-use super::row::Row;
+use super::row::{Bucket, Latency, Row};
 use crate::build;
 use crate::console::Console;
 use crate::progress::Progress;
@@ -84,8 +84,13 @@ fn command(workspace: &Workspace, qemu: &std::path::Path, pass: Pass, counts: bo
         command.arg("-drive");
         command.arg(format!("if=none,id=d{number},driver=null-co,size=1G,read-zeroes=off"));
         command.arg("-device");
+        let more = match number {
+            disks::RAW => format!(",queue-size={}", disks::RAW_QUEUE),
+            disks::RIVAL_BLOCKING | disks::RIVAL_DIRECT => ",indirect_desc=off".to_owned(),
+            _ => String::new(),
+        };
         command.arg(format!(
-            "virtio-blk-device,drive=d{number},bus=virtio-mmio-bus.{number}"
+            "virtio-blk-device,drive=d{number},bus=virtio-mmio-bus.{number}{more}"
         ));
     }
     if counts {
@@ -100,17 +105,67 @@ fn rows(guest: &Guest) -> Result<Vec<Row>> {
     if let Some(damaged) = guest.damaged.first() {
         bail!("the benchmark image sent a broken record: {damaged}");
     }
-    let counted = records!(guest, Record::Counted { case, stage, requests, instructions, notifies, interrupts } => {
-        let each = |count: u64| Some(count as f64 / requests as f64);
-        Row {
-            stage: (!stage.is_empty()).then(|| stage.to_owned()),
-            instructions_per_request: each(instructions),
-            notifies_per_request: each(notifies),
-            interrupts_per_request: each(interrupts),
-            ..row(&case)
+    let mut rows: Vec<Row> = Vec::new();
+    for reported in &guest.records {
+        match reported.record {
+            Record::Counted {
+                case,
+                stage,
+                requests,
+                instructions,
+                notifies,
+                interrupts,
+            } => {
+                let each = |count: u64| Some(count as f64 / requests as f64);
+                rows.push(Row {
+                    stage: (!stage.is_empty()).then(|| stage.to_owned()),
+                    instructions_per_request: each(instructions),
+                    notifies_per_request: each(notifies),
+                    interrupts_per_request: each(interrupts),
+                    ..row(&case)
+                });
+            }
+            Record::Rated {
+                case,
+                per_second,
+                against_raw: [low, median, high],
+                ..
+            } => {
+                let share = |millionths: u64| millionths as f64 / 1e6;
+                rows.push(Row {
+                    ratio_to_raw: Some(share(median)),
+                    ratio_spread: Some([share(low), share(high)]),
+                    rate: Some(per_second as f64),
+                    ..row(&case)
+                });
+            }
+            Record::Timed { case, nanos, buckets } => rows.push(Row {
+                latency_micros: Some(latency(nanos, &buckets)),
+                ..row(&case)
+            }),
+            _ => {}
         }
-    });
-    Ok(counted.collect())
+    }
+    Ok(rows)
+}
+
+/// Latencies as a guest reports them.
+pub(super) fn latency(nanos: [u64; 3], buckets: &[u32]) -> Latency {
+    let micros = |nanos: u64| nanos as f64 / 1e3;
+    let [p50, p90, p99] = nanos.map(micros);
+    let last = buckets.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
+    let buckets = buckets[..last].iter().enumerate();
+    Latency {
+        p50,
+        p90,
+        p99,
+        buckets: buckets
+            .map(|(number, count)| Bucket {
+                below: micros(histogram::end(number)),
+                count: u64::from(*count),
+            })
+            .collect(),
+    }
 }
 
 /// The row of a case, with nothing measured.

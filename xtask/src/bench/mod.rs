@@ -22,6 +22,10 @@ use crate::workspace::Workspace;
 /// How long a boot may take.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// How often each contender has its turn, and how long a turn is.
+const ROUNDS: u32 = 100;
+const SLICE_MICROS: u64 = 4000;
+
 /// Runs the command.
 pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
     let workspace = Workspace::load()?;
@@ -34,17 +38,18 @@ pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
     let qemu = tools::ensure_qemu(&workspace, wanted, progress)?;
     tools::ensure_target(&workspace, progress)?;
     guest::build(&workspace, progress)?;
-    let programs = programs::build_all(&workspace, progress)?;
-    let mut rows = guest::measure(&workspace, &qemu.program, Pass::Counts, LIMIT, progress)?;
+    let mut rows = Vec::new();
+    let rates = Pass::Rates {
+        rounds: ROUNDS,
+        slice_micros: SLICE_MICROS,
+    };
+    for pass in [Pass::Counts, rates] {
+        rows.extend(guest::measure(&workspace, &qemu.program, pass, LIMIT, progress)?);
+    }
     let passes = [service::Pass::Counts, service::Pass::Rates, service::Pass::Wait];
-    rows.extend(service::measure(
-        &workspace,
-        &qemu.program,
-        &programs,
-        &passes,
-        LIMIT,
-        progress,
-    )?);
+    let programs = programs::build_all(&workspace, progress)?;
+    let service = service::measure(&workspace, &qemu.program, &programs, &passes, LIMIT, progress)?;
+    rows.extend(service);
     if let Some(file) = &args.json {
         let text = serde_json::to_string_pretty(&rows).context("cannot write the rows")?;
         std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;

@@ -15,7 +15,8 @@ use anyhow::{Context, Result, bail};
 use guest_protocol::{CALIBRATION, Call, Record};
 use testkernel::scenario::{Pace, Program, Statement};
 
-use super::row::{Latency, Row};
+use super::guest::latency;
+use super::row::Row;
 use crate::cli;
 use crate::console::Console;
 use crate::disk::Attachment;
@@ -301,8 +302,7 @@ fn script(pass: Pass, mode: Mode) -> String {
 
 /// What a client and the kernel reported, as rows.
 fn rows_of(guest: &Guest, pass: Pass, mode: Mode) -> Result<Vec<Row>> {
-    let requests = records!(guest, Record::Requests { name, operation, depth, segments, bytes, ops, micros, percentiles } => {
-        let [p50, p90, p99] = percentiles.map(|micros| micros as f64);
+    let requests = records!(guest, Record::Requests { name, operation, depth, segments, bytes, ops, micros, nanos, buckets } => {
         let rate = pass == Pass::Rates;
         let row = Row {
             contender: CONTENDER.to_owned(),
@@ -312,7 +312,7 @@ fn rows_of(guest: &Guest, pass: Pass, mode: Mode) -> Result<Vec<Row>> {
             bytes,
             mode: mode.name().to_owned(),
             rate: rate.then(|| ops as f64 * 1e6 / micros.max(1) as f64),
-            latency_micros: rate.then_some(Latency { p50, p90, p99, buckets: Vec::new() }),
+            latency_micros: rate.then_some(latency(nanos, &buckets)),
             ..Row::default()
         };
         (name, ops, row)
@@ -399,7 +399,9 @@ fn stage(from: Call, to: Call) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::row::Latency;
     use guest_protocol::LINE_BYTES;
+    use guest_protocol::histogram::BUCKETS;
 
     fn guest(records: &[Record<'_>]) -> Guest {
         let mut guest = Guest::default();
@@ -428,7 +430,8 @@ mod tests {
             bytes: 4096,
             ops: 100,
             micros: 2000,
-            percentiles: [10, 20, 30],
+            nanos: [10_000, 20_000, 30_000],
+            buckets: [0; BUCKETS],
         }
     }
 

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod call;
+pub mod histogram;
 pub mod pattern;
 mod record;
 mod text;

@@ -7,13 +7,14 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::histogram::BUCKETS;
 use crate::{Call, SectorRange};
 
 /// The byte that opens a record: the ASCII record separator, which console text has no use for.
 pub const MARK: char = '\u{1e}';
 
 /// Bytes of the longest line, both ends included.
-pub const LINE_BYTES: usize = 480;
+pub const LINE_BYTES: usize = 640;
 
 /// The result of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,6 +181,26 @@ pub enum Record<'a> {
         /// Interrupts taken.
         interrupts: u64,
     },
+    /// How fast requests were done, in slices of time that contenders had in turn.
+    Rated {
+        #[serde(borrow)]
+        case: Case<'a>,
+        /// Slices.
+        rounds: u32,
+        /// Requests per second: the median of the slices.
+        per_second: u64,
+        /// The rate against that of the raw ring in the same round, in millionths: lower quartile, median, upper quartile.
+        against_raw: [u64; 3],
+    },
+    /// How long single requests took.
+    Timed {
+        #[serde(borrow)]
+        case: Case<'a>,
+        /// Half of them, nine in ten, and 99 in a hundred took at most so many nanoseconds.
+        nanos: [u64; 3],
+        /// How many there are in each bucket of [`histogram`](crate::histogram).
+        buckets: [u32; BUCKETS],
+    },
     /// What a client of the mixed load has done so far.
     #[serde(borrow)]
     Load(Load<'a>),
@@ -267,8 +288,10 @@ pub enum Record<'a> {
         /// Requests done.
         ops: u64,
         micros: u64,
-        /// Latency that 50, 90 and 99 % of them did not exceed.
-        percentiles: [u64; 3],
+        /// Half of them, nine in ten, and 99 in a hundred took at most so many nanoseconds.
+        nanos: [u64; 3],
+        /// How many there are in each bucket of [`histogram`](crate::histogram).
+        buckets: [u32; BUCKETS],
     },
     /// The kernel saw a breach of protocol. A failure.
     Violation { text: &'a str },

@@ -6,13 +6,18 @@
 //! | `workload` | what is measured: operation, depth, segments, size |
 //! | `buffers` | the data of the requests |
 //! | `contender` | what every contender can do |
-//! | `ours` | this driver |
-//! | `counts` | the pass that counts instructions |
+//! | `ours`, `rival`, `raw` | this driver, `virtio-drivers`, the raw ring |
+//! | `counts`, `bracket` | the pass that counts instructions |
+//! | `rates` | the pass that measures rates |
 
+mod bracket;
 mod buffers;
 mod contender;
 mod counts;
 mod ours;
+mod rates;
+mod raw;
+mod rival;
 mod run;
 mod workload;
 

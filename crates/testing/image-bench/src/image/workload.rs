@@ -5,6 +5,11 @@ use guest_protocol::Case;
 /// Bytes of a sector.
 pub(crate) const SECTOR_BYTES: usize = 512;
 
+/// Depths of batches.
+pub(crate) const DEPTHS: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
+/// Segments of a request.
+pub(crate) const SEGMENTS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
+
 /// What the requests of a batch do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
@@ -57,13 +62,33 @@ impl Workload {
         }
     }
 
-    /// The same, cut into so many segments.
-    pub(crate) const fn in_segments(self, segments: usize) -> Self {
-        Self { segments, ..self }
+    /// The same with another operation.
+    pub(crate) const fn of(self, operation: Operation) -> Self {
+        Self { operation, ..self }
+    }
+
+    /// Requests of so many segments of 4 KiB.
+    pub(crate) const fn of_segments(self, segments: usize) -> Self {
+        Self {
+            segments,
+            bytes: 4096 * segments,
+            ..self
+        }
+    }
+
+    /// Requests of so many bytes in one segment.
+    pub(crate) const fn of_bytes(self, bytes: usize) -> Self {
+        Self { bytes, ..self }
     }
 
     /// The case that this is for a contender.
-    pub(crate) fn case<'a>(&self, contender: &'a str, mode: &'a str, chains: &'a str, buffer: &'a str) -> Case<'a> {
+    pub(crate) fn case(
+        &self,
+        contender: &'static str,
+        mode: &'static str,
+        chains: &'static str,
+        buffer: &'static str,
+    ) -> Case<'static> {
         Case {
             contender,
             operation: self.operation.name(),

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use guest_protocol::Record;
+use guest_protocol::histogram::{self, BUCKETS};
 use heapless::Vec;
 use minix_abi::bdev::{BdevReply, BdevRequest, MAX_ELEMENTS, VectorElement};
 use minix_abi::grant::GrantFlags;
@@ -21,7 +22,7 @@ pub(super) const MEMORY_BYTES: usize = MAX_BYTES + 4096;
 /// How much of the disk is used at most.
 const SPAN_BYTES: u64 = 512 << 20;
 
-/// Latencies, one for each request.
+/// Latencies in microseconds, one for each request.
 pub(super) type Samples = [u32; MAX_OPS];
 
 /// When the request of each slot was sent, if it is in flight.
@@ -100,8 +101,11 @@ impl<I: Ipc, C: Fn() -> Instant> Meter<'_, '_, I, C> {
         self.session.client.mark(driver, &name);
         let samples = &mut self.samples[..measurement.ops];
         samples.sort_unstable();
-        let percentile = |percent: usize| samples[(samples.len() * percent).div_ceil(100) - 1].into();
-        let percentiles = [50, 90, 99].map(percentile);
+        let percentile = |percent: usize| nanos(samples[(samples.len() * percent).div_ceil(100) - 1]);
+        let mut buckets = [0; BUCKETS];
+        for sample in samples.iter() {
+            buckets[histogram::bucket(nanos(*sample))] += 1;
+        }
         self.session.client.record(&Record::Requests {
             name: &name,
             operation: measurement.operation(),
@@ -110,7 +114,8 @@ impl<I: Ipc, C: Fn() -> Instant> Meter<'_, '_, I, C> {
             bytes: measurement.bytes as u32,
             ops: measurement.ops as u64,
             micros: micros(span),
-            percentiles,
+            nanos: [50, 90, 99].map(percentile),
+            buckets,
         });
         Ok(())
     }
@@ -215,6 +220,10 @@ impl<I: Ipc, C: Fn() -> Instant> Meter<'_, '_, I, C> {
     fn note(&mut self, nth: usize, since: Instant) {
         self.samples[nth] = micros((self.clock)().since(since)).try_into().unwrap_or(u32::MAX);
     }
+}
+
+fn nanos(sample: u32) -> u64 {
+    u64::from(sample) * 1000
 }
 
 fn micros(span: Duration) -> u64 {

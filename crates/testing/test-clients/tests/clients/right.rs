@@ -236,21 +236,25 @@ fn measure_times_each_request_and_reports() {
                 segments,
                 bytes,
                 ops,
-                percentiles,
+                nanos,
+                buckets,
                 ..
-            } => Some((name, (depth, segments, bytes, ops), percentiles)),
+            } => {
+                assert_eq!(u64::from(buckets.iter().sum::<u32>()), ops, "{name}");
+                Some((name, (depth, segments, bytes, ops), nanos))
+            }
             _ => None,
         })
         .collect();
     // With one request at a time the clock is read at its start and at its end.
-    assert_eq!(measured[0], ("read:1:1:4096", (1, 1, 4096, 100), [10; 3]));
-    assert_eq!(measured[3], ("read:1:64:262144", (1, 64, 262_144, 9), [10; 3]));
+    assert_eq!(measured[0], ("read:1:1:4096", (1, 1, 4096, 100), [10_000; 3]));
+    assert_eq!(measured[3], ("read:1:64:262144", (1, 64, 262_144, 9), [10_000; 3]));
     for ((name, case, [p50, p90, p99]), wanted) in [
         (measured[1], ("write:8:1:65536", (8, 1, 65_536, 20))),
         (measured[2], ("read:64:1:4096", (64, 1, 4096, 100))),
     ] {
         assert_eq!((name, case), wanted);
-        assert!(p50 > 10 && p50 <= p90 && p90 <= p99, "{name}");
+        assert!(p50 > 10_000 && p50 <= p90 && p90 <= p99, "{name}");
     }
     assert_eq!(measured.len(), 4);
     // It says of the whole disk that it may have changed.
