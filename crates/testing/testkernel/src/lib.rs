@@ -8,6 +8,7 @@ pub mod elf_image;
 pub mod grants;
 pub mod ipc_rules;
 pub mod life;
+pub mod pacing;
 pub mod register_access;
 pub mod replies;
 pub mod scenario;

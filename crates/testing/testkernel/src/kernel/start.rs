@@ -5,12 +5,12 @@ use core::ptr;
 use board_qemu_virt::{Board, Boot, Plic, image_bounds, largest_gap, power, println};
 use minix_abi::PAGE_BYTES;
 use testkernel::account::Account;
+use testkernel::pacing::Pacing;
 use testkernel::replies::Requests;
 use virtio_fdt::PhysRange;
 
 use super::archive::Archive;
 use super::clock::Clock;
-use super::device::PacedDevice;
 use super::dispatch;
 use super::frames::FrameAllocator;
 use super::irq::Irqs;
@@ -96,7 +96,7 @@ fn take_over(board: &Board) -> Result<Kernel, &'static str> {
         requests: Requests::default(),
         failures: Failures::default(),
         account: Account::new(),
-        device: PacedDevice::default(),
+        pacing: Pacing::default(),
         idle_space,
         active_space: idle_space,
         turns: 0,

@@ -1,11 +1,11 @@
 //! All state of the kernel below its servers, and what only needs that: memory of processes, and whose turn it is.
 
 use testkernel::account::Account;
+use testkernel::pacing::Pacing;
 use testkernel::replies::Requests;
 
 use super::archive::Archive;
 use super::clock::Clock;
-use super::device::PacedDevice;
 use super::frames::{Batch, FrameAllocator, MemoryError};
 use super::irq::Irqs;
 use super::ports::Ports;
@@ -28,8 +28,8 @@ pub(crate) struct Kernel {
     pub(crate) failures: Failures,
     /// What the process takes that a client measures.
     pub(crate) account: Account,
-    /// The device, as far as its notifications are the kernel's.
-    pub(crate) device: PacedDevice,
+    /// The notifications of devices, as far as they are the kernel's.
+    pub(crate) pacing: Pacing,
     /// Page table with no process in it, for when the hart's one is about to go.
     pub(super) idle_space: u64,
     /// The content of `satp`.

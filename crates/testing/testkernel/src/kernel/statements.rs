@@ -58,7 +58,7 @@ impl Running {
                 let (index, slot) = living(system, label)?;
                 rs::terminate(system, index, slot);
             }
-            Statement::Pace(pace) => system.kernel.device.set_pace(pace),
+            Statement::Pace(pace) => system.kernel.pacing.set(pace),
             Statement::Fragment(pages) => system.kernel.frames.fragment(pages as usize),
             Statement::DeadHook(label) => {
                 let (_, slot) = living(system, label)?;

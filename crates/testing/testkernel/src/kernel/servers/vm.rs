@@ -104,7 +104,7 @@ fn map_physical(kernel: &mut Kernel, caller: Slot, call: &MapPhys) -> Result<u64
     if !is_service || !process.privileges.may_map(call.physical, call.bytes) {
         return Err(Errno::EPERM);
     }
-    let is_mediated = kernel.device.is_mediated();
+    let is_mediated = kernel.pacing.is_mediated();
     let mapped = process
         .space
         .map_device(&mut kernel.frames, call.physical, call.bytes, is_mediated);
