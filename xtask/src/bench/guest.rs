@@ -1,5 +1,6 @@
 //! The benchmark image on QEMU, and its records as rows.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -16,18 +17,10 @@ use crate::report::{Frames, Guest, Strings, records};
 use crate::run::{self, Input, Outputs};
 use crate::workspace::Workspace;
 
-/// Package and program are called the same.
-const IMAGE: &str = "image-bench";
-
-/// Builds the image.
-pub(crate) fn build(workspace: &Workspace, progress: Progress) -> Result<()> {
-    build::for_target(workspace, "building the benchmark image", &[IMAGE], progress)
-}
-
 /// Boots the image for one pass and returns what it measured.
 pub(crate) fn measure(
     workspace: &Workspace,
-    qemu: &std::path::Path,
+    qemu: &Path,
     pass: Pass,
     limit: Duration,
     progress: Progress,
@@ -64,10 +57,10 @@ pub(crate) fn measure(
 }
 
 /// The command line: one disk that does nothing for each contender.
-fn command(workspace: &Workspace, qemu: &std::path::Path, pass: Pass, counts: bool) -> Command {
+fn command(workspace: &Workspace, qemu: &Path, pass: Pass, counts: bool) -> Command {
     let mut command = Command::new(qemu);
     command.args(["-machine", "virt", "-m", "256M", "-bios", "default", "-kernel"]);
-    command.arg(build::on_target(workspace, IMAGE));
+    command.arg(build::bench_image_path(workspace));
     command.arg("-append").arg(pass.to_string());
     command.args([
         "-display",
@@ -117,13 +110,30 @@ fn rows(guest: &Guest) -> Result<Vec<Row>> {
                 interrupts,
             } => {
                 let each = |count: u64| Some(count as f64 / requests as f64);
-                rows.push(Row {
-                    stage: (!stage.is_empty()).then(|| stage.to_owned()),
-                    instructions_per_request: each(instructions),
-                    notifies_per_request: each(notifies),
-                    interrupts_per_request: each(interrupts),
-                    ..row(&case)
-                });
+                let request = row(&case);
+                let place = rows
+                    .iter()
+                    .position(|known| known.is_whole_of(&request))
+                    .unwrap_or_else(|| {
+                        rows.push(Row {
+                            instructions_per_request: Some(0.0),
+                            notifies_per_request: each(notifies),
+                            interrupts_per_request: each(interrupts),
+                            ..request.clone()
+                        });
+                        rows.len() - 1
+                    });
+                // The whole is the sum of its stages, unless it was counted as one.
+                if let Some(whole) = &mut rows[place].instructions_per_request {
+                    *whole += instructions as f64 / requests as f64;
+                }
+                if !stage.is_empty() {
+                    rows.push(Row {
+                        stage: Some(stage.to_owned()),
+                        instructions_per_request: each(instructions),
+                        ..request
+                    });
+                }
             }
             Record::Rated {
                 case,

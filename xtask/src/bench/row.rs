@@ -52,6 +52,30 @@ pub(crate) struct Row {
     /// The share of one hart that the driver takes while it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_share: Option<f64>,
+    /// Bytes of code of a program. Its row has no request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) text_bytes: Option<u64>,
+    /// Bytes of memory that the program has for good: data and stack excluded what is allocated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ram_bytes: Option<u64>,
+}
+
+impl Row {
+    /// Whether this is about requests of the same kind.
+    pub(crate) fn is_of(&self, other: &Row) -> bool {
+        let key = |row: &Row| (row.depth, row.segments, row.bytes);
+        key(self) == key(other)
+            && self.contender == other.contender
+            && self.operation == other.operation
+            && self.mode == other.mode
+            && self.chains == other.chains
+            && self.buffer == other.buffer
+    }
+
+    /// Whether this tells the instructions of the whole of such a request.
+    pub(crate) fn is_whole_of(&self, request: &Row) -> bool {
+        self.stage.is_none() && self.instructions_per_request.is_some() && self.is_of(request)
+    }
 }
 
 /// How latencies are distributed, in microseconds.

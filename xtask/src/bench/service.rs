@@ -28,7 +28,6 @@ use crate::progress::Progress;
 use crate::report::{Frames, Guest, Strings, records};
 use crate::run::{self, Input, Outputs};
 use crate::session;
-use crate::workspace::Workspace;
 
 /// What the rows are called.
 const CONTENDER: &str = "minix-service";
@@ -46,8 +45,6 @@ const VECTOR: u32 = 64;
 
 /// Requests of a measurement that is counted: every one is like the one before.
 const COUNTED_OPS: u64 = 128;
-/// Requests of a measurement that is timed.
-const TIMED_OPS: u64 = 2000;
 /// Requests per second of the slow disk, and how many are sent to it.
 const SLOW_RATE: u64 = 20;
 const SLOW_OPS: u64 = 20;
@@ -92,7 +89,10 @@ impl Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
     Counts,
-    Rates,
+    /// So many requests of 4 KiB for each measurement, and fewer longer ones.
+    Rates {
+        ops: u64,
+    },
     Wait,
 }
 
@@ -117,15 +117,20 @@ impl Pass {
     const fn heading(self) -> &'static str {
         match self {
             Pass::Counts => "counting instructions of the service",
-            Pass::Rates => "measuring the service",
+            Pass::Rates { .. } => "measuring the service",
             Pass::Wait => "watching the service wait",
         }
+    }
+
+    /// Whether times are those of the host, and no instructions are counted.
+    const fn is_timed(self) -> bool {
+        matches!(self, Pass::Rates { .. })
     }
 
     fn extras(self) -> Extras {
         Extras {
             iops: (self == Pass::Wait).then_some(SLOW_RATE),
-            counts_instructions: self != Pass::Rates,
+            counts_instructions: !self.is_timed(),
             trace: None,
         }
     }
@@ -168,7 +173,7 @@ impl Pass {
         match self {
             Pass::Counts => COUNTED_OPS,
             // A request of a megabyte takes as long as many small ones.
-            Pass::Rates => TIMED_OPS / u64::from(shape.bytes / SIZES[0]).isqrt(),
+            Pass::Rates { ops } => (ops / u64::from(shape.bytes / SIZES[0]).isqrt()).max(1),
             Pass::Wait => SLOW_OPS,
         }
     }
@@ -186,7 +191,7 @@ impl Pass {
 
 /// Boots for one pass after the other, and returns what was measured.
 pub(crate) fn measure(
-    workspace: &Workspace,
+    scratch: &Path,
     qemu: &Path,
     programs: &Programs,
     passes: &[Pass],
@@ -196,7 +201,7 @@ pub(crate) fn measure(
     let mut rows = Vec::new();
     for mode in [Mode::Polled, Mode::Interrupts] {
         for pass in passes {
-            let guest = boot(workspace, qemu, programs, *pass, mode, limit, progress)?;
+            let guest = boot(scratch, qemu, programs, *pass, mode, limit, progress)?;
             for row in rows_of(&guest, *pass, mode)? {
                 put(&mut rows, row);
             }
@@ -223,7 +228,7 @@ fn put(rows: &mut Vec<Row>, row: Row) {
 }
 
 fn boot(
-    workspace: &Workspace,
+    scratch: &Path,
     qemu: &Path,
     programs: &Programs,
     pass: Pass,
@@ -231,7 +236,7 @@ fn boot(
     limit: Duration,
     progress: Progress,
 ) -> Result<Guest> {
-    let directory = session::run_directory(&workspace.scratch())?;
+    let directory = session::run_directory(scratch)?;
     let boot = Boot::Minix {
         kernel: programs.kernel.clone(),
         archive: directory.path().join("boot.tar"),
@@ -303,7 +308,7 @@ fn script(pass: Pass, mode: Mode) -> String {
 /// What a client and the kernel reported, as rows.
 fn rows_of(guest: &Guest, pass: Pass, mode: Mode) -> Result<Vec<Row>> {
     let requests = records!(guest, Record::Requests { name, operation, depth, segments, bytes, ops, micros, nanos, buckets } => {
-        let rate = pass == Pass::Rates;
+        let is_timed = pass.is_timed();
         let row = Row {
             contender: CONTENDER.to_owned(),
             operation: pass.operation(operation, segments),
@@ -311,19 +316,19 @@ fn rows_of(guest: &Guest, pass: Pass, mode: Mode) -> Result<Vec<Row>> {
             segments,
             bytes,
             mode: mode.name().to_owned(),
-            rate: rate.then(|| ops as f64 * 1e6 / micros.max(1) as f64),
-            latency_micros: rate.then_some(latency(nanos, &buckets)),
+            rate: is_timed.then(|| ops as f64 * 1e6 / micros.max(1) as f64),
+            latency_micros: is_timed.then_some(latency(nanos, &buckets)),
             ..Row::default()
         };
         (name, ops, row)
     });
-    if pass != Pass::Rates {
+    if !pass.is_timed() {
         check_counter(guest)?;
     }
     let mut rows = Vec::new();
     for (name, ops, row) in requests {
         match pass {
-            Pass::Rates => rows.push(row),
+            Pass::Rates { .. } => rows.push(row),
             Pass::Wait => rows.push(waited(guest, name, row)?),
             Pass::Counts => rows.extend(counted(guest, name, ops, &row)?),
         }
@@ -492,7 +497,7 @@ mod tests {
     fn a_measurement_that_is_missing_is_an_error() {
         let without_kernel = guest(&[requests("a")]);
         assert!(counted(&without_kernel, "a", 100, &base(Mode::Polled)).is_err());
-        let error = rows_of(&without_kernel, Pass::Rates, Mode::Polled).unwrap_err();
+        let error = rows_of(&without_kernel, Pass::Rates { ops: 1 }, Mode::Polled).unwrap_err();
         assert_eq!(error.to_string(), "1 of 34 measurements were reported");
     }
 
@@ -541,7 +546,7 @@ mod tests {
         let first = |pass, mode| script(pass, mode).lines().next().unwrap().to_owned();
         assert_eq!(first(Pass::Counts, Mode::Polled), r#"{"pace":"at-once"}"#);
         assert_eq!(first(Pass::Counts, Mode::Interrupts), r#"{"pace":"when-all-wait"}"#);
-        for pass in [Pass::Rates, Pass::Wait] {
+        for pass in [Pass::Rates { ops: 1 }, Pass::Wait] {
             assert!(first(pass, Mode::Polled).starts_with(r#"{"service":"#));
             assert!(!script(pass, Mode::Interrupts).contains("pace"));
         }

@@ -9,6 +9,9 @@ use super::workload::Workload;
 pub(crate) const TURN_REQUESTS: usize = 8192;
 
 /// One way to use a disk. It has the disk for itself, and does batches of one [`Workload`] at a time.
+///
+/// The stages are functions of their own that are never inlined: so the code of the driver in them is the same in both passes,
+/// however often they are called, and its counts do not change with the code around it.
 pub(crate) trait Contender {
     /// What [`submit`](Self::submit), [`publish`](Self::publish) and [`complete`](Self::complete) are in a report; `None` for one
     /// that does nothing. The empty name stands for the whole request.

@@ -122,7 +122,7 @@ impl<B: Buffer> Contender for Ours<B> {
         workload.case("ours", mode, self.chains.name(), B::NAME)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn submit(&mut self) {
         let sectors = (self.workload.bytes / SECTOR_BYTES) as u64;
         let mut sector = 0;
@@ -139,7 +139,7 @@ impl<B: Buffer> Contender for Ours<B> {
         }
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn publish(&mut self) {
         self.disk.notify();
     }
@@ -177,7 +177,7 @@ impl<B: Buffer> Contender for Ours<B> {
         }
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn complete(&mut self) -> usize {
         let buffers = &mut self.buffers;
         let each = |completion: Completion<B, u32>| {

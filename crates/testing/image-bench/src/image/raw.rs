@@ -203,12 +203,12 @@ impl Contender for Raw {
         workload.case("raw", "polled", "direct", "")
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn submit(&mut self) {
         self.available = self.available.wrapping_add(self.workload.depth as u16);
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn publish(&mut self) {
         let before = self.available.wrapping_sub(self.workload.depth as u16);
         self.memory
@@ -227,7 +227,7 @@ impl Contender for Raw {
         self.used_index() == self.available
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn complete(&mut self) -> usize {
         let used = self.used_index();
         let completed = used.wrapping_sub(self.seen);

@@ -233,7 +233,7 @@ impl<T: Registers> Contender for NonBlocking<T> {
         workload.case("virtio-drivers", "polled", self.chains, "")
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn submit(&mut self) {
         let sectors = self.workload.bytes / SECTOR_BYTES;
         let mut sector = 0;
@@ -260,7 +260,7 @@ impl<T: Registers> Contender for NonBlocking<T> {
         }
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn publish(&mut self) {
         self.end = self.end.wrapping_add(self.workload.depth as u16);
     }
@@ -269,7 +269,7 @@ impl<T: Registers> Contender for NonBlocking<T> {
         self.disk.used.load() == self.end
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn complete(&mut self) -> usize {
         let writes = self.workload.operation == Operation::Write;
         let disk = self.disk.disk();
@@ -343,7 +343,7 @@ impl<T: Registers> Contender for Blocking<T> {
         workload.case("virtio-drivers", "blocking", self.chains, "")
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn submit(&mut self) {
         let result = match self.workload.operation {
             Operation::Write => self.disk.disk().write_blocks(0, &self.data),
@@ -354,14 +354,14 @@ impl<T: Registers> Contender for Blocking<T> {
         }
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn publish(&mut self) {}
 
     fn is_completed(&self) -> bool {
         true
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn complete(&mut self) -> usize {
         1
     }
