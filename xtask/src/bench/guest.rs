@@ -161,7 +161,7 @@ fn rows(guest: &Guest) -> Result<Vec<Row>> {
 }
 
 /// Latencies as a guest reports them.
-fn latency(nanos: [u64; 3], buckets: &[u32]) -> Latency {
+pub(super) fn latency(nanos: [u64; 3], buckets: &[u32]) -> Latency {
     let micros = |nanos: u64| nanos as f64 / 1e3;
     let [p50, p90, p99] = nanos.map(micros);
     let last = buckets.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
