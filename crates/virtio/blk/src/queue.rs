@@ -15,7 +15,7 @@ use crate::counters::Tally;
 use crate::limits::PlainTransfers;
 use crate::slot_memory::SlotMemory;
 use crate::split_requests::{SplitRequest, SplitRequests};
-use crate::work::{Transfer, Work};
+use crate::work::{Transfer, Work, put_transfer};
 use crate::zone_request::append_sector;
 use crate::{Answer, Completion, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError, ZoneTable};
 
@@ -147,49 +147,62 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// [`submit`](Self::submit) of any request.
     #[inline(never)]
     fn submit_planned(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
-        self.start(request).inspect_err(|rejected| {
-            self.counters.queue_full += u64::from(rejected.error == SubmitError::QueueFull);
-        })
+        let segments = request.segments();
+        let error = match self.plan(&request) {
+            Ok(Work::Whole { transfer, first, bytes }) => {
+                // Not more than the device takes.
+                let count = segments.len() as u16 + 2;
+                let chain = self.ring.chain_of(count).and_then(|mut chain| {
+                    put_transfer(&mut chain, &mut self.slots, transfer, first, segments)?;
+                    Ok(chain)
+                });
+                match chain {
+                    Ok(chain) => {
+                        let token = ChainToken::whole(request, bytes / SECTOR_BYTES as u32);
+                        // Of a chain with a header, none is refused. Only one of three segments is remembered.
+                        let _ = chain.submit_as(shape_of(transfer), token);
+                        return Ok(());
+                    }
+                    Err(error) => submit_error(error),
+                }
+            }
+            Ok(work) => return self.submit_other(request, work),
+            Err(error) => error,
+        };
+        self.reject(error, request)
     }
 
-    /// Checks a request and sends its first part.
+    /// What is to be done for a request, if it can be taken.
     #[inline]
-    fn start(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
-        let rejected = |error, request| Err(Rejected { error, request });
+    fn plan(&self, request: &Request<B, K>) -> Result<Work, SubmitError> {
         if let Some(fault) = self.ring.fault() {
-            return rejected(SubmitError::Broken(fault), request);
+            return Err(SubmitError::Broken(fault));
         }
-        let segments = request.segments();
-        let work = match Work::plan(request.operation, segments, &self.limits) {
-            Ok(work) => work,
-            Err(error) => return rejected(error, request),
-        };
+        let work = Work::plan(request.operation, request.segments(), &self.limits)?;
         if self.waiting.is_some() {
-            return rejected(SubmitError::QueueFull, request);
+            return Err(SubmitError::QueueFull);
         }
-        let shape = match work {
-            Work::Whole { transfer, .. } if segments.len() == 1 => Some(shape_of(transfer)),
-            _ => None,
+        Ok(work)
+    }
+
+    /// Sends the first part of a request that is no transfer, or one of several parts.
+    #[inline(never)]
+    fn submit_other(&mut self, request: Request<B, K>, work: Work) -> Result<(), Rejected<B, K>> {
+        let segments = request.segments();
+        let mut chain = match self.ring.chain_of(work.chain_segments()) {
+            Ok(chain) => chain,
+            Err(error) => return self.reject(submit_error(error), request),
         };
-        let chain = self.ring.chain_of(work.chain_segments(segments));
-        let put = chain.and_then(|mut chain| {
-            let (sectors, rest) = work.put(&mut chain, segments, &self.limits, &mut self.slots)?;
-            Ok((chain, sectors, rest))
-        });
-        let (chain, sectors, rest) = match put {
+        let (sectors, rest) = match work.put(&mut chain, segments, &self.limits, &mut self.slots) {
             Ok(put) => put,
-            Err(error) => return rejected(submit_error(error), request),
+            Err(error) => return self.reject(submit_error(error), request),
         };
         if rest.is_sent() {
-            let token = ChainToken::whole(request, sectors);
-            let _ = match shape {
-                Some(shape) => chain.submit_as(shape, token),
-                None => chain.submit(token),
-            };
+            let _ = chain.submit(ChainToken::whole(request, sectors));
             return Ok(());
         }
         let Some((number, place)) = self.splits.vacant() else {
-            return rejected(SubmitError::QueueFull, request);
+            return self.reject(SubmitError::QueueFull, request);
         };
         *place = Some(SplitRequest::new(request, rest));
         let part = Part {
@@ -199,6 +212,12 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let _ = chain.submit(ChainToken::Part(part));
         self.send_rest(number);
         Ok(())
+    }
+
+    #[cold]
+    fn reject(&mut self, error: SubmitError, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        self.counters.queue_full += u64::from(error == SubmitError::QueueFull);
+        Err(Rejected { error, request })
     }
 
     /// [`submit`](Self::submit) of a request that is right for its zones, as far as `zones` knows them. Show the table every
@@ -544,7 +563,7 @@ fn send_part<B: DmaSegments, K, const N: usize>(
     if !work.fits(limits) {
         return Err(ChainError::TooLong);
     }
-    let mut chain = ring.chain_of(work.chain_segments(segments))?;
+    let mut chain = ring.chain_of(work.chain_segments())?;
     let (sectors, rest) = work.put(&mut chain, segments, limits, slots)?;
     let part = Part {
         request: number,

@@ -129,7 +129,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
             return Err(ChainError::TooLong);
         }
         if self.count != 0 {
-            self.write_pending(NEXT)?;
+            self.write_pending()?;
         }
         self.pending = Descriptor {
             addr: segment.addr,
@@ -142,21 +142,17 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
         Ok(())
     }
 
-    /// Writes the descriptor that is pending, and moves to the next one if the chain goes on.
+    /// Writes the descriptor that is pending, with a link to the next one.
     #[inline(always)]
-    fn write_pending(&mut self, more: u16) -> Result<(), ChainError> {
+    fn write_pending(&mut self) -> Result<(), ChainError> {
         let mut descriptor = self.pending;
-        descriptor.flags |= more;
+        descriptor.flags |= NEXT;
         if self.place == Place::Direct {
             let index = self.walk.last();
-            if more != 0 {
-                descriptor.next = self.rings.slots.step(&mut self.walk).ok_or(ChainError::QueueFull)?;
-            }
+            descriptor.next = self.rings.slots.step(&mut self.walk).ok_or(ChainError::QueueFull)?;
             self.rings.memory.write_descriptor(index, descriptor);
         } else {
-            if more != 0 {
-                descriptor.next = self.count;
-            }
+            descriptor.next = self.count;
             let entry = self.count - 1;
             self.rings.memory.write_table_entry(self.walk.head(), entry, descriptor);
         }
@@ -173,7 +169,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     // Inlined in any case, or the whole chain would be copied on its way in.
     #[inline(always)]
     pub fn submit(self, token: T) -> Result<u16, (ChainError, T)> {
-        self.submit_in_form(token, Form::UNKNOWN)
+        self.submit_in_form(Form::UNKNOWN, token)
     }
 
     /// [`submit`](Self::submit) of a chain of shape `shape`. When it has come back, it is a
@@ -189,31 +185,39 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
         } else {
             Form::UNKNOWN
         };
-        self.submit_in_form(token, form)
+        self.submit_in_form(form, token)
     }
 
     #[inline(always)]
-    fn submit_in_form(mut self, token: T, form: Form) -> Result<u16, (ChainError, T)> {
-        if self.count == 0 {
+    fn submit_in_form(self, form: Form, token: T) -> Result<u16, (ChainError, T)> {
+        let Self {
+            rings,
+            walk,
+            place,
+            pending,
+            count,
+            ..
+        } = self;
+        if count == 0 {
             return Err((ChainError::Empty, token));
         }
-        if let Err(error) = self.write_pending(0) {
-            return Err((error, token));
-        }
-        let head = self.walk.head();
-        if self.place != Place::Direct {
+        let head = walk.head();
+        if place == Place::Direct {
+            rings.memory.write_descriptor(walk.last(), pending);
+        } else {
+            rings.memory.write_table_entry(head, count - 1, pending);
             let table = Descriptor {
-                addr: self.rings.memory.table_addr(head),
-                len: 16 * u32::from(self.count),
+                addr: rings.memory.table_addr(head),
+                len: 16 * u32::from(count),
                 flags: INDIRECT,
                 next: 0,
             };
-            self.rings.memory.write_descriptor(head, table);
+            rings.memory.write_descriptor(head, table);
         }
         // At most the total, which fits.
-        let (number, writable) = (self.rings.submitted, self.writable as u32);
-        self.rings.slots.take(self.walk, token, number, writable, form);
-        self.rings.make_available(head);
+        let (number, writable) = (rings.submitted, self.writable as u32);
+        rings.slots.take(walk, token, number, writable, form);
+        rings.make_available(head);
         Ok(head)
     }
 }
