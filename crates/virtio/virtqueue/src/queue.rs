@@ -256,12 +256,12 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         if let Some(fault) = self.fault {
             return Err(ChainError::Broken(fault));
         }
-        let (free, submitted) = (self.rings.slots.free(), self.rings.submitted);
-        if free == 0 {
+        if self.rings.slots.is_full() {
             return Err(ChainError::QueueFull);
         }
-        let direct = self.rings.placement.place(segments, free, submitted);
-        Ok(Chain::new(&mut self.rings, direct))
+        let (in_flight, submitted) = (self.in_flight(), self.rings.submitted);
+        let place = self.rings.placement.place(segments, in_flight, submitted);
+        Ok(Chain::new(&mut self.rings, place))
     }
 
     /// The next chain with `second` as its second segment, if a chain of shape `shape` has [come
@@ -316,7 +316,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         // Release: descriptors and ring slots first (`RING-D-26`).
         self.rings.memory.store_available_index(new, Ordering::Release);
         self.published = now;
-        self.rings.placement.review(self.rings.slots.free(), now);
+        self.rings.placement.review((now - self.returned) as u16, now);
         // The device stores its flags or event and then looks at the index; the driver stores the index and then looks at
         // those. Without a full fence on both sides each could miss the other (`RING-D-27`).
         self.rings.memory.store_load_fence();
