@@ -21,13 +21,14 @@ use crate::workspace::Workspace;
 pub(crate) fn measure(
     workspace: &Workspace,
     qemu: &Path,
-    pass: Pass,
+    pass: Pass<'_>,
     limit: Duration,
     progress: Progress,
 ) -> Result<Vec<Row>> {
     let (heading, counts) = match pass {
         Pass::Counts => ("counting instructions", true),
         Pass::Rates { .. } => ("measuring rates", false),
+        Pass::Profile(_) => ("counting one case", true),
     };
     let command = command(workspace, qemu, pass, counts);
     let strings = Strings::none();
@@ -57,7 +58,7 @@ pub(crate) fn measure(
 }
 
 /// The command line: one disk that does nothing for each contender.
-fn command(workspace: &Workspace, qemu: &Path, pass: Pass, counts: bool) -> Command {
+pub(crate) fn command(workspace: &Workspace, qemu: &Path, pass: Pass<'_>, counts: bool) -> Command {
     let mut command = Command::new(qemu);
     command.args(["-machine", "virt", "-m", "256M", "-bios", "default", "-kernel"]);
     command.arg(build::bench_image_path(workspace));

@@ -1,13 +1,17 @@
 //! `cargo xtask bench`: how fast the driver is, beside others and beside what a device can do at all.
 //!
 //! * [`guest`] boots the benchmark image and makes [`row`]s of its records, [`service`] does the same with the MINIX service in
-//!   the test kernel, [`sizes`] looks at programs.
-//! * [`table`] prints the rows, and [`goals`] says what the project wants of them.
+//!   the test kernel, [`native`] measures the driver on this machine, [`sizes`] looks at programs.
+//! * [`table`] prints the rows, and [`goals`] says what the project wants of them. [`page`] draws them.
 //! * [`budget`] is what `cargo xtask test` holds the driver to.
+//! * [`profile`] tells where the instructions go.
 
 mod budget;
 mod goals;
 pub(crate) mod guest;
+mod native;
+mod page;
+mod profile;
 mod row;
 pub(crate) mod service;
 mod sizes;
@@ -42,17 +46,35 @@ const SERVICE_OPS: u64 = 2000;
 
 /// Runs the command.
 pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
+    let choice = args.profile.as_deref().map(profile::choice).transpose()?;
     let workspace = Workspace::load()?;
     // What cannot be written is known before minutes are spent.
     if let Some(file) = &args.json {
         write(file, "")?;
     }
     let bench = Bench::prepare(args, workspace)?;
-    let rows = if args.bless {
+    if let Some(choice) = choice {
+        for line in profile::profile(&bench.workspace, &bench.qemu.program, choice, bench.progress)? {
+            say(&line);
+        }
+        return Ok(true);
+    }
+    // First, because it tells at once if the program for its devices is missing.
+    let native = if args.native {
+        native::measure(&bench.workspace, bench.progress)?
+    } else {
+        Vec::new()
+    };
+    let mut rows = if args.bless {
         bench.counts()?
     } else {
         bench.everything()?
     };
+    if !native.is_empty() {
+        say(&native::table(&native));
+        say("");
+    }
+    rows.extend(native);
     if let Some(file) = &args.json {
         let text = serde_json::to_string_pretty(&rows).context("cannot write the rows")?;
         write(file, &(text + "\n"))?;
@@ -65,6 +87,12 @@ pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
         say(&format!("the counts of now are the budget, in {}", file.display()));
     } else {
         bench.compare(&rows)?;
+        let directory = args
+            .page
+            .clone()
+            .unwrap_or_else(|| bench.workspace.target.join("bench"));
+        let page = page::write(&rows, &[], &directory)?;
+        say(&format!("the charts are in {}", page.display()));
     }
     Ok(true)
 }
