@@ -10,6 +10,7 @@ const BYTES: u32 = 4096;
 const BATCH: u32 = 32;
 const COMPARED: [&str; 3] = ["ours", "virtio-drivers", "raw"];
 const NATIVE: [&str; 2] = ["ours-native", "virtio-driver"];
+const SERVICE: &str = "minix-service";
 /// The part of a bar without stages.
 const WHOLE: &str = "whole request";
 /// The part of a whole request that no stage has.
@@ -23,6 +24,7 @@ pub(super) fn figures(all: &[Measurement]) -> Vec<Figure> {
         segments(all),
         latency(all),
         minix(all),
+        service_stages(all),
         service(all),
         native(all),
     ]
@@ -185,7 +187,11 @@ fn further(series: &[Series]) -> Vec<String> {
 }
 
 fn latency(all: &[Measurement]) -> Figure {
-    let spans = all.iter().filter_map(|one| {
+    let shown = all.iter().filter(|one| {
+        // The service has been measured in many ways; the plain one stands for them.
+        one.configuration.contender != SERVICE || is_plain(&one.configuration)
+    });
+    let spans = shown.filter_map(|one| {
         let latency = one.latency.as_ref()?;
         Some(Span {
             label: detailed(&one.configuration),
@@ -249,10 +255,55 @@ fn minix(all: &[Measurement]) -> Figure {
     }
 }
 
+fn service_stages(all: &[Measurement]) -> Figure {
+    let bars_of = |mode: &str| {
+        let chosen = all.iter().filter(|one| {
+            let configuration = &one.configuration;
+            configuration.contender == SERVICE
+                && configuration.mode == mode
+                && configuration.depth == 1
+                && configuration.bytes / configuration.segments.max(1) == BYTES
+                && one.instructions.is_some()
+        });
+        let label = |configuration: &Configuration| match configuration.segments {
+            0 | 1 => configuration.operation.clone(),
+            segments => format!("{}, {segments} segments", configuration.operation),
+        };
+        chosen.map(|one| (label(&one.configuration), one)).collect()
+    };
+    let groups = [
+        (
+            "The device answers while the service watches".to_owned(),
+            bars_of("polled"),
+        ),
+        ("The service waits for the interrupt".to_owned(), bars_of("interrupts")),
+    ];
+    Figure {
+        id: "service",
+        title: "A request in the MINIX service, from one call of the kernel to the next",
+        caption: "Exact counts of the service that ships, in user mode of the test kernel, with one request at a time. A part is what lies \
+                  between two calls: to receive a message or an interrupt, to map the memory of the client, to copy a vector, to enable \
+                  interrupts, to send the reply. Shorter is better.",
+        content: bars(
+            &groups,
+            "guest instructions per request",
+            "The instructions of the service were not counted.",
+        ),
+    }
+}
+
+/// Whether it is a single 4 KiB read.
+fn is_plain(configuration: &Configuration) -> bool {
+    let Configuration {
+        depth, segments, bytes, ..
+    } = *configuration;
+    configuration.operation == "read" && (depth, segments, bytes) == (1, 1, BYTES)
+}
+
 fn service(all: &[Measurement]) -> Figure {
     let chosen = all
         .iter()
-        .filter(|one| one.configuration.contender == "minix-service" && one.cpu_share.is_some());
+        .filter(|one| one.configuration.contender == SERVICE && one.cpu_share.is_some());
     let bars = chosen.map(|one| Bar {
         label: detailed(&one.configuration),
         values: vec![one.cpu_share.map(|share| share * 100.0)],
