@@ -159,12 +159,19 @@ fn path(workspace: &Workspace) -> PathBuf {
     workspace.root.join("xtask").join("budget.txt")
 }
 
-/// Whether a row has a budget: of this driver the requests that differ in the code they run through, of the paths of MINIX all
-/// that is exact.
+/// Whether a row has a budget: of this driver the requests that differ in the code they run through, of the path of MINIX all
+/// that is exact, of the service whole requests of 4 KiB and vectors.
 fn is_guarded(row: &Row) -> bool {
     let is_counted = row.instructions_per_request.is_some() && row.cpu_share.is_none();
-    let is_chosen = row.contender != "ours"
-        || row.stage.is_some() && row.operation != "mixed" && [1, 2, 32].contains(&row.depth) && is_chosen_list(row);
+    let is_chosen = match row.contender.as_str() {
+        "ours" => {
+            row.stage.is_some() && row.operation != "mixed" && [1, 2, 32].contains(&row.depth) && is_chosen_list(row)
+        }
+        "minix-service" => {
+            row.stage.is_none() && [1, 64].contains(&row.depth) && row.bytes / row.segments.max(1) == 4096
+        }
+        _ => true,
+    };
     GUARDED.contains(&row.contender.as_str()) && is_counted && is_chosen
 }
 

@@ -35,6 +35,9 @@ pub(crate) struct Row {
     pub(crate) notifies_per_request: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) interrupts_per_request: Option<f64>,
+    /// Calls to the kernel for a request: all of them, or those at the end of the stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) calls_per_request: Option<f64>,
     /// The rate as a share of that of the raw ring in the same round: the median of the rounds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ratio_to_raw: Option<f64>,

@@ -1,29 +1,24 @@
 //! What a chain in the ring belongs to.
 
-use crate::{Operation, Request};
+use crate::Request;
 
-/// The token of a chain.
+/// The token of a chain. A request that is one chain, the common case, lies in the slot of its chain.
 #[derive(Debug)]
 pub(crate) enum ChainToken<B, K> {
-    /// The chain is all of this request: the common case. The request lies in the slot of its chain.
-    Request {
-        request: Request<B, K>,
-        /// How many sectors the request is about.
-        sectors: u32,
-    },
-    /// The chain is a part of a request that takes several.
+    /// All of a read or a write.
+    Transfer(WholeRequest<B, K>),
+    /// All of another request.
+    Command(WholeRequest<B, K>),
+    /// A part of a request that takes several.
     Part(Part),
 }
 
-impl<B, K> ChainToken<B, K> {
-    /// Whether it is a read or a write in one device request.
-    #[inline]
-    pub(crate) fn is_transfer(&self) -> bool {
-        match self {
-            Self::Request { request, .. } => matches!(request.operation, Operation::Read(_) | Operation::Write(_)),
-            Self::Part(_) => false,
-        }
-    }
+/// A request that is one device request.
+#[derive(Debug)]
+pub(crate) struct WholeRequest<B, K> {
+    pub(crate) request: Request<B, K>,
+    /// How many sectors it is about.
+    pub(crate) sectors: u32,
 }
 
 /// One device request out of several.

@@ -16,11 +16,16 @@ pub struct OperationCounters {
     pub errors: u64,
 }
 
+/// One count for each kind of operation.
+type PerKind = [u64; OperationKind::ALL.len()];
+
 /// Everything one request queue counts, since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct QueueCounters {
-    per_kind: [OperationCounters; OperationKind::ALL.len()],
+    operations: PerKind,
+    bytes: PerKind,
+    errors: PerKind,
     /// Device requests: at least one per operation, more for those that were split.
     pub device_requests: u64,
     /// Doorbells rung.
@@ -37,16 +42,22 @@ pub struct QueueCounters {
 impl QueueCounters {
     /// The counts of one kind of operation.
     pub fn of(&self, kind: OperationKind) -> OperationCounters {
-        self.per_kind[kind as usize]
+        OperationCounters {
+            operations: self.operations[kind as usize],
+            bytes: self.bytes[kind as usize],
+            errors: self.errors[kind as usize],
+        }
     }
 
     #[inline]
     pub(crate) fn completed(&mut self, kind: OperationKind, bytes: u64, failed: bool) {
-        let counters = &mut self.per_kind[kind as usize];
-        counters.operations += 1;
+        let kind = kind as usize;
+        self.operations[kind] += 1;
         // No disk is large enough, but a device can claim to be, and a discard of all of it costs nothing.
-        counters.bytes = counters.bytes.wrapping_add(bytes);
-        counters.errors += u64::from(failed);
+        self.bytes[kind] = self.bytes[kind].wrapping_add(bytes);
+        if failed {
+            self.errors[kind] += 1;
+        }
     }
 }
 

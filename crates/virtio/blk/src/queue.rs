@@ -8,9 +8,9 @@ use core::mem::ManuallyDrop;
 
 use virtio_blk_proto::{SECTOR_BYTES, Status};
 use virtio_core::{Dma, DmaSegments, QueueNotifier};
-use virtqueue::{ChainError, DeviceFault, Notification, QueueState, Shape, Used, VirtQueue};
+use virtqueue::{ChainError, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
 
-use crate::chain_token::{ChainToken, Part};
+use crate::chain_token::{ChainToken, Part, WholeRequest};
 use crate::limits::PlainTransfers;
 use crate::slot_memory::SlotMemory;
 use crate::split_requests::{SplitRequest, SplitRequests};
@@ -131,7 +131,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             && let Some(frame) = self.ring.frame(shape, segment)
         {
             let (slot, sectors) = (frame.slot(), segment.len / SECTOR_BYTES as u32);
-            frame.submit(ChainToken::Request { request, sectors });
+            frame.submit(ChainToken::Transfer(WholeRequest { request, sectors }));
             self.slots.restart(slot, first);
             return Ok(());
         }
@@ -180,7 +180,11 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             Err(error) => return rejected(submit_error(error), request),
         };
         if rest.is_sent() {
-            let token = ChainToken::Request { request, sectors };
+            let whole = WholeRequest { request, sectors };
+            let token = match whole.request.operation {
+                Operation::Read(_) | Operation::Write(_) => ChainToken::Transfer(whole),
+                _ => ChainToken::Command(whole),
+            };
             let _ = match shape {
                 Some(shape) => chain.submit_as(shape, token),
                 None => chain.submit(token),
@@ -320,14 +324,14 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let count = self.take_used(each)?;
         match self.waiting {
             None => Ok(count),
-            Some(number) => Ok(count.wrapping_add(self.send_waiting(number, each))),
+            Some(number) => Ok(count.wrapping_add(u32::from(self.send_waiting(number, each)))),
         }
     }
 
-    /// Sends more of the request that waits. Returns 1 if it is over, which it is only if it could not be sent any further.
+    /// Sends more of the request that waits. Returns whether it is over, which it is only if it could not be sent any further.
     #[cold]
     #[inline(never)]
-    fn send_waiting(&mut self, number: u16, each: &mut dyn FnMut(Completion<B, K>)) -> u32 {
+    fn send_waiting(&mut self, number: u16, each: &mut dyn FnMut(Completion<B, K>)) -> bool {
         self.send_rest(number);
         self.notify();
         self.finish_split(number, each)
@@ -336,53 +340,71 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// Takes used requests back, and sends no new ones.
     #[inline]
     fn take_used(&mut self, each: &mut impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
-        let mut count = 0u32;
-        // The ring keeps answering a fault; it happened once.
-        while let Some(chain) = self.ring.next_used().inspect_err(|_| self.counters.faults = 1)? {
-            let (slot, is_filled) = (chain.slot(), chain.is_filled());
-            let status = self.slots.status(slot);
-            let is_plain = is_filled && status == Status::OK && chain.token().is_some_and(ChainToken::is_transfer);
-            // Taken in each branch: what the other one passes on need not lie in memory then.
-            if is_plain {
-                let Some(ChainToken::Request { request, sectors }) = chain.take().map(|used| used.token) else {
-                    break;
-                };
-                let bytes = u64::from(sectors) * SECTOR_BYTES;
-                self.counters.completed(request.operation.kind(), bytes, false);
-                count = count.wrapping_add(1);
-                each(request.complete(bytes, Ok(Answer::Done)));
-            } else if let Some(used) = chain.take() {
-                count = count.wrapping_add(self.part_done(used, is_filled, status, each));
-            }
+        let before = self.ring.returned();
+        let mut unfinished = 0u64;
+        loop {
+            let other = match self.take_transfers(each) {
+                Some((chain, status)) => self
+                    .take_other(chain, status, each)
+                    .map(|is_over| unfinished += u64::from(!is_over)),
+                None => match self.ring.has_used() {
+                    Ok(true) => Ok(()),
+                    Ok(false) => return Ok((self.ring.returned() - before - unfinished) as u32),
+                    Err(fault) => Err(fault),
+                },
+            };
+            // The ring keeps answering a fault; it happened once.
+            other.inspect_err(|_| self.counters.faults = 1)?;
         }
-        Ok(count)
     }
 
-    /// Follows up a chain that is not a transfer gone well. Returns 1 if its request is over, else 0.
+    /// Takes those used chains that are transfers gone well. Stops at one that is something else, and returns it with its status.
+    // The loop calls nothing but `each`, so that what it needs of the queue can stay in registers.
+    #[inline(always)]
+    fn take_transfers(&mut self, each: &mut impl FnMut(Completion<B, K>)) -> Option<(UsedChain, Status)> {
+        while let Some(chain) = self.ring.next_used() {
+            let status = self.slots.status(chain.slot());
+            if status != Status::OK
+                || !self.ring.is_filled(&chain)
+                || !matches!(self.ring.token(&chain), Some(ChainToken::Transfer(_)))
+            {
+                return Some((chain, status));
+            }
+            if let Ok(ChainToken::Transfer(whole)) = self.ring.take(chain).map(|used| used.token) {
+                let WholeRequest { request, sectors } = whole;
+                let bytes = u64::from(sectors) * SECTOR_BYTES;
+                self.counters.completed(request.operation.kind(), bytes, false);
+                each(request.complete(bytes, Ok(Answer::Done)));
+            }
+        }
+        None
+    }
+
+    /// Takes any used chain. Returns whether its request is over.
     #[cold]
     #[inline(never)]
-    fn part_done(
+    fn take_other(
         &mut self,
-        used: Used<ChainToken<B, K>>,
-        is_filled: bool,
+        chain: UsedChain,
         status: Status,
         each: &mut dyn FnMut(Completion<B, K>),
-    ) -> u32 {
+    ) -> Result<bool, DeviceFault> {
+        let is_filled = self.ring.is_filled(&chain);
+        let Used {
+            token, slot, clipped, ..
+        } = self.ring.take(chain)?;
         let outcome = status.check().map_err(IoError::Device);
-        let odd_length = used.clipped || !is_filled && outcome.is_ok();
-        match used.token {
-            ChainToken::Request { request, sectors } => {
-                // The device knows how much it writes.
-                let any_length = matches!(request.operation, Operation::ReportZones(_)) && !used.clipped;
+        let odd_length = clipped || !is_filled && outcome.is_ok();
+        match token {
+            ChainToken::Transfer(whole) | ChainToken::Command(whole) => {
+                let WholeRequest { request, sectors } = whole;
+                // Only the device knows how much it writes.
+                let any_length = matches!(request.operation, Operation::ReportZones(_)) && !clipped;
                 self.counters.odd_lengths += u64::from(odd_length && !any_length);
-                let result = outcome.and_then(|()| self.answer(request.operation, used.slot, sectors));
-                let bytes = if result.is_ok() {
-                    u64::from(sectors) * SECTOR_BYTES
-                } else {
-                    0
-                };
+                let result = outcome.and_then(|()| self.answer(request.operation, slot, sectors));
+                let bytes = result.map_or(0, |_| u64::from(sectors) * SECTOR_BYTES);
                 self.hand_over(request.complete(bytes, result), each);
-                1
+                Ok(true)
             }
             ChainToken::Part(Part { request, sectors }) => {
                 self.counters.odd_lengths += u64::from(odd_length);
@@ -398,7 +420,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
                         }
                     }
                 }
-                self.finish_split(request, each)
+                Ok(self.finish_split(request, each))
             }
         }
     }
@@ -427,16 +449,16 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         }
     }
 
-    /// Ends a split request if nothing of it is left to send or with the device. Returns 1 if it was so, else 0.
-    fn finish_split(&mut self, number: u16, each: &mut dyn FnMut(Completion<B, K>)) -> u32 {
+    /// Ends a split request if nothing of it is left to send or with the device. Returns whether it was so.
+    fn finish_split(&mut self, number: u16, each: &mut dyn FnMut(Completion<B, K>)) -> bool {
         let Some(completion) = self.splits.take_if_over(number) else {
-            return 0;
+            return false;
         };
         if self.waiting == Some(number) {
             self.set_waiting(None);
         }
         self.hand_over(completion, each);
-        1
+        true
     }
 
     fn hand_over(&mut self, completion: Completion<B, K>, each: &mut dyn FnMut(Completion<B, K>)) {
@@ -470,7 +492,9 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let mut splits = ManuallyDrop::into_inner(self.splits);
         // No request was taken while another was being sent, so each part stands for its request in the order of submission.
         let region = ManuallyDrop::into_inner(self.ring).into_region(|token| match token {
-            ChainToken::Request { request, .. } => abort(request.complete(0, Err(IoError::Aborted))),
+            ChainToken::Transfer(whole) | ChainToken::Command(whole) => {
+                abort(whole.request.complete(0, Err(IoError::Aborted)));
+            }
             ChainToken::Part(part) => splits.abort(part.request).into_iter().for_each(&mut abort),
         });
         // What is left waits with no part in flight, and nothing was submitted after it.

@@ -42,16 +42,10 @@ pub(crate) struct Slot<T> {
 }
 
 impl<T> Slot<T> {
-    /// The token of the chain; `None` if none is in flight from here.
+    /// The token of the chain, if one is in flight from here that was among the first `published` ones of the queue.
     #[inline]
-    pub(crate) fn token(&self) -> Option<&T> {
-        self.token.as_ref()
-    }
-
-    /// Which chain of the queue it is.
-    #[inline]
-    pub(crate) fn number(&self) -> u64 {
-        self.number
+    pub(crate) fn token_before(&self, published: u64) -> Option<&T> {
+        self.token.as_ref().filter(|_| self.number < published)
     }
 
     /// Bytes the device may write into the chain.
@@ -122,13 +116,19 @@ impl<T, const N: usize> Slots<T, N> {
 
     /// Masking by the capacity keeps every index inside the array without a branch that could panic.
     #[inline]
-    pub(crate) fn slot(&self, index: u16) -> &Slot<T> {
+    fn slot(&self, index: u16) -> &Slot<T> {
         &self.slots[usize::from(index) & (N - 1)]
     }
 
     #[inline]
     fn slot_mut(&mut self, index: u16) -> &mut Slot<T> {
         &mut self.slots[usize::from(index) & (N - 1)]
+    }
+
+    /// The slot that a device names; `None` if there is no such slot. Those of which the queue has no use are empty.
+    #[inline]
+    pub(crate) fn get(&self, id: u32) -> Option<&Slot<T>> {
+        self.slots.get(id as usize)
     }
 
     /// How many descriptors are free.
@@ -214,15 +214,19 @@ impl<T, const N: usize> Slots<T, N> {
         slot.next
     }
 
-    /// Ends the chain that starts at `head` and frees its descriptors; `None` if no chain starts there.
+    /// Ends the chain that starts at `head` and frees its descriptors. Returns its token, and how many bytes the device may
+    /// have written. `None` if no chain starts there that was among the first `published` ones of the queue.
     #[inline]
-    pub(crate) fn finish(&mut self, head: u16) -> Option<T> {
-        let slot = &mut self.slots[usize::from(head) & (N - 1)];
+    pub(crate) fn finish(&mut self, head: u32, published: u64) -> Option<(T, u32)> {
+        let slot = self.slots.get_mut(head as usize)?;
+        if slot.number >= published {
+            return None;
+        }
         let token = slot.token.take()?;
         slot.below = self.top;
-        self.top = head;
+        self.top = head as u16;
         self.free += slot.count;
-        Some(token)
+        Some((token, slot.writable))
     }
 
     /// The tokens of all chains that are out, in the order in which they were submitted.

@@ -207,18 +207,61 @@ pub(super) fn activate(satp: u64) {
     riscv::asm::fence_i();
 }
 
-/// Reads a 32-bit register of a device that no page table maps for the kernel.
-pub(super) fn device_register(physical: u64) -> u32 {
-    let table = riscv::register::satp::read();
-    let register = core::ptr::with_exposed_provenance::<u32>(physical as usize);
-    // SAFETY: without translation all of the kernel is where it was, since it is mapped one to one; the caller names a
-    // register of a device, which is no Rust object.
-    unsafe {
-        riscv::register::satp::write(riscv::register::satp::Satp::from_bits(0));
-        riscv::asm::sfence_vma_all();
-        let value = register.read_volatile();
-        riscv::register::satp::write(table);
-        riscv::asm::sfence_vma_all();
-        value
+/// A register of a device that no page table maps for the kernel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DeviceRegister {
+    address: usize,
+    bytes: usize,
+}
+
+impl DeviceRegister {
+    /// The register of 1, 2 or 4 bytes at a physical address outside of RAM, where no Rust object is.
+    #[track_caller]
+    pub(super) fn new(physical: u64, bytes: usize) -> Self {
+        assert!(!RAM.contains(&physical) && matches!(bytes, 1 | 2 | 4));
+        assert!(physical.is_multiple_of(bytes as u64));
+        Self {
+            address: physical as usize,
+            bytes,
+        }
     }
+
+    pub(super) fn read(self) -> u32 {
+        let at = core::ptr::with_exposed_provenance::<u8>(self.address);
+        // SAFETY: a register of a device, aligned, and no Rust object.
+        untranslated(|| unsafe {
+            match self.bytes {
+                1 => at.read_volatile().into(),
+                2 => at.cast::<u16>().read_volatile().into(),
+                _ => at.cast::<u32>().read_volatile(),
+            }
+        })
+    }
+
+    /// Writes the lowest bits of a value.
+    pub(super) fn write(self, value: u32) {
+        let at = core::ptr::with_exposed_provenance_mut::<u8>(self.address);
+        // SAFETY: as for reading. The process whose register it is could write it as well, so a device can do nothing that it
+        // could not do otherwise.
+        untranslated(|| unsafe {
+            match self.bytes {
+                1 => at.write_volatile(value as u8),
+                2 => at.cast::<u16>().write_volatile(value as u16),
+                _ => at.cast::<u32>().write_volatile(value),
+            }
+        });
+    }
+}
+
+/// Does something while addresses are physical ones.
+fn untranslated<T>(body: impl FnOnce() -> T) -> T {
+    let table = riscv::register::satp::read();
+    // SAFETY: without translation all of the kernel is where it was, since it is mapped one to one.
+    unsafe { riscv::register::satp::write(riscv::register::satp::Satp::from_bits(0)) };
+    riscv::asm::sfence_vma_all();
+    let value = body();
+    // SAFETY: it was the table before.
+    unsafe { riscv::register::satp::write(table) };
+    riscv::asm::sfence_vma_all();
+    value
 }
