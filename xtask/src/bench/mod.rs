@@ -91,7 +91,8 @@ pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
             .page
             .clone()
             .unwrap_or_else(|| bench.workspace.target.join("bench"));
-        let page = page::write(&rows, &[], &directory)?;
+        let notes = [format!("QEMU {}", bench.qemu.version)];
+        let page = page::write(&rows, &notes, &directory)?;
         say(&format!("the charts are in {}", page.display()));
     }
     Ok(true)
