@@ -54,12 +54,15 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     ///
     /// See [`StartError`].
     pub fn start(transport: T, dma: &mut impl Dma, options: &DiskOptions) -> Result<Self, StartError<T>> {
-        let (control, queue) = DeviceControl::start(transport, dma, options)?;
-        Ok(Self {
-            control,
-            queue,
-            config_due: false,
-        })
+        let mut control = DeviceControl::new(transport, options);
+        match control.bring_up(dma, options, N) {
+            Ok(parts) => Ok(Self {
+                queue: RequestQueue::new(parts, &control),
+                control,
+                config_due: false,
+            }),
+            Err(error) => Err(control.failed(error)),
+        }
     }
 
     /// The two halves.
@@ -78,7 +81,7 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     }
 
     /// The configuration as last read.
-    pub fn config(&self) -> &BlkConfig {
+    pub fn config(&self) -> BlkConfig {
         self.control.config()
     }
 

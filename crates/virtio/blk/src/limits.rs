@@ -34,7 +34,7 @@ const MAX_REQUEST_BYTES: u32 = 1 << 30;
 /// a read take the second for the status byte. *No limit* for discards and zeroes is safe, since a device answers what is too
 /// much for it with an error and nothing is lost. For secure erase it would not be: a caller relies on all of it being gone, so
 /// a device that leaves its limits open is not asked (Linux refuses such a device altogether).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Limits {
     /// Size of the disk.

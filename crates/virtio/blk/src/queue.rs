@@ -7,15 +7,19 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 
 use virtio_blk_proto::SECTOR_BYTES;
-use virtio_core::{Dma, DmaSegments, QueueNotifier};
+use virtio_core::{Dma, DmaSegments, QueueNotifier, Transport};
 use virtqueue::{ChainError, DeviceFault, Notification, QueueState, Used, VirtQueue};
 
+use crate::bring_up::QueueParts;
 use crate::part_token::{PartToken, Sent};
 use crate::records::{RequestRecords, ReservedRecord};
 use crate::slot_memory::SlotMemory;
 use crate::work::Work;
 use crate::zone_request::append_sector;
-use crate::{Answer, Completion, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError, ZoneTable};
+use crate::{
+    Answer, Completion, DeviceControl, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError,
+    ZoneTable,
+};
 
 /// One request queue of a block device.
 ///
@@ -40,17 +44,20 @@ pub struct RequestQueue<D, B, K, const N: usize> {
 }
 
 impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, N> {
-    pub(crate) fn new(ring: VirtQueue<PartToken, N>, slots: SlotMemory, doorbell: D, limits: Limits) -> Self {
-        Self {
-            ring,
-            slots,
+    /// Interrupts are suppressed at first.
+    pub(crate) fn new<T: Transport>(parts: QueueParts<D>, control: &DeviceControl<T>) -> Self {
+        let mut queue = Self {
+            ring: VirtQueue::with_memory(parts.options, parts.ring),
+            slots: parts.slots,
             records: ManuallyDrop::new(RequestRecords::new()),
             waiting: None,
-            doorbell,
-            limits,
+            doorbell: parts.doorbell,
+            limits: *control.limits(),
             returned: 0,
             counters: QueueCounters::default(),
-        }
+        };
+        queue.suppress_interrupts();
+        queue
     }
 
     /// The limits of the disk.

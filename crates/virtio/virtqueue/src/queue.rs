@@ -33,13 +33,24 @@ pub struct QueueOptions {
 impl QueueOptions {
     /// Where everything will be. Also tells how much memory the queue needs.
     pub const fn offsets(&self) -> RingOffsets {
-        // A chain must not be longer than the queue, wherever it is written down (`RING-D-08`).
-        let entries = if self.indirect_entries < self.size.get() {
+        RingOffsets::new(self.layout, self.size, self.table_entries())
+    }
+
+    /// The most segments a chain can have, however empty the queue is.
+    pub const fn max_segments(&self) -> u16 {
+        match self.table_entries() {
+            0 => self.size.get(),
+            entries => entries,
+        }
+    }
+
+    /// Entries of one indirect table. A chain must not be longer than the queue, wherever it is written down (`RING-D-08`).
+    const fn table_entries(&self) -> u16 {
+        if self.indirect_entries < self.size.get() {
             self.indirect_entries
         } else {
             self.size.get()
-        };
-        RingOffsets::new(self.layout, self.size, entries)
+        }
     }
 }
 
