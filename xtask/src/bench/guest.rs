@@ -1,5 +1,6 @@
 //! The benchmark image on QEMU, and its records as rows.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -16,18 +17,10 @@ use crate::report::{Frames, Guest, Strings, records};
 use crate::run::{self, Input, Outputs};
 use crate::workspace::Workspace;
 
-/// Package and program are called the same.
-const IMAGE: &str = "image-bench";
-
-/// Builds the image.
-pub(crate) fn build(workspace: &Workspace, progress: Progress) -> Result<()> {
-    build::for_target(workspace, "building the benchmark image", &[IMAGE], progress)
-}
-
 /// Boots the image for one pass and returns what it measured.
 pub(crate) fn measure(
     workspace: &Workspace,
-    qemu: &std::path::Path,
+    qemu: &Path,
     pass: Pass,
     limit: Duration,
     progress: Progress,
@@ -64,10 +57,10 @@ pub(crate) fn measure(
 }
 
 /// The command line: one disk that does nothing for each contender.
-fn command(workspace: &Workspace, qemu: &std::path::Path, pass: Pass, counts: bool) -> Command {
+fn command(workspace: &Workspace, qemu: &Path, pass: Pass, counts: bool) -> Command {
     let mut command = Command::new(qemu);
     command.args(["-machine", "virt", "-m", "256M", "-bios", "default", "-kernel"]);
-    command.arg(build::on_target(workspace, IMAGE));
+    command.arg(build::bench_image_path(workspace));
     command.arg("-append").arg(pass.to_string());
     command.args([
         "-display",

@@ -14,8 +14,8 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) page: Option<PathBuf>,
 
-    /// Take the instructions counted now as the budget that `cargo xtask test` holds the driver to.
-    #[arg(long)]
+    /// Only count instructions, and take them as the budget that `cargo xtask test` holds the driver to.
+    #[arg(long, conflicts_with_all = ["page", "native", "profile"])]
     pub(crate) bless: bool,
 
     /// Also measure the driver natively, over vhost-user, beside another driver.

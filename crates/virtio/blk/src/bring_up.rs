@@ -8,7 +8,7 @@ use virtio_core::{
     DeviceStatus, DeviceType, Dma, DmaError, DmaSegments, FeatureChoice, Features, Init, Interface, NotLive, PollLimit,
     QueueIndex, QueueSize, ResetTimeout, Transport,
 };
-use virtqueue::{CreateError, DmaRing, QueueOptions, RingLayout};
+use virtqueue::{Chains, CreateError, DmaRing, QueueOptions, RingLayout};
 
 use crate::configuration::{blk_features, read_config};
 use crate::slot_memory::SlotMemory;
@@ -135,7 +135,7 @@ impl<T: Transport> DeviceControl<T> {
         }
         // What the device does not take needs no room in tables.
         let wanted_segments = options.max_segments.max(1).min(Limits::data_segments(&config));
-        let queue_options = queue_options(size, interface, self.accepted, wanted_segments);
+        let queue_options = queue_options(size, interface, self.accepted, wanted_segments, options.chains);
         // Room for header and status was made sure of above.
         let max_segments = (queue_options.max_segments() - 2).min(wanted_segments);
         self.limits = Limits::new(&config, offered, accepted, max_segments);
@@ -227,7 +227,13 @@ fn choose_zones(config: &BlkConfig, wanted: BlkFeatures) -> Result<BlkFeatures, 
     }
 }
 
-fn queue_options(size: QueueSize, interface: Interface, accepted: Features, max_segments: u16) -> QueueOptions {
+fn queue_options(
+    size: QueueSize,
+    interface: Interface,
+    accepted: Features,
+    max_segments: u16,
+    chains: Chains,
+) -> QueueOptions {
     let legacy = interface == Interface::Legacy;
     QueueOptions {
         size,
@@ -238,6 +244,7 @@ fn queue_options(size: QueueSize, interface: Interface, accepted: Features, max_
         } else {
             0
         },
+        chains,
         used_len_valid: !legacy,
     }
 }

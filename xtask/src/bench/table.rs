@@ -1,0 +1,257 @@
+//! The rows for a person at a terminal.
+
+use super::goals::{Goal, Want, goals};
+use super::row::Row;
+
+/// Columns of the name of a row, and of a figure.
+const NAME: usize = 46;
+const FIGURE: usize = 9;
+
+/// The lines to print.
+pub(crate) fn lines(rows: &[Row]) -> Vec<String> {
+    let sections = [
+        instructions(rows),
+        segments(rows),
+        rates(rows),
+        others(rows),
+        latencies(rows),
+        sizes(rows),
+        goal_lines(&goals(rows)),
+    ];
+    let sections = sections.into_iter().filter(|section| section.len() > 1);
+    sections
+        .flat_map(|section| section.into_iter().chain([String::new()]))
+        .collect()
+}
+
+/// Instructions of a request, by stage.
+fn instructions(rows: &[Row]) -> Vec<String> {
+    let stages = ["submit", "publish", "pop"];
+    let heading = stages.into_iter().chain(["whole", "notifies"]);
+    let mut lines = vec![line("Instructions of a 4 KiB request", heading.map(str::to_owned))];
+    let is_shown = |row: &&Row| {
+        let depths = match row.contender.as_str() {
+            "ours" | "raw" => &[1, 32][..],
+            "virtio-drivers" => &[1, 5, 16],
+            _ => &[],
+        };
+        row.stage.is_none()
+            && row.instructions_per_request.is_some()
+            && depths.contains(&row.depth)
+            && (row.segments, row.bytes) == (1, 4096)
+            && row.buffer.as_deref() != Some("list")
+    };
+    for row in rows.iter().filter(is_shown) {
+        let stage = |name: &str| {
+            let stage = rows
+                .iter()
+                .find(|other| other.is_of(row) && other.stage.as_deref() == Some(name));
+            number(stage.and_then(|stage| stage.instructions_per_request), 1)
+        };
+        let figures = stages.into_iter().map(stage).chain([
+            number(row.instructions_per_request, 1),
+            number(row.notifies_per_request, 3),
+        ]);
+        lines.push(line(&name(row, true), figures));
+    }
+    lines
+}
+
+/// Instructions over the number of segments.
+fn segments(rows: &[Row]) -> Vec<String> {
+    let is_list = |row: &&Row| row.buffer.as_deref() == Some("list") && row.instructions_per_request.is_some();
+    let lists: Vec<&Row> = rows.iter().filter(is_list).filter(|row| row.stage.is_none()).collect();
+    over(
+        "Instructions of a request, by segments",
+        &lists,
+        |row| row.segments,
+        |row| number(row.instructions_per_request, 0),
+    )
+}
+
+/// Rates over the depth.
+fn rates(rows: &[Row]) -> Vec<String> {
+    let is_shown = |row: &&Row| {
+        row.rate.is_some() && row.operation == "read" && (row.segments, row.bytes) == (1, 4096) && is_on_qemu(row)
+    };
+    let rated: Vec<&Row> = rows
+        .iter()
+        .filter(is_shown)
+        .filter(|row| row.buffer.as_deref() != Some("list"))
+        .collect();
+    let (raw, others): (Vec<&Row>, Vec<&Row>) = rated.into_iter().partition(|row| row.contender == "raw");
+    let mut lines = over(
+        "Rate against the raw ring, by depth",
+        &others,
+        |row| row.depth,
+        |row| number(row.ratio_to_raw, 2),
+    );
+    let absolute = over(
+        "",
+        &raw,
+        |row| row.depth,
+        |row| row.rate.map_or_else(String::new, |rate| format!("{:.0}k", rate / 1e3)),
+    );
+    lines.extend(absolute.into_iter().skip(1));
+    lines
+}
+
+/// Rates of requests of other kinds.
+fn others(rows: &[Row]) -> Vec<String> {
+    let columns = ["depth", "segments", "bytes", "ratio", "quartiles"];
+    let mut lines = vec![line(
+        "Rate of other requests against the raw ring",
+        columns.map(str::to_owned),
+    )];
+    let is_shown = |row: &&Row| {
+        let plain =
+            row.operation == "read" && (row.segments, row.bytes) == (1, 4096) && row.buffer.as_deref() != Some("list");
+        row.contender == "ours" && row.ratio_to_raw.is_some() && !plain
+    };
+    for row in rows.iter().filter(is_shown) {
+        let spread = row
+            .ratio_spread
+            .map_or_else(String::new, |[low, high]| format!("{low:.2}-{high:.2}"));
+        let figures = [
+            row.depth.to_string(),
+            row.segments.to_string(),
+            size(row.bytes),
+            number(row.ratio_to_raw, 2),
+            spread,
+        ];
+        lines.push(line(&name(row, false), figures));
+    }
+    lines
+}
+
+/// Latencies of single requests, and what waiting takes.
+fn latencies(rows: &[Row]) -> Vec<String> {
+    let columns = ["depth", "p50", "p90", "p99", "hart"];
+    let mut lines = vec![line(
+        "Latency of 4 KiB requests, microseconds",
+        columns.map(str::to_owned),
+    )];
+    let is_shown = |row: &&Row| {
+        (row.segments, row.bytes) == (1, 4096) && (row.latency_micros.is_some() || row.cpu_share.is_some())
+    };
+    for row in rows.iter().filter(is_shown) {
+        let latency = row.latency_micros.as_ref();
+        let figures = [
+            row.depth.to_string(),
+            number(latency.map(|latency| latency.p50), 1),
+            number(latency.map(|latency| latency.p90), 1),
+            number(latency.map(|latency| latency.p99), 1),
+            row.cpu_share
+                .map_or_else(String::new, |share| format!("{:.1}%", share * 100.0)),
+        ];
+        lines.push(line(&name(row, false), figures));
+    }
+    lines
+}
+
+/// Sizes of programs.
+fn sizes(rows: &[Row]) -> Vec<String> {
+    let mut lines = vec![line("Size in bytes", ["code", "RAM"].map(str::to_owned))];
+    for row in rows.iter().filter(|row| row.text_bytes.is_some()) {
+        let bytes = |bytes: Option<u64>| bytes.map_or_else(String::new, |bytes| bytes.to_string());
+        lines.push(line(&row.contender, [bytes(row.text_bytes), bytes(row.ram_bytes)]));
+    }
+    lines
+}
+
+fn goal_lines(goals: &[Goal]) -> Vec<String> {
+    let mut lines = vec![format!("{:<62}{:>10}{:>11}", "Goals", "goal", "measured")];
+    for goal in goals {
+        let Some(figure) = goal.figure else { continue };
+        let (sign, bound) = match goal.want {
+            Want::AtMost(most) => ("<=", most),
+            Want::AtLeast(least) => (">=", least),
+        };
+        let digits = |value: f64| {
+            if bound < 10.0 {
+                format!("{value:.2}")
+            } else {
+                format!("{value:.0}")
+            }
+        };
+        let verdict = if goal.want.is_met(figure) { "met" } else { "MISSED" };
+        let wanted = format!("{sign} {}", digits(bound));
+        lines.push(format!(
+            "  {:<60}{wanted:>10}{:>11}  {verdict}",
+            goal.name,
+            digits(figure)
+        ));
+    }
+    lines
+}
+
+/// A line for each kind of request, and a column for each value of `column`.
+fn over(heading: &str, rows: &[&Row], column: impl Fn(&Row) -> u32, figure: impl Fn(&Row) -> String) -> Vec<String> {
+    let mut columns: Vec<u32> = rows.iter().map(|row| column(row)).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    let mut lines = vec![line(heading, columns.iter().map(u32::to_string))];
+    let mut names: Vec<String> = Vec::new();
+    for row in rows {
+        let name = name(row, false);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    for wanted in names {
+        let of_name = |value: &u32| {
+            let found = rows
+                .iter()
+                .find(|row| name(row, false) == wanted && column(row) == *value);
+            found.map_or_else(String::new, |row| figure(row))
+        };
+        lines.push(line(&wanted, columns.iter().map(of_name)));
+    }
+    lines
+}
+
+/// Who did it and how.
+fn name(row: &Row, with_depth: bool) -> String {
+    let mut words = vec![row.contender.clone()];
+    if row.operation != "read" {
+        words.push(row.operation.clone());
+    }
+    if row.mode != "polled" {
+        words.push(row.mode.clone());
+    }
+    words.extend(row.chains.clone());
+    words.extend(row.buffer.clone());
+    if with_depth {
+        words.push(format!("x{}", row.depth));
+    }
+    words.join(" ")
+}
+
+/// Whether this is of the bare image, where everything can be compared.
+fn is_on_qemu(row: &Row) -> bool {
+    ["ours", "virtio-drivers", "raw"].contains(&row.contender.as_str())
+}
+
+fn line(name: &str, figures: impl IntoIterator<Item = String>) -> String {
+    let indent = if name.starts_with(char::is_lowercase) { "  " } else { "" };
+    let figures: String = figures
+        .into_iter()
+        .map(|figure| format!(" {figure:>width$}", width = FIGURE - 1))
+        .collect();
+    format!("{:<NAME$}{figures}", format!("{indent}{name}"))
+        .trim_end()
+        .to_owned()
+}
+
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(String::new, |value| format!("{value:.digits$}"))
+}
+
+/// A number of bytes, short.
+fn size(bytes: u32) -> String {
+    match bytes {
+        0..1024 => bytes.to_string(),
+        1024..1_048_576 => format!("{}K", bytes / 1024),
+        _ => format!("{}M", bytes / 1_048_576),
+    }
+}
