@@ -38,7 +38,9 @@ fn run() -> Result<(), Failure> {
         max_segments: 1,
         ..DiskOptions::default()
     };
-    let mut disk = MyDisk::start(transport, &mut memory, &options).map_err(|_| Failure::Start)?;
+    let Ok(mut disk) = MyDisk::start(transport, &mut memory, &options) else {
+        return Err(Failure::Start);
+    };
 
     let mut buffer = DmaBuffer::allocate(&mut memory, 512, 512).map_err(|_| Failure::Memory)?;
     buffer.fill(0x5A);

@@ -108,7 +108,7 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     /// # Errors
     ///
     /// See [`Rejected`].
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub fn submit(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         self.queue.submit(request)
     }

@@ -125,8 +125,11 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// completion.
     // Always inlined: then the request goes from where it is made to its slot without lying in between, and what depends on its
     // operation is not there.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub fn submit(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        if cfg!(optimize_for_size) {
+            return self.submit_planned(request);
+        }
         let transfer = match request.operation {
             Operation::Read(first) => Some((first, self.plain.most_read, READ)),
             Operation::Write(first) => Some((first, self.plain.most_written, WRITE)),
@@ -187,7 +190,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             Ok(put) => put,
             Err(error) => return rejected(submit_error(error), request),
         };
-        if rest.is_sent() {
+        if !crate::SPLIT || rest.is_sent() {
             let token = ChainToken::Request { request, sectors };
             let _ = match shape {
                 Some(shape) => chain.submit_as(shape, token),
@@ -326,7 +329,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     #[inline]
     fn poll_each(&mut self, each: &mut impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
         let count = self.take_used(each)?;
-        match self.waiting {
+        match self.waiting.filter(|_| crate::SPLIT) {
             None => Ok(count),
             Some(number) => Ok(count.wrapping_add(self.send_waiting(number, each))),
         }
@@ -392,6 +395,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
                 self.hand_over(request.complete(bytes, result), each);
                 1
             }
+            ChainToken::Part(_) if !crate::SPLIT => 0,
             ChainToken::Part(Part { request, sectors }) => {
                 self.counters.odd_lengths += u64::from(odd_length);
                 if let Some(split) = self.splits.get_mut(request) {
@@ -414,12 +418,14 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// What the device has answered to a request that went well.
     fn answer(&self, operation: Operation, slot: u16, sectors: u32) -> Result<Answer, IoError> {
         match operation {
-            Operation::Identify => Ok(Answer::Id(self.slots.id(slot))),
-            Operation::Lifetime => Ok(Answer::Lifetime(self.slots.lifetime(slot))),
+            Operation::Identify if crate::IDENTIFY => Ok(Answer::Id(self.slots.id(slot))),
+            Operation::Lifetime if crate::LIFETIME => Ok(Answer::Lifetime(self.slots.lifetime(slot))),
             Operation::Append(zone) if crate::ZONED => {
                 append_sector(zone, sectors, slot, &self.slots, &self.limits).map(Answer::Appended)
             }
             Operation::Append(_)
+            | Operation::Identify
+            | Operation::Lifetime
             | Operation::Read(_)
             | Operation::Write(_)
             | Operation::Flush

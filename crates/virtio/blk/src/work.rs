@@ -127,7 +127,7 @@ impl Work {
             Operation::SecureErase(range) => Self::plan_range(RangeRequest::SecureErase, range, limits),
             Operation::Flush => only_if(limits.flush, Self::Flush),
             Operation::Lifetime => only_if(limits.lifetime, Self::Lifetime),
-            Operation::Identify => Ok(Self::Identify),
+            Operation::Identify => only_if(crate::IDENTIFY, Self::Identify),
             Operation::ReportZones(_)
             | Operation::Append(_)
             | Operation::OpenZone(_)
@@ -157,6 +157,9 @@ impl Work {
                 bytes: left as u32,
             });
         }
+        if !crate::SPLIT {
+            return Err(SubmitError::TooLarge);
+        }
         if !segments.iter().all(|segment| segment.is_representable()) {
             return Err(SubmitError::BadSegment);
         }
@@ -172,6 +175,9 @@ impl Work {
     }
 
     fn plan_range(request: RangeRequest, range: SectorRange, limits: &Limits) -> Result<Self, SubmitError> {
+        if !crate::RANGES {
+            return Err(SubmitError::Unsupported);
+        }
         limits.check_writable()?;
         // A device that does not take one range of one block is of no use.
         request
@@ -242,7 +248,7 @@ impl Work {
     ///
     /// Those of the chain, which is to be dropped then.
     // Always inlined: a call would put the chain into memory instead of registers.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub(crate) fn put<T, const N: usize>(
         self,
         chain: &mut RequestChain<'_, T, N>,
@@ -273,7 +279,7 @@ impl Work {
     ) -> Result<(u32, Self), ChainError> {
         let whole = Cursor::default();
         let put = match self {
-            Self::Whole { transfer, first, bytes } => put_next_part(
+            Self::Whole { transfer, first, bytes } if crate::SPLIT => put_next_part(
                 chain,
                 slots,
                 segments,
@@ -287,15 +293,21 @@ impl Work {
                 next,
                 cursor,
                 left,
-            } => put_next_part(chain, slots, segments, limits, transfer, next, (cursor, left))?,
-            Self::Range(request, range) => put_range(chain, slots, request, range, limits)?,
+            } if crate::SPLIT => put_next_part(chain, slots, segments, limits, transfer, next, (cursor, left))?,
+            Self::Range(request, range) if crate::RANGES => put_range(chain, slots, request, range, limits)?,
             Self::Flush => put_command(chain, slots, RequestType::FLUSH, 0)?,
-            Self::Identify => put_command(chain, slots, RequestType::GET_ID, DeviceIdString::BYTES)?,
-            Self::Lifetime => put_command(chain, slots, RequestType::GET_LIFETIME, Lifetime::BYTES)?,
+            Self::Identify if crate::IDENTIFY => put_command(chain, slots, RequestType::GET_ID, DeviceIdString::BYTES)?,
+            Self::Lifetime if crate::LIFETIME => put_command(chain, slots, RequestType::GET_LIFETIME, Lifetime::BYTES)?,
             Self::Zone(request) if crate::ZONED => {
                 return Ok((request.put(chain, segments, limits, slots)?, Self::Sent));
             }
-            Self::Zone(_) | Self::Sent => return Err(ChainError::Empty),
+            Self::Whole { .. }
+            | Self::Data { .. }
+            | Self::Range(..)
+            | Self::Identify
+            | Self::Lifetime
+            | Self::Zone(_)
+            | Self::Sent => return Err(ChainError::Empty),
         };
         chain.writable(slots.status_segment(chain.slot()))?;
         Ok(put)

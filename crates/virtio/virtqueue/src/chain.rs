@@ -77,7 +77,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     /// # Errors
     ///
     /// See [`ChainError`]; the chain is as before.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub fn readable(&mut self, segment: Segment) -> Result<(), ChainError> {
         if self.writable != 0 {
             return Err(ChainError::ReadableAfterWritable);
@@ -90,7 +90,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     /// # Errors
     ///
     /// See [`ChainError`]; the chain is as before.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub fn writable(&mut self, segment: Segment) -> Result<(), ChainError> {
         self.push(segment, WRITE)?;
         self.writable += u64::from(segment.len);
@@ -102,7 +102,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     /// # Errors
     ///
     /// See [`ChainError`]; some of them are in the chain then.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub fn all_readable(&mut self, segments: &[Segment]) -> Result<(), ChainError> {
         segments.iter().try_for_each(|&segment| self.readable(segment))
     }
@@ -112,13 +112,13 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     /// # Errors
     ///
     /// See [`ChainError`]; some of them are in the chain then.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub fn all_writable(&mut self, segments: &[Segment]) -> Result<(), ChainError> {
         segments.iter().try_for_each(|&segment| self.writable(segment))
     }
 
     // Inlined in any case: most of it folds away when it is known which descriptor of the chain this is.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     fn push(&mut self, segment: Segment, flags: u16) -> Result<(), ChainError> {
         if self.count == self.limit {
             return Err(if self.count >= self.rings.max_segments() {
@@ -150,7 +150,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     }
 
     /// Writes the descriptor that is pending, and moves to the next one if the chain goes on.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     fn write_pending(&mut self, more: u16) {
         self.pending.flags |= more;
         if self.direct {
@@ -178,7 +178,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     ///
     /// [`ChainError::Empty`] for a chain without segments; the token comes back.
     // Inlined in any case, or the whole chain would be copied on its way in.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub fn submit(self, token: T) -> Result<u16, (ChainError, T)> {
         self.submit_in_form(token, Form::UNKNOWN)
     }
@@ -189,7 +189,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     /// # Errors
     ///
     /// Those of [`submit`](Self::submit).
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub fn submit_as(self, shape: Shape, token: T) -> Result<u16, (ChainError, T)> {
         let form = if self.count == Shape::SEGMENTS && self.total <= u64::from(MOST_BYTES) {
             shape.form(self.direct)
@@ -199,7 +199,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
         self.submit_in_form(token, form)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     fn submit_in_form(mut self, token: T, form: Form) -> Result<u16, (ChainError, T)> {
         if self.count == 0 {
             return Err((ChainError::Empty, token));
