@@ -202,6 +202,9 @@ impl PlainTransfers {
     };
 
     pub(crate) fn new(limits: &Limits) -> Self {
+        if cfg!(optimize_for_size) {
+            return Self::NONE;
+        }
         let capacity = limits.capacity.get();
         let whole_disk = u32::try_from(capacity.saturating_mul(SECTOR_BYTES)).unwrap_or(u32::MAX);
         let most = limits.max_segment_bytes.min(limits.max_request_bytes).min(whole_disk);

@@ -174,7 +174,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     pub fn with_memory(options: QueueOptions, memory: M) -> Self {
         let capacity = QueueSize::at_most(N as u32).unwrap_or(options.size);
         let size = options.size.min(capacity);
-        let table_entries = options.offsets().table_entries;
+        let table_entries = options.table_entries();
         Self {
             rings: Rings {
                 memory,
