@@ -44,5 +44,8 @@ const RANGES: bool = cfg!(feature = "ranges");
 const IDENTIFY: bool = cfg!(feature = "identify");
 const LIFETIME: bool = cfg!(feature = "lifetime");
 
+/// Whether reads and writes in one piece go a quick way of their own. A build for size leaves it out.
+const FRAMES: bool = cfg!(not(optimize_for_size));
+
 /// The protocol's own types, as far as they appear in this crate's interface.
 pub use virtio_blk_proto as proto;

@@ -202,7 +202,7 @@ impl PlainTransfers {
     };
 
     pub(crate) fn new(limits: &Limits) -> Self {
-        if cfg!(optimize_for_size) {
+        if !crate::FRAMES {
             return Self::NONE;
         }
         let capacity = limits.capacity.get();

@@ -46,8 +46,8 @@ pub(crate) enum Work {
 /// A request that moves the data of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transfer {
-    Write,
     Read,
+    Write,
 }
 
 impl Transfer {
