@@ -15,11 +15,14 @@ use crate::{
 ///
 /// See [`RequestQueue`] for the type parameters. [`into_parts`](Self::into_parts) separates the two halves for use on
 /// different harts.
+// In this order in memory: the table of the chains, which is long, comes last, so that the offset of a load or store reaches
+// everything else.
+#[repr(C)]
 pub struct Disk<T: Transport, B, K, const N: usize> {
-    control: DeviceControl<T>,
-    queue: RequestQueue<T::Notifier, B, K, N>,
     /// A change of the configuration was announced that could not be read yet.
     config_due: bool,
+    control: DeviceControl<T>,
+    queue: RequestQueue<T::Notifier, B, K, N>,
 }
 
 /// What an interrupt was about.

@@ -37,17 +37,20 @@ const READ: Shape = Shape::with_writable(2, 1).expect("2 is a number for a shape
 ///
 /// Dropping a queue whose device was not reset leaks its memory and the requests still in it, because the device may
 /// be using them. [`Disk::shut_down`](crate::Disk::shut_down) is how to get everything back.
+// In this order in memory: the table of the chains, which is long, comes last, so that the offset of a load or store reaches
+// everything else.
+#[repr(C)]
 pub struct RequestQueue<D, B, K, const N: usize> {
-    // Not dropped, because the device may be using the buffers of the requests.
-    ring: ManuallyDrop<VirtQueue<ChainToken<B, K>, N>>,
-    slots: SlotMemory,
-    splits: ManuallyDrop<SplitRequests<B, K>>,
     /// The request whose later parts wait for room, or for earlier parts.
     waiting: Option<u16>,
     doorbell: D,
     limits: Limits,
     plain: PlainTransfers,
+    slots: SlotMemory,
     counters: QueueCounters,
+    // Not dropped, because the device may be using the buffers of the requests.
+    ring: ManuallyDrop<VirtQueue<ChainToken<B, K>, N>>,
+    splits: ManuallyDrop<SplitRequests<B, K>>,
 }
 
 impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, N> {

@@ -83,7 +83,8 @@ impl MmioWindow {
     }
 
     /// The place of a `T` at `offset`, if it lies in the window and is aligned.
-    #[inline]
+    // Inlined in any case, as are the accesses of 32 bits: with the offset known, nothing is left of it but the address.
+    #[inline(always)]
     fn at<T>(&self, offset: u32) -> Option<VolatilePtr<'_, T>> {
         let offset = offset as usize;
         let end = offset.checked_add(size_of::<T>())?;
@@ -116,7 +117,7 @@ unsafe impl RegisterAccess for MmioWindow {
         self.at::<u16>(offset).map_or(u16::MAX, |at| u16::from_le(at.read()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn read_u32(&self, offset: u32) -> u32 {
         self.at::<u32>(offset).map_or(u32::MAX, |at| u32::from_le(at.read()))
     }
@@ -128,7 +129,7 @@ unsafe impl RegisterAccess for MmioWindow {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn write_u32(&mut self, offset: u32, value: u32) {
         if let Some(at) = self.at::<u32>(offset) {
             at.write(value.to_le());

@@ -143,8 +143,10 @@ pub struct QueueState {
 /// The queue itself never gives the device access to anything: that happens when a transport is told where the rings
 /// are ([`virtio_core::Transport::enable_queue`]), which is `unsafe` for exactly that reason. Therefore nothing here is.
 #[derive(Debug)]
+// In this order in memory: the table of the chains, which is long, comes last, so that the offset of a load or store reaches
+// everything else.
+#[repr(C)]
 pub struct VirtQueue<T, const N: usize, M = DmaRing> {
-    rings: Rings<T, N, M>,
     event_idx: bool,
     used_len_valid: bool,
     /// Chains shown to the device since the queue was made. The low 16 bits are the available index as it sees it.
@@ -154,6 +156,7 @@ pub struct VirtQueue<T, const N: usize, M = DmaRing> {
     /// Chains that the device had announced as done when its index was last read. The low 16 bits are that index.
     announced: u64,
     fault: Option<DeviceFault>,
+    rings: Rings<T, N, M>,
 }
 
 impl<T, const N: usize> VirtQueue<T, N> {
