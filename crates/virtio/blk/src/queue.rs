@@ -6,9 +6,9 @@
 use core::fmt;
 use core::mem::ManuallyDrop;
 
-use virtio_blk_proto::{SECTOR_BYTES, Status};
+use virtio_blk_proto::{RequestHeader, RequestType, SECTOR_BYTES, Sector, Status};
 use virtio_core::{Dma, DmaSegments, QueueNotifier, Transport};
-use virtqueue::{ChainError, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
+use virtqueue::{ChainError, Data, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
 
 use crate::bring_up::QueueParts;
 use crate::chain_token::{ChainToken, Part};
@@ -16,7 +16,7 @@ use crate::counters::Tally;
 use crate::limits::PlainTransfers;
 use crate::slot_memory::SlotMemory;
 use crate::split_requests::{SplitRequest, SplitRequests};
-use crate::work::{Transfer, Work};
+use crate::work::Work;
 use crate::zone_request::append_sector;
 use crate::{
     Answer, Completion, DeviceControl, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError,
@@ -58,14 +58,14 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     pub(crate) fn new<T: Transport>(parts: QueueParts<D>, control: &DeviceControl<T>) -> Self {
         let limits = *control.limits();
         let mut queue = Self {
-            ring: ManuallyDrop::new(VirtQueue::with_memory(parts.options, parts.ring)),
-            slots: parts.slots,
-            splits: ManuallyDrop::new(SplitRequests::new()),
             waiting: None,
             doorbell: parts.doorbell,
             plain: PlainTransfers::new(&limits),
             limits,
+            slots: parts.slots,
             counters: QueueCounters::default(),
+            ring: ManuallyDrop::new(VirtQueue::with_memory(parts.options, parts.ring)),
+            splits: ManuallyDrop::new(SplitRequests::new()),
         };
         queue.suppress_interrupts();
         queue
@@ -134,14 +134,10 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         if !crate::FRAMES {
             return self.submit_planned(request);
         }
-        let transfer = match request.operation {
-            Operation::Read(first) => Some((first, self.plain.most_read, READ)),
-            Operation::Write(first) => Some((first, self.plain.most_written, WRITE)),
-            _ => None,
-        };
         // Most requests are like one before: of the same direction, in one piece.
-        if let Some((first, most, shape)) = transfer
+        if let Some((first, shape, most)) = self.transfer(request.operation)
             && let &[segment] = request.segments()
+            && segment.len <= self.plain.most_in_segment
             && self.plain.allow(first, segment.len, most)
             && let Some(frame) = self.ring.frame(shape, segment)
         {
@@ -151,62 +147,102 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             return Ok(());
         }
         // Made anew, so that the one above need not lie in memory.
-        self.submit_planned(Request {
+        self.submit_written(Request {
             operation: request.operation,
             buffer: request.buffer,
             token: request.token,
         })
     }
 
-    /// [`submit`](Self::submit) of any request: checks it and sends its first part.
+    /// Position and shape of a transfer, and how many bytes it has at most if it is plain.
+    #[inline]
+    fn transfer(&self, operation: Operation) -> Option<(Sector, Shape, u32)> {
+        match operation {
+            Operation::Read(first) => Some((first, READ, self.plain.most_read)),
+            Operation::Write(first) => Some((first, WRITE, self.plain.most_written)),
+            _ => None,
+        }
+    }
+
+    /// [`submit`](Self::submit) of a request whose chain is not there yet.
+    #[inline(never)]
+    fn submit_written(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        let segments = request.segments();
+        if let Some((first, shape, most)) = self.transfer(request.operation)
+            && segments.len() <= usize::from(self.plain.segments)
+            && let Some(data) = Data::new(segments, self.plain.most_in_segment)
+            && self.plain.allow(first, data.bytes(), most)
+        {
+            let kind = if shape == READ {
+                RequestType::IN
+            } else {
+                RequestType::OUT
+            };
+            let ends = |slot| {
+                let header = self.slots.start(slot, RequestHeader::at(kind, first));
+                [header, self.slots.status_segment(slot)]
+            };
+            let sectors = data.bytes() / SECTOR_BYTES as u32;
+            match self.ring.write_framed(shape, data, ends) {
+                Ok(framed) => {
+                    framed.submit(ChainToken::whole(request, sectors));
+                    Ok(())
+                }
+                Err(error) => self.reject(submit_error(error), request),
+            }
+        } else {
+            self.submit_planned(request)
+        }
+    }
+
+    /// [`submit`](Self::submit) of any request.
     #[inline(never)]
     fn submit_planned(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
-        // One place where a request is handed back, since each is a copy of it.
-        let error = 'refused: {
-            if let Some(fault) = self.ring.fault() {
-                break 'refused SubmitError::Broken(fault);
-            }
-            let segments = request.segments();
-            let work = match Work::plan(request.operation, segments, &self.limits) {
-                Ok(work) => work,
-                Err(error) => break 'refused error,
-            };
-            if crate::SPLIT && self.waiting.is_some() {
-                break 'refused SubmitError::QueueFull;
-            }
-            let shape = match work {
-                Work::Whole { transfer, .. } if crate::FRAMES && segments.len() == 1 => Some(shape_of(transfer)),
-                _ => None,
-            };
-            let chain = self.ring.chain_of(work.chain_segments(segments));
-            let put = chain.and_then(|mut chain| {
-                let (sectors, rest) = work.put(&mut chain, segments, &self.limits, &mut self.slots)?;
-                Ok((chain, sectors, rest))
-            });
-            let (chain, sectors, rest) = match put {
-                Ok(put) => put,
-                Err(error) => break 'refused submit_error(error),
-            };
-            if !crate::SPLIT || rest.is_sent() {
-                let token = ChainToken::whole(request, sectors);
-                let _ = match shape {
-                    Some(shape) => chain.submit_as(shape, token),
-                    None => chain.submit(token),
-                };
-                return Ok(());
-            }
-            let Some((number, place)) = self.splits.vacant() else {
-                break 'refused SubmitError::QueueFull;
-            };
-            *place = Some(SplitRequest::new(request, rest));
-            let part = Part {
-                request: number,
-                sectors,
-            };
-            let _ = chain.submit(ChainToken::Part(part));
-            self.send_rest(number);
-            return Ok(());
+        let segments = request.segments();
+        let work = match self.plan(&request) {
+            Ok(work) => work,
+            Err(error) => return self.reject(error, request),
         };
+        let mut chain = match self.ring.chain_of(work.chain_segments()) {
+            Ok(chain) => chain,
+            Err(error) => return self.reject(submit_error(error), request),
+        };
+        let (sectors, rest) = match work.put(&mut chain, segments, &self.limits, &mut self.slots) {
+            Ok(put) => put,
+            Err(error) => return self.reject(submit_error(error), request),
+        };
+        if !crate::SPLIT || rest.is_sent() {
+            // Of a chain with a header, none is refused.
+            let _ = chain.submit(ChainToken::whole(request, sectors));
+            return Ok(());
+        }
+        let Some((number, place)) = self.splits.vacant() else {
+            return self.reject(SubmitError::QueueFull, request);
+        };
+        *place = Some(SplitRequest::new(request, rest));
+        let part = Part {
+            request: number,
+            sectors,
+        };
+        let _ = chain.submit(ChainToken::Part(part));
+        self.send_rest(number);
+        Ok(())
+    }
+
+    /// What is to be done for a request, if it can be taken.
+    fn plan(&self, request: &Request<B, K>) -> Result<Work, SubmitError> {
+        if let Some(fault) = self.ring.fault() {
+            return Err(SubmitError::Broken(fault));
+        }
+        let work = Work::plan(request.operation, request.segments(), &self.limits)?;
+        if crate::SPLIT && self.waiting.is_some() {
+            return Err(SubmitError::QueueFull);
+        }
+        Ok(work)
+    }
+
+    #[cold]
+    fn reject(&mut self, error: SubmitError, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         self.counters.queue_full += u64::from(error == SubmitError::QueueFull);
         Err(Rejected { error, request })
     }
@@ -544,14 +580,6 @@ impl<D, B, K, const N: usize> fmt::Debug for RequestQueue<D, B, K, N> {
     }
 }
 
-/// The shape of the chain of a transfer in one piece.
-fn shape_of(transfer: Transfer) -> Shape {
-    match transfer {
-        Transfer::Read => READ,
-        Transfer::Write => WRITE,
-    }
-}
-
 /// Sends the next part of a request. Answers what is left after it.
 fn send_part<B: DmaSegments, K, const N: usize>(
     number: u16,
@@ -564,7 +592,7 @@ fn send_part<B: DmaSegments, K, const N: usize>(
     if !work.fits(limits) {
         return Err(ChainError::TooLong);
     }
-    let mut chain = ring.chain_of(work.chain_segments(segments))?;
+    let mut chain = ring.chain_of(work.chain_segments())?;
     let (sectors, rest) = work.put(&mut chain, segments, limits, slots)?;
     let part = Part {
         request: number,

@@ -106,6 +106,7 @@ impl RangeRequest {
 
 impl Work {
     /// Checks `operation` against everything that can be known before the ring is touched.
+    #[inline]
     pub(crate) fn plan(operation: Operation, segments: &[Segment], limits: &Limits) -> Result<Self, SubmitError> {
         let only_if = |supported, work| {
             if supported {
@@ -138,6 +139,7 @@ impl Work {
         }
     }
 
+    #[inline]
     fn plan_data(
         transfer: Transfer,
         first: Sector,
@@ -146,6 +148,9 @@ impl Work {
     ) -> Result<Self, SubmitError> {
         let (mut left, mut simple) = (0u64, segments.len() <= usize::from(limits.max_segments));
         for segment in segments {
+            if !segment.is_representable() {
+                return Err(SubmitError::BadSegment);
+            }
             left += u64::from(segment.len);
             simple &= segment.len.wrapping_sub(1) < limits.max_segment_bytes;
         }
@@ -160,9 +165,6 @@ impl Work {
         if !crate::SPLIT {
             return Err(SubmitError::TooLarge);
         }
-        if !segments.iter().all(|segment| segment.is_representable()) {
-            return Err(SubmitError::BadSegment);
-        }
         if !is_splittable(transfer, segments, first, left, limits) {
             return Err(SubmitError::TooScattered);
         }
@@ -174,6 +176,7 @@ impl Work {
         })
     }
 
+    #[inline(never)]
     fn plan_range(request: RangeRequest, range: SectorRange, limits: &Limits) -> Result<Self, SubmitError> {
         if !crate::RANGES {
             return Err(SubmitError::Unsupported);
@@ -232,12 +235,10 @@ impl Work {
 
     /// How many segments the chain of the next device request has, if that is known already; else many.
     #[inline]
-    pub(crate) fn chain_segments(&self, segments: &[Segment]) -> u16 {
+    pub(crate) fn chain_segments(&self) -> u16 {
         match self {
-            // Not more than the device takes.
-            Self::Whole { .. } => segments.len() as u16 + 2,
             Self::Range(..) | Self::Flush | Self::Identify | Self::Lifetime => 3,
-            Self::Data { .. } | Self::Zone(_) | Self::Sent => u16::MAX,
+            Self::Whole { .. } | Self::Data { .. } | Self::Zone(_) | Self::Sent => u16::MAX,
         }
     }
 
@@ -247,8 +248,7 @@ impl Work {
     /// # Errors
     ///
     /// Those of the chain, which is to be dropped then.
-    // Always inlined: a call would put the chain into memory instead of registers.
-    #[cfg_attr(not(optimize_for_size), inline(always))]
+    #[inline(never)]
     pub(crate) fn put<T, const N: usize>(
         self,
         chain: &mut RequestChain<'_, T, N>,
@@ -256,38 +256,14 @@ impl Work {
         limits: &Limits,
         slots: &mut SlotMemory,
     ) -> Result<(u32, Self), ChainError> {
-        let Self::Whole { transfer, first, bytes } = self else {
-            return self.put_other(chain, segments, limits, slots);
-        };
-        start(chain, slots, transfer.header(first))?;
-        match transfer {
-            Transfer::Read => chain.all_writable(segments)?,
-            Transfer::Write => chain.all_readable(segments)?,
-        }
-        chain.writable(slots.status_segment(chain.slot()))?;
-        Ok((bytes / SECTOR_BYTES as u32, Self::Sent))
-    }
-
-    /// [`put`](Self::put) of everything but the common case.
-    #[inline(never)]
-    fn put_other<T, const N: usize>(
-        self,
-        chain: &mut RequestChain<'_, T, N>,
-        segments: &[Segment],
-        limits: &Limits,
-        slots: &mut SlotMemory,
-    ) -> Result<(u32, Self), ChainError> {
-        let whole = Cursor::default();
         let put = match self {
-            Self::Whole { transfer, first, bytes } if crate::SPLIT => put_next_part(
-                chain,
-                slots,
-                segments,
-                limits,
-                transfer,
-                first,
-                (whole, u64::from(bytes)),
-            )?,
+            Self::Whole { transfer, first, bytes } => {
+                start(chain, slots, transfer.header(first))?;
+                for &segment in segments {
+                    put_piece(chain, transfer, segment)?;
+                }
+                (bytes / SECTOR_BYTES as u32, Self::Sent)
+            }
             Self::Data {
                 transfer,
                 next,
@@ -301,13 +277,9 @@ impl Work {
             Self::Zone(request) if crate::ZONED => {
                 return Ok((request.put(chain, segments, limits, slots)?, Self::Sent));
             }
-            Self::Whole { .. }
-            | Self::Data { .. }
-            | Self::Range(..)
-            | Self::Identify
-            | Self::Lifetime
-            | Self::Zone(_)
-            | Self::Sent => return Err(ChainError::Empty),
+            Self::Data { .. } | Self::Range(..) | Self::Identify | Self::Lifetime | Self::Zone(_) | Self::Sent => {
+                return Err(ChainError::Empty);
+            }
         };
         chain.writable(slots.status_segment(chain.slot()))?;
         Ok(put)
@@ -328,6 +300,19 @@ fn start<T, const N: usize>(
     chain.readable(header)
 }
 
+/// Puts a piece of data into the chain.
+#[inline]
+fn put_piece<T, const N: usize>(
+    chain: &mut RequestChain<'_, T, N>,
+    transfer: Transfer,
+    piece: Segment,
+) -> Result<(), ChainError> {
+    match transfer {
+        Transfer::Read => chain.writable(piece),
+        Transfer::Write => chain.readable(piece),
+    }
+}
+
 /// Puts the part of a transfer that begins at sector `next` into the chain. `left` is where the buffer goes on, and how many
 /// bytes are left. Also answers what is left after it.
 fn put_next_part<T, const N: usize>(
@@ -342,10 +327,7 @@ fn put_next_part<T, const N: usize>(
     let part = next_part(transfer, segments, cursor, next, left, limits).ok_or(ChainError::TooManySegments)?;
     start(chain, slots, transfer.header(next))?;
     for piece in part.pieces(segments, limits) {
-        match transfer {
-            Transfer::Read => chain.writable(piece)?,
-            Transfer::Write => chain.readable(piece)?,
-        }
+        put_piece(chain, transfer, piece)?;
     }
     Ok((part.sectors(), after_part(transfer, next, part, left)))
 }

@@ -3,8 +3,7 @@
 use virtio_core::Segment;
 
 use crate::error::ChainError;
-use crate::frame::{MOST_BYTES, Shape};
-use crate::memory::flags::{INDIRECT, NEXT, WRITE};
+use crate::memory::flags::{NEXT, WRITE};
 use crate::memory::{Descriptor, RingMemory};
 use crate::placement::Place;
 use crate::rings::Rings;
@@ -94,26 +93,6 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
         Ok(())
     }
 
-    /// Adds segments for the device to read.
-    ///
-    /// # Errors
-    ///
-    /// See [`ChainError`]; some of them are in the chain then.
-    #[cfg_attr(not(optimize_for_size), inline(always))]
-    pub fn all_readable(&mut self, segments: &[Segment]) -> Result<(), ChainError> {
-        segments.iter().try_for_each(|&segment| self.readable(segment))
-    }
-
-    /// Adds segments for the device to write.
-    ///
-    /// # Errors
-    ///
-    /// See [`ChainError`]; some of them are in the chain then.
-    #[cfg_attr(not(optimize_for_size), inline(always))]
-    pub fn all_writable(&mut self, segments: &[Segment]) -> Result<(), ChainError> {
-        segments.iter().try_for_each(|&segment| self.writable(segment))
-    }
-
     // Inlined in any case: most of it folds away when it is known which descriptor of the chain this is.
     #[cfg_attr(not(optimize_for_size), inline(always))]
     fn push(&mut self, segment: Segment, flags: u16) -> Result<(), ChainError> {
@@ -129,7 +108,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
             return Err(ChainError::TooLong);
         }
         if self.count != 0 {
-            self.write_pending(NEXT)?;
+            self.write_pending()?;
         }
         self.pending = Descriptor {
             addr: segment.addr,
@@ -142,21 +121,17 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
         Ok(())
     }
 
-    /// Writes the descriptor that is pending, and moves to the next one if the chain goes on.
+    /// Writes the descriptor that is pending, with a link to the next one.
     #[cfg_attr(not(optimize_for_size), inline(always))]
-    fn write_pending(&mut self, more: u16) -> Result<(), ChainError> {
+    fn write_pending(&mut self) -> Result<(), ChainError> {
         let mut descriptor = self.pending;
-        descriptor.flags |= more;
+        descriptor.flags |= NEXT;
         if self.place == Place::Direct {
             let index = self.walk.last();
-            if more != 0 {
-                descriptor.next = self.rings.slots.step(&mut self.walk).ok_or(ChainError::QueueFull)?;
-            }
+            descriptor.next = self.rings.slots.step(&mut self.walk).ok_or(ChainError::QueueFull)?;
             self.rings.memory.write_descriptor(index, descriptor);
         } else {
-            if more != 0 {
-                descriptor.next = self.count;
-            }
+            descriptor.next = self.count;
             let entry = self.count - 1;
             self.rings.memory.write_table_entry(self.walk.head(), entry, descriptor);
         }
@@ -173,47 +148,25 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     // Inlined in any case, or the whole chain would be copied on its way in.
     #[cfg_attr(not(optimize_for_size), inline(always))]
     pub fn submit(self, token: T) -> Result<u16, (ChainError, T)> {
-        self.submit_in_form(token, Form::UNKNOWN)
-    }
-
-    /// [`submit`](Self::submit) of a chain of shape `shape`. When it has come back, it is a
-    /// [frame](crate::VirtQueue::frame) for the next chain of that shape, for as long as no other chain takes its place.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`submit`](Self::submit).
-    #[cfg_attr(not(optimize_for_size), inline(always))]
-    pub fn submit_as(self, shape: Shape, token: T) -> Result<u16, (ChainError, T)> {
-        let form = if self.count == Shape::SEGMENTS && self.total <= u64::from(MOST_BYTES) {
-            shape.form(self.place)
-        } else {
-            Form::UNKNOWN
-        };
-        self.submit_in_form(token, form)
-    }
-
-    #[cfg_attr(not(optimize_for_size), inline(always))]
-    fn submit_in_form(mut self, token: T, form: Form) -> Result<u16, (ChainError, T)> {
-        if self.count == 0 {
+        let Self {
+            rings,
+            walk,
+            place,
+            pending,
+            count,
+            ..
+        } = self;
+        if count == 0 {
             return Err((ChainError::Empty, token));
         }
-        if let Err(error) = self.write_pending(0) {
-            return Err((error, token));
-        }
-        let head = self.walk.head();
-        if self.place != Place::Direct {
-            let table = Descriptor {
-                addr: self.rings.memory.table_addr(head),
-                len: 16 * u32::from(self.count),
-                flags: INDIRECT,
-                next: 0,
-            };
-            self.rings.memory.write_descriptor(head, table);
+        if place == Place::Direct {
+            rings.memory.write_descriptor(walk.last(), pending);
+        } else {
+            rings.memory.write_table_entry(walk.head(), count - 1, pending);
+            rings.refer_to_table(walk.head(), count);
         }
         // At most the total, which fits.
-        let (number, writable) = (self.rings.submitted, self.writable as u32);
-        self.rings.slots.take(self.walk, token, number, writable, form);
-        self.rings.make_available(head);
-        Ok(head)
+        rings.add(walk, token, self.writable as u32, Form::UNKNOWN);
+        Ok(walk.head())
     }
 }
