@@ -211,7 +211,7 @@ pub(crate) fn make_disks(args: &QemuArgs, input: Option<&Input>, directory: &Pat
 }
 
 /// A directory of its own for a run, removed with the value.
-fn run_directory(scratch: &Path) -> Result<tempfile::TempDir> {
+pub(crate) fn run_directory(scratch: &Path) -> Result<tempfile::TempDir> {
     let what = || format!("cannot make a directory in {}", scratch.display());
     std::fs::create_dir_all(scratch).with_context(what)?;
     let scratch = scratch.canonicalize().with_context(what)?;

@@ -159,12 +159,19 @@ fn path(workspace: &Workspace) -> PathBuf {
     workspace.root.join("xtask").join("budget.txt")
 }
 
-/// Whether a row has a budget: of this driver the requests that differ in the code they run through, of the paths of MINIX all
-/// that is exact.
+/// Whether a row has a budget: of this driver the requests that differ in the code they run through, of the path of MINIX all
+/// that is exact, of the service whole requests of 4 KiB and vectors.
 fn is_guarded(row: &Row) -> bool {
     let is_counted = row.instructions_per_request.is_some() && row.cpu_share.is_none();
-    let is_chosen = row.contender != "ours"
-        || row.stage.is_some() && row.operation != "mixed" && [1, 2, 32].contains(&row.depth) && is_chosen_list(row);
+    let is_chosen = match row.contender.as_str() {
+        "ours" => {
+            row.stage.is_some() && row.operation != "mixed" && [1, 2, 32].contains(&row.depth) && is_chosen_list(row)
+        }
+        "minix-service" => {
+            row.stage.is_none() && [1, 64].contains(&row.depth) && row.bytes / row.segments.max(1) == 4096
+        }
+        _ => true,
+    };
     GUARDED.contains(&row.contender.as_str()) && is_counted && is_chosen
 }
 
@@ -197,6 +204,23 @@ mod tests {
             instructions: *instructions,
         };
         Budget(lines.iter().map(line).collect())
+    }
+
+    #[test]
+    fn of_the_service_whole_requests_of_pages_have_a_budget() {
+        let row = |depth, segments, bytes, stage: Option<&str>| Row {
+            contender: "minix-service".into(),
+            depth,
+            segments,
+            bytes,
+            stage: stage.map(str::to_owned),
+            instructions_per_request: Some(1.0),
+            ..Row::default()
+        };
+        assert!(is_guarded(&row(1, 1, 4096, None)) && is_guarded(&row(64, 1, 4096, None)));
+        assert!(is_guarded(&row(1, 64, 64 * 4096, None)));
+        assert!(!is_guarded(&row(8, 1, 4096, None)) && !is_guarded(&row(1, 1, 65_536, None)));
+        assert!(!is_guarded(&row(1, 1, 4096, Some("receive to map"))));
     }
 
     #[test]

@@ -21,13 +21,14 @@ use crate::workspace::Workspace;
 pub(crate) fn measure(
     workspace: &Workspace,
     qemu: &Path,
-    pass: Pass,
+    pass: Pass<'_>,
     limit: Duration,
     progress: Progress,
 ) -> Result<Vec<Row>> {
     let (heading, counts) = match pass {
         Pass::Counts => ("counting instructions", true),
         Pass::Rates { .. } => ("measuring rates", false),
+        Pass::Profile(_) => ("counting one case", true),
     };
     let command = command(workspace, qemu, pass, counts);
     let strings = Strings::none();
@@ -57,7 +58,7 @@ pub(crate) fn measure(
 }
 
 /// The command line: one disk that does nothing for each contender.
-fn command(workspace: &Workspace, qemu: &Path, pass: Pass, counts: bool) -> Command {
+pub(crate) fn command(workspace: &Workspace, qemu: &Path, pass: Pass<'_>, counts: bool) -> Command {
     let mut command = Command::new(qemu);
     command.args(["-machine", "virt", "-m", "256M", "-bios", "default", "-kernel"]);
     command.arg(build::bench_image_path(workspace));
@@ -160,7 +161,7 @@ fn rows(guest: &Guest) -> Result<Vec<Row>> {
 }
 
 /// Latencies as a guest reports them.
-fn latency(nanos: [u64; 3], buckets: &[u32]) -> Latency {
+pub(super) fn latency(nanos: [u64; 3], buckets: &[u32]) -> Latency {
     let micros = |nanos: u64| nanos as f64 / 1e3;
     let [p50, p90, p99] = nanos.map(micros);
     let last = buckets.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);

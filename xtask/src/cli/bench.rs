@@ -10,7 +10,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
-    /// Write the page with the charts, and the charts as SVG files, to this directory.
+    /// Write the page with the charts, and the charts as SVG files, to this directory instead of `target/bench`.
     #[arg(long, value_name = "DIR")]
     pub(crate) page: Option<PathBuf>,
 
@@ -22,9 +22,10 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) native: bool,
 
-    /// Also tell where the instructions go, by function and by source line.
-    #[arg(long)]
-    pub(crate) profile: bool,
+    /// Measure nothing; tell where the instructions of one kind of request go, by function and by source line. The kind is given by
+    /// words as `operation=write,depth=1`: contender, operation, mode, chains, buffer, depth, segments, bytes.
+    #[arg(long, value_name = "WORDS", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["json", "page", "bless", "native"])]
+    pub(crate) profile: Option<String>,
 
     /// Use this QEMU (qemu-system-riscv64, 7.0 or newer) instead of looking for one.
     #[arg(long, value_name = "PATH")]
