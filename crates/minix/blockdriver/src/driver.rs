@@ -31,7 +31,7 @@ pub struct BlockDriver<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: 
     pub(crate) counters: DriverCounters,
     pub(crate) trace: Trace<K::Trace>,
     pub(crate) partitions: Partitions,
-    pub(crate) scheduler: Scheduler,
+    pub(crate) scheduler: Scheduler<JOBS>,
     pub(crate) health: Health,
     pub(crate) write_back: WriteBack,
     pub(crate) bounce: BouncePool,

@@ -119,7 +119,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                     Direction::Read => self.counters.reads += 1,
                     Direction::Write => self.counters.writes += 1,
                 }
-                self.scheduler.admitted(direction);
+                self.scheduler.admitted(&self.intake, id);
             }
             Err(status) => self.answer(kernel, now, id, status),
         }

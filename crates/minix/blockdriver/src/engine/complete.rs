@@ -73,8 +73,14 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             }
             Purpose::Transfer { job, .. } if result.is_err() && self.intake[job].merged.is_some() => {
                 // Which of them has failed is not known. Alone, each gets a result of its own.
-                self.intake.for_each_merged(job, |job| job.transfer.rewind());
-                self.intake.part(job, true);
+                let mut next = Some(job);
+                while let Some(id) = next {
+                    next = self.intake.unlink(id);
+                    let transfer = &mut self.intake[id].transfer;
+                    transfer.rewind();
+                    transfer.set_alone();
+                    self.scheduler.changed(&self.intake, id);
+                }
             }
             Purpose::Transfer {
                 job,
@@ -101,6 +107,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                     if let Err(error) = result {
                         let beyond = self.is_beyond(id, error);
                         self.intake[id].transfer.failed(error, beyond);
+                        self.scheduler.changed(&self.intake, id);
                     }
                     self.go_on_with(kernel, now, id);
                 }
@@ -127,7 +134,8 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     pub(crate) fn go_on_with(&mut self, kernel: &mut K, now: Instant, id: JobId) {
         let transfer = &mut self.intake[id].transfer;
         let status = match transfer.progress() {
-            None | Some(Progress::Ready) => return,
+            None => return,
+            Some(Progress::Ready) => return self.scheduler.changed(&self.intake, id),
             Some(Progress::Failed(error)) => error.into(),
             Some(Progress::BeyondEnd) => return self.cut_to_disk(kernel, now, id),
             Some(Progress::Done) => Status(transfer.bytes as i32),
@@ -158,18 +166,19 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         let disk = self.device.info();
         let transfer = &mut self.intake[id].transfer;
         transfer.rewind();
+        self.scheduler.changed(&self.intake, id);
         let Some(disk) = disk else {
             // It is replayed, and refused again if it is still beyond.
             return;
         };
+        let transfer = &self.intake[id].transfer;
         let room = disk.capacity().saturating_sub(transfer.first);
         let (bytes, count) = (room.min(transfer.bytes.into()) as u32, transfer.elements.into());
         if bytes == 0 {
             return self.answer(kernel, now, id, Status::OK);
         }
         let elements = cut_elements(self.intake.elements_mut(id, count), bytes.into());
-        self.intake[id].transfer.cut(bytes, elements);
-        self.scheduler.wake();
+        self.scheduler.cut(&mut self.intake, id, bytes, elements);
     }
 }
 

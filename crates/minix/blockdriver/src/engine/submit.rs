@@ -207,11 +207,14 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         };
         match self.in_flight.submit(&mut self.device, request, purpose, now) {
             Ok(()) => {
-                let merged = &mut self.counters.merged;
-                self.intake.for_each_merged(head, |job| {
+                let mut next = Some(head);
+                while let Some(id) = next {
+                    let job = &mut self.intake[id];
                     job.transfer.whole_submitted();
-                    *merged += u64::from(job.merged.is_some());
-                });
+                    next = job.merged;
+                    self.counters.merged += u64::from(next.is_some());
+                    self.scheduler.all_submitted(id);
+                }
                 self.scheduler.had_turn(transfer.direction);
                 self.note_submitted();
                 Attempt::Done
@@ -328,6 +331,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         match self.offer_flush(Purpose::ForcedFlush { job: id }, now) {
             Ok(()) => {
                 self.intake[id].transfer.flush_submitted();
+                self.scheduler.all_submitted(id);
                 Attempt::Done
             }
             Err(refusal) => self.refused(kernel, now, id, refusal),
@@ -344,6 +348,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         transfer.piece_submitted(bytes, self.intake.elements(id));
         self.counters.chunks += u64::from(bytes < transfer.bytes);
         self.intake[id].transfer = transfer;
+        self.scheduler.changed(&self.intake, id);
         self.note_submitted();
     }
 
@@ -395,6 +400,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     fn fail(&mut self, kernel: &mut K, now: Instant, id: JobId, error: Errno) {
         let beyond = self.is_beyond(id, error);
         self.intake[id].transfer.failed(error, beyond);
+        self.scheduler.changed(&self.intake, id);
         self.go_on_with(kernel, now, id);
     }
 }

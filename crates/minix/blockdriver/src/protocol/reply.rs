@@ -6,13 +6,17 @@ use minix_abi::{Instant, Message, MessageType, Status};
 use super::request::{Caller, Kind};
 use crate::device::{BlockDevice, Direction};
 use crate::driver::BlockDriver;
-use crate::engine::job::JobId;
+use crate::engine::job::{JobId, Stage};
 use crate::kernel::Kernel;
 
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Answers a request and forgets it. The only way for a job to leave the table, which is why there is one answer for
     /// each.
     pub(crate) fn answer(&mut self, kernel: &mut K, now: Instant, id: JobId, status: Status) {
+        let job = &self.intake[id];
+        if job.stage == Stage::Transfer {
+            self.scheduler.leaves(id, &job.transfer);
+        }
         let removed = self.intake.remove(id);
         if removed.was_barrier {
             self.partitions.stop_scan();
@@ -23,7 +27,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             Some(Direction::Write) => self.counters.bytes_written = self.counters.bytes_written.wrapping_add(bytes),
             None => {}
         }
-        self.scheduler.answered(removed.direction);
+        self.scheduler.answered(&self.intake);
         if let Some(ticket) = removed.traced {
             self.trace.end(ticket, now, status);
         }
