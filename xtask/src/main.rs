@@ -9,6 +9,7 @@
 //!   them against the disks and prints the result. [`session`] ties these together, for either guest. [`interrupt`] is how all of it
 //!   is stopped, [`child`] how no process is left behind.
 
+mod bench;
 mod build;
 mod checks;
 mod child;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         .and_then(|()| match command {
             Command::Build => minix::build(),
             Command::Qemu(args) => qemu::command(&args),
+            Command::Bench(args) => bench::command(&args),
             Command::Minix(MinixCommand::Check(args)) => minix::check(&args),
             Command::Test(args) => checks::command(&args),
         });

@@ -1,5 +1,6 @@
 //! The command line of `cargo xtask`.
 
+mod bench;
 mod qemu;
 
 use std::ffi::OsString;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+pub(crate) use bench::BenchArgs;
 pub(crate) use qemu::{Foreign, Format, QemuArgs};
 
 /// Builds, boots and tests the RISC-V programs of this workspace.
@@ -28,6 +30,8 @@ pub(crate) enum Command {
     /// that put it to the test; after power-off the content of the disk is compared with what the clients say they did. With
     /// --bare, an image without any kernel drives the disk instead.
     Qemu(QemuArgs),
+    /// Measure the driver on QEMU beside others, and beside what the device can do at all.
+    Bench(BenchArgs),
     /// Commands about programs for MINIX.
     #[command(subcommand, arg_required_else_help = false)]
     Minix(MinixCommand),

@@ -8,12 +8,13 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::SectorRange;
+use crate::histogram::BUCKETS;
 
 /// The byte that opens a record: the ASCII record separator, which console text has no use for.
 pub const MARK: char = '\u{1e}';
 
 /// Bytes of the longest line, both ends included.
-pub const LINE_BYTES: usize = 480;
+pub const LINE_BYTES: usize = 640;
 
 /// The result of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +99,25 @@ pub struct Load<'a> {
     pub reopened: u64,
 }
 
+/// What was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Case<'a> {
+    pub contender: &'a str,
+    pub operation: &'a str,
+    /// `polled`, `interrupts` or `blocking`.
+    pub mode: &'a str,
+    /// `direct`, `indirect`, or `either` if it is decided for each request; may be empty.
+    pub chains: &'a str,
+    /// The type of buffer; may be empty.
+    pub buffer: &'a str,
+    /// Requests in flight.
+    pub depth: u32,
+    /// Segments of a request.
+    pub segments: u32,
+    /// Bytes of a request.
+    pub bytes: u32,
+}
+
 /// One message to the host. Times are in microseconds, sectors have 512 bytes and count from the start of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -147,6 +167,39 @@ pub enum Record<'a> {
         interrupts: u64,
         /// Instructions retired, 0 if the board does not count them.
         instructions: u64,
+    },
+    /// Instructions of a stage, in all of the requests together.
+    Counted {
+        #[serde(borrow)]
+        case: Case<'a>,
+        /// `submit`, `publish`, `pop`, ...: what the bracket was around.
+        stage: &'a str,
+        requests: u64,
+        instructions: u64,
+        /// Notifications sent to the device.
+        notifies: u64,
+        /// Interrupts taken.
+        interrupts: u64,
+    },
+    /// How fast requests were done, in slices of time that contenders had in turn.
+    Rated {
+        #[serde(borrow)]
+        case: Case<'a>,
+        /// Slices.
+        rounds: u32,
+        /// Requests per second: the median of the slices.
+        per_second: u64,
+        /// The rate against that of the raw ring in the same round, in millionths: lower quartile, median, upper quartile.
+        against_raw: [u64; 3],
+    },
+    /// How long single requests took.
+    Timed {
+        #[serde(borrow)]
+        case: Case<'a>,
+        /// Half of them, nine in ten, and 99 in a hundred took at most so many nanoseconds.
+        nanos: [u64; 3],
+        /// How many there are in each bucket of [`histogram`](crate::histogram).
+        buckets: [u32; BUCKETS],
     },
     /// What a client of the mixed load has done so far.
     #[serde(borrow)]

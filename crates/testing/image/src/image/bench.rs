@@ -12,9 +12,9 @@ use virtio_blk::SubmitError;
 use virtio_blk::proto::Sector;
 
 use super::buffer::Buffer;
-use super::report::record;
 use super::scratch::{self, Scratch};
 use super::session::{Failure, Request, Session, taken_back};
+use bare_image::report::record;
 
 /// How long each measurement takes. Five of them take about a second.
 const MILLIS: u64 = 180;

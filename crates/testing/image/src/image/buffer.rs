@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use guest_protocol::pattern;
 use virtio_core::{Dma as _, DmaBuffer, DmaError, DmaSegments, DmaSlice, Segment};
 
-use super::memory::DmaMemory;
+use bare_image::memory::DmaMemory;
 
 /// Pieces of DMA memory that one request fills or sends in order. Dropping it releases them.
 #[derive(Debug)]

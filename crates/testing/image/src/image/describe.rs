@@ -9,9 +9,9 @@ use virtio_blk::proto::BlkFeatures;
 use virtio_blk::{Answer, WriteCache};
 use virtio_core::{Features, Transport as _};
 
-use super::report::record;
 use super::session::{Request, Session};
-use super::windows::version;
+use bare_image::report::record;
+use bare_image::windows::version;
 
 /// The names of a set of features.
 fn names(features: Features) -> String {

@@ -2,16 +2,17 @@
 
 use alloc::format;
 
+use bare_image::report::{FAILED, leave, record, stop};
+use bare_image::{memory, windows};
 use board_qemu_virt::{Board, Boot, defmt_channel, println};
 use guest_protocol::Record;
 use image_blk::options::BootOptions;
 use virtio_blk::InitError;
 use virtio_core::QueueSize;
 
-use super::report::{FAILED, leave, record, stop};
 use super::scratch::Scratch;
 use super::session::{CAPACITY, Session, Waiting};
-use super::{bench, describe, memory, selftest, shell, windows};
+use super::{bench, describe, selftest, shell};
 
 /// Runs the image.
 pub(crate) fn main(boot: Boot) -> ! {
@@ -37,7 +38,7 @@ pub(crate) fn main(boot: Boot) -> ! {
         }
     );
     defmt::info!("image-blk {=str}", env!("CARGO_PKG_VERSION"));
-    let Some(found) = windows::find_disk(&board) else {
+    let Some(found) = windows::find_disks(&board, 1).pop() else {
         stop("probe", "no-block-device", &"no VirtIO block device was found");
     };
     let source = found.source.filter(|_| !options.poll);

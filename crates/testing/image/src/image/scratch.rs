@@ -7,7 +7,7 @@ use image_blk::pattern;
 use virtio_blk::Limits;
 use virtio_blk::proto::Sector;
 
-use super::report::record;
+use bare_image::report::record;
 
 /// Hands out the scratch region piece by piece, each once, so that the last report of each sector is true at the end.
 #[derive(Debug)]

@@ -10,8 +10,8 @@ use virtio_blk::{Answer, Disk, DiskCounters, DiskOptions, InitError, IoError, Li
 use virtio_mmio::{MmioTransport, MmioWindow};
 
 use super::buffer::Buffer;
-use super::memory::DmaMemory;
-use super::report::stop;
+use bare_image::memory::DmaMemory;
+use bare_image::report::stop;
 
 /// The largest queue the image has room for, in descriptors.
 pub(crate) const CAPACITY: usize = 1024;

@@ -12,9 +12,9 @@ use image_blk::{PROMPT, SECTOR_BYTES};
 
 use super::buffer::Buffer;
 use super::describe;
-use super::report::{FAILED, leave, record};
 use super::scratch::{self, driver_range};
 use super::session::{Failure, Request, Session};
+use bare_image::report::{FAILED, leave, record};
 
 const HELP: &str = "\
 help                  this text

@@ -7,8 +7,8 @@ use virtio_blk::{Answer, WriteCache, WriteCacheError};
 
 use super::{Context, TestResult, fail, skip};
 use crate::image::buffer::Buffer;
-use crate::image::memory::DmaMemory;
 use crate::image::session::{Request, Session, taken_back};
+use bare_image::memory::DmaMemory;
 
 /// The id string is there and the same each time.
 pub(super) fn id(context: &mut Context<'_>) -> TestResult {

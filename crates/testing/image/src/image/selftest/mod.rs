@@ -19,9 +19,9 @@ use guest_protocol::{Outcome, Record};
 use image_blk::SECTOR_BYTES;
 use image_blk::options::SectorRange;
 
-use super::report::record;
 use super::scratch::Scratch;
 use super::session::{Failure, Session};
+use bare_image::report::record;
 
 /// The tools of a test.
 pub(crate) struct Context<'s> {

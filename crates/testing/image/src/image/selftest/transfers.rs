@@ -10,9 +10,9 @@ use image_blk::pattern::{self, Digest};
 
 use super::{Context, TestResult, fail, skip};
 use crate::image::buffer::Buffer;
-use crate::image::report::record;
 use crate::image::scratch;
 use crate::image::session::Failure;
+use bare_image::report::record;
 
 /// How a buffer lies in memory.
 #[derive(Clone, Copy)]

@@ -1,34 +1,37 @@
-//! Finding the disk: every VirtIO window of the device tree is looked into, the first block device is taken.
+//! Finding the disks: every VirtIO window of the device tree is looked into, and as many block devices are taken as an image wants.
 
+use alloc::vec::Vec;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use board_qemu_virt::{Board, Source, println};
 use virtio_core::{DeviceType, Interface, Transport as _};
 use virtio_fdt::MmioWindow as TreeWindow;
-use virtio_mmio::{MmioWindow, Probe, probe};
+use virtio_mmio::{MmioTransport, MmioWindow, Probe, probe};
 
-use super::report::stop;
-use super::session::Transport;
+use crate::report::stop;
 
 /// Windows looked at; QEMU has eight.
 const MAX_WINDOWS: usize = 64;
 
+/// How an image reaches a device.
+pub type Transport = MmioTransport<MmioWindow>;
+
 /// A device and where its interrupt arrives.
-pub(crate) struct Found {
-    pub(crate) transport: Transport,
-    pub(crate) source: Option<Source>,
+pub struct Found {
+    pub transport: Transport,
+    pub source: Option<Source>,
     /// The controller that the interrupt goes to, if that is not the one of this hart.
-    pub(crate) foreign_controller: Option<&'static str>,
+    pub foreign_controller: Option<&'static str>,
 }
 
-/// Looks into every window and reports it. The first block device is returned, lowest address first.
+/// Looks into every window and reports it. Up to `wanted` block devices are returned, lowest address first.
 ///
 /// The windows are looked into once in a run: nothing is found by a second call, since the registers have one owner.
-pub(crate) fn find_disk(board: &Board) -> Option<Found> {
+pub fn find_disks(board: &Board, wanted: usize) -> Vec<Found> {
     static LOOKED: AtomicBool = AtomicBool::new(false);
     if LOOKED.swap(true, Ordering::Relaxed) {
-        return None;
+        return Vec::new();
     }
     let windows = match board.tree.virtio_mmio_sorted::<MAX_WINDOWS>() {
         Ok(windows) => windows,
@@ -37,7 +40,7 @@ pub(crate) fn find_disk(board: &Board) -> Option<Found> {
     for window in &windows.unusable {
         println!("{window}");
     }
-    let mut found = None;
+    let mut found = Vec::new();
     let mut end = 0;
     for window in &windows.usable {
         let interrupt = window.interrupt.as_ref();
@@ -51,13 +54,13 @@ pub(crate) fn find_disk(board: &Board) -> Option<Found> {
         match probed {
             Some(Probe::Device(transport)) => {
                 let (version, device) = (version(transport.interface()), transport.device_type());
-                let taken = found.is_none() && device == DeviceType::BLOCK;
+                let taken = found.len() < wanted && device == DeviceType::BLOCK;
                 println!(
                     "window {address:#x}: irq {number}, version {version}, device type {device}{}",
                     if taken { ", taken" } else { "" }
                 );
                 if taken {
-                    found = Some(Found {
+                    found.push(Found {
                         transport,
                         source: interrupt.and_then(|interrupt| board.source_of(interrupt)),
                         foreign_controller: interrupt.and_then(|interrupt| board.foreign_controller(interrupt)),
@@ -86,13 +89,13 @@ unsafe fn map(window: &TreeWindow) -> Option<MmioWindow> {
     let bytes = usize::try_from(window.registers.size_bytes).ok()?;
     let base = NonNull::new(ptr::with_exposed_provenance_mut::<u8>(base))?;
     // SAFETY: by the tree a VirtIO window is there. Nothing is translated, so it is mapped as the device memory it
-    // is for as long as the machine runs, and this image has no other driver. The caller promises that there is no other window of
+    // is for as long as the machine runs, and an image has no other driver. The caller promises that there is no other window of
     // it.
     unsafe { MmioWindow::new(base, bytes) }.ok()
 }
 
 /// The number of a register layout.
-pub(crate) fn version(interface: Interface) -> u32 {
+pub fn version(interface: Interface) -> u32 {
     match interface {
         Interface::Legacy => 1,
         Interface::Modern => 2,

@@ -24,18 +24,18 @@ static DMA_BYTES: AtomicUsize = AtomicUsize::new(0);
 /// # Safety
 ///
 /// `range` is RAM that nothing else uses, now or later.
-pub(crate) unsafe fn start_heap(range: PhysRange) {
+pub unsafe fn start_heap(range: PhysRange) {
     // SAFETY: the caller hands the memory over. It is memory of this machine, so the numbers fit.
     unsafe { HEAP.init(range.base_address as usize, range.size_bytes as usize) }
 }
 
 /// Where the driver and the buffers get DMA memory.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct DmaMemory;
+pub struct DmaMemory;
 
 impl DmaMemory {
     /// Bytes that were allocated and not released yet.
-    pub(crate) fn bytes_in_use() -> usize {
+    pub fn bytes_in_use() -> usize {
         DMA_BYTES.load(Ordering::Relaxed)
     }
 
@@ -61,7 +61,7 @@ impl Dma for DmaMemory {
     fn release(&mut self, region: DmaRegion) {
         if let Some(pages) = Self::pages(region.len()) {
             DMA_BYTES.fetch_sub(pages.size(), Ordering::Relaxed);
-            // SAFETY: every region of this image was made by `allocate`, with this layout, and exists once.
+            // SAFETY: every region of an image was made by `allocate`, with this layout, and exists once.
             unsafe { dealloc(region.as_ptr().as_ptr(), pages) };
         }
     }

@@ -1,4 +1,4 @@
-//! The output of the image: text for people, and records for the host.
+//! The output of an image: text for people, and records for the host.
 
 use core::fmt::{self, Write};
 
@@ -6,18 +6,18 @@ use board_qemu_virt::{console, power, println};
 use guest_protocol::{LINE_BYTES, Record};
 
 /// The exit status of a run in which a test failed.
-pub(crate) const FAILED: u8 = 1;
+pub const FAILED: u8 = 1;
 /// The exit status of a run that could not start.
 const NOT_STARTED: u8 = 2;
 
 /// Prints a record on a line of its own.
-pub(crate) fn record(record: Record<'_>) {
+pub fn record(record: Record<'_>) {
     console::start_of_line();
     console::write_bytes(record.line(&mut [0; LINE_BYTES]));
 }
 
 /// Reports a failure nothing can be done about, to people and to the host, and ends the run. Works without a heap.
-pub(crate) fn stop(stage: &str, kind: &str, why: &dyn fmt::Display) -> ! {
+pub fn stop(stage: &str, kind: &str, why: &dyn fmt::Display) -> ! {
     console::start_of_line();
     println!("stopped: {why}");
     let mut text = heapless::String::<256, u16>::new();
@@ -28,11 +28,12 @@ pub(crate) fn stop(stage: &str, kind: &str, why: &dyn fmt::Display) -> ! {
         kind,
         text: &text,
     });
+    #[cfg(feature = "defmt")]
     defmt::error!("stopped at {=str}: {=str}", stage, text.as_str());
     leave(NOT_STARTED)
 }
 
 /// Ends the run with this status, 0 being success.
-pub(crate) fn leave(status: u8) -> ! {
+pub fn leave(status: u8) -> ! {
     power::off(status)
 }

@@ -1,0 +1,53 @@
+//! Brackets: how many instructions a piece of code takes.
+
+use core::sync::atomic::{Ordering, compiler_fence};
+
+use bare_image::report::stop;
+use board_qemu_virt::{console, counters};
+
+/// The most that a bracket may take itself. Without `-icount` the counter runs with a clock of the host, much faster.
+const OWN_LIMIT: u64 = 16;
+
+/// Counts instructions and leaves out its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bracket {
+    own: u64,
+}
+
+impl Bracket {
+    /// Measures the bracket itself. Ends the run if the machine does not count instructions.
+    pub(crate) fn new() -> Self {
+        let bare = Self { own: 0 };
+        let samples: [u64; 8] = core::array::from_fn(|_| bare.around(|| ()));
+        let same = samples.iter().all(|sample| *sample == samples[0]);
+        if !same || !(1..=OWN_LIMIT).contains(&samples[0]) {
+            stop(
+                "boot",
+                "not-counting",
+                &"this machine does not count instructions, QEMU does with -icount",
+            );
+        }
+        Self { own: samples[0] }
+    }
+
+    /// The instructions that `work` takes, with interrupts disabled.
+    #[inline(always)]
+    pub(crate) fn around(&self, work: impl FnOnce()) -> u64 {
+        critical_section::with(|_| {
+            compiler_fence(Ordering::SeqCst);
+            let start = counters::instructions_retired();
+            compiler_fence(Ordering::SeqCst);
+            work();
+            compiler_fence(Ordering::SeqCst);
+            let end = counters::instructions_retired();
+            compiler_fence(Ordering::SeqCst);
+            end - start - self.own
+        })
+    }
+}
+
+/// Returns when the device, which runs in another thread of QEMU, is at the end of what it is doing: reading a register takes
+/// QEMU's lock, which the device holds meanwhile.
+pub(crate) fn settle() {
+    let _ = console::read_byte();
+}

@@ -1,0 +1,178 @@
+//! The pass that counts instructions: a bracket around each stage, and none around a wait.
+
+use alloc::boxed::Box;
+
+use bare_image::report::{record, stop};
+use bare_image::windows::{Found, Transport};
+use board_qemu_virt::{Interrupts, println};
+use guest_protocol::Record;
+use image_bench::disks;
+use virtio_core::DmaBuffer;
+use virtio_drivers::transport::mmio::MmioTransport;
+
+use super::bracket::{Bracket, settle};
+use super::buffers::{Buffer, Gather, Handle};
+use super::contender::{Contender, Line};
+use super::ours::{Chains, Ours};
+use super::raw::Raw;
+use super::rival::{self, Blocking, NonBlocking, Watched};
+use super::workload::{DEPTHS, Operation, SEGMENTS, Workload};
+
+/// Batches that are not counted: the first ones meet cold paths.
+const WARM_UP: u64 = 8;
+/// Batches that are counted.
+const BATCHES: u64 = 64;
+
+/// Chains that can be asked for.
+const CHAINS: [Chains; 2] = [Chains::Direct, Chains::Indirect];
+
+/// Runs the pass.
+pub(crate) fn run(found: Box<[Found; disks::COUNT]>, interrupts: Interrupts) {
+    let bracket = Bracket::new();
+    for (number, disk) in IntoIterator::into_iter(*found).enumerate() {
+        let line = disk.source.map(|source| Line { interrupts, source });
+        match number {
+            disks::OURS => ours(&bracket, disk.transport, line),
+            disks::RAW => raw(&bracket, disk.transport),
+            disks::RIVAL_DIRECT => rival(&bracket, disk.transport, "direct", rival::DEPTH_DIRECT),
+            disks::RIVAL_INDIRECT => rival(&bracket, disk.transport, "indirect", rival::DEPTH_INDIRECT),
+            // The others are for contenders that are measured side by side.
+            _ => {}
+        }
+    }
+}
+
+/// This driver, with each kind of chains and of buffers in turn.
+fn ours(bracket: &Bracket, mut transport: Transport, line: Option<Line>) {
+    for chains in CHAINS {
+        let mut contender = Ours::<Handle>::start(transport, chains);
+        for depth in DEPTHS {
+            fitting(bracket, &mut contender, chains, &Workload::reads(depth));
+        }
+        for depth in [1, 32] {
+            for operation in [Operation::Write, Operation::Mixed] {
+                let workload = Workload::reads(depth).of(operation);
+                fitting(bracket, &mut contender, chains, &workload);
+            }
+        }
+        contender.listen(line);
+        for depth in [1, 32] {
+            fitting(bracket, &mut contender, chains, &Workload::reads(depth));
+        }
+        transport = contender.end();
+        transport = over::<DmaBuffer>(bracket, transport, chains, &[1, 32].map(Workload::reads));
+        let workloads = SEGMENTS.map(|segments| Workload::reads(2).of_segments(segments));
+        transport = over::<Gather>(bracket, transport, chains, &workloads);
+    }
+}
+
+/// This driver with another kind of buffers.
+fn over<B: Buffer>(bracket: &Bracket, transport: Transport, chains: Chains, workloads: &[Workload]) -> Transport {
+    let mut contender = Ours::<B>::start(transport, chains);
+    for workload in workloads {
+        fitting(bracket, &mut contender, chains, workload);
+    }
+    contender.end()
+}
+
+/// Counts a workload if the queue holds a batch of it.
+fn fitting<B: Buffer>(bracket: &Bracket, contender: &mut Ours<B>, chains: Chains, workload: &Workload) {
+    if chains.hold(workload) {
+        count(bracket, contender, workload);
+    }
+}
+
+fn raw(bracket: &Bracket, transport: Transport) {
+    let mut contender = Raw::start(transport);
+    for depth in [1, 32, 128] {
+        count(bracket, &mut contender, &Workload::reads(depth));
+    }
+}
+
+/// `virtio-drivers` with a device that offers these chains.
+fn rival(bracket: &Bracket, transport: Transport, chains: &'static str, depth: usize) {
+    let mut contender = Blocking::<Watched>::start(transport.into_access(), chains);
+    for operation in [Operation::Read, Operation::Write] {
+        count(bracket, &mut contender, &Workload::reads(1).of(operation));
+    }
+    let mut window = contender.end();
+    for depth in [1, depth] {
+        // Notifications are counted in batches of their own, since counting takes instructions.
+        let workload = Workload::reads(depth);
+        let mut watched = NonBlocking::<Watched>::start(window, chains);
+        let notifies = measure(bracket, &mut watched, &workload).notifies;
+        let mut contender = NonBlocking::<MmioTransport<'static>>::start(watched.end(), chains);
+        let counted = measure(bracket, &mut contender, &workload);
+        report(&contender, &workload, &Counted { notifies, ..counted });
+        window = contender.end();
+    }
+}
+
+/// What was counted in [`BATCHES`] batches.
+struct Counted {
+    stages: [u64; 3],
+    notifies: u64,
+    interrupts: u64,
+}
+
+/// Counts the stages of one workload and reports them.
+fn count<C: Contender>(bracket: &Bracket, contender: &mut C, workload: &Workload) {
+    let counted = measure(bracket, contender, workload);
+    report(contender, workload, &counted);
+}
+
+fn report<C: Contender>(contender: &C, workload: &Workload, counted: &Counted) {
+    let case = contender.case(workload);
+    for (stage, instructions) in C::STAGES.into_iter().zip(counted.stages) {
+        let Some(stage) = stage else { continue };
+        record(Record::Counted {
+            case,
+            stage,
+            requests: BATCHES * workload.depth as u64,
+            instructions,
+            notifies: counted.notifies,
+            interrupts: counted.interrupts,
+        });
+    }
+    println!("{} {} x{}", case.contender, case.operation, case.depth);
+}
+
+fn measure<C: Contender>(bracket: &Bracket, contender: &mut C, workload: &Workload) -> Counted {
+    contender.prepare(workload);
+    let mut counted = [0; 3];
+    let mut before = contender.events();
+    for batch in 0..WARM_UP + BATCHES {
+        if batch == WARM_UP {
+            counted = [0; 3];
+            before = contender.events();
+        }
+        for (sum, count) in counted.iter_mut().zip(one_batch(bracket, contender, workload.depth)) {
+            *sum += count;
+        }
+    }
+    let after = contender.events();
+    Counted {
+        stages: counted,
+        notifies: after.notifies - before.notifies,
+        interrupts: after.interrupts - before.interrupts,
+    }
+}
+
+#[inline(never)]
+fn one_batch<C: Contender>(bracket: &Bracket, contender: &mut C, depth: usize) -> [u64; 3] {
+    contender.waited();
+    let mut submit = bracket.around(|| contender.submit());
+    submit -= contender.waited();
+    let publish = bracket.around(|| contender.publish());
+    while !contender.is_completed() {
+        core::hint::spin_loop();
+    }
+    settle();
+    contender.wait();
+    let mut completed = 0;
+    let pop = bracket.around(|| completed = contender.complete());
+    if completed != depth {
+        stop("run", "lost", &"a batch did not come back as a whole");
+    }
+    [submit, publish, pop]
+}
