@@ -8,11 +8,10 @@ use virtio_core::{
     DeviceStatus, DeviceType, Dma, DmaError, DmaSegments, FeatureChoice, Features, Init, Interface, NotLive, PollLimit,
     QueueIndex, QueueSize, ResetTimeout, Transport,
 };
-use virtqueue::{QueueOptions, RingLayout, VirtQueue};
+use virtqueue::{Chains, QueueOptions, RingLayout, VirtQueue};
 
 use crate::configuration::{blk_features, read_config};
 use crate::control::Agreement;
-use crate::part_token::PartToken;
 use crate::slot_memory::SlotMemory;
 
 use crate::{DeviceControl, DiskOptions, InitError, Limits, RequestQueue, SUPPORTED_COMMON};
@@ -115,8 +114,8 @@ fn bring_up<T: Transport, B: DmaSegments, K, const N: usize>(
     }
     // What the device does not take needs no room in tables.
     let wanted_segments = options.max_segments.max(1).min(Limits::data_segments(&config));
-    let queue_options = queue_options(size, interface, accepted, wanted_segments);
-    let (ring, slots) = allocate(queue_options, dma)?;
+    let queue_options = queue_options(size, interface, accepted, wanted_segments, options.chains);
+    let (ring, slots) = allocate::<_, N>(queue_options, dma)?;
     // Room for header and status was made sure of above.
     let max_segments = (ring.max_segments() - 2).min(wanted_segments);
     let limits = Limits::new(&config, blk_features(offered), blk_features(accepted), max_segments);
@@ -212,7 +211,13 @@ fn choose_zones(config: &BlkConfig, wanted: BlkFeatures) -> Result<BlkFeatures, 
     }
 }
 
-fn queue_options(size: QueueSize, interface: Interface, accepted: Features, max_segments: u16) -> QueueOptions {
+fn queue_options(
+    size: QueueSize,
+    interface: Interface,
+    accepted: Features,
+    max_segments: u16,
+    chains: Chains,
+) -> QueueOptions {
     let legacy = interface == Interface::Legacy;
     QueueOptions {
         size,
@@ -223,15 +228,16 @@ fn queue_options(size: QueueSize, interface: Interface, accepted: Features, max_
         } else {
             0
         },
+        chains,
         used_len_valid: !legacy,
     }
 }
 
 /// Allocates rings and slots of a queue.
-fn allocate<const N: usize>(
+fn allocate<T, const N: usize>(
     options: QueueOptions,
     dma: &mut impl Dma,
-) -> Result<(VirtQueue<PartToken, N>, SlotMemory), InitError> {
+) -> Result<(VirtQueue<T, N>, SlotMemory), InitError> {
     let ring_layout = options.offsets().memory().ok_or(DmaError::UnsupportedLayout)?;
     let slot_layout = SlotMemory::layout(options.size).ok_or(DmaError::UnsupportedLayout)?;
 

@@ -95,7 +95,7 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     /// What was counted so far.
     pub fn counters(&self) -> DiskCounters {
         DiskCounters {
-            queue: *self.queue.counters(),
+            queue: self.queue.counters(),
             interrupts: self.control.interrupt_counters(),
         }
     }
@@ -105,7 +105,7 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     /// # Errors
     ///
     /// See [`Rejected`].
-    #[inline]
+    #[inline(always)]
     pub fn submit(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         self.queue.submit(request)
     }

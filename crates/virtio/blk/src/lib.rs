@@ -6,6 +6,7 @@
 mod fmt;
 
 mod bring_up;
+mod chain_token;
 mod configuration;
 mod control;
 mod counters;
@@ -14,12 +15,11 @@ mod dump;
 mod error;
 mod limits;
 mod options;
-mod part_token;
 mod queue;
-mod records;
 mod request;
 mod slot_memory;
 mod split;
+mod split_requests;
 mod work;
 mod zone_request;
 mod zone_table;
@@ -34,7 +34,7 @@ pub use limits::Limits;
 pub use options::{DiskOptions, SUPPORTED_BLK, SUPPORTED_COMMON};
 pub use queue::RequestQueue;
 pub use request::{Answer, Completion, Operation, OperationKind, Rejected, Request, SectorRange};
-pub use virtqueue::{DeviceFault, QueueState};
+pub use virtqueue::{Chains, DeviceFault, QueueState};
 pub use zone_table::{TrackedZone, ZoneTable};
 
 /// Whether the driver is built for zones. Without the feature, the code for them is left out.

@@ -8,6 +8,8 @@ use crate::{SectorRange, SubmitError};
 /// The most data bytes in one device request. Any multiple of every block size below 4 GiB would do.
 const MAX_REQUEST_BYTES: u32 = 1 << 30;
 
+const SECTOR_SHIFT: u32 = SECTOR_BYTES.trailing_zeros();
+
 /// The limits in force for requests: outcome of negotiation and configuration.
 ///
 /// Every limit is a field of the configuration that a device may leave out, by not offering its feature, or leave at 0.
@@ -172,6 +174,50 @@ impl Limits {
         } else {
             Ok(())
         }
+    }
+}
+
+/// What a transfer of one piece has to keep to if nothing special is to be done for it: the limits in few numbers, since most
+/// requests are looked at no further.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlainTransfers {
+    /// Bytes of a read at most; 0 if there is always something special.
+    pub(crate) most_read: u32,
+    /// Bytes of a write at most.
+    pub(crate) most_written: u32,
+    block_mask: u32,
+    capacity: u64,
+}
+
+impl PlainTransfers {
+    /// None at all.
+    pub(crate) const NONE: Self = Self {
+        most_read: 0,
+        most_written: 0,
+        block_mask: 0,
+        capacity: 0,
+    };
+
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let capacity = limits.capacity.get();
+        let whole_disk = u32::try_from(capacity.saturating_mul(SECTOR_BYTES)).unwrap_or(u32::MAX);
+        let most = limits.max_segment_bytes.min(limits.max_request_bytes).min(whole_disk);
+        let most_read = if limits.zones().is_some() { 0 } else { most };
+        Self {
+            most_read,
+            most_written: if limits.read_only { 0 } else { most_read },
+            block_mask: limits.block_bytes.wrapping_sub(1),
+            capacity,
+        }
+    }
+
+    /// Whether `bytes` bytes at `first` are whole blocks on the disk, and from 1 to `most` of them.
+    #[inline]
+    pub(crate) fn allow(&self, first: Sector, bytes: u32, most: u32) -> bool {
+        // The disk is not smaller than `most`.
+        bytes.wrapping_sub(1) < most
+            && (bytes | (first.get() << SECTOR_SHIFT) as u32) & self.block_mask == 0
+            && first.get() <= self.capacity - u64::from(bytes >> SECTOR_SHIFT)
     }
 }
 

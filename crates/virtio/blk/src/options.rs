@@ -2,6 +2,7 @@
 
 use virtio_blk_proto::BlkFeatures;
 use virtio_core::{Features, PollLimit, QueueSize};
+use virtqueue::Chains;
 
 /// Every block feature the driver has code for (`FEAT-D-03`).
 ///
@@ -51,6 +52,8 @@ pub struct DiskOptions {
     /// indirect tables every slot has room for that many, so this decides how much memory the queue takes: 16 bytes for
     /// each, and two more, per descriptor of the queue.
     pub max_segments: u16,
+    /// Where the chains of requests are written, if INDIRECT_DESC is among the features. By default that is decided for each.
+    pub chains: Chains,
     /// How often to read the status while waiting for the end of a reset.
     pub reset_limit: PollLimit,
     /// How many registers to read until the configuration has stood still: in all of one interrupt, in one
@@ -65,6 +68,7 @@ impl Default for DiskOptions {
             features: Features::from_low(SUPPORTED_BLK.difference(BlkFeatures::ZONED).bits()) | SUPPORTED_COMMON,
             max_queue_size: QueueSize::MAX,
             max_segments: 32,
+            chains: Chains::PerRequest,
             reset_limit: PollLimit::default(),
             config_limit: PollLimit(1000),
         }

@@ -6,16 +6,22 @@
 use core::fmt;
 use core::mem::ManuallyDrop;
 
-use virtio_blk_proto::SECTOR_BYTES;
+use virtio_blk_proto::{SECTOR_BYTES, Status};
 use virtio_core::{Dma, DmaSegments, QueueNotifier};
-use virtqueue::{ChainError, DeviceFault, Notification, QueueState, Used, VirtQueue};
+use virtqueue::{ChainError, DeviceFault, Notification, QueueState, Shape, Used, VirtQueue};
 
-use crate::part_token::{PartToken, Sent};
-use crate::records::{RequestRecords, ReservedRecord};
+use crate::chain_token::{ChainToken, Part};
+use crate::limits::PlainTransfers;
 use crate::slot_memory::SlotMemory;
-use crate::work::Work;
+use crate::split_requests::{SplitRequest, SplitRequests};
+use crate::work::{Transfer, Work};
 use crate::zone_request::append_sector;
 use crate::{Answer, Completion, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError, ZoneTable};
+
+/// Header, one segment that the device reads, and the status.
+const WRITE: Shape = Shape::with_readable(1, 1).expect("1 is a number for a shape");
+/// Header, one segment that the device fills, and the status.
+const READ: Shape = Shape::with_writable(2, 1).expect("2 is a number for a shape");
 
 /// One request queue of a block device.
 ///
@@ -27,28 +33,28 @@ use crate::{Answer, Completion, IoError, Limits, Operation, QueueCounters, Rejec
 /// Dropping a queue whose device was not reset leaks its memory and the requests still in it, because the device may
 /// be using them. [`Disk::shut_down`](crate::Disk::shut_down) is how to get everything back.
 pub struct RequestQueue<D, B, K, const N: usize> {
-    ring: VirtQueue<PartToken, N>,
+    // Not dropped, because the device may be using the buffers of the requests.
+    ring: ManuallyDrop<VirtQueue<ChainToken<B, K>, N>>,
     slots: SlotMemory,
-    records: ManuallyDrop<RequestRecords<B, K, N>>,
+    splits: ManuallyDrop<SplitRequests<B, K>>,
     /// The request whose later parts wait for room, or for earlier parts.
     waiting: Option<u16>,
     doorbell: D,
     limits: Limits,
-    /// Device requests that have come back.
-    returned: u64,
+    plain: PlainTransfers,
     counters: QueueCounters,
 }
 
 impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, N> {
-    pub(crate) fn new(ring: VirtQueue<PartToken, N>, slots: SlotMemory, doorbell: D, limits: Limits) -> Self {
+    pub(crate) fn new(ring: VirtQueue<ChainToken<B, K>, N>, slots: SlotMemory, doorbell: D, limits: Limits) -> Self {
         Self {
-            ring,
+            ring: ManuallyDrop::new(ring),
             slots,
-            records: ManuallyDrop::new(RequestRecords::new()),
+            splits: ManuallyDrop::new(SplitRequests::new()),
             waiting: None,
             doorbell,
+            plain: PlainTransfers::new(&limits),
             limits,
-            returned: 0,
             counters: QueueCounters::default(),
         }
     }
@@ -65,16 +71,29 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// smaller, it ends as [aborted](IoError::Aborted).
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
+        self.set_waiting(self.waiting);
+    }
+
+    /// Notes which request waits. As long as one does, no other is taken.
+    fn set_waiting(&mut self, waiting: Option<u16>) {
+        self.waiting = waiting;
+        self.plain = match waiting {
+            None => PlainTransfers::new(&self.limits),
+            Some(_) => PlainTransfers::NONE,
+        };
     }
 
     /// Requests taken and not yet completed.
     pub fn in_flight(&self) -> u16 {
-        self.records.len()
+        let (splits, parts) = self.splits.requests_and_parts();
+        self.ring.in_flight() - parts + splits
     }
 
     /// What was counted so far.
-    pub fn counters(&self) -> &QueueCounters {
-        &self.counters
+    pub fn counters(&self) -> QueueCounters {
+        let mut counters = self.counters;
+        counters.device_requests = self.ring.submitted();
+        counters
     }
 
     /// The state of the ring, for a dump.
@@ -96,24 +115,89 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     ///
     /// [`Rejected`] says why and returns the request. [`SubmitError::QueueFull`] is no failure: try again after a
     /// completion.
-    #[inline]
+    // Always inlined: then the request goes from where it is made to its slot without lying in between, and what depends on its
+    // operation is not there.
+    #[inline(always)]
     pub fn submit(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
-        match self.try_submit(&request) {
-            Ok((record, work)) => {
-                let all_sent = work.is_sent();
-                let id = self.records.fill(record, request, work);
-                if !all_sent {
-                    self.send_rest(id);
-                }
-                Ok(())
-            }
-            Err(error) => {
-                if error == SubmitError::QueueFull {
-                    self.counters.queue_full += 1;
-                }
-                Err(Rejected { error, request })
-            }
+        let transfer = match request.operation {
+            Operation::Read(first) => Some((first, self.plain.most_read, READ)),
+            Operation::Write(first) => Some((first, self.plain.most_written, WRITE)),
+            _ => None,
+        };
+        // Most requests are like one before: of the same direction, in one piece.
+        if let Some((first, most, shape)) = transfer
+            && let &[segment] = request.segments()
+            && self.plain.allow(first, segment.len, most)
+            && let Some(frame) = self.ring.frame(shape, segment)
+        {
+            let (slot, sectors) = (frame.slot(), segment.len / SECTOR_BYTES as u32);
+            frame.submit(ChainToken::Request { request, sectors });
+            self.slots.restart(slot, first);
+            return Ok(());
         }
+        // Made anew, so that the one above need not lie in memory.
+        self.submit_planned(Request {
+            operation: request.operation,
+            buffer: request.buffer,
+            token: request.token,
+        })
+    }
+
+    /// [`submit`](Self::submit) of any request.
+    #[inline(never)]
+    fn submit_planned(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        self.start(request).inspect_err(|rejected| {
+            self.counters.queue_full += u64::from(rejected.error == SubmitError::QueueFull);
+        })
+    }
+
+    /// Checks a request and sends its first part.
+    #[inline]
+    fn start(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        let rejected = |error, request| Err(Rejected { error, request });
+        if let Some(fault) = self.ring.fault() {
+            return rejected(SubmitError::Broken(fault), request);
+        }
+        let segments = request.segments();
+        let work = match Work::plan(request.operation, segments, &self.limits) {
+            Ok(work) => work,
+            Err(error) => return rejected(error, request),
+        };
+        if self.waiting.is_some() {
+            return rejected(SubmitError::QueueFull, request);
+        }
+        let shape = match work {
+            Work::Whole { transfer, .. } if segments.len() == 1 => Some(shape_of(transfer)),
+            _ => None,
+        };
+        let chain = self.ring.chain_of(work.chain_segments(segments));
+        let put = chain.and_then(|mut chain| {
+            let (sectors, rest) = work.put(&mut chain, segments, &self.limits, &mut self.slots)?;
+            Ok((chain, sectors, rest))
+        });
+        let (chain, sectors, rest) = match put {
+            Ok(put) => put,
+            Err(error) => return rejected(submit_error(error), request),
+        };
+        if rest.is_sent() {
+            let token = ChainToken::Request { request, sectors };
+            let _ = match shape {
+                Some(shape) => chain.submit_as(shape, token),
+                None => chain.submit(token),
+            };
+            return Ok(());
+        }
+        let Some((number, place)) = self.splits.vacant() else {
+            return rejected(SubmitError::QueueFull, request);
+        };
+        *place = Some(SplitRequest::new(request, rest));
+        let part = Part {
+            request: number,
+            sectors,
+        };
+        let _ = chain.submit(ChainToken::Part(part));
+        self.send_rest(number);
+        Ok(())
     }
 
     /// [`submit`](Self::submit) of a request that is right for its zones, as far as `zones` knows them. Show the table every
@@ -135,63 +219,44 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         Ok(())
     }
 
-    /// Checks a request, reserves a record for it and sends its first part.
-    #[inline]
-    fn try_submit(&mut self, request: &Request<B, K>) -> Result<(ReservedRecord, Work), SubmitError> {
-        if let Some(fault) = self.ring.fault() {
-            return Err(SubmitError::Broken(fault));
-        }
-        let segments = request.segments();
-        let mut work = Work::plan(request.operation, segments, &self.limits)?;
-        if self.waiting.is_some() {
-            return Err(SubmitError::QueueFull);
-        }
-        let record = self.records.reserve().ok_or(SubmitError::QueueFull)?;
-        let sent = work.send(record.id(), segments, &self.limits, &mut self.ring, &mut self.slots);
-        sent.map_err(|error| match error {
-            ChainError::QueueFull => SubmitError::QueueFull,
-            ChainError::Broken(fault) => SubmitError::Broken(fault),
-            // Planned against the same limits, so only a list of segments that changes its mind gets here.
-            _ => SubmitError::TooScattered,
-        })?;
-        self.counters.device_requests += 1;
-        Ok((record, work))
+    /// Sends parts of a request until all are sent or the queue is full.
+    #[cold]
+    #[inline(never)]
+    fn send_rest(&mut self, number: u16) {
+        let waits = self.send_parts(number);
+        self.set_waiting(waits.then_some(number));
     }
 
-    /// Sends parts of a request until all are sent or the queue is full.
-    fn send_rest(&mut self, id: u16) {
-        while let Some(record) = self.records.get_mut(id)
-            && !record.work.is_sent()
-        {
-            if record.in_flight > 0 && record.work.waits_for_parts(&self.limits) {
-                self.waiting = Some(id);
-                return;
+    /// Does that. Returns whether there are more to send.
+    fn send_parts(&mut self, number: u16) -> bool {
+        let Self {
+            ring,
+            slots,
+            splits,
+            limits,
+            ..
+        } = self;
+        let Some(split) = splits.get_mut(number) else {
+            return false;
+        };
+        while !split.work.is_sent() {
+            if split.in_flight > 0 && split.work.waits_for_parts(limits) {
+                return true;
             }
-            let mut work = record.work;
-            let (ring, slots) = (&mut self.ring, &mut self.slots);
-            let sent = if work.fits(&self.limits) {
-                work.send_part(id, record.segments(), &self.limits, ring, slots)
-            } else {
-                Err(ChainError::TooLong)
-            };
-            record.work = work;
-            match sent {
-                Ok(()) => {
-                    record.in_flight += 1;
-                    self.counters.device_requests += 1;
+            match send_part(number, split, limits, ring, slots) {
+                Ok(rest) => {
+                    split.work = rest;
+                    split.in_flight += 1;
                 }
-                Err(ChainError::QueueFull) if self.ring.in_flight() > 0 => {
-                    self.waiting = Some(id);
-                    return;
-                }
+                Err(ChainError::QueueFull) if ring.in_flight() > 0 => return true,
                 Err(_) => {
                     // The limits shrank under a request that was being sent. It ends when its parts are back.
-                    record.error.get_or_insert(IoError::Aborted);
-                    record.work = Work::Sent;
+                    split.error.get_or_insert(IoError::Aborted);
+                    split.work = Work::Sent;
                 }
             }
         }
-        self.waiting = None;
+        false
     }
 
     /// Publishes the submitted requests, and rings the doorbell if the device needs a notification. Returns whether it rang.
@@ -242,7 +307,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// How many device requests have come back. A request that is longer than the device takes is several of them, so this tells
     /// that the device is at work on one that is not complete yet.
     pub fn returned(&self) -> u64 {
-        self.returned
+        self.ring.returned()
     }
 
     /// Asks the device not to interrupt, as for a driver that polls. A hint, nothing more.
@@ -250,53 +315,104 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         self.ring.suppress_interrupts();
     }
 
+    #[inline]
     fn poll_each(&mut self, each: &mut impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
-        let mut count = self.take_used(each)?;
-        if let Some(id) = self.waiting {
-            self.send_rest(id);
-            self.notify();
-            // Only a request that could not be sent any further is over without a part coming back.
-            if let Some(completion) = self.finish_if_over(id, Answer::Done) {
-                count = count.wrapping_add(1);
-                each(completion);
-            }
+        let count = self.take_used(each)?;
+        match self.waiting {
+            None => Ok(count),
+            Some(number) => Ok(count.wrapping_add(self.send_waiting(number, each))),
         }
-        Ok(count)
+    }
+
+    /// Sends more of the request that waits. Returns 1 if it is over, which it is only if it could not be sent any further.
+    #[cold]
+    #[inline(never)]
+    fn send_waiting(&mut self, number: u16, each: &mut dyn FnMut(Completion<B, K>)) -> u32 {
+        self.send_rest(number);
+        self.notify();
+        self.finish_split(number, each)
     }
 
     /// Takes used requests back, and sends no new ones.
+    #[inline]
     fn take_used(&mut self, each: &mut impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
         let mut count = 0u32;
         // The ring keeps answering a fault; it happened once.
-        while let Some(used) = self.ring.pop_used().inspect_err(|_| self.counters.faults = 1)? {
-            if let Some(completion) = self.part_done(used) {
+        while let Some(chain) = self.ring.next_used().inspect_err(|_| self.counters.faults = 1)? {
+            let (slot, is_filled) = (chain.slot(), chain.is_filled());
+            let status = self.slots.status(slot);
+            let is_plain = is_filled && status == Status::OK && chain.token().is_some_and(ChainToken::is_transfer);
+            // Taken in each branch: what the other one passes on need not lie in memory then.
+            if is_plain {
+                let Some(ChainToken::Request { request, sectors }) = chain.take().map(|used| used.token) else {
+                    break;
+                };
+                let bytes = u64::from(sectors) * SECTOR_BYTES;
+                self.counters.completed(request.operation.kind(), bytes, false);
                 count = count.wrapping_add(1);
-                each(completion);
+                each(request.complete(bytes, Ok(Answer::Done)));
+            } else if let Some(used) = chain.take() {
+                count = count.wrapping_add(self.part_done(used, is_filled, status, each));
             }
         }
         Ok(count)
     }
 
-    /// Notes one part; the completion if it was the last one of its request.
-    #[inline]
-    fn part_done(&mut self, used: Used<PartToken>) -> Option<Completion<B, K>> {
-        self.returned += 1;
-        let PartToken { record: id, sent } = used.token;
-        let mut outcome = self.slots.status(used.slot).check().map_err(IoError::Device);
-        self.note_length(&used, outcome.is_ok());
-        let record = self.records.get_mut(id)?;
-        record.in_flight -= 1;
-        // Of a request that failed, the answer is not looked at.
-        let answer = match record.operation {
-            Operation::Identify => Answer::Id(self.slots.id(used.slot)),
-            Operation::Lifetime => Answer::Lifetime(self.slots.lifetime(used.slot)),
-            Operation::Append(_) if !crate::ZONED => Answer::Done,
-            Operation::Append(zone) => {
-                let place = append_sector(zone, sent.sectors, used.slot, &self.slots, &self.limits);
-                outcome = outcome.and(place.map(drop));
-                Answer::Appended(place.unwrap_or_default())
+    /// Follows up a chain that is not a transfer gone well. Returns 1 if its request is over, else 0.
+    #[cold]
+    #[inline(never)]
+    fn part_done(
+        &mut self,
+        used: Used<ChainToken<B, K>>,
+        is_filled: bool,
+        status: Status,
+        each: &mut dyn FnMut(Completion<B, K>),
+    ) -> u32 {
+        let outcome = status.check().map_err(IoError::Device);
+        let odd_length = used.clipped || !is_filled && outcome.is_ok();
+        match used.token {
+            ChainToken::Request { request, sectors } => {
+                // The device knows how much it writes.
+                let any_length = matches!(request.operation, Operation::ReportZones(_)) && !used.clipped;
+                self.counters.odd_lengths += u64::from(odd_length && !any_length);
+                let result = outcome.and_then(|()| self.answer(request.operation, used.slot, sectors));
+                let bytes = if result.is_ok() {
+                    u64::from(sectors) * SECTOR_BYTES
+                } else {
+                    0
+                };
+                self.hand_over(request.complete(bytes, result), each);
+                1
             }
-            Operation::Read(_)
+            ChainToken::Part(Part { request, sectors }) => {
+                self.counters.odd_lengths += u64::from(odd_length);
+                if let Some(split) = self.splits.get_mut(request) {
+                    split.in_flight -= 1;
+                    match outcome {
+                        // A device can claim to have more than 2^64 bytes, and a range request can be as large.
+                        Ok(()) => split.bytes = split.bytes.wrapping_add(u64::from(sectors) * SECTOR_BYTES),
+                        Err(error) => {
+                            split.error.get_or_insert(error);
+                            // The rest of the request is not sent any more.
+                            split.work = Work::Sent;
+                        }
+                    }
+                }
+                self.finish_split(request, each)
+            }
+        }
+    }
+
+    /// What the device has answered to a request that went well.
+    fn answer(&self, operation: Operation, slot: u16, sectors: u32) -> Result<Answer, IoError> {
+        match operation {
+            Operation::Identify => Ok(Answer::Id(self.slots.id(slot))),
+            Operation::Lifetime => Ok(Answer::Lifetime(self.slots.lifetime(slot))),
+            Operation::Append(zone) if crate::ZONED => {
+                append_sector(zone, sectors, slot, &self.slots, &self.limits).map(Answer::Appended)
+            }
+            Operation::Append(_)
+            | Operation::Read(_)
             | Operation::Write(_)
             | Operation::Flush
             | Operation::Discard(_)
@@ -307,53 +423,26 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             | Operation::CloseZone(_)
             | Operation::FinishZone(_)
             | Operation::ResetZone(_)
-            | Operation::ResetAllZones => Answer::Done,
+            | Operation::ResetAllZones => Ok(Answer::Done),
+        }
+    }
+
+    /// Ends a split request if nothing of it is left to send or with the device. Returns 1 if it was so, else 0.
+    fn finish_split(&mut self, number: u16, each: &mut dyn FnMut(Completion<B, K>)) -> u32 {
+        let Some(completion) = self.splits.take_if_over(number) else {
+            return 0;
         };
-        match outcome {
-            // A device can claim to have more than 2^64 bytes, and a range request can be as large.
-            Ok(()) => record.bytes = record.bytes.wrapping_add(u64::from(sent.sectors) * SECTOR_BYTES),
-            Err(error) => {
-                record.error.get_or_insert(error);
-                // The rest of the request is not sent any more.
-                record.work = Work::Sent;
-            }
+        if self.waiting == Some(number) {
+            self.set_waiting(None);
         }
-        self.finish_if_over(id, answer)
+        self.hand_over(completion, each);
+        1
     }
 
-    /// Takes a request out of the table if nothing of it is left to send or with the device.
-    #[inline]
-    fn finish_if_over(&mut self, id: u16, answer: Answer) -> Option<Completion<B, K>> {
-        let record = self.records.get_mut(id)?;
-        if record.in_flight > 0 || !record.work.is_sent() {
-            return None;
-        }
-        if self.waiting == Some(id) {
-            self.waiting = None;
-        }
-        let completion = self.records.remove(id, answer)?;
-        self.counters.completed(
-            completion.operation.kind(),
-            completion.bytes,
-            completion.result.is_err(),
-        );
-        Some(completion)
-    }
-
-    /// Counts a used length that is not the right one, and does nothing else about it.
-    ///
-    /// The verdict is the status byte, which was preset to a value that no device writes. kvmtool, bhyve, libvmm, semu and
-    /// others report 0, 1 or the data alone for requests that they have carried out, so a length that is too short says
-    /// nothing about the data, although `RING-D-17` and `RING-D-18` would have it so. On failure a device may report
-    /// any length within the buffer (`RING-N-09`).
-    #[inline]
-    fn note_length(&mut self, used: &Used<PartToken>, done: bool) {
-        let answer = used.token.sent.answer;
-        // Room for the status was made beside every answer, so this cannot overflow.
-        let right = answer.saturating_add(1);
-        let is_odd = |written| written != right && answer != Sent::ANY_LENGTH;
-        let odd = used.clipped || done && used.written.is_some_and(is_odd);
-        self.counters.odd_lengths += u64::from(odd);
+    fn hand_over(&mut self, completion: Completion<B, K>, each: &mut dyn FnMut(Completion<B, K>)) {
+        let (kind, failed) = (completion.operation.kind(), completion.result.is_err());
+        self.counters.completed(kind, completion.bytes, failed);
+        each(completion);
     }
 
     /// Takes the queue apart after the device was reset: every request that was still in it goes to `each`, and the memory
@@ -373,13 +462,22 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     pub unsafe fn abort(mut self, dma: &mut impl Dma, mut each: impl FnMut(Completion<B, K>)) -> QueueCounters {
         // After a lie nothing more of the ring is believed; it has been counted, and the rest is aborted.
         let _ = self.take_used(&mut each);
-        let mut counters = self.counters;
-        self.records.abort_all(|completion| {
+        let mut counters = self.counters();
+        let mut abort = |completion: Completion<B, K>| {
             counters.completed(completion.operation.kind(), completion.bytes, true);
             each(completion);
+        };
+        let mut splits = ManuallyDrop::into_inner(self.splits);
+        // No request was taken while another was being sent, so each part stands for its request in the order of submission.
+        let region = ManuallyDrop::into_inner(self.ring).into_region(|token| match token {
+            ChainToken::Request { request, .. } => abort(request.complete(0, Err(IoError::Aborted))),
+            ChainToken::Part(part) => splits.abort(part.request).into_iter().for_each(&mut abort),
         });
-        // The tokens only name the records that have just been returned.
-        dma.release(self.ring.into_region(|_| {}));
+        // What is left waits with no part in flight, and nothing was submitted after it.
+        SplitRequests::<B, K>::numbers()
+            .filter_map(|number| splits.abort(number))
+            .for_each(abort);
+        dma.release(region);
         dma.release(self.slots.into_region());
         counters
     }
@@ -388,8 +486,49 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
 impl<D, B, K, const N: usize> fmt::Debug for RequestQueue<D, B, K, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestQueue")
-            .field("in_flight", &self.records.len())
+            .field("in_flight", &self.ring.in_flight())
             .field("counters", &self.counters)
             .finish_non_exhaustive()
+    }
+}
+
+/// The shape of the chain of a transfer in one piece.
+fn shape_of(transfer: Transfer) -> Shape {
+    match transfer {
+        Transfer::Read => READ,
+        Transfer::Write => WRITE,
+    }
+}
+
+/// Sends the next part of a request. Answers what is left after it.
+fn send_part<B: DmaSegments, K, const N: usize>(
+    number: u16,
+    split: &SplitRequest<B, K>,
+    limits: &Limits,
+    ring: &mut VirtQueue<ChainToken<B, K>, N>,
+    slots: &mut SlotMemory,
+) -> Result<Work, ChainError> {
+    let (work, segments) = (split.work, split.segments());
+    if !work.fits(limits) {
+        return Err(ChainError::TooLong);
+    }
+    let mut chain = ring.chain_of(work.chain_segments(segments))?;
+    let (sectors, rest) = work.put(&mut chain, segments, limits, slots)?;
+    let part = Part {
+        request: number,
+        sectors,
+    };
+    chain.submit(ChainToken::Part(part)).map_err(|(error, _)| error)?;
+    Ok(rest)
+}
+
+/// Why a request was not taken, if its chain was not.
+fn submit_error(error: ChainError) -> SubmitError {
+    match error {
+        ChainError::QueueFull => SubmitError::QueueFull,
+        ChainError::Broken(fault) => SubmitError::Broken(fault),
+        ChainError::TooLong => SubmitError::BadSegment,
+        // Planned against the same limits, so only a list of segments that changes its mind gets here.
+        _ => SubmitError::TooScattered,
     }
 }

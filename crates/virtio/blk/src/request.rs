@@ -172,15 +172,18 @@ pub struct Request<B, K> {
 
 impl<B: DmaSegments, K> Request<B, K> {
     /// Read into `buffer` from `first` on. Its length must be a multiple of the block size.
+    #[inline]
     pub fn read(first: Sector, buffer: B, token: K) -> Self {
         Self::with_buffer(Operation::Read(first), buffer, token)
     }
 
     /// Write `buffer` to `first` and after it. Its length must be a multiple of the block size.
+    #[inline]
     pub fn write(first: Sector, buffer: B, token: K) -> Self {
         Self::with_buffer(Operation::Write(first), buffer, token)
     }
 
+    #[inline]
     fn with_buffer(operation: Operation, buffer: B, token: K) -> Self {
         Self {
             operation,
@@ -284,8 +287,23 @@ impl<B: DmaSegments, K> Request<B, K> {
     }
 
     /// Buffer and token back.
+    #[inline]
     pub fn into_parts(self) -> (Option<B>, K) {
         (self.buffer, self.token)
+    }
+}
+
+impl<B, K> Request<B, K> {
+    /// The end of the request.
+    #[inline]
+    pub(crate) fn complete(self, bytes: u64, result: Result<Answer, IoError>) -> Completion<B, K> {
+        Completion {
+            operation: self.operation,
+            buffer: self.buffer,
+            token: self.token,
+            bytes,
+            result,
+        }
     }
 }
 

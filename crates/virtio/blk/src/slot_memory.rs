@@ -8,14 +8,16 @@ use virtio_blk_proto::{DeviceIdString, Lifetime, RangeSegment, RequestHeader, Se
 use virtio_core::{DmaRegion, QueueSize, Segment};
 use zerocopy::{FromBytes, IntoBytes, transmute};
 
-/// Bytes of one slot: one cache line on most machines.
-const SLOT_BYTES: usize = 64;
+/// Bytes of one slot.
+const SLOT_BYTES: usize = 48;
+/// What the memory is aligned to, in bytes.
+const ALIGN: usize = 64;
 /// The request header.
 const HEADER: usize = 0;
 /// A range to work on, or the answer of the device if it is not block data.
 const PAYLOAD: usize = 16;
 /// Room for the payload in bytes.
-const PAYLOAD_BYTES: usize = 32;
+const PAYLOAD_BYTES: usize = 31;
 /// The status byte.
 const STATUS: usize = PAYLOAD + PAYLOAD_BYTES;
 /// The end of an append: the payload's last bytes and the status.
@@ -42,7 +44,7 @@ pub(crate) struct SlotMemory {
 impl SlotMemory {
     /// What to ask of an allocator.
     pub(crate) fn layout(size: QueueSize) -> Option<Layout> {
-        Layout::from_size_align(SLOT_BYTES * usize::from(size.get()), SLOT_BYTES).ok()
+        Layout::from_size_align(SLOT_BYTES * usize::from(size.get()), ALIGN).ok()
     }
 
     /// Slots in `region`.
@@ -51,8 +53,8 @@ impl SlotMemory {
     ///
     /// The region comes back if it is too small or not aligned.
     pub(crate) fn new(size: QueueSize, region: DmaRegion) -> Result<Self, DmaRegion> {
-        let aligned = region.as_ptr().addr().get().is_multiple_of(SLOT_BYTES)
-            && region.device_addr().is_aligned_to(SLOT_BYTES as u64);
+        let aligned =
+            region.as_ptr().addr().get().is_multiple_of(ALIGN) && region.device_addr().is_aligned_to(ALIGN as u64);
         if !aligned || region.len() < SLOT_BYTES * usize::from(size.get()) {
             return Err(region);
         }
@@ -90,13 +92,25 @@ impl SlotMemory {
     pub(crate) fn start(&mut self, slot: u16, header: RequestHeader) -> Segment {
         let words: [u64; 2] = transmute!(header);
         let to = self.at(slot, HEADER).cast::<u64>();
-        // SAFETY: 16 bytes at the start of the slot, which is aligned to 64; the status byte is inside it too.
+        // SAFETY: 16 bytes at the start of the slot, which is aligned to 16; the status byte is inside it too.
         unsafe {
             to.write_volatile(words[0]);
             to.add(1).write_volatile(words[1]);
             self.at(slot, STATUS).write_volatile(Status::NOT_WRITTEN.0);
         }
         self.segment(slot, HEADER, RequestHeader::BYTES)
+    }
+
+    /// Gives the header of an earlier request another position and marks the status as not written. The type stays.
+    #[inline]
+    pub(crate) fn restart(&mut self, slot: u16, sector: Sector) {
+        let start = self.at(slot, 0);
+        // SAFETY: the second word of the header, and the status byte.
+        unsafe {
+            let words = start.add(HEADER).cast::<u64>();
+            words.add(1).write_volatile(sector.get().to_le());
+            start.add(STATUS).write_volatile(Status::NOT_WRITTEN.0);
+        }
     }
 
     /// Writes the range a request works on. Returns where it is.
@@ -194,9 +208,9 @@ mod tests {
             1,
             RequestHeader::without_position(virtio_blk_proto::RequestType::GET_ID),
         );
-        assert_eq!(header, Segment::new(DeviceAddr(0x1040), 16));
+        assert_eq!(header, Segment::new(DeviceAddr(0x1000 + SLOT_BYTES as u64), 16));
         let answer = slots.answer(1, DeviceIdString::BYTES);
-        assert_eq!(answer, Segment::new(DeviceAddr(0x1050), 20));
+        assert_eq!(answer, Segment::new(DeviceAddr(0x1010 + SLOT_BYTES as u64), 20));
         assert_eq!(slots.status(1), Status::NOT_WRITTEN);
         // The device writes three bytes only, and the status.
         // SAFETY: inside the slot.

@@ -5,9 +5,8 @@ use virtio_blk_proto::{
     DeviceIdString, Lifetime, RangeLimits, RangeSegment, RequestHeader, RequestType, SECTOR_BYTES, Sector,
 };
 use virtio_core::Segment;
-use virtqueue::{Chain, ChainError, DmaRing, VirtQueue};
+use virtqueue::{Chain, ChainError, DmaRing};
 
-use crate::part_token::{PartToken, Sent};
 use crate::slot_memory::SlotMemory;
 use crate::split::{Cursor, Cut, Part, cut_length};
 use crate::zone_request::ZoneRequest;
@@ -49,6 +48,17 @@ pub(crate) enum Work {
 pub(crate) enum Transfer {
     Write,
     Read,
+}
+
+impl Transfer {
+    #[inline]
+    fn header(self, first: Sector) -> RequestHeader {
+        let kind = match self {
+            Self::Write => RequestType::OUT,
+            Self::Read => RequestType::IN,
+        };
+        RequestHeader::at(kind, first)
+    }
 }
 
 /// A request that works on a range of sectors without data.
@@ -136,11 +146,8 @@ impl Work {
     ) -> Result<Self, SubmitError> {
         let (mut left, mut simple) = (0u64, segments.len() <= usize::from(limits.max_segments));
         for segment in segments {
-            if !segment.is_representable() {
-                return Err(SubmitError::BadSegment);
-            }
             left += u64::from(segment.len);
-            simple &= segment.len != 0 && segment.len <= limits.max_segment_bytes;
+            simple &= segment.len.wrapping_sub(1) < limits.max_segment_bytes;
         }
         limits.check_transfer(first, left)?;
         if simple && left <= u64::from(limits.most_bytes_at(first)) {
@@ -149,6 +156,9 @@ impl Work {
                 first,
                 bytes: left as u32,
             });
+        }
+        if !segments.iter().all(|segment| segment.is_representable()) {
+            return Err(SubmitError::BadSegment);
         }
         if !is_splittable(transfer, segments, first, left, limits) {
             return Err(SubmitError::TooScattered);
@@ -214,84 +224,91 @@ impl Work {
         }
     }
 
-    /// Writes the next device request into the queue, unpublished, and moves on. It belongs to the request under `record`.
+    /// How many segments the chain of the next device request has, if that is known already; else many.
+    #[inline]
+    pub(crate) fn chain_segments(&self, segments: &[Segment]) -> u16 {
+        match self {
+            // Not more than the device takes.
+            Self::Whole { .. } => segments.len() as u16 + 2,
+            Self::Range(..) | Self::Flush | Self::Identify | Self::Lifetime => 3,
+            Self::Data { .. } | Self::Zone(_) | Self::Sent => u16::MAX,
+        }
+    }
+
+    /// Puts the next device request into `chain`. Answers how many sectors of the request it is about, and what is left
+    /// after it.
     ///
     /// # Errors
     ///
-    /// Those of the queue; nothing has changed then.
+    /// Those of the chain, which is to be dropped then.
     // Always inlined: a call would put the chain into memory instead of registers.
     #[inline(always)]
-    pub(crate) fn send<const N: usize>(
-        &mut self,
-        record: u16,
+    pub(crate) fn put<T, const N: usize>(
+        self,
+        chain: &mut RequestChain<'_, T, N>,
         segments: &[Segment],
         limits: &Limits,
-        ring: &mut VirtQueue<PartToken, N>,
         slots: &mut SlotMemory,
-    ) -> Result<(), ChainError> {
-        let Self::Whole { transfer, first, bytes } = *self else {
-            return self.send_part(record, segments, limits, ring, slots);
+    ) -> Result<(u32, Self), ChainError> {
+        let Self::Whole { transfer, first, bytes } = self else {
+            return self.put_other(chain, segments, limits, slots);
         };
-        let mut chain = ring.chain()?;
-        let sent = put_data(&mut chain, slots, transfer, first, bytes, segments.iter().copied())?;
-        let status = slots.status_segment(chain.slot());
-        chain.writable(status)?;
-        chain.submit(PartToken { record, sent }).map_err(|(error, _)| error)?;
-        *self = Self::Sent;
-        Ok(())
+        start(chain, slots, transfer.header(first))?;
+        match transfer {
+            Transfer::Read => chain.all_writable(segments)?,
+            Transfer::Write => chain.all_readable(segments)?,
+        }
+        chain.writable(slots.status_segment(chain.slot()))?;
+        Ok((bytes / SECTOR_BYTES as u32, Self::Sent))
     }
 
-    /// [`send`](Self::send) of everything but the common case.
+    /// [`put`](Self::put) of everything but the common case.
     #[inline(never)]
-    pub(crate) fn send_part<const N: usize>(
-        &mut self,
-        record: u16,
+    fn put_other<T, const N: usize>(
+        self,
+        chain: &mut RequestChain<'_, T, N>,
         segments: &[Segment],
         limits: &Limits,
-        ring: &mut VirtQueue<PartToken, N>,
         slots: &mut SlotMemory,
-    ) -> Result<(), ChainError> {
-        if crate::ZONED
-            && let Self::Zone(request) = *self
-        {
-            request.send(record, segments, limits, ring, slots)?;
-            *self = Self::Sent;
-            return Ok(());
-        }
-        let mut chain = ring.chain()?;
-        let (sent, rest) = match *self {
-            Self::Whole { transfer, first, bytes } => {
-                let whole = (Cursor::default(), u64::from(bytes));
-                put_next_part(&mut chain, slots, segments, limits, transfer, first, whole)?
-            }
+    ) -> Result<(u32, Self), ChainError> {
+        let whole = Cursor::default();
+        let put = match self {
+            Self::Whole { transfer, first, bytes } => put_next_part(
+                chain,
+                slots,
+                segments,
+                limits,
+                transfer,
+                first,
+                (whole, u64::from(bytes)),
+            )?,
             Self::Data {
                 transfer,
                 next,
                 cursor,
                 left,
-            } => put_next_part(&mut chain, slots, segments, limits, transfer, next, (cursor, left))?,
-            Self::Range(request, range) => put_range(&mut chain, slots, request, range, limits)?,
-            Self::Flush => put_command(&mut chain, slots, RequestType::FLUSH, 0)?,
-            Self::Identify => put_command(&mut chain, slots, RequestType::GET_ID, DeviceIdString::BYTES)?,
-            Self::Lifetime => put_command(&mut chain, slots, RequestType::GET_LIFETIME, Lifetime::BYTES)?,
+            } => put_next_part(chain, slots, segments, limits, transfer, next, (cursor, left))?,
+            Self::Range(request, range) => put_range(chain, slots, request, range, limits)?,
+            Self::Flush => put_command(chain, slots, RequestType::FLUSH, 0)?,
+            Self::Identify => put_command(chain, slots, RequestType::GET_ID, DeviceIdString::BYTES)?,
+            Self::Lifetime => put_command(chain, slots, RequestType::GET_LIFETIME, Lifetime::BYTES)?,
+            Self::Zone(request) if crate::ZONED => {
+                return Ok((request.put(chain, segments, limits, slots)?, Self::Sent));
+            }
             Self::Zone(_) | Self::Sent => return Err(ChainError::Empty),
         };
-        let status = slots.status_segment(chain.slot());
-        chain.writable(status)?;
-        chain.submit(PartToken { record, sent }).map_err(|(error, _)| error)?;
-        *self = rest;
-        Ok(())
+        chain.writable(slots.status_segment(chain.slot()))?;
+        Ok(put)
     }
 }
 
 /// The chain of one device request.
-// What fills it is inlined in any case, for the same reason as `Work::send`.
-type RequestChain<'q, const N: usize> = Chain<'q, PartToken, N, DmaRing>;
+pub(crate) type RequestChain<'q, T, const N: usize> = Chain<'q, T, N, DmaRing>;
 
 /// Puts the header at the start of the chain.
 #[inline]
-fn start<const N: usize>(
-    chain: &mut RequestChain<'_, N>,
+fn start<T, const N: usize>(
+    chain: &mut RequestChain<'_, T, N>,
     slots: &mut SlotMemory,
     header: RequestHeader,
 ) -> Result<(), ChainError> {
@@ -299,51 +316,26 @@ fn start<const N: usize>(
     chain.readable(header)
 }
 
-/// Puts one transfer into the chain.
-#[inline(always)]
-fn put_data<const N: usize>(
-    chain: &mut RequestChain<'_, N>,
-    slots: &mut SlotMemory,
-    transfer: Transfer,
-    first: Sector,
-    bytes: u32,
-    pieces: impl Iterator<Item = Segment>,
-) -> Result<Sent, ChainError> {
-    let sectors = bytes / SECTOR_BYTES as u32;
-    // One loop for each direction, so that the loops do not test the direction.
-    match transfer {
-        Transfer::Read => {
-            start(chain, slots, RequestHeader::at(RequestType::IN, first))?;
-            for piece in pieces {
-                chain.writable(piece)?;
-            }
-            Ok(Sent { sectors, answer: bytes })
-        }
-        Transfer::Write => {
-            start(chain, slots, RequestHeader::at(RequestType::OUT, first))?;
-            for piece in pieces {
-                chain.readable(piece)?;
-            }
-            Ok(Sent { sectors, answer: 0 })
-        }
-    }
-}
-
 /// Puts the part of a transfer that begins at sector `next` into the chain. `left` is where the buffer goes on, and how many
 /// bytes are left. Also answers what is left after it.
-fn put_next_part<const N: usize>(
-    chain: &mut RequestChain<'_, N>,
+fn put_next_part<T, const N: usize>(
+    chain: &mut RequestChain<'_, T, N>,
     slots: &mut SlotMemory,
     segments: &[Segment],
     limits: &Limits,
     transfer: Transfer,
     next: Sector,
     (cursor, left): (Cursor, u64),
-) -> Result<(Sent, Work), ChainError> {
+) -> Result<(u32, Work), ChainError> {
     let part = next_part(transfer, segments, cursor, next, left, limits).ok_or(ChainError::TooManySegments)?;
-    let pieces = part.pieces(segments, limits);
-    let sent = put_data(chain, slots, transfer, next, part.bytes, pieces)?;
-    Ok((sent, after_part(transfer, next, part, left)))
+    start(chain, slots, transfer.header(next))?;
+    for piece in part.pieces(segments, limits) {
+        match transfer {
+            Transfer::Read => chain.writable(piece)?,
+            Transfer::Write => chain.readable(piece)?,
+        }
+    }
+    Ok((part.sectors(), after_part(transfer, next, part, left)))
 }
 
 /// The next part of a transfer that has come to `next`, with `left` bytes after `cursor`.
@@ -397,13 +389,13 @@ fn is_splittable(transfer: Transfer, segments: &[Segment], first: Sector, bytes:
 }
 
 /// Puts the first device request of `range` into the chain. Also answers what is left after it.
-fn put_range<const N: usize>(
-    chain: &mut RequestChain<'_, N>,
+fn put_range<T, const N: usize>(
+    chain: &mut RequestChain<'_, T, N>,
     slots: &mut SlotMemory,
     request: RangeRequest,
     range: SectorRange,
     limits: &Limits,
-) -> Result<(Sent, Work), ChainError> {
+) -> Result<(u32, Work), ChainError> {
     // The requests may be gone since this one was planned, or not even one block may go out any more.
     let most = request.limits(limits).ok_or(ChainError::TooLong)?;
     let block_sectors = limits.block_sectors();
@@ -419,22 +411,22 @@ fn put_range<const N: usize>(
         let first = Sector(range.first.get() + u64::from(sectors));
         Work::Range(request, SectorRange { first, sectors: left })
     };
-    Ok((Sent { sectors, answer: 0 }, rest))
+    Ok((sectors, rest))
 }
 
 /// Puts a request without position and data of the caller into the chain. The device answers with `answer` bytes. Nothing is
 /// left after it.
-fn put_command<const N: usize>(
-    chain: &mut RequestChain<'_, N>,
+fn put_command<T, const N: usize>(
+    chain: &mut RequestChain<'_, T, N>,
     slots: &mut SlotMemory,
     kind: RequestType,
     answer: u32,
-) -> Result<(Sent, Work), ChainError> {
+) -> Result<(u32, Work), ChainError> {
     start(chain, slots, RequestHeader::without_position(kind))?;
     if answer > 0 {
         chain.writable(slots.answer(chain.slot(), answer))?;
     }
-    Ok((Sent { sectors: 0, answer }, Work::Sent))
+    Ok((0, Work::Sent))
 }
 
 /// What is left after `part`.

@@ -1,13 +1,13 @@
 //! Requests about zones. Each is one device request, and off the path of reads and writes.
 
-use virtio_blk_proto::zoned::{AppendTail, ZoneId, ZoneReport, ZoneRequestError};
+use virtio_blk_proto::zoned::{ZoneId, ZoneReport, ZoneRequestError};
 use virtio_blk_proto::{RequestHeader, RequestType, SECTOR_BYTES, Sector};
 use virtio_core::Segment;
-use virtqueue::{Chain, ChainError, DmaRing, VirtQueue};
+use virtqueue::ChainError;
 
-use crate::part_token::{PartToken, Sent};
 use crate::slot_memory::SlotMemory;
 use crate::split::Cursor;
+use crate::work::RequestChain;
 use crate::{IoError, Limits, Operation, SubmitError};
 
 /// A request about zones that was checked.
@@ -69,44 +69,35 @@ impl ZoneRequest {
         })
     }
 
-    /// Writes the device request into the queue, unpublished. It belongs to the request under `record`.
+    /// Puts the device request into `chain`. Answers how many sectors it is about.
     ///
     /// # Errors
     ///
-    /// Those of the queue; nothing has changed then.
+    /// Those of the chain, which is to be dropped then.
     #[cold]
     #[inline(never)]
-    pub(crate) fn send<const N: usize>(
+    pub(crate) fn put<T, const N: usize>(
         self,
-        record: u16,
+        chain: &mut RequestChain<'_, T, N>,
         segments: &[Segment],
         limits: &Limits,
-        ring: &mut VirtQueue<PartToken, N>,
         slots: &mut SlotMemory,
-    ) -> Result<(), ChainError> {
-        let mut chain = ring.chain()?;
+    ) -> Result<u32, ChainError> {
         let slot = chain.slot();
         let header = slots.start(slot, RequestHeader::at(self.kind, self.sector));
-        put(&mut chain, header, false)?;
+        put(chain, header, false)?;
         let report = self.kind == RequestType::ZONE_REPORT;
         let mut cursor = Cursor::default();
         while let Some((piece, after)) = cursor.advance(segments, limits.max_segment_bytes) {
-            put(&mut chain, piece, report)?;
+            put(chain, piece, report)?;
             cursor = after;
         }
-        let (end, sectors, answer) = match self.kind {
-            RequestType::ZONE_APPEND => (
-                slots.append_tail(slot),
-                self.bytes / SECTOR_BYTES as u32,
-                AppendTail::BYTES - 1,
-            ),
-            RequestType::ZONE_REPORT => (slots.status_segment(slot), 0, Sent::ANY_LENGTH),
-            _ => (slots.status_segment(slot), 0, 0),
+        let (end, sectors) = match self.kind {
+            RequestType::ZONE_APPEND => (slots.append_tail(slot), self.bytes / SECTOR_BYTES as u32),
+            _ => (slots.status_segment(slot), 0),
         };
-        let sent = Sent { sectors, answer };
-        put(&mut chain, end, true)?;
-        chain.submit(PartToken { record, sent }).map_err(|(error, _)| error)?;
-        Ok(())
+        put(chain, end, true)?;
+        Ok(sectors)
     }
 }
 
@@ -135,8 +126,8 @@ pub(crate) fn append_sector(
 
 // One copy of the code for all, since these requests are rare.
 #[inline(never)]
-fn put<const N: usize>(
-    chain: &mut Chain<'_, PartToken, N, DmaRing>,
+fn put<T, const N: usize>(
+    chain: &mut RequestChain<'_, T, N>,
     segment: Segment,
     writable: bool,
 ) -> Result<(), ChainError> {

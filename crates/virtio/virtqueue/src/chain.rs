@@ -3,9 +3,11 @@
 use virtio_core::Segment;
 
 use crate::error::ChainError;
+use crate::frame::{MOST_BYTES, Shape};
 use crate::memory::flags::{INDIRECT, NEXT, WRITE};
 use crate::memory::{Descriptor, RingMemory};
 use crate::rings::Rings;
+use crate::slots::{Form, Walk};
 
 /// A chain under construction: device-readable segments first, device-writable ones after them.
 ///
@@ -14,10 +16,10 @@ use crate::rings::Rings;
 #[derive(Debug)]
 pub struct Chain<'q, T, const N: usize, M> {
     rings: &'q mut Rings<T, N, M>,
-    head: u16,
-    /// Index of the last segment, in the descriptor table or in the indirect table.
-    last: u16,
-    /// Its descriptor, not written yet, because whether another follows is not known yet.
+    /// The descriptors of the chain in the descriptor table.
+    walk: Walk,
+    direct: bool,
+    /// The last descriptor, not written yet, because whether another follows is not known yet.
     pending: Descriptor,
     count: u16,
     limit: u16,
@@ -26,18 +28,18 @@ pub struct Chain<'q, T, const N: usize, M> {
 }
 
 impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
+    /// At least one descriptor is free.
     #[inline]
-    pub(crate) fn new(rings: &'q mut Rings<T, N, M>) -> Self {
-        let head = rings.slots.free_head();
-        let limit = if rings.table_entries == 0 {
+    pub(crate) fn new(rings: &'q mut Rings<T, N, M>, direct: bool) -> Self {
+        let limit = if direct {
             rings.slots.free()
         } else {
             rings.table_entries
         };
         Self {
+            walk: rings.slots.walk(),
             rings,
-            head,
-            last: 0,
+            direct,
             pending: Descriptor {
                 addr: virtio_core::DeviceAddr(0),
                 len: 0,
@@ -55,7 +57,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     /// flight has. Use it to find per-request memory prepared beforehand.
     #[inline]
     pub fn slot(&self) -> u16 {
-        self.head
+        self.walk.head()
     }
 
     /// Segments so far.
@@ -95,6 +97,26 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
         Ok(())
     }
 
+    /// Adds segments for the device to read.
+    ///
+    /// # Errors
+    ///
+    /// See [`ChainError`]; some of them are in the chain then.
+    #[inline(always)]
+    pub fn all_readable(&mut self, segments: &[Segment]) -> Result<(), ChainError> {
+        segments.iter().try_for_each(|&segment| self.readable(segment))
+    }
+
+    /// Adds segments for the device to write.
+    ///
+    /// # Errors
+    ///
+    /// See [`ChainError`]; some of them are in the chain then.
+    #[inline(always)]
+    pub fn all_writable(&mut self, segments: &[Segment]) -> Result<(), ChainError> {
+        segments.iter().try_for_each(|&segment| self.writable(segment))
+    }
+
     // Inlined in any case: most of it folds away when it is known which descriptor of the chain this is.
     #[inline(always)]
     fn push(&mut self, segment: Segment, flags: u16) -> Result<(), ChainError> {
@@ -113,17 +135,8 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
         if total > u64::from(u32::MAX) || !segment.is_representable() {
             return Err(ChainError::TooLong);
         }
-        let index = if self.rings.table_entries != 0 {
-            self.count
-        } else if self.count == 0 {
-            self.head
-        } else {
-            self.rings.slots.next(self.last)
-        };
         if self.count != 0 {
-            self.pending.flags |= NEXT;
-            self.pending.next = index;
-            self.write_pending();
+            self.write_pending(NEXT);
         }
         self.pending = Descriptor {
             addr: segment.addr,
@@ -131,18 +144,29 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
             flags,
             next: 0,
         };
-        self.last = index;
         self.total = total;
         self.count += 1;
         Ok(())
     }
 
+    /// Writes the descriptor that is pending, and moves to the next one if the chain goes on.
     #[inline(always)]
-    fn write_pending(&mut self) {
-        if self.rings.table_entries == 0 {
-            self.rings.memory.write_descriptor(self.last, self.pending);
+    fn write_pending(&mut self, more: u16) {
+        self.pending.flags |= more;
+        if self.direct {
+            let index = self.walk.last();
+            if more != 0 {
+                self.pending.next = self.rings.slots.step(&mut self.walk);
+            }
+            self.rings.memory.write_descriptor(index, self.pending);
         } else {
-            self.rings.memory.write_table_entry(self.head, self.last, self.pending);
+            if more != 0 {
+                self.pending.next = self.count;
+            }
+            let entry = self.count - 1;
+            self.rings
+                .memory
+                .write_table_entry(self.walk.head(), entry, self.pending);
         }
     }
 
@@ -155,25 +179,46 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     /// [`ChainError::Empty`] for a chain without segments; the token comes back.
     // Inlined in any case, or the whole chain would be copied on its way in.
     #[inline(always)]
-    pub fn submit(mut self, token: T) -> Result<u16, (ChainError, T)> {
+    pub fn submit(self, token: T) -> Result<u16, (ChainError, T)> {
+        self.submit_in_form(token, Form::UNKNOWN)
+    }
+
+    /// [`submit`](Self::submit) of a chain of shape `shape`. When it has come back, it is a
+    /// [frame](crate::VirtQueue::frame) for the next chain of that shape, for as long as no other chain takes its place.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`submit`](Self::submit).
+    #[inline(always)]
+    pub fn submit_as(self, shape: Shape, token: T) -> Result<u16, (ChainError, T)> {
+        let form = if self.count == Shape::SEGMENTS && self.total <= u64::from(MOST_BYTES) {
+            shape.form(self.direct)
+        } else {
+            Form::UNKNOWN
+        };
+        self.submit_in_form(token, form)
+    }
+
+    #[inline(always)]
+    fn submit_in_form(mut self, token: T, form: Form) -> Result<u16, (ChainError, T)> {
         if self.count == 0 {
             return Err((ChainError::Empty, token));
         }
-        self.write_pending();
-        let (tail, count) = if self.rings.table_entries == 0 {
-            (self.last, self.count)
-        } else {
+        self.write_pending(0);
+        let head = self.walk.head();
+        if !self.direct {
             let table = Descriptor {
-                addr: self.rings.memory.table_addr(self.head),
+                addr: self.rings.memory.table_addr(head),
                 len: 16 * u32::from(self.count),
                 flags: INDIRECT,
                 next: 0,
             };
-            self.rings.memory.write_descriptor(self.head, table);
-            (self.head, 1)
-        };
+            self.rings.memory.write_descriptor(head, table);
+        }
         // At most the total, which fits.
-        let writable = self.writable as u32;
-        Ok(self.rings.add(token, tail, count, writable))
+        let (number, writable) = (self.rings.submitted, self.writable as u32);
+        self.rings.slots.take(self.walk, token, number, writable, form);
+        self.rings.make_available(head);
+        Ok(head)
     }
 }

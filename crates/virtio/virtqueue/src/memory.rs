@@ -4,10 +4,11 @@
 //! [`DmaRing`] carries that out on real memory; a model checker's memory can stand in for it, and then it is the
 //! queue's own orderings and fences that are checked.
 
+use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU16, Ordering};
 
-use virtio_core::{DeviceAddr, DmaRegion, QueueSetup, fence};
+use virtio_core::{DeviceAddr, DmaRegion, QueueSetup, Segment, fence};
 
 use crate::layout::{DESCRIPTOR_BYTES, LEGACY_ALIGN, RingOffsets};
 
@@ -56,6 +57,10 @@ pub trait RingMemory {
     fn write_descriptor(&mut self, index: u16, descriptor: Descriptor);
     /// Writes an entry of the indirect table of slot `table`.
     fn write_table_entry(&mut self, table: u16, entry: u16, descriptor: Descriptor);
+    /// Gives a descriptor of the table another address and length. Its flags and its link stay.
+    fn redirect_descriptor(&mut self, index: u16, segment: Segment);
+    /// Gives an entry of the indirect table of slot `table` another address and length. Its flags and its link stay.
+    fn redirect_table_entry(&mut self, table: u16, entry: u16, segment: Segment);
     /// Where the device sees the indirect table of slot `table`.
     fn table_addr(&self, table: u16) -> DeviceAddr;
     /// Writes the head of a chain into a slot of the available ring.
@@ -88,6 +93,8 @@ pub struct DmaRing {
     tables_addr: DeviceAddr,
     mask: u16,
     table_entries: u16,
+    /// Bytes of one indirect table.
+    table_bytes: usize,
     offsets: RingOffsets,
     region: DmaRegion,
 }
@@ -127,6 +134,7 @@ impl DmaRing {
             tables_addr: region.device_addr().wrapping_add(offsets.tables as u64),
             mask: offsets.size.mask(),
             table_entries: offsets.table_entries,
+            table_bytes: DESCRIPTOR_BYTES * usize::from(offsets.table_entries),
             offsets,
             region,
         })
@@ -173,19 +181,60 @@ impl DmaRing {
         unsafe { self.used.add(offset).cast().as_ref() }
     }
 
-    /// Writes a descriptor as two words.
-    ///
+    /// A descriptor of the table. Numbers wrap around at the queue size.
+    #[inline]
+    fn descriptor(&self, index: u16) -> DescriptorCell<'_> {
+        let offset = DESCRIPTOR_BYTES * usize::from(index & self.mask);
+        // SAFETY: the masked index is below the queue size, and that many descriptors are at the start of the region.
+        unsafe { DescriptorCell::new(self.descriptors.add(offset)) }
+    }
+
+    /// An entry of the indirect table of slot `table`; `None` outside the table.
+    #[inline]
+    fn table_entry(&self, table: u16, entry: u16) -> Option<DescriptorCell<'_>> {
+        if entry >= self.table_entries {
+            return None;
+        }
+        let offset = usize::from(table & self.mask) * self.table_bytes + DESCRIPTOR_BYTES * usize::from(entry);
+        // SAFETY: table and entry are both in range, and the layout has room for all entries of all tables.
+        Some(unsafe { DescriptorCell::new(self.tables.add(offset)) })
+    }
+}
+
+/// A descriptor in DMA memory. The device reads it while a chain is with the device, so it is written by volatile stores.
+struct DescriptorCell<'r> {
+    at: NonNull<u64>,
+    _ring: PhantomData<&'r DmaRing>,
+}
+
+impl DescriptorCell<'_> {
     /// # Safety
     ///
-    /// `at` points to 16 aligned bytes inside the region.
+    /// `at` points to 16 aligned bytes inside the region of the ring, which are used for one descriptor only.
     #[inline]
-    unsafe fn write_at(at: NonNull<u8>, descriptor: Descriptor) {
+    unsafe fn new(at: NonNull<u8>) -> Self {
+        Self {
+            at: at.cast(),
+            _ring: PhantomData,
+        }
+    }
+
+    #[inline]
+    fn write(self, descriptor: Descriptor) {
         let rest = u64::from(descriptor.len) | u64::from(descriptor.flags) << 32 | u64::from(descriptor.next) << 48;
-        let words = at.cast::<u64>();
-        // SAFETY: two aligned words inside the region. Volatile, because the device is the one who reads them.
+        // SAFETY: two aligned words inside the region.
         unsafe {
-            words.write_volatile(descriptor.addr.get().to_le());
-            words.add(1).write_volatile(rest.to_le());
+            self.at.write_volatile(descriptor.addr.get().to_le());
+            self.at.add(1).write_volatile(rest.to_le());
+        }
+    }
+
+    #[inline]
+    fn redirect(self, segment: Segment) {
+        // SAFETY: the first word, and the first half of the second one.
+        unsafe {
+            self.at.write_volatile(segment.addr.get().to_le());
+            self.at.add(1).cast::<u32>().write_volatile(segment.len.to_le());
         }
     }
 }
@@ -193,25 +242,32 @@ impl DmaRing {
 impl RingMemory for DmaRing {
     #[inline]
     fn write_descriptor(&mut self, index: u16, descriptor: Descriptor) {
-        let offset = DESCRIPTOR_BYTES * usize::from(index & self.mask);
-        // SAFETY: the masked index is below the queue size, and that many descriptors are at the start of the region.
-        unsafe { Self::write_at(self.descriptors.add(offset), descriptor) }
+        self.descriptor(index).write(descriptor);
     }
 
     #[inline]
     fn write_table_entry(&mut self, table: u16, entry: u16, descriptor: Descriptor) {
-        if entry >= self.table_entries {
-            return;
+        if let Some(place) = self.table_entry(table, entry) {
+            place.write(descriptor);
         }
-        let index = usize::from(table & self.mask) * usize::from(self.table_entries) + usize::from(entry);
-        // SAFETY: table and entry are both in range, and the layout has room for all entries of all tables.
-        unsafe { Self::write_at(self.tables.add(DESCRIPTOR_BYTES * index), descriptor) }
+    }
+
+    #[inline]
+    fn redirect_descriptor(&mut self, index: u16, segment: Segment) {
+        self.descriptor(index).redirect(segment);
+    }
+
+    #[inline]
+    fn redirect_table_entry(&mut self, table: u16, entry: u16, segment: Segment) {
+        if let Some(place) = self.table_entry(table, entry) {
+            place.redirect(segment);
+        }
     }
 
     #[inline]
     fn table_addr(&self, table: u16) -> DeviceAddr {
-        let index = u64::from(table & self.mask) * u64::from(self.table_entries);
-        self.tables_addr.wrapping_add(DESCRIPTOR_BYTES as u64 * index)
+        let offset = usize::from(table & self.mask) * self.table_bytes;
+        self.tables_addr.wrapping_add(offset as u64)
     }
 
     #[inline]

@@ -7,9 +7,11 @@ use virtio_core::{DmaRegion, QueueSetup, QueueSize, Segment};
 use crate::chain::Chain;
 use crate::error::{ChainError, CreateError, DeviceFault};
 use crate::event::crosses_event;
+use crate::frame::{Frame, Shape};
 use crate::layout::{RingLayout, RingOffsets};
 use crate::memory::flags::NO_NOTIFICATION;
 use crate::memory::{DmaRing, RingMemory};
+use crate::placement::{Chains, Placement};
 use crate::rings::Rings;
 use crate::slots::Slots;
 
@@ -23,9 +25,10 @@ pub struct QueueOptions {
     pub layout: RingLayout,
     /// EVENT_IDX was accepted.
     pub event_idx: bool,
-    /// INDIRECT_DESC was accepted: every chain goes into the table of its slot, with at most that many segments. Zero
-    /// for direct chains.
+    /// INDIRECT_DESC was accepted: each slot has a table for a chain of at most that many segments. Zero if it was not.
     pub indirect_entries: u16,
+    /// Which chains go into the tables, if there are any.
+    pub chains: Chains,
     /// Whether the lengths in the used ring mean anything. They do not on legacy devices (`LEG-N-02`).
     pub used_len_valid: bool,
 }
@@ -34,10 +37,10 @@ impl QueueOptions {
     /// Where everything will be. Also tells how much memory the queue needs.
     pub const fn offsets(&self) -> RingOffsets {
         // A chain must not be longer than the queue, wherever it is written down (`RING-D-08`).
-        let entries = if self.indirect_entries < self.size.get() {
-            self.indirect_entries
-        } else {
-            self.size.get()
+        let entries = match self.chains {
+            Chains::Direct => 0,
+            Chains::Indirect | Chains::PerRequest if self.indirect_entries < self.size.get() => self.indirect_entries,
+            Chains::Indirect | Chains::PerRequest => self.size.get(),
         };
         RingOffsets::new(self.layout, self.size, entries)
     }
@@ -117,10 +120,10 @@ pub struct VirtQueue<T, const N: usize, M = DmaRing> {
     rings: Rings<T, N, M>,
     event_idx: bool,
     used_len_valid: bool,
-    /// Available index as the device sees it.
-    published: u16,
-    /// Used index up to which elements were taken.
-    used_seen: u16,
+    /// Chains shown to the device since the queue was made. The low 16 bits are the available index as it sees it.
+    published: u64,
+    /// Chains taken back since then. The low 16 bits are the used index up to which elements were taken.
+    returned: u64,
     /// Used index when it was last read.
     used_known: u16,
     fault: Option<DeviceFault>,
@@ -160,19 +163,20 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     pub fn with_memory(options: QueueOptions, memory: M) -> Self {
         let capacity = QueueSize::at_most(N as u32).unwrap_or(options.size);
         let size = options.size.min(capacity);
+        let table_entries = options.offsets().table_entries;
         Self {
             rings: Rings {
                 memory,
                 slots: Slots::new(size.get()),
                 size,
-                table_entries: options.offsets().table_entries,
-                available: 0,
-                batch: 0,
+                table_entries,
+                placement: Placement::new(options.chains, size.get(), table_entries),
+                submitted: 0,
             },
             event_idx: options.event_idx,
             used_len_valid: options.used_len_valid,
             published: 0,
-            used_seen: 0,
+            returned: 0,
             used_known: 0,
             fault: None,
         }
@@ -193,7 +197,20 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     /// Chains submitted and not yet back.
     #[inline]
     pub fn in_flight(&self) -> u16 {
-        self.rings.slots.chains()
+        // Not more than descriptors.
+        (self.rings.submitted - self.returned) as u16
+    }
+
+    /// Chains submitted since the queue was made.
+    #[inline]
+    pub fn submitted(&self) -> u64 {
+        self.rings.submitted
+    }
+
+    /// Chains taken back since the queue was made.
+    #[inline]
+    pub fn returned(&self) -> u64 {
+        self.returned
     }
 
     /// What the device did wrong, if it did. The queue takes no chain and gives none back until the device is reset and the
@@ -203,20 +220,42 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         self.fault
     }
 
-    /// Starts a chain. Nothing happens until it is submitted; dropping it leaves the queue as it was.
+    /// Starts a chain of any length. Nothing happens until it is submitted; dropping it leaves the queue as it was.
     ///
     /// # Errors
     ///
     /// [`ChainError::QueueFull`] if not even one descriptor is free, [`ChainError::Broken`] after a fault.
     #[inline]
     pub fn chain(&mut self) -> Result<Chain<'_, T, N, M>, ChainError> {
+        self.chain_of(u16::MAX)
+    }
+
+    /// Starts a chain that will have `segments` segments, so that it is written [where it is best](Chains).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`chain`](Self::chain).
+    #[inline]
+    pub fn chain_of(&mut self, segments: u16) -> Result<Chain<'_, T, N, M>, ChainError> {
         if let Some(fault) = self.fault {
             return Err(ChainError::Broken(fault));
         }
-        if self.rings.slots.free() == 0 {
+        let (free, submitted) = (self.rings.slots.free(), self.rings.submitted);
+        if free == 0 {
             return Err(ChainError::QueueFull);
         }
-        Ok(Chain::new(&mut self.rings))
+        let direct = self.rings.placement.place(segments, free, submitted);
+        Ok(Chain::new(&mut self.rings, direct))
+    }
+
+    /// The next chain with `second` as its second segment, if a chain of shape `shape` has [come
+    /// back](Chain::submit_as) and is still written where the next one is to be: the quick way for short chains that are sent
+    /// again and again.
+    ///
+    /// `None` if the chain has to be written as a whole, or cannot be submitted: [`chain_of`](Self::chain_of) tells.
+    #[inline]
+    pub fn frame(&mut self, shape: Shape, second: Segment) -> Option<Frame<'_, T, N, M>> {
+        Frame::new(&mut self.rings, shape, second)
     }
 
     /// Submits a chain of `readable` segments for the device to read and then `writable` ones for it to write.
@@ -228,11 +267,12 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     /// See [`ChainError`]; the token comes back and the queue is as before.
     pub fn submit(&mut self, readable: &[Segment], writable: &[Segment], token: T) -> Result<u16, (ChainError, T)> {
         // A chain that can never fit must not look like one that will fit later.
-        if readable.len() + writable.len() > usize::from(self.max_segments()) {
-            return Err((ChainError::TooManySegments, token));
-        }
+        let segments = match u16::try_from(readable.len() + writable.len()) {
+            Ok(segments) if segments <= self.max_segments() => segments,
+            _ => return Err((ChainError::TooManySegments, token)),
+        };
         let build = |queue| -> Result<Chain<'_, T, N, M>, ChainError> {
-            let mut chain = Self::chain(queue)?;
+            let mut chain = Self::chain_of(queue, segments)?;
             for &segment in readable {
                 chain.readable(segment)?;
             }
@@ -252,14 +292,15 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     /// One index store and one decision for the whole batch (`RING-D-24`, `RING-D-28`).
     #[inline]
     pub fn publish(&mut self) -> Notification {
-        let (old, new) = (self.published, self.rings.available);
-        if old == new {
+        let (before, now) = (self.published, self.rings.submitted);
+        if before == now || self.fault.is_some() {
             return Notification::NotNeeded;
         }
+        let (old, new) = (before as u16, now as u16);
         // Release: descriptors and ring slots first (`RING-D-26`).
         self.rings.memory.store_available_index(new, Ordering::Release);
-        self.published = new;
-        self.rings.batch = self.rings.batch.wrapping_add(1);
+        self.published = now;
+        self.rings.placement.review(self.rings.slots.free(), now);
         // The device stores its flags or event and then looks at the index; the driver stores the index and then looks at
         // those. Without a full fence on both sides each could miss the other (`RING-D-27`).
         self.rings.memory.store_load_fence();
@@ -283,7 +324,17 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     /// with the queue until [`into_region`](Self::into_region).
     #[inline]
     pub fn pop_used(&mut self) -> Result<Option<Used<T>>, DeviceFault> {
-        if self.used_seen == self.used_known {
+        Ok(self.next_used()?.and_then(Returning::take))
+    }
+
+    /// The next chain that the device is done with, to look at before it is [taken back](Returning::take).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`pop_used`](Self::pop_used).
+    #[inline]
+    pub fn next_used(&mut self) -> Result<Option<Returning<'_, T, N, M>>, DeviceFault> {
+        if self.returned as u16 == self.used_known {
             if !self.look_for_used() {
                 return Ok(None);
             }
@@ -291,24 +342,20 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
                 return Err(fault);
             }
         }
-        let element = self.rings.memory.read_used(self.used_seen);
-        let slot = match u16::try_from(element.id) {
-            Ok(id) if id < self.rings.size.get() => id,
-            _ => return Err(self.broken(DeviceFault::IdOutOfRange { id: element.id })),
-        };
-        let Some(writable) = self.rings.slots.writable(slot, self.rings.batch) else {
+        let element = self.rings.memory.read_used(self.returned as u16);
+        if element.id >= u32::from(self.rings.size.get()) {
+            return Err(self.broken(DeviceFault::IdOutOfRange { id: element.id }));
+        }
+        let head = element.id as u16;
+        let slot = self.rings.slots.slot(head);
+        // A chain that was not published yet, the device has not seen.
+        if slot.token().is_none() || slot.number() >= self.published {
             return Err(self.broken(DeviceFault::NotInFlight { id: element.id }));
-        };
-        let Some(token) = self.rings.slots.finish(slot) else {
-            return Err(self.broken(DeviceFault::NotInFlight { id: element.id }));
-        };
-        self.used_seen = self.used_seen.wrapping_add(1);
-        Ok(Some(Used {
-            token,
-            slot,
-            // A length out of range is an oddity and no fault (see `Used::written`), but no caller may get to see it.
-            written: self.used_len_valid.then_some(element.len.min(writable)),
-            clipped: self.used_len_valid && element.len > writable,
+        }
+        Ok(Some(Returning {
+            queue: self,
+            head,
+            len: element.len,
         }))
     }
 
@@ -322,7 +369,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         }
         // Acquire: what the device wrote before it moved the index (`RING-N-08`).
         let index = self.rings.memory.load_used_index(Ordering::Acquire);
-        let advance = index.wrapping_sub(self.used_seen);
+        let advance = index.wrapping_sub(self.returned as u16);
         let outstanding = self.outstanding();
         // An index that runs back is far beyond the chains that the device has, too.
         if advance > outstanding {
@@ -338,7 +385,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     pub fn suppress_interrupts(&mut self) {
         if self.event_idx {
             // The slot just passed: the index gets there last of all.
-            let passed = self.used_seen.wrapping_sub(1);
+            let passed = (self.returned as u16).wrapping_sub(1);
             self.rings.memory.store_used_event(passed, Ordering::Relaxed);
         } else {
             self.rings
@@ -357,13 +404,13 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     pub fn arm_interrupts(&mut self) -> bool {
         let memory = &mut self.rings.memory;
         if self.event_idx {
-            memory.store_used_event(self.used_seen, Ordering::Relaxed);
+            memory.store_used_event(self.returned as u16, Ordering::Relaxed);
         } else {
             memory.store_available_flags(0, Ordering::Relaxed);
         }
         // As in `publish`, with the roles exchanged.
         memory.store_load_fence();
-        self.used_seen != self.used_known || self.look_for_used()
+        self.returned as u16 != self.used_known || self.look_for_used()
     }
 
     /// The state of the queue, for a dump.
@@ -371,10 +418,10 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         QueueState {
             size: self.rings.size.get(),
             free: self.rings.slots.free(),
-            in_flight: self.rings.slots.chains(),
-            available_index: self.published,
+            in_flight: self.in_flight(),
+            available_index: self.published as u16,
             unpublished: self.unpublished(),
-            used_seen: self.used_seen,
+            used_seen: self.returned as u16,
             used_index: self.rings.memory.load_used_index(Ordering::Relaxed),
             used_flags: self.rings.memory.load_used_flags(Ordering::Relaxed),
             avail_event: self.rings.memory.load_avail_event(Ordering::Relaxed),
@@ -386,22 +433,66 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
 
     #[inline]
     fn unpublished(&self) -> u16 {
-        self.rings.available.wrapping_sub(self.published)
+        (self.rings.submitted - self.published) as u16
     }
 
     /// Chains the device has.
     #[inline]
     fn outstanding(&self) -> u16 {
-        self.rings.slots.chains() - self.unpublished()
+        (self.published - self.returned) as u16
     }
 
     #[cold]
     fn broken(&mut self, fault: DeviceFault) -> DeviceFault {
         error!("the device broke the rules of the ring: {}", fault);
         self.fault = Some(fault);
-        // Nothing else that the device wrote is looked at, and chains that are not published yet never will be.
-        self.used_known = self.used_seen;
-        self.rings.available = self.published;
+        // Nothing else that the device wrote is looked at.
+        self.used_known = self.returned as u16;
+        self.rings.placement.stop();
         fault
+    }
+}
+
+/// A chain that the device is done with, before it is taken back: dropping the value leaves it with the device.
+#[derive(Debug)]
+pub struct Returning<'q, T, const N: usize, M> {
+    queue: &'q mut VirtQueue<T, N, M>,
+    head: u16,
+    len: u32,
+}
+
+impl<T, const N: usize, M: RingMemory> Returning<'_, T, N, M> {
+    /// What the chain was submitted with.
+    #[inline]
+    pub fn token(&self) -> Option<&T> {
+        self.queue.rings.slots.slot(self.head).token()
+    }
+
+    /// The slot it occupies.
+    #[inline]
+    pub fn slot(&self) -> u16 {
+        self.head
+    }
+
+    /// Whether the device says that it has written all of the writable part, or its word on it means nothing.
+    #[inline]
+    pub fn is_filled(&self) -> bool {
+        self.len == self.queue.rings.slots.slot(self.head).writable() || !self.queue.used_len_valid
+    }
+
+    /// Takes the chain back.
+    #[inline]
+    pub fn take(self) -> Option<Used<T>> {
+        let Self { queue, head, len } = self;
+        let writable = queue.rings.slots.slot(head).writable();
+        let token = queue.rings.slots.finish(head)?;
+        queue.returned += 1;
+        Some(Used {
+            token,
+            slot: head,
+            // A length out of range is an oddity and no fault (see `Used::written`), but no caller may get to see it.
+            written: queue.used_len_valid.then_some(len.min(writable)),
+            clipped: queue.used_len_valid && len > writable,
+        })
     }
 }

@@ -1,32 +1,99 @@
 //! The private shadow of the descriptor table: which token belongs to which chain, and which descriptors are free.
 //!
-//! The device could scribble over its view of the rings; this view it never sees. The free list is threaded through
-//! the same links that describe chains in flight, so that a whole chain returns to it in constant time.
+//! The device could scribble over its view of the rings; this view it never sees. A chain that comes back stays linked as it
+//! was and goes on top of a stack of free chains. So the next chain of the same shape finds it ready to be sent again, and a
+//! chain of another shape takes its descriptors from the chains on the stack, from the top.
 
-/// What is remembered about one descriptor.
+/// The end of the stack of free chains. No descriptor has this number.
+const END: u16 = u16::MAX;
+
+/// What is known of a chain that was written: nothing, or which [`Shape`](crate::Shape) it has and where it is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Form(u8);
+
+impl Form {
+    /// The descriptors have to be written.
+    pub(crate) const UNKNOWN: Self = Self(0);
+
+    /// The form of chains of shape `number`, which is not 0.
+    #[inline]
+    pub(crate) const fn new(number: u8, direct: bool) -> Self {
+        Self(number << 1 | direct as u8)
+    }
+}
+
+/// What is remembered about one descriptor, and about the chain that starts there.
 #[derive(Debug)]
 pub(crate) struct Slot<T> {
-    /// The token of the chain that starts here, while it is in flight.
+    /// The token of the chain, while it is in flight.
     token: Option<T>,
-    /// Bytes the device may write into that chain.
+    /// Which chain of the queue it is: 0 for the first that was submitted.
+    number: u64,
+    /// Bytes the device may write into the chain.
     writable: u32,
-    /// The descriptor after this one, in its chain or in the free list.
+    /// The descriptor after this one in its chain. Means nothing for the last one.
     next: u16,
-    /// The last descriptor of the chain that starts here.
-    tail: u16,
-    /// How many descriptors it has.
+    /// The free chain below, if the chain is free.
+    below: u16,
+    /// How many descriptors the chain has.
     count: u16,
-    /// The batch it was submitted in: as long as that is the batch being collected, the device has not seen the chain.
-    batch: u32,
+    /// How the chain is written.
+    form: Form,
+}
+
+impl<T> Slot<T> {
+    /// The token of the chain; `None` if none is in flight from here.
+    #[inline]
+    pub(crate) fn token(&self) -> Option<&T> {
+        self.token.as_ref()
+    }
+
+    /// Which chain of the queue it is.
+    #[inline]
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Bytes the device may write into the chain.
+    #[inline]
+    pub(crate) fn writable(&self) -> u32 {
+        self.writable
+    }
 }
 
 /// `N` slots, of which the first `size` are in use. `N` is a power of two.
 #[derive(Debug)]
 pub(crate) struct Slots<T, const N: usize> {
     slots: [Slot<T>; N],
-    free_head: u16,
+    /// The first descriptor of the uppermost free chain.
+    top: u16,
     free: u16,
-    chains: u16,
+}
+
+/// Descriptors on the way from the stack into a chain. They stay on the stack until the chain is [taken](Slots::take).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Walk {
+    head: u16,
+    /// The descriptor reached.
+    last: u16,
+    /// Descriptors on the way so far.
+    count: u16,
+    /// Descriptors beyond `last` in the free chain that it belongs to.
+    left: u16,
+    /// The free chain below that one.
+    below: u16,
+}
+
+impl Walk {
+    #[inline]
+    pub(crate) fn head(&self) -> u16 {
+        self.head
+    }
+
+    #[inline]
+    pub(crate) fn last(&self) -> u16 {
+        self.last
+    }
 }
 
 impl<T, const N: usize> Slots<T, N> {
@@ -38,24 +105,24 @@ impl<T, const N: usize> Slots<T, N> {
             );
         };
         Self {
-            // All descriptors are free, in order.
+            // One free chain of all descriptors, in order.
             slots: core::array::from_fn(|n| Slot {
                 token: None,
+                number: 0,
                 writable: 0,
                 next: n as u16 + 1,
-                tail: 0,
-                count: 0,
-                batch: 0,
+                below: END,
+                count: size,
+                form: Form::UNKNOWN,
             }),
-            free_head: 0,
+            top: 0,
             free: size,
-            chains: 0,
         }
     }
 
     /// Masking by the capacity keeps every index inside the array without a branch that could panic.
     #[inline]
-    fn slot(&self, index: u16) -> &Slot<T> {
+    pub(crate) fn slot(&self, index: u16) -> &Slot<T> {
         &self.slots[usize::from(index) & (N - 1)]
     }
 
@@ -64,70 +131,106 @@ impl<T, const N: usize> Slots<T, N> {
         &mut self.slots[usize::from(index) & (N - 1)]
     }
 
-    /// The descriptor the next chain will start at. Meaningless if none is free.
-    #[inline]
-    pub(crate) fn free_head(&self) -> u16 {
-        self.free_head
-    }
-
     /// How many descriptors are free.
     #[inline]
     pub(crate) fn free(&self) -> u16 {
         self.free
     }
 
-    /// How many chains are out.
+    /// The first descriptor of the next chain, and how the chain that was there is written. Means nothing if no descriptor is
+    /// free.
     #[inline]
-    pub(crate) fn chains(&self) -> u16 {
-        self.chains
+    pub(crate) fn top(&self) -> (u16, Form) {
+        (self.top, self.slot(self.top).form)
     }
 
-    /// The descriptor linked after `index`.
+    /// Starts to collect descriptors. At least one is free.
     #[inline]
-    pub(crate) fn next(&self, index: u16) -> u16 {
-        self.slot(index).next
-    }
-
-    /// Takes the first `count` free descriptors, the last of which is `tail`, for a chain in `batch`.
-    #[inline]
-    pub(crate) fn take(&mut self, token: T, tail: u16, count: u16, writable: u32, batch: u32) -> u16 {
-        let head = self.free_head;
-        self.free_head = self.slot(tail).next;
-        self.free -= count;
-        self.chains += 1;
+    pub(crate) fn walk(&mut self) -> Walk {
+        let head = self.top;
         let slot = self.slot_mut(head);
-        slot.token = Some(token);
-        slot.writable = writable;
-        slot.tail = tail;
-        slot.count = count;
-        slot.batch = batch;
-        head
+        // From here on the descriptors are written, whether the chain is submitted or not.
+        slot.form = Form::UNKNOWN;
+        Walk {
+            head,
+            last: head,
+            count: 1,
+            left: slot.count - 1,
+            below: slot.below,
+        }
     }
 
-    /// How many bytes the device may write into the chain that starts at `head`; `None` if no chain starts there, or
-    /// one that belongs to the batch `collecting` and was not shown to the device yet.
+    /// The next descriptor. One more is free than are on the way.
     #[inline]
-    pub(crate) fn writable(&self, head: u16, collecting: u32) -> Option<u32> {
-        let slot = self.slot(head);
-        (slot.token.is_some() && slot.batch != collecting).then_some(slot.writable)
+    pub(crate) fn step(&mut self, walk: &mut Walk) -> u16 {
+        let next = if walk.left > 0 {
+            walk.left -= 1;
+            self.slot(walk.last).next
+        } else {
+            let next = walk.below;
+            self.slot_mut(walk.last).next = next;
+            let slot = self.slot_mut(next);
+            slot.form = Form::UNKNOWN;
+            (walk.left, walk.below) = (slot.count - 1, slot.below);
+            next
+        };
+        walk.last = next;
+        walk.count += 1;
+        next
+    }
+
+    /// Takes the descriptors of `walk` for chain `number` of the queue.
+    #[inline]
+    pub(crate) fn take(&mut self, walk: Walk, token: T, number: u64, writable: u32, form: Form) {
+        self.top = if walk.left > 0 {
+            let rest = self.slot(walk.last).next;
+            let slot = self.slot_mut(rest);
+            slot.count = walk.left;
+            slot.below = walk.below;
+            // Once it may have been the start of a chain, which was taken to pieces since.
+            slot.form = Form::UNKNOWN;
+            rest
+        } else {
+            walk.below
+        };
+        self.free -= walk.count;
+        let slot = self.slot_mut(walk.head);
+        slot.token = Some(token);
+        slot.number = number;
+        slot.writable = writable;
+        slot.count = walk.count;
+        slot.form = form;
+    }
+
+    /// Takes the uppermost free chain, which starts at `head`, as it is. Returns its second descriptor.
+    #[inline]
+    pub(crate) fn take_top(&mut self, head: u16, token: T, number: u64, writable: u32) -> u16 {
+        let slot = &mut self.slots[usize::from(head) & (N - 1)];
+        slot.token = Some(token);
+        slot.number = number;
+        slot.writable = writable;
+        self.free -= slot.count;
+        self.top = slot.below;
+        slot.next
     }
 
     /// Ends the chain that starts at `head` and frees its descriptors; `None` if no chain starts there.
     #[inline]
     pub(crate) fn finish(&mut self, head: u16) -> Option<T> {
-        let free_head = self.free_head;
-        let slot = self.slot_mut(head);
+        let slot = &mut self.slots[usize::from(head) & (N - 1)];
         let token = slot.token.take()?;
-        let (tail, count) = (slot.tail, slot.count);
-        self.slot_mut(tail).next = free_head;
-        self.free_head = head;
-        self.free += count;
-        self.chains -= 1;
+        slot.below = self.top;
+        self.top = head;
+        self.free += slot.count;
         Some(token)
     }
 
-    /// The tokens of all chains that are out.
-    pub(crate) fn into_tokens(self) -> impl Iterator<Item = T> {
-        self.slots.into_iter().filter_map(|slot| slot.token)
+    /// The tokens of all chains that are out, in the order in which they were submitted.
+    pub(crate) fn into_tokens(mut self) -> impl Iterator<Item = T> {
+        // A sort would be 1.5 KiB of code for a few hundred chains that come back once.
+        core::iter::from_fn(move || {
+            let out = self.slots.iter_mut().filter(|slot| slot.token.is_some());
+            out.min_by_key(|slot| slot.number)?.token.take()
+        })
     }
 }

@@ -15,7 +15,8 @@ use loom::thread;
 use common::drain;
 use virtio_core::{DeviceAddr, QueueSize, Segment};
 use virtqueue::{
-    Descriptor, Notification, QueueOptions, RingLayout, RingMemory, Used, UsedElement, VirtQueue, crosses_event, flags,
+    Chains, Descriptor, Notification, QueueOptions, RingLayout, RingMemory, Used, UsedElement, VirtQueue,
+    crosses_event, flags,
 };
 
 const SIZE: usize = 2;
@@ -70,6 +71,17 @@ impl RingMemory for Memory {
     }
 
     fn write_table_entry(&mut self, _: u16, _: u16, _: Descriptor) {
+        unreachable!("the models use direct chains");
+    }
+
+    fn redirect_descriptor(&mut self, index: u16, segment: Segment) {
+        self.0.descriptors[usize::from(index)].with_mut(|cell| {
+            // SAFETY: loom checks that no other access is concurrent.
+            unsafe { ((*cell).addr, (*cell).len) = (segment.addr, segment.len) }
+        });
+    }
+
+    fn redirect_table_entry(&mut self, _: u16, _: u16, _: Segment) {
         unreachable!("the models use direct chains");
     }
 
@@ -182,6 +194,7 @@ fn queue(event_idx: bool) -> (Queue, Memory) {
         layout: RingLayout::Modern,
         event_idx,
         indirect_entries: 0,
+        chains: Chains::Direct,
         used_len_valid: true,
     };
     (VirtQueue::with_memory(options, memory.clone()), memory)

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use common::{Moment, Rig, ScriptedRig, direct, drain, indirect, segment, with_events};
-use virtio_core::DeviceAddr;
+use virtio_core::{DeviceAddr, Segment};
 use virtqueue::{Descriptor, Notification, RingMemory, UsedElement, VirtQueue};
 
 fn rings(doorbell: Notification) -> bool {
@@ -93,6 +93,10 @@ impl RingMemory for Echo {
     fn write_descriptor(&mut self, _: u16, _: Descriptor) {}
 
     fn write_table_entry(&mut self, _: u16, _: u16, _: Descriptor) {}
+
+    fn redirect_descriptor(&mut self, _: u16, _: Segment) {}
+
+    fn redirect_table_entry(&mut self, _: u16, _: u16, _: Segment) {}
 
     fn table_addr(&self, _: u16) -> DeviceAddr {
         DeviceAddr(0)

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU16, Ordering, fence};
 
 use virtio_core::{DeviceAddr, DmaRegion, QueueSetup, QueueSize, Segment};
 use virtqueue::{
-    Descriptor, DeviceFault, DmaRing, QueueOptions, RingLayout, RingMemory, Used, UsedElement, VirtQueue,
+    Chains, Descriptor, DeviceFault, DmaRing, QueueOptions, RingLayout, RingMemory, Used, UsedElement, VirtQueue,
     crosses_event, flags,
 };
 
@@ -377,6 +377,7 @@ pub(crate) fn direct(descriptors: u16) -> QueueOptions {
         layout: RingLayout::Modern,
         event_idx: false,
         indirect_entries: 0,
+        chains: Chains::Indirect,
         used_len_valid: true,
     }
 }
@@ -527,6 +528,14 @@ impl RingMemory for Scripted {
 
     fn write_table_entry(&mut self, table: u16, entry: u16, descriptor: Descriptor) {
         self.ring.write_table_entry(table, entry, descriptor);
+    }
+
+    fn redirect_descriptor(&mut self, index: u16, segment: Segment) {
+        self.ring.redirect_descriptor(index, segment);
+    }
+
+    fn redirect_table_entry(&mut self, table: u16, entry: u16, segment: Segment) {
+        self.ring.redirect_table_entry(table, entry, segment);
     }
 
     fn table_addr(&self, table: u16) -> DeviceAddr {
