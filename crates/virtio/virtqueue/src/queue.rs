@@ -380,6 +380,16 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         advance != 0
     }
 
+    /// Whether [`pop_used`](Self::pop_used) may have something to tell; `false` is certain. The used index is only compared: what is
+    /// to be said of it is said there.
+    #[inline]
+    pub fn has_used(&self) -> bool {
+        let returned = self.returned as u16;
+        self.rings.memory.load_used_index(Ordering::Relaxed) != returned
+            || self.used_known != returned
+            || self.fault.is_some()
+    }
+
     /// Asks the device not to interrupt. A hint: it may do so all the same (`RING-N-16`).
     #[inline]
     pub fn suppress_interrupts(&mut self) {

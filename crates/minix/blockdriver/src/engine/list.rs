@@ -66,7 +66,12 @@ impl List {
     /// Puts a job that is in no list at the end.
     #[inline]
     pub(crate) fn push<const N: usize>(&mut self, links: &mut Links<N>, id: JobId) {
-        self.insert(links, self.last(), id);
+        let previous = core::mem::replace(&mut self.last, id.0);
+        match JobId::some(previous) {
+            Some(previous) => links.0[previous.index()].next = id.0,
+            None => self.first = id.0,
+        }
+        links.0[id.index()] = Link { next: NONE, previous };
     }
 
     /// Puts a job that is in no list after one that is in this list, or first.

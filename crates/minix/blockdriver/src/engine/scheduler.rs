@@ -36,6 +36,8 @@ pub(crate) struct Scheduler<const N: usize> {
     /// The line of each job, if it waits in one.
     line_of: [Option<Line>; N],
     regions: Regions<N>,
+    /// Transfers that wait and are not blocked.
+    ready: u16,
     /// Writes that have to be durable and are not answered yet.
     forced: u16,
     /// Reads that may go ahead of a waiting write.
@@ -61,6 +63,7 @@ impl<const N: usize> Scheduler<N> {
             lines: [List::EMPTY; LINES],
             line_of: [None; N],
             regions: Regions::new(),
+            ready: 0,
             forced: 0,
             reads_before_write,
             writes: 0,
@@ -87,9 +90,10 @@ impl<const N: usize> Scheduler<N> {
     }
 
     /// The device has completed something.
+    #[inline]
     pub(crate) const fn completed(&mut self) {
         self.device_full = false;
-        self.busy = true;
+        self.busy |= self.ready > 0;
     }
 
     /// The device has no room until it completes something.
@@ -103,8 +107,15 @@ impl<const N: usize> Scheduler<N> {
 
     /// The device was reset: it has nothing.
     pub(crate) const fn device_is_empty(&mut self) {
-        self.completed();
+        self.device_full = false;
+        self.busy = true;
         self.unnotified = false;
+    }
+
+    /// Whether the device is to be given or told something, as far as is known; `false` is certain.
+    #[inline]
+    pub(crate) const fn has_something_to_do(&self) -> bool {
+        self.busy && !self.device_full || self.unfinished || self.unnotified
     }
 
     /// A call to the driver begins.
@@ -132,7 +143,7 @@ impl<const N: usize> Scheduler<N> {
     }
 
     /// A transfer passed its checks.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn admitted(&mut self, intake: &Intake<N>, id: JobId) {
         let transfer = &intake[id].transfer;
         let writes = transfer.direction == Direction::Write;
@@ -148,11 +159,21 @@ impl<const N: usize> Scheduler<N> {
         };
         // It is the last to come.
         self.lines[line as usize].push(&mut self.links, id);
+        self.entered(id, line);
+    }
+
+    /// A transfer is in a line.
+    #[inline]
+    fn entered(&mut self, id: JobId, line: Line) {
         self.line_of[id.index()] = Some(line);
-        self.busy = true;
+        if line != Line::Blocked {
+            self.ready += 1;
+            self.busy = true;
+        }
     }
 
     /// Whether a transfer ahead of this one has to be answered before it may start.
+    #[inline(never)]
     fn is_blocked(&self, intake: &Intake<N>, id: JobId) -> bool {
         let transfer = &intake[id].transfer;
         let durable = self.forced > 0 || transfer.is_forced();
@@ -180,6 +201,7 @@ impl<const N: usize> Scheduler<N> {
     pub(crate) fn all_submitted(&mut self, id: JobId) {
         if let Some(line) = self.line_of[id.index()].take() {
             self.lines[line as usize].remove(&mut self.links, id);
+            self.ready -= u16::from(line != Line::Blocked);
         }
     }
 
@@ -210,8 +232,7 @@ impl<const N: usize> Scheduler<N> {
             ahead = self.links.before(other);
         }
         list.insert(&mut self.links, ahead, id);
-        self.line_of[id.index()] = Some(line);
-        self.busy = true;
+        self.entered(id, line);
     }
 
     /// A transfer is cut: it has so many bytes and elements left.
@@ -247,7 +268,7 @@ impl<const N: usize> Scheduler<N> {
         if !self.lines[Line::Blocked as usize].is_empty() {
             self.unblock(intake);
         }
-        self.busy = true;
+        self.busy |= self.ready > 0;
     }
 
     /// Lets those blocked transfers go on that no other is in the way of any more.
@@ -266,6 +287,9 @@ impl<const N: usize> Scheduler<N> {
     /// The transfer to go on with.
     #[inline]
     pub(crate) fn pick(&self, intake: &Intake<N>, any_bounce_free: bool) -> Option<JobId> {
+        if self.ready == 0 {
+            return None;
+        }
         let first = |line: Line| {
             let mut next = self.lines[line as usize].first();
             // Without a free bounce buffer, those that need one have to wait.

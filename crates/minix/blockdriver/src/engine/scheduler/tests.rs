@@ -285,6 +285,9 @@ impl Bench {
                 }
             }
         }
+        let ready = arrivals(intake).filter(|&id| intake[id].transfer.is_ready());
+        let ready = ready.filter(|&id| intake[id].transfer.submitted() > 0 || may_start(intake, id));
+        assert_eq!(usize::from(self.scheduler.ready), ready.count());
         for head in arrivals(intake) {
             let line = |id: JobId| self.scheduler.line_of[id.index()];
             let waits = matches!(line(head), Some(Line::Read | Line::Write));
@@ -313,7 +316,7 @@ proptest! {
             bench.check();
         }
         let scheduler = &bench.scheduler;
-        prop_assert_eq!((scheduler.writes, scheduler.forced), (0, 0));
+        prop_assert_eq!((scheduler.writes, scheduler.forced, scheduler.ready), (0, 0, 0));
         prop_assert!(scheduler.lines.iter().all(List::is_empty) && scheduler.regions.is_empty());
     }
 }
