@@ -346,7 +346,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// Whether a [poll](Self::poll) may find or do anything; `false` is certain. A look at memory, for those who poll often.
     #[inline]
     pub fn needs_poll(&self) -> bool {
-        self.ring.has_used() || self.waiting.is_some()
+        self.ring.may_have_used() || self.waiting.is_some()
     }
 
     /// Asks the device not to interrupt, as for a driver that polls. A hint, nothing more.

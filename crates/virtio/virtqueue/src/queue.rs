@@ -452,10 +452,9 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     /// Whether [`pop_used`](Self::pop_used) may have something to tell; `false` is certain. The used index is only compared: what is
     /// to be said of it is said there.
     #[inline]
-    pub fn has_used(&self) -> bool {
-        let returned = self.returned as u16;
-        self.rings.memory.load_used_index(Ordering::Relaxed) != returned
-            || self.used_known != returned
+    pub fn may_have_used(&self) -> bool {
+        self.rings.memory.load_used_index(Ordering::Relaxed) != self.returned as u16
+            || self.announced != self.returned
             || self.fault.is_some()
     }
 
