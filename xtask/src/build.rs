@@ -7,8 +7,9 @@ use anyhow::{Result, bail};
 use crate::progress::Progress;
 use crate::workspace::{RISCV, Workspace};
 
-/// Package and program are called the same.
+/// Packages and programs are called the same.
 const IMAGE: &str = "image-blk";
+const BENCH_IMAGE: &str = "image-bench";
 
 /// Builds the bare image and returns its path.
 pub(crate) fn image(workspace: &Workspace, progress: Progress) -> Result<PathBuf> {
@@ -19,6 +20,18 @@ pub(crate) fn image(workspace: &Workspace, progress: Progress) -> Result<PathBuf
 /// Where the bare image is once it is built.
 pub(crate) fn image_path(workspace: &Workspace) -> PathBuf {
     on_target(workspace, IMAGE)
+}
+
+/// Builds the benchmark image and returns its path. It is built by itself: with other programs it would get their features, and
+/// then it would be them that are measured.
+pub(crate) fn bench_image(workspace: &Workspace, progress: Progress) -> Result<PathBuf> {
+    for_target(workspace, "building the benchmark image", &[BENCH_IMAGE], progress)?;
+    Ok(bench_image_path(workspace))
+}
+
+/// Where the benchmark image is once it is built.
+pub(crate) fn bench_image_path(workspace: &Workspace) -> PathBuf {
+    on_target(workspace, BENCH_IMAGE)
 }
 
 /// Where a program for [`RISCV`] is once it is built.

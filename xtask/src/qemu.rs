@@ -68,6 +68,7 @@ fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result
         },
         bare: args.bare,
         minix: !args.bare,
+        bench: false,
         foreign: args.foreign.is_some(),
     };
     let setup = Setup::prepare(workspace, needs, progress)?;

@@ -47,6 +47,8 @@ pub(crate) struct Needs<'a> {
     pub(crate) bare: bool,
     /// The test kernel, the service and the clients.
     pub(crate) minix: bool,
+    /// The benchmark image.
+    pub(crate) bench: bool,
     /// The back-end of foreign disks.
     pub(crate) foreign: bool,
 }
@@ -58,6 +60,9 @@ impl Setup {
         tools::ensure_target(workspace, progress)?;
         let image = needs.bare.then(|| build::image(workspace, progress));
         let programs = needs.minix.then(|| programs::build_all(workspace, progress));
+        if needs.bench {
+            build::bench_image(workspace, progress)?;
+        }
         let backend = needs.foreign.then(|| foreign::build(workspace, progress));
         Ok(Setup {
             qemu,
@@ -206,7 +211,7 @@ pub(crate) fn make_disks(args: &QemuArgs, input: Option<&Input>, directory: &Pat
 }
 
 /// A directory of its own for a run, removed with the value.
-fn run_directory(scratch: &Path) -> Result<tempfile::TempDir> {
+pub(crate) fn run_directory(scratch: &Path) -> Result<tempfile::TempDir> {
     let what = || format!("cannot make a directory in {}", scratch.display());
     std::fs::create_dir_all(scratch).with_context(what)?;
     let scratch = scratch.canonicalize().with_context(what)?;

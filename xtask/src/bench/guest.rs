@@ -1,5 +1,6 @@
 //! The benchmark image on QEMU, and its records as rows.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -16,25 +17,18 @@ use crate::report::{Frames, Guest, Strings, records};
 use crate::run::{self, Input, Outputs};
 use crate::workspace::Workspace;
 
-/// Package and program are called the same.
-const IMAGE: &str = "image-bench";
-
-/// Builds the image.
-pub(crate) fn build(workspace: &Workspace, progress: Progress) -> Result<()> {
-    build::for_target(workspace, "building the benchmark image", &[IMAGE], progress)
-}
-
 /// Boots the image for one pass and returns what it measured.
 pub(crate) fn measure(
     workspace: &Workspace,
-    qemu: &std::path::Path,
-    pass: Pass,
+    qemu: &Path,
+    pass: Pass<'_>,
     limit: Duration,
     progress: Progress,
 ) -> Result<Vec<Row>> {
     let (heading, counts) = match pass {
         Pass::Counts => ("counting instructions", true),
         Pass::Rates { .. } => ("measuring rates", false),
+        Pass::Profile(_) => ("counting one case", true),
     };
     let command = command(workspace, qemu, pass, counts);
     let strings = Strings::none();
@@ -64,10 +58,10 @@ pub(crate) fn measure(
 }
 
 /// The command line: one disk that does nothing for each contender.
-fn command(workspace: &Workspace, qemu: &std::path::Path, pass: Pass, counts: bool) -> Command {
+pub(crate) fn command(workspace: &Workspace, qemu: &Path, pass: Pass<'_>, counts: bool) -> Command {
     let mut command = Command::new(qemu);
     command.args(["-machine", "virt", "-m", "256M", "-bios", "default", "-kernel"]);
-    command.arg(build::on_target(workspace, IMAGE));
+    command.arg(build::bench_image_path(workspace));
     command.arg("-append").arg(pass.to_string());
     command.args([
         "-display",
@@ -167,7 +161,7 @@ fn rows(guest: &Guest) -> Result<Vec<Row>> {
 }
 
 /// Latencies as a guest reports them.
-fn latency(nanos: [u64; 3], buckets: &[u32]) -> Latency {
+pub(super) fn latency(nanos: [u64; 3], buckets: &[u32]) -> Latency {
     let micros = |nanos: u64| nanos as f64 / 1e3;
     let [p50, p90, p99] = nanos.map(micros);
     let last = buckets.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);

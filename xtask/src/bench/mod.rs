@@ -1,22 +1,37 @@
 //! `cargo xtask bench`: how fast the driver is, beside others and beside what a device can do at all.
 //!
-//! [`guest`] boots the benchmark image and makes [`row`]s of its records. [`table`] prints them, and [`goals`] says what the project
-//! wants of them.
+//! * [`guest`] boots the benchmark image and makes [`row`]s of its records, [`service`] does the same with the MINIX service in
+//!   the test kernel, [`native`] measures the driver on this machine, [`sizes`] looks at programs.
+//! * [`table`] prints the rows, and [`goals`] says what the project wants of them. [`page`] draws them.
+//! * [`budget`] is what `cargo xtask test` holds the driver to.
+//! * [`profile`] tells where the instructions go.
 
+mod budget;
 mod goals;
-mod guest;
+pub(crate) mod guest;
+mod native;
+mod page;
+mod profile;
 mod row;
+pub(crate) mod service;
+mod sizes;
 mod table;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use image_bench::options::Pass;
 
+pub(crate) use budget::Budget;
+pub(crate) use row::Row;
+
+use crate::build;
 use crate::cli::BenchArgs;
 use crate::console::say;
+use crate::minix::programs::{self, Programs};
 use crate::progress::Progress;
-use crate::tools::{self, Wanted};
+use crate::tools::{self, Qemu, Wanted};
 use crate::workspace::Workspace;
 
 /// How long a boot may take.
@@ -26,32 +41,150 @@ const LIMIT: Duration = Duration::from_secs(300);
 const ROUNDS: u32 = 100;
 const SLICE_MICROS: u64 = 4000;
 
+/// Requests of 4 KiB that a client sends to the service in a measurement.
+const SERVICE_OPS: u64 = 2000;
+
 /// Runs the command.
 pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
+    let choice = args.profile.as_deref().map(profile::choice).transpose()?;
     let workspace = Workspace::load()?;
-    let progress = Progress::for_this_terminal();
-    let wanted = Wanted {
-        emulator: args.qemu.as_deref(),
-        image_tool: false,
-        may_install: !args.no_install,
-    };
-    let qemu = tools::ensure_qemu(&workspace, wanted, progress)?;
-    tools::ensure_target(&workspace, progress)?;
-    guest::build(&workspace, progress)?;
-    let mut rows = Vec::new();
-    let rates = Pass::Rates {
-        rounds: ROUNDS,
-        slice_micros: SLICE_MICROS,
-    };
-    for pass in [Pass::Counts, rates] {
-        rows.extend(guest::measure(&workspace, &qemu.program, pass, LIMIT, progress)?);
+    // What cannot be written is known before minutes are spent.
+    if let Some(file) = &args.json {
+        write(file, "")?;
     }
+    let bench = Bench::prepare(args, workspace)?;
+    if let Some(choice) = choice {
+        for line in profile::profile(&bench.workspace, &bench.qemu.program, choice, bench.progress)? {
+            say(&line);
+        }
+        return Ok(true);
+    }
+    // First, because it tells at once if the program for its devices is missing.
+    let native = if args.native {
+        native::measure(&bench.workspace, bench.progress)?
+    } else {
+        Vec::new()
+    };
+    let mut rows = if args.bless {
+        bench.counts()?
+    } else {
+        bench.everything()?
+    };
+    if !native.is_empty() {
+        say(&native::table(&native));
+        say("");
+    }
+    rows.extend(native);
     if let Some(file) = &args.json {
         let text = serde_json::to_string_pretty(&rows).context("cannot write the rows")?;
-        std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;
+        write(file, &(text + "\n"))?;
     }
     for line in table::lines(&rows) {
         say(&line);
     }
+    if args.bless {
+        let file = Budget::of(&rows).store(&bench.workspace)?;
+        say(&format!("the counts of now are the budget, in {}", file.display()));
+    } else {
+        bench.compare(&rows)?;
+        let directory = args
+            .page
+            .clone()
+            .unwrap_or_else(|| bench.workspace.target.join("bench"));
+        let notes = [format!("QEMU {}", bench.qemu.version)];
+        let page = page::write(&rows, &notes, &directory)?;
+        say(&format!("the charts are in {}", page.display()));
+    }
     Ok(true)
+}
+
+/// What the measurements share.
+struct Bench {
+    workspace: Workspace,
+    qemu: Qemu,
+    programs: Programs,
+    progress: Progress,
+}
+
+impl Bench {
+    /// Finds, installs and builds what is needed.
+    fn prepare(args: &BenchArgs, workspace: Workspace) -> Result<Bench> {
+        let progress = Progress::for_this_terminal();
+        let wanted = Wanted {
+            emulator: args.qemu.as_deref(),
+            image_tool: false,
+            may_install: !args.no_install,
+        };
+        let qemu = tools::ensure_qemu(&workspace, wanted, progress)?;
+        tools::ensure_target(&workspace, progress)?;
+        build::bench_image(&workspace, progress)?;
+        let programs = programs::build_all(&workspace, progress)?;
+        Ok(Bench {
+            workspace,
+            qemu,
+            programs,
+            progress,
+        })
+    }
+
+    /// All that is exact, and has a budget.
+    fn counts(&self) -> Result<Vec<Row>> {
+        let mut rows = self.pass(Pass::Counts)?;
+        rows.extend(self.service(&[service::Pass::Counts])?);
+        Ok(rows)
+    }
+
+    fn everything(&self) -> Result<Vec<Row>> {
+        let mut rows = self.pass(Pass::Counts)?;
+        rows.extend(self.pass(Pass::Rates {
+            rounds: ROUNDS,
+            slice_micros: SLICE_MICROS,
+        })?);
+        let passes = [
+            service::Pass::Counts,
+            service::Pass::Rates { ops: SERVICE_OPS },
+            service::Pass::Wait,
+        ];
+        rows.extend(self.service(&passes)?);
+        rows.extend(self.sizes()?);
+        Ok(rows)
+    }
+
+    fn pass(&self, pass: Pass) -> Result<Vec<Row>> {
+        guest::measure(&self.workspace, &self.qemu.program, pass, LIMIT, self.progress)
+    }
+
+    fn service(&self, passes: &[service::Pass]) -> Result<Vec<Row>> {
+        let scratch = self.workspace.scratch();
+        service::measure(
+            &scratch,
+            &self.qemu.program,
+            &self.programs,
+            passes,
+            LIMIT,
+            self.progress,
+        )
+    }
+
+    fn sizes(&self) -> Result<Vec<Row>> {
+        let service = programs::build_service(&self.workspace, self.progress)?;
+        Ok(vec![sizes::row("service", &service.elf)?])
+    }
+
+    /// Tells of stages that are over or under their budget. `cargo xtask test` fails for the former; here they are figures like
+    /// others.
+    fn compare(&self, rows: &[Row]) -> Result<()> {
+        let comparison = Budget::load(&self.workspace)?.compare(&Budget::of(rows));
+        if let Err(text) = comparison.verdict() {
+            say(&format!("over the budget: {text}"));
+        }
+        if let Some(advice) = comparison.advice() {
+            say(&advice);
+        }
+        Ok(())
+    }
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }

@@ -1,5 +1,6 @@
 //! A row of the result: one measurement of one contender.
 
+use native_bench::Paired;
 use serde::{Deserialize, Serialize};
 
 /// One measurement. What was not measured is left out.
@@ -34,6 +35,9 @@ pub(crate) struct Row {
     pub(crate) notifies_per_request: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) interrupts_per_request: Option<f64>,
+    /// Calls to the kernel for a request: all of them, or those at the end of the stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) calls_per_request: Option<f64>,
     /// The rate as a share of that of the raw ring in the same round: the median of the rounds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ratio_to_raw: Option<f64>,
@@ -49,6 +53,15 @@ pub(crate) struct Row {
     /// The share of one hart that the driver takes while it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_share: Option<f64>,
+    /// Natively: the rate as a share of that of `virtio-driver` in the same round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rate_to_other: Option<Paired>,
+    /// Natively: nanoseconds within the driver for each request, the median of the rounds. Polls that find nothing are not in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) busy_nanos: Option<f64>,
+    /// Natively: that time as a share of that of `virtio-driver` in the same round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) busy_to_other: Option<Paired>,
     /// Bytes of code of a program. Its row has no request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) text_bytes: Option<u64>,

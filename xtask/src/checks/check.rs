@@ -28,6 +28,8 @@ pub(super) enum Guest {
     Bare,
     /// The test kernel with the service.
     Minix,
+    /// The benchmark image.
+    Bench,
 }
 
 /// One named check.

@@ -1,10 +1,11 @@
 //! `cargo xtask test`: every check of the workspace, by name.
 //!
-//! [`cargo`] asks cargo about the code, [`command_line`] makes the mistakes a user may make, [`matrix`] boots the bare image in
+//! [`cargo`] asks cargo about the code, [`bench`] holds the driver to its budget, [`command_line`] makes the mistakes a user may make, [`matrix`] boots the bare image in
 //! every combination, [`service`] and [`loader`] put the MINIX service to the test, [`foreign`] does both on devices that
 //! behave as others than QEMU's do, [`machines`] boots both on unusual machines and disks, [`miri`] looks for undefined behaviour,
 //! [`runner`] runs and prints them. [`boot`] is the vocabulary of all that boot.
 
+mod bench;
 mod boot;
 mod cargo;
 mod check;
@@ -31,6 +32,7 @@ use crate::workspace::Workspace;
 /// The checks that do not depend on the machine this runs on.
 fn all(workspace: &Workspace) -> Vec<Check> {
     let mut checks = cargo::checks(workspace);
+    checks.extend(bench::checks());
     checks.extend(command_line::checks());
     checks.extend(loader::checks());
     checks.extend(machines::checks());
@@ -88,6 +90,7 @@ fn prepare(workspace: Workspace, checks: &[Check], args: &TestArgs) -> Result<Co
             },
             bare: wants(Guest::Bare),
             minix: wants(Guest::Minix),
+            bench: wants(Guest::Bench),
             foreign: checks.iter().any(|check| check.foreign),
         };
         setup = Some(Setup::prepare(&workspace, needs, progress)?);

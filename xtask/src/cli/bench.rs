@@ -10,21 +10,22 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
-    /// Write the page with the charts, and the charts as SVG files, to this directory.
+    /// Write the page with the charts, and the charts as SVG files, to this directory instead of `target/bench`.
     #[arg(long, value_name = "DIR")]
     pub(crate) page: Option<PathBuf>,
 
-    /// Take the instructions counted now as the budget that `cargo xtask test` holds the driver to.
-    #[arg(long)]
+    /// Only count instructions, and take them as the budget that `cargo xtask test` holds the driver to.
+    #[arg(long, conflicts_with_all = ["page", "native", "profile"])]
     pub(crate) bless: bool,
 
     /// Also measure the driver natively, over vhost-user, beside another driver.
     #[arg(long)]
     pub(crate) native: bool,
 
-    /// Also tell where the instructions go, by function and by source line.
-    #[arg(long)]
-    pub(crate) profile: bool,
+    /// Measure nothing; tell where the instructions of one kind of request go, by function and by source line. The kind is given by
+    /// words as `operation=write,depth=1`: contender, operation, mode, chains, buffer, depth, segments, bytes.
+    #[arg(long, value_name = "WORDS", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["json", "page", "bless", "native"])]
+    pub(crate) profile: Option<String>,
 
     /// Use this QEMU (qemu-system-riscv64, 7.0 or newer) instead of looking for one.
     #[arg(long, value_name = "PATH")]

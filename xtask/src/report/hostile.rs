@@ -12,7 +12,7 @@ use crate::run::Ended;
 
 /// Records of every kind; `N` stands for a number, `W` for a word.
 const SHAPES: &[&str] = &[
-    r#"{"device":{"version":N,"offered":[N,N],"accepted":[N,N],"capacity":N,"block_bytes":N,"queue_size":N,"read_only":false,"id":"W"}}"#,
+    r#"{"device":{"version":N,"offered":N,"accepted":N,"capacity":N,"block_bytes":N,"queue_size":N,"read_only":false,"id":"W"}}"#,
     r#"{"partition":{"number":N,"first_byte":N,"bytes":N}}"#,
     r#"{"test":{"group":"W","number":N,"name":"W","outcome":"skip","detail":"W"}}"#,
     r#"{"test":{"group":"W","number":N,"name":"W","outcome":"fail","detail":"W"}}"#,
@@ -21,7 +21,8 @@ const SHAPES: &[&str] = &[
     r#"{"zeroed":{"range":{"first":N,"count":N}}}"#,
     r#"{"undefined":{"range":{"first":N,"count":N}}}"#,
     r#"{"file":{"path":"W","bytes":N,"crc64":N}}"#,
-    r#"{"bench":{"name":"W","depth":N,"bytes":N,"ops":N,"micros":N,"notifies":N,"interrupts":N,"instructions":N}}"#,
+    r#"{"driver":{"requests":N,"notifies":N,"interrupts":N}}"#,
+    r#"{"counted":{"case":{"contender":"W","operation":"W","mode":"W","chains":"W","buffer":"W","depth":N,"segments":N,"bytes":N},"stage":"W","requests":N,"instructions":N,"notifies":N,"interrupts":N}}"#,
     r#"{"load":{"label":"W","acknowledged":N,"reads":N,"writes":N,"retried":N,"reopened":N}}"#,
     r#"{"started":{"label":"W","endpoint":N,"program":"W"}}"#,
     r#"{"ended":{"label":"W","endpoint":N,"how":"exit","result":N}}"#,

@@ -45,7 +45,7 @@ pub(crate) fn screen(
     screen.lines.push(format!("{what}, on QEMU {}", report.qemu_version));
     screen.found(&report.guest, console);
     screen.tested(&report.guest, args.verbose);
-    screen.measured(&report.guest);
+    screen.driver(&report.guest);
     screen.service(report);
     screen.compared(report, input);
     screen.times(report);
@@ -109,7 +109,6 @@ impl Screen {
             let (version, id, block, queue) = (device.version, device.id, device.block_bytes, device.queue_size);
             let size = size(device.capacity.saturating_mul(SECTOR_BYTES as u64));
             let access = if device.read_only { "read-only" } else { "read-write" };
-            let [low, high] = device.accepted.map(u128::from);
             for (name, text) in [
                 (
                     "device",
@@ -119,7 +118,7 @@ impl Screen {
                     "disk",
                     format!("{size}, block {block} bytes, {access}, queue of {queue}"),
                 ),
-                ("features", feature_names(high << 64 | low)),
+                ("features", feature_names(device.accepted)),
             ] {
                 self.row(name, &text, "");
             }
@@ -130,7 +129,7 @@ impl Screen {
         for line in log {
             if let Some((_, bits)) = line.split_once("features 0x") {
                 let bits = bits.split(',').next().unwrap_or_default();
-                features = features.or(u128::from_str_radix(bits, 16).ok());
+                features = features.or(u64::from_str_radix(bits, 16).ok());
             } else if line.starts_with("block device ") {
                 push_new(&mut rows, ("device", line));
             } else if let Some(line) = line.strip_prefix("capacity ") {
@@ -264,32 +263,17 @@ impl Screen {
         }
     }
 
-    fn measured(&mut self, guest: &Guest) {
-        self.heading = "Measured                  MB/s    IOPS   per request:  us  notifies  interrupts";
-        for reported in &guest.records {
-            let Record::Bench {
-                name,
-                depth,
-                bytes,
-                ops: ops @ 1..,
-                micros: micros @ 1..,
-                notifies,
-                interrupts,
-                ..
-            } = reported.record
-            else {
-                continue;
-            };
-            let (requests, time) = (ops as f64, micros as f64);
-            self.line(format!(
-                "  {:<19}{:>9.1}{:>8.0}{:>18.2}{:>10.2}{:>12.2}",
-                cut(&format!("{name} x{depth}"), 19),
-                requests * bytes as f64 / time,
-                requests * 1e6 / time,
-                time / requests,
-                notifies as f64 / requests,
-                interrupts as f64 / requests
-            ));
+    /// What the driver of the bare image did.
+    fn driver(&mut self, guest: &Guest) {
+        self.heading = "Driver";
+        for (name, count) in records!(guest, Record::Driver { requests, notifies, interrupts } => [
+            ("requests to the device", requests),
+            ("notifications", notifies),
+            ("interrupts", interrupts),
+        ])
+        .flatten()
+        {
+            self.row(name, "", &count.to_string());
         }
     }
 
@@ -472,15 +456,15 @@ fn outcomes(outcomes: impl IntoIterator<Item = Outcome>) -> String {
 }
 
 /// The names of a set of features.
-fn feature_names(bits: u128) -> String {
+fn feature_names(bits: u64) -> String {
     let common = Features::from_bits_retain(bits);
-    let block = BlkFeatures::from_bits_retain(bits as u64);
-    let names = block.iter_names().map(|(name, flag)| (name, u128::from(flag.bits())));
+    let block = BlkFeatures::from_bits_retain(bits);
+    let names = block.iter_names().map(|(name, flag)| (name, flag.bits()));
     let names: Vec<_> = names
         .chain(common.iter_names().map(|(name, flag)| (name, flag.bits())))
         .collect();
     let unnamed = names.iter().fold(bits, |bits, (_, flag)| bits & !flag);
-    let unnamed = (0..u128::BITS)
+    let unnamed = (0..u64::BITS)
         .filter(|bit| unnamed >> bit & 1 == 1)
         .map(|bit| format!("bit-{bit}"));
     let names = names.iter().map(|(name, _)| (*name).to_owned());

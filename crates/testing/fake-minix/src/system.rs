@@ -11,8 +11,8 @@ use std::rc::Rc;
 use minix_abi::grant::GrantFlags;
 use minix_abi::ipc::{AsyncFlags, AsyncMessage, IpcCall, IpcStatus};
 use minix_abi::kernel_call::{
-    DiagCtl, GetInfo, InfoRequest, IrqCtl, IrqHook, IrqRequest, MapAccess, MapElement, PhysRange, PrivFlags, SafeCopy,
-    SetAlarm, SetGrant, Umap, UmapReply, Vumap, VumapReply, WhoAmI,
+    DiagCode, DiagCtl, GetInfo, InfoRequest, IrqCtl, IrqHook, IrqRequest, MapAccess, MapElement, PhysRange, PrivFlags,
+    SafeCopy, SetAlarm, SetGrant, Umap, UmapReply, Vumap, VumapReply, WhoAmI,
 };
 use minix_abi::notify::Notification;
 use minix_abi::rs::InitFlags;
@@ -385,7 +385,12 @@ impl State {
                 known.alarm = (request.expires > 0).then(|| self.now + request.expires * TICK_MICROS);
             }
             MessageType::SYS_DIAGCTL => {
-                let DiagCtl { address, bytes, .. } = message.payload();
+                let DiagCtl {
+                    code, address, bytes, ..
+                } = message.payload();
+                if code != DiagCode::DIAG {
+                    return Err(Errno::EINVAL);
+                }
                 let text = readable(address, bytes as u64).to_vec();
                 self.console.push(String::from_utf8(text).expect("text"));
             }

@@ -7,8 +7,8 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::SectorRange;
 use crate::histogram::BUCKETS;
+use crate::{Call, SectorRange};
 
 /// The byte that opens a record: the ASCII record separator, which console text has no use for.
 pub const MARK: char = '\u{1e}';
@@ -75,10 +75,10 @@ pub enum Since {
 pub struct Device<'a> {
     /// Register layout: 1 (legacy) or 2.
     pub version: u32,
-    /// Feature bits that the device offered, low word first.
-    pub offered: [u64; 2],
+    /// Feature bits that the device offered.
+    pub offered: u64,
     /// Feature bits that the driver accepted.
-    pub accepted: [u64; 2],
+    pub accepted: u64,
     /// Size in sectors.
     pub capacity: u64,
     pub block_bytes: u32,
@@ -151,22 +151,14 @@ pub enum Record<'a> {
     Undefined { range: SectorRange },
     /// A file that was read: its path from the root of its file system, and the CRC-64/XZ of its content.
     File { path: &'a str, bytes: u64, crc64: u64 },
-    /// One measurement.
-    Bench {
-        name: &'a str,
-        /// Requests in flight.
-        depth: u32,
-        /// Bytes per request.
-        bytes: u64,
-        /// Requests done.
-        ops: u64,
-        micros: u64,
+    /// What the driver of the bare image did since it was last started.
+    Driver {
+        /// Requests that it sent to the device.
+        requests: u64,
         /// Notifications sent to the device.
         notifies: u64,
         /// Interrupts taken.
         interrupts: u64,
-        /// Instructions retired, 0 if the board does not count them.
-        instructions: u64,
     },
     /// Instructions of a stage, in all of the requests together.
     Counted {
@@ -248,13 +240,50 @@ pub enum Record<'a> {
         /// Whether it had to be killed.
         forced: bool,
     },
-    /// What a process took between two statements of the scenario.
+    /// What a process took between two statements of the scenario, or between two [marks](crate::MARK_CODE) of a client.
     Measure {
         name: &'a str,
         label: &'a str,
         /// Instructions in user mode.
         instructions: u64,
         micros: u64,
+    },
+    /// The device of such a process meanwhile. Comes after the [`Measure`](Self::Measure) of that name.
+    Signals {
+        name: &'a str,
+        /// Notifications that the device got.
+        notifies: u64,
+        /// Interrupts that the process was told of.
+        interrupts: u64,
+    },
+    /// What such a process took from one call to the next. Comes after the [`Measure`](Self::Measure) of that name.
+    Stage {
+        name: &'a str,
+        from: Call,
+        to: Call,
+        /// How often the two calls followed each other.
+        times: u64,
+        /// Instructions in user mode, the second call included.
+        instructions: u64,
+    },
+    /// Requests of a client, all alike. Comes after the [`Measure`](Self::Measure) of that name, if there is one.
+    Requests {
+        name: &'a str,
+        /// `read` or `write`.
+        operation: &'a str,
+        /// Requests in flight.
+        depth: u32,
+        /// Pieces of memory of each.
+        segments: u32,
+        /// Bytes of each.
+        bytes: u32,
+        /// Requests done.
+        ops: u64,
+        micros: u64,
+        /// Half of them, nine in ten, and 99 in a hundred took at most so many nanoseconds.
+        nanos: [u64; 3],
+        /// How many there are in each bucket of [`histogram`](crate::histogram).
+        buckets: [u32; BUCKETS],
     },
     /// The kernel saw a breach of protocol. A failure.
     Violation { text: &'a str },
@@ -328,8 +357,8 @@ mod tests {
             },
             Record::Device(Device {
                 version: 2,
-                offered: [u64::MAX, 1 << 63],
-                accepted: [0; 2],
+                offered: u64::MAX,
+                accepted: 0,
                 capacity: 1,
                 block_bytes: 512,
                 queue_size: 4,

@@ -2,6 +2,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod choice;
 pub mod options;
 
 /// The number of the disk that each contender has, in the order of addresses.

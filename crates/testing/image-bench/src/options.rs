@@ -2,9 +2,11 @@
 
 use core::fmt;
 
+use crate::choice::Choice;
+
 /// What a boot measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pass {
+pub enum Pass<'a> {
     /// Instructions of each stage, exactly. The machine counts instructions.
     Counts,
     /// Requests per second and latency.
@@ -14,11 +16,16 @@ pub enum Pass {
         /// How long a turn takes, in microseconds.
         slice_micros: u64,
     },
+    /// Instructions of the first case that is like this, and of no other, for a host that logs what is executed.
+    Profile(Choice<'a>),
 }
 
-impl Pass {
+impl<'a> Pass<'a> {
     /// Reads a command line; `None` if it makes no sense.
-    pub fn parse(text: &str) -> Option<Pass> {
+    pub fn parse(text: &'a str) -> Option<Self> {
+        if let Some(choice) = text.strip_prefix("profile") {
+            return Choice::default().changed(choice).ok().map(Pass::Profile);
+        }
         let mut words = text.split_ascii_whitespace();
         let pass = match words.next()? {
             "counts" => Pass::Counts,
@@ -32,11 +39,12 @@ impl Pass {
     }
 }
 
-impl fmt::Display for Pass {
+impl fmt::Display for Pass<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Pass::Counts => f.write_str("counts"),
             Pass::Rates { rounds, slice_micros } => write!(f, "rates {rounds} {slice_micros}"),
+            Pass::Profile(choice) => write!(f, "profile {choice}"),
         }
     }
 }
@@ -56,6 +64,12 @@ mod tests {
                 rounds: 100,
                 slice_micros: 4000,
             },
+            Pass::Profile(Choice {
+                contender: "raw",
+                depth: 8,
+                ..Choice::default()
+            }),
+            Pass::Profile(Choice::default()),
         ] {
             assert_eq!(Pass::parse(&pass.to_string()), Some(pass));
         }
@@ -72,6 +86,8 @@ mod tests {
             "rates 1",
             "rates 1 2 3",
             "rates -1 2",
+            "profile depth",
+            "profile depth=-1",
         ] {
             assert_eq!(Pass::parse(text), None, "{text}");
         }

@@ -2,9 +2,10 @@
 
 use core::fmt::{self, Display};
 
-use guest_protocol::{Record, SectorRange};
+use guest_protocol::{MARK_CODE, Record, SectorRange};
 use minix_abi::grant::GrantFlags;
-use minix_abi::{Endpoint, Errno, GrantId, PAGE_BYTES};
+use minix_abi::kernel_call::{DiagCode, DiagCtl};
+use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType, PAGE_BYTES};
 use minix_rt::asynsend::{self, Outbox};
 use minix_rt::grant::{self, Grants};
 use minix_rt::{Ipc, ds, kernel, memory};
@@ -81,6 +82,21 @@ impl<I: Ipc> Client<I> {
         if grant.is_valid() {
             self.grants.revoke(grant);
         }
+    }
+
+    /// Marks the start of a measurement of a process, or the end of the one with that name. False on a kernel that does not
+    /// measure, such as that of MINIX.
+    pub fn mark(&mut self, process: Endpoint, name: &str) -> bool {
+        let mark = DiagCtl {
+            code: DiagCode(MARK_CODE),
+            address: name.as_ptr().expose_provenance() as u64,
+            bytes: name.len() as i32,
+            process,
+            ..DiagCtl::default()
+        };
+        let mut message = Message::with_payload(MessageType::SYS_DIAGCTL, &mark);
+        // SAFETY: the kernel reads `name`, which is borrowed for the whole call.
+        unsafe { self.ipc.kernel_call(&mut message) }.is_ok()
     }
 
     /// Who has the label at the moment.

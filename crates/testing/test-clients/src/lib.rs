@@ -8,6 +8,7 @@ pub mod blocktest;
 pub mod buffer;
 pub mod client;
 pub mod load;
+pub mod measure;
 pub mod mfs;
 #[cfg(target_arch = "riscv64")]
 pub mod program;

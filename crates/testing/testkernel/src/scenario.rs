@@ -26,6 +26,19 @@ pub enum VfsRequest {
     OpenCount,
 }
 
+/// When the device of a service gets its notifications.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pace {
+    /// When the service sends them. The kernel takes no part.
+    #[default]
+    Free,
+    /// When the service sends them, and the service goes on once the device has completed everything.
+    AtOnce,
+    /// When every process waits, and everything goes on once the device has completed everything.
+    WhenAllWait,
+}
+
 /// A statement of the scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -50,6 +63,8 @@ pub enum Statement<S> {
     Gone(S),
     /// Let so many microseconds pass.
     Sleep(u64),
+    /// Windows of devices that are mapped from now on get their notifications like this.
+    Pace(Pace),
     /// From now on no more than so many free pages are contiguous.
     Fragment(u64),
     /// Put the hook of a dead process on the interrupt line of a service, until RS collects dead slots.

@@ -20,6 +20,11 @@ pub(crate) trait Contender {
     /// Makes ready for a turn: up to [`TURN_REQUESTS`] in batches of this shape. Nothing is in flight.
     fn prepare(&mut self, workload: &Workload);
 
+    /// Requests of the workload to do after which every batch is like the one before.
+    fn warm_up(&mut self) -> usize {
+        1
+    }
+
     /// What the report calls it.
     fn case(&self, workload: &Workload) -> Case<'static>;
 

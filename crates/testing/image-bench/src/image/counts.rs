@@ -6,29 +6,31 @@ use bare_image::report::{record, stop};
 use bare_image::windows::{Found, Transport};
 use board_qemu_virt::{Interrupts, println};
 use guest_protocol::Record;
+use image_bench::choice::Choice;
 use image_bench::disks;
+use virtio_blk::Chains;
 use virtio_core::DmaBuffer;
 use virtio_drivers::transport::mmio::MmioTransport;
 
-use super::bracket::{Bracket, settle};
+use super::bracket::{Bracket, counting_begins, settle};
 use super::buffers::{Buffer, Gather, Handle};
 use super::contender::{Contender, Line};
-use super::ours::{Chains, Ours};
+use super::ours::{Ours, holds};
 use super::raw::Raw;
 use super::rival::{self, Blocking, NonBlocking, Watched};
 use super::workload::{DEPTHS, Operation, SEGMENTS, Workload};
 
-/// Batches that are not counted: the first ones meet cold paths.
+/// The fewest batches that are not counted: the first ones meet cold paths.
 const WARM_UP: u64 = 8;
 /// Batches that are counted.
 const BATCHES: u64 = 64;
 
 /// Chains that can be asked for.
-const CHAINS: [Chains; 2] = [Chains::Direct, Chains::Indirect];
+const CHAINS: [Chains; 3] = [Chains::Direct, Chains::Indirect, Chains::PerRequest];
 
 /// Runs the pass.
-pub(crate) fn run(found: Box<[Found; disks::COUNT]>, interrupts: Interrupts) {
-    let bracket = Bracket::new();
+pub(crate) fn run(found: Box<[Found; disks::COUNT]>, interrupts: Interrupts, choice: Option<Choice<'static>>) {
+    let bracket = Bracket::new(choice);
     for (number, disk) in IntoIterator::into_iter(*found).enumerate() {
         let line = disk.source.map(|source| Line { interrupts, source });
         match number {
@@ -77,7 +79,7 @@ fn over<B: Buffer>(bracket: &Bracket, transport: Transport, chains: Chains, work
 
 /// Counts a workload if the queue holds a batch of it.
 fn fitting<B: Buffer>(bracket: &Bracket, contender: &mut Ours<B>, chains: Chains, workload: &Workload) {
-    if chains.hold(workload) {
+    if holds(chains, workload) {
         count(bracket, contender, workload);
     }
 }
@@ -100,10 +102,14 @@ fn rival(bracket: &Bracket, transport: Transport, chains: &'static str, depth: u
         // Notifications are counted in batches of their own, since counting takes instructions.
         let workload = Workload::reads(depth);
         let mut watched = NonBlocking::<Watched>::start(window, chains);
+        if !bracket.wants(&watched.case(&workload)) {
+            window = watched.end();
+            continue;
+        }
         let notifies = measure(bracket, &mut watched, &workload).notifies;
         let mut contender = NonBlocking::<MmioTransport<'static>>::start(watched.end(), chains);
         let counted = measure(bracket, &mut contender, &workload);
-        report(&contender, &workload, &Counted { notifies, ..counted });
+        report(bracket, &contender, &workload, &Counted { notifies, ..counted });
         window = contender.end();
     }
 }
@@ -117,11 +123,13 @@ struct Counted {
 
 /// Counts the stages of one workload and reports them.
 fn count<C: Contender>(bracket: &Bracket, contender: &mut C, workload: &Workload) {
-    let counted = measure(bracket, contender, workload);
-    report(contender, workload, &counted);
+    if bracket.wants(&contender.case(workload)) {
+        let counted = measure(bracket, contender, workload);
+        report(bracket, contender, workload, &counted);
+    }
 }
 
-fn report<C: Contender>(contender: &C, workload: &Workload, counted: &Counted) {
+fn report<C: Contender>(bracket: &Bracket, contender: &C, workload: &Workload, counted: &Counted) {
     let case = contender.case(workload);
     for (stage, instructions) in C::STAGES.into_iter().zip(counted.stages) {
         let Some(stage) = stage else { continue };
@@ -135,17 +143,19 @@ fn report<C: Contender>(contender: &C, workload: &Workload, counted: &Counted) {
         });
     }
     println!("{} {} x{}", case.contender, case.operation, case.depth);
+    bracket.reported();
 }
 
 fn measure<C: Contender>(bracket: &Bracket, contender: &mut C, workload: &Workload) -> Counted {
     contender.prepare(workload);
+    let warm_up = contender.warm_up().div_ceil(workload.depth) as u64;
+    for _ in 0..WARM_UP.max(warm_up) {
+        one_batch(bracket, contender, workload.depth);
+    }
     let mut counted = [0; 3];
-    let mut before = contender.events();
-    for batch in 0..WARM_UP + BATCHES {
-        if batch == WARM_UP {
-            counted = [0; 3];
-            before = contender.events();
-        }
+    counting_begins();
+    let before = contender.events();
+    for _ in 0..BATCHES {
         for (sum, count) in counted.iter_mut().zip(one_batch(bracket, contender, workload.depth)) {
             *sum += count;
         }
@@ -163,7 +173,14 @@ fn one_batch<C: Contender>(bracket: &Bracket, contender: &mut C, depth: usize) -
     contender.waited();
     let mut submit = bracket.around(|| contender.submit());
     submit -= contender.waited();
-    let publish = bracket.around(|| contender.publish());
+    // A bracket that is not reported would be a stage that a profile cannot name.
+    let publish = match C::STAGES[1] {
+        Some(_) => bracket.around(|| contender.publish()),
+        None => {
+            contender.publish();
+            0
+        }
+    };
     while !contender.is_completed() {
         core::hint::spin_loop();
     }

@@ -9,12 +9,11 @@ use bare_image::windows::Transport;
 use board_qemu_virt::{Ticks, counters};
 use guest_protocol::Case;
 use virtio_blk::proto::Sector;
-use virtio_blk::{Completion, Disk, DiskOptions, Request};
-use virtio_core::Features;
+use virtio_blk::{Chains, Completion, Disk, DiskOptions, Request};
 
 use super::buffers::Buffer;
 use super::contender::{Contender, Events, Line};
-use super::workload::{SECTOR_BYTES, Workload};
+use super::workload::{Operation, SECTOR_BYTES, Workload};
 
 /// Capacity of the queue, in descriptors and requests: what QEMU offers by default.
 pub(crate) const CAPACITY: usize = 256;
@@ -25,42 +24,25 @@ const MAX_SEGMENTS: u16 = 64;
 /// How long an interrupt may take, in ticks of the clock of QEMU's machine; some seconds.
 const PATIENCE: Ticks = Ticks(100_000_000);
 
-/// How the chains of requests reach the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Chains {
-    /// In the descriptor table of the queue.
-    Direct,
-    /// In the table of their slot.
-    Indirect,
+/// Requests until the driver has found out that the queue is never crowded, by which it chooses the chains of each.
+const ACQUAINTANCE: usize = 6 * CAPACITY;
+
+fn name(chains: Chains) -> &'static str {
+    match chains {
+        Chains::Direct => "direct",
+        Chains::Indirect => "indirect",
+        Chains::PerRequest => "either",
+    }
 }
 
-impl Chains {
-    fn name(self) -> &'static str {
-        match self {
-            Chains::Direct => "direct",
-            Chains::Indirect => "indirect",
-        }
-    }
-
-    fn options(self) -> DiskOptions {
-        let mut options = DiskOptions {
-            max_segments: MAX_SEGMENTS,
-            ..DiskOptions::default()
-        };
-        if self == Chains::Direct {
-            options.features = options.features.difference(Features::INDIRECT_DESC);
-        }
-        options
-    }
-
-    /// Whether a batch is in flight as a whole.
-    pub(crate) fn hold(self, workload: &Workload) -> bool {
-        let descriptors = match self {
-            Chains::Direct => workload.segments + 2,
-            Chains::Indirect => 1,
-        };
-        workload.depth * descriptors <= CAPACITY
-    }
+/// Whether a queue with these chains holds a batch as a whole.
+pub(crate) fn holds(chains: Chains, workload: &Workload) -> bool {
+    let descriptors = if chains == Chains::Direct {
+        workload.segments + 2
+    } else {
+        1
+    };
+    workload.depth * descriptors <= CAPACITY
 }
 
 /// The driver on its disk.
@@ -70,6 +52,8 @@ pub(crate) struct Ours<B: Buffer> {
     /// `None` to poll.
     line: Option<Line>,
     workload: Workload,
+    /// Whether there was no crowd in the queue for long enough that the driver knows.
+    is_calm: bool,
     /// The buffers of the batch; those in flight are with the driver.
     buffers: Vec<Option<B>>,
     /// Those of other workloads, so that going back to one takes no time.
@@ -79,16 +63,39 @@ pub(crate) struct Ours<B: Buffer> {
 impl<B: Buffer> Ours<B> {
     /// Starts the driver, polling.
     pub(crate) fn start(transport: Transport, chains: Chains) -> Self {
-        match Disk::start(transport, &mut DmaMemory, &chains.options()) {
+        let options = DiskOptions {
+            max_segments: MAX_SEGMENTS,
+            chains,
+            ..DiskOptions::default()
+        };
+        match Disk::start(transport, &mut DmaMemory, &options) {
             Ok(disk) => Self {
                 disk: Box::new(disk),
                 chains,
                 line: None,
                 workload: Workload::reads(0),
+                is_calm: false,
                 buffers: Vec::new(),
                 others: Vec::new(),
             },
             Err(failed) => stop("init", "no-disk", &failed.error),
+        }
+    }
+
+    #[inline(always)]
+    fn submit_batch(&mut self, writes: impl Fn(usize) -> bool) {
+        let sectors = (self.workload.bytes / SECTOR_BYTES) as u64;
+        let mut sector = 0;
+        for (index, place) in self.buffers.iter_mut().enumerate() {
+            let Some(buffer) = place.take() else { missing() };
+            let request = match writes(index) {
+                true => Request::write(Sector(sector), buffer, index as u32),
+                false => Request::read(Sector(sector), buffer, index as u32),
+            };
+            if let Err(rejected) = self.disk.submit(request) {
+                stop("run", "rejected", &rejected.error);
+            }
+            sector += sectors;
         }
     }
 
@@ -117,25 +124,26 @@ impl<B: Buffer> Contender for Ours<B> {
         self.workload = *workload;
     }
 
+    fn warm_up(&mut self) -> usize {
+        let is_calm = self.workload.depth <= CAPACITY / 6;
+        // A crowd is noticed at once.
+        let is_known = self.chains != Chains::PerRequest || self.is_calm || !is_calm;
+        self.is_calm = is_calm;
+        if is_known { 1 } else { ACQUAINTANCE }
+    }
+
     fn case(&self, workload: &Workload) -> Case<'static> {
         let mode = if self.line.is_some() { "interrupts" } else { "polled" };
-        workload.case("ours", mode, self.chains.name(), B::NAME)
+        workload.case("ours", mode, name(self.chains), B::NAME)
     }
 
     #[inline(never)]
     fn submit(&mut self) {
-        let sectors = (self.workload.bytes / SECTOR_BYTES) as u64;
-        let mut sector = 0;
-        for (index, place) in self.buffers.iter_mut().enumerate() {
-            let Some(buffer) = place.take() else { missing() };
-            let request = match self.workload.operation.writes(index) {
-                true => Request::write(Sector(sector), buffer, index as u32),
-                false => Request::read(Sector(sector), buffer, index as u32),
-            };
-            if let Err(rejected) = self.disk.submit(request) {
-                stop("run", "rejected", &rejected.error);
-            }
-            sector += sectors;
+        // As in a program, which reads in one place and writes in another.
+        match self.workload.operation {
+            Operation::Read => self.submit_batch(|_| false),
+            Operation::Write => self.submit_batch(|_| true),
+            Operation::Mixed => self.submit_batch(|index| index % 2 == 1),
         }
     }
 

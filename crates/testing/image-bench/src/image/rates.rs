@@ -11,11 +11,12 @@ use bare_image::windows::{Found, Transport};
 use board_qemu_virt::{Interrupts, Ticks, Timebase, counters, println};
 use guest_protocol::{Case, Record, histogram};
 use image_bench::disks;
+use virtio_blk::Chains;
 use virtio_drivers::transport::mmio::MmioTransport;
 
 use super::buffers::{Gather, Handle};
 use super::contender::{Contender, Line, TURN_REQUESTS};
-use super::ours::{Chains, Ours};
+use super::ours::{Ours, holds};
 use super::raw::Raw;
 use super::rival::{Blocking, DEPTH_DIRECT, DEPTH_INDIRECT, NonBlocking};
 use super::workload::{DEPTHS, Operation, SEGMENTS, Workload};
@@ -99,12 +100,12 @@ fn contender(disk: usize, transport: Transport) -> Box<dyn Turns> {
     match disk {
         disks::OURS_DIRECT => Box::new(Ours::<Handle>::start(transport, Chains::Direct)),
         disks::OURS_INDIRECT => Box::new(Ours::<Handle>::start(transport, Chains::Indirect)),
-        disks::OURS_LISTS => Box::new(Ours::<Gather>::start(transport, Chains::Indirect)),
+        disks::OURS_LISTS => Box::new(Ours::<Gather>::start(transport, Chains::PerRequest)),
         disks::RIVAL_BLOCKING => Box::new(Blocking::<Registers>::start(transport.into_access(), "direct")),
         disks::RIVAL_DIRECT => Box::new(NonBlocking::<Registers>::start(transport.into_access(), "direct")),
         disks::RIVAL_INDIRECT => Box::new(NonBlocking::<Registers>::start(transport.into_access(), "indirect")),
         disks::RAW => Box::new(Raw::start(transport)),
-        _ => Box::new(Ours::<Handle>::start(transport, Chains::Indirect)),
+        _ => Box::new(Ours::<Handle>::start(transport, Chains::PerRequest)),
     }
 }
 
@@ -123,7 +124,7 @@ fn entries() -> Vec<Entry> {
         for disk in [disks::RAW, disks::OURS, disks::OURS_INDIRECT] {
             add(disk, workload);
         }
-        if Chains::Direct.hold(&workload) {
+        if holds(Chains::Direct, &workload) {
             add(disks::OURS_DIRECT, workload);
         }
         match depth {
@@ -211,7 +212,9 @@ impl<C: Contender> Turns for C {
         self.listen(line);
         self.prepare(workload);
         // Host and guest have this contender's code and data at hand then.
-        batch(self, workload.depth);
+        for _ in 0..self.warm_up().div_ceil(workload.depth) {
+            batch(self, workload.depth);
+        }
         let start = counters::now();
         let mut requests = 0;
         loop {

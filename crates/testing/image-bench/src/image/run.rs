@@ -29,7 +29,8 @@ pub(crate) fn main(boot: Boot) -> ! {
         stop("probe", "no-block-device", &"there is not one disk for each contender");
     };
     match pass {
-        Pass::Counts => counts::run(found, board.interrupts),
+        Pass::Counts => counts::run(found, board.interrupts, None),
+        Pass::Profile(choice) => counts::run(found, board.interrupts, Some(choice)),
         Pass::Rates { rounds, slice_micros } => {
             let effort = Effort { rounds, slice_micros };
             rates::run(found, board.interrupts, board.timebase, effort);

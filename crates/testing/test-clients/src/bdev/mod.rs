@@ -48,6 +48,8 @@ pub enum Trouble {
     WrongType(MessageType),
     /// The reply is to another request.
     WrongId { sent: i32, got: i32 },
+    /// The reply is to a request that is not in flight.
+    NeverAsked(i32),
     /// The driver answered an error, or another number of bytes.
     Refused(Status),
     /// This sector of the disk holds something else than it has to.
@@ -73,6 +75,7 @@ impl fmt::Display for Trouble {
             Self::NoRoom => f.write_str("no room for the request"),
             Self::WrongType(kind) => write!(f, "reply of type {:#x}", kind.0),
             Self::WrongId { sent, got } => write!(f, "reply to {got} and not to {sent}"),
+            Self::NeverAsked(id) => write!(f, "reply to {id}, which is not in flight"),
             Self::Refused(status) => write!(f, "the driver says {status:?}"),
             Self::Content(sector) => write!(f, "sector {sector} holds something else"),
         }

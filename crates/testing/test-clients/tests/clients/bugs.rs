@@ -10,6 +10,7 @@ use minix_abi::partition::SystemId;
 use minix_abi::{Errno, GrantId, MessageType, Status as Code};
 use test_clients::{abuse, blocktest, load, mfs, shell};
 
+use crate::right::measure;
 use crate::served::Bug::{self, *};
 use crate::served::{Asked, LARGE, Minix, SMALL, Wrong};
 
@@ -178,6 +179,7 @@ type Client = fn(&mut test_clients::client::Client<fake_minix::Process>, minix_r
 
 const LOAD: &str = "label=disk first=1000 count=500 seed=0x123400000000 depth=5 ops=1000";
 const OVERLAP: &str = "label=disk first=0 count=500 depth=3 ops=100";
+const MEASURE: &str = "label=disk write=8:1:4096:200";
 const MFS: &str = "label=disk minor=0";
 const SHELL: &str = "label=disk open write=0:8:0x700000000 verify=0:8:0x700000000";
 
@@ -197,6 +199,14 @@ const OTHERS: &[(Client, &str, Bug, &str)] = &[
     (load::main, LOAD, Reply(99, Wrong::Missing), ""),
     (load::overlap, OVERLAP, DiesAt(50), "requests, 3 at a time"),
     (mfs::main, MFS, Bug::None, "no superblock"),
+    (measure, MEASURE, Answers(EIO, |asked, _| asked.nth == 99), "EIO"),
+    (measure, MEASURE, Status(|asked, got| got.0 - if asked.nth == 99 { 512 } else { 0 }), "the driver says"),
+    (measure, MEASURE, Reply(120, Wrong::Twice), "which is not in flight"),
+    (measure, MEASURE, Reply(99, Wrong::Id), "which is not in flight"),
+    (measure, MEASURE, Reply(99, Wrong::Type), "reply of type"),
+    (measure, MEASURE, Reply(99, Wrong::Missing), ""),
+    (measure, MEASURE, DiesAt(99), "driver died"),
+    (measure, "label=disk read=1:1:4096:100", Reply(99, Wrong::Id), "reply to"),
     (mfs::main, MFS, Answers(EIO, |asked, _| asked.reads()), "cannot read: the driver says Err(EIO)"),
     (shell::main, SHELL, Answers(EIO, |_, _| true), "the driver says"),
     (shell::main, SHELL, Disk(|transfer| transfer.data.clear()), "sector 0 holds"),
@@ -260,7 +270,7 @@ fn finds(client: Client, words: &str, bug: Bug, text: &str) {
 }
 
 #[test]
-fn load_overlap_mfs_and_shell_find_each_bug() {
+fn load_overlap_measure_mfs_and_shell_find_each_bug() {
     for (client, words, bug, text) in OTHERS {
         finds(*client, words, *bug, text);
     }

@@ -1,11 +1,15 @@
 //! The driver without a bug: every client passes, and the disk holds the content of the records.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
+use fake_minix::Process;
 use guest_protocol::{Load, Outcome, Record, SectorRange, pattern};
-use minix_abi::Errno;
 use minix_abi::partition::SystemId;
+use minix_abi::{Errno, Instant};
+use minix_rt::Args;
+use test_clients::client::Client;
 use test_clients::{abuse, blocktest, load, shell};
 
 use crate::served::{Bug, LARGE, Minix, ORIGINAL_SEED, SMALL};
@@ -82,8 +86,8 @@ fn block_test_stays_inside_its_partition() {
 #[test]
 fn words_that_make_no_sense_are_refused() {
     let minix = Minix::new(SMALL, Bug::None);
-    type Program = fn(&mut test_clients::client::Client<fake_minix::Process>, minix_rt::Args) -> Result<(), Errno>;
-    let cases: [(Program, &str); 14] = [
+    type Program = fn(&mut Client<Process>, Args) -> Result<(), Errno>;
+    let cases: [(Program, &str); 20] = [
         (blocktest::main, "label=disk minor=0 speed=fast"),
         (blocktest::main, "minor=0"),
         (blocktest::main, "label=disk minor=300"),
@@ -96,6 +100,12 @@ fn words_that_make_no_sense_are_refused() {
         (abuse::main, "label=disk scratch=32760:100"),
         (shell::main, "label=disk opne"),
         (shell::main, "label=disk write=1:2:x"),
+        (measure, "label=disk"),
+        (measure, "label=disk read=1:1:4096"),
+        (measure, "label=disk read=1:1:4096:1:1"),
+        (measure, "label=disk read=65:1:4096:1"),
+        (measure, "label=disk write=1:0:4096:1"),
+        (measure, "label=disk read=1:16:4096:1"),
         (shell::main, "label= open"),
         (
             shell::main,
@@ -200,4 +210,67 @@ fn abuse_is_answered_by_the_rules_and_harms_nothing() {
             |record: &Record<'_>| matches!(record, Record::Test { detail, .. } if detail.starts_with("2000 sent"));
         assert!(minix.records().iter().any(has_sent), "{seed}");
     }
+}
+
+/// The program `measure` with a clock that goes on by ten microseconds whenever it is read.
+pub(crate) fn measure(client: &mut Client<Process>, args: Args) -> Result<(), Errno> {
+    let now = Cell::new(0);
+    let clock = || {
+        now.set(now.get() + 10);
+        Instant::from_micros(now.get())
+    };
+    test_clients::measure::program(client, args, clock)
+}
+
+#[test]
+fn measure_times_each_request_and_reports() {
+    let minix = Minix::new(SMALL, Bug::None);
+    let words = "label=disk minor=0 read=1:1:4096:100 write=8:1:65536:20 read=64:1:4096:100 read=1:64:262144:9";
+    assert_eq!(minix.run(measure, words), Some(Ok(())), "{:?}", minix.failures());
+    let records = minix.records().into_iter();
+    let measured: Vec<_> = records
+        .filter_map(|record| match record {
+            Record::Requests {
+                name,
+                depth,
+                segments,
+                bytes,
+                ops,
+                nanos,
+                buckets,
+                ..
+            } => {
+                assert_eq!(u64::from(buckets.iter().sum::<u32>()), ops, "{name}");
+                Some((name, (depth, segments, bytes, ops), nanos))
+            }
+            _ => None,
+        })
+        .collect();
+    // With one request at a time the clock is read at its start and at its end.
+    assert_eq!(measured[0], ("read:1:1:4096", (1, 1, 4096, 100), [10_000; 3]));
+    assert_eq!(measured[3], ("read:1:64:262144", (1, 64, 262_144, 9), [10_000; 3]));
+    for ((name, case, [p50, p90, p99]), wanted) in [
+        (measured[1], ("write:8:1:65536", (8, 1, 65_536, 20))),
+        (measured[2], ("read:64:1:4096", (64, 1, 4096, 100))),
+    ] {
+        assert_eq!((name, case), wanted);
+        assert!(p50 > 10_000 && p50 <= p90 && p90 <= p99, "{name}");
+    }
+    assert_eq!(measured.len(), 4);
+    // It says of the whole disk that it may have changed.
+    assert_eq!(minix.verify_disk(), SMALL as usize);
+}
+
+#[test]
+fn measure_sends_requests_that_do_not_touch() {
+    let minix = Minix::new(SMALL, Bug::None);
+    assert_eq!(minix.run(measure, "label=disk write=32:1:4096:200"), Some(Ok(())));
+    let content = minix.content.borrow();
+    let blocks: BTreeSet<u64> = content.written.keys().map(|sector| sector / 8).collect();
+    assert_eq!(
+        blocks.len(),
+        200 + 32,
+        "each in a place of its own, the first ones unmeasured"
+    );
+    assert!(blocks.iter().all(|block| !blocks.contains(&(block + 1))));
 }

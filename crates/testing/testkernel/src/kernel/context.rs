@@ -62,13 +62,21 @@ impl Context {
         self.registers[0]
     }
 
-    pub(super) const fn skip_call(&mut self) {
-        self.registers[0] += 4;
+    /// Goes on after an instruction of so many bytes.
+    pub(super) const fn skip(&mut self, bytes: u64) {
+        self.registers[0] += bytes;
     }
 
-    /// A register by its number, 1 to 31.
+    /// A register by its number.
     pub(super) const fn register(&self, number: usize) -> u64 {
-        self.registers[number]
+        if number == 0 { 0 } else { self.registers[number] }
+    }
+
+    /// Sets a register by its number. Register 0 stays zero.
+    pub(super) const fn set_register(&mut self, number: usize, value: u64) {
+        if number != 0 {
+            self.registers[number] = value;
+        }
     }
 
     /// Argument register a0 to a7.

@@ -85,7 +85,11 @@ pub(super) fn deliver_notification(kernel: &mut Kernel, to: Slot, from: Endpoint
         ..Notification::default()
     };
     match from {
-        Endpoint::HARDWARE => body.interrupts = core::mem::take(&mut ipc.interrupts),
+        Endpoint::HARDWARE => {
+            body.interrupts = core::mem::take(&mut ipc.interrupts);
+            let endpoint = kernel.processes[to].endpoint;
+            kernel.account.interrupted(endpoint);
+        }
         Endpoint::SYSTEM => body.signals = core::mem::take(&mut ipc.signals),
         _ => {}
     }

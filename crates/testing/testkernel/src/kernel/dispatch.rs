@@ -15,7 +15,7 @@ use super::servers::rs;
 use super::servers::serve::serve;
 use super::servers::system::System;
 use super::space::PageUse;
-use super::{calls, interrupts, ipc};
+use super::{calls, device, interrupts, ipc};
 
 const RA: usize = 1;
 const SP: usize = 2;
@@ -26,6 +26,7 @@ const INTERRUPT: u64 = 1 << 63;
 const TIMER: u64 = INTERRUPT | 5;
 const EXTERNAL: u64 = INTERRUPT | 9;
 const CALL: u64 = 8;
+const CALL_BYTES: u64 = 4;
 const FETCH_FAULT: u64 = 12;
 const LOAD_FAULT: u64 = 13;
 const STORE_FAULT: u64 = 15;
@@ -57,6 +58,9 @@ fn enter(system: &mut System, slot: Slot) {
     // SAFETY: the space was activated just now.
     let trap = unsafe { process.context.run() };
     process.user_instructions += trap.instructions;
+    let endpoint = process.endpoint;
+    kernel.account.ran(endpoint, trap.instructions);
+    let process = &mut kernel.processes[slot];
     if process.context.register(TP) != 0 {
         panic!(
             "{} ({}) trapped at {:#x} with tp {:#x}, not 0: MINIX riscv64 would be dead now, it takes its stack from there",
@@ -74,7 +78,6 @@ fn enter(system: &mut System, slot: Slot) {
 /// How the process has ended, if it has.
 fn handle(system: &mut System, slot: Slot, trap: Trap) -> Option<End> {
     let kernel = &mut system.kernel;
-    let process = &mut kernel.processes[slot];
     match trap.cause {
         TIMER => {
             if interrupts::timer(kernel) {
@@ -83,7 +86,8 @@ fn handle(system: &mut System, slot: Slot, trap: Trap) -> Option<End> {
         }
         EXTERNAL => interrupts::external(kernel),
         CALL => {
-            process.context.skip_call();
+            let process = &mut kernel.processes[slot];
+            process.context.skip(CALL_BYTES);
             match TrapVector(process.context.register(A7)) {
                 TrapVector::IPC => {
                     ipc::trap(kernel, slot);
@@ -93,13 +97,15 @@ fn handle(system: &mut System, slot: Slot, trap: Trap) -> Option<End> {
                 _ => process.context.set_status(Errno::EBADCALL.to_wire()),
             }
         }
+        LOAD_FAULT | STORE_FAULT if device::access(kernel, slot, trap.value) => {}
         FETCH_FAULT | LOAD_FAULT | STORE_FAULT => {
             let needs = match trap.cause {
                 FETCH_FAULT => PageUse::Execute,
                 LOAD_FAULT => PageUse::Read,
                 _ => PageUse::Write,
             };
-            match process.space.demand(&mut kernel.frames, trap.value, needs) {
+            let space = &mut kernel.processes[slot].space;
+            match space.demand(&mut kernel.frames, trap.value, needs) {
                 Ok(()) => {}
                 Err(MemoryError::OutOfMemory) => panic!("no memory left for a page that a process has reserved"),
                 Err(_) => return Some(fatal(system, slot, trap)),

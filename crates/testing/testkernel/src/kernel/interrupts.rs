@@ -4,6 +4,7 @@ use minix_abi::Endpoint;
 use riscv::register::sip;
 
 use super::deliver::notify;
+use super::device;
 use super::state::Kernel;
 
 /// The timer has fired. Whether that was a tick: alarms go off in ticks only.
@@ -39,13 +40,16 @@ pub(super) fn external(kernel: &mut Kernel) {
     }
 }
 
-/// Sleeps until an interrupt is there, and serves it.
+/// Lets the device work if it was kept from that, or else sleeps until an interrupt is there; and serves the interrupts.
 ///
 /// Interrupts do not trap here: `wfi` goes on when one is pending even so, and none can get lost between a look at the
 /// processes and the sleep.
 pub(super) fn idle(kernel: &mut Kernel) {
+    let device_worked = device::release(kernel);
     kernel.clock.arm();
-    riscv::asm::wfi();
+    if !device_worked {
+        riscv::asm::wfi();
+    }
     let pending = sip::read();
     if pending.sext() {
         external(kernel);

@@ -5,6 +5,7 @@
 
 use minix_abi::ipc::IpcCall;
 use minix_abi::{Endpoint, Errno, Message, MessageType};
+use testkernel::account::call_of_trap;
 use testkernel::ipc_rules::{Waits, is_deadlock};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -21,6 +22,7 @@ pub(super) fn trap(kernel: &mut Kernel, caller: Slot) {
     let process = &kernel.processes[caller];
     let (context, endpoint) = (&process.context, process.endpoint);
     let (a0, a1, call) = (context.argument(0), context.argument(1), IpcCall(context.argument(2)));
+    kernel.account.called(endpoint, call_of_trap(call));
     let result = match call {
         IpcCall::SENDA => senda::call(kernel, caller, a0, a1),
         IpcCall::SEND | IpcCall::RECEIVE | IpcCall::SENDREC | IpcCall::NOTIFY | IpcCall::SENDNB => {

@@ -5,6 +5,7 @@ mod calls;
 mod clock;
 mod context;
 mod deliver;
+mod device;
 mod dispatch;
 mod exec;
 mod frames;

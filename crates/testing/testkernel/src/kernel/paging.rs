@@ -207,18 +207,57 @@ pub(super) fn activate(satp: u64) {
     riscv::asm::fence_i();
 }
 
-/// Reads a 32-bit register of a device that no page table maps for the kernel.
-pub(super) fn device_register(physical: u64) -> u32 {
-    let table = riscv::register::satp::read();
-    let register = core::ptr::with_exposed_provenance::<u32>(physical as usize);
-    // SAFETY: without translation all of the kernel is where it was, since it is mapped one to one; the caller names a
-    // register of a device, which is no Rust object.
-    unsafe {
-        riscv::register::satp::write(riscv::register::satp::Satp::from_bits(0));
-        riscv::asm::sfence_vma_all();
-        let value = register.read_volatile();
-        riscv::register::satp::write(table);
-        riscv::asm::sfence_vma_all();
-        value
+/// A register of a device that no page table maps for the kernel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DeviceRegister {
+    address: usize,
+    bytes: usize,
+}
+
+impl DeviceRegister {
+    /// The register of 1, 2 or 4 bytes at a physical address outside of RAM, where no Rust object is.
+    #[track_caller]
+    pub(super) fn new(physical: u64, bytes: usize) -> Self {
+        assert!(!RAM.contains(&physical) && matches!(bytes, 1 | 2 | 4));
+        assert!(physical.is_multiple_of(bytes as u64));
+        Self {
+            address: physical as usize,
+            bytes,
+        }
+    }
+
+    pub(super) fn read(self) -> u32 {
+        self.access(None)
+    }
+
+    /// Writes the lowest bits of a value.
+    pub(super) fn write(self, value: u32) {
+        self.access(Some(value));
+    }
+
+    /// Stores a value, or else loads one.
+    fn access(self, store: Option<u32>) -> u32 {
+        let table = riscv::register::satp::read();
+        let at = core::ptr::with_exposed_provenance_mut::<u8>(self.address);
+        let (at_2, at_4) = (at.cast::<u16>(), at.cast::<u32>());
+        // SAFETY: without translation all of the kernel is where it was, since it is mapped one to one. The register is aligned
+        // and no Rust object. What is stored comes from the process whose register it is, and which could store it itself if
+        // the kernel had mapped the page.
+        unsafe {
+            riscv::register::satp::write(riscv::register::satp::Satp::from_bits(0));
+            riscv::asm::sfence_vma_all();
+            let mut loaded = 0;
+            match (self.bytes, store) {
+                (1, Some(value)) => at.write_volatile(value as u8),
+                (2, Some(value)) => at_2.write_volatile(value as u16),
+                (_, Some(value)) => at_4.write_volatile(value),
+                (1, None) => loaded = at.read_volatile().into(),
+                (2, None) => loaded = at_2.read_volatile().into(),
+                (_, None) => loaded = at_4.read_volatile(),
+            }
+            riscv::register::satp::write(table);
+            riscv::asm::sfence_vma_all();
+            loaded
+        }
     }
 }

@@ -43,6 +43,8 @@ struct Region {
     range: Range<u64>,
     access: Access,
     is_device: bool,
+    /// For a device whose registers the kernel accesses in the place of the process: the first of them.
+    mediated: Option<u64>,
 }
 
 /// The memory of a process.
@@ -111,7 +113,7 @@ impl AddressSpace {
                 Ok(page.physical + address % PAGE_BYTES)
             }
             Some(_) => Err(MemoryError::Unmapped),
-            None if self.region(address).is_some() => Err(MemoryError::Absent),
+            None if self.region(address).is_some_and(|region| !region.is_device) => Err(MemoryError::Absent),
             None => Err(MemoryError::Unmapped),
         }
     }
@@ -213,12 +215,14 @@ impl AddressSpace {
 
     /// Maps a physical range, rounded to pages. The answer has the offset in the page that `physical` has.
     ///
-    /// RAM is refused: nothing there belongs to a single process.
+    /// RAM is refused: nothing there belongs to a single process. A range that is `is_mediated` faults at every access, and
+    /// [`mediated`](Self::mediated) tells which register was meant.
     pub(crate) fn map_device(
         &mut self,
         frames: &mut FrameAllocator,
         physical: u64,
         bytes: u64,
+        is_mediated: bool,
     ) -> Result<u64, MemoryError> {
         let offset = physical % PAGE_BYTES;
         let first = physical - offset;
@@ -228,6 +232,11 @@ impl AddressSpace {
             return Err(MemoryError::BadPlace);
         }
         let range = self.reserve(None, bytes + offset, Access::READ_WRITE, true)?;
+        if is_mediated {
+            let made = self.regions.iter_mut().find(|region| region.range == range);
+            made.ok_or(MemoryError::OutOfMemory)?.mediated = Some(first);
+            return Ok(range.start + offset);
+        }
         for (address, physical) in pages(range.clone()).zip(pages(first..end)) {
             self.put(frames, address, physical, Access::READ_WRITE)?;
         }
@@ -286,6 +295,12 @@ impl AddressSpace {
         self.table.free(frames);
     }
 
+    /// The register of a device that an address stands for, if the kernel is to access it in the place of the process.
+    pub(super) fn mediated(&self, address: u64) -> Option<u64> {
+        let region = self.region(address)?;
+        Some(region.mediated? + (address - region.range.start))
+    }
+
     fn region(&self, address: u64) -> Option<&Region> {
         self.regions.iter().find(|region| region.range.contains(&address))
     }
@@ -319,6 +334,7 @@ impl AddressSpace {
             range: range.clone(),
             access,
             is_device,
+            mediated: None,
         };
         self.regions.push(region).map_err(|_| MemoryError::OutOfMemory)?;
         Ok(range)

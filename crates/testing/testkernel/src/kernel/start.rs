@@ -4,6 +4,8 @@ use core::ptr;
 
 use board_qemu_virt::{Board, Boot, Plic, image_bounds, largest_gap, power, println};
 use minix_abi::PAGE_BYTES;
+use testkernel::account::Account;
+use testkernel::pacing::Pacing;
 use testkernel::replies::Requests;
 use virtio_fdt::PhysRange;
 
@@ -93,6 +95,8 @@ fn take_over(board: &Board) -> Result<Kernel, &'static str> {
         ports: Ports::default(),
         requests: Requests::default(),
         failures: Failures::default(),
+        account: Account::new(),
+        pacing: Pacing::default(),
         idle_space,
         active_space: idle_space,
         turns: 0,

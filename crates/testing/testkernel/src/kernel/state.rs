@@ -1,5 +1,7 @@
 //! All state of the kernel below its servers, and what only needs that: memory of processes, and whose turn it is.
 
+use testkernel::account::Account;
+use testkernel::pacing::Pacing;
 use testkernel::replies::Requests;
 
 use super::archive::Archive;
@@ -24,6 +26,10 @@ pub(crate) struct Kernel {
     /// What drivers were asked.
     pub(crate) requests: Requests,
     pub(crate) failures: Failures,
+    /// What the process takes that a client measures.
+    pub(crate) account: Account,
+    /// The notifications of devices, as far as they are the kernel's.
+    pub(crate) pacing: Pacing,
     /// Page table with no process in it, for when the hart's one is about to go.
     pub(super) idle_space: u64,
     /// The content of `satp`.

@@ -6,7 +6,7 @@ use testkernel::config::{self, ConfigError};
 use testkernel::life::{Phase, STOP_LIMIT_US};
 use testkernel::scenario::{Program, Statement};
 
-use super::paging;
+use super::paging::DeviceRegister;
 use super::process::Slot;
 use super::report::{emit, error, test};
 use super::servers::service::Kind;
@@ -58,6 +58,7 @@ impl Running {
                 let (index, slot) = living(system, label)?;
                 rs::terminate(system, index, slot);
             }
+            Statement::Pace(pace) => system.kernel.pacing.set(pace),
             Statement::Fragment(pages) => system.kernel.frames.fragment(pages as usize),
             Statement::DeadHook(label) => {
                 let (_, slot) = living(system, label)?;
@@ -128,7 +129,11 @@ impl Running {
                 self.answer("prepare", refused, now)
             }
             Statement::Restart(label) => restarted(system, label, now),
-            Statement::Start(_) | Statement::Term(_) | Statement::Fragment(_) | Statement::DeadHook(_) => Some(true),
+            Statement::Start(_)
+            | Statement::Term(_)
+            | Statement::Pace(_)
+            | Statement::Fragment(_)
+            | Statement::DeadHook(_) => Some(true),
         }
     }
 
@@ -157,7 +162,8 @@ impl Running {
         let Some(service) = system.service(label) else {
             return Some(false);
         };
-        let status = (service.window).map_or(0, |window| u64::from(paging::device_register(window + STATUS_REGISTER)));
+        let status = (service.window).map_or(0, |window| DeviceRegister::new(window + STATUS_REGISTER, 4).read());
+        let status = u64::from(status);
         let is_forced = self.kills != 0;
         let (from, since) = service.leave.since().unwrap_or((self.since, Since::Term));
         emit(&Record::Down {

@@ -1,6 +1,7 @@
 //! Clock, console, and what the kernel keeps about a process.
 
 use board_qemu_virt::console;
+use guest_protocol::MARK_CODE;
 use minix_abi::kernel_call::{
     DiagCode, DiagCtl, GetInfo, InfoRequest, NO_ALARM, PrivFlags, SetAlarm, StateCtl, StateRequest, Times, TimesReply,
     WhoAmI,
@@ -8,6 +9,7 @@ use minix_abi::kernel_call::{
 use minix_abi::rs::InitFlags;
 use minix_abi::{Endpoint, Errno, Message};
 
+use super::mark::mark;
 use crate::kernel::ipc;
 use crate::kernel::process::Slot;
 use crate::kernel::state::Kernel;
@@ -89,6 +91,7 @@ pub(super) fn diagctl(kernel: &mut Kernel, caller: Slot, call: &DiagCtl) -> Resu
             console::write_bytes(text);
             Ok(())
         }
+        DiagCode(MARK_CODE) => mark(kernel, caller, call),
         DiagCode::STACKTRACE | DiagCode::REGISTER | DiagCode::UNREGISTER => Ok(()),
         _ => Err(Errno::EINVAL),
     }

@@ -4,10 +4,12 @@ mod copy;
 mod device;
 mod info;
 mod map;
+mod mark;
 
 use guest_protocol::End;
 use minix_abi::grant::GrantFlags;
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
+use testkernel::account::kind_of_call;
 use testkernel::config::call_bit;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -22,6 +24,8 @@ pub(super) fn trap(kernel: &mut Kernel, caller: Slot) -> Option<End> {
     if kernel.processes[caller].space.read(at, message.as_mut_bytes()).is_err() {
         return Some(End::Segv);
     }
+    let endpoint = kernel.processes[caller].endpoint;
+    kernel.account.called(endpoint, kind_of_call(message.kind));
     let result = dispatch(kernel, caller, &mut message);
     if message.kind == MessageType::SYS_EXIT && result.is_ok() {
         // The signal manager sees this as SIGABRT.

@@ -104,7 +104,10 @@ fn map_physical(kernel: &mut Kernel, caller: Slot, call: &MapPhys) -> Result<u64
     if !is_service || !process.privileges.may_map(call.physical, call.bytes) {
         return Err(Errno::EPERM);
     }
-    let mapped = process.space.map_device(&mut kernel.frames, call.physical, call.bytes);
+    let is_mediated = kernel.pacing.is_mediated();
+    let mapped = process
+        .space
+        .map_device(&mut kernel.frames, call.physical, call.bytes, is_mediated);
     mapped.map_err(|_| Errno::ENOMEM)
 }
 

@@ -1,0 +1,123 @@
+//! Rows of the same configuration as one measurement: its stages beside the whole request.
+
+use crate::bench::row::{Latency, Row};
+
+/// How requests were made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Configuration {
+    pub(super) contender: String,
+    pub(super) operation: String,
+    pub(super) depth: u32,
+    pub(super) segments: u32,
+    pub(super) bytes: u32,
+    pub(super) mode: String,
+    pub(super) chains: Option<String>,
+    pub(super) buffer: Option<String>,
+}
+
+/// Everything that was measured of one configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Measurement {
+    pub(super) configuration: Configuration,
+    /// Instructions of each stage, in the order of the rows.
+    pub(super) stages: Vec<(String, f64)>,
+    /// Instructions of the whole request: as measured, or else the sum of the stages.
+    pub(super) instructions: Option<f64>,
+    pub(super) ratio: Option<f64>,
+    pub(super) ratio_spread: Option<[f64; 2]>,
+    pub(super) rate: Option<f64>,
+    pub(super) latency: Option<Latency>,
+    pub(super) cpu_share: Option<f64>,
+}
+
+impl Configuration {
+    fn of(row: &Row) -> Configuration {
+        Configuration {
+            contender: row.contender.clone(),
+            operation: row.operation.clone(),
+            depth: row.depth,
+            segments: row.segments,
+            bytes: row.bytes,
+            mode: row.mode.clone(),
+            chains: row.chains.clone(),
+            buffer: row.buffer.clone(),
+        }
+    }
+
+    /// The contender with its choices, without depth, segments and bytes: what a series of a chart is called.
+    pub(super) fn variant(&self) -> String {
+        let chains = match self.chains.as_deref() {
+            Some("either") => Some("chains per request"),
+            chains => chains,
+        };
+        let mode = Some(self.mode.as_str()).filter(|mode| !matches!(*mode, "" | "polled"));
+        let buffer = match self.buffer.as_deref() {
+            Some("dma-buffer") => Some("DmaBuffer"),
+            buffer => buffer,
+        };
+        let choices = [chains, buffer, mode];
+        let words = std::iter::once(name(&self.contender)).chain(choices.into_iter().flatten());
+        words.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// A contender as people call it.
+pub(super) fn name(contender: &str) -> &str {
+    match contender {
+        "ours" => "this driver",
+        "ours-native" => "this driver, native",
+        "raw" => "raw ring",
+        "minix" => "MINIX path",
+        "minix-service" => "MINIX service",
+        other => other,
+    }
+}
+
+impl Measurement {
+    /// The measurements of these rows, in the order in which their configurations first come.
+    pub(super) fn all(rows: &[Row]) -> Vec<Measurement> {
+        let mut all: Vec<Measurement> = Vec::new();
+        for row in rows {
+            let configuration = Configuration::of(row);
+            let known = all.iter().position(|known| known.configuration == configuration);
+            let place = known.unwrap_or_else(|| {
+                all.push(Measurement::empty(configuration));
+                all.len() - 1
+            });
+            all[place].add(row);
+        }
+        for measurement in &mut all {
+            let sum = measurement.stages.iter().map(|(_, count)| count).sum();
+            let is_staged = !measurement.stages.is_empty();
+            measurement.instructions = measurement.instructions.or(is_staged.then_some(sum));
+        }
+        all
+    }
+
+    fn empty(configuration: Configuration) -> Measurement {
+        Measurement {
+            configuration,
+            stages: Vec::new(),
+            instructions: None,
+            ratio: None,
+            ratio_spread: None,
+            rate: None,
+            latency: None,
+            cpu_share: None,
+        }
+    }
+
+    fn add(&mut self, row: &Row) {
+        if let Some(stage) = &row.stage {
+            self.stages
+                .extend(row.instructions_per_request.map(|count| (stage.clone(), count)));
+            return;
+        }
+        self.instructions = self.instructions.or(row.instructions_per_request);
+        self.ratio = self.ratio.or(row.ratio_to_raw);
+        self.ratio_spread = self.ratio_spread.or(row.ratio_spread);
+        self.rate = self.rate.or(row.rate);
+        self.latency = self.latency.take().or_else(|| row.latency_micros.clone());
+        self.cpu_share = self.cpu_share.or(row.cpu_share);
+    }
+}
