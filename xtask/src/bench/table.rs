@@ -111,7 +111,9 @@ fn rates(rows: &[Row]) -> Vec<String> {
             .find(|row| row.depth == *depth)
             .map_or_else(String::new, |row| thousands(row))
     };
-    lines.push(line("raw, requests per second", depths.iter().map(of_depth)));
+    if !raw.is_empty() {
+        lines.push(line("raw, requests per second", depths.iter().map(of_depth)));
+    }
     lines
 }
 
@@ -133,20 +135,20 @@ fn larger(rows: &[Row]) -> Vec<String> {
     };
     let swept: Vec<&Row> = others.iter().copied().filter(is_swept).collect();
     let figure = |row: &Row| number(row.ratio_to_raw, 2);
-    let mut lines = over(
+    let by_bytes = over(
         "Rate against the raw ring at depth 8, by bytes",
         &swept,
         (|row| row.bytes, size),
         figure,
     );
-    let column: Column = (|row| row.segments, |segments| segments.to_string());
-    lines.extend(over(
+    let by_segments = over(
         "Rate against it at depth 8, by segments of 4K",
         &lists,
-        column,
+        (|row| row.segments, |segments| segments.to_string()),
         figure,
-    ));
-    lines
+    );
+    let tables = [by_bytes, by_segments].into_iter().filter(|table| table.len() > 1);
+    tables.flatten().collect()
 }
 
 /// What was rated against the raw ring.
