@@ -357,6 +357,12 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         self.ring.returned()
     }
 
+    /// Whether a [poll](Self::poll) may find or do anything; `false` is certain. A look at memory, for those who poll often.
+    #[inline]
+    pub fn needs_poll(&self) -> bool {
+        self.ring.may_have_used() || self.waiting.is_some()
+    }
+
     /// Asks the device not to interrupt, as for a driver that polls. A hint, nothing more.
     pub fn suppress_interrupts(&mut self) {
         self.ring.suppress_interrupts();

@@ -463,6 +463,15 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         advance != 0
     }
 
+    /// Whether [`pop_used`](Self::pop_used) may have something to tell; `false` is certain. The used index is only compared: what is
+    /// to be said of it is said there.
+    #[inline]
+    pub fn may_have_used(&self) -> bool {
+        self.rings.memory.load_used_index(Ordering::Relaxed) != self.returned as u16
+            || self.announced != self.returned
+            || self.fault.is_some()
+    }
+
     /// Asks the device not to interrupt. A hint: it may do so all the same (`RING-N-16`).
     #[inline]
     pub fn suppress_interrupts(&mut self) {
