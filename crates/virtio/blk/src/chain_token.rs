@@ -1,24 +1,71 @@
 //! What a chain in the ring belongs to.
 
-use crate::Request;
+use virtio_blk_proto::{SECTOR_BYTES, Sector};
+
+use crate::work::Transfer;
+use crate::{Answer, Completion, IoError, Operation, Request};
 
 /// The token of a chain. A request that is one chain, the common case, lies in the slot of its chain.
 #[derive(Debug)]
 pub(crate) enum ChainToken<B, K> {
     /// All of a read or a write.
-    Transfer(WholeRequest<B, K>),
-    /// All of another request.
-    Command(WholeRequest<B, K>),
+    Transfer(WholeTransfer<B, K>),
+    /// All of another request, which is about `sectors`.
+    Command { request: Request<B, K>, sectors: u32 },
     /// A part of a request that takes several.
     Part(Part),
 }
 
-/// A request that is one device request.
+/// A read or a write that is one device request.
 #[derive(Debug)]
-pub(crate) struct WholeRequest<B, K> {
-    pub(crate) request: Request<B, K>,
-    /// How many sectors it is about.
+pub(crate) struct WholeTransfer<B, K> {
+    pub(crate) transfer: Transfer,
+    pub(crate) first: Sector,
     pub(crate) sectors: u32,
+    pub(crate) buffer: B,
+    pub(crate) token: K,
+}
+
+impl<B, K> WholeTransfer<B, K> {
+    /// The end of the transfer.
+    #[inline]
+    pub(crate) fn complete(self, result: Result<Answer, IoError>) -> Completion<B, K> {
+        Completion {
+            operation: match self.transfer {
+                Transfer::Read => Operation::Read(self.first),
+                Transfer::Write => Operation::Write(self.first),
+            },
+            buffer: Some(self.buffer),
+            token: self.token,
+            bytes: match result {
+                Ok(_) => u64::from(self.sectors) * SECTOR_BYTES,
+                Err(_) => 0,
+            },
+            result,
+        }
+    }
+}
+
+impl<B, K> ChainToken<B, K> {
+    /// The token of the only chain of `request`, which is about `sectors`.
+    #[inline]
+    pub(crate) fn whole(request: Request<B, K>, sectors: u32) -> Self {
+        let (transfer, first) = match request.operation {
+            Operation::Read(first) => (Transfer::Read, first),
+            Operation::Write(first) => (Transfer::Write, first),
+            _ => return Self::Command { request, sectors },
+        };
+        match request.buffer {
+            Some(buffer) => Self::Transfer(WholeTransfer {
+                transfer,
+                first,
+                sectors,
+                buffer,
+                token: request.token,
+            }),
+            None => Self::Command { request, sectors },
+        }
+    }
 }
 
 /// One device request out of several.

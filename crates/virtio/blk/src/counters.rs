@@ -2,7 +2,10 @@
 
 use core::fmt;
 
+use virtio_blk_proto::SECTOR_BYTES;
+
 use crate::OperationKind;
+use crate::work::Transfer;
 
 /// Counts of one kind of operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +42,33 @@ pub struct QueueCounters {
     pub faults: u64,
 }
 
+/// Transfers of one poll that went well. In a value of its own, it is counted in registers.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    operations: u64,
+    sectors: u64,
+    writes: u64,
+    sectors_written: u64,
+}
+
+impl Tally {
+    /// Adds one, without a branch on what it is.
+    #[inline]
+    pub(crate) fn add(&mut self, transfer: Transfer, sectors: u32) {
+        let (writes, sectors) = (transfer as u64, u64::from(sectors));
+        self.operations += 1;
+        self.sectors += sectors;
+        self.writes += writes;
+        self.sectors_written += sectors & writes.wrapping_neg();
+    }
+
+    /// How many there are.
+    #[inline]
+    pub(crate) fn count(&self) -> u32 {
+        self.operations as u32
+    }
+}
+
 impl QueueCounters {
     /// The counts of one kind of operation.
     pub fn of(&self, kind: OperationKind) -> OperationCounters {
@@ -49,7 +79,21 @@ impl QueueCounters {
         }
     }
 
+    /// Adds transfers that went well.
     #[inline]
+    pub(crate) fn transferred(&mut self, tally: &Tally) {
+        let reads = tally.operations - tally.writes;
+        self.add(OperationKind::Read, reads, tally.sectors - tally.sectors_written);
+        self.add(OperationKind::Write, tally.writes, tally.sectors_written);
+    }
+
+    #[inline]
+    fn add(&mut self, kind: OperationKind, operations: u64, sectors: u64) {
+        let kind = kind as usize;
+        self.operations[kind] += operations;
+        self.bytes[kind] = self.bytes[kind].wrapping_add(sectors * SECTOR_BYTES);
+    }
+
     pub(crate) fn completed(&mut self, kind: OperationKind, bytes: u64, failed: bool) {
         let kind = kind as usize;
         self.operations[kind] += 1;

@@ -6,15 +6,16 @@
 use core::fmt;
 use core::mem::ManuallyDrop;
 
-use virtio_blk_proto::{SECTOR_BYTES, Status};
+use virtio_blk_proto::{RequestHeader, RequestType, SECTOR_BYTES, Sector, Status};
 use virtio_core::{Dma, DmaSegments, QueueNotifier};
-use virtqueue::{ChainError, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
+use virtqueue::{ChainError, Data, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
 
-use crate::chain_token::{ChainToken, Part, WholeRequest};
+use crate::chain_token::{ChainToken, Part};
+use crate::counters::Tally;
 use crate::limits::PlainTransfers;
 use crate::slot_memory::SlotMemory;
 use crate::split_requests::{SplitRequest, SplitRequests};
-use crate::work::{Transfer, Work};
+use crate::work::Work;
 use crate::zone_request::append_sector;
 use crate::{Answer, Completion, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError, ZoneTable};
 
@@ -119,80 +120,90 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     // operation is not there.
     #[inline(always)]
     pub fn submit(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
-        let transfer = match request.operation {
-            Operation::Read(first) => Some((first, self.plain.most_read, READ)),
-            Operation::Write(first) => Some((first, self.plain.most_written, WRITE)),
-            _ => None,
-        };
         // Most requests are like one before: of the same direction, in one piece.
-        if let Some((first, most, shape)) = transfer
+        if let Some((first, shape, most)) = self.transfer(request.operation)
             && let &[segment] = request.segments()
+            && segment.len <= self.plain.most_in_segment
             && self.plain.allow(first, segment.len, most)
             && let Some(frame) = self.ring.frame(shape, segment)
         {
-            let (slot, sectors) = (frame.slot(), segment.len / SECTOR_BYTES as u32);
-            frame.submit(ChainToken::Transfer(WholeRequest { request, sectors }));
+            let slot = frame.slot();
+            frame.submit(ChainToken::whole(request, segment.len / SECTOR_BYTES as u32));
             self.slots.restart(slot, first);
             return Ok(());
         }
         // Made anew, so that the one above need not lie in memory.
-        self.submit_planned(Request {
+        self.submit_written(Request {
             operation: request.operation,
             buffer: request.buffer,
             token: request.token,
         })
     }
 
+    /// Position and shape of a transfer, and how many bytes it has at most if it is plain.
+    #[inline]
+    fn transfer(&self, operation: Operation) -> Option<(Sector, Shape, u32)> {
+        match operation {
+            Operation::Read(first) => Some((first, READ, self.plain.most_read)),
+            Operation::Write(first) => Some((first, WRITE, self.plain.most_written)),
+            _ => None,
+        }
+    }
+
+    /// [`submit`](Self::submit) of a request whose chain is not there yet.
+    #[inline(never)]
+    fn submit_written(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        let segments = request.segments();
+        if let Some((first, shape, most)) = self.transfer(request.operation)
+            && segments.len() <= usize::from(self.plain.segments)
+            && let Some(data) = Data::new(segments, self.plain.most_in_segment)
+            && self.plain.allow(first, data.bytes(), most)
+        {
+            let kind = if shape == READ {
+                RequestType::IN
+            } else {
+                RequestType::OUT
+            };
+            let ends = |slot| {
+                let header = self.slots.start(slot, RequestHeader::at(kind, first));
+                [header, self.slots.status_segment(slot)]
+            };
+            let sectors = data.bytes() / SECTOR_BYTES as u32;
+            match self.ring.write_framed(shape, data, ends) {
+                Ok(framed) => {
+                    framed.submit(ChainToken::whole(request, sectors));
+                    Ok(())
+                }
+                Err(error) => self.reject(submit_error(error), request),
+            }
+        } else {
+            self.submit_planned(request)
+        }
+    }
+
     /// [`submit`](Self::submit) of any request.
     #[inline(never)]
     fn submit_planned(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
-        self.start(request).inspect_err(|rejected| {
-            self.counters.queue_full += u64::from(rejected.error == SubmitError::QueueFull);
-        })
-    }
-
-    /// Checks a request and sends its first part.
-    #[inline]
-    fn start(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
-        let rejected = |error, request| Err(Rejected { error, request });
-        if let Some(fault) = self.ring.fault() {
-            return rejected(SubmitError::Broken(fault), request);
-        }
         let segments = request.segments();
-        let work = match Work::plan(request.operation, segments, &self.limits) {
+        let work = match self.plan(&request) {
             Ok(work) => work,
-            Err(error) => return rejected(error, request),
+            Err(error) => return self.reject(error, request),
         };
-        if self.waiting.is_some() {
-            return rejected(SubmitError::QueueFull, request);
-        }
-        let shape = match work {
-            Work::Whole { transfer, .. } if segments.len() == 1 => Some(shape_of(transfer)),
-            _ => None,
+        let mut chain = match self.ring.chain_of(work.chain_segments()) {
+            Ok(chain) => chain,
+            Err(error) => return self.reject(submit_error(error), request),
         };
-        let chain = self.ring.chain_of(work.chain_segments(segments));
-        let put = chain.and_then(|mut chain| {
-            let (sectors, rest) = work.put(&mut chain, segments, &self.limits, &mut self.slots)?;
-            Ok((chain, sectors, rest))
-        });
-        let (chain, sectors, rest) = match put {
+        let (sectors, rest) = match work.put(&mut chain, segments, &self.limits, &mut self.slots) {
             Ok(put) => put,
-            Err(error) => return rejected(submit_error(error), request),
+            Err(error) => return self.reject(submit_error(error), request),
         };
         if rest.is_sent() {
-            let whole = WholeRequest { request, sectors };
-            let token = match whole.request.operation {
-                Operation::Read(_) | Operation::Write(_) => ChainToken::Transfer(whole),
-                _ => ChainToken::Command(whole),
-            };
-            let _ = match shape {
-                Some(shape) => chain.submit_as(shape, token),
-                None => chain.submit(token),
-            };
+            // Of a chain with a header, none is refused.
+            let _ = chain.submit(ChainToken::whole(request, sectors));
             return Ok(());
         }
         let Some((number, place)) = self.splits.vacant() else {
-            return rejected(SubmitError::QueueFull, request);
+            return self.reject(SubmitError::QueueFull, request);
         };
         *place = Some(SplitRequest::new(request, rest));
         let part = Part {
@@ -202,6 +213,24 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let _ = chain.submit(ChainToken::Part(part));
         self.send_rest(number);
         Ok(())
+    }
+
+    /// What is to be done for a request, if it can be taken.
+    fn plan(&self, request: &Request<B, K>) -> Result<Work, SubmitError> {
+        if let Some(fault) = self.ring.fault() {
+            return Err(SubmitError::Broken(fault));
+        }
+        let work = Work::plan(request.operation, request.segments(), &self.limits)?;
+        if self.waiting.is_some() {
+            return Err(SubmitError::QueueFull);
+        }
+        Ok(work)
+    }
+
+    #[cold]
+    fn reject(&mut self, error: SubmitError, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        self.counters.queue_full += u64::from(error == SubmitError::QueueFull);
+        Err(Rejected { error, request })
     }
 
     /// [`submit`](Self::submit) of a request that is right for its zones, as far as `zones` knows them. Show the table every
@@ -340,42 +369,50 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// Takes used requests back, and sends no new ones.
     #[inline]
     fn take_used(&mut self, each: &mut impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
-        let before = self.ring.returned();
-        let mut unfinished = 0u64;
-        loop {
-            let other = match self.take_transfers(each) {
-                Some((chain, status)) => self
-                    .take_other(chain, status, each)
-                    .map(|is_over| unfinished += u64::from(!is_over)),
-                None => match self.ring.has_used() {
-                    Ok(true) => Ok(()),
-                    Ok(false) => return Ok((self.ring.returned() - before - unfinished) as u32),
-                    Err(fault) => Err(fault),
-                },
-            };
-            // The ring keeps answering a fault; it happened once.
-            other.inspect_err(|_| self.counters.faults = 1)?;
+        let mut transfers = Tally::default();
+        let others = self.take_announced(&mut transfers, each);
+        self.counters.transferred(&transfers);
+        // The ring keeps answering a fault; it happened once.
+        let others = others.inspect_err(|_| self.counters.faults = 1)?;
+        Ok(transfers.count() + others)
+    }
+
+    /// Takes the chains that the device is found to be done with, once it was looked at. Transfers gone well are noted in `tally`.
+    /// Returns how many other requests are over.
+    #[inline(always)]
+    fn take_announced(
+        &mut self,
+        tally: &mut Tally,
+        each: &mut impl FnMut(Completion<B, K>),
+    ) -> Result<u32, DeviceFault> {
+        let mut others = 0;
+        if self.ring.has_used()? {
+            while let Some((chain, status)) = self.take_transfers(tally, each) {
+                others += u32::from(self.take_other(chain, status, each)?);
+            }
         }
+        Ok(others)
     }
 
     /// Takes those used chains that are transfers gone well. Stops at one that is something else, and returns it with its status.
-    // The loop calls nothing but `each`, so that what it needs of the queue can stay in registers.
+    // The loop calls nothing but `each`, and that in one place, so that what it needs of the queue can stay in registers.
     #[inline(always)]
-    fn take_transfers(&mut self, each: &mut impl FnMut(Completion<B, K>)) -> Option<(UsedChain, Status)> {
+    fn take_transfers(
+        &mut self,
+        tally: &mut Tally,
+        each: &mut impl FnMut(Completion<B, K>),
+    ) -> Option<(UsedChain, Status)> {
         while let Some(chain) = self.ring.next_used() {
             let status = self.slots.status(chain.slot());
-            if status != Status::OK
-                || !self.ring.is_filled(&chain)
-                || !matches!(self.ring.token(&chain), Some(ChainToken::Transfer(_)))
-            {
+            let went_well = status == Status::OK && self.ring.is_filled(&chain);
+            if !went_well || !matches!(self.ring.token(&chain), Some(ChainToken::Transfer(_))) {
                 return Some((chain, status));
             }
-            if let Ok(ChainToken::Transfer(whole)) = self.ring.take(chain).map(|used| used.token) {
-                let WholeRequest { request, sectors } = whole;
-                let bytes = u64::from(sectors) * SECTOR_BYTES;
-                self.counters.completed(request.operation.kind(), bytes, false);
-                each(request.complete(bytes, Ok(Answer::Done)));
-            }
+            let Ok(ChainToken::Transfer(whole)) = self.ring.take(chain).map(|used| used.token) else {
+                break;
+            };
+            tally.add(whole.transfer, whole.sectors);
+            each(whole.complete(Ok(Answer::Done)));
         }
         None
     }
@@ -396,8 +433,12 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let outcome = status.check().map_err(IoError::Device);
         let odd_length = clipped || !is_filled && outcome.is_ok();
         match token {
-            ChainToken::Transfer(whole) | ChainToken::Command(whole) => {
-                let WholeRequest { request, sectors } = whole;
+            ChainToken::Transfer(whole) => {
+                self.counters.odd_lengths += u64::from(odd_length);
+                self.hand_over(whole.complete(outcome.map(|()| Answer::Done)), each);
+                Ok(true)
+            }
+            ChainToken::Command { request, sectors } => {
                 // Only the device knows how much it writes.
                 let any_length = matches!(request.operation, Operation::ReportZones(_)) && !clipped;
                 self.counters.odd_lengths += u64::from(odd_length && !any_length);
@@ -492,9 +533,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let mut splits = ManuallyDrop::into_inner(self.splits);
         // No request was taken while another was being sent, so each part stands for its request in the order of submission.
         let region = ManuallyDrop::into_inner(self.ring).into_region(|token| match token {
-            ChainToken::Transfer(whole) | ChainToken::Command(whole) => {
-                abort(whole.request.complete(0, Err(IoError::Aborted)));
-            }
+            ChainToken::Transfer(whole) => abort(whole.complete(Err(IoError::Aborted))),
+            ChainToken::Command { request, .. } => abort(request.complete(0, Err(IoError::Aborted))),
             ChainToken::Part(part) => splits.abort(part.request).into_iter().for_each(&mut abort),
         });
         // What is left waits with no part in flight, and nothing was submitted after it.
@@ -516,14 +556,6 @@ impl<D, B, K, const N: usize> fmt::Debug for RequestQueue<D, B, K, N> {
     }
 }
 
-/// The shape of the chain of a transfer in one piece.
-fn shape_of(transfer: Transfer) -> Shape {
-    match transfer {
-        Transfer::Read => READ,
-        Transfer::Write => WRITE,
-    }
-}
-
 /// Sends the next part of a request. Answers what is left after it.
 fn send_part<B: DmaSegments, K, const N: usize>(
     number: u16,
@@ -536,7 +568,7 @@ fn send_part<B: DmaSegments, K, const N: usize>(
     if !work.fits(limits) {
         return Err(ChainError::TooLong);
     }
-    let mut chain = ring.chain_of(work.chain_segments(segments))?;
+    let mut chain = ring.chain_of(work.chain_segments())?;
     let (sectors, rest) = work.put(&mut chain, segments, limits, slots)?;
     let part = Part {
         request: number,

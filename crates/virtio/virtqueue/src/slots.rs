@@ -4,6 +4,8 @@
 //! was and goes on top of a stack of free chains. So the next chain of the same shape finds it ready to be sent again, and a
 //! chain of another shape takes its descriptors from the chains on the stack, from the top.
 
+use crate::placement::Place;
+
 /// The end of the stack of free chains. No descriptor has this number.
 const END: u16 = u16::MAX;
 
@@ -15,10 +17,10 @@ impl Form {
     /// The descriptors have to be written.
     pub(crate) const UNKNOWN: Self = Self(0);
 
-    /// The form of chains of shape `number`, which is not 0.
+    /// The form of chains of shape `number`, from 1 to 63, in that place.
     #[inline]
-    pub(crate) const fn new(number: u8, direct: bool) -> Self {
-        Self(number << 1 | direct as u8)
+    pub(crate) const fn new(number: u8, place: Place) -> Self {
+        Self(number << 2 | place as u8)
     }
 }
 
@@ -59,9 +61,8 @@ impl<T> Slot<T> {
 #[derive(Debug)]
 pub(crate) struct Slots<T, const N: usize> {
     slots: [Slot<T>; N],
-    /// The first descriptor of the uppermost free chain.
+    /// The first descriptor of the uppermost free chain, or [`END`].
     top: u16,
-    free: u16,
 }
 
 /// Descriptors on the way from the stack into a chain. They stay on the stack until the chain is [taken](Slots::take).
@@ -110,7 +111,6 @@ impl<T, const N: usize> Slots<T, N> {
                 form: Form::UNKNOWN,
             }),
             top: 0,
-            free: size,
         }
     }
 
@@ -131,17 +131,24 @@ impl<T, const N: usize> Slots<T, N> {
         self.slots.get(id as usize)
     }
 
-    /// How many descriptors are free.
-    #[inline]
+    /// How many descriptors are free. Counts them chain by chain.
     pub(crate) fn free(&self) -> u16 {
-        self.free
+        let uppermost = self.get(u32::from(self.top));
+        let chains = core::iter::successors(uppermost, |slot| self.get(u32::from(slot.below)));
+        chains.map(|slot| slot.count).sum()
     }
 
-    /// The first descriptor of the next chain, and how the chain that was there is written. Means nothing if no descriptor is
-    /// free.
+    /// Whether no descriptor is free.
     #[inline]
-    pub(crate) fn top(&self) -> (u16, Form) {
-        (self.top, self.slot(self.top).form)
+    pub(crate) fn is_full(&self) -> bool {
+        self.top == END
+    }
+
+    /// The first descriptor of the next chain, and how the chain that was there is written; `None` if no descriptor is free.
+    #[inline]
+    pub(crate) fn top(&self) -> Option<(u16, Form)> {
+        let slot = self.get(u32::from(self.top))?;
+        Some((self.top, slot.form))
     }
 
     /// Starts to collect descriptors. At least one is free.
@@ -160,23 +167,23 @@ impl<T, const N: usize> Slots<T, N> {
         }
     }
 
-    /// The next descriptor. One more is free than are on the way.
+    /// The next descriptor; `None` if no more is free.
     #[inline]
-    pub(crate) fn step(&mut self, walk: &mut Walk) -> u16 {
+    pub(crate) fn step(&mut self, walk: &mut Walk) -> Option<u16> {
         let next = if walk.left > 0 {
             walk.left -= 1;
             self.slot(walk.last).next
         } else {
             let next = walk.below;
-            self.slot_mut(walk.last).next = next;
-            let slot = self.slot_mut(next);
+            let slot = self.slots.get_mut(usize::from(next))?;
             slot.form = Form::UNKNOWN;
             (walk.left, walk.below) = (slot.count - 1, slot.below);
+            self.slot_mut(walk.last).next = next;
             next
         };
         walk.last = next;
         walk.count += 1;
-        next
+        Some(next)
     }
 
     /// Takes the descriptors of `walk` for chain `number` of the queue.
@@ -193,7 +200,6 @@ impl<T, const N: usize> Slots<T, N> {
         } else {
             walk.below
         };
-        self.free -= walk.count;
         let slot = self.slot_mut(walk.head);
         slot.token = Some(token);
         slot.number = number;
@@ -209,7 +215,6 @@ impl<T, const N: usize> Slots<T, N> {
         slot.token = Some(token);
         slot.number = number;
         slot.writable = writable;
-        self.free -= slot.count;
         self.top = slot.below;
         slot.next
     }
@@ -225,7 +230,6 @@ impl<T, const N: usize> Slots<T, N> {
         let token = slot.token.take()?;
         slot.below = self.top;
         self.top = head as u16;
-        self.free += slot.count;
         Some((token, slot.writable))
     }
 
