@@ -207,6 +207,23 @@ mod tests {
     }
 
     #[test]
+    fn of_the_service_whole_requests_of_pages_have_a_budget() {
+        let row = |depth, segments, bytes, stage: Option<&str>| Row {
+            contender: "minix-service".into(),
+            depth,
+            segments,
+            bytes,
+            stage: stage.map(str::to_owned),
+            instructions_per_request: Some(1.0),
+            ..Row::default()
+        };
+        assert!(is_guarded(&row(1, 1, 4096, None)) && is_guarded(&row(64, 1, 4096, None)));
+        assert!(is_guarded(&row(1, 64, 64 * 4096, None)));
+        assert!(!is_guarded(&row(8, 1, 4096, None)) && !is_guarded(&row(1, 1, 65_536, None)));
+        assert!(!is_guarded(&row(1, 1, 4096, Some("receive to map"))));
+    }
+
+    #[test]
     fn the_text_parses_back() {
         let budget = budget(&[("ours read polled x1 1*4096 submit", 95.25), ("minix read pop", 1200.0)]);
         assert_eq!(Budget::parse(&budget.text()).unwrap(), budget);

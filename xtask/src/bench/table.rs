@@ -7,6 +7,9 @@ use super::row::Row;
 const NAME: usize = 46;
 const FIGURE: usize = 9;
 
+/// The contender whose requests are sent by messages.
+const SERVICE: &str = "minix-service";
+
 /// The lines to print.
 pub(crate) fn lines(rows: &[Row]) -> Vec<String> {
     let sections = [
@@ -15,6 +18,7 @@ pub(crate) fn lines(rows: &[Row]) -> Vec<String> {
         rates(rows),
         others(rows),
         latencies(rows),
+        service(rows),
         sizes(rows),
         goal_lines(&goals(rows)),
     ];
@@ -132,7 +136,8 @@ fn latencies(rows: &[Row]) -> Vec<String> {
         columns.map(str::to_owned),
     )];
     let is_shown = |row: &&Row| {
-        (row.segments, row.bytes) == (1, 4096) && (row.latency_micros.is_some() || row.cpu_share.is_some())
+        let has_latency = row.latency_micros.is_some() && row.contender != SERVICE;
+        (row.segments, row.bytes) == (1, 4096) && (has_latency || row.cpu_share.is_some())
     };
     for row in rows.iter().filter(is_shown) {
         let latency = row.latency_micros.as_ref();
@@ -142,9 +147,38 @@ fn latencies(rows: &[Row]) -> Vec<String> {
             number(latency.map(|latency| latency.p90), 1),
             number(latency.map(|latency| latency.p99), 1),
             row.cpu_share
-                .map_or_else(String::new, |share| format!("{:.1}%", share * 100.0)),
+                .map_or_else(String::new, |share| format!("{:.2}%", share * 100.0)),
         ];
         lines.push(line(&name(row, false), figures));
+    }
+    lines
+}
+
+/// The service in the test kernel: pages, and vectors of them.
+fn service(rows: &[Row]) -> Vec<String> {
+    let columns = ["instr.", "calls", "notifies", "interr.", "rate", "p50", "p99"];
+    let mut lines = vec![line(
+        "Requests to the MINIX service, microseconds",
+        columns.map(str::to_owned),
+    )];
+    let is_shown = |row: &&Row| {
+        row.contender == SERVICE
+            && row.stage.is_none()
+            && row.cpu_share.is_none()
+            && row.bytes / row.segments.max(1) == 4096
+    };
+    for row in rows.iter().filter(is_shown) {
+        let latency = row.latency_micros.as_ref();
+        let figures = [
+            number(row.instructions_per_request, 0),
+            number(row.calls_per_request, 2),
+            number(row.notifies_per_request, 3),
+            number(row.interrupts_per_request, 3),
+            number(row.rate, 0),
+            number(latency.map(|latency| latency.p50), 0),
+            number(latency.map(|latency| latency.p99), 0),
+        ];
+        lines.push(line(&name(row, true), figures));
     }
     lines
 }

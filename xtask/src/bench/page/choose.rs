@@ -13,6 +13,7 @@ const BYTES: u32 = 4096;
 /// The depth of a batch that contenders are compared at. One that cannot have as many in flight is shown at its deepest.
 const BATCH: u32 = 32;
 const COMPARED: [&str; 3] = ["ours", "virtio-drivers", "raw"];
+const SERVICE: &str = "minix-service";
 /// The part of a bar without stages.
 const WHOLE: &str = "whole request";
 /// The part of a whole request that no stage has.
@@ -27,7 +28,8 @@ pub(super) fn figures(rows: &[Row]) -> Vec<Figure> {
         segments(all),
         latency(all),
         minix(all),
-        service(all),
+        service_stages(all),
+        service_depths(all),
         waiting(all),
         native_instructions(all),
         native_rate(all),
@@ -260,12 +262,49 @@ fn minix(all: &[Measurement]) -> Figure {
     }
 }
 
-/// Of the service in the test kernel.
-fn is_service(one: &&Measurement) -> bool {
-    one.configuration.contender == "minix-service"
+fn service_stages(all: &[Measurement]) -> Figure {
+    let bars_of = |mode: &str| {
+        let chosen = all.iter().filter(|one| {
+            let configuration = &one.configuration;
+            configuration.contender == SERVICE
+                && configuration.mode == mode
+                && configuration.depth == 1
+                && configuration.bytes / configuration.segments.max(1) == BYTES
+                && one.instructions.is_some()
+        });
+        let label = |configuration: &Configuration| match configuration.segments {
+            0 | 1 => configuration.operation.clone(),
+            segments => format!("{}, {segments} segments", configuration.operation),
+        };
+        chosen.map(|one| (label(&one.configuration), one)).collect()
+    };
+    let groups = [
+        (
+            "The device answers while the service watches".to_owned(),
+            bars_of("polled"),
+        ),
+        ("The service waits for the interrupt".to_owned(), bars_of("interrupts")),
+    ];
+    Figure {
+        id: "service",
+        title: "A request in the MINIX service, from one call of the kernel to the next",
+        caption: "Exact counts of the service that ships, in user mode of the test kernel, with one request at a time. A part is what lies \
+                  between two calls: to receive a message or an interrupt, to map the memory of the client, to copy a vector, to enable \
+                  interrupts, to send the reply. Shorter is better.",
+        content: bars(
+            &groups,
+            "guest instructions per request",
+            "The instructions of the service were not counted.",
+        ),
+    }
 }
 
-fn service(all: &[Measurement]) -> Figure {
+/// Of the service in the test kernel.
+fn is_service(one: &&Measurement) -> bool {
+    one.configuration.contender == SERVICE
+}
+
+fn service_depths(all: &[Measurement]) -> Figure {
     let mut groups: Vec<Group> = Vec::new();
     for one in all.iter().filter(is_service) {
         let configuration = &one.configuration;
@@ -293,10 +332,10 @@ fn service(all: &[Measurement]) -> Figure {
         }
     }
     Figure {
-        id: "service",
-        title: "The MINIX service in the test kernel",
-        caption: "Exact counts of what the service executes in user mode for a request of 4 KiB, traps for messages and kernel calls \
-                  included, the kernel's work not. A gather reads a vector of pages. Shorter is better.",
+        id: "service-depth",
+        title: "A request in the MINIX service, over depth",
+        caption: "Exact counts of what the service executes in user mode for a request of 4 KiB; the kernel's work is not in them. \
+                  A gather and a scatter have a vector of pages. Shorter is better.",
         content: if groups.is_empty() {
             Content::Absent("The service was not measured.")
         } else {

@@ -1,7 +1,7 @@
 use native_bench::Paired;
 
 use super::choose::figures;
-use super::figure::{Content, Figure};
+use super::figure::{Chart, Content, Figure};
 use super::write;
 use crate::bench::row::{Latency, Row};
 
@@ -124,6 +124,18 @@ fn run() -> Vec<Row> {
                 110.0,
             ];
             rows.extend(staged(&row, &stages.into_iter().zip(counts).collect::<Vec<_>>()));
+        }
+    }
+    for (mode, stages) in [
+        ("polled", &[("receive to map", 400.0), ("map to send", 700.0)][..]),
+        ("interrupts", &[("receive to map", 400.0), ("map to receive", 900.0)]),
+    ] {
+        for depth in [1, 64] {
+            let row = Row {
+                mode: mode.to_owned(),
+                ..read("minix-service", depth)
+            };
+            rows.extend(staged(&row, stages));
         }
     }
     for depth in [8, 32, 128] {
@@ -314,4 +326,39 @@ fn a_run_without_rows_says_so_instead_of_a_chart() {
     assert!(text.contains("No rates were measured."));
     assert!(!text.contains("<svg"));
     assert!(!old.exists());
+}
+
+#[test]
+fn of_the_service_single_requests_are_shown() {
+    let mut rows = run();
+    let latency = Some(Latency::default());
+    for (depth, bytes) in [(64, 4096), (1, 65_536)] {
+        rows.push(Row {
+            bytes,
+            latency_micros: latency.clone(),
+            ..read("minix-service", depth)
+        });
+    }
+    let Content::Measured {
+        chart: Chart::Spans(spans),
+        ..
+    } = figure(&rows, "latency").content
+    else {
+        panic!("no latencies");
+    };
+    let of_service = spans
+        .spans
+        .iter()
+        .filter(|span| span.label.starts_with("MINIX service"));
+    let labels: Vec<&str> = of_service.map(|span| span.label.as_str()).collect();
+    assert_eq!(labels, ["MINIX service, interrupts, read"]);
+    let Content::Measured {
+        chart: Chart::Bars(bars),
+        ..
+    } = figure(&rows, "service").content
+    else {
+        panic!("no stages of the service");
+    };
+    assert_eq!(bars.parts, ["receive to map", "map to send", "map to receive"]);
+    assert!(bars.groups.iter().all(|group| group.bars.len() == 1), "depth 1 alone");
 }

@@ -227,41 +227,37 @@ impl DeviceRegister {
     }
 
     pub(super) fn read(self) -> u32 {
-        let at = core::ptr::with_exposed_provenance::<u8>(self.address);
-        // SAFETY: a register of a device, aligned, and no Rust object.
-        untranslated(|| unsafe {
-            match self.bytes {
-                1 => at.read_volatile().into(),
-                2 => at.cast::<u16>().read_volatile().into(),
-                _ => at.cast::<u32>().read_volatile(),
-            }
-        })
+        self.access(None)
     }
 
     /// Writes the lowest bits of a value.
     pub(super) fn write(self, value: u32) {
-        let at = core::ptr::with_exposed_provenance_mut::<u8>(self.address);
-        // SAFETY: as for reading. The process whose register it is could write it as well, so a device can do nothing that it
-        // could not do otherwise.
-        untranslated(|| unsafe {
-            match self.bytes {
-                1 => at.write_volatile(value as u8),
-                2 => at.cast::<u16>().write_volatile(value as u16),
-                _ => at.cast::<u32>().write_volatile(value),
-            }
-        });
+        self.access(Some(value));
     }
-}
 
-/// Does something while addresses are physical ones.
-fn untranslated<T>(body: impl FnOnce() -> T) -> T {
-    let table = riscv::register::satp::read();
-    // SAFETY: without translation all of the kernel is where it was, since it is mapped one to one.
-    unsafe { riscv::register::satp::write(riscv::register::satp::Satp::from_bits(0)) };
-    riscv::asm::sfence_vma_all();
-    let value = body();
-    // SAFETY: it was the table before.
-    unsafe { riscv::register::satp::write(table) };
-    riscv::asm::sfence_vma_all();
-    value
+    /// Stores a value, or else loads one.
+    fn access(self, store: Option<u32>) -> u32 {
+        let table = riscv::register::satp::read();
+        let at = core::ptr::with_exposed_provenance_mut::<u8>(self.address);
+        let (at_2, at_4) = (at.cast::<u16>(), at.cast::<u32>());
+        // SAFETY: without translation all of the kernel is where it was, since it is mapped one to one. The register is aligned
+        // and no Rust object. What is stored comes from the process whose register it is, and which could store it itself if
+        // the kernel had mapped the page.
+        unsafe {
+            riscv::register::satp::write(riscv::register::satp::Satp::from_bits(0));
+            riscv::asm::sfence_vma_all();
+            let mut loaded = 0;
+            match (self.bytes, store) {
+                (1, Some(value)) => at.write_volatile(value as u8),
+                (2, Some(value)) => at_2.write_volatile(value as u16),
+                (_, Some(value)) => at_4.write_volatile(value),
+                (1, None) => loaded = at.read_volatile().into(),
+                (2, None) => loaded = at_2.read_volatile().into(),
+                (_, None) => loaded = at_4.read_volatile(),
+            }
+            riscv::register::satp::write(table);
+            riscv::asm::sfence_vma_all();
+            loaded
+        }
+    }
 }
