@@ -50,7 +50,6 @@ fn boot_options(args: &QemuArgs, outline: &Outline) -> BootOptions {
     BootOptions {
         shell: args.shell,
         poll: args.poll,
-        no_bench: args.no_bench,
         defmt: true,
         queue: args.queue_size,
         scratch: outline.scratch.first().copied(),
@@ -256,7 +255,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_what_a_shell_takes() {
-        let flags = "--bare --shell --poll --no-bench --smp 4 --memory 1G --gdb --qemu-arg=-x";
+        let flags = "--bare --shell --poll --smp 4 --memory 1G --gdb --qemu-arg=-x";
         let args = qemu_args(flags, None).unwrap();
         let disk = Attachment {
             file: "/t/a,b".into(),
@@ -275,7 +274,7 @@ mod tests {
         assert_eq!(
             machine.command_line(),
             "'/no qemu' -machine virt -smp 4 -m 1G -bios default -kernel /t/image \
-             -append 'shell poll no-bench defmt' \
+             -append 'shell poll defmt' \
              -display none -serial stdio -monitor none -chardev file,id=defmt,path=/t/defmt.bin \
              -semihosting-config enable=on,target=native,chardev=defmt -global virtio-mmio.force-legacy=false \
              -drive if=none,id=d0,file=/t/a,,b,format=raw,discard=unmap \

@@ -66,7 +66,6 @@ const CASES: &[Case] = &[
     ("qemu --smp 2", 2, "not provided: --bare"),
     ("qemu --shell", 2, "not provided: --bare"),
     ("qemu --poll", 2, "not provided: --bare"),
-    ("qemu --no-bench", 2, "not provided: --bare"),
     ("qemu --bare --kill-during-io", 2, "cannot be used with"),
     ("qemu --disk disk --kill-during-io", 2, "cannot be used with"),
     ("qemu --kill-during-io --rounds 0", 2, "0 is not in 1.."),

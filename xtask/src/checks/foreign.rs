@@ -35,7 +35,7 @@ pub(super) fn checks() -> Vec<Check> {
     let mut checks = Vec::new();
     for (behaviour, expectation) in BEHAVIOURS {
         checks.push(service(behaviour, format!("--foreign {behaviour}"), 2, expectation));
-        let bare = format!("--bare --no-bench --foreign {behaviour}");
+        let bare = format!("--bare --foreign {behaviour}");
         checks.push(passes(&format!("foreign/{behaviour}"), bare, expectation));
     }
     for (name, flags, runs) in ONE_SEGMENT {

@@ -57,13 +57,7 @@ type Case = (
 );
 
 const CASES: [Case; 7] = [
-    (
-        "two-plics/poll",
-        "--bare --poll --no-bench",
-        &TWO_SOCKETS,
-        None,
-        Run::passed,
-    ),
+    ("two-plics/poll", "--bare --poll", &TWO_SOCKETS, None, Run::passed),
     ("aplic", "", &APLIC, None, |run| {
         run.refused("cannot-start", OTHER_CONTROLLER)
     }),

@@ -31,16 +31,16 @@ const VARIANTS: &[Variant] = &[
     ("queue-1024", "--queue-size 1024", |run| run.queue(1024)),
     ("queue-4/direct", "--queue-size 4 --no-indirect", |run| run.queue(4)),
     // A size that is not taken as it is asked for is told in one line.
-    ("queue-6", "--no-bench --queue-size 6", |run| {
+    ("queue-6", "--queue-size 6", |run| {
         run.queue(4)?;
         run.says("queue=6: ", 1)
     }),
-    ("queue-32768", "--no-bench --queue-size 32768", |run| {
+    ("queue-32768", "--queue-size 32768", |run| {
         run.queue(1024)?;
         run.says("queue=32768: ", 1)
     }),
     ("qcow2", "--format qcow2", |_| Ok(())),
-    ("defmt", "--no-bench", |run| {
+    ("defmt", "", |run| {
         expect(run.report.defmt.decoded > 0, "no defmt message came")
     }),
     ("smp-4", "--smp 4 --memory 256M", |_| Ok(())),

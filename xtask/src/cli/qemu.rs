@@ -137,10 +137,6 @@ pub(crate) struct QemuArgs {
     #[arg(long, requires = "bare")]
     pub(crate) shell: bool,
 
-    /// Leave out the measurements, with --bare.
-    #[arg(long, requires = "bare")]
-    pub(crate) no_bench: bool,
-
     /// Stop at the first instruction and wait for gdb on port 1234.
     #[arg(long)]
     pub(crate) gdb: bool,

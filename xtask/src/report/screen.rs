@@ -45,7 +45,7 @@ pub(crate) fn screen(
     screen.lines.push(format!("{what}, on QEMU {}", report.qemu_version));
     screen.found(&report.guest, console);
     screen.tested(&report.guest, args.verbose);
-    screen.measured(&report.guest);
+    screen.driver(&report.guest);
     screen.service(report);
     screen.compared(report, input);
     screen.times(report);
@@ -264,32 +264,17 @@ impl Screen {
         }
     }
 
-    fn measured(&mut self, guest: &Guest) {
-        self.heading = "Measured                  MB/s    IOPS   per request:  us  notifies  interrupts";
-        for reported in &guest.records {
-            let Record::Bench {
-                name,
-                depth,
-                bytes,
-                ops: ops @ 1..,
-                micros: micros @ 1..,
-                notifies,
-                interrupts,
-                ..
-            } = reported.record
-            else {
-                continue;
-            };
-            let (requests, time) = (ops as f64, micros as f64);
-            self.line(format!(
-                "  {:<19}{:>9.1}{:>8.0}{:>18.2}{:>10.2}{:>12.2}",
-                cut(&format!("{name} x{depth}"), 19),
-                requests * bytes as f64 / time,
-                requests * 1e6 / time,
-                time / requests,
-                notifies as f64 / requests,
-                interrupts as f64 / requests
-            ));
+    /// What the driver of the bare image did.
+    fn driver(&mut self, guest: &Guest) {
+        self.heading = "Driver";
+        for (name, count) in records!(guest, Record::Driver { requests, notifies, interrupts } => [
+            ("requests to the device", requests),
+            ("notifications", notifies),
+            ("interrupts", interrupts),
+        ])
+        .flatten()
+        {
+            self.row(name, "", &count.to_string());
         }
     }
 

@@ -151,22 +151,14 @@ pub enum Record<'a> {
     Undefined { range: SectorRange },
     /// A file that was read: its path from the root of its file system, and the CRC-64/XZ of its content.
     File { path: &'a str, bytes: u64, crc64: u64 },
-    /// One measurement.
-    Bench {
-        name: &'a str,
-        /// Requests in flight.
-        depth: u32,
-        /// Bytes per request.
-        bytes: u64,
-        /// Requests done.
-        ops: u64,
-        micros: u64,
+    /// What the driver of the bare image did since it was last started.
+    Driver {
+        /// Requests that it sent to the device.
+        requests: u64,
         /// Notifications sent to the device.
         notifies: u64,
         /// Interrupts taken.
         interrupts: u64,
-        /// Instructions retired, 0 if the board does not count them.
-        instructions: u64,
     },
     /// Instructions of a stage, in all of the requests together.
     Counted {

@@ -16,8 +16,6 @@ pub struct BootOptions {
     pub shell: bool,
     /// `poll`: completions are seen by looking at the used ring, not by interrupts.
     pub poll: bool,
-    /// `no-bench`: no measurements after the self-test.
-    pub no_bench: bool,
     /// `defmt`: defmt frames leave by semihosting. Given only if QEMU has semihosting on, since the semihosting call is an
     /// `ebreak` that traps otherwise.
     pub defmt: bool,
@@ -41,7 +39,6 @@ impl BootOptions {
             match word.split_once('=').unwrap_or((word, "")) {
                 ("shell", "") => options.shell = true,
                 ("poll", "") => options.poll = true,
-                ("no-bench", "") => options.no_bench = true,
                 ("defmt", "") => options.defmt = true,
                 ("queue", size) => options.queue = Some(size.parse().map_err(|_| word)?),
                 ("scratch", range) => options.scratch = Some(range.parse().map_err(|_| word)?),
@@ -56,12 +53,7 @@ impl BootOptions {
 impl fmt::Display for BootOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut words: Vec<String> = Vec::new();
-        for (word, is_on) in [
-            ("shell", self.shell),
-            ("poll", self.poll),
-            ("no-bench", self.no_bench),
-            ("defmt", self.defmt),
-        ] {
+        for (word, is_on) in [("shell", self.shell), ("poll", self.poll), ("defmt", self.defmt)] {
             words.extend(is_on.then(|| word.into()));
         }
         words.extend(self.queue.map(|size| alloc::format!("queue={size}")));
@@ -82,7 +74,6 @@ mod tests {
         let options = BootOptions {
             shell: true,
             poll: true,
-            no_bench: true,
             defmt: true,
             queue: Some(8),
             scratch: Some(SectorRange {
@@ -94,7 +85,7 @@ mod tests {
         let text = options.to_string();
         assert_eq!(
             text,
-            "shell poll no-bench defmt queue=8 scratch=65536:8192 digest=0:3 digest=9:0"
+            "shell poll defmt queue=8 scratch=65536:8192 digest=0:3 digest=9:0"
         );
         assert_eq!(BootOptions::parse(&text), Ok(options));
         assert_eq!(BootOptions::parse(" "), Ok(BootOptions::default()));

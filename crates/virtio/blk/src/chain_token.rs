@@ -1,27 +1,69 @@
 //! What a chain in the ring belongs to.
 
-use crate::{Operation, Request};
+use virtio_blk_proto::{SECTOR_BYTES, Sector};
 
-/// The token of a chain.
+use crate::work::Transfer;
+use crate::{Answer, Completion, IoError, Operation, Request};
+
+/// The token of a chain. A request that is one chain, the common case, lies in the slot of its chain.
 #[derive(Debug)]
 pub(crate) enum ChainToken<B, K> {
-    /// The chain is all of this request: the common case. The request lies in the slot of its chain.
-    Request {
-        request: Request<B, K>,
-        /// How many sectors the request is about.
-        sectors: u32,
-    },
-    /// The chain is a part of a request that takes several.
+    /// All of a read or a write.
+    Transfer(WholeTransfer<B, K>),
+    /// All of another request, which is about `sectors`.
+    Command { request: Request<B, K>, sectors: u32 },
+    /// A part of a request that takes several.
     Part(Part),
 }
 
-impl<B, K> ChainToken<B, K> {
-    /// Whether it is a read or a write in one device request.
+/// A read or a write that is one device request.
+#[derive(Debug)]
+pub(crate) struct WholeTransfer<B, K> {
+    pub(crate) transfer: Transfer,
+    pub(crate) first: Sector,
+    pub(crate) sectors: u32,
+    pub(crate) buffer: B,
+    pub(crate) token: K,
+}
+
+impl<B, K> WholeTransfer<B, K> {
+    /// The end of the transfer.
     #[inline]
-    pub(crate) fn is_transfer(&self) -> bool {
-        match self {
-            Self::Request { request, .. } => matches!(request.operation, Operation::Read(_) | Operation::Write(_)),
-            Self::Part(_) => false,
+    pub(crate) fn complete(self, result: Result<Answer, IoError>) -> Completion<B, K> {
+        Completion {
+            operation: match self.transfer {
+                Transfer::Read => Operation::Read(self.first),
+                Transfer::Write => Operation::Write(self.first),
+            },
+            buffer: Some(self.buffer),
+            token: self.token,
+            bytes: match result {
+                Ok(_) => u64::from(self.sectors) * SECTOR_BYTES,
+                Err(_) => 0,
+            },
+            result,
+        }
+    }
+}
+
+impl<B, K> ChainToken<B, K> {
+    /// The token of the only chain of `request`, which is about `sectors`.
+    #[inline]
+    pub(crate) fn whole(request: Request<B, K>, sectors: u32) -> Self {
+        let (transfer, first) = match request.operation {
+            Operation::Read(first) => (Transfer::Read, first),
+            Operation::Write(first) => (Transfer::Write, first),
+            _ => return Self::Command { request, sectors },
+        };
+        match request.buffer {
+            Some(buffer) => Self::Transfer(WholeTransfer {
+                transfer,
+                first,
+                sectors,
+                buffer,
+                token: request.token,
+            }),
+            None => Self::Command { request, sectors },
         }
     }
 }

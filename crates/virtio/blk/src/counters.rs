@@ -2,7 +2,10 @@
 
 use core::fmt;
 
+use virtio_blk_proto::SECTOR_BYTES;
+
 use crate::OperationKind;
+use crate::work::Transfer;
 
 /// Counts of one kind of operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,11 +19,16 @@ pub struct OperationCounters {
     pub errors: u64,
 }
 
+/// One count for each kind of operation.
+type PerKind = [u64; OperationKind::ALL.len()];
+
 /// Everything one request queue counts, since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct QueueCounters {
-    per_kind: [OperationCounters; OperationKind::ALL.len()],
+    operations: PerKind,
+    bytes: PerKind,
+    errors: PerKind,
     /// Device requests: at least one per operation, more for those that were split.
     pub device_requests: u64,
     /// Doorbells rung.
@@ -34,19 +42,66 @@ pub struct QueueCounters {
     pub faults: u64,
 }
 
+/// Transfers of one poll that went well. In a value of its own, it is counted in registers.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    operations: u64,
+    sectors: u64,
+    writes: u64,
+    sectors_written: u64,
+}
+
+impl Tally {
+    /// Adds one, without a branch on what it is.
+    #[inline]
+    pub(crate) fn add(&mut self, transfer: Transfer, sectors: u32) {
+        let (writes, sectors) = (transfer as u64, u64::from(sectors));
+        self.operations += 1;
+        self.sectors += sectors;
+        self.writes += writes;
+        self.sectors_written += sectors & writes.wrapping_neg();
+    }
+
+    /// How many there are.
+    #[inline]
+    pub(crate) fn count(&self) -> u32 {
+        self.operations as u32
+    }
+}
+
 impl QueueCounters {
     /// The counts of one kind of operation.
     pub fn of(&self, kind: OperationKind) -> OperationCounters {
-        self.per_kind[kind as usize]
+        OperationCounters {
+            operations: self.operations[kind as usize],
+            bytes: self.bytes[kind as usize],
+            errors: self.errors[kind as usize],
+        }
+    }
+
+    /// Adds transfers that went well.
+    #[inline]
+    pub(crate) fn transferred(&mut self, tally: &Tally) {
+        let reads = tally.operations - tally.writes;
+        self.add(OperationKind::Read, reads, tally.sectors - tally.sectors_written);
+        self.add(OperationKind::Write, tally.writes, tally.sectors_written);
     }
 
     #[inline]
+    fn add(&mut self, kind: OperationKind, operations: u64, sectors: u64) {
+        let kind = kind as usize;
+        self.operations[kind] += operations;
+        self.bytes[kind] = self.bytes[kind].wrapping_add(sectors * SECTOR_BYTES);
+    }
+
     pub(crate) fn completed(&mut self, kind: OperationKind, bytes: u64, failed: bool) {
-        let counters = &mut self.per_kind[kind as usize];
-        counters.operations += 1;
+        let kind = kind as usize;
+        self.operations[kind] += 1;
         // No disk is large enough, but a device can claim to be, and a discard of all of it costs nothing.
-        counters.bytes = counters.bytes.wrapping_add(bytes);
-        counters.errors += u64::from(failed);
+        self.bytes[kind] = self.bytes[kind].wrapping_add(bytes);
+        if failed {
+            self.errors[kind] += 1;
+        }
     }
 }
 

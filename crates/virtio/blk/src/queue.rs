@@ -8,13 +8,14 @@ use core::mem::ManuallyDrop;
 
 use virtio_blk_proto::{SECTOR_BYTES, Status};
 use virtio_core::{Dma, DmaSegments, QueueNotifier};
-use virtqueue::{ChainError, DeviceFault, Notification, QueueState, Shape, Used, VirtQueue};
+use virtqueue::{ChainError, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
 
 use crate::chain_token::{ChainToken, Part};
+use crate::counters::Tally;
 use crate::limits::PlainTransfers;
 use crate::slot_memory::SlotMemory;
 use crate::split_requests::{SplitRequest, SplitRequests};
-use crate::work::{Transfer, Work};
+use crate::work::{Transfer, Work, put_transfer};
 use crate::zone_request::append_sector;
 use crate::{Answer, Completion, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError, ZoneTable};
 
@@ -130,8 +131,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             && self.plain.allow(first, segment.len, most)
             && let Some(frame) = self.ring.frame(shape, segment)
         {
-            let (slot, sectors) = (frame.slot(), segment.len / SECTOR_BYTES as u32);
-            frame.submit(ChainToken::Request { request, sectors });
+            let slot = frame.slot();
+            frame.submit(ChainToken::whole(request, segment.len / SECTOR_BYTES as u32));
             self.slots.restart(slot, first);
             return Ok(());
         }
@@ -146,49 +147,62 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// [`submit`](Self::submit) of any request.
     #[inline(never)]
     fn submit_planned(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
-        self.start(request).inspect_err(|rejected| {
-            self.counters.queue_full += u64::from(rejected.error == SubmitError::QueueFull);
-        })
+        let segments = request.segments();
+        let error = match self.plan(&request) {
+            Ok(Work::Whole { transfer, first, bytes }) => {
+                // Not more than the device takes.
+                let count = segments.len() as u16 + 2;
+                let chain = self.ring.chain_of(count).and_then(|mut chain| {
+                    put_transfer(&mut chain, &mut self.slots, transfer, first, segments)?;
+                    Ok(chain)
+                });
+                match chain {
+                    Ok(chain) => {
+                        let token = ChainToken::whole(request, bytes / SECTOR_BYTES as u32);
+                        // Of a chain with a header, none is refused. Only one of three segments is remembered.
+                        let _ = chain.submit_as(shape_of(transfer), token);
+                        return Ok(());
+                    }
+                    Err(error) => submit_error(error),
+                }
+            }
+            Ok(work) => return self.submit_other(request, work),
+            Err(error) => error,
+        };
+        self.reject(error, request)
     }
 
-    /// Checks a request and sends its first part.
+    /// What is to be done for a request, if it can be taken.
     #[inline]
-    fn start(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
-        let rejected = |error, request| Err(Rejected { error, request });
+    fn plan(&self, request: &Request<B, K>) -> Result<Work, SubmitError> {
         if let Some(fault) = self.ring.fault() {
-            return rejected(SubmitError::Broken(fault), request);
+            return Err(SubmitError::Broken(fault));
         }
-        let segments = request.segments();
-        let work = match Work::plan(request.operation, segments, &self.limits) {
-            Ok(work) => work,
-            Err(error) => return rejected(error, request),
-        };
+        let work = Work::plan(request.operation, request.segments(), &self.limits)?;
         if self.waiting.is_some() {
-            return rejected(SubmitError::QueueFull, request);
+            return Err(SubmitError::QueueFull);
         }
-        let shape = match work {
-            Work::Whole { transfer, .. } if segments.len() == 1 => Some(shape_of(transfer)),
-            _ => None,
+        Ok(work)
+    }
+
+    /// Sends the first part of a request that is no transfer, or one of several parts.
+    #[inline(never)]
+    fn submit_other(&mut self, request: Request<B, K>, work: Work) -> Result<(), Rejected<B, K>> {
+        let segments = request.segments();
+        let mut chain = match self.ring.chain_of(work.chain_segments()) {
+            Ok(chain) => chain,
+            Err(error) => return self.reject(submit_error(error), request),
         };
-        let chain = self.ring.chain_of(work.chain_segments(segments));
-        let put = chain.and_then(|mut chain| {
-            let (sectors, rest) = work.put(&mut chain, segments, &self.limits, &mut self.slots)?;
-            Ok((chain, sectors, rest))
-        });
-        let (chain, sectors, rest) = match put {
+        let (sectors, rest) = match work.put(&mut chain, segments, &self.limits, &mut self.slots) {
             Ok(put) => put,
-            Err(error) => return rejected(submit_error(error), request),
+            Err(error) => return self.reject(submit_error(error), request),
         };
         if rest.is_sent() {
-            let token = ChainToken::Request { request, sectors };
-            let _ = match shape {
-                Some(shape) => chain.submit_as(shape, token),
-                None => chain.submit(token),
-            };
+            let _ = chain.submit(ChainToken::whole(request, sectors));
             return Ok(());
         }
         let Some((number, place)) = self.splits.vacant() else {
-            return rejected(SubmitError::QueueFull, request);
+            return self.reject(SubmitError::QueueFull, request);
         };
         *place = Some(SplitRequest::new(request, rest));
         let part = Part {
@@ -198,6 +212,12 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let _ = chain.submit(ChainToken::Part(part));
         self.send_rest(number);
         Ok(())
+    }
+
+    #[cold]
+    fn reject(&mut self, error: SubmitError, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        self.counters.queue_full += u64::from(error == SubmitError::QueueFull);
+        Err(Rejected { error, request })
     }
 
     /// [`submit`](Self::submit) of a request that is right for its zones, as far as `zones` knows them. Show the table every
@@ -320,14 +340,14 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let count = self.take_used(each)?;
         match self.waiting {
             None => Ok(count),
-            Some(number) => Ok(count.wrapping_add(self.send_waiting(number, each))),
+            Some(number) => Ok(count.wrapping_add(u32::from(self.send_waiting(number, each)))),
         }
     }
 
-    /// Sends more of the request that waits. Returns 1 if it is over, which it is only if it could not be sent any further.
+    /// Sends more of the request that waits. Returns whether it is over, which it is only if it could not be sent any further.
     #[cold]
     #[inline(never)]
-    fn send_waiting(&mut self, number: u16, each: &mut dyn FnMut(Completion<B, K>)) -> u32 {
+    fn send_waiting(&mut self, number: u16, each: &mut dyn FnMut(Completion<B, K>)) -> bool {
         self.send_rest(number);
         self.notify();
         self.finish_split(number, each)
@@ -336,53 +356,83 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// Takes used requests back, and sends no new ones.
     #[inline]
     fn take_used(&mut self, each: &mut impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
-        let mut count = 0u32;
+        let mut transfers = Tally::default();
+        let others = self.take_announced(&mut transfers, each);
+        self.counters.transferred(&transfers);
         // The ring keeps answering a fault; it happened once.
-        while let Some(chain) = self.ring.next_used().inspect_err(|_| self.counters.faults = 1)? {
-            let (slot, is_filled) = (chain.slot(), chain.is_filled());
-            let status = self.slots.status(slot);
-            let is_plain = is_filled && status == Status::OK && chain.token().is_some_and(ChainToken::is_transfer);
-            // Taken in each branch: what the other one passes on need not lie in memory then.
-            if is_plain {
-                let Some(ChainToken::Request { request, sectors }) = chain.take().map(|used| used.token) else {
-                    break;
-                };
-                let bytes = u64::from(sectors) * SECTOR_BYTES;
-                self.counters.completed(request.operation.kind(), bytes, false);
-                count = count.wrapping_add(1);
-                each(request.complete(bytes, Ok(Answer::Done)));
-            } else if let Some(used) = chain.take() {
-                count = count.wrapping_add(self.part_done(used, is_filled, status, each));
-            }
-        }
-        Ok(count)
+        let others = others.inspect_err(|_| self.counters.faults = 1)?;
+        Ok(transfers.count() + others)
     }
 
-    /// Follows up a chain that is not a transfer gone well. Returns 1 if its request is over, else 0.
+    /// Takes the chains that the device is found to be done with, once it was looked at. Transfers gone well are noted in `tally`.
+    /// Returns how many other requests are over.
+    #[inline(always)]
+    fn take_announced(
+        &mut self,
+        tally: &mut Tally,
+        each: &mut impl FnMut(Completion<B, K>),
+    ) -> Result<u32, DeviceFault> {
+        let mut others = 0;
+        if self.ring.has_used()? {
+            while let Some((chain, status)) = self.take_transfers(tally, each) {
+                others += u32::from(self.take_other(chain, status, each)?);
+            }
+        }
+        Ok(others)
+    }
+
+    /// Takes those used chains that are transfers gone well. Stops at one that is something else, and returns it with its status.
+    // The loop calls nothing but `each`, and that in one place, so that what it needs of the queue can stay in registers.
+    #[inline(always)]
+    fn take_transfers(
+        &mut self,
+        tally: &mut Tally,
+        each: &mut impl FnMut(Completion<B, K>),
+    ) -> Option<(UsedChain, Status)> {
+        while let Some(chain) = self.ring.next_used() {
+            let status = self.slots.status(chain.slot());
+            let went_well = status == Status::OK && self.ring.is_filled(&chain);
+            if !went_well || !matches!(self.ring.token(&chain), Some(ChainToken::Transfer(_))) {
+                return Some((chain, status));
+            }
+            let Ok(ChainToken::Transfer(whole)) = self.ring.take(chain).map(|used| used.token) else {
+                break;
+            };
+            tally.add(whole.transfer, whole.sectors);
+            each(whole.complete(Ok(Answer::Done)));
+        }
+        None
+    }
+
+    /// Takes any used chain. Returns whether its request is over.
     #[cold]
     #[inline(never)]
-    fn part_done(
+    fn take_other(
         &mut self,
-        used: Used<ChainToken<B, K>>,
-        is_filled: bool,
+        chain: UsedChain,
         status: Status,
         each: &mut dyn FnMut(Completion<B, K>),
-    ) -> u32 {
+    ) -> Result<bool, DeviceFault> {
+        let is_filled = self.ring.is_filled(&chain);
+        let Used {
+            token, slot, clipped, ..
+        } = self.ring.take(chain)?;
         let outcome = status.check().map_err(IoError::Device);
-        let odd_length = used.clipped || !is_filled && outcome.is_ok();
-        match used.token {
-            ChainToken::Request { request, sectors } => {
-                // The device knows how much it writes.
-                let any_length = matches!(request.operation, Operation::ReportZones(_)) && !used.clipped;
+        let odd_length = clipped || !is_filled && outcome.is_ok();
+        match token {
+            ChainToken::Transfer(whole) => {
+                self.counters.odd_lengths += u64::from(odd_length);
+                self.hand_over(whole.complete(outcome.map(|()| Answer::Done)), each);
+                Ok(true)
+            }
+            ChainToken::Command { request, sectors } => {
+                // Only the device knows how much it writes.
+                let any_length = matches!(request.operation, Operation::ReportZones(_)) && !clipped;
                 self.counters.odd_lengths += u64::from(odd_length && !any_length);
-                let result = outcome.and_then(|()| self.answer(request.operation, used.slot, sectors));
-                let bytes = if result.is_ok() {
-                    u64::from(sectors) * SECTOR_BYTES
-                } else {
-                    0
-                };
+                let result = outcome.and_then(|()| self.answer(request.operation, slot, sectors));
+                let bytes = result.map_or(0, |_| u64::from(sectors) * SECTOR_BYTES);
                 self.hand_over(request.complete(bytes, result), each);
-                1
+                Ok(true)
             }
             ChainToken::Part(Part { request, sectors }) => {
                 self.counters.odd_lengths += u64::from(odd_length);
@@ -398,7 +448,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
                         }
                     }
                 }
-                self.finish_split(request, each)
+                Ok(self.finish_split(request, each))
             }
         }
     }
@@ -427,16 +477,16 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         }
     }
 
-    /// Ends a split request if nothing of it is left to send or with the device. Returns 1 if it was so, else 0.
-    fn finish_split(&mut self, number: u16, each: &mut dyn FnMut(Completion<B, K>)) -> u32 {
+    /// Ends a split request if nothing of it is left to send or with the device. Returns whether it was so.
+    fn finish_split(&mut self, number: u16, each: &mut dyn FnMut(Completion<B, K>)) -> bool {
         let Some(completion) = self.splits.take_if_over(number) else {
-            return 0;
+            return false;
         };
         if self.waiting == Some(number) {
             self.set_waiting(None);
         }
         self.hand_over(completion, each);
-        1
+        true
     }
 
     fn hand_over(&mut self, completion: Completion<B, K>, each: &mut dyn FnMut(Completion<B, K>)) {
@@ -470,7 +520,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let mut splits = ManuallyDrop::into_inner(self.splits);
         // No request was taken while another was being sent, so each part stands for its request in the order of submission.
         let region = ManuallyDrop::into_inner(self.ring).into_region(|token| match token {
-            ChainToken::Request { request, .. } => abort(request.complete(0, Err(IoError::Aborted))),
+            ChainToken::Transfer(whole) => abort(whole.complete(Err(IoError::Aborted))),
+            ChainToken::Command { request, .. } => abort(request.complete(0, Err(IoError::Aborted))),
             ChainToken::Part(part) => splits.abort(part.request).into_iter().for_each(&mut abort),
         });
         // What is left waits with no part in flight, and nothing was submitted after it.
@@ -512,7 +563,7 @@ fn send_part<B: DmaSegments, K, const N: usize>(
     if !work.fits(limits) {
         return Err(ChainError::TooLong);
     }
-    let mut chain = ring.chain_of(work.chain_segments(segments))?;
+    let mut chain = ring.chain_of(work.chain_segments())?;
     let (sectors, rest) = work.put(&mut chain, segments, limits, slots)?;
     let part = Part {
         request: number,

@@ -46,8 +46,8 @@ pub(crate) enum Work {
 /// A request that moves the data of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transfer {
-    Write,
     Read,
+    Write,
 }
 
 impl Transfer {
@@ -106,6 +106,7 @@ impl RangeRequest {
 
 impl Work {
     /// Checks `operation` against everything that can be known before the ring is touched.
+    #[inline]
     pub(crate) fn plan(operation: Operation, segments: &[Segment], limits: &Limits) -> Result<Self, SubmitError> {
         let only_if = |supported, work| {
             if supported {
@@ -138,6 +139,7 @@ impl Work {
         }
     }
 
+    #[inline]
     fn plan_data(
         transfer: Transfer,
         first: Sector,
@@ -171,6 +173,7 @@ impl Work {
         })
     }
 
+    #[inline(never)]
     fn plan_range(request: RangeRequest, range: SectorRange, limits: &Limits) -> Result<Self, SubmitError> {
         limits.check_writable()?;
         // A device that does not take one range of one block is of no use.
@@ -226,12 +229,10 @@ impl Work {
 
     /// How many segments the chain of the next device request has, if that is known already; else many.
     #[inline]
-    pub(crate) fn chain_segments(&self, segments: &[Segment]) -> u16 {
+    pub(crate) fn chain_segments(&self) -> u16 {
         match self {
-            // Not more than the device takes.
-            Self::Whole { .. } => segments.len() as u16 + 2,
             Self::Range(..) | Self::Flush | Self::Identify | Self::Lifetime => 3,
-            Self::Data { .. } | Self::Zone(_) | Self::Sent => u16::MAX,
+            Self::Whole { .. } | Self::Data { .. } | Self::Zone(_) | Self::Sent => u16::MAX,
         }
     }
 
@@ -241,30 +242,8 @@ impl Work {
     /// # Errors
     ///
     /// Those of the chain, which is to be dropped then.
-    // Always inlined: a call would put the chain into memory instead of registers.
-    #[inline(always)]
-    pub(crate) fn put<T, const N: usize>(
-        self,
-        chain: &mut RequestChain<'_, T, N>,
-        segments: &[Segment],
-        limits: &Limits,
-        slots: &mut SlotMemory,
-    ) -> Result<(u32, Self), ChainError> {
-        let Self::Whole { transfer, first, bytes } = self else {
-            return self.put_other(chain, segments, limits, slots);
-        };
-        start(chain, slots, transfer.header(first))?;
-        match transfer {
-            Transfer::Read => chain.all_writable(segments)?,
-            Transfer::Write => chain.all_readable(segments)?,
-        }
-        chain.writable(slots.status_segment(chain.slot()))?;
-        Ok((bytes / SECTOR_BYTES as u32, Self::Sent))
-    }
-
-    /// [`put`](Self::put) of everything but the common case.
     #[inline(never)]
-    fn put_other<T, const N: usize>(
+    pub(crate) fn put<T, const N: usize>(
         self,
         chain: &mut RequestChain<'_, T, N>,
         segments: &[Segment],
@@ -300,6 +279,24 @@ impl Work {
         chain.writable(slots.status_segment(chain.slot()))?;
         Ok(put)
     }
+}
+
+/// Puts a transfer of all `segments` into the chain, in one device request.
+// Always inlined: a call would put the chain into memory instead of registers.
+#[inline(always)]
+pub(crate) fn put_transfer<T, const N: usize>(
+    chain: &mut RequestChain<'_, T, N>,
+    slots: &mut SlotMemory,
+    transfer: Transfer,
+    first: Sector,
+    segments: &[Segment],
+) -> Result<(), ChainError> {
+    start(chain, slots, transfer.header(first))?;
+    match transfer {
+        Transfer::Read => chain.all_writable(segments)?,
+        Transfer::Write => chain.all_readable(segments)?,
+    }
+    chain.writable(slots.status_segment(chain.slot()))
 }
 
 /// The chain of one device request.

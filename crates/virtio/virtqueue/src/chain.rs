@@ -6,6 +6,7 @@ use crate::error::ChainError;
 use crate::frame::{MOST_BYTES, Shape};
 use crate::memory::flags::{INDIRECT, NEXT, WRITE};
 use crate::memory::{Descriptor, RingMemory};
+use crate::placement::Place;
 use crate::rings::Rings;
 use crate::slots::{Form, Walk};
 
@@ -18,7 +19,7 @@ pub struct Chain<'q, T, const N: usize, M> {
     rings: &'q mut Rings<T, N, M>,
     /// The descriptors of the chain in the descriptor table.
     walk: Walk,
-    direct: bool,
+    place: Place,
     /// The last descriptor, not written yet, because whether another follows is not known yet.
     pending: Descriptor,
     count: u16,
@@ -30,16 +31,12 @@ pub struct Chain<'q, T, const N: usize, M> {
 impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     /// At least one descriptor is free.
     #[inline]
-    pub(crate) fn new(rings: &'q mut Rings<T, N, M>, direct: bool) -> Self {
-        let limit = if direct {
-            rings.slots.free()
-        } else {
-            rings.table_entries
-        };
+    pub(crate) fn new(rings: &'q mut Rings<T, N, M>, place: Place) -> Self {
+        let limit = rings.max_segments();
         Self {
             walk: rings.slots.walk(),
             rings,
-            direct,
+            place,
             pending: Descriptor {
                 addr: virtio_core::DeviceAddr(0),
                 len: 0,
@@ -121,11 +118,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     #[inline(always)]
     fn push(&mut self, segment: Segment, flags: u16) -> Result<(), ChainError> {
         if self.count == self.limit {
-            return Err(if self.count >= self.rings.max_segments() {
-                ChainError::TooManySegments
-            } else {
-                ChainError::QueueFull
-            });
+            return Err(ChainError::TooManySegments);
         }
         if segment.len == 0 {
             return Err(ChainError::Empty);
@@ -136,7 +129,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
             return Err(ChainError::TooLong);
         }
         if self.count != 0 {
-            self.write_pending(NEXT);
+            self.write_pending()?;
         }
         self.pending = Descriptor {
             addr: segment.addr,
@@ -149,25 +142,21 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
         Ok(())
     }
 
-    /// Writes the descriptor that is pending, and moves to the next one if the chain goes on.
+    /// Writes the descriptor that is pending, with a link to the next one.
     #[inline(always)]
-    fn write_pending(&mut self, more: u16) {
-        self.pending.flags |= more;
-        if self.direct {
+    fn write_pending(&mut self) -> Result<(), ChainError> {
+        let mut descriptor = self.pending;
+        descriptor.flags |= NEXT;
+        if self.place == Place::Direct {
             let index = self.walk.last();
-            if more != 0 {
-                self.pending.next = self.rings.slots.step(&mut self.walk);
-            }
-            self.rings.memory.write_descriptor(index, self.pending);
+            descriptor.next = self.rings.slots.step(&mut self.walk).ok_or(ChainError::QueueFull)?;
+            self.rings.memory.write_descriptor(index, descriptor);
         } else {
-            if more != 0 {
-                self.pending.next = self.count;
-            }
+            descriptor.next = self.count;
             let entry = self.count - 1;
-            self.rings
-                .memory
-                .write_table_entry(self.walk.head(), entry, self.pending);
+            self.rings.memory.write_table_entry(self.walk.head(), entry, descriptor);
         }
+        Ok(())
     }
 
     /// Hands the chain to the queue, to be shown to the device by the next [`publish`](crate::VirtQueue::publish).
@@ -180,7 +169,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     // Inlined in any case, or the whole chain would be copied on its way in.
     #[inline(always)]
     pub fn submit(self, token: T) -> Result<u16, (ChainError, T)> {
-        self.submit_in_form(token, Form::UNKNOWN)
+        self.submit_in_form(Form::UNKNOWN, token)
     }
 
     /// [`submit`](Self::submit) of a chain of shape `shape`. When it has come back, it is a
@@ -192,33 +181,43 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     #[inline(always)]
     pub fn submit_as(self, shape: Shape, token: T) -> Result<u16, (ChainError, T)> {
         let form = if self.count == Shape::SEGMENTS && self.total <= u64::from(MOST_BYTES) {
-            shape.form(self.direct)
+            shape.form(self.place)
         } else {
             Form::UNKNOWN
         };
-        self.submit_in_form(token, form)
+        self.submit_in_form(form, token)
     }
 
     #[inline(always)]
-    fn submit_in_form(mut self, token: T, form: Form) -> Result<u16, (ChainError, T)> {
-        if self.count == 0 {
+    fn submit_in_form(self, form: Form, token: T) -> Result<u16, (ChainError, T)> {
+        let Self {
+            rings,
+            walk,
+            place,
+            pending,
+            count,
+            ..
+        } = self;
+        if count == 0 {
             return Err((ChainError::Empty, token));
         }
-        self.write_pending(0);
-        let head = self.walk.head();
-        if !self.direct {
+        let head = walk.head();
+        if place == Place::Direct {
+            rings.memory.write_descriptor(walk.last(), pending);
+        } else {
+            rings.memory.write_table_entry(head, count - 1, pending);
             let table = Descriptor {
-                addr: self.rings.memory.table_addr(head),
-                len: 16 * u32::from(self.count),
+                addr: rings.memory.table_addr(head),
+                len: 16 * u32::from(count),
                 flags: INDIRECT,
                 next: 0,
             };
-            self.rings.memory.write_descriptor(head, table);
+            rings.memory.write_descriptor(head, table);
         }
         // At most the total, which fits.
-        let (number, writable) = (self.rings.submitted, self.writable as u32);
-        self.rings.slots.take(self.walk, token, number, writable, form);
-        self.rings.make_available(head);
+        let (number, writable) = (rings.submitted, self.writable as u32);
+        rings.slots.take(walk, token, number, writable, form);
+        rings.make_available(head);
         Ok(head)
     }
 }

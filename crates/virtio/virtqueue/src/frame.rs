@@ -3,6 +3,7 @@
 use virtio_core::Segment;
 
 use crate::memory::RingMemory;
+use crate::placement::Place;
 use crate::rings::Rings;
 use crate::slots::Form;
 
@@ -27,20 +28,20 @@ impl Shape {
     /// How many segments such a chain has.
     pub const SEGMENTS: u16 = 3;
 
-    /// Shape `number`, from 1 to 127, whose second segment is for the device to read. In the others it may write `writable`
+    /// Shape `number`, from 1 to 63, whose second segment is for the device to read. In the others it may write `writable`
     /// bytes. `None` for another number.
     pub const fn with_readable(number: u8, writable: u16) -> Option<Self> {
         Self::new(number, false, writable)
     }
 
-    /// Shape `number`, from 1 to 127, whose second segment is for the device to write. In the others it may write `writable`
+    /// Shape `number`, from 1 to 63, whose second segment is for the device to write. In the others it may write `writable`
     /// bytes. `None` for another number.
     pub const fn with_writable(number: u8, writable: u16) -> Option<Self> {
         Self::new(number, true, writable)
     }
 
     const fn new(number: u8, second_is_writable: bool, others_writable: u16) -> Option<Self> {
-        if number == 0 || number > 127 {
+        if number == 0 || number > 63 {
             return None;
         }
         Some(Self {
@@ -51,8 +52,8 @@ impl Shape {
     }
 
     #[inline]
-    pub(crate) const fn form(self, direct: bool) -> Form {
-        Form::new(self.number, direct)
+    pub(crate) const fn form(self, place: Place) -> Form {
+        Form::new(self.number, place)
     }
 }
 
@@ -71,12 +72,11 @@ impl<'q, T, const N: usize, M: RingMemory> Frame<'q, T, N, M> {
     /// The next chain with `second` as its second segment, if one of that shape is written where the next chain is to be.
     #[inline]
     pub(crate) fn new(rings: &'q mut Rings<T, N, M>, shape: Shape, second: Segment) -> Option<Self> {
-        let (head, form) = rings.slots.top();
-        let placement = &rings.placement;
-        let is_there = rings.slots.free() >= placement.least_free() && form == shape.form(placement.is_direct());
+        let (head, form) = rings.slots.top()?;
         // From 1 to 2^31 - 1.
         let length_fits = second.len.cast_signed() > 0;
-        (is_there && length_fits && second.is_representable()).then_some(Self {
+        let fits = form == shape.form(rings.placement.now()) && length_fits && second.is_representable();
+        fits.then_some(Self {
             rings,
             head,
             shape,
@@ -102,9 +102,9 @@ impl<'q, T, const N: usize, M: RingMemory> Frame<'q, T, N, M> {
         let writable = u32::from(shape.others_writable) + if shape.second_is_writable { second.len } else { 0 };
         let index = rings.submitted;
         rings.submitted += 1;
-        let place = rings.slots.take_top(head, token, index, writable);
-        if rings.placement.is_direct() {
-            rings.memory.redirect_descriptor(place, second);
+        let second_descriptor = rings.slots.take_top(head, token, index, writable);
+        if rings.placement.now() == Place::Direct {
+            rings.memory.redirect_descriptor(second_descriptor, second);
         } else {
             rings.memory.redirect_table_entry(head, 1, second);
         }

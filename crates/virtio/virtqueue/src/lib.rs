@@ -23,4 +23,4 @@ pub use frame::{Frame, Shape};
 pub use layout::{LEGACY_ALIGN, RingLayout, RingOffsets};
 pub use memory::{Descriptor, DmaRing, RingMemory, UsedElement, flags};
 pub use placement::Chains;
-pub use queue::{Notification, QueueOptions, QueueState, Returning, Used, VirtQueue};
+pub use queue::{Notification, QueueOptions, QueueState, Used, UsedChain, VirtQueue};

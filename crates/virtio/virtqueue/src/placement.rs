@@ -14,9 +14,10 @@ pub enum Chains {
     ///
     /// * *Short* are up to four segments, if their number is known beforehand
     ///   ([`VirtQueue::chain_of`](crate::VirtQueue::chain_of)).
-    /// * Descriptors are *plentiful* if at least half of them are free afterwards.
-    /// * The ring is *crowded* from the moment they are not until four times as many chains as it has descriptors were
-    ///   submitted and never more than a sixth of that number was published and in flight. A new ring is taken for crowded.
+    /// * Descriptors are *plentiful* as long as not more chains are in flight than a sixth of the number of descriptors. Chains
+    ///   of three segments then take half of them.
+    /// * Once there are more, the ring is *crowded* until four times as many chains as it has descriptors were submitted and
+    ///   there never were more. A new ring is taken for crowded.
     ///
     /// So a queue that is kept full has as many chains in flight as descriptors, batch after batch. Only where more than a
     /// sixth comes all at once after a calm time, there is room for about two thirds of them until the first direct ones are
@@ -28,90 +29,83 @@ pub enum Chains {
 /// Segments of a short chain at most.
 const SHORT: u16 = 4;
 
+/// Where a chain is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Place {
+    Table = 0,
+    Direct = 1,
+    /// The queue takes no chain any more.
+    Nowhere = 2,
+}
+
 /// Where the next chains go.
 #[derive(Debug)]
 pub(crate) struct Placement {
-    size: u16,
-    /// Long chains are direct too: there are no tables.
+    /// Where short chains go at the moment.
+    place: Place,
+    /// Long ones as well: there are no tables.
     only_direct: bool,
-    /// Short chains are direct at the moment.
-    direct: bool,
-    /// With fewer free descriptors the next short chain has to be placed anew.
-    least_free: u16,
-    /// With fewer free descriptors at a publication the ring is still crowded.
-    calm_free: u16,
-    /// After so many chains it is not crowded any more.
+    size: u16,
+    /// After so many chains the ring is not crowded any more.
     crowded_until: u64,
 }
 
 impl Placement {
     pub(crate) fn new(chains: Chains, size: u16, table_entries: u16) -> Self {
         let only_direct = table_entries == 0;
-        let mut placement = Self {
-            size,
+        Self {
+            place: if only_direct { Place::Direct } else { Place::Table },
             only_direct,
-            direct: only_direct,
-            least_free: 1,
-            calm_free: 0,
-            crowded_until: u64::MAX,
-        };
-        if chains == Chains::PerRequest && !only_direct {
-            placement.enter_crowd(0);
+            size,
+            crowded_until: match chains {
+                Chains::PerRequest if !only_direct => crowded_chains(size),
+                _ => u64::MAX,
+            },
         }
-        placement
     }
 
-    fn enter_crowd(&mut self, submitted: u64) {
-        self.direct = false;
-        self.least_free = 1;
-        self.calm_free = self.size - self.size / 6;
-        self.crowded_until = submitted + 4 * u64::from(self.size);
-    }
-
-    fn leave_crowd(&mut self) {
-        self.direct = true;
-        self.least_free = self.size / 2 + SHORT;
-        self.calm_free = 0;
-        self.crowded_until = u64::MAX;
-    }
-
-    /// Whether short chains are direct at the moment.
+    /// Where a short chain goes that is like one before.
     #[inline]
-    pub(crate) fn is_direct(&self) -> bool {
-        self.direct
+    pub(crate) fn now(&self) -> Place {
+        self.place
     }
 
-    /// With fewer free descriptors the next short chain has to be [placed](Self::place) anew. More than there are if the queue
-    /// takes no chain.
+    /// Where a chain of `segments` goes, with so many in flight and `submitted` so far.
     #[inline]
-    pub(crate) fn least_free(&self) -> u16 {
-        self.least_free
-    }
-
-    /// Whether a chain of `segments` is direct, with `free` descriptors left and `submitted` chains so far.
-    #[inline]
-    pub(crate) fn place(&mut self, segments: u16, free: u16, submitted: u64) -> bool {
+    pub(crate) fn place(&mut self, segments: u16, in_flight: u16, submitted: u64) -> Place {
         if self.only_direct {
-            return true;
+            return self.place;
         }
-        if self.direct && segments <= SHORT && free < self.least_free {
-            self.enter_crowd(submitted);
+        if self.place == Place::Direct && in_flight >= self.size / 6 {
+            self.place = Place::Table;
+            self.crowded_until = submitted + crowded_chains(self.size);
         }
-        self.direct && segments <= SHORT
+        if segments <= SHORT { self.place } else { Place::Table }
     }
 
-    /// Looks at a publication whether the ring is still crowded.
+    /// Looks at a publication whether the ring is still crowded, with so many chains in flight and `submitted` so far.
     #[inline]
-    pub(crate) fn review(&mut self, free: u16, submitted: u64) {
-        if free < self.calm_free {
-            self.enter_crowd(submitted);
+    pub(crate) fn review(&mut self, in_flight: u16, submitted: u64) {
+        if self.crowded_until == u64::MAX {
+            return;
+        }
+        if in_flight > self.size / 6 {
+            self.crowded_until = submitted + crowded_chains(self.size);
         } else if submitted >= self.crowded_until {
-            self.leave_crowd();
+            self.place = Place::Direct;
+            self.crowded_until = u64::MAX;
         }
     }
 
     /// The queue takes no chain any more.
     pub(crate) fn stop(&mut self) {
-        self.least_free = u16::MAX;
+        self.place = Place::Nowhere;
+        self.crowded_until = u64::MAX;
     }
+}
+
+/// For how many chains a ring is taken for crowded.
+fn crowded_chains(size: u16) -> u64 {
+    4 * u64::from(size)
 }

@@ -10,10 +10,10 @@ use crate::event::crosses_event;
 use crate::frame::{Frame, Shape};
 use crate::layout::{RingLayout, RingOffsets};
 use crate::memory::flags::NO_NOTIFICATION;
-use crate::memory::{DmaRing, RingMemory};
+use crate::memory::{DmaRing, RingMemory, UsedElement};
 use crate::placement::{Chains, Placement};
 use crate::rings::Rings;
-use crate::slots::Slots;
+use crate::slots::{Slot, Slots};
 
 /// How a queue is to be laid out and which features it uses: the outcome of negotiation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +78,22 @@ pub struct Used<T> {
     pub clipped: bool,
 }
 
+/// A chain that the device says it is done with, before it is [taken back](VirtQueue::take).
+#[derive(Debug)]
+#[must_use = "the chain stays in flight until it is taken"]
+pub struct UsedChain {
+    id: u32,
+    len: u32,
+}
+
+impl UsedChain {
+    /// The slot it occupies. Means nothing if the device has no such chain.
+    #[inline]
+    pub fn slot(&self) -> u16 {
+        self.id as u16
+    }
+}
+
 /// The state of a queue for a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -124,8 +140,8 @@ pub struct VirtQueue<T, const N: usize, M = DmaRing> {
     published: u64,
     /// Chains taken back since then. The low 16 bits are the used index up to which elements were taken.
     returned: u64,
-    /// Used index when it was last read.
-    used_known: u16,
+    /// Chains that the device had announced as done when its index was last read. The low 16 bits are that index.
+    announced: u64,
     fault: Option<DeviceFault>,
 }
 
@@ -177,7 +193,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
             used_len_valid: options.used_len_valid,
             published: 0,
             returned: 0,
-            used_known: 0,
+            announced: 0,
             fault: None,
         }
     }
@@ -240,12 +256,12 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         if let Some(fault) = self.fault {
             return Err(ChainError::Broken(fault));
         }
-        let (free, submitted) = (self.rings.slots.free(), self.rings.submitted);
-        if free == 0 {
+        if self.rings.slots.is_full() {
             return Err(ChainError::QueueFull);
         }
-        let direct = self.rings.placement.place(segments, free, submitted);
-        Ok(Chain::new(&mut self.rings, direct))
+        let (in_flight, submitted) = (self.in_flight(), self.rings.submitted);
+        let place = self.rings.placement.place(segments, in_flight, submitted);
+        Ok(Chain::new(&mut self.rings, place))
     }
 
     /// The next chain with `second` as its second segment, if a chain of shape `shape` has [come
@@ -300,7 +316,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         // Release: descriptors and ring slots first (`RING-D-26`).
         self.rings.memory.store_available_index(new, Ordering::Release);
         self.published = now;
-        self.rings.placement.review(self.rings.slots.free(), now);
+        self.rings.placement.review((now - self.returned) as u16, now);
         // The device stores its flags or event and then looks at the index; the driver stores the index and then looks at
         // those. Without a full fence on both sides each could miss the other (`RING-D-27`).
         self.rings.memory.store_load_fence();
@@ -324,39 +340,70 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     /// with the queue until [`into_region`](Self::into_region).
     #[inline]
     pub fn pop_used(&mut self) -> Result<Option<Used<T>>, DeviceFault> {
-        Ok(self.next_used()?.and_then(Returning::take))
+        if !self.has_used()? {
+            return Ok(None);
+        }
+        self.next_used().map(|chain| self.take(chain)).transpose()
     }
 
-    /// The next chain that the device is done with, to look at before it is [taken back](Returning::take).
+    /// Whether there is a [next](Self::next_used) chain that the device is done with. Looks into the used ring if all those are
+    /// taken that were found the last time.
     ///
     /// # Errors
     ///
     /// Those of [`pop_used`](Self::pop_used).
     #[inline]
-    pub fn next_used(&mut self) -> Result<Option<Returning<'_, T, N, M>>, DeviceFault> {
-        if self.returned as u16 == self.used_known {
-            if !self.look_for_used() {
-                return Ok(None);
-            }
-            if let Some(fault) = self.fault {
-                return Err(fault);
-            }
+    pub fn has_used(&mut self) -> Result<bool, DeviceFault> {
+        if self.returned == self.announced && !self.look_for_used() {
+            return Ok(false);
         }
-        let element = self.rings.memory.read_used(self.returned as u16);
-        if element.id >= u32::from(self.rings.size.get()) {
-            return Err(self.broken(DeviceFault::IdOutOfRange { id: element.id }));
+        self.fault.map_or(Ok(true), Err)
+    }
+
+    /// The next of the chains that the device [was found](Self::has_used) to be done with. It is to be looked at and then
+    /// [taken](Self::take). [`pop_used`](Self::pop_used) is all of it in one.
+    #[inline]
+    pub fn next_used(&mut self) -> Option<UsedChain> {
+        if self.returned == self.announced {
+            return None;
         }
-        let head = element.id as u16;
-        let slot = self.rings.slots.slot(head);
+        let UsedElement { id, len } = self.rings.memory.read_used(self.returned as u16);
+        self.returned += 1;
+        Some(UsedChain { id, len })
+    }
+
+    /// What `chain` was submitted with; `None` if the device has no such chain.
+    #[inline]
+    pub fn token(&self, chain: &UsedChain) -> Option<&T> {
         // A chain that was not published yet, the device has not seen.
-        if slot.token().is_none() || slot.number() >= self.published {
-            return Err(self.broken(DeviceFault::NotInFlight { id: element.id }));
-        }
-        Ok(Some(Returning {
-            queue: self,
-            head,
-            len: element.len,
-        }))
+        self.rings.slots.get(chain.id)?.token_before(self.published)
+    }
+
+    /// Whether the device says that it has written all of the writable part of `chain`, or its word on it means nothing.
+    #[inline]
+    pub fn is_filled(&self, chain: &UsedChain) -> bool {
+        let writable = self.rings.slots.get(chain.id).map(Slot::writable);
+        writable == Some(chain.len) || !self.used_len_valid
+    }
+
+    /// Takes `chain` back.
+    ///
+    /// # Errors
+    ///
+    /// A [`DeviceFault`] if the device has no such chain.
+    #[inline]
+    pub fn take(&mut self, chain: UsedChain) -> Result<Used<T>, DeviceFault> {
+        let UsedChain { id, len } = chain;
+        let Some((token, writable)) = self.rings.slots.finish(id, self.published) else {
+            return Err(self.unknown_chain(id));
+        };
+        Ok(Used {
+            token,
+            slot: id as u16,
+            // A length out of range is an oddity and no fault (see `Used::written`), but no caller may get to see it.
+            written: self.used_len_valid.then_some(len.min(writable)),
+            clipped: self.used_len_valid && len > writable,
+        })
     }
 
     /// Reads the used index, once everything that it has announced so far was taken. Whether `pop_used` has something to
@@ -376,7 +423,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
             self.broken(DeviceFault::IndexJump { index, outstanding });
             return true;
         }
-        self.used_known = index;
+        self.announced = self.returned + u64::from(advance);
         advance != 0
     }
 
@@ -410,7 +457,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         }
         // As in `publish`, with the roles exchanged.
         memory.store_load_fence();
-        self.returned as u16 != self.used_known || self.look_for_used()
+        self.returned != self.announced || self.look_for_used()
     }
 
     /// The state of the queue, for a dump.
@@ -443,56 +490,23 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     }
 
     #[cold]
+    fn unknown_chain(&mut self, id: u32) -> DeviceFault {
+        // It does not count.
+        self.returned -= 1;
+        self.broken(if id < u32::from(self.rings.size.get()) {
+            DeviceFault::NotInFlight { id }
+        } else {
+            DeviceFault::IdOutOfRange { id }
+        })
+    }
+
+    #[cold]
     fn broken(&mut self, fault: DeviceFault) -> DeviceFault {
         error!("the device broke the rules of the ring: {}", fault);
         self.fault = Some(fault);
         // Nothing else that the device wrote is looked at.
-        self.used_known = self.returned as u16;
+        self.announced = self.returned;
         self.rings.placement.stop();
         fault
-    }
-}
-
-/// A chain that the device is done with, before it is taken back: dropping the value leaves it with the device.
-#[derive(Debug)]
-pub struct Returning<'q, T, const N: usize, M> {
-    queue: &'q mut VirtQueue<T, N, M>,
-    head: u16,
-    len: u32,
-}
-
-impl<T, const N: usize, M: RingMemory> Returning<'_, T, N, M> {
-    /// What the chain was submitted with.
-    #[inline]
-    pub fn token(&self) -> Option<&T> {
-        self.queue.rings.slots.slot(self.head).token()
-    }
-
-    /// The slot it occupies.
-    #[inline]
-    pub fn slot(&self) -> u16 {
-        self.head
-    }
-
-    /// Whether the device says that it has written all of the writable part, or its word on it means nothing.
-    #[inline]
-    pub fn is_filled(&self) -> bool {
-        self.len == self.queue.rings.slots.slot(self.head).writable() || !self.queue.used_len_valid
-    }
-
-    /// Takes the chain back.
-    #[inline]
-    pub fn take(self) -> Option<Used<T>> {
-        let Self { queue, head, len } = self;
-        let writable = queue.rings.slots.slot(head).writable();
-        let token = queue.rings.slots.finish(head)?;
-        queue.returned += 1;
-        Some(Used {
-            token,
-            slot: head,
-            // A length out of range is an oddity and no fault (see `Used::written`), but no caller may get to see it.
-            written: queue.used_len_valid.then_some(len.min(writable)),
-            clipped: queue.used_len_valid && len > writable,
-        })
     }
 }

@@ -4,6 +4,8 @@
 //! was and goes on top of a stack of free chains. So the next chain of the same shape finds it ready to be sent again, and a
 //! chain of another shape takes its descriptors from the chains on the stack, from the top.
 
+use crate::placement::Place;
+
 /// The end of the stack of free chains. No descriptor has this number.
 const END: u16 = u16::MAX;
 
@@ -15,10 +17,10 @@ impl Form {
     /// The descriptors have to be written.
     pub(crate) const UNKNOWN: Self = Self(0);
 
-    /// The form of chains of shape `number`, which is not 0.
+    /// The form of chains of shape `number`, from 1 to 63, in that place.
     #[inline]
-    pub(crate) const fn new(number: u8, direct: bool) -> Self {
-        Self(number << 1 | direct as u8)
+    pub(crate) const fn new(number: u8, place: Place) -> Self {
+        Self(number << 2 | place as u8)
     }
 }
 
@@ -42,16 +44,10 @@ pub(crate) struct Slot<T> {
 }
 
 impl<T> Slot<T> {
-    /// The token of the chain; `None` if none is in flight from here.
+    /// The token of the chain, if one is in flight from here that was among the first `published` ones of the queue.
     #[inline]
-    pub(crate) fn token(&self) -> Option<&T> {
-        self.token.as_ref()
-    }
-
-    /// Which chain of the queue it is.
-    #[inline]
-    pub(crate) fn number(&self) -> u64 {
-        self.number
+    pub(crate) fn token_before(&self, published: u64) -> Option<&T> {
+        self.token.as_ref().filter(|_| self.number < published)
     }
 
     /// Bytes the device may write into the chain.
@@ -65,9 +61,8 @@ impl<T> Slot<T> {
 #[derive(Debug)]
 pub(crate) struct Slots<T, const N: usize> {
     slots: [Slot<T>; N],
-    /// The first descriptor of the uppermost free chain.
+    /// The first descriptor of the uppermost free chain, or [`END`].
     top: u16,
-    free: u16,
 }
 
 /// Descriptors on the way from the stack into a chain. They stay on the stack until the chain is [taken](Slots::take).
@@ -116,13 +111,12 @@ impl<T, const N: usize> Slots<T, N> {
                 form: Form::UNKNOWN,
             }),
             top: 0,
-            free: size,
         }
     }
 
     /// Masking by the capacity keeps every index inside the array without a branch that could panic.
     #[inline]
-    pub(crate) fn slot(&self, index: u16) -> &Slot<T> {
+    fn slot(&self, index: u16) -> &Slot<T> {
         &self.slots[usize::from(index) & (N - 1)]
     }
 
@@ -131,17 +125,30 @@ impl<T, const N: usize> Slots<T, N> {
         &mut self.slots[usize::from(index) & (N - 1)]
     }
 
-    /// How many descriptors are free.
+    /// The slot that a device names; `None` if there is no such slot. Those of which the queue has no use are empty.
     #[inline]
-    pub(crate) fn free(&self) -> u16 {
-        self.free
+    pub(crate) fn get(&self, id: u32) -> Option<&Slot<T>> {
+        self.slots.get(id as usize)
     }
 
-    /// The first descriptor of the next chain, and how the chain that was there is written. Means nothing if no descriptor is
-    /// free.
+    /// How many descriptors are free. Counts them chain by chain.
+    pub(crate) fn free(&self) -> u16 {
+        let uppermost = self.get(u32::from(self.top));
+        let chains = core::iter::successors(uppermost, |slot| self.get(u32::from(slot.below)));
+        chains.map(|slot| slot.count).sum()
+    }
+
+    /// Whether no descriptor is free.
     #[inline]
-    pub(crate) fn top(&self) -> (u16, Form) {
-        (self.top, self.slot(self.top).form)
+    pub(crate) fn is_full(&self) -> bool {
+        self.top == END
+    }
+
+    /// The first descriptor of the next chain, and how the chain that was there is written; `None` if no descriptor is free.
+    #[inline]
+    pub(crate) fn top(&self) -> Option<(u16, Form)> {
+        let slot = self.get(u32::from(self.top))?;
+        Some((self.top, slot.form))
     }
 
     /// Starts to collect descriptors. At least one is free.
@@ -160,23 +167,23 @@ impl<T, const N: usize> Slots<T, N> {
         }
     }
 
-    /// The next descriptor. One more is free than are on the way.
+    /// The next descriptor; `None` if no more is free.
     #[inline]
-    pub(crate) fn step(&mut self, walk: &mut Walk) -> u16 {
+    pub(crate) fn step(&mut self, walk: &mut Walk) -> Option<u16> {
         let next = if walk.left > 0 {
             walk.left -= 1;
             self.slot(walk.last).next
         } else {
             let next = walk.below;
-            self.slot_mut(walk.last).next = next;
-            let slot = self.slot_mut(next);
+            let slot = self.slots.get_mut(usize::from(next))?;
             slot.form = Form::UNKNOWN;
             (walk.left, walk.below) = (slot.count - 1, slot.below);
+            self.slot_mut(walk.last).next = next;
             next
         };
         walk.last = next;
         walk.count += 1;
-        next
+        Some(next)
     }
 
     /// Takes the descriptors of `walk` for chain `number` of the queue.
@@ -193,7 +200,6 @@ impl<T, const N: usize> Slots<T, N> {
         } else {
             walk.below
         };
-        self.free -= walk.count;
         let slot = self.slot_mut(walk.head);
         slot.token = Some(token);
         slot.number = number;
@@ -209,20 +215,22 @@ impl<T, const N: usize> Slots<T, N> {
         slot.token = Some(token);
         slot.number = number;
         slot.writable = writable;
-        self.free -= slot.count;
         self.top = slot.below;
         slot.next
     }
 
-    /// Ends the chain that starts at `head` and frees its descriptors; `None` if no chain starts there.
+    /// Ends the chain that starts at `head` and frees its descriptors. Returns its token, and how many bytes the device may
+    /// have written. `None` if no chain starts there that was among the first `published` ones of the queue.
     #[inline]
-    pub(crate) fn finish(&mut self, head: u16) -> Option<T> {
-        let slot = &mut self.slots[usize::from(head) & (N - 1)];
+    pub(crate) fn finish(&mut self, head: u32, published: u64) -> Option<(T, u32)> {
+        let slot = self.slots.get_mut(head as usize)?;
+        if slot.number >= published {
+            return None;
+        }
         let token = slot.token.take()?;
         slot.below = self.top;
-        self.top = head;
-        self.free += slot.count;
-        Some(token)
+        self.top = head as u16;
+        Some((token, slot.writable))
     }
 
     /// The tokens of all chains that are out, in the order in which they were submitted.

@@ -45,12 +45,13 @@ impl<'a> Program<'a> {
     /// Reads a program, an ELF file that was built from the sources below `root`.
     pub(super) fn parse(file: &'a [u8], root: &Path) -> Result<Self> {
         let elf = object::File::parse(file).context("the image is no program")?;
-        let mut code = u64::MAX..0;
+        let mut code: Option<Range<u64>> = None;
         let mut marks = Marks::default();
         for section in elf.sections().filter(|section| section.kind() == SectionKind::Text) {
             let bytes = section.data().context("the program has no code")?;
             let start = section.address();
-            code = code.start.min(start)..code.end.max(start + bytes.len() as u64);
+            let end = start + bytes.len() as u64;
+            code = Some(code.map_or(start..end, |code| code.start.min(start)..code.end.max(end)));
             // Instructions begin at even addresses. A match in the middle of one is never executed.
             for (place, window) in bytes.windows(4).enumerate().step_by(2) {
                 let word = u32::from_le_bytes([window[0], window[1], window[2], window[3]]);
@@ -77,7 +78,7 @@ impl<'a> Program<'a> {
         Ok(Program {
             lines: Lines::from_dwarf(dwarf).context("cannot read the debug information")?,
             marks,
-            code,
+            code: code.context("the program has no code")?,
             root: root.to_owned(),
             sources: HashMap::new(),
         })

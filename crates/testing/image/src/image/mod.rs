@@ -7,12 +7,10 @@
 //! | `session` | uses the disk: submitting, waiting with a limit, starting over |
 //! | `describe` | describes the disk |
 //! | `selftest`, `scratch` | tests it, and reports the writes |
-//! | `bench` | measures it |
 //! | `shell` | takes commands from a person |
 //!
 //! What it shares with other images is in `bare-image`.
 
-mod bench;
 mod buffer;
 mod describe;
 mod run;

@@ -12,7 +12,7 @@ use virtio_core::QueueSize;
 
 use super::scratch::Scratch;
 use super::session::{CAPACITY, Session, Waiting};
-use super::{bench, describe, selftest, shell};
+use super::{describe, selftest, shell};
 
 /// Runs the image.
 pub(crate) fn main(boot: Boot) -> ! {
@@ -74,22 +74,20 @@ pub(crate) fn main(boot: Boot) -> ! {
     if options.shell {
         shell::run(&mut session);
     }
-    // The measurements write, too; their part is set aside before the tests take the rest.
-    let area = bench::area(&mut session, &mut scratch).filter(|_| !options.no_bench);
-    let seed = scratch.seed();
     let mut context = selftest::Context {
         session: &mut session,
         scratch: &mut scratch,
         digests: &options.digests,
     };
     let mut tally = selftest::run(&mut context);
-    if !options.no_bench {
-        tally.measurements(bench::run(&mut session, area, seed));
-        session.recover();
-    }
     let counters = session.counters();
     tally.shut_down(&mut session);
     println!("{counters}");
+    record(Record::Driver {
+        requests: counters.queue.device_requests,
+        notifies: counters.queue.notifies,
+        interrupts: counters.interrupts.taken,
+    });
     let selftest::Tally {
         passed,
         failed,

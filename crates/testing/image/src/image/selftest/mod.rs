@@ -4,6 +4,7 @@
 //! afterwards and judge for itself; that a write changes no other sector, for one, only the host sees.
 
 mod device;
+mod endurance;
 mod in_flight;
 mod ranges;
 mod refusals;
@@ -71,7 +72,7 @@ const MAX_RESTARTS: u32 = 2;
 type Test = fn(&mut Context<'_>) -> TestResult;
 
 /// All tests in the order they run in: reads come first, so that they see the content that the host prepared.
-const TESTS: [(&str, Test); 20] = [
+const TESTS: [(&str, Test); 21] = [
     ("digests", transfers::digests),
     ("read-odd-address", |context| transfers::read(context, transfers::ODD)),
     ("read-vector", |context| transfers::read(context, transfers::VECTOR)),
@@ -86,6 +87,7 @@ const TESTS: [(&str, Test); 20] = [
     ("write-zeroes-unmap", |context| ranges::write_zeroes(context, true)),
     ("discard", ranges::discard),
     ("secure-erase", ranges::secure_erase),
+    ("indices-start-over", endurance::indices_start_over),
     // This one takes the rest of the scratch region.
     ("write-many-in-flight", in_flight::writes),
     ("id", device::id),
@@ -122,13 +124,6 @@ pub(crate) fn run(context: &mut Context<'_>) -> Tally {
 }
 
 impl Tally {
-    /// Adds measurements that came to no end like a test that failed: a failure without a name is hard to find.
-    pub(crate) fn measurements(&mut self, result: Result<(), Failure>) {
-        if let Err(failure) = result {
-            self.add("measurements", Err(failure));
-        }
-    }
-
     /// Shuts the disk down, which is the last test.
     pub(crate) fn shut_down(&mut self, session: &mut Session) {
         self.add("shut-down", device::shut_down(session));
