@@ -36,7 +36,7 @@ const SECTOR_SHIFT: u32 = SECTOR_BYTES.trailing_zeros();
 /// a read take the second for the status byte. *No limit* for discards and zeroes is safe, since a device answers what is too
 /// much for it with an error and nothing is lost. For secure erase it would not be: a caller relies on all of it being gone, so
 /// a device that leaves its limits open is not asked (Linux refuses such a device altogether).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Limits {
     /// Size of the disk.
@@ -76,19 +76,22 @@ impl Limits {
             Some(limit) if limit != 0 => limit,
             _ => u32::MAX,
         };
-        let discard = config.discard.map(|limits| RangeLimits {
+        let discard = config.discard.filter(|_| crate::RANGES).map(|limits| RangeLimits {
             max_sectors: limit_or_none(limits.max_sectors),
             max_segments: limits.max_segments.max(1),
             ..limits
         });
-        let write_zeroes = config.write_zeroes.map(|limits| ZeroesLimits {
-            max_sectors: limit_or_none(limits.max_sectors),
-            max_segments: limits.max_segments.max(1),
-            ..limits
-        });
+        let write_zeroes = config
+            .write_zeroes
+            .filter(|_| crate::RANGES)
+            .map(|limits| ZeroesLimits {
+                max_sectors: limit_or_none(limits.max_sectors),
+                max_segments: limits.max_segments.max(1),
+                ..limits
+            });
         let secure_erase = config
             .secure_erase
-            .filter(|limits| limits.max_sectors > 0 && limits.max_segments > 0);
+            .filter(|limits| crate::RANGES && limits.max_sectors > 0 && limits.max_segments > 0);
         Self {
             capacity: config.capacity,
             block_bytes: config.block_bytes(),
@@ -97,7 +100,7 @@ impl Limits {
             max_segment_bytes: size_max,
             max_request_bytes: MAX_REQUEST_BYTES,
             flush: has(BlkFeatures::FLUSH),
-            lifetime: has(BlkFeatures::LIFETIME),
+            lifetime: crate::LIFETIME && has(BlkFeatures::LIFETIME),
             discard: discard.filter(|_| has(BlkFeatures::DISCARD)),
             write_zeroes: write_zeroes.filter(|_| has(BlkFeatures::WRITE_ZEROES)),
             secure_erase: secure_erase.filter(|_| has(BlkFeatures::SECURE_ERASE)),
@@ -177,8 +180,8 @@ impl Limits {
     }
 }
 
-/// What a transfer of one piece has to keep to if nothing special is to be done for it: the limits in few numbers, since most
-/// requests are looked at no further.
+/// What a transfer has to keep to if it is one device request as it is: the limits in few numbers, since most requests are looked
+/// at no further.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlainTransfers {
     /// Bytes of a read at most; 0 if there is always something special.
@@ -186,7 +189,11 @@ pub(crate) struct PlainTransfers {
     /// Bytes of a write at most.
     pub(crate) most_written: u32,
     block_mask: u32,
+    /// Bytes of one segment at most.
+    pub(crate) most_in_segment: u32,
     capacity: u64,
+    /// Segments at most.
+    pub(crate) segments: u16,
 }
 
 impl PlainTransfers {
@@ -195,19 +202,25 @@ impl PlainTransfers {
         most_read: 0,
         most_written: 0,
         block_mask: 0,
+        most_in_segment: 0,
         capacity: 0,
+        segments: 0,
     };
 
     pub(crate) fn new(limits: &Limits) -> Self {
+        if !crate::FRAMES || limits.zones().is_some() {
+            return Self::NONE;
+        }
         let capacity = limits.capacity.get();
         let whole_disk = u32::try_from(capacity.saturating_mul(SECTOR_BYTES)).unwrap_or(u32::MAX);
-        let most = limits.max_segment_bytes.min(limits.max_request_bytes).min(whole_disk);
-        let most_read = if limits.zones().is_some() { 0 } else { most };
+        let most = limits.max_request_bytes.min(whole_disk);
         Self {
-            most_read,
-            most_written: if limits.read_only { 0 } else { most_read },
+            most_read: most,
+            most_written: if limits.read_only { 0 } else { most },
             block_mask: limits.block_bytes.wrapping_sub(1),
+            most_in_segment: limits.max_segment_bytes,
             capacity,
+            segments: limits.max_segments,
         }
     }
 

@@ -6,18 +6,22 @@
 use core::fmt;
 use core::mem::ManuallyDrop;
 
-use virtio_blk_proto::{SECTOR_BYTES, Status};
-use virtio_core::{Dma, DmaSegments, QueueNotifier};
-use virtqueue::{ChainError, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
+use virtio_blk_proto::{RequestHeader, RequestType, SECTOR_BYTES, Sector, Status};
+use virtio_core::{Dma, DmaSegments, QueueNotifier, Transport};
+use virtqueue::{ChainError, Data, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
 
+use crate::bring_up::QueueParts;
 use crate::chain_token::{ChainToken, Part};
 use crate::counters::Tally;
 use crate::limits::PlainTransfers;
 use crate::slot_memory::SlotMemory;
 use crate::split_requests::{SplitRequest, SplitRequests};
-use crate::work::{Transfer, Work, put_transfer};
+use crate::work::Work;
 use crate::zone_request::append_sector;
-use crate::{Answer, Completion, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError, ZoneTable};
+use crate::{
+    Answer, Completion, DeviceControl, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError,
+    ZoneTable,
+};
 
 /// Header, one segment that the device reads, and the status.
 const WRITE: Shape = Shape::with_readable(1, 1).expect("1 is a number for a shape");
@@ -33,31 +37,38 @@ const READ: Shape = Shape::with_writable(2, 1).expect("2 is a number for a shape
 ///
 /// Dropping a queue whose device was not reset leaks its memory and the requests still in it, because the device may
 /// be using them. [`Disk::shut_down`](crate::Disk::shut_down) is how to get everything back.
+// In this order in memory: the table of the chains, which is long, comes last, so that the offset of a load or store reaches
+// everything else.
+#[repr(C)]
 pub struct RequestQueue<D, B, K, const N: usize> {
-    // Not dropped, because the device may be using the buffers of the requests.
-    ring: ManuallyDrop<VirtQueue<ChainToken<B, K>, N>>,
-    slots: SlotMemory,
-    splits: ManuallyDrop<SplitRequests<B, K>>,
     /// The request whose later parts wait for room, or for earlier parts.
     waiting: Option<u16>,
     doorbell: D,
     limits: Limits,
     plain: PlainTransfers,
+    slots: SlotMemory,
     counters: QueueCounters,
+    // Not dropped, because the device may be using the buffers of the requests.
+    ring: ManuallyDrop<VirtQueue<ChainToken<B, K>, N>>,
+    splits: ManuallyDrop<SplitRequests<B, K>>,
 }
 
 impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, N> {
-    pub(crate) fn new(ring: VirtQueue<ChainToken<B, K>, N>, slots: SlotMemory, doorbell: D, limits: Limits) -> Self {
-        Self {
-            ring: ManuallyDrop::new(ring),
-            slots,
-            splits: ManuallyDrop::new(SplitRequests::new()),
+    /// Interrupts are suppressed at first.
+    pub(crate) fn new<T: Transport>(parts: QueueParts<D>, control: &DeviceControl<T>) -> Self {
+        let limits = *control.limits();
+        let mut queue = Self {
             waiting: None,
-            doorbell,
+            doorbell: parts.doorbell,
             plain: PlainTransfers::new(&limits),
             limits,
+            slots: parts.slots,
             counters: QueueCounters::default(),
-        }
+            ring: ManuallyDrop::new(VirtQueue::with_memory(parts.options, parts.ring)),
+            splits: ManuallyDrop::new(SplitRequests::new()),
+        };
+        queue.suppress_interrupts();
+        queue
     }
 
     /// The limits of the disk.
@@ -118,16 +129,15 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// completion.
     // Always inlined: then the request goes from where it is made to its slot without lying in between, and what depends on its
     // operation is not there.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub fn submit(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
-        let transfer = match request.operation {
-            Operation::Read(first) => Some((first, self.plain.most_read, READ)),
-            Operation::Write(first) => Some((first, self.plain.most_written, WRITE)),
-            _ => None,
-        };
+        if !crate::FRAMES {
+            return self.submit_planned(request);
+        }
         // Most requests are like one before: of the same direction, in one piece.
-        if let Some((first, most, shape)) = transfer
+        if let Some((first, shape, most)) = self.transfer(request.operation)
             && let &[segment] = request.segments()
+            && segment.len <= self.plain.most_in_segment
             && self.plain.allow(first, segment.len, most)
             && let Some(frame) = self.ring.frame(shape, segment)
         {
@@ -137,58 +147,62 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             return Ok(());
         }
         // Made anew, so that the one above need not lie in memory.
-        self.submit_planned(Request {
+        self.submit_written(Request {
             operation: request.operation,
             buffer: request.buffer,
             token: request.token,
         })
     }
 
+    /// Position and shape of a transfer, and how many bytes it has at most if it is plain.
+    #[inline]
+    fn transfer(&self, operation: Operation) -> Option<(Sector, Shape, u32)> {
+        match operation {
+            Operation::Read(first) => Some((first, READ, self.plain.most_read)),
+            Operation::Write(first) => Some((first, WRITE, self.plain.most_written)),
+            _ => None,
+        }
+    }
+
+    /// [`submit`](Self::submit) of a request whose chain is not there yet.
+    #[inline(never)]
+    fn submit_written(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        let segments = request.segments();
+        if let Some((first, shape, most)) = self.transfer(request.operation)
+            && segments.len() <= usize::from(self.plain.segments)
+            && let Some(data) = Data::new(segments, self.plain.most_in_segment)
+            && self.plain.allow(first, data.bytes(), most)
+        {
+            let kind = if shape == READ {
+                RequestType::IN
+            } else {
+                RequestType::OUT
+            };
+            let ends = |slot| {
+                let header = self.slots.start(slot, RequestHeader::at(kind, first));
+                [header, self.slots.status_segment(slot)]
+            };
+            let sectors = data.bytes() / SECTOR_BYTES as u32;
+            match self.ring.write_framed(shape, data, ends) {
+                Ok(framed) => {
+                    framed.submit(ChainToken::whole(request, sectors));
+                    Ok(())
+                }
+                Err(error) => self.reject(submit_error(error), request),
+            }
+        } else {
+            self.submit_planned(request)
+        }
+    }
+
     /// [`submit`](Self::submit) of any request.
     #[inline(never)]
     fn submit_planned(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         let segments = request.segments();
-        let error = match self.plan(&request) {
-            Ok(Work::Whole { transfer, first, bytes }) => {
-                // Not more than the device takes.
-                let count = segments.len() as u16 + 2;
-                let chain = self.ring.chain_of(count).and_then(|mut chain| {
-                    put_transfer(&mut chain, &mut self.slots, transfer, first, segments)?;
-                    Ok(chain)
-                });
-                match chain {
-                    Ok(chain) => {
-                        let token = ChainToken::whole(request, bytes / SECTOR_BYTES as u32);
-                        // Of a chain with a header, none is refused. Only one of three segments is remembered.
-                        let _ = chain.submit_as(shape_of(transfer), token);
-                        return Ok(());
-                    }
-                    Err(error) => submit_error(error),
-                }
-            }
-            Ok(work) => return self.submit_other(request, work),
-            Err(error) => error,
+        let work = match self.plan(&request) {
+            Ok(work) => work,
+            Err(error) => return self.reject(error, request),
         };
-        self.reject(error, request)
-    }
-
-    /// What is to be done for a request, if it can be taken.
-    #[inline]
-    fn plan(&self, request: &Request<B, K>) -> Result<Work, SubmitError> {
-        if let Some(fault) = self.ring.fault() {
-            return Err(SubmitError::Broken(fault));
-        }
-        let work = Work::plan(request.operation, request.segments(), &self.limits)?;
-        if self.waiting.is_some() {
-            return Err(SubmitError::QueueFull);
-        }
-        Ok(work)
-    }
-
-    /// Sends the first part of a request that is no transfer, or one of several parts.
-    #[inline(never)]
-    fn submit_other(&mut self, request: Request<B, K>, work: Work) -> Result<(), Rejected<B, K>> {
-        let segments = request.segments();
         let mut chain = match self.ring.chain_of(work.chain_segments()) {
             Ok(chain) => chain,
             Err(error) => return self.reject(submit_error(error), request),
@@ -197,7 +211,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             Ok(put) => put,
             Err(error) => return self.reject(submit_error(error), request),
         };
-        if rest.is_sent() {
+        if !crate::SPLIT || rest.is_sent() {
+            // Of a chain with a header, none is refused.
             let _ = chain.submit(ChainToken::whole(request, sectors));
             return Ok(());
         }
@@ -212,6 +227,18 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let _ = chain.submit(ChainToken::Part(part));
         self.send_rest(number);
         Ok(())
+    }
+
+    /// What is to be done for a request, if it can be taken.
+    fn plan(&self, request: &Request<B, K>) -> Result<Work, SubmitError> {
+        if let Some(fault) = self.ring.fault() {
+            return Err(SubmitError::Broken(fault));
+        }
+        let work = Work::plan(request.operation, request.segments(), &self.limits)?;
+        if crate::SPLIT && self.waiting.is_some() {
+            return Err(SubmitError::QueueFull);
+        }
+        Ok(work)
     }
 
     #[cold]
@@ -330,6 +357,12 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         self.ring.returned()
     }
 
+    /// Whether a [poll](Self::poll) may find or do anything; `false` is certain. A look at memory, for those who poll often.
+    #[inline]
+    pub fn needs_poll(&self) -> bool {
+        self.ring.may_have_used() || self.waiting.is_some()
+    }
+
     /// Asks the device not to interrupt, as for a driver that polls. A hint, nothing more.
     pub fn suppress_interrupts(&mut self) {
         self.ring.suppress_interrupts();
@@ -338,7 +371,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     #[inline]
     fn poll_each(&mut self, each: &mut impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
         let count = self.take_used(each)?;
-        match self.waiting {
+        match self.waiting.filter(|_| crate::SPLIT) {
             None => Ok(count),
             Some(number) => Ok(count.wrapping_add(u32::from(self.send_waiting(number, each)))),
         }
@@ -366,7 +399,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
 
     /// Takes the chains that the device is found to be done with, once it was looked at. Transfers gone well are noted in `tally`.
     /// Returns how many other requests are over.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     fn take_announced(
         &mut self,
         tally: &mut Tally,
@@ -374,6 +407,13 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     ) -> Result<u32, DeviceFault> {
         let mut others = 0;
         if self.ring.has_used()? {
+            if !crate::FRAMES {
+                while let Some(chain) = self.ring.next_used() {
+                    let status = self.slots.status(chain.slot());
+                    others += u32::from(self.take_other(chain, status, each)?);
+                }
+                return Ok(others);
+            }
             while let Some((chain, status)) = self.take_transfers(tally, each) {
                 others += u32::from(self.take_other(chain, status, each)?);
             }
@@ -383,7 +423,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
 
     /// Takes those used chains that are transfers gone well. Stops at one that is something else, and returns it with its status.
     // The loop calls nothing but `each`, and that in one place, so that what it needs of the queue can stay in registers.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     fn take_transfers(
         &mut self,
         tally: &mut Tally,
@@ -434,6 +474,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
                 self.hand_over(request.complete(bytes, result), each);
                 Ok(true)
             }
+            ChainToken::Part(_) if !crate::SPLIT => Ok(false),
             ChainToken::Part(Part { request, sectors }) => {
                 self.counters.odd_lengths += u64::from(odd_length);
                 if let Some(split) = self.splits.get_mut(request) {
@@ -456,12 +497,14 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// What the device has answered to a request that went well.
     fn answer(&self, operation: Operation, slot: u16, sectors: u32) -> Result<Answer, IoError> {
         match operation {
-            Operation::Identify => Ok(Answer::Id(self.slots.id(slot))),
-            Operation::Lifetime => Ok(Answer::Lifetime(self.slots.lifetime(slot))),
+            Operation::Identify if crate::IDENTIFY => Ok(Answer::Id(self.slots.id(slot))),
+            Operation::Lifetime if crate::LIFETIME => Ok(Answer::Lifetime(self.slots.lifetime(slot))),
             Operation::Append(zone) if crate::ZONED => {
                 append_sector(zone, sectors, slot, &self.slots, &self.limits).map(Answer::Appended)
             }
             Operation::Append(_)
+            | Operation::Identify
+            | Operation::Lifetime
             | Operation::Read(_)
             | Operation::Write(_)
             | Operation::Flush
@@ -540,14 +583,6 @@ impl<D, B, K, const N: usize> fmt::Debug for RequestQueue<D, B, K, N> {
             .field("in_flight", &self.ring.in_flight())
             .field("counters", &self.counters)
             .finish_non_exhaustive()
-    }
-}
-
-/// The shape of the chain of a transfer in one piece.
-fn shape_of(transfer: Transfer) -> Shape {
-    match transfer {
-        Transfer::Read => READ,
-        Transfer::Write => WRITE,
     }
 }
 

@@ -7,11 +7,11 @@ use virtio_core::{DmaRegion, QueueSetup, QueueSize, Segment};
 use crate::chain::Chain;
 use crate::error::{ChainError, CreateError, DeviceFault};
 use crate::event::crosses_event;
-use crate::frame::{Frame, Shape};
+use crate::frame::{Data, Frame, Framed, Shape};
 use crate::layout::{RingLayout, RingOffsets};
 use crate::memory::flags::NO_NOTIFICATION;
 use crate::memory::{DmaRing, RingMemory, UsedElement};
-use crate::placement::{Chains, Placement};
+use crate::placement::{Chains, Place, Placement};
 use crate::rings::Rings;
 use crate::slots::{Slot, Slots};
 
@@ -36,13 +36,24 @@ pub struct QueueOptions {
 impl QueueOptions {
     /// Where everything will be. Also tells how much memory the queue needs.
     pub const fn offsets(&self) -> RingOffsets {
-        // A chain must not be longer than the queue, wherever it is written down (`RING-D-08`).
-        let entries = match self.chains {
+        RingOffsets::new(self.layout, self.size, self.table_entries())
+    }
+
+    /// The most segments a chain can have, however empty the queue is.
+    pub const fn max_segments(&self) -> u16 {
+        match self.table_entries() {
+            0 => self.size.get(),
+            entries => entries,
+        }
+    }
+
+    /// Entries of one indirect table. A chain must not be longer than the queue, wherever it is written down (`RING-D-08`).
+    const fn table_entries(&self) -> u16 {
+        match self.chains {
             Chains::Direct => 0,
             Chains::Indirect | Chains::PerRequest if self.indirect_entries < self.size.get() => self.indirect_entries,
             Chains::Indirect | Chains::PerRequest => self.size.get(),
-        };
-        RingOffsets::new(self.layout, self.size, entries)
+        }
     }
 }
 
@@ -132,8 +143,10 @@ pub struct QueueState {
 /// The queue itself never gives the device access to anything: that happens when a transport is told where the rings
 /// are ([`virtio_core::Transport::enable_queue`]), which is `unsafe` for exactly that reason. Therefore nothing here is.
 #[derive(Debug)]
+// In this order in memory: the table of the chains, which is long, comes last, so that the offset of a load or store reaches
+// everything else.
+#[repr(C)]
 pub struct VirtQueue<T, const N: usize, M = DmaRing> {
-    rings: Rings<T, N, M>,
     event_idx: bool,
     used_len_valid: bool,
     /// Chains shown to the device since the queue was made. The low 16 bits are the available index as it sees it.
@@ -143,6 +156,7 @@ pub struct VirtQueue<T, const N: usize, M = DmaRing> {
     /// Chains that the device had announced as done when its index was last read. The low 16 bits are that index.
     announced: u64,
     fault: Option<DeviceFault>,
+    rings: Rings<T, N, M>,
 }
 
 impl<T, const N: usize> VirtQueue<T, N> {
@@ -179,7 +193,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     pub fn with_memory(options: QueueOptions, memory: M) -> Self {
         let capacity = QueueSize::at_most(N as u32).unwrap_or(options.size);
         let size = options.size.min(capacity);
-        let table_entries = options.offsets().table_entries;
+        let table_entries = options.table_entries();
         Self {
             rings: Rings {
                 memory,
@@ -253,6 +267,13 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     /// Those of [`chain`](Self::chain).
     #[inline]
     pub fn chain_of(&mut self, segments: u16) -> Result<Chain<'_, T, N, M>, ChainError> {
+        let place = self.place(segments)?;
+        Ok(Chain::new(&mut self.rings, place))
+    }
+
+    /// Where the next chain goes, if there is room for one.
+    #[inline]
+    fn place(&mut self, segments: u16) -> Result<Place, ChainError> {
         if let Some(fault) = self.fault {
             return Err(ChainError::Broken(fault));
         }
@@ -260,18 +281,33 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
             return Err(ChainError::QueueFull);
         }
         let (in_flight, submitted) = (self.in_flight(), self.rings.submitted);
-        let place = self.rings.placement.place(segments, in_flight, submitted);
-        Ok(Chain::new(&mut self.rings, place))
+        Ok(self.rings.placement.place(segments, in_flight, submitted))
     }
 
-    /// The next chain with `second` as its second segment, if a chain of shape `shape` has [come
-    /// back](Chain::submit_as) and is still written where the next one is to be: the quick way for short chains that are sent
-    /// again and again.
+    /// The next chain with `data`, if one of shape `shape` and with one data segment has come back and is still written where
+    /// the next one is to be: the quick way for chains that are sent again and again.
     ///
-    /// `None` if the chain has to be written as a whole, or cannot be submitted: [`chain_of`](Self::chain_of) tells.
+    /// `None` if the chain has to be [written](Self::write_framed), or cannot be submitted.
     #[inline]
-    pub fn frame(&mut self, shape: Shape, second: Segment) -> Option<Frame<'_, T, N, M>> {
-        Frame::new(&mut self.rings, shape, second)
+    pub fn frame(&mut self, shape: Shape, data: Segment) -> Option<Frame<'_, T, N, M>> {
+        Frame::new(&mut self.rings, shape, data)
+    }
+
+    /// Writes a chain of a header, `data` and a status. `ends` is told the slot and answers where header and status are. If `data`
+    /// is one segment, the chain is a [frame](Self::frame) for a later one of the same shape.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`chain`](Self::chain), and [`ChainError::TooManySegments`].
+    #[cfg_attr(not(optimize_for_size), inline(always))]
+    pub fn write_framed(
+        &mut self,
+        shape: Shape,
+        data: Data<'_>,
+        ends: impl FnOnce(u16) -> [Segment; 2],
+    ) -> Result<Framed<'_, T, N, M>, ChainError> {
+        let place = self.place(data.chain_segments())?;
+        Framed::write(&mut self.rings, place, shape, data, ends)
     }
 
     /// Submits a chain of `readable` segments for the device to read and then `writable` ones for it to write.
@@ -425,6 +461,15 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         }
         self.announced = self.returned + u64::from(advance);
         advance != 0
+    }
+
+    /// Whether [`pop_used`](Self::pop_used) may have something to tell; `false` is certain. The used index is only compared: what is
+    /// to be said of it is said there.
+    #[inline]
+    pub fn may_have_used(&self) -> bool {
+        self.rings.memory.load_used_index(Ordering::Relaxed) != self.returned as u16
+            || self.announced != self.returned
+            || self.fault.is_some()
     }
 
     /// Asks the device not to interrupt. A hint: it may do so all the same (`RING-N-16`).
