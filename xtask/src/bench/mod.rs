@@ -11,7 +11,7 @@ mod goals;
 pub(crate) mod guest;
 mod native;
 mod page;
-mod profile;
+pub(crate) mod profile;
 mod row;
 pub(crate) mod service;
 mod sizes;
@@ -48,6 +48,10 @@ const SERVICE_OPS: u64 = 2000;
 pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
     let choice = args.profile.as_deref().map(profile::choice).transpose()?;
     let workspace = Workspace::load()?;
+    if let Some(file) = &args.from {
+        show(args, &workspace, file)?;
+        return Ok(true);
+    }
     // What cannot be written is known before minutes are spent.
     if let Some(file) = &args.json {
         write(file, "")?;
@@ -90,15 +94,28 @@ pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
         say(&format!("the counts of now are the budget, in {}", file.display()));
     } else {
         bench.compare(&rows)?;
-        let directory = args
-            .page
-            .clone()
-            .unwrap_or_else(|| bench.workspace.target.join("bench"));
-        let notes = [format!("QEMU {}", bench.qemu.version)];
-        let page = page::write(&rows, &notes, &directory)?;
-        say(&format!("the charts are in {}", page.display()));
+        draw(args, &bench.workspace, &rows)?;
     }
     Ok(true)
+}
+
+/// Prints and draws the rows of an earlier run.
+fn show(args: &BenchArgs, workspace: &Workspace, file: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let rows: Vec<Row> =
+        serde_json::from_str(&text).with_context(|| format!("{} is not a list of rows", file.display()))?;
+    for line in table::lines(&rows) {
+        say(&line);
+    }
+    draw(args, workspace, &rows)
+}
+
+/// Writes the page.
+fn draw(args: &BenchArgs, workspace: &Workspace, rows: &[Row]) -> Result<()> {
+    let usual = workspace.target.join("bench");
+    let page = page::write(rows, args.page.as_ref().unwrap_or(&usual))?;
+    say(&format!("the charts are in {}", page.display()));
+    Ok(())
 }
 
 /// What the measurements share.

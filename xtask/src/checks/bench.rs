@@ -1,11 +1,11 @@
-//! The benchmark: its counts keep to the budget, and its image measures every contender.
+//! The benchmark: its counts keep to the budget, its image measures every contender, and its profile adds up.
 
 use std::time::Duration;
 
 use image_bench::options::Pass;
 
 use super::check::{Check, Context, Guest, Verdict};
-use crate::bench::{Budget, Row, guest, service};
+use crate::bench::{Budget, Row, guest, profile, service};
 use crate::progress::Progress;
 
 /// How long a boot may take.
@@ -26,6 +26,7 @@ pub(super) fn checks() -> Vec<Check> {
     vec![
         boots(Guest::Bench, "budget", budget),
         boots(Guest::Bench, "rates", rates),
+        boots(Guest::Bench, "profile", profile),
         boots(Guest::Minix, "service-budget", service_budget),
         boots(Guest::Minix, "service-rates", service_rates),
     ]
@@ -85,6 +86,23 @@ fn rates(context: &Context) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// A profile has every instruction that the guest counts: it fails if a stage does not add up.
+fn profile(context: &Context) -> Verdict {
+    let profiled = profile::choice("depth=1").and_then(|choice| {
+        let setup = context.setup().map_err(anyhow::Error::msg)?;
+        profile::profile(&context.workspace, &setup.qemu.program, choice, Progress::Silent)
+    });
+    let lines = profiled.map_err(|error| format!("{error:#}"))?;
+    let headings = ["submit: ", "publish: ", "pop: ", "by source line: "];
+    match headings
+        .iter()
+        .find(|heading| !lines.iter().any(|line| line.starts_with(*heading)))
+    {
+        Some(heading) => Err(format!("the profile has no part {heading:?}")),
+        None => Ok(()),
+    }
 }
 
 fn measure(context: &Context, pass: Pass) -> Result<Vec<Row>, String> {

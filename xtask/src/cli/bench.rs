@@ -14,6 +14,10 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) page: Option<PathBuf>,
 
+    /// Measure nothing; print and draw the rows that an earlier run wrote with --json.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "bless", "native"])]
+    pub(crate) from: Option<PathBuf>,
+
     /// Only count instructions, and take them as the budget that `cargo xtask test` holds the driver to.
     #[arg(long, conflicts_with_all = ["page", "native", "profile"])]
     pub(crate) bless: bool,
@@ -24,7 +28,7 @@ pub(crate) struct BenchArgs {
 
     /// Measure nothing; tell where the instructions of one kind of request go, by function and by source line. The kind is given by
     /// words as `operation=write,depth=1`: contender, operation, mode, chains, buffer, depth, segments, bytes.
-    #[arg(long, value_name = "WORDS", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["json", "page", "bless", "native"])]
+    #[arg(long, value_name = "WORDS", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["json", "page", "from", "bless", "native"])]
     pub(crate) profile: Option<String>,
 
     /// Use this QEMU (qemu-system-riscv64, 7.0 or newer) instead of looking for one.

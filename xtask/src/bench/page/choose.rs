@@ -1,15 +1,18 @@
 //! Which rows a figure shows, and in which order.
 
+use native_bench::Paired;
+
 use super::draw::number;
 use super::figure::{Bar, Bars, Chart, Content, Figure, Group, Lines, Point, Scale, Series, Span, Spans, Table};
-use super::measurement::{Configuration, Measurement};
+use super::measurement::{Configuration, Measurement, NATIVE};
+use crate::bench::goals::{self, Want};
+use crate::bench::row::Row;
 
 /// The request that contenders are compared by.
 const BYTES: u32 = 4096;
 /// The depth of a batch that contenders are compared at. One that cannot have as many in flight is shown at its deepest.
 const BATCH: u32 = 32;
 const COMPARED: [&str; 3] = ["ours", "virtio-drivers", "raw"];
-const NATIVE: [&str; 2] = ["ours-native", "virtio-driver"];
 const SERVICE: &str = "minix-service";
 /// The part of a bar without stages.
 const WHOLE: &str = "whole request";
@@ -17,7 +20,8 @@ const WHOLE: &str = "whole request";
 const REST: &str = "outside the stages";
 
 /// The figures of the page, in its order.
-pub(super) fn figures(all: &[Measurement]) -> Vec<Figure> {
+pub(super) fn figures(rows: &[Row]) -> Vec<Figure> {
+    let all = &Measurement::all(rows);
     vec![
         stages(all),
         rate(all),
@@ -25,15 +29,19 @@ pub(super) fn figures(all: &[Measurement]) -> Vec<Figure> {
         latency(all),
         minix(all),
         service_stages(all),
-        service(all),
-        native(all),
+        service_depths(all),
+        waiting(all),
+        native_instructions(all),
+        native_rate(all),
+        native_busy(all),
+        sizes(rows),
     ]
 }
 
 fn stages(all: &[Measurement]) -> Figure {
     let mut chosen: Vec<&Measurement> = all
         .iter()
-        .filter(|one| is_compared(one) && one.instructions.is_some())
+        .filter(|one| is_compared(one) && one.instructions.is_some() && one.configuration.mode != "interrupts")
         .collect();
     chosen.sort_by_key(|one| {
         COMPARED
@@ -187,14 +195,13 @@ fn further(series: &[Series]) -> Vec<String> {
 }
 
 fn latency(all: &[Measurement]) -> Figure {
-    let shown = all.iter().filter(|one| {
-        // The service has been measured in many ways; the plain one stands for them.
-        one.configuration.contender != SERVICE || is_plain(&one.configuration)
-    });
-    let spans = shown.filter_map(|one| {
+    let single = all
+        .iter()
+        .filter(|one| one.configuration.depth == 1 && one.configuration.bytes == BYTES);
+    let spans = single.filter_map(|one| {
         let latency = one.latency.as_ref()?;
         Some(Span {
-            label: detailed(&one.configuration),
+            label: format!("{}, {}", one.configuration.variant(), one.configuration.operation),
             percentiles: [latency.p50, latency.p90, latency.p99],
         })
     });
@@ -205,7 +212,7 @@ fn latency(all: &[Measurement]) -> Figure {
     });
     Figure {
         id: "latency",
-        title: "Latency",
+        title: "Latency of a 4 KiB request alone",
         caption: "From the call that submits a request to the one that hands its result over. The axis is logarithmic. \
                   Times depend on the host; compare the spans with each other. Further to the left is better.",
         content: if spans.is_empty() {
@@ -292,32 +299,71 @@ fn service_stages(all: &[Measurement]) -> Figure {
     }
 }
 
-/// Whether it is a single 4 KiB read.
-fn is_plain(configuration: &Configuration) -> bool {
-    let Configuration {
-        depth, segments, bytes, ..
-    } = *configuration;
-    configuration.operation == "read" && (depth, segments, bytes) == (1, 1, BYTES)
+/// Of the service in the test kernel.
+fn is_service(one: &&Measurement) -> bool {
+    one.configuration.contender == SERVICE
 }
 
-fn service(all: &[Measurement]) -> Figure {
-    let chosen = all
-        .iter()
-        .filter(|one| one.configuration.contender == SERVICE && one.cpu_share.is_some());
+fn service_depths(all: &[Measurement]) -> Figure {
+    let mut groups: Vec<Group> = Vec::new();
+    for one in all.iter().filter(is_service) {
+        let configuration = &one.configuration;
+        let is_shown = configuration.bytes == BYTES * configuration.segments;
+        let Some(instructions) = one.instructions.filter(|_| is_shown) else {
+            continue;
+        };
+        let bar = Bar {
+            label: match configuration.segments {
+                1 => format!("{}, depth {}", configuration.operation, configuration.depth),
+                segments => format!("{} of {segments}", configuration.operation),
+            },
+            values: vec![Some(instructions)],
+        };
+        let title = match configuration.mode.as_str() {
+            "polled" => "Watches before it waits",
+            _ => "Waits for interrupts",
+        };
+        match groups.iter_mut().find(|group| group.title == title) {
+            Some(group) => group.bars.push(bar),
+            None => groups.push(Group {
+                title: title.to_owned(),
+                bars: vec![bar],
+            }),
+        }
+    }
+    Figure {
+        id: "service-depth",
+        title: "A request in the MINIX service, over depth",
+        caption: "Exact counts of what the service executes in user mode for a request of 4 KiB; the kernel's work is not in them. \
+                  A gather and a scatter have a vector of pages. Shorter is better.",
+        content: if groups.is_empty() {
+            Content::Absent("The service was not measured.")
+        } else {
+            of_bars(Bars {
+                axis: "instructions in user mode per request",
+                parts: vec!["user mode".to_owned()],
+                groups,
+            })
+        },
+    }
+}
+
+fn waiting(all: &[Measurement]) -> Figure {
+    let chosen = all.iter().filter(|one| is_service(one) && one.cpu_share.is_some());
     let bars = chosen.map(|one| Bar {
-        label: detailed(&one.configuration),
+        label: format!("{}, depth {}", one.configuration.mode, one.configuration.depth),
         values: vec![one.cpu_share.map(|share| share * 100.0)],
     });
     let group = Group {
-        title: "MINIX service".to_owned(),
+        title: "A disk of a few requests a second".to_owned(),
         bars: bars.collect(),
     };
     Figure {
-        id: "cpu-share",
-        title: "Processor time of the MINIX service",
-        caption: "The share of one hart that the service uses in user mode while clients wait for the disk. Shorter is better.",
+        id: "waiting",
+        title: "Processor time of the service while it waits",
+        caption: "The share of one hart that the service uses while clients wait for a slow disk. Shorter is better.",
         content: if group.bars.is_empty() {
-            Content::Absent("The processor time of the service was not measured.")
+            Content::Absent("The service was not watched while it waits.")
         } else {
             of_bars(Bars {
                 axis: "percent of one hart",
@@ -328,68 +374,144 @@ fn service(all: &[Measurement]) -> Figure {
     }
 }
 
-fn native(all: &[Measurement]) -> Figure {
-    let chosen = all.iter().filter(|one| {
-        NATIVE.contains(&one.configuration.contender.as_str())
-            && one.configuration.operation == "read"
-            && one.configuration.segments <= 1
-    });
+/// The lines of the native measurement, by one of its figures.
+fn native(
+    all: &[Measurement],
+    y_axis: &'static str,
+    reference: Option<f64>,
+    y: impl Fn(&Measurement) -> Option<(f64, Option<[f64; 2]>)>,
+) -> Content {
+    let chosen = all
+        .iter()
+        .filter(|one| NATIVE.contains(&one.configuration.contender.as_str()) && is_usual(&one.configuration));
     let points = chosen.filter_map(|one| {
-        let point = Point {
-            x: one.configuration.depth,
-            y: one.instructions?,
-            spread: None,
-        };
-        Some((&one.configuration, point))
+        let (y, spread) = y(one)?;
+        let x = one.configuration.depth;
+        Some((&one.configuration, Point { x, y, spread }))
     });
     let series = series(points);
+    if series.is_empty() {
+        return Content::Absent("The native measurement was not part of this run; --native adds it.");
+    }
+    let lines = Lines {
+        x_axis: "requests in flight",
+        scale: Scale::Doubling,
+        y_axis,
+        series,
+        reference,
+    };
+    of_lines(lines, "depth")
+}
+
+fn native_instructions(all: &[Measurement]) -> Figure {
     Figure {
-        id: "native",
-        title: "On the host, beside libblkio's virtio-driver",
+        id: "native-instructions",
+        title: "On the host, beside libblkio's virtio-driver: instructions",
         caption: "The same driver as a program on the host, over vhost-user to qemu-storage-daemon: instructions of the host's \
                   processor per request. Lower is better.",
-        content: if series.is_empty() {
-            Content::Absent("The native measurement was not part of this run; --native adds it.")
+        content: native(all, "host instructions per request", None, |one| {
+            Some((one.instructions?, None))
+        }),
+    }
+}
+
+fn native_rate(all: &[Measurement]) -> Figure {
+    Figure {
+        id: "native-rate",
+        title: "On the host, beside libblkio's virtio-driver: rate",
+        caption: "Requests per second, divided by those of virtio-driver in the same round: the median, with the span from the first \
+                  to the third quartile. The line at 1 is virtio-driver. Higher is better.",
+        content: native(all, "rate, as a fraction of virtio-driver's", Some(1.0), |one| {
+            paired(one, one.rate_to_other)
+        }),
+    }
+}
+
+fn native_busy(all: &[Measurement]) -> Figure {
+    Figure {
+        id: "native-busy",
+        title: "On the host, beside libblkio's virtio-driver: time in the driver",
+        caption: "The time within the driver per request, without polls that find nothing, divided by that of virtio-driver in the \
+                  same round. The line at 1 is virtio-driver. Lower is better.",
+        content: native(all, "time, as a fraction of virtio-driver's", Some(1.0), |one| {
+            paired(one, one.busy_to_other)
+        }),
+    }
+}
+
+/// A ratio of this driver to the other one, which is 1 for the other one itself.
+fn paired(one: &Measurement, ratio: Option<Paired>) -> Option<(f64, Option<[f64; 2]>)> {
+    let ratio = ratio.filter(|_| one.configuration.contender.starts_with("ours"))?;
+    Some((ratio.median, Some(ratio.quartiles)))
+}
+
+fn sizes(rows: &[Row]) -> Figure {
+    let group = |title: &str, bytes: fn(&Row) -> Option<u64>| {
+        let bars = rows.iter().filter_map(|row| {
+            Some(Bar {
+                label: row.contender.clone(),
+                values: vec![Some(bytes(row)? as f64)],
+            })
+        });
+        Group {
+            title: title.to_owned(),
+            bars: bars.collect(),
+        }
+    };
+    let mut groups = vec![
+        group("Code", |row| row.text_bytes),
+        group("Memory for data", |row| row.ram_bytes),
+    ];
+    groups.retain(|group| !group.bars.is_empty());
+    Figure {
+        id: "sizes",
+        title: "Sizes of programs",
+        caption: "Bytes of code, and of memory that a program has for good. Shorter is better.",
+        content: if groups.is_empty() {
+            Content::Absent("No sizes were measured.")
         } else {
-            let lines = Lines {
-                x_axis: "requests in flight",
-                scale: Scale::Doubling,
-                y_axis: "host instructions per request",
-                series,
-                reference: None,
-            };
-            of_lines(lines, "depth")
+            of_bars(Bars {
+                axis: "bytes",
+                parts: vec!["bytes".to_owned()],
+                groups,
+            })
         },
     }
 }
 
-/// Whether contenders are compared by it: a read of 4 KiB in one piece, polled.
-fn is_compared(one: &Measurement) -> bool {
-    let Configuration {
-        contender,
-        operation,
-        segments,
-        bytes,
-        mode,
-        ..
-    } = &one.configuration;
-    COMPARED.contains(&contender.as_str())
-        && operation == "read"
-        && *segments <= 1
-        && *bytes == BYTES
-        && mode != "interrupts"
+/// The goals of the project that these rows tell of.
+pub(super) fn goals(rows: &[Row]) -> Table {
+    let goals = goals::goals(rows).into_iter().filter_map(|goal| {
+        let figure = goal.figure?;
+        let (bound, wanted) = match goal.want {
+            Want::AtMost(most) => (most, "at most"),
+            Want::AtLeast(least) => (least, "at least"),
+        };
+        let verdict = if goal.want.is_met(figure) { "met" } else { "missed" };
+        Some(vec![
+            goal.name,
+            format!("{wanted} {}", number(bound)),
+            number(figure),
+            verdict.to_owned(),
+        ])
+    });
+    Table {
+        head: ["", "goal", "measured", ""].map(str::to_owned).to_vec(),
+        rows: goals.collect(),
+    }
 }
 
-/// A configuration with everything that is not the usual.
-fn detailed(configuration: &Configuration) -> String {
-    let mut label = format!("{}, {}", configuration.variant(), configuration.operation);
-    if configuration.bytes != BYTES {
-        label += &format!(" of {} bytes", configuration.bytes);
-    }
-    if configuration.segments > 1 {
-        label += &format!(" in {} segments", configuration.segments);
-    }
-    label + &format!(", depth {}", configuration.depth)
+/// Whether contenders are compared by it: a read of 4 KiB in one piece that is known beforehand.
+fn is_compared(one: &Measurement) -> bool {
+    let configuration = &one.configuration;
+    COMPARED.contains(&configuration.contender.as_str())
+        && is_usual(configuration)
+        && configuration.buffer.as_deref() != Some("list")
+}
+
+/// Whether it is a read of 4 KiB in one piece.
+fn is_usual(configuration: &Configuration) -> bool {
+    configuration.operation == "read" && configuration.segments == 1 && configuration.bytes == BYTES
 }
 
 /// Points by their variants, each from the left to the right.
@@ -416,9 +538,14 @@ fn series<'a>(points: impl Iterator<Item = (&'a Configuration, Point)>) -> Vec<S
 fn bars(groups: &[(String, Vec<(String, &Measurement)>)], axis: &'static str, absent: &'static str) -> Content {
     let mut parts: Vec<String> = Vec::new();
     for (_, one) in groups.iter().flat_map(|(_, bars)| bars) {
-        for (part, _) in split(one) {
-            if !parts.contains(&part) {
-                parts.push(part);
+        let split: Vec<String> = split(one).into_iter().map(|(part, _)| part).collect();
+        for (place, part) in split.iter().enumerate() {
+            if !parts.contains(part) {
+                // In the order of this bar: before the next part that others have as well.
+                let next = split[place..]
+                    .iter()
+                    .find_map(|next| parts.iter().position(|known| known == next));
+                parts.insert(next.unwrap_or(parts.len()), part.clone());
             }
         }
     }
@@ -503,7 +630,7 @@ fn of_lines(chart: Lines, place: &str) -> Content {
         let cells = chart.series.iter().map(|series| {
             let point = series.points.iter().find(|point| point.x == *place);
             point.map_or_else(String::new, |point| match point.spread {
-                Some([low, high]) => format!("{} ({} to {})", number(point.y), number(low), number(high)),
+                Some([low, high]) => format!("{} ({}–{})", number(point.y), number(low), number(high)),
                 None => number(point.y),
             })
         });

@@ -2,16 +2,19 @@
 
 use anyhow::Result;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use serde_json::{Map, Value};
 
+use super::choose;
 use super::draw::{self, Width, number};
 use super::figure::{Content, Figure, Table};
 use crate::bench::row::Row;
 
 const STYLE: &str = include_str!("page.css");
 
-/// The page with these figures. `notes` are lines about the run; `rows` are all of its rows.
-pub(super) fn page(figures: &[Figure], rows: &[Row], notes: &[String]) -> Result<String> {
+/// The page with these figures. `rows` are all rows of the run.
+pub(super) fn page(figures: &[Figure], rows: &[Row]) -> Result<String> {
     let sections = figures.iter().map(section).collect::<Result<Vec<_>>>()?;
+    let rows_of_the_run = all_rows(rows)?;
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -25,9 +28,14 @@ pub(super) fn page(figures: &[Figure], rows: &[Row], notes: &[String]) -> Result
             body {
                 main {
                     h1 { "minix-virtio-blk: benchmark" }
-                    @for note in notes { p.note { (note) } }
+                    p {
+                        "This driver, other drivers and a ring that was prepared once, on the same device of QEMU. "
+                        "Instructions are exact and the same in every run. Rates and times depend on the machine and "
+                        "on what else runs there: only their ratios say something, and only where the spread is small."
+                    }
+                    (goals(rows))
                     @for section in &sections { (section) }
-                    (all_rows(rows))
+                    (rows_of_the_run)
                 }
             }
         }
@@ -80,55 +88,80 @@ fn numbers(table: &Table) -> Markup {
     }
 }
 
-/// Every row of the run, also those that no figure shows.
-fn all_rows(rows: &[Row]) -> Markup {
-    let head = [
-        "contender",
-        "operation",
-        "stage",
-        "depth",
-        "segments",
-        "bytes",
-        "mode",
-        "chains",
-        "buffer",
-        "instructions",
-        "notifies",
-        "interrupts",
-        "ratio to raw",
-        "requests/s",
-    ];
-    let optional = |value: Option<f64>| value.map_or_else(String::new, number);
-    let cells = rows.iter().map(|row| {
-        let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        vec![
-            row.contender.clone(),
-            row.operation.clone(),
-            text(&row.stage),
-            row.depth.to_string(),
-            row.segments.to_string(),
-            row.bytes.to_string(),
-            row.mode.clone(),
-            text(&row.chains),
-            text(&row.buffer),
-            optional(row.instructions_per_request),
-            optional(row.notifies_per_request),
-            optional(row.interrupts_per_request),
-            optional(row.ratio_to_raw),
-            optional(row.rate),
-        ]
+/// What the project wants, beside what this run has.
+fn goals(rows: &[Row]) -> Markup {
+    let goals = choose::goals(rows);
+    html! {
+        @if !goals.rows.is_empty() {
+            section id="goals" {
+                h2 { "Goals" }
+                (numbers(&goals))
+            }
+        }
+    }
+}
+
+/// The columns of the table of all rows that come first; others follow by their names.
+const COLUMNS: [&str; 10] = [
+    "contender",
+    "operation",
+    "stage",
+    "depth",
+    "segments",
+    "bytes",
+    "mode",
+    "chains",
+    "buffer",
+    "instructions_per_request",
+];
+
+/// Every row of the run, also those that no figure shows, with the names and values of `--json`.
+fn all_rows(rows: &[Row]) -> Result<Markup> {
+    let mut fields: Vec<Map<String, Value>> = Vec::new();
+    for row in rows {
+        if let Value::Object(row) = serde_json::to_value(row)? {
+            fields.push(row);
+        }
+    }
+    let mut columns: Vec<&str> = COLUMNS.to_vec();
+    for name in fields.iter().flat_map(Map::keys) {
+        if !columns.contains(&name.as_str()) {
+            columns.push(name);
+        }
+    }
+    let cells = fields.iter().map(|row| {
+        let cell = |name: &&str| row.get(*name).map_or_else(String::new, plain);
+        columns.iter().map(cell).collect()
     });
     let table = Table {
-        head: head.map(str::to_owned).to_vec(),
+        head: columns.iter().map(|name| name.replace('_', " ")).collect(),
         rows: cells.collect(),
     };
-    html! {
+    Ok(html! {
         section id="rows" {
             h2 { "All rows" }
             details {
-                summary { (rows.len()) " rows, per request" }
+                summary { (rows.len()) " rows" }
                 (numbers(&table))
             }
         }
+    })
+}
+
+/// A value as people read it; without the buckets of histograms, which would not fit a cell.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(value) if value.is_f64() => value.as_f64().map_or_else(String::new, number),
+        Value::Array(values) => {
+            let values: Vec<String> = values.iter().map(plain).collect();
+            values.join(" to ")
+        }
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(name, _)| *name != "buckets");
+            let fields: Vec<String> = fields.map(|(name, value)| format!("{name} {}", plain(value))).collect();
+            fields.join(", ")
+        }
+        other => other.to_string(),
     }
 }

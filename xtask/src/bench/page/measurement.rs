@@ -1,6 +1,11 @@
 //! Rows of the same configuration as one measurement: its stages beside the whole request.
 
+use native_bench::Paired;
+
 use crate::bench::row::{Latency, Row};
+
+/// The contenders of the native measurement.
+pub(super) const NATIVE: [&str; 2] = ["ours-native", "virtio-driver"];
 
 /// How requests were made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,9 +30,11 @@ pub(super) struct Measurement {
     pub(super) instructions: Option<f64>,
     pub(super) ratio: Option<f64>,
     pub(super) ratio_spread: Option<[f64; 2]>,
-    pub(super) rate: Option<f64>,
     pub(super) latency: Option<Latency>,
     pub(super) cpu_share: Option<f64>,
+    /// Natively, as a share of the other driver's: the rate, and the time within the driver.
+    pub(super) rate_to_other: Option<Paired>,
+    pub(super) busy_to_other: Option<Paired>,
 }
 
 impl Configuration {
@@ -47,11 +54,15 @@ impl Configuration {
     /// The contender with its choices, without depth, segments and bytes: what a series of a chart is called.
     pub(super) fn variant(&self) -> String {
         let chains = match self.chains.as_deref() {
-            Some("either") => Some("chains per request"),
+            // It has no choice.
+            _ if self.contender == "raw" => None,
+            Some("either") => Some("per request"),
             chains => chains,
         };
         let mode = Some(self.mode.as_str()).filter(|mode| !matches!(*mode, "" | "polled"));
         let buffer = match self.buffer.as_deref() {
+            // Both of the native drivers have the same.
+            _ if NATIVE.contains(&self.contender.as_str()) => None,
             Some("dma-buffer") => Some("DmaBuffer"),
             buffer => buffer,
         };
@@ -64,8 +75,7 @@ impl Configuration {
 /// A contender as people call it.
 pub(super) fn name(contender: &str) -> &str {
     match contender {
-        "ours" => "this driver",
-        "ours-native" => "this driver, native",
+        "ours" | "ours-native" => "this driver",
         "raw" => "raw ring",
         "minix" => "MINIX path",
         "minix-service" => "MINIX service",
@@ -101,9 +111,10 @@ impl Measurement {
             instructions: None,
             ratio: None,
             ratio_spread: None,
-            rate: None,
             latency: None,
             cpu_share: None,
+            rate_to_other: None,
+            busy_to_other: None,
         }
     }
 
@@ -116,8 +127,9 @@ impl Measurement {
         self.instructions = self.instructions.or(row.instructions_per_request);
         self.ratio = self.ratio.or(row.ratio_to_raw);
         self.ratio_spread = self.ratio_spread.or(row.ratio_spread);
-        self.rate = self.rate.or(row.rate);
         self.latency = self.latency.take().or_else(|| row.latency_micros.clone());
         self.cpu_share = self.cpu_share.or(row.cpu_share);
+        self.rate_to_other = self.rate_to_other.or(row.rate_to_other);
+        self.busy_to_other = self.busy_to_other.or(row.busy_to_other);
     }
 }

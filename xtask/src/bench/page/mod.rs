@@ -18,12 +18,10 @@ use anyhow::{Context, Result};
 
 use super::row::Row;
 use figure::Content;
-use measurement::Measurement;
 
-/// Writes `index.html` and a chart for each figure that was measured, `ID.svg`; answers where the page is. `notes` are lines about
-/// the run, e.g. its machine.
-pub(crate) fn write(rows: &[Row], notes: &[String], directory: &Path) -> Result<PathBuf> {
-    let figures = choose::figures(&Measurement::all(rows));
+/// Writes `index.html` and a chart for each figure that was measured, `ID.svg`; answers where the page is.
+pub(crate) fn write(rows: &[Row], directory: &Path) -> Result<PathBuf> {
+    let figures = choose::figures(rows);
     std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     for figure in &figures {
         let file = directory.join(figure.id).with_extension("svg");
@@ -37,7 +35,7 @@ pub(crate) fn write(rows: &[Row], notes: &[String], directory: &Path) -> Result<
         }
     }
     let page = directory.join("index.html");
-    put(&page, &html::page(&figures, rows, notes)?)?;
+    put(&page, &html::page(&figures, rows)?)?;
     Ok(page)
 }
 

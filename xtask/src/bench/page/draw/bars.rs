@@ -14,6 +14,10 @@ const THICK: i32 = 18;
 const AXIS: i32 = 44;
 
 pub(super) fn legend(chart: &Bars) -> Vec<Entry<'_>> {
+    // One part needs no name beside that of the axis.
+    if chart.parts.len() == 1 {
+        return Vec::new();
+    }
     let named = chart.parts.iter().enumerate();
     let entries = named.map(|(n, part)| Entry {
         label: part,
@@ -95,7 +99,7 @@ pub(super) fn draw(chart: &Bars, width: Width, area: &Area<'_>) -> Result<()> {
                     .draw_series([Rectangle::new(corners, palette::nth(n).filled())])
                     .map_err(drawing)?;
                 let text = number(*value);
-                if to.0 - from.0 > text_width(&text) + GAP {
+                if chart.parts.len() > 1 && to.0 - from.0 > text_width(&text) + GAP {
                     let style = label(HPos::Center).color(&palette::ON_COLOR);
                     let place = (start + value / 2.0, body - middle);
                     canvas.draw_series([Text::new(text, place, style)]).map_err(drawing)?;
