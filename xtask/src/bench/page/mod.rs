@@ -1,10 +1,11 @@
 //! The results of a benchmark as a page for a browser, and as charts for the book.
 //!
 //! * [`measurement`] gathers the rows of a configuration.
-//! * [`choose`] makes figures of them: [`figure`] says what one is.
+//! * [`choose`] makes figures of them, with the tools of [`content`]: [`figure`] says what one is.
 //! * [`draw`] makes charts, [`html`] the page.
 
 mod choose;
+mod content;
 mod draw;
 mod figure;
 mod html;
