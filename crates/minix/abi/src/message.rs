@@ -154,6 +154,13 @@ impl Message {
         rest.fill(0);
     }
 
+    /// Replaces the front of the body and leaves the rest: for one message that carries payloads of the same type again and again.
+    #[inline]
+    pub fn replace_payload<T: Payload>(&mut self, payload: &T) {
+        const { assert!(size_of::<T>() <= Self::PAYLOAD_BYTES) };
+        self.body[..size_of::<T>()].copy_from_slice(payload.as_bytes());
+    }
+
     /// The message type as outcome, for replies that carry it there.
     pub const fn status(&self) -> Status {
         self.kind.status()

@@ -65,6 +65,25 @@ impl DiskInfo {
     }
 }
 
+/// The bytes that transfers can reach, and how they are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// [`DiskInfo::capacity`].
+    pub(crate) capacity: u64,
+    /// [`DiskInfo::block`].
+    pub(crate) block: u64,
+}
+
+impl DiskInfo {
+    #[inline]
+    pub(crate) const fn bounds(&self) -> Bounds {
+        Bounds {
+            capacity: self.capacity(),
+            block: self.block(),
+        }
+    }
+}
+
 /// `bytes` without a last block that is not whole. `block` is a power of two; no division is needed.
 pub(crate) const fn whole_blocks(bytes: u64, block: u64) -> u64 {
     bytes & !(block - 1)
@@ -176,7 +195,7 @@ pub trait BlockDevice {
 
     /// Properties and limits of the disk; `None` while it is not live: it needs a [reset](Self::reset), or did not start again
     /// after one. Until it is live again, [`submit`](Self::submit) and [`poll`](Self::poll) report a broken disk.
-    fn info(&self) -> Option<DiskInfo>;
+    fn info(&self) -> Option<&DiskInfo>;
 
     /// Says how completions will be found from the next poll on.
     fn listen(&mut self, how: Listen);
@@ -197,6 +216,11 @@ pub trait BlockDevice {
 
     /// Tells the device of what was submitted.
     fn notify(&mut self);
+
+    /// Whether a [poll](Self::poll) may find or do anything. `false` is certain, and takes no more than a look at memory.
+    fn needs_poll(&self) -> bool {
+        true
+    }
 
     /// Hands every completed request to `done`: its tag, once, and the result. Returns whether the device has completed anything
     /// since the last poll, be it a part of a request that the disk has split.

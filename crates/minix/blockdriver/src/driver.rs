@@ -1,7 +1,7 @@
 //! The driver: its parts, and the calls of a service.
 
-use minix_abi::Instant;
 use minix_abi::kernel_call::{GrantedRange as _, MAX_RANGES};
+use minix_abi::{Instant, Message, MessageType};
 
 use crate::counters::DriverCounters;
 use crate::device::BlockDevice;
@@ -31,11 +31,15 @@ pub struct BlockDriver<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: 
     pub(crate) counters: DriverCounters,
     pub(crate) trace: Trace<K::Trace>,
     pub(crate) partitions: Partitions,
-    pub(crate) scheduler: Scheduler,
+    pub(crate) scheduler: Scheduler<JOBS>,
     pub(crate) health: Health,
     pub(crate) write_back: WriteBack,
     pub(crate) bounce: BouncePool,
     pub(crate) terminating: bool,
+    /// [`DriverOptions::flush_after`] in microseconds.
+    pub(crate) flush_after_micros: u64,
+    /// The answer to a request. Kept here so that its body need not be cleared for each.
+    pub(crate) reply: Message,
     /// Where the kernel puts addresses. Kept here so that a kilobyte need not be cleared for each transfer.
     pub(crate) ranges: [K::Range; MAX_RANGES],
     pub(crate) in_flight: InFlight<JOBS>,
@@ -57,12 +61,14 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             device,
             health: Health::new(&options),
             scheduler: Scheduler::new(options.reads_before_write),
+            flush_after_micros: u64::try_from(options.flush_after.as_micros()).unwrap_or(u64::MAX),
             options,
             counters: DriverCounters::default(),
             trace: Trace::new(),
             partitions: Partitions::new(),
             write_back: WriteBack::default(),
             terminating: false,
+            reply: Message::new(MessageType::BDEV_REPLY),
             ranges: [K::Range::EMPTY; MAX_RANGES],
             in_flight: InFlight::new(),
             intake: Intake::new(),

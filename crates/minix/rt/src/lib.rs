@@ -28,4 +28,4 @@ pub use ipc::Ipc;
 
 #[cfg(target_arch = "riscv64")]
 #[doc(hidden)]
-pub use arch::console::print;
+pub use arch::{console::print, panicked};

@@ -3,7 +3,7 @@
 use core::mem::{self, MaybeUninit};
 
 use minix_blockdriver::{DiskInfo, Geometry, Tag};
-use virtio_blk::{Completion, Disk, DiskCounters, DiskOptions, InitError};
+use virtio_blk::{Completion, Disk, DiskCounters, DiskOptions, InitError, WriteCache};
 use virtio_core::{Dma, Features, RawSegments, Transport};
 
 use crate::lists::{List, MAX_SEGMENTS};
@@ -131,9 +131,8 @@ pub(crate) fn shut_down<T: Transport>(
     }
 }
 
-/// Properties and limits of the disk, for the adapter. Whether it has a write cache takes a register read, so the caller knows
-/// it.
-pub(crate) fn info_of<T: Transport>(disk: &Running<T>, write_cache: bool) -> DiskInfo {
+/// Properties and limits of the disk, for the adapter.
+pub(crate) fn info_of<T: Transport>(disk: &Running<T>) -> DiskInfo {
     let limits = disk.limits();
     let max_segments = limits.max_segments.min(MAX_SEGMENTS as u16);
     DiskInfo {
@@ -141,7 +140,7 @@ pub(crate) fn info_of<T: Transport>(disk: &Running<T>, write_cache: bool) -> Dis
         block_bytes: limits.block_bytes,
         read_only: limits.read_only,
         can_flush: limits.flush,
-        write_cache,
+        write_cache: disk.write_cache() == WriteCache::WriteBack,
         max_segments,
         // So no request is too long as a whole.
         max_segment_bytes: limits

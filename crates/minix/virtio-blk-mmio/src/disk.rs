@@ -4,15 +4,15 @@ use core::mem;
 
 use log::{info, warn};
 use minix_blockdriver::{
-    BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, DeviceError, DeviceRequest, Direction, DiskInfo,
-    GrantedRange as _, Listen, Refusal, Tag,
+    BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, DeviceError, DeviceRequest, Direction, DiskInfo, Listen, Refusal,
+    Tag,
 };
 use minix_rt::kernel::LentRange;
 use virtio_blk::proto::{Sector, StatusError};
 use virtio_blk::{
     Completion, ConfigChange, DiskCounters, InitError, IoError, Request, SubmitError, WriteCache, WriteCacheError,
 };
-use virtio_core::{DeviceAddr, Dma, Features, PollLimit, QueueSize, RawSegments, Segment, Transport};
+use virtio_core::{Dma, Features, PollLimit, QueueSize, RawSegments, Transport};
 
 use crate::bounce::BounceBuffers;
 pub use crate::device_state::DiskMemory;
@@ -69,8 +69,8 @@ pub struct VirtioDisk<T: Transport + 'static, D> {
     /// The layout of the queue, and what is tried if there is no memory for that.
     plan: QueuePlan,
     memory: RequestMemory,
-    /// The live device has a volatile write cache. Kept, since it takes a register read to ask.
-    write_cache: bool,
+    /// Properties and limits of the device, if it is live. Kept, since every request asks for them.
+    info: Option<DiskInfo>,
     /// The device cannot go on: it asks for a reset, or did not finish one.
     broken: bool,
     listen: Listen,
@@ -117,7 +117,7 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
                 lists: Lists::new(lists),
                 bounce,
             },
-            write_cache: false,
+            info: None,
             broken: false,
             listen: Listen::Polled,
             interrupted: false,
@@ -125,7 +125,7 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
             returned: 0,
             totals: DeviceTotals::default(),
         };
-        disk.ask_for_cache();
+        disk.ask_for_info();
         Ok(disk)
     }
 
@@ -138,10 +138,9 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
     }
 
     /// The device has started, or its configuration has changed.
-    fn ask_for_cache(&mut self) {
-        self.write_cache = self
-            .live()
-            .is_some_and(|disk| disk.write_cache() == WriteCache::WriteBack);
+    #[cold]
+    fn ask_for_info(&mut self) {
+        self.info = self.live().map(info_of);
     }
 
     /// Descriptors that the queue has at most, and whether requests have tables of their own; `None` while the device is not
@@ -184,6 +183,7 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
             }
         };
         let mut counters = DiskCounters::default();
+        self.info = None;
         let down = shut_down(self.state, &mut self.dma, each, &mut counters);
         self.totals.add(&counters);
         self.broken |= !down;
@@ -201,15 +201,16 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
             warn!("the device asks for a reset");
             self.broken = true;
         }
-        self.ask_for_cache();
+        self.ask_for_info();
     }
 }
 
 impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
     type Range = LentRange;
 
-    fn info(&self) -> Option<DiskInfo> {
-        self.live().map(|disk| info_of(disk, self.write_cache))
+    #[inline]
+    fn info(&self) -> Option<&DiskInfo> {
+        self.info.as_ref()
     }
 
     fn listen(&mut self, how: Listen) {
@@ -267,6 +268,17 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
         }
     }
 
+    #[inline]
+    fn needs_poll(&self) -> bool {
+        match &*self.state {
+            DeviceState::Live(disk) => {
+                let polls = self.listen == Listen::Polled && !self.interrupted && !self.broken;
+                !polls || disk.queue().needs_poll()
+            }
+            DeviceState::Stopped(_) => true,
+        }
+    }
+
     fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
         let DeviceState::Live(disk) = &mut *self.state else {
             return Err(Broken);
@@ -289,7 +301,10 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
         match result {
             Ok(Some(change)) => self.follow(change),
             Ok(None) => {}
-            Err(_) => self.broken = true,
+            Err(_) => {
+                self.broken = true;
+                self.info = None;
+            }
         }
         if self.broken { Err(Broken) } else { Ok(progress) }
     }
@@ -312,7 +327,7 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
             }
         }
         self.broken = false;
-        self.ask_for_cache();
+        self.ask_for_info();
         Ok(())
     }
 
@@ -337,7 +352,7 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
             WriteCacheError::Unsupported => Refusal::Unsupported,
         })?;
         self.cache = Some(mode);
-        self.ask_for_cache();
+        self.ask_for_info();
         Ok(())
     }
 
@@ -352,22 +367,19 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
 
 impl RequestMemory {
     /// The memory of a request as the driver wants it.
+    #[inline]
     fn lend(&mut self, data: minix_blockdriver::Data<'_, LentRange>, tag: Tag) -> Result<Data, Refusal> {
         let list = match data {
             minix_blockdriver::Data::Granted(ranges) => {
-                // No client has 4 GiB in one piece: its address space is no larger, and requests are counted in 31 bits.
-                if ranges.len() > MAX_SEGMENTS || ranges.iter().any(|range| u32::try_from(range.bytes()).is_err()) {
+                if ranges.len() > MAX_SEGMENTS {
                     return Err(Refusal::Invalid);
                 }
-                let segments = ranges
-                    .iter()
-                    .map(|range| Segment::new(DeviceAddr(range.address()), range.bytes() as u32));
-                self.lists.take(tag, segments, None).ok_or(Refusal::Full)?
+                self.lists.take_granted(tag, ranges)?
             }
             minix_blockdriver::Data::Bounce(buffer, bytes) => {
                 // The device cannot begin before it is notified, but from here on the bytes are not ours.
                 let segment = self.bounce.lend(buffer, bytes).ok_or(Refusal::Invalid)?;
-                let Some(list) = self.lists.take(tag, [segment].into_iter(), Some(buffer)) else {
+                let Some(list) = self.lists.take_bounce(tag, segment, buffer) else {
                     self.bounce.put_back(buffer);
                     return Err(Refusal::Full);
                 };

@@ -1,6 +1,7 @@
 //! Lists of segments for requests in flight, one for each tag, lent to the driver and put back with each completion.
 
-use minix_blockdriver::{BounceBuffer, Tag};
+use minix_blockdriver::{BounceBuffer, GrantedRange as _, Refusal, Tag};
+use minix_rt::kernel::LentRange;
 use virtio_core::{DeviceAddr, Segment};
 
 /// Segments in one request at most.
@@ -53,22 +54,43 @@ impl Lists {
         Self(table.0.each_mut().map(Some))
     }
 
-    /// The list of a tag, with those segments; `None` if there are more than 64, or the tag has no list, or it is lent.
-    pub(crate) fn take(
-        &mut self,
-        tag: Tag,
-        segments: impl ExactSizeIterator<Item = Segment>,
-        bounce: Option<BounceBuffer>,
-    ) -> Option<List> {
-        let length = segments.len();
-        if length > MAX_SEGMENTS {
-            return None;
+    /// The list of a tag, with those ranges, which are no more than [`MAX_SEGMENTS`].
+    ///
+    /// # Errors
+    ///
+    /// [`Full`](Refusal::Full) if the tag has no list, or it is lent; [`Invalid`](Refusal::Invalid) if a range is too long for a
+    /// segment.
+    #[inline]
+    pub(crate) fn take_granted(&mut self, tag: Tag, ranges: &[LentRange]) -> Result<List, Refusal> {
+        let place = self.0.get_mut(usize::from(tag.0)).ok_or(Refusal::Full)?;
+        let memory = place.take().ok_or(Refusal::Full)?;
+        let (mut any, mut length) = (0, 0);
+        for (place, range) in memory.iter_mut().zip(ranges) {
+            *place = Segment::new(DeviceAddr(range.address()), range.bytes() as u32);
+            any |= range.bytes();
+            length += 1;
         }
+        if any > u64::from(u32::MAX) {
+            // No client has 4 GiB in one piece: its address space is no larger, and requests are counted in 31 bits.
+            *place = Some(memory);
+            return Err(Refusal::Invalid);
+        }
+        Ok(List {
+            memory,
+            length,
+            bounce: None,
+        })
+    }
+
+    /// The list of a tag, with a segment in a bounce buffer; `None` if the tag has no list, or it is lent.
+    pub(crate) fn take_bounce(&mut self, tag: Tag, segment: Segment, buffer: BounceBuffer) -> Option<List> {
         let memory = self.0.get_mut(usize::from(tag.0))?.take()?;
-        for (place, segment) in memory.iter_mut().zip(segments) {
-            *place = segment;
-        }
-        Some(List { memory, length, bounce })
+        memory[0] = segment;
+        Some(List {
+            memory,
+            length: 1,
+            bounce: Some(buffer),
+        })
     }
 
     /// The request with that tag is over.

@@ -137,7 +137,7 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
     })?;
     let enabled = line.enable(&mut ipc).map_err(refused("the interrupt line"));
     let facts = enabled.and_then(|()| {
-        let facts = disk.info().zip(disk.queue());
+        let facts = disk.info().copied().zip(disk.queue());
         facts.ok_or_else(|| {
             error!("the device has stopped at once");
             Errno::EIO

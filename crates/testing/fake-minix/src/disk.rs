@@ -229,8 +229,8 @@ impl FakeDisk {
 impl BlockDevice for FakeDisk {
     type Range = Range;
 
-    fn info(&self) -> Option<DiskInfo> {
-        (self.live && !self.broken).then_some(self.info)
+    fn info(&self) -> Option<&DiskInfo> {
+        (self.live && !self.broken).then_some(&self.info)
     }
 
     fn listen(&mut self, how: Listen) {

@@ -139,8 +139,8 @@ impl SparseDisk {
 impl BlockDevice for SparseDisk {
     type Range = LentRange;
 
-    fn info(&self) -> Option<DiskInfo> {
-        Some(self.info)
+    fn info(&self) -> Option<&DiskInfo> {
+        Some(&self.info)
     }
 
     fn listen(&mut self, _: Listen) {}

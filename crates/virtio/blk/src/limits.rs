@@ -177,8 +177,8 @@ impl Limits {
     }
 }
 
-/// What a transfer of one piece has to keep to if nothing special is to be done for it: the limits in few numbers, since most
-/// requests are looked at no further.
+/// What a transfer has to keep to if it is one device request as it is: the limits in few numbers, since most requests are looked
+/// at no further.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlainTransfers {
     /// Bytes of a read at most; 0 if there is always something special.
@@ -186,7 +186,11 @@ pub(crate) struct PlainTransfers {
     /// Bytes of a write at most.
     pub(crate) most_written: u32,
     block_mask: u32,
+    /// Bytes of one segment at most.
+    pub(crate) most_in_segment: u32,
     capacity: u64,
+    /// Segments at most.
+    pub(crate) segments: u16,
 }
 
 impl PlainTransfers {
@@ -195,19 +199,25 @@ impl PlainTransfers {
         most_read: 0,
         most_written: 0,
         block_mask: 0,
+        most_in_segment: 0,
         capacity: 0,
+        segments: 0,
     };
 
     pub(crate) fn new(limits: &Limits) -> Self {
+        if limits.zones().is_some() {
+            return Self::NONE;
+        }
         let capacity = limits.capacity.get();
         let whole_disk = u32::try_from(capacity.saturating_mul(SECTOR_BYTES)).unwrap_or(u32::MAX);
-        let most = limits.max_segment_bytes.min(limits.max_request_bytes).min(whole_disk);
-        let most_read = if limits.zones().is_some() { 0 } else { most };
+        let most = limits.max_request_bytes.min(whole_disk);
         Self {
-            most_read,
-            most_written: if limits.read_only { 0 } else { most_read },
+            most_read: most,
+            most_written: if limits.read_only { 0 } else { most },
             block_mask: limits.block_bytes.wrapping_sub(1),
+            most_in_segment: limits.max_segment_bytes,
             capacity,
+            segments: limits.max_segments,
         }
     }
 

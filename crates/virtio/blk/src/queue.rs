@@ -6,16 +6,16 @@
 use core::fmt;
 use core::mem::ManuallyDrop;
 
-use virtio_blk_proto::{SECTOR_BYTES, Status};
+use virtio_blk_proto::{RequestHeader, RequestType, SECTOR_BYTES, Sector, Status};
 use virtio_core::{Dma, DmaSegments, QueueNotifier};
-use virtqueue::{ChainError, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
+use virtqueue::{ChainError, Data, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
 
 use crate::chain_token::{ChainToken, Part};
 use crate::counters::Tally;
 use crate::limits::PlainTransfers;
 use crate::slot_memory::SlotMemory;
 use crate::split_requests::{SplitRequest, SplitRequests};
-use crate::work::{Transfer, Work, put_transfer};
+use crate::work::Work;
 use crate::zone_request::append_sector;
 use crate::{Answer, Completion, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError, ZoneTable};
 
@@ -120,14 +120,10 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     // operation is not there.
     #[inline(always)]
     pub fn submit(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
-        let transfer = match request.operation {
-            Operation::Read(first) => Some((first, self.plain.most_read, READ)),
-            Operation::Write(first) => Some((first, self.plain.most_written, WRITE)),
-            _ => None,
-        };
         // Most requests are like one before: of the same direction, in one piece.
-        if let Some((first, most, shape)) = transfer
+        if let Some((first, shape, most)) = self.transfer(request.operation)
             && let &[segment] = request.segments()
+            && segment.len <= self.plain.most_in_segment
             && self.plain.allow(first, segment.len, most)
             && let Some(frame) = self.ring.frame(shape, segment)
         {
@@ -137,58 +133,62 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             return Ok(());
         }
         // Made anew, so that the one above need not lie in memory.
-        self.submit_planned(Request {
+        self.submit_written(Request {
             operation: request.operation,
             buffer: request.buffer,
             token: request.token,
         })
     }
 
+    /// Position and shape of a transfer, and how many bytes it has at most if it is plain.
+    #[inline]
+    fn transfer(&self, operation: Operation) -> Option<(Sector, Shape, u32)> {
+        match operation {
+            Operation::Read(first) => Some((first, READ, self.plain.most_read)),
+            Operation::Write(first) => Some((first, WRITE, self.plain.most_written)),
+            _ => None,
+        }
+    }
+
+    /// [`submit`](Self::submit) of a request whose chain is not there yet.
+    #[inline(never)]
+    fn submit_written(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        let segments = request.segments();
+        if let Some((first, shape, most)) = self.transfer(request.operation)
+            && segments.len() <= usize::from(self.plain.segments)
+            && let Some(data) = Data::new(segments, self.plain.most_in_segment)
+            && self.plain.allow(first, data.bytes(), most)
+        {
+            let kind = if shape == READ {
+                RequestType::IN
+            } else {
+                RequestType::OUT
+            };
+            let ends = |slot| {
+                let header = self.slots.start(slot, RequestHeader::at(kind, first));
+                [header, self.slots.status_segment(slot)]
+            };
+            let sectors = data.bytes() / SECTOR_BYTES as u32;
+            match self.ring.write_framed(shape, data, ends) {
+                Ok(framed) => {
+                    framed.submit(ChainToken::whole(request, sectors));
+                    Ok(())
+                }
+                Err(error) => self.reject(submit_error(error), request),
+            }
+        } else {
+            self.submit_planned(request)
+        }
+    }
+
     /// [`submit`](Self::submit) of any request.
     #[inline(never)]
     fn submit_planned(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         let segments = request.segments();
-        let error = match self.plan(&request) {
-            Ok(Work::Whole { transfer, first, bytes }) => {
-                // Not more than the device takes.
-                let count = segments.len() as u16 + 2;
-                let chain = self.ring.chain_of(count).and_then(|mut chain| {
-                    put_transfer(&mut chain, &mut self.slots, transfer, first, segments)?;
-                    Ok(chain)
-                });
-                match chain {
-                    Ok(chain) => {
-                        let token = ChainToken::whole(request, bytes / SECTOR_BYTES as u32);
-                        // Of a chain with a header, none is refused. Only one of three segments is remembered.
-                        let _ = chain.submit_as(shape_of(transfer), token);
-                        return Ok(());
-                    }
-                    Err(error) => submit_error(error),
-                }
-            }
-            Ok(work) => return self.submit_other(request, work),
-            Err(error) => error,
+        let work = match self.plan(&request) {
+            Ok(work) => work,
+            Err(error) => return self.reject(error, request),
         };
-        self.reject(error, request)
-    }
-
-    /// What is to be done for a request, if it can be taken.
-    #[inline]
-    fn plan(&self, request: &Request<B, K>) -> Result<Work, SubmitError> {
-        if let Some(fault) = self.ring.fault() {
-            return Err(SubmitError::Broken(fault));
-        }
-        let work = Work::plan(request.operation, request.segments(), &self.limits)?;
-        if self.waiting.is_some() {
-            return Err(SubmitError::QueueFull);
-        }
-        Ok(work)
-    }
-
-    /// Sends the first part of a request that is no transfer, or one of several parts.
-    #[inline(never)]
-    fn submit_other(&mut self, request: Request<B, K>, work: Work) -> Result<(), Rejected<B, K>> {
-        let segments = request.segments();
         let mut chain = match self.ring.chain_of(work.chain_segments()) {
             Ok(chain) => chain,
             Err(error) => return self.reject(submit_error(error), request),
@@ -198,6 +198,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             Err(error) => return self.reject(submit_error(error), request),
         };
         if rest.is_sent() {
+            // Of a chain with a header, none is refused.
             let _ = chain.submit(ChainToken::whole(request, sectors));
             return Ok(());
         }
@@ -212,6 +213,18 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let _ = chain.submit(ChainToken::Part(part));
         self.send_rest(number);
         Ok(())
+    }
+
+    /// What is to be done for a request, if it can be taken.
+    fn plan(&self, request: &Request<B, K>) -> Result<Work, SubmitError> {
+        if let Some(fault) = self.ring.fault() {
+            return Err(SubmitError::Broken(fault));
+        }
+        let work = Work::plan(request.operation, request.segments(), &self.limits)?;
+        if self.waiting.is_some() {
+            return Err(SubmitError::QueueFull);
+        }
+        Ok(work)
     }
 
     #[cold]
@@ -328,6 +341,12 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// that the device is at work on one that is not complete yet.
     pub fn returned(&self) -> u64 {
         self.ring.returned()
+    }
+
+    /// Whether a [poll](Self::poll) may find or do anything; `false` is certain. A look at memory, for those who poll often.
+    #[inline]
+    pub fn needs_poll(&self) -> bool {
+        self.ring.may_have_used() || self.waiting.is_some()
     }
 
     /// Asks the device not to interrupt, as for a driver that polls. A hint, nothing more.
@@ -540,14 +559,6 @@ impl<D, B, K, const N: usize> fmt::Debug for RequestQueue<D, B, K, N> {
             .field("in_flight", &self.ring.in_flight())
             .field("counters", &self.counters)
             .finish_non_exhaustive()
-    }
-}
-
-/// The shape of the chain of a transfer in one piece.
-fn shape_of(transfer: Transfer) -> Shape {
-    match transfer {
-        Transfer::Read => READ,
-        Transfer::Write => WRITE,
     }
 }
 

@@ -148,6 +148,9 @@ impl Work {
     ) -> Result<Self, SubmitError> {
         let (mut left, mut simple) = (0u64, segments.len() <= usize::from(limits.max_segments));
         for segment in segments {
+            if !segment.is_representable() {
+                return Err(SubmitError::BadSegment);
+            }
             left += u64::from(segment.len);
             simple &= segment.len.wrapping_sub(1) < limits.max_segment_bytes;
         }
@@ -158,9 +161,6 @@ impl Work {
                 first,
                 bytes: left as u32,
             });
-        }
-        if !segments.iter().all(|segment| segment.is_representable()) {
-            return Err(SubmitError::BadSegment);
         }
         if !is_splittable(transfer, segments, first, left, limits) {
             return Err(SubmitError::TooScattered);
@@ -279,24 +279,6 @@ impl Work {
         chain.writable(slots.status_segment(chain.slot()))?;
         Ok(put)
     }
-}
-
-/// Puts a transfer of all `segments` into the chain, in one device request.
-// Always inlined: a call would put the chain into memory instead of registers.
-#[inline(always)]
-pub(crate) fn put_transfer<T, const N: usize>(
-    chain: &mut RequestChain<'_, T, N>,
-    slots: &mut SlotMemory,
-    transfer: Transfer,
-    first: Sector,
-    segments: &[Segment],
-) -> Result<(), ChainError> {
-    start(chain, slots, transfer.header(first))?;
-    match transfer {
-        Transfer::Read => chain.all_writable(segments)?,
-        Transfer::Write => chain.all_readable(segments)?,
-    }
-    chain.writable(slots.status_segment(chain.slot()))
 }
 
 /// The chain of one device request.

@@ -3,8 +3,7 @@
 use virtio_core::Segment;
 
 use crate::error::ChainError;
-use crate::frame::{MOST_BYTES, Shape};
-use crate::memory::flags::{INDIRECT, NEXT, WRITE};
+use crate::memory::flags::{NEXT, WRITE};
 use crate::memory::{Descriptor, RingMemory};
 use crate::placement::Place;
 use crate::rings::Rings;
@@ -94,26 +93,6 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
         Ok(())
     }
 
-    /// Adds segments for the device to read.
-    ///
-    /// # Errors
-    ///
-    /// See [`ChainError`]; some of them are in the chain then.
-    #[inline(always)]
-    pub fn all_readable(&mut self, segments: &[Segment]) -> Result<(), ChainError> {
-        segments.iter().try_for_each(|&segment| self.readable(segment))
-    }
-
-    /// Adds segments for the device to write.
-    ///
-    /// # Errors
-    ///
-    /// See [`ChainError`]; some of them are in the chain then.
-    #[inline(always)]
-    pub fn all_writable(&mut self, segments: &[Segment]) -> Result<(), ChainError> {
-        segments.iter().try_for_each(|&segment| self.writable(segment))
-    }
-
     // Inlined in any case: most of it folds away when it is known which descriptor of the chain this is.
     #[inline(always)]
     fn push(&mut self, segment: Segment, flags: u16) -> Result<(), ChainError> {
@@ -169,27 +148,6 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     // Inlined in any case, or the whole chain would be copied on its way in.
     #[inline(always)]
     pub fn submit(self, token: T) -> Result<u16, (ChainError, T)> {
-        self.submit_in_form(Form::UNKNOWN, token)
-    }
-
-    /// [`submit`](Self::submit) of a chain of shape `shape`. When it has come back, it is a
-    /// [frame](crate::VirtQueue::frame) for the next chain of that shape, for as long as no other chain takes its place.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`submit`](Self::submit).
-    #[inline(always)]
-    pub fn submit_as(self, shape: Shape, token: T) -> Result<u16, (ChainError, T)> {
-        let form = if self.count == Shape::SEGMENTS && self.total <= u64::from(MOST_BYTES) {
-            shape.form(self.place)
-        } else {
-            Form::UNKNOWN
-        };
-        self.submit_in_form(form, token)
-    }
-
-    #[inline(always)]
-    fn submit_in_form(self, form: Form, token: T) -> Result<u16, (ChainError, T)> {
         let Self {
             rings,
             walk,
@@ -201,23 +159,14 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
         if count == 0 {
             return Err((ChainError::Empty, token));
         }
-        let head = walk.head();
         if place == Place::Direct {
             rings.memory.write_descriptor(walk.last(), pending);
         } else {
-            rings.memory.write_table_entry(head, count - 1, pending);
-            let table = Descriptor {
-                addr: rings.memory.table_addr(head),
-                len: 16 * u32::from(count),
-                flags: INDIRECT,
-                next: 0,
-            };
-            rings.memory.write_descriptor(head, table);
+            rings.memory.write_table_entry(walk.head(), count - 1, pending);
+            rings.refer_to_table(walk.head(), count);
         }
         // At most the total, which fits.
-        let (number, writable) = (rings.submitted, self.writable as u32);
-        rings.slots.take(walk, token, number, writable, form);
-        rings.make_available(head);
-        Ok(head)
+        rings.add(walk, token, self.writable as u32, Form::UNKNOWN);
+        Ok(walk.head())
     }
 }

@@ -19,7 +19,7 @@ mod slots;
 pub use chain::Chain;
 pub use error::{ChainError, CreateError, DeviceFault};
 pub use event::crosses_event;
-pub use frame::{Frame, Shape};
+pub use frame::{Data, Frame, Framed, Shape};
 pub use layout::{LEGACY_ALIGN, RingLayout, RingOffsets};
 pub use memory::{Descriptor, DmaRing, RingMemory, UsedElement, flags};
 pub use placement::Chains;

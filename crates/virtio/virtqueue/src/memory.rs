@@ -38,6 +38,18 @@ pub struct Descriptor {
     pub next: u16,
 }
 
+impl Descriptor {
+    #[inline]
+    pub(crate) const fn new(segment: Segment, flags: u16, next: u16) -> Self {
+        Self {
+            addr: segment.addr,
+            len: segment.len,
+            flags,
+            next,
+        }
+    }
+}
+
 /// An element of the used ring as the device wrote it: nothing about it has been checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -57,6 +69,12 @@ pub trait RingMemory {
     fn write_descriptor(&mut self, index: u16, descriptor: Descriptor);
     /// Writes an entry of the indirect table of slot `table`.
     fn write_table_entry(&mut self, table: u16, entry: u16, descriptor: Descriptor);
+    /// Writes entries of the indirect table of slot `table`, from the first on.
+    fn write_table(&mut self, table: u16, entries: impl Iterator<Item = Descriptor>) {
+        entries
+            .zip(0..=u16::MAX)
+            .for_each(|(descriptor, entry)| self.write_table_entry(table, entry, descriptor));
+    }
     /// Gives a descriptor of the table another address and length. Its flags and its link stay.
     fn redirect_descriptor(&mut self, index: u16, segment: Segment);
     /// Gives an entry of the indirect table of slot `table` another address and length. Its flags and its link stay.
@@ -92,7 +110,6 @@ pub struct DmaRing {
     tables: NonNull<u8>,
     tables_addr: DeviceAddr,
     mask: u16,
-    table_entries: u16,
     /// Bytes of one indirect table.
     table_bytes: usize,
     offsets: RingOffsets,
@@ -133,7 +150,6 @@ impl DmaRing {
             tables,
             tables_addr: region.device_addr().wrapping_add(offsets.tables as u64),
             mask: offsets.size.mask(),
-            table_entries: offsets.table_entries,
             table_bytes: DESCRIPTOR_BYTES * usize::from(offsets.table_entries),
             offsets,
             region,
@@ -189,15 +205,19 @@ impl DmaRing {
         unsafe { DescriptorCell::new(self.descriptors.add(offset)) }
     }
 
+    /// The indirect table of slot `table`.
+    #[inline]
+    fn table(&self, table: u16) -> NonNull<u8> {
+        // SAFETY: the layout has room for as many tables as descriptors, and the masked number is one of them.
+        unsafe { self.tables.add(usize::from(table & self.mask) * self.table_bytes) }
+    }
+
     /// An entry of the indirect table of slot `table`; `None` outside the table.
     #[inline]
     fn table_entry(&self, table: u16, entry: u16) -> Option<DescriptorCell<'_>> {
-        if entry >= self.table_entries {
-            return None;
-        }
-        let offset = usize::from(table & self.mask) * self.table_bytes + DESCRIPTOR_BYTES * usize::from(entry);
-        // SAFETY: table and entry are both in range, and the layout has room for all entries of all tables.
-        Some(unsafe { DescriptorCell::new(self.tables.add(offset)) })
+        let offset = DESCRIPTOR_BYTES * usize::from(entry);
+        // SAFETY: an entry of the table, since it starts before the end.
+        (offset < self.table_bytes).then(|| unsafe { DescriptorCell::new(self.table(table).add(offset)) })
     }
 }
 
@@ -250,6 +270,19 @@ impl RingMemory for DmaRing {
         if let Some(place) = self.table_entry(table, entry) {
             place.write(descriptor);
         }
+    }
+
+    #[inline]
+    fn write_table(&mut self, table: u16, entries: impl Iterator<Item = Descriptor>) {
+        let start = self.table(table);
+        let (mut offset, end) = (0, self.table_bytes);
+        entries.for_each(|descriptor| {
+            if offset < end {
+                // SAFETY: an entry of the table, since it starts before the end.
+                unsafe { DescriptorCell::new(start.add(offset)) }.write(descriptor);
+                offset += DESCRIPTOR_BYTES;
+            }
+        });
     }
 
     #[inline]

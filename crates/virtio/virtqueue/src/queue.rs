@@ -7,11 +7,11 @@ use virtio_core::{DmaRegion, QueueSetup, QueueSize, Segment};
 use crate::chain::Chain;
 use crate::error::{ChainError, CreateError, DeviceFault};
 use crate::event::crosses_event;
-use crate::frame::{Frame, Shape};
+use crate::frame::{Data, Frame, Framed, Shape};
 use crate::layout::{RingLayout, RingOffsets};
 use crate::memory::flags::NO_NOTIFICATION;
 use crate::memory::{DmaRing, RingMemory, UsedElement};
-use crate::placement::{Chains, Placement};
+use crate::placement::{Chains, Place, Placement};
 use crate::rings::Rings;
 use crate::slots::{Slot, Slots};
 
@@ -253,6 +253,13 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     /// Those of [`chain`](Self::chain).
     #[inline]
     pub fn chain_of(&mut self, segments: u16) -> Result<Chain<'_, T, N, M>, ChainError> {
+        let place = self.place(segments)?;
+        Ok(Chain::new(&mut self.rings, place))
+    }
+
+    /// Where the next chain goes, if there is room for one.
+    #[inline]
+    fn place(&mut self, segments: u16) -> Result<Place, ChainError> {
         if let Some(fault) = self.fault {
             return Err(ChainError::Broken(fault));
         }
@@ -260,18 +267,33 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
             return Err(ChainError::QueueFull);
         }
         let (in_flight, submitted) = (self.in_flight(), self.rings.submitted);
-        let place = self.rings.placement.place(segments, in_flight, submitted);
-        Ok(Chain::new(&mut self.rings, place))
+        Ok(self.rings.placement.place(segments, in_flight, submitted))
     }
 
-    /// The next chain with `second` as its second segment, if a chain of shape `shape` has [come
-    /// back](Chain::submit_as) and is still written where the next one is to be: the quick way for short chains that are sent
-    /// again and again.
+    /// The next chain with `data`, if one of shape `shape` and with one data segment has come back and is still written where
+    /// the next one is to be: the quick way for chains that are sent again and again.
     ///
-    /// `None` if the chain has to be written as a whole, or cannot be submitted: [`chain_of`](Self::chain_of) tells.
+    /// `None` if the chain has to be [written](Self::write_framed), or cannot be submitted.
     #[inline]
-    pub fn frame(&mut self, shape: Shape, second: Segment) -> Option<Frame<'_, T, N, M>> {
-        Frame::new(&mut self.rings, shape, second)
+    pub fn frame(&mut self, shape: Shape, data: Segment) -> Option<Frame<'_, T, N, M>> {
+        Frame::new(&mut self.rings, shape, data)
+    }
+
+    /// Writes a chain of a header, `data` and a status. `ends` is told the slot and answers where header and status are. If `data`
+    /// is one segment, the chain is a [frame](Self::frame) for a later one of the same shape.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`chain`](Self::chain), and [`ChainError::TooManySegments`].
+    #[inline(always)]
+    pub fn write_framed(
+        &mut self,
+        shape: Shape,
+        data: Data<'_>,
+        ends: impl FnOnce(u16) -> [Segment; 2],
+    ) -> Result<Framed<'_, T, N, M>, ChainError> {
+        let place = self.place(data.chain_segments())?;
+        Framed::write(&mut self.rings, place, shape, data, ends)
     }
 
     /// Submits a chain of `readable` segments for the device to read and then `writable` ones for it to write.
@@ -425,6 +447,15 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         }
         self.announced = self.returned + u64::from(advance);
         advance != 0
+    }
+
+    /// Whether [`pop_used`](Self::pop_used) may have something to tell; `false` is certain. The used index is only compared: what is
+    /// to be said of it is said there.
+    #[inline]
+    pub fn may_have_used(&self) -> bool {
+        self.rings.memory.load_used_index(Ordering::Relaxed) != self.returned as u16
+            || self.announced != self.returned
+            || self.fault.is_some()
     }
 
     /// Asks the device not to interrupt. A hint: it may do so all the same (`RING-N-16`).

@@ -2,9 +2,10 @@
 
 use virtio_core::QueueSize;
 
-use crate::memory::RingMemory;
+use crate::memory::flags::INDIRECT;
+use crate::memory::{Descriptor, RingMemory};
 use crate::placement::Placement;
-use crate::slots::Slots;
+use crate::slots::{Form, Slots, Walk};
 
 /// Memory and slots of a queue, and how far its available ring is filled.
 #[derive(Debug)]
@@ -30,10 +31,24 @@ impl<T, const N: usize, M: RingMemory> Rings<T, N, M> {
         }
     }
 
-    /// Puts the chain that starts at `head` into the available ring.
+    /// Writes the descriptor that leads to the `count` entries in the table of slot `head`.
     #[inline]
-    pub(crate) fn make_available(&mut self, head: u16) {
-        self.memory.write_available(self.submitted as u16, head);
+    pub(crate) fn refer_to_table(&mut self, head: u16, count: u16) {
+        let table = Descriptor {
+            addr: self.memory.table_addr(head),
+            len: 16 * u32::from(count),
+            flags: INDIRECT,
+            next: 0,
+        };
+        self.memory.write_descriptor(head, table);
+    }
+
+    /// Puts the chain of the descriptors of `walk` into the available ring. The device may write `writable` bytes of it.
+    #[inline]
+    pub(crate) fn add(&mut self, walk: Walk, token: T, writable: u32, form: Form) {
+        let number = self.submitted;
         self.submitted += 1;
+        self.slots.take(walk, token, number, writable, form);
+        self.memory.write_available(number as u16, walk.head());
     }
 }

@@ -13,12 +13,12 @@ use zerocopy::IntoBytes;
 use super::health::DeviceState;
 use super::intake::Turn;
 use super::job::JobId;
-use crate::device::{BlockDevice, Direction, DiskInfo};
+use crate::device::{BlockDevice, Bounds, Direction, DiskInfo};
 use crate::driver::BlockDriver;
 use crate::kernel::Kernel;
 use crate::protocol::request::{Caller, Kind};
 use crate::transfer::Transfer;
-use crate::transfer::plan::plan;
+use crate::transfer::plan::{Demand, cut_elements, plan};
 
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Takes a message. Returns whether it was a request to a block driver; if not, nothing has happened.
@@ -31,13 +31,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             return false;
         }
         let Some(kind) = Kind::of(message.kind) else {
-            if message.kind != MessageType::CDEV_OPEN {
-                return false;
-            }
-            let refusal = CdevReply::refuse(&message.payload::<CdevOpen>());
-            let refusal = Message::with_payload(MessageType::CDEV_REPLY, &refusal);
-            kernel.reply(message.source, status, &refusal);
-            return true;
+            return refuse_character_device(kernel, status, message);
         };
         let request = message.payload::<BdevRequest>();
         let caller = Caller {
@@ -46,13 +40,21 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             id: request.id,
         };
         self.counters.requests += 1;
-        if self.intake.push(caller, kind, request).is_none() {
+        let Some(id) = self.intake.push(caller, kind, request) else {
             self.counters.no_room += 1;
             self.send_reply(kernel, caller, Errno::ERESTART.into());
             return true;
-        }
+        };
         self.counters.max_jobs = self.counters.max_jobs.max(self.intake.len());
-        self.take_turns(kernel, now);
+        // Mostly it is a transfer, nothing is to be waited for, and the device works.
+        match (kind.direction(), self.intake.turn(), self.device.info()) {
+            (Some(direction), Some(Turn::Admit(next)), Some(disk)) if next == id && self.health.is_good() => {
+                let bounds = disk.bounds();
+                self.intake.admit(id);
+                self.admit_transfer(kernel, now, id, direction, Some(bounds));
+            }
+            _ => self.take_turns_in_order(kernel, now),
+        }
         true
     }
 
@@ -65,11 +67,13 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn take_turns_in_order(&mut self, kernel: &mut K, now: Instant) {
         // Each round admits a request that waits, or begins the barrier.
         for _ in 0..=2 * JOBS {
             let Some(turn) = self.intake.turn() else { return };
-            let disk = match (self.health.state(), self.device.info()) {
+            let disk = match (self.health.state(), self.device.info().copied()) {
                 (DeviceState::Dead, _) => None,
                 (DeviceState::Good, Some(disk)) => Some(disk),
                 // It is reset soon.
@@ -78,7 +82,8 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             match turn {
                 Turn::Admit(id) => {
                     if let Some(direction) = self.intake.admit(id) {
-                        self.admit_transfer(kernel, now, id, direction, disk);
+                        let bounds = disk.as_ref().map(DiskInfo::bounds);
+                        self.admit_transfer(kernel, now, id, direction, bounds);
                     }
                 }
                 Turn::Barrier(id) => {
@@ -93,22 +98,23 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
     }
 
-    /// Checks a transfer. There is no `disk` if the device was given up.
+    /// Checks a transfer. There are no `bounds` if the device was given up.
+    #[inline(always)]
     fn admit_transfer(
         &mut self,
         kernel: &mut K,
         now: Instant,
         id: JobId,
         direction: Direction,
-        disk: Option<DiskInfo>,
+        bounds: Option<Bounds>,
     ) {
         let minor = self.intake[id].request.minor;
         if !self.partitions.was_opened(minor) {
             return self.answer(kernel, now, id, Errno::ERESTART.into());
         }
         self.begin_trace(now, id);
-        let prepared = match disk {
-            Some(disk) => self.prepare(kernel, id, direction, &disk),
+        let prepared = match bounds {
+            Some(bounds) => self.prepare(kernel, id, direction, bounds),
             None if !self.partitions.exists(minor) => Err(Errno::ENXIO.into()),
             None => Err(Errno::EIO.into()),
         };
@@ -119,51 +125,65 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                     Direction::Read => self.counters.reads += 1,
                     Direction::Write => self.counters.writes += 1,
                 }
-                self.scheduler.admitted(direction);
+                self.scheduler.admitted(&self.intake, id);
             }
             Err(status) => self.answer(kernel, now, id, status),
         }
     }
 
     /// Fetches the vector, if there is one, and checks the transfer. The error is the answer.
-    fn prepare(
-        &mut self,
-        kernel: &mut K,
-        id: JobId,
-        direction: Direction,
-        disk: &DiskInfo,
-    ) -> Result<Transfer, Status> {
+    #[inline(always)]
+    fn prepare(&mut self, kernel: &mut K, id: JobId, direction: Direction, bounds: Bounds) -> Result<Transfer, Status> {
         let job = &mut self.intake[id];
-        let (request, granter) = (job.request, job.caller.endpoint);
-        let count = if job.kind.has_vector() {
-            let count = usize::try_from(request.count).map_or(MAX_ELEMENTS, |count| count.min(MAX_ELEMENTS));
-            let elements = self.intake.elements_mut(id, count);
-            kernel
-                .copy_from(granter, request.grant, 0, elements.as_mut_bytes())
-                .map_err(|_| Errno::EINVAL)?;
-            let mut sum = 0_u64;
-            for element in elements.iter_mut() {
-                *element = MapElement::granted(element.grant(), element.bytes);
-                // The sum is one of signed numbers, and only its sign after each element counts.
-                sum = sum.wrapping_add(element.bytes);
-                if sum > i64::MAX as u64 {
-                    return Err(Errno::EINVAL.into());
-                }
-            }
-            if let Some(ticket) = self.intake[id].traced {
-                self.trace.set_size(ticket, sum as u32);
-            }
-            count
+        let request = job.request;
+        let (count, demand) = if job.kind.has_vector() {
+            self.fetch_vector(kernel, id)?
         } else {
             let bytes = u64::try_from(request.count).map_err(|_| Errno::EINVAL)?;
             job.single = MapElement::granted(request.grant, bytes);
-            1
+            (1, Demand::of_one(bytes))
         };
-        let extent = self.partitions.extent(request.minor, disk);
-        let elements = self.intake.elements_mut(id, count);
-        let transfer = plan(direction, request.position, elements, disk, extent)?;
+        let extent = self.partitions.extent(request.minor, bounds.capacity);
+        let planned = plan(request.position, demand, bounds, extent)?;
+        // Mostly all of it is left.
+        let elements = match planned.bytes {
+            bytes if demand.is_more_than(bytes) => cut_elements(self.intake.elements_mut(id, count), bytes.into()),
+            _ => count as u8,
+        };
+        let transfer = Transfer::new(direction, planned.first, planned.bytes, elements);
         // Whether that takes a flush is known when the data is written.
         let forced = direction == Direction::Write && request.flags.contains(BdevFlags::FORCEWRITE);
         Ok(if forced { transfer.forced() } else { transfer })
     }
+
+    /// Fetches the elements of a vector, and finds what they ask for.
+    #[inline(never)]
+    fn fetch_vector(&mut self, kernel: &mut K, id: JobId) -> Result<(usize, Demand), Status> {
+        let job = &self.intake[id];
+        let (request, granter) = (&job.request, job.caller.endpoint);
+        let (count, grant) = (request.count, request.grant);
+        let count = usize::try_from(count).map_or(MAX_ELEMENTS, |count| count.min(MAX_ELEMENTS));
+        let elements = self.intake.elements_mut(id, count);
+        kernel
+            .copy_from(granter, grant, 0, elements.as_mut_bytes())
+            .map_err(|_| Errno::EINVAL)?;
+        let demand = Demand::of(elements);
+        let sum = demand.sum().ok_or(Errno::EINVAL)?;
+        if let Some(ticket) = self.intake[id].traced {
+            self.trace.set_size(ticket, sum as u32);
+        }
+        Ok((count, demand))
+    }
+}
+
+/// Answers what a character device is asked; of other messages nothing is known. Whether it was answered.
+#[cold]
+fn refuse_character_device<K: Kernel>(kernel: &mut K, status: IpcStatus, message: &Message) -> bool {
+    if message.kind != MessageType::CDEV_OPEN {
+        return false;
+    }
+    let refusal = CdevReply::refuse(&message.payload::<CdevOpen>());
+    let refusal = Message::with_payload(MessageType::CDEV_REPLY, &refusal);
+    kernel.reply(message.source, status, &refusal);
+    true
 }

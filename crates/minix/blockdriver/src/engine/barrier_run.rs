@@ -20,6 +20,8 @@ use crate::protocol::request::Kind;
 
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// It is the turn of the barrier: every request ahead of it is answered. There is no `disk` if the device was given up.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn begin_barrier(&mut self, kernel: &mut K, now: Instant, id: JobId, disk: Option<DiskInfo>) {
         let job = &self.intake[id];
         let (caller, kind, request) = (job.caller, job.kind, job.request);
@@ -53,6 +55,8 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     }
 
     /// Gives the device what the barrier needs.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn submit_barrier(&mut self, kernel: &mut K, now: Instant) -> Attempt {
         let Some(&running) = self.intake.running() else {
             return Attempt::Done;
@@ -117,6 +121,8 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     }
 
     /// The device is done with what the barrier needed.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn barrier_completed(&mut self, kernel: &mut K, now: Instant, result: Result<(), DeviceError>) {
         let Some(&running) = self.intake.running() else {
             return;

@@ -6,7 +6,7 @@ use super::flush::flush_status;
 use super::in_flight::{Completed, Purpose};
 use super::job::JobId;
 use super::write_back::Flusher;
-use crate::device::{BlockDevice, BounceBuffer, DeviceError, Direction};
+use crate::device::{BlockDevice, BounceBuffer, DeviceError, Direction, DiskInfo};
 use crate::driver::BlockDriver;
 use crate::kernel::Kernel;
 use crate::transfer::Progress;
@@ -16,14 +16,21 @@ use crate::transfer::plan::cut_elements;
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Collects what the device has completed, answers, gives the device what waits, and notifies it. Returns how many device
     /// requests were completed.
-    #[inline(never)]
+    #[inline]
     pub fn poll(&mut self, kernel: &mut K, now: Instant) -> u32 {
-        let completed = self.collect(kernel, now);
-        self.settle(kernel, now);
+        let completed = if self.device.needs_poll() {
+            self.collect(kernel, now)
+        } else {
+            0
+        };
+        if self.has_something_to_do(now) {
+            self.settle(kernel, now);
+        }
         completed
     }
 
     /// Takes what the device has completed. Returns how many of its requests that were.
+    #[inline(never)]
     pub(crate) fn collect(&mut self, kernel: &mut K, now: Instant) -> u32 {
         if !self.health.is_good() {
             return 0;
@@ -37,13 +44,19 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             self.health.works();
         }
         if polled.is_err() {
-            self.suspect_all();
-            self.recover(kernel, now, "breaks rules or asks for a reset");
+            self.device_broke(kernel, now);
         }
         completed
     }
 
+    #[cold]
+    fn device_broke(&mut self, kernel: &mut K, now: Instant) {
+        self.suspect_all();
+        self.recover(kernel, now, "breaks rules or asks for a reset");
+    }
+
     /// Goes on with what was completed. Returns how many device requests that were.
+    #[inline]
     pub(crate) fn take_completed(&mut self, kernel: &mut K, now: Instant) -> u32 {
         let mut count = 0;
         while let Some(completed) = self.in_flight.take_completed() {
@@ -55,7 +68,33 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         count
     }
 
+    #[inline]
     fn complete(&mut self, kernel: &mut K, now: Instant, completed: Completed) {
+        match completed.purpose {
+            Purpose::Transfer { job, bounce: None, .. }
+                if completed.result.is_ok() && self.intake[job].merged.is_none() =>
+            {
+                let cached = self.intake[job].transfer.direction == Direction::Write && self.is_cached();
+                if cached {
+                    self.write_back.wrote(now);
+                }
+                let transfer = &mut self.intake[job].transfer;
+                transfer.piece_completed(cached);
+                if transfer.is_plainly_done() {
+                    let status = Status(transfer.bytes as i32);
+                    self.answer_inline(kernel, now, job, status);
+                } else {
+                    self.go_on_with(kernel, now, job);
+                }
+            }
+            _ => self.complete_otherwise(kernel, now, completed),
+        }
+    }
+
+    /// What is completed is no transfer, or one that was merged, or bounced, or failed.
+    #[cold]
+    #[inline(never)]
+    fn complete_otherwise(&mut self, kernel: &mut K, now: Instant, completed: Completed) {
         let result = completed.result;
         match completed.purpose {
             Purpose::BackgroundFlush => self.background_completed(now, result),
@@ -73,8 +112,14 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             }
             Purpose::Transfer { job, .. } if result.is_err() && self.intake[job].merged.is_some() => {
                 // Which of them has failed is not known. Alone, each gets a result of its own.
-                self.intake.for_each_merged(job, |job| job.transfer.rewind());
-                self.intake.part(job, true);
+                let mut next = Some(job);
+                while let Some(id) = next {
+                    next = self.intake.unlink(id);
+                    let transfer = &mut self.intake[id].transfer;
+                    transfer.rewind();
+                    transfer.set_alone();
+                    self.scheduler.changed(&self.intake, id);
+                }
             }
             Purpose::Transfer {
                 job,
@@ -101,6 +146,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                     if let Err(error) = result {
                         let beyond = self.is_beyond(id, error);
                         self.intake[id].transfer.failed(error, beyond);
+                        self.scheduler.changed(&self.intake, id);
                     }
                     self.go_on_with(kernel, now, id);
                 }
@@ -124,10 +170,13 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     }
 
     /// Answers a transfer, or cuts it, or leaves it for its next turn, once the device has none of it.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn go_on_with(&mut self, kernel: &mut K, now: Instant, id: JobId) {
         let transfer = &mut self.intake[id].transfer;
         let status = match transfer.progress() {
-            None | Some(Progress::Ready) => return,
+            None => return,
+            Some(Progress::Ready) => return self.scheduler.changed(&self.intake, id),
             Some(Progress::Failed(error)) => error.into(),
             Some(Progress::BeyondEnd) => return self.cut_to_disk(kernel, now, id),
             Some(Progress::Done) => Status(transfer.bytes as i32),
@@ -155,21 +204,22 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
 
     /// Cuts a transfer where the disk ends, and starts over with what is left of it.
     fn cut_to_disk(&mut self, kernel: &mut K, now: Instant, id: JobId) {
-        let disk = self.device.info();
+        let capacity = self.device.info().map(DiskInfo::capacity);
         let transfer = &mut self.intake[id].transfer;
         transfer.rewind();
-        let Some(disk) = disk else {
+        self.scheduler.changed(&self.intake, id);
+        let Some(capacity) = capacity else {
             // It is replayed, and refused again if it is still beyond.
             return;
         };
-        let room = disk.capacity().saturating_sub(transfer.first);
+        let transfer = &self.intake[id].transfer;
+        let room = capacity.saturating_sub(transfer.first);
         let (bytes, count) = (room.min(transfer.bytes.into()) as u32, transfer.elements.into());
         if bytes == 0 {
             return self.answer(kernel, now, id, Status::OK);
         }
         let elements = cut_elements(self.intake.elements_mut(id, count), bytes.into());
-        self.intake[id].transfer.cut(bytes, elements);
-        self.scheduler.wake();
+        self.scheduler.cut(&mut self.intake, id, bytes, elements);
     }
 }
 

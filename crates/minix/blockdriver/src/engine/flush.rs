@@ -54,6 +54,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     }
 
     /// Sends the background flush if it is time, and the device takes it.
+    #[cold]
     #[inline(never)]
     pub(crate) fn flush_in_time(&mut self, kernel: &mut K, now: Instant) {
         let is_due = self.flush_due().is_some_and(|due| due <= now);

@@ -100,6 +100,7 @@ impl<const N: usize> InFlight<N> {
     }
 
     /// Offers the device a request, and notes its purpose.
+    #[inline]
     pub(crate) fn submit<D: BlockDevice>(
         &mut self,
         device: &mut D,
@@ -114,6 +115,7 @@ impl<const N: usize> InFlight<N> {
     }
 
     /// Enters what the device took, under the next free tag.
+    #[inline]
     fn insert(&mut self, purpose: Purpose, now: Instant) -> Option<Tag> {
         let tag = self.free.pop()?;
         self.entries[usize::from(tag)] = Entry {
@@ -128,6 +130,7 @@ impl<const N: usize> InFlight<N> {
     }
 
     /// Notes what the device has completed. Whether that is anything, be it a part of a request.
+    #[inline]
     pub(crate) fn poll<D: BlockDevice>(&mut self, device: &mut D) -> Result<bool, Broken> {
         device.poll(&mut |tag, result| self.complete(tag, result))
     }
@@ -139,6 +142,7 @@ impl<const N: usize> InFlight<N> {
         (self.completed.len() - before, result)
     }
 
+    #[inline]
     fn complete(&mut self, tag: Tag, result: Result<(), DeviceError>) {
         match self.entries.get_mut(usize::from(tag.0)) {
             Some(entry) if entry.purpose.is_some() && entry.result.is_none() => {
@@ -151,6 +155,7 @@ impl<const N: usize> InFlight<N> {
     }
 
     /// Takes the next one that is completed; its tag is free then.
+    #[inline]
     pub(crate) fn take_completed(&mut self) -> Option<Completed> {
         let tag = self.completed.pop_front()?;
         let entry = &mut self.entries[usize::from(tag)];

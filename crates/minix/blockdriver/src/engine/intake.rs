@@ -6,11 +6,13 @@
 //! The requests are jobs in a table of fixed size with a list through it. The vectors lie beside the jobs, so that a request
 //! without one never touches the kilobyte it would take.
 
+use heapless::Vec;
 use minix_abi::bdev::{BdevRequest, MAX_ELEMENTS};
 use minix_abi::kernel_call::MapElement;
 
 use super::barrier::{Barrier, Running, Task};
-use super::job::{Job, JobId, NONE, Stage};
+use super::job::{Job, JobId, Stage};
+use super::list::{Links, List};
 use crate::device::Direction;
 use crate::protocol::request::{Caller, Kind};
 use crate::protocol::trace::TraceTicket;
@@ -36,71 +38,61 @@ pub(crate) struct Removed {
 
 pub(crate) struct Intake<const JOBS: usize> {
     barrier: Barrier,
-    first: u16,
-    last: u16,
-    /// First of the free places, which are linked by `next`.
-    free: u16,
-    used: u16,
+    links: Links<JOBS>,
+    /// The requests, in order of arrival.
+    all: List,
+    /// Places without a request.
+    free: Vec<u16, JOBS>,
+    /// The order of the next one to come.
+    next_order: u64,
     jobs: [Job; JOBS],
     vectors: [[MapElement; MAX_ELEMENTS]; JOBS],
 }
 
 impl<const JOBS: usize> Intake<JOBS> {
     pub(crate) fn new() -> Self {
-        const { assert!(JOBS > 0 && JOBS < NONE as usize) };
-        let mut jobs = [Job::FREE; JOBS];
-        for (nth, job) in jobs.iter_mut().enumerate() {
-            job.next = if nth + 1 < JOBS { nth as u16 + 1 } else { NONE };
-        }
         Self {
             barrier: Barrier::None,
-            jobs,
+            links: Links::new(),
+            all: List::EMPTY,
+            free: (0..JOBS as u16).rev().collect(),
+            next_order: 0,
+            jobs: [Job::FREE; JOBS],
             vectors: [[MapElement { address: 0, bytes: 0 }; MAX_ELEMENTS]; JOBS],
-            first: NONE,
-            last: NONE,
-            free: 0,
-            used: 0,
         }
     }
 
-    pub(crate) const fn len(&self) -> u16 {
-        self.used
+    pub(crate) fn len(&self) -> u16 {
+        (JOBS - self.free.len()) as u16
     }
 
-    pub(crate) const fn is_full(&self) -> bool {
-        self.free == NONE
+    pub(crate) fn is_full(&self) -> bool {
+        self.free.is_empty()
     }
 
     /// The first in order of arrival.
     pub(crate) fn first(&self) -> Option<JobId> {
-        JobId::some(self.first)
+        self.all.first()
     }
 
     /// The next one in order of arrival.
     pub(crate) fn after(&self, id: JobId) -> Option<JobId> {
-        JobId::some(self[id].next)
+        self.links.after(id)
     }
 
     /// Puts a request at the end; `None` if there is no room.
     pub(crate) fn push(&mut self, caller: Caller, kind: Kind, request: BdevRequest) -> Option<JobId> {
-        let id = JobId::some(self.free)?;
-        let previous = self.last;
+        let id = JobId(self.free.pop()?);
         let job = &mut self.jobs[id.index()];
-        self.free = job.next;
         job.caller = caller;
         job.kind = kind;
         job.stage = Stage::Waiting;
         job.request = request;
         job.traced = None;
         job.merged = None;
-        job.next = NONE;
-        job.previous = previous;
-        match JobId::some(previous) {
-            Some(previous) => self[previous].next = id.0,
-            None => self.first = id.0,
-        }
-        self.last = id.0;
-        self.used += 1;
+        job.order = self.next_order;
+        self.next_order += 1;
+        self.all.push(&mut self.links, id);
         if let Barrier::None = self.barrier {
             self.barrier = Barrier::Lifted(id);
         }
@@ -170,7 +162,6 @@ impl<const JOBS: usize> Intake<JOBS> {
             // All requests after it wait.
             self.barrier = Barrier::lifted(self.after(id));
         }
-        let free = self.free;
         let job = &mut self[id];
         let removed = Removed {
             caller: job.caller,
@@ -178,19 +169,10 @@ impl<const JOBS: usize> Intake<JOBS> {
             direction: (job.stage == Stage::Transfer).then_some(job.transfer.direction),
             was_barrier,
         };
-        let (previous, next) = (job.previous, job.next);
         job.stage = Stage::Free;
-        job.next = free;
-        self.free = id.0;
-        self.used -= 1;
-        match JobId::some(previous) {
-            Some(previous) => self[previous].next = next,
-            None => self.first = next,
-        }
-        match JobId::some(next) {
-            Some(next) => self[next].previous = previous,
-            None => self.last = previous,
-        }
+        self.all.remove(&mut self.links, id);
+        // There is room for every place.
+        let _ = self.free.push(id.0);
         removed
     }
 
@@ -247,12 +229,14 @@ impl<const JOBS: usize> Intake<JOBS> {
 impl<const JOBS: usize> core::ops::Index<JobId> for Intake<JOBS> {
     type Output = Job;
 
+    #[inline(always)]
     fn index(&self, id: JobId) -> &Job {
         &self.jobs[id.index()]
     }
 }
 
 impl<const JOBS: usize> core::ops::IndexMut<JobId> for Intake<JOBS> {
+    #[inline(always)]
     fn index_mut(&mut self, id: JobId) -> &mut Job {
         &mut self.jobs[id.index()]
     }

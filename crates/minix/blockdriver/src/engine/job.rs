@@ -54,8 +54,8 @@ pub(crate) struct Job {
     pub(crate) single: MapElement,
     /// The next one in the same device request.
     pub(crate) merged: Option<JobId>,
-    pub(super) next: u16,
-    pub(super) previous: u16,
+    /// Its place in the order of arrival.
+    pub(super) order: u64,
 }
 
 impl Job {
@@ -83,7 +83,6 @@ impl Job {
         transfer: Transfer::NONE,
         single: MapElement { address: 0, bytes: 0 },
         merged: None,
-        next: NONE,
-        previous: NONE,
+        order: 0,
     };
 }

@@ -1,6 +1,7 @@
 //! From a request of a client to its answer.
 //!
-//! The parts, each with its own state: [`intake`] (requests and the [`barrier`]), [`scheduler`], [`in_flight`], [`health`] (with
+//! The parts, each with its own state: [`intake`] (requests and the [`barrier`]), [`scheduler`] (with the
+//! [`regions`] of the disk), [`in_flight`], [`health`] (with
 //! the [`pace`]), [`write_back`]. The driver owns them and passes between them: [`admission`], [`barrier_run`], [`submit`],
 //! [`complete`], [`flush`], [`recovery`].
 
@@ -14,8 +15,10 @@ pub(crate) mod health;
 pub(crate) mod in_flight;
 pub(crate) mod intake;
 pub(crate) mod job;
+pub(crate) mod list;
 pub(crate) mod pace;
 pub(crate) mod recovery;
+pub(crate) mod regions;
 pub(crate) mod scheduler;
 pub(crate) mod submit;
 pub(crate) mod write_back;

@@ -25,10 +25,12 @@ pub(crate) enum Look {
 pub(crate) struct Pace {
     /// Time the device may take for a request.
     timeout: Duration,
-    /// A quiet device is looked at so often, and a request that took longer was slow.
+    /// A quiet device is looked at so often.
     slow: Duration,
-    /// A request that took less was quick.
-    quick: Duration,
+    /// A request that took more microseconds was slow.
+    slow_micros: u64,
+    /// A request that took fewer microseconds was quick.
+    quick_micros: u64,
     /// When the device last completed a request, or a part of one.
     completed: Instant,
     /// When it was last looked at because nothing came.
@@ -46,7 +48,8 @@ impl Pace {
         let mut pace = Self {
             timeout,
             slow: timeout,
-            quick: timeout,
+            slow_micros: 0,
+            quick_micros: 0,
             completed: Instant::START,
             looked: Instant::START,
             depth: most,
@@ -65,7 +68,8 @@ impl Pace {
     pub(crate) fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;
         self.slow = timeout / 4;
-        self.quick = timeout / 16;
+        self.slow_micros = self.slow.as_micros() as u64;
+        self.quick_micros = (timeout / 16).as_micros() as u64;
     }
 
     /// A request is lost if later ones have overtaken it for so long.
@@ -89,15 +93,25 @@ impl Pace {
     }
 
     /// A request that was submitted at `since` is completed.
-    pub(crate) fn completed(&mut self, since: Instant, now: Instant) {
+    #[inline]
+    pub(crate) const fn completed(&mut self, since: Instant, now: Instant) {
         self.completed = now;
-        if since < self.lowered {
+        let took = now.micros_since(since);
+        if took > self.slow_micros || self.depth < self.most {
+            self.adapt(since, took, now);
+        }
+    }
+
+    /// Changes the depth after a request that was slow, or one with fewer requests beside it than there could be.
+    #[cold]
+    const fn adapt(&mut self, since: Instant, took: u64, now: Instant) {
+        if since.as_micros() < self.lowered.as_micros() {
             return;
         }
-        if self.depth > 1 && since.after(self.slow) < now {
+        if self.depth > 1 && took > self.slow_micros {
             self.depth /= 2;
             self.lowered = now;
-        } else if self.depth < self.most && now < since.after(self.quick) {
+        } else if self.depth < self.most && took < self.quick_micros {
             self.depth += 1;
         }
     }

@@ -206,6 +206,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             }
             None => {
                 transfer.rewind();
+                self.scheduler.changed(&self.intake, id);
                 self.counters.replayed += 1;
                 return;
             }

@@ -3,12 +3,43 @@
 //! Transfers run in any order, as long as no client can tell: two that overlap, one of which writes, keep the order in which
 //! they came. Reads go ahead of writes, because clients wait for them; after some of them a write has its turn. A write that
 //! has to be durable waits for all writes ahead of it, and those after it wait for it.
+//!
+//! Transfers that the device is to be given wait in lines, each in order of arrival, so that the next one is found without
+//! a walk. Whether a transfer may start is looked up once, when it is admitted. One that may not is blocked until the
+//! transfers in its way are answered.
 
 use super::intake::Intake;
-use super::job::{JobId, Stage};
+use super::job::JobId;
+use super::list::{Links, List};
+use super::regions::Regions;
 use crate::device::Direction;
+use crate::transfer::Transfer;
 
-pub(crate) struct Scheduler {
+/// Where a transfer waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    /// The device has a part of it, or has all of it written and gets the flush.
+    UnderWay,
+    /// It reads, and may start.
+    Read,
+    /// It writes, and may start.
+    Write,
+    /// A transfer ahead of it is in its way.
+    Blocked,
+}
+
+const LINES: usize = Line::Blocked as usize + 1;
+
+pub(crate) struct Scheduler<const N: usize> {
+    links: Links<N>,
+    lines: [List; LINES],
+    /// The line of each job, if it waits in one.
+    line_of: [Option<Line>; N],
+    regions: Regions<N>,
+    /// Transfers that wait and are not blocked.
+    ready: u16,
+    /// Writes that have to be durable and are not answered yet.
+    forced: u16,
     /// Reads that may go ahead of a waiting write.
     reads_before_write: u8,
     /// Transfers that write and are not answered yet; the barrier aside, nothing else makes order matter.
@@ -25,9 +56,15 @@ pub(crate) struct Scheduler {
     unnotified: bool,
 }
 
-impl Scheduler {
+impl<const N: usize> Scheduler<N> {
     pub(crate) const fn new(reads_before_write: u8) -> Self {
         Self {
+            links: Links::new(),
+            lines: [List::EMPTY; LINES],
+            line_of: [None; N],
+            regions: Regions::new(),
+            ready: 0,
+            forced: 0,
             reads_before_write,
             writes: 0,
             reads_in_a_row: 0,
@@ -53,9 +90,10 @@ impl Scheduler {
     }
 
     /// The device has completed something.
+    #[inline]
     pub(crate) const fn completed(&mut self) {
         self.device_full = false;
-        self.busy = true;
+        self.busy |= self.ready > 0;
     }
 
     /// The device has no room until it completes something.
@@ -69,8 +107,15 @@ impl Scheduler {
 
     /// The device was reset: it has nothing.
     pub(crate) const fn device_is_empty(&mut self) {
-        self.completed();
+        self.device_full = false;
+        self.busy = true;
         self.unnotified = false;
+    }
+
+    /// Whether the device is to be given or told something, as far as is known; `false` is certain.
+    #[inline]
+    pub(crate) const fn has_something_to_do(&self) -> bool {
+        self.busy && !self.device_full || self.unfinished || self.unnotified
     }
 
     /// A call to the driver begins.
@@ -98,11 +143,106 @@ impl Scheduler {
     }
 
     /// A transfer passed its checks.
-    pub(crate) const fn admitted(&mut self, direction: Direction) {
-        if matches!(direction, Direction::Write) {
-            self.writes += 1;
+    #[inline(always)]
+    pub(crate) fn admitted(&mut self, intake: &Intake<N>, id: JobId) {
+        let transfer = &intake[id].transfer;
+        let writes = transfer.direction == Direction::Write;
+        // Reads alone are never in each other's way.
+        let is_blocked = (writes || self.writes > 0) && self.is_blocked(intake, id);
+        self.regions.insert(id, transfer);
+        self.writes += u16::from(writes);
+        self.forced += u16::from(transfer.is_forced());
+        let line = match transfer.direction {
+            _ if is_blocked => Line::Blocked,
+            Direction::Read => Line::Read,
+            Direction::Write => Line::Write,
+        };
+        // It is the last to come.
+        self.lines[line as usize].push(&mut self.links, id);
+        self.entered(id, line);
+    }
+
+    /// A transfer is in a line.
+    #[inline]
+    fn entered(&mut self, id: JobId, line: Line) {
+        self.line_of[id.index()] = Some(line);
+        if line != Line::Blocked {
+            self.ready += 1;
+            self.busy = true;
         }
-        self.busy = true;
+    }
+
+    /// Whether a transfer ahead of this one has to be answered before it may start.
+    #[inline(never)]
+    fn is_blocked(&self, intake: &Intake<N>, id: JobId) -> bool {
+        let transfer = &intake[id].transfer;
+        let durable = self.forced > 0 || transfer.is_forced();
+        self.regions.is_in_the_way(intake, id)
+            || durable && transfer.direction == Direction::Write && Self::waits_for_write(intake, id)
+    }
+
+    /// Whether a write is held up because it, or a write ahead of it, has to be durable.
+    #[cold]
+    fn waits_for_write(intake: &Intake<N>, id: JobId) -> bool {
+        let forced = intake[id].transfer.is_forced();
+        let mut next = intake.first();
+        while let Some(ahead) = next.filter(|&ahead| ahead != id) {
+            let transfer = &intake[ahead].transfer;
+            if transfer.direction == Direction::Write && (forced || transfer.is_forced()) {
+                return true;
+            }
+            next = intake.after(ahead);
+        }
+        false
+    }
+
+    /// The device took all of a transfer, at once or at last, or the flush for it.
+    #[inline]
+    pub(crate) fn all_submitted(&mut self, id: JobId) {
+        if let Some(line) = self.line_of[id.index()].take() {
+            self.lines[line as usize].remove(&mut self.links, id);
+            self.ready -= u16::from(line != Line::Blocked);
+        }
+    }
+
+    /// Puts a transfer into the line it belongs to, after something unusual has become of it: it is under way, has failed, or
+    /// starts over.
+    #[cold]
+    pub(crate) fn changed(&mut self, intake: &Intake<N>, id: JobId) {
+        let was_blocked = self.line_of[id.index()] == Some(Line::Blocked);
+        self.all_submitted(id);
+        let transfer = &intake[id].transfer;
+        if !transfer.is_ready() {
+            return;
+        }
+        let line = match transfer.direction {
+            _ if transfer.submitted() > 0 => Line::UnderWay,
+            _ if was_blocked => Line::Blocked,
+            Direction::Read => Line::Read,
+            Direction::Write => Line::Write,
+        };
+        self.enter(intake, id, line);
+    }
+
+    /// Puts a transfer into a line, in order of arrival.
+    fn enter(&mut self, intake: &Intake<N>, id: JobId, line: Line) {
+        let list = &mut self.lines[line as usize];
+        let mut ahead = list.last();
+        while let Some(other) = ahead.filter(|&other| intake[other].order > intake[id].order) {
+            ahead = self.links.before(other);
+        }
+        list.insert(&mut self.links, ahead, id);
+        self.entered(id, line);
+    }
+
+    /// A transfer is cut: it has so many bytes and elements left.
+    #[cold]
+    pub(crate) fn cut(&mut self, intake: &mut Intake<N>, id: JobId, bytes: u32, elements: u8) {
+        self.regions.remove(id, &intake[id].transfer);
+        intake[id].transfer.cut(bytes, elements);
+        self.regions.insert(id, &intake[id].transfer);
+        self.changed(intake, id);
+        self.unblock(intake);
     }
 
     /// A transfer had its turn.
@@ -113,86 +253,85 @@ impl Scheduler {
         };
     }
 
-    /// A request was answered; a transfer, if it had a direction. Others may have waited for it.
-    pub(crate) const fn answered(&mut self, direction: Option<Direction>) {
-        if matches!(direction, Some(Direction::Write)) {
-            self.writes -= 1;
+    /// A transfer is about to be answered, and taken out.
+    #[inline]
+    pub(crate) fn leaves(&mut self, id: JobId, transfer: &Transfer) {
+        self.all_submitted(id);
+        self.regions.remove(id, transfer);
+        self.writes -= u16::from(transfer.direction == Direction::Write);
+        self.forced -= u16::from(transfer.is_forced());
+    }
+
+    /// A request was answered. Others may have waited for it.
+    #[inline]
+    pub(crate) fn answered(&mut self, intake: &Intake<N>) {
+        if !self.lines[Line::Blocked as usize].is_empty() {
+            self.unblock(intake);
         }
-        self.busy = true;
+        self.busy |= self.ready > 0;
+    }
+
+    /// Lets those blocked transfers go on that no other is in the way of any more.
+    #[cold]
+    fn unblock(&mut self, intake: &Intake<N>) {
+        let mut next = self.lines[Line::Blocked as usize].first();
+        while let Some(id) = next {
+            next = self.links.after(id);
+            if !self.is_blocked(intake, id) {
+                self.all_submitted(id);
+                self.changed(intake, id);
+            }
+        }
     }
 
     /// The transfer to go on with.
-    pub(crate) fn pick<const N: usize>(&self, intake: &Intake<N>, any_bounce_free: bool) -> Option<JobId> {
+    #[inline]
+    pub(crate) fn pick(&self, intake: &Intake<N>, any_bounce_free: bool) -> Option<JobId> {
+        if self.ready == 0 {
+            return None;
+        }
+        let first = |line: Line| {
+            let mut next = self.lines[line as usize].first();
+            // Without a free bounce buffer, those that need one have to wait.
+            while let Some(id) = next
+                && intake[id].transfer.needs_bounce()
+                && !any_bounce_free
+            {
+                next = self.links.after(id);
+            }
+            next
+        };
         let write_is_due = self.writes > 0 && self.reads_in_a_row >= self.reads_before_write;
-        let (mut read, mut write) = (None, None);
-        let mut next = intake.first();
-        while let Some(id) = next {
-            let job = &intake[id];
-            if job.stage != Stage::Transfer {
-                break;
-            }
-            next = intake.after(id);
-            let transfer = &job.transfer;
-            if !transfer.is_ready() || transfer.needs_bounce() && !any_bounce_free {
-                continue;
-            }
-            if transfer.submitted() > 0 {
-                // It is under way already.
-                return Some(id);
-            }
-            let choice = match transfer.direction {
-                Direction::Read => &mut read,
-                Direction::Write => &mut write,
-            };
-            if choice.is_none() && self.may_start(intake, id) {
-                *choice = Some(id);
-                let decided = if write_is_due { write } else { read };
-                if decided.is_some() {
-                    return decided;
-                }
-            }
+        let (line, other) = if write_is_due {
+            (Line::Write, Line::Read)
+        } else {
+            (Line::Read, Line::Write)
+        };
+        match (first(Line::UnderWay), first(line)) {
+            (None, None) => first(other),
+            (Some(under_way), Some(fresh)) if intake[fresh].order < intake[under_way].order => Some(fresh),
+            (under_way, fresh) => under_way.or(fresh),
         }
-        if write_is_due { write.or(read) } else { read.or(write) }
-    }
-
-    /// Whether everything is done that has to be done before this transfer.
-    fn may_start<const N: usize>(&self, intake: &Intake<N>, id: JobId) -> bool {
-        let mine = &intake[id].transfer;
-        if mine.direction == Direction::Read && self.writes == 0 {
-            return true;
-        }
-        let mut next = intake.first();
-        while let Some(other) = next.filter(|&other| other != id) {
-            let ahead = &intake[other].transfer;
-            let both_write = mine.direction == Direction::Write && ahead.direction == Direction::Write;
-            if mine.conflicts(ahead) || both_write && (mine.is_forced() || ahead.is_forced()) {
-                return false;
-            }
-            next = intake.after(other);
-        }
-        true
     }
 
     /// A transfer that could go in one device request with `head` and starts where `last` ends.
-    pub(crate) fn neighbour<const N: usize>(&self, intake: &Intake<N>, head: JobId, last: JobId) -> Option<JobId> {
-        let (head_transfer, end) = (&intake[head].transfer, intake[last].transfer.end());
-        if intake.len() < 2 || !head_transfer.may_merge() {
+    #[inline]
+    pub(crate) fn neighbour(&self, intake: &Intake<N>, head: JobId, last: JobId) -> Option<JobId> {
+        let transfer = &intake[head].transfer;
+        let line = match transfer.direction {
+            Direction::Read => Line::Read,
+            Direction::Write => Line::Write,
+        };
+        let list = self.lines[line as usize];
+        // Mostly there is no other one, or none at all.
+        if list.first() == list.last() || !transfer.may_merge() {
             return None;
         }
-        let mut next = intake.first();
-        while let Some(id) = next {
-            let job = &intake[id];
-            if job.stage != Stage::Transfer {
-                break;
-            }
-            let transfer = &job.transfer;
-            let fits = transfer.first == end && transfer.direction == head_transfer.direction;
-            let is_whole = transfer.is_ready() && transfer.submitted() == 0;
-            if fits && is_whole && transfer.may_merge() && self.may_start(intake, id) {
-                return Some(id);
-            }
-            next = intake.after(id);
-        }
-        None
+        self.regions.starting_at(intake, intake[last].transfer.end(), |id| {
+            self.line_of[id.index()] == Some(line) && intake[id].transfer.may_merge()
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

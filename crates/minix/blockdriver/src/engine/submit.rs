@@ -33,23 +33,37 @@ pub(crate) enum Attempt {
 }
 
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
+    /// Whether [`settle`](Self::settle) may find something to do; `false` is certain.
+    #[inline]
+    pub(crate) fn has_something_to_do(&self, now: Instant) -> bool {
+        self.scheduler.has_something_to_do()
+            || self.intake.any_waits()
+            || self
+                .write_back
+                .may_be_due(now, self.flush_after_micros, self.terminating)
+    }
+
     /// Goes on with all that is ready: requests whose turn it is, and the device. Bounded, as each round but the last answers
     /// a request.
+    #[inline(never)]
     pub(crate) fn settle(&mut self, kernel: &mut K, now: Instant) {
         self.scheduler.begin_call();
-        if self.write_back.is_needed() {
+        if self
+            .write_back
+            .may_be_due(now, self.flush_after_micros, self.terminating)
+        {
             self.flush_in_time(kernel, now);
         }
         // What was answered before this call, or in it, may have been the barrier.
         self.take_turns(kernel, now);
-        if self.scheduler.is_busy() && !self.is_idle() {
-            for _ in 0..2 * JOBS + 1 {
-                // One reset is enough for one call; the flush may have had one.
-                if self.scheduler.is_unfinished() || !self.submit_all(kernel, now) {
-                    break;
-                }
-                self.take_turns(kernel, now);
+        let mut rounds = 2 * JOBS + 1;
+        // One reset is enough for one call; the flush may have had one.
+        while self.scheduler.is_busy() && !self.scheduler.is_unfinished() && rounds > 0 {
+            if !self.submit_all(kernel, now) {
+                break;
             }
+            self.take_turns(kernel, now);
+            rounds -= 1;
         }
         if self.scheduler.take_unnotified() {
             self.counters.notifies += 1;
@@ -59,6 +73,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
 
     /// Submits as much as the device takes. Returns whether requests were answered on the way, so that others may have their
     /// turn.
+    #[inline]
     fn submit_all(&mut self, kernel: &mut K, now: Instant) -> bool {
         let unanswered = self.intake.len();
         // Each round gives the device something, answers a request, sends one to a bounce buffer, marks some as not to be
@@ -108,12 +123,31 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     }
 
     /// Gives the device as much of a transfer as it takes.
+    #[inline]
     fn start(&mut self, kernel: &mut K, now: Instant, id: JobId) -> Attempt {
+        let transfer = &self.intake[id].transfer;
+        match self.device.info() {
+            Some(disk) if !transfer.is_flush_due() && !transfer.needs_bounce() && !self.is_broken() => {
+                let limits = Limits::of(disk);
+                if transfer.direction == Direction::Write {
+                    let needs_flushes = disk.needs_flushes();
+                    self.note_write(needs_flushes);
+                }
+                self.start_mapped(kernel, now, id, &limits)
+            }
+            _ => self.start_otherwise(kernel, now, id),
+        }
+    }
+
+    /// The next of a transfer is a flush or goes through a bounce buffer, or the device does not work.
+    #[cold]
+    #[inline(never)]
+    fn start_otherwise(&mut self, kernel: &mut K, now: Instant, id: JobId) -> Attempt {
         if self.is_broken() {
             self.fail(kernel, now, id, Errno::EIO);
             return Attempt::Done;
         }
-        let Some(disk) = self.device.info() else {
+        let Some(&disk) = self.device.info() else {
             return self.refused(kernel, now, id, Refusal::Broken);
         };
         let transfer = &self.intake[id].transfer;
@@ -121,19 +155,20 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             return self.start_forced_flush(kernel, now, id);
         }
         if transfer.direction == Direction::Write {
-            let is_first = self.in_flight.len() == 0;
-            self.write_back.writes_to(disk.needs_flushes(), is_first);
+            self.note_write(disk.needs_flushes());
         }
-        if transfer.needs_bounce() {
-            self.start_bounced(kernel, now, id, &disk)
-        } else {
-            self.start_mapped(kernel, now, id, &disk)
-        }
+        self.start_bounced(kernel, now, id, &disk)
     }
 
-    fn start_mapped(&mut self, kernel: &mut K, now: Instant, id: JobId, disk: &DiskInfo) -> Attempt {
-        let limits = Limits::of(disk);
-        let mapped = match self.map(kernel, id, &limits, 0, self.ranges.len()) {
+    /// The device is about to get a write.
+    fn note_write(&mut self, needs_flushes: bool) {
+        let is_first = self.in_flight.len() == 0;
+        self.write_back.writes_to(needs_flushes, is_first);
+    }
+
+    #[inline]
+    fn start_mapped(&mut self, kernel: &mut K, now: Instant, id: JobId, limits: &Limits) -> Attempt {
+        let mapped = match self.map(kernel, id, limits, 0, self.ranges.len()) {
             Ok(mapped) => mapped,
             Err(error) => {
                 self.no_address(kernel, now, id, error);
@@ -146,14 +181,18 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             return Attempt::Done;
         }
         if mapped.bytes == self.intake[id].transfer.bytes && mapped.ranges <= limits.segments {
-            let ranges = self.add_neighbours(kernel, now, id, mapped.ranges, &limits);
+            let ranges = match self.scheduler.neighbour(&self.intake, id, id) {
+                Some(next) => self.add_neighbours(kernel, now, id, next, mapped.ranges, limits),
+                None => mapped.ranges,
+            };
             self.submit_whole(kernel, now, id, ranges)
         } else {
-            self.submit_pieces(kernel, now, id, mapped, &limits)
+            self.submit_pieces(kernel, now, id, mapped, limits)
         }
     }
 
     /// Looks up the addresses of a transfer, into the ranges `from..to`.
+    #[inline(always)]
     fn map(&mut self, kernel: &mut K, id: JobId, limits: &Limits, from: usize, to: usize) -> Result<Mapped, Errno> {
         let job = &self.intake[id];
         map_rest(
@@ -166,14 +205,23 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         )
     }
 
-    /// Looks for transfers that go on where this one ends, and puts their addresses after its own.
-    fn add_neighbours(&mut self, kernel: &mut K, now: Instant, head: JobId, mut used: usize, limits: &Limits) -> usize {
+    /// Takes transfers that go on where this one ends, the first of which is `next`, and puts their addresses after its own.
+    #[inline(never)]
+    fn add_neighbours(
+        &mut self,
+        kernel: &mut K,
+        now: Instant,
+        head: JobId,
+        next: JobId,
+        mut used: usize,
+        limits: &Limits,
+    ) -> usize {
         let (mut last, start) = (head, self.intake[head].transfer.first);
+        let mut found = Some(next);
         // Each round adds a range at least, answers a request, or is the last one.
-        while used < limits.segments {
-            let Some(next) = self.scheduler.neighbour(&self.intake, head, last) else {
-                break;
-            };
+        while used < limits.segments
+            && let Some(next) = found
+        {
             if self.intake[next].transfer.end() - start > MERGED_BYTES {
                 break;
             }
@@ -187,11 +235,13 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 Ok(_) => break,
                 Err(error) => self.no_address(kernel, now, next, error),
             }
+            found = self.scheduler.neighbour(&self.intake, head, last);
         }
         used
     }
 
     /// Gives the device a whole transfer, and those that are linked to it.
+    #[inline]
     fn submit_whole(&mut self, kernel: &mut K, now: Instant, head: JobId, ranges: usize) -> Attempt {
         let transfer = self.intake[head].transfer;
         let purpose = Purpose::Transfer {
@@ -207,11 +257,14 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         };
         match self.in_flight.submit(&mut self.device, request, purpose, now) {
             Ok(()) => {
-                let merged = &mut self.counters.merged;
-                self.intake.for_each_merged(head, |job| {
+                let mut next = Some(head);
+                while let Some(id) = next {
+                    let job = &mut self.intake[id];
                     job.transfer.whole_submitted();
-                    *merged += u64::from(job.merged.is_some());
-                });
+                    next = job.merged;
+                    self.counters.merged += u64::from(next.is_some());
+                    self.scheduler.all_submitted(id);
+                }
                 self.scheduler.had_turn(transfer.direction);
                 self.note_submitted();
                 Attempt::Done
@@ -230,6 +283,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     }
 
     /// Gives the device the ranges that were found, in as many requests as it takes.
+    #[inline(never)]
     fn submit_pieces(&mut self, kernel: &mut K, now: Instant, id: JobId, mapped: Mapped, limits: &Limits) -> Attempt {
         let mut from = 0;
         // Each round gives the device a range at least, or is the last one.
@@ -328,6 +382,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         match self.offer_flush(Purpose::ForcedFlush { job: id }, now) {
             Ok(()) => {
                 self.intake[id].transfer.flush_submitted();
+                self.scheduler.all_submitted(id);
                 Attempt::Done
             }
             Err(refusal) => self.refused(kernel, now, id, refusal),
@@ -344,6 +399,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         transfer.piece_submitted(bytes, self.intake.elements(id));
         self.counters.chunks += u64::from(bytes < transfer.bytes);
         self.intake[id].transfer = transfer;
+        self.scheduler.changed(&self.intake, id);
         self.note_submitted();
     }
 
@@ -355,12 +411,14 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     }
 
     /// The device has no room until it completes something.
+    #[cold]
     pub(crate) fn note_full(&mut self) {
         self.counters.device_full += 1;
         self.scheduler.device_is_full();
     }
 
     /// The device did not take the next part of a transfer.
+    #[cold]
     fn refused(&mut self, kernel: &mut K, now: Instant, id: JobId, refusal: Refusal) -> Attempt {
         let error = match refusal {
             Refusal::Full if self.in_flight.len() > 0 => return Attempt::Full,
@@ -383,6 +441,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
 
     /// There are no addresses to be had for the next part of a transfer. Memory that was never touched has none yet, and a
     /// copy brings it in; anything else is an error.
+    #[cold]
     fn no_address(&mut self, kernel: &mut K, now: Instant, id: JobId, error: Errno) {
         if error == Errno::EFAULT && self.bounce.exists() {
             self.intake[id].transfer.use_bounce();
@@ -392,9 +451,11 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     }
 
     /// A transfer has failed. What the device still has of it has to come back before the answer.
+    #[cold]
     fn fail(&mut self, kernel: &mut K, now: Instant, id: JobId, error: Errno) {
         let beyond = self.is_beyond(id, error);
         self.intake[id].transfer.failed(error, beyond);
+        self.scheduler.changed(&self.intake, id);
         self.go_on_with(kernel, now, id);
     }
 }

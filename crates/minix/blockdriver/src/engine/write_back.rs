@@ -135,11 +135,6 @@ impl WriteBack {
         self.sent.is_some()
     }
 
-    /// Whether anything is not known to be durable.
-    pub(crate) const fn is_needed(&self) -> bool {
-        self.since.is_some()
-    }
-
     /// Whether clients have written something that is not known to be durable.
     pub(crate) const fn is_owed(&self) -> bool {
         self.since.is_some() && !self.inherited
@@ -153,6 +148,15 @@ impl WriteBack {
     /// The service is to end: what has failed is worth another attempt.
     pub(crate) const fn hurry(&mut self) {
         self.failed = false;
+    }
+
+    /// Whether a background flush may be due, `after_micros` after the oldest write. If not, none is.
+    #[inline]
+    pub(crate) const fn may_be_due(&self, now: Instant, after_micros: u64, at_once: bool) -> bool {
+        match self.since {
+            None => false,
+            Some(since) => at_once || now.micros_since(since) >= after_micros,
+        }
     }
 
     /// When the background flush is to be sent; `None` if there is no need, or one is under way.

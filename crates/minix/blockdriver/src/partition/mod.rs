@@ -66,9 +66,9 @@ impl Partitions {
         self.table.get(minor).is_some()
     }
 
-    /// Where a minor lies on the disk as it is now.
-    pub(crate) fn extent(&self, minor: Minor, disk: &DiskInfo) -> Option<Extent> {
-        self.table.on_disk(minor, disk.capacity())
+    /// Where a minor lies on a disk of that capacity in bytes.
+    pub(crate) fn extent(&self, minor: Minor, capacity: u64) -> Option<Extent> {
+        self.table.on_disk(minor, capacity)
     }
 
     /// A client puts a minor somewhere.

@@ -6,7 +6,7 @@
 
 use core::fmt;
 
-use minix_abi::minor::{DEVICES_PER_DRIVE, Minor, PARTITIONS, Place, SUB_PARTITIONS_PER_DRIVE};
+use minix_abi::minor::{DEVICES_PER_DRIVE, FIRST_SUB_PARTITION, Minor, PARTITIONS, SUB_PARTITIONS_PER_DRIVE};
 
 /// Devices in the table: the disk, its partitions and their sub-partitions.
 pub const DEVICES: usize = (DEVICES_PER_DRIVE + SUB_PARTITIONS_PER_DRIVE) as usize;
@@ -129,23 +129,41 @@ impl DeviceTable {
 }
 
 /// Where in an array of all devices this one has its place; `None` if it is none of drive 0.
+#[inline]
 pub(crate) fn device_index(minor: Minor) -> Option<usize> {
-    let index = match minor.place()? {
-        Place::Drive { drive: 0 } => 0,
-        Place::Partition { drive: 0, partition } => 1 + partition,
-        Place::SubPartition {
-            drive: 0,
-            partition,
-            sub,
-        } => DEVICES_PER_DRIVE + partition * PARTITIONS + sub,
-        _ => return None,
-    };
-    Some(usize::from(index))
+    const SUB_PARTITIONS: u32 = SUB_PARTITIONS_PER_DRIVE as u32;
+    const MAIN: u32 = DEVICES_PER_DRIVE as u32;
+    let number = minor.0 as u32;
+    let sub = number.wrapping_sub(FIRST_SUB_PARTITION as u32);
+    match (number, sub) {
+        (0..MAIN, _) => Some(number as usize),
+        (_, 0..SUB_PARTITIONS) => Some((MAIN + sub) as usize),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use minix_abi::minor::Place;
+
     use super::*;
+
+    #[test]
+    fn the_place_of_a_device_is_that_of_its_minor_number() {
+        for minor in (-300..300).chain([i32::MIN, i32::MAX]).map(Minor) {
+            let index = match minor.place() {
+                Some(Place::Drive { drive: 0 }) => Some(0),
+                Some(Place::Partition { drive: 0, partition }) => Some(1 + partition),
+                Some(Place::SubPartition {
+                    drive: 0,
+                    partition,
+                    sub,
+                }) => Some(DEVICES_PER_DRIVE + partition * PARTITIONS + sub),
+                _ => None,
+            };
+            assert_eq!(device_index(minor), index.map(usize::from), "{minor:?}");
+        }
+    }
 
     fn all() -> impl Iterator<Item = Minor> {
         (0..5).chain(128..144).map(Minor)

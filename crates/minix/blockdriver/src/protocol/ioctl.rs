@@ -103,7 +103,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         disk: Option<&DiskInfo>,
     ) -> Result<(), Errno> {
         let disk = disk.ok_or(Errno::EIO)?;
-        let extent = self.partitions.extent(minor, disk).ok_or(Errno::ENXIO)?;
+        let extent = self.partitions.extent(minor, disk.capacity()).ok_or(Errno::ENXIO)?;
         put(kernel, from, grant, &part_geom(extent, disk.geometry))
     }
 

@@ -34,6 +34,7 @@ pub(crate) struct Mapped {
 
 /// Looks up the addresses of the rest of a transfer, as many as fit, in ranges no longer than a segment. A range without a
 /// byte is where that ends; if there are no bytes at all, there is no use in looking again.
+#[inline]
 pub(crate) fn map_rest<K: Kernel>(
     kernel: &mut K,
     granter: Endpoint,
@@ -48,7 +49,42 @@ pub(crate) fn map_rest<K: Kernel>(
         Direction::Write => MapAccess::READ,
     };
     let filled = kernel.map(granter, elements.get(first..).unwrap_or(&[]), offset, access, ranges)?;
-    let mut left = u64::from(transfer.rest());
+    let filled = filled.min(ranges.len());
+    let rest = transfer.rest();
+    if is_plain(&ranges[..filled], rest, limits) {
+        return Ok(Mapped {
+            ranges: filled,
+            bytes: rest,
+        });
+    }
+    check_and_cut(ranges, filled, rest, limits)
+}
+
+/// Whether the ranges are `rest` bytes, and need neither an error nor a cut. One walk, in which the values are only put together.
+#[inline]
+fn is_plain<R: GrantedRange>(ranges: &[R], rest: u32, limits: &Limits) -> bool {
+    // No range that starts below that and is no longer than that ends beyond the end of addresses.
+    const SMALL: u64 = 1 << 62;
+    let (mut addresses, mut any, mut sum, mut empty) = (0, 0, 0_u64, false);
+    for range in ranges {
+        addresses |= range.address();
+        any |= range.bytes();
+        sum = sum.wrapping_add(range.bytes());
+        empty |= range.bytes() == 0;
+    }
+    addresses < SMALL && addresses.is_multiple_of(2) && any <= limits.segment_bytes && sum == u64::from(rest) && !empty
+}
+
+/// Checks ranges, cuts them at the end of the transfer, and splits those that are longer than a segment.
+#[cold]
+#[inline(never)]
+fn check_and_cut<R: GrantedRange>(
+    ranges: &mut [R],
+    filled: usize,
+    rest: u32,
+    limits: &Limits,
+) -> Result<Mapped, Errno> {
+    let mut left = u64::from(rest);
     let mut used = 0;
     for range in ranges.iter_mut().take(filled) {
         if left == 0 || range.bytes() == 0 {
@@ -65,7 +101,7 @@ pub(crate) fn map_rest<K: Kernel>(
     let (ranges, left_out) = split_long(ranges, used, limits.segment_bytes);
     Ok(Mapped {
         ranges,
-        bytes: transfer.rest() - (left + left_out) as u32,
+        bytes: rest - (left + left_out) as u32,
     })
 }
 

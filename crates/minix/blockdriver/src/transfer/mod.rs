@@ -38,37 +38,39 @@ pub(crate) enum Progress {
 }
 
 /// A transfer that passed its checks.
+// In this order, so that all that is zero at the start lies together and is cleared with few stores.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(crate) struct Transfer {
-    pub(crate) direction: Direction,
-    durability: Durability,
-    /// It must not share a device request: one it shared has failed.
-    alone: bool,
-    /// The next piece of it has to go through a bounce buffer.
-    bounce: bool,
-    /// How often it was given to the device again.
-    replays: u8,
-    pub(crate) elements: u8,
-    /// Device requests that carry it.
-    outstanding: u16,
     /// Where it starts on the disk, in bytes.
     pub(crate) first: u64,
     /// All of it, in bytes.
     pub(crate) bytes: u32,
+    pub(crate) direction: Direction,
+    durability: Durability,
+    pub(crate) elements: u8,
     /// How much of it the device was given.
     submitted: u32,
+    /// Where the rest starts in its element.
+    offset: u32,
     /// The element in which the rest starts.
     element: u8,
-    /// Where in that element.
-    offset: u32,
+    /// How often it was given to the device again.
+    replays: u8,
+    /// It must not share a device request: one it shared has failed.
+    alone: bool,
+    /// The next piece of it has to go through a bounce buffer.
+    bounce: bool,
     /// A part of it that is written is in a volatile cache.
     cached: bool,
-    /// The first error.
-    error: Option<Errno>,
     /// The device did not complete it before a reset.
     suspect: bool,
     /// The disk ends before it does, since it has shrunk. To be cut there once the device has none of it.
     beyond: bool,
+    /// Device requests that carry it.
+    outstanding: u16,
+    /// The first error.
+    error: Option<Errno>,
 }
 
 impl Transfer {
@@ -213,6 +215,16 @@ impl Transfer {
         if !is_beyond {
             self.error.get_or_insert(error);
         }
+    }
+
+    /// Whether it is [done](Progress::Done), and was not to be forced to the medium: what most transfers come to.
+    #[inline]
+    pub(crate) const fn is_plainly_done(&self) -> bool {
+        self.outstanding == 0
+            && self.error.is_none()
+            && !self.beyond
+            && self.submitted == self.bytes
+            && matches!(self.durability, Durability::NotAsked)
     }
 
     /// How it goes on; `None` as long as the device has some of it.

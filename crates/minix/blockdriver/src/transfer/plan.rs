@@ -4,34 +4,99 @@ use minix_abi::bdev::MAX_ELEMENTS;
 use minix_abi::kernel_call::MapElement;
 use minix_abi::{Errno, Status};
 
-use super::Transfer;
-use crate::device::{Direction, DiskInfo, SECTOR_BYTES, whole_blocks};
+use crate::device::{Bounds, SECTOR_BYTES, whole_blocks};
 use crate::partition::table::Extent;
 
 const fn is_whole_blocks(bytes: u64, block: u64) -> bool {
     whole_blocks(bytes, block) == bytes
 }
 
+/// What the elements of a transfer ask for together, found in one walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Demand {
+    /// The bytes of all; `None` if the sum of signed numbers was negative after one of them.
+    sum: Option<u64>,
+    /// Each is some whole sectors, and no negative number.
+    is_sound: bool,
+}
+
+impl Demand {
+    /// As long as all elements together are below this, no sum of them overflows.
+    const SMALL: u64 = i64::MAX as u64 / MAX_ELEMENTS as u64;
+
+    /// The only element has so many bytes.
+    #[inline]
+    pub(crate) const fn of_one(bytes: u64) -> Self {
+        Self {
+            sum: Some(bytes),
+            is_sound: bytes > 0 && bytes.is_multiple_of(SECTOR_BYTES),
+        }
+    }
+
+    /// The demand of at most [`MAX_ELEMENTS`] elements, as a client has made them: their padding is cleared.
+    #[inline]
+    pub(crate) fn of(elements: &mut [MapElement]) -> Self {
+        let (mut any, mut sum, mut empty) = (0, 0_u64, elements.is_empty());
+        for element in &mut *elements {
+            element.address = element.address as u32 as u64;
+            any |= element.bytes;
+            sum = sum.wrapping_add(element.bytes);
+            empty |= element.bytes == 0;
+        }
+        if any > Self::SMALL {
+            return Self::of_large(elements);
+        }
+        Self {
+            sum: Some(sum),
+            is_sound: !empty && any.is_multiple_of(SECTOR_BYTES),
+        }
+    }
+
+    /// The same for elements whose sum may overflow.
+    #[cold]
+    fn of_large(elements: &[MapElement]) -> Self {
+        let mut is_sound = true;
+        let sum = elements.iter().try_fold(0_u64, |sum, element| {
+            let is_negative = element.bytes > i64::MAX as u64;
+            is_sound &= element.bytes > 0 && element.bytes.is_multiple_of(SECTOR_BYTES) && !is_negative;
+            // The sum is one of signed numbers, and only its sign after each element counts.
+            let sum = sum.wrapping_add(element.bytes);
+            (sum <= i64::MAX as u64).then_some(sum)
+        });
+        Self { sum, is_sound }
+    }
+
+    /// The bytes of all elements, as they are counted for a trace; `None` if a sum was negative.
+    pub(crate) const fn sum(&self) -> Option<u64> {
+        self.sum
+    }
+
+    /// Whether more than that is asked for.
+    #[inline]
+    pub(crate) fn is_more_than(&self, bytes: u32) -> bool {
+        self.sum != Some(bytes.into())
+    }
+}
+
+/// What is left of a demand after the checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Planned {
+    /// Where it starts on the disk, in bytes.
+    pub(crate) first: u64,
+    /// How much it is, in bytes.
+    pub(crate) bytes: u32,
+}
+
 /// Checks a transfer and cuts it at the end of its partition, in the order in which clients expect their answers.
 ///
-/// The last of the elements that are left is shortened in place. What a status cannot count is cut as well: a transfer
-/// never moves more than the whole blocks in 2^31 - 1 bytes.
+/// What a status cannot count is cut as well: a transfer never moves more than the whole blocks in 2^31 - 1 bytes.
 ///
 /// # Errors
 ///
 /// The answer, where there is nothing to be done: an error, or zero bytes at and beyond the end.
-pub(crate) fn plan(
-    direction: Direction,
-    position: u64,
-    elements: &mut [MapElement],
-    disk: &DiskInfo,
-    extent: Option<Extent>,
-) -> Result<Transfer, Status> {
-    let capacity = disk.capacity();
-    let block = disk.block();
-    if elements.len() > MAX_ELEMENTS {
-        return Err(Errno::EINVAL.into());
-    }
+#[inline]
+pub(crate) fn plan(position: u64, demand: Demand, bounds: Bounds, extent: Option<Extent>) -> Result<Planned, Status> {
+    let Bounds { capacity, block } = bounds;
     if position >= capacity {
         return Err(Status::OK);
     }
@@ -42,21 +107,10 @@ pub(crate) fn plan(
     if !is_whole_blocks(extent.base_bytes.wrapping_add(position), block) {
         return Err(Errno::EINVAL.into());
     }
-    let mut total = 0_u64;
-    for element in elements.iter() {
-        let too_long = element.bytes > i64::MAX as u64;
-        if element.bytes == 0 || !element.bytes.is_multiple_of(SECTOR_BYTES) || too_long {
-            return Err(Errno::EINVAL.into());
-        }
-        // Both are below 2^63.
-        total += element.bytes;
-        if total > i64::MAX as u64 {
-            return Err(Errno::EINVAL.into());
-        }
-    }
-    if total == 0 || !is_whole_blocks(total, block) {
-        return Err(Errno::EINVAL.into());
-    }
+    let total = match demand.sum {
+        Some(total) if demand.is_sound && is_whole_blocks(total, block) => total,
+        _ => return Err(Errno::EINVAL.into()),
+    };
     let end = extent.end_bytes().min(capacity);
     let first = match extent.base_bytes.checked_add(position) {
         Some(first) if first < end => first,
@@ -66,8 +120,10 @@ pub(crate) fn plan(
     if room == 0 {
         return Err(Status::OK);
     }
-    let elements = cut_elements(elements, room);
-    Ok(Transfer::new(direction, first, room as u32, elements))
+    Ok(Planned {
+        first,
+        bytes: room as u32,
+    })
 }
 
 /// Cuts elements that are at least `bytes` long in sum. Returns how many are left; the last of them is shortened in place.
@@ -93,6 +149,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::device::DiskInfo;
 
     const DISK: DiskInfo = DiskInfo {
         sectors: 100,
@@ -112,13 +169,32 @@ mod tests {
             .collect()
     }
 
+    /// The transfer that is left, and its elements, cut.
+    #[derive(Clone, Copy, Debug)]
+    struct Cut {
+        first: u64,
+        bytes: u32,
+        elements: u8,
+    }
+
     fn plan_read(
         position: u64,
         elements: &mut [MapElement],
         disk: &DiskInfo,
         extent: Option<Extent>,
-    ) -> Result<Transfer, Status> {
-        plan(Direction::Read, position, elements, disk, extent)
+    ) -> Result<Cut, Status> {
+        let demand = Demand::of(elements);
+        let Planned { first, bytes } = plan(position, demand, disk.bounds(), extent)?;
+        let left = if demand.is_more_than(bytes) {
+            cut_elements(elements, bytes.into())
+        } else {
+            elements.len() as u8
+        };
+        Ok(Cut {
+            first,
+            bytes,
+            elements: left,
+        })
     }
 
     fn whole() -> Option<Extent> {
@@ -129,13 +205,30 @@ mod tests {
     }
 
     #[test]
-    fn check_1_more_than_64_elements_are_einval() {
-        let mut list = elements(&[512; 65]);
-        assert_eq!(
-            plan_read(0, &mut list, &DISK, whole()).err(),
-            Some(Errno::EINVAL.into())
-        );
-        assert!(plan_read(0, &mut list[..64], &DISK, whole()).is_ok());
+    fn a_sum_is_negative_as_soon_as_it_was_once() {
+        let half = 1 << 62;
+        let sum = |bytes: &[u64]| Demand::of(&mut elements(bytes)).sum();
+        assert_eq!(sum(&[half, half - 512]), Some((1 << 63) - 512));
+        assert_eq!(sum(&[half, half]), None);
+        assert_eq!(sum(&[half, half, half, half]), None);
+        assert_eq!(sum(&[half, half.wrapping_neg(), 512]), Some(512));
+        assert_eq!(sum(&[1 << 63]), None);
+        assert!(!Demand::of(&mut elements(&[half, half.wrapping_neg(), 512])).is_sound);
+        assert!(!Demand::of(&mut []).is_sound && !Demand::of_one(0).is_sound && !Demand::of_one(100).is_sound);
+    }
+
+    proptest! {
+        #[test]
+        fn one_walk_finds_what_careful_arithmetic_finds(sizes in prop::collection::vec(number(), 0..5)) {
+            let mut list = elements(&sizes);
+            let careful = Demand { is_sound: Demand::of_large(&list).is_sound && !list.is_empty(), ..Demand::of_large(&list) };
+            let found = Demand::of(&mut list);
+            prop_assert_eq!(found.sum, careful.sum);
+            prop_assert!(found.sum.is_none() || found.is_sound == careful.is_sound);
+            if let [size] = sizes[..] && size < 1 << 31 {
+                prop_assert_eq!(Demand::of_one(size), found);
+            }
+        }
     }
 
     #[test]

@@ -17,8 +17,9 @@ pub fn on_panic(last_act: fn()) {
     LAST_ACT.store(last_act as *mut (), Ordering::Release);
 }
 
-#[panic_handler]
-fn panicked(info: &PanicInfo<'_>) -> ! {
+/// Ends the process. See [`entry!`](crate::entry).
+#[doc(hidden)]
+pub fn panicked(info: &PanicInfo<'_>) -> ! {
     static DYING: AtomicBool = AtomicBool::new(false);
     // A panic on the way out: do without.
     if !DYING.swap(true, Ordering::Relaxed) {

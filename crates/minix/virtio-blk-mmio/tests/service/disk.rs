@@ -222,7 +222,7 @@ impl Rig {
 
 #[test]
 fn it_says_what_the_device_is() {
-    let info = rig().disk.info().expect("it is live");
+    let info = *rig().disk.info().expect("it is live");
     assert_eq!((info.sectors, info.block_bytes), (16384, 512));
     assert_eq!((info.read_only, info.can_flush, info.max_segments), (false, true, 64));
     let geometry = Geometry {

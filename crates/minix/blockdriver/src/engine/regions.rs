@@ -1,0 +1,105 @@
+//! Where on the disk the unanswered transfers are: which of them lie in the way of another one, and which starts where another
+//! one ends.
+//!
+//! A grid cuts the disk into regions, and files a transfer under the region in which it starts. So a question about a place looks
+//! at the few transfers of a region or two, not at all there are. There is a grid for short transfers and one for longer ones,
+//! so that one long transfer does not make every search look further.
+
+use super::intake::Intake;
+use super::job::JobId;
+use super::list::{Links, List};
+use crate::transfer::Transfer;
+
+/// Bytes of a region in each grid, as powers of two: 64 KiB and 1 MiB.
+const SHIFTS: [u32; 2] = [16, 20];
+
+/// Lists of a grid. Regions whose numbers have the same remainder share one.
+const LISTS: usize = 64;
+
+/// Unanswered transfers by place.
+pub(crate) struct Regions<const N: usize> {
+    links: Links<N>,
+    /// The transfers that are no longer than a region of their grid, and longer than one of the grid before.
+    grids: [[List; LISTS]; SHIFTS.len()],
+    /// Those that are longer than a region of every grid.
+    long: List,
+}
+
+impl<const N: usize> Regions<N> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            links: Links::new(),
+            grids: [[List::EMPTY; LISTS]; SHIFTS.len()],
+            long: List::EMPTY,
+        }
+    }
+
+    /// Files a transfer. Until it is [removed](Self::remove) it starts there and is as long.
+    #[inline]
+    pub(crate) fn insert(&mut self, id: JobId, transfer: &Transfer) {
+        list_of(&mut self.grids, &mut self.long, transfer).push(&mut self.links, id);
+    }
+
+    /// Takes a transfer out.
+    #[inline]
+    pub(crate) fn remove(&mut self, id: JobId, transfer: &Transfer) {
+        list_of(&mut self.grids, &mut self.long, transfer).remove(&mut self.links, id);
+    }
+
+    /// Whether a transfer that came before this one and is not answered [conflicts](Transfer::conflicts) with it.
+    #[inline]
+    pub(crate) fn is_in_the_way(&self, intake: &Intake<N>, id: JobId) -> bool {
+        let job = &intake[id];
+        let conflicts = |list: &List| {
+            self.walk(list)
+                .any(|other| job.transfer.conflicts(&intake[other].transfer) && intake[other].order < job.order)
+        };
+        let (first, last) = (job.transfer.first, job.transfer.end() - 1);
+        let in_grids = SHIFTS.iter().zip(&self.grids).any(|(shift, grid)| {
+            // A transfer that reaches into this one starts in the region before its first one at the earliest.
+            let (from, to) = ((first >> shift).saturating_sub(1), last >> shift);
+            // More regions than there are lists share some.
+            let count = (to - from).min(LISTS as u64 - 1) + 1;
+            (from..from + count).any(|region| conflicts(&grid[region as usize % LISTS]))
+        });
+        in_grids || conflicts(&self.long)
+    }
+
+    /// The first to come of the transfers that start at a byte and are `wanted`.
+    #[inline]
+    pub(crate) fn starting_at(&self, intake: &Intake<N>, first: u64, wanted: impl Fn(JobId) -> bool) -> Option<JobId> {
+        let in_grids = SHIFTS.iter().zip(&self.grids);
+        let lists = in_grids.map(|(shift, grid)| &grid[(first >> shift) as usize % LISTS]);
+        let mut found: Option<JobId> = None;
+        for list in lists.chain([&self.long]) {
+            for id in self.walk(list) {
+                let is_first = found.is_none_or(|found| intake[id].order < intake[found].order);
+                if intake[id].transfer.first == first && is_first && wanted(id) {
+                    found = Some(id);
+                }
+            }
+        }
+        found
+    }
+
+    fn walk(&self, list: &List) -> impl Iterator<Item = JobId> + '_ {
+        core::iter::successors(list.first(), |&id| self.links.after(id))
+    }
+
+    /// Whether no transfer is filed.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.long.is_empty() && self.grids.iter().flatten().all(List::is_empty)
+    }
+}
+
+/// The list that a transfer is filed in.
+#[inline]
+fn list_of<'a>(grids: &'a mut [[List; LISTS]; SHIFTS.len()], long: &'a mut List, transfer: &Transfer) -> &'a mut List {
+    for (shift, grid) in SHIFTS.iter().zip(grids) {
+        if transfer.bytes <= 1 << shift {
+            return &mut grid[(transfer.first >> shift) as usize % LISTS];
+        }
+    }
+    long
+}
