@@ -130,7 +130,7 @@ fn run() -> Vec<Row> {
         ("polled", &[("receive to map", 400.0), ("map to send", 700.0)][..]),
         ("interrupts", &[("receive to map", 400.0), ("map to receive", 900.0)]),
     ] {
-        for depth in [32, 64] {
+        for depth in [1, 64] {
             let row = Row {
                 mode: mode.to_owned(),
                 ..read("minix-service", depth)
@@ -163,13 +163,6 @@ fn run() -> Vec<Row> {
             cpu_share: Some(0.0013),
             ..read("minix-service", 1)
         });
-        for depth in [32, 64] {
-            rows.push(Row {
-                mode: mode.to_owned(),
-                instructions_per_request: Some(2100.0),
-                ..read("minix-service", depth)
-            });
-        }
     }
     rows.push(Row {
         contender: "service".to_owned(),
