@@ -113,7 +113,35 @@ pub(crate) fn goals(rows: &[Row]) -> Vec<Goal> {
         Want::AtMost(60.0),
         largest(rows, idle, |row| row.instructions_per_request),
     );
+    let rate = |row: &Row| row.rate_to_other.map(|ratio| ratio.median);
+    add(
+        "natively against virtio-driver, rate, depth 8 to 128",
+        Want::AtLeast(0.98),
+        least(rows, is_native, rate),
+    );
+    let busy = |row: &Row| row.busy_to_other.map(|ratio| ratio.median);
+    add(
+        "natively against virtio-driver, time in the driver",
+        Want::AtMost(0.7),
+        largest(rows, is_native, busy),
+    );
+    let instructions = |row: &Row| {
+        let is_other =
+            |other: &&Row| other.contender == "virtio-driver" && other.depth == row.depth && other.stage.is_none();
+        let other = rows.iter().find(is_other)?;
+        quotient(row.instructions_per_request, other.instructions_per_request)
+    };
+    add(
+        "natively against virtio-driver, instructions",
+        Want::AtMost(0.6),
+        largest(rows, is_native, instructions),
+    );
     goals
+}
+
+/// This driver natively, as it decides by itself, with enough in flight that the daemon does not sleep.
+fn is_native(row: &Row) -> bool {
+    row.contender == "ours-native" && row.chains.as_deref() == Some("either") && row.depth >= 8 && row.stage.is_none()
 }
 
 /// A polled 4 KiB read of this driver as a whole request.
@@ -180,6 +208,12 @@ fn each_segment(rows: &[Row], one: &Row) -> Option<f64> {
 fn largest(rows: &[Row], is_wanted: impl Fn(&Row) -> bool, figure: impl Fn(&Row) -> Option<f64>) -> Option<f64> {
     let figures = rows.iter().filter(|row| is_wanted(row)).filter_map(figure);
     figures.max_by(f64::total_cmp)
+}
+
+/// The smallest.
+fn least(rows: &[Row], is_wanted: impl Fn(&Row) -> bool, figure: impl Fn(&Row) -> Option<f64>) -> Option<f64> {
+    let figures = rows.iter().filter(|row| is_wanted(row)).filter_map(figure);
+    figures.min_by(f64::total_cmp)
 }
 
 fn quotient(of: Option<f64>, by: Option<f64>) -> Option<f64> {

@@ -26,11 +26,6 @@ const NAME: &str = "native-bench";
 /// Requests in flight.
 const DEPTHS: [usize; 4] = [1, 8, 32, 128];
 
-/// What the driver is to reach beside the other one at depths of 8 and more.
-const RATE_GOAL: f64 = 0.98;
-const BUSY_GOAL: f64 = 0.7;
-const INSTRUCTIONS_GOAL: f64 = 0.6;
-
 /// Measures rates, the time within the drivers, and instructions.
 pub(crate) fn measure(workspace: &Workspace, progress: Progress) -> Result<Vec<Row>> {
     let daemon = Daemon::start(Choice::ALL.len())?;
@@ -156,9 +151,6 @@ pub(crate) fn table(rows: &[Row]) -> String {
             instructions,
         );
     }
-    text += &format!(
-        "\ngoals from depth 8 on: rate at least {RATE_GOAL}, time in the driver at most {BUSY_GOAL}, instructions at most {INSTRUCTIONS_GOAL}"
-    );
     text
 }
 

@@ -16,8 +16,9 @@ pub(crate) fn lines(rows: &[Row]) -> Vec<String> {
         instructions(rows),
         segments(rows),
         rates(rows),
-        others(rows),
+        larger(rows),
         latencies(rows),
+        minix(rows),
         service(rows),
         sizes(rows),
         goal_lines(&goals(rows)),
@@ -28,31 +29,50 @@ pub(crate) fn lines(rows: &[Row]) -> Vec<String> {
         .collect()
 }
 
-/// Instructions of a request, by stage.
+/// Instructions of a request on the bare image.
 fn instructions(rows: &[Row]) -> Vec<String> {
-    let stages = ["submit", "publish", "pop"];
-    let heading = stages.into_iter().chain(["whole", "notifies"]);
-    let mut lines = vec![line("Instructions of a 4 KiB request", heading.map(str::to_owned))];
-    let is_shown = |row: &&Row| {
+    by_stage("Instructions of a 4 KiB request", rows, |row| {
         let depths = match row.contender.as_str() {
             "ours" | "raw" => &[1, 32][..],
             "virtio-drivers" => &[1, 5, 16],
             _ => &[],
         };
-        row.stage.is_none()
-            && row.instructions_per_request.is_some()
-            && depths.contains(&row.depth)
+        let is_plain = row.operation == "read" && row.mode == "polled" && row.buffer.as_deref() == Some("handle");
+        let is_typical = is_plain || row.chains.as_deref() == Some("either") && row.operation != "mixed";
+        depths.contains(&row.depth)
             && (row.segments, row.bytes) == (1, 4096)
             && row.buffer.as_deref() != Some("list")
-    };
-    for row in rows.iter().filter(is_shown) {
-        let stage = |name: &str| {
-            let stage = rows
+            && (row.contender != "ours" || is_typical)
+    })
+}
+
+/// Instructions of a request on its way through the adapter of MINIX.
+fn minix(rows: &[Row]) -> Vec<String> {
+    by_stage("Instructions of the MINIX path", rows, |row| row.contender == "minix")
+}
+
+/// A line for each kind of request, and a column for each stage.
+fn by_stage(heading: &str, rows: &[Row], is_shown: impl Fn(&Row) -> bool) -> Vec<String> {
+    let counted = rows
+        .iter()
+        .filter(|row| row.instructions_per_request.is_some() && is_shown(row));
+    let (whole, parts): (Vec<&Row>, Vec<&Row>) = counted.partition(|row| row.stage.is_none());
+    let mut stages: Vec<&str> = Vec::new();
+    for stage in parts.iter().filter_map(|row| row.stage.as_deref()) {
+        if !stages.contains(&stage) {
+            stages.push(stage);
+        }
+    }
+    let headings = stages.iter().copied().chain(["whole", "notifies"]);
+    let mut lines = vec![line(heading, headings.map(str::to_owned))];
+    for row in whole {
+        let stage = |name: &&str| {
+            let stage = parts
                 .iter()
-                .find(|other| other.is_of(row) && other.stage.as_deref() == Some(name));
+                .find(|part| part.is_of(row) && part.stage.as_deref() == Some(name));
             number(stage.and_then(|stage| stage.instructions_per_request), 1)
         };
-        let figures = stages.into_iter().map(stage).chain([
+        let figures = stages.iter().map(stage).chain([
             number(row.instructions_per_request, 1),
             number(row.notifies_per_request, 3),
         ]);
@@ -68,64 +88,72 @@ fn segments(rows: &[Row]) -> Vec<String> {
     over(
         "Instructions of a request, by segments",
         &lists,
-        |row| row.segments,
+        (|row| row.segments, |segments| segments.to_string()),
         |row| number(row.instructions_per_request, 0),
     )
 }
 
-/// Rates over the depth.
+/// Rates over the depth, against the raw ring, and its own.
 fn rates(rows: &[Row]) -> Vec<String> {
-    let is_shown = |row: &&Row| {
-        row.rate.is_some() && row.operation == "read" && (row.segments, row.bytes) == (1, 4096) && is_on_qemu(row)
+    let rated =
+        rated(rows).filter(|row| (row.segments, row.bytes) == (1, 4096) && row.buffer.as_deref() != Some("list"));
+    let (raw, others): (Vec<&Row>, Vec<&Row>) = rated.partition(|row| row.contender == "raw");
+    let column: Column = (|row| row.depth, |depth| depth.to_string());
+    let heading = "Rate against the raw ring, by depth";
+    let mut lines = over(heading, &others, column, |row| number(row.ratio_to_raw, 2));
+    let raw: Vec<&Row> = raw.into_iter().filter(|row| row.operation == "read").collect();
+    let thousands = |row: &Row| row.rate.map_or_else(String::new, |rate| format!("{:.0}k", rate / 1e3));
+    let mut depths: Vec<u32> = others.iter().map(|row| row.depth).collect();
+    depths.sort_unstable();
+    depths.dedup();
+    let of_depth = |depth: &u32| {
+        raw.iter()
+            .find(|row| row.depth == *depth)
+            .map_or_else(String::new, |row| thousands(row))
     };
-    let rated: Vec<&Row> = rows
-        .iter()
-        .filter(is_shown)
-        .filter(|row| row.buffer.as_deref() != Some("list"))
-        .collect();
-    let (raw, others): (Vec<&Row>, Vec<&Row>) = rated.into_iter().partition(|row| row.contender == "raw");
-    let mut lines = over(
-        "Rate against the raw ring, by depth",
-        &others,
-        |row| row.depth,
-        |row| number(row.ratio_to_raw, 2),
-    );
-    let absolute = over(
-        "",
-        &raw,
-        |row| row.depth,
-        |row| row.rate.map_or_else(String::new, |rate| format!("{:.0}k", rate / 1e3)),
-    );
-    lines.extend(absolute.into_iter().skip(1));
+    if !raw.is_empty() {
+        lines.push(line("raw, requests per second", depths.iter().map(of_depth)));
+    }
     lines
 }
 
-/// Rates of requests of other kinds.
-fn others(rows: &[Row]) -> Vec<String> {
-    let columns = ["depth", "segments", "bytes", "ratio", "quartiles"];
-    let mut lines = vec![line(
-        "Rate of other requests against the raw ring",
-        columns.map(str::to_owned),
-    )];
-    let is_shown = |row: &&Row| {
-        let plain =
-            row.operation == "read" && (row.segments, row.bytes) == (1, 4096) && row.buffer.as_deref() != Some("list");
-        row.contender == "ours" && row.ratio_to_raw.is_some() && !plain
+/// Rates of larger requests.
+fn larger(rows: &[Row]) -> Vec<String> {
+    let rated: Vec<&Row> = rated(rows)
+        .filter(|row| row.contender != "raw" && row.operation == "read")
+        .collect();
+    let (lists, others): (Vec<&Row>, Vec<&Row>) =
+        rated.into_iter().partition(|row| row.buffer.as_deref() == Some("list"));
+    let others: Vec<&Row> = others
+        .into_iter()
+        .filter(|row| row.depth == 8 && row.contender == "ours" && row.mode == "polled")
+        .collect();
+    let is_swept = |row: &&Row| {
+        others
+            .iter()
+            .any(|other| other.chains == row.chains && other.bytes != row.bytes)
     };
-    for row in rows.iter().filter(is_shown) {
-        let spread = row
-            .ratio_spread
-            .map_or_else(String::new, |[low, high]| format!("{low:.2}-{high:.2}"));
-        let figures = [
-            row.depth.to_string(),
-            row.segments.to_string(),
-            size(row.bytes),
-            number(row.ratio_to_raw, 2),
-            spread,
-        ];
-        lines.push(line(&name(row, false), figures));
-    }
-    lines
+    let swept: Vec<&Row> = others.iter().copied().filter(is_swept).collect();
+    let figure = |row: &Row| number(row.ratio_to_raw, 2);
+    let by_bytes = over(
+        "Rate against the raw ring at depth 8, by bytes",
+        &swept,
+        (|row| row.bytes, size),
+        figure,
+    );
+    let by_segments = over(
+        "Rate against it at depth 8, by segments of 4K",
+        &lists,
+        (|row| row.segments, |segments| segments.to_string()),
+        figure,
+    );
+    let tables = [by_bytes, by_segments].into_iter().filter(|table| table.len() > 1);
+    tables.flatten().collect()
+}
+
+/// What was rated against the raw ring.
+fn rated(rows: &[Row]) -> impl Iterator<Item = &Row> {
+    rows.iter().filter(|row| row.ratio_to_raw.is_some())
 }
 
 /// Latencies of single requests, and what waiting takes.
@@ -219,12 +247,15 @@ fn goal_lines(goals: &[Goal]) -> Vec<String> {
     lines
 }
 
-/// A line for each kind of request, and a column for each value of `column`.
-fn over(heading: &str, rows: &[&Row], column: impl Fn(&Row) -> u32, figure: impl Fn(&Row) -> String) -> Vec<String> {
+/// What the columns of a table are: the value of a row, and how it is written.
+type Column = (fn(&Row) -> u32, fn(u32) -> String);
+
+/// A line for each kind of request, and a column for each value.
+fn over(heading: &str, rows: &[&Row], (column, label): Column, figure: impl Fn(&Row) -> String) -> Vec<String> {
     let mut columns: Vec<u32> = rows.iter().map(|row| column(row)).collect();
     columns.sort_unstable();
     columns.dedup();
-    let mut lines = vec![line(heading, columns.iter().map(u32::to_string))];
+    let mut lines = vec![line(heading, columns.iter().map(|value| label(*value)))];
     let mut names: Vec<String> = Vec::new();
     for row in rows {
         let name = name(row, false);
@@ -259,11 +290,6 @@ fn name(row: &Row, with_depth: bool) -> String {
         words.push(format!("x{}", row.depth));
     }
     words.join(" ")
-}
-
-/// Whether this is of the bare image, where everything can be compared.
-fn is_on_qemu(row: &Row) -> bool {
-    ["ours", "virtio-drivers", "raw"].contains(&row.contender.as_str())
 }
 
 fn line(name: &str, figures: impl IntoIterator<Item = String>) -> String {

@@ -20,8 +20,9 @@ use anyhow::{Context, Result};
 use super::row::Row;
 use figure::Content;
 
-/// Writes `index.html` and a chart for each figure that was measured, `ID.svg`; answers where the page is.
-pub(crate) fn write(rows: &[Row], directory: &Path) -> Result<PathBuf> {
+/// Writes `index.html` and a chart for each figure that was measured, `ID.svg`; answers where the page is. `notes` are lines about
+/// the run, e.g. the version of QEMU.
+pub(crate) fn write(rows: &[Row], notes: &[String], directory: &Path) -> Result<PathBuf> {
     let figures = choose::figures(rows);
     std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     for figure in &figures {
@@ -36,7 +37,7 @@ pub(crate) fn write(rows: &[Row], directory: &Path) -> Result<PathBuf> {
         }
     }
     let page = directory.join("index.html");
-    put(&page, &html::page(&figures, rows)?)?;
+    put(&page, &html::page(&figures, rows, notes)?)?;
     Ok(page)
 }
 

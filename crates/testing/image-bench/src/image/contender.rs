@@ -20,8 +20,8 @@ pub(crate) trait Contender {
     /// Makes ready for a turn: up to [`TURN_REQUESTS`] in batches of this shape. Nothing is in flight.
     fn prepare(&mut self, workload: &Workload);
 
-    /// Requests of the workload after which every batch is like the one before.
-    fn warm_up(&self) -> usize {
+    /// Requests of the workload to do after which every batch is like the one before.
+    fn warm_up(&mut self) -> usize {
         1
     }
 

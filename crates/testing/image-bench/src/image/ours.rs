@@ -24,7 +24,7 @@ const MAX_SEGMENTS: u16 = 64;
 /// How long an interrupt may take, in ticks of the clock of QEMU's machine; some seconds.
 const PATIENCE: Ticks = Ticks(100_000_000);
 
-/// Requests until the driver has found out how many are in flight usually, by which it chooses the chains of each.
+/// Requests until the driver has found out that the queue is never crowded, by which it chooses the chains of each.
 const ACQUAINTANCE: usize = 6 * CAPACITY;
 
 fn name(chains: Chains) -> &'static str {
@@ -52,6 +52,8 @@ pub(crate) struct Ours<B: Buffer> {
     /// `None` to poll.
     line: Option<Line>,
     workload: Workload,
+    /// Whether there was no crowd in the queue for long enough that the driver knows.
+    is_calm: bool,
     /// The buffers of the batch; those in flight are with the driver.
     buffers: Vec<Option<B>>,
     /// Those of other workloads, so that going back to one takes no time.
@@ -72,6 +74,7 @@ impl<B: Buffer> Ours<B> {
                 chains,
                 line: None,
                 workload: Workload::reads(0),
+                is_calm: false,
                 buffers: Vec::new(),
                 others: Vec::new(),
             },
@@ -121,11 +124,12 @@ impl<B: Buffer> Contender for Ours<B> {
         self.workload = *workload;
     }
 
-    fn warm_up(&self) -> usize {
-        match self.chains {
-            Chains::Direct | Chains::Indirect => self.workload.depth,
-            Chains::PerRequest => ACQUAINTANCE,
-        }
+    fn warm_up(&mut self) -> usize {
+        let is_calm = self.workload.depth <= CAPACITY / 6;
+        // A crowd is noticed at once.
+        let is_known = self.chains != Chains::PerRequest || self.is_calm || !is_calm;
+        self.is_calm = is_calm;
+        if is_known { 1 } else { ACQUAINTANCE }
     }
 
     fn case(&self, workload: &Workload) -> Case<'static> {
