@@ -94,7 +94,8 @@ pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
         say(&format!("the counts of now are the budget, in {}", file.display()));
     } else {
         bench.compare(&rows)?;
-        draw(args, &bench.workspace, &rows)?;
+        let notes = [format!("QEMU {}", bench.qemu.version)];
+        draw(args, &bench.workspace, &rows, &notes)?;
     }
     Ok(true)
 }
@@ -107,13 +108,14 @@ fn show(args: &BenchArgs, workspace: &Workspace, file: &Path) -> Result<()> {
     for line in table::lines(&rows) {
         say(&line);
     }
-    draw(args, workspace, &rows)
+    // What it ran on is not in its rows.
+    draw(args, workspace, &rows, &[])
 }
 
-/// Writes the page.
-fn draw(args: &BenchArgs, workspace: &Workspace, rows: &[Row]) -> Result<()> {
+/// Writes the page. `notes` are lines about the run.
+fn draw(args: &BenchArgs, workspace: &Workspace, rows: &[Row], notes: &[String]) -> Result<()> {
     let usual = workspace.target.join("bench");
-    let page = page::write(rows, args.page.as_ref().unwrap_or(&usual))?;
+    let page = page::write(rows, notes, args.page.as_ref().unwrap_or(&usual))?;
     say(&format!("the charts are in {}", page.display()));
     Ok(())
 }
