@@ -164,10 +164,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             } else {
                 RequestType::OUT
             };
-            let ends = |slot| {
-                let header = self.slots.start(slot, RequestHeader::at(kind, first));
-                [header, self.slots.status_segment(slot)]
-            };
+            let header = RequestHeader::at(kind, first);
+            let ends = |slot| [self.slots.start(slot, header), self.slots.status_segment(slot)];
             let sectors = data.bytes() / SECTOR_BYTES as u32;
             match self.ring.write_framed(shape, data, ends) {
                 Ok(framed) => {
