@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: how fast the driver is, beside others and beside what a device can do at all.
 //!
 //! * [`guest`] boots the benchmark image and makes [`row`]s of its records, [`service`] does the same with the MINIX service in
-//!   the test kernel, [`native`] measures the driver on this machine, [`sizes`] looks at programs.
+//!   the test kernel, [`native`] measures the driver on this machine, [`sizes`] looks at programs, [`minimal`] at
+//!   the smallest one.
 //! * [`table`] prints the rows, and [`goals`] says what the project wants of them. [`page`] draws them.
 //! * [`budget`] is what `cargo xtask test` holds the driver to.
 //! * [`profile`] tells where the instructions go.
@@ -9,6 +10,7 @@
 mod budget;
 mod goals;
 pub(crate) mod guest;
+pub(crate) mod minimal;
 mod native;
 mod page;
 mod profile;
@@ -25,6 +27,8 @@ use image_bench::options::Pass;
 
 pub(crate) use budget::Budget;
 pub(crate) use row::Row;
+
+use sizes::Size;
 
 use crate::build;
 use crate::cli::BenchArgs;
@@ -168,7 +172,9 @@ impl Bench {
 
     fn sizes(&self) -> Result<Vec<Row>> {
         let service = programs::build_service(&self.workspace, self.progress)?;
-        Ok(vec![sizes::row("service", &service.elf)?])
+        let mut rows = minimal::rows(&self.workspace, self.progress)?;
+        rows.push(Size::of(&service.elf)?.row("service"));
+        Ok(rows)
     }
 
     /// Tells of stages that are over or under their budget. `cargo xtask test` fails for the former; here they are figures like
