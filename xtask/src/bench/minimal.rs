@@ -53,7 +53,6 @@ impl Profile {
 /// The programs at one profile.
 #[derive(Clone, Debug)]
 pub(crate) struct Minimal {
-    profile: Profile,
     directory: PathBuf,
 }
 
@@ -64,7 +63,7 @@ impl Minimal {
         let options = ["--profile", profile.name(), "--target", RISCV];
         build::programs(workspace, &heading, &[CRATE], &options, progress)?;
         let directory = workspace.target.join(RISCV).join(profile.name());
-        Ok(Minimal { profile, directory })
+        Ok(Minimal { directory })
     }
 
     /// Where the program of that name is.
