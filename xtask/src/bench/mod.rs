@@ -56,6 +56,9 @@ pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
     if let Some(file) = &args.json {
         write(file, "")?;
     }
+    if let Some(directory) = &args.page {
+        std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    }
     let bench = Bench::prepare(args, workspace)?;
     if let Some(choice) = choice {
         for line in profile::profile(&bench.workspace, &bench.qemu.program, choice, bench.progress)? {

@@ -166,14 +166,14 @@ impl Run {
     }
 
     pub(super) fn offered(&self, bit: u32, on: bool) -> Verdict {
-        let offered = self.device()?.offered[0] >> bit & 1 == 1;
+        let offered = self.device()?.offered >> bit & 1 == 1;
         same(&format!("feature bit {bit} offered"), offered, on)
     }
 
     /// The bit is offered and accepted, or neither.
     pub(super) fn feature(&self, bit: u32, on: bool) -> Verdict {
         self.offered(bit, on)?;
-        let accepted = self.device()?.accepted[0] >> bit & 1 == 1;
+        let accepted = self.device()?.accepted >> bit & 1 == 1;
         same(&format!("feature bit {bit} accepted"), accepted, on)
     }
 

@@ -64,12 +64,17 @@ fn check<T: Into<String>>(name: &str, lines: impl IntoIterator<Item = T>) -> Che
     })
 }
 
-/// Builds a library for the target with every feature set it declares, and the programs of its crate as they are used.
+/// Builds a library for the target with every feature set it declares, and nothing else, and the programs of its crate as they are used.
 fn build(package: &Package) -> Check {
     let name = &package.name;
     let sets = feature_sets(package).unwrap_or_default().into_iter();
     let mut lines: Vec<String> = sets
-        .map(|set| format!("build --package {name} --lib --target {RISCV} --features={}", set))
+        .map(|set| {
+            format!(
+                "build --package {name} --lib --target {RISCV} --no-default-features --features={}",
+                set
+            )
+        })
         .collect();
     if programs(package).next().is_some() {
         // Linked as they are booted: a linker script that does not fit shows only here.

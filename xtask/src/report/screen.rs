@@ -109,7 +109,6 @@ impl Screen {
             let (version, id, block, queue) = (device.version, device.id, device.block_bytes, device.queue_size);
             let size = size(device.capacity.saturating_mul(SECTOR_BYTES as u64));
             let access = if device.read_only { "read-only" } else { "read-write" };
-            let [low, high] = device.accepted.map(u128::from);
             for (name, text) in [
                 (
                     "device",
@@ -119,7 +118,7 @@ impl Screen {
                     "disk",
                     format!("{size}, block {block} bytes, {access}, queue of {queue}"),
                 ),
-                ("features", feature_names(high << 64 | low)),
+                ("features", feature_names(device.accepted)),
             ] {
                 self.row(name, &text, "");
             }
@@ -130,7 +129,7 @@ impl Screen {
         for line in log {
             if let Some((_, bits)) = line.split_once("features 0x") {
                 let bits = bits.split(',').next().unwrap_or_default();
-                features = features.or(u128::from_str_radix(bits, 16).ok());
+                features = features.or(u64::from_str_radix(bits, 16).ok());
             } else if line.starts_with("block device ") {
                 push_new(&mut rows, ("device", line));
             } else if let Some(line) = line.strip_prefix("capacity ") {
@@ -457,15 +456,15 @@ fn outcomes(outcomes: impl IntoIterator<Item = Outcome>) -> String {
 }
 
 /// The names of a set of features.
-fn feature_names(bits: u128) -> String {
+fn feature_names(bits: u64) -> String {
     let common = Features::from_bits_retain(bits);
-    let block = BlkFeatures::from_bits_retain(bits as u64);
-    let names = block.iter_names().map(|(name, flag)| (name, u128::from(flag.bits())));
+    let block = BlkFeatures::from_bits_retain(bits);
+    let names = block.iter_names().map(|(name, flag)| (name, flag.bits()));
     let names: Vec<_> = names
         .chain(common.iter_names().map(|(name, flag)| (name, flag.bits())))
         .collect();
     let unnamed = names.iter().fold(bits, |bits, (_, flag)| bits & !flag);
-    let unnamed = (0..u128::BITS)
+    let unnamed = (0..u64::BITS)
         .filter(|bit| unnamed >> bit & 1 == 1)
         .map(|bit| format!("bit-{bit}"));
     let names = names.iter().map(|(name, _)| (*name).to_owned());

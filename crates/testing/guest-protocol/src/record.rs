@@ -75,10 +75,10 @@ pub enum Since {
 pub struct Device<'a> {
     /// Register layout: 1 (legacy) or 2.
     pub version: u32,
-    /// Feature bits that the device offered, low word first.
-    pub offered: [u64; 2],
+    /// Feature bits that the device offered.
+    pub offered: u64,
     /// Feature bits that the driver accepted.
-    pub accepted: [u64; 2],
+    pub accepted: u64,
     /// Size in sectors.
     pub capacity: u64,
     pub block_bytes: u32,
@@ -357,8 +357,8 @@ mod tests {
             },
             Record::Device(Device {
                 version: 2,
-                offered: [u64::MAX, 1 << 63],
-                accepted: [0; 2],
+                offered: u64::MAX,
+                accepted: 0,
                 capacity: 1,
                 block_bytes: 512,
                 queue_size: 4,

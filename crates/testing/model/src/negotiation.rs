@@ -7,7 +7,7 @@ use crate::wire::feature;
 use crate::wire::status::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FAILED, FEATURES_OK, NEEDS_RESET, SUSPEND};
 
 /// Feature bits that a driver must not accept on a modern interface, by requirement.
-const FORBIDDEN: [(&str, u128); 4] = [
+const FORBIDDEN: [(&str, u64); 4] = [
     // Bits without a meaning.
     ("FEAT-D-04", 0b1111 << 24 | 1 << 31 | 1 << 42),
     // Bits kept for later.
@@ -17,12 +17,12 @@ const FORBIDDEN: [(&str, u128); 4] = [
     // Bits without a meaning for a block device.
     (
         "FEAT-D-07",
-        1 << 0 | 1 << 3 | 1 << 7 | 1 << 8 | 0b11_1111 << 18 | (u128::MAX << 50),
+        1 << 0 | 1 << 3 | 1 << 7 | 1 << 8 | 0b11_1111 << 18 | (u64::MAX << 50),
     ),
 ];
 
 /// The same for a legacy interface.
-const FORBIDDEN_LEGACY: [(&str, u128); 3] = [
+const FORBIDDEN_LEGACY: [(&str, u64); 3] = [
     ("LEG-D-12", 1 << 30),
     ("FEAT-D-04", 0b11 << 25 | 1 << 31),
     ("FEAT-D-07", 1 << 3 | 1 << 8 | 0b11_1111 << 18),

@@ -1,8 +1,8 @@
 //! The configuration space: 96 bytes, most of which exist only with a feature.
 //!
-//! [`BlkConfig::read`] touches a field only if the device offered its feature (`CFG-D-04`), and each with an access of
-//! the field's own width (`MMIO-D-05` to `MMIO-D-07`). The transport makes one consistent snapshot of several
-//! reads.
+//! [`BlkConfig::read`] and [`ConfigSnapshot::read`] touch a field only if the device offered its feature (`CFG-D-04`), and each
+//! with an access of the field's own width (`MMIO-D-05` to `MMIO-D-07`). The transport makes one consistent snapshot of
+//! several reads.
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -192,6 +192,104 @@ pub const FIELDS: [Field; 28] = {
     ]
 };
 
+/// One access to the configuration of a device.
+#[derive(Clone, Copy)]
+struct Access {
+    offset: u8,
+    width: u8,
+    /// The number of the feature that has to be offered.
+    feature: u8,
+}
+
+/// The accesses of a [`ConfigSnapshot`], beside the two to the capacity. They are a table because code for each field is five
+/// times as long.
+const ACCESSES: [Access; FIELDS.len() - 2] = {
+    let mut accesses = [Access {
+        offset: 0,
+        width: 0,
+        feature: 0,
+    }; FIELDS.len() - 2];
+    let (mut next, mut n) = (0, 1);
+    while n < FIELDS.len() {
+        let field = FIELDS[n];
+        // It must not be read before the features are settled (`BLK-D-04`).
+        if field.offset != WRITEBACK_OFFSET {
+            assert!(
+                field.width <= 4 && field.offset < ConfigSpace::BYTES as u16 && field.feature.bits().is_power_of_two()
+            );
+            accesses[next] = Access {
+                offset: field.offset as u8,
+                width: field.width,
+                feature: field.feature.bits().ilog2() as u8,
+            };
+            next += 1;
+        }
+        n += 1;
+    }
+    assert!(next == accesses.len());
+    accesses
+};
+
+/// The content of a configuration space at one time: those fields that the device offered, and zero for the others.
+///
+/// It is what a driver compares and keeps. [`BlkConfig::read`] decodes it, as it does a device.
+#[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ConfigSnapshot {
+    /// Four bytes each, the one with the lowest offset in the lowest bits.
+    words: [u32; ConfigSpace::BYTES / 4],
+}
+
+impl ConfigSnapshot {
+    /// Reads every field whose feature is in `offered`.
+    pub fn read(config: &impl ConfigAccess, offered: BlkFeatures) -> Self {
+        let mut words = [0; ConfigSpace::BYTES / 4];
+        (words[0], words[1]) = (config.read_u32(0), config.read_u32(4));
+        for Access { offset, width, feature } in ACCESSES {
+            if offered.bits() >> feature & 1 == 0 {
+                continue;
+            }
+            let at = u16::from(offset);
+            let value = match width {
+                1 => u32::from(config.read_u8(at)),
+                2 => u32::from(config.read_u16(at)),
+                _ => config.read_u32(at),
+            };
+            if let Some(word) = words.get_mut(usize::from(offset / 4)) {
+                *word |= value << (8 * (offset % 4));
+            }
+        }
+        Self { words }
+    }
+}
+
+impl PartialEq for ConfigSnapshot {
+    fn eq(&self, other: &Self) -> bool {
+        // Element by element: the comparison of whole arrays is a call of `memcmp`, which is larger than all of this.
+        self.words.iter().zip(&other.words).all(|(one, other)| one == other)
+    }
+}
+
+impl Eq for ConfigSnapshot {}
+
+/// Bytes past the end read as zeroes.
+impl ConfigAccess for ConfigSnapshot {
+    #[inline]
+    fn read_u8(&self, offset: u16) -> u8 {
+        (self.read_u32(offset) >> (8 * (offset % 4))) as u8
+    }
+
+    #[inline]
+    fn read_u16(&self, offset: u16) -> u16 {
+        (self.read_u32(offset) >> (8 * (offset % 4))) as u16
+    }
+
+    #[inline]
+    fn read_u32(&self, offset: u16) -> u32 {
+        self.words.get(usize::from(offset / 4)).copied().unwrap_or(0)
+    }
+}
+
 /// Cylinders, heads and sectors: numbers for old software.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -272,6 +370,8 @@ pub struct BlkConfig {
 
 impl BlkConfig {
     /// Reads every field whose feature is in `offered`.
+    // Inlined in any case, so that a caller who looks at some fields of a snapshot has the code for these.
+    #[inline(always)]
     pub fn read(config: &impl ConfigAccess, offered: BlkFeatures) -> Self {
         let has = |feature| offered.contains(feature);
         let ranges = |feature, offset: u16| {

@@ -15,8 +15,8 @@ mod status;
 pub mod zoned;
 
 pub use config::{
-    BlkConfig, ConfigAccess, ConfigSpace, FIELDS, Field, Geometry, RangeLimits, Topology, WRITEBACK_OFFSET,
-    ZeroesLimits, read_capacity,
+    BlkConfig, ConfigAccess, ConfigSnapshot, ConfigSpace, FIELDS, Field, Geometry, RangeLimits, Topology,
+    WRITEBACK_OFFSET, ZeroesLimits, read_capacity,
 };
 pub use features::BlkFeatures;
 pub use identity::{DeviceIdString, Lifetime, ReservedBlocks, Wear};

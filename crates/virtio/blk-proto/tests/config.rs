@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use virtio_blk_proto::zoned::{ZonedConfig, ZonedModel};
 use virtio_blk_proto::{
-    BlkConfig, BlkFeatures, ConfigAccess, ConfigSpace, FIELDS, Geometry, RangeLimits, Sector, Topology,
+    BlkConfig, BlkFeatures, ConfigAccess, ConfigSnapshot, ConfigSpace, FIELDS, Geometry, RangeLimits, Sector, Topology,
     WRITEBACK_OFFSET, ZeroesLimits, read_capacity,
 };
 use zerocopy::{FromBytes, IntoBytes};
@@ -185,6 +185,44 @@ fn check(bytes: [u8; 96], offered: BlkFeatures) {
     let space = ConfigSpace::read_from_bytes(&bytes).unwrap();
     assert_eq!(config, only_offered(everything(&space), offered));
     assert_eq!(config, BlkConfig::read(&space, offered));
+    // A snapshot touches the same fields, and has the same in them.
+    let device = Strict::new(bytes, offered);
+    let snapshot = ConfigSnapshot::read(&device, offered);
+    assert_eq!(*device.seen.borrow(), device.expected(), "a field was left out");
+    assert_eq!(config, BlkConfig::read(&snapshot, offered));
+}
+
+#[test]
+fn snapshots_are_equal_if_every_offered_byte_is() {
+    let snapshot =
+        |bytes: [u8; 96], offered| ConfigSnapshot::read(&ConfigSpace::read_from_bytes(&bytes).unwrap(), offered);
+    let before = distinct();
+    for field in FIELDS {
+        for byte in field.offset..field.offset + u16::from(field.width) {
+            let mut after = before;
+            after[usize::from(byte)] ^= 1;
+            let equal_with = |offered| snapshot(before, offered) == snapshot(after, offered);
+            let is_read = field.offset != WRITEBACK_OFFSET;
+            assert_eq!(equal_with(BlkFeatures::all()), !is_read, "{} byte {byte}", field.name);
+            assert_eq!(
+                equal_with(BlkFeatures::empty()),
+                field.name != "capacity",
+                "{}",
+                field.name
+            );
+        }
+    }
+}
+
+#[test]
+fn bytes_past_the_end_of_a_snapshot_are_zero() {
+    let space = ConfigSpace::read_from_bytes(&[0xFF; 96]).unwrap();
+    let snapshot = ConfigSnapshot::read(&space, BlkFeatures::all());
+    assert_eq!((snapshot.read_u8(92), snapshot.read_u16(34)), (0xFF, 0xFFFF));
+    assert_eq!(
+        (snapshot.read_u8(96), snapshot.read_u16(96), snapshot.read_u32(u16::MAX)),
+        (0, 0, 0)
+    );
 }
 
 /// Each byte is different, so that fields cannot be mistaken for each other.

@@ -8,10 +8,9 @@ use virtio_core::{
     DeviceStatus, DeviceType, Dma, DmaError, DmaSegments, FeatureChoice, Features, Init, Interface, NotLive, PollLimit,
     QueueIndex, QueueSize, ResetTimeout, Transport,
 };
-use virtqueue::{Chains, QueueOptions, RingLayout, VirtQueue};
+use virtqueue::{Chains, CreateError, DmaRing, QueueOptions, RingLayout};
 
 use crate::configuration::{blk_features, read_config};
-use crate::control::Agreement;
 use crate::slot_memory::SlotMemory;
 
 use crate::{DeviceControl, DiskOptions, InitError, Limits, RequestQueue, SUPPORTED_COMMON};
@@ -47,6 +46,14 @@ pub type Halves<T, B, K, const N: usize> = (DeviceControl<T>, DeviceQueue<T, B, 
 /// The request queue of a device with a transport `T`.
 pub type DeviceQueue<T, B, K, const N: usize> = RequestQueue<<T as Transport>::Notifier, B, K, N>;
 
+/// What a request queue is made of: everything but its tables, which are large, and are made where they stay.
+pub(crate) struct QueueParts<D> {
+    pub(crate) options: QueueOptions,
+    pub(crate) ring: DmaRing,
+    pub(crate) slots: SlotMemory,
+    pub(crate) doorbell: D,
+}
+
 impl<T: Transport> DeviceControl<T> {
     /// Brings a device up: initialisation, features, configuration, one request queue.
     ///
@@ -57,107 +64,116 @@ impl<T: Transport> DeviceControl<T> {
     /// See [`InitError`]. The transport comes back. The device then uses none of the memory, which was released; after
     /// [`InitError::Stuck`] it may, and the memory is leaked.
     pub fn start<B: DmaSegments, K, const N: usize>(
-        mut transport: T,
+        transport: T,
         dma: &mut impl Dma,
         options: &DiskOptions,
     ) -> Result<Halves<T, B, K, N>, StartError<T>> {
-        match bring_up(&mut transport, dma, options) {
-            Ok((queue, agreement)) => {
-                let limits = *queue.limits();
-                Ok((Self::new(transport, agreement, limits, options), queue))
+        let mut control = Self::new(transport, options);
+        match control.bring_up(dma, options, N) {
+            Ok(parts) => {
+                let queue = RequestQueue::new(parts, &control);
+                Ok((control, queue))
             }
-            Err(error) => Err(StartError { error, transport }),
+            Err(error) => Err(control.failed(error)),
         }
     }
-}
 
-fn bring_up<T: Transport, B: DmaSegments, K, const N: usize>(
-    transport: &mut T,
-    dma: &mut impl Dma,
-    options: &DiskOptions,
-) -> Result<(DeviceQueue<T, B, K, N>, Agreement), InitError> {
-    let kind = transport.device_type();
-    if kind != DeviceType::BLOCK {
-        return Err(InitError::NotBlock(kind));
-    }
-    let mut init = Init::begin(transport, options.reset_limit)?.acknowledge().driver();
-    let offered = init.offered_features();
-    let choice = FeatureChoice {
-        supported: choose(offered, options, init.peek())?,
-        required: Features::empty(),
-    };
-    let mut init = init.negotiate(choice)?;
-    let accepted = init.accepted_features();
-
-    let interface = init.device().interface();
-    let config = read_config(init.device(), &mut options.config_limit.clone(), blk_features(offered))?;
-
-    if config.capacity.to_bytes().is_none() {
-        return Err(InitError::BadCapacity {
-            sectors: config.capacity.get(),
-        });
-    }
-
-    if crate::ZONED && blk_features(accepted).contains(BlkFeatures::ZONED) {
-        // The device's answer may have changed.
-        choose_zones(&config, blk_features(accepted))?;
-    }
-
-    let limit = init.device().max_queue_size(REQUEST_QUEUE);
-    if limit == 0 {
-        return Err(InitError::NoQueue);
-    }
-    let size = QueueSize::at_most(limit.min(N as u32)).ok_or(InitError::NoQueue)?;
-    let size = size.min(options.max_queue_size);
-    if size.get() < MIN_DESCRIPTORS {
-        return Err(InitError::QueueTooSmall { size: size.get() });
-    }
-    // What the device does not take needs no room in tables.
-    let wanted_segments = options.max_segments.max(1).min(Limits::data_segments(&config));
-    let queue_options = queue_options(size, interface, accepted, wanted_segments, options.chains);
-    let (ring, slots) = allocate::<_, N>(queue_options, dma)?;
-    // Room for header and status was made sure of above.
-    let max_segments = (ring.max_segments() - 2).min(wanted_segments);
-    let limits = Limits::new(&config, blk_features(offered), blk_features(accepted), max_segments);
-
-    // SAFETY: rings and slots were allocated from `dma`, zeroed, and are owned by the queue that is returned, which
-    // touches the rings as a virtqueue only. Every buffer it makes available is slot memory of its own, or belongs to
-    // a request it owns until the device has returned it (`DmaSegments`); dropping the queue leaks both.
-    let enabled = unsafe { init.enable_queue(REQUEST_QUEUE, &ring.setup()) };
-    if let Err(error) = enabled {
-        drop(init);
-        // DRIVER_OK was not set, but a device that was told addresses it did not take may think about them for longer, and
-        // the caller, who gets the transport back, can write any status to it.
-        reset_after_trouble(transport, options.reset_limit)?;
-        dma.release(ring.into_region(|_| {}));
-        dma.release(slots.into_region());
-        return Err(InitError::Queue(error));
-    }
-    let doorbell = init.device().notifier(REQUEST_QUEUE, accepted);
-    let mut queue = RequestQueue::new(ring, slots, doorbell, limits);
-    queue.suppress_interrupts();
-    let accepted = match init.finish() {
-        Ok(accepted) => accepted,
-        Err(NotLive { status }) => {
-            // What is dropped on the way out with an error is leaked.
-            reset_after_trouble(transport, options.reset_limit)?;
-            // SAFETY: the device this queue was made for has just reported that it is reset.
-            unsafe { queue.abort(dma, |_| {}) };
-            return Err(InitError::NotLive { status });
+    pub(crate) fn failed(self, error: InitError) -> StartError<T> {
+        StartError {
+            error,
+            transport: self.into_transport(),
         }
-    };
-    info!(
-        "block device live: {} sectors, features {:#x}, queue of {}",
-        config.capacity.get(),
-        accepted.low(),
-        size.get()
-    );
-    let agreement = Agreement {
-        offered,
-        accepted,
-        config,
-    };
-    Ok((queue, agreement))
+    }
+
+    /// Brings the device up. Its queue has room for `capacity` descriptors at most.
+    pub(crate) fn bring_up(
+        &mut self,
+        dma: &mut impl Dma,
+        options: &DiskOptions,
+        capacity: usize,
+    ) -> Result<QueueParts<T::Notifier>, InitError> {
+        let kind = self.transport.device_type();
+        if kind != DeviceType::BLOCK {
+            return Err(InitError::NotBlock(kind));
+        }
+        let mut init = Init::begin(&mut self.transport, options.reset_limit)?
+            .acknowledge()
+            .driver();
+        self.offered = init.offered_features();
+        let offered = blk_features(self.offered);
+        let choice = FeatureChoice {
+            supported: choose(self.offered, options, init.peek())?,
+            required: Features::empty(),
+        };
+        let mut init = init.negotiate(choice)?;
+        self.accepted = init.accepted_features();
+        let accepted = blk_features(self.accepted);
+
+        let interface = init.device().interface();
+        self.config = read_config(init.device(), &mut options.config_limit.clone(), offered)?;
+        let config = BlkConfig::read(&self.config, offered);
+
+        if config.capacity.to_bytes().is_none() {
+            return Err(InitError::BadCapacity {
+                sectors: config.capacity.get(),
+            });
+        }
+
+        if crate::ZONED && accepted.contains(BlkFeatures::ZONED) {
+            // The device's answer may have changed.
+            choose_zones(&config, accepted)?;
+        }
+
+        let limit = init.device().max_queue_size(REQUEST_QUEUE);
+        if limit == 0 {
+            return Err(InitError::NoQueue);
+        }
+        let size = QueueSize::at_most(limit.min(capacity as u32)).ok_or(InitError::NoQueue)?;
+        let size = size.min(options.max_queue_size);
+        if size.get() < MIN_DESCRIPTORS {
+            return Err(InitError::QueueTooSmall { size: size.get() });
+        }
+        // What the device does not take needs no room in tables.
+        let wanted_segments = options.max_segments.max(1).min(Limits::data_segments(&config));
+        let queue_options = queue_options(size, interface, self.accepted, wanted_segments, options.chains);
+        // Room for header and status was made sure of above.
+        let max_segments = (queue_options.max_segments() - 2).min(wanted_segments);
+        self.limits = Limits::new(&config, offered, accepted, max_segments);
+        let (ring, slots) = allocate(&queue_options, dma)?;
+
+        // SAFETY: rings and slots were allocated from `dma`, zeroed, and are owned by the queue that is made of them, which
+        // touches the rings as a virtqueue only. Every buffer it makes available is slot memory of its own, or belongs to
+        // a request it owns until the device has returned it (`DmaSegments`); dropping the queue leaks both.
+        let live = match unsafe { init.enable_queue(REQUEST_QUEUE, &ring.setup()) } {
+            Ok(()) => init
+                .finish()
+                .map_err(|NotLive { status }| InitError::NotLive { status }),
+            Err(error) => {
+                drop(init);
+                Err(InitError::Queue(error))
+            }
+        };
+        if let Err(error) = live {
+            // Also if DRIVER_OK was not set: a device that was told addresses it did not take may think about them for longer,
+            // and the caller, who gets the transport back, can write any status to it. What is dropped with an error is leaked.
+            reset_after_trouble(&mut self.transport, options.reset_limit)?;
+            dma.release(ring.into_region());
+            dma.release(slots.into_region());
+            return Err(error);
+        }
+        info!(
+            "block device live: {} sectors, features {:#x}, queue of {}",
+            config.capacity.get(),
+            self.accepted.low(),
+            size.get()
+        );
+        Ok(QueueParts {
+            options: queue_options,
+            ring,
+            slots,
+            doorbell: self.transport.notifier(REQUEST_QUEUE, self.accepted),
+        })
+    }
 }
 
 /// Resets a device that failed after its queue was enabled, and marks it as failed (`INIT-D-18`).
@@ -184,8 +200,8 @@ fn choose<T: Transport>(offered: Features, options: &DiskOptions, transport: &T)
     }
     if blk_features(offered).contains(BlkFeatures::ZONED) {
         let fields = BlkFeatures::ZONED | BlkFeatures::BLK_SIZE & blk_features(offered);
-        let config = read_config(transport, &mut options.config_limit.clone(), fields)?;
-        blk = choose_zones(&config, blk)?;
+        let snapshot = read_config(transport, &mut options.config_limit.clone(), fields)?;
+        blk = choose_zones(&BlkConfig::read(&snapshot, fields), blk)?;
     }
     let common = wanted & SUPPORTED_COMMON;
     Ok(common | (Features::from_low(blk.bits()) & wanted))
@@ -234,16 +250,14 @@ fn queue_options(
 }
 
 /// Allocates rings and slots of a queue.
-fn allocate<T, const N: usize>(
-    options: QueueOptions,
-    dma: &mut impl Dma,
-) -> Result<(VirtQueue<T, N>, SlotMemory), InitError> {
-    let ring_layout = options.offsets().memory().ok_or(DmaError::UnsupportedLayout)?;
+fn allocate(options: &QueueOptions, dma: &mut impl Dma) -> Result<(DmaRing, SlotMemory), InitError> {
+    let offsets = options.offsets();
+    let ring_layout = offsets.memory().ok_or(DmaError::UnsupportedLayout)?;
     let slot_layout = SlotMemory::layout(options.size).ok_or(DmaError::UnsupportedLayout)?;
 
-    let ring = VirtQueue::new(options, dma.allocate(ring_layout)?).map_err(|(error, region)| {
+    let ring = DmaRing::new(offsets, dma.allocate(ring_layout)?).map_err(|region| {
         dma.release(region);
-        InitError::Ring(error)
+        CreateError::BadMemory
     })?;
     let slots = dma.allocate(slot_layout).and_then(|region| {
         SlotMemory::new(options.size, region).map_err(|region| {
@@ -254,7 +268,7 @@ fn allocate<T, const N: usize>(
     match slots {
         Ok(slots) => Ok((ring, slots)),
         Err(error) => {
-            dma.release(ring.into_region(|_| {}));
+            dma.release(ring.into_region());
             Err(error.into())
         }
     }

@@ -51,6 +51,7 @@ impl<B, K> ChainToken<B, K> {
     #[inline]
     pub(crate) fn whole(request: Request<B, K>, sectors: u32) -> Self {
         let (transfer, first) = match request.operation {
+            _ if !crate::FRAMES => return Self::Command { request, sectors },
             Operation::Read(first) => (Transfer::Read, first),
             Operation::Write(first) => (Transfer::Write, first),
             _ => return Self::Command { request, sectors },

@@ -1,6 +1,6 @@
 //! The configuration and the features of a block device, read through its transport.
 
-use virtio_blk_proto::{BlkConfig, BlkFeatures, ConfigAccess};
+use virtio_blk_proto::{BlkFeatures, ConfigAccess, ConfigSnapshot};
 use virtio_core::{ConfigReader, ConfigUnstable, Features, PollLimit, Transport, read_consistent};
 
 /// Reads every field of the configuration whose feature is in `offered`, within `limit`.
@@ -12,8 +12,10 @@ pub(crate) fn read_config<T: Transport>(
     transport: &T,
     limit: &mut PollLimit,
     offered: BlkFeatures,
-) -> Result<BlkConfig, ConfigUnstable> {
-    read_consistent(transport, limit, |reader| BlkConfig::read(&Fields(reader), offered))
+) -> Result<ConfigSnapshot, ConfigUnstable> {
+    read_consistent(transport, limit, |reader| {
+        ConfigSnapshot::read(&Fields(reader), offered)
+    })
 }
 
 /// Lets the block protocol read configuration fields within a limit.

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use virtio_blk_proto::{BlkConfig, BlkFeatures, Sector, WRITEBACK_OFFSET};
+use virtio_blk_proto::{BlkConfig, BlkFeatures, ConfigSnapshot, Sector, WRITEBACK_OFFSET};
 use virtio_core::{ConfigUnstable, DeviceStatus, Features, InterruptCauses, PollLimit, ResetTimeout, Transport};
 
 use crate::configuration::{blk_features, read_config};
@@ -68,38 +68,27 @@ pub struct ConfigChange {
     pub needs_reset: bool,
 }
 
-/// What a device and its driver agreed on at bring-up.
-pub(crate) struct Agreement {
-    pub(crate) offered: Features,
-    pub(crate) accepted: Features,
-    pub(crate) config: BlkConfig,
-}
-
 /// The control half of a live block device: everything but its queue.
 pub struct DeviceControl<T> {
-    transport: T,
-    offered: Features,
-    accepted: Features,
-    config: BlkConfig,
-    limits: Limits,
+    pub(crate) transport: T,
+    pub(crate) offered: Features,
+    pub(crate) accepted: Features,
+    pub(crate) config: ConfigSnapshot,
+    pub(crate) limits: Limits,
     reset_limit: PollLimit,
     config_limit: PollLimit,
     interrupts: InterruptCounters,
 }
 
 impl<T: Transport> DeviceControl<T> {
-    pub(crate) fn new(transport: T, agreement: Agreement, limits: Limits, options: &DiskOptions) -> Self {
-        let Agreement {
-            offered,
-            accepted,
-            config,
-        } = agreement;
+    /// The control half of a device that is to be brought up.
+    pub(crate) fn new(transport: T, options: &DiskOptions) -> Self {
         Self {
             transport,
-            offered,
-            accepted,
-            config,
-            limits,
+            offered: Features::empty(),
+            accepted: Features::empty(),
+            config: ConfigSnapshot::default(),
+            limits: Limits::default(),
             reset_limit: options.reset_limit,
             config_limit: options.config_limit,
             interrupts: InterruptCounters::default(),
@@ -117,8 +106,8 @@ impl<T: Transport> DeviceControl<T> {
     }
 
     /// The configuration as last read.
-    pub fn config(&self) -> &BlkConfig {
-        &self.config
+    pub fn config(&self) -> BlkConfig {
+        BlkConfig::read(&self.config, blk_features(self.offered))
     }
 
     /// The limits of the disk.
@@ -219,7 +208,8 @@ impl<T: Transport> DeviceControl<T> {
         let offered = blk_features(self.offered);
         let config = read_config(&self.transport, limit, offered)?;
         let before = self.limits.capacity;
-        let mut limits = Limits::new(&config, offered, blk_features(self.accepted), self.limits.max_segments);
+        let told = BlkConfig::read(&config, offered);
+        let mut limits = Limits::new(&told, offered, blk_features(self.accepted), self.limits.max_segments);
         // The values that a live queue was laid out for stay.
         limits.block_bytes = self.limits.block_bytes;
         limits.zoned = self.limits.zoned;

@@ -15,11 +15,14 @@ use crate::{
 ///
 /// See [`RequestQueue`] for the type parameters. [`into_parts`](Self::into_parts) separates the two halves for use on
 /// different harts.
+// In this order in memory: the table of the chains, which is long, comes last, so that the offset of a load or store reaches
+// everything else.
+#[repr(C)]
 pub struct Disk<T: Transport, B, K, const N: usize> {
-    control: DeviceControl<T>,
-    queue: RequestQueue<T::Notifier, B, K, N>,
     /// A change of the configuration was announced that could not be read yet.
     config_due: bool,
+    control: DeviceControl<T>,
+    queue: RequestQueue<T::Notifier, B, K, N>,
 }
 
 /// What an interrupt was about.
@@ -54,12 +57,15 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     ///
     /// See [`StartError`].
     pub fn start(transport: T, dma: &mut impl Dma, options: &DiskOptions) -> Result<Self, StartError<T>> {
-        let (control, queue) = DeviceControl::start(transport, dma, options)?;
-        Ok(Self {
-            control,
-            queue,
-            config_due: false,
-        })
+        let mut control = DeviceControl::new(transport, options);
+        match control.bring_up(dma, options, N) {
+            Ok(parts) => Ok(Self {
+                queue: RequestQueue::new(parts, &control),
+                control,
+                config_due: false,
+            }),
+            Err(error) => Err(control.failed(error)),
+        }
     }
 
     /// The two halves.
@@ -78,7 +84,7 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     }
 
     /// The configuration as last read.
-    pub fn config(&self) -> &BlkConfig {
+    pub fn config(&self) -> BlkConfig {
         self.control.config()
     }
 
@@ -105,7 +111,7 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     /// # Errors
     ///
     /// See [`Rejected`].
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub fn submit(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         self.queue.submit(request)
     }

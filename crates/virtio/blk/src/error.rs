@@ -103,6 +103,10 @@ pub enum SubmitError {
     /// Nothing to transfer.
     #[error("nothing to transfer")]
     Empty,
+    /// It takes more than one device request, or has empty pieces, and the driver is built without the feature `split`: submit it
+    /// in smaller parts.
+    #[error("more than the device takes at once")]
+    TooLarge,
     /// One block of the data lies in more pieces than the device takes in one request: copy it together.
     #[error("a block lies in more pieces than the device takes")]
     TooScattered,

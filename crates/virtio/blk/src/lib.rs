@@ -37,8 +37,15 @@ pub use request::{Answer, Completion, Operation, OperationKind, Rejected, Reques
 pub use virtqueue::{Chains, DeviceFault, QueueState};
 pub use zone_table::{TrackedZone, ZoneTable};
 
-/// Whether the driver is built for zones. Without the feature, the code for them is left out.
+// What the driver is built for. Without a feature, the code for it is left out.
 const ZONED: bool = cfg!(feature = "zoned");
+const SPLIT: bool = cfg!(feature = "split");
+const RANGES: bool = cfg!(feature = "ranges");
+const IDENTIFY: bool = cfg!(feature = "identify");
+const LIFETIME: bool = cfg!(feature = "lifetime");
+
+/// Whether reads and writes in one piece go a quick way of their own. A build for size leaves it out.
+const FRAMES: bool = cfg!(not(optimize_for_size));
 
 /// The protocol's own types, as far as they appear in this crate's interface.
 pub use virtio_blk_proto as proto;

@@ -36,7 +36,7 @@ const SECTOR_SHIFT: u32 = SECTOR_BYTES.trailing_zeros();
 /// a read take the second for the status byte. *No limit* for discards and zeroes is safe, since a device answers what is too
 /// much for it with an error and nothing is lost. For secure erase it would not be: a caller relies on all of it being gone, so
 /// a device that leaves its limits open is not asked (Linux refuses such a device altogether).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Limits {
     /// Size of the disk.
@@ -76,19 +76,22 @@ impl Limits {
             Some(limit) if limit != 0 => limit,
             _ => u32::MAX,
         };
-        let discard = config.discard.map(|limits| RangeLimits {
+        let discard = config.discard.filter(|_| crate::RANGES).map(|limits| RangeLimits {
             max_sectors: limit_or_none(limits.max_sectors),
             max_segments: limits.max_segments.max(1),
             ..limits
         });
-        let write_zeroes = config.write_zeroes.map(|limits| ZeroesLimits {
-            max_sectors: limit_or_none(limits.max_sectors),
-            max_segments: limits.max_segments.max(1),
-            ..limits
-        });
+        let write_zeroes = config
+            .write_zeroes
+            .filter(|_| crate::RANGES)
+            .map(|limits| ZeroesLimits {
+                max_sectors: limit_or_none(limits.max_sectors),
+                max_segments: limits.max_segments.max(1),
+                ..limits
+            });
         let secure_erase = config
             .secure_erase
-            .filter(|limits| limits.max_sectors > 0 && limits.max_segments > 0);
+            .filter(|limits| crate::RANGES && limits.max_sectors > 0 && limits.max_segments > 0);
         Self {
             capacity: config.capacity,
             block_bytes: config.block_bytes(),
@@ -97,7 +100,7 @@ impl Limits {
             max_segment_bytes: size_max,
             max_request_bytes: MAX_REQUEST_BYTES,
             flush: has(BlkFeatures::FLUSH),
-            lifetime: has(BlkFeatures::LIFETIME),
+            lifetime: crate::LIFETIME && has(BlkFeatures::LIFETIME),
             discard: discard.filter(|_| has(BlkFeatures::DISCARD)),
             write_zeroes: write_zeroes.filter(|_| has(BlkFeatures::WRITE_ZEROES)),
             secure_erase: secure_erase.filter(|_| has(BlkFeatures::SECURE_ERASE)),
@@ -205,7 +208,7 @@ impl PlainTransfers {
     };
 
     pub(crate) fn new(limits: &Limits) -> Self {
-        if limits.zones().is_some() {
+        if !crate::FRAMES || limits.zones().is_some() {
             return Self::NONE;
         }
         let capacity = limits.capacity.get();

@@ -6,8 +6,8 @@ use virtqueue::Chains;
 
 /// Every block feature the driver has code for (`FEAT-D-03`).
 ///
-/// Not among them: MQ, since one queue is driven; the legacy SCSI and BARRIER. ZONED is among them with the
-/// feature `zoned`, but not in the default of
+/// Not among them: MQ, since one queue is driven; the legacy SCSI and BARRIER. DISCARD, WRITE_ZEROES and SECURE_ERASE are among
+/// them with the feature `ranges`, LIFETIME with `lifetime`, ZONED with `zoned`; this one is not in the default of
 /// [`DiskOptions::features`]: the caller has to know about zones, too, and says so by [`DiskOptions::with_zones`].
 pub const SUPPORTED_BLK: BlkFeatures = BlkFeatures::SIZE_MAX
     .union(BlkFeatures::SEG_MAX)
@@ -17,15 +17,15 @@ pub const SUPPORTED_BLK: BlkFeatures = BlkFeatures::SIZE_MAX
     .union(BlkFeatures::FLUSH)
     .union(BlkFeatures::TOPOLOGY)
     .union(BlkFeatures::CONFIG_WCE)
-    .union(BlkFeatures::DISCARD)
-    .union(BlkFeatures::WRITE_ZEROES)
-    .union(BlkFeatures::LIFETIME)
-    .union(BlkFeatures::SECURE_ERASE)
-    .union(if crate::ZONED {
-        BlkFeatures::ZONED
-    } else {
-        BlkFeatures::empty()
-    });
+    .union(only_if(crate::RANGES, BlkFeatures::DISCARD))
+    .union(only_if(crate::RANGES, BlkFeatures::WRITE_ZEROES))
+    .union(only_if(crate::RANGES, BlkFeatures::SECURE_ERASE))
+    .union(only_if(crate::LIFETIME, BlkFeatures::LIFETIME))
+    .union(only_if(crate::ZONED, BlkFeatures::ZONED));
+
+const fn only_if(built: bool, features: BlkFeatures) -> BlkFeatures {
+    if built { features } else { BlkFeatures::empty() }
+}
 
 /// Every common feature the driver has code for. VERSION_1 is accepted in any case.
 ///

@@ -7,9 +7,10 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 
 use virtio_blk_proto::{RequestHeader, RequestType, SECTOR_BYTES, Sector, Status};
-use virtio_core::{Dma, DmaSegments, QueueNotifier};
+use virtio_core::{Dma, DmaSegments, QueueNotifier, Transport};
 use virtqueue::{ChainError, Data, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
 
+use crate::bring_up::QueueParts;
 use crate::chain_token::{ChainToken, Part};
 use crate::counters::Tally;
 use crate::limits::PlainTransfers;
@@ -17,7 +18,10 @@ use crate::slot_memory::SlotMemory;
 use crate::split_requests::{SplitRequest, SplitRequests};
 use crate::work::Work;
 use crate::zone_request::append_sector;
-use crate::{Answer, Completion, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError, ZoneTable};
+use crate::{
+    Answer, Completion, DeviceControl, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError,
+    ZoneTable,
+};
 
 /// Header, one segment that the device reads, and the status.
 const WRITE: Shape = Shape::with_readable(1, 1).expect("1 is a number for a shape");
@@ -33,31 +37,38 @@ const READ: Shape = Shape::with_writable(2, 1).expect("2 is a number for a shape
 ///
 /// Dropping a queue whose device was not reset leaks its memory and the requests still in it, because the device may
 /// be using them. [`Disk::shut_down`](crate::Disk::shut_down) is how to get everything back.
+// In this order in memory: the table of the chains, which is long, comes last, so that the offset of a load or store reaches
+// everything else.
+#[repr(C)]
 pub struct RequestQueue<D, B, K, const N: usize> {
-    // Not dropped, because the device may be using the buffers of the requests.
-    ring: ManuallyDrop<VirtQueue<ChainToken<B, K>, N>>,
-    slots: SlotMemory,
-    splits: ManuallyDrop<SplitRequests<B, K>>,
     /// The request whose later parts wait for room, or for earlier parts.
     waiting: Option<u16>,
     doorbell: D,
     limits: Limits,
     plain: PlainTransfers,
+    slots: SlotMemory,
     counters: QueueCounters,
+    // Not dropped, because the device may be using the buffers of the requests.
+    ring: ManuallyDrop<VirtQueue<ChainToken<B, K>, N>>,
+    splits: ManuallyDrop<SplitRequests<B, K>>,
 }
 
 impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, N> {
-    pub(crate) fn new(ring: VirtQueue<ChainToken<B, K>, N>, slots: SlotMemory, doorbell: D, limits: Limits) -> Self {
-        Self {
-            ring: ManuallyDrop::new(ring),
-            slots,
-            splits: ManuallyDrop::new(SplitRequests::new()),
+    /// Interrupts are suppressed at first.
+    pub(crate) fn new<T: Transport>(parts: QueueParts<D>, control: &DeviceControl<T>) -> Self {
+        let limits = *control.limits();
+        let mut queue = Self {
             waiting: None,
-            doorbell,
+            doorbell: parts.doorbell,
             plain: PlainTransfers::new(&limits),
             limits,
+            slots: parts.slots,
             counters: QueueCounters::default(),
-        }
+            ring: ManuallyDrop::new(VirtQueue::with_memory(parts.options, parts.ring)),
+            splits: ManuallyDrop::new(SplitRequests::new()),
+        };
+        queue.suppress_interrupts();
+        queue
     }
 
     /// The limits of the disk.
@@ -118,8 +129,11 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// completion.
     // Always inlined: then the request goes from where it is made to its slot without lying in between, and what depends on its
     // operation is not there.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub fn submit(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        if !crate::FRAMES {
+            return self.submit_planned(request);
+        }
         // Most requests are like one before: of the same direction, in one piece.
         if let Some((first, shape, most)) = self.transfer(request.operation)
             && let &[segment] = request.segments()
@@ -197,7 +211,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             Ok(put) => put,
             Err(error) => return self.reject(submit_error(error), request),
         };
-        if rest.is_sent() {
+        if !crate::SPLIT || rest.is_sent() {
             // Of a chain with a header, none is refused.
             let _ = chain.submit(ChainToken::whole(request, sectors));
             return Ok(());
@@ -221,7 +235,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             return Err(SubmitError::Broken(fault));
         }
         let work = Work::plan(request.operation, request.segments(), &self.limits)?;
-        if self.waiting.is_some() {
+        if crate::SPLIT && self.waiting.is_some() {
             return Err(SubmitError::QueueFull);
         }
         Ok(work)
@@ -357,7 +371,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     #[inline]
     fn poll_each(&mut self, each: &mut impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
         let count = self.take_used(each)?;
-        match self.waiting {
+        match self.waiting.filter(|_| crate::SPLIT) {
             None => Ok(count),
             Some(number) => Ok(count.wrapping_add(u32::from(self.send_waiting(number, each)))),
         }
@@ -385,7 +399,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
 
     /// Takes the chains that the device is found to be done with, once it was looked at. Transfers gone well are noted in `tally`.
     /// Returns how many other requests are over.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     fn take_announced(
         &mut self,
         tally: &mut Tally,
@@ -393,6 +407,13 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     ) -> Result<u32, DeviceFault> {
         let mut others = 0;
         if self.ring.has_used()? {
+            if !crate::FRAMES {
+                while let Some(chain) = self.ring.next_used() {
+                    let status = self.slots.status(chain.slot());
+                    others += u32::from(self.take_other(chain, status, each)?);
+                }
+                return Ok(others);
+            }
             while let Some((chain, status)) = self.take_transfers(tally, each) {
                 others += u32::from(self.take_other(chain, status, each)?);
             }
@@ -402,7 +423,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
 
     /// Takes those used chains that are transfers gone well. Stops at one that is something else, and returns it with its status.
     // The loop calls nothing but `each`, and that in one place, so that what it needs of the queue can stay in registers.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     fn take_transfers(
         &mut self,
         tally: &mut Tally,
@@ -453,6 +474,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
                 self.hand_over(request.complete(bytes, result), each);
                 Ok(true)
             }
+            ChainToken::Part(_) if !crate::SPLIT => Ok(false),
             ChainToken::Part(Part { request, sectors }) => {
                 self.counters.odd_lengths += u64::from(odd_length);
                 if let Some(split) = self.splits.get_mut(request) {
@@ -475,12 +497,14 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// What the device has answered to a request that went well.
     fn answer(&self, operation: Operation, slot: u16, sectors: u32) -> Result<Answer, IoError> {
         match operation {
-            Operation::Identify => Ok(Answer::Id(self.slots.id(slot))),
-            Operation::Lifetime => Ok(Answer::Lifetime(self.slots.lifetime(slot))),
+            Operation::Identify if crate::IDENTIFY => Ok(Answer::Id(self.slots.id(slot))),
+            Operation::Lifetime if crate::LIFETIME => Ok(Answer::Lifetime(self.slots.lifetime(slot))),
             Operation::Append(zone) if crate::ZONED => {
                 append_sector(zone, sectors, slot, &self.slots, &self.limits).map(Answer::Appended)
             }
             Operation::Append(_)
+            | Operation::Identify
+            | Operation::Lifetime
             | Operation::Read(_)
             | Operation::Write(_)
             | Operation::Flush

@@ -6,7 +6,7 @@ use crate::work::Work;
 use crate::{Answer, Completion, IoError, Request};
 
 /// How many there can be at a time. Each keeps several chains in flight, so a few of them keep a device busy.
-const ROOM: usize = 8;
+const ROOM: usize = if crate::SPLIT { 8 } else { 0 };
 
 /// A request of which parts are with the device, or still to be sent.
 #[derive(Debug)]

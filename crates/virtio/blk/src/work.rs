@@ -128,7 +128,7 @@ impl Work {
             Operation::SecureErase(range) => Self::plan_range(RangeRequest::SecureErase, range, limits),
             Operation::Flush => only_if(limits.flush, Self::Flush),
             Operation::Lifetime => only_if(limits.lifetime, Self::Lifetime),
-            Operation::Identify => Ok(Self::Identify),
+            Operation::Identify => only_if(crate::IDENTIFY, Self::Identify),
             Operation::ReportZones(_)
             | Operation::Append(_)
             | Operation::OpenZone(_)
@@ -162,6 +162,9 @@ impl Work {
                 bytes: left as u32,
             });
         }
+        if !crate::SPLIT {
+            return Err(SubmitError::TooLarge);
+        }
         if !is_splittable(transfer, segments, first, left, limits) {
             return Err(SubmitError::TooScattered);
         }
@@ -175,6 +178,9 @@ impl Work {
 
     #[inline(never)]
     fn plan_range(request: RangeRequest, range: SectorRange, limits: &Limits) -> Result<Self, SubmitError> {
+        if !crate::RANGES {
+            return Err(SubmitError::Unsupported);
+        }
         limits.check_writable()?;
         // A device that does not take one range of one block is of no use.
         request
@@ -250,31 +256,30 @@ impl Work {
         limits: &Limits,
         slots: &mut SlotMemory,
     ) -> Result<(u32, Self), ChainError> {
-        let whole = Cursor::default();
         let put = match self {
-            Self::Whole { transfer, first, bytes } => put_next_part(
-                chain,
-                slots,
-                segments,
-                limits,
-                transfer,
-                first,
-                (whole, u64::from(bytes)),
-            )?,
+            Self::Whole { transfer, first, bytes } => {
+                start(chain, slots, transfer.header(first))?;
+                for &segment in segments {
+                    put_piece(chain, transfer, segment)?;
+                }
+                (bytes / SECTOR_BYTES as u32, Self::Sent)
+            }
             Self::Data {
                 transfer,
                 next,
                 cursor,
                 left,
-            } => put_next_part(chain, slots, segments, limits, transfer, next, (cursor, left))?,
-            Self::Range(request, range) => put_range(chain, slots, request, range, limits)?,
+            } if crate::SPLIT => put_next_part(chain, slots, segments, limits, transfer, next, (cursor, left))?,
+            Self::Range(request, range) if crate::RANGES => put_range(chain, slots, request, range, limits)?,
             Self::Flush => put_command(chain, slots, RequestType::FLUSH, 0)?,
-            Self::Identify => put_command(chain, slots, RequestType::GET_ID, DeviceIdString::BYTES)?,
-            Self::Lifetime => put_command(chain, slots, RequestType::GET_LIFETIME, Lifetime::BYTES)?,
+            Self::Identify if crate::IDENTIFY => put_command(chain, slots, RequestType::GET_ID, DeviceIdString::BYTES)?,
+            Self::Lifetime if crate::LIFETIME => put_command(chain, slots, RequestType::GET_LIFETIME, Lifetime::BYTES)?,
             Self::Zone(request) if crate::ZONED => {
                 return Ok((request.put(chain, segments, limits, slots)?, Self::Sent));
             }
-            Self::Zone(_) | Self::Sent => return Err(ChainError::Empty),
+            Self::Data { .. } | Self::Range(..) | Self::Identify | Self::Lifetime | Self::Zone(_) | Self::Sent => {
+                return Err(ChainError::Empty);
+            }
         };
         chain.writable(slots.status_segment(chain.slot()))?;
         Ok(put)
@@ -295,6 +300,19 @@ fn start<T, const N: usize>(
     chain.readable(header)
 }
 
+/// Puts a piece of data into the chain.
+#[inline]
+fn put_piece<T, const N: usize>(
+    chain: &mut RequestChain<'_, T, N>,
+    transfer: Transfer,
+    piece: Segment,
+) -> Result<(), ChainError> {
+    match transfer {
+        Transfer::Read => chain.writable(piece),
+        Transfer::Write => chain.readable(piece),
+    }
+}
+
 /// Puts the part of a transfer that begins at sector `next` into the chain. `left` is where the buffer goes on, and how many
 /// bytes are left. Also answers what is left after it.
 fn put_next_part<T, const N: usize>(
@@ -309,10 +327,7 @@ fn put_next_part<T, const N: usize>(
     let part = next_part(transfer, segments, cursor, next, left, limits).ok_or(ChainError::TooManySegments)?;
     start(chain, slots, transfer.header(next))?;
     for piece in part.pieces(segments, limits) {
-        match transfer {
-            Transfer::Read => chain.writable(piece)?,
-            Transfer::Write => chain.readable(piece)?,
-        }
+        put_piece(chain, transfer, piece)?;
     }
     Ok((part.sectors(), after_part(transfer, next, part, left)))
 }

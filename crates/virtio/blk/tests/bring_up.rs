@@ -45,7 +45,7 @@ fn configuration_and_limits_are_those_of_the_device() {
         ..ModelConfig::modern().offer(feature::SIZE_MAX)
     };
     let rig = Rig::<16>::new(config);
-    let told = *rig.disk.config();
+    let told = rig.disk.config();
     assert_eq!(told.capacity, Sector(0x1_2345_6780));
     let geometry = told.geometry.unwrap();
     assert_eq!((geometry.cylinders, geometry.heads, geometry.sectors), (1000, 3, 17));

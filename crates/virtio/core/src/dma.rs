@@ -65,6 +65,9 @@ impl fmt::Display for DeviceAddr {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
+// As wide as the fields of a region, with which it shares its place in a result: a compiler takes a word apart into bytes if one
+// byte of it has another use.
+#[repr(usize)]
 pub enum DmaError {
     /// The platform has no contiguous memory of that size left.
     #[error("no contiguous DMA memory of that size is left")]

@@ -1,14 +1,15 @@
 //! Feature bits that belong to every device: queues, negotiation, transports.
 //!
-//! The bits of a device type (0 to 23 and 50 to 127) are named by the crate that knows the type; here they are merely
-//! kept. The set holds 128 bits, four words of the register interface, and keeps bits without a name.
+//! The bits of a device type (0 to 23 and 50 to 63) are named by the crate that knows the type; here they are merely
+//! kept. The set holds 64 bits, two words of the register interface, and keeps bits without a name. Bits 64 to 127 have a
+//! meaning for network devices alone; a driver that does not ask for them accepts none.
 
 use bitflags::bitflags;
 
 bitflags! {
     /// A set of feature bits (VirtIO 1.4, "Feature Bits" and "Reserved Feature Bits").
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-    pub struct Features: u128 {
+    pub struct Features: u64 {
         /// Legacy only: the device notifies when it runs out of buffers, suppressed or not.
         const NOTIFY_ON_EMPTY = 1 << 24;
         /// Legacy only: descriptor boundaries are free.
@@ -47,10 +48,10 @@ bitflags! {
 
 impl Features {
     /// Number of 32-bit words in the set.
-    pub const WORDS: u32 = 4;
+    pub const WORDS: u32 = 2;
 
     /// The words a legacy interface has: bits 0 to 31 (`LEG-N-04`).
-    pub const LEGACY: Self = Self::from_bits_retain(u32::MAX as u128);
+    pub const LEGACY: Self = Self::from_bits_retain(u32::MAX as u64);
 
     /// Bits that only mean something on a legacy interface; on a modern one they are undefined (`FEAT-D-04`).
     pub const LEGACY_ONLY: Self = Self::NOTIFY_ON_EMPTY.union(Self::ANY_LAYOUT);
@@ -58,13 +59,13 @@ impl Features {
     /// A set of the bits 0 to 63.
     #[inline]
     pub const fn from_low(bits: u64) -> Self {
-        Self::from_bits_retain(bits as u128)
+        Self::from_bits_retain(bits)
     }
 
     /// Bits 0 to 63.
     #[inline]
     pub const fn low(self) -> u64 {
-        self.bits() as u64
+        self.bits()
     }
 
     /// Word `index` of the register interface: bits `32 * index` to `32 * index + 31`. Words past the set are zero.
@@ -85,15 +86,15 @@ impl Features {
             return self;
         }
         let shift = 32 * index;
-        let cleared = self.bits() & !((u32::MAX as u128) << shift);
-        Self::from_bits_retain(cleared | ((word as u128) << shift))
+        let cleared = self.bits() & !((u32::MAX as u64) << shift);
+        Self::from_bits_retain(cleared | ((word as u64) << shift))
     }
 }
 
 #[cfg(feature = "defmt")]
 impl defmt::Format for Features {
     fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "Features({=u128:#x})", self.bits());
+        defmt::write!(f, "Features({=u64:#x})", self.bits());
     }
 }
 
@@ -107,7 +108,7 @@ mod tests {
         for index in 0..Features::WORDS {
             set = set.with_word(index, 0x1111_1111 * (index + 1));
         }
-        assert_eq!(set.bits(), 0x44444444_33333333_22222222_11111111);
+        assert_eq!(set.bits(), 0x22222222_11111111);
         for index in 0..Features::WORDS {
             assert_eq!(set.word(index), 0x1111_1111 * (index + 1));
         }
@@ -116,14 +117,14 @@ mod tests {
 
     #[test]
     fn words_outside_the_set_are_empty() {
-        assert_eq!(Features::all().word(4), 0);
-        assert_eq!(Features::empty().with_word(4, u32::MAX), Features::empty());
+        assert_eq!(Features::all().word(2), 0);
+        assert_eq!(Features::empty().with_word(2, u32::MAX), Features::empty());
         assert_eq!(Features::all().word(u32::MAX), 0);
     }
 
     #[test]
     fn unknown_bits_survive() {
-        let unknown = Features::from_bits_retain(1 << 127 | 1 << 31 | 1 << 99);
+        let unknown = Features::from_bits_retain(1 << 63 | 1 << 31 | 1 << 55);
         assert_eq!((unknown | Features::VERSION_1) - Features::VERSION_1, unknown);
     }
 }

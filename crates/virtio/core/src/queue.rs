@@ -36,13 +36,14 @@ impl QueueSize {
     /// The largest legal size that is not above `limit`; `None` if the limit is zero.
     pub const fn at_most(limit: u32) -> Option<Self> {
         if limit == 0 {
-            None
-        } else if limit >= Self::MAX.0 as u32 {
-            Some(Self::MAX)
-        } else {
-            // Below 32768, so the highest set bit fits.
-            Some(Self(1 << limit.ilog2()))
+            return None;
         }
+        // Where no instruction counts zeroes, a logarithm is several times this code.
+        let mut size = Self::MAX.0;
+        while size as u32 > limit {
+            size /= 2;
+        }
+        Some(Self(size))
     }
 
     /// Number of descriptors.

@@ -367,7 +367,7 @@ fn missing_features_are_named_and_nothing_is_accepted() {
 
 #[test]
 fn only_bits_that_are_offered_and_supported_are_accepted() {
-    for shift in 0..128 {
+    for shift in 0..64 {
         let bit = bit(shift);
         let expected = (bit - Features::LEGACY_ONLY) | Features::VERSION_1;
         for (offered, choice) in [(Features::all(), bit), (bit | Features::VERSION_1, Features::all())] {

@@ -43,18 +43,6 @@ impl<A> MmioTransport<A> {
     pub fn into_access(self) -> A {
         self.access
     }
-
-    /// The feature words that are sure to exist.
-    ///
-    /// A legacy device has one (`LEG-N-04`). A modern one may have more than two, but nothing says how many, and QEMU
-    /// answers a selector of 2 or more with word 1 again, which would make phantom bits out of real ones
-    /// (`MMIO-D-14`). No bit from 64 on has a meaning for a driver yet, so the first two are all there is to read.
-    const fn feature_words(&self) -> u32 {
-        match self.interface {
-            Interface::Legacy => 1,
-            Interface::Modern => 2,
-        }
-    }
 }
 
 impl<A: RegisterAccess> MmioTransport<A> {
@@ -116,17 +104,35 @@ unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
         self.write(STATUS, u32::from(status.bits()));
     }
 
+    /// The feature words that are sure to exist.
+    ///
+    /// A legacy device has one (`LEG-N-04`). A modern one may have more than two, but nothing says how many, and QEMU
+    /// answers a selector of 2 or more with word 1 again, which would make phantom bits out of real ones
+    /// (`MMIO-D-14`). No bit from 64 on has a meaning for a driver yet, so the first two are all there is to read.
     fn offered_features(&mut self) -> Features {
-        (0..self.feature_words()).fold(Features::empty(), |features, word| {
-            self.write(DEVICE_FEATURES_SEL, word);
-            features.with_word(word, DEVICE_FEATURES.read(&self.access))
-        })
+        let interface = self.interface;
+        let mut word = |index| {
+            self.write(DEVICE_FEATURES_SEL, index);
+            u64::from(DEVICE_FEATURES.read(&self.access))
+        };
+        let low = word(0);
+        let high = match interface {
+            Interface::Legacy => 0,
+            Interface::Modern => word(1),
+        };
+        Features::from_low(low | high << 32)
     }
 
+    /// The words that can be read.
     fn write_accepted_features(&mut self, accepted: Features) {
-        for word in 0..self.feature_words() {
-            self.write(DRIVER_FEATURES_SEL, word);
-            self.write(DRIVER_FEATURES, accepted.word(word));
+        let interface = self.interface;
+        let mut write = |index, word| {
+            self.write(DRIVER_FEATURES_SEL, index);
+            self.write(DRIVER_FEATURES, word);
+        };
+        write(0, accepted.low() as u32);
+        if interface == Interface::Modern {
+            write(1, (accepted.low() >> 32) as u32);
         }
     }
 

@@ -83,15 +83,18 @@ impl MmioWindow {
     }
 
     /// The place of a `T` at `offset`, if it lies in the window and is aligned.
-    #[inline]
+    // Inlined in any case, as are the accesses of 32 bits: with the offset known, nothing is left of it but the address.
+    #[inline(always)]
     fn at<T>(&self, offset: u32) -> Option<VolatilePtr<'_, T>> {
         let offset = offset as usize;
         let end = offset.checked_add(size_of::<T>())?;
-        if end > self.bytes || !offset.is_multiple_of(size_of::<T>()) {
+        // Every window has the control registers, so for these nothing is left to compare.
+        let outside = end > CONFIG as usize && end > self.bytes;
+        if outside || !offset.is_multiple_of(size_of::<T>()) {
             return None;
         }
-        // SAFETY: `offset + size_of::<T>()` lies within the window, as just checked, and `base` is aligned to four
-        // bytes, so the place is aligned for `T`, one of u8, u16 and u32. By the contract of `new` it is device memory
+        // SAFETY: `offset + size_of::<T>()` lies within the window: in its first 256 bytes, which `new` has made sure of, or as
+        // just checked. `base` is aligned to four bytes, so the place is aligned for `T`, one of u8, u16 and u32. By the contract of `new` it is device memory
         // that answers every such access. The pointer lives for one access only. Another hart may access the same
         // register at that moment; that is no data race, because device memory is outside every Rust allocation and
         // each access is a bus transaction of its own.
@@ -114,7 +117,7 @@ unsafe impl RegisterAccess for MmioWindow {
         self.at::<u16>(offset).map_or(u16::MAX, |at| u16::from_le(at.read()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn read_u32(&self, offset: u32) -> u32 {
         self.at::<u32>(offset).map_or(u32::MAX, |at| u32::from_le(at.read()))
     }
@@ -126,7 +129,7 @@ unsafe impl RegisterAccess for MmioWindow {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn write_u32(&mut self, offset: u32, value: u32) {
         if let Some(at) = self.at::<u32>(offset) {
             at.write(value.to_le());

@@ -73,7 +73,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     /// # Errors
     ///
     /// See [`ChainError`]; the chain is as before.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub fn readable(&mut self, segment: Segment) -> Result<(), ChainError> {
         if self.writable != 0 {
             return Err(ChainError::ReadableAfterWritable);
@@ -86,7 +86,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     /// # Errors
     ///
     /// See [`ChainError`]; the chain is as before.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub fn writable(&mut self, segment: Segment) -> Result<(), ChainError> {
         self.push(segment, WRITE)?;
         self.writable += u64::from(segment.len);
@@ -94,7 +94,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     }
 
     // Inlined in any case: most of it folds away when it is known which descriptor of the chain this is.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     fn push(&mut self, segment: Segment, flags: u16) -> Result<(), ChainError> {
         if self.count == self.limit {
             return Err(ChainError::TooManySegments);
@@ -122,7 +122,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     }
 
     /// Writes the descriptor that is pending, with a link to the next one.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     fn write_pending(&mut self) -> Result<(), ChainError> {
         let mut descriptor = self.pending;
         descriptor.flags |= NEXT;
@@ -146,7 +146,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
     ///
     /// [`ChainError::Empty`] for a chain without segments; the token comes back.
     // Inlined in any case, or the whole chain would be copied on its way in.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub fn submit(self, token: T) -> Result<u16, (ChainError, T)> {
         let Self {
             rings,

@@ -163,7 +163,7 @@ pub struct Framed<'q, T, const N: usize, M> {
 
 impl<'q, T, const N: usize, M: RingMemory> Framed<'q, T, N, M> {
     /// Writes the chain. At least one descriptor is free. `ends` answers header and status of a slot.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub(crate) fn write(
         rings: &'q mut Rings<T, N, M>,
         place: Place,
@@ -216,7 +216,7 @@ impl<'q, T, const N: usize, M: RingMemory> Framed<'q, T, N, M> {
     }
 
     /// Hands the chain to the queue, to be shown to the device by the next [`publish`](crate::VirtQueue::publish).
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub fn submit(self, token: T) {
         self.rings.add(self.walk, token, self.writable, self.form);
     }

@@ -36,13 +36,24 @@ pub struct QueueOptions {
 impl QueueOptions {
     /// Where everything will be. Also tells how much memory the queue needs.
     pub const fn offsets(&self) -> RingOffsets {
-        // A chain must not be longer than the queue, wherever it is written down (`RING-D-08`).
-        let entries = match self.chains {
+        RingOffsets::new(self.layout, self.size, self.table_entries())
+    }
+
+    /// The most segments a chain can have, however empty the queue is.
+    pub const fn max_segments(&self) -> u16 {
+        match self.table_entries() {
+            0 => self.size.get(),
+            entries => entries,
+        }
+    }
+
+    /// Entries of one indirect table. A chain must not be longer than the queue, wherever it is written down (`RING-D-08`).
+    const fn table_entries(&self) -> u16 {
+        match self.chains {
             Chains::Direct => 0,
             Chains::Indirect | Chains::PerRequest if self.indirect_entries < self.size.get() => self.indirect_entries,
             Chains::Indirect | Chains::PerRequest => self.size.get(),
-        };
-        RingOffsets::new(self.layout, self.size, entries)
+        }
     }
 }
 
@@ -132,8 +143,10 @@ pub struct QueueState {
 /// The queue itself never gives the device access to anything: that happens when a transport is told where the rings
 /// are ([`virtio_core::Transport::enable_queue`]), which is `unsafe` for exactly that reason. Therefore nothing here is.
 #[derive(Debug)]
+// In this order in memory: the table of the chains, which is long, comes last, so that the offset of a load or store reaches
+// everything else.
+#[repr(C)]
 pub struct VirtQueue<T, const N: usize, M = DmaRing> {
-    rings: Rings<T, N, M>,
     event_idx: bool,
     used_len_valid: bool,
     /// Chains shown to the device since the queue was made. The low 16 bits are the available index as it sees it.
@@ -143,6 +156,7 @@ pub struct VirtQueue<T, const N: usize, M = DmaRing> {
     /// Chains that the device had announced as done when its index was last read. The low 16 bits are that index.
     announced: u64,
     fault: Option<DeviceFault>,
+    rings: Rings<T, N, M>,
 }
 
 impl<T, const N: usize> VirtQueue<T, N> {
@@ -179,7 +193,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     pub fn with_memory(options: QueueOptions, memory: M) -> Self {
         let capacity = QueueSize::at_most(N as u32).unwrap_or(options.size);
         let size = options.size.min(capacity);
-        let table_entries = options.offsets().table_entries;
+        let table_entries = options.table_entries();
         Self {
             rings: Rings {
                 memory,
@@ -285,7 +299,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     /// # Errors
     ///
     /// Those of [`chain`](Self::chain), and [`ChainError::TooManySegments`].
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub fn write_framed(
         &mut self,
         shape: Shape,

@@ -9,15 +9,18 @@ use crate::slots::{Form, Slots, Walk};
 
 /// Memory and slots of a queue, and how far its available ring is filled.
 #[derive(Debug)]
+// In this order in memory: the table of the chains, which is long, comes last, so that the offset of a load or store reaches
+// everything else.
+#[repr(C)]
 pub(crate) struct Rings<T, const N: usize, M> {
     pub(crate) memory: M,
-    pub(crate) slots: Slots<T, N>,
     pub(crate) size: QueueSize,
     /// Entries of one indirect table; 0 for none.
     pub(crate) table_entries: u16,
     pub(crate) placement: Placement,
     /// Chains submitted since the queue was made. The low 16 bits are the available index.
     pub(crate) submitted: u64,
+    pub(crate) slots: Slots<T, N>,
 }
 
 impl<T, const N: usize, M: RingMemory> Rings<T, N, M> {

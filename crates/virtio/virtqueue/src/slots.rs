@@ -59,10 +59,13 @@ impl<T> Slot<T> {
 
 /// `N` slots, of which the first `size` are in use. `N` is a power of two.
 #[derive(Debug)]
+// In this order in memory: the table of the chains, which is long, comes last, so that the offset of a load or store reaches
+// everything else.
+#[repr(C)]
 pub(crate) struct Slots<T, const N: usize> {
-    slots: [Slot<T>; N],
     /// The first descriptor of the uppermost free chain, or [`END`].
     top: u16,
+    slots: [Slot<T>; N],
 }
 
 /// Descriptors on the way from the stack into a chain. They stay on the stack until the chain is [taken](Slots::take).

@@ -17,9 +17,14 @@ pub(super) fn bars(
 ) -> Content {
     let mut parts: Vec<String> = Vec::new();
     for (_, one) in groups.iter().flat_map(|(_, bars)| bars) {
-        for (part, _) in split(one) {
-            if !parts.contains(&part) {
-                parts.push(part);
+        let split: Vec<String> = split(one).into_iter().map(|(part, _)| part).collect();
+        for (place, part) in split.iter().enumerate() {
+            if !parts.contains(part) {
+                // In the order of this bar: before the next part that others have as well.
+                let next = split[place..]
+                    .iter()
+                    .find_map(|next| parts.iter().position(|known| known == next));
+                parts.insert(next.unwrap_or(parts.len()), part.clone());
             }
         }
     }

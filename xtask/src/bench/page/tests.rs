@@ -128,7 +128,10 @@ fn run() -> Vec<Row> {
     }
     for (mode, stages) in [
         ("polled", &[("receive to map", 400.0), ("map to send", 700.0)][..]),
-        ("interrupts", &[("receive to map", 400.0), ("map to receive", 900.0)]),
+        (
+            "interrupts",
+            &[("receive to map", 400.0), ("map to copy", 50.0), ("map to send", 900.0)],
+        ),
     ] {
         for depth in [1, 64] {
             let row = Row {
@@ -352,6 +355,9 @@ fn of_the_service_single_requests_are_shown() {
     else {
         panic!("no stages of the service");
     };
-    assert_eq!(bars.parts, ["receive to map", "map to send", "map to receive"]);
+    assert_eq!(
+        bars.parts,
+        ["receive to map", "map to copy", "map to send", "outside the stages"]
+    );
     assert!(bars.groups.iter().all(|group| group.bars.len() == 1), "depth 1 alone");
 }

@@ -16,23 +16,15 @@ use bare_image::windows::version;
 /// The names of a set of features.
 fn names(features: Features) -> String {
     let of_block_devices = BlkFeatures::from_bits_retain(features.low());
-    let of_block_devices = of_block_devices
-        .iter_names()
-        .map(|(name, bit)| (name, u128::from(bit.bits())));
+    let of_block_devices = of_block_devices.iter_names().map(|(name, bit)| (name, bit.bits()));
     let named: Vec<_> = of_block_devices
         .chain(features.iter_names().map(|(name, bit)| (name, bit.bits())))
         .collect();
     let unnamed = named.iter().fold(features.bits(), |left, (_, bits)| left & !bits);
-    let unnamed = (0..u128::BITS).filter(|bit| unnamed >> bit & 1 == 1);
+    let unnamed = (0..u64::BITS).filter(|bit| unnamed >> bit & 1 == 1);
     let mut words: Vec<String> = named.iter().map(|(name, _)| (*name).into()).collect();
     words.extend(unnamed.map(|bit| alloc::format!("bit-{bit}")));
     words.join(" ")
-}
-
-/// The 64-bit words of a set of features, low word first.
-fn words(features: Features) -> [u64; 2] {
-    let bits = features.bits();
-    [bits as u64, (bits >> 64) as u64]
 }
 
 /// Describes the disk as far as that is possible without reading it.
@@ -83,8 +75,8 @@ pub(crate) fn device(session: &mut Session) {
     );
     record(Record::Device(Device {
         version,
-        offered: words(offered),
-        accepted: words(accepted),
+        offered: offered.bits(),
+        accepted: accepted.bits(),
         capacity,
         block_bytes: limits.block_bytes,
         queue_size: queue.size.into(),
