@@ -189,8 +189,10 @@ impl Bench {
     }
 
     fn sizes(&self) -> Result<Vec<Row>> {
-        let service = programs::build_service(&self.workspace, self.progress)?;
-        Ok(vec![sizes::row("service", &service.elf)?])
+        let service = self.programs.processes.first().context("the service was not built")?;
+        let mut rows = vec![sizes::service(service)?];
+        rows.extend(sizes::minimal(&self.workspace, self.progress)?);
+        Ok(rows)
     }
 
     /// Tells of stages that are over or under their budget. `cargo xtask test` fails for the former; here they are figures like

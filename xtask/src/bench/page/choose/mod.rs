@@ -56,7 +56,7 @@ fn sizes(rows: &[Row]) -> Figure {
     let group = |title: &str, bytes: fn(&Row) -> Option<u64>| {
         let bars = rows.iter().filter_map(|row| {
             Some(Bar {
-                label: row.contender.clone(),
+                label: format!("{} {}", row.contender, row.mode).trim_end().to_owned(),
                 values: vec![Some(bytes(row)? as f64)],
             })
         });
@@ -73,7 +73,8 @@ fn sizes(rows: &[Row]) -> Figure {
     Figure {
         id: "sizes",
         title: "Sizes of programs",
-        caption: "Bytes of code, and of memory that a program has for good. Shorter is better.",
+        caption: "Bytes of code, and of memory that is there for good: of the service as a whole, and what each driver adds to a \
+                  program that only reads and writes. Shorter is better.",
         content: if groups.is_empty() {
             Content::Absent("No sizes were measured.")
         } else {
