@@ -1,6 +1,7 @@
 //! What the project wants of the driver, beside what was measured.
 
 use super::row::Row;
+use super::sizes;
 
 /// The request that goals are about.
 const BYTES: u32 = 4096;
@@ -112,6 +113,13 @@ pub(crate) fn goals(rows: &[Row]) -> Vec<Goal> {
         "MINIX path, a poll that finds nothing, instructions",
         Want::AtMost(60.0),
         largest(rows, idle, |row| row.instructions_per_request),
+    );
+    let small =
+        |row: &Row| row.contender == sizes::OURS && row.operation == sizes::OPERATION && row.mode == sizes::SMALL;
+    add(
+        "code of a user of reads and writes, bytes at opt-level z",
+        Want::AtMost(8192.0),
+        largest(rows, small, |row| row.text_bytes.map(|bytes| bytes as f64)),
     );
     let rate = |row: &Row| row.rate_to_other.map(|ratio| ratio.median);
     add(

@@ -56,6 +56,9 @@ pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
     if let Some(file) = &args.json {
         write(file, "")?;
     }
+    if let Some(directory) = &args.page {
+        std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    }
     let bench = Bench::prepare(args, workspace)?;
     if let Some(choice) = choice {
         for line in profile::profile(&bench.workspace, &bench.qemu.program, choice, bench.progress)? {
@@ -91,7 +94,8 @@ pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
         say(&format!("the counts of now are the budget, in {}", file.display()));
     } else {
         bench.compare(&rows)?;
-        draw(args, &bench.workspace, &rows)?;
+        let notes = [format!("QEMU {}", bench.qemu.version)];
+        draw(args, &bench.workspace, &rows, &notes)?;
     }
     Ok(true)
 }
@@ -104,13 +108,14 @@ fn show(args: &BenchArgs, workspace: &Workspace, file: &Path) -> Result<()> {
     for line in table::lines(&rows) {
         say(&line);
     }
-    draw(args, workspace, &rows)
+    // What it ran on is not in its rows.
+    draw(args, workspace, &rows, &[])
 }
 
-/// Writes the page.
-fn draw(args: &BenchArgs, workspace: &Workspace, rows: &[Row]) -> Result<()> {
+/// Writes the page. `notes` are lines about the run.
+fn draw(args: &BenchArgs, workspace: &Workspace, rows: &[Row], notes: &[String]) -> Result<()> {
     let usual = workspace.target.join("bench");
-    let page = page::write(rows, args.page.as_ref().unwrap_or(&usual))?;
+    let page = page::write(rows, notes, args.page.as_ref().unwrap_or(&usual))?;
     say(&format!("the charts are in {}", page.display()));
     Ok(())
 }
@@ -184,8 +189,10 @@ impl Bench {
     }
 
     fn sizes(&self) -> Result<Vec<Row>> {
-        let service = programs::build_service(&self.workspace, self.progress)?;
-        Ok(vec![sizes::row("service", &service.elf)?])
+        let service = self.programs.processes.first().context("the service was not built")?;
+        let mut rows = vec![sizes::service(service)?];
+        rows.extend(sizes::minimal(&self.workspace, self.progress)?);
+        Ok(rows)
     }
 
     /// Tells of stages that are over or under their budget. `cargo xtask test` fails for the former; here they are figures like

@@ -26,6 +26,10 @@ const NAME: &str = "native-bench";
 /// Requests in flight.
 const DEPTHS: [usize; 4] = [1, 8, 32, 128];
 
+/// The stage of a row about the time of submitting and taking completions: the doorbell, a system call that costs every driver the
+/// same, is not in it.
+const WORK: &str = "submit-and-pop";
+
 /// Measures rates, the time within the drivers, and instructions.
 pub(crate) fn measure(workspace: &Workspace, progress: Progress) -> Result<Vec<Row>> {
     let daemon = Daemon::start(Choice::ALL.len())?;
@@ -86,7 +90,7 @@ fn row(choice: Choice, depth: usize) -> Row {
     }
 }
 
-/// One row for each driver and depth.
+/// One row for each driver and depth, and one for its work without the doorbell.
 fn rows(samples: &[Sample]) -> Vec<Row> {
     let make = |sample: &Sample| {
         let other = samples
@@ -94,26 +98,30 @@ fn rows(samples: &[Sample]) -> Vec<Row> {
             .find(|other| other.choice == Choice::VirtioDriver && other.depth == sample.depth);
         let figures = |of: fn(&Round) -> f64| sample.rounds.iter().map(of);
         let ratio = |of: fn(&Round) -> f64| paired(figures(of), other?.rounds.iter().map(of));
-        Row {
+        let empty = row(sample.choice, sample.depth);
+        let work = Row {
+            stage: Some(WORK.to_owned()),
+            busy_nanos: median(figures(Round::work)),
+            busy_to_other: ratio(Round::work),
+            ..empty.clone()
+        };
+        let whole = Row {
             rate: median(figures(Round::rate)),
             rate_to_other: ratio(Round::rate),
             busy_nanos: median(figures(Round::busy)),
             busy_to_other: ratio(Round::busy),
             notifies_per_request: median(figures(Round::notifies)),
-            ..row(sample.choice, sample.depth)
-        }
+            ..empty
+        };
+        [whole, work]
     };
-    samples.iter().map(make).collect()
+    samples.iter().flat_map(make).collect()
 }
 
 /// Adds the instructions of a driver at a depth: to its row, and as a row for each stage.
 fn add_counts(rows: &mut Vec<Row>, choice: Choice, depth: usize, stages: &Stages) {
     let empty = row(choice, depth);
-    let same = |row: &&mut Row| {
-        (&row.contender, row.depth, &row.chains, &row.stage)
-            == (&empty.contender, empty.depth, &empty.chains, &empty.stage)
-    };
-    if let Some(row) = rows.iter_mut().find(same) {
+    if let Some(row) = rows.iter_mut().find(|row| row.stage.is_none() && row.is_of(&empty)) {
         row.instructions_per_request = Some(stages.values().sum());
     }
     rows.extend(stages.iter().map(|(stage, instructions)| Row {
@@ -128,18 +136,31 @@ pub(crate) fn table(rows: &[Row]) -> String {
     let whole: Vec<_> = rows.iter().filter(|row| row.stage.is_none()).collect();
     let mut text = format!(
         "natively, 4 KiB reads, polled, as a share of virtio-driver (median and quartiles of paired rounds)\n\
-         {:>5}  {:<14} {:<9} {:>9}  {:<18} {:>7}  {:<18} {:>7}  {:<5}",
-        "depth", "driver", "chains", "per s", "rate", "ns", "time in driver", "instr.", "share"
+         {:>5}  {:<14} {:<9} {:>8}  {:<17} {:>6}  {:<17} {:>6}  {:<17} {:>6}  {:<5}",
+        "depth",
+        "driver",
+        "chains",
+        "per s",
+        "rate",
+        "ns",
+        "time in driver",
+        "ns",
+        "without doorbell",
+        "instr.",
+        "share"
     );
     for row in &whole {
         let other = whole
             .iter()
             .find(|other| other.contender == Choice::VirtioDriver.driver() && other.depth == row.depth);
+        let work = rows
+            .iter()
+            .find(|work| work.is_of(row) && work.stage.as_deref() == Some(WORK));
         let instructions = other
             .and_then(|other| Some(row.instructions_per_request? / other.instructions_per_request?))
             .map_or_else(String::new, |share| format!("{share:.2}"));
         text += &format!(
-            "\n{:>5}  {:<14} {:<9} {:>9}  {:<18} {:>7}  {:<18} {:>7}  {:<5}",
+            "\n{:>5}  {:<14} {:<9} {:>8}  {:<17} {:>6}  {:<17} {:>6}  {:<17} {:>6}  {:<5}",
             row.depth,
             row.contender,
             row.chains.as_deref().unwrap_or_default(),
@@ -147,6 +168,8 @@ pub(crate) fn table(rows: &[Row]) -> String {
             ratio(row.rate_to_other),
             number(row.busy_nanos),
             ratio(row.busy_to_other),
+            number(work.and_then(|work| work.busy_nanos)),
+            ratio(work.and_then(|work| work.busy_to_other)),
             number(row.instructions_per_request),
             instructions,
         );
@@ -173,8 +196,10 @@ mod tests {
         let round = |nanos| Round {
             requests: 100,
             nanos,
-            busy_nanos: nanos / 10,
             notifies: 25,
+            busy_requests: 100,
+            work_nanos: nanos / 10,
+            doorbell_nanos: nanos / 10,
         };
         Sample {
             choice,
@@ -190,17 +215,18 @@ mod tests {
             sample(Choice::VirtioDriver, [2000, 8000, 2000]),
         ];
         let rows = rows(&samples);
-        assert_eq!(rows.len(), 2);
+        assert_eq!(rows.len(), 4);
         let ours = &rows[0];
         assert_eq!(
             (ours.contender.as_str(), ours.chains.as_deref(), ours.depth),
             ("ours-native", Some("direct"), 8)
         );
-        assert_eq!((ours.rate, ours.busy_nanos), (Some(1e8), Some(1.0)));
+        assert_eq!((ours.rate, ours.busy_nanos), (Some(1e8), Some(2.0)));
+        assert_eq!((rows[1].stage.as_deref(), rows[1].busy_nanos), (Some(WORK), Some(1.0)));
         assert_eq!(ours.notifies_per_request, Some(0.25));
         assert_eq!(ours.rate_to_other.unwrap().median, 2.0);
         assert_eq!(ours.busy_to_other.unwrap().quartiles, [0.5, 0.5]);
-        assert_eq!(rows[1].rate_to_other.unwrap().median, 1.0);
+        assert_eq!(rows[2].rate_to_other.unwrap().median, 1.0);
     }
 
     #[test]
@@ -215,8 +241,8 @@ mod tests {
             add_counts(&mut rows, choice, 8, &stages);
         }
         assert_eq!(rows[0].instructions_per_request, Some(100.0));
-        assert_eq!(rows[1].instructions_per_request, Some(200.0));
-        assert_eq!(rows.len(), 6);
+        assert_eq!(rows[2].instructions_per_request, Some(200.0));
+        assert_eq!(rows.len(), 8);
         let text = table(&rows);
         let ours = text.lines().find(|line| line.contains("ours-native")).unwrap();
         assert!(

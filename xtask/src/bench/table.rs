@@ -213,10 +213,14 @@ fn service(rows: &[Row]) -> Vec<String> {
 
 /// Sizes of programs.
 fn sizes(rows: &[Row]) -> Vec<String> {
-    let mut lines = vec![line("Size in bytes", ["code", "RAM"].map(str::to_owned))];
+    let mut lines = vec![line(
+        "Bytes of the service, and those that a driver adds",
+        ["code", "RAM"].map(str::to_owned),
+    )];
     for row in rows.iter().filter(|row| row.text_bytes.is_some()) {
         let bytes = |bytes: Option<u64>| bytes.map_or_else(String::new, |bytes| bytes.to_string());
-        lines.push(line(&row.contender, [bytes(row.text_bytes), bytes(row.ram_bytes)]));
+        let program = format!("{} {}", row.contender, row.mode);
+        lines.push(line(&program, [bytes(row.text_bytes), bytes(row.ram_bytes)]));
     }
     lines
 }

@@ -49,7 +49,7 @@ type Case = (&'static str, u8, &'static str);
 
 #[rustfmt::skip]
 const CASES: &[Case] = &[
-    ("", 2, "[subcommands: build, qemu, minix, test, help]"),
+    ("", 2, "[subcommands: build, qemu, bench, minix, test, help]"),
     ("qem", 2, "a similar subcommand exists: 'qemu'"),
     ("qemu --blocksize 512", 2, "a similar argument exists: '--block-size'"),
     ("qemu --format vmdk", 2, "[possible values: raw, qcow2]"),
@@ -100,6 +100,11 @@ const CASES: &[Case] = &[
     ("qemu --qemu /bin/true", 1, "/bin/true: this program does not say a QEMU version"),
     ("qemu --qemu ./bare", 1, "./bare: QEMU has no OpenSBI firmware"),
     ("qemu --qemu ./old", 1, "./old: QEMU 6.2 is too old"),
+    ("bench --bless --native", 2, "cannot be used with"),
+    ("bench --profile --json rows", 2, "cannot be used with"),
+    ("bench --json no/such/dir/rows", 1, "cannot write no/such/dir/rows"),
+    ("bench --page ./disk", 1, "cannot make ./disk"),
+    ("bench --qemu ./missing", 1, "is missing; give --qemu another path"),
     ("minix", 2, "[subcommands: check, help]"),
     ("minix check", 2, "<ELF>"),
     ("minix check missing", 1, "missing: No such file"),
@@ -118,10 +123,12 @@ const BOOTS: &[Case] = &[
     ("qemu --qemu ./stops", 1, "without a result"),
     ("qemu --qemu ./idles", 1, "look1 was never started"),
     ("qemu --qemu ./violates", 1, "violation of the protocol: two replies"),
+    ("bench --bless --qemu ./refuses", 1, "bad option"),
+    ("bench --bless --qemu ./ends", 1, "did not come to its end"),
 ];
 
 /// What xtask does when a signal ends it: name, signal, arguments.
-const SIGNALS: [(&str, Signal, &str); 5] = [
+const SIGNALS: [(&str, Signal, &str); 6] = [
     ("building/interrupted", Signal::INT, "build"),
     ("testing/interrupted", Signal::TERM, "test build/virtio-core"),
     (
@@ -129,6 +136,7 @@ const SIGNALS: [(&str, Signal, &str); 5] = [
         Signal::INT,
         "qemu --qemu ./waits --foreign plain",
     ),
+    ("booting/bench-interrupted", Signal::INT, "bench --qemu ./waits"),
     ("booting/hung-up", Signal::HUP, "qemu --qemu ./waits"),
     ("booting/killed", Signal::KILL, "qemu --qemu ./waits --foreign plain"),
 ];
@@ -137,9 +145,10 @@ pub(super) fn checks() -> Vec<Check> {
     let mut checks = vec![Check::new("usage/dry-run", |_| dry_run())];
     for (cases, booting) in [(CASES, false), (BOOTS, true)] {
         for case in cases {
-            let guest = match case.0.contains("--bare") {
-                true => Guest::Bare,
-                false => Guest::Minix,
+            let guest = match case.0 {
+                words if words.starts_with("bench") => Guest::Bench,
+                words if words.contains("--bare") => Guest::Bare,
+                _ => Guest::Minix,
             };
             checks.push(Check {
                 boots: booting.then_some(guest),

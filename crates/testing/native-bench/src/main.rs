@@ -34,8 +34,8 @@ enum Command {
         #[arg(long, default_value_t = 200)]
         rounds: usize,
 
-        /// How long a turn is, in milliseconds.
-        #[arg(long, default_value_t = 5)]
+        /// How long each of the two parts of a turn is, in milliseconds.
+        #[arg(long, default_value_t = 3)]
         slice: u64,
     },
     /// Do batches of reads under a tool that counts instructions.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::ours::stop;
 use crate::sample::{Round, Sample};
 use crate::{Choice, Contender};
@@ -21,6 +23,8 @@ pub struct Plan {
 }
 
 /// Gives each driver its turn in each round. Who begins changes from round to round.
+///
+/// A turn has two parts: one for the rate, with nothing else in its way, and one for the time within the driver.
 pub fn measure(drivers: &mut [(Choice, Box<dyn Contender>)], plan: &Plan) -> Vec<Sample> {
     let clock = cost_of_clock();
     let mut samples: Vec<_> = drivers
@@ -33,70 +37,122 @@ pub fn measure(drivers: &mut [(Choice, Box<dyn Contender>)], plan: &Plan) -> Vec
         .collect();
     // The first turn finds cold caches and a device that was never asked.
     for (_, driver) in drivers.iter_mut() {
-        turn(&mut **driver, plan, clock);
+        rate(&mut **driver, plan);
     }
     let count = drivers.len();
     for round in 0..plan.rounds {
         for place in 0..count {
             let index = (round + place) % count;
-            let measured = turn(&mut *drivers[index].1, plan, clock);
+            let driver = &mut *drivers[index].1;
+            let mut measured = rate(driver, plan);
+            busy(driver, plan, clock, &mut measured);
             samples[index].rounds.push(measured);
         }
     }
     samples
 }
 
+/// Whether a part of a turn goes on to submit requests. Ends the program if the device does not answer.
+fn goes_on(started: Instant, plan: &Plan) -> bool {
+    let elapsed = started.elapsed();
+    if elapsed > plan.slice + LIMIT {
+        stop("the device does not answer");
+    }
+    elapsed < plan.slice
+}
+
 /// Keeps `depth` requests in flight for the time of a slice, and takes back what is in flight at its end.
-fn turn(driver: &mut dyn Contender, plan: &Plan, clock: Duration) -> Round {
+fn rate(driver: &mut dyn Contender, plan: &Plan) -> Round {
     let mut round = Round::default();
-    let (mut busy, mut looks) = (Duration::ZERO, 0);
     let started = Instant::now();
-    let end = started + plan.slice;
     let mut in_flight = 0;
-    let mut before = started;
     loop {
-        // In the first turn of the loop there is nothing to take, but the queue to fill.
-        let taken = if in_flight > 0 { driver.complete() } else { 0 };
+        let taken = driver.complete();
         in_flight -= taken;
-        let mut worked = taken > 0;
-        if before < end && in_flight < plan.depth {
-            driver.submit(plan.depth - in_flight);
-            in_flight = plan.depth;
-            round.notifies += u64::from(driver.publish());
-            worked = true;
-        }
-        let now = Instant::now();
-        if worked {
-            busy += now - before;
-            looks += 1;
-        }
         round.requests += taken as u64;
-        before = now;
-        if in_flight == 0 {
+        if goes_on(started, plan) {
+            if in_flight < plan.depth {
+                driver.submit(plan.depth - in_flight);
+                in_flight = plan.depth;
+                round.notifies += u64::from(driver.publish());
+            }
+        } else if in_flight == 0 {
             break;
         }
-        if now > end + LIMIT {
-            stop("the device does not answer");
-        }
     }
-    round.nanos = (before - started).as_nanos() as u64;
-    round.busy_nanos = busy.saturating_sub(clock * looks).as_nanos() as u64;
+    round.nanos = started.elapsed().as_nanos() as u64;
     round
 }
 
-/// What one look at the clock takes.
+/// The same, with a look at the processor time before and after each stay in the driver. Polls that would find nothing are not
+/// made.
+fn busy(driver: &mut dyn Contender, plan: &Plan, clock: Duration, round: &mut Round) {
+    let started = Instant::now();
+    let (mut work, mut doorbell) = (Stopwatch::default(), Stopwatch::default());
+    let mut in_flight = 0;
+    loop {
+        let goes_on = goes_on(started, plan);
+        if in_flight == 0 && !goes_on {
+            break;
+        }
+        if in_flight > 0 && driver.completed() == 0 {
+            continue;
+        }
+        let before = processor_time();
+        let taken = if in_flight > 0 { driver.complete() } else { 0 };
+        in_flight -= taken;
+        round.busy_requests += taken as u64;
+        if goes_on {
+            driver.submit(plan.depth - in_flight);
+            in_flight = plan.depth;
+            let between = processor_time();
+            driver.publish();
+            work.add(between - before);
+            doorbell.add(processor_time() - between);
+        } else {
+            work.add(processor_time() - before);
+        }
+    }
+    round.work_nanos = work.nanos(clock);
+    round.doorbell_nanos = doorbell.nanos(clock);
+}
+
+/// Adds spans of time up.
+#[derive(Default)]
+struct Stopwatch {
+    time: Duration,
+    spans: u32,
+}
+
+impl Stopwatch {
+    fn add(&mut self, span: Duration) {
+        self.time += span;
+        self.spans += 1;
+    }
+
+    /// All spans without what the clock itself takes of each.
+    fn nanos(&self, clock: Duration) -> u64 {
+        self.time.saturating_sub(clock * self.spans).as_nanos() as u64
+    }
+}
+
+/// What this thread has had of its processor. Other programs that take the processor away do not count.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+/// What is measured between two looks at the processor time that have nothing between them.
 fn cost_of_clock() -> Duration {
-    const LOOKS: u32 = 10_000;
-    (0..5)
+    const LOOKS: usize = 2000;
+    let mut costs: Vec<_> = (0..LOOKS)
         .map(|_| {
-            let started = Instant::now();
-            for _ in 0..LOOKS {
-                std::hint::black_box(Instant::now());
-            }
-            started.elapsed() / LOOKS
+            let before = processor_time();
+            processor_time() - before
         })
-        .min()
-        .unwrap_or_default()
+        .collect();
+    costs.sort_unstable();
+    costs[LOOKS / 2]
 }
 
 #[cfg(test)]
@@ -144,10 +200,12 @@ mod tests {
                 rounds: 1,
                 slice: Duration::from_millis(1),
             };
-            let round = turn(&mut driver, &plan, Duration::ZERO);
+            let mut round = rate(&mut driver, &plan);
             assert_eq!((driver.most, driver.in_flight), (32, 0));
-            assert!(round.requests >= 32);
-            assert!(round.busy_nanos <= round.nanos);
+            assert!(round.requests >= 32 && round.nanos >= 1_000_000);
+            busy(&mut driver, &plan, Duration::ZERO, &mut round);
+            assert_eq!((driver.most, driver.in_flight), (32, 0));
+            assert!(round.busy_requests >= 32);
         }
     }
 

@@ -18,14 +18,18 @@ pub struct Sample {
 /// One turn of one driver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Round {
-    /// Requests that came back.
+    /// Requests that came back in the part for the rate.
     pub requests: u64,
     /// How long that took, in nanoseconds.
     pub nanos: u64,
-    /// The time within the driver, in nanoseconds: submitting, notifying, and polls that found something.
-    pub busy_nanos: u64,
-    /// How often the doorbell was rung.
+    /// How often the doorbell was rung in it.
     pub notifies: u64,
+    /// Requests that came back in the part for the time within the driver.
+    pub busy_requests: u64,
+    /// The processor time of submitting and of polls that found something, in nanoseconds.
+    pub work_nanos: u64,
+    /// The processor time of publishing, in nanoseconds. That is the system call of the doorbell, where it is rung.
+    pub doorbell_nanos: u64,
 }
 
 impl Round {
@@ -34,9 +38,14 @@ impl Round {
         self.requests as f64 / (self.nanos as f64 / 1e9)
     }
 
-    /// Nanoseconds within the driver, for each request.
+    /// Nanoseconds of processor time within the driver, for each request.
     pub fn busy(&self) -> f64 {
-        self.busy_nanos as f64 / self.requests as f64
+        self.work() + self.doorbell_nanos as f64 / self.busy_requests as f64
+    }
+
+    /// The same without publishing.
+    pub fn work(&self) -> f64 {
+        self.work_nanos as f64 / self.busy_requests as f64
     }
 
     /// Notifications for each request.
@@ -109,10 +118,13 @@ mod tests {
         let round = Round {
             requests: 1000,
             nanos: 1_000_000,
-            busy_nanos: 250_000,
             notifies: 100,
+            busy_requests: 500,
+            work_nanos: 100_000,
+            doorbell_nanos: 25_000,
         };
-        assert_eq!((round.rate(), round.busy(), round.notifies()), (1e6, 250.0, 0.1));
+        assert_eq!((round.rate(), round.notifies()), (1e6, 0.1));
+        assert_eq!((round.work(), round.busy()), (200.0, 250.0));
         let rates = [empty, round].map(|round| round.rate());
         assert_eq!(
             paired(rates.into_iter(), rates.into_iter()).map(|ratio| ratio.median),

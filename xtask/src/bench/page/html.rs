@@ -11,8 +11,8 @@ use crate::bench::row::Row;
 
 const STYLE: &str = include_str!("page.css");
 
-/// The page with these figures. `rows` are all rows of the run.
-pub(super) fn page(figures: &[Figure], rows: &[Row]) -> Result<String> {
+/// The page with these figures. `rows` are all rows of the run, `notes` lines about it.
+pub(super) fn page(figures: &[Figure], rows: &[Row], notes: &[String]) -> Result<String> {
     let sections = figures.iter().map(section).collect::<Result<Vec<_>>>()?;
     let rows_of_the_run = all_rows(rows)?;
     let page = html! {
@@ -33,6 +33,7 @@ pub(super) fn page(figures: &[Figure], rows: &[Row]) -> Result<String> {
                         "Instructions are exact and the same in every run. Rates and times depend on the machine and "
                         "on what else runs there: only their ratios say something, and only where the spread is small."
                     }
+                    @for note in notes { p.note { (note) } }
                     (goals(rows))
                     @for section in &sections { (section) }
                     (rows_of_the_run)

@@ -4,6 +4,9 @@ use native_bench::Paired;
 
 use crate::bench::row::{Latency, Row};
 
+/// The bytes of the request that contenders are compared by.
+pub(super) const BYTES: u32 = 4096;
+
 /// The contenders of the native measurement.
 pub(super) const NATIVE: [&str; 2] = ["ours-native", "virtio-driver"];
 
@@ -49,6 +52,11 @@ impl Configuration {
             chains: row.chains.clone(),
             buffer: row.buffer.clone(),
         }
+    }
+
+    /// Whether it is a read of 4 KiB in one piece.
+    pub(super) fn is_usual(&self) -> bool {
+        self.operation == "read" && self.segments == 1 && self.bytes == BYTES
     }
 
     /// The contender with its choices, without depth, segments and bytes: what a series of a chart is called.

@@ -1,10 +1,11 @@
 //! The results of a benchmark as a page for a browser, and as charts for the book.
 //!
 //! * [`measurement`] gathers the rows of a configuration.
-//! * [`choose`] makes figures of them: [`figure`] says what one is.
+//! * [`choose`] makes figures of them, with the tools of [`content`]: [`figure`] says what one is.
 //! * [`draw`] makes charts, [`html`] the page.
 
 mod choose;
+mod content;
 mod draw;
 mod figure;
 mod html;
@@ -19,8 +20,9 @@ use anyhow::{Context, Result};
 use super::row::Row;
 use figure::Content;
 
-/// Writes `index.html` and a chart for each figure that was measured, `ID.svg`; answers where the page is.
-pub(crate) fn write(rows: &[Row], directory: &Path) -> Result<PathBuf> {
+/// Writes `index.html` and a chart for each figure that was measured, `ID.svg`; answers where the page is. `notes` are lines about
+/// the run, e.g. the version of QEMU.
+pub(crate) fn write(rows: &[Row], notes: &[String], directory: &Path) -> Result<PathBuf> {
     let figures = choose::figures(rows);
     std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     for figure in &figures {
@@ -35,7 +37,7 @@ pub(crate) fn write(rows: &[Row], directory: &Path) -> Result<PathBuf> {
         }
     }
     let page = directory.join("index.html");
-    put(&page, &html::page(&figures, rows)?)?;
+    put(&page, &html::page(&figures, rows, notes)?)?;
     Ok(page)
 }
 
