@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every check of the workspace, by name.
 //!
-//! [`cargo`] asks cargo about the code, [`bench`] holds the driver to its budget, [`command_line`] makes the mistakes a user may
+//! [`cargo`] asks cargo about the code, [`mod@bench`] holds the driver to its budget, [`command_line`] makes the mistakes a user may
 //! make, [`minimal`] measures and runs the smallest user of the driver, [`matrix`] boots the bare image in every combination,
 //! [`service`] and [`loader`] put the MINIX service to the test, [`foreign`] does both on devices that behave as others than
 //! QEMU's do, [`machines`] boots both on unusual machines and disks, [`miri`] looks for undefined behaviour, [`runner`] runs and
