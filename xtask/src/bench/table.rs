@@ -292,6 +292,9 @@ fn name(row: &Row, with_depth: bool) -> String {
     words.extend(row.chains.clone());
     words.extend(row.buffer.clone());
     if with_depth {
+        if row.segments > 1 {
+            words.push(format!("of {}", row.segments));
+        }
         words.push(format!("x{}", row.depth));
     }
     words.join(" ")
