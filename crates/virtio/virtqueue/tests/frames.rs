@@ -127,10 +127,11 @@ fn a_chain_in_its_place_ends_a_frame() {
         assert!(rig.queue.frame(READ, data[0]).is_none());
         turn(&mut rig, READ, &data);
         // Begun and given up.
-        let mut chain = rig.queue.chain().unwrap();
-        chain.readable(segment(1, 1)).unwrap();
-        chain.readable(segment(2, 2)).unwrap();
-        drop(chain);
+        {
+            let mut chain = rig.queue.chain().unwrap();
+            chain.readable(segment(1, 1)).unwrap();
+            chain.readable(segment(2, 2)).unwrap();
+        }
         assert!(rig.queue.frame(READ, data[0]).is_none());
         turn(&mut rig, READ, &data);
     }
