@@ -51,7 +51,7 @@ fn send<const N: usize>(
         frame.submit(token);
         return Ok((slot, true));
     }
-    let data = Data::new(data, u32::MAX).ok_or(ChainError::Empty)?;
+    let data = Data::new(data, u64::MAX).ok_or(ChainError::Empty)?;
     let mut taken = 0;
     let ends = |slot| {
         taken = slot;
@@ -173,11 +173,11 @@ fn data_that_no_descriptor_can_tell_is_refused() {
         turn(&mut rig, READ, &[segment(0x5000, 512)]);
         for wrong in [segment(1, 0), segment(1, 1 << 31), segment(u64::MAX, 2)] {
             assert!(rig.queue.frame(READ, wrong).is_none());
-            assert!(Data::new(&[segment(1, 1), wrong], u32::MAX).is_none());
+            assert!(Data::new(&[segment(1, 1), wrong], u64::MAX).is_none());
         }
-        assert!(Data::new(&[], u32::MAX).is_none());
+        assert!(Data::new(&[], u64::MAX).is_none());
         assert!(Data::new(&[segment(1, 513)], 512).is_none());
-        assert!(Data::new(&[segment(1, 1 << 30), segment(1, 1 << 30)], u32::MAX).is_none());
+        assert!(Data::new(&[segment(1, 1 << 30), segment(1, 1 << 30)], u64::MAX).is_none());
         assert_eq!(
             Data::new(&[segment(1, 512), segment(u64::MAX, 1)], 512)
                 .unwrap()
