@@ -155,7 +155,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
 
     /// Position and shape of a transfer, and how many bytes a segment of it has at most if it is plain.
     #[inline]
-    fn transfer(&self, operation: Operation) -> Option<(Sector, Shape, u32)> {
+    fn transfer(&self, operation: Operation) -> Option<(Sector, Shape, u64)> {
         match operation {
             Operation::Read(first) => Some((first, READ, self.plain.most_read)),
             Operation::Write(first) => Some((first, WRITE, self.plain.most_written)),

@@ -39,7 +39,7 @@ pub(crate) struct Slot<T> {
     below: u16,
     /// How many descriptors the chain has.
     count: u16,
-    /// How the chain is written.
+    /// How the chain is written. Only the first descriptor of a chain can have a form: it loses it on the way into another chain.
     form: Form,
 }
 
@@ -197,8 +197,6 @@ impl<T, const N: usize> Slots<T, N> {
             let slot = self.slot_mut(rest);
             slot.count = walk.left;
             slot.below = walk.below;
-            // Once it may have been the start of a chain, which was taken to pieces since.
-            slot.form = Form::UNKNOWN;
             rest
         } else {
             walk.below

@@ -51,7 +51,7 @@ fn send<const N: usize>(
         frame.submit(token);
         return Ok((slot, true));
     }
-    let data = Data::new(data, u32::MAX).ok_or(ChainError::Empty)?;
+    let data = Data::new(data, u64::MAX).ok_or(ChainError::Empty)?;
     let mut taken = 0;
     let ends = |slot| {
         taken = slot;
@@ -127,10 +127,11 @@ fn a_chain_in_its_place_ends_a_frame() {
         assert!(rig.queue.frame(READ, data[0]).is_none());
         turn(&mut rig, READ, &data);
         // Begun and given up.
-        let mut chain = rig.queue.chain().unwrap();
-        chain.readable(segment(1, 1)).unwrap();
-        chain.readable(segment(2, 2)).unwrap();
-        drop(chain);
+        {
+            let mut chain = rig.queue.chain().unwrap();
+            chain.readable(segment(1, 1)).unwrap();
+            chain.readable(segment(2, 2)).unwrap();
+        }
         assert!(rig.queue.frame(READ, data[0]).is_none());
         turn(&mut rig, READ, &data);
     }
@@ -172,11 +173,11 @@ fn data_that_no_descriptor_can_tell_is_refused() {
         turn(&mut rig, READ, &[segment(0x5000, 512)]);
         for wrong in [segment(1, 0), segment(1, 1 << 31), segment(u64::MAX, 2)] {
             assert!(rig.queue.frame(READ, wrong).is_none());
-            assert!(Data::new(&[segment(1, 1), wrong], u32::MAX).is_none());
+            assert!(Data::new(&[segment(1, 1), wrong], u64::MAX).is_none());
         }
-        assert!(Data::new(&[], u32::MAX).is_none());
+        assert!(Data::new(&[], u64::MAX).is_none());
         assert!(Data::new(&[segment(1, 513)], 512).is_none());
-        assert!(Data::new(&[segment(1, 1 << 30), segment(1, 1 << 30)], u32::MAX).is_none());
+        assert!(Data::new(&[segment(1, 1 << 30), segment(1, 1 << 30)], u64::MAX).is_none());
         assert_eq!(
             Data::new(&[segment(1, 512), segment(u64::MAX, 1)], 512)
                 .unwrap()
