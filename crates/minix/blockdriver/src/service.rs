@@ -142,10 +142,10 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
             self.driver.on_time(&mut self.system, now);
         }
         self.feed(now);
-        self.driver.poll(&mut self.system, now);
+        self.poll(now);
         self.watch();
         self.driver.device_mut().listen(Listen::Interrupts);
-        self.poll();
+        self.poll(self.system.now());
         let done = self.driver.may_exit() && self.backlog.is_empty();
         if done && !self.replies_wait() {
             return false;
@@ -185,8 +185,8 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
         }
     }
 
-    fn poll(&mut self) -> u32 {
-        let now = self.system.now();
+    #[inline(never)]
+    fn poll(&mut self, now: Instant) -> u32 {
         self.driver.poll(&mut self.system, now)
     }
 
@@ -273,7 +273,7 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
             // What only an interrupt tells of, such as a new size, would not be seen otherwise.
             self.driver.device_mut().interrupted();
         }
-        let completed = self.driver.poll(&mut self.system, now);
+        let completed = self.poll(now);
         if self.interrupts.ticked(completed) == Finding::Lost {
             warn!("an interrupt of the device is lost: the device is looked at every tick until one comes");
             self.system.enable_interrupts();
@@ -287,7 +287,7 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
             info!("interrupts come again, {found} requests were found without");
         }
         self.driver.device_mut().interrupted();
-        self.driver.poll(&mut self.system, now);
+        self.poll(now);
         // If the driver did not get to it.
         self.driver.device_mut().dismiss_interrupt();
         if self.driver.is_broken() {
@@ -295,6 +295,6 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
             return;
         }
         self.system.enable_interrupts();
-        self.driver.poll(&mut self.system, now);
+        self.poll(now);
     }
 }

@@ -181,7 +181,7 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
     /// whether the reset succeeded; if not, the device stays broken.
     fn shut_down(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> bool {
         let memory = &mut self.memory;
-        let each = |completion: Completion<Data, Tag>| {
+        let mut each = |completion: Completion<Data, Tag>| {
             let aborted = matches!(completion.result, Err(IoError::Aborted));
             let (tag, result) = memory.complete(completion);
             if !aborted {
@@ -190,7 +190,7 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
         };
         let mut counters = DiskCounters::default();
         self.info = None;
-        let down = shut_down(self.state, &mut self.dma, each, &mut counters);
+        let down = shut_down(self.state, &mut self.dma, &mut each, &mut counters);
         self.totals.add(&counters);
         self.broken |= !down;
         down

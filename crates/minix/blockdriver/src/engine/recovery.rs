@@ -147,7 +147,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         self.health
             .was_reset(result.is_ok(), handed_over > 0, &self.options, now);
         // Its earlier completions are handled like those of a poll.
-        self.take_completed(kernel, now);
+        self.take_completed_before_reset(kernel, now);
         if !matches!(self.health.state(), DeviceState::Resetting(_)) {
             self.start_over(kernel, now);
         }
