@@ -3,10 +3,10 @@
 mod interrupts;
 mod poller;
 
+use crate::log_line;
 use core::time::Duration;
 
 use heapless::Deque;
-use log::{debug, error, info, warn};
 use minix_abi::ipc::IpcStatus;
 use minix_abi::{Errno, Instant, Message};
 
@@ -230,7 +230,7 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
                 true
             }
             Err(errno) => {
-                error!("cannot receive: {errno}");
+                log_line!(Error, "cannot receive: {errno}");
                 self.receive_failures += 1;
                 self.receive_failures < MAX_RECEIVE_FAILURES
             }
@@ -249,7 +249,7 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
             // What is due is done in the next round.
             Event::Alarm => self.ticked(now),
             Event::Terminate => {
-                debug!("told to stop, {} opens left", self.driver.open_count());
+                log_line!(Debug, "told to stop, {} opens left", self.driver.open_count());
                 self.driver.terminate();
             }
             Event::Other => {}
@@ -259,7 +259,7 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
     fn request(&mut self, now: Instant, status: IpcStatus, message: &Message) {
         if !self.driver.on_message(&mut self.system, now, status, message) {
             let (kind, source) = (message.kind, message.source);
-            debug!("message {kind:?} from {source} is no request");
+            log_line!(Debug, "message {kind:?} from {source} is no request");
         }
     }
 
@@ -275,7 +275,10 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
         }
         let completed = self.poll(now);
         if self.interrupts.ticked(completed) == Finding::Lost {
-            warn!("an interrupt of the device is lost: the device is looked at every tick until one comes");
+            log_line!(
+                Warn,
+                "an interrupt of the device is lost: the device is looked at every tick until one comes"
+            );
             self.system.enable_interrupts();
         }
     }
@@ -284,7 +287,7 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
     /// round.
     fn interrupt(&mut self, now: Instant) {
         if let Some(found) = self.interrupts.came() {
-            info!("interrupts come again, {found} requests were found without");
+            log_line!(Info, "interrupts come again, {found} requests were found without");
         }
         self.driver.device_mut().interrupted();
         self.poll(now);
