@@ -10,7 +10,8 @@ use minix_blockdriver::{
 use minix_rt::kernel::LentRange;
 use virtio_blk::proto::{Sector, StatusError};
 use virtio_blk::{
-    Completion, ConfigChange, DiskCounters, InitError, IoError, Request, SubmitError, WriteCache, WriteCacheError,
+    Completion, ConfigChange, DiskCounters, InitError, IoError, QueueState, Request, SubmitError, WriteCache,
+    WriteCacheError,
 };
 use virtio_core::{Dma, Features, PollLimit, QueueSize, RawSegments, Transport};
 
@@ -148,6 +149,11 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
     pub fn queue(&self) -> Option<(QueueSize, bool)> {
         let indirect = self.live()?.accepted_features().contains(Features::INDIRECT_DESC);
         Some((self.plan.layout().queue, indirect))
+    }
+
+    /// The state of the queue, for a dump; `None` while the device is not live.
+    pub fn ring_state(&self) -> Option<QueueState> {
+        self.live().map(|disk| disk.queue().ring_state())
     }
 
     /// What happened so far.

@@ -15,6 +15,7 @@ use virtio_drivers::transport::mmio::MmioTransport;
 use super::bracket::{Bracket, counting_begins, settle};
 use super::buffers::{Buffer, Gather, Handle};
 use super::contender::{Contender, Line};
+use super::minix::{IdlePolls, Minix};
 use super::ours::{Ours, holds};
 use super::raw::Raw;
 use super::rival::{self, Blocking, NonBlocking, Watched};
@@ -38,6 +39,7 @@ pub(crate) fn run(found: Box<[Found; disks::COUNT]>, interrupts: Interrupts, cho
             disks::RAW => raw(&bracket, disk.transport),
             disks::RIVAL_DIRECT => rival(&bracket, disk.transport, "direct", rival::DEPTH_DIRECT),
             disks::RIVAL_INDIRECT => rival(&bracket, disk.transport, "indirect", rival::DEPTH_INDIRECT),
+            disks::MINIX => minix(&bracket, disk.transport),
             // The others are for contenders that are measured side by side.
             _ => {}
         }
@@ -89,6 +91,21 @@ fn raw(bracket: &Bracket, transport: Transport) {
     for depth in [1, 32, 128] {
         count(bracket, &mut contender, &Workload::reads(depth));
     }
+}
+
+/// The path of MINIX.
+fn minix(bracket: &Bracket, transport: Transport) {
+    let mut contender = Minix::start(transport);
+    for depth in [1, 8, 32, 64] {
+        for operation in [Operation::Read, Operation::Write] {
+            count(bracket, &mut contender, &Workload::reads(depth).of(operation));
+        }
+    }
+    for segments in [8, 64] {
+        count(bracket, &mut contender, &Workload::reads(1).of_segments(segments));
+    }
+    let mut idle = IdlePolls(contender);
+    count(bracket, &mut idle, &Workload::reads(1));
 }
 
 /// `virtio-drivers` with a device that offers these chains.
@@ -175,7 +192,7 @@ fn one_batch<C: Contender>(bracket: &Bracket, contender: &mut C, depth: usize) -
     submit -= contender.waited();
     // A bracket that is not reported would be a stage that a profile cannot name.
     let publish = match C::STAGES[1] {
-        Some(_) => bracket.around(|| contender.publish()),
+        Some(_) => bracket.around(|| contender.publish()) - contender.waited(),
         None => {
             contender.publish();
             0
@@ -187,7 +204,9 @@ fn one_batch<C: Contender>(bracket: &Bracket, contender: &mut C, depth: usize) -
     settle();
     contender.wait();
     let mut completed = 0;
-    let pop = bracket.around(|| completed = contender.complete());
+    contender.waited();
+    let mut pop = bracket.around(|| completed = contender.complete());
+    pop -= contender.waited();
     if completed != depth {
         stop("run", "lost", &"a batch did not come back as a whole");
     }

@@ -14,6 +14,7 @@ mod bracket;
 mod buffers;
 mod contender;
 mod counts;
+mod minix;
 mod ours;
 mod rates;
 mod raw;
