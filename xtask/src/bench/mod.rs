@@ -63,6 +63,9 @@ pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
     if let Some(directory) = &args.page {
         std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     }
+    if args.native {
+        native::ensure_daemon()?;
+    }
     let bench = Bench::prepare(args, workspace)?;
     if let Some(choice) = choice {
         for line in profile::profile(&bench.workspace, &bench.qemu.program, choice, bench.progress)? {
@@ -70,7 +73,6 @@ pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
         }
         return Ok(true);
     }
-    // First, because it tells at once if the program for its devices is missing.
     let native = if args.native {
         native::measure(&bench.workspace, bench.progress)?
     } else {

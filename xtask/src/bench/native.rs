@@ -28,7 +28,12 @@ const DEPTHS: [usize; 4] = [1, 8, 32, 128];
 
 /// The stage of a row about the time of submitting and taking completions: the doorbell, a system call that costs every driver the
 /// same, is not in it.
-const WORK: &str = "submit-and-pop";
+pub(super) const WORK: &str = "submit-and-pop";
+
+/// Makes sure that there is a program for the devices, before anything else takes minutes.
+pub(crate) fn ensure_daemon() -> Result<()> {
+    daemon::program().map(drop)
+}
 
 /// Measures rates, the time within the drivers, and instructions.
 pub(crate) fn measure(workspace: &Workspace, progress: Progress) -> Result<Vec<Row>> {

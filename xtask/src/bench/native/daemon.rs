@@ -31,9 +31,7 @@ pub(super) struct Daemon {
 impl Daemon {
     /// Starts a daemon with this many disks, and returns when they can be used.
     pub(super) fn start(disks: usize) -> Result<Daemon> {
-        let program = find_program(PROGRAM).with_context(|| {
-            format!("{PROGRAM} is missing: it comes with QEMU's tools (Debian and Ubuntu: apt install qemu-utils)")
-        })?;
+        let program = program()?;
         // Short, because the path of a socket is limited.
         let directory = tempfile::tempdir().context("cannot make a directory for sockets")?;
         let complaints = directory.path().join("errors");
@@ -72,6 +70,13 @@ impl Daemon {
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
+}
+
+/// Where the daemon is.
+pub(super) fn program() -> Result<PathBuf> {
+    find_program(PROGRAM).with_context(|| {
+        format!("{PROGRAM} is missing: it comes with QEMU's tools (Debian and Ubuntu: apt install qemu-utils)")
+    })
 }
 
 fn socket(directory: &TempDir, disk: usize) -> PathBuf {
