@@ -8,6 +8,7 @@ mod device;
 mod driver;
 mod engine;
 mod kernel;
+mod line;
 mod options;
 mod partition;
 mod protocol;
@@ -21,6 +22,8 @@ pub use device::{
 };
 pub use driver::BlockDriver;
 pub use kernel::Kernel;
+#[doc(hidden)]
+pub use line::log_line;
 pub use minix_abi::Instant;
 pub use minix_abi::kernel_call::GrantedRange;
 pub use options::DriverOptions;

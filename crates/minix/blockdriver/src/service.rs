@@ -3,10 +3,10 @@
 mod interrupts;
 mod poller;
 
+use crate::log_line;
 use core::time::Duration;
 
 use heapless::Deque;
-use log::{debug, error, info, warn};
 use minix_abi::ipc::IpcStatus;
 use minix_abi::{Errno, Instant, Message};
 
@@ -142,10 +142,10 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
             self.driver.on_time(&mut self.system, now);
         }
         self.feed(now);
-        self.driver.poll(&mut self.system, now);
+        self.poll(now);
         self.watch();
         self.driver.device_mut().listen(Listen::Interrupts);
-        self.poll();
+        self.poll(self.system.now());
         let done = self.driver.may_exit() && self.backlog.is_empty();
         if done && !self.replies_wait() {
             return false;
@@ -185,8 +185,8 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
         }
     }
 
-    fn poll(&mut self) -> u32 {
-        let now = self.system.now();
+    #[inline(never)]
+    fn poll(&mut self, now: Instant) -> u32 {
         self.driver.poll(&mut self.system, now)
     }
 
@@ -230,7 +230,7 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
                 true
             }
             Err(errno) => {
-                error!("cannot receive: {errno}");
+                log_line!(Error, "cannot receive: {errno}");
                 self.receive_failures += 1;
                 self.receive_failures < MAX_RECEIVE_FAILURES
             }
@@ -249,7 +249,7 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
             // What is due is done in the next round.
             Event::Alarm => self.ticked(now),
             Event::Terminate => {
-                debug!("told to stop, {} opens left", self.driver.open_count());
+                log_line!(Debug, "told to stop, {} opens left", self.driver.open_count());
                 self.driver.terminate();
             }
             Event::Other => {}
@@ -259,7 +259,7 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
     fn request(&mut self, now: Instant, status: IpcStatus, message: &Message) {
         if !self.driver.on_message(&mut self.system, now, status, message) {
             let (kind, source) = (message.kind, message.source);
-            debug!("message {kind:?} from {source} is no request");
+            log_line!(Debug, "message {kind:?} from {source} is no request");
         }
     }
 
@@ -273,9 +273,12 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
             // What only an interrupt tells of, such as a new size, would not be seen otherwise.
             self.driver.device_mut().interrupted();
         }
-        let completed = self.driver.poll(&mut self.system, now);
+        let completed = self.poll(now);
         if self.interrupts.ticked(completed) == Finding::Lost {
-            warn!("an interrupt of the device is lost: the device is looked at every tick until one comes");
+            log_line!(
+                Warn,
+                "an interrupt of the device is lost: the device is looked at every tick until one comes"
+            );
             self.system.enable_interrupts();
         }
     }
@@ -284,10 +287,10 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
     /// round.
     fn interrupt(&mut self, now: Instant) {
         if let Some(found) = self.interrupts.came() {
-            info!("interrupts come again, {found} requests were found without");
+            log_line!(Info, "interrupts come again, {found} requests were found without");
         }
         self.driver.device_mut().interrupted();
-        self.driver.poll(&mut self.system, now);
+        self.poll(now);
         // If the driver did not get to it.
         self.driver.device_mut().dismiss_interrupt();
         if self.driver.is_broken() {
@@ -295,6 +298,6 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
             return;
         }
         self.system.enable_interrupts();
-        self.driver.poll(&mut self.system, now);
+        self.poll(now);
     }
 }

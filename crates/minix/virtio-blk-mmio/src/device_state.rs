@@ -72,7 +72,7 @@ pub(crate) fn start_device<T: Transport>(
             return Ok(());
         }
         // Nothing was submitted, so nothing is lost.
-        if !shut_down(state, dma, |_| {}, &mut DiskCounters::default()) {
+        if !shut_down(state, dma, &mut |_| {}, &mut DiskCounters::default()) {
             return Ok(());
         }
     }
@@ -109,7 +109,7 @@ fn start_once<T: Transport>(
 pub(crate) fn shut_down<T: Transport>(
     state: &mut DeviceState<T>,
     dma: &mut impl Dma,
-    each: impl FnMut(Completion<Data, Tag>),
+    each: &mut dyn FnMut(Completion<Data, Tag>),
     counted: &mut DiskCounters,
 ) -> bool {
     if !matches!(state, DeviceState::Live(_)) {

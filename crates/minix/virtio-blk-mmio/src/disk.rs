@@ -1,8 +1,8 @@
 //! The adapter's disk, by a VirtIO block device.
 
 use core::mem;
+use minix_blockdriver::log_line;
 
-use log::{info, warn};
 use minix_blockdriver::{
     BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, DeviceError, DeviceRequest, Direction, DiskInfo, Listen, Refusal,
     Tag,
@@ -181,7 +181,7 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
     /// whether the reset succeeded; if not, the device stays broken.
     fn shut_down(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> bool {
         let memory = &mut self.memory;
-        let each = |completion: Completion<Data, Tag>| {
+        let mut each = |completion: Completion<Data, Tag>| {
             let aborted = matches!(completion.result, Err(IoError::Aborted));
             let (tag, result) = memory.complete(completion);
             if !aborted {
@@ -190,7 +190,7 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
         };
         let mut counters = DiskCounters::default();
         self.info = None;
-        let down = shut_down(self.state, &mut self.dma, each, &mut counters);
+        let down = shut_down(self.state, &mut self.dma, &mut each, &mut counters);
         self.totals.add(&counters);
         self.broken |= !down;
         down
@@ -201,10 +201,10 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
     fn follow(&mut self, change: ConfigChange) {
         if let Some(before) = change.resized_from {
             let now = change.limits.capacity.get();
-            info!("capacity is now {now} sectors, was {}", before.get());
+            log_line!(Info, "capacity is now {now} sectors, was {}", before.get());
         }
         if change.needs_reset {
-            warn!("the device asks for a reset");
+            log_line!(Warn, "the device asks for a reset");
             self.broken = true;
         }
         self.ask_for_info();

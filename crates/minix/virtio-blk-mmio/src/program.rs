@@ -3,8 +3,9 @@
 use core::fmt;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
+use minix_blockdriver::log_line;
 
-use log::{LevelFilter, error};
+use log::LevelFilter;
 use minix_abi::Errno;
 use minix_rt::logger::Logger;
 use minix_rt::sef::Startup;
@@ -34,13 +35,13 @@ pub(crate) fn main(args: Args) -> ! {
     // this one drives none yet.
     let startup = unsafe { start::wait_for_rs::<MmioWindow>(&mut minix, arguments.as_ref().ok()) };
     let arguments = arguments.map_err(|error| {
-        error!("{error}");
+        log_line!(Error, "{error}");
         Errno::EINVAL
     });
     match arguments.and_then(|arguments| bring_up(minix, &arguments, &startup)) {
         Ok(service) => {
             if let Err(errno) = startup.finish(&mut minix, Ok(())) {
-                error!("RS did not wait for the start: {errno}");
+                log_line!(Error, "RS did not wait for the start: {errno}");
                 serve::leave(service);
             }
             service.run();
@@ -64,7 +65,7 @@ fn bring_up(
     let tables = TABLES.take().ok_or(Errno::EGENERIC)?;
     let grants = GRANTS.take().ok_or(Errno::EGENERIC)?;
     let mut registration = Registration::new(&mut minix, grants, startup.who.endpoint).inspect_err(|errno| {
-        error!("the kernel does not take a table of grants: {errno}");
+        log_line!(Error, "the kernel does not take a table of grants: {errno}");
     })?;
     // SAFETY: as above. The tables can be had once, so this is done once.
     let service = unsafe {
@@ -79,7 +80,7 @@ fn bring_up(
         )
     }?;
     if let Err(errno) = registration.announce(&mut minix) {
-        error!("the data store does not take the announcement: {errno}");
+        log_line!(Error, "the data store does not take the announcement: {errno}");
         serve::stop(service);
         return Err(errno);
     }

@@ -1,8 +1,8 @@
 //! The service put together, and its end.
 
-use log::{error, info};
 use minix_abi::Instant;
 use minix_blockdriver::Service;
+use minix_blockdriver::log_line;
 use minix_rt::Ipc;
 use virtio_core::{Dma, Transport};
 
@@ -19,7 +19,7 @@ pub type DiskService<I, T, D, C = fn() -> Instant> = Service<VirtioDisk<T, D>, M
 pub fn stop<I: Ipc, T: Transport, D: Dma, C: Fn() -> Instant>(service: &mut DiskService<I, T, D, C>) {
     let (driver, system) = service.parts_mut();
     if !driver.device_mut().stop() {
-        error!("the device does not finish its reset");
+        log_line!(Error, "the device does not finish its reset");
     }
     system.remove_line();
 }
@@ -31,13 +31,18 @@ pub fn leave<I: Ipc, T: Transport, D: Dma, C: Fn() -> Instant>(service: &mut Dis
     service.flush_replies();
     let (lost, found_without) = service.lost_interrupts();
     let (driver, system) = service.parts_mut();
-    info!("counters: {}", driver.counters());
+    log_line!(Info, "counters: {}", driver.counters());
     let totals = driver.device().totals();
     let (waiting, dropped, failed) = system.reply_counts();
-    info!(
+    log_line!(
+        Info,
         "counters: interrupts={} spurious={} lost={lost} found_without={found_without} doorbells={} odd_lengths={} faults={} \
          replies_waiting={waiting} replies_dropped={dropped} replies_failed={failed}",
-        totals.interrupts, totals.spurious_interrupts, totals.notifies, totals.odd_lengths, totals.faults,
+        totals.interrupts,
+        totals.spurious_interrupts,
+        totals.notifies,
+        totals.odd_lengths,
+        totals.faults,
     );
     system.exit()
 }

@@ -1,8 +1,8 @@
 //! Bringing the service up: find the device, reset it, start it.
 
 use core::mem::MaybeUninit;
+use minix_blockdriver::log_line;
 
-use log::{debug, error, info, warn};
 use minix_abi::kernel_call::{DEFAULT_HZ, IrqPolicy};
 use minix_abi::{Errno, Instant};
 use minix_blockdriver::{BlockDevice as _, BlockDriver, DriverOptions, SECTOR_BYTES, Service};
@@ -99,20 +99,20 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
     let instance = arguments.instance;
     // SAFETY: the caller's promise is the same.
     let device = unsafe { windows::find::<W>(&mut ipc, instance) }.map_err(|error| {
-        error!("{error}");
+        log_line!(Error, "{error}");
         error.errno()
     })?;
     let (address, irq) = (device.address, device.irq);
     // So far the device was only looked at. If it is another service's, that is all that happens to it.
     registration.claim(&mut ipc, address).map_err(|error| {
-        error!("no access to block device {instance} at {address:#x}: {error}");
+        log_line!(Error, "no access to block device {instance} at {address:#x}: {error}");
         error.errno()
     })?;
     let mut transport = device.transport;
     // Before anything else: a device that worked for an instance which died may still write to memory, which by now is
     // that of other code.
     transport.reset(PollLimit::default()).map_err(|error| {
-        error!("{error}");
+        log_line!(Error, "{error}");
         Errno::EIO
     })?;
     found(device.registers);
@@ -120,14 +120,17 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
         Interface::Legacy => 1,
         Interface::Modern => 2,
     };
-    info!("block device {instance} at {address:#x}, irq {irq}, version {version}");
+    log_line!(
+        Info,
+        "block device {instance} at {address:#x}, irq {irq}, version {version}"
+    );
     let queue = queue_size(arguments.queue);
 
     let hz = ticks_per_second(&mut ipc);
     let line = IrqLine::attach(&mut ipc, irq, NOTIFY_ID, IrqPolicy::empty()).map_err(refused("the interrupt line"))?;
     let dma = VmDma::new(ipc.clone());
     let mut disk = VirtioDisk::start(transport, dma, queue, &mut tables.lists, &mut tables.disk).map_err(|error| {
-        error!("{error}");
+        log_line!(Error, "{error}");
         // It would stay longer than the process.
         let _ = line.remove(&mut ipc);
         match error {
@@ -139,7 +142,7 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
     let facts = enabled.and_then(|()| {
         let facts = disk.info().copied().zip(disk.queue());
         facts.ok_or_else(|| {
-            error!("the device has stopped at once");
+            log_line!(Error, "the device has stopped at once");
             Errno::EIO
         })
     });
@@ -148,7 +151,8 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
         disk.stop();
         let _ = line.remove(&mut ipc);
     })?;
-    info!(
+    log_line!(
+        Info,
         "capacity {} sectors ({} MiB), block {} bytes, {}, flush {}",
         info.sectors,
         info.sectors >> 11,
@@ -157,16 +161,18 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
         if info.can_flush { "yes" } else { "no" },
     );
     if info.sectors < u64::from(info.block_bytes) / SECTOR_BYTES {
-        info!("the disk has no whole block: clients find it empty");
+        log_line!(Info, "the disk has no whole block: clients find it empty");
     }
     if most < queue {
-        warn!(
+        log_line!(
+            Warn,
             "memory is short: a queue of {} descriptors at most, not {}",
             most.get(),
             queue.get()
         );
     }
-    debug!(
+    log_line!(
+        Debug,
         "queue of {} descriptors at most, indirect {}, {} bounce buffers",
         most.get(),
         if indirect { "yes" } else { "no" },
@@ -184,7 +190,7 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
             arguments.watch,
         )
     });
-    info!("initialized");
+    log_line!(Info, "initialized");
     Ok(service)
 }
 
@@ -192,7 +198,12 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
 fn queue_size(wanted: QueueSize) -> QueueSize {
     let size = QueueSize::at_most(QUEUE as u32).map_or(wanted, |most| most.min(wanted));
     if size < wanted {
-        warn!("queue={}: there is room for {}, which it is", wanted.get(), size.get());
+        log_line!(
+            Warn,
+            "queue={}: there is room for {}, which it is",
+            wanted.get(),
+            size.get()
+        );
     }
     size
 }
@@ -205,7 +216,7 @@ fn place<T>(place: &mut MaybeUninit<T>, make: impl FnOnce() -> T) -> &mut T {
 
 fn refused(what: &'static str) -> impl Fn(Errno) -> Errno {
     move |errno| {
-        error!("no access to {what}: {errno}");
+        log_line!(Error, "no access to {what}: {errno}");
         errno
     }
 }
@@ -213,7 +224,10 @@ fn refused(what: &'static str) -> impl Fn(Errno) -> Errno {
 /// Ticks per second. Should the kernel not tell, the usual number does: no data depends on it.
 fn ticks_per_second(ipc: &mut impl Ipc) -> u32 {
     kernel::hz(ipc).unwrap_or_else(|errno| {
-        warn!("the kernel does not tell its clock rate ({errno}), {DEFAULT_HZ} Hz it is");
+        log_line!(
+            Warn,
+            "the kernel does not tell its clock rate ({errno}), {DEFAULT_HZ} Hz it is"
+        );
         DEFAULT_HZ
     })
 }

@@ -4,8 +4,9 @@ use core::mem;
 use core::ptr::NonNull;
 use core::slice;
 use core::time::Duration;
+use minix_blockdriver::log_line;
 
-use log::{Log as _, debug, error};
+use log::Log as _;
 use minix_abi::ipc::{AsyncFlags, IpcStatus};
 use minix_abi::kernel_call::{MapAccess, MapElement};
 use minix_abi::notify::NotificationKind;
@@ -88,7 +89,8 @@ impl<I: Ipc, C> MinixSystem<I, C> {
     /// about it. One: such a client calls again.
     fn complain(&mut self, client: Endpoint) {
         if !mem::replace(&mut self.complained, true) {
-            error!(
+            log_line!(
+                Error,
                 "the system does not let replies through to {client}: it is missing in the ipc list of this service"
             );
         }
@@ -105,7 +107,7 @@ impl<I: Ipc, C> MinixSystem<I, C> {
         self.alarm = match kernel::set_alarm(&mut self.ipc, ticks) {
             Ok(()) => Some(at),
             Err(errno) => {
-                error!("cannot set an alarm: {errno}");
+                log_line!(Error, "cannot set an alarm: {errno}");
                 None
             }
         };
@@ -135,7 +137,7 @@ impl<I: Ipc, C: Fn() -> Instant> System for MinixSystem<I, C> {
             SefEvent::Handled => return Ok(Event::Other),
             SefEvent::Signal(Signal::TERM) => return Ok(Event::Terminate),
             SefEvent::Signal(signal) => {
-                debug!("signal {signal:?} ignored");
+                log_line!(Debug, "signal {signal:?} ignored");
                 return Ok(Event::Other);
             }
             SefEvent::NotForUs if !status.is_notification() => return Ok(Event::Message(status)),
@@ -153,7 +155,7 @@ impl<I: Ipc, C: Fn() -> Instant> System for MinixSystem<I, C> {
 
     fn enable_interrupts(&mut self) {
         if let Err(errno) = self.line.enable(&mut self.ipc) {
-            error!("cannot enable the interrupt line: {errno}");
+            log_line!(Error, "cannot enable the interrupt line: {errno}");
         }
     }
 
@@ -206,7 +208,7 @@ impl<I: Ipc, C> Kernel for MinixSystem<I, C> {
             Ok(()) => {}
             Err(Errno::ECALLDENIED) => self.complain(to),
             // It died, most likely.
-            Err(errno) => debug!("no reply to {to}: {errno}"),
+            Err(errno) => log_line!(Debug, "no reply to {to}: {errno}"),
         }
         if let Some(client) = self.outbox.denied() {
             self.complain(client);

@@ -16,7 +16,7 @@ use crate::transfer::plan::cut_elements;
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Collects what the device has completed, answers, gives the device what waits, and notifies it. Returns how many device
     /// requests were completed.
-    #[inline]
+    #[inline(always)]
     pub fn poll(&mut self, kernel: &mut K, now: Instant) -> u32 {
         let completed = if self.device.needs_poll() {
             self.collect(kernel, now)
@@ -56,8 +56,8 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     }
 
     /// Goes on with what was completed. Returns how many device requests that were.
-    #[inline]
-    pub(crate) fn take_completed(&mut self, kernel: &mut K, now: Instant) -> u32 {
+    #[inline(always)]
+    fn take_completed(&mut self, kernel: &mut K, now: Instant) -> u32 {
         let mut count = 0;
         while let Some(completed) = self.in_flight.take_completed() {
             count += 1;
@@ -66,6 +66,15 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             self.complete(kernel, now, completed);
         }
         count
+    }
+
+    /// The same after a reset, which is rare: no copy of what is quick for the usual case.
+    pub(crate) fn take_completed_before_reset(&mut self, kernel: &mut K, now: Instant) {
+        while let Some(completed) = self.in_flight.take_completed() {
+            self.scheduler.completed();
+            self.health.pace.completed(completed.since, now);
+            self.complete_otherwise(kernel, now, completed);
+        }
     }
 
     #[inline]

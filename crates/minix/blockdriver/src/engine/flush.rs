@@ -1,12 +1,12 @@
 //! Flushes: in the background, for a barrier, for a forced write; and what clients are told when one fails.
 
-use log::{error, warn};
+use crate::log_line;
 use minix_abi::minor::Minor;
 use minix_abi::{Errno, Instant, Status};
 
 use super::in_flight::Purpose;
 use super::write_back::Flusher;
-use crate::device::{BlockDevice, DeviceError, DeviceRequest, Refusal};
+use crate::device::{BlockDevice, DeviceError, DeviceRequest, DiskInfo, Refusal};
 use crate::driver::BlockDriver;
 use crate::kernel::Kernel;
 use crate::protocol::request::Kind;
@@ -25,7 +25,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     /// Whether a write that is just completed is in a volatile cache. It was one when the write was submitted, or is one
     /// now; what a device reports that is not live does not count.
     pub(crate) fn is_cached(&self) -> bool {
-        self.write_back.goes_to_cache() || self.device.info().is_some_and(|disk| disk.needs_flushes())
+        self.write_back.goes_to_cache() || self.device.info().is_some_and(DiskInfo::needs_flushes)
     }
 
     /// Offers the device a flush.
@@ -114,7 +114,10 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     #[cold]
     pub(crate) fn flush_failed(&mut self, now: Instant, asker: Option<Minor>) {
         let waited = self.write_back.waited(now).as_millis() as u64;
-        warn!("a flush has failed: writes of the last {waited} ms may not be durable");
+        log_line!(
+            Warn,
+            "a flush has failed: writes of the last {waited} ms may not be durable"
+        );
         self.note_failure(asker);
     }
 
@@ -122,7 +125,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     #[cold]
     pub(crate) fn give_up_flushes(&mut self) {
         if self.write_back.is_owed() {
-            error!("completed writes that were not flushed may not be durable");
+            log_line!(Error, "completed writes that were not flushed may not be durable");
             self.note_failure(None);
         }
     }

@@ -3,9 +3,9 @@
 //! A reset that worked is no sign of health, a completed request is. Without one the next reset comes after a pause, and
 //! after some of them the device is given up.
 
+use crate::log_line;
 use core::time::Duration;
 
-use log::{error, warn};
 use minix_abi::Instant;
 
 use super::pace::Pace;
@@ -109,15 +109,17 @@ impl Health {
         };
         self.failed = if worked { 0 } else { self.failed.saturating_add(1) };
         self.state = if self.failed >= options.reset_attempts || self.fruitless > options.fruitless_resets {
-            error!(
+            log_line!(
+                Error,
                 "the device is given up after {} resets without a use, of which the last {} failed",
-                self.fruitless, self.failed
+                self.fruitless,
+                self.failed
             );
             DeviceState::Dead
         } else if worked {
             DeviceState::Good
         } else {
-            warn!("reset {} of {} has failed", self.failed, options.reset_attempts);
+            log_line!(Warn, "reset {} of {} has failed", self.failed, options.reset_attempts);
             DeviceState::Resetting(now.after(options.reset_pause))
         };
     }

@@ -117,8 +117,9 @@ impl<const N: usize> InFlight<N> {
     /// Enters what the device took, under the next free tag.
     #[inline]
     fn insert(&mut self, purpose: Purpose, now: Instant) -> Option<Tag> {
+        // It is below N, which the remainder tells the compiler.
         let tag = self.free.pop()?;
-        self.entries[usize::from(tag)] = Entry {
+        self.entries[usize::from(tag) % N] = Entry {
             purpose: Some(purpose),
             since: now,
             order: self.next_order,
@@ -158,7 +159,7 @@ impl<const N: usize> InFlight<N> {
     #[inline]
     pub(crate) fn take_completed(&mut self) -> Option<Completed> {
         let tag = self.completed.pop_front()?;
-        let entry = &mut self.entries[usize::from(tag)];
+        let entry = &mut self.entries[usize::from(tag) % N];
         let completed = Completed {
             purpose: entry.purpose.take()?,
             since: entry.since,

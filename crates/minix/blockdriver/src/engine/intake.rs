@@ -83,7 +83,7 @@ impl<const JOBS: usize> Intake<JOBS> {
     /// Puts a request at the end; `None` if there is no room.
     pub(crate) fn push(&mut self, caller: Caller, kind: Kind, request: BdevRequest) -> Option<JobId> {
         let id = JobId(self.free.pop()?);
-        let job = &mut self.jobs[id.index()];
+        let job = &mut self.jobs[id.index::<JOBS>()];
         job.caller = caller;
         job.kind = kind;
         job.stage = Stage::Waiting;
@@ -178,9 +178,9 @@ impl<const JOBS: usize> Intake<JOBS> {
 
     /// The elements of the transfer, or room for `count` of them.
     pub(crate) fn elements_mut(&mut self, id: JobId, count: usize) -> &mut [MapElement] {
-        let job = &mut self.jobs[id.index()];
+        let job = &mut self.jobs[id.index::<JOBS>()];
         if job.kind.has_vector() {
-            &mut self.vectors[id.index()][..count.min(MAX_ELEMENTS)]
+            &mut self.vectors[id.index::<JOBS>()][..count.min(MAX_ELEMENTS)]
         } else {
             core::slice::from_mut(&mut job.single)
         }
@@ -188,9 +188,9 @@ impl<const JOBS: usize> Intake<JOBS> {
 
     /// The elements of the transfer.
     pub(crate) fn elements(&self, id: JobId) -> &[MapElement] {
-        let job = &self.jobs[id.index()];
+        let job = &self.jobs[id.index::<JOBS>()];
         if job.kind.has_vector() {
-            &self.vectors[id.index()][..usize::from(job.transfer.elements).min(MAX_ELEMENTS)]
+            &self.vectors[id.index::<JOBS>()][..usize::from(job.transfer.elements).min(MAX_ELEMENTS)]
         } else {
             core::slice::from_ref(&job.single)
         }
@@ -231,14 +231,14 @@ impl<const JOBS: usize> core::ops::Index<JobId> for Intake<JOBS> {
 
     #[inline(always)]
     fn index(&self, id: JobId) -> &Job {
-        &self.jobs[id.index()]
+        &self.jobs[id.index::<JOBS>()]
     }
 }
 
 impl<const JOBS: usize> core::ops::IndexMut<JobId> for Intake<JOBS> {
     #[inline(always)]
     fn index_mut(&mut self, id: JobId) -> &mut Job {
-        &mut self.jobs[id.index()]
+        &mut self.jobs[id.index::<JOBS>()]
     }
 }
 

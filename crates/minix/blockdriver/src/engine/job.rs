@@ -17,8 +17,11 @@ pub(crate) struct JobId(pub(super) u16);
 pub(super) const NONE: u16 = u16::MAX;
 
 impl JobId {
-    pub(super) const fn index(self) -> usize {
-        self.0 as usize
+    /// Its place in a table of so many jobs. An id is below that; the remainder, a mask where that is a power of two, tells the
+    /// compiler so without a branch.
+    #[inline(always)]
+    pub(super) const fn index<const JOBS: usize>(self) -> usize {
+        self.0 as usize % JOBS
     }
 
     pub(super) fn some(link: u16) -> Option<Self> {

@@ -25,13 +25,13 @@ impl<const N: usize> Links<N> {
     /// The job after this one in its list.
     #[inline(always)]
     pub(crate) fn after(&self, id: JobId) -> Option<JobId> {
-        JobId::some(self.0[id.index()].next)
+        JobId::some(self.0[id.index::<N>()].next)
     }
 
     /// The job before this one in its list.
     #[inline(always)]
     pub(crate) fn before(&self, id: JobId) -> Option<JobId> {
-        JobId::some(self.0[id.index()].previous)
+        JobId::some(self.0[id.index::<N>()].previous)
     }
 }
 
@@ -68,24 +68,24 @@ impl List {
     pub(crate) fn push<const N: usize>(&mut self, links: &mut Links<N>, id: JobId) {
         let previous = core::mem::replace(&mut self.last, id.0);
         match JobId::some(previous) {
-            Some(previous) => links.0[previous.index()].next = id.0,
+            Some(previous) => links.0[previous.index::<N>()].next = id.0,
             None => self.first = id.0,
         }
-        links.0[id.index()] = Link { next: NONE, previous };
+        links.0[id.index::<N>()] = Link { next: NONE, previous };
     }
 
     /// Puts a job that is in no list after one that is in this list, or first.
     #[inline]
     pub(crate) fn insert<const N: usize>(&mut self, links: &mut Links<N>, previous: Option<JobId>, id: JobId) {
         let next = match previous {
-            Some(previous) => core::mem::replace(&mut links.0[previous.index()].next, id.0),
+            Some(previous) => core::mem::replace(&mut links.0[previous.index::<N>()].next, id.0),
             None => core::mem::replace(&mut self.first, id.0),
         };
         match JobId::some(next) {
-            Some(next) => links.0[next.index()].previous = id.0,
+            Some(next) => links.0[next.index::<N>()].previous = id.0,
             None => self.last = id.0,
         }
-        links.0[id.index()] = Link {
+        links.0[id.index::<N>()] = Link {
             next,
             previous: previous.map_or(NONE, |previous| previous.0),
         };
@@ -94,13 +94,13 @@ impl List {
     /// Takes out a job that is in this list.
     #[inline]
     pub(crate) fn remove<const N: usize>(&mut self, links: &mut Links<N>, id: JobId) {
-        let Link { next, previous } = links.0[id.index()];
+        let Link { next, previous } = links.0[id.index::<N>()];
         match JobId::some(previous) {
-            Some(previous) => links.0[previous.index()].next = next,
+            Some(previous) => links.0[previous.index::<N>()].next = next,
             None => self.first = next,
         }
         match JobId::some(next) {
-            Some(next) => links.0[next.index()].previous = previous,
+            Some(next) => links.0[next.index::<N>()].previous = previous,
             None => self.last = previous,
         }
     }

@@ -4,9 +4,9 @@
 //! doing a part of it twice changes nothing, as transfers that overlap it still wait. A request that was lost too often is answered
 //! with `EIO`; when the device does not come back at all, every request is.
 
+use crate::log_line;
 use core::fmt;
 
-use log::{error, warn};
 use minix_abi::{Errno, Instant};
 
 use super::barrier::Task;
@@ -73,11 +73,11 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             if count == 1 {
                 let (what, replays) = self.describe(purpose);
                 let (millis, attempt) = (now.since(since).as_millis() as u64, u32::from(replays) + 1);
-                warn!("timed out: {what} after {millis} ms, attempt {attempt}");
+                log_line!(Warn, "timed out: {what} after {millis} ms, attempt {attempt}");
             }
         }
         if count > 1 {
-            warn!("timed out: {} more requests", count - 1);
+            log_line!(Warn, "timed out: {} more requests", count - 1);
         }
         self.suspect((from, to));
         self.recover(kernel, now, why);
@@ -131,7 +131,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             return;
         }
         let count = self.in_flight.len();
-        warn!("the device {why}: it is reset, with {count} requests in it");
+        log_line!(Warn, "the device {why}: it is reset, with {count} requests in it");
         if self.health.wants_reset(self.is_idle(), self.options.reset_pause, now) {
             self.reset(kernel, now);
         }
@@ -147,7 +147,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         self.health
             .was_reset(result.is_ok(), handed_over > 0, &self.options, now);
         // Its earlier completions are handled like those of a poll.
-        self.take_completed(kernel, now);
+        self.take_completed_before_reset(kernel, now);
         if !matches!(self.health.state(), DeviceState::Resetting(_)) {
             self.start_over(kernel, now);
         }
@@ -177,10 +177,13 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             }
         }
         if lost > 0 && self.is_broken() {
-            warn!("{lost} device requests were lost: their clients get an error");
+            log_line!(Warn, "{lost} device requests were lost: their clients get an error");
         } else if lost > 0 {
             let failed = unanswered - self.intake.len();
-            warn!("{lost} device requests were lost: {failed} clients get an error, the others are tried again");
+            log_line!(
+                Warn,
+                "{lost} device requests were lost: {failed} clients get an error, the others are tried again"
+            );
         }
     }
 
@@ -201,7 +204,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             None if dead => Errno::EIO,
             None if transfer.replays() > self.options.replays => {
                 let what = Description::of(name(transfer.direction), transfer.first, transfer.bytes.into());
-                error!("given up: {what}, lost {} times", transfer.replays());
+                log_line!(Error, "given up: {what}, lost {} times", transfer.replays());
                 Errno::EIO
             }
             None => {
@@ -223,7 +226,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         let (replays, task) = (running.replays(), running.task);
         if dead || replays > self.options.replays {
             if !dead {
-                error!("given up: {}, lost {replays} times", Description::of_task(&task));
+                log_line!(Error, "given up: {}, lost {replays} times", Description::of_task(&task));
             }
             if task.is_flush() {
                 self.flush_failed(now, Some(self.intake[id].request.minor));

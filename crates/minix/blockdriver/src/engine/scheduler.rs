@@ -165,7 +165,7 @@ impl<const N: usize> Scheduler<N> {
     /// A transfer is in a line.
     #[inline]
     fn entered(&mut self, id: JobId, line: Line) {
-        self.line_of[id.index()] = Some(line);
+        self.line_of[id.index::<N>()] = Some(line);
         if line != Line::Blocked {
             self.ready += 1;
             self.busy = true;
@@ -199,7 +199,7 @@ impl<const N: usize> Scheduler<N> {
     /// The device took all of a transfer, at once or at last, or the flush for it.
     #[inline]
     pub(crate) fn all_submitted(&mut self, id: JobId) {
-        if let Some(line) = self.line_of[id.index()].take() {
+        if let Some(line) = self.line_of[id.index::<N>()].take() {
             self.lines[line as usize].remove(&mut self.links, id);
             self.ready -= u16::from(line != Line::Blocked);
         }
@@ -209,7 +209,7 @@ impl<const N: usize> Scheduler<N> {
     /// starts over.
     #[cold]
     pub(crate) fn changed(&mut self, intake: &Intake<N>, id: JobId) {
-        let was_blocked = self.line_of[id.index()] == Some(Line::Blocked);
+        let was_blocked = self.line_of[id.index::<N>()] == Some(Line::Blocked);
         self.all_submitted(id);
         let transfer = &intake[id].transfer;
         if !transfer.is_ready() {
@@ -328,7 +328,7 @@ impl<const N: usize> Scheduler<N> {
             return None;
         }
         self.regions.starting_at(intake, intake[last].transfer.end(), |id| {
-            self.line_of[id.index()] == Some(line) && intake[id].transfer.may_merge()
+            self.line_of[id.index::<N>()] == Some(line) && intake[id].transfer.may_merge()
         })
     }
 }

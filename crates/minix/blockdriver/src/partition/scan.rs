@@ -7,9 +7,9 @@
 //! The disk is not trusted. Every read lies inside the disk and inside the partition whose table it is to get, and the
 //! number of reads is bounded for any content of the tables.
 
+use crate::log_line;
 use core::mem;
 
-use log::{info, warn};
 use minix_abi::partition::{PartitionEntry, SystemId, TABLE_ENTRIES, TABLE_READ_BYTES, read_table};
 
 use super::gpt::{self, Array, FIRST_HEADER_BLOCK, Header};
@@ -171,7 +171,7 @@ impl Scan {
     /// Makes the entries of the first table the partitions, and goes on with what they hold.
     fn take_primaries(&mut self, table: &mut DeviceTable) {
         if self.block_bytes > SECTOR_BYTES {
-            info!("the partition table counts blocks of {} bytes", self.block_bytes);
+            log_line!(Info, "the partition table counts blocks of {} bytes", self.block_bytes);
         }
         // The placeholder of a GPT is no partition: its sectors belong to the partitions of the GPT.
         let offered = |entry: &PartitionEntry| entry.system != SystemId::PROTECTIVE;
@@ -248,7 +248,10 @@ impl Scan {
             array.take(data, self.block_bytes, self.disk_blocks());
             if let Some(partitions) = array.partitions() {
                 if copy == Copy::Backup {
-                    warn!("the first copy of the GUID partition table is damaged: the backup is used");
+                    log_line!(
+                        Warn,
+                        "the first copy of the GUID partition table is damaged: the backup is used"
+                    );
                 }
                 for (partition, extent) in (0..).zip(partitions) {
                     table.set_partition(partition, extent);
@@ -288,7 +291,10 @@ impl Scan {
         match copy {
             Copy::First => self.ask_for_gpt_header(table, Copy::Backup),
             Copy::Backup => {
-                warn!("both copies of the GUID partition table are damaged: none of its partitions is offered");
+                log_line!(
+                    Warn,
+                    "both copies of the GUID partition table are damaged: none of its partitions is offered"
+                );
                 self.take_primaries(table);
             }
         }

@@ -38,7 +38,7 @@ impl Demand {
     pub(crate) fn of(elements: &mut [MapElement]) -> Self {
         let (mut any, mut sum, mut empty) = (0, 0_u64, elements.is_empty());
         for element in &mut *elements {
-            element.address = element.address as u32 as u64;
+            element.address &= u64::from(u32::MAX);
             any |= element.bytes;
             sum = sum.wrapping_add(element.bytes);
             empty |= element.bytes == 0;

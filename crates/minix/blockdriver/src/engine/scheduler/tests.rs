@@ -289,7 +289,7 @@ impl Bench {
         let ready = ready.filter(|&id| intake[id].transfer.submitted() > 0 || may_start(intake, id));
         assert_eq!(usize::from(self.scheduler.ready), ready.count());
         for head in arrivals(intake) {
-            let line = |id: JobId| self.scheduler.line_of[id.index()];
+            let line = |id: JobId| self.scheduler.line_of[id.index::<JOBS>()];
             let waits = matches!(line(head), Some(Line::Read | Line::Write));
             // What shares a device request waits in the same line.
             for last in arrivals(intake).filter(|&last| waits && line(last) == line(head)) {
