@@ -1,7 +1,7 @@
 //! What the project wants of the driver, beside what was measured.
 
+use super::minimal;
 use super::row::Row;
-use super::sizes;
 
 /// The request that goals are about.
 const BYTES: u32 = 4096;
@@ -114,8 +114,7 @@ pub(crate) fn goals(rows: &[Row]) -> Vec<Goal> {
         Want::AtMost(60.0),
         largest(rows, idle, |row| row.instructions_per_request),
     );
-    let small =
-        |row: &Row| row.contender == sizes::OURS && row.operation == sizes::OPERATION && row.mode == sizes::SMALL;
+    let small = |row: &Row| row.contender == minimal::SMALL_ROW;
     add(
         "code of a user of reads and writes, bytes at opt-level z",
         Want::AtMost(8192.0),

@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: how fast the driver is, beside others and beside what a device can do at all.
 //!
 //! * [`guest`] boots the benchmark image and makes [`row`]s of its records, [`service`] does the same with the MINIX service in
-//!   the test kernel, [`native`] measures the driver on this machine, [`sizes`] looks at programs.
+//!   the test kernel, [`native`] measures the driver on this machine, [`sizes`] looks at programs, [`minimal`] at
+//!   the smallest one.
 //! * [`table`] prints the rows, and [`goals`] says what the project wants of them. [`page`] draws them.
 //! * [`budget`] is what `cargo xtask test` holds the driver to.
 //! * [`profile`] tells where the instructions go.
@@ -9,6 +10,7 @@
 mod budget;
 mod goals;
 pub(crate) mod guest;
+pub(crate) mod minimal;
 mod native;
 mod page;
 pub(crate) mod profile;
@@ -25,6 +27,8 @@ use image_bench::options::Pass;
 
 pub(crate) use budget::Budget;
 pub(crate) use row::Row;
+
+use sizes::Size;
 
 use crate::build;
 use crate::cli::BenchArgs;
@@ -190,8 +194,8 @@ impl Bench {
 
     fn sizes(&self) -> Result<Vec<Row>> {
         let service = self.programs.processes.first().context("the service was not built")?;
-        let mut rows = vec![sizes::service(service)?];
-        rows.extend(sizes::minimal(&self.workspace, self.progress)?);
+        let mut rows = vec![Size::of(service)?.row("service")];
+        rows.extend(minimal::rows(&self.workspace, self.progress)?);
         Ok(rows)
     }
 

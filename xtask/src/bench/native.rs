@@ -250,6 +250,6 @@ mod tests {
             "{text}"
         );
         // Stages are for the page.
-        assert_eq!(text.lines().count(), 5, "{text}");
+        assert_eq!(text.lines().count(), 4, "{text}");
     }
 }

@@ -65,6 +65,9 @@ pub(crate) struct Row {
     /// Bytes of code of a program. Its row has no request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) text_bytes: Option<u64>,
+    /// Bytes of constants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rodata_bytes: Option<u64>,
     /// Bytes of memory that the program has for good: data and stack excluded what is allocated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ram_bytes: Option<u64>,

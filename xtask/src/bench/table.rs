@@ -213,14 +213,15 @@ fn service(rows: &[Row]) -> Vec<String> {
 
 /// Sizes of programs.
 fn sizes(rows: &[Row]) -> Vec<String> {
+    let columns = ["code", "constants", "RAM"];
     let mut lines = vec![line(
-        "Bytes of the service, and those that a driver adds",
-        ["code", "RAM"].map(str::to_owned),
+        "Bytes of the service, and what a driver adds",
+        columns.map(str::to_owned),
     )];
     for row in rows.iter().filter(|row| row.text_bytes.is_some()) {
         let bytes = |bytes: Option<u64>| bytes.map_or_else(String::new, |bytes| bytes.to_string());
-        let program = format!("{} {}", row.contender, row.mode);
-        lines.push(line(&program, [bytes(row.text_bytes), bytes(row.ram_bytes)]));
+        let figures = [row.text_bytes, row.rodata_bytes, row.ram_bytes].map(bytes);
+        lines.push(line(&row.contender, figures));
     }
     lines
 }

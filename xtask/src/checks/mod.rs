@@ -1,9 +1,10 @@
 //! `cargo xtask test`: every check of the workspace, by name.
 //!
-//! [`cargo`] asks cargo about the code, [`mod@bench`] holds the driver to its budget, [`command_line`] makes the mistakes a user may make, [`matrix`] boots the bare image in
-//! every combination, [`service`] and [`loader`] put the MINIX service to the test, [`foreign`] does both on devices that
-//! behave as others than QEMU's do, [`machines`] boots both on unusual machines and disks, [`miri`] looks for undefined behaviour,
-//! [`runner`] runs and prints them. [`boot`] is the vocabulary of all that boot.
+//! [`cargo`] asks cargo about the code, [`mod@bench`] holds the driver to its budget, [`command_line`] makes the mistakes a user may
+//! make, [`minimal`] measures and runs the smallest user of the driver, [`matrix`] boots the bare image in every combination,
+//! [`service`] and [`loader`] put the MINIX service to the test, [`foreign`] does both on devices that behave as others than
+//! QEMU's do, [`machines`] boots both on unusual machines and disks, [`miri`] looks for undefined behaviour, [`runner`] runs and
+//! prints them. [`boot`] is the vocabulary of all that boot.
 
 mod bench;
 mod boot;
@@ -14,6 +15,7 @@ mod foreign;
 mod loader;
 mod machines;
 mod matrix;
+mod minimal;
 mod miri;
 mod runner;
 mod service;
@@ -35,6 +37,7 @@ fn all(workspace: &Workspace) -> Vec<Check> {
     checks.extend(bench::checks());
     checks.extend(command_line::checks());
     checks.extend(loader::checks());
+    checks.extend(minimal::checks());
     checks.extend(machines::checks());
     checks.extend(matrix::checks());
     checks.extend(service::checks());

@@ -184,13 +184,13 @@ impl Limits {
 /// at no further.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlainTransfers {
-    /// Bytes of a read at most; 0 if there is always something special.
+    /// Bytes of a read in one segment at most; 0 if there is always something special.
     pub(crate) most_read: u32,
-    /// Bytes of a write at most.
+    /// Bytes of a write in one segment at most.
     pub(crate) most_written: u32,
     block_mask: u32,
-    /// Bytes of one segment at most.
-    pub(crate) most_in_segment: u32,
+    /// Bytes of all segments at most.
+    pub(crate) most_together: u32,
     capacity: u64,
     /// Segments at most.
     pub(crate) segments: u16,
@@ -202,7 +202,7 @@ impl PlainTransfers {
         most_read: 0,
         most_written: 0,
         block_mask: 0,
-        most_in_segment: 0,
+        most_together: 0,
         capacity: 0,
         segments: 0,
     };
@@ -213,12 +213,13 @@ impl PlainTransfers {
         }
         let capacity = limits.capacity.get();
         let whole_disk = u32::try_from(capacity.saturating_mul(SECTOR_BYTES)).unwrap_or(u32::MAX);
-        let most = limits.max_request_bytes.min(whole_disk);
+        let most_together = limits.max_request_bytes.min(whole_disk);
+        let most = most_together.min(limits.max_segment_bytes);
         Self {
             most_read: most,
             most_written: if limits.read_only { 0 } else { most },
             block_mask: limits.block_bytes.wrapping_sub(1),
-            most_in_segment: limits.max_segment_bytes,
+            most_together,
             capacity,
             segments: limits.max_segments,
         }

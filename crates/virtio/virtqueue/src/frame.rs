@@ -25,7 +25,8 @@ impl<'s> Data<'s> {
     pub fn new(segments: &'s [Segment], most: u32) -> Option<Self> {
         let mut bytes = 0u64;
         for segment in segments {
-            if segment.len.wrapping_sub(1) >= most || !segment.is_representable() {
+            let beyond_first = u64::from(segment.len).wrapping_sub(1);
+            if beyond_first >= u64::from(most) || segment.addr.checked_add(beyond_first).is_none() {
                 return None;
             }
             bytes += u64::from(segment.len);

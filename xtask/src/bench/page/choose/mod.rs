@@ -56,7 +56,7 @@ fn sizes(rows: &[Row]) -> Figure {
     let group = |title: &str, bytes: fn(&Row) -> Option<u64>| {
         let bars = rows.iter().filter_map(|row| {
             Some(Bar {
-                label: format!("{} {}", row.contender, row.mode).trim_end().to_owned(),
+                label: row.contender.clone(),
                 values: vec![Some(bytes(row)? as f64)],
             })
         });
