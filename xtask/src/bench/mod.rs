@@ -66,13 +66,20 @@ pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
     if args.native {
         native::ensure_daemon()?;
     }
-    let bench = Bench::prepare(args, workspace)?;
+    let progress = Progress::for_this_terminal();
+    let qemu = emulator_and_image(args, &workspace, progress)?;
     if let Some(choice) = choice {
-        for line in profile::profile(&bench.workspace, &bench.qemu.program, choice, bench.progress)? {
+        for line in profile::profile(&workspace, &qemu.program, choice, progress)? {
             say(&line);
         }
         return Ok(true);
     }
+    let bench = Bench {
+        programs: programs::build_all(&workspace, progress)?,
+        workspace,
+        qemu,
+        progress,
+    };
     let native = if args.native {
         native::measure(&bench.workspace, bench.progress)?
     } else {
@@ -126,6 +133,19 @@ fn draw(args: &BenchArgs, workspace: &Workspace, rows: &[Row], notes: &[String])
     Ok(())
 }
 
+/// Finds or installs QEMU, and builds the image.
+fn emulator_and_image(args: &BenchArgs, workspace: &Workspace, progress: Progress) -> Result<Qemu> {
+    let wanted = Wanted {
+        emulator: args.qemu.as_deref(),
+        image_tool: false,
+        may_install: !args.no_install,
+    };
+    let qemu = tools::ensure_qemu(workspace, wanted, progress)?;
+    tools::ensure_target(workspace, progress)?;
+    build::bench_image(workspace, progress)?;
+    Ok(qemu)
+}
+
 /// What the measurements share.
 struct Bench {
     workspace: Workspace,
@@ -135,26 +155,6 @@ struct Bench {
 }
 
 impl Bench {
-    /// Finds, installs and builds what is needed.
-    fn prepare(args: &BenchArgs, workspace: Workspace) -> Result<Bench> {
-        let progress = Progress::for_this_terminal();
-        let wanted = Wanted {
-            emulator: args.qemu.as_deref(),
-            image_tool: false,
-            may_install: !args.no_install,
-        };
-        let qemu = tools::ensure_qemu(&workspace, wanted, progress)?;
-        tools::ensure_target(&workspace, progress)?;
-        build::bench_image(&workspace, progress)?;
-        let programs = programs::build_all(&workspace, progress)?;
-        Ok(Bench {
-            workspace,
-            qemu,
-            programs,
-            progress,
-        })
-    }
-
     /// All that is exact, and has a budget.
     fn counts(&self) -> Result<Vec<Row>> {
         let mut rows = self.pass(Pass::Counts)?;

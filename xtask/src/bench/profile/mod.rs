@@ -133,7 +133,9 @@ fn stages(counted: &[Counted], brackets: &[Bracket], frames: impl Fn(u64) -> Res
         } else {
             counted.stage
         };
-        let (executed, total) = pieces(counted.instructions, &mut brackets);
+        let (executed, total) = brackets
+            .next()
+            .map_or_else(Default::default, |bracket| bracket_of(bracket, counted.instructions));
         ensure!(
             counted.instructions == total,
             "{name}: the guest counted {} instructions, and the log of QEMU has {total}",
@@ -156,24 +158,15 @@ fn stages(counted: &[Counted], brackets: &[Bracket], frames: impl Fn(u64) -> Res
     Ok(stages)
 }
 
-/// What was executed in the next brackets until they hold so many instructions, and how many they hold.
+/// What was executed in a bracket, and how many instructions that are.
 ///
-/// A wait inside of a stage, which the guest measures to take it off, cuts the bracket in two. The read at the end of the wait begins the
-/// second one. It is no part of the wait, so the guest counts it as an instruction of the stage.
-fn pieces<'a>(instructions: u64, brackets: &mut impl Iterator<Item = &'a Bracket>) -> (BTreeMap<u64, u64>, u64) {
-    let (mut executed, mut total) = (BTreeMap::new(), 0);
-    while total < instructions
-        && let Some(bracket) = brackets.next()
-    {
-        let is_first = executed.is_empty();
-        for (address, count) in &bracket.executed {
-            *executed.entry(*address).or_default() += count;
-        }
-        total += bracket.total();
-        if !is_first {
-            *executed.entry(bracket.start).or_default() += bracket.times;
-            total += bracket.times;
-        }
+/// A guest that takes a wait off with the difference of two reads has taken off the first one and what is between, and counts the second.
+fn bracket_of(bracket: &Bracket, counted: u64) -> (BTreeMap<u64, u64>, u64) {
+    let mut executed = bracket.executed.clone();
+    let ends: u64 = bracket.ends.values().sum();
+    if bracket.total() + ends != counted {
+        return (executed, bracket.total());
     }
-    (executed, total)
+    executed.extend(&bracket.ends);
+    (executed, counted)
 }

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 
 use addr2line::Context as Lines;
 use addr2line::gimli::{Dwarf, EndianSlice, RunTimeEndian, SectionId};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use object::{Object, ObjectSection, ObjectSymbol, SectionKind};
 
 use super::trace::Marks;
 
 /// The function that the image calls when counting begins.
 const BEGINS: &str = "counting_begins";
+/// The function that a bracket is.
+const AROUND: &str = "Bracket::around";
 /// The directory of the sources of Rust's libraries.
 const LIBRARY: &str = "/library/";
 /// `csrr rd, instret` whatever `rd` is.
@@ -46,7 +48,7 @@ impl<'a> Program<'a> {
     pub(super) fn parse(file: &'a [u8], root: &Path) -> Result<Self> {
         let elf = object::File::parse(file).context("the image is no program")?;
         let mut code: Option<Range<u64>> = None;
-        let mut marks = Marks::default();
+        let mut reads = Vec::new();
         for section in elf.sections().filter(|section| section.kind() == SectionKind::Text) {
             let bytes = section.data().context("the program has no code")?;
             let start = section.address();
@@ -56,14 +58,14 @@ impl<'a> Program<'a> {
             for (place, window) in bytes.windows(4).enumerate().step_by(2) {
                 let word = u32::from_le_bytes([window[0], window[1], window[2], window[3]]);
                 if word & READ.0 == READ.1 {
-                    marks.reads.insert(start + place as u64);
+                    reads.push(start + place as u64);
                 }
             }
         }
         let begins = elf
             .symbols()
             .find(|symbol| symbol.name().is_ok_and(|name| name.contains(BEGINS)));
-        marks.begins = begins
+        let begins = begins
             .with_context(|| format!("the program has no function {BEGINS}"))?
             .address();
         if elf.section_by_name(".debug_line").is_none() {
@@ -75,13 +77,29 @@ impl<'a> Program<'a> {
             Ok(EndianSlice::new(bytes, RunTimeEndian::Little))
         };
         let dwarf = Dwarf::load(load).context("cannot read the debug information")?;
-        Ok(Program {
+        let mut program = Program {
             lines: Lines::from_dwarf(dwarf).context("cannot read the debug information")?,
-            marks,
+            marks: Marks {
+                begins,
+                ..Marks::default()
+            },
             code: code.context("the program has no code")?,
             root: root.to_owned(),
             sources: HashMap::new(),
-        })
+        };
+        for read in reads {
+            let frames = program.frames(read)?;
+            let is_outer = frames.iter().any(|frame| frame.function.contains(AROUND));
+            let marks = &mut program.marks;
+            let of_its_kind = if is_outer {
+                &mut marks.reads
+            } else {
+                &mut marks.inner_reads
+            };
+            of_its_kind.insert(read);
+        }
+        ensure!(!program.marks.reads.is_empty(), "the program has no function {AROUND}");
+        Ok(program)
     }
 
     /// The functions that the instruction at an address belongs to: the one that was called first, then those inlined into it. What is

@@ -1,15 +1,18 @@
 //! The log of QEMU's `-d exec` with one instruction in each translation block, as executions for each address within brackets.
 //!
 //! A bracket begins and ends with an instruction that reads the counter of instructions. The one that begins it names it: a bracket
-//! around another stage is at another address. Both reads are the bracket's own; what is between them is what it counts.
+//! around another stage is at another address. Both reads are the bracket's own; what is between them is what it counts. A
+//! pair of other reads within a bracket is around something that the guest takes off, as a wait.
 
 use std::collections::{BTreeMap, HashSet};
 
 /// What an image has at which address.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Marks {
-    /// Instructions that read the counter.
+    /// Instructions that read the counter, of brackets.
     pub(super) reads: HashSet<u64>,
+    /// The others.
+    pub(super) inner_reads: HashSet<u64>,
     /// The function that is called when counting begins. What came before was a warm-up.
     pub(super) begins: u64,
 }
@@ -19,10 +22,10 @@ pub(super) struct Marks {
 pub(super) struct Bracket {
     /// The address.
     pub(super) start: u64,
-    /// How many there were.
-    pub(super) times: u64,
     /// How often each address was executed in them.
     pub(super) executed: BTreeMap<u64, u64>,
+    /// How often each read ended what is taken off. It depends on the guest whether that read itself is taken off.
+    pub(super) ends: BTreeMap<u64, u64>,
 }
 
 impl Bracket {
@@ -40,6 +43,8 @@ pub(super) struct Trace {
     last: Option<u64>,
     /// Where the bracket began that is open.
     open: Option<u64>,
+    /// Whether what is executed is taken off.
+    is_off: bool,
     /// In the order of the first of each.
     brackets: Vec<Bracket>,
     /// Lines about instructions.
@@ -52,6 +57,7 @@ impl Trace {
             marks,
             last: None,
             open: None,
+            is_off: false,
             brackets: Vec::new(),
             lines: 0,
         }
@@ -92,30 +98,38 @@ impl Trace {
         if address == self.marks.begins {
             self.brackets.clear();
         }
-        let is_read = self.marks.reads.contains(&address);
-        match self.open {
-            Some(_) if is_read => self.open = None,
-            Some(start) => {
-                // There are a handful of them.
-                if let Some(bracket) = self.brackets.iter_mut().find(|bracket| bracket.start == start) {
-                    *bracket.executed.entry(address).or_default() += 1;
-                }
+        if self.marks.reads.contains(&address) {
+            self.is_off = false;
+            self.open = match self.open {
+                Some(_) => None,
+                None => Some(address),
+            };
+            return;
+        }
+        let Some(start) = self.open else { return };
+        let bracket = bracket(&mut self.brackets, start);
+        if self.marks.inner_reads.contains(&address) {
+            if self.is_off {
+                *bracket.ends.entry(address).or_default() += 1;
             }
-            None if is_read => {
-                self.open = Some(address);
-                let known = self.brackets.iter_mut().find(|bracket| bracket.start == address);
-                match known {
-                    Some(bracket) => bracket.times += 1,
-                    None => self.brackets.push(Bracket {
-                        start: address,
-                        times: 1,
-                        ..Bracket::default()
-                    }),
-                }
-            }
-            None => {}
+            self.is_off = !self.is_off;
+        } else if !self.is_off {
+            *bracket.executed.entry(address).or_default() += 1;
         }
     }
+}
+
+/// The bracket that begins at an address. There are a handful of them.
+fn bracket(brackets: &mut Vec<Bracket>, start: u64) -> &mut Bracket {
+    let known = brackets.iter().position(|bracket| bracket.start == start);
+    let place = known.unwrap_or_else(|| {
+        brackets.push(Bracket {
+            start,
+            ..Bracket::default()
+        });
+        brackets.len() - 1
+    });
+    &mut brackets[place]
 }
 
 /// The address of `Trace 0: 0x7f86ac0041c0 [00000000/0000000080208220/02424019/ff022201] name`.
