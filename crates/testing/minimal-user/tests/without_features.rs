@@ -76,7 +76,10 @@ fn a_transfer_of_several_device_requests_is_too_large() {
     // What is wrong in any case has its own error.
     let buffer = DmaBuffer::allocate(&mut dma, 4096 + 100, 4096).unwrap();
     let misaligned = SubmitError::Misaligned { block_bytes: 512 };
-    assert_eq!(refused(&mut disk, Request::write(Sector(0), buffer, 3)), Some(misaligned));
+    assert_eq!(
+        refused(&mut disk, Request::write(Sector(0), buffer, 3)),
+        Some(misaligned)
+    );
     finish(&model, dma, disk);
 }
 

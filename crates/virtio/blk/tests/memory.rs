@@ -55,7 +55,8 @@ fn dma_bytes<const N: usize>(max_segments: u16, chains: Chains) -> usize {
     let disk = Disk::<_, DmaBuffer, u32, N>::start(transport, &mut dma, &options).unwrap();
     let queue = usize::from(disk.queue().ring_state().size);
     assert_eq!(queue, N);
-    disk.shut_down(&mut dma, |_| unreachable!("nothing is in flight")).unwrap();
+    disk.shut_down(&mut dma, |_| unreachable!("nothing is in flight"))
+        .unwrap();
     dma.bytes
 }
 
