@@ -386,12 +386,33 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// Takes used requests back, and sends no new ones.
     #[inline]
     fn take_used(&mut self, each: &mut impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
+        if !crate::FRAMES {
+            return self.take_each(each);
+        }
         let mut transfers = Tally::default();
         let others = self.take_announced(&mut transfers, each);
         self.counters.transferred(&transfers);
         // The ring keeps answering a fault; it happened once.
         let others = others.inspect_err(|_| self.counters.faults = 1)?;
         Ok(transfers.count() + others)
+    }
+
+    /// [`take_used`](Self::take_used) in little code, for where it is not in a hurry.
+    #[inline]
+    fn take_each(&mut self, each: &mut impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
+        let mut count = 0;
+        let mut take_all = || {
+            if self.ring.has_used()? {
+                while let Some(chain) = self.ring.next_used() {
+                    let status = self.slots.status(chain.slot());
+                    count += u32::from(self.take_other(chain, status, each)?);
+                }
+            }
+            Ok(())
+        };
+        let taken = take_all();
+        taken.inspect_err(|_| self.counters.faults = 1)?;
+        Ok(count)
     }
 
     /// Takes the chains that the device is found to be done with, once it was looked at. Transfers gone well are noted in `tally`.
@@ -404,13 +425,6 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     ) -> Result<u32, DeviceFault> {
         let mut others = 0;
         if self.ring.has_used()? {
-            if !crate::FRAMES {
-                while let Some(chain) = self.ring.next_used() {
-                    let status = self.slots.status(chain.slot());
-                    others += u32::from(self.take_other(chain, status, each)?);
-                }
-                return Ok(others);
-            }
             while let Some((chain, status)) = self.take_transfers(tally, each) {
                 others += u32::from(self.take_other(chain, status, each)?);
             }
@@ -551,7 +565,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// The device this queue was started on has [finished a reset](crate::DeviceControl::reset) since.
     pub unsafe fn abort(mut self, dma: &mut impl Dma, mut each: impl FnMut(Completion<B, K>)) -> QueueCounters {
         // After a lie nothing more of the ring is believed; it has been counted, and the rest is aborted.
-        let _ = self.take_used(&mut each);
+        let _ = self.take_each(&mut each);
         let mut counters = self.counters();
         let mut abort = |completion: Completion<B, K>| {
             counters.completed(completion.operation.kind(), completion.bytes, true);

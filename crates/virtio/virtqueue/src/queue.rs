@@ -272,7 +272,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     }
 
     /// Where the next chain goes, if there is room for one.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     fn place(&mut self, segments: u16) -> Result<Place, ChainError> {
         if let Some(fault) = self.fault {
             return Err(ChainError::Broken(fault));

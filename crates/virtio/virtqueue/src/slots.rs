@@ -155,7 +155,7 @@ impl<T, const N: usize> Slots<T, N> {
     }
 
     /// Starts to collect descriptors. At least one is free.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub(crate) fn walk(&mut self) -> Walk {
         let head = self.top;
         let slot = self.slot_mut(head);
@@ -171,7 +171,7 @@ impl<T, const N: usize> Slots<T, N> {
     }
 
     /// The next descriptor; `None` if no more is free.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub(crate) fn step(&mut self, walk: &mut Walk) -> Option<u16> {
         let next = if walk.left > 0 {
             walk.left -= 1;
@@ -190,7 +190,7 @@ impl<T, const N: usize> Slots<T, N> {
     }
 
     /// Takes the descriptors of `walk` for chain `number` of the queue.
-    #[inline(always)]
+    #[cfg_attr(not(optimize_for_size), inline(always))]
     pub(crate) fn take(&mut self, walk: Walk, token: T, number: u64, writable: u32, form: Form) {
         self.top = if walk.left > 0 {
             let rest = self.slot(walk.last).next;
