@@ -6,7 +6,9 @@ use crate::work::Transfer;
 use crate::{Answer, Completion, IoError, Operation, Request};
 
 /// The token of a chain. A request that is one chain, the common case, lies in the slot of its chain.
+// The number of the variant fills a word, so that all after it is moved in words.
 #[derive(Debug)]
+#[repr(u64)]
 pub(crate) enum ChainToken<B, K> {
     /// All of a read or a write.
     Transfer(WholeTransfer<B, K>),

@@ -184,13 +184,13 @@ impl Limits {
 /// at no further.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlainTransfers {
-    /// Bytes of a read at most; 0 if there is always something special.
-    pub(crate) most_read: u32,
-    /// Bytes of a write at most.
-    pub(crate) most_written: u32,
-    block_mask: u32,
-    /// Bytes of one segment at most.
-    pub(crate) most_in_segment: u32,
+    /// Bytes of a read in one segment at most; 0 if there is always something special.
+    pub(crate) most_read: u64,
+    /// Bytes of a write in one segment at most.
+    pub(crate) most_written: u64,
+    block_mask: u64,
+    /// Bytes of all segments at most.
+    pub(crate) most_together: u64,
     capacity: u64,
     /// Segments at most.
     pub(crate) segments: u16,
@@ -202,7 +202,7 @@ impl PlainTransfers {
         most_read: 0,
         most_written: 0,
         block_mask: 0,
-        most_in_segment: 0,
+        most_together: 0,
         capacity: 0,
         segments: 0,
     };
@@ -212,13 +212,13 @@ impl PlainTransfers {
             return Self::NONE;
         }
         let capacity = limits.capacity.get();
-        let whole_disk = u32::try_from(capacity.saturating_mul(SECTOR_BYTES)).unwrap_or(u32::MAX);
-        let most = limits.max_request_bytes.min(whole_disk);
+        let most_together = u64::from(limits.max_request_bytes).min(capacity.saturating_mul(SECTOR_BYTES));
+        let most = most_together.min(u64::from(limits.max_segment_bytes));
         Self {
             most_read: most,
             most_written: if limits.read_only { 0 } else { most },
-            block_mask: limits.block_bytes.wrapping_sub(1),
-            most_in_segment: limits.max_segment_bytes,
+            block_mask: u64::from(limits.block_bytes).wrapping_sub(1),
+            most_together,
             capacity,
             segments: limits.max_segments,
         }
@@ -226,11 +226,12 @@ impl PlainTransfers {
 
     /// Whether `bytes` bytes at `first` are whole blocks on the disk, and from 1 to `most` of them.
     #[inline]
-    pub(crate) fn allow(&self, first: Sector, bytes: u32, most: u32) -> bool {
+    pub(crate) fn allow(&self, first: Sector, bytes: u32, most: u64) -> bool {
+        let bytes = u64::from(bytes);
         // The disk is not smaller than `most`.
         bytes.wrapping_sub(1) < most
-            && (bytes | (first.get() << SECTOR_SHIFT) as u32) & self.block_mask == 0
-            && first.get() <= self.capacity - u64::from(bytes >> SECTOR_SHIFT)
+            && (bytes | first.get() << SECTOR_SHIFT) & self.block_mask == 0
+            && first.get() <= self.capacity - (bytes >> SECTOR_SHIFT)
     }
 }
 

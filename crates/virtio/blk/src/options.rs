@@ -48,9 +48,11 @@ pub struct DiskOptions {
     pub features: Features,
     /// The most descriptors to use. The queue's compile-time capacity and the device may allow fewer.
     pub max_queue_size: QueueSize,
-    /// The most data segments in one device request, if the device takes that many; one without SEG_MAX takes one. With
-    /// indirect tables every slot has room for that many, so this decides how much memory the queue takes: 16 bytes for
-    /// each, and two more, per descriptor of the queue.
+    /// The most data segments in one device request, if the device takes that many; one without SEG_MAX takes one.
+    ///
+    /// This decides how much memory the queue takes. With indirect tables each descriptor has one with 16 bytes for each of these
+    /// segments and two more, unless [`chains`](Self::chains) are direct. Besides, each descriptor takes 26 bytes in the ring
+    /// and 48 for header, status and small answers. A queue of 256 for requests of one segment has 31 KiB in all.
     pub max_segments: u16,
     /// Where the chains of requests are written, if INDIRECT_DESC is among the features. By default that is decided for each.
     pub chains: Chains,

@@ -137,7 +137,6 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         // Most requests are like one before: of the same direction, in one piece.
         if let Some((first, shape, most)) = self.transfer(request.operation)
             && let &[segment] = request.segments()
-            && segment.len <= self.plain.most_in_segment
             && self.plain.allow(first, segment.len, most)
             && let Some(frame) = self.ring.frame(shape, segment)
         {
@@ -154,9 +153,9 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         })
     }
 
-    /// Position and shape of a transfer, and how many bytes it has at most if it is plain.
+    /// Position and shape of a transfer, and how many bytes a segment of it has at most if it is plain.
     #[inline]
-    fn transfer(&self, operation: Operation) -> Option<(Sector, Shape, u32)> {
+    fn transfer(&self, operation: Operation) -> Option<(Sector, Shape, u64)> {
         match operation {
             Operation::Read(first) => Some((first, READ, self.plain.most_read)),
             Operation::Write(first) => Some((first, WRITE, self.plain.most_written)),
@@ -170,18 +169,16 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let segments = request.segments();
         if let Some((first, shape, most)) = self.transfer(request.operation)
             && segments.len() <= usize::from(self.plain.segments)
-            && let Some(data) = Data::new(segments, self.plain.most_in_segment)
-            && self.plain.allow(first, data.bytes(), most)
+            && let Some(data) = Data::new(segments, most)
+            && self.plain.allow(first, data.bytes(), self.plain.most_together)
         {
             let kind = if shape == READ {
                 RequestType::IN
             } else {
                 RequestType::OUT
             };
-            let ends = |slot| {
-                let header = self.slots.start(slot, RequestHeader::at(kind, first));
-                [header, self.slots.status_segment(slot)]
-            };
+            let header = RequestHeader::at(kind, first);
+            let ends = |slot| [self.slots.start(slot, header), self.slots.status_segment(slot)];
             let sectors = data.bytes() / SECTOR_BYTES as u32;
             match self.ring.write_framed(shape, data, ends) {
                 Ok(framed) => {

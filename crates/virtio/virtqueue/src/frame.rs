@@ -22,10 +22,11 @@ pub struct Data<'s> {
 impl<'s> Data<'s> {
     /// Segments of at most `most` bytes each, and 2^31 - 1 together. `None` if there is none, or something else is wrong.
     #[inline]
-    pub fn new(segments: &'s [Segment], most: u32) -> Option<Self> {
+    pub fn new(segments: &'s [Segment], most: u64) -> Option<Self> {
         let mut bytes = 0u64;
         for segment in segments {
-            if segment.len.wrapping_sub(1) >= most || !segment.is_representable() {
+            let beyond_first = u64::from(segment.len).wrapping_sub(1);
+            if beyond_first >= most || segment.addr.checked_add(beyond_first).is_none() {
                 return None;
             }
             bytes += u64::from(segment.len);
@@ -106,6 +107,7 @@ impl Shape {
 pub struct Frame<'q, T, const N: usize, M> {
     rings: &'q mut Rings<T, N, M>,
     head: u16,
+    place: Place,
     shape: Shape,
     data: Segment,
 }
@@ -115,11 +117,13 @@ impl<'q, T, const N: usize, M: RingMemory> Frame<'q, T, N, M> {
     #[inline]
     pub(crate) fn new(rings: &'q mut Rings<T, N, M>, shape: Shape, data: Segment) -> Option<Self> {
         let (head, form) = rings.slots.top()?;
-        // From 1 byte to `MOST_DATA`.
-        let fits = data.len.cast_signed() > 0 && data.is_representable();
-        (fits && form == shape.form(rings.placement.now())).then_some(Self {
+        let place = rings.placement.now();
+        let beyond_first = u64::from(data.len).wrapping_sub(1);
+        let fits = beyond_first < u64::from(MOST_DATA) && data.addr.checked_add(beyond_first).is_some();
+        (fits && form == shape.form(place)).then_some(Self {
             rings,
             head,
+            place,
             shape,
             data,
         })
@@ -137,13 +141,14 @@ impl<'q, T, const N: usize, M: RingMemory> Frame<'q, T, N, M> {
         let Self {
             rings,
             head,
+            place,
             shape,
             data,
         } = self;
         let number = rings.submitted;
         rings.submitted += 1;
         let second = rings.slots.take_top(head, token, number, shape.writable(data.len));
-        if rings.placement.now() == Place::Direct {
+        if place == Place::Direct {
             rings.memory.redirect_descriptor(second, data);
         } else {
             rings.memory.redirect_table_entry(head, 1, data);

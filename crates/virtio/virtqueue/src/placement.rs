@@ -72,7 +72,7 @@ impl Placement {
     }
 
     /// Where a chain of `segments` goes, with so many in flight and `submitted` so far.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn place(&mut self, segments: u16, in_flight: u16, submitted: u64) -> Place {
         if self.only_direct {
             return self.place;

@@ -272,7 +272,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     }
 
     /// Where the next chain goes, if there is room for one.
-    #[inline]
+    #[inline(always)]
     fn place(&mut self, segments: u16) -> Result<Place, ChainError> {
         if let Some(fault) = self.fault {
             return Err(ChainError::Broken(fault));
@@ -444,8 +444,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
 
     /// Reads the used index, once everything that it has announced so far was taken. Whether `pop_used` has something to
     /// tell: a completion or a fault.
-    // Not inlined: most completions of a batch are known from an earlier look.
-    #[inline(never)]
+    #[inline]
     fn look_for_used(&mut self) -> bool {
         if self.fault.is_some() {
             return true;

@@ -47,7 +47,7 @@ impl<T, const N: usize, M: RingMemory> Rings<T, N, M> {
     }
 
     /// Puts the chain of the descriptors of `walk` into the available ring. The device may write `writable` bytes of it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn add(&mut self, walk: Walk, token: T, writable: u32, form: Form) {
         let number = self.submitted;
         self.submitted += 1;

@@ -39,7 +39,7 @@ pub(crate) struct Slot<T> {
     below: u16,
     /// How many descriptors the chain has.
     count: u16,
-    /// How the chain is written.
+    /// How the chain is written. Only the first descriptor of a chain can have a form: it loses it on the way into another chain.
     form: Form,
 }
 
@@ -155,7 +155,7 @@ impl<T, const N: usize> Slots<T, N> {
     }
 
     /// Starts to collect descriptors. At least one is free.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn walk(&mut self) -> Walk {
         let head = self.top;
         let slot = self.slot_mut(head);
@@ -171,7 +171,7 @@ impl<T, const N: usize> Slots<T, N> {
     }
 
     /// The next descriptor; `None` if no more is free.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn step(&mut self, walk: &mut Walk) -> Option<u16> {
         let next = if walk.left > 0 {
             walk.left -= 1;
@@ -190,15 +190,13 @@ impl<T, const N: usize> Slots<T, N> {
     }
 
     /// Takes the descriptors of `walk` for chain `number` of the queue.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&mut self, walk: Walk, token: T, number: u64, writable: u32, form: Form) {
         self.top = if walk.left > 0 {
             let rest = self.slot(walk.last).next;
             let slot = self.slot_mut(rest);
             slot.count = walk.left;
             slot.below = walk.below;
-            // Once it may have been the start of a chain, which was taken to pieces since.
-            slot.form = Form::UNKNOWN;
             rest
         } else {
             walk.below
