@@ -115,21 +115,13 @@ impl SlotMemory {
 
     /// Writes the range a request works on. Returns where it is.
     pub(crate) fn put_range(&mut self, slot: u16, range: RangeSegment) -> Segment {
-        let to = self.at(slot, PAYLOAD);
-        for (n, &byte) in range.as_bytes().iter().enumerate() {
-            // SAFETY: a range is not longer than the payload area.
-            unsafe { to.add(n).write_volatile(byte) }
-        }
+        self.write::<PAYLOAD>(slot, range.as_bytes());
         self.segment(slot, PAYLOAD, RangeSegment::BYTES)
     }
 
     /// Where the device shall write an answer of `len` bytes, at most the payload area. Bytes it leaves out read as zero.
     pub(crate) fn answer(&mut self, slot: u16, len: u32) -> Segment {
-        let to = self.at(slot, PAYLOAD);
-        for n in 0..PAYLOAD_BYTES {
-            // SAFETY: inside the payload area.
-            unsafe { to.add(n).write_volatile(0) }
-        }
+        self.write::<PAYLOAD>(slot, &[0; PAYLOAD_BYTES]);
         self.segment(slot, PAYLOAD, len.min(PAYLOAD_BYTES as u32))
     }
 
@@ -141,21 +133,13 @@ impl SlotMemory {
 
     /// The memory for the position of an append and the status. Bytes that the device does not write are a position on no disk.
     pub(crate) fn append_tail(&mut self, slot: u16) -> Segment {
-        let to = self.at(slot, APPEND_TAIL);
-        for (n, &byte) in AppendTail::NOT_WRITTEN.as_bytes().iter().enumerate() {
-            // SAFETY: the tail ends with the status byte, which is inside the slot.
-            unsafe { to.add(n).write_volatile(byte) }
-        }
+        self.write::<APPEND_TAIL>(slot, AppendTail::NOT_WRITTEN.as_bytes());
         self.segment(slot, APPEND_TAIL, AppendTail::BYTES)
     }
 
     /// The place of an append that the device wrote.
     pub(crate) fn append_sector(&self, slot: u16) -> Sector {
-        let from = self.at(slot, APPEND_TAIL);
-        // SAFETY: the place lies in the payload area.
-        Sector(u64::from_le_bytes(core::array::from_fn(|n| unsafe {
-            from.add(n).read_volatile()
-        })))
+        Sector(u64::from_le_bytes(self.read::<APPEND_TAIL, _>(slot)))
     }
 
     /// The status the device wrote.
@@ -167,20 +151,30 @@ impl SlotMemory {
 
     /// The identification string the device wrote.
     pub(crate) fn id(&self, slot: u16) -> DeviceIdString {
-        DeviceIdString(self.payload(slot))
+        DeviceIdString(self.read::<PAYLOAD, _>(slot))
     }
 
     /// The wear estimate the device wrote.
     pub(crate) fn lifetime(&self, slot: u16) -> Lifetime {
-        let bytes: [u8; Lifetime::BYTES as usize] = self.payload(slot);
+        let bytes: [u8; Lifetime::BYTES as usize] = self.read::<PAYLOAD, _>(slot);
         // Of the right length by its type.
         Lifetime::read_from_bytes(&bytes).unwrap_or_default()
     }
 
-    fn payload<const LEN: usize>(&self, slot: u16) -> [u8; LEN] {
-        const { assert!(LEN <= PAYLOAD_BYTES) };
-        let from = self.at(slot, PAYLOAD);
-        // SAFETY: at most the payload area.
+    /// Writes `bytes` into a field, byte by byte. What does not fit into the slot is left out.
+    fn write<const FIELD: usize>(&mut self, slot: u16, bytes: &[u8]) {
+        let to = self.at(slot, FIELD);
+        for (n, &byte) in bytes.iter().take(SLOT_BYTES - FIELD).enumerate() {
+            // SAFETY: inside the slot, as just seen to.
+            unsafe { to.add(n).write_volatile(byte) }
+        }
+    }
+
+    /// Reads a field, byte by byte.
+    fn read<const FIELD: usize, const LEN: usize>(&self, slot: u16) -> [u8; LEN] {
+        const { assert!(FIELD + LEN <= SLOT_BYTES) };
+        let from = self.at(slot, FIELD);
+        // SAFETY: inside the slot, as just seen to.
         core::array::from_fn(|n| unsafe { from.add(n).read_volatile() })
     }
 }

@@ -207,21 +207,33 @@ impl DmaRing {
 
     /// The indirect table of slot `table`.
     #[inline]
-    fn table(&self, table: u16) -> NonNull<u8> {
-        // SAFETY: the layout has room for as many tables as descriptors, and the masked number is one of them.
-        unsafe { self.tables.add(usize::from(table & self.mask) * self.table_bytes) }
-    }
-
-    /// An entry of the indirect table of slot `table`; `None` outside the table.
-    #[inline]
-    fn table_entry(&self, table: u16, entry: u16) -> Option<DescriptorCell<'_>> {
-        let offset = DESCRIPTOR_BYTES * usize::from(entry);
-        // SAFETY: an entry of the table, since it starts before the end.
-        (offset < self.table_bytes).then(|| unsafe { DescriptorCell::new(self.table(table).add(offset)) })
+    fn table(&self, table: u16) -> Table<'_> {
+        Table {
+            // SAFETY: the layout has room for as many tables as descriptors, and the masked number is one of them.
+            start: unsafe { self.tables.add(usize::from(table & self.mask) * self.table_bytes) },
+            bytes: self.table_bytes,
+            _ring: PhantomData,
+        }
     }
 }
 
-/// A descriptor in DMA memory. The device reads it while a chain is with the device, so it is written by volatile stores.
+/// An indirect table in DMA memory.
+struct Table<'r> {
+    start: NonNull<u8>,
+    bytes: usize,
+    _ring: PhantomData<&'r DmaRing>,
+}
+
+impl<'r> Table<'r> {
+    /// The entry that starts `offset` bytes in, which is a multiple of 16; `None` outside the table.
+    #[inline]
+    fn entry(&self, offset: usize) -> Option<DescriptorCell<'r>> {
+        // SAFETY: whole entries fill the table, and this one starts before the end.
+        (offset < self.bytes).then(|| unsafe { DescriptorCell::new(self.start.add(offset)) })
+    }
+}
+
+/// A descriptor in DMA memory. It is written by volatile stores, because the device reads it.
 struct DescriptorCell<'r> {
     at: NonNull<u64>,
     _ring: PhantomData<&'r DmaRing>,
@@ -267,19 +279,17 @@ impl RingMemory for DmaRing {
 
     #[inline]
     fn write_table_entry(&mut self, table: u16, entry: u16, descriptor: Descriptor) {
-        if let Some(place) = self.table_entry(table, entry) {
+        if let Some(place) = self.table(table).entry(DESCRIPTOR_BYTES * usize::from(entry)) {
             place.write(descriptor);
         }
     }
 
     #[inline]
     fn write_table(&mut self, table: u16, entries: impl Iterator<Item = Descriptor>) {
-        let start = self.table(table);
-        let (mut offset, end) = (0, self.table_bytes);
+        let (table, mut offset) = (self.table(table), 0);
         entries.for_each(|descriptor| {
-            if offset < end {
-                // SAFETY: an entry of the table, since it starts before the end.
-                unsafe { DescriptorCell::new(start.add(offset)) }.write(descriptor);
+            if let Some(place) = table.entry(offset) {
+                place.write(descriptor);
                 offset += DESCRIPTOR_BYTES;
             }
         });
@@ -292,7 +302,7 @@ impl RingMemory for DmaRing {
 
     #[inline]
     fn redirect_table_entry(&mut self, table: u16, entry: u16, segment: Segment) {
-        if let Some(place) = self.table_entry(table, entry) {
+        if let Some(place) = self.table(table).entry(DESCRIPTOR_BYTES * usize::from(entry)) {
             place.redirect(segment);
         }
     }

@@ -2,11 +2,7 @@
 
 mod common;
 
-use std::collections::HashMap;
-
 use common::{Found, Rig, direct, indirect, segment};
-use proptest::collection::vec;
-use proptest::prelude::*;
 use virtio_core::{DeviceAddr, Segment};
 use virtqueue::{ChainError, Chains, Data, QueueOptions, Shape};
 
@@ -244,113 +240,124 @@ fn fill<const N: usize>(rig: &mut Rig<u32, N>, data: &[Segment]) -> usize {
     count
 }
 
-/// One step of a driver with many kinds of chains.
-#[derive(Clone, Debug)]
-enum Step {
-    /// Sends a read or a write with so many segments.
-    Send(bool, usize),
-    /// Submits a plain chain with so many segments.
-    Plain(u16),
-    /// Begins a chain of so many segments and drops it.
-    GiveUp(u16),
-    /// The n-th of the chains in flight comes back.
-    Return(usize),
-    /// All come back, the last one first.
-    ReturnAll,
-}
+/// Chains of all kinds at random.
+#[cfg(not(miri))]
+mod at_random {
+    use std::collections::HashMap;
 
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        12 => (any::<bool>(), prop_oneof![6 => Just(1usize), 1 => 2usize..6]).prop_map(|(read, count)| Step::Send(read, count)),
-        2 => (1u16..6).prop_map(Step::Plain),
-        1 => (1u16..6).prop_map(Step::GiveUp),
-        8 => any::<usize>().prop_map(Step::Return),
-        1 => Just(Step::ReturnAll),
-    ]
-}
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
-/// What a chain in flight must be.
-type Sent = HashMap<u16, (u32, Vec<Segment>, Vec<Segment>)>;
+    use super::*;
 
-fn bring_back(rig: &mut Rig<u32, 16>, sent: &mut Sent, found: Found) {
-    let (token, readable, writable) = sent.remove(&found.head).expect("a chain in flight");
-    assert_eq!((&found.readable, &found.writable), (&readable, &writable));
-    rig.device.complete(found.head, found.writable_bytes());
-    let used = rig.queue.pop_used().unwrap().expect("it is back");
-    assert_eq!((used.token, used.slot), (token, found.head));
-    assert_eq!(used.written, Some(found.writable_bytes()));
-}
+    /// One step of a driver with many kinds of chains.
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// Sends a read or a write with so many segments.
+        Send(bool, usize),
+        /// Submits a plain chain with so many segments.
+        Plain(u16),
+        /// Begins a chain of so many segments and drops it.
+        GiveUp(u16),
+        /// The n-th of the chains in flight comes back.
+        Return(usize),
+        /// All come back, the last one first.
+        ReturnAll,
+    }
 
-fn run(options: QueueOptions, steps: &[Step]) {
-    let mut rig = Rig::<u32, 16>::new(options);
-    let (mut sent, mut with_device) = (Sent::new(), Vec::<Found>::new());
-    for (token, step) in (0..).zip(steps) {
-        let list = |count: usize| -> Vec<Segment> {
-            let addr = |n: usize| 0x100_0000 + 0x1_0000 * u64::from(token) + 0x1000 * n as u64;
-            (0..count).map(|n| segment(addr(n), token + 1)).collect()
-        };
-        match *step {
-            Step::Send(read, count) => {
-                let (shape, data) = (if read { READ } else { WRITE }, list(count));
-                if let Ok((slot, _)) = send(&mut rig, shape, &data, token) {
-                    let (readable, writable) = expected(slot, shape, &data);
-                    assert!(
-                        sent.insert(slot, (token, readable, writable)).is_none(),
-                        "slot {slot} twice"
-                    );
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            12 => (any::<bool>(), prop_oneof![6 => Just(1usize), 1 => 2usize..6]).prop_map(|(read, count)| Step::Send(read, count)),
+            2 => (1u16..6).prop_map(Step::Plain),
+            1 => (1u16..6).prop_map(Step::GiveUp),
+            8 => any::<usize>().prop_map(Step::Return),
+            1 => Just(Step::ReturnAll),
+        ]
+    }
+
+    /// What a chain in flight must be.
+    type Sent = HashMap<u16, (u32, Vec<Segment>, Vec<Segment>)>;
+
+    fn bring_back(rig: &mut Rig<u32, 16>, sent: &mut Sent, found: Found) {
+        let (token, readable, writable) = sent.remove(&found.head).expect("a chain in flight");
+        assert_eq!((&found.readable, &found.writable), (&readable, &writable));
+        rig.device.complete(found.head, found.writable_bytes());
+        let used = rig.queue.pop_used().unwrap().expect("it is back");
+        assert_eq!((used.token, used.slot), (token, found.head));
+        assert_eq!(used.written, Some(found.writable_bytes()));
+    }
+
+    fn run(options: QueueOptions, steps: &[Step]) {
+        let mut rig = Rig::<u32, 16>::new(options);
+        let (mut sent, mut with_device) = (Sent::new(), Vec::<Found>::new());
+        for (token, step) in (0..).zip(steps) {
+            let list = |count: usize| -> Vec<Segment> {
+                let addr = |n: usize| 0x100_0000 + 0x1_0000 * u64::from(token) + 0x1000 * n as u64;
+                (0..count).map(|n| segment(addr(n), token + 1)).collect()
+            };
+            match *step {
+                Step::Send(read, count) => {
+                    let (shape, data) = (if read { READ } else { WRITE }, list(count));
+                    if let Ok((slot, _)) = send(&mut rig, shape, &data, token) {
+                        let (readable, writable) = expected(slot, shape, &data);
+                        assert!(
+                            sent.insert(slot, (token, readable, writable)).is_none(),
+                            "slot {slot} twice"
+                        );
+                    }
                 }
-            }
-            Step::Plain(count) => {
-                let readable = list(usize::from(count));
-                if let Ok(slot) = rig.queue.submit(&readable, &[], token) {
-                    assert!(
-                        sent.insert(slot, (token, readable, Vec::new())).is_none(),
-                        "slot {slot} twice"
-                    );
+                Step::Plain(count) => {
+                    let readable = list(usize::from(count));
+                    if let Ok(slot) = rig.queue.submit(&readable, &[], token) {
+                        assert!(
+                            sent.insert(slot, (token, readable, Vec::new())).is_none(),
+                            "slot {slot} twice"
+                        );
+                    }
                 }
-            }
-            Step::GiveUp(count) => {
-                if let Ok(mut chain) = rig.queue.chain_of(count) {
-                    for piece in list(usize::from(count)) {
-                        let _ = chain.readable(piece);
+                Step::GiveUp(count) => {
+                    if let Ok(mut chain) = rig.queue.chain_of(count) {
+                        for piece in list(usize::from(count)) {
+                            let _ = chain.readable(piece);
+                        }
+                    }
+                }
+                Step::Return(_) | Step::ReturnAll => {
+                    with_device.extend(rig.show());
+                    let all = matches!(step, Step::ReturnAll);
+                    while let Some(last) = with_device.len().checked_sub(1) {
+                        let which = if let Step::Return(n) = *step {
+                            n % (last + 1)
+                        } else {
+                            last
+                        };
+                        let found = with_device.swap_remove(which);
+                        bring_back(&mut rig, &mut sent, found);
+                        if !all {
+                            break;
+                        }
                     }
                 }
             }
-            Step::Return(_) | Step::ReturnAll => {
-                with_device.extend(rig.show());
-                let all = matches!(step, Step::ReturnAll);
-                while let Some(last) = with_device.len().checked_sub(1) {
-                    let which = if let Step::Return(n) = *step {
-                        n % (last + 1)
-                    } else {
-                        last
-                    };
-                    let found = with_device.swap_remove(which);
-                    bring_back(&mut rig, &mut sent, found);
-                    if !all {
-                        break;
-                    }
-                }
-            }
+            assert_eq!(usize::from(rig.queue.in_flight()), sent.len());
         }
-        assert_eq!(usize::from(rig.queue.in_flight()), sent.len());
+        with_device.extend(rig.show());
+        for found in with_device {
+            bring_back(&mut rig, &mut sent, found);
+        }
+        assert!(sent.is_empty());
+        assert_eq!(rig.queue.state().free, 16, "every descriptor is free again");
     }
-    with_device.extend(rig.show());
-    for found in with_device {
-        bring_back(&mut rig, &mut sent, found);
-    }
-    assert!(sent.is_empty());
-    assert_eq!(rig.queue.state().free, 16, "every descriptor is free again");
-}
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 300 }, ..ProptestConfig::default() })]
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    #[test]
-    fn chains_of_all_kinds_in_one_ring_stay_what_they_are(
-        chains in prop_oneof![Just(Chains::Direct), Just(Chains::Indirect), Just(Chains::PerRequest)],
-        steps in vec(step(), 1..400),
-    ) {
-        run(QueueOptions { chains, ..indirect(16, 8) }, &steps);
+        #[test]
+        fn chains_of_all_kinds_in_one_ring_stay_what_they_are(
+            chains in prop_oneof![Just(Chains::Direct), Just(Chains::Indirect), Just(Chains::PerRequest)],
+            steps in vec(step(), 1..400),
+        ) {
+            run(QueueOptions { chains, ..indirect(16, 8) }, &steps);
+        }
     }
 }

@@ -18,11 +18,17 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     /// requests were completed.
     #[inline(always)]
     pub fn poll(&mut self, kernel: &mut K, now: Instant) -> u32 {
-        let completed = if self.device.needs_poll() {
-            self.collect(kernel, now)
-        } else {
-            0
-        };
+        let collects = self.device.needs_poll();
+        if !collects && !self.has_something_to_do(now) {
+            return 0;
+        }
+        // In one call at the end, so that a poll which finds nothing needs no room on the stack.
+        self.work(kernel, now, collects)
+    }
+
+    #[inline(never)]
+    fn work(&mut self, kernel: &mut K, now: Instant, collects: bool) -> u32 {
+        let completed = if collects { self.collect(kernel, now) } else { 0 };
         if self.has_something_to_do(now) {
             self.settle(kernel, now);
         }
