@@ -2,7 +2,7 @@
 
 use virtio_blk_proto::{SECTOR_BYTES, Sector};
 
-use crate::work::Transfer;
+use crate::transfer::Transfer;
 use crate::{Answer, Completion, IoError, Operation, Request};
 
 /// The token of a chain. A request that is one chain, the common case, lies in the slot of its chain.
@@ -52,11 +52,9 @@ impl<B, K> ChainToken<B, K> {
     /// The token of the only chain of `request`, which is about `sectors`.
     #[inline]
     pub(crate) fn whole(request: Request<B, K>, sectors: u32) -> Self {
-        let (transfer, first) = match request.operation {
-            _ if !crate::FRAMES => return Self::Command { request, sectors },
-            Operation::Read(first) => (Transfer::Read, first),
-            Operation::Write(first) => (Transfer::Write, first),
-            _ => return Self::Command { request, sectors },
+        let transfer = Transfer::of(request.operation).filter(|_| crate::FRAMES);
+        let Some((transfer, first)) = transfer else {
+            return Self::Command { request, sectors };
         };
         match request.buffer {
             Some(buffer) => Self::Transfer(WholeTransfer {

@@ -5,7 +5,7 @@ use core::fmt;
 use virtio_blk_proto::SECTOR_BYTES;
 
 use crate::OperationKind;
-use crate::work::Transfer;
+use crate::transfer::Transfer;
 
 /// Counts of one kind of operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -20,6 +20,7 @@ mod request;
 mod slot_memory;
 mod split;
 mod split_requests;
+mod transfer;
 mod work;
 mod zone_request;
 mod zone_table;

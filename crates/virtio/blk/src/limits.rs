@@ -3,6 +3,7 @@
 use virtio_blk_proto::zoned::ZonedConfig;
 use virtio_blk_proto::{BlkConfig, BlkFeatures, RangeLimits, SECTOR_BYTES, Sector, ZeroesLimits};
 
+use crate::transfer::Transfer;
 use crate::{SectorRange, SubmitError};
 
 /// The most data bytes in one device request. Any multiple of every block size below 4 GiB would do.
@@ -185,9 +186,9 @@ impl Limits {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlainTransfers {
     /// Bytes of a read in one segment at most; 0 if there is always something special.
-    pub(crate) most_read: u64,
+    most_read: u64,
     /// Bytes of a write in one segment at most.
-    pub(crate) most_written: u64,
+    most_written: u64,
     block_mask: u64,
     /// Bytes of all segments at most.
     pub(crate) most_together: u64,
@@ -221,6 +222,15 @@ impl PlainTransfers {
             most_together,
             capacity,
             segments: limits.max_segments,
+        }
+    }
+
+    /// Bytes of a transfer in one segment at most.
+    #[inline]
+    pub(crate) fn most(&self, transfer: Transfer) -> u64 {
+        match transfer {
+            Transfer::Read => self.most_read,
+            Transfer::Write => self.most_written,
         }
     }
 

@@ -6,16 +6,17 @@
 use core::fmt;
 use core::mem::ManuallyDrop;
 
-use virtio_blk_proto::{RequestHeader, RequestType, SECTOR_BYTES, Sector, Status};
+use virtio_blk_proto::{SECTOR_BYTES, Status};
 use virtio_core::{Dma, DmaSegments, QueueNotifier, Transport};
 use virtqueue::{ChainError, Data, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
 
 use crate::bring_up::QueueParts;
-use crate::chain_token::{ChainToken, Part};
+use crate::chain_token::{ChainToken, Part, WholeTransfer};
 use crate::counters::Tally;
 use crate::limits::PlainTransfers;
 use crate::slot_memory::SlotMemory;
 use crate::split_requests::{SplitRequest, SplitRequests};
+use crate::transfer::Transfer;
 use crate::work::Work;
 use crate::zone_request::append_sector;
 use crate::{
@@ -135,10 +136,10 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             return self.submit_planned(request);
         }
         // Most requests are like one before: of the same direction, in one piece.
-        if let Some((first, shape, most)) = self.transfer(request.operation)
+        if let Some((transfer, first)) = Transfer::of(request.operation)
             && let &[segment] = request.segments()
-            && self.plain.allow(first, segment.len, most)
-            && let Some(frame) = self.ring.frame(shape, segment)
+            && self.plain.allow(first, segment.len, self.plain.most(transfer))
+            && let Some(frame) = self.ring.frame(shape_of(transfer), segment)
         {
             let slot = frame.slot();
             frame.submit(ChainToken::whole(request, segment.len / SECTOR_BYTES as u32));
@@ -153,36 +154,36 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         })
     }
 
-    /// Position and shape of a transfer, and how many bytes a segment of it has at most if it is plain.
-    #[inline]
-    fn transfer(&self, operation: Operation) -> Option<(Sector, Shape, u64)> {
-        match operation {
-            Operation::Read(first) => Some((first, READ, self.plain.most_read)),
-            Operation::Write(first) => Some((first, WRITE, self.plain.most_written)),
-            _ => None,
-        }
-    }
-
     /// [`submit`](Self::submit) of a request whose chain is not there yet.
     #[inline(never)]
     fn submit_written(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         let segments = request.segments();
-        if let Some((first, shape, most)) = self.transfer(request.operation)
+        if let Some((transfer, first)) = Transfer::of(request.operation)
             && segments.len() <= usize::from(self.plain.segments)
-            && let Some(data) = Data::new(segments, most)
+            && let Some(data) = Data::new(segments, self.plain.most(transfer))
             && self.plain.allow(first, data.bytes(), self.plain.most_together)
         {
-            let kind = if shape == READ {
-                RequestType::IN
-            } else {
-                RequestType::OUT
-            };
-            let header = RequestHeader::at(kind, first);
+            let header = transfer.header(first);
             let ends = |slot| [self.slots.start(slot, header), self.slots.status_segment(slot)];
             let sectors = data.bytes() / SECTOR_BYTES as u32;
-            match self.ring.write_framed(shape, data, ends) {
+            match self.ring.write_framed(shape_of(transfer), data, ends) {
                 Ok(framed) => {
-                    framed.submit(ChainToken::whole(request, sectors));
+                    let Some(buffer) = request.buffer else {
+                        return self.reject(
+                            SubmitError::Empty,
+                            Request {
+                                buffer: None,
+                                ..request
+                            },
+                        );
+                    };
+                    framed.submit(ChainToken::Transfer(WholeTransfer {
+                        transfer,
+                        first,
+                        sectors,
+                        buffer,
+                        token: request.token,
+                    }));
                     Ok(())
                 }
                 Err(error) => self.reject(submit_error(error), request),
@@ -594,6 +595,15 @@ impl<D, B, K, const N: usize> fmt::Debug for RequestQueue<D, B, K, N> {
             .field("in_flight", &self.ring.in_flight())
             .field("counters", &self.counters)
             .finish_non_exhaustive()
+    }
+}
+
+/// The shape of the chain of a transfer.
+#[inline]
+const fn shape_of(transfer: Transfer) -> Shape {
+    match transfer {
+        Transfer::Read => READ,
+        Transfer::Write => WRITE,
     }
 }
 

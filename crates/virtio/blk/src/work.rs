@@ -9,6 +9,7 @@ use virtqueue::{Chain, ChainError, DmaRing};
 
 use crate::slot_memory::SlotMemory;
 use crate::split::{Cursor, Cut, Part, cut_length};
+use crate::transfer::Transfer;
 use crate::zone_request::ZoneRequest;
 use crate::{Limits, Operation, SectorRange, SubmitError};
 
@@ -41,24 +42,6 @@ pub(crate) enum Work {
     Zone(ZoneRequest),
     /// Nothing: everything is with the device.
     Sent,
-}
-
-/// A request that moves the data of a buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Transfer {
-    Read,
-    Write,
-}
-
-impl Transfer {
-    #[inline]
-    fn header(self, first: Sector) -> RequestHeader {
-        let kind = match self {
-            Self::Write => RequestType::OUT,
-            Self::Read => RequestType::IN,
-        };
-        RequestHeader::at(kind, first)
-    }
 }
 
 /// A request that works on a range of sectors without data.
