@@ -52,7 +52,8 @@ impl<B, K> ChainToken<B, K> {
     /// The token of the only chain of `request`, which is about `sectors`.
     #[inline]
     pub(crate) fn whole(request: Request<B, K>, sectors: u32) -> Self {
-        let Some((transfer, first)) = Transfer::of(request.operation).filter(|_| crate::FRAMES) else {
+        let transfer = Transfer::of(request.operation).filter(|_| crate::FRAMES);
+        let Some((transfer, first)) = transfer else {
             return Self::Command { request, sectors };
         };
         match request.buffer {
