@@ -412,7 +412,7 @@ impl RequestMemory {
     fn put_back(&mut self, data: Option<Data>, tag: Tag) {
         if let Some(data) = data {
             let list = data.into_inner();
-            if let Some(buffer) = list.bounce {
+            if let Some(buffer) = list.bounce() {
                 self.bounce.put_back(buffer);
             }
             self.lists.put_back(tag, list);
