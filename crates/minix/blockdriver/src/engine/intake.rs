@@ -36,15 +36,17 @@ pub(crate) struct Removed {
     pub(crate) was_barrier: bool,
 }
 
+// In this order, so that what every request uses lies together, ahead of the tables.
+#[repr(C)]
 pub(crate) struct Intake<const JOBS: usize> {
     barrier: Barrier,
-    links: Links<JOBS>,
     /// The requests, in order of arrival.
     all: List,
-    /// Places without a request.
-    free: Vec<u16, JOBS>,
     /// The order of the next one to come.
     next_order: u64,
+    /// Places without a request.
+    free: Vec<u16, JOBS>,
+    links: Links<JOBS>,
     jobs: [Job; JOBS],
     vectors: [[MapElement; MAX_ELEMENTS]; JOBS],
 }

@@ -30,20 +30,17 @@ enum Line {
 
 const LINES: usize = Line::Blocked as usize + 1;
 
+// In this order, so that what every request uses lies together, ahead of the tables.
+#[repr(C)]
 pub(crate) struct Scheduler<const N: usize> {
-    links: Links<N>,
-    lines: [List; LINES],
-    /// The line of each job, if it waits in one.
-    line_of: [Option<Line>; N],
-    regions: Regions<N>,
     /// Transfers that wait and are not blocked.
     ready: u16,
     /// Writes that have to be durable and are not answered yet.
     forced: u16,
-    /// Reads that may go ahead of a waiting write.
-    reads_before_write: u8,
     /// Transfers that write and are not answered yet; the barrier aside, nothing else makes order matter.
     writes: u16,
+    /// Reads that may go ahead of a waiting write.
+    reads_before_write: u8,
     /// Reads that went ahead of a write since the last one had its turn.
     reads_in_a_row: u8,
     /// Something may be there to give to the device.
@@ -54,6 +51,11 @@ pub(crate) struct Scheduler<const N: usize> {
     unfinished: bool,
     /// A request was submitted without a notification.
     unnotified: bool,
+    lines: [List; LINES],
+    links: Links<N>,
+    /// The line of each job, if it waits in one.
+    line_of: [Option<Line>; N],
+    regions: Regions<N>,
 }
 
 impl<const N: usize> Scheduler<N> {
@@ -147,9 +149,9 @@ impl<const N: usize> Scheduler<N> {
     pub(crate) fn admitted(&mut self, intake: &Intake<N>, id: JobId) {
         let transfer = &intake[id].transfer;
         let writes = transfer.direction == Direction::Write;
+        self.regions.insert(intake, id);
         // Reads alone are never in each other's way.
-        let is_blocked = (writes || self.writes > 0) && self.is_blocked(intake, id);
-        self.regions.insert(id, transfer);
+        let is_blocked = (writes || self.writes > 0) && !self.regions.is_alone() && self.is_blocked(intake, id);
         self.writes += u16::from(writes);
         self.forced += u16::from(transfer.is_forced());
         let line = match transfer.direction {
@@ -240,7 +242,7 @@ impl<const N: usize> Scheduler<N> {
     pub(crate) fn cut(&mut self, intake: &mut Intake<N>, id: JobId, bytes: u32, elements: u8) {
         self.regions.remove(id, &intake[id].transfer);
         intake[id].transfer.cut(bytes, elements);
-        self.regions.insert(id, &intake[id].transfer);
+        self.regions.insert(intake, id);
         self.changed(intake, id);
         self.unblock(intake);
     }
