@@ -246,6 +246,7 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
         }
     }
 
+    #[inline(always)]
     fn submit(&mut self, request: DeviceRequest<'_, LentRange>, tag: Tag) -> Result<(), Refusal> {
         let DeviceState::Live(disk) = &mut *self.state else {
             return Err(Refusal::Broken);

@@ -114,9 +114,9 @@ impl<const N: usize> InFlight<N> {
         self.strays
     }
 
-    /// Offers the device a request, and notes its purpose.
-    #[inline]
-    pub(crate) fn submit<D: BlockDevice>(
+    /// Offers the device a request, and notes its purpose. For the place from which most requests come.
+    #[inline(always)]
+    pub(crate) fn submit_inline<D: BlockDevice>(
         &mut self,
         device: &mut D,
         request: DeviceRequest<'_, D::Range>,
@@ -127,6 +127,18 @@ impl<const N: usize> InFlight<N> {
         device.submit(request, Tag(tag))?;
         self.insert(purpose, now);
         Ok(())
+    }
+
+    /// The same for all other places.
+    #[inline(never)]
+    pub(crate) fn submit<D: BlockDevice>(
+        &mut self,
+        device: &mut D,
+        request: DeviceRequest<'_, D::Range>,
+        purpose: Purpose,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        self.submit_inline(device, request, purpose, now)
     }
 
     /// Enters what the device took, under the next free tag.

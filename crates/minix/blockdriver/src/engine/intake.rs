@@ -158,6 +158,7 @@ impl<const JOBS: usize> Intake<JOBS> {
     }
 
     /// Takes a request out. If it was the barrier, that is lifted.
+    #[inline(always)]
     pub(crate) fn remove(&mut self, id: JobId) -> Removed {
         let was_barrier = self.barrier.job() == Some(id);
         if was_barrier {

@@ -292,16 +292,10 @@ impl<const N: usize> Scheduler<N> {
         if self.ready == 0 {
             return None;
         }
-        let first = |line: Line| {
-            let mut next = self.lines[line as usize].first();
+        let first = |line: Line| match self.lines[line as usize].first() {
             // Without a free bounce buffer, those that need one have to wait.
-            while let Some(id) = next
-                && intake[id].transfer.needs_bounce()
-                && !any_bounce_free
-            {
-                next = self.links.after(id);
-            }
-            next
+            Some(_) if !any_bounce_free => self.first_without_bounce(intake, line),
+            first => first,
         };
         let write_is_due = self.writes > 0 && self.reads_in_a_row >= self.reads_before_write;
         let (line, other) = if write_is_due {
@@ -314,6 +308,19 @@ impl<const N: usize> Scheduler<N> {
             (Some(under_way), Some(fresh)) if intake[fresh].order < intake[under_way].order => Some(fresh),
             (under_way, fresh) => under_way.or(fresh),
         }
+    }
+
+    /// The first in a line that needs no bounce buffer.
+    #[cold]
+    #[inline(never)]
+    fn first_without_bounce(&self, intake: &Intake<N>, line: Line) -> Option<JobId> {
+        let mut next = self.lines[line as usize].first();
+        while let Some(id) = next
+            && intake[id].transfer.needs_bounce()
+        {
+            next = self.links.after(id);
+        }
+        next
     }
 
     /// A transfer that could go in one device request with `head` and starts where `last` ends.
