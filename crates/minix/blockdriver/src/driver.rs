@@ -31,6 +31,7 @@ pub struct BlockDriver<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: 
     /// [`DriverOptions::flush_after`] in microseconds.
     pub(crate) flush_after_micros: u64,
     pub(crate) terminating: bool,
+    pub(crate) bounce: BouncePool,
     pub(crate) write_back: WriteBack,
     pub(crate) health: Health,
     pub(crate) counters: DriverCounters,
@@ -43,7 +44,6 @@ pub struct BlockDriver<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: 
     pub(crate) partitions: Partitions,
     pub(crate) intake: Intake<JOBS>,
     pub(crate) options: DriverOptions,
-    pub(crate) bounce: BouncePool,
     /// Where the kernel puts addresses. Kept here so that a kilobyte need not be cleared for each transfer.
     pub(crate) ranges: [K::Range; MAX_RANGES],
 }

@@ -51,6 +51,9 @@ pub(crate) struct Scheduler<const N: usize> {
     unfinished: bool,
     /// A request was submitted without a notification.
     unnotified: bool,
+    /// The transfer that waits and is not blocked, if it came while there was no other one of these. It is in no line before
+    /// another one comes.
+    single: Option<JobId>,
     lines: [List; LINES],
     links: Links<N>,
     /// The line of each job, if it waits in one.
@@ -62,6 +65,7 @@ impl<const N: usize> Scheduler<N> {
     pub(crate) const fn new(reads_before_write: u8) -> Self {
         Self {
             links: Links::new(),
+            single: None,
             lines: [List::EMPTY; LINES],
             line_of: [None; N],
             regions: Regions::new(),
@@ -159,6 +163,13 @@ impl<const N: usize> Scheduler<N> {
             Direction::Read => Line::Read,
             Direction::Write => Line::Write,
         };
+        if !is_blocked && self.ready == 0 {
+            self.single = Some(id);
+            self.ready = 1;
+            self.busy = true;
+            return;
+        }
+        self.line_up_single(intake);
         // It is the last to come.
         self.lines[line as usize].push(&mut self.links, id);
         self.entered(id, line);
@@ -171,6 +182,20 @@ impl<const N: usize> Scheduler<N> {
         if line != Line::Blocked {
             self.ready += 1;
             self.busy = true;
+        }
+    }
+
+    /// Puts the transfer that is in no line into one: another one comes.
+    #[inline]
+    fn line_up_single(&mut self, intake: &Intake<N>) {
+        if let Some(id) = self.single.take() {
+            // No other one of its line waits.
+            let line = match intake[id].transfer.direction {
+                Direction::Read => Line::Read,
+                Direction::Write => Line::Write,
+            };
+            self.lines[line as usize].push(&mut self.links, id);
+            self.line_of[id.index::<N>()] = Some(line);
         }
     }
 
@@ -201,6 +226,11 @@ impl<const N: usize> Scheduler<N> {
     /// The device took all of a transfer, at once or at last, or the flush for it.
     #[inline]
     pub(crate) fn all_submitted(&mut self, id: JobId) {
+        if self.single == Some(id) {
+            self.single = None;
+            self.ready = 0;
+            return;
+        }
         if let Some(line) = self.line_of[id.index::<N>()].take() {
             self.lines[line as usize].remove(&mut self.links, id);
             self.ready -= u16::from(line != Line::Blocked);
@@ -228,6 +258,7 @@ impl<const N: usize> Scheduler<N> {
 
     /// Puts a transfer into a line, in order of arrival.
     fn enter(&mut self, intake: &Intake<N>, id: JobId, line: Line) {
+        self.line_up_single(intake);
         let list = &mut self.lines[line as usize];
         let mut ahead = list.last();
         while let Some(other) = ahead.filter(|&other| intake[other].order > intake[id].order) {
@@ -289,11 +320,14 @@ impl<const N: usize> Scheduler<N> {
     /// The transfer to go on with.
     #[inline]
     pub(crate) fn pick(&self, intake: &Intake<N>, any_bounce_free: bool) -> Option<JobId> {
+        if let Some(id) = self.single {
+            // Without a free bounce buffer, one that needs one has to wait.
+            return (any_bounce_free || !intake[id].transfer.needs_bounce()).then_some(id);
+        }
         if self.ready == 0 {
             return None;
         }
         let first = |line: Line| match self.lines[line as usize].first() {
-            // Without a free bounce buffer, those that need one have to wait.
             Some(_) if !any_bounce_free => self.first_without_bounce(intake, line),
             first => first,
         };
