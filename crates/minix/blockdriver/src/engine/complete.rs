@@ -68,7 +68,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             self.health.pace.completed(next.since, now);
             match next.good_transfer {
                 Some(job) if self.intake[job].merged.is_none() => {
-                    self.in_flight.drop_completed();
+                    self.in_flight.drop_completed(&next);
                     self.complete(kernel, now, job);
                 }
                 _ => self.complete_next(kernel, now),

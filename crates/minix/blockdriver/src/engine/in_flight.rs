@@ -46,6 +46,7 @@ pub(crate) struct Completed {
 
 /// What the next device request that is completed comes to.
 pub(crate) struct Next {
+    tag: u16,
     pub(crate) since: Instant,
     /// The transfer it is for, if it has worked and went through no bounce buffer.
     pub(crate) good_transfer: Option<JobId>,
@@ -192,8 +193,10 @@ impl<const N: usize> InFlight<N> {
     /// Looks at the next one that is completed.
     #[inline]
     pub(crate) fn next_completed(&self) -> Option<Next> {
-        let entry = &self.entries[usize::from(self.next_tag()?) % N];
+        let tag = self.next_tag()?;
+        let entry = &self.entries[usize::from(tag) % N];
         Some(Next {
+            tag,
             since: entry.since,
             good_transfer: match (entry.purpose, entry.result) {
                 (Some(Purpose::Transfer { job, bounce: None, .. }), Some(Ok(()))) => Some(job),
@@ -202,10 +205,10 @@ impl<const N: usize> InFlight<N> {
         })
     }
 
-    /// Takes the next one that is completed; its tag is free then.
+    /// The one that was looked at is taken; its tag is free then.
     #[inline]
-    pub(crate) fn drop_completed(&mut self) {
-        let Some(tag) = self.next_tag() else { return };
+    pub(crate) fn drop_completed(&mut self, next: &Next) {
+        let tag = next.tag;
         self.taken = self.taken.wrapping_add(1);
         let entry = &mut self.entries[usize::from(tag) % N];
         entry.purpose = None;
@@ -216,11 +219,12 @@ impl<const N: usize> InFlight<N> {
         }
     }
 
-    /// The same, with what it was for.
+    /// Takes the next one that is completed, with what it was for.
     pub(crate) fn take_completed(&mut self) -> Option<Completed> {
-        let entry = &self.entries[usize::from(self.next_tag()?) % N];
+        let next = self.next_completed()?;
+        let entry = &self.entries[usize::from(next.tag) % N];
         let (purpose, since, result) = (entry.purpose, entry.since, entry.result);
-        self.drop_completed();
+        self.drop_completed(&next);
         Some(Completed {
             purpose: purpose?,
             since,

@@ -82,7 +82,8 @@ impl<const JOBS: usize> Intake<JOBS> {
         self.links.after(id)
     }
 
-    /// Puts a request at the end; `None` if there is no room.
+    /// Puts a request at the end; `None` if there is no room. It is admitted at once if none [waits](Self::any_waits), or has
+    /// to [wait](Self::wait).
     pub(crate) fn push(&mut self, caller: Caller, kind: Kind, request: BdevRequest) -> Option<JobId> {
         let id = JobId(self.free.pop()?);
         let job = &mut self.jobs[id.index::<JOBS>()];
@@ -95,10 +96,14 @@ impl<const JOBS: usize> Intake<JOBS> {
         job.order = self.next_order;
         self.next_order += 1;
         self.all.push(&mut self.links, id);
+        Some(id)
+    }
+
+    /// The request that was put at the end is not admitted yet.
+    pub(crate) fn wait(&mut self, id: JobId) {
         if let Barrier::None = self.barrier {
             self.barrier = Barrier::Lifted(id);
         }
-        Some(id)
     }
 
     /// Whether a request waits for its turn.
