@@ -443,8 +443,9 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     ) -> Option<(UsedChain, Status)> {
         while let Some(chain) = self.ring.next_used() {
             let status = self.slots.status(chain.slot());
-            let went_well = status == Status::OK && self.ring.is_filled(&chain);
-            if !went_well || !matches!(self.ring.token(&chain), Some(ChainToken::Read(_) | ChainToken::Write(_))) {
+            let token = self.ring.token_if_filled(&chain);
+            let is_transfer = matches!(token, Some(ChainToken::Read(_) | ChainToken::Write(_)));
+            if status != Status::OK || !is_transfer {
                 return Some((chain, status));
             }
             let token = self.ring.take(chain).ok().map(|used| used.token);
