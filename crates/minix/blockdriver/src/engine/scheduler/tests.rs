@@ -8,7 +8,6 @@ use minix_abi::kernel_call::MapElement;
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::intake::Turn;
 use crate::engine::job::{Job, Stage};
 use crate::protocol::request::{Caller, Kind};
 
@@ -162,13 +161,9 @@ impl Bench {
             Direction::Write => Kind::Write,
         };
         let caller: Caller = Job::FREE.caller;
-        if self.intake.push(caller, kind, Job::FREE.request).is_none() {
+        let Some(id) = self.intake.push(caller, kind, Job::FREE.request) else {
             return;
-        }
-        let Some(Turn::Admit(id)) = self.intake.turn() else {
-            panic!("no barrier stands");
         };
-        self.intake.admit(id);
         self.intake.set_transfer(id, transfer);
         self.scheduler.admitted(&self.intake, id);
     }
