@@ -53,21 +53,32 @@ impl<B, K> ChainToken<B, K> {
     /// The token of the only chain of `request`, which is about `sectors`.
     #[inline]
     pub(crate) fn whole(request: Request<B, K>, sectors: u32) -> Self {
-        let transfer = Transfer::of(request.operation).filter(|_| crate::FRAMES);
-        let Some((transfer, first)) = transfer else {
-            return Self::Command { request, sectors };
-        };
-        match request.buffer {
-            Some(buffer) => Self::transfer(
-                transfer,
-                WholeTransfer {
-                    first,
-                    sectors,
+        let Request {
+            operation,
+            buffer,
+            token,
+        } = request;
+        match (operation, buffer) {
+            (Operation::Read(first), Some(buffer)) if crate::FRAMES => Self::Read(WholeTransfer {
+                first,
+                sectors,
+                buffer,
+                token,
+            }),
+            (Operation::Write(first), Some(buffer)) if crate::FRAMES => Self::Write(WholeTransfer {
+                first,
+                sectors,
+                buffer,
+                token,
+            }),
+            (operation, buffer) => Self::Command {
+                request: Request {
+                    operation,
                     buffer,
-                    token: request.token,
+                    token,
                 },
-            ),
-            None => Self::Command { request, sectors },
+                sectors,
+            },
         }
     }
 
