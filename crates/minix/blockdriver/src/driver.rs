@@ -25,25 +25,27 @@ use crate::transfer::bounce_pool::BouncePool;
 /// A service gives it every message that is none of the system's own ([`on_message`](Self::on_message)), then lets it work
 /// ([`poll`](Self::poll)); calls `poll` again when the device has completed something, and [`on_time`](Self::on_time) by the
 /// [`deadline`](Self::deadline). Every request is answered exactly once.
+// In this order, so that what every request uses lies together, ahead of the tables.
+#[repr(C)]
 pub struct BlockDriver<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> {
-    pub(crate) device: D,
-    pub(crate) options: DriverOptions,
-    pub(crate) counters: DriverCounters,
-    pub(crate) trace: Trace<K::Trace>,
-    pub(crate) partitions: Partitions,
-    pub(crate) scheduler: Scheduler<JOBS>,
-    pub(crate) health: Health,
-    pub(crate) write_back: WriteBack,
-    pub(crate) bounce: BouncePool,
-    pub(crate) terminating: bool,
     /// [`DriverOptions::flush_after`] in microseconds.
     pub(crate) flush_after_micros: u64,
+    pub(crate) terminating: bool,
+    pub(crate) bounce: BouncePool,
+    pub(crate) write_back: WriteBack,
+    pub(crate) health: Health,
+    pub(crate) counters: DriverCounters,
     /// The answer to a request. Kept here so that its body need not be cleared for each.
     pub(crate) reply: Message,
+    pub(crate) scheduler: Scheduler<JOBS>,
+    pub(crate) device: D,
+    pub(crate) in_flight: InFlight<JOBS>,
+    pub(crate) trace: Trace<K::Trace>,
+    pub(crate) partitions: Partitions,
+    pub(crate) intake: Intake<JOBS>,
+    pub(crate) options: DriverOptions,
     /// Where the kernel puts addresses. Kept here so that a kilobyte need not be cleared for each transfer.
     pub(crate) ranges: [K::Range; MAX_RANGES],
-    pub(crate) in_flight: InFlight<JOBS>,
-    pub(crate) intake: Intake<JOBS>,
 }
 
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {

@@ -64,23 +64,25 @@ impl DeviceTotals {
 ///     let _ = disk.submit(DeviceRequest::Transfer { direction: Direction::Read, first: 0, data }, Tag(0));
 /// }
 /// ```
+// In this order, so that what every request uses lies together, ahead of the tables.
+#[repr(C)]
 pub struct VirtioDisk<T: Transport + 'static, D> {
     state: &'static mut DeviceState<T>,
-    dma: D,
-    /// The layout of the queue, and what is tried if there is no memory for that.
-    plan: QueuePlan,
-    memory: RequestMemory,
-    /// Properties and limits of the device, if it is live. Kept, since every request asks for them.
-    info: Option<DiskInfo>,
     /// The device cannot go on: it asks for a reset, or did not finish one.
     broken: bool,
     listen: Listen,
     /// An interrupt came that has not been followed up.
     interrupted: bool,
-    /// What the write cache was switched to. A reset switches it back.
-    cache: Option<WriteCache>,
+    /// Properties and limits of the device, if it is live. Kept, since every request asks for them.
+    info: Option<DiskInfo>,
     /// Device requests that had come back at the last poll.
     returned: u64,
+    memory: RequestMemory,
+    dma: D,
+    /// The layout of the queue, and what is tried if there is no memory for that.
+    plan: QueuePlan,
+    /// What the write cache was switched to. A reset switches it back.
+    cache: Option<WriteCache>,
     totals: DeviceTotals,
 }
 
@@ -244,6 +246,7 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
         }
     }
 
+    #[inline(always)]
     fn submit(&mut self, request: DeviceRequest<'_, LentRange>, tag: Tag) -> Result<(), Refusal> {
         let DeviceState::Live(disk) = &mut *self.state else {
             return Err(Refusal::Broken);
@@ -412,7 +415,7 @@ impl RequestMemory {
     fn put_back(&mut self, data: Option<Data>, tag: Tag) {
         if let Some(data) = data {
             let list = data.into_inner();
-            if let Some(buffer) = list.bounce {
+            if let Some(buffer) = list.bounce() {
                 self.bounce.put_back(buffer);
             }
             self.lists.put_back(tag, list);

@@ -11,7 +11,21 @@ pub(crate) const MAX_SEGMENTS: usize = 64;
 pub(crate) const LISTS: usize = 64;
 
 /// Memory for one list.
-type Memory = [Segment; MAX_SEGMENTS];
+#[derive(Debug)]
+struct Memory {
+    segments: [Segment; MAX_SEGMENTS],
+    length: u16,
+    /// The bounce buffer that the segments lie in, if they lie in one.
+    bounce: Option<BounceBuffer>,
+}
+
+impl Memory {
+    const EMPTY: Self = Self {
+        segments: [Segment::new(DeviceAddr(0), 0); MAX_SEGMENTS],
+        length: 0,
+        bounce: None,
+    };
+}
 
 /// Memory for all lists. A list is lent by reference: copying a kilobyte for every request would cost more than the rest
 /// of the driver.
@@ -21,7 +35,7 @@ pub struct ListTable([Memory; LISTS]);
 impl ListTable {
     /// Memory for the lists.
     pub const fn new() -> Self {
-        Self([[Segment::new(DeviceAddr(0), 0); MAX_SEGMENTS]; LISTS])
+        Self([Memory::EMPTY; LISTS])
     }
 }
 
@@ -31,18 +45,21 @@ impl Default for ListTable {
     }
 }
 
-/// The segments of one request.
+/// The segments of one request. A single reference, since it moves with the request from hand to hand.
 #[derive(Debug)]
-pub(crate) struct List {
-    memory: &'static mut Memory,
-    length: usize,
+pub(crate) struct List(&'static mut Memory);
+
+impl List {
     /// The bounce buffer that the segments lie in, if they lie in one.
-    pub(crate) bounce: Option<BounceBuffer>,
+    pub(crate) const fn bounce(&self) -> Option<BounceBuffer> {
+        self.0.bounce
+    }
 }
 
 impl AsRef<[Segment]> for List {
+    #[inline]
     fn as_ref(&self) -> &[Segment] {
-        self.memory.get(..self.length).unwrap_or(&[])
+        self.0.segments.get(..usize::from(self.0.length)).unwrap_or(&[])
     }
 }
 
@@ -65,7 +82,7 @@ impl Lists {
         let place = self.0.get_mut(usize::from(tag.0)).ok_or(Refusal::Full)?;
         let memory = place.take().ok_or(Refusal::Full)?;
         let (mut any, mut length) = (0, 0);
-        for (place, range) in memory.iter_mut().zip(ranges) {
+        for (place, range) in memory.segments.iter_mut().zip(ranges) {
             *place = Segment::new(DeviceAddr(range.address()), range.bytes() as u32);
             any |= range.bytes();
             length += 1;
@@ -75,28 +92,24 @@ impl Lists {
             *place = Some(memory);
             return Err(Refusal::Invalid);
         }
-        Ok(List {
-            memory,
-            length,
-            bounce: None,
-        })
+        memory.length = length;
+        memory.bounce = None;
+        Ok(List(memory))
     }
 
     /// The list of a tag, with a segment in a bounce buffer; `None` if the tag has no list, or it is lent.
     pub(crate) fn take_bounce(&mut self, tag: Tag, segment: Segment, buffer: BounceBuffer) -> Option<List> {
         let memory = self.0.get_mut(usize::from(tag.0))?.take()?;
-        memory[0] = segment;
-        Some(List {
-            memory,
-            length: 1,
-            bounce: Some(buffer),
-        })
+        memory.segments[0] = segment;
+        memory.length = 1;
+        memory.bounce = Some(buffer);
+        Some(List(memory))
     }
 
     /// The request with that tag is over.
     pub(crate) fn put_back(&mut self, tag: Tag, list: List) {
         if let Some(place) = self.0.get_mut(usize::from(tag.0)) {
-            *place = Some(list.memory);
+            *place = Some(list.0);
         }
     }
 }

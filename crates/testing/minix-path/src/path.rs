@@ -92,6 +92,7 @@ impl Path {
 
     /// Makes the messages of a batch. Nothing is in flight.
     pub fn prepare(&mut self, batch: &Batch) {
+        self.now = self.now.after(core::time::Duration::from_micros(10));
         let kind = match batch.operation {
             Operation::Read => MessageType::BDEV_READ,
             Operation::Write => MessageType::BDEV_WRITE,
@@ -141,7 +142,6 @@ impl Path {
     #[inline(never)]
     pub fn complete(&mut self) -> usize {
         self.driver.poll(&mut self.kernel, self.now);
-        self.now = self.now.after(core::time::Duration::from_micros(10));
         if self.kernel.errors > 0 {
             stop("run", "failed", &"a request was answered with an error");
         }

@@ -10,8 +10,10 @@ use crate::{Answer, Completion, IoError, Operation, Request};
 #[derive(Debug)]
 #[repr(u64)]
 pub(crate) enum ChainToken<B, K> {
-    /// All of a read or a write.
-    Transfer(WholeTransfer<B, K>),
+    /// All of a read.
+    Read(WholeTransfer<B, K>),
+    /// All of a write.
+    Write(WholeTransfer<B, K>),
     /// All of another request, which is about `sectors`.
     Command { request: Request<B, K>, sectors: u32 },
     /// A part of a request that takes several.
@@ -21,7 +23,6 @@ pub(crate) enum ChainToken<B, K> {
 /// A read or a write that is one device request.
 #[derive(Debug)]
 pub(crate) struct WholeTransfer<B, K> {
-    pub(crate) transfer: Transfer,
     pub(crate) first: Sector,
     pub(crate) sectors: u32,
     pub(crate) buffer: B,
@@ -29,11 +30,11 @@ pub(crate) struct WholeTransfer<B, K> {
 }
 
 impl<B, K> WholeTransfer<B, K> {
-    /// The end of the transfer.
+    /// The end of the transfer, which is a `transfer`.
     #[inline]
-    pub(crate) fn complete(self, result: Result<Answer, IoError>) -> Completion<B, K> {
+    pub(crate) fn complete(self, transfer: Transfer, result: Result<Answer, IoError>) -> Completion<B, K> {
         Completion {
-            operation: match self.transfer {
+            operation: match transfer {
                 Transfer::Read => Operation::Read(self.first),
                 Transfer::Write => Operation::Write(self.first),
             },
@@ -52,19 +53,51 @@ impl<B, K> ChainToken<B, K> {
     /// The token of the only chain of `request`, which is about `sectors`.
     #[inline]
     pub(crate) fn whole(request: Request<B, K>, sectors: u32) -> Self {
-        let transfer = Transfer::of(request.operation).filter(|_| crate::FRAMES);
-        let Some((transfer, first)) = transfer else {
-            return Self::Command { request, sectors };
-        };
-        match request.buffer {
-            Some(buffer) => Self::Transfer(WholeTransfer {
-                transfer,
+        let Request {
+            operation,
+            buffer,
+            token,
+        } = request;
+        match (operation, buffer) {
+            (Operation::Read(first), Some(buffer)) if crate::FRAMES => Self::Read(WholeTransfer {
                 first,
                 sectors,
                 buffer,
-                token: request.token,
+                token,
             }),
-            None => Self::Command { request, sectors },
+            (Operation::Write(first), Some(buffer)) if crate::FRAMES => Self::Write(WholeTransfer {
+                first,
+                sectors,
+                buffer,
+                token,
+            }),
+            (operation, buffer) => Self::Command {
+                request: Request {
+                    operation,
+                    buffer,
+                    token,
+                },
+                sectors,
+            },
+        }
+    }
+
+    /// The token of the only chain of a read or a write.
+    #[inline]
+    pub(crate) fn transfer(transfer: Transfer, whole: WholeTransfer<B, K>) -> Self {
+        match transfer {
+            Transfer::Read => Self::Read(whole),
+            Transfer::Write => Self::Write(whole),
+        }
+    }
+
+    /// The read or the write that it is all of, if it is.
+    #[inline]
+    pub(crate) fn into_transfer(self) -> Option<(Transfer, WholeTransfer<B, K>)> {
+        match self {
+            Self::Read(whole) => Some((Transfer::Read, whole)),
+            Self::Write(whole) => Some((Transfer::Write, whole)),
+            Self::Command { .. } | Self::Part(_) => None,
         }
     }
 }

@@ -177,13 +177,13 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
                             },
                         );
                     };
-                    framed.submit(ChainToken::Transfer(WholeTransfer {
-                        transfer,
+                    let whole = WholeTransfer {
                         first,
                         sectors,
                         buffer,
                         token: request.token,
-                    }));
+                    };
+                    framed.submit(ChainToken::transfer(transfer, whole));
                     Ok(())
                 }
                 Err(error) => self.reject(submit_error(error), request),
@@ -443,15 +443,15 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     ) -> Option<(UsedChain, Status)> {
         while let Some(chain) = self.ring.next_used() {
             let status = self.slots.status(chain.slot());
-            let went_well = status == Status::OK && self.ring.is_filled(&chain);
-            if !went_well || !matches!(self.ring.token(&chain), Some(ChainToken::Transfer(_))) {
+            let token = self.ring.token_if_filled(&chain);
+            let is_transfer = matches!(token, Some(ChainToken::Read(_) | ChainToken::Write(_)));
+            if status != Status::OK || !is_transfer {
                 return Some((chain, status));
             }
-            let Ok(ChainToken::Transfer(whole)) = self.ring.take(chain).map(|used| used.token) else {
-                break;
-            };
-            tally.add(whole.transfer, whole.sectors);
-            each(whole.complete(Ok(Answer::Done)));
+            let token = self.ring.take(chain).ok().map(|used| used.token);
+            let (transfer, whole) = token.and_then(ChainToken::into_transfer)?;
+            tally.add(transfer, whole.sectors);
+            each(whole.complete(transfer, Ok(Answer::Done)));
         }
         None
     }
@@ -472,9 +472,16 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let outcome = status.check().map_err(IoError::Device);
         let odd_length = clipped || !is_filled && outcome.is_ok();
         match token {
-            ChainToken::Transfer(whole) => {
+            ChainToken::Read(whole) => {
                 self.counters.odd_lengths += u64::from(odd_length);
-                self.hand_over(whole.complete(outcome.map(|()| Answer::Done)), each);
+                let result = outcome.map(|()| Answer::Done);
+                self.hand_over(whole.complete(Transfer::Read, result), each);
+                Ok(true)
+            }
+            ChainToken::Write(whole) => {
+                self.counters.odd_lengths += u64::from(odd_length);
+                let result = outcome.map(|()| Answer::Done);
+                self.hand_over(whole.complete(Transfer::Write, result), each);
                 Ok(true)
             }
             ChainToken::Command { request, sectors } => {
@@ -575,7 +582,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let mut splits = ManuallyDrop::into_inner(self.splits);
         // No request was taken while another was being sent, so each part stands for its request in the order of submission.
         let region = ManuallyDrop::into_inner(self.ring).into_region(|token| match token {
-            ChainToken::Transfer(whole) => abort(whole.complete(Err(IoError::Aborted))),
+            ChainToken::Read(whole) => abort(whole.complete(Transfer::Read, Err(IoError::Aborted))),
+            ChainToken::Write(whole) => abort(whole.complete(Transfer::Write, Err(IoError::Aborted))),
             ChainToken::Command { request, .. } => abort(request.complete(0, Err(IoError::Aborted))),
             ChainToken::Part(part) => splits.abort(part.request).into_iter().for_each(&mut abort),
         });

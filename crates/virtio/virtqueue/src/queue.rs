@@ -408,18 +408,28 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         Some(UsedChain { id, len })
     }
 
-    /// What `chain` was submitted with; `None` if the device has no such chain.
-    #[inline]
-    pub fn token(&self, chain: &UsedChain) -> Option<&T> {
-        // A chain that was not published yet, the device has not seen.
-        self.rings.slots.get(chain.id)?.token_before(self.published)
-    }
-
     /// Whether the device says that it has written all of the writable part of `chain`, or its word on it means nothing.
     #[inline]
     pub fn is_filled(&self, chain: &UsedChain) -> bool {
-        let writable = self.rings.slots.get(chain.id).map(Slot::writable);
-        writable == Some(chain.len) || !self.used_len_valid
+        let slot = self.rings.slots.get(chain.id);
+        slot.is_some_and(|slot| self.fills(slot, chain))
+    }
+
+    /// What `chain` was submitted with, if it [is filled](Self::is_filled); `None` also if the device has no such chain.
+    #[inline]
+    pub fn token_if_filled(&self, chain: &UsedChain) -> Option<&T> {
+        let slot = self.rings.slots.get(chain.id)?;
+        if self.fills(slot, chain) {
+            // A chain that was not published yet, the device has not seen.
+            slot.token_before(self.published)
+        } else {
+            None
+        }
+    }
+
+    #[inline]
+    fn fills(&self, slot: &Slot<T>, chain: &UsedChain) -> bool {
+        slot.writable() == chain.len || !self.used_len_valid
     }
 
     /// Takes `chain` back.

@@ -47,7 +47,12 @@ impl<T> Slot<T> {
     /// The token of the chain, if one is in flight from here that was among the first `published` ones of the queue.
     #[inline]
     pub(crate) fn token_before(&self, published: u64) -> Option<&T> {
-        self.token.as_ref().filter(|_| self.number < published)
+        // In this order, so that a look at the token tells what it is as well as that there is one.
+        if self.number < published {
+            self.token.as_ref()
+        } else {
+            None
+        }
     }
 
     /// Bytes the device may write into the chain.

@@ -287,6 +287,27 @@ fn a_chain_completed_before_it_was_published() {
 }
 
 #[test]
+fn only_a_filled_chain_that_the_device_has_shows_its_token() {
+    // Stands for the chain that was not shown.
+    const UNPUBLISHED: u16 = u16::MAX;
+    for options in variants() {
+        for (id, len) in [(0, 100), (0, 99), (0, 101), (UNPUBLISHED, 100), (7, 100), (999, 100)] {
+            let mut rig = three_out(options);
+            let unpublished = rig
+                .queue
+                .submit(&[segment(0x1000, 16)], &[segment(0x2000, 100)], Rc::new(3))
+                .unwrap();
+            let id = if id == UNPUBLISHED { unpublished } else { id };
+            rig.device.complete(id, len);
+            assert_eq!(rig.queue.has_used(), Ok(true));
+            let chain = rig.queue.next_used().unwrap();
+            let shown = rig.queue.token_if_filled(&chain).map(|token| **token);
+            assert_eq!(shown, ((id, len) == (0, 100)).then_some(0), "{id}, {len}");
+        }
+    }
+}
+
+#[test]
 fn unpublished_chains_do_not_count_as_outstanding() {
     let mut rig = three_out(direct(8));
     rig.queue.submit(&[segment(1, 1)], &[], Rc::new(3)).unwrap();

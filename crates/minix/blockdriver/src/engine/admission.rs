@@ -47,13 +47,15 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         };
         self.counters.max_jobs = self.counters.max_jobs.max(self.intake.len());
         // Mostly it is a transfer, nothing is to be waited for, and the device works.
-        match (kind.direction(), self.intake.turn(), self.device.info()) {
-            (Some(direction), Some(Turn::Admit(next)), Some(disk)) if next == id && self.health.is_good() => {
+        match (kind.direction(), self.device.info()) {
+            (Some(direction), Some(disk)) if !self.intake.any_waits() && self.health.is_good() => {
                 let bounds = disk.bounds();
-                self.intake.admit(id);
                 self.admit_transfer(kernel, now, id, direction, Some(bounds));
             }
-            _ => self.take_turns_in_order(kernel, now),
+            _ => {
+                self.intake.wait(id);
+                self.take_turns_in_order(kernel, now);
+            }
         }
         true
     }

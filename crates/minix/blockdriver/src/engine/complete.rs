@@ -18,39 +18,36 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     /// requests were completed.
     #[inline(always)]
     pub fn poll(&mut self, kernel: &mut K, now: Instant) -> u32 {
-        let collects = self.device.needs_poll();
-        if !collects && !self.has_something_to_do(now) {
-            return 0;
+        // Calls at the end only, so that a poll which finds nothing needs no room on the stack.
+        if self.device.needs_poll() {
+            return self.collect(kernel, now, true);
         }
-        // In one call at the end, so that a poll which finds nothing needs no room on the stack.
-        self.work(kernel, now, collects)
-    }
-
-    #[inline(never)]
-    fn work(&mut self, kernel: &mut K, now: Instant, collects: bool) -> u32 {
-        let completed = if collects { self.collect(kernel, now) } else { 0 };
         if self.has_something_to_do(now) {
             self.settle(kernel, now);
         }
-        completed
+        0
     }
 
-    /// Takes what the device has completed. Returns how many of its requests that were.
+    /// Takes what the device has completed, and goes on with what is ready if it `settles`. Returns how many device requests
+    /// were completed.
     #[inline(never)]
-    pub(crate) fn collect(&mut self, kernel: &mut K, now: Instant) -> u32 {
-        if !self.health.is_good() {
-            return 0;
+    pub(crate) fn collect(&mut self, kernel: &mut K, now: Instant, settles: bool) -> u32 {
+        let mut completed = 0;
+        if self.health.is_good() {
+            let polled = self.in_flight.poll(&mut self.device);
+            if polled == Ok(true) {
+                self.health.pace.progressed(now);
+            }
+            completed = self.take_completed(kernel, now);
+            if completed > 0 {
+                self.health.works();
+            }
+            if polled.is_err() {
+                self.device_broke(kernel, now);
+            }
         }
-        let polled = self.in_flight.poll(&mut self.device);
-        if polled == Ok(true) {
-            self.health.pace.progressed(now);
-        }
-        let completed = self.take_completed(kernel, now);
-        if completed > 0 {
-            self.health.works();
-        }
-        if polled.is_err() {
-            self.device_broke(kernel, now);
+        if settles && self.has_something_to_do(now) {
+            self.settle(kernel, now);
         }
         completed
     }
@@ -65,13 +62,28 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     #[inline(always)]
     fn take_completed(&mut self, kernel: &mut K, now: Instant) -> u32 {
         let mut count = 0;
-        while let Some(completed) = self.in_flight.take_completed() {
+        while let Some(next) = self.in_flight.next_completed() {
             count += 1;
             self.scheduler.completed();
-            self.health.pace.completed(completed.since, now);
-            self.complete(kernel, now, completed);
+            self.health.pace.completed(next.since, now);
+            match next.good_transfer {
+                Some(job) if self.intake[job].merged.is_none() => {
+                    self.in_flight.drop_completed(&next);
+                    self.complete(kernel, now, job);
+                }
+                _ => self.complete_next(kernel, now),
+            }
         }
         count
+    }
+
+    /// Goes on with a request that is completed, and is not the usual one.
+    #[cold]
+    #[inline(never)]
+    fn complete_next(&mut self, kernel: &mut K, now: Instant) {
+        if let Some(completed) = self.in_flight.take_completed() {
+            self.complete_otherwise(kernel, now, completed);
+        }
     }
 
     /// The same after a reset, which is rare: no copy of what is quick for the usual case.
@@ -83,26 +95,20 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
     }
 
+    /// A part of a transfer, which shares no device request, has gone to or come from its memory.
     #[inline]
-    fn complete(&mut self, kernel: &mut K, now: Instant, completed: Completed) {
-        match completed.purpose {
-            Purpose::Transfer { job, bounce: None, .. }
-                if completed.result.is_ok() && self.intake[job].merged.is_none() =>
-            {
-                let cached = self.intake[job].transfer.direction == Direction::Write && self.is_cached();
-                if cached {
-                    self.write_back.wrote(now);
-                }
-                let transfer = &mut self.intake[job].transfer;
-                transfer.piece_completed(cached);
-                if transfer.is_plainly_done() {
-                    let status = Status(transfer.bytes as i32);
-                    self.answer_inline(kernel, now, job, status);
-                } else {
-                    self.go_on_with(kernel, now, job);
-                }
-            }
-            _ => self.complete_otherwise(kernel, now, completed),
+    fn complete(&mut self, kernel: &mut K, now: Instant, job: JobId) {
+        let cached = self.intake[job].transfer.direction == Direction::Write && self.is_cached();
+        if cached {
+            self.write_back.wrote(now);
+        }
+        let transfer = &mut self.intake[job].transfer;
+        transfer.piece_completed(cached);
+        if transfer.is_plainly_done() {
+            let status = Status(transfer.bytes as i32);
+            self.answer_inline(kernel, now, job, status);
+        } else {
+            self.go_on_with(kernel, now, job);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use heapless::{Deque, Vec};
+use heapless::Vec;
 use minix_abi::Instant;
 
 use super::job::JobId;
@@ -44,11 +44,17 @@ pub(crate) struct Completed {
     pub(crate) result: Result<(), DeviceError>,
 }
 
+/// What the next device request that is completed comes to.
+pub(crate) struct Next {
+    tag: u16,
+    pub(crate) since: Instant,
+    /// The transfer it is for, if it has worked and went through no bounce buffer.
+    pub(crate) good_transfer: Option<JobId>,
+}
+
+// In this order, so that what every request uses lies together, ahead of the tables.
+#[repr(C)]
 pub(crate) struct InFlight<const N: usize> {
-    entries: [Entry; N],
-    free: Vec<u16, N>,
-    /// Completed, and not taken yet.
-    completed: Deque<u16, N>,
     /// No later than the start of any of them.
     oldest: Option<Instant>,
     /// The order of the next one to be submitted.
@@ -57,6 +63,14 @@ pub(crate) struct InFlight<const N: usize> {
     overtaker: u64,
     /// Completions of requests that the device did not have.
     strays: u64,
+    /// How many were completed.
+    completions: usize,
+    /// How many of those were taken.
+    taken: usize,
+    free: Vec<u16, N>,
+    /// Tags of those that are completed, in that order: each in the place that the number of completions before it gives.
+    completed: [u16; N],
+    entries: [Entry; N],
 }
 
 impl<const N: usize> InFlight<N> {
@@ -69,7 +83,9 @@ impl<const N: usize> InFlight<N> {
                 result: None,
             }; N],
             free: Vec::new(),
-            completed: Deque::new(),
+            completed: [0; N],
+            completions: 0,
+            taken: 0,
             oldest: None,
             next_order: 1,
             overtaker: 0,
@@ -82,7 +98,7 @@ impl<const N: usize> InFlight<N> {
     /// The device has forgotten all of them.
     pub(crate) fn forget(&mut self) {
         self.free.clear();
-        self.completed.clear();
+        self.taken = self.completions;
         self.oldest = None;
         for (tag, entry) in self.entries.iter_mut().enumerate().rev() {
             entry.purpose = None;
@@ -99,9 +115,9 @@ impl<const N: usize> InFlight<N> {
         self.strays
     }
 
-    /// Offers the device a request, and notes its purpose.
-    #[inline]
-    pub(crate) fn submit<D: BlockDevice>(
+    /// Offers the device a request, and notes its purpose. For the place from which most requests come.
+    #[inline(always)]
+    pub(crate) fn submit_inline<D: BlockDevice>(
         &mut self,
         device: &mut D,
         request: DeviceRequest<'_, D::Range>,
@@ -112,6 +128,18 @@ impl<const N: usize> InFlight<N> {
         device.submit(request, Tag(tag))?;
         self.insert(purpose, now);
         Ok(())
+    }
+
+    /// The same for all other places.
+    #[inline(never)]
+    pub(crate) fn submit<D: BlockDevice>(
+        &mut self,
+        device: &mut D,
+        request: DeviceRequest<'_, D::Range>,
+        purpose: Purpose,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        self.submit_inline(device, request, purpose, now)
     }
 
     /// Enters what the device took, under the next free tag.
@@ -138,9 +166,9 @@ impl<const N: usize> InFlight<N> {
 
     /// Resets the device, and notes its earlier completions. Returns their number, and whether the device works again.
     pub(crate) fn reset<D: BlockDevice>(&mut self, device: &mut D) -> (usize, Result<(), Broken>) {
-        let before = self.completed.len();
+        let before = self.completions;
         let result = device.reset(&mut |tag, result| self.complete(tag, result));
-        (self.completed.len() - before, result)
+        (self.completions.wrapping_sub(before), result)
     }
 
     #[inline]
@@ -148,29 +176,60 @@ impl<const N: usize> InFlight<N> {
         match self.entries.get_mut(usize::from(tag.0)) {
             Some(entry) if entry.purpose.is_some() && entry.result.is_none() => {
                 entry.result = Some(result);
-                // There is room for every tag.
-                let _ = self.completed.push_back(tag.0);
+                // There is a place for every tag.
+                self.completed[self.completions % N] = tag.0;
+                self.completions = self.completions.wrapping_add(1);
             }
             _ => self.strays += 1,
         }
     }
 
-    /// Takes the next one that is completed; its tag is free then.
+    /// The tag of the next one that is completed.
     #[inline]
-    pub(crate) fn take_completed(&mut self) -> Option<Completed> {
-        let tag = self.completed.pop_front()?;
-        let entry = &mut self.entries[usize::from(tag) % N];
-        let completed = Completed {
-            purpose: entry.purpose.take()?,
+    fn next_tag(&self) -> Option<u16> {
+        (self.taken != self.completions).then(|| self.completed[self.taken % N])
+    }
+
+    /// Looks at the next one that is completed.
+    #[inline]
+    pub(crate) fn next_completed(&self) -> Option<Next> {
+        let tag = self.next_tag()?;
+        let entry = &self.entries[usize::from(tag) % N];
+        Some(Next {
+            tag,
             since: entry.since,
-            result: entry.result.take()?,
-        };
+            good_transfer: match (entry.purpose, entry.result) {
+                (Some(Purpose::Transfer { job, bounce: None, .. }), Some(Ok(()))) => Some(job),
+                _ => None,
+            },
+        })
+    }
+
+    /// The one that was looked at is taken; its tag is free then.
+    #[inline]
+    pub(crate) fn drop_completed(&mut self, next: &Next) {
+        let tag = next.tag;
+        self.taken = self.taken.wrapping_add(1);
+        let entry = &mut self.entries[usize::from(tag) % N];
+        entry.purpose = None;
         self.overtaker = self.overtaker.max(entry.order);
         let _ = self.free.push(tag);
         if self.free.is_full() {
             self.oldest = None;
         }
-        Some(completed)
+    }
+
+    /// Takes the next one that is completed, with what it was for.
+    pub(crate) fn take_completed(&mut self) -> Option<Completed> {
+        let next = self.next_completed()?;
+        let entry = &self.entries[usize::from(next.tag) % N];
+        let (purpose, since, result) = (entry.purpose, entry.since, entry.result);
+        self.drop_completed(&next);
+        Some(Completed {
+            purpose: purpose?,
+            since,
+            result: result?,
+        })
     }
 
     fn used(&self) -> impl Iterator<Item = &Entry> {

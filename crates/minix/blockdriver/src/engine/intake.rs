@@ -36,15 +36,17 @@ pub(crate) struct Removed {
     pub(crate) was_barrier: bool,
 }
 
+// In this order, so that what every request uses lies together, ahead of the tables.
+#[repr(C)]
 pub(crate) struct Intake<const JOBS: usize> {
     barrier: Barrier,
-    links: Links<JOBS>,
     /// The requests, in order of arrival.
     all: List,
-    /// Places without a request.
-    free: Vec<u16, JOBS>,
     /// The order of the next one to come.
     next_order: u64,
+    /// Places without a request.
+    free: Vec<u16, JOBS>,
+    links: Links<JOBS>,
     jobs: [Job; JOBS],
     vectors: [[MapElement; MAX_ELEMENTS]; JOBS],
 }
@@ -80,7 +82,8 @@ impl<const JOBS: usize> Intake<JOBS> {
         self.links.after(id)
     }
 
-    /// Puts a request at the end; `None` if there is no room.
+    /// Puts a request at the end; `None` if there is no room. It is admitted at once if none [waits](Self::any_waits), or has
+    /// to [wait](Self::wait).
     pub(crate) fn push(&mut self, caller: Caller, kind: Kind, request: BdevRequest) -> Option<JobId> {
         let id = JobId(self.free.pop()?);
         let job = &mut self.jobs[id.index::<JOBS>()];
@@ -93,10 +96,14 @@ impl<const JOBS: usize> Intake<JOBS> {
         job.order = self.next_order;
         self.next_order += 1;
         self.all.push(&mut self.links, id);
+        Some(id)
+    }
+
+    /// The request that was put at the end is not admitted yet.
+    pub(crate) fn wait(&mut self, id: JobId) {
         if let Barrier::None = self.barrier {
             self.barrier = Barrier::Lifted(id);
         }
-        Some(id)
     }
 
     /// Whether a request waits for its turn.
@@ -156,6 +163,7 @@ impl<const JOBS: usize> Intake<JOBS> {
     }
 
     /// Takes a request out. If it was the barrier, that is lifted.
+    #[inline(always)]
     pub(crate) fn remove(&mut self, id: JobId) -> Removed {
         let was_barrier = self.barrier.job() == Some(id);
         if was_barrier {

@@ -31,7 +31,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             DeviceState::Resetting(again) if again <= now => self.reset(kernel, now),
             DeviceState::Good if self.look_due().is_some_and(|due| due <= now) => {
                 // It may be the driver that is late.
-                self.collect(kernel, now);
+                self.collect(kernel, now, false);
                 if self.health.is_good() {
                     self.look(kernel, now);
                 }

@@ -1,7 +1,7 @@
 //! Where on the disk the unanswered transfers are: which of them lie in the way of another one, and which starts where another
 //! one ends.
 //!
-//! A grid cuts the disk into regions, and files a transfer under the region in which it starts. So a question about a place looks
+//! A transfer that is alone, the common case, is not filed before another one comes. A grid cuts the disk into regions, and files a transfer under the region in which it starts. So a question about a place looks
 //! at the few transfers of a region or two, not at all there are. There is a grid for short transfers and one for longer ones,
 //! so that one long transfer does not make every search look further.
 
@@ -23,6 +23,10 @@ pub(crate) struct Regions<const N: usize> {
     grids: [[List; LISTS]; SHIFTS.len()],
     /// Those that are longer than a region of every grid.
     long: List,
+    /// The transfer that came while there was no other. It is filed when another one comes.
+    alone: Option<JobId>,
+    /// How many there are.
+    count: u16,
 }
 
 impl<const N: usize> Regions<N> {
@@ -31,24 +35,54 @@ impl<const N: usize> Regions<N> {
             links: Links::new(),
             grids: [[List::EMPTY; LISTS]; SHIFTS.len()],
             long: List::EMPTY,
+            alone: None,
+            count: 0,
         }
     }
 
-    /// Files a transfer. Until it is [removed](Self::remove) it starts there and is as long.
+    /// Takes in a transfer. Until it is [removed](Self::remove) it starts there and is as long.
     #[inline]
-    pub(crate) fn insert(&mut self, id: JobId, transfer: &Transfer) {
-        list_of(&mut self.grids, &mut self.long, transfer).push(&mut self.links, id);
+    pub(crate) fn insert(&mut self, intake: &Intake<N>, id: JobId) {
+        self.count += 1;
+        if self.count == 1 {
+            self.alone = Some(id);
+            return;
+        }
+        if self.count == 2
+            && let Some(other) = self.alone.take()
+        {
+            self.file(intake, other);
+        }
+        self.file(intake, id);
+    }
+
+    #[inline]
+    fn file(&mut self, intake: &Intake<N>, id: JobId) {
+        list_of(&mut self.grids, &mut self.long, &intake[id].transfer).push(&mut self.links, id);
+    }
+
+    /// Whether there is one transfer only, or none.
+    #[inline]
+    pub(crate) const fn is_alone(&self) -> bool {
+        self.count <= 1
     }
 
     /// Takes a transfer out.
     #[inline]
     pub(crate) fn remove(&mut self, id: JobId, transfer: &Transfer) {
+        self.count -= 1;
+        if self.count == 0 && self.alone.take().is_some() {
+            return;
+        }
         list_of(&mut self.grids, &mut self.long, transfer).remove(&mut self.links, id);
     }
 
     /// Whether a transfer that came before this one and is not answered [conflicts](Transfer::conflicts) with it.
     #[inline]
     pub(crate) fn is_in_the_way(&self, intake: &Intake<N>, id: JobId) -> bool {
+        if self.is_alone() {
+            return false;
+        }
         let job = &intake[id];
         let conflicts = |list: &List| {
             self.walk(list)
@@ -65,7 +99,8 @@ impl<const N: usize> Regions<N> {
         in_grids || conflicts(&self.long)
     }
 
-    /// The first to come of the transfers that start at a byte and are `wanted`.
+    /// The first to come of the transfers that start at a byte and are `wanted`. One that is alone is not found: the question is
+    /// about another one.
     #[inline]
     pub(crate) fn starting_at(&self, intake: &Intake<N>, first: u64, wanted: impl Fn(JobId) -> bool) -> Option<JobId> {
         let in_grids = SHIFTS.iter().zip(&self.grids);
@@ -89,7 +124,10 @@ impl<const N: usize> Regions<N> {
     /// Whether no transfer is filed.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.long.is_empty() && self.grids.iter().flatten().all(List::is_empty)
+        self.count == 0
+            && self.alone.is_none()
+            && self.long.is_empty()
+            && self.grids.iter().flatten().all(List::is_empty)
     }
 }
 

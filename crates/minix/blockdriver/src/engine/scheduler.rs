@@ -30,20 +30,17 @@ enum Line {
 
 const LINES: usize = Line::Blocked as usize + 1;
 
+// In this order, so that what every request uses lies together, ahead of the tables.
+#[repr(C)]
 pub(crate) struct Scheduler<const N: usize> {
-    links: Links<N>,
-    lines: [List; LINES],
-    /// The line of each job, if it waits in one.
-    line_of: [Option<Line>; N],
-    regions: Regions<N>,
     /// Transfers that wait and are not blocked.
     ready: u16,
     /// Writes that have to be durable and are not answered yet.
     forced: u16,
-    /// Reads that may go ahead of a waiting write.
-    reads_before_write: u8,
     /// Transfers that write and are not answered yet; the barrier aside, nothing else makes order matter.
     writes: u16,
+    /// Reads that may go ahead of a waiting write.
+    reads_before_write: u8,
     /// Reads that went ahead of a write since the last one had its turn.
     reads_in_a_row: u8,
     /// Something may be there to give to the device.
@@ -54,12 +51,21 @@ pub(crate) struct Scheduler<const N: usize> {
     unfinished: bool,
     /// A request was submitted without a notification.
     unnotified: bool,
+    /// The transfer that waits and is not blocked, if it came while there was no other one of these. It is in no line before
+    /// another one comes.
+    single: Option<JobId>,
+    lines: [List; LINES],
+    links: Links<N>,
+    /// The line of each job, if it waits in one.
+    line_of: [Option<Line>; N],
+    regions: Regions<N>,
 }
 
 impl<const N: usize> Scheduler<N> {
     pub(crate) const fn new(reads_before_write: u8) -> Self {
         Self {
             links: Links::new(),
+            single: None,
             lines: [List::EMPTY; LINES],
             line_of: [None; N],
             regions: Regions::new(),
@@ -147,9 +153,9 @@ impl<const N: usize> Scheduler<N> {
     pub(crate) fn admitted(&mut self, intake: &Intake<N>, id: JobId) {
         let transfer = &intake[id].transfer;
         let writes = transfer.direction == Direction::Write;
+        self.regions.insert(intake, id);
         // Reads alone are never in each other's way.
-        let is_blocked = (writes || self.writes > 0) && self.is_blocked(intake, id);
-        self.regions.insert(id, transfer);
+        let is_blocked = (writes || self.writes > 0) && !self.regions.is_alone() && self.is_blocked(intake, id);
         self.writes += u16::from(writes);
         self.forced += u16::from(transfer.is_forced());
         let line = match transfer.direction {
@@ -157,6 +163,13 @@ impl<const N: usize> Scheduler<N> {
             Direction::Read => Line::Read,
             Direction::Write => Line::Write,
         };
+        if !is_blocked && self.ready == 0 {
+            self.single = Some(id);
+            self.ready = 1;
+            self.busy = true;
+            return;
+        }
+        self.line_up_single(intake);
         // It is the last to come.
         self.lines[line as usize].push(&mut self.links, id);
         self.entered(id, line);
@@ -169,6 +182,20 @@ impl<const N: usize> Scheduler<N> {
         if line != Line::Blocked {
             self.ready += 1;
             self.busy = true;
+        }
+    }
+
+    /// Puts the transfer that is in no line into one: another one comes.
+    #[inline]
+    fn line_up_single(&mut self, intake: &Intake<N>) {
+        if let Some(id) = self.single.take() {
+            // No other one of its line waits.
+            let line = match intake[id].transfer.direction {
+                Direction::Read => Line::Read,
+                Direction::Write => Line::Write,
+            };
+            self.lines[line as usize].push(&mut self.links, id);
+            self.line_of[id.index::<N>()] = Some(line);
         }
     }
 
@@ -199,6 +226,11 @@ impl<const N: usize> Scheduler<N> {
     /// The device took all of a transfer, at once or at last, or the flush for it.
     #[inline]
     pub(crate) fn all_submitted(&mut self, id: JobId) {
+        if self.single == Some(id) {
+            self.single = None;
+            self.ready = 0;
+            return;
+        }
         if let Some(line) = self.line_of[id.index::<N>()].take() {
             self.lines[line as usize].remove(&mut self.links, id);
             self.ready -= u16::from(line != Line::Blocked);
@@ -226,6 +258,7 @@ impl<const N: usize> Scheduler<N> {
 
     /// Puts a transfer into a line, in order of arrival.
     fn enter(&mut self, intake: &Intake<N>, id: JobId, line: Line) {
+        self.line_up_single(intake);
         let list = &mut self.lines[line as usize];
         let mut ahead = list.last();
         while let Some(other) = ahead.filter(|&other| intake[other].order > intake[id].order) {
@@ -240,7 +273,7 @@ impl<const N: usize> Scheduler<N> {
     pub(crate) fn cut(&mut self, intake: &mut Intake<N>, id: JobId, bytes: u32, elements: u8) {
         self.regions.remove(id, &intake[id].transfer);
         intake[id].transfer.cut(bytes, elements);
-        self.regions.insert(id, &intake[id].transfer);
+        self.regions.insert(intake, id);
         self.changed(intake, id);
         self.unblock(intake);
     }
@@ -287,19 +320,16 @@ impl<const N: usize> Scheduler<N> {
     /// The transfer to go on with.
     #[inline]
     pub(crate) fn pick(&self, intake: &Intake<N>, any_bounce_free: bool) -> Option<JobId> {
+        if let Some(id) = self.single {
+            // Without a free bounce buffer, one that needs one has to wait.
+            return (any_bounce_free || !intake[id].transfer.needs_bounce()).then_some(id);
+        }
         if self.ready == 0 {
             return None;
         }
-        let first = |line: Line| {
-            let mut next = self.lines[line as usize].first();
-            // Without a free bounce buffer, those that need one have to wait.
-            while let Some(id) = next
-                && intake[id].transfer.needs_bounce()
-                && !any_bounce_free
-            {
-                next = self.links.after(id);
-            }
-            next
+        let first = |line: Line| match self.lines[line as usize].first() {
+            Some(_) if !any_bounce_free => self.first_without_bounce(intake, line),
+            first => first,
         };
         let write_is_due = self.writes > 0 && self.reads_in_a_row >= self.reads_before_write;
         let (line, other) = if write_is_due {
@@ -312,6 +342,19 @@ impl<const N: usize> Scheduler<N> {
             (Some(under_way), Some(fresh)) if intake[fresh].order < intake[under_way].order => Some(fresh),
             (under_way, fresh) => under_way.or(fresh),
         }
+    }
+
+    /// The first in a line that needs no bounce buffer.
+    #[cold]
+    #[inline(never)]
+    fn first_without_bounce(&self, intake: &Intake<N>, line: Line) -> Option<JobId> {
+        let mut next = self.lines[line as usize].first();
+        while let Some(id) = next
+            && intake[id].transfer.needs_bounce()
+        {
+            next = self.links.after(id);
+        }
+        next
     }
 
     /// A transfer that could go in one device request with `head` and starts where `last` ends.

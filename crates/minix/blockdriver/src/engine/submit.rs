@@ -255,7 +255,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             first: transfer.first / SECTOR_BYTES,
             data: Data::Granted(&self.ranges[..ranges]),
         };
-        match self.in_flight.submit(&mut self.device, request, purpose, now) {
+        match self.in_flight.submit_inline(&mut self.device, request, purpose, now) {
             Ok(()) => {
                 let mut next = Some(head);
                 while let Some(id) = next {

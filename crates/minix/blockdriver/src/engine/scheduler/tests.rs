@@ -8,7 +8,6 @@ use minix_abi::kernel_call::MapElement;
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::intake::Turn;
 use crate::engine::job::{Job, Stage};
 use crate::protocol::request::{Caller, Kind};
 
@@ -162,13 +161,9 @@ impl Bench {
             Direction::Write => Kind::Write,
         };
         let caller: Caller = Job::FREE.caller;
-        if self.intake.push(caller, kind, Job::FREE.request).is_none() {
+        let Some(id) = self.intake.push(caller, kind, Job::FREE.request) else {
             return;
-        }
-        let Some(Turn::Admit(id)) = self.intake.turn() else {
-            panic!("no barrier stands");
         };
-        self.intake.admit(id);
         self.intake.set_transfer(id, transfer);
         self.scheduler.admitted(&self.intake, id);
     }
@@ -289,7 +284,11 @@ impl Bench {
         let ready = ready.filter(|&id| intake[id].transfer.submitted() > 0 || may_start(intake, id));
         assert_eq!(usize::from(self.scheduler.ready), ready.count());
         for head in arrivals(intake) {
-            let line = |id: JobId| self.scheduler.line_of[id.index::<JOBS>()];
+            let line = |id: JobId| match intake[id].transfer.direction {
+                Direction::Read if self.scheduler.single == Some(id) => Some(Line::Read),
+                Direction::Write if self.scheduler.single == Some(id) => Some(Line::Write),
+                _ => self.scheduler.line_of[id.index::<JOBS>()],
+            };
             let waits = matches!(line(head), Some(Line::Read | Line::Write));
             // What shares a device request waits in the same line.
             for last in arrivals(intake).filter(|&last| waits && line(last) == line(head)) {
@@ -317,6 +316,7 @@ proptest! {
         }
         let scheduler = &bench.scheduler;
         prop_assert_eq!((scheduler.writes, scheduler.forced, scheduler.ready), (0, 0, 0));
+        prop_assert_eq!(scheduler.single, None);
         prop_assert!(scheduler.lines.iter().all(List::is_empty) && scheduler.regions.is_empty());
     }
 }
