@@ -89,9 +89,6 @@ impl QueueCounters {
 
     #[inline]
     fn add(&mut self, kind: OperationKind, operations: u64, sectors: u64) {
-        if operations == 0 {
-            return;
-        }
         let kind = kind as usize;
         self.operations[kind] += operations;
         self.bytes[kind] = self.bytes[kind].wrapping_add(sectors * SECTOR_BYTES);
