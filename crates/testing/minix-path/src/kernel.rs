@@ -86,7 +86,7 @@ impl Kernel for AnsweringKernel {
                     address: kernel.memory + element.grant().0 as u64 * GRANT_BYTES + skip,
                     bytes: element.bytes - skip,
                 };
-                // SAFETY: it is a page of a grant, of which `new` was promised that devices may have it.
+                // SAFETY: the range is a page of a grant. The caller of `new` promised that devices may use the pages of grants.
                 *place = unsafe { LentRange::new(range) };
                 skip = 0;
             }

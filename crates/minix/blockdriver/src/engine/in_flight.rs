@@ -219,7 +219,7 @@ impl<const N: usize> InFlight<N> {
         }
     }
 
-    /// Takes the next one that is completed, with what it was for.
+    /// Takes the next completed device request, with its purpose.
     pub(crate) fn take_completed(&mut self) -> Option<Completed> {
         let next = self.next_completed()?;
         let entry = &self.entries[usize::from(next.tag) % N];

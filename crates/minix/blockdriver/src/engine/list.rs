@@ -2,7 +2,7 @@
 
 use super::job::{JobId, NONE};
 
-/// The neighbours of a job in the list that it is in.
+/// The jobs before and after a job in its list.
 #[derive(Clone, Copy)]
 struct Link {
     next: u16,

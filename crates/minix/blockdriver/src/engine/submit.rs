@@ -205,7 +205,8 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         )
     }
 
-    /// Takes transfers that go on where this one ends, the first of which is `next`, and puts their addresses after its own.
+    /// Appends waiting transfers that continue on the disk where this one ends. `next` is the first of them. Their ranges follow
+    /// its own in the list.
     #[inline(never)]
     fn add_neighbours(
         &mut self,

@@ -67,8 +67,8 @@ impl Bracket {
     }
 }
 
-/// Returns when the device, which runs in another thread of QEMU, is at the end of what it is doing: reading a register takes
-/// QEMU's lock, which the device holds meanwhile.
+/// Waits until the device is idle. The device runs in another thread of QEMU and holds QEMU's lock while it works; reading a
+/// register of the UART takes that lock.
 pub(crate) fn settle() {
     let _ = console::read_byte();
 }
