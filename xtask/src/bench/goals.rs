@@ -43,25 +43,17 @@ pub(crate) fn goals(rows: &[Row]) -> Vec<Goal> {
             figure,
         });
     };
-    add(
-        "submit and pop, instructions, depth 32, handle",
-        Want::AtMost(95.0),
-        largest(rows, |row| is_read(row, 32, "handle"), |row| submit_and_pop(rows, row)),
-    );
-    add(
-        "submit and pop, instructions, depth 32, DmaBuffer",
-        Want::AtMost(150.0),
-        largest(
-            rows,
-            |row| is_read(row, 32, "dma-buffer"),
-            |row| submit_and_pop(rows, row),
-        ),
-    );
-    add(
-        "submit and pop, instructions, depth 1, handle",
-        Want::AtMost(200.0),
-        largest(rows, |row| is_read(row, 1, "handle"), |row| submit_and_pop(rows, row)),
-    );
+    for (depth, buffer, shown, most) in [
+        (32, "handle", "handle", 95.0),
+        (32, "dma-buffer", "DmaBuffer", 150.0),
+        (1, "handle", "handle", 200.0),
+    ] {
+        add(
+            &format!("submit and pop, instructions, depth {depth}, {shown}"),
+            Want::AtMost(most),
+            largest(rows, |row| is_read(row, depth, buffer), |row| submit_and_pop(rows, row)),
+        );
+    }
     add(
         "each further segment, instructions",
         Want::AtMost(25.0),
