@@ -19,7 +19,7 @@ pub struct Notification {
 }
 
 impl Notification {
-    /// A register that the device answers once it is done with what it does at the moment.
+    /// A register of the device. A read of it returns only when the device has finished its current work.
     pub const fn interrupt_status(&self) -> u64 {
         self.register - QUEUE_NOTIFY + INTERRUPT_STATUS
     }

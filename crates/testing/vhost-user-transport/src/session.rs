@@ -145,7 +145,7 @@ impl Session {
         Ok(self.frontend.set_config(u32::from(offset), flags, &[value])?)
     }
 
-    /// Asks the back-end to stop `queues` and to end the connection. It finishes first what it has begun.
+    /// Asks the back-end to stop `queues` and to end the connection. The back-end first completes the requests that it has taken from them.
     pub(crate) fn hang_up<'q>(&self, queues: impl IntoIterator<Item = (QueueIndex, &'q Wires)>) {
         for (queue, wires) in queues {
             let index = usize::from(queue.0);

@@ -19,7 +19,7 @@ use crate::{Kick, SessionError, SharedMemory};
 /// The most descriptors a queue may have. vhost-user does not say what a back-end takes; this is QEMU's limit.
 const MAX_QUEUE_SIZE: u32 = 1024;
 
-/// How long a reset waits for the back-end to finish what it has begun. A driver may ask for the status again after that.
+/// How long a reset waits for the back-end to complete the requests that it has taken. A driver may ask for the status again after that.
 const RESET_WAIT: Duration = Duration::from_secs(5);
 
 /// A VirtIO device in another process, which serves it over a socket.

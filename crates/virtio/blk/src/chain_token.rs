@@ -91,7 +91,7 @@ impl<B, K> ChainToken<B, K> {
         }
     }
 
-    /// The read or the write that it is all of, if it is.
+    /// The whole read or write that this chain carries; `None` for any other chain.
     #[inline]
     pub(crate) fn into_transfer(self) -> Option<(Transfer, WholeTransfer<B, K>)> {
         match self {

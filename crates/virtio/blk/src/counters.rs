@@ -52,7 +52,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Adds one, without a branch on what it is.
+    /// Adds one transfer, without a branch on its direction.
     #[inline]
     pub(crate) fn add(&mut self, transfer: Transfer, sectors: u32) {
         let (writes, sectors) = (transfer as u64, u64::from(sectors));

@@ -8,7 +8,7 @@ use crate::{Answer, Completion, IoError, Request};
 /// How many there can be at a time. Each keeps several chains in flight, so a few of them keep a device busy.
 const ROOM: usize = if crate::SPLIT { 8 } else { 0 };
 
-/// A request of which parts are with the device, or still to be sent.
+/// A request that takes several device requests. Some of them are in flight, or still to be sent.
 #[derive(Debug)]
 pub(crate) struct SplitRequest<B, K> {
     request: Request<B, K>,

@@ -341,7 +341,7 @@ fn requests_of_all_kinds_by_turns_are_what_they_are() {
                     2 => assert_eq!(rig.read_into(first, &[300, 724]), content),
                     _ => {}
                 }
-                // Two at a time, the second of which is of the other direction.
+                // Two at a time: the second one has the other direction.
                 let other = pattern(round + 1, 512);
                 rig.submit_write(first + 60, &other, &[512]);
                 let read = rig.submit_read(first, &[1024]);

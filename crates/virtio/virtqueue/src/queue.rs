@@ -260,7 +260,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         self.chain_of(u16::MAX)
     }
 
-    /// Starts a chain that will have `segments` segments, so that it is written [where it is best](Chains).
+    /// Starts a chain that will have `segments` segments. Their number decides [where it is written](Chains).
     ///
     /// # Errors
     ///

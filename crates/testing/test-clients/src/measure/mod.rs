@@ -1,4 +1,4 @@
-//! How long a driver takes for requests that are all alike, and what it does for them.
+//! Measures a driver with requests of one kind: their latency, and the driver's instructions and kernel calls.
 //!
 //! With one request at a time the client waits for each, as file systems do. With more it posts them, and a reply is
 //! followed by the next request. Requests do not touch each other, so that none are merged. The client times each request;
