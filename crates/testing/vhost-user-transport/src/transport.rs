@@ -219,9 +219,9 @@ impl VhostUser {
 
 // SAFETY: status 0 is reported when the connection was closed by the back-end, which does so after it has finished what it had
 // begun and has unmapped the memory, or has ended; this transport trusts it in that as others trust a bus. Before, a back-end
-// was told of no queue. The device is said to be gone when the back-end has closed the connection, too. `disable_queue` never answers `Ok`. Queues are told by `enable_queue` alone, in addresses that belong to
-// the same bytes. The socket, which takes one connection at a time, and the event descriptors are private to this value and its
-// doorbells.
+// was told of no queue. The device is said to be gone in the same case, or when there is no connection. `disable_queue` never
+// answers `Ok`. Queues are told by `enable_queue` alone, in addresses that belong to the same bytes. The socket, which takes one
+// connection at a time, and the event descriptors are private to this value and its doorbells.
 unsafe impl Transport for VhostUser {
     type Notifier = Kick;
 
