@@ -13,4 +13,6 @@ pub(crate) use buffers::{Scatter, pattern};
 pub(crate) use configs::{every_legacy, every_modern, every_ring, narrow};
 pub(crate) use dma::Stingy;
 pub(crate) use registers::{Access, Hooked, register};
-pub(crate) use rig::{Rig, TestCompletion, TestDisk, TestRequest, TestTransport, options, range};
+pub(crate) use rig::{
+    Rig, TestCompletion, TestDisk, TestPci, TestRequest, TestTransport, options, pci_transport, range,
+};
