@@ -74,14 +74,15 @@ fn a_legacy_device_needs_a_queue_of_its_size() {
     let start = |options: &DiskOptions| {
         let model = Model::new(ModelConfig::legacy());
         let function = model.on_pci(PciForm::Legacy, 0);
-        Rig::<N, TestPci>::on_transport(model, pci_transport(&function), options).map(Rig::finish)
+        let started = Rig::<N, TestPci>::on_transport(model, pci_transport(&function), options);
+        started.map(Rig::finish).map_err(|failed| failed.error)
     };
     assert!(start(&DiskOptions::default()).is_ok());
     let small = DiskOptions {
         max_queue_size: QueueSize::new(128).unwrap(),
         ..DiskOptions::default()
     };
-    let error = start(&small).map(|_| ()).unwrap_err().error;
+    let error = start(&small).map(|_| ()).unwrap_err();
     assert_eq!(error, InitError::Queue(QueueSetupError::SizeFixed));
 }
 

@@ -441,7 +441,11 @@ fn same(model: &Model, reference: &Reference) -> bool {
 }
 
 /// Runs `steps`, and looks at the disk.
-fn check_steps<T: Transport + 'static>(rig: Rig<64, T>, world: &World, steps: &[TestOperation]) -> Result<(), TestCaseError> {
+fn check_steps<T: Transport + 'static>(
+    rig: Rig<64, T>,
+    world: &World,
+    steps: &[TestOperation],
+) -> Result<(), TestCaseError> {
     let mut run = Run {
         rig,
         reference: Reference::new(),

@@ -1,6 +1,7 @@
 //! What the tests share: a device, the driver on it, buffers, and bookkeeping that nothing gets lost.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::result_large_err, reason = "an error gives the transport back")]
 #![allow(unused_imports, reason = "each test file uses its own part")]
 
 mod buffers;
