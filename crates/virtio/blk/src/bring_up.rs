@@ -330,6 +330,8 @@ fn choose<T: Transport>(
     if transport.interface() == Interface::Legacy {
         // It cannot be negotiated there (`BLK-N-34`).
         blk -= BlkFeatures::ZONED;
+    } else {
+        blk -= BlkFeatures::LEGACY_ONLY;
     }
     if blk_features(offered).contains(BlkFeatures::ZONED) {
         let fields = BlkFeatures::ZONED | BlkFeatures::BLK_SIZE & blk_features(offered);

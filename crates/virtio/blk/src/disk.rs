@@ -7,8 +7,8 @@ use virtio_core::{ConfigUnstable, Dma, DmaSegments, Features, InterruptCauses, P
 use virtqueue::DeviceFault;
 
 use crate::{
-    Completion, ConfigChange, DeviceControl, DiskCounters, DiskOptions, Dump, InitError, Limits, Liveness, Rejected,
-    Request, RequestQueue, StartError, Vectors, WriteCache, ZoneTable,
+    Class, Completion, ConfigChange, DeviceControl, DiskCounters, DiskOptions, Dump, InitError, Limits, Liveness,
+    Rejected, Request, RequestQueue, StartError, Vectors, WriteCache, ZoneTable,
 };
 
 /// A live block device with one request queue.
@@ -119,6 +119,24 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     /// See [`Rejected`].
     pub fn submit_to_zones(&mut self, zones: &mut ZoneTable<'_>, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         self.queue.submit_to_zones(zones, request)
+    }
+
+    /// Takes a request of that class; see [`RequestQueue::submit_as`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Rejected`].
+    pub fn submit_as(&mut self, class: Class, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        self.queue.submit_as(class, request)
+    }
+
+    /// Takes a request that is a barrier; see [`RequestQueue::submit_barrier`].
+    ///
+    /// # Errors
+    ///
+    /// See [`RequestQueue::submit_barrier`].
+    pub fn submit_barrier(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        self.queue.submit_barrier(request)
     }
 
     /// Publishes the submitted requests; see [`RequestQueue::notify`].

@@ -7,6 +7,7 @@ mod fmt;
 
 mod bring_up;
 mod chain_token;
+mod class;
 mod configuration;
 mod control;
 mod counters;
@@ -30,6 +31,7 @@ mod zone_request;
 mod zone_table;
 
 pub use bring_up::{DeviceQueue, StartError};
+pub use class::Class;
 pub use control::{ConfigChange, DeviceControl, Liveness, WriteCache};
 pub use counters::{DiskCounters, InterruptCounters, OperationCounters, QueueCounters};
 pub use disk::{Disk, Interrupt, WriteCacheError};

@@ -11,6 +11,7 @@ use virtio_core::{Dma, DmaSegments, InterruptVector, QueueIndex, QueueNotifier};
 use virtqueue::{ChainError, Data, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
 
 use crate::chain_token::{ChainToken, Part, WholeTransfer};
+use crate::class::HeaderMarks;
 use crate::counters::Tally;
 use crate::limits::PlainTransfers;
 use crate::queue_parts::{QueueIdentity, QueueParts};
@@ -20,7 +21,9 @@ use crate::split_requests::{SplitRequest, SplitRequests};
 use crate::transfer::Transfer;
 use crate::work::Work;
 use crate::zone_request::append_sector;
-use crate::{Answer, Completion, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError, ZoneTable};
+use crate::{
+    Answer, Class, Completion, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError, ZoneTable,
+};
 
 /// Header, one segment that the device reads, and the status.
 const WRITE: Shape = Shape::with_readable(1, 1).expect("1 is a number for a shape");
@@ -69,8 +72,14 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             identity: parts.identity,
             splits: ManuallyDrop::new(SplitRequests::new()),
         };
+        queue.slots.set_marks(queue.marks(Class::Foreground));
         queue.suppress_interrupts();
         queue
+    }
+
+    /// What the header of a request of that class says besides.
+    fn marks(&self, class: Class) -> HeaderMarks {
+        HeaderMarks::of(class, self.identity.options.layout)
     }
 
     /// Which queue of the device it is.
@@ -260,7 +269,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let Some((number, place)) = self.splits.vacant() else {
             return self.reject(SubmitError::QueueFull, request);
         };
-        *place = Some(SplitRequest::new(request, rest));
+        *place = Some(SplitRequest::new(request, rest, self.slots.marks()));
         let part = Part {
             request: number,
             sectors,
@@ -286,6 +295,47 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     fn reject(&mut self, error: SubmitError, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         self.counters.queue_full += u64::from(error == SubmitError::QueueFull);
         Err(Rejected { error, request })
+    }
+
+    /// [`submit`](Self::submit) of a request of that class. A plain `submit` is for the foreground.
+    ///
+    /// Only a legacy device is told. It makes of it what it likes, most likely nothing: `Scheduler` is what
+    /// treats classes differently on any device.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`submit`](Self::submit).
+    pub fn submit_as(&mut self, class: Class, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        let marks = self.marks(class);
+        if marks == self.slots.marks() {
+            self.submit(request)
+        } else {
+            self.submit_marked(marks, request)
+        }
+    }
+
+    /// [`submit`](Self::submit) of a request that is a barrier: the device completes all requests of this queue ahead of it first,
+    /// and starts those after it only when it is over (`LEG-N-18`). It makes nothing durable; that takes a flush.
+    ///
+    /// Only a legacy device with BARRIER can do it ([`Limits::barrier`]). On any other one, wait until nothing is in flight, submit
+    /// the request alone, and wait for it.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Unsupported`] on a device without BARRIER; else those of [`submit`](Self::submit).
+    pub fn submit_barrier(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        if !self.limits.barrier {
+            return self.reject(SubmitError::Unsupported, request);
+        }
+        self.submit_marked(self.slots.marks().barrier(), request)
+    }
+
+    /// [`submit`](Self::submit) of a request whose headers have other marks. Its chain is written and not used again.
+    fn submit_marked(&mut self, marks: HeaderMarks, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        let before = self.slots.set_marks(marks);
+        let answer = self.submit_planned(request);
+        self.slots.set_marks(before);
+        answer
     }
 
     /// [`submit`](Self::submit) of a request that is right for its zones, as far as `zones` knows them. Show the table every
@@ -679,7 +729,10 @@ fn send_part<B: DmaSegments, K, const N: usize>(
         return Err(ChainError::TooLong);
     }
     let mut chain = ring.chain_of(work.chain_segments())?;
-    let (sectors, rest) = work.put(&mut chain, segments, limits, slots)?;
+    let marks = slots.set_marks(split.marks);
+    let put = work.put(&mut chain, segments, limits, slots);
+    slots.set_marks(marks);
+    let (sectors, rest) = put?;
     let part = Part {
         request: number,
         sectors,
