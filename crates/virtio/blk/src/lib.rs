@@ -32,9 +32,9 @@ mod zone_table;
 
 pub use bring_up::{DeviceQueue, StartError};
 pub use class::Class;
-pub use control::{ConfigChange, DeviceControl, Liveness, WriteCache, WriteCacheError};
+pub use control::{ConfigChange, DeviceControl, Interrupt, Liveness, WriteCache, WriteCacheError};
 pub use counters::{DiskCounters, InterruptCounters, OperationCounters, QueueCounters};
-pub use disk::{Disk, Interrupt};
+pub use disk::Disk;
 pub use dump::Dump;
 pub use error::{InitError, IoError, SubmitError};
 pub use limits::Limits;
