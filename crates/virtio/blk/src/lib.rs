@@ -7,6 +7,7 @@ mod fmt;
 
 mod bring_up;
 mod chain_token;
+mod class;
 mod configuration;
 mod control;
 mod counters;
@@ -16,25 +17,34 @@ mod error;
 mod limits;
 mod options;
 mod queue;
+mod queue_parts;
+mod queue_set;
 mod request;
+mod reset_device;
+mod shared_config;
 mod slot_memory;
 mod split;
 mod split_requests;
 mod transfer;
+mod vectors;
 mod work;
 mod zone_request;
 mod zone_table;
 
-pub use bring_up::{DeviceQueue, Halves, StartError};
-pub use control::{ConfigChange, DeviceControl, Liveness, WriteCache, WriteCacheError};
+pub use bring_up::{DeviceQueue, StartError};
+pub use class::Class;
+pub use control::{ConfigChange, DeviceControl, Interrupt, Liveness, WriteCache, WriteCacheError};
 pub use counters::{DiskCounters, InterruptCounters, OperationCounters, QueueCounters};
-pub use disk::{Disk, Interrupt};
+pub use disk::Disk;
 pub use dump::Dump;
 pub use error::{InitError, IoError, SubmitError};
 pub use limits::Limits;
 pub use options::{DiskOptions, SUPPORTED_BLK, SUPPORTED_COMMON};
 pub use queue::RequestQueue;
+pub use queue_set::{QueueLock, QueueSet};
 pub use request::{Answer, Completion, Operation, OperationKind, Rejected, Request, SectorRange};
+pub use reset_device::{ForeignQueue, MissingQueues, ResetDevice};
+pub use vectors::Vectors;
 pub use virtqueue::{Chains, DeviceFault, QueueState};
 pub use zone_table::{TrackedZone, ZoneTable};
 
@@ -43,6 +53,7 @@ const ZONED: bool = cfg!(feature = "zoned");
 const SPLIT: bool = cfg!(feature = "split");
 const RANGES: bool = cfg!(feature = "ranges");
 const IDENTIFY: bool = cfg!(feature = "identify");
+const QUEUES: bool = cfg!(feature = "queues");
 const LIFETIME: bool = cfg!(feature = "lifetime");
 
 /// Whether reads and writes in one piece go a quick way of their own. A build for size leaves it out.

@@ -5,8 +5,15 @@ mod common;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(if cfg!(miri) { 1 } else { 96 })
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 96 }))]
+    #![proptest_config(config())]
 
     #[test]
     fn arbitrary_bytes_are_borne(input in vec(any::<u8>(), 0..560)) {
