@@ -4,9 +4,12 @@ mod common;
 
 use common::{Rig, TestPci, every_ring, pattern, pci_transport};
 use virtio_blk::proto::Sector;
-use virtio_blk::{Answer, DiskOptions, InitError, IoError, Request};
-use virtio_blk_model::{Model, ModelConfig, PciForm};
-use virtio_core::{EitherTransport, QueueSetupError, QueueSize, Transport};
+use virtio_blk::{Answer, DeviceControl, DiskOptions, InitError, IoError, Request, RequestQueue, Vectors};
+use virtio_blk_model::{Model, ModelBar, ModelConfig, ModelFunction, PciForm, feature};
+use virtio_core::{
+    EitherTransport, InterruptSource, InterruptVector, PollLimit, QueueSetupError, QueueSize, Transport,
+};
+use virtio_pci::{MsiMessage, MsixTable, VectorPlan};
 
 /// As many descriptors as a legacy device has, and no fewer.
 const N: usize = 256;
@@ -101,7 +104,7 @@ fn one_type_serves_both_buses() {
             transport,
             &mut dma,
             &options,
-            &mut virtio_core::PollLimit::default(),
+            &mut PollLimit::default(),
         )
         .unwrap();
         disk.submit(Request::flush(7)).unwrap();
@@ -111,7 +114,7 @@ fn one_type_serves_both_buses() {
         let polled = disk.poll(|completion| tokens.push((completion.token, completion.result)));
         assert_eq!(polled, Ok(1));
         assert_eq!(tokens, [(7, Ok(Answer::Done))]);
-        let ended = disk.shut_down(&mut dma, &mut virtio_core::PollLimit::default(), |_| ());
+        let ended = disk.shut_down(&mut dma, &mut PollLimit::default(), |_| ());
         assert!(ended.is_ok());
         model.assert_clean();
     }
@@ -167,4 +170,98 @@ fn a_function_that_goes_at_any_access_loses_no_request_and_no_memory() {
         }
         assert!(accesses > 50, "{accesses}");
     }
+}
+
+/// A device with two queues, on these vectors of its own, and the table that makes them fire.
+fn with_vectors(vectors: u16) -> (Model, ModelFunction, TestPci, Option<MsixTable<ModelBar>>, VectorPlan) {
+    let model = Model::new(ModelConfig {
+        queues: 2,
+        ..ModelConfig::modern().offer(feature::MQ)
+    });
+    let function = model.on_pci(PciForm::Modern, vectors);
+    let mut transport = pci_transport(&function);
+    let mut table = transport.open_msix(&mut function.clone()).ok();
+    let plan = VectorPlan::new(transport.vectors(), 2);
+    for vector in 0..plan.vectors() {
+        // SAFETY: the model writes messages nowhere.
+        let message = unsafe { MsiMessage::new(0x2800_0000, 100 + u32::from(vector)) };
+        let table = table.as_mut().expect("a plan has vectors only if the device does");
+        table.set(InterruptVector(vector), message).unwrap();
+    }
+    (model, function, transport, table, plan)
+}
+
+#[test]
+fn each_queue_interrupts_by_its_vector_and_fewer_are_shared() {
+    // The vectors of the device, and the messages of queue 0, of queue 1 and of the configuration.
+    for (vectors, messages) in [
+        (3, [101, 102, 100]),
+        (8, [101, 102, 100]),
+        (2, [101, 101, 100]),
+        (1, [100, 100, 100]),
+    ] {
+        let (model, function, transport, _table, plan) = with_vectors(vectors);
+        let mut places = [const { None }; 2];
+        let mut control = DeviceControl::start(
+            transport,
+            &mut model.dma(),
+            &DiskOptions::default(),
+            Vectors {
+                config: plan.config(),
+                queue: &|queue| plan.queue(queue),
+            },
+            &mut PollLimit::default(),
+            &mut places,
+        )
+        .unwrap();
+        let mut queues: Vec<RequestQueue<_, common::Scatter, u32, 16>> = places.into_iter().flatten().collect();
+        for (queue, expected) in queues.iter_mut().zip(messages) {
+            queue.drain(|_| ()).unwrap();
+            queue.submit(Request::flush(5)).unwrap();
+            queue.notify();
+            model.process(usize::MAX);
+            assert_eq!(function.take_messages(), [(0x2800_0000, expected)]);
+            let mut tokens = Vec::new();
+            queue.poll(|completion| tokens.push(completion.token)).unwrap();
+            assert_eq!(tokens, [5]);
+        }
+        model.resize(4096);
+        assert_eq!(function.take_messages(), [(0x2800_0000, messages[2])]);
+        let source = InterruptSource::Vector(plan.config().unwrap());
+        let change = control.on_interrupt(source, || false).config.unwrap();
+        assert_eq!(change.limits.capacity, Sector(4096));
+        assert!(!function.line(), "the line is not used");
+        let (rest, _) = common::shut_down(&model, control, queues);
+        assert!(rest.is_empty());
+        model.assert_clean();
+    }
+}
+
+#[test]
+fn a_refused_vector_is_answered_with_fewer() {
+    let (model, function, mut transport, _table, mut plan) = with_vectors(3);
+    // The second vector is all that works.
+    function.refuse_vectors(&[0, 2]);
+    let mut tries = Vec::new();
+    let control = loop {
+        let vectors = Vectors {
+            config: plan.config(),
+            queue: &|queue| plan.queue(queue),
+        };
+        let mut places: [Option<RequestQueue<_, common::Scatter, u32, 16>>; 1] = [None];
+        let (dma, wait) = (&mut model.dma(), &mut PollLimit::default());
+        match DeviceControl::start(transport, dma, &DiskOptions::default(), vectors, wait, &mut places) {
+            Ok(control) => break (control, places),
+            Err(failed) => {
+                tries.push((plan.vectors(), failed.error));
+                transport = failed.transport;
+                plan = plan.fewer().expect("without vectors it starts");
+            }
+        }
+    };
+    let refused = InitError::Queue(QueueSetupError::VectorRefused);
+    assert_eq!(tries, [3, 2, 1].map(|vectors| (vectors, refused)));
+    assert_eq!(plan, VectorPlan::without_vectors());
+    common::shut_down(&model, control.0, control.1.into_iter().flatten());
+    model.assert_clean();
 }
