@@ -9,7 +9,7 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 
 use virtio_blk_proto::{SECTOR_BYTES, Status};
-use virtio_core::{ConfigError, DmaSegments, InterruptVector, QueueIndex, QueueNotifier, QueueSetup};
+use virtio_core::{ConfigError, DmaSegments, InterruptVector, QueueIndex, QueueNotifier, QueueSetup, Segment};
 use virtqueue::{ChainError, Data, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
 
 use crate::chain_token::{ChainToken, Part, WholeTransfer};
@@ -312,6 +312,21 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let _ = chain.submit(ChainToken::Part(part));
         self.send_rest(number);
         Ok(())
+    }
+
+    /// Whether a request could be taken, if there were room.
+    pub(crate) fn check(&mut self, operation: Operation, segments: &[Segment]) -> Result<(), SubmitError> {
+        if let Some(fault) = self.ring.fault() {
+            return Err(SubmitError::Broken(fault));
+        }
+        if self.identity.is_stopped {
+            return Err(SubmitError::Stopped);
+        }
+        let plan = |queue: &Self| Work::plan(operation, segments, &queue.limits).map(|_| ());
+        match plan(self) {
+            Err(_) if self.refresh_limits() => plan(self),
+            planned => planned,
+        }
     }
 
     /// What is to be done for a request, if it can be taken.
