@@ -151,7 +151,6 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize, const M: usize, const 
     /// # Errors
     ///
     /// [`SubmitError::QueueFull`] if the line is full; else those of [`RequestQueue::submit`].
-    #[expect(clippy::result_large_err, reason = "the request comes back, as from any queue")]
     pub fn submit(&mut self, class: Class, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         if let Err(error) = self.queue.check(request.operation(), request.segments()) {
             return Err(Rejected { error, request });

@@ -140,7 +140,7 @@ impl Bench {
             .unwrap();
         queue
             .release(&mut reset, &mut model.dma(), |completion| {
-                Self::settle(&mut done, &model, completion)
+                Self::settle(&mut done, &model, completion);
             })
             .unwrap();
         reset.finish(&mut model.dma()).unwrap();
