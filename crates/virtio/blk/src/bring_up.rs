@@ -314,9 +314,8 @@ fn reset_after_trouble<T: Transport>(
     wait: &mut dyn Wait,
     error: InitError,
 ) -> Result<InitError, InitError> {
-    let Ok(status) = transport.status() else {
-        return Ok(InitError::Gone);
-    };
+    // All bits if it is gone, which the reset finds.
+    let status = transport.status().unwrap_or(DeviceStatus::all());
     match transport.reset(wait) {
         Ok(()) => {
             transport.write_status(DeviceStatus::FAILED);
