@@ -39,7 +39,7 @@ pub struct QueueCounters {
     /// Device requests that came back with another used length than theirs: success, but not the length of data and status;
     /// or any status, and more than there was room for. Some devices do it always. It decides nothing.
     pub odd_lengths: u64,
-    /// Times the device broke the rules of the ring: at most once, since only a restart helps.
+    /// Times the device broke the rules of the ring: at most once between two resets, since only a reset helps.
     pub faults: u64,
     /// Interrupts by the vector of the queue, if it has one. Where queues share a vector, each of them counts every interrupt.
     pub interrupts: InterruptCounters,
