@@ -9,6 +9,7 @@ use crate::arena::{Arena, Memory};
 use crate::config::ModelConfig;
 use crate::disk::Disk;
 use crate::faults::{Fault, NoFaults, StartFault};
+use crate::pci::{Function, Vectors};
 use crate::removal::Presence;
 use crate::ring::Ring;
 use crate::violation::Log;
@@ -36,6 +37,8 @@ pub struct DeviceCounters {
     pub requests: BTreeMap<u32, u64>,
     /// Requests answered with another status than OK.
     pub errors: u64,
+    /// Resets of one queue that the driver has seen the end of.
+    pub queue_resets: u64,
     /// Chains taken from the ring.
     pub chains: u64,
     /// Chains that used an indirect table.
@@ -63,6 +66,10 @@ pub(crate) struct DeviceQueue {
     pub(crate) ready: bool,
     /// The driver has cleared QueueReady and not read it yet.
     pub(crate) stop_unread: bool,
+    /// The queue was reset since the device was.
+    pub(crate) was_reset: bool,
+    /// Reads until the reset of the queue is over, if the driver has asked for one and has not seen its end.
+    pub(crate) reset_reads: Option<u32>,
     /// The ring, if the queue is ready and sound.
     pub(crate) ring: Option<Ring>,
 }
@@ -117,6 +124,8 @@ pub(crate) struct Device {
 
     pub(crate) disk: Disk,
     pub(crate) zones: ZoneTable,
+    /// The function that the device is, on a PCI bus.
+    pub(crate) pci: Option<Box<Function>>,
 }
 
 impl Device {
@@ -156,6 +165,7 @@ impl Device {
             shuffle: 0,
             disk: Disk::default(),
             zones: ZoneTable::new(&config),
+            pci: None,
             config,
         };
         device.clear();
@@ -179,6 +189,9 @@ impl Device {
         self.queues.clear();
         let count = usize::from(self.config.queues);
         self.queues.resize_with(count, DeviceQueue::default);
+        if let Some(function) = &mut self.pci {
+            function.vectors.forget();
+        }
     }
 
     pub(crate) fn has(&self, status: u32) -> bool {
@@ -189,16 +202,40 @@ impl Device {
         self.accepted.low() & bits == bits
     }
 
-    pub(crate) fn ring(&self, queue: u32) -> Option<&Ring> {
-        self.queues.get(usize::try_from(queue).ok()?)?.ring.as_ref()
+    /// The rings of the queues in use.
+    pub(crate) fn rings(&self) -> impl Iterator<Item = &Ring> {
+        self.queues.iter().filter_map(|queue| queue.ring.as_ref())
     }
 
     /// Sends a notification, unless the device is not live (`INIT-V-02`).
     pub(crate) fn interrupt(&mut self, causes: u32) {
-        if self.has(status::DRIVER_OK) {
-            self.counters.interrupts += 1;
-            self.interrupt |= causes;
+        if !self.has(status::DRIVER_OK) {
+            return;
         }
+        self.counters.interrupts += 1;
+        match self.vectors() {
+            Some(vectors) if causes & CONFIG_CHANGE != 0 => vectors.fire(vectors.config),
+            Some(_) => (),
+            None => self.interrupt |= causes,
+        }
+    }
+
+    /// Sends a notification of used buffers.
+    pub(crate) fn interrupt_for(&mut self, queue: u16) {
+        match self.vectors() {
+            Some(vectors) => {
+                let vector = vectors.queues[usize::from(queue)];
+                vectors.fire(vector);
+                self.counters.interrupts += 1;
+            }
+            None => self.interrupt(USED_BUFFER),
+        }
+    }
+
+    /// The vectors, if interrupts are sent by them and the device can send.
+    fn vectors(&mut self) -> Option<&mut Vectors> {
+        let function = self.pci.as_mut()?;
+        function.vectors.is_on().then_some(&mut function.vectors)
     }
 
     /// Asks for a reset (`INIT-V-03`).

@@ -9,6 +9,7 @@ mod execute;
 pub mod faults;
 mod model;
 mod negotiation;
+mod pci;
 mod queue;
 mod registers;
 mod removal;
@@ -21,10 +22,13 @@ mod wire;
 mod zones;
 
 pub use arena::Memory;
-pub use config::{AtDriverOk, CompletionOrder, Limits, ModelConfig, Notifications, Service, UsedLength, Zones};
+pub use config::{
+    AtDriverOk, CompletionOrder, Limits, ModelConfig, Notifications, RingReset, Service, UsedLength, Zones,
+};
 pub use device::DeviceCounters;
 pub use faults::StartFault;
 pub use model::{Model, ModelDma, ModelDoorbell, ModelRegisters};
+pub use pci::{ModelBar, ModelBarDoorbell, ModelFunction, PciForm};
 pub use violation::Violation;
 pub use wire::feature;
 pub use zones::ZoneFailure;

@@ -2,7 +2,7 @@
 
 use crate::chain::ChainRules;
 use crate::config::{CompletionOrder, Notifications, Service, UsedLength};
-use crate::device::{Device, USED_BUFFER};
+use crate::device::Device;
 use crate::faults::{Completion, Interrupt, RequestInfo, Verdict};
 use crate::ring::{Ring, Taken};
 use crate::wire::status::{DRIVER_OK, FAILED, NEEDS_RESET};
@@ -50,6 +50,14 @@ impl Device {
         self.each_ring(|device, ring| device.serve_ring(ring, limit))
     }
 
+    /// Serves up to `limit` requests of one queue; returns how many chains it took.
+    pub(crate) fn process_queue(&mut self, queue: u16, limit: usize) -> usize {
+        self.each_ring(|device, ring| match ring.index == queue {
+            true => device.serve_ring(ring, limit),
+            false => 0,
+        })
+    }
+
     /// Takes up to `limit` chains and keeps them; returns how many.
     pub(crate) fn hold(&mut self, limit: usize) -> usize {
         self.each_ring(|device, ring| {
@@ -77,7 +85,7 @@ impl Device {
     /// Works on the ring of each queue outside of it, so that the rest of the device can be used meanwhile. Nothing is done
     /// if the device does not work.
     fn each_ring(&mut self, mut work: impl FnMut(&mut Self, &mut Ring) -> usize) -> usize {
-        let works = self.has(DRIVER_OK) && !self.has(NEEDS_RESET) && self.reset_reads == 0;
+        let works = self.has(DRIVER_OK) && !self.has(NEEDS_RESET) && self.reset_reads == 0 && self.masters_the_bus();
         let count = if works { self.queues.len() } else { 0 };
         let mut total = 0;
         for index in 0..count {
@@ -140,21 +148,33 @@ impl Device {
                 }
             }
         }
+        // Nothing overtakes a barrier (`LEG-N-18`).
+        let mut rest = &mut all[..];
+        while let Some(barrier) = rest.iter().position(|taken| self.is_barrier(taken)) {
+            let (before, from) = rest.split_at_mut(barrier);
+            self.reorder(before);
+            rest = &mut from[1..];
+        }
+        self.reorder(rest);
+        all
+    }
+
+    /// Brings chains into the order in which they are to be carried out.
+    fn reorder(&mut self, chains: &mut [Taken]) {
         match self.config.order {
             _ if self.accepts(feature::IN_ORDER) => (),
             CompletionOrder::InOrder => (),
-            CompletionOrder::Reverse => all.reverse(),
+            CompletionOrder::Reverse => chains.reverse(),
             CompletionOrder::Shuffled(seed) => {
-                for i in (1..all.len()).rev() {
+                for i in (1..chains.len()).rev() {
                     self.shuffle = (self.shuffle ^ seed)
                         .wrapping_mul(0x5851_F42D_4C95_7F2D)
                         .wrapping_add(1);
                     let other = (self.shuffle >> 33) as usize % (i + 1);
-                    all.swap(i, other);
+                    chains.swap(i, other);
                 }
             }
         }
-        all
     }
 
     fn serve_all(&mut self, ring: &mut Ring, taken: Vec<Taken>) {
@@ -257,7 +277,7 @@ impl Device {
     fn tell(&mut self, ring: &mut Ring, how: Interrupt) {
         let wanted = ring.driver_wants_interrupt();
         if how == Interrupt::Always || how == Interrupt::AsAsked && wanted {
-            self.interrupt(USED_BUFFER);
+            self.interrupt_for(ring.index);
         }
     }
 
@@ -272,6 +292,9 @@ impl Device {
     }
 
     pub(crate) fn exposes(&self, start: u64, len: u64) -> bool {
+        if !self.masters_the_bus() {
+            return false;
+        }
         let overlaps = |addr: u64, bytes: u64| addr < start + len && start < addr.saturating_add(bytes);
         // Until the driver sees the end of a reset, the device may use everything.
         let resetting = self.was_reset && !self.reset_seen;

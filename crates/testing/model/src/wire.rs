@@ -42,6 +42,7 @@ pub(crate) mod status {
 /// Feature bits, as bits.
 #[allow(missing_docs, reason = "the names are those of the specification")]
 pub mod feature {
+    pub const BARRIER: u64 = 1 << 0;
     pub const SIZE_MAX: u64 = 1 << 1;
     pub const SEG_MAX: u64 = 1 << 2;
     pub const GEOMETRY: u64 = 1 << 4;
@@ -65,6 +66,7 @@ pub mod feature {
     pub const RING_PACKED: u64 = 1 << 34;
     pub const IN_ORDER: u64 = 1 << 35;
     pub const NOTIFICATION_DATA: u64 = 1 << 38;
+    pub const NOTIF_CONFIG_DATA: u64 = 1 << 39;
     pub const RING_RESET: u64 = 1 << 40;
     pub const SUSPEND: u64 = 1 << 43;
 }

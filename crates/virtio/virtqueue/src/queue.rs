@@ -180,9 +180,7 @@ impl<T, const N: usize> VirtQueue<T, N> {
 
     /// Takes the queue apart after the device was reset. The token of every chain that has not come back goes to `each`.
     pub fn into_region(self, each: impl FnMut(T)) -> DmaRegion {
-        let Rings { memory, slots, .. } = self.rings;
-        slots.into_tokens().for_each(each);
-        memory.into_region()
+        self.into_memory(each).into_region()
     }
 }
 
@@ -210,6 +208,14 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
             announced: 0,
             fault: None,
         }
+    }
+
+    /// Takes the queue apart after the device has let go of it. The token of every chain that has not come back goes to `each`. Zero
+    /// the memory before a queue is made in it again.
+    pub fn into_memory(self, each: impl FnMut(T)) -> M {
+        let Rings { memory, slots, .. } = self.rings;
+        slots.into_tokens().for_each(each);
+        memory
     }
 
     /// Number of descriptors.
