@@ -1,6 +1,7 @@
 //! All harts at once.
 
 use core::cell::Cell;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use board_qemu_virt::{Board, Interrupts, RunningHart, StartError, println};
 use critical_section::Mutex;
@@ -19,8 +20,14 @@ const HARTS: usize = 16;
 static COUNT: Mutex<Cell<u64>> = Mutex::new(Cell::new(0));
 static INTERRUPTS: Mutex<Cell<Option<Interrupts>>> = Mutex::new(Cell::new(None));
 
+/// Whether all harts have been started.
+static GO: AtomicBool = AtomicBool::new(false);
+
 /// What each hart does.
 fn work(place: usize) {
+    while !GO.load(Ordering::Acquire) {
+        core::hint::spin_loop();
+    }
     for _ in 0..COUNTS {
         critical_section::with(|section| {
             let count = COUNT.borrow(section);
@@ -52,6 +59,7 @@ pub(crate) fn run(board: &Board) {
     critical_section::with(|section| INTERRUPTS.borrow(section).set(Some(board.interrupts)));
     for round in 0..ROUNDS {
         critical_section::with(|section| COUNT.borrow(section).set(0));
+        GO.store(false, Ordering::Release);
         let mut running: [Option<RunningHart>; HARTS] = [const { None }; HARTS];
         for (place, hart) in board.harts.iter().enumerate().skip(1) {
             match board.harts.start(hart.hart_id, work, place) {
@@ -62,6 +70,7 @@ pub(crate) fn run(board: &Board) {
                 fail!("hart {} was started twice", hart.hart_id);
             }
         }
+        GO.store(true, Ordering::Release);
         work(0);
         for hart in running.iter().flatten() {
             if !hart.wait(deadline()) {
