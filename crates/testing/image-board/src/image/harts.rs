@@ -90,3 +90,33 @@ pub(crate) fn run(board: &Board) {
         fail!("{own:?}, {none:?}");
     }
 }
+
+/// Has the second hart end the run.
+pub(crate) fn die(board: &Board, how: fn(usize)) {
+    let Some(hart) = board.harts.iter().nth(1) else {
+        fail!("one hart")
+    };
+    let hart = match board.harts.start(hart.hart_id, how, 1) {
+        Ok(hart) => hart,
+        Err(error) => fail!("{error}"),
+    };
+    hart.wait(deadline());
+    fail!("the hart has ended without a word");
+}
+
+/// Panics.
+pub(crate) fn panic(place: usize) {
+    panic!("place {place} gives up");
+}
+
+/// Uses more stack than there is, and returns.
+pub(crate) fn overflow(place: usize) {
+    fn descend(depth: usize) -> u8 {
+        let mut frame = [depth as u8; 1024];
+        if depth > 0 {
+            frame[0] = descend(depth - 1);
+        }
+        core::hint::black_box(&frame)[depth % 2]
+    }
+    core::hint::black_box(descend(300 + place));
+}
