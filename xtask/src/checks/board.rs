@@ -133,7 +133,7 @@ fn change_device(qmp: &mut Qmp) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Boots the image, and returns what it has printed if it is satisfied itself.
+/// Boots the image. Returns its output if it has ended with status 0.
 fn boot(
     context: &Context,
     aia: &str,

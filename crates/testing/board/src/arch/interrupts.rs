@@ -74,8 +74,8 @@ impl Interrupts {
         self.with_source(source, |controller| controller.disable(source));
     }
 
-    /// Keeps an enabled source quiet until [`unmask`](Self::unmask), for a thread that polls its device. What it has to tell meanwhile
-    /// is kept.
+    /// Keeps an enabled source quiet until [`unmask`](Self::unmask), for a thread that polls its device. An interrupt that comes meanwhile
+    /// is delivered then.
     pub fn mask(self, source: Source) {
         self.with_source(source, |controller| controller.mask(source));
     }
