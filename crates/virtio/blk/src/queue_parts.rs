@@ -77,6 +77,7 @@ impl<D> QueuePlaces<D> for Option<QueueParts<D>> {
         1
     }
 
+    #[inline(never)]
     fn put(&mut self, parts: QueueParts<D>) {
         *self = Some(parts);
     }
