@@ -39,7 +39,7 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
         let started = control.bring_up(dma, options, N, Vectors::NONE, wait, &mut place);
         match (started, place) {
             (Ok(()), Some(parts)) => Ok(Self {
-                queue: RequestQueue::new(parts),
+                queue: RequestQueue::new(parts, &control.limits),
                 control,
             }),
             (started, _) => Err(control.failed(started.err().unwrap_or(InitError::NoQueue))),
