@@ -24,7 +24,7 @@ pub struct Disk<T: Transport, B, K, const N: usize> {
 }
 
 impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
-    /// Brings a device up; see [`DeviceControl::start`].
+    /// Brings a device up whose interrupts come over a line, or that is polled; see [`DeviceControl::start`].
     ///
     /// # Errors
     ///
@@ -35,14 +35,30 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
         options: &DiskOptions,
         wait: &mut dyn Wait,
     ) -> Result<Self, StartError<T>> {
+        Self::start_with_vectors(transport, dma, options, Vectors::NONE, wait)
+    }
+
+    /// Brings a device up whose queue and configuration have interrupt vectors, which the transport has set up; see
+    /// [`DeviceControl::start`].
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`].
+    pub fn start_with_vectors(
+        transport: T,
+        dma: &mut impl Dma,
+        options: &DiskOptions,
+        vectors: Vectors<'_>,
+        wait: &mut dyn Wait,
+    ) -> Result<Self, StartError<T>> {
         let (mut control, mut place) = (DeviceControl::new(transport, options), None);
-        let started = control.bring_up(dma, options, N, Vectors::NONE, wait, &mut place);
-        match started.and(place.ok_or(InitError::NoQueue)) {
-            Ok(parts) => Ok(Self {
-                queue: RequestQueue::new(parts),
+        let started = control.bring_up(dma, options, N, vectors, wait, &mut place);
+        match (started, place) {
+            (Ok(()), Some(parts)) => Ok(Self {
+                queue: RequestQueue::new(parts, &control.limits),
                 control,
             }),
-            Err(error) => Err(control.failed(error)),
+            (started, _) => Err(control.failed(started.err().unwrap_or(InitError::NoQueue))),
         }
     }
 
