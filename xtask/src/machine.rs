@@ -5,7 +5,7 @@ use std::process::Command;
 
 use image_blk::options::BootOptions;
 
-use crate::cli::QemuArgs;
+use crate::cli::{Aia, Bus, QemuArgs};
 use crate::disk::{Attachment, Outline, escaped};
 use crate::minix::scenario::Extras;
 
@@ -40,9 +40,18 @@ pub(crate) enum Boot {
     Minix { kernel: PathBuf, archive: PathBuf },
 }
 
+/// The id string of a disk, without its number.
+const SERIAL: &str = "xtask-disk-";
+
 /// The id string of a disk.
 pub(crate) fn serial(number: usize) -> String {
-    format!("xtask-disk-{number}")
+    format!("{SERIAL}{number}")
+}
+
+/// The number of the disk with this id string. A disk with an id of its own is the only one.
+pub(crate) fn number_of_disk(serial: &str) -> usize {
+    let number = serial.strip_prefix(SERIAL);
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// The boot options of the bare image.
@@ -102,11 +111,15 @@ impl Machine<'_> {
         let mut add = |flag: &str, value: String| line.extend([flag.to_owned(), value]);
         // A back-end maps the memory of the guest.
         let shared = self.disks.iter().any(|disk| disk.socket.is_some());
-        add(
-            "-machine",
-            if shared { "virt,memory-backend=memory" } else { "virt" }.into(),
-        );
-        add("-smp", args.smp.to_string());
+        let mut machine = "virt".to_owned();
+        if args.hardware.aia != Aia::None {
+            machine += &format!(",aia={}", args.hardware.aia.name());
+        }
+        if shared {
+            machine += ",memory-backend=memory";
+        }
+        add("-machine", machine);
+        add("-smp", args.hardware.smp.to_string());
         add("-m", args.memory.clone());
         if shared {
             let size = bytes(&args.memory);
@@ -180,7 +193,10 @@ impl Machine<'_> {
 
     fn device(&self, number: usize) -> String {
         let args = self.args;
-        let mut device = format!("virtio-blk-device,drive=d{number},serial={}", serial(number));
+        let bus = self.bus(number);
+        let driver = if bus == Bus::Mmio { "virtio-blk-device" } else { "virtio-blk-pci" };
+        let mut device = format!("{driver},drive=d{number},serial={}", serial(number));
+        device += &self.interface(bus);
         if args.block_size != 512 {
             device += &format!(",logical_block_size={0},physical_block_size={0}", args.block_size);
         }
@@ -199,8 +215,31 @@ impl Machine<'_> {
 
     /// The registers of a device whose requests a back-end serves. The back-end decides on the features.
     fn foreign_device(&self, number: usize) -> String {
-        let size = self.queue_size();
-        format!("vhost-user-blk,chardev=c{number},num-queues=1{size}")
+        let (bus, size) = (self.bus(number), self.queue_size());
+        let driver = if bus == Bus::Mmio { "vhost-user-blk" } else { "vhost-user-blk-pci" };
+        format!("{driver},chardev=c{number}{}{size}", self.interface(bus))
+    }
+
+    /// Where a disk is attached.
+    fn bus(&self, number: usize) -> Bus {
+        self.args.hardware.buses.get(number).copied().unwrap_or(Bus::Mmio)
+    }
+
+    /// The part of a `-device` option that says which interfaces it has, how many queues and how many vectors.
+    fn interface(&self, bus: Bus) -> String {
+        let hardware = &self.args.hardware;
+        // Without a number QEMU takes the number of harts on PCI.
+        let mut device = format!(",num-queues={}", hardware.queues);
+        device += match bus {
+            Bus::Mmio => return device,
+            Bus::Pci if self.args.legacy => ",disable-modern=on",
+            Bus::Pci => ",disable-legacy=on",
+            Bus::PciTransitional => ",disable-legacy=off",
+        };
+        if let Some(vectors) = hardware.vectors {
+            device += &format!(",vectors={vectors}");
+        }
+        device
     }
 
     /// The end of a `-device` option.
@@ -253,32 +292,75 @@ mod tests {
     use super::*;
     use crate::cli::{Format, qemu_args};
 
-    #[test]
-    fn the_command_line_is_what_a_shell_takes() {
-        let flags = "--bare --shell --poll --smp 4 --memory 1G --gdb --qemu-arg=-x";
+    /// The command line for one disk on each bus. One with a back-end has a socket.
+    fn command_line(flags: &str, socket: Option<&str>) -> String {
         let args = qemu_args(flags, None).unwrap();
         let disk = Attachment {
             file: "/t/a,b".into(),
             format: Format::Raw,
             read_only: false,
             discard: true,
-            socket: None,
+            socket: socket.map(PathBuf::from),
         };
         let machine = Machine {
             args: &args,
             program: Path::new("/no qemu"),
             boot: &Boot::new(&args, Path::new("/t/image"), &Outline::default(), Path::new("/t")),
-            disks: &[disk],
+            disks: &vec![disk; args.hardware.buses.len()],
             extras: &Extras::default(),
         };
+        machine.command_line()
+    }
+
+    #[test]
+    fn the_command_line_is_what_a_shell_takes() {
+        let flags = "--bare --shell --poll --smp 4 --memory 1G --gdb --qemu-arg=-x";
         assert_eq!(
-            machine.command_line(),
+            command_line(flags, None),
             "'/no qemu' -machine virt -smp 4 -m 1G -bios default -kernel /t/image \
              -append 'shell poll defmt' \
              -display none -serial stdio -monitor none -chardev file,id=defmt,path=/t/defmt.bin \
              -semihosting-config enable=on,target=native,chardev=defmt -global virtio-mmio.force-legacy=false \
              -drive if=none,id=d0,file=/t/a,,b,format=raw,discard=unmap \
-             -device virtio-blk-device,drive=d0,serial=xtask-disk-0 -no-reboot -nodefaults -S -gdb tcp::1234 -x"
+             -device virtio-blk-device,drive=d0,serial=xtask-disk-0,num-queues=1 -no-reboot -nodefaults -S -gdb tcp::1234 -x"
+        );
+    }
+
+    #[test]
+    fn each_bus_has_a_device_with_its_interface() {
+        let devices = |flags: &str| {
+            let line = command_line(flags, None);
+            let devices = line.split("-device ").skip(1);
+            let devices = devices.map(|device| device.split_once(",serial=xtask-disk-").unwrap());
+            let short = devices.map(|(driver, rest)| format!("{driver} {}", rest.split_once(' ').unwrap().0));
+            short.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            devices("--bare --bus mmio,pci --bus pci-transitional --queues 4 --vectors 2"),
+            [
+                "virtio-blk-device,drive=d0 0,num-queues=4",
+                "virtio-blk-pci,drive=d1 1,num-queues=4,disable-legacy=on,vectors=2",
+                "virtio-blk-pci,drive=d2 2,num-queues=4,disable-legacy=off,vectors=2",
+            ]
+        );
+        assert_eq!(
+            devices("--bare --bus pci,mmio --legacy"),
+            [
+                "virtio-blk-pci,drive=d0 0,num-queues=1,disable-modern=on",
+                "virtio-blk-device,drive=d1 1,num-queues=1"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_machine_has_its_controllers_and_shares_memory_with_a_back_end() {
+        let line = command_line("--bare --aia aplic-imsic", None);
+        assert!(line.contains(" -machine virt,aia=aplic-imsic "), "{line}");
+        let line = command_line("--bare --aia aplic --bus pci --foreign plain", Some("/t/s"));
+        assert!(line.contains(" -machine virt,aia=aplic,memory-backend=memory "), "{line}");
+        assert!(
+            line.contains(" -device vhost-user-blk-pci,chardev=c0,num-queues=1,disable-legacy=on "),
+            "{line}"
         );
     }
 }

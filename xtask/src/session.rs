@@ -185,7 +185,10 @@ pub(crate) fn run(
 pub(crate) fn choices<'i>(args: &QemuArgs, input: Option<&'i Input>) -> Vec<Choice<'i>> {
     match input {
         Some(input) => vec![Choice::Given(input)],
-        None if args.bare => vec![Choice::Made(Recipe::Bare)],
+        None if args.bare => (0..)
+            .zip(&args.hardware.buses)
+            .map(|(number, _)| Choice::Made(Recipe::Bare { number }))
+            .collect(),
         None => args.scenario().disks().iter().copied().map(Choice::Made).collect(),
     }
 }

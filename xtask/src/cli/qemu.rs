@@ -6,6 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use guest_protocol::number;
 
+use super::hardware::Hardware;
 use crate::minix::scenario::Name;
 
 /// The format of a disk image.
@@ -89,7 +90,7 @@ pub(crate) struct QemuArgs {
     )]
     pub(crate) foreign: Option<Foreign>,
 
-    /// Offer the legacy register layout (version 1) instead of the modern one.
+    /// Offer the legacy interface alone instead of the modern one: the register layout of version 1, or on the PCI bus the ports.
     #[arg(long)]
     pub(crate) legacy: bool,
 
@@ -125,9 +126,8 @@ pub(crate) struct QemuArgs {
     #[arg(long, value_name = "SIZE", default_value = "128M", value_parser = memory_size)]
     pub(crate) memory: String,
 
-    /// Number of harts, with --bare.
-    #[arg(long, requires = "bare", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]
-    pub(crate) smp: u16,
+    #[command(flatten)]
+    pub(crate) hardware: Hardware,
 
     /// Wait for completions by polling instead of interrupts, with --bare.
     #[arg(long, requires = "bare")]
@@ -185,6 +185,17 @@ impl QemuArgs {
         let scenario = (!self.bare).then(|| self.scenario());
         if (self.rounds.is_some() || self.seed.is_some()) && !scenario.is_some_and(Name::kills) {
             return Some("--rounds and --seed need --kill-during-io, or --scenario kills or slow-kills".to_owned());
+        }
+        if let Some(line) = self.hardware.contradiction(self.legacy) {
+            return Some(line);
+        }
+        let disks = self.hardware.buses.len();
+        if disks > 1 && (self.disk.is_some() || self.shell) {
+            let option = if self.shell { "--shell" } else { "--disk" };
+            return Some(format!("{option} is about one disk, and --bus makes {disks}"));
+        }
+        if self.foreign.is_some() && self.hardware.queues > 1 {
+            return Some("--queues: the back-end of --foreign serves one queue".to_owned());
         }
         let fits = |size: u16| size.is_power_of_two() && SERVICE_QUEUE.contains(&size);
         if scenario.is_some() && self.queue_size.is_some_and(|size| !fits(size)) {

@@ -1,11 +1,11 @@
 //! Whether a run is a success: what the guest reported against what the host set up and found. Every finding against it is one
 //! line.
 
-use guest_protocol::{End, Outcome, Record, SECTOR_BYTES, SectorRange};
+use guest_protocol::{Device, End, Outcome, Record, SECTOR_BYTES, SectorRange};
 
 use super::parse::{Guest, records, total};
 use super::{Count, Host, block_test};
-use crate::cli::QemuArgs;
+use crate::cli::{Bus, QemuArgs};
 use crate::disk::Disk;
 use crate::foreign::Seen;
 use crate::machine::serial;
@@ -75,7 +75,7 @@ impl Case<'_> {
                     self.scenario(scenario, &mut findings);
                     self.partitions(&mut findings);
                 }
-                None => self.device(&mut findings),
+                None => self.devices(&mut findings),
             }
         }
         self.end(&mut findings);
@@ -227,16 +227,24 @@ impl Case<'_> {
     }
 
     /// Whether the bare image saw the device that the host set up.
-    fn device(&self, findings: &mut Vec<String>) {
-        let Some(device) = self.guest().device() else {
-            findings.push("the guest reported no device".to_owned());
-            return;
-        };
-        let Some(disk) = self.disks.first() else { return };
+    fn devices(&self, findings: &mut Vec<String>) {
+        for (number, disk) in self.disks.iter().enumerate() {
+            match self.guest().device(number) {
+                Some(device) => self.device(number, disk, &device, findings),
+                None => findings.push(format!("the guest reported no device for disk {number}")),
+            }
+        }
+    }
+
+    fn device(&self, number: usize, disk: &Disk, device: &Device<'_>, findings: &mut Vec<String>) {
+        let hardware = &self.args.hardware;
+        let bus = hardware.buses.get(number).copied().unwrap_or(Bus::Mmio).of_guest();
         let version = if self.args.legacy { 1 } else { 2 };
         let is_read_only = disk.attachment.read_only;
         for (what, found, made) in [
+            ("bus", device.bus.to_string(), bus.to_string()),
             ("register layout", device.version.to_string(), format!("{version}")),
+            ("number of queues", device.queues.to_string(), hardware.queues.to_string()),
             (
                 "capacity in sectors",
                 device.capacity.to_string(),
@@ -248,7 +256,7 @@ impl Case<'_> {
                 self.args.block_size.to_string(),
             ),
             ("read-only flag", device.read_only.to_string(), is_read_only.to_string()),
-            ("id", device.id.to_owned(), serial(0)),
+            ("id", device.id.to_owned(), serial(number)),
         ] {
             expect!(
                 findings,

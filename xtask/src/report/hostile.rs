@@ -12,7 +12,7 @@ use crate::run::Ended;
 
 /// Records of every kind; `N` stands for a number, `W` for a word.
 const SHAPES: &[&str] = &[
-    r#"{"device":{"version":N,"offered":N,"accepted":N,"capacity":N,"block_bytes":N,"queue_size":N,"read_only":false,"id":"W"}}"#,
+    r#"{"device":{"bus":"pci","version":N,"queues":N,"vectors":N,"offered":N,"accepted":N,"capacity":N,"block_bytes":N,"queue_size":N,"read_only":false,"id":"W"}}"#,
     r#"{"partition":{"number":N,"first_byte":N,"bytes":N}}"#,
     r#"{"test":{"group":"W","number":N,"name":"W","outcome":"skip","detail":"W"}}"#,
     r#"{"test":{"group":"W","number":N,"name":"W","outcome":"fail","detail":"W"}}"#,

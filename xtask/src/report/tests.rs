@@ -58,7 +58,7 @@ fn partition(number: i32, first: u64, count: u64) -> String {
 
 /// What an honest bare image says of a prepared disk it only reads.
 fn bare() -> String {
-    let device = r#"{"device":{"version":2,"offered":0,"accepted":0,"capacity":131072,"block_bytes":512,
+    let device = r#"{"device":{"bus":"mmio","version":2,"queues":1,"vectors":0,"offered":0,"accepted":0,"capacity":131072,"block_bytes":512,
         "queue_size":4,"read_only":false,"id":"xtask-disk-0"}}"#;
     let device = said(&device.replace("\n        ", ""));
     let test = said(&FAILED_TEST.replace("fail", "pass"));

@@ -4,7 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use board_qemu_virt::println;
-use guest_protocol::{Device, Record};
+use guest_protocol::{Bus, Device, Record};
 use virtio_blk::proto::BlkFeatures;
 use virtio_blk::{Answer, WriteCache};
 use virtio_core::{Features, Transport as _};
@@ -74,7 +74,10 @@ pub(crate) fn device(session: &mut Session) {
         }
     );
     record(Record::Device(Device {
+        bus: Bus::Mmio,
         version,
+        queues: disk.config().num_queues.unwrap_or(1).into(),
+        vectors: 0,
         offered: offered.bits(),
         accepted: accepted.bits(),
         capacity,
