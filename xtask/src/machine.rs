@@ -194,7 +194,11 @@ impl Machine<'_> {
     fn device(&self, number: usize) -> String {
         let args = self.args;
         let bus = self.bus(number);
-        let driver = if bus == Bus::Mmio { "virtio-blk-device" } else { "virtio-blk-pci" };
+        let driver = if bus == Bus::Mmio {
+            "virtio-blk-device"
+        } else {
+            "virtio-blk-pci"
+        };
         let mut device = format!("{driver},drive=d{number},serial={}", serial(number));
         device += &self.interface(bus);
         if args.block_size != 512 {
@@ -216,7 +220,11 @@ impl Machine<'_> {
     /// The registers of a device whose requests a back-end serves. The back-end decides on the features.
     fn foreign_device(&self, number: usize) -> String {
         let (bus, size) = (self.bus(number), self.queue_size());
-        let driver = if bus == Bus::Mmio { "vhost-user-blk" } else { "vhost-user-blk-pci" };
+        let driver = if bus == Bus::Mmio {
+            "vhost-user-blk"
+        } else {
+            "vhost-user-blk-pci"
+        };
         format!("{driver},chardev=c{number}{}{size}", self.interface(bus))
     }
 
@@ -357,7 +365,10 @@ mod tests {
         let line = command_line("--bare --aia aplic-imsic", None);
         assert!(line.contains(" -machine virt,aia=aplic-imsic "), "{line}");
         let line = command_line("--bare --aia aplic --bus pci --foreign plain", Some("/t/s"));
-        assert!(line.contains(" -machine virt,aia=aplic,memory-backend=memory "), "{line}");
+        assert!(
+            line.contains(" -machine virt,aia=aplic,memory-backend=memory "),
+            "{line}"
+        );
         assert!(
             line.contains(" -device vhost-user-blk-pci,chardev=c0,num-queues=1,disable-legacy=on "),
             "{line}"

@@ -20,7 +20,7 @@ use crate::report::disk::examine;
 use crate::report::{Case, Frames, Host, Report, Strings, read_trace};
 use crate::run::{self, Outputs};
 use crate::tools::{self, Qemu, Wanted};
-use crate::workspace::Workspace;
+use crate::workspace::{RISCV, Workspace};
 
 /// How long the console of a run that failed is kept.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -57,7 +57,7 @@ impl Setup {
     /// Finds, installs and builds what is needed.
     pub(crate) fn prepare(workspace: &Workspace, needs: Needs<'_>, progress: Progress) -> Result<Setup> {
         let qemu = tools::ensure_qemu(workspace, needs.tools, progress)?;
-        tools::ensure_target(workspace, progress)?;
+        tools::ensure_target(workspace, RISCV, progress)?;
         let image = needs.bare.then(|| build::image(workspace, progress));
         let programs = needs.minix.then(|| programs::build_all(workspace, progress));
         if needs.bench {

@@ -29,7 +29,7 @@ use crate::console::say;
 use crate::progress::Progress;
 use crate::session::{Needs, Setup};
 use crate::tools::{self, Wanted};
-use crate::workspace::Workspace;
+use crate::workspace::{RISCV, Workspace};
 
 /// The checks that do not depend on the machine this runs on.
 fn all(workspace: &Workspace) -> Vec<Check> {
@@ -81,7 +81,7 @@ fn select(mut checks: Vec<Check>, args: &TestArgs) -> Result<Vec<Check>> {
 fn prepare(workspace: Workspace, checks: &[Check], args: &TestArgs) -> Result<Context> {
     let progress = Progress::for_this_terminal();
     let mut setup = None;
-    tools::ensure_target(&workspace, progress)?;
+    tools::ensure_target(&workspace, RISCV, progress)?;
     tools::ensure_lint_tools(&workspace, progress)?;
     let wants = |guest| checks.iter().any(|check| check.boots == Some(guest));
     if checks.iter().any(|check| check.boots.is_some()) {

@@ -53,7 +53,14 @@ const MOST: u16 = 8;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Hardware {
     /// Attach the disk to this bus, with --bare. Several make a disk each, as `--bus mmio,pci` or `--bus mmio --bus pci`.
-    #[arg(long = "bus", requires = "bare", value_enum, value_name = "BUS", value_delimiter = ',', default_value = "mmio")]
+    #[arg(
+        long = "bus",
+        requires = "bare",
+        value_enum,
+        value_name = "BUS",
+        value_delimiter = ',',
+        default_value = "mmio"
+    )]
     pub(crate) buses: Vec<Bus>,
 
     /// Queues of each disk, spread over the harts, with --bare.
@@ -86,7 +93,10 @@ impl Hardware {
             return Some(format!("--bus: {MOST} disks at most"));
         }
         if legacy && self.buses.contains(&Bus::PciTransitional) {
-            return Some("--legacy: a disk on pci-transitional has both interfaces, one on pci has the legacy one alone".to_owned());
+            return Some(
+                "--legacy: a disk on pci-transitional has both interfaces, one on pci has the legacy one alone"
+                    .to_owned(),
+            );
         }
         if self.vectors.is_some() && !self.has_pci() {
             return Some("--vectors: only disks on the PCI bus have vectors, as --bus pci".to_owned());

@@ -244,7 +244,11 @@ impl Case<'_> {
         for (what, found, made) in [
             ("bus", device.bus.to_string(), bus.to_string()),
             ("register layout", device.version.to_string(), format!("{version}")),
-            ("number of queues", device.queues.to_string(), hardware.queues.to_string()),
+            (
+                "number of queues",
+                device.queues.to_string(),
+                hardware.queues.to_string(),
+            ),
             (
                 "capacity in sectors",
                 device.capacity.to_string(),

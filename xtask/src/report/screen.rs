@@ -208,8 +208,12 @@ impl Screen {
             let result = outcomes(of_program.iter().map(|(.., outcome, _)| *outcome));
             self.row(by, &what, &result);
         }
+        let mut skipped = Vec::new();
         for (_, name, _, why) in tests.iter().filter(|(.., outcome, _)| *outcome == Outcome::Skip) {
-            self.row("skipped", &format!("{name}: {why}"), "");
+            push_new(&mut skipped, format!("{name}: {why}"));
+        }
+        for text in skipped {
+            self.row("skipped", &text, "");
         }
         let started: Vec<&str> = records!(guest, Record::Started { label, .. } => label).collect();
         if let Some((passed, failed)) = guest.done()

@@ -3,6 +3,7 @@
 use alloc::format;
 
 use bare_image::report::{FAILED, leave, record, stop};
+use bare_image::windows::Found;
 use bare_image::{memory, windows};
 use board_qemu_virt::{Board, Boot, defmt_channel, println};
 use guest_protocol::Record;
@@ -38,9 +39,31 @@ pub(crate) fn main(boot: Boot) -> ! {
         }
     );
     defmt::info!("image-blk {=str}", env!("CARGO_PKG_VERSION"));
-    let Some(found) = windows::find_disks(&board, 1).pop() else {
+    let disks = windows::find_disks(&board, usize::MAX);
+    if disks.is_empty() {
         stop("probe", "no-block-device", &"no VirtIO block device was found");
-    };
+    }
+    let mut tally = selftest::Tally::default();
+    for found in disks {
+        let mut session = start(&board, &options, found);
+        describe::device(&mut session);
+        test(&mut session, &options, &mut tally);
+    }
+    let selftest::Tally {
+        passed,
+        failed,
+        skipped,
+    } = tally;
+    println!("self-test: {passed} passed, {failed} failed, {skipped} skipped");
+    record(Record::Done {
+        passed: passed.into(),
+        failed: failed.into(),
+    });
+    leave(if failed == 0 { 0 } else { FAILED })
+}
+
+/// Brings a disk up.
+fn start(board: &Board, options: &BootOptions, found: Found) -> Session {
     let source = found.source.filter(|_| !options.poll);
     if source.is_none() && !options.poll {
         let reason = match found.foreign_controller {
@@ -57,11 +80,14 @@ pub(crate) fn main(boot: Boot) -> ! {
         interrupts: board.interrupts,
         source,
     };
-    let mut session = match Session::start(found.transport, driver_options(&options), waiting) {
+    match Session::start(found.transport, driver_options(options), waiting) {
         Ok(session) => session,
         Err(error) => stop("init", kind(&error), &format!("the disk does not come up: {error}")),
-    };
-    describe::device(&mut session);
+    }
+}
+
+/// Tests a disk, or hands it to a person, and shuts it down.
+fn test(session: &mut Session, options: &BootOptions, tally: &mut selftest::Tally) {
     let limits = session.limits();
     if limits.capacity.get() < limits.block_sectors() {
         let reason = format!(
@@ -70,35 +96,24 @@ pub(crate) fn main(boot: Boot) -> ! {
         );
         stop("init", "no-block", &reason);
     }
-    let mut scratch = Scratch::new(options.scratch, &limits);
     if options.shell {
-        shell::run(&mut session);
+        shell::run(session);
     }
+    let mut scratch = Scratch::new(options.scratch, &limits);
     let mut context = selftest::Context {
-        session: &mut session,
+        session,
         scratch: &mut scratch,
         digests: &options.digests,
     };
-    let mut tally = selftest::run(&mut context);
+    selftest::run(&mut context, tally);
     let counters = session.counters();
-    tally.shut_down(&mut session);
+    tally.shut_down(session);
     println!("{counters}");
     record(Record::Driver {
         requests: counters.queue.device_requests,
         notifies: counters.queue.notifies,
         interrupts: counters.interrupts.taken,
     });
-    let selftest::Tally {
-        passed,
-        failed,
-        skipped,
-    } = tally;
-    println!("self-test: {passed} passed, {failed} failed, {skipped} skipped");
-    record(Record::Done {
-        passed: passed.into(),
-        failed: failed.into(),
-    });
-    leave(if failed == 0 { 0 } else { FAILED })
 }
 
 fn driver_options(options: &BootOptions) -> virtio_blk::DiskOptions {

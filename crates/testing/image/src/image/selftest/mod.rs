@@ -106,10 +106,9 @@ pub(crate) struct Tally {
 }
 
 /// Runs all tests.
-pub(crate) fn run(context: &mut Context<'_>) -> Tally {
+pub(crate) fn run(context: &mut Context<'_>, tally: &mut Tally) {
     println!("self-test:");
     defmt::info!("self-test begins, {=usize} tests", TESTS.len());
-    let mut tally = Tally::default();
     let mut restarts = 0;
     for (name, test) in TESTS {
         if restarts > MAX_RESTARTS {
@@ -120,7 +119,6 @@ pub(crate) fn run(context: &mut Context<'_>) -> Tally {
         tally.add(name, result);
         restarts += u32::from(context.session.recover());
     }
-    tally
 }
 
 impl Tally {
