@@ -5,7 +5,7 @@ use std::process::Command;
 
 use image_blk::options::BootOptions;
 
-use crate::cli::{Aia, Bus, QemuArgs};
+use crate::cli::{Aia, Bus, Foreign, QemuArgs};
 use crate::disk::{Attachment, Outline, escaped};
 use crate::minix::scenario::Extras;
 
@@ -46,6 +46,17 @@ const SERIAL: &str = "xtask-disk-";
 /// The id string of a disk.
 pub(crate) fn serial(number: usize) -> String {
     format!("{SERIAL}{number}")
+}
+
+/// The id string that every disk of `qemu-storage-daemon` has.
+const DAEMON_SERIAL: &str = "vhost_user_blk";
+
+/// The id string that the guest finds.
+pub(crate) fn found_serial(args: &QemuArgs, number: usize) -> String {
+    match args.foreign {
+        Some(Foreign::StorageDaemon) => DAEMON_SERIAL.to_owned(),
+        _ => serial(number),
+    }
 }
 
 /// The number of the disk with this id string. A disk with an id of its own is the only one.

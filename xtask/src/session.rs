@@ -143,7 +143,7 @@ pub(crate) fn run(
         };
         run::run(&machine.command(), keyboard, limit, is_abandoned, outputs)
     })?;
-    let backends: Vec<Seen> = backends.into_iter().map(Backend::finish).collect();
+    let backends: Vec<Seen> = backends.into_iter().filter_map(Backend::finish).collect();
     let flushes = |seen: &Seen| seen.report.as_ref().map(|report| report.flushes_after_writes);
     let mut host = Host {
         flushes_after_writes: backends.first().and_then(flushes),

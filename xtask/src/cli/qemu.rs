@@ -41,6 +41,8 @@ pub(crate) enum Foreign {
     UsedLengthDataOnly,
     /// The used ring says more than the buffers hold.
     UsedLengthTooMuch,
+    /// Served by `qemu-storage-daemon`, with as many queues as --queues says.
+    StorageDaemon,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -194,8 +196,21 @@ impl QemuArgs {
             let option = if self.shell { "--shell" } else { "--disk" };
             return Some(format!("{option} is about one disk, and --bus makes {disks}"));
         }
-        if self.foreign.is_some() && self.hardware.queues > 1 {
-            return Some("--queues: the back-end of --foreign serves one queue".to_owned());
+        let is_daemon = self.foreign == Some(Foreign::StorageDaemon);
+        if self.foreign.is_some() && !is_daemon && self.hardware.queues > 1 {
+            return Some("--queues: of the back-ends of --foreign only storage-daemon serves several".to_owned());
+        }
+        if is_daemon && disks > 1 {
+            return Some(format!(
+                "--foreign storage-daemon: all its disks have the same id, and --bus makes {disks}"
+            ));
+        }
+        if is_daemon && (self.legacy || self.no_event_idx || self.no_indirect) {
+            return Some(
+                "--foreign storage-daemon: it serves modern devices with all they have: leave out --legacy, --no-event-idx and \
+                 --no-indirect"
+                    .to_owned(),
+            );
         }
         let fits = |size: u16| size.is_power_of_two() && SERVICE_QUEUE.contains(&size);
         if scenario.is_some() && self.queue_size.is_some_and(|size| !fits(size)) {

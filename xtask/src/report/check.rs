@@ -8,7 +8,7 @@ use super::{Count, Host, block_test};
 use crate::cli::{Bus, QemuArgs};
 use crate::disk::Disk;
 use crate::foreign::Seen;
-use crate::machine::serial;
+use crate::machine::found_serial;
 use crate::minix::scenario::{LOADS, Name, Scenario, THROTTLED_OPS, THROTTLED_RATE, TWINS, must_fail};
 use crate::run::Ended;
 
@@ -260,7 +260,7 @@ impl Case<'_> {
                 self.args.block_size.to_string(),
             ),
             ("read-only flag", device.read_only.to_string(), is_read_only.to_string()),
-            ("id", device.id.to_owned(), serial(number)),
+            ("id", device.id.to_owned(), found_serial(self.args, number)),
         ] {
             expect!(
                 findings,
