@@ -149,6 +149,8 @@ pub(crate) struct Backend {
     report: Option<PathBuf>,
     /// When it was first seen to have ended.
     ended: Option<Instant>,
+    /// Whether it was ended on purpose.
+    is_killed: bool,
 }
 
 impl Backend {
@@ -180,6 +182,7 @@ impl Backend {
             child: Child::start(&mut command)?,
             report: None,
             ended: None,
+            is_killed: false,
         };
         let started = Instant::now();
         while UnixStream::connect(socket).is_err() {
@@ -204,6 +207,7 @@ impl Backend {
             child: Child::start(&mut command)?,
             report: Some(report_file(socket)),
             ended: None,
+            is_killed: false,
         };
         let mut line = String::new();
         if let Some(stdout) = backend.child.process.stdout.take() {
@@ -219,9 +223,17 @@ impl Backend {
         bail!("the back-end does not start: {}", complaints.join("; "));
     }
 
+    /// Kills it in the middle of its work. It makes no report then, and the run goes on without it.
+    pub(crate) fn kill(&mut self) {
+        self.report = None;
+        self.is_killed = true;
+        // It may have ended by itself, which its requests will show.
+        let _ = self.child.process.kill();
+    }
+
     /// Whether it has ended, and QEMU goes on without it. At the end of a run it may be the first of the two by a moment.
     pub(crate) fn has_left_qemu(&mut self) -> bool {
-        if self.ended.is_none() && self.child.has_ended() {
+        if self.ended.is_none() && !self.is_killed && self.child.has_ended() {
             self.ended = Some(Instant::now());
         }
         self.ended.is_some_and(|ended| ended.elapsed() > MOMENT)

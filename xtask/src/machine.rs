@@ -1,11 +1,12 @@
 //! The QEMU command line of a run, from nothing but the options: what `--dry-run` prints is what a run does.
 
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use image_blk::options::BootOptions;
 
-use crate::cli::{Aia, Bus, Foreign, QemuArgs};
+use crate::cli::{Aia, Bus, Foreign, QemuArgs, Removal};
 use crate::disk::{Attachment, Outline, escaped};
 use crate::minix::scenario::Extras;
 
@@ -14,6 +15,11 @@ const DEVICE_QUEUE_SIZES: std::ops::RangeInclusive<u16> = 4..=1024;
 
 /// The TCP port where gdb finds the guest.
 pub(crate) const GDB_PORT: u16 = 1234;
+
+/// QEMU's name of the disk that is removed.
+pub(crate) const DISK: &str = "disk";
+/// And of the slot that it is in.
+const SLOT: &str = "slot";
 
 /// Everything that decides the command line.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +41,8 @@ pub(crate) enum Boot {
         append: String,
         /// Where its defmt frames go.
         defmt: PathBuf,
+        /// Where QEMU serves its machine protocol, if it is needed.
+        qmp: Option<PathBuf>,
     },
     /// The test kernel, by an archive in memory.
     Minix { kernel: PathBuf, archive: PathBuf },
@@ -72,6 +80,9 @@ fn boot_options(args: &QemuArgs, outline: &Outline) -> BootOptions {
         poll: args.poll,
         defmt: true,
         queue: args.queue_size,
+        queues: NonZeroU16::new(args.hardware.queues).filter(|queues| queues.get() > 1),
+        load: args.load,
+        remove: args.remove.map(Removal::of_guest),
         scratch: outline.scratch.first().copied(),
         digests: outline.samples.clone(),
     }
@@ -86,6 +97,7 @@ impl Boot {
                 image: program,
                 append: boot_options(args, outline).to_string(),
                 defmt: directory.join("defmt.bin"),
+                qmp: args.remove.map(|_| directory.join("qmp")),
             },
             false => Boot::Minix {
                 kernel: program,
@@ -153,6 +165,13 @@ impl Machine<'_> {
             add("-chardev", format!("file,id=defmt,path={file}"));
             add("-semihosting-config", "enable=on,target=native,chardev=defmt".into());
         }
+        if let Some(socket) = self.qmp_socket() {
+            let socket = escaped(&socket.display().to_string());
+            add("-qmp", format!("unix:{socket},server=on,wait=off"));
+        }
+        if self.args.remove == Some(Removal::Hot) {
+            add("-device", format!("pcie-root-port,id={SLOT},chassis=1,slot=1"));
+        }
         add("-global", format!("virtio-mmio.force-legacy={}", args.legacy));
         for (number, disk) in self.disks.iter().enumerate() {
             match &disk.socket {
@@ -162,7 +181,11 @@ impl Machine<'_> {
                     add("-device", self.foreign_device(number));
                 }
                 None => {
-                    add("-drive", self.drive(number, disk));
+                    match args.remove {
+                        // QEMU forgets a `-drive` together with its device.
+                        Some(_) => add("-blockdev", blockdev(number, disk)),
+                        None => add("-drive", self.drive(number, disk)),
+                    }
                     add("-device", self.device(number));
                 }
             }
@@ -202,7 +225,16 @@ impl Machine<'_> {
         drive
     }
 
-    fn device(&self, number: usize) -> String {
+    /// The socket of QEMU's machine protocol, if it is needed.
+    pub(crate) fn qmp_socket(&self) -> Option<&Path> {
+        match self.boot {
+            Boot::Bare { qmp, .. } => qmp.as_deref(),
+            Boot::Minix { .. } => None,
+        }
+    }
+
+    /// The value of the `-device` option of a disk.
+    pub(crate) fn device(&self, number: usize) -> String {
         let args = self.args;
         let bus = self.bus(number);
         let driver = if bus == Bus::Mmio {
@@ -214,6 +246,11 @@ impl Machine<'_> {
         device += &self.interface(bus);
         if args.block_size != 512 {
             device += &format!(",logical_block_size={0},physical_block_size={0}", args.block_size);
+        }
+        match args.remove {
+            Some(Removal::Hot) => device += &format!(",id={DISK},bus={SLOT}"),
+            Some(_) => device += &format!(",id={DISK}"),
+            None => {}
         }
         device += &self.queue_size();
         if args.no_event_idx {
@@ -251,7 +288,7 @@ impl Machine<'_> {
         let mut device = format!(",num-queues={}", hardware.queues);
         device += match bus {
             Bus::Mmio => return device,
-            Bus::Pci if self.args.legacy => ",disable-modern=on",
+            Bus::Pci if self.args.legacy => ",disable-modern=on,disable-legacy=off",
             Bus::Pci => ",disable-legacy=on",
             Bus::PciTransitional => ",disable-legacy=off",
         };
@@ -270,6 +307,20 @@ impl Machine<'_> {
             _ => String::new(),
         }
     }
+}
+
+/// A disk that stays with QEMU when its device goes.
+fn blockdev(number: usize, disk: &Attachment) -> String {
+    let access = if disk.read_only {
+        "read-only=on"
+    } else {
+        "discard=unmap"
+    };
+    format!(
+        "driver={},node-name=d{number},{access},file.driver=file,file.filename={}",
+        disk.format.name(),
+        escaped(&disk.file)
+    )
 }
 
 /// A size of memory as an object takes it, which counts bytes where `-m` counts MiB.
@@ -365,7 +416,7 @@ mod tests {
         assert_eq!(
             devices("--bare --bus pci,mmio --legacy"),
             [
-                "virtio-blk-pci,drive=d0 0,num-queues=1,disable-modern=on",
+                "virtio-blk-pci,drive=d0 0,num-queues=1,disable-modern=on,disable-legacy=off",
                 "virtio-blk-device,drive=d1 1,num-queues=1"
             ]
         );

@@ -16,8 +16,9 @@ use crate::minix::archive;
 use crate::minix::programs::{self, Programs};
 use crate::minix::scenario::{Extras, Scenario};
 use crate::progress::Progress;
+use crate::removal::Remover;
 use crate::report::disk::examine;
-use crate::report::{Case, Frames, Host, Report, Strings, read_trace};
+use crate::report::{Case, Frames, Guest, Host, Report, Strings, read_trace};
 use crate::run::{self, Outputs};
 use crate::tools::{self, Qemu, Wanted};
 use crate::workspace::{RISCV, Workspace};
@@ -131,10 +132,16 @@ pub(crate) fn run(
     };
     let mut frames = Frames::follow(frames_file, &strings);
     let mut backends = Backend::start_all(setup.backend.as_deref(), args, &attachments)?;
+    let mut remover = Remover::new(&machine);
     // A spinner would be in the way of a console that is shown as it comes.
     let shown = if console.is_shown() { Progress::Silent } else { progress };
     let ended = shown.step("running on QEMU", |step| {
-        let is_abandoned = || backends.iter_mut().any(Backend::has_left_qemu);
+        let is_abandoned = |guest: &Guest| {
+            if let Some(remover) = &mut remover {
+                remover.follow(guest, &mut backends);
+            }
+            backends.iter_mut().any(Backend::has_left_qemu)
+        };
         let outputs = Outputs {
             frames: &mut frames,
             console,
@@ -150,6 +157,14 @@ pub(crate) fn run(
         backends,
         ..Host::default()
     };
+    if let Some(remover) = remover {
+        host.findings.extend(
+            remover
+                .finish()
+                .err()
+                .map(|error| format!("the disk was not removed: {error:#}")),
+        );
+    }
     if let Some(file) = &extras.trace {
         let seen = read_trace(file)?;
         host.requests_at_once = seen.map(|seen| seen.most_at_once);

@@ -46,6 +46,28 @@ impl Aia {
     }
 }
 
+/// How the disk goes away in the middle of the load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Removal {
+    /// The guest is asked to let it go, and gets it back.
+    Hot,
+    /// It is gone at once.
+    Surprise,
+    /// Its back-end is killed, and the requests in flight are lost.
+    Killed,
+}
+
+impl Removal {
+    /// The same as the guest calls it.
+    pub(crate) const fn of_guest(self) -> image_blk::options::Removal {
+        match self {
+            Removal::Hot => image_blk::options::Removal::Hot,
+            Removal::Surprise => image_blk::options::Removal::Surprise,
+            Removal::Killed => image_blk::options::Removal::Killed,
+        }
+    }
+}
+
 /// Most disks of a machine, and most queues of a disk and harts of a machine.
 const MOST: u16 = 8;
 

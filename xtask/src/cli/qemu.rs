@@ -6,7 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use guest_protocol::number;
 
-use super::hardware::Hardware;
+use super::hardware::{Bus, Hardware, Removal};
 use crate::minix::scenario::Name;
 
 /// The format of a disk image.
@@ -91,6 +91,14 @@ pub(crate) struct QemuArgs {
         conflicts_with_all = ["disk", "format", "block_size", "no_flush"]
     )]
     pub(crate) foreign: Option<Foreign>,
+
+    /// Take the disk away in the middle of the load, with --bare.
+    #[arg(long, requires = "bare", conflicts_with_all = ["shell", "disk"], value_enum, value_name = "KIND")]
+    pub(crate) remove: Option<Removal>,
+
+    /// Load the disk on all harts for this many seconds after the self-test, with --bare; without it each writes its part once.
+    #[arg(long, requires = "bare", conflicts_with_all = ["shell", "remove"], value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) load: Option<u32>,
 
     /// Offer the legacy interface alone instead of the modern one: the register layout of version 1, or on the PCI bus the ports.
     #[arg(long)]
@@ -211,6 +219,16 @@ impl QemuArgs {
                  --no-indirect"
                     .to_owned(),
             );
+        }
+        match self.remove {
+            Some(_) if disks > 1 => return Some(format!("--remove is about one disk, and --bus makes {disks}")),
+            Some(Removal::Killed) if self.foreign.is_none() => {
+                return Some("--remove killed: without --foreign there is no back-end that can be killed".to_owned());
+            }
+            Some(Removal::Hot | Removal::Surprise) if self.hardware.buses == [Bus::Mmio] || self.foreign.is_some() => {
+                return Some("--remove hot and --remove surprise need a disk of QEMU's own on --bus pci".to_owned());
+            }
+            _ => {}
         }
         let fits = |size: u16| size.is_power_of_two() && SERVICE_QUEUE.contains(&size);
         if scenario.is_some() && self.queue_size.is_some_and(|size| !fits(size)) {

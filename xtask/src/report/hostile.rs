@@ -22,6 +22,12 @@ const SHAPES: &[&str] = &[
     r#"{"undefined":{"range":{"first":N,"count":N}}}"#,
     r#"{"file":{"path":"W","bytes":N,"crc64":N}}"#,
     r#"{"driver":{"requests":N,"notifies":N,"interrupts":N}}"#,
+    r#"{"disk":{"id":"W"}}"#,
+    r#"{"queue":{"number":N,"hart":N,"vector":N,"requests":N,"sent":N,"notifies":N,"interrupts":N}}"#,
+    r#"{"vector":{"vector":null,"hart":N,"interrupts":N}}"#,
+    r#"{"loaded":{"requests":N,"micros":N}}"#,
+    r#"{"removable":{"in_flight":N}}"#,
+    r#"{"removed":{"submitted":N,"completed":N,"given_back":N}}"#,
     r#"{"counted":{"case":{"contender":"W","operation":"W","mode":"W","chains":"W","buffer":"W","depth":N,"segments":N,"bytes":N},"stage":"W","requests":N,"instructions":N,"notifies":N,"interrupts":N}}"#,
     r#"{"load":{"label":"W","acknowledged":N,"reads":N,"writes":N,"retried":N,"reopened":N}}"#,
     r#"{"started":{"label":"W","endpoint":N,"program":"W"}}"#,
@@ -100,6 +106,8 @@ fn a_guest_may_say_anything() {
     let directory = tempfile::tempdir().unwrap();
     for flags in [
         "--bare",
+        "--bare --bus pci,mmio --aia aplic-imsic",
+        "--bare --bus pci --remove hot",
         "--verbose",
         "--scenario kills",
         "--scenario throttled",

@@ -312,6 +312,14 @@ impl Screen {
                     let name = vector.map_or("line".to_owned(), |vector| format!("vector {vector}"));
                     self.row(&name, &format!("interrupts of hart {hart}"), &interrupts.to_string());
                 }
+                Record::Removed {
+                    submitted,
+                    completed,
+                    given_back,
+                } => {
+                    let text = format!("of {submitted} requests {completed} completed, {given_back} were given back");
+                    self.row("removal", &text, "");
+                }
                 Record::Loaded { requests, micros } => {
                     let per_second = requests.saturating_mul(1_000_000) / micros.max(1);
                     let text = format!("in {:.3} s, {per_second} a second", micros as f64 / 1e6);

@@ -216,6 +216,14 @@ pub enum Record<'a> {
         hart: u64,
         interrupts: u64,
     },
+    /// The disk may be taken away: so many requests are in flight.
+    Removable { in_flight: u64 },
+    /// The disk was taken away. Each request that was submitted has completed, or was given back without an answer.
+    Removed {
+        submitted: u64,
+        completed: u64,
+        given_back: u64,
+    },
     /// The load on all harts of the disk: time, and the number of its requests.
     Loaded { requests: u64, micros: u64 },
     /// Instructions of a stage, in all of the requests together.

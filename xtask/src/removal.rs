@@ -1,0 +1,107 @@
+//! Taking the disk away from a guest that uses it, as soon as the guest says that requests are in flight.
+
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result, anyhow};
+use guest_protocol::Record;
+use serde_json::{Value, json};
+
+use crate::cli::Removal;
+use crate::foreign::Backend;
+use crate::machine::{DISK, Machine};
+use crate::qmp::Qmp;
+use crate::report::{Guest, records};
+
+/// The removal of a run.
+#[derive(Debug)]
+pub(crate) struct Remover {
+    kind: Removal,
+    /// Where QEMU serves its machine protocol.
+    socket: PathBuf,
+    /// The disk as it is added again.
+    device: Value,
+    /// The removal, once it has begun.
+    work: Option<JoinHandle<Result<()>>>,
+}
+
+impl Remover {
+    /// None: nothing is removed in this run.
+    pub(crate) fn new(machine: &Machine<'_>) -> Option<Remover> {
+        let kind = machine.args.remove?;
+        Some(Remover {
+            kind,
+            socket: machine.qmp_socket()?.to_owned(),
+            device: properties(&machine.device(0)),
+            work: None,
+        })
+    }
+
+    /// Begins when the guest says that it may.
+    pub(crate) fn follow(&mut self, guest: &Guest, backends: &mut [Backend]) {
+        let is_ready = records!(guest, Record::Removable { .. } => ()).next().is_some();
+        if !is_ready || self.work.is_some() {
+            return;
+        }
+        if self.kind == Removal::Killed {
+            backends.iter_mut().for_each(Backend::kill);
+        }
+        let (kind, socket, device) = (self.kind, self.socket.clone(), self.device.take());
+        self.work = Some(thread::spawn(move || remove(kind, &socket, device)));
+    }
+
+    /// Whether the disk was removed, and added again where that belongs to it.
+    pub(crate) fn finish(self) -> Result<()> {
+        let work = self.work.context("the guest never said that the disk may be removed")?;
+        work.join().map_err(|_| anyhow!("the removal panicked"))?
+    }
+}
+
+fn remove(kind: Removal, socket: &Path, device: Value) -> Result<()> {
+    match kind {
+        Removal::Killed => Ok(()),
+        Removal::Surprise => {
+            let gone = json!({ "path": format!("/machine/peripheral/{DISK}"), "property": "realized", "value": false });
+            Qmp::connect(socket)?.command("qom-set", gone).map(drop)
+        }
+        Removal::Hot => {
+            let mut qmp = Qmp::connect(socket)?;
+            qmp.command("device_del", json!({ "id": DISK }))?;
+            // The guest has let it go.
+            qmp.event("DEVICE_DELETED")?;
+            qmp.command("device_add", device).map(drop)
+        }
+    }
+}
+
+/// A value of a `-device` option as `device_add` takes it.
+fn properties(option: &str) -> Value {
+    let mut parts = option.split(',');
+    let driver = parts.next().unwrap_or_default();
+    let mut properties = serde_json::Map::new();
+    properties.insert("driver".to_owned(), json!(driver));
+    for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+        let value = match (value, value.parse::<u64>()) {
+            ("on", _) => json!(true),
+            ("off", _) => json!(false),
+            (_, Ok(number)) => json!(number),
+            (text, Err(_)) => json!(text),
+        };
+        properties.insert(name.to_owned(), value);
+    }
+    properties.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_becomes_the_arguments_of_a_command() {
+        let option = "virtio-blk-pci,drive=d0,num-queues=2,disable-legacy=on,event_idx=off";
+        let expected = json!({
+            "driver": "virtio-blk-pci", "drive": "d0", "num-queues": 2, "disable-legacy": true, "event_idx": false
+        });
+        assert_eq!(properties(option), expected);
+    }
+}
