@@ -20,7 +20,9 @@ mod wire;
 mod zones;
 
 pub use arena::Memory;
-pub use config::{AtDriverOk, CompletionOrder, Limits, ModelConfig, Notifications, Service, UsedLength, Zones};
+pub use config::{
+    AtDriverOk, CompletionOrder, Limits, ModelConfig, Notifications, RingReset, Service, UsedLength, Zones,
+};
 pub use device::DeviceCounters;
 pub use faults::StartFault;
 pub use model::{Model, ModelDma, ModelDoorbell, ModelRegisters};

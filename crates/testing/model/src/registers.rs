@@ -81,8 +81,8 @@ impl Device {
         };
         let id = if width != 4 || !offset.is_multiple_of(4) {
             "MMIO-D-04"
-        } else if !readable && !writable || other_version || offset == 0x0C0 {
-            // QueueReset is there with RING_RESET only, which the model refuses.
+        } else if !readable && !writable || other_version || offset == 0x0C0 && !self.accepts(feature::RING_RESET) {
+            // QueueReset is there with RING_RESET only.
             "MMIO-D-01"
         } else if (0x0AC..=0x0BC).contains(&offset) {
             // Shared memory.

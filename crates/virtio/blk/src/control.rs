@@ -7,7 +7,8 @@ use virtio_core::{ConfigUnstable, DeviceStatus, Features, InterruptCauses, PollL
 
 use crate::configuration::{blk_features, read_config};
 use crate::counters::InterruptCounters;
-use crate::{DiskOptions, Limits};
+use crate::shared_config::SharedConfig;
+use crate::{DiskOptions, Limits, ResetDevice};
 
 /// Whether completed writes may still sit in a volatile cache of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +61,7 @@ impl Liveness {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ConfigChange {
-    /// The limits now in force. Pass them to every queue.
+    /// The limits now in force.
     pub limits: Limits,
     /// The capacity before, if it has changed.
     pub resized_from: Option<Sector>,
@@ -68,13 +69,17 @@ pub struct ConfigChange {
     pub needs_reset: bool,
 }
 
-/// The control half of a live block device: everything but its queue.
+/// The control half of a live block device: everything but its queues.
 pub struct DeviceControl<T> {
     pub(crate) transport: T,
     pub(crate) offered: Features,
     pub(crate) accepted: Features,
     pub(crate) config: ConfigSnapshot,
     pub(crate) limits: Limits,
+    /// How many queues were started.
+    pub(crate) queues: u16,
+    /// What the queues see of the configuration, if they may be elsewhere.
+    pub(crate) shared: Option<SharedConfig>,
     reset_limit: PollLimit,
     config_limit: PollLimit,
     interrupts: InterruptCounters,
@@ -89,6 +94,8 @@ impl<T: Transport> DeviceControl<T> {
             accepted: Features::empty(),
             config: ConfigSnapshot::default(),
             limits: Limits::default(),
+            queues: 0,
+            shared: None,
             reset_limit: options.reset_limit,
             config_limit: options.config_limit,
             interrupts: InterruptCounters::default(),
@@ -190,6 +197,8 @@ impl<T: Transport> DeviceControl<T> {
 
     /// Reads the configuration again, as after a change interrupt (`BLK-D-11`, `CFG-N-03`).
     ///
+    /// The queues of [`start`](Self::start) find the new limits by themselves; see [`RequestQueue`](crate::RequestQueue).
+    ///
     /// # Errors
     ///
     /// [`ConfigUnstable`] if it never stood still within the [limit](DiskOptions::config_limit) chosen at start; the old
@@ -209,11 +218,12 @@ impl<T: Transport> DeviceControl<T> {
         let config = read_config(&self.transport, limit, offered)?;
         let before = self.limits.capacity;
         let told = BlkConfig::read(&config, offered);
-        let mut limits = Limits::new(&told, offered, blk_features(self.accepted), self.limits.max_segments);
-        // The values that a live queue was laid out for stay.
-        limits.block_bytes = self.limits.block_bytes;
-        limits.zoned = self.limits.zoned;
+        let limits = Limits::new(&told, offered, blk_features(self.accepted), self.limits.max_segments)
+            .on_live_queue(&self.limits);
         self.config = config;
+        if let Some(shared) = &mut self.shared {
+            shared.publish(&config);
+        }
         self.limits = limits;
         Ok(ConfigChange {
             limits,
@@ -254,20 +264,38 @@ impl<T: Transport> DeviceControl<T> {
         switchable
     }
 
-    /// Resets the device. It uses no memory and answers no request afterwards.
+    /// How many queues were started.
+    pub fn queues(&self) -> u16 {
+        self.queues
+    }
+
+    /// Resets the device. It uses no memory and answers no request afterwards. The queues give their requests and memory back by
+    /// [`ResetDevice::release`].
     ///
     /// # Errors
     ///
-    /// [`ResetTimeout`] if it does not say so within the poll limit chosen at start.
-    pub fn reset(&mut self) -> Result<(), ResetTimeout> {
+    /// [`ResetTimeout`] with the control half, if the device does not say so within the poll limit chosen at start: it may still
+    /// be using the memory.
+    #[expect(clippy::result_large_err, reason = "there is no heap to box the control half on")]
+    pub fn shut_down(mut self) -> Result<ResetDevice<T>, (ResetTimeout, Self)> {
+        match self.reset() {
+            Ok(()) => Ok(ResetDevice::new(
+                self.transport,
+                self.shared,
+                self.queues,
+                self.interrupts,
+            )),
+            Err(timeout) => Err((timeout, self)),
+        }
+    }
+
+    /// Resets the device.
+    pub(crate) fn reset(&mut self) -> Result<(), ResetTimeout> {
         self.transport.reset(self.reset_limit)
     }
 
-    /// The transport back, for starting the device again. It is not reset by this.
-    ///
-    /// That is safe: the transport can reset the device and tell it of other queues, by `unsafe` code, but of no other memory.
-    /// The queue that was started with it keeps its memory until it learns, also by `unsafe` code, that there was a reset.
-    pub fn into_transport(self) -> T {
+    /// The transport of a device that has no queue, or whose queue is gone or leaked.
+    pub(crate) fn into_transport(self) -> T {
         self.transport
     }
 }

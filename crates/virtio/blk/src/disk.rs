@@ -7,14 +7,14 @@ use virtio_core::{ConfigUnstable, Dma, DmaSegments, Features, InterruptCauses, P
 use virtqueue::DeviceFault;
 
 use crate::{
-    Completion, ConfigChange, DeviceControl, DiskCounters, DiskOptions, Dump, Halves, Limits, Liveness, Rejected,
-    Request, RequestQueue, StartError, WriteCache, ZoneTable,
+    Completion, ConfigChange, DeviceControl, DiskCounters, DiskOptions, Dump, InitError, Limits, Liveness, Rejected,
+    Request, RequestQueue, StartError, Vectors, WriteCache, ZoneTable,
 };
 
 /// A live block device with one request queue.
 ///
-/// See [`RequestQueue`] for the type parameters. [`into_parts`](Self::into_parts) separates the two halves for use on
-/// different harts.
+/// See [`RequestQueue`] for the type parameters. [`DeviceControl::start`] starts several queues, and control half and queues for use
+/// on different harts.
 // In this order in memory: the table of the chains, which is long, comes last, so that the offset of a load or store reaches
 // everything else.
 #[repr(C)]
@@ -57,20 +57,16 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     ///
     /// See [`StartError`].
     pub fn start(transport: T, dma: &mut impl Dma, options: &DiskOptions) -> Result<Self, StartError<T>> {
-        let mut control = DeviceControl::new(transport, options);
-        match control.bring_up(dma, options, N) {
+        let (mut control, mut place) = (DeviceControl::new(transport, options), None);
+        let started = control.bring_up(dma, options, N, Vectors::NONE, &mut place);
+        match started.and(place.ok_or(InitError::NoQueue)) {
             Ok(parts) => Ok(Self {
-                queue: RequestQueue::new(parts, &control),
+                queue: RequestQueue::new(parts),
                 control,
                 config_due: false,
             }),
             Err(error) => Err(control.failed(error)),
         }
-    }
-
-    /// The two halves.
-    pub fn into_parts(self) -> Halves<T, B, K, N> {
-        (self.control, self.queue)
     }
 
     /// The control half.
@@ -296,7 +292,7 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
             return Err((timeout, self));
         }
         // SAFETY: the device this queue was started on has just reported that it is reset.
-        let queue = unsafe { self.queue.abort(dma, each) };
+        let queue = unsafe { self.queue.take_apart(dma, each) };
         let interrupts = self.control.interrupt_counters();
         Ok((self.control.into_transport(), DiskCounters { queue, interrupts }))
     }

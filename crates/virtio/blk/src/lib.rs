@@ -16,16 +16,20 @@ mod error;
 mod limits;
 mod options;
 mod queue;
+mod queue_parts;
 mod request;
+mod reset_device;
+mod shared_config;
 mod slot_memory;
 mod split;
 mod split_requests;
 mod transfer;
+mod vectors;
 mod work;
 mod zone_request;
 mod zone_table;
 
-pub use bring_up::{DeviceQueue, Halves, StartError};
+pub use bring_up::{DeviceQueue, StartError};
 pub use control::{ConfigChange, DeviceControl, Liveness, WriteCache};
 pub use counters::{DiskCounters, InterruptCounters, OperationCounters, QueueCounters};
 pub use disk::{Disk, Interrupt, WriteCacheError};
@@ -35,6 +39,8 @@ pub use limits::Limits;
 pub use options::{DiskOptions, SUPPORTED_BLK, SUPPORTED_COMMON};
 pub use queue::RequestQueue;
 pub use request::{Answer, Completion, Operation, OperationKind, Rejected, Request, SectorRange};
+pub use reset_device::{ForeignQueue, MissingQueues, ResetDevice};
+pub use vectors::Vectors;
 pub use virtqueue::{Chains, DeviceFault, QueueState};
 pub use zone_table::{TrackedZone, ZoneTable};
 
@@ -43,6 +49,7 @@ const ZONED: bool = cfg!(feature = "zoned");
 const SPLIT: bool = cfg!(feature = "split");
 const RANGES: bool = cfg!(feature = "ranges");
 const IDENTIFY: bool = cfg!(feature = "identify");
+const QUEUES: bool = cfg!(feature = "queues");
 const LIFETIME: bool = cfg!(feature = "lifetime");
 
 /// Whether reads and writes in one piece go a quick way of their own. A build for size leaves it out.

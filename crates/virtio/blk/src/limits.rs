@@ -111,6 +111,15 @@ impl Limits {
         }
     }
 
+    /// The same after a change of the configuration: what a live queue was laid out for stays as `before`.
+    pub(crate) fn on_live_queue(self, before: &Self) -> Self {
+        Self {
+            block_bytes: before.block_bytes,
+            zoned: before.zoned,
+            ..self
+        }
+    }
+
     /// Data segments that a device with that configuration takes in one request: at least one.
     pub(crate) fn data_segments(config: &BlkConfig) -> u16 {
         u16::try_from(config.seg_max.unwrap_or(1).max(1)).unwrap_or(u16::MAX)

@@ -6,7 +6,7 @@ use virtqueue::Chains;
 
 /// Every block feature the driver has code for (`FEAT-D-03`).
 ///
-/// Not among them: MQ, since one queue is driven; the legacy SCSI and BARRIER. DISCARD, WRITE_ZEROES and SECURE_ERASE are among
+/// Not among them: the legacy SCSI and BARRIER. MQ is among them with the feature `queues`, DISCARD, WRITE_ZEROES and SECURE_ERASE are among
 /// them with the feature `ranges`, LIFETIME with `lifetime`, ZONED with `zoned`; this one is not in the default of
 /// [`DiskOptions::features`]: the caller has to know about zones, too, and says so by [`DiskOptions::with_zones`].
 pub const SUPPORTED_BLK: BlkFeatures = BlkFeatures::SIZE_MAX
@@ -17,6 +17,7 @@ pub const SUPPORTED_BLK: BlkFeatures = BlkFeatures::SIZE_MAX
     .union(BlkFeatures::FLUSH)
     .union(BlkFeatures::TOPOLOGY)
     .union(BlkFeatures::CONFIG_WCE)
+    .union(only_if(crate::QUEUES, BlkFeatures::MQ))
     .union(only_if(crate::RANGES, BlkFeatures::DISCARD))
     .union(only_if(crate::RANGES, BlkFeatures::WRITE_ZEROES))
     .union(only_if(crate::RANGES, BlkFeatures::SECURE_ERASE))

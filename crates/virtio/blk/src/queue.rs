@@ -7,22 +7,20 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 
 use virtio_blk_proto::{SECTOR_BYTES, Status};
-use virtio_core::{Dma, DmaSegments, QueueNotifier, Transport};
+use virtio_core::{Dma, DmaSegments, InterruptVector, QueueIndex, QueueNotifier};
 use virtqueue::{ChainError, Data, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
 
-use crate::bring_up::QueueParts;
 use crate::chain_token::{ChainToken, Part, WholeTransfer};
 use crate::counters::Tally;
 use crate::limits::PlainTransfers;
+use crate::queue_parts::{QueueIdentity, QueueParts};
+use crate::shared_config::{ConfigView, SharedConfig};
 use crate::slot_memory::SlotMemory;
 use crate::split_requests::{SplitRequest, SplitRequests};
 use crate::transfer::Transfer;
 use crate::work::Work;
 use crate::zone_request::append_sector;
-use crate::{
-    Answer, Completion, DeviceControl, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError,
-    ZoneTable,
-};
+use crate::{Answer, Completion, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError, ZoneTable};
 
 /// Header, one segment that the device reads, and the status.
 const WRITE: Shape = Shape::with_readable(1, 1).expect("1 is a number for a shape");
@@ -40,7 +38,8 @@ const READ: Shape = Shape::with_writable(2, 1).expect("2 is a number for a shape
 /// be using them. [`Disk::shut_down`](crate::Disk::shut_down) is how to get everything back.
 // In this order in memory: the table of the chains, which is long, comes last, so that the offset of a load or store reaches
 // everything else.
-#[repr(C)]
+// Aligned to cache lines, so that queues in one array share none.
+#[repr(C, align(64))]
 pub struct RequestQueue<D, B, K, const N: usize> {
     /// The request whose later parts wait for room, or for earlier parts.
     waiting: Option<u16>,
@@ -49,6 +48,7 @@ pub struct RequestQueue<D, B, K, const N: usize> {
     plain: PlainTransfers,
     slots: SlotMemory,
     counters: QueueCounters,
+    identity: QueueIdentity,
     // Not dropped, because the device may be using the buffers of the requests.
     ring: ManuallyDrop<VirtQueue<ChainToken<B, K>, N>>,
     splits: ManuallyDrop<SplitRequests<B, K>>,
@@ -56,8 +56,8 @@ pub struct RequestQueue<D, B, K, const N: usize> {
 
 impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, N> {
     /// Interrupts are suppressed at first.
-    pub(crate) fn new<T: Transport>(parts: QueueParts<D>, control: &DeviceControl<T>) -> Self {
-        let limits = *control.limits();
+    pub(crate) fn new(parts: QueueParts<D>) -> Self {
+        let limits = parts.limits;
         let mut queue = Self {
             waiting: None,
             doorbell: parts.doorbell,
@@ -65,19 +65,58 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             limits,
             slots: parts.slots,
             counters: QueueCounters::default(),
-            ring: ManuallyDrop::new(VirtQueue::with_memory(parts.options, parts.ring)),
+            ring: ManuallyDrop::new(VirtQueue::with_memory(parts.identity.options, parts.ring)),
+            identity: parts.identity,
             splits: ManuallyDrop::new(SplitRequests::new()),
         };
         queue.suppress_interrupts();
         queue
     }
 
-    /// The limits of the disk.
+    /// Which queue of the device it is.
+    pub fn index(&self) -> QueueIndex {
+        self.identity.index
+    }
+
+    /// The interrupt vector of the queue, if it has one.
+    pub fn vector(&self) -> Option<InterruptVector> {
+        self.identity.vector
+    }
+
+    /// The limits of the disk, as the queue has last seen them.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Puts new limits into force, after the device half has seen a change of the configuration.
+    /// Looks whether the control half has seen a change of the configuration, and puts the new limits into force. Returns whether
+    /// there were any. For a queue of [`DeviceControl::start`](crate::DeviceControl::start), which may be on another hart.
+    ///
+    /// There is no need to call this: the queue looks when it refuses a request because of a limit, when a request fails, before
+    /// it sends more of a transfer that waits, and in [`drain`](Self::drain). So a request is checked against old limits at most
+    /// if the device would have refused it, and none is refused because of old ones. Submitting does not look, and takes no longer.
+    #[cold]
+    #[inline(never)]
+    pub fn refresh_limits(&mut self) -> bool {
+        if !crate::QUEUES {
+            return false;
+        }
+        let news = self.identity.config.as_mut().and_then(ConfigView::take_news);
+        let Some(config) = news else {
+            return false;
+        };
+        self.set_limits(self.identity.limits(&config, &self.limits));
+        true
+    }
+
+    /// Whether the queue was started with the control half that has `shared`.
+    pub(crate) fn belongs_to(&self, shared: &SharedConfig) -> bool {
+        self.identity
+            .config
+            .as_ref()
+            .is_some_and(|view| shared.is_seen_by(view))
+    }
+
+    /// Puts new limits into force, after a change of the configuration.
     ///
     /// What the device has is not affected. A request of which parts are still to be sent goes on within the new
     /// limits; if it does not fit them any more, for instance because it reaches past the end of a disk that became
@@ -197,7 +236,11 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     #[inline(never)]
     fn submit_planned(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         let segments = request.segments();
-        let work = match self.plan(&request) {
+        let planned = self.plan(&request).or_else(|error| match self.refresh_limits() {
+            true => self.plan(&request),
+            false => Err(error),
+        });
+        let work = match planned {
             Ok(work) => work,
             Err(error) => return self.reject(error, request),
         };
@@ -339,6 +382,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     ///
     /// Those of [`poll`](Self::poll).
     pub fn drain(&mut self, mut each: impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
+        // First of all, so that requests sent on the way keep to the new limits.
+        self.refresh_limits();
         let mut count = 0u32;
         loop {
             count = count.wrapping_add(self.poll_each(&mut each)?);
@@ -379,6 +424,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     #[cold]
     #[inline(never)]
     fn send_waiting(&mut self, number: u16, each: &mut dyn FnMut(Completion<B, K>)) -> bool {
+        self.refresh_limits();
         self.send_rest(number);
         self.notify();
         self.finish_split(number, each)
@@ -470,6 +516,10 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             token, slot, clipped, ..
         } = self.ring.take(chain)?;
         let outcome = status.check().map_err(IoError::Device);
+        if outcome.is_err() {
+            // The disk may have become smaller.
+            self.refresh_limits();
+        }
         let odd_length = clipped || !is_filled && outcome.is_ok();
         match token {
             ChainToken::Read(whole) => {
@@ -565,13 +615,14 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// them [again](Completion::into_request) as they come keeps the order. A transfer of which parts had not been sent is
     /// aborted, also if all parts that had been sent were done.
     ///
-    /// For a queue that was [separated](crate::Disk::into_parts) from its device;
-    /// [`Disk::shut_down`](crate::Disk::shut_down) does all of it in one safe step.
-    ///
     /// # Safety
     ///
-    /// The device this queue was started on has [finished a reset](crate::DeviceControl::reset) since.
-    pub unsafe fn abort(mut self, dma: &mut impl Dma, mut each: impl FnMut(Completion<B, K>)) -> QueueCounters {
+    /// The device this queue was started on has finished a reset since, or was never told of the queue.
+    pub(crate) unsafe fn take_apart(
+        mut self,
+        dma: &mut impl Dma,
+        mut each: impl FnMut(Completion<B, K>),
+    ) -> QueueCounters {
         // After a lie nothing more of the ring is believed; it has been counted, and the rest is aborted.
         let _ = self.take_each(&mut each);
         let mut counters = self.counters();
