@@ -12,8 +12,7 @@ const NOT_STARTED: u8 = 2;
 
 /// Prints a record on a line of its own.
 pub fn record(record: Record<'_>) {
-    console::start_of_line();
-    console::write_bytes(record.line(&mut [0; LINE_BYTES]));
+    console::write_line(record.line(&mut [0; LINE_BYTES]));
 }
 
 /// Reports a failure nothing can be done about, to people and to the host, and ends the run. Works without a heap.

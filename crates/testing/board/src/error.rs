@@ -24,16 +24,21 @@ pub enum BoardError {
     /// A part of the machine is missing, or not as this board needs it.
     #[error("{0}")]
     Unusable(&'static str),
-    /// There is no PLIC. QEMU's `virt` machine has other controllers with `aia=aplic` and `aia=aplic-imsic`.
-    #[error("no PLIC: interrupts go to {instead}, which this board does not drive")]
+    /// There is neither a PLIC nor an APLIC.
+    #[error("no PLIC and no APLIC: interrupts go to {instead}, which this board does not drive")]
     NoInterruptController {
-        /// The name of the controller that the VirtIO windows have instead.
+        /// The name of the controller that the devices have instead.
         instead: &'static str,
     },
-    /// No PLIC reaches this hart in S-mode.
-    #[error("PLIC: not connected to hart {hart_id} in S-mode")]
+    /// No controller reaches this hart in S-mode.
+    #[error("no interrupt controller reaches hart {hart_id} in S-mode")]
     NoInterruptContext {
         /// The hart.
         hart_id: usize,
     },
+}
+
+/// Names the part of the machine that a broken node describes.
+pub(crate) fn node(part: &'static str) -> impl Fn(NodeError) -> BoardError {
+    move |error| BoardError::Node { part, error }
 }

@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), no_std)]
 
+mod aplic;
 mod memory;
 mod mmio;
 mod plic;
+mod source;
 #[cfg(not(target_arch = "riscv64"))]
 mod strings;
 mod time;
@@ -15,15 +17,25 @@ mod error;
 #[cfg(target_arch = "riscv64")]
 mod uart;
 
+pub use aplic::{Aplic, Delivery, Target};
 pub use memory::largest_gap;
-pub use plic::{Plic, Source};
+pub use plic::Plic;
+pub use source::{Source, Trigger};
 #[cfg(not(target_arch = "riscv64"))]
 pub use strings::lower_defmt_symbols;
 pub use time::{SteadyClock, Ticks, Timebase};
 
 #[cfg(target_arch = "riscv64")]
 pub use arch::{
-    board::Board, console, counters, interrupts::Interrupts, layout::image_bounds, power, start::Boot, trap::trap_name,
+    board::Board,
+    console, counters,
+    harts::{HartInfo, Harts, RunningHart, StartError},
+    interrupts::Interrupts,
+    layout::image_bounds,
+    messages::Message,
+    power,
+    start::Boot,
+    trap::trap_name,
 };
 #[cfg(target_arch = "riscv64")]
 pub use error::BoardError;

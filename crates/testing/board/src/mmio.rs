@@ -9,11 +9,11 @@ use volatile::VolatilePtr;
 /// # Safety
 ///
 /// A device register of that width lies at `address` (or, in a test, plain memory), it is mapped one to one, and no
-/// reference to it exists. `address` is not zero and aligned for `T`.
+/// reference to it exists. `address` is not zero and aligned for `T`. If several harts use the register, the caller orders its uses.
 pub(crate) unsafe fn register<T: Copy>(address: usize) -> VolatilePtr<'static, T> {
     // SAFETY: the caller says that the address is not zero.
     let pointer = unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut(address)) };
-    // SAFETY: the caller says that the register is there and not borrowed; one hart runs, so no other code is using it.
+    // SAFETY: the caller says that the register is there, not borrowed, and not used by another hart at the same time.
     unsafe { VolatilePtr::new(pointer) }
 }
 

@@ -7,6 +7,7 @@ use virtio_fdt::PhysRange;
 use volatile::VolatilePtr;
 
 use crate::mmio;
+use crate::source::Source;
 
 const ENABLE_BASE: usize = 0x2000;
 const ENABLE_STRIDE: usize = 0x80;
@@ -21,29 +22,6 @@ const CLAIM: usize = 4;
 const PRIORITY_ON: u32 = 1;
 /// The priority at which a source never interrupts.
 const PRIORITY_OFF: u32 = 0;
-
-/// An interrupt source of the PLIC: a number from 1 to 1023.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Source(u16);
-
-impl Source {
-    /// One more than the highest source number.
-    pub const LIMIT: usize = 1024;
-
-    /// The source of that number, or `None` if a PLIC has no such source.
-    pub const fn new(number: u32) -> Option<Self> {
-        match number {
-            // The range fits into the narrower type.
-            1..1024 => Some(Self(number as u16)),
-            _ => None,
-        }
-    }
-
-    /// The number of the source, from 1 to 1023.
-    pub const fn number(self) -> u32 {
-        self.0 as u32
-    }
-}
 
 /// One context of a PLIC: the view that one hart has in one privilege mode.
 #[derive(Clone, Copy, Debug)]

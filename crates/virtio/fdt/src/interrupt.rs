@@ -153,6 +153,22 @@ pub(crate) fn first<'a>(fdt: Fdt<'a>, place: &Place<'a>) -> Result<Option<Interr
     signal.resolve(fdt).map(Some)
 }
 
+/// Where an interrupt of a device at `address` goes that arrives at `nexus`.
+pub(crate) fn at_nexus<'a>(
+    fdt: Fdt<'a>,
+    nexus: &Place<'a>,
+    address: &'a [u8],
+    specifier: &'a [u8],
+) -> Result<Interrupt, NodeError> {
+    let parent = nexus.clone();
+    let signal = Signal {
+        parent,
+        address,
+        specifier,
+    };
+    signal.resolve(fdt)
+}
+
 /// An interrupt on its way to a controller.
 struct Signal<'a> {
     /// The controller or nexus that it has reached.

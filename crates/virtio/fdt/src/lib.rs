@@ -6,12 +6,16 @@
 #[macro_use]
 mod fmt;
 
+mod aplic;
 mod check;
 mod cpu;
 mod error;
 mod finisher;
+mod imsic;
 mod interrupt;
 mod memory;
+mod nodes;
+mod pci;
 mod plic;
 mod property;
 mod reg;
@@ -19,11 +23,16 @@ mod tree;
 mod uart;
 mod virtio;
 mod walk;
+mod wiring;
 
+pub use aplic::Aplic;
 pub use cpu::{Hart, Harts};
 pub use error::{Block, Defect, FdtError, NodeError};
+pub use imsic::{Imsic, InterruptFile};
 pub use interrupt::{Controller, Interrupt, Phandle};
-pub use plic::{Plic, Plics};
+pub use nodes::Nodes;
+pub use pci::{PciHost, PciSpace, PciWindow};
+pub use plic::Plic;
 pub use reg::PhysRange;
 pub use tree::DeviceTree;
 pub use uart::Uart;

@@ -45,7 +45,7 @@ pub(crate) fn address_cells(bus: &FdtNode<'_>) -> Result<usize, NodeError> {
 }
 
 /// `#size-cells` of a bus; the specification's default is 1.
-fn size_cells(bus: &FdtNode<'_>) -> Result<usize, NodeError> {
+pub(crate) fn size_cells(bus: &FdtNode<'_>) -> Result<usize, NodeError> {
     cell_count(bus, "#size-cells", 1)
 }
 
@@ -125,7 +125,7 @@ impl Iterator for Entries<'_> {
 }
 
 /// Carries a range from the innermost of `buses` up to the root.
-fn to_root(mut range: PhysRange, buses: &[FdtNode<'_>]) -> Result<PhysRange, NodeError> {
+pub(crate) fn to_root(mut range: PhysRange, buses: &[FdtNode<'_>]) -> Result<PhysRange, NodeError> {
     for pair in buses.windows(2).rev() {
         let [parent, bus] = pair else { break };
         range = one_level_up(range, bus, parent)?;

@@ -5,9 +5,13 @@ use core::fmt;
 use dtoolkit::fdt::Fdt;
 use heapless::Vec;
 
+use crate::aplic::Aplic;
 use crate::cpu::{self, Harts};
+use crate::imsic::Imsic;
 use crate::interrupt::Controller;
-use crate::plic::{Plic, Plics};
+use crate::nodes::Nodes;
+use crate::pci::PciHost;
+use crate::plic::Plic;
 use crate::property;
 use crate::reg::PhysRange;
 use crate::uart::{self, Uart};
@@ -167,8 +171,23 @@ impl<'a> DeviceTree<'a> {
     }
 
     /// All enabled platform-level interrupt controllers in the order of the blob.
-    pub fn plics(&self) -> Plics<'a> {
-        Plics::new(self.fdt)
+    pub fn plics(&self) -> Nodes<'a, Plic<'a>> {
+        Nodes::new(self.fdt)
+    }
+
+    /// All enabled advanced platform-level interrupt controllers in the order of the blob, whichever mode they serve.
+    pub fn aplics(&self) -> Nodes<'a, Aplic<'a>> {
+        Nodes::new(self.fdt)
+    }
+
+    /// All enabled incoming message-signalled interrupt controllers in the order of the blob, whichever mode they serve.
+    pub fn imsics(&self) -> Nodes<'a, Imsic<'a>> {
+        Nodes::new(self.fdt)
+    }
+
+    /// All enabled PCI host bridges in the order of the blob.
+    pub fn pci_hosts(&self) -> Nodes<'a, PciHost<'a>> {
+        Nodes::new(self.fdt)
     }
 
     /// The name of a controller's node with its unit address, for people; `None` for a controller of another tree.

@@ -2,15 +2,19 @@
 
 use core::ptr;
 
-use virtio_fdt::{Controller, DeviceTree, NodeError, PhysRange};
+use heapless::Vec;
+use virtio_fdt::{Controller, DeviceTree, PhysRange};
 
+use super::hart::MAX_HARTS;
+use super::harts::{HartInfo, Harts};
 use super::interrupts::Interrupts;
 use super::layout::{image_bounds, stack_bounds};
+use super::local_controller::LocalController;
 use super::start::Boot;
-use super::{console, counters, power};
-use crate::error::BoardError;
+use super::{console, controllers, counters, power};
+use crate::error::{BoardError, node};
 use crate::memory::largest_gap;
-use crate::plic::{Plic, Source};
+use crate::source::Source;
 use crate::time::Timebase;
 use crate::uart::Uart;
 
@@ -33,6 +37,8 @@ pub struct Board {
     /// The controller of [`interrupts`](Self::interrupts): what `interrupt.parent` of a device must be for its number to
     /// be a source there.
     pub interrupt_parent: Controller,
+    /// The other harts: they can be started.
+    pub harts: Harts,
     /// The largest free part of RAM after the image: nothing else uses it, and devices see it at the same addresses.
     pub free_memory: PhysRange,
 }
@@ -61,16 +67,21 @@ impl Board {
         let hz = tree.timebase_hz().map_err(node("clock"))?;
         let timebase = Timebase::new(hz).ok_or(BoardError::Unusable("clock: no frequency"))?;
         counters::set_timebase(timebase);
-        let free_memory = free_memory(&tree)?;
+        let mut free_memory = free_memory(&tree)?;
         let boot_args = tree.boot_args().map_err(node("command line"))?.unwrap_or("");
-        let (plic, interrupt_parent) = interrupt_controller(&tree, boot.hart_id)?;
+        let (harts, controllers) = find_harts(&tree, boot.hart_id)?;
+        let interrupt_parent = harts.first().and_then(|boot_hart| boot_hart.interrupt_parent);
+        let interrupt_parent = interrupt_parent.ok_or_else(|| no_controller(&tree, boot.hart_id))?;
+        let stacks = cut_stacks(&mut free_memory, harts.len());
         Ok(Self {
             hart_id: boot.hart_id,
             tree,
             boot_args,
             timebase,
-            interrupts: Interrupts::install(plic),
+            interrupts: Interrupts::install(controllers),
             interrupt_parent,
+            // SAFETY: the memory was free, and is cut off from what is free now.
+            harts: unsafe { Harts::install(harts, stacks) },
             free_memory,
         })
     }
@@ -84,16 +95,11 @@ impl Board {
         Some(self.tree.controller_name(interrupt.parent).unwrap_or("another"))
     }
 
-    /// The source of a device's interrupt, or `None` if it goes to another controller or has an impossible number.
+    /// The source of a device's interrupt, or `None` if it goes to another controller or has an impossible number or trigger.
     pub fn source_of(&self, interrupt: &virtio_fdt::Interrupt) -> Option<Source> {
         let ours = interrupt.parent == self.interrupt_parent;
-        Source::new(interrupt.number()).filter(|_| ours)
+        Source::of(interrupt).filter(|_| ours)
     }
-}
-
-/// Names the part of the machine that a broken node describes.
-fn node(part: &'static str) -> impl Fn(NodeError) -> BoardError {
-    move |error| BoardError::Node { part, error }
 }
 
 fn read_tree(address: usize) -> Result<DeviceTree<'static>, BoardError> {
@@ -110,28 +116,53 @@ fn read_tree(address: usize) -> Result<DeviceTree<'static>, BoardError> {
     DeviceTree::parse(blob).map_err(BoardError::Tree)
 }
 
-/// The PLIC that delivers to a hart, and how the tree names it. A machine with several has one for each group of harts.
-fn interrupt_controller(tree: &DeviceTree<'static>, hart_id: usize) -> Result<(Plic, Controller), BoardError> {
-    let mut reason = match controller_of_windows(tree) {
-        Some(instead) => BoardError::NoInterruptController { instead },
-        None => BoardError::Unusable("no PLIC"),
-    };
-    for found in tree.plics() {
-        let found = found.map_err(node("PLIC"))?;
-        let context = found.supervisor_context(hart_id as u64).map_err(node("PLIC"))?;
-        reason = BoardError::NoInterruptContext { hart_id };
-        let Some(context) = context else { continue };
-        // SAFETY: the tree describes this machine, nothing is translated, and the board is the only driver.
-        let plic = unsafe { Plic::new(found.registers, context, found.source_count) };
-        return Ok((plic.ok_or(reason)?, found.controller));
+/// The harts of the tree, this one first, with the controllers that deliver to them.
+fn find_harts(
+    tree: &DeviceTree<'static>,
+    boot_hart: usize,
+) -> Result<(Vec<HartInfo, MAX_HARTS>, [Option<LocalController>; MAX_HARTS]), BoardError> {
+    let mut harts = Vec::new();
+    let mut controllers = [None; MAX_HARTS];
+    let of_devices = controllers::of_devices(tree);
+    let ids = tree.harts().flatten().filter_map(|hart| usize::try_from(hart.id).ok());
+    let ids = core::iter::once(boot_hart).chain(ids.filter(|&id| id != boot_hart));
+    for (hart_id, local) in ids.zip(&mut controllers) {
+        let found = controllers::find(tree, hart_id, of_devices)?;
+        let interrupt_parent = found.map(|(_, parent)| parent);
+        *local = found.map(|(controller, _)| controller);
+        // There are as many places as controllers.
+        let _ = harts.push(HartInfo {
+            hart_id,
+            interrupt_parent,
+        });
     }
-    Err(reason)
+    Ok((harts, controllers))
 }
 
-/// The controller that the first VirtIO window with an interrupt has.
-fn controller_of_windows(tree: &DeviceTree<'static>) -> Option<&'static str> {
-    let interrupt = tree.virtio_mmio().flatten().find_map(|window| window.interrupt)?;
-    tree.controller_name(interrupt.parent)
+/// Why no controller delivers to a hart.
+fn no_controller(tree: &DeviceTree<'static>, hart_id: usize) -> BoardError {
+    let is_there = tree.plics().next().is_some() || tree.aplics().next().is_some();
+    let instead = controllers::of_devices(tree).and_then(|controller| tree.controller_name(controller));
+    match (is_there, instead) {
+        (true, _) => BoardError::NoInterruptContext { hart_id },
+        (false, Some(instead)) => BoardError::NoInterruptController { instead },
+        (false, None) => BoardError::Unusable("no PLIC and no APLIC"),
+    }
+}
+
+/// Cuts the stacks of so many harts off the end of the free memory, unless they would take more than half of it.
+fn cut_stacks(free_memory: &mut PhysRange, harts: usize) -> PhysRange {
+    let wanted = Harts::stack_bytes(harts);
+    let bytes = if wanted <= free_memory.size_bytes / 2 {
+        wanted
+    } else {
+        0
+    };
+    free_memory.size_bytes -= bytes;
+    PhysRange {
+        base_address: free_memory.end_address(),
+        size_bytes: bytes,
+    }
 }
 
 /// The largest free part of RAM between the end of the image and the end of the piece of RAM the image is in.

@@ -65,11 +65,21 @@ impl fmt::Write for Console {
     }
 }
 
-/// What `print!` expands to.
+/// Writes a whole line, its end included. It starts on a line of its own, and no other hart writes in between.
+pub fn write_line(line: &[u8]) {
+    critical_section::with(|_| {
+        start_of_line();
+        write_bytes(line);
+    });
+}
+
+/// What `print!` expands to. No other hart writes in between.
 #[doc(hidden)]
 pub fn print(arguments: fmt::Arguments<'_>) {
-    // The console itself never fails; a `Display` that does only loses its own text.
-    let _ = fmt::Write::write_fmt(&mut Console, arguments);
+    critical_section::with(|_| {
+        // The console itself never fails; a `Display` that does only loses its own text.
+        let _ = fmt::Write::write_fmt(&mut Console, arguments);
+    });
 }
 
 /// Prints to the console.
@@ -84,8 +94,7 @@ macro_rules! print {
 #[macro_export]
 macro_rules! println {
     () => { $crate::print!("\n") };
-    ($($arg:tt)*) => {{
-        $crate::print!($($arg)*);
-        $crate::print!("\n");
-    }};
+    ($($arg:tt)*) => {
+        $crate::console::print(::core::format_args!("{}\n", ::core::format_args!($($arg)*)))
+    };
 }

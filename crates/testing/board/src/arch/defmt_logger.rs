@@ -80,8 +80,8 @@ struct Logger;
 
 defmt::timestamp!("{=u64:us}", counters::uptime_micros());
 
-// SAFETY: `acquire` disables interrupts until `release`, and one hart runs, so frames do not interleave; a frame begun
-// inside another one is a panic, whose message does not come here.
+// SAFETY: `acquire` begins a critical section, which keeps interrupts and other harts out until `release`, so frames do not
+// interleave; a frame begun inside another one is a panic, whose message does not come here.
 unsafe impl defmt::Logger for Logger {
     fn acquire() {
         // SAFETY: released in `release`, which the macros call exactly once for each `acquire`.

@@ -1,70 +1,85 @@
 //! The thread's side of interrupts: enable a source, wait for it, take it, unmask it.
 //!
-//! When a source fires, the trap handler remembers it and masks its line; the driver looks at its device later, in thread context,
-//! and unmasks the line. A microkernel with drivers in user space does the same, and a device that never lets go of its line costs
+//! When a source fires, the trap handler remembers it and masks it; the driver looks at its device later, in thread context,
+//! and unmasks it. A microkernel with drivers in user space does the same, and a device that never lets go of its line costs
 //! one interrupt instead of the machine.
+//!
+//! Each hart has its own sources: those it has enabled. It alone waits for them and takes them.
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use critical_section::Mutex;
 use riscv::register::{sie, sip};
 
 use super::counters;
-use crate::plic::{Plic, Source};
+use super::hart::{HartLocal, MAX_HARTS, slot};
+use super::local_controller::LocalController;
+use super::messages::{self, Message};
+use crate::source::Source;
 use crate::time::Ticks;
 
-static PLIC: Mutex<Cell<Option<Plic>>> = Mutex::new(Cell::new(None));
+/// The controllers by the slots of their harts, for the harts that are not started yet and for messages to others.
+static CONTROLLERS: Mutex<RefCell<[Option<LocalController>; MAX_HARTS]>> = Mutex::new(RefCell::new([None; MAX_HARTS]));
+
+/// The controller of the hart.
+static CONTROLLER: HartLocal<Cell<Option<LocalController>>> = HartLocal::new([const { Cell::new(None) }; MAX_HARTS]);
 
 /// A bit for each source that has fired and was not taken yet.
-static PENDING: [AtomicU64; Source::LIMIT / 64] = [const { AtomicU64::new(0) }; Source::LIMIT / 64];
-static CLAIMED: AtomicU64 = AtomicU64::new(0);
+type Pending = [AtomicU64; Source::LIMIT / 64];
+static PENDING: [Pending; MAX_HARTS] = [const { [const { AtomicU64::new(0) }; Source::LIMIT / 64] }; MAX_HARTS];
+static CLAIMED: [AtomicU64; MAX_HARTS] = [const { AtomicU64::new(0) }; MAX_HARTS];
 
-/// Access to the external interrupts. Copies are handles to the same machinery.
+/// Access to the external interrupts of the hart that uses it. Copies are handles to the same machinery.
 ///
 /// The thread [takes](Self::take) a source that has fired, acknowledges the interrupt at the device, does the device's work, and
-/// [unmasks](Self::unmask) the line, in this order.
+/// [unmasks](Self::unmask) the source, in this order.
 ///
 /// An event after the acknowledgement fires again. An event before it may also fire once more, because
 /// the controller remembers the line while it is masked. So a source that fires is only a hint to look. A
-/// device that was *not* acknowledged fires again at once on real hardware, and not at all on QEMU, whose controller looks
+/// device that was *not* acknowledged fires again at once on real hardware, and not at all on QEMU, whose PLIC looks
 /// for changes of the line.
+///
+/// A source belongs to the hart that has enabled it: before another hart enables it, this one disables it.
 #[derive(Clone, Copy, Debug)]
 pub struct Interrupts(());
 
 impl Interrupts {
-    /// Installs the controller and lets external interrupts through. Called once, by `Board::take`.
-    pub(super) fn install(plic: Plic) -> Self {
-        plic.reset_context();
-        critical_section::with(|section| PLIC.borrow(section).set(Some(plic)));
-        // SAFETY: the vector is installed and its handler now knows the controller.
-        unsafe {
-            sie::set_sext();
-            riscv::interrupt::enable();
-        }
+    /// Installs the controllers, that of slot N at place N, and lets external interrupts of this hart through. Called once, by
+    /// `Board::take`.
+    pub(super) fn install(controllers: [Option<LocalController>; MAX_HARTS]) -> Self {
+        controllers.iter().flatten().for_each(LocalController::reset_shared);
+        critical_section::with(|section| CONTROLLERS.borrow(section).replace(controllers));
+        start_on_this_hart();
         Self(())
     }
 
     /// Does something with the controller, if it has the source. Returns whether it has.
-    fn with_source(self, source: Source, act: impl FnOnce(Plic)) -> bool {
-        critical_section::with(|section| {
-            let plic = PLIC.borrow(section).get().filter(|plic| plic.has(source));
-            plic.map(act).is_some()
+    fn with_source(self, source: Source, act: impl FnOnce(LocalController)) -> bool {
+        CONTROLLER.with(|controller| {
+            let controller = controller.get().filter(|controller| controller.has(source));
+            controller.map(act).is_some()
         })
     }
 
-    /// Lets a source interrupt. An interrupt that is pending from before is forgotten. Returns whether the controller has the source.
+    /// Lets a source interrupt this hart. An interrupt that is pending from before is forgotten. Returns whether the controller has
+    /// the source.
     pub fn enable(self, source: Source) -> bool {
-        self.with_source(source, |plic| {
+        self.with_source(source, |controller| {
             self.take(source);
-            plic.unmask(source);
-            plic.enable(source);
+            controller.enable(source);
         })
     }
 
     /// Stops a source from interrupting. A pending interrupt stays until taken.
     pub fn disable(self, source: Source) {
-        self.with_source(source, |plic| plic.disable(source));
+        self.with_source(source, |controller| controller.disable(source));
+    }
+
+    /// Keeps an enabled source quiet until [`unmask`](Self::unmask), for a thread that polls its device. What it has to tell meanwhile
+    /// is kept.
+    pub fn mask(self, source: Source) {
+        self.with_source(source, |controller| controller.mask(source));
     }
 
     /// Whether the source has fired since it was last taken. It is masked then, until [`unmask`](Self::unmask).
@@ -73,31 +88,64 @@ impl Interrupts {
         word.fetch_and(!bit, Ordering::Acquire) & bit != 0
     }
 
-    /// Lets a source interrupt again after it was taken and its device looked at.
+    /// Lets an enabled source interrupt again after it was taken and its device looked at.
     pub fn unmask(self, source: Source) {
-        self.with_source(source, |plic| plic.unmask(source));
+        self.with_source(source, |controller| controller.unmask(source));
     }
 
     /// Sleeps until the source fires, and takes it; false if the deadline passes before.
+    ///
+    /// Not to be called in a critical section: the other harts would wait for it.
     pub fn wait(self, source: Source, deadline: Ticks) -> bool {
         wait_until(deadline, || self.take(source))
     }
 
     /// Sleeps until the deadline, also if sources fire meanwhile.
     pub fn sleep_until(self, deadline: Ticks) {
-        wait_until(deadline, || false);
+        sleep_until(deadline);
     }
 
-    /// How many sources were claimed from the controller so far.
+    /// A message by which a device can interrupt a hart, for its MSI-X table. `None` if the machine has no IMSIC, if there is no such
+    /// hart, or if all numbers of its interrupt file are in use.
+    ///
+    /// The hart [enables](Self::enable) the source of the message itself. A message that was sent before is not lost.
+    pub fn allocate_message(self, hart_id: usize) -> Option<Message> {
+        let slot = super::harts::slot_of(hart_id)?;
+        let controller = critical_section::with(|section| CONTROLLERS.borrow(section).borrow()[slot]);
+        match controller? {
+            LocalController::Messages(file) => messages::allocate(hart_id, slot, &file),
+            LocalController::Plic(_) | LocalController::Direct(_) => None,
+        }
+    }
+
+    /// Gives a message back. No device sends it any more, and its hart has disabled its source.
+    pub fn free_message(self, message: Message) {
+        messages::free(message);
+    }
+
+    /// How many sources were claimed from the controllers so far, by all harts.
     pub fn claimed(self) -> u64 {
-        CLAIMED.load(Ordering::Relaxed)
+        CLAIMED.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 }
 
-/// Where the bit of a source is.
+/// Brings the controller of this hart into a known state and lets external interrupts through, if there is one.
+pub(super) fn start_on_this_hart() {
+    let controller = critical_section::with(|section| CONTROLLERS.borrow(section).borrow()[slot()]);
+    CONTROLLER.with(|local| local.set(controller));
+    if let Some(controller) = controller {
+        controller.reset_local();
+        // SAFETY: the vector is installed and its handler now knows the controller.
+        unsafe { sie::set_sext() };
+    }
+    // SAFETY: as above.
+    unsafe { riscv::interrupt::enable() };
+}
+
+/// Where the bit of a source of this hart is.
 fn pending(source: Source) -> (&'static AtomicU64, u64) {
     let number = source.number() as usize;
-    (&PENDING[number / 64], 1 << (number % 64))
+    (&PENDING[slot()][number / 64], 1 << (number % 64))
 }
 
 /// Sleeps until `ready` or the deadline; false for the deadline. `ready` is asked first, and again after every interrupt, with
@@ -106,7 +154,7 @@ fn wait_until(deadline: Ticks, mut ready: impl FnMut() -> bool) -> bool {
     loop {
         // No wake-up is lost between the look and the sleep: interrupts are disabled for both, and `wfi` goes on
         // when one is pending even so.
-        let ended = critical_section::with(|_| {
+        let ended = riscv::interrupt::free(|| {
             if ready() {
                 return Some(true);
             }
@@ -135,6 +183,11 @@ fn wait_until(deadline: Ticks, mut ready: impl FnMut() -> bool) -> bool {
     }
 }
 
+/// Sleeps until the deadline.
+pub(super) fn sleep_until(deadline: Ticks) {
+    wait_until(deadline, || false);
+}
+
 /// Makes sure the timer fires at `deadline` or earlier.
 ///
 /// Setting the timer is a call into the firmware and costs more than a short wait. A driver that waits with a deadline
@@ -142,14 +195,16 @@ fn wait_until(deadline: Ticks, mut ready: impl FnMut() -> bool) -> bool {
 /// only leads to another look.
 fn arm_timer(now: Ticks, deadline: Ticks) {
     // As the counter will show it: the counter may step back, and with it what is armed.
-    static ARMED: AtomicU64 = AtomicU64::new(0);
+    static ARMED: HartLocal<Cell<u64>> = HartLocal::new([const { Cell::new(0) }; MAX_HARTS]);
     let from_now = |counter: u64| counter.wrapping_sub(counters::counter_at(now)).cast_signed();
     let counter = counters::counter_at(deadline);
-    let armed = from_now(ARMED.load(Ordering::Relaxed));
-    if armed <= 0 || armed > from_now(counter) {
-        ARMED.store(counter, Ordering::Relaxed);
-        counters::set_timer(deadline);
-    }
+    ARMED.with(|armed| {
+        let before = from_now(armed.get());
+        if before <= 0 || before > from_now(counter) {
+            armed.set(counter);
+            counters::set_timer(deadline);
+        }
+    });
 }
 
 /// The timer interrupt: keeps the timer from interrupting until it is set again.
@@ -161,17 +216,17 @@ pub(super) fn on_timer() {
 /// The external interrupt, from the trap handler or in its place: takes all pending sources from the controller, notes and masks
 /// them.
 pub(super) fn on_external() {
-    critical_section::with(|section| {
-        let Some(plic) = PLIC.borrow(section).get() else { return };
+    CONTROLLER.with(|controller| {
+        let Some(controller) = controller.get() else { return };
         // A masked source cannot come again, so a sane controller runs dry within this many steps.
-        for _ in 0..plic.source_count() {
-            let Some(source) = plic.claim() else { break };
-            plic.mask(source);
+        for _ in 0..controller.source_count() {
+            let Some(source) = controller.claim() else { break };
+            controller.mask(source);
             let (word, bit) = pending(source);
             word.fetch_or(bit, Ordering::Release);
             // Last: from here on the controller looks at the line again, and finds it masked.
-            plic.complete(source);
-            CLAIMED.fetch_add(1, Ordering::Relaxed);
+            controller.complete(source);
+            CLAIMED[slot()].fetch_add(1, Ordering::Relaxed);
         }
     });
 }

@@ -1,8 +1,8 @@
 //! The first instructions, and the door to the image's own code.
 //!
 //! OpenSBI enters here in S-mode with the hart id in a0, the address of the device tree in a1, interrupts off and no
-//! address translation. Only the boot hart comes: the others stay stopped in OpenSBI until they are started through
-//! its hart state management, which this board never does. That is what makes "interrupts off" a critical section.
+//! address translation. Only the boot hart comes: the others stay stopped in OpenSBI until `Harts::start` has them started through
+//! its hart state management. They enter at another place, with a stack of their own.
 
 use core::arch::naked_asm;
 
@@ -78,4 +78,30 @@ extern "C" fn start_rust(hart_id: usize, tree_address: usize) -> ! {
     let boot = Boot { hart_id, tree_address };
     // SAFETY: the image defines the function with this signature; `entry!` sees to that.
     unsafe { board_main(boot) }
+}
+
+/// Where a hart other than the boot hart enters, with the address of its [`StartBlock`](super::harts::StartBlock) in a1.
+///
+/// # Safety
+///
+/// Not called by code. The firmware jumps here.
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn start_hart() -> ! {
+    naked_asm!(
+        ".option push",
+        ".option norelax",
+        "la gp, __global_pointer$",
+        ".option pop",
+        "csrci sstatus, 2",
+        "csrw sie, zero",
+        "la t0, {trap}",
+        "csrw stvec, t0",
+        "ld sp, 0(a1)",
+        "ld t0, 8(a1)",
+        "csrw sscratch, t0",
+        "ld tp, 16(a1)",
+        "j {rust}",
+        trap = sym super::trap::vector,
+        rust = sym super::harts::started,
+    )
 }

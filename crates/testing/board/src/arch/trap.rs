@@ -2,11 +2,11 @@
 
 use core::arch::global_asm;
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use riscv::register::{sscratch, sstatus};
 
-use super::{console, interrupts, layout, power};
+use super::{console, hart, harts, interrupts, power};
 
 const INTERRUPT: usize = 1 << (usize::BITS - 1);
 #[cfg(feature = "defmt")]
@@ -58,6 +58,10 @@ global_asm!(
 
 /// Called by the vector with interrupts disabled.
 extern "C" fn on_trap(cause: usize, pc: usize, value: usize) {
+    // Below the stack of the boot hart comes protected memory; below that of another hart comes memory in use.
+    if hart::slot() != 0 && is_stack_overflow(sscratch::read()) {
+        fatal(cause, pc, value);
+    }
     match cause {
         SUPERVISOR_EXTERNAL => interrupts::on_external(),
         SUPERVISOR_TIMER => interrupts::on_timer(),
@@ -70,13 +74,26 @@ extern "C" fn on_trap(cause: usize, pc: usize, value: usize) {
     }
 }
 
-/// Whether the end of the run is being reported already. A trap or panic meanwhile ends it without words.
-static DYING: AtomicBool = AtomicBool::new(false);
+/// The slot of the hart that is reporting the end of the run, plus one; zero if there is none.
+static DYING: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether this hart reports the end of the run. A trap or panic of the same hart meanwhile ends the run without words. Another
+/// hart waits for the end.
+fn is_first_to_die() -> bool {
+    let this = hart::slot() + 1;
+    match DYING.compare_exchange(0, this, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => true,
+        Err(dying) if dying == this => false,
+        Err(_) => loop {
+            riscv::asm::wfi();
+        },
+    }
+}
 
 #[panic_handler]
 fn on_panic(info: &PanicInfo<'_>) -> ! {
     riscv::interrupt::disable();
-    if !DYING.swap(true, Ordering::Relaxed) {
+    if is_first_to_die() {
         console::start_of_line();
         crate::println!("{info}");
     }
@@ -88,7 +105,7 @@ fn fatal(cause: usize, pc: usize, value: usize) -> ! {
     // lies inside the image.
     let stack = sscratch::read();
     let overflow = is_stack_overflow(stack);
-    if !DYING.swap(true, Ordering::Relaxed) {
+    if is_first_to_die() {
         let mode = match sstatus::read().spp() {
             sstatus::SPP::Supervisor => "S",
             sstatus::SPP::User => "U",
@@ -109,7 +126,7 @@ fn fatal(cause: usize, pc: usize, value: usize) -> ! {
 fn is_stack_overflow(stack_pointer: usize) -> bool {
     /// How far below it still looks like an overflow and not like a stack pointer gone astray.
     const REACH_BYTES: usize = 4 << 20;
-    let (bottom, _) = layout::stack_bounds();
+    let bottom = harts::stack_bottom();
     stack_pointer < bottom && stack_pointer > bottom.saturating_sub(REACH_BYTES)
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn main(boot: Boot) -> ! {
     };
     // From here on interrupts are looked for, or come in user mode.
     riscv::interrupt::disable();
+    refuse_other_controllers(&board);
     refuse_foreign_interrupts(&board);
     match take_over(&board) {
         Ok(kernel) => dispatch::run(System::new(kernel)),
@@ -40,6 +41,15 @@ fn give_up(reason: core::fmt::Arguments<'_>) -> ! {
     println!("test kernel: cannot start: {reason}");
     report::error("boot", "cannot-start", reason);
     power::off(power::PANIC)
+}
+
+/// The board drives other controllers, too. This kernel knows the PLIC, as MINIX does.
+fn refuse_other_controllers(board: &Board) {
+    let mut plics = board.tree.plics().flatten();
+    if !plics.any(|plic| plic.controller == board.interrupt_parent) {
+        let name = board.tree.controller_name(board.interrupt_parent).unwrap_or("another");
+        give_up(format_args!("interrupts go to {name}, which is no PLIC"));
+    }
 }
 
 /// A driver whose interrupts go to a controller of other harts would wait for ever.

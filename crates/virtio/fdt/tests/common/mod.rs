@@ -240,6 +240,18 @@ pub(crate) const QEMU_VIRT: &[u8] = include_bytes!("../data/qemu-virt.dtb");
 /// The same with one hart and no command line: small, for the tests that need many copies.
 pub(crate) const ONE_HART: &[u8] = include_bytes!("../data/one-hart.dtb");
 
+/// With two harts and `aia=aplic`: an APLIC that delivers directly.
+pub(crate) const APLIC: &[u8] = include_bytes!("../data/aplic.dtb");
+
+/// With two harts and `aia=aplic-imsic,aia-guests=3`: an APLIC that sends messages to an IMSIC with room for guests.
+pub(crate) const IMSIC: &[u8] = include_bytes!("../data/imsic.dtb");
+
+/// With two sockets of two harts and `aia=aplic-imsic`: two APLICs, and an IMSIC of two groups.
+pub(crate) const IMSIC_NUMA: &[u8] = include_bytes!("../data/imsic-numa.dtb");
+
+/// With two sockets of two harts: two PLICs.
+pub(crate) const PLIC_NUMA: &[u8] = include_bytes!("../data/plic-numa.dtb");
+
 /// Calls every method of a tree. The answers do not matter; each call must return.
 pub(crate) fn ask_everything(blob: &[u8]) -> bool {
     use virtio_fdt::DeviceTree;
@@ -261,6 +273,15 @@ pub(crate) fn ask_everything(blob: &[u8]) -> bool {
     answers += tree.plics().count();
     if let Ok(Some(plic)) = tree.plic() {
         answers += usize::from(matches!(plic.supervisor_context(0), Ok(Some(_))));
+    }
+    for aplic in tree.aplics().flatten() {
+        answers += usize::from(matches!(aplic.supervisor_delivery(0), Ok(Some(_))));
+    }
+    for imsic in tree.imsics().flatten() {
+        answers += usize::from(matches!(imsic.supervisor_file(0), Ok(Some(_))));
+    }
+    for host in tree.pci_hosts().flatten() {
+        answers += host.windows.len() + usize::from(matches!(host.interrupt(3, 1, 2), Ok(Some(_))));
     }
     std::hint::black_box(answers);
     true
