@@ -6,8 +6,8 @@ use virtio_blk_proto::zoned::ZonedModel;
 use virtio_blk_proto::{BlkConfig, BlkFeatures};
 use virtio_core::init::Negotiated;
 use virtio_core::{
-    DeviceStatus, DeviceType, Dma, DmaSegments, FeatureChoice, Features, Init, Interface, NotLive, PollLimit,
-    QueueIndex, QueueSetup, QueueSize, ResetTimeout, Transport,
+    DeviceStatus, DeviceType, Dma, DmaSegments, FeatureChoice, Features, Init, Interface, QueueIndex, QueueSetup,
+    QueueSize, ResetError, Transport, Wait,
 };
 use virtqueue::{Chains, QueueOptions, RingLayout};
 
@@ -26,7 +26,7 @@ pub struct StartError<T> {
     /// The cause.
     pub error: InitError,
     /// The transport. Its device is marked as failed, unless it is [no block device](InitError::NotBlock),
-    /// which nothing was done to, or did not finish its reset.
+    /// which nothing was done to, or did not finish its reset, or is gone.
     pub transport: T,
 }
 
@@ -49,19 +49,22 @@ impl<T: Transport> DeviceControl<T> {
     /// device without MQ has one queue (`BLK-N-01`).
     ///
     /// Interrupts are suppressed at first; [`RequestQueue::drain`] asks for them. `vectors` are those that the transport has set
-    /// up, [`Vectors::NONE`] if interrupts come over a line.
+    /// up, [`Vectors::NONE`] if interrupts come over a line. `wait` says how long to wait for a reset: one at the beginning, another
+    /// one if a later step fails.
     ///
     /// ```
     /// use virtio_blk::{DeviceControl, DeviceQueue, DiskOptions, Request, Vectors};
     /// # use virtio_blk_model::{Model, ModelConfig, feature};
-    /// use virtio_core::DmaBuffer;
+    /// use virtio_core::{DmaBuffer, PollLimit};
     ///
     /// # let model = Model::new(ModelConfig { queues: 4, ..ModelConfig::modern().offer(feature::MQ) });
     /// # let transport = virtio_mmio::probe(model.registers()).device().expect("the model is a device");
     /// # let mut dma = model.dma();
     /// # type Transport = virtio_mmio::MmioTransport<virtio_blk_model::ModelRegisters>;
     /// let mut queues: [Option<DeviceQueue<Transport, DmaBuffer, u32, 16>>; 2] = [None, None];
-    /// let control = DeviceControl::start(transport, &mut dma, &DiskOptions::default(), Vectors::NONE, &mut queues)
+    /// let mut wait = PollLimit::default();
+    /// let options = DiskOptions::default();
+    /// let control = DeviceControl::start(transport, &mut dma, &options, Vectors::NONE, &mut wait, &mut queues)
     ///     .expect("the device comes up");
     /// for (hart, place) in (0..).zip(&mut queues) {
     ///     let queue = place.as_mut().expect("the device has four");
@@ -71,7 +74,7 @@ impl<T: Transport> DeviceControl<T> {
     /// # model.process(usize::MAX);
     ///
     /// // At the end the device is reset once, and every queue comes back.
-    /// let mut reset = control.shut_down().map_err(|(error, _)| error)?;
+    /// let mut reset = control.shut_down(&mut wait).map_err(|(error, _)| error)?;
     /// for queue in queues.into_iter().flatten() {
     ///     reset.release(queue, &mut dma, |done| assert!(done.result.is_ok())).expect("it is of this device");
     /// }
@@ -90,10 +93,11 @@ impl<T: Transport> DeviceControl<T> {
         dma: &mut impl Dma,
         options: &DiskOptions,
         vectors: Vectors<'_>,
+        wait: &mut dyn Wait,
         queues: &mut [Option<DeviceQueue<T, B, K, N>>],
     ) -> Result<Self, StartError<T>> {
         let mut control = Self::new(transport, options);
-        match control.bring_up(dma, options, N, vectors, &mut CallersPlaces::new(queues)) {
+        match control.bring_up(dma, options, N, vectors, wait, &mut CallersPlaces::new(queues)) {
             Ok(()) => Ok(control),
             Err(error) => Err(control.failed(error)),
         }
@@ -113,6 +117,7 @@ impl<T: Transport> DeviceControl<T> {
         options: &DiskOptions,
         capacity: usize,
         vectors: Vectors<'_>,
+        wait: &mut dyn Wait,
         places: &mut P,
     ) -> Result<(), InitError> {
         let kind = self.transport.device_type();
@@ -124,9 +129,7 @@ impl<T: Transport> DeviceControl<T> {
         } else {
             places.count().min(1)
         };
-        let mut init = Init::begin(&mut self.transport, options.reset_limit)?
-            .acknowledge()
-            .driver();
+        let mut init = Init::begin(&mut self.transport, wait)?.acknowledge().driver()?;
         self.offered = init.offered_features();
         let offered = blk_features(self.offered);
         let choice = FeatureChoice {
@@ -169,18 +172,17 @@ impl<T: Transport> DeviceControl<T> {
         let mut is_told = false;
         let live = set_up
             .queues(&mut init, self.queues, dma, places, &mut self.limits, &mut is_told)
-            .and_then(|()| {
-                init.finish()
-                    .map_err(|NotLive { status }| InitError::NotLive { status })
-            });
+            .and_then(|()| init.finish().map_err(InitError::from));
         if let Err(error) = live {
             // Also if DRIVER_OK was not set: a device that was told addresses it did not take may think about them for longer,
             // and the caller, who gets the transport back, can write any status to it.
-            if is_told && let Err(stuck) = reset_after_trouble(&mut self.transport, options.reset_limit) {
-                places.leak();
-                return Err(stuck);
-            }
-            // SAFETY: if the device was told of a queue, it has finished a reset since.
+            let given_up = if is_told {
+                reset_after_trouble(&mut self.transport, wait, error)
+            } else {
+                Ok(error)
+            };
+            let error = given_up.inspect_err(|_| places.leak())?;
+            // SAFETY: if the device was told of a queue, it has finished a reset since, or is gone.
             unsafe { places.release(dma) };
             if let Some(shared) = self.shared.take() {
                 shared.release(dma);
@@ -231,7 +233,7 @@ impl SetUp<'_> {
             return Err(InitError::NoQueue);
         }
         if let Some(vector) = self.vectors.config {
-            init.device().set_config_vector(vector)?;
+            init.device().set_config_vector(Some(vector))?;
         }
         for index in (0..count).map(QueueIndex) {
             let parts = self.parts(init.device(), index, dma)?;
@@ -257,7 +259,7 @@ impl SetUp<'_> {
         index: QueueIndex,
         dma: &mut impl Dma,
     ) -> Result<QueueParts<T::Notifier>, InitError> {
-        let limit = transport.max_queue_size(index);
+        let limit = transport.max_queue_size(index)?;
         if limit == 0 {
             return Err(InitError::NoQueue);
         }
@@ -299,18 +301,28 @@ impl SetUp<'_> {
     }
 }
 
-/// Resets a device that failed after its queue was enabled, and marks it as failed (`INIT-D-18`).
+/// Resets a device that failed with `error` after its queue was enabled, and marks it as failed (`INIT-D-18`). Returns the error
+/// that the bring-up ends with: another one if the device is gone. The memory of the queue can be released then.
 ///
 /// # Errors
 ///
 /// [`InitError::Stuck`] if the reset does not end: the memory of the queue must not be released then.
-fn reset_after_trouble<T: Transport>(transport: &mut T, limit: PollLimit) -> Result<(), InitError> {
-    let status = transport.status();
-    transport
-        .reset(limit)
-        .map_err(|ResetTimeout| InitError::Stuck { status })?;
-    transport.write_status(DeviceStatus::FAILED);
-    Ok(())
+fn reset_after_trouble<T: Transport>(
+    transport: &mut T,
+    wait: &mut dyn Wait,
+    error: InitError,
+) -> Result<InitError, InitError> {
+    let Ok(status) = transport.status() else {
+        return Ok(InitError::Gone);
+    };
+    match transport.reset(wait) {
+        Ok(()) => {
+            transport.write_status(DeviceStatus::FAILED);
+            Ok(error)
+        }
+        Err(ResetError::Gone) => Ok(InitError::Gone),
+        Err(ResetError::TimedOut) => Err(InitError::Stuck { status }),
+    }
 }
 
 /// The features to ask for, out of `offered`.
@@ -330,6 +342,8 @@ fn choose<T: Transport>(
     if transport.interface() == Interface::Legacy {
         // It cannot be negotiated there (`BLK-N-34`).
         blk -= BlkFeatures::ZONED;
+    } else {
+        blk -= BlkFeatures::LEGACY_ONLY;
     }
     if blk_features(offered).contains(BlkFeatures::ZONED) {
         let fields = BlkFeatures::ZONED | BlkFeatures::BLK_SIZE & blk_features(offered);

@@ -7,6 +7,7 @@ mod fmt;
 
 mod bring_up;
 mod chain_token;
+mod class;
 mod configuration;
 mod control;
 mod counters;
@@ -30,9 +31,10 @@ mod zone_request;
 mod zone_table;
 
 pub use bring_up::{DeviceQueue, StartError};
-pub use control::{ConfigChange, DeviceControl, Liveness, WriteCache};
+pub use class::Class;
+pub use control::{ConfigChange, DeviceControl, Liveness, WriteCache, WriteCacheError};
 pub use counters::{DiskCounters, InterruptCounters, OperationCounters, QueueCounters};
-pub use disk::{Disk, Interrupt, WriteCacheError};
+pub use disk::{Disk, Interrupt};
 pub use dump::Dump;
 pub use error::{InitError, IoError, SubmitError};
 pub use limits::Limits;

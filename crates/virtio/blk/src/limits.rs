@@ -54,6 +54,8 @@ pub struct Limits {
     pub max_request_bytes: u32,
     /// Flush requests are there.
     pub flush: bool,
+    /// Requests can be [barriers](crate::RequestQueue::submit_barrier): the device is a legacy one with BARRIER.
+    pub barrier: bool,
     /// Lifetime requests are there.
     pub lifetime: bool,
     /// Discard requests are there.
@@ -101,6 +103,7 @@ impl Limits {
             max_segment_bytes: size_max,
             max_request_bytes: MAX_REQUEST_BYTES,
             flush: has(BlkFeatures::FLUSH),
+            barrier: has(BlkFeatures::BARRIER),
             lifetime: crate::LIFETIME && has(BlkFeatures::LIFETIME),
             discard: discard.filter(|_| has(BlkFeatures::DISCARD)),
             write_zeroes: write_zeroes.filter(|_| has(BlkFeatures::WRITE_ZEROES)),
@@ -290,6 +293,7 @@ pub(crate) mod tests {
             max_segment_bytes: u32::MAX,
             max_request_bytes: MAX_REQUEST_BYTES,
             flush: true,
+            barrier: false,
             lifetime: false,
             discard: None,
             write_zeroes: None,
@@ -321,6 +325,7 @@ pub(crate) mod tests {
             max_segment_bytes: u32::MAX,
             max_request_bytes: MAX_REQUEST_BYTES,
             flush: false,
+            barrier: false,
             lifetime: false,
             discard: None,
             write_zeroes: None,

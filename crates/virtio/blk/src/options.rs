@@ -6,10 +6,11 @@ use virtqueue::Chains;
 
 /// Every block feature the driver has code for (`FEAT-D-03`).
 ///
-/// Not among them: the legacy SCSI and BARRIER. MQ is among them with the feature `queues`, DISCARD, WRITE_ZEROES and SECURE_ERASE are among
+/// Not among them: the legacy SCSI. BARRIER is accepted on a legacy device only. MQ is among them with the feature `queues`, DISCARD, WRITE_ZEROES and SECURE_ERASE are among
 /// them with the feature `ranges`, LIFETIME with `lifetime`, ZONED with `zoned`; this one is not in the default of
 /// [`DiskOptions::features`]: the caller has to know about zones, too, and says so by [`DiskOptions::with_zones`].
 pub const SUPPORTED_BLK: BlkFeatures = BlkFeatures::SIZE_MAX
+    .union(BlkFeatures::BARRIER)
     .union(BlkFeatures::SEG_MAX)
     .union(BlkFeatures::GEOMETRY)
     .union(BlkFeatures::RO)
@@ -57,8 +58,6 @@ pub struct DiskOptions {
     pub max_segments: u16,
     /// Where the chains of requests are written, if INDIRECT_DESC is among the features. By default that is decided for each.
     pub chains: Chains,
-    /// How often to read the status while waiting for the end of a reset.
-    pub reset_limit: PollLimit,
     /// How many registers to read until the configuration has stood still: in all of one interrupt, in one
     /// [`refresh_config`](crate::Disk::refresh_config), and at start. One look at an unchanging configuration takes up to 30,
     /// twice that on a legacy interface.
@@ -72,7 +71,6 @@ impl Default for DiskOptions {
             max_queue_size: QueueSize::MAX,
             max_segments: 32,
             chains: Chains::PerRequest,
-            reset_limit: PollLimit::default(),
             config_limit: PollLimit(1000),
         }
     }

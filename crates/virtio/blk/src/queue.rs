@@ -11,16 +11,19 @@ use virtio_core::{Dma, DmaSegments, InterruptVector, QueueIndex, QueueNotifier};
 use virtqueue::{ChainError, Data, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
 
 use crate::chain_token::{ChainToken, Part, WholeTransfer};
+use crate::class::HeaderMarks;
 use crate::counters::Tally;
 use crate::limits::PlainTransfers;
 use crate::queue_parts::{QueueIdentity, QueueParts};
-use crate::shared_config::{ConfigView, SharedConfig};
+use crate::shared_config::{ConfigView, News, SharedConfig};
 use crate::slot_memory::SlotMemory;
 use crate::split_requests::{SplitRequest, SplitRequests};
 use crate::transfer::Transfer;
 use crate::work::Work;
 use crate::zone_request::append_sector;
-use crate::{Answer, Completion, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError, ZoneTable};
+use crate::{
+    Answer, Class, Completion, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError, ZoneTable,
+};
 
 /// Header, one segment that the device reads, and the status.
 const WRITE: Shape = Shape::with_readable(1, 1).expect("1 is a number for a shape");
@@ -69,8 +72,14 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             identity: parts.identity,
             splits: ManuallyDrop::new(SplitRequests::new()),
         };
+        queue.slots.set_marks(queue.marks(Class::Foreground));
         queue.suppress_interrupts();
         queue
+    }
+
+    /// What the header of a request of that class says besides.
+    fn marks(&self, class: Class) -> HeaderMarks {
+        HeaderMarks::of(class, self.identity.options.layout)
     }
 
     /// Which queue of the device it is.
@@ -89,10 +98,10 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     }
 
     /// Looks whether the control half has seen a change of the configuration, and puts the new limits into force. Returns whether
-    /// there were any. For a queue of [`DeviceControl::start`](crate::DeviceControl::start), which may be on another hart.
+    /// there were any. If the control half has seen that there is no device any more, the queue [stops](Self::device_gone). For a queue of [`DeviceControl::start`](crate::DeviceControl::start), which may be on another hart.
     ///
-    /// There is no need to call this: the queue looks when it refuses a request because of a limit, when a request fails, before
-    /// it sends more of a transfer that waits, and in [`drain`](Self::drain). So a request is checked against old limits at most
+    /// There is no need to call this: the queue looks when it refuses a request, when a request fails, before it sends more of a
+    /// transfer that waits, when a [`poll`](Self::poll) finds nothing, and in [`drain`](Self::drain). So a request is checked against old limits at most
     /// if the device would have refused it, and none is refused because of old ones. Submitting does not look, and takes no longer.
     #[cold]
     #[inline(never)]
@@ -101,11 +110,17 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             return false;
         }
         let news = self.identity.config.as_mut().and_then(ConfigView::take_news);
-        let Some(config) = news else {
-            return false;
-        };
-        self.set_limits(self.identity.limits(&config, &self.limits));
-        true
+        match news {
+            None => false,
+            Some(News::Config(config)) => {
+                self.set_limits(self.identity.limits(&config, &self.limits));
+                true
+            }
+            Some(News::Gone) => {
+                self.device_gone();
+                false
+            }
+        }
     }
 
     /// Whether the queue was started with the control half that has `shared`.
@@ -260,7 +275,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let Some((number, place)) = self.splits.vacant() else {
             return self.reject(SubmitError::QueueFull, request);
         };
-        *place = Some(SplitRequest::new(request, rest));
+        *place = Some(SplitRequest::new(request, rest, self.slots.marks()));
         let part = Part {
             request: number,
             sectors,
@@ -286,6 +301,47 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     fn reject(&mut self, error: SubmitError, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         self.counters.queue_full += u64::from(error == SubmitError::QueueFull);
         Err(Rejected { error, request })
+    }
+
+    /// [`submit`](Self::submit) of a request of that class. A plain `submit` is for the foreground.
+    ///
+    /// Only a legacy device is told. It makes of it what it likes, most likely nothing: `Scheduler` is what
+    /// treats classes differently on any device.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`submit`](Self::submit).
+    pub fn submit_as(&mut self, class: Class, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        let marks = self.marks(class);
+        if marks == self.slots.marks() {
+            self.submit(request)
+        } else {
+            self.submit_marked(marks, request)
+        }
+    }
+
+    /// [`submit`](Self::submit) of a request that is a barrier: the device completes all requests of this queue ahead of it first,
+    /// and starts those after it only when it is over (`LEG-N-18`). It makes nothing durable; that takes a flush.
+    ///
+    /// Only a legacy device with BARRIER can do it ([`Limits::barrier`]). On any other one, wait until nothing is in flight, submit
+    /// the request alone, and wait for it.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Unsupported`] on a device without BARRIER; else those of [`submit`](Self::submit).
+    pub fn submit_barrier(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        if !self.limits.barrier {
+            return self.reject(SubmitError::Unsupported, request);
+        }
+        self.submit_marked(self.slots.marks().barrier(), request)
+    }
+
+    /// [`submit`](Self::submit) of a request whose headers have other marks. Its chain is written and not used again.
+    fn submit_marked(&mut self, marks: HeaderMarks, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        let before = self.slots.set_marks(marks);
+        let answer = self.submit_planned(request);
+        self.slots.set_marks(before);
+        answer
     }
 
     /// [`submit`](Self::submit) of a request that is right for its zones, as far as `zones` knows them. Show the table every
@@ -348,16 +404,31 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     }
 
     /// Publishes the submitted requests, and rings the doorbell if the device needs a notification. Returns whether it rang.
+    ///
+    /// A doorbell that finds no device any more does not ring. The next [`poll`](Self::poll) says so.
     #[inline]
     pub fn notify(&mut self) -> bool {
         match self.ring.publish() {
             Notification::Needed { next_available } => {
+                if self.doorbell.notify(next_available).is_err() {
+                    self.device_gone();
+                    return false;
+                }
                 self.counters.notifies += 1;
-                self.doorbell.notify(next_available);
                 true
             }
             Notification::NotNeeded => false,
         }
+    }
+
+    /// Stops the queue, since there is no device any more. Requests that the device had finished are still handed over, no new ones
+    /// are taken, and [`ResetDevice::release`](crate::ResetDevice::release) gives the others back.
+    ///
+    /// There is no need to call this when the control half has learned of it: the queue finds out as it does of
+    /// [new limits](Self::refresh_limits).
+    #[cold]
+    pub fn device_gone(&mut self) {
+        self.ring.device_gone();
     }
 
     /// Hands every finished request to `each`. Returns how many there were.
@@ -367,8 +438,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     ///
     /// # Errors
     ///
-    /// [`DeviceFault`] if the device broke the rules of the ring, now or earlier. No request is lost: shut the device
-    /// down to get them back.
+    /// [`DeviceFault`] if the device broke the rules of the ring, now or earlier, or is gone and all that it had finished was
+    /// handed over. No request is lost: shut the device down to get them back.
     #[inline]
     pub fn poll(&mut self, mut each: impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
         self.poll_each(&mut each)
@@ -439,8 +510,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let mut transfers = Tally::default();
         let others = self.take_announced(&mut transfers, each);
         self.counters.transferred(&transfers);
-        // The ring keeps answering a fault; it happened once.
-        let others = others.inspect_err(|_| self.counters.faults = 1)?;
+        let others = others.inspect_err(|fault| self.counters.fault(*fault))?;
         Ok(transfers.count() + others)
     }
 
@@ -454,11 +524,13 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
                     let status = self.slots.status(chain.slot());
                     count += u32::from(self.take_other(chain, status, each)?);
                 }
+            } else if self.identity.config.is_some() {
+                self.refresh_limits();
             }
             Ok(())
         };
         let taken = take_all();
-        taken.inspect_err(|_| self.counters.faults = 1)?;
+        taken.inspect_err(|fault| self.counters.fault(*fault))?;
         Ok(count)
     }
 
@@ -475,6 +547,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             while let Some((chain, status)) = self.take_transfers(tally, each) {
                 others += u32::from(self.take_other(chain, status, each)?);
             }
+        } else if self.identity.config.is_some() {
+            self.refresh_limits();
         }
         Ok(others)
     }
@@ -617,7 +691,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     ///
     /// # Safety
     ///
-    /// The device this queue was started on has finished a reset since, or was never told of the queue.
+    /// The device this queue was started on has finished a reset since, is [gone](virtio_core::ResetError::Gone), or was never told of the queue.
     pub(crate) unsafe fn take_apart(
         mut self,
         dma: &mut impl Dma,
@@ -679,7 +753,10 @@ fn send_part<B: DmaSegments, K, const N: usize>(
         return Err(ChainError::TooLong);
     }
     let mut chain = ring.chain_of(work.chain_segments())?;
-    let (sectors, rest) = work.put(&mut chain, segments, limits, slots)?;
+    let marks = slots.set_marks(split.marks);
+    let put = work.put(&mut chain, segments, limits, slots);
+    slots.set_marks(marks);
+    let (sectors, rest) = put?;
     let part = Part {
         request: number,
         sectors,

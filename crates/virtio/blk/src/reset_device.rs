@@ -86,7 +86,7 @@ impl<T> ResetDevice<T> {
         // Each queue of a start is there once.
         self.missing = self.missing.saturating_sub(1);
         // SAFETY: the queue was started with the control half that had this shared memory, which nothing else can have had since
-        // then. Its transport has reported the end of a reset, and has been used for nothing since.
+        // then. Its transport has reported the end of a reset or of the device, and has been used for nothing since.
         Ok(unsafe { queue.take_apart(dma, each) })
     }
 

@@ -1,7 +1,8 @@
 //! The configuration as the control half last read it, for the queues, which may be on other harts.
 //!
 //! It lies in memory of its own, which nothing writes but a change of the configuration. A queue looks at it only where it is in
-//! no hurry: when it refuses a request, when a request fails, and when it asks for an interrupt. So it costs nothing to submit.
+//! no hurry: when it refuses a request, when a request fails, when a poll finds nothing, and when it asks for an interrupt. So it
+//! costs nothing to submit.
 
 use core::alloc::Layout;
 use core::mem::size_of;
@@ -17,6 +18,17 @@ struct Block {
     /// Even while the words stand still; another number after each change.
     sequence: AtomicU32,
     words: [AtomicU32; ConfigSnapshot::WORDS],
+    /// Not 0 once there is no device any more.
+    gone: AtomicU32,
+}
+
+/// What a queue finds.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// A configuration that was not taken yet.
+    Config(ConfigSnapshot),
+    /// There is no device any more.
+    Gone,
 }
 
 /// The only writer, and the owner of the memory.
@@ -51,6 +63,11 @@ impl SharedConfig {
             word.store(value, Ordering::Relaxed);
         }
         block.sequence.store(before.wrapping_add(2), Ordering::Release);
+    }
+
+    /// Lets the queues know that there is no device any more.
+    pub(crate) fn device_gone(&mut self) {
+        self.block().gone.store(1, Ordering::Release);
     }
 
     /// A view of it for one queue.
@@ -95,10 +112,14 @@ unsafe impl Send for ConfigView {}
 unsafe impl Sync for ConfigView {}
 
 impl ConfigView {
-    /// The configuration, if there is one that was not taken yet. `None` also while it is being written: the next look finds it.
-    pub(crate) fn take_news(&mut self) -> Option<ConfigSnapshot> {
+    /// A configuration that was not taken yet, or the end of the device. `None` also while a configuration is being written: the
+    /// next look finds it.
+    pub(crate) fn take_news(&mut self) -> Option<News> {
         // SAFETY: the memory is released when no view is left.
         let block = unsafe { self.block.as_ref() };
+        if block.gone.load(Ordering::Acquire) != 0 {
+            return Some(News::Gone);
+        }
         let sequence = block.sequence.load(Ordering::Acquire);
         if sequence == self.seen || !sequence.is_multiple_of(2) {
             return None;
@@ -110,7 +131,7 @@ impl ConfigView {
             return None;
         }
         self.seen = sequence;
-        Some(ConfigSnapshot::from_words(words))
+        Some(News::Config(ConfigSnapshot::from_words(words)))
     }
 }
 
@@ -134,6 +155,7 @@ mod tests {
             let memory = NonNull::from(Box::leak(Box::new(Block {
                 sequence: AtomicU32::new(7),
                 words: [const { AtomicU32::new(7) }; ConfigSnapshot::WORDS],
+                gone: AtomicU32::new(7),
             })));
             // SAFETY: it is never freed, and nothing else knows it.
             Ok(unsafe { DmaRegion::from_raw_parts(memory.cast(), layout.size(), DeviceAddr(0x1000)) })
@@ -145,18 +167,29 @@ mod tests {
         }
     }
 
+    fn config(view: &mut ConfigView) -> Option<[u32; ConfigSnapshot::WORDS]> {
+        match view.take_news()? {
+            News::Config(config) => Some(config.into_words()),
+            News::Gone => panic!("the device is there"),
+        }
+    }
+
     #[test]
     fn each_view_takes_a_configuration_once() {
         let mut shared = SharedConfig::allocate(&mut Heap).unwrap();
         // SAFETY: they are not used after the release.
         let mut views = [(); 2].map(|()| unsafe { shared.view() });
-        assert!(views[0].take_news().is_none());
+        assert_eq!(config(&mut views[0]), None);
         shared.publish(&ConfigSnapshot::from_words([1; _]));
         shared.publish(&ConfigSnapshot::from_words([2; _]));
         for view in &mut views {
             assert!(shared.is_seen_by(view));
-            assert_eq!(view.take_news().unwrap().into_words(), [2; _]);
-            assert!(view.take_news().is_none());
+            assert_eq!(config(view), Some([2; _]));
+            assert_eq!(config(view), None);
+        }
+        shared.device_gone();
+        for view in &mut views {
+            assert!(matches!(view.take_news(), Some(News::Gone)));
         }
         shared.release(&mut Heap);
     }
@@ -176,8 +209,7 @@ mod tests {
                     while last < rounds {
                         // In this order: the last configuration is there when it is over.
                         let is_over = over.load(Ordering::Acquire);
-                        if let Some(config) = view.take_news() {
-                            let words = config.into_words();
+                        if let Some(words) = config(&mut view) {
                             assert_eq!(words, [words[0]; _]);
                             assert!(words[0] > last, "none is older than the one before");
                             last = words[0];

@@ -72,6 +72,7 @@ prop_compose! {
             max_segment_bytes,
             max_request_bytes,
             flush: true,
+            barrier: false,
             lifetime: true,
             discard,
             write_zeroes: zeroes,

@@ -80,7 +80,7 @@ fn of_a_full_offer_the_documented_set_is_accepted() {
                 ..ModelConfig::modern()
             };
             let mut rig = Rig::<16>::new(config);
-            let expected = blk(SUPPORTED_BLK - BlkFeatures::ZONED - BlkFeatures::MQ)
+            let expected = blk(SUPPORTED_BLK - BlkFeatures::ZONED - BlkFeatures::MQ - BlkFeatures::BARRIER)
                 | Features::INDIRECT_DESC
                 | Features::EVENT_IDX
                 | Features::ACCESS_PLATFORM

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{
-    Hooked, Scatter, TestControl, TestDisk, TestQueue, every_ring, options, pattern, range, shut_down, start_queue,
-};
+use common::{Hooked, Scatter, TestControl, TestDisk, TestQueue, every_ring, pattern, range, shut_down, start_queue};
 use virtio_blk::proto::Sector;
-use virtio_blk::{IoError, Limits, Request, SubmitError};
+use virtio_blk::{DiskOptions, IoError, Limits, Request, SubmitError};
 use virtio_blk_model::{Limits as RangeLimits, Model, ModelConfig, ModelDma, feature};
-use virtio_core::{InterruptCauses, PollLimit};
+use virtio_core::{InterruptCauses, InterruptSource, PollLimit};
+
+const LINE: InterruptSource = InterruptSource::Line;
 
 fn release(dma: &mut ModelDma, buffer: Option<Scatter>) {
     if let Some(buffer) = buffer {
@@ -65,7 +65,7 @@ fn the_halves_do_what_the_whole_does() {
         assert_eq!(queue.in_flight(), 2);
         assert!(queue.notify());
         model.process(usize::MAX);
-        let causes = device.interrupt_causes();
+        let causes = device.interrupt_causes(LINE);
         assert_eq!(causes, InterruptCauses::USED_BUFFER);
         let mut tokens = Vec::new();
         let count = queue.drain(|completion| {
@@ -74,7 +74,7 @@ fn the_halves_do_what_the_whole_does() {
             release(&mut dma, completion.buffer);
         });
         assert_eq!((count, &tokens[..]), (Ok(2), &[1, 2][..]));
-        device.acknowledge_interrupt(causes);
+        device.acknowledge_interrupt(LINE, causes);
         assert!(!model.interrupt_line());
         assert_eq!(model.read_disk(4, 2), pattern(1, 1024));
 
@@ -87,9 +87,9 @@ fn the_halves_do_what_the_whole_does() {
         assert_eq!(queue.poll(|completion| assert_eq!(completion.token, 3)), Ok(1));
 
         model.resize(8);
-        assert_eq!(device.interrupt_causes(), InterruptCauses::CONFIG_CHANGE);
+        assert_eq!(device.interrupt_causes(LINE), InterruptCauses::CONFIG_CHANGE);
         device.refresh_config().unwrap();
-        device.acknowledge_interrupt(InterruptCauses::CONFIG_CHANGE);
+        device.acknowledge_interrupt(LINE, InterruptCauses::CONFIG_CHANGE);
         assert!(queue.refresh_limits());
         let rejected = queue.submit(Request::write_zeroes(range(8, 1), false, 4)).unwrap_err();
         assert_eq!(rejected.error, SubmitError::OutOfRange { capacity: Sector(8) });
@@ -190,8 +190,8 @@ fn queue_control_half_and_device_on_a_thread_each() {
             scope.spawn(|| {
                 while !over.load(Ordering::Acquire) {
                     if model.interrupt_line() {
-                        let causes = device.interrupt_causes();
-                        device.acknowledge_interrupt(causes);
+                        let causes = device.interrupt_causes(LINE);
+                        device.acknowledge_interrupt(LINE, causes);
                         wakeups.fetch_add(1, Ordering::Release);
                     }
                     thread::yield_now();
@@ -257,9 +257,11 @@ fn a_reset_in_time_takes_only_so_many_reads() {
     };
     let model = Model::new(config);
     let transport = virtio_mmio::probe(Hooked::new(model.registers())).device().unwrap();
-    let options = options(|it| it.reset_limit = PollLimit(4));
-    let disk = TestDisk::<16>::start(transport, &mut model.dma(), &options).unwrap();
-    assert!(disk.shut_down(&mut model.dma(), |_| unreachable!()).is_ok());
+    let disk = TestDisk::<16>::start(transport, &mut model.dma(), &DiskOptions::default(), &mut PollLimit(3)).unwrap();
+    assert!(
+        disk.shut_down(&mut model.dma(), &mut PollLimit(3), |_| unreachable!())
+            .is_ok()
+    );
     assert_eq!(model.allocations(), 0);
     model.assert_clean();
 }

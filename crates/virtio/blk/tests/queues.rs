@@ -15,7 +15,7 @@ use virtio_blk::{
 };
 use virtio_blk_model::faults::{Fault, RequestInfo, Verdict};
 use virtio_blk_model::{Model, ModelConfig, feature};
-use virtio_core::{DeviceStatus, Dma, DmaError, QueueIndex, QueueSetupError};
+use virtio_core::{DeviceStatus, Dma, DmaError, PollLimit, QueueIndex, QueueSetupError};
 
 /// A device with so many queues.
 fn with_queues(queues: u16, config: ModelConfig) -> ModelConfig {
@@ -43,7 +43,14 @@ fn start<const Q: usize>(
     dma: &mut impl Dma,
     places: &mut Places<Q>,
 ) -> Result<TestControl, StartError<TestTransport>> {
-    DeviceControl::start(transport, dma, &DiskOptions::default(), Vectors::NONE, places)
+    DeviceControl::start(
+        transport,
+        dma,
+        &DiskOptions::default(),
+        Vectors::NONE,
+        &mut PollLimit::default(),
+        places,
+    )
 }
 
 fn write(model: &Model, sector: u64) -> Request<Scatter, u32> {
@@ -301,7 +308,7 @@ fn a_foreign_queue_is_given_back_untouched() {
     foreign.submit(Request::flush(7)).unwrap();
     foreign.notify();
 
-    let mut reset = control.shut_down().unwrap();
+    let mut reset = control.shut_down(&mut PollLimit::default()).unwrap();
     let answer = reset.release(foreign, &mut devices[0].dma(), |_| unreachable!());
     let mut foreign = answer.unwrap_err().0;
     assert_eq!((reset.missing(), foreign.in_flight()), (2, 1));
@@ -335,7 +342,7 @@ fn a_device_goes_on_without_a_queue_that_was_dropped() {
     late.submit(write(&model, 9)).unwrap();
     queues[1].submit(write(&model, 8)).unwrap();
     drop(queues.pop());
-    let mut reset = control.shut_down().unwrap();
+    let mut reset = control.shut_down(&mut PollLimit::default()).unwrap();
     for queue in queues {
         reset.release(queue, &mut model.dma(), |_| unreachable!()).unwrap();
     }
@@ -351,7 +358,7 @@ fn a_device_goes_on_without_a_queue_that_was_dropped() {
     let control = start(transport, &mut model.dma(), &mut places).unwrap();
     let mut queues: Vec<_> = places.into_iter().flatten().collect();
     works(&model, &mut queues[2], 4);
-    let mut reset = control.shut_down().unwrap();
+    let mut reset = control.shut_down(&mut PollLimit::default()).unwrap();
     let late = reset.release(late, &mut model.dma(), |_| unreachable!()).unwrap_err().0;
     assert_eq!(late.in_flight(), 1);
     for queue in queues {
@@ -370,7 +377,7 @@ fn a_reset_that_does_not_end_keeps_the_device() {
     let control = start(transport, &mut model.dma(), &mut places).unwrap();
     let held = model.allocations();
     registers.hook(|access| (access == Access::Read(register::STATUS)).then_some(4));
-    let (_, control) = control.shut_down().map(|_| ()).unwrap_err();
+    let (_, control) = control.shut_down(&mut PollLimit::default()).map(|_| ()).unwrap_err();
     assert_eq!(model.allocations(), held);
     registers.unhook();
     shut_down(&model, control, places.into_iter().flatten());

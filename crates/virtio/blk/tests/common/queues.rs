@@ -2,7 +2,7 @@
 
 use virtio_blk::{Completion, DeviceControl, DeviceQueue, DiskOptions, QueueCounters, Vectors};
 use virtio_blk_model::Model;
-use virtio_core::Transport;
+use virtio_core::{PollLimit, Transport};
 
 use super::{Rig, Scatter, TestTransport};
 
@@ -14,7 +14,9 @@ pub(crate) fn start_queues<const N: usize, const Q: usize>(model: &Model) -> (Te
     let mut places = [const { None }; Q];
     let options = DiskOptions::default();
     let transport = Rig::<N>::probe(model);
-    let control = DeviceControl::start(transport, &mut model.dma(), &options, Vectors::NONE, &mut places).unwrap();
+    let wait = &mut PollLimit::default();
+    let control =
+        DeviceControl::start(transport, &mut model.dma(), &options, Vectors::NONE, wait, &mut places).unwrap();
     (control, places.into_iter().flatten().collect())
 }
 
@@ -31,7 +33,10 @@ pub(crate) fn shut_down<T: Transport, const N: usize>(
     queues: impl IntoIterator<Item = DeviceQueue<T, Scatter, u32, N>>,
 ) -> (Vec<Completion<Scatter, u32>>, Vec<QueueCounters>) {
     let (mut dma, mut back) = (model.dma(), Vec::new());
-    let mut reset = control.shut_down().map_err(|(error, _)| error).unwrap();
+    let mut reset = control
+        .shut_down(&mut PollLimit::default())
+        .map_err(|(error, _)| error)
+        .unwrap();
     let release = |queue| {
         reset
             .release(queue, &mut dma, |completion| back.push(completion))
