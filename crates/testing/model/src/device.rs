@@ -9,6 +9,7 @@ use crate::arena::{Arena, Memory};
 use crate::config::ModelConfig;
 use crate::disk::Disk;
 use crate::faults::{Fault, NoFaults, StartFault};
+use crate::pci::{Function, Vectors};
 use crate::ring::Ring;
 use crate::violation::Log;
 use crate::wire::{feature, status};
@@ -121,6 +122,8 @@ pub(crate) struct Device {
 
     pub(crate) disk: Disk,
     pub(crate) zones: ZoneTable,
+    /// The function that the device is, on a PCI bus.
+    pub(crate) pci: Option<Box<Function>>,
 }
 
 impl Device {
@@ -159,6 +162,7 @@ impl Device {
             shuffle: 0,
             disk: Disk::default(),
             zones: ZoneTable::new(&config),
+            pci: None,
             config,
         };
         device.clear();
@@ -182,6 +186,9 @@ impl Device {
         self.queues.clear();
         let count = usize::from(self.config.queues);
         self.queues.resize_with(count, DeviceQueue::default);
+        if let Some(function) = &mut self.pci {
+            function.vectors.forget();
+        }
     }
 
     pub(crate) fn has(&self, status: u32) -> bool {
@@ -199,10 +206,33 @@ impl Device {
 
     /// Sends a notification, unless the device is not live (`INIT-V-02`).
     pub(crate) fn interrupt(&mut self, causes: u32) {
-        if self.has(status::DRIVER_OK) {
-            self.counters.interrupts += 1;
-            self.interrupt |= causes;
+        if !self.has(status::DRIVER_OK) {
+            return;
         }
+        self.counters.interrupts += 1;
+        match self.vectors() {
+            Some(vectors) if causes & CONFIG_CHANGE != 0 => vectors.fire(vectors.config),
+            Some(_) => (),
+            None => self.interrupt |= causes,
+        }
+    }
+
+    /// Sends a notification of used buffers.
+    pub(crate) fn interrupt_for(&mut self, queue: u16) {
+        match self.vectors() {
+            Some(vectors) => {
+                let vector = vectors.queues[usize::from(queue)];
+                vectors.fire(vector);
+                self.counters.interrupts += 1;
+            }
+            None => self.interrupt(USED_BUFFER),
+        }
+    }
+
+    /// The vectors, if interrupts are sent by them and the device can send.
+    fn vectors(&mut self) -> Option<&mut Vectors> {
+        let function = self.pci.as_mut()?;
+        function.vectors.is_on().then_some(&mut function.vectors)
     }
 
     /// Asks for a reset (`INIT-V-03`).

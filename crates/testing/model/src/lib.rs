@@ -9,6 +9,7 @@ mod execute;
 pub mod faults;
 mod model;
 mod negotiation;
+mod pci;
 mod queue;
 mod registers;
 mod request;
@@ -26,6 +27,7 @@ pub use config::{
 pub use device::DeviceCounters;
 pub use faults::StartFault;
 pub use model::{Model, ModelDma, ModelDoorbell, ModelRegisters};
+pub use pci::{ModelBar, ModelBarDoorbell, ModelFunction, PciForm};
 pub use violation::Violation;
 pub use wire::feature;
 pub use zones::ZoneFailure;

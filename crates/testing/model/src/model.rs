@@ -15,15 +15,15 @@ use crate::violation::Violation;
 use crate::wire::SECTOR;
 use crate::zones::ZoneFailure;
 
-struct Shared {
+pub(crate) struct Shared {
     device: Mutex<Device>,
     /// Signalled at every doorbell write.
-    rung: Condvar,
+    pub(crate) rung: Condvar,
 }
 
 impl Shared {
     /// The device. A test that panicked elsewhere must not hide its message behind another panic here.
-    fn lock(&self) -> MutexGuard<'_, Device> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Device> {
         self.device.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -33,7 +33,7 @@ impl Shared {
 /// Clones are handles to the same device, and may be used from several threads: the driver in one, the device in
 /// another.
 #[derive(Clone)]
-pub struct Model(Arc<Shared>);
+pub struct Model(pub(crate) Arc<Shared>);
 
 impl Model {
     /// A device that was just powered on. Its disk reads as zeroes.

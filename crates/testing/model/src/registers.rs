@@ -2,6 +2,8 @@
 //!
 //! Offsets are numbers here, because they are what is being checked: the lists are the specification's, not the driver's.
 
+use std::fmt;
+
 use virtio_bindings::virtio_mmio::VIRTIO_MMIO_CONFIG as CONFIG;
 
 use crate::device::Device;
@@ -44,18 +46,23 @@ impl Device {
         self.note_probe(offset, true);
         // A reset that takes long can be asked for again, and an interrupt that comes meanwhile acknowledged.
         let legal = offset == 0x070 && value == 0 || offset == 0x064;
-        let over = self.reset_seen && !self.reset_ignored;
-        if self.was_reset && !over && !legal {
-            let what = format_args!("register {offset:#x} written before the reset was seen to be over");
-            self.log.report("INIT-D-05", what);
-            // Once is enough.
-            self.reset_seen = true;
-            self.reset_ignored = false;
-        }
+        self.note_write(legal, format_args!("register {offset:#x}"));
         if offset >= CONFIG {
             self.write_config(offset - CONFIG, width, value);
         } else if self.allowed(offset, width, true) {
             self.write_register(offset, value);
+        }
+    }
+
+    /// A write to `what`, which may be `legal` before a reset was seen to be over.
+    pub(crate) fn note_write(&mut self, legal: bool, what: impl fmt::Display) {
+        let over = self.reset_seen && !self.reset_ignored;
+        if self.was_reset && !over && !legal {
+            let what = format_args!("{what} written before the reset was seen to be over");
+            self.log.report("INIT-D-05", what);
+            // Once is enough.
+            self.reset_seen = true;
+            self.reset_ignored = false;
         }
     }
 
@@ -100,7 +107,7 @@ impl Device {
         false
     }
 
-    fn read_register(&mut self, offset: u32) -> u32 {
+    pub(crate) fn read_register(&mut self, offset: u32) -> u32 {
         match offset {
             0x000 => u32::from_le_bytes(*b"virt"),
             0x004 => 2 - u32::from(self.config.is_legacy()),
@@ -117,7 +124,7 @@ impl Device {
         }
     }
 
-    fn write_register(&mut self, offset: u32, value: u32) {
+    pub(crate) fn write_register(&mut self, offset: u32, value: u32) {
         match offset {
             0x014 => self.offered_word = Some(value),
             0x020 => self.write_accepted(value),
@@ -139,7 +146,7 @@ impl Device {
         space::fields(&self.config, self.capacity, self.writeback, zones_hidden)
     }
 
-    fn read_config(&mut self, offset: u32, width: u32) -> u32 {
+    pub(crate) fn read_config(&mut self, offset: u32, width: u32) -> u32 {
         let fields = self.space();
         if let Some((id, what)) = space::fault(&fields, &self.config, offset, width) {
             self.log.report(id, what);
@@ -160,7 +167,7 @@ impl Device {
         u32::from_le_bytes(bytes)
     }
 
-    fn write_config(&mut self, offset: u32, width: u32, value: u32) {
+    pub(crate) fn write_config(&mut self, offset: u32, width: u32, value: u32) {
         if let Some((id, what)) = space::fault(&self.space(), &self.config, offset, width) {
             return self.log.report(id, what);
         }

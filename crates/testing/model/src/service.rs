@@ -2,7 +2,7 @@
 
 use crate::chain::ChainRules;
 use crate::config::{CompletionOrder, Notifications, Service, UsedLength};
-use crate::device::{Device, USED_BUFFER};
+use crate::device::Device;
 use crate::faults::{Completion, Interrupt, RequestInfo, Verdict};
 use crate::ring::{Ring, Taken};
 use crate::wire::status::{DRIVER_OK, FAILED, NEEDS_RESET};
@@ -85,7 +85,7 @@ impl Device {
     /// Works on the ring of each queue outside of it, so that the rest of the device can be used meanwhile. Nothing is done
     /// if the device does not work.
     fn each_ring(&mut self, mut work: impl FnMut(&mut Self, &mut Ring) -> usize) -> usize {
-        let works = self.has(DRIVER_OK) && !self.has(NEEDS_RESET) && self.reset_reads == 0;
+        let works = self.has(DRIVER_OK) && !self.has(NEEDS_RESET) && self.reset_reads == 0 && self.masters_the_bus();
         let count = if works { self.queues.len() } else { 0 };
         let mut total = 0;
         for index in 0..count {
@@ -277,7 +277,7 @@ impl Device {
     fn tell(&mut self, ring: &mut Ring, how: Interrupt) {
         let wanted = ring.driver_wants_interrupt();
         if how == Interrupt::Always || how == Interrupt::AsAsked && wanted {
-            self.interrupt(USED_BUFFER);
+            self.interrupt_for(ring.index);
         }
     }
 
@@ -292,6 +292,9 @@ impl Device {
     }
 
     pub(crate) fn exposes(&self, start: u64, len: u64) -> bool {
+        if !self.masters_the_bus() {
+            return false;
+        }
         let overlaps = |addr: u64, bytes: u64| addr < start + len && start < addr.saturating_add(bytes);
         // Until the driver sees the end of a reset, the device may use everything.
         let resetting = self.was_reset && !self.reset_seen;

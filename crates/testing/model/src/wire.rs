@@ -66,6 +66,7 @@ pub mod feature {
     pub const RING_PACKED: u64 = 1 << 34;
     pub const IN_ORDER: u64 = 1 << 35;
     pub const NOTIFICATION_DATA: u64 = 1 << 38;
+    pub const NOTIF_CONFIG_DATA: u64 = 1 << 39;
     pub const RING_RESET: u64 = 1 << 40;
     pub const SUSPEND: u64 = 1 << 43;
 }

@@ -85,7 +85,35 @@ pub struct QueueSetup {
     pub vector: Option<InterruptVector>,
 }
 
-/// Where the CPU sees the three parts of a queue, for transports whose device is told so: one in another process of the same
+impl QueueSetup {
+    /// The page that the queue starts at, in units of `page_bytes`, if the device will find its three parts where the driver
+    /// put them.
+    ///
+    /// A legacy device is only told that page, the size and the alignment, and works out the rest (`LEG-D-08`, `LEG-D-09`): the
+    /// driver area follows the descriptors, the device area starts at the next multiple of the alignment.
+    pub fn legacy_page(&self, page_bytes: u32) -> Option<u32> {
+        let size = u64::from(self.size.get());
+        let align = u64::from(self.legacy_align);
+        let page_bytes = u64::from(page_bytes);
+        if !align.is_power_of_two() || !page_bytes.is_power_of_two() {
+            return None;
+        }
+        let available = self.descriptor_table.checked_add(16 * size)?;
+        let end = available.checked_add(6 + 2 * size)?;
+        let used = end.get().checked_next_multiple_of(align)?;
+        let agreed = self.descriptor_table.is_aligned_to(page_bytes)
+            // Alignment counts from the start of the queue, which must therefore have it itself.
+            && self.descriptor_table.is_aligned_to(align)
+            && self.driver_area == available
+            && self.device_area.get() == used
+            && self.device_area.is_aligned_to(4);
+        let page = u32::try_from(self.descriptor_table.get() / page_bytes).ok()?;
+        // Page 0 would read as "not in use".
+        (agreed && page != 0).then_some(page)
+    }
+}
+
+/// Where the CPU sees the same three parts of a queue, for transports whose device is told so: one in another process of the same
 /// machine translates these addresses itself (vhost-user).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -118,6 +146,12 @@ pub enum QueueSetupError {
     /// The transport has no such interrupt vector, or the device refused it.
     #[error("the interrupt vector was refused")]
     VectorRefused,
+    /// The device takes this many descriptors and no fewer (legacy PCI).
+    #[error("the size of the queue is fixed")]
+    SizeFixed,
+    /// The doorbell of the queue does not lie where the device has its doorbells.
+    #[error("the doorbell of the queue is out of reach")]
+    NoDoorbell,
     /// The device did not take the queue into use.
     #[error("the device did not take the queue into use")]
     NotReady,

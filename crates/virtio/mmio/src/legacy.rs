@@ -22,7 +22,9 @@ pub(crate) unsafe fn enable_queue<A: RegisterAccess>(
     queue: QueueIndex,
     setup: &QueueSetup,
 ) -> Result<(), QueueSetupError> {
-    let page = page_number(setup).ok_or(QueueSetupError::BadAddress)?;
+    let page = setup
+        .legacy_page(LEGACY_PAGE_BYTES)
+        .ok_or(QueueSetupError::BadAddress)?;
     // Once before any queue would do; nothing forbids to repeat it, and there is no earlier moment that is certain to
     // come after the reset (`LEG-N-06`).
     // SAFETY: neither tells the device of memory. No other queue is told by page number at this moment, since the transport is
@@ -61,29 +63,4 @@ pub(crate) fn max_queue_size<A: RegisterAccess>(access: &mut A, queue: QueueInde
         return Ok(0);
     }
     answered(access, QUEUE_SIZE_MAX.read(access))
-}
-
-/// The page a queue starts at, if the device will find its three parts where the driver put them.
-///
-/// The device is only told one page number, the size and the alignment, and works out the rest (`LEG-D-08`,
-/// `LEG-D-09`): the driver area follows the descriptors, the device area starts at the next multiple of the
-/// alignment.
-fn page_number(setup: &QueueSetup) -> Option<u32> {
-    let size = u64::from(setup.size.get());
-    let align = u64::from(setup.legacy_align);
-    if !align.is_power_of_two() {
-        return None;
-    }
-    let available = setup.descriptor_table.checked_add(16 * size)?;
-    let end = available.checked_add(6 + 2 * size)?;
-    let used = end.get().checked_next_multiple_of(align)?;
-    let agreed = setup.descriptor_table.is_aligned_to(u64::from(LEGACY_PAGE_BYTES))
-        // Alignment counts from the start of the queue, which must therefore have it itself.
-        && setup.descriptor_table.is_aligned_to(align)
-        && setup.driver_area == available
-        && setup.device_area.get() == used
-        && setup.device_area.is_aligned_to(4);
-    let page = u32::try_from(setup.descriptor_table.get() / u64::from(LEGACY_PAGE_BYTES)).ok()?;
-    // Page 0 would read as "not in use".
-    (agreed && page != 0).then_some(page)
 }
