@@ -11,6 +11,8 @@ use crate::mmio;
 use crate::source::{Source, Trigger};
 
 const DOMAIN_CONFIG: usize = 0;
+/// Reads as the lines, raised or not.
+const INPUTS: usize = 0x1D00;
 const CLEAR_ENABLES: usize = 0x1F00;
 const SET_PENDING_NUMBER: usize = 0x1CDC;
 const SET_ENABLE_NUMBER: usize = 0x1EDC;
@@ -27,7 +29,12 @@ const CLAIM: usize = 0x1C;
 const INTERRUPTS_ON: u32 = 1 << 8;
 const DELIVER_MESSAGES: u32 = 1 << 2;
 
+/// Source modes.
 const INACTIVE: u32 = 0;
+const RISING_EDGE: u32 = 4;
+const FALLING_EDGE: u32 = 5;
+const LEVEL_HIGH: u32 = 6;
+const LEVEL_LOW: u32 = 7;
 
 /// The priority of all sources; the threshold is off.
 const PRIORITY: u32 = 1;
@@ -39,18 +46,18 @@ const CLAIMED_SHIFT: u32 = 16;
 
 /// Where interrupts of a source go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target(u32);
+pub(crate) struct Target(u32);
 
 impl Target {
     /// The interrupt of this number in the interrupt file with this hart index.
-    pub const fn message(hart_index: u32, id: u32) -> Self {
+    pub(crate) const fn message(hart_index: u32, id: u32) -> Self {
         Self(hart_index << HART_INDEX_SHIFT | id)
     }
 }
 
 /// An APLIC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Aplic {
+pub(crate) struct Aplic {
     base: usize,
     size_bytes: usize,
     source_count: u32,
@@ -62,7 +69,7 @@ impl Aplic {
     /// # Safety
     ///
     /// `registers` is the register block of an APLIC of S-mode, mapped one to one, and no other code drives it.
-    pub unsafe fn new(registers: PhysRange, source_count: u32) -> Option<Self> {
+    pub(crate) unsafe fn new(registers: PhysRange, source_count: u32) -> Option<Self> {
         let base = mmio::base_of(registers, 4)?;
         let size_bytes = usize::try_from(registers.size_bytes).ok()?;
         (size_bytes >= DELIVERY_BASE).then_some(Self {
@@ -83,7 +90,7 @@ impl Aplic {
     }
 
     /// Brings the controller into a known state, with no source active. It sends messages, or else delivers directly.
-    pub fn reset(&self, sends_messages: bool) {
+    pub(crate) fn reset(&self, sends_messages: bool) {
         self.register(DOMAIN_CONFIG).write(0);
         for number in 0..=self.source_count {
             if number.is_multiple_of(32) {
@@ -98,22 +105,22 @@ impl Aplic {
     }
 
     /// Whether the controller has this source.
-    pub const fn has(&self, source: Source) -> bool {
+    pub(crate) const fn has(&self, source: Source) -> bool {
         source.number() <= self.source_count
     }
 
     /// Number of sources.
-    pub const fn source_count(&self) -> u32 {
+    pub(crate) const fn source_count(&self) -> u32 {
         self.source_count
     }
 
     /// Lets the source interrupt its target.
-    pub fn enable(&self, source: Source, target: Target) {
+    pub(crate) fn enable(&self, source: Source, target: Target) {
         let mode = match source.trigger() {
-            Trigger::RisingEdge => 4,
-            Trigger::FallingEdge => 5,
-            Trigger::LevelHigh => 6,
-            Trigger::LevelLow => 7,
+            Trigger::RisingEdge => RISING_EDGE,
+            Trigger::FallingEdge => FALLING_EDGE,
+            Trigger::LevelHigh => LEVEL_HIGH,
+            Trigger::LevelLow => LEVEL_LOW,
         };
         self.of_source(DOMAIN_CONFIG, source).write(mode);
         self.of_source(TARGETS, source).write(target.0);
@@ -121,23 +128,31 @@ impl Aplic {
     }
 
     /// Cuts the source off. Its enable bit has no effect then.
-    pub fn disable(&self, source: Source) {
+    pub(crate) fn disable(&self, source: Source) {
         self.of_source(DOMAIN_CONFIG, source).write(INACTIVE);
     }
 
     /// Keeps the source quiet. A line that is raised meanwhile interrupts once unmasked.
-    pub fn mask(&self, source: Source) {
+    pub(crate) fn mask(&self, source: Source) {
         self.register(CLEAR_ENABLE_NUMBER).write(source.number());
     }
 
     /// Ends [`mask`](Self::mask).
-    pub fn unmask(&self, source: Source) {
+    pub(crate) fn unmask(&self, source: Source) {
         self.register(SET_ENABLE_NUMBER).write(source.number());
+    }
+
+    /// Whether a source is pending although its line is not raised any more. By the specification such a source is not pending; QEMU
+    /// forgets to look, so each interrupt would come twice.
+    fn is_stale(&self, source: Source) -> bool {
+        let is_level = matches!(self.of_source(DOMAIN_CONFIG, source).read(), LEVEL_HIGH | LEVEL_LOW);
+        let word = || self.register(INPUTS + source.number() as usize / 32 * 4).read();
+        is_level && word() >> (source.number() % 32) & 1 == 0
     }
 
     /// Has a line that is still raised send its message again. A message was sent when the line was raised, and no other would
     /// follow. Does nothing to a line that is not raised ("Interrupt delivery by MSI", level-sensitive sources).
-    pub fn look_again(&self, source: Source) {
+    pub(crate) fn look_again(&self, source: Source) {
         if source.trigger().is_level() {
             self.register(SET_PENDING_NUMBER).write(source.number());
         }
@@ -146,14 +161,14 @@ impl Aplic {
 
 /// The control of direct delivery to one hart.
 #[derive(Clone, Copy, Debug)]
-pub struct Delivery {
+pub(crate) struct Delivery {
     aplic: Aplic,
     index: u32,
 }
 
 impl Delivery {
     /// The delivery control of that index; `None` if its registers lie outside of the block.
-    pub fn new(aplic: Aplic, index: u32) -> Option<Self> {
+    pub(crate) fn new(aplic: Aplic, index: u32) -> Option<Self> {
         let end = (index as usize + 1)
             .checked_mul(DELIVERY_STRIDE)?
             .checked_add(DELIVERY_BASE)?;
@@ -167,25 +182,32 @@ impl Delivery {
     }
 
     /// Lets interrupts through to the hart.
-    pub fn reset(&self) {
+    pub(crate) fn reset(&self) {
         self.register(FORCE).write(0);
         self.register(THRESHOLD).write(0);
         self.register(DELIVERY_ENABLE).write(1);
     }
 
     /// Where sources have to go to come out here.
-    pub const fn target(&self) -> Target {
+    pub(crate) const fn target(&self) -> Target {
         Target(self.index << HART_INDEX_SHIFT | PRIORITY)
     }
 
     /// The controller.
-    pub const fn aplic(&self) -> &Aplic {
+    pub(crate) const fn aplic(&self) -> &Aplic {
         &self.aplic
     }
 
     /// Takes the pending source of highest priority, or `None` if there is none.
-    pub fn claim(&self) -> Option<Source> {
-        Source::new(self.register(CLAIM).read() >> CLAIMED_SHIFT)
+    pub(crate) fn claim(&self) -> Option<Source> {
+        // A stale source is not pending any more once it is claimed.
+        for _ in 0..self.aplic.source_count {
+            let source = Source::new(self.register(CLAIM).read() >> CLAIMED_SHIFT)?;
+            if !self.aplic.is_stale(source) {
+                return Some(source);
+            }
+        }
+        None
     }
 }
 
@@ -224,6 +246,19 @@ mod tests {
         delivery.reset();
         assert_eq!(word(0x4040), 1);
         assert_eq!(delivery.claim(), None);
+        let set = |offset: usize, value: u32| {
+            // SAFETY: an element of the vector, at an address that was exposed.
+            unsafe { core::ptr::with_exposed_provenance_mut::<u32>(aplic.base + offset).write_volatile(value) };
+        };
+        // Claimed without end, as no hardware does: with its line raised, without, and as an edge.
+        set(0x405C, 33 << 16 | 1);
+        aplic.enable(source, delivery.target());
+        set(0x1D04, 2);
+        assert_eq!(delivery.claim(), Some(source));
+        set(0x1D04, !2);
+        assert_eq!(delivery.claim(), None, "stale");
+        set(33 * 4, RISING_EDGE);
+        assert_eq!(delivery.claim(), Some(source));
         for (sends_messages, config) in [(false, 0x100), (true, 0x104)] {
             aplic.enable(source, delivery.target());
             aplic.reset(sends_messages);

@@ -1,9 +1,20 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), no_std)]
 
+#[cfg(any(target_arch = "riscv64", test))]
+#[cfg_attr(
+    not(target_arch = "riscv64"),
+    allow(dead_code, unused_imports, reason = "tested on a host, used on the target")
+)]
 mod aplic;
 mod memory;
 mod mmio;
+#[cfg(any(target_arch = "riscv64", test))]
+#[cfg_attr(
+    not(target_arch = "riscv64"),
+    allow(dead_code, unused_imports, reason = "tested on a host, used on the target")
+)]
+mod pci;
 mod plic;
 mod source;
 #[cfg(not(target_arch = "riscv64"))]
@@ -17,7 +28,6 @@ mod error;
 #[cfg(target_arch = "riscv64")]
 mod uart;
 
-pub use aplic::{Aplic, Delivery, Target};
 pub use memory::largest_gap;
 pub use plic::Plic;
 pub use source::{Source, Trigger};
@@ -33,12 +43,15 @@ pub use arch::{
     interrupts::Interrupts,
     layout::image_bounds,
     messages::Message,
+    pci::{Pci, UnassignedPci},
     power,
     start::Boot,
     trap::trap_name,
 };
 #[cfg(target_arch = "riscv64")]
 pub use error::BoardError;
+#[cfg(any(target_arch = "riscv64", test))]
+pub use pci::{Assigned, Ecam, Slot, SlotEvents};
 
 #[cfg(all(target_arch = "riscv64", feature = "defmt"))]
 pub use arch::defmt_logger as defmt_channel;

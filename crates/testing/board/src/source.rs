@@ -27,7 +27,7 @@ impl Trigger {
     }
 
     /// Whether the line keeps its level until the device has been served.
-    pub(crate) const fn is_level(self) -> bool {
+    pub const fn is_level(self) -> bool {
         matches!(self, Self::LevelHigh | Self::LevelLow)
     }
 }

@@ -10,6 +10,7 @@ use super::harts::{HartInfo, Harts};
 use super::interrupts::Interrupts;
 use super::layout::{image_bounds, stack_bounds};
 use super::local_controller::LocalController;
+use super::pci::UnassignedPci;
 use super::start::Boot;
 use super::{console, controllers, counters, power};
 use crate::error::{BoardError, node};
@@ -37,6 +38,8 @@ pub struct Board {
     /// The controller of [`interrupts`](Self::interrupts): what `interrupt.parent` of a device must be for its number to
     /// be a source there.
     pub interrupt_parent: Controller,
+    /// The PCI bus, if there is one. Its functions have no addresses yet.
+    pub pci: Option<UnassignedPci>,
     /// The other harts: they can be started.
     pub harts: Harts,
     /// The largest free part of RAM after the image: nothing else uses it, and devices see it at the same addresses.
@@ -80,6 +83,8 @@ impl Board {
             timebase,
             interrupts: Interrupts::install(controllers),
             interrupt_parent,
+            // SAFETY: the tree describes this machine, nothing is translated, and there is one board.
+            pci: unsafe { UnassignedPci::find(&tree) }?,
             // SAFETY: the memory was free, and is cut off from what is free now.
             harts: unsafe { Harts::install(harts, stacks) },
             free_memory,

@@ -16,6 +16,7 @@ pub(crate) mod layout;
 mod local_controller;
 mod lock;
 pub(crate) mod messages;
+pub(crate) mod pci;
 pub mod power;
 #[cfg(feature = "defmt")]
 mod semihosting;
