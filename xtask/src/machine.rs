@@ -142,7 +142,7 @@ impl Machine<'_> {
             machine += ",memory-backend=memory";
         }
         add("-machine", machine);
-        add("-smp", args.hardware.smp.to_string());
+        add("-smp", args.hardware.harts().to_string());
         add("-m", args.memory.clone());
         if shared {
             let size = bytes(&args.memory);

@@ -72,6 +72,7 @@ const CASES: &[Case] = &[
     ("qemu --bare --aia msi", 2, "[possible values: none, aplic, aplic-imsic]"),
     ("qemu --bare --queues 9", 2, "9 is not in 1..=8"),
     ("qemu --bare --queues 0", 2, "0 is not in 1..=8"),
+    ("qemu --bare --queues 4 --smp 2", 2, "--queues 4: each needs a hart, and --smp 2 makes fewer"),
     ("qemu --bare --vectors 2", 2, "only disks on the PCI bus have vectors"),
     ("qemu --bare --bus pci-transitional --legacy", 2, "--legacy: a disk on pci-transitional has both interfaces"),
     ("qemu --bare --bus mmio,pci --disk disk", 2, "--disk is about one disk, and --bus makes 2"),

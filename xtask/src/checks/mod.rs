@@ -1,7 +1,8 @@
 //! `cargo xtask test`: every check of the workspace, by name.
 //!
 //! [`cargo`] asks cargo about the code, [`mod@bench`] holds the driver to its budget, [`command_line`] makes the mistakes a user may
-//! make, [`minimal`] measures and runs the smallest user of the driver, [`matrix`] boots the bare image in every combination,
+//! make, [`minimal`] measures and runs the smallest user of the driver, [`matrix`] boots the bare image in every combination of
+//! features, [`hardware`] on every kind of hardware,
 //! [`service`] and [`loader`] put the MINIX service to the test, [`foreign`] does both on devices that behave as others than
 //! QEMU's do, [`machines`] boots both on unusual machines and disks, [`miri`] looks for undefined behaviour, [`runner`] runs and
 //! prints them. [`boot`] is the vocabulary of all that boot.
@@ -12,11 +13,13 @@ mod cargo;
 mod check;
 mod command_line;
 mod foreign;
+mod hardware;
 mod loader;
 mod machines;
 mod matrix;
 mod minimal;
 mod miri;
+mod pairs;
 mod runner;
 mod service;
 
@@ -40,6 +43,7 @@ fn all(workspace: &Workspace) -> Vec<Check> {
     checks.extend(minimal::checks());
     checks.extend(machines::checks());
     checks.extend(matrix::checks());
+    checks.extend(hardware::checks());
     checks.extend(service::checks());
     checks.extend(foreign::checks());
     checks

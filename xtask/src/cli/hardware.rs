@@ -85,7 +85,7 @@ pub(crate) struct Hardware {
     )]
     pub(crate) buses: Vec<Bus>,
 
-    /// Queues of each disk, spread over the harts, with --bare.
+    /// Queues of each disk, each for a hart of its own, with --bare.
     #[arg(long, requires = "bare", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST)))]
     pub(crate) queues: u16,
 
@@ -98,12 +98,17 @@ pub(crate) struct Hardware {
     #[arg(long, requires = "bare", value_enum, value_name = "KIND", default_value = "none")]
     pub(crate) aia: Aia,
 
-    /// Number of harts, with --bare.
-    #[arg(long, requires = "bare", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST)))]
-    pub(crate) smp: u16,
+    /// Number of harts, with --bare [default: one for each queue].
+    #[arg(long, requires = "bare", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST)))]
+    smp: Option<u16>,
 }
 
 impl Hardware {
+    /// Number of harts.
+    pub(crate) fn harts(&self) -> u16 {
+        self.smp.unwrap_or(self.queues)
+    }
+
     /// Whether there is a disk on the PCI bus.
     pub(crate) fn has_pci(&self) -> bool {
         self.buses.iter().any(|bus| *bus != Bus::Mmio)
@@ -113,6 +118,12 @@ impl Hardware {
     pub(super) fn contradiction(&self, legacy: bool) -> Option<String> {
         if self.buses.len() > usize::from(MOST) {
             return Some(format!("--bus: {MOST} disks at most"));
+        }
+        let (queues, harts) = (self.queues, self.harts());
+        if queues > harts {
+            return Some(format!(
+                "--queues {queues}: each needs a hart, and --smp {harts} makes fewer"
+            ));
         }
         if legacy && self.buses.contains(&Bus::PciTransitional) {
             return Some(

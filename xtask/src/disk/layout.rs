@@ -83,7 +83,7 @@ impl Recipe {
             Recipe::Bare { number } => Layout {
                 sectors: small,
                 partitions: vec![(LINUX, range(2048, 32_768)), (MINIX, range(34_816, 96_256))],
-                seed: Some(0x6d69_6e69_785f_3634 + u64::from(number)),
+                seed: Some(0x6d69_6e69_785f_3634 ^ u64::from(number) << 32),
                 scratch: vec![range(65_536, 16_384)],
                 // The table and what follows, the start of each partition, the end of the disk.
                 samples: vec![

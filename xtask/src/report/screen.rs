@@ -501,6 +501,7 @@ fn transport(device: &Device<'_>) -> String {
     };
     let interrupts = match device.vectors {
         0 => "interrupts by its line".to_owned(),
+        1 => "one vector".to_owned(),
         vectors => format!("{vectors} vectors"),
     };
     format!("virtio-pci block device, {interface}, {interrupts}")

@@ -42,7 +42,7 @@ pub struct Interrupt {
 }
 
 impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
-    /// Brings a device up; see [`DeviceControl::start`].
+    /// Brings a device up whose interrupts come over a line, or that is polled; see [`DeviceControl::start`].
     ///
     /// # Errors
     ///
@@ -53,8 +53,24 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
         options: &DiskOptions,
         wait: &mut dyn Wait,
     ) -> Result<Self, StartError<T>> {
+        Self::start_with_vectors(transport, dma, options, Vectors::NONE, wait)
+    }
+
+    /// Brings a device up whose queue and configuration have interrupt vectors, which the transport has set up; see
+    /// [`DeviceControl::start`].
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`].
+    pub fn start_with_vectors(
+        transport: T,
+        dma: &mut impl Dma,
+        options: &DiskOptions,
+        vectors: Vectors<'_>,
+        wait: &mut dyn Wait,
+    ) -> Result<Self, StartError<T>> {
         let (mut control, mut place) = (DeviceControl::new(transport, options), None);
-        let started = control.bring_up(dma, options, N, Vectors::NONE, wait, &mut place);
+        let started = control.bring_up(dma, options, N, vectors, wait, &mut place);
         match started.and(place.ok_or(InitError::NoQueue)) {
             Ok(parts) => Ok(Self {
                 queue: RequestQueue::new(parts),

@@ -4,15 +4,19 @@
 //! |---|---|
 //! | `run` | the course of a run |
 //! | `buffer` | the data of all requests |
+//! | `routes` | where the interrupts of a disk go |
 //! | `session` | uses the disk: submitting, waiting with a limit, starting over |
 //! | `describe` | describes the disk |
 //! | `selftest`, `scratch` | tests it, and reports the writes |
+//! | `load` | uses all queues of the disk on all harts at once |
 //! | `shell` | takes commands from a person |
 //!
 //! What it shares with other images is in `bare-image`.
 
 mod buffer;
 mod describe;
+mod load;
+mod routes;
 mod run;
 mod scratch;
 mod selftest;

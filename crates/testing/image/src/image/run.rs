@@ -1,23 +1,25 @@
 //! The course of a run.
 
 use alloc::format;
+use core::num::NonZeroU16;
 
+use bare_image::disks::Found;
 use bare_image::report::{FAILED, leave, record, stop};
-use bare_image::windows::Found;
-use bare_image::{memory, windows};
+use bare_image::{disks, memory};
 use board_qemu_virt::{Board, Boot, defmt_channel, println};
 use guest_protocol::Record;
 use image_blk::options::BootOptions;
 use virtio_blk::InitError;
 use virtio_core::QueueSize;
 
+use super::load::Load;
 use super::scratch::Scratch;
-use super::session::{CAPACITY, Session, Waiting};
+use super::session::{CAPACITY, Failure, Session};
 use super::{describe, selftest, shell};
 
 /// Runs the image.
 pub(crate) fn main(boot: Boot) -> ! {
-    let board = match Board::take(boot) {
+    let mut board = match Board::take(boot) {
         Ok(board) => board,
         Err(error) => stop("boot", "bad-board", &error),
     };
@@ -39,15 +41,13 @@ pub(crate) fn main(boot: Boot) -> ! {
         }
     );
     defmt::info!("image-blk {=str}", env!("CARGO_PKG_VERSION"));
-    let disks = windows::find_disks(&board, usize::MAX);
-    if disks.is_empty() {
+    let (found, _pci) = disks::find(&mut board);
+    if found.is_empty() {
         stop("probe", "no-block-device", &"no VirtIO block device was found");
     }
     let mut tally = selftest::Tally::default();
-    for found in disks {
-        let mut session = start(&board, &options, found);
-        describe::device(&mut session);
-        test(&mut session, &options, &mut tally);
+    for disk in found {
+        work_on(&board, &options, disk, &mut tally);
     }
     let selftest::Tally {
         passed,
@@ -62,11 +62,33 @@ pub(crate) fn main(boot: Boot) -> ! {
     leave(if failed == 0 { 0 } else { FAILED })
 }
 
+/// All that is done with a disk.
+fn work_on(board: &Board, options: &BootOptions, disk: Found, tally: &mut selftest::Tally) {
+    let mut session = start(board, options, disk);
+    describe::device(&mut session);
+    let mut scratch = Scratch::new(options.scratch, &session.limits());
+    test(&mut session, &mut scratch, options, tally);
+    let disk = match session.into_found(board) {
+        Ok(disk) => disk,
+        Err(failure) => stop("run", "no-restart", &failure),
+    };
+    let load = Load {
+        board,
+        disk,
+        options: driver_options(options),
+        polls: options.poll,
+        queues: options.queues.map_or(1, NonZeroU16::get),
+        seconds: options.load.unwrap_or(0),
+        area: scratch.rest(),
+    };
+    tally.add("load", load.run());
+    tally.add("memory", selftest::all_memory_is_back());
+}
+
 /// Brings a disk up.
-fn start(board: &Board, options: &BootOptions, found: Found) -> Session {
-    let source = found.source.filter(|_| !options.poll);
-    if source.is_none() && !options.poll {
-        let reason = match found.foreign_controller {
+fn start(board: &Board, options: &BootOptions, disk: Found) -> Session {
+    if disk.line.is_none() && disk.table.is_none() && !options.poll {
+        let reason = match disk.foreign_controller {
             Some(name) => format!(
                 "the interrupt of the disk goes to {name}, which does not deliver to hart {}",
                 board.hart_id
@@ -75,19 +97,14 @@ fn start(board: &Board, options: &BootOptions, found: Found) -> Session {
         };
         stop("init", "no-interrupt", &format!("{reason}; --poll works"));
     }
-    let waiting = Waiting {
-        timebase: board.timebase,
-        interrupts: board.interrupts,
-        source,
-    };
-    match Session::start(found.transport, driver_options(options), waiting) {
+    match Session::start(board, disk, driver_options(options), options.poll) {
         Ok(session) => session,
         Err(error) => stop("init", kind(&error), &format!("the disk does not come up: {error}")),
     }
 }
 
 /// Tests a disk, or hands it to a person, and shuts it down.
-fn test(session: &mut Session, options: &BootOptions, tally: &mut selftest::Tally) {
+fn test(session: &mut Session, scratch: &mut Scratch, options: &BootOptions, tally: &mut selftest::Tally) {
     let limits = session.limits();
     if limits.capacity.get() < limits.block_sectors() {
         let reason = format!(
@@ -99,10 +116,9 @@ fn test(session: &mut Session, options: &BootOptions, tally: &mut selftest::Tall
     if options.shell {
         shell::run(session);
     }
-    let mut scratch = Scratch::new(options.scratch, &limits);
     let mut context = selftest::Context {
         session,
-        scratch: &mut scratch,
+        scratch,
         digests: &options.digests,
     };
     selftest::run(&mut context, tally);
@@ -134,12 +150,12 @@ fn driver_options(options: &BootOptions) -> virtio_blk::DiskOptions {
 }
 
 /// The error as one word for the host.
-fn kind(error: &InitError) -> &'static str {
-    match error {
-        InitError::NotBlock(_) => "not-a-block-device",
-        InitError::Handshake(_) => "handshake-failed",
-        InitError::QueueTooSmall { .. } => "queue-too-small",
-        InitError::Dma(_) => "no-memory",
+fn kind(failure: &Failure) -> &'static str {
+    match failure.downcast_ref() {
+        Some(InitError::NotBlock(_)) => "not-a-block-device",
+        Some(InitError::Handshake(_)) => "handshake-failed",
+        Some(InitError::QueueTooSmall { .. }) => "queue-too-small",
+        Some(InitError::Dma(_)) => "no-memory",
         _ => "no-disk",
     }
 }

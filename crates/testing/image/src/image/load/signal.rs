@@ -1,0 +1,166 @@
+//! How a worker learns of completions: it polls, or a vector or a line interrupts its hart, or the hart that is interrupted by what
+//! queues share tells it.
+
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use bare_image::disks::Transport;
+use board_qemu_virt::{Interrupts, Source, Ticks, Timebase, counters};
+use virtio_blk::{DeviceControl, DeviceFault};
+use virtio_core::InterruptSource;
+
+use super::worker::Queue;
+use crate::image::session::{Completion, Failure};
+
+/// How often a hart looks whether another one was interrupted for it.
+const LOOK_MICROS: u64 = 50;
+
+/// Counts the interrupts that one hart takes for several.
+pub(super) type Bell = AtomicU32;
+
+/// See the [module](self).
+pub(super) enum Signal {
+    Polled,
+    /// An interrupt comes to the hart of the worker.
+    Taken(Taken),
+    /// An interrupt comes to another hart, which rings.
+    Told(Told),
+}
+
+/// An interrupt of this hart.
+pub(super) struct Taken {
+    pub(super) interrupts: Interrupts,
+    pub(super) source: Source,
+    pub(super) timebase: Timebase,
+    /// How often it came.
+    pub(super) count: u64,
+    /// Rung for those who share it.
+    pub(super) bell: Option<&'static Bell>,
+    /// Whom to ask for the causes: a line has several. A vector of a queue has one.
+    pub(super) control: Option<Box<DeviceControl<Transport>>>,
+}
+
+/// An interrupt of another hart.
+pub(super) struct Told {
+    pub(super) interrupts: Interrupts,
+    pub(super) timebase: Timebase,
+    pub(super) bell: &'static Bell,
+    pub(super) heard: u32,
+    /// How often it rang.
+    pub(super) count: u64,
+}
+
+impl Signal {
+    /// Begins: from now on the first completion interrupts.
+    pub(super) fn start(&mut self, queue: &mut Queue) -> Result<(), Failure> {
+        match self {
+            Self::Polled => return Ok(()),
+            Self::Taken(taken) => {
+                if !taken.interrupts.enable(taken.source) {
+                    return Err("the interrupt controller has no such source".into());
+                }
+            }
+            Self::Told(told) => told.heard = told.bell.load(Ordering::Acquire),
+        }
+        queue.drain(|_| ())?;
+        Ok(())
+    }
+
+    /// Looks once for completions, where polling; otherwise waits for an interrupt first.
+    pub(super) fn wait(
+        &mut self,
+        queue: &mut Queue,
+        deadline: Ticks,
+        each: impl FnMut(Completion),
+    ) -> Result<(), Failure> {
+        let came = match self {
+            Self::Polled => {
+                queue.poll(each)?;
+                counters::now() < deadline
+            }
+            Self::Taken(taken) => taken.wait(queue, deadline, each)?,
+            Self::Told(told) => {
+                let came = told.wait(deadline);
+                queue.drain(each)?;
+                came
+            }
+        };
+        if came {
+            Ok(())
+        } else {
+            Err("no completion came in time".into())
+        }
+    }
+
+    /// How many interrupts there were.
+    pub(super) fn count(&self) -> u64 {
+        match self {
+            Self::Polled => 0,
+            Self::Taken(taken) => taken.count,
+            Self::Told(told) => told.count,
+        }
+    }
+}
+
+impl Taken {
+    /// Whether the interrupt came before the deadline.
+    fn wait(&mut self, queue: &mut Queue, deadline: Ticks, each: impl FnMut(Completion)) -> Result<bool, DeviceFault> {
+        if !self.interrupts.wait(self.source, deadline) {
+            return Ok(false);
+        }
+        self.follow_up();
+        let outcome = queue.drain(each);
+        self.interrupts.unmask(self.source);
+        outcome.map(|_| true)
+    }
+
+    /// Serves the interrupt for the others that share it, until `is_over`.
+    pub(super) fn serve(&mut self, mut is_over: impl FnMut() -> bool) {
+        while !is_over() {
+            let look = counters::now().after(self.timebase.ticks_from_micros(20 * LOOK_MICROS));
+            if self.interrupts.wait(self.source, look) {
+                self.follow_up();
+                self.interrupts.unmask(self.source);
+            }
+        }
+    }
+
+    /// Counts an interrupt that came, acknowledges it, and tells the others. All look at their queues afterwards, so a cause that comes
+    /// in between is not lost.
+    fn follow_up(&mut self) {
+        self.count += 1;
+        if let Some(control) = &mut self.control {
+            let causes = control.interrupt_causes(InterruptSource::Line);
+            control.acknowledge_interrupt(InterruptSource::Line, causes);
+        }
+        if let Some(bell) = self.bell {
+            bell.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Ends: what came last is counted, and nothing comes any more.
+    pub(super) fn stop(&mut self) {
+        self.interrupts.disable(self.source);
+        self.count += u64::from(self.interrupts.take(self.source));
+    }
+}
+
+impl Told {
+    /// Whether it rang before the deadline.
+    fn wait(&mut self, deadline: Ticks) -> bool {
+        loop {
+            let rung = self.bell.load(Ordering::Acquire);
+            if rung != self.heard {
+                self.count += u64::from(rung.wrapping_sub(self.heard));
+                self.heard = rung;
+                return true;
+            }
+            let now = counters::now();
+            if now >= deadline {
+                return false;
+            }
+            self.interrupts
+                .sleep_until(now.after(self.timebase.ticks_from_micros(LOOK_MICROS)));
+        }
+    }
+}
