@@ -3,7 +3,7 @@
 
 use guest_protocol::{Device, Record};
 
-use super::boot::{Run, expect, passes, same};
+use super::boot::{Run, Variant, expect, passes, same};
 use super::check::{Check, Verdict};
 use super::pairs;
 use crate::report::records;
@@ -52,8 +52,62 @@ fn rows() -> Vec<Row> {
     pairs::cover(&all)
 }
 
+/// What the pairs do not reach: name, flags, and what must be seen.
+const VARIANTS: [Variant; 7] = [
+    // Fewer vectors than queues.
+    (
+        "vectors-2",
+        "--bus pci --aia aplic-imsic --queues 4 --vectors 2",
+        |run| vectors(run, &[1; 4]),
+    ),
+    (
+        "vectors-1",
+        "--bus pci --aia aplic-imsic --queues 4 --vectors 1",
+        |run| vectors(run, &[0; 4]),
+    ),
+    // Several disks, on both buses.
+    (
+        "mixed",
+        "--bus mmio,pci,mmio,pci-transitional --aia aplic-imsic --queues 2",
+        |run| run.changed_disks(4),
+    ),
+    ("mixed/plic", "--bus pci,mmio --legacy", |run| run.changed_disks(2)),
+    // More harts than queues.
+    (
+        "smp-8",
+        "--bus pci --aia aplic-imsic --queues 2 --smp 8 --memory 256M",
+        |_| Ok(()),
+    ),
+    // A device of another implementation.
+    (
+        "foreign/storage-daemon",
+        "--bus pci --aia aplic-imsic --queues 2 --foreign storage-daemon",
+        |run| vectors(run, &[1, 2]),
+    ),
+    ("load", "--bus pci --aia aplic-imsic --queues 4 --load 4", |run| {
+        vectors(run, &[1, 2, 3, 4])
+    }),
+];
+
 pub(super) fn checks() -> Vec<Check> {
-    rows().into_iter().map(check).collect()
+    let mut checks: Vec<Check> = rows().into_iter().map(check).collect();
+    let variants = VARIANTS.into_iter();
+    checks.extend(
+        variants.map(|(name, flags, expectation)| {
+            passes(&format!("hardware/{name}"), format!("--bare {flags}"), expectation)
+        }),
+    );
+    checks
+}
+
+/// The queues have these vectors.
+fn vectors(run: &Run, wanted: &[u32]) -> Verdict {
+    let found = records!(run.report.guest, Record::Queue { vector, .. } => vector.unwrap_or(u32::MAX));
+    let found: Vec<u32> = found.collect();
+    expect(
+        found == wanted,
+        &format!("the queues have the vectors {found:?}, wanted {wanted:?}"),
+    )
 }
 
 fn check([interface, way, controller, queues]: Row) -> Check {

@@ -89,6 +89,7 @@ impl Worker {
             self.done.seed = None;
             self.phase(Phase::Write, seed)?;
             self.done.seed = Some(seed);
+            self.flush()?;
             self.phase(Phase::Read, seed)?;
             if counters::now() >= deadline {
                 break;
@@ -124,6 +125,27 @@ impl Worker {
             self.queue.notify();
             in_flight -= self.collect(phase, seed, &mut free)?;
         }
+        Ok(())
+    }
+
+    /// Makes what was written durable. A device without a flush has no cache to flush.
+    fn flush(&mut self) -> Result<(), Failure> {
+        if !self.queue.limits().flush {
+            return Ok(());
+        }
+        let deadline = counters::now().after(self.timebase.ticks_from_millis(TIMEOUT_MILLIS));
+        self.queue
+            .submit(Request::flush(0))
+            .map_err(|rejected| rejected.error)?;
+        self.done.submitted += 1;
+        self.queue.notify();
+        let mut done = None;
+        while done.is_none() {
+            self.signal
+                .wait(&mut self.queue, deadline, |completion| done = Some(completion))?;
+        }
+        self.done.completed += 1;
+        done.ok_or("no completion")?.result?;
         Ok(())
     }
 
