@@ -19,7 +19,7 @@ pub(crate) const GDB_PORT: u16 = 1234;
 /// QEMU's name of the disk that is removed.
 pub(crate) const DISK: &str = "disk";
 /// And of the slot that it is in.
-const SLOT: &str = "slot";
+const SLOT: &str = "slot0";
 
 /// Everything that decides the command line.
 #[derive(Clone, Copy, Debug)]
@@ -142,7 +142,7 @@ impl Machine<'_> {
             machine += ",memory-backend=memory";
         }
         add("-machine", machine);
-        add("-smp", args.hardware.harts().to_string());
+        add("-smp", args.hardware.harts(args.remove.is_some()).to_string());
         add("-m", args.memory.clone());
         if shared {
             let size = bytes(&args.memory);

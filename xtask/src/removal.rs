@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use guest_protocol::Record;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cli::Removal;
 use crate::foreign::Backend;
@@ -19,8 +19,8 @@ pub(crate) struct Remover {
     kind: Removal,
     /// Where QEMU serves its machine protocol.
     socket: PathBuf,
-    /// The disk as it is added again.
-    device: Value,
+    /// The disk as it is added again: the value of its `-device` option.
+    device: String,
     /// The removal, once it has begun.
     work: Option<JoinHandle<Result<()>>>,
 }
@@ -32,7 +32,7 @@ impl Remover {
         Some(Remover {
             kind,
             socket: machine.qmp_socket()?.to_owned(),
-            device: properties(&machine.device(0)),
+            device: machine.device(0),
             work: None,
         })
     }
@@ -46,8 +46,8 @@ impl Remover {
         if self.kind == Removal::Killed {
             backends.iter_mut().for_each(Backend::kill);
         }
-        let (kind, socket, device) = (self.kind, self.socket.clone(), self.device.take());
-        self.work = Some(thread::spawn(move || remove(kind, &socket, device)));
+        let (kind, socket, device) = (self.kind, self.socket.clone(), self.device.clone());
+        self.work = Some(thread::spawn(move || remove(kind, &socket, &device)));
     }
 
     /// Whether the disk was removed, and added again where that belongs to it.
@@ -57,7 +57,7 @@ impl Remover {
     }
 }
 
-fn remove(kind: Removal, socket: &Path, device: Value) -> Result<()> {
+fn remove(kind: Removal, socket: &Path, device: &str) -> Result<()> {
     match kind {
         Removal::Killed => Ok(()),
         Removal::Surprise => {
@@ -69,39 +69,14 @@ fn remove(kind: Removal, socket: &Path, device: Value) -> Result<()> {
             qmp.command("device_del", json!({ "id": DISK }))?;
             // The guest has let it go.
             qmp.event("DEVICE_DELETED")?;
-            qmp.command("device_add", device).map(drop)
+            // The value as a person types it: `device_add` of the machine protocol wants each part with its type.
+            let line = json!({ "command-line": format!("device_add {device}") });
+            let answer = qmp.command("human-monitor-command", line)?;
+            // This command has no errors of its own.
+            match answer.as_str().map(str::trim) {
+                Some("") => Ok(()),
+                other => bail!("QEMU refuses device_add: {}", other.unwrap_or_default()),
+            }
         }
-    }
-}
-
-/// A value of a `-device` option as `device_add` takes it.
-fn properties(option: &str) -> Value {
-    let mut parts = option.split(',');
-    let driver = parts.next().unwrap_or_default();
-    let mut properties = serde_json::Map::new();
-    properties.insert("driver".to_owned(), json!(driver));
-    for (name, value) in parts.filter_map(|part| part.split_once('=')) {
-        let value = match (value, value.parse::<u64>()) {
-            ("on", _) => json!(true),
-            ("off", _) => json!(false),
-            (_, Ok(number)) => json!(number),
-            (text, Err(_)) => json!(text),
-        };
-        properties.insert(name.to_owned(), value);
-    }
-    properties.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_option_becomes_the_arguments_of_a_command() {
-        let option = "virtio-blk-pci,drive=d0,num-queues=2,disable-legacy=on,event_idx=off";
-        let expected = json!({
-            "driver": "virtio-blk-pci", "drive": "d0", "num-queues": 2, "disable-legacy": true, "event_idx": false
-        });
-        assert_eq!(properties(option), expected);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`cargo`] asks cargo about the code, [`mod@bench`] holds the driver to its budget, [`command_line`] makes the mistakes a user may
 //! make, [`minimal`] measures and runs the smallest user of the driver, [`matrix`] boots the bare image in every combination of
-//! features, [`hardware`] on every kind of hardware,
+//! features, [`hardware`] on every kind of hardware, [`removal`] takes the disk away,
 //! [`service`] and [`loader`] put the MINIX service to the test, [`foreign`] does both on devices that behave as others than
 //! QEMU's do, [`machines`] boots both on unusual machines and disks, [`miri`] looks for undefined behaviour, [`runner`] runs and
 //! prints them. [`boot`] is the vocabulary of all that boot.
@@ -20,6 +20,7 @@ mod matrix;
 mod minimal;
 mod miri;
 mod pairs;
+mod removal;
 mod runner;
 mod service;
 
@@ -44,6 +45,7 @@ fn all(workspace: &Workspace) -> Vec<Check> {
     checks.extend(machines::checks());
     checks.extend(matrix::checks());
     checks.extend(hardware::checks());
+    checks.extend(removal::checks());
     checks.extend(service::checks());
     checks.extend(foreign::checks());
     checks

@@ -104,9 +104,9 @@ pub(crate) struct Hardware {
 }
 
 impl Hardware {
-    /// Number of harts.
-    pub(crate) fn harts(&self) -> u16 {
-        self.smp.unwrap_or(self.queues)
+    /// Number of harts. One more than queues where the boot hart has no queue.
+    pub(crate) fn harts(&self, boot_hart_watches: bool) -> u16 {
+        self.smp.unwrap_or(self.queues + u16::from(boot_hart_watches))
     }
 
     /// Whether there is a disk on the PCI bus.
@@ -115,14 +115,19 @@ impl Hardware {
     }
 
     /// Why these options make no sense together, in one line that names them, where clap does not say it.
-    pub(super) fn contradiction(&self, legacy: bool) -> Option<String> {
+    pub(super) fn contradiction(&self, legacy: bool, boot_hart_watches: bool) -> Option<String> {
         if self.buses.len() > usize::from(MOST) {
             return Some(format!("--bus: {MOST} disks at most"));
         }
-        let (queues, harts) = (self.queues, self.harts());
+        let (queues, harts) = (self.queues, self.harts(boot_hart_watches));
         if queues > harts {
             return Some(format!(
                 "--queues {queues}: each needs a hart, and --smp {harts} makes fewer"
+            ));
+        }
+        if boot_hart_watches && queues == harts {
+            return Some(format!(
+                "--remove: one hart watches the disk, and --smp {harts} leaves none for a queue"
             ));
         }
         if legacy && self.buses.contains(&Bus::PciTransitional) {

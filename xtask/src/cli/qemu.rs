@@ -196,7 +196,7 @@ impl QemuArgs {
         if (self.rounds.is_some() || self.seed.is_some()) && !scenario.is_some_and(Name::kills) {
             return Some("--rounds and --seed need --kill-during-io, or --scenario kills or slow-kills".to_owned());
         }
-        if let Some(line) = self.hardware.contradiction(self.legacy) {
+        if let Some(line) = self.hardware.contradiction(self.legacy, self.remove.is_some()) {
             return Some(line);
         }
         let disks = self.hardware.buses.len();

@@ -9,6 +9,7 @@
 //! | `describe` | describes the disk |
 //! | `selftest`, `scratch` | tests it, and reports the writes |
 //! | `load` | uses all queues of the disk on all harts at once |
+//! | `removal` | uses it until it is gone |
 //! | `shell` | takes commands from a person |
 //!
 //! What it shares with other images is in `bare-image`.
@@ -16,6 +17,7 @@
 mod buffer;
 mod describe;
 mod load;
+mod removal;
 mod routes;
 mod run;
 mod scratch;

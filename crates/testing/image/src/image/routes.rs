@@ -116,4 +116,11 @@ impl Routes {
         }
         Ok(())
     }
+
+    /// Gives the messages of a device back that is gone, or will not be used again.
+    pub(crate) fn forget(self, board: &Board) {
+        self.messages
+            .into_iter()
+            .for_each(|message| board.interrupts.free_message(message));
+    }
 }

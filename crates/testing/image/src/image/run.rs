@@ -6,13 +6,14 @@ use core::num::NonZeroU16;
 use bare_image::disks::Found;
 use bare_image::report::{FAILED, leave, record, stop};
 use bare_image::{disks, memory};
-use board_qemu_virt::{Board, Boot, defmt_channel, println};
+use board_qemu_virt::{Board, Boot, Pci, defmt_channel, println};
 use guest_protocol::Record;
 use image_blk::options::BootOptions;
 use virtio_blk::InitError;
 use virtio_core::QueueSize;
 
 use super::load::Load;
+use super::removal::{Removed, nothing_acknowledged_is_lost};
 use super::scratch::Scratch;
 use super::session::{CAPACITY, Failure, Session};
 use super::{describe, selftest, shell};
@@ -41,13 +42,13 @@ pub(crate) fn main(boot: Boot) -> ! {
         }
     );
     defmt::info!("image-blk {=str}", env!("CARGO_PKG_VERSION"));
-    let (found, _pci) = disks::find(&mut board);
+    let (found, mut pci) = disks::find(&mut board);
     if found.is_empty() {
         stop("probe", "no-block-device", &"no VirtIO block device was found");
     }
     let mut tally = selftest::Tally::default();
     for disk in found {
-        work_on(&board, &options, disk, &mut tally);
+        work_on(&board, pci.as_mut(), &options, disk, &mut tally);
     }
     let selftest::Tally {
         passed,
@@ -63,25 +64,45 @@ pub(crate) fn main(boot: Boot) -> ! {
 }
 
 /// All that is done with a disk.
-fn work_on(board: &Board, options: &BootOptions, disk: Found, tally: &mut selftest::Tally) {
+fn work_on(board: &Board, pci: Option<&mut Pci>, options: &BootOptions, disk: Found, tally: &mut selftest::Tally) {
     let mut session = start(board, options, disk);
     describe::device(&mut session);
     let mut scratch = Scratch::new(options.scratch, &session.limits());
     test(&mut session, &mut scratch, options, tally);
-    let disk = match session.into_found(board) {
-        Ok(disk) => disk,
-        Err(failure) => stop("run", "no-restart", &failure),
-    };
-    let load = Load {
+    let area = scratch.rest();
+    let load = |session: Session| Load {
         board,
-        disk,
+        disk: match session.into_found(board) {
+            Ok(disk) => disk,
+            Err(failure) => stop("run", "no-restart", &failure),
+        },
         options: driver_options(options),
         polls: options.poll,
         queues: options.queues.map_or(1, NonZeroU16::get),
         seconds: options.load.unwrap_or(0),
-        area: scratch.rest(),
+        area,
     };
-    tally.add("load", load.run());
+    match options.remove {
+        None => tally.add("load", load(session).run()),
+        Some(kind) => {
+            let removed = Removed { board, pci, kind }.run(load(session));
+            let (outcome, found) = match removed {
+                Ok(removed) => removed,
+                Err(failure) => return tally.add("removal", Err(failure)),
+            };
+            tally.add(
+                "removal",
+                Ok(format!("{} requests were given back", outcome.given_back)),
+            );
+            if let Some(disk) = found {
+                let mut session = start(board, options, disk);
+                describe::device(&mut session);
+                tally.add("back-again", nothing_acknowledged_is_lost(&mut session, &outcome));
+                tally.shut_down(&mut session);
+                tally.add("load", load(session).run());
+            }
+        }
+    }
     tally.add("memory", selftest::all_memory_is_back());
 }
 

@@ -25,7 +25,6 @@ pub(super) struct Shift {
     pub(super) worker: Worker,
     /// What the marks of the hart are made of.
     pub(super) seed: u64,
-    pub(super) deadline: Ticks,
     /// What went wrong. Failures themselves stay on their hart.
     pub(super) trouble: Option<String>,
 }
@@ -39,38 +38,47 @@ static AT_WORK: AtomicUsize = AtomicUsize::new(0);
 
 impl Shift {
     fn run(&mut self) {
-        if let Err(failure) = self.worker.run(self.seed, self.deadline) {
+        if let Err(failure) = self.worker.run(self.seed) {
             self.trouble = Some(failure.to_string());
         }
         AT_WORK.fetch_sub(1, Ordering::AcqRel);
         if let Signal::Taken(taken) = &mut self.worker.signal {
             // What others share goes on being served.
             if taken.bell.is_some() {
-                taken.serve(|| AT_WORK.load(Ordering::Acquire) == 0);
+                taken.serve_while(is_at_work);
             }
             taken.stop();
         }
     }
 }
 
-/// Has every hart do its shift, that of the first on this hart, and returns them when all are done.
-pub(super) fn work(harts: Harts, timebase: Timebase, shifts: Vec<Box<Shift>>) -> Result<Vec<Box<Shift>>, Failure> {
+/// Has every hart do its shift, and this hart its own and what is `besides`. Returns the shifts when all are done.
+pub(super) fn work(
+    harts: Harts,
+    timebase: Timebase,
+    shifts: Vec<Box<Shift>>,
+    besides: impl FnOnce() -> Result<(), Failure>,
+) -> Result<Vec<Box<Shift>>, Failure> {
     AT_WORK.store(shifts.len(), Ordering::Release);
-    let mut shifts = shifts.into_iter();
-    let mut own = shifts.next().ok_or("there is no work")?;
+    let (mut own, others): (Vec<_>, Vec<_>) = shifts.into_iter().partition(|shift| shift.hart_id == harts.this());
     let mut running = Vec::new();
-    for (place, shift) in shifts.enumerate() {
+    for (place, shift) in others.into_iter().enumerate() {
         let hart_id = shift.hart_id;
         put(place, shift);
         running.push(harts.start(hart_id, on_hart, place)?);
     }
-    own.run();
-    let mut done = alloc::vec![own];
+    own.iter_mut().for_each(|shift| shift.run());
+    let outcome = besides();
     let deadline = counters::now().after(timebase.ticks_from_millis(END_MILLIS));
     for (place, hart) in running.iter().enumerate() {
-        done.push(ended(hart, place, deadline)?);
+        own.push(ended(hart, place, deadline)?);
     }
-    Ok(done)
+    outcome.map(|()| own)
+}
+
+/// Whether a hart is at work still.
+pub(super) fn is_at_work() -> bool {
+    AT_WORK.load(Ordering::Acquire) > 0
 }
 
 /// What a hart does when it is started.

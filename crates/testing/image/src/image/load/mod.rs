@@ -2,36 +2,43 @@
 //! and reads it back, while all others do the same. What queues, vectors and harts have counted goes to the host.
 
 mod crew;
+mod marks;
 mod signal;
+mod watch;
 mod worker;
 
 use alloc::boxed::Box;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicU32;
 
 use bare_image::disks::{Found, Transport};
 use bare_image::memory::DmaMemory;
 use bare_image::report::record;
-use board_qemu_virt::{Board, counters};
+use board_qemu_virt::{Board, Ecam, Slot, Source, Ticks, counters};
 use guest_protocol::{Record, pattern};
-use image_blk::options::SectorRange;
+use image_blk::options::{Removal, SectorRange};
 use virtio_blk::{DeviceControl, DiskOptions, IoError};
 use virtio_core::{PollLimit, QueueIndex};
 
 use super::routes::{Interrupt, Routes};
-use super::scratch;
 use super::selftest::{TestResult, skip};
 use super::session::Failure;
 use crew::{MOST_HARTS, Shift};
+use marks::Marks;
 use signal::{Bell, Signal, Taken, Told};
-use worker::{Queue, Worker, sectors_of_request};
+use watch::Watch;
+use worker::{End, Queue, Worker, sectors_of_request};
 
 /// Bells of what queues share, by the number of the vector; a line has the first.
 static BELLS: [Bell; MOST_HARTS + 1] = [const { AtomicU32::new(0) }; MOST_HARTS + 1];
 
 /// Sectors for each queue at least: that leaves a few requests, also of large blocks.
 const LEAST_SECTORS: u64 = 64;
+
+/// How long a reset may take.
+const RESET_MILLIS: u64 = 10_000;
 
 type Control = Box<DeviceControl<Transport>>;
 
@@ -49,17 +56,108 @@ pub(crate) struct Load<'a> {
     pub(crate) area: SectorRange,
 }
 
+/// Everything is started.
+struct Started {
+    control: Option<Control>,
+    routes: Routes,
+    shifts: Vec<Box<Shift>>,
+    /// Interrupts that all harts had claimed before.
+    claimed: u64,
+    began: Ticks,
+}
+
+/// What became of all requests, and what the disk holds.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) submitted: u64,
+    /// Requests that came back with an answer.
+    pub(crate) completed: u64,
+    /// Requests that came back without one, after the end of the device.
+    pub(crate) given_back: u64,
+    pub(crate) marks: Vec<Marks>,
+    /// What went wrong on a hart.
+    trouble: Option<String>,
+}
+
 impl Load<'_> {
     /// Does the load, and shuts the disk down. The text is for people.
     pub(crate) fn run(mut self) -> TestResult {
         if self.area.count < LEAST_SECTORS * u64::from(self.queues) {
             skip!("the region that may be written is too small");
         }
+        let deadline = counters::now().after(self.board.timebase.ticks_from_millis(u64::from(self.seconds) * 1000));
+        let mut started = self.begin(0, End::After(deadline))?;
+        let shifts = crew::work(self.board.harts, self.board.timebase, started.shifts, || Ok(()))?;
+        let micros = self.board.timebase.micros(counters::now().since(started.began));
+        let mut taken = self.config_changes(&started.routes);
+        for shift in &shifts {
+            taken += report(shift);
+        }
+        let claimed = self.board.interrupts.claimed() - started.claimed;
+        let outcome = self.end(started.control.take(), shifts)?;
+        record(Record::Loaded {
+            requests: outcome.completed,
+            micros,
+        });
+        started.routes.release(self.board, &mut self.disk)?;
+        if let Some(trouble) = outcome.trouble {
+            return Err(trouble.into());
+        }
+        let (requests, lost) = (outcome.completed, outcome.given_back);
+        if lost > 0 || taken != claimed {
+            return Err(
+                format!("{lost} requests did not complete; {taken} interrupts taken, {claimed} claimed").into(),
+            );
+        }
+        Ok(format!("{requests} requests, {claimed} interrupts"))
+    }
+
+    /// Does the load until the disk is gone, and returns what it left.
+    pub(crate) fn run_until_gone(mut self, kind: Removal, slot: Option<&mut Slot<Ecam>>) -> Result<Outcome, Failure> {
+        let mut started = self.begin(1, End::Gone)?;
+        let line = started
+            .routes
+            .queue(QueueIndex(0))
+            .and_then(|interrupt| match interrupt {
+                Interrupt::Line(source) => Some(self.taken(source, Some(&BELLS[0]), started.control.take())),
+                Interrupt::Vector(..) => None,
+            });
+        let mut watch = Watch {
+            board: self.board,
+            kind,
+            slot,
+            line,
+            control: started.control.take(),
+        };
+        let shifts = crew::work(self.board.harts, self.board.timebase, started.shifts, || watch.run())?;
+        let control = watch.line.and_then(|line| line.control).or(watch.control);
+        let outcome = self.end(control, shifts)?;
+        let Outcome {
+            submitted,
+            completed,
+            given_back,
+            ..
+        } = outcome;
+        record(Record::Removed {
+            submitted,
+            completed,
+            given_back,
+        });
+        started.routes.forget(self.board);
+        match outcome.trouble {
+            Some(trouble) => Err(trouble.into()),
+            None => Ok(outcome),
+        }
+    }
+
+    /// Starts the disk, with a shift for each queue, from the hart of this place on.
+    fn begin(&mut self, first_hart: usize, end: End) -> Result<Started, Failure> {
         let transport = self.disk.transport.take().ok_or("the disk is in use")?;
         let harts: Vec<usize> = self.board.harts.iter().map(|hart| hart.hart_id).collect();
         let harts = harts
-            .get(..self.queues.into())
-            .ok_or("there is no hart for each queue")?;
+            .get(first_hart..)
+            .and_then(|harts| harts.get(..self.queues.into()));
+        let harts = harts.ok_or("there is no hart for each queue")?;
         let routes = match self.polls {
             true => Routes::polled(),
             false => Routes::new(self.board, &mut self.disk, harts)?,
@@ -72,15 +170,18 @@ impl Load<'_> {
         if let Some(config) = self.config_alone(&routes) {
             self.board.interrupts.enable(config.source());
         }
+        let mut control = Some(control);
         let began = counters::now();
-        let (control, shifts) = self.shifts(control, queues, harts, &routes)?;
+        let shifts = self.shifts(&mut control, queues, harts, &routes, end)?;
         // What a run that hangs leaves there is not known.
-        shifts.iter().for_each(|shift| scratch::undefined(shift.worker.part));
-        let shifts = crew::work(self.board.harts, self.board.timebase, shifts)?;
-        let micros = self.board.timebase.micros(counters::now().since(began));
-        let done = self.finish(control, shifts, &routes, claimed, micros);
-        routes.release(self.board, &mut self.disk)?;
-        done
+        shifts.iter().for_each(|shift| shift.worker.marks.report());
+        Ok(Started {
+            control,
+            routes,
+            shifts,
+            claimed,
+            began,
+        })
     }
 
     fn start(&self, transport: Transport, routes: &Routes) -> Result<(Control, Vec<Queue>), Failure> {
@@ -97,152 +198,110 @@ impl Load<'_> {
         Ok((Box::new(control), queues.into_iter().flatten().collect()))
     }
 
-    /// The work of each hart. The control half goes to the hart that serves the line, if there is one, and comes back otherwise.
+    /// The work of each hart. Where the boot hart has a worker and the disk a line, the control half goes with it.
     fn shifts(
         &self,
-        control: Control,
+        control: &mut Option<Control>,
         queues: Vec<Queue>,
         harts: &[usize],
         routes: &Routes,
-    ) -> Result<(Option<Control>, Vec<Box<Shift>>), Failure> {
-        let sectors = sectors_of_request(control.limits().block_sectors());
-        let first = self.area.first.next_multiple_of(sectors);
-        let count = self.area.end().saturating_sub(first) / sectors / queues.len() as u64 * sectors;
-        let timebase = self.board.timebase;
-        let deadline = counters::now().after(timebase.ticks_from_millis(u64::from(self.seconds) * 1000));
-        let mut control = Some(control);
+        end: End,
+    ) -> Result<Vec<Box<Shift>>, Failure> {
         let mut shifts = Vec::new();
         for (number, (queue, hart_id)) in (0..).zip(queues.into_iter().zip(harts.iter().copied())) {
-            let signal = self.signal(QueueIndex(number), routes, &mut control);
+            let sectors = sectors_of_request(queue.limits().block_sectors());
+            let first = self.area.first.next_multiple_of(sectors);
+            let count = self.area.end().saturating_sub(first) / sectors / u64::from(self.queues) * sectors;
             let part = SectorRange {
                 first: first + u64::from(number) * count,
                 count,
             };
+            let signal = self.signal(QueueIndex(number), hart_id, routes, control);
             shifts.push(Box::new(Shift {
                 hart_id,
-                worker: Worker::new(queue, signal, part, timebase)?,
+                worker: Worker::new(queue, signal, part, end, self.board.timebase)?,
                 // Another one at each boot and for each hart.
                 seed: pattern::word(counters::now().0, number.into(), 0),
-                deadline,
                 trouble: None,
             }));
         }
-        Ok((control, shifts))
+        Ok(shifts)
     }
 
-    /// How a queue is told of completions. The first of several that share an interrupt takes it.
-    fn signal(&self, queue: QueueIndex, routes: &Routes, control: &mut Option<Control>) -> Signal {
-        let (interrupts, timebase) = (self.board.interrupts, self.board.timebase);
-        let Some(interrupt) = routes.queue(queue) else {
-            return Signal::Polled;
+    /// How a queue is told of completions. The first of several that share a vector takes it, and the boot hart the line.
+    fn signal(&self, queue: QueueIndex, hart_id: usize, routes: &Routes, control: &mut Option<Control>) -> Signal {
+        let (vector, source) = match routes.queue(queue) {
+            None => return Signal::Polled,
+            Some(Interrupt::Line(source)) => (None, source),
+            Some(Interrupt::Vector(vector, source)) => (Some(vector), source),
         };
-        let number = match interrupt {
-            Interrupt::Line(_) => 0,
-            Interrupt::Vector(vector, _) => usize::from(vector.0),
-        };
-        let bell = &BELLS[number];
-        let sharers = (0..self.queues).filter(|other| routes.queue(QueueIndex(*other)) == Some(interrupt));
+        let bell = &BELLS[vector.map_or(0, |vector| usize::from(vector.0))];
+        let sharers = (0..self.queues).filter(|other| routes.queue(QueueIndex(*other)) == routes.queue(queue));
         let sharers: Vec<u16> = sharers.collect();
-        if sharers.first() != Some(&queue.0) {
-            return Signal::Told(Told {
-                interrupts,
-                timebase,
-                bell,
-                heard: 0,
-                count: 0,
-            });
+        let is_shared = sharers.len() > 1;
+        let takes = match vector {
+            Some(_) => sharers.first() == Some(&queue.0),
+            None => hart_id == self.board.hart_id,
+        };
+        if takes {
+            let control = if vector.is_none() { control.take() } else { None };
+            return Signal::Taken(self.taken(source, is_shared.then_some(bell), control));
         }
-        Signal::Taken(Taken {
-            interrupts,
-            source: interrupt.source(),
-            timebase,
+        Signal::Told(Told {
+            interrupts: self.board.interrupts,
+            timebase: self.board.timebase,
+            bell,
+            heard: 0,
             count: 0,
-            bell: (sharers.len() > 1).then_some(bell),
-            control: match interrupt {
-                Interrupt::Line(_) => control.take(),
-                Interrupt::Vector(..) => None,
-            },
         })
     }
 
-    /// Shuts the device down, and reports.
-    fn finish(
-        &self,
-        mut control: Option<Control>,
-        shifts: Vec<Box<Shift>>,
-        routes: &Routes,
-        claimed: u64,
-        micros: u64,
-    ) -> TestResult {
-        let mut taken = self.config_changes(routes);
-        let mut ended = Vec::new();
-        for mut shift in shifts {
-            taken += Self::report(&mut shift, &mut control);
-            ended.push(shift);
+    fn taken(&self, source: Source, bell: Option<&'static Bell>, control: Option<Control>) -> Taken {
+        Taken {
+            interrupts: self.board.interrupts,
+            source,
+            timebase: self.board.timebase,
+            count: 0,
+            bell,
+            control,
         }
-        let claimed = self.board.interrupts.claimed() - claimed;
-        let control = control.ok_or("the control half is lost")?;
-        let mut reset = control
-            .shut_down(&mut PollLimit::default())
-            .map_err(|(error, _)| error)?;
-        let (mut requests, mut lost) = (0, 0);
-        let mut trouble = None;
-        for shift in ended {
+    }
+
+    /// Shuts the device down, takes all queues back, and reports what the disk holds.
+    fn end(&self, control: Option<Control>, mut shifts: Vec<Box<Shift>>) -> Result<Outcome, Failure> {
+        let of_line = shifts.iter_mut().find_map(|shift| match &mut shift.worker.signal {
+            Signal::Taken(taken) => taken.control.take(),
+            _ => None,
+        });
+        let control = control.or(of_line).ok_or("the control half is lost")?;
+        let limit = counters::now().after(self.board.timebase.ticks_from_millis(RESET_MILLIS));
+        let mut wait = || counters::now() < limit;
+        let mut reset = control.shut_down(&mut wait).map_err(|(error, _)| error)?;
+        let mut outcome = Outcome::default();
+        for shift in shifts {
             let Shift {
                 worker,
-                trouble: of_hart,
+                trouble,
                 hart_id,
                 ..
             } = *shift;
-            requests += worker.done.completed;
+            outcome.submitted += worker.submitted;
+            outcome.completed += worker.completed;
             let released = reset.release(worker.queue, &mut DmaMemory, |completion| {
-                lost += u64::from(completion.result == Err(IoError::Aborted));
+                let is_lost = completion.result == Err(IoError::Aborted);
+                outcome.given_back += u64::from(is_lost);
+                // It had finished when the device went. What it has written is not looked at any more.
+                outcome.completed += u64::from(!is_lost);
             });
             released.map_err(|_| "a queue does not belong to the device")?;
-            trouble = trouble.or(of_hart.map(|text| format!("hart {hart_id}: {text}")));
+            worker.marks.report();
+            outcome.marks.push(worker.marks);
+            let trouble = trouble.map(|text| format!("hart {hart_id}: {text}"));
+            outcome.trouble = outcome.trouble.take().or(trouble);
         }
         let finished = reset.finish(&mut DmaMemory);
         finished.map_err(|_| "not all queues came back")?;
-        record(Record::Loaded { requests, micros });
-        if let Some(trouble) = trouble {
-            return Err(trouble.into());
-        }
-        if lost > 0 || taken != claimed {
-            return Err(
-                format!("{lost} requests did not complete; {taken} interrupts taken, {claimed} claimed").into(),
-            );
-        }
-        Ok(format!("{requests} requests, {claimed} interrupts"))
-    }
-
-    /// Reports what a queue and its interrupt have counted. Returns how often that came.
-    fn report(shift: &mut Shift, control: &mut Option<Control>) -> u64 {
-        let Shift { hart_id, worker, .. } = shift;
-        let hart = *hart_id as u64;
-        let vector = worker.queue.vector().map(|vector| vector.0.into());
-        let counters = worker.queue.counters();
-        record(Record::Queue {
-            number: worker.queue.index().0.into(),
-            hart,
-            vector,
-            requests: worker.done.completed,
-            sent: counters.device_requests,
-            notifies: counters.notifies,
-            interrupts: worker.signal.count(),
-        });
-        if let Some(seed) = worker.done.seed {
-            scratch::wrote(worker.part, seed);
-        }
-        let Signal::Taken(taken) = &mut worker.signal else {
-            return 0;
-        };
-        *control = control.take().or(taken.control.take());
-        record(Record::Vector {
-            vector,
-            hart,
-            interrupts: taken.count,
-        });
-        taken.count
+        Ok(outcome)
     }
 
     /// What interrupts for changes of the configuration, unless a queue has it too.
@@ -269,4 +328,28 @@ impl Load<'_> {
         });
         count
     }
+}
+
+/// Reports what a queue and its interrupt have counted. Returns how often that came.
+fn report(shift: &Shift) -> u64 {
+    let Shift { hart_id, worker, .. } = shift;
+    let hart = *hart_id as u64;
+    let vector = worker.queue.vector().map(|vector| vector.0.into());
+    let counters = worker.queue.counters();
+    record(Record::Queue {
+        number: worker.queue.index().0.into(),
+        hart,
+        vector,
+        requests: worker.completed,
+        sent: counters.device_requests,
+        notifies: counters.notifies,
+        interrupts: worker.signal.count(),
+    });
+    let Signal::Taken(taken) = &worker.signal else { return 0 };
+    record(Record::Vector {
+        vector,
+        hart,
+        interrupts: taken.count,
+    });
+    taken.count
 }

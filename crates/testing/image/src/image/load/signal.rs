@@ -66,29 +66,24 @@ impl Signal {
         Ok(())
     }
 
-    /// Looks once for completions, where polling; otherwise waits for an interrupt first.
+    /// Looks for completions once, where polling; otherwise after an interrupt. False: there was none before the deadline.
     pub(super) fn wait(
         &mut self,
         queue: &mut Queue,
         deadline: Ticks,
         each: impl FnMut(Completion),
-    ) -> Result<(), Failure> {
-        let came = match self {
+    ) -> Result<bool, DeviceFault> {
+        match self {
             Self::Polled => {
                 queue.poll(each)?;
-                counters::now() < deadline
+                Ok(counters::now() < deadline)
             }
-            Self::Taken(taken) => taken.wait(queue, deadline, each)?,
+            Self::Taken(taken) => taken.wait(queue, deadline, each),
             Self::Told(told) => {
                 let came = told.wait(deadline);
                 queue.drain(each)?;
-                came
+                Ok(came)
             }
-        };
-        if came {
-            Ok(())
-        } else {
-            Err("no completion came in time".into())
         }
     }
 
@@ -114,14 +109,19 @@ impl Taken {
         outcome.map(|_| true)
     }
 
-    /// Serves the interrupt for the others that share it, until `is_over`.
-    pub(super) fn serve(&mut self, mut is_over: impl FnMut() -> bool) {
-        while !is_over() {
-            let look = counters::now().after(self.timebase.ticks_from_micros(20 * LOOK_MICROS));
-            if self.interrupts.wait(self.source, look) {
-                self.follow_up();
-                self.interrupts.unmask(self.source);
-            }
+    /// Serves the interrupt for the others that share it, as long as something is so.
+    pub(super) fn serve_while(&mut self, is_so: impl Fn() -> bool) {
+        while is_so() {
+            self.serve_once();
+        }
+    }
+
+    /// Waits for the interrupt for a moment, and serves it for the others.
+    pub(super) fn serve_once(&mut self) {
+        let look = counters::now().after(self.timebase.ticks_from_micros(20 * LOOK_MICROS));
+        if self.interrupts.wait(self.source, look) {
+            self.follow_up();
+            self.interrupts.unmask(self.source);
         }
     }
 
