@@ -10,7 +10,12 @@ use super::check::Check;
 use crate::tools::find_program;
 
 /// What has `unsafe` code that a host can run, and Miri's flags for it.
-const CRATES: [(&str, &str); 3] = [("virtio-core", ""), ("virtqueue", ""), ("minix-rt", TABLES_FOR_GOOD)];
+const CRATES: [(&str, &str); 4] = [
+    ("virtio-core", ""),
+    ("virtio-pci", ""),
+    ("virtqueue", ""),
+    ("minix-rt", TABLES_FOR_GOOD),
+];
 
 /// The tables that a kernel looks into are never freed. Their addresses pass through messages, as numbers.
 const TABLES_FOR_GOOD: &str = "-Zmiri-ignore-leaks -Zmiri-permissive-provenance";

@@ -284,7 +284,7 @@ impl SetUp<'_> {
         Ok(QueueParts {
             identity: QueueIdentity {
                 index,
-                vector: self.vectors.of(index),
+                vector: (self.vectors.queue)(index),
                 options,
                 offered,
                 accepted,

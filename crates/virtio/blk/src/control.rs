@@ -91,6 +91,19 @@ pub struct ConfigChange {
     pub needs_reset: bool,
 }
 
+/// What an interrupt was about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Interrupt {
+    /// How many requests were completed. [`DeviceControl::on_interrupt`] does not know, and says 0.
+    pub completions: u32,
+    /// The configuration, if it was announced to have changed and could be read.
+    pub config: Option<ConfigChange>,
+    /// A change was announced, and the configuration did not stand still for long enough to be read. What was in force stays
+    /// in force. The next interrupt tries again; so does [`DeviceControl::refresh_config`].
+    pub config_due: bool,
+}
+
 /// The control half of a live block device: everything but its queues.
 pub struct DeviceControl<T> {
     pub(crate) transport: T,
@@ -103,6 +116,8 @@ pub struct DeviceControl<T> {
     /// What the queues see of the configuration, if they may be elsewhere.
     pub(crate) shared: Option<SharedConfig>,
     config_limit: PollLimit,
+    /// A change of the configuration was announced that could not be read yet.
+    config_due: bool,
     interrupts: InterruptCounters,
 }
 
@@ -118,6 +133,7 @@ impl<T: Transport> DeviceControl<T> {
             queues: 0,
             shared: None,
             config_limit: options.config_limit,
+            config_due: false,
             interrupts: InterruptCounters::default(),
         }
     }
@@ -198,15 +214,65 @@ impl<T: Transport> DeviceControl<T> {
         self.transport.interrupt_causes(source)
     }
 
-    /// The interrupts that were followed up by [`Disk::on_interrupt`](crate::Disk::on_interrupt) so far.
-    pub fn interrupt_counters(&self) -> InterruptCounters {
-        self.interrupts
+    /// Follows up an interrupt of a device whose queues are elsewhere: reads the causes and the configuration, if that has changed,
+    /// has the queues looked at, and acknowledges. For the line, and for the vector of the configuration;
+    /// [`RequestQueue::on_interrupt`](crate::RequestQueue::on_interrupt) follows up that of a queue.
+    ///
+    /// `used` is called when queues may have used buffers: it [drains](crate::RequestQueue::drain) those that share this source, or
+    /// wakes the harts that do. It returns whether there was something. It is called once more if a cause may have come in between
+    /// that will not interrupt again (`MMIO-N-12`).
+    ///
+    /// A device that is gone shows in the queues, which find out by themselves.
+    pub fn on_interrupt(&mut self, source: InterruptSource, mut used: impl FnMut() -> bool) -> Interrupt {
+        self.follow_up(source, |_| used())
     }
 
-    /// Counts an interrupt that was followed up.
-    pub(crate) fn count_interrupt(&mut self, spurious: bool) {
+    /// [`on_interrupt`](Self::on_interrupt). `used` is told before each look at the queues whether the configuration was looked at,
+    /// and what was found.
+    pub(crate) fn follow_up(
+        &mut self,
+        source: InterruptSource,
+        mut used: impl FnMut(Option<Result<ConfigChange, ConfigError>>) -> bool,
+    ) -> Interrupt {
+        let causes = self.transport.interrupt_causes(source);
+        let config_changed = causes.contains(InterruptCauses::CONFIG_CHANGE);
+        // One limit for both looks.
+        let mut limit = self.config_limit;
+        let mut seen = Interrupt::default();
+        // The configuration first, so that requests sent while draining keep to the new limits.
+        let found = (config_changed || self.config_due).then(|| self.pick_up_config(&mut seen.config, &mut limit));
+        let mut had_something = used(found);
+        if self.transport.acknowledge_interrupt(source, causes) {
+            let found = config_changed.then(|| self.pick_up_config(&mut seen.config, &mut limit));
+            had_something |= used(found);
+        }
+        seen.config_due = self.config_due;
         self.interrupts.taken += 1;
-        self.interrupts.spurious += u64::from(spurious);
+        self.interrupts.spurious += u64::from(!had_something && !config_changed);
+        seen
+    }
+
+    /// Reads the configuration for an interrupt; adds to what was `seen` of this change before.
+    fn pick_up_config(
+        &mut self,
+        seen: &mut Option<ConfigChange>,
+        limit: &mut PollLimit,
+    ) -> Result<ConfigChange, ConfigError> {
+        let mut change = self.refresh_within(limit)?;
+        if let Some(earlier) = *seen {
+            change.resized_from = earlier
+                .resized_from
+                .or(change.resized_from)
+                .filter(|&before| before != change.limits.capacity);
+        }
+        *seen = Some(change);
+        Ok(change)
+    }
+
+    /// The interrupts that were followed up by [`Disk::on_interrupt`](crate::Disk::on_interrupt) or
+    /// [`on_interrupt`](Self::on_interrupt) so far.
+    pub fn interrupt_counters(&self) -> InterruptCounters {
+        self.interrupts
     }
 
     /// Tells the device that `causes` were followed up. Answers whether the queues and the configuration have to be looked at once
@@ -227,24 +293,24 @@ impl<T: Transport> DeviceControl<T> {
         self.refresh_within(&mut self.config_limit.clone())
     }
 
-    /// How many registers may be read for the configuration in one go.
-    pub(crate) fn config_limit(&self) -> PollLimit {
-        self.config_limit
-    }
-
     /// [`refresh_config`](Self::refresh_config) out of a limit that others use, too.
-    pub(crate) fn refresh_within(&mut self, limit: &mut PollLimit) -> Result<ConfigChange, ConfigError> {
+    fn refresh_within(&mut self, limit: &mut PollLimit) -> Result<ConfigChange, ConfigError> {
         let offered = blk_features(self.offered);
+        self.config_due = true;
         let read = read_config(&self.transport, limit, offered).and_then(|config| {
             Ok((
                 config,
                 self.transport.status()?.contains(DeviceStatus::DEVICE_NEEDS_RESET),
             ))
         });
-        if let (Err(ConfigError::Gone), Some(shared)) = (&read, &mut self.shared) {
-            shared.device_gone();
+        if let Err(ConfigError::Gone) = read {
+            self.config_due = false;
+            if let Some(shared) = &mut self.shared {
+                shared.device_gone();
+            }
         }
         let (config, needs_reset) = read?;
+        self.config_due = false;
         let before = self.limits.capacity;
         let told = BlkConfig::read(&config, offered);
         let limits = Limits::new(&told, offered, blk_features(self.accepted), self.limits.max_segments)

@@ -7,7 +7,7 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 
 use virtio_blk_proto::{SECTOR_BYTES, Status};
-use virtio_core::{Dma, DmaSegments, InterruptVector, QueueIndex, QueueNotifier};
+use virtio_core::{ConfigError, Dma, DmaSegments, InterruptVector, QueueIndex, QueueNotifier};
 use virtqueue::{ChainError, Data, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
 
 use crate::chain_token::{ChainToken, Part, WholeTransfer};
@@ -22,7 +22,8 @@ use crate::transfer::Transfer;
 use crate::work::Work;
 use crate::zone_request::append_sector;
 use crate::{
-    Answer, Class, Completion, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError, ZoneTable,
+    Answer, Class, Completion, ConfigChange, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError,
+    ZoneTable,
 };
 
 /// Header, one segment that the device reads, and the status.
@@ -120,6 +121,16 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
                 self.device_gone();
                 false
             }
+        }
+    }
+
+    /// Takes note of what its control half has found.
+    pub(crate) fn take_config(&mut self, found: &Result<ConfigChange, ConfigError>) {
+        match found {
+            Ok(change) => self.set_limits(change.limits),
+            Err(ConfigError::Gone) => self.device_gone(),
+            // What was in force stays in force.
+            Err(ConfigError::Unstable) => {}
         }
     }
 
@@ -463,6 +474,21 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
                 return Ok(count);
             }
         }
+    }
+
+    /// Follows up an interrupt by the [vector](Self::vector) of the queue: [drains](Self::drain) it, and counts.
+    ///
+    /// No register is read. An interrupt that brings nothing is counted as spurious, and harmless (`RING-D-16`).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`poll`](Self::poll).
+    pub fn on_interrupt(&mut self, each: impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
+        let returned = self.returned();
+        let drained = self.drain(each);
+        let is_idle = drained.is_ok() && self.returned() == returned;
+        self.counters.interrupts.count(is_idle);
+        drained
     }
 
     /// How many device requests have come back. A request that is longer than the device takes is several of them, so this tells

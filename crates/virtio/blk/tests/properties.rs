@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use virtio_blk::proto::Sector;
 use virtio_blk::{Answer, Operation, Request, SubmitError};
 use virtio_blk_model::{CompletionOrder, Limits, Model, ModelConfig, Service, UsedLength, feature};
+use virtio_core::Transport;
 
 const CAPACITY: u64 = 96;
 
@@ -333,13 +334,13 @@ fn step() -> impl Strategy<Value = TestOperation> {
 }
 
 /// A run in progress.
-struct Run {
-    rig: Rig<64>,
+struct Run<T: Transport + 'static> {
+    rig: Rig<64, T>,
     reference: Reference,
     in_flight: Vec<(u32, TestOperation)>,
 }
 
-impl Run {
+impl<T: Transport + 'static> Run<T> {
     fn request(&mut self, step: &TestOperation, seed: u64) -> Box<dyn FnOnce(u32) -> TestRequest> {
         let (first, sectors) = (step.first, step.lengths.len() as u64);
         match step.kind {
@@ -439,25 +440,54 @@ fn same(model: &Model, reference: &Reference) -> bool {
     (0..CAPACITY).all(|sector| reference.agrees(sector, &model.read_disk(sector, 1)))
 }
 
+/// Runs `steps`, and looks at the disk.
+fn check_steps<T: Transport + 'static>(
+    rig: Rig<64, T>,
+    world: &World,
+    steps: &[TestOperation],
+) -> Result<(), TestCaseError> {
+    let mut run = Run {
+        rig,
+        reference: Reference::new(),
+        in_flight: Vec::new(),
+    };
+    for (seed, step) in steps.iter().enumerate() {
+        run.step(world, step, seed as u64 + 1)?;
+    }
+    run.settle()?;
+    let model = run.rig.model.clone();
+    run.rig.finish();
+    prop_assert!(same(&model, &run.reference));
+    Ok(())
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(cases)
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+    #![proptest_config(config(500))]
 
     #[test]
     fn the_disk_is_what_the_requests_made_of_it(
         world in world(),
         steps in prop::collection::vec(step(), 1..40),
     ) {
-        let mut run = Run {
-            rig: Rig::new(world.config()),
-            reference: Reference::new(),
-            in_flight: Vec::new(),
-        };
-        for (seed, step) in steps.iter().enumerate() {
-            run.step(&world, step, seed as u64 + 1)?;
-        }
-        run.settle()?;
-        let model = run.rig.model.clone();
-        run.rig.finish();
-        prop_assert!(same(&model, &run.reference));
+        check_steps(Rig::new(world.config()), &world, &steps)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(config(100))]
+
+    #[test]
+    fn the_disk_is_the_same_over_pci(
+        world in world(),
+        steps in prop::collection::vec(step(), 1..40),
+    ) {
+        check_steps(Rig::on_pci(world.config()).0, &world, &steps)?;
     }
 }

@@ -6,7 +6,7 @@ use pci_types::{CommandRegister, ConfigRegionAccess, PciAddress};
 use virtio_core::InterruptVector;
 
 use crate::capability::{Capabilities, ListError};
-use crate::{Bars, MapBar, PciFunction, RegisterAccess, Structure, StructureError};
+use crate::{BarRange, Bars, MapBar, PciFunction, RegisterAccess, Structure, StructureError};
 
 /// The id of the capability.
 const ID: u8 = 0x11;
@@ -78,17 +78,34 @@ pub(crate) struct MsixCapability {
     at: u8,
     /// From 1 to 2048.
     vectors: u16,
+    table: Result<BarRange, StructureError>,
+    pending: Result<BarRange, StructureError>,
 }
 
 impl MsixCapability {
     /// The capability, if there is one.
-    pub(crate) fn find<C: ConfigRegionAccess>(function: &PciFunction<C>) -> Result<Option<Self>, ListError> {
-        let found = Capabilities::of(function).find_id(ID)?;
+    pub(crate) fn find<C: ConfigRegionAccess>(
+        function: &PciFunction<C>,
+        bars: &Bars,
+    ) -> Result<Option<Self>, ListError> {
         // One that goes past the end of configuration space is none.
-        Ok(found.filter(|found| found.byte(11).is_some()).map(|found| Self {
-            at: found.at,
-            // All 2048 sizes are legal (`PCI-D-30`).
-            vectors: (function.read_u16(found.at + 2) & 0x7FF) + 1,
+        let found = Capabilities::of(function).find_id(ID)?;
+        let Some(at) = found.filter(|found| found.byte(11).is_some()).map(|found| found.at) else {
+            return Ok(None);
+        };
+        // All 2048 sizes are legal (`PCI-D-30`).
+        let vectors = (function.read_u16(at + 2) & 0x7FF) + 1;
+        let range = |register, bytes, structure| {
+            let place = function.read(at + register);
+            let range = bars.range(structure, ((place & 7) as u8, place & !7), bytes, bytes);
+            range.map_err(StructureError::from)
+        };
+        let bits = u32::from(vectors).div_ceil(64) * 8;
+        Ok(Some(Self {
+            at,
+            vectors,
+            table: range(4, ENTRY * u32::from(vectors), Structure::MsixTable),
+            pending: range(8, bits, Structure::MsixPending),
         }))
     }
 
@@ -100,13 +117,15 @@ impl MsixCapability {
     pub(crate) fn open<C: ConfigRegionAccess, M: MapBar>(
         self,
         function: &mut PciFunction<C>,
-        bars: &Bars,
         mapper: &mut M,
     ) -> Result<MsixTable<M::Window>, MsixError> {
-        let entries = ENTRY * u32::from(self.vectors);
-        let bits = u32::from(self.vectors).div_ceil(64) * 8;
-        let table = self.map(function, bars, mapper, 4, entries, Structure::MsixTable)?;
-        let pending = self.map(function, bars, mapper, 8, bits, Structure::MsixPending)?;
+        let mut map = |range: Result<BarRange, StructureError>, structure| {
+            range
+                .and_then(|range| mapper.map(&range).ok_or(StructureError::NotMapped))
+                .map_err(|cause| MsixError::Structure(structure, cause))
+        };
+        let table = map(self.table, Structure::MsixTable)?;
+        let pending = map(self.pending, Structure::MsixPending)?;
         // Both are behind decoding, which is on if BARs are mapped; with ports alone it may not be.
         // SAFETY: the BARs are assigned, or nothing would have been mapped in them.
         unsafe { function.change_command(CommandRegister::MEMORY_ENABLE, CommandRegister::empty()) };
@@ -140,23 +159,6 @@ impl MsixCapability {
         unsafe { function.write(self.at, bits) };
         // The answer comes after the write.
         let _ = function.read(self.at);
-    }
-
-    fn map<C: ConfigRegionAccess, M: MapBar>(
-        self,
-        function: &PciFunction<C>,
-        bars: &Bars,
-        mapper: &mut M,
-        register: u8,
-        bytes: u32,
-        structure: Structure,
-    ) -> Result<M::Window, MsixError> {
-        let place = function.read(self.at + register);
-        let range = bars.range(structure, ((place & 7) as u8, place & !7), bytes, bytes);
-        range
-            .map_err(StructureError::from)
-            .and_then(|range| mapper.map(&range).ok_or(StructureError::NotMapped))
-            .map_err(|cause| MsixError::Structure(structure, cause))
     }
 }
 

@@ -67,13 +67,13 @@ pub fn probe<C: ConfigRegionAccess, M: MapBar>(
     let (subsystem_vendor, subsystem) = function.subsystem();
     let id = VirtioId::new(vendor, device, subsystem).ok_or(ProbeError::NotVirtio { vendor, device })?;
     let modern = capability::has_modern(&function).map_err(ProbeError::List)?;
-    let msix = MsixCapability::find(&function).map_err(ProbeError::List)?;
     if !modern && !id.transitional {
         // A driver without the legacy interface gives up here (`LEG-D-16`), and so does this one: the id says that the device
         // does not have it.
         return Err(ProbeError::Structure(Structure::Common, StructureError::Missing));
     }
     let bars = Bars::read(&mut function);
+    let msix = MsixCapability::find(&function, &bars).map_err(ProbeError::List)?;
     let mut decoding = CommandRegister::empty();
     let mut note = |range: &BarRange| {
         decoding |= match range.space() {
@@ -95,7 +95,7 @@ pub fn probe<C: ConfigRegionAccess, M: MapBar>(
         device_type: id.device_type,
         vendor: subsystem_vendor,
     };
-    Ok(PciTransport::new(function, identity, bars, msix, registers))
+    Ok(PciTransport::new(function, identity, msix, registers))
 }
 
 fn map_modern<C: ConfigRegionAccess, M: MapBar>(

@@ -13,7 +13,7 @@ use crate::modern::Modern;
 use crate::msix::MsixCapability;
 use crate::registers::{NO_VECTOR, Readable, Register, Width, common, isr, legacy as legacy_registers};
 use crate::routing::Routing;
-use crate::{Bars, MapBar, MsixError, MsixTable, PciFunction, PciNotifier, RegisterAccess};
+use crate::{MapBar, MsixError, MsixTable, PciFunction, PciNotifier, RegisterAccess};
 
 /// The registers of either interface.
 #[derive(Debug)]
@@ -41,7 +41,6 @@ pub(crate) struct Identity {
 pub struct PciTransport<C, W> {
     function: PciFunction<C>,
     identity: Identity,
-    bars: Bars,
     msix: Option<MsixCapability>,
     routing: Routing,
     registers: Registers<W>,
@@ -54,14 +53,12 @@ impl<C, W> PciTransport<C, W> {
     pub(crate) const fn new(
         function: PciFunction<C>,
         identity: Identity,
-        bars: Bars,
         msix: Option<MsixCapability>,
         registers: Registers<W>,
     ) -> Self {
         Self {
             function,
             identity,
-            bars,
             msix,
             routing: Routing::new(),
             registers,
@@ -73,11 +70,6 @@ impl<C, W> PciTransport<C, W> {
     /// The function of the device. It can be read; writing takes an exclusive reference to it, and `unsafe`.
     pub const fn function(&self) -> &PciFunction<C> {
         &self.function
-    }
-
-    /// The BARs of the function.
-    pub const fn bars(&self) -> &Bars {
-        &self.bars
     }
 
     /// Gives the function back. The device is not reset by this.
@@ -106,7 +98,7 @@ impl<C: ConfigRegionAccess, W: RegisterAccess> PciTransport<C, W> {
         if self.routing.vectors {
             return Err(MsixError::InUse);
         }
-        let table = msix.open(&mut self.function, &self.bars, mapper)?;
+        let table = msix.open(&mut self.function, mapper)?;
         self.routing.vectors = true;
         Ok(table)
     }

@@ -178,6 +178,11 @@ impl ModelFunction {
         self.0.lock().remove();
     }
 
+    /// Whether the device was taken off the bus.
+    pub fn is_removed(&self) -> bool {
+        self.0.lock().function().removed
+    }
+
     /// Takes the device off the bus after `accesses` more accesses to configuration space and BARs.
     pub fn remove_after(&self, accesses: u64) {
         self.0.lock().function().remove_after = Some(accesses);

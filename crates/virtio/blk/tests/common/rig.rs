@@ -7,15 +7,17 @@ use virtio_blk::{
     Answer, Completion, Disk, DiskCounters, DiskOptions, Interrupt, IoError, Operation, Request, SectorRange,
     StartError, SubmitError,
 };
-use virtio_blk_model::{Model, ModelConfig, ModelDma};
-use virtio_core::{DmaSegments, InterruptSource, PollLimit};
+use virtio_blk_model::{Model, ModelBar, ModelConfig, ModelDma, ModelFunction, PciForm};
+use virtio_core::{DmaSegments, Interface, InterruptSource, PollLimit, Transport};
 use virtio_mmio::MmioTransport;
+use virtio_pci::{PciFunction, PciTransport};
 use virtqueue::DeviceFault;
 
 use super::{Hooked, Scatter, pattern};
 
 pub(crate) type TestTransport = MmioTransport<Hooked>;
-pub(crate) type TestDisk<const N: usize> = Disk<TestTransport, Scatter, u32, N>;
+pub(crate) type TestPci = PciTransport<ModelFunction, ModelBar>;
+pub(crate) type TestDisk<const N: usize, T = TestTransport> = Disk<T, Scatter, u32, N>;
 pub(crate) type TestRequest = Request<Scatter, u32>;
 
 /// `sectors` sectors from `first` on.
@@ -78,10 +80,10 @@ impl Outstanding {
 }
 
 /// The whole arrangement, with a queue of at most `N` descriptors.
-pub(crate) struct Rig<const N: usize> {
+pub(crate) struct Rig<const N: usize, T: Transport = TestTransport> {
     pub(crate) model: Model,
     pub(crate) registers: Hooked,
-    pub(crate) disk: TestDisk<N>,
+    pub(crate) disk: TestDisk<N, T>,
     outstanding: Outstanding,
 }
 
@@ -120,11 +122,55 @@ impl<const N: usize> Rig<N> {
         model: Model,
         transport: TestTransport,
         options: &DiskOptions,
-        mut waits: PollLimit,
+        waits: PollLimit,
     ) -> Result<Self, StartError<TestTransport>> {
-        let mut dma = model.dma();
         let registers = transport.access().clone();
-        let disk = TestDisk::<N>::start(transport, &mut dma, options, &mut waits)?;
+        Self::start(model, registers, transport, options, waits)
+    }
+}
+
+impl<const N: usize> Rig<N, TestPci> {
+    /// A live device on a PCI bus, in a form that fits its interface, with three vectors that are not used yet.
+    pub(crate) fn on_pci(config: ModelConfig) -> (Self, ModelFunction) {
+        let form = match config.interface {
+            Interface::Legacy => PciForm::Legacy,
+            Interface::Modern => PciForm::Transitional,
+        };
+        let model = Model::new(config);
+        let function = model.on_pci(form, 3);
+        let transport = pci_transport(&function);
+        let rig = Self::on_transport(model, transport, &DiskOptions::default());
+        (rig.unwrap_or_else(|error| panic!("bring-up failed: {error}")), function)
+    }
+
+    /// Starts the device of a transport.
+    pub(crate) fn on_transport(
+        model: Model,
+        transport: TestPci,
+        options: &DiskOptions,
+    ) -> Result<Self, StartError<TestPci>> {
+        let registers = Hooked::new(model.registers());
+        Self::start(model, registers, transport, options, PollLimit::default())
+    }
+}
+
+/// The transport of a device that was put on a PCI bus.
+pub(crate) fn pci_transport(function: &ModelFunction) -> TestPci {
+    // SAFETY: a model, which uses no memory but its own.
+    let handle = unsafe { PciFunction::new(function.clone(), function.address()) };
+    virtio_pci::probe(handle, &mut function.clone()).expect("the model shows a device")
+}
+
+impl<const N: usize, T: Transport> Rig<N, T> {
+    fn start(
+        model: Model,
+        registers: Hooked,
+        transport: T,
+        options: &DiskOptions,
+        mut waits: PollLimit,
+    ) -> Result<Self, StartError<T>> {
+        let mut dma = model.dma();
+        let disk = TestDisk::<N, T>::start(transport, &mut dma, options, &mut waits)?;
         let outstanding = Outstanding {
             dma,
             next_token: 100,
@@ -145,7 +191,11 @@ impl<const N: usize> Rig<N> {
     }
 
     /// A request to read into pieces of these lengths.
-    pub(crate) fn read_request(&mut self, first: u64, lengths: &[usize]) -> impl FnOnce(u32) -> TestRequest + use<N> {
+    pub(crate) fn read_request(
+        &mut self,
+        first: u64,
+        lengths: &[usize],
+    ) -> impl FnOnce(u32) -> TestRequest + use<N, T> {
         let buffer = self.buffer(lengths);
         move |token| Request::read(Sector(first), buffer, token)
     }
@@ -156,7 +206,7 @@ impl<const N: usize> Rig<N> {
         first: u64,
         content: &[u8],
         lengths: &[usize],
-    ) -> impl FnOnce(u32) -> TestRequest + use<N> {
+    ) -> impl FnOnce(u32) -> TestRequest + use<N, T> {
         let mut buffer = self.buffer(lengths);
         buffer.fill(content);
         move |token| Request::write(Sector(first), buffer, token)
@@ -237,7 +287,7 @@ impl<const N: usize> Rig<N> {
     /// Takes completions by `take`: its answer, and what came back.
     fn take<V>(
         &mut self,
-        take: impl FnOnce(&mut TestDisk<N>, &mut dyn FnMut(Completion<Scatter, u32>)) -> Result<V, DeviceFault>,
+        take: impl FnOnce(&mut TestDisk<N, T>, &mut dyn FnMut(Completion<Scatter, u32>)) -> Result<V, DeviceFault>,
     ) -> Result<(V, Vec<TestCompletion>), DeviceFault> {
         let (disk, outstanding) = (&mut self.disk, &mut self.outstanding);
         let mut outcomes = Vec::new();
@@ -376,7 +426,7 @@ impl<const N: usize> Rig<N> {
     }
 
     /// Shuts down with requests in flight. Returns the transport, the counters and what was aborted.
-    pub(crate) fn abandon(self) -> (TestTransport, DiskCounters, Vec<TestCompletion>) {
+    pub(crate) fn abandon(self) -> (T, DiskCounters, Vec<TestCompletion>) {
         let Self {
             model,
             disk,

@@ -205,7 +205,6 @@ pub(crate) fn drive(input: &[u8]) {
     let Ok(mut transport) = probe(function, &mut mapper) else {
         return;
     };
-    mapper.bars = *transport.bars();
     let table = transport.open_msix(&mut mapper);
     let plan = VectorPlan::new(transport.vectors(), 2);
     let _ = transport.reset(&mut PollLimit(20));
