@@ -10,6 +10,7 @@ use crate::config::ModelConfig;
 use crate::disk::Disk;
 use crate::faults::{Fault, NoFaults, StartFault};
 use crate::pci::{Function, Vectors};
+use crate::removal::Presence;
 use crate::ring::Ring;
 use crate::violation::Log;
 use crate::wire::{feature, status};
@@ -96,6 +97,7 @@ pub(crate) struct Device {
     pub(crate) words_written: [bool; 4],
     pub(crate) accepted: Features,
 
+    pub(crate) presence: Presence,
     pub(crate) interrupt: u32,
     pub(crate) generation: u32,
     pub(crate) capacity: u64,
@@ -145,6 +147,7 @@ impl Device {
             accepted_word: None,
             words_written: [false; 4],
             accepted: Features::empty(),
+            presence: Presence::default(),
             interrupt: 0,
             generation: 0,
             capacity: config.capacity,

@@ -12,6 +12,7 @@ mod negotiation;
 mod pci;
 mod queue;
 mod registers;
+mod removal;
 mod request;
 mod ring;
 mod service;

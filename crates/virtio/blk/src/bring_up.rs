@@ -289,6 +289,8 @@ impl SetUp<'_> {
                 offered,
                 accepted,
                 max_segments,
+                returned: 0,
+                is_stopped: false,
                 // SAFETY: the view belongs to the queue. A start that fails releases or leaks its queues before the shared
                 // memory, which is released after it; after a shutdown, it is released when every queue is back.
                 config: self.shared.map(|shared| unsafe { shared.view() }),
@@ -312,9 +314,8 @@ fn reset_after_trouble<T: Transport>(
     wait: &mut dyn Wait,
     error: InitError,
 ) -> Result<InitError, InitError> {
-    let Ok(status) = transport.status() else {
-        return Ok(InitError::Gone);
-    };
+    // All bits if it is gone, which the reset finds.
+    let status = transport.status().unwrap_or(DeviceStatus::all());
     match transport.reset(wait) {
         Ok(()) => {
             transport.write_status(DeviceStatus::FAILED);
@@ -350,7 +351,7 @@ fn choose<T: Transport>(
         let snapshot = read_config(transport, &mut options.config_limit.clone(), fields)?;
         blk = choose_zones(&BlkConfig::read(&snapshot, fields), blk)?;
     }
-    let common = wanted & SUPPORTED_COMMON;
+    let common = wanted & (SUPPORTED_COMMON | Features::RING_RESET);
     Ok(common | (Features::from_low(blk.bits()) & wanted))
 }
 

@@ -34,7 +34,7 @@ pub enum WriteCacheError {
     #[error("the device's write cache cannot be switched")]
     Unsupported,
     /// There is no device any more.
-    #[error("{DeviceGone}")]
+    #[error("the device is gone")]
     Gone,
 }
 
@@ -303,11 +303,8 @@ impl<T: Transport> DeviceControl<T> {
                 self.transport.status()?.contains(DeviceStatus::DEVICE_NEEDS_RESET),
             ))
         });
-        if let Err(ConfigError::Gone) = read {
-            self.config_due = false;
-            if let Some(shared) = &mut self.shared {
-                shared.device_gone();
-            }
+        if let (Err(ConfigError::Gone), Some(shared)) = (&read, &mut self.shared) {
+            shared.device_gone();
         }
         let (config, needs_reset) = read?;
         self.config_due = false;

@@ -4,7 +4,6 @@ use core::fmt;
 use core::ops::AddAssign;
 
 use virtio_blk_proto::SECTOR_BYTES;
-use virtqueue::DeviceFault;
 
 use crate::OperationKind;
 use crate::transfer::Transfer;
@@ -40,7 +39,7 @@ pub struct QueueCounters {
     /// Device requests that came back with another used length than theirs: success, but not the length of data and status;
     /// or any status, and more than there was room for. Some devices do it always. It decides nothing.
     pub odd_lengths: u64,
-    /// Times the device broke the rules of the ring: at most once, since only a restart helps.
+    /// Times the device broke the rules of the ring: at most once between two resets, since only a reset helps.
     pub faults: u64,
     /// Interrupts by the vector of the queue, if it has one. Where queues share a vector, each of them counts every interrupt.
     pub interrupts: InterruptCounters,
@@ -119,12 +118,6 @@ impl QueueCounters {
         let kind = kind as usize;
         self.operations[kind] += operations;
         self.bytes[kind] = self.bytes[kind].wrapping_add(sectors * SECTOR_BYTES);
-    }
-
-    /// Counts a fault of the ring. It keeps being answered; it happened once. The end of a device breaks no rule.
-    #[cold]
-    pub(crate) fn fault(&mut self, fault: DeviceFault) {
-        self.faults = u64::from(fault != DeviceFault::Gone);
     }
 
     pub(crate) fn completed(&mut self, kind: OperationKind, bytes: u64, failed: bool) {

@@ -3,11 +3,13 @@
 //! A queue knows nothing of registers but its own doorbell, so it can be given to another hart than the one that looks
 //! after the device.
 
+mod end;
+
 use core::fmt;
 use core::mem::ManuallyDrop;
 
 use virtio_blk_proto::{SECTOR_BYTES, Status};
-use virtio_core::{ConfigError, Dma, DmaSegments, InterruptVector, QueueIndex, QueueNotifier};
+use virtio_core::{ConfigError, DmaSegments, InterruptVector, QueueIndex, QueueNotifier, QueueSetup, Segment};
 use virtqueue::{ChainError, Data, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
 
 use crate::chain_token::{ChainToken, Part, WholeTransfer};
@@ -124,6 +126,22 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         }
     }
 
+    /// What the transport has to tell the device, without the vector.
+    pub(crate) fn setup(&self) -> QueueSetup {
+        self.ring.setup()
+    }
+
+    /// Whether the queue was reset, and is not in use again.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.identity.is_stopped
+    }
+
+    /// Takes requests no more, or again.
+    pub(crate) fn set_stopped(&mut self, is_stopped: bool) {
+        self.identity.is_stopped = is_stopped;
+        self.set_waiting(self.waiting);
+    }
+
     /// Takes note of what its control half has found.
     pub(crate) fn take_config(&mut self, found: &Result<ConfigChange, ConfigError>) {
         match found {
@@ -156,8 +174,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     fn set_waiting(&mut self, waiting: Option<u16>) {
         self.waiting = waiting;
         self.plain = match waiting {
-            None => PlainTransfers::new(&self.limits),
-            Some(_) => PlainTransfers::NONE,
+            None if !self.identity.is_stopped => PlainTransfers::new(&self.limits),
+            _ => PlainTransfers::NONE,
         };
     }
 
@@ -170,7 +188,10 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// What was counted so far.
     pub fn counters(&self) -> QueueCounters {
         let mut counters = self.counters;
-        counters.device_requests = self.ring.submitted();
+        counters.device_requests += self.ring.submitted();
+        // The ring keeps answering a fault; it happened once. The end of a device breaks no rule.
+        let is_lie = |fault| fault != DeviceFault::Gone;
+        counters.faults += u64::from(self.ring.fault().is_some_and(is_lie));
         counters
     }
 
@@ -296,10 +317,28 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         Ok(())
     }
 
+    /// Whether a request could be taken, if there were room.
+    pub(crate) fn check(&mut self, operation: Operation, segments: &[Segment]) -> Result<(), SubmitError> {
+        if let Some(fault) = self.ring.fault() {
+            return Err(SubmitError::Broken(fault));
+        }
+        if self.identity.is_stopped {
+            return Err(SubmitError::Stopped);
+        }
+        let plan = |queue: &Self| Work::plan(operation, segments, &queue.limits).map(|_| ());
+        match plan(self) {
+            Err(_) if self.refresh_limits() => plan(self),
+            planned => planned,
+        }
+    }
+
     /// What is to be done for a request, if it can be taken.
     fn plan(&self, request: &Request<B, K>) -> Result<Work, SubmitError> {
         if let Some(fault) = self.ring.fault() {
             return Err(SubmitError::Broken(fault));
+        }
+        if self.identity.is_stopped {
+            return Err(SubmitError::Stopped);
         }
         let work = Work::plan(request.operation, request.segments(), &self.limits)?;
         if crate::SPLIT && self.waiting.is_some() {
@@ -494,7 +533,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// How many device requests have come back. A request that is longer than the device takes is several of them, so this tells
     /// that the device is at work on one that is not complete yet.
     pub fn returned(&self) -> u64 {
-        self.ring.returned()
+        self.identity.returned + self.ring.returned()
     }
 
     /// Whether a [poll](Self::poll) may find or do anything; `false` is certain. A look at memory, for those who poll often.
@@ -536,8 +575,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let mut transfers = Tally::default();
         let others = self.take_announced(&mut transfers, each);
         self.counters.transferred(&transfers);
-        let others = others.inspect_err(|fault| self.counters.fault(*fault))?;
-        Ok(transfers.count() + others)
+        Ok(transfers.count() + others?)
     }
 
     /// [`take_used`](Self::take_used) in little code, for where it is not in a hurry.
@@ -555,9 +593,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             }
             Ok(())
         };
-        let taken = take_all();
-        taken.inspect_err(|fault| self.counters.fault(*fault))?;
-        Ok(count)
+        let taken: Result<(), DeviceFault> = take_all();
+        taken.map(|()| count)
     }
 
     /// Takes the chains that the device is found to be done with, once it was looked at. Transfers gone well are noted in `tally`.
@@ -705,46 +742,6 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let (kind, failed) = (completion.operation.kind(), completion.result.is_err());
         self.counters.completed(kind, completion.bytes, failed);
         each(completion);
-    }
-
-    /// Takes the queue apart after the device was reset: every request that was still in it goes to `each`, and the memory
-    /// back to `dma`, where it came from.
-    ///
-    /// First come those that the device had finished and no poll had taken yet, with their own results, checked like any
-    /// completion. The others follow as aborted, in the order in which they were submitted, so that a caller who submits
-    /// them [again](Completion::into_request) as they come keeps the order. A transfer of which parts had not been sent is
-    /// aborted, also if all parts that had been sent were done.
-    ///
-    /// # Safety
-    ///
-    /// The device this queue was started on has finished a reset since, is [gone](virtio_core::ResetError::Gone), or was never told of the queue.
-    pub(crate) unsafe fn take_apart(
-        mut self,
-        dma: &mut impl Dma,
-        mut each: impl FnMut(Completion<B, K>),
-    ) -> QueueCounters {
-        // After a lie nothing more of the ring is believed; it has been counted, and the rest is aborted.
-        let _ = self.take_each(&mut each);
-        let mut counters = self.counters();
-        let mut abort = |completion: Completion<B, K>| {
-            counters.completed(completion.operation.kind(), completion.bytes, true);
-            each(completion);
-        };
-        let mut splits = ManuallyDrop::into_inner(self.splits);
-        // No request was taken while another was being sent, so each part stands for its request in the order of submission.
-        let region = ManuallyDrop::into_inner(self.ring).into_region(|token| match token {
-            ChainToken::Read(whole) => abort(whole.complete(Transfer::Read, Err(IoError::Aborted))),
-            ChainToken::Write(whole) => abort(whole.complete(Transfer::Write, Err(IoError::Aborted))),
-            ChainToken::Command { request, .. } => abort(request.complete(0, Err(IoError::Aborted))),
-            ChainToken::Part(part) => splits.abort(part.request).into_iter().for_each(&mut abort),
-        });
-        // What is left waits with no part in flight, and nothing was submitted after it.
-        SplitRequests::<B, K>::numbers()
-            .filter_map(|number| splits.abort(number))
-            .for_each(abort);
-        dma.release(region);
-        dma.release(self.slots.into_region());
-        counters
     }
 }
 

@@ -23,6 +23,10 @@ pub(crate) struct QueueIdentity {
     pub(crate) accepted: BlkFeatures,
     /// Data segments of a request that there is room for in the tables.
     pub(crate) max_segments: u16,
+    /// Device requests that came back before the last reset of the queue.
+    pub(crate) returned: u64,
+    /// The queue was reset, and the device has not taken it into use again.
+    pub(crate) is_stopped: bool,
     /// How it learns of a new configuration, if its control half may be elsewhere.
     pub(crate) config: Option<ConfigView>,
 }

@@ -191,7 +191,7 @@ fn more_harts_than_queues_write_every_sector_once() {
             }
         };
         let harts: Vec<_> = (0..HARTS).map(|hart| scope.spawn(move || work(hart))).collect();
-        let done: Vec<_> = harts.into_iter().map(|hart| hart.join()).collect();
+        let done: Vec<_> = harts.into_iter().map(thread::ScopedJoinHandle::join).collect();
         over.store(true, Ordering::Release);
         assert!(done.iter().all(Result::is_ok));
     });
