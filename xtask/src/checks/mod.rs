@@ -4,10 +4,11 @@
 //! make, [`minimal`] measures and runs the smallest user of the driver, [`matrix`] boots the bare image in every combination of
 //! features, [`hardware`] on every kind of hardware, [`removal`] takes the disk away,
 //! [`service`] and [`loader`] put the MINIX service to the test, [`foreign`] does both on devices that behave as others than
-//! QEMU's do, [`machines`] boots both on unusual machines and disks, [`miri`] looks for undefined behaviour, [`runner`] runs and
-//! prints them. [`boot`] is the vocabulary of all that boot.
+//! QEMU's do, [`machines`] boots both on unusual machines and disks, [`mod@board`] tries the board on machines of all kinds, [`miri`] looks for
+//! undefined behaviour, [`runner`] runs and prints them. [`boot`] is the vocabulary of all that boot.
 
 mod bench;
+mod board;
 mod boot;
 mod cargo;
 mod check;
@@ -43,6 +44,7 @@ fn all(workspace: &Workspace) -> Vec<Check> {
     checks.extend(loader::checks());
     checks.extend(minimal::checks());
     checks.extend(machines::checks());
+    checks.extend(board::checks());
     checks.extend(matrix::checks());
     checks.extend(hardware::checks());
     checks.extend(removal::checks());

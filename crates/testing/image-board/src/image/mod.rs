@@ -54,8 +54,12 @@ pub(crate) fn main(boot: Boot) -> ! {
     println!("{devices} devices");
     harts::run(&board);
     messages::between_harts(&board);
-    if board.boot_args.split_ascii_whitespace().any(|word| word == "slot") {
-        slot::run(&board, &mut pci);
+    match board.boot_args {
+        "" => {}
+        "slot" => slot::run(&board, &mut pci),
+        "panic" => harts::die(&board, harts::panic),
+        "overflow" => harts::die(&board, harts::overflow),
+        word => fail!("what is `{word}`?"),
     }
     println!("interrupts claimed: {}", board.interrupts.claimed());
     power::off(0)

@@ -1,6 +1,6 @@
 //! A slot: a device is taken out and another one plugged in.
 
-use board_qemu_virt::{Board, Ecam, Pci, Slot, counters, println};
+use board_qemu_virt::{Board, Pci, Source, counters, println};
 
 use super::edu::{self, Edu};
 use super::{deadline, fail, in_millis};
@@ -20,8 +20,6 @@ pub(crate) fn run(board: &Board, pci: &mut Pci) {
     if !slot.is_occupied() || !slot.has_power() {
         fail!("a device without a slot: {slot:?}");
     }
-    // Of the start of the machine.
-    slot.take_events();
     slot.set_interrupt(true);
     let interrupt = pci.interrupt(slot.port()).ok().flatten();
     let source = interrupt.and_then(|interrupt| board.source_of(&interrupt));
@@ -31,18 +29,19 @@ pub(crate) fn run(board: &Board, pci: &mut Pci) {
     board.interrupts.enable(source);
 
     println!("take the device out");
-    wait_for(board, source, &mut slot, |slot| slot.take_events().button_pressed);
+    wait_for(board, source, || slot.take_events().button_pressed);
     // It works until it has no power.
     device.try_registers();
     slot.power_off();
     until(|| device.is_gone());
-    until(|| !slot.is_occupied());
-    slot.take_events();
+    until(|| slot.take_events().presence_changed);
     board.interrupts.unmask(source);
 
     println!("plug a device in");
-    wait_for(board, source, &mut slot, |slot| slot.is_occupied());
-    slot.take_events();
+    wait_for(board, source, || {
+        slot.take_events();
+        slot.is_occupied()
+    });
     slot.power_on();
     until(|| in_slot(pci).is_some());
     let Some(assigned) = pci.assign_slot(&slot) else {
@@ -60,23 +59,13 @@ pub(crate) fn run(board: &Board, pci: &mut Pci) {
     println!("the slot works");
 }
 
-/// Waits for the interrupt of the slot until something is so.
-fn wait_for(
-    board: &Board,
-    source: board_qemu_virt::Source,
-    slot: &mut Slot<Ecam>,
-    is_so: impl Fn(&mut Slot<Ecam>) -> bool,
-) {
-    loop {
+/// Waits until something is so, and looks at each interrupt of the slot.
+fn wait_for(board: &Board, source: Source, mut is_so: impl FnMut() -> bool) {
+    while !is_so() {
         if !board.interrupts.wait(source, deadline()) {
             fail!("no interrupt of the slot");
         }
-        let is_so = is_so(slot);
-        slot.take_events();
         board.interrupts.unmask(source);
-        if is_so {
-            return;
-        }
     }
 }
 

@@ -96,7 +96,7 @@ impl Device {
     }
 
     /// Counts an access. Whether the device is there to answer.
-    fn answers(&mut self) -> bool {
+    fn function_answers(&mut self) -> bool {
         let function = self.function();
         function.accesses += 1;
         match &mut function.remove_after {
@@ -108,7 +108,7 @@ impl Device {
     }
 
     fn config_read(&mut self, offset: u16) -> u32 {
-        if !self.answers() {
+        if !self.function_answers() {
             return u32::MAX;
         }
         if let Some(window) = self.function().space.window(offset) {
@@ -118,7 +118,7 @@ impl Device {
     }
 
     fn config_write(&mut self, offset: u16, value: u32) {
-        if !self.answers() {
+        if !self.function_answers() {
             return;
         }
         if let Some(window) = self.function().space.window(offset) {
@@ -133,7 +133,7 @@ impl Device {
     }
 
     fn bar(&mut self, access: Access) -> u32 {
-        if !self.answers() || self.function().deaf || !self.function().space.decodes(access.bar) {
+        if !self.function_answers() || self.function().deaf || !self.function().space.decodes(access.bar) {
             return u32::MAX;
         }
         self.bar_access(access)
