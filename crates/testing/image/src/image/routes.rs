@@ -4,7 +4,6 @@ use alloc::vec::Vec;
 
 use bare_image::disks::Found;
 use board_qemu_virt::{Board, Message, Source};
-use virtio_blk::Vectors;
 use virtio_core::{InterruptVector, QueueIndex};
 use virtio_pci::{MsiMessage, VectorPlan};
 
@@ -14,8 +13,6 @@ use super::session::Failure;
 #[derive(Debug)]
 pub(crate) struct Routes {
     plan: VectorPlan,
-    /// The vector of each queue.
-    queues: Vec<InterruptVector>,
     /// The message of each vector.
     messages: Vec<Message>,
     /// The line, where there are no vectors. None: the disk is polled.
@@ -50,7 +47,6 @@ impl Routes {
     pub(crate) fn polled() -> Self {
         Self {
             plan: VectorPlan::without_vectors(),
-            queues: Vec::new(),
             messages: Vec::new(),
             line: None,
         }
@@ -66,12 +62,9 @@ impl Routes {
         };
         let queues = u16::try_from(harts.len())?;
         routes.plan = VectorPlan::new(table.vectors(), queues);
-        routes.queues = (0..queues)
-            .filter_map(|queue| routes.plan.queue(QueueIndex(queue)))
-            .collect();
         for vector in (0..routes.plan.vectors()).map(InterruptVector) {
-            let queue = routes.queues.iter().position(|of| *of == vector).unwrap_or(0);
-            let message = board.interrupts.allocate_message(harts[queue]);
+            let user = (0..queues).find(|queue| routes.plan.queue(QueueIndex(*queue)) == Some(vector));
+            let message = board.interrupts.allocate_message(harts[usize::from(user.unwrap_or(0))]);
             let message = message.ok_or("the hart of a queue takes no message")?;
             // SAFETY: the board has given the message to this device.
             table.set(vector, unsafe { MsiMessage::new(message.address, message.data) })?;
@@ -80,12 +73,9 @@ impl Routes {
         Ok(routes)
     }
 
-    /// The vectors for the driver.
-    pub(crate) fn vectors(&self) -> Vectors<'_> {
-        Vectors {
-            config: self.plan.config(),
-            queues: &self.queues,
-        }
+    /// Which vector the configuration and each queue have.
+    pub(crate) fn plan(&self) -> VectorPlan {
+        self.plan
     }
 
     /// What interrupts for a queue.

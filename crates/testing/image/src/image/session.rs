@@ -9,7 +9,7 @@ use bare_image::memory::DmaMemory;
 use bare_image::report::stop;
 use board_qemu_virt::{Board, Interrupts, Timebase, counters, println};
 use virtio_blk::proto::Sector;
-use virtio_blk::{Answer, Disk, DiskCounters, DiskOptions, InitError, IoError, Limits};
+use virtio_blk::{Answer, Disk, DiskCounters, DiskOptions, InitError, IoError, Limits, Vectors};
 use virtio_core::{PollLimit, QueueIndex};
 
 use super::buffer::Buffer;
@@ -258,7 +258,11 @@ impl Session {
 /// on the stack for no longer than they run.
 #[inline(never)]
 fn start_disk(transport: Transport, options: &DiskOptions, routes: &Routes) -> Result<Box<BlkDisk>, InitError> {
-    let (vectors, wait) = (routes.vectors(), &mut PollLimit::default());
+    let (plan, wait) = (routes.plan(), &mut PollLimit::default());
+    let vectors = Vectors {
+        config: plan.config(),
+        queue: &|queue| plan.queue(queue),
+    };
     let disk = BlkDisk::start_with_vectors(transport, &mut DmaMemory, options, vectors, wait);
     Ok(Box::new(disk.map_err(|failed| failed.error)?))
 }

@@ -19,7 +19,7 @@ use bare_image::report::record;
 use board_qemu_virt::{Board, Ecam, Slot, Source, Ticks, counters};
 use guest_protocol::{Record, pattern};
 use image_blk::options::{Removal, SectorRange};
-use virtio_blk::{DeviceControl, DiskOptions, IoError};
+use virtio_blk::{DeviceControl, DiskOptions, IoError, Vectors};
 use virtio_core::{PollLimit, QueueIndex};
 
 use super::routes::{Interrupt, Routes};
@@ -186,11 +186,16 @@ impl Load<'_> {
 
     fn start(&self, transport: Transport, routes: &Routes) -> Result<(Control, Vec<Queue>), Failure> {
         let mut queues: Vec<Option<Queue>> = (0..self.queues).map(|_| None).collect();
+        let plan = routes.plan();
+        let vectors = Vectors {
+            config: plan.config(),
+            queue: &|queue| plan.queue(queue),
+        };
         let started = DeviceControl::start(
             transport,
             &mut DmaMemory,
             &self.options,
-            routes.vectors(),
+            vectors,
             &mut PollLimit::default(),
             &mut queues,
         );

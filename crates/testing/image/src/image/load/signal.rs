@@ -99,14 +99,24 @@ impl Signal {
 
 impl Taken {
     /// Whether the interrupt came before the deadline.
-    fn wait(&mut self, queue: &mut Queue, deadline: Ticks, each: impl FnMut(Completion)) -> Result<bool, DeviceFault> {
+    fn wait(
+        &mut self,
+        queue: &mut Queue,
+        deadline: Ticks,
+        mut each: impl FnMut(Completion),
+    ) -> Result<bool, DeviceFault> {
         if !self.interrupts.wait(self.source, deadline) {
             return Ok(false);
         }
-        self.follow_up();
-        let outcome = queue.drain(each);
+        let mut drained = Ok(0);
+        if self.control.is_some() {
+            self.follow_up(|| drained = queue.drain(&mut each));
+        } else {
+            self.follow_up(|| ());
+            drained = queue.on_interrupt(each);
+        }
         self.interrupts.unmask(self.source);
-        outcome.map(|_| true)
+        drained.map(|_| true)
     }
 
     /// Serves the interrupt for the others that share it, as long as something is so.
@@ -120,21 +130,30 @@ impl Taken {
     pub(super) fn serve_once(&mut self) {
         let look = counters::now().after(self.timebase.ticks_from_micros(20 * LOOK_MICROS));
         if self.interrupts.wait(self.source, look) {
-            self.follow_up();
+            self.follow_up(|| ());
             self.interrupts.unmask(self.source);
         }
     }
 
-    /// Counts an interrupt that came, acknowledges it, and tells the others. All look at their queues afterwards, so a cause that comes
-    /// in between is not lost.
-    fn follow_up(&mut self) {
+    /// Counts an interrupt that came, and tells the others. That of a line is acknowledged; `drain` looks at the queue of this hart.
+    fn follow_up(&mut self, mut drain: impl FnMut()) {
         self.count += 1;
-        if let Some(control) = &mut self.control {
-            let causes = control.interrupt_causes(InterruptSource::Line);
-            control.acknowledge_interrupt(InterruptSource::Line, causes);
-        }
-        if let Some(bell) = self.bell {
-            bell.fetch_add(1, Ordering::Release);
+        let bell = self.bell;
+        let ring = || {
+            if let Some(bell) = bell {
+                bell.fetch_add(1, Ordering::Release);
+            }
+        };
+        match &mut self.control {
+            Some(control) => {
+                control.on_interrupt(InterruptSource::Line, || {
+                    ring();
+                    drain();
+                    // What the others find is not known here.
+                    true
+                });
+            }
+            None => ring(),
         }
     }
 
