@@ -164,8 +164,14 @@ impl Model {
         self.0.lock().break_down();
     }
 
-    /// The device answers so many register accesses more, and is taken off the bus at the next one: its registers read as all
-    /// ones, writes are lost, and it uses no memory. It does not come back.
+    /// The device is taken off the bus: its registers read as all ones, writes are lost, and it uses no memory. It does not come
+    /// back.
+    pub fn go_away(&self) {
+        self.0.lock().go_away();
+    }
+
+    /// The device answers so many register accesses more, on a PCI bus of configuration space as well, and is taken off the bus at
+    /// the next one.
     pub fn go_away_after(&self, accesses: u64) {
         self.0.lock().go_away_after(accesses);
     }

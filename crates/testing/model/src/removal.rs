@@ -45,7 +45,7 @@ impl Device {
     }
 
     /// It uses no memory from now on, raises no interrupt, and has no state left.
-    fn go_away(&mut self) {
+    pub(crate) fn go_away(&mut self) {
         self.presence.gone = true;
         self.clear();
         self.queues.clear();

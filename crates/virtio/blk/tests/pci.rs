@@ -133,7 +133,7 @@ fn removed_after(config: &ModelConfig, accesses: u64) -> bool {
         3,
     );
     let transport = pci_transport(&function);
-    function.remove_after(accesses);
+    model.go_away_after(accesses);
     let mut rig = match Rig::<N, TestPci>::on_transport(model.clone(), transport, &DiskOptions::default()) {
         Ok(rig) => rig,
         Err(failed) => {
@@ -157,7 +157,7 @@ fn removed_after(config: &ModelConfig, accesses: u64) -> bool {
         aborted.iter().all(|outcome| aborted_only(outcome.result)),
         "{aborted:?}"
     );
-    !function.is_removed() && transport.status().is_ok()
+    !model.is_gone() && transport.status().is_ok()
 }
 
 #[test]

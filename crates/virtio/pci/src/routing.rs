@@ -53,7 +53,10 @@ impl Routing {
         let mut causes = InterruptCauses::empty();
         let config = self.config == Some(vector);
         causes.set(InterruptCauses::CONFIG_CHANGE, config);
-        causes.set(InterruptCauses::USED_BUFFER, !config || self.shared);
+        causes.set(
+            InterruptCauses::USED_BUFFER,
+            if config { self.shared } else { self.queues },
+        );
         causes
     }
 }
@@ -87,6 +90,7 @@ mod tests {
         routing.set_config(Some(InterruptVector(3)));
         assert_eq!(routing.causes(InterruptVector(3)), CONFIG | USED);
         routing.forget();
+        assert_eq!(routing.causes(InterruptVector(3)), InterruptCauses::empty());
         routing.set_config(Some(InterruptVector(3)));
         assert_eq!(routing.causes(InterruptVector(3)), CONFIG);
     }

@@ -224,7 +224,7 @@ fn what_is_no_virtio_function_is_refused() {
     assert_eq!(refused(&[(14, &[1])]), ProbeError::NotAnEndpoint);
     assert_eq!(refused(&[(0, &[0xFF; 4])]), ProbeError::Empty);
     let plugged = Plugged::modern();
-    plugged.function.remove();
+    plugged.model.go_away();
     assert_eq!(plugged.probe().map(|_| ()).unwrap_err(), ProbeError::Empty);
 }
 

@@ -92,12 +92,16 @@ fn buses_outside_the_range_are_not_looked_at() {
 #[test]
 fn bridges_in_a_circle_are_walked_once() {
     let machine = Machine::default();
-    for bus in 0..=255 {
-        machine.bridge((bus, 0, 0), bus.wrapping_add(1), 255);
-        machine.bridge((bus, 1, 0), bus, 255);
+    // Miri is slow.
+    let last = if cfg!(miri) { 3 } else { 255 };
+    for bus in 0..=last {
+        machine.bridge((bus, 0, 0), if bus == last { 0 } else { bus + 1 }, last);
+        machine.bridge((bus, 1, 0), bus, last);
+        machine.bridge((bus, 2, 0), last, last);
     }
-    assert_eq!(places(&machine).len(), 512);
-    assert!(machine.accesses() < 256 * 32 * 10);
+    let buses = u64::from(last) + 1;
+    assert_eq!(places(&machine).len() as u64, 3 * buses);
+    assert!(machine.accesses() < buses * 32 * 10);
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn everything_that_reads_says_so() {
     for (form, config) in forms() {
         let plugged = Plugged::new(form, config);
         let mut transport = plugged.negotiated(Features::empty());
-        plugged.function.remove();
+        plugged.model.go_away();
         assert_eq!(transport.status(), Err(DeviceGone));
         assert_eq!(transport.offered_features(), Err(DeviceGone));
         assert_eq!(transport.max_queue_size(QUEUE), Err(DeviceGone));
@@ -87,7 +87,7 @@ fn a_queue_that_is_not_taken_cuts_the_device_off() {
     for left in 0..accesses {
         let plugged = Plugged::modern();
         let mut transport = plugged.negotiated(Features::empty());
-        plugged.function.remove_after(left);
+        plugged.model.go_away_after(left);
         assert_eq!(
             enable(&mut transport, &plugged.queue(16)),
             Err(QueueSetupError::Gone),
@@ -135,7 +135,7 @@ fn a_function_can_go_at_every_access() {
     whole.model.assert_clean();
     for accesses in 0..whole.function.accesses() {
         let plugged = Plugged::new(form, config.clone());
-        plugged.function.remove_after(accesses);
+        plugged.model.go_away_after(accesses);
         let ended = run(&plugged);
         assert!(!plugged.function.masters_the_bus());
         // At last bus mastering is switched off, after all was said.

@@ -45,6 +45,10 @@ fn each_vector_sends_its_message() {
         table.set(InterruptVector(2), message(42)).unwrap();
         plugged.model.resize(99);
         assert_eq!(plugged.function.take_messages(), [(0x2800_0000, 40)]);
+        // A vector in use moves to another hart.
+        table.set(InterruptVector(0), message(50)).unwrap();
+        plugged.model.resize(100);
+        assert_eq!(plugged.function.take_messages(), [(0x2800_0000, 50)]);
         plugged.model.assert_clean();
     }
 }
@@ -268,6 +272,10 @@ fn a_reset_unmaps_all_events() {
     let (mut transport, mut table) = live(&plugged, 0, 1);
     table.set(InterruptVector(0), message(1)).unwrap();
     transport.reset(&mut PollLimit(9)).unwrap();
+    for vector in [0, 1].map(InterruptVector) {
+        let causes = transport.interrupt_causes(InterruptSource::Vector(vector));
+        assert_eq!(causes, InterruptCauses::empty());
+    }
     plugged.model.resize(99);
     assert_eq!(plugged.function.take_messages(), []);
 }

@@ -30,10 +30,6 @@ pub(crate) fn address() -> PciAddress {
 pub(crate) struct Function {
     pub(crate) space: Space,
     pub(crate) vectors: Vectors,
-    /// The function was taken off the bus.
-    pub(crate) removed: bool,
-    /// Accesses until it is.
-    pub(crate) remove_after: Option<u64>,
     /// The BARs answer nothing, and configuration space does.
     pub(crate) deaf: bool,
     /// Accesses so far, to configuration space and BARs.
@@ -65,8 +61,6 @@ impl Device {
         self.pci = Some(Box::new(Function {
             space: Space::new(form, vectors),
             vectors: Vectors::new(vectors, self.config.queues),
-            removed: false,
-            remove_after: None,
             deaf: false,
             accesses: 0,
             refused_vectors: Vec::new(),
@@ -81,30 +75,14 @@ impl Device {
 
     /// Whether the device can reach memory.
     pub(crate) fn masters_the_bus(&self) -> bool {
-        self.pci
-            .as_ref()
-            .is_none_or(|function| !function.removed && function.space.masters())
-    }
-
-    /// Takes the device off the bus. It forgets all that it was told.
-    pub(crate) fn remove(&mut self) {
-        self.function().removed = true;
-        self.clear();
-        self.reset_seen = true;
-        self.reset_ignored = false;
-        self.reset_reads = 0;
+        let function = self.pci.as_ref();
+        !self.presence.is_gone() && function.is_none_or(|function| function.space.masters())
     }
 
     /// Counts an access. Whether the device is there to answer.
     fn function_answers(&mut self) -> bool {
-        let function = self.function();
-        function.accesses += 1;
-        match &mut function.remove_after {
-            Some(0) => self.remove(),
-            Some(left) => *left -= 1,
-            None => (),
-        }
-        !self.function().removed
+        self.function().accesses += 1;
+        self.answers()
     }
 
     fn config_read(&mut self, offset: u16) -> u32 {
@@ -173,21 +151,6 @@ impl ModelFunction {
         address()
     }
 
-    /// Takes the device off the bus: every read answers all ones from now on.
-    pub fn remove(&self) {
-        self.0.lock().remove();
-    }
-
-    /// Whether the device was taken off the bus.
-    pub fn is_removed(&self) -> bool {
-        self.0.lock().function().removed
-    }
-
-    /// Takes the device off the bus after `accesses` more accesses to configuration space and BARs.
-    pub fn remove_after(&self, accesses: u64) {
-        self.0.lock().function().remove_after = Some(accesses);
-    }
-
     /// While `deaf`, the BARs answer nothing, and configuration space does.
     pub fn set_deaf(&self, deaf: bool) {
         self.0.lock().function().deaf = deaf;
@@ -217,7 +180,7 @@ impl ModelFunction {
     pub fn line(&self) -> bool {
         let device = self.0.lock();
         let function = device.pci.as_ref();
-        device.interrupt != 0 && function.is_some_and(|function| !function.removed && function.space.has_line())
+        device.interrupt != 0 && function.is_some_and(|function| function.space.has_line())
     }
 
     /// Changes bytes of configuration space behind the back of the driver, read-only or not.

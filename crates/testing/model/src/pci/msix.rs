@@ -101,6 +101,11 @@ impl Vectors {
             return u32::MAX;
         };
         if let Some(value) = access.write {
+            let in_use = self.control & ENABLE != 0 && !entry.is_masked();
+            assert!(
+                word == 3 || !in_use,
+                "a message was changed while its vector is not masked"
+            );
             entry.0[word] = value;
             self.deliver();
             return 0;
