@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use image_board::{LINES, Line, OVERFLOW, PANIC, ROUNDS, SLOT};
 use serde_json::json;
 
 use super::check::{Check, Context, Guest, Verdict};
@@ -31,7 +32,7 @@ const DEVICES: [&str; 8] = [
 ];
 
 /// A port with a slot, and a device in it.
-const SLOT: [&str; 2] = [DEVICES[2], DEVICES[3]];
+const SLOT_DEVICES: [&str; 2] = [DEVICES[2], DEVICES[3]];
 
 /// Two sockets of two harts each: an interrupt controller or a group of interrupt files for each.
 const TWO_SOCKETS: [&str; 8] = [
@@ -44,9 +45,6 @@ const TWO_SOCKETS: [&str; 8] = [
     "-numa",
     "node,nodeid=1,cpus=2-3,memdev=m1",
 ];
-
-/// Lines that each hart prints, in all rounds together.
-const LINES: usize = 200;
 
 /// A value of `aia=`, the name of the controller that interrupts come by, and whether there are messages.
 const CONTROLLERS: [(&str, &str, bool); 4] = [
@@ -99,12 +97,12 @@ pub(super) fn checks() -> Vec<Check> {
             whole_lines(&text, 4)
         }));
         checks.push(check(format!("board/{aia}/slot"), move |context| {
-            let text = boot(context, aia, 2, &SLOT, &["-append", "slot"], Some(change_device))?;
+            let text = boot(context, aia, 2, &SLOT_DEVICES, &["-append", SLOT], Some(change_device))?;
             expect(&text, "slot 7 of port 0000:00:03.0")?;
             expect(&text, "the slot works")
         }));
     }
-    for (word, status, last) in [("panic", 101, "place 1 gives up"), ("overflow", 103, "overflowed")] {
+    for (word, status, last) in [(PANIC, 101, "place 1 gives up"), (OVERFLOW, 103, "overflowed")] {
         checks.push(check(format!("board/another-hart/{word}"), move |context| {
             match boot(context, "none", 2, &[], &["-append", word], None) {
                 Err(reason) if reason.contains(&format!("exit status: {status}:")) && reason.contains(last) => Ok(()),
@@ -209,14 +207,13 @@ fn expect(text: &str, part: &str) -> Verdict {
 
 /// Every hart has printed all its lines, and no hart in the middle of a line of another.
 fn whole_lines(text: &str, harts: usize) -> Verdict {
-    for hart in 0..harts {
-        let end = format!(" of place {hart:02}: {:.3}", 0.5 * hart as f64);
-        let count = text
-            .lines()
-            .filter(|line| line.len() == "line 000".len() + end.len() && line.ends_with(&end))
-            .count();
-        if count != LINES {
-            return Err(format!("{count} whole lines of hart {hart} in place of {LINES}"));
+    for place in 0..harts {
+        for number in 0..LINES {
+            let wanted = Line { place, number }.to_string();
+            let count = text.lines().filter(|line| *line == wanted).count();
+            if count != ROUNDS {
+                return Err(format!("`{wanted}` was printed {count} times, not {ROUNDS} times"));
+            }
         }
     }
     Ok(())

@@ -5,15 +5,12 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use board_qemu_virt::{Board, Interrupts, RunningHart, StartError, println};
 use critical_section::Mutex;
+use image_board::{LINES, Line, ROUNDS};
 
 use super::{deadline, fail, in_millis};
 
-/// How often each hart counts, and how many lines it prints.
+/// How often each hart counts.
 const COUNTS: u64 = 20_000;
-const LINES: usize = 100;
-
-/// How often all harts are started.
-const ROUNDS: usize = 2;
 
 const HARTS: usize = 16;
 
@@ -37,8 +34,8 @@ fn work(place: usize) {
             count.set(before + 1);
         });
     }
-    for line in 0..LINES {
-        println!("line {line:03} of place {place:02}: {:.3}", 0.5 * place as f64);
+    for number in 0..LINES {
+        println!("{}", Line { place, number });
     }
     let interrupts = critical_section::with(|section| INTERRUPTS.borrow(section).get());
     let Some(interrupts) = interrupts else {

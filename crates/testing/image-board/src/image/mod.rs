@@ -8,6 +8,7 @@ mod slot;
 use board_qemu_virt::{Board, Boot, Ticks, counters, power, println};
 
 use edu::Edu;
+use image_board::{OVERFLOW, PANIC, SLOT};
 
 /// The exit status of a run in which something was wrong.
 const FAILED: u8 = 1;
@@ -56,9 +57,9 @@ pub(crate) fn main(boot: Boot) -> ! {
     messages::between_harts(&board);
     match board.boot_args {
         "" => {}
-        "slot" => slot::run(&board, &mut pci),
-        "panic" => harts::die(&board, harts::panic),
-        "overflow" => harts::die(&board, harts::overflow),
+        SLOT => slot::run(&board, &mut pci),
+        PANIC => harts::die(&board, harts::panic),
+        OVERFLOW => harts::die(&board, harts::overflow),
         word => fail!("what is `{word}`?"),
     }
     println!("interrupts claimed: {}", board.interrupts.claimed());
