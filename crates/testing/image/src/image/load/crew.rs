@@ -45,7 +45,8 @@ impl Shift {
         if let Signal::Taken(taken) = &mut self.worker.signal {
             // What others share goes on being served.
             if taken.bell.is_some() {
-                taken.serve_while(is_at_work);
+                let limit = counters::now().after(taken.timebase.ticks_from_millis(END_MILLIS));
+                taken.serve_while(is_at_work, limit);
             }
             taken.stop();
         }

@@ -66,25 +66,22 @@ impl Signal {
         Ok(())
     }
 
-    /// Looks for completions once, where polling; otherwise after an interrupt. False: there was none before the deadline.
+    /// Looks for completions once, where polling; otherwise after an interrupt, or at the deadline.
     pub(super) fn wait(
         &mut self,
         queue: &mut Queue,
         deadline: Ticks,
         each: impl FnMut(Completion),
-    ) -> Result<bool, DeviceFault> {
+    ) -> Result<(), DeviceFault> {
         match self {
-            Self::Polled => {
-                queue.poll(each)?;
-                Ok(counters::now() < deadline)
-            }
-            Self::Taken(taken) => taken.wait(queue, deadline, each),
+            Self::Polled => queue.poll(each)?,
+            Self::Taken(taken) => taken.wait(queue, deadline, each)?,
             Self::Told(told) => {
-                let came = told.wait(deadline);
-                queue.drain(each)?;
-                Ok(came)
+                told.wait(deadline);
+                queue.drain(each)?
             }
-        }
+        };
+        Ok(())
     }
 
     /// How many interrupts there were.
@@ -98,15 +95,15 @@ impl Signal {
 }
 
 impl Taken {
-    /// Whether the interrupt came before the deadline.
+    /// Waits for the interrupt until the deadline, and looks at the queue if it came. Returns how many completions there were.
     fn wait(
         &mut self,
         queue: &mut Queue,
         deadline: Ticks,
         mut each: impl FnMut(Completion),
-    ) -> Result<bool, DeviceFault> {
+    ) -> Result<u32, DeviceFault> {
         if !self.interrupts.wait(self.source, deadline) {
-            return Ok(false);
+            return Ok(0);
         }
         let mut drained = Ok(0);
         if self.control.is_some() {
@@ -116,12 +113,12 @@ impl Taken {
             drained = queue.on_interrupt(each);
         }
         self.interrupts.unmask(self.source);
-        drained.map(|_| true)
+        drained
     }
 
-    /// Serves the interrupt for the others that share it, as long as something is so.
-    pub(super) fn serve_while(&mut self, is_so: impl Fn() -> bool) {
-        while is_so() {
+    /// Serves the interrupt for the others that share it, as long as something is so, until the deadline.
+    pub(super) fn serve_while(&mut self, is_so: impl Fn() -> bool, deadline: Ticks) {
+        while is_so() && counters::now() < deadline {
             self.serve_once();
         }
     }
@@ -165,18 +162,18 @@ impl Taken {
 }
 
 impl Told {
-    /// Whether it rang before the deadline.
-    fn wait(&mut self, deadline: Ticks) -> bool {
+    /// Waits until it rings, or until the deadline.
+    fn wait(&mut self, deadline: Ticks) {
         loop {
             let rung = self.bell.load(Ordering::Acquire);
             if rung != self.heard {
                 self.count += u64::from(rung.wrapping_sub(self.heard));
                 self.heard = rung;
-                return true;
+                return;
             }
             let now = counters::now();
             if now >= deadline {
-                return false;
+                return;
             }
             self.interrupts
                 .sleep_until(now.after(self.timebase.ticks_from_micros(LOOK_MICROS)));

@@ -186,15 +186,16 @@ impl Worker {
                 End::After(_) => limit,
                 End::Gone => counters::now().after(self.timebase.ticks_from_millis(LOOK_MILLIS)),
             };
-            let came = self
-                .signal
-                .wait(&mut self.queue, look, |completion| done.push(completion))?;
+            let each = |completion| done.push(completion);
+            self.signal.wait(&mut self.queue, look, each)?;
             let is_over = match self.end {
-                End::After(_) => !came,
+                End::After(_) => counters::now() >= limit,
                 End::Gone => GONE.load(Ordering::Acquire),
             };
             if is_over && done.is_empty() {
-                return Err("no completion came".into());
+                let state = self.queue.ring_state();
+                let count = self.signal.count();
+                return Err(format!("no completion came, after {count} interrupts: {state:?}").into());
             }
         }
         let count = done.len();
