@@ -2,24 +2,29 @@
 //! afterwards on the requests.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use vhost_user_disk::{Behaviour, READY, Report, UsedLength};
 
 use crate::build;
 use crate::child::{self, Child};
 use crate::cli::{Foreign, QemuArgs};
-use crate::disk::Attachment;
+use crate::disk::{Attachment, escaped};
 use crate::machine::{serial, typed};
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 
 /// Package and program are called the same.
 const NAME: &str = "vhost-user-disk";
+
+/// Another one, which comes with `qemu-img`.
+const DAEMON: &str = "qemu-storage-daemon";
 
 /// Longest path of a socket, in bytes.
 const SOCKET_PATH: usize = 107;
@@ -28,6 +33,11 @@ const SOCKET_PATH: usize = 107;
 const END: Duration = Duration::from_secs(5);
 /// How long QEMU may take to end once its back-end has.
 const MOMENT: Duration = Duration::from_secs(2);
+/// How long the daemon may take until it accepts connections.
+const START: Duration = Duration::from_secs(20);
+/// How often that is looked at.
+const TICK: Duration = Duration::from_millis(10);
+
 impl Foreign {
     /// The options for the back-end of a disk.
     fn behaviour(self, args: &QemuArgs, number: usize) -> Behaviour {
@@ -44,7 +54,7 @@ impl Foreign {
                     ..plain
                 };
             }
-            Foreign::Plain => UsedLength::Exact,
+            Foreign::Plain | Foreign::StorageDaemon => UsedLength::Exact,
             Foreign::UsedLengthNone => UsedLength::None,
             Foreign::UsedLengthOne => UsedLength::One,
             Foreign::UsedLengthDataOnly => UsedLength::DataOnly,
@@ -72,12 +82,30 @@ pub(crate) fn build(workspace: &Workspace, progress: Progress) -> Result<PathBuf
 /// The command for the back-end of a disk. None: QEMU serves it.
 fn command(program: &Path, args: &QemuArgs, number: usize, disk: &Attachment) -> Option<Command> {
     let (foreign, socket) = args.foreign.zip(disk.socket.as_ref())?;
+    if foreign == Foreign::StorageDaemon {
+        return Some(daemon(args, number, disk, socket));
+    }
     let mut command = Command::new(program);
     command.arg("--image").arg(&disk.file);
     command.arg("--socket").arg(socket);
     command.arg("--report").arg(report_file(socket));
     command.args(foreign.behaviour(args, number).arguments());
     Some(command)
+}
+
+/// The command for `qemu-storage-daemon`.
+fn daemon(args: &QemuArgs, number: usize, disk: &Attachment, socket: &Path) -> Command {
+    let mut command = Command::new(DAEMON);
+    let (file, access) = (escaped(&disk.file), if args.read_only { "off" } else { "on" });
+    command.arg("--blockdev").arg(format!(
+        "driver=file,filename={file},node-name=n{number},discard=unmap,auto-read-only=on"
+    ));
+    command.arg("--export").arg(format!(
+        "type=vhost-user-blk,id=e{number},node-name=n{number},addr.type=unix,addr.path={},writable={access},num-queues={}",
+        escaped(&socket.display().to_string()),
+        args.hardware.queues
+    ));
+    command
 }
 
 /// Where the back-end that listens there writes its report.
@@ -94,6 +122,16 @@ pub(crate) fn command_lines(program: &Path, args: &QemuArgs, disks: &[Attachment
         .collect()
 }
 
+fn check_length(socket: &Path) -> Result<()> {
+    let length = socket.as_os_str().len();
+    ensure!(
+        length <= SOCKET_PATH,
+        "{}: too long for a socket, {SOCKET_PATH} bytes are allowed: move the workspace to a shorter path",
+        socket.display()
+    );
+    Ok(())
+}
+
 /// A back-end that has ended.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Seen {
@@ -107,9 +145,12 @@ pub(crate) struct Seen {
 #[derive(Debug)]
 pub(crate) struct Backend {
     child: Child,
-    report: PathBuf,
+    /// Where its report will be. None: it makes none, and does not end by itself.
+    report: Option<PathBuf>,
     /// When it was first seen to have ended.
     ended: Option<Instant>,
+    /// Whether it was ended on purpose.
+    is_killed: bool,
 }
 
 impl Backend {
@@ -121,20 +162,42 @@ impl Backend {
             .map(|(number, disk, socket)| {
                 let program = program.context("the back-end was not built")?;
                 let command = command(program, args, number, disk).context("the disk has no back-end")?;
-                Backend::start(&command, socket)
+                match args.foreign {
+                    Some(Foreign::StorageDaemon) => Backend::start_daemon(&command, socket),
+                    _ => Backend::start(&command, socket),
+                }
             })
             .collect()
     }
 
+    /// Starts the daemon, which says nothing. Returns when QEMU can connect.
+    fn start_daemon(command: &Command, socket: &Path) -> Result<Backend> {
+        check_length(socket)?;
+        let mut command = child::bound(command);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut backend = Backend {
+            child: Child::start(&mut command)?,
+            report: None,
+            ended: None,
+            is_killed: false,
+        };
+        let started = Instant::now();
+        while UnixStream::connect(socket).is_err() {
+            if backend.child.has_ended() || started.elapsed() > START {
+                let _ = backend.child.process.kill();
+                bail!("{DAEMON} does not start: {}", backend.complaints().join("; "));
+            }
+            thread::sleep(TICK);
+        }
+        Ok(backend)
+    }
+
     /// Returns when QEMU can connect.
     fn start(command: &Command, socket: &Path) -> Result<Backend> {
-        let length = socket.as_os_str().len();
-        if length > SOCKET_PATH {
-            bail!(
-                "{}: too long for a socket, {SOCKET_PATH} bytes are allowed: move the workspace to a shorter path",
-                socket.display()
-            );
-        }
+        check_length(socket)?;
         let mut command = child::bound(command);
         command
             .stdin(Stdio::null())
@@ -142,8 +205,9 @@ impl Backend {
             .stderr(Stdio::piped());
         let mut backend = Backend {
             child: Child::start(&mut command)?,
-            report: report_file(socket),
+            report: Some(report_file(socket)),
             ended: None,
+            is_killed: false,
         };
         let mut line = String::new();
         if let Some(stdout) = backend.child.process.stdout.take() {
@@ -159,25 +223,34 @@ impl Backend {
         bail!("the back-end does not start: {}", complaints.join("; "));
     }
 
+    /// Kills it in the middle of its work. It makes no report then, and the run goes on without it.
+    pub(crate) fn kill(&mut self) {
+        self.report = None;
+        self.is_killed = true;
+        // It may have ended by itself, which its requests will show.
+        let _ = self.child.process.kill();
+    }
+
     /// Whether it has ended, and QEMU goes on without it. At the end of a run it may be the first of the two by a moment.
     pub(crate) fn has_left_qemu(&mut self) -> bool {
-        if self.ended.is_none() && self.child.has_ended() {
+        if self.ended.is_none() && !self.is_killed && self.child.has_ended() {
             self.ended = Some(Instant::now());
         }
         self.ended.is_some_and(|ended| ended.elapsed() > MOMENT)
     }
 
-    /// Waits for its end, which follows that of QEMU.
-    pub(crate) fn finish(mut self) -> Seen {
+    /// Waits for its end, which follows that of QEMU. None: it has no report.
+    pub(crate) fn finish(mut self) -> Option<Seen> {
+        let report = self.report.take()?;
         if !self.child.ends_within(END) {
             // Nothing connected to it, or it hangs. Either way there will be no report.
             let _ = self.child.process.kill();
         }
-        let report = std::fs::read(&self.report).ok();
-        Seen {
+        let report = std::fs::read(report).ok();
+        Some(Seen {
             report: report.and_then(|text| serde_json::from_slice(&text).ok()),
             complaints: self.complaints(),
-        }
+        })
     }
 
     /// Its error output, up to its end.

@@ -1,11 +1,12 @@
 //! The QEMU command line of a run, from nothing but the options: what `--dry-run` prints is what a run does.
 
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use image_blk::options::BootOptions;
 
-use crate::cli::QemuArgs;
+use crate::cli::{Aia, Bus, Foreign, QemuArgs, Removal};
 use crate::disk::{Attachment, Outline, escaped};
 use crate::minix::scenario::Extras;
 
@@ -14,6 +15,11 @@ const DEVICE_QUEUE_SIZES: std::ops::RangeInclusive<u16> = 4..=1024;
 
 /// The TCP port where gdb finds the guest.
 pub(crate) const GDB_PORT: u16 = 1234;
+
+/// QEMU's name of the disk that is removed.
+pub(crate) const DISK: &str = "disk";
+/// And of the slot that it is in.
+const SLOT: &str = "slot0";
 
 /// Everything that decides the command line.
 #[derive(Clone, Copy, Debug)]
@@ -35,14 +41,36 @@ pub(crate) enum Boot {
         append: String,
         /// Where its defmt frames go.
         defmt: PathBuf,
+        /// Where QEMU serves its machine protocol, if it is needed.
+        qmp: Option<PathBuf>,
     },
     /// The test kernel, by an archive in memory.
     Minix { kernel: PathBuf, archive: PathBuf },
 }
 
+/// The id string of a disk, without its number.
+const SERIAL: &str = "xtask-disk-";
+
 /// The id string of a disk.
 pub(crate) fn serial(number: usize) -> String {
-    format!("xtask-disk-{number}")
+    format!("{SERIAL}{number}")
+}
+
+/// The id string that every disk of `qemu-storage-daemon` has.
+const DAEMON_SERIAL: &str = "vhost_user_blk";
+
+/// The id string that the guest finds.
+pub(crate) fn found_serial(args: &QemuArgs, number: usize) -> String {
+    match args.foreign {
+        Some(Foreign::StorageDaemon) => DAEMON_SERIAL.to_owned(),
+        _ => serial(number),
+    }
+}
+
+/// The number of the disk with this id string. A disk with an id of its own is the only one.
+pub(crate) fn number_of_disk(serial: &str) -> usize {
+    let number = serial.strip_prefix(SERIAL);
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// The boot options of the bare image.
@@ -52,6 +80,9 @@ fn boot_options(args: &QemuArgs, outline: &Outline) -> BootOptions {
         poll: args.poll,
         defmt: true,
         queue: args.queue_size,
+        queues: NonZeroU16::new(args.hardware.queues).filter(|queues| queues.get() > 1),
+        load: args.load,
+        remove: args.remove.map(Removal::of_guest),
         scratch: outline.scratch.first().copied(),
         digests: outline.samples.clone(),
     }
@@ -66,6 +97,7 @@ impl Boot {
                 image: program,
                 append: boot_options(args, outline).to_string(),
                 defmt: directory.join("defmt.bin"),
+                qmp: args.remove.map(|_| directory.join("qmp")),
             },
             false => Boot::Minix {
                 kernel: program,
@@ -102,11 +134,15 @@ impl Machine<'_> {
         let mut add = |flag: &str, value: String| line.extend([flag.to_owned(), value]);
         // A back-end maps the memory of the guest.
         let shared = self.disks.iter().any(|disk| disk.socket.is_some());
-        add(
-            "-machine",
-            if shared { "virt,memory-backend=memory" } else { "virt" }.into(),
-        );
-        add("-smp", args.smp.to_string());
+        let mut machine = "virt".to_owned();
+        if args.hardware.aia != Aia::None {
+            machine += &format!(",aia={}", args.hardware.aia.name());
+        }
+        if shared {
+            machine += ",memory-backend=memory";
+        }
+        add("-machine", machine);
+        add("-smp", args.hardware.harts(args.remove.is_some()).to_string());
         add("-m", args.memory.clone());
         if shared {
             let size = bytes(&args.memory);
@@ -129,6 +165,13 @@ impl Machine<'_> {
             add("-chardev", format!("file,id=defmt,path={file}"));
             add("-semihosting-config", "enable=on,target=native,chardev=defmt".into());
         }
+        if let Some(socket) = self.qmp_socket() {
+            let socket = escaped(&socket.display().to_string());
+            add("-qmp", format!("unix:{socket},server=on,wait=off"));
+        }
+        if self.args.remove == Some(Removal::Hot) {
+            add("-device", format!("pcie-root-port,id={SLOT},chassis=1,slot=1"));
+        }
         add("-global", format!("virtio-mmio.force-legacy={}", args.legacy));
         for (number, disk) in self.disks.iter().enumerate() {
             match &disk.socket {
@@ -138,7 +181,11 @@ impl Machine<'_> {
                     add("-device", self.foreign_device(number));
                 }
                 None => {
-                    add("-drive", self.drive(number, disk));
+                    match args.remove {
+                        // QEMU forgets a `-drive` together with its device.
+                        Some(_) => add("-blockdev", blockdev(number, disk)),
+                        None => add("-drive", self.drive(number, disk)),
+                    }
                     add("-device", self.device(number));
                 }
             }
@@ -178,11 +225,32 @@ impl Machine<'_> {
         drive
     }
 
-    fn device(&self, number: usize) -> String {
+    /// The socket of QEMU's machine protocol, if it is needed.
+    pub(crate) fn qmp_socket(&self) -> Option<&Path> {
+        match self.boot {
+            Boot::Bare { qmp, .. } => qmp.as_deref(),
+            Boot::Minix { .. } => None,
+        }
+    }
+
+    /// The value of the `-device` option of a disk.
+    pub(crate) fn device(&self, number: usize) -> String {
         let args = self.args;
-        let mut device = format!("virtio-blk-device,drive=d{number},serial={}", serial(number));
+        let bus = self.bus(number);
+        let driver = if bus == Bus::Mmio {
+            "virtio-blk-device"
+        } else {
+            "virtio-blk-pci"
+        };
+        let mut device = format!("{driver},drive=d{number},serial={}", serial(number));
+        device += &self.interface(bus);
         if args.block_size != 512 {
             device += &format!(",logical_block_size={0},physical_block_size={0}", args.block_size);
+        }
+        match args.remove {
+            Some(Removal::Hot) => device += &format!(",id={DISK},bus={SLOT}"),
+            Some(_) => device += &format!(",id={DISK}"),
+            None => {}
         }
         device += &self.queue_size();
         if args.no_event_idx {
@@ -199,8 +267,35 @@ impl Machine<'_> {
 
     /// The registers of a device whose requests a back-end serves. The back-end decides on the features.
     fn foreign_device(&self, number: usize) -> String {
-        let size = self.queue_size();
-        format!("vhost-user-blk,chardev=c{number},num-queues=1{size}")
+        let (bus, size) = (self.bus(number), self.queue_size());
+        let driver = if bus == Bus::Mmio {
+            "vhost-user-blk"
+        } else {
+            "vhost-user-blk-pci"
+        };
+        format!("{driver},chardev=c{number}{}{size}", self.interface(bus))
+    }
+
+    /// Where a disk is attached.
+    fn bus(&self, number: usize) -> Bus {
+        self.args.hardware.buses.get(number).copied().unwrap_or(Bus::Mmio)
+    }
+
+    /// The part of a `-device` option that says which interfaces it has, how many queues and how many vectors.
+    fn interface(&self, bus: Bus) -> String {
+        let hardware = &self.args.hardware;
+        // Without a number QEMU takes the number of harts on PCI.
+        let mut device = format!(",num-queues={}", hardware.queues);
+        device += match bus {
+            Bus::Mmio => return device,
+            Bus::Pci if self.args.legacy => ",disable-modern=on,disable-legacy=off",
+            Bus::Pci => ",disable-legacy=on",
+            Bus::PciTransitional => ",disable-legacy=off",
+        };
+        if let Some(vectors) = hardware.vectors {
+            device += &format!(",vectors={vectors}");
+        }
+        device
     }
 
     /// The end of a `-device` option.
@@ -212,6 +307,20 @@ impl Machine<'_> {
             _ => String::new(),
         }
     }
+}
+
+/// A disk that stays with QEMU when its device goes.
+fn blockdev(number: usize, disk: &Attachment) -> String {
+    let access = if disk.read_only {
+        "read-only=on"
+    } else {
+        "discard=unmap"
+    };
+    format!(
+        "driver={},node-name=d{number},{access},file.driver=file,file.filename={}",
+        disk.format.name(),
+        escaped(&disk.file)
+    )
 }
 
 /// A size of memory as an object takes it, which counts bytes where `-m` counts MiB.
@@ -253,32 +362,78 @@ mod tests {
     use super::*;
     use crate::cli::{Format, qemu_args};
 
-    #[test]
-    fn the_command_line_is_what_a_shell_takes() {
-        let flags = "--bare --shell --poll --smp 4 --memory 1G --gdb --qemu-arg=-x";
+    /// The command line for one disk on each bus. One with a back-end has a socket.
+    fn command_line(flags: &str, socket: Option<&str>) -> String {
         let args = qemu_args(flags, None).unwrap();
         let disk = Attachment {
             file: "/t/a,b".into(),
             format: Format::Raw,
             read_only: false,
             discard: true,
-            socket: None,
+            socket: socket.map(PathBuf::from),
         };
         let machine = Machine {
             args: &args,
             program: Path::new("/no qemu"),
             boot: &Boot::new(&args, Path::new("/t/image"), &Outline::default(), Path::new("/t")),
-            disks: &[disk],
+            disks: &vec![disk; args.hardware.buses.len()],
             extras: &Extras::default(),
         };
+        machine.command_line()
+    }
+
+    #[test]
+    fn the_command_line_is_what_a_shell_takes() {
+        let flags = "--bare --shell --poll --smp 4 --memory 1G --gdb --qemu-arg=-x";
         assert_eq!(
-            machine.command_line(),
+            command_line(flags, None),
             "'/no qemu' -machine virt -smp 4 -m 1G -bios default -kernel /t/image \
              -append 'shell poll defmt' \
              -display none -serial stdio -monitor none -chardev file,id=defmt,path=/t/defmt.bin \
              -semihosting-config enable=on,target=native,chardev=defmt -global virtio-mmio.force-legacy=false \
              -drive if=none,id=d0,file=/t/a,,b,format=raw,discard=unmap \
-             -device virtio-blk-device,drive=d0,serial=xtask-disk-0 -no-reboot -nodefaults -S -gdb tcp::1234 -x"
+             -device virtio-blk-device,drive=d0,serial=xtask-disk-0,num-queues=1 -no-reboot -nodefaults -S -gdb tcp::1234 -x"
+        );
+    }
+
+    #[test]
+    fn each_bus_has_a_device_with_its_interface() {
+        let devices = |flags: &str| {
+            let line = command_line(flags, None);
+            let devices = line.split("-device ").skip(1);
+            let devices = devices.map(|device| device.split_once(",serial=xtask-disk-").unwrap());
+            let short = devices.map(|(driver, rest)| format!("{driver} {}", rest.split_once(' ').unwrap().0));
+            short.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            devices("--bare --bus mmio,pci --bus pci-transitional --queues 4 --vectors 2"),
+            [
+                "virtio-blk-device,drive=d0 0,num-queues=4",
+                "virtio-blk-pci,drive=d1 1,num-queues=4,disable-legacy=on,vectors=2",
+                "virtio-blk-pci,drive=d2 2,num-queues=4,disable-legacy=off,vectors=2",
+            ]
+        );
+        assert_eq!(
+            devices("--bare --bus pci,mmio --legacy"),
+            [
+                "virtio-blk-pci,drive=d0 0,num-queues=1,disable-modern=on,disable-legacy=off",
+                "virtio-blk-device,drive=d1 1,num-queues=1"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_machine_has_its_controllers_and_shares_memory_with_a_back_end() {
+        let line = command_line("--bare --aia aplic-imsic", None);
+        assert!(line.contains(" -machine virt,aia=aplic-imsic "), "{line}");
+        let line = command_line("--bare --aia aplic --bus pci --foreign plain", Some("/t/s"));
+        assert!(
+            line.contains(" -machine virt,aia=aplic,memory-backend=memory "),
+            "{line}"
+        );
+        assert!(
+            line.contains(" -device vhost-user-blk-pci,chardev=c0,num-queues=1,disable-legacy=on "),
+            "{line}"
         );
     }
 }

@@ -4,7 +4,7 @@
 //! * [`cli`] is the command line; [`minix`], [`qemu`] and [`checks`] are the commands.
 //! * [`tools`] finds or installs what is needed, [`build`] builds the bare image and [`minix`] everything for MINIX, [`disk`]
 //!   makes or opens the disk.
-//! * [`foreign`] runs the back-end of a disk that is not QEMU's own, [`qmp`] talks to a QEMU that runs.
+//! * [`foreign`] runs the back-end of a disk that is not QEMU's own, [`removal`] takes a disk away, by [`qmp`].
 //! * [`machine`] writes the QEMU command line, [`run`] boots it, [`report`] parses the records of the guest, checks
 //!   them against the disks and prints the result. [`session`] ties these together, for either guest. [`interrupt`] is how all of it
 //!   is stopped, [`child`] how no process is left behind.
@@ -25,6 +25,7 @@ mod minix;
 mod progress;
 mod qemu;
 mod qmp;
+mod removal;
 mod report;
 mod run;
 mod session;

@@ -65,12 +65,13 @@ pub(crate) struct Outputs<'a, 's> {
     pub(crate) show_records: bool,
 }
 
-/// Runs QEMU to its end. `limit` is how long the guest may take, `is_abandoned` whether to stop it because it cannot go on.
+/// Runs QEMU to its end. `limit` is how long the guest may take; `is_abandoned` hears of all the guest has reported, again and again,
+/// and says whether to stop it because it cannot go on.
 pub(crate) fn run(
     command: &Command,
     input: Input,
     limit: Option<Duration>,
-    mut is_abandoned: impl FnMut() -> bool,
+    mut is_abandoned: impl FnMut(&Guest) -> bool,
     outputs: Outputs<'_, '_>,
 ) -> Result<Ended> {
     let Outputs {
@@ -140,7 +141,7 @@ pub(crate) fn run(
         if interrupt::asked() {
             break;
         }
-        ended.abandoned = is_abandoned();
+        ended.abandoned = is_abandoned(&ended.guest);
         if ended.abandoned || limit.is_some_and(|limit| started.elapsed() > limit) {
             console.finish();
             ended.duration = started.elapsed();

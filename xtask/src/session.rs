@@ -16,11 +16,12 @@ use crate::minix::archive;
 use crate::minix::programs::{self, Programs};
 use crate::minix::scenario::{Extras, Scenario};
 use crate::progress::Progress;
+use crate::removal::Remover;
 use crate::report::disk::examine;
-use crate::report::{Case, Frames, Host, Report, Strings, read_trace};
+use crate::report::{Case, Frames, Guest, Host, Report, Strings, read_trace};
 use crate::run::{self, Outputs};
 use crate::tools::{self, Qemu, Wanted};
-use crate::workspace::Workspace;
+use crate::workspace::{RISCV, Workspace};
 
 /// How long the console of a run that failed is kept.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -57,7 +58,7 @@ impl Setup {
     /// Finds, installs and builds what is needed.
     pub(crate) fn prepare(workspace: &Workspace, needs: Needs<'_>, progress: Progress) -> Result<Setup> {
         let qemu = tools::ensure_qemu(workspace, needs.tools, progress)?;
-        tools::ensure_target(workspace, progress)?;
+        tools::ensure_target(workspace, RISCV, progress)?;
         let image = needs.bare.then(|| build::image(workspace, progress));
         let programs = needs.minix.then(|| programs::build_all(workspace, progress));
         if needs.bench {
@@ -131,10 +132,16 @@ pub(crate) fn run(
     };
     let mut frames = Frames::follow(frames_file, &strings);
     let mut backends = Backend::start_all(setup.backend.as_deref(), args, &attachments)?;
+    let mut remover = Remover::new(&machine);
     // A spinner would be in the way of a console that is shown as it comes.
     let shown = if console.is_shown() { Progress::Silent } else { progress };
     let ended = shown.step("running on QEMU", |step| {
-        let is_abandoned = || backends.iter_mut().any(Backend::has_left_qemu);
+        let is_abandoned = |guest: &Guest| {
+            if let Some(remover) = &mut remover {
+                remover.follow(guest, &mut backends);
+            }
+            backends.iter_mut().any(Backend::has_left_qemu)
+        };
         let outputs = Outputs {
             frames: &mut frames,
             console,
@@ -143,13 +150,21 @@ pub(crate) fn run(
         };
         run::run(&machine.command(), keyboard, limit, is_abandoned, outputs)
     })?;
-    let backends: Vec<Seen> = backends.into_iter().map(Backend::finish).collect();
+    let backends: Vec<Seen> = backends.into_iter().filter_map(Backend::finish).collect();
     let flushes = |seen: &Seen| seen.report.as_ref().map(|report| report.flushes_after_writes);
     let mut host = Host {
         flushes_after_writes: backends.first().and_then(flushes),
         backends,
         ..Host::default()
     };
+    if let Some(remover) = remover {
+        host.findings.extend(
+            remover
+                .finish()
+                .err()
+                .map(|error| format!("the disk was not removed: {error:#}")),
+        );
+    }
     if let Some(file) = &extras.trace {
         let seen = read_trace(file)?;
         host.requests_at_once = seen.map(|seen| seen.most_at_once);
@@ -185,7 +200,10 @@ pub(crate) fn run(
 pub(crate) fn choices<'i>(args: &QemuArgs, input: Option<&'i Input>) -> Vec<Choice<'i>> {
     match input {
         Some(input) => vec![Choice::Given(input)],
-        None if args.bare => vec![Choice::Made(Recipe::Bare)],
+        None if args.bare => (0..)
+            .zip(&args.hardware.buses)
+            .map(|(number, _)| Choice::Made(Recipe::Bare { number }))
+            .collect(),
         None => args.scenario().disks().iter().copied().map(Choice::Made).collect(),
     }
 }

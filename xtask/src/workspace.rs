@@ -83,9 +83,35 @@ pub(crate) fn feature_sets(package: &Package) -> Option<Vec<String>> {
     Some(sets.iter().map(|set| set.join(",")).collect())
 }
 
+/// The targets beside [`RISCV`] that a crate must build for, as `package.metadata.xtask` in its manifest declares them.
+pub(crate) fn other_targets(package: &Package) -> Vec<String> {
+    let targets = package.metadata.get("xtask").and_then(|xtask| xtask.get("targets"));
+    let targets = targets.and_then(|targets| serde_json::from_value(targets.clone()).ok());
+    targets.unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A misspelt key would take the checks away unseen.
+    #[test]
+    fn crates_of_the_driver_declare_other_targets() {
+        let workspace = Workspace::load().unwrap();
+        let of_driver = workspace
+            .packages
+            .iter()
+            .filter(|package| package.manifest_path.as_str().contains("/crates/virtio/"));
+        assert!(of_driver.clone().count() > 5);
+        for package in of_driver {
+            assert_eq!(
+                other_targets(package),
+                ["aarch64-unknown-none", "x86_64-unknown-none"],
+                "{}",
+                package.name
+            );
+        }
+    }
 
     #[test]
     fn published_crates_declare_their_feature_sets() {

@@ -41,7 +41,7 @@ pub(crate) fn measure(
             step,
             show_records: false,
         };
-        run::run(&command, Input::None, Some(limit), || false, outputs)
+        run::run(&command, Input::None, Some(limit), |_| false, outputs)
     })?;
     let error = records!(ended.guest, Record::Error { text, .. } => text).next();
     if let Some(text) = error {

@@ -36,7 +36,7 @@ use crate::console::say;
 use crate::minix::programs::{self, Programs};
 use crate::progress::Progress;
 use crate::tools::{self, Qemu, Wanted};
-use crate::workspace::Workspace;
+use crate::workspace::{RISCV, Workspace};
 
 /// How long a boot may take.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -141,7 +141,7 @@ fn emulator_and_image(args: &BenchArgs, workspace: &Workspace, progress: Progres
         may_install: !args.no_install,
     };
     let qemu = tools::ensure_qemu(workspace, wanted, progress)?;
-    tools::ensure_target(workspace, progress)?;
+    tools::ensure_target(workspace, RISCV, progress)?;
     build::bench_image(workspace, progress)?;
     Ok(qemu)
 }

@@ -269,7 +269,7 @@ fn boot(
             step,
             show_records: false,
         };
-        run::run(&machine.command(), Input::None, Some(limit), || false, outputs)
+        run::run(&machine.command(), Input::None, Some(limit), |_| false, outputs)
     })?;
     let what = || format!("{heading}; the console said:\n{}", console.text());
     let Some(status) = ended.status else {

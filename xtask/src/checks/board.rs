@@ -184,7 +184,7 @@ fn boot(
             step,
             show_records: false,
         };
-        run::run(&command, Input::None, Some(LIMIT), || false, outputs)
+        run::run(&command, Input::None, Some(LIMIT), |_| false, outputs)
     });
     let text = console.guest_text();
     let status = ended.map_err(in_full)?.status;

@@ -145,7 +145,7 @@ impl Run {
 
     /// The number of disks the guest says it changed.
     pub(super) fn changed_disks(&self, number: usize) -> Verdict {
-        let changed = (0..2).filter(|disk| !self.report.guest.changes(*disk).is_empty());
+        let changed = (0..8).filter(|disk| !self.report.guest.changes(*disk).is_empty());
         same("changed disks", changed.count(), number)
     }
 
@@ -155,9 +155,9 @@ impl Run {
         comparison.map_or(0, |comparison| comparison.changed_as_reported)
     }
 
-    /// The disk as the bare image sees it.
+    /// The first disk as the bare image sees it.
     pub(super) fn device(&self) -> Result<Device<'_>, String> {
-        let device = self.report.guest.device();
+        let device = self.report.guest.device(0);
         device.ok_or_else(|| "the guest reported no device".to_owned())
     }
 

@@ -1,5 +1,6 @@
 //! Checks that cargo does: format, lints, tests, documentation, builds, packages.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -7,22 +8,18 @@ use cargo_metadata::Package;
 
 use super::check::{Check, Verdict};
 use crate::progress::Progress;
-use crate::workspace::{RISCV, Workspace, directory, feature_sets, is_published, programs};
+use crate::tools;
+use crate::workspace::{RISCV, Workspace, directory, feature_sets, is_published, other_targets, programs};
 
 pub(super) fn checks(workspace: &Workspace) -> Vec<Check> {
     let of = |kind: fn(&Package) -> bool| workspace.packages.iter().filter(move |package| kind(package));
     let bare = || of(|package| feature_sets(package).is_some());
-    let options = |packages: &mut dyn Iterator<Item = &Package>| {
-        packages
-            .map(|package| format!(" --package {}", package.name))
-            .collect::<String>()
-    };
-    let published = options(&mut of(is_published));
+    let published = options(of(is_published));
     // Programs with a heap apart: the features of their dependencies would make all others need a heap.
     let has_heap = |package: &&Package| package.dependencies.iter().any(|on| on.name == "bare-image");
     let on_target = [
-        options(&mut bare().filter(|package| !has_heap(package))),
-        options(&mut bare().filter(has_heap)),
+        options(bare().filter(|package| !has_heap(package))),
+        options(bare().filter(has_heap)),
     ];
     // The code that only exists on the target, without features and with all.
     let clippy = on_target.iter().flat_map(|packages| {
@@ -41,6 +38,7 @@ pub(super) fn checks(workspace: &Workspace) -> Vec<Check> {
     let deny = r#"--config build.rustdocflags=["-D","warnings"]"#;
     checks.push(check("doc", [format!("doc --workspace --no-deps {deny}")]));
     checks.extend(bare().map(build));
+    checks.extend(others(workspace));
     checks.extend(of(is_published).map(alone));
     // As for publishing.
     checks.push(check(
@@ -48,6 +46,31 @@ pub(super) fn checks(workspace: &Workspace) -> Vec<Check> {
         [format!("package --no-verify --allow-dirty {published}")],
     ));
     checks
+}
+
+/// For each target beside [`RISCV`], its crates with every feature set they declare, and what the linter says of them there.
+fn others(workspace: &Workspace) -> impl Iterator<Item = Check> {
+    let packages = &workspace.packages;
+    let targets: BTreeSet<String> = packages.iter().flat_map(other_targets).collect();
+    targets.into_iter().map(move |target| {
+        let of_target = || {
+            packages
+                .iter()
+                .filter(|package| other_targets(package).contains(&target))
+        };
+        let names = options(of_target());
+        let lint = ["", "--all-features"]
+            .map(|features| format!("clippy --target {target} {features} {names} -- -D warnings"));
+        let lines = of_target()
+            .flat_map(|package| libraries("check", package, &target))
+            .chain(lint);
+        let check = check(&format!("build/{target}"), lines);
+        Check::new(check.name, move |context| {
+            tools::ensure_target(&context.workspace, &target, Progress::Silent)
+                .map_err(|error| format!("{error:#}"))?;
+            (check.work)(context)
+        })
+    })
 }
 
 /// A check that calls cargo with each of the lines.
@@ -75,20 +98,29 @@ fn check<T: Into<String>>(name: &str, lines: impl IntoIterator<Item = T>) -> Che
 /// Builds a library for the target with every feature set it declares, and nothing else, and the programs of its crate as they are used.
 fn build(package: &Package) -> Check {
     let name = &package.name;
-    let sets = feature_sets(package).unwrap_or_default().into_iter();
-    let mut lines: Vec<String> = sets
-        .map(|set| {
-            format!(
-                "build --package {name} --lib --target {RISCV} --no-default-features --features={}",
-                set
-            )
-        })
-        .collect();
+    let mut lines = libraries("build", package, RISCV);
     if programs(package).next().is_some() {
         // Linked as they are booted: a linker script that does not fit shows only here.
         lines.push(format!("build --release --package {name} --bins --target {RISCV}"));
     }
     check(&format!("build/{name}"), lines)
+}
+
+/// The options of cargo that name these crates.
+fn options<'a>(packages: impl Iterator<Item = &'a Package>) -> String {
+    packages.map(|package| format!(" --package {}", package.name)).collect()
+}
+
+/// The lines that build or check a library for a target, with each feature set.
+fn libraries(command: &str, package: &Package, target: &str) -> Vec<String> {
+    let sets = feature_sets(package).unwrap_or_default().into_iter();
+    let line = |set| {
+        format!(
+            "{command} --package {} --lib --target {target} --no-default-features --features={set}",
+            package.name
+        )
+    };
+    sets.map(line).collect()
 }
 
 /// Builds a crate from a small crate outside the workspace that depends on nothing else, with default features.

@@ -25,6 +25,8 @@ const ONE_SEGMENT: [(&str, &str, usize); 6] = [
     ("kills", "--kill-during-io --rounds 10 --seed 11", 0),
 ];
 
+const DAEMON: &str = "storage-daemon";
+
 pub(super) fn checks() -> Vec<Check> {
     let service = |name: &str, flags: String, runs, expectation: Expectation| {
         passes(&format!("foreign/{name}"), flags, move |run| {
@@ -42,6 +44,13 @@ pub(super) fn checks() -> Vec<Check> {
         let flags = format!("--foreign one-segment {flags}");
         checks.push(service(&format!("one-segment/{name}"), flags, runs, one_segment));
     }
+    // A device of another implementation, whose requests nothing counts.
+    checks.push(service(DAEMON, format!("--foreign {DAEMON}"), 2, |_| Ok(())));
+    checks.push(passes(
+        &format!("foreign/{DAEMON}"),
+        format!("--bare --foreign {DAEMON}"),
+        |_| Ok(()),
+    ));
     checks
 }
 

@@ -109,7 +109,7 @@ fn boot(context: &Context, program: &Path, legacy: &str) -> Verdict {
             step,
             show_records: false,
         };
-        run::run(&command, Input::None, Some(LIMIT), || false, outputs)
+        run::run(&command, Input::None, Some(LIMIT), |_| false, outputs)
     });
     match ended.map_err(|error| format!("{error:#}"))?.status {
         Some(status) if status.success() => {}

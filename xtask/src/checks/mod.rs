@@ -1,7 +1,8 @@
 //! `cargo xtask test`: every check of the workspace, by name.
 //!
 //! [`cargo`] asks cargo about the code, [`mod@bench`] holds the driver to its budget, [`command_line`] makes the mistakes a user may
-//! make, [`minimal`] measures and runs the smallest user of the driver, [`matrix`] boots the bare image in every combination,
+//! make, [`minimal`] measures and runs the smallest user of the driver, [`matrix`] boots the bare image in every combination of
+//! features, [`hardware`] on every kind of hardware, [`removal`] takes the disk away,
 //! [`service`] and [`loader`] put the MINIX service to the test, [`foreign`] does both on devices that behave as others than
 //! QEMU's do, [`machines`] boots both on unusual machines and disks, [`mod@board`] tries the board on machines of all kinds, [`miri`] looks for
 //! undefined behaviour, [`runner`] runs and prints them. [`boot`] is the vocabulary of all that boot.
@@ -13,11 +14,14 @@ mod cargo;
 mod check;
 mod command_line;
 mod foreign;
+mod hardware;
 mod loader;
 mod machines;
 mod matrix;
 mod minimal;
 mod miri;
+mod pairs;
+mod removal;
 mod runner;
 mod service;
 
@@ -30,7 +34,7 @@ use crate::console::say;
 use crate::progress::Progress;
 use crate::session::{Needs, Setup};
 use crate::tools::{self, Wanted};
-use crate::workspace::Workspace;
+use crate::workspace::{RISCV, Workspace};
 
 /// The checks that do not depend on the machine this runs on.
 fn all(workspace: &Workspace) -> Vec<Check> {
@@ -42,6 +46,8 @@ fn all(workspace: &Workspace) -> Vec<Check> {
     checks.extend(machines::checks());
     checks.extend(board::checks());
     checks.extend(matrix::checks());
+    checks.extend(hardware::checks());
+    checks.extend(removal::checks());
     checks.extend(service::checks());
     checks.extend(foreign::checks());
     checks
@@ -83,7 +89,7 @@ fn select(mut checks: Vec<Check>, args: &TestArgs) -> Result<Vec<Check>> {
 fn prepare(workspace: Workspace, checks: &[Check], args: &TestArgs) -> Result<Context> {
     let progress = Progress::for_this_terminal();
     let mut setup = None;
-    tools::ensure_target(&workspace, progress)?;
+    tools::ensure_target(&workspace, RISCV, progress)?;
     tools::ensure_lint_tools(&workspace, progress)?;
     let wants = |guest| checks.iter().any(|check| check.boots == Some(guest));
     if checks.iter().any(|check| check.boots.is_some()) {

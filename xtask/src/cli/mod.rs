@@ -1,6 +1,7 @@
 //! The command line of `cargo xtask`.
 
 mod bench;
+mod hardware;
 mod qemu;
 
 use std::ffi::OsString;
@@ -10,6 +11,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub(crate) use bench::BenchArgs;
+pub(crate) use hardware::{Aia, Bus, Removal};
 pub(crate) use qemu::{Foreign, Format, QemuArgs};
 
 /// Builds, boots and tests the RISC-V programs of this workspace.

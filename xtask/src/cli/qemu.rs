@@ -6,6 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use guest_protocol::number;
 
+use super::hardware::{Bus, Hardware, Removal};
 use crate::minix::scenario::Name;
 
 /// The format of a disk image.
@@ -40,6 +41,8 @@ pub(crate) enum Foreign {
     UsedLengthDataOnly,
     /// The used ring says more than the buffers hold.
     UsedLengthTooMuch,
+    /// Served by `qemu-storage-daemon`, with as many queues as --queues says.
+    StorageDaemon,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -89,7 +92,15 @@ pub(crate) struct QemuArgs {
     )]
     pub(crate) foreign: Option<Foreign>,
 
-    /// Offer the legacy register layout (version 1) instead of the modern one.
+    /// Take the disk away in the middle of the load, with --bare.
+    #[arg(long, requires = "bare", conflicts_with_all = ["shell", "disk"], value_enum, value_name = "KIND")]
+    pub(crate) remove: Option<Removal>,
+
+    /// Load the disk on all harts for this many seconds after the self-test, with --bare; without it each writes its part once.
+    #[arg(long, requires = "bare", conflicts_with_all = ["shell", "remove"], value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) load: Option<u32>,
+
+    /// Offer the legacy interface alone instead of the modern one: the register layout of version 1, or on the PCI bus the ports.
     #[arg(long)]
     pub(crate) legacy: bool,
 
@@ -125,9 +136,8 @@ pub(crate) struct QemuArgs {
     #[arg(long, value_name = "SIZE", default_value = "128M", value_parser = memory_size)]
     pub(crate) memory: String,
 
-    /// Number of harts, with --bare.
-    #[arg(long, requires = "bare", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]
-    pub(crate) smp: u16,
+    #[command(flatten)]
+    pub(crate) hardware: Hardware,
 
     /// Wait for completions by polling instead of interrupts, with --bare.
     #[arg(long, requires = "bare")]
@@ -185,6 +195,40 @@ impl QemuArgs {
         let scenario = (!self.bare).then(|| self.scenario());
         if (self.rounds.is_some() || self.seed.is_some()) && !scenario.is_some_and(Name::kills) {
             return Some("--rounds and --seed need --kill-during-io, or --scenario kills or slow-kills".to_owned());
+        }
+        if let Some(line) = self.hardware.contradiction(self.legacy, self.remove.is_some()) {
+            return Some(line);
+        }
+        let disks = self.hardware.buses.len();
+        if disks > 1 && (self.disk.is_some() || self.shell) {
+            let option = if self.shell { "--shell" } else { "--disk" };
+            return Some(format!("{option} is about one disk, and --bus makes {disks}"));
+        }
+        let is_daemon = self.foreign == Some(Foreign::StorageDaemon);
+        if self.foreign.is_some() && !is_daemon && self.hardware.queues > 1 {
+            return Some("--queues: of the back-ends of --foreign only storage-daemon serves several".to_owned());
+        }
+        if is_daemon && disks > 1 {
+            return Some(format!(
+                "--foreign storage-daemon: all its disks have the same id, and --bus makes {disks}"
+            ));
+        }
+        if is_daemon && (self.legacy || self.no_event_idx || self.no_indirect) {
+            return Some(
+                "--foreign storage-daemon: it serves modern devices with all they have: leave out --legacy, --no-event-idx and \
+                 --no-indirect"
+                    .to_owned(),
+            );
+        }
+        match self.remove {
+            Some(_) if disks > 1 => return Some(format!("--remove is about one disk, and --bus makes {disks}")),
+            Some(Removal::Killed) if self.foreign.is_none() => {
+                return Some("--remove killed: without --foreign there is no back-end that can be killed".to_owned());
+            }
+            Some(Removal::Hot | Removal::Surprise) if self.hardware.buses == [Bus::Mmio] || self.foreign.is_some() => {
+                return Some("--remove hot and --remove surprise need a disk of QEMU's own on --bus pci".to_owned());
+            }
+            _ => {}
         }
         let fits = |size: u16| size.is_power_of_two() && SERVICE_QUEUE.contains(&size);
         if scenario.is_some() && self.queue_size.is_some_and(|size| !fits(size)) {

@@ -21,7 +21,7 @@ const MINIX: u8 = SystemId::MINIX.0;
 /// Which disk to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Recipe {
-    /// For the bare image.
+    /// For the bare image. Disks of different numbers have different content.
     ///
     /// | sectors | what |
     /// |---|---|
@@ -30,7 +30,7 @@ pub(crate) enum Recipe {
     /// | 2048..34816 | partition 1, type 0x83 (Linux), 16 MiB: the pattern |
     /// | 34816..131072 | partition 2, type 0x81 (MINIX), 47 MiB: the pattern |
     /// | 65536..81920 | inside partition 2: the scratch region of the self-test, 8 MiB |
-    Bare,
+    Bare { number: u8 },
     /// For the service.
     ///
     /// | sectors | what |
@@ -80,10 +80,10 @@ impl Recipe {
     pub(crate) fn layout(self) -> Layout {
         let small = 131_072;
         match self {
-            Recipe::Bare => Layout {
+            Recipe::Bare { number } => Layout {
                 sectors: small,
                 partitions: vec![(LINUX, range(2048, 32_768)), (MINIX, range(34_816, 96_256))],
-                seed: Some(0x6d69_6e69_785f_3634),
+                seed: Some(0x6d69_6e69_785f_3634 ^ u64::from(number) << 32),
                 scratch: vec![range(65_536, 16_384)],
                 // The table and what follows, the start of each partition, the end of the disk.
                 samples: vec![

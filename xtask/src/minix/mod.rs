@@ -16,13 +16,13 @@ use crate::cli::CheckArgs;
 use crate::console::{complain, say};
 use crate::progress::Progress;
 use crate::tools;
-use crate::workspace::Workspace;
+use crate::workspace::{RISCV, Workspace};
 
 /// `cargo xtask build`.
 pub(crate) fn build() -> Result<bool> {
     let workspace = Workspace::load()?;
     let progress = Progress::for_this_terminal();
-    tools::ensure_target(&workspace, progress)?;
+    tools::ensure_target(&workspace, RISCV, progress)?;
     let service = programs::build_service(&workspace, progress)?;
     say(&format!(
         "{}: {} bytes, ready for MINIX, with {} beside it",

@@ -1,14 +1,14 @@
 //! Whether a run is a success: what the guest reported against what the host set up and found. Every finding against it is one
 //! line.
 
-use guest_protocol::{End, Outcome, Record, SECTOR_BYTES, SectorRange};
+use guest_protocol::{Device, End, Outcome, Record, SECTOR_BYTES, SectorRange};
 
 use super::parse::{Guest, records, total};
-use super::{Count, Host, block_test};
-use crate::cli::QemuArgs;
+use super::{Count, Host, block_test, load};
+use crate::cli::{Bus, QemuArgs};
 use crate::disk::Disk;
 use crate::foreign::Seen;
-use crate::machine::serial;
+use crate::machine::found_serial;
 use crate::minix::scenario::{LOADS, Name, Scenario, THROTTLED_OPS, THROTTLED_RATE, TWINS, must_fail};
 use crate::run::Ended;
 
@@ -53,20 +53,21 @@ pub(crate) struct Case<'a> {
 }
 
 /// Adds a finding unless the condition is met.
-macro_rules! expect {
+macro_rules! require {
     ($findings:expr, $met:expr, $($text:tt)+) => {
         if !$met {
             $findings.push(format!($($text)+));
         }
     };
 }
+pub(super) use require;
 
 impl Case<'_> {
     /// Every reason why the run is not a success, the most telling first.
     pub(crate) fn findings(&self) -> Vec<String> {
         let mut findings = Vec::new();
         let unchanged = self.host.file_unchanged != Some(false);
-        expect!(findings, unchanged, "the disk image given with --disk has changed");
+        require!(findings, unchanged, "the disk image given with --disk has changed");
         self.records(&mut findings);
         if self.whole_run() {
             match self.scenario {
@@ -75,7 +76,7 @@ impl Case<'_> {
                     self.scenario(scenario, &mut findings);
                     self.partitions(&mut findings);
                 }
-                None => self.device(&mut findings),
+                None => self.devices(&mut findings),
             }
         }
         self.end(&mut findings);
@@ -97,7 +98,7 @@ impl Case<'_> {
                 .map(|line| format!("damaged record: {line}")),
         );
         let damaged = self.defmt.damaged;
-        expect!(findings, damaged == 0, "{damaged} defmt frames are malformed");
+        require!(findings, damaged == 0, "{damaged} defmt frames are malformed");
         // Texts come from the guest, and names from its disk.
         let plain = |finding: String| finding.replace(char::is_control, "?");
         findings.into_iter().map(plain).collect()
@@ -120,7 +121,7 @@ impl Case<'_> {
             let must_fail = self.scenario.is_some() && must_fail(client);
             match reported.record {
                 Record::Error { stage, kind, text } => {
-                    expect!(findings, must_fail, "the guest stopped at {stage}: {kind} ({text})");
+                    require!(findings, must_fail, "the guest stopped at {stage}: {kind} ({text})");
                 }
                 Record::Test {
                     number,
@@ -134,15 +135,15 @@ impl Case<'_> {
                     outcome: Outcome::Fail,
                     detail,
                     ..
-                } => expect!(findings, must_fail, "test {name} failed in the guest: {detail}"),
+                } => require!(findings, must_fail, "test {name} failed in the guest: {detail}"),
                 Record::Violation { text } => {
                     findings.push(format!("the kernel saw a violation of the protocol: {text}"));
                 }
                 Record::Ended { label, how, .. } => {
                     let died = matches!(how, End::Segv | End::Panic);
-                    expect!(findings, !died, "{label} died: {how:?}");
+                    require!(findings, !died, "{label} died: {how:?}");
                 }
-                Record::Poison { after, .. } => expect!(
+                Record::Poison { after, .. } => require!(
                     findings,
                     after == 0,
                     "{after} frames of a dead instance changed after the system could have used them again"
@@ -154,8 +155,8 @@ impl Case<'_> {
                     forced,
                     ..
                 } => {
-                    expect!(findings, !forced, "{label} did not stop when told to, and was killed");
-                    expect!(
+                    require!(findings, !forced, "{label} did not stop when told to, and was killed");
+                    require!(
                         findings,
                         status == 0,
                         "{label} did not reset its device when it stopped"
@@ -163,7 +164,7 @@ impl Case<'_> {
                     // Only there, time does not depend on how busy the host is.
                     let is_slow = is_life && micros > STOP_LIMIT;
                     let (took, limit) = (micros / 1000, STOP_LIMIT / 1000);
-                    expect!(
+                    require!(
                         findings,
                         !is_slow,
                         "{label} took {took} ms to stop, {limit} are allowed"
@@ -187,7 +188,7 @@ impl Case<'_> {
             }
             // A back-end without a report is a finding of its own.
             let told = !ended.abandoned || self.host.backends.iter().any(|seen| seen.report.is_none());
-            expect!(findings, told, "the back-end of a disk ended before the guest did");
+            require!(findings, told, "the back-end of a disk ended before the guest did");
             return;
         };
         let complaints = &ended.complaints;
@@ -215,28 +216,47 @@ impl Case<'_> {
                 "{} {what}s passed in the guest that must fail",
                 failures - failed
             )),
-            Some((passed, _)) => expect!(findings, passed > 0, "the guest ran no {what}"),
+            Some((passed, _)) => require!(findings, passed > 0, "the guest ran no {what}"),
             None => {
                 let has_error = records!(self.guest(), Record::Error { .. } => ()).next().is_some();
                 let complaint = quoted(complaints.last());
-                expect!(findings, has_error, "the guest ended without a result{complaint}");
+                require!(findings, has_error, "the guest ended without a result{complaint}");
             }
         }
         let is_expected = code == i32::from(failures > 0);
-        expect!(findings, is_expected, "the guest powered off with status {code}");
+        require!(findings, is_expected, "the guest powered off with status {code}");
     }
 
     /// Whether the bare image saw the device that the host set up.
-    fn device(&self, findings: &mut Vec<String>) {
-        let Some(device) = self.guest().device() else {
-            findings.push("the guest reported no device".to_owned());
-            return;
-        };
-        let Some(disk) = self.disks.first() else { return };
+    fn devices(&self, findings: &mut Vec<String>) {
+        for (number, disk) in self.disks.iter().enumerate() {
+            match self.guest().device(number) {
+                Some(device) => {
+                    self.device(number, disk, &device, findings);
+                    match self.args.remove {
+                        Some(removal) => load::check_removal(removal, self.guest(), findings),
+                        None if !load::is_due(&disk.outline) => {}
+                        None => load::check(self.args, self.guest(), number, findings),
+                    }
+                }
+                None => findings.push(format!("the guest reported no device for disk {number}")),
+            }
+        }
+    }
+
+    fn device(&self, number: usize, disk: &Disk, device: &Device<'_>, findings: &mut Vec<String>) {
+        let hardware = &self.args.hardware;
+        let bus = hardware.buses.get(number).copied().unwrap_or(Bus::Mmio).of_guest();
         let version = if self.args.legacy { 1 } else { 2 };
         let is_read_only = disk.attachment.read_only;
         for (what, found, made) in [
+            ("bus", device.bus.to_string(), bus.to_string()),
             ("register layout", device.version.to_string(), format!("{version}")),
+            (
+                "number of queues",
+                device.queues.to_string(),
+                hardware.queues.to_string(),
+            ),
             (
                 "capacity in sectors",
                 device.capacity.to_string(),
@@ -248,9 +268,9 @@ impl Case<'_> {
                 self.args.block_size.to_string(),
             ),
             ("read-only flag", device.read_only.to_string(), is_read_only.to_string()),
-            ("id", device.id.to_owned(), serial(0)),
+            ("id", device.id.to_owned(), found_serial(self.args, number)),
         ] {
-            expect!(
+            require!(
                 findings,
                 found == made,
                 "the guest found {what} `{found}`, the host set up `{made}`"
@@ -280,7 +300,7 @@ impl Case<'_> {
                     range.first * SECTOR_BYTES as u64,
                     range.count * SECTOR_BYTES as u64,
                 );
-                expect!(
+                require!(
                     findings,
                     found(disk).any(|found| found == made),
                     "the guest did not find partition {number} of disk {disk} where the host made it"
@@ -315,7 +335,7 @@ impl Case<'_> {
             Name::Throttled => throttled(guest, findings),
             Name::Overlap => match self.host.requests_at_once {
                 None => findings.push(NO_TRACE.to_owned()),
-                Some(seen) => expect!(
+                Some(seen) => require!(
                     findings,
                     seen >= OVERLAP,
                     "at most {seen} requests were in the device at once, wanted {OVERLAP}"
@@ -323,7 +343,7 @@ impl Case<'_> {
             },
             Name::Flushes => match self.host.flushes_after_writes {
                 None => findings.push(NO_TRACE.to_owned()),
-                Some(seen) => expect!(
+                Some(seen) => require!(
                     findings,
                     seen == FLUSHES,
                     "the device saw {seen} flushes after the last write, wanted {FLUSHES}"
@@ -333,21 +353,21 @@ impl Case<'_> {
                 let [twin, mute, odd, late, _] = TWINS;
                 for (wanted, errno) in [(twin, EBUSY), (mute, EBUSY), (odd, EINVAL), (late, EBUSY)] {
                     let refused = records!(guest, Record::Ended { label, result, .. } if (label, result) == (wanted, errno) => ());
-                    expect!(findings, refused.count() > 0, "{wanted} was not refused with {errno}");
+                    require!(findings, refused.count() > 0, "{wanted} was not refused with {errno}");
                 }
             }
             _ => {}
         }
         for wanted in scenario.clients() {
             let started = records!(guest, Record::Started { label, .. } if label == wanted => ());
-            expect!(findings, started.count() > 0, "{wanted} was never started");
+            require!(findings, started.count() > 0, "{wanted} was never started");
             // It must reach the service, and get this answer.
             let of_client = guest.records.iter().filter(|reported| reported.client == wanted);
             let refused = of_client.filter(
                 |reported| matches!(reported.record, Record::Error { kind: "open", text, .. } if text.contains(REFUSAL)),
             );
             let as_wanted = !must_fail(wanted) || refused.count() > 0;
-            expect!(
+            require!(
                 findings,
                 as_wanted,
                 "{wanted} was not refused with {REFUSAL} when it opened the disk"
@@ -369,11 +389,11 @@ impl Case<'_> {
         let kills: Vec<u64> = records!(guest, Record::Killed { in_flight, .. } => in_flight).collect();
         let restarts = records!(guest, Record::Restarted { .. } => ()).count();
         for (what, number) in [("kills", kills.len()), ("restarts", restarts)] {
-            expect!(findings, number == wanted, "{number} {what}, wanted {wanted}");
+            require!(findings, number == wanted, "{number} {what}, wanted {wanted}");
         }
         // One after each kill, and one at the end.
         let looks = records!(guest, Record::Poison { .. } => ()).count();
-        expect!(
+        require!(
             findings,
             looks >= wanted,
             "the memory of dead instances was looked at {looks} times, wanted {wanted}"
@@ -383,7 +403,7 @@ impl Case<'_> {
         let are_many = wanted >= MANY_ROUNDS;
         let met = at_work > 0 && !(are_many && at_work * 4 < kills.len() * 3);
         let of = kills.len();
-        expect!(
+        require!(
             findings,
             met,
             "only {at_work} of {of} kills met requests that were not answered"
@@ -391,7 +411,7 @@ impl Case<'_> {
         let loads = guest.loads();
         let lost = total(kills.iter().map(|in_flight| in_flight.saturating_sub(OPENERS)));
         let retried = total(loads.iter().map(|load| load.retried));
-        expect!(
+        require!(
             findings,
             retried >= lost,
             "at least {lost} transfers were not answered when the service died, but only {retried} were sent again"
@@ -406,14 +426,14 @@ impl Case<'_> {
                 Name::SlowKills => load.acknowledged > 0,
                 _ => load.writes > 0 && load.reads > 0,
             };
-            expect!(findings, !are_many || did_enough, "{label} did not read and write");
+            require!(findings, !are_many || did_enough, "{label} did not read and write");
             let saw = !are_many || load.reopened > 0;
-            expect!(findings, saw, "{label} did not see that the service had died");
+            require!(findings, saw, "{label} did not see that the service had died");
         }
         let both = loads.iter().any(|load| load.writes > 0) && loads.iter().any(|load| load.reads > 0);
-        expect!(findings, both, "the load did not read and write");
+        require!(findings, both, "the load did not read and write");
         let saw = loads.iter().any(|load| load.reopened > 0);
-        expect!(findings, saw, "no client saw that the service had died");
+        require!(findings, saw, "no client saw that the service had died");
     }
 }
 
@@ -426,12 +446,12 @@ fn throttled(guest: &Guest, findings: &mut Vec<String>) {
         return;
     };
     let hart = u128::from(micros) * INSTRUCTIONS_PER_MICRO;
-    expect!(
+    require!(
         findings,
         u128::from(instructions) * 100 < hart * BUSY_LIMIT,
         "the service took {instructions} instructions in {micros} us, {BUSY_LIMIT} % of a hart and more"
     );
-    expect!(
+    require!(
         findings,
         micros >= THROTTLED_MICROS,
         "the requests took {micros} us, but the slow disk needs {THROTTLED_MICROS} us for them"
@@ -450,17 +470,17 @@ fn backend(number: usize, seen: &Seen, ended: bool, findings: &mut Vec<String>) 
     };
     let (broken, unflushed) = (report.violations, report.writes_not_flushed);
     let first = report.described.first().map(String::as_str).unwrap_or_default();
-    expect!(
+    require!(
         findings,
         broken == 0,
         "the back-end of disk {number} saw {broken} broken chains, first: {first}"
     );
-    expect!(
+    require!(
         findings,
         report.reads > 0,
         "the back-end of disk {number} never served a read"
     );
-    expect!(
+    require!(
         findings,
         !ended || unflushed == 0,
         "the driver left {unflushed} writes to disk {number} unflushed"

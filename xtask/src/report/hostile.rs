@@ -12,7 +12,7 @@ use crate::run::Ended;
 
 /// Records of every kind; `N` stands for a number, `W` for a word.
 const SHAPES: &[&str] = &[
-    r#"{"device":{"version":N,"offered":N,"accepted":N,"capacity":N,"block_bytes":N,"queue_size":N,"read_only":false,"id":"W"}}"#,
+    r#"{"device":{"bus":"pci","version":N,"queues":N,"vectors":N,"offered":N,"accepted":N,"capacity":N,"block_bytes":N,"queue_size":N,"read_only":false,"id":"W"}}"#,
     r#"{"partition":{"number":N,"first_byte":N,"bytes":N}}"#,
     r#"{"test":{"group":"W","number":N,"name":"W","outcome":"skip","detail":"W"}}"#,
     r#"{"test":{"group":"W","number":N,"name":"W","outcome":"fail","detail":"W"}}"#,
@@ -22,6 +22,12 @@ const SHAPES: &[&str] = &[
     r#"{"undefined":{"range":{"first":N,"count":N}}}"#,
     r#"{"file":{"path":"W","bytes":N,"crc64":N}}"#,
     r#"{"driver":{"requests":N,"notifies":N,"interrupts":N}}"#,
+    r#"{"disk":{"id":"W"}}"#,
+    r#"{"queue":{"number":N,"hart":N,"vector":N,"requests":N,"sent":N,"notifies":N,"interrupts":N}}"#,
+    r#"{"vector":{"vector":null,"hart":N,"interrupts":N}}"#,
+    r#"{"loaded":{"requests":N,"micros":N}}"#,
+    r#"{"removable":{"in_flight":N}}"#,
+    r#"{"removed":{"submitted":N,"completed":N,"given_back":N}}"#,
     r#"{"counted":{"case":{"contender":"W","operation":"W","mode":"W","chains":"W","buffer":"W","depth":N,"segments":N,"bytes":N},"stage":"W","requests":N,"instructions":N,"notifies":N,"interrupts":N}}"#,
     r#"{"load":{"label":"W","acknowledged":N,"reads":N,"writes":N,"retried":N,"reopened":N}}"#,
     r#"{"started":{"label":"W","endpoint":N,"program":"W"}}"#,
@@ -100,6 +106,8 @@ fn a_guest_may_say_anything() {
     let directory = tempfile::tempdir().unwrap();
     for flags in [
         "--bare",
+        "--bare --bus pci,mmio --aia aplic-imsic",
+        "--bare --bus pci --remove hot",
         "--verbose",
         "--scenario kills",
         "--scenario throttled",

@@ -7,6 +7,7 @@ mod defmt;
 pub(crate) mod disk;
 #[cfg(test)]
 mod hostile;
+mod load;
 pub(crate) mod parse;
 pub(crate) mod screen;
 #[cfg(test)]

@@ -3,10 +3,13 @@
 //! Text passes at once, byte by byte, so that a prompt without a line end is seen. The record separator, which text has no
 //! use for, opens a record wherever it comes; the end of line closes it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use guest_protocol::{Device, Load, MARK, Outcome, Record};
 use serde::{Deserialize, Serialize};
+
+use crate::machine::number_of_disk;
 
 /// Longer "records" than this are damage and shown as text.
 const LONGEST: usize = 4096;
@@ -32,7 +35,7 @@ pub(crate) struct Reported {
     pub(crate) at: f64,
     /// The process that was started last; empty for the bare image. Clients run one at a time where it matters.
     pub(crate) client: &'static str,
-    /// Which of the disks.
+    /// Which of the disks: the one that the client works on, or that the bare image named last.
     pub(crate) disk: usize,
     #[serde(flatten)]
     pub(crate) record: Record<'static>,
@@ -99,15 +102,17 @@ impl Guest {
         let json = line.trim_start_matches(MARK);
         match record(json) {
             Ok(record) => {
-                let before = self.records.last().map_or("", |reported| reported.client);
-                let client = match record {
-                    Record::Started { label, .. } => label,
-                    _ => before,
+                let before = self.records.last();
+                let (client, disk) = before.map_or(("", 0), |before| (before.client, before.disk));
+                let (client, disk) = match record {
+                    Record::Started { label, .. } => (label, usize::from(label.starts_with(SECOND_DISK))),
+                    Record::Device(Device { id, .. }) | Record::Disk { id } => (client, number_of_disk(id)),
+                    _ => (client, disk),
                 };
                 self.records.push(Reported {
                     at: at.as_secs_f64(),
                     client,
-                    disk: usize::from(client.starts_with(SECOND_DISK)),
+                    disk,
                     record,
                 });
             }
@@ -125,9 +130,23 @@ impl Guest {
         self.records.iter().filter(move |reported| reported.disk == disk)
     }
 
-    /// The disk as the bare image sees it.
-    pub(crate) fn device(&self) -> Option<Device<'static>> {
-        records!(self, Record::Device(device) => device).last()
+    /// The numbers of the disks that the bare image found, each once.
+    pub(crate) fn disks(&self) -> BTreeSet<usize> {
+        let named = self.records.iter();
+        named
+            .filter(|reported| matches!(reported.record, Record::Device(_)))
+            .map(|reported| reported.disk)
+            .collect()
+    }
+
+    /// A disk as the bare image sees it.
+    pub(crate) fn device(&self, disk: usize) -> Option<Device<'static>> {
+        self.of_disk(disk)
+            .filter_map(|reported| match reported.record {
+                Record::Device(device) => Some(device),
+                _ => None,
+            })
+            .last()
     }
 
     /// What each client of the load has done. A client reports now and then, each time all it has done.

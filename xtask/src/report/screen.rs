@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use guest_protocol::{Load, Outcome, Record, SECTOR_BYTES, Since};
+use guest_protocol::{Bus, Device, Load, Outcome, Record, SECTOR_BYTES, Since};
 use indicatif::BinaryBytes;
 use virtio_blk_proto::BlkFeatures;
 use virtio_core::Features;
@@ -105,18 +105,20 @@ impl Screen {
 
     fn found(&mut self, guest: &Guest, console: &str) {
         self.heading = "Found";
-        if let Some(device) = guest.device() {
-            let (version, id, block, queue) = (device.version, device.id, device.block_bytes, device.queue_size);
+        for disk in guest.disks() {
+            let Some(device) = guest.device(disk) else { continue };
+            let (id, block, queue) = (device.id, device.block_bytes, device.queue_size);
             let size = size(device.capacity.saturating_mul(SECTOR_BYTES as u64));
             let access = if device.read_only { "read-only" } else { "read-write" };
+            let queues = match device.queues {
+                0 | 1 => "queue".to_owned(),
+                queues => format!("{queues} queues"),
+            };
             for (name, text) in [
-                (
-                    "device",
-                    format!("virtio-mmio block device, version {version}, id \"{id}\""),
-                ),
+                ("device", format!("{}, id \"{id}\"", transport(&device))),
                 (
                     "disk",
-                    format!("{size}, block {block} bytes, {access}, queue of {queue}"),
+                    format!("{size}, block {block} bytes, {access}, {queues} of {queue}"),
                 ),
                 ("features", feature_names(device.accepted)),
             ] {
@@ -206,8 +208,12 @@ impl Screen {
             let result = outcomes(of_program.iter().map(|(.., outcome, _)| *outcome));
             self.row(by, &what, &result);
         }
+        let mut skipped = Vec::new();
         for (_, name, _, why) in tests.iter().filter(|(.., outcome, _)| *outcome == Outcome::Skip) {
-            self.row("skipped", &format!("{name}: {why}"), "");
+            push_new(&mut skipped, format!("{name}: {why}"));
+        }
+        for text in skipped {
+            self.row("skipped", &text, "");
         }
         let started: Vec<&str> = records!(guest, Record::Started { label, .. } => label).collect();
         if let Some((passed, failed)) = guest.done()
@@ -274,6 +280,53 @@ impl Screen {
         .flatten()
         {
             self.row(name, "", &count.to_string());
+        }
+        self.load(guest);
+    }
+
+    /// What the load on all harts made of queues, vectors and harts.
+    fn load(&mut self, guest: &Guest) {
+        self.heading = "Load on all harts";
+        for reported in &guest.records {
+            match reported.record {
+                Record::Queue {
+                    number,
+                    hart,
+                    vector,
+                    requests,
+                    sent,
+                    notifies,
+                    interrupts,
+                } => {
+                    let vector = vector.map_or(String::new(), |vector| format!(", vector {vector}"));
+                    let text = format!(
+                        "hart {hart}{vector}: {requests} requests, {sent} to the device, {notifies} notifications, {interrupts} interrupts"
+                    );
+                    self.row(&format!("queue {number}"), &text, "");
+                }
+                Record::Vector {
+                    vector,
+                    hart,
+                    interrupts,
+                } => {
+                    let name = vector.map_or("line".to_owned(), |vector| format!("vector {vector}"));
+                    self.row(&name, &format!("interrupts of hart {hart}"), &interrupts.to_string());
+                }
+                Record::Removed {
+                    submitted,
+                    completed,
+                    given_back,
+                } => {
+                    let text = format!("of {submitted} requests {completed} completed, {given_back} were given back");
+                    self.row("removal", &text, "");
+                }
+                Record::Loaded { requests, micros } => {
+                    let per_second = requests.saturating_mul(1_000_000) / micros.max(1);
+                    let text = format!("in {:.3} s, {per_second} a second", micros as f64 / 1e6);
+                    self.row("requests", &text, &requests.to_string());
+                }
+                _ => {}
+            }
         }
     }
 
@@ -436,6 +489,22 @@ impl Screen {
             self.line(format!("  {}", log.display()));
         }
     }
+}
+
+/// How the driver reaches a device.
+fn transport(device: &Device<'_>) -> String {
+    let interface = match (device.bus, device.version) {
+        (Bus::Mmio, version) => return format!("virtio-mmio block device, version {version}"),
+        (Bus::Pci, 1) => "legacy",
+        (Bus::Pci, _) => "modern",
+        (Bus::PciTransitional, _) => "transitional",
+    };
+    let interrupts = match device.vectors {
+        0 => "interrupts by its line".to_owned(),
+        1 => "one vector".to_owned(),
+        vectors => format!("{vectors} vectors"),
+    };
+    format!("virtio-pci block device, {interface}, {interrupts}")
 }
 
 /// How many of the tests that apply passed.

@@ -58,11 +58,13 @@ fn partition(number: i32, first: u64, count: u64) -> String {
 
 /// What an honest bare image says of a prepared disk it only reads.
 fn bare() -> String {
-    let device = r#"{"device":{"version":2,"offered":0,"accepted":0,"capacity":131072,"block_bytes":512,
+    let device = r#"{"device":{"bus":"mmio","version":2,"queues":1,"vectors":0,"offered":0,"accepted":0,"capacity":131072,"block_bytes":512,
         "queue_size":4,"read_only":false,"id":"xtask-disk-0"}}"#;
     let device = said(&device.replace("\n        ", ""));
     let test = said(&FAILED_TEST.replace("fail", "pass"));
-    format!("echo hello\n{device}{test}DIGESTS\n{}", done())
+    let queue = r#"{"queue":{"number":0,"hart":0,"vector":null,"requests":7,"sent":7,"notifies":1,"interrupts":1}}"#;
+    let load = said(queue) + &said(r#"{"loaded":{"requests":7,"micros":1}}"#);
+    format!("echo hello\n{device}{test}DIGESTS\n{load}{}", done())
 }
 
 /// What an honest scenario says: its clients, the partitions, the digests.
@@ -192,6 +194,10 @@ fn a_bare_image_that_sees_something_else_fails() {
             ("\"read_only\":false", "\"read_only\":true", "read-only"),
             ("xtask-disk-0", "", "id"),
             ("\"device\"", "\"gadget\"", "the guest reported no device"),
+            ("\"bus\":\"mmio\"", "\"bus\":\"pci\"", "the guest found bus `pci`"),
+            ("\"queues\":1", "\"queues\":2", "number of queues"),
+            ("{\"queue\":", "{\"row\":", "0 queues were loaded, wanted 1"),
+            ("{\"loaded\":", "{\"laden\":", "the queues had 7 requests, the load 0"),
             (
                 "\"digest\":{\"range\":{\"first\":0",
                 "\"digest\":{\"range\":{\"first\":8",

@@ -10,20 +10,20 @@ use anyhow::{Context, Result, bail};
 
 use super::path::find_program;
 use crate::progress::Progress;
-use crate::workspace::{RISCV, Workspace};
+use crate::workspace::Workspace;
 
-/// Makes sure that code can be built for the image.
-pub(crate) fn ensure_target(workspace: &Workspace, progress: Progress) -> Result<()> {
+/// Makes sure that code can be built for this target.
+pub(crate) fn ensure_target(workspace: &Workspace, target: &str, progress: Progress) -> Result<()> {
     let output = Command::new("rustc")
         .args(["--print", "sysroot"])
         .current_dir(&workspace.root)
         .output()
         .context("cannot start rustc")?;
     let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-    if sysroot.join("lib/rustlib").join(RISCV).join("lib").is_dir() {
+    if sysroot.join("lib/rustlib").join(target).join("lib").is_dir() {
         return Ok(());
     }
-    rustup(workspace, &["target", "add", RISCV], progress)
+    rustup(workspace, &["target", "add", target], progress)
 }
 
 /// Makes sure that the formatter and the linter are there.

@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+pub mod disks;
 pub mod memory;
 pub mod report;
 pub mod windows;

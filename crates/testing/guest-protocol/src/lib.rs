@@ -9,7 +9,7 @@ mod record;
 mod text;
 
 pub use call::Call;
-pub use record::{Case, Device, End, LINE_BYTES, Load, MARK, Outcome, Record, Since};
+pub use record::{Bus, Case, Device, End, LINE_BYTES, Load, MARK, Outcome, Record, Since};
 pub use text::{BadRange, SectorRange, number};
 
 /// Bytes in one sector, the unit of every sector number here. It does not depend on the disk's block size.

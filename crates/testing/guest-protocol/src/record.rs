@@ -71,10 +71,42 @@ pub enum Since {
     Close,
 }
 
+/// How a disk is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bus {
+    Mmio,
+    Pci,
+    /// A PCI function with both interfaces, used by its modern one.
+    PciTransitional,
+}
+
+impl Bus {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Mmio => "mmio",
+            Self::Pci => "pci",
+            Self::PciTransitional => "pci-transitional",
+        }
+    }
+}
+
+impl fmt::Display for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// The disk that the records after it are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device<'a> {
-    /// Register layout: 1 (legacy) or 2.
+    pub bus: Bus,
+    /// The interface that the driver uses: 1 (legacy) or 2 (modern).
     pub version: u32,
+    /// Queues that the device has.
+    pub queues: u32,
+    /// MSI-X vectors that the device has; 0 where it interrupts by a line.
+    pub vectors: u32,
     /// Feature bits that the device offered.
     pub offered: u64,
     /// Feature bits that the driver accepted.
@@ -160,6 +192,40 @@ pub enum Record<'a> {
         /// Interrupts taken.
         interrupts: u64,
     },
+    /// The disk that the records after it are about, once more.
+    Disk { id: &'a str },
+    /// What a queue did in the load on all harts.
+    Queue {
+        number: u32,
+        /// The hart that used it.
+        hart: u64,
+        /// Its interrupt vector, if it has one.
+        vector: Option<u32>,
+        /// Requests that the hart submitted and got back.
+        requests: u64,
+        /// Requests that the driver sent to the device, as it counts them.
+        sent: u64,
+        /// Notifications sent to the device.
+        notifies: u64,
+        /// Interrupts that were taken for it.
+        interrupts: u64,
+    },
+    /// How often a vector interrupted a hart in the load on all harts, as the interrupt controller says. None: the line of the device.
+    Vector {
+        vector: Option<u32>,
+        hart: u64,
+        interrupts: u64,
+    },
+    /// The disk may be taken away: so many requests are in flight.
+    Removable { in_flight: u64 },
+    /// The disk was taken away. Each request that was submitted has completed, or was given back without an answer.
+    Removed {
+        submitted: u64,
+        completed: u64,
+        given_back: u64,
+    },
+    /// The load on all harts of the disk: time, and the number of its requests.
+    Loaded { requests: u64, micros: u64 },
     /// Instructions of a stage, in all of the requests together.
     Counted {
         #[serde(borrow)]
@@ -356,7 +422,10 @@ mod tests {
                 bytes: u64::MAX,
             },
             Record::Device(Device {
+                bus: Bus::PciTransitional,
                 version: 2,
+                queues: 1,
+                vectors: u32::MAX,
                 offered: u64::MAX,
                 accepted: 0,
                 capacity: 1,

@@ -6,6 +6,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::num::NonZeroU16;
 
 pub use guest_protocol::SectorRange;
 
@@ -21,10 +22,43 @@ pub struct BootOptions {
     pub defmt: bool,
     /// `queue=N`: upper bound of the queue size, in descriptors. None: the size that the device offers.
     pub queue: Option<u16>,
+    /// `queues=N`: queues of each disk in the load on all harts, at least one.
+    pub queues: Option<NonZeroU16>,
+    /// `load=SECONDS`: how long that load goes on. None: each hart writes its part once.
+    pub load: Option<u32>,
+    /// `remove=KIND`: the disk is taken away in the middle of that load.
+    pub remove: Option<Removal>,
     /// `scratch=FIRST:COUNT`: the sectors the image may overwrite. None: the image writes nothing.
     pub scratch: Option<SectorRange>,
     /// `digest=FIRST:COUNT`, repeatable: ranges to read, before anything is written, and report the digest of.
     pub digests: Vec<SectorRange>,
+}
+
+/// How the disk goes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// The machine asks for it, and gives it back.
+    Hot,
+    /// It is gone at once.
+    Surprise,
+    /// It is there, and nothing serves its requests any more.
+    Killed,
+}
+
+impl Removal {
+    const ALL: [Self; 3] = [Self::Hot, Self::Surprise, Self::Killed];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Hot => "hot",
+            Self::Surprise => "surprise",
+            Self::Killed => "killed",
+        }
+    }
+
+    fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
 }
 
 impl BootOptions {
@@ -41,6 +75,9 @@ impl BootOptions {
                 ("poll", "") => options.poll = true,
                 ("defmt", "") => options.defmt = true,
                 ("queue", size) => options.queue = Some(size.parse().map_err(|_| word)?),
+                ("queues", number) => options.queues = Some(number.parse().map_err(|_| word)?),
+                ("load", seconds) => options.load = Some(seconds.parse().map_err(|_| word)?),
+                ("remove", kind) => options.remove = Some(Removal::of(kind).ok_or(word)?),
                 ("scratch", range) => options.scratch = Some(range.parse().map_err(|_| word)?),
                 ("digest", range) => options.digests.push(range.parse().map_err(|_| word)?),
                 _ => return Err(word),
@@ -57,6 +94,9 @@ impl fmt::Display for BootOptions {
             words.extend(is_on.then(|| word.into()));
         }
         words.extend(self.queue.map(|size| alloc::format!("queue={size}")));
+        words.extend(self.queues.map(|number| alloc::format!("queues={number}")));
+        words.extend(self.load.map(|seconds| alloc::format!("load={seconds}")));
+        words.extend(self.remove.map(|kind| alloc::format!("remove={}", kind.word())));
         words.extend(self.scratch.map(|range| alloc::format!("scratch={range}")));
         words.extend(self.digests.iter().map(|range| alloc::format!("digest={range}")));
         f.write_str(&words.join(" "))
@@ -76,6 +116,9 @@ mod tests {
             poll: true,
             defmt: true,
             queue: Some(8),
+            queues: NonZeroU16::new(4),
+            load: Some(60),
+            remove: Some(Removal::Surprise),
             scratch: Some(SectorRange {
                 first: 65536,
                 count: 8192,
@@ -85,7 +128,7 @@ mod tests {
         let text = options.to_string();
         assert_eq!(
             text,
-            "shell poll defmt queue=8 scratch=65536:8192 digest=0:3 digest=9:0"
+            "shell poll defmt queue=8 queues=4 load=60 remove=surprise scratch=65536:8192 digest=0:3 digest=9:0"
         );
         assert_eq!(BootOptions::parse(&text), Ok(options));
         assert_eq!(BootOptions::parse(" "), Ok(BootOptions::default()));
@@ -99,6 +142,9 @@ mod tests {
             "shell=on",
             "queue=65536",
             "queue",
+            "queues=0",
+            "load=-1",
+            "remove=cold",
             "scratch=5",
             "digest=18446744073709551615:2",
         ] {

@@ -37,6 +37,11 @@ pub(crate) fn device(session: &mut Session) {
             String::new()
         }
     };
+    let found = session.found();
+    let (bus, vectors) = (
+        found.bus,
+        found.table.as_ref().map_or(0, |table| table.vectors().into()),
+    );
     let disk = session.disk();
     let limits = *disk.limits();
     let (offered, accepted) = (disk.control().offered_features(), disk.accepted_features());
@@ -44,7 +49,7 @@ pub(crate) fn device(session: &mut Session) {
     let queue = disk.queue().ring_state();
     let capacity = limits.capacity.get();
 
-    println!("device version {version}, id \"{id}\"");
+    println!("device on {bus}, version {version}, id \"{id}\"");
     println!("features offered:  {}", names(offered));
     println!("features accepted: {}", names(accepted));
     println!(
@@ -75,7 +80,10 @@ pub(crate) fn device(session: &mut Session) {
         }
     );
     record(Record::Device(Device {
+        bus,
         version,
+        queues: disk.config().num_queues.unwrap_or(1).into(),
+        vectors,
         offered: offered.bits(),
         accepted: accepted.bits(),
         capacity,

@@ -1,22 +1,26 @@
 //! The course of a run.
 
 use alloc::format;
+use core::num::NonZeroU16;
 
+use bare_image::disks::Found;
 use bare_image::report::{FAILED, leave, record, stop};
-use bare_image::{memory, windows};
-use board_qemu_virt::{Board, Boot, defmt_channel, println};
+use bare_image::{disks, memory};
+use board_qemu_virt::{Board, Boot, Pci, defmt_channel, println};
 use guest_protocol::Record;
 use image_blk::options::BootOptions;
 use virtio_blk::InitError;
 use virtio_core::QueueSize;
 
+use super::load::Load;
+use super::removal::{Removed, nothing_acknowledged_is_lost};
 use super::scratch::Scratch;
-use super::session::{CAPACITY, Session, Waiting};
+use super::session::{CAPACITY, Failure, Session};
 use super::{describe, selftest, shell};
 
 /// Runs the image.
 pub(crate) fn main(boot: Boot) -> ! {
-    let board = match Board::take(boot) {
+    let mut board = match Board::take(boot) {
         Ok(board) => board,
         Err(error) => stop("boot", "bad-board", &error),
     };
@@ -38,56 +42,14 @@ pub(crate) fn main(boot: Boot) -> ! {
         }
     );
     defmt::info!("image-blk {=str}", env!("CARGO_PKG_VERSION"));
-    let Some(found) = windows::find_disks(&board, 1).pop() else {
+    let (found, mut pci) = disks::find(&mut board);
+    if found.is_empty() {
         stop("probe", "no-block-device", &"no VirtIO block device was found");
-    };
-    let source = found.source.filter(|_| !options.poll);
-    if source.is_none() && !options.poll {
-        let reason = match found.foreign_controller {
-            Some(name) => format!(
-                "the interrupt of the disk goes to {name}, which does not deliver to hart {}",
-                board.hart_id
-            ),
-            None => "the disk has no interrupt in the device tree".into(),
-        };
-        stop("init", "no-interrupt", &format!("{reason}; --poll works"));
     }
-    let waiting = Waiting {
-        timebase: board.timebase,
-        interrupts: board.interrupts,
-        source,
-    };
-    let mut session = match Session::start(found.transport, driver_options(&options), waiting) {
-        Ok(session) => session,
-        Err(error) => stop("init", kind(&error), &format!("the disk does not come up: {error}")),
-    };
-    describe::device(&mut session);
-    let limits = session.limits();
-    if limits.capacity.get() < limits.block_sectors() {
-        let reason = format!(
-            "the disk has {} sectors, which is no whole block of {} bytes",
-            limits.capacity, limits.block_bytes
-        );
-        stop("init", "no-block", &reason);
+    let mut tally = selftest::Tally::default();
+    for disk in found {
+        work_on(&board, pci.as_mut(), &options, disk, &mut tally);
     }
-    let mut scratch = Scratch::new(options.scratch, &limits);
-    if options.shell {
-        shell::run(&mut session);
-    }
-    let mut context = selftest::Context {
-        session: &mut session,
-        scratch: &mut scratch,
-        digests: &options.digests,
-    };
-    let mut tally = selftest::run(&mut context);
-    let counters = session.counters();
-    tally.shut_down(&mut session);
-    println!("{counters}");
-    record(Record::Driver {
-        requests: counters.queue.device_requests,
-        notifies: counters.queue.notifies,
-        interrupts: counters.interrupts.taken,
-    });
     let selftest::Tally {
         passed,
         failed,
@@ -99,6 +61,96 @@ pub(crate) fn main(boot: Boot) -> ! {
         failed: failed.into(),
     });
     leave(if failed == 0 { 0 } else { FAILED })
+}
+
+/// All that is done with a disk.
+fn work_on(board: &Board, pci: Option<&mut Pci>, options: &BootOptions, disk: Found, tally: &mut selftest::Tally) {
+    let mut session = start(board, options, disk);
+    describe::device(&mut session);
+    let mut scratch = Scratch::new(options.scratch, &session.limits());
+    test(&mut session, &mut scratch, options, tally);
+    let area = scratch.rest();
+    let load = |session: Session| Load {
+        board,
+        disk: match session.into_found(board) {
+            Ok(disk) => disk,
+            Err(failure) => stop("run", "no-restart", &failure),
+        },
+        options: driver_options(options),
+        polls: options.poll,
+        queues: options.queues.map_or(1, NonZeroU16::get),
+        seconds: options.load.unwrap_or(0),
+        area,
+    };
+    match options.remove {
+        None => tally.add("load", load(session).run()),
+        Some(kind) => {
+            let removed = Removed { board, pci, kind }.run(load(session));
+            let (outcome, found) = match removed {
+                Ok(removed) => removed,
+                Err(failure) => return tally.add("removal", Err(failure)),
+            };
+            tally.add(
+                "removal",
+                Ok(format!("{} requests were given back", outcome.given_back)),
+            );
+            if let Some(disk) = found {
+                let mut session = start(board, options, disk);
+                describe::device(&mut session);
+                tally.add("back-again", nothing_acknowledged_is_lost(&mut session, &outcome));
+                tally.shut_down(&mut session);
+                tally.add("load", load(session).run());
+            }
+        }
+    }
+    tally.add("memory", selftest::all_memory_is_back());
+}
+
+/// Brings a disk up.
+fn start(board: &Board, options: &BootOptions, disk: Found) -> Session {
+    if disk.line.is_none() && disk.table.is_none() && !options.poll {
+        let reason = match disk.foreign_controller {
+            Some(name) => format!(
+                "the interrupt of the disk goes to {name}, which does not deliver to hart {}",
+                board.hart_id
+            ),
+            None => "the disk has no interrupt in the device tree".into(),
+        };
+        stop("init", "no-interrupt", &format!("{reason}; --poll works"));
+    }
+    match Session::start(board, disk, driver_options(options), options.poll) {
+        Ok(session) => session,
+        Err(error) => stop("init", kind(&error), &format!("the disk does not come up: {error}")),
+    }
+}
+
+/// Tests a disk, or hands it to a person, and shuts it down.
+fn test(session: &mut Session, scratch: &mut Scratch, options: &BootOptions, tally: &mut selftest::Tally) {
+    let limits = session.limits();
+    if limits.capacity.get() < limits.block_sectors() {
+        let reason = format!(
+            "the disk has {} sectors, which is no whole block of {} bytes",
+            limits.capacity, limits.block_bytes
+        );
+        stop("init", "no-block", &reason);
+    }
+    if options.shell {
+        shell::run(session);
+    }
+    let mut context = selftest::Context {
+        session,
+        scratch,
+        digests: &options.digests,
+    };
+    selftest::run(&mut context, tally);
+    let counters = session.counters();
+    tally.shut_down(session);
+    println!("{counters}");
+    record(Record::Driver {
+        requests: counters.queue.device_requests,
+        notifies: counters.queue.notifies,
+        interrupts: counters.interrupts.taken,
+    });
 }
 
 fn driver_options(options: &BootOptions) -> virtio_blk::DiskOptions {
@@ -119,12 +171,12 @@ fn driver_options(options: &BootOptions) -> virtio_blk::DiskOptions {
 }
 
 /// The error as one word for the host.
-fn kind(error: &InitError) -> &'static str {
-    match error {
-        InitError::NotBlock(_) => "not-a-block-device",
-        InitError::Handshake(_) => "handshake-failed",
-        InitError::QueueTooSmall { .. } => "queue-too-small",
-        InitError::Dma(_) => "no-memory",
+fn kind(failure: &Failure) -> &'static str {
+    match failure.downcast_ref() {
+        Some(InitError::NotBlock(_)) => "not-a-block-device",
+        Some(InitError::Handshake(_)) => "handshake-failed",
+        Some(InitError::QueueTooSmall { .. }) => "queue-too-small",
+        Some(InitError::Dma(_)) => "no-memory",
         _ => "no-disk",
     }
 }

@@ -54,6 +54,11 @@ impl Scratch {
         Some(SectorRange { first, count })
     }
 
+    /// Hands out all that is left.
+    pub(crate) fn rest(&mut self) -> SectorRange {
+        core::mem::take(&mut self.free)
+    }
+
     /// A seed that no earlier write has used.
     pub(crate) fn seed(&mut self) -> u64 {
         self.seeds += 1;

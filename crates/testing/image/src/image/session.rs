@@ -4,15 +4,16 @@ use alloc::boxed::Box;
 use alloc::format;
 use core::error::Error;
 
-use board_qemu_virt::{Interrupts, Source, Timebase, counters, println};
-use virtio_blk::proto::Sector;
-use virtio_blk::{Answer, Disk, DiskCounters, DiskOptions, InitError, IoError, Limits};
-use virtio_mmio::{MmioTransport, MmioWindow};
-
-use super::buffer::Buffer;
+use bare_image::disks::{Found, Transport};
 use bare_image::memory::DmaMemory;
 use bare_image::report::stop;
-use virtio_core::{InterruptSource, PollLimit};
+use board_qemu_virt::{Board, Interrupts, Timebase, counters, println};
+use virtio_blk::proto::Sector;
+use virtio_blk::{Answer, Disk, DiskCounters, DiskOptions, InitError, IoError, Limits, Vectors};
+use virtio_core::{PollLimit, QueueIndex};
+
+use super::buffer::Buffer;
+use super::routes::{Interrupt, Routes};
 
 /// The largest queue the image has room for, in descriptors.
 pub(crate) const CAPACITY: usize = 1024;
@@ -20,7 +21,6 @@ pub(crate) const CAPACITY: usize = 1024;
 /// How long a completion may take. A virtual disk on a busy host can be slow; ten seconds is a hang.
 const TIMEOUT_MILLIS: u64 = 10_000;
 
-pub(crate) type Transport = MmioTransport<MmioWindow>;
 pub(crate) type BlkDisk = Disk<Transport, Buffer, usize, CAPACITY>;
 pub(crate) type Request = virtio_blk::Request<Buffer, usize>;
 pub(crate) type Completion = virtio_blk::Completion<Buffer, usize>;
@@ -33,25 +33,42 @@ pub(crate) type Failure = Box<dyn Error>;
 pub(crate) struct Waiting {
     pub(crate) timebase: Timebase,
     pub(crate) interrupts: Interrupts,
-    /// The device's source; `None` to poll.
-    pub(crate) source: Option<Source>,
+    /// What interrupts at completions; `None` to poll.
+    pub(crate) queue: Option<Interrupt>,
+    /// What interrupts at changes of the configuration.
+    config: Option<Interrupt>,
 }
 
 /// A live disk and everything needed to use it.
 pub(crate) struct Session {
     /// `None` only while the device is being started again, and after shutdown.
     disk: Option<Box<BlkDisk>>,
+    /// The disk without its transport.
+    found: Found,
+    routes: Routes,
     options: DiskOptions,
     pub(crate) waiting: Waiting,
 }
 
 impl Session {
-    /// Starts the disk on `transport`.
-    pub(crate) fn start(transport: Transport, options: DiskOptions, waiting: Waiting) -> Result<Self, InitError> {
+    /// Starts the disk, with its interrupts on this hart, or polled.
+    pub(crate) fn start(board: &Board, mut found: Found, options: DiskOptions, polls: bool) -> Result<Self, Failure> {
+        let routes = match polls {
+            true => Routes::polled(),
+            false => Routes::new(board, &mut found, &[board.hart_id])?,
+        };
+        let transport = found.transport.take().ok_or("the disk is in use")?;
         let mut session = Self {
-            disk: Some(start_disk(transport, &options)?),
+            disk: Some(start_disk(transport, &options, &routes)?),
+            waiting: Waiting {
+                timebase: board.timebase,
+                interrupts: board.interrupts,
+                queue: routes.queue(QueueIndex(0)),
+                config: routes.config(),
+            },
+            found,
+            routes,
             options,
-            waiting,
         };
         session.enable_interrupt();
         Ok(session)
@@ -59,13 +76,26 @@ impl Session {
 
     /// With interrupts: asks for one at the next completion.
     fn enable_interrupt(&mut self) {
-        if let Some(source) = self.waiting.source {
-            if !self.waiting.interrupts.enable(source) {
+        for interrupt in self.sources() {
+            if !self.waiting.interrupts.enable(interrupt.source()) {
                 stop("init", "no-interrupt", &"the interrupt controller has no such source");
             }
+        }
+        if self.waiting.queue.is_some() {
             // Nothing was submitted, so nothing can come; a fault will be seen by the first request.
             let _ = self.disk().drain(|_| ());
         }
+    }
+
+    /// What interrupts, each once.
+    fn sources(&self) -> impl Iterator<Item = Interrupt> + use<> {
+        let Waiting { queue, config, .. } = self.waiting;
+        queue.into_iter().chain(config.filter(|_| config != queue))
+    }
+
+    /// The disk without its transport.
+    pub(crate) fn found(&self) -> &Found {
+        &self.found
     }
 
     pub(crate) fn disk(&mut self) -> &mut BlkDisk {
@@ -92,18 +122,19 @@ impl Session {
         let Waiting {
             timebase,
             interrupts,
-            source,
+            queue,
+            ..
         } = self.waiting;
         let deadline = counters::now().after(timebase.ticks_from_millis(TIMEOUT_MILLIS));
         let disk = self.disk();
         loop {
-            let completions = match source {
-                Some(source) => {
-                    if !interrupts.wait(source, deadline) {
+            let completions = match queue {
+                Some(interrupt) => {
+                    if !interrupts.wait(interrupt.source(), deadline) {
                         break;
                     }
-                    let seen = disk.on_interrupt(InterruptSource::Line, &mut each);
-                    interrupts.unmask(source);
+                    let seen = disk.on_interrupt(interrupt.for_driver(), &mut each);
+                    interrupts.unmask(interrupt.source());
                     seen?.completions
                 }
                 None => disk.poll(&mut each)?,
@@ -122,15 +153,15 @@ impl Session {
     /// something was printed.
     pub(crate) fn serve_config_change(&mut self) -> bool {
         let interrupts = self.waiting.interrupts;
-        let Some(source) = self.waiting.source.filter(|&source| interrupts.take(source)) else {
+        let Some(interrupt) = self.waiting.config.filter(|config| interrupts.take(config.source())) else {
             return false;
         };
         // A fault is seen by the next request.
         let seen = self
             .disk()
-            .on_interrupt(InterruptSource::Line, |_| ())
+            .on_interrupt(interrupt.for_driver(), |_| ())
             .unwrap_or_default();
-        interrupts.unmask(source);
+        interrupts.unmask(interrupt.source());
         let Some((change, before)) = seen.config.and_then(|change| Some((change, change.resized_from?))) else {
             return false;
         };
@@ -195,7 +226,7 @@ impl Session {
     pub(crate) fn restart(&mut self) -> usize {
         let Some(disk) = self.disk.take() else { return 0 };
         let (transport, aborted) = stop_disk(disk);
-        match start_disk(transport, &self.options) {
+        match start_disk(transport, &self.options, &self.routes) {
             Ok(disk) => self.disk = Some(disk),
             Err(error) => stop("run", "no-restart", &error),
         }
@@ -205,21 +236,35 @@ impl Session {
 
     /// Shuts the disk down for good. Returns how many requests were aborted.
     pub(crate) fn shut_down(&mut self) -> usize {
-        let aborted = self.disk.take().map_or(0, |disk| stop_disk(disk).1);
-        if let Some(source) = self.waiting.source {
-            self.waiting.interrupts.disable(source);
+        let aborted = self.disk.take().map_or(0, |disk| {
+            let (transport, aborted) = stop_disk(disk);
+            self.found.transport = Some(transport);
+            aborted
+        });
+        for interrupt in self.sources() {
+            self.waiting.interrupts.disable(interrupt.source());
         }
         aborted
+    }
+
+    /// The disk, to be started again, once it was shut down.
+    pub(crate) fn into_found(mut self, board: &Board) -> Result<Found, Failure> {
+        self.routes.release(board, &mut self.found)?;
+        Ok(self.found)
     }
 }
 
 /// A disk has room for a thousand requests and is moved by value as it comes up and goes down. These two functions have the copies
 /// on the stack for no longer than they run.
 #[inline(never)]
-fn start_disk(transport: Transport, options: &DiskOptions) -> Result<Box<BlkDisk>, InitError> {
-    let disk =
-        BlkDisk::start(transport, &mut DmaMemory, options, &mut PollLimit::default()).map_err(|failed| failed.error)?;
-    Ok(Box::new(disk))
+fn start_disk(transport: Transport, options: &DiskOptions, routes: &Routes) -> Result<Box<BlkDisk>, InitError> {
+    let (plan, wait) = (routes.plan(), &mut PollLimit::default());
+    let vectors = Vectors {
+        config: plan.config(),
+        queue: &|queue| plan.queue(queue),
+    };
+    let disk = BlkDisk::start_with_vectors(transport, &mut DmaMemory, options, vectors, wait);
+    Ok(Box::new(disk.map_err(|failed| failed.error)?))
 }
 
 #[inline(never)]

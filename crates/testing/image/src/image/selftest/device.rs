@@ -79,7 +79,7 @@ pub(super) fn completions(context: &mut Context<'_>) -> TestResult {
     let waiting = context.session.waiting;
     let counters = context.session.counters();
     let taken = counters.interrupts.taken.max(waiting.interrupts.claimed());
-    match waiting.source {
+    match waiting.queue {
         _ if counters.queue.faults > 0 => fail!("the device broke the rules {} times", counters.queue.faults),
         Some(_) if counters.interrupts.taken == 0 => fail!("no interrupt was taken"),
         None if taken > 0 => fail!("{taken} interrupts were taken while polling"),

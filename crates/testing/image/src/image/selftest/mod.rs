@@ -22,6 +22,7 @@ use image_blk::options::SectorRange;
 
 use super::scratch::Scratch;
 use super::session::{Failure, Session};
+use bare_image::memory::DmaMemory;
 use bare_image::report::record;
 
 /// The tools of a test.
@@ -43,7 +44,7 @@ impl Context<'_> {
 
 /// The failure of a test that does not apply to this disk.
 #[derive(Debug)]
-struct Skip(String);
+pub(crate) struct Skip(pub(crate) String);
 
 impl fmt::Display for Skip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,10 +62,11 @@ macro_rules! fail {
 macro_rules! skip {
     ($($arg:tt)*) => { return Err($crate::image::selftest::Skip(::alloc::format!($($arg)*)).into()) };
 }
-use {fail, skip};
+use fail;
+pub(crate) use skip;
 
 /// A pass has a detail for people.
-type TestResult = Result<String, Failure>;
+pub(crate) type TestResult = Result<String, Failure>;
 
 /// How often the device is started again before the rest of the tests is given up. Each hang costs seconds.
 const MAX_RESTARTS: u32 = 2;
@@ -106,10 +108,9 @@ pub(crate) struct Tally {
 }
 
 /// Runs all tests.
-pub(crate) fn run(context: &mut Context<'_>) -> Tally {
+pub(crate) fn run(context: &mut Context<'_>, tally: &mut Tally) {
     println!("self-test:");
     defmt::info!("self-test begins, {=usize} tests", TESTS.len());
-    let mut tally = Tally::default();
     let mut restarts = 0;
     for (name, test) in TESTS {
         if restarts > MAX_RESTARTS {
@@ -120,7 +121,14 @@ pub(crate) fn run(context: &mut Context<'_>) -> Tally {
         tally.add(name, result);
         restarts += u32::from(context.session.recover());
     }
-    tally
+}
+
+/// Everything that was allocated for a device has come back.
+pub(crate) fn all_memory_is_back() -> TestResult {
+    match DmaMemory::bytes_in_use() {
+        0 => Ok("all memory back".into()),
+        left => fail!("{left} bytes of DMA memory did not come back"),
+    }
 }
 
 impl Tally {
@@ -129,7 +137,7 @@ impl Tally {
         self.add("shut-down", device::shut_down(session));
     }
 
-    fn add(&mut self, name: &str, result: TestResult) {
+    pub(crate) fn add(&mut self, name: &str, result: TestResult) {
         let (outcome, word, detail) = match result {
             Ok(detail) => (Outcome::Pass, "pass", detail),
             Err(failure) if failure.is::<Skip>() => (Outcome::Skip, "skip", format!("{failure}")),
