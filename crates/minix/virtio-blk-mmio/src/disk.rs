@@ -5,7 +5,7 @@ use minix_blockdriver::log_line;
 
 use minix_blockdriver::{
     BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, DeviceError, DeviceRequest, Direction, DiskInfo, Listen, Refusal,
-    Tag,
+    Tag, TransferLimits,
 };
 use minix_rt::kernel::LentRange;
 use virtio_blk::proto::{Sector, StatusError};
@@ -74,9 +74,7 @@ pub struct VirtioDisk<T: Transport + 'static, D> {
     /// An interrupt came that has not been followed up.
     interrupted: bool,
     /// Properties and limits of the device, if it is live. Kept, since every request asks for them.
-    info: Option<DiskInfo>,
-    /// Device requests that had come back at the last poll.
-    returned: u64,
+    known: Option<(DiskInfo, TransferLimits)>,
     memory: RequestMemory,
     dma: D,
     /// The layout of the queue, and what is tried if there is no memory for that.
@@ -120,12 +118,11 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
                 lists: Lists::new(lists),
                 bounce,
             },
-            info: None,
+            known: None,
             broken: false,
             listen: Listen::Polled,
             interrupted: false,
             cache: None,
-            returned: 0,
             totals: DeviceTotals::default(),
         };
         disk.ask_for_info();
@@ -143,7 +140,8 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
     /// The device has started, or its configuration has changed.
     #[cold]
     fn ask_for_info(&mut self) {
-        self.info = self.live().map(info_of);
+        let info = self.live().map(info_of);
+        self.known = info.map(|info| (info, TransferLimits::of(&info)));
     }
 
     /// Descriptors that the queue has at most, and whether requests have tables of their own; `None` while the device is not
@@ -191,11 +189,45 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
             }
         };
         let mut counters = DiskCounters::default();
-        self.info = None;
+        self.known = None;
         let down = shut_down(self.state, &mut self.dma, &mut each, &mut counters);
         self.totals.add(&counters);
         self.broken |= !down;
         down
+    }
+
+    /// [Polls](BlockDevice::poll) a live device that has interrupted, or is to.
+    #[inline(never)]
+    fn poll_for_interrupts(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
+        let DeviceState::Live(disk) = &mut *self.state else {
+            return Err(Broken);
+        };
+        let memory = &mut self.memory;
+        let each = |completion| {
+            let (tag, result) = memory.complete(completion);
+            done(tag, result);
+        };
+        let before = disk.queue().returned();
+        let polled = if mem::take(&mut self.interrupted) {
+            disk.on_interrupt(each).map(|seen| seen.config)
+        } else {
+            disk.drain(each).map(|_| None)
+        };
+        let progress = disk.queue().returned() != before;
+        match polled {
+            Ok(Some(change)) => self.follow(change),
+            Ok(None) => {}
+            Err(_) => return self.broke(),
+        }
+        if self.broken { Err(Broken) } else { Ok(progress) }
+    }
+
+    /// The device broke the rules of its queue.
+    #[cold]
+    fn broke(&mut self) -> Result<bool, Broken> {
+        self.broken = true;
+        self.known = None;
+        Err(Broken)
     }
 
     /// The configuration has changed: logs that, and follows it.
@@ -218,7 +250,12 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
 
     #[inline]
     fn info(&self) -> Option<&DiskInfo> {
-        self.info.as_ref()
+        self.known.as_ref().map(|(info, _)| info)
+    }
+
+    #[inline]
+    fn limits(&self) -> Option<TransferLimits> {
+        self.known.map(|(_, limits)| limits)
     }
 
     fn listen(&mut self, how: Listen) {
@@ -288,34 +325,26 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
         }
     }
 
-    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
+    fn poll(&mut self, mut done: impl FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
         let DeviceState::Live(disk) = &mut *self.state else {
             return Err(Broken);
         };
         if self.broken {
             return Err(Broken);
         }
+        if self.interrupted || self.listen == Listen::Interrupts {
+            return self.poll_for_interrupts(&mut done);
+        }
         let memory = &mut self.memory;
-        let each = |completion| {
+        let before = disk.queue().returned();
+        let polled = disk.poll(|completion| {
             let (tag, result) = memory.complete(completion);
             done(tag, result);
-        };
-        let result = match self.listen {
-            _ if mem::take(&mut self.interrupted) => disk.on_interrupt(each).map(|seen| seen.config),
-            Listen::Interrupts => disk.drain(each).map(|_| None),
-            Listen::Polled => disk.poll(each).map(|_| None),
-        };
-        let returned = disk.queue().returned();
-        let progress = mem::replace(&mut self.returned, returned) != returned;
-        match result {
-            Ok(Some(change)) => self.follow(change),
-            Ok(None) => {}
-            Err(_) => {
-                self.broken = true;
-                self.info = None;
-            }
+        });
+        if polled.is_err() {
+            return self.broke();
         }
-        if self.broken { Err(Broken) } else { Ok(progress) }
+        Ok(disk.queue().returned() != before)
     }
 
     fn reset(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {

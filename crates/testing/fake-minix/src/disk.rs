@@ -322,7 +322,7 @@ impl BlockDevice for FakeDisk {
         self.notified = self.pending.len();
     }
 
-    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
+    fn poll(&mut self, mut done: impl FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
         if !self.live {
             return Err(Broken);
         }

@@ -179,7 +179,7 @@ impl BlockDevice for SparseDisk {
 
     fn notify(&mut self) {}
 
-    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
+    fn poll(&mut self, mut done: impl FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
         let is_progress = !self.pending.is_empty();
         while let Some((tag, work)) = self.pending.pop() {
             if let Some(work) = work {

@@ -1,9 +1,10 @@
 //! Where on the disk the unanswered transfers are: which of them lie in the way of another one, and which starts where another
 //! one ends.
 //!
-//! A transfer that is alone, the common case, is not filed before another one comes. A grid cuts the disk into regions, and files a transfer under the region in which it starts. So a question about a place looks
-//! at the few transfers of a region or two, not at all there are. There is a grid for short transfers and one for longer ones,
-//! so that one long transfer does not make every search look further.
+//! A transfer that is alone, the common case, is not filed before another one comes. A grid cuts the disk into regions, and files
+//! a transfer under the region in which it starts. So a question about a place looks at the few transfers of a region or two, not
+//! at all there are. There is a grid for short transfers and one for longer ones, so that one long transfer does not make every
+//! search look further.
 
 use super::intake::Intake;
 use super::job::JobId;
@@ -40,14 +41,20 @@ impl<const N: usize> Regions<N> {
         }
     }
 
+    /// Takes in the first transfer, as [`insert`](Self::insert) does.
+    #[inline(always)]
+    pub(crate) const fn insert_first(&mut self, id: JobId) {
+        self.count = 1;
+        self.alone = Some(id);
+    }
+
     /// Takes in a transfer. Until it is [removed](Self::remove) it starts there and is as long.
     #[inline]
     pub(crate) fn insert(&mut self, intake: &Intake<N>, id: JobId) {
-        self.count += 1;
-        if self.count == 1 {
-            self.alone = Some(id);
-            return;
+        if self.is_empty() {
+            return self.insert_first(id);
         }
+        self.count += 1;
         if self.count == 2
             && let Some(other) = self.alone.take()
         {
@@ -61,6 +68,12 @@ impl<const N: usize> Regions<N> {
         list_of(&mut self.grids, &mut self.long, &intake[id].transfer).push(&mut self.links, id);
     }
 
+    /// Whether there is no transfer.
+    #[inline(always)]
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Whether there is one transfer only, or none.
     #[inline]
     pub(crate) const fn is_alone(&self) -> bool {
@@ -68,7 +81,7 @@ impl<const N: usize> Regions<N> {
     }
 
     /// Takes a transfer out.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, id: JobId, transfer: &Transfer) {
         self.count -= 1;
         if self.count == 0 && self.alone.take().is_some() {
@@ -123,8 +136,8 @@ impl<const N: usize> Regions<N> {
 
     /// Whether no transfer is filed.
     #[cfg(test)]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0
+    pub(crate) fn has_none_filed(&self) -> bool {
+        self.is_empty()
             && self.alone.is_none()
             && self.long.is_empty()
             && self.grids.iter().flatten().all(List::is_empty)

@@ -1,29 +1,11 @@
 //! The physical ranges of a transfer, and how they are cut into device requests. This is the only place that splits a transfer.
 
-use minix_abi::kernel_call::{GrantedRange, MAX_RANGES, MapAccess, MapElement};
+use minix_abi::kernel_call::{GrantedRange, MapAccess, MapElement};
 use minix_abi::{Endpoint, Errno};
 
 use super::Transfer;
-use crate::device::{Direction, DiskInfo, whole_blocks};
+use crate::device::{Direction, TransferLimits, whole_blocks};
 use crate::kernel::Kernel;
-
-/// What a device request may be made of.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) segments: usize,
-    pub(crate) segment_bytes: u64,
-    pub(crate) block_bytes: u64,
-}
-
-impl Limits {
-    pub(crate) fn of(disk: &DiskInfo) -> Self {
-        Self {
-            segments: usize::from(disk.max_segments).clamp(1, MAX_RANGES),
-            segment_bytes: u64::from(disk.max_segment_bytes.max(1)),
-            block_bytes: disk.block(),
-        }
-    }
-}
 
 /// What of a transfer has addresses: how many ranges, and how many bytes they are.
 #[derive(Clone, Copy)]
@@ -40,7 +22,7 @@ pub(crate) fn map_rest<K: Kernel>(
     granter: Endpoint,
     transfer: &Transfer,
     elements: &[MapElement],
-    limits: &Limits,
+    segment_bytes: u64,
     ranges: &mut [K::Range],
 ) -> Result<Mapped, Errno> {
     let (first, offset) = transfer.rest_start();
@@ -51,18 +33,18 @@ pub(crate) fn map_rest<K: Kernel>(
     let filled = kernel.map(granter, elements.get(first..).unwrap_or(&[]), offset, access, ranges)?;
     let filled = filled.min(ranges.len());
     let rest = transfer.rest();
-    if is_plain(&ranges[..filled], rest, limits) {
+    if is_plain(&ranges[..filled], rest, segment_bytes) {
         return Ok(Mapped {
             ranges: filled,
             bytes: rest,
         });
     }
-    check_and_cut(ranges, filled, rest, limits)
+    check_and_cut(ranges, filled, rest, segment_bytes)
 }
 
 /// Whether the ranges are `rest` bytes, and need neither an error nor a cut. One walk, in which the values are only put together.
 #[inline]
-fn is_plain<R: GrantedRange>(ranges: &[R], rest: u32, limits: &Limits) -> bool {
+fn is_plain<R: GrantedRange>(ranges: &[R], rest: u32, segment_bytes: u64) -> bool {
     // No range that starts below that and is no longer than that ends beyond the end of addresses.
     const SMALL: u64 = 1 << 62;
     let (mut addresses, mut any, mut sum, mut empty) = (0, 0, 0_u64, false);
@@ -72,7 +54,7 @@ fn is_plain<R: GrantedRange>(ranges: &[R], rest: u32, limits: &Limits) -> bool {
         sum = sum.wrapping_add(range.bytes());
         empty |= range.bytes() == 0;
     }
-    addresses < SMALL && addresses.is_multiple_of(2) && any <= limits.segment_bytes && sum == u64::from(rest) && !empty
+    addresses < SMALL && addresses.is_multiple_of(2) && any <= segment_bytes && sum == u64::from(rest) && !empty
 }
 
 /// Checks ranges, cuts them at the end of the transfer, and splits those that are longer than a segment.
@@ -82,7 +64,7 @@ fn check_and_cut<R: GrantedRange>(
     ranges: &mut [R],
     filled: usize,
     rest: u32,
-    limits: &Limits,
+    segment_bytes: u64,
 ) -> Result<Mapped, Errno> {
     let mut left = u64::from(rest);
     let mut used = 0;
@@ -98,7 +80,7 @@ fn check_and_cut<R: GrantedRange>(
         left -= range.bytes();
         used += 1;
     }
-    let (ranges, left_out) = split_long(ranges, used, limits.segment_bytes);
+    let (ranges, left_out) = split_long(ranges, used, segment_bytes);
     Ok(Mapped {
         ranges,
         bytes: rest - (left + left_out) as u32,
@@ -139,11 +121,11 @@ pub(crate) struct Piece<R> {
 }
 
 /// Takes as many ranges as one device request has, and cuts them at the end of a block.
-pub(crate) fn cut_piece<R: GrantedRange>(ranges: &mut [R], limits: &Limits) -> Piece<R> {
+pub(crate) fn cut_piece<R: GrantedRange>(ranges: &mut [R], limits: &TransferLimits) -> Piece<R> {
     let mut count = ranges.len().min(limits.segments);
     // The sum is that of a transfer or less, so it fits.
     let bytes = ranges[..count].iter().map(R::bytes).sum();
-    let whole = whole_blocks(bytes, limits.block_bytes);
+    let whole = whole_blocks(bytes, limits.block);
     let mut excess = bytes - whole;
     if whole == 0 {
         return Piece {
@@ -209,11 +191,13 @@ mod tests {
         bytes.iter().map(|&bytes| Range { address: 0x1000, bytes }).collect()
     }
 
-    fn cut_piece(ranges: &mut [Range], segments: usize, block_bytes: u64) -> Piece<Range> {
-        let limits = Limits {
+    fn cut_piece(ranges: &mut [Range], segments: usize, block: u64) -> Piece<Range> {
+        let limits = TransferLimits {
+            capacity: u64::MAX,
+            block,
             segments,
             segment_bytes: u64::MAX,
-            block_bytes,
+            needs_flushes: false,
         };
         super::cut_piece(ranges, &limits)
     }

@@ -124,6 +124,12 @@ impl Transfer {
         matches!(self.durability, Durability::Due)
     }
 
+    /// Whether the next of it is a flush, or has to go through a bounce buffer.
+    #[inline]
+    pub(crate) const fn is_special(&self) -> bool {
+        self.is_flush_due() || self.bounce
+    }
+
     /// Whether it has to be on the medium before it is answered.
     pub(crate) const fn is_forced(&self) -> bool {
         !matches!(self.durability, Durability::NotAsked)

@@ -208,7 +208,7 @@ impl Rig {
 
     fn poll(&mut self) -> Result<Done, Broken> {
         let mut done = Vec::new();
-        self.disk.poll(&mut |tag, result| done.push((tag.0, result)))?;
+        self.disk.poll(|tag: Tag, result| done.push((tag.0, result)))?;
         Ok(done)
     }
 
