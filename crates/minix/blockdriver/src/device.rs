@@ -114,17 +114,17 @@ pub enum Direction {
 
 /// The memory of a request: whole blocks in sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Data<'a, R> {
-    /// Memory of clients, in this order, within [`max_segments`](DiskInfo::max_segments) and
-    /// [`max_segment_bytes`](DiskInfo::max_segment_bytes).
-    Granted(&'a [R]),
+pub enum Data {
+    /// Memory of clients: the ranges that were [listed](BlockDevice::list_ranges) for the tag, within
+    /// [`max_segments`](DiskInfo::max_segments) and [`max_segment_bytes`](DiskInfo::max_segment_bytes).
+    Granted,
     /// This many bytes from the start of a bounce buffer. The limits do not apply: the disk splits them if it has to.
     Bounce(BounceBuffer, usize),
 }
 
 /// A request to the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceRequest<'a, R> {
+pub enum DeviceRequest {
     /// Move data between memory and the sectors from `first` on.
     Transfer {
         /// Whether the disk or the memory is written.
@@ -132,7 +132,7 @@ pub enum DeviceRequest<'a, R> {
         /// The first sector.
         first: u64,
         /// The memory.
-        data: Data<'a, R>,
+        data: Data,
     },
     /// Make every write that was completed so far durable.
     Flush,
@@ -223,12 +223,21 @@ pub trait BlockDevice {
     /// the device has completed waits for the reset.
     fn dismiss_interrupt(&mut self);
 
+    /// Lists the memory of clients for the next request with `tag`, which is not in use: these ranges, in this order, at most
+    /// [`MAX_RANGES`]. Each is shown to `look`, so that the walk that copies them can be the one that checks them. A list lasts
+    /// until the next one for the tag, or until its request is completed.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Full`] if there is no room for a list, [`Refusal::Invalid`] if it is too long, or a range in it is.
+    fn list_ranges(&mut self, tag: Tag, ranges: &[Self::Range], look: impl FnMut(&Self::Range)) -> Result<(), Refusal>;
+
     /// Takes a request. The device learns of it with the next [`notify`](Self::notify). `tag` is not in use.
     ///
     /// # Errors
     ///
     /// [`Refusal`].
-    fn submit(&mut self, request: DeviceRequest<'_, Self::Range>, tag: Tag) -> Result<(), Refusal>;
+    fn submit(&mut self, request: DeviceRequest, tag: Tag) -> Result<(), Refusal>;
 
     /// Tells the device of what was submitted.
     fn notify(&mut self);

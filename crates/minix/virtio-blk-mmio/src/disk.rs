@@ -19,7 +19,7 @@ use crate::bounce::BounceBuffers;
 pub use crate::device_state::DiskMemory;
 use crate::device_state::{Data, DeviceState, QUEUE, Running, info_of, shut_down, start_device};
 pub use crate::lists::ListTable;
-use crate::lists::{Lists, MAX_SEGMENTS};
+use crate::lists::Lists;
 use crate::queue_plan::QueuePlan;
 
 /// What happened to the device since the service has it, over all resets.
@@ -55,13 +55,12 @@ impl DeviceTotals {
 ///
 /// ```compile_fail,E0308
 /// use minix_abi::kernel_call::PhysRange;
-/// use minix_blockdriver::{BlockDevice, Data, DeviceRequest, Direction, Tag};
+/// use minix_blockdriver::{BlockDevice, Tag};
 /// use minix_virtio_blk::disk::VirtioDisk;
 ///
 /// fn overwrite<T: virtio_core::Transport, D: virtio_core::Dma>(disk: &mut VirtioDisk<T, D>) {
 ///     let anywhere = [PhysRange { address: 0x8020_0000, bytes: 512 }];
-///     let data = Data::Granted(&anywhere[..]);
-///     let _ = disk.submit(DeviceRequest::Transfer { direction: Direction::Read, first: 0, data }, Tag(0));
+///     let _ = disk.list_ranges(Tag(0), &anywhere, |_| {});
 /// }
 /// ```
 // In this order, so that what every request uses lies together, ahead of the tables.
@@ -284,7 +283,12 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
     }
 
     #[inline(always)]
-    fn submit(&mut self, request: DeviceRequest<'_, LentRange>, tag: Tag) -> Result<(), Refusal> {
+    fn list_ranges(&mut self, tag: Tag, ranges: &[LentRange], look: impl FnMut(&LentRange)) -> Result<(), Refusal> {
+        self.memory.lists.fill(tag, ranges, look)
+    }
+
+    #[inline(always)]
+    fn submit(&mut self, request: DeviceRequest, tag: Tag) -> Result<(), Refusal> {
         let DeviceState::Live(disk) = &mut *self.state else {
             return Err(Refusal::Broken);
         };
@@ -406,14 +410,9 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
 impl RequestMemory {
     /// The memory of a request as the driver wants it.
     #[inline]
-    fn lend(&mut self, data: minix_blockdriver::Data<'_, LentRange>, tag: Tag) -> Result<Data, Refusal> {
+    fn lend(&mut self, data: minix_blockdriver::Data, tag: Tag) -> Result<Data, Refusal> {
         let list = match data {
-            minix_blockdriver::Data::Granted(ranges) => {
-                if ranges.len() > MAX_SEGMENTS {
-                    return Err(Refusal::Invalid);
-                }
-                self.lists.take_granted(tag, ranges)?
-            }
+            minix_blockdriver::Data::Granted => self.lists.take(tag).ok_or(Refusal::Full)?,
             minix_blockdriver::Data::Bounce(buffer, bytes) => {
                 // The device cannot begin before it is notified, but from here on the bytes are not ours.
                 let segment = self.bounce.lend(buffer, bytes).ok_or(Refusal::Invalid)?;

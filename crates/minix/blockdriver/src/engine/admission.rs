@@ -118,26 +118,35 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
     }
 
-    /// Checks a transfer.
+    /// Checks a transfer whose request is kept.
     #[inline(never)]
     fn admit_transfer(&mut self, kernel: &mut K, now: Instant, id: JobId, direction: Direction) {
-        let request = &{ self.intake[id].request };
-        if !self.partitions.was_opened(request.minor) {
+        let minor = self.intake[id].minor;
+        if !self.partitions.was_opened(minor) {
             return self.answer(kernel, now, id, Errno::ERESTART.into());
         }
-        self.begin_trace(now, id, request);
-        let limits = self.device.limits().filter(|_| !self.is_broken());
-        let Some(limits) = &limits else {
-            let exists = self.partitions.exists(request.minor);
+        if self.trace.is_on() {
+            self.begin_trace(now, id);
+        }
+        if self.is_broken() {
+            let exists = self.partitions.exists(minor);
             let error = if exists { Errno::EIO } else { Errno::ENXIO };
             return self.answer(kernel, now, id, error.into());
-        };
-        if !self.intake[id].kind.has_vector() {
-            return self.admit_single(kernel, now, id, direction, request, limits);
         }
-        match self.plan_vector(kernel, id, request, limits) {
-            Ok((planned, elements)) => self.enter(id, direction, request, planned, elements),
-            Err(status) => self.answer(kernel, now, id, status),
+        if self.intake[id].kind.has_vector() {
+            self.admit_vector(kernel, now, id, direction);
+        } else {
+            self.admit_kept_single(kernel, now, id, direction);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn admit_kept_single(&mut self, kernel: &mut K, now: Instant, id: JobId, direction: Direction) {
+        let request = self.intake[id].request;
+        match self.device.limits() {
+            Some(limits) => self.admit_single(kernel, now, id, direction, &request, &limits),
+            None => self.answer(kernel, now, id, Errno::EIO.into()),
         }
     }
 
@@ -162,36 +171,46 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         match plan(request.position, Demand::of_one(bytes), limits, extent) {
             Ok(planned) => {
                 self.intake[id].single = MapElement::granted(request.grant, planned.bytes.into());
-                self.enter(id, direction, request, planned, 1);
+                self.enter(id, direction, request.flags, planned, 1);
             }
             Err(status) => self.answer(kernel, now, id, status),
         }
     }
 
-    /// Fetches a vector, and checks the transfer. Returns what is left of it, and in how many elements. The error is the answer.
-    fn plan_vector(
-        &mut self,
-        kernel: &mut K,
-        id: JobId,
-        request: &BdevRequest,
-        limits: &TransferLimits,
-    ) -> Result<(Planned, u8), Status> {
-        let (count, demand) = self.fetch_vector(kernel, id, request)?;
-        let extent = self.partitions.extent(request.minor, limits.capacity);
-        let planned = plan(request.position, demand, limits, extent)?;
-        // Mostly all of it is left.
-        let elements = match planned.bytes {
-            bytes if demand.is_more_than(bytes) => cut_elements(self.intake.elements_mut(id, count), bytes.into()),
-            _ => count as u8,
+    /// Fetches a vector, and checks the transfer.
+    #[inline(always)]
+    fn admit_vector(&mut self, kernel: &mut K, now: Instant, id: JobId, direction: Direction) {
+        let (count, demand) = match self.fetch_vector(kernel, id) {
+            Ok(fetched) => fetched,
+            Err(status) => return self.answer(kernel, now, id, status),
         };
-        Ok((planned, elements))
+        let Some(limits) = self.device.limits() else {
+            return self.answer(kernel, now, id, Errno::EIO.into());
+        };
+        let BdevRequest {
+            position, minor, flags, ..
+        } = self.intake[id].request;
+        let extent = self.partitions.extent(minor, limits.capacity);
+        match plan(position, demand, &limits, extent) {
+            Ok(planned) => {
+                // Mostly all of it is left.
+                let elements = match planned.bytes {
+                    bytes if demand.is_more_than(bytes) => {
+                        cut_elements(self.intake.elements_mut(id, count), bytes.into())
+                    }
+                    _ => count as u8,
+                };
+                self.enter(id, direction, flags, planned, elements);
+            }
+            Err(status) => self.answer(kernel, now, id, status),
+        }
     }
 
     /// A transfer has passed its checks.
     #[inline(always)]
-    fn enter(&mut self, id: JobId, direction: Direction, request: &BdevRequest, planned: Planned, elements: u8) {
+    fn enter(&mut self, id: JobId, direction: Direction, flags: BdevFlags, planned: Planned, elements: u8) {
         // Whether that takes a flush is known when the data is written.
-        let forced = direction == Direction::Write && request.flags.contains(BdevFlags::FORCEWRITE);
+        let forced = direction == Direction::Write && flags.contains(BdevFlags::FORCEWRITE);
         let transfer = Transfer::new(direction, planned.first, planned.bytes, elements);
         self.intake
             .set_transfer(id, if forced { transfer.forced() } else { transfer });
@@ -202,14 +221,15 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         self.scheduler.admitted(&self.intake, id);
     }
 
-    /// Fetches the elements of a vector, and finds what they ask for.
-    #[inline(never)]
-    fn fetch_vector(&mut self, kernel: &mut K, id: JobId, request: &BdevRequest) -> Result<(usize, Demand), Status> {
-        let granter = self.intake[id].caller.endpoint;
-        let count = usize::try_from(request.count).map_or(MAX_ELEMENTS, |count| count.min(MAX_ELEMENTS));
+    /// Fetches the elements of a vector, and finds what they ask for. The error is the answer.
+    #[inline(always)]
+    fn fetch_vector(&mut self, kernel: &mut K, id: JobId) -> Result<(usize, Demand), Status> {
+        let job = &self.intake[id];
+        let (granter, grant, count) = (job.caller.endpoint, job.request.grant, job.request.count);
+        let count = usize::try_from(count).map_or(MAX_ELEMENTS, |count| count.min(MAX_ELEMENTS));
         let elements = self.intake.elements_mut(id, count);
         kernel
-            .copy_from(granter, request.grant, 0, elements.as_mut_bytes())
+            .copy_from(granter, grant, 0, elements.as_mut_bytes())
             .map_err(|_| Errno::EINVAL)?;
         let demand = Demand::of(elements);
         let sum = demand.sum().ok_or(Errno::EINVAL)?;

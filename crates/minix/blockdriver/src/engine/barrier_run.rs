@@ -30,7 +30,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         } else if !self.partitions.was_opened(request.minor) {
             return self.answer(kernel, now, id, Errno::ERESTART.into());
         }
-        self.begin_trace(now, id, &request);
+        self.begin_trace(now, id);
         let next = match kind {
             Kind::Open if self.terminating => Errno::ENXIO.into(),
             Kind::Open => open_step(self.partitions.open(request.minor, request.access, disk.as_ref())),

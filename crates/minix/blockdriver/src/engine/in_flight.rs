@@ -128,12 +128,18 @@ impl<const N: usize> InFlight<N> {
         self.strays
     }
 
+    /// The tag that the next request is offered under; `None` if none is free.
+    #[inline]
+    pub(crate) fn next_tag(&self) -> Option<Tag> {
+        self.free.last().map(|&tag| Tag(tag))
+    }
+
     /// Offers the device a request, and notes its purpose. For the place from which most requests come.
     #[inline(always)]
     pub(crate) fn submit_inline<D: BlockDevice>(
         &mut self,
         device: &mut D,
-        request: DeviceRequest<'_, D::Range>,
+        request: DeviceRequest,
         purpose: Purpose,
         now: Instant,
     ) -> Result<(), Refusal> {
@@ -160,7 +166,7 @@ impl<const N: usize> InFlight<N> {
     pub(crate) fn submit<D: BlockDevice>(
         &mut self,
         device: &mut D,
-        request: DeviceRequest<'_, D::Range>,
+        request: DeviceRequest,
         purpose: Purpose,
         now: Instant,
     ) -> Result<(), Refusal> {

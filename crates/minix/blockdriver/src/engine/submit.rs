@@ -16,7 +16,7 @@ use crate::device::{
 use crate::driver::BlockDriver;
 use crate::kernel::Kernel;
 use crate::transfer::bounce_pool::copy_in;
-use crate::transfer::map::{Mapped, cut_piece, map_rest};
+use crate::transfer::map::{Mapped, Together, check_and_cut, cut_piece, look_up};
 
 /// Transfers that share a device request are not longer together.
 const MERGED_BYTES: u64 = 1 << 20;
@@ -165,17 +165,61 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         if transfer.direction == Direction::Write {
             self.note_write(limits.needs_flushes);
         }
-        let mapped = match self.map(kernel, id, &limits, 0, self.ranges.len()) {
+        let Some(tag) = self.in_flight.next_tag() else {
+            return self.refused(kernel, now, id, Refusal::Full);
+        };
+        let filled = match self.look_up(kernel, id, 0, self.ranges.len()) {
+            Ok(filled) => filled,
+            Err(error) => return self.found_no_address(kernel, now, id, error),
+        };
+        // One walk for the list and the checks.
+        let mut together = Together::default();
+        let ranges = &self.ranges[..filled];
+        let listed = self.device.list_ranges(tag, ranges, |range| together.add(range));
+        let bytes = self.intake[id].transfer.bytes;
+        if listed.is_err() || filled > limits.segments || !together.is_plain(bytes, limits.segment_bytes) {
+            return self.start_cut(kernel, now, id, filled);
+        }
+        match self.scheduler.neighbour(&self.intake, id, id) {
+            Some(next) => self.submit_with_neighbours(kernel, now, id, next, filled),
+            None => self.submit_whole(kernel, now, id),
+        }
+    }
+
+    /// The same for a transfer that is not as the device takes it: its ranges have to be checked one by one and cut, or were in
+    /// part, or cover a part of it only. So many ranges were filled.
+    #[inline(never)]
+    fn start_cut(&mut self, kernel: &mut K, now: Instant, id: JobId, filled: usize) -> Attempt {
+        let Some(limits) = self.device.limits() else {
+            return self.refused(kernel, now, id, Refusal::Broken);
+        };
+        let transfer = &self.intake[id].transfer;
+        let (bytes, rest) = (transfer.bytes, transfer.rest());
+        let mapped = match check_and_cut(&mut self.ranges, filled, rest, limits.segment_bytes) {
             Ok(mapped) => mapped,
             Err(error) => return self.found_no_address(kernel, now, id, error),
         };
-        if mapped.bytes != self.intake[id].transfer.bytes || mapped.ranges > limits.segments {
+        if mapped.bytes == 0 {
+            // Looking again would find nothing again.
+            self.fail(kernel, now, id, Errno::EFAULT);
+            return Attempt::Done;
+        }
+        if mapped.bytes != bytes || mapped.ranges > limits.segments {
             return self.submit_pieces(kernel, now, id, mapped);
         }
-        match self.scheduler.neighbour(&self.intake, id, id) {
-            Some(next) => self.submit_with_neighbours(kernel, now, id, next, mapped.ranges),
-            None => self.submit_whole(kernel, now, id, mapped.ranges),
+        if let Some(next) = self.scheduler.neighbour(&self.intake, id, id) {
+            return self.submit_with_neighbours(kernel, now, id, next, mapped.ranges);
         }
+        match self.list_again(0, mapped.ranges) {
+            Ok(()) => self.submit_whole(kernel, now, id),
+            Err(refusal) => self.refused(kernel, now, id, refusal),
+        }
+    }
+
+    /// Lists ranges that were checked, for the next request.
+    fn list_again(&mut self, from: usize, to: usize) -> Result<(), Refusal> {
+        let tag = self.in_flight.next_tag().ok_or(Refusal::Full)?;
+        self.device.list_ranges(tag, &self.ranges[from..to], |_| {})
     }
 
     /// The next of a transfer is a flush or goes through a bounce buffer, or the device does not work.
@@ -212,8 +256,21 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         Attempt::Done
     }
 
-    /// Looks up the addresses of a transfer, into the ranges `from..to`.
+    /// Looks up the addresses of the rest of a transfer, into the ranges `from..to`. Returns how many were filled.
     #[inline(always)]
+    fn look_up(&mut self, kernel: &mut K, id: JobId, from: usize, to: usize) -> Result<usize, Errno> {
+        let job = &self.intake[id];
+        let ranges = &mut self.ranges[from..to];
+        look_up(
+            kernel,
+            job.caller.endpoint,
+            &job.transfer,
+            self.intake.elements(id),
+            ranges,
+        )
+    }
+
+    /// The same, and checks and cuts them.
     fn map(
         &mut self,
         kernel: &mut K,
@@ -222,15 +279,9 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         from: usize,
         to: usize,
     ) -> Result<Mapped, Errno> {
-        let job = &self.intake[id];
-        map_rest(
-            kernel,
-            job.caller.endpoint,
-            &job.transfer,
-            self.intake.elements(id),
-            limits.segment_bytes,
-            &mut self.ranges[from..to],
-        )
+        let filled = self.look_up(kernel, id, from, to)?;
+        let rest = self.intake[id].transfer.rest();
+        check_and_cut(&mut self.ranges[from..to], filled, rest, limits.segment_bytes)
     }
 
     /// Gives the device a transfer together with waiting ones that continue on the disk where it ends. `next` is the first of
@@ -268,7 +319,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             }
             found = self.scheduler.neighbour(&self.intake, head, last);
         }
-        match self.offer_whole(now, head, used) {
+        match self.list_again(0, used).and_then(|()| self.offer_whole(now, head)) {
             Ok(()) => {
                 let mut next = Some(head);
                 while let Some(id) = next {
@@ -293,10 +344,10 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
     }
 
-    /// Gives the device a whole transfer.
+    /// Gives the device a whole transfer, whose ranges are listed.
     #[inline(always)]
-    fn submit_whole(&mut self, kernel: &mut K, now: Instant, id: JobId, ranges: usize) -> Attempt {
-        match self.offer_whole(now, id, ranges) {
+    fn submit_whole(&mut self, kernel: &mut K, now: Instant, id: JobId) -> Attempt {
+        match self.offer_whole(now, id) {
             Ok(()) => {
                 self.intake[id].transfer.whole_submitted();
                 self.scheduler.all_submitted(id);
@@ -306,9 +357,9 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
     }
 
-    /// Offers the device a whole transfer, and those that are linked to it. Their addresses are in the first `ranges`.
+    /// Offers the device a whole transfer, and those that are linked to it. Their ranges are listed.
     #[inline(always)]
-    fn offer_whole(&mut self, now: Instant, head: JobId, ranges: usize) -> Result<(), Refusal> {
+    fn offer_whole(&mut self, now: Instant, head: JobId) -> Result<(), Refusal> {
         let transfer = &self.intake[head].transfer;
         let direction = transfer.direction;
         let purpose = Purpose::Transfer {
@@ -320,7 +371,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         let request = DeviceRequest::Transfer {
             direction,
             first: transfer.first / SECTOR_BYTES,
-            data: Data::Granted(&self.ranges[..ranges]),
+            data: Data::Granted,
         };
         self.in_flight.submit_inline(&mut self.device, request, purpose, now)?;
         self.scheduler.had_turn(direction);
@@ -331,10 +382,8 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     /// Gives the device the ranges that were found, in as many requests as it takes.
     #[inline(never)]
     fn submit_pieces(&mut self, kernel: &mut K, now: Instant, id: JobId, mapped: Mapped) -> Attempt {
-        let Some(limits) = self.device.limits().filter(|_| mapped.bytes > 0) else {
-            // Looking again would find nothing again.
-            self.fail(kernel, now, id, Errno::EFAULT);
-            return Attempt::Done;
+        let Some(limits) = self.device.limits() else {
+            return self.refused(kernel, now, id, Refusal::Broken);
         };
         let mut from = 0;
         // Each round gives the device a range at least, or is the last one.
@@ -362,9 +411,10 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             let request = DeviceRequest::Transfer {
                 direction: transfer.direction,
                 first: (transfer.first + u64::from(offset)) / SECTOR_BYTES,
-                data: Data::Granted(&self.ranges[from..from + piece.ranges]),
+                data: Data::Granted,
             };
-            if let Err(refusal) = self.in_flight.submit(&mut self.device, request, purpose, now) {
+            let listed = self.list_again(from, from + piece.ranges);
+            if let Err(refusal) = listed.and_then(|()| self.in_flight.submit(&mut self.device, request, purpose, now)) {
                 return self.refused(kernel, now, id, refusal);
             }
             self.piece_submitted(id, piece.bytes);

@@ -1,6 +1,6 @@
 //! The end of a request: its one answer.
 
-use minix_abi::bdev::{BdevReply, BdevRequest};
+use minix_abi::bdev::BdevReply;
 use minix_abi::{Instant, Status};
 
 use super::request::{Caller, Kind};
@@ -68,8 +68,10 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     }
 
     /// Records in the trace that a request has its turn, if the minor is traced.
-    pub(crate) fn begin_trace(&mut self, now: Instant, id: JobId, request: &BdevRequest) {
+    #[cold]
+    pub(crate) fn begin_trace(&mut self, now: Instant, id: JobId) {
         let job = &mut self.intake[id];
+        let request = &job.request;
         let (size, position, flags) = match job.kind.direction() {
             Some(_) => (request.count as u32, request.position, request.flags.bits()),
             None if job.kind == Kind::Ioctl => (request.request.0 as u32, 0, 0),

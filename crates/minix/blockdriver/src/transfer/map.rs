@@ -14,53 +14,57 @@ pub(crate) struct Mapped {
     pub(crate) bytes: u32,
 }
 
-/// Looks up the addresses of the rest of a transfer, as many as fit, in ranges no longer than a segment. A range without a
-/// byte is where that ends; if there are no bytes at all, there is no use in looking again.
+/// Looks up the addresses of the rest of a transfer, as many as fit. Returns how many ranges that are.
 #[inline]
-pub(crate) fn map_rest<K: Kernel>(
+pub(crate) fn look_up<K: Kernel>(
     kernel: &mut K,
     granter: Endpoint,
     transfer: &Transfer,
     elements: &[MapElement],
-    segment_bytes: u64,
     ranges: &mut [K::Range],
-) -> Result<Mapped, Errno> {
+) -> Result<usize, Errno> {
     let (first, offset) = transfer.rest_start();
     let access = match transfer.direction {
         Direction::Read => MapAccess::WRITE,
         Direction::Write => MapAccess::READ,
     };
     let filled = kernel.map(granter, elements.get(first..).unwrap_or(&[]), offset, access, ranges)?;
-    let filled = filled.min(ranges.len());
-    let rest = transfer.rest();
-    if is_plain(&ranges[..filled], rest, segment_bytes) {
-        return Ok(Mapped {
-            ranges: filled,
-            bytes: rest,
-        });
-    }
-    check_and_cut(ranges, filled, rest, segment_bytes)
+    Ok(filled.min(ranges.len()))
 }
 
-/// Whether the ranges are `rest` bytes, and need neither an error nor a cut. One walk, in which the values are only put together.
-#[inline]
-fn is_plain<R: GrantedRange>(ranges: &[R], rest: u32, segment_bytes: u64) -> bool {
-    // No range that starts below that and is no longer than that ends beyond the end of addresses.
-    const SMALL: u64 = 1 << 62;
-    let (mut addresses, mut any, mut sum, mut empty) = (0, 0, 0_u64, false);
-    for range in ranges {
-        addresses |= range.address();
-        any |= range.bytes();
-        sum = sum.wrapping_add(range.bytes());
-        empty |= range.bytes() == 0;
-    }
-    addresses < SMALL && addresses.is_multiple_of(2) && any <= segment_bytes && sum == u64::from(rest) && !empty
+/// What ranges have in common, put together while they are walked over.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Together {
+    addresses: u64,
+    /// Bytes of each beyond its first one. All ones if one has no byte.
+    beyond_first: u64,
+    bytes: u64,
 }
 
-/// Checks ranges, cuts them at the end of the transfer, and splits those that are longer than a segment.
-#[cold]
+impl Together {
+    #[inline(always)]
+    pub(crate) fn add(&mut self, range: &impl GrantedRange) {
+        self.addresses |= range.address();
+        self.beyond_first |= range.bytes().wrapping_sub(1);
+        self.bytes = self.bytes.wrapping_add(range.bytes());
+    }
+
+    /// Whether the ranges are `bytes` bytes, and need neither an error nor a cut; `false` is not certain.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self, bytes: u32, segment_bytes: u64) -> bool {
+        // No range that starts below that and is no longer than that ends beyond the end of addresses.
+        const SMALL: u64 = 1 << 62;
+        self.addresses < SMALL
+            && self.addresses.is_multiple_of(2)
+            && self.beyond_first < segment_bytes
+            && self.bytes == u64::from(bytes)
+    }
+}
+
+/// Checks ranges, cuts them at the end of the transfer, and splits those that are longer than a segment. A range without a byte is
+/// where they end; if there are no bytes at all, there is no use in looking again.
 #[inline(never)]
-fn check_and_cut<R: GrantedRange>(
+pub(crate) fn check_and_cut<R: GrantedRange>(
     ranges: &mut [R],
     filled: usize,
     rest: u32,
