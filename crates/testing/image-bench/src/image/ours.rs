@@ -14,6 +14,7 @@ use virtio_blk::{Chains, Completion, Disk, DiskOptions, Request};
 use super::buffers::Buffer;
 use super::contender::{Contender, Events, Line};
 use super::workload::{Operation, SECTOR_BYTES, Workload};
+use virtio_core::{InterruptSource, PollLimit};
 
 /// Capacity of the queue, in descriptors and requests: what QEMU offers by default.
 pub(crate) const CAPACITY: usize = 256;
@@ -68,7 +69,7 @@ impl<B: Buffer> Ours<B> {
             chains,
             ..DiskOptions::default()
         };
-        match Disk::start(transport, &mut DmaMemory, &options) {
+        match Disk::start(transport, &mut DmaMemory, &options, &mut PollLimit::default()) {
             Ok(disk) => Self {
                 disk: Box::new(disk),
                 chains,
@@ -102,7 +103,7 @@ impl<B: Buffer> Ours<B> {
     /// Ends the driver and gives the device back.
     pub(crate) fn end(mut self) -> Transport {
         self.listen(None);
-        match self.disk.shut_down(&mut DmaMemory, |_| ()) {
+        match self.disk.shut_down(&mut DmaMemory, &mut PollLimit::default(), |_| ()) {
             Ok((transport, _)) => transport,
             Err((timeout, _)) => stop("run", "no-reset", &timeout),
         }
@@ -199,7 +200,7 @@ impl<B: Buffer> Contender for Ours<B> {
         let completed = match self.line {
             None => self.disk.poll(each),
             Some(line) => {
-                let seen = self.disk.on_interrupt(each);
+                let seen = self.disk.on_interrupt(InterruptSource::Line, each);
                 line.interrupts.unmask(line.source);
                 seen.map(|seen| seen.completions)
             }
