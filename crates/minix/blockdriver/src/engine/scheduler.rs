@@ -218,7 +218,7 @@ impl<const N: usize> Scheduler<N> {
     }
 
     /// Whether a transfer ahead of this one has to be answered before it may start.
-    #[inline(never)]
+    #[inline]
     fn is_blocked(&self, intake: &Intake<N>, id: JobId) -> bool {
         let transfer = &intake[id].transfer;
         let durable = self.forced > 0 || transfer.is_forced();
