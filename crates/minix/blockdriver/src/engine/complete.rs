@@ -106,10 +106,10 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             self.write_back.wrote(now);
         }
         let transfer = &mut self.intake[id].transfer;
-        transfer.piece_completed(cached);
-        if transfer.is_plainly_done() {
+        if transfer.ends_plainly() {
             self.answer_done(kernel, now, id);
         } else {
+            transfer.piece_completed(cached);
             self.go_on_with(kernel, now, id);
         }
     }

@@ -301,16 +301,16 @@ impl<const N: usize> Scheduler<N> {
     /// A transfer had its turn.
     #[inline]
     pub(crate) const fn had_turn(&mut self, direction: Direction) {
-        self.reads_in_a_row = match direction {
-            Direction::Read if self.writes > 0 => self.reads_in_a_row.saturating_add(1),
-            _ => 0,
-        };
+        if matches!(direction, Direction::Read) && self.writes > 0 {
+            self.reads_in_a_row = self.reads_in_a_row.saturating_add(1);
+        } else {
+            self.reads_in_a_row = 0;
+        }
     }
 
-    /// A transfer is about to be answered, and taken out.
+    /// A transfer is about to be answered, and taken out. It waits in no line.
     #[inline(always)]
     pub(crate) fn leaves(&mut self, id: JobId, transfer: &Transfer) {
-        self.all_submitted(id);
         self.regions.remove(id, transfer);
         self.writes -= u16::from(transfer.direction == Direction::Write);
         self.forced -= u16::from(transfer.is_forced());

@@ -17,6 +17,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         let job = &self.intake[id];
         if job.stage == Stage::Transfer {
             let direction = job.transfer.direction;
+            self.scheduler.all_submitted(id);
             self.scheduler.leaves(id, &job.transfer);
             self.count_bytes(direction, status.result().unwrap_or(0));
         }
@@ -31,7 +32,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         self.send_reply(kernel, caller, status);
     }
 
-    /// [Answers](Self::answer) a transfer that is done: what most requests come to.
+    /// [Answers](Self::answer) a transfer that is done, all of which was submitted: what most requests come to.
     // The calls come last, so that the usual case needs no room on the stack.
     #[inline(always)]
     pub(crate) fn answer_done(&mut self, kernel: &mut K, now: Instant, id: JobId) {

@@ -150,6 +150,7 @@ impl Bench {
     }
 
     fn answer(&mut self, id: JobId) {
+        self.scheduler.all_submitted(id);
         self.scheduler.leaves(id, &self.intake[id].transfer);
         self.intake.remove(id);
         self.scheduler.answered(&self.intake);
