@@ -24,6 +24,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
 
     /// Whether a write that is just completed is in a volatile cache. It was one when the write was submitted, or is one
     /// now; what a device reports that is not live does not count.
+    #[inline]
     pub(crate) fn is_cached(&self) -> bool {
         self.write_back.goes_to_cache() || self.device.limits().is_some_and(|limits| limits.needs_flushes)
     }

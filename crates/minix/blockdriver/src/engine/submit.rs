@@ -53,9 +53,11 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         {
             self.flush_in_time(kernel, now);
         }
-        // Mostly one transfer waits, and there is nothing else to do.
+        // No request begins to wait in here.
+        let any_waits = self.intake.any_waits();
+        // Mostly one transfer is to be submitted, and there is nothing else to do.
         if let Some(id) = self.scheduler.single()
-            && !self.intake.any_waits()
+            && !any_waits
             && self.scheduler.may_submit()
             && self.bounce.any_free()
             && self.health.is_good()
@@ -64,7 +66,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             let attempt = self.start(kernel, now, id);
             self.goes_on_after(attempt);
         }
-        if self.scheduler.is_busy() || self.intake.any_waits() {
+        if self.scheduler.is_busy() || any_waits {
             self.settle_all(kernel, now);
         }
         if self.scheduler.take_unnotified() {
@@ -244,6 +246,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     }
 
     /// The device is about to get a write.
+    #[inline]
     fn note_write(&mut self, needs_flushes: bool) {
         let is_first = self.in_flight.len() == 0;
         self.write_back.writes_to(needs_flushes, is_first);

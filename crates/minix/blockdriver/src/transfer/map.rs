@@ -23,12 +23,19 @@ pub(crate) fn look_up<K: Kernel>(
     elements: &[MapElement],
     ranges: &mut [K::Range],
 ) -> Result<usize, Errno> {
-    let (first, offset) = transfer.rest_start();
+    // Mostly it is all of the transfer.
+    let (elements, offset) = match transfer.submitted() {
+        0 => (elements, 0),
+        _ => {
+            let (first, offset) = transfer.rest_start();
+            (elements.get(first..).unwrap_or(&[]), offset)
+        }
+    };
     let access = match transfer.direction {
         Direction::Read => MapAccess::WRITE,
         Direction::Write => MapAccess::READ,
     };
-    let filled = kernel.map(granter, elements.get(first..).unwrap_or(&[]), offset, access, ranges)?;
+    let filled = kernel.map(granter, elements, offset, access, ranges)?;
     Ok(filled.min(ranges.len()))
 }
 
