@@ -195,12 +195,22 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
         down
     }
 
+    /// Whether a poll has nothing to do but take what is in the ring: the device works, and is only polled.
+    #[inline]
+    fn is_only_polled(&self) -> bool {
+        // Without branches: mostly all of it is so.
+        (self.listen == Listen::Polled) & !self.interrupted & !self.broken
+    }
+
     /// [Polls](BlockDevice::poll) a live device that has interrupted, or is to.
     #[inline(never)]
     fn poll_for_interrupts(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
         let DeviceState::Live(disk) = &mut *self.state else {
             return Err(Broken);
         };
+        if self.broken {
+            return Err(Broken);
+        }
         let memory = &mut self.memory;
         let each = |completion| {
             let (tag, result) = memory.complete(completion);
@@ -321,24 +331,18 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
     #[inline]
     fn needs_poll(&self) -> bool {
         match &*self.state {
-            DeviceState::Live(disk) => {
-                let polls = self.listen == Listen::Polled && !self.interrupted && !self.broken;
-                !polls || disk.queue().needs_poll()
-            }
+            DeviceState::Live(disk) => !self.is_only_polled() || disk.queue().needs_poll(),
             DeviceState::Stopped(_) => true,
         }
     }
 
     fn poll(&mut self, mut done: impl FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
+        if !self.is_only_polled() {
+            return self.poll_for_interrupts(&mut done);
+        }
         let DeviceState::Live(disk) = &mut *self.state else {
             return Err(Broken);
         };
-        if self.broken {
-            return Err(Broken);
-        }
-        if self.interrupted || self.listen == Listen::Interrupts {
-            return self.poll_for_interrupts(&mut done);
-        }
         let memory = &mut self.memory;
         let before = disk.queue().returned();
         let polled = disk.poll(|completion| {
