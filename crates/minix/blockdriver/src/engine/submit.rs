@@ -184,7 +184,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
         match self.scheduler.neighbour(&self.intake, id, id) {
             Some(next) => self.submit_with_neighbours(kernel, now, id, next, filled),
-            None => self.submit_whole(kernel, now, id),
+            None => self.submit_listed(kernel, now, id),
         }
     }
 
@@ -212,10 +212,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         if let Some(next) = self.scheduler.neighbour(&self.intake, id, id) {
             return self.submit_with_neighbours(kernel, now, id, next, mapped.ranges);
         }
-        match self.list_again(0, mapped.ranges) {
-            Ok(()) => self.submit_whole(kernel, now, id),
-            Err(refusal) => self.refused(kernel, now, id, refusal),
-        }
+        self.submit_checked(kernel, now, id, mapped.ranges)
     }
 
     /// Lists ranges that were checked, for the next request.
@@ -322,8 +319,18 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             }
             found = self.scheduler.neighbour(&self.intake, head, last);
         }
-        match self.list_again(0, used).and_then(|()| self.offer_whole(now, head)) {
+        self.submit_checked(kernel, now, head, used)
+    }
+
+    /// Gives the device a whole transfer, and those that are linked to it. Their ranges, so many, are checked and not listed.
+    #[inline(never)]
+    fn submit_checked(&mut self, kernel: &mut K, now: Instant, head: JobId, ranges: usize) -> Attempt {
+        let (request, purpose) = self.whole(head);
+        let listed = self.list_again(0, ranges);
+        match listed.and_then(|()| self.in_flight.submit(&mut self.device, request, purpose, now)) {
             Ok(()) => {
+                self.scheduler.had_turn(self.intake[head].transfer.direction);
+                self.scheduler.submitted();
                 let mut next = Some(head);
                 while let Some(id) = next {
                     let job = &mut self.intake[id];
@@ -349,10 +356,14 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
 
     /// Gives the device a whole transfer, whose ranges are listed.
     #[inline(always)]
-    fn submit_whole(&mut self, kernel: &mut K, now: Instant, id: JobId) -> Attempt {
-        match self.offer_whole(now, id) {
+    fn submit_listed(&mut self, kernel: &mut K, now: Instant, id: JobId) -> Attempt {
+        let (request, purpose) = self.whole(id);
+        match self.in_flight.submit_inline(&mut self.device, request, purpose, now) {
             Ok(()) => {
-                self.intake[id].transfer.whole_submitted();
+                let transfer = &mut self.intake[id].transfer;
+                transfer.whole_submitted();
+                self.scheduler.had_turn(transfer.direction);
+                self.scheduler.submitted();
                 self.scheduler.all_submitted(id);
                 Attempt::Done
             }
@@ -360,26 +371,22 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
     }
 
-    /// Offers the device a whole transfer, and those that are linked to it. Their ranges are listed.
+    /// The device request for a whole transfer and those that are linked to it, and its purpose.
     #[inline(always)]
-    fn offer_whole(&mut self, now: Instant, head: JobId) -> Result<(), Refusal> {
+    fn whole(&self, head: JobId) -> (DeviceRequest, Purpose) {
         let transfer = &self.intake[head].transfer;
-        let direction = transfer.direction;
+        let request = DeviceRequest::Transfer {
+            direction: transfer.direction,
+            first: transfer.first / SECTOR_BYTES,
+            data: Data::Granted,
+        };
         let purpose = Purpose::Transfer {
             job: head,
             offset: 0,
             bytes: transfer.bytes,
             bounce: None,
         };
-        let request = DeviceRequest::Transfer {
-            direction,
-            first: transfer.first / SECTOR_BYTES,
-            data: Data::Granted,
-        };
-        self.in_flight.submit_inline(&mut self.device, request, purpose, now)?;
-        self.scheduler.had_turn(direction);
-        self.scheduler.submitted();
-        Ok(())
+        (request, purpose)
     }
 
     /// Gives the device the ranges that were found, in as many requests as it takes.
