@@ -9,6 +9,7 @@ use crate::arena::{Arena, Memory};
 use crate::config::ModelConfig;
 use crate::disk::Disk;
 use crate::faults::{Fault, NoFaults, StartFault};
+use crate::removal::Presence;
 use crate::ring::Ring;
 use crate::violation::Log;
 use crate::wire::{feature, status};
@@ -89,6 +90,7 @@ pub(crate) struct Device {
     pub(crate) words_written: [bool; 4],
     pub(crate) accepted: Features,
 
+    pub(crate) presence: Presence,
     pub(crate) interrupt: u32,
     pub(crate) generation: u32,
     pub(crate) capacity: u64,
@@ -136,6 +138,7 @@ impl Device {
             accepted_word: None,
             words_written: [false; 4],
             accepted: Features::empty(),
+            presence: Presence::default(),
             interrupt: 0,
             generation: 0,
             capacity: config.capacity,

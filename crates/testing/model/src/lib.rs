@@ -11,6 +11,7 @@ mod model;
 mod negotiation;
 mod queue;
 mod registers;
+mod removal;
 mod request;
 mod ring;
 mod service;

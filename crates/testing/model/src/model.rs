@@ -158,6 +158,22 @@ impl Model {
         self.0.lock().break_down();
     }
 
+    /// The device answers so many register accesses more, and is taken off the bus at the next one: its registers read as all
+    /// ones, writes are lost, and it uses no memory. It does not come back.
+    pub fn go_away_after(&self, accesses: u64) {
+        self.0.lock().go_away_after(accesses);
+    }
+
+    /// Whether it has been taken off the bus.
+    pub fn is_gone(&self) -> bool {
+        self.0.lock().presence.is_gone()
+    }
+
+    /// Register accesses since it was taken off the bus.
+    pub fn unanswered_accesses(&self) -> u64 {
+        self.0.lock().presence.unanswered()
+    }
+
     /// A zone fails, the one that holds `sector`.
     ///
     /// # Panics
@@ -297,7 +313,8 @@ impl ModelRegisters {
     }
 }
 
-// SAFETY: all handles are of one model, whose status reads 0 only once it serves no request any more. The memory it uses is
+// SAFETY: all handles are of one model, whose status reads 0 only once it serves no request any more, and whose magic value reads
+// as all ones only once it is gone and has no queue any more. The memory it uses is
 // its own and outlives it, so even a configuration that makes it lie does no harm.
 unsafe impl RegisterAccess for ModelRegisters {
     type Doorbell = ModelDoorbell;

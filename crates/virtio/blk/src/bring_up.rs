@@ -146,26 +146,20 @@ impl<T: Transport> DeviceControl<T> {
         // touches the rings as a virtqueue only. Every buffer it makes available is slot memory of its own, or belongs to
         // a request it owns until the device has returned it (`DmaSegments`); dropping the queue leaks both.
         let live = match unsafe { init.enable_queue(REQUEST_QUEUE, &ring.setup()) } {
-            Ok(()) => {
-                let doorbell = init.notifier(REQUEST_QUEUE);
-                init.finish().map(|_| doorbell).map_err(InitError::from)
-            }
+            Ok(()) => init.finish().map_err(InitError::from),
             Err(error) => {
                 drop(init);
                 Err(InitError::from(error))
             }
         };
-        let doorbell = match live {
-            Ok(doorbell) => doorbell,
-            Err(error) => {
-                // Also if DRIVER_OK was not set: a device that was told addresses it did not take may think about them for longer,
-                // and the caller, who gets the transport back, can write any status to it. What is dropped with an error is leaked.
-                let error = reset_after_trouble(&mut self.transport, wait, error)?;
-                dma.release(ring.into_region());
-                dma.release(slots.into_region());
-                return Err(error);
-            }
-        };
+        if let Err(error) = live {
+            // Also if DRIVER_OK was not set: a device that was told addresses it did not take may think about them for longer,
+            // and the caller, who gets the transport back, can write any status to it. What is dropped with an error is leaked.
+            let error = reset_after_trouble(&mut self.transport, wait, error)?;
+            dma.release(ring.into_region());
+            dma.release(slots.into_region());
+            return Err(error);
+        }
         info!(
             "block device live: {} sectors, features {:#x}, queue of {}",
             config.capacity.get(),
@@ -176,7 +170,7 @@ impl<T: Transport> DeviceControl<T> {
             options: queue_options,
             ring,
             slots,
-            doorbell,
+            doorbell: self.transport.notifier(REQUEST_QUEUE, self.accepted),
         })
     }
 }
@@ -192,9 +186,8 @@ fn reset_after_trouble<T: Transport>(
     wait: &mut dyn Wait,
     error: InitError,
 ) -> Result<InitError, InitError> {
-    let Ok(status) = transport.status() else {
-        return Ok(InitError::Gone);
-    };
+    // All bits if it is gone, which the reset finds.
+    let status = transport.status().unwrap_or(DeviceStatus::all());
     match transport.reset(wait) {
         Ok(()) => {
             transport.write_status(DeviceStatus::FAILED);

@@ -33,7 +33,7 @@ pub enum WriteCacheError {
     #[error("the device's write cache cannot be switched")]
     Unsupported,
     /// There is no device any more.
-    #[error("{DeviceGone}")]
+    #[error("the device is gone")]
     Gone,
 }
 

@@ -217,7 +217,6 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
         self.config_due = true;
         let refreshed = self.control.refresh_within(limit);
         if let Err(ConfigError::Gone) = refreshed {
-            self.config_due = false;
             self.queue.device_gone();
         }
         let change = refreshed?;

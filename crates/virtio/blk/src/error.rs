@@ -17,14 +17,14 @@ pub enum InitError {
     #[error("device type {0} is not a block device")]
     NotBlock(DeviceType),
     /// There is no device any more, at whatever step that was seen. It uses no memory.
-    #[error("{DeviceGone}")]
+    #[error("the device is gone")]
     Gone,
     /// The common initialisation failed. After [`HandshakeError::ResetTimedOut`] the device is not marked as failed, and
     /// may still be using the memory of an earlier driver.
     #[error(transparent)]
     Handshake(HandshakeError),
     /// The configuration never stood still.
-    #[error("{}", ConfigError::Unstable)]
+    #[error("the device configuration kept changing while it was read")]
     ConfigUnstable,
     /// The capacity cannot be expressed in bytes: the device or its configuration makes no sense.
     #[error("a capacity of {sectors} sectors makes no sense")]
@@ -86,6 +86,7 @@ impl From<DeviceGone> for InitError {
 }
 
 impl From<HandshakeError> for InitError {
+    #[cold]
     fn from(error: HandshakeError) -> Self {
         match error {
             HandshakeError::Gone => Self::Gone,
@@ -95,6 +96,7 @@ impl From<HandshakeError> for InitError {
 }
 
 impl From<ConfigError> for InitError {
+    #[cold]
     fn from(error: ConfigError) -> Self {
         match error {
             ConfigError::Unstable => Self::ConfigUnstable,
@@ -104,6 +106,7 @@ impl From<ConfigError> for InitError {
 }
 
 impl From<QueueSetupError> for InitError {
+    #[cold]
     fn from(error: QueueSetupError) -> Self {
         match error {
             QueueSetupError::Gone => Self::Gone,
@@ -113,6 +116,7 @@ impl From<QueueSetupError> for InitError {
 }
 
 impl From<NotLive> for InitError {
+    #[cold]
     fn from(error: NotLive) -> Self {
         match error {
             NotLive::Status(status) => Self::NotLive { status },
