@@ -72,8 +72,9 @@ pub struct VirtioDisk<T: Transport + 'static, D> {
     listen: Listen,
     /// An interrupt came that has not been followed up.
     interrupted: bool,
-    /// Properties and limits of the device, if it is live. Kept, since every request asks for them.
-    known: Option<(DiskInfo, TransferLimits)>,
+    /// Properties of the device, if it is live, and the limits that follow from them. Kept, since every request asks for them.
+    info: Option<DiskInfo>,
+    limits: Option<TransferLimits>,
     memory: RequestMemory,
     dma: D,
     /// The layout of the queue, and what is tried if there is no memory for that.
@@ -117,7 +118,8 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
                 lists: Lists::new(lists),
                 bounce,
             },
-            known: None,
+            info: None,
+            limits: None,
             broken: false,
             listen: Listen::Polled,
             interrupted: false,
@@ -139,8 +141,14 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
     /// The device has started, or its configuration has changed.
     #[cold]
     fn ask_for_info(&mut self) {
-        let info = self.live().map(info_of);
-        self.known = info.map(|info| (info, TransferLimits::of(&info)));
+        self.info = self.live().map(info_of);
+        self.limits = self.info.as_ref().map(TransferLimits::of);
+    }
+
+    /// The device is not live.
+    fn forget_info(&mut self) {
+        self.info = None;
+        self.limits = None;
     }
 
     /// Descriptors that the queue has at most, and whether requests have tables of their own; `None` while the device is not
@@ -188,10 +196,10 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
             }
         };
         let mut counters = DiskCounters::default();
-        self.known = None;
         let down = shut_down(self.state, &mut self.dma, &mut each, &mut counters);
         self.totals.add(&counters);
         self.broken |= !down;
+        self.forget_info();
         down
     }
 
@@ -235,7 +243,7 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
     #[cold]
     fn broke(&mut self) -> Result<bool, Broken> {
         self.broken = true;
-        self.known = None;
+        self.forget_info();
         Err(Broken)
     }
 
@@ -259,12 +267,12 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
 
     #[inline]
     fn info(&self) -> Option<&DiskInfo> {
-        self.known.as_ref().map(|(info, _)| info)
+        self.info.as_ref()
     }
 
     #[inline]
     fn limits(&self) -> Option<TransferLimits> {
-        self.known.map(|(_, limits)| limits)
+        self.limits
     }
 
     fn listen(&mut self, how: Listen) {
