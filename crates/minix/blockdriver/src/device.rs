@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-use minix_abi::kernel_call::GrantedRange;
+use minix_abi::kernel_call::{GrantedRange, MAX_RANGES};
 
 /// Bytes of a sector, the unit of positions on the device for every block size.
 pub const SECTOR_BYTES: u64 = 512;
@@ -65,21 +65,31 @@ impl DiskInfo {
     }
 }
 
-/// The bytes that transfers can reach, and how they are counted.
+/// What transfers have to keep to on a disk, worked out from its [`DiskInfo`]. A disk that claims nonsense has limits that make
+/// sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Bounds {
-    /// [`DiskInfo::capacity`].
+pub struct TransferLimits {
+    /// Bytes of the disk that requests can reach.
     pub(crate) capacity: u64,
-    /// [`DiskInfo::block`].
+    /// Bytes of a block, a power of two.
     pub(crate) block: u64,
+    /// Segments in one request at most, from 1 to [`MAX_RANGES`].
+    pub(crate) segments: usize,
+    /// Bytes in one segment at most, at least one.
+    pub(crate) segment_bytes: u64,
+    /// Completed writes may stay in a volatile cache until they are flushed.
+    pub(crate) needs_flushes: bool,
 }
 
-impl DiskInfo {
-    #[inline]
-    pub(crate) const fn bounds(&self) -> Bounds {
-        Bounds {
-            capacity: self.capacity(),
-            block: self.block(),
+impl TransferLimits {
+    /// The limits of a disk.
+    pub fn of(disk: &DiskInfo) -> Self {
+        Self {
+            capacity: disk.capacity(),
+            block: disk.block(),
+            segments: usize::from(disk.max_segments).clamp(1, MAX_RANGES),
+            segment_bytes: u64::from(disk.max_segment_bytes.max(1)),
+            needs_flushes: disk.needs_flushes(),
         }
     }
 }
@@ -104,17 +114,17 @@ pub enum Direction {
 
 /// The memory of a request: whole blocks in sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Data<'a, R> {
-    /// Memory of clients, in this order, within [`max_segments`](DiskInfo::max_segments) and
-    /// [`max_segment_bytes`](DiskInfo::max_segment_bytes).
-    Granted(&'a [R]),
+pub enum Data {
+    /// Memory of clients: the ranges that were [listed](BlockDevice::list_ranges) for the tag, within
+    /// [`max_segments`](DiskInfo::max_segments) and [`max_segment_bytes`](DiskInfo::max_segment_bytes).
+    Granted,
     /// This many bytes from the start of a bounce buffer. The limits do not apply: the disk splits them if it has to.
     Bounce(BounceBuffer, usize),
 }
 
 /// A request to the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceRequest<'a, R> {
+pub enum DeviceRequest {
     /// Move data between memory and the sectors from `first` on.
     Transfer {
         /// Whether the disk or the memory is written.
@@ -122,7 +132,7 @@ pub enum DeviceRequest<'a, R> {
         /// The first sector.
         first: u64,
         /// The memory.
-        data: Data<'a, R>,
+        data: Data,
     },
     /// Make every write that was completed so far durable.
     Flush,
@@ -197,6 +207,12 @@ pub trait BlockDevice {
     /// after one. Until it is live again, [`submit`](Self::submit) and [`poll`](Self::poll) report a broken disk.
     fn info(&self) -> Option<&DiskInfo>;
 
+    /// The [limits](TransferLimits::of) that follow from [`info`](Self::info). Every transfer asks for them, so an implementer
+    /// may keep them.
+    fn limits(&self) -> Option<TransferLimits> {
+        self.info().map(TransferLimits::of)
+    }
+
     /// Says how completions will be found from the next poll on.
     fn listen(&mut self, how: Listen);
 
@@ -207,12 +223,21 @@ pub trait BlockDevice {
     /// the device has completed waits for the reset.
     fn dismiss_interrupt(&mut self);
 
+    /// Lists the memory of clients for the next request with `tag`, which is not in use: these ranges, in this order, at most
+    /// [`MAX_RANGES`]. Each is shown to `look`, so that the walk that copies them can be the one that checks them. A list lasts
+    /// until the next one for the tag, or until its request is completed.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Full`] if there is no room for a list, [`Refusal::Invalid`] if it is too long, or a range in it is.
+    fn list_ranges(&mut self, tag: Tag, ranges: &[Self::Range], look: impl FnMut(&Self::Range)) -> Result<(), Refusal>;
+
     /// Takes a request. The device learns of it with the next [`notify`](Self::notify). `tag` is not in use.
     ///
     /// # Errors
     ///
     /// [`Refusal`].
-    fn submit(&mut self, request: DeviceRequest<'_, Self::Range>, tag: Tag) -> Result<(), Refusal>;
+    fn submit(&mut self, request: DeviceRequest, tag: Tag) -> Result<(), Refusal>;
 
     /// Tells the device of what was submitted.
     fn notify(&mut self);
@@ -228,7 +253,7 @@ pub trait BlockDevice {
     /// # Errors
     ///
     /// [`Broken`]. Requests that were not handed over before stay in flight, until a reset hands them over or forgets them.
-    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken>;
+    fn poll(&mut self, done: impl FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken>;
 
     /// Resets the device and starts it again. Earlier completions that no poll has handed over go to `done`,
     /// as in a [`poll`](Self::poll). Afterwards it has forgotten every other request and touches no memory on behalf of one;

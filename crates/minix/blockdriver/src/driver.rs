@@ -138,6 +138,10 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     /// What was counted.
     pub fn counters(&self) -> DriverCounters {
         DriverCounters {
+            requests: self.intake.pushed() + self.counters.no_room,
+            max_jobs: self.intake.most(),
+            device_requests: self.in_flight.total(),
+            max_in_flight: self.in_flight.most(),
             stray_completions: self.in_flight.strays(),
             ..self.counters
         }

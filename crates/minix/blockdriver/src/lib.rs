@@ -18,7 +18,7 @@ mod transfer;
 pub use counters::DriverCounters;
 pub use device::{
     BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, Data, DeviceError, DeviceRequest, Direction, DiskInfo, Geometry,
-    Listen, Refusal, SECTOR_BYTES, Tag,
+    Listen, Refusal, SECTOR_BYTES, Tag, TransferLimits,
 };
 pub use driver::BlockDriver;
 pub use kernel::Kernel;

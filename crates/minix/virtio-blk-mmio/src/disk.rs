@@ -5,7 +5,7 @@ use minix_blockdriver::log_line;
 
 use minix_blockdriver::{
     BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, DeviceError, DeviceRequest, Direction, DiskInfo, Listen, Refusal,
-    Tag,
+    Tag, TransferLimits,
 };
 use minix_rt::kernel::LentRange;
 use virtio_blk::proto::{Sector, StatusError};
@@ -19,7 +19,7 @@ use crate::bounce::BounceBuffers;
 pub use crate::device_state::DiskMemory;
 use crate::device_state::{Data, DeviceState, QUEUE, Running, info_of, shut_down, start_device};
 pub use crate::lists::ListTable;
-use crate::lists::{Lists, MAX_SEGMENTS};
+use crate::lists::Lists;
 use crate::queue_plan::QueuePlan;
 
 /// What happened to the device since the service has it, over all resets.
@@ -55,13 +55,12 @@ impl DeviceTotals {
 ///
 /// ```compile_fail,E0308
 /// use minix_abi::kernel_call::PhysRange;
-/// use minix_blockdriver::{BlockDevice, Data, DeviceRequest, Direction, Tag};
+/// use minix_blockdriver::{BlockDevice, Tag};
 /// use minix_virtio_blk::disk::VirtioDisk;
 ///
 /// fn overwrite<T: virtio_core::Transport, D: virtio_core::Dma>(disk: &mut VirtioDisk<T, D>) {
 ///     let anywhere = [PhysRange { address: 0x8020_0000, bytes: 512 }];
-///     let data = Data::Granted(&anywhere[..]);
-///     let _ = disk.submit(DeviceRequest::Transfer { direction: Direction::Read, first: 0, data }, Tag(0));
+///     let _ = disk.list_ranges(Tag(0), &anywhere, |_| {});
 /// }
 /// ```
 // In this order, so that what every request uses lies together, ahead of the tables.
@@ -73,10 +72,9 @@ pub struct VirtioDisk<T: Transport + 'static, D> {
     listen: Listen,
     /// An interrupt came that has not been followed up.
     interrupted: bool,
-    /// Properties and limits of the device, if it is live. Kept, since every request asks for them.
+    /// Properties of the device, if it is live, and the limits that follow from them. Kept, since every request asks for them.
     info: Option<DiskInfo>,
-    /// Device requests that had come back at the last poll.
-    returned: u64,
+    limits: Option<TransferLimits>,
     memory: RequestMemory,
     dma: D,
     /// The layout of the queue, and what is tried if there is no memory for that.
@@ -121,11 +119,11 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
                 bounce,
             },
             info: None,
+            limits: None,
             broken: false,
             listen: Listen::Polled,
             interrupted: false,
             cache: None,
-            returned: 0,
             totals: DeviceTotals::default(),
         };
         disk.ask_for_info();
@@ -144,6 +142,13 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
     #[cold]
     fn ask_for_info(&mut self) {
         self.info = self.live().map(info_of);
+        self.limits = self.info.as_ref().map(TransferLimits::of);
+    }
+
+    /// The device is not live.
+    fn forget_info(&mut self) {
+        self.info = None;
+        self.limits = None;
     }
 
     /// Descriptors that the queue has at most, and whether requests have tables of their own; `None` while the device is not
@@ -191,11 +196,55 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
             }
         };
         let mut counters = DiskCounters::default();
-        self.info = None;
         let down = shut_down(self.state, &mut self.dma, &mut each, &mut counters);
         self.totals.add(&counters);
         self.broken |= !down;
+        self.forget_info();
         down
+    }
+
+    /// Whether a poll has nothing to do but take what is in the ring: the device works, and is only polled.
+    #[inline]
+    fn is_only_polled(&self) -> bool {
+        // Without branches: mostly all of it is so.
+        (self.listen == Listen::Polled) & !self.interrupted & !self.broken
+    }
+
+    /// [Polls](BlockDevice::poll) a live device that has interrupted, or is to.
+    #[inline(never)]
+    fn poll_for_interrupts(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
+        let DeviceState::Live(disk) = &mut *self.state else {
+            return Err(Broken);
+        };
+        if self.broken {
+            return Err(Broken);
+        }
+        let memory = &mut self.memory;
+        let each = |completion| {
+            let (tag, result) = memory.complete(completion);
+            done(tag, result);
+        };
+        let before = disk.queue().returned();
+        let polled = if mem::take(&mut self.interrupted) {
+            disk.on_interrupt(InterruptSource::Line, each).map(|seen| seen.config)
+        } else {
+            disk.drain(each).map(|_| None)
+        };
+        let progress = disk.queue().returned() != before;
+        match polled {
+            Ok(Some(change)) => self.follow(change),
+            Ok(None) => {}
+            Err(_) => return self.broke(),
+        }
+        if self.broken { Err(Broken) } else { Ok(progress) }
+    }
+
+    /// The device broke the rules of its queue.
+    #[cold]
+    fn broke(&mut self) -> Result<bool, Broken> {
+        self.broken = true;
+        self.forget_info();
+        Err(Broken)
     }
 
     /// The configuration has changed: logs that, and follows it.
@@ -219,6 +268,11 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
     #[inline]
     fn info(&self) -> Option<&DiskInfo> {
         self.info.as_ref()
+    }
+
+    #[inline]
+    fn limits(&self) -> Option<TransferLimits> {
+        self.limits
     }
 
     fn listen(&mut self, how: Listen) {
@@ -247,7 +301,12 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
     }
 
     #[inline(always)]
-    fn submit(&mut self, request: DeviceRequest<'_, LentRange>, tag: Tag) -> Result<(), Refusal> {
+    fn list_ranges(&mut self, tag: Tag, ranges: &[LentRange], look: impl FnMut(&LentRange)) -> Result<(), Refusal> {
+        self.memory.lists.fill(tag, ranges, look)
+    }
+
+    #[inline(always)]
+    fn submit(&mut self, request: DeviceRequest, tag: Tag) -> Result<(), Refusal> {
         let DeviceState::Live(disk) = &mut *self.state else {
             return Err(Refusal::Broken);
         };
@@ -280,44 +339,28 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
     #[inline]
     fn needs_poll(&self) -> bool {
         match &*self.state {
-            DeviceState::Live(disk) => {
-                let polls = self.listen == Listen::Polled && !self.interrupted && !self.broken;
-                !polls || disk.queue().needs_poll()
-            }
+            DeviceState::Live(disk) => !self.is_only_polled() || disk.queue().needs_poll(),
             DeviceState::Stopped(_) => true,
         }
     }
 
-    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
+    fn poll(&mut self, mut done: impl FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
+        if !self.is_only_polled() {
+            return self.poll_for_interrupts(&mut done);
+        }
         let DeviceState::Live(disk) = &mut *self.state else {
             return Err(Broken);
         };
-        if self.broken {
-            return Err(Broken);
-        }
         let memory = &mut self.memory;
-        let each = |completion| {
+        let before = disk.queue().returned();
+        let polled = disk.poll(|completion| {
             let (tag, result) = memory.complete(completion);
             done(tag, result);
-        };
-        let result = match self.listen {
-            _ if mem::take(&mut self.interrupted) => {
-                disk.on_interrupt(InterruptSource::Line, each).map(|seen| seen.config)
-            }
-            Listen::Interrupts => disk.drain(each).map(|_| None),
-            Listen::Polled => disk.poll(each).map(|_| None),
-        };
-        let returned = disk.queue().returned();
-        let progress = mem::replace(&mut self.returned, returned) != returned;
-        match result {
-            Ok(Some(change)) => self.follow(change),
-            Ok(None) => {}
-            Err(_) => {
-                self.broken = true;
-                self.info = None;
-            }
+        });
+        if polled.is_err() {
+            return self.broke();
         }
-        if self.broken { Err(Broken) } else { Ok(progress) }
+        Ok(disk.queue().returned() != before)
     }
 
     fn reset(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<(), Broken> {
@@ -383,14 +426,9 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
 impl RequestMemory {
     /// The memory of a request as the driver wants it.
     #[inline]
-    fn lend(&mut self, data: minix_blockdriver::Data<'_, LentRange>, tag: Tag) -> Result<Data, Refusal> {
+    fn lend(&mut self, data: minix_blockdriver::Data, tag: Tag) -> Result<Data, Refusal> {
         let list = match data {
-            minix_blockdriver::Data::Granted(ranges) => {
-                if ranges.len() > MAX_SEGMENTS {
-                    return Err(Refusal::Invalid);
-                }
-                self.lists.take_granted(tag, ranges)?
-            }
+            minix_blockdriver::Data::Granted => self.lists.take(tag).ok_or(Refusal::Full)?,
             minix_blockdriver::Data::Bounce(buffer, bytes) => {
                 // The device cannot begin before it is notified, but from here on the bytes are not ours.
                 let segment = self.bounce.lend(buffer, bytes).ok_or(Refusal::Invalid)?;

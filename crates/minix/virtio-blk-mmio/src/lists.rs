@@ -71,30 +71,43 @@ impl Lists {
         Self(table.0.each_mut().map(Some))
     }
 
-    /// The list of a tag, with those ranges, which are no more than [`MAX_SEGMENTS`].
+    /// Puts ranges into the list of a tag, and shows each to `look`.
     ///
     /// # Errors
     ///
-    /// [`Full`](Refusal::Full) if the tag has no list, or it is lent; [`Invalid`](Refusal::Invalid) if a range is too long for a
-    /// segment.
+    /// [`Full`](Refusal::Full) if the tag has no list, or it is lent; [`Invalid`](Refusal::Invalid) if there are more than
+    /// [`MAX_SEGMENTS`], or one is too long for a segment.
     #[inline]
-    pub(crate) fn take_granted(&mut self, tag: Tag, ranges: &[LentRange]) -> Result<List, Refusal> {
-        let place = self.0.get_mut(usize::from(tag.0)).ok_or(Refusal::Full)?;
-        let memory = place.take().ok_or(Refusal::Full)?;
-        let (mut any, mut length) = (0, 0);
-        for (place, range) in memory.segments.iter_mut().zip(ranges) {
+    pub(crate) fn fill(
+        &mut self,
+        tag: Tag,
+        ranges: &[LentRange],
+        mut look: impl FnMut(&LentRange),
+    ) -> Result<(), Refusal> {
+        let memory = self.0.get_mut(usize::from(tag.0)).and_then(Option::as_mut);
+        let memory = memory.ok_or(Refusal::Full)?;
+        memory.length = 0;
+        let places = memory.segments.get_mut(..ranges.len()).ok_or(Refusal::Invalid)?;
+        let mut any = 0;
+        for (place, range) in places.iter_mut().zip(ranges) {
             *place = Segment::new(DeviceAddr(range.address()), range.bytes() as u32);
             any |= range.bytes();
-            length += 1;
+            look(range);
         }
         if any > u64::from(u32::MAX) {
             // No client has 4 GiB in one piece: its address space is no larger, and requests are counted in 31 bits.
-            *place = Some(memory);
             return Err(Refusal::Invalid);
         }
-        memory.length = length;
+        memory.length = ranges.len() as u16;
+        Ok(())
+    }
+
+    /// The list of a tag, as it was filled; `None` if the tag has no list, or it is lent.
+    #[inline]
+    pub(crate) fn take(&mut self, tag: Tag) -> Option<List> {
+        let memory = self.0.get_mut(usize::from(tag.0))?.take()?;
         memory.bounce = None;
-        Ok(List(memory))
+        Some(List(memory))
     }
 
     /// The list of a tag, with a segment in a bounce buffer; `None` if the tag has no list, or it is lent.
@@ -106,8 +119,9 @@ impl Lists {
         Some(List(memory))
     }
 
-    /// The request with that tag is over.
+    /// The request with that tag is over, and its list is empty.
     pub(crate) fn put_back(&mut self, tag: Tag, list: List) {
+        list.0.length = 0;
         if let Some(place) = self.0.get_mut(usize::from(tag.0)) {
             *place = Some(list.0);
         }

@@ -42,6 +42,8 @@ pub struct FakeDisk {
     pub content: Vec<u8>,
     /// The content after a power cut.
     pub medium: Vec<u8>,
+    /// The ranges of the next request.
+    pub listed: Option<(Tag, Vec<Range>)>,
     /// Submitted and not completed, in the order of their submission.
     pub pending: Vec<DiskRequest>,
     /// The first so many of these are known to the device.
@@ -120,6 +122,7 @@ impl FakeDisk {
             lost: Vec::new(),
             content: vec![0; sectors as usize * 512],
             medium: vec![0; sectors as usize * 512],
+            listed: None,
             pending: Vec::new(),
             notified: 0,
             finished: VecDeque::new(),
@@ -243,7 +246,13 @@ impl BlockDevice for FakeDisk {
 
     fn dismiss_interrupt(&mut self) {}
 
-    fn submit(&mut self, asked: DeviceRequest<'_, Range>, tag: Tag) -> Result<(), Refusal> {
+    fn list_ranges(&mut self, tag: Tag, ranges: &[Range], look: impl FnMut(&Range)) -> Result<(), Refusal> {
+        ranges.iter().for_each(look);
+        self.listed = Some((tag, ranges.to_vec()));
+        Ok(())
+    }
+
+    fn submit(&mut self, asked: DeviceRequest, tag: Tag) -> Result<(), Refusal> {
         if self.broken || !self.live {
             return Err(Refusal::Broken);
         }
@@ -258,14 +267,19 @@ impl BlockDevice for FakeDisk {
                 Direction::Read => (Op::Read, first, data),
                 Direction::Write => (Op::Write, first, data),
             },
-            DeviceRequest::Flush => (Op::Flush, 0, Data::Granted(&[])),
+            DeviceRequest::Flush => (Op::Flush, 0, Data::Granted),
         };
         let (segments, bounce) = match data {
-            Data::Granted(segments) => (segments, None),
+            _ if op == Op::Flush => (Vec::new(), None),
+            Data::Granted => {
+                let (listed, segments) = self.listed.take().expect("ranges are listed");
+                assert_eq!(listed, tag, "the ranges are those of another request");
+                (segments, None)
+            }
             Data::Bounce(block, bytes) => {
                 assert!(usize::from(block.0) < self.bounce_buffers.len() && bytes <= BOUNCE_BYTES);
                 assert!(!self.is_lent(block), "the block is in use");
-                (&[][..], Some((block, bytes)))
+                (Vec::new(), Some((block, bytes)))
             }
         };
         let bytes: u64 = segments.iter().map(Range::bytes).sum();
@@ -274,7 +288,7 @@ impl BlockDevice for FakeDisk {
             op,
             first,
             sectors: bytes / 512,
-            segments: segments.to_vec(),
+            segments: segments.clone(),
             bounce,
             tag,
         };
@@ -322,7 +336,7 @@ impl BlockDevice for FakeDisk {
         self.notified = self.pending.len();
     }
 
-    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
+    fn poll(&mut self, mut done: impl FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
         if !self.live {
             return Err(Broken);
         }

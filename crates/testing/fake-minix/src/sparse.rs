@@ -83,6 +83,8 @@ struct Work {
 pub struct SparseDisk {
     pub info: DiskInfo,
     content: Rc<RefCell<Content>>,
+    /// The ranges of the next request.
+    listed: Option<(Tag, Vec<LentRange>)>,
     pending: Vec<(Tag, Option<Work>)>,
     bounce: Vec<Box<[u8; BOUNCE_BYTES]>>,
 }
@@ -96,6 +98,7 @@ impl SparseDisk {
                 ..disk_info(sectors)
             },
             content,
+            listed: None,
             pending: Vec::new(),
             bounce: (0..BOUNCE_BUFFERS).map(|_| Box::new([0; BOUNCE_BYTES])).collect(),
         }
@@ -149,7 +152,13 @@ impl BlockDevice for SparseDisk {
 
     fn dismiss_interrupt(&mut self) {}
 
-    fn submit(&mut self, request: DeviceRequest<'_, LentRange>, tag: Tag) -> Result<(), Refusal> {
+    fn list_ranges(&mut self, tag: Tag, ranges: &[LentRange], look: impl FnMut(&LentRange)) -> Result<(), Refusal> {
+        ranges.iter().for_each(look);
+        self.listed = Some((tag, ranges.to_vec()));
+        Ok(())
+    }
+
+    fn submit(&mut self, request: DeviceRequest, tag: Tag) -> Result<(), Refusal> {
         let (write, first, data) = match request {
             DeviceRequest::Transfer { direction, first, data } => (direction == Direction::Write, first, data),
             DeviceRequest::Flush => {
@@ -158,11 +167,13 @@ impl BlockDevice for SparseDisk {
             }
         };
         let (place, bytes) = match data {
-            Data::Granted(ranges) => {
+            Data::Granted => {
+                let (listed, ranges) = self.listed.take().expect("ranges are listed");
+                assert_eq!(listed, tag, "the ranges are those of another request");
                 let is_odd = |range: &LentRange| !range.address().is_multiple_of(2);
                 assert!(!ranges.iter().any(is_odd) && ranges.len() <= usize::from(self.info.max_segments));
                 let bytes = ranges.iter().map(LentRange::bytes).sum();
-                (Place::Ranges(ranges.to_vec()), bytes)
+                (Place::Ranges(ranges), bytes)
             }
             Data::Bounce(buffer, bytes) => (Place::Bounce(usize::from(buffer.0), bytes), bytes as u64),
         };
@@ -179,7 +190,7 @@ impl BlockDevice for SparseDisk {
 
     fn notify(&mut self) {}
 
-    fn poll(&mut self, done: &mut dyn FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
+    fn poll(&mut self, mut done: impl FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
         let is_progress = !self.pending.is_empty();
         while let Some((tag, work)) = self.pending.pop() {
             if let Some(work) = work {

@@ -13,12 +13,12 @@ use zerocopy::IntoBytes;
 use super::health::DeviceState;
 use super::intake::Turn;
 use super::job::JobId;
-use crate::device::{BlockDevice, Bounds, Direction, DiskInfo};
+use crate::device::{BlockDevice, Direction, TransferLimits};
 use crate::driver::BlockDriver;
 use crate::kernel::Kernel;
 use crate::protocol::request::{Caller, Kind};
 use crate::transfer::Transfer;
-use crate::transfer::plan::{Demand, cut_elements, plan};
+use crate::transfer::plan::{Demand, Planned, cut_elements, plan};
 
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
     /// Takes a message. Returns whether it was a request to a block driver; if not, nothing has happened.
@@ -33,31 +33,50 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         let Some(kind) = Kind::of(message.kind) else {
             return refuse_character_device(kernel, status, message);
         };
-        let request = message.payload::<BdevRequest>();
+        self.take_request(kernel, now, kind, status, message);
+        true
+    }
+
+    /// Takes a request to a block driver.
+    // The calls come last, so that one that is admitted at once, the common case, needs no room on the stack.
+    #[inline(never)]
+    fn take_request(&mut self, kernel: &mut K, now: Instant, kind: Kind, status: IpcStatus, message: &Message) {
+        let BdevRequest { id, minor, .. } = message.payload();
         let caller = Caller {
             endpoint: message.source,
             status,
-            id: request.id,
+            id,
         };
-        self.counters.requests += 1;
-        let Some(id) = self.intake.push(caller, kind, request) else {
-            self.counters.no_room += 1;
-            self.send_reply(kernel, caller, Errno::ERESTART.into());
-            return true;
+        let Some(id) = self.intake.push(caller, kind, minor) else {
+            return self.refuse(kernel, caller);
         };
-        self.counters.max_jobs = self.counters.max_jobs.max(self.intake.len());
         // Mostly it is a transfer, nothing is to be waited for, and the device works.
-        match (kind.direction(), self.device.info()) {
-            (Some(direction), Some(disk)) if !self.intake.any_waits() && self.health.is_good() => {
-                let bounds = disk.bounds();
-                self.admit_transfer(kernel, now, id, direction, Some(bounds));
+        match (kind.direction(), self.device.limits()) {
+            (Some(direction), Some(limits)) if !self.intake.any_waits() && self.health.is_good() => {
+                if kind.has_vector() || self.trace.is_on() {
+                    self.intake.set_request(id, message);
+                    self.admit_transfer(kernel, now, id, direction);
+                } else {
+                    self.admit_single(kernel, now, id, direction, &message.payload(), &limits);
+                }
             }
-            _ => {
-                self.intake.wait(id);
-                self.take_turns_in_order(kernel, now);
-            }
+            _ => self.wait_for_turn(kernel, now, id, message),
         }
-        true
+    }
+
+    /// There is no room for a request. Its client sends it again.
+    #[cold]
+    fn refuse(&mut self, kernel: &mut K, caller: Caller) {
+        self.counters.no_room += 1;
+        self.send_reply(kernel, caller, Errno::ERESTART.into());
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait_for_turn(&mut self, kernel: &mut K, now: Instant, id: JobId, message: &Message) {
+        self.intake.set_request(id, message);
+        self.intake.wait(id);
+        self.take_turns_in_order(kernel, now);
     }
 
     /// Admits the requests whose turn it is, and lets the barrier run if everything ahead of it is done.
@@ -84,8 +103,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             match turn {
                 Turn::Admit(id) => {
                     if let Some(direction) = self.intake.admit(id) {
-                        let bounds = disk.as_ref().map(DiskInfo::bounds);
-                        self.admit_transfer(kernel, now, id, direction, bounds);
+                        self.admit_transfer(kernel, now, id, direction);
                     }
                 }
                 Turn::Barrier(id) => {
@@ -100,70 +118,114 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
     }
 
-    /// Checks a transfer. There are no `bounds` if the device was given up.
+    /// Checks a transfer whose request is kept.
+    #[inline(never)]
+    fn admit_transfer(&mut self, kernel: &mut K, now: Instant, id: JobId, direction: Direction) {
+        let minor = self.intake[id].minor;
+        if !self.partitions.was_opened(minor) {
+            return self.answer(kernel, now, id, Errno::ERESTART.into());
+        }
+        if self.trace.is_on() {
+            self.begin_trace(now, id);
+        }
+        if self.is_broken() {
+            let exists = self.partitions.exists(minor);
+            let error = if exists { Errno::EIO } else { Errno::ENXIO };
+            return self.answer(kernel, now, id, error.into());
+        }
+        if self.intake[id].kind.has_vector() {
+            self.admit_vector(kernel, now, id, direction);
+        } else {
+            self.admit_kept_single(kernel, now, id, direction);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn admit_kept_single(&mut self, kernel: &mut K, now: Instant, id: JobId, direction: Direction) {
+        let request = self.intake[id].request;
+        match self.device.limits() {
+            Some(limits) => self.admit_single(kernel, now, id, direction, &request, &limits),
+            None => self.answer(kernel, now, id, Errno::EIO.into()),
+        }
+    }
+
+    /// Checks a transfer of one element.
     #[inline(always)]
-    fn admit_transfer(
+    fn admit_single(
         &mut self,
         kernel: &mut K,
         now: Instant,
         id: JobId,
         direction: Direction,
-        bounds: Option<Bounds>,
+        request: &BdevRequest,
+        limits: &TransferLimits,
     ) {
-        let minor = self.intake[id].request.minor;
-        if !self.partitions.was_opened(minor) {
+        if !self.partitions.was_opened(request.minor) {
             return self.answer(kernel, now, id, Errno::ERESTART.into());
         }
-        self.begin_trace(now, id);
-        let prepared = match bounds {
-            Some(bounds) => self.prepare(kernel, id, direction, bounds),
-            None if !self.partitions.exists(minor) => Err(Errno::ENXIO.into()),
-            None => Err(Errno::EIO.into()),
+        let Ok(bytes) = u64::try_from(request.count) else {
+            return self.answer(kernel, now, id, Errno::EINVAL.into());
         };
-        match prepared {
-            Ok(transfer) => {
-                self.intake.set_transfer(id, transfer);
-                match direction {
-                    Direction::Read => self.counters.reads += 1,
-                    Direction::Write => self.counters.writes += 1,
-                }
-                self.scheduler.admitted(&self.intake, id);
+        let extent = self.partitions.extent(request.minor, limits.capacity);
+        match plan(request.position, Demand::of_one(bytes), limits, extent) {
+            Ok(planned) => {
+                self.intake[id].single = MapElement::granted(request.grant, planned.bytes.into());
+                self.enter(id, direction, request.flags, planned, 1);
             }
             Err(status) => self.answer(kernel, now, id, status),
         }
     }
 
-    /// Fetches the vector, if there is one, and checks the transfer. The error is the answer.
+    /// Fetches a vector, and checks the transfer.
     #[inline(always)]
-    fn prepare(&mut self, kernel: &mut K, id: JobId, direction: Direction, bounds: Bounds) -> Result<Transfer, Status> {
-        let job = &mut self.intake[id];
-        let request = job.request;
-        let (count, demand) = if job.kind.has_vector() {
-            self.fetch_vector(kernel, id)?
-        } else {
-            let bytes = u64::try_from(request.count).map_err(|_| Errno::EINVAL)?;
-            job.single = MapElement::granted(request.grant, bytes);
-            (1, Demand::of_one(bytes))
+    fn admit_vector(&mut self, kernel: &mut K, now: Instant, id: JobId, direction: Direction) {
+        let (count, demand) = match self.fetch_vector(kernel, id) {
+            Ok(fetched) => fetched,
+            Err(status) => return self.answer(kernel, now, id, status),
         };
-        let extent = self.partitions.extent(request.minor, bounds.capacity);
-        let planned = plan(request.position, demand, bounds, extent)?;
-        // Mostly all of it is left.
-        let elements = match planned.bytes {
-            bytes if demand.is_more_than(bytes) => cut_elements(self.intake.elements_mut(id, count), bytes.into()),
-            _ => count as u8,
+        let Some(limits) = self.device.limits() else {
+            return self.answer(kernel, now, id, Errno::EIO.into());
         };
-        let transfer = Transfer::new(direction, planned.first, planned.bytes, elements);
-        // Whether that takes a flush is known when the data is written.
-        let forced = direction == Direction::Write && request.flags.contains(BdevFlags::FORCEWRITE);
-        Ok(if forced { transfer.forced() } else { transfer })
+        let BdevRequest {
+            position, minor, flags, ..
+        } = self.intake[id].request;
+        let extent = self.partitions.extent(minor, limits.capacity);
+        match plan(position, demand, &limits, extent) {
+            Ok(planned) => {
+                // Mostly all of it is left.
+                let elements = match planned.bytes {
+                    bytes if demand.is_more_than(bytes) => {
+                        cut_elements(self.intake.elements_mut(id, count), bytes.into())
+                    }
+                    _ => count as u8,
+                };
+                self.enter(id, direction, flags, planned, elements);
+            }
+            Err(status) => self.answer(kernel, now, id, status),
+        }
     }
 
-    /// Fetches the elements of a vector, and finds what they ask for.
-    #[inline(never)]
+    /// A transfer has passed its checks.
+    #[inline(always)]
+    fn enter(&mut self, id: JobId, direction: Direction, flags: BdevFlags, planned: Planned, elements: u8) {
+        // Whether that takes a flush is known when the data is written.
+        let forced = direction == Direction::Write && flags.contains(BdevFlags::FORCEWRITE);
+        let transfer = Transfer::new(direction, planned.first, planned.bytes, elements);
+        self.intake
+            .set_transfer(id, if forced { transfer.forced() } else { transfer });
+        match direction {
+            Direction::Read => self.counters.reads += 1,
+            Direction::Write => self.counters.writes += 1,
+        }
+        self.scheduler.admitted(&self.intake, id);
+    }
+
+    /// Fetches the elements of a vector, and finds what they ask for. The error is the answer.
+    #[inline(always)]
     fn fetch_vector(&mut self, kernel: &mut K, id: JobId) -> Result<(usize, Demand), Status> {
         let job = &self.intake[id];
-        let (request, granter) = (&job.request, job.caller.endpoint);
-        let (count, grant) = (request.count, request.grant);
+        let (granter, grant, count) = (job.caller.endpoint, job.request.grant, job.request.count);
         let count = usize::try_from(count).map_or(MAX_ELEMENTS, |count| count.min(MAX_ELEMENTS));
         let elements = self.intake.elements_mut(id, count);
         kernel

@@ -116,7 +116,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             .inspect_err(|_| self.bounce.put_back(buffer))?;
         *bounce = Some(buffer);
         self.counters.bounced += 1;
-        self.note_submitted();
+        self.scheduler.submitted();
         Ok(())
     }
 
@@ -128,7 +128,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             return;
         };
         let job = running.job;
-        let (minor, kind) = (self.intake[job].request.minor, self.intake[job].kind);
+        let (minor, kind) = (self.intake[job].minor, self.intake[job].kind);
         if running.task.is_flush() {
             self.write_back.flush_completed(Flusher::Client, result.is_ok());
             if result.is_err() {

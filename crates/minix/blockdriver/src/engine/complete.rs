@@ -6,7 +6,7 @@ use super::flush::flush_status;
 use super::in_flight::{Completed, Purpose};
 use super::job::JobId;
 use super::write_back::Flusher;
-use crate::device::{BlockDevice, BounceBuffer, DeviceError, Direction, DiskInfo};
+use crate::device::{BlockDevice, BounceBuffer, DeviceError, Direction};
 use crate::driver::BlockDriver;
 use crate::kernel::Kernel;
 use crate::transfer::Progress;
@@ -38,7 +38,10 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             if polled == Ok(true) {
                 self.health.pace.progressed(now);
             }
-            completed = self.take_completed(kernel, now);
+            while self.in_flight.any_completed() {
+                self.finish_next(kernel, now);
+                completed += 1;
+            }
             if completed > 0 {
                 self.health.works();
             }
@@ -58,57 +61,56 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         self.recover(kernel, now, "breaks rules or asks for a reset");
     }
 
-    /// Goes on with what was completed. Returns how many device requests that were.
-    #[inline(always)]
-    fn take_completed(&mut self, kernel: &mut K, now: Instant) -> u32 {
-        let mut count = 0;
-        while let Some(next) = self.in_flight.next_completed() {
-            count += 1;
-            self.scheduler.completed();
-            self.health.pace.completed(next.since, now);
-            match next.good_transfer {
-                Some(job) if self.intake[job].merged.is_none() => {
-                    self.in_flight.drop_completed(&next);
-                    self.complete(kernel, now, job);
-                }
-                _ => self.complete_next(kernel, now),
+    /// Goes on with the next device request that is completed.
+    // The calls come last, so that the usual one needs no room on the stack.
+    #[inline(never)]
+    fn finish_next(&mut self, kernel: &mut K, now: Instant) {
+        match self.in_flight.next_completed() {
+            Some(next)
+                if let Some(job) = next.good_transfer
+                    && self.intake[job].merged.is_none()
+                    && self.health.pace.is_usual(next.since, now) =>
+            {
+                self.in_flight.drop_completed(&next);
+                self.scheduler.completed();
+                self.health.pace.progressed(now);
+                self.complete(kernel, now, job);
             }
+            _ => self.finish_unusual(kernel, now),
         }
-        count
     }
 
-    /// Goes on with a request that is completed, and is not the usual one.
+    /// The same for one that is not the usual one.
     #[cold]
     #[inline(never)]
-    fn complete_next(&mut self, kernel: &mut K, now: Instant) {
+    fn finish_unusual(&mut self, kernel: &mut K, now: Instant) {
         if let Some(completed) = self.in_flight.take_completed() {
-            self.complete_otherwise(kernel, now, completed);
-        }
-    }
-
-    /// The same after a reset, which is rare: no copy of what is quick for the usual case.
-    pub(crate) fn take_completed_before_reset(&mut self, kernel: &mut K, now: Instant) {
-        while let Some(completed) = self.in_flight.take_completed() {
             self.scheduler.completed();
             self.health.pace.completed(completed.since, now);
             self.complete_otherwise(kernel, now, completed);
         }
     }
 
+    /// Goes on with what was completed before a reset.
+    pub(crate) fn take_completed_before_reset(&mut self, kernel: &mut K, now: Instant) {
+        while self.in_flight.any_completed() {
+            self.finish_unusual(kernel, now);
+        }
+    }
+
     /// A part of a transfer, which shares no device request, has gone to or come from its memory.
-    #[inline]
-    fn complete(&mut self, kernel: &mut K, now: Instant, job: JobId) {
-        let cached = self.intake[job].transfer.direction == Direction::Write && self.is_cached();
+    #[inline(always)]
+    fn complete(&mut self, kernel: &mut K, now: Instant, id: JobId) {
+        let cached = self.intake[id].transfer.direction == Direction::Write && self.is_cached();
         if cached {
             self.write_back.wrote(now);
         }
-        let transfer = &mut self.intake[job].transfer;
-        transfer.piece_completed(cached);
-        if transfer.is_plainly_done() {
-            let status = Status(transfer.bytes as i32);
-            self.answer_inline(kernel, now, job, status);
+        let transfer = &mut self.intake[id].transfer;
+        if transfer.ends_plainly() {
+            self.answer_done(kernel, now, id);
         } else {
-            self.go_on_with(kernel, now, job);
+            transfer.piece_completed(cached);
+            self.go_on_with(kernel, now, id);
         }
     }
 
@@ -125,7 +127,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 let status = match result {
                     Ok(()) => self.forced_status(job),
                     Err(_) => {
-                        self.flush_failed(now, Some(self.intake[job].request.minor));
+                        self.flush_failed(now, Some(self.intake[job].minor));
                         flush_status(result)
                     }
                 };
@@ -208,7 +210,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
 
     /// The answer to a write that is on the medium. If a flush has failed before, it says so.
     fn forced_status(&mut self, id: JobId) -> Status {
-        let (minor, bytes) = (self.intake[id].request.minor, self.intake[id].transfer.bytes);
+        let (minor, bytes) = (self.intake[id].minor, self.intake[id].transfer.bytes);
         if self.partitions.take_failure(minor) {
             Errno::EIO.into()
         } else {
@@ -220,12 +222,12 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     /// end of the device, not an error: the transfer is [cut](Self::cut_to_disk), as if it had come later.
     pub(crate) fn is_beyond(&self, id: JobId, error: Errno) -> bool {
         let end = self.intake[id].transfer.end();
-        error == Errno::EIO && !self.is_broken() && self.device.info().is_some_and(|disk| disk.capacity() < end)
+        error == Errno::EIO && !self.is_broken() && self.device.limits().is_some_and(|limits| limits.capacity < end)
     }
 
     /// Cuts a transfer where the disk ends, and starts over with what is left of it.
     fn cut_to_disk(&mut self, kernel: &mut K, now: Instant, id: JobId) {
-        let capacity = self.device.info().map(DiskInfo::capacity);
+        let capacity = self.device.limits().map(|limits| limits.capacity);
         let transfer = &mut self.intake[id].transfer;
         transfer.rewind();
         self.scheduler.changed(&self.intake, id);

@@ -6,7 +6,7 @@ use minix_abi::{Errno, Instant, Status};
 
 use super::in_flight::Purpose;
 use super::write_back::Flusher;
-use crate::device::{BlockDevice, DeviceError, DeviceRequest, DiskInfo, Refusal};
+use crate::device::{BlockDevice, DeviceError, DeviceRequest, Refusal};
 use crate::driver::BlockDriver;
 use crate::kernel::Kernel;
 use crate::protocol::request::Kind;
@@ -24,8 +24,9 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
 
     /// Whether a write that is just completed is in a volatile cache. It was one when the write was submitted, or is one
     /// now; what a device reports that is not live does not count.
+    #[inline]
     pub(crate) fn is_cached(&self) -> bool {
-        self.write_back.goes_to_cache() || self.device.info().is_some_and(DiskInfo::needs_flushes)
+        self.write_back.goes_to_cache() || self.device.limits().is_some_and(|limits| limits.needs_flushes)
     }
 
     /// Offers the device a flush.
@@ -38,7 +39,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         };
         self.write_back.flush_submitted(flusher, now);
         self.counters.flushes += 1;
-        self.note_submitted();
+        self.scheduler.submitted();
         Ok(())
     }
 
@@ -137,7 +138,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
         let running = self.intake.running().map(|running| &self.intake[running.job]);
         let closing = running.filter(|job| job.kind == Kind::Close);
-        let closing = closing.map(|job| job.request.minor);
+        let closing = closing.map(|job| job.minor);
         self.partitions.flush_failed(asker, closing);
     }
 }

@@ -57,7 +57,7 @@ pub(crate) struct Next {
 pub(crate) struct InFlight<const N: usize> {
     /// No later than the start of any of them.
     oldest: Option<Instant>,
-    /// The order of the next one to be submitted.
+    /// The order of the next one to be submitted. The first one has order 1.
     next_order: u64,
     /// The highest order of those that are completed.
     overtaker: u64,
@@ -67,6 +67,8 @@ pub(crate) struct InFlight<const N: usize> {
     completions: usize,
     /// How many of those were taken.
     taken: usize,
+    /// How few tags were free at a time.
+    least_free: usize,
     free: Vec<u16, N>,
     /// Tags of those that are completed, in that order: each in the place that the number of completions before it gives.
     completed: [u16; N],
@@ -86,6 +88,7 @@ impl<const N: usize> InFlight<N> {
             completed: [0; N],
             completions: 0,
             taken: 0,
+            least_free: N,
             oldest: None,
             next_order: 1,
             overtaker: 0,
@@ -111,8 +114,24 @@ impl<const N: usize> InFlight<N> {
         N - self.free.len()
     }
 
+    /// How many there were at a time at most.
+    pub(crate) const fn most(&self) -> u16 {
+        (N - self.least_free) as u16
+    }
+
+    /// How many the device took so far.
+    pub(crate) const fn total(&self) -> u64 {
+        self.next_order - 1
+    }
+
     pub(crate) const fn strays(&self) -> u64 {
         self.strays
+    }
+
+    /// The tag that the next request is offered under; `None` if none is free.
+    #[inline]
+    pub(crate) fn next_tag(&self) -> Option<Tag> {
+        self.free.last().map(|&tag| Tag(tag))
     }
 
     /// Offers the device a request, and notes its purpose. For the place from which most requests come.
@@ -120,14 +139,26 @@ impl<const N: usize> InFlight<N> {
     pub(crate) fn submit_inline<D: BlockDevice>(
         &mut self,
         device: &mut D,
-        request: DeviceRequest<'_, D::Range>,
+        request: DeviceRequest,
         purpose: Purpose,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let tag = *self.free.last().ok_or(Refusal::Full)?;
-        device.submit(request, Tag(tag))?;
-        self.insert(purpose, now);
-        Ok(())
+        let tag = Tag(self.free.pop().ok_or(Refusal::Full)?);
+        match device.submit(request, tag) {
+            Ok(()) => {
+                self.insert(tag, purpose, now);
+                Ok(())
+            }
+            Err(refusal) => self.not_taken(tag, refusal),
+        }
+    }
+
+    /// The device has not taken a request. Its tag is free.
+    #[cold]
+    fn not_taken(&mut self, tag: Tag, refusal: Refusal) -> Result<(), Refusal> {
+        // It was free before.
+        let _ = self.free.push(tag.0);
+        Err(refusal)
     }
 
     /// The same for all other places.
@@ -135,19 +166,18 @@ impl<const N: usize> InFlight<N> {
     pub(crate) fn submit<D: BlockDevice>(
         &mut self,
         device: &mut D,
-        request: DeviceRequest<'_, D::Range>,
+        request: DeviceRequest,
         purpose: Purpose,
         now: Instant,
     ) -> Result<(), Refusal> {
         self.submit_inline(device, request, purpose, now)
     }
 
-    /// Enters what the device took, under the next free tag.
+    /// Enters what the device took, under a tag that was free.
     #[inline]
-    fn insert(&mut self, purpose: Purpose, now: Instant) -> Option<Tag> {
+    fn insert(&mut self, tag: Tag, purpose: Purpose, now: Instant) {
         // It is below N, which the remainder tells the compiler.
-        let tag = self.free.pop()?;
-        self.entries[usize::from(tag) % N] = Entry {
+        self.entries[usize::from(tag.0) % N] = Entry {
             purpose: Some(purpose),
             since: now,
             order: self.next_order,
@@ -155,13 +185,15 @@ impl<const N: usize> InFlight<N> {
         };
         self.next_order += 1;
         self.oldest.get_or_insert(now);
-        Some(Tag(tag))
+        if self.free.len() < self.least_free {
+            self.least_free = self.free.len();
+        }
     }
 
     /// Notes what the device has completed. Whether that is anything, be it a part of a request.
     #[inline]
     pub(crate) fn poll<D: BlockDevice>(&mut self, device: &mut D) -> Result<bool, Broken> {
-        device.poll(&mut |tag, result| self.complete(tag, result))
+        device.poll(|tag, result| self.complete(tag, result))
     }
 
     /// Resets the device, and notes its earlier completions. Returns their number, and whether the device works again.
@@ -184,16 +216,19 @@ impl<const N: usize> InFlight<N> {
         }
     }
 
-    /// The tag of the next one that is completed.
+    /// Whether one is completed and not taken.
     #[inline]
-    fn next_tag(&self) -> Option<u16> {
-        (self.taken != self.completions).then(|| self.completed[self.taken % N])
+    pub(crate) const fn any_completed(&self) -> bool {
+        self.taken != self.completions
     }
 
     /// Looks at the next one that is completed.
     #[inline]
     pub(crate) fn next_completed(&self) -> Option<Next> {
-        let tag = self.next_tag()?;
+        if !self.any_completed() {
+            return None;
+        }
+        let tag = self.completed[self.taken % N];
         let entry = &self.entries[usize::from(tag) % N];
         Some(Next {
             tag,
@@ -277,7 +312,9 @@ mod tests {
 
     impl<const N: usize> InFlight<N> {
         fn submitted(&mut self, now: u64) -> Tag {
-            self.insert(Purpose::Barrier, at(now)).unwrap()
+            let tag = Tag(self.free.pop().unwrap());
+            self.insert(tag, Purpose::Barrier, at(now));
+            tag
         }
 
         fn is_completed(&mut self, tag: Tag) -> bool {

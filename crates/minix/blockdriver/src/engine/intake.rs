@@ -7,8 +7,10 @@
 //! without one never touches the kilobyte it would take.
 
 use heapless::Vec;
-use minix_abi::bdev::{BdevRequest, MAX_ELEMENTS};
+use minix_abi::Message;
+use minix_abi::bdev::MAX_ELEMENTS;
 use minix_abi::kernel_call::MapElement;
+use minix_abi::minor::Minor;
 
 use super::barrier::{Barrier, Running, Task};
 use super::job::{Job, JobId, Stage};
@@ -27,23 +29,16 @@ pub(crate) enum Turn {
     Barrier(JobId),
 }
 
-/// What is left of a request that was taken out.
-pub(crate) struct Removed {
-    pub(crate) caller: Caller,
-    pub(crate) traced: Option<TraceTicket>,
-    /// Which way its data went, if it was a transfer that passed its checks.
-    pub(crate) direction: Option<Direction>,
-    pub(crate) was_barrier: bool,
-}
-
 // In this order, so that what every request uses lies together, ahead of the tables.
 #[repr(C)]
 pub(crate) struct Intake<const JOBS: usize> {
     barrier: Barrier,
     /// The requests, in order of arrival.
     all: List,
-    /// The order of the next one to come.
+    /// The order of the next one to come, which is the number of those before.
     next_order: u64,
+    /// How few places were free at a time.
+    least_free: usize,
     /// Places without a request.
     free: Vec<u16, JOBS>,
     links: Links<JOBS>,
@@ -59,6 +54,7 @@ impl<const JOBS: usize> Intake<JOBS> {
             all: List::EMPTY,
             free: (0..JOBS as u16).rev().collect(),
             next_order: 0,
+            least_free: JOBS,
             jobs: [Job::FREE; JOBS],
             vectors: [[MapElement { address: 0, bytes: 0 }; MAX_ELEMENTS]; JOBS],
         }
@@ -66,6 +62,16 @@ impl<const JOBS: usize> Intake<JOBS> {
 
     pub(crate) fn len(&self) -> u16 {
         (JOBS - self.free.len()) as u16
+    }
+
+    /// How many there were at a time at most.
+    pub(crate) const fn most(&self) -> u16 {
+        (JOBS - self.least_free) as u16
+    }
+
+    /// How many were put in so far.
+    pub(crate) const fn pushed(&self) -> u64 {
+        self.next_order
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -84,19 +90,29 @@ impl<const JOBS: usize> Intake<JOBS> {
 
     /// Puts a request at the end; `None` if there is no room. It is admitted at once if none [waits](Self::any_waits), or has
     /// to [wait](Self::wait).
-    pub(crate) fn push(&mut self, caller: Caller, kind: Kind, request: BdevRequest) -> Option<JobId> {
+    #[inline]
+    pub(crate) fn push(&mut self, caller: Caller, kind: Kind, minor: Minor) -> Option<JobId> {
         let id = JobId(self.free.pop()?);
         let job = &mut self.jobs[id.index::<JOBS>()];
         job.caller = caller;
         job.kind = kind;
         job.stage = Stage::Waiting;
-        job.request = request;
+        job.minor = minor;
         job.traced = None;
         job.merged = None;
         job.order = self.next_order;
         self.next_order += 1;
         self.all.push(&mut self.links, id);
+        if self.free.len() < self.least_free {
+            self.least_free = self.free.len();
+        }
         Some(id)
+    }
+
+    /// Keeps what a request asks for, since that is not done with it at once.
+    #[inline]
+    pub(crate) fn set_request(&mut self, id: JobId, message: &Message) {
+        self[id].request = message.payload();
     }
 
     /// The request that was put at the end is not admitted yet.
@@ -162,26 +178,25 @@ impl<const JOBS: usize> Intake<JOBS> {
         }
     }
 
-    /// Takes a request out. If it was the barrier, that is lifted.
-    #[inline(always)]
-    pub(crate) fn remove(&mut self, id: JobId) -> Removed {
+    /// A request is about to be taken out. If it is the barrier, that is lifted. Returns whether it was.
+    pub(crate) fn lift(&mut self, id: JobId) -> bool {
         let was_barrier = self.barrier.job() == Some(id);
         if was_barrier {
             // All requests after it wait.
             self.barrier = Barrier::lifted(self.after(id));
         }
-        let job = &mut self[id];
-        let removed = Removed {
-            caller: job.caller,
-            traced: job.traced,
-            direction: (job.stage == Stage::Transfer).then_some(job.transfer.direction),
-            was_barrier,
-        };
+        was_barrier
+    }
+
+    /// Takes a request out that is not the barrier any more. Returns who waits for the answer, and its entry in the trace.
+    #[inline(always)]
+    pub(crate) fn remove(&mut self, id: JobId) -> (Caller, Option<TraceTicket>) {
+        let job = &mut self.jobs[id.index::<JOBS>()];
         job.stage = Stage::Free;
         self.all.remove(&mut self.links, id);
         // There is room for every place.
         let _ = self.free.push(id.0);
-        removed
+        (job.caller, job.traced)
     }
 
     /// The elements of the transfer, or room for `count` of them.
@@ -259,7 +274,7 @@ mod tests {
 
     fn push(jobs: &mut Intake<4>, id: i32) -> Option<JobId> {
         let caller = Caller { id, ..Job::FREE.caller };
-        jobs.push(caller, Kind::Read, Job::FREE.request)
+        jobs.push(caller, Kind::Read, Job::FREE.minor)
     }
 
     fn order(jobs: &Intake<4>) -> Vec<i32> {

@@ -4,6 +4,7 @@ use minix_abi::Endpoint;
 use minix_abi::bdev::BdevRequest;
 use minix_abi::ipc::IpcStatus;
 use minix_abi::kernel_call::MapElement;
+use minix_abi::minor::Minor;
 
 use crate::protocol::request::{Caller, Kind};
 use crate::protocol::trace::TraceTicket;
@@ -48,6 +49,8 @@ pub(crate) struct Job {
     pub(crate) caller: Caller,
     pub(crate) kind: Kind,
     pub(crate) stage: Stage,
+    pub(crate) minor: Minor,
+    /// What is asked for, of a request that [waits](Stage::Waiting) or is a [barrier](Stage::Barrier).
     pub(crate) request: BdevRequest,
     /// Its entry in the trace.
     pub(crate) traced: Option<TraceTicket>,
@@ -70,9 +73,10 @@ impl Job {
         },
         kind: Kind::Open,
         stage: Stage::Free,
+        minor: Minor(0),
         request: BdevRequest {
             position: 0,
-            minor: minix_abi::minor::Minor(0),
+            minor: Minor(0),
             id: 0,
             access: minix_abi::bdev::BdevAccess::empty(),
             count: 0,

@@ -92,19 +92,17 @@ impl Pace {
         self.completed = now;
     }
 
-    /// A request that was submitted at `since` is completed.
+    /// Whether a request that was submitted at `since` and is completed says nothing new: it was not slow, and as many as there
+    /// could be had room beside it.
     #[inline]
+    pub(crate) const fn is_usual(&self, since: Instant, now: Instant) -> bool {
+        now.micros_since(since) <= self.slow_micros && self.depth >= self.most
+    }
+
+    /// A request that was submitted at `since` is completed. Changes the depth.
     pub(crate) const fn completed(&mut self, since: Instant, now: Instant) {
         self.completed = now;
         let took = now.micros_since(since);
-        if took > self.slow_micros || self.depth < self.most {
-            self.adapt(since, took, now);
-        }
-    }
-
-    /// Changes the depth after a request that was slow, or one with fewer requests beside it than there could be.
-    #[cold]
-    const fn adapt(&mut self, since: Instant, took: u64, now: Instant) {
         if since.as_micros() < self.lowered.as_micros() {
             return;
         }

@@ -229,7 +229,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 log_line!(Error, "given up: {}, lost {replays} times", Description::of_task(&task));
             }
             if task.is_flush() {
-                self.flush_failed(now, Some(self.intake[id].request.minor));
+                self.flush_failed(now, Some(self.intake[id].minor));
             }
             self.answer(kernel, now, id, Errno::EIO.into());
         } else if lost {

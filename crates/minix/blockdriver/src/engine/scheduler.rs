@@ -99,7 +99,9 @@ impl<const N: usize> Scheduler<N> {
     #[inline]
     pub(crate) const fn completed(&mut self) {
         self.device_full = false;
-        self.busy |= self.ready > 0;
+        if self.ready > 0 {
+            self.busy = true;
+        }
     }
 
     /// The device has no room until it completes something.
@@ -151,11 +153,27 @@ impl<const N: usize> Scheduler<N> {
     /// A transfer passed its checks.
     #[inline(always)]
     pub(crate) fn admitted(&mut self, intake: &Intake<N>, id: JobId) {
+        if !self.regions.is_empty() {
+            return self.admitted_beside(intake, id);
+        }
+        // No other one is unanswered, so none waits and none is in the way.
+        let transfer = &intake[id].transfer;
+        self.regions.insert_first(id);
+        self.writes = u16::from(transfer.direction == Direction::Write);
+        self.forced = u16::from(transfer.is_forced());
+        self.single = Some(id);
+        self.ready = 1;
+        self.busy = true;
+    }
+
+    /// The same while others are unanswered.
+    #[inline(never)]
+    fn admitted_beside(&mut self, intake: &Intake<N>, id: JobId) {
         let transfer = &intake[id].transfer;
         let writes = transfer.direction == Direction::Write;
         self.regions.insert(intake, id);
         // Reads alone are never in each other's way.
-        let is_blocked = (writes || self.writes > 0) && !self.regions.is_alone() && self.is_blocked(intake, id);
+        let is_blocked = (writes || self.writes > 0) && self.is_blocked(intake, id);
         self.writes += u16::from(writes);
         self.forced += u16::from(transfer.is_forced());
         let line = match transfer.direction {
@@ -200,7 +218,7 @@ impl<const N: usize> Scheduler<N> {
     }
 
     /// Whether a transfer ahead of this one has to be answered before it may start.
-    #[inline(never)]
+    #[inline]
     fn is_blocked(&self, intake: &Intake<N>, id: JobId) -> bool {
         let transfer = &intake[id].transfer;
         let durable = self.forced > 0 || transfer.is_forced();
@@ -224,11 +242,13 @@ impl<const N: usize> Scheduler<N> {
     }
 
     /// The device took all of a transfer, at once or at last, or the flush for it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn all_submitted(&mut self, id: JobId) {
         if self.single == Some(id) {
+            // No other one waits that is not blocked, and no barrier runs beside a transfer.
             self.single = None;
             self.ready = 0;
+            self.busy = false;
             return;
         }
         if let Some(line) = self.line_of[id.index::<N>()].take() {
@@ -279,29 +299,38 @@ impl<const N: usize> Scheduler<N> {
     }
 
     /// A transfer had its turn.
+    #[inline]
     pub(crate) const fn had_turn(&mut self, direction: Direction) {
-        self.reads_in_a_row = match direction {
-            Direction::Read if self.writes > 0 => self.reads_in_a_row.saturating_add(1),
-            _ => 0,
-        };
+        if matches!(direction, Direction::Read) && self.writes > 0 {
+            self.reads_in_a_row = self.reads_in_a_row.saturating_add(1);
+        } else {
+            self.reads_in_a_row = 0;
+        }
     }
 
-    /// A transfer is about to be answered, and taken out.
-    #[inline]
+    /// A transfer is about to be answered, and taken out. It waits in no line.
+    #[inline(always)]
     pub(crate) fn leaves(&mut self, id: JobId, transfer: &Transfer) {
-        self.all_submitted(id);
         self.regions.remove(id, transfer);
         self.writes -= u16::from(transfer.direction == Direction::Write);
         self.forced -= u16::from(transfer.is_forced());
     }
 
+    /// Whether a transfer waits for others to be answered.
+    #[inline]
+    pub(crate) const fn any_blocked(&self) -> bool {
+        !self.lines[Line::Blocked as usize].is_empty()
+    }
+
     /// A request was answered. Others may have waited for it.
     #[inline]
     pub(crate) fn answered(&mut self, intake: &Intake<N>) {
-        if !self.lines[Line::Blocked as usize].is_empty() {
+        if self.any_blocked() {
             self.unblock(intake);
         }
-        self.busy |= self.ready > 0;
+        if self.ready > 0 {
+            self.busy = true;
+        }
     }
 
     /// Lets those blocked transfers go on that no other is in the way of any more.
@@ -315,6 +344,18 @@ impl<const N: usize> Scheduler<N> {
                 self.changed(intake, id);
             }
         }
+    }
+
+    /// The transfer to go on with, if no other one waits that is not blocked. If it needs a bounce buffer, one has to be free.
+    #[inline]
+    pub(crate) const fn single(&self) -> Option<JobId> {
+        self.single
+    }
+
+    /// Whether the device may be given something in this call.
+    #[inline]
+    pub(crate) const fn may_submit(&self) -> bool {
+        self.busy && !self.device_full && !self.unfinished
     }
 
     /// The transfer to go on with.
@@ -358,15 +399,23 @@ impl<const N: usize> Scheduler<N> {
     }
 
     /// A transfer that could go in one device request with `head` and starts where `last` ends.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn neighbour(&self, intake: &Intake<N>, head: JobId, last: JobId) -> Option<JobId> {
+        // Mostly no other one waits.
+        if self.single.is_some() {
+            return None;
+        }
+        self.neighbour_in_line(intake, head, last)
+    }
+
+    #[inline(never)]
+    fn neighbour_in_line(&self, intake: &Intake<N>, head: JobId, last: JobId) -> Option<JobId> {
         let transfer = &intake[head].transfer;
         let line = match transfer.direction {
             Direction::Read => Line::Read,
             Direction::Write => Line::Write,
         };
         let list = self.lines[line as usize];
-        // Mostly there is no other one, or none at all.
         if list.first() == list.last() || !transfer.may_merge() {
             return None;
         }

@@ -11,12 +11,12 @@ use super::health::DeviceState;
 use super::in_flight::Purpose;
 use super::job::JobId;
 use crate::device::{
-    BOUNCE_BYTES, BlockDevice, Data, DeviceRequest, Direction, DiskInfo, Refusal, SECTOR_BYTES, whole_blocks,
+    BOUNCE_BYTES, BlockDevice, Data, DeviceRequest, Direction, Refusal, SECTOR_BYTES, TransferLimits, whole_blocks,
 };
 use crate::driver::BlockDriver;
 use crate::kernel::Kernel;
 use crate::transfer::bounce_pool::copy_in;
-use crate::transfer::map::{Limits, Mapped, cut_piece, map_rest};
+use crate::transfer::map::{Mapped, Together, check_and_cut, cut_piece, look_up};
 
 /// Transfers that share a device request are not longer together.
 const MERGED_BYTES: u64 = 1 << 20;
@@ -43,8 +43,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 .may_be_due(now, self.flush_after_micros, self.terminating)
     }
 
-    /// Goes on with all that is ready: requests whose turn it is, and the device. Bounded, as each round but the last answers
-    /// a request.
+    /// Goes on with all that is ready: requests whose turn it is, and the device.
     #[inline(never)]
     pub(crate) fn settle(&mut self, kernel: &mut K, now: Instant) {
         self.scheduler.begin_call();
@@ -54,6 +53,31 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         {
             self.flush_in_time(kernel, now);
         }
+        // No request begins to wait in here.
+        let any_waits = self.intake.any_waits();
+        // Mostly one transfer is to be submitted, and there is nothing else to do.
+        if let Some(id) = self.scheduler.single()
+            && !any_waits
+            && self.scheduler.may_submit()
+            && self.bounce.any_free()
+            && self.health.is_good()
+            && !self.has_depth()
+        {
+            let attempt = self.start(kernel, now, id);
+            self.goes_on_after(attempt);
+        }
+        if self.scheduler.is_busy() || any_waits {
+            self.settle_all(kernel, now);
+        }
+        if self.scheduler.take_unnotified() {
+            self.counters.notifies += 1;
+            self.device.notify();
+        }
+    }
+
+    /// Gives turns to requests, and the device what is ready. Bounded, as each round but the last answers a request.
+    #[inline(never)]
+    fn settle_all(&mut self, kernel: &mut K, now: Instant) {
         // What was answered before this call, or in it, may have been the barrier.
         self.take_turns(kernel, now);
         let mut rounds = 2 * JOBS + 1;
@@ -65,15 +89,11 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             self.take_turns(kernel, now);
             rounds -= 1;
         }
-        if self.scheduler.take_unnotified() {
-            self.counters.notifies += 1;
-            self.device.notify();
-        }
     }
 
     /// Submits as much as the device takes. Returns whether requests were answered on the way, so that others may have their
     /// turn.
-    #[inline]
+    #[inline(always)]
     fn submit_all(&mut self, kernel: &mut K, now: Instant) -> bool {
         let unanswered = self.intake.len();
         // Each round gives the device something, answers a request, sends one to a bounce buffer, marks some as not to be
@@ -104,17 +124,27 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 self.scheduler.rest();
                 break;
             };
-            match attempt {
-                Attempt::Reset if self.health.is_good() => {
-                    // One reset is enough for one call.
-                    self.scheduler.leave_rest();
-                    break;
-                }
-                Attempt::Done | Attempt::Reset => {}
-                Attempt::Full => self.note_full(),
+            if !self.goes_on_after(attempt) {
+                break;
             }
         }
         self.intake.len() < unanswered
+    }
+
+    /// Notes what became of an attempt. Whether to make others in this call.
+    #[inline]
+    fn goes_on_after(&mut self, attempt: Attempt) -> bool {
+        match attempt {
+            Attempt::Done => {}
+            Attempt::Full => self.note_full(),
+            Attempt::Reset if self.health.is_good() => {
+                // One reset is enough for one call.
+                self.scheduler.leave_rest();
+                return false;
+            }
+            Attempt::Reset => {}
+        }
+        true
     }
 
     /// Whether the device has as many requests as its pace allows.
@@ -123,20 +153,72 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     }
 
     /// Gives the device as much of a transfer as it takes.
-    #[inline]
+    // What is not usual is called last, so that it needs no room on the stack here.
+    #[inline(never)]
     fn start(&mut self, kernel: &mut K, now: Instant, id: JobId) -> Attempt {
         let transfer = &self.intake[id].transfer;
-        match self.device.info() {
-            Some(disk) if !transfer.is_flush_due() && !transfer.needs_bounce() && !self.is_broken() => {
-                let limits = Limits::of(disk);
-                if transfer.direction == Direction::Write {
-                    let needs_flushes = disk.needs_flushes();
-                    self.note_write(needs_flushes);
-                }
-                self.start_mapped(kernel, now, id, &limits)
-            }
-            _ => self.start_otherwise(kernel, now, id),
+        let Some(limits) = self
+            .device
+            .limits()
+            .filter(|_| !transfer.is_special() && !self.is_broken())
+        else {
+            return self.start_otherwise(kernel, now, id);
+        };
+        if transfer.direction == Direction::Write {
+            self.note_write(limits.needs_flushes);
         }
+        let Some(tag) = self.in_flight.next_tag() else {
+            return self.refused(kernel, now, id, Refusal::Full);
+        };
+        let filled = match self.look_up(kernel, id, 0, self.ranges.len()) {
+            Ok(filled) => filled,
+            Err(error) => return self.found_no_address(kernel, now, id, error),
+        };
+        // One walk for the list and the checks.
+        let mut together = Together::default();
+        let ranges = &self.ranges[..filled];
+        let listed = self.device.list_ranges(tag, ranges, |range| together.add(range));
+        let bytes = self.intake[id].transfer.bytes;
+        if listed.is_err() || filled > limits.segments || !together.is_plain(bytes, limits.segment_bytes) {
+            return self.start_cut(kernel, now, id, filled);
+        }
+        match self.scheduler.neighbour(&self.intake, id, id) {
+            Some(next) => self.submit_with_neighbours(kernel, now, id, next, filled),
+            None => self.submit_listed(kernel, now, id),
+        }
+    }
+
+    /// The same for a transfer that is not as the device takes it: its ranges have to be checked one by one and cut, or were in
+    /// part, or cover a part of it only. So many ranges were filled.
+    #[inline(never)]
+    fn start_cut(&mut self, kernel: &mut K, now: Instant, id: JobId, filled: usize) -> Attempt {
+        let Some(limits) = self.device.limits() else {
+            return self.refused(kernel, now, id, Refusal::Broken);
+        };
+        let transfer = &self.intake[id].transfer;
+        let (bytes, rest) = (transfer.bytes, transfer.rest());
+        let mapped = match check_and_cut(&mut self.ranges, filled, rest, limits.segment_bytes) {
+            Ok(mapped) => mapped,
+            Err(error) => return self.found_no_address(kernel, now, id, error),
+        };
+        if mapped.bytes == 0 {
+            // Looking again would find nothing again.
+            self.fail(kernel, now, id, Errno::EFAULT);
+            return Attempt::Done;
+        }
+        if mapped.bytes != bytes || mapped.ranges > limits.segments {
+            return self.submit_pieces(kernel, now, id, mapped);
+        }
+        if let Some(next) = self.scheduler.neighbour(&self.intake, id, id) {
+            return self.submit_with_neighbours(kernel, now, id, next, mapped.ranges);
+        }
+        self.submit_checked(kernel, now, id, mapped.ranges)
+    }
+
+    /// Lists ranges that were checked, for the next request.
+    fn list_again(&mut self, from: usize, to: usize) -> Result<(), Refusal> {
+        let tag = self.in_flight.next_tag().ok_or(Refusal::Full)?;
+        self.device.list_ranges(tag, &self.ranges[from..to], |_| {})
     }
 
     /// The next of a transfer is a flush or goes through a bounce buffer, or the device does not work.
@@ -147,7 +229,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             self.fail(kernel, now, id, Errno::EIO);
             return Attempt::Done;
         }
-        let Some(&disk) = self.device.info() else {
+        let Some(limits) = self.device.limits() else {
             return self.refused(kernel, now, id, Refusal::Broken);
         };
         let transfer = &self.intake[id].transfer;
@@ -155,68 +237,67 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             return self.start_forced_flush(kernel, now, id);
         }
         if transfer.direction == Direction::Write {
-            self.note_write(disk.needs_flushes());
+            self.note_write(limits.needs_flushes);
         }
-        self.start_bounced(kernel, now, id, &disk)
+        self.start_bounced(kernel, now, id, limits.block)
     }
 
     /// The device is about to get a write.
+    #[inline]
     fn note_write(&mut self, needs_flushes: bool) {
         let is_first = self.in_flight.len() == 0;
         self.write_back.writes_to(needs_flushes, is_first);
     }
 
-    #[inline]
-    fn start_mapped(&mut self, kernel: &mut K, now: Instant, id: JobId, limits: &Limits) -> Attempt {
-        let mapped = match self.map(kernel, id, limits, 0, self.ranges.len()) {
-            Ok(mapped) => mapped,
-            Err(error) => {
-                self.no_address(kernel, now, id, error);
-                return Attempt::Done;
-            }
-        };
-        if mapped.bytes == 0 {
-            // Looking again would find nothing again.
-            self.fail(kernel, now, id, Errno::EFAULT);
-            return Attempt::Done;
-        }
-        if mapped.bytes == self.intake[id].transfer.bytes && mapped.ranges <= limits.segments {
-            let ranges = match self.scheduler.neighbour(&self.intake, id, id) {
-                Some(next) => self.add_neighbours(kernel, now, id, next, mapped.ranges, limits),
-                None => mapped.ranges,
-            };
-            self.submit_whole(kernel, now, id, ranges)
-        } else {
-            self.submit_pieces(kernel, now, id, mapped, limits)
-        }
+    #[cold]
+    #[inline(never)]
+    fn found_no_address(&mut self, kernel: &mut K, now: Instant, id: JobId, error: Errno) -> Attempt {
+        self.no_address(kernel, now, id, error);
+        Attempt::Done
     }
 
-    /// Looks up the addresses of a transfer, into the ranges `from..to`.
+    /// Looks up the addresses of the rest of a transfer, into the ranges `from..to`. Returns how many were filled.
     #[inline(always)]
-    fn map(&mut self, kernel: &mut K, id: JobId, limits: &Limits, from: usize, to: usize) -> Result<Mapped, Errno> {
+    fn look_up(&mut self, kernel: &mut K, id: JobId, from: usize, to: usize) -> Result<usize, Errno> {
         let job = &self.intake[id];
-        map_rest(
+        let ranges = &mut self.ranges[from..to];
+        look_up(
             kernel,
             job.caller.endpoint,
             &job.transfer,
             self.intake.elements(id),
-            limits,
-            &mut self.ranges[from..to],
+            ranges,
         )
     }
 
-    /// Appends waiting transfers that continue on the disk where this one ends. `next` is the first of them. Their ranges follow
-    /// its own in the list.
+    /// The same, and checks and cuts them.
+    fn map(
+        &mut self,
+        kernel: &mut K,
+        id: JobId,
+        limits: &TransferLimits,
+        from: usize,
+        to: usize,
+    ) -> Result<Mapped, Errno> {
+        let filled = self.look_up(kernel, id, from, to)?;
+        let rest = self.intake[id].transfer.rest();
+        check_and_cut(&mut self.ranges[from..to], filled, rest, limits.segment_bytes)
+    }
+
+    /// Gives the device a transfer together with waiting ones that continue on the disk where it ends. `next` is the first of
+    /// them. Their ranges follow its own in the list.
     #[inline(never)]
-    fn add_neighbours(
+    fn submit_with_neighbours(
         &mut self,
         kernel: &mut K,
         now: Instant,
         head: JobId,
         next: JobId,
         mut used: usize,
-        limits: &Limits,
-    ) -> usize {
+    ) -> Attempt {
+        let Some(limits) = self.device.limits() else {
+            return self.refused(kernel, now, head, Refusal::Broken);
+        };
         let (mut last, start) = (head, self.intake[head].transfer.first);
         let mut found = Some(next);
         // Each round adds a range at least, answers a request, or is the last one.
@@ -226,7 +307,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             if self.intake[next].transfer.end() - start > MERGED_BYTES {
                 break;
             }
-            match self.map(kernel, next, limits, used, limits.segments) {
+            match self.map(kernel, next, &limits, used, limits.segments) {
                 Ok(mapped) if mapped.bytes == self.intake[next].transfer.bytes => {
                     self.intake.link(last, next);
                     last = next;
@@ -238,26 +319,18 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             }
             found = self.scheduler.neighbour(&self.intake, head, last);
         }
-        used
+        self.submit_checked(kernel, now, head, used)
     }
 
-    /// Gives the device a whole transfer, and those that are linked to it.
-    #[inline]
-    fn submit_whole(&mut self, kernel: &mut K, now: Instant, head: JobId, ranges: usize) -> Attempt {
-        let transfer = self.intake[head].transfer;
-        let purpose = Purpose::Transfer {
-            job: head,
-            offset: 0,
-            bytes: transfer.bytes,
-            bounce: None,
-        };
-        let request = DeviceRequest::Transfer {
-            direction: transfer.direction,
-            first: transfer.first / SECTOR_BYTES,
-            data: Data::Granted(&self.ranges[..ranges]),
-        };
-        match self.in_flight.submit_inline(&mut self.device, request, purpose, now) {
+    /// Gives the device a whole transfer, and those that are linked to it. Their ranges, so many, are checked and not listed.
+    #[inline(never)]
+    fn submit_checked(&mut self, kernel: &mut K, now: Instant, head: JobId, ranges: usize) -> Attempt {
+        let (request, purpose) = self.whole(head);
+        let listed = self.list_again(0, ranges);
+        match listed.and_then(|()| self.in_flight.submit(&mut self.device, request, purpose, now)) {
             Ok(()) => {
+                self.scheduler.had_turn(self.intake[head].transfer.direction);
+                self.scheduler.submitted();
                 let mut next = Some(head);
                 while let Some(id) = next {
                     let job = &mut self.intake[id];
@@ -266,8 +339,6 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                     self.counters.merged += u64::from(next.is_some());
                     self.scheduler.all_submitted(id);
                 }
-                self.scheduler.had_turn(transfer.direction);
-                self.note_submitted();
                 Attempt::Done
             }
             Err(refusal) if self.intake[head].merged.is_some() => {
@@ -283,9 +354,47 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
     }
 
+    /// Gives the device a whole transfer, whose ranges are listed.
+    #[inline(always)]
+    fn submit_listed(&mut self, kernel: &mut K, now: Instant, id: JobId) -> Attempt {
+        let (request, purpose) = self.whole(id);
+        match self.in_flight.submit_inline(&mut self.device, request, purpose, now) {
+            Ok(()) => {
+                let transfer = &mut self.intake[id].transfer;
+                transfer.whole_submitted();
+                self.scheduler.had_turn(transfer.direction);
+                self.scheduler.submitted();
+                self.scheduler.all_submitted(id);
+                Attempt::Done
+            }
+            Err(refusal) => self.refused(kernel, now, id, refusal),
+        }
+    }
+
+    /// The device request for a whole transfer and those that are linked to it, and its purpose.
+    #[inline(always)]
+    fn whole(&self, head: JobId) -> (DeviceRequest, Purpose) {
+        let transfer = &self.intake[head].transfer;
+        let request = DeviceRequest::Transfer {
+            direction: transfer.direction,
+            first: transfer.first / SECTOR_BYTES,
+            data: Data::Granted,
+        };
+        let purpose = Purpose::Transfer {
+            job: head,
+            offset: 0,
+            bytes: transfer.bytes,
+            bounce: None,
+        };
+        (request, purpose)
+    }
+
     /// Gives the device the ranges that were found, in as many requests as it takes.
     #[inline(never)]
-    fn submit_pieces(&mut self, kernel: &mut K, now: Instant, id: JobId, mapped: Mapped, limits: &Limits) -> Attempt {
+    fn submit_pieces(&mut self, kernel: &mut K, now: Instant, id: JobId, mapped: Mapped) -> Attempt {
+        let Some(limits) = self.device.limits() else {
+            return self.refused(kernel, now, id, Refusal::Broken);
+        };
         let mut from = 0;
         // Each round gives the device a range at least, or is the last one.
         while from < mapped.ranges {
@@ -293,7 +402,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 // It goes on once there are fewer.
                 return Attempt::Done;
             }
-            let piece = cut_piece(&mut self.ranges[from..mapped.ranges], limits);
+            let piece = cut_piece(&mut self.ranges[from..mapped.ranges], &limits);
             if piece.bytes == 0 {
                 if from == 0 {
                     // One block is in more places than can be told.
@@ -312,9 +421,10 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             let request = DeviceRequest::Transfer {
                 direction: transfer.direction,
                 first: (transfer.first + u64::from(offset)) / SECTOR_BYTES,
-                data: Data::Granted(&self.ranges[from..from + piece.ranges]),
+                data: Data::Granted,
             };
-            if let Err(refusal) = self.in_flight.submit(&mut self.device, request, purpose, now) {
+            let listed = self.list_again(from, from + piece.ranges);
+            if let Err(refusal) = listed.and_then(|()| self.in_flight.submit(&mut self.device, request, purpose, now)) {
                 return self.refused(kernel, now, id, refusal);
             }
             self.piece_submitted(id, piece.bytes);
@@ -329,14 +439,14 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     }
 
     /// Gives the device a part of a transfer in a bounce buffer.
-    fn start_bounced(&mut self, kernel: &mut K, now: Instant, id: JobId, disk: &DiskInfo) -> Attempt {
+    fn start_bounced(&mut self, kernel: &mut K, now: Instant, id: JobId, block: u64) -> Attempt {
         // The transfer was picked because one is free.
         let Some(buffer) = self.bounce.take() else {
             return Attempt::Full;
         };
         let job = &self.intake[id];
         let (transfer, granter) = (job.transfer, job.caller.endpoint);
-        let most = whole_blocks(BOUNCE_BYTES as u64, disk.block());
+        let most = whole_blocks(BOUNCE_BYTES as u64, block);
         let bytes = transfer.rest().min(most as u32);
         let memory = self.device.bounce_buffer(buffer);
         let copied = match memory.and_then(|memory| memory.get_mut(..bytes as usize)) {
@@ -401,13 +511,6 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         self.counters.chunks += u64::from(bytes < transfer.bytes);
         self.intake[id].transfer = transfer;
         self.scheduler.changed(&self.intake, id);
-        self.note_submitted();
-    }
-
-    /// The device took a request.
-    pub(crate) fn note_submitted(&mut self) {
-        self.counters.device_requests += 1;
-        self.counters.max_in_flight = self.counters.max_in_flight.max(self.in_flight.len() as u16);
         self.scheduler.submitted();
     }
 

@@ -39,16 +39,19 @@ pub(crate) struct WriteBack {
 
 impl WriteBack {
     /// A live device is given a write, which goes to a volatile cache or not. It is the `only` request the device has, if so.
+    #[inline]
     pub(crate) fn writes_to(&mut self, cache: bool, only: bool) {
         self.to_cache = cache || self.to_cache && !only;
     }
 
     /// Whether writes that the device has, or had last, go to a volatile cache.
+    #[inline]
     pub(crate) const fn goes_to_cache(&self) -> bool {
         self.to_cache
     }
 
     /// A write was completed into the cache.
+    #[inline]
     pub(crate) fn wrote(&mut self, now: Instant) {
         self.since.get_or_insert(now);
         self.uncovered.get_or_insert(now);

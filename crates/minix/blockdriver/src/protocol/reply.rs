@@ -6,7 +6,7 @@ use minix_abi::{Instant, Status};
 use super::request::{Caller, Kind};
 use crate::device::{BlockDevice, Direction};
 use crate::driver::BlockDriver;
-use crate::engine::job::{JobId, Stage};
+use crate::engine::job::{Job, JobId, Stage};
 use crate::kernel::Kernel;
 
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
@@ -14,52 +14,63 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     /// each.
     #[inline(never)]
     pub(crate) fn answer(&mut self, kernel: &mut K, now: Instant, id: JobId, status: Status) {
-        self.answer_inline(kernel, now, id, status);
-    }
-
-    /// The same, for the place from which most answers come.
-    #[inline(always)]
-    pub(crate) fn answer_inline(&mut self, kernel: &mut K, now: Instant, id: JobId, status: Status) {
         let job = &self.intake[id];
         if job.stage == Stage::Transfer {
+            let direction = job.transfer.direction;
+            self.scheduler.all_submitted(id);
             self.scheduler.leaves(id, &job.transfer);
+            self.count_bytes(direction, status.result().unwrap_or(0));
         }
-        let removed = self.intake.remove(id);
-        if removed.was_barrier {
+        if self.intake.lift(id) {
             self.partitions.stop_scan();
         }
-        let bytes = u64::from(status.result().unwrap_or(0));
-        match removed.direction {
-            Some(Direction::Read) => self.counters.bytes_read = self.counters.bytes_read.wrapping_add(bytes),
-            Some(Direction::Write) => self.counters.bytes_written = self.counters.bytes_written.wrapping_add(bytes),
-            None => {}
-        }
+        let (caller, traced) = self.intake.remove(id);
         self.scheduler.answered(&self.intake);
-        if let Some(ticket) = removed.traced {
+        if let Some(ticket) = traced {
             self.trace.end(ticket, now, status);
         }
-        self.send_reply(kernel, removed.caller, status);
+        self.send_reply(kernel, caller, status);
+    }
+
+    /// [Answers](Self::answer) a transfer that is done, all of which was submitted: what most requests come to.
+    // The calls come last, so that the usual case needs no room on the stack.
+    #[inline(always)]
+    pub(crate) fn answer_done(&mut self, kernel: &mut K, now: Instant, id: JobId) {
+        let Job { transfer, traced, .. } = &self.intake[id];
+        let (direction, bytes) = (transfer.direction, transfer.bytes);
+        let status = Status(bytes as i32);
+        if traced.is_some() || self.scheduler.any_blocked() {
+            return self.answer(kernel, now, id, status);
+        }
+        self.scheduler.leaves(id, transfer);
+        self.count_bytes(direction, bytes);
+        let (caller, _) = self.intake.remove(id);
+        self.send_reply(kernel, caller, status);
+    }
+
+    #[inline]
+    fn count_bytes(&mut self, direction: Direction, bytes: u32) {
+        let sum = match direction {
+            Direction::Read => &mut self.counters.bytes_read,
+            Direction::Write => &mut self.counters.bytes_written,
+        };
+        *sum = sum.wrapping_add(bytes.into());
     }
 
     #[inline]
     pub(crate) fn send_reply(&mut self, kernel: &mut K, caller: Caller, status: Status) {
         self.counters.replies += 1;
-        self.counters.errors += u64::from(status.result().is_err());
+        if status.result().is_err() {
+            self.counters.errors += 1;
+        }
         let reply = BdevReply { status, id: caller.id };
         self.reply.replace_payload(&reply);
         kernel.reply(caller.endpoint, caller.status, &self.reply);
     }
 
     /// Records in the trace that a request has its turn, if the minor is traced.
-    #[inline]
-    pub(crate) fn begin_trace(&mut self, now: Instant, id: JobId) {
-        if self.trace.records(self.intake[id].request.minor) {
-            self.trace_request(now, id);
-        }
-    }
-
     #[cold]
-    fn trace_request(&mut self, now: Instant, id: JobId) {
+    pub(crate) fn begin_trace(&mut self, now: Instant, id: JobId) {
         let job = &mut self.intake[id];
         let request = &job.request;
         let (size, position, flags) = match job.kind.direction() {

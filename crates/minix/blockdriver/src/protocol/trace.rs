@@ -154,9 +154,10 @@ impl<M> Trace<M> {
         }
     }
 
-    /// Whether requests to `minor` are being recorded.
-    pub(crate) fn records(&self, minor: Minor) -> bool {
-        self.since.is_some() && self.buffer_of(minor).is_ok()
+    /// Whether requests to some minor are being recorded.
+    #[inline]
+    pub(crate) const fn is_on(&self) -> bool {
+        self.since.is_some()
     }
 
     fn buffer_of(&self, minor: Minor) -> Result<&Buffer<M>, Errno> {

@@ -1,29 +1,11 @@
 //! The physical ranges of a transfer, and how they are cut into device requests. This is the only place that splits a transfer.
 
-use minix_abi::kernel_call::{GrantedRange, MAX_RANGES, MapAccess, MapElement};
+use minix_abi::kernel_call::{GrantedRange, MapAccess, MapElement};
 use minix_abi::{Endpoint, Errno};
 
 use super::Transfer;
-use crate::device::{Direction, DiskInfo, whole_blocks};
+use crate::device::{Direction, TransferLimits, whole_blocks};
 use crate::kernel::Kernel;
-
-/// What a device request may be made of.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) segments: usize,
-    pub(crate) segment_bytes: u64,
-    pub(crate) block_bytes: u64,
-}
-
-impl Limits {
-    pub(crate) fn of(disk: &DiskInfo) -> Self {
-        Self {
-            segments: usize::from(disk.max_segments).clamp(1, MAX_RANGES),
-            segment_bytes: u64::from(disk.max_segment_bytes.max(1)),
-            block_bytes: disk.block(),
-        }
-    }
-}
 
 /// What of a transfer has addresses: how many ranges, and how many bytes they are.
 #[derive(Clone, Copy)]
@@ -32,57 +14,68 @@ pub(crate) struct Mapped {
     pub(crate) bytes: u32,
 }
 
-/// Looks up the addresses of the rest of a transfer, as many as fit, in ranges no longer than a segment. A range without a
-/// byte is where that ends; if there are no bytes at all, there is no use in looking again.
+/// Looks up the addresses of the rest of a transfer, as many as fit. Returns how many ranges that are.
 #[inline]
-pub(crate) fn map_rest<K: Kernel>(
+pub(crate) fn look_up<K: Kernel>(
     kernel: &mut K,
     granter: Endpoint,
     transfer: &Transfer,
     elements: &[MapElement],
-    limits: &Limits,
     ranges: &mut [K::Range],
-) -> Result<Mapped, Errno> {
-    let (first, offset) = transfer.rest_start();
+) -> Result<usize, Errno> {
+    // Mostly it is all of the transfer.
+    let (elements, offset) = match transfer.submitted() {
+        0 => (elements, 0),
+        _ => {
+            let (first, offset) = transfer.rest_start();
+            (elements.get(first..).unwrap_or(&[]), offset)
+        }
+    };
     let access = match transfer.direction {
         Direction::Read => MapAccess::WRITE,
         Direction::Write => MapAccess::READ,
     };
-    let filled = kernel.map(granter, elements.get(first..).unwrap_or(&[]), offset, access, ranges)?;
-    let filled = filled.min(ranges.len());
-    let rest = transfer.rest();
-    if is_plain(&ranges[..filled], rest, limits) {
-        return Ok(Mapped {
-            ranges: filled,
-            bytes: rest,
-        });
-    }
-    check_and_cut(ranges, filled, rest, limits)
+    let filled = kernel.map(granter, elements, offset, access, ranges)?;
+    Ok(filled.min(ranges.len()))
 }
 
-/// Whether the ranges are `rest` bytes, and need neither an error nor a cut. One walk, in which the values are only put together.
-#[inline]
-fn is_plain<R: GrantedRange>(ranges: &[R], rest: u32, limits: &Limits) -> bool {
-    // No range that starts below that and is no longer than that ends beyond the end of addresses.
-    const SMALL: u64 = 1 << 62;
-    let (mut addresses, mut any, mut sum, mut empty) = (0, 0, 0_u64, false);
-    for range in ranges {
-        addresses |= range.address();
-        any |= range.bytes();
-        sum = sum.wrapping_add(range.bytes());
-        empty |= range.bytes() == 0;
-    }
-    addresses < SMALL && addresses.is_multiple_of(2) && any <= limits.segment_bytes && sum == u64::from(rest) && !empty
+/// What ranges have in common, put together while they are walked over.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Together {
+    addresses: u64,
+    /// Bytes of each beyond its first one. All ones if one has no byte.
+    beyond_first: u64,
+    bytes: u64,
 }
 
-/// Checks ranges, cuts them at the end of the transfer, and splits those that are longer than a segment.
-#[cold]
+impl Together {
+    #[inline(always)]
+    pub(crate) fn add(&mut self, range: &impl GrantedRange) {
+        self.addresses |= range.address();
+        self.beyond_first |= range.bytes().wrapping_sub(1);
+        self.bytes = self.bytes.wrapping_add(range.bytes());
+    }
+
+    /// Whether the ranges are `bytes` bytes, and need neither an error nor a cut; `false` is not certain.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self, bytes: u32, segment_bytes: u64) -> bool {
+        // No range that starts below that and is no longer than that ends beyond the end of addresses.
+        const SMALL: u64 = 1 << 62;
+        self.addresses < SMALL
+            && self.addresses.is_multiple_of(2)
+            && self.beyond_first < segment_bytes
+            && self.bytes == u64::from(bytes)
+    }
+}
+
+/// Checks ranges, cuts them at the end of the transfer, and splits those that are longer than a segment. A range without a byte is
+/// where they end; if there are no bytes at all, there is no use in looking again.
 #[inline(never)]
-fn check_and_cut<R: GrantedRange>(
+pub(crate) fn check_and_cut<R: GrantedRange>(
     ranges: &mut [R],
     filled: usize,
     rest: u32,
-    limits: &Limits,
+    segment_bytes: u64,
 ) -> Result<Mapped, Errno> {
     let mut left = u64::from(rest);
     let mut used = 0;
@@ -98,7 +91,7 @@ fn check_and_cut<R: GrantedRange>(
         left -= range.bytes();
         used += 1;
     }
-    let (ranges, left_out) = split_long(ranges, used, limits.segment_bytes);
+    let (ranges, left_out) = split_long(ranges, used, segment_bytes);
     Ok(Mapped {
         ranges,
         bytes: rest - (left + left_out) as u32,
@@ -139,11 +132,11 @@ pub(crate) struct Piece<R> {
 }
 
 /// Takes as many ranges as one device request has, and cuts them at the end of a block.
-pub(crate) fn cut_piece<R: GrantedRange>(ranges: &mut [R], limits: &Limits) -> Piece<R> {
+pub(crate) fn cut_piece<R: GrantedRange>(ranges: &mut [R], limits: &TransferLimits) -> Piece<R> {
     let mut count = ranges.len().min(limits.segments);
     // The sum is that of a transfer or less, so it fits.
     let bytes = ranges[..count].iter().map(R::bytes).sum();
-    let whole = whole_blocks(bytes, limits.block_bytes);
+    let whole = whole_blocks(bytes, limits.block);
     let mut excess = bytes - whole;
     if whole == 0 {
         return Piece {
@@ -209,11 +202,13 @@ mod tests {
         bytes.iter().map(|&bytes| Range { address: 0x1000, bytes }).collect()
     }
 
-    fn cut_piece(ranges: &mut [Range], segments: usize, block_bytes: u64) -> Piece<Range> {
-        let limits = Limits {
+    fn cut_piece(ranges: &mut [Range], segments: usize, block: u64) -> Piece<Range> {
+        let limits = TransferLimits {
+            capacity: u64::MAX,
+            block,
             segments,
             segment_bytes: u64::MAX,
-            block_bytes,
+            needs_flushes: false,
         };
         super::cut_piece(ranges, &limits)
     }

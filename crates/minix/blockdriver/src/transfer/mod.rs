@@ -124,6 +124,12 @@ impl Transfer {
         matches!(self.durability, Durability::Due)
     }
 
+    /// Whether the next of it is a flush, or has to go through a bounce buffer.
+    #[inline]
+    pub(crate) const fn is_special(&self) -> bool {
+        self.is_flush_due() || self.bounce
+    }
+
     /// Whether it has to be on the medium before it is answered.
     pub(crate) const fn is_forced(&self) -> bool {
         !matches!(self.durability, Durability::NotAsked)
@@ -217,10 +223,11 @@ impl Transfer {
         }
     }
 
-    /// Whether it is [done](Progress::Done), and was not to be forced to the medium: what most transfers come to.
+    /// Whether it is [done](Progress::Done) once a device request for it has worked, and was not to be forced to the medium: what
+    /// most transfers come to.
     #[inline]
-    pub(crate) const fn is_plainly_done(&self) -> bool {
-        self.outstanding == 0
+    pub(crate) const fn ends_plainly(&self) -> bool {
+        self.outstanding <= 1
             && self.error.is_none()
             && !self.beyond
             && self.submitted == self.bytes

@@ -4,7 +4,7 @@ use minix_abi::bdev::MAX_ELEMENTS;
 use minix_abi::kernel_call::MapElement;
 use minix_abi::{Errno, Status};
 
-use crate::device::{Bounds, SECTOR_BYTES, whole_blocks};
+use crate::device::{SECTOR_BYTES, TransferLimits, whole_blocks};
 use crate::partition::table::Extent;
 
 const fn is_whole_blocks(bytes: u64, block: u64) -> bool {
@@ -95,8 +95,13 @@ pub(crate) struct Planned {
 ///
 /// The answer, where there is nothing to be done: an error, or zero bytes at and beyond the end.
 #[inline]
-pub(crate) fn plan(position: u64, demand: Demand, bounds: Bounds, extent: Option<Extent>) -> Result<Planned, Status> {
-    let Bounds { capacity, block } = bounds;
+pub(crate) fn plan(
+    position: u64,
+    demand: Demand,
+    limits: &TransferLimits,
+    extent: Option<Extent>,
+) -> Result<Planned, Status> {
+    let &TransferLimits { capacity, block, .. } = limits;
     if position >= capacity {
         return Err(Status::OK);
     }
@@ -184,7 +189,7 @@ mod tests {
         extent: Option<Extent>,
     ) -> Result<Cut, Status> {
         let demand = Demand::of(elements);
-        let Planned { first, bytes } = plan(position, demand, disk.bounds(), extent)?;
+        let Planned { first, bytes } = plan(position, demand, &TransferLimits::of(disk), extent)?;
         let left = if demand.is_more_than(bytes) {
             cut_elements(elements, bytes.into())
         } else {

@@ -149,7 +149,7 @@ fn rig() -> Rig {
     rig_of(ModelConfig::modern(), 256)
 }
 
-fn transfer(direction: Direction, first: u64, data: Data<'_, LentRange>) -> DeviceRequest<'_, LentRange> {
+fn transfer(direction: Direction, first: u64, data: Data) -> DeviceRequest {
     DeviceRequest::Transfer { direction, first, data }
 }
 
@@ -185,13 +185,15 @@ impl Rig {
     }
 
     fn read(&mut self, first: u64, ranges: &[LentRange], tag: u16) -> Result<(), Refusal> {
-        let data = Data::Granted(ranges);
-        self.disk.submit(transfer(Direction::Read, first, data), Tag(tag))
+        self.disk.list_ranges(Tag(tag), ranges, |_| {})?;
+        self.disk
+            .submit(transfer(Direction::Read, first, Data::Granted), Tag(tag))
     }
 
     fn write(&mut self, first: u64, ranges: &[LentRange], tag: u16) -> Result<(), Refusal> {
-        let data = Data::Granted(ranges);
-        self.disk.submit(transfer(Direction::Write, first, data), Tag(tag))
+        self.disk.list_ranges(Tag(tag), ranges, |_| {})?;
+        self.disk
+            .submit(transfer(Direction::Write, first, Data::Granted), Tag(tag))
     }
 
     /// Reads to the start of a bounce buffer.
@@ -208,7 +210,7 @@ impl Rig {
 
     fn poll(&mut self) -> Result<Done, Broken> {
         let mut done = Vec::new();
-        self.disk.poll(&mut |tag, result| done.push((tag.0, result)))?;
+        self.disk.poll(|tag: Tag, result| done.push((tag.0, result)))?;
         Ok(done)
     }
 

@@ -150,6 +150,7 @@ impl Bench {
     }
 
     fn answer(&mut self, id: JobId) {
+        self.scheduler.all_submitted(id);
         self.scheduler.leaves(id, &self.intake[id].transfer);
         self.intake.remove(id);
         self.scheduler.answered(&self.intake);
@@ -161,7 +162,7 @@ impl Bench {
             Direction::Write => Kind::Write,
         };
         let caller: Caller = Job::FREE.caller;
-        let Some(id) = self.intake.push(caller, kind, Job::FREE.request) else {
+        let Some(id) = self.intake.push(caller, kind, Job::FREE.minor) else {
             return;
         };
         self.intake.set_transfer(id, transfer);
@@ -317,6 +318,6 @@ proptest! {
         let scheduler = &bench.scheduler;
         prop_assert_eq!((scheduler.writes, scheduler.forced, scheduler.ready), (0, 0, 0));
         prop_assert_eq!(scheduler.single, None);
-        prop_assert!(scheduler.lines.iter().all(List::is_empty) && scheduler.regions.is_empty());
+        prop_assert!(scheduler.lines.iter().all(List::is_empty) && scheduler.regions.has_none_filed());
     }
 }
