@@ -34,7 +34,7 @@ pub use error::{InitError, IoError, SubmitError};
 pub use limits::Limits;
 pub use options::{DiskOptions, SUPPORTED_BLK, SUPPORTED_COMMON};
 pub use queue::RequestQueue;
-pub use request::{Answer, Completion, Operation, OperationKind, Rejected, Request, SectorRange};
+pub use request::{Answer, BatchStopped, Completion, Operation, OperationKind, Rejected, Request, SectorRange};
 pub use virtqueue::{Chains, DeviceFault, QueueState};
 pub use zone_table::{TrackedZone, ZoneTable};
 

@@ -20,8 +20,8 @@ use crate::transfer::Transfer;
 use crate::work::Work;
 use crate::zone_request::append_sector;
 use crate::{
-    Answer, Completion, DeviceControl, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError,
-    ZoneTable,
+    Answer, BatchStopped, Completion, DeviceControl, IoError, Limits, Operation, QueueCounters, Rejected, Request,
+    SubmitError, ZoneTable,
 };
 
 /// Header, one segment that the device reads, and the status.
@@ -29,12 +29,18 @@ const WRITE: Shape = Shape::with_readable(1, 1).expect("1 is a number for a shap
 /// Header, one segment that the device fills, and the status.
 const READ: Shape = Shape::with_writable(2, 1).expect("2 is a number for a shape");
 
+/// The device is notified of a batch after so many requests of it.
+const FIRST_OF_BATCH: u32 = 8;
+/// After those, so many more requests of a batch are shown to the device at a time.
+const NEXT_OF_BATCH: u32 = 32;
+
 /// One request queue of a block device.
 ///
 /// * `D` rings the doorbell, `B` is the type of data buffers, `K` of tokens, which can be anything;
 /// * `N` is the capacity in descriptors and in requests, a power of two.
 ///
-/// Submitting and notifying are two steps: submit any number of requests, then call [`notify`](Self::notify) once.
+/// Submitting and notifying are two steps: submit any number of requests, then call [`notify`](Self::notify) once. For a long
+/// batch, [`submit_all`](Self::submit_all) does both, and the device starts before the last request is there.
 ///
 /// Dropping a queue whose device was not reset leaks its memory and the requests still in it, because the device may
 /// be using them. [`Disk::shut_down`](crate::Disk::shut_down) is how to get everything back.
@@ -152,6 +158,37 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             buffer: request.buffer,
             token: request.token,
         })
+    }
+
+    /// Takes all of `requests`, one after the other, and notifies the device. Returns how many there were.
+    ///
+    /// The device learns of the first eight at once, and of the others 32 at a time. So it starts while the rest of the
+    /// batch is being written. A device that is told of everything at the end goes to sleep meanwhile, and waking it can take longer
+    /// than writing the whole batch. Once it is at work, it asks for no notification, so all further ones of the batch are mostly
+    /// left out. A batch of up to eight requests is published once.
+    ///
+    /// Requests [submitted](Self::submit) before are published with the first of these.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchStopped`] at the first request that is not taken. The requests before it are with the device, which is notified of them. The rest of
+    /// `requests` was not asked for: give the iterator as `&mut` to go on with it, for instance after a completion.
+    pub fn submit_all(&mut self, requests: impl IntoIterator<Item = Request<B, K>>) -> Result<u32, BatchStopped<B, K>> {
+        let mut taken = 0;
+        let mut pause = FIRST_OF_BATCH;
+        for request in requests {
+            if let Err(rejected) = self.submit(request) {
+                self.notify();
+                return Err(BatchStopped { taken, rejected });
+            }
+            taken += 1;
+            if taken == pause {
+                self.notify();
+                pause += NEXT_OF_BATCH;
+            }
+        }
+        self.notify();
+        Ok(taken)
     }
 
     /// [`submit`](Self::submit) of a request whose chain is not there yet.

@@ -317,6 +317,16 @@ pub struct Rejected<B, K> {
     pub request: Request<B, K>,
 }
 
+/// A batch that stopped at a request that was not taken.
+#[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct BatchStopped<B, K> {
+    /// How many requests of the batch were taken before. The device was notified of them.
+    pub taken: u32,
+    /// The request at which it stopped, and why.
+    pub rejected: Rejected<B, K>,
+}
+
 /// What a successful request answers besides the data in its buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

@@ -82,20 +82,24 @@ impl<B: Buffer> Ours<B> {
         }
     }
 
+    /// Submits the requests of the batch one by one.
     #[inline(always)]
-    fn submit_batch(&mut self, writes: impl Fn(usize) -> bool) {
-        let sectors = (self.workload.bytes / SECTOR_BYTES) as u64;
-        let mut sector = 0;
-        for (index, place) in self.buffers.iter_mut().enumerate() {
-            let Some(buffer) = place.take() else { missing() };
-            let request = match writes(index) {
-                true => Request::write(Sector(sector), buffer, index as u32),
-                false => Request::read(Sector(sector), buffer, index as u32),
-            };
+    fn submit_each(&mut self, writes: impl Fn(usize) -> bool) {
+        for request in requests(&mut self.buffers, &self.workload, writes) {
             if let Err(rejected) = self.disk.submit(request) {
                 stop("run", "rejected", &rejected.error);
             }
-            sector += sectors;
+        }
+    }
+
+    /// Submits the requests of the batch together.
+    #[inline(always)]
+    fn submit_all(&mut self, writes: impl Fn(usize) -> bool) {
+        if let Err(stopped) = self
+            .disk
+            .submit_all(requests(&mut self.buffers, &self.workload, writes))
+        {
+            stop("run", "rejected", &stopped.rejected.error);
         }
     }
 
@@ -141,15 +145,24 @@ impl<B: Buffer> Contender for Ours<B> {
     fn submit(&mut self) {
         // As in a program, which reads in one place and writes in another.
         match self.workload.operation {
-            Operation::Read => self.submit_batch(|_| false),
-            Operation::Write => self.submit_batch(|_| true),
-            Operation::Mixed => self.submit_batch(|index| index % 2 == 1),
+            Operation::Read => self.submit_each(|_| false),
+            Operation::Write => self.submit_each(|_| true),
+            Operation::Mixed => self.submit_each(|index| index % 2 == 1),
         }
     }
 
     #[inline(never)]
     fn publish(&mut self) {
         self.disk.notify();
+    }
+
+    #[inline(never)]
+    fn start(&mut self) {
+        match self.workload.operation {
+            Operation::Read => self.submit_all(|_| false),
+            Operation::Write => self.submit_all(|_| true),
+            Operation::Mixed => self.submit_all(|index| index % 2 == 1),
+        }
     }
 
     fn is_completed(&self) -> bool {
@@ -217,6 +230,26 @@ impl<B: Buffer> Contender for Ours<B> {
             interrupts: counters.interrupts.taken,
         }
     }
+}
+
+/// The requests of a batch, each with its buffer.
+#[inline(always)]
+fn requests<B: Buffer>(
+    buffers: &mut [Option<B>],
+    workload: &Workload,
+    writes: impl Fn(usize) -> bool,
+) -> impl Iterator<Item = Request<B, u32>> {
+    let sectors = (workload.bytes / SECTOR_BYTES) as u64;
+    let mut sector = 0;
+    buffers.iter_mut().enumerate().map(move |(index, place)| {
+        let Some(buffer) = place.take() else { missing() };
+        let first = Sector(sector);
+        sector += sectors;
+        match writes(index) {
+            true => Request::write(first, buffer, index as u32),
+            false => Request::read(first, buffer, index as u32),
+        }
+    })
 }
 
 #[cold]
