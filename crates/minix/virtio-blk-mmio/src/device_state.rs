@@ -4,7 +4,7 @@ use core::mem::{self, MaybeUninit};
 
 use minix_blockdriver::{DiskInfo, Geometry, Tag};
 use virtio_blk::{Completion, Disk, DiskCounters, DiskOptions, InitError, WriteCache};
-use virtio_core::{Dma, Features, RawSegments, Transport};
+use virtio_core::{Dma, Features, PollLimit, RawSegments, Transport};
 
 use crate::lists::{List, MAX_SEGMENTS};
 use crate::queue_plan::QueuePlan;
@@ -92,7 +92,7 @@ fn start_once<T: Transport>(
     };
     // It is stopped, which callers see to.
     let transport = transport.ok_or(InitError::NoQueue)?;
-    match Disk::start(transport, dma, options) {
+    match Disk::start(transport, dma, options, &mut PollLimit::default()) {
         Ok(disk) => {
             *state = DeviceState::Live(disk);
             Ok(())
@@ -118,7 +118,7 @@ pub(crate) fn shut_down<T: Transport>(
     let DeviceState::Live(disk) = mem::replace(state, DeviceState::Stopped(None)) else {
         return false;
     };
-    match disk.shut_down(dma, each) {
+    match disk.shut_down(dma, &mut PollLimit::default(), each) {
         Ok((transport, counters)) => {
             *counted = counters;
             *state = DeviceState::Stopped(Some(transport));
@@ -140,7 +140,8 @@ pub(crate) fn info_of<T: Transport>(disk: &Running<T>) -> DiskInfo {
         block_bytes: limits.block_bytes,
         read_only: limits.read_only,
         can_flush: limits.flush,
-        write_cache: disk.write_cache() == WriteCache::WriteBack,
+        // One that is gone does not flush either, and the next poll says so.
+        write_cache: disk.write_cache() == Ok(WriteCache::WriteBack),
         max_segments,
         // So no request is too long as a whole.
         max_segment_bytes: limits

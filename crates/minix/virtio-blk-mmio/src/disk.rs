@@ -13,7 +13,7 @@ use virtio_blk::{
     Completion, ConfigChange, DiskCounters, InitError, IoError, QueueState, Request, SubmitError, WriteCache,
     WriteCacheError,
 };
-use virtio_core::{Dma, Features, PollLimit, QueueSize, RawSegments, Transport};
+use virtio_core::{Dma, Features, InterruptSource, PollLimit, QueueSize, RawSegments, Transport};
 
 use crate::bounce::BounceBuffers;
 pub use crate::device_state::DiskMemory;
@@ -174,7 +174,7 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
         }
         self.broken = true;
         match &mut *self.state {
-            DeviceState::Stopped(Some(transport)) => transport.reset(PollLimit::default()).is_ok(),
+            DeviceState::Stopped(Some(transport)) => transport.reset(&mut PollLimit::default()).is_ok(),
             _ => false,
         }
     }
@@ -237,11 +237,11 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
             return;
         }
         match &mut *self.state {
-            DeviceState::Live(disk) => disk.dismiss_interrupt(),
+            DeviceState::Live(disk) => disk.dismiss_interrupt(InterruptSource::Line),
             DeviceState::Stopped(None) => {}
             DeviceState::Stopped(Some(transport)) => {
-                let causes = transport.interrupt_causes();
-                transport.acknowledge_interrupt(causes);
+                let causes = transport.interrupt_causes(InterruptSource::Line);
+                transport.acknowledge_interrupt(InterruptSource::Line, causes);
             }
         }
     }
@@ -301,7 +301,9 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
             done(tag, result);
         };
         let result = match self.listen {
-            _ if mem::take(&mut self.interrupted) => disk.on_interrupt(each).map(|seen| seen.config),
+            _ if mem::take(&mut self.interrupted) => {
+                disk.on_interrupt(InterruptSource::Line, each).map(|seen| seen.config)
+            }
             Listen::Interrupts => disk.drain(each).map(|_| None),
             Listen::Polled => disk.poll(each).map(|_| None),
         };
@@ -359,6 +361,7 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
         disk.set_write_cache(mode).map_err(|error| match error {
             WriteCacheError::Busy => Refusal::Full,
             WriteCacheError::Unsupported => Refusal::Unsupported,
+            WriteCacheError::Gone => Refusal::Broken,
         })?;
         self.cache = Some(mode);
         self.ask_for_info();

@@ -111,7 +111,7 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
     let mut transport = device.transport;
     // Before anything else: a device that worked for an instance which died may still write to memory, which by now is
     // that of other code.
-    transport.reset(PollLimit::default()).map_err(|error| {
+    transport.reset(&mut PollLimit::default()).map_err(|error| {
         log_line!(Error, "{error}");
         Errno::EIO
     })?;
@@ -247,7 +247,7 @@ fn ticks_per_second(ipc: &mut impl Ipc) -> u32 {
 pub unsafe fn reset_stale_device<W: Window>(ipc: &mut impl Ipc, arguments: &Arguments) {
     // SAFETY: the caller's promise is the same; what is found is gone at the end.
     if let Ok(mut device) = unsafe { windows::find::<W>(ipc, arguments.instance) } {
-        let _ = device.transport.reset(PollLimit::default());
+        let _ = device.transport.reset(&mut PollLimit::default());
         if let Ok(line) = IrqLine::attach(ipc, device.irq, NOTIFY_ID, IrqPolicy::empty()) {
             let _ = line.remove(ipc);
         }

@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use minimal_user::Failure;
 use virtio_blk::proto::Sector;
 use virtio_blk::{Disk, DiskOptions, Request};
-use virtio_core::{DeviceAddr, Dma, DmaBuffer, DmaError, DmaRegion};
+use virtio_core::{DeviceAddr, Dma, DmaBuffer, DmaError, DmaRegion, PollLimit};
 use virtio_mmio::{MmioTransport, MmioWindow};
 
 minimal_user::program!(run);
@@ -38,7 +38,7 @@ fn run() -> Result<(), Failure> {
         max_segments: 1,
         ..DiskOptions::default()
     };
-    let Ok(mut disk) = MyDisk::start(transport, &mut memory, &options) else {
+    let Ok(mut disk) = MyDisk::start(transport, &mut memory, &options, &mut PollLimit::default()) else {
         return Err(Failure::Start);
     };
 

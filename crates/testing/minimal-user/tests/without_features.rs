@@ -6,7 +6,7 @@
 use virtio_blk::proto::{BlkFeatures, Sector};
 use virtio_blk::{Answer, Disk, DiskOptions, Request, SUPPORTED_BLK, SectorRange, SubmitError};
 use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters, feature};
-use virtio_core::{Dma, DmaBuffer, Features};
+use virtio_core::{Dma, DmaBuffer, Features, PollLimit};
 use virtio_mmio::MmioTransport;
 
 type TestDisk = Disk<MmioTransport<ModelRegisters>, DmaBuffer, u32, 16>;
@@ -23,7 +23,7 @@ fn start(config: ModelConfig) -> (Model, ModelDma, TestDisk) {
     let model = Model::new(config);
     let transport = virtio_mmio::probe(model.registers()).device().unwrap();
     let mut dma = model.dma();
-    let disk = TestDisk::start(transport, &mut dma, &DiskOptions::default()).unwrap();
+    let disk = TestDisk::start(transport, &mut dma, &DiskOptions::default(), &mut PollLimit::default()).unwrap();
     (model, dma, disk)
 }
 
@@ -33,7 +33,7 @@ fn refused(disk: &mut TestDisk, request: Request<DmaBuffer, u32>) -> Option<Subm
 }
 
 fn finish(model: &Model, mut dma: ModelDma, disk: TestDisk) {
-    disk.shut_down(&mut dma, |_| {}).unwrap();
+    disk.shut_down(&mut dma, &mut PollLimit::default(), |_| {}).unwrap();
     model.assert_clean();
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use virtio_blk::proto::Sector;
 use virtio_blk::{Chains, Disk, DiskOptions, Request};
-use virtio_core::{DeviceType, DmaBuffer, DmaSegments, RawSegments, Segment};
+use virtio_core::{DeviceType, DmaBuffer, DmaSegments, PollLimit, RawSegments, Segment};
 use virtio_vhost_user::{SharedMemory, VhostUser};
 
 use crate::{Choice, Contender, MAX_DEPTH, QUEUE_SIZE, REQUEST_BYTES};
@@ -38,7 +38,7 @@ impl Ours {
             chains,
             ..DiskOptions::default()
         };
-        let started = Disk::start(transport, &mut memory, &options);
+        let started = Disk::start(transport, &mut memory, &options, &mut PollLimit::default());
         let disk = started.map_err(|failed| anyhow!("the disk does not start: {failed}"))?;
         let free: Result<_> = (0..MAX_DEPTH as u32)
             .map(|number| Ok((handle(&mut memory)?, number)))

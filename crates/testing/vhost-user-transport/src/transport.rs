@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use vhost::VringConfigData;
 use virtio_core::{
-    DeviceStatus, DeviceType, Features, Interface, InterruptCauses, QueueIndex, QueueSetup, QueueSetupError, Transport,
+    DeviceGone, DeviceStatus, DeviceType, Features, Interface, InterruptCauses, InterruptSource, QueueIndex,
+    QueueSetup, QueueSetupError, Transport, Wait,
 };
 use vmm_sys_util::errno;
 use vmm_sys_util::poll::PollContext;
@@ -193,14 +194,18 @@ impl VhostUser {
     }
 
     /// Reads `N` bytes of configuration space at `offset`. All bits are set where there is nothing.
-    fn config<const N: usize>(&self, offset: u16) -> [u8; N] {
+    fn config<const N: usize>(&self, offset: u16) -> Result<[u8; N], DeviceGone> {
         let start = usize::from(offset);
         let mut space = vec![0xFF; start + N];
-        let read = self.session().map(|session| session.read_config(&mut space));
-        match (read, space[start..].try_into()) {
-            (Some(Ok(())), Ok(bytes)) => bytes,
-            _ => [0xFF; N],
+        let session = self.session().ok_or(DeviceGone)?;
+        let read = session.read_config(&mut space);
+        if read.is_err() && session.is_over(Duration::ZERO) {
+            return Err(DeviceGone);
         }
+        Ok(match (read, space[start..].try_into()) {
+            (Ok(()), Ok(bytes)) => bytes,
+            _ => [0xFF; N],
+        })
     }
 }
 
@@ -229,14 +234,13 @@ unsafe impl Transport for VhostUser {
         Features::empty()
     }
 
-    fn status(&self) -> DeviceStatus {
+    fn status(&self) -> Result<DeviceStatus, DeviceGone> {
         match &self.link {
             Link::Up(session) if self.status != DeviceStatus::RESET && session.is_over(Duration::ZERO) => {
-                // As on a bus, where nothing answers.
-                DeviceStatus::all()
+                Err(DeviceGone)
             }
-            Link::Ending(session) if session.is_over(Duration::ZERO) => DeviceStatus::RESET,
-            _ => self.status,
+            Link::Ending(session) if session.is_over(Duration::ZERO) => Ok(DeviceStatus::RESET),
+            _ => Ok(self.status),
         }
     }
 
@@ -264,21 +268,21 @@ unsafe impl Transport for VhostUser {
         self.status = status;
     }
 
-    fn offered_features(&mut self) -> Features {
-        self.session().map_or(Features::empty(), Session::offered)
+    fn offered_features(&mut self) -> Result<Features, DeviceGone> {
+        self.session().map(Session::offered).ok_or(DeviceGone)
     }
 
     fn write_accepted_features(&mut self, accepted: Features) {
         self.accepted = accepted;
     }
 
-    fn max_queue_size(&mut self, queue: QueueIndex) -> u32 {
-        let queues = self.session().map_or(0, Session::queues);
-        if queue.0 < queues { MAX_QUEUE_SIZE } else { 0 }
+    fn max_queue_size(&mut self, queue: QueueIndex) -> Result<u32, DeviceGone> {
+        let queues = self.session().map(Session::queues).ok_or(DeviceGone)?;
+        Ok(if queue.0 < queues { MAX_QUEUE_SIZE } else { 0 })
     }
 
     unsafe fn enable_queue(&mut self, queue: QueueIndex, setup: &QueueSetup) -> Result<(), QueueSetupError> {
-        let limit = self.max_queue_size(queue);
+        let limit = self.max_queue_size(queue)?;
         if limit == 0 {
             return Err(QueueSetupError::NoSuchQueue);
         }
@@ -301,7 +305,7 @@ unsafe impl Transport for VhostUser {
         done.ok_or(QueueSetupError::NotReady)
     }
 
-    fn disable_queue(&mut self, _queue: QueueIndex) -> Result<(), QueueSetupError> {
+    fn disable_queue(&mut self, _queue: QueueIndex, _wait: &mut dyn Wait) -> Result<(), QueueSetupError> {
         // A back-end can stop a queue and still work on requests of it.
         Err(QueueSetupError::NotReady)
     }
@@ -310,7 +314,7 @@ unsafe impl Transport for VhostUser {
         Kick::new(self.queue(queue).map(|queue| Arc::clone(&queue.wires.kick)))
     }
 
-    fn interrupt_causes(&mut self) -> InterruptCauses {
+    fn interrupt_causes(&mut self, _source: InterruptSource) -> InterruptCauses {
         let mut causes = InterruptCauses::empty();
         for queue in self.queues.values() {
             if queue.wires.take_call() {
@@ -322,24 +326,25 @@ unsafe impl Transport for VhostUser {
         causes
     }
 
-    fn acknowledge_interrupt(&mut self, _causes: InterruptCauses) {
-        // Taking the call was it.
+    fn acknowledge_interrupt(&mut self, _source: InterruptSource, _causes: InterruptCauses) -> bool {
+        // Taking the call was it, and the used ring is looked at after that.
+        false
     }
 
-    fn config_generation(&self) -> Option<u32> {
-        None
+    fn config_generation(&self) -> Result<Option<u32>, DeviceGone> {
+        Ok(None)
     }
 
-    fn read_config_u8(&self, offset: u16) -> u8 {
-        u8::from_le_bytes(self.config(offset))
+    fn read_config_u8(&self, offset: u16) -> Result<u8, DeviceGone> {
+        self.config(offset).map(u8::from_le_bytes)
     }
 
-    fn read_config_u16(&self, offset: u16) -> u16 {
-        u16::from_le_bytes(self.config(offset))
+    fn read_config_u16(&self, offset: u16) -> Result<u16, DeviceGone> {
+        self.config(offset).map(u16::from_le_bytes)
     }
 
-    fn read_config_u32(&self, offset: u16) -> u32 {
-        u32::from_le_bytes(self.config(offset))
+    fn read_config_u32(&self, offset: u16) -> Result<u32, DeviceGone> {
+        self.config(offset).map(u32::from_le_bytes)
     }
 
     fn write_config_u8(&mut self, offset: u16, value: u8) {
@@ -348,7 +353,7 @@ unsafe impl Transport for VhostUser {
     }
 
     fn visit_registers(&self, visit: &mut dyn FnMut(&'static str, u64)) {
-        visit("Status", u64::from(self.status().bits()));
+        visit("Status", u64::from(self.status.bits()));
         visit("Queues", u64::from(self.session().map_or(0, Session::queues)));
         visit(
             "Offered",

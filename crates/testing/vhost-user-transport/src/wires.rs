@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use virtio_core::{QueueNotifier, fence};
+use virtio_core::{DeviceGone, QueueNotifier, fence};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 /// What a queue and its back-end wake each other by.
@@ -46,12 +46,13 @@ impl Kick {
 
 impl QueueNotifier for Kick {
     #[inline]
-    fn notify(&self, _next_available: u16) {
+    fn notify(&self, _next_available: u16) -> Result<(), DeviceGone> {
         fence::before_doorbell();
         if let Some(event) = &self.event {
             // It only fails if the counter is full, and then the back-end has been called.
             let _ = event.write(1);
         }
+        Ok(())
     }
 }
 
@@ -72,9 +73,9 @@ mod tests {
     fn a_kick_reaches_the_other_end() {
         let wires = Wires::new().unwrap();
         let kick = Kick::new(Some(Arc::clone(&wires.kick)));
-        kick.notify(1);
-        kick.notify(2);
+        kick.notify(1).unwrap();
+        kick.notify(2).unwrap();
         assert_eq!(wires.kick.read().unwrap(), 2);
-        Kick::new(None).notify(3);
+        Kick::new(None).notify(3).unwrap();
     }
 }

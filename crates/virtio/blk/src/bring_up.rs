@@ -5,8 +5,8 @@ use core::fmt;
 use virtio_blk_proto::zoned::ZonedModel;
 use virtio_blk_proto::{BlkConfig, BlkFeatures};
 use virtio_core::{
-    DeviceStatus, DeviceType, Dma, DmaError, DmaSegments, FeatureChoice, Features, Init, Interface, NotLive, PollLimit,
-    QueueIndex, QueueSize, ResetTimeout, Transport,
+    DeviceStatus, DeviceType, Dma, DmaError, DmaSegments, FeatureChoice, Features, Init, Interface, QueueIndex,
+    QueueSize, ResetError, Transport, Wait,
 };
 use virtqueue::{Chains, CreateError, DmaRing, QueueOptions, RingLayout};
 
@@ -28,7 +28,7 @@ pub struct StartError<T> {
     /// The cause.
     pub error: InitError,
     /// The transport. Its device is marked as failed, unless it is [no block device](InitError::NotBlock),
-    /// which nothing was done to, or did not finish its reset.
+    /// which nothing was done to, or did not finish its reset, or is gone.
     pub transport: T,
 }
 
@@ -57,7 +57,8 @@ pub(crate) struct QueueParts<D> {
 impl<T: Transport> DeviceControl<T> {
     /// Brings a device up: initialisation, features, configuration, one request queue.
     ///
-    /// Interrupts are suppressed at first; [`RequestQueue::drain`] asks for them.
+    /// Interrupts are suppressed at first; [`RequestQueue::drain`] asks for them. `wait` says how long to wait for a reset: one at
+    /// the beginning, another one if a later step fails.
     ///
     /// # Errors
     ///
@@ -67,9 +68,10 @@ impl<T: Transport> DeviceControl<T> {
         transport: T,
         dma: &mut impl Dma,
         options: &DiskOptions,
+        wait: &mut dyn Wait,
     ) -> Result<Halves<T, B, K, N>, StartError<T>> {
         let mut control = Self::new(transport, options);
-        match control.bring_up(dma, options, N) {
+        match control.bring_up(dma, options, N, wait) {
             Ok(parts) => {
                 let queue = RequestQueue::new(parts, &control);
                 Ok((control, queue))
@@ -91,14 +93,13 @@ impl<T: Transport> DeviceControl<T> {
         dma: &mut impl Dma,
         options: &DiskOptions,
         capacity: usize,
+        wait: &mut dyn Wait,
     ) -> Result<QueueParts<T::Notifier>, InitError> {
         let kind = self.transport.device_type();
         if kind != DeviceType::BLOCK {
             return Err(InitError::NotBlock(kind));
         }
-        let mut init = Init::begin(&mut self.transport, options.reset_limit)?
-            .acknowledge()
-            .driver();
+        let mut init = Init::begin(&mut self.transport, wait)?.acknowledge().driver()?;
         self.offered = init.offered_features();
         let offered = blk_features(self.offered);
         let choice = FeatureChoice {
@@ -124,7 +125,7 @@ impl<T: Transport> DeviceControl<T> {
             choose_zones(&config, accepted)?;
         }
 
-        let limit = init.device().max_queue_size(REQUEST_QUEUE);
+        let limit = init.device().max_queue_size(REQUEST_QUEUE)?;
         if limit == 0 {
             return Err(InitError::NoQueue);
         }
@@ -145,22 +146,26 @@ impl<T: Transport> DeviceControl<T> {
         // touches the rings as a virtqueue only. Every buffer it makes available is slot memory of its own, or belongs to
         // a request it owns until the device has returned it (`DmaSegments`); dropping the queue leaks both.
         let live = match unsafe { init.enable_queue(REQUEST_QUEUE, &ring.setup()) } {
-            Ok(()) => init
-                .finish()
-                .map_err(|NotLive { status }| InitError::NotLive { status }),
+            Ok(()) => {
+                let doorbell = init.notifier(REQUEST_QUEUE);
+                init.finish().map(|_| doorbell).map_err(InitError::from)
+            }
             Err(error) => {
                 drop(init);
-                Err(InitError::Queue(error))
+                Err(InitError::from(error))
             }
         };
-        if let Err(error) = live {
-            // Also if DRIVER_OK was not set: a device that was told addresses it did not take may think about them for longer,
-            // and the caller, who gets the transport back, can write any status to it. What is dropped with an error is leaked.
-            reset_after_trouble(&mut self.transport, options.reset_limit)?;
-            dma.release(ring.into_region());
-            dma.release(slots.into_region());
-            return Err(error);
-        }
+        let doorbell = match live {
+            Ok(doorbell) => doorbell,
+            Err(error) => {
+                // Also if DRIVER_OK was not set: a device that was told addresses it did not take may think about them for longer,
+                // and the caller, who gets the transport back, can write any status to it. What is dropped with an error is leaked.
+                let error = reset_after_trouble(&mut self.transport, wait, error)?;
+                dma.release(ring.into_region());
+                dma.release(slots.into_region());
+                return Err(error);
+            }
+        };
         info!(
             "block device live: {} sectors, features {:#x}, queue of {}",
             config.capacity.get(),
@@ -171,23 +176,33 @@ impl<T: Transport> DeviceControl<T> {
             options: queue_options,
             ring,
             slots,
-            doorbell: self.transport.notifier(REQUEST_QUEUE, self.accepted),
+            doorbell,
         })
     }
 }
 
-/// Resets a device that failed after its queue was enabled, and marks it as failed (`INIT-D-18`).
+/// Resets a device that failed with `error` after its queue was enabled, and marks it as failed (`INIT-D-18`). Returns the error
+/// that the bring-up ends with: another one if the device is gone. The memory of the queue can be released then.
 ///
 /// # Errors
 ///
 /// [`InitError::Stuck`] if the reset does not end: the memory of the queue must not be released then.
-fn reset_after_trouble<T: Transport>(transport: &mut T, limit: PollLimit) -> Result<(), InitError> {
-    let status = transport.status();
-    transport
-        .reset(limit)
-        .map_err(|ResetTimeout| InitError::Stuck { status })?;
-    transport.write_status(DeviceStatus::FAILED);
-    Ok(())
+fn reset_after_trouble<T: Transport>(
+    transport: &mut T,
+    wait: &mut dyn Wait,
+    error: InitError,
+) -> Result<InitError, InitError> {
+    let Ok(status) = transport.status() else {
+        return Ok(InitError::Gone);
+    };
+    match transport.reset(wait) {
+        Ok(()) => {
+            transport.write_status(DeviceStatus::FAILED);
+            Ok(error)
+        }
+        Err(ResetError::Gone) => Ok(InitError::Gone),
+        Err(ResetError::TimedOut) => Err(InitError::Stuck { status }),
+    }
 }
 
 /// The features to ask for, out of `offered`.

@@ -1,18 +1,18 @@
 //! The configuration and the features of a block device, read through its transport.
 
 use virtio_blk_proto::{BlkFeatures, ConfigAccess, ConfigSnapshot};
-use virtio_core::{ConfigReader, ConfigUnstable, Features, PollLimit, Transport, read_consistent};
+use virtio_core::{ConfigError, ConfigReader, Features, PollLimit, Transport, read_consistent};
 
 /// Reads every field of the configuration whose feature is in `offered`, within `limit`.
 ///
 /// # Errors
 ///
-/// [`ConfigUnstable`] if the configuration never stood still.
+/// [`ConfigError`] if the configuration never stood still, or the device is gone.
 pub(crate) fn read_config<T: Transport>(
     transport: &T,
     limit: &mut PollLimit,
     offered: BlkFeatures,
-) -> Result<ConfigSnapshot, ConfigUnstable> {
+) -> Result<ConfigSnapshot, ConfigError> {
     read_consistent(transport, limit, |reader| {
         ConfigSnapshot::read(&Fields(reader), offered)
     })

@@ -3,7 +3,10 @@
 use core::fmt;
 
 use virtio_blk_proto::{BlkConfig, BlkFeatures, ConfigSnapshot, Sector, WRITEBACK_OFFSET};
-use virtio_core::{ConfigUnstable, DeviceStatus, Features, InterruptCauses, PollLimit, ResetTimeout, Transport};
+use virtio_core::{
+    ConfigError, DeviceGone, DeviceStatus, Features, InterruptCauses, InterruptSource, PollLimit, ResetError,
+    Transport, Wait,
+};
 
 use crate::configuration::{blk_features, read_config};
 use crate::counters::InterruptCounters;
@@ -19,6 +22,27 @@ pub enum WriteCache {
     WriteBack,
 }
 
+/// The write cache was not switched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum WriteCacheError {
+    /// Requests are in flight: let them finish first (`BLK-N-14`).
+    #[error("requests are in flight")]
+    Busy,
+    /// The device has no switch.
+    #[error("the device's write cache cannot be switched")]
+    Unsupported,
+    /// There is no device any more.
+    #[error("{DeviceGone}")]
+    Gone,
+}
+
+impl From<DeviceGone> for WriteCacheError {
+    fn from(_: DeviceGone) -> Self {
+        Self::Gone
+    }
+}
+
 /// The state of a started device at one read of its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -31,20 +55,18 @@ pub enum Liveness {
     Failed,
     /// It is not live any more, as after a reset by other code. It has no requests.
     Reset,
-    /// The register reads as all ones: the device is not on the bus any more.
+    /// There is no device any more.
     Gone,
 }
 
 impl Liveness {
-    /// Whether requests make sense. Anything else calls for a [`shut_down`](crate::Disk::shut_down).
+    /// Whether requests make sense. Any other state calls for a [`shut_down`](crate::Disk::shut_down).
     pub fn is_live(self) -> bool {
         self == Self::Live
     }
 
     fn of(status: DeviceStatus) -> Self {
-        if status == DeviceStatus::all() {
-            Self::Gone
-        } else if status.contains(DeviceStatus::DEVICE_NEEDS_RESET) {
+        if status.contains(DeviceStatus::DEVICE_NEEDS_RESET) {
             Self::NeedsReset
         } else if status.contains(DeviceStatus::FAILED) {
             Self::Failed
@@ -75,7 +97,6 @@ pub struct DeviceControl<T> {
     pub(crate) accepted: Features,
     pub(crate) config: ConfigSnapshot,
     pub(crate) limits: Limits,
-    reset_limit: PollLimit,
     config_limit: PollLimit,
     interrupts: InterruptCounters,
 }
@@ -89,7 +110,6 @@ impl<T: Transport> DeviceControl<T> {
             accepted: Features::empty(),
             config: ConfigSnapshot::default(),
             limits: Limits::default(),
-            reset_limit: options.reset_limit,
             config_limit: options.config_limit,
             interrupts: InterruptCounters::default(),
         }
@@ -163,13 +183,12 @@ impl<T: Transport> DeviceControl<T> {
     /// For drivers that poll: a device that died shows nowhere in its ring. Polls find nothing, submissions are accepted, and
     /// without interrupts nothing announces it. So look now and then while requests are in flight and none comes back.
     pub fn liveness(&self) -> Liveness {
-        Liveness::of(self.transport.status())
+        self.transport.status().map_or(Liveness::Gone, Liveness::of)
     }
 
-    /// Why the device interrupted. Follow it up, then [acknowledge](Self::acknowledge_interrupt) it, then look at the
-    /// queues once more.
-    pub fn interrupt_causes(&mut self) -> InterruptCauses {
-        self.transport.interrupt_causes()
+    /// Why the device interrupted by `source`. Follow it up, then [acknowledge](Self::acknowledge_interrupt) it.
+    pub fn interrupt_causes(&mut self, source: InterruptSource) -> InterruptCauses {
+        self.transport.interrupt_causes(source)
     }
 
     /// The interrupts that were followed up by [`Disk::on_interrupt`](crate::Disk::on_interrupt) so far.
@@ -183,18 +202,20 @@ impl<T: Transport> DeviceControl<T> {
         self.interrupts.spurious += u64::from(spurious);
     }
 
-    /// Tells the device that `causes` were followed up.
-    pub fn acknowledge_interrupt(&mut self, causes: InterruptCauses) {
-        self.transport.acknowledge_interrupt(causes);
+    /// Tells the device that `causes` were followed up. Answers whether the queues and the configuration have to be looked at once
+    /// more, since a cause that came in between may be lost.
+    pub fn acknowledge_interrupt(&mut self, source: InterruptSource, causes: InterruptCauses) -> bool {
+        self.transport.acknowledge_interrupt(source, causes)
     }
 
     /// Reads the configuration again, as after a change interrupt (`BLK-D-11`, `CFG-N-03`).
     ///
     /// # Errors
     ///
-    /// [`ConfigUnstable`] if it never stood still within the [limit](DiskOptions::config_limit) chosen at start; the old
-    /// one stays in force.
-    pub fn refresh_config(&mut self) -> Result<ConfigChange, ConfigUnstable> {
+    /// [`ConfigError::Unstable`] if it never stood still within the [limit](DiskOptions::config_limit) chosen at start; the old
+    /// one stays in force. [`ConfigError::Gone`] if there is no device any more: tell every queue by
+    /// [`RequestQueue::device_gone`](crate::RequestQueue::device_gone).
+    pub fn refresh_config(&mut self) -> Result<ConfigChange, ConfigError> {
         self.refresh_within(&mut self.config_limit.clone())
     }
 
@@ -204,9 +225,10 @@ impl<T: Transport> DeviceControl<T> {
     }
 
     /// [`refresh_config`](Self::refresh_config) out of a limit that others use, too.
-    pub(crate) fn refresh_within(&mut self, limit: &mut PollLimit) -> Result<ConfigChange, ConfigUnstable> {
+    pub(crate) fn refresh_within(&mut self, limit: &mut PollLimit) -> Result<ConfigChange, ConfigError> {
         let offered = blk_features(self.offered);
         let config = read_config(&self.transport, limit, offered)?;
+        let needs_reset = self.transport.status()?.contains(DeviceStatus::DEVICE_NEEDS_RESET);
         let before = self.limits.capacity;
         let told = BlkConfig::read(&config, offered);
         let mut limits = Limits::new(&told, offered, blk_features(self.accepted), self.limits.max_segments);
@@ -218,7 +240,7 @@ impl<T: Transport> DeviceControl<T> {
         Ok(ConfigChange {
             limits,
             resized_from: (before != limits.capacity).then_some(before),
-            needs_reset: self.transport.status().contains(DeviceStatus::DEVICE_NEEDS_RESET),
+            needs_reset,
         })
     }
 
@@ -226,41 +248,53 @@ impl<T: Transport> DeviceControl<T> {
     ///
     /// If neither flush nor a switch was accepted, the device is taken as write-through (`BLK-D-02`), if flush alone
     /// was, as write-back (`BLK-D-03`).
-    pub fn write_cache(&self) -> WriteCache {
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceGone`], seen by a device with a switch only.
+    pub fn write_cache(&self) -> Result<WriteCache, DeviceGone> {
         let accepted = blk_features(self.accepted);
         let write_back = if accepted.contains(BlkFeatures::CONFIG_WCE) {
-            self.transport.read_config_u8(WRITEBACK_OFFSET) != 0
+            self.transport.read_config_u8(WRITEBACK_OFFSET)? != 0
         } else {
             accepted.contains(BlkFeatures::FLUSH)
         };
-        if write_back {
+        Ok(if write_back {
             WriteCache::WriteBack
         } else {
             WriteCache::WriteThrough
-        }
+        })
     }
 
-    /// Switches the write cache; whether the device has the switch.
+    /// Switches the write cache.
     ///
     /// Only while no write is in flight, or its durability is undefined (`BLK-N-14`); and after switching to
     /// write-through, a flush is due before earlier writes count as durable (`BLK-D-23`).
     /// [`Disk::set_write_cache`](crate::Disk::set_write_cache) looks after the first.
-    pub fn set_write_cache(&mut self, mode: WriteCache) -> bool {
-        let switchable = blk_features(self.accepted).contains(BlkFeatures::CONFIG_WCE);
-        if switchable {
-            let value = u8::from(mode == WriteCache::WriteBack);
-            self.transport.write_config_u8(WRITEBACK_OFFSET, value);
-        }
-        switchable
-    }
-
-    /// Resets the device. It uses no memory and answers no request afterwards.
     ///
     /// # Errors
     ///
-    /// [`ResetTimeout`] if it does not say so within the poll limit chosen at start.
-    pub fn reset(&mut self) -> Result<(), ResetTimeout> {
-        self.transport.reset(self.reset_limit)
+    /// [`WriteCacheError::Unsupported`] or [`WriteCacheError::Gone`].
+    pub fn set_write_cache(&mut self, mode: WriteCache) -> Result<(), WriteCacheError> {
+        if !blk_features(self.accepted).contains(BlkFeatures::CONFIG_WCE) {
+            return Err(WriteCacheError::Unsupported);
+        }
+        let value = u8::from(mode == WriteCache::WriteBack);
+        self.transport.write_config_u8(WRITEBACK_OFFSET, value);
+        // A store to nothing looks like any other.
+        self.transport.status()?;
+        Ok(())
+    }
+
+    /// Resets the device and waits for that; between two looks at the status it asks `wait`. The device uses no memory and answers
+    /// no request afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`ResetError::TimedOut`] if `wait` gave up: the device may still be using memory. [`ResetError::Gone`] if there is no
+    /// device any more: it uses no memory either.
+    pub fn reset(&mut self, wait: &mut dyn Wait) -> Result<(), ResetError> {
+        self.transport.reset(wait)
     }
 
     /// The transport back, for starting the device again. It is not reset by this.

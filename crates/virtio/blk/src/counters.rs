@@ -3,6 +3,7 @@
 use core::fmt;
 
 use virtio_blk_proto::SECTOR_BYTES;
+use virtqueue::DeviceFault;
 
 use crate::OperationKind;
 use crate::transfer::Transfer;
@@ -92,6 +93,12 @@ impl QueueCounters {
         let kind = kind as usize;
         self.operations[kind] += operations;
         self.bytes[kind] = self.bytes[kind].wrapping_add(sectors * SECTOR_BYTES);
+    }
+
+    /// Counts a fault of the ring. It keeps being answered; it happened once. The end of a device breaks no rule.
+    #[cold]
+    pub(crate) fn fault(&mut self, fault: DeviceFault) {
+        self.faults = u64::from(fault != DeviceFault::Gone);
     }
 
     pub(crate) fn completed(&mut self, kind: OperationKind, bytes: u64, failed: bool) {

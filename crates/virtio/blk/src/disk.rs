@@ -3,12 +3,15 @@
 use core::fmt;
 
 use virtio_blk_proto::BlkConfig;
-use virtio_core::{ConfigUnstable, Dma, DmaSegments, Features, InterruptCauses, PollLimit, ResetTimeout, Transport};
+use virtio_core::{
+    ConfigError, DeviceGone, Dma, DmaSegments, Features, InterruptCauses, InterruptSource, PollLimit, ResetError,
+    Transport, Wait,
+};
 use virtqueue::DeviceFault;
 
 use crate::{
     BatchStopped, Completion, ConfigChange, DeviceControl, DiskCounters, DiskOptions, Dump, Halves, Limits, Liveness,
-    Rejected, Request, RequestQueue, StartError, WriteCache, ZoneTable,
+    Rejected, Request, RequestQueue, StartError, WriteCache, WriteCacheError, ZoneTable,
 };
 
 /// A live block device with one request queue.
@@ -38,27 +41,20 @@ pub struct Interrupt {
     pub config_due: bool,
 }
 
-/// The write cache was not switched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum WriteCacheError {
-    /// Requests are in flight: let them finish first (`BLK-N-14`).
-    #[error("requests are in flight")]
-    Busy,
-    /// The device has no switch.
-    #[error("the device's write cache cannot be switched")]
-    Unsupported,
-}
-
 impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     /// Brings a device up; see [`DeviceControl::start`].
     ///
     /// # Errors
     ///
     /// See [`StartError`].
-    pub fn start(transport: T, dma: &mut impl Dma, options: &DiskOptions) -> Result<Self, StartError<T>> {
+    pub fn start(
+        transport: T,
+        dma: &mut impl Dma,
+        options: &DiskOptions,
+        wait: &mut dyn Wait,
+    ) -> Result<Self, StartError<T>> {
         let mut control = DeviceControl::new(transport, options);
-        match control.bring_up(dma, options, N) {
+        match control.bring_up(dma, options, N, wait) {
             Ok(parts) => Ok(Self {
                 queue: RequestQueue::new(parts, &control),
                 control,
@@ -165,18 +161,22 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
         self.queue.suppress_interrupts();
     }
 
-    /// Follows an interrupt up: completions, configuration changes, acknowledgement.
+    /// Follows an interrupt by `source` up: completions, configuration changes, acknowledgement.
     ///
     /// The device is acknowledged after configuration and rings were looked at, as the specification wants it
-    /// (`MMIO-D-31`), and then they are looked at once more, because a change or a completion may have come in between
-    /// and will not interrupt again (`MMIO-N-12`). All of it reads a bounded number of registers:
+    /// (`MMIO-D-31`). Where a change or a completion may have come in between, which will not interrupt again, they are looked at
+    /// once more then (`MMIO-N-12`); a vector needs neither. All of it reads a bounded number of registers:
     /// [`DiskOptions::config_limit`] for the configuration, and one or two besides. An interrupt without a cause is counted and harmless (`RING-D-16`).
     ///
     /// # Errors
     ///
     /// Those of [`RequestQueue::poll`]; the interrupt is acknowledged all the same.
-    pub fn on_interrupt(&mut self, mut each: impl FnMut(Completion<B, K>)) -> Result<Interrupt, DeviceFault> {
-        let causes = self.control.interrupt_causes();
+    pub fn on_interrupt(
+        &mut self,
+        source: InterruptSource,
+        mut each: impl FnMut(Completion<B, K>),
+    ) -> Result<Interrupt, DeviceFault> {
+        let causes = self.control.interrupt_causes(source);
         let config_changed = causes.contains(InterruptCauses::CONFIG_CHANGE);
         // One limit for both looks.
         let mut limit = self.control.config_limit();
@@ -187,25 +187,26 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
             self.pick_up_config(&mut seen.config, &mut limit);
         }
         let mut drained = self.queue.drain(&mut each);
-        self.control.acknowledge_interrupt(causes);
-        if config_changed {
-            self.pick_up_config(&mut seen.config, &mut limit);
+        if self.control.acknowledge_interrupt(source, causes) {
+            if config_changed {
+                self.pick_up_config(&mut seen.config, &mut limit);
+            }
+            if let Ok(first) = drained {
+                drained = self.queue.drain(&mut each).map(|second| first.wrapping_add(second));
+            }
         }
         seen.config_due = self.config_due;
-        if let Ok(first) = drained {
-            drained = self.queue.drain(&mut each).map(|second| first.wrapping_add(second));
-        }
         seen.completions = *drained.as_ref().unwrap_or(&0);
         let idle = drained.is_ok() && self.queue.returned() == returned;
         self.control.count_interrupt(idle && !config_changed);
         drained.map(|_| seen)
     }
 
-    /// Acknowledges an interrupt and follows nothing of it up: for a device that is to be reset. Its finished requests come
-    /// back from [`shut_down`](Self::shut_down).
-    pub fn dismiss_interrupt(&mut self) {
-        let causes = self.control.interrupt_causes();
-        self.control.acknowledge_interrupt(causes);
+    /// Acknowledges an interrupt by `source` and follows nothing of it up: for a device that is to be reset. Its finished requests
+    /// come back from [`shut_down`](Self::shut_down).
+    pub fn dismiss_interrupt(&mut self, source: InterruptSource) {
+        let causes = self.control.interrupt_causes(source);
+        self.control.acknowledge_interrupt(source, causes);
     }
 
     /// Reads the configuration again and puts it into force: how a driver that only polls sees a resize, or a device
@@ -216,15 +217,20 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     ///
     /// # Errors
     ///
-    /// [`ConfigUnstable`] if the configuration never stood still within the [limit](DiskOptions::config_limit) chosen at start;
-    /// the former limits stay in force.
-    pub fn refresh_config(&mut self) -> Result<ConfigChange, ConfigUnstable> {
+    /// [`ConfigError::Unstable`] if the configuration never stood still within the [limit](DiskOptions::config_limit) chosen at
+    /// start; the former limits stay in force. [`ConfigError::Gone`] if there is no device any more; polls say so from now on.
+    pub fn refresh_config(&mut self) -> Result<ConfigChange, ConfigError> {
         self.refresh_within(&mut self.control.config_limit())
     }
 
-    fn refresh_within(&mut self, limit: &mut PollLimit) -> Result<ConfigChange, ConfigUnstable> {
+    fn refresh_within(&mut self, limit: &mut PollLimit) -> Result<ConfigChange, ConfigError> {
         self.config_due = true;
-        let change = self.control.refresh_within(limit)?;
+        let refreshed = self.control.refresh_within(limit);
+        if let Err(ConfigError::Gone) = refreshed {
+            self.config_due = false;
+            self.queue.device_gone();
+        }
+        let change = refreshed?;
         self.config_due = false;
         self.queue.set_limits(change.limits);
         Ok(change)
@@ -245,7 +251,11 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     }
 
     /// Whether there is a volatile write cache; see [`DeviceControl::write_cache`].
-    pub fn write_cache(&self) -> WriteCache {
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceGone`] if there is no device any more.
+    pub fn write_cache(&self) -> Result<WriteCache, DeviceGone> {
         self.control.write_cache()
     }
 
@@ -260,11 +270,11 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
         if self.queue.in_flight() > 0 {
             return Err(WriteCacheError::Busy);
         }
-        if self.control.set_write_cache(mode) {
-            Ok(())
-        } else {
-            Err(WriteCacheError::Unsupported)
+        let switched = self.control.set_write_cache(mode);
+        if let Err(WriteCacheError::Gone) = switched {
+            self.queue.device_gone();
         }
+        switched
     }
 
     /// Whether the device is still alive, by one register read; see [`DeviceControl::liveness`].
@@ -288,11 +298,15 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     /// Every token comes back exactly once, here or by completion. First come the requests that the device had
     /// finished before the reset, with their results; then the others as [aborted](crate::IoError::Aborted), in the order in
     /// which they were submitted. [`Completion::into_request`] makes the same request again. Returns the transport, on which the device
-    /// can be started again, and the counters. `dma` is the platform that the memory came from.
+    /// can be started again, and the counters. `dma` is the platform that the memory came from; `wait` is asked between two looks
+    /// at the status.
+    ///
+    /// A device that is gone uses no memory either, so the answer is the same. A start on its transport says
+    /// [`InitError::Gone`](crate::InitError::Gone).
     ///
     /// # Errors
     ///
-    /// [`ResetTimeout`] with the disk, if the device does not finish its reset: it may still be using the memory.
+    /// [`ResetError::TimedOut`] with the disk, if `wait` gave up: the device may still be using the memory. Try again later.
     #[expect(
         clippy::result_large_err,
         reason = "the disk must not be lost, and there is no heap to box it on"
@@ -300,12 +314,14 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     pub fn shut_down(
         mut self,
         dma: &mut impl Dma,
+        wait: &mut dyn Wait,
         each: impl FnMut(Completion<B, K>),
-    ) -> Result<(T, DiskCounters), (ResetTimeout, Self)> {
-        if let Err(timeout) = self.control.reset() {
-            return Err((timeout, self));
+    ) -> Result<(T, DiskCounters), (ResetError, Self)> {
+        match self.control.reset(wait) {
+            Ok(()) | Err(ResetError::Gone) => {}
+            Err(ResetError::TimedOut) => return Err((ResetError::TimedOut, self)),
         }
-        // SAFETY: the device this queue was started on has just reported that it is reset.
+        // SAFETY: the device this queue was started on has just reported that it is reset, or its transport that it is gone.
         let queue = unsafe { self.queue.abort(dma, each) };
         let interrupts = self.control.interrupt_counters();
         Ok((self.control.into_transport(), DiskCounters { queue, interrupts }))

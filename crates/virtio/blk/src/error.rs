@@ -2,7 +2,9 @@
 
 use virtio_blk_proto::zoned::{ZoneRequestError, ZonedModel};
 use virtio_blk_proto::{Sector, StatusError};
-use virtio_core::{ConfigUnstable, DeviceStatus, DeviceType, DmaError, HandshakeError, QueueSetupError};
+use virtio_core::{
+    ConfigError, DeviceGone, DeviceStatus, DeviceType, DmaError, HandshakeError, NotLive, QueueSetupError,
+};
 use virtqueue::{CreateError, DeviceFault};
 
 /// Why a device could not be brought up. It uses no memory of this attempt, and was marked as failed, except where a
@@ -14,13 +16,16 @@ pub enum InitError {
     /// Not a block device. Nothing was done to it.
     #[error("device type {0} is not a block device")]
     NotBlock(DeviceType),
-    /// The common initialisation failed. After [`HandshakeError::ResetTimeout`] the device is not marked as failed, and
+    /// There is no device any more, at whatever step that was seen. It uses no memory.
+    #[error("{DeviceGone}")]
+    Gone,
+    /// The common initialisation failed. After [`HandshakeError::ResetTimedOut`] the device is not marked as failed, and
     /// may still be using the memory of an earlier driver.
     #[error(transparent)]
-    Handshake(#[from] HandshakeError),
+    Handshake(HandshakeError),
     /// The configuration never stood still.
-    #[error(transparent)]
-    ConfigUnstable(#[from] ConfigUnstable),
+    #[error("{}", ConfigError::Unstable)]
+    ConfigUnstable,
     /// The capacity cannot be expressed in bytes: the device or its configuration makes no sense.
     #[error("a capacity of {sectors} sectors makes no sense")]
     BadCapacity {
@@ -57,7 +62,7 @@ pub enum InitError {
     Ring(#[from] CreateError),
     /// The device did not take the queue. It was reset before the memory was released.
     #[error(transparent)]
-    Queue(#[from] QueueSetupError),
+    Queue(QueueSetupError),
     /// The device did not go live: it asked for a reset, failed, or took DRIVER_OK back when that was set. It was reset
     /// before the memory was released. One that does it again and again is beyond help.
     #[error("the device did not go live (status {:#x})", status.bits())]
@@ -72,6 +77,48 @@ pub enum InitError {
         /// The status before the reset.
         status: DeviceStatus,
     },
+}
+
+impl From<DeviceGone> for InitError {
+    fn from(_: DeviceGone) -> Self {
+        Self::Gone
+    }
+}
+
+impl From<HandshakeError> for InitError {
+    fn from(error: HandshakeError) -> Self {
+        match error {
+            HandshakeError::Gone => Self::Gone,
+            error => Self::Handshake(error),
+        }
+    }
+}
+
+impl From<ConfigError> for InitError {
+    fn from(error: ConfigError) -> Self {
+        match error {
+            ConfigError::Unstable => Self::ConfigUnstable,
+            ConfigError::Gone => Self::Gone,
+        }
+    }
+}
+
+impl From<QueueSetupError> for InitError {
+    fn from(error: QueueSetupError) -> Self {
+        match error {
+            QueueSetupError::Gone => Self::Gone,
+            error => Self::Queue(error),
+        }
+    }
+}
+
+impl From<NotLive> for InitError {
+    fn from(error: NotLive) -> Self {
+        match error {
+            NotLive::Status(status) => Self::NotLive { status },
+            NotLive::Gone => Self::Gone,
+        }
+    }
 }
 
 /// Why a request was not taken. Nothing of it has reached the device, and it comes back whole.
@@ -116,7 +163,7 @@ pub enum SubmitError {
     /// It breaks a rule for zones.
     #[error(transparent)]
     Zone(#[from] ZoneRequestError),
-    /// The device broke the rules: shut it down and start it again.
+    /// The device broke the rules: shut it down and start it again. Or it is [gone](DeviceFault::Gone): shut it down.
     #[error("the device needs a reset: {0}")]
     Broken(DeviceFault),
 }

@@ -26,9 +26,9 @@ mod zone_request;
 mod zone_table;
 
 pub use bring_up::{DeviceQueue, Halves, StartError};
-pub use control::{ConfigChange, DeviceControl, Liveness, WriteCache};
+pub use control::{ConfigChange, DeviceControl, Liveness, WriteCache, WriteCacheError};
 pub use counters::{DiskCounters, InterruptCounters, OperationCounters, QueueCounters};
-pub use disk::{Disk, Interrupt, WriteCacheError};
+pub use disk::{Disk, Interrupt};
 pub use dump::Dump;
 pub use error::{InitError, IoError, SubmitError};
 pub use limits::Limits;

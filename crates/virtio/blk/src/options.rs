@@ -56,8 +56,6 @@ pub struct DiskOptions {
     pub max_segments: u16,
     /// Where the chains of requests are written, if INDIRECT_DESC is among the features. By default that is decided for each.
     pub chains: Chains,
-    /// How often to read the status while waiting for the end of a reset.
-    pub reset_limit: PollLimit,
     /// How many registers to read until the configuration has stood still: in all of one interrupt, in one
     /// [`refresh_config`](crate::Disk::refresh_config), and at start. One look at an unchanging configuration takes up to 30,
     /// twice that on a legacy interface.
@@ -71,7 +69,6 @@ impl Default for DiskOptions {
             max_queue_size: QueueSize::MAX,
             max_segments: 32,
             chains: Chains::PerRequest,
-            reset_limit: PollLimit::default(),
             config_limit: PollLimit(1000),
         }
     }

@@ -342,16 +342,29 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     }
 
     /// Publishes the submitted requests, and rings the doorbell if the device needs a notification. Returns whether it rang.
+    ///
+    /// A doorbell that finds no device any more does not ring. The next [`poll`](Self::poll) says so.
     #[inline]
     pub fn notify(&mut self) -> bool {
         match self.ring.publish() {
             Notification::Needed { next_available } => {
+                if self.doorbell.notify(next_available).is_err() {
+                    self.device_gone();
+                    return false;
+                }
                 self.counters.notifies += 1;
-                self.doorbell.notify(next_available);
                 true
             }
             Notification::NotNeeded => false,
         }
+    }
+
+    /// Stops the queue, since there is no device any more: for a queue that was [separated](crate::Disk::into_parts) from its
+    /// device, whose other half has learned of it. Requests that the device had finished are still handed over, no new ones are
+    /// taken, and [`abort`](Self::abort) gives the others back.
+    #[cold]
+    pub fn device_gone(&mut self) {
+        self.ring.device_gone();
     }
 
     /// Hands every finished request to `each`. Returns how many there were.
@@ -361,8 +374,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     ///
     /// # Errors
     ///
-    /// [`DeviceFault`] if the device broke the rules of the ring, now or earlier. No request is lost: shut the device
-    /// down to get them back.
+    /// [`DeviceFault`] if the device broke the rules of the ring, now or earlier, or is gone and all that it had finished was
+    /// handed over. No request is lost: shut the device down to get them back.
     #[inline]
     pub fn poll(&mut self, mut each: impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
         self.poll_each(&mut each)
@@ -430,8 +443,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let mut transfers = Tally::default();
         let others = self.take_announced(&mut transfers, each);
         self.counters.transferred(&transfers);
-        // The ring keeps answering a fault; it happened once.
-        let others = others.inspect_err(|_| self.counters.faults = 1)?;
+        let others = others.inspect_err(|fault| self.counters.fault(*fault))?;
         Ok(transfers.count() + others)
     }
 
@@ -449,7 +461,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             Ok(())
         };
         let taken = take_all();
-        taken.inspect_err(|_| self.counters.faults = 1)?;
+        taken.inspect_err(|fault| self.counters.fault(*fault))?;
         Ok(count)
     }
 
@@ -607,7 +619,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     ///
     /// # Safety
     ///
-    /// The device this queue was started on has [finished a reset](crate::DeviceControl::reset) since.
+    /// The device this queue was started on has [finished a reset](crate::DeviceControl::reset) since, or is
+    /// [gone](virtio_core::ResetError::Gone).
     pub unsafe fn abort(mut self, dma: &mut impl Dma, mut each: impl FnMut(Completion<B, K>)) -> QueueCounters {
         // After a lie nothing more of the ring is believed; it has been counted, and the rest is aborted.
         let _ = self.take_each(&mut each);

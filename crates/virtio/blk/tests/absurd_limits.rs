@@ -9,6 +9,7 @@ use virtio_blk::proto::zoned::{ZoneId, ZonedConfig};
 use virtio_blk::proto::{RangeLimits, Sector, ZeroesLimits};
 use virtio_blk::{DiskOptions, Limits, Request, SectorRange};
 use virtio_blk_model::{Model, ModelConfig, ModelDma};
+use virtio_core::PollLimit;
 
 /// Numbers at the edges of something.
 fn odd_u32() -> impl Strategy<Value = u32> {
@@ -131,7 +132,7 @@ proptest! {
         let model = Model::new(config);
         let mut dma = model.dma();
         let transport = virtio_mmio::probe(Hooked::new(model.registers())).device().unwrap();
-        let disk = TestDisk::<16>::start(transport, &mut dma, &DiskOptions::default()).unwrap();
+        let disk = TestDisk::<16>::start(transport, &mut dma, &DiskOptions::default(), &mut PollLimit::default()).unwrap();
         let (mut device, mut queue) = disk.into_parts();
         let (mut taken, mut returned) = (0, 0);
         for (n, (kind, first, sectors, lengths)) in steps.into_iter().enumerate() {
@@ -150,7 +151,7 @@ proptest! {
                 });
             }
         }
-        device.reset().unwrap();
+        device.reset(&mut PollLimit::default()).unwrap();
         let mut aborted = Vec::new();
         // SAFETY: the device of this queue has just been reset.
         unsafe { queue.abort(&mut dma, |completion| aborted.push(completion.buffer)) };

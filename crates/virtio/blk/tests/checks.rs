@@ -8,7 +8,7 @@ use common::{Rig, TestRequest, every_ring, pattern, range};
 use virtio_blk::proto::Sector;
 use virtio_blk::{Disk, DiskOptions, Request, SubmitError};
 use virtio_blk_model::{Limits, Model, ModelConfig, feature};
-use virtio_core::{DeviceAddr, Features, RawSegments, Segment};
+use virtio_core::{DeviceAddr, Features, PollLimit, RawSegments, Segment};
 
 const OUTSIDE: SubmitError = SubmitError::OutOfRange { capacity: Sector(1000) };
 const OFF_BLOCK: SubmitError = SubmitError::Misaligned { block_bytes: 512 };
@@ -218,8 +218,13 @@ fn a_segment_around_the_end_of_the_address_space_is_refused() {
     let model = Model::new(small(ModelConfig::modern()));
     let transport = virtio_mmio::probe(model.registers()).device().unwrap();
     let mut dma = model.dma();
-    let mut disk =
-        Disk::<_, RawSegments<Vec<Segment>>, u8, 16>::start(transport, &mut dma, &DiskOptions::default()).unwrap();
+    let mut disk = Disk::<_, RawSegments<Vec<Segment>>, u8, 16>::start(
+        transport,
+        &mut dma,
+        &DiskOptions::default(),
+        &mut PollLimit::default(),
+    )
+    .unwrap();
     for segments in [
         vec![Segment::new(DeviceAddr(u64::MAX), 512)],
         vec![Segment::new(DeviceAddr(u64::MAX - 510), 512)],
@@ -243,7 +248,8 @@ fn a_segment_around_the_end_of_the_address_space_is_refused() {
     assert_eq!(rejected.error, OUTSIDE);
     assert!(!disk.notify());
     assert_eq!(disk.counters().queue.device_requests, 0);
-    disk.shut_down(&mut dma, |_| unreachable!()).unwrap();
+    disk.shut_down(&mut dma, &mut PollLimit::default(), |_| unreachable!())
+        .unwrap();
     assert_eq!((model.allocations(), model.counters().chains), (0, 0));
     model.assert_clean();
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::{Rig, every_ring, narrow, pattern, range, register};
 use virtio_blk::{Answer, OperationKind, Request};
 use virtio_blk_model::{Limits, ModelConfig, Notifications, Service, feature};
+use virtio_core::InterruptSource;
 
 #[test]
 fn a_driver_that_polls_is_not_interrupted() {
@@ -114,7 +115,7 @@ fn the_acknowledge_follows_the_completions() {
         });
         let mut completions = Vec::new();
         rig.disk
-            .on_interrupt(|completion| {
+            .on_interrupt(InterruptSource::Line, |completion| {
                 taken.fetch_add(1, Ordering::SeqCst);
                 completions.push(completion);
             })

@@ -9,7 +9,7 @@ use common::{Access, Rig, every_ring, narrow, pattern, range, register};
 use virtio_blk::proto::Sector;
 use virtio_blk::{DiskOptions, IoError, Request, SubmitError};
 use virtio_blk_model::{Limits, ModelConfig};
-use virtio_core::{ConfigUnstable, DeviceStatus};
+use virtio_core::{ConfigError, DeviceStatus};
 use virtio_mmio::RegisterAccess;
 
 #[test]
@@ -162,7 +162,7 @@ fn an_unreadable_configuration_leaves_the_old_one_in_force() {
     let (seen, _) = rig.interrupt().unwrap();
     assert_eq!((seen.config, seen.config_due), (None, true));
     assert_eq!(*rig.disk.limits(), before);
-    assert_eq!(rig.disk.refresh_config(), Err(ConfigUnstable));
+    assert_eq!(rig.disk.refresh_config(), Err(ConfigError::Unstable));
     assert_eq!(*rig.disk.limits(), before);
     // Once it stands still, the next interrupt of any cause brings it.
     rig.registers.unhook();
@@ -257,7 +257,7 @@ fn a_restless_configuration_costs_a_bounded_number_of_reads() {
     // Besides: why it interrupted.
     let taken = reads.swap(0, Ordering::Relaxed);
     assert!(taken <= 1001, "{taken} register reads in one interrupt");
-    assert_eq!(rig.disk.refresh_config(), Err(ConfigUnstable));
+    assert_eq!(rig.disk.refresh_config(), Err(ConfigError::Unstable));
     let taken = reads.load(Ordering::Relaxed);
     assert!(taken <= 1000, "{taken} register reads in one look");
     rig.registers.unhook();

@@ -8,7 +8,7 @@ use virtio_blk::proto::StatusError;
 use virtio_blk::{Answer, DeviceFault, DiskOptions, IoError, OperationKind, Request, SubmitError};
 use virtio_blk_model::faults::{FaultKind, FaultScript, NoFaults};
 use virtio_blk_model::{CompletionOrder, ModelConfig, feature};
-use virtio_core::{DeviceStatus, Features};
+use virtio_core::{DeviceStatus, Features, InterruptSource};
 
 /// Shuts down, starts again, and shows that the disk works. Returns what was aborted. `lied`: the device has returned
 /// other requests than it has served.
@@ -413,7 +413,7 @@ proptest! {
             // Completions that come before a fault in the same call count as well.
             let mut completions = Vec::new();
             let end = if n % 2 == 0 {
-                rig.disk.on_interrupt(|completion| completions.push(completion)).map(|_| ())
+                rig.disk.on_interrupt(InterruptSource::Line, |completion| completions.push(completion)).map(|_| ())
             } else {
                 rig.disk.poll(|completion| completions.push(completion)).map(|_| ())
             };

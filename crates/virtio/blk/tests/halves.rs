@@ -7,19 +7,26 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Hooked, Scatter, TestDisk, TestTransport, every_ring, options, pattern, range};
+use common::{Hooked, Scatter, TestDisk, TestTransport, every_ring, pattern, range};
 use virtio_blk::proto::Sector;
 use virtio_blk::{Completion, DeviceControl, DeviceQueue, DiskOptions, IoError, Limits, Request, SubmitError};
 use virtio_blk_model::{Limits as RangeLimits, Model, ModelConfig, ModelDma, feature};
-use virtio_core::{InterruptCauses, PollLimit};
+use virtio_core::{InterruptCauses, InterruptSource, PollLimit};
+
+const LINE: InterruptSource = InterruptSource::Line;
 
 type TestQueue<const N: usize> = DeviceQueue<TestTransport, Scatter, u32, N>;
 
 fn halves<const N: usize>(model: &Model) -> (DeviceControl<TestTransport>, TestQueue<N>) {
     let transport = virtio_mmio::probe(Hooked::new(model.registers())).device().unwrap();
-    TestDisk::<N>::start(transport, &mut model.dma(), &DiskOptions::default())
-        .unwrap()
-        .into_parts()
+    TestDisk::<N>::start(
+        transport,
+        &mut model.dma(),
+        &DiskOptions::default(),
+        &mut PollLimit::default(),
+    )
+    .unwrap()
+    .into_parts()
 }
 
 /// Resets the device and takes the queue apart. Returns who was aborted.
@@ -29,7 +36,7 @@ fn shut_down<const N: usize>(
     queue: TestQueue<N>,
 ) -> Vec<Completion<Scatter, u32>> {
     let mut aborted = Vec::new();
-    device.reset().unwrap();
+    device.reset(&mut PollLimit::default()).unwrap();
     // SAFETY: the device this queue came with has just been reset, and the memory is the model's.
     unsafe { queue.abort(&mut model.dma(), |completion| aborted.push(completion)) };
     aborted
@@ -85,7 +92,7 @@ fn the_halves_do_what_the_whole_does() {
         assert_eq!(queue.in_flight(), 2);
         assert!(queue.notify());
         model.process(usize::MAX);
-        let causes = device.interrupt_causes();
+        let causes = device.interrupt_causes(LINE);
         assert_eq!(causes, InterruptCauses::USED_BUFFER);
         let mut tokens = Vec::new();
         let count = queue.drain(|completion| {
@@ -94,7 +101,7 @@ fn the_halves_do_what_the_whole_does() {
             release(&mut dma, completion.buffer);
         });
         assert_eq!((count, &tokens[..]), (Ok(2), &[1, 2][..]));
-        device.acknowledge_interrupt(causes);
+        device.acknowledge_interrupt(LINE, causes);
         assert!(!model.interrupt_line());
         assert_eq!(model.read_disk(4, 2), pattern(1, 1024));
 
@@ -107,10 +114,10 @@ fn the_halves_do_what_the_whole_does() {
         assert_eq!(queue.poll(|completion| assert_eq!(completion.token, 3)), Ok(1));
 
         model.resize(8);
-        assert_eq!(device.interrupt_causes(), InterruptCauses::CONFIG_CHANGE);
+        assert_eq!(device.interrupt_causes(LINE), InterruptCauses::CONFIG_CHANGE);
         let change = device.refresh_config().unwrap();
         queue.set_limits(change.limits);
-        device.acknowledge_interrupt(InterruptCauses::CONFIG_CHANGE);
+        device.acknowledge_interrupt(LINE, InterruptCauses::CONFIG_CHANGE);
         let rejected = queue.submit(Request::write_zeroes(range(8, 1), false, 4)).unwrap_err();
         assert_eq!(rejected.error, SubmitError::OutOfRange { capacity: Sector(8) });
 
@@ -210,8 +217,8 @@ fn queue_control_half_and_device_on_a_thread_each() {
             scope.spawn(|| {
                 while !over.load(Ordering::Acquire) {
                     if model.interrupt_line() {
-                        let causes = device.interrupt_causes();
-                        device.acknowledge_interrupt(causes);
+                        let causes = device.interrupt_causes(LINE);
+                        device.acknowledge_interrupt(LINE, causes);
                         wakeups.fetch_add(1, Ordering::Release);
                     }
                     thread::yield_now();
@@ -277,10 +284,9 @@ fn a_reset_in_time_takes_only_so_many_reads() {
     };
     let model = Model::new(config);
     let transport = virtio_mmio::probe(Hooked::new(model.registers())).device().unwrap();
-    let options = options(|it| it.reset_limit = PollLimit(4));
-    let disk = TestDisk::<16>::start(transport, &mut model.dma(), &options).unwrap();
-    let (mut device, queue) = disk.into_parts();
-    assert_eq!(device.reset(), Ok(()));
+    let disk = TestDisk::<16>::start(transport, &mut model.dma(), &DiskOptions::default(), &mut PollLimit(3));
+    let (mut device, queue) = disk.unwrap().into_parts();
+    assert_eq!(device.reset(&mut PollLimit(3)), Ok(()));
     shut_down(&model, device, queue);
     assert_eq!(model.allocations(), 0);
     model.assert_clean();

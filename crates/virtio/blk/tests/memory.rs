@@ -4,7 +4,7 @@ use std::alloc::Layout;
 
 use virtio_blk::{Disk, DiskOptions};
 use virtio_blk_model::{Model, ModelConfig, ModelDma};
-use virtio_core::{Dma, DmaBuffer, DmaError, DmaRegion, DmaSegments, Segment};
+use virtio_core::{Dma, DmaBuffer, DmaError, DmaRegion, DmaSegments, PollLimit, Segment};
 use virtio_mmio::{MmioTransport, MmioWindow};
 use virtqueue::Chains;
 
@@ -52,11 +52,13 @@ fn dma_bytes<const N: usize>(max_segments: u16, chains: Chains) -> usize {
         chains,
         ..DiskOptions::default()
     };
-    let disk = Disk::<_, DmaBuffer, u32, N>::start(transport, &mut dma, &options).unwrap();
+    let disk = Disk::<_, DmaBuffer, u32, N>::start(transport, &mut dma, &options, &mut PollLimit::default()).unwrap();
     let queue = usize::from(disk.queue().ring_state().size);
     assert_eq!(queue, N);
-    disk.shut_down(&mut dma, |_| unreachable!("nothing is in flight"))
-        .unwrap();
+    disk.shut_down(&mut dma, &mut PollLimit::default(), |_| {
+        unreachable!("nothing is in flight")
+    })
+    .unwrap();
     dma.bytes
 }
 

@@ -4,7 +4,7 @@ use virtio_blk::proto::Sector;
 use virtio_blk::proto::zoned::{ZoneId, ZoneReport};
 use virtio_blk::{Answer, DiskOptions, IoError, Rejected, Request, SubmitError, TrackedZone, ZoneTable};
 use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters, feature};
-use virtio_core::{DmaBuffer, ResetTimeout};
+use virtio_core::{DmaBuffer, PollLimit};
 
 const QUEUE: usize = 256;
 
@@ -32,7 +32,7 @@ fn guide(
     token: Token,
 ) -> Result<(), Box<dyn core::error::Error>> {
     let options = DiskOptions::default();
-    let mut disk = Disk::start(transport, &mut dma, &options)?;
+    let mut disk = Disk::start(transport, &mut dma, &options, &mut PollLimit::default())?;
     let buffer = DmaBuffer::allocate(&mut dma, 4096, 4096)?;
 
     match disk.submit(Request::read(Sector(16), buffer, token)) {
@@ -49,14 +49,14 @@ fn guide(
 
     assert!(disk.liveness().is_live());
     let mut again = Vec::new();
-    match disk.shut_down(&mut dma, |done| match done.result {
+    match disk.shut_down(&mut dma, &mut PollLimit::default(), |done| match done.result {
         Err(IoError::Aborted) => again.push(done.into_request()),
         _ => wake(done.token, done.buffer, done.result),
     }) {
-        Ok((transport, _counters)) => disk = Disk::start(transport, &mut dma, &options)?,
-        Err((ResetTimeout, stuck)) => {
+        Ok((transport, _counters)) => disk = Disk::start(transport, &mut dma, &options, &mut PollLimit::default())?,
+        Err((error, stuck)) => {
             abandon(stuck);
-            return Err(ResetTimeout.into());
+            return Err(error.into());
         }
     }
     for request in again {
@@ -83,7 +83,12 @@ fn zoned_guide(
     mut dma: ModelDma,
     token: Token,
 ) -> Result<(), Box<dyn core::error::Error>> {
-    let mut disk = Disk::start(transport, &mut dma, &DiskOptions::default().with_zones())?;
+    let mut disk = Disk::start(
+        transport,
+        &mut dma,
+        &DiskOptions::default().with_zones(),
+        &mut PollLimit::default(),
+    )?;
     let buffer = DmaBuffer::allocate(&mut dma, 65 * 64, 8)?;
     let data = DmaBuffer::allocate(&mut dma, 4096, 4096)?;
     let zone = ZoneId::starting_at(Sector(64));

@@ -186,7 +186,7 @@ impl virtio_blk_model::faults::Fault for Idle {
 fn a_flush_makes_completed_writes_durable() {
     every_ring(|config| {
         let mut rig = Rig::<16>::new(config);
-        assert_eq!(rig.disk.write_cache(), WriteCache::WriteBack);
+        assert_eq!(rig.disk.write_cache(), Ok(WriteCache::WriteBack));
         let (kept, lost) = (pattern(1, 512), pattern(2, 512));
         rig.write(0, &kept);
         assert_eq!(rig.model.unflushed_sectors(), 1);
@@ -270,13 +270,13 @@ fn the_write_cache_is_switched_only_on_an_idle_queue() {
 
         assert_eq!(rig.disk.set_write_cache(WriteCache::WriteThrough), Ok(()));
         assert!(!rig.model.writeback());
-        assert_eq!(rig.disk.write_cache(), WriteCache::WriteThrough);
+        assert_eq!(rig.disk.write_cache(), Ok(WriteCache::WriteThrough));
         rig.good(Request::flush);
         rig.write(1, &content);
         assert_eq!(rig.model.unflushed_sectors(), 0);
 
         assert_eq!(rig.disk.set_write_cache(WriteCache::WriteBack), Ok(()));
-        assert_eq!(rig.disk.write_cache(), WriteCache::WriteBack);
+        assert_eq!(rig.disk.write_cache(), Ok(WriteCache::WriteBack));
         rig.write(1, &pattern(2, 512));
         assert_eq!(rig.model.unflushed_sectors(), 1);
         rig.finish();
@@ -287,7 +287,7 @@ fn the_write_cache_is_switched_only_on_an_idle_queue() {
 fn without_a_switch_the_cache_is_what_flush_tells() {
     let flush_only = ModelConfig::modern().withdraw(feature::CONFIG_WCE);
     let mut rig = Rig::<16>::new(flush_only);
-    assert_eq!(rig.disk.write_cache(), WriteCache::WriteBack);
+    assert_eq!(rig.disk.write_cache(), Ok(WriteCache::WriteBack));
     assert_eq!(
         rig.disk.set_write_cache(WriteCache::WriteThrough),
         Err(WriteCacheError::Unsupported)
@@ -297,7 +297,7 @@ fn without_a_switch_the_cache_is_what_flush_tells() {
     // The switch does not come without flush, and a device without either is taken as write-through.
     for without in [feature::FLUSH, feature::FLUSH | feature::CONFIG_WCE] {
         let mut rig = Rig::<16>::new(ModelConfig::modern().withdraw(without));
-        assert_eq!(rig.disk.write_cache(), WriteCache::WriteThrough);
+        assert_eq!(rig.disk.write_cache(), Ok(WriteCache::WriteThrough));
         assert_eq!(
             rig.disk.set_write_cache(WriteCache::WriteBack),
             Err(WriteCacheError::Unsupported)

@@ -12,6 +12,7 @@ use virtio_blk::proto::Sector;
 use virtio_blk::{Answer, Completion, DiskOptions, IoError, Liveness, Request, SubmitError};
 use virtio_blk_model::faults::{FaultKind, FaultScript};
 use virtio_blk_model::{CompletionOrder, Model, ModelConfig, ModelDma, UsedLength, feature};
+use virtio_core::PollLimit;
 
 type TestCompletion = Completion<Scatter, u32>;
 
@@ -137,7 +138,8 @@ fn every_completion_makes_the_same_request_again() {
     let model = Model::new(ModelConfig::modern().offer(feature::SECURE_ERASE | feature::LIFETIME));
     let mut dma = model.dma();
     let transport = Rig::<32>::probe(&model);
-    let mut disk = TestDisk::<32>::start(transport, &mut dma, &DiskOptions::default()).unwrap();
+    let mut disk =
+        TestDisk::<32>::start(transport, &mut dma, &DiskOptions::default(), &mut PollLimit::default()).unwrap();
     let requests = everything(&mut dma);
     let operations: Vec<_> = requests.iter().map(Request::operation).collect();
     for request in requests {
@@ -147,10 +149,13 @@ fn every_completion_makes_the_same_request_again() {
     // The device does nothing, is reset, and gets the same once more.
     let mut aborted: Vec<TestCompletion> = Vec::new();
     let (transport, _) = disk
-        .shut_down(&mut dma, |completion| aborted.push(completion))
+        .shut_down(&mut dma, &mut PollLimit::default(), |completion| {
+            aborted.push(completion)
+        })
         .map_err(|(timeout, _)| timeout)
         .unwrap();
-    let mut disk = TestDisk::<32>::start(transport, &mut dma, &DiskOptions::default()).unwrap();
+    let mut disk =
+        TestDisk::<32>::start(transport, &mut dma, &DiskOptions::default(), &mut PollLimit::default()).unwrap();
     for completion in aborted {
         assert_eq!(completion.result, Err(IoError::Aborted));
         disk.submit(completion.into_request()).unwrap();
@@ -171,7 +176,9 @@ fn every_completion_makes_the_same_request_again() {
     .unwrap();
     let expected: Vec<_> = (0..).zip(operations).collect();
     assert_eq!(back, expected);
-    disk.shut_down(&mut dma, |_| unreachable!()).map_err(|_| ()).unwrap();
+    disk.shut_down(&mut dma, &mut PollLimit::default(), |_| unreachable!())
+        .map_err(|_| ())
+        .unwrap();
     assert_eq!(model.allocations(), 0);
     model.assert_clean();
 }
@@ -184,7 +191,9 @@ fn a_device_that_died_shows_in_one_register_read() {
         (0x8F, Liveness::Failed),
         (0x00, Liveness::Reset),
         (0x0B, Liveness::Reset),
-        (u32::MAX, Liveness::Gone),
+        // All bits are no end of the device, as long as other registers answer.
+        (0xFF, Liveness::NeedsReset),
+        (u32::MAX, Liveness::NeedsReset),
     ] {
         let mut rig = Rig::<16>::new(ModelConfig::modern());
         assert_eq!(rig.disk.liveness(), Liveness::Live);
@@ -193,8 +202,9 @@ fn a_device_that_died_shows_in_one_register_read() {
         let looks = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&looks);
         rig.registers.hook(move |access| {
-            count.fetch_add(1, Ordering::Relaxed);
-            (access == Access::Read(register::STATUS)).then_some(status)
+            let is_status = access == Access::Read(register::STATUS);
+            count.fetch_add(u32::from(is_status), Ordering::Relaxed);
+            is_status.then_some(status)
         });
         // Polling alone does not tell.
         assert_eq!(rig.poll(), Ok(vec![]));
@@ -206,6 +216,17 @@ fn a_device_that_died_shows_in_one_register_read() {
         rig.settle();
         rig.finish();
     }
+}
+
+#[test]
+fn a_device_that_is_gone_answers_no_register() {
+    let mut rig = Rig::<16>::new(ModelConfig::modern());
+    rig.registers
+        .hook(|access| matches!(access, Access::Read(_)).then_some(u32::MAX));
+    assert_eq!(rig.disk.liveness(), Liveness::Gone);
+    rig.registers.unhook();
+    rig.settle();
+    rig.finish();
 }
 
 proptest! {
@@ -222,7 +243,7 @@ proptest! {
         let config = ModelConfig { used_length, ..ModelConfig::modern() };
         let model = Model::new(if one_part_at_a_time { narrow(config) } else { config });
         let mut dma = model.dma();
-        let mut disk = TestDisk::<16>::start(Rig::<16>::probe(&model), &mut dma, &DiskOptions::default()).unwrap();
+        let mut disk = TestDisk::<16>::start(Rig::<16>::probe(&model), &mut dma, &DiskOptions::default(), &mut PollLimit::default()).unwrap();
         let mut expected = vec![0; 12 * 512];
         let mut queue = VecDeque::new();
         let (mut submitted, mut completed) = (0, 0);
@@ -237,7 +258,7 @@ proptest! {
             if reset {
                 let mut again = Vec::new();
                 let (transport, _) = disk
-                    .shut_down(&mut dma, |completion| match completion.result {
+                    .shut_down(&mut dma, &mut PollLimit::default(), |completion| match completion.result {
                         Ok(_) => {
                             completed += 1;
                             completion.buffer.unwrap().release(&mut model.dma());
@@ -249,7 +270,7 @@ proptest! {
                     })
                     .map_err(|(timeout, _)| timeout)
                     .unwrap();
-                disk = TestDisk::<16>::start(transport, &mut dma, &DiskOptions::default()).unwrap();
+                disk = TestDisk::<16>::start(transport, &mut dma, &DiskOptions::default(), &mut PollLimit::default()).unwrap();
                 for request in again.into_iter().rev() {
                     queue.push_front(request);
                 }
@@ -258,7 +279,7 @@ proptest! {
         while completed < submitted {
             completed += push(&mut disk, &mut queue, &model, usize::MAX, true, &mut dma);
         }
-        disk.shut_down(&mut dma, |_| unreachable!()).map_err(|_| ()).unwrap();
+        disk.shut_down(&mut dma, &mut PollLimit::default(), |_| unreachable!()).map_err(|_| ()).unwrap();
         prop_assert_eq!(model.allocations(), 0);
         prop_assert_eq!(model.read_disk(0, 12), expected);
         model.assert_clean();

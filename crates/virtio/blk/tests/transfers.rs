@@ -8,7 +8,7 @@ use common::{Rig, Scatter, every_ring, options, pattern};
 use virtio_blk::proto::Sector;
 use virtio_blk::{Answer, Chains, Disk, DiskOptions, OperationKind, Request, SubmitError};
 use virtio_blk_model::{CompletionOrder, Model, ModelConfig, Service, feature};
-use virtio_core::{Dma, DmaBuffer, DmaSegments, DmaSlice, Features, RawSegments, Segment};
+use virtio_core::{Dma, DmaBuffer, DmaSegments, DmaSlice, Features, PollLimit, RawSegments, Segment};
 
 /// `total` as pieces of `size`, and what is left.
 fn pieces(total: usize, size: usize) -> Vec<usize> {
@@ -424,7 +424,9 @@ fn buffers_of_every_ready_made_kind() {
     let content = pattern(3, 2048);
 
     // A slice of a buffer.
-    let mut disk = Disk::<_, DmaSlice, &str, 16>::start(probe(), &mut dma, &DiskOptions::default()).unwrap();
+    let mut disk =
+        Disk::<_, DmaSlice, &str, 16>::start(probe(), &mut dma, &DiskOptions::default(), &mut PollLimit::default())
+            .unwrap();
     let buffer = DmaBuffer::allocate(&mut dma, content.len() + 5, 1).unwrap();
     let mut slice = buffer.slice(3, content.len()).unwrap();
     slice.copy_from_slice(&content);
@@ -437,7 +439,9 @@ fn buffers_of_every_ready_made_kind() {
     assert_eq!(completion.token, "slice");
     assert_eq!(model.read_disk(50, 4), content);
     dma.release(completion.buffer.unwrap().into_buffer().into_region());
-    let (transport, _) = disk.shut_down(&mut dma, |_| unreachable!()).unwrap();
+    let (transport, _) = disk
+        .shut_down(&mut dma, &mut PollLimit::default(), |_| unreachable!())
+        .unwrap();
 
     // Memory of another address space, as in a driver that serves several.
     let theirs = DmaBuffer::allocate(&mut dma, 4096, 4096).unwrap();
@@ -448,9 +452,13 @@ fn buffers_of_every_ready_made_kind() {
     ];
     // SAFETY: the buffer is not touched until the segments are back.
     let raw = unsafe { RawSegments::new(list) };
-    let mut disk =
-        Disk::<_, RawSegments<Vec<Segment>>, Box<str>, 16>::start(transport, &mut dma, &DiskOptions::default())
-            .unwrap();
+    let mut disk = Disk::<_, RawSegments<Vec<Segment>>, Box<str>, 16>::start(
+        transport,
+        &mut dma,
+        &DiskOptions::default(),
+        &mut PollLimit::default(),
+    )
+    .unwrap();
     disk.submit(Request::read(Sector(50), raw, "raw".into())).unwrap();
     disk.notify();
     model.process(1);
@@ -462,7 +470,8 @@ fn buffers_of_every_ready_made_kind() {
     assert_eq!(theirs[2000..3000], content[..1000]);
     assert_eq!(theirs[100..1148], content[1000..]);
     dma.release(theirs.into_region());
-    disk.shut_down(&mut dma, |_| unreachable!()).unwrap();
+    disk.shut_down(&mut dma, &mut PollLimit::default(), |_| unreachable!())
+        .unwrap();
     assert_eq!(model.allocations(), 0);
     model.assert_clean();
 }

@@ -12,7 +12,7 @@ use virtio_blk_model::faults::{FaultKind, FaultScript};
 use virtio_blk_model::{
     CompletionOrder, Limits, Model, ModelConfig, ModelDma, ModelRegisters, ZoneFailure, Zones, feature,
 };
-use virtio_core::{Dma, DmaBuffer};
+use virtio_core::{Dma, DmaBuffer, PollLimit};
 use virtio_mmio::MmioTransport;
 use zerocopy::IntoBytes;
 
@@ -56,7 +56,13 @@ impl<'z> Host<'z> {
         });
         let mut dma = model.dma();
         let transport = virtio_mmio::probe(model.registers()).device().unwrap();
-        let disk = ZonedDisk::start(transport, &mut dma, &DiskOptions::default().with_zones()).unwrap();
+        let disk = ZonedDisk::start(
+            transport,
+            &mut dma,
+            &DiskOptions::default().with_zones(),
+            &mut PollLimit::default(),
+        )
+        .unwrap();
         let zones = ZoneTable::new(disk.limits(), memory).expect("there are zones");
         let mut host = Self {
             model,
@@ -178,7 +184,9 @@ impl<'z> Host<'z> {
     fn finish(mut self) {
         self.settle(true);
         self.model.assert_clean();
-        self.disk.shut_down(&mut self.dma, |_| ()).expect("a reset");
+        self.disk
+            .shut_down(&mut self.dma, &mut PollLimit::default(), |_| ())
+            .expect("a reset");
         assert_eq!(self.model.allocations(), 0);
     }
 }
@@ -571,7 +579,7 @@ proptest! {
                 prop_assert_eq!(told.write_pointer(), expected, "after {:?}", command);
             }
         }
-        host.disk.shut_down(&mut host.dma, |_| ()).expect("a reset");
+        host.disk.shut_down(&mut host.dma, &mut PollLimit::default(), |_| ()).expect("a reset");
     }
 
     /// Many requests in flight: a device that carries them out in any order fails none that the table lets through.

@@ -2,24 +2,36 @@
 
 use core::cell::Cell;
 
-use crate::{PollLimit, Transport};
+use crate::{DeviceGone, PollLimit, Transport};
 
-/// The configuration could not be read as one: it kept changing, or the limit is too small for it.
+/// Why the configuration could not be read as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[error("the device configuration kept changing while it was read")]
-pub struct ConfigUnstable;
+pub enum ConfigError {
+    /// It kept changing, or the limit is too small for it.
+    #[error("the device configuration kept changing while it was read")]
+    Unstable,
+    /// There is no device any more.
+    #[error("{DeviceGone}")]
+    Gone,
+}
+
+impl From<DeviceGone> for ConfigError {
+    fn from(_: DeviceGone) -> Self {
+        Self::Gone
+    }
+}
 
 /// The configuration of a device, to be read within a limit.
 ///
-/// A read that the limit has no room for does not reach the device. It answers 0, and [`read_consistent`] discards the
-/// snapshot that it belongs to.
+/// A read that the limit has no room for does not reach the device, nor does one after the device was found to be gone. It
+/// answers 0, and [`read_consistent`] discards the snapshot that it belongs to.
 #[derive(Debug)]
 pub struct ConfigReader<'t, T: ?Sized> {
     transport: &'t T,
     left: Cell<PollLimit>,
-    /// A read was left out.
-    short: Cell<bool>,
+    /// Why reads are left out, if they are.
+    error: Cell<Option<ConfigError>>,
 }
 
 impl<'t, T: Transport + ?Sized> ConfigReader<'t, T> {
@@ -27,7 +39,7 @@ impl<'t, T: Transport + ?Sized> ConfigReader<'t, T> {
         Self {
             transport,
             left: Cell::new(limit),
-            short: Cell::new(false),
+            error: Cell::new(None),
         }
     }
 
@@ -51,16 +63,18 @@ impl<'t, T: Transport + ?Sized> ConfigReader<'t, T> {
         self.take(T::config_generation)
     }
 
-    fn take<V: Default>(&self, read: impl FnOnce(&T) -> V) -> V {
+    fn take<V: Default>(&self, read: impl FnOnce(&T) -> Result<V, DeviceGone>) -> V {
         let mut left = self.left.get();
-        let taken = left.take();
+        let outcome = match self.error.get() {
+            Some(error) => Err(error),
+            None if left.take() => read(self.transport).map_err(ConfigError::from),
+            None => Err(ConfigError::Unstable),
+        };
         self.left.set(left);
-        if taken {
-            read(self.transport)
-        } else {
-            self.short.set(true);
+        outcome.unwrap_or_else(|error| {
+            self.error.set(Some(error));
             V::default()
-        }
+        })
     }
 }
 
@@ -69,16 +83,18 @@ impl<'t, T: Transport + ?Sized> ConfigReader<'t, T> {
 ///
 /// With a generation counter the reads are bracketed by it (`CFG-D-03`, `MMIO-N-14`); without one, as on legacy
 /// interfaces, two successive snapshots must agree (`LEG-D-06`). Either way no torn value gets out (`CFG-D-01`,
-/// `CFG-D-02`). A look at the generation takes one read of the limit.
+/// `CFG-D-02`). A look at the generation takes one read of the limit; the look
+/// at another register that makes all ones sure takes none.
 ///
 /// # Errors
 ///
-/// [`ConfigUnstable`] if it did not stand still before the limit was used up.
+/// [`ConfigError::Unstable`] if it did not stand still before the limit was used up, [`ConfigError::Gone`] if the device went
+/// away meanwhile.
 pub fn read_consistent<T, S>(
     transport: &T,
     limit: &mut PollLimit,
     mut read: impl FnMut(&ConfigReader<'_, T>) -> S,
-) -> Result<S, ConfigUnstable>
+) -> Result<S, ConfigError>
 where
     T: Transport + ?Sized,
     S: PartialEq,
@@ -89,8 +105,8 @@ where
     let result = loop {
         let snapshot = read(&reader);
         let after = reader.generation();
-        if reader.short.get() {
-            break Err(ConfigUnstable);
+        if let Some(error) = reader.error.get() {
+            break Err(error);
         }
         let unchanged = match (before, after) {
             (Some(before), Some(after)) => before == after,

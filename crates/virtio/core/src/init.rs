@@ -14,7 +14,7 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use crate::{
-    DeviceStatus, Features, Interface, PollLimit, QueueIndex, QueueSetup, QueueSetupError, ResetTimeout, Transport,
+    DeviceGone, DeviceStatus, Features, Interface, QueueIndex, QueueSetup, QueueSetupError, ResetError, Transport, Wait,
 };
 
 /// The device is reset: step 1 is done.
@@ -40,14 +40,17 @@ pub struct FeatureChoice {
     pub required: Features,
 }
 
-/// Why initialisation failed. The device has been told, FAILED is set, unless it did not even finish its reset.
+/// Why initialisation failed. The device has been told, FAILED is set, unless it did not even finish its reset, or is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The device did not finish its reset within the limit. It is left alone, since it may still be at work.
-    #[error("{ResetTimeout}")]
-    ResetTimeout,
+    /// The device did not finish its reset in time. It is left alone, since it may still be at work.
+    #[error("{}", ResetError::TimedOut)]
+    ResetTimedOut,
+    /// There is no device any more.
+    #[error("{DeviceGone}")]
+    Gone,
     /// A modern interface that does not offer VERSION_1 (`FEAT-D-12`).
     #[error("the device has a modern interface but does not offer VERSION_1")]
     NotVersion1,
@@ -59,9 +62,18 @@ pub enum HandshakeError {
     FeaturesRefused(Features),
 }
 
-impl From<ResetTimeout> for HandshakeError {
-    fn from(_: ResetTimeout) -> Self {
-        Self::ResetTimeout
+impl From<ResetError> for HandshakeError {
+    fn from(error: ResetError) -> Self {
+        match error {
+            ResetError::TimedOut => Self::ResetTimedOut,
+            ResetError::Gone => Self::Gone,
+        }
+    }
+}
+
+impl From<DeviceGone> for HandshakeError {
+    fn from(_: DeviceGone) -> Self {
+        Self::Gone
     }
 }
 
@@ -70,10 +82,19 @@ impl From<ResetTimeout> for HandshakeError {
 /// It has been told of its queues and may be using them: reset it, and only when that has succeeded take their memory back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[error("the device did not go live (status {:#x})", self.status.bits())]
-pub struct NotLive {
-    /// The status after DRIVER_OK was set.
-    pub status: DeviceStatus,
+pub enum NotLive {
+    /// It shows this status after DRIVER_OK was set.
+    #[error("the device did not go live (status {:#x})", .0.bits())]
+    Status(DeviceStatus),
+    /// There is no device any more. It uses no memory.
+    #[error("{DeviceGone}")]
+    Gone,
+}
+
+impl From<DeviceGone> for NotLive {
+    fn from(_: DeviceGone) -> Self {
+        Self::Gone
+    }
 }
 
 /// Sets FAILED when it is dropped before the device went live.
@@ -86,15 +107,17 @@ impl<T: Transport> Drop for Guard<'_, T> {
     fn drop(&mut self) {
         if !self.live {
             warn!("initialisation given up, device marked as failed");
-            add_status(self.transport, DeviceStatus::FAILED);
+            // One that is gone cannot be told.
+            let _ = add_status(self.transport, DeviceStatus::FAILED);
         }
     }
 }
 
 /// Adds `bits` to the status without losing any that the driver or the device has set (`INIT-D-02`).
-fn add_status<T: Transport>(transport: &mut T, bits: DeviceStatus) {
-    let status = transport.status() | bits;
+fn add_status<T: Transport>(transport: &mut T, bits: DeviceStatus) -> Result<(), DeviceGone> {
+    let status = transport.status()? | bits;
     transport.write_status(status);
+    Ok(())
 }
 
 /// A device on its way from reset to live. `S` says how far it has come.
@@ -110,9 +133,9 @@ impl<'t, T: Transport, S> Init<'t, T, S> {
         self.guard.transport
     }
 
-    fn step<N>(mut self, bits: DeviceStatus) -> Init<'t, T, N> {
-        add_status(self.transport(), bits);
-        self.enter()
+    fn step<N>(mut self, bits: DeviceStatus) -> Result<Init<'t, T, N>, DeviceGone> {
+        add_status(self.transport(), bits)?;
+        Ok(self.enter())
     }
 
     fn enter<N>(self) -> Init<'t, T, N> {
@@ -126,13 +149,14 @@ impl<'t, T: Transport, S> Init<'t, T, S> {
 }
 
 impl<'t, T: Transport> Init<'t, T, Clean> {
-    /// Step 1: resets the device and waits, at most `limit` reads, until it is.
+    /// Step 1: resets the device and waits until it is. Between two looks at the status it asks `wait`.
     ///
     /// # Errors
     ///
-    /// [`HandshakeError::ResetTimeout`]; the device is left alone then, since it may still be at work.
-    pub fn begin(transport: &'t mut T, limit: PollLimit) -> Result<Self, HandshakeError> {
-        transport.reset(limit)?;
+    /// [`HandshakeError::ResetTimedOut`] or [`HandshakeError::Gone`]; nothing more was done to the device, since it may still be
+    /// at work.
+    pub fn begin(transport: &'t mut T, wait: &mut dyn Wait) -> Result<Self, HandshakeError> {
+        transport.reset(wait)?;
         Ok(Self {
             guard: Guard { transport, live: false },
             offered: Features::empty(),
@@ -141,20 +165,24 @@ impl<'t, T: Transport> Init<'t, T, Clean> {
         })
     }
 
-    /// Step 2: sets ACKNOWLEDGE.
+    /// Step 2: sets ACKNOWLEDGE. The next step finds a device that is gone.
     #[must_use]
-    pub fn acknowledge(self) -> Init<'t, T, Acknowledged> {
-        self.step(DeviceStatus::ACKNOWLEDGE)
+    pub fn acknowledge(mut self) -> Init<'t, T, Acknowledged> {
+        let _ = add_status(self.transport(), DeviceStatus::ACKNOWLEDGE);
+        self.enter()
     }
 }
 
 impl<'t, T: Transport> Init<'t, T, Acknowledged> {
     /// Step 3: sets DRIVER and reads what the device offers.
-    #[must_use]
-    pub fn driver(self) -> Init<'t, T, Negotiating> {
-        let mut next = self.step(DeviceStatus::DRIVER);
-        next.offered = next.transport().offered_features();
-        next
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError::Gone`].
+    pub fn driver(self) -> Result<Init<'t, T, Negotiating>, HandshakeError> {
+        let mut next = self.step(DeviceStatus::DRIVER)?;
+        next.offered = next.transport().offered_features()?;
+        Ok(next)
     }
 }
 
@@ -177,7 +205,7 @@ impl<'t, T: Transport> Init<'t, T, Negotiating> {
     ///
     /// # Errors
     ///
-    /// All of [`HandshakeError`] but the time-out; FAILED is set then.
+    /// All of [`HandshakeError`] but the time-out; FAILED is set then, if there is a device.
     pub fn negotiate(mut self, choice: FeatureChoice) -> Result<Init<'t, T, Negotiated>, HandshakeError> {
         let transport = self.transport();
         let modern = transport.interface() == Interface::Modern;
@@ -204,8 +232,8 @@ impl<'t, T: Transport> Init<'t, T, Negotiating> {
         if !modern {
             return Ok(self.enter());
         }
-        let mut next = self.step(DeviceStatus::FEATURES_OK);
-        if next.transport().status().contains(DeviceStatus::FEATURES_OK) {
+        let mut next = self.step(DeviceStatus::FEATURES_OK)?;
+        if next.transport().status()?.contains(DeviceStatus::FEATURES_OK) {
             Ok(next)
         } else {
             Err(HandshakeError::FeaturesRefused(accepted))
@@ -233,7 +261,13 @@ impl<T: Transport> Init<'_, T, Negotiated> {
         self.accepted
     }
 
-    /// The transport, for the device's own set-up: configuration, vectors, doorbells.
+    /// The doorbell of `queue`, for the features that were accepted.
+    pub fn notifier(&mut self, queue: QueueIndex) -> T::Notifier {
+        let accepted = self.accepted;
+        self.transport().notifier(queue, accepted)
+    }
+
+    /// The transport, for the device's own set-up: configuration and vectors.
     ///
     /// With it the status can be written out of turn. That breaks rules of the specification and none of memory: the device
     /// learns of queues by `unsafe` code only, whose caller has to expect DRIVER_OK at any time.
@@ -261,13 +295,13 @@ impl<T: Transport> Init<'_, T, Negotiated> {
     ///
     /// [`NotLive`] if the device asks for a reset at once (`INIT-V-03`), shows FAILED, or has taken DRIVER_OK back; FAILED is
     /// set then. Unlike after the errors of earlier steps the device may be using its queues: reset it before their memory is
-    /// touched.
+    /// touched. [`NotLive::Gone`] if there is no device any more.
     pub fn finish(mut self) -> Result<Features, NotLive> {
-        add_status(self.transport(), DeviceStatus::DRIVER_OK);
-        let status = self.transport().status();
+        add_status(self.transport(), DeviceStatus::DRIVER_OK)?;
+        let status = self.transport().status()?;
         let trouble = DeviceStatus::DEVICE_NEEDS_RESET | DeviceStatus::FAILED;
         if !status.contains(DeviceStatus::DRIVER_OK) || status.intersects(trouble) {
-            return Err(NotLive { status });
+            return Err(NotLive::Status(status));
         }
         self.guard.live = true;
         Ok(self.accepted)

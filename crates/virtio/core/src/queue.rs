@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::DeviceAddr;
+use crate::{DeviceAddr, DeviceGone, InterruptVector};
 
 /// Which queue of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,14 +79,24 @@ pub struct QueueSetup {
     pub device_area: DeviceAddr,
     /// Alignment in bytes of the device area, for legacy interfaces that compute its place themselves.
     pub legacy_align: u32,
-    /// The interrupt vector of this queue, on transports that have vectors.
+    /// Where the CPU sees the same three parts, if the caller says so. A transport that goes by them refuses a queue without.
+    pub cpu: Option<CpuAddresses>,
+    /// The interrupt vector of this queue, on transports that have vectors. The transport reads back that the device has taken it.
     pub vector: Option<InterruptVector>,
 }
 
-/// An entry of a transport's vector table (MSI-X).
+/// Where the CPU sees the three parts of a queue, for transports whose device is told so: one in another process of the same
+/// machine translates these addresses itself (vhost-user).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct InterruptVector(pub u16);
+pub struct CpuAddresses {
+    /// The descriptor table.
+    pub descriptor_table: usize,
+    /// The driver area.
+    pub driver_area: usize,
+    /// The device area.
+    pub device_area: usize,
+}
 
 /// Why a queue could not be set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -111,6 +121,15 @@ pub enum QueueSetupError {
     /// The device did not take the queue into use.
     #[error("the device did not take the queue into use")]
     NotReady,
+    /// There is no device any more. It uses no memory.
+    #[error("{DeviceGone}")]
+    Gone,
+}
+
+impl From<DeviceGone> for QueueSetupError {
+    fn from(_: DeviceGone) -> Self {
+        Self::Gone
+    }
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use core::fmt;
 
-use bitflags::bitflags;
-
-use crate::{DeviceStatus, Features, InterruptVector, QueueIndex, QueueSetup, QueueSetupError};
+use crate::{
+    DeviceGone, DeviceStatus, Features, InterruptCauses, InterruptSource, InterruptVector, QueueIndex, QueueSetup,
+    QueueSetupError, ResetError, Wait,
+};
 
 /// The kind of a device, as the specification numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,63 +35,20 @@ pub enum Interface {
     Modern,
 }
 
-bitflags! {
-    /// Why a device raised its interrupt (`MMIO-N-11`).
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub struct InterruptCauses: u32 {
-        /// The device has used buffers of some queue.
-        const USED_BUFFER = 1;
-        /// The configuration or the device status has changed.
-        const CONFIG_CHANGE = 2;
-    }
-}
-
-#[cfg(feature = "defmt")]
-impl defmt::Format for InterruptCauses {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "InterruptCauses({=u32:#x})", self.bits());
-    }
-}
-
-/// How many times registers may be read while waiting for something.
-///
-/// The crates below the images know no clock, so bounds on waiting are counts the caller chooses. One unit is one read of one
-/// register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct PollLimit(pub u32);
-
-impl PollLimit {
-    /// Takes one read out of the limit; whether there was one left.
-    #[inline]
-    pub fn take(&mut self) -> bool {
-        let left = self.0.checked_sub(1);
-        self.0 = left.unwrap_or(0);
-        left.is_some()
-    }
-}
-
-impl Default for PollLimit {
-    /// A million reads: many milliseconds on any machine, and an end on a broken one.
-    fn default() -> Self {
-        Self(1_000_000)
-    }
-}
-
-/// The device did not report status 0 in time after a reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[error("the device did not finish its reset in time")]
-pub struct ResetTimeout;
-
 /// Rings the doorbell of one queue. It can live on another hart than the transport.
 pub trait QueueNotifier {
     /// Tells the device that the queue has new buffers.
     ///
     /// `next_available` is the available index just published. It only reaches the device if NOTIFICATION_DATA was
     /// accepted (`NOTF-N-02`), and then a device may go by it alone: a driver that accepts the feature passes nothing else, and
-    /// hands its notifier to no other code. Everything stored to memory before is visible to the device first.
-    fn notify(&self, next_available: u16);
+    /// hands its notifier to no other code.
+    /// Everything stored to memory before is visible to the device first.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceGone`] if the doorbell can tell. A store to a register cannot: then the answer is always `Ok`, and the device is
+    /// found to be gone by a register that is read.
+    fn notify(&self, next_available: u16) -> Result<(), DeviceGone>;
 }
 
 /// The registers of a VirtIO device.
@@ -98,14 +56,23 @@ pub trait QueueNotifier {
 /// Implementations do what they are told and check nothing but their own medium; the order of calls is the business
 /// of [`Init`](crate::Init). Multi-byte configuration fields are little-endian on the wire and native here.
 ///
+/// # A device that is gone
+///
+/// A device can be taken off its bus at any moment. From then on its registers read as all ones, and stores vanish. Whatever
+/// reads a register answers [`DeviceGone`] then. All ones can be the value of a register, too, so an implementation that
+/// sees them looks at a register that never reads so on a device that is there; a value that is not all ones costs nothing more.
+///
 /// # Safety
 ///
-/// Drivers trust their transport as they trust the bus: when [`reset`](Self::reset) or
-/// [`disable_queue`](Self::disable_queue) has answered `Ok`, they free memory that the device had. An
-/// implementation promises that
+/// Drivers trust their transport as they trust the bus: when [`reset`](Self::reset) has answered `Ok` or
+/// [`ResetError::Gone`], or [`disable_queue`](Self::disable_queue) `Ok` or [`QueueSetupError::Gone`], they free memory that the
+/// device had. An implementation promises that
 ///
 /// * a status of 0 is only reported when the device has finished its reset and uses no memory any more;
 /// * `disable_queue` only answers `Ok` when the device has let go of that queue;
+/// * [`DeviceGone`], [`ResetError::Gone`] and [`QueueSetupError::Gone`] are only answered when the device is cut off from memory
+///   for good: it makes no access any more, and none of before is still under way. A device that comes back later, in the same
+///   place, is another one: it knows no queue;
 /// * the device is told of queues by [`enable_queue`](Self::enable_queue) alone, and of exactly what its caller said;
 /// * as long as the value exists, nothing but it and its notifiers makes that device do anything. So a transport is not `Clone`,
 ///   and with a shared reference to it safe code can look and no more.
@@ -125,20 +92,32 @@ pub unsafe trait Transport {
     /// The features of the transport's own range that it supports. A driver must not accept others (`FEAT-D-06`).
     fn supported_features(&self) -> Features;
 
-    /// Reads the device status.
-    fn status(&self) -> DeviceStatus;
+    /// Reads the device status. Memory accesses after it come after it.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceGone`].
+    fn status(&self) -> Result<DeviceStatus, DeviceGone>;
 
     /// Writes the device status. Writing [`DeviceStatus::RESET`] starts a reset.
     fn write_status(&mut self, status: DeviceStatus);
 
     /// Reads what the device offers: every word the interface is sure to have.
-    fn offered_features(&mut self) -> Features;
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceGone`].
+    fn offered_features(&mut self) -> Result<Features, DeviceGone>;
 
     /// Writes what the driver accepts.
     fn write_accepted_features(&mut self, accepted: Features);
 
     /// The most descriptors the device takes in `queue`; zero if there is no such queue.
-    fn max_queue_size(&mut self, queue: QueueIndex) -> u32;
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceGone`].
+    fn max_queue_size(&mut self, queue: QueueIndex) -> Result<u32, DeviceGone>;
 
     /// Tells the device where a queue lies and takes it into use.
     ///
@@ -156,48 +135,70 @@ pub unsafe trait Transport {
     /// * with NOTIFICATION_DATA, the queue's notifier is told published indices only.
     unsafe fn enable_queue(&mut self, queue: QueueIndex, setup: &QueueSetup) -> Result<(), QueueSetupError>;
 
-    /// Disables one queue and reads back that the device has stopped it (`MMIO-D-18`, `MMIO-D-19`).
+    /// Disables one queue and waits until the device has stopped it (`MMIO-D-18`, `MMIO-D-19`). Between two looks it
+    /// asks `wait`.
     ///
     /// # Errors
     ///
-    /// [`QueueSetupError::NotReady`] if the transport or the device cannot do it; only a reset helps then.
-    fn disable_queue(&mut self, queue: QueueIndex) -> Result<(), QueueSetupError>;
+    /// [`QueueSetupError::NotReady`] if the transport or the device cannot do it, or `wait` gave up; only a reset helps then.
+    /// [`QueueSetupError::Gone`] if there is no device any more.
+    fn disable_queue(&mut self, queue: QueueIndex, wait: &mut dyn Wait) -> Result<(), QueueSetupError>;
 
     /// The doorbell of `queue`, for a driver that accepted the features `accepted`.
     ///
     /// That takes the owner of the transport: with a shared reference a device can be looked at and no more.
     fn notifier(&mut self, queue: QueueIndex, accepted: Features) -> Self::Notifier;
 
-    /// Routes configuration changes to a vector of their own.
+    /// Routes configuration changes to a vector of their own, or to none, and reads back that the device has taken it.
     ///
     /// # Errors
     ///
     /// [`QueueSetupError::VectorRefused`] where there are no vectors, or the device refused this one.
-    fn set_config_vector(&mut self, vector: InterruptVector) -> Result<(), QueueSetupError> {
-        let _ = vector;
-        Err(QueueSetupError::VectorRefused)
+    fn set_config_vector(&mut self, vector: Option<InterruptVector>) -> Result<(), QueueSetupError> {
+        match vector {
+            None => Ok(()),
+            Some(_) => Err(QueueSetupError::VectorRefused),
+        }
     }
 
     /// Why the device raised its interrupt. Memory read after this is as new as the interrupt.
     ///
-    /// Where reading clears the cause (PCI), the answer is given once.
-    fn interrupt_causes(&mut self) -> InterruptCauses;
+    /// A line tells its causes by a register. Where reading it clears them (PCI), the answer is given once. A vector tells
+    /// its causes by what was routed to it, without a register. A device that is gone shows every cause, so that its driver
+    /// reads the configuration and learns of it.
+    fn interrupt_causes(&mut self, source: InterruptSource) -> InterruptCauses;
 
-    /// Acknowledges `causes`. Look at the used ring again afterwards: a completion may have come in between
-    /// (`MMIO-N-12`).
-    fn acknowledge_interrupt(&mut self, causes: InterruptCauses);
+    /// Acknowledges `causes`. Answers whether a cause that came in between may be lost by that: only then the driver has to look
+    /// at the used ring and the configuration again (`MMIO-N-12`).
+    fn acknowledge_interrupt(&mut self, source: InterruptSource, causes: InterruptCauses) -> bool;
 
     /// The counter that changes whenever the configuration does; `None` where the interface has none.
-    fn config_generation(&self) -> Option<u32>;
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceGone`].
+    fn config_generation(&self) -> Result<Option<u32>, DeviceGone>;
 
     /// Reads an 8-bit configuration field at byte `offset`.
-    fn read_config_u8(&self, offset: u16) -> u8;
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceGone`].
+    fn read_config_u8(&self, offset: u16) -> Result<u8, DeviceGone>;
 
     /// Reads a 16-bit configuration field; `offset` is even.
-    fn read_config_u16(&self, offset: u16) -> u16;
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceGone`].
+    fn read_config_u16(&self, offset: u16) -> Result<u16, DeviceGone>;
 
     /// Reads a 32-bit configuration field, or half of a 64-bit one; `offset` is a multiple of four.
-    fn read_config_u32(&self, offset: u16) -> u32;
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceGone`].
+    fn read_config_u32(&self, offset: u16) -> Result<u32, DeviceGone>;
 
     /// Writes an 8-bit configuration field at byte `offset`.
     fn write_config_u8(&mut self, offset: u16, value: u8);
@@ -205,19 +206,19 @@ pub unsafe trait Transport {
     /// Names the registers that can be read without an effect, with their values, for a dump.
     fn visit_registers(&self, visit: &mut dyn FnMut(&'static str, u64));
 
-    /// Resets the device and waits until it says so (`INIT-D-05`).
+    /// Resets the device and waits until it says so (`INIT-D-05`). Between two looks at the status it asks `wait`.
     ///
     /// # Errors
     ///
-    /// [`ResetTimeout`] after `limit` reads of a status that is not zero. The device may still be using memory then.
-    fn reset(&mut self, limit: PollLimit) -> Result<(), ResetTimeout> {
+    /// [`ResetError::TimedOut`] if `wait` gave up: the device may still be using memory. [`ResetError::Gone`] if there is no
+    /// device any more, and so none that uses memory.
+    fn reset(&mut self, wait: &mut dyn Wait) -> Result<(), ResetError> {
         self.write_status(DeviceStatus::RESET);
-        for _ in 0..limit.0 {
-            if self.status() == DeviceStatus::RESET {
-                return Ok(());
+        while self.status()? != DeviceStatus::RESET {
+            if !wait.wait() {
+                return Err(ResetError::TimedOut);
             }
-            core::hint::spin_loop();
         }
-        Err(ResetTimeout)
+        Ok(())
     }
 }

@@ -4,9 +4,9 @@
 use std::cell::{Cell, RefCell};
 
 use virtio_core::{
-    ConfigReader, ConfigUnstable, DeviceAddr, DeviceStatus, DeviceType, FeatureChoice, Features, HandshakeError, Init,
-    Interface, InterruptCauses, NotLive, PollLimit, QueueIndex, QueueNotifier, QueueSetup, QueueSetupError, QueueSize,
-    ResetTimeout, Transport, read_consistent,
+    ConfigError, ConfigReader, DeviceAddr, DeviceGone, DeviceStatus, DeviceType, FeatureChoice, Features,
+    HandshakeError, Init, Interface, InterruptCauses, InterruptSource, NotLive, PollLimit, QueueIndex, QueueNotifier,
+    QueueSetup, QueueSetupError, QueueSize, ResetError, Transport, Wait, read_consistent,
 };
 
 /// What the driver did, in order. Status reads are counted apart, since any number of them is fine.
@@ -38,6 +38,8 @@ struct Script {
     reads: Cell<u32>,
     /// What the generation counter answers, one after the other; the last one stays.
     generations: RefCell<Vec<Option<u32>>>,
+    /// Accesses until the device goes away, if it does. A store is none, since it tells nothing.
+    goes_after: Cell<Option<u32>>,
     /// A status bit went away without a reset. Noted and not asserted, since FAILED is written while things unwind.
     cleared: bool,
     log: Vec<Event>,
@@ -58,8 +60,21 @@ impl Script {
             status_reads: Cell::new(0),
             reads: Cell::new(0),
             generations: RefCell::new(vec![Some(0)]),
+            goes_after: Cell::new(None),
             cleared: false,
             log: Vec::new(),
+        }
+    }
+
+    /// Counts an access, and answers whether there is still a device.
+    fn access(&self) -> Result<(), DeviceGone> {
+        match self.goes_after.get() {
+            None => Ok(()),
+            Some(0) => Err(DeviceGone),
+            Some(left) => {
+                self.goes_after.set(Some(left - 1));
+                Ok(())
+            }
         }
     }
 
@@ -90,7 +105,9 @@ impl Script {
 struct Silent;
 
 impl QueueNotifier for Silent {
-    fn notify(&self, _: u16) {}
+    fn notify(&self, _: u16) -> Result<(), DeviceGone> {
+        Ok(())
+    }
 }
 
 // SAFETY: no device is behind it, so nothing uses any memory.
@@ -113,15 +130,16 @@ unsafe impl Transport for Script {
         self.supported
     }
 
-    fn status(&self) -> DeviceStatus {
+    fn status(&self) -> Result<DeviceStatus, DeviceGone> {
+        self.access()?;
         self.status_reads.set(self.status_reads.get() + 1);
-        match self.resetting.get() {
+        Ok(match self.resetting.get() {
             0 => DeviceStatus::from_bits_retain(self.status),
             left => {
                 self.resetting.set(left - 1);
                 DeviceStatus::from_bits_retain(0x0F)
             }
-        }
+        })
     }
 
     fn write_status(&mut self, status: DeviceStatus) {
@@ -139,9 +157,10 @@ unsafe impl Transport for Script {
         }
     }
 
-    fn offered_features(&mut self) -> Features {
+    fn offered_features(&mut self) -> Result<Features, DeviceGone> {
+        self.access()?;
         self.log.push(Event::ReadFeatures);
-        self.offered
+        Ok(self.offered)
     }
 
     fn write_accepted_features(&mut self, accepted: Features) {
@@ -149,11 +168,13 @@ unsafe impl Transport for Script {
         self.log.push(Event::Accept(accepted));
     }
 
-    fn max_queue_size(&mut self, _: QueueIndex) -> u32 {
-        256
+    fn max_queue_size(&mut self, _: QueueIndex) -> Result<u32, DeviceGone> {
+        self.access()?;
+        Ok(256)
     }
 
     unsafe fn enable_queue(&mut self, queue: QueueIndex, _: &QueueSetup) -> Result<(), QueueSetupError> {
+        self.access()?;
         self.log.push(Event::Enable(queue.0));
         if queue.0 == 0 {
             Ok(())
@@ -162,7 +183,7 @@ unsafe impl Transport for Script {
         }
     }
 
-    fn disable_queue(&mut self, _: QueueIndex) -> Result<(), QueueSetupError> {
+    fn disable_queue(&mut self, _: QueueIndex, _: &mut dyn Wait) -> Result<(), QueueSetupError> {
         Err(QueueSetupError::NotReady)
     }
 
@@ -170,35 +191,41 @@ unsafe impl Transport for Script {
         Silent
     }
 
-    fn interrupt_causes(&mut self) -> InterruptCauses {
+    fn interrupt_causes(&mut self, _: InterruptSource) -> InterruptCauses {
         InterruptCauses::empty()
     }
 
-    fn acknowledge_interrupt(&mut self, _: InterruptCauses) {}
+    fn acknowledge_interrupt(&mut self, _: InterruptSource, _: InterruptCauses) -> bool {
+        false
+    }
 
-    fn config_generation(&self) -> Option<u32> {
+    fn config_generation(&self) -> Result<Option<u32>, DeviceGone> {
+        self.access()?;
         self.reads.update(|reads| reads + 1);
         let mut generations = self.generations.borrow_mut();
-        if generations.len() > 1 {
+        Ok(if generations.len() > 1 {
             generations.remove(0)
         } else {
             generations[0]
-        }
+        })
     }
 
-    fn read_config_u8(&self, _: u16) -> u8 {
+    fn read_config_u8(&self, _: u16) -> Result<u8, DeviceGone> {
+        self.access()?;
         self.reads.update(|reads| reads + 1);
-        0
+        Ok(0)
     }
 
-    fn read_config_u16(&self, _: u16) -> u16 {
+    fn read_config_u16(&self, _: u16) -> Result<u16, DeviceGone> {
+        self.access()?;
         self.reads.update(|reads| reads + 1);
-        0
+        Ok(0)
     }
 
-    fn read_config_u32(&self, _: u16) -> u32 {
+    fn read_config_u32(&self, _: u16) -> Result<u32, DeviceGone> {
+        self.access()?;
         self.reads.update(|reads| reads + 1);
-        0
+        Ok(0)
     }
 
     fn write_config_u8(&mut self, _: u16, _: u8) {}
@@ -206,7 +233,8 @@ unsafe impl Transport for Script {
     fn visit_registers(&self, _: &mut dyn FnMut(&'static str, u64)) {}
 }
 
-const LIMIT: PollLimit = PollLimit(100);
+/// A hundred looks.
+const LIMIT: PollLimit = PollLimit(99);
 
 const NOTHING: FeatureChoice = supported(Features::empty());
 
@@ -229,7 +257,10 @@ fn negotiate(
     device: &mut Script,
     choice: FeatureChoice,
 ) -> Result<Init<'_, Script, virtio_core::init::Negotiated>, HandshakeError> {
-    Init::begin(device, LIMIT)?.acknowledge().driver().negotiate(choice)
+    Init::begin(device, &mut LIMIT.clone())?
+        .acknowledge()
+        .driver()?
+        .negotiate(choice)
 }
 
 /// The whole sequence; what was agreed.
@@ -244,6 +275,7 @@ fn enable(init: &mut Init<'_, Script, virtio_core::init::Negotiated>, queue: u16
         driver_area: DeviceAddr(0x1080),
         device_area: DeviceAddr(0x2000),
         legacy_align: 4096,
+        cpu: None,
         vector: None,
     };
     // SAFETY: nothing here ever touches memory.
@@ -309,22 +341,30 @@ fn bits_the_device_set_are_preserved() {
 fn a_reset_is_waited_for_within_the_limit() {
     let mut device = Script::modern(Features::VERSION_1);
     device.slow_reset = 99;
-    drop(Init::begin(&mut device, LIMIT).unwrap().acknowledge());
+    drop(Init::begin(&mut device, &mut LIMIT.clone()).unwrap().acknowledge());
     assert_eq!(device.statuses(), [0, 1, 0x81], "zero at the hundredth read");
     assert_eq!(device.status_reads.get(), 100 + 2, "and one for each bit");
 
     for stuck in [100, u32::MAX] {
         let mut device = Script::modern(Features::VERSION_1);
         device.slow_reset = stuck;
-        let error = Init::begin(&mut device, LIMIT).unwrap_err();
-        assert_eq!(error, HandshakeError::ResetTimeout);
+        let error = Init::begin(&mut device, &mut LIMIT.clone()).unwrap_err();
+        assert_eq!(error, HandshakeError::ResetTimedOut);
         assert_eq!(device.status_reads.get(), 100);
         assert_eq!(device.log, [Event::Status(0)], "left alone: it may still be at work");
     }
 
     let mut device = Script::modern(Features::VERSION_1);
-    assert_eq!(device.reset(PollLimit(0)), Err(ResetTimeout));
-    assert_eq!(device.reset(PollLimit(1)), Ok(()));
+    device.slow_reset = 2;
+    assert_eq!(device.reset(&mut PollLimit(1)), Err(ResetError::TimedOut));
+    assert_eq!(device.reset(&mut PollLimit(2)), Ok(()));
+    let mut waits = 0;
+    let mut patient = || {
+        waits += 1;
+        true
+    };
+    assert_eq!(device.reset(&mut patient), Ok(()));
+    assert_eq!(waits, 2, "once between two looks");
 }
 
 #[test]
@@ -426,11 +466,17 @@ fn bits_of_the_legacy_interface_are_accepted_only_there() {
 #[test]
 fn a_value_dropped_at_any_step_marks_the_device_as_failed() {
     let mut device = Script::modern(Features::VERSION_1);
-    drop(Init::begin(&mut device, LIMIT).unwrap());
+    drop(Init::begin(&mut device, &mut LIMIT.clone()).unwrap());
     assert_eq!(device.statuses(), [0, 0x80]);
 
     let mut device = Script::modern(Features::VERSION_1);
-    drop(Init::begin(&mut device, LIMIT).unwrap().acknowledge().driver());
+    drop(
+        Init::begin(&mut device, &mut LIMIT.clone())
+            .unwrap()
+            .acknowledge()
+            .driver()
+            .unwrap(),
+    );
     assert_eq!(device.statuses(), [0, 1, 3, 0x83]);
 
     let mut device = Script::modern(Features::VERSION_1);
@@ -444,7 +490,11 @@ fn a_value_dropped_at_any_step_marks_the_device_as_failed() {
 fn the_offer_and_the_choice_can_be_looked_at() {
     let offered = Features::VERSION_1 | Features::EVENT_IDX | bit(9);
     let mut device = Script::modern(offered);
-    let mut negotiating = Init::begin(&mut device, LIMIT).unwrap().acknowledge().driver();
+    let mut negotiating = Init::begin(&mut device, &mut LIMIT.clone())
+        .unwrap()
+        .acknowledge()
+        .driver()
+        .unwrap();
     assert_eq!(negotiating.offered_features(), offered);
     assert_eq!(negotiating.peek().vendor(), 0);
     let mut negotiated = negotiating.negotiate(supported(Features::EVENT_IDX)).unwrap();
@@ -453,7 +503,7 @@ fn the_offer_and_the_choice_can_be_looked_at() {
         negotiated.accepted_features(),
         Features::VERSION_1 | Features::EVENT_IDX
     );
-    assert_eq!(negotiated.device().max_queue_size(QueueIndex(0)), 256);
+    assert_eq!(negotiated.device().max_queue_size(QueueIndex(0)), Ok(256));
     negotiated.finish().unwrap();
 }
 
@@ -465,7 +515,7 @@ fn a_device_that_is_not_live_after_driver_ok_is_an_error() {
         init.device().own_bits = own_bits;
         init.device().takes_back = takes_back;
         let status = DeviceStatus::from_bits_retain(status);
-        assert_eq!(init.finish(), Err(NotLive { status }));
+        assert_eq!(init.finish(), Err(NotLive::Status(status)));
         let told = device.statuses().pop().unwrap();
         assert_eq!(told, status.bits() | 0x80, "FAILED, beside what was there");
     }
@@ -477,7 +527,7 @@ fn read_within(
     limit: u32,
     generations: impl IntoIterator<Item = Option<u32>>,
     values: &[u64],
-) -> (Result<u64, ConfigUnstable>, usize, u32) {
+) -> (Result<u64, ConfigError>, usize, u32) {
     let device = Script::modern(Features::VERSION_1);
     *device.generations.borrow_mut() = generations.into_iter().collect();
     let (mut looks, mut limit) = (0, PollLimit(limit));
@@ -504,10 +554,13 @@ fn a_configuration_is_read_until_it_has_stood_still() {
 
 #[test]
 fn a_configuration_that_never_stands_still_is_an_error() {
-    assert_eq!(read_within(50, (0..200).map(Some), &[10]), (Err(ConfigUnstable), 50, 0));
+    assert_eq!(
+        read_within(50, (0..200).map(Some), &[10]),
+        (Err(ConfigError::Unstable), 50, 0)
+    );
     let values: Vec<u64> = (0..60).collect();
-    assert_eq!(read_within(50, [None], &values), (Err(ConfigUnstable), 50, 0));
-    assert_eq!(read_within(0, [Some(0)], &[10]), (Err(ConfigUnstable), 1, 0));
+    assert_eq!(read_within(50, [None], &values), (Err(ConfigError::Unstable), 50, 0));
+    assert_eq!(read_within(0, [Some(0)], &[10]), (Err(ConfigError::Unstable), 1, 0));
 }
 
 #[test]
@@ -519,7 +572,7 @@ fn a_limit_counts_register_reads_and_not_snapshots() {
         let result = read_consistent(&device, &mut left, |reader| {
             (0..9).map(|n| reader.read_u32(4 * n)).collect::<Vec<_>>()
         });
-        assert_eq!((result, left), (Err(ConfigUnstable), PollLimit(0)));
+        assert_eq!((result, left), (Err(ConfigError::Unstable), PollLimit(0)));
         assert_eq!(device.reads.get(), limit);
     }
 }
@@ -529,7 +582,7 @@ fn a_limit_is_shared_by_successive_looks() {
     let device = Script::modern(Features::VERSION_1);
     let mut limit = PollLimit(7);
     // The generation before, the field, the generation after.
-    for (left, result) in [(4, Ok(0)), (1, Ok(0)), (0, Err(ConfigUnstable))] {
+    for (left, result) in [(4, Ok(0)), (1, Ok(0)), (0, Err(ConfigError::Unstable))] {
         let look = read_consistent(&device, &mut limit, |reader| reader.read_u8(0));
         assert_eq!((look, limit), (result, PollLimit(left)));
     }

@@ -19,9 +19,10 @@
 /// # Safety
 ///
 /// Memory is freed on the word of these registers: when the status reads 0 after a reset, when a queue is no longer
-/// ready. An implementation promises that
+/// ready, when there is no device any more. An implementation promises that
 ///
 /// * its answers are those of one device, and reach the caller unchanged;
+/// * when the magic value reads as all ones, that device is cut off from memory for good: it makes no access any more;
 /// * as long as a value of the type exists, the registers of that device are written through it and its doorbells alone;
 /// * safe code finds no other way to write them.
 ///

@@ -1,7 +1,8 @@
 //! Queue registers of version 1.
 
-use virtio_core::{QueueIndex, QueueSetup, QueueSetupError, fence};
+use virtio_core::{DeviceGone, QueueIndex, QueueSetup, QueueSetupError, fence};
 
+use crate::gone::answered;
 use crate::registers::legacy::{GUEST_PAGE_SIZE, QUEUE_ALIGN, QUEUE_PFN};
 use crate::registers::{QUEUE_SEL, QUEUE_SIZE_MAX};
 use crate::{RegisterAccess, queue_size};
@@ -30,7 +31,7 @@ pub(crate) unsafe fn enable_queue<A: RegisterAccess>(
         GUEST_PAGE_SIZE.write(access, LEGACY_PAGE_BYTES);
         QUEUE_SEL.write(access, u32::from(queue.0));
     }
-    if QUEUE_PFN.read(access) != 0 {
+    if answered(access, QUEUE_PFN.read(access))? != 0 {
         return Err(QueueSetupError::InUse);
     }
     // SAFETY: the caller keeps the same contract for all that is said about the queue.
@@ -42,7 +43,7 @@ pub(crate) unsafe fn enable_queue<A: RegisterAccess>(
     fence::before_doorbell();
     // SAFETY: the caller keeps the same contract.
     unsafe { QUEUE_PFN.write(access, page) };
-    if QUEUE_PFN.read(access) != page {
+    if answered(access, QUEUE_PFN.read(access))? != page {
         // Whether this lets go of the queue or resets the device: the memory is not in use when the caller hears of it.
         // SAFETY: this takes memory away from the device.
         unsafe { QUEUE_PFN.write(access, 0) };
@@ -53,13 +54,13 @@ pub(crate) unsafe fn enable_queue<A: RegisterAccess>(
 }
 
 /// The most descriptors of a queue, which may be asked only while it is not in use (`LEG-N-09`).
-pub(crate) fn max_queue_size<A: RegisterAccess>(access: &mut A, queue: QueueIndex) -> u32 {
+pub(crate) fn max_queue_size<A: RegisterAccess>(access: &mut A, queue: QueueIndex) -> Result<u32, DeviceGone> {
     // SAFETY: selecting a queue tells the device of no memory.
     unsafe { QUEUE_SEL.write(access, u32::from(queue.0)) };
-    if QUEUE_PFN.read(access) != 0 {
-        return 0;
+    if answered(access, QUEUE_PFN.read(access))? != 0 {
+        return Ok(0);
     }
-    QUEUE_SIZE_MAX.read(access)
+    answered(access, QUEUE_SIZE_MAX.read(access))
 }
 
 /// The page a queue starts at, if the device will find its three parts where the driver put them.

@@ -6,6 +6,7 @@
 mod fmt;
 
 mod access;
+mod gone;
 mod legacy;
 mod modern;
 mod notifier;

@@ -1,7 +1,8 @@
 //! Queue registers of version 2.
 
-use virtio_core::{DeviceAddr, QueueIndex, QueueSetup, QueueSetupError, fence};
+use virtio_core::{DeviceAddr, QueueIndex, QueueSetup, QueueSetupError, Wait, fence};
 
+use crate::gone::answered;
 use crate::registers::modern::{
     QUEUE_DESC_HIGH, QUEUE_DESC_LOW, QUEUE_DEVICE_HIGH, QUEUE_DEVICE_LOW, QUEUE_DRIVER_HIGH, QUEUE_DRIVER_LOW,
     QUEUE_READY,
@@ -27,7 +28,7 @@ pub(crate) unsafe fn enable_queue<A: RegisterAccess>(
     }
     // SAFETY: selecting a queue tells the device of no memory.
     unsafe { QUEUE_SEL.write(access, u32::from(queue.0)) };
-    if QUEUE_READY.read(access) != 0 {
+    if answered(access, QUEUE_READY.read(access))? != 0 {
         return Err(QueueSetupError::InUse);
     }
     // SAFETY: the caller keeps the same contract for all that is said about the queue.
@@ -41,7 +42,7 @@ pub(crate) unsafe fn enable_queue<A: RegisterAccess>(
     fence::before_doorbell();
     // SAFETY: the caller keeps the same contract.
     unsafe { QUEUE_READY.write(access, 1) };
-    if QUEUE_READY.read(access) == 0 {
+    if answered(access, QUEUE_READY.read(access))? == 0 {
         // It may still be thinking about it; the memory must not be used once the caller has been told of the failure.
         // SAFETY: this takes memory away from the device.
         unsafe { QUEUE_READY.write(access, 0) };
@@ -70,18 +71,22 @@ unsafe fn write_address<A: RegisterAccess>(
     }
 }
 
-/// Writes 0 to QueueReady and reads it back (`MMIO-D-18`, `MMIO-D-19`).
-pub(crate) fn disable_queue<A: RegisterAccess>(access: &mut A, queue: QueueIndex) -> Result<(), QueueSetupError> {
+/// Writes 0 to QueueReady and reads until it is (`MMIO-D-18`, `MMIO-D-19`).
+pub(crate) fn disable_queue<A: RegisterAccess>(
+    access: &mut A,
+    queue: QueueIndex,
+    wait: &mut dyn Wait,
+) -> Result<(), QueueSetupError> {
     // SAFETY: this takes memory away from the device.
     unsafe {
         QUEUE_SEL.write(access, u32::from(queue.0));
         QUEUE_READY.write(access, 0);
     }
-    let ready = QUEUE_READY.read(access);
-    fence::registers_and_memory();
-    if ready == 0 {
-        Ok(())
-    } else {
-        Err(QueueSetupError::NotReady)
+    while answered(access, QUEUE_READY.read(access))? != 0 {
+        if !wait.wait() {
+            return Err(QueueSetupError::NotReady);
+        }
     }
+    fence::registers_and_memory();
+    Ok(())
 }

@@ -1,13 +1,13 @@
 //! The doorbell.
 
-use virtio_core::{Features, Interface, QueueIndex, QueueNotifier, fence};
+use virtio_core::{DeviceGone, Features, Interface, QueueIndex, QueueNotifier, fence};
 
 use crate::Doorbell;
 
 /// Rings the doorbell of one queue (`MMIO-N-08`, `MMIO-N-09`).
 ///
 /// It holds a handle that rings and can do nothing else, so another hart can own it together with the queue. What is written
-/// is worked out beforehand as far as possible.
+/// is worked out beforehand as far as possible. A store tells nothing, so the answer is always `Ok`.
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct MmioNotifier<D> {
@@ -30,10 +30,11 @@ impl<D> MmioNotifier<D> {
 
 impl<D: Doorbell> QueueNotifier for MmioNotifier<D> {
     #[inline]
-    fn notify(&self, next_available: u16) {
+    fn notify(&self, next_available: u16) -> Result<(), DeviceGone> {
         // Offset and wrap bit of a split ring together are simply the 16-bit index (`NOTF-N-02`).
         let value = self.queue | ((u32::from(next_available) << 16) & self.data);
         fence::before_doorbell();
         self.doorbell.ring(value);
+        Ok(())
     }
 }

@@ -1,10 +1,11 @@
 //! The transport proper: what `virtio-core` asks for, told to the registers.
 
 use virtio_core::{
-    DeviceStatus, DeviceType, Features, Interface, InterruptCauses, QueueIndex, QueueSetup, QueueSetupError, Transport,
-    fence,
+    DeviceGone, DeviceStatus, DeviceType, Features, Interface, InterruptCauses, InterruptSource, QueueIndex,
+    QueueSetup, QueueSetupError, Transport, Wait, fence,
 };
 
+use crate::gone::{answered, look};
 use crate::registers::modern::{CONFIG_GENERATION, QUEUE_READY};
 use crate::registers::{
     CONFIG, DEVICE_FEATURES, DEVICE_FEATURES_SEL, DEVICE_ID, DRIVER_FEATURES, DRIVER_FEATURES_SEL, INTERRUPT_ACK,
@@ -54,8 +55,8 @@ impl<A: RegisterAccess> MmioTransport<A> {
     }
 }
 
-// SAFETY: the status and the ready bit are read from the device, which `RegisterAccess` vouches for, and fenced; a legacy
-// queue is never said to be disabled. The queue registers are written in `enable_queue` alone, and no other code has the
+// SAFETY: the status, the ready bit and the magic value are read from the device, which `RegisterAccess` vouches for, and fenced;
+// a legacy queue is never said to be disabled. The queue registers are written in `enable_queue` alone, and no other code has the
 // registers.
 unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
     type Notifier = MmioNotifier<A::Doorbell>;
@@ -93,11 +94,14 @@ unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
     }
 
     /// Memory accesses after this come after it, so that memory can be taken back once a reset is seen to be over.
-    fn status(&self) -> DeviceStatus {
+    fn status(&self) -> Result<DeviceStatus, DeviceGone> {
         // The register is 32 bits wide, the status 8; the rest is reserved.
         let status = DeviceStatus::from_bits_retain(STATUS.read(&self.access) as u8);
         fence::registers_and_memory();
-        status
+        if status == DeviceStatus::all() {
+            look(&self.access)?;
+        }
+        Ok(status)
     }
 
     fn write_status(&mut self, status: DeviceStatus) {
@@ -109,18 +113,18 @@ unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
     /// A legacy device has one (`LEG-N-04`). A modern one may have more than two, but nothing says how many, and QEMU
     /// answers a selector of 2 or more with word 1 again, which would make phantom bits out of real ones
     /// (`MMIO-D-14`). No bit from 64 on has a meaning for a driver yet, so the first two are all there is to read.
-    fn offered_features(&mut self) -> Features {
+    fn offered_features(&mut self) -> Result<Features, DeviceGone> {
         let interface = self.interface;
         let mut word = |index| {
             self.write(DEVICE_FEATURES_SEL, index);
-            u64::from(DEVICE_FEATURES.read(&self.access))
+            answered(&self.access, DEVICE_FEATURES.read(&self.access)).map(u64::from)
         };
-        let low = word(0);
+        let low = word(0)?;
         let high = match interface {
             Interface::Legacy => 0,
-            Interface::Modern => word(1),
+            Interface::Modern => word(1)?,
         };
-        Features::from_low(low | high << 32)
+        Ok(Features::from_low(low | high << 32))
     }
 
     /// The words that can be read.
@@ -137,12 +141,12 @@ unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
     }
 
     /// Of a legacy queue that is in use this may not be asked (`LEG-N-09`); the answer is zero then.
-    fn max_queue_size(&mut self, queue: QueueIndex) -> u32 {
+    fn max_queue_size(&mut self, queue: QueueIndex) -> Result<u32, DeviceGone> {
         match self.interface {
             Interface::Legacy => legacy::max_queue_size(&mut self.access, queue),
             Interface::Modern => {
                 self.write(QUEUE_SEL, u32::from(queue.0));
-                QUEUE_SIZE_MAX.read(&self.access)
+                answered(&self.access, QUEUE_SIZE_MAX.read(&self.access))
             }
         }
     }
@@ -168,10 +172,10 @@ unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
     ///
     /// The register for it, QueuePFN, cannot be trusted there: writing 0 to it resets the whole device in QEMU, and
     /// every other queue with it (`LEG-N-08`). A driver that wants its memory back resets the device itself and knows.
-    fn disable_queue(&mut self, queue: QueueIndex) -> Result<(), QueueSetupError> {
+    fn disable_queue(&mut self, queue: QueueIndex, wait: &mut dyn Wait) -> Result<(), QueueSetupError> {
         match self.interface {
             Interface::Legacy => Err(QueueSetupError::NotReady),
-            Interface::Modern => modern::disable_queue(&mut self.access, queue),
+            Interface::Modern => modern::disable_queue(&mut self.access, queue, wait),
         }
     }
 
@@ -182,9 +186,9 @@ unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
         MmioNotifier::new(doorbell, self.interface, queue, accepted)
     }
 
-    /// Bits without a meaning are left out (`MMIO-D-20`).
+    /// There is one line, and no vector. Bits without a meaning are left out (`MMIO-D-20`).
     #[inline]
-    fn interrupt_causes(&mut self) -> InterruptCauses {
+    fn interrupt_causes(&mut self, _source: InterruptSource) -> InterruptCauses {
         let status = INTERRUPT_STATUS.read(&self.access);
         fence::after_interrupt_status();
         InterruptCauses::from_bits_truncate(status)
@@ -192,42 +196,52 @@ unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
 
     /// Only bits with a meaning are written (`MMIO-D-22`), and nothing at all if there are none.
     ///
-    /// Memory read after this is read after the device got the acknowledge.
+    /// A cause that is acknowledged may have come once more in between, and is gone then. Memory read after this is read after the
+    /// device got the acknowledge.
     #[inline]
-    fn acknowledge_interrupt(&mut self, causes: InterruptCauses) {
+    fn acknowledge_interrupt(&mut self, _source: InterruptSource, causes: InterruptCauses) -> bool {
         let handled = InterruptCauses::from_bits_truncate(causes.bits());
-        if !handled.is_empty() {
-            self.write(INTERRUPT_ACK, handled.bits());
-            fence::registers_and_memory();
+        if handled.is_empty() {
+            return false;
         }
+        self.write(INTERRUPT_ACK, handled.bits());
+        fence::registers_and_memory();
+        true
     }
 
-    fn config_generation(&self) -> Option<u32> {
+    fn config_generation(&self) -> Result<Option<u32>, DeviceGone> {
         match self.interface {
-            Interface::Legacy => None,
-            Interface::Modern => Some(CONFIG_GENERATION.read(&self.access)),
+            Interface::Legacy => Ok(None),
+            Interface::Modern => answered(&self.access, CONFIG_GENERATION.read(&self.access)).map(Some),
         }
     }
 
-    fn read_config_u8(&self, offset: u16) -> u8 {
-        self.access.read_u8(CONFIG + u32::from(offset))
+    fn read_config_u8(&self, offset: u16) -> Result<u8, DeviceGone> {
+        let value = self.access.read_u8(CONFIG + u32::from(offset));
+        if value == u8::MAX {
+            look(&self.access)?;
+        }
+        Ok(value)
     }
 
-    fn read_config_u16(&self, offset: u16) -> u16 {
+    fn read_config_u16(&self, offset: u16) -> Result<u16, DeviceGone> {
         let value = self.access.read_u16(CONFIG + u32::from(offset));
-        match self.interface {
+        if value == u16::MAX {
+            look(&self.access)?;
+        }
+        Ok(match self.interface {
             // Legacy configuration is in the byte order of the CPU, not of the bus (`LEG-N-03`).
             Interface::Legacy => value.to_le(),
             Interface::Modern => value,
-        }
+        })
     }
 
-    fn read_config_u32(&self, offset: u16) -> u32 {
-        let value = self.access.read_u32(CONFIG + u32::from(offset));
-        match self.interface {
+    fn read_config_u32(&self, offset: u16) -> Result<u32, DeviceGone> {
+        let value = answered(&self.access, self.access.read_u32(CONFIG + u32::from(offset)))?;
+        Ok(match self.interface {
             Interface::Legacy => value.to_le(),
             Interface::Modern => value,
-        }
+        })
     }
 
     fn write_config_u8(&mut self, offset: u16, value: u8) {

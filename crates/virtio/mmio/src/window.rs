@@ -60,6 +60,8 @@ impl MmioWindow {
     ///   Rust allocation, and every aligned access of 1, 2 or 4 bytes in it is completed by the bus without a trap;
     /// * what answers there is a VirtIO MMIO device, an empty slot, or something that does no harm when its first
     ///   twelve bytes are read;
+    /// * a device that was there when the window was made, and does not answer any more (reads complete with all bits set), is
+    ///   off the bus and reaches no memory;
     /// * no other driver uses the device, and there is no other `MmioWindow` of it. (A window that was given up, and of which
     ///   no doorbell is left, can be made anew.)
     pub unsafe fn new(base: NonNull<u8>, bytes: usize) -> Result<Self, WindowError> {

@@ -3,14 +3,14 @@
 mod common;
 
 use common::{Script, Seen::*};
-use virtio_core::{DeviceStatus, Features, PollLimit, QueueIndex, QueueNotifier, ResetTimeout, Transport};
+use virtio_core::{DeviceStatus, Features, PollLimit, QueueIndex, QueueNotifier, ResetError, Transport};
 use virtio_mmio::MmioTransport;
 
 #[test]
 fn feature_words_go_through_their_selectors() {
     let device = Script::block(2).answer(0x010, &[0x3000_6E54, 0x0000_0101]);
     let mut transport = device.transport();
-    let offered = transport.offered_features();
+    let offered = transport.offered_features().unwrap();
     assert_eq!(offered, Features::from_low(0x0101_3000_6E54));
     assert_eq!(
         device.log(),
@@ -33,7 +33,7 @@ fn feature_words_go_through_their_selectors() {
 fn a_legacy_device_has_one_feature_word() {
     let device = Script::block(1).answer(0x010, &[0x3100_6ED4]);
     let mut transport = device.transport();
-    assert_eq!(transport.offered_features(), Features::from_low(0x3100_6ED4));
+    assert_eq!(transport.offered_features(), Ok(Features::from_low(0x3100_6ED4)));
     transport.write_accepted_features(Features::from_low(0x0000_0001_2000_0200));
     assert_eq!(
         device.log(),
@@ -58,16 +58,16 @@ fn only_features_of_mmio_are_supported() {
 fn the_status_is_one_byte_of_a_32_bit_register() {
     let device = Script::block(2).answer(0x070, &[0xABCD_EF0B]);
     let mut transport = device.transport();
-    assert_eq!(transport.status().bits(), 0x0B);
+    assert_eq!(transport.status().unwrap().bits(), 0x0B);
     transport.write_status(DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER);
     assert_eq!(device.log(), [Read32(0x070), Write32(0x070, 3)]);
 }
 
 #[test]
 fn a_reset_waits_for_zero_within_the_limit() {
-    for (statuses, result) in [(&[15, 15, 0], Ok(())), (&[15, 15, 15], Err(ResetTimeout))] {
+    for (statuses, result) in [(&[15, 15, 0], Ok(())), (&[15, 15, 15], Err(ResetError::TimedOut))] {
         let device = Script::block(2).answer(0x070, statuses);
-        assert_eq!(device.transport().reset(PollLimit(3)), result);
+        assert_eq!(device.transport().reset(&mut PollLimit(2)), result);
         let look = Read32(0x070);
         assert_eq!(device.log(), [Write32(0x070, 0), look, look, look]);
     }
@@ -79,7 +79,7 @@ fn the_doorbell_carries_the_position_only_if_agreed() {
     for (version, accepted, value) in [(2, without, 5), (2, with, 0x8001_0005), (1, with, 5)] {
         let device = Script::block(version);
         let mut transport = device.transport();
-        transport.notifier(QueueIndex(5), accepted).notify(0x8001);
+        transport.notifier(QueueIndex(5), accepted).notify(0x8001).unwrap();
         assert_eq!(device.log(), [Write32(0x050, value)]);
     }
 }

@@ -3,18 +3,33 @@
 mod common;
 
 use common::{Script, Seen::*};
-use virtio_core::{InterruptCauses, Transport};
+use virtio_core::{InterruptCauses, InterruptSource, Transport};
 
 #[test]
 fn undefined_status_bits_are_ignored() {
     for version in [1, 2] {
         let device = Script::block(version).answer(0x060, &[0xFFFF_FFFC, 0xFFFF_FFFD, 0xFFFF_FFFE, 3, 0]);
         let mut transport = device.transport();
-        assert_eq!(transport.interrupt_causes(), InterruptCauses::empty());
-        assert_eq!(transport.interrupt_causes(), InterruptCauses::USED_BUFFER);
-        assert_eq!(transport.interrupt_causes(), InterruptCauses::CONFIG_CHANGE);
-        assert_eq!(transport.interrupt_causes(), InterruptCauses::all());
-        assert_eq!(transport.interrupt_causes(), InterruptCauses::empty());
+        assert_eq!(
+            transport.interrupt_causes(InterruptSource::Line),
+            InterruptCauses::empty()
+        );
+        assert_eq!(
+            transport.interrupt_causes(InterruptSource::Line),
+            InterruptCauses::USED_BUFFER
+        );
+        assert_eq!(
+            transport.interrupt_causes(InterruptSource::Line),
+            InterruptCauses::CONFIG_CHANGE
+        );
+        assert_eq!(
+            transport.interrupt_causes(InterruptSource::Line),
+            InterruptCauses::all()
+        );
+        assert_eq!(
+            transport.interrupt_causes(InterruptSource::Line),
+            InterruptCauses::empty()
+        );
         assert_eq!(device.log(), [Read32(0x060); 5]);
     }
 }
@@ -23,9 +38,9 @@ fn undefined_status_bits_are_ignored() {
 fn only_defined_bits_are_acknowledged() {
     let device = Script::block(2);
     let mut transport = device.transport();
-    transport.acknowledge_interrupt(InterruptCauses::USED_BUFFER);
-    transport.acknowledge_interrupt(InterruptCauses::from_bits_retain(0xFFFF_FFFE));
-    transport.acknowledge_interrupt(InterruptCauses::empty());
-    transport.acknowledge_interrupt(InterruptCauses::from_bits_retain(0x8000_0000));
+    transport.acknowledge_interrupt(InterruptSource::Line, InterruptCauses::USED_BUFFER);
+    transport.acknowledge_interrupt(InterruptSource::Line, InterruptCauses::from_bits_retain(0xFFFF_FFFE));
+    transport.acknowledge_interrupt(InterruptSource::Line, InterruptCauses::empty());
+    transport.acknowledge_interrupt(InterruptSource::Line, InterruptCauses::from_bits_retain(0x8000_0000));
     assert_eq!(device.log(), [Write32(0x064, 1), Write32(0x064, 2)]);
 }

@@ -3,7 +3,9 @@
 mod common;
 
 use common::{Script, Seen::*, queue_of_eight};
-use virtio_core::{DeviceAddr, InterruptVector, QueueIndex, QueueSetup, QueueSetupError, QueueSize, Transport};
+use virtio_core::{
+    DeviceAddr, InterruptVector, PollLimit, QueueIndex, QueueSetup, QueueSetupError, QueueSize, Transport,
+};
 
 const BASE: u64 = 0x8020_0000;
 const PAGE: u32 = 0x8_0200;
@@ -86,13 +88,13 @@ fn a_queue_that_is_missing_or_too_small_is_refused() {
 fn the_size_of_a_legacy_queue_is_read_only_while_it_is_free() {
     let device = Script::block(1).answer(0x034, &[1024]).answer(0x040, &[0, PAGE]);
     let mut transport = device.transport();
-    assert_eq!(transport.max_queue_size(QueueIndex(0)), 1024);
+    assert_eq!(transport.max_queue_size(QueueIndex(0)), Ok(1024));
     assert_eq!(device.log(), [Write32(0x030, 0), Read32(0x040), Read32(0x034)]);
-    assert_eq!(transport.max_queue_size(QueueIndex(0)), 0);
+    assert_eq!(transport.max_queue_size(QueueIndex(0)), Ok(0));
     assert_eq!(device.log(), [Write32(0x030, 0), Read32(0x040)]);
 
     let device = Script::block(2).answer(0x034, &[1024]);
-    assert_eq!(device.transport().max_queue_size(QueueIndex(7)), 1024);
+    assert_eq!(device.transport().max_queue_size(QueueIndex(7)), Ok(1024));
     assert_eq!(device.log(), [Write32(0x030, 7), Read32(0x034)]);
 }
 
@@ -158,7 +160,7 @@ fn bad_addresses_and_vectors_are_refused_before_any_access() {
         };
         let refused = Err(QueueSetupError::VectorRefused);
         assert_eq!(device.enable(0, &with_vector), (refused, vec![]));
-        assert_eq!(device.transport().set_config_vector(vector), refused);
+        assert_eq!(device.transport().set_config_vector(Some(vector)), refused);
         assert_eq!(device.log(), []);
     }
 }
@@ -197,12 +199,18 @@ fn legacy_layouts_reach_the_limits_of_the_interface() {
 fn a_queue_is_disabled_by_zero_and_a_look() {
     for (ready, result) in [(0, Ok(())), (1, Err(QueueSetupError::NotReady))] {
         let device = Script::block(2).answer(0x044, &[ready]);
-        assert_eq!(device.transport().disable_queue(QueueIndex(2)), result);
+        assert_eq!(
+            device.transport().disable_queue(QueueIndex(2), &mut PollLimit(0)),
+            result
+        );
         assert_eq!(device.log(), [Write32(0x030, 2), Write32(0x044, 0), Read32(0x044)]);
     }
     // On a legacy interface that might reset the device.
     let device = Script::block(1);
     let refused = Err(QueueSetupError::NotReady);
-    assert_eq!(device.transport().disable_queue(QueueIndex(0)), refused);
+    assert_eq!(
+        device.transport().disable_queue(QueueIndex(0), &mut PollLimit(9)),
+        refused
+    );
     assert_eq!(device.log(), []);
 }

@@ -1,5 +1,7 @@
 //! What can go wrong, by operation.
 
+use virtio_core::DeviceGone;
+
 /// Why a queue could not be made. The memory comes back with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -38,7 +40,7 @@ pub enum ChainError {
     Broken(DeviceFault),
 }
 
-/// A lie of the device in the used ring. The queue stops there: only a reset makes the device trustworthy again.
+/// Why a queue has stopped: a lie of the device in the used ring, after which only a reset makes it trustworthy again, or its end.
 ///
 /// A wrong length is not among them: too many devices in use report lengths that are wrong (`RING-N-09`), and with
 /// [`Used::written`](crate::Used::written) clipped to the chain, nothing depends on them.
@@ -66,4 +68,14 @@ pub enum DeviceFault {
         /// What the device wrote.
         id: u32,
     },
+    /// There is no device any more, as [`VirtQueue::device_gone`](crate::VirtQueue::device_gone) was told. What it had announced
+    /// as done before is still given back.
+    #[error("{DeviceGone}")]
+    Gone,
+}
+
+impl From<DeviceGone> for DeviceFault {
+    fn from(_: DeviceGone) -> Self {
+        Self::Gone
+    }
 }

@@ -8,7 +8,7 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU16, Ordering};
 
-use virtio_core::{DeviceAddr, DmaRegion, QueueSetup, Segment, fence};
+use virtio_core::{CpuAddresses, DeviceAddr, DmaRegion, QueueSetup, Segment, fence};
 
 use crate::layout::{DESCRIPTOR_BYTES, LEGACY_ALIGN, RingOffsets};
 
@@ -159,12 +159,18 @@ impl DmaRing {
     /// What the transport has to tell the device, without an interrupt vector.
     pub fn setup(&self) -> QueueSetup {
         let start = self.region.device_addr();
+        let cpu = self.region.as_ptr().addr().get();
         QueueSetup {
             size: self.offsets.size,
             descriptor_table: start,
             driver_area: start.wrapping_add(self.offsets.available as u64),
             device_area: start.wrapping_add(self.offsets.used as u64),
             legacy_align: LEGACY_ALIGN as u32,
+            cpu: Some(CpuAddresses {
+                descriptor_table: cpu,
+                driver_area: cpu + self.offsets.available,
+                device_area: cpu + self.offsets.used,
+            }),
             vector: None,
         }
     }

@@ -393,7 +393,10 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         if self.returned == self.announced && !self.look_for_used() {
             return Ok(false);
         }
-        self.fault.map_or(Ok(true), Err)
+        match self.fault {
+            None => Ok(true),
+            Some(fault) => self.has_announced(fault),
+        }
     }
 
     /// The next of the chains that the device [was found](Self::has_used) to be done with. It is to be looked at and then
@@ -457,8 +460,22 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     #[inline]
     fn look_for_used(&mut self) -> bool {
         if self.fault.is_some() {
-            return true;
+            return self.look_when_stopped();
         }
+        self.look_at_index()
+    }
+
+    /// [`look_for_used`](Self::look_for_used) after a fault, which is something to tell. A device that is gone was honest before.
+    #[cold]
+    fn look_when_stopped(&mut self) -> bool {
+        if self.fault == Some(DeviceFault::Gone) {
+            self.look_at_index();
+        }
+        true
+    }
+
+    #[inline]
+    fn look_at_index(&mut self) -> bool {
         // Acquire: what the device wrote before it moved the index (`RING-N-08`).
         let index = self.rings.memory.load_used_index(Ordering::Acquire);
         let advance = index.wrapping_sub(self.returned as u16);
@@ -470,6 +487,17 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         }
         self.announced = self.returned + u64::from(advance);
         advance != 0
+    }
+
+    /// Whether a queue that has stopped with `fault` has something to give back. It does not, unless the device is gone.
+    #[cold]
+    fn has_announced(&self, fault: DeviceFault) -> Result<bool, DeviceFault> {
+        // After a lie there is nothing that was announced and not taken.
+        if self.returned != self.announced {
+            Ok(true)
+        } else {
+            Err(fault)
+        }
     }
 
     /// Whether [`pop_used`](Self::pop_used) may have something to tell; `false` is certain. The used index is only compared: what is
@@ -552,6 +580,16 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         } else {
             DeviceFault::IdOutOfRange { id }
         })
+    }
+
+    /// Stops the queue, since there is no device any more. What the device had announced as done is given back by
+    /// [`pop_used`](Self::pop_used), and then [`DeviceFault::Gone`] from now on.
+    #[cold]
+    pub fn device_gone(&mut self) {
+        if self.fault.is_none() {
+            self.fault = Some(DeviceFault::Gone);
+            self.rings.placement.stop();
+        }
     }
 
     #[cold]

@@ -8,6 +8,7 @@ use bare_image::windows::Transport;
 use board_qemu_virt::{Ticks, counters};
 use guest_protocol::Case;
 use virtio_blk::{Chains, Disk, DiskOptions};
+use virtio_core::{InterruptSource, PollLimit};
 
 use super::batch::Batch;
 use super::buffers::Buffer;
@@ -63,7 +64,7 @@ impl<B: Buffer> Ours<B> {
             chains,
             ..DiskOptions::default()
         };
-        match Disk::start(transport, &mut DmaMemory, &options) {
+        match Disk::start(transport, &mut DmaMemory, &options, &mut PollLimit::default()) {
             Ok(disk) => Self {
                 disk: Box::new(disk),
                 chains,
@@ -96,7 +97,7 @@ impl<B: Buffer> Ours<B> {
     /// Ends the driver and gives the device back.
     pub(crate) fn end(mut self) -> Transport {
         self.listen(None);
-        match self.disk.shut_down(&mut DmaMemory, |_| ()) {
+        match self.disk.shut_down(&mut DmaMemory, &mut PollLimit::default(), |_| ()) {
             Ok((transport, _)) => transport,
             Err((timeout, _)) => stop("run", "no-reset", &timeout),
         }
@@ -185,7 +186,7 @@ impl<B: Buffer> Contender for Ours<B> {
         let completed = match self.line {
             None => self.disk.poll(each),
             Some(line) => {
-                let seen = self.disk.on_interrupt(each);
+                let seen = self.disk.on_interrupt(InterruptSource::Line, each);
                 line.interrupts.unmask(line.source);
                 seen.map(|seen| seen.completions)
             }

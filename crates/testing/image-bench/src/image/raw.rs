@@ -97,20 +97,21 @@ impl Raw {
             driver_area: address(AVAILABLE),
             device_area: address(USED),
             legacy_align: 4096,
+            cpu: None,
             vector: None,
         };
         let choice = FeatureChoice {
             supported: Features::EVENT_IDX,
             required: Features::EVENT_IDX,
         };
-        let init = Init::begin(&mut transport, PollLimit::default()).map(|init| init.acknowledge().driver());
-        let init = init.and_then(|init| init.negotiate(choice));
+        let init = Init::begin(&mut transport, &mut PollLimit::default());
+        let init = init.and_then(|init| init.acknowledge().driver()?.negotiate(choice));
         let mut init = init.unwrap_or_else(|_| failed("handshake"));
         // SAFETY: the memory is zeroed, belongs to the ring, and is never freed. What the descriptors name is memory of the ring
         // or data that belongs to it and is never freed.
         unsafe { init.enable_queue(QueueIndex(0), &setup) }.unwrap_or_else(|_| failed("queue"));
-        let accepted = init.finish().unwrap_or_else(|_| failed("device"));
-        let doorbell = transport.notifier(QueueIndex(0), accepted);
+        let doorbell = init.notifier(QueueIndex(0));
+        init.finish().unwrap_or_else(|_| failed("device"));
         Self {
             _transport: transport,
             doorbell,
@@ -219,7 +220,9 @@ impl Contender for Raw {
         // VirtIO 1.4, "Used Buffer Notification Suppression".
         if self.available.wrapping_sub(event).wrapping_sub(1) < self.available.wrapping_sub(before) {
             self.notifies += 1;
-            self.doorbell.notify(self.available);
+            if self.doorbell.notify(self.available).is_err() {
+                failed("doorbell");
+            }
         }
     }
 

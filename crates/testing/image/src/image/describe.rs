@@ -7,7 +7,7 @@ use board_qemu_virt::println;
 use guest_protocol::{Device, Record};
 use virtio_blk::proto::BlkFeatures;
 use virtio_blk::{Answer, WriteCache};
-use virtio_core::{Features, Transport as _};
+use virtio_core::{DeviceGone, Features, Transport as _};
 
 use super::session::{Request, Session};
 use bare_image::report::record;
@@ -69,8 +69,9 @@ pub(crate) fn device(session: &mut Session) {
     println!(
         "write cache: {}",
         match disk.write_cache() {
-            WriteCache::WriteBack => "write-back",
-            WriteCache::WriteThrough => "write-through",
+            Ok(WriteCache::WriteBack) => "write-back",
+            Ok(WriteCache::WriteThrough) => "write-through",
+            Err(DeviceGone) => "gone with the device",
         }
     );
     record(Record::Device(Device {

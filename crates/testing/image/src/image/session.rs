@@ -12,6 +12,7 @@ use virtio_mmio::{MmioTransport, MmioWindow};
 use super::buffer::Buffer;
 use bare_image::memory::DmaMemory;
 use bare_image::report::stop;
+use virtio_core::{InterruptSource, PollLimit};
 
 /// The largest queue the image has room for, in descriptors.
 pub(crate) const CAPACITY: usize = 1024;
@@ -101,7 +102,7 @@ impl Session {
                     if !interrupts.wait(source, deadline) {
                         break;
                     }
-                    let seen = disk.on_interrupt(&mut each);
+                    let seen = disk.on_interrupt(InterruptSource::Line, &mut each);
                     interrupts.unmask(source);
                     seen?.completions
                 }
@@ -125,7 +126,10 @@ impl Session {
             return false;
         };
         // A fault is seen by the next request.
-        let seen = self.disk().on_interrupt(|_| ()).unwrap_or_default();
+        let seen = self
+            .disk()
+            .on_interrupt(InterruptSource::Line, |_| ())
+            .unwrap_or_default();
         interrupts.unmask(source);
         let Some((change, before)) = seen.config.and_then(|change| Some((change, change.resized_from?))) else {
             return false;
@@ -213,14 +217,15 @@ impl Session {
 /// on the stack for no longer than they run.
 #[inline(never)]
 fn start_disk(transport: Transport, options: &DiskOptions) -> Result<Box<BlkDisk>, InitError> {
-    let disk = BlkDisk::start(transport, &mut DmaMemory, options).map_err(|failed| failed.error)?;
+    let disk =
+        BlkDisk::start(transport, &mut DmaMemory, options, &mut PollLimit::default()).map_err(|failed| failed.error)?;
     Ok(Box::new(disk))
 }
 
 #[inline(never)]
 fn stop_disk(disk: Box<BlkDisk>) -> (Transport, usize) {
     let mut aborted = 0;
-    let outcome = disk.shut_down(&mut DmaMemory, |completion| {
+    let outcome = disk.shut_down(&mut DmaMemory, &mut PollLimit::default(), |completion| {
         aborted += usize::from(completion.result == Err(IoError::Aborted));
     });
     match outcome {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use virtio_blk::proto::Sector;
 use virtio_blk::{Answer, Completion, DiskOptions, Request};
-use virtio_core::{DeviceType, Dma, DmaBuffer};
+use virtio_core::{DeviceType, Dma, DmaBuffer, PollLimit};
 use virtio_vhost_user::{SharedMemory, VhostUser};
 
 pub(crate) type Disk = virtio_blk::Disk<VhostUser, DmaBuffer, u32, 64>;
@@ -24,7 +24,13 @@ pub(crate) fn connect(socket: &Path) -> (VhostUser, SharedMemory) {
 /// A started disk on the back-end at `socket`.
 pub(crate) fn start(socket: &Path) -> (Disk, SharedMemory) {
     let (transport, mut memory) = connect(socket);
-    let disk = Disk::start(transport, &mut memory, &DiskOptions::default()).unwrap();
+    let disk = Disk::start(
+        transport,
+        &mut memory,
+        &DiskOptions::default(),
+        &mut PollLimit::default(),
+    )
+    .unwrap();
     (disk, memory)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use virtio_blk::proto::Sector;
 use virtio_blk::{Answer, DiskOptions, InitError, IoError, Liveness, Request, WriteCache};
-use virtio_core::{DeviceType, Dma, DmaBuffer};
+use virtio_core::{DeviceType, Dma, DmaBuffer, InterruptSource, PollLimit};
 use virtio_vhost_user::{SessionError, VhostUser};
 
 use crate::daemon::Daemon;
@@ -17,7 +17,8 @@ fn data_written_is_read_back_and_in_the_file() {
     let (mut disk, mut memory) = start(&daemon.socket());
     assert_eq!(disk.limits().capacity, Sector(8192));
     write_and_verify(&mut disk, &mut memory);
-    disk.shut_down(&mut memory, |_| unreachable!()).unwrap();
+    disk.shut_down(&mut memory, &mut PollLimit::default(), |_| unreachable!())
+        .unwrap();
     let file = std::fs::File::open(daemon.image()).unwrap();
     let mut bytes = [0; 4096];
     file.read_exact_at(&mut bytes, 5 * 128 * 512).unwrap();
@@ -30,8 +31,16 @@ fn a_disk_starts_again_after_a_shut_down() {
     let (mut disk, mut memory) = start(&daemon.socket());
     for _ in 0..3 {
         write_and_verify(&mut disk, &mut memory);
-        let (transport, _) = disk.shut_down(&mut memory, |_| unreachable!()).unwrap();
-        disk = Disk::start(transport, &mut memory, &DiskOptions::default()).unwrap();
+        let (transport, _) = disk
+            .shut_down(&mut memory, &mut PollLimit::default(), |_| unreachable!())
+            .unwrap();
+        disk = Disk::start(
+            transport,
+            &mut memory,
+            &DiskOptions::default(),
+            &mut PollLimit::default(),
+        )
+        .unwrap();
     }
 }
 
@@ -50,7 +59,7 @@ fn an_interrupt_wakes_a_driver_that_sleeps() {
                 disk.control().transport().wait_for_interrupt(Duration::from_secs(30)),
                 "round {round}"
             );
-            disk.on_interrupt(|completion| {
+            disk.on_interrupt(InterruptSource::Line, |completion| {
                 assert_eq!((completion.token, completion.result), (round, Ok(Answer::Done)));
                 memory.release(completion.buffer.unwrap().into_region());
                 done += 1;
@@ -66,7 +75,7 @@ fn the_write_cache_can_be_switched() {
     let (mut disk, _memory) = start(&daemon.socket());
     for mode in [WriteCache::WriteBack, WriteCache::WriteThrough, WriteCache::WriteBack] {
         disk.set_write_cache(mode).unwrap();
-        assert_eq!(disk.write_cache(), mode);
+        assert_eq!(disk.write_cache(), Ok(mode));
     }
 }
 
@@ -85,7 +94,7 @@ fn a_reset_waits_for_what_the_device_has_begun() {
     // The device takes them, and has them for a while.
     std::thread::sleep(Duration::from_millis(50));
     let mut tokens = Vec::new();
-    disk.shut_down(&mut memory, |completion| {
+    disk.shut_down(&mut memory, &mut PollLimit::default(), |completion| {
         // None of the memory may change from here on, so what was begun is done.
         if completion.result == Ok(Answer::Done) {
             assert!(completion.buffer.as_ref().unwrap().iter().all(|&byte| byte == 0));
@@ -111,20 +120,32 @@ fn a_daemon_that_is_killed_and_started_again_is_reached_again() {
     disk.notify();
     let mut lost = Vec::new();
     let (transport, _) = disk
-        .shut_down(&mut memory, |completion| {
+        .shut_down(&mut memory, &mut PollLimit::default(), |completion| {
             lost.push((completion.token, completion.result));
         })
         .unwrap();
     assert_eq!(lost, Vec::from_iter((0..4).map(|token| (token, Err(IoError::Aborted)))));
 
     // Nothing is there, and the bring-up says so.
-    let failed = Disk::start(transport, &mut memory, &DiskOptions::default()).unwrap_err();
-    assert!(matches!(failed.error, InitError::Handshake(_)), "{failed:?}");
+    let failed = Disk::start(
+        transport,
+        &mut memory,
+        &DiskOptions::default(),
+        &mut PollLimit::default(),
+    )
+    .unwrap_err();
+    assert_eq!(failed.error, InitError::Gone);
     let transport: VhostUser = failed.transport;
     assert!(matches!(transport.last_error(), Some(SessionError::Connect(_))));
 
     daemon.start_again();
-    let mut disk = Disk::start(transport, &mut memory, &DiskOptions::default()).unwrap();
+    let mut disk = Disk::start(
+        transport,
+        &mut memory,
+        &DiskOptions::default(),
+        &mut PollLimit::default(),
+    )
+    .unwrap();
     let buffer = DmaBuffer::allocate(&mut memory, 4096, 512).unwrap();
     let read = complete(&mut disk, Request::read(Sector(5 * 128), buffer, 5));
     assert!(is_filled(&read.buffer.unwrap(), 5), "what was written is still there");
@@ -139,7 +160,13 @@ fn a_second_connection_is_not_served_before_the_first_ends() {
     let socket = daemon.socket();
     let waiting = std::thread::spawn(move || {
         let (transport, mut memory) = connect(&socket);
-        let mut disk = Disk::start(transport, &mut memory, &DiskOptions::default()).unwrap();
+        let mut disk = Disk::start(
+            transport,
+            &mut memory,
+            &DiskOptions::default(),
+            &mut PollLimit::default(),
+        )
+        .unwrap();
         write_and_verify(&mut disk, &mut memory);
     });
     write_and_verify(&mut disk, &mut memory);
@@ -147,7 +174,10 @@ fn a_second_connection_is_not_served_before_the_first_ends() {
     disk.notify();
     assert_eq!(collect(&mut disk, 1)[0].token, 1);
     assert!(!waiting.is_finished());
-    drop(disk.shut_down(&mut memory, |_| unreachable!()).unwrap());
+    drop(
+        disk.shut_down(&mut memory, &mut PollLimit::default(), |_| unreachable!())
+            .unwrap(),
+    );
     waiting.join().unwrap();
 }
 
@@ -156,6 +186,12 @@ fn another_type_of_device_is_refused_by_the_driver() {
     let Some(daemon) = Daemon::on_file() else { return };
     let mut memory = virtio_vhost_user::SharedMemory::new(1 << 20).unwrap();
     let transport = VhostUser::connect(&daemon.socket(), DeviceType(1), &memory).unwrap();
-    let failed = Disk::start(transport, &mut memory, &DiskOptions::default()).unwrap_err();
+    let failed = Disk::start(
+        transport,
+        &mut memory,
+        &DiskOptions::default(),
+        &mut PollLimit::default(),
+    )
+    .unwrap_err();
     assert!(matches!(failed.error, InitError::NotBlock(DeviceType(1))));
 }

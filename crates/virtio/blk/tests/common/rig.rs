@@ -8,7 +8,7 @@ use virtio_blk::{
     StartError, SubmitError,
 };
 use virtio_blk_model::{Model, ModelConfig, ModelDma};
-use virtio_core::DmaSegments;
+use virtio_core::{DmaSegments, InterruptSource, PollLimit};
 use virtio_mmio::MmioTransport;
 use virtqueue::DeviceFault;
 
@@ -112,9 +112,19 @@ impl<const N: usize> Rig<N> {
         transport: TestTransport,
         options: &DiskOptions,
     ) -> Result<Self, StartError<TestTransport>> {
+        Self::on_within(model, transport, options, PollLimit::default())
+    }
+
+    /// Starts the device of a transport, and waits that often for its resets.
+    pub(crate) fn on_within(
+        model: Model,
+        transport: TestTransport,
+        options: &DiskOptions,
+        mut waits: PollLimit,
+    ) -> Result<Self, StartError<TestTransport>> {
         let mut dma = model.dma();
         let registers = transport.access().clone();
-        let disk = TestDisk::<N>::start(transport, &mut dma, options)?;
+        let disk = TestDisk::<N>::start(transport, &mut dma, options, &mut waits)?;
         let outstanding = Outstanding {
             dma,
             next_token: 100,
@@ -269,7 +279,7 @@ impl<const N: usize> Rig<N> {
 
     /// Follows up an interrupt.
     pub(crate) fn interrupt(&mut self) -> Result<(Interrupt, Vec<TestCompletion>), DeviceFault> {
-        let (seen, outcomes) = self.take(|disk, each| disk.on_interrupt(each))?;
+        let (seen, outcomes) = self.take(|disk, each| disk.on_interrupt(InterruptSource::Line, each))?;
         assert_eq!(seen.completions as usize, outcomes.len());
         Ok((seen, outcomes))
     }
@@ -394,7 +404,9 @@ impl<const N: usize> Rig<N> {
         let mut outcomes = Vec::new();
         let mut dma = model.dma();
         let (transport, counters) = disk
-            .shut_down(&mut dma, |completion| outcomes.push(outstanding.settle(completion)))
+            .shut_down(&mut dma, &mut PollLimit::default(), |completion| {
+                outcomes.push(outstanding.settle(completion))
+            })
             .map_err(|(timeout, _)| timeout)
             .expect("the device resets");
         assert!(

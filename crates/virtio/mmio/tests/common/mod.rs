@@ -126,6 +126,7 @@ pub(crate) fn queue_of_eight(base: u64) -> QueueSetup {
         driver_area: DeviceAddr(base + 128),
         device_area: DeviceAddr(base + 4096),
         legacy_align: 4096,
+        cpu: None,
         vector: None,
     }
 }

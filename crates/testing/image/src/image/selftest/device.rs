@@ -34,7 +34,7 @@ pub(super) fn lifetime(context: &mut Context<'_>) -> TestResult {
 pub(super) fn write_cache(context: &mut Context<'_>) -> TestResult {
     let session = &mut *context.session;
     let bytes = session.block_bytes();
-    let before = session.disk().write_cache();
+    let before = session.disk().write_cache()?;
     let request = Request::read(Sector(0), Buffer::allocate(bytes)?, 0);
     session.disk().submit(request).map_err(|rejected| rejected.error)?;
     let in_flight = session.disk().set_write_cache(before);
@@ -57,7 +57,7 @@ pub(super) fn write_cache(context: &mut Context<'_>) -> TestResult {
         }
         // Data written under the old mode is durable only after this.
         session.flush()?;
-        let now = session.disk().write_cache();
+        let now = session.disk().write_cache()?;
         if now != mode {
             fail!("{now:?} after switching to {mode:?}");
         }
