@@ -11,7 +11,7 @@ use virtio_core::{Dma, DmaSegments, QueueNotifier, Transport};
 use virtqueue::{ChainError, Data, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
 
 use crate::bring_up::QueueParts;
-use crate::chain_token::{ChainToken, Part, WholeTransfer};
+use crate::chain_token::{ChainToken, Part};
 use crate::counters::Tally;
 use crate::limits::PlainTransfers;
 use crate::slot_memory::SlotMemory;
@@ -144,8 +144,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         // Most requests are like one before: of the same direction, in one piece.
         if let Some((transfer, first)) = Transfer::of(request.operation)
             && let &[segment] = request.segments()
-            && self.plain.allow(first, segment.len, self.plain.most(transfer))
-            && let Some(frame) = self.ring.frame(shape_of(transfer), segment)
+            && let Some(frame) = self.ring.frame(shape_of(transfer), segment, self.plain.most(transfer))
+            && self.plain.allow_at(first, segment.len)
         {
             let slot = frame.slot();
             frame.submit(ChainToken::whole(request, segment.len / SECTOR_BYTES as u32));
@@ -191,42 +191,37 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         Ok(taken)
     }
 
-    /// [`submit`](Self::submit) of a request whose chain is not there yet.
+    /// [`submit`](Self::submit) of a request in several pieces, or whose chain is not there yet.
     #[inline(never)]
     fn submit_written(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         let segments = request.segments();
-        if let Some((transfer, first)) = Transfer::of(request.operation)
-            && segments.len() <= usize::from(self.plain.segments)
-            && let Some(data) = Data::new(segments, self.plain.most(transfer))
-            && self.plain.allow(first, data.bytes(), self.plain.most_together)
+        let Some((transfer, first)) = Transfer::of(request.operation) else {
+            return self.submit_planned(request);
+        };
+        let (shape, most) = (shape_of(transfer), self.plain.most(transfer));
+        if segments.len() > usize::from(self.plain.segments) {
+            return self.submit_planned(request);
+        }
+        if let Some(frame) = self.ring.list_frame(shape, segments, most)
+            && self.plain.allow_together(first, frame.bytes())
         {
-            let header = transfer.header(first);
-            let ends = |slot| [self.slots.start(slot, header), self.slots.status_segment(slot)];
-            let sectors = data.bytes() / SECTOR_BYTES as u32;
-            match self.ring.write_framed(shape_of(transfer), data, ends) {
-                Ok(framed) => {
-                    let Some(buffer) = request.buffer else {
-                        return self.reject(
-                            SubmitError::Empty,
-                            Request {
-                                buffer: None,
-                                ..request
-                            },
-                        );
-                    };
-                    let whole = WholeTransfer {
-                        first,
-                        sectors,
-                        buffer,
-                        token: request.token,
-                    };
-                    framed.submit(ChainToken::transfer(transfer, whole));
-                    Ok(())
-                }
-                Err(error) => self.reject(submit_error(error), request),
+            let (slot, sectors) = (frame.slot(), frame.bytes() / SECTOR_BYTES as u32);
+            frame.submit(ChainToken::whole(request, sectors));
+            self.slots.restart(slot, first);
+            return Ok(());
+        }
+        let Some(data) = Data::new(segments, most).filter(|data| self.plain.allow_together(first, data.bytes())) else {
+            return self.submit_planned(request);
+        };
+        let header = transfer.header(first);
+        let ends = |slot| [self.slots.start(slot, header), self.slots.status_segment(slot)];
+        let sectors = data.bytes() / SECTOR_BYTES as u32;
+        match self.ring.write_framed(shape, data, ends) {
+            Ok(framed) => {
+                framed.submit(ChainToken::whole(request, sectors));
+                Ok(())
             }
-        } else {
-            self.submit_planned(request)
+            Err(error) => self.reject(submit_error(error), request),
         }
     }
 
@@ -255,11 +250,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             return self.reject(SubmitError::QueueFull, request);
         };
         *place = Some(SplitRequest::new(request, rest));
-        let part = Part {
-            request: number,
-            sectors,
-        };
-        let _ = chain.submit(ChainToken::Part(part));
+        let _ = chain.submit(ChainToken::Part(Part::new(number, sectors)));
         self.send_rest(number);
         Ok(())
     }
@@ -490,19 +481,16 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         tally: &mut Tally,
         each: &mut impl FnMut(Completion<B, K>),
     ) -> Option<(UsedChain, Status)> {
-        while let Some(chain) = self.ring.next_used() {
-            let status = self.slots.status(chain.slot());
-            let token = self.ring.token_if_filled(&chain);
-            let is_transfer = matches!(token, Some(ChainToken::Read(_) | ChainToken::Write(_)));
-            if status != Status::OK || !is_transfer {
-                return Some((chain, status));
-            }
-            let token = self.ring.take(chain).ok().map(|used| used.token);
-            let (transfer, whole) = token.and_then(ChainToken::into_transfer)?;
-            tally.add(transfer, whole.sectors);
-            each(whole.complete(transfer, Ok(Answer::Done)));
-        }
-        None
+        self.ring.take_while(
+            self.slots.status_reader(),
+            |status, token| token.transfer().is_some() && *status == Status::OK,
+            |token| {
+                if let (Some(transfer), ChainToken::Whole(whole)) = (token.transfer(), token) {
+                    tally.add(transfer, whole.sectors);
+                    each(whole.complete(Ok(Answer::Done)));
+                }
+            },
+        )
     }
 
     /// Takes any used chain. Returns whether its request is over.
@@ -521,35 +509,23 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let outcome = status.check().map_err(IoError::Device);
         let odd_length = clipped || !is_filled && outcome.is_ok();
         match token {
-            ChainToken::Read(whole) => {
-                self.counters.odd_lengths += u64::from(odd_length);
-                let result = outcome.map(|()| Answer::Done);
-                self.hand_over(whole.complete(Transfer::Read, result), each);
-                Ok(true)
-            }
-            ChainToken::Write(whole) => {
-                self.counters.odd_lengths += u64::from(odd_length);
-                let result = outcome.map(|()| Answer::Done);
-                self.hand_over(whole.complete(Transfer::Write, result), each);
-                Ok(true)
-            }
-            ChainToken::Command { request, sectors } => {
+            ChainToken::Whole(whole) => {
+                let operation = whole.operation;
                 // Only the device knows how much it writes.
-                let any_length = matches!(request.operation, Operation::ReportZones(_)) && !clipped;
+                let any_length = matches!(operation, Operation::ReportZones(_)) && !clipped;
                 self.counters.odd_lengths += u64::from(odd_length && !any_length);
-                let result = outcome.and_then(|()| self.answer(request.operation, slot, sectors));
-                let bytes = result.map_or(0, |_| u64::from(sectors) * SECTOR_BYTES);
-                self.hand_over(request.complete(bytes, result), each);
+                let result = outcome.and_then(|()| self.answer(operation, slot, whole.sectors));
+                self.hand_over(whole.complete(result), each);
                 Ok(true)
             }
             ChainToken::Part(_) if !crate::SPLIT => Ok(false),
-            ChainToken::Part(Part { request, sectors }) => {
+            ChainToken::Part(part) => {
                 self.counters.odd_lengths += u64::from(odd_length);
-                if let Some(split) = self.splits.get_mut(request) {
+                if let Some(split) = self.splits.get_mut(part.request()) {
                     split.in_flight -= 1;
                     match outcome {
                         // A device can claim to have more than 2^64 bytes, and a range request can be as large.
-                        Ok(()) => split.bytes = split.bytes.wrapping_add(u64::from(sectors) * SECTOR_BYTES),
+                        Ok(()) => split.bytes = split.bytes.wrapping_add(part.bytes()),
                         Err(error) => {
                             split.error.get_or_insert(error);
                             // The rest of the request is not sent any more.
@@ -557,7 +533,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
                         }
                     }
                 }
-                Ok(self.finish_split(request, each))
+                Ok(self.finish_split(part.request(), each))
             }
         }
     }
@@ -577,7 +553,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             | Operation::Write(_)
             | Operation::Flush
             | Operation::Discard(_)
-            | Operation::WriteZeroes { .. }
+            | Operation::WriteZeroes(_)
+            | Operation::ZeroOrUnmap(_)
             | Operation::SecureErase(_)
             | Operation::ReportZones(_)
             | Operation::OpenZone(_)
@@ -632,10 +609,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let mut splits = ManuallyDrop::into_inner(self.splits);
         // No request was taken while another was being sent, so each part stands for its request in the order of submission.
         let region = ManuallyDrop::into_inner(self.ring).into_region(|token| match token {
-            ChainToken::Read(whole) => abort(whole.complete(Transfer::Read, Err(IoError::Aborted))),
-            ChainToken::Write(whole) => abort(whole.complete(Transfer::Write, Err(IoError::Aborted))),
-            ChainToken::Command { request, .. } => abort(request.complete(0, Err(IoError::Aborted))),
-            ChainToken::Part(part) => splits.abort(part.request).into_iter().for_each(&mut abort),
+            ChainToken::Whole(whole) => abort(whole.complete(Err(IoError::Aborted))),
+            ChainToken::Part(part) => splits.abort(part.request()).into_iter().for_each(&mut abort),
         });
         // What is left waits with no part in flight, and nothing was submitted after it.
         SplitRequests::<B, K>::numbers()
@@ -679,11 +654,8 @@ fn send_part<B: DmaSegments, K, const N: usize>(
     }
     let mut chain = ring.chain_of(work.chain_segments())?;
     let (sectors, rest) = work.put(&mut chain, segments, limits, slots)?;
-    let part = Part {
-        request: number,
-        sectors,
-    };
-    chain.submit(ChainToken::Part(part)).map_err(|(error, _)| error)?;
+    let token = ChainToken::Part(Part::new(number, sectors));
+    chain.submit(token).map_err(|(error, _)| error)?;
     Ok(rest)
 }
 
