@@ -326,7 +326,10 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
         }
         // Not live before it is started again.
         self.broken = true;
-        start_device(self.state, &mut self.dma, &mut self.plan).map_err(|_| Broken)?;
+        start_device(self.state, &mut self.dma, &mut self.plan).map_err(|error| {
+            log_line!(Warn, "the device does not start again: {error}");
+            Broken
+        })?;
         if let DeviceState::Live(disk) = &mut *self.state {
             if let Some(mode) = self.cache {
                 // Nothing is in flight. A device that has lost the switch says so when asked for its mode.

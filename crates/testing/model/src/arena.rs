@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use virtio_core::{DeviceAddr, DmaError, DmaRegion};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
 
 /// The guest memory of rust-vmm.
 pub type Memory = GuestMemoryMmap<()>;
@@ -25,7 +25,11 @@ pub(crate) struct Arena {
 
 impl Arena {
     pub(crate) fn new(base: u64, bytes: usize) -> Self {
-        let memory = Memory::from_ranges(&[(GuestAddress(base), bytes)]).expect("the host has memory for the model");
+        // A mapping of the host starts with a page, but not where Miri stands in for it. What both sides call a page is made the same.
+        let region = MmapRegion::new(bytes + PAGE as usize).expect("the host has memory for the model");
+        let before = (region.as_ptr().addr() as u64).wrapping_neg() % PAGE;
+        let region = GuestRegionMmap::new(region, GuestAddress(base - before)).expect("the memory fits in");
+        let memory = Memory::from_regions(vec![region]).expect("one region is in nothing's way");
         Self {
             memory: Arc::new(memory),
             base,

@@ -68,6 +68,17 @@ pub enum AtDriverOk {
     Refused,
 }
 
+/// The reset of one queue (`VQR-N-01`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RingReset {
+    /// RING_RESET may be offered, but there is no register for it, as in QEMU over MMIO (`VQR-N-03`).
+    Absent,
+    /// The register is there, and reads as 1 so many times before the reset is over.
+    After(u32),
+    /// The register is there, and the reset never ends.
+    Stuck,
+}
+
 /// Limits of requests that carry ranges. A limit of 0 is no limit, as in devices that leave the field alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -173,6 +184,8 @@ pub struct ModelConfig {
     /// (`RING-D-20`, `RING-D-23`).
     pub misleading_fields: bool,
 
+    /// What the register for the reset of one queue does.
+    pub ring_reset: RingReset,
     /// The number of request queues.
     pub queues: u16,
     /// The value of QueueSizeMax.
@@ -264,6 +277,7 @@ impl ModelConfig {
             stuck_reset: false,
             interrupt_noise: 0,
             misleading_fields: true,
+            ring_reset: RingReset::Absent,
             queues: 1,
             queue_size_max: 256,
             notifications: Notifications::WhenIdle,

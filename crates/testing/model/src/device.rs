@@ -9,6 +9,7 @@ use crate::arena::{Arena, Memory};
 use crate::config::ModelConfig;
 use crate::disk::Disk;
 use crate::faults::{Fault, NoFaults, StartFault};
+use crate::removal::Presence;
 use crate::ring::Ring;
 use crate::violation::Log;
 use crate::wire::{feature, status};
@@ -35,6 +36,8 @@ pub struct DeviceCounters {
     pub requests: BTreeMap<u32, u64>,
     /// Requests answered with another status than OK.
     pub errors: u64,
+    /// Resets of one queue that the driver has seen the end of.
+    pub queue_resets: u64,
     /// Chains taken from the ring.
     pub chains: u64,
     /// Chains that used an indirect table.
@@ -62,6 +65,10 @@ pub(crate) struct DeviceQueue {
     pub(crate) ready: bool,
     /// The driver has cleared QueueReady and not read it yet.
     pub(crate) stop_unread: bool,
+    /// The queue was reset since the device was.
+    pub(crate) was_reset: bool,
+    /// Reads until the reset of the queue is over, if the driver has asked for one and has not seen its end.
+    pub(crate) reset_reads: Option<u32>,
     /// The ring, if the queue is ready and sound.
     pub(crate) ring: Option<Ring>,
 }
@@ -89,6 +96,7 @@ pub(crate) struct Device {
     pub(crate) words_written: [bool; 4],
     pub(crate) accepted: Features,
 
+    pub(crate) presence: Presence,
     pub(crate) interrupt: u32,
     pub(crate) generation: u32,
     pub(crate) capacity: u64,
@@ -136,6 +144,7 @@ impl Device {
             accepted_word: None,
             words_written: [false; 4],
             accepted: Features::empty(),
+            presence: Presence::default(),
             interrupt: 0,
             generation: 0,
             capacity: config.capacity,
@@ -186,8 +195,9 @@ impl Device {
         self.accepted.low() & bits == bits
     }
 
-    pub(crate) fn ring(&self, queue: u32) -> Option<&Ring> {
-        self.queues.get(usize::try_from(queue).ok()?)?.ring.as_ref()
+    /// The rings of the queues in use.
+    pub(crate) fn rings(&self) -> impl Iterator<Item = &Ring> {
+        self.queues.iter().filter_map(|queue| queue.ring.as_ref())
     }
 
     /// Sends a notification, unless the device is not live (`INIT-V-02`).

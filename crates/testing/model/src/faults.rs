@@ -31,6 +31,10 @@ pub struct RequestInfo {
     pub head: u16,
     /// The type number.
     pub kind: u32,
+    /// The I/O priority in the header of a legacy device; 0 on a modern one.
+    pub priority: u32,
+    /// A legacy device was told that the request is a barrier.
+    pub barrier: bool,
     /// The sector in the header.
     pub sector: u64,
     /// Bytes of data, in either direction.

@@ -11,6 +11,7 @@ mod model;
 mod negotiation;
 mod queue;
 mod registers;
+mod removal;
 mod request;
 mod ring;
 mod service;
@@ -20,7 +21,9 @@ mod wire;
 mod zones;
 
 pub use arena::Memory;
-pub use config::{AtDriverOk, CompletionOrder, Limits, ModelConfig, Notifications, Service, UsedLength, Zones};
+pub use config::{
+    AtDriverOk, CompletionOrder, Limits, ModelConfig, Notifications, RingReset, Service, UsedLength, Zones,
+};
 pub use device::DeviceCounters;
 pub use faults::StartFault;
 pub use model::{Model, ModelDma, ModelDoorbell, ModelRegisters};

@@ -68,6 +68,11 @@ impl Model {
         self.0.lock().process(limit)
     }
 
+    /// Serves up to `limit` requests of one queue. Returns how many there were.
+    pub fn process_queue(&self, queue: u16, limit: usize) -> usize {
+        self.0.lock().process_queue(queue, limit)
+    }
+
     /// Takes up to `limit` requests out of the ring without serving them. Returns how many.
     pub fn hold(&self, limit: usize) -> usize {
         self.0.lock().hold(limit)
@@ -78,24 +83,25 @@ impl Model {
         self.0.lock().complete_held()
     }
 
-    /// Requests of queue 0 that were published and not taken yet.
+    /// Requests of all queues that were published and not taken yet.
     pub fn pending(&self) -> usize {
-        self.0.lock().ring(0).map_or(0, |ring| usize::from(ring.pending()))
+        self.0.lock().rings().map(|ring| usize::from(ring.pending())).sum()
     }
 
-    /// Waits until there is a request in queue 0, at most for `limit`. For a device in a thread of its own. Returns whether
+    /// Waits until there is a request in a queue, at most for `limit`. For a device in a thread of its own. Returns whether
     /// there is one.
     pub fn wait_for_request(&self, limit: Duration) -> bool {
-        let idle = |device: &mut Device| device.ring(0).is_none_or(|ring| ring.pending() == 0);
+        let idle = |device: &mut Device| device.rings().all(|ring| ring.pending() == 0);
         let waited = self.0.rung.wait_timeout_while(self.0.lock(), limit, idle);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
-    /// Reports a violation (`RING-D-22`, `RING-D-24`) if the driver published requests in queue 0, was asked to notify
+    /// Reports a violation (`RING-D-22`, `RING-D-24`) if the driver published requests in a queue, was asked to notify
     /// of them, and did not. For moments at which the driver is not about to.
     pub fn expect_notified(&self) {
         let device = &mut *self.0.lock();
-        if let Some(ring) = device.ring(0).filter(|ring| ring.owes_notification()) {
+        let rings = device.queues.iter().filter_map(|queue| queue.ring.as_ref());
+        for ring in rings.filter(|ring| ring.owes_notification()) {
             let id = if ring.event_idx() { "RING-D-24" } else { "RING-D-22" };
             let what = "requests were published without the notification that the device asked for";
             device.log.report(id, what);
@@ -156,6 +162,22 @@ impl Model {
     /// The device asks for a reset and serves no more requests (`INIT-V-03`).
     pub fn needs_reset(&self) {
         self.0.lock().break_down();
+    }
+
+    /// The device answers so many register accesses more, and is taken off the bus at the next one: its registers read as all
+    /// ones, writes are lost, and it uses no memory. It does not come back.
+    pub fn go_away_after(&self, accesses: u64) {
+        self.0.lock().go_away_after(accesses);
+    }
+
+    /// Whether it has been taken off the bus.
+    pub fn is_gone(&self) -> bool {
+        self.0.lock().presence.is_gone()
+    }
+
+    /// Register accesses since it was taken off the bus.
+    pub fn unanswered_accesses(&self) -> u64 {
+        self.0.lock().presence.unanswered()
     }
 
     /// A zone fails, the one that holds `sector`.
@@ -297,7 +319,8 @@ impl ModelRegisters {
     }
 }
 
-// SAFETY: all handles are of one model, whose status reads 0 only once it serves no request any more. The memory it uses is
+// SAFETY: all handles are of one model, whose status reads 0 only once it serves no request any more, and whose magic value reads
+// as all ones only once it is gone and has no queue any more. The memory it uses is
 // its own and outlives it, so even a configuration that makes it lie does no harm.
 unsafe impl RegisterAccess for ModelRegisters {
     type Doorbell = ModelDoorbell;

@@ -1,6 +1,6 @@
 //! Status and features: the device's part, and the driver's duties.
 
-use crate::config::AtDriverOk;
+use crate::config::{AtDriverOk, RingReset};
 use crate::device::Device;
 use crate::faults::StartFault;
 use crate::wire::feature;
@@ -209,7 +209,8 @@ impl Device {
         }
         let demanded = self.config.demanded.bits() & !accepted == 0 && self.accepts(feature::VERSION_1);
         let unknown = accepted & !self.config.offered.bits() != 0;
-        let possible = !unknown && !self.accepts(feature::RING_PACKED) && !self.accepts(feature::RING_RESET);
+        let ring_reset = self.config.ring_reset != RingReset::Absent || !self.accepts(feature::RING_RESET);
+        let possible = !unknown && !self.accepts(feature::RING_PACKED) && ring_reset;
         // `BLK-N-33`
         let zoned = !host_managed || self.accepts(feature::ZONED);
         demanded && possible && zoned && !self.config.refuse_features

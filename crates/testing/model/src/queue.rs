@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use vm_memory::{Bytes, GuestAddress};
 
+use crate::config::RingReset;
 use crate::device::{Device, DeviceQueue};
 use crate::faults::StartFault;
 use crate::ring::Ring;
@@ -34,11 +35,36 @@ impl Device {
                 max
             }
             0x040 => queue.pfn,
+            0x0C0 => self.read_queue_reset(),
             0x044 => {
                 queue.stop_unread = false;
                 u32::from(queue.ready)
             }
             _ => u32::MAX,
+        }
+    }
+
+    /// The reset of a queue is over when the driver reads so. Until then the device works on.
+    fn read_queue_reset(&mut self) -> u32 {
+        let stuck = self.config.ring_reset == RingReset::Stuck;
+        let Some(queue) = self.selected() else {
+            return 0;
+        };
+        match queue.reset_reads {
+            Some(reads) if reads > 0 || stuck => {
+                queue.reset_reads = Some(reads.saturating_sub(1));
+                1
+            }
+            Some(_) => {
+                // All is forgotten, the ring and what was taken from it (`VQR-N-01`).
+                *queue = DeviceQueue {
+                    was_reset: true,
+                    ..DeviceQueue::default()
+                };
+                self.counters.queue_resets += 1;
+                0
+            }
+            None => 0,
         }
     }
 
@@ -56,7 +82,7 @@ impl Device {
             }
             _ => (),
         }
-        let disables = matches!(offset, 0x040 | 0x044) && value == 0;
+        let disables = matches!(offset, 0x040 | 0x044) && value == 0 || offset == 0x0C0;
         if !disables {
             self.check_moment(offset);
         }
@@ -65,6 +91,8 @@ impl Device {
         let Some(queue) = self.queues.get_mut(index) else {
             return self.log.report("MMIO-N-03", what);
         };
+        let what_waits = format_args!("register {offset:#x} written before the reset of the queue was seen to be over");
+        self.log.require(queue.reset_reads.is_none(), "VQR-D-01", what_waits);
         if queue.ready && !disables {
             return self.log.report("MMIO-D-17", what);
         }
@@ -87,6 +115,14 @@ impl Device {
                 queue.stop_unread = true;
             }
             0x044 => self.enable_modern(),
+            0x0C0 => {
+                let reads = match self.config.ring_reset {
+                    RingReset::After(reads) => reads,
+                    RingReset::Absent | RingReset::Stuck => u32::MAX,
+                };
+                self.log.require(queue.ready && value == 1, "VQR-D-01", what);
+                queue.reset_reads = Some(reads);
+            }
             _ => {
                 if let Some(half) = HALVES.iter().position(|&half| half == offset) {
                     queue.halves[half] = Some(value);
@@ -100,7 +136,9 @@ impl Device {
         let begin = if self.config.is_legacy() { DRIVER } else { FEATURES_OK };
         let what = format_args!("queue register {offset:#x} written at status {:#x}", self.status);
         let early = !self.has(begin);
-        let late = self.has(DRIVER_OK);
+        // A queue that was reset is set up again while the device is live (`VQR-D-03`).
+        let queue = self.queues.get(self.queue_sel as usize);
+        let late = self.has(DRIVER_OK) && !queue.is_some_and(|queue| queue.was_reset);
         if self.has(FAILED) {
             self.log.report("INIT-D-19", what);
         } else {

@@ -28,6 +28,9 @@ const MODERN: [u32; 14] = [
 impl Device {
     /// A read of `width` bytes.
     pub(crate) fn read(&mut self, offset: u32, width: u32) -> u32 {
+        if !self.answers() {
+            return u32::MAX >> (32 - 8 * width);
+        }
         self.note_probe(offset, false);
         let value = if offset >= CONFIG {
             self.read_config(offset - CONFIG, width)
@@ -41,6 +44,9 @@ impl Device {
 
     /// A write of `width` bytes.
     pub(crate) fn write(&mut self, offset: u32, width: u32, value: u32) {
+        if !self.answers() {
+            return;
+        }
         self.note_probe(offset, true);
         // A reset that takes long can be asked for again, and an interrupt that comes meanwhile acknowledged.
         let legal = offset == 0x070 && value == 0 || offset == 0x064;
@@ -81,8 +87,8 @@ impl Device {
         };
         let id = if width != 4 || !offset.is_multiple_of(4) {
             "MMIO-D-04"
-        } else if !readable && !writable || other_version || offset == 0x0C0 {
-            // QueueReset is there with RING_RESET only, which the model refuses.
+        } else if !readable && !writable || other_version || offset == 0x0C0 && !self.accepts(feature::RING_RESET) {
+            // QueueReset is there with RING_RESET only.
             "MMIO-D-01"
         } else if (0x0AC..=0x0BC).contains(&offset) {
             // Shared memory.

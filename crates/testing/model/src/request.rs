@@ -52,7 +52,7 @@ impl Device {
             return None;
         }
         let mut reader = taken.chain.clone().reader(&self.memory).ok()?;
-        let [mut kind, reserved, low, high] = reader.read_obj::<[u32; 4]>().ok()?.map(u32::from_le);
+        let [mut kind, priority, low, high] = reader.read_obj::<[u32; 4]>().ok()?.map(u32::from_le);
         let (mut data, mut room) = (Vec::new(), writable - 1);
         reader.read_to_end(&mut data).ok()?;
         if self.config.one_data_descriptor {
@@ -67,14 +67,18 @@ impl Device {
             data.truncate(readable as usize);
             room = u64::from(writable);
         }
+        let barrier = self.config.is_legacy() && kind & kind::BARRIER != 0;
         if self.config.is_legacy() {
+            let what = "a barrier though BARRIER was not accepted";
+            self.log
+                .require(!barrier || self.accepts(feature::BARRIER), "LEG-N-18", what);
             kind &= !kind::BARRIER;
             if kind == kind::FLUSH_OUT {
                 kind = kind::FLUSH;
             }
         } else {
-            let what = format_args!("{reserved:#x} in the reserved field of a header");
-            self.log.require(reserved == 0, "BLK-N-07", what);
+            let what = format_args!("{priority:#x} in the reserved field of a header");
+            self.log.require(priority == 0, "BLK-N-07", what);
         }
         let sector = u64::from(low) | u64::from(high) << 32;
         let request = Request {
@@ -90,11 +94,20 @@ impl Device {
             queue,
             head: taken.head,
             kind,
+            priority,
+            barrier,
             sector,
             data_bytes: request.data.len() as u64 + room,
             writable_bytes: writable,
         };
         Some((info, request))
+    }
+
+    /// Whether a request is a barrier: nothing overtakes it, and it overtakes nothing.
+    pub(crate) fn is_barrier(&self, taken: &Taken) -> bool {
+        let reader = taken.chain.clone().reader(&self.memory);
+        let kind = reader.ok().and_then(|mut reader| reader.read_obj::<u32>().ok());
+        self.accepts(feature::BARRIER) && kind.is_some_and(|kind| u32::from_le(kind) & kind::BARRIER != 0)
     }
 
     /// Number and size of the data segments (`BLK-N-04`).

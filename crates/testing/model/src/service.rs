@@ -50,6 +50,14 @@ impl Device {
         self.each_ring(|device, ring| device.serve_ring(ring, limit))
     }
 
+    /// Serves up to `limit` requests of one queue; returns how many chains it took.
+    pub(crate) fn process_queue(&mut self, queue: u16, limit: usize) -> usize {
+        self.each_ring(|device, ring| match ring.index == queue {
+            true => device.serve_ring(ring, limit),
+            false => 0,
+        })
+    }
+
     /// Takes up to `limit` chains and keeps them; returns how many.
     pub(crate) fn hold(&mut self, limit: usize) -> usize {
         self.each_ring(|device, ring| {
@@ -140,21 +148,33 @@ impl Device {
                 }
             }
         }
+        // Nothing overtakes a barrier (`LEG-N-18`).
+        let mut rest = &mut all[..];
+        while let Some(barrier) = rest.iter().position(|taken| self.is_barrier(taken)) {
+            let (before, from) = rest.split_at_mut(barrier);
+            self.reorder(before);
+            rest = &mut from[1..];
+        }
+        self.reorder(rest);
+        all
+    }
+
+    /// Brings chains into the order in which they are to be carried out.
+    fn reorder(&mut self, chains: &mut [Taken]) {
         match self.config.order {
             _ if self.accepts(feature::IN_ORDER) => (),
             CompletionOrder::InOrder => (),
-            CompletionOrder::Reverse => all.reverse(),
+            CompletionOrder::Reverse => chains.reverse(),
             CompletionOrder::Shuffled(seed) => {
-                for i in (1..all.len()).rev() {
+                for i in (1..chains.len()).rev() {
                     self.shuffle = (self.shuffle ^ seed)
                         .wrapping_mul(0x5851_F42D_4C95_7F2D)
                         .wrapping_add(1);
                     let other = (self.shuffle >> 33) as usize % (i + 1);
-                    all.swap(i, other);
+                    chains.swap(i, other);
                 }
             }
         }
-        all
     }
 
     fn serve_all(&mut self, ring: &mut Ring, taken: Vec<Taken>) {

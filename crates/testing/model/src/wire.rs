@@ -42,6 +42,7 @@ pub(crate) mod status {
 /// Feature bits, as bits.
 #[allow(missing_docs, reason = "the names are those of the specification")]
 pub mod feature {
+    pub const BARRIER: u64 = 1 << 0;
     pub const SIZE_MAX: u64 = 1 << 1;
     pub const SEG_MAX: u64 = 1 << 2;
     pub const GEOMETRY: u64 = 1 << 4;

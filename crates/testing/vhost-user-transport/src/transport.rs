@@ -172,14 +172,22 @@ impl VhostUser {
         true
     }
 
-    /// The fields of a queue as the back-end is told of them: in addresses of this process.
+    /// The fields of a queue as the back-end is told of them: in addresses of this process, which belong to the same bytes as those
+    /// of the device.
     fn addresses(&self, setup: &QueueSetup) -> Option<VringConfigData> {
         let parts = [setup.descriptor_table, setup.driver_area, setup.device_area];
+        let cpu = setup.cpu?;
+        let told = [cpu.descriptor_table, cpu.driver_area, cpu.device_area];
         let aligned = parts.iter().zip([16, 2, 4]).all(|(part, to)| part.is_aligned_to(to));
-        let mut places = parts.iter().zip(part_bytes(setup)).map(|(&part, bytes)| {
-            let place = self.memory.host_address(part, bytes)?;
-            Some(place.as_ptr().addr() as u64)
-        });
+        let mut places = parts
+            .iter()
+            .zip(part_bytes(setup))
+            .zip(told)
+            .map(|((&part, bytes), told)| {
+                // Only memory that the back-end has, too.
+                let place = self.memory.host_address(part, bytes)?.as_ptr().addr();
+                (place == told).then_some(place as u64)
+            });
         let mut next = || places.next().flatten();
         Some(VringConfigData {
             queue_max_size: MAX_QUEUE_SIZE as u16,
@@ -211,9 +219,9 @@ impl VhostUser {
 
 // SAFETY: status 0 is reported when the connection was closed by the back-end, which does so after it has finished what it had
 // begun and has unmapped the memory, or has ended; this transport trusts it in that as others trust a bus. Before, a back-end
-// was told of no queue. `disable_queue` never answers `Ok`. Queues are told by `enable_queue` alone, in addresses that belong to
-// the same bytes. The socket, which takes one connection at a time, and the event descriptors are private to this value and its
-// doorbells.
+// was told of no queue. The device is said to be gone in the same case, or when there is no connection. `disable_queue` never
+// answers `Ok`. Queues are told by `enable_queue` alone, in addresses that belong to the same bytes. The socket, which takes one
+// connection at a time, and the event descriptors are private to this value and its doorbells.
 unsafe impl Transport for VhostUser {
     type Notifier = Kick;
 
@@ -302,7 +310,11 @@ unsafe impl Transport for VhostUser {
         let queues = std::mem::take(&mut self.queues);
         let done = self.step(|session| session.set_queue(queue, &addresses, &queues[&queue.0].wires));
         self.queues = queues;
-        done.ok_or(QueueSetupError::NotReady)
+        match (done, self.status()) {
+            (Some(()), _) => Ok(()),
+            (None, Ok(_)) => Err(QueueSetupError::NotReady),
+            (None, Err(DeviceGone)) => Err(QueueSetupError::Gone),
+        }
     }
 
     fn disable_queue(&mut self, _queue: QueueIndex, _wait: &mut dyn Wait) -> Result<(), QueueSetupError> {
@@ -311,7 +323,8 @@ unsafe impl Transport for VhostUser {
     }
 
     fn notifier(&mut self, queue: QueueIndex, _accepted: Features) -> Kick {
-        Kick::new(self.queue(queue).map(|queue| Arc::clone(&queue.wires.kick)))
+        let socket = self.session().map(Session::socket).unwrap_or_default();
+        Kick::new(self.queue(queue).map(|queue| Arc::clone(&queue.wires.kick)), socket)
     }
 
     fn interrupt_causes(&mut self, _source: InterruptSource) -> InterruptCauses {

@@ -241,6 +241,19 @@ pub struct ConfigSnapshot {
 }
 
 impl ConfigSnapshot {
+    /// How many words it has.
+    pub const WORDS: usize = ConfigSpace::BYTES / 4;
+
+    /// Its words, to pass it on: four bytes of the configuration space each, the one with the lowest offset in the lowest bits.
+    pub const fn into_words(self) -> [u32; Self::WORDS] {
+        self.words
+    }
+
+    /// The snapshot with these [words](Self::into_words).
+    pub const fn from_words(words: [u32; Self::WORDS]) -> Self {
+        Self { words }
+    }
+
     /// Reads every field whose feature is in `offered`.
     pub fn read(config: &impl ConfigAccess, offered: BlkFeatures) -> Self {
         let mut words = [0; ConfigSpace::BYTES / 4];

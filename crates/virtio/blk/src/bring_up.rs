@@ -1,22 +1,20 @@
-//! Bring-up: initialisation, features, configuration, and one request queue.
+//! Bring-up: initialisation, features, configuration, and the request queues.
 
 use core::fmt;
 
 use virtio_blk_proto::zoned::ZonedModel;
 use virtio_blk_proto::{BlkConfig, BlkFeatures};
+use virtio_core::init::Negotiated;
 use virtio_core::{
-    DeviceStatus, DeviceType, Dma, DmaError, DmaSegments, FeatureChoice, Features, Init, Interface, QueueIndex,
+    DeviceStatus, DeviceType, Dma, DmaSegments, FeatureChoice, Features, Init, Interface, QueueIndex, QueueSetup,
     QueueSize, ResetError, Transport, Wait,
 };
-use virtqueue::{Chains, CreateError, DmaRing, QueueOptions, RingLayout};
+use virtqueue::{Chains, QueueOptions, RingLayout};
 
 use crate::configuration::{blk_features, read_config};
-use crate::slot_memory::SlotMemory;
-
-use crate::{DeviceControl, DiskOptions, InitError, Limits, RequestQueue, SUPPORTED_COMMON};
-
-/// The queue that carries requests; the only one without MQ (`BLK-N-01`).
-const REQUEST_QUEUE: QueueIndex = QueueIndex(0);
+use crate::queue_parts::{CallersPlaces, QueueIdentity, QueueParts, QueuePlaces, allocate};
+use crate::shared_config::SharedConfig;
+use crate::{DeviceControl, DiskOptions, InitError, Limits, RequestQueue, SUPPORTED_COMMON, Vectors};
 
 /// Descriptors of the smallest request with data: header, one segment, status.
 const MIN_DESCRIPTORS: u16 = 3;
@@ -40,42 +38,67 @@ impl<T> fmt::Debug for StartError<T> {
     }
 }
 
-/// A started device: the control half and the data half.
-pub type Halves<T, B, K, const N: usize> = (DeviceControl<T>, DeviceQueue<T, B, K, N>);
-
-/// The request queue of a device with a transport `T`.
+/// A request queue of a device with a transport `T`.
 pub type DeviceQueue<T, B, K, const N: usize> = RequestQueue<<T as Transport>::Notifier, B, K, N>;
 
-/// What a request queue is made of: everything but its tables, which are large, and are made where they stay.
-pub(crate) struct QueueParts<D> {
-    pub(crate) options: QueueOptions,
-    pub(crate) ring: DmaRing,
-    pub(crate) slots: SlotMemory,
-    pub(crate) doorbell: D,
-}
-
 impl<T: Transport> DeviceControl<T> {
-    /// Brings a device up: initialisation, features, configuration, one request queue.
+    /// Brings a device up with several request queues: initialisation, features, configuration, queues.
     ///
-    /// Interrupts are suppressed at first; [`RequestQueue::drain`] asks for them. `wait` says how long to wait for a reset: one at
-    /// the beginning, another one if a later step fails.
+    /// As many queues are started as there are `queues`, but not more than the device has. The places are emptied first, and
+    /// the queues put into them from the first on; those that are left stay empty. Each queue can be given to another hart. A
+    /// device without MQ has one queue (`BLK-N-01`).
+    ///
+    /// Interrupts are suppressed at first; [`RequestQueue::drain`] asks for them. `vectors` are those that the transport has set
+    /// up, [`Vectors::NONE`] if interrupts come over a line. `wait` says how long to wait for a reset: one at the beginning, another
+    /// one if a later step fails.
+    ///
+    /// ```
+    /// use virtio_blk::{DeviceControl, DeviceQueue, DiskOptions, Request, Vectors};
+    /// # use virtio_blk_model::{Model, ModelConfig, feature};
+    /// use virtio_core::{DmaBuffer, PollLimit};
+    ///
+    /// # let model = Model::new(ModelConfig { queues: 4, ..ModelConfig::modern().offer(feature::MQ) });
+    /// # let transport = virtio_mmio::probe(model.registers()).device().expect("the model is a device");
+    /// # let mut dma = model.dma();
+    /// # type Transport = virtio_mmio::MmioTransport<virtio_blk_model::ModelRegisters>;
+    /// let mut queues: [Option<DeviceQueue<Transport, DmaBuffer, u32, 16>>; 2] = [None, None];
+    /// let mut wait = PollLimit::default();
+    /// let options = DiskOptions::default();
+    /// let control = DeviceControl::start(transport, &mut dma, &options, Vectors::NONE, &mut wait, &mut queues)
+    ///     .expect("the device comes up");
+    /// for (hart, place) in (0..).zip(&mut queues) {
+    ///     let queue = place.as_mut().expect("the device has four");
+    ///     queue.submit(Request::flush(hart)).expect("there is room");
+    ///     queue.notify();
+    /// }
+    /// # model.process(usize::MAX);
+    ///
+    /// // At the end the device is reset once, and every queue comes back.
+    /// let mut reset = control.shut_down(&mut wait).map_err(|(error, _)| error)?;
+    /// for queue in queues.into_iter().flatten() {
+    ///     reset.release(queue, &mut dma, |done| assert!(done.result.is_ok())).expect("it is of this device");
+    /// }
+    /// let (transport, interrupts) = reset.finish(&mut dma).expect("all queues are back");
+    /// # assert_eq!(model.allocations(), 0);
+    /// # model.assert_clean();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// See [`InitError`]. The transport comes back. The device then uses none of the memory, which was released; after
-    /// [`InitError::Stuck`] it may, and the memory is leaked.
+    /// See [`InitError`]. The transport comes back, and all places are empty. The device then uses none of the memory, which was
+    /// released; after [`InitError::Stuck`] it may, and the memory is leaked.
     pub fn start<B: DmaSegments, K, const N: usize>(
         transport: T,
         dma: &mut impl Dma,
         options: &DiskOptions,
+        vectors: Vectors<'_>,
         wait: &mut dyn Wait,
-    ) -> Result<Halves<T, B, K, N>, StartError<T>> {
+        queues: &mut [Option<DeviceQueue<T, B, K, N>>],
+    ) -> Result<Self, StartError<T>> {
         let mut control = Self::new(transport, options);
-        match control.bring_up(dma, options, N, wait) {
-            Ok(parts) => {
-                let queue = RequestQueue::new(parts, &control);
-                Ok((control, queue))
-            }
+        match control.bring_up(dma, options, N, vectors, wait, &mut CallersPlaces::new(queues)) {
+            Ok(()) => Ok(control),
             Err(error) => Err(control.failed(error)),
         }
     }
@@ -87,23 +110,30 @@ impl<T: Transport> DeviceControl<T> {
         }
     }
 
-    /// Brings the device up. Its queue has room for `capacity` descriptors at most.
-    pub(crate) fn bring_up(
+    /// Brings the device up, and puts its queues into `places`. Each has room for `capacity` descriptors at most.
+    pub(crate) fn bring_up<P: QueuePlaces<T::Notifier>>(
         &mut self,
         dma: &mut impl Dma,
         options: &DiskOptions,
         capacity: usize,
+        vectors: Vectors<'_>,
         wait: &mut dyn Wait,
-    ) -> Result<QueueParts<T::Notifier>, InitError> {
+        places: &mut P,
+    ) -> Result<(), InitError> {
         let kind = self.transport.device_type();
         if kind != DeviceType::BLOCK {
             return Err(InitError::NotBlock(kind));
         }
+        let wanted = if crate::QUEUES {
+            places.count()
+        } else {
+            places.count().min(1)
+        };
         let mut init = Init::begin(&mut self.transport, wait)?.acknowledge().driver()?;
         self.offered = init.offered_features();
         let offered = blk_features(self.offered);
         let choice = FeatureChoice {
-            supported: choose(self.offered, options, init.peek())?,
+            supported: choose(self.offered, options, wanted, init.peek())?,
             required: Features::empty(),
         };
         let mut init = init.negotiate(choice)?;
@@ -124,59 +154,151 @@ impl<T: Transport> DeviceControl<T> {
             // The device's answer may have changed.
             choose_zones(&config, accepted)?;
         }
+        if P::SEPARATE {
+            self.shared = Some(SharedConfig::allocate(dma)?);
+        }
+        self.limits = Limits::new(&config, offered, accepted, u16::MAX);
+        self.queues = queue_count(&config, accepted, wanted);
+        let set_up = SetUp {
+            options,
+            capacity,
+            vectors,
+            interface,
+            offered: self.offered,
+            accepted: self.accepted,
+            config: &config,
+            shared: self.shared.as_ref(),
+        };
+        let mut is_told = false;
+        let live = set_up
+            .queues(&mut init, self.queues, dma, places, &mut self.limits, &mut is_told)
+            .and_then(|()| init.finish().map_err(InitError::from));
+        if let Err(error) = live {
+            // Also if DRIVER_OK was not set: a device that was told addresses it did not take may think about them for longer,
+            // and the caller, who gets the transport back, can write any status to it.
+            let given_up = if is_told {
+                reset_after_trouble(&mut self.transport, wait, error)
+            } else {
+                Ok(error)
+            };
+            let error = given_up.inspect_err(|_| places.leak())?;
+            // SAFETY: if the device was told of a queue, it has finished a reset since, or is gone.
+            unsafe { places.release(dma) };
+            if let Some(shared) = self.shared.take() {
+                shared.release(dma);
+            }
+            return Err(error);
+        }
+        info!(
+            "block device live: {} sectors, features {:#x}, {} queues",
+            config.capacity.get(),
+            self.accepted.low(),
+            self.queues
+        );
+        Ok(())
+    }
+}
 
-        let limit = init.device().max_queue_size(REQUEST_QUEUE)?;
+/// How many queues to start: what is wanted, if the device has it, and at least one if any is wanted.
+fn queue_count(config: &BlkConfig, accepted: BlkFeatures, wanted: u16) -> u16 {
+    let has_many = crate::QUEUES && accepted.contains(BlkFeatures::MQ);
+    config.num_queues.filter(|_| has_many).unwrap_or(1).max(1).min(wanted)
+}
+
+/// What the queues of a start have in common.
+struct SetUp<'s> {
+    options: &'s DiskOptions,
+    /// Descriptors of a queue at most.
+    capacity: usize,
+    vectors: Vectors<'s>,
+    interface: Interface,
+    offered: Features,
+    accepted: Features,
+    config: &'s BlkConfig,
+    shared: Option<&'s SharedConfig>,
+}
+
+impl SetUp<'_> {
+    /// Sets all queues up. `limits` are narrowed to those of the smallest one. Sets `is_told` when the device learns of memory.
+    fn queues<T: Transport>(
+        &self,
+        init: &mut Init<'_, T, Negotiated>,
+        count: u16,
+        dma: &mut impl Dma,
+        places: &mut impl QueuePlaces<T::Notifier>,
+        limits: &mut Limits,
+        is_told: &mut bool,
+    ) -> Result<(), InitError> {
+        if count == 0 {
+            return Err(InitError::NoQueue);
+        }
+        if let Some(vector) = self.vectors.config {
+            init.device().set_config_vector(Some(vector))?;
+        }
+        for index in (0..count).map(QueueIndex) {
+            let parts = self.parts(init.device(), index, dma)?;
+            limits.max_segments = limits.max_segments.min(parts.limits.max_segments);
+            let setup = QueueSetup {
+                vector: parts.identity.vector,
+                ..parts.ring.setup()
+            };
+            places.put(parts);
+            *is_told = true;
+            // SAFETY: rings and slots were allocated from `dma`, zeroed, and are owned by the queue that is made of them, which
+            // touches the rings as a virtqueue only. Every buffer it makes available is slot memory of its own, or belongs to
+            // a request it owns until the device has returned it (`DmaSegments`); dropping the queue leaks both.
+            unsafe { init.enable_queue(index, &setup) }?;
+        }
+        Ok(())
+    }
+
+    /// Everything of a queue, in memory that the device does not know yet.
+    fn parts<T: Transport>(
+        &self,
+        transport: &mut T,
+        index: QueueIndex,
+        dma: &mut impl Dma,
+    ) -> Result<QueueParts<T::Notifier>, InitError> {
+        let limit = transport.max_queue_size(index)?;
         if limit == 0 {
             return Err(InitError::NoQueue);
         }
-        let size = QueueSize::at_most(limit.min(capacity as u32)).ok_or(InitError::NoQueue)?;
-        let size = size.min(options.max_queue_size);
+        let size = QueueSize::at_most(limit.min(self.capacity as u32)).ok_or(InitError::NoQueue)?;
+        let size = size.min(self.options.max_queue_size);
         if size.get() < MIN_DESCRIPTORS {
             return Err(InitError::QueueTooSmall { size: size.get() });
         }
         // What the device does not take needs no room in tables.
-        let wanted_segments = options.max_segments.max(1).min(Limits::data_segments(&config));
-        let queue_options = queue_options(size, interface, self.accepted, wanted_segments, options.chains);
-        // Room for header and status was made sure of above.
-        let max_segments = (queue_options.max_segments() - 2).min(wanted_segments);
-        self.limits = Limits::new(&config, offered, accepted, max_segments);
-        let (ring, slots) = allocate(&queue_options, dma)?;
-
-        // SAFETY: rings and slots were allocated from `dma`, zeroed, and are owned by the queue that is made of them, which
-        // touches the rings as a virtqueue only. Every buffer it makes available is slot memory of its own, or belongs to
-        // a request it owns until the device has returned it (`DmaSegments`); dropping the queue leaks both.
-        let live = match unsafe { init.enable_queue(REQUEST_QUEUE, &ring.setup()) } {
-            Ok(()) => {
-                let doorbell = init.notifier(REQUEST_QUEUE);
-                init.finish().map(|_| doorbell).map_err(InitError::from)
-            }
-            Err(error) => {
-                drop(init);
-                Err(InitError::from(error))
-            }
-        };
-        let doorbell = match live {
-            Ok(doorbell) => doorbell,
-            Err(error) => {
-                // Also if DRIVER_OK was not set: a device that was told addresses it did not take may think about them for longer,
-                // and the caller, who gets the transport back, can write any status to it. What is dropped with an error is leaked.
-                let error = reset_after_trouble(&mut self.transport, wait, error)?;
-                dma.release(ring.into_region());
-                dma.release(slots.into_region());
-                return Err(error);
-            }
-        };
-        info!(
-            "block device live: {} sectors, features {:#x}, queue of {}",
-            config.capacity.get(),
-            self.accepted.low(),
-            size.get()
+        let wanted_segments = self.options.max_segments.max(1).min(Limits::data_segments(self.config));
+        let options = queue_options(
+            size,
+            self.interface,
+            self.accepted,
+            wanted_segments,
+            self.options.chains,
         );
+        // Room for header and status was made sure of above.
+        let max_segments = (options.max_segments() - 2).min(wanted_segments);
+        let (offered, accepted) = (blk_features(self.offered), blk_features(self.accepted));
+        let (ring, slots) = allocate(&options, dma)?;
         Ok(QueueParts {
-            options: queue_options,
+            identity: QueueIdentity {
+                index,
+                vector: (self.vectors.queue)(index),
+                options,
+                offered,
+                accepted,
+                max_segments,
+                returned: 0,
+                is_stopped: false,
+                // SAFETY: the view belongs to the queue. A start that fails releases or leaks its queues before the shared
+                // memory, which is released after it; after a shutdown, it is released when every queue is back.
+                config: self.shared.map(|shared| unsafe { shared.view() }),
+            },
+            limits: Limits::new(self.config, offered, accepted, max_segments),
             ring,
             slots,
-            doorbell,
+            doorbell: transport.notifier(index, self.accepted),
         })
     }
 }
@@ -192,9 +314,8 @@ fn reset_after_trouble<T: Transport>(
     wait: &mut dyn Wait,
     error: InitError,
 ) -> Result<InitError, InitError> {
-    let Ok(status) = transport.status() else {
-        return Ok(InitError::Gone);
-    };
+    // All bits if it is gone, which the reset finds.
+    let status = transport.status().unwrap_or(DeviceStatus::all());
     match transport.reset(wait) {
         Ok(()) => {
             transport.write_status(DeviceStatus::FAILED);
@@ -206,19 +327,31 @@ fn reset_after_trouble<T: Transport>(
 }
 
 /// The features to ask for, out of `offered`.
-fn choose<T: Transport>(offered: Features, options: &DiskOptions, transport: &T) -> Result<Features, InitError> {
+///
+/// MQ is among them if more than one of `queues` is wanted.
+fn choose<T: Transport>(
+    offered: Features,
+    options: &DiskOptions,
+    queues: u16,
+    transport: &T,
+) -> Result<Features, InitError> {
     let wanted = options.supported() & offered;
     let mut blk = blk_features(wanted).without_unmet();
+    if queues < 2 {
+        blk -= BlkFeatures::MQ;
+    }
     if transport.interface() == Interface::Legacy {
         // It cannot be negotiated there (`BLK-N-34`).
         blk -= BlkFeatures::ZONED;
+    } else {
+        blk -= BlkFeatures::LEGACY_ONLY;
     }
     if blk_features(offered).contains(BlkFeatures::ZONED) {
         let fields = BlkFeatures::ZONED | BlkFeatures::BLK_SIZE & blk_features(offered);
         let snapshot = read_config(transport, &mut options.config_limit.clone(), fields)?;
         blk = choose_zones(&BlkConfig::read(&snapshot, fields), blk)?;
     }
-    let common = wanted & SUPPORTED_COMMON;
+    let common = wanted & (SUPPORTED_COMMON | Features::RING_RESET);
     Ok(common | (Features::from_low(blk.bits()) & wanted))
 }
 
@@ -261,30 +394,5 @@ fn queue_options(
         },
         chains,
         used_len_valid: !legacy,
-    }
-}
-
-/// Allocates rings and slots of a queue.
-fn allocate(options: &QueueOptions, dma: &mut impl Dma) -> Result<(DmaRing, SlotMemory), InitError> {
-    let offsets = options.offsets();
-    let ring_layout = offsets.memory().ok_or(DmaError::UnsupportedLayout)?;
-    let slot_layout = SlotMemory::layout(options.size).ok_or(DmaError::UnsupportedLayout)?;
-
-    let ring = DmaRing::new(offsets, dma.allocate(ring_layout)?).map_err(|region| {
-        dma.release(region);
-        CreateError::BadMemory
-    })?;
-    let slots = dma.allocate(slot_layout).and_then(|region| {
-        SlotMemory::new(options.size, region).map_err(|region| {
-            dma.release(region);
-            DmaError::UnsupportedLayout
-        })
-    });
-    match slots {
-        Ok(slots) => Ok((ring, slots)),
-        Err(error) => {
-            dma.release(ring.into_region());
-            Err(error.into())
-        }
     }
 }

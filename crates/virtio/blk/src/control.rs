@@ -10,7 +10,8 @@ use virtio_core::{
 
 use crate::configuration::{blk_features, read_config};
 use crate::counters::InterruptCounters;
-use crate::{DiskOptions, Limits};
+use crate::shared_config::SharedConfig;
+use crate::{DiskOptions, Limits, ResetDevice};
 
 /// Whether completed writes may still sit in a volatile cache of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub enum WriteCacheError {
     #[error("the device's write cache cannot be switched")]
     Unsupported,
     /// There is no device any more.
-    #[error("{DeviceGone}")]
+    #[error("the device is gone")]
     Gone,
 }
 
@@ -82,7 +83,7 @@ impl Liveness {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ConfigChange {
-    /// The limits now in force. Pass them to every queue.
+    /// The limits now in force.
     pub limits: Limits,
     /// The capacity before, if it has changed.
     pub resized_from: Option<Sector>,
@@ -90,14 +91,33 @@ pub struct ConfigChange {
     pub needs_reset: bool,
 }
 
-/// The control half of a live block device: everything but its queue.
+/// What an interrupt was about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Interrupt {
+    /// How many requests were completed. [`DeviceControl::on_interrupt`] does not know, and says 0.
+    pub completions: u32,
+    /// The configuration, if it was announced to have changed and could be read.
+    pub config: Option<ConfigChange>,
+    /// A change was announced, and the configuration did not stand still for long enough to be read. What was in force stays
+    /// in force. The next interrupt tries again; so does [`DeviceControl::refresh_config`].
+    pub config_due: bool,
+}
+
+/// The control half of a live block device: everything but its queues.
 pub struct DeviceControl<T> {
     pub(crate) transport: T,
     pub(crate) offered: Features,
     pub(crate) accepted: Features,
     pub(crate) config: ConfigSnapshot,
     pub(crate) limits: Limits,
+    /// How many queues were started.
+    pub(crate) queues: u16,
+    /// What the queues see of the configuration, if they may be elsewhere.
+    pub(crate) shared: Option<SharedConfig>,
     config_limit: PollLimit,
+    /// A change of the configuration was announced that could not be read yet.
+    config_due: bool,
     interrupts: InterruptCounters,
 }
 
@@ -110,7 +130,10 @@ impl<T: Transport> DeviceControl<T> {
             accepted: Features::empty(),
             config: ConfigSnapshot::default(),
             limits: Limits::default(),
+            queues: 0,
+            shared: None,
             config_limit: options.config_limit,
+            config_due: false,
             interrupts: InterruptCounters::default(),
         }
     }
@@ -191,15 +214,65 @@ impl<T: Transport> DeviceControl<T> {
         self.transport.interrupt_causes(source)
     }
 
-    /// The interrupts that were followed up by [`Disk::on_interrupt`](crate::Disk::on_interrupt) so far.
-    pub fn interrupt_counters(&self) -> InterruptCounters {
-        self.interrupts
+    /// Follows up an interrupt of a device whose queues are elsewhere: reads the causes and the configuration, if that has changed,
+    /// has the queues looked at, and acknowledges. For the line, and for the vector of the configuration;
+    /// [`RequestQueue::on_interrupt`](crate::RequestQueue::on_interrupt) follows up that of a queue.
+    ///
+    /// `used` is called when queues may have used buffers: it [drains](crate::RequestQueue::drain) those that share this source, or
+    /// wakes the harts that do. It returns whether there was something. It is called once more if a cause may have come in between
+    /// that will not interrupt again (`MMIO-N-12`).
+    ///
+    /// A device that is gone shows in the queues, which find out by themselves.
+    pub fn on_interrupt(&mut self, source: InterruptSource, mut used: impl FnMut() -> bool) -> Interrupt {
+        self.follow_up(source, |_| used())
     }
 
-    /// Counts an interrupt that was followed up.
-    pub(crate) fn count_interrupt(&mut self, spurious: bool) {
+    /// [`on_interrupt`](Self::on_interrupt). `used` is told before each look at the queues whether the configuration was looked at,
+    /// and what was found.
+    pub(crate) fn follow_up(
+        &mut self,
+        source: InterruptSource,
+        mut used: impl FnMut(Option<Result<ConfigChange, ConfigError>>) -> bool,
+    ) -> Interrupt {
+        let causes = self.transport.interrupt_causes(source);
+        let config_changed = causes.contains(InterruptCauses::CONFIG_CHANGE);
+        // One limit for both looks.
+        let mut limit = self.config_limit;
+        let mut seen = Interrupt::default();
+        // The configuration first, so that requests sent while draining keep to the new limits.
+        let found = (config_changed || self.config_due).then(|| self.pick_up_config(&mut seen.config, &mut limit));
+        let mut had_something = used(found);
+        if self.transport.acknowledge_interrupt(source, causes) {
+            let found = config_changed.then(|| self.pick_up_config(&mut seen.config, &mut limit));
+            had_something |= used(found);
+        }
+        seen.config_due = self.config_due;
         self.interrupts.taken += 1;
-        self.interrupts.spurious += u64::from(spurious);
+        self.interrupts.spurious += u64::from(!had_something && !config_changed);
+        seen
+    }
+
+    /// Reads the configuration for an interrupt; adds to what was `seen` of this change before.
+    fn pick_up_config(
+        &mut self,
+        seen: &mut Option<ConfigChange>,
+        limit: &mut PollLimit,
+    ) -> Result<ConfigChange, ConfigError> {
+        let mut change = self.refresh_within(limit)?;
+        if let Some(earlier) = *seen {
+            change.resized_from = earlier
+                .resized_from
+                .or(change.resized_from)
+                .filter(|&before| before != change.limits.capacity);
+        }
+        *seen = Some(change);
+        Ok(change)
+    }
+
+    /// The interrupts that were followed up by [`Disk::on_interrupt`](crate::Disk::on_interrupt) or
+    /// [`on_interrupt`](Self::on_interrupt) so far.
+    pub fn interrupt_counters(&self) -> InterruptCounters {
+        self.interrupts
     }
 
     /// Tells the device that `causes` were followed up. Answers whether the queues and the configuration have to be looked at once
@@ -210,32 +283,39 @@ impl<T: Transport> DeviceControl<T> {
 
     /// Reads the configuration again, as after a change interrupt (`BLK-D-11`, `CFG-N-03`).
     ///
+    /// The queues of [`start`](Self::start) find the new limits by themselves; see [`RequestQueue`](crate::RequestQueue).
+    ///
     /// # Errors
     ///
     /// [`ConfigError::Unstable`] if it never stood still within the [limit](DiskOptions::config_limit) chosen at start; the old
-    /// one stays in force. [`ConfigError::Gone`] if there is no device any more: tell every queue by
-    /// [`RequestQueue::device_gone`](crate::RequestQueue::device_gone).
+    /// one stays in force. [`ConfigError::Gone`] if there is no device any more; the queues find out as they do of new limits.
     pub fn refresh_config(&mut self) -> Result<ConfigChange, ConfigError> {
         self.refresh_within(&mut self.config_limit.clone())
     }
 
-    /// How many registers may be read for the configuration in one go.
-    pub(crate) fn config_limit(&self) -> PollLimit {
-        self.config_limit
-    }
-
     /// [`refresh_config`](Self::refresh_config) out of a limit that others use, too.
-    pub(crate) fn refresh_within(&mut self, limit: &mut PollLimit) -> Result<ConfigChange, ConfigError> {
+    fn refresh_within(&mut self, limit: &mut PollLimit) -> Result<ConfigChange, ConfigError> {
         let offered = blk_features(self.offered);
-        let config = read_config(&self.transport, limit, offered)?;
-        let needs_reset = self.transport.status()?.contains(DeviceStatus::DEVICE_NEEDS_RESET);
+        self.config_due = true;
+        let read = read_config(&self.transport, limit, offered).and_then(|config| {
+            Ok((
+                config,
+                self.transport.status()?.contains(DeviceStatus::DEVICE_NEEDS_RESET),
+            ))
+        });
+        if let (Err(ConfigError::Gone), Some(shared)) = (&read, &mut self.shared) {
+            shared.device_gone();
+        }
+        let (config, needs_reset) = read?;
+        self.config_due = false;
         let before = self.limits.capacity;
         let told = BlkConfig::read(&config, offered);
-        let mut limits = Limits::new(&told, offered, blk_features(self.accepted), self.limits.max_segments);
-        // The values that a live queue was laid out for stay.
-        limits.block_bytes = self.limits.block_bytes;
-        limits.zoned = self.limits.zoned;
+        let limits = Limits::new(&told, offered, blk_features(self.accepted), self.limits.max_segments)
+            .on_live_queue(&self.limits);
         self.config = config;
+        if let Some(shared) = &mut self.shared {
+            shared.publish(&config);
+        }
         self.limits = limits;
         Ok(ConfigChange {
             limits,
@@ -286,22 +366,38 @@ impl<T: Transport> DeviceControl<T> {
         Ok(())
     }
 
+    /// How many queues were started.
+    pub fn queues(&self) -> u16 {
+        self.queues
+    }
+
     /// Resets the device and waits for that; between two looks at the status it asks `wait`. The device uses no memory and answers
-    /// no request afterwards.
+    /// no request afterwards. Of a device that is gone the same is true without a reset. The queues give their requests and
+    /// memory back by [`ResetDevice::release`].
     ///
     /// # Errors
     ///
-    /// [`ResetError::TimedOut`] if `wait` gave up: the device may still be using memory. [`ResetError::Gone`] if there is no
-    /// device any more: it uses no memory either.
-    pub fn reset(&mut self, wait: &mut dyn Wait) -> Result<(), ResetError> {
+    /// [`ResetError::TimedOut`] with the control half, if `wait` gave up: the device may still be using the memory. Try again later.
+    #[expect(clippy::result_large_err, reason = "there is no heap to box the control half on")]
+    pub fn shut_down(mut self, wait: &mut dyn Wait) -> Result<ResetDevice<T>, (ResetError, Self)> {
+        match self.reset(wait) {
+            Ok(()) | Err(ResetError::Gone) => Ok(ResetDevice::new(
+                self.transport,
+                self.shared,
+                self.queues,
+                self.interrupts,
+            )),
+            Err(ResetError::TimedOut) => Err((ResetError::TimedOut, self)),
+        }
+    }
+
+    /// Resets the device.
+    pub(crate) fn reset(&mut self, wait: &mut dyn Wait) -> Result<(), ResetError> {
         self.transport.reset(wait)
     }
 
-    /// The transport back, for starting the device again. It is not reset by this.
-    ///
-    /// That is safe: the transport can reset the device and tell it of other queues, by `unsafe` code, but of no other memory.
-    /// The queue that was started with it keeps its memory until it learns, also by `unsafe` code, that there was a reset.
-    pub fn into_transport(self) -> T {
+    /// The transport of a device that has no queue, or whose queue is gone or leaked.
+    pub(crate) fn into_transport(self) -> T {
         self.transport
     }
 }

@@ -1,9 +1,9 @@
 //! What the driver counts.
 
 use core::fmt;
+use core::ops::AddAssign;
 
 use virtio_blk_proto::SECTOR_BYTES;
-use virtqueue::DeviceFault;
 
 use crate::OperationKind;
 use crate::transfer::Transfer;
@@ -39,8 +39,10 @@ pub struct QueueCounters {
     /// Device requests that came back with another used length than theirs: success, but not the length of data and status;
     /// or any status, and more than there was room for. Some devices do it always. It decides nothing.
     pub odd_lengths: u64,
-    /// Times the device broke the rules of the ring: at most once, since only a restart helps.
+    /// Times the device broke the rules of the ring: at most once between two resets, since only a reset helps.
     pub faults: u64,
+    /// Interrupts by the vector of the queue, if it has one. Where queues share a vector, each of them counts every interrupt.
+    pub interrupts: InterruptCounters,
 }
 
 /// Transfers of one poll that went well. In a value of its own, it is counted in registers.
@@ -72,6 +74,29 @@ impl Tally {
     }
 }
 
+impl AddAssign<&Self> for QueueCounters {
+    /// Adds the counts of another queue.
+    fn add_assign(&mut self, other: &Self) {
+        for (own, others) in [
+            (&mut self.operations, &other.operations),
+            (&mut self.bytes, &other.bytes),
+            (&mut self.errors, &other.errors),
+        ] {
+            // Bytes wrap around, and no other count is ever as large.
+            own.iter_mut()
+                .zip(others)
+                .for_each(|(own, other)| *own = own.wrapping_add(*other));
+        }
+        self.device_requests += other.device_requests;
+        self.notifies += other.notifies;
+        self.queue_full += other.queue_full;
+        self.odd_lengths += other.odd_lengths;
+        self.faults += other.faults;
+        self.interrupts.taken += other.interrupts.taken;
+        self.interrupts.spurious += other.interrupts.spurious;
+    }
+}
+
 impl QueueCounters {
     /// The counts of one kind of operation.
     pub fn of(&self, kind: OperationKind) -> OperationCounters {
@@ -96,12 +121,6 @@ impl QueueCounters {
         self.bytes[kind] = self.bytes[kind].wrapping_add(sectors * SECTOR_BYTES);
     }
 
-    /// Counts a fault of the ring. It keeps being answered; it happened once. The end of a device breaks no rule.
-    #[cold]
-    pub(crate) fn fault(&mut self, fault: DeviceFault) {
-        self.faults = u64::from(fault != DeviceFault::Gone);
-    }
-
     pub(crate) fn completed(&mut self, kind: OperationKind, bytes: u64, failed: bool) {
         let kind = kind as usize;
         self.operations[kind] += 1;
@@ -113,7 +132,7 @@ impl QueueCounters {
     }
 }
 
-/// What the control half of a device counts.
+/// Interrupts of one source: the line of a device, the vector of its configuration, or the vector of a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct InterruptCounters {
@@ -131,6 +150,14 @@ pub struct DiskCounters {
     pub queue: QueueCounters,
     /// Interrupts.
     pub interrupts: InterruptCounters,
+}
+
+impl InterruptCounters {
+    /// Counts an interrupt that was followed up.
+    pub(crate) fn count(&mut self, spurious: bool) {
+        self.taken += 1;
+        self.spurious += u64::from(spurious);
+    }
 }
 
 impl fmt::Display for DiskCounters {
@@ -164,6 +191,24 @@ impl fmt::Display for DiskCounters {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_of_queues_are_added() {
+        let mut one = QueueCounters::default();
+        one.completed(OperationKind::Read, u64::MAX, false);
+        one.completed(OperationKind::Write, 5, true);
+        one.interrupts.count(true);
+        one.notifies = 7;
+        let mut sum = one;
+        sum += &one;
+        assert_eq!(sum.of(OperationKind::Read).bytes, u64::MAX - 1);
+        let writes = sum.of(OperationKind::Write);
+        assert_eq!((writes.operations, writes.bytes, writes.errors), (2, 10, 2));
+        assert_eq!(
+            (sum.notifies, sum.interrupts.taken, sum.interrupts.spurious),
+            (14, 2, 2)
+        );
+    }
 
     #[test]
     fn byte_counters_wrap_around() {

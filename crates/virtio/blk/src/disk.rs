@@ -3,42 +3,25 @@
 use core::fmt;
 
 use virtio_blk_proto::BlkConfig;
-use virtio_core::{
-    ConfigError, DeviceGone, Dma, DmaSegments, Features, InterruptCauses, InterruptSource, PollLimit, ResetError,
-    Transport, Wait,
-};
+use virtio_core::{ConfigError, DeviceGone, Dma, DmaSegments, Features, InterruptSource, ResetError, Transport, Wait};
 use virtqueue::DeviceFault;
 
 use crate::{
-    BatchStopped, Completion, ConfigChange, DeviceControl, DiskCounters, DiskOptions, Dump, Halves, Limits, Liveness,
-    Rejected, Request, RequestQueue, StartError, WriteCache, WriteCacheError, ZoneTable,
+    BatchStopped, Class, Completion, ConfigChange, DeviceControl, DiskCounters, DiskOptions, Dump, InitError,
+    Interrupt, Limits, Liveness, Rejected, Request, RequestQueue, StartError, Vectors, WriteCache, WriteCacheError,
+    ZoneTable,
 };
 
 /// A live block device with one request queue.
 ///
-/// See [`RequestQueue`] for the type parameters. [`into_parts`](Self::into_parts) separates the two halves for use on
-/// different harts.
+/// See [`RequestQueue`] for the type parameters. [`DeviceControl::start`] starts several queues, and control half and queues for use
+/// on different harts.
 // In this order in memory: the table of the chains, which is long, comes last, so that the offset of a load or store reaches
 // everything else.
 #[repr(C)]
 pub struct Disk<T: Transport, B, K, const N: usize> {
-    /// A change of the configuration was announced that could not be read yet.
-    config_due: bool,
     control: DeviceControl<T>,
     queue: RequestQueue<T::Notifier, B, K, N>,
-}
-
-/// What an interrupt was about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Interrupt {
-    /// How many requests were completed.
-    pub completions: u32,
-    /// The configuration, if it was announced to have changed and could be read.
-    pub config: Option<ConfigChange>,
-    /// A change was announced, and the configuration did not stand still for long enough to be read. What was in force stays
-    /// in force. The next interrupt tries again; so does [`Disk::refresh_config`].
-    pub config_due: bool,
 }
 
 impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
@@ -53,20 +36,15 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
         options: &DiskOptions,
         wait: &mut dyn Wait,
     ) -> Result<Self, StartError<T>> {
-        let mut control = DeviceControl::new(transport, options);
-        match control.bring_up(dma, options, N, wait) {
+        let (mut control, mut place) = (DeviceControl::new(transport, options), None);
+        let started = control.bring_up(dma, options, N, Vectors::NONE, wait, &mut place);
+        match started.and(place.ok_or(InitError::NoQueue)) {
             Ok(parts) => Ok(Self {
-                queue: RequestQueue::new(parts, &control),
+                queue: RequestQueue::new(parts),
                 control,
-                config_due: false,
             }),
             Err(error) => Err(control.failed(error)),
         }
-    }
-
-    /// The two halves.
-    pub fn into_parts(self) -> Halves<T, B, K, N> {
-        (self.control, self.queue)
     }
 
     /// The control half.
@@ -131,6 +109,24 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
         self.queue.submit_to_zones(zones, request)
     }
 
+    /// Takes a request of that class; see [`RequestQueue::submit_as`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Rejected`].
+    pub fn submit_as(&mut self, class: Class, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        self.queue.submit_as(class, request)
+    }
+
+    /// Takes a request that is a barrier; see [`RequestQueue::submit_barrier`].
+    ///
+    /// # Errors
+    ///
+    /// See [`RequestQueue::submit_barrier`].
+    pub fn submit_barrier(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        self.queue.submit_barrier(request)
+    }
+
     /// Publishes the submitted requests; see [`RequestQueue::notify`].
     #[inline]
     pub fn notify(&mut self) -> bool {
@@ -176,29 +172,17 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
         source: InterruptSource,
         mut each: impl FnMut(Completion<B, K>),
     ) -> Result<Interrupt, DeviceFault> {
-        let causes = self.control.interrupt_causes(source);
-        let config_changed = causes.contains(InterruptCauses::CONFIG_CHANGE);
-        // One limit for both looks.
-        let mut limit = self.control.config_limit();
-        let mut seen = Interrupt::default();
-        let returned = self.queue.returned();
-        // First of all, so that requests sent while draining keep to the new limits.
-        if config_changed || self.config_due {
-            self.pick_up_config(&mut seen.config, &mut limit);
-        }
-        let mut drained = self.queue.drain(&mut each);
-        if self.control.acknowledge_interrupt(source, causes) {
-            if config_changed {
-                self.pick_up_config(&mut seen.config, &mut limit);
+        let queue = &mut self.queue;
+        let returned = queue.returned();
+        let mut drained = Ok(0u32);
+        let mut seen = self.control.follow_up(source, |config| {
+            if let Some(config) = config {
+                queue.take_config(&config);
             }
-            if let Ok(first) = drained {
-                drained = self.queue.drain(&mut each).map(|second| first.wrapping_add(second));
-            }
-        }
-        seen.config_due = self.config_due;
-        seen.completions = *drained.as_ref().unwrap_or(&0);
-        let idle = drained.is_ok() && self.queue.returned() == returned;
-        self.control.count_interrupt(idle && !config_changed);
+            drained = drained.and_then(|first| Ok(first.wrapping_add(queue.drain(&mut each)?)));
+            drained.is_err() || queue.returned() != returned
+        });
+        seen.completions = drained.unwrap_or(0);
         drained.map(|_| seen)
     }
 
@@ -220,34 +204,9 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     /// [`ConfigError::Unstable`] if the configuration never stood still within the [limit](DiskOptions::config_limit) chosen at
     /// start; the former limits stay in force. [`ConfigError::Gone`] if there is no device any more; polls say so from now on.
     pub fn refresh_config(&mut self) -> Result<ConfigChange, ConfigError> {
-        self.refresh_within(&mut self.control.config_limit())
-    }
-
-    fn refresh_within(&mut self, limit: &mut PollLimit) -> Result<ConfigChange, ConfigError> {
-        self.config_due = true;
-        let refreshed = self.control.refresh_within(limit);
-        if let Err(ConfigError::Gone) = refreshed {
-            self.config_due = false;
-            self.queue.device_gone();
-        }
-        let change = refreshed?;
-        self.config_due = false;
-        self.queue.set_limits(change.limits);
-        Ok(change)
-    }
-
-    /// Does that for an interrupt; adds to what was `seen` of this change before.
-    fn pick_up_config(&mut self, seen: &mut Option<ConfigChange>, limit: &mut PollLimit) {
-        let Ok(mut change) = self.refresh_within(limit) else {
-            return;
-        };
-        if let Some(earlier) = *seen {
-            change.resized_from = earlier
-                .resized_from
-                .or(change.resized_from)
-                .filter(|&before| before != change.limits.capacity);
-        }
-        *seen = Some(change);
+        let read = self.control.refresh_config();
+        self.queue.take_config(&read);
+        read
     }
 
     /// Whether there is a volatile write cache; see [`DeviceControl::write_cache`].
@@ -322,7 +281,7 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
             Err(ResetError::TimedOut) => return Err((ResetError::TimedOut, self)),
         }
         // SAFETY: the device this queue was started on has just reported that it is reset, or its transport that it is gone.
-        let queue = unsafe { self.queue.abort(dma, each) };
+        let queue = unsafe { self.queue.take_apart(dma, each) };
         let interrupts = self.control.interrupt_counters();
         Ok((self.control.into_transport(), DiskCounters { queue, interrupts }))
     }

@@ -17,14 +17,14 @@ pub enum InitError {
     #[error("device type {0} is not a block device")]
     NotBlock(DeviceType),
     /// There is no device any more, at whatever step that was seen. It uses no memory.
-    #[error("{DeviceGone}")]
+    #[error("the device is gone")]
     Gone,
     /// The common initialisation failed. After [`HandshakeError::ResetTimedOut`] the device is not marked as failed, and
     /// may still be using the memory of an earlier driver.
     #[error(transparent)]
     Handshake(HandshakeError),
     /// The configuration never stood still.
-    #[error("{}", ConfigError::Unstable)]
+    #[error("the device configuration kept changing while it was read")]
     ConfigUnstable,
     /// The capacity cannot be expressed in bytes: the device or its configuration makes no sense.
     #[error("a capacity of {sectors} sectors makes no sense")]
@@ -86,6 +86,7 @@ impl From<DeviceGone> for InitError {
 }
 
 impl From<HandshakeError> for InitError {
+    #[cold]
     fn from(error: HandshakeError) -> Self {
         match error {
             HandshakeError::Gone => Self::Gone,
@@ -95,6 +96,7 @@ impl From<HandshakeError> for InitError {
 }
 
 impl From<ConfigError> for InitError {
+    #[cold]
     fn from(error: ConfigError) -> Self {
         match error {
             ConfigError::Unstable => Self::ConfigUnstable,
@@ -104,6 +106,7 @@ impl From<ConfigError> for InitError {
 }
 
 impl From<QueueSetupError> for InitError {
+    #[cold]
     fn from(error: QueueSetupError) -> Self {
         match error {
             QueueSetupError::Gone => Self::Gone,
@@ -113,6 +116,7 @@ impl From<QueueSetupError> for InitError {
 }
 
 impl From<NotLive> for InitError {
+    #[cold]
     fn from(error: NotLive) -> Self {
         match error {
             NotLive::Status(status) => Self::NotLive { status },
@@ -160,12 +164,37 @@ pub enum SubmitError {
     /// A segment wraps around the address space.
     #[error("a segment wraps around the address space")]
     BadSegment,
+    /// The queue was reset, and the device did not take it into use again: [reset](crate::DeviceControl::reset_queue) it once more,
+    /// or shut the device down.
+    #[error("the queue was reset and is not in use")]
+    Stopped,
     /// It breaks a rule for zones.
     #[error(transparent)]
     Zone(#[from] ZoneRequestError),
     /// The device broke the rules: shut it down and start it again. Or it is [gone](DeviceFault::Gone): shut it down.
     #[error("the device needs a reset: {0}")]
     Broken(DeviceFault),
+}
+
+/// Why a queue was not reset, or is not in use again. The queue comes back in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum QueueResetError {
+    /// RING_RESET was not accepted: the transport or the device does not have it, or it was not
+    /// [asked for](crate::DiskOptions::ring_reset). Nothing was done.
+    #[error("the device cannot reset a queue")]
+    Unsupported,
+    /// The queue is one of another device, or of an earlier start. Nothing was done to it.
+    #[error("the queue does not belong to this start of the device")]
+    Foreign,
+    /// The device did not finish the reset of the queue. It may still be using it, so no request came back; shut the device down.
+    #[error("the device did not reset the queue: {0}")]
+    NotReset(QueueSetupError),
+    /// The queue was reset, its requests came back, and the device did not take it into use again. It takes no requests: reset it
+    /// once more, or shut the device down.
+    #[error("the device did not take the queue into use again: {0}")]
+    NotEnabled(QueueSetupError),
 }
 
 /// How a request that was taken failed.

@@ -55,6 +55,8 @@ pub struct Limits {
     pub max_request_bytes: u32,
     /// Flush requests are there.
     pub flush: bool,
+    /// Requests can be [barriers](crate::RequestQueue::submit_barrier): the device is a legacy one with BARRIER.
+    pub barrier: bool,
     /// Lifetime requests are there.
     pub lifetime: bool,
     /// Discard requests are there.
@@ -102,6 +104,7 @@ impl Limits {
             max_segment_bytes: size_max,
             max_request_bytes: MAX_REQUEST_BYTES,
             flush: has(BlkFeatures::FLUSH),
+            barrier: has(BlkFeatures::BARRIER),
             lifetime: crate::LIFETIME && has(BlkFeatures::LIFETIME),
             discard: discard.filter(|_| has(BlkFeatures::DISCARD)),
             write_zeroes: write_zeroes.filter(|_| has(BlkFeatures::WRITE_ZEROES)),
@@ -109,6 +112,15 @@ impl Limits {
             zoned: config
                 .zoned
                 .filter(|zones| crate::ZONED && has(BlkFeatures::ZONED) && zones.is_usable(config.block_bytes())),
+        }
+    }
+
+    /// The same after a change of the configuration: what a live queue was laid out for stays as `before`.
+    pub(crate) fn on_live_queue(self, before: &Self) -> Self {
+        Self {
+            block_bytes: before.block_bytes,
+            zoned: before.zoned,
+            ..self
         }
     }
 
@@ -287,6 +299,7 @@ pub(crate) mod tests {
             max_segment_bytes: u32::MAX,
             max_request_bytes: MAX_REQUEST_BYTES,
             flush: true,
+            barrier: false,
             lifetime: false,
             discard: None,
             write_zeroes: None,
@@ -318,6 +331,7 @@ pub(crate) mod tests {
             max_segment_bytes: u32::MAX,
             max_request_bytes: MAX_REQUEST_BYTES,
             flush: false,
+            barrier: false,
             lifetime: false,
             discard: None,
             write_zeroes: None,

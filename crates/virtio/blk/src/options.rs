@@ -6,10 +6,11 @@ use virtqueue::Chains;
 
 /// Every block feature the driver has code for (`FEAT-D-03`).
 ///
-/// Not among them: MQ, since one queue is driven; the legacy SCSI and BARRIER. DISCARD, WRITE_ZEROES and SECURE_ERASE are among
+/// Not among them: the legacy SCSI. BARRIER is accepted on a legacy device only. MQ is among them with the feature `queues`, DISCARD, WRITE_ZEROES and SECURE_ERASE are among
 /// them with the feature `ranges`, LIFETIME with `lifetime`, ZONED with `zoned`; this one is not in the default of
 /// [`DiskOptions::features`]: the caller has to know about zones, too, and says so by [`DiskOptions::with_zones`].
 pub const SUPPORTED_BLK: BlkFeatures = BlkFeatures::SIZE_MAX
+    .union(BlkFeatures::BARRIER)
     .union(BlkFeatures::SEG_MAX)
     .union(BlkFeatures::GEOMETRY)
     .union(BlkFeatures::RO)
@@ -17,6 +18,7 @@ pub const SUPPORTED_BLK: BlkFeatures = BlkFeatures::SIZE_MAX
     .union(BlkFeatures::FLUSH)
     .union(BlkFeatures::TOPOLOGY)
     .union(BlkFeatures::CONFIG_WCE)
+    .union(only_if(crate::QUEUES, BlkFeatures::MQ))
     .union(only_if(crate::RANGES, BlkFeatures::DISCARD))
     .union(only_if(crate::RANGES, BlkFeatures::WRITE_ZEROES))
     .union(only_if(crate::RANGES, BlkFeatures::SECURE_ERASE))
@@ -56,6 +58,14 @@ pub struct DiskOptions {
     pub max_segments: u16,
     /// Where the chains of requests are written, if INDIRECT_DESC is among the features. By default that is decided for each.
     pub chains: Chains,
+    /// Whether RING_RESET is accepted, so that one queue can be [reset](crate::DeviceControl::reset_queue) while the others go on. It
+    /// takes a transport that has it; over MMIO it is never accepted (`VQR-N-03`).
+    ///
+    /// Off by default, because QEMU 10 does not keep what it promises. With requests in flight, it says at once that the queue is
+    /// reset. Seconds later it writes the statuses of the old requests, and puts their ids into the ring of the new queue. That is
+    /// memory which the driver has given back by then. Turn it on for devices that are known to be better, and shut the device
+    /// down otherwise: the reset of the whole device waits for what is in flight.
+    pub ring_reset: bool,
     /// How many registers to read until the configuration has stood still: in all of one interrupt, in one
     /// [`refresh_config`](crate::Disk::refresh_config), and at start. One look at an unchanging configuration takes up to 30,
     /// twice that on a legacy interface.
@@ -69,6 +79,7 @@ impl Default for DiskOptions {
             max_queue_size: QueueSize::MAX,
             max_segments: 32,
             chains: Chains::PerRequest,
+            ring_reset: false,
             config_limit: PollLimit(1000),
         }
     }
@@ -85,6 +96,11 @@ impl DiskOptions {
     /// The features to ask for: never more than the driver has code for, and always the one that addresses depend on.
     pub(crate) fn supported(&self) -> Features {
         let wanted = self.features | Features::ACCESS_PLATFORM;
-        wanted & (Features::from_low(SUPPORTED_BLK.bits()) | SUPPORTED_COMMON)
+        let supported = wanted & (Features::from_low(SUPPORTED_BLK.bits()) | SUPPORTED_COMMON);
+        if self.ring_reset {
+            supported | Features::RING_RESET
+        } else {
+            supported
+        }
     }
 }

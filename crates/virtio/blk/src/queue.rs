@@ -3,25 +3,29 @@
 //! A queue knows nothing of registers but its own doorbell, so it can be given to another hart than the one that looks
 //! after the device.
 
+mod end;
+
 use core::fmt;
 use core::mem::ManuallyDrop;
 
 use virtio_blk_proto::{SECTOR_BYTES, Status};
-use virtio_core::{Dma, DmaSegments, QueueNotifier, Transport};
+use virtio_core::{ConfigError, DmaSegments, InterruptVector, QueueIndex, QueueNotifier, QueueSetup, Segment};
 use virtqueue::{ChainError, Data, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
 
-use crate::bring_up::QueueParts;
 use crate::chain_token::{ChainToken, Part};
+use crate::class::HeaderMarks;
 use crate::counters::Tally;
 use crate::limits::PlainTransfers;
+use crate::queue_parts::{QueueIdentity, QueueParts};
+use crate::shared_config::{ConfigView, News, SharedConfig};
 use crate::slot_memory::SlotMemory;
 use crate::split_requests::{SplitRequest, SplitRequests};
 use crate::transfer::Transfer;
 use crate::work::Work;
 use crate::zone_request::append_sector;
 use crate::{
-    Answer, BatchStopped, Completion, DeviceControl, IoError, Limits, Operation, QueueCounters, Rejected, Request,
-    SubmitError, ZoneTable,
+    Answer, BatchStopped, Class, Completion, ConfigChange, IoError, Limits, Operation, QueueCounters, Rejected,
+    Request, SubmitError, ZoneTable,
 };
 
 /// Header, one segment that the device reads, and the status.
@@ -46,7 +50,8 @@ const NEXT_OF_BATCH: u32 = 32;
 /// be using them. [`Disk::shut_down`](crate::Disk::shut_down) is how to get everything back.
 // In this order in memory: the table of the chains, which is long, comes last, so that the offset of a load or store reaches
 // everything else.
-#[repr(C)]
+// Aligned to cache lines, so that queues in one array share none.
+#[repr(C, align(64))]
 pub struct RequestQueue<D, B, K, const N: usize> {
     /// The request whose later parts wait for room, or for earlier parts.
     waiting: Option<u16>,
@@ -55,6 +60,7 @@ pub struct RequestQueue<D, B, K, const N: usize> {
     plain: PlainTransfers,
     slots: SlotMemory,
     counters: QueueCounters,
+    identity: QueueIdentity,
     // Not dropped, because the device may be using the buffers of the requests.
     ring: ManuallyDrop<VirtQueue<ChainToken<B, K>, N>>,
     splits: ManuallyDrop<SplitRequests<B, K>>,
@@ -62,8 +68,8 @@ pub struct RequestQueue<D, B, K, const N: usize> {
 
 impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, N> {
     /// Interrupts are suppressed at first.
-    pub(crate) fn new<T: Transport>(parts: QueueParts<D>, control: &DeviceControl<T>) -> Self {
-        let limits = *control.limits();
+    pub(crate) fn new(parts: QueueParts<D>) -> Self {
+        let limits = parts.limits;
         let mut queue = Self {
             waiting: None,
             doorbell: parts.doorbell,
@@ -71,19 +77,96 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             limits,
             slots: parts.slots,
             counters: QueueCounters::default(),
-            ring: ManuallyDrop::new(VirtQueue::with_memory(parts.options, parts.ring)),
+            ring: ManuallyDrop::new(VirtQueue::with_memory(parts.identity.options, parts.ring)),
+            identity: parts.identity,
             splits: ManuallyDrop::new(SplitRequests::new()),
         };
+        queue.slots.set_marks(queue.marks(Class::Foreground));
         queue.suppress_interrupts();
         queue
     }
 
-    /// The limits of the disk.
+    /// What the header of a request of that class says besides.
+    fn marks(&self, class: Class) -> HeaderMarks {
+        HeaderMarks::of(class, self.identity.options.layout)
+    }
+
+    /// Which queue of the device it is.
+    pub fn index(&self) -> QueueIndex {
+        self.identity.index
+    }
+
+    /// The interrupt vector of the queue, if it has one.
+    pub fn vector(&self) -> Option<InterruptVector> {
+        self.identity.vector
+    }
+
+    /// The limits of the disk, as the queue has last seen them.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Puts new limits into force, after the device half has seen a change of the configuration.
+    /// Looks whether the control half has seen a change of the configuration, and puts the new limits into force. Returns whether
+    /// there were any. If the control half has seen that there is no device any more, the queue [stops](Self::device_gone). For a queue of [`DeviceControl::start`](crate::DeviceControl::start), which may be on another hart.
+    ///
+    /// There is no need to call this: the queue looks when it refuses a request, when a request fails, before it sends more of a
+    /// transfer that waits, when a [`poll`](Self::poll) finds nothing, and in [`drain`](Self::drain). So a request is checked against old limits at most
+    /// if the device would have refused it, and none is refused because of old ones. Submitting does not look, and takes no longer.
+    #[cold]
+    #[inline(never)]
+    pub fn refresh_limits(&mut self) -> bool {
+        if !crate::QUEUES {
+            return false;
+        }
+        let news = self.identity.config.as_mut().and_then(ConfigView::take_news);
+        match news {
+            None => false,
+            Some(News::Config(config)) => {
+                self.set_limits(self.identity.limits(&config, &self.limits));
+                true
+            }
+            Some(News::Gone) => {
+                self.device_gone();
+                false
+            }
+        }
+    }
+
+    /// What the transport has to tell the device, without the vector.
+    pub(crate) fn setup(&self) -> QueueSetup {
+        self.ring.setup()
+    }
+
+    /// Whether the queue was reset, and is not in use again.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.identity.is_stopped
+    }
+
+    /// Takes requests no more, or again.
+    pub(crate) fn set_stopped(&mut self, is_stopped: bool) {
+        self.identity.is_stopped = is_stopped;
+        self.set_waiting(self.waiting);
+    }
+
+    /// Takes note of what its control half has found.
+    pub(crate) fn take_config(&mut self, found: &Result<ConfigChange, ConfigError>) {
+        match found {
+            Ok(change) => self.set_limits(change.limits),
+            Err(ConfigError::Gone) => self.device_gone(),
+            // What was in force stays in force.
+            Err(ConfigError::Unstable) => {}
+        }
+    }
+
+    /// Whether the queue was started with the control half that has `shared`.
+    pub(crate) fn belongs_to(&self, shared: &SharedConfig) -> bool {
+        self.identity
+            .config
+            .as_ref()
+            .is_some_and(|view| shared.is_seen_by(view))
+    }
+
+    /// Puts new limits into force, after a change of the configuration.
     ///
     /// What the device has is not affected. A request of which parts are still to be sent goes on within the new
     /// limits; if it does not fit them any more, for instance because it reaches past the end of a disk that became
@@ -97,8 +180,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     fn set_waiting(&mut self, waiting: Option<u16>) {
         self.waiting = waiting;
         self.plain = match waiting {
-            None => PlainTransfers::new(&self.limits),
-            Some(_) => PlainTransfers::NONE,
+            None if !self.identity.is_stopped => PlainTransfers::new(&self.limits),
+            _ => PlainTransfers::NONE,
         };
     }
 
@@ -111,7 +194,10 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// What was counted so far.
     pub fn counters(&self) -> QueueCounters {
         let mut counters = self.counters;
-        counters.device_requests = self.ring.submitted();
+        counters.device_requests += self.ring.submitted();
+        // The ring keeps answering a fault; it happened once. The end of a device breaks no rule.
+        let is_lie = |fault| fault != DeviceFault::Gone;
+        counters.faults += u64::from(self.ring.fault().is_some_and(is_lie));
         counters
     }
 
@@ -229,7 +315,11 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     #[inline(never)]
     fn submit_planned(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         let segments = request.segments();
-        let work = match self.plan(&request) {
+        let planned = self.plan(&request).or_else(|error| match self.refresh_limits() {
+            true => self.plan(&request),
+            false => Err(error),
+        });
+        let work = match planned {
             Ok(work) => work,
             Err(error) => return self.reject(error, request),
         };
@@ -249,16 +339,34 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let Some((number, place)) = self.splits.vacant() else {
             return self.reject(SubmitError::QueueFull, request);
         };
-        *place = Some(SplitRequest::new(request, rest));
+        *place = Some(SplitRequest::new(request, rest, self.slots.marks()));
         let _ = chain.submit(ChainToken::Part(Part::new(number, sectors)));
         self.send_rest(number);
         Ok(())
+    }
+
+    /// Whether a request could be taken, if there were room.
+    pub(crate) fn check(&mut self, operation: Operation, segments: &[Segment]) -> Result<(), SubmitError> {
+        if let Some(fault) = self.ring.fault() {
+            return Err(SubmitError::Broken(fault));
+        }
+        if self.identity.is_stopped {
+            return Err(SubmitError::Stopped);
+        }
+        let plan = |queue: &Self| Work::plan(operation, segments, &queue.limits).map(|_| ());
+        match plan(self) {
+            Err(_) if self.refresh_limits() => plan(self),
+            planned => planned,
+        }
     }
 
     /// What is to be done for a request, if it can be taken.
     fn plan(&self, request: &Request<B, K>) -> Result<Work, SubmitError> {
         if let Some(fault) = self.ring.fault() {
             return Err(SubmitError::Broken(fault));
+        }
+        if self.identity.is_stopped {
+            return Err(SubmitError::Stopped);
         }
         let work = Work::plan(request.operation, request.segments(), &self.limits)?;
         if crate::SPLIT && self.waiting.is_some() {
@@ -271,6 +379,47 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     fn reject(&mut self, error: SubmitError, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         self.counters.queue_full += u64::from(error == SubmitError::QueueFull);
         Err(Rejected { error, request })
+    }
+
+    /// [`submit`](Self::submit) of a request of that class. A plain `submit` is for the foreground.
+    ///
+    /// Only a legacy device is told. It makes of it what it likes, most likely nothing: `Scheduler` is what
+    /// treats classes differently on any device.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`submit`](Self::submit).
+    pub fn submit_as(&mut self, class: Class, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        let marks = self.marks(class);
+        if marks == self.slots.marks() {
+            self.submit(request)
+        } else {
+            self.submit_marked(marks, request)
+        }
+    }
+
+    /// [`submit`](Self::submit) of a request that is a barrier: the device completes all requests of this queue ahead of it first,
+    /// and starts those after it only when it is over (`LEG-N-18`). It makes nothing durable; that takes a flush.
+    ///
+    /// Only a legacy device with BARRIER can do it ([`Limits::barrier`]). On any other one, wait until nothing is in flight, submit
+    /// the request alone, and wait for it.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Unsupported`] on a device without BARRIER; else those of [`submit`](Self::submit).
+    pub fn submit_barrier(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        if !self.limits.barrier {
+            return self.reject(SubmitError::Unsupported, request);
+        }
+        self.submit_marked(self.slots.marks().barrier(), request)
+    }
+
+    /// [`submit`](Self::submit) of a request whose headers have other marks. Its chain is written and not used again.
+    fn submit_marked(&mut self, marks: HeaderMarks, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        let before = self.slots.set_marks(marks);
+        let answer = self.submit_planned(request);
+        self.slots.set_marks(before);
+        answer
     }
 
     /// [`submit`](Self::submit) of a request that is right for its zones, as far as `zones` knows them. Show the table every
@@ -350,9 +499,11 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         }
     }
 
-    /// Stops the queue, since there is no device any more: for a queue that was [separated](crate::Disk::into_parts) from its
-    /// device, whose other half has learned of it. Requests that the device had finished are still handed over, no new ones are
-    /// taken, and [`abort`](Self::abort) gives the others back.
+    /// Stops the queue, since there is no device any more. Requests that the device had finished are still handed over, no new ones
+    /// are taken, and [`ResetDevice::release`](crate::ResetDevice::release) gives the others back.
+    ///
+    /// There is no need to call this when the control half has learned of it: the queue finds out as it does of
+    /// [new limits](Self::refresh_limits).
     #[cold]
     pub fn device_gone(&mut self) {
         self.ring.device_gone();
@@ -380,6 +531,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     ///
     /// Those of [`poll`](Self::poll).
     pub fn drain(&mut self, mut each: impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
+        // First of all, so that requests sent on the way keep to the new limits.
+        self.refresh_limits();
         let mut count = 0u32;
         loop {
             count = count.wrapping_add(self.poll_each(&mut each)?);
@@ -390,10 +543,25 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         }
     }
 
+    /// Follows up an interrupt by the [vector](Self::vector) of the queue: [drains](Self::drain) it, and counts.
+    ///
+    /// No register is read. An interrupt that brings nothing is counted as spurious, and harmless (`RING-D-16`).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`poll`](Self::poll).
+    pub fn on_interrupt(&mut self, each: impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
+        let returned = self.returned();
+        let drained = self.drain(each);
+        let is_idle = drained.is_ok() && self.returned() == returned;
+        self.counters.interrupts.count(is_idle);
+        drained
+    }
+
     /// How many device requests have come back. A request that is longer than the device takes is several of them, so this tells
     /// that the device is at work on one that is not complete yet.
     pub fn returned(&self) -> u64 {
-        self.ring.returned()
+        self.identity.returned + self.ring.returned()
     }
 
     /// Whether a [poll](Self::poll) may find or do anything; `false` is certain. A look at memory, for those who poll often.
@@ -420,6 +588,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     #[cold]
     #[inline(never)]
     fn send_waiting(&mut self, number: u16, each: &mut dyn FnMut(Completion<B, K>)) -> bool {
+        self.refresh_limits();
         self.send_rest(number);
         self.notify();
         self.finish_split(number, each)
@@ -434,8 +603,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let mut transfers = Tally::default();
         let others = self.take_announced(&mut transfers, each);
         self.counters.transferred(&transfers);
-        let others = others.inspect_err(|fault| self.counters.fault(*fault))?;
-        Ok(transfers.count() + others)
+        Ok(transfers.count() + others?)
     }
 
     /// [`take_used`](Self::take_used) in little code, for where it is not in a hurry.
@@ -448,12 +616,13 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
                     let status = self.slots.status(chain.slot());
                     count += u32::from(self.take_other(chain, status, each)?);
                 }
+            } else if self.identity.config.is_some() {
+                self.refresh_limits();
             }
             Ok(())
         };
-        let taken = take_all();
-        taken.inspect_err(|fault| self.counters.fault(*fault))?;
-        Ok(count)
+        let taken: Result<(), DeviceFault> = take_all();
+        taken.map(|()| count)
     }
 
     /// Takes the chains that the device is found to be done with, once it was looked at. Transfers gone well are noted in `tally`.
@@ -469,6 +638,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             while let Some((chain, status)) = self.take_transfers(tally, each) {
                 others += u32::from(self.take_other(chain, status, each)?);
             }
+        } else if self.identity.config.is_some() {
+            self.refresh_limits();
         }
         Ok(others)
     }
@@ -507,6 +678,10 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             token, slot, clipped, ..
         } = self.ring.take(chain)?;
         let outcome = status.check().map_err(IoError::Device);
+        if outcome.is_err() {
+            // The disk may have become smaller.
+            self.refresh_limits();
+        }
         let odd_length = clipped || !is_filled && outcome.is_ok();
         match token {
             ChainToken::Whole(whole) => {
@@ -582,44 +757,6 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         self.counters.completed(kind, completion.bytes, failed);
         each(completion);
     }
-
-    /// Takes the queue apart after the device was reset: every request that was still in it goes to `each`, and the memory
-    /// back to `dma`, where it came from.
-    ///
-    /// First come those that the device had finished and no poll had taken yet, with their own results, checked like any
-    /// completion. The others follow as aborted, in the order in which they were submitted, so that a caller who submits
-    /// them [again](Completion::into_request) as they come keeps the order. A transfer of which parts had not been sent is
-    /// aborted, also if all parts that had been sent were done.
-    ///
-    /// For a queue that was [separated](crate::Disk::into_parts) from its device;
-    /// [`Disk::shut_down`](crate::Disk::shut_down) does all of it in one safe step.
-    ///
-    /// # Safety
-    ///
-    /// The device this queue was started on has [finished a reset](crate::DeviceControl::reset) since, or is
-    /// [gone](virtio_core::ResetError::Gone).
-    pub unsafe fn abort(mut self, dma: &mut impl Dma, mut each: impl FnMut(Completion<B, K>)) -> QueueCounters {
-        // After a lie nothing more of the ring is believed; it has been counted, and the rest is aborted.
-        let _ = self.take_each(&mut each);
-        let mut counters = self.counters();
-        let mut abort = |completion: Completion<B, K>| {
-            counters.completed(completion.operation.kind(), completion.bytes, true);
-            each(completion);
-        };
-        let mut splits = ManuallyDrop::into_inner(self.splits);
-        // No request was taken while another was being sent, so each part stands for its request in the order of submission.
-        let region = ManuallyDrop::into_inner(self.ring).into_region(|token| match token {
-            ChainToken::Whole(whole) => abort(whole.complete(Err(IoError::Aborted))),
-            ChainToken::Part(part) => splits.abort(part.request()).into_iter().for_each(&mut abort),
-        });
-        // What is left waits with no part in flight, and nothing was submitted after it.
-        SplitRequests::<B, K>::numbers()
-            .filter_map(|number| splits.abort(number))
-            .for_each(abort);
-        dma.release(region);
-        dma.release(self.slots.into_region());
-        counters
-    }
 }
 
 impl<D, B, K, const N: usize> fmt::Debug for RequestQueue<D, B, K, N> {
@@ -653,7 +790,10 @@ fn send_part<B: DmaSegments, K, const N: usize>(
         return Err(ChainError::TooLong);
     }
     let mut chain = ring.chain_of(work.chain_segments())?;
-    let (sectors, rest) = work.put(&mut chain, segments, limits, slots)?;
+    let marks = slots.set_marks(split.marks);
+    let put = work.put(&mut chain, segments, limits, slots);
+    slots.set_marks(marks);
+    let (sectors, rest) = put?;
     let token = ChainToken::Part(Part::new(number, sectors));
     chain.submit(token).map_err(|(error, _)| error)?;
     Ok(rest)

@@ -8,6 +8,8 @@ use virtio_blk_proto::{DeviceIdString, Lifetime, RangeSegment, RequestHeader, Se
 use virtio_core::{DmaRegion, QueueSize, Segment};
 use zerocopy::{FromBytes, IntoBytes, transmute};
 
+use crate::class::HeaderMarks;
+
 /// Bytes of one slot.
 const SLOT_BYTES: usize = 48;
 /// What the memory is aligned to, in bytes.
@@ -39,6 +41,7 @@ const _: () = {
 pub(crate) struct SlotMemory {
     region: DmaRegion,
     mask: u16,
+    marks: HeaderMarks,
 }
 
 impl SlotMemory {
@@ -61,7 +64,18 @@ impl SlotMemory {
         Ok(Self {
             region,
             mask: size.mask(),
+            marks: HeaderMarks::default(),
         })
+    }
+
+    /// What is added to every header that is written from now on. Returns what was added before.
+    pub(crate) fn set_marks(&mut self, marks: HeaderMarks) -> HeaderMarks {
+        core::mem::replace(&mut self.marks, marks)
+    }
+
+    /// What is added to every header.
+    pub(crate) fn marks(&self) -> HeaderMarks {
+        self.marks
     }
 
     /// Returns the memory. The device must not use it any more.
@@ -87,14 +101,14 @@ impl SlotMemory {
         Segment::new(self.region.device_addr().wrapping_add(offset), len)
     }
 
-    /// Writes the header of a request and marks its status as not written. Returns where the header is.
+    /// Writes the header of a request, with the [marks](Self::set_marks) of the queue. Its status reads as not written. Returns where the header is.
     #[inline]
     pub(crate) fn start(&mut self, slot: u16, header: RequestHeader) -> Segment {
         let words: [u64; 2] = transmute!(header);
         let to = self.at(slot, HEADER).cast::<u64>();
         // SAFETY: 16 bytes at the start of the slot, which is aligned to 16; the status byte is inside it too.
         unsafe {
-            to.write_volatile(words[0]);
+            to.write_volatile(words[0] | self.marks.0.to_le());
             to.add(1).write_volatile(words[1]);
             self.at(slot, STATUS).write_volatile(Status::NOT_WRITTEN.0);
         }

@@ -2,6 +2,7 @@
 
 use virtio_core::{DmaSegments, Segment};
 
+use crate::class::HeaderMarks;
 use crate::work::Work;
 use crate::{Answer, Completion, IoError, Request};
 
@@ -14,6 +15,8 @@ pub(crate) struct SplitRequest<B, K> {
     request: Request<B, K>,
     /// What is left to send.
     pub(crate) work: Work,
+    /// What the headers of its parts say besides.
+    pub(crate) marks: HeaderMarks,
     /// Parts that are with the device.
     pub(crate) in_flight: u16,
     /// Data bytes of the parts that succeeded.
@@ -31,10 +34,11 @@ impl<B: DmaSegments, K> SplitRequest<B, K> {
 
 impl<B, K> SplitRequest<B, K> {
     /// Of the request, one part is out, and `work` is left to send.
-    pub(crate) fn new(request: Request<B, K>, work: Work) -> Self {
+    pub(crate) fn new(request: Request<B, K>, work: Work, marks: HeaderMarks) -> Self {
         Self {
             request,
             work,
+            marks,
             in_flight: 1,
             bytes: 0,
             error: None,

@@ -3,13 +3,12 @@
 
 mod common;
 
-use common::{Hooked, Scatter, TestDisk, TestRequest, narrow};
+use common::{Scatter, TestRequest, narrow, shut_down, start_queue};
 use proptest::prelude::*;
 use virtio_blk::proto::zoned::{ZoneId, ZonedConfig};
 use virtio_blk::proto::{RangeLimits, Sector, ZeroesLimits};
-use virtio_blk::{DiskOptions, Limits, Request, SectorRange};
+use virtio_blk::{Limits, Request, SectorRange};
 use virtio_blk_model::{Model, ModelConfig, ModelDma};
-use virtio_core::PollLimit;
 
 /// Numbers at the edges of something.
 fn odd_u32() -> impl Strategy<Value = u32> {
@@ -73,6 +72,7 @@ prop_compose! {
             max_segment_bytes,
             max_request_bytes,
             flush: true,
+            barrier: false,
             lifetime: true,
             discard,
             write_zeroes: zeroes,
@@ -131,9 +131,7 @@ proptest! {
     ) {
         let model = Model::new(config);
         let mut dma = model.dma();
-        let transport = virtio_mmio::probe(Hooked::new(model.registers())).device().unwrap();
-        let disk = TestDisk::<16>::start(transport, &mut dma, &DiskOptions::default(), &mut PollLimit::default()).unwrap();
-        let (mut device, mut queue) = disk.into_parts();
+        let (control, mut queue) = start_queue::<16>(&model);
         let (mut taken, mut returned) = (0, 0);
         for (n, (kind, first, sectors, lengths)) in steps.into_iter().enumerate() {
             queue.set_limits(limits[n % limits.len()]);
@@ -151,12 +149,9 @@ proptest! {
                 });
             }
         }
-        device.reset(&mut PollLimit::default()).unwrap();
-        let mut aborted = Vec::new();
-        // SAFETY: the device of this queue has just been reset.
-        unsafe { queue.abort(&mut dma, |completion| aborted.push(completion.buffer)) };
+        let (aborted, _) = shut_down(&model, control, [queue]);
         returned += aborted.len();
-        aborted.into_iter().for_each(|buffer| release(buffer, &mut dma));
+        aborted.into_iter().for_each(|completion| release(completion.buffer, &mut dma));
         prop_assert_eq!(taken, returned);
         prop_assert_eq!(model.allocations(), 0);
     }

@@ -80,7 +80,7 @@ fn of_a_full_offer_the_documented_set_is_accepted() {
                 ..ModelConfig::modern()
             };
             let mut rig = Rig::<16>::new(config);
-            let expected = blk(SUPPORTED_BLK - BlkFeatures::ZONED)
+            let expected = blk(SUPPORTED_BLK - BlkFeatures::ZONED - BlkFeatures::MQ - BlkFeatures::BARRIER)
                 | Features::INDIRECT_DESC
                 | Features::EVENT_IDX
                 | Features::ACCESS_PLATFORM
@@ -121,8 +121,10 @@ fn of_a_legacy_offer_the_documented_set_is_accepted() {
         ..ModelConfig::legacy()
     };
     let mut rig = Rig::<16>::new(config);
-    let expected =
-        blk(SUPPORTED_BLK - BlkFeatures::ZONED) | Features::ANY_LAYOUT | Features::INDIRECT_DESC | Features::EVENT_IDX;
+    let expected = blk(SUPPORTED_BLK - BlkFeatures::ZONED - BlkFeatures::MQ)
+        | Features::ANY_LAYOUT
+        | Features::INDIRECT_DESC
+        | Features::EVENT_IDX;
     assert_eq!(rig.disk.accepted_features(), expected);
     assert_eq!(rig.model.accepted(), expected);
     rig.works();

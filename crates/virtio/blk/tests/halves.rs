@@ -7,40 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Hooked, Scatter, TestDisk, TestTransport, every_ring, pattern, range};
+use common::{Hooked, Scatter, TestControl, TestDisk, TestQueue, every_ring, pattern, range, shut_down, start_queue};
 use virtio_blk::proto::Sector;
-use virtio_blk::{Completion, DeviceControl, DeviceQueue, DiskOptions, IoError, Limits, Request, SubmitError};
+use virtio_blk::{DiskOptions, IoError, Limits, Request, SubmitError};
 use virtio_blk_model::{Limits as RangeLimits, Model, ModelConfig, ModelDma, feature};
 use virtio_core::{InterruptCauses, InterruptSource, PollLimit};
 
 const LINE: InterruptSource = InterruptSource::Line;
-
-type TestQueue<const N: usize> = DeviceQueue<TestTransport, Scatter, u32, N>;
-
-fn halves<const N: usize>(model: &Model) -> (DeviceControl<TestTransport>, TestQueue<N>) {
-    let transport = virtio_mmio::probe(Hooked::new(model.registers())).device().unwrap();
-    TestDisk::<N>::start(
-        transport,
-        &mut model.dma(),
-        &DiskOptions::default(),
-        &mut PollLimit::default(),
-    )
-    .unwrap()
-    .into_parts()
-}
-
-/// Resets the device and takes the queue apart. Returns who was aborted.
-fn shut_down<const N: usize>(
-    model: &Model,
-    mut device: DeviceControl<TestTransport>,
-    queue: TestQueue<N>,
-) -> Vec<Completion<Scatter, u32>> {
-    let mut aborted = Vec::new();
-    device.reset(&mut PollLimit::default()).unwrap();
-    // SAFETY: the device this queue came with has just been reset, and the memory is the model's.
-    unsafe { queue.abort(&mut model.dma(), |completion| aborted.push(completion)) };
-    aborted
-}
 
 fn release(dma: &mut ModelDma, buffer: Option<Scatter>) {
     if let Some(buffer) = buffer {
@@ -75,7 +48,7 @@ impl Drop for Bell<'_> {
 fn both_halves_can_be_sent_to_other_threads() {
     fn sendable<T: Send>() {}
     sendable::<TestQueue<16>>();
-    sendable::<DeviceControl<TestTransport>>();
+    sendable::<TestControl>();
 }
 
 #[test]
@@ -83,7 +56,7 @@ fn the_halves_do_what_the_whole_does() {
     every_ring(|config| {
         let model = Model::new(config);
         let mut dma = model.dma();
-        let (mut device, mut queue) = halves::<16>(&model);
+        let (mut device, mut queue) = start_queue::<16>(&model);
         assert_eq!(queue.drain(|_| unreachable!()), Ok(0));
         let mut buffer = Scatter::new(&mut dma, &[100, 924]);
         buffer.fill(&pattern(1, 1024));
@@ -115,14 +88,14 @@ fn the_halves_do_what_the_whole_does() {
 
         model.resize(8);
         assert_eq!(device.interrupt_causes(LINE), InterruptCauses::CONFIG_CHANGE);
-        let change = device.refresh_config().unwrap();
-        queue.set_limits(change.limits);
+        device.refresh_config().unwrap();
         device.acknowledge_interrupt(LINE, InterruptCauses::CONFIG_CHANGE);
+        assert!(queue.refresh_limits());
         let rejected = queue.submit(Request::write_zeroes(range(8, 1), false, 4)).unwrap_err();
         assert_eq!(rejected.error, SubmitError::OutOfRange { capacity: Sector(8) });
 
         queue.submit(Request::flush(5)).unwrap();
-        let aborted = shut_down(&model, device, queue);
+        let aborted = shut_down(&model, device, [queue]).0;
         assert_eq!(aborted.len(), 1);
         assert_eq!((aborted[0].token, aborted[0].result), (5, Err(IoError::Aborted)));
         assert_eq!(model.allocations(), 0);
@@ -146,7 +119,7 @@ fn limits_change(change: impl FnOnce(&mut Limits), discard: bool) {
     };
     let model = Model::new(config);
     let mut dma = model.dma();
-    let (device, mut queue) = halves::<4>(&model);
+    let (device, mut queue) = start_queue::<4>(&model);
     let request = if discard {
         Request::discard(range(0, 16), 7)
     } else {
@@ -168,7 +141,7 @@ fn limits_change(change: impl FnOnce(&mut Limits), discard: bool) {
     assert!(completion.bytes > 0 && completion.bytes < 16 * 512);
     release(&mut dma, completion.buffer);
     assert_eq!((queue.in_flight(), queue.ring_state().free), (0, 4));
-    shut_down(&model, device, queue);
+    shut_down(&model, device, [queue]);
     assert_eq!(model.allocations(), 0);
     model.assert_clean();
 }
@@ -200,7 +173,7 @@ fn queue_control_half_and_device_on_a_thread_each() {
     const REQUESTS: u32 = 400;
     every_ring(|config| {
         let model = Model::new(config);
-        let (mut device, mut queue) = halves::<32>(&model);
+        let (mut device, mut queue) = start_queue::<32>(&model);
         let over = AtomicBool::new(false);
         let wakeups = AtomicU64::new(0);
         let (served, queue) = thread::scope(|scope| {
@@ -270,7 +243,7 @@ fn queue_control_half_and_device_on_a_thread_each() {
         for n in 0..REQUESTS {
             assert_eq!(model.read_disk(u64::from(n), 1), pattern(u64::from(n), 512));
         }
-        assert_eq!(shut_down(&model, device, queue).len(), 0);
+        assert_eq!(shut_down(&model, device, [queue]).0.len(), 0);
         assert_eq!(model.allocations(), 0);
         model.assert_clean();
     });
@@ -284,10 +257,11 @@ fn a_reset_in_time_takes_only_so_many_reads() {
     };
     let model = Model::new(config);
     let transport = virtio_mmio::probe(Hooked::new(model.registers())).device().unwrap();
-    let disk = TestDisk::<16>::start(transport, &mut model.dma(), &DiskOptions::default(), &mut PollLimit(3));
-    let (mut device, queue) = disk.unwrap().into_parts();
-    assert_eq!(device.reset(&mut PollLimit(3)), Ok(()));
-    shut_down(&model, device, queue);
+    let disk = TestDisk::<16>::start(transport, &mut model.dma(), &DiskOptions::default(), &mut PollLimit(3)).unwrap();
+    assert!(
+        disk.shut_down(&mut model.dma(), &mut PollLimit(3), |_| unreachable!())
+            .is_ok()
+    );
     assert_eq!(model.allocations(), 0);
     model.assert_clean();
 }

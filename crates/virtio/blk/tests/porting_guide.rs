@@ -2,9 +2,11 @@
 
 use virtio_blk::proto::Sector;
 use virtio_blk::proto::zoned::{ZoneId, ZoneReport};
-use virtio_blk::{Answer, DiskOptions, IoError, Rejected, Request, SubmitError, TrackedZone, ZoneTable};
+use virtio_blk::{
+    Answer, DeviceControl, DiskOptions, IoError, Rejected, Request, SubmitError, TrackedZone, Vectors, ZoneTable,
+};
 use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters, feature};
-use virtio_core::{DmaBuffer, PollLimit};
+use virtio_core::{DmaBuffer, InterruptSource, PollLimit};
 
 const QUEUE: usize = 256;
 
@@ -112,6 +114,54 @@ fn zoned_guide(
         place(done.token, done.result);
     })?;
     Ok(())
+}
+
+/// The section on several queues.
+fn queues_guide(model: &Model, transport: Transport, mut dma: ModelDma) -> Result<(), Box<dyn core::error::Error>> {
+    const HARTS: usize = 2;
+    type Queue = virtio_blk::DeviceQueue<Transport, DmaBuffer, Token, QUEUE>;
+    let (options, mut wait) = (DiskOptions::default(), PollLimit::default());
+
+    let mut places: [Option<Queue>; HARTS] = [const { None }; HARTS];
+    let vectors = Vectors::NONE;
+    let mut control = DeviceControl::start(transport, &mut dma, &options, vectors, &mut wait, &mut places)?;
+    let mut queues: Vec<Queue> = places.into_iter().flatten().collect();
+    assert_eq!(usize::from(control.queues()), queues.len());
+
+    for queue in &mut queues {
+        queue.submit(Request::flush(7)).map_err(|rejected| rejected.error)?;
+        queue.notify();
+    }
+    model.process(usize::MAX);
+    let mut count = 0;
+    control.on_interrupt(InterruptSource::Line, || {
+        let drain = |queue: &mut Queue| queue.drain(|done| wake(done.token, done.buffer, done.result));
+        let drained: u32 = queues
+            .iter_mut()
+            .map(|queue| drain(queue).expect("the device is honest"))
+            .sum();
+        count += drained;
+        drained > 0
+    });
+    assert_eq!(count, 2);
+
+    let mut reset = control.shut_down(&mut wait).map_err(|(error, _)| error)?;
+    for queue in queues {
+        reset.release(queue, &mut dma, |_| ())?;
+    }
+    let (_transport, _interrupts) = reset.finish(&mut dma).map_err(|missing| missing.to_string())?;
+    Ok(())
+}
+
+#[test]
+fn the_guide_works_for_several_queues() {
+    let model = Model::new(ModelConfig {
+        queues: 4,
+        ..ModelConfig::modern().offer(feature::MQ)
+    });
+    queues_guide(&model, transport(&model), model.dma()).expect("the model behaves");
+    assert_eq!(model.allocations(), 0);
+    model.assert_clean();
 }
 
 fn transport(model: &Model) -> Transport {

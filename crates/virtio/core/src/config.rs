@@ -12,7 +12,7 @@ pub enum ConfigError {
     #[error("the device configuration kept changing while it was read")]
     Unstable,
     /// There is no device any more.
-    #[error("{DeviceGone}")]
+    #[error("the device is gone")]
     Gone,
 }
 
@@ -65,16 +65,19 @@ impl<'t, T: Transport + ?Sized> ConfigReader<'t, T> {
 
     fn take<V: Default>(&self, read: impl FnOnce(&T) -> Result<V, DeviceGone>) -> V {
         let mut left = self.left.get();
-        let outcome = match self.error.get() {
-            Some(error) => Err(error),
-            None if left.take() => read(self.transport).map_err(ConfigError::from),
-            None => Err(ConfigError::Unstable),
-        };
+        if !left.take() {
+            return self.leave_out(ConfigError::Unstable);
+        }
         self.left.set(left);
-        outcome.unwrap_or_else(|error| {
-            self.error.set(Some(error));
-            V::default()
-        })
+        read(self.transport).unwrap_or_else(|error| self.leave_out(error.into()))
+    }
+
+    /// Leaves a read out, and all after it. The first one says why.
+    #[cold]
+    fn leave_out<V: Default>(&self, error: ConfigError) -> V {
+        self.left.set(PollLimit(0));
+        self.error.set(self.error.get().or(Some(error)));
+        V::default()
     }
 }
 

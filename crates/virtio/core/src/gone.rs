@@ -16,7 +16,7 @@ pub enum ResetError {
     #[error("the device did not finish its reset in time")]
     TimedOut,
     /// There is no device any more. It uses no memory, as after a reset.
-    #[error("{DeviceGone}")]
+    #[error("the device is gone")]
     Gone,
 }
 

@@ -46,10 +46,10 @@ pub struct FeatureChoice {
 #[non_exhaustive]
 pub enum HandshakeError {
     /// The device did not finish its reset in time. It is left alone, since it may still be at work.
-    #[error("{}", ResetError::TimedOut)]
+    #[error("the device did not finish its reset in time")]
     ResetTimedOut,
     /// There is no device any more.
-    #[error("{DeviceGone}")]
+    #[error("the device is gone")]
     Gone,
     /// A modern interface that does not offer VERSION_1 (`FEAT-D-12`).
     #[error("the device has a modern interface but does not offer VERSION_1")]
@@ -87,7 +87,7 @@ pub enum NotLive {
     #[error("the device did not go live (status {:#x})", .0.bits())]
     Status(DeviceStatus),
     /// There is no device any more. It uses no memory.
-    #[error("{DeviceGone}")]
+    #[error("the device is gone")]
     Gone,
 }
 
@@ -106,14 +106,22 @@ struct Guard<'t, T: Transport> {
 impl<T: Transport> Drop for Guard<'_, T> {
     fn drop(&mut self) {
         if !self.live {
-            warn!("initialisation given up, device marked as failed");
-            // One that is gone cannot be told.
-            let _ = add_status(self.transport, DeviceStatus::FAILED);
+            give_up(self.transport);
         }
     }
 }
 
+/// Marks a device as failed, unless it is gone.
+#[cold]
+#[inline(never)]
+fn give_up<T: Transport>(transport: &mut T) {
+    warn!("initialisation given up, device marked as failed");
+    let _ = add_status(transport, DeviceStatus::FAILED);
+}
+
 /// Adds `bits` to the status without losing any that the driver or the device has set (`INIT-D-02`).
+// A call, since each step has one, and each way out of a bring-up that failed.
+#[inline(never)]
 fn add_status<T: Transport>(transport: &mut T, bits: DeviceStatus) -> Result<(), DeviceGone> {
     let status = transport.status()? | bits;
     transport.write_status(status);

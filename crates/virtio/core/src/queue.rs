@@ -122,7 +122,7 @@ pub enum QueueSetupError {
     #[error("the device did not take the queue into use")]
     NotReady,
     /// There is no device any more. It uses no memory.
-    #[error("{DeviceGone}")]
+    #[error("the device is gone")]
     Gone,
 }
 

@@ -588,3 +588,64 @@ fn a_limit_is_shared_by_successive_looks() {
     }
     assert_eq!(device.reads.get(), 7);
 }
+
+#[test]
+fn a_device_that_goes_away_at_any_step_is_an_error_and_not_written_to() {
+    let goes_after = |accesses| {
+        let mut device = Script::modern(Features::VERSION_1);
+        device.slow_reset = 2;
+        device.goes_after.set(Some(accesses));
+        device
+    };
+    // Three looks at the reset, one for each of ACKNOWLEDGE and DRIVER, the features, FEATURES_OK and the look after it.
+    for accesses in 0..8 {
+        let mut device = goes_after(accesses);
+        assert_eq!(negotiate(&mut device, NOTHING).unwrap_err(), HandshakeError::Gone);
+        assert!(!device.statuses().contains(&0x80), "it cannot be told");
+    }
+    let mut device = goes_after(8);
+    let mut init = negotiate(&mut device, NOTHING).unwrap();
+    assert_eq!(init.device().max_queue_size(QueueIndex(0)), Err(DeviceGone));
+    assert_eq!(enable(&mut init, 0), Err(QueueSetupError::Gone));
+    assert_eq!(init.finish(), Err(NotLive::Gone));
+    for accesses in [8, 9] {
+        let mut device = goes_after(accesses);
+        let init = negotiate(&mut device, NOTHING).unwrap();
+        assert_eq!(init.finish(), Err(NotLive::Gone));
+    }
+    assert_eq!(bring_up(&mut goes_after(10), NOTHING), Ok(Features::VERSION_1));
+}
+
+#[test]
+fn a_wait_is_not_asked_about_a_device_that_is_gone() {
+    let mut device = Script::modern(Features::VERSION_1);
+    device.slow_reset = u32::MAX;
+    device.goes_after.set(Some(3));
+    let mut waits = 0;
+    let mut patient = || {
+        waits += 1;
+        true
+    };
+    assert_eq!(device.reset(&mut patient), Err(ResetError::Gone));
+    assert_eq!(waits, 3);
+}
+
+#[test]
+fn a_configuration_of_a_device_that_goes_away_is_an_error() {
+    for accesses in 0..3 {
+        let device = Script::modern(Features::VERSION_1);
+        device.goes_after.set(Some(accesses));
+        let mut limit = PollLimit(50);
+        let read = read_consistent(&device, &mut limit, |reader| (reader.read_u8(0), reader.read_u32(4)));
+        assert_eq!(read, Err(ConfigError::Gone));
+        assert_eq!(device.reads.get(), accesses, "no further read");
+    }
+}
+
+#[test]
+fn the_doorbell_is_made_for_the_features_in_force() {
+    let mut device = Script::modern(Features::VERSION_1);
+    let mut init = negotiate(&mut device, NOTHING).unwrap();
+    assert_eq!(init.notifier(QueueIndex(0)).notify(1), Ok(()));
+    init.finish().unwrap();
+}

@@ -16,12 +16,12 @@ pub(crate) fn answered<A: RegisterAccess>(access: &A, value: u32) -> Result<u32,
 
 /// Whether there is still a device: the magic value never reads as all ones on one.
 #[cold]
+#[inline(never)]
 pub(crate) fn look<A: RegisterAccess>(access: &A) -> Result<(), DeviceGone> {
     if MAGIC_VALUE.read(access) != u32::MAX {
         return Ok(());
     }
     // Memory is taken back on this word.
     fence::registers_and_memory();
-    warn!("the device is gone");
     Err(DeviceGone)
 }

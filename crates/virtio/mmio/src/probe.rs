@@ -2,6 +2,7 @@
 
 use virtio_core::{DeviceType, Interface};
 
+use crate::gone::answered;
 use crate::registers::{DEVICE_ID, MAGIC, MAGIC_VALUE, VERSION};
 use crate::{MmioTransport, RegisterAccess};
 
@@ -15,7 +16,8 @@ pub enum Probe<A> {
     Empty(Interface),
     /// A VirtIO window of an unknown version; the value of the register (`MMIO-D-10`).
     UnknownVersion(u32),
-    /// No VirtIO window; what was read in place of the magic value (`MMIO-D-08`).
+    /// No VirtIO window; what was read in place of the magic value (`MMIO-D-08`). All ones also for a device that went away while
+    /// it was looked at.
     WrongMagic(u32),
 }
 
@@ -63,7 +65,10 @@ pub fn probe<A: RegisterAccess>(access: A) -> Probe<A> {
             return Probe::UnknownVersion(version);
         }
     };
-    match DeviceType(DEVICE_ID.read(&access)) {
+    let Ok(kind) = answered(&access, DEVICE_ID.read(&access)) else {
+        return Probe::WrongMagic(u32::MAX);
+    };
+    match DeviceType(kind) {
         DeviceType::NONE => Probe::Empty(interface),
         device_type => Probe::Device(MmioTransport::new(access, interface, device_type)),
     }

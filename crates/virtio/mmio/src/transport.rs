@@ -94,6 +94,8 @@ unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
     }
 
     /// Memory accesses after this come after it, so that memory can be taken back once a reset is seen to be over.
+    // A call, since a bring-up has many, and no other code is in a hurry.
+    #[inline(never)]
     fn status(&self) -> Result<DeviceStatus, DeviceGone> {
         // The register is 32 bits wide, the status 8; the rest is reserved.
         let status = DeviceStatus::from_bits_retain(STATUS.read(&self.access) as u8);

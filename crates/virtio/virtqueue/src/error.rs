@@ -70,7 +70,7 @@ pub enum DeviceFault {
     },
     /// There is no device any more, as [`VirtQueue::device_gone`](crate::VirtQueue::device_gone) was told. What it had announced
     /// as done before is still given back.
-    #[error("{DeviceGone}")]
+    #[error("the device is gone")]
     Gone,
 }
 

@@ -215,6 +215,11 @@ impl DmaRing {
         }
     }
 
+    /// Zeroes the memory, for another queue in it. The device must have let go of it.
+    pub fn zero(&mut self) {
+        self.region.zero();
+    }
+
     /// The memory back. The device must have let go of it.
     pub fn into_region(self) -> DmaRegion {
         self.region

@@ -193,9 +193,7 @@ impl<T, const N: usize> VirtQueue<T, N> {
 
     /// Takes the queue apart after the device was reset. The token of every chain that has not come back goes to `each`.
     pub fn into_region(self, each: impl FnMut(T)) -> DmaRegion {
-        let Rings { memory, slots, .. } = self.rings;
-        slots.into_tokens().for_each(each);
-        memory.into_region()
+        self.into_memory(each).into_region()
     }
 }
 
@@ -223,6 +221,14 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
             announced: 0,
             fault: None,
         }
+    }
+
+    /// Takes the queue apart after the device has let go of it. The token of every chain that has not come back goes to `each`. Zero
+    /// the memory before a queue is made in it again.
+    pub fn into_memory(self, each: impl FnMut(T)) -> M {
+        let Rings { memory, slots, .. } = self.rings;
+        slots.into_tokens().for_each(each);
+        memory
     }
 
     /// Number of descriptors.
@@ -409,13 +415,11 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     /// Those of [`pop_used`](Self::pop_used).
     #[inline]
     pub fn has_used(&mut self) -> Result<bool, DeviceFault> {
-        if self.returned == self.announced && !self.look_for_used() {
-            return Ok(false);
+        if self.returned == self.announced && (!self.look_for_used() || self.returned == self.announced) {
+            return self.fault.map_or(Ok(false), Err);
         }
-        match self.fault {
-            None => Ok(true),
-            Some(fault) => self.has_announced(fault),
-        }
+        // After a lie there is nothing that was announced and not taken.
+        Ok(true)
     }
 
     /// The next of the chains that the device [was found](Self::has_used) to be done with. It is to be looked at and then
@@ -499,18 +503,9 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     #[inline]
     fn look_for_used(&mut self) -> bool {
         if self.fault.is_some() {
-            return self.look_when_stopped();
+            return true;
         }
         self.look_at_index()
-    }
-
-    /// [`look_for_used`](Self::look_for_used) after a fault, which is something to tell. A device that is gone was honest before.
-    #[cold]
-    fn look_when_stopped(&mut self) -> bool {
-        if self.fault == Some(DeviceFault::Gone) {
-            self.look_at_index();
-        }
-        true
     }
 
     #[inline]
@@ -526,17 +521,6 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         }
         self.announced = self.returned + u64::from(advance);
         advance != 0
-    }
-
-    /// Whether a queue that has stopped with `fault` has something to give back. It does not, unless the device is gone.
-    #[cold]
-    fn has_announced(&self, fault: DeviceFault) -> Result<bool, DeviceFault> {
-        // After a lie there is nothing that was announced and not taken.
-        if self.returned != self.announced {
-            Ok(true)
-        } else {
-            Err(fault)
-        }
     }
 
     /// Whether [`pop_used`](Self::pop_used) may have something to tell; `false` is certain. The used index is only compared: what is
@@ -621,10 +605,15 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         })
     }
 
-    /// Stops the queue, since there is no device any more. What the device had announced as done is given back by
+    /// Stops the queue, since there is no device any more. What the device had announced as done until now is given back by
     /// [`pop_used`](Self::pop_used), and then [`DeviceFault::Gone`] from now on.
     #[cold]
     pub fn device_gone(&mut self) {
+        if self.fault.is_some() {
+            return;
+        }
+        // A device that is gone was honest before, or is found out here.
+        self.look_at_index();
         if self.fault.is_none() {
             self.fault = Some(DeviceFault::Gone);
             self.rings.placement.stop();

@@ -7,6 +7,7 @@ mod machine;
 mod memory;
 mod order;
 mod registration;
+mod removal;
 mod replies;
 mod serving;
 mod speech;

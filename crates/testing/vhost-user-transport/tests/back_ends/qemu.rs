@@ -4,8 +4,8 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use virtio_blk::proto::Sector;
-use virtio_blk::{Answer, DiskOptions, InitError, IoError, Liveness, Request, WriteCache};
-use virtio_core::{DeviceType, Dma, DmaBuffer, InterruptSource, PollLimit};
+use virtio_blk::{Answer, DeviceFault, DiskOptions, InitError, IoError, Liveness, Request, SubmitError, WriteCache};
+use virtio_core::{ConfigError, DeviceGone, DeviceType, Dma, DmaBuffer, InterruptSource, PollLimit};
 use virtio_vhost_user::{SessionError, VhostUser};
 
 use crate::daemon::Daemon;
@@ -112,12 +112,18 @@ fn a_daemon_that_is_killed_and_started_again_is_reached_again() {
     write_and_verify(&mut disk, &mut memory);
 
     daemon.kill();
-    assert_eq!(disk.liveness(), Liveness::Gone);
     for token in 0..4 {
         disk.submit(Request::read(Sector(0), filled(&mut memory, 512, 0), token))
             .unwrap();
     }
-    disk.notify();
+    // The doorbell finds nothing, and from then on everything says so.
+    assert!(!disk.notify());
+    assert_eq!(disk.poll(|_| unreachable!()), Err(DeviceFault::Gone));
+    assert_eq!(disk.liveness(), Liveness::Gone);
+    assert_eq!(disk.write_cache(), Err(DeviceGone));
+    assert_eq!(disk.refresh_config(), Err(ConfigError::Gone));
+    let late = disk.submit(Request::flush(9)).unwrap_err();
+    assert_eq!(late.error, SubmitError::Broken(DeviceFault::Gone));
     let mut lost = Vec::new();
     let (transport, _) = disk
         .shut_down(&mut memory, &mut PollLimit::default(), |completion| {

@@ -6,11 +6,15 @@
 mod buffers;
 mod configs;
 mod dma;
+mod queues;
 mod registers;
 mod rig;
+mod vectors;
 
 pub(crate) use buffers::{Scatter, pattern};
 pub(crate) use configs::{every_legacy, every_modern, every_ring, narrow};
 pub(crate) use dma::Stingy;
+pub(crate) use queues::{TestControl, TestQueue, shut_down, start_queue, start_queues};
 pub(crate) use registers::{Access, Hooked, register};
 pub(crate) use rig::{Rig, TestCompletion, TestDisk, TestRequest, TestTransport, options, range};
+pub(crate) use vectors::Capable;

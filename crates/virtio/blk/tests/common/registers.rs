@@ -7,11 +7,13 @@ use virtio_mmio::{Doorbell, RegisterAccess};
 
 /// Offsets of registers, in bytes.
 pub(crate) mod register {
+    pub(crate) const QUEUE_SEL: u32 = 0x030;
     pub(crate) const QUEUE_PFN: u32 = 0x040;
     pub(crate) const QUEUE_READY: u32 = 0x044;
     pub(crate) const QUEUE_NOTIFY: u32 = 0x050;
     pub(crate) const INTERRUPT_ACK: u32 = 0x064;
     pub(crate) const STATUS: u32 = 0x070;
+    pub(crate) const QUEUE_RESET: u32 = 0x0C0;
     pub(crate) const CONFIG_GENERATION: u32 = 0x0FC;
     pub(crate) const CONFIG: u32 = 0x100;
 }

@@ -167,6 +167,14 @@ impl<const N: usize> Rig<N> {
         self.outstanding.next_token
     }
 
+    /// Submits a request that is a barrier.
+    pub(crate) fn submit_barrier(&mut self, make: impl FnOnce(u32) -> TestRequest) -> u32 {
+        let token = self.new_token();
+        self.disk.submit_barrier(make(token)).expect("the device has barriers");
+        self.outstanding.waiting.insert(token);
+        token
+    }
+
     /// Submits, if the driver will take it. Otherwise makes sure that the request came back whole.
     pub(crate) fn try_submit(&mut self, make: impl FnOnce(u32) -> TestRequest) -> Result<u32, SubmitError> {
         let token = self.new_token();

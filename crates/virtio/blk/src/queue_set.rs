@@ -1,0 +1,218 @@
+//! The queues of a device as one, for the harts of a kernel.
+
+use core::cell::RefCell;
+
+use virtio_core::{DmaSegments, InterruptVector, QueueNotifier};
+use virtqueue::DeviceFault;
+
+use crate::{Completion, QueueCounters, Rejected, Request, RequestQueue, SubmitError};
+
+/// Exclusive access to a queue that harts share: the lock of a kernel.
+///
+/// On a kernel with one hart, `RefCell` will do. What interrupts take must not be taken again by an interrupt on the same hart, as
+/// with any lock.
+pub trait QueueLock {
+    /// The [`RequestQueue`].
+    type Queue;
+
+    /// Does something with the queue, alone.
+    fn with<R>(&self, work: impl FnOnce(&mut Self::Queue) -> R) -> R;
+}
+
+impl<Q> QueueLock for RefCell<Q> {
+    type Queue = Q;
+
+    fn with<R>(&self, work: impl FnOnce(&mut Q) -> R) -> R {
+        work(&mut self.borrow_mut())
+    }
+}
+
+/// The queues of a device for the harts of a kernel: each hart has one, and uses another one if that is full.
+///
+/// The queues are those of [`DeviceControl::start`](crate::DeviceControl::start), each in a lock. Hart *n* has queue *n*; with fewer
+/// queues than harts, harts share. As long as a hart finds room in its own queue, it touches nothing that other harts write.
+///
+/// ```
+/// use core::cell::RefCell;
+/// use virtio_blk::{QueueSet, Request};
+/// # use virtio_blk::{DeviceControl, DeviceQueue, DiskOptions, Vectors};
+/// # use virtio_blk_model::{Model, ModelConfig, ModelRegisters, feature};
+/// # use virtio_core::{DmaBuffer, PollLimit};
+/// # let model = Model::new(ModelConfig { queues: 2, ..ModelConfig::modern().offer(feature::MQ) });
+/// # let transport = virtio_mmio::probe(model.registers()).device().unwrap();
+/// # let (mut dma, mut wait) = (model.dma(), PollLimit::default());
+/// # type Queue = DeviceQueue<virtio_mmio::MmioTransport<ModelRegisters>, DmaBuffer, u32, 16>;
+/// # let mut places: [Option<Queue>; 2] = [None, None];
+/// # let options = DiskOptions::default();
+/// # let control = DeviceControl::start(transport, &mut dma, &options, Vectors::NONE, &mut wait, &mut places).unwrap();
+/// # let this_hart = || 0;
+/// let queues: Vec<_> = places.into_iter().flatten().map(RefCell::new).collect();
+/// let set = QueueSet::new(&queues, this_hart, |_hart, _vector| { /* let the interrupt go there */ })
+///     .expect("there are queues");
+/// set.submit(Request::flush(7)).expect("there is room");
+/// set.notify();
+/// # model.process(9);
+/// assert_eq!(set.poll(|done| assert_eq!(done.token, 7)), Ok(1));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct QueueSet<'q, L, H> {
+    queues: &'q [L],
+    first: &'q L,
+    /// Some queues have the same vector.
+    shares_vectors: bool,
+    hart: H,
+}
+
+impl<'q, L, H, D, B, K, const N: usize> QueueSet<'q, L, H>
+where
+    L: QueueLock<Queue = RequestQueue<D, B, K, N>>,
+    H: Fn() -> usize,
+    D: QueueNotifier,
+    B: DmaSegments,
+{
+    /// A set of `queues`; `None` without a queue. `hart` answers the number of the hart that asks.
+    ///
+    /// `assign` is called for each queue with a vector: it lets the interrupt of that vector go to the hart with that number.
+    pub fn new(queues: &'q [L], hart: H, mut assign: impl FnMut(usize, InterruptVector)) -> Option<Self> {
+        let first = queues.first()?;
+        let vector_of = |queue: &L| queue.with(|queue| queue.vector());
+        let mut shares_vectors = false;
+        for (hart, queue) in queues.iter().enumerate() {
+            if let Some(vector) = vector_of(queue) {
+                shares_vectors |= queues
+                    .iter()
+                    .skip(hart + 1)
+                    .any(|other| vector_of(other) == Some(vector));
+                assign(hart, vector);
+            }
+        }
+        Some(Self {
+            queues,
+            first,
+            shares_vectors,
+            hart,
+        })
+    }
+
+    /// The place of the caller's queue.
+    #[inline]
+    fn own_place(&self) -> usize {
+        (self.hart)().checked_rem(self.queues.len()).unwrap_or(0)
+    }
+
+    /// The caller's queue.
+    #[inline]
+    fn own(&self) -> &'q L {
+        self.queues.get(self.own_place()).unwrap_or(self.first)
+    }
+
+    /// Takes a request into the queue of this hart, or, if that is full, into the one with the fewest requests, or into any with
+    /// room. A request that goes to the queue of another hart is published at once, and completes there.
+    ///
+    /// # Errors
+    ///
+    /// See [`RequestQueue::submit`]; [`SubmitError::QueueFull`] if no queue has room.
+    #[inline]
+    pub fn submit(&self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
+        match self.own().with(|queue| queue.submit(request)) {
+            Err(rejected) if rejected.error == SubmitError::QueueFull => self.spill(rejected),
+            answer => answer,
+        }
+    }
+
+    /// Takes a request that this hart's queue had no room for.
+    #[cold]
+    #[inline(never)]
+    fn spill(&self, mut rejected: Rejected<B, K>) -> Result<(), Rejected<B, K>> {
+        let own = self.own_place();
+        let others = || self.queues.iter().enumerate().filter(|&(place, _)| place != own);
+        let least = others().min_by_key(|(_, queue)| queue.with(|queue| queue.in_flight()));
+        let rest = others().filter(|&(place, _)| least.is_none_or(|(first, _)| place != first));
+        for (_, queue) in least.into_iter().chain(rest) {
+            let answer = queue.with(|queue| {
+                queue.submit(rejected.request)?;
+                queue.notify();
+                Ok(())
+            });
+            rejected = match answer {
+                Ok(()) => return Ok(()),
+                Err(rejected) => rejected,
+            };
+        }
+        Err(rejected)
+    }
+
+    /// Publishes what this hart has submitted to its queue; see [`RequestQueue::notify`].
+    #[inline]
+    pub fn notify(&self) -> bool {
+        self.own().with(RequestQueue::notify)
+    }
+
+    /// Polls the queue of this hart; see [`RequestQueue::poll`]. `each` runs in the lock.
+    ///
+    /// # Errors
+    ///
+    /// See [`RequestQueue::poll`].
+    #[inline]
+    pub fn poll(&self, each: impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
+        self.own().with(|queue| queue.poll(each))
+    }
+
+    /// Polls the queue of this hart and asks for an interrupt; see [`RequestQueue::drain`]. `each` runs in the lock.
+    ///
+    /// # Errors
+    ///
+    /// See [`RequestQueue::poll`].
+    pub fn drain(&self, each: impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
+        self.own().with(|queue| queue.drain(each))
+    }
+
+    /// Follows up an interrupt by `vector`: those queues are drained that have it. `each` runs in their locks. Returns how many
+    /// requests completed.
+    ///
+    /// # Errors
+    ///
+    /// See [`RequestQueue::poll`]. All the queues are drained, and the first error is returned.
+    pub fn on_interrupt(
+        &self,
+        vector: InterruptVector,
+        mut each: impl FnMut(Completion<B, K>),
+    ) -> Result<u32, DeviceFault> {
+        let mut drain = |queue: &L| {
+            queue.with(|queue| match queue.vector() {
+                Some(own) if own == vector => queue.on_interrupt(&mut each).map(Some),
+                _ => Ok(None),
+            })
+        };
+        // The queue of this hart first: mostly it is the only one, and no other is touched.
+        let mut drained = drain(self.own());
+        if self.shares_vectors || drained == Ok(None) {
+            let own = self.own_place();
+            let others = self.queues.iter().enumerate().filter(|&(place, _)| place != own);
+            for (_, queue) in others {
+                let answer = drain(queue);
+                drained = drained.and_then(|before| Ok(Some(before.unwrap_or(0).wrapping_add(answer?.unwrap_or(0)))));
+            }
+        }
+        drained.map(|count| count.unwrap_or(0))
+    }
+
+    /// Requests in all queues.
+    pub fn in_flight(&self) -> usize {
+        let loads = self.queues.iter().map(|queue| queue.with(|queue| queue.in_flight()));
+        loads.map(usize::from).sum()
+    }
+
+    /// What all queues have counted together.
+    pub fn counters(&self) -> QueueCounters {
+        self.queues.iter().fold(QueueCounters::default(), |mut sum, queue| {
+            sum += &queue.with(|queue| queue.counters());
+            sum
+        })
+    }
+
+    /// The queues in their locks, for what the set does not do.
+    pub fn queues(&self) -> &'q [L] {
+        self.queues
+    }
+}
