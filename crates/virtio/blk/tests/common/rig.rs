@@ -413,7 +413,7 @@ impl<const N: usize> Rig<N> {
         let mut dma = model.dma();
         let (transport, counters) = disk
             .shut_down(&mut dma, &mut PollLimit::default(), |completion| {
-                outcomes.push(outstanding.settle(completion))
+                outcomes.push(outstanding.settle(completion));
             })
             .map_err(|(timeout, _)| timeout)
             .expect("the device resets");
