@@ -2,11 +2,17 @@
 
 mod common;
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use common::{Plugged, QUEUE, enable, forms};
+use virtio_blk_model::ModelFunction;
 use virtio_core::{
     DeviceGone, DeviceStatus, Features, InterruptCauses, InterruptSource, PollLimit, QueueSetupError, ResetError,
     Transport,
 };
+use virtio_pci::pci_types::{ConfigRegionAccess, PciAddress};
+use virtio_pci::{PciFunction, probe};
 
 fn never() -> impl FnMut() -> bool {
     || panic!("there is nothing to wait for")
@@ -142,4 +148,49 @@ fn a_function_can_go_at_every_access() {
         assert!(!ended || accesses + 5 > whole.function.accesses(), "{accesses}");
         plugged.model.assert_clean();
     }
+}
+
+/// A function that is gone whenever it is read, and is back whenever it is written.
+#[derive(Clone)]
+struct Flickering {
+    function: ModelFunction,
+    gone: Rc<Cell<bool>>,
+}
+
+impl ConfigRegionAccess for Flickering {
+    unsafe fn read(&self, address: PciAddress, offset: u16) -> u32 {
+        if self.gone.get() {
+            return u32::MAX;
+        }
+        // SAFETY: the caller keeps the contract, here and below.
+        unsafe { self.function.read(address, offset) }
+    }
+
+    unsafe fn write(&self, address: PciAddress, offset: u16, value: u32) {
+        // SAFETY: as above.
+        unsafe { self.function.write(address, offset, value) }
+    }
+}
+
+#[test]
+fn a_command_register_of_ones_is_not_written_back() {
+    let plugged = Plugged::modern();
+    let gone = Rc::new(Cell::new(false));
+    let access = Flickering {
+        function: plugged.function.clone(),
+        gone: Rc::clone(&gone),
+    };
+    // SAFETY: a model; it uses no memory but its own.
+    let function = unsafe { PciFunction::new(access, plugged.function.address()) };
+    let mut transport = probe(function, &mut plugged.function.clone()).unwrap();
+    gone.set(true);
+    transport.set_line_enabled(true);
+    assert!(!plugged.function.masters_the_bus());
+    plugged.function.set_deaf(true);
+    assert_eq!(transport.reset(&mut never()), Err(ResetError::Gone));
+    gone.set(false);
+    assert!(
+        transport.function().command().is_empty(),
+        "all is off, should it be back"
+    );
 }
