@@ -125,6 +125,7 @@ fn map_modern<C: ConfigRegionAccess, M: MapBar>(
         notify,
         notify_multiplier: doorbells.multiplier,
         notify_bytes: notify_range.bytes(),
+        notify_offset: notify_range.offset(),
         isr,
         device,
     })

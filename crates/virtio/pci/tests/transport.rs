@@ -177,6 +177,33 @@ fn a_doorbell_out_of_reach_is_refused() {
 }
 
 #[test]
+fn a_doorbell_is_aligned_to_its_own_width() {
+    let enabled = |offset: u16, multiplier: u8, wanted| {
+        let plugged = Plugged::new(PciForm::Modern, ModelConfig::modern().offer(feature::NOTIFICATION_DATA));
+        plugged.function.poke(0x78, &offset.to_le_bytes());
+        plugged.function.poke(0x80, &[multiplier]);
+        enable(&mut plugged.negotiated(wanted), &plugged.queue(16))
+    };
+    assert_eq!(enabled(0x3002, 4, Features::empty()), Ok(()));
+    // The structure starts two bytes after a place for four: a store there would reach nothing.
+    let with_data = enabled(0x3002, 4, Features::NOTIFICATION_DATA);
+    assert_eq!(with_data, Err(QueueSetupError::NoDoorbell));
+}
+
+#[test]
+fn a_device_that_was_not_reset_is_not_let_at_memory() {
+    for (form, config) in forms() {
+        let plugged = Plugged::new(form, config);
+        let mut transport = plugged.transport();
+        assert_eq!(
+            enable(&mut transport, &plugged.queue(256)),
+            Err(QueueSetupError::NotReady)
+        );
+        assert!(!plugged.function.masters_the_bus(), "it may know queues of before");
+    }
+}
+
+#[test]
 fn a_doorbell_past_the_structure_is_refused_for_later_queues() {
     let config = ModelConfig {
         queues: 2,
