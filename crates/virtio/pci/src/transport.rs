@@ -47,6 +47,8 @@ pub struct PciTransport<C, W> {
     accepted: Features,
     /// The device is not let at memory before it has finished a reset: it was cut off, or may know queues of before.
     reset_due: bool,
+    /// The line was taken from a device that was cut off, and is given back after a reset.
+    line_due: bool,
 }
 
 impl<C, W> PciTransport<C, W> {
@@ -64,6 +66,7 @@ impl<C, W> PciTransport<C, W> {
             registers,
             accepted: Features::empty(),
             reset_due: true,
+            line_due: false,
         }
     }
 
@@ -138,6 +141,7 @@ impl<C: ConfigRegionAccess, W: RegisterAccess> PciTransport<C, W> {
         } else {
             (CommandRegister::INTERRUPT_DISABLE, CommandRegister::empty())
         };
+        self.line_due = false;
         // SAFETY: this is about a line.
         unsafe { self.function.change_command(set, clear) }
     }
@@ -171,9 +175,14 @@ impl<C: ConfigRegionAccess, W: RegisterAccess> PciTransport<C, W> {
         status
     }
 
-    /// Takes memory away from a device that does not do as it should. Whether it reaches none any more.
+    /// Takes memory away from a device that does not do as it should, and the line, which no register of it may take down any more.
+    /// Whether it reaches no memory any more.
     fn cut_off(&mut self) -> bool {
         self.reset_due = true;
+        if !self.function.command().contains(CommandRegister::INTERRUPT_DISABLE) {
+            self.set_line_enabled(false);
+            self.line_due = true;
+        }
         let stopped = self.function.stop_mastering();
         if self.function.is_gone() {
             self.function.switch_off();
@@ -513,6 +522,9 @@ unsafe impl<C: ConfigRegionAccess, W: RegisterAccess> Transport for PciTransport
         self.routing.forget();
         self.function.stop_mastering();
         self.reset_due = false;
+        if self.line_due {
+            self.set_line_enabled(true);
+        }
         Ok(())
     }
 }

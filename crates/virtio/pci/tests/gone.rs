@@ -82,6 +82,47 @@ fn a_device_that_does_not_answer_is_cut_off_from_memory() {
     }
 }
 
+/// Sets DRIVER_OK, without which a device does not interrupt.
+fn go_live(transport: &mut common::ModelTransport) {
+    let status = transport.status().unwrap() | DeviceStatus::DRIVER_OK;
+    transport.write_status(status);
+}
+
+#[test]
+fn a_device_that_is_cut_off_lets_go_of_the_line() {
+    for (form, config) in forms() {
+        let plugged = Plugged::new(form, config);
+        let mut transport = plugged.negotiated(Features::empty());
+        enable(&mut transport, &plugged.queue(256)).unwrap();
+        go_live(&mut transport);
+        plugged.model.spurious_interrupt(1);
+        assert!(plugged.function.line());
+        plugged.function.set_deaf(true);
+        assert_eq!(transport.reset(&mut never()), Err(ResetError::Gone));
+        assert!(!plugged.function.line(), "no register takes it down");
+
+        plugged.function.set_deaf(false);
+        common::negotiate(&mut transport, Features::empty());
+        go_live(&mut transport);
+        plugged.model.spurious_interrupt(1);
+        assert!(plugged.function.line(), "it has its line back");
+    }
+}
+
+#[test]
+fn a_line_that_was_kept_down_stays_down_after_a_reset() {
+    let plugged = Plugged::modern();
+    let mut transport = plugged.negotiated(Features::empty());
+    transport.set_line_enabled(false);
+    plugged.function.set_deaf(true);
+    assert_eq!(transport.reset(&mut never()), Err(ResetError::Gone));
+    plugged.function.set_deaf(false);
+    common::negotiate(&mut transport, Features::empty());
+    go_live(&mut transport);
+    plugged.model.spurious_interrupt(1);
+    assert!(!plugged.function.line());
+}
+
 #[test]
 fn a_queue_that_is_not_taken_cuts_the_device_off() {
     let plugged = Plugged::modern();

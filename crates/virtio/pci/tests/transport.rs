@@ -303,6 +303,19 @@ fn the_line_can_be_kept_down() {
 }
 
 #[test]
+fn a_probe_gives_the_line_back() {
+    let plugged = Plugged::modern();
+    let mut transport = plugged.transport();
+    transport.set_line_enabled(false);
+    let function = transport.into_function();
+    let mut again = virtio_pci::probe(function, &mut plugged.function.clone()).unwrap();
+    negotiate(&mut again, Features::empty());
+    again.write_status(again.status().unwrap() | DeviceStatus::DRIVER_OK);
+    plugged.model.spurious_interrupt(1);
+    assert!(plugged.function.line(), "firmware may have left it like that, too");
+}
+
+#[test]
 fn a_queue_is_reset_alone_and_set_up_anew() {
     let config = ModelConfig {
         ring_reset: RingReset::After(2),
