@@ -192,7 +192,8 @@ pub enum QueueResetError {
     #[error("the device did not reset the queue: {0}")]
     NotReset(QueueSetupError),
     /// The queue was reset, its requests came back, and the device did not take it into use again. It takes no requests: reset it
-    /// once more, or shut the device down.
+    /// once more, or shut the device down. After [`QueueSetupError::NotReady`] only the shutdown helps: a transport may have cut
+    /// the device off from memory then, as that of PCI does, and the other queues get no answers either.
     #[error("the device did not take the queue into use again: {0}")]
     NotEnabled(QueueSetupError),
 }

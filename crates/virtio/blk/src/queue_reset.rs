@@ -69,8 +69,8 @@ impl<T: Transport> DeviceControl<T> {
             }
             return Err(QueueResetError::NotReset(error).of(queue));
         }
-        // SAFETY: the transport has just said that the device has let go of the queue, or did so before, and the device was not told
-        // of it again.
+        // SAFETY: the transport has just said that the device has let go of the queue. Or it did so before, and a queue that it could
+        // not enable since is not in use, as `enable_queue` has it.
         let mut queue = unsafe { queue.renew(each) };
         let setup = QueueSetup {
             vector: queue.vector(),

@@ -239,7 +239,7 @@ fn each_queue_interrupts_by_its_vector_and_fewer_are_shared() {
 
 #[test]
 fn a_refused_vector_is_answered_with_fewer() {
-    let (model, function, mut transport, _table, mut plan) = with_vectors(3);
+    let (model, function, mut transport, mut table, mut plan) = with_vectors(3);
     // The second vector is all that works.
     function.refuse_vectors(&[0, 2]);
     let mut tries = Vec::new();
@@ -256,12 +256,28 @@ fn a_refused_vector_is_answered_with_fewer() {
                 tries.push((plan.vectors(), failed.error));
                 transport = failed.transport;
                 plan = plan.fewer().expect("without vectors it starts");
+                if let Some(table) = table.take_if(|_| plan.vectors() == 0) {
+                    transport.close_msix(table).expect("the table of this device");
+                }
             }
         }
     };
     let refused = InitError::Queue(QueueSetupError::VectorRefused);
     assert_eq!(tries, [3, 2, 1].map(|vectors| (vectors, refused)));
     assert_eq!(plan, VectorPlan::without_vectors());
-    common::shut_down(&model, control.0, control.1.into_iter().flatten());
+    let (mut control, [place]) = control;
+    let mut queue = place.unwrap();
+    queue.drain(|_| ()).unwrap();
+    queue.submit(Request::flush(5)).unwrap();
+    queue.notify();
+    model.process(usize::MAX);
+    assert!(function.line(), "interrupts come by the line");
+    let mut tokens = Vec::new();
+    let seen = control.on_interrupt(InterruptSource::Line, || {
+        queue.drain(|completion| tokens.push(completion.token)).unwrap() > 0
+    });
+    assert!(seen.config.is_none() && !function.line());
+    assert_eq!(tokens, [5]);
+    common::shut_down(&model, control, [queue]);
     model.assert_clean();
 }

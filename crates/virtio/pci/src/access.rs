@@ -86,6 +86,9 @@ pub trait Doorbell {
 ///
 /// What [`map`](Self::map) returns reaches the piece it was asked for, of the function that is being looked at, and keeps the
 /// contract of [`RegisterAccess`] for it. A function that is probed again has its pieces mapped again.
+///
+/// Where a piece is and how long its BAR is, is what the function answers when it is probed. A kernel that does not believe its
+/// devices compares that with what it has assigned, or it maps registers of other devices.
 pub unsafe trait MapBar {
     /// What reaches a piece.
     type Window: RegisterAccess;

@@ -1,6 +1,6 @@
 //! Base address registers: where the structures of a device lie.
 
-use pci_types::{CommandRegister, ConfigRegionAccess};
+use pci_types::{CommandRegister, ConfigRegionAccess, PciAddress};
 
 use crate::{PciFunction, Structure};
 
@@ -40,6 +40,8 @@ pub struct Bar {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BarRange {
+    #[cfg_attr(feature = "defmt", defmt(Debug2Format))]
+    pub(crate) function: PciAddress,
     pub(crate) structure: Structure,
     pub(crate) bar: u8,
     pub(crate) space: BarSpace,
@@ -49,6 +51,11 @@ pub struct BarRange {
 }
 
 impl BarRange {
+    /// The function whose BAR it is.
+    pub const fn function(&self) -> PciAddress {
+        self.function
+    }
+
     /// What lies there.
     pub const fn structure(&self) -> Structure {
         self.structure
@@ -98,9 +105,13 @@ pub enum BarError {
 }
 
 /// The BARs of one function.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Bars([Option<Bar>; BARS as usize]);
+pub struct Bars {
+    #[cfg_attr(feature = "defmt", defmt(Debug2Format))]
+    function: PciAddress,
+    bars: [Option<Bar>; BARS as usize],
+}
 
 impl Bars {
     /// Reads the BARs of a function and their sizes.
@@ -112,28 +123,31 @@ impl Bars {
         let before = function.command() & decoding;
         // SAFETY: this takes addresses away from the device.
         unsafe { function.change_command(CommandRegister::empty(), decoding) };
-        let mut bars = Self::default();
+        let mut bars = [None; BARS as usize];
         let mut index = 0;
         while index < BARS {
             // SAFETY: the addresses are put back before decoding is switched on.
             let (bar, slots) = unsafe { read_one(function, index) };
-            bars.0[usize::from(index)] = bar;
+            bars[usize::from(index)] = bar;
             index += slots;
         }
         // SAFETY: the BARs hold what they held when these bits were on.
         unsafe { function.change_command(before, CommandRegister::empty()) };
-        bars
+        Self {
+            function: function.address(),
+            bars,
+        }
     }
 
     /// The BAR at `index`.
     pub fn get(&self, index: u8) -> Option<&Bar> {
-        self.0.get(usize::from(index))?.as_ref()
+        self.bars.get(usize::from(index))?.as_ref()
     }
 
     /// All BARs with their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u8, &Bar)> {
         (0..BARS)
-            .zip(&self.0)
+            .zip(&self.bars)
             .filter_map(|(index, bar)| Some((index, bar.as_ref()?)))
     }
 
@@ -162,6 +176,7 @@ impl Bars {
         // The last byte has an address, too.
         start.checked_add(bytes.saturating_sub(1)).ok_or(BarError::PastTheEnd)?;
         Ok(BarRange {
+            function: self.function,
             structure,
             bar,
             space: found.space,

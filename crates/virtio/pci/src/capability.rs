@@ -123,6 +123,9 @@ pub enum StructureError {
     /// The kernel could not map it.
     #[error("it cannot be mapped")]
     NotMapped,
+    /// It was taken before, and there is one of it.
+    #[error("it is in use already")]
+    InUse,
 }
 
 impl From<BarError> for StructureError {

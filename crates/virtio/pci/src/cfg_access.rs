@@ -20,7 +20,7 @@ const DATA: u8 = 16;
 ///
 /// QEMU (10.0.2) ends with a failed assertion at the first access, whatever it is, on its RISC-V machine `virt`.
 ///
-/// An access takes several steps, so this, and all that is made of it, stays on one thread.
+/// An access takes several steps, so this, and all that is made of it, stays on one thread, and a function has one.
 ///
 /// ```compile_fail,E0277
 /// # fn on<C: pci_types::ConfigRegionAccess + Send + Sync + 'static>(windows: &'static virtio_pci::CfgWindows<C>) {
@@ -39,11 +39,11 @@ impl<C: ConfigRegionAccess + Clone> CfgWindows<C> {
     ///
     /// # Errors
     ///
-    /// [`StructureError`] if there is none. Devices need not have it.
-    pub fn new(function: &PciFunction<C>) -> Result<Self, StructureError> {
+    /// [`StructureError`] if there is none. Devices need not have it. [`StructureError::InUse`] if it was taken before.
+    pub fn new(function: &mut PciFunction<C>) -> Result<Self, StructureError> {
         let at = capability::find(function, Structure::CfgAccess)?.at;
         Ok(Self {
-            function: function.alias(),
+            function: function.take_alias().ok_or(StructureError::InUse)?,
             at,
             one_thread: PhantomData,
         })
@@ -86,19 +86,21 @@ impl<C: ConfigRegionAccess> CfgWindows<C> {
     }
 }
 
-// SAFETY: every access is one of the register in the BAR that the range names, as the device promises by its capability; the
-// function writes it for no one else, and what shares the capability is on one thread, so that the steps of two accesses
-// do not mix.
+// SAFETY: a range of another function is not mapped. Every access is one of the register in the BAR that the range names, as the
+// device promises by its capability. A function has one `CfgWindows`, and what is made of that is on one thread, so that the
+// steps of two accesses do not mix.
 unsafe impl<'w, C: ConfigRegionAccess> MapBar for &'w CfgWindows<C> {
     type Window = CfgWindow<'w, C>;
 
-    /// Only what lies in the structures of VirtIO can be reached (`PCI-D-46`): not the vectors of MSI-X, nor legacy registers.
+    /// Only what lies in the structures of VirtIO of this function can be reached (`PCI-D-46`): not the vectors of MSI-X, nor
+    /// legacy registers.
     fn map(&mut self, range: &BarRange) -> Option<CfgWindow<'w, C>> {
         let virtio = matches!(
             range.structure(),
             Structure::Common | Structure::Notify | Structure::Isr | Structure::Device
         );
-        virtio.then_some(CfgWindow {
+        let own = range.function() == self.function.address();
+        (virtio && own).then_some(CfgWindow {
             windows: self,
             range: *range,
         })

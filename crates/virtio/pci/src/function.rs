@@ -26,6 +26,10 @@ const SUBSYSTEM: u8 = 0x2C;
 pub struct PciFunction<C> {
     access: C,
     address: PciAddress,
+    /// An [`MsixTable`](crate::MsixTable) of it exists, or was dropped.
+    has_table: bool,
+    /// A [`CfgWindows`](crate::CfgWindows) of it exists, or was dropped.
+    has_windows: bool,
 }
 
 impl<C> PciFunction<C> {
@@ -33,19 +37,35 @@ impl<C> PciFunction<C> {
     ///
     /// # Safety
     ///
-    /// As long as the value, or a transport or table of vectors made of it, exists:
+    /// As long as the value exists, or a transport, a table of vectors or a [`CfgWindows`](crate::CfgWindows) made of it:
     ///
     /// * `access` reaches the configuration space of the machine: its answers are those of the function at `address`, and
     ///   all ones if there is none. Every read and write of a 32-bit register of it is completed without a trap;
     /// * no other code writes to the function's configuration space, and there is no other `PciFunction` of it. The machine
     ///   may move bus numbers and bridge windows only while the addresses in the function's BARs stay reachable.
     pub const unsafe fn new(access: C, address: PciAddress) -> Self {
-        Self { access, address }
+        Self {
+            access,
+            address,
+            has_table: false,
+            has_windows: false,
+        }
     }
 
     /// Segment, bus, device and function.
     pub const fn address(&self) -> PciAddress {
         self.address
+    }
+
+    /// Whether a table of its vectors was handed out and not given back. There is one at a time, whatever transports come and
+    /// go: the stores of two would mix, and a message made of two halves goes anywhere.
+    pub(crate) const fn has_table(&self) -> bool {
+        self.has_table
+    }
+
+    /// Notes that a table was handed out or given back.
+    pub(crate) const fn set_has_table(&mut self, has_table: bool) {
+        self.has_table = has_table;
     }
 }
 
@@ -119,22 +139,29 @@ impl<C: ConfigRegionAccess> PciFunction<C> {
     }
 
     /// The configuration space of the same function once more, for [`CfgWindows`](crate::CfgWindows), which writes nothing
-    /// but its own capability.
-    pub(crate) fn alias(&self) -> Self
+    /// but its own capability. There is one: the steps of two would mix, and a store would go to another register.
+    pub(crate) fn take_alias(&mut self) -> Option<Self>
     where
         C: Clone,
     {
-        Self {
+        if self.has_windows {
+            return None;
+        }
+        self.has_windows = true;
+        Some(Self {
             access: self.access.clone(),
             address: self.address,
-        }
+            has_table: true,
+            has_windows: true,
+        })
     }
 
     pub(crate) fn has_capability_list(&self) -> bool {
         self.header().status(&self.access).has_capability_list()
     }
 
-    /// Sets and clears bits of the command register. Nothing is written if they are as wanted.
+    /// Sets and clears bits of the command register. Nothing is written if they are as wanted, or if the register reads as all
+    /// ones: no function is there, and one that comes back at this moment is not to be given the bits of none.
     ///
     /// # Safety
     ///
@@ -143,7 +170,7 @@ impl<C: ConfigRegionAccess> PciFunction<C> {
     pub(crate) unsafe fn change_command(&mut self, set: CommandRegister, clear: CommandRegister) {
         let now = self.command();
         let wanted = (now | set) - clear;
-        if wanted != now {
+        if wanted != now && now.bits() != u16::MAX {
             // The upper half are status bits that a one would clear.
             // SAFETY: the caller answers for the bits.
             unsafe { self.write(COMMAND, u32::from(wanted.bits())) }

@@ -20,6 +20,8 @@ pub(crate) struct Modern<W> {
     /// How far apart doorbells are, in bytes; 0: there is one for all.
     pub(crate) notify_multiplier: u32,
     pub(crate) notify_bytes: u32,
+    /// Where the doorbells start in their BAR, in bytes.
+    pub(crate) notify_offset: u32,
     pub(crate) isr: W,
     /// Devices without a configuration have none.
     pub(crate) device: Option<W>,
@@ -156,7 +158,8 @@ impl<W: RegisterAccess> Modern<W> {
         }
     }
 
-    /// Where the doorbell of the selected queue is, in bytes from the start of the notification structure (`PCI-N-02`).
+    /// Where the doorbell of the selected queue is, in bytes from the start of the notification structure (`PCI-N-02`). It is aligned
+    /// to its own width.
     fn doorbell_place(&self, accepted: Features) -> Result<u32, QueueSetupError> {
         let offset = u32::from(QUEUE_NOTIFY_OFF.read(&self.common));
         let bytes = if accepted.contains(Features::NOTIFICATION_DATA) {
@@ -166,7 +169,8 @@ impl<W: RegisterAccess> Modern<W> {
         };
         offset
             .checked_mul(self.notify_multiplier)
-            .filter(|place| place.is_multiple_of(bytes))
+            // Alignment counts from the start of the BAR. The sum may wrap, since the width divides 2^32.
+            .filter(|place| place.wrapping_add(self.notify_offset).is_multiple_of(bytes))
             .filter(|place| place.checked_add(bytes).is_some_and(|end| end <= self.notify_bytes))
             .ok_or(QueueSetupError::NoDoorbell)
     }

@@ -60,9 +60,6 @@ pub enum MsixError {
     /// The table or the pending bits cannot be used.
     #[error("MSI-X cannot be used, {0}: {1}")]
     Structure(Structure, StructureError),
-    /// The capability list cannot be followed.
-    #[error("{0}")]
-    List(ListError),
     /// The table has no such vector.
     #[error("the device has no such vector")]
     NoSuchVector,

@@ -47,8 +47,8 @@ pub enum ProbeError {
 /// or not (`PCI-D-02`); without any, a transitional device is driven by its legacy interface (`LEG-D-14`). Of several
 /// structures of a kind the first usable one is taken (`PCI-D-10`).
 ///
-/// The BARs must have been assigned. Decoding of memory and ports is switched on as needed; bus mastering is left alone, and
-/// MSI-X off. Nothing is written to the device's registers.
+/// The BARs must have been assigned. Decoding of memory and ports is switched on as needed, MSI-X off, and INTx is let through,
+/// whatever was used before; bus mastering is left alone. Nothing is written to the device's registers.
 ///
 /// # Errors
 ///
@@ -87,7 +87,7 @@ pub fn probe<C: ConfigRegionAccess, M: MapBar>(
         Registers::Legacy(map_legacy(&bars, mapper, &mut note)?)
     };
     // SAFETY: what lies in the BARs is mapped, so the machine has assigned them.
-    unsafe { function.change_command(decoding, CommandRegister::empty()) };
+    unsafe { function.change_command(decoding, CommandRegister::INTERRUPT_DISABLE) };
     if let Some(msix) = msix {
         msix.close(&mut function);
     }
@@ -125,6 +125,7 @@ fn map_modern<C: ConfigRegionAccess, M: MapBar>(
         notify,
         notify_multiplier: doorbells.multiplier,
         notify_bytes: notify_range.bytes(),
+        notify_offset: notify_range.offset(),
         isr,
         device,
     })

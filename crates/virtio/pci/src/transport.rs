@@ -45,8 +45,10 @@ pub struct PciTransport<C, W> {
     routing: Routing,
     registers: Registers<W>,
     accepted: Features,
-    /// The device was cut off from memory, and is not let at it before it has finished a reset.
-    cut_off: bool,
+    /// The device is not let at memory before it has finished a reset: it was cut off, or may know queues of before.
+    reset_due: bool,
+    /// The line was taken from a device that was cut off, and is given back after a reset.
+    line_due: bool,
 }
 
 impl<C, W> PciTransport<C, W> {
@@ -63,7 +65,8 @@ impl<C, W> PciTransport<C, W> {
             routing: Routing::new(),
             registers,
             accepted: Features::empty(),
-            cut_off: false,
+            reset_due: true,
+            line_due: false,
         }
     }
 
@@ -72,7 +75,8 @@ impl<C, W> PciTransport<C, W> {
         &self.function
     }
 
-    /// Gives the function back. The device is not reset by this.
+    /// Gives the function back. The device is not reset by this. A table of its vectors stays valid; the next transport opens
+    /// another one when it was given that one [back](Self::close_msix).
     pub fn into_function(self) -> PciFunction<C> {
         self.function
     }
@@ -92,13 +96,14 @@ impl<C: ConfigRegionAccess, W: RegisterAccess> PciTransport<C, W> {
     ///
     /// # Errors
     ///
-    /// See [`MsixError`]. Interrupts come by INTx then, as before.
+    /// See [`MsixError`]; [`MsixError::InUse`] as long as a table was not given back. Interrupts come by INTx then, as before.
     pub fn open_msix<M: MapBar<Window = W>>(&mut self, mapper: &mut M) -> Result<MsixTable<W>, MsixError> {
         let msix = self.msix.ok_or(MsixError::Missing)?;
-        if self.routing.vectors {
+        if self.function.has_table() {
             return Err(MsixError::InUse);
         }
         let table = msix.open(&mut self.function, mapper)?;
+        self.function.set_has_table(true);
         self.routing.vectors = true;
         Ok(table)
     }
@@ -113,6 +118,8 @@ impl<C: ConfigRegionAccess, W: RegisterAccess> PciTransport<C, W> {
         match self.msix {
             Some(msix) if table.function() == self.function.address() => {
                 msix.close(&mut self.function);
+                // This is the one: another was not handed out before it came back.
+                self.function.set_has_table(false);
                 self.routing = Routing::new();
                 Ok(())
             }
@@ -134,6 +141,7 @@ impl<C: ConfigRegionAccess, W: RegisterAccess> PciTransport<C, W> {
         } else {
             (CommandRegister::INTERRUPT_DISABLE, CommandRegister::empty())
         };
+        self.line_due = false;
         // SAFETY: this is about a line.
         unsafe { self.function.change_command(set, clear) }
     }
@@ -142,6 +150,8 @@ impl<C: ConfigRegionAccess, W: RegisterAccess> PciTransport<C, W> {
     /// answer to this read came after its last one, and one that comes back has bus mastering off.
     fn check_presence(&self) -> Result<(), DeviceGone> {
         if self.function.is_gone() {
+            // Memory is taken back on this word.
+            fence::registers_and_memory();
             Err(DeviceGone)
         } else {
             Ok(())
@@ -165,9 +175,14 @@ impl<C: ConfigRegionAccess, W: RegisterAccess> PciTransport<C, W> {
         status
     }
 
-    /// Takes memory away from a device that does not do as it should. Whether it reaches none any more.
+    /// Takes memory away from a device that does not do as it should, and the line, which no register of it may take down any more.
+    /// Whether it reaches no memory any more.
     fn cut_off(&mut self) -> bool {
-        self.cut_off = true;
+        self.reset_due = true;
+        if !self.function.command().contains(CommandRegister::INTERRUPT_DISABLE) {
+            self.set_line_enabled(false);
+            self.line_due = true;
+        }
         let stopped = self.function.stop_mastering();
         if self.function.is_gone() {
             self.function.switch_off();
@@ -304,20 +319,22 @@ unsafe impl<C: ConfigRegionAccess, W: RegisterAccess> Transport for PciTransport
     /// [`LEGACY_PAGE_BYTES`](crate::LEGACY_PAGE_BYTES) other than zero and below 2^44, with driver area and device area exactly
     /// where the legacy layout has them.
     ///
-    /// A vector is taken if MSI-X was opened, the table has it, and the device reads it back. Bus mastering is switched on.
+    /// A vector is taken if MSI-X was opened, the table has it, and the device reads it back. Bus mastering is switched on, if
+    /// the device was reset by this transport; otherwise the answer is [`QueueSetupError::NotReady`], since it may know queues
+    /// of before.
     ///
     /// After [`QueueSetupError::NotReady`] the device is cut off from memory until it is reset: it was told of the queue, and may
     /// still be thinking about it.
     unsafe fn enable_queue(&mut self, queue: QueueIndex, setup: &QueueSetup) -> Result<(), QueueSetupError> {
         self.check_vector(setup.vector)?;
-        if self.cut_off {
+        if self.reset_due {
             return Err(self.gone_or(QueueSetupError::NotReady));
         }
         let vectors = self.routing.vectors;
         let function = &mut self.function;
         let let_at_memory = || {
             // SAFETY: the device knows of queues that were enabled under the contract of this method, and of no other: it has
-            // been reset since it was cut off.
+            // been reset since this transport was made, and since it was cut off.
             unsafe { function.change_command(CommandRegister::BUS_MASTER_ENABLE, CommandRegister::empty()) }
         };
         // SAFETY: the caller keeps the same contract.
@@ -504,7 +521,10 @@ unsafe impl<C: ConfigRegionAccess, W: RegisterAccess> Transport for PciTransport
         self.accepted = Features::empty();
         self.routing.forget();
         self.function.stop_mastering();
-        self.cut_off = false;
+        self.reset_due = false;
+        if self.line_due {
+            self.set_line_enabled(true);
+        }
         Ok(())
     }
 }

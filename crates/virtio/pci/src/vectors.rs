@@ -5,7 +5,8 @@ use virtio_core::{InterruptVector, QueueIndex};
 /// Shares a number of vectors among the queues of a device and its configuration changes.
 ///
 /// With enough of them each queue has its own, and configuration changes have vector 0. With fewer, queues share, and with one,
-/// all share that. Without any, everything comes by INTx.
+/// all share that. Without any, everything comes by INTx, which a device uses only while MSI-X is off: a table that was opened is
+/// [closed](crate::PciTransport::close_msix) then.
 ///
 /// ```
 /// use virtio_core::{InterruptVector, QueueIndex};
@@ -63,7 +64,7 @@ impl VectorPlan {
     }
 
     /// The next plan to try if the device refuses a vector (`PCI-D-35`): one for all queues and one for the configuration, then one
-    /// for all, then none. `None` after that.
+    /// for all, then none, for which MSI-X is [closed](crate::PciTransport::close_msix). `None` after that.
     pub const fn fewer(self) -> Option<Self> {
         let vectors = match self.vectors {
             0 => return None,

@@ -89,7 +89,7 @@ fn a_bar_of_a_reserved_type_is_none() {
 #[test]
 fn the_last_bar_cannot_have_64_bits() {
     let bars = read(&machine(&[(5, 0x4000_0004, !0xFFF)]));
-    assert_eq!(bars, Bars::default());
+    assert_eq!(bars.iter().count(), 0);
 }
 
 #[test]

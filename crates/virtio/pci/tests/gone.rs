@@ -2,11 +2,17 @@
 
 mod common;
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use common::{Plugged, QUEUE, enable, forms};
+use virtio_blk_model::ModelFunction;
 use virtio_core::{
     DeviceGone, DeviceStatus, Features, InterruptCauses, InterruptSource, PollLimit, QueueSetupError, ResetError,
     Transport,
 };
+use virtio_pci::pci_types::{ConfigRegionAccess, PciAddress};
+use virtio_pci::{PciFunction, probe};
 
 fn never() -> impl FnMut() -> bool {
     || panic!("there is nothing to wait for")
@@ -74,6 +80,47 @@ fn a_device_that_does_not_answer_is_cut_off_from_memory() {
         assert_eq!(enable(&mut transport, &plugged.queue(256)), Ok(()));
         assert!(plugged.function.masters_the_bus());
     }
+}
+
+/// Sets DRIVER_OK, without which a device does not interrupt.
+fn go_live(transport: &mut common::ModelTransport) {
+    let status = transport.status().unwrap() | DeviceStatus::DRIVER_OK;
+    transport.write_status(status);
+}
+
+#[test]
+fn a_device_that_is_cut_off_lets_go_of_the_line() {
+    for (form, config) in forms() {
+        let plugged = Plugged::new(form, config);
+        let mut transport = plugged.negotiated(Features::empty());
+        enable(&mut transport, &plugged.queue(256)).unwrap();
+        go_live(&mut transport);
+        plugged.model.spurious_interrupt(1);
+        assert!(plugged.function.line());
+        plugged.function.set_deaf(true);
+        assert_eq!(transport.reset(&mut never()), Err(ResetError::Gone));
+        assert!(!plugged.function.line(), "no register takes it down");
+
+        plugged.function.set_deaf(false);
+        common::negotiate(&mut transport, Features::empty());
+        go_live(&mut transport);
+        plugged.model.spurious_interrupt(1);
+        assert!(plugged.function.line(), "it has its line back");
+    }
+}
+
+#[test]
+fn a_line_that_was_kept_down_stays_down_after_a_reset() {
+    let plugged = Plugged::modern();
+    let mut transport = plugged.negotiated(Features::empty());
+    transport.set_line_enabled(false);
+    plugged.function.set_deaf(true);
+    assert_eq!(transport.reset(&mut never()), Err(ResetError::Gone));
+    plugged.function.set_deaf(false);
+    common::negotiate(&mut transport, Features::empty());
+    go_live(&mut transport);
+    plugged.model.spurious_interrupt(1);
+    assert!(!plugged.function.line());
 }
 
 #[test]
@@ -144,4 +191,49 @@ fn a_function_can_go_at_every_access() {
         assert!(!ended || accesses + 5 > whole.function.accesses(), "{accesses}");
         plugged.model.assert_clean();
     }
+}
+
+/// A function that is gone whenever it is read, and is back whenever it is written.
+#[derive(Clone)]
+struct Flickering {
+    function: ModelFunction,
+    gone: Rc<Cell<bool>>,
+}
+
+impl ConfigRegionAccess for Flickering {
+    unsafe fn read(&self, address: PciAddress, offset: u16) -> u32 {
+        if self.gone.get() {
+            return u32::MAX;
+        }
+        // SAFETY: the caller keeps the contract, here and below.
+        unsafe { self.function.read(address, offset) }
+    }
+
+    unsafe fn write(&self, address: PciAddress, offset: u16, value: u32) {
+        // SAFETY: as above.
+        unsafe { self.function.write(address, offset, value) }
+    }
+}
+
+#[test]
+fn a_command_register_of_ones_is_not_written_back() {
+    let plugged = Plugged::modern();
+    let gone = Rc::new(Cell::new(false));
+    let access = Flickering {
+        function: plugged.function.clone(),
+        gone: Rc::clone(&gone),
+    };
+    // SAFETY: a model; it uses no memory but its own.
+    let function = unsafe { PciFunction::new(access, plugged.function.address()) };
+    let mut transport = probe(function, &mut plugged.function.clone()).unwrap();
+    gone.set(true);
+    transport.set_line_enabled(true);
+    assert!(!plugged.function.masters_the_bus());
+    plugged.function.set_deaf(true);
+    assert_eq!(transport.reset(&mut never()), Err(ResetError::Gone));
+    gone.set(false);
+    assert!(
+        transport.function().command().is_empty(),
+        "all is off, should it be back"
+    );
 }

@@ -177,6 +177,33 @@ fn a_doorbell_out_of_reach_is_refused() {
 }
 
 #[test]
+fn a_doorbell_is_aligned_to_its_own_width() {
+    let enabled = |offset: u16, multiplier: u8, wanted| {
+        let plugged = Plugged::new(PciForm::Modern, ModelConfig::modern().offer(feature::NOTIFICATION_DATA));
+        plugged.function.poke(0x78, &offset.to_le_bytes());
+        plugged.function.poke(0x80, &[multiplier]);
+        enable(&mut plugged.negotiated(wanted), &plugged.queue(16))
+    };
+    assert_eq!(enabled(0x3002, 4, Features::empty()), Ok(()));
+    // The structure starts two bytes after a place for four: a store there would reach nothing.
+    let with_data = enabled(0x3002, 4, Features::NOTIFICATION_DATA);
+    assert_eq!(with_data, Err(QueueSetupError::NoDoorbell));
+}
+
+#[test]
+fn a_device_that_was_not_reset_is_not_let_at_memory() {
+    for (form, config) in forms() {
+        let plugged = Plugged::new(form, config);
+        let mut transport = plugged.transport();
+        assert_eq!(
+            enable(&mut transport, &plugged.queue(256)),
+            Err(QueueSetupError::NotReady)
+        );
+        assert!(!plugged.function.masters_the_bus(), "it may know queues of before");
+    }
+}
+
+#[test]
 fn a_doorbell_past_the_structure_is_refused_for_later_queues() {
     let config = ModelConfig {
         queues: 2,
@@ -273,6 +300,19 @@ fn the_line_can_be_kept_down() {
     assert!(!plugged.function.line());
     transport.set_line_enabled(true);
     assert!(plugged.function.line());
+}
+
+#[test]
+fn a_probe_gives_the_line_back() {
+    let plugged = Plugged::modern();
+    let mut transport = plugged.transport();
+    transport.set_line_enabled(false);
+    let function = transport.into_function();
+    let mut again = virtio_pci::probe(function, &mut plugged.function.clone()).unwrap();
+    negotiate(&mut again, Features::empty());
+    again.write_status(again.status().unwrap() | DeviceStatus::DRIVER_OK);
+    plugged.model.spurious_interrupt(1);
+    assert!(plugged.function.line(), "firmware may have left it like that, too");
 }
 
 #[test]

@@ -195,6 +195,18 @@ fn vectors_are_opened_once_and_given_back() {
 }
 
 #[test]
+fn a_function_has_one_table_at_a_time() {
+    let plugged = Plugged::modern();
+    let mut transport = plugged.transport();
+    let table = open(&plugged, &mut transport);
+    let mut again = virtio_pci::probe(transport.into_function(), &mut plugged.function.clone()).unwrap();
+    let second = again.open_msix(&mut plugged.function.clone()).map(|_| ());
+    assert_eq!(second, Err(MsixError::InUse), "two would mix the halves of a message");
+    again.close_msix(table).expect("the table of this function");
+    let _second = open(&plugged, &mut again);
+}
+
+#[test]
 fn the_place_of_a_legacy_configuration_depends_on_vectors() {
     let plugged = Plugged::legacy();
     let mut transport = plugged.transport();

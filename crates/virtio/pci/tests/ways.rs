@@ -8,10 +8,11 @@ use std::ptr::NonNull;
 use common::{Plugged, enable, forms};
 use virtio_blk_model::{ModelBar, ModelConfig, ModelFunction, PciForm};
 use virtio_core::{DeviceStatus, FeatureChoice, Features, Init, PollLimit, QueueIndex, QueueNotifier, Transport};
+use virtio_pci::pci_types::{ConfigRegionAccess, PciAddress};
 use virtio_pci::registers::common as registers;
 use virtio_pci::{
-    BarRange, BarSpace, CfgWindows, Doorbell, MapBar, Mapper, MemoryWindow, NoPorts, PortAccess, PortWindow,
-    ProbeError, RegisterAccess, Structure, StructureError, Window, probe,
+    BarRange, BarSpace, CfgWindows, Doorbell, MapBar, Mapper, MemoryWindow, NoPorts, PciFunction, PortAccess,
+    PortWindow, ProbeError, RegisterAccess, Structure, StructureError, Window, probe,
 };
 
 /// The ports of a machine with one device: those from 0x1000 on are its BAR 0.
@@ -137,8 +138,11 @@ fn ports_end_at_the_last_one() {
 fn a_modern_device_is_driven_through_configuration_space() {
     for form in [PciForm::Transitional, PciForm::Modern] {
         let plugged = Plugged::new(form, ModelConfig::modern());
-        let windows = CfgWindows::new(&plugged.handle()).unwrap();
-        let mut transport = probe(plugged.handle(), &mut &windows).unwrap();
+        let mut function = plugged.handle();
+        let windows = CfgWindows::new(&mut function).unwrap();
+        let second = CfgWindows::new(&mut function).map(|_| ()).unwrap_err();
+        assert_eq!(second, StructureError::InUse, "the steps of two would mix");
+        let mut transport = probe(function, &mut &windows).unwrap();
         bring_up(&plugged, &mut transport);
         // The table of vectors is no structure of VirtIO.
         let error = transport.open_msix(&mut &windows).map(|_| ()).unwrap_err();
@@ -146,9 +150,41 @@ fn a_modern_device_is_driven_through_configuration_space() {
     }
 }
 
+/// A function at another address than the model has it.
+#[derive(Clone)]
+struct At(ModelFunction);
+
+impl ConfigRegionAccess for At {
+    unsafe fn read(&self, _: PciAddress, offset: u16) -> u32 {
+        // SAFETY: the caller keeps the contract, here and below.
+        unsafe { self.0.read(self.0.address(), offset) }
+    }
+
+    unsafe fn write(&self, _: PciAddress, offset: u16, value: u32) {
+        // SAFETY: as above.
+        unsafe { self.0.write(self.0.address(), offset, value) }
+    }
+}
+
+#[test]
+fn the_window_of_one_function_does_not_reach_another() {
+    let function = |device| {
+        let function = At(Plugged::modern().function.clone());
+        // SAFETY: a model; it uses no memory but its own.
+        unsafe { PciFunction::new(function, PciAddress::new(0, 0, device, 0)) }
+    };
+    let (mut first, second) = (function(1), function(2));
+    let windows = CfgWindows::new(&mut first).unwrap();
+    let error = probe(second, &mut &windows).map(|_| ()).unwrap_err();
+    assert_eq!(
+        error,
+        ProbeError::Structure(Structure::Common, StructureError::NotMapped)
+    );
+}
+
 #[test]
 fn a_device_without_the_window_has_none() {
-    let missing = |plugged: &Plugged| CfgWindows::new(&plugged.handle()).map(|_| ()).unwrap_err();
+    let missing = |plugged: &Plugged| CfgWindows::new(&mut plugged.handle()).map(|_| ()).unwrap_err();
     assert_eq!(missing(&Plugged::legacy()), StructureError::Missing);
     let plugged = Plugged::modern();
     plugged.function.poke(0x86, &[16]);

@@ -192,7 +192,7 @@ pub(crate) fn drive(input: &[u8]) {
     for (index, bar) in bars.iter() {
         assert!(index < 6 && bar.bytes.is_power_of_two());
     }
-    if let Ok(windows) = CfgWindows::new(&function) {
+    if let Ok(windows) = CfgWindows::new(&mut function) {
         // SAFETY: as above.
         let again = unsafe { PciFunction::new(&bus, place) };
         let _ = probe(again, &mut &windows).map(|mut transport| transport.reset(&mut PollLimit(9)));
