@@ -160,6 +160,11 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             .is_some_and(|view| shared.is_seen_by(view))
     }
 
+    /// Tells queues of different devices, or of different starts, apart as long as they exist.
+    pub(crate) fn device(&self) -> Option<usize> {
+        self.identity.config.as_ref().map(ConfigView::address)
+    }
+
     /// Puts new limits into force, after a change of the configuration.
     ///
     /// What the device has is not affected. A request of which parts are still to be sent goes on within the new

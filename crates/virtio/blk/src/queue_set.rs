@@ -70,11 +70,18 @@ where
     D: QueueNotifier,
     B: DmaSegments,
 {
-    /// A set of `queues`; `None` without a queue. `hart` answers the number of the hart that asks.
+    /// A set of `queues`. `hart` answers the number of the hart that asks.
+    ///
+    /// `None` without a queue, and if not all of them are of the same start of one device: a request that spills over must not get
+    /// to another disk.
     ///
     /// `assign` is called for each queue with a vector: it lets the interrupt of that vector go to the hart with that number.
     pub fn new(queues: &'q [L], hart: H, mut assign: impl FnMut(usize, InterruptVector)) -> Option<Self> {
         let first = queues.first()?;
+        let device = first.with(|queue| queue.device());
+        if queues.iter().any(|queue| queue.with(|queue| queue.device()) != device) {
+            return None;
+        }
         let vector_of = |queue: &L| queue.with(|queue| queue.vector());
         let mut shares_vectors = false;
         for (hart, queue) in queues.iter().enumerate() {

@@ -99,6 +99,33 @@ fn other_refusals_do_not_spill() {
 }
 
 #[test]
+fn there_is_no_set_of_queues_of_several_devices() {
+    let models = [(); 2].map(|()| device(2));
+    let (controls, queues): (Vec<_>, Vec<_>) = models.iter().map(start_queues::<8, 2>).unzip();
+    let mut queues: Vec<Vec<_>> = queues
+        .into_iter()
+        .map(|queues| queues.into_iter().map(RefCell::new).collect())
+        .collect();
+    let swap = |queues: &mut Vec<Vec<_>>| {
+        let [first, second] = queues.as_mut_slice() else {
+            panic!("two devices")
+        };
+        std::mem::swap(&mut first[1], &mut second[1]);
+    };
+    swap(&mut queues);
+    for mixed in &queues {
+        // A request that spills would go to the other disk.
+        assert!(QueueSet::new(mixed, || 0, |_, _| ()).is_none());
+    }
+    swap(&mut queues);
+    for ((model, control), queues) in models.iter().zip(controls).zip(queues) {
+        assert!(QueueSet::new(&queues, || 0, |_, _| ()).is_some());
+        shut_down(model, control, queues.into_iter().map(RefCell::into_inner));
+        model.assert_clean();
+    }
+}
+
+#[test]
 fn there_is_no_set_without_queues() {
     let none: [RefCell<TestQueue<16>>; 0] = [];
     assert!(QueueSet::new(&none, || 0, |_, _| ()).is_none());
