@@ -16,7 +16,7 @@ use crate::chain_token::{ChainToken, Part, WholeTransfer};
 use crate::class::HeaderMarks;
 use crate::counters::Tally;
 use crate::limits::PlainTransfers;
-use crate::queue_parts::{QueueIdentity, QueueParts};
+use crate::queue_parts::{QueueIdentity, QueueParts, Stage};
 use crate::shared_config::{ConfigView, News, SharedConfig};
 use crate::slot_memory::SlotMemory;
 use crate::split_requests::{SplitRequest, SplitRequests};
@@ -131,15 +131,19 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         self.ring.setup()
     }
 
-    /// Whether the queue was reset, and is not in use again.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.identity.is_stopped
+    /// How far a reset of the queue has come.
+    pub(crate) fn stage(&self) -> Stage {
+        self.identity.stage
     }
 
-    /// Takes requests no more, or again.
-    pub(crate) fn set_stopped(&mut self, is_stopped: bool) {
-        self.identity.is_stopped = is_stopped;
+    /// Takes note of how far a reset of the queue has come. Requests are taken only if there is none.
+    pub(crate) fn set_stage(&mut self, stage: Stage) {
+        self.identity.stage = stage;
         self.set_waiting(self.waiting);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.identity.stage != Stage::InUse
     }
 
     /// Takes note of what its control half has found.
@@ -179,7 +183,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     fn set_waiting(&mut self, waiting: Option<u16>) {
         self.waiting = waiting;
         self.plain = match waiting {
-            None if !self.identity.is_stopped => PlainTransfers::new(&self.limits),
+            None if !self.is_stopped() => PlainTransfers::new(&self.limits),
             _ => PlainTransfers::NONE,
         };
     }
@@ -327,7 +331,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         if let Some(fault) = self.ring.fault() {
             return Err(SubmitError::Broken(fault));
         }
-        if self.identity.is_stopped {
+        if self.is_stopped() {
             return Err(SubmitError::Stopped);
         }
         let plan = |queue: &Self| Work::plan(operation, segments, &queue.limits).map(|_| ());
@@ -342,7 +346,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         if let Some(fault) = self.ring.fault() {
             return Err(SubmitError::Broken(fault));
         }
-        if self.identity.is_stopped {
+        if self.is_stopped() {
             return Err(SubmitError::Stopped);
         }
         let work = Work::plan(request.operation, request.segments(), &self.limits)?;
@@ -565,6 +569,9 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     #[cold]
     #[inline(never)]
     fn send_waiting(&mut self, number: u16, each: &mut dyn FnMut(Completion<B, K>)) -> bool {
+        if self.is_stopped() {
+            return false;
+        }
         self.refresh_limits();
         self.send_rest(number);
         self.notify();
