@@ -113,21 +113,23 @@ where
         self.queues.get(self.own_place()).unwrap_or(self.first)
     }
 
-    /// Takes a request into the queue of this hart, or, if that is full, into the one with the fewest requests, or into any with
-    /// room. A request that goes to the queue of another hart is published at once, and completes there.
+    /// Takes a request into the queue of this hart, or, if that is full or [stopped](SubmitError::Stopped), into the one with the
+    /// fewest requests, or into any with room. A request that goes to the queue of another hart is published at once, and completes there.
     ///
     /// # Errors
     ///
-    /// See [`RequestQueue::submit`]; [`SubmitError::QueueFull`] if no queue has room.
+    /// See [`RequestQueue::submit`]; [`SubmitError::QueueFull`] if no queue has room, and one may have later.
     #[inline]
     pub fn submit(&self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         match self.own().with(|queue| queue.submit(request)) {
-            Err(rejected) if rejected.error == SubmitError::QueueFull => self.spill(rejected),
+            Err(rejected) if matches!(rejected.error, SubmitError::QueueFull | SubmitError::Stopped) => {
+                self.spill(rejected)
+            }
             answer => answer,
         }
     }
 
-    /// Takes a request that this hart's queue had no room for.
+    /// Takes a request that this hart's queue did not take.
     #[cold]
     #[inline(never)]
     fn spill(&self, mut rejected: Rejected<B, K>) -> Result<(), Rejected<B, K>> {
@@ -135,6 +137,7 @@ where
         let others = || self.queues.iter().enumerate().filter(|&(place, _)| place != own);
         let least = others().min_by_key(|(_, queue)| queue.with(|queue| queue.in_flight()));
         let rest = others().filter(|&(place, _)| least.is_none_or(|(first, _)| place != first));
+        let mut is_full = rejected.error == SubmitError::QueueFull;
         for (_, queue) in least.into_iter().chain(rest) {
             let answer = queue.with(|queue| {
                 queue.submit(rejected.request)?;
@@ -145,6 +148,10 @@ where
                 Ok(()) => return Ok(()),
                 Err(rejected) => rejected,
             };
+            is_full |= rejected.error == SubmitError::QueueFull;
+        }
+        if is_full {
+            rejected.error = SubmitError::QueueFull;
         }
         Err(rejected)
     }
