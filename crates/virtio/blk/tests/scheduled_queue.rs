@@ -388,20 +388,27 @@ fn a_refusal_without_a_completion_to_come_asks_for_a_poll() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 150 }) })]
 
-    /// Whatever is submitted, fails or is cut off: every request that was taken comes back once.
+    /// Whatever is submitted, fails or is cut off, and however small the disk gets: every request that was taken comes back once.
     #[test]
     fn every_request_comes_back_once(
         seed in any::<u64>(),
         bad in prop::option::of(0u64..40),
         in_a_row in 0u16..4,
         in_flight in 0u16..4,
-        steps in prop::collection::vec((any::<bool>(), 0u32..40, 0usize..3, prop::bool::weighted(0.3)), 1..80),
+        steps in prop::collection::vec(
+            (any::<bool>(), 0u32..40, 0usize..3, prop::bool::weighted(0.3), prop::option::weighted(0.1, 10u64..40)),
+            1..80,
+        ),
     ) {
         let config = ModelConfig { order: CompletionOrder::Shuffled(seed), ..narrow() };
         let options = SchedulerOptions { foreground_in_a_row: in_a_row, background_in_flight: in_flight };
         let mut bench = Bench::new(config, options, bad);
         let mut taken = Vec::new();
-        for (n, (urgent, sector, serve, poll)) in (0..).zip(steps) {
+        for (n, (urgent, sector, serve, poll, capacity)) in (0..).zip(steps) {
+            if let Some(capacity) = capacity {
+                bench.model.resize(capacity);
+                bench.control.refresh_config().unwrap();
+            }
             let class = if urgent { Class::Foreground } else { Class::Background };
             let mut buffer = Scatter::new(&mut bench.model.dma(), &[512]);
             buffer.fill(&pattern(1, 512));
@@ -414,6 +421,8 @@ proptest! {
                 bench.poll();
             }
         }
+        // Those of old limits.
+        bench.model.take_violations();
         let done = bench.finish();
         let mut tokens: Vec<u32> = done.iter().map(|end| end.0).collect();
         tokens.sort_unstable();
