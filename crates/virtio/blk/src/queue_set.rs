@@ -32,6 +32,9 @@ impl<Q> QueueLock for RefCell<Q> {
 /// The queues are those of [`DeviceControl::start`](crate::DeviceControl::start), each in a lock. Hart *n* has queue *n*; with fewer
 /// queues than harts, harts share. As long as a hart finds room in its own queue, it touches nothing that other harts write.
 ///
+/// A request of another hart can come into any queue, and completes there. So a hart that waits for interrupts [drains](Self::drain) its
+/// queue once at the beginning, which asks for them, even if it submits nothing; and one that polls does not stop polling.
+///
 /// ```
 /// use core::cell::RefCell;
 /// use virtio_blk::{QueueSet, Request};
