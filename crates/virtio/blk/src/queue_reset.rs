@@ -70,6 +70,7 @@ impl<T: Transport> DeviceControl<T> {
         if let Err(error) = disabled {
             queue.set_stage(Stage::Asked);
             if error == QueueSetupError::Gone {
+                self.tell_gone();
                 queue.device_gone();
             }
             return Err(QueueResetError::NotReset(error).of(queue));
@@ -91,6 +92,7 @@ impl<T: Transport> DeviceControl<T> {
             Err(error) => {
                 queue.set_stage(Stage::Reset);
                 if error == QueueSetupError::Gone {
+                    self.tell_gone();
                     queue.device_gone();
                 }
                 Err(QueueResetError::NotEnabled(error).of(queue))

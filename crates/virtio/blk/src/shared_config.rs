@@ -66,7 +66,7 @@ impl SharedConfig {
     }
 
     /// Lets the queues know that there is no device any more.
-    pub(crate) fn device_gone(&mut self) {
+    pub(crate) fn device_gone(&self) {
         self.block().gone.store(1, Ordering::Release);
     }
 
