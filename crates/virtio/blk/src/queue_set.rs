@@ -57,7 +57,9 @@ impl<Q> QueueLock for RefCell<Q> {
 /// # model.process(9);
 /// assert_eq!(set.poll(|done| assert_eq!(done.token, 7)), Ok(1));
 /// ```
-#[derive(Clone, Copy, Debug)]
+///
+/// Copies are handles to the same queues.
+#[derive(Debug)]
 pub struct QueueSet<'q, L, H> {
     queues: &'q [L],
     first: &'q L,
@@ -65,6 +67,18 @@ pub struct QueueSet<'q, L, H> {
     shares_vectors: bool,
     hart: H,
 }
+
+// Not derived: a lock cannot be copied.
+impl<L, H: Clone> Clone for QueueSet<'_, L, H> {
+    fn clone(&self) -> Self {
+        Self {
+            hart: self.hart.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<L, H: Copy> Copy for QueueSet<'_, L, H> {}
 
 impl<'q, L, H, D, B, K, const N: usize> QueueSet<'q, L, H>
 where

@@ -228,6 +228,9 @@ fn more_harts_than_queues_write_every_sector_once() {
     let queues: Vec<_> = queues.into_iter().map(|queue| Locked(Mutex::new(queue))).collect();
     thread_local!(static HART: Cell<usize> = const { Cell::new(0) });
     let set = QueueSet::new(&queues, || HART.get(), |_, _| ()).unwrap();
+    // Whatever the lock, a set is a handle, and harts can share it.
+    fn shareable<T: Copy + Send + Sync>(_: T) {}
+    shareable(set);
     let (over, left) = (AtomicBool::new(false), Mutex::new(HARTS * SHARE));
     thread::scope(|scope| {
         scope.spawn(|| {
