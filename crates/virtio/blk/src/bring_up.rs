@@ -189,6 +189,7 @@ impl<T: Transport> DeviceControl<T> {
             }
             return Err(error);
         }
+        self.max_segments = self.limits.max_segments;
         info!(
             "block device live: {} sectors, features {:#x}, {} queues",
             config.capacity.get(),

@@ -111,6 +111,8 @@ pub struct DeviceControl<T> {
     pub(crate) accepted: Features,
     pub(crate) config: ConfigSnapshot,
     pub(crate) limits: Limits,
+    /// Data segments of a request that there is room for in the tables of every queue.
+    pub(crate) max_segments: u16,
     /// How many queues were started.
     pub(crate) queues: u16,
     /// What the queues see of the configuration, if they may be elsewhere.
@@ -130,6 +132,7 @@ impl<T: Transport> DeviceControl<T> {
             accepted: Features::empty(),
             config: ConfigSnapshot::default(),
             limits: Limits::default(),
+            max_segments: 0,
             queues: 0,
             shared: None,
             config_limit: options.config_limit,
@@ -327,8 +330,8 @@ impl<T: Transport> DeviceControl<T> {
         self.config_due = false;
         let before = self.limits.capacity;
         let told = BlkConfig::read(&config, offered);
-        let limits = Limits::new(&told, offered, blk_features(self.accepted), self.limits.max_segments)
-            .on_live_queue(&self.limits);
+        let limits =
+            Limits::new(&told, offered, blk_features(self.accepted), self.max_segments).on_live_queue(&self.limits);
         self.config = config;
         if let Some(shared) = &mut self.shared {
             shared.publish(&config);
