@@ -217,7 +217,7 @@ fn a_transfer_in_parts_is_not_continued_into_a_queue_that_is_being_reset() {
     queue
         .submit(Request::read(
             Sector(0),
-            Scatter::new(&mut model.dma(), &[64; 8 * 300]),
+            Scatter::new(&mut model.dma(), &[64; 8 * 20]),
             1,
         ))
         .unwrap();
