@@ -111,6 +111,8 @@ pub struct DeviceControl<T> {
     pub(crate) accepted: Features,
     pub(crate) config: ConfigSnapshot,
     pub(crate) limits: Limits,
+    /// Data segments of a request that there is room for in the tables of every queue.
+    pub(crate) max_segments: u16,
     /// How many queues were started.
     pub(crate) queues: u16,
     /// What the queues see of the configuration, if they may be elsewhere.
@@ -130,6 +132,7 @@ impl<T: Transport> DeviceControl<T> {
             accepted: Features::empty(),
             config: ConfigSnapshot::default(),
             limits: Limits::default(),
+            max_segments: 0,
             queues: 0,
             shared: None,
             config_limit: options.config_limit,
@@ -204,9 +207,26 @@ impl<T: Transport> DeviceControl<T> {
     /// Whether the device is still alive, by one register read.
     ///
     /// For drivers that poll: a device that died shows nowhere in its ring. Polls find nothing, submissions are accepted, and
-    /// without interrupts nothing announces it. So look now and then while requests are in flight and none comes back.
+    /// without interrupts nothing announces it. So look now and then while requests are in flight and none comes back. The queues of
+    /// [`start`](Self::start) find out by themselves that it is gone, once this has seen it.
     pub fn liveness(&self) -> Liveness {
-        self.transport.status().map_or(Liveness::Gone, Liveness::of)
+        self.or_gone(self.transport.status())
+            .map_or(Liveness::Gone, Liveness::of)
+    }
+
+    /// Lets the queues know that there is no device any more, if they may be elsewhere.
+    #[cold]
+    pub(crate) fn tell_gone(&self) {
+        if crate::QUEUES
+            && let Some(shared) = &self.shared
+        {
+            shared.device_gone();
+        }
+    }
+
+    /// The same answer. The queues are told if it is the end of the device.
+    fn or_gone<V>(&self, answer: Result<V, DeviceGone>) -> Result<V, DeviceGone> {
+        answer.inspect_err(|_| self.tell_gone())
     }
 
     /// Why the device interrupted by `source`. Follow it up, then [acknowledge](Self::acknowledge_interrupt) it.
@@ -303,15 +323,15 @@ impl<T: Transport> DeviceControl<T> {
                 self.transport.status()?.contains(DeviceStatus::DEVICE_NEEDS_RESET),
             ))
         });
-        if let (Err(ConfigError::Gone), Some(shared)) = (&read, &mut self.shared) {
-            shared.device_gone();
+        if let Err(ConfigError::Gone) = read {
+            self.tell_gone();
         }
         let (config, needs_reset) = read?;
         self.config_due = false;
         let before = self.limits.capacity;
         let told = BlkConfig::read(&config, offered);
-        let limits = Limits::new(&told, offered, blk_features(self.accepted), self.limits.max_segments)
-            .on_live_queue(&self.limits);
+        let limits =
+            Limits::new(&told, offered, blk_features(self.accepted), self.max_segments).on_live_queue(&self.limits);
         self.config = config;
         if let Some(shared) = &mut self.shared {
             shared.publish(&config);
@@ -335,7 +355,7 @@ impl<T: Transport> DeviceControl<T> {
     pub fn write_cache(&self) -> Result<WriteCache, DeviceGone> {
         let accepted = blk_features(self.accepted);
         let write_back = if accepted.contains(BlkFeatures::CONFIG_WCE) {
-            self.transport.read_config_u8(WRITEBACK_OFFSET)? != 0
+            self.or_gone(self.transport.read_config_u8(WRITEBACK_OFFSET))? != 0
         } else {
             accepted.contains(BlkFeatures::FLUSH)
         };
@@ -362,7 +382,7 @@ impl<T: Transport> DeviceControl<T> {
         let value = u8::from(mode == WriteCache::WriteBack);
         self.transport.write_config_u8(WRITEBACK_OFFSET, value);
         // A store to nothing looks like any other.
-        self.transport.status()?;
+        self.or_gone(self.transport.status())?;
         Ok(())
     }
 

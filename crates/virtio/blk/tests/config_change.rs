@@ -52,6 +52,25 @@ fn a_resize_is_seen_and_kept_to() {
 }
 
 #[test]
+fn fewer_segments_for_a_while_are_not_fewer_for_ever() {
+    let mut rig = Rig::<16>::new(ModelConfig::modern());
+    let before = rig.disk.limits().max_segments;
+    assert!(before > 2);
+    let seg_max = register::CONFIG + 12;
+    rig.registers
+        .hook(move |access| (access == Access::Read(seg_max)).then_some(2));
+    assert_eq!(rig.disk.refresh_config().unwrap().limits.max_segments, 2);
+    assert_eq!(rig.disk.limits().max_segments, 2);
+    // More than the tables were laid out for.
+    rig.registers
+        .hook(move |access| (access == Access::Read(seg_max)).then_some(u32::MAX));
+    assert_eq!(rig.disk.refresh_config().unwrap().limits.max_segments, before);
+    assert_eq!(rig.disk.limits().max_segments, before);
+    rig.registers.unhook();
+    rig.finish();
+}
+
+#[test]
 fn a_driver_that_only_polls_sees_changes_when_it_looks() {
     every_ring(|config| {
         let mut rig = Rig::<16>::new(ModelConfig {
