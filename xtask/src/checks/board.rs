@@ -57,7 +57,9 @@ const CONTROLLERS: [(&str, &str, bool); 4] = [
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = Vec::new();
     for (aia, controller, has_messages) in CONTROLLERS {
-        for harts in [1, 4] {
+        // Room for guests only moves the files of the harts.
+        let is_variant = aia.contains("guests");
+        for harts in [1, 4].into_iter().skip(usize::from(is_variant)) {
             checks.push(check(format!("board/{aia}/harts-{harts}"), move |context| {
                 let text = boot(context, aia, harts, &DEVICES, &[], None)?;
                 expect(&text, &format!("interrupts by {controller}"))?;
@@ -82,6 +84,9 @@ pub(super) fn checks() -> Vec<Check> {
                 }
                 whole_lines(&text, harts)
             }));
+        }
+        if is_variant {
+            continue;
         }
         checks.push(check(format!("board/{aia}/two-sockets"), move |context| {
             // The devices are wired to the second socket, and the hart on which the firmware starts the image is left to chance.
@@ -128,7 +133,7 @@ fn change_device(qmp: &mut Qmp) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Boots the image, and returns what it has printed if it is satisfied itself.
+/// Boots the image. Returns its output if it has ended with status 0.
 fn boot(
     context: &Context,
     aia: &str,

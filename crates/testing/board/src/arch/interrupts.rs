@@ -6,7 +6,7 @@
 //!
 //! Each hart has its own sources: those it has enabled. It alone waits for them and takes them.
 
-use core::cell::{Cell, RefCell};
+use core::cell::{Cell, OnceCell, RefCell};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use critical_section::Mutex;
@@ -23,7 +23,7 @@ use crate::time::Ticks;
 static CONTROLLERS: Mutex<RefCell<[Option<LocalController>; MAX_HARTS]>> = Mutex::new(RefCell::new([None; MAX_HARTS]));
 
 /// The controller of the hart.
-static CONTROLLER: HartLocal<Cell<Option<LocalController>>> = HartLocal::new([const { Cell::new(None) }; MAX_HARTS]);
+static CONTROLLER: HartLocal<OnceCell<LocalController>> = HartLocal::new([const { OnceCell::new() }; MAX_HARTS]);
 
 /// A bit for each source that has fired and was not taken yet.
 type Pending = [AtomicU64; Source::LIMIT / 64];
@@ -55,11 +55,9 @@ impl Interrupts {
     }
 
     /// Does something with the controller, if it has the source. Returns whether it has.
-    fn with_source(self, source: Source, act: impl FnOnce(LocalController)) -> bool {
-        CONTROLLER.with(|controller| {
-            let controller = controller.get().filter(|controller| controller.has(source));
-            controller.map(act).is_some()
-        })
+    fn with_source(self, source: Source, act: impl FnOnce(&LocalController)) -> bool {
+        let controller = CONTROLLER.get().filter(|controller| controller.has(source));
+        controller.map(act).is_some()
     }
 
     /// Lets a source interrupt this hart. An interrupt that is pending from before is forgotten. Returns whether the controller has
@@ -76,8 +74,8 @@ impl Interrupts {
         self.with_source(source, |controller| controller.disable(source));
     }
 
-    /// Keeps an enabled source quiet until [`unmask`](Self::unmask), for a thread that polls its device. What it has to tell meanwhile
-    /// is kept.
+    /// Keeps an enabled source quiet until [`unmask`](Self::unmask), for a thread that polls its device. An interrupt that comes meanwhile
+    /// is delivered then.
     pub fn mask(self, source: Source) {
         self.with_source(source, |controller| controller.mask(source));
     }
@@ -132,9 +130,9 @@ impl Interrupts {
 /// Brings the controller of this hart into a known state and lets external interrupts through, if there is one.
 pub(super) fn start_on_this_hart() {
     let controller = critical_section::with(|section| CONTROLLERS.borrow(section).borrow()[slot()]);
-    CONTROLLER.with(|local| local.set(controller));
     if let Some(controller) = controller {
-        controller.reset_local();
+        // A hart that is started again has the same one as before.
+        CONTROLLER.with(|local| local.get_or_init(|| controller).reset_local());
         // SAFETY: the vector is installed and its handler now knows the controller.
         unsafe { sie::set_sext() };
     }
@@ -213,20 +211,18 @@ pub(super) fn on_timer() {
     unsafe { sie::clear_stimer() };
 }
 
-/// The external interrupt, from the trap handler or in its place: takes all pending sources from the controller, notes and masks
-/// them.
+/// The external interrupt, from the trap handler or in its place, with interrupts disabled: takes all pending sources from the
+/// controller, notes and masks them.
 pub(super) fn on_external() {
-    CONTROLLER.with(|controller| {
-        let Some(controller) = controller.get() else { return };
-        // A masked source cannot come again, so a sane controller runs dry within this many steps.
-        for _ in 0..controller.source_count() {
-            let Some(source) = controller.claim() else { break };
-            controller.mask(source);
-            let (word, bit) = pending(source);
-            word.fetch_or(bit, Ordering::Release);
-            // Last: from here on the controller looks at the line again, and finds it masked.
-            controller.complete(source);
-            CLAIMED[slot()].fetch_add(1, Ordering::Relaxed);
-        }
-    });
+    let Some(controller) = CONTROLLER.get() else { return };
+    // A masked source cannot come again, so a sane controller runs dry within this many steps.
+    for _ in 0..controller.source_count() {
+        let Some(source) = controller.claim() else { break };
+        controller.mask(source);
+        let (word, bit) = pending(source);
+        word.fetch_or(bit, Ordering::Release);
+        // Last: from here on the controller looks at the line again, and finds it masked.
+        controller.complete(source);
+        CLAIMED[slot()].fetch_add(1, Ordering::Relaxed);
+    }
 }

@@ -110,7 +110,7 @@ impl LocalController {
         }
     }
 
-    /// Keeps a source quiet; what it has to tell is kept.
+    /// Keeps a source quiet. An interrupt that comes meanwhile is delivered after `unmask`.
     pub(super) fn mask(&self, source: Source) {
         match self {
             Self::Plic(plic) => plic.mask(source),
