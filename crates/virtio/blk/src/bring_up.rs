@@ -157,7 +157,6 @@ impl<T: Transport> DeviceControl<T> {
         if P::SEPARATE {
             self.shared = Some(SharedConfig::allocate(dma)?);
         }
-        self.limits = Limits::new(&config, offered, accepted, u16::MAX);
         self.queues = queue_count(&config, accepted, wanted);
         let set_up = SetUp {
             options,
@@ -219,7 +218,7 @@ struct SetUp<'s> {
 }
 
 impl SetUp<'_> {
-    /// Sets all queues up. `limits` are narrowed to those of the smallest one. Sets `is_told` when the device learns of memory.
+    /// Sets all queues up. `limits` become those of the smallest one. Sets `is_told` when the device learns of memory.
     fn queues<T: Transport>(
         &self,
         init: &mut Init<'_, T, Negotiated>,
@@ -237,12 +236,16 @@ impl SetUp<'_> {
         }
         for index in (0..count).map(QueueIndex) {
             let parts = self.parts(init.device(), index, dma)?;
-            limits.max_segments = limits.max_segments.min(parts.limits.max_segments);
+            let mut own = self.limits(parts.identity.max_segments);
             let setup = QueueSetup {
                 vector: parts.identity.vector,
                 ..parts.ring.setup()
             };
-            places.put(parts);
+            places.put(parts, &own);
+            if index.0 > 0 {
+                own.max_segments = own.max_segments.min(limits.max_segments);
+            }
+            *limits = own;
             *is_told = true;
             // SAFETY: rings and slots were allocated from `dma`, zeroed, and are owned by the queue that is made of them, which
             // touches the rings as a virtqueue only. Every buffer it makes available is slot memory of its own, or belongs to
@@ -250,6 +253,12 @@ impl SetUp<'_> {
             unsafe { init.enable_queue(index, &setup) }?;
         }
         Ok(())
+    }
+
+    /// The limits of the disk on a queue whose requests can have so many data segments.
+    fn limits(&self, max_segments: u16) -> Limits {
+        let (offered, accepted) = (blk_features(self.offered), blk_features(self.accepted));
+        Limits::new(self.config, offered, accepted, max_segments)
     }
 
     /// Everything of a queue, in memory that the device does not know yet.
@@ -295,7 +304,6 @@ impl SetUp<'_> {
                 // memory, which is released after it; after a shutdown, it is released when every queue is back.
                 config: self.shared.map(|shared| unsafe { shared.view() }),
             },
-            limits: Limits::new(self.config, offered, accepted, max_segments),
             ring,
             slots,
             doorbell: transport.notifier(index, self.accepted),

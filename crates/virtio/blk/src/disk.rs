@@ -53,12 +53,12 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     ) -> Result<Self, StartError<T>> {
         let (mut control, mut place) = (DeviceControl::new(transport, options), None);
         let started = control.bring_up(dma, options, N, vectors, wait, &mut place);
-        match started.and(place.ok_or(InitError::NoQueue)) {
-            Ok(parts) => Ok(Self {
-                queue: RequestQueue::new(parts),
+        match (started, place) {
+            (Ok(()), Some(parts)) => Ok(Self {
+                queue: RequestQueue::new(parts, &control.limits),
                 control,
             }),
-            Err(error) => Err(control.failed(error)),
+            (started, _) => Err(control.failed(started.err().unwrap_or(InitError::NoQueue))),
         }
     }
 

@@ -62,13 +62,12 @@ pub struct RequestQueue<D, B, K, const N: usize> {
 
 impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, N> {
     /// Interrupts are suppressed at first.
-    pub(crate) fn new(parts: QueueParts<D>) -> Self {
-        let limits = parts.limits;
+    pub(crate) fn new(parts: QueueParts<D>, limits: &Limits) -> Self {
         let mut queue = Self {
             waiting: None,
             doorbell: parts.doorbell,
-            plain: PlainTransfers::new(&limits),
-            limits,
+            plain: PlainTransfers::new(limits),
+            limits: *limits,
             slots: parts.slots,
             counters: QueueCounters::default(),
             ring: ManuallyDrop::new(VirtQueue::with_memory(parts.identity.options, parts.ring)),

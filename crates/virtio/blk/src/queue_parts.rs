@@ -42,7 +42,6 @@ impl QueueIdentity {
 /// Everything of a request queue but its tables, which are large, and are made where they stay.
 pub(crate) struct QueueParts<D> {
     pub(crate) identity: QueueIdentity,
-    pub(crate) limits: Limits,
     pub(crate) ring: DmaRing,
     pub(crate) slots: SlotMemory,
     pub(crate) doorbell: D,
@@ -56,8 +55,8 @@ pub(crate) trait QueuePlaces<D> {
     /// How many queues there is room for.
     fn count(&self) -> u16;
 
-    /// Keeps the next queue.
-    fn put(&mut self, parts: QueueParts<D>);
+    /// Keeps the next queue, of a disk with these limits.
+    fn put(&mut self, parts: QueueParts<D>, limits: &Limits);
 
     /// Gives the memory of all queues back.
     ///
@@ -77,7 +76,8 @@ impl<D> QueuePlaces<D> for Option<QueueParts<D>> {
         1
     }
 
-    fn put(&mut self, parts: QueueParts<D>) {
+    #[inline(never)]
+    fn put(&mut self, parts: QueueParts<D>, _limits: &Limits) {
         *self = Some(parts);
     }
 
@@ -114,9 +114,9 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> QueuePlaces<D> for Cal
         u16::try_from(self.places.len()).unwrap_or(u16::MAX)
     }
 
-    fn put(&mut self, parts: QueueParts<D>) {
+    fn put(&mut self, parts: QueueParts<D>, limits: &Limits) {
         if let Some(place) = self.places.get_mut(self.taken) {
-            *place = Some(RequestQueue::new(parts));
+            *place = Some(RequestQueue::new(parts, limits));
             self.taken += 1;
         }
     }

@@ -262,7 +262,7 @@ fn a_shutdown_the_device_does_not_finish_keeps_everything() {
     registers.unhook();
     let mut aborted = Vec::new();
     disk.shut_down(&mut dma, &mut PollLimit::default(), |completion| {
-        aborted.push(completion.token)
+        aborted.push(completion.token);
     })
     .expect("now it is");
     assert_eq!(aborted, [token]);

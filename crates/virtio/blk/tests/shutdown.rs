@@ -150,7 +150,7 @@ fn every_completion_makes_the_same_request_again() {
     let mut aborted: Vec<TestCompletion> = Vec::new();
     let (transport, _) = disk
         .shut_down(&mut dma, &mut PollLimit::default(), |completion| {
-            aborted.push(completion)
+            aborted.push(completion);
         })
         .map_err(|(timeout, _)| timeout)
         .unwrap();

@@ -396,8 +396,11 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     /// Those of [`pop_used`](Self::pop_used).
     #[inline]
     pub fn has_used(&mut self) -> Result<bool, DeviceFault> {
-        if self.returned == self.announced && (!self.look_for_used() || self.returned == self.announced) {
-            return self.fault.map_or(Ok(false), Err);
+        if self.returned == self.announced {
+            self.look_for_used();
+            if self.returned == self.announced {
+                return self.fault.map_or(Ok(false), Err);
+            }
         }
         // After a lie there is nothing that was announced and not taken.
         Ok(true)

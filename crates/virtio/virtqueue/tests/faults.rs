@@ -356,3 +356,47 @@ fn a_used_index_that_moves_to_and_fro_ends_a_drain() {
         assert_eq!((rig.queue.fault(), rig.queue.in_flight()), (Some(fault), 0));
     }
 }
+
+#[test]
+fn what_a_device_had_done_before_it_went_away_is_given_back() {
+    for options in variants() {
+        // Nothing was done, one chain of which nothing is known yet, and one that was announced already.
+        for (done, looks) in [(0, false), (1, false), (2, true)] {
+            let mut rig = three_out(options);
+            let heads = [0, 2, 4];
+            for head in heads.iter().take(done) {
+                let head = if options.indirect_entries == 0 {
+                    *head
+                } else {
+                    *head / 2
+                };
+                rig.device.complete(head, 100);
+            }
+            if looks {
+                assert!(rig.queue.has_used().unwrap());
+            }
+            rig.queue.device_gone();
+            for token in 0..done {
+                assert!(rig.queue.may_have_used() && rig.queue.arm_interrupts());
+                let used = rig.queue.pop_used().unwrap().expect("it was done");
+                assert_eq!(usize::from(*used.token), token);
+            }
+            let left: Vec<u8> = (done as u8..3).collect();
+            assert_fault(rig, DeviceFault::Gone, &left);
+        }
+    }
+}
+
+#[test]
+fn a_lie_before_the_end_of_a_device_is_found_out() {
+    let mut rig = three_out(direct(8));
+    rig.device.write_used_index(9);
+    rig.queue.device_gone();
+    let jump = DeviceFault::IndexJump {
+        index: 9,
+        outstanding: 3,
+    };
+    assert_eq!(rig.queue.fault(), Some(jump));
+    rig.queue.device_gone();
+    assert_fault(rig, jump, &[0, 1, 2]);
+}

@@ -11,7 +11,7 @@ use bare_image::windows::Transport;
 use guest_protocol::Case;
 use virtio_core::{
     Dma as _, DmaRegion, FeatureChoice, Features, Init, PollLimit, QueueIndex, QueueNotifier as _, QueueSetup,
-    QueueSize, Transport as _, fence,
+    QueueSize, fence,
 };
 
 use super::contender::{Contender, Events};

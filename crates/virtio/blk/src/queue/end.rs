@@ -32,12 +32,13 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     ///
     /// That of [`give_back`](Self::give_back).
     pub(crate) unsafe fn renew(self, each: impl FnMut(Completion<B, K>)) -> Self {
+        let limits = self.limits;
         // SAFETY: the caller keeps the same contract.
         let (mut parts, counters) = unsafe { self.give_back(each) };
         parts.ring.zero();
         Self {
             counters,
-            ..Self::new(parts)
+            ..Self::new(parts, &limits)
         }
     }
 
@@ -75,7 +76,6 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             .for_each(abort);
         let parts = QueueParts {
             identity: self.identity,
-            limits: self.limits,
             ring,
             slots: self.slots,
             doorbell: self.doorbell,

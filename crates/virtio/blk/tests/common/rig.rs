@@ -437,7 +437,7 @@ impl<const N: usize, T: Transport> Rig<N, T> {
         let mut dma = model.dma();
         let (transport, counters) = disk
             .shut_down(&mut dma, &mut PollLimit::default(), |completion| {
-                outcomes.push(outstanding.settle(completion))
+                outcomes.push(outstanding.settle(completion));
             })
             .map_err(|(timeout, _)| timeout)
             .expect("the device resets");
