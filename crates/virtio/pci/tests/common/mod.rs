@@ -8,8 +8,12 @@ pub(crate) mod random;
 
 pub(crate) use machine::{Machine, Place};
 
+use std::cell::RefCell;
+
 use virtio_blk_model::{Model, ModelBar, ModelConfig, ModelFunction, PciForm};
-use virtio_core::{FeatureChoice, Features, Init, PollLimit, QueueIndex, QueueSetup, QueueSize, Transport};
+use virtio_core::{
+    Dma, DmaRegion, FeatureChoice, Features, Init, PollLimit, QueueIndex, QueueSetup, QueueSize, Transport,
+};
 use virtio_pci::{PciFunction, PciTransport, ProbeError, probe};
 
 pub(crate) type ModelTransport = PciTransport<ModelFunction, ModelBar>;
@@ -26,7 +30,17 @@ pub(crate) fn forms() -> [(PciForm, ModelConfig); 3] {
 /// A device on the bus.
 pub(crate) struct Plugged {
     pub(crate) model: Model,
-    pub function: ModelFunction,
+    pub(crate) function: ModelFunction,
+    /// The memory of its queues.
+    regions: RefCell<Vec<DmaRegion>>,
+}
+
+impl Drop for Plugged {
+    fn drop(&mut self) {
+        for region in self.regions.take() {
+            self.model.dma().release(region);
+        }
+    }
 }
 
 impl Plugged {
@@ -37,7 +51,11 @@ impl Plugged {
     pub(crate) fn with_vectors(form: PciForm, config: ModelConfig, vectors: u16) -> Self {
         let model = Model::new(config);
         let function = model.on_pci(form, vectors);
-        Self { model, function }
+        Self {
+            model,
+            function,
+            regions: RefCell::default(),
+        }
     }
 
     pub(crate) fn modern() -> Self {
@@ -68,11 +86,12 @@ impl Plugged {
         transport
     }
 
-    /// The set-up of a queue in memory of the model. It stays allocated.
+    /// The set-up of a queue in memory of the model.
     pub(crate) fn queue(&self, size: u16) -> QueueSetup {
         let layout = std::alloc::Layout::from_size_align(64 << 10, 4096).unwrap();
-        let region = virtio_core::Dma::allocate(&mut self.model.dma(), layout).unwrap();
+        let region = self.model.dma().allocate(layout).unwrap();
         let table = region.device_addr();
+        self.regions.borrow_mut().push(region);
         let entries = u64::from(size);
         let driver_area = table.checked_add(16 * entries).unwrap();
         let end = driver_area.get() + 6 + 2 * entries;
