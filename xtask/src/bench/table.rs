@@ -33,7 +33,7 @@ pub(crate) fn lines(rows: &[Row]) -> Vec<String> {
 fn instructions(rows: &[Row]) -> Vec<String> {
     by_stage("Instructions of a 4 KiB request", rows, |row| {
         let depths = match row.contender.as_str() {
-            "ours" | "raw" => &[1, 32][..],
+            "ours" | "raw" | "null" => &[1, 32][..],
             "virtio-drivers" => &[1, 5, 16],
             _ => &[],
         };
@@ -243,8 +243,11 @@ fn goal_lines(goals: &[Goal]) -> Vec<String> {
         };
         let verdict = if goal.want.is_met(figure) { "met" } else { "MISSED" };
         let wanted = format!("{sign} {}", digits(bound));
+        let counted = goal.counted.map_or_else(String::new, |counted| {
+            format!(" ({} with the part of the benchmark, null)", digits(counted))
+        });
         lines.push(format!(
-            "  {:<60}{wanted:>10}{:>11}  {verdict}",
+            "  {:<60}{wanted:>10}{:>11}  {verdict}{counted}",
             goal.name,
             digits(figure)
         ));

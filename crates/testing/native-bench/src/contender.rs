@@ -63,8 +63,17 @@ pub trait Contender {
     /// Puts `count` reads into the queue. The caller keeps count of what is in flight.
     fn submit(&mut self, count: usize);
 
-    /// Shows them to the device, and rings its doorbell if it asks for that. Returns whether it did.
-    fn publish(&mut self) -> bool;
+    /// Shows them to the device, and rings its doorbell if it asks for that.
+    fn publish(&mut self);
+
+    /// Both at once, in the way that the driver has for batches: the device may start before the last read is there.
+    fn start(&mut self, count: usize) {
+        self.submit(count);
+        self.publish();
+    }
+
+    /// How often the doorbell was rung so far.
+    fn notifies(&self) -> u64;
 
     /// Takes the completions that are there, and returns how many.
     fn complete(&mut self) -> usize;

@@ -20,6 +20,7 @@ pub struct Other {
     doorbell: Box<dyn QueueNotifier>,
     /// The buffers that are not in flight.
     free: Vec<u32>,
+    notifies: u64,
     memory: MmapMut,
     // Behind the queue, whose memory it maps.
     _transport: Box<VirtioBlkTransport>,
@@ -51,6 +52,7 @@ impl Other {
             queue,
             doorbell: transport.get_submission_notifier(0),
             free: (0..MAX_DEPTH as u32).collect(),
+            notifies: 0,
             memory,
             _transport: transport,
             _file: file,
@@ -75,12 +77,17 @@ impl Contender for Other {
         }
     }
 
-    fn publish(&mut self) -> bool {
-        let needed = self.queue.avail_notif_needed();
-        if needed && let Err(error) = self.doorbell.notify() {
-            stop(error);
+    fn publish(&mut self) {
+        if self.queue.avail_notif_needed() {
+            if let Err(error) = self.doorbell.notify() {
+                stop(error);
+            }
+            self.notifies += 1;
         }
-        needed
+    }
+
+    fn notifies(&self) -> u64 {
+        self.notifies
     }
 
     fn complete(&mut self) -> usize {

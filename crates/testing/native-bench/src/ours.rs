@@ -61,21 +61,37 @@ fn handle(memory: &mut SharedMemory) -> Result<Handle> {
     Ok(unsafe { RawSegments::new(&*segments) })
 }
 
+/// `count` reads into buffers that are free.
+fn reads(free: &mut Vec<(Handle, u32)>, count: usize) -> impl Iterator<Item = Request<Handle, u32>> {
+    (0..count).map(|_| {
+        let Some((buffer, number)) = free.pop() else {
+            stop("more requests than buffers");
+        };
+        Request::read(Sector(u64::from(number) * 8), buffer, number)
+    })
+}
+
 impl Contender for Ours {
     fn submit(&mut self, count: usize) {
-        for _ in 0..count {
-            let Some((buffer, number)) = self.free.pop() else {
-                stop("more requests than buffers");
-            };
-            let first = Sector(u64::from(number) * 8);
-            if let Err(rejected) = self.disk.submit(Request::read(first, buffer, number)) {
+        for read in reads(&mut self.free, count) {
+            if let Err(rejected) = self.disk.submit(read) {
                 stop(rejected.error);
             }
         }
     }
 
-    fn publish(&mut self) -> bool {
-        self.disk.notify()
+    fn publish(&mut self) {
+        self.disk.notify();
+    }
+
+    fn start(&mut self, count: usize) {
+        if let Err(stopped) = self.disk.submit_all(reads(&mut self.free, count)) {
+            stop(stopped.rejected.error);
+        }
+    }
+
+    fn notifies(&self) -> u64 {
+        self.disk.counters().queue.notifies
     }
 
     fn complete(&mut self) -> usize {

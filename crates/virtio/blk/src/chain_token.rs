@@ -1,44 +1,37 @@
 //! What a chain in the ring belongs to.
 
-use virtio_blk_proto::{SECTOR_BYTES, Sector};
+use virtio_blk_proto::SECTOR_BYTES;
 
 use crate::transfer::Transfer;
 use crate::{Answer, Completion, IoError, Operation, Request};
 
 /// The token of a chain. A request that is one chain, the common case, lies in the slot of its chain.
-// The number of the variant fills a word, so that all after it is moved in words.
 #[derive(Debug)]
-#[repr(u64)]
 pub(crate) enum ChainToken<B, K> {
-    /// All of a read.
-    Read(WholeTransfer<B, K>),
-    /// All of a write.
-    Write(WholeTransfer<B, K>),
-    /// All of another request, which is about `sectors`.
-    Command { request: Request<B, K>, sectors: u32 },
+    /// All of a request.
+    Whole(Whole<B, K>),
     /// A part of a request that takes several.
     Part(Part),
 }
 
-/// A read or a write that is one device request.
+/// A request that is one device request.
+// The fields of the request one by one: then the sectors lie where the padding of a request would be.
 #[derive(Debug)]
-pub(crate) struct WholeTransfer<B, K> {
-    pub(crate) first: Sector,
+pub(crate) struct Whole<B, K> {
+    pub(crate) operation: Operation,
+    buffer: Option<B>,
+    token: K,
+    /// How many sectors it is about.
     pub(crate) sectors: u32,
-    pub(crate) buffer: B,
-    pub(crate) token: K,
 }
 
-impl<B, K> WholeTransfer<B, K> {
-    /// The end of the transfer, which is a `transfer`.
+impl<B, K> Whole<B, K> {
+    /// The end of the request. Its sectors count if it went well.
     #[inline]
-    pub(crate) fn complete(self, transfer: Transfer, result: Result<Answer, IoError>) -> Completion<B, K> {
+    pub(crate) fn complete(self, result: Result<Answer, IoError>) -> Completion<B, K> {
         Completion {
-            operation: match transfer {
-                Transfer::Read => Operation::Read(self.first),
-                Transfer::Write => Operation::Write(self.first),
-            },
-            buffer: Some(self.buffer),
+            operation: self.operation,
+            buffer: self.buffer,
             token: self.token,
             bytes: match result {
                 Ok(_) => u64::from(self.sectors) * SECTOR_BYTES,
@@ -58,55 +51,48 @@ impl<B, K> ChainToken<B, K> {
             buffer,
             token,
         } = request;
-        match (operation, buffer) {
-            (Operation::Read(first), Some(buffer)) if crate::FRAMES => Self::Read(WholeTransfer {
-                first,
-                sectors,
-                buffer,
-                token,
-            }),
-            (Operation::Write(first), Some(buffer)) if crate::FRAMES => Self::Write(WholeTransfer {
-                first,
-                sectors,
-                buffer,
-                token,
-            }),
-            (operation, buffer) => Self::Command {
-                request: Request {
-                    operation,
-                    buffer,
-                    token,
-                },
-                sectors,
-            },
-        }
+        Self::Whole(Whole {
+            operation,
+            buffer,
+            token,
+            sectors,
+        })
     }
 
-    /// The token of the only chain of a read or a write.
+    /// Which transfer this is all of; `None` for any other chain.
     #[inline]
-    pub(crate) fn transfer(transfer: Transfer, whole: WholeTransfer<B, K>) -> Self {
-        match transfer {
-            Transfer::Read => Self::Read(whole),
-            Transfer::Write => Self::Write(whole),
-        }
-    }
-
-    /// The whole read or write that this chain carries; `None` for any other chain.
-    #[inline]
-    pub(crate) fn into_transfer(self) -> Option<(Transfer, WholeTransfer<B, K>)> {
+    pub(crate) fn transfer(&self) -> Option<Transfer> {
         match self {
-            Self::Read(whole) => Some((Transfer::Read, whole)),
-            Self::Write(whole) => Some((Transfer::Write, whole)),
-            Self::Command { .. } | Self::Part(_) => None,
+            Self::Whole(whole) => Transfer::of(whole.operation).map(|(transfer, _)| transfer),
+            Self::Part(_) => None,
         }
     }
 }
 
 /// One device request out of several.
+// Both fill words, or what lies in the same place of another token would be moved in smaller pieces.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
-    /// The number of the [split request](crate::split_requests::SplitRequests).
-    pub(crate) request: u16,
-    /// Sectors that the part accounts for.
-    pub(crate) sectors: u32,
+    request: u64,
+    sectors: u64,
+}
+
+impl Part {
+    /// A part of the [split request](crate::split_requests::SplitRequests) of that number that accounts for `sectors`.
+    pub(crate) fn new(request: u16, sectors: u32) -> Self {
+        Self {
+            request: request.into(),
+            sectors: sectors.into(),
+        }
+    }
+
+    /// The number of its request.
+    pub(crate) fn request(self) -> u16 {
+        self.request as u16
+    }
+
+    /// Bytes that it accounts for.
+    pub(crate) fn bytes(self) -> u64 {
+        self.sectors * SECTOR_BYTES
+    }
 }

@@ -46,29 +46,31 @@ pub struct QueueCounters {
 }
 
 /// Transfers of one poll that went well. In a value of its own, it is counted in registers.
+///
+/// Both numbers have the sectors in their low [`SECTOR_BITS`] and how many transfers there are above them. A poll takes a ring at most, and
+/// a transfer has less than 2^22 sectors, so neither part overflows.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    operations: u64,
-    sectors: u64,
+    all: u64,
     writes: u64,
-    sectors_written: u64,
 }
+
+/// Bits of the sectors in a [`Tally`].
+const SECTOR_BITS: u32 = 40;
 
 impl Tally {
     /// Adds one transfer, without a branch on its direction.
     #[inline]
     pub(crate) fn add(&mut self, transfer: Transfer, sectors: u32) {
-        let (writes, sectors) = (transfer as u64, u64::from(sectors));
-        self.operations += 1;
-        self.sectors += sectors;
-        self.writes += writes;
-        self.sectors_written += sectors & writes.wrapping_neg();
+        let one = 1 << SECTOR_BITS | u64::from(sectors);
+        self.all += one;
+        self.writes += one & (transfer as u64).wrapping_neg();
     }
 
     /// How many there are.
     #[inline]
     pub(crate) fn count(&self) -> u32 {
-        self.operations as u32
+        (self.all >> SECTOR_BITS) as u32
     }
 }
 
@@ -108,15 +110,14 @@ impl QueueCounters {
     /// Adds transfers that went well.
     #[inline]
     pub(crate) fn transferred(&mut self, tally: &Tally) {
-        let reads = tally.operations - tally.writes;
-        self.add(OperationKind::Read, reads, tally.sectors - tally.sectors_written);
-        self.add(OperationKind::Write, tally.writes, tally.sectors_written);
+        self.add(OperationKind::Read, tally.all - tally.writes);
+        self.add(OperationKind::Write, tally.writes);
     }
 
     #[inline]
-    fn add(&mut self, kind: OperationKind, operations: u64, sectors: u64) {
-        let kind = kind as usize;
-        self.operations[kind] += operations;
+    fn add(&mut self, kind: OperationKind, transfers: u64) {
+        let (kind, sectors) = (kind as usize, transfers & ((1 << SECTOR_BITS) - 1));
+        self.operations[kind] += transfers >> SECTOR_BITS;
         self.bytes[kind] = self.bytes[kind].wrapping_add(sectors * SECTOR_BYTES);
     }
 

@@ -7,8 +7,9 @@ use virtio_core::{ConfigError, DeviceGone, Dma, DmaSegments, Features, Interrupt
 use virtqueue::DeviceFault;
 
 use crate::{
-    Class, Completion, ConfigChange, DeviceControl, DiskCounters, DiskOptions, Dump, InitError, Interrupt, Limits,
-    Liveness, Rejected, Request, RequestQueue, StartError, Vectors, WriteCache, WriteCacheError, ZoneTable,
+    BatchStopped, Class, Completion, ConfigChange, DeviceControl, DiskCounters, DiskOptions, Dump, InitError,
+    Interrupt, Limits, Liveness, Rejected, Request, RequestQueue, StartError, Vectors, WriteCache, WriteCacheError,
+    ZoneTable,
 };
 
 /// A live block device with one request queue.
@@ -103,6 +104,16 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     #[cfg_attr(not(optimize_for_size), inline(always))]
     pub fn submit(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         self.queue.submit(request)
+    }
+
+    /// Takes a batch of requests and notifies the device; see [`RequestQueue::submit_all`].
+    ///
+    /// # Errors
+    ///
+    /// See [`BatchStopped`].
+    #[inline]
+    pub fn submit_all(&mut self, requests: impl IntoIterator<Item = Request<B, K>>) -> Result<u32, BatchStopped<B, K>> {
+        self.queue.submit_all(requests)
     }
 
     /// Takes a request that is right for its zones; see [`RequestQueue::submit_to_zones`].

@@ -47,7 +47,7 @@ pub use options::{DiskOptions, SUPPORTED_BLK, SUPPORTED_COMMON};
 pub use queue::RequestQueue;
 pub use queue_reset::{QueueNotReset, QueueReset};
 pub use queue_set::{QueueLock, QueueSet};
-pub use request::{Answer, Completion, Operation, OperationKind, Rejected, Request, SectorRange};
+pub use request::{Answer, BatchStopped, Completion, Operation, OperationKind, Rejected, Request, SectorRange};
 pub use reset_device::{ForeignQueue, MissingQueues, ResetDevice};
 pub use scheduled_queue::{QueueBelow, ScheduledQueue, SchedulerOptions};
 pub use vectors::Vectors;

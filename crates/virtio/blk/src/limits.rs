@@ -2,6 +2,7 @@
 
 use virtio_blk_proto::zoned::ZonedConfig;
 use virtio_blk_proto::{BlkConfig, BlkFeatures, RangeLimits, SECTOR_BYTES, Sector, ZeroesLimits};
+use virtqueue::SegmentLimit;
 
 use crate::transfer::Transfer;
 use crate::{SectorRange, SubmitError};
@@ -197,13 +198,13 @@ impl Limits {
 /// at no further.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlainTransfers {
-    /// Bytes of a read in one segment at most; 0 if there is always something special.
-    most_read: u64,
-    /// Bytes of a write in one segment at most.
-    most_written: u64,
+    /// Bytes in one segment of a read at most; 0 if there is always something special.
+    most_read: SegmentLimit,
+    /// Bytes in one segment of a write at most.
+    most_written: SegmentLimit,
     block_mask: u64,
     /// Bytes of all segments at most.
-    pub(crate) most_together: u64,
+    most_together: u64,
     capacity: u64,
     /// Segments at most.
     pub(crate) segments: u16,
@@ -212,8 +213,8 @@ pub(crate) struct PlainTransfers {
 impl PlainTransfers {
     /// None at all.
     pub(crate) const NONE: Self = Self {
-        most_read: 0,
-        most_written: 0,
+        most_read: SegmentLimit::at_most(0),
+        most_written: SegmentLimit::at_most(0),
         block_mask: 0,
         most_together: 0,
         capacity: 0,
@@ -228,8 +229,8 @@ impl PlainTransfers {
         let most_together = u64::from(limits.max_request_bytes).min(capacity.saturating_mul(SECTOR_BYTES));
         let most = most_together.min(u64::from(limits.max_segment_bytes));
         Self {
-            most_read: most,
-            most_written: if limits.read_only { 0 } else { most },
+            most_read: SegmentLimit::at_most(most),
+            most_written: SegmentLimit::at_most(if limits.read_only { 0 } else { most }),
             block_mask: u64::from(limits.block_bytes).wrapping_sub(1),
             most_together,
             capacity,
@@ -237,23 +238,28 @@ impl PlainTransfers {
         }
     }
 
-    /// Bytes of a transfer in one segment at most.
+    /// Bytes in one segment of a transfer at most.
     #[inline]
-    pub(crate) fn most(&self, transfer: Transfer) -> u64 {
+    pub(crate) fn most(&self, transfer: Transfer) -> SegmentLimit {
         match transfer {
             Transfer::Read => self.most_read,
             Transfer::Write => self.most_written,
         }
     }
 
-    /// Whether `bytes` bytes at `first` are whole blocks on the disk, and from 1 to `most` of them.
+    /// Whether a segment of `bytes` bytes, which is not above [`most`](Self::most), is whole blocks on the disk at `first`.
     #[inline]
-    pub(crate) fn allow(&self, first: Sector, bytes: u32, most: u64) -> bool {
+    pub(crate) fn allow_at(&self, first: Sector, bytes: u32) -> bool {
         let bytes = u64::from(bytes);
         // The disk is not smaller than `most`.
-        bytes.wrapping_sub(1) < most
-            && (bytes | first.get() << SECTOR_SHIFT) & self.block_mask == 0
+        (bytes | first.get() << SECTOR_SHIFT) & self.block_mask == 0
             && first.get() <= self.capacity - (bytes >> SECTOR_SHIFT)
+    }
+
+    /// Whether `bytes` bytes at `first`, in any number of segments, are whole blocks on the disk and few enough.
+    #[inline]
+    pub(crate) fn allow_together(&self, first: Sector, bytes: u32) -> bool {
+        u64::from(bytes) <= self.most_together && self.allow_at(first, bytes)
     }
 }
 

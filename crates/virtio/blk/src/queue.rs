@@ -12,7 +12,7 @@ use virtio_blk_proto::{SECTOR_BYTES, Status};
 use virtio_core::{ConfigError, DmaSegments, InterruptVector, QueueIndex, QueueNotifier, QueueSetup, Segment};
 use virtqueue::{ChainError, Data, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
 
-use crate::chain_token::{ChainToken, Part, WholeTransfer};
+use crate::chain_token::{ChainToken, Part};
 use crate::class::HeaderMarks;
 use crate::counters::Tally;
 use crate::limits::PlainTransfers;
@@ -24,8 +24,8 @@ use crate::transfer::Transfer;
 use crate::work::Work;
 use crate::zone_request::append_sector;
 use crate::{
-    Answer, Class, Completion, ConfigChange, IoError, Limits, Operation, QueueCounters, Rejected, Request, SubmitError,
-    ZoneTable,
+    Answer, BatchStopped, Class, Completion, ConfigChange, IoError, Limits, Operation, QueueCounters, Rejected,
+    Request, SubmitError, ZoneTable,
 };
 
 /// Header, one segment that the device reads, and the status.
@@ -33,12 +33,18 @@ const WRITE: Shape = Shape::with_readable(1, 1).expect("1 is a number for a shap
 /// Header, one segment that the device fills, and the status.
 const READ: Shape = Shape::with_writable(2, 1).expect("2 is a number for a shape");
 
+/// The device is notified of a batch after so many requests of it.
+const FIRST_OF_BATCH: u32 = 8;
+/// After those, so many more requests of a batch are shown to the device at a time.
+const NEXT_OF_BATCH: u32 = 32;
+
 /// One request queue of a block device.
 ///
 /// * `D` rings the doorbell, `B` is the type of data buffers, `K` of tokens, which can be anything;
 /// * `N` is the capacity in descriptors and in requests, a power of two.
 ///
-/// Submitting and notifying are two steps: submit any number of requests, then call [`notify`](Self::notify) once.
+/// Submitting and notifying are two steps: submit any number of requests, then call [`notify`](Self::notify) once. For a long
+/// batch, [`submit_all`](Self::submit_all) does both, and the device starts before the last request is there.
 ///
 /// Dropping a queue whose device was not reset leaks its memory and the requests still in it, because the device may
 /// be using them. [`Disk::shut_down`](crate::Disk::shut_down) is how to get everything back.
@@ -223,8 +229,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         // Most requests are like one before: of the same direction, in one piece.
         if let Some((transfer, first)) = Transfer::of(request.operation)
             && let &[segment] = request.segments()
-            && self.plain.allow(first, segment.len, self.plain.most(transfer))
-            && let Some(frame) = self.ring.frame(shape_of(transfer), segment)
+            && let Some(frame) = self.ring.frame(shape_of(transfer), segment, self.plain.most(transfer))
+            && self.plain.allow_at(first, segment.len)
         {
             let slot = frame.slot();
             frame.submit(ChainToken::whole(request, segment.len / SECTOR_BYTES as u32));
@@ -239,42 +245,68 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         })
     }
 
-    /// [`submit`](Self::submit) of a request whose chain is not there yet.
+    /// Takes all of `requests`, one after the other, and notifies the device. Returns how many there were.
+    ///
+    /// The device learns of the first eight at once, and of the others 32 at a time. So it starts while the rest of the
+    /// batch is being written. A device that is told of everything at the end goes to sleep meanwhile, and waking it can take longer
+    /// than writing the whole batch. Once it is at work, it asks for no notification, so all further ones of the batch are mostly
+    /// left out. A batch of up to eight requests is published once.
+    ///
+    /// Requests [submitted](Self::submit) before are published with the first of these.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchStopped`] at the first request that is not taken. The requests before it are with the device, which is notified of them. The rest of
+    /// `requests` was not asked for: give the iterator as `&mut` to go on with it, for instance after a completion.
+    pub fn submit_all(&mut self, requests: impl IntoIterator<Item = Request<B, K>>) -> Result<u32, BatchStopped<B, K>> {
+        let mut taken = 0;
+        let mut pause = FIRST_OF_BATCH;
+        for request in requests {
+            if let Err(rejected) = self.submit(request) {
+                self.notify();
+                return Err(BatchStopped { taken, rejected });
+            }
+            taken += 1;
+            if taken == pause {
+                self.notify();
+                pause += NEXT_OF_BATCH;
+            }
+        }
+        self.notify();
+        Ok(taken)
+    }
+
+    /// [`submit`](Self::submit) of a request in several pieces, or whose chain is not there yet.
     #[inline(never)]
     fn submit_written(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         let segments = request.segments();
-        if let Some((transfer, first)) = Transfer::of(request.operation)
-            && segments.len() <= usize::from(self.plain.segments)
-            && let Some(data) = Data::new(segments, self.plain.most(transfer))
-            && self.plain.allow(first, data.bytes(), self.plain.most_together)
+        let Some((transfer, first)) = Transfer::of(request.operation) else {
+            return self.submit_planned(request);
+        };
+        let (shape, most) = (shape_of(transfer), self.plain.most(transfer));
+        if segments.len() > usize::from(self.plain.segments) {
+            return self.submit_planned(request);
+        }
+        if let Some(frame) = self.ring.list_frame(shape, segments, most)
+            && self.plain.allow_together(first, frame.bytes())
         {
-            let header = transfer.header(first);
-            let ends = |slot| [self.slots.start(slot, header), self.slots.status_segment(slot)];
-            let sectors = data.bytes() / SECTOR_BYTES as u32;
-            match self.ring.write_framed(shape_of(transfer), data, ends) {
-                Ok(framed) => {
-                    let Some(buffer) = request.buffer else {
-                        return self.reject(
-                            SubmitError::Empty,
-                            Request {
-                                buffer: None,
-                                ..request
-                            },
-                        );
-                    };
-                    let whole = WholeTransfer {
-                        first,
-                        sectors,
-                        buffer,
-                        token: request.token,
-                    };
-                    framed.submit(ChainToken::transfer(transfer, whole));
-                    Ok(())
-                }
-                Err(error) => self.reject(submit_error(error), request),
+            let (slot, sectors) = (frame.slot(), frame.bytes() / SECTOR_BYTES as u32);
+            frame.submit(ChainToken::whole(request, sectors));
+            self.slots.restart(slot, first);
+            return Ok(());
+        }
+        let Some(data) = Data::new(segments, most).filter(|data| self.plain.allow_together(first, data.bytes())) else {
+            return self.submit_planned(request);
+        };
+        let header = transfer.header(first);
+        let ends = |slot| [self.slots.start(slot, header), self.slots.status_segment(slot)];
+        let sectors = data.bytes() / SECTOR_BYTES as u32;
+        match self.ring.write_framed(shape, data, ends) {
+            Ok(framed) => {
+                framed.submit(ChainToken::whole(request, sectors));
+                Ok(())
             }
-        } else {
-            self.submit_planned(request)
+            Err(error) => self.reject(submit_error(error), request),
         }
     }
 
@@ -307,11 +339,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             return self.reject(SubmitError::QueueFull, request);
         };
         *place = Some(SplitRequest::new(request, rest, self.slots.marks()));
-        let part = Part {
-            request: number,
-            sectors,
-        };
-        let _ = chain.submit(ChainToken::Part(part));
+        let _ = chain.submit(ChainToken::Part(Part::new(number, sectors)));
         self.send_rest(number);
         Ok(())
     }
@@ -623,19 +651,16 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         tally: &mut Tally,
         each: &mut impl FnMut(Completion<B, K>),
     ) -> Option<(UsedChain, Status)> {
-        while let Some(chain) = self.ring.next_used() {
-            let status = self.slots.status(chain.slot());
-            let token = self.ring.token_if_filled(&chain);
-            let is_transfer = matches!(token, Some(ChainToken::Read(_) | ChainToken::Write(_)));
-            if status != Status::OK || !is_transfer {
-                return Some((chain, status));
-            }
-            let token = self.ring.take(chain).ok().map(|used| used.token);
-            let (transfer, whole) = token.and_then(ChainToken::into_transfer)?;
-            tally.add(transfer, whole.sectors);
-            each(whole.complete(transfer, Ok(Answer::Done)));
-        }
-        None
+        self.ring.take_while(
+            self.slots.status_reader(),
+            |status, token| token.transfer().is_some() && *status == Status::OK,
+            |token| {
+                if let (Some(transfer), ChainToken::Whole(whole)) = (token.transfer(), token) {
+                    tally.add(transfer, whole.sectors);
+                    each(whole.complete(Ok(Answer::Done)));
+                }
+            },
+        )
     }
 
     /// Takes any used chain. Returns whether its request is over.
@@ -658,35 +683,23 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         }
         let odd_length = clipped || !is_filled && outcome.is_ok();
         match token {
-            ChainToken::Read(whole) => {
-                self.counters.odd_lengths += u64::from(odd_length);
-                let result = outcome.map(|()| Answer::Done);
-                self.hand_over(whole.complete(Transfer::Read, result), each);
-                Ok(true)
-            }
-            ChainToken::Write(whole) => {
-                self.counters.odd_lengths += u64::from(odd_length);
-                let result = outcome.map(|()| Answer::Done);
-                self.hand_over(whole.complete(Transfer::Write, result), each);
-                Ok(true)
-            }
-            ChainToken::Command { request, sectors } => {
+            ChainToken::Whole(whole) => {
+                let operation = whole.operation;
                 // Only the device knows how much it writes.
-                let any_length = matches!(request.operation, Operation::ReportZones(_)) && !clipped;
+                let any_length = matches!(operation, Operation::ReportZones(_)) && !clipped;
                 self.counters.odd_lengths += u64::from(odd_length && !any_length);
-                let result = outcome.and_then(|()| self.answer(request.operation, slot, sectors));
-                let bytes = result.map_or(0, |_| u64::from(sectors) * SECTOR_BYTES);
-                self.hand_over(request.complete(bytes, result), each);
+                let result = outcome.and_then(|()| self.answer(operation, slot, whole.sectors));
+                self.hand_over(whole.complete(result), each);
                 Ok(true)
             }
             ChainToken::Part(_) if !crate::SPLIT => Ok(false),
-            ChainToken::Part(Part { request, sectors }) => {
+            ChainToken::Part(part) => {
                 self.counters.odd_lengths += u64::from(odd_length);
-                if let Some(split) = self.splits.get_mut(request) {
+                if let Some(split) = self.splits.get_mut(part.request()) {
                     split.in_flight -= 1;
                     match outcome {
                         // A device can claim to have more than 2^64 bytes, and a range request can be as large.
-                        Ok(()) => split.bytes = split.bytes.wrapping_add(u64::from(sectors) * SECTOR_BYTES),
+                        Ok(()) => split.bytes = split.bytes.wrapping_add(part.bytes()),
                         Err(error) => {
                             split.error.get_or_insert(error);
                             // The rest of the request is not sent any more.
@@ -694,7 +707,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
                         }
                     }
                 }
-                Ok(self.finish_split(request, each))
+                Ok(self.finish_split(part.request(), each))
             }
         }
     }
@@ -714,7 +727,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             | Operation::Write(_)
             | Operation::Flush
             | Operation::Discard(_)
-            | Operation::WriteZeroes { .. }
+            | Operation::WriteZeroes(_)
+            | Operation::ZeroOrUnmap(_)
             | Operation::SecureErase(_)
             | Operation::ReportZones(_)
             | Operation::OpenZone(_)
@@ -779,11 +793,8 @@ fn send_part<B: DmaSegments, K, const N: usize>(
     let put = work.put(&mut chain, segments, limits, slots);
     slots.set_marks(marks);
     let (sectors, rest) = put?;
-    let part = Part {
-        request: number,
-        sectors,
-    };
-    chain.submit(ChainToken::Part(part)).map_err(|(error, _)| error)?;
+    let token = ChainToken::Part(Part::new(number, sectors));
+    chain.submit(token).map_err(|(error, _)| error)?;
     Ok(rest)
 }
 

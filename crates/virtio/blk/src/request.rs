@@ -20,6 +20,8 @@ pub struct SectorRange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
+// The number of the variant fills a word, so that all after it is moved in words; and none has more after it than two words.
+#[repr(u64)]
 pub enum Operation {
     /// Fill the buffer from this sector on.
     Read(Sector),
@@ -30,12 +32,9 @@ pub enum Operation {
     /// The content of the range is not needed any more, and is undefined afterwards (`BLK-D-25`).
     Discard(SectorRange),
     /// Let the range read as zeroes.
-    WriteZeroes {
-        /// Which sectors.
-        range: SectorRange,
-        /// Whether the device may deallocate the storage.
-        may_unmap: bool,
-    },
+    WriteZeroes(SectorRange),
+    /// Let the range read as zeroes. The device may deallocate its storage.
+    ZeroOrUnmap(SectorRange),
     /// Make the content of the range unrecoverable.
     SecureErase(SectorRange),
     /// Ask for the identification string.
@@ -144,7 +143,7 @@ impl Operation {
             Self::Write(_) => OperationKind::Write,
             Self::Flush => OperationKind::Flush,
             Self::Discard(_) => OperationKind::Discard,
-            Self::WriteZeroes { .. } => OperationKind::WriteZeroes,
+            Self::WriteZeroes(_) | Self::ZeroOrUnmap(_) => OperationKind::WriteZeroes,
             Self::SecureErase(_) => OperationKind::SecureErase,
             Self::Identify => OperationKind::Identify,
             Self::Lifetime => OperationKind::Lifetime,
@@ -204,7 +203,12 @@ impl<B: DmaSegments, K> Request<B, K> {
 
     /// Fill `range` with zeroes, by unmapping it if the device likes and `may_unmap`.
     pub fn write_zeroes(range: SectorRange, may_unmap: bool, token: K) -> Self {
-        Self::plain(Operation::WriteZeroes { range, may_unmap }, token)
+        let operation = if may_unmap {
+            Operation::ZeroOrUnmap(range)
+        } else {
+            Operation::WriteZeroes(range)
+        };
+        Self::plain(operation, token)
     }
 
     /// Make the content of `range` unrecoverable.
@@ -315,6 +319,16 @@ pub struct Rejected<B, K> {
     pub error: SubmitError,
     /// The request, whole.
     pub request: Request<B, K>,
+}
+
+/// A batch that stopped at a request that was not taken.
+#[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct BatchStopped<B, K> {
+    /// How many requests of the batch were taken before. The device was notified of them.
+    pub taken: u32,
+    /// The request at which it stopped, and why.
+    pub rejected: Rejected<B, K>,
 }
 
 /// What a successful request answers besides the data in its buffer.

@@ -159,8 +159,19 @@ impl SlotMemory {
     /// The status the device wrote.
     #[inline]
     pub(crate) fn status(&self, slot: u16) -> Status {
-        // SAFETY: the status byte is inside the slot.
-        Status(unsafe { self.at(slot, STATUS).read_volatile() })
+        self.status_reader()(slot)
+    }
+
+    /// Reads statuses as [`status`](Self::status) does, one after the other.
+    #[inline]
+    pub(crate) fn status_reader(&self) -> impl Fn(u16) -> Status {
+        // On its own, so that it stays in registers whatever is written in between.
+        let (start, mask) = (self.region.as_ptr(), self.mask);
+        move |slot| {
+            let offset = SLOT_BYTES * usize::from(slot & mask) + STATUS;
+            // SAFETY: the slots are borrowed, the masked slot is one of them, and the status byte is inside it.
+            Status(unsafe { start.add(offset).read_volatile() })
+        }
     }
 
     /// The identification string the device wrote.

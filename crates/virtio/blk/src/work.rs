@@ -105,8 +105,11 @@ impl Work {
                 Self::plan_data(Transfer::Write, first, segments, limits)
             }
             Operation::Discard(range) => Self::plan_range(RangeRequest::Discard, range, limits),
-            Operation::WriteZeroes { range, may_unmap } => {
-                Self::plan_range(RangeRequest::WriteZeroes { may_unmap }, range, limits)
+            Operation::WriteZeroes(range) => {
+                Self::plan_range(RangeRequest::WriteZeroes { may_unmap: false }, range, limits)
+            }
+            Operation::ZeroOrUnmap(range) => {
+                Self::plan_range(RangeRequest::WriteZeroes { may_unmap: true }, range, limits)
             }
             Operation::SecureErase(range) => Self::plan_range(RangeRequest::SecureErase, range, limits),
             Operation::Flush => only_if(limits.flush, Self::Flush),

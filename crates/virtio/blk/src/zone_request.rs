@@ -38,7 +38,8 @@ impl ZoneRequest {
             Operation::Read(_)
             | Operation::Write(_)
             | Operation::Discard(_)
-            | Operation::WriteZeroes { .. }
+            | Operation::WriteZeroes(_)
+            | Operation::ZeroOrUnmap(_)
             | Operation::SecureErase(_)
             | Operation::Flush
             | Operation::Identify

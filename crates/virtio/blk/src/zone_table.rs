@@ -162,7 +162,8 @@ impl<'z> ZoneTable<'z> {
             | Operation::SecureErase(_) => tracked.in_flight > 0,
             Operation::Read(_)
             | Operation::Discard(_)
-            | Operation::WriteZeroes { .. }
+            | Operation::WriteZeroes(_)
+            | Operation::ZeroOrUnmap(_)
             | Operation::Flush
             | Operation::Identify
             | Operation::Lifetime
@@ -183,7 +184,7 @@ impl<'z> ZoneTable<'z> {
                 self.config.check_append(zone, bytes, self.capacity)?;
                 ZoneState::ImplicitlyOpen
             }
-            Operation::Discard(_) | Operation::WriteZeroes { .. }
+            Operation::Discard(_) | Operation::WriteZeroes(_) | Operation::ZeroOrUnmap(_)
                 if zone.zone_type() == ZoneType::SequentialWriteRequired =>
             {
                 return Err(ZoneRequestError::WrongZoneType);
@@ -408,7 +409,8 @@ fn changes_zones(operation: Operation) -> bool {
         | Operation::SecureErase(_) => true,
         Operation::Read(_)
         | Operation::Discard(_)
-        | Operation::WriteZeroes { .. }
+        | Operation::WriteZeroes(_)
+        | Operation::ZeroOrUnmap(_)
         | Operation::Flush
         | Operation::Identify
         | Operation::Lifetime
@@ -429,7 +431,8 @@ fn event_of(operation: Operation, zone: &ZoneDescriptor) -> Option<ZoneEvent> {
         | Operation::Write(_)
         | Operation::Append(_)
         | Operation::Discard(_)
-        | Operation::WriteZeroes { .. }
+        | Operation::WriteZeroes(_)
+        | Operation::ZeroOrUnmap(_)
         | Operation::Flush
         | Operation::Identify
         | Operation::Lifetime
@@ -447,7 +450,10 @@ fn range_of(operation: Operation, bytes: u64) -> SectorRange {
         | Operation::CloseZone(zone)
         | Operation::FinishZone(zone)
         | Operation::ResetZone(zone) => (zone.start(), 1),
-        Operation::Discard(range) | Operation::WriteZeroes { range, .. } | Operation::SecureErase(range) => {
+        Operation::Discard(range)
+        | Operation::WriteZeroes(range)
+        | Operation::ZeroOrUnmap(range)
+        | Operation::SecureErase(range) => {
             return range;
         }
         Operation::Flush

@@ -7,7 +7,7 @@ use crate::memory::flags::{NEXT, WRITE};
 use crate::memory::{Descriptor, RingMemory};
 use crate::placement::Place;
 use crate::rings::Rings;
-use crate::slots::{Form, Walk};
+use crate::slots::{Walk, Written};
 
 /// A chain under construction: device-readable segments first, device-writable ones after them.
 ///
@@ -166,7 +166,7 @@ impl<'q, T, const N: usize, M: RingMemory> Chain<'q, T, N, M> {
             rings.refer_to_table(walk.head(), count);
         }
         // At most the total, which fits.
-        rings.add(walk, token, self.writable as u32, Form::UNKNOWN);
+        rings.add(walk, token, self.writable as u32, Written::UNKNOWN);
         Ok(walk.head())
     }
 }

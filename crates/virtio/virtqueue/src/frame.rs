@@ -4,13 +4,68 @@ use virtio_core::Segment;
 
 use crate::error::ChainError;
 use crate::memory::flags::{NEXT, WRITE};
-use crate::memory::{Descriptor, RingMemory};
+use crate::memory::{Descriptor, DescriptorPlace, RingMemory};
 use crate::placement::Place;
 use crate::rings::Rings;
-use crate::slots::{Form, Walk};
+use crate::slots::{Form, Walk, Written};
 
 /// Bytes of data in a chain at most, so that no chain gets too long.
 const MOST_DATA: u32 = u32::MAX / 2;
+
+/// How many bytes a data segment may have: at most 2^31 - 1, so that no chain gets too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct SegmentLimit(u64);
+
+impl SegmentLimit {
+    /// The largest of all.
+    pub const MAX: Self = Self(MOST_DATA as u64);
+
+    /// So many bytes, or the largest limit that there is. With 0 no segment is right.
+    #[inline]
+    pub const fn at_most(bytes: u64) -> Self {
+        if bytes < Self::MAX.0 { Self(bytes) } else { Self::MAX }
+    }
+
+    /// Whether a segment is within the limit, not empty, and does not wrap around the address space.
+    #[inline]
+    const fn allows(self, segment: Segment) -> bool {
+        let beyond_first = (segment.len as u64).wrapping_sub(1);
+        beyond_first < self.0 && segment.addr.get() <= !beyond_first
+    }
+}
+
+/// What the data segments of a chain come to, one after the other.
+#[derive(Clone, Copy, Debug)]
+struct Sum {
+    most: SegmentLimit,
+    bytes: u64,
+    all_right: bool,
+}
+
+impl Sum {
+    #[inline]
+    const fn new(most: SegmentLimit) -> Self {
+        Self {
+            most,
+            bytes: 0,
+            all_right: true,
+        }
+    }
+
+    #[inline]
+    fn add(&mut self, segment: Segment) {
+        self.all_right &= self.most.allows(segment);
+        self.bytes += u64::from(segment.len);
+    }
+
+    /// All bytes; `None` if there are none or too many, or a segment was not right.
+    #[inline]
+    fn bytes(self) -> Option<u32> {
+        let fits = self.bytes.wrapping_sub(1) < u64::from(MOST_DATA);
+        (self.all_right && fits).then_some(self.bytes as u32)
+    }
+}
 
 /// Data segments that were checked: none is empty, none wraps around the address space, and together they are not too long.
 #[derive(Clone, Copy, Debug)]
@@ -22,20 +77,11 @@ pub struct Data<'s> {
 impl<'s> Data<'s> {
     /// Segments of at most `most` bytes each, and 2^31 - 1 together. `None` if there is none, or something else is wrong.
     #[inline]
-    pub fn new(segments: &'s [Segment], most: u64) -> Option<Self> {
-        let mut bytes = 0u64;
-        for segment in segments {
-            let beyond_first = u64::from(segment.len).wrapping_sub(1);
-            if beyond_first >= most || segment.addr.checked_add(beyond_first).is_none() {
-                return None;
-            }
-            bytes += u64::from(segment.len);
-        }
-        let fits = bytes > 0 && bytes <= u64::from(MOST_DATA);
-        fits.then_some(Self {
-            segments,
-            bytes: bytes as u32,
-        })
+    pub fn new(segments: &'s [Segment], most: SegmentLimit) -> Option<Self> {
+        let mut sum = Sum::new(most);
+        segments.iter().for_each(|segment| sum.add(*segment));
+        let bytes = sum.bytes()?;
+        Some(Self { segments, bytes })
     }
 
     /// How many segments the chain has. More than any chain has, if it is too many.
@@ -89,8 +135,8 @@ impl Shape {
     }
 
     #[inline]
-    const fn form(self, place: Place) -> Form {
-        Form::new(self.number, place)
+    const fn form(self, data_segments: usize, place: Place) -> Form {
+        Form::new(self.number, data_segments, place)
     }
 
     /// Bytes the device may write in a chain.
@@ -100,32 +146,66 @@ impl Shape {
     }
 }
 
-/// A chain that came back and is still written as it was: only its one data segment has to be replaced.
+/// A chain that came back and is still written as it was, but for its data segments, which were replaced.
 ///
 /// Dropping the value leaves the queue as it was.
 #[derive(Debug)]
 pub struct Frame<'q, T, const N: usize, M> {
     rings: &'q mut Rings<T, N, M>,
     head: u16,
-    place: Place,
+    bytes: u32,
     shape: Shape,
-    data: Segment,
 }
 
 impl<'q, T, const N: usize, M: RingMemory> Frame<'q, T, N, M> {
-    /// The next chain, if one of that shape is written where it is to be, and `data` is right.
+    /// The next chain, if one of that shape with one data segment is written where it is to be, and `data` is right.
     #[inline]
-    pub(crate) fn new(rings: &'q mut Rings<T, N, M>, shape: Shape, data: Segment) -> Option<Self> {
-        let (head, form) = rings.slots.top()?;
-        let place = rings.placement.now();
-        let beyond_first = u64::from(data.len).wrapping_sub(1);
-        let fits = beyond_first < u64::from(MOST_DATA) && data.addr.checked_add(beyond_first).is_some();
-        (fits && form == shape.form(place)).then_some(Self {
+    pub(crate) fn new(rings: &'q mut Rings<T, N, M>, shape: Shape, data: Segment, most: SegmentLimit) -> Option<Self> {
+        let (head, written) = rings.slots.top()?;
+        let form = shape.form(1, rings.placement.now());
+        if !most.allows(data) || written.form != form {
+            return None;
+        }
+        // The chain is free. What its descriptors say means nothing until it is submitted.
+        rings.memory.redirect(written.data, data);
+        Some(Self {
             rings,
             head,
-            place,
+            bytes: data.len,
             shape,
-            data,
+        })
+    }
+
+    /// The next chain, if one of that shape with as many data segments is written where it is to be, and `data` is right.
+    #[inline]
+    pub(crate) fn of_list(
+        rings: &'q mut Rings<T, N, M>,
+        shape: Shape,
+        data: &[Segment],
+        most: SegmentLimit,
+    ) -> Option<Self> {
+        let (head, written) = rings.slots.top()?;
+        let place = rings.placement.now_for(data.len());
+        let form = shape.form(data.len(), place);
+        if written.form != form || form == Form::UNKNOWN {
+            return None;
+        }
+        let mut sum = Sum::new(most);
+        let segments = data.iter().copied().inspect(|segment| sum.add(*segment));
+        if place == Place::Direct {
+            let mut index = head;
+            for segment in segments {
+                index = rings.slots.next(index);
+                rings.memory.redirect(DescriptorPlace::of_descriptor(index), segment);
+            }
+        } else {
+            rings.memory.redirect_table(head, 1, segments);
+        }
+        Some(Self {
+            rings,
+            head,
+            bytes: sum.bytes()?,
+            shape,
         })
     }
 
@@ -135,24 +215,24 @@ impl<'q, T, const N: usize, M: RingMemory> Frame<'q, T, N, M> {
         self.head
     }
 
+    /// Bytes of its data.
+    #[inline]
+    pub fn bytes(&self) -> u32 {
+        self.bytes
+    }
+
     /// Hands the chain to the queue, to be shown to the device by the next [`publish`](crate::VirtQueue::publish).
     #[inline]
     pub fn submit(self, token: T) {
         let Self {
             rings,
             head,
-            place,
+            bytes,
             shape,
-            data,
         } = self;
         let number = rings.submitted;
         rings.submitted += 1;
-        let second = rings.slots.take_top(head, token, number, shape.writable(data.len));
-        if place == Place::Direct {
-            rings.memory.redirect_descriptor(second, data);
-        } else {
-            rings.memory.redirect_table_entry(head, 1, data);
-        }
+        rings.slots.take_top(head, token, number, shape.writable(bytes));
         rings.memory.write_available(number as u16, head);
     }
 }
@@ -163,7 +243,7 @@ pub struct Framed<'q, T, const N: usize, M> {
     rings: &'q mut Rings<T, N, M>,
     walk: Walk,
     writable: u32,
-    form: Form,
+    written: Written,
 }
 
 impl<'q, T, const N: usize, M: RingMemory> Framed<'q, T, N, M> {
@@ -207,22 +287,26 @@ impl<'q, T, const N: usize, M: RingMemory> Framed<'q, T, N, M> {
             rings.memory.write_table(head, first.chain(between).chain(last));
             rings.refer_to_table(head, count);
         }
-        let form = if data.segments.len() == 1 {
-            shape.form(place)
+        let data_place = if place == Place::Direct {
+            Some(DescriptorPlace::of_descriptor(rings.slots.next(head)))
         } else {
-            Form::UNKNOWN
+            rings.memory.table_place(head, 1)
         };
+        let written = data_place.map(|place_of_data| Written {
+            form: shape.form(data.segments.len(), place),
+            data: place_of_data,
+        });
         Ok(Self {
             rings,
             walk,
             writable: shape.writable(data.bytes),
-            form,
+            written: written.unwrap_or(Written::UNKNOWN),
         })
     }
 
     /// Hands the chain to the queue, to be shown to the device by the next [`publish`](crate::VirtQueue::publish).
     #[cfg_attr(not(optimize_for_size), inline(always))]
     pub fn submit(self, token: T) {
-        self.rings.add(self.walk, token, self.writable, self.form);
+        self.rings.add(self.walk, token, self.writable, self.written);
     }
 }

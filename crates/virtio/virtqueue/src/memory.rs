@@ -60,6 +60,34 @@ pub struct UsedElement {
     pub len: u32,
 }
 
+/// Where a descriptor lies, in the descriptor table or in an indirect one: what it is found by without a detour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// Bytes from the start of the descriptor table.
+pub struct DescriptorPlace(u32);
+
+impl DescriptorPlace {
+    /// The place of a descriptor of the descriptor table.
+    #[inline]
+    pub const fn of_descriptor(index: u16) -> Self {
+        Self(DESCRIPTOR_BYTES as u32 * index as u32)
+    }
+
+    /// The place so many bytes after the start of the descriptor table, which must be whole descriptors. `None` if that is too far away for
+    /// the type.
+    const fn at(offset: usize) -> Option<Self> {
+        if offset.is_multiple_of(DESCRIPTOR_BYTES) && offset <= u32::MAX as usize {
+            Some(Self(offset as u32))
+        } else {
+            None
+        }
+    }
+
+    /// How many descriptors have room before it. In the descriptor table that is the index.
+    pub const fn number(self) -> u32 {
+        self.0 / DESCRIPTOR_BYTES as u32
+    }
+}
+
 /// The memory of one virtqueue.
 ///
 /// Slots wrap around at the queue size and table entries outside a table are ignored, so that no argument can reach
@@ -75,10 +103,18 @@ pub trait RingMemory {
             .zip(0..=u16::MAX)
             .for_each(|(descriptor, entry)| self.write_table_entry(table, entry, descriptor));
     }
-    /// Gives a descriptor of the table another address and length. Its flags and its link stay.
-    fn redirect_descriptor(&mut self, index: u16, segment: Segment);
-    /// Gives an entry of the indirect table of slot `table` another address and length. Its flags and its link stay.
-    fn redirect_table_entry(&mut self, table: u16, entry: u16, segment: Segment);
+    /// The place of an entry of the indirect table of slot `table`; `None` if there is no such entry.
+    fn table_place(&self, table: u16, entry: u16) -> Option<DescriptorPlace>;
+    /// Gives the descriptor at `place` another address and length. Its flags and its link stay.
+    fn redirect(&mut self, place: DescriptorPlace, segment: Segment);
+    /// Does so with entries of the indirect table of slot `table`, from number `first` on.
+    fn redirect_table(&mut self, table: u16, first: u16, segments: impl Iterator<Item = Segment>) {
+        segments.zip(first..=u16::MAX).for_each(|(segment, entry)| {
+            if let Some(place) = self.table_place(table, entry) {
+                self.redirect(place, segment);
+            }
+        });
+    }
     /// Where the device sees the indirect table of slot `table`.
     fn table_addr(&self, table: u16) -> DeviceAddr;
     /// Writes the head of a chain into a slot of the available ring.
@@ -97,6 +133,10 @@ pub trait RingMemory {
     fn load_avail_event(&self, order: Ordering) -> u16;
     /// Reads an element of the used ring.
     fn read_used(&self, slot: u16) -> UsedElement;
+    /// Reads elements of the used ring as [`read_used`](Self::read_used) does, one after the other.
+    fn used_reader(&self) -> impl Fn(u16) -> UsedElement {
+        |slot| self.read_used(slot)
+    }
     /// Orders all stores before all later loads.
     fn store_load_fence(&self);
 }
@@ -307,15 +347,34 @@ impl RingMemory for DmaRing {
     }
 
     #[inline]
-    fn redirect_descriptor(&mut self, index: u16, segment: Segment) {
-        self.descriptor(index).redirect(segment);
+    fn table_place(&self, table: u16, entry: u16) -> Option<DescriptorPlace> {
+        if entry >= self.offsets.table_entries {
+            return None;
+        }
+        let in_tables = usize::from(table & self.mask) * self.table_bytes + DESCRIPTOR_BYTES * usize::from(entry);
+        DescriptorPlace::at(self.offsets.tables + in_tables)
     }
 
     #[inline]
-    fn redirect_table_entry(&mut self, table: u16, entry: u16, segment: Segment) {
-        if let Some(place) = self.table(table).entry(DESCRIPTOR_BYTES * usize::from(entry)) {
-            place.redirect(segment);
+    fn redirect(&mut self, place: DescriptorPlace, segment: Segment) {
+        let offset = place.0 as usize;
+        // As all places of this ring are.
+        if offset < self.offsets.total {
+            // SAFETY: the descriptor starts before the end of the ring. It ends there at the latest, since both are multiples of
+            // its size.
+            unsafe { DescriptorCell::new(self.descriptors.add(offset)) }.redirect(segment);
         }
+    }
+
+    #[inline]
+    fn redirect_table(&mut self, table: u16, first: u16, segments: impl Iterator<Item = Segment>) {
+        let (table, mut offset) = (self.table(table), DESCRIPTOR_BYTES * usize::from(first));
+        segments.for_each(|segment| {
+            if let Some(entry) = table.entry(offset) {
+                entry.redirect(segment);
+                offset += DESCRIPTOR_BYTES;
+            }
+        });
     }
 
     #[inline]
@@ -371,14 +430,23 @@ impl RingMemory for DmaRing {
 
     #[inline]
     fn read_used(&self, slot: u16) -> UsedElement {
-        let offset = 4 + 8 * usize::from(slot & self.mask);
-        // SAFETY: the masked slot is one of the ring's; elements are 4-byte aligned. Volatile, because the device
-        // writes them, and read once each.
-        unsafe {
-            let element = self.used.add(offset).cast::<u32>();
-            UsedElement {
-                id: u32::from_le(element.read_volatile()),
-                len: u32::from_le(element.add(1).read_volatile()),
+        self.used_reader()(slot)
+    }
+
+    #[inline]
+    fn used_reader(&self) -> impl Fn(u16) -> UsedElement {
+        // On its own, so that it stays in registers whatever is written in between.
+        let (used, mask) = (self.used, self.mask);
+        move |slot| {
+            let offset = 4 + 8 * usize::from(slot & mask);
+            // SAFETY: the ring is borrowed, and the masked slot is one of its; elements are 4-byte aligned. Volatile, because the
+            // device writes them, and read once each.
+            unsafe {
+                let element = used.add(offset).cast::<u32>();
+                UsedElement {
+                    id: u32::from_le(element.read_volatile()),
+                    len: u32::from_le(element.add(1).read_volatile()),
+                }
             }
         }
     }

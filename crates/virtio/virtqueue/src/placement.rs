@@ -71,6 +71,17 @@ impl Placement {
         self.place
     }
 
+    /// Where a chain with so many data segments between two others goes that is like one before. Nowhere, if the queue takes no chain
+    /// any more.
+    #[inline]
+    pub(crate) fn now_for(&self, data_segments: usize) -> Place {
+        if data_segments + 2 <= usize::from(SHORT) || self.only_direct || self.place == Place::Nowhere {
+            self.place
+        } else {
+            Place::Table
+        }
+    }
+
     /// Where a chain of `segments` goes, with so many in flight and `submitted` so far.
     #[cfg_attr(not(optimize_for_size), inline(always))]
     pub(crate) fn place(&mut self, segments: u16, in_flight: u16, submitted: u64) -> Place {

@@ -7,7 +7,7 @@ use virtio_core::{DmaRegion, QueueSetup, QueueSize, Segment};
 use crate::chain::Chain;
 use crate::error::{ChainError, CreateError, DeviceFault};
 use crate::event::crosses_event;
-use crate::frame::{Data, Frame, Framed, Shape};
+use crate::frame::{Data, Frame, Framed, SegmentLimit, Shape};
 use crate::layout::{RingLayout, RingOffsets};
 use crate::memory::flags::NO_NOTIFICATION;
 use crate::memory::{DmaRing, RingMemory, UsedElement};
@@ -102,6 +102,19 @@ impl UsedChain {
     #[inline]
     pub fn slot(&self) -> u16 {
         self.id as u16
+    }
+}
+
+/// Counts chains that are taken, and notes their number at the end, also if the caller panics on the way.
+struct Taken<'q> {
+    count: u64,
+    returned: &'q mut u64,
+}
+
+impl Drop for Taken<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        *self.returned = self.count;
     }
 }
 
@@ -293,14 +306,20 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     /// The next chain with `data`, if one of shape `shape` and with one data segment has come back and is still written where
     /// the next one is to be: the quick way for chains that are sent again and again.
     ///
-    /// `None` if the chain has to be [written](Self::write_framed), or cannot be submitted.
+    /// `None` if the chain has to be [written](Self::write_framed), cannot be submitted, or `data` is more than `most`.
     #[inline]
-    pub fn frame(&mut self, shape: Shape, data: Segment) -> Option<Frame<'_, T, N, M>> {
-        Frame::new(&mut self.rings, shape, data)
+    pub fn frame(&mut self, shape: Shape, data: Segment, most: SegmentLimit) -> Option<Frame<'_, T, N, M>> {
+        Frame::new(&mut self.rings, shape, data, most)
     }
 
-    /// Writes a chain of a header, `data` and a status. `ends` is told the slot and answers where header and status are. If `data`
-    /// is one segment, the chain is a [frame](Self::frame) for a later one of the same shape.
+    /// [`frame`](Self::frame) for data of several segments of at most `most` bytes each: if a chain with as many of them has come back.
+    #[inline]
+    pub fn list_frame(&mut self, shape: Shape, data: &[Segment], most: SegmentLimit) -> Option<Frame<'_, T, N, M>> {
+        Frame::of_list(&mut self.rings, shape, data, most)
+    }
+
+    /// Writes a chain of a header, `data` and a status. `ends` is told the slot and answers where header and status are. The
+    /// chain is a [frame](Self::frame) for a later one of the same shape with as many data segments.
     ///
     /// # Errors
     ///
@@ -425,21 +444,41 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
         slot.is_some_and(|slot| self.fills(slot, chain))
     }
 
-    /// What `chain` was submitted with, if it [is filled](Self::is_filled); `None` also if the device has no such chain.
-    #[inline]
-    pub fn token_if_filled(&self, chain: &UsedChain) -> Option<&T> {
-        let slot = self.rings.slots.get(chain.id)?;
-        if self.fills(slot, chain) {
-            // A chain that was not published yet, the device has not seen.
-            slot.token_before(self.published)
-        } else {
-            None
-        }
-    }
-
     #[inline]
     fn fills(&self, slot: &Slot<T>, chain: &UsedChain) -> bool {
         slot.writable() == chain.len || !self.used_len_valid
+    }
+
+    /// Takes chains back that the device [was found](Self::has_used) to be done with, and hands their tokens to `each`. Stops at the
+    /// first one that [is not filled](Self::is_filled) or not wanted, and returns it to be [taken](Self::take) by itself.
+    ///
+    /// `look` is asked once about each slot, for what the device has written beside the ring. `is_wanted` is told that and the
+    /// token. A chain that the device does not have is not shown to it.
+    #[cfg_attr(not(optimize_for_size), inline(always))]
+    pub fn take_while<S>(
+        &mut self,
+        look: impl Fn(u16) -> S,
+        is_wanted: impl Fn(&S, &T) -> bool,
+        mut each: impl FnMut(T),
+    ) -> Option<(UsedChain, S)> {
+        let Self { rings, returned, .. } = self;
+        let (slots, read_used) = (&mut rings.slots, rings.memory.used_reader());
+        // On their own, so that they can stay in registers, whatever is called.
+        let (published, announced) = (self.published, self.announced);
+        let mut taken = Taken {
+            count: *returned,
+            returned,
+        };
+        while taken.count != announced {
+            let UsedElement { id, len } = read_used(taken.count as u16);
+            taken.count += 1;
+            let seen = look(id as u16);
+            let fits = |writable| writable == len || !self.used_len_valid;
+            if !slots.finish_if(id, published, fits, |token| is_wanted(&seen, token), &mut each) {
+                return Some((UsedChain { id, len }, seen));
+            }
+        }
+        None
     }
 
     /// Takes `chain` back.

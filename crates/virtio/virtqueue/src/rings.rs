@@ -5,7 +5,7 @@ use virtio_core::QueueSize;
 use crate::memory::flags::INDIRECT;
 use crate::memory::{Descriptor, RingMemory};
 use crate::placement::Placement;
-use crate::slots::{Form, Slots, Walk};
+use crate::slots::{Slots, Walk, Written};
 
 /// Memory and slots of a queue, and how far its available ring is filled.
 #[derive(Debug)]
@@ -48,10 +48,10 @@ impl<T, const N: usize, M: RingMemory> Rings<T, N, M> {
 
     /// Puts the chain of the descriptors of `walk` into the available ring. The device may write `writable` bytes of it.
     #[cfg_attr(not(optimize_for_size), inline(always))]
-    pub(crate) fn add(&mut self, walk: Walk, token: T, writable: u32, form: Form) {
+    pub(crate) fn add(&mut self, walk: Walk, token: T, writable: u32, written: Written) {
         let number = self.submitted;
         self.submitted += 1;
-        self.slots.take(walk, token, number, writable, form);
+        self.slots.take(walk, token, number, writable, written);
         self.memory.write_available(number as u16, walk.head());
     }
 }

@@ -4,24 +4,46 @@
 //! was and goes on top of a stack of free chains. So the next chain of the same shape finds it ready to be sent again, and a
 //! chain of another shape takes its descriptors from the chains on the stack, from the top.
 
+use crate::memory::DescriptorPlace;
 use crate::placement::Place;
 
 /// The end of the stack of free chains. No descriptor has this number.
 const END: u16 = u16::MAX;
 
-/// What is known of a chain that was written: nothing, or which [`Shape`](crate::Shape) it has and where it is written down.
+/// What is known of a chain that was written: nothing, or which [`Shape`](crate::Shape) it has, how many data segments, and
+/// where it is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Form(u8);
+pub(crate) struct Form(u16);
 
 impl Form {
     /// The descriptors have to be written.
     pub(crate) const UNKNOWN: Self = Self(0);
 
-    /// The form of chains of shape `number`, from 1 to 63, in that place.
+    /// The form of chains of shape `number`, from 1 to 63, with so many data segments, in that place. Not known if they are too
+    /// many to be remembered.
     #[inline]
-    pub(crate) const fn new(number: u8, place: Place) -> Self {
-        Self(number << 2 | place as u8)
+    pub(crate) const fn new(number: u8, data_segments: usize, place: Place) -> Self {
+        if data_segments > u8::MAX as usize {
+            return Self::UNKNOWN;
+        }
+        Self((data_segments as u16) << 8 | (number as u16) << 2 | place as u16)
     }
+}
+
+/// How a chain was written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written {
+    pub(crate) form: Form,
+    /// The first descriptor of its data. Means nothing if the form is not known.
+    pub(crate) data: DescriptorPlace,
+}
+
+impl Written {
+    /// The descriptors have to be written.
+    pub(crate) const UNKNOWN: Self = Self {
+        form: Form::UNKNOWN,
+        data: DescriptorPlace::of_descriptor(0),
+    };
 }
 
 /// What is remembered about one descriptor, and about the chain that starts there.
@@ -41,20 +63,11 @@ pub(crate) struct Slot<T> {
     count: u16,
     /// How the chain is written. Only the first descriptor of a chain can have a form: it loses it on the way into another chain.
     form: Form,
+    /// The first descriptor of its data. Means nothing if the form is not known.
+    data: DescriptorPlace,
 }
 
 impl<T> Slot<T> {
-    /// The token of the chain, if one is in flight from here that was among the first `published` ones of the queue.
-    #[inline]
-    pub(crate) fn token_before(&self, published: u64) -> Option<&T> {
-        // In this order, so that a look at the token tells what it is as well as that there is one.
-        if self.number < published {
-            self.token.as_ref()
-        } else {
-            None
-        }
-    }
-
     /// Bytes the device may write into the chain.
     #[inline]
     pub(crate) fn writable(&self) -> u32 {
@@ -117,6 +130,7 @@ impl<T, const N: usize> Slots<T, N> {
                 below: END,
                 count: size,
                 form: Form::UNKNOWN,
+                data: DescriptorPlace::of_descriptor(0),
             }),
             top: 0,
         }
@@ -154,9 +168,13 @@ impl<T, const N: usize> Slots<T, N> {
 
     /// The first descriptor of the next chain, and how the chain that was there is written; `None` if no descriptor is free.
     #[inline]
-    pub(crate) fn top(&self) -> Option<(u16, Form)> {
+    pub(crate) fn top(&self) -> Option<(u16, Written)> {
         let slot = self.get(u32::from(self.top))?;
-        Some((self.top, slot.form))
+        let written = Written {
+            form: slot.form,
+            data: slot.data,
+        };
+        Some((self.top, written))
     }
 
     /// Starts to collect descriptors. At least one is free.
@@ -196,7 +214,7 @@ impl<T, const N: usize> Slots<T, N> {
 
     /// Takes the descriptors of `walk` for chain `number` of the queue.
     #[cfg_attr(not(optimize_for_size), inline(always))]
-    pub(crate) fn take(&mut self, walk: Walk, token: T, number: u64, writable: u32, form: Form) {
+    pub(crate) fn take(&mut self, walk: Walk, token: T, number: u64, writable: u32, written: Written) {
         self.top = if walk.left > 0 {
             let rest = self.slot(walk.last).next;
             let slot = self.slot_mut(rest);
@@ -211,18 +229,23 @@ impl<T, const N: usize> Slots<T, N> {
         slot.number = number;
         slot.writable = writable;
         slot.count = walk.count;
-        slot.form = form;
+        (slot.form, slot.data) = (written.form, written.data);
     }
 
-    /// Takes the uppermost free chain, which starts at `head`, as it is. Returns its second descriptor.
+    /// Takes the uppermost free chain, which starts at `head`, as it is.
     #[inline]
-    pub(crate) fn take_top(&mut self, head: u16, token: T, number: u64, writable: u32) -> u16 {
+    pub(crate) fn take_top(&mut self, head: u16, token: T, number: u64, writable: u32) {
         let slot = &mut self.slots[usize::from(head) & (N - 1)];
         slot.token = Some(token);
         slot.number = number;
         slot.writable = writable;
         self.top = slot.below;
-        slot.next
+    }
+
+    /// The descriptor after `index` in its chain. Means nothing for the last one.
+    #[inline]
+    pub(crate) fn next(&self, index: u16) -> u16 {
+        self.slot(index).next
     }
 
     /// Ends the chain that starts at `head` and frees its descriptors. Returns its token, and how many bytes the device may
@@ -237,6 +260,36 @@ impl<T, const N: usize> Slots<T, N> {
         slot.below = self.top;
         self.top = head as u16;
         Some((token, slot.writable))
+    }
+
+    /// Ends the chain that starts at `head` if there is one that was among the first `published` ones of the queue, the device may
+    /// write a number of bytes that `fits`, and its token `is_wanted`; it goes to `then`. Returns whether that was so.
+    #[cfg_attr(not(optimize_for_size), inline(always))]
+    pub(crate) fn finish_if(
+        &mut self,
+        head: u32,
+        published: u64,
+        fits: impl FnOnce(u32) -> bool,
+        is_wanted: impl FnOnce(&T) -> bool,
+        then: impl FnOnce(T),
+    ) -> bool {
+        let Some(slot) = self.slots.get_mut(head as usize) else {
+            return false;
+        };
+        // A chain that was not published yet, the device has not seen.
+        if !fits(slot.writable) || slot.number >= published {
+            return false;
+        }
+        match &slot.token {
+            Some(token) if is_wanted(token) => {}
+            _ => return false,
+        }
+        slot.below = self.top;
+        self.top = head as u16;
+        if let Some(token) = slot.token.take() {
+            then(token);
+        }
+        true
     }
 
     /// The tokens of all chains that are out, in the order in which they were submitted.

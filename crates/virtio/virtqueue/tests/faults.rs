@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use common::{Moment, Rig, ScriptedRig, direct, drain, indirect, segment, with_events};
@@ -287,7 +288,7 @@ fn a_chain_completed_before_it_was_published() {
 }
 
 #[test]
-fn only_a_filled_chain_that_the_device_has_shows_its_token() {
+fn only_a_filled_chain_that_the_device_has_is_taken_unasked() {
     // Stands for the chain that was not shown.
     const UNPUBLISHED: u16 = u16::MAX;
     for options in variants() {
@@ -300,9 +301,19 @@ fn only_a_filled_chain_that_the_device_has_shows_its_token() {
             let id = if id == UNPUBLISHED { unpublished } else { id };
             rig.device.complete(id, len);
             assert_eq!(rig.queue.has_used(), Ok(true));
-            let chain = rig.queue.next_used().unwrap();
-            let shown = rig.queue.token_if_filled(&chain).map(|token| **token);
-            assert_eq!(shown, ((id, len) == (0, 100)).then_some(0), "{id}, {len}");
+            let (shown, mut taken) = (Cell::new(None), None);
+            let other = rig.queue.take_while(
+                |slot| slot,
+                |slot, token| {
+                    assert_eq!(*slot, id);
+                    shown.set(Some(**token));
+                    true
+                },
+                |token| taken = Some(*token),
+            );
+            let expected = ((id, len) == (0, 100)).then_some(0);
+            assert_eq!((shown.get(), taken), (expected, expected), "{id}, {len}");
+            assert_eq!(other.map(|(_, slot)| slot), expected.is_none().then_some(id));
         }
     }
 }

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Found, Rig, direct, indirect, segment};
 use virtio_core::{DeviceAddr, Segment};
-use virtqueue::{ChainError, Chains, Data, QueueOptions, Shape};
+use virtqueue::{ChainError, Chains, Data, QueueOptions, SegmentLimit, Shape};
 
 const WRITE: Shape = Shape::with_readable(1, 1).unwrap();
 const READ: Shape = Shape::with_writable(2, 1).unwrap();
@@ -40,14 +40,16 @@ fn send<const N: usize>(
     data: &[Segment],
     token: u32,
 ) -> Result<(u16, bool), ChainError> {
-    if let &[only] = data
-        && let Some(frame) = rig.queue.frame(shape, only)
-    {
+    let frame = match data {
+        &[only] => rig.queue.frame(shape, only, SegmentLimit::MAX),
+        list => rig.queue.list_frame(shape, list, SegmentLimit::MAX),
+    };
+    if let Some(frame) = frame {
         let slot = frame.slot();
         frame.submit(token);
         return Ok((slot, true));
     }
-    let data = Data::new(data, u64::MAX).ok_or(ChainError::Empty)?;
+    let data = Data::new(data, SegmentLimit::MAX).ok_or(ChainError::Empty)?;
     let mut taken = 0;
     let ends = |slot| {
         taken = slot;
@@ -96,14 +98,76 @@ fn another_shape_needs_another_chain() {
     }
 }
 
+/// So many segments, which differ with `seed`.
+fn list(count: u64, seed: u64) -> Vec<Segment> {
+    (0..count)
+        .map(|n| segment(0x5000 + 0x1000 * n + seed, 512 + (seed + n) as u32))
+        .collect()
+}
+
 #[test]
-fn several_segments_are_no_frame() {
+fn a_frame_of_a_list_is_sent_again_with_as_many_segments() {
     for mut rig in both() {
-        for data in [2, 4, 1, 2] {
-            let list: Vec<_> = (0..data).map(|n| segment(0x5000 + 0x1000 * n, 512)).collect();
-            assert!(!turn(&mut rig, READ, &list).0);
+        for shape in [READ, WRITE] {
+            for count in [2, 4, 3, 1] {
+                assert!(!turn(&mut rig, shape, &list(count, 0)).0, "{count} for the first time");
+                for seed in 1..20 {
+                    assert!(turn(&mut rig, shape, &list(count, seed)).0);
+                }
+            }
         }
-        assert!(!turn(&mut rig, READ, &[segment(0x5000, 512)]).0);
+    }
+}
+
+#[test]
+fn frames_of_lists_are_where_the_ring_wants_them() {
+    let mut rig = Rig::<u32, 64>::new(per_request(64, 6));
+    // In its table, as the ring is taken for crowded.
+    assert_eq!(turn(&mut rig, READ, &list(2, 0)), (false, false));
+    for seed in 1..600 {
+        turn(&mut rig, READ, &list(2, seed));
+    }
+    // A short chain is direct now, and a long one in its table all the same.
+    assert_eq!(turn(&mut rig, READ, &list(2, 1)), (true, true));
+    assert_eq!(turn(&mut rig, READ, &list(3, 1)), (false, false));
+    assert_eq!(turn(&mut rig, READ, &list(3, 2)), (true, false));
+}
+
+#[test]
+fn a_list_longer_than_a_form_remembers_is_written_each_time() {
+    for options in [direct(512), indirect(512, 300)] {
+        let mut rig = Rig::<u32, 512>::new(options);
+        for (count, framed) in [(255, true), (256, false), (298, false)] {
+            turn(&mut rig, READ, &list(count, 0));
+            assert_eq!(turn(&mut rig, READ, &list(count, 1)).0, framed, "{count} segments");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_list_is_refused_and_the_frame_stays() {
+    for mut rig in both() {
+        turn(&mut rig, READ, &list(3, 0));
+        let wrong = [
+            segment(1, 0),
+            segment(1, 1 << 31),
+            segment(u64::MAX, 2),
+            segment(1, 4097),
+        ];
+        let limit = SegmentLimit::at_most(4096);
+        for (wrong, place) in wrong.into_iter().zip([0, 1, 2, 1]) {
+            let mut data = list(3, 9);
+            data[place] = wrong;
+            assert!(rig.queue.list_frame(READ, &data, limit).is_none());
+        }
+        assert!(rig.queue.list_frame(READ, &[], limit).is_none());
+        let most = [segment(1, 1 << 30); 2];
+        assert!(!turn(&mut rig, READ, &list(2, 1)).0);
+        assert!(
+            rig.queue.list_frame(READ, &most, SegmentLimit::MAX).is_none(),
+            "too long together"
+        );
+        assert!(turn(&mut rig, READ, &list(2, 2)).0);
     }
 }
 
@@ -112,7 +176,7 @@ fn a_chain_in_its_place_ends_a_frame() {
     for mut rig in both() {
         let data = [segment(0x5000, 512)];
         turn(&mut rig, READ, &data);
-        assert!(rig.queue.frame(READ, data[0]).is_some());
+        assert!(rig.queue.frame(READ, data[0], SegmentLimit::MAX).is_some());
         // Submitted and taken back, in the place of the frame.
         rig.queue
             .submit(&[segment(1, 1)], &[segment(2, 2), segment(3, 3)], 1)
@@ -120,7 +184,7 @@ fn a_chain_in_its_place_ends_a_frame() {
         let found = rig.show().pop().unwrap();
         rig.device.complete(found.head, 0);
         rig.queue.pop_used().unwrap().unwrap();
-        assert!(rig.queue.frame(READ, data[0]).is_none());
+        assert!(rig.queue.frame(READ, data[0], SegmentLimit::MAX).is_none());
         turn(&mut rig, READ, &data);
         // Begun and given up.
         {
@@ -128,7 +192,7 @@ fn a_chain_in_its_place_ends_a_frame() {
             chain.readable(segment(1, 1)).unwrap();
             chain.readable(segment(2, 2)).unwrap();
         }
-        assert!(rig.queue.frame(READ, data[0]).is_none());
+        assert!(rig.queue.frame(READ, data[0], SegmentLimit::MAX).is_none());
         turn(&mut rig, READ, &data);
     }
 }
@@ -140,7 +204,7 @@ fn a_frame_in_pieces_is_no_frame() {
     turn(&mut rig, READ, &data);
     // A chain of two takes the first two descriptors of three.
     rig.queue.submit(&[segment(1, 1)], &[segment(2, 2)], 1).unwrap();
-    assert!(rig.queue.frame(READ, data[0]).is_none());
+    assert!(rig.queue.frame(READ, data[0], SegmentLimit::MAX).is_none());
     let found = rig.show().pop().unwrap();
     rig.device.complete(found.head, 0);
     rig.queue.pop_used().unwrap().unwrap();
@@ -168,14 +232,14 @@ fn data_that_no_descriptor_can_tell_is_refused() {
     for mut rig in both() {
         turn(&mut rig, READ, &[segment(0x5000, 512)]);
         for wrong in [segment(1, 0), segment(1, 1 << 31), segment(u64::MAX, 2)] {
-            assert!(rig.queue.frame(READ, wrong).is_none());
-            assert!(Data::new(&[segment(1, 1), wrong], u64::MAX).is_none());
+            assert!(rig.queue.frame(READ, wrong, SegmentLimit::MAX).is_none());
+            assert!(Data::new(&[segment(1, 1), wrong], SegmentLimit::MAX).is_none());
         }
-        assert!(Data::new(&[], u64::MAX).is_none());
-        assert!(Data::new(&[segment(1, 513)], 512).is_none());
-        assert!(Data::new(&[segment(1, 1 << 30), segment(1, 1 << 30)], u64::MAX).is_none());
+        assert!(Data::new(&[], SegmentLimit::MAX).is_none());
+        assert!(Data::new(&[segment(1, 513)], SegmentLimit::at_most(512)).is_none());
+        assert!(Data::new(&[segment(1, 1 << 30), segment(1, 1 << 30)], SegmentLimit::MAX).is_none());
         assert_eq!(
-            Data::new(&[segment(1, 512), segment(u64::MAX, 1)], 512)
+            Data::new(&[segment(1, 512), segment(u64::MAX, 1)], SegmentLimit::at_most(512))
                 .unwrap()
                 .bytes(),
             513
@@ -189,14 +253,14 @@ fn a_full_or_broken_queue_has_no_frame() {
         let data = [segment(0x5000, 512)];
         turn(&mut rig, READ, &data);
         while send(&mut rig, READ, &data, 0).is_ok() {}
-        assert!(rig.queue.frame(READ, data[0]).is_none());
+        assert!(rig.queue.frame(READ, data[0], SegmentLimit::MAX).is_none());
         let found = rig.show();
         rig.device.complete(found[0].head, 513);
         rig.queue.pop_used().unwrap().unwrap();
-        assert!(rig.queue.frame(READ, data[0]).is_some());
+        assert!(rig.queue.frame(READ, data[0], SegmentLimit::MAX).is_some());
         rig.device.complete(999, 0);
         assert!(rig.queue.pop_used().is_err());
-        assert!(rig.queue.frame(READ, data[0]).is_none());
+        assert!(rig.queue.frame(READ, data[0], SegmentLimit::MAX).is_none());
         assert!(matches!(send(&mut rig, READ, &data, 0), Err(ChainError::Broken(_))));
     }
 }

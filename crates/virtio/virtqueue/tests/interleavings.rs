@@ -15,8 +15,8 @@ use loom::thread;
 use common::drain;
 use virtio_core::{DeviceAddr, QueueSize, Segment};
 use virtqueue::{
-    Chains, Descriptor, Notification, QueueOptions, RingLayout, RingMemory, Used, UsedElement, VirtQueue,
-    crosses_event, flags,
+    Chains, Descriptor, DescriptorPlace, Notification, QueueOptions, RingLayout, RingMemory, Used, UsedElement,
+    VirtQueue, crosses_event, flags,
 };
 
 const SIZE: usize = 2;
@@ -74,15 +74,15 @@ impl RingMemory for Memory {
         unreachable!("the models use direct chains");
     }
 
-    fn redirect_descriptor(&mut self, index: u16, segment: Segment) {
-        self.0.descriptors[usize::from(index)].with_mut(|cell| {
+    fn table_place(&self, _: u16, _: u16) -> Option<DescriptorPlace> {
+        unreachable!("the models use direct chains");
+    }
+
+    fn redirect(&mut self, place: DescriptorPlace, segment: Segment) {
+        self.0.descriptors[place.number() as usize].with_mut(|cell| {
             // SAFETY: loom checks that no other access is concurrent.
             unsafe { ((*cell).addr, (*cell).len) = (segment.addr, segment.len) }
         });
-    }
-
-    fn redirect_table_entry(&mut self, _: u16, _: u16, _: Segment) {
-        unreachable!("the models use direct chains");
     }
 
     fn table_addr(&self, _: u16) -> DeviceAddr {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use common::{Moment, Rig, ScriptedRig, direct, drain, indirect, segment, with_events};
 use virtio_core::{DeviceAddr, Segment};
-use virtqueue::{Descriptor, Notification, RingMemory, UsedElement, VirtQueue};
+use virtqueue::{Descriptor, DescriptorPlace, Notification, RingMemory, UsedElement, VirtQueue};
 
 fn rings(doorbell: Notification) -> bool {
     matches!(doorbell, Notification::Needed { .. })
@@ -94,9 +94,11 @@ impl RingMemory for Echo {
 
     fn write_table_entry(&mut self, _: u16, _: u16, _: Descriptor) {}
 
-    fn redirect_descriptor(&mut self, _: u16, _: Segment) {}
+    fn table_place(&self, _: u16, _: u16) -> Option<DescriptorPlace> {
+        None
+    }
 
-    fn redirect_table_entry(&mut self, _: u16, _: u16, _: Segment) {}
+    fn redirect(&mut self, _: DescriptorPlace, _: Segment) {}
 
     fn table_addr(&self, _: u16) -> DeviceAddr {
         DeviceAddr(0)

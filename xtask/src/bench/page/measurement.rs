@@ -85,6 +85,7 @@ pub(super) fn name(contender: &str) -> &str {
     match contender {
         "ours" | "ours-native" => "this driver",
         "raw" => "raw ring",
+        "null" => "benchmark alone",
         "minix" => "MINIX path",
         "minix-service" => "MINIX service",
         other => other,

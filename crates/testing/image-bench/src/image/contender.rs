@@ -34,6 +34,12 @@ pub(crate) trait Contender {
     /// Publishes the batch, and notifies the device if it asks for it.
     fn publish(&mut self);
 
+    /// Both at once, in the way that the contender has for batches: the device may start before the last request is there.
+    fn start(&mut self) {
+        self.submit();
+        self.publish();
+    }
+
     /// Whether the device has completed the whole batch.
     fn is_completed(&self) -> bool;
 

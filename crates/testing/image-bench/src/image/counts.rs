@@ -16,6 +16,7 @@ use super::bracket::{Bracket, counting_begins, settle};
 use super::buffers::{Buffer, Gather, Handle};
 use super::contender::{Contender, Line};
 use super::minix::{IdlePolls, Minix};
+use super::null::Null;
 use super::ours::{Ours, holds};
 use super::raw::Raw;
 use super::rival::{self, Blocking, NonBlocking, Watched};
@@ -32,6 +33,7 @@ const CHAINS: [Chains; 3] = [Chains::Direct, Chains::Indirect, Chains::PerReques
 /// Runs the pass.
 pub(crate) fn run(found: Box<[Found; disks::COUNT]>, interrupts: Interrupts, choice: Option<Choice<'static>>) {
     let bracket = Bracket::new(choice);
+    null(&bracket);
     for (number, disk) in IntoIterator::into_iter(*found).enumerate() {
         let line = disk.source.map(|source| Line { interrupts, source });
         match number {
@@ -43,6 +45,14 @@ pub(crate) fn run(found: Box<[Found; disks::COUNT]>, interrupts: Interrupts, cho
             // The others are for contenders that are measured side by side.
             _ => {}
         }
+    }
+}
+
+/// The benchmark's own part in those counts of this driver that are compared with a goal.
+fn null(bracket: &Bracket) {
+    for depth in [1, 32] {
+        count(bracket, &mut Null::<Handle>::new(), &Workload::reads(depth));
+        count(bracket, &mut Null::<DmaBuffer>::new(), &Workload::reads(depth));
     }
 }
 

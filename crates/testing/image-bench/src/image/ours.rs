@@ -1,20 +1,19 @@
 //! This driver.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 use bare_image::memory::DmaMemory;
 use bare_image::report::stop;
 use bare_image::windows::Transport;
 use board_qemu_virt::{Ticks, counters};
 use guest_protocol::Case;
-use virtio_blk::proto::Sector;
-use virtio_blk::{Chains, Completion, Disk, DiskOptions, Request};
+use virtio_blk::{Chains, Disk, DiskOptions};
+use virtio_core::{InterruptSource, PollLimit};
 
+use super::batch::Batch;
 use super::buffers::Buffer;
 use super::contender::{Contender, Events, Line};
-use super::workload::{Operation, SECTOR_BYTES, Workload};
-use virtio_core::{InterruptSource, PollLimit};
+use super::workload::{Operation, Workload};
 
 /// Capacity of the queue, in descriptors and requests: what QEMU offers by default.
 pub(crate) const CAPACITY: usize = 256;
@@ -52,13 +51,9 @@ pub(crate) struct Ours<B: Buffer> {
     chains: Chains,
     /// `None` to poll.
     line: Option<Line>,
-    workload: Workload,
     /// Whether there was no crowd in the queue for long enough that the driver knows.
     is_calm: bool,
-    /// The buffers of the batch; those in flight are with the driver.
-    buffers: Vec<Option<B>>,
-    /// Those of other workloads, so that going back to one takes no time.
-    others: Vec<(Workload, Vec<Option<B>>)>,
+    batch: Batch<B>,
 }
 
 impl<B: Buffer> Ours<B> {
@@ -74,29 +69,28 @@ impl<B: Buffer> Ours<B> {
                 disk: Box::new(disk),
                 chains,
                 line: None,
-                workload: Workload::reads(0),
                 is_calm: false,
-                buffers: Vec::new(),
-                others: Vec::new(),
+                batch: Batch::new(),
             },
             Err(failed) => stop("init", "no-disk", &failed.error),
         }
     }
 
+    /// Submits the requests of the batch one by one.
     #[inline(always)]
-    fn submit_batch(&mut self, writes: impl Fn(usize) -> bool) {
-        let sectors = (self.workload.bytes / SECTOR_BYTES) as u64;
-        let mut sector = 0;
-        for (index, place) in self.buffers.iter_mut().enumerate() {
-            let Some(buffer) = place.take() else { missing() };
-            let request = match writes(index) {
-                true => Request::write(Sector(sector), buffer, index as u32),
-                false => Request::read(Sector(sector), buffer, index as u32),
-            };
+    fn submit_each(&mut self, writes: impl Fn(usize) -> bool) {
+        for request in self.batch.requests(writes) {
             if let Err(rejected) = self.disk.submit(request) {
                 stop("run", "rejected", &rejected.error);
             }
-            sector += sectors;
+        }
+    }
+
+    /// Submits the requests of the batch together.
+    #[inline(always)]
+    fn submit_all(&mut self, writes: impl Fn(usize) -> bool) {
+        if let Err(stopped) = self.disk.submit_all(self.batch.requests(writes)) {
+            stop("run", "rejected", &stopped.rejected.error);
         }
     }
 
@@ -112,21 +106,11 @@ impl<B: Buffer> Ours<B> {
 
 impl<B: Buffer> Contender for Ours<B> {
     fn prepare(&mut self, workload: &Workload) {
-        if self.workload == *workload {
-            return;
-        }
-        let known = self.others.iter().position(|(other, _)| other == workload);
-        let buffers = match known {
-            Some(place) => self.others.swap_remove(place).1,
-            None => (0..workload.depth).map(|_| Some(B::allocate(workload))).collect(),
-        };
-        let before = core::mem::replace(&mut self.buffers, buffers);
-        self.others.push((self.workload, before));
-        self.workload = *workload;
+        self.batch.prepare(workload);
     }
 
     fn warm_up(&mut self) -> usize {
-        let is_calm = self.workload.depth <= CAPACITY / 6;
+        let is_calm = self.batch.workload().depth <= CAPACITY / 6;
         // A crowd is noticed at once.
         let is_known = self.chains != Chains::PerRequest || self.is_calm || !is_calm;
         self.is_calm = is_calm;
@@ -141,16 +125,25 @@ impl<B: Buffer> Contender for Ours<B> {
     #[inline(never)]
     fn submit(&mut self) {
         // As in a program, which reads in one place and writes in another.
-        match self.workload.operation {
-            Operation::Read => self.submit_batch(|_| false),
-            Operation::Write => self.submit_batch(|_| true),
-            Operation::Mixed => self.submit_batch(|index| index % 2 == 1),
+        match self.batch.workload().operation {
+            Operation::Read => self.submit_each(|_| false),
+            Operation::Write => self.submit_each(|_| true),
+            Operation::Mixed => self.submit_each(|index| index % 2 == 1),
         }
     }
 
     #[inline(never)]
     fn publish(&mut self) {
         self.disk.notify();
+    }
+
+    #[inline(never)]
+    fn start(&mut self) {
+        match self.batch.workload().operation {
+            Operation::Read => self.submit_all(|_| false),
+            Operation::Write => self.submit_all(|_| true),
+            Operation::Mixed => self.submit_all(|index| index % 2 == 1),
+        }
     }
 
     fn is_completed(&self) -> bool {
@@ -188,15 +181,8 @@ impl<B: Buffer> Contender for Ours<B> {
 
     #[inline(never)]
     fn complete(&mut self) -> usize {
-        let buffers = &mut self.buffers;
-        let each = |completion: Completion<B, u32>| {
-            if let Err(error) = completion.result {
-                stop("run", "failed", &error);
-            }
-            if let Some(place) = buffers.get_mut(completion.token as usize) {
-                *place = completion.buffer;
-            }
-        };
+        let batch = &mut self.batch;
+        let each = |completion| batch.put_back(completion);
         let completed = match self.line {
             None => self.disk.poll(each),
             Some(line) => {
@@ -218,9 +204,4 @@ impl<B: Buffer> Contender for Ours<B> {
             interrupts: counters.interrupts.taken,
         }
     }
-}
-
-#[cold]
-fn missing() -> ! {
-    stop("run", "no-buffer", &"a request came back without its buffer")
 }

@@ -249,8 +249,7 @@ impl<C: Contender> Turns for C {
 /// Does one batch.
 #[inline(always)]
 fn batch(contender: &mut impl Contender, depth: usize) {
-    contender.submit();
-    contender.publish();
+    contender.start();
     let mut left = depth;
     while left > 0 {
         contender.wait();

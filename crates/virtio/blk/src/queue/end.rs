@@ -7,7 +7,6 @@ use virtio_core::{Dma, DmaSegments, QueueNotifier};
 use crate::chain_token::ChainToken;
 use crate::queue_parts::QueueParts;
 use crate::split_requests::SplitRequests;
-use crate::transfer::Transfer;
 use crate::{Completion, IoError, QueueCounters, RequestQueue};
 
 impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, N> {
@@ -65,10 +64,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         let mut splits = ManuallyDrop::into_inner(self.splits);
         // No request was taken while another was being sent, so each part stands for its request in the order of submission.
         let ring = ManuallyDrop::into_inner(self.ring).into_memory(|token| match token {
-            ChainToken::Read(whole) => abort(whole.complete(Transfer::Read, Err(IoError::Aborted))),
-            ChainToken::Write(whole) => abort(whole.complete(Transfer::Write, Err(IoError::Aborted))),
-            ChainToken::Command { request, .. } => abort(request.complete(0, Err(IoError::Aborted))),
-            ChainToken::Part(part) => splits.abort(part.request).into_iter().for_each(&mut abort),
+            ChainToken::Whole(whole) => abort(whole.complete(Err(IoError::Aborted))),
+            ChainToken::Part(part) => splits.abort(part.request()).into_iter().for_each(&mut abort),
         });
         // What is left waits with no part in flight, and nothing was submitted after it.
         SplitRequests::<B, K>::numbers()

@@ -263,6 +263,32 @@ impl<const N: usize, T: Transport> Rig<N, T> {
         self.try_submit(make).expect("the request is taken")
     }
 
+    /// A request for a test to submit. It has to come back, by completion or to [`drop_request`](Self::drop_request).
+    pub(crate) fn prepare(&mut self, make: impl FnOnce(u32) -> TestRequest) -> TestRequest {
+        let token = self.new_token();
+        self.outstanding.waiting.insert(token);
+        make(token)
+    }
+
+    /// Such requests to read one sector each, from the first one on.
+    pub(crate) fn prepare_reads(&mut self, count: u32) -> std::vec::IntoIter<TestRequest> {
+        let read = |first| {
+            let make = self.read_request(first, &[512]);
+            self.prepare(make)
+        };
+        let reads: Vec<_> = (0..u64::from(count)).map(read).collect();
+        reads.into_iter()
+    }
+
+    /// Takes note of a request that was made and is not submitted.
+    pub(crate) fn drop_request(&mut self, request: TestRequest) {
+        let (buffer, token) = request.into_parts();
+        assert!(self.outstanding.waiting.remove(&token));
+        if let Some(buffer) = buffer {
+            buffer.release(&mut self.outstanding.dma);
+        }
+    }
+
     pub(crate) fn submit_read(&mut self, first: u64, lengths: &[usize]) -> u32 {
         let request = self.read_request(first, lengths);
         self.submit(request)

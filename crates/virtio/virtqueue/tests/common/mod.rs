@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU16, Ordering, fence};
 
 use virtio_core::{DeviceAddr, DmaRegion, QueueSetup, QueueSize, Segment};
 use virtqueue::{
-    Chains, Descriptor, DeviceFault, DmaRing, QueueOptions, RingLayout, RingMemory, Used, UsedElement, VirtQueue,
-    crosses_event, flags,
+    Chains, Descriptor, DescriptorPlace, DeviceFault, DmaRing, QueueOptions, RingLayout, RingMemory, Used, UsedElement,
+    VirtQueue, crosses_event, flags,
 };
 
 /// Where the device sees the first piece of memory.
@@ -530,12 +530,12 @@ impl RingMemory for Scripted {
         self.ring.write_table_entry(table, entry, descriptor);
     }
 
-    fn redirect_descriptor(&mut self, index: u16, segment: Segment) {
-        self.ring.redirect_descriptor(index, segment);
+    fn table_place(&self, table: u16, entry: u16) -> Option<DescriptorPlace> {
+        self.ring.table_place(table, entry)
     }
 
-    fn redirect_table_entry(&mut self, table: u16, entry: u16, segment: Segment) {
-        self.ring.redirect_table_entry(table, entry, segment);
+    fn redirect(&mut self, place: DescriptorPlace, segment: Segment) {
+        self.ring.redirect(place, segment);
     }
 
     fn table_addr(&self, table: u16) -> DeviceAddr {

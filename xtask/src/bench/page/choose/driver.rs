@@ -7,7 +7,7 @@ use super::super::measurement::{BYTES, Configuration, Measurement};
 
 /// The depth of a batch that contenders are compared at. One that cannot have as many in flight is shown at its deepest.
 const BATCH: u32 = 32;
-const COMPARED: [&str; 3] = ["ours", "virtio-drivers", "raw"];
+const COMPARED: [&str; 4] = ["ours", "virtio-drivers", "raw", "null"];
 
 pub(super) fn stages(all: &[Measurement]) -> Figure {
     let mut chosen: Vec<&Measurement> = all
@@ -46,7 +46,8 @@ pub(super) fn stages(all: &[Measurement]) -> Figure {
         id: "stages",
         title: "Instructions of a 4 KiB read, by stage",
         caption: "Exact counts under QEMU's icount: what the guest's processor executes to make a request, \
-                  to publish it and to hand its result over. Waiting is not counted. Shorter is better.",
+                  to publish it and to hand its result over. Waiting is not counted. Shorter is better. The benchmark's own part is in all \
+                  bars, and alone in the last ones.",
         content: bars(
             &groups,
             "guest instructions per request",

@@ -39,11 +39,14 @@ pub(super) fn goals(rows: &[Row]) -> Table {
             Want::AtLeast(least) => (least, "at least"),
         };
         let verdict = if goal.want.is_met(figure) { "met" } else { "missed" };
+        let counted = goal.counted.map_or_else(String::new, |counted| {
+            format!(", {} with the benchmark's own part", number(counted))
+        });
         Some(vec![
             goal.name,
             format!("{wanted} {}", number(bound)),
             number(figure),
-            verdict.to_owned(),
+            format!("{verdict}{counted}"),
         ])
     });
     Table {
