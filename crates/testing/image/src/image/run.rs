@@ -83,7 +83,13 @@ fn work_on(board: &Board, pci: Option<&mut Pci>, options: &BootOptions, disk: Fo
         area,
     };
     match options.remove {
-        None => tally.add("load", load(session).run()),
+        None => {
+            let load = load(session);
+            match options.count {
+                true => tally.add("count", load.count()),
+                false => tally.add("load", load.run()),
+            }
+        }
         Some(kind) => {
             let removed = Removed { board, pci, kind }.run(load(session));
             let (outcome, found) = match removed {
@@ -142,7 +148,7 @@ fn test(session: &mut Session, scratch: &mut Scratch, options: &BootOptions, tal
         scratch,
         digests: &options.digests,
     };
-    selftest::run(&mut context, tally);
+    selftest::run(&mut context, options.count, tally);
     let counters = session.counters();
     tally.shut_down(session);
     println!("{counters}");
