@@ -1,6 +1,7 @@
 //! The load on all harts: each queue of a disk has a hart of its own, which writes its part of the scratch region with its own marks
 //! and reads it back, while all others do the same. What queues, vectors and harts have counted goes to the host.
 
+mod counted;
 mod crew;
 mod marks;
 mod signal;
@@ -94,6 +95,9 @@ impl Load<'_> {
             taken += report(shift);
         }
         let claimed = self.board.interrupts.claimed() - started.claimed;
+        // A line that an APLIC turns into messages can be claimed twice before it is masked, which is one interrupt to the thread.
+        let is_line = matches!(started.routes.queue(QueueIndex(0)), Some(Interrupt::Line(_)));
+        let adds_up = taken == claimed || is_line && taken < claimed;
         let outcome = self.end(started.control.take(), shifts)?;
         record(Record::Loaded {
             requests: outcome.completed,
@@ -104,7 +108,7 @@ impl Load<'_> {
             return Err(trouble.into());
         }
         let (requests, lost) = (outcome.completed, outcome.given_back);
-        if lost > 0 || taken != claimed {
+        if lost > 0 || !adds_up {
             return Err(
                 format!("{lost} requests did not complete; {taken} interrupts taken, {claimed} claimed").into(),
             );
