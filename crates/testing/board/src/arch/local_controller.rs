@@ -81,8 +81,10 @@ impl LocalController {
     pub(super) fn enable(&self, source: Source) {
         match self {
             Self::Plic(plic) => {
-                plic.unmask(source);
+                // In this order: QEMU's PLIC looks at a source that is pending already when the priority is written, and not when
+                // the source is enabled.
                 plic.enable(source);
+                plic.unmask(source);
             }
             Self::Direct(delivery) => delivery.aplic().enable(source, delivery.target()),
             Self::Messages(file) => {

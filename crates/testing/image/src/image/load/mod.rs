@@ -106,6 +106,9 @@ impl Load<'_> {
             taken += counted(shift, tells);
         }
         let claimed = self.board.interrupts.claimed() - started.claimed;
+        // A line that an APLIC turns into messages can be claimed twice before it is masked, which is one interrupt to the thread.
+        let is_line = matches!(started.routes.queue(QueueIndex(0)), Some(Interrupt::Line(_)));
+        let adds_up = taken == claimed || is_line && taken < claimed;
         let outcome = self.end(started.control.take(), shifts)?;
         record(Record::Loaded {
             queues: self.queues.into(),
@@ -117,7 +120,7 @@ impl Load<'_> {
             return Err(trouble.into());
         }
         let (requests, lost) = (outcome.completed, outcome.given_back);
-        if lost > 0 || taken != claimed {
+        if lost > 0 || !adds_up {
             return Err(
                 format!("{lost} requests did not complete; {taken} interrupts taken, {claimed} claimed").into(),
             );
