@@ -12,7 +12,7 @@ use virtio_core::{
 use virtqueue::{Chains, QueueOptions, RingLayout};
 
 use crate::configuration::{blk_features, read_config};
-use crate::queue_parts::{CallersPlaces, QueueIdentity, QueueParts, QueuePlaces, allocate};
+use crate::queue_parts::{CallersPlaces, QueueIdentity, QueueParts, QueuePlaces, Stage, allocate};
 use crate::shared_config::SharedConfig;
 use crate::{DeviceControl, DiskOptions, InitError, Limits, RequestQueue, SUPPORTED_COMMON, Vectors};
 
@@ -299,7 +299,7 @@ impl SetUp<'_> {
                 accepted,
                 max_segments,
                 returned: 0,
-                is_stopped: false,
+                stage: Stage::InUse,
                 // SAFETY: the view belongs to the queue. A start that fails releases or leaks its queues before the shared
                 // memory, which is released after it; after a shutdown, it is released when every queue is back.
                 config: self.shared.map(|shared| unsafe { shared.view() }),

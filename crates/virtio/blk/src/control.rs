@@ -204,9 +204,26 @@ impl<T: Transport> DeviceControl<T> {
     /// Whether the device is still alive, by one register read.
     ///
     /// For drivers that poll: a device that died shows nowhere in its ring. Polls find nothing, submissions are accepted, and
-    /// without interrupts nothing announces it. So look now and then while requests are in flight and none comes back.
+    /// without interrupts nothing announces it. So look now and then while requests are in flight and none comes back. The queues of
+    /// [`start`](Self::start) find out by themselves that it is gone, once this has seen it.
     pub fn liveness(&self) -> Liveness {
-        self.transport.status().map_or(Liveness::Gone, Liveness::of)
+        self.or_gone(self.transport.status())
+            .map_or(Liveness::Gone, Liveness::of)
+    }
+
+    /// Lets the queues know that there is no device any more, if they may be elsewhere.
+    #[cold]
+    pub(crate) fn tell_gone(&self) {
+        if crate::QUEUES
+            && let Some(shared) = &self.shared
+        {
+            shared.device_gone();
+        }
+    }
+
+    /// The same answer. The queues are told if it is the end of the device.
+    fn or_gone<V>(&self, answer: Result<V, DeviceGone>) -> Result<V, DeviceGone> {
+        answer.inspect_err(|_| self.tell_gone())
     }
 
     /// Why the device interrupted by `source`. Follow it up, then [acknowledge](Self::acknowledge_interrupt) it.
@@ -303,8 +320,8 @@ impl<T: Transport> DeviceControl<T> {
                 self.transport.status()?.contains(DeviceStatus::DEVICE_NEEDS_RESET),
             ))
         });
-        if let (Err(ConfigError::Gone), Some(shared)) = (&read, &mut self.shared) {
-            shared.device_gone();
+        if let Err(ConfigError::Gone) = read {
+            self.tell_gone();
         }
         let (config, needs_reset) = read?;
         self.config_due = false;
@@ -335,7 +352,7 @@ impl<T: Transport> DeviceControl<T> {
     pub fn write_cache(&self) -> Result<WriteCache, DeviceGone> {
         let accepted = blk_features(self.accepted);
         let write_back = if accepted.contains(BlkFeatures::CONFIG_WCE) {
-            self.transport.read_config_u8(WRITEBACK_OFFSET)? != 0
+            self.or_gone(self.transport.read_config_u8(WRITEBACK_OFFSET))? != 0
         } else {
             accepted.contains(BlkFeatures::FLUSH)
         };
@@ -362,7 +379,7 @@ impl<T: Transport> DeviceControl<T> {
         let value = u8::from(mode == WriteCache::WriteBack);
         self.transport.write_config_u8(WRITEBACK_OFFSET, value);
         // A store to nothing looks like any other.
-        self.transport.status()?;
+        self.or_gone(self.transport.status())?;
         Ok(())
     }
 

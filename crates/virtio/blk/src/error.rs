@@ -164,8 +164,8 @@ pub enum SubmitError {
     /// A segment wraps around the address space.
     #[error("a segment wraps around the address space")]
     BadSegment,
-    /// The queue was reset, and the device did not take it into use again: [reset](crate::DeviceControl::reset_queue) it once more,
-    /// or shut the device down.
+    /// A [reset](crate::DeviceControl::reset_queue) of the queue is not over: [`QueueResetError`] says whether to reset it once more or
+    /// to shut the device down.
     #[error("the queue was reset and is not in use")]
     Stopped,
     /// It breaks a rule for zones.
@@ -188,7 +188,8 @@ pub enum QueueResetError {
     /// The queue is one of another device, or of an earlier start. Nothing was done to it.
     #[error("the queue does not belong to this start of the device")]
     Foreign,
-    /// The device did not finish the reset of the queue. It may still be using it, so no request came back; shut the device down.
+    /// The device did not finish the reset of the queue, now or earlier. It may still be using it, so no request came back, and the
+    /// queue takes no others, which the device may never carry out; shut the device down.
     #[error("the device did not reset the queue: {0}")]
     NotReset(QueueSetupError),
     /// The queue was reset, its requests came back, and the device did not take it into use again. It takes no requests: reset it

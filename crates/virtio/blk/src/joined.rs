@@ -4,7 +4,7 @@ use virtio_blk_proto::{SECTOR_BYTES, Sector};
 use virtio_core::{DeviceAddr, DmaSegments, Segment};
 
 use crate::transfer::Transfer;
-use crate::{Class, Completion, Limits, Operation, Request};
+use crate::{Class, Completion, IoError, Limits, Operation, Request};
 
 /// A transfer among others.
 #[derive(Debug)]
@@ -175,7 +175,8 @@ pub(crate) fn take_apart<B: DmaSegments, K, const M: usize>(
     }
 }
 
-/// Hands the completions of a run over.
+/// Hands the completions of a run over. If the run failed, each of several requests is aborted: the error is that of one of them, and
+/// none was tried alone.
 pub(crate) fn complete<B: DmaSegments, K, const M: usize>(
     completion: Completion<Joined<B, K, M>, Tag<K>>,
     each: &mut impl FnMut(Completion<B, K>),
@@ -194,6 +195,7 @@ pub(crate) fn complete<B: DmaSegments, K, const M: usize>(
             Ok(_) => request.data_bytes(),
             Err(_) => 0,
         };
+        let result = result.map_err(|error| if is_alone { error } else { IoError::Aborted });
         each(request.complete(bytes, result));
     });
 }

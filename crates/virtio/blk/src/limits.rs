@@ -32,7 +32,7 @@ const SECTOR_SHIFT: u32 = SECTOR_BYTES.trailing_zeros();
 /// | `writeback` | on if the device can flush (`BLK-D-03`), else off (`BLK-D-02`) | off |
 /// | RO (a feature without a field) | the disk can be written | |
 /// | `geometry`, `topology` | unknown; they are advice, and nothing here depends on them | as it is |
-/// | `num_queues` | 1, which is what this driver uses in any case | |
+/// | `num_queues` | 1 | 1 |
 ///
 /// *One data segment* is not what the specification says, which sets no default. Firecracker and others take exactly one, and on
 /// a read take the second for the status byte. *No limit* for discards and zeroes is safe, since a device answers what is too

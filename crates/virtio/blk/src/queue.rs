@@ -16,7 +16,7 @@ use crate::chain_token::{ChainToken, Part};
 use crate::class::HeaderMarks;
 use crate::counters::Tally;
 use crate::limits::PlainTransfers;
-use crate::queue_parts::{QueueIdentity, QueueParts};
+use crate::queue_parts::{QueueIdentity, QueueParts, Stage};
 use crate::shared_config::{ConfigView, News, SharedConfig};
 use crate::slot_memory::SlotMemory;
 use crate::split_requests::{SplitRequest, SplitRequests};
@@ -136,15 +136,19 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         self.ring.setup()
     }
 
-    /// Whether the queue was reset, and is not in use again.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.identity.is_stopped
+    /// How far a reset of the queue has come.
+    pub(crate) fn stage(&self) -> Stage {
+        self.identity.stage
     }
 
-    /// Takes requests no more, or again.
-    pub(crate) fn set_stopped(&mut self, is_stopped: bool) {
-        self.identity.is_stopped = is_stopped;
+    /// Takes note of how far a reset of the queue has come. Requests are taken only if there is none.
+    pub(crate) fn set_stage(&mut self, stage: Stage) {
+        self.identity.stage = stage;
         self.set_waiting(self.waiting);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.identity.stage != Stage::InUse
     }
 
     /// Takes note of what its control half has found.
@@ -165,6 +169,11 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             .is_some_and(|view| shared.is_seen_by(view))
     }
 
+    /// Tells queues of different devices, or of different starts, apart as long as they exist.
+    pub(crate) fn device(&self) -> Option<usize> {
+        self.identity.config.as_ref().map(ConfigView::address)
+    }
+
     /// Puts new limits into force, after a change of the configuration.
     ///
     /// What the device has is not affected. A request of which parts are still to be sent goes on within the new
@@ -179,7 +188,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     fn set_waiting(&mut self, waiting: Option<u16>) {
         self.waiting = waiting;
         self.plain = match waiting {
-            None if !self.identity.is_stopped => PlainTransfers::new(&self.limits),
+            None if !self.is_stopped() => PlainTransfers::new(&self.limits),
             _ => PlainTransfers::NONE,
         };
     }
@@ -349,7 +358,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         if let Some(fault) = self.ring.fault() {
             return Err(SubmitError::Broken(fault));
         }
-        if self.identity.is_stopped {
+        if self.is_stopped() {
             return Err(SubmitError::Stopped);
         }
         let plan = |queue: &Self| Work::plan(operation, segments, &queue.limits).map(|_| ());
@@ -364,7 +373,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         if let Some(fault) = self.ring.fault() {
             return Err(SubmitError::Broken(fault));
         }
-        if self.identity.is_stopped {
+        if self.is_stopped() {
             return Err(SubmitError::Stopped);
         }
         let work = Work::plan(request.operation, request.segments(), &self.limits)?;
@@ -382,8 +391,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
 
     /// [`submit`](Self::submit) of a request of that class. A plain `submit` is for the foreground.
     ///
-    /// Only a legacy device is told. It makes of it what it likes, most likely nothing: `Scheduler` is what
-    /// treats classes differently on any device.
+    /// Only a legacy device is told. It makes of it what it likes, most likely nothing:
+    /// [`ScheduledQueue`](crate::ScheduledQueue) treats classes differently on any device.
     ///
     /// # Errors
     ///
@@ -587,6 +596,9 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     #[cold]
     #[inline(never)]
     fn send_waiting(&mut self, number: u16, each: &mut dyn FnMut(Completion<B, K>)) -> bool {
+        if self.is_stopped() {
+            return false;
+        }
         self.refresh_limits();
         self.send_rest(number);
         self.notify();

@@ -11,6 +11,17 @@ use crate::{InitError, Limits, RequestQueue};
 /// Bytes of a cache line, or more.
 pub(crate) const CACHE_LINE: usize = 64;
 
+/// How far a [reset](crate::DeviceControl::reset_queue) of the queue has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// There is none: the device uses the queue.
+    InUse,
+    /// The device was asked for a reset, and was not seen to be done with it. It may be using the queue.
+    Asked,
+    /// The device has let go of the queue, and has not taken it into use again.
+    Reset,
+}
+
 /// What a queue knows of itself and does not need for each request.
 #[derive(Debug)]
 pub(crate) struct QueueIdentity {
@@ -25,8 +36,7 @@ pub(crate) struct QueueIdentity {
     pub(crate) max_segments: u16,
     /// Device requests that came back before the last reset of the queue.
     pub(crate) returned: u64,
-    /// The queue was reset, and the device has not taken it into use again.
-    pub(crate) is_stopped: bool,
+    pub(crate) stage: Stage,
     /// How it learns of a new configuration, if its control half may be elsewhere.
     pub(crate) config: Option<ConfigView>,
 }

@@ -4,6 +4,7 @@ use core::fmt;
 
 use virtio_core::{DmaSegments, Features, QueueSetup, QueueSetupError, Transport, Wait};
 
+use crate::queue_parts::Stage;
 use crate::{Completion, DeviceControl, DeviceQueue, QueueResetError};
 
 /// A queue that was not reset, or is not in use again.
@@ -60,11 +61,16 @@ impl<T: Transport> DeviceControl<T> {
             return Err(QueueResetError::Foreign.of(queue));
         }
         let index = queue.index();
-        // A queue that is stopped was reset already.
-        if !queue.is_stopped()
-            && let Err(error) = self.transport.disable_queue(index, wait)
-        {
+        let disabled = match queue.stage() {
+            Stage::InUse => self.transport.disable_queue(index, wait),
+            // It must not be asked again before it has answered (`VQR-D-01`).
+            Stage::Asked => Err(QueueSetupError::NotReady),
+            Stage::Reset => Ok(()),
+        };
+        if let Err(error) = disabled {
+            queue.set_stage(Stage::Asked);
             if error == QueueSetupError::Gone {
+                self.tell_gone();
                 queue.device_gone();
             }
             return Err(QueueResetError::NotReset(error).of(queue));
@@ -80,12 +86,13 @@ impl<T: Transport> DeviceControl<T> {
         // available is slot memory of the queue, or belongs to a request it owns; dropping the queue leaks both.
         match unsafe { self.transport.enable_queue(index, &setup) } {
             Ok(()) => {
-                queue.set_stopped(false);
+                queue.set_stage(Stage::InUse);
                 Ok(queue)
             }
             Err(error) => {
-                queue.set_stopped(true);
+                queue.set_stage(Stage::Reset);
                 if error == QueueSetupError::Gone {
+                    self.tell_gone();
                     queue.device_gone();
                 }
                 Err(QueueResetError::NotEnabled(error).of(queue))

@@ -32,6 +32,9 @@ impl<Q> QueueLock for RefCell<Q> {
 /// The queues are those of [`DeviceControl::start`](crate::DeviceControl::start), each in a lock. Hart *n* has queue *n*; with fewer
 /// queues than harts, harts share. As long as a hart finds room in its own queue, it touches nothing that other harts write.
 ///
+/// A request of another hart can come into any queue, and completes there. So a hart that waits for interrupts [drains](Self::drain) its
+/// queue once at the beginning, which asks for them, even if it submits nothing; and one that polls does not stop polling.
+///
 /// ```
 /// use core::cell::RefCell;
 /// use virtio_blk::{QueueSet, Request};
@@ -70,11 +73,18 @@ where
     D: QueueNotifier,
     B: DmaSegments,
 {
-    /// A set of `queues`; `None` without a queue. `hart` answers the number of the hart that asks.
+    /// A set of `queues`. `hart` answers the number of the hart that asks.
+    ///
+    /// `None` without a queue, and if not all of them are of the same start of one device: a request that spills over must not get
+    /// to another disk.
     ///
     /// `assign` is called for each queue with a vector: it lets the interrupt of that vector go to the hart with that number.
     pub fn new(queues: &'q [L], hart: H, mut assign: impl FnMut(usize, InterruptVector)) -> Option<Self> {
         let first = queues.first()?;
+        let device = first.with(|queue| queue.device());
+        if queues.iter().any(|queue| queue.with(|queue| queue.device()) != device) {
+            return None;
+        }
         let vector_of = |queue: &L| queue.with(|queue| queue.vector());
         let mut shares_vectors = false;
         for (hart, queue) in queues.iter().enumerate() {
@@ -106,21 +116,23 @@ where
         self.queues.get(self.own_place()).unwrap_or(self.first)
     }
 
-    /// Takes a request into the queue of this hart, or, if that is full, into the one with the fewest requests, or into any with
-    /// room. A request that goes to the queue of another hart is published at once, and completes there.
+    /// Takes a request into the queue of this hart, or, if that is full or [stopped](SubmitError::Stopped), into the one with the
+    /// fewest requests, or into any with room. A request that goes to the queue of another hart is published at once, and completes there.
     ///
     /// # Errors
     ///
-    /// See [`RequestQueue::submit`]; [`SubmitError::QueueFull`] if no queue has room.
+    /// See [`RequestQueue::submit`]; [`SubmitError::QueueFull`] if no queue has room, and one may have later.
     #[inline]
     pub fn submit(&self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         match self.own().with(|queue| queue.submit(request)) {
-            Err(rejected) if rejected.error == SubmitError::QueueFull => self.spill(rejected),
+            Err(rejected) if matches!(rejected.error, SubmitError::QueueFull | SubmitError::Stopped) => {
+                self.spill(rejected)
+            }
             answer => answer,
         }
     }
 
-    /// Takes a request that this hart's queue had no room for.
+    /// Takes a request that this hart's queue did not take.
     #[cold]
     #[inline(never)]
     fn spill(&self, mut rejected: Rejected<B, K>) -> Result<(), Rejected<B, K>> {
@@ -128,6 +140,7 @@ where
         let others = || self.queues.iter().enumerate().filter(|&(place, _)| place != own);
         let least = others().min_by_key(|(_, queue)| queue.with(|queue| queue.in_flight()));
         let rest = others().filter(|&(place, _)| least.is_none_or(|(first, _)| place != first));
+        let mut is_full = rejected.error == SubmitError::QueueFull;
         for (_, queue) in least.into_iter().chain(rest) {
             let answer = queue.with(|queue| {
                 queue.submit(rejected.request)?;
@@ -138,6 +151,10 @@ where
                 Ok(()) => return Ok(()),
                 Err(rejected) => rejected,
             };
+            is_full |= rejected.error == SubmitError::QueueFull;
+        }
+        if is_full {
+            rejected.error = SubmitError::QueueFull;
         }
         Err(rejected)
     }

@@ -18,10 +18,12 @@ pub type QueueBelow<D, B, K, const N: usize, const M: usize> = RequestQueue<D, J
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SchedulerOptions {
-    /// After so many requests of the foreground in a row, one of the background has its turn. That bounds how long it waits.
+    /// After so many requests of the foreground in a row, one of the background has its turn. That bounds how long it waits. At least
+    /// one. Requests that go as one count as one.
     pub foreground_in_a_row: u16,
-    /// Device requests of the background in flight at most, so that one of the foreground finds a device with little to do; at
-    /// least one.
+    /// Requests of the background with the queue at most, so that one of the foreground finds a device with little to do; at least
+    /// one. One that takes several device requests counts as one, and the foreground waits until the last of them is sent: keep
+    /// those of the background short.
     pub background_in_flight: u16,
 }
 
@@ -166,9 +168,19 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize, const M: usize, const 
     }
 
     /// Gives the device what it has room for, and notifies it if need be. Returns whether it did.
+    ///
+    /// A request that waited while the disk became smaller may be refused now. It comes back from the next [`poll`](Self::poll), and
+    /// those after it wait. If nothing is in flight, no interrupt announces that: ask [`needs_poll`](Self::needs_poll) before
+    /// waiting for one.
     pub fn notify(&mut self) -> bool {
         self.send(&mut None::<fn(Completion<B, K>)>);
         self.queue.notify()
+    }
+
+    /// Whether a [poll](Self::poll) may find or do anything; `false` is certain.
+    pub fn needs_poll(&self) -> bool {
+        // With nothing in flight there is room, so a run is held because it was refused.
+        self.queue.needs_poll() || self.held.is_some() && self.queue.in_flight() == 0
     }
 
     /// Hands every finished request to `each`, and gives the device more. Returns how many there were.
@@ -270,7 +282,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize, const M: usize, const 
         let line = self.lines.of(Class::Background);
         let background = !line.waiting.is_empty() && line.in_flight < self.options.background_in_flight.max(1);
         match (foreground, background) {
-            (true, true) if self.in_a_row >= self.options.foreground_in_a_row => Some(Class::Background),
+            (true, true) if self.in_a_row >= self.options.foreground_in_a_row.max(1) => Some(Class::Background),
             (true, _) => Some(Class::Foreground),
             (false, true) => Some(Class::Background),
             (false, false) => None,
@@ -278,7 +290,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize, const M: usize, const 
     }
 
     /// Takes the queue apart after a reset of the device, as [`ResetDevice::release`] does. After the requests that were with the
-    /// device, those that waited here come back as [aborted](IoError::Aborted), the foreground first.
+    /// device, those that waited here come back as [aborted](IoError::Aborted), the foreground first. So do those
+    /// that went as one in a device request that failed.
     ///
     /// # Errors
     ///

@@ -66,7 +66,7 @@ impl SharedConfig {
     }
 
     /// Lets the queues know that there is no device any more.
-    pub(crate) fn device_gone(&mut self) {
+    pub(crate) fn device_gone(&self) {
         self.block().gone.store(1, Ordering::Release);
     }
 
@@ -112,6 +112,11 @@ unsafe impl Send for ConfigView {}
 unsafe impl Sync for ConfigView {}
 
 impl ConfigView {
+    /// Where the memory is that it looks at. Views of the same memory, and no others, have the same.
+    pub(crate) fn address(&self) -> usize {
+        self.block.addr().get()
+    }
+
     /// A configuration that was not taken yet, or the end of the device. `None` also while a configuration is being written: the
     /// next look finds it.
     pub(crate) fn take_news(&mut self) -> Option<News> {

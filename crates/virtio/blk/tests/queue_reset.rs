@@ -187,8 +187,50 @@ fn a_reset_that_does_not_end_gives_nothing_back() {
         .unwrap_err();
     assert_eq!(failed.error, QueueResetError::NotReset(QueueSetupError::NotReady));
     assert_eq!((model.allocations(), failed.queue.in_flight()), (held, 1));
+    // The device may finish the reset at any time, and carry nothing out from then on.
+    let mut queue = failed.queue;
+    let rejected = queue.submit(Request::flush(2)).unwrap_err();
+    assert_eq!(rejected.error, SubmitError::Stopped);
+    assert!(!queue.notify());
+    let mut queue = control
+        .reset_queue(queue, &mut PollLimit(9), |_| panic!("the device may be at it"))
+        .unwrap_err()
+        .queue;
+    assert!(poll(&model, &mut queue).is_empty());
     // The reset of the device does end.
-    queues.push(failed.queue);
+    queues.push(queue);
+    let (back, _) = shut_down(&model, control, queues);
+    assert_eq!((back.len(), back[0].result), (1, Err(IoError::Aborted)));
+    for completion in back {
+        completion.buffer.unwrap().release(&mut model.dma());
+    }
+    assert_eq!(model.allocations(), 0);
+    model.assert_clean();
+}
+
+#[test]
+fn a_transfer_in_parts_is_not_continued_into_a_queue_that_is_being_reset() {
+    let model = device(RingReset::Stuck);
+    let (mut control, mut queues) = start(&model, true);
+    let mut queue = queues.remove(0);
+    // More parts than there is room for.
+    queue
+        .submit(Request::read(
+            Sector(0),
+            Scatter::new(&mut model.dma(), &[64; 8 * 300]),
+            1,
+        ))
+        .unwrap();
+    queue.notify();
+    let sent = queue.counters().device_requests;
+    let mut queue = control
+        .reset_queue(queue, &mut PollLimit(9), |_| panic!("the device may be at it"))
+        .unwrap_err()
+        .queue;
+    assert!(model.process_queue(0, usize::MAX) > 0);
+    assert!(poll(&model, &mut queue).is_empty());
+    assert_eq!(queue.counters().device_requests, sent);
+    queues.insert(0, queue);
     let (back, _) = shut_down(&model, control, queues);
     assert_eq!((back.len(), back[0].result), (1, Err(IoError::Aborted)));
     for completion in back {

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use common::{Capable, Scatter, TestQueue, pattern, shut_down, start_queues};
+use common::{Access, Capable, Scatter, TestQueue, pattern, register, shut_down, start_queues};
 use virtio_blk::proto::Sector;
 use virtio_blk::{
     DeviceControl, DiskOptions, OperationKind, QueueLock, QueueSet, Request, RequestQueue, SubmitError, Vectors,
 };
-use virtio_blk_model::{Model, ModelConfig, feature};
+use virtio_blk_model::{Model, ModelConfig, RingReset, feature};
 use virtio_core::{InterruptVector, PollLimit, QueueIndex};
 
 fn device(queues: u16) -> Model {
@@ -95,6 +95,77 @@ fn other_refusals_do_not_spill() {
     let rejected = set.submit(Request::discard(common::range(1 << 40, 8), 1)).unwrap_err();
     assert!(matches!(rejected.error, SubmitError::OutOfRange { .. }));
     assert_eq!(set.counters().queue_full, 0);
+    shut_down(&model, control, queues.into_iter().map(RefCell::into_inner));
+}
+
+#[test]
+fn there_is_no_set_of_queues_of_several_devices() {
+    let models = [(); 2].map(|()| device(2));
+    let (controls, queues): (Vec<_>, Vec<_>) = models.iter().map(start_queues::<8, 2>).unzip();
+    let mut queues: Vec<Vec<_>> = queues
+        .into_iter()
+        .map(|queues| queues.into_iter().map(RefCell::new).collect())
+        .collect();
+    let swap = |queues: &mut Vec<Vec<_>>| {
+        let [first, second] = queues.as_mut_slice() else {
+            panic!("two devices")
+        };
+        std::mem::swap(&mut first[1], &mut second[1]);
+    };
+    swap(&mut queues);
+    for mixed in &queues {
+        // A request that spills would go to the other disk.
+        assert!(QueueSet::new(mixed, || 0, |_, _| ()).is_none());
+    }
+    swap(&mut queues);
+    for ((model, control), queues) in models.iter().zip(controls).zip(queues) {
+        assert!(QueueSet::new(&queues, || 0, |_, _| ()).is_some());
+        shut_down(model, control, queues.into_iter().map(RefCell::into_inner));
+        model.assert_clean();
+    }
+}
+
+#[test]
+fn a_hart_whose_queue_was_not_taken_again_uses_another_one() {
+    let model = Model::new(ModelConfig {
+        queues: 3,
+        ring_reset: RingReset::After(0),
+        ..ModelConfig::modern()
+            .offer(feature::MQ)
+            .withdraw(feature::INDIRECT_DESC)
+    });
+    let (mut places, transport) = ([const { None }; 3], Capable::new(&model, 0));
+    let options = common::options(|it| it.ring_reset = true);
+    let wait = &mut PollLimit::default();
+    let mut control = DeviceControl::start(transport, &mut model.dma(), &options, Vectors::NONE, wait, &mut places)
+        .map_err(|failed| failed.error)
+        .unwrap();
+    let mut queues: Vec<RequestQueue<_, Scatter, u32, 8>> = places.into_iter().flatten().collect();
+    let registers = control.transport().registers();
+    registers.hook(|access| (access == Access::Read(register::QUEUE_READY)).then_some(0));
+    // Of harts 0 and 2.
+    for place in [0, 2] {
+        let failed = control.reset_queue(queues.remove(place), wait, |_| unreachable!());
+        queues.insert(place, failed.unwrap_err().queue);
+    }
+    registers.unhook();
+    let queues: Vec<_> = queues.into_iter().map(RefCell::new).collect();
+    let hart = Cell::new(0);
+    let set = QueueSet::new(&queues, || hart.get(), |_, _| unreachable!("no vectors")).unwrap();
+    for token in 0..4 {
+        set.submit(Request::flush(token)).unwrap();
+        hart.set(token as usize % 3);
+    }
+    assert_eq!(loads(&queues), [0, 4, 0]);
+    for on in 0..3 {
+        hart.set(on);
+        let rejected = set.submit(Request::flush(9)).unwrap_err();
+        assert_eq!(rejected.error, SubmitError::QueueFull, "there will be room");
+    }
+    hart.set(1);
+    set.notify();
+    assert_eq!(model.process(usize::MAX), 4);
+    assert_eq!(set.poll(|_| ()), Ok(4));
     shut_down(&model, control, queues.into_iter().map(RefCell::into_inner));
 }
 

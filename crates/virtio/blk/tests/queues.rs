@@ -10,12 +10,12 @@ use common::{
 };
 use virtio_blk::proto::Sector;
 use virtio_blk::{
-    DeviceControl, DeviceQueue, DiskOptions, InitError, IoError, OperationKind, Request, StartError, SubmitError,
-    Vectors,
+    DeviceControl, DeviceFault, DeviceQueue, DiskOptions, InitError, IoError, Liveness, OperationKind, Request,
+    StartError, SubmitError, Vectors, WriteCache, WriteCacheError,
 };
 use virtio_blk_model::faults::{Fault, RequestInfo, Verdict};
 use virtio_blk_model::{Model, ModelConfig, feature};
-use virtio_core::{DeviceStatus, Dma, DmaError, PollLimit, QueueIndex, QueueSetupError};
+use virtio_core::{ConfigError, DeviceStatus, Dma, DmaError, PollLimit, QueueIndex, QueueSetupError};
 
 /// A device with so many queues.
 fn with_queues(queues: u16, config: ModelConfig) -> ModelConfig {
@@ -479,4 +479,30 @@ fn a_smaller_disk_is_seen_at_the_first_request_that_fails() {
         model.take_violations().iter().all(|v| v.id == "BLK-D-12"),
         "the disk became smaller"
     );
+}
+
+#[test]
+fn every_queue_learns_of_a_device_that_the_control_half_has_missed() {
+    for find in [
+        |control: &mut TestControl| control.refresh_config().err() == Some(ConfigError::Gone),
+        |control: &mut TestControl| {
+            control.set_write_cache(WriteCache::WriteThrough).err() == Some(WriteCacheError::Gone)
+        },
+        |control: &mut TestControl| control.write_cache().is_err(),
+        |control: &mut TestControl| control.liveness() == Liveness::Gone,
+    ] {
+        let model = Model::new(with_queues(2, ModelConfig::modern()));
+        let (mut control, mut queues) = start_queues::<16, 2>(&model);
+        model.go_away_after(0);
+        for queue in &mut queues {
+            assert_eq!(queue.poll(|_| unreachable!()), Ok(0), "its ring tells nothing");
+        }
+        assert!(find(&mut control));
+        for queue in &mut queues {
+            let polled = (0..2).map(|_| queue.poll(|_| unreachable!())).last();
+            assert_eq!(polled, Some(Err(DeviceFault::Gone)));
+        }
+        shut_down(&model, control, queues);
+        assert_eq!(model.allocations(), 0);
+    }
 }

@@ -326,23 +326,89 @@ fn what_a_smaller_disk_does_not_take_is_aborted() {
     bench.finish();
 }
 
+#[test]
+fn the_foreground_has_its_turn_whatever_the_bound() {
+    let options = SchedulerOptions {
+        foreground_in_a_row: 0,
+        background_in_flight: u16::MAX,
+    };
+    let mut bench = Bench::new(narrow(), options, None);
+    for n in 0..6 {
+        bench.read(Class::Background, 1000 + 10 * n, 1).unwrap();
+        bench.read(Class::Foreground, 10 * n, 1).unwrap();
+    }
+    bench.run();
+    let classes: Vec<bool> = bench.tokens().iter().map(|&token| token >= 1000).collect();
+    assert_eq!(classes, [false, true].repeat(6));
+    bench.finish();
+}
+
+#[test]
+fn a_shutdown_blames_no_request_for_its_neighbour() {
+    let mut bench = Bench::new(ModelConfig::modern(), SchedulerOptions::default(), Some(12));
+    for sector in [10, 11, 12, 13, 30] {
+        bench.read(Class::Foreground, sector, 1).unwrap();
+    }
+    bench.read(Class::Background, 12, 1).unwrap();
+    bench.queue.notify();
+    // The device is done with all, and no poll has taken them.
+    assert_eq!(bench.model.process(usize::MAX), 3);
+    let done = bench.finish();
+    let aborted = |token| (token, Err(IoError::Aborted), 0);
+    assert_eq!(done[..4], [10, 11, 12, 13].map(aborted), "none was tried alone");
+    assert_eq!(done[4], (30, Ok(Answer::Done), 512));
+    assert!(matches!(done[5], (12, Err(IoError::Device(_)), 0)), "it was alone");
+}
+
+#[test]
+fn a_refusal_without_a_completion_to_come_asks_for_a_poll() {
+    let mut bench = Bench::new(ModelConfig::modern(), SchedulerOptions::default(), None);
+    assert!(!bench.queue.needs_poll());
+    bench.read(Class::Foreground, 8000, 1).unwrap();
+    bench.submit(Class::Foreground, Request::flush(1)).unwrap();
+    bench.model.resize(4000);
+    bench.control.refresh_config().unwrap();
+    let capacity = Sector(4000);
+    let refused = bench.read(Class::Foreground, 1 << 30, 1);
+    assert_eq!(refused, Err(SubmitError::OutOfRange { capacity }), "the queue knows");
+    assert!(!bench.queue.notify());
+    // No completion comes, and no interrupt.
+    assert_eq!(bench.model.process(usize::MAX), 0);
+    assert!(bench.queue.needs_poll());
+    bench.poll();
+    assert_eq!(bench.done, [(8000, Err(IoError::Aborted), 0)]);
+    assert!(!bench.queue.needs_poll());
+    assert_eq!(bench.model.process(usize::MAX), 1);
+    assert!(bench.queue.needs_poll());
+    bench.poll();
+    assert_eq!(bench.tokens(), [8000, 1]);
+    bench.finish();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 150 }) })]
 
-    /// Whatever is submitted, fails or is cut off: every request that was taken comes back once.
+    /// Whatever is submitted, fails or is cut off, and however small the disk gets: every request that was taken comes back once.
     #[test]
     fn every_request_comes_back_once(
         seed in any::<u64>(),
         bad in prop::option::of(0u64..40),
         in_a_row in 0u16..4,
         in_flight in 0u16..4,
-        steps in prop::collection::vec((any::<bool>(), 0u32..40, 0usize..3, prop::bool::weighted(0.3)), 1..80),
+        steps in prop::collection::vec(
+            (any::<bool>(), 0u32..40, 0usize..3, prop::bool::weighted(0.3), prop::option::weighted(0.1, 10u64..40)),
+            1..80,
+        ),
     ) {
         let config = ModelConfig { order: CompletionOrder::Shuffled(seed), ..narrow() };
         let options = SchedulerOptions { foreground_in_a_row: in_a_row, background_in_flight: in_flight };
         let mut bench = Bench::new(config, options, bad);
         let mut taken = Vec::new();
-        for (n, (urgent, sector, serve, poll)) in (0..).zip(steps) {
+        for (n, (urgent, sector, serve, poll, capacity)) in (0..).zip(steps) {
+            if let Some(capacity) = capacity {
+                bench.model.resize(capacity);
+                bench.control.refresh_config().unwrap();
+            }
             let class = if urgent { Class::Foreground } else { Class::Background };
             let mut buffer = Scatter::new(&mut bench.model.dma(), &[512]);
             buffer.fill(&pattern(1, 512));
@@ -355,6 +421,8 @@ proptest! {
                 bench.poll();
             }
         }
+        // Those of old limits.
+        bench.model.take_violations();
         let done = bench.finish();
         let mut tokens: Vec<u32> = done.iter().map(|end| end.0).collect();
         tokens.sort_unstable();
