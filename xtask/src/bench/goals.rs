@@ -8,13 +8,6 @@ use super::row::Row;
 const OURS: &str = "ours";
 const NULL: &str = "null";
 
-/// What rows call this driver with one queue of a device, and with four.
-const ONE_QUEUE: &str = "ours-1-queue";
-const FOUR_QUEUES: &str = "ours-4-queues";
-
-/// The goal that a request takes no more instructions on a device with several queues.
-pub(crate) const SEVERAL_QUEUES: &str = "instructions of a request, four queues against one";
-
 /// The request that goals are about.
 const BYTES: u32 = 4096;
 
@@ -95,22 +88,6 @@ pub(crate) fn goals(rows: &[Row]) -> Vec<Goal> {
         add(&name, Want::AtMost(1.1), quotient(of(64), of(1)));
     }
     let gather = |row: &Row| row.contender == "minix" && row.operation == "gather" && row.segments == 64;
-    add(
-        SEVERAL_QUEUES,
-        Want::AtMost(1.0),
-        largest(
-            rows,
-            |row| row.contender == FOUR_QUEUES && row.stage.is_none(),
-            |row| {
-                let is_other =
-                    |other: &&Row| other.contender == ONE_QUEUE && other.depth == row.depth && other.stage.is_none();
-                quotient(
-                    row.instructions_per_request,
-                    rows.iter().find(is_other)?.instructions_per_request,
-                )
-            },
-        ),
-    );
     add(
         "MINIX path, gather of 64, instructions",
         Want::AtMost(3000.0),

@@ -80,7 +80,6 @@ pub(crate) fn command(workspace: &Workspace, qemu: &Path, pass: Pass<'_>, counts
         command.arg("-device");
         let more = match number {
             disks::RAW => format!(",queue-size={}", disks::RAW_QUEUE),
-            disks::OURS_QUEUES => format!(",num-queues={}", disks::QUEUES),
             disks::RIVAL_BLOCKING | disks::RIVAL_DIRECT => ",indirect_desc=off".to_owned(),
             _ => String::new(),
         };

@@ -26,7 +26,6 @@ use anyhow::{Context, Result};
 use image_bench::options::Pass;
 
 pub(crate) use budget::Budget;
-pub(crate) use goals::{SEVERAL_QUEUES, goals};
 pub(crate) use row::Row;
 
 use sizes::Size;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// One measurement. What was not measured is left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
-    /// `ours`, `ours-1-queue`, `ours-4-queues`, `virtio-drivers`, `raw`; `minix` (the path of MINIX without the kernel), `minix-service` (in the test kernel);
+    /// `ours`, `virtio-drivers`, `raw`; `minix` (the path of MINIX without the kernel), `minix-service` (in the test kernel);
     /// natively `ours-native` and `virtio-driver`.
     pub(crate) contender: String,
     /// `read`, `write`, `mixed`, `gather`, `idle-poll`, ...

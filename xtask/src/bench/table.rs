@@ -33,7 +33,7 @@ pub(crate) fn lines(rows: &[Row]) -> Vec<String> {
 fn instructions(rows: &[Row]) -> Vec<String> {
     by_stage("Instructions of a 4 KiB request", rows, |row| {
         let depths = match row.contender.as_str() {
-            "ours" | "ours-1-queue" | "ours-4-queues" | "raw" | "null" => &[1, 32][..],
+            "ours" | "raw" | "null" => &[1, 32][..],
             "virtio-drivers" => &[1, 5, 16],
             _ => &[],
         };

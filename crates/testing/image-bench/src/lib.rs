@@ -23,15 +23,10 @@ pub mod disks {
     pub const RAW: usize = 6;
     /// In the pass `counts`: the path of MINIX.
     pub const MINIX: usize = 7;
-    /// In the pass `counts`: this driver with one queue and with [`QUEUES`].
-    pub const OURS_QUEUES: usize = OURS_DIRECT;
     /// In the pass `rates`: this driver with lists of segments.
     pub const OURS_LISTS: usize = 7;
     /// All disks of the machine.
     pub const COUNT: usize = 8;
-
-    /// Queues of the disk [`OURS_QUEUES`].
-    pub const QUEUES: usize = 4;
 
     /// Descriptors of the queue of the raw ring, which has direct chains only.
     pub const RAW_QUEUE: usize = 1024;

@@ -18,7 +18,6 @@ use super::contender::{Contender, Line};
 use super::minix::{IdlePolls, Minix};
 use super::null::Null;
 use super::ours::{Ours, holds};
-use super::queues::Queues;
 use super::raw::Raw;
 use super::rival::{self, Blocking, NonBlocking, Watched};
 use super::workload::{DEPTHS, Operation, SEGMENTS, Workload};
@@ -39,7 +38,6 @@ pub(crate) fn run(found: Box<[Found; disks::COUNT]>, interrupts: Interrupts, cho
         let line = disk.source.map(|source| Line { interrupts, source });
         match number {
             disks::OURS => ours(&bracket, disk.transport, line),
-            disks::OURS_QUEUES => queues(&bracket, disk.transport),
             disks::RAW => raw(&bracket, disk.transport),
             disks::RIVAL_DIRECT => rival(&bracket, disk.transport, "direct", rival::DEPTH_DIRECT),
             disks::RIVAL_INDIRECT => rival(&bracket, disk.transport, "indirect", rival::DEPTH_INDIRECT),
@@ -95,17 +93,6 @@ fn over<B: Buffer>(bracket: &Bracket, transport: Transport, chains: Chains, work
 fn fitting<B: Buffer>(bracket: &Bracket, contender: &mut Ours<B>, chains: Chains, workload: &Workload) {
     if holds(chains, workload) {
         count(bracket, contender, workload);
-    }
-}
-
-/// This driver with one queue of a device, and with all of its queues.
-fn queues(bracket: &Bracket, mut transport: Transport) {
-    for (count, name) in [(1, "ours-1-queue"), (disks::QUEUES, "ours-4-queues")] {
-        let mut contender = Queues::start(transport, count, name);
-        for depth in [1, 32] {
-            self::count(bracket, &mut contender, &Workload::reads(depth));
-        }
-        transport = contender.end();
     }
 }
 

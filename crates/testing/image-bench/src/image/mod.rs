@@ -8,7 +8,6 @@
 //! | `contender` | what every contender can do |
 //! | `batch` | the requests of a batch and their buffers |
 //! | `ours`, `rival`, `raw`, `null` | this driver, `virtio-drivers`, the raw ring, no driver at all |
-//! | `queues` | this driver with one queue and with several |
 //! | `counts`, `bracket` | the pass that counts instructions |
 //! | `rates` | the pass that measures rates |
 
@@ -20,7 +19,6 @@ mod counts;
 mod minix;
 mod null;
 mod ours;
-mod queues;
 mod rates;
 mod raw;
 mod rival;
