@@ -82,6 +82,7 @@ fn boot_options(args: &QemuArgs, outline: &Outline) -> BootOptions {
         queue: args.queue_size,
         queues: NonZeroU16::new(args.hardware.queues).filter(|queues| queues.get() > 1),
         load: args.load,
+        count: args.count,
         remove: args.remove.map(Removal::of_guest),
         scratch: outline.scratch.first().copied(),
         digests: outline.samples.clone(),
@@ -190,7 +191,7 @@ impl Machine<'_> {
                 }
             }
         }
-        if self.extras.counts_instructions {
+        if self.extras.counts_instructions || args.count {
             add("-icount", "shift=0".into());
         }
         if let Some(file) = &self.extras.trace {

@@ -82,6 +82,8 @@ const CASES: &[Case] = &[
     ("qemu --bare --bus mmio,pci --foreign storage-daemon", 2, "all its disks have the same id"),
     ("qemu --bare --legacy --foreign storage-daemon", 2, "--foreign storage-daemon: it serves modern devices"),
     ("qemu --remove hot", 2, "not provided: --bare"),
+    ("qemu --count", 2, "not provided: --bare"),
+    ("qemu --bare --count --load 2", 2, "cannot be used with"),
     ("qemu --load 2", 2, "not provided: --bare"),
     ("qemu --bare --remove hot", 2, "need a disk of QEMU's own on --bus pci"),
     ("qemu --bare --bus pci --remove surprise --foreign plain", 2, "need a disk of QEMU's own on --bus pci"),

@@ -97,7 +97,26 @@ pub(super) fn checks() -> Vec<Check> {
             passes(&format!("hardware/{name}"), format!("--bare {flags}"), expectation)
         }),
     );
+    checks.push(passes(
+        "hardware/count",
+        "--bare --bus pci --count --queues 4",
+        same_cost,
+    ));
     checks
+}
+
+/// A request costs the same instructions on each of four queues as on the only one.
+fn same_cost(run: &Run) -> Verdict {
+    let costs =
+        records!(run.report.guest, Record::Cost { queues, number, submit, poll, .. } => (queues, number, submit, poll));
+    let costs: Vec<_> = costs.collect();
+    let found: Vec<_> = costs.iter().map(|(queues, number, ..)| (*queues, *number)).collect();
+    expect(
+        found == [(1, 0), (4, 0), (4, 1), (4, 2), (4, 3)],
+        &format!("queues that were counted: {found:?}"),
+    )?;
+    let is_same = costs.iter().all(|cost| (cost.2, cost.3) == (costs[0].2, costs[0].3));
+    expect(is_same, &format!("the costs differ: {costs:?}"))
 }
 
 /// The queues have these vectors.

@@ -101,6 +101,10 @@ pub(crate) struct QemuArgs {
     #[arg(long, requires = "bare", conflicts_with_all = ["shell", "remove"], value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub(crate) load: Option<u32>,
 
+    /// Count the instructions of a request on each queue in the place of self-test and load, with --bare. QEMU counts them exactly.
+    #[arg(long, requires = "bare", conflicts_with_all = ["shell", "remove", "load"])]
+    pub(crate) count: bool,
+
     /// Offer the legacy interface alone instead of the modern one: the register layout of version 1, or on the PCI bus the ports.
     #[arg(long)]
     pub(crate) legacy: bool,

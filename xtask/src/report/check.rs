@@ -235,7 +235,7 @@ impl Case<'_> {
                     self.device(number, disk, &device, findings);
                     match self.args.remove {
                         Some(removal) => load::check_removal(removal, self.guest(), findings),
-                        None if !load::is_due(&disk.outline) => {}
+                        None if self.args.count || !load::is_due(&disk.outline) => {}
                         None => load::check(self.args, self.guest(), number, findings),
                     }
                 }

@@ -26,6 +26,7 @@ const SHAPES: &[&str] = &[
     r#"{"queue":{"number":N,"hart":N,"vector":N,"requests":N,"sent":N,"notifies":N,"interrupts":N}}"#,
     r#"{"vector":{"vector":null,"hart":N,"interrupts":N}}"#,
     r#"{"loaded":{"queues":N,"requests":N,"micros":N}}"#,
+    r#"{"cost":{"queues":N,"number":N,"requests":N,"submit":N,"poll":N}}"#,
     r#"{"removable":{"in_flight":N}}"#,
     r#"{"removed":{"submitted":N,"completed":N,"given_back":N}}"#,
     r#"{"counted":{"case":{"contender":"W","operation":"W","mode":"W","chains":"W","buffer":"W","depth":N,"segments":N,"bytes":N},"stage":"W","requests":N,"instructions":N,"notifies":N,"interrupts":N}}"#,

@@ -316,6 +316,21 @@ impl Screen {
                     let name = vector.map_or("line".to_owned(), |vector| format!("vector {vector}"));
                     self.row(&name, &format!("interrupts of hart {hart}"), &interrupts.to_string());
                 }
+                Record::Cost {
+                    queues,
+                    number,
+                    requests,
+                    submit,
+                    poll,
+                } => {
+                    let each = |instructions: u64| instructions as f64 / requests.max(1) as f64;
+                    let text = format!(
+                        "of {queues}, instructions of a request: submit {:.1}, poll {:.1}",
+                        each(submit),
+                        each(poll)
+                    );
+                    self.row(&format!("queue {number}"), &text, "");
+                }
                 Record::Removed {
                     submitted,
                     completed,

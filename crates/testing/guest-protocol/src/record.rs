@@ -216,6 +216,16 @@ pub enum Record<'a> {
         hart: u64,
         interrupts: u64,
     },
+    /// Instructions of a batch of requests on one of several queues, all of one hart: to submit them, and to take them back with one
+    /// poll.
+    Cost {
+        /// Queues that the device was started with.
+        queues: u32,
+        number: u32,
+        requests: u64,
+        submit: u64,
+        poll: u64,
+    },
     /// The disk may be taken away: so many requests are in flight.
     Removable { in_flight: u64 },
     /// The disk was taken away. Each request that was submitted has completed, or was given back without an answer.

@@ -26,6 +26,8 @@ pub struct BootOptions {
     pub queues: Option<NonZeroU16>,
     /// `load=SECONDS`: how long that load goes on. None: each hart writes its part once.
     pub load: Option<u32>,
+    /// `count`: in the place of self-test and load, the instructions of requests on each queue are counted.
+    pub count: bool,
     /// `remove=KIND`: the disk is taken away in the middle of that load.
     pub remove: Option<Removal>,
     /// `scratch=FIRST:COUNT`: the sectors the image may overwrite. None: the image writes nothing.
@@ -77,6 +79,7 @@ impl BootOptions {
                 ("queue", size) => options.queue = Some(size.parse().map_err(|_| word)?),
                 ("queues", number) => options.queues = Some(number.parse().map_err(|_| word)?),
                 ("load", seconds) => options.load = Some(seconds.parse().map_err(|_| word)?),
+                ("count", "") => options.count = true,
                 ("remove", kind) => options.remove = Some(Removal::of(kind).ok_or(word)?),
                 ("scratch", range) => options.scratch = Some(range.parse().map_err(|_| word)?),
                 ("digest", range) => options.digests.push(range.parse().map_err(|_| word)?),
@@ -90,7 +93,12 @@ impl BootOptions {
 impl fmt::Display for BootOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut words: Vec<String> = Vec::new();
-        for (word, is_on) in [("shell", self.shell), ("poll", self.poll), ("defmt", self.defmt)] {
+        for (word, is_on) in [
+            ("shell", self.shell),
+            ("poll", self.poll),
+            ("defmt", self.defmt),
+            ("count", self.count),
+        ] {
             words.extend(is_on.then(|| word.into()));
         }
         words.extend(self.queue.map(|size| alloc::format!("queue={size}")));
@@ -118,6 +126,7 @@ mod tests {
             queue: Some(8),
             queues: NonZeroU16::new(4),
             load: Some(60),
+            count: true,
             remove: Some(Removal::Surprise),
             scratch: Some(SectorRange {
                 first: 65536,
@@ -128,7 +137,7 @@ mod tests {
         let text = options.to_string();
         assert_eq!(
             text,
-            "shell poll defmt queue=8 queues=4 load=60 remove=surprise scratch=65536:8192 digest=0:3 digest=9:0"
+            "shell poll defmt count queue=8 queues=4 load=60 remove=surprise scratch=65536:8192 digest=0:3 digest=9:0"
         );
         assert_eq!(BootOptions::parse(&text), Ok(options));
         assert_eq!(BootOptions::parse(" "), Ok(BootOptions::default()));

@@ -9,7 +9,7 @@ use bare_image::{disks, memory};
 use board_qemu_virt::{Board, Boot, Pci, defmt_channel, println};
 use guest_protocol::Record;
 use image_blk::options::BootOptions;
-use virtio_blk::InitError;
+use virtio_blk::{DiskOptions, InitError};
 use virtio_core::QueueSize;
 
 use super::load::Load;
@@ -46,9 +46,10 @@ pub(crate) fn main(boot: Boot) -> ! {
     if found.is_empty() {
         stop("probe", "no-block-device", &"no VirtIO block device was found");
     }
+    let driver = driver_options(&options);
     let mut tally = selftest::Tally::default();
     for disk in found {
-        work_on(&board, pci.as_mut(), &options, disk, &mut tally);
+        work_on(&board, pci.as_mut(), &options, driver, disk, &mut tally);
     }
     let selftest::Tally {
         passed,
@@ -64,8 +65,15 @@ pub(crate) fn main(boot: Boot) -> ! {
 }
 
 /// All that is done with a disk.
-fn work_on(board: &Board, pci: Option<&mut Pci>, options: &BootOptions, disk: Found, tally: &mut selftest::Tally) {
-    let mut session = start(board, options, disk);
+fn work_on(
+    board: &Board,
+    pci: Option<&mut Pci>,
+    options: &BootOptions,
+    driver: DiskOptions,
+    disk: Found,
+    tally: &mut selftest::Tally,
+) {
+    let mut session = start(board, options, driver, disk);
     describe::device(&mut session);
     let mut scratch = Scratch::new(options.scratch, &session.limits());
     test(&mut session, &mut scratch, options, tally);
@@ -76,14 +84,20 @@ fn work_on(board: &Board, pci: Option<&mut Pci>, options: &BootOptions, disk: Fo
             Ok(disk) => disk,
             Err(failure) => stop("run", "no-restart", &failure),
         },
-        options: driver_options(options),
+        options: driver,
         polls: options.poll,
         queues: options.queues.map_or(1, NonZeroU16::get),
         seconds: options.load.unwrap_or(0),
         area,
     };
     match options.remove {
-        None => tally.add("load", load(session).run()),
+        None => {
+            let load = load(session);
+            match options.count {
+                true => tally.add("count", load.count()),
+                false => tally.add("load", load.run()),
+            }
+        }
         Some(kind) => {
             let removed = Removed { board, pci, kind }.run(load(session));
             let (outcome, found) = match removed {
@@ -95,7 +109,7 @@ fn work_on(board: &Board, pci: Option<&mut Pci>, options: &BootOptions, disk: Fo
                 Ok(format!("{} requests were given back", outcome.given_back)),
             );
             if let Some(disk) = found {
-                let mut session = start(board, options, disk);
+                let mut session = start(board, options, driver, disk);
                 describe::device(&mut session);
                 tally.add("back-again", nothing_acknowledged_is_lost(&mut session, &outcome));
                 tally.shut_down(&mut session);
@@ -107,7 +121,7 @@ fn work_on(board: &Board, pci: Option<&mut Pci>, options: &BootOptions, disk: Fo
 }
 
 /// Brings a disk up.
-fn start(board: &Board, options: &BootOptions, disk: Found) -> Session {
+fn start(board: &Board, options: &BootOptions, driver: DiskOptions, disk: Found) -> Session {
     if disk.line.is_none() && disk.table.is_none() && !options.poll {
         let reason = match disk.foreign_controller {
             Some(name) => format!(
@@ -118,7 +132,7 @@ fn start(board: &Board, options: &BootOptions, disk: Found) -> Session {
         };
         stop("init", "no-interrupt", &format!("{reason}; --poll works"));
     }
-    match Session::start(board, disk, driver_options(options), options.poll) {
+    match Session::start(board, disk, driver, options.poll) {
         Ok(session) => session,
         Err(error) => stop("init", kind(&error), &format!("the disk does not come up: {error}")),
     }
@@ -142,7 +156,7 @@ fn test(session: &mut Session, scratch: &mut Scratch, options: &BootOptions, tal
         scratch,
         digests: &options.digests,
     };
-    selftest::run(&mut context, tally);
+    selftest::run(&mut context, options.count, tally);
     let counters = session.counters();
     tally.shut_down(session);
     println!("{counters}");
@@ -153,8 +167,8 @@ fn test(session: &mut Session, scratch: &mut Scratch, options: &BootOptions, tal
     });
 }
 
-fn driver_options(options: &BootOptions) -> virtio_blk::DiskOptions {
-    let mut driver = virtio_blk::DiskOptions::default();
+fn driver_options(options: &BootOptions) -> DiskOptions {
+    let mut driver = DiskOptions::default();
     if let Some(limit) = options.queue {
         let Some(size) = QueueSize::at_most(u32::from(limit).min(CAPACITY as u32)) else {
             stop("init", "queue-too-small", &"queue=0 leaves no queue");

@@ -1,6 +1,7 @@
 //! The load on all harts: each queue of a disk has a hart of its own, which writes its part of the scratch region with its own marks
 //! and reads it back, while all others do the same. What queues, vectors and harts have counted goes to the host.
 
+mod counted;
 mod crew;
 mod marks;
 mod signal;

@@ -9,8 +9,8 @@ use board_qemu_virt::{Ticks, Timebase, counters};
 use guest_protocol::pattern;
 use image_blk::SECTOR_BYTES;
 use image_blk::options::SectorRange;
-use virtio_blk::DeviceQueue;
 use virtio_blk::proto::Sector;
+use virtio_blk::{DeviceQueue, SubmitError};
 
 use super::marks::Marks;
 use super::signal::Signal;
@@ -139,12 +139,23 @@ impl Worker {
                 let request = match phase {
                     Phase::Write => {
                         buffer.fill_with_pattern(seed, next);
-                        self.marks.writing(next);
                         Request::write(Sector(next), buffer, number)
                     }
                     Phase::Read => Request::read(Sector(next), buffer, number),
                 };
-                self.submit(request)?;
+                if let Err(rejected) = self.queue.submit(request) {
+                    if rejected.error != SubmitError::QueueFull || in_flight == 0 {
+                        return Err(rejected.error.into());
+                    }
+                    // Later. The queue is smaller than what a worker has in flight elsewhere.
+                    self.slots[number].buffer = rejected.request.into_parts().0;
+                    free.push(number);
+                    break;
+                }
+                if phase == Phase::Write {
+                    self.marks.writing(next);
+                }
+                self.count_submitted();
                 in_flight += 1;
                 next += sectors;
             }
@@ -160,18 +171,19 @@ impl Worker {
     /// Makes what was written durable. A device without a flush has no cache to flush.
     fn flush(&mut self) -> Result<(), Failure> {
         if self.queue.limits().flush {
-            self.submit(Request::flush(0))?;
+            self.queue
+                .submit(Request::flush(0))
+                .map_err(|rejected| rejected.error)?;
+            self.count_submitted();
             self.queue.notify();
             self.collect(|_, completion| Ok(completion.result.map(drop)?))?;
         }
         Ok(())
     }
 
-    fn submit(&mut self, request: Request) -> Result<(), Failure> {
-        self.queue.submit(request).map_err(|rejected| rejected.error)?;
+    fn count_submitted(&mut self) {
         self.submitted += 1;
         SUBMITTED.fetch_add(1, Ordering::Relaxed);
-        Ok(())
     }
 
     /// Waits for completions, and takes them. Returns how many there were, at least one.

@@ -107,12 +107,13 @@ pub(crate) struct Tally {
     pub(crate) skipped: u32,
 }
 
-/// Runs all tests.
-pub(crate) fn run(context: &mut Context<'_>, tally: &mut Tally) {
+/// Runs all tests, or only the one that reads what the host wants to have read.
+pub(crate) fn run(context: &mut Context<'_>, only_digests: bool, tally: &mut Tally) {
     println!("self-test:");
-    defmt::info!("self-test begins, {=usize} tests", TESTS.len());
+    defmt::info!("self-test begins");
     let mut restarts = 0;
-    for (name, test) in TESTS {
+    let tests = if only_digests { &TESTS[..1] } else { &TESTS[..] };
+    for &(name, test) in tests {
         if restarts > MAX_RESTARTS {
             tally.add(name, Err("not run: the device hangs again and again".into()));
             continue;
