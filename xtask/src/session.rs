@@ -125,7 +125,7 @@ pub(crate) fn run(
         }
     }
     let unlimited = args.gdb || matches!(keyboard, run::Input::Terminal);
-    let limit = (!unlimited).then(|| Duration::from_secs(args.timeout));
+    let limit = (!unlimited).then(|| Duration::from_secs(args.limit()));
     let (strings, frames_file) = match &boot {
         Boot::Bare { image, defmt, .. } => (Strings::load(image)?, defmt.as_path()),
         Boot::Minix { .. } => (Strings::none(), directory),

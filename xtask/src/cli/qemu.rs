@@ -96,7 +96,8 @@ pub(crate) struct QemuArgs {
     #[arg(long, requires = "bare", conflicts_with_all = ["shell", "disk"], value_enum, value_name = "KIND")]
     pub(crate) remove: Option<Removal>,
 
-    /// Load the disk on all harts for this many seconds after the self-test, with --bare; without it each writes its part once.
+    /// Load the disk on all harts for this many seconds after the self-test, with --bare, and one queue alone for a quarter of that before,
+    /// to compare; without it each writes its part once.
     #[arg(long, requires = "bare", conflicts_with_all = ["shell", "remove"], value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub(crate) load: Option<u32>,
 
@@ -163,7 +164,7 @@ pub(crate) struct QemuArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
-    /// Stop the guest after this many seconds. Does not apply to --gdb and to --shell on a terminal.
+    /// Stop the guest after this many seconds, besides those of --load. Does not apply to --gdb and to --shell on a terminal.
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: u64,
 
@@ -258,6 +259,12 @@ impl QemuArgs {
             return Some(format!("scenario {name} is about flushes: leave out --no-flush"));
         }
         None
+    }
+
+    /// How long the guest may run, in seconds. The load on each disk is added, with the one on one queue that comes before it.
+    pub(crate) fn limit(&self) -> u64 {
+        let load = self.load.map_or(0, |seconds| u64::from(seconds + seconds.div_ceil(4)));
+        self.timeout + load * self.hardware.buses.len() as u64
     }
 
     /// How often the service is killed.

@@ -181,7 +181,7 @@ impl Case<'_> {
         let quoted = |line: Option<&String>| line.map(|line| format!(": {line}")).unwrap_or_default();
         let Some(status) = ended.status else {
             if !ended.abandoned {
-                let limit = self.args.timeout;
+                let limit = self.args.limit();
                 findings.push(format!(
                     "the guest did not end within {limit} s and was stopped (--timeout sets the limit)"
                 ));

@@ -25,7 +25,7 @@ const SHAPES: &[&str] = &[
     r#"{"disk":{"id":"W"}}"#,
     r#"{"queue":{"number":N,"hart":N,"vector":N,"requests":N,"sent":N,"notifies":N,"interrupts":N}}"#,
     r#"{"vector":{"vector":null,"hart":N,"interrupts":N}}"#,
-    r#"{"loaded":{"requests":N,"micros":N}}"#,
+    r#"{"loaded":{"queues":N,"requests":N,"micros":N}}"#,
     r#"{"cost":{"queues":N,"number":N,"requests":N,"submit":N,"poll":N}}"#,
     r#"{"removable":{"in_flight":N}}"#,
     r#"{"removed":{"submitted":N,"completed":N,"given_back":N}}"#,

@@ -49,7 +49,7 @@ pub(super) fn check(args: &QemuArgs, guest: &Guest, disk: usize, findings: &mut 
                 hart,
                 interrupts: 1..,
             } => harts.entry(vector).or_default().push(hart),
-            Record::Loaded { requests, .. } => loaded.push(requests),
+            Record::Loaded { queues, requests, .. } => loaded.push((queues, requests)),
             _ => {}
         }
     }
@@ -60,11 +60,24 @@ pub(super) fn check(args: &QemuArgs, guest: &Guest, disk: usize, findings: &mut 
         used == wanted,
         "disk {disk}: {used} queues were loaded, wanted {wanted}"
     );
-    let (sum, all) = (total(queues.iter().map(|queue| queue.requests)), total(loaded));
+    let of = |number: u16| {
+        let loads = loaded.iter().filter(move |(queues, _)| *queues == u32::from(number));
+        total(loads.map(|(_, requests)| *requests))
+    };
+    let (sum, all) = (
+        total(queues.iter().map(|queue| queue.requests)),
+        of(args.hardware.queues),
+    );
     require!(
         findings,
         sum == all && all > 0,
         "disk {disk}: the queues had {sum} requests, the load {all}"
+    );
+    // What the rate of several queues is compared with.
+    require!(
+        findings,
+        args.load.is_none() || of(1) > 0,
+        "disk {disk}: one queue alone was not loaded"
     );
     for queue in &queues {
         let Queue {
@@ -163,7 +176,7 @@ mod tests {
             {"queue":{"number":1,"hart":4,"vector":2,"requests":6,"sent":6,"notifies":1,"interrupts":2}}
             {"vector":{"vector":2,"hart":4,"interrupts":2}}
             {"vector":{"vector":0,"hart":3,"interrupts":0}}
-            {"loaded":{"requests":11,"micros":9}}"#;
+            {"loaded":{"queues":2,"requests":11,"micros":9}}"#;
         for (was, is, part) in [
             ("", "", ""),
             (
@@ -194,9 +207,22 @@ mod tests {
                 "{part}: {findings:?}"
             );
         }
+        let longer = qemu_args("--bare --queues 2 --load 4", None).unwrap();
+        let found = findings(honest, ("", ""), |guest, findings| check(&longer, guest, 0, findings));
+        assert_eq!(found, ["disk 0: one queue alone was not loaded"]);
+        let alone = (
+            "{\"loaded\"",
+            "{\"loaded\":{\"queues\":1,\"requests\":3,\"micros\":9}}\n{\"loaded\"",
+        );
+        let found = findings(honest, alone, |guest, findings| check(&longer, guest, 0, findings));
+        assert_eq!(found, [""; 0]);
         let one = qemu_args("--bare", None).unwrap();
         let findings = findings(honest, ("", ""), |guest, findings| check(&one, guest, 0, findings));
-        assert_eq!(findings, ["disk 0: 2 queues were loaded, wanted 1"]);
+        let wanted = [
+            "disk 0: 2 queues were loaded, wanted 1",
+            "disk 0: the queues had 11 requests, the load 0",
+        ];
+        assert_eq!(findings, wanted);
     }
 
     #[test]
@@ -205,7 +231,7 @@ mod tests {
         let honest = r#"{"queue":{"number":0,"hart":3,"vector":1,"requests":5,"sent":5,"notifies":1,"interrupts":2}}
             {"vector":{"vector":1,"hart":3,"interrupts":2}}
             {"queue":{"number":1,"hart":4,"vector":1,"requests":6,"sent":6,"notifies":1,"interrupts":2}}
-            {"loaded":{"requests":11,"micros":9}}"#;
+            {"loaded":{"queues":2,"requests":11,"micros":9}}"#;
         let found = findings(honest, ("", ""), |guest, findings| check(&args, guest, 0, findings));
         assert_eq!(found, [""; 0]);
         let twice = (

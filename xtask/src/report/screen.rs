@@ -1,6 +1,8 @@
 //! A report as one screen for a person: devices and disks, tests, the comparison on the host, times.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
+use std::thread;
 
 use guest_protocol::{Bus, Device, Load, Outcome, Record, SECTOR_BYTES, Since};
 use indicatif::BinaryBytes;
@@ -287,6 +289,8 @@ impl Screen {
     /// What the load on all harts made of queues, vectors and harts.
     fn load(&mut self, guest: &Guest) {
         self.heading = "Load on all harts";
+        // The rate of one queue of the disk.
+        let mut alone = None;
         for reported in &guest.records {
             match reported.record {
                 Record::Queue {
@@ -335,11 +339,27 @@ impl Screen {
                     let text = format!("of {submitted} requests {completed} completed, {given_back} were given back");
                     self.row("removal", &text, "");
                 }
-                Record::Loaded { requests, micros } => {
-                    let per_second = requests.saturating_mul(1_000_000) / micros.max(1);
-                    let text = format!("in {:.3} s, {per_second} a second", micros as f64 / 1e6);
+                Record::Loaded {
+                    queues,
+                    requests,
+                    micros,
+                } => {
+                    let seconds = micros.max(1) as f64 / 1e6;
+                    let rate = requests as f64 / seconds;
+                    let number = if queues == 1 { "one queue" } else { "all queues" };
+                    let text = format!("of {number} in {seconds:.3} s, {rate:.0} a second");
                     self.row("requests", &text, &requests.to_string());
+                    match (queues, alone) {
+                        (1, _) => alone = Some(rate),
+                        (_, Some(one)) if one > 0.0 => {
+                            let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+                            let text = format!("of {queues} queues against one, on a host with {cores} cores");
+                            self.row("rate", &text, &format!("{:.2}", rate / one));
+                        }
+                        _ => {}
+                    }
                 }
+                Record::Device(_) => alone = None,
                 _ => {}
             }
         }

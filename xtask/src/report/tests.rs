@@ -63,7 +63,7 @@ fn bare() -> String {
     let device = said(&device.replace("\n        ", ""));
     let test = said(&FAILED_TEST.replace("fail", "pass"));
     let queue = r#"{"queue":{"number":0,"hart":0,"vector":null,"requests":7,"sent":7,"notifies":1,"interrupts":1}}"#;
-    let load = said(queue) + &said(r#"{"loaded":{"requests":7,"micros":1}}"#);
+    let load = said(queue) + &said(r#"{"loaded":{"queues":1,"requests":7,"micros":1}}"#);
     format!("echo hello\n{device}{test}DIGESTS\n{load}{}", done())
 }
 

@@ -234,8 +234,8 @@ pub enum Record<'a> {
         completed: u64,
         given_back: u64,
     },
-    /// The load on all harts of the disk: time, and the number of its requests.
-    Loaded { requests: u64, micros: u64 },
+    /// The load on so many queues of the disk, each with a hart of its own: time, and the number of its requests.
+    Loaded { queues: u32, requests: u64, micros: u64 },
     /// Instructions of a stage, in all of the requests together.
     Counted {
         #[serde(borrow)]

@@ -5,7 +5,7 @@ mod common;
 use common::{Rig, TestPci, every_ring, pattern, pci_transport};
 use virtio_blk::proto::Sector;
 use virtio_blk::{Answer, DeviceControl, DiskOptions, InitError, IoError, Request, RequestQueue, Vectors};
-use virtio_blk_model::{Model, ModelBar, ModelConfig, ModelFunction, PciForm, feature};
+use virtio_blk_model::{Model, ModelBar, ModelConfig, ModelFunction, PciForm, RingReset, feature};
 use virtio_core::{
     EitherTransport, InterruptSource, InterruptVector, PollLimit, QueueSetupError, QueueSize, Transport,
 };
@@ -279,5 +279,51 @@ fn a_refused_vector_is_answered_with_fewer() {
     assert!(seen.config.is_none() && !function.line());
     assert_eq!(tokens, [5]);
     common::shut_down(&model, control, [queue]);
+    model.assert_clean();
+}
+
+#[test]
+fn one_queue_is_reset_over_pci() {
+    let model = Model::new(ModelConfig {
+        queues: 2,
+        ring_reset: RingReset::After(2),
+        ..ModelConfig::modern().offer(feature::MQ)
+    });
+    let function = model.on_pci(PciForm::Modern, 0);
+    let options = DiskOptions {
+        ring_reset: true,
+        ..DiskOptions::default()
+    };
+    let (mut places, transport) = ([const { None }; 2], pci_transport(&function));
+    let (dma, wait) = (&mut model.dma(), &mut PollLimit(9));
+    let mut control = DeviceControl::start(transport, dma, &options, Vectors::NONE, wait, &mut places).unwrap();
+    let [Some(mut stuck), Some(mut other)]: [Option<RequestQueue<_, common::Scatter, u32, 16>>; 2] = places else {
+        panic!("two queues");
+    };
+    for queue in [&mut stuck, &mut other] {
+        for token in 0..3 {
+            queue.submit(Request::flush(token)).unwrap();
+        }
+        queue.notify();
+    }
+    let mut back = Vec::new();
+    let mut stuck = control
+        .reset_queue(stuck, wait, |completion| {
+            assert_eq!(completion.result, Err(IoError::Aborted));
+            back.push(completion.into_request());
+        })
+        .unwrap();
+    assert_eq!((back.len(), model.counters().queue_resets), (3, 1));
+    for request in back {
+        stuck.submit(request).unwrap();
+    }
+    stuck.notify();
+    model.process(usize::MAX);
+    for queue in [&mut stuck, &mut other] {
+        let mut tokens = Vec::new();
+        queue.poll(|completion| tokens.push(completion.token)).unwrap();
+        assert_eq!(tokens, [0, 1, 2]);
+    }
+    common::shut_down(&model, control, [stuck, other]);
     model.assert_clean();
 }

@@ -7,10 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Scatter, TestControl, TestQueue, pattern, shut_down, start_queues};
+use common::{Capable, Scatter, TestControl, TestQueue, pattern, shut_down, start_queues};
 use virtio_blk::proto::Sector;
-use virtio_blk::{IoError, OperationKind, Request, SubmitError};
-use virtio_blk_model::{CompletionOrder, Model, ModelConfig, ModelDma, feature};
+use virtio_blk::{
+    Completion, DeviceControl, DeviceQueue, DiskOptions, IoError, OperationKind, Request, SubmitError, Vectors,
+};
+use virtio_blk_model::{CompletionOrder, Model, ModelConfig, ModelDma, RingReset, feature};
+use virtio_core::PollLimit;
+
+type Queue = DeviceQueue<Capable, Scatter, u32, 16>;
 
 const QUEUES: usize = 4;
 
@@ -24,6 +29,9 @@ fn device() -> Model {
         ..ModelConfig::modern().offer(feature::MQ)
     })
 }
+
+/// How often a queue is reset under load.
+const RESETS: u32 = if cfg!(miri) { 3 } else { 40 };
 
 /// Fails instead of hanging. No test depends on how long anything takes.
 struct Deadline(Instant);
@@ -198,6 +206,107 @@ fn a_larger_disk_reaches_queues_on_other_threads() {
             .collect::<Vec<_>>()
     });
     shut_down(&model, control, queues);
+    assert_eq!(model.allocations(), 0);
+    model.assert_clean();
+}
+
+/// Resets the first queue again and again, each time with requests in flight, while the other queues are at work. Returns it.
+fn reset_under_load(model: &Model, control: &mut DeviceControl<Capable>, mut queue: Queue) -> Queue {
+    let mut dma = model.dma();
+    let mut written = BTreeSet::new();
+    let mut resets = 0;
+    let deadline = Deadline::new();
+    let mut requests: Vec<_> = (0..SHARE)
+        .rev()
+        .map(|sector| {
+            let mut buffer = Scatter::new(&mut dma, &[512]);
+            buffer.fill(&pattern(sector, 512));
+            Request::write(Sector(sector), buffer, sector as u32)
+        })
+        .collect();
+    while !(requests.is_empty() && queue.in_flight() == 0) {
+        while let Some(request) = requests.pop() {
+            if let Err(rejected) = queue.submit(request) {
+                requests.push(rejected.request);
+                break;
+            }
+        }
+        queue.notify();
+        deadline.wait();
+        let mut finish = |completion: Completion<Scatter, u32>| match completion.result {
+            Ok(_) => {
+                assert!(written.insert(completion.token), "exactly once");
+                release(&mut model.dma(), completion.buffer);
+            }
+            Err(error) => {
+                assert_eq!(error, IoError::Aborted);
+                requests.push(completion.into_request());
+            }
+        };
+        if resets < RESETS {
+            resets += 1;
+            let before = queue.in_flight();
+            let mut back = 0;
+            queue = control
+                .reset_queue(queue, &mut PollLimit(100), |completion| {
+                    back += 1;
+                    finish(completion);
+                })
+                .unwrap();
+            assert_eq!((back, queue.in_flight()), (before, 0), "each comes back once");
+        } else {
+            queue.poll(finish).unwrap();
+        }
+    }
+    assert_eq!(written.len() as u64, SHARE);
+    assert_eq!(model.counters().queue_resets, u64::from(RESETS));
+    queue
+}
+
+#[test]
+fn a_queue_is_reset_while_others_are_at_work() {
+    let model = Model::new(ModelConfig {
+        queues: QUEUES as u16,
+        order: CompletionOrder::Shuffled(5),
+        ring_reset: RingReset::After(2),
+        ..ModelConfig::modern().offer(feature::MQ)
+    });
+    let options = DiskOptions {
+        ring_reset: true,
+        ..DiskOptions::default()
+    };
+    let mut places = [const { None }; QUEUES];
+    let transport = Capable::new(&model, 0);
+    let (dma, wait) = (&mut model.dma(), &mut PollLimit::default());
+    let mut control = DeviceControl::start(transport, dma, &options, Vectors::NONE, wait, &mut places)
+        .map_err(|failed| failed.error)
+        .unwrap();
+    let mut others: Vec<Queue> = places.into_iter().flatten().collect();
+    let stuck = others.remove(0);
+    let (over, never) = (AtomicBool::new(false), AtomicBool::new(false));
+    let queues = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Acquire) {
+                model.wait_for_request(Duration::from_millis(1));
+                model.process(3);
+            }
+        });
+        let _bell = Bell(&over);
+        let start = |queue| scope.spawn(|| write_share(&mut model.dma(), queue, &never));
+        let threads: Vec<_> = others.into_iter().map(start).collect();
+        let mut queues = vec![reset_under_load(&model, &mut control, stuck)];
+        queues.extend(threads.into_iter().map(|thread| {
+            let (queue, waiting) = thread.join().unwrap();
+            assert!(waiting.is_empty(), "the others go on to their end");
+            queue
+        }));
+        queues
+    });
+    for sector in 0..QUEUES as u64 * SHARE {
+        assert_eq!(model.read_disk(sector, 1), pattern(sector, 512));
+    }
+    let (back, _) = shut_down(&model, control, queues);
+    assert!(back.is_empty());
     assert_eq!(model.allocations(), 0);
     model.assert_clean();
 }

@@ -86,13 +86,25 @@ impl Load<'_> {
         if self.area.count < LEAST_SECTORS * u64::from(self.queues) {
             skip!("the region that may be written is too small");
         }
+        let (queues, seconds) = (self.queues, self.seconds);
+        if seconds > 0 && queues > 1 {
+            // One queue alone first: what the rate of all is compared with.
+            (self.queues, self.seconds) = (1, seconds.div_ceil(4));
+            self.once(false)?;
+            (self.queues, self.seconds) = (queues, seconds);
+        }
+        self.once(true)
+    }
+
+    /// Does the load once. Queues and vectors are reported if `tells`.
+    fn once(&mut self, tells: bool) -> TestResult {
         let deadline = counters::now().after(self.board.timebase.ticks_from_millis(u64::from(self.seconds) * 1000));
         let mut started = self.begin(0, End::After(deadline))?;
         let shifts = crew::work(self.board.harts, self.board.timebase, started.shifts, || Ok(()))?;
         let micros = self.board.timebase.micros(counters::now().since(started.began));
-        let mut taken = self.config_changes(&started.routes);
+        let mut taken = self.config_changes(&started.routes, tells);
         for shift in &shifts {
-            taken += report(shift);
+            taken += counted(shift, tells);
         }
         let claimed = self.board.interrupts.claimed() - started.claimed;
         // A line that an APLIC turns into messages can be claimed twice before it is masked, which is one interrupt to the thread.
@@ -100,6 +112,7 @@ impl Load<'_> {
         let adds_up = taken == claimed || is_line && taken < claimed;
         let outcome = self.end(started.control.take(), shifts)?;
         record(Record::Loaded {
+            queues: self.queues.into(),
             requests: outcome.completed,
             micros,
         });
@@ -277,7 +290,7 @@ impl Load<'_> {
     }
 
     /// Shuts the device down, takes all queues back, and reports what the disk holds.
-    fn end(&self, control: Option<Control>, mut shifts: Vec<Box<Shift>>) -> Result<Outcome, Failure> {
+    fn end(&mut self, control: Option<Control>, mut shifts: Vec<Box<Shift>>) -> Result<Outcome, Failure> {
         let of_line = shifts.iter_mut().find_map(|shift| match &mut shift.worker.signal {
             Signal::Taken(taken) => taken.control.take(),
             _ => None,
@@ -309,7 +322,8 @@ impl Load<'_> {
             outcome.trouble = outcome.trouble.take().or(trouble);
         }
         let finished = reset.finish(&mut DmaMemory);
-        finished.map_err(|_| "not all queues came back")?;
+        let (transport, _) = finished.map_err(|_| "not all queues came back")?;
+        self.disk.transport = Some(transport);
         Ok(outcome)
     }
 
@@ -319,28 +333,41 @@ impl Load<'_> {
         routes.config().filter(|_| !is_shared)
     }
 
-    /// Ends the interrupts for changes of the configuration alone. Returns how many came.
-    fn config_changes(&self, routes: &Routes) -> u64 {
+    /// Ends the interrupts for changes of the configuration alone. Returns how many came, and reports them if it `tells`.
+    fn config_changes(&self, routes: &Routes, tells: bool) -> u64 {
         let Some(interrupt) = self.config_alone(routes) else {
             return 0;
         };
         let (interrupts, source) = (self.board.interrupts, interrupt.source());
         interrupts.disable(source);
         let count = interrupts.take(source).into();
-        record(Record::Vector {
-            vector: match interrupt {
-                Interrupt::Vector(vector, _) => Some(vector.0.into()),
-                Interrupt::Line(_) => None,
-            },
-            hart: self.board.hart_id as u64,
-            interrupts: count,
-        });
+        if tells {
+            record(Record::Vector {
+                vector: match interrupt {
+                    Interrupt::Vector(vector, _) => Some(vector.0.into()),
+                    Interrupt::Line(_) => None,
+                },
+                hart: self.board.hart_id as u64,
+                interrupts: count,
+            });
+        }
         count
     }
 }
 
-/// Reports what a queue and its interrupt have counted. Returns how often that came.
-fn report(shift: &Shift) -> u64 {
+/// How often the interrupt came that a shift takes. What it and the queue have counted is reported if it `tells`.
+fn counted(shift: &Shift, tells: bool) -> u64 {
+    if tells {
+        report(shift);
+    }
+    match &shift.worker.signal {
+        Signal::Taken(taken) => taken.count,
+        _ => 0,
+    }
+}
+
+/// Reports what a queue and its interrupt have counted.
+fn report(shift: &Shift) {
     let Shift { hart_id, worker, .. } = shift;
     let hart = *hart_id as u64;
     let vector = worker.queue.vector().map(|vector| vector.0.into());
@@ -354,11 +381,11 @@ fn report(shift: &Shift) -> u64 {
         notifies: counters.notifies,
         interrupts: worker.signal.count(),
     });
-    let Signal::Taken(taken) = &worker.signal else { return 0 };
-    record(Record::Vector {
-        vector,
-        hart,
-        interrupts: taken.count,
-    });
-    taken.count
+    if let Signal::Taken(taken) = &worker.signal {
+        record(Record::Vector {
+            vector,
+            hart,
+            interrupts: taken.count,
+        });
+    }
 }
