@@ -30,8 +30,8 @@ fn device() -> Model {
     })
 }
 
-/// How often a queue is reset under load.
-const RESETS: u32 = if cfg!(miri) { 3 } else { 40 };
+/// How often a queue is reset under load, at most.
+const RESETS: u64 = if cfg!(miri) { 3 } else { 40 };
 
 /// Fails instead of hanging. No test depends on how long anything takes.
 struct Deadline(Instant);
@@ -259,7 +259,8 @@ fn reset_under_load(model: &Model, control: &mut DeviceControl<Capable>, mut que
         }
     }
     assert_eq!(written.len() as u64, SHARE);
-    assert_eq!(model.counters().queue_resets, u64::from(RESETS));
+    assert_eq!(model.counters().queue_resets, resets);
+    assert!(resets > 0);
     queue
 }
 
@@ -283,7 +284,7 @@ fn a_queue_is_reset_while_others_are_at_work() {
         .unwrap();
     let mut others: Vec<Queue> = places.into_iter().flatten().collect();
     let stuck = others.remove(0);
-    let (over, never) = (AtomicBool::new(false), AtomicBool::new(false));
+    let over = AtomicBool::new(false);
     let queues = thread::scope(|scope| {
         scope.spawn(|| {
             while !over.load(Ordering::Acquire) {
@@ -292,7 +293,7 @@ fn a_queue_is_reset_while_others_are_at_work() {
             }
         });
         let _bell = Bell(&over);
-        let start = |queue| scope.spawn(|| write_share(&mut model.dma(), queue, &never));
+        let start = |queue| scope.spawn(|| write_share(&mut model.dma(), queue, &over));
         let threads: Vec<_> = others.into_iter().map(start).collect();
         let mut queues = vec![reset_under_load(&model, &mut control, stuck)];
         queues.extend(threads.into_iter().map(|thread| {
