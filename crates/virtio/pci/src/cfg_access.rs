@@ -16,11 +16,11 @@ const LENGTH: u8 = 12;
 const DATA: u8 = 16;
 
 /// A mapper that maps nothing: each access goes through the window in configuration space that VirtIO devices have for this
-/// (`VIRTIO_PCI_CAP_PCI_CFG`). It is slow, and made for firmware and for looking at a device.
+/// (`VIRTIO_PCI_CAP_PCI_CFG`). It is slow. Firmware and diagnostic programs use it.
 ///
-/// QEMU (10.0.2) ends with a failed assertion at the first access, whatever it is, on its RISC-V machine `virt`.
+/// QEMU 10.0.2 ends with a failed assertion at the first such access on its RISC-V machine `virt`.
 ///
-/// An access takes several steps, so this, and all that is made of it, stays on one thread.
+/// An access takes several steps, so a `CfgWindows` and the windows made of it stay on one thread.
 ///
 /// ```compile_fail,E0277
 /// # fn on<C: pci_types::ConfigRegionAccess + Send + Sync + 'static>(windows: &'static virtio_pci::CfgWindows<C>) {
@@ -87,8 +87,8 @@ impl<C: ConfigRegionAccess> CfgWindows<C> {
 }
 
 // SAFETY: every access is one of the register in the BAR that the range names, as the device promises by its capability; the
-// function writes it for no one else, and what shares the capability is on one thread, so that the steps of two accesses
-// do not mix.
+// no other code writes it, by the contract of `PciFunction::new`; and all that share the capability are on one thread, so that
+// the steps of two accesses do not mix.
 unsafe impl<'w, C: ConfigRegionAccess> MapBar for &'w CfgWindows<C> {
     type Window = CfgWindow<'w, C>;
 

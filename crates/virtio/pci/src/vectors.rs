@@ -40,7 +40,7 @@ impl VectorPlan {
         Self { vectors: 0 }
     }
 
-    /// How many vectors are used, from 0 on.
+    /// How many vectors are used. Their numbers start at 0.
     pub const fn vectors(self) -> u16 {
         self.vectors
     }
@@ -64,6 +64,9 @@ impl VectorPlan {
 
     /// The next plan to try if the device refuses a vector (`PCI-D-35`): one for all queues and one for the configuration, then one
     /// for all, then none. `None` after that.
+    ///
+    /// A plan without vectors needs MSI-X to be off: give the table to
+    /// [`PciTransport::close_msix`](crate::PciTransport::close_msix) first, or no interrupt comes.
     pub const fn fewer(self) -> Option<Self> {
         let vectors = match self.vectors {
             0 => return None,
