@@ -1,4 +1,4 @@
-//! How urgent a request is, and what the header of a legacy device says of it.
+//! How urgent a request is, and the field for that in the header of a legacy device.
 
 use virtio_blk_proto::RequestType;
 use virtqueue::RingLayout;
@@ -6,7 +6,7 @@ use virtqueue::RingLayout;
 /// How urgent a request is.
 ///
 /// A legacy device learns of it from the priority in the header of a request (`BLK-N-07`), if it looks there; a modern device has no
-/// such field. `Scheduler` decides by it which request the device gets next.
+/// such field. [`ScheduledQueue`](crate::ScheduledQueue) decides by it which request the device gets next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Class {

@@ -9,13 +9,13 @@ use crate::{Completion, QueueCounters, Rejected, Request, RequestQueue, SubmitEr
 
 /// Exclusive access to a queue that harts share: the lock of a kernel.
 ///
-/// On a kernel with one hart, `RefCell` will do. What interrupts take must not be taken again by an interrupt on the same hart, as
-/// with any lock.
+/// On a kernel with one hart, a `RefCell` is enough. A lock that an interrupt handler takes must keep that interrupt off its hart
+/// while it is held.
 pub trait QueueLock {
-    /// The [`RequestQueue`].
+    /// The [`RequestQueue`] in the lock.
     type Queue;
 
-    /// Does something with the queue, alone.
+    /// Runs `work` with exclusive access to the queue.
     fn with<R>(&self, work: impl FnOnce(&mut Self::Queue) -> R) -> R;
 }
 
@@ -47,7 +47,7 @@ impl<Q> QueueLock for RefCell<Q> {
 /// # let control = DeviceControl::start(transport, &mut dma, &options, Vectors::NONE, &mut wait, &mut places).unwrap();
 /// # let this_hart = || 0;
 /// let queues: Vec<_> = places.into_iter().flatten().map(RefCell::new).collect();
-/// let set = QueueSet::new(&queues, this_hart, |_hart, _vector| { /* let the interrupt go there */ })
+/// let set = QueueSet::new(&queues, this_hart, |_hart, _vector| { /* route the interrupt to that hart */ })
 ///     .expect("there are queues");
 /// set.submit(Request::flush(7)).expect("there is room");
 /// set.notify();
@@ -70,9 +70,9 @@ where
     D: QueueNotifier,
     B: DmaSegments,
 {
-    /// A set of `queues`; `None` without a queue. `hart` answers the number of the hart that asks.
+    /// A set of `queues`; `None` if there are none. `hart` returns the number of the calling hart.
     ///
-    /// `assign` is called for each queue with a vector: it lets the interrupt of that vector go to the hart with that number.
+    /// `assign` is called for each queue with a vector. It routes the interrupt of that vector to the hart with that number.
     pub fn new(queues: &'q [L], hart: H, mut assign: impl FnMut(usize, InterruptVector)) -> Option<Self> {
         let first = queues.first()?;
         let vector_of = |queue: &L| queue.with(|queue| queue.vector());
@@ -106,7 +106,7 @@ where
         self.queues.get(self.own_place()).unwrap_or(self.first)
     }
 
-    /// Takes a request into the queue of this hart, or, if that is full, into the one with the fewest requests, or into any with
+    /// Takes a request into the queue of this hart. If that is full, the queue with the fewest requests takes it, or else any with
     /// room. A request that goes to the queue of another hart is published at once, and completes there.
     ///
     /// # Errors
@@ -167,7 +167,7 @@ where
         self.own().with(|queue| queue.drain(each))
     }
 
-    /// Follows up an interrupt by `vector`: those queues are drained that have it. `each` runs in their locks. Returns how many
+    /// Follows up an interrupt by `vector`: drains the queues that have it. `each` runs in their locks. Returns how many
     /// requests completed.
     ///
     /// # Errors
