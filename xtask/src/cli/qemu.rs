@@ -93,11 +93,11 @@ pub(crate) struct QemuArgs {
     pub(crate) foreign: Option<Foreign>,
 
     /// Take the disk away in the middle of the load, with --bare.
-    #[arg(long, requires = "bare", conflicts_with_all = ["shell", "disk"], value_enum, value_name = "KIND")]
+    #[arg(long, requires = "bare", conflicts_with_all = ["shell", "disk", "read_only"], value_enum, value_name = "KIND")]
     pub(crate) remove: Option<Removal>,
 
     /// Load the disk on all harts for this many seconds after the self-test, with --bare; without it each writes its part once.
-    #[arg(long, requires = "bare", conflicts_with_all = ["shell", "remove"], value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    #[arg(long, requires = "bare", conflicts_with_all = ["shell", "remove", "read_only", "write"], value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub(crate) load: Option<u32>,
 
     /// Offer the legacy interface alone instead of the modern one: the register layout of version 1, or on the PCI bus the ports.
