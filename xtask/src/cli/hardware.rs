@@ -98,7 +98,7 @@ pub(crate) struct Hardware {
     #[arg(long, requires = "bare", value_enum, value_name = "KIND", default_value = "none")]
     pub(crate) aia: Aia,
 
-    /// Number of harts, with --bare [default: one for each queue].
+    /// Number of harts, with --bare [default: one for each queue, and one more with --remove].
     #[arg(long, requires = "bare", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST)))]
     smp: Option<u16>,
 }
@@ -138,6 +138,9 @@ impl Hardware {
         }
         if self.vectors.is_some() && !self.has_pci() {
             return Some("--vectors: only disks on the PCI bus have vectors, as --bus pci".to_owned());
+        }
+        if self.vectors.is_some_and(|vectors| vectors > 0) && self.aia != Aia::AplicImsic {
+            return Some("--vectors: only IMSICs take the messages of MSI-X: add --aia aplic-imsic".to_owned());
         }
         None
     }

@@ -93,12 +93,12 @@ pub(crate) struct QemuArgs {
     pub(crate) foreign: Option<Foreign>,
 
     /// Take the disk away in the middle of the load, with --bare.
-    #[arg(long, requires = "bare", conflicts_with_all = ["shell", "disk"], value_enum, value_name = "KIND")]
+    #[arg(long, requires = "bare", conflicts_with_all = ["shell", "disk", "read_only"], value_enum, value_name = "KIND")]
     pub(crate) remove: Option<Removal>,
 
     /// Load the disk on all harts for this many seconds after the self-test, with --bare, and one queue alone for a quarter of that before,
     /// to compare; without it each writes its part once.
-    #[arg(long, requires = "bare", conflicts_with_all = ["shell", "remove"], value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    #[arg(long, requires = "bare", conflicts_with_all = ["shell", "remove", "read_only", "write"], value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub(crate) load: Option<u32>,
 
     /// Count the instructions of a request on each queue in the place of self-test and load, with --bare. QEMU counts them exactly.

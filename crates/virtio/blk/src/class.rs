@@ -1,4 +1,4 @@
-//! How urgent a request is, and what the header of a legacy device says of it.
+//! How urgent a request is, and the field for that in the header of a legacy device.
 
 use virtio_blk_proto::RequestType;
 use virtqueue::RingLayout;

@@ -141,12 +141,12 @@ impl<T: Transport> DeviceControl<T> {
         }
     }
 
-    /// What the device offered.
+    /// The features that the device offered.
     pub fn offered_features(&self) -> Features {
         self.offered
     }
 
-    /// What was accepted.
+    /// The features that were accepted.
     pub fn accepted_features(&self) -> Features {
         self.accepted
     }
@@ -351,7 +351,7 @@ impl<T: Transport> DeviceControl<T> {
     ///
     /// # Errors
     ///
-    /// [`DeviceGone`], seen by a device with a switch only.
+    /// [`DeviceGone`], only on a device with a switch, of which a register is read.
     pub fn write_cache(&self) -> Result<WriteCache, DeviceGone> {
         let accepted = blk_features(self.accepted);
         let write_back = if accepted.contains(BlkFeatures::CONFIG_WCE) {

@@ -49,7 +49,7 @@ impl QueueIdentity {
     }
 }
 
-/// Everything of a request queue but its tables, which are large, and are made where they stay.
+/// The parts of a request queue, without its tables: these are large, and are made in their final place.
 pub(crate) struct QueueParts<D> {
     pub(crate) identity: QueueIdentity,
     pub(crate) ring: DmaRing,

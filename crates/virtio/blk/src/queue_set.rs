@@ -9,13 +9,13 @@ use crate::{Completion, QueueCounters, Rejected, Request, RequestQueue, SubmitEr
 
 /// Exclusive access to a queue that harts share: the lock of a kernel.
 ///
-/// On a kernel with one hart, `RefCell` will do. What interrupts take must not be taken again by an interrupt on the same hart, as
-/// with any lock.
+/// On a kernel with one hart, a `RefCell` is enough. A lock that an interrupt handler takes must keep that interrupt off its hart
+/// while it is held.
 pub trait QueueLock {
-    /// The [`RequestQueue`].
+    /// The [`RequestQueue`] in the lock.
     type Queue;
 
-    /// Does something with the queue, alone.
+    /// Runs `work` with exclusive access to the queue.
     fn with<R>(&self, work: impl FnOnce(&mut Self::Queue) -> R) -> R;
 }
 
@@ -50,7 +50,7 @@ impl<Q> QueueLock for RefCell<Q> {
 /// # let control = DeviceControl::start(transport, &mut dma, &options, Vectors::NONE, &mut wait, &mut places).unwrap();
 /// # let this_hart = || 0;
 /// let queues: Vec<_> = places.into_iter().flatten().map(RefCell::new).collect();
-/// let set = QueueSet::new(&queues, this_hart, |_hart, _vector| { /* let the interrupt go there */ })
+/// let set = QueueSet::new(&queues, this_hart, |_hart, _vector| { /* route the interrupt to that hart */ })
 ///     .expect("there are queues");
 /// set.submit(Request::flush(7)).expect("there is room");
 /// set.notify();
@@ -92,7 +92,7 @@ where
     /// `None` without a queue, and if not all of them are of the same start of one device: a request that spills over must not get
     /// to another disk.
     ///
-    /// `assign` is called for each queue with a vector: it lets the interrupt of that vector go to the hart with that number.
+    /// `assign` is called for each queue with a vector. It routes the interrupt of that vector to the hart with that number.
     pub fn new(queues: &'q [L], hart: H, mut assign: impl FnMut(usize, InterruptVector)) -> Option<Self> {
         let first = queues.first()?;
         let device = first.with(|queue| queue.device());
@@ -198,7 +198,7 @@ where
         self.own().with(|queue| queue.drain(each))
     }
 
-    /// Follows up an interrupt by `vector`: those queues are drained that have it. `each` runs in their locks. Returns how many
+    /// Follows up an interrupt by `vector`: drains the queues that have it. `each` runs in their locks. Returns how many
     /// requests completed.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use crate::{Completion, InterruptCounters, QueueCounters, RequestQueue};
 /// [`abandon`](Self::abandon) goes on without it.
 pub struct ResetDevice<T> {
     transport: T,
-    /// What the views of the queues are of. None of the queues is released if there is none.
+    /// The memory that the queues of this start look at, by which they are known. Without it no queue is released.
     shared: Option<SharedConfig>,
     /// Queues that are not back.
     missing: u16,
@@ -90,7 +90,7 @@ impl<T> ResetDevice<T> {
         Ok(unsafe { queue.take_apart(dma, each) })
     }
 
-    /// The end of the shutdown: the transport, on which the device can be started again, and what was counted.
+    /// Ends the shutdown. Returns the transport, on which the device can be started again, and what was counted.
     ///
     /// # Errors
     ///
@@ -105,8 +105,8 @@ impl<T> ResetDevice<T> {
         Ok((self.transport, self.interrupts))
     }
 
-    /// The transport, without the queues that are not back. Their memory and their requests are lost, and so are 128 bytes that
-    /// they look at, because a queue that was dropped cannot be told from one that is still used.
+    /// Ends the shutdown without the queues that are not back. Their memory and their requests are lost. So are 128 bytes of memory
+    /// that all queues look at, because a queue that was dropped cannot be told from one that is still used.
     pub fn abandon(self) -> (T, InterruptCounters) {
         (self.transport, self.interrupts)
     }

@@ -39,11 +39,11 @@ impl Default for SchedulerOptions {
 /// A request in a line, and whether it may be joined with others.
 type Waiting<B, K> = (Request<B, K>, bool);
 
-/// A queue of which requests of the [foreground](Class::Foreground) get ahead of those of the [background](Class::Background).
+/// A queue in which requests of the [foreground](Class::Foreground) go ahead of those of the [background](Class::Background).
 ///
 /// Requests wait here, up to `L` in each class, and go to the queue below as it has room. Up to `M` transfers of one class that
 /// wait behind each other and follow each other on the disk go as one device request. If that fails, each is sent again alone, so
-/// that a request fails for itself only.
+/// that no request fails because of another one.
 ///
 /// Nothing keeps the order of requests, as the device keeps none (`BLK-N-30`): a request that must come after another one is
 /// submitted when that one has completed.
@@ -232,8 +232,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize, const M: usize, const 
         collected.map(|_| count)
     }
 
-    /// Gives the queue what it has room for. What it does not take any more, because the disk has changed, goes to `each`; without
-    /// it, that waits for the next poll.
+    /// Gives the queue what it has room for. Requests that it does not take any more, because the disk has changed, go to `each`;
+    /// without `each` they wait for the next poll.
     fn send(&mut self, each: &mut Option<impl FnMut(Completion<B, K>)>) {
         while let Some(request) = self.held.take().or_else(|| self.next_run()) {
             let class = request.token.class;
@@ -320,7 +320,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize, const M: usize, const 
     }
 }
 
-/// Hands over what has become of a device request. The requests of one that failed for several go back to their line, to be sent
+/// Hands over the result of a device request. The requests of one that failed for several go back to their line, to be sent
 /// again one by one.
 fn settle<B: DmaSegments, K, const M: usize, const L: usize>(
     lines: &mut Lines<B, K, L>,

@@ -12,7 +12,8 @@ use core::sync::atomic::{AtomicU32, Ordering, fence};
 use virtio_blk_proto::ConfigSnapshot;
 use virtio_core::{Dma, DmaError, DmaRegion};
 
-/// A sequence lock. Words that a reader takes while they are written are atomic, so what it takes means nothing, and no more.
+/// A sequence lock. A reader that meets the writer reads words that mean nothing, which the sequence number shows. The words are
+/// atomic, so that this is no data race.
 #[repr(C, align(64))]
 struct Block {
     /// Even while the words stand still; another number after each change.
@@ -82,12 +83,12 @@ impl SharedConfig {
         }
     }
 
-    /// Whether `view` is one of this. No two that exist at the same time have their memory at the same address.
+    /// Whether `view` was made of this memory. No two blocks that exist at the same time have the same address.
     pub(crate) fn is_seen_by(&self, view: &ConfigView) -> bool {
         view.block == self.0.as_ptr().cast()
     }
 
-    /// Gives the memory back. There is no view any more, as [`view`](Self::view) has it.
+    /// Gives the memory back. By the contract of [`view`](Self::view) no view is left.
     pub(crate) fn release(self, dma: &mut impl Dma) {
         dma.release(self.0);
     }

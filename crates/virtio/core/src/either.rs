@@ -5,13 +5,13 @@ use crate::{
     QueueIndex, QueueNotifier, QueueSetup, QueueSetupError, ResetError, Transport, Wait,
 };
 
-/// A device behind one of two transports, such as MMIO and PCI. A third one takes another `EitherTransport` in its place.
+/// A device behind one of two transports, such as MMIO and PCI. For three, one of the two is an `EitherTransport` itself.
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum EitherTransport<A, B> {
-    /// The device is behind the one.
+    /// The device is behind the first transport.
     First(A),
-    /// The device is behind the other.
+    /// The device is behind the second transport.
     Second(B),
 }
 
@@ -19,9 +19,9 @@ pub enum EitherTransport<A, B> {
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum EitherNotifier<A, B> {
-    /// The device is behind the one.
+    /// The device is behind the first transport.
     First(A),
-    /// The device is behind the other.
+    /// The device is behind the second transport.
     Second(B),
 }
 

@@ -25,7 +25,7 @@ impl defmt::Format for InterruptCauses {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct InterruptVector(pub u16);
 
-/// What an interrupt came by.
+/// The way that an interrupt took: a line or a vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum InterruptSource {

@@ -113,8 +113,8 @@ impl QueueSetup {
     }
 }
 
-/// Where the CPU sees the same three parts of a queue, for transports whose device is told so: one in another process of the same
-/// machine translates these addresses itself (vhost-user).
+/// Where the CPU sees the same three parts of a queue. A device in another process of the same machine is told these addresses and
+/// translates them itself (vhost-user).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CpuAddresses {

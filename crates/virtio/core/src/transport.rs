@@ -1,4 +1,4 @@
-//! What a driver may ask of its way to the device: MMIO registers, PCI capabilities, a model in a test.
+//! What a driver may ask of a transport: MMIO registers, PCI capabilities, a model in a test.
 
 use core::fmt;
 
@@ -75,7 +75,7 @@ pub trait QueueNotifier {
 ///   place, is another one: it knows no queue;
 /// * the device is told of queues by [`enable_queue`](Self::enable_queue) alone, and of exactly what its caller said;
 /// * as long as the value exists, nothing but it and its notifiers makes that device do anything. So a transport is not `Clone`,
-///   and with a shared reference to it safe code can look and no more.
+///   and with a shared reference to it safe code can read and no more.
 pub unsafe trait Transport {
     /// The doorbell of one queue.
     type Notifier: QueueNotifier;
@@ -83,7 +83,7 @@ pub unsafe trait Transport {
     /// The generation of the interface.
     fn interface(&self) -> Interface;
 
-    /// What kind of device this is.
+    /// The kind of the device.
     fn device_type(&self) -> DeviceType;
 
     /// The vendor that made it; a number without further meaning.
@@ -92,7 +92,7 @@ pub unsafe trait Transport {
     /// The features of the transport's own range that it supports. A driver must not accept others (`FEAT-D-06`).
     fn supported_features(&self) -> Features;
 
-    /// Reads the device status. Memory accesses after it come after it.
+    /// Reads the device status. Later memory accesses are ordered after this read.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ pub unsafe trait Transport {
 
     /// The doorbell of `queue`, for a driver that accepted the features `accepted`.
     ///
-    /// That takes the owner of the transport: with a shared reference a device can be looked at and no more.
+    /// It takes an exclusive reference, because with a shared one the registers of a device can be read and no more.
     fn notifier(&mut self, queue: QueueIndex, accepted: Features) -> Self::Notifier;
 
     /// Routes configuration changes to a vector of their own, or to none, and reads back that the device has taken it.

@@ -1,4 +1,4 @@
-//! How long to wait for a register: a count, or whatever the caller says.
+//! How long to wait for a register: a count, or a function of the caller.
 
 /// Waits between two looks at a register that has not changed yet.
 ///
@@ -17,7 +17,7 @@
 /// }
 /// ```
 pub trait Wait {
-    /// Lets some time pass. `false` gives up.
+    /// Lets some time pass. Returns `false` to give up.
     fn wait(&mut self) -> bool;
 }
 
@@ -36,7 +36,7 @@ impl<F: FnMut() -> bool> Wait for F {
 pub struct PollLimit(pub u32);
 
 impl PollLimit {
-    /// Takes one read out of the limit; whether there was one left.
+    /// Takes one read out of the limit. Returns whether there was one left.
     #[inline]
     pub fn take(&mut self) -> bool {
         let left = self.0.checked_sub(1);

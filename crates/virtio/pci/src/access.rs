@@ -7,12 +7,11 @@ use crate::BarRange;
 /// Offsets are in bytes from the start of the piece. Values are in the byte order of the CPU; on the bus they are
 /// little-endian. A field is accessed in its own width (`PCI-D-05` to `PCI-D-07`), so these three are all there are.
 ///
-/// Looking is harmless but for the interrupt status, which reading clears. Writing is not: some of these registers tell the
-/// device which memory to write to. So a write takes `unsafe` and an exclusive reference, there is no `Clone`, and a doorbell,
-/// which may live apart from the rest, is a handle of its own that does nothing but ring.
+/// A read has no effect, except that reading the interrupt status clears it. A write has one: some of these registers tell the
+/// device which memory to write to. So a write takes `unsafe` and an exclusive reference, and the type is not `Clone`. A doorbell
+/// is a handle of its own, which another hart can own, and which rings and does nothing else.
 ///
-/// An implementation must bear a location that does not exist: reads answer with all bits set, as an empty bus does, writes
-/// vanish.
+/// At a location that does not exist, a read answers with all bits set, as an empty bus does, and a write has no effect.
 ///
 /// # Safety
 ///
@@ -41,7 +40,7 @@ pub unsafe trait RegisterAccess {
     ///
     /// # Safety
     ///
-    /// What a write does to the device is the caller's business. In particular, the registers that say where a queue lies and
+    /// The caller answers for what the device does after the write. In particular, the registers that say where a queue lies and
     /// those that set it to work are written under the contract of
     /// [`enable_queue`](virtio_core::Transport::enable_queue) only.
     unsafe fn write_u8(&mut self, offset: u32, value: u8);
@@ -66,12 +65,12 @@ pub unsafe trait RegisterAccess {
     /// # Safety
     ///
     /// A doorbell of a queue is at `offset`. The handle lives as long as its owner likes, so for all that time it is rung with
-    /// what the specification wants there; with NOTIFICATION_DATA that is an available index that was published, since a device
-    /// may go by that number alone.
+    /// the value that the specification asks for. With NOTIFICATION_DATA that is an available index that was published, since a
+    /// device may go by that number alone.
     unsafe fn doorbell(&self, offset: u32) -> Self::Doorbell;
 }
 
-/// A doorbell: one register that can be written by the owner of the handle.
+/// A doorbell: a handle whose owner can write one register.
 pub trait Doorbell {
     /// Writes 16 bits.
     fn ring_u16(&self, value: u16);
@@ -90,7 +89,7 @@ pub trait Doorbell {
 /// Where a piece is and how long its BAR is, is what the function answers when it is probed. A kernel that does not believe its
 /// devices compares that with what it has assigned, or it maps registers of other devices.
 pub unsafe trait MapBar {
-    /// What reaches a piece.
+    /// The access to a mapped piece.
     type Window: RegisterAccess;
 
     /// Makes `range` accessible; `None` if the machine cannot, for example because it has no ports.

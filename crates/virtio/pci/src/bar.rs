@@ -10,7 +10,7 @@ pub const BARS: u8 = 6;
 /// The first BAR in configuration space, in bytes.
 const BASE: u8 = 0x10;
 
-/// What a BAR decodes.
+/// The kind of address that a BAR takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum BarSpace {
@@ -20,11 +20,11 @@ pub enum BarSpace {
     Ports,
 }
 
-/// One BAR.
+/// A base address register: the addresses at which a function answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Bar {
-    /// What it decodes.
+    /// The kind of its address.
     pub space: BarSpace,
     /// Where it starts: a bus address or the number of a port. 0: the machine has not assigned it.
     pub address: u64,
@@ -61,18 +61,18 @@ impl BarRange {
         self.structure
     }
 
-    /// Which BAR, from 0 to 5.
+    /// The number of the BAR, from 0 to 5.
     pub const fn bar(&self) -> u8 {
         self.bar
     }
 
-    /// What kind of address it has.
+    /// The kind of its address.
     pub const fn space(&self) -> BarSpace {
         self.space
     }
 
-    /// Where the piece starts: a bus address or the number of a port. Where the bridge above translates addresses, the
-    /// machine knows how.
+    /// Where the piece starts: a bus address or the number of a port. If a host bridge translates addresses, the kernel
+    /// translates this one before it maps it.
     pub const fn address(&self) -> u64 {
         self.start
     }
@@ -116,8 +116,9 @@ pub struct Bars {
 impl Bars {
     /// Reads the BARs of a function and their sizes.
     ///
-    /// A size shows only in what a BAR keeps of a value of ones. So decoding is off for that time, and the BARs and the
-    /// command register are as before afterwards. Everything the function answers is borne; a BAR of a reserved type is none.
+    /// The size of a BAR shows in the bits that it keeps when all ones are written to it. Decoding is off meanwhile, and the BARs
+    /// and the command register are as before afterwards. No answer of the function is an error: a BAR of a reserved type is left
+    /// out.
     pub fn read<C: ConfigRegionAccess>(function: &mut PciFunction<C>) -> Self {
         let decoding = CommandRegister::IO_ENABLE | CommandRegister::MEMORY_ENABLE;
         let before = function.command() & decoding;
@@ -139,7 +140,7 @@ impl Bars {
         }
     }
 
-    /// The BAR at `index`.
+    /// The BAR with this number; `None` if the function does not have it.
     pub fn get(&self, index: u8) -> Option<&Bar> {
         self.bars.get(usize::from(index))?.as_ref()
     }
@@ -233,7 +234,7 @@ unsafe fn read_one<C: ConfigRegionAccess>(function: &mut PciFunction<C>, index: 
     ((bar.bytes != 0).then_some(bar), 1 + u8::from(wide))
 }
 
-/// What the register holds, and which of its bits can be set.
+/// The value of the register, and a mask of the bits that can be set.
 ///
 /// # Safety
 ///

@@ -1,4 +1,4 @@
-//! The capability list of a function, and the structures of a VirtIO device that it tells of.
+//! The capability list of a function, and the structures of a VirtIO device that it names.
 
 use core::fmt;
 
@@ -13,9 +13,9 @@ const POINTER: u8 = 0x34;
 const FIRST: u8 = 0x40;
 /// As many capabilities as configuration space has room for.
 const MOST: u8 = 48;
-/// The id of a capability of the vendor's, which the structures of VirtIO are.
+/// The id of a vendor-specific capability. Those of VirtIO have it.
 const VENDOR_SPECIFIC: u8 = 0x09;
-/// The bytes of a VirtIO capability, and of one with another register behind it.
+/// The bytes of a VirtIO capability, and of one that has one more register at its end.
 const BYTES: u8 = 16;
 const LONG_BYTES: u8 = 20;
 /// No more than this of a device configuration is mapped (`PCI-D-17`).
@@ -58,7 +58,7 @@ pub enum Structure {
 }
 
 impl Structure {
-    /// The number of its kind in a VirtIO capability; 0: it is not told by one.
+    /// The number of its kind in a VirtIO capability; 0: no VirtIO capability names it.
     const fn cfg_type(self) -> u8 {
         match self {
             Self::Common => 1,
@@ -70,7 +70,7 @@ impl Structure {
         }
     }
 
-    /// The bytes without which it cannot be used, and its alignment.
+    /// The least bytes with which it can be used, and its alignment.
     const fn least(self) -> (u32, u32) {
         match self {
             Self::Common => (common::BYTES, 4),
@@ -102,13 +102,13 @@ impl fmt::Display for Structure {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum StructureError {
-    /// No capability tells of it.
+    /// No capability names it.
     #[error("the device does not have it")]
     Missing,
     /// The capability list ends in an error before it.
     #[error("{0}")]
     List(ListError),
-    /// Its capability is shorter than the specification has it, or goes past configuration space.
+    /// Its capability is shorter than specified, or goes past the end of configuration space.
     #[error("its capability is too short")]
     CapabilityTooShort,
     /// It is shorter than its registers.
@@ -209,7 +209,7 @@ impl<C: ConfigRegionAccess> Iterator for Capabilities<'_, C> {
     }
 }
 
-/// A VirtIO capability as it stands there.
+/// The fields of a VirtIO capability, unchecked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct VirtioCapability {
     /// Where it starts in configuration space.
@@ -222,7 +222,7 @@ pub(crate) struct VirtioCapability {
 }
 
 impl VirtioCapability {
-    /// Reads the capability if it is one of `structure` (`PCI-D-09`). It may be longer than specified (`PCI-D-11`).
+    /// Reads the capability if it names `structure` (`PCI-D-09`). It may be longer than specified (`PCI-D-11`).
     fn read<C: ConfigRegionAccess>(
         function: &PciFunction<C>,
         capability: Capability,
@@ -251,7 +251,7 @@ impl VirtioCapability {
         }))
     }
 
-    /// The piece of a BAR to be mapped: of what is longer than needed, no more than that (`PCI-D-13`, `PCI-D-14`).
+    /// The piece of a BAR to be mapped, no longer than needed (`PCI-D-13`, `PCI-D-14`).
     fn range(&self, bars: &Bars, structure: Structure) -> Result<BarRange, StructureError> {
         let (least, align) = structure.least();
         if self.length < least {
@@ -271,7 +271,7 @@ impl VirtioCapability {
     }
 }
 
-/// The number of the structure, if this is a capability of the vendor's.
+/// The number of the structure, if this capability is vendor-specific.
 fn cfg_type<C: ConfigRegionAccess>(function: &PciFunction<C>, capability: Capability) -> Option<u8> {
     let [id, _, _, cfg_type] = function.read(capability.at).to_le_bytes();
     (id == VENDOR_SPECIFIC && capability.id == id).then_some(cfg_type)

@@ -16,9 +16,9 @@ const LENGTH: u8 = 12;
 const DATA: u8 = 16;
 
 /// A mapper that maps nothing: each access goes through the window in configuration space that VirtIO devices have for this
-/// (`VIRTIO_PCI_CAP_PCI_CFG`). It is slow, and made for firmware and for looking at a device.
+/// (`VIRTIO_PCI_CAP_PCI_CFG`). It is slow. Firmware and diagnostic programs use it.
 ///
-/// QEMU (10.0.2) ends with a failed assertion at the first access, whatever it is, on its RISC-V machine `virt`.
+/// QEMU 10.0.2 ends with a failed assertion at the first such access on its RISC-V machine `virt`.
 ///
 /// An access takes several steps, so this, and all that is made of it, stays on one thread, and a function has one.
 ///

@@ -21,11 +21,11 @@ pub struct FoundFunction {
     pub revision: u8,
     /// Base class and subclass.
     pub class: (u8, u8),
-    /// The kind of header.
+    /// The header type: endpoint, bridge or another.
     pub header: HeaderType,
     /// The buses behind it, if it is a bridge.
     pub bridge: Option<BridgeBuses>,
-    /// The VirtIO device that it is.
+    /// What its ids say, if it is a VirtIO device.
     pub virtio: Option<VirtioId>,
 }
 
@@ -58,10 +58,9 @@ impl Buses {
 /// Walks the functions of a segment: those on the root bus, and those on each bus that a bridge leads to.
 ///
 /// A bridge is followed by the bus number in its header. Each bus is looked at once, whatever the headers say, so a walk ends
-/// after 65,536 functions at the latest. Bridges that were given no bus number yet are told and not followed.
+/// after 65,536 functions at the latest. A bridge without bus numbers is returned, but not followed.
 ///
-/// It only reads. The BARs of a function, whose sizes cannot be known without writing, are told by
-/// [`Bars::read`](crate::Bars::read).
+/// It only reads. [`Bars::read`](crate::Bars::read) reads the BARs of a function, whose sizes do not show without a write.
 #[derive(Debug)]
 pub struct Finder<C> {
     access: C,

@@ -4,7 +4,7 @@ use core::fmt;
 
 use pci_types::{CommandRegister, ConfigRegionAccess, HeaderType, PciAddress, PciHeader};
 
-/// What a read of configuration space answers if no function is there.
+/// The vendor id that a read answers if no function is there.
 pub(crate) const NO_VENDOR: u16 = 0xFFFF;
 
 /// The command and status registers, in bytes.
@@ -14,8 +14,7 @@ const SUBSYSTEM: u8 = 0x2C;
 
 /// The configuration space of one function, with the right to change it.
 ///
-/// Safe code can read it and no more. What is written, is written by this crate: where BARs are sized, decoding, bus
-/// mastering, INTx and MSI-X.
+/// Safe code can read it and no more. This crate writes to it to size BARs, and to switch decoding, bus mastering, INTx and MSI-X.
 ///
 /// ```compile_fail,E0133
 /// # use pci_types::ConfigRegionAccess;
@@ -87,7 +86,7 @@ impl<C: ConfigRegionAccess> PciFunction<C> {
         unsafe { self.write_shared(offset, value) }
     }
 
-    /// As [`write`](Self::write), where two that share the function take turns.
+    /// As [`write`](Self::write), for two values that share the function and take turns.
     ///
     /// # Safety
     ///

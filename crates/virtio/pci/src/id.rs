@@ -16,14 +16,14 @@ const TRANSITIONAL: u16 = 0x1000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct VirtioId {
-    /// What kind of device it is.
+    /// The kind of device.
     pub device_type: DeviceType,
-    /// It may have the legacy interface: beside the modern one, or alone. The capabilities tell (`LEG-D-13`).
+    /// It may have the legacy interface, beside the modern one or alone. The capabilities tell which (`LEG-D-13`).
     pub transitional: bool,
 }
 
 impl VirtioId {
-    /// The device that has these ids, if it is VirtIO's.
+    /// The VirtIO device that has these ids; `None` for any other function.
     ///
     /// Revision and subsystem vendor say nothing about it (`PCI-D-03`, `PCI-D-04`). The subsystem id is looked at only
     /// for a transitional id that the specification does not list; it is the device type then.

@@ -7,9 +7,9 @@ use crate::{
     RegisterAccess,
 };
 
-/// Maps memory by a function of the kernel's, and ports by a [`PortAccess`] if the machine has one.
+/// Maps memory by a function of the kernel, and ports by a [`PortAccess`] if the machine has one.
 ///
-/// Where ports are a window in memory, the function maps them as well: a [`BarRange`] says which of both it is.
+/// Where ports are a window in memory, the function maps them as well: [`BarRange::space`] tells ports from memory.
 #[derive(Debug)]
 pub struct Mapper<F, P = NoPorts> {
     map: F,

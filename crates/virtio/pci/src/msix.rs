@@ -13,7 +13,7 @@ const ID: u8 = 0x11;
 /// Bits of the message control, as they stand in the first register of the capability.
 const ENABLE: u32 = 1 << 31;
 const FUNCTION_MASK: u32 = 1 << 30;
-/// The bytes of one vector in the table, and what is where in it.
+/// The bytes of an entry in the table, and the offsets of its fields.
 const ENTRY: u32 = 16;
 const ADDRESS_LOW: u32 = 0;
 const ADDRESS_HIGH: u32 = 4;
@@ -22,7 +22,7 @@ const CONTROL: u32 = 12;
 /// The bit of a vector's control that masks it.
 const MASKED: u32 = 1;
 
-/// What a device writes, and where, when a vector fires.
+/// The message of a vector: the value that the device writes when the vector fires, and the address it writes to.
 ///
 /// ```compile_fail,E0133
 /// virtio_pci::MsiMessage::new(0x8000_0000, 42); // anywhere in memory
@@ -203,9 +203,10 @@ impl<W: RegisterAccess> MsixTable<W> {
         Ok(())
     }
 
-    /// Keeps a vector from firing, for a driver that polls. An event meanwhile makes it pending, and fires when it is let.
+    /// Keeps a vector from firing, for a driver that polls. An event that comes meanwhile makes the vector pending, and fires after
+    /// [`unmask`](Self::unmask).
     ///
-    /// No message of this vector comes after this has returned, but for one that the interrupt controller has already.
+    /// The device sends no message of this vector after this has returned. The interrupt controller may still have one.
     ///
     /// # Errors
     ///

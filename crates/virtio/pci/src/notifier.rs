@@ -11,7 +11,7 @@ use crate::Doorbell;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PciNotifier<D> {
     doorbell: D,
-    /// What stands for the queue.
+    /// The value that names the queue.
     queue: u16,
     /// The available index goes along (NOTIFICATION_DATA).
     with_index: bool,

@@ -4,7 +4,7 @@ use crate::{Doorbell, RegisterAccess};
 
 /// Reads and writes ports: `in` and `out` on x86, a call to the kernel elsewhere.
 ///
-/// Machines whose ports are a window in memory need none of this: their ports are mapped as memory is.
+/// Machines whose ports are a window in memory do not need this: they map ports as they map memory.
 ///
 /// # Safety
 ///
@@ -85,8 +85,8 @@ impl<P: PortAccess> PortWindow<P> {
     ///
     /// # Safety
     ///
-    /// As long as the window or a doorbell of it exists, these ports are registers of one function, reads of them end without a
-    /// trap, and no other code writes them.
+    /// As long as the window or a doorbell of it exists, these ports are registers of one function, no read of them traps, and no
+    /// other code writes them.
     pub unsafe fn new(ports: P, first: u16, count: u32) -> Option<Self> {
         let fits = u32::from(first).checked_add(count)? <= 0x1_0000;
         fits.then_some(Self { ports, first, count })

@@ -22,7 +22,7 @@ pub enum ProbeError {
     /// No function answers at the address.
     #[error("no function is there")]
     Empty,
-    /// It is a bridge, or has another header that is not an endpoint's.
+    /// The header is that of a bridge, or of another function that is no endpoint.
     #[error("the function is no endpoint")]
     NotAnEndpoint,
     /// Its ids are not those of a VirtIO device.
@@ -36,7 +36,7 @@ pub enum ProbeError {
     /// Its capability list cannot be followed.
     #[error("{0}")]
     List(ListError),
-    /// A structure that it needs cannot be used. Of several of a kind this is about the first.
+    /// A structure that the driver needs cannot be used. Of several of a kind, the error is that of the first.
     #[error("the {0} cannot be used: {1}")]
     Structure(Structure, StructureError),
 }
@@ -52,7 +52,7 @@ pub enum ProbeError {
 ///
 /// # Errors
 ///
-/// See [`ProbeError`]. The function is as before then, but for decoding.
+/// See [`ProbeError`]. Nothing but decoding has changed then.
 pub fn probe<C: ConfigRegionAccess, M: MapBar>(
     mut function: PciFunction<C>,
     mapper: &mut M,

@@ -48,7 +48,7 @@ mod sealed {
 
 /// The width of a register: `u8`, `u16` or `u32`.
 pub trait Width: sealed::Sealed + Copy {
-    /// What a register of this width reads if nothing answers.
+    /// The value of a read that nothing answers.
     const ONES: Self;
 
     /// Reads a register of this width.
@@ -61,7 +61,7 @@ pub trait Width: sealed::Sealed + Copy {
     /// That of [`RegisterAccess::write_u8`].
     unsafe fn write(self, access: &mut impl RegisterAccess, offset: u32);
 
-    /// A value that is in the byte order of the CPU and was read as if in that of the bus.
+    /// Converts a value that is in the byte order of the CPU, but was read as one in the order of the bus.
     #[must_use]
     fn native(self) -> Self;
 }
@@ -121,14 +121,14 @@ impl<T, D> Register<T, D> {
         self.offset + size_of::<T>() as u32
     }
 
-    /// The name that the specification gives it.
+    /// Its name in the specification.
     pub const fn name(self) -> &'static str {
         self.name
     }
 }
 
 impl<T: Width, D: Readable> Register<T, D> {
-    /// Reads it.
+    /// Reads the register.
     #[inline]
     pub fn read(self, access: &impl RegisterAccess) -> T {
         T::read(access, self.offset)
@@ -136,7 +136,7 @@ impl<T: Width, D: Readable> Register<T, D> {
 }
 
 impl<T: Width, D: Writable> Register<T, D> {
-    /// Writes it.
+    /// Writes the register.
     ///
     /// # Safety
     ///
@@ -178,7 +178,7 @@ pub mod common {
     pub const CONFIG_GENERATION: Register<u8, ReadOnly> = Register::new(0x15, "config_generation");
     /// Selects the queue that the registers below are about.
     pub const QUEUE_SELECT: Register<u16, ReadWrite> = Register::new(0x16, "queue_select");
-    /// The number of descriptors; after a reset the most there can be, 0: no such queue.
+    /// The number of descriptors. After a reset it is the most that the device takes; 0: no such queue.
     pub const QUEUE_SIZE: Register<u16, ReadWrite> = Register::new(0x18, "queue_size");
     /// The vector of the queue.
     pub const QUEUE_VECTOR: Register<u16, ReadWrite> = Register::new(0x1A, "queue_msix_vector");
@@ -198,7 +198,7 @@ pub mod common {
     pub const QUEUE_DEVICE_LOW: Register<u32, ReadWrite> = Register::new(0x30, "queue_device (low)");
     /// Device area address, bits 32 to 63.
     pub const QUEUE_DEVICE_HIGH: Register<u32, ReadWrite> = Register::new(0x34, "queue_device (high)");
-    /// What stands for the queue in notifications with NOTIF_CONFIG_DATA.
+    /// The value that names the queue in notifications with NOTIF_CONFIG_DATA.
     pub const QUEUE_NOTIF_CONFIG_DATA: Register<u16, ReadOnly> = Register::new(0x38, "queue_notif_config_data");
     /// Resets the queue; reads 0 when that is over (RING_RESET).
     pub const QUEUE_RESET: Register<u16, ReadWrite> = Register::new(0x3A, "queue_reset");
@@ -227,7 +227,7 @@ pub mod legacy {
     pub const DRIVER_FEATURES: Register<u32, ReadWrite> = Register::new(0x04, "driver features");
     /// The page where the selected queue starts; 0: not in use (`LEG-N-15`).
     pub const QUEUE_ADDRESS: Register<u32, ReadWrite> = Register::new(0x08, "queue address");
-    /// The number of descriptors, which the device says; 0: no such queue.
+    /// The number of descriptors, which the device chooses; 0: no such queue.
     pub const QUEUE_SIZE: Register<u16, ReadOnly> = Register::new(0x0C, "queue size");
     /// Selects the queue that the other queue registers are about.
     pub const QUEUE_SELECT: Register<u16, ReadWrite> = Register::new(0x0E, "queue select");

@@ -1,8 +1,8 @@
-//! Where interrupts go, as the device was told.
+//! The vectors that the device was told for its interrupts.
 
 use virtio_core::{InterruptCauses, InterruptVector};
 
-/// Which vector stands for what.
+/// The meaning of each vector.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Routing {
@@ -25,7 +25,7 @@ impl Routing {
         }
     }
 
-    /// The device has forgotten all, by a reset.
+    /// A reset has cleared the vectors of the device.
     pub(crate) fn forget(&mut self) {
         *self = Self {
             vectors: self.vectors,
@@ -39,7 +39,7 @@ impl Routing {
         self.shared |= vector.is_some() && vector == self.config;
     }
 
-    /// Configuration changes have this vector. Queues are not remembered one by one, so one of before may have it, too.
+    /// Configuration changes have this vector. The vector of each queue is not kept, so a queue from before may have it, too.
     pub(crate) fn set_config(&mut self, vector: Option<InterruptVector>) {
         self.config = vector;
         self.shared = self.queues;

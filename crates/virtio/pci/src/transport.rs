@@ -1,4 +1,4 @@
-//! The transport proper: what `virtio-core` asks for, told to the registers.
+//! The transport: the operations of `virtio-core` on the registers of a PCI device.
 
 use core::fmt;
 
@@ -23,7 +23,7 @@ pub(crate) enum Registers<W> {
     Legacy(Legacy<W>),
 }
 
-/// What the ids of the function say.
+/// The type and the vendor of the device, by the ids of the function.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Identity {
@@ -33,11 +33,11 @@ pub(crate) struct Identity {
 
 /// A VirtIO device on a PCI bus. [`probe`](crate::probe) makes one.
 ///
-/// It owns the function and the registers, and is not `Clone`: what one transport argues about its device ("a reset is over") no
-/// other one can make untrue.
+/// It owns the function and the registers, and is not `Clone`: no second transport can make the device do something after this
+/// one has seen the end of a reset.
 ///
-/// The device can reach memory only from the first enabled queue to the next reset: bus mastering is off otherwise. That is
-/// also how a device is cut off that answers nothing sensible any more.
+/// The device can reach memory only from the first enabled queue to the next reset. Otherwise bus mastering is off. A device that
+/// stops answering is cut off from memory in the same way.
 pub struct PciTransport<C, W> {
     function: PciFunction<C>,
     identity: Identity,
@@ -127,14 +127,16 @@ impl<C: ConfigRegionAccess, W: RegisterAccess> PciTransport<C, W> {
         }
     }
 
-    /// Keeps all vectors from firing, whatever the mask of each, or leaves it to them. Without MSI-X nothing happens.
+    /// Keeps all vectors from firing, whatever the mask of each says, or lets the mask of each decide again. Without MSI-X this has
+    /// no effect.
     pub fn mask_vectors(&mut self, masked: bool) {
         if let Some(msix) = self.msix.filter(|_| self.routing.vectors) {
             msix.mask_function(&mut self.function, masked);
         }
     }
 
-    /// Lets the device assert its INTx line or not. A driver that polls keeps a shared line free of it.
+    /// Allows or forbids the device to assert its INTx line. A driver that polls forbids it, so that the device does not hold a line
+    /// that others share.
     pub fn set_line_enabled(&mut self, enabled: bool) {
         let (set, clear) = if enabled {
             (CommandRegister::empty(), CommandRegister::INTERRUPT_DISABLE)
@@ -146,8 +148,8 @@ impl<C: ConfigRegionAccess, W: RegisterAccess> PciTransport<C, W> {
         unsafe { self.function.change_command(set, clear) }
     }
 
-    /// An error if no function answers any more. Then it reaches no memory: a function that is off the bus makes no access, the
-    /// answer to this read came after its last one, and one that comes back has bus mastering off.
+    /// An error if no function answers any more. Then the device reaches no memory: a function that is off the bus makes no access,
+    /// the answer to this read came after its last access, and a function that comes back has bus mastering off.
     fn check_presence(&self) -> Result<(), DeviceGone> {
         if self.function.is_gone() {
             // Memory is taken back on this word.
@@ -249,7 +251,7 @@ unsafe impl<C: ConfigRegionAccess, W: RegisterAccess> Transport for PciTransport
 
     /// ACCESS_PLATFORM and ORDER_PLATFORM ask nothing of the registers: addresses come from the platform's
     /// [`Dma`](virtio_core::Dma), ordering from [`virtio_core::fence`]; whether to accept them is the driver's choice.
-    /// NOTIFICATION_DATA, NOTIF_CONFIG_DATA and RING_RESET are carried, as far as the common configuration has their
+    /// NOTIFICATION_DATA is supported, and NOTIF_CONFIG_DATA and RING_RESET are if the common configuration has their
     /// registers. SR_IOV and ADMIN_VQ are not (`FEAT-D-06`).
     fn supported_features(&self) -> Features {
         match &self.registers {
@@ -258,8 +260,8 @@ unsafe impl<C: ConfigRegionAccess, W: RegisterAccess> Transport for PciTransport
         }
     }
 
-    /// Gone is a device whose function does not answer in configuration space either. A status of all ones from a device that is
-    /// there is answered as it is.
+    /// A device is gone if its function does not answer in configuration space either. If it answers there, a status of all ones is
+    /// returned as it is.
     fn status(&self) -> Result<DeviceStatus, DeviceGone> {
         let status = self.raw_status();
         self.sure(status).map(DeviceStatus::from_bits_retain)
@@ -324,7 +326,7 @@ unsafe impl<C: ConfigRegionAccess, W: RegisterAccess> Transport for PciTransport
     /// of before.
     ///
     /// After [`QueueSetupError::NotReady`] the device is cut off from memory until it is reset: it was told of the queue, and may
-    /// still be thinking about it.
+    /// take it into use later.
     unsafe fn enable_queue(&mut self, queue: QueueIndex, setup: &QueueSetup) -> Result<(), QueueSetupError> {
         self.check_vector(setup.vector)?;
         if self.reset_due {
@@ -365,8 +367,8 @@ unsafe impl<C: ConfigRegionAccess, W: RegisterAccess> Transport for PciTransport
         }
     }
 
-    /// By RING_RESET, if it was accepted; otherwise [`QueueSetupError::NotReady`], as on a legacy interface, where devices
-    /// reset themselves as a whole.
+    /// Uses RING_RESET, if that was accepted. Otherwise the answer is [`QueueSetupError::NotReady`]; a legacy device can only be
+    /// reset as a whole.
     fn disable_queue(&mut self, queue: QueueIndex, wait: &mut dyn Wait) -> Result<(), QueueSetupError> {
         let possible = self.accepted.contains(Features::RING_RESET);
         let result = match &mut self.registers {
@@ -400,7 +402,7 @@ unsafe impl<C: ConfigRegionAccess, W: RegisterAccess> Transport for PciTransport
             Registers::Legacy(legacy) => legacy.route(legacy_registers::CONFIG_VECTOR, number),
         };
         match result {
-            // All ones are the answer for no vector, and that of no device.
+            // All ones are the answer for "no vector", and the answer of a device that is gone.
             Ok(()) if number == NO_VECTOR && self.check_presence().is_err() => Err(QueueSetupError::Gone),
             Ok(()) => {
                 self.routing.set_config(vector);
@@ -424,7 +426,7 @@ unsafe impl<C: ConfigRegionAccess, W: RegisterAccess> Transport for PciTransport
                     Registers::Modern(modern) => isr::STATUS.read(&modern.isr),
                     Registers::Legacy(legacy) => legacy_registers::ISR_STATUS.read(&legacy.registers),
                 };
-                // All ones, of a device that is gone, are all causes.
+                // A device that is gone reads as all ones, which are all causes.
                 InterruptCauses::from_bits_truncate(u32::from(status))
             }
         };

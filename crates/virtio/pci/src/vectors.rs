@@ -41,7 +41,7 @@ impl VectorPlan {
         Self { vectors: 0 }
     }
 
-    /// How many vectors are used, from 0 on.
+    /// How many vectors are used. Their numbers start at 0.
     pub const fn vectors(self) -> u16 {
         self.vectors
     }

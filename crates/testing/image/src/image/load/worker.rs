@@ -80,6 +80,8 @@ impl Worker {
         timebase: Timebase,
     ) -> Result<Self, Failure> {
         let sectors = sectors_of_request(queue.limits().block_sectors());
+        // Without indirect tables a request takes three descriptors.
+        let depth = DEPTH.min(usize::from(queue.ring_state().size / 3)).max(1);
         let slot = |_| {
             let buffer = Buffer::allocate(sectors as usize * SECTOR_BYTES)?;
             Ok(Slot {
@@ -88,7 +90,7 @@ impl Worker {
             })
         };
         Ok(Self {
-            slots: (0..DEPTH).map(slot).collect::<Result<_, Failure>>()?,
+            slots: (0..depth).map(slot).collect::<Result<_, Failure>>()?,
             queue,
             signal,
             marks: Marks::new(part, sectors),
@@ -208,6 +210,12 @@ impl Worker {
                 let state = self.queue.ring_state();
                 let count = self.signal.count();
                 return Err(format!("no completion came, after {count} interrupts: {state:?}").into());
+            }
+            if is_over && matches!(self.end, End::After(_)) {
+                let (state, count) = (self.queue.ring_state(), self.signal.count());
+                return Err(
+                    format!("completions came without an interrupt, after {count} interrupts: {state:?}").into(),
+                );
             }
         }
         let count = done.len();
