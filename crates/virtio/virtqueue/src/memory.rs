@@ -248,12 +248,13 @@ impl DmaRing {
         unsafe { self.used.add(offset).cast().as_ref() }
     }
 
-    /// A descriptor of the table. Numbers wrap around at the queue size.
+    /// The descriptor at `place`. All places of this ring are inside it.
     #[inline]
-    fn descriptor(&self, index: u16) -> DescriptorCell<'_> {
-        let offset = DESCRIPTOR_BYTES * usize::from(index & self.mask);
-        // SAFETY: the masked index is below the queue size, and that many descriptors are at the start of the region.
-        unsafe { DescriptorCell::new(self.descriptors.add(offset)) }
+    fn descriptor(&self, place: DescriptorPlace) -> Option<DescriptorCell<'_>> {
+        let offset = place.0 as usize;
+        // SAFETY: the descriptor starts before the end of the ring. It ends there at the latest, since both are multiples of its
+        // size.
+        (offset < self.offsets.total).then(|| unsafe { DescriptorCell::new(self.descriptors.add(offset)) })
     }
 
     /// The indirect table of slot `table`.
@@ -325,7 +326,9 @@ impl DescriptorCell<'_> {
 impl RingMemory for DmaRing {
     #[inline]
     fn write_descriptor(&mut self, index: u16, descriptor: Descriptor) {
-        self.descriptor(index).write(descriptor);
+        if let Some(cell) = self.descriptor(DescriptorPlace::of_descriptor(index & self.mask)) {
+            cell.write(descriptor);
+        }
     }
 
     #[inline]
@@ -357,12 +360,8 @@ impl RingMemory for DmaRing {
 
     #[inline]
     fn redirect(&mut self, place: DescriptorPlace, segment: Segment) {
-        let offset = place.0 as usize;
-        // As all places of this ring are.
-        if offset < self.offsets.total {
-            // SAFETY: the descriptor starts before the end of the ring. It ends there at the latest, since both are multiples of
-            // its size.
-            unsafe { DescriptorCell::new(self.descriptors.add(offset)) }.redirect(segment);
+        if let Some(cell) = self.descriptor(place) {
+            cell.redirect(segment);
         }
     }
 
