@@ -4,7 +4,6 @@ use std::fmt;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -40,7 +39,7 @@ pub enum SessionError {
 /// A connection to a back-end that knows the memory and waits for features and queues.
 pub(crate) struct Session {
     /// The same socket as the front-end has, to see and to make its end.
-    stream: Arc<UnixStream>,
+    stream: UnixStream,
     frontend: Frontend,
     offered: Features,
     queues: u16,
@@ -80,7 +79,7 @@ impl Session {
             .collect();
         frontend.set_mem_table(&regions?)?;
         Ok(Self {
-            stream: Arc::new(stream),
+            stream,
             frontend,
             offered: Features::from_low(features & !OWN_FEATURES.bits()),
             queues: u16::try_from(queues).unwrap_or(u16::MAX),
@@ -161,21 +160,11 @@ impl Session {
 
     /// Whether the back-end has closed its end, after a wait of at most `limit`. Then it uses the memory no more.
     pub(crate) fn is_over(&self, limit: Duration) -> bool {
-        has_hung_up(&self.stream, limit)
+        let limit = Timespec::try_from(limit).ok();
+        // Closing is reported without being asked for.
+        let mut sockets = [PollFd::new(&self.stream, PollFlags::empty())];
+        poll(&mut sockets, limit.as_ref()).is_ok() && sockets[0].revents().contains(PollFlags::HUP)
     }
-
-    /// The socket, for others to see its end.
-    pub(crate) fn socket(&self) -> Weak<UnixStream> {
-        Arc::downgrade(&self.stream)
-    }
-}
-
-/// Whether the other end of `stream` is closed, after a wait of at most `limit`.
-pub(crate) fn has_hung_up(stream: &UnixStream, limit: Duration) -> bool {
-    let limit = Timespec::try_from(limit).ok();
-    // Closing is reported without being asked for.
-    let mut sockets = [PollFd::new(stream, PollFlags::empty())];
-    poll(&mut sockets, limit.as_ref()).is_ok() && sockets[0].revents().contains(PollFlags::HUP)
 }
 
 impl fmt::Debug for Session {

@@ -323,8 +323,7 @@ unsafe impl Transport for VhostUser {
     }
 
     fn notifier(&mut self, queue: QueueIndex, _accepted: Features) -> Kick {
-        let socket = self.session().map(Session::socket).unwrap_or_default();
-        Kick::new(self.queue(queue).map(|queue| Arc::clone(&queue.wires.kick)), socket)
+        Kick::new(self.queue(queue).map(|queue| Arc::clone(&queue.wires.kick)))
     }
 
     fn interrupt_causes(&mut self, _source: InterruptSource) -> InterruptCauses {

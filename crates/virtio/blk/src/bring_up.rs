@@ -6,13 +6,13 @@ use virtio_blk_proto::zoned::ZonedModel;
 use virtio_blk_proto::{BlkConfig, BlkFeatures};
 use virtio_core::init::Negotiated;
 use virtio_core::{
-    DeviceStatus, DeviceType, Dma, DmaSegments, FeatureChoice, Features, Init, Interface, QueueIndex, QueueSetup,
-    QueueSize, ResetError, Transport, Wait,
+    DeviceStatus, DeviceType, Dma, FeatureChoice, Features, Init, Interface, QueueIndex, QueueSetup, QueueSize,
+    ResetError, Transport, Wait,
 };
 use virtqueue::{Chains, QueueOptions, RingLayout};
 
 use crate::configuration::{blk_features, read_config};
-use crate::queue_parts::{CallersPlaces, QueueIdentity, QueueParts, QueuePlaces, Stage, allocate};
+use crate::queue_parts::{QueueIdentity, QueueParts, QueuePlaces, Stage, allocate};
 use crate::shared_config::SharedConfig;
 use crate::{DeviceControl, DiskOptions, InitError, Limits, RequestQueue, SUPPORTED_COMMON, Vectors};
 
@@ -42,67 +42,6 @@ impl<T> fmt::Debug for StartError<T> {
 pub type DeviceQueue<T, B, K, const N: usize> = RequestQueue<<T as Transport>::Notifier, B, K, N>;
 
 impl<T: Transport> DeviceControl<T> {
-    /// Brings a device up with several request queues: initialisation, features, configuration, queues.
-    ///
-    /// As many queues are started as there are `queues`, but not more than the device has. The places are emptied first, and
-    /// the queues put into them from the first on; those that are left stay empty. Each queue can be given to another hart. A
-    /// device without MQ has one queue (`BLK-N-01`).
-    ///
-    /// Interrupts are suppressed at first; [`RequestQueue::drain`] asks for them. `vectors` are those that the transport has set
-    /// up, [`Vectors::NONE`] if interrupts come over a line. `wait` says how long to wait for a reset: one at the beginning, another
-    /// one if a later step fails.
-    ///
-    /// ```
-    /// use virtio_blk::{DeviceControl, DeviceQueue, DiskOptions, Request, Vectors};
-    /// # use virtio_blk_model::{Model, ModelConfig, feature};
-    /// use virtio_core::{DmaBuffer, PollLimit};
-    ///
-    /// # let model = Model::new(ModelConfig { queues: 4, ..ModelConfig::modern().offer(feature::MQ) });
-    /// # let transport = virtio_mmio::probe(model.registers()).device().expect("the model is a device");
-    /// # let mut dma = model.dma();
-    /// # type Transport = virtio_mmio::MmioTransport<virtio_blk_model::ModelRegisters>;
-    /// let mut queues: [Option<DeviceQueue<Transport, DmaBuffer, u32, 16>>; 2] = [None, None];
-    /// let mut wait = PollLimit::default();
-    /// let options = DiskOptions::default();
-    /// let control = DeviceControl::start(transport, &mut dma, &options, Vectors::NONE, &mut wait, &mut queues)
-    ///     .expect("the device comes up");
-    /// for (hart, place) in (0..).zip(&mut queues) {
-    ///     let queue = place.as_mut().expect("the device has four");
-    ///     queue.submit(Request::flush(hart)).expect("there is room");
-    ///     queue.notify();
-    /// }
-    /// # model.process(usize::MAX);
-    ///
-    /// // At the end the device is reset once, and every queue comes back.
-    /// let mut reset = control.shut_down(&mut wait).map_err(|(error, _)| error)?;
-    /// for queue in queues.into_iter().flatten() {
-    ///     reset.release(queue, &mut dma, |done| assert!(done.result.is_ok())).expect("it is of this device");
-    /// }
-    /// let (transport, interrupts) = reset.finish(&mut dma).expect("all queues are back");
-    /// # assert_eq!(model.allocations(), 0);
-    /// # model.assert_clean();
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// See [`InitError`]. The transport comes back, and all places are empty. The device then uses none of the memory, which was
-    /// released; after [`InitError::Stuck`] it may, and the memory is leaked.
-    pub fn start<B: DmaSegments, K, const N: usize>(
-        transport: T,
-        dma: &mut impl Dma,
-        options: &DiskOptions,
-        vectors: Vectors<'_>,
-        wait: &mut dyn Wait,
-        queues: &mut [Option<DeviceQueue<T, B, K, N>>],
-    ) -> Result<Self, StartError<T>> {
-        let mut control = Self::new(transport, options);
-        match control.bring_up(dma, options, N, vectors, wait, &mut CallersPlaces::new(queues)) {
-            Ok(()) => Ok(control),
-            Err(error) => Err(control.failed(error)),
-        }
-    }
-
     pub(crate) fn failed(self, error: InitError) -> StartError<T> {
         StartError {
             error,
@@ -124,11 +63,7 @@ impl<T: Transport> DeviceControl<T> {
         if kind != DeviceType::BLOCK {
             return Err(InitError::NotBlock(kind));
         }
-        let wanted = if crate::QUEUES {
-            places.count()
-        } else {
-            places.count().min(1)
-        };
+        let wanted = places.count();
         let mut init = Init::begin(&mut self.transport, wait)?.acknowledge().driver()?;
         self.offered = init.offered_features();
         let offered = blk_features(self.offered);
@@ -141,7 +76,10 @@ impl<T: Transport> DeviceControl<T> {
         let accepted = blk_features(self.accepted);
 
         let interface = init.device().interface();
-        self.config = read_config(init.device(), &mut options.config_limit.clone(), offered)?;
+        match read_config(init.device(), &mut options.config_limit.clone(), offered) {
+            Ok(config) => self.config = config,
+            Err(error) => return Err(error.into()),
+        }
         let config = BlkConfig::read(&self.config, offered);
 
         if config.capacity.to_bytes().is_none() {
@@ -154,10 +92,10 @@ impl<T: Transport> DeviceControl<T> {
             // The device's answer may have changed.
             choose_zones(&config, accepted)?;
         }
-        if P::SEPARATE {
-            self.shared = Some(SharedConfig::allocate(dma)?);
-        }
-        self.queues = queue_count(&config, accepted, wanted);
+        self.limits = Limits::new(&config, offered, accepted, u16::MAX);
+        self.shared = P::shared(dma)?;
+        let count = queue_count(&config, accepted, wanted);
+        self.queues = count;
         let set_up = SetUp {
             options,
             capacity,
@@ -165,12 +103,11 @@ impl<T: Transport> DeviceControl<T> {
             interface,
             offered: self.offered,
             accepted: self.accepted,
-            config: &config,
             shared: self.shared.as_ref(),
         };
         let mut is_told = false;
         let live = set_up
-            .queues(&mut init, self.queues, dma, places, &mut self.limits, &mut is_told)
+            .queues(&mut init, count, dma, places, &mut self.limits, &mut is_told)
             .and_then(|()| init.finish().map_err(InitError::from));
         if let Err(error) = live {
             // Also if DRIVER_OK was not set: a device that was told addresses it did not take may think about them for longer,
@@ -201,7 +138,10 @@ impl<T: Transport> DeviceControl<T> {
 
 /// How many queues to start: what is wanted, if the device has it, and at least one if any is wanted.
 fn queue_count(config: &BlkConfig, accepted: BlkFeatures, wanted: u16) -> u16 {
-    let has_many = crate::QUEUES && accepted.contains(BlkFeatures::MQ);
+    if !crate::QUEUES {
+        return 1;
+    }
+    let has_many = accepted.contains(BlkFeatures::MQ);
     config.num_queues.filter(|_| has_many).unwrap_or(1).max(1).min(wanted)
 }
 
@@ -214,12 +154,12 @@ struct SetUp<'s> {
     interface: Interface,
     offered: Features,
     accepted: Features,
-    config: &'s BlkConfig,
     shared: Option<&'s SharedConfig>,
 }
 
 impl SetUp<'_> {
-    /// Sets all queues up. `limits` become those of the smallest one. Sets `is_told` when the device learns of memory.
+    /// Sets all queues up. `limits` are those of the device, and become those of the queue with the fewest segments. Sets `is_told`
+    /// when the device learns of memory.
     fn queues<T: Transport>(
         &self,
         init: &mut Init<'_, T, Negotiated>,
@@ -235,40 +175,44 @@ impl SetUp<'_> {
         if let Some(vector) = self.vectors.config {
             init.device().set_config_vector(Some(vector))?;
         }
-        for index in (0..count).map(QueueIndex) {
-            let parts = self.parts(init.device(), index, dma)?;
-            let mut own = self.limits(parts.identity.max_segments);
+        let mut fewest_segments = u16::MAX;
+        let mut index = QueueIndex(0);
+        loop {
+            let (parts, max_segments) = self.parts(init.device(), index, dma, limits.max_segments)?;
+            fewest_segments = fewest_segments.min(max_segments);
             let setup = QueueSetup {
                 vector: parts.identity.vector,
                 ..parts.ring.setup()
             };
+            let own = Limits {
+                max_segments,
+                ..*limits
+            };
             places.put(parts, &own);
-            if index.0 > 0 {
-                own.max_segments = own.max_segments.min(limits.max_segments);
-            }
-            *limits = own;
             *is_told = true;
             // SAFETY: rings and slots were allocated from `dma`, zeroed, and are owned by the queue that is made of them, which
             // touches the rings as a virtqueue only. Every buffer it makes available is slot memory of its own, or belongs to
             // a request it owns until the device has returned it (`DmaSegments`); dropping the queue leaks both.
             unsafe { init.enable_queue(index, &setup) }?;
+            index.0 += 1;
+            // A driver for one queue has no loop, which is less code.
+            if !crate::QUEUES || index.0 >= count {
+                break;
+            }
         }
+        limits.max_segments = fewest_segments;
         Ok(())
     }
 
-    /// The limits of the disk on a queue whose requests can have so many data segments.
-    fn limits(&self, max_segments: u16) -> Limits {
-        let (offered, accepted) = (blk_features(self.offered), blk_features(self.accepted));
-        Limits::new(self.config, offered, accepted, max_segments)
-    }
-
-    /// Everything of a queue, in memory that the device does not know yet.
+    /// Everything of a queue, in memory that the device does not know yet, and how many data segments its requests can have. The
+    /// device takes `segments` in one request.
     fn parts<T: Transport>(
         &self,
         transport: &mut T,
         index: QueueIndex,
         dma: &mut impl Dma,
-    ) -> Result<QueueParts<T::Notifier>, InitError> {
+        segments: u16,
+    ) -> Result<(QueueParts<T::Notifier>, u16), InitError> {
         let limit = transport.max_queue_size(index)?;
         if limit == 0 {
             return Err(InitError::NoQueue);
@@ -279,7 +223,7 @@ impl SetUp<'_> {
             return Err(InitError::QueueTooSmall { size: size.get() });
         }
         // What the device does not take needs no room in tables.
-        let wanted_segments = self.options.max_segments.max(1).min(Limits::data_segments(self.config));
+        let wanted_segments = self.options.max_segments.max(1).min(segments);
         let options = queue_options(
             size,
             self.interface,
@@ -291,24 +235,24 @@ impl SetUp<'_> {
         let max_segments = (options.max_segments() - 2).min(wanted_segments);
         let (offered, accepted) = (blk_features(self.offered), blk_features(self.accepted));
         let (ring, slots) = allocate(&options, dma)?;
-        Ok(QueueParts {
+        let parts = QueueParts {
             identity: QueueIdentity {
                 index,
                 vector: (self.vectors.queue)(index),
                 options,
-                offered,
-                accepted,
-                max_segments,
                 returned: 0,
                 stage: Stage::InUse,
                 // SAFETY: the view belongs to the queue. A start that fails releases or leaks its queues before the shared
                 // memory, which is released after it; after a shutdown, it is released when every queue is back.
-                config: self.shared.map(|shared| unsafe { shared.view() }),
+                config: self
+                    .shared
+                    .map(|shared| unsafe { shared.view(offered, accepted, max_segments) }),
             },
             ring,
             slots,
             doorbell: transport.notifier(index, self.accepted),
-        })
+        };
+        Ok((parts, max_segments))
     }
 }
 

@@ -11,7 +11,7 @@ use virtio_core::{
 use crate::configuration::{blk_features, read_config};
 use crate::counters::InterruptCounters;
 use crate::shared_config::SharedConfig;
-use crate::{DiskOptions, Limits, ResetDevice};
+use crate::{DiskOptions, Limits};
 
 /// Whether completed writes may still sit in a volatile cache of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ pub struct DeviceControl<T> {
     config_limit: PollLimit,
     /// A change of the configuration was announced that could not be read yet.
     config_due: bool,
-    interrupts: InterruptCounters,
+    pub(crate) interrupts: InterruptCounters,
 }
 
 impl<T: Transport> DeviceControl<T> {
@@ -389,26 +389,6 @@ impl<T: Transport> DeviceControl<T> {
     /// How many queues were started.
     pub fn queues(&self) -> u16 {
         self.queues
-    }
-
-    /// Resets the device and waits for that; between two looks at the status it asks `wait`. The device uses no memory and answers
-    /// no request afterwards. Of a device that is gone the same is true without a reset. The queues give their requests and
-    /// memory back by [`ResetDevice::release`].
-    ///
-    /// # Errors
-    ///
-    /// [`ResetError::TimedOut`] with the control half, if `wait` gave up: the device may still be using the memory. Try again later.
-    #[expect(clippy::result_large_err, reason = "there is no heap to box the control half on")]
-    pub fn shut_down(mut self, wait: &mut dyn Wait) -> Result<ResetDevice<T>, (ResetError, Self)> {
-        match self.reset(wait) {
-            Ok(()) | Err(ResetError::Gone) => Ok(ResetDevice::new(
-                self.transport,
-                self.shared,
-                self.queues,
-                self.interrupts,
-            )),
-            Err(ResetError::TimedOut) => Err((ResetError::TimedOut, self)),
-        }
     }
 
     /// Resets the device.

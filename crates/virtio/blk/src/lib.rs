@@ -14,16 +14,24 @@ mod counters;
 mod disk;
 mod dump;
 mod error;
+#[cfg(feature = "queues")]
 mod joined;
 mod limits;
 mod options;
 mod queue;
 mod queue_parts;
+#[cfg(feature = "queues")]
 mod queue_reset;
+#[cfg(feature = "queues")]
 mod queue_set;
 mod request;
+#[cfg(feature = "queues")]
 mod reset_device;
+#[cfg(feature = "queues")]
 mod scheduled_queue;
+#[cfg(feature = "queues")]
+mod several_queues;
+#[cfg_attr(not(feature = "queues"), path = "no_shared_config.rs")]
 mod shared_config;
 mod slot_memory;
 mod split;
@@ -41,14 +49,19 @@ pub use counters::{DiskCounters, InterruptCounters, OperationCounters, QueueCoun
 pub use disk::Disk;
 pub use dump::Dump;
 pub use error::{InitError, IoError, QueueResetError, SubmitError};
+#[cfg(feature = "queues")]
 pub use joined::{Joined, Tag};
 pub use limits::Limits;
 pub use options::{DiskOptions, SUPPORTED_BLK, SUPPORTED_COMMON};
 pub use queue::RequestQueue;
+#[cfg(feature = "queues")]
 pub use queue_reset::{QueueNotReset, QueueReset};
+#[cfg(feature = "queues")]
 pub use queue_set::{QueueLock, QueueSet};
 pub use request::{Answer, BatchStopped, Completion, Operation, OperationKind, Rejected, Request, SectorRange};
+#[cfg(feature = "queues")]
 pub use reset_device::{ForeignQueue, MissingQueues, ResetDevice};
+#[cfg(feature = "queues")]
 pub use scheduled_queue::{QueueBelow, ScheduledQueue, SchedulerOptions};
 pub use vectors::Vectors;
 pub use virtqueue::{Chains, DeviceFault, QueueState};

@@ -4,12 +4,16 @@
 //! after the device.
 
 mod end;
+#[cfg(feature = "queues")]
+mod renewal;
 
 use core::fmt;
 use core::mem::ManuallyDrop;
 
 use virtio_blk_proto::{SECTOR_BYTES, Status};
-use virtio_core::{ConfigError, DmaSegments, InterruptVector, QueueIndex, QueueNotifier, QueueSetup, Segment};
+#[cfg(feature = "queues")]
+use virtio_core::Segment;
+use virtio_core::{ConfigError, DmaSegments, InterruptVector, QueueIndex, QueueNotifier};
 use virtqueue::{ChainError, Data, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
 
 use crate::chain_token::{ChainToken, Part};
@@ -17,7 +21,7 @@ use crate::class::HeaderMarks;
 use crate::counters::Tally;
 use crate::limits::PlainTransfers;
 use crate::queue_parts::{QueueIdentity, QueueParts, Stage};
-use crate::shared_config::{ConfigView, News, SharedConfig};
+use crate::shared_config::News;
 use crate::slot_memory::SlotMemory;
 use crate::split_requests::{SplitRequest, SplitRequests};
 use crate::transfer::Transfer;
@@ -51,7 +55,8 @@ const NEXT_OF_BATCH: u32 = 32;
 // In this order in memory: the table of the chains, which is long, comes last, so that the offset of a load or store reaches
 // everything else.
 // Aligned to cache lines, so that queues in one array share none.
-#[repr(C, align(64))]
+#[repr(C)]
+#[cfg_attr(feature = "queues", repr(align(64)))]
 pub struct RequestQueue<D, B, K, const N: usize> {
     /// The request whose later parts wait for room, or for earlier parts.
     waiting: Option<u16>,
@@ -68,21 +73,24 @@ pub struct RequestQueue<D, B, K, const N: usize> {
 
 impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, N> {
     /// Interrupts are suppressed at first.
-    pub(crate) fn new(parts: QueueParts<D>, limits: &Limits) -> Self {
-        let mut queue = Self {
+    pub(crate) fn new(mut parts: QueueParts<D>, limits: &Limits) -> Self {
+        let options = parts.identity.options;
+        parts
+            .slots
+            .set_marks(HeaderMarks::of(Class::Foreground, options.layout));
+        let mut ring = VirtQueue::with_memory(options, parts.ring);
+        ring.suppress_interrupts();
+        Self {
             waiting: None,
             doorbell: parts.doorbell,
             plain: PlainTransfers::new(limits),
             limits: *limits,
             slots: parts.slots,
             counters: QueueCounters::default(),
-            ring: ManuallyDrop::new(VirtQueue::with_memory(parts.identity.options, parts.ring)),
+            ring: ManuallyDrop::new(ring),
             identity: parts.identity,
             splits: ManuallyDrop::new(SplitRequests::new()),
-        };
-        queue.slots.set_marks(queue.marks(Class::Foreground));
-        queue.suppress_interrupts();
-        queue
+        }
     }
 
     /// What the header of a request of that class says besides.
@@ -114,14 +122,14 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     #[cold]
     #[inline(never)]
     pub fn refresh_limits(&mut self) -> bool {
-        if !crate::QUEUES {
+        let Some(view) = &mut self.identity.config else {
             return false;
-        }
-        let news = self.identity.config.as_mut().and_then(ConfigView::take_news);
-        match news {
+        };
+        match view.take_news() {
             None => false,
             Some(News::Config(config)) => {
-                self.set_limits(self.identity.limits(&config, &self.limits));
+                let limits = view.limits(&config, &self.limits);
+                self.set_limits(limits);
                 true
             }
             Some(News::Gone) => {
@@ -131,24 +139,9 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         }
     }
 
-    /// What the transport has to tell the device, without the vector.
-    pub(crate) fn setup(&self) -> QueueSetup {
-        self.ring.setup()
-    }
-
-    /// How far a reset of the queue has come.
-    pub(crate) fn stage(&self) -> Stage {
-        self.identity.stage
-    }
-
-    /// Takes note of how far a reset of the queue has come. Requests are taken only if there is none.
-    pub(crate) fn set_stage(&mut self, stage: Stage) {
-        self.identity.stage = stage;
-        self.set_waiting(self.waiting);
-    }
-
+    /// Whether a reset of the queue has begun after which the device has not taken it into use again.
     fn is_stopped(&self) -> bool {
-        self.identity.stage != Stage::InUse
+        crate::QUEUES && self.identity.stage != Stage::InUse
     }
 
     /// Takes note of what its control half has found.
@@ -159,19 +152,6 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
             // What was in force stays in force.
             Err(ConfigError::Unstable) => {}
         }
-    }
-
-    /// Whether the queue was started with the control half that has `shared`.
-    pub(crate) fn belongs_to(&self, shared: &SharedConfig) -> bool {
-        self.identity
-            .config
-            .as_ref()
-            .is_some_and(|view| shared.is_seen_by(view))
-    }
-
-    /// Tells queues of different devices, or of different starts, apart as long as they exist.
-    pub(crate) fn device(&self) -> Option<usize> {
-        self.identity.config.as_ref().map(ConfigView::address)
     }
 
     /// Puts new limits into force, after a change of the configuration.
@@ -323,10 +303,10 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     #[inline(never)]
     fn submit_planned(&mut self, request: Request<B, K>) -> Result<(), Rejected<B, K>> {
         let segments = request.segments();
-        let planned = self.plan(&request).or_else(|error| match self.refresh_limits() {
-            true => self.plan(&request),
-            false => Err(error),
-        });
+        let planned = match self.plan(&request) {
+            Err(_) if self.refresh_limits() => self.plan(&request),
+            planned => planned,
+        };
         let work = match planned {
             Ok(work) => work,
             Err(error) => return self.reject(error, request),
@@ -354,6 +334,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     }
 
     /// Whether a request could be taken, if there were room.
+    #[cfg(feature = "queues")]
     pub(crate) fn check(&mut self, operation: Operation, segments: &[Segment]) -> Result<(), SubmitError> {
         if let Some(fault) = self.ring.fault() {
             return Err(SubmitError::Broken(fault));
@@ -569,7 +550,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// How many device requests have come back. A request that is longer than the device takes is several of them, so this tells
     /// that the device is at work on one that is not complete yet.
     pub fn returned(&self) -> u64 {
-        self.identity.returned + self.ring.returned()
+        let before = if crate::QUEUES { self.identity.returned } else { 0 };
+        before + self.ring.returned()
     }
 
     /// Whether a [poll](Self::poll) may find or do anything; `false` is certain. A look at memory, for those who poll often.

@@ -9,8 +9,10 @@ use core::mem::size_of;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
-use virtio_blk_proto::ConfigSnapshot;
+use virtio_blk_proto::{BlkConfig, BlkFeatures, ConfigSnapshot};
 use virtio_core::{Dma, DmaError, DmaRegion};
+
+use crate::Limits;
 
 /// A sequence lock. A reader that meets the writer reads words that mean nothing, which the sequence number shows. The words are
 /// atomic, so that this is no data race.
@@ -71,15 +73,19 @@ impl SharedConfig {
         self.block().gone.store(1, Ordering::Release);
     }
 
-    /// A view of it for one queue.
+    /// A view of it for a queue of a device that offered and was asked for these features, with room for `max_segments` data
+    /// segments of a request.
     ///
     /// # Safety
     ///
     /// The view is dropped before the memory is [released](Self::release).
-    pub(crate) unsafe fn view(&self) -> ConfigView {
+    pub(crate) unsafe fn view(&self, offered: BlkFeatures, accepted: BlkFeatures, max_segments: u16) -> ConfigView {
         ConfigView {
             block: self.0.as_ptr().cast(),
             seen: 0,
+            offered,
+            accepted,
+            max_segments,
         }
     }
 
@@ -105,6 +111,9 @@ pub(crate) struct ConfigView {
     block: NonNull<Block>,
     /// The sequence number of the configuration that was taken last.
     seen: u32,
+    offered: BlkFeatures,
+    accepted: BlkFeatures,
+    max_segments: u16,
 }
 
 // SAFETY: the block is read by atomic loads only, and lives longer than the view.
@@ -138,6 +147,12 @@ impl ConfigView {
         }
         self.seen = sequence;
         Some(News::Config(ConfigSnapshot::from_words(words)))
+    }
+
+    /// The limits of a device with that configuration, of a disk that had the limits `before`.
+    pub(crate) fn limits(&self, config: &ConfigSnapshot, before: &Limits) -> Limits {
+        let config = BlkConfig::read(config, self.offered);
+        Limits::new(&config, self.offered, self.accepted, self.max_segments).on_live_queue(before)
     }
 }
 
@@ -173,6 +188,14 @@ mod tests {
         }
     }
 
+    /// # Safety
+    ///
+    /// That of [`SharedConfig::view`].
+    unsafe fn two_views(shared: &SharedConfig) -> [ConfigView; 2] {
+        // SAFETY: the caller keeps the same contract.
+        [(); 2].map(|()| unsafe { shared.view(BlkFeatures::empty(), BlkFeatures::empty(), 1) })
+    }
+
     fn config(view: &mut ConfigView) -> Option<[u32; ConfigSnapshot::WORDS]> {
         match view.take_news()? {
             News::Config(config) => Some(config.into_words()),
@@ -184,7 +207,7 @@ mod tests {
     fn each_view_takes_a_configuration_once() {
         let mut shared = SharedConfig::allocate(&mut Heap).unwrap();
         // SAFETY: they are not used after the release.
-        let mut views = [(); 2].map(|()| unsafe { shared.view() });
+        let mut views = unsafe { two_views(&shared) };
         assert_eq!(config(&mut views[0]), None);
         shared.publish(&ConfigSnapshot::from_words([1; _]));
         shared.publish(&ConfigSnapshot::from_words([2; _]));
@@ -205,7 +228,7 @@ mod tests {
         let rounds = if cfg!(miri) { 30 } else { 3000 };
         let mut shared = SharedConfig::allocate(&mut Heap).unwrap();
         // SAFETY: the threads are over before the release.
-        let views = [(); 2].map(|()| unsafe { shared.view() });
+        let views = unsafe { two_views(&shared) };
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             for mut view in views {

@@ -24,14 +24,14 @@ impl From<DeviceGone> for ConfigError {
 
 /// The configuration of a device, to be read within a limit.
 ///
-/// A read that the limit has no room for does not reach the device, nor does one after the device was found to be gone. It
-/// answers 0, and [`read_consistent`] discards the snapshot that it belongs to.
+/// A read that the limit has no room for does not reach the device. It answers 0, as does one of a device that is gone, and
+/// [`read_consistent`] discards the snapshot that it belongs to.
 #[derive(Debug)]
 pub struct ConfigReader<'t, T: ?Sized> {
     transport: &'t T,
+    /// Reads that are left. After [`DeviceGone`] more than any look takes, so that 0 means a limit that is used up.
     left: Cell<PollLimit>,
-    /// Why reads are left out, if they are.
-    error: Cell<Option<ConfigError>>,
+    is_complete: Cell<bool>,
 }
 
 impl<'t, T: Transport + ?Sized> ConfigReader<'t, T> {
@@ -39,7 +39,7 @@ impl<'t, T: Transport + ?Sized> ConfigReader<'t, T> {
         Self {
             transport,
             left: Cell::new(limit),
-            error: Cell::new(None),
+            is_complete: Cell::new(true),
         }
     }
 
@@ -65,19 +65,31 @@ impl<'t, T: Transport + ?Sized> ConfigReader<'t, T> {
 
     fn take<V: Default>(&self, read: impl FnOnce(&T) -> Result<V, DeviceGone>) -> V {
         let mut left = self.left.get();
-        if !left.take() {
-            return self.leave_out(ConfigError::Unstable);
-        }
-        self.left.set(left);
-        read(self.transport).unwrap_or_else(|error| self.leave_out(error.into()))
+        let value = if left.take() {
+            self.left.set(left);
+            read(self.transport)
+                .inspect_err(|_| self.left.set(PollLimit(u32::MAX)))
+                .ok()
+        } else {
+            None
+        };
+        value.unwrap_or_else(|| {
+            self.is_complete.set(false);
+            V::default()
+        })
     }
 
-    /// Leaves a read out, and all after it. The first one says why.
-    #[cold]
-    fn leave_out<V: Default>(&self, error: ConfigError) -> V {
-        self.left.set(PollLimit(0));
-        self.error.set(self.error.get().or(Some(error)));
-        V::default()
+    /// What is left of the limit.
+    ///
+    /// # Errors
+    ///
+    /// The reason, if a read was left out.
+    fn left(&self) -> Result<PollLimit, ConfigError> {
+        match self.left.get() {
+            left if self.is_complete.get() => Ok(left),
+            PollLimit(0) => Err(ConfigError::Unstable),
+            _ => Err(ConfigError::Gone),
+        }
     }
 }
 
@@ -102,25 +114,24 @@ where
     T: Transport + ?Sized,
     S: PartialEq,
 {
-    let reader = ConfigReader::new(transport, *limit);
+    // Of a look that fails nothing is left.
+    let given = core::mem::replace(limit, PollLimit(0));
+    let reader = ConfigReader::new(transport, given);
     let mut before = reader.generation();
     let mut last = None;
-    let result = loop {
+    loop {
         let snapshot = read(&reader);
         let after = reader.generation();
-        if let Some(error) = reader.error.get() {
-            break Err(error);
-        }
+        let left = reader.left()?;
         let unchanged = match (before, after) {
             (Some(before), Some(after)) => before == after,
             _ => last.as_ref() == Some(&snapshot),
         };
         if unchanged {
-            break Ok(snapshot);
+            *limit = left;
+            return Ok(snapshot);
         }
         before = after;
         last = Some(snapshot);
-    };
-    *limit = reader.left.get();
-    result
+    }
 }

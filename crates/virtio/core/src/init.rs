@@ -116,16 +116,17 @@ impl<T: Transport> Drop for Guard<'_, T> {
 #[inline(never)]
 fn give_up<T: Transport>(transport: &mut T) {
     warn!("initialisation given up, device marked as failed");
-    let _ = add_status(transport, DeviceStatus::FAILED);
+    add_status(transport, DeviceStatus::FAILED);
 }
 
-/// Adds `bits` to the status without losing any that the driver or the device has set (`INIT-D-02`).
+/// Adds `bits` to the status without losing any that the driver or the device has set (`INIT-D-02`). A device that is gone has
+/// none; the read that follows in each step finds that.
 // A call, since each step has one, and each way out of a bring-up that failed.
 #[inline(never)]
-fn add_status<T: Transport>(transport: &mut T, bits: DeviceStatus) -> Result<(), DeviceGone> {
-    let status = transport.status()? | bits;
-    transport.write_status(status);
-    Ok(())
+fn add_status<T: Transport>(transport: &mut T, bits: DeviceStatus) {
+    if let Ok(status) = transport.status() {
+        transport.write_status(status | bits);
+    }
 }
 
 /// A device on its way from reset to live. `S` says how far it has come.
@@ -141,9 +142,9 @@ impl<'t, T: Transport, S> Init<'t, T, S> {
         self.guard.transport
     }
 
-    fn step<N>(mut self, bits: DeviceStatus) -> Result<Init<'t, T, N>, DeviceGone> {
-        add_status(self.transport(), bits)?;
-        Ok(self.enter())
+    fn step<N>(mut self, bits: DeviceStatus) -> Init<'t, T, N> {
+        add_status(self.transport(), bits);
+        self.enter()
     }
 
     fn enter<N>(self) -> Init<'t, T, N> {
@@ -175,9 +176,8 @@ impl<'t, T: Transport> Init<'t, T, Clean> {
 
     /// Step 2: sets ACKNOWLEDGE. The next step finds a device that is gone.
     #[must_use]
-    pub fn acknowledge(mut self) -> Init<'t, T, Acknowledged> {
-        let _ = add_status(self.transport(), DeviceStatus::ACKNOWLEDGE);
-        self.enter()
+    pub fn acknowledge(self) -> Init<'t, T, Acknowledged> {
+        self.step(DeviceStatus::ACKNOWLEDGE)
     }
 }
 
@@ -188,7 +188,7 @@ impl<'t, T: Transport> Init<'t, T, Acknowledged> {
     ///
     /// [`HandshakeError::Gone`].
     pub fn driver(self) -> Result<Init<'t, T, Negotiating>, HandshakeError> {
-        let mut next = self.step(DeviceStatus::DRIVER)?;
+        let mut next = self.step(DeviceStatus::DRIVER);
         next.offered = next.transport().offered_features()?;
         Ok(next)
     }
@@ -240,7 +240,7 @@ impl<'t, T: Transport> Init<'t, T, Negotiating> {
         if !modern {
             return Ok(self.enter());
         }
-        let mut next = self.step(DeviceStatus::FEATURES_OK)?;
+        let mut next = self.step(DeviceStatus::FEATURES_OK);
         if next.transport().status()?.contains(DeviceStatus::FEATURES_OK) {
             Ok(next)
         } else {
@@ -305,7 +305,7 @@ impl<T: Transport> Init<'_, T, Negotiated> {
     /// set then. Unlike after the errors of earlier steps the device may be using its queues: reset it before their memory is
     /// touched. [`NotLive::Gone`] if there is no device any more.
     pub fn finish(mut self) -> Result<Features, NotLive> {
-        add_status(self.transport(), DeviceStatus::DRIVER_OK)?;
+        add_status(self.transport(), DeviceStatus::DRIVER_OK);
         let status = self.transport().status()?;
         let trouble = DeviceStatus::DEVICE_NEEDS_RESET | DeviceStatus::FAILED;
         if !status.contains(DeviceStatus::DRIVER_OK) || status.intersects(trouble) {

@@ -1,10 +1,9 @@
 //! Queue registers of version 1.
 
-use virtio_core::{DeviceGone, QueueIndex, QueueSetup, QueueSetupError, fence};
+use virtio_core::{QueueIndex, QueueSetup, QueueSetupError, fence};
 
-use crate::gone::answered;
+use crate::registers::QUEUE_SEL;
 use crate::registers::legacy::{GUEST_PAGE_SIZE, QUEUE_ALIGN, QUEUE_PFN};
-use crate::registers::{QUEUE_SEL, QUEUE_SIZE_MAX};
 use crate::{RegisterAccess, queue_size};
 
 /// The page size, in bytes, in which the place of a legacy queue is told to the device.
@@ -33,7 +32,7 @@ pub(crate) unsafe fn enable_queue<A: RegisterAccess>(
         GUEST_PAGE_SIZE.write(access, LEGACY_PAGE_BYTES);
         QUEUE_SEL.write(access, u32::from(queue.0));
     }
-    if answered(access, QUEUE_PFN.read(access))? != 0 {
+    if QUEUE_PFN.read(access) != 0 {
         return Err(QueueSetupError::InUse);
     }
     // SAFETY: the caller keeps the same contract for all that is said about the queue.
@@ -45,7 +44,7 @@ pub(crate) unsafe fn enable_queue<A: RegisterAccess>(
     fence::before_doorbell();
     // SAFETY: the caller keeps the same contract.
     unsafe { QUEUE_PFN.write(access, page) };
-    if answered(access, QUEUE_PFN.read(access))? != page {
+    if QUEUE_PFN.read(access) != page {
         // Whether this lets go of the queue or resets the device: the memory is not in use when the caller hears of it.
         // SAFETY: this takes memory away from the device.
         unsafe { QUEUE_PFN.write(access, 0) };
@@ -53,14 +52,4 @@ pub(crate) unsafe fn enable_queue<A: RegisterAccess>(
         return Err(QueueSetupError::NotReady);
     }
     Ok(())
-}
-
-/// The most descriptors of a queue, which may be asked only while it is not in use (`LEG-N-09`).
-pub(crate) fn max_queue_size<A: RegisterAccess>(access: &mut A, queue: QueueIndex) -> Result<u32, DeviceGone> {
-    // SAFETY: selecting a queue tells the device of no memory.
-    unsafe { QUEUE_SEL.write(access, u32::from(queue.0)) };
-    if answered(access, QUEUE_PFN.read(access))? != 0 {
-        return Ok(0);
-    }
-    answered(access, QUEUE_SIZE_MAX.read(access))
 }

@@ -28,7 +28,7 @@ pub(crate) unsafe fn enable_queue<A: RegisterAccess>(
     }
     // SAFETY: selecting a queue tells the device of no memory.
     unsafe { QUEUE_SEL.write(access, u32::from(queue.0)) };
-    if answered(access, QUEUE_READY.read(access))? != 0 {
+    if QUEUE_READY.read(access) != 0 {
         return Err(QueueSetupError::InUse);
     }
     // SAFETY: the caller keeps the same contract for all that is said about the queue.
@@ -42,7 +42,7 @@ pub(crate) unsafe fn enable_queue<A: RegisterAccess>(
     fence::before_doorbell();
     // SAFETY: the caller keeps the same contract.
     unsafe { QUEUE_READY.write(access, 1) };
-    if answered(access, QUEUE_READY.read(access))? == 0 {
+    if QUEUE_READY.read(access) != 1 {
         // It may still be thinking about it; the memory must not be used once the caller has been told of the failure.
         // SAFETY: this takes memory away from the device.
         unsafe { QUEUE_READY.write(access, 0) };

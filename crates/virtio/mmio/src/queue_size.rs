@@ -3,7 +3,6 @@
 use virtio_core::{QueueSetupError, QueueSize};
 
 use crate::RegisterAccess;
-use crate::gone::answered;
 use crate::registers::{QUEUE_SIZE, QUEUE_SIZE_MAX};
 
 /// Tells the device how many descriptors the selected queue has, if it takes that many (`MMIO-D-16`, `MMIO-N-03`).
@@ -13,7 +12,7 @@ use crate::registers::{QUEUE_SIZE, QUEUE_SIZE_MAX};
 /// The contract of [`enable_queue`](virtio_core::Transport::enable_queue).
 pub(crate) unsafe fn write<A: RegisterAccess>(access: &mut A, size: QueueSize) -> Result<(), QueueSetupError> {
     let size = u32::from(size.get());
-    match answered(access, QUEUE_SIZE_MAX.read(access))? {
+    match QUEUE_SIZE_MAX.read(access) {
         0 => Err(QueueSetupError::NoSuchQueue),
         max if size > max => Err(QueueSetupError::TooLarge),
         _ => {

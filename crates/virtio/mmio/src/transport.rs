@@ -119,14 +119,17 @@ unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
         let interface = self.interface;
         let mut word = |index| {
             self.write(DEVICE_FEATURES_SEL, index);
-            answered(&self.access, DEVICE_FEATURES.read(&self.access)).map(u64::from)
+            DEVICE_FEATURES.read(&self.access)
         };
-        let low = word(0)?;
-        let high = match interface {
-            Interface::Legacy => 0,
-            Interface::Modern => word(1)?,
-        };
-        Ok(Features::from_low(low | high << 32))
+        let mut last = word(0);
+        let mut offered = u64::from(last);
+        if interface == Interface::Modern {
+            last = word(1);
+            offered |= u64::from(last) << 32;
+        }
+        // A device that was gone before is gone now.
+        answered(&self.access, last)?;
+        Ok(Features::from_low(offered))
     }
 
     /// The words that can be read.
@@ -144,13 +147,14 @@ unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
 
     /// Of a legacy queue that is in use this may not be asked (`LEG-N-09`); the answer is zero then.
     fn max_queue_size(&mut self, queue: QueueIndex) -> Result<u32, DeviceGone> {
-        match self.interface {
-            Interface::Legacy => legacy::max_queue_size(&mut self.access, queue),
-            Interface::Modern => {
-                self.write(QUEUE_SEL, u32::from(queue.0));
-                answered(&self.access, QUEUE_SIZE_MAX.read(&self.access))
+        self.write(QUEUE_SEL, u32::from(queue.0));
+        if self.interface == Interface::Legacy {
+            let page = registers::legacy::QUEUE_PFN.read(&self.access);
+            if page != 0 {
+                return answered(&self.access, page).map(|_| 0);
             }
         }
+        answered(&self.access, QUEUE_SIZE_MAX.read(&self.access))
     }
 
     /// A legacy queue must start at a multiple of [`LEGACY_PAGE_BYTES`](crate::LEGACY_PAGE_BYTES) other than zero and
@@ -162,10 +166,18 @@ unsafe impl<A: RegisterAccess> Transport for MmioTransport<A> {
             return Err(QueueSetupError::VectorRefused);
         }
         // SAFETY: the caller keeps the same contract.
-        unsafe {
+        let enabled = unsafe {
             match self.interface {
                 Interface::Legacy => legacy::enable_queue(&mut self.access, queue, setup),
                 Interface::Modern => modern::enable_queue(&mut self.access, queue, setup),
+            }
+        };
+        // No queue is enabled whose registers read as all ones. One look at the end tells what that means.
+        match enabled {
+            Ok(()) | Err(QueueSetupError::BadAddress) => enabled,
+            Err(error) => {
+                look(&self.access)?;
+                Err(error)
             }
         }
     }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Script, Seen::*, queue_of_eight};
+use common::{Script, Seen, Seen::*, queue_of_eight};
 use virtio_core::{
     DeviceAddr, InterruptVector, PollLimit, QueueIndex, QueueSetup, QueueSetupError, QueueSize, Transport,
 };
@@ -61,6 +61,9 @@ fn first_accesses(version: u32) -> Vec<common::Seen> {
     }
 }
 
+/// The last look after a refusal: the device might be gone.
+const IS_THERE: Seen = Read32(0x000);
+
 #[test]
 fn a_queue_in_use_is_left_alone() {
     for (version, register) in [(1, 0x040), (2, 0x044)] {
@@ -68,7 +71,7 @@ fn a_queue_in_use_is_left_alone() {
         let in_use = Err(QueueSetupError::InUse);
         assert_eq!(
             device.enable(0, &queue_of_eight(BASE)),
-            (in_use, first_accesses(version))
+            (in_use, [first_accesses(version), vec![IS_THERE]].concat())
         );
     }
 }
@@ -78,7 +81,7 @@ fn a_queue_that_is_missing_or_too_small_is_refused() {
     for version in [1, 2] {
         for (max, error) in [(0, QueueSetupError::NoSuchQueue), (4, QueueSetupError::TooLarge)] {
             let device = Script::block(version).answer(0x034, &[max]);
-            let log = [first_accesses(version), vec![Read32(0x034)]].concat();
+            let log = [first_accesses(version), vec![Read32(0x034), IS_THERE]].concat();
             assert_eq!(device.enable(0, &queue_of_eight(BASE)), (Err(error), log));
         }
     }
@@ -104,8 +107,13 @@ fn a_queue_that_is_not_taken_is_taken_back() {
         let device = Script::block(version).answer(register, &[0]).answer(0x034, &[8]);
         let (refused, log) = device.enable(0, &queue_of_eight(BASE));
         assert_eq!(refused, Err(QueueSetupError::NotReady));
-        let end = [Write32(register, value), Read32(register), Write32(register, 0)];
-        assert_eq!(log[log.len() - 3..], end);
+        let end = [
+            Write32(register, value),
+            Read32(register),
+            Write32(register, 0),
+            IS_THERE,
+        ];
+        assert_eq!(log[log.len() - 4..], end);
     }
 }
 

@@ -48,11 +48,13 @@ impl QueueOptions {
     }
 
     /// Entries of one indirect table. A chain must not be longer than the queue, wherever it is written down (`RING-D-08`).
+    #[inline(always)]
     const fn table_entries(&self) -> u16 {
+        let (entries, size) = (self.indirect_entries, self.size.get());
         match self.chains {
             Chains::Direct => 0,
-            Chains::Indirect | Chains::PerRequest if self.indirect_entries < self.size.get() => self.indirect_entries,
-            Chains::Indirect | Chains::PerRequest => self.size.get(),
+            Chains::Indirect | Chains::PerRequest if entries < size => entries,
+            Chains::Indirect | Chains::PerRequest => size,
         }
     }
 }
@@ -202,7 +204,7 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     /// reads something else than what the queue has written. The size must not be above the capacity `N`; larger
     /// sizes are cut to it.
     pub fn with_memory(options: QueueOptions, memory: M) -> Self {
-        let capacity = QueueSize::at_most(N as u32).unwrap_or(options.size);
+        let capacity = const { QueueSize::at_most(N as u32) }.unwrap_or(options.size);
         let size = options.size.min(capacity);
         let table_entries = options.table_entries();
         Self {

@@ -24,23 +24,6 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         counters
     }
 
-    /// Makes the queue anew in its memory: every request that was still in it goes to `each`. Counts go on. Interrupts are
-    /// suppressed.
-    ///
-    /// # Safety
-    ///
-    /// That of [`give_back`](Self::give_back).
-    pub(crate) unsafe fn renew(self, each: impl FnMut(Completion<B, K>)) -> Self {
-        let limits = self.limits;
-        // SAFETY: the caller keeps the same contract.
-        let (mut parts, counters) = unsafe { self.give_back(each) };
-        parts.ring.zero();
-        Self {
-            counters,
-            ..Self::new(parts, &limits)
-        }
-    }
-
     /// Takes the queue apart: every request that was still in it goes to `each`.
     ///
     /// First come those that the device had finished and no poll had taken yet, with their own results, checked like any
@@ -52,7 +35,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     ///
     /// The device this queue was started on has let go of it: by a reset of the device or of the queue, because it is
     /// [gone](virtio_core::ResetError::Gone), or because it was never told of the queue.
-    unsafe fn give_back(mut self, mut each: impl FnMut(Completion<B, K>)) -> (QueueParts<D>, QueueCounters) {
+    pub(super) unsafe fn give_back(mut self, mut each: impl FnMut(Completion<B, K>)) -> (QueueParts<D>, QueueCounters) {
         // After a lie nothing more of the ring is believed; it has been counted, and the rest is aborted.
         let _ = self.take_each(&mut each);
         let mut counters = self.counters();
