@@ -12,6 +12,10 @@ pub(crate) const CACHE_LINE: usize = 64;
 
 /// How far a [reset](crate::DeviceControl::reset_queue) of the queue has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "queues"),
+    expect(dead_code, reason = "a single queue is not reset alone")
+)]
 pub(crate) enum Stage {
     /// There is none: the device uses the queue.
     InUse,
