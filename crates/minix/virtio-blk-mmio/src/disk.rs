@@ -10,7 +10,7 @@ use minix_blockdriver::{
 use minix_rt::kernel::LentRange;
 use virtio_blk::proto::{Sector, StatusError};
 use virtio_blk::{
-    Completion, ConfigChange, DiskCounters, InitError, IoError, QueueState, Request, SubmitError, WriteCache,
+    Completion, ConfigChange, DiskCounters, InitError, IoError, QueueState, Rejected, Request, SubmitError, WriteCache,
     WriteCacheError,
 };
 use virtio_core::{Dma, Features, InterruptSource, PollLimit, QueueSize, RawSegments, Transport};
@@ -19,7 +19,7 @@ use crate::bounce::BounceBuffers;
 pub use crate::device_state::DiskMemory;
 use crate::device_state::{Data, DeviceState, QUEUE, Running, info_of, shut_down, start_device};
 pub use crate::lists::ListTable;
-use crate::lists::Lists;
+use crate::lists::{List, Lists};
 use crate::queue_plan::QueuePlan;
 
 /// What happened to the device since the service has it, over all resets.
@@ -323,11 +323,7 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
             }
             DeviceRequest::Flush => Request::flush(tag),
         };
-        disk.submit(request).map_err(|rejected| {
-            let (data, tag) = rejected.request.into_parts();
-            self.memory.put_back(data, tag);
-            refusal(rejected.error)
-        })
+        disk.submit(request).map_err(|rejected| self.memory.refused(rejected))
     }
 
     fn notify(&mut self) {
@@ -425,24 +421,38 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
 
 impl RequestMemory {
     /// The memory of a request as the driver wants it.
-    #[inline]
+    #[inline(always)]
     fn lend(&mut self, data: minix_blockdriver::Data, tag: Tag) -> Result<Data, Refusal> {
         let list = match data {
             minix_blockdriver::Data::Granted => self.lists.take(tag).ok_or(Refusal::Full)?,
-            minix_blockdriver::Data::Bounce(buffer, bytes) => {
-                // The device cannot begin before it is notified, but from here on the bytes are not ours.
-                let segment = self.bounce.lend(buffer, bytes).ok_or(Refusal::Invalid)?;
-                let Some(list) = self.lists.take_bounce(tag, segment, buffer) else {
-                    self.bounce.put_back(buffer);
-                    return Err(Refusal::Full);
-                };
-                list
-            }
+            minix_blockdriver::Data::Bounce(buffer, bytes) => self.list_bounce(buffer, bytes, tag)?,
         };
         // SAFETY: the segments are of two kinds. Granted ranges are for a device whenever it likes: that is what a `LentRange`
         // says. The other kind lies in a bounce buffer that is lent: `BounceBuffers` hands out no bytes of it until the list,
         // which names the buffer, is back. The list owns its memory by exclusive reference, so it does not change.
         Ok(unsafe { RawSegments::new(list) })
+    }
+
+    /// The list of a request that goes through a bounce buffer, which is lent.
+    #[cold]
+    #[inline(never)]
+    fn list_bounce(&mut self, buffer: BounceBuffer, bytes: usize, tag: Tag) -> Result<List, Refusal> {
+        // The device cannot begin before it is notified, but from here on the bytes are not ours.
+        let segment = self.bounce.lend(buffer, bytes).ok_or(Refusal::Invalid)?;
+        let list = self.lists.take_bounce(tag, segment, buffer);
+        if list.is_none() {
+            self.bounce.put_back(buffer);
+        }
+        list.ok_or(Refusal::Full)
+    }
+
+    /// The driver has not taken a request.
+    #[cold]
+    #[inline(never)]
+    fn refused(&mut self, rejected: Rejected<Data, Tag>) -> Refusal {
+        let (data, tag) = rejected.request.into_parts();
+        self.put_back(data, tag);
+        refusal(rejected.error)
     }
 
     /// Takes apart what came back from the driver.

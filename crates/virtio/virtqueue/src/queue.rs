@@ -315,6 +315,9 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
     }
 
     /// [`frame`](Self::frame) for data of several segments of at most `most` bytes each: if a chain with as many of them has come back.
+    ///
+    /// Also `None` for data that is right, if a segment may wrap around the address space or be too long as far as the checks of
+    /// all segments together can tell; [`Data::new`] looks at each.
     #[inline]
     pub fn list_frame(&mut self, shape: Shape, data: &[Segment], most: SegmentLimit) -> Option<Frame<'_, T, N, M>> {
         Frame::of_list(&mut self.rings, shape, data, most)

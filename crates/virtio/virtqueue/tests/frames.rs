@@ -172,6 +172,17 @@ fn a_wrong_list_is_refused_and_the_frame_stays() {
 }
 
 #[test]
+fn a_list_that_is_right_at_second_sight_is_written_in_full() {
+    for mut rig in both() {
+        assert!(!turn(&mut rig, READ, &list(3, 0)).0);
+        let mut data = list(3, 1);
+        data[1] = segment(1 << 63, 512);
+        assert!(!turn(&mut rig, READ, &data).0, "where an address could wrap around");
+        assert!(turn(&mut rig, READ, &list(3, 2)).0);
+    }
+}
+
+#[test]
 fn a_chain_in_its_place_ends_a_frame() {
     for mut rig in both() {
         let data = [segment(0x5000, 512)];

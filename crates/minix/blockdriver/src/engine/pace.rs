@@ -96,7 +96,8 @@ impl Pace {
     /// could be had room beside it.
     #[inline]
     pub(crate) const fn is_usual(&self, since: Instant, now: Instant) -> bool {
-        now.micros_since(since) <= self.slow_micros && self.depth >= self.most
+        // Were the clock put back, this would be far too long, which is not usual either.
+        now.as_micros().wrapping_sub(since.as_micros()) <= self.slow_micros && self.depth >= self.most
     }
 
     /// A request that was submitted at `since` is completed. Changes the depth.

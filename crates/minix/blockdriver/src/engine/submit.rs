@@ -216,6 +216,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     }
 
     /// Lists ranges that were checked, for the next request.
+    #[inline(never)]
     fn list_again(&mut self, from: usize, to: usize) -> Result<(), Refusal> {
         let tag = self.in_flight.next_tag().ok_or(Refusal::Full)?;
         self.device.list_ranges(tag, &self.ranges[from..to], |_| {})
