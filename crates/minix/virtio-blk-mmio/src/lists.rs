@@ -89,10 +89,19 @@ impl Lists {
         memory.length = 0;
         let places = memory.segments.get_mut(..ranges.len()).ok_or(Refusal::Invalid)?;
         let mut any = 0;
-        for (place, range) in places.iter_mut().zip(ranges) {
+        let mut put = |place: &mut Segment, range: &LentRange| {
             *place = Segment::new(DeviceAddr(range.address()), range.bytes() as u32);
             any |= range.bytes();
             look(range);
+        };
+        // Mostly it is one.
+        if let ([place], [range]) = (&mut *places, ranges) {
+            put(place, range);
+        } else {
+            places
+                .iter_mut()
+                .zip(ranges)
+                .for_each(|(place, range)| put(place, range));
         }
         if any > u64::from(u32::MAX) {
             // No client has 4 GiB in one piece: its address space is no larger, and requests are counted in 31 bits.
