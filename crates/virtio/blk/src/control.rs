@@ -252,7 +252,7 @@ impl<T: Transport> DeviceControl<T> {
     pub(crate) fn follow_up(
         &mut self,
         source: InterruptSource,
-        mut used: impl FnMut(Option<Result<ConfigChange, ConfigError>>) -> bool,
+        mut used: impl FnMut(Option<&Result<ConfigChange, ConfigError>>) -> bool,
     ) -> Interrupt {
         let causes = self.transport.interrupt_causes(source);
         let config_changed = causes.contains(InterruptCauses::CONFIG_CHANGE);
@@ -261,10 +261,10 @@ impl<T: Transport> DeviceControl<T> {
         let mut seen = Interrupt::default();
         // The configuration first, so that requests sent while draining keep to the new limits.
         let found = (config_changed || self.config_due).then(|| self.pick_up_config(&mut seen.config, &mut limit));
-        let mut had_something = used(found);
+        let mut had_something = used(found.as_ref());
         if self.transport.acknowledge_interrupt(source, causes) {
             let found = config_changed.then(|| self.pick_up_config(&mut seen.config, &mut limit));
-            had_something |= used(found);
+            had_something |= used(found.as_ref());
         }
         seen.config_due = self.config_due;
         self.interrupts.taken += 1;

@@ -110,8 +110,14 @@ impl QueueCounters {
     /// Adds transfers that went well.
     #[inline]
     pub(crate) fn transferred(&mut self, tally: &Tally) {
-        self.add(OperationKind::Read, tally.all - tally.writes);
-        self.add(OperationKind::Write, tally.writes);
+        // Most polls find transfers of one kind, or none.
+        let reads = tally.all - tally.writes;
+        if reads != 0 {
+            self.add(OperationKind::Read, reads);
+        }
+        if tally.writes != 0 {
+            self.add(OperationKind::Write, tally.writes);
+        }
     }
 
     #[inline]
