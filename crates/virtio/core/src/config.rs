@@ -66,18 +66,15 @@ impl<'t, T: Transport + ?Sized> ConfigReader<'t, T> {
 
     fn take<V: Default>(&self, read: impl FnOnce(&T) -> Result<V, DeviceGone>) -> V {
         let mut left = self.left.get();
-        let value = if self.is_complete.get() && left.take() {
+        if self.is_complete.get() && left.take() {
             self.left.set(left);
-            read(self.transport)
-                .inspect_err(|_| self.left.set(PollLimit(u32::MAX)))
-                .ok()
-        } else {
-            None
-        };
-        value.unwrap_or_else(|| {
-            self.is_complete.set(false);
-            V::default()
-        })
+            if let Ok(value) = read(self.transport) {
+                return value;
+            }
+            self.left.set(PollLimit(u32::MAX));
+        }
+        self.is_complete.set(false);
+        V::default()
     }
 
     /// What is left of the limit.
