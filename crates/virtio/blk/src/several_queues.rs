@@ -51,8 +51,8 @@ impl<T: Transport> DeviceControl<T> {
     ///
     /// # Errors
     ///
-    /// See [`InitError`]. The transport comes back, and all places are empty. The device then uses none of the memory, which was
-    /// released; after [`InitError::Stuck`] it may, and the memory is leaked.
+    /// See [`InitError`](crate::InitError). The transport comes back, and all places are empty. The device then uses none of the memory, which was
+    /// released; after [`InitError::Stuck`](crate::InitError::Stuck) it may, and the memory is leaked.
     pub fn start<B: DmaSegments, K, const N: usize>(
         transport: T,
         dma: &mut impl Dma,

@@ -24,13 +24,14 @@ impl From<DeviceGone> for ConfigError {
 
 /// The configuration of a device, to be read within a limit.
 ///
-/// A read that the limit has no room for does not reach the device. It answers 0, as does one of a device that is gone, and
-/// [`read_consistent`] discards the snapshot that it belongs to.
+/// A read that the limit has no room for does not reach the device, nor does one after the device was found to be gone. It
+/// answers 0, and [`read_consistent`] discards the snapshot that it belongs to.
 #[derive(Debug)]
 pub struct ConfigReader<'t, T: ?Sized> {
     transport: &'t T,
     /// Reads that are left. After [`DeviceGone`] more than any look takes, so that 0 means a limit that is used up.
     left: Cell<PollLimit>,
+    /// No read was left out. Once one was, so are all after it.
     is_complete: Cell<bool>,
 }
 
@@ -65,18 +66,15 @@ impl<'t, T: Transport + ?Sized> ConfigReader<'t, T> {
 
     fn take<V: Default>(&self, read: impl FnOnce(&T) -> Result<V, DeviceGone>) -> V {
         let mut left = self.left.get();
-        let value = if left.take() {
+        if self.is_complete.get() && left.take() {
             self.left.set(left);
-            read(self.transport)
-                .inspect_err(|_| self.left.set(PollLimit(u32::MAX)))
-                .ok()
-        } else {
-            None
-        };
-        value.unwrap_or_else(|| {
-            self.is_complete.set(false);
-            V::default()
-        })
+            if let Ok(value) = read(self.transport) {
+                return value;
+            }
+            self.left.set(PollLimit(u32::MAX));
+        }
+        self.is_complete.set(false);
+        V::default()
     }
 
     /// What is left of the limit.
