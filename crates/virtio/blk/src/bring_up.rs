@@ -95,7 +95,9 @@ impl<T: Transport> DeviceControl<T> {
         self.limits = Limits::new(&config, offered, accepted, u16::MAX);
         self.shared = P::shared(dma)?;
         let count = queue_count(&config, accepted, wanted);
-        self.queues = count;
+        if crate::QUEUES {
+            self.queues = count;
+        }
         let set_up = SetUp {
             options,
             capacity,

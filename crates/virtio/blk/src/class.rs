@@ -27,11 +27,12 @@ impl Class {
 pub(crate) struct HeaderMarks(pub(crate) u64);
 
 impl HeaderMarks {
-    /// The marks of a request of `class` on a queue with that layout. A higher priority is more urgent.
+    /// The marks of a request of `class` on a queue with that layout. A higher priority is more urgent. Without the feature
+    /// `queues` all requests are of priority 0.
     pub(crate) const fn of(class: Class, layout: RingLayout) -> Self {
         match (layout, class) {
-            (RingLayout::Legacy, Class::Foreground) => Self(1 << 32),
-            (RingLayout::Legacy, Class::Background) | (RingLayout::Modern, _) => Self(0),
+            (RingLayout::Legacy, Class::Foreground) if crate::QUEUES => Self(1 << 32),
+            (RingLayout::Legacy | RingLayout::Modern, _) => Self(0),
         }
     }
 

@@ -133,7 +133,7 @@ impl<T: Transport> DeviceControl<T> {
             config: ConfigSnapshot::default(),
             limits: Limits::default(),
             max_segments: 0,
-            queues: 0,
+            queues: 1,
             shared: None,
             config_limit: options.config_limit,
             config_due: false,

@@ -372,7 +372,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
 
     /// [`submit`](Self::submit) of a request of that class. A plain `submit` is for the foreground.
     ///
-    /// Only a legacy device is told. It makes of it what it likes, most likely nothing:
+    /// Only a legacy device is told the class, by a driver with the feature `queues`, and most ignore it:
     /// [`ScheduledQueue`](crate::ScheduledQueue) treats classes differently on any device.
     ///
     /// # Errors

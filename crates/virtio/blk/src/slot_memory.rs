@@ -124,7 +124,7 @@ impl SlotMemory {
             to.add(1).write_volatile(words[1]);
             status.write_volatile(Status::NOT_WRITTEN.0);
         }
-        self.segment(self.header_offset(slot), RequestHeader::BYTES)
+        self.segment(offset, RequestHeader::BYTES)
     }
 
     /// Gives the header of an earlier request another position and marks the status as not written. The type stays.
