@@ -207,8 +207,8 @@ impl<T: Transport> DeviceControl<T> {
     /// Whether the device is still alive, by one register read.
     ///
     /// For drivers that poll: a device that died shows nowhere in its ring. Polls find nothing, submissions are accepted, and
-    /// without interrupts nothing announces it. So look now and then while requests are in flight and none comes back. The queues of
-    /// [`start`](Self::start) find out by themselves that it is gone, once this has seen it.
+    /// without interrupts nothing announces it. So look now and then while requests are in flight and none comes back. Once this
+    /// has answered that the device is gone, the queues of [`start`](Self::start) answer it, too.
     pub fn liveness(&self) -> Liveness {
         self.or_gone(self.transport.status())
             .map_or(Liveness::Gone, Liveness::of)

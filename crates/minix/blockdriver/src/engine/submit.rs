@@ -153,7 +153,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     }
 
     /// Gives the device as much of a transfer as it takes.
-    // What is not usual is called last, so that it needs no room on the stack here.
+    // The rare cases are called last, so that this function needs no stack frame for them.
     #[inline(never)]
     fn start(&mut self, kernel: &mut K, now: Instant, id: JobId) -> Attempt {
         let transfer = &self.intake[id].transfer;

@@ -32,7 +32,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         self.send_reply(kernel, caller, status);
     }
 
-    /// [Answers](Self::answer) a transfer that is done, all of which was submitted: what most requests come to.
+    /// [Answers](Self::answer) a transfer whose parts were all submitted and are back, as most requests end.
     // The calls come last, so that the usual case needs no room on the stack.
     #[inline(always)]
     pub(crate) fn answer_done(&mut self, kernel: &mut K, now: Instant, id: JobId) {

@@ -142,7 +142,7 @@ impl<'c, C: ConfigRegionAccess> Work<'c, C> {
         on & used
     }
 
-    /// Numbers the bus behind a bridge, assigns what is there, and opens the windows.
+    /// Numbers the bus behind a bridge, assigns addresses to the devices on it, and opens the windows of the bridge.
     fn bridge(&mut self, bridge: &Function<'_, C>, spaces: &mut Spaces) {
         let numbers = bridge.read(BUS_NUMBERS) & 0xFF00_0000 | u32::from(bridge.address.bus());
         if self.highest_bus >= self.last_bus {

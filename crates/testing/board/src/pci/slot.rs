@@ -109,8 +109,8 @@ impl<C: ConfigRegionAccess> Slot<C> {
         self.control(if is_on { bits } else { 0 }, bits);
     }
 
-    /// Takes the power from the device: it is reset and gone, and is taken out of the slot if that was asked for. No driver uses it any
-    /// more, or one finds out that it is gone.
+    /// Takes the power from the device. It is gone then, and the machine takes it out of the slot if that was asked for. A driver
+    /// that still uses it reads all ones.
     pub fn power_off(&mut self) {
         self.control(POWER_OFF | INDICATOR_OFF, POWER_INDICATOR);
     }

@@ -1,6 +1,6 @@
 //! Handing out addresses of a bus.
 
-/// A range of bus addresses, of which a part at the start is given away.
+/// A range of bus addresses. Those at its start are given away first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AddressSpace {
     next: u64,

@@ -15,7 +15,7 @@ use super::session::{Failure, Session};
 /// How long a disk may take to come back.
 const LIMIT_MILLIS: u64 = 20_000;
 
-/// A disk that is removed, with the bus that it is on.
+/// A disk that is removed, and its bus.
 pub(crate) struct Removed<'a> {
     pub(crate) board: &'a Board,
     pub(crate) pci: Option<&'a mut Pci>,

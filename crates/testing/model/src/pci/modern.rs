@@ -183,7 +183,7 @@ impl Device {
         mapped
     }
 
-    /// Reading clears it (`PCI-N-03`). With vectors nobody looks at it (`PCI-D-29`).
+    /// Reading clears it (`PCI-N-03`). With vectors a driver should not read it (`PCI-D-29`).
     pub(super) fn isr_access(&mut self, access: Access) -> u32 {
         let vectors = self.function().vectors.is_on();
         self.log

@@ -31,7 +31,7 @@ pub(crate) struct Vectors {
 impl Vectors {
     pub(crate) fn new(vectors: u16, queues: u16) -> Self {
         Self {
-            // Nothing is said about a message after power-on, but that it is masked.
+            // After power-on each vector is masked, and its message is undefined.
             table: vec![Entry([0xDEAD_0000, 7, 0xBAD, 1]); usize::from(vectors)],
             pending: vec![false; usize::from(vectors)],
             control: 0,

@@ -312,7 +312,7 @@ impl Load<'_> {
             let released = reset.release(worker.queue, &mut DmaMemory, |completion| {
                 let is_lost = completion.result == Err(IoError::Aborted);
                 outcome.given_back += u64::from(is_lost);
-                // It had finished when the device went. What it has written is not looked at any more.
+                // The device had finished it before it was removed. Its data is not checked.
                 outcome.completed += u64::from(!is_lost);
             });
             released.map_err(|_| "a queue does not belong to the device")?;

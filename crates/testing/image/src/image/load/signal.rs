@@ -36,7 +36,7 @@ pub(super) struct Taken {
     pub(super) count: u64,
     /// Rung for those who share it.
     pub(super) bell: Option<&'static Bell>,
-    /// Whom to ask for the causes: a line has several. A vector of a queue has one.
+    /// The control half, which reads the causes of a line. A vector of a queue has one cause and needs none.
     pub(super) control: Option<Box<DeviceControl<Transport>>>,
 }
 
