@@ -407,7 +407,7 @@ mod tests {
             short.collect::<Vec<_>>()
         };
         assert_eq!(
-            devices("--bare --bus mmio,pci --bus pci-transitional --queues 4 --vectors 2"),
+            devices("--bare --aia aplic-imsic --bus mmio,pci --bus pci-transitional --queues 4 --vectors 2"),
             [
                 "virtio-blk-device,drive=d0 0,num-queues=4",
                 "virtio-blk-pci,drive=d1 1,num-queues=4,disable-legacy=on,vectors=2",
