@@ -201,7 +201,13 @@ impl Worker {
                 End::Gone => counters::now().after(self.timebase.ticks_from_millis(LOOK_MILLIS)),
             };
             let each = |completion| done.push(completion);
-            self.signal.wait(&mut self.queue, look, each)?;
+            if let Err(failure) = self.signal.wait(&mut self.queue, look, each) {
+                if done.is_empty() {
+                    return Err(failure.into());
+                }
+                // The device had finished these before the fault, which the next look finds again.
+                break;
+            }
             let is_over = match self.end {
                 End::After(_) => counters::now() >= limit,
                 End::Gone => GONE.load(Ordering::Acquire),
