@@ -132,6 +132,8 @@ impl Edu {
             interrupts.unmask(source);
         }
         interrupts.mask(source);
+        // QEMU's PLIC keeps a line pending that was raised before its source was enabled, so one interrupt more can have come until here.
+        interrupts.take(source);
         self.raise();
         if interrupts.wait(source, in_millis(5)) {
             fail!("{}: a masked source has interrupted", self.address);
