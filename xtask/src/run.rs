@@ -14,8 +14,9 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use crate::child::{self, Child};
 use crate::console::Console;
 use crate::interrupt;
-use crate::progress::ProgressStep;
-use crate::report::{Frames, Guest, Piece};
+use crate::progress::{Progress, ProgressStep};
+use crate::report::{Frames, Guest, Piece, Strings};
+use crate::workspace::Workspace;
 
 /// How often defmt frames and the clock are looked at while the guest is silent.
 const TICK: Duration = Duration::from_millis(50);
@@ -63,6 +64,23 @@ pub(crate) struct Outputs<'a, 's> {
     pub(crate) step: &'a ProgressStep,
     /// Whether records are shown too.
     pub(crate) show_records: bool,
+}
+
+/// [`run`] of a guest that gets no input and sends text, without a sign of progress. Returns the text as well.
+pub(crate) fn silently(workspace: &Workspace, command: &Command, limit: Duration) -> (Result<Ended>, String) {
+    let strings = Strings::none();
+    let mut frames = Frames::follow(&workspace.scratch(), &strings);
+    let mut console = Console::default();
+    let ended = Progress::Silent.step("", |step| {
+        let outputs = Outputs {
+            frames: &mut frames,
+            console: &mut console,
+            step,
+            show_records: false,
+        };
+        run(command, Input::None, Some(limit), |_| false, outputs)
+    });
+    (ended, console.guest_text())
 }
 
 /// Runs QEMU to its end. `limit` is how long the guest may take; `is_abandoned` hears of all the guest has reported, again and again,

@@ -8,11 +8,9 @@ use serde_json::json;
 
 use super::check::{Check, Context, Guest, Verdict};
 use crate::build;
-use crate::console::Console;
 use crate::progress::Progress;
 use crate::qmp::Qmp;
-use crate::report::{Frames, Strings};
-use crate::run::{self, Input, Outputs};
+use crate::run;
 
 const IMAGE: &str = "image-board";
 
@@ -174,19 +172,7 @@ fn boot(
     command.args(words);
     let host = meanwhile
         .map(|meanwhile| std::thread::spawn(move || Qmp::connect(&socket).and_then(|mut qmp| meanwhile(&mut qmp))));
-    let strings = Strings::none();
-    let mut frames = Frames::follow(&context.workspace.scratch(), &strings);
-    let mut console = Console::default();
-    let ended = Progress::Silent.step("", |step| {
-        let outputs = Outputs {
-            frames: &mut frames,
-            console: &mut console,
-            step,
-            show_records: false,
-        };
-        run::run(&command, Input::None, Some(LIMIT), |_| false, outputs)
-    });
-    let text = console.guest_text();
+    let (ended, text) = run::silently(&context.workspace, &command, LIMIT);
     let status = ended.map_err(in_full)?.status;
     if let Some(host) = host {
         let done = host.join().map_err(|_| "the thread of the host has died".to_owned())?;

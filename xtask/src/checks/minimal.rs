@@ -9,10 +9,8 @@ use elf::endian::LittleEndian;
 
 use super::check::{Check, Context, Guest, Verdict};
 use crate::bench::minimal::{Minimal, Profile, RIVAL, USER};
-use crate::console::Console;
 use crate::progress::Progress;
-use crate::report::{Frames, Strings};
-use crate::run::{self, Input, Outputs};
+use crate::run;
 
 /// Most bytes of code that a user of reads and writes alone may get from the driver, at opt-level z.
 const MOST_TEXT: u64 = 8 << 10;
@@ -99,18 +97,7 @@ fn boot(context: &Context, program: &Path, legacy: &str) -> Verdict {
         .arg("-drive")
         .arg(format!("if=none,id=disk,format=raw,file={}", disk.path().display()));
     command.args(["-device", "virtio-blk-device,drive=disk,bus=virtio-mmio-bus.0"]);
-    let strings = Strings::none();
-    let mut frames = Frames::follow(&context.workspace.scratch(), &strings);
-    let mut console = Console::default();
-    let ended = Progress::Silent.step("", |step| {
-        let outputs = Outputs {
-            frames: &mut frames,
-            console: &mut console,
-            step,
-            show_records: false,
-        };
-        run::run(&command, Input::None, Some(LIMIT), |_| false, outputs)
-    });
+    let (ended, _) = run::silently(&context.workspace, &command, LIMIT);
     match ended.map_err(|error| format!("{error:#}"))?.status {
         Some(status) if status.success() => {}
         Some(status) => return Err(format!("ended with {status}")),

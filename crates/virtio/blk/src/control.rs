@@ -351,7 +351,7 @@ impl<T: Transport> DeviceControl<T> {
     ///
     /// # Errors
     ///
-    /// [`DeviceGone`], only on a device with a switch, of which a register is read.
+    /// [`DeviceGone`], only on a device with a switch: the answer is in one of its registers.
     pub fn write_cache(&self) -> Result<WriteCache, DeviceGone> {
         let accepted = blk_features(self.accepted);
         let write_back = if accepted.contains(BlkFeatures::CONFIG_WCE) {

@@ -167,7 +167,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize, const M: usize, const 
         Ok(())
     }
 
-    /// Gives the device what it has room for, and notifies it if need be. Returns whether it did.
+    /// Submits as many requests as the queue has room for, and notifies the device if it asks for that. Returns whether it did.
     ///
     /// A request that waited while the disk became smaller may be refused now. It comes back from the next [`poll`](Self::poll), and
     /// those after it wait. If nothing is in flight, no interrupt announces that: ask [`needs_poll`](Self::needs_poll) before
@@ -232,7 +232,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize, const M: usize, const 
         collected.map(|_| count)
     }
 
-    /// Gives the queue what it has room for. Requests that it does not take any more, because the disk has changed, go to `each`;
+    /// Submits as many requests as the queue has room for. Requests that it does not take any more, because the disk has changed, go to `each`;
     /// without `each` they wait for the next poll.
     fn send(&mut self, each: &mut Option<impl FnMut(Completion<B, K>)>) {
         while let Some(request) = self.held.take().or_else(|| self.next_run()) {

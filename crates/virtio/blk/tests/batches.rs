@@ -56,7 +56,7 @@ fn a_device_starts_before_the_batch_is_complete() {
 #[test]
 fn a_device_that_falls_asleep_is_notified_again() {
     every_ring(|config| {
-        // It is done with what it is notified of before the driver goes on.
+        // The device completes the published requests within each notification.
         let mut rig = Rig::<128>::new(ModelConfig {
             service: Service::OnNotify,
             ..config

@@ -1,4 +1,4 @@
-//! What a legacy device is told of a request besides: its class, and that it is a barrier.
+//! The class of a request and the barrier bit, in the header for a legacy device.
 
 mod common;
 

@@ -8,7 +8,7 @@ use virtio_core::{
     ResetError, Transport, Wait,
 };
 
-/// A transport that notes what it is asked, and answers with its number.
+/// A transport that records the calls, and answers with its number.
 #[derive(Default)]
 struct Noted<const NUMBER: u16> {
     log: RefCell<Vec<&'static str>>,
@@ -230,7 +230,7 @@ fn each_call_reaches_the_transport_that_is_there() {
 
 #[test]
 fn a_transport_that_cannot_be_there_takes_no_room() {
-    /// A transport of which there is no value.
+    /// A transport without values.
     enum Never {}
     assert_eq!(size_of::<EitherTransport<u64, Never>>(), size_of::<u64>());
     assert_eq!(size_of::<EitherNotifier<u64, Never>>(), size_of::<u64>());

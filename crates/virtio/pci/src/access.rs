@@ -87,7 +87,7 @@ pub trait Doorbell {
 /// contract of [`RegisterAccess`] for it. A function that is probed again has its pieces mapped again.
 ///
 /// Where a piece is and how long its BAR is, is what the function answers when it is probed. A kernel that does not believe its
-/// devices compares that with what it has assigned, or it maps registers of other devices.
+/// devices compares that with the addresses that it has assigned. Otherwise a lying device can have it map registers of another.
 pub unsafe trait MapBar {
     /// The access to a mapped piece.
     type Window: RegisterAccess;

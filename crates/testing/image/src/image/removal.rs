@@ -70,7 +70,7 @@ impl Removed<'_> {
             // The function answers some time after it got power.
             let is_assigned = pci.assign_slot(&slot).is_some_and(|assigned| assigned.functions > 0);
             if is_assigned {
-                // SAFETY: what was in the slot before is gone, and this is the first look at what is there now.
+                // SAFETY: the device that was in the slot is gone, and this is the first search for the one that was plugged in since.
                 found = unsafe { disks::plugged(board, pci, bus) };
             }
             found.is_some()

@@ -28,8 +28,8 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     ///
     /// First come those that the device had finished and no poll had taken yet, with their own results, checked like any
     /// completion. The others follow as aborted, in the order in which they were submitted, so that a caller who submits
-    /// them [again](Completion::into_request) as they come keeps the order. A transfer of which parts had not been sent is
-    /// aborted, also if all parts that had been sent were done.
+    /// them [again](Completion::into_request) as they come keeps the order. A transfer with parts that had not been sent is
+    /// aborted, even if all parts that had been sent were done.
     ///
     /// # Safety
     ///
