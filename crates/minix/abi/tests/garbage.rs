@@ -10,11 +10,13 @@ use minix_abi::kernel_call::*;
 use minix_abi::kerninfo::{ClockInfo, KernInfo, Machine, UserInfo};
 use minix_abi::notify::{Notification, NotificationKind};
 use minix_abi::partition::{PartitionEntry, read_table};
+use minix_abi::pm::Exit;
 use minix_abi::process::PsStrings;
 use minix_abi::rs::{FaultInjection, Init, LuPrepare, RsStart, SignalReceived, Up};
 use minix_abi::signal::SigSet;
+use minix_abi::terminal::Settings;
 use minix_abi::trace::TraceEntry;
-use minix_abi::vfs::MapDriver;
+use minix_abi::vfs::{Close, Control, MapDriver, OpenPath, Select, TimeValue, Transfer};
 use minix_abi::vm::{Brk, MapPhys, Mmap, UnmapPhys, VmInfo};
 use minix_abi::{Message, Payload, Status};
 use proptest::prelude::*;
@@ -57,7 +59,7 @@ proptest! {
             Notification IrqCtl IrqHook SafeCopy VectorCopy VirCopy Umap UmapReply Vumap VumapReply SetAlarm Times
             TimesReply PrivCtl GetInfo WhoAmI DiagCtl StateCtl SetGrant KernelSignal Brk Mmap MapPhys UnmapPhys VmInfo
             Init LuPrepare SignalReceived FaultInjection Up DsRequest DsReply MapDriver CdevOpen CdevReply BdevRequest
-            BdevReply
+            BdevReply OpenPath Close Transfer Control Select Exit
         }
     }
 
@@ -69,6 +71,7 @@ proptest! {
         structures! {
             AsyncMessage SigSet VectorCopyElement MapElement PhysRange MemRange DirectGrant IndirectGrant MagicGrant
             RsStart VectorElement PartGeom TraceEntry PartitionEntry ClockInfo UserInfo Machine PsStrings
+            TimeValue Settings
         }
     }
 

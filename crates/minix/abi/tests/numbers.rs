@@ -12,6 +12,7 @@ use minix_abi::partition::SystemId;
 use minix_abi::rs::{FaultKind, InitFlags, InitType, LuState};
 use minix_abi::signal::Signal;
 use minix_abi::trace::{TraceControl, TraceRequest};
+use minix_abi::vfs::{Descriptor, OpenMode};
 use minix_abi::vm::{MapFlags, Mmap, Protection};
 use minix_abi::{Endpoint, Errno, GrantId, MessageType, Status, minor, process};
 
@@ -124,12 +125,17 @@ fn message_types() {
     );
     same_codes!(MessageType::CDEV, "CDEV_OPEN 0x400  CDEV_REPLY 0x480");
     same_codes!(MessageType::VFS_REQUESTS, "VFS_MAPDRIVER 0x12d");
+    same_codes!(
+        MessageType::VFS_CALLS,
+        "VFS_READ 0x100  VFS_WRITE 0x101  VFS_OPEN 0x103  VFS_CLOSE 0x105  VFS_IOCTL 0x118  VFS_SELECT 0x11e"
+    );
+    same_codes!(MessageType::PM_CALLS, "PM_EXIT 0x001");
     same_codes!(MessageType::NOTIFICATIONS, "NOTIFY_MESSAGE 0x1000");
 
     // No number twice, and each found by its name.
     let mut all: Vec<_> = MessageType::FAMILIES.concat();
     all.sort_unstable_by_key(|(_, kind)| *kind);
-    assert_eq!(all.len(), 62);
+    assert_eq!(all.len(), 69);
     assert!(all.windows(2).all(|pair| pair[0].1 != pair[1].1));
     for (name, kind) in all {
         assert_eq!(kind.name(), Some(name));
@@ -224,6 +230,9 @@ fn servers() {
 fn block_devices() {
     same_flags::<BdevAccess>("READ 1  WRITE 2");
     same_flags::<BdevFlags>("FORCEWRITE 1  NOPAGE 2");
+    same_codes!(Descriptor::NAMED, "STDIN 0  STDOUT 1  STDERR 2");
+    same_codes!(OpenMode::NAMED, "O_RDONLY 0  O_WRONLY 1  O_RDWR 2");
+    same_codes!(IoctlCode::TERMINAL, "TIOCGETA 0x402c7413");
     same_codes!(
         IoctlCode::NAMED,
         "DIOCSETP 0x8020_6403  DIOCGETP 0x4020_6404  DIOCEJECT 0x2000_6405  DIOCTIMEOUT 0xC004_6406 \

@@ -3,6 +3,7 @@
 mod block;
 mod kernel;
 mod messages;
+mod programs;
 mod servers;
 
 use minix_abi::{Endpoint, Message, MessageType, Payload};
