@@ -80,7 +80,7 @@ pub unsafe trait Ipc {
     fn sendrec(&mut self, to: Endpoint, message: &mut Message) -> Result<(), Errno>;
 
     /// [`sendrec`](Self::sendrec) for requests that name memory of this process. [`memory`](crate::memory) is the safe way for
-    /// most of those to VM, and [`program`](crate::program) for those to VFS and PM.
+    /// most of those to VM, and [`program`](mod@crate::program) for those to VFS and PM.
     ///
     /// # Errors
     ///
