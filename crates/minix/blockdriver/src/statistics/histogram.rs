@@ -6,6 +6,9 @@
 /// Buckets of a histogram.
 pub const BUCKETS: usize = 32;
 
+/// Where the last bucket starts.
+const LAST: u64 = 1 << (BUCKETS - 1);
+
 /// How many durations were how long. Bucket `n` has those of 2^n microseconds and more, below 2^(n + 1). Bucket 0 has those below
 /// 2 microseconds, and the last one is open.
 #[derive(Clone, Copy, Debug)]
@@ -28,32 +31,30 @@ impl Histogram {
     }
 
     /// Records a duration.
-    #[inline(always)]
     pub fn record(&mut self, micros: u64) {
-        // Zero belongs to bucket 0 as one does.
-        let micros = micros | 1;
-        // The start is a power of two. Those from it to its double have this bit set and none above.
-        if micros ^ self.start < self.start {
-            self.run += 1;
-        } else {
-            self.record_elsewhere(micros);
+        if self.record_like_last(micros) {
+            return;
+        }
+        self.counts[bucket(self.start)] += self.run;
+        self.run = 1;
+        while self.start > micros.max(1) {
+            self.start >>= 1;
+        }
+        while self.start < LAST && micros >> 1 >= self.start {
+            self.start <<= 1;
         }
     }
 
-    /// Records a duration in another bucket than the one before. Neighbours are near.
-    #[inline(never)]
-    fn record_elsewhere(&mut self, micros: u64) {
-        const LAST: u64 = 1 << (BUCKETS - 1);
-        self.counts[bucket(self.start)] += self.run;
-        let mut start = self.start;
-        while start > micros {
-            start >>= 1;
+    /// Records a duration if it falls into the bucket of the one before. Whether it does.
+    #[inline(always)]
+    pub(crate) fn record_like_last(&mut self, micros: u64) -> bool {
+        // The start is a power of two. Durations from it to its double have this bit set and none above. Zero belongs to
+        // bucket 0 as one does.
+        let is_like_last = (micros | 1) ^ self.start < self.start;
+        if is_like_last {
+            self.run += 1;
         }
-        while start < LAST && micros >> 1 >= start {
-            start <<= 1;
-        }
-        self.start = start;
-        self.run = 1;
+        is_like_last
     }
 
     /// How many durations each bucket has.
