@@ -13,6 +13,7 @@ mod options;
 mod partition;
 mod protocol;
 mod service;
+pub mod statistics;
 mod transfer;
 
 pub use counters::DriverCounters;

@@ -47,7 +47,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             status,
             id,
         };
-        let Some(id) = self.intake.push(caller, kind, minor) else {
+        let Some(id) = self.intake.push(now, caller, kind, minor) else {
             return self.refuse(kernel, caller);
         };
         // Mostly it is a transfer, nothing is to be waited for, and the device works.

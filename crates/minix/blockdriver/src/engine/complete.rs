@@ -9,6 +9,7 @@ use super::write_back::Flusher;
 use crate::device::{BlockDevice, BounceBuffer, DeviceError, Direction};
 use crate::driver::BlockDriver;
 use crate::kernel::Kernel;
+use crate::statistics::Kind;
 use crate::transfer::Progress;
 use crate::transfer::bounce_pool::copy_out;
 use crate::transfer::plan::cut_elements;
@@ -119,6 +120,9 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     #[inline(never)]
     fn complete_otherwise(&mut self, kernel: &mut K, now: Instant, completed: Completed) {
         let result = completed.result;
+        if let Some(kind) = self.command(completed.purpose) {
+            self.latencies.record(kind, now.micros_since(completed.since));
+        }
         match completed.purpose {
             Purpose::BackgroundFlush => self.background_completed(now, result),
             Purpose::Barrier => self.barrier_completed(kernel, now, result),
@@ -175,6 +179,16 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 }
             }
         }
+    }
+
+    /// The kind of a command, if its latency is recorded by itself. That of a transfer is part of what its client waits for.
+    fn command(&self, purpose: Purpose) -> Option<Kind> {
+        let is_flush = match purpose {
+            Purpose::BackgroundFlush | Purpose::ForcedFlush { .. } => true,
+            Purpose::Barrier => self.intake.running().is_some_and(|running| running.task.is_flush()),
+            Purpose::Transfer { .. } => false,
+        };
+        is_flush.then_some(Kind::Flush)
     }
 
     /// Copies what was read into a bounce buffer to the client.
