@@ -345,7 +345,7 @@ pub trait BlockDevice {
     /// Shows the registers that can be read without an effect on the device, by name. It may be live or not.
     fn visit_registers(&self, _visit: &mut dyn FnMut(&'static str, u64)) {}
 
-    /// The state of the virtqueue; all zeroes while the device is not live.
+    /// The state of the virtqueue, also of one that was left; all zeroes if there is none.
     fn ring(&self) -> QueueState {
         QueueState::default()
     }

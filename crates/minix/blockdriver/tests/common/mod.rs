@@ -13,7 +13,7 @@ use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType};
 use minix_blockdriver::{BlockDriver, DriverOptions, Instant};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
-pub use fake_minix::{Buffer, DISCARDED, ERASED, FakeDisk, FakeKernel, Op, Placement, Sent, SharedMemory};
+pub use fake_minix::{Buffer, FakeDisk, FakeKernel, Op, Placement, Sent, SharedMemory};
 
 pub const JOBS: usize = 16;
 pub const CLIENT: Endpoint = Endpoint(100);
@@ -201,6 +201,12 @@ impl<const N: usize> Rig<N> {
             }
         }
         panic!("no end");
+    }
+
+    /// The device completes the oldest request.
+    pub fn settle_one(&mut self) {
+        self.disk().finish(0, Ok(()));
+        self.poll();
     }
 
     /// Sends a request and waits for the answer.
