@@ -746,3 +746,24 @@ proptest! {
         prop_assert_eq!(found, expected);
     }
 }
+
+#[test]
+fn an_earlier_drivers_writes_are_flushed_after_a_range_not_beside_it() {
+    let mut rig = Rig::opened();
+    rig.driver.inherit_writes(rig.now);
+    rig.disk().automatic = false;
+    let (grant, _) = lend(&mut rig, plain(8, 8));
+    let request = BdevRequest {
+        request: IoctlCode::VBLKERASE,
+        grant,
+        ..BdevRequest::default()
+    };
+    rig.send(MessageType::BDEV_IOCTL, request);
+    rig.poll();
+    rig.sleep(Duration::from_secs(5));
+    rig.poll();
+    assert_eq!(rig.disk().ops(), [(Op::Erase, 8, 8)]);
+    rig.settle_one();
+    assert_eq!(rig.disk().ops(), [(Op::Erase, 8, 8), (Op::Flush, 0, 0)]);
+    rig.settle();
+}
