@@ -53,7 +53,7 @@ fn write(out: &mut dyn fmt::Write, report: &QueueReport) -> fmt::Result {
     if shown.is_empty() {
         return out.write_str("nothing in flight\n");
     }
-    out.write_str("  tag what           first sector    sectors       age us minor client       notes\n")?;
+    out.write_str("  tag what           first sector    sectors       age us minor    client notes\n")?;
     for request in shown {
         write_request(out, request)?;
     }
@@ -73,9 +73,9 @@ fn write_request(out: &mut dyn fmt::Write, request: &InFlightRequest) -> fmt::Re
     }
     write!(out, " {:>12}", request.age_us)?;
     if request.client == Endpoint::NONE {
-        write!(out, " {:>5} {:<12}", "-", "service")?;
+        write!(out, " {:>5} {:>9}", "-", "service")?;
     } else {
-        write!(out, " {:>5} {:<12}", request.minor.0, request.client.0)?;
+        write!(out, " {:>5} {:>9}", request.minor.0, request.client.0)?;
     }
     if request.clients > 1 {
         write!(out, " shared by {}", request.clients)?;

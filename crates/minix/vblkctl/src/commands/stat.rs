@@ -57,9 +57,10 @@ pub(super) fn run<C: Calls>(calls: &mut C, device: &str, json: bool, every: Opti
     Ok(())
 }
 
-const HEADING: &str = "\
-      r/s   rMiB/s    rp50    rp99      w/s   wMiB/s    wp50    wp99      f/s  other/s depth wait errors t-outs resets
-";
+const HEADING: &str = concat!(
+    "      r/s   rMiB/s    rp50    rp99      w/s   wMiB/s    wp50    wp99",
+    "      f/s  other/s depth wait errors t-outs resets\n"
+);
 
 /// What is new in one line. Latencies are in microseconds.
 fn write_line(out: &mut dyn fmt::Write, new: &Counted) -> fmt::Result {
