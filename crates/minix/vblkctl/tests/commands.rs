@@ -127,8 +127,7 @@ fn golden(name: &str, text: &str) {
 }
 
 fn disk() -> DiskReport {
-    let mut report = DiskReport::default();
-    report.disk = DiskHead {
+    let disk = DiskHead {
         header: ReportHeader::of::<DiskReport>(),
         address: 0x1000_8000,
         offered: 1 << 32 | 1 << 29 | 1 << 28 | 1 << 13 | 1 << 9,
@@ -149,6 +148,10 @@ fn disk() -> DiskReport {
         opens: 3,
         timeout_ms: 5000,
         ..DiskHead::default()
+    };
+    let mut report = DiskReport {
+        disk,
+        ..DiskReport::default()
     };
     report.disk.id[..5].copy_from_slice(b"disk1");
     for (nth, (base, bytes)) in [(0, 64 << 20), (1 << 20, 63 << 20)].into_iter().enumerate() {
