@@ -60,6 +60,8 @@ pub(crate) enum Name {
     /// The service is killed under clients that spin as file systems do, on a system that charges no process for its time: one
     /// with a priority above that of the servers does not survive, one below does.
     Starved,
+    /// A program of a shell checks what VFS, PM and the kernel answer to it.
+    Programs,
     /// Several services that want the same disk; one at a time gets it.
     Twins,
 }
@@ -157,10 +159,12 @@ impl Scenario {
         self.script.iter().map(line).collect()
     }
 
-    /// The labels of its clients.
+    /// The labels of its clients and programs.
     pub(crate) fn clients(&self) -> impl Iterator<Item = &str> {
         self.script.iter().filter_map(|statement| match statement {
-            Statement::Run(program) | Statement::Start(program) => Some(&*program.label),
+            Statement::Run(program) | Statement::Start(program) | Statement::Shell { program, .. } => {
+                Some(&*program.label)
+            }
             _ => None,
         })
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use testkernel::scenario::Statement::{
     DeadHook, Down, Fragment, Gone, Kill, LateInterrupts, NeverCharge, Ping, Prepare, Restart, Run, Service,
-    ServiceMayFail, Sleep, Start, Term, Vfs, Wait, WaitMeasured,
+    ServiceMayFail, Shell, Sleep, Start, Term, Vfs, Wait, WaitMeasured,
 };
 use testkernel::scenario::{Program, VfsRequest};
 
@@ -17,6 +17,9 @@ use crate::cli::QemuArgs;
 use crate::disk::Disk;
 use crate::disk::layout::{BLOCK_TEST, OTHERS};
 use crate::report::SECOND_DISK;
+
+/// What a person types at the terminal of a program.
+const TYPED: &str = "yes";
 
 /// Major number of the first disk on MINIX, and of the second.
 const MAJORS: [u32; 2] = [3, 8];
@@ -72,6 +75,7 @@ fn script(name: Name, args: &QemuArgs, disks: &[Disk], directory: &Path) -> Resu
         ],
         Name::Life => life(args),
         Name::Starved => starved(),
+        Name::Programs => programs(),
         Name::Twins => return Ok([script, twins()].concat()),
         Name::TwoDisks => return Ok(two_disks(args, disk, others)),
         Name::Masked => return Ok(masked(disk)),
@@ -265,6 +269,17 @@ fn starved() -> Vec<Statement> {
         script.push(Wait);
     }
     script
+}
+
+/// One program at a terminal, on a partition; one without, on the whole disk, whose exit status is one of its own.
+fn programs() -> Vec<Statement> {
+    let user = |number: u8, file: &str, typed: Option<&str>, status: u8| Shell {
+        program: launch("user", format!("user{number}"), format!("{file} {status}")),
+        typed: typed.map(str::to_owned),
+        status,
+        end_after_us: None,
+    };
+    vec![user(1, "/dev/c0d0p2", Some(TYPED), 0), user(2, "/dev/c0d0", None, 7)]
 }
 
 fn two_disks(args: &QemuArgs, first: &Disk, others: &[Disk]) -> Vec<Statement> {

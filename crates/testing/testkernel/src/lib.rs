@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod config;
+pub mod device_name;
 pub mod elf_image;
 pub mod grants;
 pub mod ipc_rules;

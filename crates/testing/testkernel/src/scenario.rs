@@ -51,6 +51,16 @@ pub enum Statement<S> {
     Run(Program<S>),
     /// Start a client in the background.
     Start(Program<S>),
+    /// Start a program as a shell does, and wait for its end.
+    Shell {
+        program: Program<S>,
+        /// The line that is typed at its terminal. `None`: it has no terminal.
+        typed: Option<S>,
+        /// The exit status it must have.
+        status: u8,
+        /// It does not end by itself, and is killed after so many microseconds.
+        end_after_us: Option<u64>,
+    },
     /// Wait for all clients in the background.
     Wait,
     /// The same, and report the time and the user instructions of a service meanwhile.

@@ -2,12 +2,12 @@
 
 use guest_protocol::pattern;
 use heapless::Vec;
-use minix_abi::grant::GrantEntry;
 use minix_abi::ipc::IpcCall;
 use minix_abi::{Endpoint, Message};
 use testkernel::turns::Turns;
 
 use super::process::{MAX_PROCESSES, Slot};
+use super::vfs_grants::VfsGrants;
 
 /// Messages that can wait at a time, to the servers and from them. Where servers starve, there may be a request and a notification
 /// of each process.
@@ -47,8 +47,8 @@ pub(crate) struct Ports {
     turns: Turns,
     /// In order: the tables of the servers for SENDA, all in one.
     pub(crate) outbox: Vec<Posted, OUTBOX>,
-    /// The one grant that VFS makes.
-    pub(crate) vfs_grant: Option<GrantEntry>,
+    /// The grants that VFS makes.
+    pub(crate) vfs_grants: VfsGrants,
     /// When VFS receives again, and how many messages it has sent and received.
     vfs_ready_at: u64,
     vfs_messages: u64,
@@ -56,7 +56,10 @@ pub(crate) struct Ports {
 
 /// Whether the endpoint is one of the servers.
 pub(crate) fn is_server(endpoint: Endpoint) -> bool {
-    matches!(endpoint, Endpoint::VFS | Endpoint::RS | Endpoint::DS | Endpoint::VM)
+    matches!(
+        endpoint,
+        Endpoint::VFS | Endpoint::PM | Endpoint::RS | Endpoint::DS | Endpoint::VM
+    )
 }
 
 impl Ports {

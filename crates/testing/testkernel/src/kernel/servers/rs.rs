@@ -97,7 +97,7 @@ fn act(system: &mut System, index: usize, action: Action) {
             if let Some(slot) = slot {
                 system.kernel.block(slot, State::Held);
             }
-            system.vfs.hang_up(endpoint);
+            system.vfs.hang_up(&mut system.kernel, endpoint);
             system.kernel.clock.look_at(at);
         }
         Action::Replace => {
@@ -105,7 +105,7 @@ fn act(system: &mut System, index: usize, action: Action) {
             release_dead_memory(system, index);
             system.services[index].is_inherited = true;
             end_process(system, index);
-            system.vfs.hang_up(endpoint);
+            system.vfs.hang_up(&mut system.kernel, endpoint);
             match create(system, index) {
                 Ok(new) => {
                     let slot = system.kernel.processes.take_over(new, endpoint);
@@ -261,10 +261,11 @@ pub(in crate::kernel) fn look(system: &mut System, now: u64) {
             act(system, index, action);
         }
     }
+    system.vfs.wake(&mut system.kernel);
     // As on MINIX, a service that initialises itself, or comes or goes, keeps RS from it. Clients are such services for as
     // long as they run.
     let is_idle = |service: &Service| matches!(service.life.phase(), Phase::Running | Phase::Gone);
-    if system.services.iter().all(is_idle) {
+    if (system.services.iter()).all(|service| service.is_program() || is_idle(service)) {
         system.kernel.irqs.collect(&system.kernel.processes);
     }
 }

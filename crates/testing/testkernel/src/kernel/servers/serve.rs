@@ -1,11 +1,14 @@
 //! Which server gets a message, and when.
 
-use minix_abi::Endpoint;
+use guest_protocol::End;
+use minix_abi::pm::Exit;
+use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
 
 use super::system::System;
 use super::{instance, rs, vm};
 use crate::kernel::deliver::reply;
 use crate::kernel::ports::Work;
+use crate::kernel::process::Slot;
 
 /// Has the servers do what they have to do, as far as they get to it: all of it before any process runs again, unless
 /// processes are [not charged](crate::kernel::state::Kernel::servers_may_run) for their time.
@@ -24,6 +27,7 @@ pub(in crate::kernel) fn serve(system: &mut System) {
         let kernel = &mut system.kernel;
         match server {
             Endpoint::RS => rs::receive(system, from, &message, call),
+            Endpoint::PM => pm(system, from, &message),
             Endpoint::VFS => system.vfs.receive(kernel, from, &message, call),
             Endpoint::VM => {
                 let answer = vm::serve(kernel, from, &message);
@@ -37,6 +41,23 @@ pub(in crate::kernel) fn serve(system: &mut System) {
                 }
             }
         }
+    }
+}
+
+/// A message to PM: a program ends. It is not answered.
+fn pm(system: &mut System, from: Slot, message: &Message) {
+    let index = system.service_of(from);
+    match index.map(|index| &mut system.services[index]) {
+        Some(program) if program.is_program() && message.kind == MessageType::PM_EXIT => {
+            program.result = Some(Status(message.payload::<Exit>().status & 0xFF));
+            rs::died(system, from, End::Exit);
+        }
+        _ => reply(
+            &mut system.kernel,
+            Endpoint::PM,
+            from,
+            Message::reply(Errno::ENOSYS.into()),
+        ),
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Client,
     /// A test that runs while others do.
     Background,
+    /// A program that a shell starts, which is no service. This line is typed at its terminal, if it has one.
+    Program(Option<&'static str>),
 }
 
 /// A service, whether it lives or not.
@@ -79,6 +81,10 @@ impl Service {
 
     pub(crate) fn is_driver(&self) -> bool {
         matches!(self.kind, Kind::Driver(_))
+    }
+
+    pub(crate) fn is_program(&self) -> bool {
+        matches!(self.kind, Kind::Program(_))
     }
 
     pub(crate) fn is_gone(&self) -> bool {
