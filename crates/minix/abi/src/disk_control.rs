@@ -492,7 +492,8 @@ layout!(RegisterReport, 536 {
 flags! {
     /// What a virtqueue is like.
     pub struct QueueFlags(u32) {
-        /// The device works. If not, there is no virtqueue to tell about, and [`QueueState`] has zeroes.
+        /// The device works. If not, [`QueueState`] has the numbers of the virtqueue as it was left, or zeroes if there is none any
+        /// more.
         LIVE = 1,
         /// Notifications and interrupts are suppressed by index (EVENT_IDX).
         EVENT_INDEX = 2,
@@ -782,8 +783,11 @@ flags! {
 /// [`EIO`](crate::Errno::EIO) if the device is given up, [`EACCES`](crate::Errno::EACCES) if it is read-only,
 /// [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if it does not have the command, [`EINVAL`](crate::Errno::EINVAL) for a range that is
 /// empty, outside of the minor, or not whole blocks of the disk, [`EBUSY`](crate::Errno::EBUSY) without [`FORCE`](RangeFlags::FORCE)
-/// if the minors that overlap this one, itself included, are open more than once together. Then it is the device's turn, and an error
-/// of it is [`EIO`](crate::Errno::EIO): a part of the range may be done.
+/// if this minor is open more than once, or another one that overlaps it is open. Then it is the device's turn. An error of it is
+/// [`EIO`](crate::Errno::EIO), or [`EOPNOTSUPP`](crate::Errno::EOPNOTSUPP) if it says so; a part of the range may be done.
+///
+/// The device has the [time-out](DiskHead::timeout_ms) for each part that it takes at once, not for the range. It is tried again
+/// after a reset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct RangeRequest {

@@ -10,11 +10,13 @@ use crate::engine::in_flight::InFlight;
 use crate::engine::intake::Intake;
 use crate::engine::scheduler::Scheduler;
 use crate::engine::write_back::WriteBack;
+use crate::events::EventLog;
 use crate::kernel::Kernel;
 use crate::options::DriverOptions;
 use crate::partition::Partitions;
 use crate::partition::table::DeviceTable;
 use crate::protocol::trace::Trace;
+use crate::statistics::{Latencies, Watches};
 use crate::transfer::bounce_pool::BouncePool;
 
 /// A block driver for one disk.
@@ -43,6 +45,11 @@ pub struct BlockDriver<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: 
     pub(crate) trace: Trace<K::Trace>,
     pub(crate) partitions: Partitions,
     pub(crate) intake: Intake<JOBS>,
+    pub(crate) latencies: Latencies,
+    pub(crate) watches: Watches,
+    pub(crate) events: EventLog,
+    /// Times that the service found an interrupt lost.
+    pub(crate) lost_interrupts: u64,
     pub(crate) options: DriverOptions,
     /// Where the kernel puts addresses. Kept here so that a kilobyte need not be cleared for each transfer.
     pub(crate) ranges: [K::Range; MAX_RANGES],
@@ -74,6 +81,10 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             ranges: [K::Range::EMPTY; MAX_RANGES],
             in_flight: InFlight::new(),
             intake: Intake::new(),
+            latencies: Latencies::new(),
+            watches: Watches::default(),
+            events: EventLog::new(),
+            lost_interrupts: 0,
         }
     }
 
@@ -145,6 +156,16 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             stray_completions: self.in_flight.strays(),
             ..self.counters
         }
+    }
+
+    /// How long requests took.
+    pub fn latencies(&self) -> &Latencies {
+        &self.latencies
+    }
+
+    /// What the watches of the [service](crate::Service) came to.
+    pub fn watches(&self) -> Watches {
+        self.watches
     }
 
     /// Where the partitions are.

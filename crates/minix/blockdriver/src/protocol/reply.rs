@@ -17,6 +17,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         let job = &self.intake[id];
         if job.stage == Stage::Transfer {
             let direction = job.transfer.direction;
+            self.latencies.record(direction.into(), now.micros_since(job.arrived));
             self.scheduler.all_submitted(id);
             self.scheduler.leaves(id, &job.transfer);
             self.count_bytes(direction, status.result().unwrap_or(0));
@@ -36,10 +37,18 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     // The calls come last, so that the usual case needs no room on the stack.
     #[inline(always)]
     pub(crate) fn answer_done(&mut self, kernel: &mut K, now: Instant, id: JobId) {
-        let Job { transfer, traced, .. } = &self.intake[id];
+        let Job {
+            transfer,
+            traced,
+            arrived,
+            ..
+        } = &self.intake[id];
         let (direction, bytes) = (transfer.direction, transfer.bytes);
         let status = Status(bytes as i32);
-        if traced.is_some() || self.scheduler.any_blocked() {
+        // Time does not go back, so that there is nothing to saturate.
+        let took = now.as_micros().wrapping_sub(arrived.as_micros());
+        if traced.is_some() || self.scheduler.any_blocked() || !self.latencies.record_like_last(direction.into(), took)
+        {
             return self.answer(kernel, now, id, status);
         }
         self.scheduler.leaves(id, transfer);
