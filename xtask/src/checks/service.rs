@@ -41,6 +41,14 @@ const VARIANTS: &[Variant] = &[
         // At the start and at the restart.
         run.says("queue=256: there is room for 128", 2)
     }),
+    // At one priority a client dies with its driver, at another it lives on.
+    ("starved", "--scenario starved", |run| {
+        same(
+            "restarts",
+            records!(run.report.guest, Record::Restarted { .. } => ()).count(),
+            2,
+        )
+    }),
     // A masked interrupt line is found and told of once, as is its end. Of two services one says nothing at all.
     ("masked", "--scenario masked", |run| {
         run.says("virtio-blk-mmio: an interrupt of the device is lost", 1)?;

@@ -67,6 +67,11 @@ pub enum Statement<S> {
     Pace(Pace),
     /// From now on no more than so many free pages are contiguous.
     Fragment(u64),
+    /// From now on the message of an interrupt is as late as on the real system. The number is a seed.
+    LateInterrupts(u64),
+    /// From now on no process is charged for its time, so that one that spins keeps the hart from its own queue and from all
+    /// that are lower. That of the servers is 7.
+    NeverCharge,
     /// Put the hook of a dead process on the interrupt line of a service, until RS collects dead slots.
     DeadHook(S),
     Vfs(S, VfsRequest),

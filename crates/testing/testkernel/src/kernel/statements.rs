@@ -3,6 +3,7 @@
 use guest_protocol::{End, Outcome, Record, Since, pattern};
 use minix_abi::{Errno, Status};
 use testkernel::config::{self, ConfigError};
+use testkernel::lateness::Lateness;
 use testkernel::life::{Phase, STOP_LIMIT_US};
 use testkernel::scenario::{Program, Statement};
 
@@ -59,6 +60,8 @@ impl Running {
                 rs::terminate(system, index, slot);
             }
             Statement::Pace(pace) => system.kernel.pacing.set(pace),
+            Statement::LateInterrupts(seed) => system.kernel.lateness = Some(Lateness::new(seed)),
+            Statement::NeverCharge => system.kernel.charges_time = false,
             Statement::Fragment(pages) => system.kernel.frames.fragment(pages as usize),
             Statement::DeadHook(label) => {
                 let (_, slot) = living(system, label)?;
@@ -132,6 +135,8 @@ impl Running {
             Statement::Start(_)
             | Statement::Term(_)
             | Statement::Pace(_)
+            | Statement::LateInterrupts(_)
+            | Statement::NeverCharge
             | Statement::Fragment(_)
             | Statement::DeadHook(_) => Some(true),
         }
@@ -222,11 +227,16 @@ impl Running {
     }
 }
 
-/// Starts a program with what the two files of configurations say about it.
+/// Starts a program with what the two files of configurations say about its label, or else about it: an entry can be for
+/// one service of several with the same program.
 fn up(system: &mut System, program: Program<&'static str>, kind: Kind) -> Result<(), &'static str> {
-    for file in ["system.conf", "clients.conf"] {
+    let names = [program.label, program.program];
+    for (name, file) in names
+        .into_iter()
+        .flat_map(|name| ["system.conf", "clients.conf"].map(|file| (name, file)))
+    {
         let text = system.kernel.archive.text(file).unwrap_or_default();
-        match config::find(text, program.program) {
+        match config::find(text, name) {
             Ok(Some(found)) => return rs::up(system, program, found, kind),
             Ok(None) => {}
             Err(ConfigError { problem, word }) => {

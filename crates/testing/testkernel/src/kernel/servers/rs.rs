@@ -19,6 +19,7 @@ use super::instance::{create, end_process, launch_fresh, privilege, release, rel
 use super::service::{Kind, Service};
 use super::system::System;
 use crate::kernel::deliver::{notify, post, reply};
+use crate::kernel::ports::Work;
 use crate::kernel::process::{Slot, State, bit};
 use crate::kernel::report::emit;
 use crate::kernel::state::Kernel;
@@ -117,9 +118,11 @@ fn act(system: &mut System, index: usize, action: Action) {
         Action::StartFresh => {
             say_ended(system, index, End::Killed);
             retire(system, index);
-            if let Err(reason) = launch_fresh(system, index) {
-                (system.kernel.failures).violation(format_args!("no fresh instance: {reason}"));
-            }
+            let work = Work::Start {
+                label: system.services[index].label(),
+                has_process: false,
+            };
+            system.kernel.ports.push(Endpoint::RS, work);
         }
         Action::Remove => retire(system, index),
         Action::Welcome => welcome(system, index, slot),

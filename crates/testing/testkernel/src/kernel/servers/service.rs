@@ -8,7 +8,7 @@ use testkernel::scenario::Program;
 
 use crate::kernel::frames::Batch;
 
-/// Priorities: drivers run first.
+/// Priorities where the configuration has none: drivers run first.
 const DRIVER_PRIORITY: u8 = 3;
 const CLIENT_PRIORITY: u8 = 7;
 
@@ -86,11 +86,11 @@ impl Service {
     }
 
     pub(super) fn priority(&self) -> u8 {
-        if self.is_driver() {
+        self.config.priority.unwrap_or(if self.is_driver() {
             DRIVER_PRIORITY
         } else {
             CLIENT_PRIORITY
-        }
+        })
     }
 
     pub(super) fn allows(&self, other: &Self) -> bool {
