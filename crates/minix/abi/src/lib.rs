@@ -11,6 +11,7 @@ mod macros;
 
 pub mod bdev;
 pub mod cdev;
+pub mod disk_control;
 pub mod ds;
 mod endpoint;
 mod errno;

@@ -2,6 +2,9 @@
 
 use minix_abi::bdev::{BdevReply, BdevRequest, VectorElement};
 use minix_abi::cdev::{CdevOpen, CdevReply};
+use minix_abi::disk_control::{
+    DiskReport, LogReport, QueueReport, RangeRequest, RegisterReport, RegisterValue, StatReport, name_in,
+};
 use minix_abi::ds::{DsReply, DsRequest};
 use minix_abi::grant::{DirectGrant, GrantEntry, IndirectGrant, MagicGrant};
 use minix_abi::ioctl::PartGeom;
@@ -62,13 +65,14 @@ proptest! {
     }
 
     #[test]
-    fn structures(bytes in proptest::collection::vec(any::<u8>(), 1024)) {
+    fn structures(bytes in proptest::collection::vec(any::<u8>(), 4096)) {
         macro_rules! structures {
             ($($name:ty)*) => { $( round_trip::<$name>(&bytes); )* };
         }
         structures! {
             AsyncMessage SigSet VectorCopyElement MapElement PhysRange MemRange DirectGrant IndirectGrant MagicGrant
             RsStart VectorElement PartGeom TraceEntry PartitionEntry ClockInfo UserInfo Machine PsStrings
+            DiskReport StatReport RegisterReport QueueReport LogReport RangeRequest
         }
     }
 
@@ -82,6 +86,8 @@ proptest! {
         let _ = round_trip::<GrantEntry>(&bytes).grant();
         let _ = round_trip::<KernInfo>(&bytes).check();
         prop_assert!(round_trip::<WhoAmI>(&bytes).name_bytes().len() <= 44);
+        prop_assert!(round_trip::<RegisterValue>(&bytes).name().len() <= 24);
+        prop_assert!(bytes.starts_with(name_in(&bytes).as_bytes()));
         prop_assert!(read_table(&bytes).is_none() || bytes[510..] == [0x55, 0xAA]);
         let _ = (IpcStatus(word).call(), IpcStatus(word).is_notification());
         match Status(status).result() {

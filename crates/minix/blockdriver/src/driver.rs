@@ -10,6 +10,7 @@ use crate::engine::in_flight::{InFlight, Purpose};
 use crate::engine::intake::Intake;
 use crate::engine::scheduler::Scheduler;
 use crate::engine::write_back::WriteBack;
+use crate::events::EventLog;
 use crate::kernel::Kernel;
 use crate::options::DriverOptions;
 use crate::partition::Partitions;
@@ -47,6 +48,9 @@ pub struct BlockDriver<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: 
     pub(crate) intake: Intake<JOBS>,
     pub(crate) latencies: Latencies,
     pub(crate) watches: Watches,
+    pub(crate) events: EventLog,
+    /// Times that the service found an interrupt lost.
+    pub(crate) lost_interrupts: u64,
     pub(crate) options: DriverOptions,
     /// Where the kernel puts addresses. Kept here so that a kilobyte need not be cleared for each transfer.
     pub(crate) ranges: [K::Range; MAX_RANGES],
@@ -80,6 +84,8 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             intake: Intake::new(),
             latencies: Latencies::new(),
             watches: Watches::default(),
+            events: EventLog::new(),
+            lost_interrupts: 0,
         }
     }
 

@@ -7,6 +7,7 @@ mod counters;
 mod device;
 mod driver;
 mod engine;
+mod events;
 mod kernel;
 mod line;
 mod options;
@@ -19,7 +20,7 @@ mod transfer;
 pub use counters::DriverCounters;
 pub use device::{
     BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, Data, DeviceError, DeviceRequest, Direction, DiskInfo, Geometry,
-    Listen, Refusal, SECTOR_BYTES, Tag, TransferLimits,
+    Listen, Operations, RangeOperation, Refusal, SECTOR_BYTES, Tag, TransferLimits,
 };
 pub use driver::BlockDriver;
 pub use kernel::Kernel;

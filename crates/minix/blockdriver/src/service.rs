@@ -275,6 +275,7 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
         if !self.driver.on_message(&mut self.system, now, status, message) {
             let (kind, source) = (message.kind, message.source);
             log_line!(Debug, "message {kind:?} from {source} is no request");
+            self.driver.note_refused(now, message);
         }
     }
 
@@ -294,6 +295,7 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
                 Warn,
                 "an interrupt of the device is lost: the device is looked at every tick until one comes"
             );
+            self.driver.note_lost_interrupt(now, self.interrupts.losses());
             self.system.enable_interrupts();
         }
     }
@@ -303,9 +305,11 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
     fn interrupt(&mut self, now: Instant) {
         if let Some(found) = self.interrupts.came() {
             log_line!(Info, "interrupts come again, {found} requests were found without");
+            self.driver.note_interrupts_again(now, found);
         }
         self.driver.device_mut().interrupted();
         self.poll(now);
+        self.driver.take_events(now);
         // If the driver did not get to it.
         self.driver.device_mut().dismiss_interrupt();
         if self.driver.is_broken() {

@@ -95,6 +95,11 @@ impl SparseDisk {
         Self {
             info: DiskInfo {
                 max_segments: 126,
+                discard: None,
+                write_zeroes: None,
+                zeroes_unmap: false,
+                secure_erase: None,
+                lifetime: false,
                 ..disk_info(sectors)
             },
             content,
@@ -164,6 +169,9 @@ impl BlockDevice for SparseDisk {
             DeviceRequest::Flush => {
                 self.pending.push((tag, None));
                 return Ok(());
+            }
+            DeviceRequest::Range { .. } | DeviceRequest::Identify | DeviceRequest::AskLifetime => {
+                return Err(Refusal::Unsupported);
             }
         };
         let (place, bytes) = match data {

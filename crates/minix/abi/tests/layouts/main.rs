@@ -1,6 +1,7 @@
 //! Every structure, byte for byte, against offsets that are written down here a second time.
 
 mod block;
+mod disk_control;
 mod kernel;
 mod messages;
 mod servers;
@@ -14,6 +15,10 @@ pub(crate) const C: u64 = 0x0203_0405_0607_0809;
 
 /// Something that goes somewhere.
 pub(crate) fn at32(offset: usize, value: i32) -> (usize, Vec<u8>) {
+    (offset, value.to_le_bytes().to_vec())
+}
+
+pub(crate) fn at16(offset: usize, value: u16) -> (usize, Vec<u8>) {
     (offset, value.to_le_bytes().to_vec())
 }
 

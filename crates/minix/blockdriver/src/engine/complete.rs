@@ -1,7 +1,9 @@
 //! Completed device requests find their way back to the requests of clients.
 
+use minix_abi::disk_control::ResetReason;
 use minix_abi::{Errno, Instant, Status};
 
+use super::barrier::Task;
 use super::flush::flush_status;
 use super::in_flight::{Completed, Purpose};
 use super::job::JobId;
@@ -59,7 +61,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     #[cold]
     fn device_broke(&mut self, kernel: &mut K, now: Instant) {
         self.suspect_all();
-        self.recover(kernel, now, "breaks rules or asks for a reset");
+        self.recover(kernel, now, ResetReason::BROKEN);
     }
 
     /// Goes on with the next device request that is completed.
@@ -87,7 +89,12 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     fn finish_unusual(&mut self, kernel: &mut K, now: Instant) {
         if let Some(completed) = self.in_flight.take_completed() {
             self.scheduler.completed();
-            self.health.pace.completed(completed.since, now);
+            if completed.purpose == Purpose::Barrier && self.runs_range() {
+                // It may be long: that says nothing about how quick the device is.
+                self.health.pace.progressed(now);
+            } else {
+                self.health.pace.completed(completed.since, now);
+            }
             self.complete_otherwise(kernel, now, completed);
         }
     }
@@ -183,12 +190,21 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
 
     /// The kind of a command, if its latency is recorded by itself. That of a transfer is part of what its client waits for.
     fn command(&self, purpose: Purpose) -> Option<Kind> {
-        let is_flush = match purpose {
-            Purpose::BackgroundFlush | Purpose::ForcedFlush { .. } => true,
-            Purpose::Barrier => self.intake.running().is_some_and(|running| running.task.is_flush()),
-            Purpose::Transfer { .. } => false,
-        };
-        is_flush.then_some(Kind::Flush)
+        match purpose {
+            Purpose::BackgroundFlush | Purpose::ForcedFlush { .. } => Some(Kind::Flush),
+            Purpose::Barrier => match self.intake.running()?.task {
+                task if task.is_flush() => Some(Kind::Flush),
+                Task::Range(work) => Some(work.operation.into()),
+                _ => None,
+            },
+            Purpose::Transfer { .. } => None,
+        }
+    }
+
+    /// Whether the barrier is a range of sectors.
+    fn runs_range(&self) -> bool {
+        let running = self.intake.running();
+        running.is_some_and(|running| matches!(running.task, Task::Range(_)))
     }
 
     /// Copies what was read into a bounce buffer to the client.

@@ -44,6 +44,15 @@ pub(crate) struct Completed {
     pub(crate) result: Result<(), DeviceError>,
 }
 
+/// A device request in flight, to be told of.
+pub(crate) struct Request {
+    pub(crate) tag: Tag,
+    pub(crate) purpose: Purpose,
+    pub(crate) since: Instant,
+    /// The device has completed it, and it was not looked at yet.
+    pub(crate) completed: bool,
+}
+
 /// What the next device request that is completed comes to.
 pub(crate) struct Next {
     tag: u16,
@@ -268,6 +277,18 @@ impl<const N: usize> InFlight<N> {
             purpose: purpose?,
             since,
             result: result?,
+        })
+    }
+
+    /// All of them, by tag.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = Request> + '_ {
+        (0_u16..).zip(&self.entries).filter_map(|(tag, entry)| {
+            Some(Request {
+                tag: Tag(tag),
+                purpose: entry.purpose?,
+                since: entry.since,
+                completed: entry.result.is_some(),
+            })
         })
     }
 

@@ -239,6 +239,17 @@ impl<const JOBS: usize> Intake<JOBS> {
         }
     }
 
+    /// How many transfers share the device request of this one, which is the first of them.
+    pub(crate) fn count_merged(&self, head: JobId) -> u16 {
+        let mut count = 1;
+        let mut next = self[head].merged;
+        while let Some(id) = next {
+            count += 1;
+            next = self[id].merged;
+        }
+        count
+    }
+
     /// Transfers that shared a device request, or were to share one, no longer do; for good if `alone`.
     pub(crate) fn part(&mut self, head: JobId, alone: bool) {
         self.for_each_merged(head, |job| {

@@ -3,6 +3,7 @@
 //! A transfer that one look-up of addresses covers reaches the device only if all of it has addresses. A longer one goes
 //! piece by piece, each as long as the look-up and the device allow.
 
+use minix_abi::disk_control::ResetReason;
 use minix_abi::kernel_call::GrantedRange as _;
 use minix_abi::{Errno, Instant};
 
@@ -530,7 +531,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             // It has no room although it has nothing to do: it will have none later either.
             Refusal::Full | Refusal::Broken => {
                 self.intake[id].transfer.suspected();
-                self.recover(kernel, now, "takes no requests");
+                self.recover(kernel, now, ResetReason::TAKES_NOTHING);
                 return Attempt::Reset;
             }
             Refusal::Unreachable => {

@@ -1,7 +1,7 @@
 //! How long requests take, by kind.
 
 use super::histogram::Histogram;
-use crate::device::Direction;
+use crate::device::{Direction, RangeOperation};
 
 /// What a request does, as far as its latency is told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,16 @@ impl From<Direction> for Kind {
         match direction {
             Direction::Read => Self::Read,
             Direction::Write => Self::Write,
+        }
+    }
+}
+
+impl From<RangeOperation> for Kind {
+    fn from(operation: RangeOperation) -> Self {
+        match operation {
+            RangeOperation::Discard => Self::Discard,
+            RangeOperation::WriteZeroes { .. } => Self::Zero,
+            RangeOperation::Erase => Self::Erase,
         }
     }
 }

@@ -155,17 +155,9 @@ mod tests {
 
     use super::*;
     use crate::device::DiskInfo;
+    use crate::device::tests::disk;
 
-    const DISK: DiskInfo = DiskInfo {
-        sectors: 100,
-        block_bytes: 512,
-        read_only: false,
-        can_flush: true,
-        write_cache: true,
-        max_segments: 64,
-        max_segment_bytes: u32::MAX,
-        geometry: None,
-    };
+    const DISK: DiskInfo = disk(100);
 
     fn elements(bytes: &[u64]) -> Vec<MapElement> {
         (1..)

@@ -1,5 +1,7 @@
 //! The disk, on a device in software.
 
+mod control;
+
 use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
