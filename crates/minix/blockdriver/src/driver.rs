@@ -6,7 +6,7 @@ use minix_abi::{Instant, Message, MessageType};
 use crate::counters::DriverCounters;
 use crate::device::BlockDevice;
 use crate::engine::health::{DeviceState, Health};
-use crate::engine::in_flight::InFlight;
+use crate::engine::in_flight::{InFlight, Purpose};
 use crate::engine::intake::Intake;
 use crate::engine::scheduler::Scheduler;
 use crate::engine::write_back::WriteBack;
@@ -16,7 +16,8 @@ use crate::options::DriverOptions;
 use crate::partition::Partitions;
 use crate::partition::table::DeviceTable;
 use crate::protocol::trace::Trace;
-use crate::statistics::{Latencies, Watches};
+use crate::service::Awaited;
+use crate::statistics::{Kind, Latencies, Watches};
 use crate::transfer::bounce_pool::BouncePool;
 
 /// A block driver for one disk.
@@ -156,6 +157,30 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             stray_completions: self.in_flight.strays(),
             ..self.counters
         }
+    }
+
+    /// What the device is about to complete; `None` if it has no requests.
+    pub(crate) fn awaited(&self) -> Option<Awaited> {
+        let (purpose, since) = self.in_flight.newest()?;
+        let (kind, bytes) = match purpose {
+            Purpose::Transfer { job, bytes, .. } => (self.intake[job].transfer.direction.into(), bytes),
+            Purpose::BackgroundFlush | Purpose::ForcedFlush { .. } | Purpose::Barrier => (Kind::Flush, 0),
+        };
+        Some(Awaited {
+            kind,
+            bytes,
+            since: since.max(self.health.pace.last_completion()),
+        })
+    }
+
+    /// The service has watched the device, and has found a completion or none.
+    pub(crate) const fn watched(&mut self, hit: bool) {
+        let count = if hit {
+            &mut self.watches.hit
+        } else {
+            &mut self.watches.missed
+        };
+        *count += 1;
     }
 
     /// How long requests took.

@@ -31,4 +31,4 @@ pub use minix_abi::kernel_call::GrantedRange;
 pub use options::DriverOptions;
 pub use partition::scan::{Scan, ScanRead};
 pub use partition::table::{DEVICES, DeviceTable, Extent, UnknownMinor, WHOLE_DISK};
-pub use service::{Event, LOOK_EVERY, Service, System, Wait};
+pub use service::{Event, LOOK_EVERY, Service, System, Wait, WatchOptions};

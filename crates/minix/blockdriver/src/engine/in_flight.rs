@@ -76,6 +76,8 @@ pub(crate) struct InFlight<const N: usize> {
     completions: usize,
     /// How many of those were taken.
     taken: usize,
+    /// The tag of the last one to be submitted.
+    newest: u16,
     /// How few tags were free at a time.
     least_free: usize,
     free: Vec<u16, N>,
@@ -97,6 +99,7 @@ impl<const N: usize> InFlight<N> {
             completed: [0; N],
             completions: 0,
             taken: 0,
+            newest: 0,
             least_free: N,
             oldest: None,
             next_order: 1,
@@ -193,6 +196,7 @@ impl<const N: usize> InFlight<N> {
             result: None,
         };
         self.next_order += 1;
+        self.newest = tag.0;
         self.oldest.get_or_insert(now);
         if self.free.len() < self.least_free {
             self.least_free = self.free.len();
@@ -290,6 +294,19 @@ impl<const N: usize> InFlight<N> {
 
     fn used(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.purpose.is_some())
+    }
+
+    /// What the last one to be submitted is for, and when it was; another one if that is completed. `None` without any.
+    pub(crate) fn newest(&self) -> Option<(Purpose, Instant)> {
+        if self.len() == 0 {
+            return None;
+        }
+        let newest = &self.entries[usize::from(self.newest) % N];
+        let entry = match newest.purpose {
+            Some(_) => newest,
+            None => self.used().next()?,
+        };
+        Some((entry.purpose?, entry.since))
     }
 
     /// When a request was submitted that was overtaken: that is `span` ago or longer, some request is completed that was

@@ -6,14 +6,13 @@
 /// Buckets of a histogram.
 pub const BUCKETS: usize = 32;
 
-/// Where the last bucket starts.
-const LAST: u64 = 1 << (BUCKETS - 1);
-
 /// How many durations were how long. Bucket `n` has those of 2^n microseconds and more, below 2^(n + 1). Bucket 0 has those below
 /// 2 microseconds, and the last one is open.
 #[derive(Clone, Copy, Debug)]
 pub struct Histogram {
-    /// Where the bucket of the last duration starts; 1 for bucket 0.
+    /// The bucket of the last duration.
+    bucket: usize,
+    /// Where it starts; 1 for bucket 0.
     start: u64,
     /// Durations in a row that fell into that bucket, which `counts` does not have yet.
     run: u64,
@@ -24,6 +23,7 @@ impl Histogram {
     /// Without durations.
     pub const fn new() -> Self {
         Self {
+            bucket: 0,
             start: 1,
             run: 0,
             counts: [0; BUCKETS],
@@ -32,16 +32,24 @@ impl Histogram {
 
     /// Records a duration.
     pub fn record(&mut self, micros: u64) {
-        if self.record_like_last(micros) {
-            return;
+        if !self.record_like_last(micros) {
+            self.record_elsewhere(micros);
         }
-        self.counts[bucket(self.start)] += self.run;
+    }
+
+    /// Records a duration that does not fall into the bucket of the one before.
+    #[inline(always)]
+    pub(crate) fn record_elsewhere(&mut self, micros: u64) {
+        self.counts[self.bucket % BUCKETS] += self.run;
         self.run = 1;
-        while self.start > micros.max(1) {
+        // Neighbours are near.
+        while self.bucket > 0 && micros < self.start {
             self.start >>= 1;
+            self.bucket -= 1;
         }
-        while self.start < LAST && micros >> 1 >= self.start {
+        while self.bucket < BUCKETS - 1 && micros >> 1 >= self.start {
             self.start <<= 1;
+            self.bucket += 1;
         }
     }
 
@@ -60,7 +68,7 @@ impl Histogram {
     /// How many durations each bucket has.
     pub fn counts(&self) -> [u64; BUCKETS] {
         let mut counts = self.counts;
-        counts[bucket(self.start)] += self.run;
+        counts[self.bucket % BUCKETS] += self.run;
         counts
     }
 
@@ -88,11 +96,6 @@ impl Default for Histogram {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// The bucket that starts there.
-fn bucket(start: u64) -> usize {
-    (start.trailing_zeros() as usize).min(BUCKETS - 1)
 }
 
 #[cfg(test)]

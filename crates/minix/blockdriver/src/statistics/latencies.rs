@@ -75,12 +75,16 @@ impl Latencies {
         self.kinds[kind as usize].record(micros);
     }
 
-    /// Records a request if it took about as long as the one of its kind before. Whether it did; if not, it is to be
-    /// [recorded](Self::record).
-    // So that the usual case takes no call.
+    /// Records a request if it took about as long as the one of its kind before. Whether it did.
     #[inline(always)]
     pub(crate) fn record_like_last(&mut self, kind: Kind, micros: u64) -> bool {
         self.kinds[kind as usize].record_like_last(micros)
+    }
+
+    /// Records a request that did not take about as long as the one of its kind before.
+    #[inline(always)]
+    pub(crate) fn record_elsewhere(&mut self, kind: Kind, micros: u64) {
+        self.kinds[kind as usize].record_elsewhere(micros);
     }
 
     /// How long those of a kind took.
