@@ -30,3 +30,4 @@ pub use options::DriverOptions;
 pub use partition::scan::{Scan, ScanRead};
 pub use partition::table::{DEVICES, DeviceTable, Extent, UnknownMinor, WHOLE_DISK};
 pub use service::{Event, LOOK_EVERY, Service, System, Wait};
+pub use transfer::together::Together;
