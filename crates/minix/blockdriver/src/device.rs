@@ -8,6 +8,7 @@ use minix_abi::disk_control::{DiskHead, Event, QueueState, RangeLimit, StatCount
 use minix_abi::kernel_call::{GrantedRange, MAX_RANGES};
 
 use crate::statistics::Kind;
+use crate::transfer::together::Together;
 
 /// Bytes of a sector, the unit of positions on the device for every block size.
 pub const SECTOR_BYTES: u64 = 512;
@@ -286,13 +287,13 @@ pub trait BlockDevice {
     fn dismiss_interrupt(&mut self);
 
     /// Lists the memory of clients for the next request with `tag`, which is not in use: these ranges, in this order, at most
-    /// [`MAX_RANGES`]. Each is shown to `look`, so that the walk that copies them can be the one that checks them. A list lasts
+    /// [`MAX_RANGES`]. Answers what they have in common, so that the walk that copies them is the one that checks them. A list lasts
     /// until the next one for the tag, or until its request is completed.
     ///
     /// # Errors
     ///
     /// [`Refusal::Full`] if there is no room for a list, [`Refusal::Invalid`] if it is too long, or a range in it is.
-    fn list_ranges(&mut self, tag: Tag, ranges: &[Self::Range], look: impl FnMut(&Self::Range)) -> Result<(), Refusal>;
+    fn list_ranges(&mut self, tag: Tag, ranges: &[Self::Range]) -> Result<Together, Refusal>;
 
     /// Takes a request. The device learns of it with the next [`notify`](Self::notify). `tag` is not in use.
     ///

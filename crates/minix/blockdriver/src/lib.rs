@@ -32,3 +32,4 @@ pub use options::DriverOptions;
 pub use partition::scan::{Scan, ScanRead};
 pub use partition::table::{DEVICES, DeviceTable, Extent, UnknownMinor, WHOLE_DISK};
 pub use service::{Event, LOOK_EVERY, Service, System, Wait, WatchOptions};
+pub use transfer::together::Together;

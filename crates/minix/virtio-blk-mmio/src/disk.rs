@@ -8,7 +8,7 @@ use minix_abi::disk_control::{self, DiskFlags, DiskHead, Event, EventKind, Fault
 use minix_blockdriver::statistics::Kind;
 use minix_blockdriver::{
     BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, DeviceError, DeviceRequest, Direction, DiskInfo, Listen,
-    Operations, RangeOperation, Refusal, Tag, TransferLimits,
+    Operations, RangeOperation, Refusal, Tag, Together, TransferLimits,
 };
 use minix_rt::kernel::LentRange;
 use virtio_blk::proto::{DeviceIdString, Lifetime, Sector, StatusError};
@@ -81,7 +81,7 @@ impl DeviceTotals {
 ///
 /// fn overwrite<T: virtio_core::Transport, D: virtio_core::Dma>(disk: &mut VirtioDisk<T, D>) {
 ///     let anywhere = [PhysRange { address: 0x8020_0000, bytes: 512 }];
-///     let _ = disk.list_ranges(Tag(0), &anywhere, |_| {});
+///     let _ = disk.list_ranges(Tag(0), &anywhere);
 /// }
 /// ```
 // In this order, so that what every request uses lies together, ahead of the tables.
@@ -371,8 +371,8 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
     }
 
     #[inline(always)]
-    fn list_ranges(&mut self, tag: Tag, ranges: &[LentRange], look: impl FnMut(&LentRange)) -> Result<(), Refusal> {
-        self.memory.lists.fill(tag, ranges, look)
+    fn list_ranges(&mut self, tag: Tag, ranges: &[LentRange]) -> Result<Together, Refusal> {
+        self.memory.lists.fill(tag, ranges)
     }
 
     #[inline(always)]

@@ -6,7 +6,7 @@ use minix_abi::disk_control::{DiskFlags, DiskHead, Event, Lifetime, QueueFlags, 
 use minix_blockdriver::statistics::Kind;
 use minix_blockdriver::{
     BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, Data, DeviceError, DeviceRequest, Direction, DiskInfo,
-    GrantedRange as _, Listen, Operations, RangeOperation, Refusal, Tag,
+    GrantedRange as _, Listen, Operations, RangeOperation, Refusal, Tag, Together,
 };
 
 use crate::memory::{Range, SharedMemory};
@@ -336,10 +336,9 @@ impl BlockDevice for FakeDisk {
 
     fn dismiss_interrupt(&mut self) {}
 
-    fn list_ranges(&mut self, tag: Tag, ranges: &[Range], look: impl FnMut(&Range)) -> Result<(), Refusal> {
-        ranges.iter().for_each(look);
+    fn list_ranges(&mut self, tag: Tag, ranges: &[Range]) -> Result<Together, Refusal> {
         self.listed = Some((tag, ranges.to_vec()));
-        Ok(())
+        Ok(Together::of(ranges))
     }
 
     fn submit(&mut self, asked: DeviceRequest, tag: Tag) -> Result<(), Refusal> {

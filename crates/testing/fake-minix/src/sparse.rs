@@ -8,7 +8,7 @@ use guest_protocol::pattern;
 use minix_abi::kernel_call::GrantedRange as _;
 use minix_blockdriver::{
     BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, Data, DeviceError, DeviceRequest, Direction, DiskInfo, Listen,
-    Refusal, Tag,
+    Refusal, Tag, Together,
 };
 use minix_rt::kernel::LentRange;
 
@@ -157,10 +157,9 @@ impl BlockDevice for SparseDisk {
 
     fn dismiss_interrupt(&mut self) {}
 
-    fn list_ranges(&mut self, tag: Tag, ranges: &[LentRange], look: impl FnMut(&LentRange)) -> Result<(), Refusal> {
-        ranges.iter().for_each(look);
+    fn list_ranges(&mut self, tag: Tag, ranges: &[LentRange]) -> Result<Together, Refusal> {
         self.listed = Some((tag, ranges.to_vec()));
-        Ok(())
+        Ok(Together::of(ranges))
     }
 
     fn submit(&mut self, request: DeviceRequest, tag: Tag) -> Result<(), Refusal> {
