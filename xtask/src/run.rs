@@ -15,7 +15,7 @@ use crate::child::{self, Child};
 use crate::console::Console;
 use crate::interrupt;
 use crate::progress::{Progress, ProgressStep};
-use crate::report::{Frames, Guest, Piece, Strings};
+use crate::report::{Frames, Guest, Strings};
 use crate::workspace::Workspace;
 
 /// How often defmt frames and the clock are looked at while the guest is silent.
