@@ -1,7 +1,7 @@
 //! `cargo xtask`: builds the MINIX service and the bare-metal image, boots them on QEMU, checks the disk afterwards, and runs
 //! every test of the workspace.
 //!
-//! * [`cli`] is the command line; [`minix`], [`qemu`] and [`checks`] are the commands.
+//! * [`cli`] is the command line; [`minix`], [`qemu`], [`mod@bench`], [`checks`], [`fuzz`] and [`mutants`] are the commands.
 //! * [`tools`] finds or installs what is needed, [`build`] builds the bare image and [`minix`] everything for MINIX, [`disk`]
 //!   makes or opens the disk.
 //! * [`foreign`] runs the back-end of a disk that is not QEMU's own, [`removal`] takes a disk away, by [`qmp`].
@@ -19,9 +19,11 @@ mod disk;
 #[cfg(test)]
 mod fake;
 mod foreign;
+mod fuzz;
 mod interrupt;
 mod machine;
 mod minix;
+mod mutants;
 mod progress;
 mod qemu;
 mod qmp;
@@ -63,6 +65,8 @@ fn main() -> ExitCode {
             Command::Qemu(args) => qemu::command(&args),
             Command::Bench(args) => bench::command(&args),
             Command::Minix(MinixCommand::Check(args)) => minix::check(&args),
+            Command::Fuzz(args) => fuzz::command(&args),
+            Command::Mutants(args) => mutants::command(&args),
             Command::Test(args) => checks::command(&args),
         });
     // Other errors are consequences of it.

@@ -9,13 +9,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use guest_protocol::stream::Piece;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::child::{self, Child};
 use crate::console::Console;
 use crate::interrupt;
 use crate::progress::{Progress, ProgressStep};
-use crate::report::{Frames, Guest, Piece, Strings};
+use crate::report::{Frames, Guest, Strings};
 use crate::workspace::Workspace;
 
 /// How often defmt frames and the clock are looked at while the guest is silent.

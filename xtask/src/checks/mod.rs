@@ -57,7 +57,10 @@ fn all(workspace: &Workspace) -> Vec<Check> {
 pub(crate) fn command(args: &TestArgs) -> Result<bool> {
     let workspace = Workspace::load()?;
     let mut checks = all(&workspace);
-    let without_miri = miri::checks().map(|miri| checks.extend(miri)).err();
+    let without_miri = miri::checks(&workspace).map(|miri| checks.extend(miri)).err();
+    if let Some(error) = without_miri.as_ref().filter(|_| args.complete) {
+        bail!("{error:#}");
+    }
     let checks = select(checks, args)?;
     if args.list {
         for check in &checks {
@@ -68,7 +71,7 @@ pub(crate) fn command(args: &TestArgs) -> Result<bool> {
     let context = prepare(workspace, &checks, args)?;
     let tally = runner::run(&checks, &context);
     if let Some(reason) = without_miri {
-        say(&format!("skipped: miri ({reason})"));
+        say(&format!("skipped: miri ({reason:#})"));
     }
     say(&format!("{} passed, {} failed", tally.passed, tally.failed));
     Ok(tally.failed == 0)

@@ -1,6 +1,7 @@
 //! The command line of `cargo xtask`.
 
 mod bench;
+mod evidence;
 mod hardware;
 mod qemu;
 
@@ -11,6 +12,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub(crate) use bench::BenchArgs;
+pub(crate) use evidence::{FuzzArgs, MutantsArgs};
 pub(crate) use hardware::{Aia, Bus, Removal};
 pub(crate) use qemu::{Foreign, Format, QemuArgs};
 
@@ -37,6 +39,10 @@ pub(crate) enum Command {
     /// Commands about programs for MINIX.
     #[command(subcommand, arg_required_else_help = false)]
     Minix(MinixCommand),
+    /// Look for input that breaks a crate. Needs a nightly toolchain and cargo-fuzz.
+    Fuzz(FuzzArgs),
+    /// Change the code of the product at random, one place at a time, and see whether a test fails. Needs cargo-mutants.
+    Mutants(MutantsArgs),
     /// Run every check of the workspace; ends with `N passed, N failed`.
     Test(TestArgs),
 }
@@ -62,6 +68,10 @@ pub(crate) struct TestArgs {
     /// Leave out everything that boots QEMU.
     #[arg(long)]
     pub(crate) quick: bool,
+
+    /// Leave out nothing: without the nightly toolchain that Miri needs, this fails.
+    #[arg(long)]
+    pub(crate) complete: bool,
 
     /// Print the names of the checks and do nothing.
     #[arg(long)]

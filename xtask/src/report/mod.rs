@@ -20,7 +20,7 @@ use crate::foreign::Seen;
 
 pub(crate) use check::Case;
 pub(crate) use defmt::{Count, Frames, Strings};
-pub(crate) use parse::{Guest, Piece, SECOND_DISK, records, total};
+pub(crate) use parse::{Guest, SECOND_DISK, records, total};
 pub(crate) use trace::read as read_trace;
 
 /// The result of one run.

@@ -1,18 +1,13 @@
-//! The bytes of the UART, taken apart into text for people and records for this tool.
-//!
-//! Text passes at once, byte by byte, so that a prompt without a line end is seen. The record separator, which text has no
-//! use for, opens a record wherever it comes; the end of line closes it.
+//! The records in the bytes of the UART, each with its time, its client and its disk.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use guest_protocol::stream::{Piece, Stream};
 use guest_protocol::{Device, Load, MARK, Outcome, Record};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::number_of_disk;
-
-/// Longer "records" than this are damage and shown as text.
-const LONGEST: usize = 4096;
 
 /// Clients whose label begins like this work on the second disk. Their records speak of sectors and not of disks.
 pub(crate) const SECOND_DISK: &str = "second";
@@ -23,9 +18,9 @@ pub(crate) struct Guest {
     pub(crate) records: Vec<Reported>,
     /// Records that could not be read.
     pub(crate) damaged: Vec<String>,
-    /// The record being collected, if one is.
+    /// What is no whole piece yet.
     #[serde(skip)]
-    unfinished: Option<Vec<u8>>,
+    stream: Stream,
 }
 
 /// A record, with its time, its client and its disk.
@@ -39,14 +34,6 @@ pub(crate) struct Reported {
     pub(crate) disk: usize,
     #[serde(flatten)]
     pub(crate) record: Record<'static>,
-}
-
-/// One piece of the UART's output.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Piece {
-    Text(Vec<u8>),
-    /// A whole line, mark included, without its end.
-    Record(String),
 }
 
 /// The values of those records of a guest that match a pattern.
@@ -63,38 +50,19 @@ pub(crate) use records;
 impl Guest {
     /// Takes in the next bytes of the UART and returns the pieces that they complete.
     pub(crate) fn hear(&mut self, at: Duration, bytes: &[u8]) -> Vec<Piece> {
-        let mut pieces = Vec::new();
-        let mut text = Vec::new();
-        for &byte in bytes {
-            match &mut self.unfinished {
-                None if char::from(byte) == MARK => {
-                    flush(&mut text, &mut pieces);
-                    self.unfinished = Some(vec![byte]);
-                }
-                None => text.push(byte),
-                Some(line) if byte == b'\n' => {
-                    let line = String::from_utf8_lossy(line).trim_end_matches('\r').to_owned();
-                    self.unfinished = None;
-                    self.enter(at, &line);
-                    pieces.push(Piece::Record(line));
-                }
-                Some(line) => {
-                    line.push(byte);
-                    if line.len() > LONGEST {
-                        text.append(line);
-                        self.unfinished = None;
-                    }
-                }
+        let pieces = self.stream.hear(bytes);
+        for piece in &pieces {
+            if let Piece::Record(line) = piece {
+                self.enter(at, line);
             }
         }
-        flush(&mut text, &mut pieces);
         pieces
     }
 
     /// The output has ended. What is left of a record is damage.
     pub(crate) fn end(&mut self) {
-        if let Some(line) = self.unfinished.take() {
-            self.enter(Duration::ZERO, &String::from_utf8_lossy(&line));
+        if let Some(line) = self.stream.end() {
+            self.enter(Duration::ZERO, &line);
         }
     }
 
@@ -197,14 +165,10 @@ pub(crate) fn total(counts: impl IntoIterator<Item = u64>) -> u128 {
     counts.into_iter().map(u128::from).sum()
 }
 
-fn flush(text: &mut Vec<u8>, pieces: &mut Vec<Piece>) {
-    if !text.is_empty() {
-        pieces.push(Piece::Text(std::mem::take(text)));
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use guest_protocol::stream::LONGEST;
+
     use super::*;
 
     const STREAM: &str = "OpenSBI v1.6\r\n\x1e{\"violation\":{\"text\":\"a\"}}\nblk> \x1e{\"done\":{\"passed\":1,\

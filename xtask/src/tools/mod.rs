@@ -1,5 +1,6 @@
 //! The programs a run needs: found, or installed by `ci/setup.sh`, or asked for.
 
+mod nightly;
 mod path;
 mod qemu;
 mod rust;
@@ -12,6 +13,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 
+pub(crate) use nightly::{ensure_miri, ensure_nightly, nightly_cargo};
 pub(crate) use path::find_program;
 pub(crate) use qemu::Qemu;
 pub(crate) use rust::{ensure_lint_tools, ensure_target};

@@ -2,10 +2,15 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "stream")]
+extern crate alloc;
+
 mod call;
 pub mod histogram;
 pub mod pattern;
 mod record;
+#[cfg(feature = "stream")]
+pub mod stream;
 mod text;
 
 pub use call::Call;

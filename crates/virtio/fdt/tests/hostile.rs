@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{APLIC, IMSIC_NUMA, ONE_HART, QEMU_VIRT, ask_everything, map_tree, tinyemu};
+use common::{APLIC, IMSIC_NUMA, ONE_HART, QEMU_VIRT, map_tree, tinyemu};
+use fuzz_targets::ask_everything;
 use proptest::prelude::*;
 use virtio_fdt::{Block, Defect, DeviceTree, FdtError};
 

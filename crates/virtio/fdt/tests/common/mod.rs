@@ -251,38 +251,3 @@ pub(crate) const IMSIC_NUMA: &[u8] = include_bytes!("../data/imsic-numa.dtb");
 
 /// With two sockets of two harts: two PLICs.
 pub(crate) const PLIC_NUMA: &[u8] = include_bytes!("../data/plic-numa.dtb");
-
-/// Calls every method of a tree. The answers do not matter; each call must return.
-pub(crate) fn ask_everything(blob: &[u8]) -> bool {
-    use virtio_fdt::DeviceTree;
-    let _ = DeviceTree::total_size(blob);
-    let Ok(tree) = DeviceTree::parse(blob) else {
-        return false;
-    };
-    let mut answers = 0;
-    answers += tree
-        .virtio_mmio_sorted::<8>()
-        .map_or(0, |windows| windows.usable.len() + windows.unusable.len());
-    answers += tree.memory::<4>().map_or(0, |ranges| ranges.len());
-    answers += tree.reserved_memory::<4>().map_or(0, |ranges| ranges.len());
-    answers += tree.hart_count();
-    answers += usize::from(tree.timebase_hz().is_ok());
-    answers += usize::from(matches!(tree.console(), Ok(Some(_))));
-    answers += tree.boot_args().ok().flatten().map_or(0, str::len);
-    answers += usize::from(matches!(tree.finisher(), Ok(Some(_))));
-    answers += tree.plics().count();
-    if let Ok(Some(plic)) = tree.plic() {
-        answers += usize::from(matches!(plic.supervisor_context(0), Ok(Some(_))));
-    }
-    for aplic in tree.aplics().flatten() {
-        answers += usize::from(matches!(aplic.supervisor_delivery(0), Ok(Some(_))));
-    }
-    for imsic in tree.imsics().flatten() {
-        answers += usize::from(matches!(imsic.supervisor_file(0), Ok(Some(_))));
-    }
-    for host in tree.pci_hosts().flatten() {
-        answers += host.windows.len() + usize::from(matches!(host.interrupt(3, 1, 2), Ok(Some(_))));
-    }
-    std::hint::black_box(answers);
-    true
-}

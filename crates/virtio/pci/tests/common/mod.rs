@@ -4,7 +4,6 @@
 #![allow(unused_imports, reason = "each test file uses its own part")]
 
 mod machine;
-pub(crate) mod random;
 
 pub(crate) use machine::{Machine, Place};
 

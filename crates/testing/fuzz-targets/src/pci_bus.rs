@@ -1,4 +1,4 @@
-//! A bus made of arbitrary bytes: the entry of the property test and of the fuzz target.
+//! A PCI bus whose configuration space is made of arbitrary bytes, and registers that answer arbitrary values.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use virtio_pci::{
 const MOST_ACCESSES: u64 = 600_000;
 
 /// Configuration space of every function: the given bytes, with holes, and with as much memory for writes as the bytes say.
-pub(crate) struct Random {
+struct Random {
     bytes: RefCell<[u8; 256]>,
     writable: [u8; 256],
     /// Functions that are there, by a bit of their address.
@@ -88,7 +88,7 @@ impl ConfigRegionAccess for &Random {
 }
 
 /// Registers that answer arbitrary values, within their bounds.
-pub(crate) struct Noise {
+struct Noise {
     state: Rc<Cell<u32>>,
     bytes: u32,
 }
@@ -141,7 +141,7 @@ unsafe impl RegisterAccess for Noise {
     }
 }
 
-pub(crate) struct Silent;
+struct Silent;
 
 impl Doorbell for Silent {
     fn ring_u16(&self, _: u16) {}
@@ -177,7 +177,7 @@ unsafe impl MapBar for Anything {
 
 /// Walks the bus, and drives what looks like a device, with `input` for configuration space. Panics if the crate does
 /// anything out of bounds, or does not come to an end.
-pub(crate) fn drive(input: &[u8]) {
+pub fn pci_bus(input: &[u8]) {
     let bus = Random::new(input);
     // SAFETY: every read is answered.
     let found = unsafe { Finder::new(&bus, 0, 0..=255) }.count();

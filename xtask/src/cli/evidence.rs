@@ -1,0 +1,29 @@
+//! The options of the commands that look for what the tests do not see.
+
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct FuzzArgs {
+    /// The target; without one, each in turn.
+    pub(crate) target: Option<String>,
+
+    /// How long to look, in minutes for each target.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    pub(crate) minutes: u64,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct MutantsArgs {
+    /// How many mutants to draw. Those that earlier runs have tried count, and are not tried again.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    pub(crate) sample: u64,
+
+    /// Which mutants are drawn: the same seed draws the same ones, as long as the code is the same.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// Draw only mutants whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Option<String>,
+}
