@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use common::{Moment, Rig, ScriptedRig, direct, drain, indirect, segment, with_events};
-use virtqueue::{ChainError, DeviceFault, Notification, QueueOptions, RingLayout};
+use virtqueue::{ChainError, DeviceFault, Found, Notification, QueueOptions, RingLayout};
 
 /// Three chains of two descriptors with the device: heads 0, 2 and 4. Each has 100 bytes for writing.
 fn three_out(options: QueueOptions) -> Rig<Rc<u8>, 8> {
@@ -314,6 +314,82 @@ fn only_a_filled_chain_that_the_device_has_is_taken_unasked() {
             let expected = ((id, len) == (0, 100)).then_some(0);
             assert_eq!((shown.get(), taken), (expected, expected), "{id}, {len}");
             assert_eq!(other.map(|(_, slot)| slot), expected.is_none().then_some(id));
+        }
+    }
+}
+
+/// What a look for a single chain has found, by which tokens were taken and which slot was left.
+fn single(rig: &mut Rig<Rc<u8>, 8>) -> (&'static str, Option<u8>, Option<u16>) {
+    let mut taken = None;
+    let found = rig
+        .queue
+        .take_single(|slot| slot, |_, _| true, |token| taken = Some(*token));
+    match found {
+        Found::Nothing => ("nothing", taken, None),
+        Found::Taken => ("taken", taken, None),
+        Found::Left(_, slot) => ("left", taken, Some(slot)),
+        Found::Others => ("others", taken, None),
+    }
+}
+
+#[test]
+fn a_single_chain_is_taken_and_several_are_left_alone() {
+    for options in variants() {
+        let mut rig = three_out(options);
+        let step = if options.indirect_entries == 0 { 2 } else { 1 };
+        assert_eq!(single(&mut rig), ("nothing", None, None));
+        rig.device.complete(step, 100);
+        assert_eq!(single(&mut rig), ("taken", Some(1), None));
+        assert_eq!(single(&mut rig), ("nothing", None, None));
+        rig.device.complete(0, 100);
+        rig.device.complete(2 * step, 100);
+        assert_eq!(single(&mut rig), ("others", None, None));
+        for token in [0, 2] {
+            let used = rig.queue.pop_used().unwrap().expect("nothing has happened to it");
+            assert_eq!(*used.token, token);
+            // What was announced before is not looked for again.
+            let expected = if token == 0 { "others" } else { "nothing" };
+            assert_eq!(single(&mut rig).0, expected);
+        }
+        assert_eq!((rig.queue.in_flight(), rig.queue.returned()), (0, 3));
+    }
+}
+
+#[test]
+fn a_single_chain_is_taken_unasked_only_if_filled_and_in_flight() {
+    for options in variants() {
+        // A slot that has no chain, one beyond the queue, and less or more than there is room for.
+        for (id, len) in [(7, 100), (999, 100), (0, 99), (0, 101)] {
+            let mut rig = three_out(options);
+            rig.device.complete(id, len);
+            assert_eq!(single(&mut rig), ("left", None, Some(id)), "{id}, {len}");
+        }
+        // Collected, but not shown.
+        let mut rig = three_out(options);
+        let segments = ([segment(0x1000, 16)], [segment(0x2000, 100)]);
+        let head = rig.queue.submit(&segments.0, &segments.1, Rc::new(3)).unwrap();
+        rig.device.complete(head, 100);
+        assert_eq!(single(&mut rig), ("left", None, Some(head)));
+    }
+}
+
+#[test]
+fn a_look_for_a_single_chain_leaves_lies_to_be_judged() {
+    for options in variants() {
+        // One that the device does not have, one that runs back, one far ahead.
+        for (outstanding, index) in [(0, 1), (3, u16::MAX), (3, 4)] {
+            let mut rig = if outstanding == 0 {
+                Rig::new(options)
+            } else {
+                three_out(options)
+            };
+            rig.device.write_used_index(index);
+            assert_eq!(single(&mut rig), ("others", None, None));
+            let jump = DeviceFault::IndexJump { index, outstanding };
+            assert_eq!(rig.queue.has_used(), Err(jump));
+            // Nothing is found after a fault, even if the device makes good for it.
+            rig.device.write_used_index(0);
+            assert_eq!(single(&mut rig), ("others", None, None));
         }
     }
 }
