@@ -2,7 +2,8 @@
 
 use super::minimal;
 use super::native;
-use super::row::Row;
+use super::row::{Latency, Row};
+use super::watching::{self, ADAPTIVE, PAIR, SPINNING};
 
 /// What rows call this driver, and a driver that does nothing.
 const OURS: &str = "ours";
@@ -103,6 +104,26 @@ pub(crate) fn goals(rows: &[Row]) -> Vec<Goal> {
         Want::AtMost(60.0),
         largest(rows, idle, |row| row.instructions_per_request),
     );
+    let waits = [
+        ("p50", worst_wait(rows, |latency| latency.p50)),
+        ("p90", worst_wait(rows, |latency| latency.p90)),
+        ("p99", worst_wait(rows, |latency| latency.p99)),
+    ];
+    for (percentile, worst) in waits {
+        let name = format!("MINIX service with late interrupts, {percentile} against itself spinning");
+        add(&name, Want::AtMost(1.1), worst);
+    }
+    add(
+        "MINIX service with late interrupts, two clients, the same",
+        Want::AtLeast(1.7),
+        quotient(watched_rate(rows, ADAPTIVE), watched_rate(rows, SPINNING)),
+    );
+    let slow = |row: &Row| row.contender == watching::CONTENDER && row.operation == "read-100000us";
+    add(
+        "MINIX service, share of a hart on a disk of 10 requests a second",
+        Want::AtMost(0.05),
+        largest(rows, slow, |row| row.cpu_share),
+    );
     let small = |row: &Row| row.contender == minimal::SMALL_ROW;
     add(
         "code of a user of reads and writes, bytes at opt-level z",
@@ -138,6 +159,28 @@ pub(crate) fn goals(rows: &[Row]) -> Vec<Goal> {
         largest(rows, is_native, instructions),
     );
     goals
+}
+
+/// How long clients of the service wait, as a share of that with a service that spins: the worst of all sizes.
+fn worst_wait(rows: &[Row], percentile: fn(&Latency) -> f64) -> Option<f64> {
+    let of = |row: &Row| row.latency_micros.as_ref().map(percentile);
+    let is_alone = |row: &Row| {
+        row.contender == watching::CONTENDER && row.mode == ADAPTIVE && row.operation != PAIR && row.cpu_share.is_none()
+    };
+    largest(rows, is_alone, |row| {
+        let spinning = Row {
+            mode: SPINNING.to_owned(),
+            ..row.clone()
+        };
+        let other = rows.iter().find(|other| other.is_of(&spinning))?;
+        quotient(of(row), of(other))
+    })
+}
+
+/// The rate of two clients.
+fn watched_rate(rows: &[Row], mode: &str) -> Option<f64> {
+    let is_pair = |row: &&Row| row.contender == watching::CONTENDER && row.operation == PAIR && row.mode == mode;
+    rows.iter().find(is_pair)?.rate
 }
 
 /// What submit and pop of a request take. The benchmark's own part in them is taken off: it is what [`NULL`] takes, with the same
@@ -327,6 +370,36 @@ mod tests {
         };
         let rows = [list(1, 100.0), list(2, 500.0), list(5, 180.0)];
         assert_eq!(figure(&rows, "each further segment, instructions"), Some(20.0));
+    }
+
+    #[test]
+    fn the_size_with_the_longest_wait_counts() {
+        let waits = |mode: &str, bytes, p50, rate| Row {
+            mode: mode.into(),
+            bytes,
+            latency_micros: Some(Latency {
+                p50,
+                ..Latency::default()
+            }),
+            rate: Some(rate),
+            ..read(watching::CONTENDER, 1)
+        };
+        let pair = |row: Row| Row {
+            operation: PAIR.into(),
+            ..row
+        };
+        let rows = [
+            waits(ADAPTIVE, 4096, 100.0, 1.0),
+            waits(ADAPTIVE, 65536, 150.0, 1.0),
+            waits(SPINNING, 4096, 100.0, 1.0),
+            waits(SPINNING, 65536, 100.0, 1.0),
+            pair(waits(ADAPTIVE, 4096, 900.0, 30.0)),
+            pair(waits(SPINNING, 4096, 100.0, 20.0)),
+        ];
+        let name = "MINIX service with late interrupts, p50 against itself spinning";
+        assert_eq!(figure(&rows, name), Some(1.5));
+        let name = "MINIX service with late interrupts, two clients, the same";
+        assert_eq!(figure(&rows, name), Some(1.5));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: how fast the driver is, beside others and beside what a device can do at all.
 //!
 //! * [`guest`] boots the benchmark image and makes [`row`]s of its records, [`service`] does the same with the MINIX service in
-//!   the test kernel, [`native`] measures the driver on this machine, [`sizes`] looks at programs, [`minimal`] at
+//!   the test kernel, [`watching`] tells how long its clients wait, [`native`] measures the driver on this machine, [`sizes`] looks at programs, [`minimal`] at
 //!   the smallest one.
 //! * [`table`] prints the rows, and [`goals`] says what the project wants of them. [`page`] draws them.
 //! * [`budget`] is what `cargo xtask test` holds the driver to.
@@ -18,6 +18,7 @@ mod row;
 pub(crate) mod service;
 mod sizes;
 mod table;
+pub(crate) mod watching;
 
 use std::path::Path;
 use std::time::Duration;
@@ -47,6 +48,13 @@ const SLICE_MICROS: u64 = 4000;
 
 /// Requests of 4 KiB that a client sends to the service in a measurement.
 const SERVICE_OPS: u64 = 2000;
+
+/// How long it is measured how the service watches its device.
+const WATCHING: watching::Effort = watching::Effort {
+    rounds: 3,
+    ops: 500,
+    paced_part: 1,
+};
 
 /// Runs the command.
 pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
@@ -174,6 +182,7 @@ impl Bench {
             service::Pass::Wait,
         ];
         rows.extend(self.service(&passes)?);
+        rows.extend(self.watching()?);
         rows.extend(self.sizes()?);
         Ok(rows)
     }
@@ -192,6 +201,12 @@ impl Bench {
             LIMIT,
             self.progress,
         )
+    }
+
+    fn watching(&self) -> Result<Vec<Row>> {
+        let scratch = self.workspace.scratch();
+        let (qemu, programs) = (&self.qemu.program, &self.programs);
+        watching::measure(&scratch, qemu, programs, WATCHING, LIMIT, self.progress)
     }
 
     fn sizes(&self) -> Result<Vec<Row>> {

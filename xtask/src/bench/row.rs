@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 /// One measurement. What was not measured is left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
-    /// `ours`, `virtio-drivers`, `raw`; `minix` (the path of MINIX without the kernel), `minix-service` (in the test kernel);
+    /// `ours`, `virtio-drivers`, `raw`; `minix` (the path of MINIX without the kernel), `minix-service` and
+    /// `minix-watch` (in the test kernel);
     /// natively `ours-native` and `virtio-driver`.
     pub(crate) contender: String,
     /// `read`, `write`, `mixed`, `gather`, `idle-poll`, ...
@@ -53,6 +54,12 @@ pub(crate) struct Row {
     /// The share of one hart that the driver takes while it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_share: Option<f64>,
+    /// The share of one hart that watches take which find nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) vain_share: Option<f64>,
+    /// The share of watches that find a completion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) watch_hits: Option<f64>,
     /// Natively: the rate as a share of that of `virtio-driver` in the same round.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rate_to_other: Option<Paired>,

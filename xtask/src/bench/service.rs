@@ -32,9 +32,9 @@ use crate::session;
 /// What the rows are called.
 const CONTENDER: &str = "minix-service";
 /// The program that measures.
-const CLIENT: &str = "measure";
+pub(super) const CLIENT: &str = "measure";
 /// Major number of the first disk on MINIX.
-const MAJOR: u32 = 3;
+pub(super) const MAJOR: u32 = 3;
 /// Measurements of one client: the words of a command line, without label and minor.
 const WORDS: usize = 7;
 
@@ -201,7 +201,13 @@ pub(crate) fn measure(
     let mut rows = Vec::new();
     for mode in [Mode::Polled, Mode::Interrupts] {
         for pass in passes {
-            let guest = boot(scratch, qemu, programs, *pass, mode, limit, progress)?;
+            let heading = format!("{}, {}", pass.heading(), mode.name());
+            let plan = Plan {
+                heading: &heading,
+                script: &script(*pass, mode),
+                extras: pass.extras(),
+            };
+            let (guest, _) = boot(scratch, qemu, programs, &plan, limit, progress)?;
             for row in rows_of(&guest, *pass, mode)? {
                 put(&mut rows, row);
             }
@@ -227,22 +233,30 @@ fn put(rows: &mut Vec<Row>, row: Row) {
     known.latency_micros = row.latency_micros.or(known.latency_micros.take());
 }
 
-fn boot(
+/// A boot of the test kernel with a disk that does nothing.
+pub(super) struct Plan<'a> {
+    pub(super) heading: &'a str,
+    /// The statements, one a line.
+    pub(super) script: &'a str,
+    pub(super) extras: Extras,
+}
+
+/// Boots, and returns what the guest reported and what its console said.
+pub(super) fn boot(
     scratch: &Path,
     qemu: &Path,
     programs: &Programs,
-    pass: Pass,
-    mode: Mode,
+    plan: &Plan<'_>,
     limit: Duration,
     progress: Progress,
-) -> Result<Guest> {
+) -> Result<(Guest, String)> {
     let directory = session::run_directory(scratch)?;
     let boot = Boot::Minix {
         kernel: programs.kernel.clone(),
         archive: directory.path().join("boot.tar"),
     };
     if let Boot::Minix { archive, .. } = &boot {
-        archive::write(archive, &script(pass, mode), programs)?;
+        archive::write(archive, plan.script, programs)?;
     }
     let disk = Attachment {
         file: "null-co://".to_owned(),
@@ -256,13 +270,13 @@ fn boot(
         program: qemu,
         boot: &boot,
         disks: &[disk],
-        extras: &pass.extras(),
+        extras: &plan.extras,
     };
     let strings = Strings::none();
     let mut frames = Frames::follow(directory.path(), &strings);
     let mut console = Console::default();
-    let heading = format!("{}, {}", pass.heading(), mode.name());
-    let ended = progress.step(&heading, |step| {
+    let heading = plan.heading;
+    let ended = progress.step(heading, |step| {
         let outputs = Outputs {
             frames: &mut frames,
             console: &mut console,
@@ -278,7 +292,7 @@ fn boot(
     if !status.success() || !ended.guest.damaged.is_empty() {
         return Err(anyhow::anyhow!("the test kernel ended with {status}").context(what()));
     }
-    Ok(ended.guest)
+    Ok((ended.guest, console.text().to_owned()))
 }
 
 /// The statements of a boot, one a line.
@@ -300,6 +314,11 @@ fn script(pass: Pass, mode: Mode) -> String {
         statements.push(Statement::Run(program(CLIENT, format!("{CLIENT}{number}"), arguments)));
     }
     statements.push(Statement::Down(SERVICE.to_owned()));
+    lines_of(&statements)
+}
+
+/// The statements, one a line.
+pub(super) fn lines_of(statements: &[Statement<String>]) -> String {
     let line =
         |statement: &Statement<String>| serde_json::to_string(statement).expect("statements are plain data") + "\n";
     statements.iter().map(line).collect()

@@ -2,6 +2,7 @@
 
 use super::goals::{Goal, Want, goals};
 use super::row::Row;
+use super::watching;
 
 /// Columns of the name of a row, and of a figure.
 const NAME: usize = 46;
@@ -20,6 +21,8 @@ pub(crate) fn lines(rows: &[Row]) -> Vec<String> {
         latencies(rows),
         minix(rows),
         service(rows),
+        watching(rows),
+        paced(rows),
         sizes(rows),
         goal_lines(&goals(rows)),
     ];
@@ -164,8 +167,9 @@ fn latencies(rows: &[Row]) -> Vec<String> {
         columns.map(str::to_owned),
     )];
     let is_shown = |row: &&Row| {
-        let has_latency = row.latency_micros.is_some() && row.contender != SERVICE;
-        (row.segments, row.bytes) == (1, 4096) && (has_latency || row.cpu_share.is_some())
+        let has_latency = row.latency_micros.is_some();
+        let is_elsewhere = row.contender == watching::CONTENDER || row.contender == SERVICE && row.cpu_share.is_none();
+        (row.segments, row.bytes) == (1, 4096) && !is_elsewhere && (has_latency || row.cpu_share.is_some())
     };
     for row in rows.iter().filter(is_shown) {
         let latency = row.latency_micros.as_ref();
@@ -207,6 +211,46 @@ fn service(rows: &[Row]) -> Vec<String> {
             number(latency.map(|latency| latency.p99), 0),
         ];
         lines.push(line(&name(row, true), figures));
+    }
+    lines
+}
+
+/// How long clients of the service wait, by how it watches its device.
+fn watching(rows: &[Row]) -> Vec<String> {
+    let columns = ["p50", "p90", "p99", "rate"];
+    let mut lines = vec![line(
+        "Requests with late interrupts, microseconds",
+        columns.map(str::to_owned),
+    )];
+    let is_shown = |row: &&Row| row.contender == watching::CONTENDER && row.cpu_share.is_none();
+    for row in rows.iter().filter(is_shown) {
+        let latency = row.latency_micros.as_ref();
+        let figures = [
+            number(latency.map(|latency| latency.p50), 0),
+            number(latency.map(|latency| latency.p90), 0),
+            number(latency.map(|latency| latency.p99), 0),
+            number(row.rate, 0),
+        ];
+        let name = format!("{} {}, {}", row.operation, size(row.bytes), row.mode);
+        lines.push(line(&name, figures));
+    }
+    lines
+}
+
+/// What watching throttled disks takes.
+fn paced(rows: &[Row]) -> Vec<String> {
+    let columns = ["hits", "hart", "in vain", "p50"];
+    let mut lines = vec![line("Watching a throttled disk", columns.map(str::to_owned))];
+    let is_shown = |row: &&Row| row.contender == watching::CONTENDER && row.cpu_share.is_some();
+    let percent = |share: Option<f64>| share.map_or_else(String::new, |share| format!("{:.1}%", share * 100.0));
+    for row in rows.iter().filter(is_shown) {
+        let figures = [
+            percent(row.watch_hits),
+            percent(row.cpu_share),
+            percent(row.vain_share),
+            number(row.latency_micros.as_ref().map(|latency| latency.p50), 0),
+        ];
+        lines.push(line(&row.operation, figures));
     }
     lines
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use image_bench::options::Pass;
 
 use super::check::{Check, Context, Guest, Verdict};
+use crate::bench::watching::{self, Effort};
 use crate::bench::{Budget, Row, guest, profile, service};
 use crate::progress::Progress;
 
@@ -29,6 +30,7 @@ pub(super) fn checks() -> Vec<Check> {
         boots(Guest::Bench, "profile", profile),
         boots(Guest::Minix, "service-budget", service_budget),
         boots(Guest::Minix, "service-rates", service_rates),
+        boots(Guest::Minix, "watching", watching),
     ]
 }
 
@@ -56,6 +58,24 @@ fn service_rates(context: &Context) -> Verdict {
     let rows = measure_service(context, service::Pass::Wait)?;
     match rows.iter().find(|row| row.cpu_share.is_none()) {
         Some(row) => Err(format!("{row:?} has no share of a hart")),
+        None => Ok(()),
+    }
+}
+
+/// The service is measured with each way to watch its device, and on throttled disks.
+fn watching(context: &Context) -> Verdict {
+    let setup = context.setup()?;
+    let programs = setup.programs.as_ref().ok_or("the service was not built")?;
+    let effort = Effort {
+        rounds: 1,
+        ops: 16,
+        paced_part: 20,
+    };
+    let (scratch, qemu) = (&setup.scratch, &setup.qemu.program);
+    let measured = watching::measure(scratch, qemu, programs, effort, LIMIT, Progress::Silent);
+    let rows = measured.map_err(|error| format!("{error:#}"))?;
+    match rows.iter().find(|row| row.latency_micros.is_none()) {
+        Some(row) => Err(format!("{row:?} was not timed")),
         None => Ok(()),
     }
 }

@@ -173,14 +173,16 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         })
     }
 
-    /// The service has watched the device, and has found a completion or none.
-    pub(crate) const fn watched(&mut self, hit: bool) {
-        let count = if hit {
-            &mut self.watches.hit
+    /// The service has watched the device for so long, and has found a completion or none.
+    pub(crate) const fn watched(&mut self, hit: bool, micros: u64) {
+        let watches = &mut self.watches;
+        let (count, sum) = if hit {
+            (&mut watches.hit, &mut watches.hit_micros)
         } else {
-            &mut self.watches.missed
+            (&mut watches.missed, &mut watches.missed_micros)
         };
         *count += 1;
+        *sum = sum.wrapping_add(micros);
     }
 
     /// How long requests took.

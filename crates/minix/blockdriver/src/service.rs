@@ -215,7 +215,7 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
                 }
                 core::hint::spin_loop();
             };
-            self.driver.watched(completed > 0);
+            self.driver.watched(completed > 0, watch.lasted(now));
             if completed == 0 {
                 return self.poller.missed(watch, now);
             }

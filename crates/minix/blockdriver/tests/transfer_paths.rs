@@ -230,3 +230,52 @@ fn a_later_empty_look_up_ends_the_transfer_after_its_pieces() {
     assert_eq!(rig.answer(read), Some(wire(Errno::EFAULT)));
     assert_eq!((rig.driver.in_flight(), rig.driver.deadline()), (0, None));
 }
+
+/// Reads a megabyte into such memory; the look-ups of addresses that took, and the segments of each device request.
+fn megabyte(placement: Placement, skew: u64) -> (usize, Vec<usize>) {
+    const BYTES: u64 = 1 << 20;
+    let mut rig = Rig::opened();
+    let buffer = rig.buffer(BYTES, placement, skew);
+    let grant = rig.lend_to_fill(buffer);
+    let before = rig.kernel.calls.maps;
+    let request = Rig::transfer_request(0, 0, BYTES as i32, grant);
+    assert_eq!(rig.ask(MessageType::BDEV_READ, request), BYTES as i32);
+    assert!(rig.bytes(buffer) == sectors(0, BYTES / 512));
+    let segments = rig.disk().log.iter().map(|request| request.segments.len()).collect();
+    (rig.kernel.calls.maps - before, segments)
+}
+
+#[test]
+fn a_contiguous_megabyte_is_one_look_up_and_one_device_request() {
+    assert_eq!(megabyte(Placement::Contiguous, 0), (1, vec![1]));
+    assert_eq!(megabyte(Placement::Contiguous, 512), (1, vec![1]));
+}
+
+#[test]
+fn a_scattered_megabyte_takes_a_look_up_for_64_ranges() {
+    assert_eq!(megabyte(Placement::Scattered, 0), (4, vec![64; 4]));
+    // One range more.
+    assert_eq!(megabyte(Placement::Scattered, 512), (5, vec![64, 64, 64, 64, 1]));
+}
+
+#[test]
+fn a_megabyte_in_64_ranges_is_one_look_up_and_one_device_request() {
+    const PART: u64 = 16 << 10;
+    let mut rig = Rig::opened();
+    let parts: Vec<_> = (0..64)
+        .map(|_| {
+            let buffer = rig.buffer(PART, Placement::Contiguous, 0);
+            // So that the next one does not follow it.
+            rig.buffer(4096, Placement::Contiguous, 0);
+            let grant = rig.lend_to_fill(buffer);
+            Element { grant, bytes: PART }
+        })
+        .collect();
+    let vector = rig.vector(&parts);
+    let before = rig.kernel.calls.maps;
+    let request = Rig::transfer_request(0, 0, 64, vector);
+    assert_eq!(rig.ask(MessageType::BDEV_GATHER, request), 1 << 20);
+    assert_eq!(rig.kernel.calls.maps - before, 1);
+    let segments: Vec<_> = rig.disk().log.iter().map(|request| request.segments.len()).collect();
+    assert_eq!(segments, [64]);
+}

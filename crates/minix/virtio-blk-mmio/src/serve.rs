@@ -32,6 +32,15 @@ pub fn leave<I: Ipc, T: Transport, D: Dma, C: Fn() -> Instant>(service: &mut Dis
     let (lost, found_without) = service.lost_interrupts();
     let (driver, system) = service.parts_mut();
     log_line!(Info, "counters: {}", driver.counters());
+    let watches = driver.watches();
+    log_line!(
+        Info,
+        "counters: watches_hit={} watches_missed={} hit_us={} missed_us={}",
+        watches.hit,
+        watches.missed,
+        watches.hit_micros,
+        watches.missed_micros,
+    );
     let totals = driver.device().totals();
     let (waiting, dropped, failed) = system.reply_counts();
     log_line!(

@@ -99,6 +99,11 @@ impl Watch {
     pub(super) const fn is_over(&self, now: Instant) -> bool {
         now.as_micros() >= self.until
     }
+
+    /// How long it has lasted, in microseconds.
+    pub(super) const fn lasted(&self, now: Instant) -> u64 {
+        now.as_micros().saturating_sub(self.begun)
+    }
 }
 
 impl Poller {
@@ -150,10 +155,8 @@ impl Poller {
 
     /// A watch ends without a completion.
     pub(super) fn missed(&mut self, watch: Watch, now: Instant) {
-        let now = now.as_micros();
-        self.known[watch.class.0].missed(now, self.limit);
-        let took = now.saturating_sub(watch.begun);
-        self.vain = self.vain.saturating_add(took).min(self.allowance);
+        self.known[watch.class.0].missed(now.as_micros(), self.limit);
+        self.vain = self.vain.saturating_add(watch.lasted(now)).min(self.allowance);
     }
 }
 

@@ -13,4 +13,8 @@ pub struct Watches {
     pub hit: u64,
     /// Those that found none until they were over.
     pub missed: u64,
+    /// Microseconds of those that hit.
+    pub hit_micros: u64,
+    /// Microseconds of those that missed.
+    pub missed_micros: u64,
 }
