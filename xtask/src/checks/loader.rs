@@ -28,14 +28,14 @@ const REFUSED: [Case; 10] = [
 pub(super) fn checks() -> Vec<Check> {
     let broken = REFUSED.into_iter().map(|(name, damage, part)| {
         Check::new(format!("minix/refused/{name}"), move |context| {
-            let mut elf = built(&context.workspace.root, &context.workspace.target)?;
+            let mut elf = built(&context.workspace.root, &context.workspace.target, SERVICE)?;
             damage(&mut elf);
             is_refused("program", &elf, part)
         })
     });
     let large = SHIPPED.iter().map(|program| {
         Check::new(format!("minix/refused/large/{}", program.name), |context| {
-            let mut elf = built(&context.workspace.root, &context.workspace.target)?;
+            let mut elf = built(&context.workspace.root, &context.workspace.target, program.name)?;
             elf.resize(program.limit + 1, 0);
             is_refused(program.name, &elf, &format!("{} bytes", program.limit + 1))
         })
@@ -81,9 +81,9 @@ fn first_header(elf: &mut [u8], at: usize) -> &mut u8 {
     &mut elf[headers + at]
 }
 
-/// The service, built by the check above, or by this one where that was left out.
-fn built(root: &Path, target: &Path) -> Result<Vec<u8>, String> {
-    let elf = target.join("minix").join(SERVICE);
+/// A program that goes into MINIX, built by the check above, or by this one where that was left out.
+fn built(root: &Path, target: &Path, name: &str) -> Result<Vec<u8>, String> {
+    let elf = target.join("minix").join(name);
     if !elf.is_file() {
         succeeds(root, "build")?;
     }
