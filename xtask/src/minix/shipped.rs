@@ -21,11 +21,18 @@ pub(crate) struct Shipped {
 }
 
 /// All of them, the service first.
-pub(crate) const SHIPPED: &[Shipped] = &[Shipped {
-    name: SERVICE,
-    package: SERVICE_PACKAGE,
-    limit: 160 << 10,
-}];
+pub(crate) const SHIPPED: &[Shipped] = &[
+    Shipped {
+        name: SERVICE,
+        package: SERVICE_PACKAGE,
+        limit: 160 << 10,
+    },
+    Shipped {
+        name: "vblkctl",
+        package: "vblkctl",
+        limit: 96 << 10,
+    },
+];
 
 impl Shipped {
     /// The program of this name.
