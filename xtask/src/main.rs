@@ -29,9 +29,11 @@ mod qemu;
 mod qmp;
 mod removal;
 mod report;
+mod requirements;
 mod run;
 mod session;
 mod tools;
+mod trial;
 mod workspace;
 
 use std::process::ExitCode;
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
             Command::Minix(MinixCommand::Check(args)) => minix::check(&args),
             Command::Fuzz(args) => fuzz::command(&args),
             Command::Mutants(args) => mutants::command(&args),
+            Command::Requirements(args) => requirements::command(&args),
             Command::Test(args) => checks::command(&args),
         });
     // Other errors are consequences of it.

@@ -27,3 +27,27 @@ pub(crate) struct MutantsArgs {
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Option<String>,
 }
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RequirementsArgs {
+    /// Bring the last column of docs/requirements.md up to date with what the tests cite.
+    #[arg(long, conflicts_with = "prove")]
+    pub(crate) write: bool,
+
+    /// Make the breakages of xtask/breakages.toml, one by one in a copy of the sources, and run the tests that the broken
+    /// requirement names: one has to fail. A run can be stopped and gone on with.
+    #[arg(long)]
+    pub(crate) prove: bool,
+
+    /// How many breakages to draw; without it, all.
+    #[arg(long, value_name = "N", requires = "prove", value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    pub(crate) sample: Option<u64>,
+
+    /// Which breakages are drawn.
+    #[arg(long, value_name = "S", default_value_t = 1, requires = "prove")]
+    pub(crate) seed: u64,
+
+    /// Only requirements whose id contains this.
+    #[arg(long, value_name = "TEXT", requires = "prove")]
+    pub(crate) only: Option<String>,
+}

@@ -12,7 +12,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub(crate) use bench::BenchArgs;
-pub(crate) use evidence::{FuzzArgs, MutantsArgs};
+pub(crate) use evidence::{FuzzArgs, MutantsArgs, RequirementsArgs};
 pub(crate) use hardware::{Aia, Bus, Removal};
 pub(crate) use qemu::{Foreign, Format, QemuArgs};
 
@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Fuzz(FuzzArgs),
     /// Change the code of the product at random, one place at a time, and see whether a test fails. Needs cargo-mutants.
     Mutants(MutantsArgs),
+    /// Count the driver requirements by their evidence, and break them one by one to see that their tests fail.
+    Requirements(RequirementsArgs),
     /// Run every check of the workspace; ends with `N passed, N failed`.
     Test(TestArgs),
 }

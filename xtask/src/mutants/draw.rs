@@ -1,6 +1,6 @@
 //! The list of mutants, and a sample of it.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use fastrand::Rng;
 use serde::Deserialize;
 
@@ -29,6 +29,28 @@ pub(super) struct Mutant {
     pub(super) file: String,
     pub(super) span: Span,
     pub(super) replacement: String,
+}
+
+impl Mutant {
+    /// The text of its file with the change in it.
+    pub(super) fn apply(&self, text: &str) -> Result<String> {
+        match (offset(text, self.span.start), offset(text, self.span.end)) {
+            (Some(start), Some(end)) => Ok(format!("{}{}{}", &text[..start], self.replacement, &text[end..])),
+            _ => bail!("{} is not in the file", self.name),
+        }
+    }
+}
+
+/// Where a position is in a text, in bytes.
+fn offset(text: &str, position: Position) -> Option<usize> {
+    let start: usize = text
+        .split_inclusive('\n')
+        .take(position.line.checked_sub(1)?)
+        .map(str::len)
+        .sum();
+    let line = text.get(start..)?;
+    let mut columns = line.char_indices().map(|(at, _)| at).chain([line.len()]);
+    columns.nth(position.column.checked_sub(1)?).map(|at| start + at)
 }
 
 /// Every mutant of these crates.
@@ -84,5 +106,24 @@ mod tests {
         assert_ne!(names(20, 7), names(20, 8));
         assert_eq!(names(99, 7).len(), 50);
         assert_eq!(sample(&all, Some("m49"), 9, 1).len(), 1);
+    }
+
+    #[test]
+    fn a_mutant_replaces_its_span() {
+        let text = "fn a() {\n    é == b\n}\n";
+        let mut mutant = Mutant {
+            name: "replace == with !=".to_owned(),
+            package: String::new(),
+            file: "f.rs".to_owned(),
+            span: Span {
+                start: Position { line: 2, column: 7 },
+                end: Position { line: 2, column: 9 },
+            },
+            replacement: "!=".to_owned(),
+        };
+        assert_eq!(mutant.apply(text).unwrap(), text.replace("==", "!="));
+        mutant.span.end = Position { line: 1, column: 99 };
+        assert!(mutant.apply(text).is_err());
+        assert_eq!(offset(text, Position { line: 9, column: 1 }), Some(text.len()));
     }
 }

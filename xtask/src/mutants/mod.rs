@@ -1,34 +1,21 @@
 //! `cargo xtask mutants`: changes the code of the product, one place at a time, and sees whether a test fails.
 //!
-//! `cargo mutants` makes the list of changes. [`draw`] chooses some of them, [`tree`] applies one after the other in a copy of the
+//! `cargo mutants` makes the list of changes. [`draw`] chooses some of them, [`trial`] tries one after the other in a copy of the
 //! sources, and a mutant runs the tests of its own crate and no others: what another crate's tests find, its own should have found.
-//! [`results`] are written after each mutant, so that a run can be stopped and gone on with, and runs add up.
 
 mod draw;
-mod results;
-mod tree;
 
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 
 use draw::Mutant;
-use results::{Outcome, Results};
-use tree::Tree;
 
-use crate::child::{self, Child};
 use crate::cli::MutantsArgs;
 use crate::console::say;
-use crate::interrupt;
+use crate::trial::{self, Outcome, Results, Tree};
 use crate::workspace::{Workspace, is_published};
-
-/// How long the tests of a mutant may take: many times what those of the slowest crate take.
-const LIMIT: Duration = Duration::from_secs(600);
-
-/// How often a child is looked at.
-const TICK: Duration = Duration::from_millis(50);
 
 /// Runs the command; true if no drawn mutant has survived.
 pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
@@ -63,7 +50,7 @@ pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
         }
         let started = Instant::now();
         let outcome = {
-            let _mutated = tree.mutate(mutant)?;
+            let _mutated = tree.change(&mutant.file, |text| mutant.apply(text))?;
             tried(&tree, &folder, &mutant.package)?
         };
         say(&format!(
@@ -86,37 +73,8 @@ pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
     Ok(survivors.is_empty())
 }
 
-/// Builds and runs the tests of a crate in the tree as it is now. Without a failure the mutant has survived.
+/// The tests of a crate, in the tree as it is now.
 fn tried(tree: &Tree, folder: &Path, package: &str) -> Result<Outcome> {
-    let started = Instant::now();
-    for (what, failure) in [(&["--no-run"][..], Outcome::Unviable), (&[], Outcome::Caught)] {
-        let mut command = Command::new("cargo");
-        command
-            .args(["test", "--quiet", "--package", package, "--lib", "--bins", "--tests"])
-            .args(what)
-            .current_dir(tree.root())
-            .env("CARGO_TARGET_DIR", folder.join("build"))
-            // Programs for a debugger take long to link.
-            .env("CARGO_PROFILE_DEV_DEBUG", "0")
-            .env("CARGO_INCREMENTAL", "0")
-            .env_remove("CARGO");
-        let mut command = child::bound(&command);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = Child::start_group(&mut command)?;
-        loop {
-            if child.ends_within(TICK) {
-                break;
-            }
-            if interrupt::asked() {
-                bail!("interrupted");
-            }
-            if started.elapsed() > LIMIT {
-                return Ok(Outcome::TimedOut);
-            }
-        }
-        if !child.wait()?.success() {
-            return Ok(failure);
-        }
-    }
-    Ok(Outcome::Survived)
+    let cargo = ["--package", package, "--lib", "--bins", "--tests"];
+    trial::tried(tree, &folder.join("build"), &cargo, &[])
 }

@@ -218,12 +218,14 @@ mod tests {
         assert_eq!(RequestHeader::read_from_bytes(&bytes), Ok(header));
     }
 
+    // Shows BLK-D-14.
     #[test]
     fn requests_without_a_position_carry_sector_zero() {
         let header = RequestHeader::without_position(RequestType::FLUSH);
         assert_eq!(header.as_bytes(), [4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     }
 
+    // Shows BLK-D-24.
     #[test]
     fn only_zeroes_can_be_unmapped() {
         let plain = RangeSegment::plain(Sector(0x20), 0x0100);

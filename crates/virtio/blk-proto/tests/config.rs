@@ -235,6 +235,7 @@ fn without_features_there_is_a_capacity_and_nothing_else() {
     check(distinct(), BlkFeatures::empty());
 }
 
+// Shows CFG-D-04.
 #[test]
 fn every_feature_adds_its_own_fields() {
     for bit in 0..64 {
@@ -251,6 +252,7 @@ fn every_pair_of_features_adds_the_fields_of_both() {
     }
 }
 
+// Shows BLK-D-04.
 #[test]
 fn the_write_cache_mode_is_never_read() {
     // `Strict` panics on that access.

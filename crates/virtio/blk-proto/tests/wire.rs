@@ -133,6 +133,7 @@ proptest! {
         }
     }
 
+    // Shows FEAT-D-02.
     #[test]
     fn features_only_lose_what_cannot_be(bits: u64) {
         let offered = BlkFeatures::from_bits_retain(bits);

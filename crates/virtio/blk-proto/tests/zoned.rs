@@ -37,6 +37,7 @@ fn in_state(state: ZoneState) -> ZoneDescriptor {
     }
 }
 
+// Shows BLK-D-28, BLK-D-29.
 #[test]
 fn blk_d_28_29_a_report_starts_anywhere_on_the_disk() {
     for sector in [0, 1, 2048, 5119] {
@@ -51,6 +52,7 @@ fn blk_d_28_29_a_report_starts_anywhere_on_the_disk() {
     }
 }
 
+// Shows BLK-D-30.
 #[test]
 fn blk_d_30_32_commands_and_appends_name_the_start_of_a_zone() {
     for kind in [
@@ -77,6 +79,7 @@ fn blk_d_30_32_commands_and_appends_name_the_start_of_a_zone() {
     }
 }
 
+// Shows BLK-D-31.
 #[test]
 fn blk_d_31_a_reset_of_all_zones_names_sector_0() {
     let check = |sector| CONFIG.check_header(RequestType::ZONE_RESET_ALL, Sector(sector), CAPACITY);
@@ -124,6 +127,7 @@ fn an_append_within_the_rules_passes() {
     assert_eq!(CONFIG.check_append(&required(), 65536, CAPACITY), Ok(()));
 }
 
+// Shows BLK-D-32.
 #[test]
 fn blk_d_32_an_append_names_the_start_of_its_zone() {
     for sector in [2049, 2848] {
@@ -135,6 +139,7 @@ fn blk_d_32_an_append_names_the_start_of_its_zone() {
     }
 }
 
+// Shows BLK-D-33.
 #[test]
 fn blk_d_33_an_append_has_a_multiple_of_the_granularity() {
     for bytes in [1, 511, 512, 4095, 4608] {
@@ -145,6 +150,7 @@ fn blk_d_33_an_append_has_a_multiple_of_the_granularity() {
     }
 }
 
+// Shows BLK-D-34.
 #[test]
 fn blk_d_34_an_append_is_not_longer_than_the_device_takes() {
     let check = |bytes| CONFIG.check_append(&required(), bytes, CAPACITY);
@@ -192,6 +198,7 @@ fn only_zones_that_need_order_take_appends() {
     }
 }
 
+// Shows BLK-D-36.
 #[test]
 fn blk_d_36_a_write_has_a_multiple_of_the_granularity() {
     for kind in [ZoneType::SequentialWriteRequired, ZoneType::SequentialWritePreferred] {
@@ -202,6 +209,7 @@ fn blk_d_36_a_write_has_a_multiple_of_the_granularity() {
     }
 }
 
+// Shows BLK-D-37.
 #[test]
 fn blk_d_37_a_write_starts_at_a_multiple_of_the_granularity() {
     let preferred = zone(ZoneType::SequentialWritePreferred);
@@ -214,6 +222,7 @@ fn blk_d_37_a_write_starts_at_a_multiple_of_the_granularity() {
     }
 }
 
+// Shows BLK-D-38.
 #[test]
 fn blk_d_38_writes_end_within_the_zone_capacity() {
     // 1000 sectors are 125 granules.
@@ -294,6 +303,7 @@ fn a_zone_without_a_write_pointer_is_not_written() {
     assert_eq!(CONFIG.check_write(&strange, Sector(2848), 4096), Err(E::NotWritable));
 }
 
+// Shows BLK-D-39.
 #[test]
 fn blk_d_39_only_whole_zones_are_erased() {
     assert_eq!(CONFIG.check_secure_erase(Sector(2048), 4096), Ok(()));

@@ -12,6 +12,7 @@ fn blk(features: BlkFeatures) -> Features {
     Features::from_low(features.bits())
 }
 
+// Shows INIT-D-20, MMIO-D-01, MMIO-D-23, LEG-D-01, LEG-D-02.
 #[test]
 fn every_kind_of_device_comes_up_and_goes_down() {
     every_ring(|config| {
@@ -66,6 +67,7 @@ fn configuration_and_limits_are_those_of_the_device() {
     rig.finish();
 }
 
+// Shows FEAT-D-03, FEAT-D-04, FEAT-D-05, FEAT-D-07, FEAT-D-10.
 #[test]
 fn of_a_full_offer_the_documented_set_is_accepted() {
     for model_of_zones in [0, 2] {
@@ -93,6 +95,7 @@ fn of_a_full_offer_the_documented_set_is_accepted() {
     }
 }
 
+// Shows FEAT-D-11, FEAT-D-13.
 #[test]
 fn access_platform_is_accepted_whatever_the_options_say() {
     let options = options(|it| it.features = Features::empty());
@@ -110,6 +113,7 @@ fn access_platform_is_accepted_whatever_the_options_say() {
     rig.finish();
 }
 
+// Shows LEG-D-03, LEG-D-11, LEG-D-12.
 #[test]
 fn of_a_legacy_offer_the_documented_set_is_accepted() {
     let config = ModelConfig {
@@ -131,6 +135,7 @@ fn of_a_legacy_offer_the_documented_set_is_accepted() {
     rig.finish();
 }
 
+// Shows FEAT-D-02, FEAT-D-08.
 #[test]
 fn the_driver_does_without_any_one_feature() {
     let generous = ModelConfig {
@@ -180,6 +185,7 @@ fn the_driver_does_without_any_one_feature() {
     rig.finish();
 }
 
+// Shows CFG-D-01.
 #[test]
 fn a_capacity_is_never_torn() {
     for config in [ModelConfig::modern(), ModelConfig::legacy()] {
@@ -275,6 +281,7 @@ fn limits_hold_without_their_features() {
     rig.finish();
 }
 
+// Shows MMIO-D-34.
 #[test]
 fn a_dump_shows_registers_features_and_rings() {
     every_ring(|config| {

@@ -34,6 +34,7 @@ fn range_requests(first: u64, sectors: u64) -> [Box<dyn FnOnce(u32) -> TestReque
     ]
 }
 
+// Shows BLK-D-12.
 #[test]
 fn nothing_reaches_past_the_end_of_the_disk() {
     every_ring(|config| {
@@ -62,6 +63,7 @@ fn nothing_reaches_past_the_end_of_the_disk() {
     });
 }
 
+// Shows BLK-D-12.
 #[test]
 fn no_range_reaches_past_the_end_of_the_disk() {
     let mut rig = Rig::<16>::new(everything());
@@ -86,6 +88,7 @@ fn no_range_reaches_past_the_end_of_the_disk() {
     rig.finish();
 }
 
+// Shows BLK-D-16.
 #[test]
 fn transfers_are_whole_sectors() {
     every_ring(|config| {
@@ -126,6 +129,7 @@ fn positions_and_lengths_are_whole_blocks() {
     rig.finish();
 }
 
+// Shows BLK-D-13.
 #[test]
 fn a_read_only_disk_is_only_read() {
     for config in [everything(), small(ModelConfig::legacy())] {

@@ -98,6 +98,7 @@ fn a_transfer_in_parts_goes_on_from_interrupt_to_interrupt() {
     });
 }
 
+// Shows MMIO-D-21, MMIO-D-31.
 #[test]
 fn the_acknowledge_follows_the_completions() {
     every_ring(|config| {
@@ -156,6 +157,7 @@ fn a_completion_just_before_the_acknowledge_is_seen() {
     });
 }
 
+// Shows RING-D-16.
 #[test]
 fn an_interrupt_about_nothing_is_counted_and_harmless() {
     every_ring(|config| {

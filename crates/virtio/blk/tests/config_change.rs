@@ -26,6 +26,7 @@ fn a_configuration_interrupt_may_be_without_a_change() {
     assert_eq!(rig.finish().interrupts.spurious, 0);
 }
 
+// Shows BLK-D-11.
 #[test]
 fn a_resize_is_seen_and_kept_to() {
     every_ring(|config| {
@@ -230,6 +231,7 @@ fn what_waits_for_room_when_the_disk_shrinks_is_not_sent() {
     });
 }
 
+// Shows INIT-D-04.
 #[test]
 fn a_device_that_needs_a_reset_is_noticed() {
     every_ring(|config| {

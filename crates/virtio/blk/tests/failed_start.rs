@@ -37,6 +37,7 @@ fn fails<const N: usize>(config: ModelConfig, options: &DiskOptions) -> InitErro
     error
 }
 
+// Shows FEAT-D-09, FEAT-D-12.
 #[test]
 fn devices_that_cannot_be_driven_are_given_up_cleanly() {
     let options = DiskOptions::default();
@@ -240,6 +241,7 @@ fn a_transport_can_be_used_again_and_again() {
     });
 }
 
+// Shows INIT-D-22.
 #[test]
 fn a_shutdown_the_device_does_not_finish_keeps_everything() {
     let mut rig = Rig::<16>::new(ModelConfig::modern());
@@ -294,6 +296,7 @@ fn a_failure_at_driver_ok_is_an_error_and_releases_memory() {
     });
 }
 
+// Shows INIT-D-22.
 #[test]
 fn a_failed_start_without_a_reset_keeps_the_memory() {
     let options = DiskOptions::default();

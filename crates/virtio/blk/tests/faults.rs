@@ -245,6 +245,7 @@ fn a_lost_request_is_aborted_by_the_shutdown() {
     });
 }
 
+// Shows INIT-D-04.
 #[test]
 fn a_breakdown_is_reported_and_survived() {
     every_ring(|config| {

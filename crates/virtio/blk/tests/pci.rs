@@ -14,6 +14,7 @@ use virtio_pci::{MsiMessage, MsixTable, VectorPlan};
 /// As many descriptors as a legacy device has, and no fewer.
 const N: usize = 256;
 
+// Shows PCI-D-05, PCI-D-06, PCI-D-07, PCI-D-16, PCI-D-21, PCI-D-22.
 #[test]
 fn a_disk_works_in_every_form() {
     every_ring(|config| {
@@ -72,6 +73,7 @@ fn a_resize_comes_by_the_line() {
     });
 }
 
+// Shows LEG-D-07.
 #[test]
 fn a_legacy_device_needs_a_queue_of_its_size() {
     let start = |options: &DiskOptions| {

@@ -471,6 +471,7 @@ fn config(cases: u32) -> ProptestConfig {
 proptest! {
     #![proptest_config(config(500))]
 
+    // Shows INIT-D-21, LEG-D-29.
     #[test]
     fn the_disk_is_what_the_requests_made_of_it(
         world in world(),

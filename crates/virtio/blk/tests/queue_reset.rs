@@ -56,6 +56,7 @@ fn poll(model: &Model, queue: &mut Queue) -> Vec<u32> {
     tokens
 }
 
+// Shows VQR-D-02.
 #[test]
 fn a_stuck_queue_is_reset_and_its_requests_are_sent_again() {
     for reads in [0, 5] {
@@ -117,6 +118,7 @@ fn a_stuck_queue_is_reset_and_its_requests_are_sent_again() {
     }
 }
 
+// Shows VQR-D-03.
 #[test]
 fn a_queue_is_reset_again_and_again() {
     let model = device(RingReset::After(1));
@@ -174,6 +176,7 @@ fn over_mmio_the_feature_is_never_accepted() {
     model.assert_clean();
 }
 
+// Shows VQR-D-01.
 #[test]
 fn a_reset_that_does_not_end_gives_nothing_back() {
     let model = device(RingReset::Stuck);

@@ -65,6 +65,7 @@ fn discard_and_erase_touch_nothing_else() {
     }
 }
 
+// Shows BLK-D-17.
 #[test]
 fn ranges_are_split_at_limits_and_alignments() {
     // max_sectors, alignment, first, sectors, device requests with the alignment and without.
@@ -182,6 +183,7 @@ impl virtio_blk_model::faults::Fault for Idle {
     }
 }
 
+// Shows BLK-D-01, BLK-D-15.
 #[test]
 fn a_flush_makes_completed_writes_durable() {
     every_ring(|config| {
@@ -202,6 +204,7 @@ fn a_flush_makes_completed_writes_durable() {
     });
 }
 
+// Shows BLK-D-18.
 #[test]
 fn the_identification_string_comes_as_the_device_has_it() {
     every_ring(|config| {
@@ -254,6 +257,7 @@ fn several_answers_in_flight_do_not_mix() {
     rig.finish();
 }
 
+// Shows BLK-D-22, BLK-D-23.
 #[test]
 fn the_write_cache_is_switched_only_on_an_idle_queue() {
     for config in [ModelConfig::modern(), ModelConfig::legacy()] {
@@ -283,6 +287,7 @@ fn the_write_cache_is_switched_only_on_an_idle_queue() {
     }
 }
 
+// Shows BLK-D-02, BLK-D-03.
 #[test]
 fn without_a_switch_the_cache_is_what_flush_tells() {
     let flush_only = ModelConfig::modern().withdraw(feature::CONFIG_WCE);

@@ -44,6 +44,7 @@ fn a_write_reaches_the_disk_and_a_read_returns_it() {
     });
 }
 
+// Shows RING-D-06.
 #[test]
 fn indirect_tables_are_used_exactly_when_they_were_accepted() {
     every_ring(|config| {
@@ -55,6 +56,20 @@ fn indirect_tables_are_used_exactly_when_they_were_accepted() {
         assert_eq!(counters.chains, 2);
         assert_eq!(counters.indirect_chains, if indirect { 2 } else { 0 });
         assert_eq!(counters.longest_chain, 6);
+        rig.finish();
+    });
+}
+
+// Shows RING-D-03.
+#[test]
+fn a_buffer_in_one_piece_takes_one_descriptor() {
+    every_ring(|config| {
+        let mut rig = Rig::<16>::new(config);
+        rig.write_from(0, &pattern(1, 8192), &[8192]);
+        // Header, data and status.
+        assert_eq!(rig.model.counters().longest_chain, 3);
+        assert_eq!(rig.read(0, 8192), pattern(1, 8192));
+        assert_eq!(rig.model.counters().longest_chain, 3);
         rig.finish();
     });
 }

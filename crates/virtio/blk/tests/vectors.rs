@@ -112,6 +112,7 @@ fn interrupts_are_counted_per_vector() {
     model.assert_clean();
 }
 
+// Shows MMIO-D-30.
 #[test]
 fn one_line_serves_all_queues() {
     let model = device();

@@ -94,6 +94,7 @@ fn status(rig: &mut Rig<16>, make: impl FnOnce(u32) -> TestRequest) -> StatusErr
     }
 }
 
+// Shows BLK-D-05, BLK-D-06, BLK-D-07, BLK-D-08, BLK-D-09.
 #[test]
 fn zoned_is_accepted_only_when_asked_for() {
     for (model, asked, zones) in [
@@ -130,6 +131,7 @@ fn zoned_is_accepted_only_when_asked_for() {
     model.assert_clean();
 }
 
+// Shows BLK-D-10.
 #[test]
 fn zones_that_make_no_sense_are_refused_or_ignored() {
     let unknown = of_model(7);
@@ -243,6 +245,7 @@ fn zones_go_through_their_states() {
     }
 }
 
+// Shows BLK-D-27, BLK-D-35.
 #[test]
 fn an_append_answers_where_the_data_went() {
     every_modern(|base| {
@@ -577,6 +580,7 @@ fn after_a_failed_part_no_later_part_of_the_zone_is_sent() {
     rig.finish();
 }
 
+// Shows BLK-D-39.
 #[test]
 fn an_erase_takes_whole_zones_and_resets_them() {
     let mut rig = rig(ZONES);

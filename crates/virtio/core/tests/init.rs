@@ -282,6 +282,7 @@ fn enable(init: &mut Init<'_, Script, virtio_core::init::Negotiated>, queue: u16
     unsafe { init.enable_queue(QueueIndex(queue), &setup) }
 }
 
+// Shows INIT-D-01, INIT-D-06, INIT-D-07, INIT-D-08, INIT-D-09, INIT-D-10, INIT-D-11, INIT-D-13, INIT-D-14, SUSP-D-01.
 #[test]
 fn a_modern_device_sees_the_eight_steps_in_order() {
     let mut device = Script::modern(Features::VERSION_1 | Features::EVENT_IDX);
@@ -305,6 +306,7 @@ fn a_modern_device_sees_the_eight_steps_in_order() {
     assert_eq!(device.status, 0x0F, "a live device is not marked as failed");
 }
 
+// Shows LEG-D-04, LEG-D-05.
 #[test]
 fn a_legacy_device_sees_no_features_ok_and_one_word() {
     let mut device = Script::new(Interface::Legacy);
@@ -323,6 +325,7 @@ fn a_legacy_device_sees_no_features_ok_and_one_word() {
     assert_eq!(device.statuses()[4..], [0, 1, 3, 0x83]);
 }
 
+// Shows INIT-D-02.
 #[test]
 fn bits_the_device_set_are_preserved() {
     // The bits show up after the first write that is not zero.
@@ -337,6 +340,7 @@ fn bits_the_device_set_are_preserved() {
     }
 }
 
+// Shows INIT-D-05.
 #[test]
 fn a_reset_is_waited_for_within_the_limit() {
     let mut device = Script::modern(Features::VERSION_1);
@@ -367,6 +371,7 @@ fn a_reset_is_waited_for_within_the_limit() {
     assert_eq!(waits, 2, "once between two looks");
 }
 
+// Shows INIT-D-12, INIT-D-19.
 #[test]
 fn features_refused_are_an_error_and_the_device_is_told() {
     let wanted = Features::EVENT_IDX | Features::VERSION_1;
@@ -378,6 +383,7 @@ fn features_refused_are_an_error_and_the_device_is_told() {
     assert_eq!(device.statuses(), [0, 1, 3, 0x0B, 0x83]);
 }
 
+// Shows INIT-D-03, FEAT-D-09.
 #[test]
 fn missing_features_are_named_and_nothing_is_accepted() {
     let vendor_bit = bit(9);
@@ -405,6 +411,7 @@ fn missing_features_are_named_and_nothing_is_accepted() {
     }
 }
 
+// Shows FEAT-D-01.
 #[test]
 fn only_bits_that_are_offered_and_supported_are_accepted() {
     for shift in 0..64 {
@@ -421,6 +428,7 @@ fn only_bits_that_are_offered_and_supported_are_accepted() {
     assert_eq!(bring_up(&mut device, NOTHING), Ok(Features::VERSION_1));
 }
 
+// Shows FEAT-D-06, FEAT-D-20.
 #[test]
 fn bits_the_transport_does_not_support_are_never_accepted() {
     let range = [33, 36, 37, 38, 39, 40, 41];
@@ -445,6 +453,7 @@ fn bits_the_transport_does_not_support_are_never_accepted() {
     assert_eq!(agreed, Ok(Features::all() - Features::LEGACY_ONLY - all_of_range));
 }
 
+// Shows FEAT-D-04.
 #[test]
 fn bits_of_the_legacy_interface_are_accepted_only_there() {
     for bit in [Features::NOTIFY_ON_EMPTY, Features::ANY_LAYOUT] {
@@ -463,6 +472,7 @@ fn bits_of_the_legacy_interface_are_accepted_only_there() {
     }
 }
 
+// Shows INIT-D-18.
 #[test]
 fn a_value_dropped_at_any_step_marks_the_device_as_failed() {
     let mut device = Script::modern(Features::VERSION_1);
@@ -486,6 +496,7 @@ fn a_value_dropped_at_any_step_marks_the_device_as_failed() {
     assert_eq!(device.statuses(), [0, 1, 3, 0x0B, 0x8B]);
 }
 
+// Shows INIT-D-15.
 #[test]
 fn the_offer_and_the_choice_can_be_looked_at() {
     let offered = Features::VERSION_1 | Features::EVENT_IDX | bit(9);
@@ -538,6 +549,7 @@ fn read_within(
     (result, looks, limit.0)
 }
 
+// Shows CFG-D-02, CFG-D-03.
 #[test]
 fn a_configuration_is_read_until_it_has_stood_still() {
     let steady = [Some(0)];

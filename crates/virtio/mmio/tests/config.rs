@@ -9,6 +9,7 @@ fn capacity<T: Transport>(reader: &ConfigReader<'_, T>) -> u64 {
     u64::from(reader.read_u32(0)) | u64::from(reader.read_u32(4)) << 32
 }
 
+// Shows MMIO-D-05, MMIO-D-06, MMIO-D-07.
 #[test]
 fn every_field_is_accessed_by_its_own_width() {
     for version in [1, 2] {
@@ -35,6 +36,7 @@ fn the_last_offset_there_is_does_not_wrap() {
     assert_eq!(device.log(), [Read8(0x1_00FF)]);
 }
 
+// Shows CFG-D-01.
 #[test]
 fn a_capacity_that_changes_between_its_halves_is_read_again() {
     // 0x0_FFFF_FFFF becomes 0x1_0000_0000 after the low half was read.
@@ -52,6 +54,7 @@ fn a_capacity_that_changes_between_its_halves_is_read_again() {
     assert_eq!(device.log(), [&[Read32(0x0FC)], &first[..], &round[..]].concat());
 }
 
+// Shows LEG-D-06.
 #[test]
 fn without_a_generation_two_readings_must_agree() {
     let device = Script::block(1).answer(0x100, &[0xFFFF_FFFF, 0]).answer(0x104, &[1]);

@@ -6,6 +6,7 @@ use common::{Script, Seen::*};
 use virtio_core::{DeviceStatus, Features, PollLimit, QueueIndex, QueueNotifier, ResetError, Transport};
 use virtio_mmio::MmioTransport;
 
+// Shows INIT-D-10, MMIO-D-14, MMIO-D-15.
 #[test]
 fn feature_words_go_through_their_selectors() {
     let device = Script::block(2).answer(0x010, &[0x3000_6E54, 0x0000_0101]);
@@ -46,6 +47,7 @@ fn a_legacy_device_has_one_feature_word() {
     );
 }
 
+// Shows FEAT-D-06, FEAT-D-20.
 #[test]
 fn only_features_of_mmio_are_supported() {
     let modern = Features::ACCESS_PLATFORM | Features::ORDER_PLATFORM | Features::NOTIFICATION_DATA;
@@ -63,6 +65,7 @@ fn the_status_is_one_byte_of_a_32_bit_register() {
     assert_eq!(device.log(), [Read32(0x070), Write32(0x070, 3)]);
 }
 
+// Shows INIT-D-05.
 #[test]
 fn a_reset_waits_for_zero_within_the_limit() {
     for (statuses, result) in [(&[15, 15, 0], Ok(())), (&[15, 15, 15], Err(ResetError::TimedOut))] {

@@ -5,6 +5,7 @@ mod common;
 use common::{Script, Seen::*};
 use virtio_core::{InterruptCauses, InterruptSource, Transport};
 
+// Shows MMIO-D-20, MMIO-D-29.
 #[test]
 fn undefined_status_bits_are_ignored() {
     for version in [1, 2] {
@@ -34,6 +35,7 @@ fn undefined_status_bits_are_ignored() {
     }
 }
 
+// Shows MMIO-D-21, MMIO-D-22.
 #[test]
 fn only_defined_bits_are_acknowledged() {
     let device = Script::block(2);

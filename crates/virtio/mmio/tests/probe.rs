@@ -10,6 +10,7 @@ fn reads(offsets: &[u32]) -> Vec<Seen> {
     offsets.iter().map(|&offset| Seen::Read32(offset)).collect()
 }
 
+// Shows MMIO-D-08, MMIO-D-09.
 #[test]
 fn a_wrong_magic_value_ends_it() {
     let window = Script::default()
@@ -20,6 +21,7 @@ fn a_wrong_magic_value_ends_it() {
     assert_eq!(window.log(), reads(&[0]));
 }
 
+// Shows MMIO-D-10, MMIO-D-11.
 #[test]
 fn an_unknown_version_ends_it() {
     for version in [0, 3, u32::MAX] {
@@ -29,6 +31,7 @@ fn an_unknown_version_ends_it() {
     }
 }
 
+// Shows MMIO-D-12, MMIO-D-13, MMIO-D-32, MMIO-D-33.
 #[test]
 fn an_empty_window_is_touched_no_further() {
     for (version, interface) in [(1, Interface::Legacy), (2, Interface::Modern)] {
@@ -39,6 +42,7 @@ fn an_empty_window_is_touched_no_further() {
     }
 }
 
+// Shows MMIO-D-27, MMIO-D-28.
 #[test]
 fn a_device_is_found_by_three_reads() {
     for (version, interface) in [(1, Interface::Legacy), (2, Interface::Modern)] {

@@ -64,6 +64,7 @@ fn first_accesses(version: u32) -> Vec<common::Seen> {
 /// The last look after a refusal: the device might be gone.
 const IS_THERE: Seen = Read32(0x000);
 
+// Shows MMIO-D-17.
 #[test]
 fn a_queue_in_use_is_left_alone() {
     for (version, register) in [(1, 0x040), (2, 0x044)] {
@@ -76,6 +77,7 @@ fn a_queue_in_use_is_left_alone() {
     }
 }
 
+// Shows MMIO-D-16.
 #[test]
 fn a_queue_that_is_missing_or_too_small_is_refused() {
     for version in [1, 2] {
@@ -173,6 +175,7 @@ fn bad_addresses_and_vectors_are_refused_before_any_access() {
     }
 }
 
+// Shows LEG-D-08.
 #[test]
 fn legacy_layouts_reach_the_limits_of_the_interface() {
     let base = u64::from(PAGE) * 4096;
@@ -203,6 +206,7 @@ fn legacy_layouts_reach_the_limits_of_the_interface() {
     }
 }
 
+// Shows MMIO-D-18, MMIO-D-19.
 #[test]
 fn a_queue_is_disabled_by_zero_and_a_look() {
     for (ready, result) in [(0, Ok(())), (1, Err(QueueSetupError::NotReady))] {

@@ -58,6 +58,7 @@ mod tests {
         VirtioId::new(vendor, device, subsystem).map(|id| (id.device_type.0, id.transitional))
     }
 
+    // Shows PCI-D-01.
     #[test]
     fn block_devices_are_known_by_both_ids() {
         assert_eq!(type_of(0x1AF4, 0x1042, 0x1100), Some((2, false)));

@@ -92,6 +92,7 @@ mod tests {
         assert_eq!(VectorPlan::new(2048, 4).vectors(), 5);
     }
 
+    // Shows PCI-D-32.
     #[test]
     fn with_fewer_vectors_queues_share() {
         assert_eq!(vectors(VectorPlan::new(3, 4), 4), (Some(0), [1, 2, 1, 2].map(Some)));
@@ -100,6 +101,7 @@ mod tests {
         assert_eq!(vectors(VectorPlan::new(0, 4), 4), (None, [None; 4]));
     }
 
+    // Shows PCI-D-31, PCI-D-35.
     #[test]
     fn a_refused_plan_goes_down_to_none() {
         let mut plan = VectorPlan::new(9, 8);

@@ -41,6 +41,7 @@ fn works(pokes: &[(u8, &[u8])]) {
     assert_eq!(transport.read_config_u32(0), Ok(16384));
 }
 
+// Shows PCI-D-02, LEG-D-13.
 #[test]
 fn every_form_is_driven_by_its_newest_interface() {
     for (form, config) in forms() {
@@ -58,12 +59,14 @@ fn every_form_is_driven_by_its_newest_interface() {
     }
 }
 
+// Shows PCI-D-03, PCI-D-04.
 #[test]
 fn revision_and_subsystem_do_not_matter() {
     works(&[(0x08, &[0]), (0x2C, &[0xEF, 0xBE, 0xAD, 0xDE])]);
     works(&[(0x08, &[7])]);
 }
 
+// Shows PCI-D-09, PCI-D-43.
 #[test]
 fn capabilities_of_reserved_types_are_skipped() {
     for kind in [0, 6, 7, 8, 9, 10, 0xFF] {
@@ -76,6 +79,7 @@ fn capabilities_of_other_ids_are_skipped() {
     works(&[(0x34, &[ROOM]), (ROOM, &[5, MSIX, 16, 1, 4])]);
 }
 
+// Shows PCI-D-10, PCI-D-12.
 #[test]
 fn the_first_usable_one_of_a_kind_is_taken() {
     // In ports that do not exist, in a reserved BAR, past the end, too short, misaligned.
@@ -91,6 +95,7 @@ fn the_first_usable_one_of_a_kind_is_taken() {
     }
 }
 
+// Shows PCI-D-10.
 #[test]
 fn a_usable_one_is_not_passed_over() {
     // This one leads to the interrupt status, which is no configuration.
@@ -103,11 +108,13 @@ fn a_usable_one_is_not_passed_over() {
     assert_eq!(plugged.model.violations()[0].id, "PCI-D-05");
 }
 
+// Shows PCI-D-11.
 #[test]
 fn capabilities_may_be_longer_than_specified() {
     works(&[(COMMON + 2, &[0xFF - COMMON]), (NOTIFY + 2, &[0x40])]);
 }
 
+// Shows CFG-D-05, PCI-D-14.
 #[test]
 fn structures_may_be_longer_than_their_bar() {
     works(&[
@@ -118,6 +125,7 @@ fn structures_may_be_longer_than_their_bar() {
     ]);
 }
 
+// Shows CFG-D-06, PCI-D-15.
 #[test]
 fn an_unusable_structure_is_named_with_its_cause() {
     let refuses = |pokes: &[(u8, &[u8])], structure, cause| {
@@ -186,6 +194,7 @@ fn a_modern_device_without_capabilities_is_refused() {
     assert_eq!(refused(&[(0x06, &[0])]), missing, "the list does not exist");
 }
 
+// Shows LEG-D-14.
 #[test]
 fn a_transitional_device_without_capabilities_is_legacy() {
     let plugged = Plugged::legacy();
@@ -205,6 +214,7 @@ fn a_broken_modern_interface_is_no_reason_to_be_legacy() {
     );
 }
 
+// Shows LEG-D-17.
 #[test]
 fn legacy_registers_must_be_in_bar_0() {
     let plugged = Plugged::legacy();
@@ -237,6 +247,7 @@ fn errors_say_what_is_wrong() {
     );
 }
 
+// Shows PCI-D-13, PCI-D-17.
 #[test]
 fn only_the_needed_part_of_a_structure_is_mapped() {
     let plugged = Plugged::modern();

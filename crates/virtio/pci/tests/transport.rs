@@ -18,6 +18,7 @@ fn live(plugged: &Plugged, wanted: Features) -> common::ModelTransport {
     transport
 }
 
+// Shows INIT-D-10.
 #[test]
 fn both_words_of_features_are_read_and_written() {
     let config = ModelConfig::modern().offer(1 << 63);
@@ -45,6 +46,7 @@ fn a_legacy_device_has_one_word_of_features() {
     plugged.model.assert_clean();
 }
 
+// Shows FEAT-D-06.
 #[test]
 fn features_of_the_transport_go_by_its_registers() {
     // The length of the common configuration, and what it leaves.
@@ -62,6 +64,7 @@ fn features_of_the_transport_go_by_its_registers() {
     );
 }
 
+// Shows PCI-D-23.
 #[test]
 fn a_reset_is_over_when_the_status_reads_0() {
     for (form, config) in forms() {
@@ -98,6 +101,7 @@ fn a_device_masters_the_bus_from_its_first_queue_to_its_reset() {
     }
 }
 
+// Shows PCI-D-08.
 #[test]
 fn a_queue_is_set_up_as_the_device_wants_it() {
     for (form, config) in forms() {
@@ -119,6 +123,7 @@ fn a_queue_is_set_up_as_the_device_wants_it() {
     }
 }
 
+// Shows LEG-D-07.
 #[test]
 fn a_modern_queue_can_be_smaller_and_a_legacy_one_not() {
     let plugged = Plugged::modern();
@@ -233,6 +238,7 @@ fn a_multiplier_of_0_is_one_doorbell_for_all() {
     plugged.model.assert_clean();
 }
 
+// Shows PCI-D-36, PCI-D-37, PCI-D-38, PCI-D-39, PCI-D-40, PCI-D-41.
 #[test]
 fn notifications_have_the_format_that_was_agreed_on() {
     let (data, config) = (Features::NOTIFICATION_DATA, Features::NOTIF_CONFIG_DATA);
@@ -257,6 +263,7 @@ fn a_legacy_doorbell_takes_the_queue() {
     plugged.model.assert_clean();
 }
 
+// Shows PCI-D-42.
 #[test]
 fn the_line_tells_its_causes_once() {
     for (form, config) in forms() {
@@ -315,6 +322,7 @@ fn a_probe_gives_the_line_back() {
     assert!(plugged.function.line(), "firmware may have left it like that, too");
 }
 
+// Shows VQR-D-03, PCI-D-25, PCI-D-26, PCI-D-27.
 #[test]
 fn a_queue_is_reset_alone_and_set_up_anew() {
     let config = ModelConfig {
@@ -329,6 +337,7 @@ fn a_queue_is_reset_alone_and_set_up_anew() {
     plugged.model.assert_clean();
 }
 
+// Shows VQR-D-01, PCI-D-25.
 #[test]
 fn a_queue_reset_that_does_not_end_is_given_up() {
     let config = ModelConfig {

@@ -84,6 +84,7 @@ fn a_masked_vector_is_pending_and_fires_when_it_is_let() {
     assert_eq!(plugged.function.take_messages(), [(0x2800_0000, 7)]);
 }
 
+// Shows PCI-D-33.
 #[test]
 fn vectors_outside_the_table_are_refused() {
     let plugged = Plugged::modern();
@@ -118,6 +119,7 @@ fn vectors_outside_the_table_are_refused() {
     plugged.model.assert_clean();
 }
 
+// Shows PCI-D-34.
 #[test]
 fn a_vector_that_the_device_refuses_is_told() {
     for (form, config) in forms() {
@@ -140,6 +142,7 @@ fn a_vector_that_the_device_refuses_is_told() {
     }
 }
 
+// Shows PCI-D-29, PCI-D-42.
 #[test]
 fn a_vector_tells_its_causes_without_a_register() {
     let plugged = Plugged::modern();
@@ -177,6 +180,7 @@ fn an_event_can_have_no_vector() {
     assert_eq!(table.is_pending(InterruptVector(0)), Ok(false));
 }
 
+// Shows PCI-D-35.
 #[test]
 fn vectors_are_opened_once_and_given_back() {
     let plugged = Plugged::modern();
@@ -206,6 +210,7 @@ fn a_function_has_one_table_at_a_time() {
     let _second = open(&plugged, &mut again);
 }
 
+// Shows LEG-D-19.
 #[test]
 fn the_place_of_a_legacy_configuration_depends_on_vectors() {
     let plugged = Plugged::legacy();
@@ -235,6 +240,7 @@ fn a_device_without_vectors_has_none_to_open() {
     );
 }
 
+// Shows PCI-D-30.
 #[test]
 fn any_size_of_the_table_is_usable() {
     for vectors in [1, 2, 128] {

@@ -134,6 +134,7 @@ fn ports_end_at_the_last_one() {
     }
 }
 
+// Shows PCI-D-45, PCI-D-46.
 #[test]
 fn a_modern_device_is_driven_through_configuration_space() {
     for form in [PciForm::Transitional, PciForm::Modern] {

@@ -92,6 +92,7 @@ impl RingOffsets {
 mod tests {
     use super::*;
 
+    // Shows LEG-D-08.
     #[test]
     fn legacy_offsets_are_the_ones_a_legacy_device_computes() {
         for (size, used, total) in [
@@ -105,6 +106,7 @@ mod tests {
         }
     }
 
+    // Shows RING-D-01.
     #[test]
     fn every_part_is_aligned_and_none_overlap() {
         for layout in [RingLayout::Modern, RingLayout::Legacy] {

@@ -15,6 +15,7 @@ use virtqueue::{
 
 const KILO: u32 = 1024;
 
+// Shows RING-D-29.
 #[test]
 fn a_direct_chain_byte_by_byte() {
     let mut rig = Rig::<&str, 8>::new(direct(8));
@@ -46,6 +47,7 @@ fn a_direct_chain_byte_by_byte() {
     );
 }
 
+// Shows RING-D-07, RING-D-09.
 #[test]
 fn an_indirect_chain_byte_by_byte() {
     let mut rig = Rig::<&str, 4>::new(indirect(4, 3));
@@ -105,6 +107,7 @@ fn tables_overlap_neither_each_other_nor_the_ring() {
     }
 }
 
+// Shows RING-D-19.
 #[test]
 fn new_memory_is_zeroed() {
     for options in [direct(4), indirect(4, 4)] {
@@ -115,6 +118,7 @@ fn new_memory_is_zeroed() {
     }
 }
 
+// Shows LEG-D-09.
 #[test]
 fn a_legacy_ring_lies_where_a_legacy_device_computes_it() {
     let options = QueueOptions {
@@ -266,6 +270,7 @@ fn a_refused_segment_leaves_the_chain_as_it_was() {
     }
 }
 
+// Shows RING-D-02.
 #[test]
 fn every_way_to_be_refused() {
     let mut rig = Rig::<u8, 8>::new(direct(4));
@@ -300,6 +305,7 @@ fn a_full_queue_and_a_short_table_are_different_errors() {
     assert_eq!(rig.queue.submit(&two, &[], 3), Err((ChainError::QueueFull, 3)));
 }
 
+// Shows RING-D-08.
 #[test]
 fn a_table_is_never_longer_than_the_queue() {
     let options = indirect(4, 64);
@@ -311,6 +317,7 @@ fn a_table_is_never_longer_than_the_queue() {
     assert_eq!(rig.show()[0].readable.len(), 4);
 }
 
+// Shows RING-D-04.
 #[test]
 fn the_sum_of_all_lengths_stays_within_32_bits() {
     for options in [direct(8), indirect(8, 8)] {
@@ -461,6 +468,7 @@ fn a_chain_can_be_as_long_as_the_queue() {
     }
 }
 
+// Shows RING-D-11.
 #[test]
 fn indices_run_past_the_16_bit_wrap_several_times() {
     // Enough to wrap both indices twice; under Miri a walk around the ring has to do.
@@ -566,6 +574,7 @@ fn memory_of_a_larger_ring_still_works_in_a_smaller_queue() {
     }
 }
 
+// Shows FEAT-D-14, FEAT-D-15.
 #[test]
 fn the_device_gets_device_addresses_and_no_pointers() {
     let mut rig = Rig::<(), 4>::new(indirect(4, 2));

@@ -255,6 +255,7 @@ fn a_length_although_nothing_is_writable_is_clipped_to_0() {
     assert_eq!(rig.queue.fault(), None);
 }
 
+// Shows LEG-D-23.
 #[test]
 fn lengths_of_a_legacy_device_mean_nothing() {
     for layout in [RingLayout::Modern, RingLayout::Legacy] {

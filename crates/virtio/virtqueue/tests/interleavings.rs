@@ -218,11 +218,13 @@ fn no_lost_notification(event_idx: bool) {
     });
 }
 
+// Shows RING-D-27.
 #[test]
 fn no_notification_is_lost_by_flags() {
     no_lost_notification(false);
 }
 
+// Shows RING-D-27.
 #[test]
 fn no_notification_is_lost_by_event() {
     no_lost_notification(true);
@@ -298,17 +300,20 @@ fn no_lost_completion(event_idx: bool) {
     });
 }
 
+// Shows RING-D-31.
 #[test]
 fn a_drain_loses_no_completion_by_flags() {
     no_lost_completion(false);
 }
 
+// Shows RING-D-31.
 #[test]
 fn a_drain_loses_no_completion_by_event() {
     no_lost_completion(true);
 }
 
 /// A device that sees the available index sees the ring slot and its descriptor.
+// Shows RING-D-26.
 #[test]
 fn a_published_chain_is_complete() {
     loom::model(|| {

@@ -39,6 +39,7 @@ fn nothing_published_rings_nothing() {
     }
 }
 
+// Shows RING-D-28, RING-D-30.
 #[test]
 fn a_batch_is_one_index_store_and_one_decision() {
     for options in [direct(8), indirect(8, 2), with_events(direct(8))] {
@@ -54,6 +55,7 @@ fn a_batch_is_one_index_store_and_one_decision() {
     }
 }
 
+// Shows RING-D-20, RING-D-21, RING-D-22.
 #[test]
 fn without_event_idx_only_the_flags_decide() {
     let mut rig = Rig::<u32, 4>::new(direct(4));
@@ -69,6 +71,7 @@ fn without_event_idx_only_the_flags_decide() {
     }
 }
 
+// Shows RING-D-23.
 #[test]
 fn by_event_the_flag_means_nothing() {
     let mut rig = Rig::<u32, 4>::new(with_events(direct(4)));
@@ -138,6 +141,7 @@ impl RingMemory for Echo {
     fn store_load_fence(&self) {}
 }
 
+// Shows RING-D-24, RING-D-25.
 #[test]
 #[cfg_attr(miri, ignore = "walks around the 16-bit index")]
 fn every_avail_event_near_a_batch_that_touches_the_wrap() {
@@ -211,6 +215,7 @@ fn a_device_that_arms_and_looks_again_misses_nothing() {
     }
 }
 
+// Shows RING-D-12.
 #[test]
 fn by_flags_the_driver_writes_only_0_and_1() {
     let mut rig = Rig::<u32, 4>::new(direct(4));
@@ -222,6 +227,7 @@ fn by_flags_the_driver_writes_only_0_and_1() {
     assert_eq!(rig.device.used_event(), 0, "not touched");
 }
 
+// Shows RING-D-14.
 #[test]
 fn by_event_the_available_flags_stay_zero() {
     let mut rig = Rig::<u32, 4>::new(with_events(direct(4)));
@@ -236,6 +242,7 @@ fn by_event_the_available_flags_stay_zero() {
     }
 }
 
+// Shows RING-D-13, RING-D-15.
 #[test]
 fn interrupts_come_when_wanted_and_not_when_not() {
     for options in [direct(8), with_events(direct(8)), with_events(indirect(8, 2))] {

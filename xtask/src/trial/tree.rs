@@ -6,21 +6,20 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::draw::{Mutant, Position};
 use crate::workspace::Workspace;
 
 /// A copy of all files that git knows or would add.
-pub(super) struct Tree(PathBuf);
+pub(crate) struct Tree(PathBuf);
 
-/// A file with a mutant in it. It is as before when this value goes.
-pub(super) struct Mutated {
+/// A file with a change in it. It is as before when this value goes.
+pub(crate) struct Changed {
     file: PathBuf,
     original: String,
 }
 
 impl Tree {
     /// Makes the copy, or brings it up to date. Files that are the same stay, so that nothing is built again for their sake.
-    pub(super) fn copy(workspace: &Workspace, to: &Path) -> Result<Tree> {
+    pub(crate) fn copy(workspace: &Workspace, to: &Path) -> Result<Tree> {
         let output = Command::new("git")
             .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
             .current_dir(&workspace.root)
@@ -39,25 +38,20 @@ impl Tree {
         Ok(Tree(to.to_owned()))
     }
 
-    pub(super) fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.0
     }
 
-    /// Makes the change.
-    pub(super) fn mutate(&self, mutant: &Mutant) -> Result<Mutated> {
-        let file = self.0.join(&mutant.file);
+    /// Changes the text of a file, named from the root.
+    pub(crate) fn change(&self, file: &str, change: impl FnOnce(&str) -> Result<String>) -> Result<Changed> {
+        let file = self.0.join(file);
         let original = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let (start, end) = (offset(&original, mutant.span.start), offset(&original, mutant.span.end));
-        let (Some(start), Some(end)) = (start, end) else {
-            anyhow::bail!("{} is not in the file", mutant.name);
-        };
-        let changed = format!("{}{}{}", &original[..start], mutant.replacement, &original[end..]);
-        fs::write(&file, changed).with_context(|| format!("cannot write {}", file.display()))?;
-        Ok(Mutated { file, original })
+        fs::write(&file, change(&original)?).with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(Changed { file, original })
     }
 }
 
-impl Drop for Mutated {
+impl Drop for Changed {
     fn drop(&mut self) {
         // The next copy finds the difference if this fails.
         let _ = fs::write(&self.file, &self.original);
@@ -73,45 +67,21 @@ fn put(file: &Path, content: &[u8]) -> Result<()> {
     written.with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// Where a position is in a text, in bytes.
-fn offset(text: &str, position: Position) -> Option<usize> {
-    let start: usize = text
-        .split_inclusive('\n')
-        .take(position.line.checked_sub(1)?)
-        .map(str::len)
-        .sum();
-    let line = text.get(start..)?;
-    let mut columns = line.char_indices().map(|(at, _)| at).chain([line.len()]);
-    columns.nth(position.column.checked_sub(1)?).map(|at| start + at)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::draw::Span;
     use super::*;
 
     #[test]
     fn a_change_is_made_and_undone() {
         let folder = tempfile::tempdir().unwrap();
-        let text = "fn a() {\n    é == b\n}\n";
-        fs::write(folder.path().join("f.rs"), text).unwrap();
+        fs::write(folder.path().join("f.rs"), "a == b").unwrap();
         let tree = Tree(folder.path().to_owned());
-        let mutant = Mutant {
-            name: "replace == with !=".to_owned(),
-            package: String::new(),
-            file: "f.rs".to_owned(),
-            span: Span {
-                start: Position { line: 2, column: 7 },
-                end: Position { line: 2, column: 9 },
-            },
-            replacement: "!=".to_owned(),
-        };
         let read = || fs::read_to_string(folder.path().join("f.rs")).unwrap();
-        let mutated = tree.mutate(&mutant).unwrap();
-        assert_eq!(read(), text.replace("==", "!="));
-        drop(mutated);
-        assert_eq!(read(), text);
-        assert_eq!(offset(text, Position { line: 9, column: 1 }), Some(text.len()));
-        assert_eq!(offset(text, Position { line: 1, column: 99 }), None);
+        let changed = tree.change("f.rs", |text| Ok(text.replace("==", "!="))).unwrap();
+        assert_eq!(read(), "a != b");
+        drop(changed);
+        assert_eq!(read(), "a == b");
+        assert!(tree.change("f.rs", |_| anyhow::bail!("not there")).is_err());
+        assert_eq!(read(), "a == b");
     }
 }

@@ -1,4 +1,4 @@
-//! How mutants have ended, in a file that runs add to.
+//! How changes have ended, in a file that runs add to.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-/// How a mutant ended.
+/// How the tests of a changed tree ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// A test failed.
     Caught,
     /// The tests came to no end.
@@ -32,17 +32,17 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// The outcomes by the name of the mutant, which has its file and line: a mutant of changed code is another one.
-pub(super) struct Results {
+/// The outcomes by the name of the change. The name holds what the outcome depends on.
+pub(crate) struct Results {
     file: PathBuf,
     outcomes: BTreeMap<String, Outcome>,
 }
 
 impl Results {
-    pub(super) fn load(file: &Path) -> Result<Results> {
+    pub(crate) fn load(file: &Path) -> Result<Results> {
         let outcomes = match std::fs::read_to_string(file) {
             Ok(text) => serde_json::from_str(&text)
-                .with_context(|| format!("{}: not the results of mutants; remove it", file.display()))?,
+                .with_context(|| format!("{}: not the results of earlier runs; remove it", file.display()))?,
             Err(_) => BTreeMap::new(),
         };
         Ok(Results {
@@ -51,19 +51,19 @@ impl Results {
         })
     }
 
-    pub(super) fn of(&self, name: &str) -> Option<Outcome> {
+    pub(crate) fn of(&self, name: &str) -> Option<Outcome> {
         self.outcomes.get(name).copied()
     }
 
     /// Adds an outcome, and writes the file.
-    pub(super) fn add(&mut self, name: &str, outcome: Outcome) -> Result<()> {
+    pub(crate) fn add(&mut self, name: &str, outcome: Outcome) -> Result<()> {
         self.outcomes.insert(name.to_owned(), outcome);
         let text = serde_json::to_string_pretty(&self.outcomes)?;
         std::fs::write(&self.file, text).with_context(|| format!("cannot write {}", self.file.display()))
     }
 
     /// The sums.
-    pub(super) fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let kinds = [Outcome::Caught, Outcome::TimedOut, Outcome::Unviable, Outcome::Survived];
         let count = |kind| self.outcomes.values().filter(|&&outcome| outcome == kind).count();
         let counts: Vec<String> = kinds.iter().map(|&kind| format!("{} {kind}", count(kind))).collect();

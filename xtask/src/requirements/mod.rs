@@ -1,0 +1,113 @@
+//! `cargo xtask requirements`: what shows that the driver does as the specification wants it.
+//!
+//! [`citation`] finds the tests that cite a requirement, [`page`] holds `docs/requirements.md` to them, [`breakage`] is a change that
+//! breaks a requirement, and [`prove`] makes such changes to see that the tests notice.
+
+mod breakage;
+mod citation;
+mod page;
+mod prove;
+
+use anyhow::{Context, Result};
+
+use crate::cli::RequirementsArgs;
+use crate::console::say;
+use crate::workspace::Workspace;
+use page::{Evidence, PAGE};
+
+/// Runs the command; true unless a breakage went unnoticed.
+pub(crate) fn command(args: &RequirementsArgs) -> Result<bool> {
+    let workspace = Workspace::load()?;
+    let citations = citation::all(&workspace.root)?;
+    if args.prove {
+        return prove::run(&workspace, &citations, args);
+    }
+    let file = workspace.root.join(PAGE);
+    let mut text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {PAGE}"))?;
+    if args.write {
+        text = page::updated(&text, &citations)?;
+        std::fs::write(&file, &text).with_context(|| format!("cannot write {PAGE}"))?;
+    }
+    let rows = page::rows(&text, &citations)?;
+    let count = |evidence| rows.iter().filter(|row| row.evidence == evidence).count();
+    say(&format!(
+        "{} requirements: {} tested, {} by type, {} not used, {} not applicable, {} not followed",
+        rows.len(),
+        count(Evidence::Tested),
+        count(Evidence::ByType),
+        count(Evidence::NotUsed),
+        count(Evidence::NotApplicable),
+        count(Evidence::NotFollowed),
+    ));
+    for row in rows.iter().filter(|row| row.evidence == Evidence::NotFollowed) {
+        say(&format!("not followed: {} ({})", row.id, row.level));
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    fn root() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    }
+
+    /// The specification's demands on a driver of block devices, by area.
+    const DEMANDS: [(&str, u32); 11] = [
+        ("INIT", 22),
+        ("SUSP", 6),
+        ("FEAT", 23),
+        ("CFG", 6),
+        ("RING", 31),
+        ("VQR", 3),
+        ("PACK", 19),
+        ("MMIO", 34),
+        ("PCI", 46),
+        ("BLK", 39),
+        ("LEG", 30),
+    ];
+
+    #[test]
+    fn every_demand_has_its_row_and_its_evidence() {
+        let text = std::fs::read_to_string(root().join(PAGE)).unwrap();
+        let citations = citation::all(&root()).unwrap();
+        let rows = page::rows(&text, &citations).unwrap();
+        for (area, last) in DEMANDS {
+            for number in 1..=last {
+                let id = format!("{area}-D-{number:02}");
+                assert!(rows.iter().any(|row| row.id == id), "{id}");
+            }
+        }
+        assert_eq!(rows.len(), 259);
+        let updated = page::updated(&text, &citations).unwrap();
+        assert!(updated == text, "the page is old: `cargo xtask requirements --write`");
+    }
+
+    #[test]
+    fn every_cited_requirement_is_listed() {
+        let text = std::fs::read_to_string(root().join(PAGE)).unwrap();
+        let rows: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .filter_map(|line| citation::ids(line).next())
+            .collect();
+        let mut cited = 0;
+        for (file, text) in citation::files(&root(), &["crates", "xtask", "docs"]).unwrap() {
+            for id in citation::ids(&text) {
+                cited += 1;
+                assert!(rows.contains(&id), "{id}, cited in {file}");
+            }
+        }
+        assert!(cited > 300, "only {cited} citations were found");
+    }
+
+    #[test]
+    fn every_breakage_can_be_made() {
+        let citations = citation::all(&root()).unwrap();
+        let breakages = breakage::load(&root(), &citations).unwrap();
+        assert!(breakages.len() >= 20, "only {} breakages", breakages.len());
+    }
+}

@@ -1,0 +1,136 @@
+//! `cargo xtask requirements --prove`: each breakage is made in a copy of the sources, and a test has to fail.
+//!
+//! Only the tests run that cite the broken requirement: what others find proves nothing about the row. Each of them has passed
+//! without a breakage before.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+
+use super::breakage::{self, Breakage, Tests};
+use super::citation::Citation;
+use crate::cli::RequirementsArgs;
+use crate::console::say;
+use crate::trial::{self, Outcome, Results, Tree};
+use crate::workspace::{Workspace, directory};
+
+/// Makes the breakages; true if each drawn one was noticed.
+pub(super) fn run(workspace: &Workspace, citations: &[Citation], args: &RequirementsArgs) -> Result<bool> {
+    let all = breakage::load(&workspace.root, citations)?;
+    let drawn = draw(&all, args);
+    ensure!(!drawn.is_empty(), "no breakage has such an id");
+    let folder = workspace.target.join("requirements");
+    let mut results = Results::load(&folder.join("results.json"))?;
+    let tree = Tree::copy(workspace, &folder.join("tree"))?;
+    let packages: Vec<(String, String)> = workspace
+        .packages
+        .iter()
+        .filter_map(|package| {
+            let folder = directory(package).strip_prefix(&workspace.root).ok()?;
+            Some((package.name.to_string(), folder.to_string_lossy().into_owned()))
+        })
+        .collect();
+    let run = |tests: &Tests| {
+        let target = tests.target.iter().map(String::as_str);
+        let cargo: Vec<&str> = ["--package", &tests.package].into_iter().chain(target).collect();
+        let names = tests.names.iter().map(String::as_str);
+        let harness: Vec<&str> = ["--exact"].into_iter().chain(names).collect();
+        trial::tried(&tree, &folder.join("build"), &cargo, &harness)
+    };
+    let mut wrong: Vec<String> = Vec::new();
+    for (number, breakage) in (1..).zip(&drawn) {
+        let of_row: Vec<&Citation> = citations.iter().filter(|it| it.id == breakage.id).collect();
+        let name = breakage.name(&workspace.root, &of_row)?;
+        let heading = format!("[{number}/{}] {} in {}", drawn.len(), breakage.id, breakage.file);
+        let before = results.of(&name);
+        let started = Instant::now();
+        let outcome = match before {
+            Some(outcome) => outcome,
+            None => {
+                let tests = breakage::tests(&of_row, &packages)?;
+                for tests in &tests {
+                    let outcome = run(tests)?;
+                    ensure!(
+                        outcome == Outcome::Survived,
+                        "{}: {:?} of {} does not pass without a breakage",
+                        breakage.id,
+                        tests.names,
+                        tests.package
+                    );
+                }
+                let _broken = tree.change(&breakage.file, |text| breakage.apply(text))?;
+                first_failure(&tests, run)?
+            }
+        };
+        match before {
+            Some(_) => say(&format!("{heading}: {outcome} before")),
+            None => {
+                let seconds = started.elapsed().as_secs_f64();
+                say(&format!("{heading}: {outcome} ({seconds:.0} s)"));
+                results.add(&name, outcome)?;
+            }
+        }
+        if matches!(outcome, Outcome::Survived | Outcome::Unviable) {
+            wrong.push(format!(
+                "{outcome}: {} in {}: {:?}",
+                breakage.id, breakage.file, breakage.search
+            ));
+        }
+    }
+    wrong.iter().for_each(|line| say(line));
+    say(&format!(
+        "{} of {} breakages tried, {} noticed",
+        drawn.len(),
+        all.len(),
+        drawn.len() - wrong.len()
+    ));
+    Ok(wrong.is_empty())
+}
+
+/// The first outcome that is not a survival.
+fn first_failure(tests: &[Tests], run: impl Fn(&Tests) -> Result<Outcome>) -> Result<Outcome> {
+    for tests in tests {
+        let outcome = run(tests)?;
+        if outcome != Outcome::Survived {
+            return Ok(outcome);
+        }
+    }
+    Ok(Outcome::Survived)
+}
+
+/// The breakages that were asked for: of a sample, which ones is up to the seed.
+fn draw<'a>(all: &'a [Breakage], args: &RequirementsArgs) -> Vec<&'a Breakage> {
+    let only = args.only.as_deref();
+    let mut drawn: Vec<&Breakage> = all
+        .iter()
+        .filter(|breakage| only.is_none_or(|part| breakage.id.contains(part)))
+        .collect();
+    if let Some(count) = args.sample {
+        fastrand::Rng::with_seed(args.seed).shuffle(&mut drawn);
+        drawn.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+    }
+    drawn
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_failure_decides() {
+        let tests = ["survives", "fails", "does not build"].map(|name| Tests {
+            package: name.to_owned(),
+            target: Vec::new(),
+            names: Vec::new(),
+        });
+        let run = |tests: &Tests| {
+            Ok(match tests.package.as_str() {
+                "survives" => Outcome::Survived,
+                "fails" => Outcome::Caught,
+                _ => Outcome::Unviable,
+            })
+        };
+        assert_eq!(first_failure(&tests, run).unwrap(), Outcome::Caught);
+        assert_eq!(first_failure(&tests[..1], run).unwrap(), Outcome::Survived);
+    }
+}
