@@ -3,58 +3,76 @@
 
 use std::path::Path;
 
-use super::check::Check;
+use super::check::{Check, Verdict};
 use super::command_line::{refused, xtask};
-use crate::minix::programs::SERVICE;
+use crate::minix::shipped::{SERVICE, SHIPPED};
 
-/// Name of the check, of the program, how it breaks a rule, and part of the line.
-type Case = (&'static str, &'static str, fn(&mut Vec<u8>), &'static str);
+/// Name of the check, how the program breaks a rule, and part of the line.
+type Case = (&'static str, fn(&mut Vec<u8>), &'static str);
 
 #[rustfmt::skip]
-const REFUSED: [Case; 11] = [
-    ("magic", "program", |elf| elf[0] = 0, "not an ELF file"),
-    ("32-bit", "program", |elf| elf[4] = 1, "64-bit"),
-    ("big-endian", "program", |elf| elf[5] = 2, "little-endian"),
-    ("object", "program", |elf| elf[16] = 1, "neither ET_EXEC nor ET_DYN"),
-    ("far-headers", "program", |elf| elf[33] = 2, "first 512 bytes"),
-    ("odd-headers", "program", |elf| elf[54] = 57, "instead of 56"),
+const REFUSED: [Case; 10] = [
+    ("magic", |elf| elf[0] = 0, "not an ELF file"),
+    ("32-bit", |elf| elf[4] = 1, "64-bit"),
+    ("big-endian", |elf| elf[5] = 2, "little-endian"),
+    ("object", |elf| elf[16] = 1, "neither ET_EXEC nor ET_DYN"),
+    ("far-headers", |elf| elf[33] = 2, "first 512 bytes"),
+    ("odd-headers", |elf| elf[54] = 57, "instead of 56"),
     // Type, flags, address and size in memory of the first segment.
-    ("interpreter", "program", |elf| *first_header(elf, 0) = 3, "interpreter"),
-    ("no-code", "program", |elf| *first_header(elf, 4) &= !1, "entry point"),
-    ("high", "program", |elf| *first_header(elf, 16 + 4) = 1, "4 GiB"),
-    ("shared-page", "program", |elf| *first_header(elf, 40 + 2) += 0x10, "shares a page"),
-    ("large", SERVICE, |elf| elf.resize(200_000, 0), "200000 bytes"),
+    ("interpreter", |elf| *first_header(elf, 0) = 3, "interpreter"),
+    ("no-code", |elf| *first_header(elf, 4) &= !1, "entry point"),
+    ("high", |elf| *first_header(elf, 16 + 4) = 1, "4 GiB"),
+    ("shared-page", |elf| *first_header(elf, 40 + 2) += 0x10, "shares a page"),
 ];
 
 pub(super) fn checks() -> Vec<Check> {
-    let refused = REFUSED.map(|(name, program, damage, part)| {
+    let broken = REFUSED.into_iter().map(|(name, damage, part)| {
         Check::new(format!("minix/refused/{name}"), move |context| {
             let mut elf = built(&context.workspace.root, &context.workspace.target)?;
             damage(&mut elf);
-            let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-            std::fs::write(directory.path().join(program), elf).map_err(|error| error.to_string())?;
-            refused(&xtask(directory.path(), &format!("minix check {program}"))?, 1, part)
+            is_refused("program", &elf, part)
+        })
+    });
+    let large = SHIPPED.iter().map(|program| {
+        Check::new(format!("minix/refused/large/{}", program.name), |context| {
+            let mut elf = built(&context.workspace.root, &context.workspace.target)?;
+            elf.resize(program.limit + 1, 0);
+            is_refused(program.name, &elf, &format!("{} bytes", program.limit + 1))
         })
     });
     let build = Check::new("minix/build", |context| {
         let built = succeeds(&context.workspace.root, "build")?;
         let directory = context.workspace.target.join("minix");
-        for name in [SERVICE, "system.conf"] {
-            if !directory.join(name).is_file() {
+        let programs = SHIPPED.iter().map(|program| program.name);
+        let mut lines = built.lines();
+        for name in programs.clone().chain(["system.conf"]) {
+            let file = directory.join(name);
+            if !file.is_file() {
                 return Err(format!("no {name}\n{built}"));
             }
+            let named = format!("{}: ", file.display());
+            if !lines.next().is_some_and(|line| line.starts_with(&named)) {
+                return Err(format!("not one line for each file\n{built}"));
+            }
         }
-        if built.lines().count() != 1 || !built.contains(SERVICE) {
-            return Err(format!("not one line that names the service\n{built}"));
+        for name in programs {
+            let checked = succeeds(&directory, &format!("minix check {name}"))?;
+            if !checked.contains("loadable") || checked.lines().count() <= 1 {
+                return Err(checked);
+            }
         }
-        let checked = succeeds(&directory, &format!("minix check {SERVICE}"))?;
-        if checked.contains("loadable") && checked.lines().count() > 1 {
-            Ok(())
-        } else {
-            Err(checked)
-        }
+        lines
+            .next()
+            .map_or(Ok(()), |_| Err(format!("more lines than files\n{built}")))
     });
-    std::iter::once(build).chain(refused).collect()
+    std::iter::once(build).chain(broken).chain(large).collect()
+}
+
+/// A file of this name and content is refused with one line that has this part.
+fn is_refused(name: &str, elf: &[u8], part: &str) -> Verdict {
+    let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+    std::fs::write(directory.path().join(name), elf).map_err(|error| error.to_string())?;
+    refused(&xtask(directory.path(), &format!("minix check {name}"))?, 1, part)
 }
 
 /// A byte of the first program header.

@@ -41,6 +41,31 @@ const VARIANTS: &[Variant] = &[
         // At the start and at the restart.
         run.says("queue=256: there is room for 128", 2)
     }),
+    // At one priority a client dies with its driver, at another it lives on.
+    ("starved", "--scenario starved", |run| {
+        same(
+            "restarts",
+            records!(run.report.guest, Record::Restarted { .. } => ()).count(),
+            2,
+        )
+    }),
+    ("programs", "--scenario programs", |run| {
+        same(
+            "outputs of a program",
+            run.report.guest.output("user1", 1).lines().count(),
+            18,
+        )?;
+        same(
+            "complaints of a program",
+            run.report.guest.output("user1", 2),
+            String::new(),
+        )?;
+        same(
+            "complaints of a program",
+            run.report.guest.output("user2", 2),
+            String::new(),
+        )
+    }),
     // A masked interrupt line is found and told of once, as is its end. Of two services one says nothing at all.
     ("masked", "--scenario masked", |run| {
         run.says("virtio-blk-mmio: an interrupt of the device is lost", 1)?;

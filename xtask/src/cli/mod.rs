@@ -26,7 +26,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Build the MINIX service: leaves `virtio_blk_mmio` and its `system.conf` in `target/minix`.
+    /// Build what goes into MINIX: leaves the service `virtio_blk_mmio` with its `system.conf` in `target/minix`.
     Build,
     /// Boot the service on QEMU with a disk and clients, and verify the disk afterwards.
     ///

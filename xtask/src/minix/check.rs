@@ -1,16 +1,11 @@
-//! A program against the rules by which MINIX loads it, and the service against the size it may have.
+//! A program against the rules by which MINIX loads it, and one that is shipped against the size it may have.
 
-use std::ffi::OsStr;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use testkernel::elf_image::Image;
 
-/// The service: the program's name, and the label RS gives it.
-pub(crate) const SERVICE: &str = "virtio_blk_mmio";
-
-/// Most bytes of the service: it goes into MINIX's ramdisk, and RS keeps a copy of it in memory.
-const SERVICE_LIMIT: usize = 120 << 10;
+use super::shipped::Shipped;
 
 /// A program that MINIX can load.
 #[derive(Debug)]
@@ -27,8 +22,10 @@ pub(crate) fn loadable(path: &Path) -> Result<Loadable> {
     let file = std::fs::read(path).with_context(|| name.to_string())?;
     let image = Image::parse(&file).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
     let bytes = file.len();
-    if path.file_name() == Some(OsStr::new(SERVICE)) && bytes > SERVICE_LIMIT {
-        bail!("{name}: {bytes} bytes, the service may have {SERVICE_LIMIT}");
+    if let Some(program) = path.file_name().and_then(Shipped::named)
+        && bytes > program.limit
+    {
+        bail!("{name}: {bytes} bytes, {} may have {}", program.name, program.limit);
     }
     let mut text = format!("{name}: {bytes} bytes, loadable, entry {:#x}", image.entry);
     for segment in &image.segments {

@@ -1,13 +1,15 @@
 //! The MINIX side: the service, the kernel that stands in for MINIX in tests, the clients, and what they are to do.
 //!
-//! [`programs`] builds them, [`mod@check`] holds a program against the rules of MINIX's loader, [`archive`] packs what the test
-//! kernel boots from, [`scenario`] and [`script`] are the scenarios, [`volumes`] finds the file systems on a disk.
+//! [`shipped`] lists what goes into MINIX, [`programs`] builds it, and the rest of a run; [`mod@check`] holds a program against the
+//! rules of MINIX's loader, [`archive`] packs what the test kernel boots from, [`scenario`] and [`script`] are the scenarios,
+//! [`volumes`] finds the file systems on a disk.
 
 pub(crate) mod archive;
 mod check;
 pub(crate) mod programs;
 pub(crate) mod scenario;
 mod script;
+pub(crate) mod shipped;
 mod volumes;
 
 use anyhow::Result;
@@ -23,13 +25,15 @@ pub(crate) fn build() -> Result<bool> {
     let workspace = Workspace::load()?;
     let progress = Progress::for_this_terminal();
     tools::ensure_target(&workspace, RISCV, progress)?;
-    let service = programs::build_service(&workspace, progress)?;
-    say(&format!(
-        "{}: {} bytes, ready for MINIX, with {} beside it",
-        service.elf.display(),
-        service.bytes,
-        programs::SYSTEM_CONF
-    ));
+    let published = programs::build_shipped(&workspace, progress)?;
+    for program in &published.programs {
+        let (elf, limit) = (program.elf.display(), program.shipped.limit);
+        say(&format!(
+            "{elf}: {} bytes of at most {limit}, ready for MINIX",
+            program.bytes
+        ));
+    }
+    say(&format!("{}: what the service may do", published.conf.display()));
     Ok(true)
 }
 

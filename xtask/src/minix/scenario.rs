@@ -7,8 +7,12 @@ use testkernel::scenario;
 
 use crate::disk::layout::Recipe;
 
-/// Clients whose label begins like this must fail.
+/// Clients whose label begins like this must fail when they open the disk.
 pub(super) const REFUSED: &str = "refused";
+/// The client that must fail since it does not find the successor of its driver, and the one that must find it. Their
+/// priorities stand in the configuration of the clients.
+pub(crate) const STARVED: &str = "starved";
+pub(crate) const PATIENT: &str = "patient";
 /// How the labels of all services begin.
 const SERVICES: &str = "virtio_blk";
 /// Labels of services that want a disk which another one has: one that logs, one that logs nothing, one with an invalid
@@ -53,6 +57,11 @@ pub(crate) enum Name {
     TwoDisks,
     /// The interrupt line stays masked for a while, since the hook of a dead process is on it.
     Masked,
+    /// The service is killed under clients that spin as file systems do, on a system that charges no process for its time: one
+    /// with a priority above that of the servers does not survive, one below does.
+    Starved,
+    /// A program of a shell checks what VFS, PM and the kernel answer to it.
+    Programs,
     /// Several services that want the same disk; one at a time gets it.
     Twins,
 }
@@ -134,8 +143,13 @@ impl Name {
 }
 
 /// Whether a client must be refused, by its label.
-pub(crate) fn must_fail(label: &str) -> bool {
+pub(crate) fn is_refused(label: &str) -> bool {
     label.starts_with(REFUSED)
+}
+
+/// Whether a client must fail, by its label.
+pub(crate) fn must_fail(label: &str) -> bool {
+    is_refused(label) || label == STARVED
 }
 
 impl Scenario {
@@ -145,10 +159,12 @@ impl Scenario {
         self.script.iter().map(line).collect()
     }
 
-    /// The labels of its clients.
+    /// The labels of its clients and programs.
     pub(crate) fn clients(&self) -> impl Iterator<Item = &str> {
         self.script.iter().filter_map(|statement| match statement {
-            Statement::Run(program) | Statement::Start(program) => Some(&*program.label),
+            Statement::Run(program) | Statement::Start(program) | Statement::Shell { program, .. } => {
+                Some(&*program.label)
+            }
             _ => None,
         })
     }

@@ -5,18 +5,21 @@ use std::path::Path;
 
 use anyhow::Result;
 use testkernel::scenario::Statement::{
-    DeadHook, Down, Fragment, Gone, Kill, Ping, Prepare, Restart, Run, Service, ServiceMayFail, Sleep, Start, Term,
-    Vfs, Wait, WaitMeasured,
+    DeadHook, Down, Fragment, Gone, Kill, LateInterrupts, NeverCharge, Ping, Prepare, Restart, Run, Service,
+    ServiceMayFail, Shell, Sleep, Start, Term, Vfs, Wait, WaitMeasured,
 };
 use testkernel::scenario::{Program, VfsRequest};
 
 use super::programs::SERVICE;
-use super::scenario::{LOADS, Name, REFUSED, Scenario, Statement, THROTTLED_OPS, TWINS};
+use super::scenario::{LOADS, Name, PATIENT, REFUSED, STARVED, Scenario, Statement, THROTTLED_OPS, TWINS};
 use super::volumes;
 use crate::cli::QemuArgs;
 use crate::disk::Disk;
 use crate::disk::layout::{BLOCK_TEST, OTHERS};
 use crate::report::SECOND_DISK;
+
+/// What a person types at the terminal of a program.
+const TYPED: &str = "yes";
 
 /// Major number of the first disk on MINIX, and of the second.
 const MAJORS: [u32; 2] = [3, 8];
@@ -28,6 +31,12 @@ const KILL_AFTER: (u64, u64) = (1000, 120_000);
 const KILL_LATER: (u64, u64) = (200_000, 600_000);
 /// Contiguous free pages where memory is fragmented: too few for the tables that the service asks for first.
 const FRAGMENT: u64 = 8;
+
+/// For the times by which interrupts are late.
+const LATENESS_SEED: u64 = 0x1a7e;
+
+/// Requests of a client under which the service is killed once.
+const STARVED_OPS: u64 = 1000;
 
 const FLUSHES: &str = "open write=0:64:0x7d000000000 force=64:64:0x7e000000000 flush close";
 const ABUSE: &str = "minor=3 seed=0x5eed count=10000 scratch=0:8192";
@@ -65,6 +74,8 @@ fn script(name: Name, args: &QemuArgs, disks: &[Disk], directory: &Path) -> Resu
             shell("after", AFTER_ABUSE),
         ],
         Name::Life => life(args),
+        Name::Starved => starved(),
+        Name::Programs => programs(),
         Name::Twins => return Ok([script, twins()].concat()),
         Name::TwoDisks => return Ok(two_disks(args, disk, others)),
         Name::Masked => return Ok(masked(disk)),
@@ -190,7 +201,7 @@ fn kills(args: &QemuArgs, (min_us, max_us): (u64, u64)) -> Vec<Statement> {
     };
     let after = client(SERVICE, "shell", "after", "minor=0 open read=0:8 flush close");
     // A file of the file server's stays open through all of it.
-    let mut script = vec![vfs(VfsRequest::Open)];
+    let mut script = vec![LateInterrupts(LATENESS_SEED), vfs(VfsRequest::Open)];
     script.extend(load("load", "depth=4"));
     script.extend([kill, Wait, vfs(VfsRequest::Close), Run(after)]);
     script
@@ -234,6 +245,41 @@ fn life(args: &QemuArgs) -> Vec<Statement> {
         service(args, SERVICE, 0, 0),
         shell("again", "open verify=0:64:0x7a000000000 close"),
     ]
+}
+
+/// What MINIX does to a file system that writes while its driver is killed, with the queue of the file server and with one
+/// below the servers.
+fn starved() -> Vec<Statement> {
+    let mut script = vec![LateInterrupts(LATENESS_SEED), NeverCharge];
+    for (place, label) in [STARVED, PATIENT].into_iter().enumerate() {
+        let first = OTHERS.first + 64 * place as u64;
+        script.extend([
+            busy(
+                "load",
+                label,
+                first,
+                64,
+                1 + place as u64,
+                &format!("depth=1 ops={STARVED_OPS} spin"),
+            ),
+            // It has far to go yet.
+            Sleep(100_000),
+            Restart(SERVICE.into()),
+        ]);
+        script.push(Wait);
+    }
+    script
+}
+
+/// One program at a terminal, on a partition; one without, on the whole disk, whose exit status is one of its own.
+fn programs() -> Vec<Statement> {
+    let user = |number: u8, file: &str, typed: Option<&str>, status: u8| Shell {
+        program: launch("user", format!("user{number}"), format!("{file} {status}")),
+        typed: typed.map(str::to_owned),
+        status,
+        end_after_us: None,
+    };
+    vec![user(1, "/dev/c0d0p2", Some(TYPED), 0), user(2, "/dev/c0d0", None, 7)]
 }
 
 fn two_disks(args: &QemuArgs, first: &Disk, others: &[Disk]) -> Vec<Statement> {

@@ -9,7 +9,9 @@ use crate::cli::{Bus, QemuArgs};
 use crate::disk::Disk;
 use crate::foreign::Seen;
 use crate::machine::found_serial;
-use crate::minix::scenario::{LOADS, Name, Scenario, THROTTLED_OPS, THROTTLED_RATE, TWINS, must_fail};
+use crate::minix::scenario::{
+    LOADS, Name, PATIENT, STARVED, Scenario, THROTTLED_OPS, THROTTLED_RATE, TWINS, is_refused,
+};
 use crate::run::Ended;
 
 /// A service that is told to stop while its disk is not open exits within this time, in microseconds of the guest.
@@ -20,6 +22,10 @@ const EBUSY: i32 = -16;
 const EINVAL: i32 = -22;
 /// The answer to an open from a service that is about to stop.
 const REFUSAL: &str = "ENXIO";
+/// The end of a client that does not find the successor of its driver.
+const LOSS: &str = "starved: driver died";
+/// The statement that waits for it fails.
+const WAIT: &str = "\"wait\"";
 
 /// Instructions that a hart does in a microsecond where one takes a nanosecond.
 const INSTRUCTIONS_PER_MICRO: u128 = 1000;
@@ -116,12 +122,16 @@ impl Case<'_> {
     /// Records that are failures by themselves, in the order of time.
     fn records(&self, findings: &mut Vec<String>) {
         let is_life = self.scenario.is_some_and(|scenario| scenario.name == Name::Life);
+        let is_starved = self.scenario.is_some_and(|scenario| scenario.name == Name::Starved);
         for reported in &self.guest().records {
             let client = reported.client;
-            let must_fail = self.scenario.is_some() && must_fail(client);
+            let must_fail = self.scenario.is_some() && is_refused(client);
             match reported.record {
                 Record::Error { stage, kind, text } => {
-                    require!(findings, must_fail, "the guest stopped at {stage}: {kind} ({text})");
+                    // What comes before it in the records may be another client.
+                    let is_starved = is_starved && (text == LOSS || (stage, text) == ("scenario", WAIT));
+                    let as_wanted = must_fail || is_starved;
+                    require!(findings, as_wanted, "the guest stopped at {stage}: {kind} ({text})");
                 }
                 Record::Test {
                     number,
@@ -349,6 +359,7 @@ impl Case<'_> {
                     "the device saw {seen} flushes after the last write, wanted {FLUSHES}"
                 ),
             },
+            Name::Starved => starved(guest, findings),
             Name::Twins => {
                 let [twin, mute, odd, late, _] = TWINS;
                 for (wanted, errno) in [(twin, EBUSY), (mute, EBUSY), (odd, EINVAL), (late, EBUSY)] {
@@ -366,7 +377,7 @@ impl Case<'_> {
             let refused = of_client.filter(
                 |reported| matches!(reported.record, Record::Error { kind: "open", text, .. } if text.contains(REFUSAL)),
             );
-            let as_wanted = !must_fail(wanted) || refused.count() > 0;
+            let as_wanted = !is_refused(wanted) || refused.count() > 0;
             require!(
                 findings,
                 as_wanted,
@@ -435,6 +446,26 @@ impl Case<'_> {
         let saw = loads.iter().any(|load| load.reopened > 0);
         require!(findings, saw, "no client saw that the service had died");
     }
+}
+
+/// One client worked and lost its driver for good, the other one went on with the successor.
+fn starved(guest: &Guest, findings: &mut Vec<String>) {
+    let loads = guest.loads();
+    for (label, restarts) in [(STARVED, 0), (PATIENT, 1)] {
+        let load = loads.iter().find(|load| load.label == label);
+        let seen = load.map(|load| (load.acknowledged > 0, load.reopened));
+        require!(
+            findings,
+            seen == Some((true, restarts)),
+            "{label} was to work and to see {restarts} restarts: {load:?}"
+        );
+    }
+    let losses = records!(guest, Record::Error { text: LOSS, .. } => ()).count();
+    require!(
+        findings,
+        losses == 1,
+        "{STARVED} was to give its driver up once, and did so {losses} times"
+    );
 }
 
 const NO_TRACE: &str = "QEMU recorded no requests of the device";

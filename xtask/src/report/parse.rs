@@ -93,6 +93,12 @@ impl Guest {
         records!(self, Record::Done { passed, failed } => (passed, failed)).last()
     }
 
+    /// What a program wrote to a descriptor.
+    pub(crate) fn output(&self, program: &str, to: i32) -> String {
+        records!(self, Record::Output { label, descriptor, text } if (label, descriptor) == (program, to) => text)
+            .collect()
+    }
+
     /// What was reported of a disk.
     pub(crate) fn of_disk(&self, disk: usize) -> impl Iterator<Item = &Reported> {
         self.records.iter().filter(move |reported| reported.disk == disk)

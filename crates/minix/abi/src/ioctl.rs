@@ -3,6 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::Pad;
+use crate::disk_control::{DiskReport, LogReport, QueueReport, RangeRequest, RegisterReport, StatReport};
 use crate::trace::{TRACE_ENTRIES_AT_ONCE, TraceEntry};
 
 codes! {
@@ -37,6 +38,17 @@ codes! {
         DIOCSETWC = IoctlCode::code(IoctlCode::DRIVER_READS, b'd', 9, size_of::<i32>()).0,
         /// Tell whether the write cache is on: `int`, written by the driver.
         DIOCGETWC = IoctlCode::code(IoctlCode::DRIVER_WRITES, b'd', 10, size_of::<i32>()).0,
+        /// Tell what the caches of the disk are like: [`CacheFlags`], written by the driver. NetBSD's name and number, as those of
+        /// the next four.
+        DIOCGCACHE = IoctlCode::code(IoctlCode::DRIVER_WRITES, b'd', 116, size_of::<CacheFlags>()).0,
+        /// Switch the caches of the disk: [`CacheFlags`], read by the driver.
+        DIOCSCACHE = IoctlCode::code(IoctlCode::DRIVER_READS, b'd', 117, size_of::<CacheFlags>()).0,
+        /// Flush the write cache: `int`, read by the driver. Whether it is to be done although it seems needless.
+        DIOCCACHESYNC = IoctlCode::code(IoctlCode::DRIVER_READS, b'd', 118, size_of::<i32>()).0,
+        /// Tell the bytes of the minor: `off_t`, written by the driver.
+        DIOCGMEDIASIZE = IoctlCode::code(IoctlCode::DRIVER_WRITES, b'd', 132, size_of::<i64>()).0,
+        /// Tell the bytes of a block, the smallest unit of a transfer: `u_int`, written by the driver.
+        DIOCGSECTORSIZE = IoctlCode::code(IoctlCode::DRIVER_WRITES, b'd', 133, size_of::<u32>()).0,
         /// Make or free the buffer for a trace: entries as `size_t`, read by the driver.
         BIOCTRACEBUF = IoctlCode::code(IoctlCode::DRIVER_READS, b'b', 1, size_of::<u64>()).0,
         /// Start or stop a trace: [`TraceControl`](crate::trace::TraceControl), read by the driver.
@@ -44,6 +56,41 @@ codes! {
         /// Fetch a trace: up to 1024 [`TraceEntry`]s, written by the driver.
         BIOCTRACEGET =
             IoctlCode::big_code(IoctlCode::DRIVER_WRITES, 3, TRACE_ENTRIES_AT_ONCE * size_of::<TraceEntry>()).0,
+        /// Describe the disk and its minors: [`DiskReport`], written by the driver.
+        VBLKINFO = IoctlCode::code(IoctlCode::DRIVER_WRITES, b'V', 1, size_of::<DiskReport>()).0,
+        /// Tell what was counted: [`StatReport`], written by the driver.
+        VBLKSTAT = IoctlCode::code(IoctlCode::DRIVER_WRITES, b'V', 2, size_of::<StatReport>()).0,
+        /// Tell the registers of the device: [`RegisterReport`], written by the driver.
+        VBLKREGS = IoctlCode::code(IoctlCode::DRIVER_WRITES, b'V', 3, size_of::<RegisterReport>()).0,
+        /// Tell the state of the virtqueue and what is in flight: [`QueueReport`], written by the driver.
+        VBLKQUEUE = IoctlCode::code(IoctlCode::DRIVER_WRITES, b'V', 4, size_of::<QueueReport>()).0,
+        /// Tell the last events: [`LogReport`], written by the driver.
+        VBLKLOG = IoctlCode::code(IoctlCode::DRIVER_WRITES, b'V', 5, size_of::<LogReport>()).0,
+        /// Give up the content of sectors: [`RangeRequest`], both ways.
+        VBLKDISCARD = IoctlCode::code(IoctlCode::BOTH, b'V', 6, size_of::<RangeRequest>()).0,
+        /// Let sectors read as zeroes: [`RangeRequest`], both ways.
+        VBLKZERO = IoctlCode::code(IoctlCode::BOTH, b'V', 7, size_of::<RangeRequest>()).0,
+        /// Make the content of sectors unrecoverable: [`RangeRequest`], both ways.
+        VBLKERASE = IoctlCode::code(IoctlCode::BOTH, b'V', 8, size_of::<RangeRequest>()).0,
+        /// Tell the [version](crate::disk_control::VERSION) of the structures of the group `V`: `u32`, written by the driver. This code
+        /// is the same in all versions.
+        VBLKVERSION = IoctlCode::code(IoctlCode::DRIVER_WRITES, b'V', 9, size_of::<u32>()).0,
+    }
+}
+
+flags! {
+    /// The argument of [`DIOCGCACHE`](IoctlCode::DIOCGCACHE) and [`DIOCSCACHE`](IoctlCode::DIOCSCACHE): NetBSD's `DKCACHE_` bits.
+    pub struct CacheFlags(u32) {
+        /// The read cache is on.
+        READ = 0x000001,
+        /// The write-back cache is on.
+        WRITE = 0x000002,
+        /// The read cache can be switched.
+        READ_CHANGE = 0x000100,
+        /// The write cache can be switched.
+        WRITE_CHANGE = 0x000200,
+        /// The state can be kept over a power cycle, or is to be.
+        SAVE = 0x010000,
     }
 }
 

@@ -16,7 +16,9 @@ pub struct MessageType(pub i32);
 
 impl MessageType {
     /// Every list of named message types in this crate.
-    pub const FAMILIES: [&'static [(&'static str, Self)]; 9] = [
+    pub const FAMILIES: [&'static [(&'static str, Self)]; 11] = [
+        Self::PM_CALLS,
+        Self::VFS_CALLS,
         Self::VFS_REQUESTS,
         Self::CDEV,
         Self::BDEV,

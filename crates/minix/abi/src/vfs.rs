@@ -1,8 +1,12 @@
-//! The one request to VFS that matters to drivers: RS ties a major number to a service.
+//! Requests to VFS: RS ties a major number to a service; programs open, read, write and control files.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{MessageType, Pad, Payload};
+
+mod calls;
+
+pub use calls::{Close, Control, Descriptor, OpenMode, OpenPath, Select, TimeValue, Transfer};
 
 codes! {
     impl MessageType as VFS_REQUESTS {

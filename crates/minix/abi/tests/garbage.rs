@@ -2,6 +2,9 @@
 
 use minix_abi::bdev::{BdevReply, BdevRequest, VectorElement};
 use minix_abi::cdev::{CdevOpen, CdevReply};
+use minix_abi::disk_control::{
+    DiskReport, LogReport, QueueReport, RangeRequest, RegisterReport, RegisterValue, StatReport, name_in,
+};
 use minix_abi::ds::{DsReply, DsRequest};
 use minix_abi::grant::{DirectGrant, GrantEntry, IndirectGrant, MagicGrant};
 use minix_abi::ioctl::PartGeom;
@@ -10,11 +13,13 @@ use minix_abi::kernel_call::*;
 use minix_abi::kerninfo::{ClockInfo, KernInfo, Machine, UserInfo};
 use minix_abi::notify::{Notification, NotificationKind};
 use minix_abi::partition::{PartitionEntry, read_table};
+use minix_abi::pm::Exit;
 use minix_abi::process::PsStrings;
 use minix_abi::rs::{FaultInjection, Init, LuPrepare, RsStart, SignalReceived, Up};
 use minix_abi::signal::SigSet;
+use minix_abi::terminal::Settings;
 use minix_abi::trace::TraceEntry;
-use minix_abi::vfs::MapDriver;
+use minix_abi::vfs::{Close, Control, MapDriver, OpenPath, Select, TimeValue, Transfer};
 use minix_abi::vm::{Brk, MapPhys, Mmap, UnmapPhys, VmInfo};
 use minix_abi::{Message, Payload, Status};
 use proptest::prelude::*;
@@ -57,18 +62,20 @@ proptest! {
             Notification IrqCtl IrqHook SafeCopy VectorCopy VirCopy Umap UmapReply Vumap VumapReply SetAlarm Times
             TimesReply PrivCtl GetInfo WhoAmI DiagCtl StateCtl SetGrant KernelSignal Brk Mmap MapPhys UnmapPhys VmInfo
             Init LuPrepare SignalReceived FaultInjection Up DsRequest DsReply MapDriver CdevOpen CdevReply BdevRequest
-            BdevReply
+            BdevReply OpenPath Close Transfer Control Select Exit
         }
     }
 
     #[test]
-    fn structures(bytes in proptest::collection::vec(any::<u8>(), 1024)) {
+    fn structures(bytes in proptest::collection::vec(any::<u8>(), 4096)) {
         macro_rules! structures {
             ($($name:ty)*) => { $( round_trip::<$name>(&bytes); )* };
         }
         structures! {
             AsyncMessage SigSet VectorCopyElement MapElement PhysRange MemRange DirectGrant IndirectGrant MagicGrant
             RsStart VectorElement PartGeom TraceEntry PartitionEntry ClockInfo UserInfo Machine PsStrings
+            TimeValue Settings
+            DiskReport StatReport RegisterReport QueueReport LogReport RangeRequest
         }
     }
 
@@ -82,6 +89,8 @@ proptest! {
         let _ = round_trip::<GrantEntry>(&bytes).grant();
         let _ = round_trip::<KernInfo>(&bytes).check();
         prop_assert!(round_trip::<WhoAmI>(&bytes).name_bytes().len() <= 44);
+        prop_assert!(round_trip::<RegisterValue>(&bytes).name().len() <= 24);
+        prop_assert!(bytes.starts_with(name_in(&bytes).as_bytes()));
         prop_assert!(read_table(&bytes).is_none() || bytes[510..] == [0x55, 0xAA]);
         let _ = (IpcStatus(word).call(), IpcStatus(word).is_notification());
         match Status(status).result() {

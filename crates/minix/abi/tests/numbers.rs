@@ -2,9 +2,10 @@
 
 use bitflags::Flags;
 use minix_abi::bdev::{BdevAccess, BdevFlags, MAX_ELEMENTS};
+use minix_abi::disk_control::*;
 use minix_abi::ds::{self, DsFlags};
 use minix_abi::grant::GrantFlags;
-use minix_abi::ioctl::IoctlCode;
+use minix_abi::ioctl::{CacheFlags, IoctlCode};
 use minix_abi::ipc::{AsyncFlags, IpcCall, TrapVector};
 use minix_abi::kernel_call::*;
 use minix_abi::kerninfo::KernInfoFlags;
@@ -12,6 +13,7 @@ use minix_abi::partition::SystemId;
 use minix_abi::rs::{FaultKind, InitFlags, InitType, LuState};
 use minix_abi::signal::Signal;
 use minix_abi::trace::{TraceControl, TraceRequest};
+use minix_abi::vfs::{Descriptor, OpenMode};
 use minix_abi::vm::{MapFlags, Mmap, Protection};
 use minix_abi::{Endpoint, Errno, GrantId, MessageType, Status, minor, process};
 
@@ -124,12 +126,17 @@ fn message_types() {
     );
     same_codes!(MessageType::CDEV, "CDEV_OPEN 0x400  CDEV_REPLY 0x480");
     same_codes!(MessageType::VFS_REQUESTS, "VFS_MAPDRIVER 0x12d");
+    same_codes!(
+        MessageType::VFS_CALLS,
+        "VFS_READ 0x100  VFS_WRITE 0x101  VFS_OPEN 0x103  VFS_CLOSE 0x105  VFS_IOCTL 0x118  VFS_SELECT 0x11e"
+    );
+    same_codes!(MessageType::PM_CALLS, "PM_EXIT 0x001");
     same_codes!(MessageType::NOTIFICATIONS, "NOTIFY_MESSAGE 0x1000");
 
     // No number twice, and each found by its name.
     let mut all: Vec<_> = MessageType::FAMILIES.concat();
     all.sort_unstable_by_key(|(_, kind)| *kind);
-    assert_eq!(all.len(), 62);
+    assert_eq!(all.len(), 69);
     assert!(all.windows(2).all(|pair| pair[0].1 != pair[1].1));
     for (name, kind) in all {
         assert_eq!(kind.name(), Some(name));
@@ -224,12 +231,21 @@ fn servers() {
 fn block_devices() {
     same_flags::<BdevAccess>("READ 1  WRITE 2");
     same_flags::<BdevFlags>("FORCEWRITE 1  NOPAGE 2");
+    same_codes!(Descriptor::NAMED, "STDIN 0  STDOUT 1  STDERR 2");
+    same_codes!(OpenMode::NAMED, "O_RDONLY 0  O_WRONLY 1  O_RDWR 2");
+    same_codes!(IoctlCode::TERMINAL, "TIOCGETA 0x402c7413");
     same_codes!(
         IoctlCode::NAMED,
         "DIOCSETP 0x8020_6403  DIOCGETP 0x4020_6404  DIOCEJECT 0x2000_6405  DIOCTIMEOUT 0xC004_6406 \
          DIOCOPENCT 0x4004_6407  DIOCFLUSH 0x2000_6408  DIOCSETWC 0x8004_6409  DIOCGETWC 0x4004_640A \
-         BIOCTRACEBUF 0x8008_6201  BIOCTRACECTL 0x8004_6202  BIOCTRACEGET 0x5080_0003"
+         DIOCGCACHE 0x4004_6474  DIOCSCACHE 0x8004_6475  DIOCCACHESYNC 0x8004_6476 \
+         DIOCGMEDIASIZE 0x4008_6484  DIOCGSECTORSIZE 0x4004_6485 \
+         BIOCTRACEBUF 0x8008_6201  BIOCTRACECTL 0x8004_6202  BIOCTRACEGET 0x5080_0003 \
+         VBLKINFO 0x4288_5601  VBLKSTAT 0x47B0_5602  VBLKREGS 0x4218_5603  VBLKQUEUE 0x4C30_5604 \
+         VBLKLOG 0x4820_5605  VBLKDISCARD 0xC020_5606  VBLKZERO 0xC020_5607  VBLKERASE 0xC020_5608 \
+         VBLKVERSION 0x4004_5609"
     );
+    same_flags::<CacheFlags>("READ 1  WRITE 2  READ_CHANGE 0x100  WRITE_CHANGE 0x200  SAVE 0x10000");
     same_codes!(
         TraceRequest::NAMED,
         "OPEN 0  CLOSE 1  READ 2  WRITE 3  GATHER 4  SCATTER 5  IOCTL 6"
@@ -241,6 +257,38 @@ fn block_devices() {
     );
     let extended: Vec<_> = (0..=u8::MAX).filter(|&id| SystemId(id).is_extended()).collect();
     assert_eq!(extended, [5, 15]);
+}
+
+#[test]
+fn disk_control() {
+    same_codes!(
+        Kind::NAMED,
+        "READ 0  WRITE 1  FLUSH 2  DISCARD 3  ZERO 4  ERASE 5  SCAN 6  IDENTIFY 7  SWITCH 8"
+    );
+    same_flags::<DiskFlags>(
+        "LIVE 1  READ_ONLY 2  CAN_FLUSH 4  WRITE_CACHE 8  CACHE_SWITCH 0x10  DISCARD 0x20  WRITE_ZEROES 0x40 \
+         ZEROES_UNMAP 0x80  SECURE_ERASE 0x100  LIFETIME 0x200  ID 0x400  INDIRECT 0x800  GIVEN_UP 0x1000 \
+         LEGACY 0x2000",
+    );
+    same_flags::<QueueFlags>("LIVE 1  EVENT_INDEX 2  INDIRECT 4  FAULT 8  STOPPED 0x10");
+    same_flags::<InFlightFlags>("BARRIER 1  BACKGROUND 2  BOUNCE 4  COMPLETED 8");
+    same_flags::<RangeFlags>("FORCE 1  UNMAP 2");
+    same_codes!(
+        EventKind::NAMED,
+        "TIMED_OUT 1  MORE_TIMED_OUT 2  RESET 3  RESET_WORKED 4  RESET_FAILED 5  GIVEN_UP 6  REQUEST_GIVEN_UP 7 \
+         FLUSH_FAILED 8  FAULT 9  RESIZED 10  REFUSED 11  INTERRUPT_LOST 12  INTERRUPTS_AGAIN 13  NOT_STARTED 14"
+    );
+    same_codes!(
+        ResetReason::NAMED,
+        "QUIET 1  LOST_REQUEST 2  BROKEN 3  NOT_ALIVE 4  TAKES_NOTHING 5  TAKES_NO_FLUSH 6"
+    );
+    same_codes!(
+        FaultCode::NAMED,
+        "INDEX_JUMP 1  ID_OUT_OF_RANGE 2  NOT_IN_FLIGHT 3  GONE 4  NEEDS_RESET 5"
+    );
+    assert_eq!((VERSION, SECTOR_BYTES, RangeRequest::ALL), (1, 512, u64::MAX));
+    assert_eq!((MINORS, BUCKETS, KINDS), (21, 32, 6));
+    assert_eq!((REGISTERS, IN_FLIGHT, EVENTS), (16, 64, 64));
 }
 
 #[test]

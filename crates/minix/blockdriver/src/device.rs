@@ -4,7 +4,11 @@
 
 use core::fmt;
 
+use minix_abi::disk_control::{DiskHead, Event, QueueState, RangeLimit, StatCounts};
 use minix_abi::kernel_call::{GrantedRange, MAX_RANGES};
+
+use crate::statistics::Kind;
+use crate::transfer::together::Together;
 
 /// Bytes of a sector, the unit of positions on the device for every block size.
 pub const SECTOR_BYTES: u64 = 512;
@@ -39,12 +43,33 @@ pub struct DiskInfo {
     pub max_segment_bytes: u32,
     /// Its own geometry, if it has one.
     pub geometry: Option<Geometry>,
+    /// Its write cache can be [switched](BlockDevice::set_write_cache).
+    pub cache_switch: bool,
+    /// Limits of [`RangeOperation::Discard`], if it can do that.
+    pub discard: Option<RangeLimit>,
+    /// Limits of [`RangeOperation::WriteZeroes`], if it can do that.
+    pub write_zeroes: Option<RangeLimit>,
+    /// Writing zeroes may give storage back.
+    pub zeroes_unmap: bool,
+    /// Limits of [`RangeOperation::Erase`], if it can do that.
+    pub secure_erase: Option<RangeLimit>,
+    /// It knows how worn it is: [`DeviceRequest::AskLifetime`].
+    pub lifetime: bool,
 }
 
 impl DiskInfo {
     /// Whether completed writes may stay in a volatile cache until they are flushed.
     pub(crate) const fn needs_flushes(&self) -> bool {
         self.write_cache && self.can_flush
+    }
+
+    /// Limits of an operation on a range, if the disk can do that.
+    pub(crate) const fn range_limit(&self, operation: RangeOperation) -> Option<RangeLimit> {
+        match operation {
+            RangeOperation::Discard => self.discard,
+            RangeOperation::WriteZeroes { .. } => self.write_zeroes,
+            RangeOperation::Erase => self.secure_erase,
+        }
     }
 
     /// Bytes of the disk that requests can reach: whole blocks.
@@ -122,6 +147,20 @@ pub enum Data {
     Bounce(BounceBuffer, usize),
 }
 
+/// What is done to sectors without data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RangeOperation {
+    /// Their content is not needed any more, and is undefined afterwards.
+    Discard,
+    /// They read as zeroes afterwards.
+    WriteZeroes {
+        /// The device may give their storage back.
+        may_unmap: bool,
+    },
+    /// Their content is made unrecoverable.
+    Erase,
+}
+
 /// A request to the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceRequest {
@@ -136,6 +175,30 @@ pub enum DeviceRequest {
     },
     /// Make every write that was completed so far durable.
     Flush,
+    /// Work on whole blocks without data. The limits of [`DiskInfo`] do not apply: the disk splits the range if it has to.
+    Range {
+        /// What is done.
+        operation: RangeOperation,
+        /// The first sector.
+        first: u64,
+        /// How many sectors, at least one.
+        sectors: u64,
+    },
+    /// Ask the device for its identification string, which [`BlockDevice::describe`] tells afterwards.
+    Identify,
+    /// Ask the device how worn it is, which [`BlockDevice::describe`] tells afterwards.
+    AskLifetime,
+}
+
+/// What became of the requests of one kind that the device has had, over all resets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Operations {
+    /// Those that are over, well or not.
+    pub operations: u64,
+    /// Bytes of those that succeeded.
+    pub bytes: u64,
+    /// Those that failed.
+    pub errors: u64,
 }
 
 /// Why the device did not take a request. Nothing of it has happened.
@@ -224,13 +287,13 @@ pub trait BlockDevice {
     fn dismiss_interrupt(&mut self);
 
     /// Lists the memory of clients for the next request with `tag`, which is not in use: these ranges, in this order, at most
-    /// [`MAX_RANGES`]. Each is shown to `look`, so that the walk that copies them can be the one that checks them. A list lasts
+    /// [`MAX_RANGES`]. Answers what they have in common, so that the walk that copies them is the one that checks them. A list lasts
     /// until the next one for the tag, or until its request is completed.
     ///
     /// # Errors
     ///
     /// [`Refusal::Full`] if there is no room for a list, [`Refusal::Invalid`] if it is too long, or a range in it is.
-    fn list_ranges(&mut self, tag: Tag, ranges: &[Self::Range], look: impl FnMut(&Self::Range)) -> Result<(), Refusal>;
+    fn list_ranges(&mut self, tag: Tag, ranges: &[Self::Range]) -> Result<Together, Refusal>;
 
     /// Takes a request. The device learns of it with the next [`notify`](Self::notify). `tag` is not in use.
     ///
@@ -276,9 +339,64 @@ pub trait BlockDevice {
     /// [`Refusal::Unsupported`] if the device has no such switch, [`Refusal::Broken`] if it needs a reset first.
     fn set_write_cache(&mut self, on: bool) -> Result<(), Refusal>;
 
+    /// Fills in what only the device knows: its address, interrupt line and interface, its features, the virtqueue, and the answers
+    /// to [`Identify`](DeviceRequest::Identify) and [`AskLifetime`](DeviceRequest::AskLifetime).
+    fn describe(&self, _disk: &mut DiskHead) {}
+
+    /// Shows the registers that can be read without an effect on the device, by name. It may be live or not.
+    fn visit_registers(&self, _visit: &mut dyn FnMut(&'static str, u64)) {}
+
+    /// The state of the virtqueue, also of one that was left; all zeroes if there is none.
+    fn ring(&self) -> QueueState {
+        QueueState::default()
+    }
+
+    /// Fills in what only the device counts: notifications, interrupts, faults.
+    fn count(&self, _counts: &mut StatCounts) {}
+
+    /// What became of the requests of a kind.
+    fn operations(&self, _kind: Kind) -> Operations {
+        Operations::default()
+    }
+
+    /// Takes the next event that the adapter does not see by itself, such as a new size. Its time is set by the adapter.
+    fn take_event(&mut self) -> Option<Event> {
+        None
+    }
+
     /// How many bounce buffers there are: memory of the service that the device can reach.
     fn bounce_buffers(&self) -> u8;
 
     /// The bytes of a bounce buffer, or `None` if there is no such buffer or a request in flight uses it.
     fn bounce_buffer(&mut self, buffer: BounceBuffer) -> Option<&mut [u8; BOUNCE_BYTES]>;
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A disk that can do everything.
+    pub(crate) const fn disk(sectors: u64) -> DiskInfo {
+        let limit = RangeLimit {
+            sectors: 100,
+            ranges: 1,
+            alignment: 8,
+        };
+        DiskInfo {
+            sectors,
+            block_bytes: 512,
+            read_only: false,
+            can_flush: true,
+            write_cache: true,
+            max_segments: 64,
+            max_segment_bytes: u32::MAX,
+            geometry: None,
+            cache_switch: true,
+            discard: Some(limit),
+            write_zeroes: Some(limit),
+            zeroes_unmap: true,
+            secure_erase: Some(limit),
+            lifetime: true,
+        }
+    }
 }

@@ -6,15 +6,18 @@ use minix_abi::{Instant, Message, MessageType};
 use crate::counters::DriverCounters;
 use crate::device::BlockDevice;
 use crate::engine::health::{DeviceState, Health};
-use crate::engine::in_flight::InFlight;
+use crate::engine::in_flight::{InFlight, Purpose};
 use crate::engine::intake::Intake;
 use crate::engine::scheduler::Scheduler;
 use crate::engine::write_back::WriteBack;
+use crate::events::EventLog;
 use crate::kernel::Kernel;
 use crate::options::DriverOptions;
 use crate::partition::Partitions;
 use crate::partition::table::DeviceTable;
 use crate::protocol::trace::Trace;
+use crate::service::Awaited;
+use crate::statistics::{Kind, Latencies, Watches};
 use crate::transfer::bounce_pool::BouncePool;
 
 /// A block driver for one disk.
@@ -43,6 +46,11 @@ pub struct BlockDriver<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: 
     pub(crate) trace: Trace<K::Trace>,
     pub(crate) partitions: Partitions,
     pub(crate) intake: Intake<JOBS>,
+    pub(crate) latencies: Latencies,
+    pub(crate) watches: Watches,
+    pub(crate) events: EventLog,
+    /// Times that the service found an interrupt lost.
+    pub(crate) lost_interrupts: u64,
     pub(crate) options: DriverOptions,
     /// Where the kernel puts addresses. Kept here so that a kilobyte need not be cleared for each transfer.
     pub(crate) ranges: [K::Range; MAX_RANGES],
@@ -74,6 +82,10 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             ranges: [K::Range::EMPTY; MAX_RANGES],
             in_flight: InFlight::new(),
             intake: Intake::new(),
+            latencies: Latencies::new(),
+            watches: Watches::default(),
+            events: EventLog::new(),
+            lost_interrupts: 0,
         }
     }
 
@@ -145,6 +157,40 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             stray_completions: self.in_flight.strays(),
             ..self.counters
         }
+    }
+
+    /// What the device is about to complete; `None` if it has no requests.
+    pub(crate) fn awaited(&self) -> Option<Awaited> {
+        let (purpose, since) = self.in_flight.newest()?;
+        let (kind, bytes) = match purpose {
+            Purpose::Transfer { job, bytes, .. } => (self.intake[job].transfer.direction.into(), bytes),
+            Purpose::BackgroundFlush | Purpose::ForcedFlush { .. } | Purpose::Barrier => (Kind::Flush, 0),
+        };
+        Some(Awaited {
+            kind,
+            bytes,
+            since: since.max(self.health.pace.last_completion()),
+        })
+    }
+
+    /// The service has watched the device, and has found a completion or none.
+    pub(crate) const fn watched(&mut self, hit: bool) {
+        let count = if hit {
+            &mut self.watches.hit
+        } else {
+            &mut self.watches.missed
+        };
+        *count += 1;
+    }
+
+    /// How long requests took.
+    pub fn latencies(&self) -> &Latencies {
+        &self.latencies
+    }
+
+    /// What the watches of the [service](crate::Service) came to.
+    pub fn watches(&self) -> Watches {
+        self.watches
     }
 
     /// Where the partitions are.

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use minix_abi::Instant;
+
 /// How a [`BlockDriver`](crate::BlockDriver) behaves where the protocol leaves it open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DriverOptions {
@@ -27,6 +29,8 @@ pub struct DriverOptions {
     pub depth: u16,
     /// Reads that may go ahead of a waiting write before that has its turn.
     pub reads_before_write: u8,
+    /// When the service was started: what it counts is told to be since then.
+    pub started: Instant,
     /// Time that a completed write may stay in a volatile cache of the disk before a flush is sent in the background. Zero:
     /// for ever, or until the service is to end.
     pub flush_after: Duration,
@@ -43,6 +47,7 @@ impl Default for DriverOptions {
             hz: 1000,
             depth: u16::MAX,
             reads_before_write: 8,
+            started: Instant::START,
             flush_after: Duration::from_secs(1),
         }
     }

@@ -1,6 +1,7 @@
 //! The main loop of a service: messages, interrupts, alarms and completions, and when to wait for which.
 
 mod interrupts;
+mod knowledge;
 mod poller;
 
 use crate::log_line;
@@ -12,7 +13,9 @@ use minix_abi::{Errno, Instant, Message};
 
 pub use self::interrupts::LOOK_EVERY;
 use self::interrupts::{Finding, Interrupts};
+pub(crate) use self::poller::Awaited;
 use self::poller::Poller;
+pub use self::poller::WatchOptions;
 use crate::device::{BlockDevice, Listen};
 use crate::driver::BlockDriver;
 use crate::kernel::Kernel;
@@ -20,6 +23,9 @@ use crate::kernel::Kernel;
 /// Requests that wait for room in the driver. When this is full as well, no message is received until there is room: clients
 /// wait in the kernel.
 const BACKLOG: usize = 128;
+
+/// How many completions in a row may renew a watch before messages get their turn.
+const RENEWALS: u32 = 4;
 
 /// Failures of receiving in a row that end the service, so that the system starts another one.
 const MAX_RECEIVE_FAILURES: u32 = 16;
@@ -86,11 +92,10 @@ pub struct Service<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usiz
 }
 
 impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, S, JOBS> {
-    /// A service that has not received anything yet. Before it waits for an interrupt it watches the device for `watch`, if
-    /// that has paid off lately; zero never watches.
+    /// A service that has not received anything yet. Before it waits for an interrupt it watches the device, as `watch` says.
     // Into its caller, which has a place for it: not by way of the stack.
     #[inline(always)]
-    pub fn new(system: S, driver: BlockDriver<D, S, JOBS>, watch: Duration) -> Self {
+    pub fn new(system: S, driver: BlockDriver<D, S, JOBS>, watch: WatchOptions) -> Self {
         Self {
             system,
             driver,
@@ -190,21 +195,31 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
         self.driver.poll(&mut self.system, now)
     }
 
-    /// Watches the device for a moment, if that promises to be quicker than its interrupt.
+    /// Watches the device, if that promises to be quicker than its interrupt. A completion is answered before the next
+    /// look; after some of them messages get their turn.
     fn watch(&mut self) {
-        if self.driver.in_flight() == 0 {
-            return;
-        }
-        let Some(mut look) = self.poller.begin(self.system.now()) else {
-            return;
-        };
-        loop {
-            let now = self.system.now();
-            let completed = self.driver.poll(&mut self.system, now);
-            if !self.poller.goes_on(&mut look, now, completed) || self.driver.in_flight() == 0 {
-                break;
+        let mut now = self.system.now();
+        for _ in 0..=RENEWALS {
+            let Some(watch) = self
+                .driver
+                .awaited()
+                .and_then(|awaited| self.poller.begin(now, awaited))
+            else {
+                return;
+            };
+            let completed = loop {
+                now = self.system.now();
+                let completed = self.driver.poll(&mut self.system, now);
+                if completed > 0 || watch.is_over(now) {
+                    break completed;
+                }
+                core::hint::spin_loop();
+            };
+            self.driver.watched(completed > 0);
+            if completed == 0 {
+                return self.poller.missed(watch, now);
             }
-            core::hint::spin_loop();
+            self.poller.hit(watch, now);
         }
     }
 
@@ -260,6 +275,7 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
         if !self.driver.on_message(&mut self.system, now, status, message) {
             let (kind, source) = (message.kind, message.source);
             log_line!(Debug, "message {kind:?} from {source} is no request");
+            self.driver.note_refused(now, message);
         }
     }
 
@@ -279,6 +295,7 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
                 Warn,
                 "an interrupt of the device is lost: the device is looked at every tick until one comes"
             );
+            self.driver.note_lost_interrupt(now, self.interrupts.losses());
             self.system.enable_interrupts();
         }
     }
@@ -288,9 +305,11 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
     fn interrupt(&mut self, now: Instant) {
         if let Some(found) = self.interrupts.came() {
             log_line!(Info, "interrupts come again, {found} requests were found without");
+            self.driver.note_interrupts_again(now, found);
         }
         self.driver.device_mut().interrupted();
         self.poll(now);
+        self.driver.take_events(now);
         // If the driver did not get to it.
         self.driver.device_mut().dismiss_interrupt();
         if self.driver.is_broken() {

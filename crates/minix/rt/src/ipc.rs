@@ -23,6 +23,9 @@ use minix_abi::{Endpoint, Errno, Message, MessageType};
 ///   they are seen there until `VM_UNMAP_PHYS`.
 /// * `SYS_UMAP` answers with the address at which devices see that memory, all of it, in one piece. `SYS_VUMAP` answers with
 ///   ranges of memory that the granter has granted, and with nothing else, and counts the ranges in its answer.
+/// * A call of VFS touches the memory that its message names: it reads the name of a file, the bytes to write and the span to wait, and
+///   writes bytes that are read, each at most in the length that the message says. Of the argument of a control request it reads or
+///   writes, or lets the driver do so, what the code says. When it has answered it is done with all of it.
 /// * A kernel call touches the memory that its message names, in the way and length it says, and no other. When it has returned it
 ///   is done with it; [`senda`](Self::senda) is done with an entry of its table when it has marked it so, and looks into no
 ///   table but that of the last call.
@@ -77,7 +80,7 @@ pub unsafe trait Ipc {
     fn sendrec(&mut self, to: Endpoint, message: &mut Message) -> Result<(), Errno>;
 
     /// [`sendrec`](Self::sendrec) for requests that name memory of this process. [`memory`](crate::memory) is the safe way for
-    /// most of those to VM.
+    /// most of those to VM, and [`program`](mod@crate::program) for those to VFS and PM.
     ///
     /// # Errors
     ///

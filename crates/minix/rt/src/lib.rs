@@ -15,6 +15,7 @@ mod ipc;
 pub mod kernel;
 pub mod logger;
 pub mod memory;
+pub mod program;
 mod retry;
 pub mod sef;
 #[cfg(any(target_arch = "riscv64", test))]
@@ -28,4 +29,4 @@ pub use ipc::Ipc;
 
 #[cfg(target_arch = "riscv64")]
 #[doc(hidden)]
-pub use arch::{console::print, panicked};
+pub use arch::{console::print, panicked, program_panicked};

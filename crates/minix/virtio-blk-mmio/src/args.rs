@@ -4,6 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use log::LevelFilter;
+use minix_blockdriver::WatchOptions;
 use virtio_core::QueueSize;
 
 use crate::device_state::QUEUE;
@@ -13,8 +14,8 @@ use crate::device_state::QUEUE;
 pub struct Arguments {
     /// Which block device it serves, counted from zero by address.
     pub instance: u32,
-    /// How long to watch the device for a completion before waiting for its interrupt; zero never watches.
-    pub watch: Duration,
+    /// How to watch the device for a completion before waiting for its interrupt.
+    pub watch: WatchOptions,
     /// Descriptors of the queue at most; fewer are used where fewer do.
     pub queue: QueueSize,
     /// What is printed: this and what is more important.
@@ -34,7 +35,10 @@ impl Default for Arguments {
     fn default() -> Self {
         Self {
             instance: 0,
-            watch: Duration::from_micros(50),
+            watch: WatchOptions {
+                limit: Duration::from_micros(500),
+                share: 20,
+            },
             queue: QueueSize::at_most(QUEUE as u32).unwrap_or(QueueSize::MAX),
             log: LevelFilter::Info,
         }
@@ -68,7 +72,7 @@ impl fmt::Display for ArgsError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "argument '{}': ", self.word)?;
         match self.reason {
-            Reason::Unknown => f.write_str("not known; there are instance=, poll_us=, queue= and log="),
+            Reason::Unknown => f.write_str("not known; there are instance=, poll_us=, poll_share=, queue= and log="),
             Reason::BadValue { expected } => write!(f, "expected {expected}"),
             Reason::Repeated => f.write_str("given twice"),
         }
@@ -85,7 +89,7 @@ impl core::error::Error for ArgsError<'_> {}
 /// [`ArgsError`] for the first word that makes no sense.
 pub fn parse<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Arguments, ArgsError<'a>> {
     let mut parsed = Arguments::default();
-    let mut seen = [false; 4];
+    let mut seen = [false; 5];
     let separates = |character: char| character == ',' || character.is_ascii_whitespace();
     let words = arguments.into_iter().flat_map(|argument| argument.split(separates));
     for word in words.filter(|word| !word.is_empty()) {
@@ -100,7 +104,7 @@ pub fn parse<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Argumen
             "poll_us" => {
                 let micros = number(value).filter(|&micros| micros <= MAX_WATCH_MICROS);
                 let micros = micros.ok_or(bad("microseconds, 0 to 10000"))?;
-                parsed.watch = Duration::from_micros(micros.into());
+                parsed.watch.limit = Duration::from_micros(micros.into());
                 1
             }
             "queue" => {
@@ -114,6 +118,12 @@ pub fn parse<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Argumen
             "log" => {
                 parsed.log = level(value).ok_or(bad("off, error, warn, info or debug"))?;
                 3
+            }
+            "poll_share" => {
+                let share = number(value).and_then(|share| u8::try_from(share).ok());
+                let share = share.filter(|&share| share <= 100);
+                parsed.watch.share = share.ok_or(bad("percent, 0 to 100"))?;
+                4
             }
             _ => return Err(fail(Reason::Unknown)),
         };
@@ -160,7 +170,8 @@ mod tests {
     fn nothing_gives_the_defaults() {
         let arguments = parse([]).unwrap();
         assert_eq!(arguments, Arguments::default());
-        assert_eq!((arguments.instance, arguments.watch), (0, Duration::from_micros(50)));
+        assert_eq!(arguments.instance, 0);
+        assert_eq!((arguments.watch.limit.as_micros(), arguments.watch.share), (500, 20));
         assert_eq!((arguments.queue, arguments.log), (size(128), LevelFilter::Info));
     }
 
@@ -168,15 +179,27 @@ mod tests {
     fn every_word_is_heard_however_they_are_split() {
         let all = Arguments {
             instance: 1,
-            watch: Duration::ZERO,
+            watch: WatchOptions {
+                limit: Duration::ZERO,
+                share: 7,
+            },
             queue: size(16),
             log: LevelFilter::Off,
         };
-        assert_eq!(parse(["instance=1", "poll_us=0", "queue=16", "log=off"]), Ok(all));
-        assert_eq!(parse(["log=off queue=16  instance=1 poll_us=0"]), Ok(all));
-        assert_eq!(parse(["", "log=off queue=16", " instance=1", "poll_us=0 "]), Ok(all));
-        assert_eq!(parse(["log=off,queue=16,instance=1,poll_us=0"]), Ok(all));
-        assert_eq!(parse(["log=off,", ",queue=16, instance=1\tpoll_us=0,,"]), Ok(all));
+        assert_eq!(
+            parse(["instance=1", "poll_us=0", "poll_share=7", "queue=16", "log=off"]),
+            Ok(all)
+        );
+        assert_eq!(parse(["log=off queue=16  instance=1 poll_us=0 poll_share=7"]), Ok(all));
+        assert_eq!(
+            parse(["", "log=off queue=16", " instance=1", "poll_us=0 ", "poll_share=7"]),
+            Ok(all)
+        );
+        assert_eq!(parse(["log=off,queue=16,instance=1,poll_us=0,poll_share=7"]), Ok(all));
+        assert_eq!(
+            parse(["log=off,", ",queue=16, instance=1\tpoll_us=0,poll_share=7,,"]),
+            Ok(all)
+        );
         for (name, level) in [
             ("error", LevelFilter::Error),
             ("warn", LevelFilter::Warn),
@@ -201,6 +224,10 @@ mod tests {
             "instance=4294967296",
             "poll_us=10001",
             "poll_us=50us",
+            "poll_share=",
+            "poll_share=101",
+            "poll_share=256",
+            "poll_share=20%",
             "queue=0",
             "queue=2",
             "queue=100",
@@ -224,7 +251,7 @@ mod tests {
         assert_eq!(text("queue=7"), "argument 'queue=7': expected a power of two, 4 to 256");
         assert_eq!(
             text("verbose"),
-            "argument 'verbose': not known; there are instance=, poll_us=, queue= and log="
+            "argument 'verbose': not known; there are instance=, poll_us=, poll_share=, queue= and log="
         );
     }
 }

@@ -2,7 +2,9 @@
 
 use core::mem::{self, MaybeUninit};
 
+use minix_abi::disk_control::RangeLimit;
 use minix_blockdriver::{DiskInfo, Geometry, Tag};
+use virtio_blk::proto::{BlkFeatures, RangeLimits};
 use virtio_blk::{Completion, Disk, DiskCounters, DiskOptions, InitError, WriteCache};
 use virtio_core::{Dma, Features, PollLimit, RawSegments, Transport};
 
@@ -152,5 +154,28 @@ pub(crate) fn info_of<T: Transport>(disk: &Running<T>) -> DiskInfo {
             heads: geometry.heads.into(),
             sectors: geometry.sectors.into(),
         }),
+        cache_switch: blk_features(disk.accepted_features()).contains(BlkFeatures::CONFIG_WCE),
+        discard: limits.discard.map(range_limit),
+        write_zeroes: limits.write_zeroes.map(|zeroes| RangeLimit {
+            sectors: zeroes.max_sectors,
+            ranges: zeroes.max_segments,
+            // The device does not tell one.
+            alignment: limits.block_sectors() as u32,
+        }),
+        zeroes_unmap: limits.write_zeroes.is_some_and(|zeroes| zeroes.may_unmap),
+        secure_erase: limits.secure_erase.map(range_limit),
+        lifetime: limits.lifetime,
     }
+}
+
+fn range_limit(limits: RangeLimits) -> RangeLimit {
+    RangeLimit {
+        sectors: limits.max_sectors,
+        ranges: limits.max_segments,
+        alignment: limits.alignment_sectors,
+    }
+}
+
+fn blk_features(features: Features) -> BlkFeatures {
+    BlkFeatures::from_bits_retain(features.low())
 }

@@ -3,17 +3,20 @@
 use core::mem;
 use minix_blockdriver::log_line;
 
+use heapless::Deque;
+use minix_abi::disk_control::{self, DiskFlags, DiskHead, Event, EventKind, FaultCode, QueueFlags, StatCounts};
+use minix_blockdriver::statistics::Kind;
 use minix_blockdriver::{
-    BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, DeviceError, DeviceRequest, Direction, DiskInfo, Listen, Refusal,
-    Tag, TransferLimits,
+    BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, DeviceError, DeviceRequest, Direction, DiskInfo, Listen,
+    Operations, RangeOperation, Refusal, Tag, Together, TransferLimits,
 };
 use minix_rt::kernel::LentRange;
-use virtio_blk::proto::{Sector, StatusError};
+use virtio_blk::proto::{DeviceIdString, Lifetime, Sector, StatusError};
 use virtio_blk::{
-    Completion, ConfigChange, DiskCounters, InitError, IoError, QueueState, Rejected, Request, SubmitError, WriteCache,
-    WriteCacheError,
+    Answer, Completion, ConfigChange, DeviceFault, DiskCounters, InitError, IoError, OperationKind, QueueState,
+    Rejected, Request, SectorRange, SubmitError, WriteCache, WriteCacheError,
 };
-use virtio_core::{Dma, Features, InterruptSource, PollLimit, QueueSize, RawSegments, Transport};
+use virtio_core::{Dma, Features, Interface, InterruptSource, PollLimit, QueueSize, RawSegments, Transport};
 
 use crate::bounce::BounceBuffers;
 pub use crate::device_state::DiskMemory;
@@ -35,7 +38,19 @@ pub struct DeviceTotals {
     pub odd_lengths: u64,
     /// Times the device broke the rules of the ring.
     pub faults: u64,
+    /// What became of its requests, by kind.
+    pub operations: [Operations; Kind::ALL.len()],
 }
+
+/// The kinds that are counted, in the order of [`Kind::ALL`].
+const COUNTED: [OperationKind; Kind::ALL.len()] = [
+    OperationKind::Read,
+    OperationKind::Write,
+    OperationKind::Flush,
+    OperationKind::Discard,
+    OperationKind::WriteZeroes,
+    OperationKind::SecureErase,
+];
 
 impl DeviceTotals {
     fn add(&mut self, counters: &DiskCounters) {
@@ -45,6 +60,12 @@ impl DeviceTotals {
         self.notifies += queue.notifies;
         self.odd_lengths += queue.odd_lengths;
         self.faults += queue.faults;
+        for (sum, kind) in self.operations.iter_mut().zip(COUNTED) {
+            let more = queue.of(kind);
+            sum.operations += more.operations;
+            sum.bytes = sum.bytes.wrapping_add(more.bytes);
+            sum.errors += more.errors;
+        }
     }
 }
 
@@ -60,7 +81,7 @@ impl DeviceTotals {
 ///
 /// fn overwrite<T: virtio_core::Transport, D: virtio_core::Dma>(disk: &mut VirtioDisk<T, D>) {
 ///     let anywhere = [PhysRange { address: 0x8020_0000, bytes: 512 }];
-///     let _ = disk.list_ranges(Tag(0), &anywhere, |_| {});
+///     let _ = disk.list_ranges(Tag(0), &anywhere);
 /// }
 /// ```
 // In this order, so that what every request uses lies together, ahead of the tables.
@@ -82,12 +103,28 @@ pub struct VirtioDisk<T: Transport + 'static, D> {
     /// What the write cache was switched to. A reset switches it back.
     cache: Option<WriteCache>,
     totals: DeviceTotals,
+    place: DevicePlace,
+    /// What the adapter is to record.
+    events: Deque<Event, PENDING_EVENTS>,
 }
+
+/// Where the device is on the machine, for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DevicePlace {
+    /// Physical address of its registers.
+    pub address: u64,
+    /// Its interrupt line.
+    pub irq: i32,
+}
+
+/// Events until the adapter takes them, which it does after each interrupt and around each reset.
+const PENDING_EVENTS: usize = 4;
 
 /// Memory for requests in flight.
 struct RequestMemory {
     lists: Lists,
     bounce: BounceBuffers,
+    answers: Answers,
 }
 
 impl<T: Transport, D: Dma> VirtioDisk<T, D> {
@@ -117,6 +154,7 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
             memory: RequestMemory {
                 lists: Lists::new(lists),
                 bounce,
+                answers: Answers::default(),
             },
             info: None,
             limits: None,
@@ -125,9 +163,31 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
             interrupted: false,
             cache: None,
             totals: DeviceTotals::default(),
+            place: DevicePlace::default(),
+            events: Deque::new(),
         };
         disk.ask_for_info();
         Ok(disk)
+    }
+
+    /// Says where the device is, for those who ask.
+    pub fn set_place(&mut self, place: DevicePlace) {
+        self.place = place;
+    }
+
+    /// The transport, unless the device is on the way from one state to the other.
+    fn transport(&self) -> Option<&T> {
+        match &*self.state {
+            DeviceState::Live(disk) => Some(disk.control().transport()),
+            DeviceState::Stopped(transport) => transport.as_ref(),
+        }
+    }
+
+    /// Something happened that the adapter does not see by itself.
+    #[cold]
+    fn record(&mut self, event: Event) {
+        // One too many would be one of a device that misbehaves all the time.
+        let _ = self.events.push_back(event);
     }
 
     /// The device, if it is live: started, and not in need of a reset.
@@ -234,14 +294,15 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
         match polled {
             Ok(Some(change)) => self.follow(change),
             Ok(None) => {}
-            Err(_) => return self.broke(),
+            Err(fault) => return self.broke(fault),
         }
         if self.broken { Err(Broken) } else { Ok(progress) }
     }
 
     /// The device broke the rules of its queue.
     #[cold]
-    fn broke(&mut self) -> Result<bool, Broken> {
+    fn broke(&mut self, fault: DeviceFault) -> Result<bool, Broken> {
+        self.record(fault_event(fault));
         self.broken = true;
         self.forget_info();
         Err(Broken)
@@ -253,9 +314,18 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
         if let Some(before) = change.resized_from {
             let now = change.limits.capacity.get();
             log_line!(Info, "capacity is now {now} sectors, was {}", before.get());
+            self.record(Event {
+                first: now,
+                second: before.get(),
+                ..Event::new(EventKind::RESIZED)
+            });
         }
         if change.needs_reset {
             log_line!(Warn, "the device asks for a reset");
+            self.record(Event {
+                code: FaultCode::NEEDS_RESET.0,
+                ..Event::new(EventKind::FAULT)
+            });
             self.broken = true;
         }
         self.ask_for_info();
@@ -301,8 +371,8 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
     }
 
     #[inline(always)]
-    fn list_ranges(&mut self, tag: Tag, ranges: &[LentRange], look: impl FnMut(&LentRange)) -> Result<(), Refusal> {
-        self.memory.lists.fill(tag, ranges, look)
+    fn list_ranges(&mut self, tag: Tag, ranges: &[LentRange]) -> Result<Together, Refusal> {
+        self.memory.lists.fill(tag, ranges)
     }
 
     #[inline(always)]
@@ -322,6 +392,7 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
                 }
             }
             DeviceRequest::Flush => Request::flush(tag),
+            other => command(other, tag),
         };
         disk.submit(request).map_err(|rejected| self.memory.refused(rejected))
     }
@@ -353,8 +424,8 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
             let (tag, result) = memory.complete(completion);
             done(tag, result);
         });
-        if polled.is_err() {
-            return self.broke();
+        if let Err(fault) = polled {
+            return self.broke(fault);
         }
         Ok(disk.queue().returned() != before)
     }
@@ -367,6 +438,7 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
         self.broken = true;
         start_device(self.state, &mut self.dma, &mut self.plan).map_err(|error| {
             log_line!(Warn, "the device does not start again: {error}");
+            let _ = self.events.push_back(Event::new(EventKind::NOT_STARTED));
             Broken
         })?;
         if let DeviceState::Live(disk) = &mut *self.state {
@@ -410,6 +482,87 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
         Ok(())
     }
 
+    fn describe(&self, head: &mut DiskHead) {
+        head.address = self.place.address;
+        head.irq = self.place.irq;
+        if let Some(transport) = self.transport() {
+            head.transport_version = match transport.interface() {
+                Interface::Legacy => 1,
+                Interface::Modern => 2,
+            };
+            head.flags
+                .set(DiskFlags::LEGACY, transport.interface() == Interface::Legacy);
+        }
+        if let DeviceState::Live(disk) = &*self.state {
+            let accepted = disk.accepted_features();
+            head.offered = disk.control().offered_features().bits();
+            head.accepted = accepted.bits();
+            head.descriptors = disk.queue().ring_state().size.into();
+            head.flags
+                .set(DiskFlags::INDIRECT, accepted.contains(Features::INDIRECT_DESC));
+        }
+        if let Some(id) = self.memory.answers.id {
+            head.id = id.0;
+            head.flags |= DiskFlags::ID;
+        }
+        if let Some(lifetime) = self.memory.answers.lifetime {
+            head.lifetime = disk_control::Lifetime {
+                pre_eol: lifetime.pre_eol_info.get(),
+                single_level: lifetime.type_a.get(),
+                multi_level: lifetime.type_b.get(),
+            };
+            head.flags |= DiskFlags::LIFETIME;
+        }
+    }
+
+    fn visit_registers(&self, visit: &mut dyn FnMut(&'static str, u64)) {
+        if let Some(transport) = self.transport() {
+            transport.visit_registers(visit);
+        }
+    }
+
+    fn ring(&self) -> disk_control::QueueState {
+        let DeviceState::Live(disk) = &*self.state else {
+            return disk_control::QueueState::default();
+        };
+        let ring = disk.queue().ring_state();
+        let mut flags = QueueFlags::empty();
+        flags.set(QueueFlags::LIVE, !self.broken);
+        flags.set(QueueFlags::EVENT_INDEX, ring.event_idx);
+        flags.set(QueueFlags::INDIRECT, ring.indirect_entries > 0);
+        flags.set(QueueFlags::FAULT, ring.fault.is_some());
+        disk_control::QueueState {
+            flags,
+            size: ring.size,
+            free: ring.free,
+            chains: ring.in_flight,
+            unpublished: ring.unpublished,
+            available_index: ring.available_index,
+            used_index: ring.used_index,
+            used_seen: ring.used_seen,
+            used_flags: ring.used_flags,
+            avail_event: ring.avail_event,
+            table_entries: ring.indirect_entries,
+        }
+    }
+
+    fn count(&self, counts: &mut StatCounts) {
+        let totals = self.totals();
+        counts.notifies = totals.notifies;
+        counts.interrupts = totals.interrupts;
+        counts.spurious_interrupts = totals.spurious_interrupts;
+        counts.faults = totals.faults;
+        counts.odd_lengths = totals.odd_lengths;
+    }
+
+    fn operations(&self, kind: Kind) -> Operations {
+        self.totals().operations[kind as usize]
+    }
+
+    fn take_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
     fn bounce_buffers(&self) -> u8 {
         self.memory.bounce.count()
     }
@@ -451,14 +604,19 @@ impl RequestMemory {
     #[inline(never)]
     fn refused(&mut self, rejected: Rejected<Data, Tag>) -> Refusal {
         let (data, tag) = rejected.request.into_parts();
-        self.put_back(data, tag);
+        if let Some(data) = data {
+            self.put_back(data, tag);
+        }
         refusal(rejected.error)
     }
 
     /// Takes apart what came back from the driver.
     fn complete(&mut self, completion: Completion<Data, Tag>) -> (Tag, Result<(), DeviceError>) {
         let tag = completion.token;
-        self.put_back(completion.buffer, tag);
+        match completion.buffer {
+            Some(data) => self.put_back(data, tag),
+            None => self.answers.keep(&completion.result),
+        }
         let result = completion.result.map(drop).map_err(|error| match error {
             IoError::Device(StatusError::Unsupported) => DeviceError::Unsupported,
             _ => DeviceError::Io,
@@ -466,14 +624,70 @@ impl RequestMemory {
         (tag, result)
     }
 
-    fn put_back(&mut self, data: Option<Data>, tag: Tag) {
-        if let Some(data) = data {
-            let list = data.into_inner();
-            if let Some(buffer) = list.bounce() {
-                self.bounce.put_back(buffer);
-            }
-            self.lists.put_back(tag, list);
+    fn put_back(&mut self, data: Data, tag: Tag) {
+        let list = data.into_inner();
+        if let Some(buffer) = list.bounce() {
+            self.bounce.put_back(buffer);
         }
+        self.lists.put_back(tag, list);
+    }
+}
+
+/// What the device has answered besides data.
+#[derive(Clone, Copy, Debug, Default)]
+struct Answers {
+    id: Option<DeviceIdString>,
+    lifetime: Option<Lifetime>,
+}
+
+impl Answers {
+    /// A request without data is over.
+    #[cold]
+    fn keep(&mut self, result: &Result<Answer, IoError>) {
+        match *result {
+            Ok(Answer::Id(id)) => self.id = Some(id),
+            Ok(Answer::Lifetime(lifetime)) => self.lifetime = Some(lifetime),
+            _ => {}
+        }
+    }
+}
+
+/// A request without data, other than a flush, as the driver wants it. Transfers and flushes do not get here, and a flush does no
+/// harm.
+#[cold]
+fn command(request: DeviceRequest, tag: Tag) -> Request<Data, Tag> {
+    match request {
+        DeviceRequest::Transfer { .. } | DeviceRequest::Flush => Request::flush(tag),
+        DeviceRequest::Identify => Request::identify(tag),
+        DeviceRequest::AskLifetime => Request::lifetime(tag),
+        DeviceRequest::Range {
+            operation,
+            first,
+            sectors,
+        } => {
+            let first = Sector(first);
+            let range = SectorRange { first, sectors };
+            match operation {
+                RangeOperation::Discard => Request::discard(range, tag),
+                RangeOperation::WriteZeroes { may_unmap } => Request::write_zeroes(range, may_unmap, tag),
+                RangeOperation::Erase => Request::secure_erase(range, tag),
+            }
+        }
+    }
+}
+
+fn fault_event(fault: DeviceFault) -> Event {
+    let (code, first) = match fault {
+        DeviceFault::IndexJump { index, .. } => (FaultCode::INDEX_JUMP, index.into()),
+        DeviceFault::IdOutOfRange { id } => (FaultCode::ID_OUT_OF_RANGE, id),
+        DeviceFault::NotInFlight { id } => (FaultCode::NOT_IN_FLIGHT, id),
+        DeviceFault::Gone => (FaultCode::GONE, 0),
+        _ => (FaultCode(0), 0),
+    };
+    Event {
+        first: first.into(),
+        code: code.0,
+        ..Event::new(EventKind::FAULT)
     }
 }
 

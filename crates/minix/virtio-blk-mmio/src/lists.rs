@@ -1,6 +1,6 @@
 //! Lists of segments for requests in flight, one for each tag, lent to the driver and put back with each completion.
 
-use minix_blockdriver::{BounceBuffer, GrantedRange as _, Refusal, Tag};
+use minix_blockdriver::{BounceBuffer, GrantedRange as _, Refusal, Tag, Together};
 use minix_rt::kernel::LentRange;
 use virtio_core::{DeviceAddr, Segment};
 
@@ -71,44 +71,33 @@ impl Lists {
         Self(table.0.each_mut().map(Some))
     }
 
-    /// Puts ranges into the list of a tag, and shows each to `look`.
+    /// Puts ranges into the list of a tag. Answers what they have in common.
     ///
     /// # Errors
     ///
     /// [`Full`](Refusal::Full) if the tag has no list, or it is lent; [`Invalid`](Refusal::Invalid) if there are more than
-    /// [`MAX_SEGMENTS`], or one is too long for a segment.
-    #[inline]
-    pub(crate) fn fill(
-        &mut self,
-        tag: Tag,
-        ranges: &[LentRange],
-        mut look: impl FnMut(&LentRange),
-    ) -> Result<(), Refusal> {
+    /// [`MAX_SEGMENTS`], or one is too long for a segment or empty.
+    #[inline(always)]
+    pub(crate) fn fill(&mut self, tag: Tag, ranges: &[LentRange]) -> Result<Together, Refusal> {
         let memory = self.0.get_mut(usize::from(tag.0)).and_then(Option::as_mut);
         let memory = memory.ok_or(Refusal::Full)?;
         memory.length = 0;
         let places = memory.segments.get_mut(..ranges.len()).ok_or(Refusal::Invalid)?;
-        let mut any = 0;
-        let mut put = |place: &mut Segment, range: &LentRange| {
-            *place = Segment::new(DeviceAddr(range.address()), range.bytes() as u32);
-            any |= range.bytes();
-            look(range);
+        let together = match (&mut *places, ranges) {
+            // Mostly it is one.
+            ([place], [range]) => {
+                let mut together = Together::default();
+                list(place, range, &mut together);
+                together
+            }
+            (places, ranges) => list_many(places, ranges),
         };
-        // Mostly it is one.
-        if let ([place], [range]) = (&mut *places, ranges) {
-            put(place, range);
-        } else {
-            places
-                .iter_mut()
-                .zip(ranges)
-                .for_each(|(place, range)| put(place, range));
-        }
-        if any > u64::from(u32::MAX) {
+        if !together.fit_segments() {
             // No client has 4 GiB in one piece: its address space is no larger, and requests are counted in 31 bits.
             return Err(Refusal::Invalid);
         }
         memory.length = ranges.len() as u16;
-        Ok(())
+        Ok(together)
     }
 
     /// The list of a tag, as it was filled; `None` if the tag has no list, or it is lent.
@@ -135,4 +124,30 @@ impl Lists {
             *place = Some(list.0);
         }
     }
+}
+
+/// Puts a range into its place.
+#[inline(always)]
+fn list(place: &mut Segment, range: &LentRange, together: &mut Together) {
+    *place = Segment::new(DeviceAddr(range.address()), range.bytes() as u32);
+    together.add(range);
+}
+
+/// Puts as many ranges into as many places.
+#[inline(never)]
+fn list_many(places: &mut [Segment], ranges: &[LentRange]) -> Together {
+    let mut together = Together::default();
+    // Four at a time, since the loop takes as long as one.
+    let (fours, rest) = places.as_chunks_mut();
+    let (range_fours, range_rest) = ranges.as_chunks();
+    for ([place1, place2, place3, place4], [range1, range2, range3, range4]) in fours.iter_mut().zip(range_fours) {
+        list(place1, range1, &mut together);
+        list(place2, range2, &mut together);
+        list(place3, range3, &mut together);
+        list(place4, range4, &mut together);
+    }
+    for (place, range) in rest.iter_mut().zip(range_rest) {
+        list(place, range, &mut together);
+    }
+    together
 }

@@ -16,7 +16,7 @@ use virtio_mmio::{MmioTransport, MmioWindow};
 
 use crate::args::Arguments;
 use crate::device_state::QUEUE;
-use crate::disk::{DiskMemory, ListTable, VirtioDisk};
+use crate::disk::{DevicePlace, DiskMemory, ListTable, VirtioDisk};
 use crate::dma::VmDma;
 use crate::registration::Registration;
 use crate::serve::{DiskService, JOBS};
@@ -138,6 +138,10 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
             _ => Errno::EIO,
         }
     })?;
+    disk.set_place(DevicePlace {
+        address,
+        irq: irq.cast_signed(),
+    });
     let enabled = line.enable(&mut ipc).map_err(refused("the interrupt line"));
     let facts = enabled.and_then(|()| {
         let facts = disk.info().copied().zip(disk.queue());
@@ -180,6 +184,7 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
     );
     let driver_options = DriverOptions {
         hz,
+        started: clock(),
         ..DriverOptions::default()
     };
     let system = MinixSystem::new(ipc, &mut tables.replies, clock, line, hz, logger);

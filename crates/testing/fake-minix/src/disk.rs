@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 
+use minix_abi::disk_control::{DiskFlags, DiskHead, Event, Lifetime, QueueFlags, QueueState, RangeLimit, StatCounts};
+use minix_blockdriver::statistics::Kind;
 use minix_blockdriver::{
     BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, Data, DeviceError, DeviceRequest, Direction, DiskInfo,
-    GrantedRange as _, Listen, Refusal, Tag,
+    GrantedRange as _, Listen, Operations, RangeOperation, Refusal, Tag, Together,
 };
 
 use crate::memory::{Range, SharedMemory};
@@ -14,7 +16,28 @@ pub enum Op {
     Read,
     Write,
     Flush,
+    Discard,
+    Zero,
+    /// Zeroes, and the storage may be given back.
+    Unmap,
+    Erase,
+    Identify,
+    Lifetime,
 }
+
+impl Op {
+    /// Whether it changes sectors.
+    fn changes(self) -> bool {
+        matches!(
+            self,
+            Self::Write | Self::Discard | Self::Zero | Self::Unmap | Self::Erase
+        )
+    }
+}
+
+/// What a discarded or an erased sector holds. Zeroes are what the other two leave.
+pub const DISCARDED: u8 = 0xD1;
+pub const ERASED: u8 = 0xE4;
 
 /// A request to the device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +115,35 @@ pub struct FakeDisk {
     pub listens: Listen,
     /// Calls of `interrupted`.
     pub interrupts: u32,
+    /// Events for the driver to take.
+    pub events: VecDeque<Event>,
+    /// The device was asked for its id, or how worn it is, and has answered.
+    pub told: (bool, bool),
+    /// What became of its requests, by kind.
+    pub operations: [Operations; 6],
+}
+
+/// Where its registers are.
+pub const ADDRESS: u64 = 0x1000_8000;
+pub const IRQ: i32 = 8;
+/// What it answers when it is asked.
+pub const ID: [u8; 20] = *b"fake disk\0\0\0\0\0\0\0\0\0\0\0";
+pub const LIFETIME: Lifetime = Lifetime {
+    pre_eol: 1,
+    single_level: 2,
+    multi_level: 3,
+};
+
+fn kind_of(op: Op) -> Option<Kind> {
+    Some(match op {
+        Op::Read => Kind::Read,
+        Op::Write => Kind::Write,
+        Op::Flush => Kind::Flush,
+        Op::Discard => Kind::Discard,
+        Op::Zero | Op::Unmap => Kind::Zero,
+        Op::Erase => Kind::Erase,
+        Op::Identify | Op::Lifetime => return None,
+    })
 }
 
 /// A disk with a write cache, and no limits of its own.
@@ -105,8 +157,21 @@ pub(crate) fn disk_info(sectors: u64) -> DiskInfo {
         max_segments: 64,
         max_segment_bytes: u32::MAX,
         geometry: None,
+        cache_switch: true,
+        discard: Some(RANGE_LIMIT),
+        write_zeroes: Some(RANGE_LIMIT),
+        zeroes_unmap: true,
+        secure_erase: Some(RANGE_LIMIT),
+        lifetime: true,
     }
 }
+
+/// The limit of each range command.
+pub const RANGE_LIMIT: RangeLimit = RangeLimit {
+    sectors: 100,
+    ranges: 1,
+    alignment: 8,
+};
 
 impl FakeDisk {
     pub fn new(memory: SharedMemory, sectors: u64) -> Self {
@@ -142,6 +207,9 @@ impl FakeDisk {
             progress: false,
             listens: Listen::Polled,
             interrupts: 0,
+            events: VecDeque::new(),
+            told: (false, false),
+            operations: Default::default(),
         }
     }
 
@@ -160,8 +228,16 @@ impl FakeDisk {
         } else {
             result
         };
-        if result.is_ok() || self.half_done && request.op == Op::Write && !is_beyond {
+        if result.is_ok() || self.half_done && request.op.changes() && !is_beyond {
             self.carry_out(&request);
+        }
+        if let Some(kind) = kind_of(request.op) {
+            let counted = &mut self.operations[kind as usize];
+            counted.operations += 1;
+            match result {
+                Ok(()) => counted.bytes += request.sectors * 512,
+                Err(_) => counted.errors += 1,
+            }
         }
         self.finished.push_back((request.tag, result));
     }
@@ -186,7 +262,22 @@ impl FakeDisk {
             self.medium.clone_from(&self.content);
             return;
         }
-        let mut at = request.first as usize * 512;
+        match request.op {
+            Op::Identify => return self.told.0 = true,
+            Op::Lifetime => return self.told.1 = true,
+            _ => {}
+        }
+        let range = request.first as usize * 512..(request.first + request.sectors) as usize * 512;
+        let fill = match request.op {
+            Op::Discard => Some(DISCARDED),
+            Op::Zero | Op::Unmap => Some(0),
+            Op::Erase => Some(ERASED),
+            _ => None,
+        };
+        if let Some(fill) = fill {
+            self.content[range.clone()].fill(fill);
+        }
+        let mut at = range.start;
         if let Some((block, bytes)) = request.bounce {
             let block = &mut self.bounce_buffers[usize::from(block.0)][..bytes];
             let content = &mut self.content[at..at + bytes];
@@ -204,12 +295,11 @@ impl FakeDisk {
             }
             at += bytes;
         }
-        if request.op == Op::Write && !self.info.write_cache {
-            let range = request.first as usize * 512..(request.first + request.sectors) as usize * 512;
+        if request.op.changes() && !self.info.write_cache {
             self.medium.resize(self.content.len(), 0);
             self.medium[range.clone()].copy_from_slice(&self.content[range]);
         }
-        if request.op == Op::Write {
+        if request.op.changes() {
             self.unflushed += request.sectors as usize;
         }
     }
@@ -246,10 +336,9 @@ impl BlockDevice for FakeDisk {
 
     fn dismiss_interrupt(&mut self) {}
 
-    fn list_ranges(&mut self, tag: Tag, ranges: &[Range], look: impl FnMut(&Range)) -> Result<(), Refusal> {
-        ranges.iter().for_each(look);
+    fn list_ranges(&mut self, tag: Tag, ranges: &[Range]) -> Result<Together, Refusal> {
         self.listed = Some((tag, ranges.to_vec()));
-        Ok(())
+        Ok(Together::of(ranges))
     }
 
     fn submit(&mut self, asked: DeviceRequest, tag: Tag) -> Result<(), Refusal> {
@@ -268,9 +357,21 @@ impl BlockDevice for FakeDisk {
                 Direction::Write => (Op::Write, first, data),
             },
             DeviceRequest::Flush => (Op::Flush, 0, Data::Granted),
+            DeviceRequest::Identify => (Op::Identify, 0, Data::Granted),
+            DeviceRequest::AskLifetime => (Op::Lifetime, 0, Data::Granted),
+            DeviceRequest::Range { operation, first, .. } => {
+                let op = match operation {
+                    RangeOperation::Discard => Op::Discard,
+                    RangeOperation::WriteZeroes { may_unmap: false } => Op::Zero,
+                    RangeOperation::WriteZeroes { may_unmap: true } => Op::Unmap,
+                    RangeOperation::Erase => Op::Erase,
+                };
+                (op, first, Data::Granted)
+            }
         };
+        let takes_data = matches!(op, Op::Read | Op::Write);
         let (segments, bounce) = match data {
-            _ if op == Op::Flush => (Vec::new(), None),
+            _ if !takes_data => (Vec::new(), None),
             Data::Granted => {
                 let (listed, segments) = self.listed.take().expect("ranges are listed");
                 assert_eq!(listed, tag, "the ranges are those of another request");
@@ -284,6 +385,10 @@ impl BlockDevice for FakeDisk {
         };
         let bytes: u64 = segments.iter().map(Range::bytes).sum();
         let bytes = bytes + bounce.map_or(0, |(_, bytes)| bytes as u64);
+        let bytes = match asked {
+            DeviceRequest::Range { sectors, .. } => sectors * 512,
+            _ => bytes,
+        };
         let request = DiskRequest {
             op,
             first,
@@ -305,8 +410,9 @@ impl BlockDevice for FakeDisk {
             if !self.info.can_flush {
                 return Err(Refusal::Unsupported);
             }
-        } else {
+        } else if !matches!(op, Op::Identify | Op::Lifetime) {
             assert!(bytes > 0);
+            assert_eq!(first * 512 % u64::from(self.info.block_bytes), 0, "{request:?}");
             let longest = u64::from(self.info.max_segment_bytes);
             assert!(segments.len() <= usize::from(self.info.max_segments), "{request:?}");
             assert!(segments.iter().all(|segment| segment.bytes() <= longest), "{request:?}");
@@ -316,13 +422,13 @@ impl BlockDevice for FakeDisk {
             {
                 return Err(Refusal::Unreachable);
             }
-            if first + request.sectors > self.info.sectors || op == Op::Write && self.info.read_only {
+            if first + request.sectors > self.info.sectors || op.changes() && self.info.read_only {
                 return Err(Refusal::Invalid);
             }
         }
         for other in self.pending.iter().chain(&self.lost) {
             assert_ne!(other.tag, tag, "the tag is in use");
-            let writes = op == Op::Write || other.op == Op::Write;
+            let writes = op.changes() || other.op.changes();
             assert!(!(writes && request.overlaps(other)), "{request:?} races with {other:?}");
         }
         assert!(self.finished.iter().all(|(used, _)| *used != tag), "the tag is in use");
@@ -390,6 +496,51 @@ impl BlockDevice for FakeDisk {
         }
         self.info.write_cache = on;
         Ok(())
+    }
+
+    fn describe(&self, disk: &mut DiskHead) {
+        disk.address = ADDRESS;
+        disk.irq = IRQ;
+        disk.transport_version = 2;
+        (disk.offered, disk.accepted) = (0x7000_1234, 0x3000_1230);
+        disk.descriptors = 64;
+        if self.told.0 {
+            disk.id = ID;
+            disk.flags |= DiskFlags::ID;
+        }
+        if self.told.1 {
+            disk.lifetime = LIFETIME;
+            disk.flags |= DiskFlags::LIFETIME;
+        }
+    }
+
+    fn visit_registers(&self, visit: &mut dyn FnMut(&'static str, u64)) {
+        visit("MagicValue", 0x7472_6976);
+        visit("Status", 0xF);
+    }
+
+    fn ring(&self) -> QueueState {
+        if self.info().is_none() {
+            return QueueState::default();
+        }
+        QueueState {
+            flags: QueueFlags::LIVE,
+            size: 64,
+            chains: self.pending.len() as u16,
+            ..QueueState::default()
+        }
+    }
+
+    fn count(&self, counts: &mut StatCounts) {
+        counts.interrupts = self.interrupts.into();
+    }
+
+    fn operations(&self, kind: Kind) -> Operations {
+        self.operations[kind as usize]
+    }
+
+    fn take_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
     }
 
     fn bounce_buffers(&self) -> u8 {

@@ -8,7 +8,7 @@ use guest_protocol::pattern;
 use minix_abi::kernel_call::GrantedRange as _;
 use minix_blockdriver::{
     BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, Data, DeviceError, DeviceRequest, Direction, DiskInfo, Listen,
-    Refusal, Tag,
+    Refusal, Tag, Together,
 };
 use minix_rt::kernel::LentRange;
 
@@ -95,6 +95,11 @@ impl SparseDisk {
         Self {
             info: DiskInfo {
                 max_segments: 126,
+                discard: None,
+                write_zeroes: None,
+                zeroes_unmap: false,
+                secure_erase: None,
+                lifetime: false,
                 ..disk_info(sectors)
             },
             content,
@@ -152,10 +157,9 @@ impl BlockDevice for SparseDisk {
 
     fn dismiss_interrupt(&mut self) {}
 
-    fn list_ranges(&mut self, tag: Tag, ranges: &[LentRange], look: impl FnMut(&LentRange)) -> Result<(), Refusal> {
-        ranges.iter().for_each(look);
+    fn list_ranges(&mut self, tag: Tag, ranges: &[LentRange]) -> Result<Together, Refusal> {
         self.listed = Some((tag, ranges.to_vec()));
-        Ok(())
+        Ok(Together::of(ranges))
     }
 
     fn submit(&mut self, request: DeviceRequest, tag: Tag) -> Result<(), Refusal> {
@@ -164,6 +168,9 @@ impl BlockDevice for SparseDisk {
             DeviceRequest::Flush => {
                 self.pending.push((tag, None));
                 return Ok(());
+            }
+            DeviceRequest::Range { .. } | DeviceRequest::Identify | DeviceRequest::AskLifetime => {
+                return Err(Refusal::Unsupported);
             }
         };
         let (place, bytes) = match data {

@@ -285,6 +285,13 @@ pub enum Record<'a> {
         how: End,
         result: i32,
     },
+    /// A program has written to standard output (descriptor 1) or standard error output (2).
+    Output {
+        label: &'a str,
+        descriptor: i32,
+        /// Not necessarily a whole line.
+        text: &'a str,
+    },
     /// A service is back under another endpoint.
     Restarted { label: &'a str, old: i32, new: i32 },
     /// A service was killed on purpose.

@@ -1,6 +1,7 @@
 //! A client: the way to the kernel, a table of grants, and a tally of its checks.
 
 use core::fmt::{self, Display};
+use core::time::Duration;
 
 use guest_protocol::{MARK_CODE, Record, SectorRange};
 use minix_abi::grant::GrantFlags;
@@ -33,6 +34,19 @@ impl Tables {
             messages: asynsend::Table::new(),
         }
     }
+}
+
+/// Keeps the hart for so long. On a host, which has no such clock, it takes no time.
+pub(crate) fn spin(span: Duration) {
+    #[cfg(target_arch = "riscv64")]
+    {
+        let end = minix_rt::clock::now().after(span);
+        while minix_rt::clock::now() < end {
+            core::hint::spin_loop();
+        }
+    }
+    #[cfg(not(target_arch = "riscv64"))]
+    let _ = span;
 }
 
 /// A client.

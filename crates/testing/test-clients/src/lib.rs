@@ -15,6 +15,7 @@ pub mod program;
 pub mod random;
 pub mod report;
 pub mod shell;
+pub mod user;
 
 /// The entry point of a client program. On a host the program only prints a message.
 #[macro_export]

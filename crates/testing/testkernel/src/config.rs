@@ -9,7 +9,7 @@
 //! };
 //! ```
 //!
-//! Keywords without a meaning for a driver here (`priority`, `quantum`, `io` and the like) are read over. The entry has to
+//! Keywords without a meaning here (`quantum`, `io` and the like) are read over. The entry has to
 //! name everything that the service needs, because the kernel holds the service to it.
 
 use heapless::Vec;
@@ -47,6 +47,9 @@ const BASIC_VM_CALLS: [MessageType; 6] = [
 /// The first VM call's number.
 const VM_BASE: i32 = 0xC00;
 
+/// Queues of the scheduler.
+const QUEUES: u8 = 16;
+
 /// The names of the kernel and of processes of the boot image.
 pub const SYSTEM_NAMES: [(&str, Endpoint); 11] = [
     ("SYSTEM", Endpoint::SYSTEM),
@@ -71,6 +74,8 @@ pub struct ServiceConfig<'a> {
     pub vm_calls: u64,
     /// Interrupt lines, one bit each; `None` for all.
     pub irqs: Option<u128>,
+    /// The queue of the scheduler; lower ones run first. `None` if the entry does not say.
+    pub priority: Option<u8>,
     /// Receivers of messages; `None` for all.
     pub partners: Option<Vec<&'a str, MAX_PARTNERS>>,
 }
@@ -92,6 +97,7 @@ impl Default for ServiceConfig<'_> {
             kernel_calls: bits(&BASIC_KERNEL_CALLS),
             vm_calls: bits(&BASIC_VM_CALLS),
             irqs: Some(0),
+            priority: None,
             partners: None,
         }
     }
@@ -195,9 +201,10 @@ impl<'a, I: Iterator<Item = &'a str>> Parser<'a, I> {
                 },
                 Some("irq") => entry.irqs = self.irqs()?,
                 Some("ipc") => entry.partners = self.partners()?,
+                Some("priority") => entry.priority = Some(self.priority()?),
                 Some(
-                    "io" | "priority" | "quantum" | "scheduler" | "sigmgr" | "cpu" | "control" | "pci" | "class"
-                    | "type" | "domain" | "descr" | "uid",
+                    "io" | "quantum" | "scheduler" | "sigmgr" | "cpu" | "control" | "pci" | "class" | "type" | "domain"
+                    | "descr" | "uid",
                 ) => while self.value()?.is_some() {},
                 _ => return Err(self.error("no such keyword")),
             }
@@ -220,6 +227,16 @@ impl<'a, I: Iterator<Item = &'a str>> Parser<'a, I> {
             }
         }
         Ok((!is_none || mask != 0).then_some(mask))
+    }
+
+    fn priority(&mut self) -> Result<u8, ConfigError<'a>> {
+        let number = self.value()?.and_then(|word| word.parse().ok());
+        let priority = number.filter(|number| *number < QUEUES);
+        let priority = priority.ok_or(self.error("no such priority"))?;
+        match self.value()? {
+            None => Ok(priority),
+            Some(_) => Err(self.error("one priority is enough")),
+        }
     }
 
     fn irqs(&mut self) -> Result<Option<u128>, ConfigError<'a>> {
@@ -277,6 +294,7 @@ mod tests {
                 .fold(basic.kernel_calls, |mask, call| mask | call_bit(*call))
         );
         assert_eq!((disk.vm_calls, disk.irqs), (basic.vm_calls, Some(0x1FE)));
+        assert_eq!((disk.priority, basic.priority), (Some(3), None));
         assert!(disk.names("mfs_disk", "mfs") && disk.names("vfs", "") && !disk.names("blocktest", "blocktest"));
     }
 
@@ -300,6 +318,9 @@ mod tests {
             ("service a\n{ irq 1", "1"),
             ("service a { irq 128; }", "128"),
             ("service a { system FLY; }", "FLY"),
+            ("service a { priority 16; }", "16"),
+            ("service a { priority; }", ";"),
+            ("service a { priority 5 8; }", "8"),
             ("service a { # irq 1;\n wings 2; }", "wings"),
             ("service a { irq 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17; }", ";"),
         ] {

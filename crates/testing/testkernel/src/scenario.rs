@@ -51,6 +51,16 @@ pub enum Statement<S> {
     Run(Program<S>),
     /// Start a client in the background.
     Start(Program<S>),
+    /// Start a program as a shell does, and wait for its end.
+    Shell {
+        program: Program<S>,
+        /// The line that is typed at its terminal. `None`: it has no terminal.
+        typed: Option<S>,
+        /// The exit status it must have.
+        status: u8,
+        /// It does not end by itself, and is killed after so many microseconds.
+        end_after_us: Option<u64>,
+    },
     /// Wait for all clients in the background.
     Wait,
     /// The same, and report the time and the user instructions of a service meanwhile.
@@ -67,6 +77,11 @@ pub enum Statement<S> {
     Pace(Pace),
     /// From now on no more than so many free pages are contiguous.
     Fragment(u64),
+    /// From now on the message of an interrupt is as late as on the real system. The number is a seed.
+    LateInterrupts(u64),
+    /// From now on no process is charged for its time, so that one that spins keeps the hart from its own queue and from all
+    /// that are lower. That of the servers is 7.
+    NeverCharge,
     /// Put the hook of a dead process on the interrupt line of a service, until RS collects dead slots.
     DeadHook(S),
     Vfs(S, VfsRequest),

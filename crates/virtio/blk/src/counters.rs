@@ -107,9 +107,20 @@ impl QueueCounters {
         }
     }
 
-    /// Adds transfers that went well.
+    /// Adds one transfer that went well.
     #[inline]
-    pub(crate) fn transferred(&mut self, tally: &Tally) {
+    pub(crate) fn transferred(&mut self, transfer: Transfer, sectors: u32) {
+        let kind = match transfer {
+            Transfer::Read => OperationKind::Read,
+            Transfer::Write => OperationKind::Write,
+        } as usize;
+        self.operations[kind] += 1;
+        self.bytes[kind] = self.bytes[kind].wrapping_add(u64::from(sectors) * SECTOR_BYTES);
+    }
+
+    /// Adds the transfers of a poll.
+    #[inline]
+    pub(crate) fn add_tally(&mut self, tally: &Tally) {
         // Most polls find transfers of one kind, or none.
         let reads = tally.all - tally.writes;
         if reads != 0 {

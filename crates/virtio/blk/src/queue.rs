@@ -14,7 +14,7 @@ use virtio_blk_proto::{SECTOR_BYTES, Status};
 #[cfg(feature = "queues")]
 use virtio_core::Segment;
 use virtio_core::{ConfigError, DmaSegments, InterruptVector, QueueIndex, QueueNotifier};
-use virtqueue::{ChainError, Data, DeviceFault, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
+use virtqueue::{ChainError, Data, DeviceFault, Found, Notification, QueueState, Shape, Used, UsedChain, VirtQueue};
 
 use crate::chain_token::{ChainToken, Part};
 use crate::class::HeaderMarks;
@@ -567,6 +567,34 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
 
     #[inline]
     fn poll_each(&mut self, each: &mut impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
+        // Mostly one transfer has gone well, or there is nothing yet. No call follows then, so nothing has to be kept over one.
+        if crate::FRAMES && self.waiting.is_none() {
+            match self.take_single(each) {
+                Found::Taken => return Ok(1),
+                Found::Nothing if self.identity.config.is_none() => return Ok(0),
+                Found::Left(chain, status) => return self.take_other(chain, status, each).map(u32::from),
+                Found::Nothing | Found::Others => {}
+            }
+        }
+        self.poll_all(each)
+    }
+
+    /// Takes the only used chain, if there is one and it is a transfer gone well.
+    #[inline]
+    fn take_single(&mut self, each: &mut impl FnMut(Completion<B, K>)) -> Found<Status> {
+        let counters = &mut self.counters;
+        self.ring
+            .take_single(self.slots.status_reader(), is_good_transfer, |token| {
+                if let (Some(transfer), ChainToken::Whole(whole)) = (token.transfer(), token) {
+                    counters.transferred(transfer, whole.sectors);
+                    each(whole.complete(Ok(Answer::Done)));
+                }
+            })
+    }
+
+    /// [`poll`](Self::poll) of any number of requests, and of one that waits.
+    #[cfg_attr(not(optimize_for_size), inline(never))]
+    fn poll_all(&mut self, each: &mut impl FnMut(Completion<B, K>)) -> Result<u32, DeviceFault> {
         let count = self.take_used(each)?;
         match self.waiting.filter(|_| crate::SPLIT) {
             None => Ok(count),
@@ -595,7 +623,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         }
         let mut transfers = Tally::default();
         let others = self.take_announced(&mut transfers, each);
-        self.counters.transferred(&transfers);
+        self.counters.add_tally(&transfers);
         Ok(transfers.count() + others?)
     }
 
@@ -645,16 +673,13 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
         tally: &mut Tally,
         each: &mut impl FnMut(Completion<B, K>),
     ) -> Option<(UsedChain, Status)> {
-        self.ring.take_while(
-            self.slots.status_reader(),
-            |status, token| token.transfer().is_some() && *status == Status::OK,
-            |token| {
+        self.ring
+            .take_while(self.slots.status_reader(), is_good_transfer, |token| {
                 if let (Some(transfer), ChainToken::Whole(whole)) = (token.transfer(), token) {
                     tally.add(transfer, whole.sectors);
                     each(whole.complete(Ok(Answer::Done)));
                 }
-            },
-        )
+            })
     }
 
     /// Takes any used chain. Returns whether its request is over.
@@ -759,6 +784,12 @@ impl<D, B, K, const N: usize> fmt::Debug for RequestQueue<D, B, K, N> {
             .field("counters", &self.counters)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a chain is all of a transfer, and the device says that it went well.
+#[inline]
+fn is_good_transfer<B, K>(status: &Status, token: &ChainToken<B, K>) -> bool {
+    token.transfer().is_some() && *status == Status::OK
 }
 
 /// The shape of the chain of a transfer.

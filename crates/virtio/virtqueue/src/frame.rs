@@ -33,6 +33,13 @@ impl SegmentLimit {
         let beyond_first = (segment.len as u64).wrapping_sub(1);
         beyond_first < self.0 && segment.addr.get() <= !beyond_first
     }
+
+    /// Whether a segment [is allowed](Self::allows), as far as few instructions tell: `true` is certain.
+    #[inline]
+    const fn surely_allows(self, segment: Segment) -> bool {
+        // No segment that starts below that wraps around the address space.
+        (segment.len as u64).wrapping_sub(1) < self.0 && segment.addr.get() < 1 << 63
+    }
 }
 
 /// What the data segments of a chain come to, one after the other.
@@ -190,7 +197,7 @@ impl<'q, T, const N: usize, M: RingMemory> Frame<'q, T, N, M> {
     pub(crate) fn new(rings: &'q mut Rings<T, N, M>, shape: Shape, data: Segment, most: SegmentLimit) -> Option<Self> {
         let (head, written) = rings.slots.top()?;
         let form = shape.form(1, rings.placement.now());
-        if !most.allows(data) || written.form != form {
+        if !most.surely_allows(data) || written.form != form {
             return None;
         }
         // The chain is free. What its descriptors say means nothing until it is submitted.
@@ -219,15 +226,17 @@ impl<'q, T, const N: usize, M: RingMemory> Frame<'q, T, N, M> {
             return None;
         }
         let mut common = Common::default();
-        let segments = data.iter().copied().inspect(|segment| common.add(*segment));
         if place == Place::Direct {
             let mut index = head;
-            for segment in segments {
+            for &segment in data {
+                common.add(segment);
                 index = rings.slots.next(index);
                 rings.memory.redirect(DescriptorPlace::of_descriptor(index), segment);
             }
         } else {
-            rings.memory.redirect_table(head, 1, segments);
+            rings
+                .memory
+                .redirect_table(head, 1, data, |segment| common.add(segment));
         }
         Some(Self {
             rings,

@@ -23,4 +23,4 @@ pub use frame::{Data, Frame, Framed, SegmentLimit, Shape};
 pub use layout::{LEGACY_ALIGN, RingLayout, RingOffsets};
 pub use memory::{Descriptor, DescriptorPlace, DmaRing, RingMemory, UsedElement, flags};
 pub use placement::Chains;
-pub use queue::{Notification, QueueOptions, QueueState, Used, UsedChain, VirtQueue};
+pub use queue::{Found, Notification, QueueOptions, QueueState, Used, UsedChain, VirtQueue};

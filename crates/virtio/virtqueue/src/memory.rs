@@ -4,8 +4,9 @@
 //! [`DmaRing`] carries that out on real memory; a model checker's memory can stand in for it, and then it is the
 //! queue's own orderings and fences that are checked.
 
-use core::marker::PhantomData;
+use core::cell::UnsafeCell;
 use core::ptr::NonNull;
+use core::slice;
 use core::sync::atomic::{AtomicU16, Ordering};
 
 use virtio_core::{CpuAddresses, DeviceAddr, DmaRegion, QueueSetup, Segment, fence};
@@ -107,9 +108,10 @@ pub trait RingMemory {
     fn table_place(&self, table: u16, entry: u16) -> Option<DescriptorPlace>;
     /// Gives the descriptor at `place` another address and length. Its flags and its link stay.
     fn redirect(&mut self, place: DescriptorPlace, segment: Segment);
-    /// Does so with entries of the indirect table of slot `table`, from number `first` on.
-    fn redirect_table(&mut self, table: u16, first: u16, segments: impl Iterator<Item = Segment>) {
-        segments.zip(first..=u16::MAX).for_each(|(segment, entry)| {
+    /// Does so with entries of the indirect table of slot `table`, from number `first` on, and shows each segment to `look`.
+    fn redirect_table(&mut self, table: u16, first: u16, segments: &[Segment], mut look: impl FnMut(Segment)) {
+        segments.iter().zip(first..=u16::MAX).for_each(|(&segment, entry)| {
+            look(segment);
             if let Some(place) = self.table_place(table, entry) {
                 self.redirect(place, segment);
             }
@@ -250,75 +252,49 @@ impl DmaRing {
 
     /// The descriptor at `place`. All places of this ring are inside it.
     #[inline]
-    fn descriptor(&self, place: DescriptorPlace) -> Option<DescriptorCell<'_>> {
+    fn descriptor(&self, place: DescriptorPlace) -> Option<&DescriptorCell> {
         let offset = place.0 as usize;
         // SAFETY: the descriptor starts before the end of the ring. It ends there at the latest, since both are multiples of its
-        // size.
-        (offset < self.offsets.total).then(|| unsafe { DescriptorCell::new(self.descriptors.add(offset)) })
+        // size. A descriptor of this ring is used as nothing else.
+        (offset < self.offsets.total).then(|| unsafe { self.descriptors.add(offset).cast().as_ref() })
     }
 
-    /// The indirect table of slot `table`.
+    /// The entries of the indirect table of slot `table`.
     #[inline]
-    fn table(&self, table: u16) -> Table<'_> {
-        Table {
-            // SAFETY: the layout has room for as many tables as descriptors, and the masked number is one of them.
-            start: unsafe { self.tables.add(usize::from(table & self.mask) * self.table_bytes) },
-            bytes: self.table_bytes,
-            _ring: PhantomData,
-        }
-    }
-}
-
-/// An indirect table in DMA memory.
-struct Table<'r> {
-    start: NonNull<u8>,
-    bytes: usize,
-    _ring: PhantomData<&'r DmaRing>,
-}
-
-impl<'r> Table<'r> {
-    /// The entry that starts `offset` bytes in, which is a multiple of 16; `None` outside the table.
-    #[inline]
-    fn entry(&self, offset: usize) -> Option<DescriptorCell<'r>> {
-        // SAFETY: whole entries fill the table, and this one starts before the end.
-        (offset < self.bytes).then(|| unsafe { DescriptorCell::new(self.start.add(offset)) })
+    fn table(&self, table: u16) -> &[DescriptorCell] {
+        let (offset, entries) = (
+            usize::from(table & self.mask) * self.table_bytes,
+            usize::from(self.offsets.table_entries),
+        );
+        // SAFETY: the layout has room for as many tables as descriptors, and the masked number is one of them. They are used as
+        // nothing else.
+        unsafe { slice::from_raw_parts(self.tables.add(offset).cast().as_ptr(), entries) }
     }
 }
 
 /// A descriptor in DMA memory. It is written by volatile stores, because the device reads it.
-struct DescriptorCell<'r> {
-    at: NonNull<u64>,
-    _ring: PhantomData<&'r DmaRing>,
-}
+#[repr(transparent)]
+struct DescriptorCell(UnsafeCell<[u64; 2]>);
 
-impl DescriptorCell<'_> {
-    /// # Safety
-    ///
-    /// `at` points to 16 aligned bytes inside the region of the ring, which are used for one descriptor only.
+impl DescriptorCell {
     #[inline]
-    unsafe fn new(at: NonNull<u8>) -> Self {
-        Self {
-            at: at.cast(),
-            _ring: PhantomData,
-        }
-    }
-
-    #[inline]
-    fn write(self, descriptor: Descriptor) {
+    fn write(&self, descriptor: Descriptor) {
         let rest = u64::from(descriptor.len) | u64::from(descriptor.flags) << 32 | u64::from(descriptor.next) << 48;
-        // SAFETY: two aligned words inside the region.
+        let words = self.0.get().cast::<u64>();
+        // SAFETY: two aligned words, of which there is no other reference.
         unsafe {
-            self.at.write_volatile(descriptor.addr.get().to_le());
-            self.at.add(1).write_volatile(rest.to_le());
+            words.write_volatile(descriptor.addr.get().to_le());
+            words.add(1).write_volatile(rest.to_le());
         }
     }
 
     #[inline]
-    fn redirect(self, segment: Segment) {
+    fn redirect(&self, segment: Segment) {
+        let words = self.0.get().cast::<u64>();
         // SAFETY: the first word, and the first half of the second one.
         unsafe {
-            self.at.write_volatile(segment.addr.get().to_le());
-            self.at.add(1).cast::<u32>().write_volatile(segment.len.to_le());
+            words.write_volatile(segment.addr.get().to_le());
+            words.add(1).cast::<u32>().write_volatile(segment.len.to_le());
         }
     }
 }
@@ -333,18 +309,17 @@ impl RingMemory for DmaRing {
 
     #[inline]
     fn write_table_entry(&mut self, table: u16, entry: u16, descriptor: Descriptor) {
-        if let Some(place) = self.table(table).entry(DESCRIPTOR_BYTES * usize::from(entry)) {
-            place.write(descriptor);
+        if let Some(cell) = self.table(table).get(usize::from(entry)) {
+            cell.write(descriptor);
         }
     }
 
     #[inline]
     fn write_table(&mut self, table: u16, entries: impl Iterator<Item = Descriptor>) {
-        let (table, mut offset) = (self.table(table), 0);
+        let mut cells = self.table(table).iter();
         entries.for_each(|descriptor| {
-            if let Some(place) = table.entry(offset) {
-                place.write(descriptor);
-                offset += DESCRIPTOR_BYTES;
+            if let Some(cell) = cells.next() {
+                cell.write(descriptor);
             }
         });
     }
@@ -366,14 +341,23 @@ impl RingMemory for DmaRing {
     }
 
     #[inline]
-    fn redirect_table(&mut self, table: u16, first: u16, segments: impl Iterator<Item = Segment>) {
-        let (table, mut offset) = (self.table(table), DESCRIPTOR_BYTES * usize::from(first));
-        segments.for_each(|segment| {
-            if let Some(entry) = table.entry(offset) {
-                entry.redirect(segment);
-                offset += DESCRIPTOR_BYTES;
-            }
-        });
+    fn redirect_table(&mut self, table: u16, first: u16, segments: &[Segment], mut look: impl FnMut(Segment)) {
+        let mut redirect = |(cell, segment): (&DescriptorCell, &Segment)| {
+            look(*segment);
+            cell.redirect(*segment);
+        };
+        let cells = self.table(table).get(usize::from(first)..).unwrap_or(&[]);
+        // Four at a time, since the loop takes half as long as an entry.
+        let (fours, rest) = segments.as_chunks();
+        let (cell_fours, _) = cells.as_chunks();
+        for ([cell1, cell2, cell3, cell4], [first, second, third, fourth]) in cell_fours.iter().zip(fours) {
+            redirect((cell1, first));
+            redirect((cell2, second));
+            redirect((cell3, third));
+            redirect((cell4, fourth));
+        }
+        let rest_cells = cells.get(4 * fours.len()..).unwrap_or(&[]);
+        rest_cells.iter().zip(rest).for_each(redirect);
     }
 
     #[inline]

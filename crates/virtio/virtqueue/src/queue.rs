@@ -107,6 +107,20 @@ impl UsedChain {
     }
 }
 
+/// What a [look](VirtQueue::take_single) for a single chain has found.
+#[derive(Debug)]
+#[must_use = "a chain that is left stays in flight until it is taken"]
+pub enum Found<S> {
+    /// The device has finished none.
+    Nothing,
+    /// One, which was taken.
+    Taken,
+    /// One that is not filled or not wanted. It is to be [taken](VirtQueue::take) by itself.
+    Left(UsedChain, S),
+    /// Several, or a fault. Nothing has happened.
+    Others,
+}
+
 /// Counts chains that are taken, and notes their number at the end, also if the caller panics on the way.
 struct Taken<'q> {
     count: u64,
@@ -484,6 +498,42 @@ impl<T, const N: usize, M: RingMemory> VirtQueue<T, N, M> {
             }
         }
         None
+    }
+
+    /// [`take_while`](Self::take_while) in few instructions, if the device has finished a single chain. For a driver that waits for each
+    /// request.
+    #[cfg_attr(not(optimize_for_size), inline(always))]
+    pub fn take_single<S>(
+        &mut self,
+        look: impl Fn(u16) -> S,
+        is_wanted: impl Fn(&S, &T) -> bool,
+        each: impl FnOnce(T),
+    ) -> Found<S> {
+        let (returned, published) = (self.returned, self.published);
+        if self.announced != returned || self.fault.is_some() {
+            return Found::Others;
+        }
+        // Acquire: as in `look_at_index`, which judges any other index.
+        let index = self.rings.memory.load_used_index(Ordering::Acquire);
+        match index.wrapping_sub(returned as u16) {
+            0 => return Found::Nothing,
+            1 if published != returned => {}
+            _ => return Found::Others,
+        }
+        let UsedElement { id, len } = self.rings.memory.read_used(returned as u16);
+        self.returned = returned + 1;
+        self.announced = returned + 1;
+        let seen = look(id as u16);
+        let fits = |writable| writable == len || !self.used_len_valid;
+        if self
+            .rings
+            .slots
+            .finish_if(id, published, fits, |token| is_wanted(&seen, token), each)
+        {
+            Found::Taken
+        } else {
+            Found::Left(UsedChain { id, len }, seen)
+        }
     }
 
     /// Takes `chain` back.

@@ -280,9 +280,8 @@ impl<T, const N: usize> Slots<T, N> {
         if !fits(slot.writable) || slot.number >= published {
             return false;
         }
-        match &slot.token {
-            Some(token) if is_wanted(token) => {}
-            _ => return false,
+        if !slot.token.as_ref().is_some_and(is_wanted) {
+            return false;
         }
         slot.below = self.top;
         self.top = head as u16;

@@ -178,6 +178,13 @@ impl MapElement {
         }
     }
 
+    /// Makes the upper half zero, for an element about a grant.
+    // By bytes, or a compiler loads the lower half to store it again.
+    #[inline]
+    pub fn clear_padding(&mut self) {
+        self.address.as_mut_bytes()[size_of::<GrantId>()..].fill(0);
+    }
+
     /// The grant, if the element is about one. The upper half, which may hold anything, is not looked at.
     pub const fn grant(&self) -> GrantId {
         GrantId(self.address as u32 as i32)

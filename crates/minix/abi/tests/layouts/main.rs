@@ -1,8 +1,10 @@
 //! Every structure, byte for byte, against offsets that are written down here a second time.
 
 mod block;
+mod disk_control;
 mod kernel;
 mod messages;
+mod programs;
 mod servers;
 
 use minix_abi::{Endpoint, Message, MessageType, Payload};
@@ -14,6 +16,10 @@ pub(crate) const C: u64 = 0x0203_0405_0607_0809;
 
 /// Something that goes somewhere.
 pub(crate) fn at32(offset: usize, value: i32) -> (usize, Vec<u8>) {
+    (offset, value.to_le_bytes().to_vec())
+}
+
+pub(crate) fn at16(offset: usize, value: u16) -> (usize, Vec<u8>) {
     (offset, value.to_le_bytes().to_vec())
 }
 

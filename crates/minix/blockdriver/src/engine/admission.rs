@@ -47,7 +47,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             status,
             id,
         };
-        let Some(id) = self.intake.push(caller, kind, minor) else {
+        let Some(id) = self.intake.push(now, caller, kind, minor) else {
             return self.refuse(kernel, caller);
         };
         // Mostly it is a transfer, nothing is to be waited for, and the device works.
@@ -75,6 +75,10 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     #[inline(never)]
     fn wait_for_turn(&mut self, kernel: &mut K, now: Instant, id: JobId, message: &Message) {
         self.intake.set_request(id, message);
+        let job = &self.intake[id];
+        if job.kind == Kind::Ioctl && Self::is_answered_at_once(job.request.request) {
+            return self.answer_at_once(kernel, now, id);
+        }
         self.intake.wait(id);
         self.take_turns_in_order(kernel, now);
     }
@@ -108,7 +112,8 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 }
                 Turn::Barrier(id) => {
                     // The write cache is not switched under a flush.
-                    let switches = self.intake[id].request.request == IoctlCode::DIOCSETWC;
+                    let request = self.intake[id].request.request;
+                    let switches = request == IoctlCode::DIOCSETWC || request == IoctlCode::DIOCSCACHE;
                     if self.intake.first() != Some(id) || switches && self.write_back.in_background() {
                         return;
                     }

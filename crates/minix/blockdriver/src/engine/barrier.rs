@@ -7,7 +7,7 @@
 use minix_abi::{Errno, Status};
 
 use super::job::JobId;
-use crate::device::BounceBuffer;
+use crate::device::{BounceBuffer, RangeOperation};
 use crate::partition::scan::ScanRead;
 
 /// What holds requests back.
@@ -110,16 +110,36 @@ pub(crate) enum Task {
     SwitchCache { on: bool },
     /// Read a part of a partition table.
     Scan(ScanRead),
+    /// Work on a range of sectors.
+    Range(RangeWork),
+    /// Flush, then work on a range of sectors.
+    FlushBeforeRange(RangeWork),
+    /// Ask the device for its identification string, and how worn it is if it knows.
+    Identify,
+    /// Ask the device how worn it is.
+    AskLifetime,
+}
+
+/// Work on a range of sectors: whole blocks on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RangeWork {
+    pub(crate) operation: RangeOperation,
+    pub(crate) first: u64,
+    pub(crate) sectors: u64,
 }
 
 impl Task {
     pub(crate) const fn is_flush(&self) -> bool {
-        matches!(self, Self::Flush | Self::FlushBeforeCacheOff)
+        matches!(
+            self,
+            Self::Flush | Self::FlushBeforeCacheOff | Self::FlushBeforeRange(_)
+        )
     }
 
-    /// Whether no flush is to be sent in the background while this runs: it flushes itself, or needs an idle device.
+    /// Whether no flush is to be sent in the background while this runs: it flushes itself, needs an idle device, or may take so long
+    /// that a flush which overtakes it makes it look lost.
     pub(crate) const fn holds_flushes(&self) -> bool {
-        self.is_flush() || matches!(self, Self::SwitchCache { .. })
+        self.is_flush() || matches!(self, Self::SwitchCache { .. } | Self::Range(_))
     }
 }
 

@@ -1,11 +1,12 @@
 //! The barrier runs: an open, a close or a control request, with its requests to the device.
 
+use minix_abi::disk_control::ResetReason;
 use minix_abi::{Errno, Instant};
 
-use super::barrier::{Next, Task};
+use super::barrier::{Next, RangeWork, Task};
 use super::flush::flush_status;
 use super::in_flight::Purpose;
-use super::job::JobId;
+use super::job::{Job, JobId};
 use super::submit::Attempt;
 use super::write_back::Flusher;
 use crate::device::{
@@ -67,8 +68,13 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         }
         let mut bounce = None;
         let offered = match running.task {
-            Task::Flush | Task::FlushBeforeCacheOff => self.offer_flush(Purpose::Barrier, now),
+            Task::Flush | Task::FlushBeforeCacheOff | Task::FlushBeforeRange(_) => {
+                self.offer_flush(Purpose::Barrier, now)
+            }
             Task::Scan(read) => self.offer_scan(read, &mut bounce, now),
+            Task::Range(work) => self.offer_range(work, now),
+            Task::Identify => self.offer_barrier(DeviceRequest::Identify, now),
+            Task::AskLifetime => self.offer_barrier(DeviceRequest::AskLifetime, now),
             // Not under a flush in the background.
             Task::SwitchCache { .. } if self.in_flight.len() > 0 => Err(Refusal::Full),
             Task::SwitchCache { on } => match self.device.set_write_cache(on) {
@@ -91,7 +97,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 if let Some(running) = self.intake.running_mut() {
                     running.suspected();
                 }
-                self.recover(kernel, now, "takes no requests");
+                self.recover(kernel, now, ResetReason::TAKES_NOTHING);
                 return Attempt::Reset;
             }
             Err(Refusal::Unsupported) => DeviceError::Unsupported,
@@ -99,6 +105,32 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         };
         self.barrier_completed(kernel, now, Err(error));
         Attempt::Done
+    }
+
+    /// Offers the device a request of the barrier that needs no memory of the service.
+    fn offer_barrier(&mut self, request: DeviceRequest, now: Instant) -> Result<(), Refusal> {
+        self.in_flight
+            .submit(&mut self.device, request, Purpose::Barrier, now)?;
+        self.scheduler.submitted();
+        Ok(())
+    }
+
+    fn offer_range(&mut self, work: RangeWork, now: Instant) -> Result<(), Refusal> {
+        let RangeWork {
+            operation,
+            first,
+            sectors,
+        } = work;
+        let request = DeviceRequest::Range {
+            operation,
+            first,
+            sectors,
+        };
+        self.offer_barrier(request, now)?;
+        // What it does to the disk can stay in the cache as what a write does.
+        let cached = self.device.limits().is_some_and(|limits| limits.needs_flushes);
+        self.write_back.writes_to(cached, self.in_flight.len() == 1);
+        Ok(())
     }
 
     fn offer_scan(&mut self, read: ScanRead, bounce: &mut Option<BounceBuffer>, now: Instant) -> Result<(), Refusal> {
@@ -143,7 +175,17 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 _ => flush_status(result).into(),
             },
             Task::FlushBeforeCacheOff if result.is_ok() => Next::Needs(Task::SwitchCache { on: false }),
-            Task::FlushBeforeCacheOff | Task::SwitchCache { .. } => flush_status(result).into(),
+            Task::FlushBeforeRange(work) if result.is_ok() => Next::Needs(Task::Range(work)),
+            Task::FlushBeforeCacheOff | Task::FlushBeforeRange(_) | Task::SwitchCache { .. } => {
+                flush_status(result).into()
+            }
+            Task::Range(work) => self.range_completed(kernel, now, job, work, result).into(),
+            // Not every device has an answer.
+            Task::Identify if self.device.info().is_some_and(|disk| disk.lifetime) => Next::Needs(Task::AskLifetime),
+            Task::Identify | Task::AskLifetime => {
+                let Job { caller, request, .. } = self.intake[job];
+                self.report_disk(kernel, caller.endpoint, request.grant).into()
+            }
             Task::Scan(read) => {
                 let bounce = running.bounce();
                 let bytes = bounce.and_then(|buffer| self.device.bounce_buffer(buffer));

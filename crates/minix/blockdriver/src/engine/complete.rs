@@ -1,7 +1,9 @@
 //! Completed device requests find their way back to the requests of clients.
 
+use minix_abi::disk_control::ResetReason;
 use minix_abi::{Errno, Instant, Status};
 
+use super::barrier::Task;
 use super::flush::flush_status;
 use super::in_flight::{Completed, Purpose};
 use super::job::JobId;
@@ -9,6 +11,7 @@ use super::write_back::Flusher;
 use crate::device::{BlockDevice, BounceBuffer, DeviceError, Direction};
 use crate::driver::BlockDriver;
 use crate::kernel::Kernel;
+use crate::statistics::Kind;
 use crate::transfer::Progress;
 use crate::transfer::bounce_pool::copy_out;
 use crate::transfer::plan::cut_elements;
@@ -58,7 +61,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     #[cold]
     fn device_broke(&mut self, kernel: &mut K, now: Instant) {
         self.suspect_all();
-        self.recover(kernel, now, "breaks rules or asks for a reset");
+        self.recover(kernel, now, ResetReason::BROKEN);
     }
 
     /// Goes on with the next device request that is completed.
@@ -86,7 +89,12 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     fn finish_unusual(&mut self, kernel: &mut K, now: Instant) {
         if let Some(completed) = self.in_flight.take_completed() {
             self.scheduler.completed();
-            self.health.pace.completed(completed.since, now);
+            if completed.purpose == Purpose::Barrier && self.runs_range() {
+                // It may be long: that says nothing about how quick the device is.
+                self.health.pace.progressed(now);
+            } else {
+                self.health.pace.completed(completed.since, now);
+            }
             self.complete_otherwise(kernel, now, completed);
         }
     }
@@ -119,6 +127,9 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     #[inline(never)]
     fn complete_otherwise(&mut self, kernel: &mut K, now: Instant, completed: Completed) {
         let result = completed.result;
+        if let Some(kind) = self.command(completed.purpose) {
+            self.latencies.record(kind, now.micros_since(completed.since));
+        }
         match completed.purpose {
             Purpose::BackgroundFlush => self.background_completed(now, result),
             Purpose::Barrier => self.barrier_completed(kernel, now, result),
@@ -175,6 +186,25 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 }
             }
         }
+    }
+
+    /// The kind of a command, if its latency is recorded by itself. That of a transfer is part of what its client waits for.
+    fn command(&self, purpose: Purpose) -> Option<Kind> {
+        match purpose {
+            Purpose::BackgroundFlush | Purpose::ForcedFlush { .. } => Some(Kind::Flush),
+            Purpose::Barrier => match self.intake.running()?.task {
+                task if task.is_flush() => Some(Kind::Flush),
+                Task::Range(work) => Some(work.operation.into()),
+                _ => None,
+            },
+            Purpose::Transfer { .. } => None,
+        }
+    }
+
+    /// Whether the barrier is a range of sectors.
+    fn runs_range(&self) -> bool {
+        let running = self.intake.running();
+        running.is_some_and(|running| matches!(running.task, Task::Range(_)))
     }
 
     /// Copies what was read into a bounce buffer to the client.

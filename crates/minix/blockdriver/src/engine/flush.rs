@@ -1,6 +1,7 @@
 //! Flushes: in the background, for a barrier, for a forced write; and what clients are told when one fails.
 
 use crate::log_line;
+use minix_abi::disk_control::{Event, EventKind, ResetReason};
 use minix_abi::minor::Minor;
 use minix_abi::{Errno, Instant, Status};
 
@@ -76,7 +77,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
                 }
                 self.background_failed(now);
                 if breaks {
-                    self.recover(kernel, now, "takes no flush");
+                    self.recover(kernel, now, ResetReason::TAKES_NO_FLUSH);
                     // One reset is enough for one call.
                     self.scheduler.leave_rest();
                 }
@@ -119,14 +120,24 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             Warn,
             "a flush has failed: writes of the last {waited} ms may not be durable"
         );
+        self.record_failed_flush(now);
         self.note_failure(asker);
+    }
+
+    fn record_failed_flush(&mut self, now: Instant) {
+        let event = Event {
+            first: self.write_back.waited(now).as_millis() as u64,
+            ..Event::new(EventKind::FLUSH_FAILED)
+        };
+        self.events.record(now, event);
     }
 
     /// The device is given up. If completed writes are not flushed, each minor that is open is told, as of a flush that fails.
     #[cold]
-    pub(crate) fn give_up_flushes(&mut self) {
+    pub(crate) fn give_up_flushes(&mut self, now: Instant) {
         if self.write_back.is_owed() {
             log_line!(Error, "completed writes that were not flushed may not be durable");
+            self.record_failed_flush(now);
             self.note_failure(None);
         }
     }

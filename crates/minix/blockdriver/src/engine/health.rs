@@ -7,6 +7,7 @@ use crate::log_line;
 use core::time::Duration;
 
 use minix_abi::Instant;
+use minix_abi::disk_control::{Event, EventKind};
 
 use super::pace::Pace;
 use crate::options::DriverOptions;
@@ -99,8 +100,15 @@ impl Health {
         !waits
     }
 
-    /// The device was reset. Whether that `worked`, and whether completed requests were `handed_over`.
-    pub(crate) fn was_reset(&mut self, worked: bool, handed_over: bool, options: &DriverOptions, now: Instant) {
+    /// The device was reset. Whether that `worked`, and whether completed requests were `handed_over`. Returns what there is to record
+    /// of a device that does not work again.
+    pub(crate) fn was_reset(
+        &mut self,
+        worked: bool,
+        handed_over: bool,
+        options: &DriverOptions,
+        now: Instant,
+    ) -> Option<Event> {
         self.last_reset = now;
         self.fruitless = if handed_over {
             1
@@ -108,19 +116,30 @@ impl Health {
             self.fruitless.saturating_add(1)
         };
         self.failed = if worked { 0 } else { self.failed.saturating_add(1) };
-        self.state = if self.failed >= options.reset_attempts || self.fruitless > options.fruitless_resets {
+        let (state, event) = if self.failed >= options.reset_attempts || self.fruitless > options.fruitless_resets {
             log_line!(
                 Error,
                 "the device is given up after {} resets without a use, of which the last {} failed",
                 self.fruitless,
                 self.failed
             );
-            DeviceState::Dead
+            let event = Event {
+                first: self.fruitless.into(),
+                second: self.failed.into(),
+                ..Event::new(EventKind::GIVEN_UP)
+            };
+            (DeviceState::Dead, Some(event))
         } else if worked {
-            DeviceState::Good
+            (DeviceState::Good, None)
         } else {
             log_line!(Warn, "reset {} of {} has failed", self.failed, options.reset_attempts);
-            DeviceState::Resetting(now.after(options.reset_pause))
+            let event = Event {
+                count: self.failed.into(),
+                ..Event::new(EventKind::RESET_FAILED)
+            };
+            (DeviceState::Resetting(now.after(options.reset_pause)), Some(event))
         };
+        self.state = state;
+        event
     }
 }

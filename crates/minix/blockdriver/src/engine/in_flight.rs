@@ -44,6 +44,15 @@ pub(crate) struct Completed {
     pub(crate) result: Result<(), DeviceError>,
 }
 
+/// A device request in flight, to be told of.
+pub(crate) struct Request {
+    pub(crate) tag: Tag,
+    pub(crate) purpose: Purpose,
+    pub(crate) since: Instant,
+    /// The device has completed it, and it was not looked at yet.
+    pub(crate) completed: bool,
+}
+
 /// What the next device request that is completed comes to.
 pub(crate) struct Next {
     tag: u16,
@@ -67,6 +76,8 @@ pub(crate) struct InFlight<const N: usize> {
     completions: usize,
     /// How many of those were taken.
     taken: usize,
+    /// The tag of the last one to be submitted.
+    newest: u16,
     /// How few tags were free at a time.
     least_free: usize,
     free: Vec<u16, N>,
@@ -88,6 +99,7 @@ impl<const N: usize> InFlight<N> {
             completed: [0; N],
             completions: 0,
             taken: 0,
+            newest: 0,
             least_free: N,
             oldest: None,
             next_order: 1,
@@ -184,6 +196,7 @@ impl<const N: usize> InFlight<N> {
             result: None,
         };
         self.next_order += 1;
+        self.newest = tag.0;
         self.oldest.get_or_insert(now);
         if self.free.len() < self.least_free {
             self.least_free = self.free.len();
@@ -267,8 +280,33 @@ impl<const N: usize> InFlight<N> {
         })
     }
 
+    /// All of them, by tag.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = Request> + '_ {
+        (0_u16..).zip(&self.entries).filter_map(|(tag, entry)| {
+            Some(Request {
+                tag: Tag(tag),
+                purpose: entry.purpose?,
+                since: entry.since,
+                completed: entry.result.is_some(),
+            })
+        })
+    }
+
     fn used(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.purpose.is_some())
+    }
+
+    /// What the last one to be submitted is for, and when it was; another one if that is completed. `None` without any.
+    pub(crate) fn newest(&self) -> Option<(Purpose, Instant)> {
+        if self.len() == 0 {
+            return None;
+        }
+        let newest = &self.entries[usize::from(self.newest) % N];
+        let entry = match newest.purpose {
+            Some(_) => newest,
+            None => self.used().next()?,
+        };
+        Some((entry.purpose?, entry.since))
     }
 
     /// When a request was submitted that was overtaken: that is `span` ago or longer, some request is completed that was

@@ -7,10 +7,10 @@
 //! without one never touches the kilobyte it would take.
 
 use heapless::Vec;
-use minix_abi::Message;
 use minix_abi::bdev::MAX_ELEMENTS;
 use minix_abi::kernel_call::MapElement;
 use minix_abi::minor::Minor;
+use minix_abi::{Instant, Message};
 
 use super::barrier::{Barrier, Running, Task};
 use super::job::{Job, JobId, Stage};
@@ -91,7 +91,7 @@ impl<const JOBS: usize> Intake<JOBS> {
     /// Puts a request at the end; `None` if there is no room. It is admitted at once if none [waits](Self::any_waits), or has
     /// to [wait](Self::wait).
     #[inline]
-    pub(crate) fn push(&mut self, caller: Caller, kind: Kind, minor: Minor) -> Option<JobId> {
+    pub(crate) fn push(&mut self, now: Instant, caller: Caller, kind: Kind, minor: Minor) -> Option<JobId> {
         let id = JobId(self.free.pop()?);
         let job = &mut self.jobs[id.index::<JOBS>()];
         job.caller = caller;
@@ -100,6 +100,7 @@ impl<const JOBS: usize> Intake<JOBS> {
         job.minor = minor;
         job.traced = None;
         job.merged = None;
+        job.arrived = now;
         job.order = self.next_order;
         self.next_order += 1;
         self.all.push(&mut self.links, id);
@@ -238,6 +239,17 @@ impl<const JOBS: usize> Intake<JOBS> {
         }
     }
 
+    /// How many transfers share the device request of this one, which is the first of them.
+    pub(crate) fn count_merged(&self, head: JobId) -> u16 {
+        let mut count = 1;
+        let mut next = self[head].merged;
+        while let Some(id) = next {
+            count += 1;
+            next = self[id].merged;
+        }
+        count
+    }
+
     /// Transfers that shared a device request, or were to share one, no longer do; for good if `alone`.
     pub(crate) fn part(&mut self, head: JobId, alone: bool) {
         self.for_each_merged(head, |job| {
@@ -274,7 +286,7 @@ mod tests {
 
     fn push(jobs: &mut Intake<4>, id: i32) -> Option<JobId> {
         let caller = Caller { id, ..Job::FREE.caller };
-        jobs.push(caller, Kind::Read, Job::FREE.minor)
+        jobs.push(Instant::START, caller, Kind::Read, Job::FREE.minor)
     }
 
     fn order(jobs: &Intake<4>) -> Vec<i32> {

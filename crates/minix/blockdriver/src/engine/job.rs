@@ -1,10 +1,10 @@
 //! A request of a client that is being worked on.
 
-use minix_abi::Endpoint;
 use minix_abi::bdev::BdevRequest;
 use minix_abi::ipc::IpcStatus;
 use minix_abi::kernel_call::MapElement;
 use minix_abi::minor::Minor;
+use minix_abi::{Endpoint, Instant};
 
 use crate::protocol::request::{Caller, Kind};
 use crate::protocol::trace::TraceTicket;
@@ -60,6 +60,8 @@ pub(crate) struct Job {
     pub(crate) single: MapElement,
     /// The next one in the same device request.
     pub(crate) merged: Option<JobId>,
+    /// When it came.
+    pub(crate) arrived: Instant,
     /// Its place in the order of arrival.
     pub(super) order: u64,
 }
@@ -90,6 +92,7 @@ impl Job {
         transfer: Transfer::NONE,
         single: MapElement { address: 0, bytes: 0 },
         merged: None,
+        arrived: Instant::START,
         order: 0,
     };
 }

@@ -92,6 +92,11 @@ impl Pace {
         self.completed = now;
     }
 
+    /// When the device last completed something.
+    pub(crate) const fn last_completion(&self) -> Instant {
+        self.completed
+    }
+
     /// Whether a request that was submitted at `since` and is completed says nothing new: it was not slow, and as many as there
     /// could be had room beside it.
     #[inline]

@@ -3,6 +3,7 @@
 //! A transfer that one look-up of addresses covers reaches the device only if all of it has addresses. A longer one goes
 //! piece by piece, each as long as the look-up and the device allow.
 
+use minix_abi::disk_control::ResetReason;
 use minix_abi::kernel_call::GrantedRange as _;
 use minix_abi::{Errno, Instant};
 
@@ -16,7 +17,7 @@ use crate::device::{
 use crate::driver::BlockDriver;
 use crate::kernel::Kernel;
 use crate::transfer::bounce_pool::copy_in;
-use crate::transfer::map::{Mapped, Together, check_and_cut, cut_piece, look_up};
+use crate::transfer::map::{Mapped, check_and_cut, cut_piece, look_up};
 
 /// Transfers that share a device request are not longer together.
 const MERGED_BYTES: u64 = 1 << 20;
@@ -175,11 +176,10 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             Err(error) => return self.found_no_address(kernel, now, id, error),
         };
         // One walk for the list and the checks.
-        let mut together = Together::default();
-        let ranges = &self.ranges[..filled];
-        let listed = self.device.list_ranges(tag, ranges, |range| together.add(range));
+        let listed = self.device.list_ranges(tag, &self.ranges[..filled]);
         let bytes = self.intake[id].transfer.bytes;
-        if listed.is_err() || filled > limits.segments || !together.is_plain(bytes, limits.segment_bytes) {
+        let is_plain = listed.is_ok_and(|together| together.is_plain(bytes, limits.segment_bytes));
+        if !is_plain || filled > limits.segments {
             return self.start_cut(kernel, now, id, filled);
         }
         match self.scheduler.neighbour(&self.intake, id, id) {
@@ -219,7 +219,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     #[inline(never)]
     fn list_again(&mut self, from: usize, to: usize) -> Result<(), Refusal> {
         let tag = self.in_flight.next_tag().ok_or(Refusal::Full)?;
-        self.device.list_ranges(tag, &self.ranges[from..to], |_| {})
+        self.device.list_ranges(tag, &self.ranges[from..to]).map(|_| ())
     }
 
     /// The next of a transfer is a flush or goes through a bounce buffer, or the device does not work.
@@ -530,7 +530,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             // It has no room although it has nothing to do: it will have none later either.
             Refusal::Full | Refusal::Broken => {
                 self.intake[id].transfer.suspected();
-                self.recover(kernel, now, "takes no requests");
+                self.recover(kernel, now, ResetReason::TAKES_NOTHING);
                 return Attempt::Reset;
             }
             Refusal::Unreachable => {

@@ -14,7 +14,7 @@ use minix_abi::{Errno, Status};
 use crate::device::DiskInfo;
 use opens::{OpenError, Opens};
 use scan::{Scan, ScanRead};
-use table::{DeviceTable, Extent};
+use table::{DEVICES, DeviceTable, Extent, minor_at};
 
 /// How an open goes on.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +74,24 @@ impl Partitions {
     /// A client puts a minor somewhere.
     pub(crate) fn place(&mut self, minor: Minor, extent: Extent) -> Result<(), Errno> {
         self.table.set(minor, extent).map_err(|_| Errno::ENXIO)
+    }
+
+    /// How often a minor is open.
+    pub(crate) fn opens_of(&self, minor: Minor) -> u32 {
+        self.opens.count(minor)
+    }
+
+    /// Whether a minor is open more than once, or another one that overlaps it is, on a disk of that capacity in bytes.
+    pub(crate) fn is_open_elsewhere(&self, minor: Minor, capacity: u64) -> bool {
+        let Some(own) = self.extent(minor, capacity) else {
+            return false;
+        };
+        let others = (0..DEVICES).map(minor_at).filter(|&other| other != minor);
+        let overlaps = |other: Minor| self.extent(other, capacity).is_some_and(|extent| extent.overlaps(own));
+        self.opens.count(minor) > 1
+            || others
+                .into_iter()
+                .any(|other| self.opens.count(other) > 0 && overlaps(other))
     }
 
     /// Opens of all minors together.

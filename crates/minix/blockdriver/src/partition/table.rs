@@ -30,6 +30,16 @@ impl Extent {
         size_bytes: 0,
     };
 
+    /// Whether a byte lies in both.
+    pub(crate) const fn overlaps(self, other: Self) -> bool {
+        let (first, second) = if self.base_bytes <= other.base_bytes {
+            (self, other)
+        } else {
+            (other, self)
+        };
+        first.size_bytes > 0 && second.size_bytes > 0 && second.base_bytes < first.end_bytes()
+    }
+
     /// The first byte after it. An extent that someone made up can end past the end of numbers; then it is that end.
     pub const fn end_bytes(self) -> u64 {
         self.base_bytes.saturating_add(self.size_bytes)
@@ -142,6 +152,17 @@ pub(crate) fn device_index(minor: Minor) -> Option<usize> {
     }
 }
 
+/// The device whose place in an array of all devices this is.
+pub(crate) const fn minor_at(index: usize) -> Minor {
+    let number = index as i32;
+    let main = DEVICES_PER_DRIVE as i32;
+    Minor(if number < main {
+        number
+    } else {
+        FIRST_SUB_PARTITION + number - main
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use minix_abi::minor::Place;
@@ -173,6 +194,7 @@ mod tests {
     fn there_are_21_devices_and_each_has_its_own_place() {
         let mut table = DeviceTable::new();
         assert_eq!(all().count(), DEVICES);
+        assert!(all().eq((0..DEVICES).map(minor_at)));
         for minor in all() {
             let base_bytes = minor.0.unsigned_abs().into();
             let extent = Extent {

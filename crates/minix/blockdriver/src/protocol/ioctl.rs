@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use minix_abi::bdev::BdevRequest;
-use minix_abi::ioctl::{IoctlCode, PartGeom};
+use minix_abi::ioctl::{CacheFlags, IoctlCode, PartGeom};
 use minix_abi::minor::Minor;
 use minix_abi::trace::TraceControl;
 use minix_abi::{Endpoint, Errno, GrantId, Instant, Status};
@@ -41,11 +41,21 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             | IoctlCode::DIOCTIMEOUT
             | IoctlCode::DIOCEJECT
             | IoctlCode::BIOCTRACEBUF
+            | IoctlCode::DIOCGCACHE
+            | IoctlCode::DIOCSCACHE
+            | IoctlCode::DIOCCACHESYNC
+            | IoctlCode::DIOCGMEDIASIZE
+            | IoctlCode::DIOCGSECTORSIZE
+            | IoctlCode::VBLKINFO
+            | IoctlCode::VBLKDISCARD
+            | IoctlCode::VBLKZERO
+            | IoctlCode::VBLKERASE
                 if !self.partitions.exists(minor) =>
             {
                 Err(Errno::ENXIO)
             }
-            IoctlCode::DIOCFLUSH => match disk {
+            // NetBSD's name. Whether it is forced makes no difference: it is not left out.
+            IoctlCode::DIOCFLUSH | IoctlCode::DIOCCACHESYNC => match disk {
                 None => Err(Errno::EIO),
                 Some(disk) if !disk.can_flush => Err(Errno::EOPNOTSUPP),
                 Some(_) => return Next::Needs(Task::Flush),
@@ -65,6 +75,29 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             }
             IoctlCode::DIOCTIMEOUT => self.set_timeout(kernel, from, grant),
             IoctlCode::DIOCEJECT => Err(Errno::EOPNOTSUPP),
+            IoctlCode::DIOCGCACHE => disk.ok_or(Errno::EIO).and_then(|disk| {
+                let mut flags = CacheFlags::empty();
+                flags.set(CacheFlags::WRITE, disk.write_cache);
+                flags.set(CacheFlags::WRITE_CHANGE, disk.cache_switch);
+                put(kernel, from, grant, &flags)
+            }),
+            IoctlCode::DIOCSCACHE => match self.set_caches(kernel, from, grant, disk) {
+                Ok(task) => return Next::Needs(task),
+                Err(error) => Err(error),
+            },
+            IoctlCode::DIOCGMEDIASIZE => self.media_size(kernel, from, grant, minor, disk),
+            IoctlCode::DIOCGSECTORSIZE => disk.ok_or(Errno::EIO).and_then(|disk| {
+                let bytes = disk.block() as u32;
+                put(kernel, from, grant, &bytes)
+            }),
+            IoctlCode::VBLKINFO if disk.is_some() => return Next::Needs(Task::Identify),
+            IoctlCode::VBLKINFO => return self.report_disk(kernel, from, grant).into(),
+            IoctlCode::VBLKDISCARD | IoctlCode::VBLKZERO | IoctlCode::VBLKERASE => {
+                match self.range_request(kernel, (from, grant), minor, request.request, disk) {
+                    Ok(task) => return Next::Needs(task),
+                    Err(error) => Err(error),
+                }
+            }
             IoctlCode::BIOCTRACEBUF => self.trace_buffer(kernel, from, grant, minor),
             _ => Err(Errno::ENOTTY),
         };
@@ -80,12 +113,39 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     ) -> Result<Task, Errno> {
         let mut on = 0_i32;
         kernel.copy_from(from, grant, 0, on.as_mut_bytes())?;
-        let disk = disk.ok_or(Errno::EIO)?;
-        // No client was promised that what is in the cache is durable, but one that switches it off wants that.
-        if on == 0 && disk.needs_flushes() {
-            return Ok(Task::FlushBeforeCacheOff);
+        switch(on != 0, disk)
+    }
+
+    /// NetBSD's way to switch the write cache. A disk has no read cache that could be switched, so it is not asked about one. It does
+    /// not keep the state over a power cycle.
+    fn set_caches(
+        &mut self,
+        kernel: &mut K,
+        from: Endpoint,
+        grant: GrantId,
+        disk: Option<&DiskInfo>,
+    ) -> Result<Task, Errno> {
+        let mut flags = CacheFlags::empty();
+        kernel.copy_from(from, grant, 0, flags.as_mut_bytes())?;
+        if flags.contains(CacheFlags::SAVE) {
+            return Err(Errno::EOPNOTSUPP);
         }
-        Ok(Task::SwitchCache { on: on != 0 })
+        switch(flags.contains(CacheFlags::WRITE), disk)
+    }
+
+    fn media_size(
+        &mut self,
+        kernel: &mut K,
+        from: Endpoint,
+        grant: GrantId,
+        minor: Minor,
+        disk: Option<&DiskInfo>,
+    ) -> Result<(), Errno> {
+        let disk = disk.ok_or(Errno::EIO)?;
+        let extent = self.partitions.extent(minor, disk.capacity()).ok_or(Errno::ENXIO)?;
+        // It is a signed number, and a client may have placed the minor anywhere.
+        let bytes = i64::try_from(extent.size_bytes).unwrap_or(i64::MAX);
+        put(kernel, from, grant, &bytes)
     }
 
     fn set_partition(&mut self, kernel: &mut K, from: Endpoint, grant: GrantId, minor: Minor) -> Result<(), Errno> {
@@ -167,6 +227,16 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         self.trace.fetched(count);
         Ok(Status(count as i32).into())
     }
+}
+
+/// What the device has to do for its write cache to be on or off.
+fn switch(on: bool, disk: Option<&DiskInfo>) -> Result<Task, Errno> {
+    let disk = disk.ok_or(Errno::EIO)?;
+    // No client was promised that what is in the cache is durable, but one that switches it off wants that.
+    if !on && disk.needs_flushes() {
+        return Ok(Task::FlushBeforeCacheOff);
+    }
+    Ok(Task::SwitchCache { on })
 }
 
 /// Copies a value to the caller.

@@ -17,6 +17,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         let job = &self.intake[id];
         if job.stage == Stage::Transfer {
             let direction = job.transfer.direction;
+            self.latencies.record(direction.into(), now.micros_since(job.arrived));
             self.scheduler.all_submitted(id);
             self.scheduler.leaves(id, &job.transfer);
             self.count_bytes(direction, status.result().unwrap_or(0));
@@ -36,16 +37,38 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     // The calls come last, so that the usual case needs no room on the stack.
     #[inline(always)]
     pub(crate) fn answer_done(&mut self, kernel: &mut K, now: Instant, id: JobId) {
-        let Job { transfer, traced, .. } = &self.intake[id];
+        let Job {
+            transfer,
+            traced,
+            arrived,
+            ..
+        } = &self.intake[id];
         let (direction, bytes) = (transfer.direction, transfer.bytes);
         let status = Status(bytes as i32);
+        // Time does not go back, so that there is nothing to saturate.
+        let took = now.as_micros().wrapping_sub(arrived.as_micros());
         if traced.is_some() || self.scheduler.any_blocked() {
             return self.answer(kernel, now, id, status);
+        }
+        if !self.latencies.record_like_last(direction.into(), took) {
+            return self.answer_done_otherwise(kernel, id, took);
         }
         self.scheduler.leaves(id, transfer);
         self.count_bytes(direction, bytes);
         let (caller, _) = self.intake.remove(id);
         self.send_reply(kernel, caller, status);
+    }
+
+    /// The same for one that took another time than the one before.
+    #[inline(never)]
+    fn answer_done_otherwise(&mut self, kernel: &mut K, id: JobId, took: u64) {
+        let transfer = &self.intake[id].transfer;
+        let (direction, bytes) = (transfer.direction, transfer.bytes);
+        self.latencies.record_elsewhere(direction.into(), took);
+        self.scheduler.leaves(id, transfer);
+        self.count_bytes(direction, bytes);
+        let (caller, _) = self.intake.remove(id);
+        self.send_reply(kernel, caller, Status(bytes as i32));
     }
 
     #[inline]

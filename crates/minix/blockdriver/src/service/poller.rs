@@ -1,163 +1,161 @@
-//! Whether to watch the device for a moment before waiting for its interrupt.
+//! Whether to watch the device before waiting for its interrupt, and for how long.
 //!
 //! An interrupt becomes a message, and that takes longer than a fast disk takes for a request. A slow disk on the other
-//! hand is never caught by a short look, and looking costs a hart. So after a few vain looks in a row the service looks
-//! only now and then, until the disk is fast again.
+//! hand is never caught by a short watch, and watching costs a hart. So a watch is about as long as requests of that kind
+//! and size [take](Knowledge), and what was watched in vain is counted.
+//!
+//! A watch that finds its completion is not counted: a client waits for it, and to be woken would cost the client
+//! more. The bound of such watches is their length.
 
 use core::time::Duration;
 
 use minix_abi::Instant;
 
-/// Vain looks in a row before they become rare.
-const VAIN_LOOKS: u32 = 4;
-/// How rare: one opportunity out of so many.
-const NOW_AND_THEN: u32 = 16;
-/// How often in a row a completion may renew the time before messages get their turn.
-const RENEWALS: u32 = 4;
+use super::knowledge::Knowledge;
+use crate::statistics::Kind;
 
-/// Decides when to look and for how long. Time comes in from outside.
-#[derive(Clone, Debug)]
-pub(super) struct Poller {
-    /// How long a look lasts.
-    limit: Duration,
-    /// Vain looks in a row.
-    misses: u32,
-    /// Opportunities let go since the last look.
-    skipped: u32,
+/// How a service watches its device before it waits for an interrupt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchOptions {
+    /// A watch is no longer than that. Zero: the device is never watched.
+    pub limit: Duration,
+    /// Percent of a hart, counted over a second, that watches may take which find nothing. Zero: the device is never
+    /// watched. A hundred: it is always watched, for as long as the limit.
+    pub share: u8,
 }
 
-/// A look under way.
+impl WatchOptions {
+    /// The device is never watched.
+    pub const NEVER: Self = Self {
+        limit: Duration::ZERO,
+        share: 0,
+    };
+}
+
+/// Microseconds over which vain watches are counted.
+const SECOND: u64 = 1_000_000;
+/// Microseconds in a second for each percent.
+const PERCENT: u64 = SECOND / 100;
+
+/// Kinds of requests that are told apart, and sizes.
+const KINDS: usize = 3;
+const SIZES: usize = 4;
+
+/// What the device is about to complete: the request that it was given last, if that is not completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Look {
-    until: Instant,
-    hits: u32,
+pub(crate) struct Awaited {
+    pub(crate) kind: Kind,
+    pub(crate) bytes: u32,
+    /// When the device was given something last, or completed something.
+    pub(crate) since: Instant,
+}
+
+/// The kind and size of a request, as far as they are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Class(usize);
+
+impl Class {
+    const fn of(kind: Kind, bytes: u32) -> Self {
+        let kind = match kind {
+            Kind::Read => 0,
+            Kind::Write => 1,
+            Kind::Flush | Kind::Discard | Kind::Zero | Kind::Erase => 2,
+        };
+        let size = match bytes {
+            0..=0x1000 => 0,
+            0x1001..=0x1_0000 => 1,
+            0x1_0001..=0x4_0000 => 2,
+            _ => 3,
+        };
+        Self(kind * SIZES + size)
+    }
+}
+
+/// Decides when to watch and for how long. Time comes in from outside.
+#[derive(Clone, Debug)]
+pub(super) struct Poller {
+    /// Microseconds that a watch lasts at most.
+    limit: u64,
+    /// Microseconds of a second that may be watched in vain.
+    allowance: u64,
+    /// When the second began over which vain watches are counted.
+    second: u64,
+    /// Microseconds of it that were watched in vain.
+    vain: u64,
+    known: [Knowledge; KINDS * SIZES],
+}
+
+/// A watch under way. Times are in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Watch {
+    class: Class,
+    since: u64,
+    begun: u64,
+    until: u64,
+}
+
+impl Watch {
+    /// Whether it is over, though nothing is completed.
+    pub(super) const fn is_over(&self, now: Instant) -> bool {
+        now.as_micros() >= self.until
+    }
 }
 
 impl Poller {
-    /// Looks of that length; zero never looks.
-    pub(super) const fn new(limit: Duration) -> Self {
+    pub(super) fn new(options: WatchOptions) -> Self {
+        let limit = u64::try_from(options.limit.as_micros()).unwrap_or(u64::MAX);
+        let limit = limit.min(SECOND);
         Self {
             limit,
-            misses: 0,
-            skipped: 0,
+            allowance: u64::from(options.share.min(100)) * PERCENT,
+            second: 0,
+            vain: 0,
+            known: [Knowledge::nothing(limit); KINDS * SIZES],
         }
     }
 
-    /// Whether to look now, with requests in flight.
-    pub(super) fn begin(&mut self, now: Instant) -> Option<Look> {
-        if self.limit.is_zero() {
+    /// Begins a watch, unless that does not pay.
+    pub(super) fn begin(&mut self, now: Instant, awaited: Awaited) -> Option<Watch> {
+        if self.limit == 0 || self.allowance == 0 {
             return None;
         }
-        if self.misses >= VAIN_LOOKS {
-            self.skipped += 1;
-            if self.skipped < NOW_AND_THEN {
-                return None;
-            }
-            self.skipped = 0;
+        let now = now.as_micros();
+        let since = awaited.since.as_micros().min(now);
+        let class = Class::of(awaited.kind, awaited.bytes);
+        let watch = |until| Watch {
+            class,
+            since,
+            begun: now,
+            until,
+        };
+        if self.allowance == SECOND {
+            return Some(watch(now.saturating_add(self.limit)));
         }
-        Some(Look {
-            until: now.after(self.limit),
-            hits: 0,
-        })
+        let span = self.known[class.0].span(now, self.limit)?;
+        if now.wrapping_sub(self.second) >= SECOND {
+            self.second = now;
+            self.vain = 0;
+        }
+        let until = since
+            .saturating_add(span)
+            .min(now.saturating_add(self.allowance - self.vain));
+        (until > now).then(|| watch(until))
     }
 
-    /// Whether to go on: requests are still in flight, and `completed` of them came back since the last time.
-    pub(super) fn goes_on(&mut self, look: &mut Look, now: Instant, completed: u32) -> bool {
-        if completed > 0 {
-            self.misses = 0;
-            self.skipped = 0;
-            look.hits += 1;
-            look.until = now.after(self.limit);
-            return look.hits <= RENEWALS;
-        }
-        if now < look.until {
-            return true;
-        }
-        // After a hit the next request may well be slower; that says nothing against looking.
-        if look.hits == 0 {
-            self.misses = self.misses.saturating_add(1);
-        }
-        false
+    /// A watch ends, as it has found a completion.
+    pub(super) fn hit(&mut self, watch: Watch, now: Instant) {
+        let took = now.as_micros().saturating_sub(watch.since);
+        self.known[watch.class.0].hit(took, self.limit);
+    }
+
+    /// A watch ends without a completion.
+    pub(super) fn missed(&mut self, watch: Watch, now: Instant) {
+        let now = now.as_micros();
+        self.known[watch.class.0].missed(now, self.limit);
+        let took = now.saturating_sub(watch.begun);
+        self.vain = self.vain.saturating_add(took).min(self.allowance);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMIT: u64 = 50;
-
-    fn at(micros: u64) -> Instant {
-        Instant::from_micros(micros)
-    }
-
-    fn poller() -> Poller {
-        Poller::new(Duration::from_micros(LIMIT))
-    }
-
-    /// A look without a completion; whether there was one, and how long it took.
-    fn vain(poller: &mut Poller, now: u64) -> Option<u64> {
-        let mut look = poller.begin(at(now))?;
-        let mut passed = 0;
-        while poller.goes_on(&mut look, at(now + passed), 0) {
-            passed += 1;
-        }
-        Some(passed)
-    }
-
-    #[test]
-    fn a_look_ends_in_time() {
-        let mut poller = poller();
-        assert_eq!(vain(&mut poller, 1000), Some(LIMIT));
-    }
-
-    #[test]
-    fn without_time_there_is_no_look() {
-        assert_eq!(Poller::new(Duration::ZERO).begin(at(0)), None);
-    }
-
-    #[test]
-    fn vain_looks_become_rare() {
-        let mut poller = poller();
-        let looks = (0..1000).filter(|nth| vain(&mut poller, nth * 1000).is_some()).count();
-        // The first four, then every sixteenth.
-        assert_eq!(looks, 4 + (1000 - 4) / 16);
-    }
-
-    #[test]
-    fn one_completion_brings_the_looks_back() {
-        let mut poller = poller();
-        for nth in 0..100 {
-            vain(&mut poller, nth);
-        }
-        let mut look = (0..16).find_map(|nth| poller.begin(at(nth))).expect("now and then");
-        assert!(poller.goes_on(&mut look, at(20), 1));
-        assert!((0..4).all(|nth| vain(&mut poller, nth * 1000).is_some()));
-    }
-
-    #[test]
-    fn a_completion_renews_the_time_but_not_for_ever() {
-        let mut poller = poller();
-        let mut look = poller.begin(at(0)).expect("nothing speaks against it");
-        assert!(poller.goes_on(&mut look, at(49), 1));
-        assert!(poller.goes_on(&mut look, at(98), 0));
-        let mut now = 98;
-        let mut hits = 1;
-        while poller.goes_on(&mut look, at(now), 1) {
-            now += 1;
-            hits += 1;
-        }
-        assert_eq!(hits, 4);
-    }
-
-    #[test]
-    fn a_miss_after_a_hit_is_none() {
-        let mut poller = poller();
-        for nth in 0..20 {
-            let now = nth * 1000;
-            let mut look = poller.begin(at(now)).expect("hits keep the looks coming");
-            assert!(poller.goes_on(&mut look, at(now + 10), 2));
-            assert!(!poller.goes_on(&mut look, at(now + 10 + LIMIT), 0));
-        }
-    }
-}
+mod tests;

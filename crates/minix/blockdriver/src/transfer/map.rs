@@ -39,35 +39,6 @@ pub(crate) fn look_up<K: Kernel>(
     Ok(filled.min(ranges.len()))
 }
 
-/// What ranges have in common, put together while they are walked over.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Together {
-    addresses: u64,
-    /// Bytes of each beyond its first one. All ones if one has no byte.
-    beyond_first: u64,
-    bytes: u64,
-}
-
-impl Together {
-    #[inline(always)]
-    pub(crate) fn add(&mut self, range: &impl GrantedRange) {
-        self.addresses |= range.address();
-        self.beyond_first |= range.bytes().wrapping_sub(1);
-        self.bytes = self.bytes.wrapping_add(range.bytes());
-    }
-
-    /// Whether the ranges are `bytes` bytes, and need neither an error nor a cut; `false` is not certain.
-    #[inline(always)]
-    pub(crate) fn is_plain(&self, bytes: u32, segment_bytes: u64) -> bool {
-        // No range that starts below that and is no longer than that ends beyond the end of addresses.
-        const SMALL: u64 = 1 << 62;
-        self.addresses < SMALL
-            && self.addresses.is_multiple_of(2)
-            && self.beyond_first < segment_bytes
-            && self.bytes == u64::from(bytes)
-    }
-}
-
 /// Checks ranges, cuts them at the end of the transfer, and splits those that are longer than a segment. A range without a byte is
 /// where they end; if there are no bytes at all, there is no use in looking again.
 #[inline(never)]

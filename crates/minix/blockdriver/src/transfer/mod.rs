@@ -3,6 +3,7 @@
 pub(crate) mod bounce_pool;
 pub(crate) mod map;
 pub(crate) mod plan;
+pub(crate) mod together;
 
 use minix_abi::kernel_call::MapElement;
 use minix_abi::{Errno, GrantId};

@@ -21,8 +21,8 @@ pub(crate) struct Demand {
 }
 
 impl Demand {
-    /// As long as all elements together are below this, no sum of them overflows.
-    const SMALL: u64 = i64::MAX as u64 / MAX_ELEMENTS as u64;
+    /// As long as no element has more bytes beyond its first sector than this, no sum of them overflows.
+    const SMALL: u64 = i64::MAX as u64 / MAX_ELEMENTS as u64 - SECTOR_BYTES;
 
     /// The only element has so many bytes.
     #[inline]
@@ -36,26 +36,35 @@ impl Demand {
     /// The demand of at most [`MAX_ELEMENTS`] elements, as a client has made them: their padding is cleared.
     #[inline]
     pub(crate) fn of(elements: &mut [MapElement]) -> Self {
-        let (mut any, mut sum, mut empty) = (0, 0_u64, elements.is_empty());
-        for element in &mut *elements {
-            element.address &= u64::from(u32::MAX);
-            any |= element.bytes;
+        // Bytes beyond the first sector: huge if there is less than a sector.
+        let (mut any_beyond, mut sum) = (0, 0_u64);
+        let mut add = |element: &mut MapElement| {
+            element.clear_padding();
+            any_beyond |= element.bytes.wrapping_sub(SECTOR_BYTES);
             sum = sum.wrapping_add(element.bytes);
-            empty |= element.bytes == 0;
+        };
+        // Four at a time, since the loop takes as long as two elements.
+        let (fours, rest) = elements.as_chunks_mut();
+        for [first, second, third, fourth] in fours {
+            add(first);
+            add(second);
+            add(third);
+            add(fourth);
         }
-        if any > Self::SMALL {
-            return Self::of_large(elements);
+        rest.iter_mut().for_each(add);
+        if elements.is_empty() || any_beyond > Self::SMALL {
+            return Self::of_unusual(elements);
         }
         Self {
             sum: Some(sum),
-            is_sound: !empty && any.is_multiple_of(SECTOR_BYTES),
+            is_sound: any_beyond.is_multiple_of(SECTOR_BYTES),
         }
     }
 
-    /// The same for elements whose sum may overflow.
+    /// The same for elements whose sum may overflow, or of which one is less than a sector, or none.
     #[cold]
-    fn of_large(elements: &[MapElement]) -> Self {
-        let mut is_sound = true;
+    fn of_unusual(elements: &[MapElement]) -> Self {
+        let mut is_sound = !elements.is_empty();
         let sum = elements.iter().try_fold(0_u64, |sum, element| {
             let is_negative = element.bytes > i64::MAX as u64;
             is_sound &= element.bytes > 0 && element.bytes.is_multiple_of(SECTOR_BYTES) && !is_negative;
@@ -155,17 +164,9 @@ mod tests {
 
     use super::*;
     use crate::device::DiskInfo;
+    use crate::device::tests::disk;
 
-    const DISK: DiskInfo = DiskInfo {
-        sectors: 100,
-        block_bytes: 512,
-        read_only: false,
-        can_flush: true,
-        write_cache: true,
-        max_segments: 64,
-        max_segment_bytes: u32::MAX,
-        geometry: None,
-    };
+    const DISK: DiskInfo = disk(100);
 
     fn elements(bytes: &[u64]) -> Vec<MapElement> {
         (1..)
@@ -226,7 +227,7 @@ mod tests {
         #[test]
         fn one_walk_finds_what_careful_arithmetic_finds(sizes in prop::collection::vec(number(), 0..5)) {
             let mut list = elements(&sizes);
-            let careful = Demand { is_sound: Demand::of_large(&list).is_sound && !list.is_empty(), ..Demand::of_large(&list) };
+            let careful = Demand::of_unusual(&list);
             let found = Demand::of(&mut list);
             prop_assert_eq!(found.sum, careful.sum);
             prop_assert!(found.sum.is_none() || found.is_sound == careful.is_sound);

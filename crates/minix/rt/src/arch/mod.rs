@@ -6,5 +6,5 @@ mod panic;
 mod start;
 mod trap;
 
-pub use panic::{on_panic, panicked};
+pub use panic::{on_panic, panicked, program_panicked};
 pub use trap::Minix;

@@ -1,12 +1,15 @@
 //! A panic prints where and why, and ends the process.
 
+use core::fmt::{self, Write};
 use core::mem;
 use core::panic::PanicInfo;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
+use minix_abi::vfs::Descriptor;
+
 use super::{Minix, console};
-use crate::kernel;
+use crate::{kernel, program};
 
 /// A `fn()`, or null.
 static LAST_ACT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
@@ -36,4 +39,26 @@ pub fn panicked(info: &PanicInfo<'_>) -> ! {
         }
     }
     kernel::exit(&mut Minix::new())
+}
+
+/// Exit status of a program that panicked, as the standard library has it.
+const PANIC_STATUS: u8 = 101;
+
+/// Ends a program. See [`program!`](crate::program!).
+#[doc(hidden)]
+pub fn program_panicked(info: &PanicInfo<'_>) -> ! {
+    // A panic while this is printed would be one of this crate; the text would be lost, and the program ends all the same.
+    let _ = match info.location() {
+        Some(location) => writeln!(StandardError, "panic at {location}: {}", info.message()),
+        None => writeln!(StandardError, "panic: {}", info.message()),
+    };
+    program::exit(&mut Minix::new(), PANIC_STATUS)
+}
+
+struct StandardError;
+
+impl Write for StandardError {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        program::write_all(&mut Minix::new(), Descriptor::STDERR, text.as_bytes()).map_err(|_| fmt::Error)
+    }
 }

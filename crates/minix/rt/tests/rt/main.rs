@@ -8,5 +8,6 @@ mod grants;
 mod lines;
 mod logging;
 mod memory;
+mod program;
 mod running;
 mod starting;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use minix_abi::ipc::IpcStatus;
 use minix_abi::{Endpoint, Errno, Instant, Message, MessageType};
-use minix_blockdriver::{BlockDriver, DriverCounters, DriverOptions, Event, Service as MainLoop, Wait};
+use minix_blockdriver::{BlockDriver, DriverCounters, DriverOptions, Event, Service as MainLoop, Wait, WatchOptions};
 use minix_virtio_blk::disk::{DiskMemory, ListTable, VirtioDisk};
 use virtio_blk_model::{Model, ModelConfig, feature};
 use virtio_core::{Interface, QueueSize};
@@ -181,7 +181,7 @@ impl Service {
         };
         let system = System::new(&model, world.ranges_at_once, events);
         Self {
-            main_loop: MainLoop::new(system, BlockDriver::new(disk, options), Duration::ZERO),
+            main_loop: MainLoop::new(system, BlockDriver::new(disk, options), WatchOptions::NEVER),
             model,
             faults,
             window,

@@ -1,5 +1,7 @@
 //! The disk, on a device in software.
 
+mod control;
+
 use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -185,13 +187,13 @@ impl Rig {
     }
 
     fn read(&mut self, first: u64, ranges: &[LentRange], tag: u16) -> Result<(), Refusal> {
-        self.disk.list_ranges(Tag(tag), ranges, |_| {})?;
+        self.disk.list_ranges(Tag(tag), ranges)?;
         self.disk
             .submit(transfer(Direction::Read, first, Data::Granted), Tag(tag))
     }
 
     fn write(&mut self, first: u64, ranges: &[LentRange], tag: u16) -> Result<(), Refusal> {
-        self.disk.list_ranges(Tag(tag), ranges, |_| {})?;
+        self.disk.list_ranges(Tag(tag), ranges)?;
         self.disk
             .submit(transfer(Direction::Write, first, Data::Granted), Tag(tag))
     }

@@ -6,7 +6,6 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
-use std::time::Duration;
 
 use fake_minix::{Blocked, Ended, Process, System as Minix, Trap, notification};
 use minix_abi::bdev::{BdevAccess, BdevReply, BdevRequest};
@@ -15,7 +14,7 @@ use minix_abi::kernel_call::{IrqPolicy, MapElement, PhysRange, Vumap, VumapReply
 use minix_abi::rs::SignalReceived;
 use minix_abi::signal::Signal;
 use minix_abi::{Endpoint, Errno, GrantId, Instant, Message, MessageType};
-use minix_blockdriver::{BlockDriver, DriverOptions, Service};
+use minix_blockdriver::{BlockDriver, DriverOptions, Service, WatchOptions};
 use minix_rt::kernel::IrqLine;
 use minix_virtio_blk::disk::{DiskMemory, ListTable, VirtioDisk};
 use minix_virtio_blk::serve::{self, DiskService};
@@ -89,7 +88,7 @@ pub(crate) fn rig() -> Rig {
     let driver = BlockDriver::new(disk, DriverOptions::default());
     let clock: Box<dyn Fn() -> Instant> = Box::new(clock(&minix));
     let system = MinixSystem::new(process, replies, clock, line, 1000, logger);
-    let service = Service::new(system, driver, Duration::ZERO);
+    let service = Service::new(system, driver, WatchOptions::NEVER);
     Rig { minix, state, service }
 }
 

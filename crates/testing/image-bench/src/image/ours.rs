@@ -7,7 +7,7 @@ use bare_image::report::stop;
 use bare_image::windows::Transport;
 use board_qemu_virt::{Ticks, counters};
 use guest_protocol::Case;
-use virtio_blk::{Chains, Disk, DiskOptions};
+use virtio_blk::{Chains, DeviceFault, Disk, DiskOptions};
 use virtio_core::{InterruptSource, PollLimit};
 
 use super::batch::Batch;
@@ -91,6 +91,20 @@ impl<B: Buffer> Ours<B> {
     fn submit_all(&mut self, writes: impl Fn(usize) -> bool) {
         if let Err(stopped) = self.disk.submit_all(self.batch.requests(writes)) {
             stop("run", "rejected", &stopped.rejected.error);
+        }
+    }
+
+    /// Follows up an interrupt by `line`. Of its own, as in a program, which does one or the other.
+    #[inline(never)]
+    fn complete_interrupt(&mut self, line: Line) -> usize {
+        let batch = &mut self.batch;
+        let seen = self
+            .disk
+            .on_interrupt(InterruptSource::Line, |completion| batch.put_back(completion));
+        line.interrupts.unmask(line.source);
+        match seen {
+            Ok(seen) => seen.completions as usize,
+            Err(fault) => faulty(fault),
         }
     }
 
@@ -181,19 +195,13 @@ impl<B: Buffer> Contender for Ours<B> {
 
     #[inline(never)]
     fn complete(&mut self) -> usize {
+        if let Some(line) = self.line {
+            return self.complete_interrupt(line);
+        }
         let batch = &mut self.batch;
-        let each = |completion| batch.put_back(completion);
-        let completed = match self.line {
-            None => self.disk.poll(each),
-            Some(line) => {
-                let seen = self.disk.on_interrupt(InterruptSource::Line, each);
-                line.interrupts.unmask(line.source);
-                seen.map(|seen| seen.completions)
-            }
-        };
-        match completed {
+        match self.disk.poll(|completion| batch.put_back(completion)) {
             Ok(count) => count as usize,
-            Err(fault) => stop("run", "fault", &fault),
+            Err(fault) => faulty(fault),
         }
     }
 
@@ -204,4 +212,9 @@ impl<B: Buffer> Contender for Ours<B> {
             interrupts: counters.interrupts.taken,
         }
     }
+}
+
+#[cold]
+fn faulty(fault: DeviceFault) -> ! {
+    stop("run", "fault", &fault)
 }

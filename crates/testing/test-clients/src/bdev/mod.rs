@@ -9,6 +9,7 @@ mod messages;
 mod vector;
 
 use core::fmt;
+use core::time::Duration;
 
 use minix_abi::bdev::{BdevAccess, BdevFlags, BdevReply, BdevRequest};
 use minix_abi::grant::GrantFlags;
@@ -18,7 +19,7 @@ use minix_rt::ds::Label;
 use minix_rt::{Ipc, kernel};
 
 use crate::buffer::Piece;
-use crate::client::Client;
+use crate::client::{Client, spin};
 use crate::random::Random;
 
 pub use control::control;
@@ -31,6 +32,28 @@ const MAX_OPEN: usize = 8;
 /// on only now and then.
 const SEARCH_MILLIS: u64 = 2;
 const SEARCHES: u32 = 5000;
+/// The same for a client that spins, and looks so often.
+const SPIN: Duration = Duration::from_millis(50);
+const SPINS: u32 = 100;
+
+/// How a client waits for the successor of a driver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Search {
+    /// It lets others run between its looks, for as long as a scenario takes.
+    #[default]
+    Patient,
+    /// As the file systems of MINIX do: it spins between its looks, and soon gives up.
+    Spinning,
+}
+
+impl Search {
+    const fn looks(self) -> u32 {
+        match self {
+            Self::Patient => SEARCHES,
+            Self::Spinning => SPINS,
+        }
+    }
+}
 
 /// To open for everything.
 pub const READ_WRITE: BdevAccess = BdevAccess::READ.union(BdevAccess::WRITE);
@@ -154,6 +177,7 @@ pub struct Session<'c, I: Ipc> {
     random: Random,
     opens: heapless::Vec<Open, MAX_OPEN>,
     is_looking: bool,
+    search: Search,
 }
 
 impl<'c, I: Ipc> Session<'c, I> {
@@ -194,7 +218,13 @@ impl<'c, I: Ipc> Session<'c, I> {
             random: Random::new(seed),
             opens: heapless::Vec::new(),
             is_looking: false,
+            search: Search::default(),
         })
+    }
+
+    /// Chooses how it waits for the successor of its driver.
+    pub const fn search(&mut self, search: Search) {
+        self.search = search;
     }
 
     /// The driver, as far as is known.
@@ -301,7 +331,7 @@ impl<'c, I: Ipc> Session<'c, I> {
     /// Waits for the driver's successor and opens the minors that were open, as often as they were. Messages that were
     /// posted to the dead driver are lost.
     pub fn recover(&mut self) -> Result<(), Trouble> {
-        for _ in 0..SEARCHES {
+        for _ in 0..self.search.looks() {
             match self.client.find(self.label.as_str()) {
                 Ok(found) if found != self.driver => {
                     self.driver = found;
@@ -311,7 +341,10 @@ impl<'c, I: Ipc> Session<'c, I> {
                         result => return result,
                     }
                 }
-                _ => self.client.pause(SEARCH_MILLIS),
+                _ => match self.search {
+                    Search::Patient => self.client.pause(SEARCH_MILLIS),
+                    Search::Spinning => spin(SPIN),
+                },
             }
         }
         Err(Trouble::Died)

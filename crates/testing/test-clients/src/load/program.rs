@@ -2,12 +2,13 @@
 
 use guest_protocol::SectorRange;
 use minix_abi::{Errno, Status};
+use minix_rt::ds::Label;
 use minix_rt::{Args, Ipc};
 
 use super::engine::{Load, LoadCounters, MAX_DEPTH, MINOR, SLOT_BYTES};
 use super::ledger::{SectorLedger, SectorState};
 use crate::args;
-use crate::bdev::{READ_WRITE, Session, Trouble};
+use crate::bdev::{READ_WRITE, Search, Session, Trouble};
 use crate::buffer::{Kind, Memory};
 use crate::client::Client;
 use crate::report::Outcome;
@@ -17,7 +18,8 @@ const MAX_SECTORS: usize = 1 << 15;
 /// Requests of an overlap, unless told otherwise.
 const OVERLAP_REQUESTS: u64 = 500;
 
-/// The program `load`, with the words `label= first= count= seed= depth= ops=`. Without `ops` it goes on until a signal comes.
+/// The program `load`, with the words `label= first= count= seed= depth= ops= spin`. Without `ops` it goes on until a signal comes. With `spin`
+/// it waits for the successor of a dead driver as file systems do.
 ///
 /// # Errors
 ///
@@ -60,6 +62,7 @@ pub fn overlap<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> 
 /// Runs a load to its end, and records the content of the disk. Returns the depth, too.
 fn run<I: Ipc>(client: &mut Client<I>, args: Args, mut requests: u64) -> Result<(LoadCounters, usize), Errno> {
     let (mut range, mut seed, mut depth) = (SectorRange::default(), 1, 2);
+    let mut search = Search::default();
     let target = args::parse(client, args, |word| {
         match word.key {
             "first" => range.first = word.number()?,
@@ -67,6 +70,10 @@ fn run<I: Ipc>(client: &mut Client<I>, args: Args, mut requests: u64) -> Result<
             "seed" => seed = word.number()?,
             "depth" => depth = word.number_up_to(MAX_DEPTH as u64)? as usize,
             "ops" => requests = word.number()?,
+            "spin" => {
+                word.switch()?;
+                search = Search::Spinning;
+            }
             _ => return Ok(false),
         }
         Ok(true)
@@ -78,20 +85,25 @@ fn run<I: Ipc>(client: &mut Client<I>, args: Args, mut requests: u64) -> Result<
     client.say(format_args!("load: {depth} requests at a time on sectors {range}"));
     let states: &mut [SectorState; MAX_SECTORS] = client.zeroed()?;
     let memory = Memory::new(&mut client.ipc, Kind::Scattered, depth * SLOT_BYTES)?;
-    let session = match Session::connect(client, target.label, seed, MINOR, READ_WRITE) {
+    let mut session = match Session::connect(client, target.label, seed, MINOR, READ_WRITE) {
         Ok(session) => session,
         Err(trouble) => {
             client.error("open", "driver", &trouble);
             return Err(trouble.into());
         }
     };
+    session.search(search);
     let ledger = SectorLedger::new(range.first, &mut states[..range.count as usize], seed);
     let mut load = Load::new(session, memory, ledger, seed, depth);
     let result = load.run(requests);
     load.record_progress();
     load.record_content();
     result.map_err(|trouble| {
-        load.session.client.error("load", "driver", &trouble);
+        let client = &mut *load.session.client;
+        let label = client.own_label();
+        let label = label.as_ref().map_or("load", Label::as_str);
+        // There may be other loads.
+        client.error("load", "driver", &format_args!("{label}: {trouble}"));
         Errno::from(trouble)
     })?;
     let closed = load.session.close(MINOR);

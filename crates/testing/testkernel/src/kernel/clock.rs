@@ -16,6 +16,8 @@ pub(crate) struct Clock {
     tick_due: Ticks,
     /// When the kernel itself must be woken, with or without a tick.
     wake_at: Option<Ticks>,
+    /// When the message of an interrupt comes.
+    interrupt_at: Option<Ticks>,
     /// When the scenario looks again although nothing has happened.
     look_at: u64,
 }
@@ -27,6 +29,7 @@ impl Clock {
             uptime: 0,
             tick_due: Ticks(0),
             wake_at: None,
+            interrupt_at: None,
             look_at: 0,
         }
     }
@@ -44,6 +47,11 @@ impl Clock {
     /// Interrupts the running process at that time at the latest. For processes it is not a tick.
     pub(crate) fn wake_at(&mut self, micros: u64) {
         self.wake_at = Some(self.timebase.ticks_from_micros(micros));
+    }
+
+    /// Interrupts the running process at that time at the latest, if there is one. For processes it is not a tick.
+    pub(super) fn interrupt_at(&mut self, micros: Option<u64>) {
+        self.interrupt_at = micros.map(|micros| self.timebase.ticks_from_micros(micros));
     }
 
     /// Something has happened that the scenario may wait for.
@@ -69,8 +77,9 @@ impl Clock {
     pub(super) fn arm(&mut self) {
         let tick = self.timebase.ticks_from_micros(1_000_000 / u64::from(self.hz()));
         self.tick_due = now().after(tick);
-        let wake_at = self.wake_at.unwrap_or(self.tick_due);
-        counters::set_timer(self.tick_due.min(wake_at));
+        let others = [self.wake_at, self.interrupt_at];
+        let due = others.into_iter().flatten().fold(self.tick_due, Ticks::min);
+        counters::set_timer(due);
     }
 
     /// The timer has fired. Whether that was a tick.

@@ -6,7 +6,7 @@ use minix_abi::notify::Notification;
 use minix_abi::{Endpoint, Message, MessageType};
 use zerocopy::IntoBytes;
 
-use super::ports::{Posted, Received, is_server};
+use super::ports::{Posted, Work, is_server};
 use super::process::{Slot, State, bit};
 use super::state::Kernel;
 
@@ -113,14 +113,7 @@ pub(super) fn hand_over(kernel: &mut Kernel, server: Endpoint, from: Slot, messa
         ));
         return;
     }
-    let received = Received {
-        server,
-        from,
-        message,
-        call,
-    };
-    let pushed = kernel.ports.inbox.push_back(received);
-    pushed.expect("the servers take every message at once");
+    kernel.ports.push(server, Work::Message { from, message, call });
 }
 
 /// VFS has sent or received a message.

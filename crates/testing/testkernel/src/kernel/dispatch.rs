@@ -42,6 +42,8 @@ pub(super) fn run(mut system: System) -> ! {
     let mut scenario = Scenario::new(&mut system.kernel);
     loop {
         scenario.step(&mut system);
+        interrupts::late(&mut system.kernel);
+        serve(&mut system);
         match system.kernel.next() {
             Some(slot) => enter(&mut system, slot),
             None => interrupts::idle(&mut system.kernel),

@@ -17,7 +17,7 @@ use super::process::{Name, Slot};
 use super::space::{AddressSpace, Backing};
 use super::state::Kernel;
 
-/// Where services are kept: the first word of the command line is a path.
+/// Where services are kept: the first word of their command line is a path. A shell hands on the name that was typed.
 const DIRECTORY: &str = "/service/";
 /// The environment of a service.
 const ENVIRONMENT: &str = "PATH=/service";
@@ -43,14 +43,14 @@ impl fmt::Display for ExecError {
 
 impl Kernel {
     /// Makes a process out of a program. It is held, with no privileges at all.
-    pub(crate) fn create(&mut self, program: &Program<&str>, priority: u8) -> Result<Slot, ExecError> {
+    pub(crate) fn create(&mut self, program: &Program<&str>, priority: u8, is_user: bool) -> Result<Slot, ExecError> {
         let name = |text| Name::try_from(text).map_err(|_| ExecError::Limit("a name of more than 15 bytes"));
         let (label, name) = (name(program.label)?, name(program.program)?);
         let file = self.archive.file(program.program);
         let image = Image::parse(file.ok_or(ExecError::Limit("not in the archive"))?).map_err(ExecError::Elf)?;
         let mut space = AddressSpace::new(&mut self.frames).map_err(ExecError::Memory)?;
         let loaded = load(&image, &mut space, &mut self.frames).map_err(ExecError::Memory);
-        let built = loaded.and_then(|()| build_stack(&mut space, &mut self.frames, program));
+        let built = loaded.and_then(|()| build_stack(&mut space, &mut self.frames, program, is_user));
         match built {
             Ok((pointer, ps_strings)) => {
                 let context = Context::new(image.entry, pointer, ps_strings);
@@ -89,13 +89,15 @@ fn build_stack(
     space: &mut AddressSpace,
     frames: &mut FrameAllocator,
     program: &Program<&str>,
+    is_user: bool,
 ) -> Result<(u64, u64), ExecError> {
     let too_long = ExecError::Limit("the command line is too long");
     let mut strings: Vec<u8, { MAX_COMMAND_BYTES + ENVIRONMENT.len() + 2 }> = Vec::new();
     let mut starts: Vec<usize, MAX_ARGUMENTS> = Vec::new();
     let mut words = program.arguments.split_ascii_whitespace();
     let (mut start, mut word) = (0, Some(program.program));
-    strings.extend_from_slice(DIRECTORY.as_bytes()).map_err(|_| too_long)?;
+    let directory = if is_user { "" } else { DIRECTORY };
+    strings.extend_from_slice(directory.as_bytes()).map_err(|_| too_long)?;
     while let Some(text) = word {
         starts.push(start).map_err(|_| too_long)?;
         for bytes in [text.as_bytes(), &[0]] {

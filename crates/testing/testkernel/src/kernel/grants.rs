@@ -27,8 +27,8 @@ pub(super) fn locate(kernel: &Kernel, request: &Request) -> Result<(Slot, u64), 
 
 /// The entry that a grant names. Nothing is brought in for it.
 fn entry_of(kernel: &Kernel, request: &Request) -> Result<GrantEntry, Errno> {
-    if request.granter == Endpoint::VFS && request.grant.index() == Some(0) {
-        return kernel.ports.vfs_grant.ok_or(Errno::EPERM);
+    if request.granter == Endpoint::VFS && request.grant.is_valid() {
+        return kernel.ports.vfs_grants.entry(request.grant).ok_or(Errno::EPERM);
     }
     let slot = kernel.processes.find(request.granter);
     let process = slot.map(|slot| &kernel.processes[slot]);

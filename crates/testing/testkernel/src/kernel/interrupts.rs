@@ -5,6 +5,7 @@ use riscv::register::sip;
 
 use super::deliver::notify;
 use super::device;
+use super::process::Slot;
 use super::state::Kernel;
 
 /// The timer has fired. Whether that was a tick: alarms go off in ticks only.
@@ -27,8 +28,10 @@ pub(super) fn external(kernel: &mut Kernel) {
         for hook in fired {
             let owner = hook.owner;
             if let Some(slot) = kernel.processes.find(owner) {
-                kernel.processes[slot].ipc.interrupts |= 1 << hook.notify_id;
-                notify(kernel, Endpoint::HARDWARE, slot);
+                let due = (kernel.lateness.as_mut()).map(|lateness| kernel.clock.now_micros() + lateness.draw());
+                if !due.is_some_and(|due| kernel.irqs.delay(due, owner, hook.notify_id)) {
+                    tell(kernel, slot, hook.notify_id);
+                }
             } else if hook.holds_line && owner != Endpoint::NONE {
                 kernel.failures.violation(format_args!(
                     "line {line} stays masked: a hook of {}, which is dead, has fired",
@@ -38,6 +41,22 @@ pub(super) fn external(kernel: &mut Kernel) {
         }
         kernel.irqs.complete(line);
     }
+}
+
+fn tell(kernel: &mut Kernel, slot: Slot, notify_id: i32) {
+    kernel.processes[slot].ipc.interrupts |= 1 << notify_id;
+    notify(kernel, Endpoint::HARDWARE, slot);
+}
+
+/// Tells of interrupts whose messages were late, and sets the clock for the next one.
+pub(super) fn late(kernel: &mut Kernel) {
+    while let Some((owner, notify_id)) = kernel.irqs.take_due(kernel.clock.now_micros()) {
+        if let Some(slot) = kernel.processes.find(owner) {
+            tell(kernel, slot, notify_id);
+        }
+    }
+    let due = kernel.irqs.next_due();
+    kernel.clock.interrupt_at(due);
 }
 
 /// Lets the device work if it was kept from that, or else sleeps until an interrupt is there; and serves the interrupts.

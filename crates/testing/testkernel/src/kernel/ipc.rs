@@ -23,7 +23,9 @@ pub(super) fn trap(kernel: &mut Kernel, caller: Slot) {
     let (context, endpoint) = (&process.context, process.endpoint);
     let (a0, a1, call) = (context.argument(0), context.argument(1), IpcCall(context.argument(2)));
     kernel.account.called(endpoint, call_of_trap(call));
+    let is_user = process.is_user;
     let result = match call {
+        IpcCall::SENDA if is_user => Err(Errno::EPERM),
         IpcCall::SENDA => senda::call(kernel, caller, a0, a1),
         IpcCall::SEND | IpcCall::RECEIVE | IpcCall::SENDREC | IpcCall::NOTIFY | IpcCall::SENDNB => {
             synchronous(kernel, caller, call, Endpoint(a0 as i32), a1)
@@ -55,7 +57,8 @@ fn synchronous(kernel: &mut Kernel, caller: Slot, call: IpcCall, peer: Endpoint,
     } else if call != IpcCall::RECEIVE && !may_send(kernel, caller, peer) {
         return Err(Errno::ECALLDENIED);
     }
-    if peer.is_kernel_task() && call != IpcCall::SENDREC && call != IpcCall::RECEIVE {
+    let is_refused = kernel.processes[caller].is_user && call != IpcCall::SENDREC;
+    if is_refused || peer.is_kernel_task() && call != IpcCall::SENDREC && call != IpcCall::RECEIVE {
         return Err(Errno::ETRAPDENIED);
     }
     if call != IpcCall::NOTIFY {

@@ -26,10 +26,21 @@ pub(super) struct Hook {
     pub(super) holds_line: bool,
 }
 
+/// An interrupt whose message is still to come.
+#[derive(Clone, Copy, Debug)]
+struct Late {
+    /// In microseconds.
+    due: u64,
+    owner: Endpoint,
+    notify_id: i32,
+}
+
 /// The hooks, and the controller.
 #[derive(Debug)]
 pub(crate) struct Irqs {
     plic: Plic,
+    /// A hook that is late holds its line, so it is late once.
+    late: Vec<Late, MAX_HOOKS>,
     hooks: [Option<Hook>; MAX_HOOKS],
 }
 
@@ -38,6 +49,7 @@ impl Irqs {
         plic.reset_context();
         Self {
             plic,
+            late: Vec::new(),
             hooks: [None; MAX_HOOKS],
         }
     }
@@ -124,6 +136,29 @@ impl Irqs {
         if let Some(source) = u32::try_from(line).ok().and_then(Source::new) {
             self.plic.complete(source);
         }
+    }
+
+    /// The message of an interrupt comes at a time in microseconds. False if there is no room to remember that.
+    pub(super) fn delay(&mut self, due: u64, owner: Endpoint, notify_id: i32) -> bool {
+        let late = Late { due, owner, notify_id };
+        self.late.push(late).is_ok()
+    }
+
+    /// An interrupt whose message comes now: the owner of the hook, and its notify id.
+    pub(super) fn take_due(&mut self, now: u64) -> Option<(Endpoint, i32)> {
+        let due = self.late.iter().position(|late| late.due <= now)?;
+        let Late { owner, notify_id, .. } = self.late.remove(due);
+        Some((owner, notify_id))
+    }
+
+    /// When the next message of an interrupt comes.
+    pub(super) fn next_due(&self) -> Option<u64> {
+        self.late.iter().map(|late| late.due).min()
+    }
+
+    /// A process is dead: messages for it do not come. Its hooks stay.
+    pub(super) fn forget(&mut self, owner: Endpoint) {
+        self.late.retain(|late| late.owner != owner);
     }
 
     fn own(&self, owner: Endpoint, hook: i32) -> Result<usize, Errno> {

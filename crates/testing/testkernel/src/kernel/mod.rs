@@ -25,5 +25,6 @@ mod space;
 mod start;
 mod state;
 mod statements;
+mod vfs_grants;
 
 pub(crate) use start::main;

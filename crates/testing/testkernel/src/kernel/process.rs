@@ -116,6 +116,8 @@ pub(crate) struct Process {
     pub(crate) priority: u8,
     /// The service under test, whose replies are watched.
     pub(crate) is_driver: bool,
+    /// A program of a user's, which is no service.
+    pub(super) is_user: bool,
     /// When it last got a request to close its disk.
     pub(crate) closed_at: Option<u64>,
     /// Since when it has been ready, as a running number.
@@ -135,6 +137,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// A program of a user's: it sends requests to PM, VFS and VM and waits for the answers, and makes no kernel calls.
+    pub(crate) fn make_user(&mut self, vm_calls: u64) {
+        self.is_user = true;
+        self.privileges.vm_calls = vm_calls;
+        self.privileges.send_to = bit(Endpoint::PM) | bit(Endpoint::VFS) | bit(Endpoint::VM);
+    }
+
     pub(crate) fn is_ready(&self) -> bool {
         self.state == State::Ready
     }
@@ -222,6 +231,7 @@ impl ProcessTable {
             state: State::Held,
             priority: 0,
             is_driver: false,
+            is_user: false,
             closed_at: None,
             ready_since: 0,
             message_at: 0,

@@ -107,6 +107,8 @@ fn take_over(board: &Board) -> Result<Kernel, &'static str> {
         failures: Failures::default(),
         account: Account::new(),
         pacing: Pacing::default(),
+        lateness: None,
+        charges_time: true,
         idle_space,
         active_space: idle_space,
         turns: 0,

@@ -1,8 +1,10 @@
 //! All state of the kernel below its servers, and what only needs that: memory of processes, and whose turn it is.
 
 use testkernel::account::Account;
+use testkernel::lateness::Lateness;
 use testkernel::pacing::Pacing;
 use testkernel::replies::Requests;
+use testkernel::turns::SERVER_QUEUE;
 
 use super::archive::Archive;
 use super::clock::Clock;
@@ -30,6 +32,10 @@ pub(crate) struct Kernel {
     pub(crate) account: Account,
     /// The notifications of devices, as far as they are the kernel's.
     pub(crate) pacing: Pacing,
+    /// How late messages of interrupts are, if they are.
+    pub(crate) lateness: Option<Lateness>,
+    /// Whether a process that has used up its tick lets others of its queue run, and servers run before any process.
+    pub(crate) charges_time: bool,
     /// Page table with no process in it, for when the hart's one is about to go.
     pub(super) idle_space: u64,
     /// The content of `satp`.
@@ -44,7 +50,9 @@ impl Kernel {
     /// are for the caller to end.
     pub(crate) fn kill(&mut self, slot: Slot) -> Batch {
         let batch = self.frames.open_batch();
+        self.ports.forget(slot);
         if let Some(process) = self.processes.remove(slot) {
+            self.irqs.forget(process.endpoint);
             // The hart may be in the space that goes.
             paging::activate(self.idle_space);
             self.active_space = self.idle_space;
@@ -109,8 +117,19 @@ impl Kernel {
         let turn = self.turn();
         if let Some(process) = self.processes.get_mut(slot) {
             process.user_ticks += 1;
-            process.ready_since = turn;
+            if self.charges_time {
+                process.ready_since = turn;
+            }
         }
+    }
+
+    /// Whether the servers get the hart. Where no process is charged for its time, those of higher queues come first.
+    pub(crate) fn servers_may_run(&self) -> bool {
+        let comes_first = |slot: Slot| {
+            let process = &self.processes[slot];
+            process.is_ready() && process.priority < SERVER_QUEUE
+        };
+        self.charges_time || !self.processes.iter().any(comes_first)
     }
 
     /// A number larger than all before.

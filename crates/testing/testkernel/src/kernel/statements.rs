@@ -2,7 +2,8 @@
 
 use guest_protocol::{End, Outcome, Record, Since, pattern};
 use minix_abi::{Errno, Status};
-use testkernel::config::{self, ConfigError};
+use testkernel::config::{self, ConfigError, ServiceConfig};
+use testkernel::lateness::Lateness;
 use testkernel::life::{Phase, STOP_LIMIT_US};
 use testkernel::scenario::{Program, Statement};
 
@@ -53,12 +54,18 @@ impl Running {
             }
             Statement::Run(program) => up(system, program, Kind::Client)?,
             Statement::Start(program) => up(system, program, Kind::Background)?,
+            Statement::Shell { program, typed, .. } => {
+                let config = ServiceConfig::default();
+                rs::up(system, program, config, Kind::Program(typed))?;
+            }
             Statement::Wait | Statement::Gone(_) | Statement::Sleep(_) | Statement::Kill { .. } => {}
             Statement::Term(label) | Statement::Down(label) => {
                 let (index, slot) = living(system, label)?;
                 rs::terminate(system, index, slot);
             }
             Statement::Pace(pace) => system.kernel.pacing.set(pace),
+            Statement::LateInterrupts(seed) => system.kernel.lateness = Some(Lateness::new(seed)),
+            Statement::NeverCharge => system.kernel.charges_time = false,
             Statement::Fragment(pages) => system.kernel.frames.fragment(pages as usize),
             Statement::DeadHook(label) => {
                 let (_, slot) = living(system, label)?;
@@ -104,6 +111,12 @@ impl Running {
                 }
             }
             Statement::Run(program) => verdict(system, program.label),
+            Statement::Shell {
+                program,
+                status,
+                end_after_us,
+                ..
+            } => self.shell(system, program.label, status, end_after_us, now),
             Statement::Wait => clients(system),
             Statement::WaitMeasured(label) => {
                 let has_passed = clients(system)?;
@@ -132,9 +145,33 @@ impl Running {
             Statement::Start(_)
             | Statement::Term(_)
             | Statement::Pace(_)
+            | Statement::LateInterrupts(_)
+            | Statement::NeverCharge
             | Statement::Fragment(_)
             | Statement::DeadHook(_) => Some(true),
         }
+    }
+
+    /// The end of a program: by itself, or by a kill when its time is over.
+    fn shell(
+        &mut self,
+        system: &mut System,
+        label: &'static str,
+        status: u8,
+        end_after_us: Option<u64>,
+        now: u64,
+    ) -> Option<bool> {
+        if let Ok((_, slot)) = living(system, label) {
+            let is_over = end_after_us.is_some_and(|limit| now.saturating_sub(self.since) >= limit);
+            if is_over && !system.vfs.waits_for_driver(system.kernel.processes[slot].endpoint) {
+                self.kills += 1;
+                rs::died(system, slot, End::Killed);
+            }
+            return None;
+        }
+        let result = system.service(label).and_then(|service| service.result);
+        let is_killed = self.kills > 0;
+        Some(is_killed == end_after_us.is_some() && (is_killed || result == Some(Status(status.into()))))
     }
 
     fn answer(&self, name: &str, answer: Option<Result<(), Status>>, now: u64) -> Option<bool> {
@@ -222,11 +259,16 @@ impl Running {
     }
 }
 
-/// Starts a program with what the two files of configurations say about it.
+/// Starts a program with what the two files of configurations say about its label, or else about it: an entry can be for
+/// one service of several with the same program.
 fn up(system: &mut System, program: Program<&'static str>, kind: Kind) -> Result<(), &'static str> {
-    for file in ["system.conf", "clients.conf"] {
+    let names = [program.label, program.program];
+    for (name, file) in names
+        .into_iter()
+        .flat_map(|name| ["system.conf", "clients.conf"].map(|file| (name, file)))
+    {
         let text = system.kernel.archive.text(file).unwrap_or_default();
-        match config::find(text, program.program) {
+        match config::find(text, name) {
             Ok(Some(found)) => return rs::up(system, program, found, kind),
             Ok(None) => {}
             Err(ConfigError { problem, word }) => {

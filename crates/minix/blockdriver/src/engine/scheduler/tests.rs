@@ -3,8 +3,8 @@
 extern crate std;
 use std::vec::Vec;
 
-use minix_abi::Errno;
 use minix_abi::kernel_call::MapElement;
+use minix_abi::{Errno, Instant};
 use proptest::prelude::*;
 
 use super::*;
@@ -162,7 +162,7 @@ impl Bench {
             Direction::Write => Kind::Write,
         };
         let caller: Caller = Job::FREE.caller;
-        let Some(id) = self.intake.push(caller, kind, Job::FREE.minor) else {
+        let Some(id) = self.intake.push(Instant::START, caller, kind, Job::FREE.minor) else {
             return;
         };
         self.intake.set_transfer(id, transfer);

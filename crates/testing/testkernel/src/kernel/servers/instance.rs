@@ -20,8 +20,17 @@ pub(super) fn launch_fresh(system: &mut System, index: usize) -> Result<(), &'st
     let service = &mut system.services[index];
     service.endpoint = endpoint;
     let label = service.label();
-    if let Kind::Driver(major) = service.kind {
-        system.vfs.map(major, endpoint);
+    match service.kind {
+        Kind::Driver(major) => system.vfs.map(major, endpoint),
+        Kind::Program(typed) => {
+            system.vfs.start(endpoint, typed)?;
+            let vm_calls = system.services[index].config.vm_calls;
+            system.kernel.processes[slot].make_user(vm_calls);
+            say_started(system, index);
+            system.kernel.wake(slot);
+            return Ok(());
+        }
+        Kind::Client | Kind::Background => {}
     }
     privilege(system, index, slot, PrivFlags::empty());
     system.ds.set_label(label, Some(endpoint));
@@ -33,7 +42,7 @@ pub(super) fn create(system: &mut System, index: usize) -> Result<Slot, &'static
     let service = &system.services[index];
     let slot = system
         .kernel
-        .create(&service.program, service.priority())
+        .create(&service.program, service.priority(), service.is_program())
         .map_err(|error| {
             println!("RS: {}: {error}", service.label());
             "the program cannot be loaded"
@@ -46,11 +55,7 @@ pub(super) fn create(system: &mut System, index: usize) -> Result<Slot, &'static
 pub(super) fn release(system: &mut System, index: usize, slot: Slot, kind: InitType) {
     let service = &system.services[index];
     let (endpoint, restarts) = (service.endpoint, service.life.restarts() as i32);
-    emit(&Record::Started {
-        label: service.label(),
-        endpoint: endpoint.0,
-        program: service.program.program,
-    });
+    say_started(system, index);
     let old_endpoint = if kind == InitType::FRESH {
         Endpoint::NONE
     } else {
@@ -68,6 +73,15 @@ pub(super) fn release(system: &mut System, index: usize, slot: Slot, kind: InitT
     let message = Message::with_payload(MessageType::RS_INIT, &init);
     post(&mut system.kernel, Endpoint::RS, slot, message, false);
     system.kernel.clock.look_now();
+}
+
+fn say_started(system: &System, index: usize) {
+    let service = &system.services[index];
+    emit(&Record::Started {
+        label: service.label(),
+        endpoint: service.endpoint.0,
+        program: service.program.program,
+    });
 }
 
 /// Fills in the privileges of a process, and lets its partners send to it.
@@ -141,7 +155,8 @@ pub(super) fn retire(system: &mut System, index: usize) {
     let service = &system.services[index];
     let (endpoint, label) = (service.endpoint, service.label());
     system.ds.set_label(label, None);
-    system.vfs.forget(endpoint);
+    system.vfs.forget(&mut system.kernel, endpoint);
+    system.vfs.gone(&mut system.kernel, endpoint);
     ipc::clear_references(&mut system.kernel, endpoint);
 }
 

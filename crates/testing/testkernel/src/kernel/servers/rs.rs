@@ -19,6 +19,7 @@ use super::instance::{create, end_process, launch_fresh, privilege, release, rel
 use super::service::{Kind, Service};
 use super::system::System;
 use crate::kernel::deliver::{notify, post, reply};
+use crate::kernel::ports::Work;
 use crate::kernel::process::{Slot, State, bit};
 use crate::kernel::report::emit;
 use crate::kernel::state::Kernel;
@@ -96,7 +97,7 @@ fn act(system: &mut System, index: usize, action: Action) {
             if let Some(slot) = slot {
                 system.kernel.block(slot, State::Held);
             }
-            system.vfs.hang_up(endpoint);
+            system.vfs.hang_up(&mut system.kernel, endpoint);
             system.kernel.clock.look_at(at);
         }
         Action::Replace => {
@@ -104,7 +105,7 @@ fn act(system: &mut System, index: usize, action: Action) {
             release_dead_memory(system, index);
             system.services[index].is_inherited = true;
             end_process(system, index);
-            system.vfs.hang_up(endpoint);
+            system.vfs.hang_up(&mut system.kernel, endpoint);
             match create(system, index) {
                 Ok(new) => {
                     let slot = system.kernel.processes.take_over(new, endpoint);
@@ -117,9 +118,11 @@ fn act(system: &mut System, index: usize, action: Action) {
         Action::StartFresh => {
             say_ended(system, index, End::Killed);
             retire(system, index);
-            if let Err(reason) = launch_fresh(system, index) {
-                (system.kernel.failures).violation(format_args!("no fresh instance: {reason}"));
-            }
+            let work = Work::Start {
+                label: system.services[index].label(),
+                has_process: false,
+            };
+            system.kernel.ports.push(Endpoint::RS, work);
         }
         Action::Remove => retire(system, index),
         Action::Welcome => welcome(system, index, slot),
@@ -258,10 +261,11 @@ pub(in crate::kernel) fn look(system: &mut System, now: u64) {
             act(system, index, action);
         }
     }
+    system.vfs.wake(&mut system.kernel);
     // As on MINIX, a service that initialises itself, or comes or goes, keeps RS from it. Clients are such services for as
     // long as they run.
     let is_idle = |service: &Service| matches!(service.life.phase(), Phase::Running | Phase::Gone);
-    if system.services.iter().all(is_idle) {
+    if (system.services.iter()).all(|service| service.is_program() || is_idle(service)) {
         system.kernel.irqs.collect(&system.kernel.processes);
     }
 }

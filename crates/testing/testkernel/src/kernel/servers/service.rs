@@ -8,7 +8,7 @@ use testkernel::scenario::Program;
 
 use crate::kernel::frames::Batch;
 
-/// Priorities: drivers run first.
+/// Priorities where the configuration has none: drivers run first.
 const DRIVER_PRIORITY: u8 = 3;
 const CLIENT_PRIORITY: u8 = 7;
 
@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Client,
     /// A test that runs while others do.
     Background,
+    /// A program that a shell starts, which is no service. This line is typed at its terminal, if it has one.
+    Program(Option<&'static str>),
 }
 
 /// A service, whether it lives or not.
@@ -81,16 +83,20 @@ impl Service {
         matches!(self.kind, Kind::Driver(_))
     }
 
+    pub(crate) fn is_program(&self) -> bool {
+        matches!(self.kind, Kind::Program(_))
+    }
+
     pub(crate) fn is_gone(&self) -> bool {
         self.life.phase() == Phase::Gone
     }
 
     pub(super) fn priority(&self) -> u8 {
-        if self.is_driver() {
+        self.config.priority.unwrap_or(if self.is_driver() {
             DRIVER_PRIORITY
         } else {
             CLIENT_PRIORITY
-        }
+        })
     }
 
     pub(super) fn allows(&self, other: &Self) -> bool {

@@ -4,28 +4,38 @@
 //! while after each message it does not receive, and a message for it stays in the table of its sender. A sender that
 //! leaves before VFS has fetched the message takes it along.
 //!
+//! Programs open, close and control block special files, write to standard output and sleep ([`programs`]).
+//!
 //! A driver that announces itself while no file is open on it is opened, and closed again. Files that the scenario has opened
-//! stay open, and are opened anew on the next instance, once for each time.
+//! stay open, and so do those of programs; they are opened anew on the next instance, once for each time.
+
+mod files;
+mod programs;
 
 use core::fmt::Write;
 
 use board_qemu_virt::println;
 use guest_protocol::Outcome;
-use heapless::{String, Vec};
+use heapless::{Deque, String, Vec};
 use minix_abi::bdev::{BdevAccess, BdevReply, BdevRequest};
-use minix_abi::grant::{GrantEntry, GrantFlags, MagicGrant};
+use minix_abi::grant::{GrantFlags, MagicGrant};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::ipc::IpcCall;
 use minix_abi::minor::Minor;
 use minix_abi::process::STACK;
-use minix_abi::{Endpoint, Errno, GrantId, Message, MessageType, Status};
+use minix_abi::{Endpoint, GrantId, Message, MessageType, Status};
 use testkernel::scenario::VfsRequest;
 
-use crate::kernel::deliver::{post, reply, vfs_is_busy};
+use crate::kernel::deliver::{post, vfs_is_busy};
 use crate::kernel::process::Slot;
 use crate::kernel::state::Kernel;
 use crate::kernel::{report, senda};
 
+use self::files::Files;
+use self::programs::Call;
+
+/// Requests of programs that wait for a driver.
+const WAITING: usize = 16;
 /// Drivers that can be mapped.
 const DRIVERS: usize = 8;
 /// Where the argument of a control request is in the memory of its user: at the far end of the stack, which is not used.
@@ -39,13 +49,15 @@ enum Talk {
     /// The end of that look.
     Close,
     /// Files that were open before; so many are still to be opened, with this one.
-    Reopen(u32),
+    Reopen(u32, Minor, BdevAccess),
     /// The scenario opens the disk.
     Hold,
     /// The scenario closes the disk.
     Release,
-    /// The scenario asks how often the disk is open, for this process.
-    Count(Endpoint),
+    /// The scenario asks how often the disk is open, for this process, with a grant to its memory.
+    Count(Endpoint, GrantId),
+    /// A program asks.
+    Program(Call),
 }
 
 impl Talk {
@@ -53,10 +65,11 @@ impl Talk {
         match self {
             Self::Open => ("vfs-open", MessageType::BDEV_OPEN),
             Self::Close => ("vfs-close", MessageType::BDEV_CLOSE),
-            Self::Reopen(_) => ("vfs-reopen", MessageType::BDEV_OPEN),
+            Self::Reopen(..) => ("vfs-reopen", MessageType::BDEV_OPEN),
             Self::Hold => ("vfs-hold", MessageType::BDEV_OPEN),
             Self::Release => ("vfs-release", MessageType::BDEV_CLOSE),
-            Self::Count(_) => ("vfs-openct", MessageType::BDEV_IOCTL),
+            Self::Count(..) => ("vfs-openct", MessageType::BDEV_IOCTL),
+            Self::Program(call) => ("vfs-program", call.kind()),
         }
     }
 }
@@ -66,6 +79,8 @@ struct Driver {
     major: u32,
     /// `NONE` while there is none, but a file is open.
     endpoint: Endpoint,
+    /// It is dead, and its successor is not mapped.
+    is_dead: bool,
     talk: Option<Talk>,
     /// Open files, each of which has opened the disk.
     files: u32,
@@ -74,6 +89,9 @@ struct Driver {
 #[derive(Debug, Default)]
 pub(crate) struct Vfs {
     drivers: Vec<Driver, DRIVERS>,
+    files: Files,
+    /// Requests of programs, the oldest first.
+    waiting: Deque<Call, WAITING>,
     /// The last request of the scenario has failed, or is not answered yet.
     has_failed: bool,
 }
@@ -82,12 +100,13 @@ impl Vfs {
     /// RS ties a major number to a service.
     pub(super) fn map(&mut self, major: u32, endpoint: Endpoint) {
         if let Some(driver) = self.drivers.iter_mut().find(|driver| driver.major == major) {
-            (driver.endpoint, driver.talk) = (endpoint, None);
+            (driver.endpoint, driver.is_dead, driver.talk) = (endpoint, false, None);
             return;
         }
         let driver = Driver {
             major,
             endpoint,
+            is_dead: false,
             talk: None,
             files: 0,
         };
@@ -95,19 +114,24 @@ impl Vfs {
     }
 
     /// A driver is gone. Files that are open on it wait for the next one.
-    pub(super) fn forget(&mut self, endpoint: Endpoint) {
+    pub(super) fn forget(&mut self, kernel: &mut Kernel, endpoint: Endpoint) {
+        self.hang_up(kernel, endpoint);
         if let Some(driver) = self.driver(endpoint) {
-            (driver.endpoint, driver.talk) = (Endpoint::NONE, None);
+            driver.endpoint = Endpoint::NONE;
         }
         self.drivers
             .retain(|driver| driver.files != 0 || driver.endpoint != Endpoint::NONE);
     }
 
-    /// A driver is dead, but will be replaced under its endpoint.
-    pub(super) fn hang_up(&mut self, endpoint: Endpoint) {
-        if let Some(driver) = self.driver(endpoint) {
-            driver.talk = None;
+    /// A driver is dead. It may be replaced under its endpoint. Programs get an error for what they have asked of it.
+    pub(super) fn hang_up(&mut self, kernel: &mut Kernel, endpoint: Endpoint) {
+        let Some(driver) = self.driver(endpoint) else { return };
+        driver.is_dead = true;
+        let (major, talk) = (driver.major, driver.talk.take());
+        if let Some(Talk::Program(call)) = talk {
+            self.failed(kernel, call);
         }
+        self.go_on(kernel, major);
     }
 
     /// Whether VFS waits for an answer.
@@ -126,10 +150,12 @@ impl Vfs {
 
     /// A service has announced that it is up.
     pub(super) fn driver_up(&mut self, kernel: &mut Kernel, service: Slot) {
-        if let Some(driver) = self.driver(kernel.processes[service].endpoint) {
-            let talk = match driver.files {
+        let endpoint = kernel.processes[service].endpoint;
+        if let Some(driver) = self.drivers.iter_mut().find(|driver| driver.endpoint == endpoint) {
+            driver.is_dead = false;
+            let talk = match driver.files + self.files.of_major(driver.major).count() as u32 {
                 0 => Talk::Open,
-                files => Talk::Reopen(files),
+                left => reopen(&self.files, driver.major, left),
             };
             ask(kernel, driver, service, talk);
         }
@@ -150,7 +176,10 @@ impl Vfs {
         let talk = match request {
             VfsRequest::Open => Talk::Hold,
             VfsRequest::Close => Talk::Release,
-            VfsRequest::OpenCount => Talk::Count(grant_argument(kernel, service)?),
+            VfsRequest::OpenCount => {
+                let (user, grant) = grant_argument(kernel, service)?;
+                Talk::Count(user, grant)
+            }
         };
         ask(kernel, driver, service, talk);
         self.has_failed = true;
@@ -170,31 +199,35 @@ impl Vfs {
     /// A message to VFS.
     pub(super) fn receive(&mut self, kernel: &mut Kernel, caller: Slot, message: &Message, call: IpcCall) {
         if call == IpcCall::SENDREC {
-            // No request of a service is known here.
-            reply(kernel, Endpoint::VFS, caller, Message::reply(Errno::ENOSYS.into()));
+            self.call(kernel, caller, message);
             return;
         }
         let endpoint = kernel.processes[caller].endpoint;
-        let driver = self
-            .driver(endpoint)
-            .filter(|_| message.kind == MessageType::BDEV_REPLY);
+        let driver = { self.drivers.iter_mut() }.find(|driver| driver.endpoint == endpoint);
+        let driver = driver.filter(|_| message.kind == MessageType::BDEV_REPLY);
         let Some((driver, talk)) = driver.and_then(|driver| driver.talk.take().map(|talk| (driver, talk))) else {
             println!("VFS: {:?} from {} ignored", message.kind, endpoint.0);
             return;
         };
-        let status = message.payload::<BdevReply>().status;
+        let (status, major, files) = (message.payload::<BdevReply>().status, driver.major, driver.files);
+        if let Talk::Program(call) = talk {
+            self.answered(kernel, call, status);
+            self.go_on(kernel, major);
+            return;
+        }
         let mut detail = String::<48>::new();
         let _ = write!(detail, "{status:?}");
         let mut is_fine = status == Status::OK;
-        if let Talk::Count(user) = talk {
-            let count = take_argument(kernel, user);
+        if let Talk::Count(user, grant) = talk {
+            let count = take_argument(kernel, user, grant);
             let _ = write!(detail, " count {count}");
             // Other users may have the disk open as well.
-            is_fine &= u32::try_from(count).is_ok_and(|count| count >= driver.files);
+            is_fine &= u32::try_from(count).is_ok_and(|count| count >= files);
         }
         kernel.clock.look_now();
         if !is_fine {
             record(kernel, talk, Outcome::Fail, &detail);
+            self.go_on(kernel, major);
             return;
         }
         if talk != Talk::Close {
@@ -202,15 +235,23 @@ impl Vfs {
         }
         match talk {
             Talk::Open => ask(kernel, driver, caller, Talk::Close),
-            Talk::Reopen(left @ 2..) => ask(kernel, driver, caller, Talk::Reopen(left - 1)),
+            Talk::Reopen(left @ 2.., ..) => ask(kernel, driver, caller, reopen(&self.files, major, left - 1)),
             Talk::Hold => driver.files += 1,
             Talk::Release => driver.files = driver.files.saturating_sub(1),
-            Talk::Close | Talk::Reopen(_) | Talk::Count(_) => {}
+            Talk::Close | Talk::Reopen(..) | Talk::Count(..) | Talk::Program(_) => {}
         }
-        if matches!(talk, Talk::Hold | Talk::Release | Talk::Count(_)) {
+        if matches!(talk, Talk::Hold | Talk::Release | Talk::Count(..)) {
             self.has_failed = false;
         }
+        self.go_on(kernel, major);
     }
+}
+
+/// The next open after a restart: of the files of programs the last ones first, after the opens of the scenario.
+fn reopen(files: &Files, major: u32, left: u32) -> Talk {
+    let file = files.of_major(major).nth(left as usize - 1);
+    let (minor, access) = file.map_or((Minor(0), BdevAccess::READ), |file| (file.minor, file.access));
+    Talk::Reopen(left, minor, access)
 }
 
 fn ask(kernel: &mut Kernel, driver: &mut Driver, to: Slot, talk: Talk) {
@@ -221,8 +262,13 @@ fn ask(kernel: &mut Kernel, driver: &mut Driver, to: Slot, talk: Talk) {
         user: Endpoint::NONE,
         ..Default::default()
     };
-    if let Talk::Count(user) = talk {
-        (request.user, request.request, request.grant) = (user, IoctlCode::DIOCOPENCT, GrantId(0));
+    match talk {
+        Talk::Count(user, grant) => {
+            (request.user, request.request, request.grant) = (user, IoctlCode::DIOCOPENCT, grant);
+        }
+        Talk::Reopen(_, minor, access) => (request.minor, request.access) = (minor, access),
+        Talk::Program(call) => call.fill(&mut request),
+        _ => {}
     }
     vfs_is_busy(kernel);
     let message = Message::with_payload(talk.name_and_request().1, &request);
@@ -230,7 +276,7 @@ fn ask(kernel: &mut Kernel, driver: &mut Driver, to: Slot, talk: Talk) {
 }
 
 /// Grants a driver an argument in the memory of another process, which is the user of a control request.
-fn grant_argument(kernel: &mut Kernel, driver: Slot) -> Result<Endpoint, &'static str> {
+fn grant_argument(kernel: &mut Kernel, driver: Slot) -> Result<(Endpoint, GrantId), &'static str> {
     let user = kernel.processes.iter().find(|&slot| slot != driver);
     let user = user.ok_or("there is no process to ask it for")?;
     // Not a number of opens: to see whether the driver has written.
@@ -243,13 +289,13 @@ fn grant_argument(kernel: &mut Kernel, driver: Slot) -> Result<Endpoint, &'stati
         start: ARGUMENT,
         bytes: size_of::<i32>() as u64,
     };
-    kernel.ports.vfs_grant = Some(GrantEntry::magic(0, GrantFlags::WRITE, magic));
-    Ok(magic.owner)
+    let grant = kernel.ports.vfs_grants.grant(GrantFlags::WRITE, magic);
+    Ok((magic.owner, grant.ok_or("VFS has no grant left")?))
 }
 
 /// Revokes that grant. The argument, or -1.
-fn take_argument(kernel: &mut Kernel, user: Endpoint) -> i32 {
-    kernel.ports.vfs_grant = None;
+fn take_argument(kernel: &mut Kernel, user: Endpoint, grant: GrantId) -> i32 {
+    kernel.ports.vfs_grants.revoke(grant);
     let mut count = [0xFF; 4];
     if let Some(slot) = kernel.processes.find(user) {
         // It is there: the kernel has written it.

@@ -1,0 +1,166 @@
+//! How long the device takes for requests of one kind and size, as far as watching it has told.
+
+/// Of 256 watches, so many hits are too few: the device is slow.
+const SLOW: u8 = 64;
+/// How many hits a slow device that was caught is credited with.
+const QUICK_AGAIN: u8 = 128;
+/// A slow device is watched again after so many microseconds, the second time after twice as many, and so on.
+const FIRST_PAUSE: u64 = 10_000;
+const LONGEST_PAUSE: u64 = 640_000;
+/// What a duration is kept in: sixteenths of a microsecond.
+const FRACTION: u32 = 4;
+
+/// What is known of one kind and size.
+///
+/// The duration is a running quantile: a longer one raises it by a quarter, any other lowers it by 1 in 256. So it settles where
+/// one request in some sixty takes longer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Knowledge {
+    /// What few requests exceed, in sixteenths of a microsecond.
+    long: u64,
+    /// How many of 256 watches hit, lately.
+    hits: u8,
+    /// The pause after the next vain watch of a slow device.
+    pause: u64,
+    /// When a slow device is watched again, in microseconds.
+    again: u64,
+}
+
+impl Knowledge {
+    /// Nothing is known: a request may take as long as a watch does at most, in microseconds.
+    pub(super) const fn nothing(limit: u64) -> Self {
+        Self {
+            long: limit << FRACTION,
+            hits: u8::MAX,
+            pause: FIRST_PAUSE,
+            again: 0,
+        }
+    }
+
+    /// How long to watch after a submission, in microseconds; `None` if the device is slow and its pause is not over. Half as
+    /// long again as what few requests exceed, and no longer than `limit`. A slow device is tried with the whole of it.
+    pub(super) const fn span(&self, now: u64, limit: u64) -> Option<u64> {
+        if self.is_slow() {
+            return if now < self.again { None } else { Some(limit) };
+        }
+        let span = ((self.long + self.long / 2) >> FRACTION) + 1;
+        Some(if span < limit { span } else { limit })
+    }
+
+    /// A watch has found a completion `took` microseconds after the submission.
+    pub(super) const fn hit(&mut self, took: u64, limit: u64) {
+        if took << FRACTION > self.long {
+            self.lengthen(limit);
+        } else {
+            self.long -= self.long >> 8;
+        }
+        self.hits = if self.is_slow() {
+            QUICK_AGAIN
+        } else {
+            self.hits + (u8::MAX - self.hits).div_ceil(8)
+        };
+        self.pause = FIRST_PAUSE;
+    }
+
+    /// A watch was over at `now` and has found none.
+    pub(super) const fn missed(&mut self, now: u64, limit: u64) {
+        self.lengthen(limit);
+        self.hits -= self.hits / 8;
+        if self.is_slow() {
+            self.again = now.saturating_add(self.pause);
+            let next = 2 * self.pause;
+            self.pause = if next < LONGEST_PAUSE { next } else { LONGEST_PAUSE };
+        }
+    }
+
+    /// Watches mostly find nothing.
+    const fn is_slow(&self) -> bool {
+        self.hits < SLOW
+    }
+
+    const fn lengthen(&mut self, limit: u64) {
+        let longer = self.long + self.long / 4 + (1 << FRACTION);
+        let most = limit << FRACTION;
+        self.long = if longer < most { longer } else { most };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use super::*;
+
+    const LIMIT: u64 = 500;
+
+    /// After so many watches of a device that takes that long.
+    fn after(watches: usize, took: u64) -> Knowledge {
+        let mut known = Knowledge::nothing(LIMIT);
+        (0..watches).for_each(|_| known.hit(took, LIMIT));
+        known
+    }
+
+    #[test]
+    fn nothing_known_is_watched_as_long_as_allowed() {
+        assert_eq!(Knowledge::nothing(LIMIT).span(0, LIMIT), Some(LIMIT));
+    }
+
+    #[test]
+    fn a_watch_becomes_as_long_as_completions_take() {
+        let span = after(2000, 40).span(0, LIMIT).expect("the device is quick");
+        assert!((50..80).contains(&span), "{span}");
+    }
+
+    #[test]
+    fn one_long_completion_in_a_hundred_is_still_within_a_watch() {
+        let mut known = after(2000, 40);
+        let mut within = 0;
+        for nth in 0..10_000 {
+            let took = if nth % 100 == 0 { 55 } else { 40 };
+            within += u32::from(known.span(0, LIMIT).is_some_and(|span| took <= span));
+            known.hit(took, LIMIT);
+        }
+        assert!(within > 9_990, "{within}");
+    }
+
+    #[test]
+    fn vain_watches_lengthen_the_next_and_do_not_forbid_it() {
+        let mut known = after(2000, 40);
+        for _ in 0..8 {
+            let before = known.span(0, LIMIT).expect("it is not slow yet");
+            known.missed(0, LIMIT);
+            assert!(known.span(0, LIMIT).is_some_and(|span| span > before));
+        }
+    }
+
+    #[test]
+    fn a_slow_device_is_tried_again_ever_more_rarely() {
+        let mut known = Knowledge::nothing(LIMIT);
+        let mut now = 0;
+        let mut watches = Vec::new();
+        while now < 10_000_000 {
+            if known.span(now, LIMIT).is_some() {
+                watches.push(now);
+                known.missed(now, LIMIT);
+            }
+            now += 1000;
+        }
+        let pauses: Vec<_> = watches.windows(2).map(|pair| (pair[1] - pair[0]) / 1000).collect();
+        let tried = pauses.iter().position(|pause| *pause > 1).expect("it is found slow");
+        assert!((8..16).contains(&tried), "{tried}");
+        assert_eq!(pauses[tried..][..8], [10, 20, 40, 80, 160, 320, 640, 640]);
+    }
+
+    #[test]
+    fn one_hit_makes_a_slow_device_quick() {
+        let mut known = Knowledge::nothing(LIMIT);
+        (0..100).for_each(|_| known.missed(0, LIMIT));
+        assert_eq!(known.span(0, LIMIT), None);
+        known.hit(30, LIMIT);
+        assert!((0..3).all(|_| {
+            known.missed(0, LIMIT);
+            known.span(0, LIMIT).is_some()
+        }));
+    }
+}

@@ -1,0 +1,16 @@
+//! How long requests take, and what watching the device came to: what `iostat` shows elsewhere.
+
+mod histogram;
+mod latencies;
+
+pub use histogram::{BUCKETS, Histogram};
+pub use latencies::{Kind, Latencies};
+
+/// What the watches came to by which a service looks for completions before it waits for an interrupt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watches {
+    /// Those that found a completion.
+    pub hit: u64,
+    /// Those that found none until they were over.
+    pub missed: u64,
+}

@@ -1,0 +1,79 @@
+//! Text for a descriptor, gathered into few writes.
+
+use core::fmt;
+
+use minix_abi::Errno;
+use minix_abi::vfs::Descriptor;
+
+use crate::calls::Calls;
+use crate::failure::Failure;
+
+/// Text that waits until there is enough of it, or until it is flushed.
+#[derive(Debug)]
+pub(crate) struct Output<'a, C> {
+    calls: &'a mut C,
+    to: Descriptor,
+    bytes: [u8; 1024],
+    length: usize,
+    /// Why nothing is written any more.
+    failed: Option<Errno>,
+}
+
+impl<'a, C: Calls> Output<'a, C> {
+    pub(crate) const fn new(calls: &'a mut C, to: Descriptor) -> Self {
+        Self {
+            calls,
+            to,
+            bytes: [0; 1024],
+            length: 0,
+            failed: None,
+        }
+    }
+
+    /// Writes what waits.
+    ///
+    /// # Errors
+    ///
+    /// The first error there was.
+    pub(crate) fn flush(&mut self) -> Result<(), Errno> {
+        let waiting = self.bytes.get(..self.length).unwrap_or(&[]);
+        if self.failed.is_none() && !waiting.is_empty() {
+            self.failed = self.calls.write_all(self.to, waiting).err();
+        }
+        self.length = 0;
+        self.failed.map_or(Ok(()), Err)
+    }
+}
+
+impl<C: Calls> fmt::Write for Output<'_, C> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for &byte in text.as_bytes() {
+            if self.length == self.bytes.len() {
+                self.flush().map_err(|_| fmt::Error)?;
+            }
+            if let Some(place) = self.bytes.get_mut(self.length) {
+                *place = byte;
+                self.length += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes a text on standard output.
+///
+/// # Errors
+///
+/// [`Failure::Output`].
+pub(crate) fn print<C: Calls>(
+    calls: &mut C,
+    write: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result,
+) -> Result<(), Failure> {
+    let mut out = Output::new(calls, Descriptor::STDOUT);
+    // The texts of this crate fail only if the descriptor does, which the flush tells.
+    let written = write(&mut out);
+    match out.flush() {
+        Err(errno) => Err(Failure::Output(errno)),
+        Ok(()) => written.map_err(|fmt::Error| Failure::Output(Errno::EIO)),
+    }
+}
