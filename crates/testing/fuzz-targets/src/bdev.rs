@@ -305,7 +305,9 @@ impl<'a> Run<'a> {
         disk.resets.clear();
         for _ in 0..MOST_ROUNDS {
             self.poll();
-            self.sleep(TIMEOUT);
+            // A client may have set a time-out of weeks.
+            let due = self.driver.deadline().map_or(TIMEOUT, |at| at.since(self.now));
+            self.sleep(due.max(TIMEOUT));
             if self.kernel.unanswered() == 0 && self.driver.is_idle() {
                 break;
             }

@@ -56,7 +56,19 @@ impl SharedMemory {
     ///
     /// [`MemoryError`] for zero bytes, or more than this process may map.
     pub fn new(bytes: usize) -> Result<Self, MemoryError> {
-        map(bytes).map_err(|cause| MemoryError { bytes, cause })
+        let file = memfd_create("virtio-vhost-user", MemfdFlags::CLOEXEC).map(File::from);
+        let mapped = file.map_err(Into::into).and_then(|file| map(file, BASE, bytes));
+        mapped.map_err(|cause| MemoryError { bytes, cause })
+    }
+
+    /// Makes `bytes` of memory of a file, rounded up to whole pages, for a device in a process that maps the file as well. The device
+    /// sees it at `base`, a multiple of the page size.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError`] for zero bytes, more than this process may map, or a file that cannot be that long.
+    pub fn of_file(file: File, base: u64, bytes: usize) -> Result<Self, MemoryError> {
+        map(file, base, bytes).map_err(|cause| MemoryError { bytes, cause })
     }
 
     /// The mapping, to tell a back-end of it.
@@ -77,14 +89,13 @@ impl SharedMemory {
     }
 }
 
-fn map(bytes: usize) -> Result<SharedMemory, Box<dyn std::error::Error + Send + Sync>> {
+fn map(file: File, base: u64, bytes: usize) -> Result<SharedMemory, Box<dyn std::error::Error + Send + Sync>> {
     let bytes = bytes.checked_next_multiple_of(PAGE as usize).ok_or("too many")?;
-    let file = File::from(memfd_create("virtio-vhost-user", MemfdFlags::CLOEXEC)?);
     file.set_len(bytes as u64)?;
-    let range = (GuestAddress(BASE), bytes, Some(FileOffset::new(file, 0)));
+    let range = (GuestAddress(base), bytes, Some(FileOffset::new(file, 0)));
     let mapping = GuestMemoryMmap::from_ranges_with_files([range])?;
     let pieces = Pieces {
-        free: AddressAllocator::new(BASE, bytes as u64)?,
+        free: AddressAllocator::new(base, bytes as u64)?,
         held: BTreeMap::new(),
     };
     Ok(SharedMemory {
