@@ -2,14 +2,15 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "stream")]
+// Not on a bare target, whatever the features: guests have no heap.
+#[cfg(all(feature = "stream", not(target_os = "none")))]
 extern crate alloc;
 
 mod call;
 pub mod histogram;
 pub mod pattern;
 mod record;
-#[cfg(feature = "stream")]
+#[cfg(all(feature = "stream", not(target_os = "none")))]
 pub mod stream;
 mod text;
 
