@@ -248,7 +248,7 @@ fn a_qemu_that_is_killed_is_a_device_that_is_gone() {
     assert_eq!(disk.liveness(), Liveness::Gone);
     let mut tokens = Vec::new();
     disk.shut_down(&mut memory, &mut PollLimit(9), |completion| {
-        tokens.push(completion.token)
+        tokens.push(completion.token);
     })
     .map_err(|(error, _)| error)
     .unwrap();

@@ -156,13 +156,7 @@ impl State<'_> {
                 }
             }
             0x008 => 2,
-            0x010 => {
-                if self.word < 2 {
-                    (self.features >> (32 * self.word)) as u32
-                } else {
-                    0
-                }
-            }
+            0x010 if self.word < 2 => (self.features >> (32 * self.word)) as u32,
             0x034 => self.size_max,
             0x040 => (self.queue.descriptors / PAGE) as u32,
             0x044 => self.queue.is_ready.into(),
