@@ -186,7 +186,7 @@ pub struct DiskHead {
     pub accepted: u64,
     /// Sectors of 512 bytes.
     pub sectors: u64,
-    /// What it is and can do.
+    /// The state and the abilities of the disk.
     pub flags: DiskFlags,
     /// The interrupt line.
     pub irq: i32,
@@ -490,7 +490,7 @@ layout!(RegisterReport, 536 {
 });
 
 flags! {
-    /// What a virtqueue is like.
+    /// The state and the features of a virtqueue.
     pub struct QueueFlags(u32) {
         /// The device works. If not, [`QueueState`] has the numbers of the virtqueue as it was left, or zeroes if there is none any
         /// more.
@@ -510,7 +510,7 @@ flags! {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct QueueState {
-    /// What it is like.
+    /// Its state and features.
     pub flags: QueueFlags,
     /// Descriptors.
     pub size: u16,
@@ -572,9 +572,9 @@ pub struct InFlightRequest {
     pub first: u64,
     /// How many sectors; zero for what has no place.
     pub sectors: u64,
-    /// What it does.
+    /// Its kind.
     pub kind: Kind,
-    /// What it is for.
+    /// Its state, and whose request it is.
     pub flags: InFlightFlags,
     /// The client; [`Endpoint::NONE`] for the service itself. Of several that share the request, the first.
     pub client: Endpoint,
@@ -642,7 +642,7 @@ codes! {
         RESET_WORKED = 4,
         /// A reset has failed (`count`: the how many-th in a row).
         RESET_FAILED = 5,
-        /// The device is given up (first: resets without a use, second: of which so many failed in a row).
+        /// The device is given up (first: resets after which it completed nothing, second: how many of the last resets failed).
         GIVEN_UP = 6,
         /// A request was lost so often that its client gets an error (first sector, sectors, `count`: how often it was lost, `code`:
         /// its [`Kind`]).
@@ -827,7 +827,7 @@ impl RangeRequest {
     }
 }
 
-/// The text in a field that has zeroes after it. What is not UTF-8 ends it.
+/// The text at the start of a field. It ends at the first zero, or at the first byte that is not UTF-8.
 pub fn name_in(field: &[u8]) -> &str {
     let end = field.iter().position(|&byte| byte == 0).unwrap_or(field.len());
     let text = field.get(..end).unwrap_or(field);

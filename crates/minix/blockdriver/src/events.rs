@@ -1,7 +1,7 @@
 //! The last events of the service, for a client that asks. They are kept whatever the log's level is.
 
 use minix_abi::Instant;
-use minix_abi::disk_control::{EVENTS, Event};
+use minix_abi::disk_control::{EVENTS, Event, EventKind};
 
 /// A ring of the last [`EVENTS`] events.
 pub(crate) struct EventLog {
@@ -13,14 +13,7 @@ pub(crate) struct EventLog {
 impl EventLog {
     pub(crate) const fn new() -> Self {
         Self {
-            events: [Event {
-                time_us: 0,
-                first: 0,
-                second: 0,
-                kind: minix_abi::disk_control::EventKind(0),
-                code: 0,
-                count: 0,
-            }; EVENTS],
+            events: [Event::new(EventKind(0)); EVENTS],
             recorded: 0,
         }
     }
@@ -45,7 +38,7 @@ impl EventLog {
     pub(crate) fn parts(&self) -> (&[Event], &[Event]) {
         let next = self.recorded as usize % EVENTS;
         let (newer, older) = self.events.split_at(next);
-        if self.lost() > 0 || next == 0 && self.recorded > 0 {
+        if self.recorded >= EVENTS as u64 {
             (older, newer)
         } else {
             (newer, &[])
@@ -63,8 +56,6 @@ impl EventLog {
 mod tests {
     extern crate std;
     use std::vec::Vec;
-
-    use minix_abi::disk_control::EventKind;
 
     use super::*;
 

@@ -8,7 +8,7 @@ use common::{Rig, micros, wire};
 use log::{LevelFilter, Log, Metadata, Record};
 use minix_abi::bdev::BdevRequest;
 use minix_abi::ioctl::IoctlCode;
-use minix_abi::{Errno, MessageType};
+use minix_abi::{Errno, GrantId, MessageType};
 use minix_blockdriver::{Broken, DeviceError, DriverOptions};
 
 struct Lines(Mutex<Vec<String>>);
@@ -73,11 +73,7 @@ fn each_fault_and_each_recovery_step_has_a_log_line() {
     );
     rig.settle();
 
-    let request = BdevRequest {
-        request: IoctlCode::DIOCFLUSH,
-        ..BdevRequest::default()
-    };
-    rig.send(MessageType::BDEV_IOCTL, request);
+    rig.send_ioctl(IoctlCode::DIOCFLUSH, GrantId::default());
     rig.poll();
     rig.sleep(micros(1_000_000));
     assert_eq!(

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use common::{CLIENT, Op, Placement, Rig, SECTORS, sector_byte, wire};
 use fake_minix::{ADDRESS, DISCARDED, ERASED, ID, IRQ, LIFETIME};
-use minix_abi::bdev::BdevRequest;
 use minix_abi::disk_control::*;
 use minix_abi::ioctl::{CacheFlags, IoctlCode};
 use minix_abi::minor::Minor;
-use minix_abi::{Errno, GrantId, MessageType};
+use minix_abi::{Errno, GrantId};
 use minix_blockdriver::{Broken, DeviceError, DriverOptions};
 use proptest::prelude::*;
 use zerocopy::{FromBytes, IntoBytes};
@@ -132,12 +131,7 @@ fn vblkinfo_without_an_answer_of_the_device_tells_the_rest() {
     rig.disk().automatic = false;
     let buffer = rig.buffer(648, Placement::Contiguous, 0);
     let grant = rig.lend_to_fill(buffer);
-    let request = BdevRequest {
-        request: IoctlCode::VBLKINFO,
-        grant,
-        ..BdevRequest::default()
-    };
-    let id = rig.send(MessageType::BDEV_IOCTL, request);
+    let id = rig.send_ioctl(IoctlCode::VBLKINFO, grant);
     for error in [DeviceError::Unsupported, DeviceError::Io] {
         rig.poll();
         assert_eq!(rig.answer(id), None);
@@ -244,11 +238,7 @@ fn reports_are_told_while_a_barrier_waits_and_during_a_reset() {
     let mut rig = Rig::opened();
     rig.disk().automatic = false;
     rig.send_read(0, 1);
-    let flush = BdevRequest {
-        request: IoctlCode::DIOCFLUSH,
-        ..BdevRequest::default()
-    };
-    let flush = rig.send(MessageType::BDEV_IOCTL, flush);
+    let flush = rig.send_ioctl(IoctlCode::DIOCFLUSH, GrantId::default());
     rig.poll();
     // Two resets in a row have a pause between them.
     rig.disk().resets = [Err(Broken), Err(Broken)].into();
@@ -490,12 +480,7 @@ fn an_error_of_the_device_ends_a_range_and_tells_no_sectors() {
         let mut rig = Rig::opened();
         rig.disk().automatic = false;
         let (grant, buffer) = lend(&mut rig, plain(0, 8));
-        let request = BdevRequest {
-            request: IoctlCode::VBLKERASE,
-            grant,
-            ..BdevRequest::default()
-        };
-        let id = rig.send(MessageType::BDEV_IOCTL, request);
+        let id = rig.send_ioctl(IoctlCode::VBLKERASE, grant);
         rig.poll();
         rig.disk().finish(0, Err(error));
         rig.poll();
@@ -510,12 +495,7 @@ fn a_range_is_a_barrier_and_is_tried_again_after_a_reset() {
     rig.disk().automatic = false;
     let read = rig.send_read(0, 1);
     let (grant, _) = lend(&mut rig, plain(0, 8));
-    let request = BdevRequest {
-        request: IoctlCode::VBLKZERO,
-        grant,
-        ..BdevRequest::default()
-    };
-    let zero = rig.send(MessageType::BDEV_IOCTL, request);
+    let zero = rig.send_ioctl(IoctlCode::VBLKZERO, grant);
     let later = rig.send_read(4, 1);
     rig.poll();
     assert_eq!(rig.disk().ops(), [(Op::Read, 0, 1)]);
@@ -541,12 +521,7 @@ fn progress_of_a_long_range_counts_against_the_timeout() {
     let mut rig = Rig::opened();
     rig.disk().automatic = false;
     let (grant, _) = lend(&mut rig, plain(0, 8));
-    let request = BdevRequest {
-        request: IoctlCode::VBLKERASE,
-        grant,
-        ..BdevRequest::default()
-    };
-    let erase = rig.send(MessageType::BDEV_IOCTL, request);
+    let erase = rig.send_ioctl(IoctlCode::VBLKERASE, grant);
     rig.poll();
     for _ in 0..20 {
         rig.sleep(Duration::from_secs(9));
@@ -580,12 +555,7 @@ fn writes_are_flushed_before_a_range_and_not_beside_it() {
     assert_eq!(rig.write(0, 0, &[1; 512]), 512);
     rig.disk().automatic = false;
     let (grant, _) = lend(&mut rig, plain(8, 8));
-    let request = BdevRequest {
-        request: IoctlCode::VBLKERASE,
-        grant,
-        ..BdevRequest::default()
-    };
-    rig.send(MessageType::BDEV_IOCTL, request);
+    rig.send_ioctl(IoctlCode::VBLKERASE, grant);
     rig.poll();
     rig.settle_one();
     let expected = [(Op::Write, 0, 1), (Op::Flush, 0, 0), (Op::Erase, 8, 8)];
@@ -633,11 +603,7 @@ fn the_log_keeps_the_last_events_and_counts_the_others() {
 fn a_flush_that_fails_is_an_event() {
     let mut rig = Rig::opened();
     rig.disk().automatic = false;
-    let request = BdevRequest {
-        request: IoctlCode::DIOCFLUSH,
-        ..BdevRequest::default()
-    };
-    rig.send(MessageType::BDEV_IOCTL, request);
+    rig.send_ioctl(IoctlCode::DIOCFLUSH, GrantId::default());
     rig.poll();
     rig.disk().finish(0, Err(DeviceError::Io));
     rig.poll();
@@ -753,12 +719,7 @@ fn an_earlier_drivers_writes_are_flushed_after_a_range_not_beside_it() {
     rig.driver.inherit_writes(rig.now);
     rig.disk().automatic = false;
     let (grant, _) = lend(&mut rig, plain(8, 8));
-    let request = BdevRequest {
-        request: IoctlCode::VBLKERASE,
-        grant,
-        ..BdevRequest::default()
-    };
-    rig.send(MessageType::BDEV_IOCTL, request);
+    rig.send_ioctl(IoctlCode::VBLKERASE, grant);
     rig.poll();
     rig.sleep(Duration::from_secs(5));
     rig.poll();

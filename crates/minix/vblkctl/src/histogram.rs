@@ -75,6 +75,10 @@ mod tests {
         let even = histogram(&[(5, 50), (6, 40), (9, 9), (12, 1)]);
         let bounds = [0, 1, 50, 51, 90, 91, 99, 100].map(|percent| percentile(&even, percent).0);
         assert_eq!(bounds, [2, 64, 64, 128, 128, 1024, 1024, 8192].map(Some));
+        let quick = histogram(&[(2, 90), (6, 9), (12, 1)]);
+        let bounds = [1, 50, 90, 91, 99, 100].map(|percent| percentile(&quick, percent).0);
+        assert_eq!(bounds, [8, 8, 8, 128, 128, 8192].map(Some));
+        assert_eq!(percentile(&quick, 101), Below(None));
     }
 
     #[test]

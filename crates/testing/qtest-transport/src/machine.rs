@@ -14,7 +14,7 @@ use virtio_pci::pci_types::PciAddress;
 use virtio_pci::{BarSpace, Bars, PciFunction, PciTransport};
 use virtio_vhost_user::{MemoryError, SharedMemory};
 
-use crate::wire::Wire;
+use crate::wire::{Window, Wire};
 use crate::{BarMapper, BarRegisters, Ecam, MmioRegisters};
 
 /// The program.
@@ -141,7 +141,10 @@ impl Machine {
             return None;
         }
         let mut windows = (0..WINDOW_COUNT).map(|nth| WINDOWS + nth * WINDOW_BYTES);
-        windows.find_map(|base| virtio_mmio::probe(MmioRegisters::new(self.wire.clone(), base)).device())
+        windows.find_map(|base| {
+            let wire = self.wire.clone();
+            virtio_mmio::probe(MmioRegisters(Window { wire, base })).device()
+        })
     }
 
     /// The disk on the PCI bus, once, with its BARs assigned. `None` if it is on MMIO, or was given out.

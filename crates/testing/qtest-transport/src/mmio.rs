@@ -2,27 +2,14 @@
 
 use virtio_mmio::{Doorbell, RegisterAccess};
 
-use crate::wire::{Width, Wire};
+use crate::wire::{Width, Window};
 
 /// The doorbell register, in bytes from the start of a window.
-const QUEUE_NOTIFY: u64 = 0x050;
+const QUEUE_NOTIFY: u32 = 0x050;
 
 /// The registers of one window.
 #[derive(Debug)]
-pub struct MmioRegisters {
-    wire: Wire,
-    base: u64,
-}
-
-impl MmioRegisters {
-    pub(crate) fn new(wire: Wire, base: u64) -> Self {
-        Self { wire, base }
-    }
-
-    fn at(&self, offset: u32) -> u64 {
-        self.base + u64::from(offset)
-    }
-}
+pub struct MmioRegisters(pub(crate) Window);
 
 // SAFETY: each access reaches the same window of the machine and the answer comes back unchanged. `Machine::mmio` gives out each window
 // once. When the magic value reads as all ones, the machine has ended, and its memory is mapped by this process alone.
@@ -30,42 +17,36 @@ unsafe impl RegisterAccess for MmioRegisters {
     type Doorbell = MmioDoorbell;
 
     fn read_u8(&self, offset: u32) -> u8 {
-        self.wire.read(self.at(offset), Width::Byte) as u8
+        self.0.read(offset, Width::Byte) as u8
     }
 
     fn read_u16(&self, offset: u32) -> u16 {
-        self.wire.read(self.at(offset), Width::Word) as u16
+        self.0.read(offset, Width::Word) as u16
     }
 
     fn read_u32(&self, offset: u32) -> u32 {
-        self.wire.read(self.at(offset), Width::Long)
+        self.0.read(offset, Width::Long)
     }
 
     unsafe fn write_u8(&mut self, offset: u32, value: u8) {
-        self.wire.write(self.at(offset), Width::Byte, value.into());
+        self.0.write(offset, Width::Byte, value.into());
     }
 
     unsafe fn write_u32(&mut self, offset: u32, value: u32) {
-        self.wire.write(self.at(offset), Width::Long, value);
+        self.0.write(offset, Width::Long, value);
     }
 
     unsafe fn doorbell(&self) -> MmioDoorbell {
-        MmioDoorbell {
-            wire: self.wire.clone(),
-            address: self.base + QUEUE_NOTIFY,
-        }
+        MmioDoorbell(self.0.from(QUEUE_NOTIFY))
     }
 }
 
 /// The doorbell of a window.
 #[derive(Debug)]
-pub struct MmioDoorbell {
-    wire: Wire,
-    address: u64,
-}
+pub struct MmioDoorbell(Window);
 
 impl Doorbell for MmioDoorbell {
     fn ring(&self, value: u32) {
-        self.wire.write(self.address, Width::Long, value);
+        self.0.write(0, Width::Long, value);
     }
 }

@@ -3,7 +3,7 @@
 use virtio_pci::pci_types::{ConfigRegionAccess, PciAddress};
 use virtio_pci::{BarRange, BarSpace, Doorbell, MapBar, RegisterAccess};
 
-use crate::wire::{Width, Wire};
+use crate::wire::{Width, Window, Wire};
 
 /// Where the machine has configuration space, and where it has ports.
 const ECAM: u64 = 0x3000_0000;
@@ -39,75 +39,60 @@ unsafe impl MapBar for BarMapper {
 
     fn map(&mut self, range: &BarRange) -> Option<BarRegisters> {
         let start = if range.space() == BarSpace::Ports { PORTS } else { 0 };
-        Some(BarRegisters {
+        Some(BarRegisters(Window {
             wire: self.0.clone(),
             base: start + range.address(),
-        })
+        }))
     }
 }
 
 /// The registers in a piece of a BAR.
 #[derive(Debug)]
-pub struct BarRegisters {
-    wire: Wire,
-    base: u64,
-}
-
-impl BarRegisters {
-    fn at(&self, offset: u32) -> u64 {
-        self.base + u64::from(offset)
-    }
-}
+pub struct BarRegisters(Window);
 
 // SAFETY: each access reaches the piece and the answer comes back unchanged; the function and its pieces are given out once.
 unsafe impl RegisterAccess for BarRegisters {
     type Doorbell = BarDoorbell;
 
     fn read_u8(&self, offset: u32) -> u8 {
-        self.wire.read(self.at(offset), Width::Byte) as u8
+        self.0.read(offset, Width::Byte) as u8
     }
 
     fn read_u16(&self, offset: u32) -> u16 {
-        self.wire.read(self.at(offset), Width::Word) as u16
+        self.0.read(offset, Width::Word) as u16
     }
 
     fn read_u32(&self, offset: u32) -> u32 {
-        self.wire.read(self.at(offset), Width::Long)
+        self.0.read(offset, Width::Long)
     }
 
     unsafe fn write_u8(&mut self, offset: u32, value: u8) {
-        self.wire.write(self.at(offset), Width::Byte, value.into());
+        self.0.write(offset, Width::Byte, value.into());
     }
 
     unsafe fn write_u16(&mut self, offset: u32, value: u16) {
-        self.wire.write(self.at(offset), Width::Word, value.into());
+        self.0.write(offset, Width::Word, value.into());
     }
 
     unsafe fn write_u32(&mut self, offset: u32, value: u32) {
-        self.wire.write(self.at(offset), Width::Long, value);
+        self.0.write(offset, Width::Long, value);
     }
 
     unsafe fn doorbell(&self, offset: u32) -> BarDoorbell {
-        BarDoorbell {
-            wire: self.wire.clone(),
-            address: self.at(offset),
-        }
+        BarDoorbell(self.0.from(offset))
     }
 }
 
 /// A doorbell in a BAR.
 #[derive(Debug)]
-pub struct BarDoorbell {
-    wire: Wire,
-    address: u64,
-}
+pub struct BarDoorbell(Window);
 
 impl Doorbell for BarDoorbell {
     fn ring_u16(&self, value: u16) {
-        self.wire.write(self.address, Width::Word, value.into());
+        self.0.write(0, Width::Word, value.into());
     }
 
     fn ring_u32(&self, value: u32) {
-        self.wire.write(self.address, Width::Long, value);
+        self.0.write(0, Width::Long, value);
     }
 }

@@ -73,6 +73,31 @@ impl Wire {
     }
 }
 
+/// Registers of a device, from an address on.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    pub(crate) wire: Wire,
+    pub(crate) base: u64,
+}
+
+impl Window {
+    pub(crate) fn read(&self, offset: u32, width: Width) -> u32 {
+        self.wire.read(self.base + u64::from(offset), width)
+    }
+
+    pub(crate) fn write(&self, offset: u32, width: Width, value: u32) {
+        self.wire.write(self.base + u64::from(offset), width, value);
+    }
+
+    /// The registers from `offset` on.
+    pub(crate) fn from(&self, offset: u32) -> Self {
+        Self {
+            wire: self.wire.clone(),
+            base: self.base + u64::from(offset),
+        }
+    }
+}
+
 fn parse(answer: &str) -> Option<u64> {
     let hex = answer.trim().strip_prefix("OK 0x")?;
     u64::from_str_radix(hex, 16).ok()

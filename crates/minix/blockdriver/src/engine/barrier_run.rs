@@ -127,7 +127,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             sectors,
         };
         self.offer_barrier(request, now)?;
-        // What it does to the disk can stay in the cache as what a write does.
+        // Discarded, zeroed and erased sectors can stay in the write cache, as written ones can.
         let cached = self.device.limits().is_some_and(|limits| limits.needs_flushes);
         self.write_back.writes_to(cached, self.in_flight.len() == 1);
         Ok(())

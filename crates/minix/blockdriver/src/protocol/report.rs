@@ -26,7 +26,6 @@ use crate::statistics;
 
 const _: () = {
     assert!(DEVICES == MINORS);
-    assert!(statistics::BUCKETS == minix_abi::disk_control::BUCKETS);
     assert!(statistics::Kind::ALL.len() == minix_abi::disk_control::KINDS);
 };
 
@@ -34,7 +33,8 @@ const _: () = {
 const AT_ONCE: usize = 8;
 
 impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver<D, K, JOBS> {
-    /// Whether a control request is answered when it comes: it asks for what is there whatever the device does.
+    /// Whether a control request is answered as soon as it comes. These read the counters, registers, queue and log, and need
+    /// nothing of the device.
     pub(crate) fn is_answered_at_once(code: IoctlCode) -> bool {
         matches!(
             code,
@@ -241,7 +241,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         };
         report.put(0, &head)?;
         let mut place = offset_of!(LogReport, events);
-        // What is not recorded yet is zeroes.
+        // Entries that no event was recorded to are zeroes.
         for part in [older, newer, self.events.unused()] {
             if !part.is_empty() {
                 report.put(place, part)?;

@@ -4,7 +4,7 @@
 //! the bucket of the one before: that takes a comparison. For the others the bucket is looked for from there.
 
 /// Buckets of a histogram.
-pub const BUCKETS: usize = 32;
+pub use minix_abi::disk_control::BUCKETS;
 
 /// How many durations were how long. Bucket `n` has those of 2^n microseconds and more, below 2^(n + 1). Bucket 0 has those below
 /// 2 microseconds, and the last one is open.
@@ -76,20 +76,6 @@ impl Histogram {
     pub fn total(&self) -> u64 {
         self.run + self.counts.iter().sum::<u64>()
     }
-
-    /// Where the bucket ends in which a duration lies that so many of a hundred do not exceed, in microseconds. `None` without
-    /// durations, and for more than a hundred of them.
-    pub fn percentile(&self, percent: u8) -> Option<u64> {
-        let counts = self.counts();
-        let wanted = u128::from(self.total()) * u128::from(percent);
-        let mut sum = 0;
-        let reaches = |&count: &u64| {
-            sum += u128::from(count) * 100;
-            sum > 0 && sum >= wanted
-        };
-        let bucket = counts.iter().position(reaches)?;
-        Some(2 << bucket)
-    }
 }
 
 impl Default for Histogram {
@@ -144,16 +130,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn percentiles_are_the_ends_of_buckets() {
-        assert_eq!(recorded([]).percentile(50), None);
-        assert_eq!(recorded([0]).percentile(0), Some(2));
-        let histogram = recorded((0..90).map(|_| 5).chain((0..9).map(|_| 100)).chain([5000]));
-        let found = [1, 50, 90, 91, 99, 100].map(|percent| histogram.percentile(percent));
-        assert_eq!(found, [8, 8, 8, 128, 128, 8192].map(Some));
-        assert_eq!(histogram.percentile(101), None);
-        assert_eq!(recorded([u64::MAX]).percentile(99), Some(1 << 32));
     }
 }

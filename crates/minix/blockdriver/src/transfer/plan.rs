@@ -61,7 +61,7 @@ impl Demand {
         }
     }
 
-    /// The same for elements whose sum may overflow, or of which one is less than a sector, or none.
+    /// The same for a vector that is empty, that has an element of less than a sector, or whose sum may overflow.
     #[cold]
     fn of_unusual(elements: &[MapElement]) -> Self {
         let mut is_sound = !elements.is_empty();

@@ -303,6 +303,16 @@ impl<const N: usize> Rig<N> {
         )
     }
 
+    /// Sends a control request to the whole disk. Returns its id.
+    pub fn send_ioctl(&mut self, code: IoctlCode, grant: GrantId) -> i32 {
+        let request = BdevRequest {
+            request: code,
+            grant,
+            ..BdevRequest::default()
+        };
+        self.send(MessageType::BDEV_IOCTL, request)
+    }
+
     /// A control request whose argument the driver reads.
     pub fn ioctl_set<T: IntoBytes + Immutable>(&mut self, minor: i32, code: IoctlCode, argument: T) -> i32 {
         let buffer = self.buffer(size_of::<T>() as u64, Placement::Contiguous, 16);

@@ -177,7 +177,7 @@ fn length(text: &impl fmt::Display) -> usize {
     nowhere.0
 }
 
-/// Counts what is not printed.
+/// A writer that counts bytes and prints nothing.
 struct Nowhere(usize);
 
 impl fmt::Write for Nowhere {

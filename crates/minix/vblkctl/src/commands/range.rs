@@ -27,7 +27,7 @@ impl Action {
         }
     }
 
-    /// What it does to sectors.
+    /// The verb for a message about sectors.
     const fn verb(self) -> &'static str {
         match self {
             Self::Discard => "discard",
