@@ -128,9 +128,10 @@ fn frames_of_lists_are_where_the_ring_wants_them() {
         turn(&mut rig, READ, &list(2, seed));
     }
     // A short chain is direct now, and a long one in its table all the same.
-    assert_eq!(turn(&mut rig, READ, &list(2, 1)), (true, true));
-    assert_eq!(turn(&mut rig, READ, &list(3, 1)), (false, false));
-    assert_eq!(turn(&mut rig, READ, &list(3, 2)), (true, false));
+    assert_eq!(turn(&mut rig, READ, &list(1, 1)), (false, true));
+    assert_eq!(turn(&mut rig, READ, &list(1, 2)), (true, true));
+    assert_eq!(turn(&mut rig, READ, &list(2, 1)), (false, false));
+    assert_eq!(turn(&mut rig, READ, &list(2, 2)), (true, false));
 }
 
 #[test]
@@ -293,8 +294,8 @@ fn a_calm_ring_is_direct_and_a_crowded_one_is_not() {
     let long: Vec<_> = (0..6).map(|n| segment(0x5000 + 0x1000 * n, 512)).collect();
     assert!(!turn(&mut rig, READ, &long).1);
     assert!(turn(&mut rig, READ, &data).1);
-    // All at once: two thirds. Then the ring is crowded, batch after batch.
-    assert_eq!(fill(&mut rig, &data), 10 + 34);
+    // All at once: half. Then the ring is crowded, batch after batch.
+    assert_eq!(fill(&mut rig, &data), 16 + 16);
     for _ in 0..9 {
         assert_eq!(fill(&mut rig, &data), 64);
     }

@@ -124,7 +124,7 @@ impl<B: Buffer> Contender for Ours<B> {
     }
 
     fn warm_up(&mut self) -> usize {
-        let is_calm = self.batch.workload().depth <= CAPACITY / 6;
+        let is_calm = self.batch.workload().depth <= CAPACITY / 4;
         // A crowd is noticed at once.
         let is_known = self.chains != Chains::PerRequest || self.is_calm || !is_calm;
         self.is_calm = is_calm;
