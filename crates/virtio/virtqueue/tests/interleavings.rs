@@ -15,7 +15,7 @@ use loom::thread;
 use common::drain;
 use virtio_core::{DeviceAddr, QueueSize, Segment};
 use virtqueue::{
-    Chains, Descriptor, DescriptorPlace, Notification, QueueOptions, RingLayout, RingMemory, Used, UsedElement,
+    Chains, Descriptor, DescriptorPlace, Found, Notification, QueueOptions, RingLayout, RingMemory, Used, UsedElement,
     VirtQueue, crosses_event, flags,
 };
 
@@ -332,9 +332,8 @@ fn a_published_chain_is_complete() {
 }
 
 /// A driver that sees the used index sees its element, and the data the device wrote before.
-#[test]
-fn a_completion_is_complete() {
-    loom::model(|| {
+fn completion_is_complete(take: fn(&mut Queue) -> Option<u32>) {
+    loom::model(move || {
         let (mut queue, memory) = queue(false);
         let data = Arc::new(UnsafeCell::new(0u32));
         let head = submit(&mut queue, 1);
@@ -349,8 +348,8 @@ fn a_completion_is_complete() {
                 memory.post(0, head, 4);
             })
         };
-        if let Some(used) = queue.pop_used().unwrap() {
-            assert_eq!((used.token, used.written), (1, Some(4)));
+        if let Some(token) = take(&mut queue) {
+            assert_eq!(token, 1);
             let data = data.with(|cell| {
                 // SAFETY: loom checks that no write is concurrent.
                 unsafe { *cell }
@@ -358,6 +357,28 @@ fn a_completion_is_complete() {
             assert_eq!(data, 0xDA7A);
         }
         device.join().unwrap();
+    });
+}
+
+#[test]
+fn a_completion_is_complete() {
+    completion_is_complete(|queue| {
+        let used = queue.pop_used().unwrap()?;
+        assert_eq!(used.written, Some(4));
+        Some(used.token)
+    });
+}
+
+#[test]
+fn a_single_completion_is_complete() {
+    completion_is_complete(|queue| {
+        // It has room for more than the device has written.
+        let found = queue.take_single(|_| (), |(), _| true, drop);
+        match found {
+            Found::Nothing => None,
+            Found::Left(chain, ()) => Some(queue.take(chain).unwrap().token),
+            Found::Taken | Found::Others => panic!("it is one that is not filled"),
+        }
     });
 }
 
