@@ -8,8 +8,9 @@ use std::time::Duration;
 use minix_abi::disk_control::*;
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
+use minix_abi::trace::{TraceEntry, TraceRequest};
 use minix_abi::vfs::{Descriptor, OpenMode};
-use minix_abi::{Endpoint, Errno};
+use minix_abi::{Endpoint, Errno, Status};
 use vblkctl::{Calls, DONE, FAILED, MISUSED};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -21,6 +22,8 @@ const DISK: Descriptor = Descriptor(5);
 struct Script {
     answers: HashMap<u64, VecDeque<Result<Vec<u8>, Errno>>>,
     open: Option<Errno>,
+    /// That error is only for writing.
+    readable: bool,
     terminal: Option<&'static [u8]>,
     asked: Vec<(IoctlCode, Vec<u8>)>,
     opened: Vec<OpenMode>,
@@ -29,6 +32,8 @@ struct Script {
     out: Vec<u8>,
     err: Vec<u8>,
     broken_pipe: bool,
+    /// A range is done but for this many sectors.
+    short_by: u64,
 }
 
 impl Script {
@@ -62,7 +67,10 @@ impl Calls for Script {
     fn open(&mut self, name: &CStr, mode: OpenMode) -> Result<Descriptor, Errno> {
         assert_eq!(name, c"/dev/c0d0");
         self.opened.push(mode);
-        self.open.map_or(Ok(DISK), Err)
+        match self.open {
+            Some(errno) if mode == OpenMode::O_RDWR || !self.readable => Err(errno),
+            _ => Ok(DISK),
+        }
     }
 
     fn close(&mut self, file: Descriptor) {
@@ -83,10 +91,13 @@ impl Calls for Script {
         let bytes = answer.unwrap()?;
         if [IoctlCode::VBLKDISCARD, IoctlCode::VBLKZERO, IoctlCode::VBLKERASE].contains(&code) {
             let mut request = RangeRequest::read_from_bytes(argument).unwrap();
-            request.done = request.count;
+            request.done = request.count - self.short_by;
             argument.copy_from_slice(request.as_bytes());
         } else {
             argument[..bytes.len()].copy_from_slice(&bytes);
+        }
+        if code == IoctlCode::BIOCTRACEGET {
+            return Ok((bytes.len() / size_of::<TraceEntry>()) as u32);
         }
         Ok(0)
     }
@@ -180,6 +191,10 @@ fn stat(times: u64) -> StatReport {
     }
     report.counts.in_flight = 4;
     report.counts.notifies = 50 * times;
+    report.counts.interrupts = 20 * times;
+    report.counts.merged = 7 * times;
+    report.counts.watches_hit = 9 * times;
+    report.counts.watches_missed = times;
     report.counts.timeouts = times;
     report
 }
@@ -226,6 +241,49 @@ fn stat_with_an_interval_tells_what_is_new() {
     assert_eq!(script.run("stat -i 2 -c 2"), DONE, "{}", script.err());
     assert_eq!(script.slept, [Duration::from_secs(2); 2]);
     golden("stat-interval.txt", script.out());
+}
+
+#[test]
+fn another_instance_of_the_service_is_told_and_counts_from_its_start() {
+    let mut anew = stat(1);
+    (anew.since_us, anew.now_us) = (9_000_000, 10_000_000);
+    let mut script = Script::default()
+        .answer(IoctlCode::VBLKSTAT, Ok(stat(3).as_bytes()))
+        .answer(IoctlCode::VBLKSTAT, Ok(anew.as_bytes()));
+    assert_eq!(script.run("stat -i 1 -c 1"), DONE, "{}", script.err());
+    let lines: Vec<_> = script.out().lines().collect();
+    assert_eq!((lines.len(), lines[0]), (3, "the service was started anew"));
+    assert!(lines[2].starts_with("    100.0 "), "{}", lines[2]);
+}
+
+#[test]
+fn the_heading_comes_again_after_twenty_lines() {
+    let mut script = Script::default().answer(IoctlCode::VBLKSTAT, Ok(stat(1).as_bytes()));
+    assert_eq!(script.run("stat -i 1 -c 21"), DONE, "{}", script.err());
+    let headings = |line: &&str| line.contains("rMiB/s");
+    assert_eq!(script.out().lines().filter(headings).count(), 2);
+    assert_eq!(script.out().lines().count(), 23);
+}
+
+#[test]
+fn intervals_in_json_are_an_object_a_line() {
+    let mut script = Script::default();
+    for times in [1, 2, 4] {
+        script = script.answer(IoctlCode::VBLKSTAT, Ok(stat(times).as_bytes()));
+    }
+    assert_eq!(script.run("-d /dev/c0d0 stat -j -i 2 -c 2"), DONE, "{}", script.err());
+    let told: Vec<serde_json::Value> = script
+        .out()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let reads = |nth: usize| &told[nth]["kinds"]["read"]["operations"];
+    assert_eq!(
+        (told.len(), reads(0).as_u64(), reads(1).as_u64()),
+        (2, Some(100), Some(200))
+    );
+    assert_eq!(told[1]["kinds"]["write"]["p99_below_us"], 256);
+    assert!(told[1]["kinds"]["zero"]["p99_below_us"].is_null());
 }
 
 #[test]
@@ -328,11 +386,8 @@ fn all_sectors_are_given_up_only_after_a_yes() {
         let mut script = sized(4096).answer(IoctlCode::VBLKERASE, Ok(&[]));
         script.terminal = terminal;
         let status = script.run(line);
-        assert_eq!(
-            (status == DONE, script.ranges().len()),
-            (ranges == 1, ranges),
-            "{line} {terminal:?}"
-        );
+        let outcome = (status == DONE, script.ranges().len());
+        assert_eq!(outcome, (ranges == 1, ranges), "{line} {terminal:?}");
         assert_eq!(script.err().contains("[y/N]"), terminal.is_some());
     }
 }
@@ -362,6 +417,51 @@ fn a_refused_range_is_explained() {
         "{}",
         script.err()
     );
+}
+
+#[test]
+fn a_range_that_stops_half_way_tells_how_far_it_came() {
+    for (errno, part) in [
+        (Errno::EBUSY, "--force"),
+        (Errno::EIO, "zero sectors 131072 to 262143: "),
+    ] {
+        let mut script = sized(1 << 20)
+            .answer(IoctlCode::VBLKZERO, Ok(&[]))
+            .answer(IoctlCode::VBLKZERO, Err(errno));
+        assert_eq!(script.run("zero 0 200M"), FAILED);
+        assert_eq!(script.ranges().len(), 2);
+        assert!(
+            script.err().contains(part) && script.err().contains("(131072 sectors before that are done)"),
+            "{}",
+            script.err()
+        );
+    }
+    let mut short = Script {
+        short_by: 8,
+        ..sized(4096).answer(IoctlCode::VBLKZERO, Ok(&[]))
+    };
+    assert_eq!((short.run("zero 0 64"), short.out()), (FAILED, ""));
+    assert!(short.err().contains("56 sectors of 64"), "{}", short.err());
+}
+
+#[test]
+fn a_disk_that_cannot_be_opened_to_write_is_read_only_or_not_permitted() {
+    for (flags, part) in [
+        (DiskFlags::READ_ONLY, "the disk is read-only"),
+        (DiskFlags::LIVE, "for root"),
+    ] {
+        let mut report = disk();
+        report.disk.flags = flags;
+        let mut script = Script {
+            open: Some(Errno::EACCES),
+            readable: true,
+            ..sized(4096).answer(IoctlCode::VBLKINFO, Ok(report.as_bytes()))
+        };
+        assert_eq!((script.run("discard 0 8"), script.ranges().len()), (FAILED, 0));
+        assert_eq!(script.opened, [OpenMode::O_RDWR, OpenMode::O_RDONLY]);
+        assert!(script.err().contains(part), "{}", script.err());
+        assert_eq!(script.closed, 1);
+    }
 }
 
 #[test]
@@ -427,6 +527,131 @@ fn flush_cache_and_timeout_use_the_requests_of_every_disk() {
     assert_eq!(status, [DONE; 3], "{}", script.err());
     assert_eq!(script.out(), "write cache off\ntime-out 2000 ms, before 5000 ms\n");
     assert_eq!(script.asked[1], (IoctlCode::DIOCSETWC, 0_i32.as_bytes().to_vec()));
+}
+
+#[test]
+fn what_a_disk_cannot_do_is_told_in_words() {
+    let cases = [
+        (
+            "flush",
+            IoctlCode::DIOCFLUSH,
+            Errno::EOPNOTSUPP,
+            "no volatile write cache",
+        ),
+        (
+            "cache on",
+            IoctlCode::DIOCSETWC,
+            Errno::EOPNOTSUPP,
+            "no write cache that can be switched",
+        ),
+        (
+            "cache",
+            IoctlCode::DIOCGETWC,
+            Errno::EIO,
+            "cannot ask for the write cache: input/output error (EIO)",
+        ),
+        ("trace", IoctlCode::BIOCTRACEBUF, Errno::EBUSY, "vblkctl trace --reset"),
+        (
+            "trace -n 99999999",
+            IoctlCode::BIOCTRACEBUF,
+            Errno::EINVAL,
+            "smaller -n",
+        ),
+        ("trace", IoctlCode::BIOCTRACEBUF, Errno::ENOMEM, "smaller -n"),
+    ];
+    for (line, code, errno, part) in cases {
+        let mut script = Script::default().answer(code, Err(errno));
+        assert_eq!((script.run(line), script.out()), (FAILED, ""), "{line}");
+        assert!(script.err().contains(part), "{line}: {}", script.err());
+        assert_eq!(script.err().lines().count(), 1, "{line}");
+    }
+}
+
+#[test]
+fn a_trace_is_printed_in_the_words_of_btrace() {
+    let entry = |request, size, position, result| TraceEntry {
+        request,
+        size,
+        position,
+        flags: 1,
+        result,
+        start_us: 10,
+        finish_us: 25,
+    };
+    let first = [
+        entry(TraceRequest::OPEN, 3, 0, Status::OK),
+        entry(TraceRequest::GATHER, 4096, 0x1_0000_0200, Status(4096)),
+    ];
+    let rest = [
+        entry(TraceRequest::IOCTL, 0x8004_6202, 0, Status(-25)),
+        entry(TraceRequest::WRITE, 512, 0, Status::IN_PROGRESS),
+        entry(TraceRequest(9), 0, 0, Status::OK),
+    ];
+    let mut script = Script::default()
+        .answer(IoctlCode::BIOCTRACEBUF, Ok(&[]))
+        .answer(IoctlCode::BIOCTRACECTL, Ok(&[]))
+        .answer(IoctlCode::BIOCTRACEGET, Ok(first.as_bytes()))
+        .answer(IoctlCode::BIOCTRACEGET, Ok(rest.as_bytes()))
+        .answer(IoctlCode::BIOCTRACEGET, Ok(&[]));
+    assert_eq!(script.run("trace -s 3 -n 5"), DONE, "{}", script.err());
+    golden("trace.txt", script.out());
+    let asked: Vec<_> = script
+        .asked
+        .iter()
+        .filter(|(code, _)| *code != IoctlCode::BIOCTRACEGET)
+        .collect();
+    let expected = [
+        (IoctlCode::BIOCTRACEBUF, 5_u64.as_bytes().to_vec()),
+        (IoctlCode::BIOCTRACECTL, 0_i32.as_bytes().to_vec()),
+        (IoctlCode::BIOCTRACECTL, 1_i32.as_bytes().to_vec()),
+        (IoctlCode::BIOCTRACEBUF, 0_u64.as_bytes().to_vec()),
+    ];
+    assert!(asked.into_iter().eq(&expected));
+    assert_eq!(script.slept, [Duration::from_secs(3)]);
+}
+
+#[test]
+fn a_trace_that_was_left_behind_is_ended() {
+    for stopped in [Ok(&[][..]), Err(Errno::EINVAL)] {
+        let mut script = Script::default()
+            .answer(IoctlCode::BIOCTRACEBUF, Ok(&[]))
+            .answer(IoctlCode::BIOCTRACECTL, stopped);
+        assert_eq!(script.run("trace --reset"), DONE, "{}", script.err());
+        let codes: Vec<_> = script.asked.iter().map(|(code, _)| *code).collect();
+        assert_eq!(codes, [IoctlCode::BIOCTRACECTL, IoctlCode::BIOCTRACEBUF]);
+    }
+}
+
+#[test]
+fn reports_of_a_device_that_does_not_work_say_so() {
+    let mut info = DiskReport::default();
+    info.disk.header = ReportHeader::of::<DiskReport>();
+    info.disk.flags = DiskFlags::GIVEN_UP;
+    let mut queue = QueueReport::new_zeroed();
+    queue.header = ReportHeader::of::<QueueReport>();
+    queue.ring.flags = QueueFlags::STOPPED | QueueFlags::FAULT;
+    let mut log = LogReport::new_zeroed();
+    log.header = ReportHeader::of::<LogReport>();
+    let mut regs = RegisterReport::new_zeroed();
+    regs.header = ReportHeader::of::<RegisterReport>();
+    let mut script = Script::default()
+        .answer(IoctlCode::VBLKINFO, Ok(info.as_bytes()))
+        .answer(IoctlCode::VBLKQUEUE, Ok(queue.as_bytes()))
+        .answer(IoctlCode::VBLKLOG, Ok(log.as_bytes()))
+        .answer(IoctlCode::VBLKREGS, Ok(regs.as_bytes()));
+    for (line, part) in [
+        ("info", "given up: every request fails"),
+        (
+            "queue",
+            "the device does not work: there is no queue\nstopped: the device broke the rules",
+        ),
+        ("log", "no events\n"),
+        ("regs", "has no registers to show"),
+    ] {
+        script.out.clear();
+        assert_eq!(script.run(line), DONE, "{line}: {}", script.err());
+        assert!(script.out().contains(part), "{line}: {}", script.out());
+    }
 }
 
 #[test]

@@ -59,10 +59,11 @@ pub(super) fn run<C: Calls>(calls: &mut C, device: &str, json: bool, every: Opti
 
 const HEADING: &str = concat!(
     "      r/s   rMiB/s    rp50    rp99      w/s   wMiB/s    wp50    wp99",
-    "      f/s  other/s depth wait errors t-outs resets\n"
+    "      f/s  other/s  merge/s bounce/s notify/s    irq/s  hit%",
+    " depth wait errors t-outs resets replays\n"
 );
 
-/// What is new in one line. Latencies are in microseconds.
+/// What is new in one line. Latencies are in microseconds; `hit%` is the share of the watches that found a completion.
 fn write_line(out: &mut dyn fmt::Write, new: &Counted) -> fmt::Result {
     let [reads, writes, flushes, others @ ..] = &new.kinds;
     let span = new.span_us();
@@ -80,16 +81,26 @@ fn write_line(out: &mut dyn fmt::Write, new: &Counted) -> fmt::Result {
         .iter()
         .fold(0, |sum: u64, kind| sum.saturating_add(kind.operations));
     let counts = &new.counts;
+    write!(
+        out,
+        "{:9} {:8}",
+        rate(flushes.operations, 1, span),
+        rate(other, 1, span)
+    )?;
+    for count in [counts.merged, counts.bounced, counts.notifies, counts.interrupts] {
+        write!(out, " {:8}", rate(count, 1, span))?;
+    }
+    let watches = counts.watches_hit.saturating_add(counts.watches_missed);
     writeln!(
         out,
-        "{:9} {:8} {:>5} {:>4} {:>6} {:>6} {:>6}",
-        rate(flushes.operations, 1, span),
-        rate(other, 1, span),
+        " {:5} {:>5} {:>4} {:>6} {:>6} {:>6} {:>7}",
+        share(counts.watches_hit, watches),
         counts.in_flight,
         counts.unanswered,
         counts.errors,
         counts.timeouts,
-        counts.resets
+        counts.resets,
+        counts.replays
     )
 }
 
