@@ -230,7 +230,7 @@ impl Machine<'_> {
     pub(crate) fn qmp_socket(&self) -> Option<&Path> {
         match self.boot {
             Boot::Bare { qmp, .. } => qmp.as_deref(),
-            Boot::Minix { .. } => None,
+            Boot::Minix { .. } => self.extras.qmp.as_deref(),
         }
     }
 

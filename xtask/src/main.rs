@@ -4,12 +4,14 @@
 //! * [`cli`] is the command line; [`minix`], [`qemu`], [`mod@bench`], [`checks`], [`fuzz`] and [`mutants`] are the commands.
 //! * [`tools`] finds or installs what is needed, [`build`] builds the bare image and [`minix`] everything for MINIX, [`disk`]
 //!   makes or opens the disk.
-//! * [`foreign`] runs the back-end of a disk that is not QEMU's own, [`removal`] takes a disk away, by [`qmp`].
+//! * [`foreign`] runs the back-end of a disk that is not QEMU's own, [`removal`] takes a disk away, [`blockstats`] asks
+//!   for QEMU's statistics, both by [`qmp`].
 //! * [`machine`] writes the QEMU command line, [`run`] boots it, [`report`] parses the records of the guest, checks
 //!   them against the disks and prints the result. [`session`] ties these together, for either guest. [`interrupt`] is how all of it
 //!   is stopped, [`child`] how no process is left behind.
 
 mod bench;
+mod blockstats;
 mod build;
 mod checks;
 mod child;

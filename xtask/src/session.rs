@@ -4,17 +4,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use guest_protocol::SECTOR_BYTES;
 
+use crate::blockstats::Watcher;
 use crate::build;
 use crate::cli::QemuArgs;
 use crate::console::Console;
 use crate::disk::layout::Recipe;
-use crate::disk::{self, Choice, Disk, Input};
+use crate::disk::{self, Choice, Disk, Input, map};
 use crate::foreign::{self, Backend, Seen};
 use crate::machine::{Boot, Machine};
-use crate::minix::archive;
 use crate::minix::programs::{self, Programs};
 use crate::minix::scenario::{Extras, Scenario};
+use crate::minix::{archive, vblkctl};
 use crate::progress::Progress;
 use crate::removal::Remover;
 use crate::report::disk::examine;
@@ -133,12 +135,16 @@ pub(crate) fn run(
     let mut frames = Frames::follow(frames_file, &strings);
     let mut backends = Backend::start_all(setup.backend.as_deref(), args, &attachments)?;
     let mut remover = Remover::new(&machine);
+    let mut watcher = extras.qmp.as_deref().filter(|_| !args.read_only).map(Watcher::new);
     // A spinner would be in the way of a console that is shown as it comes.
     let shown = if console.is_shown() { Progress::Silent } else { progress };
     let ended = shown.step("running on QEMU", |step| {
         let is_abandoned = |guest: &Guest| {
             if let Some(remover) = &mut remover {
                 remover.follow(guest, &mut backends);
+            }
+            if let Some(watcher) = &mut watcher {
+                watcher.follow(guest);
             }
             backends.iter_mut().any(Backend::has_left_qemu)
         };
@@ -165,13 +171,23 @@ pub(crate) fn run(
                 .map(|error| format!("the disk was not removed: {error:#}")),
         );
     }
+    let watched = watcher.is_some();
+    if let Some(watcher) = watcher {
+        let (stats, failed) = watcher.finish();
+        host.block_stats = stats;
+        host.findings.extend(failed);
+    }
     if let Some(file) = &extras.trace {
         let seen = read_trace(file)?;
         host.requests_at_once = seen.map(|seen| seen.most_at_once);
         host.flushes_after_writes = seen.map(|seen| seen.flushes_after_writes);
     }
     progress.step("checking the disk", |_| {
-        examine(args, &disks, &ended.guest, directory, &mut host)
+        examine(args, &disks, &ended.guest, directory, &mut host)?;
+        match disks.first() {
+            Some(disk) if watched => zeroed(disk, directory, &mut host),
+            _ => Ok(()),
+        }
     })?;
     let case = Case {
         args,
@@ -194,6 +210,21 @@ pub(crate) fn run(
         guest: ended.guest,
         host,
     })
+}
+
+/// Whether what was given up reads as zeroes, and takes no room where that was asked for.
+fn zeroed(disk: &Disk, directory: &Path, host: &mut Host) -> Result<()> {
+    for (range, is_hole) in vblkctl::zeroed() {
+        let mut bytes = vec![0; range.count as usize * SECTOR_BYTES];
+        disk.after(range, directory)?.read(range.first, &mut bytes)?;
+        if bytes.iter().any(|&byte| byte != 0) {
+            host.findings.push(format!("sectors {range} do not read as zeroes"));
+        }
+        if is_hole && !map::is_hole(disk, range)? {
+            host.findings.push(format!("sectors {range} take room in the image"));
+        }
+    }
+    Ok(())
 }
 
 /// The disks of a run: the user's, or what the guest needs.

@@ -131,7 +131,7 @@ impl Pass {
         Extras {
             iops: (self == Pass::Wait).then_some(SLOW_RATE),
             counts_instructions: !self.is_timed(),
-            trace: None,
+            ..Extras::default()
         }
     }
 

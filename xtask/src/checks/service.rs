@@ -66,6 +66,11 @@ const VARIANTS: &[Variant] = &[
             String::new(),
         )
     }),
+    ("vblkctl", "--scenario vblkctl", |_| Ok(())),
+    ("vblkctl/legacy", "--scenario vblkctl --legacy", |_| Ok(())),
+    ("vblkctl/read-only", "--scenario vblkctl --read-only", |run| {
+        run.changed_disks(0)
+    }),
     // A masked interrupt line is found and told of once, as is its end. Of two services one says nothing at all.
     ("masked", "--scenario masked", |run| {
         run.says("virtio-blk-mmio: an interrupt of the device is lost", 1)?;

@@ -242,7 +242,7 @@ impl QemuArgs {
         let scenario = scenario?;
         let value = scenario.to_possible_value();
         let name = value.as_ref().map_or("", |value| value.get_name());
-        if scenario.needs_plain_disk() && self.read_only {
+        if !scenario.allows_read_only() && self.read_only {
             return Some(format!("scenario {name} writes to the disk: leave out --read-only"));
         }
         if scenario.needs_plain_disk() && self.block_size != 512 {
@@ -255,8 +255,8 @@ impl QemuArgs {
                 "scenario {name} is about how QEMU serves its own disk: leave out --foreign"
             ));
         }
-        if scenario == Name::Flushes && self.no_flush {
-            return Some(format!("scenario {name} is about flushes: leave out --no-flush"));
+        if matches!(scenario, Name::Flushes | Name::Vblkctl) && self.no_flush {
+            return Some(format!("scenario {name} flushes the disk: leave out --no-flush"));
         }
         None
     }

@@ -3,6 +3,7 @@
 mod images;
 mod input;
 pub(crate) mod layout;
+pub(crate) mod map;
 mod samples;
 mod source;
 

@@ -62,6 +62,8 @@ pub(crate) enum Name {
     Starved,
     /// A program of a shell checks what VFS, PM and the kernel answer to it.
     Programs,
+    /// Every command of `vblkctl` on a disk that others use.
+    Vblkctl,
     /// Several services that want the same disk; one at a time gets it.
     Twins,
 }
@@ -84,6 +86,8 @@ pub(crate) struct Extras {
     pub(crate) counts_instructions: bool,
     /// Where QEMU writes down each request of the block devices.
     pub(crate) trace: Option<PathBuf>,
+    /// Where QEMU serves its machine protocol.
+    pub(crate) qmp: Option<PathBuf>,
 }
 
 impl Name {
@@ -118,6 +122,10 @@ impl Name {
                 trace: Some(directory.join("trace")),
                 ..Extras::default()
             },
+            Name::Vblkctl => Extras {
+                qmp: Some(directory.join("qmp")),
+                ..Extras::default()
+            },
             Name::Flushes => Extras {
                 trace: Some(directory.join("trace")),
                 ..Extras::default()
@@ -133,12 +141,17 @@ impl Name {
 
     /// Whether QEMU must slow its disk down or write down its requests.
     pub(crate) fn needs_disk_of_qemu(self) -> bool {
-        matches!(self, Name::Throttled | Name::SlowKills | Name::Overlap)
+        matches!(self, Name::Throttled | Name::SlowKills | Name::Overlap | Name::Vblkctl)
     }
 
     /// Whether it needs a disk that can be written in blocks of 512 bytes.
     pub(crate) fn needs_plain_disk(self) -> bool {
         self != Name::Tour
+    }
+
+    /// Whether it has a use for a disk that cannot be written.
+    pub(crate) fn allows_read_only(self) -> bool {
+        matches!(self, Name::Tour | Name::Vblkctl)
     }
 }
 

@@ -12,7 +12,7 @@ use testkernel::scenario::{Program, VfsRequest};
 
 use super::programs::SERVICE;
 use super::scenario::{LOADS, Name, PATIENT, REFUSED, STARVED, Scenario, Statement, THROTTLED_OPS, TWINS};
-use super::volumes;
+use super::{vblkctl, volumes};
 use crate::cli::QemuArgs;
 use crate::disk::Disk;
 use crate::disk::layout::{BLOCK_TEST, OTHERS};
@@ -77,6 +77,10 @@ fn script(name: Name, args: &QemuArgs, disks: &[Disk], directory: &Path) -> Resu
         Name::Starved => starved(),
         Name::Programs => programs(),
         Name::Twins => return Ok([script, twins()].concat()),
+        Name::Vblkctl => {
+            let load = load("load", &vblkctl::load_words());
+            return Ok([script, vblkctl::script(LATENESS_SEED, args.read_only, load)].concat());
+        }
         Name::TwoDisks => return Ok(two_disks(args, disk, others)),
         Name::Masked => return Ok(masked(disk)),
     });

@@ -4,7 +4,7 @@
 use guest_protocol::{Device, End, Outcome, Record, SECTOR_BYTES, SectorRange};
 
 use super::parse::{Guest, records, total};
-use super::{Count, Host, block_test, load};
+use super::{Count, Host, block_test, load, vblkctl};
 use crate::cli::{Bus, QemuArgs};
 use crate::disk::Disk;
 use crate::foreign::Seen;
@@ -360,6 +360,7 @@ impl Case<'_> {
                 ),
             },
             Name::Starved => starved(guest, findings),
+            Name::Vblkctl => vblkctl::check(self, findings),
             Name::Twins => {
                 let [twin, mute, odd, late, _] = TWINS;
                 for (wanted, errno) in [(twin, EBUSY), (mute, EBUSY), (odd, EINVAL), (late, EBUSY)] {

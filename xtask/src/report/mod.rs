@@ -13,9 +13,11 @@ pub(crate) mod screen;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod vblkctl;
 
 use serde::Serialize;
 
+use crate::blockstats::BlockStats;
 use crate::foreign::Seen;
 
 pub(crate) use check::Case;
@@ -62,6 +64,9 @@ pub(crate) struct Host {
     /// Flushes after the last write, where QEMU was asked to say or a back-end has counted them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) flushes_after_writes: Option<u64>,
+    /// QEMU's statistics of the first disk, by the program at whose end they were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) block_stats: Vec<(&'static str, BlockStats)>,
     /// The reports of the back-ends, where QEMU does not serve the disks itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) backends: Vec<Seen>,

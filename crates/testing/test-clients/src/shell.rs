@@ -10,6 +10,7 @@
 //! | `write=FIRST:COUNT:SEED` | writes a pattern |
 //! | `force=FIRST:COUNT:SEED` | writes a pattern, which is on the medium when that is answered |
 //! | `verify=FIRST:COUNT:SEED` | reads sectors, and compares with a pattern |
+//! | `undefined=FIRST:COUNT` | only tells the host that these sectors may hold anything by now |
 //!
 //! Sectors are counted from the start of the minor; the pattern of a sector is that of its place on the disk.
 
@@ -47,6 +48,7 @@ enum Command {
     Digest(SectorRange),
     Write(SectorRange, u64, BdevFlags),
     Verify(SectorRange, u64),
+    Undefined(SectorRange),
 }
 
 /// The command in a word, if there is one in it.
@@ -65,6 +67,7 @@ fn command(word: &Word) -> Result<Option<Command>, BadWord> {
         "digest" => return Ok(Some(Command::Digest(word.range()?))),
         "write" => return write(BdevFlags::empty()),
         "force" => return write(BdevFlags::FORCEWRITE),
+        "undefined" => return Ok(Some(Command::Undefined(word.range()?))),
         "verify" => {
             return word
                 .range_and_seed()
@@ -132,6 +135,11 @@ impl<I: Ipc> Shell<'_, I> {
             Command::Digest(range) => self.digest(range),
             Command::Write(range, seed, flags) => self.write(range, seed, flags),
             Command::Verify(range, seed) => self.verify(range, seed),
+            Command::Undefined(range) => {
+                let base = self.base()?;
+                self.session.client.touched(base + range.first, range.count);
+                Ok(())
+            }
         }
     }
 
