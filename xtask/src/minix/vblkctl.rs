@@ -145,8 +145,8 @@ const ALONE: &[Command] = &[
 const READ_ONLY: &[Command] = &[
     ("info", "info", None, DONE, "read-only"),
     ("infojson", "info -j", None, DONE, "\"read_only\":true"),
-    ("refused_discard", "discard 0 8", None, FAILED, "read-only"),
-    ("refused_zero", "-d /dev/c0d0p1 zero -f 0 8", None, FAILED, "read-only"),
+    ("nodiscard", "discard 0 8", None, FAILED, "read-only"),
+    ("nozero", "-d /dev/c0d0p1 zero -f 0 8", None, FAILED, "read-only"),
     ("stat", "stat -j", None, DONE, "\"kinds\""),
 ];
 
