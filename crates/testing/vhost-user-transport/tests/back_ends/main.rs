@@ -1,7 +1,6 @@
 //! The driver, unchanged, on devices that other processes serve: QEMU's storage daemon, and rust-vmm's device of
 //! `vhost-user-disk`.
 
-mod daemon;
 mod disk;
 mod own;
 mod qemu;

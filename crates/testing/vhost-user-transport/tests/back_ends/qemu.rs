@@ -6,14 +6,27 @@ use std::time::Duration;
 use virtio_blk::proto::Sector;
 use virtio_blk::{Answer, DeviceFault, DiskOptions, InitError, IoError, Liveness, Request, SubmitError, WriteCache};
 use virtio_core::{ConfigError, DeviceGone, DeviceType, Dma, DmaBuffer, InterruptSource, PollLimit};
-use virtio_vhost_user::{SessionError, VhostUser};
+use virtio_vhost_user::{SessionError, StorageDaemon, VhostUser};
 
-use crate::daemon::Daemon;
 use crate::disk::{Disk, collect, complete, connect, filled, is_filled, start, write_and_verify};
+
+/// A daemon that serves `blockdev`. `None`, with a line that says so, where the program is missing.
+fn daemon(blockdev: &str) -> Option<StorageDaemon> {
+    if !StorageDaemon::is_installed() {
+        eprintln!("skipped: qemu-storage-daemon is missing; it is in the package qemu-utils of Debian and Ubuntu");
+        return None;
+    }
+    Some(StorageDaemon::start(blockdev, 4 << 20).unwrap())
+}
+
+/// A daemon on a file.
+fn on_file() -> Option<StorageDaemon> {
+    daemon("driver=file,filename=IMAGE")
+}
 
 #[test]
 fn data_written_is_read_back_and_in_the_file() {
-    let Some(daemon) = Daemon::on_file() else { return };
+    let Some(daemon) = on_file() else { return };
     let (mut disk, mut memory) = start(&daemon.socket());
     assert_eq!(disk.limits().capacity, Sector(8192));
     write_and_verify(&mut disk, &mut memory);
@@ -27,7 +40,7 @@ fn data_written_is_read_back_and_in_the_file() {
 
 #[test]
 fn a_disk_starts_again_after_a_shut_down() {
-    let Some(daemon) = Daemon::on_file() else { return };
+    let Some(daemon) = on_file() else { return };
     let (mut disk, mut memory) = start(&daemon.socket());
     for _ in 0..3 {
         write_and_verify(&mut disk, &mut memory);
@@ -46,7 +59,7 @@ fn a_disk_starts_again_after_a_shut_down() {
 
 #[test]
 fn an_interrupt_wakes_a_driver_that_sleeps() {
-    let Some(daemon) = Daemon::on_file() else { return };
+    let Some(daemon) = on_file() else { return };
     let (mut disk, mut memory) = start(&daemon.socket());
     for round in 0..20 {
         let mut done = 0;
@@ -71,7 +84,7 @@ fn an_interrupt_wakes_a_driver_that_sleeps() {
 
 #[test]
 fn the_write_cache_can_be_switched() {
-    let Some(daemon) = Daemon::on_file() else { return };
+    let Some(daemon) = on_file() else { return };
     let (mut disk, _memory) = start(&daemon.socket());
     for mode in [WriteCache::WriteBack, WriteCache::WriteThrough, WriteCache::WriteBack] {
         disk.set_write_cache(mode).unwrap();
@@ -82,7 +95,7 @@ fn the_write_cache_can_be_switched() {
 #[test]
 fn a_reset_waits_for_what_the_device_has_begun() {
     // Each request takes a third of a second.
-    let Some(daemon) = Daemon::start("driver=null-co,size=4194304,latency-ns=300000000,read-zeroes=on") else {
+    let Some(daemon) = daemon("driver=null-co,size=4194304,latency-ns=300000000,read-zeroes=on") else {
         return;
     };
     let (mut disk, mut memory) = start(&daemon.socket());
@@ -107,7 +120,7 @@ fn a_reset_waits_for_what_the_device_has_begun() {
 
 #[test]
 fn a_daemon_that_is_killed_and_started_again_is_reached_again() {
-    let Some(mut daemon) = Daemon::on_file() else { return };
+    let Some(mut daemon) = on_file() else { return };
     let (mut disk, mut memory) = start(&daemon.socket());
     write_and_verify(&mut disk, &mut memory);
 
@@ -145,7 +158,7 @@ fn a_daemon_that_is_killed_and_started_again_is_reached_again() {
     let transport: VhostUser = failed.transport;
     assert!(matches!(transport.last_error(), Some(SessionError::Connect(_))));
 
-    daemon.start_again();
+    daemon.start_again().unwrap();
     let mut disk = Disk::start(
         transport,
         &mut memory,
@@ -161,7 +174,7 @@ fn a_daemon_that_is_killed_and_started_again_is_reached_again() {
 
 #[test]
 fn a_second_connection_is_not_served_before_the_first_ends() {
-    let Some(daemon) = Daemon::on_file() else { return };
+    let Some(daemon) = on_file() else { return };
     let (mut disk, mut memory) = start(&daemon.socket());
     // It blocks until the first is gone.
     let socket = daemon.socket();
@@ -190,7 +203,7 @@ fn a_second_connection_is_not_served_before_the_first_ends() {
 
 #[test]
 fn another_type_of_device_is_refused_by_the_driver() {
-    let Some(daemon) = Daemon::on_file() else { return };
+    let Some(daemon) = on_file() else { return };
     let mut memory = virtio_vhost_user::SharedMemory::new(1 << 20).unwrap();
     let transport = VhostUser::connect(&daemon.socket(), DeviceType(1), &memory).unwrap();
     let failed = Disk::start(
