@@ -227,6 +227,25 @@ fn after_so_many_reads_a_write_has_its_turn() {
 }
 
 #[test]
+fn a_read_in_several_pieces_has_one_turn() {
+    let options = DriverOptions {
+        reads_before_write: 3,
+        ..DriverOptions::default()
+    };
+    let (mut rig, _) = held(options);
+    rig.disk().info.max_segments = 1;
+    rig.send_write(100, 1, 1);
+    // Three pages that lie apart.
+    rig.send_read(300, 24);
+    for nth in 0..4 {
+        rig.send_read(400 + 10 * nth, 1);
+    }
+    one_by_one(&mut rig);
+    let order: Vec<_> = rig.disk().log.iter().map(|given| given.first).collect();
+    assert_eq!(order, [2000, 300, 308, 316, 400, 410, 100, 420, 430]);
+}
+
+#[test]
 fn overlapping_transfers_keep_their_order_if_one_writes() {
     let (mut rig, _) = held(DriverOptions::default());
     rig.send_write(100, 2, 1);

@@ -469,3 +469,34 @@ fn a_descriptor_has_these_bytes() {
     assert_eq!(zone.as_bytes(), bytes);
     assert_eq!(ZoneDescriptor::read_from_bytes(&bytes), Ok(zone));
 }
+
+#[test]
+fn each_reason_to_refuse_a_request_has_a_text_of_its_own() {
+    let reasons = [
+        E::NoZones,
+        E::NotZoneRequest,
+        E::BeyondDisk,
+        E::NotZoneStart,
+        E::NotSectorZero,
+        E::OutsideZone,
+        E::WrongZoneType,
+        E::NotWritable,
+        E::AppendUnsupported,
+        E::AppendTooLong,
+        E::LengthNotAligned,
+        E::StartNotAligned,
+        E::NotAtWritePointer,
+        E::NoRoom,
+        E::PartialZone,
+        E::ReportTooSmall,
+        E::NotReadable,
+        E::WrongState,
+        E::Busy,
+        E::TooManyOpen,
+        E::TooManyActive,
+    ];
+    let texts: std::collections::BTreeSet<String> = reasons.iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), reasons.len());
+    assert!(texts.iter().all(|text| text.contains(' ')), "{texts:?}");
+    assert_eq!(E::NoRoom.to_string(), "not enough room left in the zone");
+}

@@ -180,6 +180,26 @@ mod tests {
     }
 
     #[test]
+    fn a_legacy_device_finds_the_three_parts_by_the_page() {
+        let setup = |used: u64, align: u32| QueueSetup {
+            size: QueueSize::new(256).unwrap(),
+            descriptor_table: DeviceAddr(0x2000),
+            driver_area: DeviceAddr(0x3000),
+            device_area: DeviceAddr(used),
+            legacy_align: align,
+            cpu: None,
+            vector: None,
+        };
+        // The driver area takes 6 + 2 * 256 bytes.
+        assert_eq!(setup(0x3208, 4).legacy_page(4096), Some(2));
+        assert_eq!(setup(0x4000, 4096).legacy_page(4096), Some(2));
+        for (used, align) in [(0x3204, 4), (0x320C, 4), (0x3108, 4), (0x4000, 4), (0x3208, 3), (0x4000, 0x4000)] {
+            assert_eq!(setup(used, align).legacy_page(4096), None, "{used:#x}, {align}");
+        }
+        assert_eq!(setup(0x4000, 4096).legacy_page(4095), None);
+    }
+
+    #[test]
     fn a_limit_is_rounded_down() {
         let at_most = |limit| QueueSize::at_most(limit).map(QueueSize::get);
         assert_eq!(at_most(0), None);

@@ -253,6 +253,7 @@ fn a_refused_segment_leaves_the_chain_as_it_was() {
         let mut chain = rig.queue.chain().unwrap();
         assert!(chain.is_empty());
         chain.readable(segment(0x10, 10)).unwrap();
+        assert!(!chain.is_empty());
         assert_eq!(chain.readable(segment(0x20, 0)), Err(ChainError::Empty));
         assert_eq!(chain.readable(segment(u64::MAX - 4, 10)), Err(ChainError::TooLong));
         chain.writable(segment(0x30, 30)).unwrap();
