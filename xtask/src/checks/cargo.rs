@@ -7,6 +7,7 @@ use std::process::Command;
 use cargo_metadata::Package;
 
 use super::check::{Check, Verdict};
+use super::foreign;
 use crate::progress::Progress;
 use crate::tools;
 use crate::workspace::{RISCV, Workspace, directory, feature_sets, is_published, other_targets, programs};
@@ -32,8 +33,11 @@ pub(super) fn checks(workspace: &Workspace) -> Vec<Check> {
         check("clippy/host", ["clippy --workspace --all-targets -- -D warnings"]),
         check("clippy/riscv64", clippy),
     ];
+    let on_devices = |package: &&Package| foreign::ON_THE_HOST.iter().any(|(_, name)| package.name == *name);
     checks.extend(
-        of(|_| true).map(|Package { name, .. }| check(&format!("test/{name}"), [format!("test --package {name}")])),
+        of(|_| true)
+            .filter(|package| !on_devices(package))
+            .map(|Package { name, .. }| check(&format!("test/{name}"), [format!("test --package {name}")])),
     );
     let deny = r#"--config build.rustdocflags=["-D","warnings"]"#;
     checks.push(check("doc", [format!("doc --workspace --no-deps {deny}")]));

@@ -30,6 +30,8 @@ pub(super) enum Guest {
     Minix,
     /// The benchmark image.
     Bench,
+    /// None: the check uses QEMU's devices from the host.
+    Host,
 }
 
 /// One named check.

@@ -1,8 +1,10 @@
 //! Disks that behave as devices in the field do: the service makes the whole block test on each, with contiguous and with
 //! scattered memory, and the bare image its self-test. A back-end of its own serves the disk and counts what the driver sends.
+//! And the driver as a program of the host, on devices of QEMU and its storage daemon.
 
 use super::boot::{Expectation, Run, expect, passes, same};
-use super::check::{Check, Verdict};
+use super::cargo;
+use super::check::{Check, Guest, Verdict};
 
 /// Behaviour, and what the back-end must have seen.
 const BEHAVIOURS: [(&str, Expectation); 6] = [
@@ -24,6 +26,9 @@ const ONE_SEGMENT: [(&str, &str, usize); 6] = [
     ("flushes", "--scenario flushes", 0),
     ("kills", "--kill-during-io --rounds 10 --seed 11", 0),
 ];
+
+/// Checks that run the tests of a crate on devices of QEMU: name, crate.
+pub(super) const ON_THE_HOST: [(&str, &str); 2] = [("qtest", "virtio-qtest"), ("random", "foreign-devices")];
 
 const DAEMON: &str = "storage-daemon";
 
@@ -51,6 +56,16 @@ pub(super) fn checks() -> Vec<Check> {
         format!("--bare --foreign {DAEMON}"),
         |_| Ok(()),
     ));
+    checks.extend(ON_THE_HOST.map(|(name, package)| Check {
+        boots: Some(Guest::Host),
+        ..Check::new(format!("foreign/{name}"), move |context| {
+            let mut test = context.workspace.cargo();
+            // Where QEMU is missing these tests would say that they are skipped, and pass.
+            test.args(["test", "--package", package])
+                .env("FOREIGN_DEVICES_REQUIRED", "1");
+            cargo::run(&mut test).map(drop)
+        })
+    }));
     checks
 }
 

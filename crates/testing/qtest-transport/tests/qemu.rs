@@ -27,9 +27,12 @@ const DEVICES: [(Bus, bool); 4] = [
     (Bus::Pci, true),
 ];
 
-/// A machine with a disk, and the directory of the image. `None`, with a line that says so, where the program is missing.
+/// A machine with a disk, and the directory of the image. `None`, with a line that says so, where the program is missing. With
+/// `FOREIGN_DEVICES_REQUIRED` in the environment that is a failure.
 fn machine(bus: Bus, legacy: bool, properties: &str) -> Option<(Machine, TempDir)> {
     if std::process::Command::new(QEMU).arg("--version").output().is_err() {
+        let is_required = std::env::var_os("FOREIGN_DEVICES_REQUIRED").is_some();
+        assert!(!is_required, "{QEMU} is missing");
         eprintln!("skipped: {QEMU} is missing");
         return None;
     }

@@ -193,7 +193,14 @@ mod tests {
         // The driver area takes 6 + 2 * 256 bytes.
         assert_eq!(setup(0x3208, 4).legacy_page(4096), Some(2));
         assert_eq!(setup(0x4000, 4096).legacy_page(4096), Some(2));
-        for (used, align) in [(0x3204, 4), (0x320C, 4), (0x3108, 4), (0x4000, 4), (0x3208, 3), (0x4000, 0x4000)] {
+        for (used, align) in [
+            (0x3204, 4),
+            (0x320C, 4),
+            (0x3108, 4),
+            (0x4000, 4),
+            (0x3208, 3),
+            (0x4000, 0x4000),
+        ] {
             assert_eq!(setup(used, align).legacy_page(4096), None, "{used:#x}, {align}");
         }
         assert_eq!(setup(0x4000, 4096).legacy_page(4095), None);
