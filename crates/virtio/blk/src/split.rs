@@ -222,6 +222,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(if cfg!(miri) { 8 } else { 256 }) })]
+
         #[test]
         fn parts_cover_the_buffer_once_in_order_within_every_limit(
             lengths in prop::collection::vec(1u32..5000, 1..40),

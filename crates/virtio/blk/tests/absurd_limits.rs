@@ -114,7 +114,7 @@ fn release(buffer: Option<Scatter>, dma: &mut ModelDma) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(if cfg!(miri) { 8 } else { 1000 }) })]
 
     #[test]
     fn nothing_panics_and_nothing_is_lost(

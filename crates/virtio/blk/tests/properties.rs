@@ -464,7 +464,8 @@ fn check_steps<T: Transport + 'static>(
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig {
         failure_persistence: None,
-        ..ProptestConfig::with_cases(cases)
+        // Miri takes a minute for a few.
+        ..ProptestConfig::with_cases(if cfg!(miri) { 2 } else { cases })
     }
 }
 

@@ -230,7 +230,7 @@ fn a_device_that_is_gone_answers_no_register() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 200 }) })]
 
     /// Overlapping writes, served in order, with resets in between: what comes back aborted is submitted again as it comes,
     /// and in the end the disk is as if there had been no reset.
