@@ -57,7 +57,9 @@ fn all(workspace: &Workspace) -> Vec<Check> {
 pub(crate) fn command(args: &TestArgs) -> Result<bool> {
     let workspace = Workspace::load()?;
     let mut checks = all(&workspace);
-    let without_miri = miri::checks(&workspace).map(|miri| checks.extend(miri)).err();
+    let without_miri = miri::checks(&workspace, args.long)
+        .map(|miri| checks.extend(miri))
+        .err();
     if let Some(error) = without_miri.as_ref().filter(|_| args.complete) {
         bail!("{error:#}");
     }

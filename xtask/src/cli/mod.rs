@@ -75,6 +75,10 @@ pub(crate) struct TestArgs {
     #[arg(long)]
     pub(crate) complete: bool,
 
+    /// Also the checks that take an hour each: all tests of `virtio-blk`, and of the service, under Miri.
+    #[arg(long)]
+    pub(crate) long: bool,
+
     /// Print the names of the checks and do nothing.
     #[arg(long)]
     pub(crate) list: bool,
