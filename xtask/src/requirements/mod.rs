@@ -108,6 +108,6 @@ mod tests {
     fn every_breakage_can_be_made() {
         let citations = citation::all(&root()).unwrap();
         let breakages = breakage::load(&root(), &citations).unwrap();
-        assert!(breakages.len() = 120, "only {} breakages", breakages.len());
+        assert!(breakages.len() >= 120, "only {} breakages", breakages.len());
     }
 }

@@ -11,6 +11,8 @@ use core::sync::atomic::{Ordering, fence};
 /// The device must find the rings up to date when the notification reaches it (`RING-N-07`). RISC-V: `fence w,o`.
 #[inline]
 pub fn before_doorbell() {
+    #[cfg(feature = "fence-counts")]
+    counts::count(counts::Fence::BeforeDoorbell);
     #[cfg(any(target_arch = "riscv32", target_arch = "riscv64"))]
     // SAFETY: a fence instruction touches no memory and no register.
     unsafe {
@@ -25,6 +27,8 @@ pub fn before_doorbell() {
 /// The code that reads the register must then see in memory what the interrupt announced. RISC-V: `fence i,r`.
 #[inline]
 pub fn after_interrupt_status() {
+    #[cfg(feature = "fence-counts")]
+    counts::count(counts::Fence::AfterInterruptStatus);
     #[cfg(any(target_arch = "riscv32", target_arch = "riscv64"))]
     // SAFETY: a fence instruction touches no memory and no register.
     unsafe {
@@ -40,6 +44,8 @@ pub fn after_interrupt_status() {
 /// RISC-V: `fence rw,rw`.
 #[inline]
 pub fn store_then_load() {
+    #[cfg(feature = "fence-counts")]
+    counts::count(counts::Fence::StoreThenLoad);
     fence(Ordering::SeqCst);
 }
 
@@ -54,6 +60,8 @@ pub fn store_then_load() {
 /// RISC-V: `fence iorw,iorw`.
 #[inline]
 pub fn registers_and_memory() {
+    #[cfg(feature = "fence-counts")]
+    counts::count(counts::Fence::RegistersAndMemory);
     #[cfg(any(target_arch = "riscv32", target_arch = "riscv64"))]
     // SAFETY: a fence instruction touches no memory and no register.
     unsafe {
@@ -61,4 +69,48 @@ pub fn registers_and_memory() {
     }
     #[cfg(not(any(target_arch = "riscv32", target_arch = "riscv64")))]
     fence(Ordering::SeqCst);
+}
+
+/// How often each fence was passed.
+///
+/// No test can see a fence that is missing: on the CPUs that tests run on, registers and memory are in order anyway. So a test of a
+/// transport looks at these counts at each register access, and knows which fences came in between. Only with the feature
+/// `fence-counts`, which is for tests; the counts are of all threads.
+#[cfg(feature = "fence-counts")]
+pub mod counts {
+    use core::sync::atomic::{AtomicU32, Ordering};
+
+    /// The fences.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Fence {
+        /// [`before_doorbell`](super::before_doorbell).
+        BeforeDoorbell,
+        /// [`after_interrupt_status`](super::after_interrupt_status).
+        AfterInterruptStatus,
+        /// [`store_then_load`](super::store_then_load).
+        StoreThenLoad,
+        /// [`registers_and_memory`](super::registers_and_memory).
+        RegistersAndMemory,
+    }
+
+    impl Fence {
+        /// All of them.
+        pub const ALL: [Self; 4] = [
+            Self::BeforeDoorbell,
+            Self::AfterInterruptStatus,
+            Self::StoreThenLoad,
+            Self::RegistersAndMemory,
+        ];
+
+        /// How often it was passed since the program began; wraps around.
+        pub fn passed(self) -> u32 {
+            COUNTS[self as usize].load(Ordering::Relaxed)
+        }
+    }
+
+    static COUNTS: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
+
+    pub(super) fn count(fence: Fence) {
+        COUNTS[fence as usize].fetch_add(1, Ordering::Relaxed);
+    }
 }
