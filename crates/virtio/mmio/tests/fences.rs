@@ -9,7 +9,9 @@ use std::rc::Rc;
 
 use common::{Script, Seen, queue_of_eight};
 use virtio_core::fence::counts::Fence;
-use virtio_core::{Features, InterruptCauses, InterruptSource, PollLimit, QueueIndex, QueueNotifier, Transport};
+use virtio_core::{
+    Features, InterruptCauses, InterruptSource, PollLimit, QueueIndex, QueueNotifier, ResetError, Transport,
+};
 use virtio_mmio::{Doorbell, MmioTransport, RegisterAccess, probe};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,5 +162,19 @@ fn registers_and_memory_are_ordered_where_they_meet() {
         ready.steps(),
         [Write(0x030), Write(0x044), Read(0x044), Read(0x044), BOTH],
         "a queue that is taken back"
+    );
+
+    // Nor is it in use by a device that is gone.
+    let gone = Ordered::new(
+        Script::block(2)
+            .answer(0x000, &[common::MAGIC, u32::MAX])
+            .answer(0x070, &[u32::MAX]),
+    );
+    let mut transport = gone.transport();
+    assert_eq!(transport.reset(&mut PollLimit(3)), Err(ResetError::Gone));
+    assert_eq!(
+        gone.steps(),
+        [Write(0x070), Read(0x070), BOTH, Read(0x000), BOTH],
+        "a device that is gone"
     );
 }

@@ -10,7 +10,9 @@ use std::rc::Rc;
 use common::{Plugged, QUEUE};
 use virtio_blk_model::{ModelBar, ModelBarDoorbell, ModelConfig, ModelFunction, PciForm, RingReset};
 use virtio_core::fence::counts::Fence;
-use virtio_core::{DeviceStatus, FeatureChoice, Features, Init, InterruptSource, PollLimit, QueueNotifier, Transport};
+use virtio_core::{
+    DeviceStatus, FeatureChoice, Features, Init, InterruptSource, PollLimit, QueueNotifier, ResetError, Transport,
+};
 use virtio_pci::{BarRange, Doorbell, MapBar, PciTransport, RegisterAccess, Structure, probe};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,4 +226,15 @@ fn registers_and_memory_are_ordered_where_they_meet() {
         Read(Structure::Legacy, 0x08),
     ];
     assert!(steps.ends_with(&last), "a legacy queue: {steps:?}");
+
+    // Memory is taken back from a device that is gone, or that does not answer and is cut off.
+    log.steps();
+    plugged.function.set_deaf(true);
+    assert_eq!(transport.reset(&mut PollLimit(10)), Err(ResetError::Gone));
+    let last = [Read(Structure::Legacy, 0x12), BOTH, BOTH];
+    assert!(log.steps().ends_with(&last), "a device that is cut off");
+    plugged.function.set_deaf(false);
+    plugged.model.go_away();
+    transport.max_queue_size(QUEUE).unwrap_err();
+    assert!(log.steps().ends_with(&[BOTH]), "a device that is gone");
 }
