@@ -53,6 +53,7 @@ const CASES: &[Case] = &[
     ("fuzz nothing", 1, "there is no target `nothing`; there are bdev, "),
     ("fuzz bdev --minutes 0", 2, "0 is not in 1.."),
     ("mutants --sample 0", 2, "0 is not in 1.."),
+    ("requirements --prove --sample 0", 2, "0 is not in 1.."),
     ("qem", 2, "a similar subcommand exists: 'qemu'"),
     ("qemu --blocksize 512", 2, "a similar argument exists: '--block-size'"),
     ("qemu --format vmdk", 2, "[possible values: raw, qcow2]"),

@@ -166,6 +166,7 @@ fn blk_d_34_an_append_is_not_longer_than_the_device_takes() {
     );
 }
 
+// Shows BLK-D-34.
 #[test]
 fn the_limits_of_an_append_are_exact_to_the_sector() {
     let sectors = ZonedConfig {

@@ -411,7 +411,7 @@ fn missing_features_are_named_and_nothing_is_accepted() {
     }
 }
 
-// Shows FEAT-D-01.
+// Shows FEAT-D-01, FEAT-D-08.
 #[test]
 fn only_bits_that_are_offered_and_supported_are_accepted() {
     for shift in 0..64 {

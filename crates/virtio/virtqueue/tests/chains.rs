@@ -246,6 +246,7 @@ fn a_dropped_chain_leaves_no_trace() {
     }
 }
 
+// Shows RING-D-02.
 #[test]
 fn a_refused_segment_leaves_the_chain_as_it_was() {
     for options in [direct(8), indirect(8, 4)] {
@@ -469,7 +470,7 @@ fn a_chain_can_be_as_long_as_the_queue() {
     }
 }
 
-// Shows RING-D-11.
+// Shows RING-D-11, RING-D-29.
 #[test]
 fn indices_run_past_the_16_bit_wrap_several_times() {
     // Enough to wrap both indices twice; under Miri a walk around the ring has to do.
