@@ -125,6 +125,22 @@ mod tests {
     }
 
     #[test]
+    fn completions_that_are_long_now_and_then_keep_watches_long() {
+        let mut known = after(2000, 40);
+        let mut beyond = 0;
+        for nth in 0..20_000 {
+            let took = if nth % 40 == 0 { 100 } else { 40 };
+            if known.span(0, LIMIT).is_some_and(|span| took <= span) {
+                known.hit(took, LIMIT);
+            } else {
+                beyond += 1;
+                known.missed(0, LIMIT);
+            }
+        }
+        assert!(beyond < 50, "{beyond}");
+    }
+
+    #[test]
     fn vain_watches_lengthen_the_next_and_do_not_forbid_it() {
         let mut known = after(2000, 40);
         for _ in 0..8 {
@@ -150,6 +166,18 @@ mod tests {
         let tried = pauses.iter().position(|pause| *pause > 1).expect("it is found slow");
         assert!((8..16).contains(&tried), "{tried}");
         assert_eq!(pauses[tried..][..8], [10, 20, 40, 80, 160, 320, 640, 640]);
+    }
+
+    #[test]
+    fn a_device_that_is_slow_once_more_has_short_pauses_again() {
+        let mut known = Knowledge::nothing(LIMIT);
+        (0..100).for_each(|_| known.missed(0, LIMIT));
+        known.hit(30, LIMIT);
+        while !known.is_slow() {
+            known.missed(0, LIMIT);
+        }
+        assert_eq!(known.span(FIRST_PAUSE - 1, LIMIT), None);
+        assert_eq!(known.span(FIRST_PAUSE, LIMIT), Some(LIMIT));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use minix_abi::kernel_call::{IrqPolicy, MapElement, PhysRange, Vumap, VumapReply
 use minix_abi::rs::SignalReceived;
 use minix_abi::signal::Signal;
 use minix_abi::{Endpoint, Errno, GrantId, Instant, Message, MessageType};
+use minix_blockdriver::statistics::Watches;
 use minix_blockdriver::{BlockDriver, DriverOptions, Service, WatchOptions};
 use minix_rt::kernel::IrqLine;
 use minix_virtio_blk::disk::{DiskMemory, ListTable, VirtioDisk};
@@ -43,6 +44,10 @@ pub(crate) struct State {
     pub(crate) dead_hook: bool,
     /// That hook has fired.
     dead_hook_holds: bool,
+    /// If set, a reading of the clock takes a microsecond, and every so many readings the device does a request.
+    pub(crate) works_each: Option<u64>,
+    /// How many replies had been sent each time it did.
+    pub(crate) replies_before: Vec<usize>,
     clients: DmaRegion,
 }
 
@@ -60,6 +65,11 @@ thread_local! {
 
 /// A running service; it never watches the device, so everything comes by interrupt.
 pub(crate) fn rig() -> Rig {
+    rig_that_watches(WatchOptions::NEVER)
+}
+
+/// A running service that watches the device.
+pub(crate) fn rig_that_watches(watch: WatchOptions) -> Rig {
     let model = Model::new(ModelConfig::modern());
     let logger = journal::logger();
     let layout = std::alloc::Layout::from_size_align(CLIENT_BYTES, 4096).expect("pages");
@@ -72,6 +82,8 @@ pub(crate) fn rig() -> Rig {
         interrupts: 0,
         dead_hook: false,
         dead_hook_holds: false,
+        works_each: None,
+        replies_before: Vec::new(),
     }));
     let minix = Minix::default();
     minix.state().now = 5_000_000;
@@ -86,17 +98,25 @@ pub(crate) fn rig() -> Rig {
     let disk = VirtioDisk::start(transport, model.dma(), QueueSize::MAX, lists, memory).expect("the device comes up");
     let line = IrqLine::attach(&mut process, LINE as u32, 0, IrqPolicy::empty()).expect("it is free");
     let driver = BlockDriver::new(disk, DriverOptions::default());
-    let clock: Box<dyn Fn() -> Instant> = Box::new(clock(&minix));
+    let clock: Box<dyn Fn() -> Instant> = Box::new(clock(&minix, &state));
     let system = MinixSystem::new(process, replies, clock, line, 1000, logger);
-    let service = Service::new(system, driver, WatchOptions::NEVER);
+    let service = Service::new(system, driver, watch);
     Rig { minix, state, service }
 }
 
 /// The clock of the service, and of its logger.
-fn clock(minix: &Minix) -> impl Fn() -> Instant + use<> {
-    let minix = minix.clone();
+fn clock(minix: &Minix, state: &Rc<RefCell<State>>) -> impl Fn() -> Instant + use<> {
+    let (minix, state) = (minix.clone(), Rc::clone(state));
     move || {
-        let now = minix.state().now;
+        let mut minix = minix.state();
+        let mut state = state.borrow_mut();
+        if let Some(each) = state.works_each {
+            minix.now += 1;
+            if minix.now.is_multiple_of(each) && state.model.process(1) > 0 {
+                state.replies_before.push(minix.sent.len());
+            }
+        }
+        let now = minix.now;
         journal::set_time(now);
         Instant::from_micros(now)
     }
@@ -120,6 +140,11 @@ impl Rig {
             Err(cause) if cause.is::<Blocked>() => true,
             Err(cause) => resume_unwind(cause),
         }
+    }
+
+    /// What the watches came to.
+    pub(crate) fn watches(&self) -> Watches {
+        self.service.driver().watches()
     }
 
     /// Has the service leave.

@@ -11,4 +11,5 @@ mod removal;
 mod replies;
 mod serving;
 mod speech;
+mod watching;
 mod windows;
