@@ -41,8 +41,9 @@ fn a_request_that_is_found_by_watching_takes_no_interrupt() {
 
 #[test]
 fn a_reply_goes_out_before_the_next_look() {
-    let mut rig = opened(50);
-    let before = rig.replies().len();
+    // Longer than a watch, so that the second request comes while the device has the first one.
+    let mut rig = opened(300);
+    let (before, watches) = (rig.replies().len(), rig.watches());
     let ids: Vec<i32> = (0..4).map(|nth| rig.reads(nth * 3 * 4096, nth as i32)).collect();
     assert!(rig.goes_on());
     for id in ids {
@@ -50,6 +51,7 @@ fn a_reply_goes_out_before_the_next_look() {
     }
     let sent = rig.state().replies_before.clone();
     assert_eq!(sent, [before, before + 1, before + 2, before + 3]);
+    assert!(rig.watches().missed > watches.missed && rig.watches().hit > watches.hit);
 }
 
 #[test]
