@@ -56,10 +56,7 @@ fn main() -> ExitCode {
         Ok(command) => command,
         Err(error) if !error.use_stderr() => error.exit(),
         Err(error) => {
-            console::complain(&format!(
-                "{}; --help shows what there is",
-                usage_line(&error.to_string())
-            ));
+            console::complain(&format!("{}; --help shows what there is", cli::mistake::line(&error)));
             return ExitCode::from(USAGE);
         }
     };
@@ -88,17 +85,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// What is wrong with the command line, as one line: clap's first paragraph, and its tip if there is one.
-fn usage_line(error: &str) -> String {
-    let paragraph = error.lines().map(str::trim).take_while(|line| !line.is_empty());
-    let mut line = paragraph.collect::<Vec<_>>().join(" ");
-    if let Some(tip) = error.lines().find_map(|line| line.trim().strip_prefix("tip: ")) {
-        line += "; ";
-        line += tip;
-    }
-    line
 }
 
 /// The whole chain of an error as the one line the user sees.

@@ -18,7 +18,7 @@ use crate::progress::Progress;
 use crate::report::{Report, screen};
 use crate::run;
 use crate::session::{self, Needs, Setup};
-use crate::tools::{Qemu, Wanted};
+use crate::tools::{self, Qemu, Wanted};
 use crate::workspace::Workspace;
 
 /// Runs the command; true if the run passed.
@@ -27,7 +27,7 @@ pub(crate) fn command(args: &QemuArgs) -> Result<bool> {
     let input = args
         .disk
         .as_deref()
-        .map(|given| Input::check(given, args.format, args.block_size))
+        .map(|given| Input::check(given, args.format))
         .transpose()?;
     let workspace = Workspace::load()?;
     if args.dry_run {
@@ -90,6 +90,7 @@ fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result
 
 /// The command line of a run that is not done.
 fn dry_run(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result<String> {
+    args.qemu.as_deref().map(tools::given_qemu).transpose()?;
     let directory = workspace.scratch().join("run");
     let choices = session::choices(args, input);
     let disks = choices

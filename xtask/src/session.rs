@@ -182,6 +182,9 @@ pub(crate) fn run(
         host.requests_at_once = seen.map(|seen| seen.most_at_once);
         host.flushes_after_writes = seen.map(|seen| seen.flushes_after_writes);
     }
+    if input.is_some() {
+        host.contents = first.contents(directory)?;
+    }
     progress.step("checking the disk", |_| {
         examine(args, &disks, &ended.guest, directory, &mut host)?;
         match disks.first() {

@@ -23,10 +23,12 @@ pub(super) type Expectation = fn(&Run) -> Verdict;
 pub(super) type Variant = (&'static str, &'static str, Expectation);
 
 /// Images that tools make which are not on every machine, and not ours to install: name, tool, size in bytes.
-const MADE_BY: [(&str, &[&str], u64); 4] = [
+const MADE_BY: [(&str, &[&str], u64); 6] = [
     ("ext4", &["mkfs.ext4", "-q", "-F"], 48 << 20),
     ("minix", &["mkfs.minix", "-3"], 16 << 20),
     ("floppy", &["true"], 1440 << 10),
+    ("empty", &["true"], 0),
+    ("two-sectors", &["true"], 1000),
     // Larger than what is read whole, and not a whole number of 4096-byte blocks.
     ("sampled", &["true"], (200 << 20) + 512),
 ];
@@ -85,7 +87,7 @@ impl Run {
         let args = cli::qemu_args(flags, named.as_deref())?;
         let input = named
             .as_deref()
-            .map(|name| Input::check(name, args.format, args.block_size))
+            .map(|name| Input::check(name, args.format))
             .transpose()
             .map_err(|error| format!("{error:#}"))?;
         let mut console = Console::default();
@@ -253,6 +255,17 @@ pub(super) fn made_by_others(
             }
             Ok(())
         }))
+    })
+}
+
+/// A boot for each size of blocks that file systems do not have, with a disk that ends in the middle of a block.
+pub(super) fn large_blocks(flags: &'static str) -> Check {
+    boots("image/blocks", flags, |context, flags| {
+        let disk = file(|path| std::fs::File::create(path)?.set_len((8 << 20) + 1000).map(|()| true))?;
+        for bytes in [8192, 65536] {
+            Run::of(context, &format!("{flags} --block-size {bytes}"), &disk)?.judge(Run::passed)?;
+        }
+        Ok(())
     })
 }
 

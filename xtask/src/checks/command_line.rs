@@ -17,17 +17,7 @@ use super::check::{Check, Context, Guest, Verdict};
 use crate::interrupt;
 
 /// The disk images in the folder of each case: name, first bytes, size.
-const DISKS: [(&str, &[u8], usize); 4] = [
-    ("disk", b"", 9 * 512),
-    ("odd", b"", 1000),
-    ("vmdk", b"KDMV", 512),
-    // Of 1000 bytes.
-    (
-        "odd.qcow2",
-        b"QFI\xfb\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03\xe8",
-        512,
-    ),
-];
+const DISKS: [(&str, &[u8], usize); 2] = [("disk", b"", 9 * 512), ("vmdk", b"KDMV", 512)];
 
 /// The programs in it that play QEMU: name, version, what they do in the place of booting.
 #[rustfmt::skip]
@@ -57,7 +47,8 @@ const CASES: &[Case] = &[
     ("qem", 2, "a similar subcommand exists: 'qemu'"),
     ("qemu --blocksize 512", 2, "a similar argument exists: '--block-size'"),
     ("qemu --format vmdk", 2, "[possible values: raw, qcow2]"),
-    ("qemu --block-size 1000", 2, "512, 1024, 2048 or 4096"),
+    ("qemu --block-size 1000", 2, "a power of two from 512 to 65536"),
+    ("qemu --block-size 8192", 2, "--block-size 8192: the disk that is made has blocks of up to 4096 bytes"),
     ("qemu --queue-size 0", 2, "0 is not in 1..=32768"),
     ("qemu --queue-size 100", 2, "a power of two from 4 to 256"),
     ("qemu --queue-size 2", 2, "a power of two from 4 to 256"),
@@ -67,11 +58,11 @@ const CASES: &[Case] = &[
     ("qemu --timeout 0", 2, "0 is not in 1.."),
     ("qemu --qemu-arg=", 2, "--qemu-arg"),
     ("qemu --bare --smp 99", 2, "--smp"),
-    ("qemu --smp 2", 2, "not provided: --bare"),
-    ("qemu --bus pci", 2, "not provided: --bare"),
-    ("qemu --queues 2", 2, "not provided: --bare"),
-    ("qemu --vectors 2", 2, "not provided: --bare"),
-    ("qemu --aia aplic", 2, "not provided: --bare"),
+    ("qemu --smp 2", 2, "--smp needs --bare"),
+    ("qemu --bus pci", 2, "--bus needs --bare"),
+    ("qemu --queues 2", 2, "--queues needs --bare"),
+    ("qemu --vectors 2", 2, "--vectors needs --bare"),
+    ("qemu --aia aplic", 2, "--aia needs --bare"),
     ("qemu --bare --bus isa", 2, "[possible values: mmio, pci, pci-transitional]"),
     ("qemu --bare --aia msi", 2, "[possible values: none, aplic, aplic-imsic]"),
     ("qemu --bare --queues 9", 2, "9 is not in 1..=8"),
@@ -86,10 +77,10 @@ const CASES: &[Case] = &[
     ("qemu --bare --queues 2 --foreign plain", 2, "only storage-daemon serves several"),
     ("qemu --bare --bus mmio,pci --foreign storage-daemon", 2, "all its disks have the same id"),
     ("qemu --bare --legacy --foreign storage-daemon", 2, "--foreign storage-daemon: it serves modern devices"),
-    ("qemu --remove hot", 2, "not provided: --bare"),
-    ("qemu --count", 2, "not provided: --bare"),
+    ("qemu --remove hot", 2, "--remove needs --bare"),
+    ("qemu --count", 2, "--count needs --bare"),
     ("qemu --bare --count --load 2", 2, "cannot be used with"),
-    ("qemu --load 2", 2, "not provided: --bare"),
+    ("qemu --load 2", 2, "--load needs --bare"),
     ("qemu --bare --remove hot", 2, "need a disk of QEMU's own on --bus pci"),
     ("qemu --bare --bus pci --remove surprise --foreign plain", 2, "need a disk of QEMU's own on --bus pci"),
     ("qemu --bare --bus pci,pci --remove hot", 2, "--remove is about one disk, and --bus makes 2"),
@@ -99,8 +90,8 @@ const CASES: &[Case] = &[
     ("qemu --bare --bus pci --remove hot --read-only", 2, "cannot be used with"),
     ("qemu --bare --load 2 --read-only", 2, "cannot be used with"),
     ("qemu --bare --load 2 --disk disk --write", 2, "cannot be used with"),
-    ("qemu --shell", 2, "not provided: --bare"),
-    ("qemu --poll", 2, "not provided: --bare"),
+    ("qemu --shell", 2, "--shell needs --bare"),
+    ("qemu --poll", 2, "--poll needs --bare"),
     ("qemu --bare --kill-during-io", 2, "cannot be used with"),
     ("qemu --disk disk --kill-during-io", 2, "cannot be used with"),
     ("qemu --kill-during-io --rounds 0", 2, "0 is not in 1.."),
@@ -117,16 +108,15 @@ const CASES: &[Case] = &[
     ("qemu --foreign plain --block-size 4096", 2, "cannot be used with"),
     ("qemu --foreign plain --no-flush", 2, "cannot be used with"),
     ("qemu --foreign plain --scenario overlap", 2, "leave out --foreign"),
-    ("qemu --write", 2, "not provided: --disk <PATH|URL>"),
+    ("qemu --write", 2, "--write needs --disk <PATH|URL>"),
+    ("qemu --poll --smp 4", 2, "--poll and --smp need --bare"),
+    ("qemu --kill-during-io --rounds -1", 2, "'-1' for '--rounds <N>': -1 is not in 1.."),
+    ("qemu --dry-run --qemu ./missing", 1, "is missing; give --qemu another path"),
     ("qemu --disk=", 2, "--disk"),
     ("qemu --disk disk --write --read-only", 2, "cannot be used with"),
     ("qemu --disk missing", 1, "missing: no such file"),
     ("qemu --disk .", 1, ".: is a directory"),
     ("qemu --disk /dev/null", 1, "/dev/null: is not a regular file"),
-    ("qemu --disk odd", 1, "not a multiple of 512: round it up with `truncate -s %512`"),
-    ("qemu --disk odd.qcow2", 1, "not a multiple of 512: give it another size with `qemu-img resize`"),
-    ("qemu --disk odd.qcow2 --format raw --block-size 4096", 1, "its size, 512 bytes, is not a multiple of the block size"),
-    ("qemu --disk disk --block-size 4096", 1, "not a multiple of the block size 4096"),
     ("qemu --disk vmdk", 1, "VMDK images are not supported"),
     ("qemu --disk disk --format qcow2", 1, "is not a qcow2 image"),
     ("qemu --disk disk --json ./disk", 1, "./disk: is the disk"),
@@ -232,9 +222,9 @@ pub(super) fn refused(output: &Output, code: u8, part: &str) -> Verdict {
 /// The command line is printed whole, in one line, with nothing made or installed.
 fn dry_run() -> Verdict {
     let folder = Folder::new()?;
-    let output = xtask(folder.path(), "qemu --dry-run --legacy --qemu /no/such/qemu")?;
+    let output = xtask(folder.path(), "qemu --dry-run --legacy --qemu ./ends")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let whole = text.starts_with("/no/such/qemu -machine virt ") && text.contains("force-legacy=true");
+    let whole = text.starts_with("./ends -machine virt ") && text.contains("force-legacy=true");
     if output.status.success() && whole && text.lines().count() == 1 {
         Ok(())
     } else {

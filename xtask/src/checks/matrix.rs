@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::boot::{Disk, Run, Variant, boots, expect, file, made_by_others, nbd, passes, same, succeeds};
+use super::boot::{Disk, Run, Variant, boots, expect, file, large_blocks, made_by_others, nbd, passes, same, succeeds};
 use super::check::Check;
 use crate::report::disk::Comparison;
 use crate::run::Input;
@@ -80,6 +80,7 @@ pub(super) fn checks() -> Vec<Check> {
     }));
     // Read as the host reads them, and left as they were.
     checks.extend(made_by_others(&["--bare"], |_, _| Ok(())));
+    checks.push(large_blocks("--bare"));
     checks.push(boots("image/qcow2", "--bare", |context, flags| {
         let program = find_program(QEMU_IMG).ok_or("qemu-img is missing")?;
         let disk = file(|path| {

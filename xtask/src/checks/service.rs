@@ -2,7 +2,7 @@
 
 use guest_protocol::Record;
 
-use super::boot::{Run, Variant, expect, made_by_others, nbd, passes, same};
+use super::boot::{Run, Variant, expect, large_blocks, made_by_others, nbd, passes, same};
 use super::check::{Check, Verdict};
 use crate::report::{records, total};
 
@@ -115,6 +115,7 @@ pub(super) fn checks() -> Vec<Check> {
         })
     }));
     // Disks of a user: looked at, and left as they were.
+    checks.push(large_blocks(""));
     checks.extend(made_by_others(&["", "--read-only", "--write"], |run, name| {
         let readers = records!(run.report.guest, Record::Started { program: "mfs", .. } => ()).count();
         same("readers of file systems", readers, usize::from(name == "minix"))?;

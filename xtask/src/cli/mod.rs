@@ -3,13 +3,14 @@
 mod bench;
 mod evidence;
 mod hardware;
+pub(crate) mod mistake;
 mod qemu;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use bench::BenchArgs;
 pub(crate) use evidence::{FuzzArgs, MutantsArgs, RequirementsArgs};
@@ -94,13 +95,28 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let Cli { command } = Cli::try_parse_from(arguments)?;
+    let mut cli = negative_numbers_are_values(Cli::command());
+    let Cli { command } = Cli::from_arg_matches(&cli.try_get_matches_from_mut(arguments)?)?;
     if let Command::Qemu(args) = &command
         && let Some(line) = args.contradiction()
     {
         return Err(Cli::command().error(ErrorKind::ArgumentConflict, line));
     }
     Ok(command)
+}
+
+/// So that the message about `--rounds -1` names the option, and not an argument `-1`.
+fn negative_numbers_are_values(command: clap::Command) -> clap::Command {
+    let takes_value = |arg: &Arg| arg.get_action().takes_values();
+    command
+        .mut_args(|arg| {
+            if takes_value(&arg) {
+                arg.allow_negative_numbers(true)
+            } else {
+                arg
+            }
+        })
+        .mut_subcommands(negative_numbers_are_values)
 }
 
 /// Reads the flags of `cargo xtask qemu` from one string, as a person would type them. The disk is apart, as its name may

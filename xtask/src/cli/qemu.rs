@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
-use guest_protocol::number;
+use guest_protocol::{SECTOR_BYTES, number};
 
 use super::hardware::{Bus, Hardware, Removal};
 use crate::minix::scenario::Name;
@@ -191,6 +191,9 @@ pub(crate) struct QemuArgs {
     pub(crate) verbose: bool,
 }
 
+/// Largest blocks of a disk that is made, in bytes: its parts begin and end with blocks of this size.
+const MADE_BLOCK: u32 = 4096;
+
 /// Queue sizes that the service can be told to use.
 const SERVICE_QUEUE: std::ops::RangeInclusive<u16> = 4..=256;
 
@@ -208,6 +211,12 @@ impl QemuArgs {
         if disks > 1 && (self.disk.is_some() || self.shell) {
             let option = if self.shell { "--shell" } else { "--disk" };
             return Some(format!("{option} is about one disk, and --bus makes {disks}"));
+        }
+        if self.disk.is_none() && self.block_size > MADE_BLOCK {
+            return Some(format!(
+                "--block-size {}: the disk that is made has blocks of up to {MADE_BLOCK} bytes; give another one with --disk",
+                self.block_size
+            ));
         }
         let is_daemon = self.foreign == Some(Foreign::StorageDaemon);
         if self.foreign.is_some() && !is_daemon && self.hardware.queues > 1 {
@@ -292,10 +301,14 @@ fn seed(text: &str) -> Result<u64, String> {
     number(text).ok_or_else(|| "give a number, such as 7 or 0x7".to_owned())
 }
 
+/// QEMU takes larger ones, but the guests read whole blocks into buffers of this size.
 fn block_size(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        Ok(bytes @ (512 | 1024 | 2048 | 4096)) => Ok(bytes),
-        _ => Err("a block is 512, 1024, 2048 or 4096 bytes".to_owned()),
+    const MOST: u32 = 64 << 10;
+    match text.parse::<u32>() {
+        Ok(bytes) if bytes.is_power_of_two() && (SECTOR_BYTES as u32..=MOST).contains(&bytes) => Ok(bytes),
+        _ => Err(format!(
+            "a block has a power of two from {SECTOR_BYTES} to {MOST} bytes"
+        )),
     }
 }
 

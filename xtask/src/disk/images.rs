@@ -49,13 +49,7 @@ pub(super) fn inspect(url: &str) -> Result<(Format, u64)> {
         "qcow2" => Format::Qcow2,
         other => bail!("{url}: {other} images are not supported"),
     };
-    if info.bytes == 0 || !info.bytes.is_multiple_of(SECTOR_BYTES as u64) {
-        bail!(
-            "{url}: its size, {} bytes, is no multiple of {SECTOR_BYTES}",
-            info.bytes
-        );
-    }
-    Ok((format, info.bytes / SECTOR_BYTES as u64))
+    Ok((format, info.bytes.div_ceil(SECTOR_BYTES as u64)))
 }
 
 /// A disk image.

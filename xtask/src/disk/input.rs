@@ -33,8 +33,8 @@ enum Looks {
 }
 
 impl Input {
-    /// Checks what the user gave. `format` is what the user says it is; the size must be a multiple of `block` bytes.
-    pub(crate) fn check(given: &str, format: Option<Format>, block: u32) -> Result<Input> {
+    /// Checks what the user gave. `format` is what the user says it is.
+    pub(crate) fn check(given: &str, format: Option<Format>) -> Result<Input> {
         if given.contains("://") {
             return Ok(Input::Url {
                 url: given.to_owned(),
@@ -66,16 +66,6 @@ impl Input {
                 bail!("{given}: {name} images are not supported, convert it with `qemu-img convert -O qcow2`")
             }
         };
-        if !bytes.is_multiple_of(SECTOR_BYTES as u64) {
-            let how = round_up(format, SECTOR_BYTES as u64);
-            bail!("{given}: its size, {bytes} bytes, is not a multiple of {SECTOR_BYTES}: {how}");
-        }
-        if !bytes.is_multiple_of(u64::from(block)) {
-            let how = round_up(format, u64::from(block));
-            bail!(
-                "{given}: its size, {bytes} bytes, is not a multiple of the block size {block}: leave out --block-size, or {how}"
-            );
-        }
         let path = path.canonicalize().with_context(|| given.to_owned())?;
         if path.to_str().is_none() {
             bail!("{given}: QEMU cannot be given a path that is not UTF-8");
@@ -83,7 +73,8 @@ impl Input {
         Ok(Input::File {
             path,
             format,
-            sectors: bytes / SECTOR_BYTES as u64,
+            // QEMU fills up a last sector that is not whole.
+            sectors: bytes.div_ceil(SECTOR_BYTES as u64),
         })
     }
 
@@ -129,12 +120,4 @@ fn look(head: &[u8]) -> Looks {
         .iter()
         .find(|(at, magic, _)| head.get(*at..).is_some_and(|rest| rest.starts_with(magic)));
     other.map_or(Looks::Raw, |(_, _, name)| Looks::Other(name))
-}
-
-/// How the user makes an image fit.
-fn round_up(format: Format, unit: u64) -> String {
-    match format {
-        Format::Raw => format!("round it up with `truncate -s %{unit}`"),
-        Format::Qcow2 => "give it another size with `qemu-img resize`".to_owned(),
-    }
 }

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use guest_protocol::pattern::Digest;
 use guest_protocol::{SECTOR_BYTES, SectorRange};
 
@@ -27,13 +27,25 @@ impl Source {
         Ok(Source { file, base })
     }
 
-    /// Fills `buffer`, whole sectors, from `first` on.
+    /// Fills `buffer`, whole sectors, from `first` on. Where the file ends in the middle of a sector, the rest of that reads
+    /// as zeroes, as QEMU has it.
     pub(crate) fn read(&mut self, first: u64, buffer: &mut [u8]) -> Result<()> {
         let place = (first - self.base) * SECTOR_BYTES as u64;
-        self.file
-            .seek(SeekFrom::Start(place))
-            .and_then(|_| self.file.read_exact(buffer))
-            .with_context(|| format!("cannot read sector {first} of the disk image"))
+        let what = || format!("cannot read sector {first} of the disk image");
+        self.file.seek(SeekFrom::Start(place)).with_context(what)?;
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.file.read(&mut buffer[filled..]).with_context(what)? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        let missing = &mut buffer[filled..];
+        if missing.len() >= SECTOR_BYTES {
+            bail!("{}: the image ends before", what());
+        }
+        missing.fill(0);
+        Ok(())
     }
 
     /// The digest of a range.
@@ -80,6 +92,18 @@ impl Fingerprint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_last_sector_may_be_cut_short() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), [7; 1000]).unwrap();
+        let mut source = Source::raw(file.path(), 0).unwrap();
+        let mut bytes = [1; 1024];
+        source.read(0, &mut bytes).unwrap();
+        assert_eq!(bytes[..1000], [7; 1000]);
+        assert_eq!(bytes[1000..], [0; 24]);
+        assert!(source.read(1, &mut bytes).is_err());
+    }
 
     #[test]
     fn a_write_changes_the_fingerprint() {

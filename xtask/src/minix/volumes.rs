@@ -77,7 +77,7 @@ mod tests {
         let path = directory.path().join("disk");
         std::fs::write(&path, sectors.concat()).unwrap();
         let args = crate::cli::qemu_args("--read-only", path.to_str()).unwrap();
-        let input = Input::check(path.to_str().unwrap(), None, 512).unwrap();
+        let input = Input::check(path.to_str().unwrap(), None).unwrap();
         let disk = make(&args, Choice::Given(&input), 0, directory.path()).unwrap();
         // The MINIX partition comes first on the disk, so it is minor 1, and the third in it is minor 130.
         assert_eq!(minix_file_systems(&disk, 512, directory.path()).unwrap(), [130, 2]);

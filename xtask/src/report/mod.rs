@@ -70,6 +70,9 @@ pub(crate) struct Host {
     /// The reports of the back-ends, where QEMU does not serve the disks itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) backends: Vec<Seen>,
+    /// The partitions of the user's disk and the file systems on them, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) contents: Vec<String>,
     /// Whether the user's file is unchanged. None: there is no such file, or it was meant to change.
     pub(crate) file_unchanged: Option<bool>,
 }

@@ -46,6 +46,7 @@ pub(crate) fn screen(
     };
     screen.lines.push(format!("{what}, on QEMU {}", report.qemu_version));
     screen.found(&report.guest, console);
+    screen.contents(&report.host.contents);
     screen.tested(&report.guest, args.verbose);
     screen.driver(&report.guest);
     screen.service(report);
@@ -166,6 +167,28 @@ impl Screen {
                 of_disk.push(format!("and {more} more"));
             }
             self.row("partitions", &of_disk.join("; "), "");
+        }
+    }
+
+    /// The contents of the user's disk.
+    fn contents(&mut self, contents: &[String]) {
+        let Some(shown) = contents
+            .get(..contents.len().min(PARTITIONS))
+            .filter(|shown| !shown.is_empty())
+        else {
+            return;
+        };
+        let mut text = shown.join("; ");
+        if contents.len() > shown.len() {
+            text += &format!("; and {} more", contents.len() - shown.len());
+        }
+        self.row("contents", &text, "");
+        if !contents.iter().any(|line| line.ends_with(": MINIX file system")) {
+            self.row(
+                "files",
+                "none that the guest can read: there is no MINIX file system",
+                "",
+            );
         }
     }
 
@@ -450,7 +473,9 @@ impl Screen {
                 let what = "sectors that the guest changed, as it reported";
                 self.row("", what, &format!("{changed} of {reported}"));
             }
-            self.row("", "all other sectors, unchanged", &format!("{unchanged} of {others}"));
+            if others > 0 {
+                self.row("", "all other sectors, unchanged", &format!("{unchanged} of {others}"));
+            }
         }
         for (what, number) in [
             (

@@ -34,11 +34,7 @@ pub(crate) struct Wanted<'a> {
 
 /// Finds QEMU with its firmware, and `qemu-img` if wanted; installs what is missing where that is possible.
 pub(crate) fn ensure_qemu(workspace: &Workspace, wanted: Wanted<'_>, progress: Progress) -> Result<Qemu> {
-    if let Some(path) = wanted.emulator {
-        let path = path.display();
-        Qemu::find(wanted.emulator)
-            .map_err(|error| anyhow!("{path}: {error}; give --qemu another path, or leave it out"))?;
-    }
+    wanted.emulator.map(given_qemu).transpose()?;
     let missing = match look(wanted) {
         Ok(emulator) => return Ok(emulator),
         Err(missing) => missing,
@@ -60,6 +56,14 @@ pub(crate) fn ensure_qemu(workspace: &Workspace, wanted: Wanted<'_>, progress: P
     }
     look(wanted).map_err(|missing| {
         anyhow!("{missing}, even after the installation: install QEMU 7.0 or newer for riscv64 by hand")
+    })
+}
+
+/// The emulator at the path that the user gave.
+pub(crate) fn given_qemu(path: &Path) -> Result<Qemu> {
+    Qemu::find(Some(path)).map_err(|error| {
+        let path = path.display();
+        anyhow!("{path}: {error}; give --qemu another path, or leave it out")
     })
 }
 

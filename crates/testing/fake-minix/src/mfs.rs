@@ -11,7 +11,7 @@
 use guest_protocol::pattern::{self, Digest};
 
 const SUPER_AT: usize = 1024;
-const MAGIC: u16 = 0x4d5a;
+pub const MAGIC: u16 = 0x4d5a;
 /// Set while the file system is not mounted: nothing was left undone.
 const CLEAN: u16 = 1;
 const INODES: usize = 256;

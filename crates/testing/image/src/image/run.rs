@@ -140,14 +140,6 @@ fn start(board: &Board, options: &BootOptions, driver: DiskOptions, disk: Found)
 
 /// Tests a disk, or hands it to a person, and shuts it down.
 fn test(session: &mut Session, scratch: &mut Scratch, options: &BootOptions, tally: &mut selftest::Tally) {
-    let limits = session.limits();
-    if limits.capacity.get() < limits.block_sectors() {
-        let reason = format!(
-            "the disk has {} sectors, which is no whole block of {} bytes",
-            limits.capacity, limits.block_bytes
-        );
-        stop("init", "no-block", &reason);
-    }
     if options.shell {
         shell::run(session);
     }

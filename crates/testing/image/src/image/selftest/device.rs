@@ -32,6 +32,7 @@ pub(super) fn lifetime(context: &mut Context<'_>) -> TestResult {
 
 /// The cache can be switched, but not while requests are in flight; or there is no switch, and the driver refuses.
 pub(super) fn write_cache(context: &mut Context<'_>) -> TestResult {
+    context.needs_blocks(1)?;
     let session = &mut *context.session;
     let bytes = session.block_bytes();
     let before = session.disk().write_cache()?;

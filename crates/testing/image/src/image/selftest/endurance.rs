@@ -30,6 +30,7 @@ struct Repeated {
 
 /// Reads and writes in turn, each of its own block; reads only on a disk that may not be written. Every buffer is right at the end.
 pub(super) fn indices_start_over(context: &mut Context<'_>) -> TestResult {
+    context.needs_blocks(1)?;
     let limits = context.session.limits();
     let (block, bytes) = (limits.block_sectors(), limits.block_bytes as usize);
     let depth = DEPTH.min(limits.capacity.get() / block);

@@ -20,6 +20,7 @@ const REQUESTS: u64 = CAPACITY as u64 + 1;
 
 /// One block per request, from the start of the disk; every buffer gets its own block.
 pub(super) fn reads(context: &mut Context<'_>) -> TestResult {
+    context.needs_blocks(1)?;
     let limits = context.session.limits();
     let (block, bytes) = (limits.block_sectors(), limits.block_bytes as usize);
     let requests = REQUESTS.min(limits.capacity.get() / block) as usize;

@@ -34,6 +34,15 @@ pub(crate) struct Context<'s> {
 }
 
 impl Context<'_> {
+    /// Skips what needs so many whole blocks on a disk that has fewer.
+    fn needs_blocks(&mut self, blocks: u64) -> Result<(), Failure> {
+        let limits = self.session.limits();
+        if limits.capacity.get() / limits.block_sectors() < blocks {
+            skip!("the disk has fewer than {blocks} blocks");
+        }
+        Ok(())
+    }
+
     /// Whole blocks of scratch with at least so many bytes.
     fn area(&mut self, bytes: usize) -> Result<SectorRange, Failure> {
         let sectors = bytes.div_ceil(SECTOR_BYTES) as u64;

@@ -70,10 +70,7 @@ impl Shape {
 
 /// Reading into a buffer of this shape brings the same as reading into one aligned piece.
 pub(super) fn read(context: &mut Context<'_>, shape: Shape) -> TestResult {
-    let limits = context.session.limits();
-    if limits.capacity.get() < shape.blocks as u64 * limits.block_sectors() {
-        skip!("the disk has fewer than {} blocks", shape.blocks);
-    }
+    context.needs_blocks(shape.blocks as u64)?;
     let buffer = shape.allocate(context)?;
     let plain = Buffer::allocate(buffer.len())?;
     let plain = context.session.read(0, plain)?;
@@ -157,7 +154,7 @@ pub(super) fn digests(context: &mut Context<'_>) -> TestResult {
         while next < range.end() {
             // What sticks out of the range at either end is left out of the digest.
             let first = next / block * block;
-            let end = range.end().min(first + CHUNK_SECTORS);
+            let end = range.end().min(first + CHUNK_SECTORS.max(block));
             let sectors = (end - first).next_multiple_of(block);
             let buffer = Buffer::allocate(sectors as usize * SECTOR_BYTES)?;
             let buffer = context.session.read(first, buffer)?;
