@@ -651,11 +651,11 @@ impl Run {
         if harmless.map(Errno::to_wire).contains(&status) || !is_good {
             return;
         }
-        for sector in (first / 512) as usize..(end / 512) as usize {
+        for held in &mut model[(first / 512) as usize..(end / 512) as usize] {
             if status == 0 {
-                model[sector].clear();
+                held.clear();
             }
-            model[sector].insert(asked.fill);
+            held.insert(asked.fill);
         }
     }
 

@@ -9,6 +9,9 @@ use vblkctl::{DONE, FAILED};
 use crate::info::disk;
 use crate::script::Script;
 
+/// A command line, what is typed on the terminal if there is one, and what is said instead of doing it.
+type Answered = (&'static str, Option<&'static [u8]>, Result<(), &'static str>);
+
 /// Sectors of one request.
 const PIECE: u64 = 131_072;
 
@@ -45,7 +48,7 @@ fn a_long_range_goes_in_pieces() {
 
 #[test]
 fn all_sectors_are_given_up_only_after_a_yes() {
-    let cases: [(&str, Option<&[u8]>, Result<(), &str>); 9] = [
+    let cases: [Answered; 9] = [
         ("erase --all", Some(b"y\n"), Ok(())),
         ("erase --all", Some(b" YES \n"), Ok(())),
         ("erase --all", Some(b"n\n"), Err("nothing was done")),
