@@ -617,6 +617,24 @@ fn writes_are_flushed_before_a_range_and_not_beside_it() {
 }
 
 #[test]
+fn a_flush_that_fails_before_a_range_is_eio_whatever_the_device_says() {
+    for error in [DeviceError::Io, DeviceError::Unsupported] {
+        let mut rig = Rig::opened();
+        assert_eq!(rig.write(0, 0, &[1; 512]), 512);
+        rig.disk().automatic = false;
+        let (grant, _) = lend(&mut rig, plain(8, 8));
+        let id = rig.send_ioctl(IoctlCode::VBLKDISCARD, grant);
+        rig.poll();
+        rig.disk().finish(0, Err(error));
+        rig.poll();
+        // The device has the command, so EOPNOTSUPP would hide that the write may be lost.
+        assert_eq!(rig.answer(id), Some(wire(Errno::EIO)));
+        assert_eq!(rig.disk().ops(), [(Op::Write, 0, 1), (Op::Flush, 0, 0)]);
+        assert_eq!(events(&mut rig), [EventKind::FLUSH_FAILED]);
+    }
+}
+
+#[test]
 fn a_trace_has_reports_and_ranges_as_their_ioctls() {
     let mut rig = Rig::opened();
     assert_eq!(rig.ioctl_set(0, IoctlCode::BIOCTRACEBUF, 8_u64), 0);

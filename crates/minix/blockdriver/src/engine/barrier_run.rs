@@ -191,9 +191,9 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             },
             Task::FlushBeforeCacheOff if result.is_ok() => Next::Needs(Task::SwitchCache { on: false }),
             Task::FlushBeforeRange(work) if result.is_ok() => Next::Needs(Task::Range(work)),
-            Task::FlushBeforeCacheOff | Task::FlushBeforeRange(_) | Task::SwitchCache { .. } => {
-                flush_status(result).into()
-            }
+            // What the device does not know is the flush, not the command on the range.
+            Task::FlushBeforeRange(_) => Errno::EIO.into(),
+            Task::FlushBeforeCacheOff | Task::SwitchCache { .. } => flush_status(result).into(),
             Task::Range(work) => self.range_completed(kernel, now, job, work, result).into(),
             // Not every device has an answer.
             Task::Identify if self.device.info().is_some_and(|disk| disk.lifetime) => Next::Needs(Task::AskLifetime),
