@@ -14,6 +14,7 @@ mod histogram;
 mod json;
 mod output;
 mod units;
+mod word;
 
 pub use calls::{Calls, System};
 

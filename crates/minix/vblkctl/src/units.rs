@@ -20,7 +20,8 @@ impl fmt::Display for Bytes {
         }
         let whole = self.0 >> shift;
         let rest = self.0 - (whole << shift);
-        let tenth = (u128::from(rest) * 10) >> shift;
+        // Less than ten, however it is rounded.
+        let tenth = ((u128::from(rest) * 10) >> shift) as u64;
         if rest == 0 {
             write!(f, "{whole} {unit}")
         } else {
@@ -73,14 +74,15 @@ impl fmt::Display for Seconds {
 
 /// A number of sectors as people write it: sectors of 512 bytes, or bytes with one of the suffixes K, M, G and T.
 pub(crate) fn parse_sectors(text: &str) -> Option<u64> {
-    let (digits, bytes) = match text.as_bytes().last()? {
-        b'K' | b'k' => (&text[..text.len() - 1], 1 << 10),
-        b'M' | b'm' => (&text[..text.len() - 1], 1 << 20),
-        b'G' | b'g' => (&text[..text.len() - 1], 1 << 30),
-        b'T' | b't' => (&text[..text.len() - 1], 1 << 40),
-        _ => (text, SECTOR_BYTES),
+    let mut characters = text.chars();
+    let bytes = match characters.next_back()? {
+        'K' | 'k' => 1 << 10,
+        'M' | 'm' => 1 << 20,
+        'G' | 'g' => 1 << 30,
+        'T' | 't' => 1 << 40,
+        _ => return parse_number(text),
     };
-    parse_number(digits)?.checked_mul(bytes / SECTOR_BYTES)
+    parse_number(characters.as_str())?.checked_mul(bytes / SECTOR_BYTES)
 }
 
 /// A number in decimal digits alone.
