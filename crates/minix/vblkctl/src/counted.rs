@@ -21,7 +21,7 @@ pub(crate) struct Count {
 macro_rules! counts {
     ($( $field:ident $how:ident $label:literal; )*) => {
         /// All counts, in the order in which they are printed, which is that of the fields.
-        pub(crate) const COUNTS: &[Count; COUNT] = &[$(
+        pub(crate) static COUNTS: [Count; COUNT] = [$(
             Count { name: stringify!($field), label: $label, grows: $how },
         )*];
 

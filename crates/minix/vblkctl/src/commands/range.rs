@@ -65,7 +65,7 @@ pub(super) fn run<C: Calls>(calls: &mut C, device: &str, range: &Range) -> Resul
     }
     give_up(&mut disk, range, first, count)?;
     drop(disk);
-    print(calls, |out| {
+    print(calls, &|out| {
         let past = range.action.past();
         writeln!(
             out,

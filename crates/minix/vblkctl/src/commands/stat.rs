@@ -29,7 +29,7 @@ pub(super) fn run<C: Calls>(calls: &mut C, device: &str, json: bool, every: Opti
         return if json {
             json::print_object(disk.calls, &Object(&all))
         } else {
-            print(disk.calls, |out| write(out, &all))
+            print(disk.calls, &|out| write(out, &all))
         };
     };
     let mut line: u64 = 0;
@@ -41,7 +41,7 @@ pub(super) fn run<C: Calls>(calls: &mut C, device: &str, json: bool, every: Opti
         if json {
             json::print_object(disk.calls, &Object(&new))?;
         } else {
-            print(disk.calls, |out| {
+            print(disk.calls, &|out| {
                 if before.since_us != now.since_us {
                     out.write_str("the service was started anew\n")?;
                 }
