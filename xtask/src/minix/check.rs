@@ -1,4 +1,7 @@
 //! A program against the rules by which MINIX loads it, and one that is shipped against the size it may have.
+//!
+//! Instructions on floating-point registers are not looked for. MINIX on riscv64 keeps these registers for each process: they are off when
+//! a process is switched in, its first instruction that uses them traps, and the kernel then restores what the process had in them.
 
 use std::path::Path;
 

@@ -2,20 +2,24 @@
 //! reads return the data of the writes.
 //!
 //! The model looks at the requests in the order in which they came, which is the order that counts where they overlap. A
-//! write that was acknowledged is there; one that failed may be there or not; a read sees what the writes ahead of it left.
+//! write that was acknowledged is there; one that failed may be there or not; a read sees what the writes ahead of it left. Discard,
+//! zero and erase count as writes.
 
 mod common;
 
 use std::collections::BTreeSet;
 
 use common::Buffer;
-use common::{Element, FakeDisk, Placement, Rig, UNTOUCHED, micros, sector_byte};
+use common::{CLIENT, Element, FakeDisk, Placement, Rig, UNTOUCHED, micros, sector_byte};
+use fake_minix::{DISCARDED, ERASED};
 use minix_abi::bdev::{BdevFlags, BdevRequest};
+use minix_abi::disk_control::{EVENTS, LogReport, RangeFlags, RangeRequest, ReportHeader, StatReport, VERSION};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
 use minix_abi::{Errno, GrantId, MessageType};
 use minix_blockdriver::{Broken, DeviceError, DriverOptions, Refusal};
 use proptest::prelude::*;
+use zerocopy::{FromBytes, IntoBytes};
 
 const SECTORS: u64 = 256;
 const TIMEOUT: u64 = 1000;
@@ -39,6 +43,22 @@ enum Event {
     Open(i32),
     Close(i32),
     Ioctl(IoctlCode),
+    /// Discard, zero or erase.
+    Range {
+        code: IoctlCode,
+        minor: i32,
+        sector: u64,
+        count: u64,
+        flags: RangeFlags,
+        /// The client is an older one.
+        old: bool,
+    },
+    /// What a client asks the service to tell.
+    Report {
+        code: IoctlCode,
+        /// The memory for it is one byte too short.
+        short: bool,
+    },
     Poll,
     Finish {
         nth: usize,
@@ -95,6 +115,44 @@ fn transfer() -> impl Strategy<Value = Event> {
         )
 }
 
+fn range() -> impl Strategy<Value = Event> {
+    let codes = vec![IoctlCode::VBLKDISCARD, IoctlCode::VBLKZERO, IoctlCode::VBLKERASE];
+    let flags = vec![
+        RangeFlags::empty(),
+        RangeFlags::FORCE,
+        RangeFlags::FORCE,
+        RangeFlags::all(),
+    ];
+    (
+        prop::sample::select(codes),
+        prop::sample::select(vec![0, 0, 1, 2]),
+        prop_oneof![0..40_u64, 0..SECTORS + 8],
+        prop_oneof![8 => 0..40_u64, 1 => Just(RangeRequest::ALL), 1 => any::<u64>()],
+        prop::sample::select(flags),
+        prop::bool::weighted(0.05),
+    )
+        .prop_map(|(code, minor, sector, count, flags, old)| Event::Range {
+            code,
+            minor,
+            sector,
+            count,
+            flags,
+            old,
+        })
+}
+
+fn report() -> impl Strategy<Value = Event> {
+    let codes = vec![
+        IoctlCode::VBLKINFO,
+        IoctlCode::VBLKSTAT,
+        IoctlCode::VBLKREGS,
+        IoctlCode::VBLKQUEUE,
+        IoctlCode::VBLKLOG,
+        IoctlCode::VBLKVERSION,
+    ];
+    (prop::sample::select(codes), prop::bool::weighted(0.1)).prop_map(|(code, short)| Event::Report { code, short })
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let ioctls = vec![IoctlCode::DIOCFLUSH, IoctlCode::DIOCEJECT, IoctlCode(99)];
     let error = prop_oneof![Just(DeviceError::Io), Just(DeviceError::Unsupported)];
@@ -108,6 +166,8 @@ fn event() -> impl Strategy<Value = Event> {
     ];
     prop_oneof![
         30 => transfer(),
+        3 => range(),
+        3 => report(),
         1 => (0..6).prop_map(Event::Open),
         1 => (0..6).prop_map(Event::Close),
         1 => prop::sample::select(ioctls).prop_map(Event::Ioctl),
@@ -181,6 +241,9 @@ fn world() -> impl Strategy<Value = World> {
         )
 }
 
+/// What each sector may hold.
+type Model = Vec<BTreeSet<u8>>;
+
 /// A transfer that was asked for.
 struct Asked {
     id: i32,
@@ -193,9 +256,36 @@ struct Asked {
     buffers: Vec<Buffer>,
 }
 
+/// A range that was asked for.
+struct AskedRange {
+    id: i32,
+    minor: i32,
+    request: RangeRequest,
+    buffer: Buffer,
+    fill: u8,
+    /// Where the minor starts on the disk, and how long it is, in bytes.
+    base: u128,
+    size: u128,
+}
+
+/// What changes or reads sectors, in the order in which it came.
+enum Work {
+    Transfer(Asked),
+    Range(AskedRange),
+}
+
+/// A report that was asked for.
+struct AskedReport {
+    id: i32,
+    code: IoctlCode,
+    buffer: Buffer,
+    short: bool,
+}
+
 struct Run {
     rig: Rig,
-    asked: Vec<Asked>,
+    asked: Vec<Work>,
+    reports: Vec<AskedReport>,
     others: Vec<i32>,
     world: World,
     fills: u8,
@@ -233,6 +323,7 @@ impl Run {
         Self {
             rig,
             asked: Vec::new(),
+            reports: Vec::new(),
             others: Vec::new(),
             world,
             fills: 0,
@@ -254,6 +345,15 @@ impl Run {
             Event::Open(minor) => self.other(MessageType::BDEV_OPEN, minor, IoctlCode(0)),
             Event::Close(minor) => self.other(MessageType::BDEV_CLOSE, minor, IoctlCode(0)),
             Event::Ioctl(code) => self.other(MessageType::BDEV_IOCTL, 0, code),
+            Event::Range {
+                code,
+                minor,
+                sector,
+                count,
+                flags,
+                old,
+            } => self.range(code, minor, sector, count, flags, old),
+            Event::Report { code, short } => self.report(code, short),
             Event::Poll => {
                 self.rig.poll();
             }
@@ -355,13 +455,10 @@ impl Run {
             request.flags = BdevFlags::FORCEWRITE;
         }
         let id = rig.send(kind, request);
-        let (base, size) = match minor {
-            0 => (0, SECTORS * 512),
-            nth => self.world.partitions[nth as usize - 1],
-        };
+        let (base, size) = self.extent(minor);
         let end = (u128::from(base) + u128::from(size)).min(u128::from(SECTORS * 512));
         let first = u128::from(base) + u128::from(position);
-        self.asked.push(Asked {
+        self.asked.push(Work::Transfer(Asked {
             id,
             write,
             fill: if placement == Placement::Untouched { 0 } else { fill },
@@ -369,6 +466,68 @@ impl Run {
             room: end.saturating_sub(first),
             bytes,
             buffers,
+        }));
+    }
+
+    /// Where a minor starts and how long it is, in bytes.
+    fn extent(&self, minor: i32) -> (u64, u64) {
+        match minor {
+            0 => (0, SECTORS * 512),
+            nth => self.world.partitions[nth as usize - 1],
+        }
+    }
+
+    fn range(&mut self, code: IoctlCode, minor: i32, sector: u64, count: u64, flags: RangeFlags, old: bool) {
+        let unit = self.world.block_sectors;
+        // Mostly whole blocks, so that most ranges are good ones.
+        let first = sector / unit * unit;
+        let count = if count < SECTORS { count / unit * unit } else { count };
+        let request = RangeRequest {
+            version: if old { VERSION - 1 } else { VERSION },
+            ..RangeRequest::new(flags, first, count)
+        };
+        let rig = &mut self.rig;
+        let buffer = rig.buffer(size_of::<RangeRequest>() as u64, Placement::Scattered, 2 * sector);
+        rig.fill(buffer, request.as_bytes());
+        let grant = rig.kernel.space(CLIENT).grant(buffer.address, buffer.bytes, true, true);
+        let body = BdevRequest {
+            minor: Minor(minor),
+            request: code,
+            grant,
+            ..BdevRequest::default()
+        };
+        let id = rig.send(MessageType::BDEV_IOCTL, body);
+        let (base, size) = self.extent(minor);
+        self.asked.push(Work::Range(AskedRange {
+            id,
+            minor,
+            request,
+            buffer,
+            fill: match code {
+                IoctlCode::VBLKDISCARD => DISCARDED,
+                IoctlCode::VBLKZERO => 0,
+                _ => ERASED,
+            },
+            base: base.into(),
+            size: size.into(),
+        }));
+    }
+
+    fn report(&mut self, code: IoctlCode, short: bool) {
+        let bytes = code.argument_bytes() as u64 - u64::from(short);
+        let buffer = self.rig.buffer(bytes, Placement::Scattered, 2);
+        let grant = self.rig.lend_to_fill(buffer);
+        let body = BdevRequest {
+            request: code,
+            grant,
+            ..BdevRequest::default()
+        };
+        let id = self.rig.send(MessageType::BDEV_IOCTL, body);
+        self.reports.push(AskedReport {
+            id,
+            code,
+            buffer,
+            short,
         });
     }
 
@@ -402,41 +561,16 @@ impl Run {
         for id in std::mem::take(&mut self.others) {
             assert!(self.rig.answer(id).is_some());
         }
-        let mut model: Vec<BTreeSet<u8>> = (0..SECTORS)
+        for report in std::mem::take(&mut self.reports) {
+            self.check_report(&report);
+        }
+        let mut model: Model = (0..SECTORS)
             .map(|sector| BTreeSet::from([sector_byte(sector)]))
             .collect();
-        for asked in std::mem::take(&mut self.asked) {
-            let status = self.rig.answer(asked.id).expect("an answer");
-            let wanted = u128::from(asked.bytes).min(asked.room);
-            let touched = if status < 0 { wanted } else { status as u128 };
-            assert!(touched <= wanted, "{touched} bytes of {wanted}");
-            if status >= 0 {
-                // All of it, but for a block that does not fit.
-                assert!(wanted - touched < u128::from(self.world.block_sectors * 512));
-            }
-            let sectors = (asked.first / 512) as usize..((asked.first + touched) / 512) as usize;
-            if asked.write {
-                let refused = status == Errno::ERESTART.to_wire() || status == Errno::EINVAL.to_wire();
-                for sector in sectors.filter(|_| !refused) {
-                    if status >= 0 {
-                        model[sector].clear();
-                    }
-                    model[sector].insert(asked.fill);
-                }
-                continue;
-            }
-            let data: Vec<u8> = asked
-                .buffers
-                .iter()
-                .flat_map(|&buffer| self.rig.bytes(buffer))
-                .collect();
-            if status >= 0 {
-                let (read, rest) = data.split_at(touched as usize);
-                for (sector, bytes) in sectors.zip(read.chunks(512)) {
-                    assert!(bytes.iter().all(|byte| *byte == bytes[0]));
-                    assert!(model[sector].contains(&bytes[0]), "sector {sector}");
-                }
-                assert!(rest.iter().all(|byte| [0, UNTOUCHED].contains(byte)));
+        for work in std::mem::take(&mut self.asked) {
+            match work {
+                Work::Transfer(asked) => self.check_transfer(&asked, &mut model),
+                Work::Range(asked) => self.check_range(&asked, &mut model),
             }
         }
         let disk: &FakeDisk = self.rig.driver.device();
@@ -444,6 +578,127 @@ impl Run {
             assert!(bytes.iter().all(|byte| *byte == bytes[0]));
             assert!(model[sector].contains(&bytes[0]), "sector {sector} holds {}", bytes[0]);
         }
+    }
+
+    fn check_transfer(&mut self, asked: &Asked, model: &mut Model) {
+        let status = self.rig.answer(asked.id).expect("an answer");
+        let wanted = u128::from(asked.bytes).min(asked.room);
+        let touched = if status < 0 { wanted } else { status as u128 };
+        assert!(touched <= wanted, "{touched} bytes of {wanted}");
+        if status >= 0 {
+            // All of it, but for a block that does not fit.
+            assert!(wanted - touched < u128::from(self.world.block_sectors * 512));
+        }
+        let sectors = (asked.first / 512) as usize..((asked.first + touched) / 512) as usize;
+        if asked.write {
+            let refused = status == Errno::ERESTART.to_wire() || status == Errno::EINVAL.to_wire();
+            for sector in sectors.filter(|_| !refused) {
+                if status >= 0 {
+                    model[sector].clear();
+                }
+                model[sector].insert(asked.fill);
+            }
+            return;
+        }
+        let data: Vec<u8> = asked
+            .buffers
+            .iter()
+            .flat_map(|&buffer| self.rig.bytes(buffer))
+            .collect();
+        if status >= 0 {
+            let (read, rest) = data.split_at(touched as usize);
+            for (sector, bytes) in sectors.zip(read.chunks(512)) {
+                assert!(bytes.iter().all(|byte| *byte == bytes[0]));
+                assert!(model[sector].contains(&bytes[0]), "sector {sector}");
+            }
+            assert!(rest.iter().all(|byte| [0, UNTOUCHED].contains(byte)));
+        }
+    }
+
+    fn check_range(&mut self, asked: &AskedRange, model: &mut Model) {
+        let status = self.rig.answer(asked.id).expect("an answer");
+        let AskedRange {
+            request, base, size, ..
+        } = *asked;
+        let told = RangeRequest::read_from_bytes(&self.rig.bytes(asked.buffer)).unwrap();
+        let offset = u128::from(request.first) * 512;
+        let bytes = match request.count {
+            RangeRequest::ALL => size.saturating_sub(offset),
+            count => u128::from(count) * 512,
+        };
+        let (first, end) = (base + offset, base + offset + bytes);
+        let is_whole = (first | bytes).is_multiple_of(u128::from(self.world.block_sectors) * 512);
+        let is_inside = offset + bytes <= size && end <= u128::from(SECTORS * 512);
+        let is_good = request.version == VERSION && is_whole && is_inside && bytes > 0;
+        let done = if status == 0 { bytes / 512 } else { 0 };
+        assert_eq!(
+            told,
+            RangeRequest {
+                done: done as u64,
+                ..request
+            },
+            "status {status}"
+        );
+        if status == 0 {
+            // The whole disk is open all the time, so that a part of it is open elsewhere.
+            assert!(
+                request.flags.contains(RangeFlags::FORCE) || asked.minor == 0,
+                "{request:?}"
+            );
+            assert!(is_good, "{request:?}");
+        }
+        let harmless = [Errno::EINVAL, Errno::EBUSY, Errno::ERESTART];
+        if harmless.map(Errno::to_wire).contains(&status) || !is_good {
+            return;
+        }
+        for held in &mut model[(first / 512) as usize..(end / 512) as usize] {
+            if status == 0 {
+                held.clear();
+            }
+            held.insert(asked.fill);
+        }
+    }
+
+    fn check_report(&mut self, report: &AskedReport) {
+        let status = self.rig.answer(report.id).expect("an answer");
+        let bytes = self.rig.bytes(report.buffer);
+        if status == Errno::ERESTART.to_wire() {
+            // There was no room for the request.
+            assert!(bytes.iter().all(|&byte| byte == UNTOUCHED));
+            return;
+        }
+        if report.short {
+            assert_eq!(status, Errno::EPERM.to_wire(), "{:?}", report.code);
+            return;
+        }
+        assert_eq!(status, 0, "{:?}", report.code);
+        let (header, _) = ReportHeader::read_from_prefix(&[&bytes[..], &[0; 4]].concat()).unwrap();
+        assert_eq!(header.version, VERSION);
+        match report.code {
+            IoctlCode::VBLKVERSION => return,
+            IoctlCode::VBLKSTAT => {
+                let told = StatReport::read_from_bytes(&bytes).unwrap();
+                let counts = told.counts;
+                assert!(counts.in_flight <= counts.most_in_flight.min(self.world.depth.into()));
+                assert!(counts.unanswered <= counts.most_unanswered);
+                assert_eq!(counts.requests, counts.replies + counts.unanswered + 1);
+                assert!(counts.errors <= counts.replies && counts.replays <= counts.device_requests);
+            }
+            IoctlCode::VBLKLOG => {
+                let told = LogReport::read_from_bytes(&bytes).unwrap();
+                let (events, rest) = told.events.split_at(told.count as usize);
+                assert!(events.is_sorted_by_key(|event| event.time_us));
+                assert!(
+                    events
+                        .iter()
+                        .all(|event| event.kind.name().is_some() && event.time_us <= told.now_us)
+                );
+                assert!(rest.iter().all(|event| *event == Default::default()));
+                assert!(told.lost == 0 || events.len() == EVENTS);
+            }
+            _ => {}
+        }
+        assert_eq!(header.bytes as usize, bytes.len());
     }
 }
 

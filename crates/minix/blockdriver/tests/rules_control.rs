@@ -145,6 +145,48 @@ fn vblkinfo_without_an_answer_of_the_device_tells_the_rest() {
 }
 
 #[test]
+fn vblkinfo_tells_the_rest_if_the_device_is_given_up_meanwhile() {
+    let mut rig = Rig::opened();
+    rig.disk().automatic = false;
+    let buffer = rig.buffer(648, Placement::Contiguous, 0);
+    let grant = rig.lend_to_fill(buffer);
+    let id = rig.send_ioctl(IoctlCode::VBLKINFO, grant);
+    rig.poll();
+    assert_eq!(rig.answer(id), None);
+    rig.disk().resets = [Err(Broken); 3].into();
+    rig.disk().broken = true;
+    for _ in 0..10 {
+        rig.poll();
+        rig.sleep(Duration::from_secs(1));
+    }
+    assert!(rig.driver.is_broken());
+    assert_eq!(rig.answer(id), Some(0));
+    let report = DiskReport::read_from_bytes(&rig.bytes(buffer)).unwrap();
+    assert_eq!(report.disk.flags, DiskFlags::GIVEN_UP);
+    assert_eq!(report.minors[0].bytes, SECTORS * 512);
+}
+
+#[test]
+fn vblkinfo_tells_the_rest_if_the_device_loses_the_question() {
+    let mut rig = Rig::opened();
+    rig.disk().automatic = false;
+    let buffer = rig.buffer(648, Placement::Contiguous, 0);
+    let grant = rig.lend_to_fill(buffer);
+    let id = rig.send_ioctl(IoctlCode::VBLKINFO, grant);
+    for _ in 0..4 {
+        rig.poll();
+        assert_eq!(rig.answer(id), None);
+        rig.disk().lose(0);
+        rig.sleep(Duration::from_secs(11));
+    }
+    assert_eq!(rig.answer(id), Some(0));
+    let disk = DiskReport::read_from_bytes(&rig.bytes(buffer)).unwrap().disk;
+    assert!(disk.flags.contains(DiskFlags::LIVE));
+    assert_eq!(disk.flags & (DiskFlags::ID | DiskFlags::LIFETIME), DiskFlags::empty());
+    assert_eq!(events(&mut rig).last(), Some(&EventKind::REQUEST_GIVEN_UP));
+}
+
+#[test]
 fn vblkstat_counts_by_kind_and_in_sum() {
     let options = DriverOptions {
         started: minix_blockdriver::Instant::from_micros(77),
@@ -262,8 +304,16 @@ fn a_device_that_is_given_up_is_told_of_but_does_nothing() {
     let queue: QueueReport = get(&mut rig, IoctlCode::VBLKQUEUE);
     assert_eq!((queue.ring.flags, queue.count), (QueueFlags::STOPPED, 0));
     let report: DiskReport = get(&mut rig, IoctlCode::VBLKINFO);
-    assert_eq!(report.disk.flags, DiskFlags::GIVEN_UP);
-    assert_eq!((report.disk.sectors, report.disk.address), (0, ADDRESS));
+    let expected = DiskHead {
+        header: ReportHeader::of::<DiskReport>(),
+        address: ADDRESS,
+        irq: IRQ,
+        flags: DiskFlags::GIVEN_UP,
+        opens: 1,
+        timeout_ms: 10_000,
+        ..DiskHead::default()
+    };
+    assert_eq!(report.disk, expected, "nothing that only a device can tell");
     assert_eq!(report.minors[0].bytes, SECTORS * 512, "as it was found");
     for code in RANGES {
         assert_eq!(range(&mut rig, 0, code, plain(0, 8)).0, wire(Errno::EIO), "{code:?}");
@@ -564,6 +614,24 @@ fn writes_are_flushed_before_a_range_and_not_beside_it() {
     rig.poll();
     assert_eq!(rig.disk().ops(), expected, "nothing overtakes it");
     rig.settle();
+}
+
+#[test]
+fn a_flush_that_fails_before_a_range_is_eio_whatever_the_device_says() {
+    for error in [DeviceError::Io, DeviceError::Unsupported] {
+        let mut rig = Rig::opened();
+        assert_eq!(rig.write(0, 0, &[1; 512]), 512);
+        rig.disk().automatic = false;
+        let (grant, _) = lend(&mut rig, plain(8, 8));
+        let id = rig.send_ioctl(IoctlCode::VBLKDISCARD, grant);
+        rig.poll();
+        rig.disk().finish(0, Err(error));
+        rig.poll();
+        // The device has the command, so EOPNOTSUPP would hide that the write may be lost.
+        assert_eq!(rig.answer(id), Some(wire(Errno::EIO)));
+        assert_eq!(rig.disk().ops(), [(Op::Write, 0, 1), (Op::Flush, 0, 0)]);
+        assert_eq!(events(&mut rig), [EventKind::FLUSH_FAILED]);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Element, Op, Placement, Rig, sectors, wire};
+use common::{Element, FakeDisk, JOBS, Op, Placement, Rig, sectors, wire};
 use minix_abi::bdev::{BdevFlags, BdevRequest};
 use minix_abi::{Errno, GrantId, MessageType};
 use minix_blockdriver::{DeviceError, DriverOptions};
@@ -231,31 +231,87 @@ fn a_later_empty_look_up_ends_the_transfer_after_its_pieces() {
     assert_eq!((rig.driver.in_flight(), rig.driver.deadline()), (0, None));
 }
 
-/// Reads a megabyte into such memory; the look-ups of addresses that took, and the segments of each device request.
-fn megabyte(placement: Placement, skew: u64) -> (usize, Vec<usize>) {
+/// Moves a megabyte from or to such memory; the look-ups of addresses that took, and the segments of each device request.
+fn megabyte(write: bool, placement: Placement, skew: u64, change: impl FnOnce(&mut FakeDisk)) -> (usize, Vec<usize>) {
     const BYTES: u64 = 1 << 20;
-    let mut rig = Rig::opened();
+    let mut rig = Rig::opened_with(DriverOptions::default(), change);
     let buffer = rig.buffer(BYTES, placement, skew);
-    let grant = rig.lend_to_fill(buffer);
+    let data: Vec<u8> = (0..BYTES).map(|nth| (nth / 509) as u8).collect();
+    let (kind, grant) = if write {
+        rig.fill(buffer, &data);
+        (MessageType::BDEV_WRITE, rig.lend_to_take(buffer))
+    } else {
+        (MessageType::BDEV_READ, rig.lend_to_fill(buffer))
+    };
     let before = rig.kernel.calls.maps;
     let request = Rig::transfer_request(0, 0, BYTES as i32, grant);
-    assert_eq!(rig.ask(MessageType::BDEV_READ, request), BYTES as i32);
-    assert!(rig.bytes(buffer) == sectors(0, BYTES / 512));
+    assert_eq!(rig.ask(kind, request), BYTES as i32);
+    if write {
+        assert!(rig.disk().content[..BYTES as usize] == data);
+    } else {
+        assert!(rig.bytes(buffer) == sectors(0, BYTES / 512));
+    }
     let segments = rig.disk().log.iter().map(|request| request.segments.len()).collect();
     (rig.kernel.calls.maps - before, segments)
 }
 
+/// The same in both directions, which are alike.
+fn megabytes(placement: Placement, skew: u64, change: impl Fn(&mut FakeDisk)) -> (usize, Vec<usize>) {
+    let (read, write) = (
+        megabyte(false, placement, skew, &change),
+        megabyte(true, placement, skew, &change),
+    );
+    assert_eq!(read, write);
+    read
+}
+
 #[test]
 fn a_contiguous_megabyte_is_one_look_up_and_one_device_request() {
-    assert_eq!(megabyte(Placement::Contiguous, 0), (1, vec![1]));
-    assert_eq!(megabyte(Placement::Contiguous, 512), (1, vec![1]));
+    for skew in [0, 2, 512, 4094] {
+        assert_eq!(megabytes(Placement::Contiguous, skew, |_| {}), (1, vec![1]));
+    }
+}
+
+#[test]
+fn a_contiguous_megabyte_in_short_segments_is_still_one_look_up() {
+    for (longest, segments) in [(1 << 20, 1), (512 << 10, 2), (64 << 10, 16), (16 << 10, 64)] {
+        let short = |disk: &mut FakeDisk| disk.info.max_segment_bytes = longest;
+        assert_eq!(
+            megabytes(Placement::Contiguous, 0, short),
+            (1, vec![segments]),
+            "{longest}"
+        );
+    }
+    // More segments than a look-up has places for: what found none is looked up again.
+    let short = |disk: &mut FakeDisk| disk.info.max_segment_bytes = 8 << 10;
+    assert_eq!(megabytes(Placement::Contiguous, 0, short), (2, vec![64; 2]));
 }
 
 #[test]
 fn a_scattered_megabyte_takes_a_look_up_for_64_ranges() {
-    assert_eq!(megabyte(Placement::Scattered, 0), (4, vec![64; 4]));
+    assert_eq!(megabytes(Placement::Scattered, 0, |_| {}), (4, vec![64; 4]));
     // One range more.
-    assert_eq!(megabyte(Placement::Scattered, 512), (5, vec![64, 64, 64, 64, 1]));
+    assert_eq!(
+        megabytes(Placement::Scattered, 512, |_| {}),
+        (5, vec![64, 64, 64, 64, 1])
+    );
+}
+
+#[test]
+fn ranges_that_do_not_fit_into_a_device_request_are_not_looked_up_again() {
+    for most in [4, 16, 32, 64, 126] {
+        let few = |disk: &mut FakeDisk| disk.info.max_segments = most;
+        let (maps, segments) = megabytes(Placement::Scattered, 0, few);
+        let each = usize::from(most.min(64));
+        assert_eq!((maps, segments), (4, vec![each; 256 / each]), "{most}");
+    }
+}
+
+#[test]
+fn ranges_that_there_is_no_request_for_yet_are_looked_up_again() {
+    // Sixteen requests are in flight at most, here with a range each. The others of a look-up are not kept.
+    let few = |disk: &mut FakeDisk| disk.info.max_segments = 1;
+    assert_eq!(megabytes(Placement::Scattered, 0, few), (256 / JOBS, vec![1; 256]));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use getargs::{Arg, Opt, Options};
 use minix_abi::disk_control::VERSION;
 
 use crate::units::{parse_number, parse_sectors};
+use crate::word::Word;
 
 /// The disk that is meant when none is named.
 const DEFAULT_DEVICE: &str = "/dev/c0d0";
@@ -131,13 +132,13 @@ pub(crate) enum Misuse<'a> {
     #[error("'{0}' is no command; see vblkctl --help")]
     UnknownCommand(&'a str),
     #[error("{0} is no option; see vblkctl --help")]
-    UnknownOption(Opt<&'a str>),
+    UnknownOption(Opt<Word<'a>>),
     #[error("{0} needs a value")]
-    NoValue(Opt<&'a str>),
+    NoValue(Opt<Word<'a>>),
     #[error("{0} takes no value")]
-    NeedsNoValue(Opt<&'a str>),
+    NeedsNoValue(Opt<Word<'a>>),
     #[error("{0} is given twice")]
-    Twice(Opt<&'a str>),
+    Twice(Opt<Word<'a>>),
     #[error("{what}: '{value}' is not {expected}")]
     BadValue {
         what: &'static str,
@@ -172,19 +173,19 @@ bitflags! {
 
 impl Given {
     /// The option of this name.
-    fn named(option: Opt<&str>) -> Option<Self> {
+    fn named(option: Opt<Word<'_>>) -> Option<Self> {
         Some(match option {
-            Opt::Short('d') | Opt::Long("device") => Self::DEVICE,
-            Opt::Short('j') | Opt::Long("json") => Self::JSON,
-            Opt::Short('i') | Opt::Long("interval") => Self::INTERVAL,
-            Opt::Short('c') | Opt::Long("count") => Self::COUNT,
-            Opt::Short('s') | Opt::Long("seconds") => Self::SECONDS,
-            Opt::Short('n') | Opt::Long("entries") => Self::ENTRIES,
-            Opt::Long("reset") => Self::RESET,
-            Opt::Short('u') | Opt::Long("unmap") => Self::UNMAP,
-            Opt::Short('a') | Opt::Long("all") => Self::ALL,
-            Opt::Short('y') | Opt::Long("yes") => Self::YES,
-            Opt::Short('f') | Opt::Long("force") => Self::FORCE,
+            Opt::Short('d') | Opt::Long(Word("device")) => Self::DEVICE,
+            Opt::Short('j') | Opt::Long(Word("json")) => Self::JSON,
+            Opt::Short('i') | Opt::Long(Word("interval")) => Self::INTERVAL,
+            Opt::Short('c') | Opt::Long(Word("count")) => Self::COUNT,
+            Opt::Short('s') | Opt::Long(Word("seconds")) => Self::SECONDS,
+            Opt::Short('n') | Opt::Long(Word("entries")) => Self::ENTRIES,
+            Opt::Long(Word("reset")) => Self::RESET,
+            Opt::Short('u') | Opt::Long(Word("unmap")) => Self::UNMAP,
+            Opt::Short('a') | Opt::Long(Word("all")) => Self::ALL,
+            Opt::Short('y') | Opt::Long(Word("yes")) => Self::YES,
+            Opt::Short('f') | Opt::Long(Word("force")) => Self::FORCE,
             _ => return None,
         })
     }
@@ -232,16 +233,16 @@ pub(crate) fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Request<
         entries: DEFAULT_ENTRIES,
         others: [None; MAX_WORDS],
     };
-    let mut options = Options::new(words);
+    let mut options = Options::new(words.map(Word));
     while let Some(word) = options.next_arg().map_err(misuse)? {
         let option = match word {
-            Arg::Positional(word) => {
+            Arg::Positional(Word(word)) => {
                 let free = sorted.others.iter_mut().find(|place| place.is_none());
                 *free.ok_or(Misuse::TooMany(word))? = Some(word);
                 continue;
             }
-            Arg::Short('h') | Arg::Long("help") => return Ok(Request::Help),
-            Arg::Short('V') | Arg::Long("version") => return Ok(Request::Version),
+            Arg::Short('h') | Arg::Long(Word("help")) => return Ok(Request::Help),
+            Arg::Short('V') | Arg::Long(Word("version")) => return Ok(Request::Version),
             Arg::Short(short) => Opt::Short(short),
             Arg::Long(long) => Opt::Long(long),
         };
@@ -251,11 +252,11 @@ pub(crate) fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Request<
         }
         sorted.given |= flag;
         match flag {
-            Given::DEVICE => sorted.device = options.value().map_err(misuse)?,
-            Given::INTERVAL => sorted.interval = positive("--interval", options.value().map_err(misuse)?)?,
-            Given::COUNT => sorted.count = positive("--count", options.value().map_err(misuse)?)?,
-            Given::SECONDS => sorted.seconds = positive("--seconds", options.value().map_err(misuse)?)?,
-            Given::ENTRIES => sorted.entries = positive("--entries", options.value().map_err(misuse)?)?,
+            Given::DEVICE => sorted.device = options.value().map_err(misuse)?.0,
+            Given::INTERVAL => sorted.interval = positive("--interval", options.value().map_err(misuse)?.0)?,
+            Given::COUNT => sorted.count = positive("--count", options.value().map_err(misuse)?.0)?,
+            Given::SECONDS => sorted.seconds = positive("--seconds", options.value().map_err(misuse)?.0)?,
+            Given::ENTRIES => sorted.entries = positive("--entries", options.value().map_err(misuse)?.0)?,
             _ => {}
         }
     }
@@ -264,7 +265,7 @@ pub(crate) fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Request<
     Ok(Request::Command { device, command })
 }
 
-fn misuse(error: getargs::Error<&str>) -> Misuse<'_> {
+fn misuse(error: getargs::Error<Word<'_>>) -> Misuse<'_> {
     match error {
         getargs::Error::DoesNotRequireValue(option) => Misuse::NeedsNoValue(option),
         getargs::Error::RequiresValue(option) => Misuse::NoValue(option),

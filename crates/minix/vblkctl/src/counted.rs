@@ -1,69 +1,102 @@
 //! What the service counted, and what was new in a while.
 
+use core::mem::offset_of;
+
 use minix_abi::disk_control::{KINDS, KindReport, StatCounts, StatReport};
 
-/// A count of [`StatCounts`]: its name for programs, its name for people, and its value.
+/// How many counts there are.
+const COUNT: usize = size_of::<StatCounts>() / size_of::<u64>();
+
+/// A count of [`StatCounts`].
+#[derive(Debug)]
 pub(crate) struct Count {
+    /// Its name for programs.
     pub(crate) name: &'static str,
+    /// Its name for people.
     pub(crate) label: &'static str,
-    pub(crate) value: fn(&StatCounts) -> u64,
+    /// It only grows. The others tell what is so now.
+    grows: bool,
 }
 
 macro_rules! counts {
     ($( $field:ident $how:ident $label:literal; )*) => {
-        /// All counts, in the order in which they are printed.
-        pub(crate) const COUNTS: &[Count] = &[$(
-            Count { name: stringify!($field), label: $label, value: |counts| counts.$field },
+        /// All counts, in the order in which they are printed, which is that of the fields.
+        pub(crate) static COUNTS: [Count; COUNT] = [$(
+            Count { name: stringify!($field), label: $label, grows: $how },
         )*];
 
-        fn counts_since(now: &StatCounts, before: &StatCounts) -> StatCounts {
-            StatCounts { $( $field: $how(now.$field, before.$field), )* }
-        }
+        const _: () = {
+            let mut places = [0; COUNT];
+            let mut nth = 0;
+            $(
+                places[nth] = offset_of!(StatCounts, $field);
+                nth += 1;
+            )*
+            while nth > 0 {
+                nth -= 1;
+                assert!(places[nth] == nth * size_of::<u64>(), "the order is that of the fields");
+            }
+        };
     };
 }
 
+/// How a count behaves.
+const IS: bool = false;
+const MORE: bool = true;
+
 counts! {
-    in_flight is "device requests in flight now";
-    most_in_flight is "most device requests in flight";
-    unanswered is "requests of clients waiting now";
-    most_unanswered is "most requests of clients waiting";
-    requests more "requests of clients";
-    replies more "replies";
-    errors more "replies with an error";
-    reads more "reads of clients";
-    writes more "writes of clients";
-    bytes_read more "bytes read by clients";
-    bytes_written more "bytes written by clients";
-    no_room more "requests sent back for want of room";
-    device_requests more "device requests";
-    merged more "transfers merged into another";
-    chunks more "device requests for a part of one";
-    bounced more "device requests bounced";
-    device_full more "times the device had no room";
-    notifies more "notifications";
-    interrupts more "interrupts";
-    spurious_interrupts more "interrupts that brought nothing";
-    lost_interrupts more "interrupts lost";
-    watches_hit more "watches hit";
-    watches_missed more "watches missed";
-    flushes more "flushes";
-    background_flushes more "flushes in the background";
-    failed_flushes more "flushes in the background that failed";
-    timeouts more "time-outs";
-    resets more "resets";
-    failed_resets more "resets that failed";
-    replays more "replays";
-    faults more "faults of the virtqueue";
-    stray_completions more "completions of nothing";
-    odd_lengths more "odd used lengths";
+    in_flight IS "device requests in flight now";
+    most_in_flight IS "most device requests in flight";
+    unanswered IS "requests of clients waiting now";
+    most_unanswered IS "most requests of clients waiting";
+    requests MORE "requests of clients";
+    replies MORE "replies";
+    errors MORE "replies with an error";
+    reads MORE "reads of clients";
+    writes MORE "writes of clients";
+    bytes_read MORE "bytes read by clients";
+    bytes_written MORE "bytes written by clients";
+    no_room MORE "requests sent back for want of room";
+    device_requests MORE "device requests";
+    merged MORE "transfers merged into another";
+    chunks MORE "device requests for a part of one";
+    bounced MORE "device requests bounced";
+    device_full MORE "times the device had no room";
+    notifies MORE "notifications";
+    interrupts MORE "interrupts";
+    spurious_interrupts MORE "interrupts that brought nothing";
+    lost_interrupts MORE "interrupts lost";
+    watches_hit MORE "watches hit";
+    watches_missed MORE "watches missed";
+    flushes MORE "flushes";
+    background_flushes MORE "flushes in the background";
+    failed_flushes MORE "flushes in the background that failed";
+    timeouts MORE "time-outs";
+    resets MORE "resets";
+    failed_resets MORE "resets that failed";
+    replays MORE "replays";
+    faults MORE "faults of the virtqueue";
+    stray_completions MORE "completions of nothing";
+    odd_lengths MORE "odd used lengths";
 }
 
-/// What is so now.
-const fn is(now: u64, _: u64) -> u64 {
-    now
+/// The values of all counts, in the order of [`COUNTS`].
+pub(crate) fn values(counts: &StatCounts) -> &[u64; COUNT] {
+    zerocopy::transmute_ref!(counts)
 }
 
-/// What only grows.
+/// What is new of each count that grows, and the others as they are now.
+fn counts_since(now: &StatCounts, before: &StatCounts) -> StatCounts {
+    let mut new = *values(now);
+    for ((count, new), &before) in COUNTS.iter().zip(&mut new).zip(values(before)) {
+        if count.grows {
+            *new = more(*new, before);
+        }
+    }
+    zerocopy::transmute!(new)
+}
+
+/// What has come to a number that only grows.
 const fn more(now: u64, before: u64) -> u64 {
     now.saturating_sub(before)
 }
@@ -120,11 +153,6 @@ impl Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn all_counts_are_listed() {
-        assert_eq!(COUNTS.len() * size_of::<u64>(), size_of::<StatCounts>());
-    }
 
     #[test]
     fn gauges_stay_and_counts_are_subtracted() {

@@ -69,7 +69,7 @@ impl<'a, C: Calls> Disk<'a, C> {
                 let mut disk = Self::open(calls, name)?;
                 let report: DiskReport = disk.report()?;
                 if report.disk.flags.contains(DiskFlags::READ_ONLY) {
-                    Err(Failure::ReadOnly)
+                    Err(Failure::ReadOnly { done: 0 })
                 } else {
                     Err(Failure::NotPermitted)
                 }

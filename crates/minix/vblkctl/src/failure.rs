@@ -28,10 +28,10 @@ pub(crate) enum Failure {
         "the service answers with a report of version {version} and {bytes} bytes that is none: use the vblkctl that was built with it"
     )]
     BadReport { version: u32, bytes: u32 },
-    #[error("the disk is read-only")]
-    ReadOnly,
-    #[error("its device has no command to {0}")]
-    NotOffered(&'static str),
+    #[error("the disk is read-only{}", After(*done))]
+    ReadOnly { done: u64 },
+    #[error("its device has no command to {what}{}", After(*done))]
+    NotOffered { what: &'static str, done: u64 },
     #[error("{count} sectors from {first} on are not inside: it has {size} sectors ({})", sectors(*.size))]
     Outside { first: u64, count: u64, size: u64 },
     #[error("FIRST and COUNT have to be whole blocks: multiples of {block_sectors} sectors here")]
@@ -46,8 +46,8 @@ pub(crate) enum Failure {
         done: u64,
         errno: Errno,
     },
-    #[error("the service says that it worked on {told} sectors of {asked}: see vblkctl log")]
-    ShortRange { asked: u64, told: u64 },
+    #[error("the service says that it worked on {told} sectors of {asked}: see vblkctl log{}", After(*done))]
+    ShortRange { asked: u64, told: u64, done: u64 },
     #[error("--all gives up everything on it: without a terminal to ask on it needs --yes or --force")]
     NoTerminal,
     #[error("nothing was done")]

@@ -33,11 +33,11 @@ pub(crate) const fn end_of(nth: usize) -> u64 {
 /// The end of the first bucket up to which at least `percent` of the latencies are.
 pub(crate) fn percentile(buckets: &[u64; BUCKETS], percent: u32) -> Below {
     let total: u128 = buckets.iter().copied().map(u128::from).sum();
-    let wanted = (total * u128::from(percent)).div_ceil(100);
+    let wanted = total * u128::from(percent);
     let mut seen = 0;
     let nth = buckets.iter().position(|&count| {
         seen += u128::from(count);
-        total > 0 && seen >= wanted
+        total > 0 && 100 * seen >= wanted
     });
     Below(nth.map(end_of))
 }

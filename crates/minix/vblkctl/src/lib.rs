@@ -14,6 +14,7 @@ mod histogram;
 mod json;
 mod output;
 mod units;
+mod word;
 
 pub use calls::{Calls, System};
 
@@ -36,8 +37,8 @@ pub fn run<'a, C: Calls>(calls: &mut C, words: impl Iterator<Item = &'a str>) ->
         Err(misuse) => {
             return complain(calls, &misuse, MISUSED);
         }
-        Ok(Request::Help) => output::print(calls, |out| out.write_str(arguments::HELP)),
-        Ok(Request::Version) => output::print(calls, arguments::write_version),
+        Ok(Request::Help) => output::print(calls, &|out| out.write_str(arguments::HELP)),
+        Ok(Request::Version) => output::print(calls, &arguments::write_version),
         Ok(Request::Command { device, command }) => {
             return match commands::run(calls, device, &command) {
                 Ok(()) => DONE,

@@ -65,9 +65,11 @@ impl<C: Calls> fmt::Write for Output<'_, C> {
 /// # Errors
 ///
 /// [`Failure::Output`].
+// Once for all texts.
+#[inline(never)]
 pub(crate) fn print<C: Calls>(
     calls: &mut C,
-    write: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result,
+    write: &dyn Fn(&mut dyn fmt::Write) -> fmt::Result,
 ) -> Result<(), Failure> {
     let mut out = Output::new(calls, Descriptor::STDOUT);
     // The texts of this crate fail only if the descriptor does, which the flush tells.

@@ -20,7 +20,8 @@ impl fmt::Display for Bytes {
         }
         let whole = self.0 >> shift;
         let rest = self.0 - (whole << shift);
-        let tenth = (u128::from(rest) * 10) >> shift;
+        // Less than ten, however it is rounded.
+        let tenth = ((u128::from(rest) * 10) >> shift) as u64;
         if rest == 0 {
             write!(f, "{whole} {unit}")
         } else {
@@ -49,14 +50,29 @@ impl fmt::Display for Tenths {
 
 /// How many there are of `unit` in a second, if there are `count` in so many microseconds; rounded down.
 pub(crate) fn rate(count: u64, unit: u64, micros: u64) -> Tenths {
-    let tenths = u128::from(count) * 10_000_000 / (u128::from(unit.max(1)) * u128::from(micros.max(1)));
-    Tenths(u64::try_from(tenths).unwrap_or(u64::MAX))
+    let divisor = u128::from(unit.max(1)) * u128::from(micros.max(1));
+    Tenths(quotient(u128::from(count) * 10_000_000, divisor))
 }
 
 /// So many percent of `whole`, in tenths; zero of nothing.
 pub(crate) fn share(part: u64, whole: u64) -> Tenths {
-    let tenths = u128::from(part) * 1000 / u128::from(whole.max(1));
-    Tenths(u64::try_from(tenths).unwrap_or(u64::MAX))
+    Tenths(quotient(u128::from(part) * 1000, whole.max(1).into()))
+}
+
+/// A quotient rounded down, of a dividend below 2^127; the largest number there is if it is larger. Bit by bit: the operator takes a
+/// kilobyte and a half, for a speed that is of no use here.
+fn quotient(mut dividend: u128, divisor: u128) -> u64 {
+    let (mut rest, mut quotient) = (0_u128, 0_u128);
+    for _ in 0..u128::BITS {
+        rest = rest << 1 | dividend >> (u128::BITS - 1);
+        dividend <<= 1;
+        quotient <<= 1;
+        if rest >= divisor {
+            rest -= divisor;
+            quotient |= 1;
+        }
+    }
+    u64::try_from(quotient).unwrap_or(u64::MAX)
 }
 
 /// Microseconds as seconds with all their digits.
@@ -73,14 +89,15 @@ impl fmt::Display for Seconds {
 
 /// A number of sectors as people write it: sectors of 512 bytes, or bytes with one of the suffixes K, M, G and T.
 pub(crate) fn parse_sectors(text: &str) -> Option<u64> {
-    let (digits, bytes) = match text.as_bytes().last()? {
-        b'K' | b'k' => (&text[..text.len() - 1], 1 << 10),
-        b'M' | b'm' => (&text[..text.len() - 1], 1 << 20),
-        b'G' | b'g' => (&text[..text.len() - 1], 1 << 30),
-        b'T' | b't' => (&text[..text.len() - 1], 1 << 40),
-        _ => (text, SECTOR_BYTES),
+    let mut characters = text.chars();
+    let bytes = match characters.next_back()? {
+        'K' | 'k' => 1 << 10,
+        'M' | 'm' => 1 << 20,
+        'G' | 'g' => 1 << 30,
+        'T' | 't' => 1 << 40,
+        _ => return parse_number(text),
     };
-    parse_number(digits)?.checked_mul(bytes / SECTOR_BYTES)
+    parse_number(characters.as_str())?.checked_mul(bytes / SECTOR_BYTES)
 }
 
 /// A number in decimal digits alone.
@@ -115,6 +132,23 @@ mod tests {
             assert_eq!(Bytes(bytes).to_string(), text);
         }
         assert_eq!(sectors(u64::MAX), Bytes(u64::MAX));
+    }
+
+    #[test]
+    fn a_quotient_is_that_of_the_operator() {
+        let numbers = [1, 2, 3, 7, 10, 999, 1 << 20, 1 << 63, u64::MAX, u64::MAX - 1];
+        for dividend in numbers.into_iter().chain([0]) {
+            for factor in [1, 1000, 10_000_000] {
+                let dividend = u128::from(dividend) * factor;
+                for divisor in numbers {
+                    for more in [1, 1_000_000, u64::MAX] {
+                        let divisor = u128::from(divisor) * u128::from(more);
+                        let expected = u64::try_from(dividend / divisor).unwrap_or(u64::MAX);
+                        assert_eq!(quotient(dividend, divisor), expected, "{dividend} / {divisor}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

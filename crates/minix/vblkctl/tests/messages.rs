@@ -91,8 +91,49 @@ fn a_sleep_that_is_interrupted_goes_on_for_the_rest() {
 }
 
 #[test]
+fn a_sleep_outlasts_any_number_of_signals() {
+    let interrupted = Status::from(Errno::EINTR);
+    // Four of them at the same moment, then one a second.
+    let mut answers = vec![(0, interrupted); 4];
+    answers.extend([(1, interrupted); 5]);
+    assert_eq!(slept(&answers), (Ok(()), vec![5, 5, 5, 5, 5, 4, 3, 2, 1]));
+}
+
+#[test]
+fn an_output_that_is_interrupted_or_taken_in_parts_is_written_once() {
+    let written = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let mut script = vfs(Script::new(), MessageType::VFS_OPEN, |_| Status(3));
+    script = vfs(script, MessageType::VFS_IOCTL, |message| {
+        let control: Control = message.payload();
+        writable(control.argument, 4).copy_from_slice(&0_i32.to_le_bytes());
+        Status::OK
+    });
+    script = vfs(script, MessageType::VFS_CLOSE, |_| Status::OK);
+    // The text has 16 bytes: of each call VFS takes so many.
+    for taken in [None, Some(1), None, None, Some(7), Some(8)] {
+        let written = written.clone();
+        script = vfs(script, MessageType::VFS_WRITE, move |message| {
+            let transfer: Transfer = message.payload();
+            match taken {
+                None => Errno::EINTR.into(),
+                Some(count) => {
+                    written.borrow_mut().extend(readable(transfer.buffer, count));
+                    Status(count as i32)
+                }
+            }
+        });
+    }
+    let status = vblkctl::run(&mut System::new(&mut script, now), ["cache"].into_iter());
+    assert_eq!((status, written.take()), (DONE, b"write cache off\n".to_vec()));
+    script.over();
+}
+
+#[test]
 fn a_read_that_is_interrupted_is_made_again() {
-    let mut script = vfs(Script::new(), MessageType::VFS_READ, |_| Errno::EINTR.into());
+    let mut script = Script::new();
+    for _ in 0..3 {
+        script = vfs(script, MessageType::VFS_READ, |_| Errno::EINTR.into());
+    }
     script = vfs(script, MessageType::VFS_READ, |message| {
         let transfer: Transfer = message.payload();
         writable(transfer.buffer, 2).copy_from_slice(b"y\n");

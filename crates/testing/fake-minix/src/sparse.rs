@@ -8,7 +8,7 @@ use guest_protocol::pattern;
 use minix_abi::kernel_call::GrantedRange as _;
 use minix_blockdriver::{
     BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, Data, DeviceError, DeviceRequest, Direction, DiskInfo, Listen,
-    Refusal, Tag, Together,
+    RangeOperation, Refusal, Tag, Together,
 };
 use minix_rt::kernel::LentRange;
 
@@ -69,6 +69,8 @@ impl Content {
 enum Place {
     Ranges(Vec<LentRange>),
     Bounce(usize, usize),
+    /// So many bytes of zeroes, which are in no memory.
+    Zeroes(usize),
 }
 
 /// A transfer that was not carried out yet.
@@ -96,7 +98,6 @@ impl SparseDisk {
             info: DiskInfo {
                 max_segments: 126,
                 discard: None,
-                write_zeroes: None,
                 zeroes_unmap: false,
                 secure_erase: None,
                 lifetime: false,
@@ -111,12 +112,17 @@ impl SparseDisk {
 
     fn carry_out(&mut self, work: Work) {
         let Work { write, first, place } = work;
+        let mut zeroes = Vec::new();
         let mut pieces: Vec<&mut [u8]> = match place {
             Place::Ranges(ranges) => {
                 let here = ranges.iter().map(|range| (range.address() - PHYSICAL, range.bytes()));
                 here.map(|(address, bytes)| writable(address, bytes)).collect()
             }
             Place::Bounce(block, bytes) => vec![&mut self.bounce[block][..bytes]],
+            Place::Zeroes(bytes) => {
+                zeroes.resize(bytes, 0);
+                vec![&mut zeroes]
+            }
         };
         let mut content = self.content.borrow_mut();
         let data = pieces.iter().map(|piece| &**piece).collect::<Vec<_>>().concat();
@@ -163,18 +169,28 @@ impl BlockDevice for SparseDisk {
     }
 
     fn submit(&mut self, request: DeviceRequest, tag: Tag) -> Result<(), Refusal> {
+        let mut zeroes = None;
         let (write, first, data) = match request {
             DeviceRequest::Transfer { direction, first, data } => (direction == Direction::Write, first, data),
             DeviceRequest::Flush => {
                 self.pending.push((tag, None));
                 return Ok(());
             }
+            DeviceRequest::Range {
+                operation: RangeOperation::WriteZeroes { .. },
+                first,
+                sectors,
+            } => {
+                zeroes = Some(sectors as usize * SECTOR);
+                (true, first, Data::Granted)
+            }
             DeviceRequest::Range { .. } | DeviceRequest::Identify | DeviceRequest::AskLifetime => {
                 return Err(Refusal::Unsupported);
             }
         };
-        let (place, bytes) = match data {
-            Data::Granted => {
+        let (place, bytes) = match (zeroes, data) {
+            (Some(bytes), _) => (Place::Zeroes(bytes), bytes as u64),
+            (None, Data::Granted) => {
                 let (listed, ranges) = self.listed.take().expect("ranges are listed");
                 assert_eq!(listed, tag, "the ranges are those of another request");
                 let is_odd = |range: &LentRange| !range.address().is_multiple_of(2);
@@ -182,7 +198,7 @@ impl BlockDevice for SparseDisk {
                 let bytes = ranges.iter().map(LentRange::bytes).sum();
                 (Place::Ranges(ranges), bytes)
             }
-            Data::Bounce(buffer, bytes) => (Place::Bounce(usize::from(buffer.0), bytes), bytes as u64),
+            (None, Data::Bounce(buffer, bytes)) => (Place::Bounce(usize::from(buffer.0), bytes), bytes as u64),
         };
         assert!(bytes > 0 && bytes.is_multiple_of(SECTOR as u64) && first + bytes / 512 <= self.info.sectors);
         let mut work = Some(Work { write, first, place });

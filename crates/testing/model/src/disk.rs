@@ -102,7 +102,7 @@ impl Disk {
 }
 
 /// What discarded, erased and unwritten sectors read as (`BLK-D-25`).
-pub(crate) fn noise(sector: u64) -> [u8; 512] {
+pub fn noise(sector: u64) -> [u8; 512] {
     let mut state = sector ^ 0x9E37_79B9_7F4A_7C15;
     let mut content = [0; 512];
     for byte in &mut content {

@@ -26,6 +26,7 @@ pub use config::{
     AtDriverOk, CompletionOrder, Limits, ModelConfig, Notifications, RingReset, Service, UsedLength, Zones,
 };
 pub use device::DeviceCounters;
+pub use disk::noise;
 pub use faults::StartFault;
 pub use model::{Model, ModelDma, ModelDoorbell, ModelRegisters};
 pub use pci::{ModelBar, ModelBarDoorbell, ModelFunction, PciForm};

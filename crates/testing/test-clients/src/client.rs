@@ -187,6 +187,12 @@ impl<I: Ipc> Client<I> {
         self.record(&Record::Wrote { range, seed });
     }
 
+    /// Reports that so many sectors of the whole disk were zeroed.
+    pub fn zeros(&mut self, first: u64, count: u64) {
+        let range = SectorRange { first, count };
+        self.record(&Record::Zeroed { range });
+    }
+
     /// Reports that the content of so many sectors of the whole disk is no longer defined.
     pub fn touched(&mut self, first: u64, count: u64) {
         let range = SectorRange { first, count };

@@ -1,7 +1,7 @@
 //! The barrier runs: an open, a close or a control request, with its requests to the device.
 
 use minix_abi::disk_control::ResetReason;
-use minix_abi::{Errno, Instant};
+use minix_abi::{Errno, Instant, Status};
 
 use super::barrier::{Next, RangeWork, Task};
 use super::flush::flush_status;
@@ -63,7 +63,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             return Attempt::Done;
         };
         if self.is_broken() {
-            self.answer(kernel, now, running.job, Errno::EIO.into());
+            self.give_up_barrier(kernel, now, running.job, running.task);
             return Attempt::Done;
         }
         let mut bounce = None;
@@ -105,6 +105,21 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         };
         self.barrier_completed(kernel, now, Err(error));
         Attempt::Done
+    }
+
+    /// The device does not do what the barrier needs, and will not. What the service itself knows of a disk is told all the same.
+    #[cold]
+    pub(crate) fn give_up_barrier(&mut self, kernel: &mut K, now: Instant, id: JobId, task: Task) {
+        let status = match task {
+            Task::Identify | Task::AskLifetime => self.report_disk_to(kernel, id),
+            _ => Errno::EIO.into(),
+        };
+        self.answer(kernel, now, id, status);
+    }
+
+    fn report_disk_to(&mut self, kernel: &mut K, id: JobId) -> Status {
+        let Job { caller, request, .. } = self.intake[id];
+        self.report_disk(kernel, caller.endpoint, request.grant)
     }
 
     /// Offers the device a request of the barrier that needs no memory of the service.
@@ -176,16 +191,13 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             },
             Task::FlushBeforeCacheOff if result.is_ok() => Next::Needs(Task::SwitchCache { on: false }),
             Task::FlushBeforeRange(work) if result.is_ok() => Next::Needs(Task::Range(work)),
-            Task::FlushBeforeCacheOff | Task::FlushBeforeRange(_) | Task::SwitchCache { .. } => {
-                flush_status(result).into()
-            }
+            // What the device does not know is the flush, not the command on the range.
+            Task::FlushBeforeRange(_) => Errno::EIO.into(),
+            Task::FlushBeforeCacheOff | Task::SwitchCache { .. } => flush_status(result).into(),
             Task::Range(work) => self.range_completed(kernel, now, job, work, result).into(),
             // Not every device has an answer.
             Task::Identify if self.device.info().is_some_and(|disk| disk.lifetime) => Next::Needs(Task::AskLifetime),
-            Task::Identify | Task::AskLifetime => {
-                let Job { caller, request, .. } = self.intake[job];
-                self.report_disk(kernel, caller.endpoint, request.grant).into()
-            }
+            Task::Identify | Task::AskLifetime => self.report_disk_to(kernel, job).into(),
             Task::Scan(read) => {
                 let bounce = running.bounce();
                 let bytes = bounce.and_then(|buffer| self.device.bounce_buffer(buffer));

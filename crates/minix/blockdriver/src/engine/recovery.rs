@@ -305,7 +305,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             if task.is_flush() {
                 self.flush_failed(now, Some(self.intake[id].minor));
             }
-            self.answer(kernel, now, id, Errno::EIO.into());
+            self.give_up_barrier(kernel, now, id, task);
         } else if lost {
             self.counters.replayed += 1;
         }

@@ -263,18 +263,27 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     }
 
     fn disk_head(&self) -> DiskHead {
-        let mut head = DiskHead {
+        let known = DiskHead {
             header: ReportHeader::of::<DiskReport>(),
             opens: self.partitions.open_count(),
             timeout_ms: u32::try_from(self.health.told_timeout().as_millis()).unwrap_or(u32::MAX),
             ..DiskHead::default()
         };
+        let mut head = known;
         self.device.describe(&mut head);
-        if self.health.state() == DeviceState::Dead {
-            head.flags |= DiskFlags::GIVEN_UP;
-        }
         let Some(disk) = self.device.info().filter(|_| self.health.is_good()) else {
-            return head;
+            // A device that does not work may still have the numbers of before: they are left out.
+            let is_dead = self.health.state() == DeviceState::Dead;
+            return DiskHead {
+                address: head.address,
+                irq: head.irq,
+                flags: if is_dead {
+                    DiskFlags::GIVEN_UP
+                } else {
+                    DiskFlags::empty()
+                },
+                ..known
+            };
         };
         let has = |flag: DiskFlags, is_so: bool| if is_so { flag } else { DiskFlags::empty() };
         head.flags |= DiskFlags::LIVE

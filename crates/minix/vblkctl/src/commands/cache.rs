@@ -34,7 +34,7 @@ pub(super) fn run<C: Calls>(calls: &mut C, device: &str, switch: Option<bool>) -
         .tell(IoctlCode::DIOCGETWC)
         .map_err(|errno| disk.unless_unknown(errno, "ask for the write cache"))?;
     drop(disk);
-    print(calls, |out| {
+    print(calls, &|out| {
         writeln!(out, "write cache {}", if on == 0 { "off" } else { "on" })
     })
 }
@@ -50,7 +50,7 @@ pub(super) fn set_timeout<C: Calls>(calls: &mut C, device: &str, millis: u32) ->
     }
     let after: DiskReport = disk.report()?;
     drop(disk);
-    print(calls, |out| {
+    print(calls, &|out| {
         let (after, before) = (after.disk.timeout_ms, before.disk.timeout_ms);
         writeln!(out, "time-out {after} ms, before {before} ms")
     })

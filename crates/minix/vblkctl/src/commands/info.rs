@@ -25,7 +25,7 @@ pub(super) fn run<C: Calls>(calls: &mut C, device: &str, json: bool) -> Result<(
     if json {
         json::print_object(calls, &Object::of(&report))
     } else {
-        print(calls, |out| write(out, &report))
+        print(calls, &|out| write(out, &report))
     }
 }
 
@@ -220,52 +220,52 @@ impl Serialize for Name {
     }
 }
 
-/// The report for programs.
+/// The report for programs. Each number is as wide as the widest, so that one function prints them all.
 #[derive(serde::Serialize)]
 struct Object<'a> {
     address: u64,
-    irq: i32,
+    irq: Option<u64>,
     live: bool,
     given_up: bool,
-    transport_version: u32,
+    transport_version: u64,
     legacy: bool,
     id: Option<&'a str>,
     sectors: u64,
-    block_bytes: u32,
+    block_bytes: u64,
     read_only: bool,
     can_flush: bool,
     write_cache: bool,
     cache_switch: bool,
     offered: u64,
     accepted: u64,
-    descriptors: u32,
+    descriptors: u64,
     indirect: bool,
-    max_segments: u32,
-    max_segment_bytes: u32,
+    max_segments: u64,
+    max_segment_bytes: u64,
     discard: Option<RangeObject>,
     zero: Option<RangeObject>,
     zero_unmaps: bool,
     erase: Option<RangeObject>,
     lifetime: Option<LifetimeObject>,
-    timeout_ms: u32,
-    opens: u32,
+    timeout_ms: u64,
+    opens: u64,
     minors: Minors<'a>,
 }
 
 /// Limits of a command on ranges.
 #[derive(serde::Serialize)]
 struct RangeObject {
-    sectors: u32,
-    ranges: u32,
-    alignment: u32,
+    sectors: u64,
+    ranges: u64,
+    alignment: u64,
 }
 
 /// The numbers that the device tells.
 #[derive(serde::Serialize)]
 struct LifetimeObject {
-    pre_eol: u16,
-    single_level: u16,
-    multi_level: u16,
+    pre_eol: u64,
+    single_level: u64,
+    multi_level: u64,
 }
 
 /// The minors that are there.
@@ -274,11 +274,11 @@ struct Minors<'a>(&'a [MinorExtent]);
 /// One of them.
 #[derive(serde::Serialize)]
 struct MinorObject {
-    minor: i32,
+    minor: Option<u64>,
     name: Name,
     base: u64,
     bytes: u64,
-    opens: u32,
+    opens: u64,
 }
 
 impl Serialize for Minors<'_> {
@@ -286,11 +286,11 @@ impl Serialize for Minors<'_> {
         let mut list = serializer.serialize_seq(None)?;
         for extent in self.0.iter().filter(|extent| extent.bytes > 0 || extent.opens > 0) {
             list.serialize_element(&MinorObject {
-                minor: extent.minor.0,
+                minor: u64::try_from(extent.minor.0).ok(),
                 name: Name(extent.minor),
                 base: extent.base,
                 bytes: extent.bytes,
-                opens: extent.opens,
+                opens: extent.opens.into(),
             })?;
         }
         list.end()
@@ -303,42 +303,42 @@ impl<'a> Object<'a> {
         let has = |flag| disk.flags.contains(flag);
         let range = |flag, limit: &RangeLimit| {
             has(flag).then_some(RangeObject {
-                sectors: limit.sectors,
-                ranges: limit.ranges,
-                alignment: limit.alignment,
+                sectors: limit.sectors.into(),
+                ranges: limit.ranges.into(),
+                alignment: limit.alignment.into(),
             })
         };
         Self {
             address: disk.address,
-            irq: disk.irq,
+            irq: u64::try_from(disk.irq).ok(),
             live: has(DiskFlags::LIVE),
             given_up: has(DiskFlags::GIVEN_UP),
-            transport_version: disk.transport_version,
+            transport_version: disk.transport_version.into(),
             legacy: has(DiskFlags::LEGACY),
             id: has(DiskFlags::ID).then(|| name_in(&disk.id)),
             sectors: disk.sectors,
-            block_bytes: disk.block_bytes,
+            block_bytes: disk.block_bytes.into(),
             read_only: has(DiskFlags::READ_ONLY),
             can_flush: has(DiskFlags::CAN_FLUSH),
             write_cache: has(DiskFlags::WRITE_CACHE),
             cache_switch: has(DiskFlags::CACHE_SWITCH),
             offered: disk.offered,
             accepted: disk.accepted,
-            descriptors: disk.descriptors,
+            descriptors: disk.descriptors.into(),
             indirect: has(DiskFlags::INDIRECT),
-            max_segments: disk.max_segments,
-            max_segment_bytes: disk.max_segment_bytes,
+            max_segments: disk.max_segments.into(),
+            max_segment_bytes: disk.max_segment_bytes.into(),
             discard: range(DiskFlags::DISCARD, &disk.discard),
             zero: range(DiskFlags::WRITE_ZEROES, &disk.zero),
             zero_unmaps: has(DiskFlags::ZEROES_UNMAP),
             erase: range(DiskFlags::SECURE_ERASE, &disk.erase),
             lifetime: has(DiskFlags::LIFETIME).then_some(LifetimeObject {
-                pre_eol: disk.lifetime.pre_eol,
-                single_level: disk.lifetime.single_level,
-                multi_level: disk.lifetime.multi_level,
+                pre_eol: disk.lifetime.pre_eol.into(),
+                single_level: disk.lifetime.single_level.into(),
+                multi_level: disk.lifetime.multi_level.into(),
             }),
-            timeout_ms: disk.timeout_ms,
-            opens: disk.opens,
+            timeout_ms: disk.timeout_ms.into(),
+            opens: disk.opens.into(),
             minors: Minors(&report.minors),
         }
     }

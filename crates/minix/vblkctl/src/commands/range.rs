@@ -65,7 +65,7 @@ pub(super) fn run<C: Calls>(calls: &mut C, device: &str, range: &Range) -> Resul
     }
     give_up(&mut disk, range, first, count)?;
     drop(disk);
-    print(calls, |out| {
+    print(calls, &|out| {
         let past = range.action.past();
         writeln!(
             out,
@@ -110,7 +110,7 @@ fn give_up<C: Calls>(disk: &mut Disk<'_, C>, range: &Range, first: u64, count: u
         }
         if request.done != asked {
             let told = request.done;
-            return Err(Failure::ShortRange { asked, told });
+            return Err(Failure::ShortRange { asked, told, done });
         }
         done += asked;
     }
@@ -121,8 +121,8 @@ fn give_up<C: Calls>(disk: &mut Disk<'_, C>, range: &Range, first: u64, count: u
 fn why<C: Calls>(disk: &mut Disk<'_, C>, action: Action, piece: &RangeRequest, done: u64, errno: Errno) -> Failure {
     let what = action.verb();
     match errno {
-        Errno::EACCES => Failure::ReadOnly,
-        Errno::EOPNOTSUPP => Failure::NotOffered(what),
+        Errno::EACCES => Failure::ReadOnly { done },
+        Errno::EOPNOTSUPP => Failure::NotOffered { what, done },
         Errno::EBUSY => Failure::Busy { done },
         Errno::ENOTTY => disk.unless_unknown(errno, what),
         errno => {

@@ -8,7 +8,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::queue::kind_name;
 use crate::arguments::Repeat;
 use crate::calls::Calls;
-use crate::counted::{COUNTS, Counted};
+use crate::counted::{COUNTS, Counted, values};
 use crate::disk::Disk;
 use crate::failure::Failure;
 use crate::histogram::{end_of, percentile, used};
@@ -29,7 +29,7 @@ pub(super) fn run<C: Calls>(calls: &mut C, device: &str, json: bool, every: Opti
         return if json {
             json::print_object(disk.calls, &Object(&all))
         } else {
-            print(disk.calls, |out| write(out, &all))
+            print(disk.calls, &|out| write(out, &all))
         };
     };
     let mut line: u64 = 0;
@@ -41,7 +41,7 @@ pub(super) fn run<C: Calls>(calls: &mut C, device: &str, json: bool, every: Opti
         if json {
             json::print_object(disk.calls, &Object(&new))?;
         } else {
-            print(disk.calls, |out| {
+            print(disk.calls, &|out| {
                 if before.since_us != now.since_us {
                     out.write_str("the service was started anew\n")?;
                 }
@@ -128,8 +128,8 @@ fn write(out: &mut dyn fmt::Write, all: &Counted) -> fmt::Result {
         )?;
     }
     write_histogram(out, &all.kinds)?;
-    for count in COUNTS {
-        writeln!(out, "{:<38} {:>16}", count.label, (count.value)(&all.counts))?;
+    for (count, value) in COUNTS.iter().zip(values(&all.counts)) {
+        writeln!(out, "{:<38} {value:>16}", count.label)?;
     }
     Ok(())
 }
@@ -218,8 +218,8 @@ struct Counts<'a>(&'a Counted);
 impl Serialize for Counts<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_map(Some(COUNTS.len()))?;
-        for count in COUNTS {
-            object.serialize_entry(count.name, &(count.value)(&self.0.counts))?;
+        for (count, value) in COUNTS.iter().zip(values(&self.0.counts)) {
+            object.serialize_entry(count.name, value)?;
         }
         object.end()
     }

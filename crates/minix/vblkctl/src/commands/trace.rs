@@ -73,7 +73,7 @@ fn fetch<C: Calls>(disk: &mut Disk<'_, C>) -> Result<(), Failure> {
         if fetched.is_empty() {
             return Ok(());
         }
-        print(disk.calls, |out| {
+        print(disk.calls, &|out| {
             fetched.iter().try_for_each(|entry| write_entry(out, entry))
         })?;
     }

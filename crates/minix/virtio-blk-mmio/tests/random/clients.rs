@@ -3,12 +3,15 @@
 use std::collections::{BTreeSet, HashMap};
 
 use minix_abi::Errno;
+use minix_abi::disk_control::RangeRequest;
 use virtio_blk_model::{Model, feature};
+use zerocopy::FromBytes;
 
-use crate::history::{End, History};
+use crate::history::{End, History, Pattern};
 use crate::kernel::Answer;
 use crate::memory::Buffer;
-use crate::plan::{MOST_SECTORS, World};
+use crate::plan::{MOST_SECTORS, RangeKind, Report, World};
+use crate::reports;
 use crate::run::Failure;
 
 /// Minors that clients know of.
@@ -33,6 +36,15 @@ pub(crate) enum ClientOperation {
         count: u64,
         number: u32,
     },
+    /// `first` is from the start of the minor; both in sectors.
+    Range {
+        kind: RangeKind,
+        force: bool,
+        first: u64,
+        count: u64,
+        number: u32,
+    },
+    Report(Report),
 }
 
 #[derive(Debug)]
@@ -51,8 +63,10 @@ struct Asked {
 /// What is known of a minor.
 #[derive(Default)]
 struct Minor {
-    /// An open of it was received.
+    /// An open of it was sent.
     known: bool,
+    /// An open of it was answered.
+    answered: bool,
     opens: u32,
     /// When an error of a flush was last told to a client that has it open.
     told: u64,
@@ -143,7 +157,22 @@ impl Clients {
             } => {
                 self.flush_is_due = true;
                 let base = self.base(minor);
-                self.history.write(base + first, count, self.now, number);
+                self.history.write(base + first, count, self.now, number, Pattern::Data);
+            }
+            ClientOperation::Range {
+                kind,
+                first,
+                count,
+                number,
+                ..
+            } => {
+                self.flush_is_due = true;
+                let pattern = match kind {
+                    RangeKind::Zero { .. } => Pattern::Zeroes,
+                    RangeKind::Discard | RangeKind::Erase => Pattern::Noise,
+                };
+                let base = self.base(minor);
+                self.history.write(base + first, count, self.now, number, pattern);
             }
             ClientOperation::Flush | ClientOperation::SetCache { .. } => self.flush_is_due = true,
             _ => {}
@@ -242,7 +271,8 @@ impl Clients {
             ClientOperation::Flush | ClientOperation::Close => true,
             ClientOperation::SetCache { on } => !on,
             ClientOperation::Transfer { write, force, .. } => write && (force || self.cache_off),
-            ClientOperation::Open { .. } => false,
+            ClientOperation::Range { .. } => self.cache_off,
+            ClientOperation::Open { .. } | ClientOperation::Report(_) => false,
         };
         durable && status >= 0
     }
@@ -251,8 +281,10 @@ impl Clients {
         let status = answer.status;
         let known = asked.known;
         let wrong = |why: &str| Err(("wrong status", why.to_string()));
-        if let ClientOperation::Transfer { .. } = asked.operation {
-            return self.judge_transfer(asked, answer);
+        match asked.operation {
+            ClientOperation::Transfer { .. } => return self.judge_transfer(asked, answer),
+            ClientOperation::Range { .. } => return self.judge_range(asked, answer),
+            _ => {}
         }
         if !known {
             return if status == wire(Errno::ERESTART) {
@@ -267,6 +299,7 @@ impl Clients {
         };
         let excused = status == wire(Errno::EIO) && (self.given_up || harmed) && !asked.must_work;
         let minor = &mut self.minors[asked.minor as usize];
+        minor.answered |= matches!(asked.operation, ClientOperation::Open { .. });
         match asked.operation {
             ClientOperation::Open { write } => match status {
                 0 => minor.opens += 1,
@@ -316,9 +349,88 @@ impl Clients {
                 _ if excused => self.tell(asked.minor),
                 _ => return wrong("a switch of the write cache"),
             },
-            ClientOperation::Transfer { .. } => {}
+            ClientOperation::Report(report) => {
+                // Most are told ahead of requests that came before, such as the first open.
+                if status == wire(Errno::ERESTART) && !minor.answered {
+                    return Ok(());
+                }
+                if status != 0 {
+                    return wrong("a report");
+                }
+                reports::check(report, &answer.content).map_err(|what| ("wrong report", what))?;
+            }
+            ClientOperation::Transfer { .. } | ClientOperation::Range { .. } => {}
         }
         Ok(())
+    }
+
+    fn judge_range(&mut self, asked: &Asked, answer: &Answer) -> Result<(), (&'static str, String)> {
+        let &ClientOperation::Range {
+            kind,
+            force,
+            first,
+            count,
+            number,
+        } = &asked.operation
+        else {
+            return Ok(());
+        };
+        let wrong = |why: &str| Err(("wrong status", why.to_string()));
+        let status = answer.status;
+        let refusals = [
+            Errno::ERESTART,
+            Errno::EINVAL,
+            Errno::EACCES,
+            Errno::EBUSY,
+            Errno::ENXIO,
+        ];
+        let end = match status {
+            0 => End::Done,
+            _ if refusals.map(wire).contains(&status) => End::Never,
+            _ => End::Unknown,
+        };
+        let start = self.base(asked.minor) + first;
+        self.history.ended(start, count, number, end, self.cache_off);
+        if !asked.known {
+            return if status == wire(Errno::ERESTART) {
+                Ok(())
+            } else {
+                wrong("the minor was never opened")
+            };
+        }
+        let told = RangeRequest::read_from_bytes(&answer.content).expect("it is that long");
+        if told.done != if status == 0 { count } else { 0 } {
+            return Err(("wrong data", format!("{} sectors are said to be done", told.done)));
+        }
+        let inside = |&size: &u64| self.extent(asked.minor, size).1 >= first + count;
+        let doubt = asked.sizes.len() > 1 || asked.minor != 0 && self.table_in_doubt;
+        let bit = match kind {
+            RangeKind::Discard => feature::DISCARD,
+            RangeKind::Zero { .. } => feature::WRITE_ZEROES,
+            RangeKind::Erase => feature::SECURE_ERASE,
+        };
+        // Openings and ranges come one after the other, so this is how it was when the range was looked at.
+        let open = |nth: usize| self.minors[nth].opens > 0;
+        let elsewhere = match asked.minor {
+            0 => open(1) || open(2),
+            _ => open(0),
+        };
+        let is_busy = self.minors[asked.minor as usize].opens > 1 || elsewhere;
+        let is_fine = match status {
+            0 => asked.sizes.iter().any(inside) && self.world.offers(bit) && (force || !is_busy || self.table_in_doubt),
+            _ if status == wire(Errno::EINVAL) => doubt || !asked.sizes.iter().all(inside),
+            _ if status == wire(Errno::EBUSY) => !force && is_busy,
+            _ if status == wire(Errno::EACCES) => self.read_only,
+            _ if status == wire(Errno::ENXIO) => doubt,
+            _ if status == wire(Errno::EOPNOTSUPP) => !self.world.offers(bit) || self.ever_harmed && !asked.must_work,
+            _ if status == wire(Errno::EIO) => {
+                // It can be that of the flush ahead of it.
+                self.tell(asked.minor);
+                (self.ever_harmed || self.given_up) && !asked.must_work || asked.sizes.len() > 1
+            }
+            _ => false,
+        };
+        if is_fine { Ok(()) } else { wrong("a range") }
     }
 
     /// An error was told to a client that wanted to know whether its data is safe.

@@ -5,7 +5,7 @@ use minix_abi::bdev::{BdevAccess, BdevRequest};
 use virtio_blk_model::feature;
 
 use crate::clients::ClientOperation;
-use crate::plan::{Layout, TABLE_SECTORS, TIMEOUT, Transfer};
+use crate::plan::{Layout, Range, RangeKind, TABLE_SECTORS, TIMEOUT, Transfer};
 use crate::rng::Rng;
 use crate::run::{Failure, Run, TIME_LIMIT};
 
@@ -44,6 +44,18 @@ impl Run {
             force: false,
             ..transfer
         };
+        self.transfer(&transfer, works);
+        // A block of zeroes, which the read after it finds.
+        let offered = self.world.offers(feature::WRITE_ZEROES);
+        let zero = Range {
+            client: 0,
+            minor: 0,
+            kind: RangeKind::Zero { unmap: false },
+            force: true,
+            sector: TABLE_SECTORS,
+            count: unit,
+        };
+        self.range(&zero, write && offered);
         self.transfer(&transfer, works);
         // The last block, and what is beyond the end.
         self.transfer(

@@ -3,7 +3,10 @@
 use virtio_blk_model::faults::FaultKind;
 use virtio_blk_model::{AtDriverOk, CompletionOrder, StartFault, UsedLength, feature};
 
-use crate::plan::{Layout, MOST_SECTORS, Pace, PlanStep, TABLE_SECTORS, TIMEOUT, Target, Theme, Transfer, World};
+use crate::plan::{
+    Layout, MOST_SECTORS, Pace, PlanStep, Range, RangeKind, Report, TABLE_SECTORS, TIMEOUT, Target, Theme, Transfer,
+    World,
+};
 use crate::rng::Rng;
 
 /// What a device does at DRIVER_OK that is not as it should be.
@@ -48,6 +51,10 @@ fn world(rng: &mut Rng) -> World {
         (feature::EVENT_IDX, 3),
         (feature::CONFIG_WCE, 3),
         (feature::FLUSH, 1),
+        (feature::DISCARD, 1),
+        (feature::WRITE_ZEROES, 1),
+        (feature::SECURE_ERASE, 4),
+        (feature::LIFETIME, 4),
     ] {
         if rng.happens(times, 8) {
             withdrawn |= bit;
@@ -78,6 +85,7 @@ fn world(rng: &mut Rng) -> World {
         used_length: rng.pick(&UsedLength::ALL),
         one_descriptor: rng.happens(1, 8),
         failed_flush_forgets: rng.happens(1, 2),
+        range_blocks: rng.pick(&[1, 3, 64, 1 << 16]),
         pages: rng.pick(&[16, 64, 1 << 20, 1 << 20]),
         depth: rng.pick(&[1, 3, u16::MAX, u16::MAX]),
         reads_before_write: rng.pick(&[0, 3, 8]),
@@ -159,7 +167,7 @@ impl Writer<'_> {
         let client = self.rng.below(3) as u8;
         let often = [Theme::Opens, Theme::Storm].iter().any(|&theme| self.is_about(theme));
         let opens = if often { 8 } else { 2 };
-        let kind = self.rng.below(32);
+        let kind = self.rng.below(36);
         if kind < opens {
             for _ in 0..self.rng.pick(&[1, 1, 2, 4]) {
                 let minor = self.minor();
@@ -175,6 +183,21 @@ impl Writer<'_> {
         } else if kind == 31 {
             let on = self.rng.happens(1, 2);
             self.steps.push(PlanStep::SetCache { client, on });
+        } else if kind == 32 || kind == 33 {
+            let range = self.range();
+            self.steps.push(PlanStep::Range(range));
+        } else if kind > 33 {
+            let minor = self.minor();
+            let reports = [
+                Report::Info,
+                Report::Stat,
+                Report::Regs,
+                Report::Queue,
+                Report::Log,
+                Report::Version,
+            ];
+            let report = self.rng.pick(&reports);
+            self.steps.push(PlanStep::Report { client, minor, report });
         } else {
             let burst = if self.rng.happens(1, 6) {
                 self.rng.from(2, 24)
@@ -233,6 +256,27 @@ impl Writer<'_> {
                 1 => 512 * self.rng.below(8),
                 _ => 2 * self.rng.below(2048),
             },
+        }
+    }
+
+    fn range(&mut self) -> Range {
+        let unit = self.world.block_sectors();
+        let minor = self.minor();
+        let sector = match self.rng.below(8) {
+            0..6 => self.rng.below(32),
+            _ => self.rng.below(self.sectors + 16),
+        };
+        let first = if minor == 0 { TABLE_SECTORS } else { 0 };
+        let unmap = self.rng.happens(1, 2);
+        Range {
+            client: self.rng.below(3) as u8,
+            minor,
+            kind: self
+                .rng
+                .pick(&[RangeKind::Discard, RangeKind::Zero { unmap }, RangeKind::Erase]),
+            force: self.rng.happens(7, 8),
+            sector: (first + sector) / unit * unit,
+            count: unit * self.rng.pick(&[1, 2, 7, 20]),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What each sector was asked to hold, in the order in which the requests came: what reads may see, and what a power cut may
 //! leave.
 
-use virtio_blk_model::Model;
+use virtio_blk_model::{Model, noise};
 
 use crate::plan::{MOST_SECTORS, TABLE_SECTORS};
 
@@ -17,13 +17,36 @@ pub(crate) enum End {
     Never,
 }
 
+/// What a request leaves in sectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pattern {
+    /// The data of a write, which is made of the number of the write.
+    Data,
+    Zeroes,
+    /// What the device gives for sectors that were discarded or erased.
+    Noise,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Version {
     /// When the write came.
     arrival: u64,
-    /// Which write, which is what the content is made of.
+    /// Which write.
     write: u32,
+    pattern: Pattern,
     end: End,
+}
+
+impl Version {
+    /// Whether this may be what a sector holds.
+    fn is(&self, sector: u64, bytes: &[u8]) -> bool {
+        let held = match self.pattern {
+            Pattern::Data => written_by(sector, bytes) == Some(self.write),
+            Pattern::Zeroes => bytes.iter().all(|&byte| byte == 0),
+            Pattern::Noise => bytes == noise(sector),
+        };
+        held && self.end != End::Never
+    }
 }
 
 struct Sector {
@@ -73,6 +96,7 @@ impl History {
         let first = Version {
             arrival: 0,
             write: 0,
+            pattern: Pattern::Data,
             end: End::Done,
         };
         let sector = || Sector {
@@ -85,12 +109,13 @@ impl History {
         }
     }
 
-    /// A write of these sectors has come.
-    pub(crate) fn write(&mut self, first: u64, count: u64, arrival: u64, write: u32) {
+    /// A write of these sectors has come, or another request that changes them.
+    pub(crate) fn write(&mut self, first: u64, count: u64, arrival: u64, write: u32, pattern: Pattern) {
         for sector in first..(first + count).min(MOST_SECTORS) {
             self.sectors[sector as usize].versions.push(Version {
                 arrival,
                 write,
+                pattern,
                 end: End::Pending,
             });
         }
@@ -131,9 +156,8 @@ impl History {
             };
         }
         let versions = &self.sectors[number as usize].versions;
-        let found = written_by(number, bytes);
         for version in versions.iter().rev().filter(|version| version.arrival < arrival) {
-            if Some(version.write) == found && version.end != End::Never {
+            if version.is(number, bytes) {
                 return Ok(());
             }
             if version.end == End::Done {
@@ -142,7 +166,7 @@ impl History {
         }
         Err(format!(
             "sector {number}: a read that came at {arrival} found {}; versions {}",
-            name(found, bytes),
+            name(number, bytes),
             list(versions)
         ))
     }
@@ -156,17 +180,13 @@ impl History {
             };
         }
         let sector = &self.sectors[number as usize];
-        let found = written_by(number, bytes);
         let survivors = &sector.versions[sector.floor..];
-        if survivors
-            .iter()
-            .any(|version| Some(version.write) == found && version.end != End::Never)
-        {
+        if survivors.iter().any(|version| version.is(number, bytes)) {
             return Ok(());
         }
         Err(format!(
             "sector {number} can hold {} after a power cut; versions {}, of which number {} was promised",
-            name(found, bytes),
+            name(number, bytes),
             list(&sector.versions),
             sector.floor
         ))
@@ -202,14 +222,20 @@ impl History {
     }
 }
 
-fn name(found: Option<u32>, bytes: &[u8]) -> String {
-    match found {
+fn name(number: u64, bytes: &[u8]) -> String {
+    match written_by(number, bytes) {
         Some(write) => format!("write {write}"),
+        None if bytes == noise(number) => "what a discard leaves".to_string(),
         None => format!("no content of any write ({:02x?}...)", &bytes[..8]),
     }
 }
 
 fn list(versions: &[Version]) -> String {
-    let each = |version: &Version| format!("{}@{} {:?}", version.write, version.arrival, version.end);
+    let each = |version: &Version| {
+        format!(
+            "{} {:?}@{} {:?}",
+            version.write, version.pattern, version.arrival, version.end
+        )
+    };
     versions.iter().map(each).collect::<Vec<_>>().join(", ")
 }

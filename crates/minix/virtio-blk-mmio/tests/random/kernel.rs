@@ -35,10 +35,23 @@ struct Open {
     grants: Vec<GrantId>,
 }
 
+/// What the driver may do with memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Fill,
+    Both,
+}
+
+impl Access {
+    fn allows(self, fill: bool) -> bool {
+        self == Self::Both || fill == (self == Self::Fill)
+    }
+}
+
 struct Grant {
     buffer: Buffer,
-    /// The driver may fill it; otherwise it may read it.
-    fill: bool,
+    access: Access,
 }
 
 pub(crate) struct System {
@@ -76,9 +89,10 @@ impl System {
         &mut self.machine
     }
 
-    pub(crate) fn grant(&mut self, client: Endpoint, buffer: Buffer, fill: bool) -> GrantId {
+    pub(crate) fn grant(&mut self, client: Endpoint, buffer: Buffer, access: Access) -> GrantId {
         self.next_grant += 1;
-        self.grants.insert((client.0, self.next_grant), Grant { buffer, fill });
+        self.grants
+            .insert((client.0, self.next_grant), Grant { buffer, access });
         GrantId(self.next_grant)
     }
 
@@ -116,7 +130,7 @@ impl System {
             );
             return Err(Errno::EPERM);
         };
-        if grant.fill != fill || offset + bytes > grant.buffer.bytes {
+        if !grant.access.allows(fill) || offset + bytes > grant.buffer.bytes {
             let whole = grant.buffer.bytes;
             self.misused(
                 "grant",

@@ -19,6 +19,7 @@ mod kernel;
 mod memory;
 mod minimise;
 mod plan;
+mod reports;
 mod rng;
 mod run;
 mod service;

@@ -30,6 +30,8 @@ pub(crate) struct World {
     /// It takes one data descriptor and does not say so.
     pub(crate) one_descriptor: bool,
     pub(crate) failed_flush_forgets: bool,
+    /// Blocks that it discards, zeroes or erases at a time.
+    pub(crate) range_blocks: u32,
     /// Pages of memory that the driver can have.
     pub(crate) pages: usize,
     pub(crate) depth: u16,
@@ -82,6 +84,38 @@ pub(crate) struct Transfer {
     pub(crate) skew: u64,
 }
 
+/// What is done to a range of sectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RangeKind {
+    Discard,
+    Zero { unmap: bool },
+    Erase,
+}
+
+/// A range of sectors to be given up.
+#[derive(Clone, Debug)]
+pub(crate) struct Range {
+    pub(crate) client: u8,
+    pub(crate) minor: i32,
+    pub(crate) kind: RangeKind,
+    /// Although a minor that overlaps it is open elsewhere.
+    pub(crate) force: bool,
+    /// The first sector, from the start of the minor.
+    pub(crate) sector: u64,
+    pub(crate) count: u64,
+}
+
+/// What the service is asked to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    Info,
+    Stat,
+    Regs,
+    Queue,
+    Log,
+    Version,
+}
+
 /// When the device works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
@@ -119,6 +153,12 @@ pub(crate) enum PlanStep {
     SetCache {
         client: u8,
         on: bool,
+    },
+    Range(Range),
+    Report {
+        client: u8,
+        minor: i32,
+        report: Report,
     },
     Pace(Pace),
     Faults {

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use minix_abi::bdev::{BdevAccess, BdevFlags, BdevRequest};
+use minix_abi::disk_control::{RangeFlags, RangeRequest};
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::ipc::{IpcCall, IpcStatus};
 use minix_abi::minor::Minor;
@@ -10,11 +11,13 @@ use minix_abi::partition::{PartitionEntry, SystemId, write_table};
 use minix_abi::{Endpoint, GrantId, MessageType};
 use virtio_blk_model::faults::FaultKind;
 use virtio_core::DeviceStatus;
+use zerocopy::IntoBytes;
 
 use crate::clients::{ClientOperation, Clients};
 use crate::history::contents;
+use crate::kernel::Access;
 use crate::memory::Buffer;
-use crate::plan::{Layout, MOST_SECTORS, Pace, PlanStep, TABLE_SECTORS, Transfer, World};
+use crate::plan::{Layout, MOST_SECTORS, Pace, PlanStep, Range, RangeKind, Report, TABLE_SECTORS, Transfer, World};
 use crate::service::Service;
 use crate::totals::Totals;
 use crate::weather::TooManyAccesses;
@@ -161,7 +164,11 @@ impl Run {
         self.try_the_disk()?;
         self.rest()?;
         self.cut_power(seed)?;
-        let totals = Totals::of(&self.service.counters(), self.service.is_given_up());
+        let totals = Totals::of(
+            &self.service.counters(),
+            &self.service.model.counters(),
+            self.service.is_given_up(),
+        );
         self.service.end();
         Ok(totals)
     }
@@ -229,6 +236,14 @@ impl Run {
             PlanStep::Transfer(ref transfer) => {
                 harm = false;
                 self.transfer(transfer, false);
+            }
+            PlanStep::Range(ref range) => {
+                harm = false;
+                self.range(range, false);
+            }
+            PlanStep::Report { client, minor, report } => {
+                harm = false;
+                self.report(client, minor, report);
             }
             PlanStep::Pace(pace) => {
                 harm = pace == Pace::Stalled;
@@ -357,7 +372,7 @@ impl Run {
         let system = self.service.system();
         let mut buffer = Buffer::new(system.machine(), 4, 16, Layout::Contiguous);
         buffer.fill(system.machine(), &i32::from(on).to_le_bytes());
-        let grant = system.grant(client(number).0, buffer, false);
+        let grant = system.grant(client(number).0, buffer, Access::Read);
         let body = BdevRequest {
             request: IoctlCode::DIOCSETWC,
             grant,
@@ -377,6 +392,66 @@ impl Run {
         );
     }
 
+    pub(crate) fn range(&mut self, range: &Range, must_work: bool) {
+        let mut flags = RangeFlags::empty();
+        flags.set(RangeFlags::FORCE, range.force);
+        flags.set(RangeFlags::UNMAP, range.kind == RangeKind::Zero { unmap: true });
+        let code = match range.kind {
+            RangeKind::Discard => IoctlCode::VBLKDISCARD,
+            RangeKind::Zero { .. } => IoctlCode::VBLKZERO,
+            RangeKind::Erase => IoctlCode::VBLKERASE,
+        };
+        let number = self.watch.clients.next_write();
+        let request = RangeRequest::new(flags, range.sector, range.count);
+        let operation = ClientOperation::Range {
+            kind: range.kind,
+            force: range.force,
+            first: range.sector,
+            count: range.count,
+            number,
+        };
+        let argument = (request.as_bytes(), Access::Both);
+        self.control(range.client, range.minor, code, argument, operation, must_work);
+    }
+
+    fn report(&mut self, number: u8, minor: i32, report: Report) {
+        let code = match report {
+            Report::Info => IoctlCode::VBLKINFO,
+            Report::Stat => IoctlCode::VBLKSTAT,
+            Report::Regs => IoctlCode::VBLKREGS,
+            Report::Queue => IoctlCode::VBLKQUEUE,
+            Report::Log => IoctlCode::VBLKLOG,
+            Report::Version => IoctlCode::VBLKVERSION,
+        };
+        let memory = vec![0xEE; code.argument_bytes()];
+        let operation = ClientOperation::Report(report);
+        self.control(number, minor, code, (&memory, Access::Fill), operation, false);
+    }
+
+    /// A control request with an argument.
+    fn control(
+        &mut self,
+        number: u8,
+        minor: i32,
+        code: IoctlCode,
+        (argument, access): (&[u8], Access),
+        operation: ClientOperation,
+        must_work: bool,
+    ) {
+        let system = self.service.system();
+        let mut buffer = Buffer::new(system.machine(), argument.len() as u64, 16, Layout::Scattered);
+        buffer.fill(system.machine(), argument);
+        let grant = system.grant(client(number).0, buffer, access);
+        let body = BdevRequest {
+            request: code,
+            grant,
+            user: Endpoint::NONE,
+            ..BdevRequest::default()
+        };
+        let kind = MessageType::BDEV_IOCTL;
+        self.ask_with(number, minor, kind, body, operation, must_work, vec![grant], 1);
+    }
+
     pub(crate) fn transfer(&mut self, transfer: &Transfer, must_work: bool) {
         let clients = &mut self.watch.clients;
         let number = if transfer.write { clients.next_write() } else { 0 };
@@ -393,7 +468,8 @@ impl Run {
                 buffer.fill(system.machine(), &data);
             }
             sector += count;
-            let grant = system.grant(from, buffer, !transfer.write);
+            let access = if transfer.write { Access::Read } else { Access::Fill };
+            let grant = system.grant(from, buffer, access);
             // The padding of an element is as it was.
             vector.extend(grant.0.to_le_bytes());
             vector.extend([0xDE, 0xAD, 0xBE, 0xEF]);
@@ -407,7 +483,7 @@ impl Run {
         } else {
             let mut buffer = Buffer::new(system.machine(), vector.len() as u64, 8, Layout::Contiguous);
             buffer.fill(system.machine(), &vector);
-            let grant = system.grant(from, buffer, false);
+            let grant = system.grant(from, buffer, Access::Read);
             grants.push(grant);
             (grant, data as u64)
         };

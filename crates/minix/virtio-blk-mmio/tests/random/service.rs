@@ -9,7 +9,7 @@ use minix_abi::ipc::IpcStatus;
 use minix_abi::{Endpoint, Errno, Instant, Message, MessageType};
 use minix_blockdriver::{BlockDriver, DriverCounters, DriverOptions, Event, Service as MainLoop, Wait, WatchOptions};
 use minix_virtio_blk::disk::{DiskMemory, ListTable, VirtioDisk};
-use virtio_blk_model::{Model, ModelConfig, feature};
+use virtio_blk_model::{Limits, Model, ModelConfig, feature};
 use virtio_core::{Interface, QueueSize};
 use virtio_mmio::{MmioTransport, probe};
 
@@ -119,10 +119,19 @@ fn config(world: &World) -> ModelConfig {
     if world.size_max.is_some() {
         offered |= feature::SIZE_MAX;
     }
+    offered |= feature::SECURE_ERASE | feature::LIFETIME;
     if world.read_only {
         offered |= feature::RO;
     }
+    let limits = Limits {
+        max_sectors: world.range_blocks * world.block_bytes / 512,
+        max_segments: 1,
+        alignment: world.block_bytes / 512,
+    };
     ModelConfig {
+        discard: limits,
+        write_zeroes: limits,
+        secure_erase: limits,
         queue_size_max: world.queue,
         seg_max: world.seg_max,
         size_max: world.size_max.unwrap_or(1 << 20),

@@ -1,6 +1,7 @@
 //! What happened in all runs together: whether they reach what they are about.
 
 use minix_blockdriver::DriverCounters;
+use virtio_blk_model::DeviceCounters;
 
 /// Sums over runs, each with its name.
 #[derive(Clone, Debug, Default)]
@@ -8,7 +9,7 @@ pub(crate) struct Totals(Vec<(&'static str, u64)>);
 
 impl Totals {
     /// Those of one run.
-    pub(crate) fn of(counters: &DriverCounters, given_up: bool) -> Self {
+    pub(crate) fn of(counters: &DriverCounters, device: &DeviceCounters, given_up: bool) -> Self {
         Self(vec![
             ("answered", counters.replies),
             ("with an error", counters.errors),
@@ -22,6 +23,11 @@ impl Totals {
             ("replayed", counters.replayed),
             ("background flushes", counters.background_flushes),
             ("failed flushes", counters.failed_flushes),
+            ("discards", device.requests_of(11)),
+            ("zeroed ranges", device.requests_of(13)),
+            ("erased ranges", device.requests_of(14)),
+            ("questions for the id", device.requests_of(8)),
+            ("questions for the lifetime", device.requests_of(10)),
             ("devices given up", u64::from(given_up)),
         ])
     }

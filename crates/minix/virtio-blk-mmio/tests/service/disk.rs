@@ -98,7 +98,7 @@ impl Dma for Memory {
 }
 
 /// Bytes of the memory of a client.
-const CLIENT_BYTES: usize = 128 << 10;
+const CLIENT_BYTES: usize = 1 << 20;
 
 struct Rig {
     model: Model,
@@ -325,6 +325,19 @@ fn what_the_system_maps_at_a_time_is_one_device_request() {
     assert_eq!(rig.finish(), [(1, Ok(()))]);
     assert_eq!(rig.model.counters().requests_of(0), 1);
     assert_eq!(rig.client_bytes().iter().filter(|&&byte| byte == 7).count(), 64 * 512);
+    rig.model.assert_clean();
+}
+
+#[test]
+fn a_contiguous_megabyte_is_one_device_request() {
+    let mut rig = rig();
+    rig.model.write_disk(8, &[7; CLIENT_BYTES]);
+    let before = rig.model.counters();
+    rig.read(8, &[rig.lent(0, CLIENT_BYTES as u64)], 1).expect("room");
+    assert_eq!(rig.finish(), [(1, Ok(()))]);
+    let after = rig.model.counters();
+    assert_eq!((after.requests_of(0), after.chains - before.chains), (1, 1));
+    assert!(rig.client_bytes().iter().all(|&byte| byte == 7));
     rig.model.assert_clean();
 }
 

@@ -7,10 +7,12 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
+use fake_minix::host::{readable, writable};
 use fake_minix::{Blocked, Ended, Process, System as Minix, Trap, notification};
 use minix_abi::bdev::{BdevAccess, BdevReply, BdevRequest};
+use minix_abi::ioctl::IoctlCode;
 use minix_abi::ipc::IpcCall;
-use minix_abi::kernel_call::{IrqPolicy, MapElement, PhysRange, Vumap, VumapReply};
+use minix_abi::kernel_call::{IrqPolicy, MapElement, PhysRange, SafeCopy, Vumap, VumapReply};
 use minix_abi::rs::SignalReceived;
 use minix_abi::signal::Signal;
 use minix_abi::{Endpoint, Errno, GrantId, Instant, Message, MessageType};
@@ -187,6 +189,22 @@ impl Rig {
         self.request(Endpoint::MFS, IpcCall::SENDREC, MessageType::BDEV_READ, body)
     }
 
+    /// A control request of VFS, with this argument in its grant `grant`.
+    pub(crate) fn asks(&self, code: IoctlCode, grant: i32, argument: &[u8]) -> i32 {
+        if !argument.is_empty() {
+            let page = self.state().clients.as_ptr().as_ptr();
+            // SAFETY: the region is this test's; the device is not working on it now.
+            let all = unsafe { std::slice::from_raw_parts_mut(page, CLIENT_BYTES) };
+            all[grant as usize * 4096..][..argument.len()].copy_from_slice(argument);
+        }
+        let body = BdevRequest {
+            request: code,
+            grant: GrantId(grant),
+            ..BdevRequest::default()
+        };
+        self.request(Endpoint::VFS, IpcCall::SENDA, MessageType::BDEV_IOCTL, body)
+    }
+
     pub(crate) fn told_to_stop(&self) {
         let signal = SignalReceived { signal: Signal::TERM };
         let message = Message::with_payload(MessageType::COMMON_SIGNAL, &signal);
@@ -234,6 +252,15 @@ impl State {
         self.dead_hook_holds = false;
     }
 
+    /// Where the memory of a copy is, which a client has granted.
+    fn page_of(&self, copy: &SafeCopy) -> Result<u64, Errno> {
+        let grant = u64::try_from(copy.grant.0).map_err(|_| Errno::EINVAL)?;
+        if grant >= CLIENT_BYTES as u64 / 4096 || copy.offset + copy.bytes > 4096 {
+            return Err(Errno::EPERM);
+        }
+        Ok(self.clients.as_ptr().as_ptr().expose_provenance() as u64 + grant * 4096 + copy.offset)
+    }
+
     /// What the device and the memory of clients are to the system.
     fn answer(&mut self, minix: &mut fake_minix::State, trap: &mut Trap<'_>) -> Option<Result<u64, Errno>> {
         match trap {
@@ -250,6 +277,20 @@ impl State {
                     self.interrupts += 1;
                     minix.push_notification(SELF, Endpoint::HARDWARE, 1);
                 }
+            }
+            Trap::Call(message) if message.kind == MessageType::SYS_SAFECOPYTO => {
+                let copy: SafeCopy = message.payload();
+                return Some(self.page_of(&copy).map(|page| {
+                    writable(page, copy.bytes).copy_from_slice(readable(copy.address, copy.bytes));
+                    0
+                }));
+            }
+            Trap::Call(message) if message.kind == MessageType::SYS_SAFECOPYFROM => {
+                let copy: SafeCopy = message.payload();
+                return Some(self.page_of(&copy).map(|page| {
+                    writable(copy.address, copy.bytes).copy_from_slice(readable(page, copy.bytes));
+                    0
+                }));
             }
             Trap::Call(message) if message.kind == MessageType::SYS_VUMAP => {
                 let request: Vumap = message.payload();

@@ -1,6 +1,7 @@
 //! The parts of the service that need no machine, against a device and a kernel in software.
 
 mod disk;
+mod events;
 mod journal;
 mod lost;
 mod machine;

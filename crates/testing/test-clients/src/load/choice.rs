@@ -22,6 +22,8 @@ pub(super) enum Kind {
         /// Past every cache.
         force: bool,
     },
+    /// Have sectors zeroed by the device.
+    Zero,
     /// Have caches written back.
     Flush,
 }
@@ -47,9 +49,9 @@ impl Operation {
         }
     }
 
-    /// Whether it writes.
+    /// Whether it changes sectors.
     pub(super) fn is_write(&self) -> bool {
-        matches!(self.kind, Kind::Write { .. })
+        matches!(self.kind, Kind::Write { .. } | Kind::Zero)
     }
 
     /// Whether both are about a sector.
@@ -63,6 +65,8 @@ impl Operation {
 pub(super) struct Choice {
     random: Random,
     range: SectorRange,
+    /// The device can zero sectors.
+    zeroes: bool,
     /// Ranges of the last writes that were drawn.
     written: HistoryBuf<SectorRange, REMEMBERED_WRITES>,
 }
@@ -72,14 +76,21 @@ impl Choice {
         Self {
             random: Random::new(seed),
             range,
+            zeroes: true,
             written: HistoryBuf::new(),
         }
+    }
+
+    /// From here on nothing is to be zeroed: the device has no command for it.
+    pub(super) const fn zero_nothing(&mut self) {
+        self.zeroes = false;
     }
 
     /// Any request within the range.
     pub(super) fn draw(&mut self) -> Operation {
         let kind = match self.random.below(40) {
             0 => Kind::Flush,
+            1 if self.zeroes => Kind::Zero,
             1..=18 => Kind::Read,
             number => Kind::Write { force: number > 37 },
         };
@@ -93,7 +104,7 @@ impl Choice {
             _ => self.write(count),
         };
         let mut operation = Operation::simple(kind, range);
-        if self.random.one_in(3) {
+        if kind != Kind::Zero && self.random.one_in(3) {
             operation.elements = self.split(count);
         }
         operation

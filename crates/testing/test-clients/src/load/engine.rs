@@ -5,6 +5,7 @@ use core::fmt::Display;
 use guest_protocol::{Record, SECTOR_BYTES, SectorRange};
 use heapless::{Deque, HistoryBuf};
 use minix_abi::bdev::{BdevFlags, BdevReply, BdevRequest, VectorElement};
+use minix_abi::disk_control::{RangeFlags, RangeRequest};
 use minix_abi::grant::GrantFlags;
 use minix_abi::ioctl::IoctlCode;
 use minix_abi::minor::Minor;
@@ -14,7 +15,7 @@ use minix_rt::Ipc;
 use zerocopy::IntoBytes;
 
 use super::choice::{Choice, Kind, MAX_ELEMENTS_PER_REQUEST, MAX_REQUEST_SECTORS, Operation};
-use super::ledger::{Moment, SectorLedger};
+use super::ledger::{Content, Moment, SectorLedger};
 use crate::bdev::{Arrival, Direction, Outstanding, READ_WRITE, Session, Trouble, control};
 use crate::buffer::Memory;
 
@@ -55,6 +56,8 @@ pub(super) struct LoadCounters {
     pub(super) reads: u64,
     pub(super) writes: u64,
     pub(super) flushes: u64,
+    /// Ranges that the device has zeroed.
+    pub(super) zeroed: u64,
     /// Requests sent again.
     pub(super) retried: u64,
     /// Restarts of the driver.
@@ -66,7 +69,7 @@ pub(super) struct LoadCounters {
 impl LoadCounters {
     /// Requests answered.
     pub(super) const fn acknowledged(&self) -> u64 {
-        self.reads + self.writes + self.flushes
+        self.reads + self.writes + self.flushes + self.zeroed
     }
 }
 
@@ -180,9 +183,13 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
         let operation = self.choose()?;
         let since = self.ledger.tick();
         let mut seed = 0;
-        if operation.is_write() {
-            let write = self.ledger.begin_write(operation.range);
-            seed = self.ledger.seed(write);
+        match operation.kind {
+            Kind::Write { .. } => {
+                let write = self.ledger.begin_write(operation.range);
+                seed = self.ledger.seed(write);
+            }
+            Kind::Zero => self.ledger.begin_zero(operation.range),
+            Kind::Read | Kind::Flush => {}
         }
         self.slots[slot] = Some(Pending {
             operation,
@@ -206,6 +213,7 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
         self.counters.retried += u64::from(core::mem::replace(&mut pending.was_sent, true));
         // There is room for one per slot.
         self.outstanding.send(id, slot);
+        let base = slot * SLOT_BYTES;
         let operation = &pending.operation;
         let (direction, flags) = match operation.kind {
             Kind::Flush => {
@@ -213,11 +221,24 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
                 let request = BdevRequest { id, ..flush };
                 return Ok(self.session.post(MessageType::BDEV_IOCTL, &request)?);
             }
+            Kind::Zero => {
+                // The disk is open elsewhere when there are other loads.
+                let SectorRange { first, count } = operation.range;
+                let range = RangeRequest::new(RangeFlags::FORCE, first, count);
+                self.memory.write(base, range.as_bytes());
+                let piece = self.memory.piece(base, size_of_val(&range));
+                let grant = self.session.grant(piece, GrantFlags::READ | GrantFlags::WRITE)?;
+                let _ = pending.grants.push(grant);
+                let request = BdevRequest {
+                    id,
+                    ..control(MINOR, IoctlCode::VBLKZERO, grant)
+                };
+                return Ok(self.session.post(MessageType::BDEV_IOCTL, &request)?);
+            }
             Kind::Read => (Direction::Read, BdevFlags::empty()),
             Kind::Write { force: true } => (Direction::Write, BdevFlags::FORCEWRITE),
             Kind::Write { force: false } => (Direction::Write, BdevFlags::empty()),
         };
-        let base = slot * SLOT_BYTES;
         let bytes = operation.range.count as usize * SECTOR_BYTES;
         match direction {
             // Old data must not pass for data that was read.
@@ -289,6 +310,12 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
         let Operation { kind, range, .. } = pending.operation;
         let is_right = match kind {
             Kind::Flush => status == Status::OK || status == Status::from(Errno::EOPNOTSUPP),
+            Kind::Zero if status == Status::from(Errno::EOPNOTSUPP) => {
+                // Nothing has happened, but the ledger knows no way back.
+                self.ledger.spoil(range);
+                return self.choice.zero_nothing();
+            }
+            Kind::Zero => status == Status::OK && self.sectors_done(slot) == range.count,
             Kind::Read | Kind::Write { .. } => Status::count(range.count * SECTOR_BYTES as u64) == Some(status),
         };
         if !is_right {
@@ -302,13 +329,25 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
             Kind::Read => {
                 self.counters.reads += 1;
                 let memory = &self.memory;
-                let checked = self.ledger.check_read(range, pending.since, |place, sector, seed| {
+                let checked = self.ledger.check_read(range, pending.since, |place, sector, content| {
                     let offset = slot * SLOT_BYTES + place * SECTOR_BYTES;
-                    memory.check_pattern(offset, SECTOR_BYTES, seed, sector).is_ok()
+                    match content {
+                        Content::Pattern(seed) => memory.check_pattern(offset, SECTOR_BYTES, seed, sector).is_ok(),
+                        Content::Zeroes => {
+                            let mut held = [0xEE; SECTOR_BYTES];
+                            memory.read(offset, &mut held);
+                            held == [0; SECTOR_BYTES]
+                        }
+                    }
                 });
                 if let Err(sector) = checked {
                     self.fail(&Trouble::Content(sector));
                 }
+            }
+            Kind::Zero => {
+                self.counters.zeroed += 1;
+                self.ledger.acknowledge_write(range);
+                self.written.write(range);
             }
             Kind::Write { .. } => {
                 self.counters.writes += 1;
@@ -316,6 +355,13 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
                 self.written.write(range);
             }
         }
+    }
+
+    /// Sectors that the driver says it has zeroed.
+    fn sectors_done(&self, slot: usize) -> u64 {
+        let mut range = RangeRequest::default();
+        self.memory.read(slot * SLOT_BYTES, range.as_mut_bytes());
+        range.done
     }
 
     /// The driver is dead and its successor was found: everything outstanding is to be sent again.
@@ -407,9 +453,10 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
 
     /// Records the content that the disk has to have.
     pub(super) fn record_content(&mut self) {
-        for (SectorRange { first, count }, seed) in self.ledger.runs() {
-            match seed {
-                Some(seed) => self.session.client.wrote(first, count, seed),
+        for (SectorRange { first, count }, content) in self.ledger.runs() {
+            match content {
+                Some(Content::Pattern(seed)) => self.session.client.wrote(first, count, seed),
+                Some(Content::Zeroes) => self.session.client.zeros(first, count),
                 None => self.session.client.touched(first, count),
             }
         }

@@ -6,6 +6,16 @@ use zerocopy::FromZeros;
 /// The number of a write. 0 is none: the content is unknown.
 type Tag = u32;
 const UNKNOWN: Tag = 0;
+/// Sectors were zeroed: whichever request did it, they hold the same.
+const ZEROED: Tag = Tag::MAX;
+
+/// What a sector has to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// The pattern of a seed.
+    Pattern(u64),
+    Zeroes,
+}
 
 /// When something happened, counted in events of the ledger.
 pub(super) type Moment = u32;
@@ -78,8 +88,18 @@ impl<'t> SectorLedger<'t> {
     /// A write is about to be sent. Returns its number, which [`seed`](Self::seed) makes a seed of. No other write may be
     /// outstanding in the range.
     pub(super) fn begin_write(&mut self, range: SectorRange) -> u32 {
-        self.last_tag = self.last_tag.wrapping_add(1).max(1);
-        let tag = self.last_tag;
+        self.last_tag = (self.last_tag + 1) % ZEROED;
+        self.last_tag = self.last_tag.max(1);
+        self.begin(range, self.last_tag);
+        self.last_tag
+    }
+
+    /// A request that zeroes sectors is about to be sent. No write may be outstanding in the range.
+    pub(super) fn begin_zero(&mut self, range: SectorRange) {
+        self.begin(range, ZEROED);
+    }
+
+    fn begin(&mut self, range: SectorRange, tag: Tag) {
         for sector in self.states_mut(range) {
             *sector = SectorState {
                 latest: tag,
@@ -87,7 +107,6 @@ impl<'t> SectorLedger<'t> {
                 acknowledged: PENDING,
             };
         }
-        tag
     }
 
     /// The write that was sent last to this range has been acknowledged.
@@ -109,13 +128,20 @@ impl<'t> SectorLedger<'t> {
         self.seed ^ u64::from(write).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
 
+    fn content(&self, tag: Tag) -> Content {
+        match tag {
+            ZEROED => Content::Zeroes,
+            write => Content::Pattern(self.seed(write)),
+        }
+    }
+
     /// Checks the data of a read that was sent at a certain moment. `holds` tells whether the sector (its place in
-    /// the range, and its number) holds the pattern of a seed. The error is the first wrong sector.
+    /// the range, and its number) holds that. The error is the first wrong sector.
     pub(super) fn check_read(
         &self,
         range: SectorRange,
         since: Moment,
-        mut holds: impl FnMut(usize, u64, u64) -> bool,
+        mut holds: impl FnMut(usize, u64, Content) -> bool,
     ) -> Result<(), u64> {
         let states = self.states(range).iter();
         for ((place, sector), state) in (0..).zip(range.first..).zip(states) {
@@ -124,10 +150,10 @@ impl<'t> SectorLedger<'t> {
             }
             // Outstanding while the read was.
             let old_allowed = state.acknowledged == PENDING || state.acknowledged > since;
-            if holds(place, sector, self.seed(state.latest)) {
+            if holds(place, sector, self.content(state.latest)) {
                 continue;
             }
-            let is_old = old_allowed && (state.former == UNKNOWN || holds(place, sector, self.seed(state.former)));
+            let is_old = old_allowed && (state.former == UNKNOWN || holds(place, sector, self.content(state.former)));
             if !is_old {
                 return Err(sector);
             }
@@ -150,9 +176,9 @@ impl<'t> SectorLedger<'t> {
         })
     }
 
-    /// Neighbouring sectors with the same content, and the seed of their pattern; no seed where a write went wrong or is
-    /// outstanding. Sectors that were never written are left out.
-    pub(super) fn runs(&self) -> impl Iterator<Item = (SectorRange, Option<u64>)> + '_ {
+    /// Neighbouring sectors with the same content, and what that is; nothing where a write went wrong or is outstanding. Sectors
+    /// that were never written are left out.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (SectorRange, Option<Content>)> + '_ {
         let mut rest = self.range();
         core::iter::from_fn(move || {
             loop {
@@ -168,8 +194,8 @@ impl<'t> SectorLedger<'t> {
                     count: rest.count - count,
                 };
                 if *state != SectorState::UNTOUCHED {
-                    let seed = (state.acknowledged != PENDING).then(|| self.seed(state.latest));
-                    return Some((range, seed));
+                    let content = (state.acknowledged != PENDING).then(|| self.content(state.latest));
+                    return Some((range, content));
                 }
             }
         })

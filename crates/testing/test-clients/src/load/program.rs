@@ -30,6 +30,7 @@ pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
         reads,
         writes,
         flushes,
+        zeroed,
         retried,
         reopened,
         failures,
@@ -38,7 +39,7 @@ pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
     client.test(
         "load",
         Outcome::of(failures == 0),
-        &format_args!("{reads} reads, {writes} writes, {flushes} flushes, {retried} sent again, {reopened} restarts"),
+        &format_args!("{reads} reads, {writes} writes, {flushes} flushes, {zeroed} zeroed, {retried} sent again, {reopened} restarts"),
     );
     if failures == 0 { Ok(()) } else { Err(Errno::EIO) }
 }

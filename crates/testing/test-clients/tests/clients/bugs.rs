@@ -189,6 +189,9 @@ const OTHERS: &[(Client, &str, Bug, &str)] = &[
     (load::main, LOAD, Request(lose_write), "holds something else"),
     (load::main, LOAD, Disk(lose_sector), "holds something else"),
     (load::main, LOAD, Disk(damage), "holds something else"),
+    (load::main, LOAD, Disk(zero_nothing), "holds something else"),
+    (load::main, LOAD, Disk(zero_too_much), "holds something else"),
+    (load::main, LOAD, Ignores(|asked| asked.is(IoctlCode::VBLKZERO)), "Zero of"),
     (load::main, LOAD, Misplace(|transfer| misplace(transfer, true)), "holds something else"),
     (load::main, LOAD, Misplace(|transfer| misplace(transfer, false)), "holds something else"),
     (load::main, LOAD, Status(|asked, got| got.0 - if asked.nth == 99 { 512 } else { 0 }), ": Ok("),
@@ -245,6 +248,22 @@ fn lose_write(asked: &mut Asked) {
 fn lose_sector(transfer: &mut Transfer) {
     if transfer.write {
         transfer.data.truncate(transfer.data.len() - 512);
+    }
+}
+
+fn is_zeroed(transfer: &Transfer) -> bool {
+    transfer.write && transfer.data.iter().all(|&byte| byte == 0)
+}
+
+fn zero_nothing(transfer: &mut Transfer) {
+    if is_zeroed(transfer) {
+        transfer.data.clear();
+    }
+}
+
+fn zero_too_much(transfer: &mut Transfer) {
+    if is_zeroed(transfer) {
+        transfer.data.extend([0; 512]);
     }
 }
 

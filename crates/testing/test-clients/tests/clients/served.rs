@@ -327,22 +327,33 @@ impl Minix {
     /// As the host does: every sector holds the content of the records, and the original one without a record. Returns the
     /// number of sectors in records.
     pub(crate) fn verify_disk(&self) -> usize {
-        // Later records override earlier ones; without a seed a sector may hold anything.
-        let mut expected: BTreeMap<u64, Option<u64>> = BTreeMap::new();
+        #[derive(Clone, Copy)]
+        enum Held {
+            Pattern(u64),
+            Zeros,
+            Anything,
+        }
+        // Later records override earlier ones.
+        let mut expected: BTreeMap<u64, Held> = BTreeMap::new();
         for record in self.records() {
-            let (range, seed) = match record {
-                Record::Wrote { range, seed } => (range, Some(seed)),
-                Record::Undefined { range } => (range, None),
+            let (range, held) = match record {
+                Record::Wrote { range, seed } => (range, Held::Pattern(seed)),
+                Record::Zeroed { range } => (range, Held::Zeros),
+                Record::Undefined { range } => (range, Held::Anything),
                 _ => continue,
             };
-            expected.extend((range.first..range.end()).map(|sector| (sector, seed)));
+            expected.extend((range.first..range.end()).map(|sector| (sector, held)));
         }
         let (content, prepared) = (self.content.borrow(), self.prepared.borrow());
         let written = content.written.keys().filter(|sector| !prepared.contains(sector));
         for sector in expected.keys().chain(written) {
-            if let Some(seed) = expected.get(sector).copied().unwrap_or(Some(ORIGINAL_SEED)) {
-                let held = pattern::check(seed, *sector, &content.read(*sector));
-                assert_eq!(held, Ok(()), "sector {sector}, seed {seed:#x}");
+            match expected.get(sector).copied().unwrap_or(Held::Pattern(ORIGINAL_SEED)) {
+                Held::Pattern(seed) => {
+                    let held = pattern::check(seed, *sector, &content.read(*sector));
+                    assert_eq!(held, Ok(()), "sector {sector}, seed {seed:#x}");
+                }
+                Held::Zeros => assert_eq!(content.read(*sector), [0; 512], "sector {sector}"),
+                Held::Anything => {}
             }
         }
         expected.len()
