@@ -1,0 +1,149 @@
+//! `cargo xtask minix install`: the programs and the privileges of the service into a built source tree of MINIX, or into a root
+//! file system, and out of it again.
+//!
+//! [`place`] finds where the files belong, [`plan`] decides what is to be done to each, [`mod@step`] does it. [`edit`] changes a piece of
+//! a text, for which [`conf`] reads `system.conf` as MINIX does. A [`record`] tells our files from those of others.
+
+mod conf;
+mod edit;
+mod place;
+mod plan;
+mod record;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::programs;
+use super::programs::Published;
+use crate::cli::InstallArgs;
+use crate::console::say;
+use crate::progress::Progress;
+use crate::tools;
+use crate::workspace::{RISCV, Workspace};
+use place::{Base, Tree};
+use plan::{Payload, Plan};
+
+/// Scheduling priorities from this one on let RS, VFS, the data store and the scheduler run beside a file system that spins.
+const AT_LEAST: u32 = 7;
+/// The priority that the hint names.
+const ADVISED: u32 = 8;
+
+/// `cargo xtask minix install`.
+pub(crate) fn command(args: &InstallArgs) -> Result<bool> {
+    let mut plan = Plan::default();
+    let mut hints = Vec::new();
+    if args.uninstall {
+        let bases = match (&args.tree, &args.root) {
+            (Some(tree), _) => place::installed_in_tree(tree, args.obj.as_deref())?,
+            (None, root) => place::installed_in_root(root.as_deref().context("no directory is named")?)?,
+        };
+        if bases.is_empty() {
+            bail!(
+                "{}: nothing is installed: there is no record of it",
+                args.directory().display()
+            );
+        }
+        for base in &bases {
+            plan.uninstall(base)?;
+        }
+    } else {
+        let tree = args
+            .tree
+            .as_deref()
+            .map(|tree| place::tree(tree, args.obj.as_deref()))
+            .transpose()?;
+        let bases = match (&tree, &args.root) {
+            (Some(tree), _) => &tree.bases[..],
+            (None, root) => &[place::root(root.as_deref().context("no directory is named")?)?],
+        };
+        let payload = payload()?;
+        for base in bases {
+            plan.install(base, &payload)?;
+        }
+        hints.extend(bases.iter().filter_map(priority_hint));
+        hints.extend(tree.as_ref().into_iter().flat_map(build_hints));
+    }
+    let (left, lines) = (plan.left, std::mem::take(&mut plan.lines));
+    if !args.dry_run {
+        step::perform(&plan.steps())
+            .context("stopped in the middle; every file is the old or the new one, and a second run goes on")?;
+    }
+    for line in lines.iter().chain(&hints) {
+        say(&if args.dry_run {
+            format!("would be: {line}")
+        } else {
+            line.clone()
+        });
+    }
+    Ok(left == 0)
+}
+
+/// What is installed, built.
+fn payload() -> Result<Payload> {
+    let workspace = Workspace::load()?;
+    let progress = Progress::for_this_terminal();
+    tools::ensure_target(&workspace, RISCV, progress)?;
+    let Published { programs, conf } = programs::build_shipped(&workspace, progress)?;
+    let read = |path: &Path| std::fs::read(path).with_context(|| path.display().to_string());
+    let mut payload = Payload {
+        programs: Vec::new(),
+        privileges: String::from_utf8(read(&conf)?)?,
+    };
+    for program in programs {
+        payload.programs.push((program.shipped.name, read(&program.elf)?));
+    }
+    Ok(payload)
+}
+
+/// What is to be said of the priority of a file system.
+fn priority_hint(base: &Base) -> Option<String> {
+    base.files.iter().find_map(|wanted| {
+        let place = base.directory.join(&wanted.path);
+        let text = std::fs::read_to_string(&place).ok()?;
+        let priority = conf::priority(&text, "mfs").ok()??;
+        (priority < AT_LEAST).then(|| {
+            format!(
+                "{}: the entry of mfs has `priority {priority}`: with `priority {ADVISED}` a file system outlives a crash of its driver",
+                place.display()
+            )
+        })
+    })
+}
+
+/// What is to be made again.
+fn build_hints(tree: &Tree) -> Vec<String> {
+    let Tree { source, objects, bases } = tree;
+    let mut hints = Vec::new();
+    if let Some(why) = bases.iter().find_map(plan::made_again_because) {
+        hints.push(format!(
+            "a build of the whole tree would put the C driver back ({why}): install again after it"
+        ));
+    }
+    let make = make(objects);
+    for (part, targets) in [("ramdisk", "image"), ("memory", "all install")] {
+        hints.push(format!(
+            "to be made: {make} -C {}/minix/drivers/storage/{part} {targets}",
+            source.display()
+        ));
+    }
+    hints.push("to be made: the boot image, as the ramdisk is inside memory".to_owned());
+    hints
+}
+
+/// The tree's own `make`.
+fn make(objects: &Path) -> String {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(objects).into_iter().flatten().flatten() {
+        let make = entry.path().join("bin/nbmake-evbriscv64");
+        let is_tools = entry.file_name().to_string_lossy().starts_with("tooldir.");
+        found.extend((is_tools && make.is_file()).then_some(make));
+    }
+    match &found[..] {
+        [make] => make.display().to_string(),
+        _ => "nbmake-evbriscv64".to_owned(),
+    }
+}
