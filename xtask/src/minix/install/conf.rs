@@ -96,21 +96,21 @@ impl<'a> Reader<'a> {
     fn unexpected<T>(&self) -> Result<T> {
         let line = line_of(self.text, self.place);
         match self.text[self.place..].chars().next() {
-            None => bail!("line {line}: it ends in the middle of a statement"),
+            None => bail!("line {line}: ends in the middle of a statement"),
             Some(found) => bail!("line {line}: unexpected `{found}`"),
         }
     }
 
-    /// White space and comments. A `#` begins a comment only behind white space, and at the very start.
+    /// White space and comments. A `#` begins a comment only after white space, and at the very start.
     fn skip_white(&mut self) {
-        let mut is_behind_white = self.place == 0;
+        let mut is_after_white = self.place == 0;
         loop {
             match self.next() {
                 Some(b' ' | b'\t' | b'\n' | 0x0b | 0x0c | b'\r') => {
                     self.place += 1;
-                    is_behind_white = true;
+                    is_after_white = true;
                 }
-                Some(b'#') if is_behind_white => {
+                Some(b'#') if is_after_white => {
                     let rest = &self.text[self.place..];
                     self.place += rest.find('\n').unwrap_or(rest.len());
                 }
@@ -259,7 +259,7 @@ mod tests {
 
     /// `minix-service` takes it for a part of a word as well.
     #[test]
-    fn a_hash_behind_a_semicolon_begins_no_comment() {
+    fn a_hash_after_a_semicolon_begins_no_comment() {
         assert!(entry("service a { uid 0;# }\n};", "a").is_err());
         assert!(
             entry("service a { uid 0; };#\nservice disk { };", "disk")
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn broken_text_is_refused_with_the_line() {
         for (text, line) in [
-            ("service disk {\n uid 0;\n", "line 3: it ends in the middle"),
+            ("service disk {\n uid 0;\n", "line 3: ends in the middle"),
             ("\nservice disk { uid 0; }; }", "line 2: unexpected `}`"),
             ("service other { ipc 'a\n; };", "line 1: a string is not closed"),
             ("service other ( uid 0; );", "line 1: unexpected `(`"),

@@ -8,7 +8,7 @@ use super::conf;
 use super::place::commands;
 use crate::minix::shipped::SERVICE;
 
-/// The line of the ramdisk's list behind which those of our programs go. The list is in the format of `mkfs.mfs`.
+/// The line of the ramdisk's list after which those of our programs go. The list is in the format of `mkfs.mfs`.
 const NEIGHBOUR: &str = "minix-service ---755 0 0 minix-service";
 
 /// A piece of a text, and what is to be in its place.
@@ -25,7 +25,7 @@ impl Edit {
         let mut edit = match conf::entry(text, SERVICE)? {
             Some(at) => Edit { at, is: ours },
             None if conf::includes(text)? => {
-                bail!("it has no entry for {SERVICE} but includes other files: put the entry where it belongs by hand")
+                bail!("has no entry for {SERVICE} but includes other files: put the entry where it belongs by hand")
             }
             None => {
                 let line_end = if text.is_empty() || text.ends_with('\n') {
@@ -61,7 +61,7 @@ impl Edit {
                 });
             }
         }
-        bail!("it has no line `{NEIGHBOUR}`, behind which a program for root would go")
+        bail!("has no line `{NEIGHBOUR}`, after which a program for root would go")
     }
 
     /// The piece that it takes away.
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_of_a_program_goes_behind_its_neighbour() {
+    fn the_line_of_a_program_goes_after_its_neighbour() {
         let text = "\tsbin d--755 0 0\n\t\tminix-service ---755 0 0 minix-service\n\t\tsysenv ---755 0 0 sysenv\n\t$\n";
         let applied = Edit::lines(text).unwrap().apply(text);
         assert!(

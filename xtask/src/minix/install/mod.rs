@@ -3,12 +3,14 @@
 //!
 //! [`place`] finds where the files belong, [`plan`] decides what is to be done to each, [`mod@step`] does it. [`edit`] changes a piece of
 //! a text, for which [`conf`] reads `system.conf` as MINIX does. A [`record`] tells our files from those of others.
+//! [`staged`] makes trees for the tests.
 
 mod conf;
 mod edit;
 mod place;
 mod plan;
 mod record;
+pub(crate) mod staged;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -50,6 +52,15 @@ pub(crate) fn command(args: &InstallArgs) -> Result<bool> {
         for base in &bases {
             plan.uninstall(base)?;
         }
+        if let Some(tree) = &args.tree {
+            let tree = &place::whole(tree)?;
+            hints.extend(
+                bases
+                    .iter()
+                    .filter(|base| base.is_of_objects())
+                    .flat_map(|base| build_hints(tree, &base.directory)),
+            );
+        }
     } else {
         let tree = args
             .tree
@@ -65,7 +76,12 @@ pub(crate) fn command(args: &InstallArgs) -> Result<bool> {
             plan.install(base, &payload)?;
         }
         hints.extend(bases.iter().filter_map(priority_hint));
-        hints.extend(tree.as_ref().into_iter().flat_map(build_hints));
+        if let Some(Tree { source, objects, bases }) = &tree {
+            hints.extend(bases.iter().find_map(plan::made_again_because).map(|why| {
+                format!("a build of the whole tree would put the C driver back ({why}): install again after it")
+            }));
+            hints.extend(build_hints(source, objects));
+        }
     }
     let (left, lines) = (plan.left, std::mem::take(&mut plan.lines));
     if !args.dry_run {
@@ -74,7 +90,7 @@ pub(crate) fn command(args: &InstallArgs) -> Result<bool> {
     }
     for line in lines.iter().chain(&hints) {
         say(&if args.dry_run {
-            format!("would be: {line}")
+            format!("dry run: {line}")
         } else {
             line.clone()
         });
@@ -115,23 +131,18 @@ fn priority_hint(base: &Base) -> Option<String> {
 }
 
 /// What is to be made again.
-fn build_hints(tree: &Tree) -> Vec<String> {
-    let Tree { source, objects, bases } = tree;
-    let mut hints = Vec::new();
-    if let Some(why) = bases.iter().find_map(plan::made_again_because) {
-        hints.push(format!(
-            "a build of the whole tree would put the C driver back ({why}): install again after it"
-        ));
-    }
+fn build_hints(source: &Path, objects: &Path) -> [String; 3] {
     let make = make(objects);
-    for (part, targets) in [("ramdisk", "image"), ("memory", "all install")] {
-        hints.push(format!(
-            "to be made: {make} -C {}/minix/drivers/storage/{part} {targets}",
-            source.display()
-        ));
-    }
-    hints.push("to be made: the boot image, as the ramdisk is inside memory".to_owned());
-    hints
+    let parts = source.join("minix/drivers/storage");
+    let (source, objects, parts) = (source.display(), objects.display(), parts.display());
+    [
+        format!("to be made: {make} -C {parts}/ramdisk image"),
+        format!("to be made: {make} -C {parts}/memory all install, as the ramdisk is inside memory"),
+        format!(
+            "to be made: a boot image, if you have one; {source}/minix/scripts/qemu-riscv64.sh takes memory from \
+             {objects}/destdir.evbriscv64"
+        ),
+    ]
 }
 
 /// The tree's own `make`.

@@ -162,16 +162,17 @@ pub(super) fn root(directory: &Path) -> Result<Base> {
     for name in commands() {
         base.want(Path::new(programs).join(name), Content::Program(name), Make::Nothing)?;
     }
-    let own = |directory: &str| Path::new(directory).join(SERVICE);
+    let [in_packages, in_etc] = [PACKAGE_DROP_IN, DROP_IN].map(|directory| Path::new(directory).join(SERVICE));
     // A file of its own that an earlier run has made is no text to be edited.
-    let made_by_us = Record::read(&base)?.is_some_and(|record| record.has_made(&own(DROP_IN)));
-    let edited = [own(PACKAGE_DROP_IN), own(DROP_IN)]
-        .into_iter()
-        .find(|path| root.join(path).is_file());
-    match edited {
-        Some(path) if !made_by_us => base.want(path, Content::Entry, Make::Nothing)?,
-        None if has_entry(&root.join(CONF))? => base.want(CONF, Content::Entry, Make::Nothing)?,
-        _ => base.want(own(DROP_IN), Content::Privileges, Make::Nothing)?,
+    let made_by_us = Record::read(&base)?.is_some_and(|record| record.has_made(&in_etc));
+    if root.join(&in_packages).is_file() {
+        base.want(in_packages, Content::Entry, Make::Nothing)?;
+    } else if root.join(&in_etc).is_file() && !made_by_us {
+        base.want(in_etc, Content::Entry, Make::Nothing)?;
+    } else if !made_by_us && has_entry(&root.join(CONF))? {
+        base.want(CONF, Content::Entry, Make::Nothing)?;
+    } else {
+        base.want(in_etc, Content::Privileges, Make::Nothing)?;
     }
     Ok(base)
 }
@@ -186,7 +187,7 @@ fn has_entry(path: &Path) -> Result<bool> {
 }
 
 /// A directory, without symbolic links.
-fn whole(directory: &Path) -> Result<PathBuf> {
+pub(super) fn whole(directory: &Path) -> Result<PathBuf> {
     let name = || directory.display().to_string();
     let whole = directory.canonicalize().with_context(name)?;
     if !whole.is_dir() {
@@ -257,6 +258,11 @@ impl Base {
 
     fn of_root(directory: PathBuf) -> Base {
         Base::new(directory, format!("etc/{RECORD}"))
+    }
+
+    /// Whether it is an object directory: there the record has no directory above it.
+    pub(super) fn is_of_objects(&self) -> bool {
+        self.record == Path::new(RECORD)
     }
 
     fn has_record(&self) -> bool {

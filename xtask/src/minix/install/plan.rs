@@ -14,6 +14,9 @@ use super::step::{Like, Step, leftovers, old};
 const PROGRAM: u32 = 0o755;
 const TEXT: u32 = 0o644;
 
+/// What is said of a text of ours that is another one now.
+const CHANGED_SINCE: &str = "kept, as it was changed by others after it was installed";
+
 /// What is installed.
 #[derive(Debug)]
 pub(super) struct Payload {
@@ -105,6 +108,12 @@ impl Plan {
     /// A file that is ours as a whole.
     fn put(&mut self, state: &State<'_>, wanted: &Wanted, bytes: &[u8], mode: u32) -> Recorded {
         let is = Sum::of(bytes);
+        if let (Some(last), Content::Privileges, Some(_)) = (state.last, wanted.content, &state.now)
+            && !(state.is_ours() || state.is_old() || state.sum() == Some(is))
+        {
+            self.say(state, CHANGED_SINCE);
+            return last.clone();
+        }
         let was = match state.last {
             // The copy of what was there is kept, unless others have put something else there since.
             Some(last) if state.is_ours() || state.is_old() || state.now.is_none() => last.was,
@@ -160,7 +169,7 @@ impl Plan {
         {
             // The text without our piece, in which it is put anew: it may be another one now.
             let Some(before) = exchange(text, is, was) else {
-                self.say(state, "kept, as it was changed by others after it was installed");
+                self.say(state, CHANGED_SINCE);
                 return Ok(recorded(last.was, last.done.clone()));
             };
             let edit = edit(&before).with_context(where_it_is)?;

@@ -88,7 +88,7 @@ impl Record {
         };
         let record: Record = serde_json::from_slice(&text).with_context(name)?;
         if record.version != VERSION {
-            bail!("{}: is of another version, {}", name(), record.version);
+            bail!("{}: is a record of version {}, not {VERSION}", name(), record.version);
         }
         // The record says which files are replaced and removed.
         let paths = record.files.iter().map(|file| &file.path).chain(&record.directories);
