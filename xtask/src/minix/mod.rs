@@ -7,6 +7,8 @@
 pub(crate) mod archive;
 mod check;
 pub(crate) mod install;
+#[cfg(test)]
+mod pages;
 pub(crate) mod programs;
 pub(crate) mod scenario;
 mod script;
