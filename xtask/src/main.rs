@@ -67,6 +67,7 @@ fn main() -> ExitCode {
             Command::Qemu(args) => qemu::command(&args),
             Command::Bench(args) => bench::command(&args),
             Command::Minix(MinixCommand::Check(args)) => minix::check(&args),
+            Command::Minix(MinixCommand::Install(args)) => minix::install::command(&args),
             Command::Fuzz(args) => fuzz::command(&args),
             Command::Mutants(args) => mutants::command(&args),
             Command::Requirements(args) => requirements::command(&args),

@@ -3,7 +3,7 @@
 //! [`cargo`] asks cargo about the code, [`mod@bench`] holds the driver to its budget, [`command_line`] makes the mistakes a user may
 //! make, [`minimal`] measures and runs the smallest user of the driver, [`matrix`] boots the bare image in every combination of
 //! features, [`hardware`] on every kind of hardware, [`removal`] takes the disk away,
-//! [`service`] and [`loader`] put the MINIX service to the test, [`foreign`] does both on devices that behave as others than
+//! [`service`] and [`loader`] put the MINIX service to the test, [`install`] installs it, [`foreign`] does both on devices that behave as others than
 //! QEMU's do, [`machines`] boots both on unusual machines and disks, [`mod@board`] tries the board on machines of all kinds, [`miri`] looks for
 //! undefined behaviour, [`runner`] runs and prints them. [`boot`] is the vocabulary of all that boot.
 
@@ -15,6 +15,7 @@ mod check;
 mod command_line;
 mod foreign;
 mod hardware;
+mod install;
 mod loader;
 mod machines;
 mod matrix;
@@ -42,6 +43,7 @@ fn all(workspace: &Workspace) -> Vec<Check> {
     checks.extend(bench::checks());
     checks.extend(command_line::checks());
     checks.extend(loader::checks());
+    checks.extend(install::checks());
     checks.extend(minimal::checks());
     checks.extend(machines::checks());
     checks.extend(board::checks());

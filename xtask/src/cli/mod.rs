@@ -7,7 +7,7 @@ pub(crate) mod mistake;
 mod qemu;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -54,6 +54,43 @@ pub(crate) enum Command {
 pub(crate) enum MinixCommand {
     /// Verify that MINIX can load these programs, and print what it would load.
     Check(CheckArgs),
+    /// Put the service and its program into a built MINIX tree for riscv64, or into a root file system.
+    ///
+    /// What was there before is kept beside each file, with `.before-virtio-blk-mmio` behind its name, and --uninstall gives it
+    /// back. Changes that others have made since to other parts of a text are kept. A second run changes nothing, or brings the
+    /// files up to date.
+    Install(InstallArgs),
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(group = clap::ArgGroup::new("where").required(true))]
+pub(crate) struct InstallArgs {
+    /// A source tree in which MINIX was built for riscv64. Its ramdisk and what it has installed get the files.
+    #[arg(long, value_name = "DIR", group = "where")]
+    pub(crate) tree: Option<PathBuf>,
+
+    /// The object directory of the tree, if it is not the only `obj.*` in it.
+    #[arg(long, value_name = "DIR", requires = "tree", conflicts_with = "root")]
+    pub(crate) obj: Option<PathBuf>,
+
+    /// The root file system of a MINIX, mounted or staged.
+    #[arg(long, value_name = "DIR", group = "where")]
+    pub(crate) root: Option<PathBuf>,
+
+    /// Build, and print what would be done to each file; change none.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Give back what was there before.
+    #[arg(long)]
+    pub(crate) uninstall: bool,
+}
+
+impl InstallArgs {
+    /// The directory that it is about.
+    pub(crate) fn directory(&self) -> &Path {
+        self.tree.as_deref().or(self.root.as_deref()).unwrap_or(Path::new("."))
+    }
 }
 
 #[derive(Args, Clone, Debug)]
