@@ -55,6 +55,8 @@ pub(super) struct LoadCounters {
     pub(super) reads: u64,
     pub(super) writes: u64,
     pub(super) flushes: u64,
+    /// Requests that were answered with an error, where that is allowed.
+    pub(super) failed: u64,
     /// Requests sent again.
     pub(super) retried: u64,
     /// Restarts of the driver.
@@ -64,10 +66,20 @@ pub(super) struct LoadCounters {
 }
 
 impl LoadCounters {
-    /// Requests answered.
+    /// Requests that were answered, and did what they were for.
     pub(super) const fn acknowledged(&self) -> u64 {
         self.reads + self.writes + self.flushes
     }
+}
+
+/// What a load allows and tells beyond the usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Habits {
+    /// The disk fails now and then: `EIO` is an answer like others. A write that got it may have been done, or a part of it.
+    pub(super) allows_errors: bool,
+    /// Each write is recorded when it is sent and when it is answered, so that what the host knows is right whenever the machine
+    /// stops.
+    pub(super) tells_writes: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -87,6 +99,7 @@ pub(super) struct Load<'t, 'c, I: Ipc> {
     ledger: SectorLedger<'t>,
     choice: Choice,
     depth: usize,
+    habits: Habits,
     phase: Phase,
     slots: [Option<Pending>; MAX_DEPTH],
     last_id: i32,
@@ -104,12 +117,14 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
         ledger: SectorLedger<'t>,
         seed: u64,
         depth: usize,
+        habits: Habits,
     ) -> Self {
         Self {
             session,
             memory,
             choice: Choice::new(seed, ledger.range()),
             depth,
+            habits,
             phase: Phase::Mixed,
             slots: [const { None }; MAX_DEPTH],
             last_id: 0,
@@ -125,7 +140,7 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
     pub(super) fn run(&mut self, requests: u64) -> Result<(), Trouble> {
         let (mut replies, mut next_record) = (0_u32, REQUESTS_PER_RECORD);
         loop {
-            let acknowledged = self.counters.acknowledged();
+            let acknowledged = self.counters.acknowledged() + self.counters.failed;
             if acknowledged >= requests || self.counters.failures >= MAX_FAILURES {
                 self.stop();
             }
@@ -207,6 +222,11 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
         // There is room for one per slot.
         self.outstanding.send(id, slot);
         let operation = &pending.operation;
+        if self.habits.tells_writes && operation.is_write() {
+            self.session
+                .client
+                .touched(operation.range.first, operation.range.count);
+        }
         let (direction, flags) = match operation.kind {
             Kind::Flush => {
                 let flush = control(MINOR, IoctlCode::DIOCFLUSH, GrantId::INVALID);
@@ -291,6 +311,14 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
             Kind::Flush => status == Status::OK || status == Status::from(Errno::EOPNOTSUPP),
             Kind::Read | Kind::Write { .. } => Status::count(range.count * SECTOR_BYTES as u64) == Some(status),
         };
+        let is_failure = status == Errno::EIO.into();
+        if self.habits.allows_errors && is_failure {
+            self.counters.failed += 1;
+            if pending.operation.is_write() {
+                self.ledger.spoil(range);
+            }
+            return;
+        }
         if !is_right {
             if pending.operation.is_write() {
                 self.ledger.spoil(range);
@@ -313,6 +341,9 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
             Kind::Write { .. } => {
                 self.counters.writes += 1;
                 self.ledger.acknowledge_write(range);
+                if self.habits.tells_writes {
+                    self.session.client.wrote(range.first, range.count, pending.seed);
+                }
                 self.written.write(range);
             }
         }
@@ -388,6 +419,7 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
         let LoadCounters {
             reads,
             writes,
+            failed,
             retried,
             reopened,
             ..
@@ -400,6 +432,7 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
             acknowledged: self.counters.acknowledged(),
             reads,
             writes,
+            failed,
             retried,
             reopened,
         }));
