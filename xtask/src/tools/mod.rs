@@ -32,6 +32,28 @@ pub(crate) struct Wanted<'a> {
     pub(crate) may_install: bool,
 }
 
+/// Finds a program that is a package of that name, or installs it where that is possible.
+pub(crate) fn ensure_package(workspace: &Workspace, name: &str, may_install: bool, progress: Progress) -> Result<()> {
+    if find_program(name).is_some() {
+        return Ok(());
+    }
+    let script = workspace.root.join("ci/setup.sh");
+    let has_apt = find_program("apt-get").is_some();
+    if !has_apt || !may_install || !rustix::process::geteuid().is_root() {
+        bail!(
+            "{name} is missing; to install it on Debian or Ubuntu, type: {} {name}",
+            script.display()
+        );
+    }
+    let mut install = Command::new(script);
+    let finished = progress.step(&format!("installing {name}"), |step| step.command(install.arg(name)))?;
+    if !finished.status.success() || find_program(name).is_none() {
+        eprint!("{}", finished.output);
+        bail!("{name} is missing, and ci/setup.sh does not install it");
+    }
+    Ok(())
+}
+
 /// Finds QEMU with its firmware, and `qemu-img` if wanted; installs what is missing where that is possible.
 pub(crate) fn ensure_qemu(workspace: &Workspace, wanted: Wanted<'_>, progress: Progress) -> Result<Qemu> {
     if let Some(path) = wanted.emulator {
