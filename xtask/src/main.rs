@@ -6,7 +6,7 @@
 //! * [`tools`] finds or installs what is needed, [`build`] builds the bare image and [`minix`] everything for MINIX, [`disk`]
 //!   makes or opens the disk.
 //! * [`foreign`] runs the back-end of a disk that is not QEMU's own, [`removal`] takes a disk away, [`blockstats`] asks
-//!   for QEMU's statistics, both by [`qmp`].
+//!   for QEMU's statistics, [`mod@faults`] makes faults, all of them by [`qmp`].
 //! * [`machine`] writes the QEMU command line, [`run`] boots it, [`report`] parses the records of the guest, checks
 //!   them against the disks and prints the result. [`session`] ties these together, for either guest. [`interrupt`] is how all of it
 //!   is stopped, [`child`] how no process is left behind.
@@ -21,6 +21,7 @@ mod console;
 mod disk;
 #[cfg(test)]
 mod fake;
+mod faults;
 mod foreign;
 mod fuzz;
 mod interrupt;

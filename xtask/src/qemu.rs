@@ -70,6 +70,7 @@ fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result
         minix: !args.bare,
         bench: false,
         foreign: args.foreign.is_some(),
+        faults: args.scenario == Some(Name::Faults),
     };
     let setup = Setup::prepare(workspace, needs, progress)?;
     if args.gdb {

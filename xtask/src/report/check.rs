@@ -4,7 +4,7 @@
 use guest_protocol::{Device, End, Outcome, Record, SECTOR_BYTES, SectorRange};
 
 use super::parse::{Guest, records, total};
-use super::{Count, Host, block_test, load, vblkctl};
+use super::{Count, Host, block_test, faulty, load, vblkctl};
 use crate::cli::{Bus, QemuArgs};
 use crate::disk::Disk;
 use crate::foreign::Seen;
@@ -75,6 +75,9 @@ impl Case<'_> {
         let unchanged = self.host.file_unchanged != Some(false);
         require!(findings, unchanged, "the disk image given with --disk has changed");
         self.records(&mut findings);
+        if let Some(scenario) = self.scenario.filter(|scenario| scenario.name == Name::Faults) {
+            faulty::lost(self.guest(), scenario, &mut findings);
+        }
         if self.whole_run() {
             match self.scenario {
                 Some(scenario) => {
@@ -197,7 +200,9 @@ impl Case<'_> {
                 ));
             }
             // A back-end without a report is a finding of its own.
-            let told = !ended.abandoned || self.host.backends.iter().any(|seen| seen.report.is_none());
+            let told = !ended.abandoned
+                || self.host.backends.iter().any(|seen| seen.report.is_none())
+                || !self.host.findings.is_empty();
             require!(findings, told, "the back-end of a disk ended before the guest did");
             return;
         };
@@ -361,6 +366,7 @@ impl Case<'_> {
             },
             Name::Starved => starved(guest, findings),
             Name::Vblkctl => vblkctl::check(self, findings),
+            Name::Faults => faulty::check(self, findings),
             Name::Twins => {
                 let [twin, mute, odd, late, _] = TWINS;
                 for (wanted, errno) in [(twin, EBUSY), (mute, EBUSY), (odd, EINVAL), (late, EBUSY)] {
