@@ -99,6 +99,14 @@ impl Total {
         repeated.map(made(rounds)).chain([SHRUNK, DISCARD].map(made(1)))
     }
 
+    /// Resets of the machine.
+    pub(crate) fn resets(&self) -> u64 {
+        self.made
+            .iter()
+            .find(|made| made.fault == RESET)
+            .map_or(0, |made| made.times)
+    }
+
     pub(crate) fn times(&self) -> u64 {
         self.made.iter().map(|made| made.times).sum()
     }

@@ -256,6 +256,48 @@ mod tests {
     }
 
     #[test]
+    fn a_reset_may_tear_one_record_and_no_more() {
+        let torn = "\u{1e}{\"wrote\":{\"range\":{\"first\":1,\"cou\n";
+        let damaged = |text: &str, resets| {
+            let args = qemu_args("--scenario faults", None).unwrap();
+            let mut guest = Guest::default();
+            guest.hear(Duration::ZERO, text.as_bytes());
+            let ended = Ended {
+                status: None,
+                abandoned: true,
+                guest,
+                complaints: Vec::new(),
+                spoke: true,
+                duration: Duration::ZERO,
+            };
+            let mut made = Total::default();
+            made.made
+                .extend(Total::wanted(resets).filter(|made| made.fault.ends_with("is reset")));
+            let host = Host {
+                faults: Some(made),
+                ..Host::default()
+            };
+            let case = Case {
+                args: &args,
+                scenario: None,
+                disks: &[],
+                ended: &ended,
+                host: &host,
+                defmt: Count::default(),
+            };
+            let findings = case.findings();
+            findings
+                .iter()
+                .filter(|line| line.starts_with("damaged record"))
+                .count()
+        };
+        assert_eq!(damaged(torn, 1), 0);
+        assert_eq!(damaged(torn, 0), 1);
+        assert_eq!(damaged(&torn.repeat(3), 2), 1);
+        assert_eq!(damaged("\u{1e}{\"wrote\":7}\n", 1), 1);
+    }
+
+    #[test]
     fn a_client_that_waits_to_the_end_is_named() {
         let args = qemu_args("--scenario faults", None).unwrap();
         let directory = tempfile::tempdir().unwrap();
