@@ -81,15 +81,22 @@ fn run(workspace: &Workspace, package: &Path, target: &str, minutes: u64) -> Res
     for folder in [&corpus, &artifacts] {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    let mut command = nightly_cargo(workspace);
-    command.args(["fuzz", "run", "--fuzz-dir"]).arg(package.join("fuzz"));
-    command.arg("--target-dir").arg(folder.join("build"));
+    let fuzz = |verb: &str| {
+        let mut command = nightly_cargo(workspace);
+        command.args(["fuzz", verb, "--fuzz-dir"]).arg(package.join("fuzz"));
+        command.arg("--target-dir").arg(folder.join("build")).arg(target);
+        command
+    };
+    // Apart, so that its time is not counted.
+    let built =
+        Progress::for_this_terminal().step(&format!("building {target}"), |step| step.command(&fuzz("build")))?;
+    if !built.status.success() {
+        eprint!("{}", built.output);
+        bail!("the fuzzer of {target} does not build");
+    }
+    let mut command = fuzz("run");
     // What is learnt goes to the first folder.
-    command
-        .arg(target)
-        .arg(&corpus)
-        .arg(package.join("seeds").join(target))
-        .arg("--");
+    command.arg(&corpus).arg(package.join("seeds").join(target)).arg("--");
     command.arg(format!("-max_total_time={}", 60 * minutes));
     command.arg(format!("-artifact_prefix={}/", artifacts.display()));
     command.args(LIMITS).arg("-print_final_stats=1");
