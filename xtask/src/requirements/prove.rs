@@ -36,22 +36,22 @@ pub(super) fn run(workspace: &Workspace, citations: &[Citation], args: &Requirem
         let cargo: Vec<&str> = ["--package", &tests.package].into_iter().chain(target).collect();
         let names = tests.names.iter().map(String::as_str);
         let harness: Vec<&str> = ["--exact"].into_iter().chain(names).collect();
-        trial::tried(&tree, &folder.join("build"), &cargo, &harness)
+        trial::tried(&tree, &folder.join("build"), &cargo, &harness).map(|trial| trial.outcome)
     };
-    let mut trials = Vec::new();
+    let mut attempts = Vec::new();
     for breakage in drawn {
         let of_row: Vec<&Citation> = citations.iter().filter(|it| it.id == breakage.id).collect();
         let name = breakage.name(&workspace.root, &of_row)?;
         let before = results.of(&name);
-        trials.push(Trial {
+        attempts.push(Attempt {
             breakage,
             name,
             tests: breakage::tests(&of_row, &packages)?,
             before,
         });
     }
-    let untried = trials.iter().filter(|trial| trial.before.is_none());
-    for tests in together(untried.flat_map(|trial| &trial.tests)) {
+    let untried = attempts.iter().filter(|attempt| attempt.before.is_none());
+    for tests in together(untried.flat_map(|attempt| &attempt.tests)) {
         let outcome = run(&tests)?;
         ensure!(
             outcome == Outcome::Survived,
@@ -61,23 +61,23 @@ pub(super) fn run(workspace: &Workspace, citations: &[Citation], args: &Requirem
         );
     }
     let mut wrong: Vec<String> = Vec::new();
-    for (number, trial) in (1..).zip(&trials) {
-        let breakage = trial.breakage;
-        let heading = format!("[{number}/{}] {} in {}", trials.len(), breakage.id, breakage.file);
-        let outcome = if let Some(outcome) = trial.before {
+    for (number, attempt) in (1..).zip(&attempts) {
+        let breakage = attempt.breakage;
+        let heading = format!("[{number}/{}] {} in {}", attempts.len(), breakage.id, breakage.file);
+        let outcome = if let Some(outcome) = attempt.before {
             say(&format!("{heading}: {outcome} before"));
             outcome
         } else {
             let started = Instant::now();
             let outcome = {
                 let _broken = tree.change(&breakage.file, |text| breakage.apply(text))?;
-                first_failure(&trial.tests, run)?
+                first_failure(&attempt.tests, run)?
             };
             say(&format!(
                 "{heading}: {outcome} ({:.0} s)",
                 started.elapsed().as_secs_f64()
             ));
-            results.add(&trial.name, outcome)?;
+            results.add(&attempt.name, outcome)?;
             outcome
         };
         if matches!(outcome, Outcome::Survived | Outcome::Unviable) {
@@ -90,15 +90,15 @@ pub(super) fn run(workspace: &Workspace, citations: &[Citation], args: &Requirem
     wrong.iter().for_each(|line| say(line));
     say(&format!(
         "{} of {} breakages tried, {} noticed",
-        trials.len(),
+        attempts.len(),
         all.len(),
-        trials.len() - wrong.len()
+        attempts.len() - wrong.len()
     ));
     Ok(wrong.is_empty())
 }
 
 /// A breakage with the tests that have to notice it.
-struct Trial<'a> {
+struct Attempt<'a> {
     breakage: &'a Breakage,
     /// Of its outcome.
     name: String,
