@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::FuzzArgs;
 use crate::console::say;
+use crate::evidence::{self, Figure, Value};
 use crate::progress::Progress;
 use crate::tools::{ensure_nightly, nightly_cargo};
 use crate::workspace::{Workspace, directory};
@@ -123,6 +124,17 @@ fn run(workspace: &Workspace, package: &Path, target: &str, minutes: u64) -> Res
             say(line);
         }
     }
+    let command = "cargo xtask fuzz";
+    let figures = vec![
+        Figure::new(
+            format!("`{target}`: hours"),
+            Value::Number(total.seconds / 3600.0),
+            command,
+        ),
+        Figure::new(format!("`{target}`: inputs"), Value::Count(total.inputs), command),
+        Figure::new(format!("`{target}`: findings"), Value::Count(total.findings), command),
+    ];
+    evidence::record(workspace, "fuzz", figures)?;
     let found = if is_clean { "nothing found" } else { "FOUND something" };
     let hours = total.seconds / 3600.0;
     say(&format!(

@@ -2,8 +2,9 @@
 //!
 //! `cargo mutants` makes the list of changes. [`draw`] chooses some of them, [`trial`] tries one after the other in a copy of the
 //! sources, and a mutant runs the tests of its own crate and no others: what another crate's tests find, its own should have found.
-//! [`hints`] says which of these are likely to find it: they are built and run first, and mostly alone.
+//! [`hints`] says which of these are likely to find it: they are built and run first, and mostly alone. Survivors can be [`argued`].
 
+mod argued;
 mod draw;
 mod hints;
 
@@ -12,15 +13,17 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
+use argued::Arguments;
 use draw::Mutant;
 use hints::Hints;
 
 use crate::cli::MutantsArgs;
 use crate::console::say;
+use crate::evidence::{self, Figure, Value};
 use crate::trial::{self, Outcome, Results, Tree, Trial};
 use crate::workspace::{Workspace, is_published};
 
-/// Runs the command; true if no drawn mutant has survived.
+/// Runs the command; true if each drawn mutant that has survived is argued.
 pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
     let workspace = Workspace::load()?;
     let crates: Vec<String> = workspace
@@ -29,6 +32,7 @@ pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
         .filter(|package| is_published(package))
         .map(|package| package.name.to_string())
         .collect();
+    let arguments = Arguments::load(&workspace.root)?;
     let all = draw::list(&workspace, &crates)?;
     let mut drawn = draw::sample(&all, args.only.as_deref(), args.sample, args.seed);
     // What uses a changed crate is built again.
@@ -40,7 +44,9 @@ pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
     let mut hints = Hints::default();
     for (number, mutant) in (1..).zip(&drawn) {
         let heading = format!("[{number}/{}] {}", drawn.len(), mutant.name);
-        if let Some(outcome) = results.of(&mutant.name) {
+        let before = results.of(&mutant.name);
+        let is_to_try = args.again && before == Some(Outcome::Survived) && !arguments.has(&mutant.name);
+        if let Some(outcome) = before.filter(|_| !is_to_try) {
             say(&format!("{heading}: {outcome} before"));
             continue;
         }
@@ -77,10 +83,32 @@ pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
         all.len(),
         results.summary()
     ));
-    let survived = |mutant: &&&Mutant| results.of(&mutant.name) == Some(Outcome::Survived);
-    let survivors: Vec<&Mutant> = drawn.iter().filter(survived).copied().collect();
+    let results = &results;
+    let with = |outcome| {
+        drawn
+            .iter()
+            .filter(move |mutant| results.of(&mutant.name) == Some(outcome))
+    };
+    let (argued, survivors): (Vec<&Mutant>, Vec<&Mutant>) =
+        with(Outcome::Survived).partition(|mutant| arguments.has(&mutant.name));
     for mutant in &survivors {
         say(&format!("survived: {}", mutant.name));
+    }
+    if args.only.is_none() {
+        let command = format!("cargo xtask mutants --sample {} --seed {}", args.sample, args.seed);
+        let counts = [
+            ("drawn", drawn.len()),
+            (
+                "caught",
+                with(Outcome::Caught).count() + with(Outcome::TimedOut).count(),
+            ),
+            ("unviable", with(Outcome::Unviable).count()),
+            ("survived, and argued", argued.len()),
+            ("survived, and not argued", survivors.len()),
+        ];
+        let figure =
+            |(name, count)| Figure::new(name, Value::Count(u64::try_from(count).unwrap_or(u64::MAX)), &command);
+        evidence::record(&workspace, "mutants", counts.map(figure).into())?;
     }
     Ok(survivors.is_empty())
 }

@@ -12,6 +12,7 @@ use super::breakage::{self, Breakage, Tests};
 use super::citation::Citation;
 use crate::cli::RequirementsArgs;
 use crate::console::say;
+use crate::evidence::{self, Figure, Value};
 use crate::trial::{self, Outcome, Results, Tree};
 use crate::workspace::{Workspace, directory};
 
@@ -94,6 +95,20 @@ pub(super) fn run(workspace: &Workspace, citations: &[Citation], args: &Requirem
         all.len(),
         attempts.len() - wrong.len()
     ));
+    // A sample says nothing about the whole.
+    if attempts.len() == all.len() {
+        let count = |count: usize| Value::Count(u64::try_from(count).unwrap_or(u64::MAX));
+        let command = "cargo xtask requirements --prove";
+        let figures = vec![
+            Figure::new("breakages made", count(attempts.len()), command),
+            Figure::new(
+                "breakages that a test of their row noticed",
+                count(attempts.len() - wrong.len()),
+                command,
+            ),
+        ];
+        evidence::record(workspace, "requirements", figures)?;
+    }
     Ok(wrong.is_empty())
 }
 
