@@ -1,8 +1,9 @@
 //! `cargo xtask`: builds the MINIX service and the bare-metal image, boots them on QEMU, checks the disk afterwards, and runs
 //! every test of the workspace.
 //!
-//! * [`cli`] is the command line; [`minix`], [`qemu`], [`mod@bench`], [`checks`], [`fuzz`], [`mutants`] and [`requirements`] are the
-//!   commands. [`trial`] tries changes of the code for the last two.
+//! * [`cli`] is the command line; [`minix`], [`qemu`], [`mod@bench`], [`checks`], [`coverage`], [`fuzz`], [`mutants`],
+//!   [`requirements`] and [`evidence`] are the commands. [`trial`] tries changes of the code for mutants and requirements; the
+//!   last one makes a page of what the four before it found.
 //! * [`tools`] finds or installs what is needed, [`build`] builds the bare image and [`minix`] everything for MINIX, [`disk`]
 //!   makes or opens the disk.
 //! * [`foreign`] runs the back-end of a disk that is not QEMU's own, [`removal`] takes a disk away, [`blockstats`] asks
@@ -18,7 +19,9 @@ mod checks;
 mod child;
 mod cli;
 mod console;
+mod coverage;
 mod disk;
+mod evidence;
 #[cfg(test)]
 mod fake;
 mod faults;
@@ -71,6 +74,8 @@ fn main() -> ExitCode {
             Command::Qemu(args) => qemu::command(&args),
             Command::Bench(args) => bench::command(&args),
             Command::Minix(MinixCommand::Check(args)) => minix::check(&args),
+            Command::Coverage(args) => coverage::command(&args),
+            Command::Evidence => evidence::command(),
             Command::Fuzz(args) => fuzz::command(&args),
             Command::Mutants(args) => mutants::command(&args),
             Command::Requirements(args) => requirements::command(&args),

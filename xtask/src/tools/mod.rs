@@ -16,7 +16,7 @@ use crate::workspace::Workspace;
 pub(crate) use nightly::{ensure_miri, ensure_nightly, nightly_cargo};
 pub(crate) use path::find_program;
 pub(crate) use qemu::Qemu;
-pub(crate) use rust::{ensure_lint_tools, ensure_target};
+pub(crate) use rust::{ensure_coverage_tools, ensure_lint_tools, ensure_target};
 
 /// The tool for disk images, part of QEMU.
 pub(crate) const QEMU_IMG: &str = "qemu-img";
