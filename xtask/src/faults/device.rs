@@ -132,21 +132,6 @@ impl Device {
             .map(drop)
     }
 
-    /// Waits until the machine runs.
-    pub(super) fn runs(&mut self) -> Result<()> {
-        let started = Instant::now();
-        loop {
-            let answer = self.qmp.command("query-status", json!({}))?;
-            if answer["running"] == true {
-                return Ok(());
-            }
-            if started.elapsed() > LIMIT {
-                bail!("the machine does not run: {answer}");
-            }
-            thread::sleep(TICK);
-        }
-    }
-
     /// Moves the machine into a file. It stands still afterwards.
     pub(super) fn move_to(&mut self, file: &Path) -> Result<()> {
         let uri = format!("exec:cat > {}", quoted(&file.display().to_string()));

@@ -18,7 +18,9 @@ use anyhow::{Context, Result, anyhow};
 use guest_protocol::SECTOR_BYTES;
 use serde::Serialize;
 
+use crate::cli::QemuArgs;
 use crate::disk::Disk;
+use crate::evidence::{Figure, Value};
 use crate::machine::quoted;
 use crate::minix::faults::{AWAY, ask};
 use crate::report::Guest;
@@ -105,6 +107,28 @@ impl Total {
             .iter()
             .find(|made| made.fault == RESET)
             .map_or(0, |made| made.times)
+    }
+
+    /// What a run has shown that has passed.
+    pub(crate) fn figures(&self, args: &QemuArgs, guest: &Guest) -> Vec<Figure> {
+        let legacy = if args.legacy { " --legacy" } else { "" };
+        let (rounds, seed) = (args.rounds(), args.seed());
+        let command = format!("cargo xtask qemu --scenario faults --rounds {rounds} --seed {seed}{legacy}");
+        let answered = guest.loads().iter().map(|load| load.acknowledged + load.failed).sum();
+        let interface = if args.legacy { "legacy" } else { "modern" };
+        [
+            ("kinds of fault", self.made.len() as u64),
+            ("faults made and survived", self.times()),
+            (
+                "requests that failed in QEMU, each told to a client",
+                self.failed.iter().sum(),
+            ),
+            ("requests of the last boot, each answered once", answered),
+            ("sectors compared when QEMU was killed", self.compared),
+            ("writes that were not answered then", self.unanswered),
+        ]
+        .map(|(figure, value)| Figure::new(format!("{figure}, {interface} device"), Value::Count(value), &command))
+        .into()
     }
 
     pub(crate) fn times(&self) -> u64 {
@@ -408,13 +432,7 @@ impl Maker {
         self.device()?.move_to(&file)?;
         self.count()?;
         self.replace(Order::GoOnFrom(file.clone()))?;
-        let bytes = self.bytes;
-        let device = self.device()?;
-        device.runs()?;
-        // QEMU 10 leaves the timers of a RISC-V hart behind: one that waits for nothing else sleeps until the next interrupt. A new
-        // size makes one, if only by name.
-        device.resize(bytes)?;
-        device.works(WORK)?;
+        self.works(WORK)?;
         std::fs::remove_file(&file).context("cannot remove the file of the machine")
     }
 

@@ -27,7 +27,9 @@ use virtio_core::{Dma, PollLimit};
 const CAPACITY: u64 = SECTORS as u64;
 
 /// How long the device may answer nothing before its requests count as lost.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a failure may be made smaller. Each attempt may wait for a lost request.
+const SHRINK: Duration = Duration::from_secs(60);
 
 type TestDisk<D> = Disk<<D as Device>::Transport, Scatter, u32, 64>;
 
@@ -256,6 +258,7 @@ fn lives<D: Device>(device: D, cases: u32) -> Result<(), TestError<(Vec<TestOper
     let steps = (prop::collection::vec(step(CAPACITY), 1..40), prop::bool::weighted(0.3));
     let config = ProptestConfig {
         failure_persistence: None,
+        max_shrink_time: SHRINK.as_millis() as u32,
         ..ProptestConfig::with_cases(cases)
     };
     let state = RefCell::new((device, Reference::new(CAPACITY), 1));

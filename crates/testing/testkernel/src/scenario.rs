@@ -71,7 +71,8 @@ pub enum Statement<S> {
     Down(S),
     /// Wait until a service that got SIGTERM has left, for at most two seconds.
     Gone(S),
-    /// Ask the host for something, by a word that both know, and wait until it types a line at the console.
+    /// Ask the host for something, by a word that both know, and wait until it types a line at the console. Meanwhile the hart does
+    /// not sleep, so that the host may move the machine.
     Ask(S),
     /// Let so many microseconds pass.
     Sleep(u64),

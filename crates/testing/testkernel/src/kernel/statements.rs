@@ -60,7 +60,10 @@ impl Running {
                 rs::up(system, program, config, Kind::Program(typed))?;
             }
             Statement::Wait | Statement::Gone(_) | Statement::Sleep(_) | Statement::Kill { .. } => {}
-            Statement::Ask(what) => emit(&Record::Asked { what }),
+            Statement::Ask(what) => {
+                system.kernel.may_move = true;
+                emit(&Record::Asked { what });
+            }
             Statement::Term(label) | Statement::Down(label) => {
                 let (index, slot) = living(system, label)?;
                 rs::terminate(system, index, slot);
@@ -131,7 +134,10 @@ impl Running {
                 Some(has_passed)
             }
             Statement::Down(label) | Statement::Gone(label) => self.down(system, label, now),
-            Statement::Ask(_) => has_answered().then_some(true),
+            Statement::Ask(_) => {
+                system.kernel.may_move = !has_answered();
+                (!system.kernel.may_move).then_some(true)
+            }
             Statement::Sleep(micros) => (now.saturating_sub(self.since) >= micros).then_some(true),
             Statement::Vfs(..) => (!system.vfs.is_busy()).then_some(!system.vfs.has_failed()),
             Statement::Kill { .. } => self.kill(system, now),
