@@ -76,9 +76,6 @@ impl Case<'_> {
         let unchanged = self.host.file_unchanged != Some(false);
         require!(findings, unchanged, "the disk image given with --disk has changed");
         self.records(&mut findings);
-        if let Some(scenario) = self.scenario.filter(|scenario| scenario.name == Name::Faults) {
-            faulty::lost(self.guest(), scenario, &mut findings);
-        }
         if self.whole_run() {
             match self.scenario {
                 Some(scenario) => {
@@ -91,6 +88,9 @@ impl Case<'_> {
         }
         self.end(&mut findings);
         findings.extend(self.host.findings.iter().cloned());
+        if let Some(scenario) = self.scenario.filter(|scenario| scenario.name == Name::Faults) {
+            faulty::lost(self.guest(), scenario, &mut findings);
+        }
         for (number, seen) in self.host.backends.iter().enumerate() {
             backend(number, seen, self.whole_run() && self.scenario.is_some(), &mut findings);
         }
