@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs QEMU for 64-bit RISC-V, OpenSBI and qemu-img on Debian, Ubuntu and their relatives. `cargo xtask` runs this when
-# one of them is missing and it is root. Run it again after a failure: it goes on where the last run stopped.
+# Installs QEMU for 64-bit RISC-V, OpenSBI and qemu-img on Debian, Ubuntu and their relatives; with the names of packages, those
+# packages and nothing else. `cargo xtask` runs this when one of them is missing and it is root. Run it again after a failure: it goes
+# on where the last run stopped.
 set -euo pipefail
 shopt -s nullglob
 etc=${SETUP_ETC:-/etc} # The tests have one of their own.
@@ -35,6 +36,12 @@ fi
 apt() { $sudo env DEBIAN_FRONTEND=noninteractive LC_ALL=C apt-get -o DPkg::Lock::Timeout=120 "$@"; }
 
 $sudo dpkg --configure -a || true # What an interrupted installation left.
+
+if [ $# -gt 0 ]; then
+    apt update || true # The archive that fails may be one that is not needed.
+    apt install --yes --no-install-recommends --fix-broken "$@" || fail "apt cannot install $*, see above"
+    exit
+fi
 
 # The parts of QEMU come from one release. Beside a qemu-utils from the backports suite only that suite's emulator fits.
 suite=

@@ -122,7 +122,7 @@ pub(crate) fn command_lines(program: &Path, args: &QemuArgs, disks: &[Attachment
         .collect()
 }
 
-fn check_length(socket: &Path) -> Result<()> {
+pub(crate) fn check_length(socket: &Path) -> Result<()> {
     let length = socket.as_os_str().len();
     ensure!(
         length <= SOCKET_PATH,

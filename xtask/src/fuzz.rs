@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::FuzzArgs;
 use crate::console::say;
+use crate::evidence::{self, Figure, Value};
 use crate::progress::Progress;
 use crate::tools::{ensure_nightly, nightly_cargo};
 use crate::workspace::{Workspace, directory};
@@ -81,15 +82,22 @@ fn run(workspace: &Workspace, package: &Path, target: &str, minutes: u64) -> Res
     for folder in [&corpus, &artifacts] {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    let mut command = nightly_cargo(workspace);
-    command.args(["fuzz", "run", "--fuzz-dir"]).arg(package.join("fuzz"));
-    command.arg("--target-dir").arg(folder.join("build"));
+    let fuzz = |verb: &str| {
+        let mut command = nightly_cargo(workspace);
+        command.args(["fuzz", verb, "--fuzz-dir"]).arg(package.join("fuzz"));
+        command.arg("--target-dir").arg(folder.join("build")).arg(target);
+        command
+    };
+    // Apart, so that its time is not counted.
+    let built =
+        Progress::for_this_terminal().step(&format!("building {target}"), |step| step.command(&fuzz("build")))?;
+    if !built.status.success() {
+        eprint!("{}", built.output);
+        bail!("the fuzzer of {target} does not build");
+    }
+    let mut command = fuzz("run");
     // What is learnt goes to the first folder.
-    command
-        .arg(target)
-        .arg(&corpus)
-        .arg(package.join("seeds").join(target))
-        .arg("--");
+    command.arg(&corpus).arg(package.join("seeds").join(target)).arg("--");
     command.arg(format!("-max_total_time={}", 60 * minutes));
     command.arg(format!("-artifact_prefix={}/", artifacts.display()));
     command.args(LIMITS).arg("-print_final_stats=1");
@@ -116,6 +124,17 @@ fn run(workspace: &Workspace, package: &Path, target: &str, minutes: u64) -> Res
             say(line);
         }
     }
+    let command = "cargo xtask fuzz";
+    let figures = vec![
+        Figure::new(
+            format!("`{target}`: hours"),
+            Value::Number(total.seconds / 3600.0),
+            command,
+        ),
+        Figure::new(format!("`{target}`: inputs"), Value::Count(total.inputs), command),
+        Figure::new(format!("`{target}`: findings"), Value::Count(total.findings), command),
+    ];
+    evidence::record(workspace, "fuzz", figures)?;
     let found = if is_clean { "nothing found" } else { "FOUND something" };
     let hours = total.seconds / 3600.0;
     say(&format!(

@@ -16,7 +16,7 @@ const DEVICE_QUEUE_SIZES: std::ops::RangeInclusive<u16> = 4..=1024;
 /// The TCP port where gdb finds the guest.
 pub(crate) const GDB_PORT: u16 = 1234;
 
-/// QEMU's name of the disk that is removed.
+/// QEMU's name of a disk that is removed, or whose errors are QEMU's.
 pub(crate) const DISK: &str = "disk";
 /// And of the slot that it is in.
 const SLOT: &str = "slot0";
@@ -182,10 +182,11 @@ impl Machine<'_> {
                     add("-device", self.foreign_device(number));
                 }
                 None => {
-                    match args.remove {
-                        // QEMU forgets a `-drive` together with its device.
-                        Some(_) => add("-blockdev", blockdev(number, disk)),
-                        None => add("-drive", self.drive(number, disk)),
+                    // QEMU forgets a `-drive` together with its device, and has no other in its place.
+                    if args.remove.is_some() || self.extras.faults {
+                        add("-blockdev", blockdev(number, disk));
+                    } else {
+                        add("-drive", self.drive(number, disk));
                     }
                     add("-device", self.device(number));
                 }
@@ -251,6 +252,8 @@ impl Machine<'_> {
         match args.remove {
             Some(Removal::Hot) => device += &format!(",id={DISK},bus={SLOT}"),
             Some(_) => device += &format!(",id={DISK}"),
+            // Errors are for the guest, and do not stop it.
+            None if self.extras.faults => device += &format!(",id={DISK},rerror=report,werror=report"),
             None => {}
         }
         device += &self.queue_size();
@@ -334,7 +337,7 @@ fn bytes(memory: &str) -> String {
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

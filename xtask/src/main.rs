@@ -1,12 +1,13 @@
 //! `cargo xtask`: builds the MINIX service and the bare-metal image, boots them on QEMU, checks the disk afterwards, and runs
 //! every test of the workspace.
 //!
-//! * [`cli`] is the command line; [`minix`], [`qemu`], [`mod@bench`], [`checks`], [`fuzz`], [`mutants`] and [`requirements`] are the
-//!   commands. [`trial`] tries changes of the code for the last two.
+//! * [`cli`] is the command line; [`minix`], [`qemu`], [`mod@bench`], [`checks`], [`coverage`], [`fuzz`], [`mutants`],
+//!   [`requirements`] and [`evidence`] are the commands. [`trial`] tries changes of the code for mutants and requirements; the
+//!   last one makes a page of what the four before it found.
 //! * [`tools`] finds or installs what is needed, [`build`] builds the bare image and [`minix`] everything for MINIX, [`disk`]
 //!   makes or opens the disk.
 //! * [`foreign`] runs the back-end of a disk that is not QEMU's own, [`removal`] takes a disk away, [`blockstats`] asks
-//!   for QEMU's statistics, both by [`qmp`].
+//!   for QEMU's statistics, [`mod@faults`] makes faults, all of them by [`qmp`].
 //! * [`machine`] writes the QEMU command line, [`run`] boots it, [`report`] parses the records of the guest, checks
 //!   them against the disks and prints the result. [`session`] ties these together, for either guest. [`interrupt`] is how all of it
 //!   is stopped, [`child`] how no process is left behind.
@@ -18,9 +19,12 @@ mod checks;
 mod child;
 mod cli;
 mod console;
+mod coverage;
 mod disk;
+mod evidence;
 #[cfg(test)]
 mod fake;
+mod faults;
 mod foreign;
 mod fuzz;
 mod interrupt;
@@ -68,6 +72,8 @@ fn main() -> ExitCode {
             Command::Bench(args) => bench::command(&args),
             Command::Minix(MinixCommand::Check(args)) => minix::check(&args),
             Command::Minix(MinixCommand::Install(args)) => minix::install::command(&args),
+            Command::Coverage(args) => coverage::command(&args),
+            Command::Evidence => evidence::command(),
             Command::Fuzz(args) => fuzz::command(&args),
             Command::Mutants(args) => mutants::command(&args),
             Command::Requirements(args) => requirements::command(&args),

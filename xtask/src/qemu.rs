@@ -10,6 +10,7 @@ use crate::build;
 use crate::cli::{Format, QemuArgs};
 use crate::console::{Console, complain, say};
 use crate::disk::{self, Input};
+use crate::evidence;
 use crate::foreign;
 use crate::machine::{self, Boot, Machine};
 use crate::minix::programs;
@@ -70,6 +71,7 @@ fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result
         minix: !args.bare,
         bench: false,
         foreign: args.foreign.is_some(),
+        faults: args.scenario == Some(Name::Faults),
     };
     let setup = Setup::prepare(workspace, needs, progress)?;
     if args.gdb {
@@ -84,6 +86,9 @@ fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result
     let log = (!report.passed && std::fs::write(&log, console.text()).is_ok()).then_some(log.as_path());
     for line in screen::screen(&report, args, input, &console.guest_text(), log) {
         say(&line);
+    }
+    if let Some(made) = report.host.faults.as_ref().filter(|_| report.passed) {
+        evidence::record(workspace, "faults", made.figures(args, &report.guest))?;
     }
     Ok(report)
 }

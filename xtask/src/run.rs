@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use guest_protocol::stream::Piece;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
@@ -34,7 +34,23 @@ pub(crate) enum Input {
     Terminal,
     /// These lines, one for each prompt; then `quit`.
     Script(Vec<String>),
+    /// A line end for each [`Next::Answer`].
+    Answers,
 }
+
+/// What is to happen to a guest.
+pub(crate) enum Next<'a> {
+    GoOn,
+    /// It cannot go on.
+    Abandon,
+    /// It has asked for something, which is done.
+    Answer,
+    /// Its QEMU is killed, unless it has ended, and another one goes on in its place.
+    Replace(Successor<'a>),
+}
+
+/// Says, of a guest whose QEMU has ended and whose output is all heard, how the next QEMU is started.
+pub(crate) type Successor<'a> = Box<dyn FnOnce(&mut Guest) -> Result<Command> + 'a>;
 
 /// How a boot ended.
 #[derive(Debug)]
@@ -79,18 +95,18 @@ pub(crate) fn silently(workspace: &Workspace, command: &Command, limit: Duration
             step,
             show_records: false,
         };
-        run(command, Input::None, Some(limit), |_| false, outputs)
+        run(command, Input::None, Some(limit), |_| Next::GoOn, outputs)
     });
     (ended, console.guest_text())
 }
 
-/// Runs QEMU to its end. `limit` is how long the guest may take; `is_abandoned` hears of all the guest has reported, again and again,
-/// and says whether to stop it because it cannot go on.
-pub(crate) fn run(
+/// Runs QEMU to its end. `limit` is how long the guest may take; `follow` hears of all the guest has reported, again and again,
+/// and says what is to happen.
+pub(crate) fn run<'a>(
     command: &Command,
     input: Input,
     limit: Option<Duration>,
-    mut is_abandoned: impl FnMut(&Guest) -> bool,
+    mut follow: impl FnMut(&Guest) -> Next<'a>,
     outputs: Outputs<'_, '_>,
 ) -> Result<Ended> {
     let Outputs {
@@ -100,16 +116,20 @@ pub(crate) fn run(
         show_records,
     } = outputs;
     let started = Instant::now();
-    let stdin = match input {
+    let stdin = || match input {
         Input::None => Stdio::null(),
         Input::Terminal => Stdio::inherit(),
-        Input::Script(_) => Stdio::piped(),
+        Input::Script(_) | Input::Answers => Stdio::piped(),
     };
     let _terminal = Terminal::of(&input);
-    let mut command = child::bound(command);
-    let mut child = Child::start(command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
-    let events = listen(&mut child.process);
-    let mut typist = Typist::new(child.process.stdin.take(), input);
+    let start = |command: &Command| {
+        let mut command = child::bound(command);
+        Child::start(command.stdin(stdin()).stdout(Stdio::piped()).stderr(Stdio::piped()))
+    };
+    let mut child = start(command)?;
+    let mut events = listen(&mut child.process);
+    let mut typist = Typist::new(child.process.stdin.take(), &input);
+    let mut successor: Option<Successor<'a>> = None;
     let mut ended = Ended {
         status: None,
         abandoned: false,
@@ -155,12 +175,30 @@ pub(crate) fn run(
             }
             Err(RecvTimeoutError::Timeout) => {}
             // Both streams are closed: QEMU has ended.
-            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Disconnected) => {
+                let Some(successor) = successor.take() else { break };
+                child.wait()?;
+                child = start(&successor(&mut ended.guest)?)?;
+                events = listen(&mut child.process);
+                typist.keyboard = child.process.stdin.take();
+            }
         }
         if interrupt::asked() {
             break;
         }
-        ended.abandoned = is_abandoned(&ended.guest);
+        // Between two QEMUs nothing is to happen.
+        if successor.is_none() {
+            match follow(&ended.guest) {
+                Next::GoOn => {}
+                Next::Abandon => ended.abandoned = true,
+                Next::Answer => typist.answer()?,
+                Next::Replace(next) => {
+                    successor = Some(next);
+                    // It may have ended by itself.
+                    let _ = child.process.kill();
+                }
+            }
+        }
         if ended.abandoned || limit.is_some_and(|limit| started.elapsed() > limit) {
             console.finish();
             ended.duration = started.elapsed();
@@ -247,10 +285,10 @@ struct Typist {
 }
 
 impl Typist {
-    fn new(keyboard: Option<ChildStdin>, input: Input) -> Typist {
+    fn new(keyboard: Option<ChildStdin>, input: &Input) -> Typist {
         let mut lines = VecDeque::new();
         if let Input::Script(script) = input {
-            lines.extend(script);
+            lines.extend(script.iter().cloned());
             // Without it the guest would wait for input that never comes.
             lines.push_back("quit".to_owned());
         }
@@ -259,6 +297,15 @@ impl Typist {
             lines,
             tail: Vec::new(),
         }
+    }
+
+    /// Types the end of a line.
+    fn answer(&mut self) -> Result<()> {
+        let keyboard = self.keyboard.as_mut().context("the guest has no keyboard")?;
+        keyboard
+            .write_all(b"\n")
+            .and_then(|()| keyboard.flush())
+            .context("cannot type at the console of the guest")
     }
 
     fn saw(&mut self, text: &[u8]) {

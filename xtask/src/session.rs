@@ -1,5 +1,6 @@
 //! A run from disk to verdict, of either guest. `cargo xtask qemu` does one; the test runner does many.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::cli::QemuArgs;
 use crate::console::Console;
 use crate::disk::layout::Recipe;
 use crate::disk::{self, Choice, Disk, Input, map};
+use crate::faults::{self, Faults, Order};
 use crate::foreign::{self, Backend, Seen};
 use crate::machine::{Boot, Machine};
 use crate::minix::programs::{self, Programs};
@@ -19,9 +21,9 @@ use crate::minix::scenario::{Extras, Scenario};
 use crate::minix::{archive, vblkctl};
 use crate::progress::Progress;
 use crate::removal::Remover;
-use crate::report::disk::examine;
+use crate::report::disk::{self as sectors, Comparison, examine};
 use crate::report::{Case, Frames, Guest, Host, Report, Strings, read_trace};
-use crate::run::{self, Outputs};
+use crate::run::{self, Next, Outputs};
 use crate::tools::{self, Qemu, Wanted};
 use crate::workspace::{RISCV, Workspace};
 
@@ -54,6 +56,8 @@ pub(crate) struct Needs<'a> {
     pub(crate) bench: bool,
     /// The back-end of foreign disks.
     pub(crate) foreign: bool,
+    /// The server of disks with faults.
+    pub(crate) faults: bool,
 }
 
 impl Setup {
@@ -61,6 +65,9 @@ impl Setup {
     pub(crate) fn prepare(workspace: &Workspace, needs: Needs<'_>, progress: Progress) -> Result<Setup> {
         let qemu = tools::ensure_qemu(workspace, needs.tools, progress)?;
         tools::ensure_target(workspace, RISCV, progress)?;
+        if needs.faults {
+            tools::ensure_package(workspace, faults::NBDKIT, needs.tools.may_install, progress)?;
+        }
         let image = needs.bare.then(|| build::image(workspace, progress));
         let programs = needs.minix.then(|| programs::build_all(workspace, progress));
         if needs.bench {
@@ -135,18 +142,48 @@ pub(crate) fn run(
     let mut frames = Frames::follow(frames_file, &strings);
     let mut backends = Backend::start_all(setup.backend.as_deref(), args, &attachments)?;
     let mut remover = Remover::new(&machine);
-    let mut watcher = extras.qmp.as_deref().filter(|_| !args.read_only).map(Watcher::new);
+    let watched = extras.qmp.as_deref().filter(|_| !args.read_only && !extras.faults);
+    let mut watcher = watched.map(Watcher::new);
+    let faulty = extras.qmp.clone().filter(|_| extras.faults);
+    let faults = faulty.map(|socket| Faults::start(first, directory.to_owned(), socket, args.rounds(), args.seed()));
+    let keyboard = if faults.is_some() {
+        run::Input::Answers
+    } else {
+        keyboard
+    };
+    let power = RefCell::new(LostPower::default());
     // A spinner would be in the way of a console that is shown as it comes.
     let shown = if console.is_shown() { Progress::Silent } else { progress };
     let ended = shown.step("running on QEMU", |step| {
-        let is_abandoned = |guest: &Guest| {
+        let follow = |guest: &Guest| {
             if let Some(remover) = &mut remover {
                 remover.follow(guest, &mut backends);
             }
             if let Some(watcher) = &mut watcher {
                 watcher.follow(guest);
             }
-            backends.iter_mut().any(Backend::has_left_qemu)
+            if backends.iter_mut().any(Backend::has_left_qemu) {
+                return Next::Abandon;
+            }
+            let Some(faults) = &faults else { return Next::GoOn };
+            match faults.follow(guest) {
+                None => Next::GoOn,
+                Some(Order::Answer) => Next::Answer,
+                Some(Order::Abandon) => Next::Abandon,
+                Some(Order::GoOnFrom(file)) => Next::Replace(Box::new({
+                    let command = machine.command();
+                    move |_| {
+                        faults.replaced();
+                        Ok(faults::incoming(command, &file))
+                    }
+                })),
+                Some(Order::Kill) => Next::Replace(Box::new(|guest| {
+                    guest.lost_power();
+                    power.borrow_mut().look(first, guest, directory)?;
+                    faults.replaced();
+                    Ok(machine.command())
+                })),
+            }
         };
         let outputs = Outputs {
             frames: &mut frames,
@@ -154,7 +191,7 @@ pub(crate) fn run(
             step,
             show_records: args.verbose,
         };
-        run::run(&machine.command(), keyboard, limit, is_abandoned, outputs)
+        run::run(&machine.command(), keyboard, limit, follow, outputs)
     })?;
     let backends: Vec<Seen> = backends.into_iter().filter_map(Backend::finish).collect();
     let flushes = |seen: &Seen| seen.report.as_ref().map(|report| report.flushes_after_writes);
@@ -170,6 +207,19 @@ pub(crate) fn run(
                 .err()
                 .map(|error| format!("the disk was not removed: {error:#}")),
         );
+    }
+    if let Some(faults) = faults {
+        let LostPower { total, findings } = power.into_inner();
+        match faults.finish() {
+            Ok(mut made) => {
+                (made.unanswered, made.compared) = total;
+                host.faults = Some(made);
+            }
+            Err(error) => host
+                .findings
+                .push(format!("a fault was not made, or not survived: {error:#}")),
+        }
+        host.findings.extend(findings);
     }
     let watched = watcher.is_some();
     if let Some(watcher) = watcher {
@@ -213,6 +263,28 @@ pub(crate) fn run(
         guest: ended.guest,
         host,
     })
+}
+
+/// What was found on the disk when QEMU was killed.
+#[derive(Debug, Default)]
+struct LostPower {
+    /// Writes without an answer, and sectors compared.
+    total: (u64, u64),
+    findings: Vec<String>,
+}
+
+impl LostPower {
+    /// Every write that was answered is there. One that was not may be there or not.
+    fn look(&mut self, disk: &Disk, guest: &Guest, directory: &Path) -> Result<()> {
+        let mut comparison = Comparison::default();
+        sectors::compare(0, disk, guest, directory, &mut comparison)?;
+        let lost = comparison.differences.into_iter();
+        self.findings
+            .extend(lost.map(|text| format!("after a kill of QEMU: {text}")));
+        self.total.0 += guest.unanswered_writes() as u64;
+        self.total.1 += comparison.compared;
+        Ok(())
+    }
 }
 
 /// Whether what was given up reads as zeroes, and takes no room where that was asked for.

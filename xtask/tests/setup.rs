@@ -88,11 +88,31 @@ const CASES: [Case; 11] = [
 ];
 
 #[test]
+fn packages_that_are_named_are_installed_and_no_others() {
+    let fits = ("named", MAIN, "", "nbdkit", APT, Ok("nbdkit"), None);
+    check_named(fits, &["nbdkit"]);
+    let missing = (
+        "named",
+        MAIN,
+        "",
+        "nothing",
+        APT,
+        Err("apt cannot install nbdkit"),
+        None,
+    );
+    check_named(missing, &["nbdkit"]);
+}
+
+#[test]
 fn each_machine_gets_the_packages_that_fit() {
     CASES.into_iter().for_each(check);
 }
 
-fn check((name, sources, utils, fits, programs, outcome, wanted): Case) {
+fn check(case: Case) {
+    check_named(case, &[]);
+}
+
+fn check_named((name, sources, utils, fits, programs, outcome, wanted): Case, packages: &[&str]) {
     let directory = tempfile::tempdir().unwrap();
     let (bin, etc) = (directory.path().join("bin"), directory.path().join("etc"));
     let parts = etc.join("apt/sources.list.d");
@@ -126,6 +146,7 @@ fn check((name, sources, utils, fits, programs, outcome, wanted): Case) {
     let log = directory.path().join("log");
     let output = Command::new("bash")
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../ci/setup.sh"))
+        .args(packages)
         .env_clear()
         .env("PATH", &bin)
         .env("SETUP_ETC", &etc)

@@ -14,7 +14,7 @@ use crate::build;
 use crate::console::Console;
 use crate::progress::Progress;
 use crate::report::{Frames, Guest, Strings, records};
-use crate::run::{self, Input, Outputs};
+use crate::run::{self, Input, Next, Outputs};
 use crate::workspace::Workspace;
 
 /// Boots the image for one pass and returns what it measured.
@@ -41,7 +41,7 @@ pub(crate) fn measure(
             step,
             show_records: false,
         };
-        run::run(&command, Input::None, Some(limit), |_| false, outputs)
+        run::run(&command, Input::None, Some(limit), |_| Next::GoOn, outputs)
     })?;
     let error = records!(ended.guest, Record::Error { text, .. } => text).next();
     if let Some(text) = error {

@@ -26,7 +26,7 @@ use crate::minix::programs::{Programs, SERVICE};
 use crate::minix::scenario::Extras;
 use crate::progress::Progress;
 use crate::report::{Frames, Guest, Strings, records};
-use crate::run::{self, Input, Outputs};
+use crate::run::{self, Input, Next, Outputs};
 use crate::session;
 
 /// What the rows are called.
@@ -283,7 +283,7 @@ pub(super) fn boot(
             step,
             show_records: false,
         };
-        run::run(&machine.command(), Input::None, Some(limit), |_| false, outputs)
+        run::run(&machine.command(), Input::None, Some(limit), |_| Next::GoOn, outputs)
     })?;
     let what = || format!("{heading}; the console said:\n{}", console.text());
     let Some(status) = ended.status else {

@@ -47,6 +47,7 @@ pub(super) fn boots(
     Check {
         boots: Some(guest),
         foreign: flags.contains("--foreign"),
+        faults: flags.contains("--scenario faults"),
         ..Check::new(format!("{prefix}/{name}"), move |context| work(context, &flags))
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Check {
     pub(super) boots: Option<Guest>,
     /// Whether a back-end of its own serves the disk.
     pub(super) foreign: bool,
+    /// Whether it makes faults of QEMU's.
+    pub(super) faults: bool,
     pub(super) work: Work,
 }
 
@@ -50,6 +52,7 @@ impl Check {
             name: name.into(),
             boots: None,
             foreign: false,
+            faults: false,
             work: Box::new(work),
         }
     }

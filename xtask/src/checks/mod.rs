@@ -110,6 +110,7 @@ fn prepare(workspace: Workspace, checks: &[Check], args: &TestArgs) -> Result<Co
             minix: wants(Guest::Minix),
             bench: wants(Guest::Bench),
             foreign: checks.iter().any(|check| check.foreign),
+            faults: checks.iter().any(|check| check.faults),
         };
         setup = Some(Setup::prepare(&workspace, needs, progress)?);
     }

@@ -66,6 +66,7 @@ const VARIANTS: &[Variant] = &[
             String::new(),
         )
     }),
+    ("faults", "--scenario faults", |_| Ok(())),
     ("vblkctl", "--scenario vblkctl", |_| Ok(())),
     ("vblkctl/legacy", "--scenario vblkctl --legacy", |_| Ok(())),
     ("vblkctl/read-only", "--scenario vblkctl --read-only", |run| {

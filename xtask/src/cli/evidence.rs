@@ -4,6 +4,17 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
 #[derive(Args, Clone, Debug)]
+pub(crate) struct CoverageArgs {
+    /// Print the lines that no test runs.
+    #[arg(long)]
+    pub(crate) missing: bool,
+
+    /// Run the tests of this crate only.
+    #[arg(long, value_name = "CRATE")]
+    pub(crate) only: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
 pub(crate) struct FuzzArgs {
     /// The target; without one, each in turn.
     pub(crate) target: Option<String>,
@@ -22,6 +33,10 @@ pub(crate) struct MutantsArgs {
     /// Which mutants are drawn: the same seed draws the same ones, as long as the code is the same.
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub(crate) seed: u64,
+
+    /// Try survivors of earlier runs again: the tests may have become better.
+    #[arg(long)]
+    pub(crate) again: bool,
 
     /// Draw only mutants whose name contains this.
     #[arg(long, value_name = "TEXT")]

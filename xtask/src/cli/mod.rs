@@ -13,7 +13,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use bench::BenchArgs;
-pub(crate) use evidence::{FuzzArgs, MutantsArgs, RequirementsArgs};
+pub(crate) use evidence::{CoverageArgs, FuzzArgs, MutantsArgs, RequirementsArgs};
 pub(crate) use hardware::{Aia, Bus, Removal};
 pub(crate) use qemu::{Foreign, Format, QemuArgs};
 
@@ -40,6 +40,10 @@ pub(crate) enum Command {
     /// Commands about programs for MINIX.
     #[command(subcommand, arg_required_else_help = false)]
     Minix(MinixCommand),
+    /// Measure how much of each published crate its tests run, in lines and regions. Needs cargo-llvm-cov.
+    Coverage(CoverageArgs),
+    /// Make docs/evidence.md of what fuzz, mutants, requirements --prove, coverage and other long runs have shown.
+    Evidence,
     /// Look for input that breaks a crate. Needs a nightly toolchain and cargo-fuzz.
     Fuzz(FuzzArgs),
     /// Change the code of the product at random, one place at a time, and see whether a test fails. Needs cargo-mutants.

@@ -65,11 +65,12 @@ pub(crate) struct QemuArgs {
     #[arg(long, conflicts_with_all = ["bare", "disk", "scenario", "read_only"])]
     pub(crate) kill_during_io: bool,
 
-    /// How often it is killed, by --kill-during-io or in --scenario kills and slow-kills [default: 20].
+    /// How often it is killed, by --kill-during-io or in --scenario kills and slow-kills [default: 20], or how often everything happens
+    /// in --scenario faults [default: 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
 
-    /// Seed of the random times of the kills [default: 1].
+    /// Seed of the random times of the kills, or of the order of the faults [default: 1].
     #[arg(long, value_name = "S", value_parser = seed)]
     seed: Option<u64>,
 
@@ -194,6 +195,9 @@ pub(crate) struct QemuArgs {
 /// Largest blocks of a disk that is made, in bytes: its parts begin and end with blocks of this size.
 const MADE_BLOCK: u32 = 4096;
 
+/// How long all faults may take once, in seconds: far more than they do on a host that has nothing else to do.
+const FAULTS_SECONDS: u64 = 180;
+
 /// Queue sizes that the service can be told to use.
 const SERVICE_QUEUE: std::ops::RangeInclusive<u16> = 4..=256;
 
@@ -201,8 +205,10 @@ impl QemuArgs {
     /// Why these options make no sense together, in one line that names them, where clap does not say it.
     pub(super) fn contradiction(&self) -> Option<String> {
         let scenario = (!self.bare).then(|| self.scenario());
-        if (self.rounds.is_some() || self.seed.is_some()) && !scenario.is_some_and(Name::kills) {
-            return Some("--rounds and --seed need --kill-during-io, or --scenario kills or slow-kills".to_owned());
+        if (self.rounds.is_some() || self.seed.is_some()) && scenario.and_then(Name::rounds).is_none() {
+            return Some(
+                "--rounds and --seed need --kill-during-io, or --scenario kills, slow-kills or faults".to_owned(),
+            );
         }
         if let Some(line) = self.hardware.contradiction(self.legacy, self.remove.is_some()) {
             return Some(line);
@@ -264,21 +270,31 @@ impl QemuArgs {
                 "scenario {name} is about how QEMU serves its own disk: leave out --foreign"
             ));
         }
-        if matches!(scenario, Name::Flushes | Name::Vblkctl) && self.no_flush {
+        if scenario == Name::Faults && self.format == Some(Format::Qcow2) {
+            return Some(format!(
+                "scenario {name} serves the disk in several ways, which raw images allow: leave out --format"
+            ));
+        }
+        if matches!(scenario, Name::Flushes | Name::Vblkctl | Name::Faults) && self.no_flush {
             return Some(format!("scenario {name} flushes the disk: leave out --no-flush"));
         }
         None
     }
 
-    /// How long the guest may run, in seconds. The load on each disk is added, with the one on one queue that comes before it.
+    /// How long the guest may run, in seconds. The load on each disk is added, with the one on one queue that comes before it, and each
+    /// round of faults.
     pub(crate) fn limit(&self) -> u64 {
         let load = self.load.map_or(0, |seconds| u64::from(seconds + seconds.div_ceil(4)));
-        self.timeout + load * self.hardware.buses.len() as u64
+        let faults = match self.scenario() {
+            Name::Faults if !self.bare => u64::from(self.rounds()) * FAULTS_SECONDS,
+            _ => 0,
+        };
+        self.timeout + faults + load * self.hardware.buses.len() as u64
     }
 
-    /// How often the service is killed.
+    /// How often what the scenario is about happens.
     pub(crate) fn rounds(&self) -> u32 {
-        self.rounds.unwrap_or(20)
+        self.rounds.or_else(|| self.scenario().rounds()).unwrap_or(1)
     }
 
     /// Seed of the random times of the kills.

@@ -2,10 +2,11 @@
 //!
 //! [`shipped`] lists what goes into MINIX, [`programs`] builds it, and the rest of a run; [`mod@check`] holds a program against the
 //! rules of MINIX's loader, [`install`] puts it into a MINIX, [`archive`] packs what the test kernel boots from, [`scenario`] and
-//! [`script`] are the scenarios, [`vblkctl`] one of them, [`volumes`] finds the file systems on a disk.
+//! [`script`] are the scenarios, [`vblkctl`] and [`faults`] two of them, [`volumes`] finds the file systems on a disk.
 
 pub(crate) mod archive;
 mod check;
+pub(crate) mod faults;
 pub(crate) mod install;
 #[cfg(test)]
 mod pages;

@@ -66,6 +66,9 @@ pub(crate) enum Name {
     Vblkctl,
     /// Several services that want the same disk; one at a time gets it.
     Twins,
+    /// What a host does to its guests, under four clients: a disk on the network that hangs and comes back, errors, one request a second,
+    /// other sizes, QEMU killed, stopped, reset and moved; --rounds says how often. Needs nbdkit.
+    Faults,
 }
 
 /// A scenario for certain disks.
@@ -88,6 +91,8 @@ pub(crate) struct Extras {
     pub(crate) trace: Option<PathBuf>,
     /// Where QEMU serves its machine protocol.
     pub(crate) qmp: Option<PathBuf>,
+    /// What serves the disk is replaced now and then while the guest runs, and its errors are the guest's.
+    pub(crate) faults: bool,
 }
 
 impl Name {
@@ -126,6 +131,11 @@ impl Name {
                 qmp: Some(directory.join("qmp")),
                 ..Extras::default()
             },
+            Name::Faults => Extras {
+                qmp: Some(directory.join("qmp")),
+                faults: true,
+                ..Extras::default()
+            },
             Name::Flushes => Extras {
                 trace: Some(directory.join("trace")),
                 ..Extras::default()
@@ -134,14 +144,21 @@ impl Name {
         }
     }
 
-    /// Whether the service is killed in it.
-    pub(crate) fn kills(self) -> bool {
-        matches!(self, Name::Kills | Name::SlowKills)
+    /// How often it is repeated unless a person says otherwise; none if it happens once.
+    pub(crate) fn rounds(self) -> Option<u32> {
+        match self {
+            Name::Kills | Name::SlowKills => Some(20),
+            Name::Faults => Some(1),
+            _ => None,
+        }
     }
 
     /// Whether QEMU must slow its disk down or write down its requests.
     pub(crate) fn needs_disk_of_qemu(self) -> bool {
-        matches!(self, Name::Throttled | Name::SlowKills | Name::Overlap | Name::Vblkctl)
+        matches!(
+            self,
+            Name::Throttled | Name::SlowKills | Name::Overlap | Name::Vblkctl | Name::Faults
+        )
     }
 
     /// Whether it needs a disk that can be written in blocks of 512 bytes.

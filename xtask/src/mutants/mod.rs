@@ -2,22 +2,28 @@
 //!
 //! `cargo mutants` makes the list of changes. [`draw`] chooses some of them, [`trial`] tries one after the other in a copy of the
 //! sources, and a mutant runs the tests of its own crate and no others: what another crate's tests find, its own should have found.
+//! [`hints`] says which of these are likely to find it: they are built and run first, and mostly alone. Survivors can be [`argued`].
 
+mod argued;
 mod draw;
+mod hints;
 
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
+use argued::Arguments;
 use draw::Mutant;
+use hints::Hints;
 
 use crate::cli::MutantsArgs;
 use crate::console::say;
-use crate::trial::{self, Outcome, Results, Tree};
+use crate::evidence::{self, Figure, Value};
+use crate::trial::{self, Outcome, Results, Tree, Trial};
 use crate::workspace::{Workspace, is_published};
 
-/// Runs the command; true if no drawn mutant has survived.
+/// Runs the command; true if each drawn mutant that has survived is argued.
 pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
     let workspace = Workspace::load()?;
     let crates: Vec<String> = workspace
@@ -26,23 +32,29 @@ pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
         .filter(|package| is_published(package))
         .map(|package| package.name.to_string())
         .collect();
+    let arguments = Arguments::load(&workspace.root)?;
     let all = draw::list(&workspace, &crates)?;
-    let drawn = draw::sample(&all, args.only.as_deref(), args.sample, args.seed);
+    let mut drawn = draw::sample(&all, args.only.as_deref(), args.sample, args.seed);
+    // What uses a changed crate is built again.
+    drawn.sort_by_key(|mutant| (&mutant.package, &mutant.file));
     let folder = workspace.target.join("mutants");
     let mut results = Results::load(&folder.join("results.json"))?;
     let tree = Tree::copy(&workspace, &folder.join("tree"))?;
     let mut healthy: Vec<&str> = Vec::new();
+    let mut hints = Hints::default();
     for (number, mutant) in (1..).zip(&drawn) {
         let heading = format!("[{number}/{}] {}", drawn.len(), mutant.name);
-        if let Some(outcome) = results.of(&mutant.name) {
+        let before = results.of(&mutant.name);
+        let is_to_try = args.again && before == Some(Outcome::Survived) && !arguments.has(&mutant.name);
+        if let Some(outcome) = before.filter(|_| !is_to_try) {
             say(&format!("{heading}: {outcome} before"));
             continue;
         }
         // A test that fails without a mutant says nothing about one.
         if !healthy.contains(&mutant.package.as_str()) {
-            let outcome = tried(&tree, &folder, &mutant.package)?;
+            let trial = tried(&tree, &folder, &mutant.package, &[])?;
             ensure!(
-                outcome == Outcome::Survived,
+                trial.outcome == Outcome::Survived,
                 "the tests of {} fail without a mutant",
                 mutant.package
             );
@@ -51,7 +63,13 @@ pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
         let started = Instant::now();
         let outcome = {
             let _mutated = tree.change(&mutant.file, |text| mutant.apply(text))?;
-            tried(&tree, &folder, &mutant.package)?
+            let likely = hints.of(&mutant.package, &mutant.file);
+            let mut trial = tried(&tree, &folder, &mutant.package, &likely)?;
+            if trial.outcome == Outcome::Survived {
+                trial = tried(&tree, &folder, &mutant.package, &[])?;
+            }
+            hints.add(&mutant.package, &mutant.file, trial.failed);
+            trial.outcome
         };
         say(&format!(
             "{heading}: {outcome} ({:.0} s)",
@@ -65,16 +83,42 @@ pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
         all.len(),
         results.summary()
     ));
-    let survived = |mutant: &&&Mutant| results.of(&mutant.name) == Some(Outcome::Survived);
-    let survivors: Vec<&Mutant> = drawn.iter().filter(survived).copied().collect();
+    let results = &results;
+    let with = |outcome| {
+        drawn
+            .iter()
+            .filter(move |mutant| results.of(&mutant.name) == Some(outcome))
+    };
+    let (argued, survivors): (Vec<&Mutant>, Vec<&Mutant>) =
+        with(Outcome::Survived).partition(|mutant| arguments.has(&mutant.name));
     for mutant in &survivors {
         say(&format!("survived: {}", mutant.name));
+    }
+    if args.only.is_none() {
+        let command = format!("cargo xtask mutants --sample {} --seed {}", args.sample, args.seed);
+        let counts = [
+            ("drawn", drawn.len()),
+            (
+                "caught",
+                with(Outcome::Caught).count() + with(Outcome::TimedOut).count(),
+            ),
+            ("unviable", with(Outcome::Unviable).count()),
+            ("survived, and argued", argued.len()),
+            ("survived, and not argued", survivors.len()),
+        ];
+        let figure =
+            |(name, count)| Figure::new(name, Value::Count(u64::try_from(count).unwrap_or(u64::MAX)), &command);
+        evidence::record(&workspace, "mutants", counts.map(figure).into())?;
     }
     Ok(survivors.is_empty())
 }
 
-/// The tests of a crate, in the tree as it is now.
-fn tried(tree: &Tree, folder: &Path, package: &str) -> Result<Outcome> {
-    let cargo = ["--package", package, "--lib", "--bins", "--tests"];
+/// The tests of a crate in the tree as it is now: those of some programs, or all.
+fn tried(tree: &Tree, folder: &Path, package: &str, programs: &[String]) -> Result<Trial> {
+    let mut cargo = vec!["--package", package];
+    if programs.is_empty() {
+        cargo.extend(["--lib", "--bins", "--tests"]);
+    }
+    cargo.extend(programs.iter().map(String::as_str));
     trial::tried(tree, &folder.join("build"), &cargo, &[])
 }

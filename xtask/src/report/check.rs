@@ -4,9 +4,10 @@
 use guest_protocol::{Device, End, Outcome, Record, SECTOR_BYTES, SectorRange};
 
 use super::parse::{Guest, records, total};
-use super::{Count, Host, block_test, load, vblkctl};
+use super::{Count, Host, block_test, faulty, load, vblkctl};
 use crate::cli::{Bus, QemuArgs};
 use crate::disk::Disk;
+use crate::faults::Total;
 use crate::foreign::Seen;
 use crate::machine::found_serial;
 use crate::minix::scenario::{
@@ -87,6 +88,9 @@ impl Case<'_> {
         }
         self.end(&mut findings);
         findings.extend(self.host.findings.iter().cloned());
+        if let Some(scenario) = self.scenario.filter(|scenario| scenario.name == Name::Faults) {
+            faulty::lost(self.guest(), scenario, &mut findings);
+        }
         for (number, seen) in self.host.backends.iter().enumerate() {
             backend(number, seen, self.whole_run() && self.scenario.is_some(), &mut findings);
         }
@@ -97,12 +101,14 @@ impl Case<'_> {
             .iter()
             .flat_map(|comparison| &comparison.differences);
         findings.extend(differences.cloned());
-        findings.extend(
-            self.guest()
-                .damaged
-                .iter()
-                .map(|line| format!("damaged record: {line}")),
-        );
+        // A reset of the machine may come in the middle of a record.
+        let mut resets = self.host.faults.as_ref().map_or(0, Total::resets);
+        let damaged = self.guest().damaged.iter().filter(|line| {
+            let is_torn = line.contains(TORN) && resets > 0;
+            resets -= u64::from(is_torn);
+            !is_torn
+        });
+        findings.extend(damaged.map(|line| format!("damaged record: {line}")));
         let damaged = self.defmt.damaged;
         require!(findings, damaged == 0, "{damaged} defmt frames are malformed");
         // Texts come from the guest, and names from its disk.
@@ -197,7 +203,9 @@ impl Case<'_> {
                 ));
             }
             // A back-end without a report is a finding of its own.
-            let told = !ended.abandoned || self.host.backends.iter().any(|seen| seen.report.is_none());
+            let told = !ended.abandoned
+                || self.host.backends.iter().any(|seen| seen.report.is_none())
+                || !self.host.findings.is_empty();
             require!(findings, told, "the back-end of a disk ended before the guest did");
             return;
         };
@@ -361,6 +369,7 @@ impl Case<'_> {
             },
             Name::Starved => starved(guest, findings),
             Name::Vblkctl => vblkctl::check(self, findings),
+            Name::Faults => faulty::check(self, findings),
             Name::Twins => {
                 let [twin, mute, odd, late, _] = TWINS;
                 for (wanted, errno) in [(twin, EBUSY), (mute, EBUSY), (odd, EINVAL), (late, EBUSY)] {
@@ -468,6 +477,9 @@ fn starved(guest: &Guest, findings: &mut Vec<String>) {
         "{STARVED} was to give its driver up once, and did so {losses} times"
     );
 }
+
+/// A record that has a beginning and no end, as the parser says.
+const TORN: &str = ": EOF while parsing";
 
 const NO_TRACE: &str = "QEMU recorded no requests of the device";
 

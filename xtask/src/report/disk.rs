@@ -16,6 +16,7 @@ use super::parse::Guest;
 use super::{Host, Share};
 use crate::cli::QemuArgs;
 use crate::disk::{Disk, Source};
+use crate::minix::programs::SERVICE;
 
 /// Sectors read at a time.
 const CHUNK: u64 = 2048;
@@ -44,6 +45,25 @@ impl Guest {
     }
 }
 
+impl Guest {
+    /// Writes since the last boot that were told of before they were sent, and not answered.
+    pub(crate) fn unanswered_writes(&self) -> usize {
+        let boot = self
+            .records
+            .iter()
+            .rposition(|reported| matches!(reported.record, Record::Started { program, .. } if program == SERVICE));
+        let mut open: Vec<SectorRange> = Vec::new();
+        for reported in &self.records[boot.unwrap_or(0)..] {
+            match reported.record {
+                Record::Undefined { range } if reported.client.starts_with("load") => open.push(range),
+                Record::Wrote { range, .. } => open.retain(|other| *other != range),
+                _ => {}
+            }
+        }
+        open.len()
+    }
+}
+
 /// For every sector that was changed, the last change.
 pub(super) fn last_changes(changes: &[(SectorRange, Expected)]) -> RangeMap<u64, Expected> {
     let mut last = RangeMap::new();
@@ -69,31 +89,43 @@ pub(crate) fn examine(args: &QemuArgs, disks: &[Disk], guest: &Guest, directory:
             files(number, disk, guest, host);
         }
         if disk.is_compared {
-            let changes = last_changes(&guest.changes(number));
             let comparison = host.comparison.get_or_insert_with(Comparison::default);
-            let mut ranges: RangeSet<u64> = disk.touched()?.into_iter().map(sectors).collect();
-            // A write that was reported may also have been lost on the way to where nothing is stored.
-            let defined = changes.iter().filter(|(_, expected)| **expected != Expected::Anything);
-            ranges.extend(
-                defined
-                    .map(|(range, _)| range.clone())
-                    .filter(|range| range.end <= disk.sectors),
-            );
-            for Range { start, end } in ranges {
-                let range = SectorRange {
-                    first: start,
-                    count: end - start,
-                };
-                let mut before = disk.before(range, directory)?;
-                let mut after = disk.after(range, directory)?;
-                comparison.add(range, &mut before, &mut after, &changes)?;
-            }
+            compare(number, disk, guest, directory, comparison)?;
         }
         if let Some(given) = &disk.given
             && !(args.write && args.shell)
         {
             host.file_unchanged = Some(given.still_fits()?);
         }
+    }
+    Ok(())
+}
+
+/// Compares a disk that no guest uses at the moment.
+pub(crate) fn compare(
+    number: usize,
+    disk: &Disk,
+    guest: &Guest,
+    directory: &Path,
+    comparison: &mut Comparison,
+) -> Result<()> {
+    let changes = last_changes(&guest.changes(number));
+    let mut ranges: RangeSet<u64> = disk.touched()?.into_iter().map(sectors).collect();
+    // A write that was reported may also have been lost on the way to where nothing is stored.
+    let defined = changes.iter().filter(|(_, expected)| **expected != Expected::Anything);
+    ranges.extend(
+        defined
+            .map(|(range, _)| range.clone())
+            .filter(|range| range.end <= disk.sectors),
+    );
+    for Range { start, end } in ranges {
+        let range = SectorRange {
+            first: start,
+            count: end - start,
+        };
+        let mut before = disk.before(range, directory)?;
+        let mut after = disk.after(range, directory)?;
+        comparison.add(range, &mut before, &mut after, &changes)?;
     }
     Ok(())
 }

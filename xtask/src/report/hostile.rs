@@ -30,7 +30,8 @@ const SHAPES: &[&str] = &[
     r#"{"removable":{"in_flight":N}}"#,
     r#"{"removed":{"submitted":N,"completed":N,"given_back":N}}"#,
     r#"{"counted":{"case":{"contender":"W","operation":"W","mode":"W","chains":"W","buffer":"W","depth":N,"segments":N,"bytes":N},"stage":"W","requests":N,"instructions":N,"notifies":N,"interrupts":N}}"#,
-    r#"{"load":{"label":"W","acknowledged":N,"reads":N,"writes":N,"retried":N,"reopened":N}}"#,
+    r#"{"load":{"label":"W","acknowledged":N,"reads":N,"writes":N,"failed":N,"retried":N,"reopened":N}}"#,
+    r#"{"asked":{"what":"W"}}"#,
     r#"{"started":{"label":"W","endpoint":N,"program":"W"}}"#,
     r#"{"ended":{"label":"W","endpoint":N,"how":"exit","result":N}}"#,
     r#"{"restarted":{"label":"W","old":N,"new":N}}"#,
@@ -114,6 +115,7 @@ fn a_guest_may_say_anything() {
         "--scenario throttled",
         "--scenario life",
         "--scenario two-disks",
+        "--scenario faults",
     ] {
         let args = qemu_args(flags, None).unwrap();
         let disks = crate::session::make_disks(&args, None, directory.path()).unwrap();

@@ -5,6 +5,7 @@ mod block_test;
 mod check;
 mod defmt;
 pub(crate) mod disk;
+mod faulty;
 #[cfg(test)]
 mod hostile;
 mod load;
@@ -18,6 +19,7 @@ mod vblkctl;
 use serde::Serialize;
 
 use crate::blockstats::BlockStats;
+use crate::faults;
 use crate::foreign::Seen;
 
 pub(crate) use check::Case;
@@ -67,6 +69,9 @@ pub(crate) struct Host {
     /// QEMU's statistics of the first disk, by the program at whose end they were asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) block_stats: Vec<(&'static str, BlockStats)>,
+    /// The faults that were made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) faults: Option<faults::Total>,
     /// The reports of the back-ends, where QEMU does not serve the disks itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) backends: Vec<Seen>,

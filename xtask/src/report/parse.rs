@@ -18,6 +18,9 @@ pub(crate) struct Guest {
     pub(crate) records: Vec<Reported>,
     /// Records that could not be read.
     pub(crate) damaged: Vec<String>,
+    /// What it printed for people.
+    #[serde(skip)]
+    pub(crate) text: String,
     /// What is no whole piece yet.
     #[serde(skip)]
     stream: Stream,
@@ -52,11 +55,17 @@ impl Guest {
     pub(crate) fn hear(&mut self, at: Duration, bytes: &[u8]) -> Vec<Piece> {
         let pieces = self.stream.hear(bytes);
         for piece in &pieces {
-            if let Piece::Record(line) = piece {
-                self.enter(at, line);
+            match piece {
+                Piece::Record(line) => self.enter(at, line),
+                Piece::Text(text) => self.text += &String::from_utf8_lossy(text),
             }
         }
         pieces
+    }
+
+    /// The machine has lost its power, and another boot follows. What is left of a record was torn by that.
+    pub(crate) fn lost_power(&mut self) {
+        self.stream.end();
     }
 
     /// The output has ended. What is left of a record is damage.

@@ -411,6 +411,22 @@ impl Screen {
             );
             self.row("load", &text, &format!("{} clients", loads.len()));
         }
+        if let Some(faults) = &report.host.faults {
+            for made in &faults.made {
+                self.row("fault", made.fault, &made.times.to_string());
+            }
+            self.row("faults", "made, and the service went on", &faults.times().to_string());
+            let loads = guest.loads();
+            let sum = |of: fn(&Load<'_>) -> u64| total(loads.iter().map(of));
+            let [reads, writes, flushes] = faults.failed;
+            let text = format!("{reads} reads, {writes} writes and {flushes} flushes failed in QEMU");
+            self.row("errors", &text, &format!("{} answers", sum(|load| load.failed)));
+            let (compared, unanswered) = (faults.compared, faults.unanswered);
+            let text = format!("{compared} sectors compared when QEMU was killed, {unanswered} writes not answered");
+            self.row("kills", &text, "");
+            let text = format!("{} requests of the last boot", sum(|load| load.acknowledged));
+            self.row("load", &text, &format!("{} clients", loads.len()));
+        }
         if restarts > 0 {
             let poison = records!(guest, Record::Poison { frames, before, after } => [frames, before, after]);
             let poison: Vec<_> = poison.collect();

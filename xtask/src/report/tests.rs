@@ -319,7 +319,7 @@ fn rounds(number: usize, in_flight: u64) -> String {
 }
 
 fn load(number: u32, writes: u64, retried: u64, reopened: u64) -> String {
-    let counts = format!(r#""reads":4,"writes":{writes},"retried":{retried},"reopened":{reopened}"#);
+    let counts = format!(r#""reads":4,"writes":{writes},"failed":0,"retried":{retried},"reopened":{reopened}"#);
     said(&format!(
         r#"{{"load":{{"label":"load{number}","acknowledged":9,{counts}}}}}"#
     ))

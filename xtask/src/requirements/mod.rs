@@ -8,12 +8,15 @@ mod citation;
 mod page;
 mod prove;
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 
 use crate::cli::RequirementsArgs;
 use crate::console::say;
+use crate::evidence::{Figure, Value};
 use crate::workspace::Workspace;
-use page::{Evidence, PAGE};
+use page::{Evidence, PAGE, Row};
 
 /// Runs the command; true unless a breakage went unnoticed.
 pub(crate) fn command(args: &RequirementsArgs) -> Result<bool> {
@@ -29,20 +32,35 @@ pub(crate) fn command(args: &RequirementsArgs) -> Result<bool> {
         std::fs::write(&file, &text).with_context(|| format!("cannot write {PAGE}"))?;
     }
     let rows = page::rows(&text, &citations)?;
-    let count = |evidence| rows.iter().filter(|row| row.evidence == evidence).count();
-    say(&format!(
-        "{} requirements: {} tested, {} by type, {} not used, {} not applicable, {} not followed",
-        rows.len(),
-        count(Evidence::Tested),
-        count(Evidence::ByType),
-        count(Evidence::NotUsed),
-        count(Evidence::NotApplicable),
-        count(Evidence::NotFollowed),
-    ));
+    let counts: Vec<String> = Evidence::ALL
+        .iter()
+        .map(|&kind| format!("{} {}", count(&rows, kind), kind.words()))
+        .collect();
+    say(&format!("{} requirements: {}", rows.len(), counts.join(", ")));
     for row in rows.iter().filter(|row| row.evidence == Evidence::NotFollowed) {
         say(&format!("not followed: {} ({})", row.id, row.level));
     }
     Ok(true)
+}
+
+/// How many rows have this kind of evidence.
+fn count(rows: &[Row], evidence: Evidence) -> usize {
+    rows.iter().filter(|row| row.evidence == evidence).count()
+}
+
+/// What the page of requirements counts, for the page of evidence.
+pub(crate) fn figures(root: &Path) -> Result<Vec<Figure>> {
+    let citations = citation::all(root)?;
+    let text = std::fs::read_to_string(root.join(PAGE)).with_context(|| format!("cannot read {PAGE}"))?;
+    let rows = page::rows(&text, &citations)?;
+    let mut counts = vec![("demands on the driver".to_owned(), rows.len())];
+    counts.extend(Evidence::ALL.map(|kind| (kind.words().to_owned(), count(&rows, kind))));
+    counts.push(("breakages listed".to_owned(), breakage::load(root, &citations)?.len()));
+    let figure = |(name, count): (String, usize)| {
+        let value = Value::Count(u64::try_from(count).unwrap_or(u64::MAX));
+        Figure::counted("requirements", name, value, "cargo xtask requirements")
+    };
+    Ok(counts.into_iter().map(figure).collect())
 }
 
 #[cfg(test)]

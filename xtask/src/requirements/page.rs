@@ -28,6 +28,25 @@ pub(super) enum Evidence {
 }
 
 impl Evidence {
+    pub(super) const ALL: [Evidence; 5] = [
+        Evidence::Tested,
+        Evidence::ByType,
+        Evidence::NotUsed,
+        Evidence::NotApplicable,
+        Evidence::NotFollowed,
+    ];
+
+    /// Its name.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Evidence::Tested => "tested",
+            Evidence::ByType => "by type",
+            Evidence::NotUsed => "not used",
+            Evidence::NotApplicable => "not applicable",
+            Evidence::NotFollowed => "not followed",
+        }
+    }
+
     /// The kinds that a person states, with the words that begin the cell.
     const STATED: [(&'static str, Evidence); 4] = [
         ("by type: ", Evidence::ByType),

@@ -1,8 +1,9 @@
 //! `cargo xtask requirements --prove`: each breakage is made in a copy of the sources, and a test has to fail.
 //!
-//! Only the tests run that cite the broken requirement: what others find proves nothing about the row. Each of them has passed
+//! Only the tests run that cite the broken requirement: what others find proves nothing about the row. All of them have passed
 //! without a breakage before.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -11,6 +12,7 @@ use super::breakage::{self, Breakage, Tests};
 use super::citation::Citation;
 use crate::cli::RequirementsArgs;
 use crate::console::say;
+use crate::evidence::{self, Figure, Value};
 use crate::trial::{self, Outcome, Results, Tree};
 use crate::workspace::{Workspace, directory};
 
@@ -35,41 +37,50 @@ pub(super) fn run(workspace: &Workspace, citations: &[Citation], args: &Requirem
         let cargo: Vec<&str> = ["--package", &tests.package].into_iter().chain(target).collect();
         let names = tests.names.iter().map(String::as_str);
         let harness: Vec<&str> = ["--exact"].into_iter().chain(names).collect();
-        trial::tried(&tree, &folder.join("build"), &cargo, &harness)
+        trial::tried(&tree, &folder.join("build"), &cargo, &harness).map(|trial| trial.outcome)
     };
-    let mut wrong: Vec<String> = Vec::new();
-    for (number, breakage) in (1..).zip(&drawn) {
+    let mut attempts = Vec::new();
+    for breakage in drawn {
         let of_row: Vec<&Citation> = citations.iter().filter(|it| it.id == breakage.id).collect();
         let name = breakage.name(&workspace.root, &of_row)?;
-        let heading = format!("[{number}/{}] {} in {}", drawn.len(), breakage.id, breakage.file);
         let before = results.of(&name);
-        let started = Instant::now();
-        let outcome = match before {
-            Some(outcome) => outcome,
-            None => {
-                let tests = breakage::tests(&of_row, &packages)?;
-                for tests in &tests {
-                    let outcome = run(tests)?;
-                    ensure!(
-                        outcome == Outcome::Survived,
-                        "{}: {:?} of {} does not pass without a breakage",
-                        breakage.id,
-                        tests.names,
-                        tests.package
-                    );
-                }
+        attempts.push(Attempt {
+            breakage,
+            name,
+            tests: breakage::tests(&of_row, &packages)?,
+            before,
+        });
+    }
+    let untried = attempts.iter().filter(|attempt| attempt.before.is_none());
+    for tests in together(untried.flat_map(|attempt| &attempt.tests)) {
+        let outcome = run(&tests)?;
+        ensure!(
+            outcome == Outcome::Survived,
+            "{:?} of {} does not pass without a breakage",
+            tests.names,
+            tests.package
+        );
+    }
+    let mut wrong: Vec<String> = Vec::new();
+    for (number, attempt) in (1..).zip(&attempts) {
+        let breakage = attempt.breakage;
+        let heading = format!("[{number}/{}] {} in {}", attempts.len(), breakage.id, breakage.file);
+        let outcome = if let Some(outcome) = attempt.before {
+            say(&format!("{heading}: {outcome} before"));
+            outcome
+        } else {
+            let started = Instant::now();
+            let outcome = {
                 let _broken = tree.change(&breakage.file, |text| breakage.apply(text))?;
-                first_failure(&tests, run)?
-            }
+                first_failure(&attempt.tests, run)?
+            };
+            say(&format!(
+                "{heading}: {outcome} ({:.0} s)",
+                started.elapsed().as_secs_f64()
+            ));
+            results.add(&attempt.name, outcome)?;
+            outcome
         };
-        match before {
-            Some(_) => say(&format!("{heading}: {outcome} before")),
-            None => {
-                let seconds = started.elapsed().as_secs_f64();
-                say(&format!("{heading}: {outcome} ({seconds:.0} s)"));
-                results.add(&name, outcome)?;
-            }
-        }
         if matches!(outcome, Outcome::Survived | Outcome::Unviable) {
             wrong.push(format!(
                 "{outcome}: {} in {}: {:?}",
@@ -80,11 +91,50 @@ pub(super) fn run(workspace: &Workspace, citations: &[Citation], args: &Requirem
     wrong.iter().for_each(|line| say(line));
     say(&format!(
         "{} of {} breakages tried, {} noticed",
-        drawn.len(),
+        attempts.len(),
         all.len(),
-        drawn.len() - wrong.len()
+        attempts.len() - wrong.len()
     ));
+    // A sample says nothing about the whole.
+    if attempts.len() == all.len() {
+        let count = |count: usize| Value::Count(u64::try_from(count).unwrap_or(u64::MAX));
+        let command = "cargo xtask requirements --prove";
+        let figures = vec![
+            Figure::new("breakages made", count(attempts.len()), command),
+            Figure::new(
+                "breakages that a test of their row noticed",
+                count(attempts.len() - wrong.len()),
+                command,
+            ),
+        ];
+        evidence::record(workspace, "requirements", figures)?;
+    }
     Ok(wrong.is_empty())
+}
+
+/// A breakage with the tests that have to notice it.
+struct Attempt<'a> {
+    breakage: &'a Breakage,
+    /// Of its outcome.
+    name: String,
+    tests: Vec<Tests>,
+    /// What an earlier run found.
+    before: Option<Outcome>,
+}
+
+/// The tests of all rows, each program once.
+fn together<'a>(tests: impl Iterator<Item = &'a Tests>) -> Vec<Tests> {
+    let mut programs: BTreeMap<(&str, &[String]), BTreeSet<&String>> = BTreeMap::new();
+    for tests in tests {
+        let names = programs.entry((&tests.package, &tests.target)).or_default();
+        names.extend(&tests.names);
+    }
+    let whole = programs.into_iter().map(|((package, target), names)| Tests {
+        package: package.to_owned(),
+        target: target.to_vec(),
+        names: names.into_iter().cloned().collect(),
+    });
+    whole.collect()
 }
 
 /// The first outcome that is not a survival.
@@ -109,12 +159,25 @@ fn draw<'a>(all: &'a [Breakage], args: &RequirementsArgs) -> Vec<&'a Breakage> {
         fastrand::Rng::with_seed(args.seed).shuffle(&mut drawn);
         drawn.truncate(usize::try_from(count).unwrap_or(usize::MAX));
     }
+    // A crate whose sources have been changed is built again, and so are those that use it.
+    drawn.sort_by_key(|breakage| &breakage.file);
     drawn
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_runs_its_tests_of_all_rows_at_once() {
+        let tests = |target: &str, names: &[&str]| Tests {
+            package: "p".to_owned(),
+            target: vec![target.to_owned()],
+            names: names.iter().map(|&name| name.to_owned()).collect(),
+        };
+        let rows = [tests("t", &["b"]), tests("u", &["c"]), tests("t", &["a", "b"])];
+        assert_eq!(together(rows.iter()), [tests("t", &["a", "b"]), tests("u", &["c"])]);
+    }
 
     #[test]
     fn the_first_failure_decides() {

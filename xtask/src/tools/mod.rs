@@ -16,7 +16,7 @@ use crate::workspace::Workspace;
 pub(crate) use nightly::{ensure_miri, ensure_nightly, nightly_cargo};
 pub(crate) use path::find_program;
 pub(crate) use qemu::Qemu;
-pub(crate) use rust::{ensure_lint_tools, ensure_target};
+pub(crate) use rust::{ensure_coverage_tools, ensure_lint_tools, ensure_target};
 
 /// The tool for disk images, part of QEMU.
 pub(crate) const QEMU_IMG: &str = "qemu-img";
@@ -30,6 +30,28 @@ pub(crate) struct Wanted<'a> {
     pub(crate) image_tool: bool,
     /// Whether xtask may install what is missing.
     pub(crate) may_install: bool,
+}
+
+/// Finds a program that is a package of that name, or installs it where that is possible.
+pub(crate) fn ensure_package(workspace: &Workspace, name: &str, may_install: bool, progress: Progress) -> Result<()> {
+    if find_program(name).is_some() {
+        return Ok(());
+    }
+    let script = workspace.root.join("ci/setup.sh");
+    let has_apt = find_program("apt-get").is_some();
+    if !has_apt || !may_install || !rustix::process::geteuid().is_root() {
+        bail!(
+            "{name} is missing; to install it on Debian or Ubuntu, type: {} {name}",
+            script.display()
+        );
+    }
+    let mut install = Command::new(script);
+    let finished = progress.step(&format!("installing {name}"), |step| step.command(install.arg(name)))?;
+    if !finished.status.success() || find_program(name).is_none() {
+        eprint!("{}", finished.output);
+        bail!("{name} is missing, and ci/setup.sh does not install it");
+    }
+    Ok(())
 }
 
 /// Finds QEMU with its firmware, and `qemu-img` if wanted; installs what is missing where that is possible.

@@ -14,13 +14,12 @@ use crate::workspace::Workspace;
 
 /// Makes sure that code can be built for this target.
 pub(crate) fn ensure_target(workspace: &Workspace, target: &str, progress: Progress) -> Result<()> {
-    let output = Command::new("rustc")
-        .args(["--print", "sysroot"])
-        .current_dir(&workspace.root)
-        .output()
-        .context("cannot start rustc")?;
-    let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-    if sysroot.join("lib/rustlib").join(target).join("lib").is_dir() {
+    if sysroot(workspace)?
+        .join("lib/rustlib")
+        .join(target)
+        .join("lib")
+        .is_dir()
+    {
         return Ok(());
     }
     rustup(workspace, &["target", "add", target], progress)
@@ -39,6 +38,34 @@ pub(crate) fn ensure_lint_tools(workspace: &Workspace, progress: Progress) -> Re
         }
     }
     Ok(())
+}
+
+/// Makes sure that `cargo llvm-cov` works.
+pub(crate) fn ensure_coverage_tools(workspace: &Workspace, progress: Progress) -> Result<()> {
+    let version = workspace.cargo().args(["llvm-cov", "--version"]).output();
+    if !version.is_ok_and(|output| output.status.success()) {
+        bail!("cargo-llvm-cov is missing; to install it, type: cargo install cargo-llvm-cov --locked");
+    }
+    let tools = sysroot(workspace)?.join("lib/rustlib");
+    let has_tools = std::fs::read_dir(&tools)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|target| target.path().join("bin/llvm-cov").is_file());
+    if has_tools {
+        return Ok(());
+    }
+    rustup(workspace, &["component", "add", "llvm-tools"], progress)
+}
+
+/// Where the pinned toolchain is.
+fn sysroot(workspace: &Workspace) -> Result<PathBuf> {
+    let output = Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .current_dir(&workspace.root)
+        .output()
+        .context("cannot start rustc")?;
+    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }
 
 fn rustup(workspace: &Workspace, arguments: &[&str], progress: Progress) -> Result<()> {

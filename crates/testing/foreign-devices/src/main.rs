@@ -1,14 +1,15 @@
 //! The program that does millions of requests.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod figures;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use foreign_devices::device::{Daemon, QemuMmio, QemuPci, Software};
-use foreign_devices::{Plan, Totals, run};
+use foreign_devices::{Plan, run};
 use virtio_blk_model::faults::FaultScript;
 
 /// Does random requests on a device of another implementation, and compares every sector that is read with what was written.
@@ -31,9 +32,9 @@ struct CommandLine {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// Add the totals to those of the device in this file, in JSON.
+    /// Add what was done to the figures of the device in this file, such as target/evidence/foreign.json: an object of JSON in each line.
     #[arg(long, value_name = "FILE")]
-    totals: Option<PathBuf>,
+    figures: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -90,20 +91,7 @@ fn go(line: &CommandLine) -> Result<()> {
         totals.interrupts,
         started.elapsed().as_secs_f64()
     );
-    line.totals.as_deref().map_or(Ok(()), |file| add(file, name, totals))
-}
-
-/// Adds the totals of a run to those in a file.
-fn add(file: &Path, name: String, run: Totals) -> Result<()> {
-    let text = std::fs::read_to_string(file).unwrap_or_else(|_| "{}".to_owned());
-    let wrong = || format!("{}: not the totals of runs; remove it", file.display());
-    let mut all: BTreeMap<String, Totals> = serde_json::from_str(&text).with_context(wrong)?;
-    let total = all.entry(name).or_default();
-    total.operations += run.operations;
-    total.sectors_compared += run.sectors_compared;
-    total.kills += run.kills;
-    total.aborted += run.aborted;
-    total.interrupts += run.interrupts;
-    std::fs::write(file, serde_json::to_string_pretty(&all)?)
-        .with_context(|| format!("cannot write {}", file.display()))
+    line.figures
+        .as_deref()
+        .map_or(Ok(()), |file| figures::add(file, &name, &totals))
 }

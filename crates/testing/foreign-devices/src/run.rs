@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail, ensure};
 use fastrand::Rng;
-use serde::{Deserialize, Serialize};
 use virtio_blk::proto::Sector;
 use virtio_blk::{Answer, Completion, Disk, DiskOptions, IoError, Request, SectorRange, SubmitError};
 use virtio_core::{InterruptSource, PollLimit};
@@ -34,7 +33,7 @@ pub struct Plan {
 }
 
 /// What was done in a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Requests that were answered by the device.
     pub operations: u64,

@@ -1,14 +1,14 @@
 //! Short runs on every device, and runs that have to fail.
-//!
-//! Where QEMU is missing the tests of its devices say that they are skipped. With `FOREIGN_DEVICES_REQUIRED` in the environment that is a failure.
+
+mod devices;
 
 use std::time::Duration;
+
+use devices::{DAEMON, MMIO, MODEL, PCI, is_wanted};
 
 use foreign_devices::device::{Daemon, Device, QemuMmio, QemuPci, Software};
 use foreign_devices::{Plan, Totals, run};
 use virtio_blk_model::faults::{FaultKind, FaultScript};
-use virtio_qtest::QEMU;
-use virtio_vhost_user::StorageDaemon;
 
 fn plan(operations: u64, kills: u64) -> Plan {
     Plan {
@@ -17,20 +17,6 @@ fn plan(operations: u64, kills: u64) -> Plan {
         seed: 5,
         patience: Duration::from_secs(60),
     }
-}
-
-/// Whether the program is there, or must be.
-fn has(program: &str, is_there: bool) -> bool {
-    let is_required = std::env::var_os("FOREIGN_DEVICES_REQUIRED").is_some();
-    assert!(is_there || !is_required, "{program} is missing");
-    if !is_there {
-        eprintln!("skipped: {program} is missing");
-    }
-    is_there
-}
-
-fn has_qemu() -> bool {
-    has(QEMU, std::process::Command::new(QEMU).arg("--version").output().is_ok())
 }
 
 fn passes(device: &mut impl Device, plan: &Plan) -> Totals {
@@ -43,7 +29,7 @@ fn passes(device: &mut impl Device, plan: &Plan) -> Totals {
 
 #[test]
 fn nothing_is_lost_on_the_storage_daemon_however_often_it_is_killed() {
-    if has("qemu-storage-daemon", StorageDaemon::is_installed()) {
+    if is_wanted(DAEMON) {
         let totals = passes(&mut Daemon::start().unwrap(), &plan(20_000, 8));
         assert!(totals.aborted > 0 && totals.interrupts > 0, "{totals:?}");
     }
@@ -51,8 +37,8 @@ fn nothing_is_lost_on_the_storage_daemon_however_often_it_is_killed() {
 
 #[test]
 fn nothing_is_lost_on_a_disk_of_qemu_over_mmio() {
-    if has_qemu() {
-        for legacy in [false, true] {
+    for (name, legacy) in MMIO.into_iter().zip([false, true]) {
+        if is_wanted(name) {
             passes(&mut QemuMmio::start(legacy).unwrap(), &plan(1_500, 2));
         }
     }
@@ -60,8 +46,8 @@ fn nothing_is_lost_on_a_disk_of_qemu_over_mmio() {
 
 #[test]
 fn nothing_is_lost_on_a_disk_of_qemu_over_pci() {
-    if has_qemu() {
-        for legacy in [false, true] {
+    for (name, legacy) in PCI.into_iter().zip([false, true]) {
+        if is_wanted(name) {
             passes(&mut QemuPci::start(legacy).unwrap(), &plan(1_500, 2));
         }
     }
@@ -69,7 +55,9 @@ fn nothing_is_lost_on_a_disk_of_qemu_over_pci() {
 
 #[test]
 fn nothing_is_lost_on_the_model() {
-    passes(&mut Software::new(FaultScript::new()), &plan(10_000, 4));
+    if is_wanted(MODEL) {
+        passes(&mut Software::new(FaultScript::new()), &plan(10_000, 4));
+    }
 }
 
 /// The error of a run in which request 1000 of the device has this fault.

@@ -125,6 +125,8 @@ pub struct Load<'a> {
     pub acknowledged: u64,
     pub reads: u64,
     pub writes: u64,
+    /// Requests that were answered with an error, where errors are allowed.
+    pub failed: u64,
     /// Requests that were sent again.
     pub retried: u64,
     /// How often the device was opened again.
@@ -292,6 +294,8 @@ pub enum Record<'a> {
         /// Not necessarily a whole line.
         text: &'a str,
     },
+    /// The scenario waits for the host, which types a line when it has done what was asked for.
+    Asked { what: &'a str },
     /// A service is back under another endpoint.
     Restarted { label: &'a str, old: i32, new: i32 },
     /// A service was killed on purpose.

@@ -71,6 +71,9 @@ pub enum Statement<S> {
     Down(S),
     /// Wait until a service that got SIGTERM has left, for at most two seconds.
     Gone(S),
+    /// Ask the host for something, by a word that both know, and wait until it types a line at the console. Meanwhile the hart does
+    /// not sleep, so that the host may move the machine.
+    Ask(S),
     /// Let so many microseconds pass.
     Sleep(u64),
     /// Windows of devices that are mapped from now on get their notifications like this.

@@ -2,87 +2,14 @@
 
 mod common;
 
+use common::steps::{Kind, Reference, Rules, TestOperation, step};
 use common::{Rig, TestCompletion, TestRequest, pattern, range};
 use proptest::prelude::*;
-use virtio_blk::proto::Sector;
 use virtio_blk::{Answer, Operation, Request, SubmitError};
 use virtio_blk_model::{CompletionOrder, Limits, Model, ModelConfig, Service, UsedLength, feature};
 use virtio_core::Transport;
 
 const CAPACITY: u64 = 96;
-
-/// What the disk should hold; `None` where nothing is known.
-struct Reference {
-    sectors: Vec<Option<Vec<u8>>>,
-}
-
-impl Reference {
-    fn new() -> Self {
-        Self {
-            sectors: vec![Some(vec![0; 512]); CAPACITY as usize],
-        }
-    }
-
-    fn write(&mut self, first: u64, content: &[u8]) {
-        for (n, sector) in content.chunks(512).enumerate() {
-            self.sectors[first as usize + n] = Some(sector.to_vec());
-        }
-    }
-
-    fn fill(&mut self, first: u64, sectors: u64, content: Option<Vec<u8>>) {
-        self.sectors[first as usize..][..sectors as usize].fill(content);
-    }
-
-    /// Whether `content` is what should be at `first`.
-    fn agrees(&self, first: u64, content: &[u8]) -> bool {
-        let known = &self.sectors[first as usize..];
-        let mut pairs = known.iter().zip(content.chunks(512));
-        pairs.all(|(known, found)| known.as_ref().is_none_or(|known| known == found))
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Read,
-    Write,
-    Discard,
-    Zeroes { may_unmap: bool },
-    Erase,
-    Flush,
-    Identify,
-    Lifetime,
-}
-
-#[derive(Clone, Debug)]
-struct TestOperation {
-    kind: Kind,
-    first: u64,
-    /// Of transfers, the pieces; of ranges, their sum is the number of sectors.
-    lengths: Vec<usize>,
-    /// Whether to notify and to poll after this step.
-    notify: bool,
-    poll: bool,
-}
-
-impl TestOperation {
-    fn bytes(&self) -> u64 {
-        self.lengths.iter().map(|&len| len as u64).sum()
-    }
-
-    /// The sectors of a legal step.
-    fn sectors(&self) -> u64 {
-        match self.kind {
-            Kind::Read | Kind::Write => self.bytes() / 512,
-            Kind::Discard | Kind::Zeroes { .. } | Kind::Erase => self.lengths.len() as u64,
-            Kind::Flush | Kind::Identify | Kind::Lifetime => 0,
-        }
-    }
-
-    fn overlaps(&self, other: &Self) -> bool {
-        self.first < other.first.saturating_add(other.sectors())
-            && other.first < self.first.saturating_add(self.sectors())
-    }
-}
 
 #[derive(Clone, Debug)]
 struct World {
@@ -146,69 +73,26 @@ impl World {
         }
     }
 
-    /// What the driver has to say to a step, apart from a full queue. The rules once more, in other words.
-    fn verdict(&self, step: &TestOperation, max_segments: u64) -> Result<(), SubmitError> {
+    /// The rules of the device, with as many segments as the driver says.
+    fn rules(&self, max_segments: u64) -> Rules {
         let block = if self.offers(feature::BLK_SIZE) {
             u64::from(self.block_size)
         } else {
             512
         };
-        let writes = !matches!(step.kind, Kind::Read | Kind::Flush | Kind::Identify | Kind::Lifetime);
-        if writes && self.read_only {
-            return Err(SubmitError::ReadOnly);
+        let ranges = u64::from(self.max_sectors) * 512 >= block;
+        Rules {
+            capacity: CAPACITY,
+            block,
+            read_only: self.read_only,
+            max_segments,
+            size_max: u64::from(self.size_max),
+            flush: self.offers(feature::FLUSH),
+            lifetime: self.offers(feature::LIFETIME),
+            discard: ranges && self.offers(feature::DISCARD),
+            zeroes: ranges && self.offers(feature::WRITE_ZEROES),
+            erase: ranges && self.offers(feature::SECURE_ERASE),
         }
-        let needed = match step.kind {
-            Kind::Discard => feature::DISCARD,
-            Kind::Zeroes { .. } => feature::WRITE_ZEROES,
-            Kind::Erase => feature::SECURE_ERASE,
-            Kind::Flush => feature::FLUSH,
-            Kind::Lifetime => feature::LIFETIME,
-            Kind::Read | Kind::Write | Kind::Identify => 0,
-        };
-        let range = matches!(step.kind, Kind::Discard | Kind::Zeroes { .. } | Kind::Erase);
-        if !self.offers(needed) || range && u64::from(self.max_sectors) * 512 < block {
-            return Err(SubmitError::Unsupported);
-        }
-        if matches!(step.kind, Kind::Flush | Kind::Identify | Kind::Lifetime) {
-            return Ok(());
-        }
-        let bytes = if range { step.sectors() * 512 } else { step.bytes() };
-        if bytes == 0 {
-            return Err(SubmitError::Empty);
-        }
-        let start = u128::from(step.first) * 512;
-        if bytes % block != 0 || start % u128::from(block) != 0 {
-            return Err(SubmitError::Misaligned {
-                block_bytes: block as u32,
-            });
-        }
-        if start + u128::from(bytes) > u128::from(CAPACITY) * 512 {
-            return Err(SubmitError::OutOfRange {
-                capacity: Sector(CAPACITY),
-            });
-        }
-        if !range && self.worst_block(step, block) > max_segments {
-            return Err(SubmitError::TooScattered);
-        }
-        Ok(())
-    }
-
-    /// The most pieces of at most `size_max` bytes that any one block lies in.
-    fn worst_block(&self, step: &TestOperation, block: u64) -> u64 {
-        let blocks = (0..step.bytes() / block).map(|n| {
-            let (begin, end) = (n * block, (n + 1) * block);
-            let mut position = 0;
-            let mut pieces = 0;
-            for &len in &step.lengths {
-                let (from, to) = (position.max(begin), (position + len as u64).min(end));
-                if from < to {
-                    pieces += (to - from).div_ceil(u64::from(self.size_max));
-                }
-                position += len as u64;
-            }
-            pieces
-        });
-        blocks.max().unwrap_or(0)
     }
 }
 
@@ -281,58 +165,6 @@ fn world() -> impl Strategy<Value = World> {
     )
 }
 
-/// Pieces that add up to whole sectors most of the time.
-fn lengths() -> impl Strategy<Value = Vec<usize>> {
-    let piece = prop_oneof![
-        4 => (1usize..9).prop_map(|n| n * 512),
-        2 => 1usize..1500,
-        1 => Just(0),
-    ];
-    (
-        prop::collection::vec(piece, 0..8),
-        prop::sample::select(vec![512usize, 4096, 4096, 1]),
-    )
-        .prop_map(|(mut lengths, unit)| {
-            let total: usize = lengths.iter().sum();
-            lengths.push(total.next_multiple_of(unit) - total);
-            lengths
-        })
-}
-
-fn step() -> impl Strategy<Value = TestOperation> {
-    let kind = prop_oneof![
-        6 => Just(Kind::Read),
-        6 => Just(Kind::Write),
-        1 => Just(Kind::Discard),
-        2 => any::<bool>().prop_map(|may_unmap| Kind::Zeroes { may_unmap }),
-        1 => Just(Kind::Erase),
-        1 => Just(Kind::Flush),
-        1 => Just(Kind::Identify),
-        1 => Just(Kind::Lifetime),
-    ];
-    let first = prop_oneof![
-        8 => (0u64..12).prop_map(|n| n * 8),
-        6 => 0u64..CAPACITY,
-        1 => CAPACITY - 4..CAPACITY + 4,
-        1 => any::<u64>(),
-        1 => u64::MAX - 3..=u64::MAX,
-    ];
-    let range_length = prop_oneof![3 => (0usize..4).prop_map(|n| n * 8), 1 => 0usize..30];
-    (kind, first, lengths(), range_length, any::<bool>(), any::<bool>()).prop_map(
-        |(kind, first, lengths, sectors, notify, poll)| TestOperation {
-            lengths: if matches!(kind, Kind::Discard | Kind::Zeroes { .. } | Kind::Erase) {
-                vec![512; sectors]
-            } else {
-                lengths
-            },
-            kind,
-            first,
-            notify,
-            poll,
-        },
-    )
-}
-
 /// A run in progress.
 struct Run<T: Transport + 'static> {
     rig: Rig<64, T>,
@@ -400,7 +232,7 @@ impl<T: Transport + 'static> Run<T> {
         // How many more the queue has room for is the driver's business.
         let max_segments = u64::from(self.rig.disk.limits().max_segments);
         prop_assert!(max_segments <= world.data_segments());
-        let verdict = world.verdict(step, max_segments);
+        let verdict = world.rules(max_segments).verdict(step);
         if verdict.is_ok() && self.in_flight.iter().any(|(_, other)| step.overlaps(other)) {
             // The order of overlapping requests in flight is undefined.
             self.settle()?;
@@ -448,7 +280,7 @@ fn check_steps<T: Transport + 'static>(
 ) -> Result<(), TestCaseError> {
     let mut run = Run {
         rig,
-        reference: Reference::new(),
+        reference: Reference::new(CAPACITY),
         in_flight: Vec::new(),
     };
     for (seed, step) in steps.iter().enumerate() {
@@ -476,7 +308,7 @@ proptest! {
     #[test]
     fn the_disk_is_what_the_requests_made_of_it(
         world in world(),
-        steps in prop::collection::vec(step(), 1..40),
+        steps in prop::collection::vec(step(CAPACITY), 1..40),
     ) {
         check_steps(Rig::new(world.config()), &world, &steps)?;
     }
@@ -488,7 +320,7 @@ proptest! {
     #[test]
     fn the_disk_is_the_same_over_pci(
         world in world(),
-        steps in prop::collection::vec(step(), 1..40),
+        steps in prop::collection::vec(step(CAPACITY), 1..40),
     ) {
         check_steps(Rig::on_pci(world.config()).0, &world, &steps)?;
     }

@@ -58,6 +58,8 @@ pub(super) struct LoadCounters {
     pub(super) flushes: u64,
     /// Ranges that the device has zeroed.
     pub(super) zeroed: u64,
+    /// Requests that were answered with an error, where that is allowed.
+    pub(super) failed: u64,
     /// Requests sent again.
     pub(super) retried: u64,
     /// Restarts of the driver.
@@ -67,10 +69,20 @@ pub(super) struct LoadCounters {
 }
 
 impl LoadCounters {
-    /// Requests answered.
+    /// Requests that were answered, and did what they were for.
     pub(super) const fn acknowledged(&self) -> u64 {
         self.reads + self.writes + self.flushes + self.zeroed
     }
+}
+
+/// What a load allows and tells beyond the usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Habits {
+    /// The disk fails now and then: `EIO` is an answer like others. A write that got it may have been done, or a part of it.
+    pub(super) allows_errors: bool,
+    /// Each write is recorded when it is sent and when it is answered, so that what the host knows is right whenever the machine
+    /// stops.
+    pub(super) tells_writes: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,6 +102,7 @@ pub(super) struct Load<'t, 'c, I: Ipc> {
     ledger: SectorLedger<'t>,
     choice: Choice,
     depth: usize,
+    habits: Habits,
     phase: Phase,
     slots: [Option<Pending>; MAX_DEPTH],
     last_id: i32,
@@ -107,12 +120,14 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
         ledger: SectorLedger<'t>,
         seed: u64,
         depth: usize,
+        habits: Habits,
     ) -> Self {
         Self {
             session,
             memory,
             choice: Choice::new(seed, ledger.range()),
             depth,
+            habits,
             phase: Phase::Mixed,
             slots: [const { None }; MAX_DEPTH],
             last_id: 0,
@@ -128,7 +143,7 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
     pub(super) fn run(&mut self, requests: u64) -> Result<(), Trouble> {
         let (mut replies, mut next_record) = (0_u32, REQUESTS_PER_RECORD);
         loop {
-            let acknowledged = self.counters.acknowledged();
+            let acknowledged = self.counters.acknowledged() + self.counters.failed;
             if acknowledged >= requests || self.counters.failures >= MAX_FAILURES {
                 self.stop();
             }
@@ -215,6 +230,11 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
         self.outstanding.send(id, slot);
         let base = slot * SLOT_BYTES;
         let operation = &pending.operation;
+        if self.habits.tells_writes && operation.is_write() {
+            self.session
+                .client
+                .touched(operation.range.first, operation.range.count);
+        }
         let (direction, flags) = match operation.kind {
             Kind::Flush => {
                 let flush = control(MINOR, IoctlCode::DIOCFLUSH, GrantId::INVALID);
@@ -318,6 +338,14 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
             Kind::Zero => status == Status::OK && self.sectors_done(slot) == range.count,
             Kind::Read | Kind::Write { .. } => Status::count(range.count * SECTOR_BYTES as u64) == Some(status),
         };
+        let is_failure = status == Errno::EIO.into();
+        if self.habits.allows_errors && is_failure {
+            self.counters.failed += 1;
+            if pending.operation.is_write() {
+                self.ledger.spoil(range);
+            }
+            return;
+        }
         if !is_right {
             if pending.operation.is_write() {
                 self.ledger.spoil(range);
@@ -352,6 +380,9 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
             Kind::Write { .. } => {
                 self.counters.writes += 1;
                 self.ledger.acknowledge_write(range);
+                if self.habits.tells_writes {
+                    self.session.client.wrote(range.first, range.count, pending.seed);
+                }
                 self.written.write(range);
             }
         }
@@ -434,6 +465,7 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
         let LoadCounters {
             reads,
             writes,
+            failed,
             retried,
             reopened,
             ..
@@ -446,6 +478,7 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
             acknowledged: self.counters.acknowledged(),
             reads,
             writes,
+            failed,
             retried,
             reopened,
         }));

@@ -5,7 +5,7 @@ use minix_abi::{Errno, Status};
 use minix_rt::ds::Label;
 use minix_rt::{Args, Ipc};
 
-use super::engine::{Load, LoadCounters, MAX_DEPTH, MINOR, SLOT_BYTES};
+use super::engine::{Habits, Load, LoadCounters, MAX_DEPTH, MINOR, SLOT_BYTES};
 use super::ledger::{SectorLedger, SectorState};
 use crate::args;
 use crate::bdev::{READ_WRITE, Search, Session, Trouble};
@@ -18,8 +18,9 @@ const MAX_SECTORS: usize = 1 << 15;
 /// Requests of an overlap, unless told otherwise.
 const OVERLAP_REQUESTS: u64 = 500;
 
-/// The program `load`, with the words `label= first= count= seed= depth= ops= spin`. Without `ops` it goes on until a signal comes. With `spin`
-/// it waits for the successor of a dead driver as file systems do.
+/// The program `load`, with the words `label= first= count= seed= depth= ops= spin errors told`. Without `ops` it goes on until a
+/// signal comes. With `spin` it waits for the successor of a dead driver as file systems do. With `errors` the disk may fail now and
+/// then, with `told` each write is recorded when it is sent and when it is answered.
 ///
 /// # Errors
 ///
@@ -31,6 +32,7 @@ pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
         writes,
         flushes,
         zeroed,
+        failed,
         retried,
         reopened,
         failures,
@@ -39,7 +41,7 @@ pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
     client.test(
         "load",
         Outcome::of(failures == 0),
-        &format_args!("{reads} reads, {writes} writes, {flushes} flushes, {zeroed} zeroed, {retried} sent again, {reopened} restarts"),
+        &format_args!("{reads} reads, {writes} writes, {flushes} flushes, {zeroed} zeroed, {failed} failed, {retried} sent again, {reopened} restarts"),
     );
     if failures == 0 { Ok(()) } else { Err(Errno::EIO) }
 }
@@ -63,6 +65,7 @@ pub fn overlap<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> 
 /// Runs a load to its end, and records the content of the disk. Returns the depth, too.
 fn run<I: Ipc>(client: &mut Client<I>, args: Args, mut requests: u64) -> Result<(LoadCounters, usize), Errno> {
     let (mut range, mut seed, mut depth) = (SectorRange::default(), 1, 2);
+    let mut habits = Habits::default();
     let mut search = Search::default();
     let target = args::parse(client, args, |word| {
         match word.key {
@@ -71,6 +74,14 @@ fn run<I: Ipc>(client: &mut Client<I>, args: Args, mut requests: u64) -> Result<
             "seed" => seed = word.number()?,
             "depth" => depth = word.number_up_to(MAX_DEPTH as u64)? as usize,
             "ops" => requests = word.number()?,
+            "errors" => {
+                word.switch()?;
+                habits.allows_errors = true;
+            }
+            "told" => {
+                word.switch()?;
+                habits.tells_writes = true;
+            }
             "spin" => {
                 word.switch()?;
                 search = Search::Spinning;
@@ -95,7 +106,7 @@ fn run<I: Ipc>(client: &mut Client<I>, args: Args, mut requests: u64) -> Result<
     };
     session.search(search);
     let ledger = SectorLedger::new(range.first, &mut states[..range.count as usize], seed);
-    let mut load = Load::new(session, memory, ledger, seed, depth);
+    let mut load = Load::new(session, memory, ledger, seed, depth, habits);
     let result = load.run(requests);
     load.record_progress();
     load.record_content();

@@ -185,6 +185,36 @@ fn load_survives_restarts_of_the_driver() {
 }
 
 #[test]
+fn load_goes_on_with_a_disk_that_fails_where_errors_are_allowed() {
+    let words = "label=disk first=1000 count=500 seed=0x700000000 depth=5";
+    for (more, result) in [(" errors", Ok(())), (" errors told", Ok(())), ("", Err(Errno::EIO))] {
+        let fails = Bug::Answers(Errno::EIO.into(), |asked, _| {
+            (asked.reads() || asked.writes()) && asked.nth % 7 == 5
+        });
+        let minix = Minix::stopping(SMALL, fails, Some(2000));
+        assert_eq!(minix.run(load::main, &format!("{words}{more}")), Some(result), "{more}");
+        let load = load_record(&minix);
+        assert_eq!(load.failed > 100, result.is_ok(), "{load:?}");
+        assert!(load.reads > 5 && load.writes > 5, "{load:?}");
+        if result.is_ok() {
+            assert!(minix.verify_disk() > 100);
+        }
+    }
+}
+
+#[test]
+fn load_tells_of_each_write_before_and_after() {
+    let minix = Minix::stopping(SMALL, Bug::None, Some(500));
+    let words = "label=disk first=1000 count=500 seed=0x700000000 depth=1 told";
+    assert_eq!(minix.run(load::main, words), Some(Ok(())), "{:?}", minix.failures());
+    let writes = load_record(&minix).writes;
+    let records = minix.records();
+    let is_told = |pair: &[Record<'_>]| matches!(pair, [Record::Undefined { range }, Record::Wrote { range: of, .. }] if range == of);
+    let told = records.windows(2).filter(|pair| is_told(pair)).count();
+    assert_eq!(told as u64, writes);
+}
+
+#[test]
 fn overlap_has_its_requests_in_flight() {
     let minix = Minix::new(SMALL, Bug::None);
     let words = "label=disk first=3000 count=7680 seed=0x123400000000 depth=3 ops=100";

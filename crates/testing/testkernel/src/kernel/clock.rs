@@ -18,6 +18,8 @@ pub(crate) struct Clock {
     wake_at: Option<Ticks>,
     /// When the message of an interrupt comes.
     interrupt_at: Option<Ticks>,
+    /// When the timer was last set to fire.
+    armed_for: Ticks,
     /// When the scenario looks again although nothing has happened.
     look_at: u64,
 }
@@ -30,6 +32,7 @@ impl Clock {
             tick_due: Ticks(0),
             wake_at: None,
             interrupt_at: None,
+            armed_for: Ticks(0),
             look_at: 0,
         }
     }
@@ -79,7 +82,13 @@ impl Clock {
         self.tick_due = now().after(tick);
         let others = [self.wake_at, self.interrupt_at];
         let due = others.into_iter().flatten().fold(self.tick_due, Ticks::min);
+        self.armed_for = due;
         counters::set_timer(due);
+    }
+
+    /// Whether the timer should have fired.
+    pub(super) fn is_due(&self) -> bool {
+        now() >= self.armed_for
     }
 
     /// The timer has fired. Whether that was a tick.

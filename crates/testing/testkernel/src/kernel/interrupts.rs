@@ -59,21 +59,26 @@ pub(super) fn late(kernel: &mut Kernel) {
     kernel.clock.interrupt_at(due);
 }
 
-/// Lets the device work if it was kept from that, or else sleeps until an interrupt is there; and serves the interrupts.
+/// Lets the device work if it was kept from that, or else sleeps until an interrupt is there; and serves the interrupts. While the host
+/// may move the machine, it waits without sleeping: QEMU 10 leaves the timers of a hart behind, and one that sleeps would not wake.
 ///
 /// Interrupts do not trap here: `wfi` goes on when one is pending even so, and none can get lost between a look at the
 /// processes and the sleep.
 pub(super) fn idle(kernel: &mut Kernel) {
     let device_worked = device::release(kernel);
     kernel.clock.arm();
-    if !device_worked {
+    if !device_worked && kernel.may_move {
+        while !sip::read().sext() && !kernel.clock.is_due() {
+            core::hint::spin_loop();
+        }
+    } else if !device_worked {
         riscv::asm::wfi();
     }
     let pending = sip::read();
     if pending.sext() {
         external(kernel);
     }
-    if pending.stimer() {
+    if pending.stimer() || kernel.clock.is_due() {
         timer(kernel);
     }
 }

@@ -109,6 +109,7 @@ fn take_over(board: &Board) -> Result<Kernel, &'static str> {
         pacing: Pacing::default(),
         lateness: None,
         charges_time: true,
+        may_move: false,
         idle_space,
         active_space: idle_space,
         turns: 0,

@@ -1,5 +1,6 @@
 //! Each statement of the scenario: how it begins, and when it is over.
 
+use board_qemu_virt::console;
 use guest_protocol::{End, Outcome, Record, Since, pattern};
 use minix_abi::{Errno, Status};
 use testkernel::config::{self, ConfigError, ServiceConfig};
@@ -59,6 +60,10 @@ impl Running {
                 rs::up(system, program, config, Kind::Program(typed))?;
             }
             Statement::Wait | Statement::Gone(_) | Statement::Sleep(_) | Statement::Kill { .. } => {}
+            Statement::Ask(what) => {
+                system.kernel.may_move = true;
+                emit(&Record::Asked { what });
+            }
             Statement::Term(label) | Statement::Down(label) => {
                 let (index, slot) = living(system, label)?;
                 rs::terminate(system, index, slot);
@@ -129,6 +134,10 @@ impl Running {
                 Some(has_passed)
             }
             Statement::Down(label) | Statement::Gone(label) => self.down(system, label, now),
+            Statement::Ask(_) => {
+                system.kernel.may_move = !has_answered();
+                (!system.kernel.may_move).then_some(true)
+            }
             Statement::Sleep(micros) => (now.saturating_sub(self.since) >= micros).then_some(true),
             Statement::Vfs(..) => (!system.vfs.is_busy()).then_some(!system.vfs.has_failed()),
             Statement::Kill { .. } => self.kill(system, now),
@@ -301,6 +310,11 @@ fn instructions(system: &System, label: &str) -> Option<u64> {
     let processes = &system.kernel.processes;
     let slot = processes.find(service.endpoint);
     Some(service.instructions + slot.map_or(0, |slot| processes[slot].user_instructions))
+}
+
+/// Whether the host has typed the end of a line.
+fn has_answered() -> bool {
+    core::iter::from_fn(console::read_byte).any(|byte| byte == b'\n')
 }
 
 /// The verdict of a client that is gone.

@@ -1,6 +1,5 @@
 //! Data buffers in any number of pieces, with a watch on the bytes around them.
 
-use virtio_blk_model::ModelDma;
 use virtio_core::{DeviceAddr, Dma, DmaBuffer, DmaSegments, DmaSlice, Segment};
 
 /// Bytes before and after every piece that must not be written. Odd, so that pieces are aligned to nothing.
@@ -28,14 +27,14 @@ pub(crate) struct Scatter {
 
 impl Scatter {
     /// Pieces of these lengths in bytes.
-    pub(crate) fn new(dma: &mut ModelDma, lengths: &[usize]) -> Self {
+    pub(crate) fn new(dma: &mut impl Dma, lengths: &[usize]) -> Self {
         let (mut pieces, mut segments) = (Vec::new(), Vec::new());
         for &len in lengths {
             if len == 0 {
                 segments.push(Segment::new(DeviceAddr(0x7777), 0));
                 continue;
             }
-            let mut buffer = DmaBuffer::allocate(dma, len + 2 * MARGIN, 1).expect("the model has memory");
+            let mut buffer = DmaBuffer::allocate(dma, len + 2 * MARGIN, 1).expect("there is memory");
             buffer.fill(MARGIN_BYTE);
             let piece = buffer.slice(MARGIN, len).expect("inside the buffer");
             segments.extend_from_slice(piece.segments());
@@ -61,7 +60,7 @@ impl Scatter {
     }
 
     /// Gives the memory back, and makes sure that nothing around the pieces was written.
-    pub(crate) fn release(self, dma: &mut ModelDma) {
+    pub(crate) fn release(self, dma: &mut impl Dma) {
         for piece in self.pieces {
             let len = piece.len();
             let buffer = piece.into_buffer();

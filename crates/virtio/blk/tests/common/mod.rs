@@ -10,6 +10,7 @@ mod dma;
 mod queues;
 mod registers;
 mod rig;
+pub(crate) mod steps;
 mod vectors;
 
 pub(crate) use buffers::{Scatter, pattern};
