@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs QEMU for 64-bit RISC-V, OpenSBI and qemu-img on Debian, Ubuntu and their relatives. `cargo xtask` runs this when
 # one of them is missing and it is root. Run it again after a failure: it goes on where the last run stopped.
+# With the word `compiler` it installs a C compiler for that processor instead, which the check of the C API needs.
 set -euo pipefail
 shopt -s nullglob
 etc=${SETUP_ETC:-/etc} # The tests have one of their own.
@@ -35,6 +36,12 @@ fi
 apt() { $sudo env DEBIAN_FRONTEND=noninteractive LC_ALL=C apt-get -o DPkg::Lock::Timeout=120 "$@"; }
 
 $sudo dpkg --configure -a || true # What an interrupted installation left.
+
+if [ "${1:-}" = compiler ]; then
+    apt update || true
+    apt install --yes --no-install-recommends gcc-riscv64-linux-gnu && exit 0
+    fail "apt cannot install gcc-riscv64-linux-gnu, see above"
+fi
 
 # The parts of QEMU come from one release. Beside a qemu-utils from the backports suite only that suite's emulator fits.
 suite=

@@ -1,8 +1,8 @@
 //! `cargo xtask`: builds the MINIX service and the bare-metal image, boots them on QEMU, checks the disk afterwards, and runs
 //! every test of the workspace.
 //!
-//! * [`cli`] is the command line; [`minix`], [`qemu`], [`mod@bench`], [`checks`], [`fuzz`], [`mutants`] and [`requirements`] are the
-//!   commands. [`trial`] tries changes of the code for the last two.
+//! * [`cli`] is the command line; [`minix`], [`qemu`], [`mod@bench`], [`checks`], [`fuzz`], [`mutants`], [`requirements`] and
+//!   [`generated`] are the commands. [`published`] says what a crate for the registry has. [`trial`] tries changes of the code for the last two.
 //! * [`tools`] finds or installs what is needed, [`build`] builds the bare image and [`minix`] everything for MINIX, [`disk`]
 //!   makes or opens the disk.
 //! * [`foreign`] runs the back-end of a disk that is not QEMU's own, [`removal`] takes a disk away, [`blockstats`] asks
@@ -23,11 +23,13 @@ mod disk;
 mod fake;
 mod foreign;
 mod fuzz;
+mod generated;
 mod interrupt;
 mod machine;
 mod minix;
 mod mutants;
 mod progress;
+mod published;
 mod qemu;
 mod qmp;
 mod removal;
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
             Command::Minix(MinixCommand::Check(args)) => minix::check(&args),
             Command::Fuzz(args) => fuzz::command(&args),
             Command::Mutants(args) => mutants::command(&args),
+            Command::Generate(args) => generated::command(&args),
             Command::Requirements(args) => requirements::command(&args),
             Command::Test(args) => checks::command(&args),
         });

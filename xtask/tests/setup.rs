@@ -87,6 +87,42 @@ const CASES: [Case; 11] = [
     ("Fedora", MAIN, "", MISC, "", Err("install QEMU 7.0 or newer"), None),
 ];
 
+/// Makes a script that stands for a program.
+fn program(bin: &Path, name: &str, text: &str) {
+    fs::write(bin.join(name), format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// The script, on a machine that has the programs in a folder alone.
+fn setup(bin: &Path, log: &Path) -> Command {
+    for tool in TOOLS {
+        let found = ["/usr/bin", "/bin"].map(|place| Path::new(place).join(tool));
+        symlink(found.iter().find(|place| place.exists()).unwrap(), bin.join(tool)).unwrap();
+    }
+    let mut command = Command::new("bash");
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../ci/setup.sh"));
+    command.env_clear().env("PATH", bin).env("LOG", log);
+    command
+}
+
+#[test]
+fn the_compiler_is_installed_by_its_word_alone() {
+    for (fits, succeeds) in [("gcc-riscv64-linux-gnu", true), ("nothing", false)] {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let bin = directory.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        program(&bin, "dpkg", "exit 0");
+        program(&bin, "id", "echo 0");
+        let script = format!("echo \"$*\" >>$LOG\ncase \" $* \" in *\" {fits} \"*) ;; *) exit 100;; esac");
+        program(&bin, "apt-get", &script);
+        let output = setup(&bin, &log).arg("compiler").output().unwrap();
+        let log = fs::read_to_string(log).unwrap();
+        assert_eq!(output.status.success(), succeeds, "{log}");
+        assert!(log.contains("gcc-riscv64-linux-gnu") && !log.contains("qemu"), "{log}");
+    }
+}
+
 #[test]
 fn each_machine_gets_the_packages_that_fit() {
     CASES.into_iter().for_each(check);
@@ -100,14 +136,7 @@ fn check((name, sources, utils, fits, programs, outcome, wanted): Case) {
     fs::create_dir_all(&parts).unwrap();
     fs::write(etc.join("os-release"), "ID=debian\nVERSION_CODENAME=bookworm\n").unwrap();
     fs::write(etc.join("apt").join(sources.0), sources.1).unwrap();
-    for tool in TOOLS {
-        let found = ["/usr/bin", "/bin"].map(|place| Path::new(place).join(tool));
-        symlink(found.iter().find(|place| place.exists()).unwrap(), bin.join(tool)).unwrap();
-    }
-    let program = |name: &str, text: &str| {
-        fs::write(bin.join(name), format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
-    };
+    let program = |name: &str, text: &str| program(&bin, name, text);
     program("dpkg", "echo \"dpkg $*\" >>$LOG");
     program("dpkg-query", &format!("echo '{}'", utils));
     let user = programs.contains("sudo") || programs.contains("user");
@@ -124,14 +153,7 @@ fn check((name, sources, utils, fits, programs, outcome, wanted): Case) {
         program("sudo", "echo sudo >>$LOG; exec \"$@\"");
     }
     let log = directory.path().join("log");
-    let output = Command::new("bash")
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../ci/setup.sh"))
-        .env_clear()
-        .env("PATH", &bin)
-        .env("SETUP_ETC", &etc)
-        .env("LOG", &log)
-        .output()
-        .unwrap();
+    let output = setup(&bin, &log).env("SETUP_ETC", &etc).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     let log = fs::read_to_string(log).unwrap_or_default();
     let told = format!("{}\n{said}\n{log}", name);

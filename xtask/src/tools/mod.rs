@@ -4,8 +4,9 @@ mod nightly;
 mod path;
 mod qemu;
 mod rust;
+mod toolchain;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, anyhow, bail, ensure};
@@ -13,10 +14,11 @@ use anyhow::{Result, anyhow, bail, ensure};
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 
-pub(crate) use nightly::{ensure_miri, ensure_nightly, nightly_cargo};
+pub(crate) use nightly::{ensure_miri, ensure_nightly, ensure_nightly_target, nightly_cargo};
 pub(crate) use path::find_program;
 pub(crate) use qemu::Qemu;
 pub(crate) use rust::{ensure_lint_tools, ensure_target};
+pub(crate) use toolchain::cargo_of;
 
 /// The tool for disk images, part of QEMU.
 pub(crate) const QEMU_IMG: &str = "qemu-img";
@@ -60,6 +62,26 @@ pub(crate) fn ensure_qemu(workspace: &Workspace, wanted: Wanted<'_>, progress: P
     }
     look(wanted).map_err(|missing| {
         anyhow!("{missing}, even after the installation: install QEMU 7.0 or newer for riscv64 by hand")
+    })
+}
+
+/// Compilers of C for the target, by their names in Debian.
+const COMPILERS: [&str; 2] = ["riscv64-linux-gnu-gcc", "riscv64-unknown-elf-gcc"];
+
+/// Finds a compiler of C for the target; installs one where that is possible. An error says what to type.
+pub(crate) fn ensure_compiler(workspace: &Workspace, may_install: bool, progress: Progress) -> Result<PathBuf> {
+    let look = || COMPILERS.iter().find_map(|name| find_program(name));
+    let script = workspace.root.join("ci/setup.sh");
+    let may_install = may_install && find_program("apt-get").is_some() && rustix::process::geteuid().is_root();
+    if look().is_none() && may_install {
+        let mut install = Command::new(&script);
+        progress.step("installing a C compiler", |step| step.command(install.arg("compiler")))?;
+    }
+    look().ok_or_else(|| {
+        anyhow!(
+            "there is no C compiler for riscv64; to install it, type: {} compiler",
+            script.display()
+        )
     })
 }
 
