@@ -18,7 +18,7 @@ use crate::progress::Progress;
 use crate::report::{Report, screen};
 use crate::run;
 use crate::session::{self, Needs, Setup};
-use crate::tools::{Qemu, Wanted};
+use crate::tools::{Qemu, Wanted, find_program};
 use crate::workspace::Workspace;
 
 /// Runs the command; true if the run passed.
@@ -90,6 +90,13 @@ fn boot(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result
 
 /// The command line of a run that is not done.
 fn dry_run(args: &QemuArgs, input: Option<&Input>, workspace: &Workspace) -> Result<String> {
+    let is_there = |program: &Path| program.is_file() || program.to_str().and_then(find_program).is_some();
+    if let Some(program) = args.qemu.as_deref().filter(|program| !is_there(program)) {
+        bail!(
+            "{}: no such program; give --qemu another path, or leave it out",
+            program.display()
+        );
+    }
     let directory = workspace.scratch().join("run");
     let choices = session::choices(args, input);
     let disks = choices

@@ -1,6 +1,7 @@
 //! The command line of `cargo xtask`.
 
 mod bench;
+mod culprit;
 mod evidence;
 mod generate;
 mod hardware;
@@ -98,7 +99,8 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let Cli { command } = Cli::try_parse_from(arguments)?;
+    let words: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let Cli { command } = Cli::try_parse_from(&words).map_err(|error| culprit::named::<Cli>(error, &words))?;
     if let Command::Qemu(args) = &command
         && let Some(line) = args.contradiction()
     {

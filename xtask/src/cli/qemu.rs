@@ -66,7 +66,7 @@ pub(crate) struct QemuArgs {
     pub(crate) kill_during_io: bool,
 
     /// How often it is killed, by --kill-during-io or in --scenario kills and slow-kills [default: 20].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
 
     /// Seed of the random times of the kills [default: 1].
