@@ -16,7 +16,7 @@ const CRATE: &str = "virtio-blk-capi";
 const LIBRARY: &str = "libvirtio_blk_capi.a";
 
 /// For a program without an operating system, at its place in memory, for the instructions and calls of [`RISCV`].
-const OPTIONS: [&str; 15] = [
+const OPTIONS: [&str; 16] = [
     "-std=c11",
     "-pedantic",
     "-Wall",
@@ -32,6 +32,8 @@ const OPTIONS: [&str; 15] = [
     "-mabi=lp64d",
     "-mcmodel=medany",
     "-fno-stack-protector",
+    // It would come first in memory.
+    "-Wl,--build-id=none",
 ];
 
 /// The sector that the program reads, and its first line.
