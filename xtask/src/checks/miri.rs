@@ -19,7 +19,7 @@ struct Run {
 
 /// What has `unsafe` code that a host can run. Of `virtio-blk`, whose tests have a whole device beside them, those that are done in
 /// half a minute and touch each part of its memory.
-const RUNS: [Run; 7] = [
+const RUNS: [Run; 8] = [
     all("virtio-core", ""),
     all("virtio-bounce", ""),
     all("virtio-mmio", LEAKS),
@@ -29,6 +29,7 @@ const RUNS: [Run; 7] = [
         tests: &["memory", "removal", "queue_threads"],
         ..all("virtio-blk", "")
     },
+    all("virtio-blk-blocking", ""),
     all("minix-rt", TABLES_FOR_GOOD),
 ];
 
