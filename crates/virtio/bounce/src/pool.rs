@@ -44,9 +44,8 @@ impl<const BLOCKS: usize> BouncePool<BLOCKS> {
             blocks: 0,
             block_bytes,
         };
-        let mut dma = dma;
         while pool.blocks < BLOCKS {
-            match DmaBuffer::allocate(&mut dma, block_bytes, alignment) {
+            match DmaBuffer::allocate(dma, block_bytes, alignment) {
                 Ok(memory) => pool.add(memory),
                 Err(error) if pool.blocks == 0 => return Err(error),
                 Err(_) => break,

@@ -67,7 +67,7 @@ impl DmaBuffer {
     /// # Errors
     ///
     /// Those of [`Dma::allocate`]; [`DmaError::UnsupportedLayout`] for an empty or oversized buffer.
-    pub fn allocate(dma: &mut impl Dma, len: usize, align: usize) -> Result<Self, DmaError> {
+    pub fn allocate(dma: &mut (impl Dma + ?Sized), len: usize, align: usize) -> Result<Self, DmaError> {
         if len == 0 || u32::try_from(len).is_err() {
             return Err(DmaError::UnsupportedLayout);
         }
