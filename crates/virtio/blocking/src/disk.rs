@@ -159,7 +159,7 @@ impl<T: Transport, W: WaitHook, const N: usize, const BLOCKS: usize, B: DmaSegme
         self.engine.is_idle()
     }
 
-    /// Waits until the device has no requests of earlier operations.
+    /// Begins an operation: waits until the device has no requests of earlier ones.
     ///
     /// # Errors
     ///
@@ -209,8 +209,7 @@ impl<T: Transport, W: WaitHook, const N: usize, const BLOCKS: usize, B: DmaSegme
             hook,
             completions,
         } = engine;
-        let mut dma = dma;
-        match disk.shut_down(&mut dma, wait, |done| put_away(done, &mut pool, &mut late)) {
+        match disk.shut_down(dma, wait, |done| put_away(done, &mut pool, &mut late)) {
             Ok((transport, counters)) => Ok(Stopped {
                 transport,
                 pool,
@@ -260,7 +259,7 @@ where
     }
 
     fn read_bytes(&mut self, offset: u64, memory: &mut [u8]) -> Result<(), Error> {
-        self.transfer(offset, Memory::Read(memory))
+        self.read_any(offset, memory)
     }
 
     fn write_bytes(&mut self, offset: u64, memory: &[u8]) -> Result<(), Error> {

@@ -54,8 +54,16 @@ impl<T: Transport, W: WaitHook, const N: usize, const BLOCKS: usize, B: DmaSegme
             return Ok(());
         }
         self.limits().check_transfer(first, memory.len() as u64)?;
+        self.settle()?;
         // It was checked that the end of it is on the disk.
         self.transfer(first.get().wrapping_mul(SECTOR_BYTES), memory)
+    }
+
+    /// Reads any bytes.
+    pub(crate) fn read_any(&mut self, offset: u64, memory: &mut [u8]) -> Result<(), Error> {
+        self.spans(offset, memory.len())?;
+        self.settle()?;
+        self.transfer(offset, Memory::Read(memory))
     }
 
     /// The spans of a range of bytes.
@@ -76,10 +84,9 @@ impl<T: Transport, W: WaitHook, const N: usize, const BLOCKS: usize, B: DmaSegme
         })
     }
 
-    /// A transfer of any bytes; if it is a write, of whole blocks.
-    pub(crate) fn transfer(&mut self, offset: u64, mut memory: Memory<'_>) -> Result<(), Error> {
+    /// A transfer of any bytes on an idle device; if it is a write, of whole blocks.
+    fn transfer(&mut self, offset: u64, mut memory: Memory<'_>) -> Result<(), Error> {
         let mut spans = self.spans(offset, memory.len())?;
-        self.settle()?;
         let Self { engine, pool, .. } = self;
         let mut watch = engine.watch();
         let mut next = spans.next();
@@ -136,6 +143,7 @@ impl<T: Transport, W: WaitHook, const N: usize, const BLOCKS: usize, B: DmaSegme
     pub(crate) fn change_bytes(&mut self, offset: u64, memory: &[u8]) -> Result<(), Error> {
         // The range as a whole first, so that nothing of one that is too long is written.
         self.spans(offset, memory.len())?;
+        self.settle()?;
         let block = u64::from(self.limits().block_bytes);
         let into_block = offset.checked_rem(block).unwrap_or(0);
         // Both are less than a block, or not more than there is.
@@ -152,12 +160,11 @@ impl<T: Transport, W: WaitHook, const N: usize, const BLOCKS: usize, B: DmaSegme
         self.change_block(after_head + middle.len() as u64, tail)
     }
 
-    /// Replaces bytes inside of one block.
+    /// Replaces bytes inside of one block, on an idle device.
     fn change_block(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         let Some(span) = self.spans(offset, bytes.len())?.next() else {
             return Ok(());
         };
-        self.settle()?;
         let mut block = self.pool.take().ok_or(Error::NoBounceBuffer)?;
         // A span is not longer than a block.
         let _ = block.set_len(span.bytes);

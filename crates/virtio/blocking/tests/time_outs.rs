@@ -289,6 +289,9 @@ fn a_hook_is_told_of_operations_and_of_looks_in_vain() {
     assert_eq!(begun.get(), 1);
     disk.flush().unwrap();
     assert_eq!(begun.get(), 2);
+    disk.write_bytes(500, &[1; 2000]).unwrap();
+    assert_eq!(begun.get(), 3, "one operation, and five requests");
+    disk.hook_mut().vain.truncate(9);
     // Three requests, each after three looks in vain.
     assert_eq!(disk.hook_mut().vain, [0, 1, 2, 0, 1, 2, 0, 1, 2]);
     finish(&model, disk);

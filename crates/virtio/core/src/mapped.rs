@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 
 use stable_deref_trait::StableDeref;
 
-use crate::{DeviceAddr, DmaError, DmaSegments, Segment};
+use crate::{DmaError, DmaSegments, Segment};
 
 /// Which way the data of a transfer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,7 +29,7 @@ pub enum Direction {
 ///   `unmap` copies what is [from it](Direction::FromDevice) back;
 /// * *caches that do not snoop*: `map` cleans the lines, and `unmap` invalidates them after a transfer from the device. Memory that shares a
 ///   line with other data cannot be treated so; an implementation copies it, or refuses it;
-/// * *a constant offset* between addresses of the CPU and of the device: [`LinearMap`].
+/// * *a constant offset* between addresses of the CPU and of the device: [`LinearMap`](crate::LinearMap).
 ///
 /// A request whose buffer is a [`Mapped`] has been through the hook. Drivers know nothing of it, so other requests pay nothing.
 ///
@@ -78,49 +78,6 @@ unsafe impl<M: DmaMap + ?Sized> DmaMap for &M {
     }
 }
 
-/// All memory of the program is at the same distance from where the device sees it, as without an MMU and an IOMMU, or in the
-/// direct map of a kernel: the word of the caller, given once.
-#[derive(Clone, Copy, Debug)]
-pub struct LinearMap {
-    /// What is added to an address of the CPU, modulo 2^64.
-    offset: u64,
-}
-
-impl LinearMap {
-    /// Devices see memory at the addresses of the program.
-    ///
-    /// # Safety
-    ///
-    /// That of [`with_offset`](Self::with_offset), with an offset of 0.
-    pub const unsafe fn identity() -> Self {
-        Self { offset: 0 }
-    }
-
-    /// Devices see memory `offset` bytes after the addresses of the program, modulo 2^64.
-    ///
-    /// # Safety
-    ///
-    /// This holds for all memory that a [`Mapped`] is made of with this value or a copy of it: what the allocator of the program gives and its statics.
-    /// It holds for every device that such a `Mapped` reaches, coherently.
-    pub const unsafe fn with_offset(offset: u64) -> Self {
-        Self { offset }
-    }
-}
-
-// SAFETY: the device sees the memory there, as the maker of the value has promised. It can always reach it, so there is nothing to undo.
-unsafe impl DmaMap for LinearMap {
-    type Segments = [Segment; 1];
-
-    unsafe fn map(&self, memory: NonNull<[u8]>, _: Direction) -> Result<[Segment; 1], DmaError> {
-        let len = u32::try_from(memory.len()).map_err(|_| DmaError::UnsupportedLayout)?;
-        // The device makes its accesses by this number.
-        let address = memory.cast::<u8>().as_ptr().expose_provenance() as u64;
-        Ok([Segment::new(DeviceAddr(address.wrapping_add(self.offset)), len)])
-    }
-
-    unsafe fn unmap(&self, _: NonNull<[u8]>, _: [Segment; 1], _: Direction) {}
-}
-
 /// Memory of the program, mapped for one request: a `Box<[u8]>`, a `Vec<u8>`, a `&'static mut [u8]`, or any other owner of bytes that stay
 /// where they are when the owner moves.
 ///
@@ -155,7 +112,6 @@ where
     ///
     /// The memory comes back with the error of the hook, or [`DmaError::UnsupportedLayout`] if it has no bytes.
     pub fn new(memory: B, direction: Direction, map: M) -> Result<Self, (DmaError, B)> {
-        let mut memory = memory;
         if memory.is_empty() {
             return Err((DmaError::UnsupportedLayout, memory));
         }
