@@ -8,7 +8,7 @@ use virtio_blk_blocking::{BlockIo, ByteRange, Error};
 use virtio_blk_model::{Model, ModelConfig};
 
 /// Bytes of the disks of the property.
-const DISK_BYTES: usize = 64 * 1024;
+const DISK_BYTES: usize = if cfg!(miri) { 16 * 1024 } else { 64 * 1024 };
 
 /// One step of the property. Positions run past the end now and then.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ enum Step {
 }
 
 fn step(most: u64) -> impl Strategy<Value = Step> {
-    let place = (0..most + 2000, prop_oneof![0usize..40, 0usize..10_000]);
+    let place = (0..most + 2000, prop_oneof![0usize..40, 0..DISK_BYTES / 7]);
     prop_oneof![
         3 => place.clone().prop_map(|(offset, len)| Step::Read(offset, len)),
         3 => place.prop_map(|(offset, len)| Step::Write(offset, len)),
@@ -28,11 +28,11 @@ fn step(most: u64) -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 96 }) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(if cfg!(miri) { 1 } else { 96 }) })]
 
     #[test]
     fn a_range_reads_and_writes_as_a_vector_does(
-        steps in prop::collection::vec(step(DISK_BYTES as u64 - 5000), 1..if cfg!(miri) { 6 } else { 24 }),
+        steps in prop::collection::vec(step(DISK_BYTES as u64 - 5000), 1..if cfg!(miri) { 5 } else { 24 }),
         block_shift in 9u32..13,
         blocks in 1usize..4,
         start in 0u64..3000,

@@ -30,6 +30,14 @@ fn guide(
         .part(1 << 20..4 << 20)
         .map_err(|_| "too short")?;
     partition.write_at(12345, b"any byte")?;
+
+    let stopped = disk
+        .stop(&mut dma, &mut PollLimit::default())
+        .map_err(|(error, _)| error)?;
+    stopped
+        .pool
+        .release(&mut dma)
+        .map_err(|_| "a bounce buffer is missing")?;
     Ok(())
 }
 
@@ -48,5 +56,6 @@ fn the_guide_works() {
     guide(transport, model.dma(), &mut memory, serve).expect("the model behaves");
     assert_eq!(memory[3..], content);
     assert_eq!(model.read_disk(2048 + 24, 1)[57..65], *b"any byte");
+    assert_eq!(model.allocations(), 0);
     model.assert_clean();
 }

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use common::{BLOCK_BYTES, BLOCKS, finish, pattern, release, serving, start, start_with, stop};
-use virtio_blk::SubmitError;
+use virtio_blk::{OperationKind, SubmitError};
 use virtio_blk_blocking::{BlockIo, Completions, Error, Sector, SectorRange};
 use virtio_blk_model::{CompletionOrder, Model, ModelConfig, feature};
 use virtio_core::{Dma, DmaBuffer, InterruptSource};
@@ -23,7 +23,8 @@ fn range(first: u64, sectors: u64) -> SectorRange {
 fn memory_of_any_address_and_length_is_read_and_written() {
     let (model, mut disk) = serving(ModelConfig::modern());
     let blocks = if cfg!(miri) { 11 } else { 70 };
-    for shift in [0, 1, 3, 7] {
+    let shifts: &[usize] = if cfg!(miri) { &[3] } else { &[0, 1, 3, 7] };
+    for &shift in shifts {
         for count in [1, 7, 8, 9, blocks] {
             let bytes = count * 512;
             let content = pattern(count as u64 + shift as u64, bytes);
@@ -85,7 +86,9 @@ fn a_bounce_buffer_is_used_for_as_much_as_the_device_takes() {
     let content = pattern(2, 5 * 512);
     disk.write(Sector(1), &content).unwrap();
     assert_eq!(model.read_disk(1, 5), content);
-    assert_eq!(model.counters().chains, 3);
+    // So none has to be split.
+    let writes = disk.disk().counters().queue.of(OperationKind::Write);
+    assert_eq!((writes.operations, model.counters().chains), (3, 3));
     finish(&model, disk);
 }
 

@@ -171,16 +171,21 @@ impl<const PIECES: usize> fmt::Debug for StaticDma<PIECES> {
 #[cfg(test)]
 mod tests {
     extern crate std;
+    use std::boxed::Box;
     use std::vec;
-    use std::vec::Vec;
 
     use super::*;
     use crate::DmaBuffer;
 
-    fn dma<const PIECES: usize>(bytes: usize, offset: u64) -> StaticDma<PIECES> {
+    /// Runs a test on so many bytes, and frees them afterwards.
+    fn on<const PIECES: usize>(bytes: usize, offset: u64, test: impl FnOnce(StaticDma<PIECES>)) {
         // SAFETY: there is no device.
         let map = unsafe { LinearMap::with_offset(offset) };
-        StaticDma::new(Vec::leak(vec![0xAA; bytes]), map)
+        let memory = Box::into_raw(vec![0xAA; bytes].into_boxed_slice());
+        // SAFETY: only the test uses the memory, and keeps nothing of it.
+        test(StaticDma::new(unsafe { &mut *memory }, map));
+        // SAFETY: it came from a box, and the test is over.
+        drop(unsafe { Box::from_raw(memory) });
     }
 
     fn layout(bytes: usize, align: usize) -> Layout {
@@ -189,67 +194,72 @@ mod tests {
 
     #[test]
     fn regions_are_aligned_zeroed_and_apart() {
-        let mut dma = dma::<4>(0x3000, 0x1000_0000);
-        let first = dma.allocate(layout(100, 1)).unwrap();
-        let second = dma.allocate(layout(0x1000, 0x1000)).unwrap();
-        let (start, addr) = (second.as_ptr().addr().get(), second.device_addr().get());
-        assert_eq!(start % 0x1000, 0);
-        assert_eq!(addr, start as u64 + 0x1000_0000);
-        assert!(start >= first.as_ptr().addr().get() + 100);
-        let buffer = DmaBuffer::new(second).unwrap();
-        assert_eq!(*buffer, [0; 0x1000]);
+        on::<4>(0x3000, 0x1000_0000, |mut dma| {
+            let first = dma.allocate(layout(100, 1)).unwrap();
+            let second = dma.allocate(layout(0x1000, 0x1000)).unwrap();
+            let (start, addr) = (second.as_ptr().addr().get(), second.device_addr().get());
+            assert_eq!(start % 0x1000, 0);
+            assert_eq!(addr, start as u64 + 0x1000_0000);
+            assert!(start >= first.as_ptr().addr().get() + 100);
+            let buffer = DmaBuffer::new(second).unwrap();
+            assert_eq!(*buffer, [0; 0x1000]);
+        });
     }
 
     #[test]
     fn what_comes_back_is_given_out_again_and_zeroed() {
-        let mut dma = dma::<2>(4096, 0);
-        let mut buffer = DmaBuffer::allocate(&mut dma, 3000, 1).unwrap();
-        buffer.fill(7);
-        let small = dma.allocate(layout(100, 1)).unwrap();
-        assert_eq!(dma.allocate(layout(1000, 1)).unwrap_err(), DmaError::OutOfMemory);
-        let start = buffer.as_ptr();
-        dma.release(buffer.into_region());
-        let buffer = DmaBuffer::allocate(&mut dma, 1000, 1).unwrap();
-        assert_eq!((buffer.as_ptr(), buffer.len()), (start, 1000));
-        assert_eq!(*buffer, [0; 1000]);
-        dma.release(small);
-        dma.release(buffer.into_region());
-        assert_eq!(dma.allocate(layout(100, 1)).unwrap().len(), 100);
+        on::<2>(4096, 0, |mut dma| {
+            let mut buffer = DmaBuffer::allocate(&mut dma, 3000, 1).unwrap();
+            buffer.fill(7);
+            let small = dma.allocate(layout(100, 1)).unwrap();
+            assert_eq!(dma.allocate(layout(1000, 1)).unwrap_err(), DmaError::OutOfMemory);
+            let start = buffer.as_ptr();
+            dma.release(buffer.into_region());
+            let buffer = DmaBuffer::allocate(&mut dma, 1000, 1).unwrap();
+            assert_eq!((buffer.as_ptr(), buffer.len()), (start, 1000));
+            assert_eq!(*buffer, [0; 1000]);
+            dma.release(small);
+            dma.release(buffer.into_region());
+            assert_eq!(dma.allocate(layout(100, 1)).unwrap().len(), 100);
+        });
     }
 
     #[test]
     fn the_smallest_piece_that_fits_is_taken() {
-        let mut dma = dma::<3>(4096, 0);
-        let regions = [2000, 500, 1000].map(|bytes| dma.allocate(layout(bytes, 1)).unwrap());
-        let third = regions[2].as_ptr();
-        for region in regions {
-            dma.release(region);
-        }
-        assert_eq!(dma.allocate(layout(600, 1)).unwrap().as_ptr(), third);
+        on::<3>(4096, 0, |mut dma| {
+            let regions = [2000, 500, 1000].map(|bytes| dma.allocate(layout(bytes, 1)).unwrap());
+            let third = regions[2].as_ptr();
+            for region in regions {
+                dma.release(region);
+            }
+            assert_eq!(dma.allocate(layout(600, 1)).unwrap().as_ptr(), third);
+        });
     }
 
     #[test]
     fn what_cannot_be_is_refused() {
-        let mut dma = dma::<1>(4096, 512);
-        assert_eq!(dma.allocate(layout(0, 1)).unwrap_err(), DmaError::UnsupportedLayout);
-        // The device sees everything 512 bytes further on.
-        assert_eq!(dma.allocate(layout(8, 1024)).unwrap_err(), DmaError::UnsupportedLayout);
-        assert_eq!(dma.allocate(layout(5000, 1)).unwrap_err(), DmaError::OutOfMemory);
-        let _region = dma.allocate(layout(8, 512)).unwrap();
-        assert_eq!(
-            dma.allocate(layout(8, 1)).unwrap_err(),
-            DmaError::OutOfMemory,
-            "no place for a piece"
-        );
+        on::<1>(4096, 512, |mut dma| {
+            assert_eq!(dma.allocate(layout(0, 1)).unwrap_err(), DmaError::UnsupportedLayout);
+            // The device sees everything 512 bytes further on.
+            assert_eq!(dma.allocate(layout(8, 1024)).unwrap_err(), DmaError::UnsupportedLayout);
+            assert_eq!(dma.allocate(layout(5000, 1)).unwrap_err(), DmaError::OutOfMemory);
+            let _region = dma.allocate(layout(8, 512)).unwrap();
+            assert_eq!(
+                dma.allocate(layout(8, 1)).unwrap_err(),
+                DmaError::OutOfMemory,
+                "no place for a piece"
+            );
+        });
     }
 
     #[test]
     fn a_region_of_another_platform_is_not_taken() {
-        let (mut dma, mut other) = (dma::<2>(4096, 0), self::dma::<2>(4096, 0));
-        let own = dma.allocate(layout(4096, 1)).unwrap();
-        dma.release(other.allocate(layout(64, 1)).unwrap());
-        assert_eq!(dma.allocate(layout(64, 1)).unwrap_err(), DmaError::OutOfMemory);
-        dma.release(own);
-        assert!(dma.allocate(layout(64, 1)).is_ok());
+        on::<2>(4096, 0, |mut dma| {
+            let own = dma.allocate(layout(4096, 1)).unwrap();
+            on::<1>(64, 0, |mut other| dma.release(other.allocate(layout(64, 1)).unwrap()));
+            assert_eq!(dma.allocate(layout(64, 1)).unwrap_err(), DmaError::OutOfMemory);
+            dma.release(own);
+            assert!(dma.allocate(layout(64, 1)).is_ok());
+        });
     }
 }

@@ -138,10 +138,13 @@ fn a_device_writes_owned_memory_where_it_is() {
     assert_eq!(moved.segments(), [segment], "it does not move with its owner");
     assert_eq!(&*moved.unmap(), b"abcd");
 
-    let memory: &'static mut [u8] = Vec::leak(vec![0; 2]);
+    let memory: &'static mut [u8] = Box::leak(vec![0; 2].into_boxed_slice());
     let mapped = Mapped::new(memory, Direction::FromDevice, identity).unwrap();
     device_writes(mapped.segments()[0], b"xy");
-    assert_eq!(mapped.unmap(), b"xy");
+    let memory = mapped.unmap();
+    assert_eq!(memory, b"xy");
+    // SAFETY: it was leaked above, and this is the only reference to it.
+    drop(unsafe { Box::from_raw(memory) });
 }
 
 #[test]
