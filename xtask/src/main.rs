@@ -2,8 +2,8 @@
 //! every test of the workspace.
 //!
 //! * [`cli`] is the command line; [`minix`], [`qemu`], [`mod@bench`], [`checks`], [`coverage`], [`fuzz`], [`mutants`],
-//!   [`requirements`] and [`evidence`] are the commands. [`trial`] tries changes of the code for mutants and requirements; the
-//!   last one makes a page of what the four before it found.
+//!   [`requirements`], [`evidence`] and [`generated`] are the commands. [`published`] says what a crate for the registry has. [`trial`] tries changes of the code for mutants and requirements; the
+//!   page of evidence makes a page of what the four before it found.
 //! * [`tools`] finds or installs what is needed, [`build`] builds the bare image and [`minix`] everything for MINIX, [`disk`]
 //!   makes or opens the disk.
 //! * [`foreign`] runs the back-end of a disk that is not QEMU's own, [`removal`] takes a disk away, [`blockstats`] asks
@@ -27,11 +27,13 @@ mod fake;
 mod faults;
 mod foreign;
 mod fuzz;
+mod generated;
 mod interrupt;
 mod machine;
 mod minix;
 mod mutants;
 mod progress;
+mod published;
 mod qemu;
 mod qmp;
 mod removal;
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
             Command::Evidence => evidence::command(),
             Command::Fuzz(args) => fuzz::command(&args),
             Command::Mutants(args) => mutants::command(&args),
+            Command::Generate(args) => generated::command(&args),
             Command::Requirements(args) => requirements::command(&args),
             Command::Test(args) => checks::command(&args),
         });

@@ -66,7 +66,7 @@ impl Setup {
         let qemu = tools::ensure_qemu(workspace, needs.tools, progress)?;
         tools::ensure_target(workspace, RISCV, progress)?;
         if needs.faults {
-            tools::ensure_package(workspace, faults::NBDKIT, needs.tools.may_install, progress)?;
+            tools::ensure_package(workspace, tools::NBDKIT, needs.tools.may_install, progress)?;
         }
         let image = needs.bare.then(|| build::image(workspace, progress));
         let programs = needs.minix.then(|| programs::build_all(workspace, progress));

@@ -87,6 +87,24 @@ const CASES: [Case; 11] = [
     ("Fedora", MAIN, "", MISC, "", Err("install QEMU 7.0 or newer"), None),
 ];
 
+/// Makes a script that stands for a program.
+fn program(bin: &Path, name: &str, text: &str) {
+    fs::write(bin.join(name), format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// The script, on a machine that has the programs in a folder alone.
+fn setup(bin: &Path, log: &Path) -> Command {
+    for tool in TOOLS {
+        let found = ["/usr/bin", "/bin"].map(|place| Path::new(place).join(tool));
+        symlink(found.iter().find(|place| place.exists()).unwrap(), bin.join(tool)).unwrap();
+    }
+    let mut command = Command::new("bash");
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../ci/setup.sh"));
+    command.env_clear().env("PATH", bin).env("LOG", log);
+    command
+}
+
 #[test]
 fn packages_that_are_named_are_installed_and_no_others() {
     let fits = ("named", MAIN, "", "nbdkit", APT, Ok("nbdkit"), None);
@@ -120,14 +138,7 @@ fn check_named((name, sources, utils, fits, programs, outcome, wanted): Case, pa
     fs::create_dir_all(&parts).unwrap();
     fs::write(etc.join("os-release"), "ID=debian\nVERSION_CODENAME=bookworm\n").unwrap();
     fs::write(etc.join("apt").join(sources.0), sources.1).unwrap();
-    for tool in TOOLS {
-        let found = ["/usr/bin", "/bin"].map(|place| Path::new(place).join(tool));
-        symlink(found.iter().find(|place| place.exists()).unwrap(), bin.join(tool)).unwrap();
-    }
-    let program = |name: &str, text: &str| {
-        fs::write(bin.join(name), format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
-    };
+    let program = |name: &str, text: &str| program(&bin, name, text);
     program("dpkg", "echo \"dpkg $*\" >>$LOG");
     program("dpkg-query", &format!("echo '{}'", utils));
     let user = programs.contains("sudo") || programs.contains("user");
@@ -144,13 +155,9 @@ fn check_named((name, sources, utils, fits, programs, outcome, wanted): Case, pa
         program("sudo", "echo sudo >>$LOG; exec \"$@\"");
     }
     let log = directory.path().join("log");
-    let output = Command::new("bash")
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../ci/setup.sh"))
+    let output = setup(&bin, &log)
         .args(packages)
-        .env_clear()
-        .env("PATH", &bin)
         .env("SETUP_ETC", &etc)
-        .env("LOG", &log)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);

@@ -59,8 +59,32 @@ pub(crate) struct Minimal {
 impl Minimal {
     /// Builds them.
     pub(crate) fn build(workspace: &Workspace, profile: Profile, progress: Progress) -> Result<Minimal> {
-        let heading = format!("building the smallest programs, profile {}", profile.name());
-        let options = ["--profile", profile.name(), "--target", RISCV];
+        Self::build_with(workspace, profile, "", progress)
+    }
+
+    /// Builds them with a driver that has these features, separated by commas.
+    pub(crate) fn build_with(
+        workspace: &Workspace,
+        profile: Profile,
+        features: &str,
+        progress: Progress,
+    ) -> Result<Minimal> {
+        let with = if features.is_empty() {
+            String::new()
+        } else {
+            format!(" with {features}")
+        };
+        let heading = format!("building the smallest programs, profile {}{with}", profile.name());
+        let features: Vec<String> = features.split(',').map(|name| format!("virtio-blk/{name}")).collect();
+        let features = format!(
+            "--features={}",
+            if with.is_empty() {
+                String::new()
+            } else {
+                features.join(",")
+            }
+        );
+        let options = ["--profile", profile.name(), "--target", RISCV, &features];
         build::programs(workspace, &heading, &[CRATE], &options, progress)?;
         let directory = workspace.target.join(RISCV).join(profile.name());
         Ok(Minimal { directory })

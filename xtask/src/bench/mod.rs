@@ -16,7 +16,7 @@ mod page;
 pub(crate) mod profile;
 mod row;
 pub(crate) mod service;
-mod sizes;
+pub(crate) mod sizes;
 mod table;
 pub(crate) mod watching;
 

@@ -1,21 +1,19 @@
-//! Checks that cargo does: format, lints, tests, documentation, builds, packages.
+//! Checks that cargo does: format, lints, tests, documentation, builds.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
 use cargo_metadata::Package;
 
-use super::check::{Check, Verdict};
+use super::check::{Check, Context};
 use super::foreign;
 use crate::progress::Progress;
 use crate::tools;
-use crate::workspace::{RISCV, Workspace, directory, feature_sets, is_published, other_targets, programs};
+use crate::workspace::{RISCV, Workspace, directory, feature_sets, is_portable, is_published, programs};
 
 pub(super) fn checks(workspace: &Workspace) -> Vec<Check> {
     let of = |kind: fn(&Package) -> bool| workspace.packages.iter().filter(move |package| kind(package));
     let bare = || of(|package| feature_sets(package).is_some());
-    let published = options(of(is_published));
     // Programs with a heap apart: the features of their dependencies would make all others need a heap.
     let has_heap = |package: &&Package| package.dependencies.iter().any(|on| on.name == "bare-image");
     let on_target = [
@@ -40,40 +38,38 @@ pub(super) fn checks(workspace: &Workspace) -> Vec<Check> {
             .map(|Package { name, .. }| check(&format!("test/{name}"), [format!("test --package {name}")])),
     );
     let deny = r#"--config build.rustdocflags=["-D","warnings"]"#;
-    checks.push(check("doc", [format!("doc --workspace --no-deps {deny}")]));
+    let published = options(of(is_published));
+    // The second line is what docs.rs does.
+    let pages = [
+        format!("doc --workspace --no-deps {deny}"),
+        format!("doc --no-deps --lib --all-features --target {RISCV} {published} {deny}"),
+    ];
+    checks.push(check("doc", pages));
     checks.extend(bare().map(build));
-    checks.extend(others(workspace));
+    checks.extend(of(is_portable).map(|package| on_other_targets(package, &workspace.targets)));
     checks.extend(of(is_published).map(alone));
-    // As for publishing.
-    checks.push(check(
-        "package",
-        [format!("package --no-verify --allow-dirty {published}")],
-    ));
     checks
 }
 
-/// For each target beside [`RISCV`], its crates with every feature set they declare, and what the linter says of them there.
-fn others(workspace: &Workspace) -> impl Iterator<Item = Check> {
-    let packages = &workspace.packages;
-    let targets: BTreeSet<String> = packages.iter().flat_map(other_targets).collect();
-    targets.into_iter().map(move |target| {
-        let of_target = || {
-            packages
-                .iter()
-                .filter(|package| other_targets(package).contains(&target))
+/// Lints a library with every feature set it declares, for all these targets at once. A failure is looked for on each of them alone.
+fn on_other_targets(package: &Package, targets: &[String]) -> Check {
+    let targets = targets.to_owned();
+    let lines = libraries("clippy", package);
+    Check::new(format!("targets/{}", package.name), move |context| {
+        for target in &targets {
+            tools::ensure_target(&context.workspace, target, Progress::Silent).map_err(|error| format!("{error:#}"))?;
+        }
+        let on = |line: &str, targets: &[String]| {
+            let options: String = targets.iter().map(|target| format!(" --target {target}")).collect();
+            run_line(context, &format!("{line}{options} -- -D warnings")).map(drop)
         };
-        let names = options(of_target());
-        let lint = ["", "--all-features"]
-            .map(|features| format!("clippy --target {target} {features} {names} -- -D warnings"));
-        let lines = of_target()
-            .flat_map(|package| libraries("check", package, &target))
-            .chain(lint);
-        let check = check(&format!("build/{target}"), lines);
-        Check::new(check.name, move |context| {
-            tools::ensure_target(&context.workspace, &target, Progress::Silent)
-                .map_err(|error| format!("{error:#}"))?;
-            (check.work)(context)
-        })
+        for line in &lines {
+            if let Err(output) = on(line, &targets) {
+                targets.chunks(1).try_for_each(|target| on(line, target))?;
+                return Err(output);
+            }
+        }
+        Ok(())
     })
 }
 
@@ -81,28 +77,26 @@ fn others(workspace: &Workspace) -> impl Iterator<Item = Check> {
 fn check<T: Into<String>>(name: &str, lines: impl IntoIterator<Item = T>) -> Check {
     let lines: Vec<String> = lines.into_iter().map(Into::into).collect();
     Check::new(name, move |context| {
-        for line in &lines {
-            let failed = |output: String| format!("$ cargo {line}\n{}", brief(&output));
-            let mut command = context.workspace.cargo();
-            command.args(line.split_whitespace());
-            if !line.starts_with("package") {
-                cargo(&mut command).map_err(failed)?;
-                continue;
-            }
-            // There is no option to make it fail on a warning, and a quiet cargo prints none.
-            let output = run(&mut command).map_err(failed)?;
-            if output.lines().any(|line| line.starts_with("warning")) {
-                return Err(failed(output));
-            }
-        }
-        Ok(())
+        lines.iter().try_for_each(|line| run_line(context, line).map(drop))
     })
+}
+
+/// Calls cargo with the line, and answers what it printed.
+pub(super) fn run_line(context: &Context, line: &str) -> Result<String, String> {
+    let mut command = context.workspace.cargo();
+    command.args(line.split_whitespace());
+    // Without what is being compiled, a failure begins with its reason. But a quiet cargo has no warnings about packages.
+    if !line.starts_with("package") {
+        command.env("CARGO_TERM_QUIET", "true");
+    }
+    run(&mut command).map_err(|output| format!("$ cargo {line}\n{}", brief(&output)))
 }
 
 /// Builds a library for the target with every feature set it declares, and nothing else, and the programs of its crate as they are used.
 fn build(package: &Package) -> Check {
     let name = &package.name;
-    let mut lines = libraries("build", package, RISCV);
+    let lines = libraries("build", package).into_iter();
+    let mut lines: Vec<String> = lines.map(|line| format!("{line} --target {RISCV}")).collect();
     if programs(package).next().is_some() {
         // Linked as they are booted: a linker script that does not fit shows only here.
         lines.push(format!("build --release --package {name} --bins --target {RISCV}"));
@@ -111,16 +105,16 @@ fn build(package: &Package) -> Check {
 }
 
 /// The options of cargo that name these crates.
-fn options<'a>(packages: impl Iterator<Item = &'a Package>) -> String {
+pub(super) fn options<'a>(packages: impl Iterator<Item = &'a Package>) -> String {
     packages.map(|package| format!(" --package {}", package.name)).collect()
 }
 
-/// The lines that build or check a library for a target, with each feature set.
-fn libraries(command: &str, package: &Package, target: &str) -> Vec<String> {
+/// The lines by which cargo does something to a library with each feature set.
+fn libraries(command: &str, package: &Package) -> Vec<String> {
     let sets = feature_sets(package).unwrap_or_default().into_iter();
     let line = |set| {
         format!(
-            "{command} --package {} --lib --target {target} --no-default-features --features={set}",
+            "{command} --package {} --lib --no-default-features --features={set}",
             package.name
         )
     };
@@ -142,7 +136,7 @@ fn alone(package: &Package) -> Check {
             .current_dir(outside.path());
         // What was built of the same sources in the workspace is taken from there.
         command.env("CARGO_TARGET_DIR", &context.workspace.target);
-        cargo(&mut command)
+        run(command.env("CARGO_TERM_QUIET", "true")).map(drop)
     })
 }
 
@@ -158,11 +152,6 @@ fn write_dependent(outside: &Path, name: &str, directory: &Path, root: &Path) ->
     std::fs::create_dir(outside.join("src"))?;
     let code = format!("#![no_std]\npub use {} as dependency;\n", name.replace('-', "_"));
     std::fs::write(outside.join("src/lib.rs"), code)
-}
-
-fn cargo(command: &mut Command) -> Verdict {
-    // Without what is being compiled, a failure begins with its reason.
-    run(command.env("CARGO_TERM_QUIET", "true")).map(drop)
 }
 
 /// What the command printed; as an error if it failed.

@@ -8,6 +8,8 @@ pub(super) struct Context {
     pub(super) workspace: Workspace,
     /// QEMU and what boots on it; None if no selected check boots.
     pub(super) setup: Option<Setup>,
+    /// Whether a check may install what it needs.
+    pub(super) may_install: bool,
 }
 
 impl Context {

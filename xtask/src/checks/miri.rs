@@ -19,8 +19,9 @@ struct Run {
 
 /// What has `unsafe` code that a host can run. Of `virtio-blk`, whose tests have a whole device beside them, those that are done in
 /// half a minute and touch each part of its memory.
-const RUNS: [Run; 6] = [
+const RUNS: [Run; 8] = [
     all("virtio-core", ""),
+    all("virtio-bounce", ""),
     all("virtio-mmio", LEAKS),
     all("virtio-pci", ""),
     all("virtqueue", ""),
@@ -28,6 +29,7 @@ const RUNS: [Run; 6] = [
         tests: &["memory", "removal", "queue_threads"],
         ..all("virtio-blk", "")
     },
+    all("virtio-blk-blocking", ""),
     all("minix-rt", TABLES_FOR_GOOD),
 ];
 

@@ -1,7 +1,8 @@
 //! `cargo xtask test`: every check of the workspace, by name.
 //!
-//! [`cargo`] asks cargo about the code, [`mod@bench`] holds the driver to its budget, [`command_line`] makes the mistakes a user may
-//! make, [`minimal`] measures and runs the smallest user of the driver, [`matrix`] boots the bare image in every combination of
+//! [`cargo`] asks cargo about the code, [`published`] about the crates for the registry, [`deny`] `cargo deny` about what they are made of,
+//! [`mod@bench`] holds the driver to its budget, [`command_line`] makes the mistakes a user may
+//! make, [`minimal`] measures and runs the smallest user of the driver, [`capi`] runs one in C, [`matrix`] boots the bare image in every combination of
 //! features, [`hardware`] on every kind of hardware, [`removal`] takes the disk away,
 //! [`service`] and [`loader`] put the MINIX service to the test, [`install`] installs it, [`foreign`] does both on devices that behave as others than
 //! QEMU's do, [`machines`] boots both on unusual machines and disks, [`mod@board`] tries the board on machines of all kinds, [`miri`] looks for
@@ -10,9 +11,11 @@
 mod bench;
 mod board;
 mod boot;
+mod capi;
 mod cargo;
 mod check;
 mod command_line;
+mod deny;
 mod foreign;
 mod hardware;
 mod install;
@@ -22,6 +25,7 @@ mod matrix;
 mod minimal;
 mod miri;
 mod pairs;
+mod published;
 mod removal;
 mod runner;
 mod service;
@@ -40,11 +44,13 @@ use crate::workspace::{RISCV, Workspace};
 /// The checks that do not depend on the machine this runs on.
 fn all(workspace: &Workspace) -> Vec<Check> {
     let mut checks = cargo::checks(workspace);
+    checks.extend(published::checks(workspace));
     checks.extend(bench::checks());
     checks.extend(command_line::checks());
     checks.extend(loader::checks());
     checks.extend(install::checks());
     checks.extend(minimal::checks());
+    checks.extend(capi::checks());
     checks.extend(machines::checks());
     checks.extend(board::checks());
     checks.extend(matrix::checks());
@@ -59,11 +65,23 @@ fn all(workspace: &Workspace) -> Vec<Check> {
 pub(crate) fn command(args: &TestArgs) -> Result<bool> {
     let workspace = Workspace::load()?;
     let mut checks = all(&workspace);
-    let without_miri = miri::checks(&workspace, args.long)
-        .map(|miri| checks.extend(miri))
-        .err();
-    if let Some(error) = without_miri.as_ref().filter(|_| args.complete) {
-        bail!("{error:#}");
+    let mut skipped = Vec::new();
+    // None of these may be missing in a complete run, but for the database that not every machine can fetch.
+    for (name, is_needed, found) in [
+        (
+            "published/ and generated/ in part",
+            true,
+            published::checks_with_nightly(&workspace),
+        ),
+        ("deny", true, deny::checks()),
+        ("deny/advisories", false, deny::advisories()),
+        ("miri", true, miri::checks(&workspace, args.long)),
+    ] {
+        match found {
+            Ok(more) => checks.extend(more),
+            Err(error) if is_needed && args.complete => return Err(error),
+            Err(error) => skipped.push(format!("skipped: {name} ({error:#})")),
+        }
     }
     let checks = select(checks, args)?;
     if args.list {
@@ -74,8 +92,8 @@ pub(crate) fn command(args: &TestArgs) -> Result<bool> {
     }
     let context = prepare(workspace, &checks, args)?;
     let tally = runner::run(&checks, &context);
-    if let Some(reason) = without_miri {
-        say(&format!("skipped: miri ({reason:#})"));
+    for line in &skipped {
+        say(line);
     }
     say(&format!("{} passed, {} failed", tally.passed, tally.failed));
     Ok(tally.failed == 0)
@@ -114,7 +132,11 @@ fn prepare(workspace: Workspace, checks: &[Check], args: &TestArgs) -> Result<Co
         };
         setup = Some(Setup::prepare(&workspace, needs, progress)?);
     }
-    Ok(Context { workspace, setup })
+    Ok(Context {
+        workspace,
+        setup,
+        may_install: !args.no_install,
+    })
 }
 
 #[cfg(test)]

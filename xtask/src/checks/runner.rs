@@ -122,6 +122,7 @@ mod tests {
         let context = Context {
             workspace: Workspace::load().unwrap(),
             setup: None,
+            may_install: false,
         };
         let broken = || Err("broken".to_owned());
         let mut checks = vec![Check::new("a", |_| Ok(())), Check::new("b", move |_| broken())];

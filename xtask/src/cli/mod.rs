@@ -2,6 +2,7 @@
 
 mod bench;
 mod evidence;
+mod generate;
 mod hardware;
 pub(crate) mod mistake;
 mod qemu;
@@ -14,6 +15,7 @@ use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use bench::BenchArgs;
 pub(crate) use evidence::{CoverageArgs, FuzzArgs, MutantsArgs, RequirementsArgs};
+pub(crate) use generate::{GenerateArgs, Kind};
 pub(crate) use hardware::{Aia, Bus, Removal};
 pub(crate) use qemu::{Foreign, Format, QemuArgs};
 
@@ -50,6 +52,8 @@ pub(crate) enum Command {
     Mutants(MutantsArgs),
     /// Count the driver requirements by their evidence, and break them one by one to see that their tests fail.
     Requirements(RequirementsArgs),
+    /// Write the texts of the repository that are made from the code: public APIs, sizes, the C headers.
+    Generate(GenerateArgs),
     /// Run every check of the workspace; ends with `N passed, N failed`.
     Test(TestArgs),
 }

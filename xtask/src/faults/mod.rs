@@ -28,8 +28,6 @@ use device::{Counted, Device, LIMIT, failing};
 use seen::Seen;
 use server::Server;
 
-pub(crate) use server::NBDKIT;
-
 /// Requests that are completed before a fault and after it, so that it comes to a service at work and leaves one.
 const WORK: u64 = 100;
 /// The same where each takes long.

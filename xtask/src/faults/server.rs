@@ -14,9 +14,7 @@ use serde_json::{Value, json};
 
 use crate::child::{self, Child};
 use crate::foreign::check_length;
-
-/// The program, and its package in Debian and Ubuntu.
-pub(crate) const NBDKIT: &str = "nbdkit";
+use crate::tools::NBDKIT;
 
 /// How long it may take to start, and to answer.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -44,7 +42,7 @@ impl Server {
         let file = |suffix: &str| directory.join(format!("{name}.{suffix}"));
         let (socket, control, trigger) = (file("sock"), file("pause"), file("fails"));
         check_length(&socket)?;
-        let mut command = Command::new(NBDKIT);
+        let mut command = Command::new(NBDKIT.name);
         command.arg("--foreground").arg("--unix").arg(&socket);
         command.args(["--filter=error", "--filter=pause", "--filter=delay", "file"]);
         command.arg(image);
@@ -147,7 +145,7 @@ fn started(command: &mut Command, sockets: &[PathBuf; 2], log: &Path) -> Result<
     while UnixStream::connect(&sockets[0]).is_err() {
         if child.has_ended() || started.elapsed() > LIMIT {
             let log = std::fs::read_to_string(log).unwrap_or_default();
-            bail!("{NBDKIT} does not start: {}", log.trim_end());
+            bail!("{} does not start: {}", NBDKIT.name, log.trim_end());
         }
         thread::sleep(TICK);
     }

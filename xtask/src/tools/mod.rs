@@ -4,8 +4,9 @@ mod nightly;
 mod path;
 mod qemu;
 mod rust;
+mod toolchain;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, anyhow, bail, ensure};
@@ -13,10 +14,11 @@ use anyhow::{Result, anyhow, bail, ensure};
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 
-pub(crate) use nightly::{ensure_miri, ensure_nightly, nightly_cargo};
+pub(crate) use nightly::{ensure_miri, ensure_nightly, ensure_nightly_target, nightly_cargo};
 pub(crate) use path::find_program;
 pub(crate) use qemu::Qemu;
 pub(crate) use rust::{ensure_coverage_tools, ensure_lint_tools, ensure_target};
+pub(crate) use toolchain::cargo_of;
 
 /// The tool for disk images, part of QEMU.
 pub(crate) const QEMU_IMG: &str = "qemu-img";
@@ -32,10 +34,34 @@ pub(crate) struct Wanted<'a> {
     pub(crate) may_install: bool,
 }
 
-/// Finds a program that is a package of that name, or installs it where that is possible.
-pub(crate) fn ensure_package(workspace: &Workspace, name: &str, may_install: bool, progress: Progress) -> Result<()> {
-    if find_program(name).is_some() {
-        return Ok(());
+/// A package of Debian, and the programs in it or elsewhere that do what it is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Package {
+    pub(crate) name: &'static str,
+    pub(crate) programs: &'static [&'static str],
+}
+
+/// A compiler of C for the target.
+pub(crate) const C_COMPILER: Package = Package {
+    name: "gcc-riscv64-linux-gnu",
+    programs: &["riscv64-linux-gnu-gcc", "riscv64-unknown-elf-gcc"],
+};
+/// A server of network disks that delays and fails requests.
+pub(crate) const NBDKIT: Package = Package {
+    name: "nbdkit",
+    programs: &["nbdkit"],
+};
+
+/// Finds a program of a package, or installs the package where that is possible.
+pub(crate) fn ensure_package(
+    workspace: &Workspace,
+    Package { name, programs }: Package,
+    may_install: bool,
+    progress: Progress,
+) -> Result<PathBuf> {
+    let look = || programs.iter().find_map(|program| find_program(program));
+    if let Some(found) = look() {
+        return Ok(found);
     }
     let script = workspace.root.join("ci/setup.sh");
     let has_apt = find_program("apt-get").is_some();
@@ -47,11 +73,13 @@ pub(crate) fn ensure_package(workspace: &Workspace, name: &str, may_install: boo
     }
     let mut install = Command::new(script);
     let finished = progress.step(&format!("installing {name}"), |step| step.command(install.arg(name)))?;
-    if !finished.status.success() || find_program(name).is_none() {
-        eprint!("{}", finished.output);
-        bail!("{name} is missing, and ci/setup.sh does not install it");
+    match look() {
+        Some(found) if finished.status.success() => Ok(found),
+        _ => {
+            eprint!("{}", finished.output);
+            bail!("{name} is missing, and ci/setup.sh does not install it")
+        }
     }
-    Ok(())
 }
 
 /// Finds QEMU with its firmware, and `qemu-img` if wanted; installs what is missing where that is possible.

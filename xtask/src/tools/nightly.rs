@@ -1,10 +1,11 @@
-//! The nightly toolchain. Miri and the fuzzer need one, and nothing else does.
+//! The nightly toolchain. Miri, the fuzzer, the texts of public APIs and the oldest versions of dependencies need one, and nothing else does.
 
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::path::find_program;
+use super::toolchain::{add_target, rustup};
 use crate::workspace::Workspace;
 
 /// Its name for rustup. This is the only place that says which one it is.
@@ -37,6 +38,12 @@ pub(crate) fn ensure_nightly(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
+/// Makes sure that the nightly toolchain is there and can build for this target.
+pub(crate) fn ensure_nightly_target(workspace: &Workspace, target: &str) -> Result<()> {
+    ensure_nightly(workspace)?;
+    add_target(workspace, NIGHTLY, target)
+}
+
 /// Makes sure that the nightly toolchain has Miri.
 pub(crate) fn ensure_miri(workspace: &Workspace) -> Result<()> {
     let has_miri = nightly_cargo(workspace).args(["miri", "--version"]).output();
@@ -53,15 +60,4 @@ pub(crate) fn ensure_miri(workspace: &Workspace) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// xtask was started by the pinned toolchain's cargo, which leaves its mark on the environment.
-fn rustup(workspace: &Workspace) -> Command {
-    let mut command = Command::new("rustup");
-    command
-        .env_remove("RUSTUP_TOOLCHAIN")
-        .env_remove("CARGO")
-        .env_remove("RUSTC")
-        .current_dir(&workspace.root);
-    command
 }

@@ -52,7 +52,7 @@ impl<T: Transport> DeviceControl<T> {
     /// Brings the device up, and puts its queues into `places`. Each has room for `capacity` descriptors at most.
     pub(crate) fn bring_up<P: QueuePlaces<T::Notifier>>(
         &mut self,
-        dma: &mut impl Dma,
+        dma: &mut (impl Dma + ?Sized),
         options: &DiskOptions,
         capacity: usize,
         vectors: Vectors<'_>,
@@ -166,7 +166,7 @@ impl SetUp<'_> {
         &self,
         init: &mut Init<'_, T, Negotiated>,
         count: u16,
-        dma: &mut impl Dma,
+        dma: &mut (impl Dma + ?Sized),
         places: &mut impl QueuePlaces<T::Notifier>,
         limits: &mut Limits,
         is_told: &mut bool,
@@ -212,7 +212,7 @@ impl SetUp<'_> {
         &self,
         transport: &mut T,
         index: QueueIndex,
-        dma: &mut impl Dma,
+        dma: &mut (impl Dma + ?Sized),
         segments: u16,
     ) -> Result<(QueueParts<T::Notifier>, u16), InitError> {
         let limit = transport.max_queue_size(index)?;

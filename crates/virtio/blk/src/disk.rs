@@ -32,7 +32,7 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     /// See [`StartError`].
     pub fn start(
         transport: T,
-        dma: &mut impl Dma,
+        dma: &mut (impl Dma + ?Sized),
         options: &DiskOptions,
         wait: &mut dyn Wait,
     ) -> Result<Self, StartError<T>> {
@@ -47,7 +47,7 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     /// See [`StartError`].
     pub fn start_with_vectors(
         transport: T,
-        dma: &mut impl Dma,
+        dma: &mut (impl Dma + ?Sized),
         options: &DiskOptions,
         vectors: Vectors<'_>,
         wait: &mut dyn Wait,
@@ -296,7 +296,7 @@ impl<T: Transport, B: DmaSegments, K, const N: usize> Disk<T, B, K, N> {
     )]
     pub fn shut_down(
         mut self,
-        dma: &mut impl Dma,
+        dma: &mut (impl Dma + ?Sized),
         wait: &mut dyn Wait,
         each: impl FnMut(Completion<B, K>),
     ) -> Result<(T, DiskCounters), (ResetError, Self)> {

@@ -24,6 +24,7 @@ mod queue_parts;
 mod queue_reset;
 #[cfg(feature = "queues")]
 mod queue_set;
+mod rejected;
 mod request;
 #[cfg(feature = "queues")]
 mod reset_device;

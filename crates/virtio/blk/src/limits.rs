@@ -134,8 +134,13 @@ impl Limits {
         u64::from(self.block_bytes) / SECTOR_BYTES
     }
 
-    /// Whether `bytes` bytes at `first` are whole blocks on the disk (`BLK-D-12`, `BLK-D-16`).
-    pub(crate) fn check_transfer(&self, first: Sector, bytes: u64) -> Result<(), SubmitError> {
+    /// Whether `bytes` bytes at `first` are whole blocks on the disk (`BLK-D-12`, `BLK-D-16`). For those who cut a transfer into
+    /// several requests, and check the whole of it before the first.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Empty`], [`SubmitError::Misaligned`] or [`SubmitError::OutOfRange`], as of a request like that.
+    pub fn check_transfer(&self, first: Sector, bytes: u64) -> Result<(), SubmitError> {
         if bytes == 0 {
             return Err(SubmitError::Empty);
         }

@@ -26,7 +26,7 @@ impl SharedConfig {
         match *self {}
     }
 
-    pub(crate) fn release(self, _: &mut impl Dma) {
+    pub(crate) fn release(self, _: &mut (impl Dma + ?Sized)) {
         match self {}
     }
 }

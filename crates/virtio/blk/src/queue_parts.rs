@@ -53,7 +53,7 @@ pub(crate) trait QueuePlaces<D> {
     /// # Errors
     ///
     /// Those of [`Dma::allocate`].
-    fn shared(dma: &mut impl Dma) -> Result<Option<SharedConfig>, DmaError>;
+    fn shared(dma: &mut (impl Dma + ?Sized)) -> Result<Option<SharedConfig>, DmaError>;
 
     /// How many queues there is room for.
     fn count(&self) -> u16;
@@ -66,14 +66,14 @@ pub(crate) trait QueuePlaces<D> {
     /// # Safety
     ///
     /// The device was reset after it was told of any of them, or was told of none.
-    unsafe fn release(&mut self, dma: &mut impl Dma);
+    unsafe fn release(&mut self, dma: &mut (impl Dma + ?Sized));
 
     /// Forgets all queues. The device may be using their memory.
     fn leak(&mut self);
 }
 
 impl<D> QueuePlaces<D> for Option<QueueParts<D>> {
-    fn shared(_: &mut impl Dma) -> Result<Option<SharedConfig>, DmaError> {
+    fn shared(_: &mut (impl Dma + ?Sized)) -> Result<Option<SharedConfig>, DmaError> {
         Ok(None)
     }
 
@@ -85,7 +85,7 @@ impl<D> QueuePlaces<D> for Option<QueueParts<D>> {
         *self = Some(parts);
     }
 
-    unsafe fn release(&mut self, dma: &mut impl Dma) {
+    unsafe fn release(&mut self, dma: &mut (impl Dma + ?Sized)) {
         if let Some(parts) = self.take() {
             dma.release(parts.ring.into_region());
             dma.release(parts.slots.into_region());
@@ -102,7 +102,10 @@ impl<D> QueuePlaces<D> for Option<QueueParts<D>> {
 /// # Errors
 ///
 /// [`InitError::Dma`] and [`InitError::Ring`]; nothing is kept then.
-pub(crate) fn allocate(options: &QueueOptions, dma: &mut impl Dma) -> Result<(DmaRing, SlotMemory), InitError> {
+pub(crate) fn allocate(
+    options: &QueueOptions,
+    dma: &mut (impl Dma + ?Sized),
+) -> Result<(DmaRing, SlotMemory), InitError> {
     let offsets = options.offsets();
     let ring_layout = offsets.memory().ok_or(DmaError::UnsupportedLayout)?;
     // A single queue has no neighbour.

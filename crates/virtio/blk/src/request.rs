@@ -312,7 +312,8 @@ impl<B, K> Request<B, K> {
 }
 
 /// A request that was not taken, and why.
-#[derive(Debug)]
+///
+/// It is an error, and converts to its [`SubmitError`]: where the request is not needed any more, `?` is enough.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Rejected<B, K> {
     /// The reason.
@@ -322,7 +323,8 @@ pub struct Rejected<B, K> {
 }
 
 /// A batch that stopped at a request that was not taken.
-#[derive(Debug)]
+///
+/// It is an error, and converts to the [`SubmitError`] of that request.
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BatchStopped<B, K> {
     /// How many requests of the batch were taken before. The device was notified of them.

@@ -77,7 +77,7 @@ impl<T> ResetDevice<T> {
     pub fn release<D: QueueNotifier, B: DmaSegments, K, const N: usize>(
         &mut self,
         queue: RequestQueue<D, B, K, N>,
-        dma: &mut impl Dma,
+        dma: &mut (impl Dma + ?Sized),
         each: impl FnMut(Completion<B, K>),
     ) -> Result<QueueCounters, ForeignQueue<RequestQueue<D, B, K, N>>> {
         if !self.shared.as_ref().is_some_and(|shared| queue.belongs_to(shared)) {
@@ -95,7 +95,7 @@ impl<T> ResetDevice<T> {
     /// # Errors
     ///
     /// [`MissingQueues`] if not all queues are back.
-    pub fn finish(mut self, dma: &mut impl Dma) -> Result<(T, InterruptCounters), MissingQueues<T>> {
+    pub fn finish(mut self, dma: &mut (impl Dma + ?Sized)) -> Result<(T, InterruptCounters), MissingQueues<T>> {
         if self.missing > 0 {
             return Err(MissingQueues { device: self });
         }

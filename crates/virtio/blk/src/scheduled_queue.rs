@@ -300,7 +300,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize, const M: usize, const 
     pub fn release<T>(
         self,
         reset: &mut ResetDevice<T>,
-        dma: &mut impl Dma,
+        dma: &mut (impl Dma + ?Sized),
         mut each: impl FnMut(Completion<B, K>),
     ) -> Result<QueueCounters, ForeignQueue<Self>> {
         let released = reset.release(self.queue, dma, |completion| joined::complete(completion, &mut each));

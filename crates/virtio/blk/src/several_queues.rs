@@ -55,7 +55,7 @@ impl<T: Transport> DeviceControl<T> {
     /// released; after [`InitError::Stuck`](crate::InitError::Stuck) it may, and the memory is leaked.
     pub fn start<B: DmaSegments, K, const N: usize>(
         transport: T,
-        dma: &mut impl Dma,
+        dma: &mut (impl Dma + ?Sized),
         options: &DiskOptions,
         vectors: Vectors<'_>,
         wait: &mut dyn Wait,
@@ -104,7 +104,7 @@ impl<'p, D, B, K, const N: usize> CallersPlaces<'p, D, B, K, N> {
 }
 
 impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> QueuePlaces<D> for CallersPlaces<'_, D, B, K, N> {
-    fn shared(dma: &mut impl Dma) -> Result<Option<SharedConfig>, DmaError> {
+    fn shared(dma: &mut (impl Dma + ?Sized)) -> Result<Option<SharedConfig>, DmaError> {
         SharedConfig::allocate(dma).map(Some)
     }
 
@@ -119,7 +119,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> QueuePlaces<D> for Cal
         }
     }
 
-    unsafe fn release(&mut self, dma: &mut impl Dma) {
+    unsafe fn release(&mut self, dma: &mut (impl Dma + ?Sized)) {
         for queue in self.places.iter_mut().filter_map(Option::take) {
             // SAFETY: the caller keeps the same contract. Nothing was submitted.
             unsafe { queue.take_apart(dma, |_| {}) };

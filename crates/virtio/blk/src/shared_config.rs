@@ -44,7 +44,7 @@ impl SharedConfig {
     /// # Errors
     ///
     /// Those of [`Dma::allocate`].
-    pub(crate) fn allocate(dma: &mut impl Dma) -> Result<Self, DmaError> {
+    pub(crate) fn allocate(dma: &mut (impl Dma + ?Sized)) -> Result<Self, DmaError> {
         let mut region = dma.allocate(Layout::new::<Block>())?;
         let aligned = region.as_ptr().cast::<Block>().is_aligned();
         if region.len() < size_of::<Block>() || !aligned {
@@ -95,7 +95,7 @@ impl SharedConfig {
     }
 
     /// Gives the memory back. By the contract of [`view`](Self::view) no view is left.
-    pub(crate) fn release(self, dma: &mut impl Dma) {
+    pub(crate) fn release(self, dma: &mut (impl Dma + ?Sized)) {
         dma.release(self.0);
     }
 

@@ -165,7 +165,7 @@ impl SlotMemory {
 
     /// The place of an append that the device wrote.
     pub(crate) fn append_sector(&self, slot: u16) -> Sector {
-        Sector(u64::from_le_bytes(self.read::<APPEND_TAIL, _>(slot)))
+        Sector(u64::from_le_bytes(self.read::<APPEND_TAIL, 8>(slot)))
     }
 
     /// The status the device wrote.
@@ -188,12 +188,12 @@ impl SlotMemory {
 
     /// The identification string the device wrote.
     pub(crate) fn id(&self, slot: u16) -> DeviceIdString {
-        DeviceIdString(self.read::<PAYLOAD, _>(slot))
+        DeviceIdString(self.read::<PAYLOAD, { DeviceIdString::BYTES as usize }>(slot))
     }
 
     /// The wear estimate the device wrote.
     pub(crate) fn lifetime(&self, slot: u16) -> Lifetime {
-        let bytes: [u8; Lifetime::BYTES as usize] = self.read::<PAYLOAD, _>(slot);
+        let bytes = self.read::<PAYLOAD, { Lifetime::BYTES as usize }>(slot);
         // Of the right length by its type.
         Lifetime::read_from_bytes(&bytes).unwrap_or_default()
     }

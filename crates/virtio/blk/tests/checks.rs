@@ -274,3 +274,28 @@ fn permanent_errors_come_before_a_full_queue() {
     let counters = rig.finish();
     assert_eq!(counters.queue.queue_full, 1);
 }
+
+#[test]
+fn a_rejected_request_is_an_error_that_converts_to_its_cause() {
+    fn flush(rig: &mut Rig<8>) -> Result<u32, SubmitError> {
+        rig.disk.submit(Request::flush(1))?;
+        Ok(rig.disk.submit_all([Request::flush(2)])?)
+    }
+    // Neither needs to be printable.
+    fn shown<B, K>(error: &virtio_blk::Rejected<B, K>) -> String {
+        let error: &dyn core::error::Error = error;
+        format!("{error} / {error:?}")
+    }
+    let mut rig = Rig::<8>::new(ModelConfig::modern().withdraw(feature::FLUSH | feature::CONFIG_WCE));
+    assert_eq!(flush(&mut rig), Err(SubmitError::Unsupported));
+    let stopped = rig.disk.submit_all([Request::flush(1)]).unwrap_err();
+    assert_eq!(stopped.to_string(), "after 0 requests: not supported by the device");
+    let source = core::error::Error::source(&stopped).map(ToString::to_string);
+    assert_eq!(source.as_deref(), Some("not supported by the device"));
+    assert_eq!(
+        shown(&stopped.rejected),
+        "not supported by the device / Rejected { error: Unsupported, operation: Flush, .. }"
+    );
+    assert_eq!(SubmitError::from(stopped), SubmitError::Unsupported);
+    rig.finish();
+}

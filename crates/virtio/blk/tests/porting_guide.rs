@@ -6,7 +6,7 @@ use virtio_blk::{
     Answer, DeviceControl, DiskOptions, IoError, Rejected, Request, SubmitError, TrackedZone, Vectors, ZoneTable,
 };
 use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters, feature};
-use virtio_core::{DmaBuffer, InterruptSource, PollLimit};
+use virtio_core::{Dma, DmaBuffer, InterruptSource, PollLimit};
 
 const QUEUE: usize = 256;
 
@@ -21,7 +21,7 @@ fn wake(_: Token, _: Option<DmaBuffer>, result: Result<Answer, IoError>) {
 fn queue_for_later(_: Request<DmaBuffer, Token>) {}
 
 fn fail(rejected: Rejected<DmaBuffer, Token>) {
-    panic!("{}", rejected.error);
+    panic!("{rejected}");
 }
 
 fn abandon(_: Disk) {}
@@ -33,9 +33,11 @@ fn guide(
     mut dma: ModelDma,
     token: Token,
 ) -> Result<(), Box<dyn core::error::Error>> {
+    // A kernel may have its platform behind a pointer.
+    let dma: &mut dyn Dma = &mut dma;
     let options = DiskOptions::default();
-    let mut disk = Disk::start(transport, &mut dma, &options, &mut PollLimit::default())?;
-    let buffer = DmaBuffer::allocate(&mut dma, 4096, 4096)?;
+    let mut disk = Disk::start(transport, dma, &options, &mut PollLimit::default())?;
+    let buffer = DmaBuffer::allocate(dma, 4096, 4096)?;
 
     match disk.submit(Request::read(Sector(16), buffer, token)) {
         Ok(()) => {}
@@ -51,18 +53,18 @@ fn guide(
 
     assert!(disk.liveness().is_live());
     let mut again = Vec::new();
-    match disk.shut_down(&mut dma, &mut PollLimit::default(), |done| match done.result {
+    match disk.shut_down(dma, &mut PollLimit::default(), |done| match done.result {
         Err(IoError::Aborted) => again.push(done.into_request()),
         _ => wake(done.token, done.buffer, done.result),
     }) {
-        Ok((transport, _counters)) => disk = Disk::start(transport, &mut dma, &options, &mut PollLimit::default())?,
+        Ok((transport, _counters)) => disk = Disk::start(transport, dma, &options, &mut PollLimit::default())?,
         Err((error, stuck)) => {
             abandon(stuck);
             return Err(error.into());
         }
     }
     for request in again {
-        disk.submit(request).map_err(|rejected| rejected.error)?;
+        disk.submit(request)?;
     }
     assert_eq!(disk.queue().in_flight(), 0);
     Ok(())
@@ -99,14 +101,13 @@ fn zoned_guide(
     let mut zones = ZoneTable::new(disk.limits(), &mut memory).ok_or("no zones")?;
 
     let report = Request::report_zones(Sector(0), buffer, token);
-    disk.submit(report).map_err(|rejected| rejected.error)?;
+    disk.submit(report)?;
     disk.notify();
     model.process(usize::MAX);
     disk.poll(|done| learn(&mut zones, done.buffer))?;
 
     let append = Request::append(zone, data, token);
-    let submitted = disk.submit_to_zones(&mut zones, append);
-    submitted.map_err(|rejected| rejected.error)?;
+    disk.submit_to_zones(&mut zones, append)?;
     disk.notify();
     model.process(usize::MAX);
     disk.poll(|done| {
@@ -129,7 +130,7 @@ fn queues_guide(model: &Model, transport: Transport, mut dma: ModelDma) -> Resul
     assert_eq!(usize::from(control.queues()), queues.len());
 
     for queue in &mut queues {
-        queue.submit(Request::flush(7)).map_err(|rejected| rejected.error)?;
+        queue.submit(Request::flush(7))?;
         queue.notify();
     }
     model.process(usize::MAX);

@@ -67,7 +67,7 @@ impl DmaBuffer {
     /// # Errors
     ///
     /// Those of [`Dma::allocate`]; [`DmaError::UnsupportedLayout`] for an empty or oversized buffer.
-    pub fn allocate(dma: &mut impl Dma, len: usize, align: usize) -> Result<Self, DmaError> {
+    pub fn allocate(dma: &mut (impl Dma + ?Sized), len: usize, align: usize) -> Result<Self, DmaError> {
         if len == 0 || u32::try_from(len).is_err() {
             return Err(DmaError::UnsupportedLayout);
         }
@@ -89,14 +89,16 @@ impl DmaBuffer {
     /// # Errors
     ///
     /// The buffer comes back if the part is empty or reaches past its end.
-    pub fn slice(mut self, offset: usize, len: usize) -> Result<DmaSlice, Self> {
-        let end = offset.checked_add(len);
-        if len == 0 || end.is_none_or(|end| end > self.region.len()) {
-            return Err(self);
+    pub fn slice(self, offset: usize, len: usize) -> Result<DmaSlice, Self> {
+        let mut slice = DmaSlice {
+            buffer: self,
+            offset: 0,
+        };
+        if slice.reslice(offset, len) {
+            Ok(slice)
+        } else {
+            Err(slice.buffer)
         }
-        // Both fit: `offset + len <= region.len() <= u32::MAX`.
-        self.segment = Segment::new(self.region.device_addr().wrapping_add(offset as u64), len as u32);
-        Ok(DmaSlice { buffer: self, offset })
     }
 }
 
@@ -133,6 +135,25 @@ pub struct DmaSlice {
 }
 
 impl DmaSlice {
+    /// Chooses another part of the buffer: `offset..offset + len` of it. Returns whether there is one; if it is empty or reaches
+    /// past the end, the slice stays as it is.
+    pub fn reslice(&mut self, offset: usize, len: usize) -> bool {
+        let buffer = &mut self.buffer;
+        let end = offset.checked_add(len);
+        if len == 0 || end.is_none_or(|end| end > buffer.region.len()) {
+            return false;
+        }
+        // Both fit: `offset + len <= region.len() <= u32::MAX`.
+        buffer.segment = Segment::new(buffer.region.device_addr().wrapping_add(offset as u64), len as u32);
+        self.offset = offset;
+        true
+    }
+
+    /// Bytes of the whole buffer.
+    pub fn buffer_len(&self) -> usize {
+        self.buffer.region.len()
+    }
+
     /// The whole buffer again.
     pub fn into_buffer(self) -> DmaBuffer {
         let mut buffer = self.buffer;
@@ -234,6 +255,24 @@ mod tests {
         let buffer = buffer.slice(0, 0).unwrap_err();
         assert_eq!(buffer.len(), 64);
         assert!(buffer.slice(63, 1).is_ok());
+    }
+
+    #[test]
+    fn a_slice_moves_inside_its_buffer_and_not_out_of_it() {
+        let mut memory = [0u8; 64];
+        let mut slice = DmaBuffer::new(region(&mut memory, 0x1000))
+            .unwrap()
+            .slice(8, 8)
+            .unwrap();
+        for (offset, len) in [(60, 5), (usize::MAX, 2), (0, 0)] {
+            assert!(!slice.reslice(offset, len), "{len} bytes from {offset} on");
+        }
+        assert_eq!(slice.segments(), [Segment::new(DeviceAddr(0x1008), 8)]);
+        assert!(slice.reslice(60, 4));
+        slice.copy_from_slice(b"tail");
+        assert_eq!(slice.segments(), [Segment::new(DeviceAddr(0x103C), 4)]);
+        assert_eq!(slice.buffer_len(), 64);
+        assert_eq!(&slice.into_buffer()[60..], b"tail");
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! is in flight the driver owns it, so no other code can read or write what the device is working on.
 //!
 //! The memory must be *coherent*: a store by the CPU becomes visible to the device, and the other way round, without
-//! cache maintenance. That holds on QEMU's machines and on every platform whose bus snoops.
+//! cache maintenance. That holds on QEMU's machines and on every platform whose bus snoops. Elsewhere [`Dma`] gives uncached memory, and
+//! data that is not in such memory goes through a [`DmaMap`](crate::DmaMap).
 
 use core::alloc::Layout;
 use core::fmt;
@@ -80,6 +81,29 @@ pub enum DmaError {
 /// Where DMA memory comes from: the platform implements this.
 ///
 /// Called at bring-up and at shutdown only, never per request.
+///
+/// # How long the memory lasts
+///
+/// The memory of a region lasts until the region is [released](Self::release), and if it never is, for as long as the program runs. It outlives the
+/// disk that has it, and this value as well: a disk does not borrow it, and one that is dropped or forgotten leaves its memory to the device. So memory
+/// does not go away when the implementation of `Dma` is dropped. That is a part of the promise of
+/// [`DmaRegion::from_raw_parts`], without which no region can be made. [`StaticDma`](crate::StaticDma) is an implementation whose type
+/// makes sure of it.
+///
+/// # What ACCESS_PLATFORM asks
+///
+/// A device that offers ACCESS_PLATFORM has accesses to memory that the platform restricts or translates: an IOMMU is before it, or the guest
+/// is a confidential one and shares only some of its memory with the host. Drivers accept the feature whenever it is offered, and add nothing to the addresses
+/// that they get. So an implementation for such a device
+///
+/// * answers the address that the *device* has to use, which is the one on its side of the IOMMU (`FEAT-D-14`);
+/// * enters the memory there for reading and writing before it answers, and keeps it there until the release;
+/// * in a confidential guest gives memory that is shared with the host, in whole pages that hold nothing else.
+///
+/// Without ACCESS_PLATFORM a device uses physical addresses, whatever the machine has (`FEAT-D-15`). Data in other memory than that of `Dma` goes through a
+/// [`DmaMap`](crate::DmaMap), request by request.
+///
+/// # Safety of implementations
 ///
 /// Implementing it takes no `unsafe`, because an answer is trusted no further than its type goes: a region can be made by
 /// `unsafe` code only and is there once, and drivers check its length and alignment before they rely on them, and zero

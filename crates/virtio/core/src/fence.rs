@@ -78,7 +78,9 @@ pub fn registers_and_memory() {
 /// `fence-counts`, which is for tests; the counts are of all threads.
 #[cfg(feature = "fence-counts")]
 pub mod counts {
-    use core::sync::atomic::{AtomicU32, Ordering};
+    use core::sync::atomic::Ordering;
+
+    use portable_atomic::AtomicU32;
 
     /// The fences.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]

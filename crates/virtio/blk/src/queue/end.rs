@@ -16,7 +16,11 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     /// # Safety
     ///
     /// That of [`give_back`](Self::give_back).
-    pub(crate) unsafe fn take_apart(self, dma: &mut impl Dma, each: impl FnMut(Completion<B, K>)) -> QueueCounters {
+    pub(crate) unsafe fn take_apart(
+        self,
+        dma: &mut (impl Dma + ?Sized),
+        each: impl FnMut(Completion<B, K>),
+    ) -> QueueCounters {
         // SAFETY: the caller keeps the same contract.
         let (parts, counters) = unsafe { self.give_back(each) };
         dma.release(parts.ring.into_region());

@@ -1,0 +1,106 @@
+//! A range of bytes of a disk, such as a partition, that is read and written at any byte.
+
+use core::ops::Range;
+
+use crate::{BlockIo, Error};
+
+/// A part of a disk that is read and written at any byte of it, whatever blocks the disk has.
+///
+/// `D` is a disk, or a mutable reference to one: `ByteRange::whole(&mut disk)`.
+///
+/// A write that does not have all of its first or last block reads that block first and writes it back changed; see
+/// [`BlockIo::write_bytes`]. If a range ends inside a block, what shares that block must not be written at the same time by another way.
+#[derive(Debug)]
+pub struct ByteRange<D> {
+    disk: D,
+    /// The first byte on the disk, and the one after the last.
+    bytes: Range<u64>,
+}
+
+impl<D: BlockIo> ByteRange<D> {
+    /// All bytes that the disk has now.
+    pub fn whole(disk: D) -> Self {
+        let bytes = 0..disk.capacity_bytes();
+        Self { disk, bytes }
+    }
+
+    /// The part of this range that `bytes` of it are.
+    ///
+    /// # Errors
+    ///
+    /// The range comes back if it does not have all of these bytes, or if they end before they start.
+    pub fn part(self, bytes: Range<u64>) -> Result<Self, Self> {
+        if bytes.start > bytes.end || bytes.end > self.len() {
+            return Err(self);
+        }
+        // Neither is past the end of this range.
+        let start = self.bytes.start + bytes.start;
+        let end = self.bytes.start + bytes.end;
+        Ok(Self {
+            disk: self.disk,
+            bytes: start..end,
+        })
+    }
+
+    /// How many bytes the range has.
+    pub fn len(&self) -> u64 {
+        self.bytes.end - self.bytes.start
+    }
+
+    /// Whether the range has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Reads from byte `offset` of the range on.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`]. What is in `memory` then is undefined.
+    pub fn read_at(&mut self, offset: u64, memory: &mut [u8]) -> Result<(), Error> {
+        let offset = self.on_disk(offset, memory.len())?;
+        self.disk.read_bytes(offset, memory)
+    }
+
+    /// Writes from byte `offset` of the range on.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub fn write_at(&mut self, offset: u64, memory: &[u8]) -> Result<(), Error> {
+        let offset = self.on_disk(offset, memory.len())?;
+        self.disk.write_bytes(offset, memory)
+    }
+
+    /// Makes every write so far durable; see [`BlockIo::flush`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.disk.flush()
+    }
+
+    /// The disk.
+    pub fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    /// The disk, whole.
+    pub fn disk_mut(&mut self) -> &mut D {
+        &mut self.disk
+    }
+
+    /// The disk back.
+    pub fn into_disk(self) -> D {
+        self.disk
+    }
+
+    /// Where on the disk `len` bytes from byte `offset` of the range on start.
+    fn on_disk(&self, offset: u64, len: usize) -> Result<u64, Error> {
+        match offset.checked_add(len as u64) {
+            Some(end) if end <= self.len() => Ok(self.bytes.start + offset),
+            _ => Err(Error::OutOfRange { end: self.len() }),
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The functions on the software device, with callbacks as a program in C has them.
+
+use core::ffi::c_void;
+use core::ptr::{null, null_mut};
+use std::alloc::Layout;
+
+use virtio_blk_capi::*;
+use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters};
+use virtio_core::{DeviceAddr, Dma, DmaBuffer, DmaRegion};
+use virtio_mmio::{Doorbell, RegisterAccess};
+
+/// What the contexts of the callbacks point to.
+struct Machine {
+    registers: ModelRegisters,
+    dma: ModelDma,
+    /// Pieces of memory that the driver has.
+    taken: usize,
+}
+
+unsafe extern "C" fn read(context: *mut c_void, offset: u32, bytes: u32) -> u32 {
+    // SAFETY: each context is a machine, and callbacks do not overlap.
+    let machine = unsafe { &*context.cast::<Machine>() };
+    match bytes {
+        1 => u32::from(machine.registers.read_u8(offset)),
+        2 => u32::from(machine.registers.read_u16(offset)),
+        4 => machine.registers.read_u32(offset),
+        _ => panic!("{bytes} bytes"),
+    }
+}
+
+unsafe extern "C" fn write(context: *mut c_void, offset: u32, bytes: u32, value: u32) {
+    // SAFETY: each context is a machine, and callbacks do not overlap. The driver answers for what it writes.
+    unsafe {
+        let machine = &mut *context.cast::<Machine>();
+        match (offset, bytes) {
+            (0x50, 4) => machine.registers.doorbell().ring(value),
+            (_, 1) => machine.registers.write_u8(offset, value.try_into().unwrap()),
+            (_, 4) => machine.registers.write_u32(offset, value),
+            _ => panic!("{bytes} bytes"),
+        }
+    }
+}
+
+unsafe extern "C" fn allocate(context: *mut c_void, bytes: usize, alignment: usize, address: *mut u64) -> *mut c_void {
+    // SAFETY: each context is a machine, and callbacks do not overlap.
+    let machine = unsafe { &mut *context.cast::<Machine>() };
+    let Ok(region) = machine.dma.allocate(Layout::from_size_align(bytes, alignment).unwrap()) else {
+        return null_mut();
+    };
+    machine.taken += 1;
+    // SAFETY: the driver gives a place for the address.
+    unsafe { address.write(region.device_addr().0) };
+    region.as_ptr().as_ptr().cast()
+}
+
+unsafe extern "C" fn release(context: *mut c_void, start: *mut c_void, bytes: usize, address: u64) {
+    // SAFETY: each context is a machine, and callbacks do not overlap. The driver gives back what it got.
+    unsafe {
+        let machine = &mut *context.cast::<Machine>();
+        machine.taken -= 1;
+        let start = core::ptr::NonNull::new(start.cast()).unwrap();
+        machine
+            .dma
+            .release(DmaRegion::from_raw_parts(start, bytes, DeviceAddr(address)));
+    }
+}
+
+/// Requests that are over: token, outcome, bytes.
+type Over = Vec<(usize, Outcome, u64)>;
+
+unsafe extern "C" fn completed(context: *mut c_void, token: *mut c_void, outcome: Outcome, bytes: u64) {
+    // SAFETY: each context is such a list, and callbacks do not overlap.
+    unsafe { &mut *context.cast::<Over>() }.push((token.addr(), outcome, bytes));
+}
+
+fn token(number: usize) -> *mut c_void {
+    core::ptr::without_provenance_mut(number)
+}
+
+/// A piece of storage.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line(#[expect(dead_code, reason = "it is only memory")] [u8; 64]);
+
+/// A disk on a model, with its storage.
+struct Started {
+    model: Model,
+    machine: Box<Machine>,
+    storage: Vec<Line>,
+    disk: *mut VirtioBlkDisk,
+    outcome: Outcome,
+}
+
+fn start(config: ModelConfig) -> Started {
+    let model = Model::new(config);
+    let mut machine = Box::new(Machine {
+        registers: model.registers(),
+        dma: model.dma(),
+        taken: 0,
+    });
+    let context = (&raw mut *machine).cast::<c_void>();
+    let registers = Registers {
+        context,
+        read: Some(read),
+        write: Some(write),
+    };
+    let memory = Memory {
+        context,
+        allocate: Some(allocate),
+        release: Some(release),
+    };
+    let mut storage = vec![Line([0; 64]); virtio_blk_disk_bytes().div_ceil(64)];
+    let mut disk = null_mut();
+    let bytes = virtio_blk_disk_bytes();
+    // SAFETY: the storage is as large as asked for and aligned, and the machine outlives the disk.
+    let outcome = unsafe { virtio_blk_start(&raw mut disk, storage.as_mut_ptr().cast(), bytes, &registers, &memory) };
+    Started {
+        model,
+        machine,
+        storage,
+        disk,
+        outcome,
+    }
+}
+
+#[test]
+fn what_is_written_is_read_and_all_memory_comes_back() {
+    let Started {
+        model,
+        mut machine,
+        storage,
+        disk,
+        outcome,
+    } = start(ModelConfig::default());
+    assert_eq!(outcome, Outcome::Ok);
+    let mut over = Over::new();
+    let context = (&raw mut over).cast::<c_void>();
+    let mut buffer = DmaBuffer::allocate(&mut machine.dma, 1024, 512).unwrap();
+    buffer.fill(0x5A);
+    let region = buffer.into_region();
+    let address = region.device_addr().0;
+    // SAFETY: the disk is started, calls do not overlap, and the buffer is left alone.
+    unsafe {
+        assert!(virtio_blk_capacity(disk) > 100);
+        assert_eq!(virtio_blk_block_bytes(disk), 512);
+        assert_eq!(virtio_blk_write(disk, 3, address, 512, token(1)), Outcome::Ok);
+        assert_eq!(virtio_blk_read(disk, 3, address + 512, 512, token(2)), Outcome::Ok);
+        virtio_blk_notify(disk);
+        model.process(usize::MAX);
+        assert_eq!(virtio_blk_poll(disk, Some(completed), context), Outcome::Ok);
+        assert_eq!(over, [(1, Outcome::Ok, 512), (2, Outcome::Ok, 512)]);
+        over.clear();
+        assert_eq!(virtio_blk_flush(disk, token(3)), Outcome::Ok);
+        virtio_blk_notify(disk);
+        model.process(usize::MAX);
+        assert_eq!(virtio_blk_interrupt(disk, Some(completed), context), Outcome::Ok);
+        assert_eq!(over, [(3, Outcome::Ok, 0)]);
+        over.clear();
+        assert_eq!(virtio_blk_read(disk, 4, address, 512, token(4)), Outcome::Ok);
+        assert_eq!(virtio_blk_shut_down(disk, Some(completed), context), Outcome::Ok);
+    }
+    // What was in flight comes back, too.
+    assert_eq!(over, [(4, Outcome::Aborted, 0)]);
+    machine.dma.release(region);
+    assert_eq!(machine.taken, 0);
+    drop(storage);
+    model.assert_clean();
+}
+
+#[test]
+fn refused_requests_are_not_taken() {
+    let started = start(ModelConfig::default());
+    let disk = started.disk;
+    // SAFETY: the disk is started, calls do not overlap, and the device gets none of the requests.
+    unsafe {
+        let capacity = virtio_blk_capacity(disk);
+        assert_eq!(
+            virtio_blk_read(disk, capacity, 0x1000, 512, token(1)),
+            Outcome::OutOfRange
+        );
+        assert_eq!(virtio_blk_write(disk, 0, 0x1000, 100, token(1)), Outcome::Misaligned);
+        assert_eq!(virtio_blk_read(disk, 0, 0x1000, 0, token(1)), Outcome::Misaligned);
+        let mut over = Over::new();
+        let context = (&raw mut over).cast::<c_void>();
+        assert_eq!(virtio_blk_shut_down(disk, Some(completed), context), Outcome::Ok);
+        assert_eq!(over, []);
+    }
+    assert_eq!(started.machine.taken, 0);
+}
+
+#[test]
+fn wrong_arguments_are_told() {
+    let Started {
+        machine,
+        mut storage,
+        disk,
+        ..
+    } = start(ModelConfig::default());
+    let context = (&raw const *machine).cast_mut().cast::<c_void>();
+    let registers = Registers {
+        context,
+        read: Some(read),
+        write: Some(write),
+    };
+    let memory = Memory {
+        context,
+        allocate: Some(allocate),
+        release: Some(release),
+    };
+    let (no_read, no_release) = (
+        Registers {
+            read: None,
+            ..registers
+        },
+        Memory {
+            release: None,
+            ..memory
+        },
+    );
+    let bytes = virtio_blk_disk_bytes();
+    let mut other = vec![Line([0; 64]); bytes.div_ceil(64) + 1];
+    let place = other.as_mut_ptr().cast::<c_void>();
+    let mut answer = null_mut();
+    // SAFETY: each call finds out that it must do nothing before it uses anything.
+    unsafe {
+        let answer = &raw mut answer;
+        for outcome in [
+            virtio_blk_start(answer, place, bytes - 1, &registers, &memory),
+            virtio_blk_start(answer, place.wrapping_byte_add(16), bytes, &registers, &memory),
+            virtio_blk_start(answer, null_mut(), bytes, &registers, &memory),
+            virtio_blk_start(null_mut(), place, bytes, &registers, &memory),
+            virtio_blk_start(answer, place, bytes, null(), &memory),
+            virtio_blk_start(answer, place, bytes, &registers, null()),
+            virtio_blk_start(answer, place, bytes, &no_read, &memory),
+            virtio_blk_start(answer, place, bytes, &registers, &no_release),
+        ] {
+            assert_eq!(outcome, Outcome::Argument);
+        }
+        assert!((*answer).is_null());
+        assert_eq!(virtio_blk_shut_down(disk, None, null_mut()), Outcome::Ok);
+    }
+    storage.clear();
+}
