@@ -51,7 +51,7 @@ pub(super) fn set_timeout<C: Calls>(calls: &mut C, device: &str, millis: u32) ->
     let after: DiskReport = disk.report()?;
     drop(disk);
     print(calls, &|out| {
-        let (after, before) = (after.disk.timeout_ms, before.disk.timeout_ms);
+        let (after, before) = (u64::from(after.disk.timeout_ms), u64::from(before.disk.timeout_ms));
         writeln!(out, "time-out {after} ms, before {before} ms")
     })
 }
