@@ -22,7 +22,6 @@ use minix_abi::vfs::Descriptor;
 
 use arguments::Request;
 use failure::Failure;
-use output::Output;
 
 /// Exit status of a command that went well.
 pub const DONE: u8 = 0;
@@ -62,8 +61,6 @@ struct In<'a> {
 
 /// One line on standard error output. If that cannot be written, the exit status still tells.
 fn complain<C: Calls>(calls: &mut C, why: &dyn core::fmt::Display, status: u8) -> u8 {
-    let mut line = Output::new(calls, Descriptor::STDERR);
-    let _ = core::fmt::Write::write_fmt(&mut line, format_args!("vblkctl: {why}\n"));
-    let _ = line.flush();
+    let _ = output::write(calls, Descriptor::STDERR, &|out| writeln!(out, "vblkctl: {why}"));
     status
 }

@@ -219,12 +219,18 @@ struct Name(Minor);
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.place() {
-            Some(Place::Drive { drive }) => write!(f, "d{drive}"),
-            Some(Place::Partition { drive, partition }) => write!(f, "d{drive}p{partition}"),
-            Some(Place::SubPartition { drive, partition, sub }) => write!(f, "d{drive}p{partition}s{sub}"),
-            None => write!(f, "minor {}", self.0.0),
+        let (drive, partition, sub) = match self.0.place() {
+            Some(Place::Drive { drive }) => (drive, None, None),
+            Some(Place::Partition { drive, partition }) => (drive, Some(partition), None),
+            Some(Place::SubPartition { drive, partition, sub }) => (drive, Some(partition), Some(sub)),
+            None => return write!(f, "minor {}", self.0.0),
+        };
+        for (letter, number) in [('d', Some(drive)), ('p', partition), ('s', sub)] {
+            if let Some(number) = number {
+                write!(f, "{letter}{}", u64::from(number))?;
+            }
         }
+        Ok(())
     }
 }
 
