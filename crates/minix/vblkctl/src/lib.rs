@@ -18,6 +18,7 @@ mod word;
 
 pub use calls::{Calls, System};
 
+use minix_abi::disk_control::VERSION;
 use minix_abi::vfs::Descriptor;
 
 use arguments::Request;
@@ -36,8 +37,14 @@ pub fn run<'a, C: Calls>(calls: &mut C, words: impl Iterator<Item = &'a str>) ->
         Err(misuse) => {
             return complain(calls, &misuse, MISUSED);
         }
-        Ok(Request::Help) => output::print(calls, &|out| out.write_str(arguments::HELP)),
-        Ok(Request::Version) => output::print(calls, &arguments::write_version),
+        Ok(Request::Help) => output::print(calls, format_args!("{}", arguments::HELP)),
+        Ok(Request::Version) => output::print(
+            calls,
+            format_args!(
+                "vblkctl {}, version {VERSION} of the requests\n",
+                env!("CARGO_PKG_VERSION")
+            ),
+        ),
         Ok(Request::Command { device, command }) => {
             return match commands::run(calls, device, &command) {
                 Ok(()) => DONE,
@@ -61,6 +68,6 @@ struct In<'a> {
 
 /// One line on standard error output. If that cannot be written, the exit status still tells.
 fn complain<C: Calls>(calls: &mut C, why: &dyn core::fmt::Display, status: u8) -> u8 {
-    let _ = output::write(calls, Descriptor::STDERR, &|out| writeln!(out, "vblkctl: {why}"));
+    let _ = output::write(calls, Descriptor::STDERR, format_args!("vblkctl: {why}\n"));
     status
 }

@@ -60,15 +60,12 @@ impl<C: Calls> fmt::Write for Output<'_, C> {
     }
 }
 
-/// What writes a text.
-pub(crate) type Text<'a> = &'a dyn Fn(&mut dyn fmt::Write) -> fmt::Result;
-
-/// Writes a text on standard output.
+/// Writes a text on standard output. The text of a function is `format_args!("{}", fmt::from_fn(...))`.
 ///
 /// # Errors
 ///
 /// [`Failure::Output`].
-pub(crate) fn print<C: Calls>(calls: &mut C, text: Text<'_>) -> Result<(), Failure> {
+pub(crate) fn print<C: Calls>(calls: &mut C, text: fmt::Arguments<'_>) -> Result<(), Failure> {
     write(calls, Descriptor::STDOUT, text).map_err(Failure::Output)
 }
 
@@ -79,10 +76,10 @@ pub(crate) fn print<C: Calls>(calls: &mut C, text: Text<'_>) -> Result<(), Failu
 /// Those of the system.
 // Once for all texts.
 #[inline(never)]
-pub(crate) fn write<C: Calls>(calls: &mut C, to: Descriptor, text: Text<'_>) -> Result<(), Errno> {
+pub(crate) fn write<C: Calls>(calls: &mut C, to: Descriptor, text: fmt::Arguments<'_>) -> Result<(), Errno> {
     let mut out = Output::new(calls, to);
     // The texts of this crate fail only if the descriptor does, which the flush tells.
-    let written = text(&mut out);
+    let written = fmt::write(&mut out, text);
     out.flush()?;
     written.map_err(|fmt::Error| Errno::EIO)
 }

@@ -25,7 +25,7 @@ pub(super) fn run<C: Calls>(calls: &mut C, device: &str, json: bool) -> Result<(
     if json {
         json::print_object(calls, &Object::of(&report))
     } else {
-        print(calls, &|out| write(out, &report))
+        print(calls, format_args!("{}", fmt::from_fn(|out| write(out, &report))))
     }
 }
 

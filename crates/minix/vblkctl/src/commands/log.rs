@@ -13,7 +13,7 @@ use crate::units::{Seconds, sectors};
 
 pub(super) fn run<C: Calls>(calls: &mut C, device: &str) -> Result<(), Failure> {
     let report: LogReport = Disk::open(calls, device)?.report()?;
-    print(calls, &|out| write(out, &report))
+    print(calls, format_args!("{}", fmt::from_fn(|out| write(out, &report))))
 }
 
 fn write(out: &mut dyn fmt::Write, report: &LogReport) -> fmt::Result {

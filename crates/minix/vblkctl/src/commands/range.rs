@@ -63,14 +63,12 @@ pub(super) fn run<C: Calls>(calls: &mut C, device: &str, range: &Range) -> Resul
     }
     give_up(&mut disk, range, first, count)?;
     drop(disk);
-    print(calls, &|out| {
-        let past = range.action.past();
-        writeln!(
-            out,
-            "{past} {count} sectors ({}) from sector {first} on",
-            sectors(count)
-        )
-    })
+    let past = range.action.past();
+    let size = sectors(count);
+    print(
+        calls,
+        format_args!("{past} {count} sectors ({size}) from sector {first} on\n"),
+    )
 }
 
 /// Asks on the terminal. The question goes to standard error output, so that it is seen whatever becomes of the other one.
@@ -79,9 +77,12 @@ fn confirm<C: Calls>(calls: &mut C, device: &str, action: Action, size: u64) -> 
         return Err(Failure::NoTerminal);
     }
     let verb = action.verb();
-    output::write(calls, Descriptor::STDERR, &|out| {
-        write!(out, "{verb} all {size} sectors ({}) of {device}? [y/N] ", sectors(size))
-    })
+    let bytes = sectors(size);
+    output::write(
+        calls,
+        Descriptor::STDERR,
+        format_args!("{verb} all {size} sectors ({bytes}) of {device}? [y/N] "),
+    )
     .map_err(Failure::Output)?;
     let mut answer = [0; 64];
     let length = calls.read(Descriptor::STDIN, &mut answer).map_err(Failure::Input)?;

@@ -73,9 +73,8 @@ fn fetch<C: Calls>(disk: &mut Disk<'_, C>) -> Result<(), Failure> {
         if fetched.is_empty() {
             return Ok(());
         }
-        print(disk.calls, &|out| {
-            fetched.iter().try_for_each(|entry| write_entry(out, entry))
-        })?;
+        let all = fmt::from_fn(|out| fetched.iter().try_for_each(|entry| write_entry(out, entry)));
+        print(disk.calls, format_args!("{all}"))?;
     }
 }
 
