@@ -30,7 +30,7 @@ pub(crate) const SHIPPED: &[Shipped] = &[
     Shipped {
         name: "vblkctl",
         package: "vblkctl",
-        limit: 96 << 10,
+        limit: 72 << 10,
     },
 ];
 

@@ -1,11 +1,9 @@
 //! The command line.
 
-use core::fmt;
 use core::time::Duration;
 
 use bitflags::bitflags;
 use getargs::{Arg, Opt, Options};
-use minix_abi::disk_control::VERSION;
 
 use crate::units::{parse_number, parse_sectors};
 use crate::word::Word;
@@ -56,15 +54,6 @@ node of a disk or of a partition, /dev/c0d0 if none is given.
 FIRST and COUNT are sectors of 512 bytes, from the start of DEVICE, or sizes with
 K, M, G or T. The exit status is 0 if all went well, 1 if not, 2 for a wrong command.
 ";
-
-/// What `--version` prints.
-pub(crate) fn write_version(out: &mut dyn fmt::Write) -> fmt::Result {
-    writeln!(
-        out,
-        "vblkctl {}, version {VERSION} of the requests",
-        env!("CARGO_PKG_VERSION")
-    )
-}
 
 /// What the program is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,15 +14,13 @@ pub(crate) struct Count {
     pub(crate) name: &'static str,
     /// Its name for people.
     pub(crate) label: &'static str,
-    /// It only grows. The others tell what is so now.
-    grows: bool,
 }
 
 macro_rules! counts {
-    ($( $field:ident $how:ident $label:literal; )*) => {
+    ($( $field:ident $label:literal; )*) => {
         /// All counts, in the order in which they are printed, which is that of the fields.
         pub(crate) static COUNTS: [Count; COUNT] = [$(
-            Count { name: stringify!($field), label: $label, grows: $how },
+            Count { name: stringify!($field), label: $label },
         )*];
 
         const _: () = {
@@ -40,44 +38,43 @@ macro_rules! counts {
     };
 }
 
-/// How a count behaves.
-const IS: bool = false;
-const MORE: bool = true;
+/// The first counts, so many, tell what is so now. The others only grow.
+const GAUGES: usize = 4;
 
 counts! {
-    in_flight IS "device requests in flight now";
-    most_in_flight IS "most device requests in flight";
-    unanswered IS "requests of clients waiting now";
-    most_unanswered IS "most requests of clients waiting";
-    requests MORE "requests of clients";
-    replies MORE "replies";
-    errors MORE "replies with an error";
-    reads MORE "reads of clients";
-    writes MORE "writes of clients";
-    bytes_read MORE "bytes read by clients";
-    bytes_written MORE "bytes written by clients";
-    no_room MORE "requests sent back for want of room";
-    device_requests MORE "device requests";
-    merged MORE "transfers merged into another";
-    chunks MORE "device requests for a part of one";
-    bounced MORE "device requests bounced";
-    device_full MORE "times the device had no room";
-    notifies MORE "notifications";
-    interrupts MORE "interrupts";
-    spurious_interrupts MORE "interrupts that brought nothing";
-    lost_interrupts MORE "interrupts lost";
-    watches_hit MORE "watches hit";
-    watches_missed MORE "watches missed";
-    flushes MORE "flushes";
-    background_flushes MORE "flushes in the background";
-    failed_flushes MORE "flushes in the background that failed";
-    timeouts MORE "time-outs";
-    resets MORE "resets";
-    failed_resets MORE "resets that failed";
-    replays MORE "replays";
-    faults MORE "faults of the virtqueue";
-    stray_completions MORE "completions of nothing";
-    odd_lengths MORE "odd used lengths";
+    in_flight "device requests in flight now";
+    most_in_flight "most device requests in flight";
+    unanswered "requests of clients waiting now";
+    most_unanswered "most requests of clients waiting";
+    requests "requests of clients";
+    replies "replies";
+    errors "replies with an error";
+    reads "reads of clients";
+    writes "writes of clients";
+    bytes_read "bytes read by clients";
+    bytes_written "bytes written by clients";
+    no_room "requests sent back for want of room";
+    device_requests "device requests";
+    merged "transfers merged into another";
+    chunks "device requests for a part of one";
+    bounced "device requests bounced";
+    device_full "times the device had no room";
+    notifies "notifications";
+    interrupts "interrupts";
+    spurious_interrupts "interrupts that brought nothing";
+    lost_interrupts "interrupts lost";
+    watches_hit "watches hit";
+    watches_missed "watches missed";
+    flushes "flushes";
+    background_flushes "flushes in the background";
+    failed_flushes "flushes in the background that failed";
+    timeouts "time-outs";
+    resets "resets";
+    failed_resets "resets that failed";
+    replays "replays";
+    faults "faults of the virtqueue";
+    stray_completions "completions of nothing";
+    odd_lengths "odd used lengths";
 }
 
 /// The values of all counts, in the order of [`COUNTS`].
@@ -88,10 +85,8 @@ pub(crate) fn values(counts: &StatCounts) -> &[u64; COUNT] {
 /// What is new of each count that grows, and the others as they are now.
 fn counts_since(now: &StatCounts, before: &StatCounts) -> StatCounts {
     let mut new = *values(now);
-    for ((count, new), &before) in COUNTS.iter().zip(&mut new).zip(values(before)) {
-        if count.grows {
-            *new = more(*new, before);
-        }
+    for (new, &before) in new.iter_mut().zip(values(before)).skip(GAUGES) {
+        *new = more(*new, before);
     }
     zerocopy::transmute!(new)
 }

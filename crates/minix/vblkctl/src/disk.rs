@@ -143,9 +143,10 @@ impl<C: Calls> Drop for Disk<'_, C> {
 
 fn open<C: Calls>(calls: &mut C, name: &str, mode: OpenMode) -> Result<Descriptor, Failure> {
     let mut path = [0; PATH_BYTES];
-    let front = path.get_mut(..name.len()).ok_or(Failure::LongName)?;
-    front.copy_from_slice(name.as_bytes());
-    // A name as long as the whole has no NUL after it.
+    // A name as long as the whole, or longer, has no NUL after it.
+    for (place, byte) in path.iter_mut().zip(name.bytes()) {
+        *place = byte;
+    }
     let path = CStr::from_bytes_until_nul(&path).map_err(|_| Failure::LongName)?;
     calls.open(path, mode).map_err(|errno| match errno {
         Errno::ENOENT | Errno::ENOTDIR => Failure::NoDevice,

@@ -42,7 +42,7 @@ pub(crate) fn write(out: &mut dyn fmt::Write, bits: u64, margin: usize) -> fmt::
         }
         match name {
             Some(name) => write!(out, "{separator}{name}")?,
-            None => write!(out, "{separator}bit {}", bit.0)?,
+            None => write!(out, "{separator}bit {}", u64::from(bit.0))?,
         }
         column += separator.len() + length;
         separator = " ";

@@ -15,11 +15,8 @@ impl fmt::Display for Below {
             Some(bound) => {
                 // All of it is padded to the right edge.
                 let digits = bound.checked_ilog10().unwrap_or(0) as usize + 2;
-                let width = f.width().unwrap_or(0);
-                for _ in digits..width {
-                    f.write_str(" ")?;
-                }
-                write!(f, "<{bound}")
+                let before = f.width().unwrap_or(0).saturating_sub(digits);
+                write!(f, "{:before$}<{bound}", "")
             }
         }
     }

@@ -16,5 +16,5 @@ pub(crate) fn print_object<C: Calls>(calls: &mut C, object: &impl Serialize) -> 
     let length = serde_json_core::to_slice(object, &mut bytes).map_err(|_| Failure::Output(Errno::ENOMEM))?;
     let text = bytes.get(..length).and_then(|text| core::str::from_utf8(text).ok());
     let text = text.ok_or(Failure::Output(Errno::EIO))?;
-    print(calls, &|out| writeln!(out, "{text}"))
+    print(calls, format_args!("{text}\n"))
 }

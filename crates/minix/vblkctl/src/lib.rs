@@ -18,11 +18,11 @@ mod word;
 
 pub use calls::{Calls, System};
 
+use minix_abi::disk_control::VERSION;
 use minix_abi::vfs::Descriptor;
 
 use arguments::Request;
 use failure::Failure;
-use output::Output;
 
 /// Exit status of a command that went well.
 pub const DONE: u8 = 0;
@@ -37,8 +37,14 @@ pub fn run<'a, C: Calls>(calls: &mut C, words: impl Iterator<Item = &'a str>) ->
         Err(misuse) => {
             return complain(calls, &misuse, MISUSED);
         }
-        Ok(Request::Help) => output::print(calls, &|out| out.write_str(arguments::HELP)),
-        Ok(Request::Version) => output::print(calls, &arguments::write_version),
+        Ok(Request::Help) => output::print(calls, format_args!("{}", arguments::HELP)),
+        Ok(Request::Version) => output::print(
+            calls,
+            format_args!(
+                "vblkctl {}, version {VERSION} of the requests\n",
+                env!("CARGO_PKG_VERSION")
+            ),
+        ),
         Ok(Request::Command { device, command }) => {
             return match commands::run(calls, device, &command) {
                 Ok(()) => DONE,
@@ -62,8 +68,6 @@ struct In<'a> {
 
 /// One line on standard error output. If that cannot be written, the exit status still tells.
 fn complain<C: Calls>(calls: &mut C, why: &dyn core::fmt::Display, status: u8) -> u8 {
-    let mut line = Output::new(calls, Descriptor::STDERR);
-    let _ = core::fmt::Write::write_fmt(&mut line, format_args!("vblkctl: {why}\n"));
-    let _ = line.flush();
+    let _ = output::write(calls, Descriptor::STDERR, format_args!("vblkctl: {why}\n"));
     status
 }

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 
 /// Text that waits until there is enough of it, or until it is flushed.
 #[derive(Debug)]
-pub(crate) struct Output<'a, C> {
+struct Output<'a, C> {
     calls: &'a mut C,
     to: Descriptor,
     bytes: [u8; 1024],
@@ -20,7 +20,7 @@ pub(crate) struct Output<'a, C> {
 }
 
 impl<'a, C: Calls> Output<'a, C> {
-    pub(crate) const fn new(calls: &'a mut C, to: Descriptor) -> Self {
+    const fn new(calls: &'a mut C, to: Descriptor) -> Self {
         Self {
             calls,
             to,
@@ -35,7 +35,7 @@ impl<'a, C: Calls> Output<'a, C> {
     /// # Errors
     ///
     /// The first error there was.
-    pub(crate) fn flush(&mut self) -> Result<(), Errno> {
+    fn flush(&mut self) -> Result<(), Errno> {
         let waiting = self.bytes.get(..self.length).unwrap_or(&[]);
         if self.failed.is_none() && !waiting.is_empty() {
             self.failed = self.calls.write_all(self.to, waiting).err();
@@ -60,22 +60,26 @@ impl<C: Calls> fmt::Write for Output<'_, C> {
     }
 }
 
-/// Writes a text on standard output.
+/// Writes a text on standard output. The text of a function is `format_args!("{}", fmt::from_fn(...))`.
 ///
 /// # Errors
 ///
 /// [`Failure::Output`].
+pub(crate) fn print<C: Calls>(calls: &mut C, text: fmt::Arguments<'_>) -> Result<(), Failure> {
+    write(calls, Descriptor::STDOUT, text).map_err(Failure::Output)
+}
+
+/// Writes a text.
+///
+/// # Errors
+///
+/// Those of the system.
 // Once for all texts.
 #[inline(never)]
-pub(crate) fn print<C: Calls>(
-    calls: &mut C,
-    write: &dyn Fn(&mut dyn fmt::Write) -> fmt::Result,
-) -> Result<(), Failure> {
-    let mut out = Output::new(calls, Descriptor::STDOUT);
+pub(crate) fn write<C: Calls>(calls: &mut C, to: Descriptor, text: fmt::Arguments<'_>) -> Result<(), Errno> {
+    let mut out = Output::new(calls, to);
     // The texts of this crate fail only if the descriptor does, which the flush tells.
-    let written = write(&mut out);
-    match out.flush() {
-        Err(errno) => Err(Failure::Output(errno)),
-        Ok(()) => written.map_err(|fmt::Error| Failure::Output(Errno::EIO)),
-    }
+    let written = fmt::write(&mut out, text);
+    out.flush()?;
+    written.map_err(|fmt::Error| Errno::EIO)
 }

@@ -34,9 +34,8 @@ pub(super) fn run<C: Calls>(calls: &mut C, device: &str, switch: Option<bool>) -
         .tell(IoctlCode::DIOCGETWC)
         .map_err(|errno| disk.unless_unknown(errno, "ask for the write cache"))?;
     drop(disk);
-    print(calls, &|out| {
-        writeln!(out, "write cache {}", if on == 0 { "off" } else { "on" })
-    })
+    let state = if on == 0 { "off" } else { "on" };
+    print(calls, format_args!("write cache {state}\n"))
 }
 
 /// The request counts in ticks of the clock; what came of it is told by the service.
@@ -50,8 +49,6 @@ pub(super) fn set_timeout<C: Calls>(calls: &mut C, device: &str, millis: u32) ->
     }
     let after: DiskReport = disk.report()?;
     drop(disk);
-    print(calls, &|out| {
-        let (after, before) = (after.disk.timeout_ms, before.disk.timeout_ms);
-        writeln!(out, "time-out {after} ms, before {before} ms")
-    })
+    let (after, before) = (u64::from(after.disk.timeout_ms), u64::from(before.disk.timeout_ms));
+    print(calls, format_args!("time-out {after} ms, before {before} ms\n"))
 }

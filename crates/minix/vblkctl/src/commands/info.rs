@@ -25,7 +25,7 @@ pub(super) fn run<C: Calls>(calls: &mut C, device: &str, json: bool) -> Result<(
     if json {
         json::print_object(calls, &Object::of(&report))
     } else {
-        print(calls, &|out| write(out, &report))
+        print(calls, format_args!("{}", fmt::from_fn(|out| write(out, &report))))
     }
 }
 
@@ -33,7 +33,7 @@ fn write(out: &mut dyn fmt::Write, report: &DiskReport) -> fmt::Result {
     let disk = &report.disk;
     let has = |flag| disk.flags.contains(flag);
     let legacy = if has(DiskFlags::LEGACY) { ", legacy" } else { "" };
-    let version = disk.transport_version;
+    let version = u64::from(disk.transport_version);
     writeln!(
         out,
         "{:MARGIN$}virtio-mmio at {:#x}, interrupt {}",
@@ -47,7 +47,12 @@ fn write(out: &mut dyn fmt::Write, report: &DiskReport) -> fmt::Result {
     if has(DiskFlags::LIVE) {
         write_live(out, disk, version, legacy)?;
     }
-    writeln!(out, "{:MARGIN$}{} ms without a completion", "time-out", disk.timeout_ms)?;
+    writeln!(
+        out,
+        "{:MARGIN$}{} ms without a completion",
+        "time-out",
+        u64::from(disk.timeout_ms)
+    )?;
     writeln!(out, "{:MARGIN$}{}", "open", Times(disk.opens))?;
     writeln!(
         out,
@@ -71,7 +76,7 @@ fn write(out: &mut dyn fmt::Write, report: &DiskReport) -> fmt::Result {
 }
 
 /// What a device tells only while it works.
-fn write_live(out: &mut dyn fmt::Write, disk: &DiskHead, version: u32, legacy: &str) -> fmt::Result {
+fn write_live(out: &mut dyn fmt::Write, disk: &DiskHead, version: u64, legacy: &str) -> fmt::Result {
     let has = |flag| disk.flags.contains(flag);
     writeln!(out, "{:MARGIN$}version {version}{legacy}", "transport")?;
     if has(DiskFlags::ID) {
@@ -84,7 +89,7 @@ fn write_live(out: &mut dyn fmt::Write, disk: &DiskHead, version: u32, legacy: &
         "size",
         sectors(disk.sectors),
         disk.sectors,
-        disk.block_bytes
+        u64::from(disk.block_bytes)
     )?;
     let cache = match (has(DiskFlags::CAN_FLUSH), has(DiskFlags::WRITE_CACHE)) {
         (false, false) => "none",
@@ -107,12 +112,17 @@ fn write_live(out: &mut dyn fmt::Write, disk: &DiskHead, version: u32, legacy: &
     } else {
         ""
     };
-    writeln!(out, "\n{:MARGIN$}{} descriptors{tables}", "virtqueue", disk.descriptors)?;
+    writeln!(
+        out,
+        "\n{:MARGIN$}{} descriptors{tables}",
+        "virtqueue",
+        u64::from(disk.descriptors)
+    )?;
     writeln!(
         out,
         "{:MARGIN$}{} segments, of {} at most",
         "request",
-        disk.max_segments,
+        u64::from(disk.max_segments),
         Bytes(disk.max_segment_bytes.into())
     )?;
     write_range(out, "discard", has(DiskFlags::DISCARD), &disk.discard, "")?;
@@ -145,16 +155,20 @@ fn write_range(out: &mut dyn fmt::Write, what: &str, offered: bool, limit: &Rang
     if !offered {
         return writeln!(out, "{what:MARGIN$}not offered");
     }
-    write!(out, "{what:MARGIN$}{} sectors a range at most", limit.sectors)?;
+    write!(
+        out,
+        "{what:MARGIN$}{} sectors a range at most",
+        u64::from(limit.sectors)
+    )?;
     if limit.alignment > 1 {
-        write!(out, ", best in multiples of {}", limit.alignment)?;
+        write!(out, ", best in multiples of {}", u64::from(limit.alignment))?;
     }
     writeln!(out, "{more}")
 }
 
 fn write_wear(out: &mut dyn fmt::Write, wear: Wear) -> fmt::Result {
     match wear {
-        Wear::UpToPercent(percent) => write!(out, "worn to {percent} % at most"),
+        Wear::UpToPercent(percent) => write!(out, "worn to {} % at most", u64::from(percent)),
         Wear::Exceeded => out.write_str("beyond their designed life"),
         _ => out.write_str("unknown"),
     }
@@ -195,7 +209,7 @@ impl fmt::Display for Times {
         match self.0 {
             0 => f.write_str("no"),
             1 => f.write_str("once"),
-            times => write!(f, "{times} times"),
+            times => write!(f, "{} times", u64::from(times)),
         }
     }
 }
@@ -205,12 +219,18 @@ struct Name(Minor);
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.place() {
-            Some(Place::Drive { drive }) => write!(f, "d{drive}"),
-            Some(Place::Partition { drive, partition }) => write!(f, "d{drive}p{partition}"),
-            Some(Place::SubPartition { drive, partition, sub }) => write!(f, "d{drive}p{partition}s{sub}"),
-            None => write!(f, "minor {}", self.0.0),
+        let (drive, partition, sub) = match self.0.place() {
+            Some(Place::Drive { drive }) => (drive, None, None),
+            Some(Place::Partition { drive, partition }) => (drive, Some(partition), None),
+            Some(Place::SubPartition { drive, partition, sub }) => (drive, Some(partition), Some(sub)),
+            None => return write!(f, "minor {}", self.0.0),
+        };
+        for (letter, number) in [('d', Some(drive)), ('p', partition), ('s', sub)] {
+            if let Some(number) = number {
+                write!(f, "{letter}{}", u64::from(number))?;
+            }
         }
+        Ok(())
     }
 }
 

@@ -2,7 +2,6 @@
 
 use core::fmt;
 
-use minix_abi::MessageType;
 use minix_abi::disk_control::{Event, EventKind, FaultCode, Kind, LogReport, ResetReason};
 
 use super::queue::kind_name;
@@ -14,7 +13,7 @@ use crate::units::{Seconds, sectors};
 
 pub(super) fn run<C: Calls>(calls: &mut C, device: &str) -> Result<(), Failure> {
     let report: LogReport = Disk::open(calls, device)?.report()?;
-    print(calls, &|out| write(out, &report))
+    print(calls, format_args!("{}", fmt::from_fn(|out| write(out, &report))))
 }
 
 fn write(out: &mut dyn fmt::Write, report: &LogReport) -> fmt::Result {
@@ -35,9 +34,9 @@ fn write(out: &mut dyn fmt::Write, report: &LogReport) -> fmt::Result {
 
 /// One event in words. An event of a kind that is not known here is its numbers.
 fn write_event(out: &mut dyn fmt::Write, event: &Event) -> fmt::Result {
-    let &Event {
-        first, second, count, ..
-    } = event;
+    let &Event { first, second, .. } = event;
+    // All numbers are printed by one function.
+    let (count, code) = (u64::from(event.count), u64::from(event.code));
     match event.kind {
         EventKind::TIMED_OUT => {
             write!(out, "time-out: ")?;
@@ -75,13 +74,17 @@ fn write_event(out: &mut dyn fmt::Write, event: &Event) -> fmt::Result {
         EventKind::REFUSED => write!(
             out,
             "message refused: type {:#x} from endpoint {}",
-            MessageType(first as i32).0,
-            count as i32
+            first & u64::from(u32::MAX),
+            event.count as i32
         ),
         EventKind::INTERRUPT_LOST => out.write_str("interrupt lost: the device is looked at every tick"),
         EventKind::INTERRUPTS_AGAIN => write!(out, "interrupts come again: {first} requests were found without one"),
         EventKind::NOT_STARTED => out.write_str("the device does not start again after a reset"),
-        kind => write!(out, "event {}: {first}, {second}, {count}, code {}", kind.0, event.code),
+        kind => write!(
+            out,
+            "event {}: {first}, {second}, {count}, code {code}",
+            u64::from(kind.0)
+        ),
     }
 }
 

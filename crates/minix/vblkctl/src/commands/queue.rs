@@ -12,7 +12,7 @@ use crate::output::print;
 
 pub(super) fn run<C: Calls>(calls: &mut C, device: &str) -> Result<(), Failure> {
     let report: QueueReport = Disk::open(calls, device)?.report()?;
-    print(calls, &|out| write(out, &report))
+    print(calls, format_args!("{}", fmt::from_fn(|out| write(out, &report))))
 }
 
 fn write(out: &mut dyn fmt::Write, report: &QueueReport) -> fmt::Result {
@@ -21,21 +21,32 @@ fn write(out: &mut dyn fmt::Write, report: &QueueReport) -> fmt::Result {
         writeln!(
             out,
             "queue of {}: {} free, {} chains with the device, {} not published, {} requests",
-            ring.size, ring.free, ring.chains, ring.unpublished, report.count
+            u64::from(ring.size),
+            u64::from(ring.free),
+            u64::from(ring.chains),
+            u64::from(ring.unpublished),
+            u64::from(report.count)
         )?;
         writeln!(
             out,
             "available index {}, used index {} (taken up to {}), used flags {:#x}",
-            ring.available_index, ring.used_index, ring.used_seen, ring.used_flags
+            u64::from(ring.available_index),
+            u64::from(ring.used_index),
+            u64::from(ring.used_seen),
+            u64::from(ring.used_flags)
         )?;
         let event_index = if ring.flags.contains(QueueFlags::EVENT_INDEX) {
             "on"
         } else {
             "off"
         };
-        write!(out, "event index {event_index}, avail_event {}, ", ring.avail_event)?;
+        write!(
+            out,
+            "event index {event_index}, avail_event {}, ",
+            u64::from(ring.avail_event)
+        )?;
         if ring.flags.contains(QueueFlags::INDIRECT) {
-            writeln!(out, "indirect tables of {}", ring.table_entries)?;
+            writeln!(out, "indirect tables of {}", u64::from(ring.table_entries))?;
         } else {
             out.write_str("direct chains\n")?;
         }
@@ -48,7 +59,11 @@ fn write(out: &mut dyn fmt::Write, report: &QueueReport) -> fmt::Result {
     if ring.flags.contains(QueueFlags::STOPPED) {
         out.write_str("stopped: the device is to be reset, or is given up\n")?;
     }
-    writeln!(out, "requests of clients without an answer: {}", report.unanswered)?;
+    writeln!(
+        out,
+        "requests of clients without an answer: {}",
+        u64::from(report.unanswered)
+    )?;
     let shown = &report.in_flight[..report.in_flight.len().min(report.count as usize)];
     if shown.is_empty() {
         return out.write_str("nothing in flight\n");
@@ -64,7 +79,7 @@ fn write(out: &mut dyn fmt::Write, report: &QueueReport) -> fmt::Result {
 }
 
 fn write_request(out: &mut dyn fmt::Write, request: &InFlightRequest) -> fmt::Result {
-    write!(out, "{:>5} ", request.tag)?;
+    write!(out, "{:>5} ", u64::from(request.tag))?;
     write!(out, "{:<11} ", kind_name(request.kind))?;
     if request.sectors == 0 {
         write!(out, "{:>15} {:>10}", "-", "-")?;
@@ -78,10 +93,10 @@ fn write_request(out: &mut dyn fmt::Write, request: &InFlightRequest) -> fmt::Re
         write!(out, " {:>5} {:>9}", request.minor.0, request.client.0)?;
     }
     if request.clients > 1 {
-        write!(out, " shared by {}", request.clients)?;
+        write!(out, " shared by {}", u64::from(request.clients))?;
     }
     if request.replays > 0 {
-        write!(out, " tried {} times before", request.replays)?;
+        write!(out, " tried {} times before", u64::from(request.replays))?;
     }
     for (flag, note) in [
         (InFlightFlags::BARRIER, " barrier"),

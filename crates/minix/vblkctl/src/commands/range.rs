@@ -1,7 +1,5 @@
 //! `discard`, `zero` and `erase`: what is in a range of sectors is given up.
 
-use core::fmt;
-
 use minix_abi::Errno;
 use minix_abi::disk_control::{RangeFlags, RangeRequest, SECTOR_BYTES};
 use minix_abi::ioctl::IoctlCode;
@@ -11,7 +9,7 @@ use crate::arguments::{Action, Range, Span};
 use crate::calls::Calls;
 use crate::disk::Disk;
 use crate::failure::Failure;
-use crate::output::{Output, print};
+use crate::output::{self, print};
 use crate::units::sectors;
 
 /// Sectors of one request: 64 MiB. Other requests for the disk wait for one as long as it takes, and between two they get their
@@ -65,14 +63,12 @@ pub(super) fn run<C: Calls>(calls: &mut C, device: &str, range: &Range) -> Resul
     }
     give_up(&mut disk, range, first, count)?;
     drop(disk);
-    print(calls, &|out| {
-        let past = range.action.past();
-        writeln!(
-            out,
-            "{past} {count} sectors ({}) from sector {first} on",
-            sectors(count)
-        )
-    })
+    let past = range.action.past();
+    let size = sectors(count);
+    print(
+        calls,
+        format_args!("{past} {count} sectors ({size}) from sector {first} on\n"),
+    )
 }
 
 /// Asks on the terminal. The question goes to standard error output, so that it is seen whatever becomes of the other one.
@@ -80,12 +76,14 @@ fn confirm<C: Calls>(calls: &mut C, device: &str, action: Action, size: u64) -> 
     if !calls.is_terminal(Descriptor::STDIN) {
         return Err(Failure::NoTerminal);
     }
-    let mut question = Output::new(calls, Descriptor::STDERR);
     let verb = action.verb();
-    let text = format_args!("{verb} all {size} sectors ({}) of {device}? [y/N] ", sectors(size));
-    // An error of the output comes back from the flush.
-    let _ = fmt::Write::write_fmt(&mut question, text);
-    question.flush().map_err(Failure::Output)?;
+    let bytes = sectors(size);
+    output::write(
+        calls,
+        Descriptor::STDERR,
+        format_args!("{verb} all {size} sectors ({bytes}) of {device}? [y/N] "),
+    )
+    .map_err(Failure::Output)?;
     let mut answer = [0; 64];
     let length = calls.read(Descriptor::STDIN, &mut answer).map_err(Failure::Input)?;
     let answer = answer.get(..length).unwrap_or(&[]).trim_ascii();

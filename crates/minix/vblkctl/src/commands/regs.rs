@@ -11,7 +11,7 @@ use crate::output::print;
 
 pub(super) fn run<C: Calls>(calls: &mut C, device: &str) -> Result<(), Failure> {
     let report: RegisterReport = Disk::open(calls, device)?.report()?;
-    print(calls, &|out| write(out, &report))
+    print(calls, format_args!("{}", fmt::from_fn(|out| write(out, &report))))
 }
 
 fn write(out: &mut dyn fmt::Write, report: &RegisterReport) -> fmt::Result {

@@ -29,7 +29,7 @@ pub(super) fn run<C: Calls>(calls: &mut C, device: &str, json: bool, every: Opti
         return if json {
             json::print_object(disk.calls, &Object(&all))
         } else {
-            print(disk.calls, &|out| write(out, &all))
+            print(disk.calls, format_args!("{}", fmt::from_fn(|out| write(out, &all))))
         };
     };
     let mut line: u64 = 0;
@@ -41,15 +41,14 @@ pub(super) fn run<C: Calls>(calls: &mut C, device: &str, json: bool, every: Opti
         if json {
             json::print_object(disk.calls, &Object(&new))?;
         } else {
-            print(disk.calls, &|out| {
-                if before.since_us != now.since_us {
-                    out.write_str("the service was started anew\n")?;
-                }
-                if line.is_multiple_of(LINES) {
-                    out.write_str(HEADING)?;
-                }
-                write_line(out, &new)
-            })?;
+            let anew = if before.since_us == now.since_us {
+                ""
+            } else {
+                "the service was started anew\n"
+            };
+            let heading = if line.is_multiple_of(LINES) { HEADING } else { "" };
+            let new = fmt::from_fn(|out| write_line(out, &new));
+            print(disk.calls, format_args!("{anew}{heading}{new}"))?;
         }
         before = now;
         line = line.saturating_add(1);

@@ -73,29 +73,28 @@ fn fetch<C: Calls>(disk: &mut Disk<'_, C>) -> Result<(), Failure> {
         if fetched.is_empty() {
             return Ok(());
         }
-        print(disk.calls, &|out| {
-            fetched.iter().try_for_each(|entry| write_entry(out, entry))
-        })?;
+        let all = fmt::from_fn(|out| fetched.iter().try_for_each(|entry| write_entry(out, entry)));
+        print(disk.calls, format_args!("{all}"))?;
     }
 }
 
 fn write_entry(out: &mut dyn fmt::Write, entry: &TraceEntry) -> fmt::Result {
     match entry.request.name() {
         Some(name) => writeln!(out, "{name} request")?,
-        None => writeln!(out, "{} request", entry.request.0)?,
+        None => writeln!(out, "{} request", u64::from(entry.request.0))?,
     }
     match entry.request {
-        TraceRequest::OPEN => writeln!(out, "- access:\t{:x}", entry.size)?,
+        TraceRequest::OPEN => writeln!(out, "- access:\t{:x}", u64::from(entry.size))?,
         TraceRequest::READ | TraceRequest::WRITE | TraceRequest::GATHER | TraceRequest::SCATTER => {
             writeln!(out, "- position:\t{:016x}", entry.position)?;
-            writeln!(out, "- size:\t\t{}", entry.size)?;
-            writeln!(out, "- flags:\t{:x}", entry.flags)?;
+            writeln!(out, "- size:\t\t{}", u64::from(entry.size))?;
+            writeln!(out, "- flags:\t{:x}", u64::from(entry.flags))?;
         }
-        TraceRequest::IOCTL => writeln!(out, "- request:\t{:08x}", entry.size)?,
+        TraceRequest::IOCTL => writeln!(out, "- request:\t{:08x}", u64::from(entry.size))?,
         _ => {}
     }
-    writeln!(out, "- start:\t{} us", entry.start_us)?;
-    writeln!(out, "- finish:\t{} us", entry.finish_us)?;
+    writeln!(out, "- start:\t{} us", u64::from(entry.start_us))?;
+    writeln!(out, "- finish:\t{} us", u64::from(entry.finish_us))?;
     if entry.result == Status::IN_PROGRESS {
         out.write_str("- result:\t(in progress)\n\n")
     } else {

@@ -32,6 +32,8 @@ pub(crate) struct Script {
     pub(crate) slept: Vec<Duration>,
     pub(crate) out: Vec<u8>,
     pub(crate) err: Vec<u8>,
+    /// Writes to standard output.
+    pub(crate) writes: usize,
     pub(crate) broken_pipe: bool,
     /// The last sectors of a range of fewer than 64 MiB are left out, so many.
     pub(crate) short_by: u64,
@@ -141,7 +143,10 @@ impl Calls for Script {
         match file {
             Descriptor::STDERR => self.err.extend(bytes),
             _ if self.broken_pipe => return Err(Errno::EPIPE),
-            _ => self.out.extend(bytes),
+            _ => {
+                self.writes += 1;
+                self.out.extend(bytes);
+            }
         }
         Ok(())
     }
