@@ -60,7 +60,21 @@ impl<C: Calls> fmt::Write for Output<'_, C> {
     }
 }
 
-/// Writes a text on standard output. The text of a function is `format_args!("{}", fmt::from_fn(...))`.
+/// A text that a function writes.
+pub(crate) struct Text<F>(F);
+
+/// The text that `write` writes.
+pub(crate) fn text<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result>(write: F) -> Text<F> {
+    Text(write)
+}
+
+impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for Text<F> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (self.0)(out)
+    }
+}
+
+/// Writes a text on standard output. The text of a function is `format_args!("{}", text(...))`.
 ///
 /// # Errors
 ///

@@ -14,7 +14,7 @@ use crate::disk::Disk;
 use crate::failure::Failure;
 use crate::features;
 use crate::json;
-use crate::output::print;
+use crate::output::{print, text};
 use crate::units::{Bytes, sectors};
 
 /// Columns of the words in front of a line.
@@ -25,7 +25,7 @@ pub(super) fn run<C: Calls>(calls: &mut C, device: &str, json: bool) -> Result<(
     if json {
         json::print_object(calls, &Object::of(&report))
     } else {
-        print(calls, format_args!("{}", fmt::from_fn(|out| write(out, &report))))
+        print(calls, format_args!("{}", text(|out| write(out, &report))))
     }
 }
 

@@ -8,12 +8,12 @@ use super::queue::kind_name;
 use crate::calls::Calls;
 use crate::disk::Disk;
 use crate::failure::Failure;
-use crate::output::print;
+use crate::output::{print, text};
 use crate::units::{Seconds, sectors};
 
 pub(super) fn run<C: Calls>(calls: &mut C, device: &str) -> Result<(), Failure> {
     let report: LogReport = Disk::open(calls, device)?.report()?;
-    print(calls, format_args!("{}", fmt::from_fn(|out| write(out, &report))))
+    print(calls, format_args!("{}", text(|out| write(out, &report))))
 }
 
 fn write(out: &mut dyn fmt::Write, report: &LogReport) -> fmt::Result {

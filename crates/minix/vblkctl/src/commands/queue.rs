@@ -8,11 +8,11 @@ use minix_abi::disk_control::{InFlightFlags, InFlightRequest, Kind, QueueFlags, 
 use crate::calls::Calls;
 use crate::disk::Disk;
 use crate::failure::Failure;
-use crate::output::print;
+use crate::output::{print, text};
 
 pub(super) fn run<C: Calls>(calls: &mut C, device: &str) -> Result<(), Failure> {
     let report: QueueReport = Disk::open(calls, device)?.report()?;
-    print(calls, format_args!("{}", fmt::from_fn(|out| write(out, &report))))
+    print(calls, format_args!("{}", text(|out| write(out, &report))))
 }
 
 fn write(out: &mut dyn fmt::Write, report: &QueueReport) -> fmt::Result {

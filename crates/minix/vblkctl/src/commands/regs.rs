@@ -7,11 +7,11 @@ use minix_abi::disk_control::RegisterReport;
 use crate::calls::Calls;
 use crate::disk::Disk;
 use crate::failure::Failure;
-use crate::output::print;
+use crate::output::{print, text};
 
 pub(super) fn run<C: Calls>(calls: &mut C, device: &str) -> Result<(), Failure> {
     let report: RegisterReport = Disk::open(calls, device)?.report()?;
-    print(calls, format_args!("{}", fmt::from_fn(|out| write(out, &report))))
+    print(calls, format_args!("{}", text(|out| write(out, &report))))
 }
 
 fn write(out: &mut dyn fmt::Write, report: &RegisterReport) -> fmt::Result {

@@ -13,7 +13,7 @@ use crate::disk::Disk;
 use crate::failure::Failure;
 use crate::histogram::{end_of, percentile, used};
 use crate::json;
-use crate::output::print;
+use crate::output::{print, text};
 use crate::units::{rate, share};
 
 const MIB: u64 = 1 << 20;
@@ -29,7 +29,7 @@ pub(super) fn run<C: Calls>(calls: &mut C, device: &str, json: bool, every: Opti
         return if json {
             json::print_object(disk.calls, &Object(&all))
         } else {
-            print(disk.calls, format_args!("{}", fmt::from_fn(|out| write(out, &all))))
+            print(disk.calls, format_args!("{}", text(|out| write(out, &all))))
         };
     };
     let mut line: u64 = 0;
@@ -47,7 +47,7 @@ pub(super) fn run<C: Calls>(calls: &mut C, device: &str, json: bool, every: Opti
                 "the service was started anew\n"
             };
             let heading = if line.is_multiple_of(LINES) { HEADING } else { "" };
-            let new = fmt::from_fn(|out| write_line(out, &new));
+            let new = text(|out| write_line(out, &new));
             print(disk.calls, format_args!("{anew}{heading}{new}"))?;
         }
         before = now;

@@ -11,7 +11,7 @@ use zerocopy::FromZeros;
 use crate::calls::Calls;
 use crate::disk::Disk;
 use crate::failure::Failure;
-use crate::output::print;
+use crate::output::{print, text};
 
 /// Starts a trace, waits, stops it, and prints what was recorded. Whatever fails, no trace is left behind.
 pub(super) fn run<C: Calls>(calls: &mut C, device: &str, span: Duration, entries: u64) -> Result<(), Failure> {
@@ -73,7 +73,7 @@ fn fetch<C: Calls>(disk: &mut Disk<'_, C>) -> Result<(), Failure> {
         if fetched.is_empty() {
             return Ok(());
         }
-        let all = fmt::from_fn(|out| fetched.iter().try_for_each(|entry| write_entry(out, entry)));
+        let all = text(|out| fetched.iter().try_for_each(|entry| write_entry(out, entry)));
         print(disk.calls, format_args!("{all}"))?;
     }
 }

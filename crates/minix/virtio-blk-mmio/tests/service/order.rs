@@ -177,7 +177,7 @@ fn machine(init: InitType, refused: Option<IrqRequest>) -> Machine {
                     let mut request: Mmap = message.payload();
                     let layout = Layout::from_size_align(request.bytes as usize, 4096).expect("pages");
                     let region = dma.allocate(layout).expect("the model has memory");
-                    request.mapped_at = region.as_ptr().expose_provenance().get() as u64;
+                    request.mapped_at = region.as_ptr().as_ptr().expose_provenance() as u64;
                     given.push(region);
                     message.set_payload(&request);
                     message.kind = Status::OK.into();
