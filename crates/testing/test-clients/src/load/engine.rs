@@ -375,6 +375,9 @@ impl<'t, 'c, I: Ipc> Load<'t, 'c, I> {
             Kind::Zero => {
                 self.counters.zeroed += 1;
                 self.ledger.acknowledge_write(range);
+                if self.habits.tells_writes {
+                    self.session.client.zeros(range.first, range.count);
+                }
                 self.written.write(range);
             }
             Kind::Write { .. } => {

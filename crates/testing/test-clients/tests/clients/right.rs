@@ -212,6 +212,14 @@ fn load_tells_of_each_write_before_and_after() {
     let is_told = |pair: &[Record<'_>]| matches!(pair, [Record::Undefined { range }, Record::Wrote { range: of, .. }] if range == of);
     let told = records.windows(2).filter(|pair| is_told(pair)).count();
     assert_eq!(told as u64, writes);
+    // Ranges that are zeroed are told as writes are.
+    let is_zeroed = |pair: &[Record<'_>]| matches!(pair, [Record::Undefined { range }, Record::Zeroed { range: of }] if range == of);
+    let zeroed = records.windows(2).filter(|pair| is_zeroed(pair)).count();
+    let sent = records
+        .iter()
+        .filter(|record| matches!(record, Record::Undefined { .. }));
+    assert!(zeroed > 0);
+    assert_eq!(sent.count(), told + zeroed);
 }
 
 #[test]
