@@ -37,37 +37,44 @@ const SECOND: u64 = 1_000_000;
 /// Microseconds in a second for each percent.
 const PERCENT: u64 = SECOND / 100;
 
-/// Kinds of requests that are told apart, and sizes.
+/// Kinds of requests that are told apart, sizes, and whether clients wait for others as well.
 const KINDS: usize = 3;
 const SIZES: usize = 4;
+const CLASSES: usize = KINDS * SIZES * 2;
 
 /// What the device is about to complete: the request that it was given last, if that is not completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Awaited {
     pub(crate) kind: Kind,
     pub(crate) bytes: u32,
-    /// When the device was given something last, or completed something.
-    pub(crate) since: Instant,
+    /// How many requests the device was given so far.
+    pub(crate) given: u64,
+    /// When the device last completed something.
+    pub(crate) completed: Instant,
+    /// How many requests clients wait for.
+    pub(crate) asked: usize,
 }
 
-/// The kind and size of a request, as far as they are told apart.
+/// The kind and size of a request, as far as they are told apart, and whether it is the only one. Among others, the next
+/// completion is mostly that of one which the device has had for longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Class(usize);
 
 impl Class {
-    const fn of(kind: Kind, bytes: u32) -> Self {
-        let kind = match kind {
+    const fn of(awaited: &Awaited) -> Self {
+        let kind = match awaited.kind {
             Kind::Read => 0,
             Kind::Write => 1,
             Kind::Flush | Kind::Discard | Kind::Zero | Kind::Erase => 2,
         };
-        let size = match bytes {
+        let size = match awaited.bytes {
             0..=0x1000 => 0,
             0x1001..=0x1_0000 => 1,
             0x1_0001..=0x4_0000 => 2,
             _ => 3,
         };
-        Self(kind * SIZES + size)
+        let among_others = (awaited.asked > 1) as usize;
+        Self((among_others * KINDS + kind) * SIZES + size)
     }
 }
 
@@ -82,7 +89,10 @@ pub(super) struct Poller {
     second: u64,
     /// Microseconds of it that were watched in vain.
     vain: u64,
-    known: [Knowledge; KINDS * SIZES],
+    /// How many requests the device had been given by the last look, and when it was found to have that many.
+    given: u64,
+    given_at: u64,
+    known: [Knowledge; CLASSES],
 }
 
 /// A watch under way. Times are in microseconds.
@@ -115,18 +125,26 @@ impl Poller {
             allowance: u64::from(options.share.min(100)) * PERCENT,
             second: 0,
             vain: 0,
-            known: [Knowledge::nothing(limit); KINDS * SIZES],
+            given: 0,
+            given_at: 0,
+            known: [Knowledge::nothing(limit); CLASSES],
         }
     }
 
     /// Begins a watch, unless that does not pay.
+    ///
+    /// A watch counts from the first one after the device was given something, or from a completion. What a request has taken
+    /// before the device was given it, such as looking up its memory, says nothing about the device.
     pub(super) fn begin(&mut self, now: Instant, awaited: Awaited) -> Option<Watch> {
         if self.limit == 0 || self.allowance == 0 {
             return None;
         }
         let now = now.as_micros();
-        let since = awaited.since.as_micros().min(now);
-        let class = Class::of(awaited.kind, awaited.bytes);
+        if self.given != awaited.given {
+            (self.given, self.given_at) = (awaited.given, now);
+        }
+        let since = self.given_at.max(awaited.completed.as_micros()).min(now);
+        let class = Class::of(&awaited);
         let watch = |until| Watch {
             class,
             since,

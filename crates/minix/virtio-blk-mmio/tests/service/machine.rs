@@ -46,6 +46,8 @@ pub(crate) struct State {
     dead_hook_holds: bool,
     /// If set, a reading of the clock takes a microsecond, and every so many readings the device does a request.
     pub(crate) works_each: Option<u64>,
+    /// Microseconds that it takes to look up memory.
+    pub(crate) map_takes: u64,
     /// How many replies had been sent each time it did.
     pub(crate) replies_before: Vec<usize>,
     clients: DmaRegion,
@@ -83,6 +85,7 @@ pub(crate) fn rig_that_watches(watch: WatchOptions) -> Rig {
         dead_hook: false,
         dead_hook_holds: false,
         works_each: None,
+        map_takes: 0,
         replies_before: Vec::new(),
     }));
     let minix = Minix::default();
@@ -252,6 +255,7 @@ impl State {
                 }
             }
             Trap::Call(message) if message.kind == MessageType::SYS_VUMAP => {
+                minix.now += self.map_takes;
                 let request: Vumap = message.payload();
                 assert_eq!((request.input_count, request.offset), (1, 0));
                 let element: *const MapElement = std::ptr::with_exposed_provenance(request.input as usize);

@@ -40,6 +40,23 @@ fn a_request_that_is_found_by_watching_takes_no_interrupt() {
 }
 
 #[test]
+fn a_request_whose_memory_takes_long_to_look_up_is_watched() {
+    let mut rig = opened(20);
+    let read = |rig: &mut Rig, nth: u64| {
+        let id = rig.reads(nth * 4096, 3);
+        assert!(rig.goes_on());
+        assert_eq!(rig.answers(id), [4096]);
+    };
+    // So many that it is known how little time the device takes.
+    (0..1000).for_each(|nth| read(&mut rig, nth % 16));
+    let before = rig.watches();
+    rig.state().map_takes = 150;
+    (0..50).for_each(|nth| read(&mut rig, nth % 16));
+    let watches = rig.watches();
+    assert_eq!((watches.hit - before.hit, watches.missed - before.missed), (50, 0));
+}
+
+#[test]
 fn a_reply_goes_out_before_the_next_look() {
     // Longer than a watch, so that the second request comes while the device has the first one.
     let mut rig = opened(300);
