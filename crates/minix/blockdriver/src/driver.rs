@@ -170,6 +170,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
             kind,
             bytes,
             given: self.in_flight.total(),
+            done: self.in_flight.total() - self.in_flight.len() as u64,
             completed: self.health.pace.last_completion(),
             asked: self.asked(),
         })

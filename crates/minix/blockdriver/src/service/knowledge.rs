@@ -13,7 +13,8 @@ const FRACTION: u32 = 4;
 /// What is known of one kind and size.
 ///
 /// The duration is a running quantile: a longer one raises it by a quarter, any other lowers it by 1 in 256. So it settles where
-/// one request in some sixty takes longer.
+/// one request in some sixty takes longer. A vain watch doubles it, so that watches are as long as allowed well before the device
+/// counts as slow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Knowledge {
     /// What few requests exceed, in sixteenths of a microsecond.
@@ -50,7 +51,7 @@ impl Knowledge {
     /// A watch has found a completion `took` microseconds after the submission.
     pub(super) const fn hit(&mut self, took: u64, limit: u64) {
         if took << FRACTION > self.long {
-            self.lengthen(limit);
+            self.lengthen(self.long / 4, limit);
         } else {
             self.long -= self.long >> 8;
         }
@@ -64,7 +65,7 @@ impl Knowledge {
 
     /// A watch was over at `now` and has found none.
     pub(super) const fn missed(&mut self, now: u64, limit: u64) {
-        self.lengthen(limit);
+        self.lengthen(self.long, limit);
         self.hits -= self.hits / 8;
         if self.is_slow() {
             self.again = now.saturating_add(self.pause);
@@ -78,8 +79,8 @@ impl Knowledge {
         self.hits < SLOW
     }
 
-    const fn lengthen(&mut self, limit: u64) {
-        let longer = self.long + self.long / 4 + (1 << FRACTION);
+    const fn lengthen(&mut self, by: u64, limit: u64) {
+        let longer = self.long + by + (1 << FRACTION);
         let most = limit << FRACTION;
         self.long = if longer < most { longer } else { most };
     }
@@ -143,11 +144,20 @@ mod tests {
     #[test]
     fn vain_watches_lengthen_the_next_and_do_not_forbid_it() {
         let mut known = after(2000, 40);
-        for _ in 0..8 {
+        for _ in 0..3 {
             let before = known.span(0, LIMIT).expect("it is not slow yet");
             known.missed(0, LIMIT);
             assert!(known.span(0, LIMIT).is_some_and(|span| span > before));
         }
+    }
+
+    #[test]
+    fn a_device_is_not_slow_before_watches_are_as_long_as_allowed() {
+        let mut known = after(5000, 1);
+        for _ in 0..9 {
+            known.missed(0, LIMIT);
+        }
+        assert_eq!(known.span(0, LIMIT), Some(LIMIT));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 use core::time::Duration;
 
+use heapless::Deque;
 use minix_abi::Instant;
 
 use super::knowledge::Knowledge;
@@ -49,6 +50,8 @@ pub(crate) struct Awaited {
     pub(crate) bytes: u32,
     /// How many requests the device was given so far.
     pub(crate) given: u64,
+    /// How many of them it does not have any more.
+    pub(crate) done: u64,
     /// When the device last completed something.
     pub(crate) completed: Instant,
     /// How many requests clients wait for.
@@ -89,9 +92,9 @@ pub(super) struct Poller {
     second: u64,
     /// Microseconds of it that were watched in vain.
     vain: u64,
-    /// How many requests the device had been given by the last look, and when it was found to have that many.
-    given: u64,
-    given_at: u64,
+    /// How many requests the device had been given by some look, and when that was, for requests that it has. The last entry
+    /// stands for all that are one too many.
+    given: Deque<(u64, u64), 8>,
     known: [Knowledge; CLASSES],
 }
 
@@ -110,6 +113,11 @@ impl Watch {
         now.as_micros() >= self.until
     }
 
+    /// How long it will last at most, in microseconds.
+    pub(super) const fn span(&self) -> u64 {
+        self.until - self.begun
+    }
+
     /// How long it has lasted, in microseconds.
     pub(super) const fn lasted(&self, now: Instant) -> u64 {
         now.as_micros().saturating_sub(self.begun)
@@ -125,25 +133,26 @@ impl Poller {
             allowance: u64::from(options.share.min(100)) * PERCENT,
             second: 0,
             vain: 0,
-            given: 0,
-            given_at: 0,
+            given: Deque::new(),
             known: [Knowledge::nothing(limit); CLASSES],
         }
     }
 
+    /// Whether watches give way to clients that are about to send a request.
+    pub(super) const fn gives_way(&self) -> bool {
+        self.allowance < SECOND
+    }
+
     /// Begins a watch, unless that does not pay.
     ///
-    /// A watch counts from the first one after the device was given something, or from a completion. What a request has taken
-    /// before the device was given it, such as looking up its memory, says nothing about the device.
+    /// A watch counts from the first look after the device was given the oldest request that it has, or from a completion. What
+    /// a request has taken before the device was given it, such as looking up its memory, says nothing about the device.
     pub(super) fn begin(&mut self, now: Instant, awaited: Awaited) -> Option<Watch> {
         if self.limit == 0 || self.allowance == 0 {
             return None;
         }
         let now = now.as_micros();
-        if self.given != awaited.given {
-            (self.given, self.given_at) = (awaited.given, now);
-        }
-        let since = self.given_at.max(awaited.completed.as_micros()).min(now);
+        let since = self.given_at(now, &awaited).max(awaited.completed.as_micros()).min(now);
         let class = Class::of(&awaited);
         let watch = |until| Watch {
             class,
@@ -151,7 +160,7 @@ impl Poller {
             begun: now,
             until,
         };
-        if self.allowance == SECOND {
+        if !self.gives_way() {
             return Some(watch(now.saturating_add(self.limit)));
         }
         let span = self.known[class.0].span(now, self.limit)?;
@@ -163,6 +172,26 @@ impl Poller {
             .saturating_add(span)
             .min(now.saturating_add(self.allowance - self.vain));
         (until > now).then(|| watch(until))
+    }
+
+    /// When the device was given the oldest request that it has, if it does them in turn.
+    fn given_at(&mut self, now: u64, awaited: &Awaited) -> u64 {
+        if self.given.back().is_none_or(|(given, _)| *given != awaited.given) {
+            if self.given.is_full() {
+                let _ = self.given.pop_back();
+            }
+            // There is room.
+            let _ = self.given.push_back((awaited.given, now));
+        }
+        loop {
+            match self.given.front() {
+                Some((given, _)) if *given <= awaited.done && self.given.len() > 1 => {
+                    let _ = self.given.pop_front();
+                }
+                Some((_, at)) => return *at,
+                None => return now,
+            }
+        }
     }
 
     /// A watch ends, as it has found a completion.

@@ -20,6 +20,7 @@ fn read(given: u64) -> Awaited {
         kind: Kind::Read,
         bytes: 4096,
         given,
+        done: given - 1,
         completed: Instant::START,
         asked: 1,
     }
@@ -56,13 +57,14 @@ impl Client {
 
     /// A request that the device completes after so long. Whether it was watched.
     fn request(&mut self, took: u64) -> bool {
-        self.request_of(read(0), took)
+        self.request_of(read(1), took)
     }
 
     fn request_of(&mut self, awaited: Awaited, took: u64) -> bool {
         self.given += 1;
         let awaited = Awaited {
             given: self.given,
+            done: self.given - 1,
             ..awaited
         };
         self.now += self.lead;
@@ -185,6 +187,31 @@ fn a_watch_goes_on_where_the_last_message_broke_it_off_and_no_longer() {
 }
 
 #[test]
+fn a_watch_counts_from_when_the_device_was_given_the_oldest_request_it_has() {
+    let mut poller = poller(LIMIT, SHARE);
+    let mut since = |now, given, done| {
+        let awaited = Awaited {
+            given,
+            done,
+            ..read(given)
+        };
+        poller
+            .begin(Instant::from_micros(now), awaited)
+            .map(|watch| watch.since)
+    };
+    assert_eq!(since(1000, 1, 0), Some(1000));
+    assert_eq!(since(1100, 3, 0), Some(1000));
+    assert_eq!(since(1200, 4, 1), Some(1100));
+    assert_eq!(since(1250, 4, 2), Some(1100));
+    assert_eq!(since(1300, 4, 3), Some(1200));
+    // Of very many, the last ones count as given last.
+    assert_eq!(since(2000, 5, 4), Some(2000));
+    (6..30).for_each(|given| assert_eq!(since(2000 + given, given, 4), Some(2000)));
+    assert_eq!(since(2030, 29, 10), Some(2011));
+    assert_eq!(since(2030, 29, 11), Some(2029));
+}
+
+#[test]
 fn what_comes_before_the_device_has_a_request_shortens_no_watch() {
     let mut client = client();
     client.seconds(1, |_| 40);
@@ -198,7 +225,7 @@ fn kinds_and_sizes_are_known_apart() {
     let mut client = client();
     let long = Awaited {
         bytes: 1 << 20,
-        ..read(0)
+        ..read(1)
     };
     for _ in 0..200 {
         client.request(40);
@@ -219,7 +246,7 @@ fn kinds_and_sizes_are_known_apart() {
             kind,
             bytes,
             asked,
-            ..read(0)
+            ..read(1)
         };
         Class::of(&awaited).0
     };
