@@ -24,8 +24,9 @@ const TRIES_AGAIN_AFTER: u32 = 2;
 const LONG: u32 = 16;
 /// A request that comes from another client than the one before counts as many, while no two are known of.
 const TURN: u32 = 7;
-/// Microseconds that another client takes at least to send a request. A device that is quicker is watched.
-const SWITCH: u64 = 50;
+/// Microseconds that another client takes to send a request, with the switch to it and back. Where a watch is shorter than that,
+/// there is little to gain, and the device is watched.
+const SWITCH: u64 = 100;
 /// So many interrupts in a row that come before a watch would have been over are as bad as a late one.
 const IN_TIME: u32 = 4;
 

@@ -133,7 +133,8 @@ fn a_slow_disk_is_hardly_watched() {
     for took in [2_000, 50_000, 100_000] {
         let mut client = client();
         let [found, vain, hits] = client.seconds(10, |_| took);
-        assert_eq!((found, vain, hits), (0, 0, 0), "{took}");
+        assert_eq!((found, hits), (0, 0), "{took}");
+        assert!(vain <= 1, "{took}: {vain}");
         // 640 ms apart, and as many as there are before.
         assert!(client.misses < 40, "{}", client.misses);
     }
