@@ -8,6 +8,8 @@ const QUICK_AGAIN: u8 = 128;
 /// of a virtual machine may have the device wait for the very processor that watches it, until it moves one of them, and that
 /// takes milliseconds.
 const TRIAL: u64 = 10;
+/// Microseconds that a trial lasts at most, unless every watch may be longer.
+const LONGEST_TRIAL: u64 = 10_000;
 const VAIN: u8 = 2;
 /// A slow device is watched again after so many microseconds, the second time after twice as many, and so on.
 const FIRST_PAUSE: u64 = 10_000;
@@ -61,11 +63,11 @@ impl Knowledge {
             } else if now < self.again {
                 None
             } else {
-                Some(TRIAL * limit)
+                Some(trial(limit))
             };
         }
         if self.vain == VAIN {
-            return Some(TRIAL * limit);
+            return Some(trial(limit));
         }
         let span = ((self.long + self.long / 2) >> FRACTION) + 1;
         Some(if span < limit { span } else { limit })
@@ -119,6 +121,18 @@ impl Knowledge {
         let longer = self.long + by + (1 << FRACTION);
         let most = limit << FRACTION;
         self.long = if longer < most { longer } else { most };
+    }
+}
+
+/// How long a trial is.
+const fn trial(limit: u64) -> u64 {
+    let span = TRIAL * limit;
+    if span < LONGEST_TRIAL {
+        span
+    } else if limit > LONGEST_TRIAL {
+        limit
+    } else {
+        LONGEST_TRIAL
     }
 }
 
@@ -213,6 +227,11 @@ mod tests {
         assert!(known.span(0, LIMIT).is_some_and(|span| span <= LIMIT));
         known.hit(25, LIMIT);
         assert_eq!((known.vain, known.is_slow()), (0, false));
+    }
+
+    #[test]
+    fn a_trial_is_ten_times_as_long_as_allowed_and_no_longer_than_10_ms() {
+        assert_eq!([500, 5_000, 10_000, 20_000].map(trial), [5_000, 10_000, 10_000, 20_000]);
     }
 
     #[test]
