@@ -8,6 +8,7 @@
 //! * [`profile`] tells where the instructions go.
 
 mod budget;
+mod daemon;
 mod goals;
 pub(crate) mod guest;
 pub(crate) mod minimal;
@@ -71,8 +72,9 @@ pub(crate) fn command(args: &BenchArgs) -> Result<bool> {
     if let Some(directory) = &args.page {
         std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     }
-    if args.native {
-        native::ensure_daemon()?;
+    // All that is timed and not only counted takes it.
+    if args.native || !args.bless && choice.is_none() {
+        daemon::ensure()?;
     }
     let progress = Progress::for_this_terminal();
     let qemu = emulator_and_image(args, &workspace, progress)?;

@@ -1,19 +1,19 @@
 //! The driver on this machine: over vhost-user to `qemu-storage-daemon`, beside the crate `virtio-driver`.
 //!
-//! The program `native-bench` does the work. Here the devices are started for it ([`daemon`]), its rounds become rows, and
+//! The program `native-bench` does the work. Here the devices are started for it ([`Daemon`]), its rounds become rows, and
 //! Valgrind counts instructions ([`callgrind`]).
 
 mod callgrind;
-mod daemon;
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use native_bench::{Choice, Paired, REQUEST_BYTES, Round, Sample, median, paired};
 
 use self::callgrind::Stages;
-use self::daemon::Daemon;
+use super::daemon::Daemon;
 use super::row::Row;
 use crate::build;
 use crate::console::say;
@@ -30,14 +30,9 @@ const DEPTHS: [usize; 4] = [1, 8, 32, 128];
 /// same, is not in it.
 pub(super) const WORK: &str = "submit-and-pop";
 
-/// Makes sure that there is a program for the devices, before anything else takes minutes.
-pub(crate) fn ensure_daemon() -> Result<()> {
-    daemon::program().map(drop)
-}
-
 /// Measures rates, the time within the drivers, and instructions.
 pub(crate) fn measure(workspace: &Workspace, progress: Progress) -> Result<Vec<Row>> {
-    let daemon = Daemon::start(Choice::ALL.len())?;
+    let daemon = Daemon::start(Choice::ALL.len(), Duration::ZERO)?;
     let heading = "building the native benchmark";
     build::programs(workspace, heading, &[NAME], &["--release"], progress)?;
     let program = workspace.target.join("release").join(NAME);

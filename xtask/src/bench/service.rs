@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use guest_protocol::{CALIBRATION, Call, Record};
 use testkernel::scenario::{Pace, Program, Statement};
 
+use super::daemon::Daemon;
 use super::guest::latency;
 use super::row::Row;
 use crate::cli;
@@ -206,6 +207,7 @@ pub(crate) fn measure(
                 heading: &heading,
                 script: &script(*pass, mode),
                 extras: pass.extras(),
+                latency: Duration::ZERO,
             };
             let (guest, _) = boot(scratch, qemu, programs, &plan, limit, progress)?;
             for row in rows_of(&guest, *pass, mode)? {
@@ -233,12 +235,14 @@ fn put(rows: &mut Vec<Row>, row: Row) {
     known.latency_micros = row.latency_micros.or(known.latency_micros.take());
 }
 
-/// A boot of the test kernel with a disk that does nothing.
+/// A boot of the test kernel with a disk that does nothing, at once or after a time.
 pub(super) struct Plan<'a> {
     pub(super) heading: &'a str,
     /// The statements, one a line.
     pub(super) script: &'a str,
     pub(super) extras: Extras,
+    /// Time that the disk takes for each request, of which it does many at once. [Zero](Duration::ZERO): a disk of QEMU's own.
+    pub(super) latency: Duration,
 }
 
 /// Boots, and returns what the guest reported and what its console said.
@@ -258,12 +262,16 @@ pub(super) fn boot(
     if let Boot::Minix { archive, .. } = &boot {
         archive::write(archive, plan.script, programs)?;
     }
+    let daemon = match plan.latency {
+        Duration::ZERO => None,
+        latency => Some(Daemon::start(1, latency)?),
+    };
     let disk = Attachment {
         file: "null-co://".to_owned(),
         format: cli::Format::Raw,
         read_only: false,
         discard: false,
-        socket: None,
+        socket: daemon.as_ref().and_then(|daemon| daemon.sockets().next()),
     };
     let machine = Machine {
         args: &cli::qemu_args("", None).map_err(anyhow::Error::msg)?,

@@ -237,10 +237,10 @@ fn watching(rows: &[Row]) -> Vec<String> {
     lines
 }
 
-/// What watching throttled disks takes.
+/// What watching disks of some speeds takes.
 fn paced(rows: &[Row]) -> Vec<String> {
     let columns = ["hits", "hart", "in vain", "p50"];
-    let mut lines = vec![line("Watching a throttled disk", columns.map(str::to_owned))];
+    let mut lines = vec![line("Watching a disk, one client", columns.map(str::to_owned))];
     let is_shown = |row: &&Row| row.contender == watching::CONTENDER && row.cpu_share.is_some();
     let percent = |share: Option<f64>| share.map_or_else(String::new, |share| format!("{:.1}%", share * 100.0));
     for row in rows.iter().filter(is_shown) {

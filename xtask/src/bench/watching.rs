@@ -3,7 +3,9 @@
 //! The test kernel makes interrupts as late as those of the real system. Each round is a boot in which the policies have
 //! their turn, in another order each time. What is told of them is the median of the rounds.
 //!
-//! A second kind of boots has disks that are throttled, and tells what the service takes of a hart to watch them.
+//! These boots have a disk that does nothing, where little can be gained by more requests at once. In a second kind two clients share
+//! a disk that takes as long as those of the real system, and does many requests at once. A third kind has disks of all speeds, and
+//! tells what the service takes of a hart to watch them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,8 +24,9 @@ use crate::report::{Guest, records};
 
 /// What the rows are called.
 pub(super) const CONTENDER: &str = "minix-watch";
-/// Two clients with a request each at a time.
+/// Two clients with a request each at a time: at a disk that does nothing, and at the one that takes [`SHARED_MICROS`].
 pub(super) const PAIR: &str = "pair";
+pub(super) const SHARED: &str = "pair-200us";
 
 /// The policies: what the service decides by itself, the fixed time of before, and what a driver does that waits in a loop.
 pub(super) const ADAPTIVE: &str = "adaptive";
@@ -34,6 +37,11 @@ const POLICIES: [(&str, &str); 3] = [
     (FIXED, "log=warn poll_us=50"),
     (SPINNING, "log=warn poll_us=10000 poll_share=100"),
 ];
+/// The policies for the disk that two clients share. Counters are told.
+const SHARERS: [(&str, &str); 2] = [
+    (ADAPTIVE, "log=info"),
+    (SPINNING, "log=info poll_us=10000 poll_share=100"),
+];
 
 const SIZES: [u32; 4] = [4 << 10, 64 << 10, 256 << 10, 1 << 20];
 const OPERATIONS: [&str; 2] = ["read", "write"];
@@ -41,7 +49,9 @@ const OPERATIONS: [&str; 2] = ["read", "write"];
 const REPORTS: usize = OPERATIONS.len() * SIZES.len() + 2;
 /// Seeds the times by which interrupts are late.
 const SEED: u64 = 0x1a7e;
-/// Microseconds that a throttled disk has for a request, and how many requests it gets.
+/// Microseconds that the disk takes which two clients share. On the real system a request takes about that.
+const SHARED_MICROS: u64 = 200;
+/// Microseconds that a disk takes for a request, and how many requests it gets.
 const PACED: [(u64, u64); 5] = [(20, 4000), (200, 2000), (2000, 800), (50_000, 80), (100_000, 40)];
 
 /// How much is measured.
@@ -50,11 +60,11 @@ pub(crate) struct Effort {
     pub(crate) rounds: usize,
     /// Requests of each measurement.
     pub(crate) ops: u64,
-    /// A throttled disk gets one in so many of its requests.
+    /// A disk that is watched by itself gets one in so many of its requests.
     pub(crate) paced_part: u64,
 }
 
-/// Boots for one round after the other, and then for each throttled disk.
+/// Boots for one round after the other, and then for each speed of disk.
 pub(crate) fn measure(
     scratch: &Path,
     qemu: &Path,
@@ -71,9 +81,20 @@ pub(crate) fn measure(
             heading: &format!("watching the device, round {}", round + 1),
             script: &script(&order, effort.ops),
             extras: Extras::default(),
+            latency: Duration::ZERO,
         };
         let (guest, _) = boot(scratch, qemu, programs, &plan, limit, progress)?;
         reports.extend(reports_of(&guest, &order)?);
+        let mut order = SHARERS;
+        order.rotate_left(round % SHARERS.len());
+        let plan = Plan {
+            heading: &format!("two clients of a disk of {SHARED_MICROS} us, round {}", round + 1),
+            script: &shared_script(&order, 2 * effort.ops),
+            extras: Extras::default(),
+            latency: Duration::from_micros(SHARED_MICROS),
+        };
+        let (guest, console) = boot(scratch, qemu, programs, &plan, limit, progress)?;
+        reports.extend(shared_reports(&guest, &console, &order)?);
     }
     let mut rows = medians(&reports);
     for (micros, ops) in PACED {
@@ -81,10 +102,8 @@ pub(crate) fn measure(
         let plan = Plan {
             heading: &format!("watching a disk of {micros} us"),
             script: &paced_script(ops),
-            extras: Extras {
-                iops: Some(1_000_000 / micros),
-                ..Extras::default()
-            },
+            extras: Extras::default(),
+            latency: Duration::from_micros(micros),
         };
         let (guest, console) = boot(scratch, qemu, programs, &plan, limit, progress)?;
         rows.push(paced_row(micros, &guest, &console)?);
@@ -123,15 +142,32 @@ fn script(order: &[(&str, &str)], ops: u64) -> String {
             let words = SIZES.map(|bytes| format!("{operation}=1:1:{bytes}:{ops}"));
             statements.push(Statement::Run(client(&words.join(" "))));
         }
-        let words = format!("read=1:1:{}:{ops}", SIZES[0]);
-        statements.extend([
-            Statement::Start(client(&words)),
-            Statement::Start(client(&words)),
-            Statement::Wait,
-            Statement::Down(SERVICE.to_owned()),
-        ]);
+        statements.extend(two_at_once(&mut client, ops));
     }
     lines_of(&statements)
+}
+
+/// The statements of a round with two clients.
+fn shared_script(order: &[(&str, &str)], ops: u64) -> String {
+    let mut statements = vec![Statement::LateInterrupts(SEED)];
+    let mut clients = 1..;
+    let mut client = |words: &str| client(clients.next().unwrap_or_default(), words);
+    for (_, words) in order {
+        statements.push(service(words));
+        statements.extend(two_at_once(&mut client, ops));
+    }
+    lines_of(&statements)
+}
+
+/// Two clients, and the end of the service.
+fn two_at_once(mut client: impl FnMut(&str) -> Program<String>, ops: u64) -> [Statement<String>; 4] {
+    let words = format!("read=1:1:{}:{ops}", SIZES[0]);
+    [
+        Statement::Start(client(&words)),
+        Statement::Start(client(&words)),
+        Statement::Wait,
+        Statement::Down(SERVICE.to_owned()),
+    ]
 }
 
 fn paced_script(ops: u64) -> String {
@@ -167,18 +203,48 @@ fn reports_of(guest: &Guest, order: &[(&str, &str)]) -> Result<Vec<Row>> {
     let mut reports = Vec::new();
     for (turn, (mode, _)) in rows.chunks(REPORTS).zip(order) {
         let (alone, pair) = turn.split_at(REPORTS - 2);
-        let both = Row {
-            operation: PAIR.to_owned(),
-            depth: 2,
-            rate: Some(pair.iter().filter_map(|row| row.rate).sum()),
-            ..pair[0].clone()
-        };
-        reports.extend(alone.iter().chain([&both]).map(|row| Row {
+        let mode_of = |row: &Row| Row {
             mode: (*mode).to_owned(),
             ..row.clone()
-        }));
+        };
+        reports.extend(alone.iter().map(mode_of));
+        reports.push(both(PAIR, mode, pair));
     }
     Ok(reports)
+}
+
+/// What the clients of a round reported that share a disk. A service that spins has one request at a time, or the comparison is
+/// with something else.
+fn shared_reports(guest: &Guest, console: &str, order: &[(&str, &str)]) -> Result<Vec<Row>> {
+    let rows = clients_of(guest);
+    let most: Vec<&str> = console.split("max_jobs=").skip(1).collect();
+    if (rows.len(), most.len()) != (2 * order.len(), order.len()) {
+        bail!(
+            "{} clients and {} services of {} reported",
+            rows.len(),
+            most.len(),
+            order.len()
+        );
+    }
+    let turns = rows.chunks(2).zip(most).zip(order);
+    let report = |((pair, most), (mode, _)): ((&[Row], &str), &(&str, &str))| {
+        if *mode == SPINNING && !most.starts_with("1 ") {
+            bail!("a service that spins has had more than one request at a time");
+        }
+        Ok(both(SHARED, mode, pair))
+    };
+    turns.map(report).collect()
+}
+
+/// The row of clients that were there at once.
+fn both(operation: &str, mode: &str, clients: &[Row]) -> Row {
+    Row {
+        operation: operation.to_owned(),
+        mode: mode.to_owned(),
+        depth: clients.len() as u32,
+        rate: Some(clients.iter().filter_map(|row| row.rate).sum()),
+        ..clients.first().cloned().unwrap_or_default()
+    }
 }
 
 /// A row for each kind of request, with the medians.
@@ -212,7 +278,7 @@ fn median(figures: impl Iterator<Item = f64>) -> f64 {
     figures.get(figures.len() / 2).copied().unwrap_or_default()
 }
 
-/// The row of a throttled disk: the share of the hart that was watched, and how many watches hit.
+/// The row of a disk that is watched by itself: the share of the hart that was watched, and how many watches hit.
 fn paced_row(micros: u64, guest: &Guest, console: &str) -> Result<Row> {
     let row = clients_of(guest).pop().context("the client reported nothing")?;
     let count = |name: &str| -> Result<f64> {
@@ -297,6 +363,26 @@ mod tests {
         assert_eq!([ADAPTIVE, FIXED, SPINNING].map(p50), [110.0, 1100.0, 210.0]);
         let rate = found(ADAPTIVE, PAIR).rate.unwrap();
         assert!((rate - 2.0 * 1e6 / 110.0).abs() < 1.0, "{rate}");
+    }
+
+    #[test]
+    fn a_shared_disk_has_a_row_for_each_policy_and_a_spinning_service_one_request_at_a_time() {
+        let records = [100, 100, 150, 150].map(|micros| request("read", SIZES[0], micros));
+        let guest = guest(&records);
+        let console = |most: [u32; 2]| {
+            most.map(|most| format!("x: max_in_flight=9 max_jobs={most} notifies=1\n"))
+                .concat()
+        };
+        let rows = shared_reports(&guest, &console([2, 1]), &SHARERS).unwrap();
+        assert_eq!([&*rows[0].mode, &*rows[1].mode], [ADAPTIVE, SPINNING]);
+        assert_eq!(
+            [rows[0].rate, rows[1].rate].map(|rate| rate.unwrap().round()),
+            [20000.0, 13333.0]
+        );
+        assert!(rows.iter().all(|row| (&*row.operation, row.depth) == (SHARED, 2)));
+        assert!(shared_reports(&guest, &console([2, 2]), &SHARERS).is_err());
+        assert!(shared_reports(&guest, &console([2, 11]), &SHARERS).is_err());
+        assert!(shared_reports(&guest, "max_jobs=1 ", &SHARERS).is_err());
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn service_rates(context: &Context) -> Verdict {
     }
 }
 
-/// The service is measured with each way to watch its device, and on throttled disks.
+/// The service is measured with each way to watch its device, and on disks of several speeds.
 fn watching(context: &Context) -> Verdict {
     let setup = context.setup()?;
     let programs = setup.programs.as_ref().ok_or("the service was not built")?;

@@ -161,7 +161,7 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
 
     /// What the device is about to complete; `None` if it has no requests.
     pub(crate) fn awaited(&self) -> Option<Awaited> {
-        let (purpose, since) = self.in_flight.newest()?;
+        let purpose = self.in_flight.newest()?;
         let (kind, bytes) = match purpose {
             Purpose::Transfer { job, bytes, .. } => (self.intake[job].transfer.direction.into(), bytes),
             Purpose::BackgroundFlush | Purpose::ForcedFlush { .. } | Purpose::Barrier => (Kind::Flush, 0),
@@ -169,8 +169,16 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
         Some(Awaited {
             kind,
             bytes,
-            since: since.max(self.health.pace.last_completion()),
+            given: self.in_flight.total(),
+            done: self.in_flight.total() - self.in_flight.len() as u64,
+            completed: self.health.pace.last_completion(),
+            asked: self.asked(),
         })
+    }
+
+    /// How many requests clients wait for.
+    pub(crate) fn asked(&self) -> usize {
+        usize::from(self.intake.len())
     }
 
     /// The service has watched the device for so long, and has found a completion or none.

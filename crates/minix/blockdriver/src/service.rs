@@ -1,5 +1,6 @@
 //! The main loop of a service: messages, interrupts, alarms and completions, and when to wait for which.
 
+mod crowd;
 mod interrupts;
 mod knowledge;
 mod poller;
@@ -11,6 +12,7 @@ use heapless::Deque;
 use minix_abi::ipc::IpcStatus;
 use minix_abi::{Errno, Instant, Message};
 
+use self::crowd::Crowd;
 pub use self::interrupts::LOOK_EVERY;
 use self::interrupts::{Finding, Interrupts};
 pub(crate) use self::poller::Awaited;
@@ -19,6 +21,7 @@ pub use self::poller::WatchOptions;
 use crate::device::{BlockDevice, Listen};
 use crate::driver::BlockDriver;
 use crate::kernel::Kernel;
+use crate::statistics::Guesses;
 
 /// Requests that wait for room in the driver. When this is full as well, no message is received until there is room: clients
 /// wait in the kernel.
@@ -83,6 +86,7 @@ pub struct Service<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usiz
     driver: BlockDriver<D, S, JOBS>,
     interrupts: Interrupts,
     poller: Poller,
+    crowd: Crowd,
     /// The last wait was one that an interrupt could end.
     hears_interrupts: bool,
     backlog: Deque<(IpcStatus, Message), BACKLOG>,
@@ -101,6 +105,7 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
             driver,
             interrupts: Interrupts::new(),
             poller: Poller::new(watch),
+            crowd: Crowd::new(),
             hears_interrupts: false,
             backlog: Deque::new(),
             receive_failures: 0,
@@ -121,6 +126,11 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
     /// How often interrupts were found lost, and how many completions were found although their interrupts were.
     pub fn lost_interrupts(&self) -> (u64, u64) {
         (self.interrupts.losses(), self.interrupts.found_without())
+    }
+
+    /// What came of the guesses that a message comes before a completion.
+    pub fn guesses(&self) -> Guesses {
+        self.crowd.guesses()
     }
 
     /// Whether no request waits for room in the driver.
@@ -147,10 +157,14 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
             self.driver.on_time(&mut self.system, now);
         }
         self.feed(now);
-        self.poll(now);
+        if self.poll(now) > 0 {
+            self.crowd.answered();
+        }
         self.watch();
         self.driver.device_mut().listen(Listen::Interrupts);
-        self.poll(self.system.now());
+        if self.poll(self.system.now()) > 0 {
+            self.crowd.answered();
+        }
         let done = self.driver.may_exit() && self.backlog.is_empty();
         if done && !self.replies_wait() {
             return false;
@@ -195,18 +209,22 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
         self.driver.poll(&mut self.system, now)
     }
 
-    /// Watches the device, if that promises to be quicker than its interrupt. A completion is answered before the next
-    /// look; after some of them messages get their turn.
+    /// Watches the device, if that promises to be quicker than its interrupt, and no message is about to come. A completion is
+    /// answered before the next look; after some of them messages get their turn.
     fn watch(&mut self) {
+        self.crowd.forget();
         let mut now = self.system.now();
         for _ in 0..=RENEWALS {
-            let Some(watch) = self
-                .driver
-                .awaited()
-                .and_then(|awaited| self.poller.begin(now, awaited))
-            else {
+            let Some(awaited) = self.driver.awaited() else {
                 return;
             };
+            let Some(watch) = self.poller.begin(now, awaited) else {
+                return;
+            };
+            let may_wait = self.poller.gives_way() && self.takes_requests();
+            if may_wait && self.crowd.waits(now, awaited.asked, watch.span()) {
+                return;
+            }
             let completed = loop {
                 now = self.system.now();
                 let completed = self.driver.poll(&mut self.system, now);
@@ -220,6 +238,7 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
                 return self.poller.missed(watch, now);
             }
             self.poller.hit(watch, now);
+            self.crowd.answered();
         }
     }
 
@@ -255,11 +274,15 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
     fn dispatch(&mut self, event: Event, message: &Message) {
         let now = self.system.now();
         match event {
-            Event::Message(status) if self.driver.has_room() && self.backlog.is_empty() => {
-                self.request(now, status, message);
+            Event::Message(status) => {
+                self.crowd.arrived(message.source, self.driver.asked());
+                if self.takes_requests() {
+                    self.request(now, status, message);
+                } else {
+                    // There is room: if not, only an alarm is waited for.
+                    let _ = self.backlog.push_back((status, *message));
+                }
             }
-            // There is room: if not, only an alarm is waited for.
-            Event::Message(status) => drop(self.backlog.push_back((status, *message))),
             Event::Interrupt => self.interrupt(now),
             // What is due is done in the next round.
             Event::Alarm => self.ticked(now),
@@ -269,6 +292,11 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
             }
             Event::Other => {}
         }
+    }
+
+    /// Whether the driver takes the next request at once.
+    fn takes_requests(&self) -> bool {
+        self.driver.has_room() && self.backlog.is_empty()
     }
 
     fn request(&mut self, now: Instant, status: IpcStatus, message: &Message) {
@@ -290,6 +318,9 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
             self.driver.device_mut().interrupted();
         }
         let completed = self.poll(now);
+        if completed > 0 {
+            self.crowd.completed(now);
+        }
         if self.interrupts.ticked(completed) == Finding::Lost {
             log_line!(
                 Warn,
@@ -308,7 +339,9 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
             self.driver.note_interrupts_again(now, found);
         }
         self.driver.device_mut().interrupted();
-        self.poll(now);
+        if self.poll(now) > 0 {
+            self.crowd.completed(now);
+        }
         self.driver.take_events(now);
         // If the driver did not get to it.
         self.driver.device_mut().dismiss_interrupt();

@@ -30,16 +30,19 @@ pub fn leave<I: Ipc, T: Transport, D: Dma, C: Fn() -> Instant>(service: &mut Dis
     stop(service);
     service.flush_replies();
     let (lost, found_without) = service.lost_interrupts();
+    let guesses = service.guesses();
     let (driver, system) = service.parts_mut();
     log_line!(Info, "counters: {}", driver.counters());
     let watches = driver.watches();
     log_line!(
         Info,
-        "counters: watches_hit={} watches_missed={} hit_us={} missed_us={}",
+        "counters: watches_hit={} watches_missed={} hit_us={} missed_us={} waits_right={} waits_wrong={}",
         watches.hit,
         watches.missed,
         watches.hit_micros,
         watches.missed_micros,
+        guesses.right,
+        guesses.wrong,
     );
     let totals = driver.device().totals();
     let (waiting, dropped, failed) = system.reply_counts();

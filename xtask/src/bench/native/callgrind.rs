@@ -9,8 +9,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use native_bench::Choice;
 
-use super::daemon::Daemon;
 use super::output;
+use crate::bench::daemon::Daemon;
 use crate::progress::Progress;
 use crate::tools::find_program;
 

@@ -296,17 +296,13 @@ impl<const N: usize> InFlight<N> {
         self.entries.iter().filter(|entry| entry.purpose.is_some())
     }
 
-    /// What the last one to be submitted is for, and when it was; another one if that is completed. `None` without any.
-    pub(crate) fn newest(&self) -> Option<(Purpose, Instant)> {
+    /// What the last one to be submitted is for; another one if that is completed. `None` without any.
+    pub(crate) fn newest(&self) -> Option<Purpose> {
         if self.len() == 0 {
             return None;
         }
         let newest = &self.entries[usize::from(self.newest) % N];
-        let entry = match newest.purpose {
-            Some(_) => newest,
-            None => self.used().next()?,
-        };
-        Some((entry.purpose?, entry.since))
+        newest.purpose.or_else(|| self.used().next()?.purpose)
     }
 
     /// When a request was submitted that was overtaken: that is `span` ago or longer, some request is completed that was

@@ -9,6 +9,7 @@
 
 use core::time::Duration;
 
+use heapless::Deque;
 use minix_abi::Instant;
 
 use super::knowledge::Knowledge;
@@ -37,37 +38,46 @@ const SECOND: u64 = 1_000_000;
 /// Microseconds in a second for each percent.
 const PERCENT: u64 = SECOND / 100;
 
-/// Kinds of requests that are told apart, and sizes.
+/// Kinds of requests that are told apart, sizes, and whether clients wait for others as well.
 const KINDS: usize = 3;
 const SIZES: usize = 4;
+const CLASSES: usize = KINDS * SIZES * 2;
 
 /// What the device is about to complete: the request that it was given last, if that is not completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Awaited {
     pub(crate) kind: Kind,
     pub(crate) bytes: u32,
-    /// When the device was given something last, or completed something.
-    pub(crate) since: Instant,
+    /// How many requests the device was given so far.
+    pub(crate) given: u64,
+    /// How many of them it does not have any more.
+    pub(crate) done: u64,
+    /// When the device last completed something.
+    pub(crate) completed: Instant,
+    /// How many requests clients wait for.
+    pub(crate) asked: usize,
 }
 
-/// The kind and size of a request, as far as they are told apart.
+/// The kind and size of a request, as far as they are told apart, and whether it is the only one. Among others, the next
+/// completion is mostly that of one which the device has had for longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Class(usize);
 
 impl Class {
-    const fn of(kind: Kind, bytes: u32) -> Self {
-        let kind = match kind {
+    const fn of(awaited: &Awaited) -> Self {
+        let kind = match awaited.kind {
             Kind::Read => 0,
             Kind::Write => 1,
             Kind::Flush | Kind::Discard | Kind::Zero | Kind::Erase => 2,
         };
-        let size = match bytes {
+        let size = match awaited.bytes {
             0..=0x1000 => 0,
             0x1001..=0x1_0000 => 1,
             0x1_0001..=0x4_0000 => 2,
             _ => 3,
         };
-        Self(kind * SIZES + size)
+        let among_others = (awaited.asked > 1) as usize;
+        Self((among_others * KINDS + kind) * SIZES + size)
     }
 }
 
@@ -82,7 +92,10 @@ pub(super) struct Poller {
     second: u64,
     /// Microseconds of it that were watched in vain.
     vain: u64,
-    known: [Knowledge; KINDS * SIZES],
+    /// How many requests the device had been given by some look, and when that was, for requests that it has. The last entry
+    /// stands for all that are one too many.
+    given: Deque<(u64, u64), 8>,
+    known: [Knowledge; CLASSES],
 }
 
 /// A watch under way. Times are in microseconds.
@@ -100,6 +113,11 @@ impl Watch {
         now.as_micros() >= self.until
     }
 
+    /// How long it will last at most, in microseconds.
+    pub(super) const fn span(&self) -> u64 {
+        self.until - self.begun
+    }
+
     /// How long it has lasted, in microseconds.
     pub(super) const fn lasted(&self, now: Instant) -> u64 {
         now.as_micros().saturating_sub(self.begun)
@@ -115,25 +133,34 @@ impl Poller {
             allowance: u64::from(options.share.min(100)) * PERCENT,
             second: 0,
             vain: 0,
-            known: [Knowledge::nothing(limit); KINDS * SIZES],
+            given: Deque::new(),
+            known: [Knowledge::nothing(limit); CLASSES],
         }
     }
 
+    /// Whether watches give way to clients that are about to send a request.
+    pub(super) const fn gives_way(&self) -> bool {
+        self.allowance < SECOND
+    }
+
     /// Begins a watch, unless that does not pay.
+    ///
+    /// A watch counts from the first look after the device was given the oldest request that it has, or from a completion. What
+    /// a request has taken before the device was given it, such as looking up its memory, says nothing about the device.
     pub(super) fn begin(&mut self, now: Instant, awaited: Awaited) -> Option<Watch> {
         if self.limit == 0 || self.allowance == 0 {
             return None;
         }
         let now = now.as_micros();
-        let since = awaited.since.as_micros().min(now);
-        let class = Class::of(awaited.kind, awaited.bytes);
+        let since = self.given_at(now, &awaited).max(awaited.completed.as_micros()).min(now);
+        let class = Class::of(&awaited);
         let watch = |until| Watch {
             class,
             since,
             begun: now,
             until,
         };
-        if self.allowance == SECOND {
+        if !self.gives_way() {
             return Some(watch(now.saturating_add(self.limit)));
         }
         let span = self.known[class.0].span(now, self.limit)?;
@@ -145,6 +172,26 @@ impl Poller {
             .saturating_add(span)
             .min(now.saturating_add(self.allowance - self.vain));
         (until > now).then(|| watch(until))
+    }
+
+    /// When the device was given the oldest request that it has, if it does them in turn.
+    fn given_at(&mut self, now: u64, awaited: &Awaited) -> u64 {
+        if self.given.back().is_none_or(|(given, _)| *given != awaited.given) {
+            if self.given.is_full() {
+                let _ = self.given.pop_back();
+            }
+            // There is room.
+            let _ = self.given.push_back((awaited.given, now));
+        }
+        loop {
+            match self.given.front() {
+                Some((given, _)) if *given <= awaited.done && self.given.len() > 1 => {
+                    let _ = self.given.pop_front();
+                }
+                Some((_, at)) => return *at,
+                None => return now,
+            }
+        }
     }
 
     /// A watch ends, as it has found a completion.

@@ -18,3 +18,12 @@ pub struct Watches {
     /// Microseconds of those that missed.
     pub missed_micros: u64,
 }
+
+/// What came of the guesses by which a service waits for another request before it watches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guesses {
+    /// A request came.
+    pub right: u64,
+    /// None came before a completion.
+    pub wrong: u64,
+}

@@ -16,7 +16,7 @@ use minix_abi::kernel_call::{IrqPolicy, MapElement, PhysRange, SafeCopy, Vumap, 
 use minix_abi::rs::SignalReceived;
 use minix_abi::signal::Signal;
 use minix_abi::{Endpoint, Errno, GrantId, Instant, Message, MessageType};
-use minix_blockdriver::statistics::Watches;
+use minix_blockdriver::statistics::{Guesses, Watches};
 use minix_blockdriver::{BlockDriver, DriverOptions, Service, WatchOptions};
 use minix_rt::kernel::IrqLine;
 use minix_virtio_blk::disk::{DiskMemory, ListTable, VirtioDisk};
@@ -48,6 +48,10 @@ pub(crate) struct State {
     dead_hook_holds: bool,
     /// If set, a reading of the clock takes a microsecond, and every so many readings the device does a request.
     pub(crate) works_each: Option<u64>,
+    /// The device does all it has while the service waits and no message is there.
+    pub(crate) works_when_idle: bool,
+    /// Microseconds that it takes to look up memory.
+    pub(crate) map_takes: u64,
     /// How many replies had been sent each time it did.
     pub(crate) replies_before: Vec<usize>,
     clients: DmaRegion,
@@ -85,6 +89,8 @@ pub(crate) fn rig_that_watches(watch: WatchOptions) -> Rig {
         dead_hook: false,
         dead_hook_holds: false,
         works_each: None,
+        works_when_idle: false,
+        map_takes: 0,
         replies_before: Vec::new(),
     }));
     let minix = Minix::default();
@@ -147,6 +153,16 @@ impl Rig {
     /// What the watches came to.
     pub(crate) fn watches(&self) -> Watches {
         self.service.driver().watches()
+    }
+
+    /// What came of its guesses that another request comes.
+    pub(crate) fn guesses(&self) -> Guesses {
+        self.service.guesses()
+    }
+
+    /// Requests that were there at once at most.
+    pub(crate) fn most_at_once(&self) -> u16 {
+        self.service.driver().counters().max_jobs
     }
 
     /// Has the service leave.
@@ -266,7 +282,8 @@ impl State {
         match trap {
             Trap::Receive(Endpoint::ANY, _) if self.no_messages => return Some(Err(Errno::EDEADSRCDST)),
             Trap::Receive(from, _) => {
-                if minix.alarms >= self.lazy_until {
+                let is_idle = self.works_when_idle && minix.waiting(SELF) == 0;
+                if minix.alarms >= self.lazy_until || is_idle {
                     self.model.process(usize::MAX);
                 }
                 if *from == Endpoint::CLOCK {
@@ -293,6 +310,7 @@ impl State {
                 }));
             }
             Trap::Call(message) if message.kind == MessageType::SYS_VUMAP => {
+                minix.now += self.map_takes;
                 let request: Vumap = message.payload();
                 assert_eq!((request.input_count, request.offset), (1, 0));
                 let element: *const MapElement = std::ptr::with_exposed_provenance(request.input as usize);

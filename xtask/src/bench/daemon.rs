@@ -1,4 +1,6 @@
-//! Devices for the native benchmark: `qemu-storage-daemon` with disks that do nothing.
+//! Devices of `qemu-storage-daemon`: disks that do nothing, at once or after a time.
+//!
+//! A thread of their own keeps that time: the one that QEMU's own devices run in counts milliseconds.
 
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -13,6 +15,9 @@ use crate::child::{self, Child};
 use crate::tools::find_program;
 
 const PROGRAM: &str = "qemu-storage-daemon";
+
+/// The daemon's name of the thread that keeps the time.
+const THREAD: &str = "clock";
 
 /// How long the daemon may take until it accepts connections.
 const START: Duration = Duration::from_secs(20);
@@ -29,16 +34,20 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts a daemon with this many disks, and returns when they can be used.
-    pub(super) fn start(disks: usize) -> Result<Daemon> {
+    /// Starts a daemon with this many disks, and returns when they can be used. A disk takes so long for each request, and does
+    /// many at once.
+    pub(super) fn start(disks: usize, latency: Duration) -> Result<Daemon> {
         let program = program()?;
         // Short, because the path of a socket is limited.
         let directory = tempfile::tempdir().context("cannot make a directory for sockets")?;
         let complaints = directory.path().join("errors");
         let mut command = Command::new(program);
+        if !latency.is_zero() {
+            command.args(["--object", &format!("iothread,id={THREAD}")]);
+        }
         for disk in 0..disks {
-            command.args(["--blockdev", &blockdev(disk)]);
-            command.args(["--export", &export(disk, &socket(&directory, disk))]);
+            command.args(["--blockdev", &blockdev(disk, latency)]);
+            command.args(["--export", &export(disk, &socket(&directory, disk), latency)]);
         }
         let mut command = child::bound(&command);
         command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -72,8 +81,13 @@ impl Daemon {
     }
 }
 
+/// Makes sure that there is a daemon.
+pub(super) fn ensure() -> Result<()> {
+    program().map(drop)
+}
+
 /// Where the daemon is.
-pub(super) fn program() -> Result<PathBuf> {
+fn program() -> Result<PathBuf> {
     find_program(PROGRAM).with_context(|| {
         format!("{PROGRAM} is missing: it comes with QEMU's tools (Debian and Ubuntu: apt install qemu-utils)")
     })
@@ -83,14 +97,19 @@ fn socket(directory: &TempDir, disk: usize) -> PathBuf {
     directory.path().join(format!("{disk}.sock"))
 }
 
-/// A disk of 1 GiB that completes at once and leaves buffers as they are.
-fn blockdev(disk: usize) -> String {
-    format!("driver=null-co,node-name=n{disk},size=1073741824,read-zeroes=off")
+/// A disk of 1 GiB that leaves buffers as they are.
+fn blockdev(disk: usize, latency: Duration) -> String {
+    let nanos = latency.as_nanos();
+    format!("driver=null-co,node-name=n{disk},size=1073741824,read-zeroes=off,latency-ns={nanos}")
 }
 
-fn export(disk: usize, socket: &std::path::Path) -> String {
-    format!(
+fn export(disk: usize, socket: &std::path::Path, latency: Duration) -> String {
+    let mut export = format!(
         "type=vhost-user-blk,id=e{disk},addr.type=unix,addr.path={},node-name=n{disk},writable=on,num-queues=1",
         socket.display()
-    )
+    );
+    if !latency.is_zero() {
+        export += &format!(",iothread={THREAD}");
+    }
+    export
 }
