@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::workspace::Workspace;
@@ -17,11 +17,37 @@ pub(super) const DATA: &str = "xtask/evidence.jsonl";
 
 /// A number, or words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(try_from = "serde_json::Value", into = "serde_json::Value")]
 pub(crate) enum Value {
     Count(u64),
     Number(f64),
     Words(String),
+}
+
+impl TryFrom<serde_json::Value> for Value {
+    type Error = anyhow::Error;
+
+    fn try_from(value: serde_json::Value) -> Result<Value> {
+        match &value {
+            serde_json::Value::String(words) => Ok(Value::Words(words.clone())),
+            serde_json::Value::Number(number) => {
+                let count = number.as_u64().map(Value::Count);
+                let number = || number.as_f64().map(Value::Number);
+                count.or_else(number).with_context(|| format!("not a number: {value}"))
+            }
+            _ => bail!("neither a number nor words: {value}"),
+        }
+    }
+}
+
+impl From<Value> for serde_json::Value {
+    fn from(value: Value) -> serde_json::Value {
+        match value {
+            Value::Count(count) => count.into(),
+            Value::Number(number) => number.into(),
+            Value::Words(words) => words.into(),
+        }
+    }
 }
 
 impl fmt::Display for Value {

@@ -128,4 +128,16 @@ mod tests {
         let breakages = breakage::load(&root(), &citations).unwrap();
         assert!(breakages.len() >= 120, "only {} breakages", breakages.len());
     }
+
+    #[test]
+    fn every_tested_duty_can_be_broken() {
+        let citations = citation::all(&root()).unwrap();
+        let breakages = breakage::load(&root(), &citations).unwrap();
+        let text = std::fs::read_to_string(root().join(PAGE)).unwrap();
+        for row in page::rows(&text, &citations).unwrap() {
+            let is_duty = row.evidence == Evidence::Tested && row.level != "MAY";
+            let has_breakage = breakages.iter().any(|breakage| breakage.id == row.id);
+            assert!(!is_duty || has_breakage, "{} has no breakage", row.id);
+        }
+    }
 }

@@ -77,6 +77,44 @@ fn the_deadline_is_that_of_the_oldest_or_earlier() {
 }
 
 #[test]
+fn a_forced_write_is_done_again_after_a_reset_during_its_flush() {
+    let mut rig = manual();
+    let lost = rig.send_read(40, 1);
+    rig.poll();
+    // The device goes on, so it is not quiet.
+    for sector in 50..53 {
+        rig.sleep(TIMEOUT - micros(1));
+        let read = rig.send_read(sector, 1);
+        rig.poll();
+        rig.disk().finish(1, Ok(()));
+        rig.poll();
+        assert_eq!(rig.answer(read), Some(512));
+    }
+    // The write is in the device when the read has been overtaken for long enough, and its flush comes after that.
+    let request = BdevRequest {
+        flags: BdevFlags::FORCEWRITE,
+        ..rig.write_request(0, 0, &[5; 512])
+    };
+    let write = rig.send(MessageType::BDEV_WRITE, request);
+    rig.poll();
+    rig.sleep(micros(10));
+    rig.disk().finish(1, Ok(()));
+    rig.poll();
+    assert_eq!(rig.disk().ops().last(), Some(&(Op::Flush, 0, 0)));
+    let before = rig.disk().log.len();
+    assert_eq!(rig.disk().reset_count, 0);
+    // Only the read is to blame; the flush goes with the reset.
+    rig.sleep(TIMEOUT / 4);
+    assert_eq!(rig.disk().reset_count, 1);
+    rig.settle();
+    assert_eq!((rig.answer(lost), rig.answer(write)), (Some(512), Some(512)));
+    let again = rig.disk().ops().split_off(before);
+    assert!(again.contains(&(Op::Write, 0, 1)), "{again:?}");
+    assert_eq!(again.last(), Some(&(Op::Flush, 0, 0)));
+    assert_eq!(rig.disk().unflushed, 0);
+}
+
+#[test]
 fn a_request_that_takes_too_long_is_replayed_after_a_reset() {
     let mut rig = manual();
     let (request, buffer) = rig.read_request(0, 512, 1024);

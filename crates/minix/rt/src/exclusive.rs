@@ -40,3 +40,23 @@ impl<T> fmt::Debug for Exclusive<T> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::format;
+
+    use super::*;
+
+    #[test]
+    fn a_user_that_comes_during_another_does_without() {
+        let value = Exclusive::new(1);
+        assert_eq!(format!("{value:?}"), "Exclusive { busy: false, .. }");
+        let outcome = value.with(|number| {
+            *number += 1;
+            value.with(|_| ())
+        });
+        assert_eq!(outcome, Some(None));
+        assert_eq!(value.with(|number| *number), Some(2), "free again");
+    }
+}
