@@ -39,7 +39,7 @@ type Case = (&'static str, u8, &'static str);
 
 #[rustfmt::skip]
 const CASES: &[Case] = &[
-    ("", 2, "[subcommands: build, qemu, bench, minix, fuzz, mutants, requirements, test, help]"),
+    ("", 2, "[subcommands: build, qemu, bench, minix, coverage, evidence, fuzz, mutants, requirements, test, help]"),
     ("fuzz nothing", 1, "there is no target `nothing`; there are bdev, "),
     ("fuzz bdev --minutes 0", 2, "0 is not in 1.."),
     ("mutants --sample 0", 2, "0 is not in 1.."),

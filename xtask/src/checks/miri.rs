@@ -5,6 +5,7 @@
 
 use super::cargo::run;
 use super::check::Check;
+use crate::evidence::{self, Figure, Value};
 use crate::tools::{ensure_miri, ensure_nightly, nightly_cargo};
 use crate::workspace::Workspace;
 
@@ -77,6 +78,57 @@ fn check(group: &str, Run { package, tests, flags }: Run) -> Check {
         for name in tests {
             test.args(["--test", name]);
         }
-        run(test.env("MIRIFLAGS", flags)).map(drop)
+        let output = run(test.env("MIRIFLAGS", flags))?;
+        let name = match tests {
+            [] => format!("`{package}`: tests passed"),
+            some => format!("`{package}`, {}: tests passed", some.join(", ")),
+        };
+        let figure = Figure::new(name, Value::Count(passed(&output)), "cargo xtask test miri --long");
+        evidence::record(&context.workspace, "miri", vec![figure]).map_err(|error| format!("{error:#}"))
     })
+}
+
+/// How many tests passed in all programs of a run.
+fn passed(output: &str) -> u64 {
+    let results = output.lines().filter_map(|line| line.strip_prefix("test result: ok. "));
+    let counts = results.filter_map(|line| line.split(' ').next()?.parse::<u64>().ok());
+    counts.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::{directory, is_published};
+
+    #[test]
+    fn passed_tests_of_all_programs_add_up() {
+        let output = "test result: ok. 12 passed; 0 failed\nx\ntest result: ok. 3 passed; 0 failed; 1 ignored\n";
+        assert_eq!(passed(output), 15);
+    }
+
+    #[test]
+    fn every_published_crate_with_unsafe_code_is_run() {
+        let workspace = Workspace::load().unwrap();
+        let has_unsafe = |folder: &std::path::Path| {
+            let files = std::fs::read_dir(folder).unwrap().flatten();
+            let mut folders = vec![folder.to_owned()];
+            folders.extend(files.map(|entry| entry.path()).filter(|path| path.is_dir()));
+            let sources = folders
+                .iter()
+                .flat_map(|folder| std::fs::read_dir(folder).unwrap().flatten());
+            let texts = sources.filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
+            texts
+                .into_iter()
+                .any(|text| text.contains("unsafe {") || text.contains("unsafe fn"))
+        };
+        let runs = || RUNS.iter().chain(&LONG_RUNS);
+        let mut found = 0;
+        for package in workspace.packages.iter().filter(|package| is_published(package)) {
+            if has_unsafe(&directory(package).join("src")) {
+                found += 1;
+                assert!(runs().any(|run| run.package == *package.name), "{}", package.name);
+            }
+        }
+        assert!(found >= 7, "{found}");
+    }
 }

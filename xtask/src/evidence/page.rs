@@ -38,7 +38,7 @@ the same demand may go unnoticed.",
         source: "mutants",
         heading: "Mutants",
         text: "\
-`cargo mutants` knows tens of thousands of small changes of the code: an operator, a constant, a function without its body. Some were
+`cargo mutants` knows thousands of small changes of the code: an operator, a constant, a function without its body. Some were
 drawn at random from the crates that are published. A mutant is *caught* if a test of its own crate fails, *unviable* if it does not
 compile. A survivor is either found by a new test since then, or stands in `xtask/mutants.toml` with the reason why no test can see it.",
     },

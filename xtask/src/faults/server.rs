@@ -20,8 +20,9 @@ use crate::tools::NBDKIT;
 const LIMIT: Duration = Duration::from_secs(30);
 /// How often the socket is tried.
 const TICK: Duration = Duration::from_millis(20);
-/// How long QEMU waits for a server that is away, in seconds: longer than one is away here.
-const RECONNECT_SECONDS: u64 = 120;
+/// How long QEMU waits for a server that is away, in seconds. Then requests fail. A device that is reset meanwhile waits for all of it,
+/// and QEMU answers nothing.
+const RECONNECT_SECONDS: u64 = 10;
 
 /// A server. It ends when the value goes.
 #[derive(Debug)]

@@ -96,8 +96,9 @@ fn handles_tell_where_they_are() {
         transport.starts_with(&format!("PciTransport {{ function: {function}, ")),
         "{transport}"
     );
-    let base = NonNull::from(Box::leak(Box::new([0_u32; 4]))).cast();
-    // SAFETY: 16 bytes of leaked memory, which nothing else uses.
+    let mut words = [0_u32; 4];
+    let base = NonNull::from(&mut words).cast();
+    // SAFETY: 16 bytes that outlive the window and that nothing else uses.
     let window = unsafe { MemoryWindow::new(base, 16) };
     assert_eq!((window.base(), window.bytes()), (base, 16));
     assert_eq!(format!("{window:?}"), format!("MemoryWindow({base:p}, 0x10 bytes)"));
