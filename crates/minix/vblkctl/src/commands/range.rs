@@ -82,9 +82,11 @@ fn confirm<C: Calls>(calls: &mut C, device: &str, action: Action, size: u64) -> 
     }
     let mut question = Output::new(calls, Descriptor::STDERR);
     let verb = action.verb();
-    let text = format_args!("{verb} all {size} sectors ({}) of {device}? [y/N] ", sectors(size));
     // An error of the output comes back from the flush.
-    let _ = fmt::Write::write_fmt(&mut question, text);
+    let _ = fmt::Write::write_fmt(
+        &mut question,
+        format_args!("{verb} all {size} sectors ({}) of {device}? [y/N] ", sectors(size)),
+    );
     question.flush().map_err(Failure::Output)?;
     let mut answer = [0; 64];
     let length = calls.read(Descriptor::STDIN, &mut answer).map_err(Failure::Input)?;
