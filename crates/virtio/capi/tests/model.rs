@@ -85,7 +85,8 @@ struct Line(#[expect(dead_code, reason = "it is only memory")] [u8; 64]);
 /// A disk on a model, with its storage.
 struct Started {
     model: Model,
-    machine: Box<Machine>,
+    machine: *mut Machine,
+    /// Where the disk lies.
     storage: Vec<Line>,
     disk: *mut VirtioBlkDisk,
     outcome: Outcome,
@@ -93,12 +94,12 @@ struct Started {
 
 fn start(config: ModelConfig) -> Started {
     let model = Model::new(config);
-    let mut machine = Box::new(Machine {
+    let machine = Box::into_raw(Box::new(Machine {
         registers: model.registers(),
         dma: model.dma(),
         taken: 0,
-    });
-    let context = (&raw mut *machine).cast::<c_void>();
+    }));
+    let context = machine.cast::<c_void>();
     let registers = Registers {
         context,
         read: Some(read),
@@ -123,22 +124,30 @@ fn start(config: ModelConfig) -> Started {
     }
 }
 
+impl Started {
+    /// The end: how many pieces of memory the driver has kept.
+    fn kept(self) -> usize {
+        drop(self.storage);
+        // SAFETY: the disk is shut down, so no callback is called any more.
+        unsafe { Box::from_raw(self.machine) }.taken
+    }
+}
+
+fn context(over: &mut Over) -> *mut c_void {
+    (&raw mut *over).cast()
+}
+
 #[test]
 fn what_is_written_is_read_and_all_memory_comes_back() {
-    let Started {
-        model,
-        mut machine,
-        storage,
-        disk,
-        outcome,
-    } = start(ModelConfig::default());
-    assert_eq!(outcome, Outcome::Ok);
-    let mut over = Over::new();
-    let context = (&raw mut over).cast::<c_void>();
-    let mut buffer = DmaBuffer::allocate(&mut machine.dma, 1024, 512).unwrap();
+    let started = start(ModelConfig::default());
+    assert_eq!(started.outcome, Outcome::Ok);
+    let (model, disk) = (started.model.clone(), started.disk);
+    let mut dma = model.dma();
+    let mut buffer = DmaBuffer::allocate(&mut dma, 1024, 512).unwrap();
     buffer.fill(0x5A);
     let region = buffer.into_region();
     let address = region.device_addr().0;
+    let mut over = Over::new();
     // SAFETY: the disk is started, calls do not overlap, and the buffer is left alone.
     unsafe {
         assert!(virtio_blk_capacity(disk) > 100);
@@ -147,23 +156,28 @@ fn what_is_written_is_read_and_all_memory_comes_back() {
         assert_eq!(virtio_blk_read(disk, 3, address + 512, 512, token(2)), Outcome::Ok);
         virtio_blk_notify(disk);
         model.process(usize::MAX);
-        assert_eq!(virtio_blk_poll(disk, Some(completed), context), Outcome::Ok);
+        assert_eq!(virtio_blk_poll(disk, Some(completed), context(&mut over)), Outcome::Ok);
         assert_eq!(over, [(1, Outcome::Ok, 512), (2, Outcome::Ok, 512)]);
         over.clear();
         assert_eq!(virtio_blk_flush(disk, token(3)), Outcome::Ok);
         virtio_blk_notify(disk);
         model.process(usize::MAX);
-        assert_eq!(virtio_blk_interrupt(disk, Some(completed), context), Outcome::Ok);
+        assert_eq!(
+            virtio_blk_interrupt(disk, Some(completed), context(&mut over)),
+            Outcome::Ok
+        );
         assert_eq!(over, [(3, Outcome::Ok, 0)]);
         over.clear();
         assert_eq!(virtio_blk_read(disk, 4, address, 512, token(4)), Outcome::Ok);
-        assert_eq!(virtio_blk_shut_down(disk, Some(completed), context), Outcome::Ok);
+        assert_eq!(
+            virtio_blk_shut_down(disk, Some(completed), context(&mut over)),
+            Outcome::Ok
+        );
     }
     // What was in flight comes back, too.
     assert_eq!(over, [(4, Outcome::Aborted, 0)]);
-    machine.dma.release(region);
-    assert_eq!(machine.taken, 0);
-    drop(storage);
+    dma.release(region);
+    assert_eq!(started.kept(), 0);
     model.assert_clean();
 }
 
@@ -171,6 +185,7 @@ fn what_is_written_is_read_and_all_memory_comes_back() {
 fn refused_requests_are_not_taken() {
     let started = start(ModelConfig::default());
     let disk = started.disk;
+    let mut over = Over::new();
     // SAFETY: the disk is started, calls do not overlap, and the device gets none of the requests.
     unsafe {
         let capacity = virtio_blk_capacity(disk);
@@ -180,23 +195,19 @@ fn refused_requests_are_not_taken() {
         );
         assert_eq!(virtio_blk_write(disk, 0, 0x1000, 100, token(1)), Outcome::Misaligned);
         assert_eq!(virtio_blk_read(disk, 0, 0x1000, 0, token(1)), Outcome::Misaligned);
-        let mut over = Over::new();
-        let context = (&raw mut over).cast::<c_void>();
-        assert_eq!(virtio_blk_shut_down(disk, Some(completed), context), Outcome::Ok);
-        assert_eq!(over, []);
+        assert_eq!(
+            virtio_blk_shut_down(disk, Some(completed), context(&mut over)),
+            Outcome::Ok
+        );
     }
-    assert_eq!(started.machine.taken, 0);
+    assert!(over.is_empty(), "{over:?}");
+    assert_eq!(started.kept(), 0);
 }
 
 #[test]
 fn wrong_arguments_are_told() {
-    let Started {
-        machine,
-        mut storage,
-        disk,
-        ..
-    } = start(ModelConfig::default());
-    let context = (&raw const *machine).cast_mut().cast::<c_void>();
+    let started = start(ModelConfig::default());
+    let context = started.machine.cast::<c_void>();
     let registers = Registers {
         context,
         read: Some(read),
@@ -207,23 +218,21 @@ fn wrong_arguments_are_told() {
         allocate: Some(allocate),
         release: Some(release),
     };
-    let (no_read, no_release) = (
-        Registers {
-            read: None,
-            ..registers
-        },
-        Memory {
-            release: None,
-            ..memory
-        },
-    );
+    let no_read = Registers {
+        read: None,
+        ..registers
+    };
+    let no_release = Memory {
+        release: None,
+        ..memory
+    };
     let bytes = virtio_blk_disk_bytes();
     let mut other = vec![Line([0; 64]); bytes.div_ceil(64) + 1];
     let place = other.as_mut_ptr().cast::<c_void>();
-    let mut answer = null_mut();
+    let mut disk = null_mut();
+    let answer = &raw mut disk;
     // SAFETY: each call finds out that it must do nothing before it uses anything.
     unsafe {
-        let answer = &raw mut answer;
         for outcome in [
             virtio_blk_start(answer, place, bytes - 1, &registers, &memory),
             virtio_blk_start(answer, place.wrapping_byte_add(16), bytes, &registers, &memory),
@@ -237,7 +246,7 @@ fn wrong_arguments_are_told() {
             assert_eq!(outcome, Outcome::Argument);
         }
         assert!((*answer).is_null());
-        assert_eq!(virtio_blk_shut_down(disk, None, null_mut()), Outcome::Ok);
+        assert_eq!(virtio_blk_shut_down(started.disk, None, null_mut()), Outcome::Ok);
     }
-    storage.clear();
+    assert_eq!(started.kept(), 0);
 }

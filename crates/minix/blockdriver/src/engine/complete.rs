@@ -68,18 +68,17 @@ impl<D: BlockDevice<Range = K::Range>, K: Kernel, const JOBS: usize> BlockDriver
     // The calls come last, so that the usual one needs no room on the stack.
     #[inline(never)]
     fn finish_next(&mut self, kernel: &mut K, now: Instant) {
-        match self.in_flight.next_completed() {
-            Some(next)
-                if let Some(job) = next.good_transfer
-                    && self.intake[job].merged.is_none()
-                    && self.health.pace.is_usual(next.since, now) =>
-            {
-                self.in_flight.drop_completed(&next);
-                self.scheduler.completed();
-                self.health.pace.progressed(now);
-                self.complete(kernel, now, job);
-            }
-            _ => self.finish_unusual(kernel, now),
+        if let Some(next) = self.in_flight.next_completed()
+            && let Some(job) = next.good_transfer
+            && self.intake[job].merged.is_none()
+            && self.health.pace.is_usual(next.since, now)
+        {
+            self.in_flight.drop_completed(&next);
+            self.scheduler.completed();
+            self.health.pace.progressed(now);
+            self.complete(kernel, now, job);
+        } else {
+            self.finish_unusual(kernel, now);
         }
     }
 
