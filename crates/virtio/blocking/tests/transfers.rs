@@ -126,6 +126,11 @@ fn what_is_refused_changes_nothing() {
         disk.write_bytes(bytes - 8192, &memory),
         Err(Error::OutOfRange { end: bytes })
     );
+    // Its head would fit as well.
+    assert_eq!(
+        disk.write_bytes(bytes - 8100, &memory),
+        Err(Error::OutOfRange { end: bytes })
+    );
     assert_eq!(
         disk.read_bytes(u64::MAX, &mut memory),
         Err(Error::OutOfRange { end: bytes })

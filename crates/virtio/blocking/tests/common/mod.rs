@@ -12,8 +12,8 @@ pub(crate) type TestTransport = MmioTransport<ModelRegisters>;
 
 /// Blocks of the pool.
 pub(crate) const BLOCKS: usize = 4;
-/// Bytes of each.
-pub(crate) const BLOCK_BYTES: usize = 4096;
+/// Bytes of each: few for Miri, which is slow.
+pub(crate) const BLOCK_BYTES: usize = if cfg!(miri) { 1024 } else { 4096 };
 
 /// Bytes that differ from sector to sector, from seed to seed, and inside a sector.
 pub(crate) fn pattern(seed: u64, bytes: usize) -> Vec<u8> {
