@@ -156,6 +156,7 @@ pub struct Case<'a> {
 pub enum Ask {
     Open,
     Close,
+    Read,
     /// Write, and what is not flushed may be lost with the power.
     Write,
     /// Write past every cache.

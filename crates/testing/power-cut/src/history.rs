@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use guest_protocol::{Ask, Fate, SectorRange};
+use guest_protocol::{Ask, Fate, Record, SectorRange};
 use thiserror::Error;
 
 use crate::content::{Content, Request};
@@ -25,6 +25,32 @@ pub enum Event {
     Heard { request: Request, fate: Fate },
     /// The driver has left in good order. Everything that it or drivers before it completed is on the medium.
     Left,
+}
+
+impl Event {
+    /// The event that a record of a guest is, if it is one.
+    pub fn of(record: &Record<'_>) -> Option<Self> {
+        match *record {
+            Record::Asked {
+                client,
+                number,
+                driver,
+                ask,
+                range,
+            } => Some(Self::Asked {
+                request: Request { client, number },
+                driver,
+                ask,
+                range,
+            }),
+            Record::Heard { client, number, fate } => Some(Self::Heard {
+                request: Request { client, number },
+                fate,
+            }),
+            Record::Down { forced: false, .. } => Some(Self::Left),
+            _ => None,
+        }
+    }
 }
 
 /// Why an event makes no sense after those before it.

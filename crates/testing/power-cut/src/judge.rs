@@ -5,7 +5,7 @@
 //! to look at each content that a sector may have. That covers every combination of them, of which there are far too many to
 //! make.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::content::{Content, Request};
@@ -79,7 +79,7 @@ impl Default for Sector {
 }
 
 /// Goes from cut to cut.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Judge<'a> {
     history: &'a History,
     steps: &'a [Step],
@@ -91,7 +91,7 @@ pub struct Judge<'a> {
     /// Contents that sectors may have.
     contents: u64,
     /// Sectors with more than one.
-    open: usize,
+    open: BTreeSet<u64>,
     /// Sectors with a promise.
     promised: u64,
     pub tally: Tally,
@@ -109,7 +109,7 @@ impl<'a> Judge<'a> {
             cut: 0,
             sectors: BTreeMap::new(),
             contents: 0,
-            open: 0,
+            open: BTreeSet::new(),
             promised: 0,
             tally: Tally::default(),
         }
@@ -121,7 +121,7 @@ impl<'a> Judge<'a> {
     ///
     /// The first violation.
     pub fn all(mut self) -> Result<Tally, Violation> {
-        while self.next()? {}
+        while self.step()? {}
         Ok(self.tally)
     }
 
@@ -135,21 +135,42 @@ impl<'a> Judge<'a> {
     /// # Errors
     ///
     /// A violation at this cut.
-    pub fn next(&mut self) -> Result<bool, Violation> {
+    pub fn step(&mut self) -> Result<bool, Violation> {
         self.keep_promises()?;
         self.tally.cuts += 1;
         self.tally.contents += self.contents;
         self.tally.promised += self.promised;
-        self.tally.most_open = self.tally.most_open.max(self.open);
+        self.tally.most_open = self.tally.most_open.max(self.open.len());
         let Some(step) = self.steps.get(self.cut) else {
             return Ok(false);
         };
         self.cut += 1;
         match step {
-            Step::Write { first, contents } => self.write(*first, contents)?,
+            Step::Write {
+                first,
+                contents,
+                durable,
+            } => self.write(*first, contents, *durable)?,
             Step::Flush { covers } => self.flush(*covers),
         }
         Ok(true)
+    }
+
+    /// Takes the next step, which is a flush, as one that did nothing, and judges the cuts up to the flush after it. From there on
+    /// all is as if it had been there.
+    ///
+    /// # Errors
+    ///
+    /// A violation: the loss of this flush would be noticed.
+    pub fn lose_flush(mut self) -> Result<(), Violation> {
+        self.keep_promises()?;
+        self.cut += 1;
+        loop {
+            let is_flush = matches!(self.steps.get(self.cut), Some(Step::Flush { .. }));
+            if !self.step()? || is_flush {
+                return Ok(());
+            }
+        }
     }
 
     /// Judges the bytes of a disk that the power left at this cut, before the next step.
@@ -195,7 +216,7 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
-    fn write(&mut self, first: u64, contents: &[Content]) -> Result<(), Violation> {
+    fn write(&mut self, first: u64, contents: &[Content], durable: bool) -> Result<(), Violation> {
         let step = Some(self.cut - 1);
         for (number, &content) in (first..).zip(contents) {
             let sector = self.sectors.entry(number).or_insert_with(|| {
@@ -203,25 +224,36 @@ impl<'a> Judge<'a> {
                 Sector::default()
             });
             let held = Held { content, step };
-            self.open += usize::from(sector.cached.is_empty());
-            self.contents += 1;
-            sector.cached.push(held);
+            if durable {
+                self.open.remove(&number);
+                self.contents -= sector.cached.len() as u64;
+                sector.cached.clear();
+                sector.medium = held;
+            } else {
+                self.open.insert(number);
+                self.contents += 1;
+                sector.cached.push(held);
+            }
             self.check(number, held)?;
         }
         Ok(())
     }
 
     fn flush(&mut self, covers: usize) {
-        for sector in self.sectors.values_mut() {
+        let (sectors, contents) = (&mut self.sectors, &mut self.contents);
+        self.open.retain(|number| {
+            let Some(sector) = sectors.get_mut(number) else {
+                return false;
+            };
             let is_covered = |held: &Held| held.step.is_some_and(|step| step < covers);
             // They are in the order of their steps.
             let count = sector.cached.partition_point(is_covered);
-            if let Some(last) = sector.cached.drain(..count).last() {
+            if let Some(last) = sector.cached.drain(..count).next_back() {
                 sector.medium = last;
-                self.contents -= count as u64;
-                self.open -= usize::from(sector.cached.is_empty());
+                *contents -= count as u64;
             }
-        }
+            !sector.cached.is_empty()
+        });
     }
 
     fn check(&self, number: u64, held: Held) -> Result<(), Violation> {

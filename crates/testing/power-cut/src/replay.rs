@@ -32,7 +32,8 @@ pub enum Pick {
 #[derive(Clone, Debug)]
 struct Cached {
     first: u64,
-    sectors: Vec<Bytes>,
+    /// None: a later write to this sector is on the medium.
+    sectors: Vec<Option<Bytes>>,
 }
 
 /// Goes through a log, entry by entry.
@@ -55,9 +56,13 @@ impl Replay {
     /// Takes the next entry.
     pub fn take(&mut self, entry: &Entry<'_>) {
         match *entry {
-            Entry::Write { first, data, .. } => {
+            Entry::Write { first, data, durable } => {
                 let (sectors, _) = data.as_chunks::<SECTOR_BYTES>();
-                self.cache(first, sectors.to_vec());
+                if durable {
+                    self.put(first, sectors);
+                } else {
+                    self.cache(first, sectors.to_vec());
+                }
             }
             Entry::Discard { first, count } => self.cache(first, vec![[0; SECTOR_BYTES]; count as usize]),
             Entry::Flush => {
@@ -69,10 +74,23 @@ impl Replay {
         }
     }
 
+    fn put(&mut self, first: u64, sectors: &[Bytes]) {
+        for (sector, bytes) in (first..).zip(sectors) {
+            self.medium.insert(sector, Some(*bytes));
+            for cached in &mut self.cached {
+                let place = sector.checked_sub(cached.first).map(|place| place as usize);
+                if let Some(old) = place.and_then(|place| cached.sectors.get_mut(place)) {
+                    *old = None;
+                }
+            }
+        }
+    }
+
     fn cache(&mut self, first: u64, sectors: Vec<Bytes>) {
         for (sector, _) in (first..).zip(&sectors) {
             self.medium.entry(sector).or_insert(None);
         }
+        let sectors = sectors.into_iter().map(Some).collect();
         self.cached.push(Cached { first, sectors });
     }
 
@@ -97,8 +115,8 @@ impl Replay {
                     Pick::Torn(_) => random.bool(),
                     _ => is_whole,
                 };
-                if is_there {
-                    sectors.insert(sector, Some(*bytes));
+                if is_there && bytes.is_some() {
+                    sectors.insert(sector, *bytes);
                 }
             }
         }
@@ -149,6 +167,20 @@ mod tests {
         assert_eq!(fills(&replay, Pick::Without(2)), [one, two, three, two]);
         replay.take(&Entry::Flush);
         assert_eq!(fills(&replay, Pick::None), [zero, two, three, two]);
+    }
+
+    #[test]
+    fn a_durable_write_is_there_and_what_it_replaces_is_not() {
+        let (old, new) = (data(&[1, 1]), data(&[2]));
+        let mut replay = Replay::new();
+        replay.take(&write(10, &old));
+        replay.take(&Entry::Write {
+            first: 11,
+            data: &new,
+            durable: true,
+        });
+        assert_eq!(fills(&replay, Pick::None), [None, Some(2)]);
+        assert_eq!(fills(&replay, Pick::All), [Some(1), Some(2)]);
     }
 
     #[test]

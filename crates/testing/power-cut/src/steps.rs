@@ -1,5 +1,7 @@
 //! What reached a disk, step by step, and what had been reported at each step.
 
+use std::collections::BTreeSet;
+
 use guest_protocol::{SECTOR_BYTES, SectorRange};
 
 use crate::content::{Content, Request};
@@ -9,8 +11,12 @@ use crate::log::{Entry, Log};
 /// One thing that happened to the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Sectors from this one on got these contents, in a cache that is lost with the power.
-    Write { first: u64, contents: Vec<Content> },
+    /// Sectors from this one on got these contents: on the medium if `durable`, else in a cache that is lost with the power.
+    Write {
+        first: u64,
+        contents: Vec<Content>,
+        durable: bool,
+    },
     /// The first so many steps are on the medium.
     Flush { covers: usize },
 }
@@ -19,7 +25,7 @@ impl Step {
     /// The sectors that it changes.
     pub fn range(&self) -> SectorRange {
         match self {
-            Self::Write { first, contents } => SectorRange {
+            Self::Write { first, contents, .. } => SectorRange {
                 first: *first,
                 count: contents.len() as u64,
             },
@@ -43,18 +49,19 @@ impl Step {
 /// The steps of a log, one for each entry. What is discarded reads as zeroes, as it does in QEMU's raw images.
 pub fn of_log(log: &Log<'_>) -> Vec<Step> {
     let step = |(place, entry): (usize, &Entry<'_>)| match *entry {
-        // No write of the guest asks for that, as VirtIO has no such flag: a flush would follow it.
-        Entry::Write { first, data, .. } => {
+        Entry::Write { first, data, durable } => {
             let (sectors, _) = data.as_chunks::<SECTOR_BYTES>();
             let contents = (first..).zip(sectors).map(|(sector, bytes)| Content::of(sector, bytes));
             Step::Write {
                 first,
                 contents: contents.collect(),
+                durable,
             }
         }
         Entry::Discard { first, count } => Step::Write {
             first,
             contents: vec![Content::Zeros; count as usize],
+            durable: false,
         },
         Entry::Flush => Step::Flush { covers: place },
         Entry::Mark => Step::Flush { covers: 0 },
@@ -93,12 +100,18 @@ impl Clock {
             known.push(time);
         }
         known.push(history.now());
+        // A driver that is wrong may write again after its answer.
+        let mut seen = BTreeSet::new();
+        let firsts: Vec<Vec<Request>> = steps
+            .iter()
+            .map(|step| step.requests().filter(|request| seen.insert(*request)).collect())
+            .collect();
         let mut time = history.now() + 1;
-        let mut latest: Vec<Time> = steps
+        let mut latest: Vec<Time> = firsts
             .iter()
             .rev()
-            .map(|step| {
-                let done = step.requests().filter_map(|request| history.done(request));
+            .map(|requests| {
+                let done = requests.iter().filter_map(|request| history.done(*request));
                 time = done.fold(time, Time::min);
                 time
             })
@@ -132,6 +145,7 @@ mod tests {
         Step::Write {
             first: 10,
             contents: contents.to_vec(),
+            durable: false,
         }
     }
 

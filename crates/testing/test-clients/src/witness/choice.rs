@@ -33,19 +33,24 @@ impl Choice {
         }
     }
 
-    /// Any request. Most are plain writes: they are what a missing flush loses.
+    /// Any request. Most of one that does not close the disk are plain writes, which are what a missing flush loses. One that does
+    /// reads a lot: a reset that finds no write in flight must not make the driver forget those before.
     pub(super) fn draw(&mut self) -> (Ask, SectorRange) {
-        let ask = match (self.random.below(48), self.mix) {
-            (0..=3, Mix::Closing) => Ask::Close,
-            (0..=7, _) => Ask::Flush,
-            (8..=15, _) => Ask::Force,
-            (16..=17, _) => Ask::Zero,
-            (18..=19, _) => Ask::Discard,
+        let ask = match (self.mix, self.random.below(48)) {
+            (Mix::Open, 0..=5) => Ask::Flush,
+            (Mix::Open, 6..=13) => Ask::Force,
+            (Mix::Open, 14..=17) => Ask::Read,
+            (Mix::Closing, 0..=5) => Ask::Close,
+            (Mix::Closing, 6..=7) => Ask::Flush,
+            (Mix::Closing, 8..=11) => Ask::Force,
+            (Mix::Closing, 12..=29) => Ask::Read,
+            (_, 44..=45) => Ask::Zero,
+            (_, 46..) => Ask::Discard,
             _ => Ask::Write,
         };
         let range = match ask {
             Ask::Open | Ask::Close | Ask::Flush => SectorRange::default(),
-            Ask::Write | Ask::Force | Ask::Zero | Ask::Discard => self.place(),
+            Ask::Read | Ask::Write | Ask::Force | Ask::Zero | Ask::Discard => self.place(),
         };
         (ask, range)
     }

@@ -165,7 +165,7 @@ impl<'c, I: Ipc> Witness<'c, I> {
         number
     }
 
-    /// Reports the end of a request.
+    /// Counts and reports the end of a request.
     fn heard(&mut self, number: u32, fate: Fate) {
         let counters = &mut self.counters;
         match fate {
@@ -173,6 +173,10 @@ impl<'c, I: Ipc> Witness<'c, I> {
             Fate::Failed => counters.failed += 1,
             Fate::Lost => counters.lost += 1,
         }
+        self.report(number, fate);
+    }
+
+    fn report(&mut self, number: u32, fate: Fate) {
         let client = self.client;
         self.session.client.record(&Record::Heard { client, number, fate });
     }
@@ -180,7 +184,11 @@ impl<'c, I: Ipc> Witness<'c, I> {
     /// Draws a request and sends it.
     fn send_next(&mut self) -> Result<(), Trouble> {
         let (ask, range) = self.choice.draw();
-        let direction = Direction::Write;
+        let direction = if ask == Ask::Read {
+            Direction::Read
+        } else {
+            Direction::Write
+        };
         let flags = match ask {
             Ask::Close | Ask::Open => {
                 self.close_next = true;
@@ -197,10 +205,12 @@ impl<'c, I: Ipc> Witness<'c, I> {
         let mut grants = Vec::new();
         let id = number as i32;
         let (kind, request) = match ask {
-            Ask::Write | Ask::Force => {
+            Ask::Read | Ask::Write | Ask::Force => {
                 let bytes = range.count as usize * SECTOR_BYTES;
-                let seed = witness::seed(self.client, number);
-                self.memory.fill_pattern(base, bytes, seed, range.first);
+                if direction == Direction::Write {
+                    let seed = witness::seed(self.client, number);
+                    self.memory.fill_pattern(base, bytes, seed, range.first);
+                }
                 let mut request = BdevRequest {
                     position: range.first * SECTOR_BYTES as u64,
                     minor: self.minor,
@@ -277,8 +287,13 @@ impl<'c, I: Ipc> Witness<'c, I> {
             self.heard(sent.number, Fate::Lost);
             return Ok(());
         }
+        if matches!(sent.ask, Ask::Zero | Ask::Discard) && status == Errno::EOPNOTSUPP.into() {
+            // The disk does not have the command.
+            self.report(sent.number, Fate::Failed);
+            return Ok(());
+        }
         let wanted = match sent.ask {
-            Ask::Write | Ask::Force => Status::count(sent.range.count * SECTOR_BYTES as u64),
+            Ask::Read | Ask::Write | Ask::Force => Status::count(sent.range.count * SECTOR_BYTES as u64),
             _ => Some(Status::OK),
         };
         let is_done = wanted == Some(status);
