@@ -1,8 +1,8 @@
 //! `cargo xtask`: builds the MINIX service and the bare-metal image, boots them on QEMU, checks the disk afterwards, and runs
 //! every test of the workspace.
 //!
-//! * [`cli`] is the command line; [`minix`], [`qemu`], [`mod@bench`], [`checks`], [`fuzz`], [`mutants`] and [`requirements`] are the
-//!   commands. [`trial`] tries changes of the code for the last two.
+//! * [`cli`] is the command line; [`minix`], [`qemu`], [`mod@bench`], [`checks`], [`fuzz`], [`mutants`], [`requirements`] and [`power_cut`] are
+//!   the commands. [`trial`] tries changes of the code for the last two.
 //! * [`tools`] finds or installs what is needed, [`build`] builds the bare image and [`minix`] everything for MINIX, [`disk`]
 //!   makes or opens the disk.
 //! * [`foreign`] runs the back-end of a disk that is not QEMU's own, [`removal`] takes a disk away, [`blockstats`] asks
@@ -27,6 +27,7 @@ mod interrupt;
 mod machine;
 mod minix;
 mod mutants;
+mod power_cut;
 mod progress;
 mod qemu;
 mod qmp;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
             Command::Fuzz(args) => fuzz::command(&args),
             Command::Mutants(args) => mutants::command(&args),
             Command::Requirements(args) => requirements::command(&args),
+            Command::PowerCut(args) => power_cut::command(&args),
             Command::Test(args) => checks::command(&args),
         });
     // Other errors are consequences of it.

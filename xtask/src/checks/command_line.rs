@@ -49,7 +49,7 @@ type Case = (&'static str, u8, &'static str);
 
 #[rustfmt::skip]
 const CASES: &[Case] = &[
-    ("", 2, "[subcommands: build, qemu, bench, minix, fuzz, mutants, requirements, test, help]"),
+    ("", 2, "[subcommands: build, qemu, bench, minix, fuzz, mutants, requirements, power-cut, test, help]"),
     ("fuzz nothing", 1, "there is no target `nothing`; there are bdev, "),
     ("fuzz bdev --minutes 0", 2, "0 is not in 1.."),
     ("mutants --sample 0", 2, "0 is not in 1.."),
@@ -104,9 +104,12 @@ const CASES: &[Case] = &[
     ("qemu --bare --kill-during-io", 2, "cannot be used with"),
     ("qemu --disk disk --kill-during-io", 2, "cannot be used with"),
     ("qemu --kill-during-io --rounds 0", 2, "0 is not in 1.."),
-    ("qemu --rounds 5", 2, "--kill-during-io, or --scenario kills or slow-kills"),
+    ("qemu --rounds 5", 2, "--kill-during-io, or --scenario kills, slow-kills or power-cut"),
     ("qemu --bare --seed 3", 2, "--kill-during-io"),
-    ("qemu --scenario life --rounds 3", 2, "--scenario kills or slow-kills"),
+    ("qemu --scenario life --rounds 3", 2, "--scenario kills, slow-kills or power-cut"),
+    ("qemu --points 3", 2, "--points needs --scenario power-cut"),
+    ("qemu --scenario power-cut --no-flush", 2, "scenario power-cut flushes the disk: leave out --no-flush"),
+    ("power-cut --rounds 0", 2, "0 is not in 1..=2000"),
     ("qemu --scenario dance", 2, "[possible values: tour, large,"),
     ("qemu --scenario abuse --read-only", 2, "scenario abuse writes to the disk: leave out --read-only"),
     ("qemu --scenario large --block-size 4096", 2, "sectors of 512 bytes: leave out --block-size"),

@@ -12,7 +12,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub(crate) use bench::BenchArgs;
-pub(crate) use evidence::{FuzzArgs, MutantsArgs, RequirementsArgs};
+pub(crate) use evidence::{FuzzArgs, MutantsArgs, PowerCutArgs, RequirementsArgs};
 pub(crate) use hardware::{Aia, Bus, Removal};
 pub(crate) use qemu::{Foreign, Format, QemuArgs};
 
@@ -45,6 +45,11 @@ pub(crate) enum Command {
     Mutants(MutantsArgs),
     /// Count the driver requirements by their evidence, and break them one by one to see that their tests fail.
     Requirements(RequirementsArgs),
+    /// Judge every disk that a power cut can leave, by what clients of the service were told.
+    ///
+    /// The service writes to a disk in QEMU, which logs all that reaches it, while clients write, flush, close, discard and zero, the
+    /// service is killed and its device is reset. The figures go to target/evidence/power-cut.json.
+    PowerCut(PowerCutArgs),
     /// Run every check of the workspace; ends with `N passed, N failed`.
     Test(TestArgs),
 }

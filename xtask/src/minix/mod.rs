@@ -1,11 +1,12 @@
 //! The MINIX side: the service, the kernel that stands in for MINIX in tests, the clients, and what they are to do.
 //!
 //! [`shipped`] lists what goes into MINIX, [`programs`] builds it, and the rest of a run; [`mod@check`] holds a program against the
-//! rules of MINIX's loader, [`archive`] packs what the test kernel boots from, [`scenario`] and [`script`] are the scenarios, [`vblkctl`] one of them,
+//! rules of MINIX's loader, [`archive`] packs what the test kernel boots from, [`scenario`] and [`script`] are the scenarios, [`vblkctl`] and [`power_cut`] two of them,
 //! [`volumes`] finds the file systems on a disk.
 
 pub(crate) mod archive;
 mod check;
+mod power_cut;
 pub(crate) mod programs;
 pub(crate) mod scenario;
 mod script;

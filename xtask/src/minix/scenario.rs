@@ -66,6 +66,9 @@ pub(crate) enum Name {
     Vblkctl,
     /// Several services that want the same disk; one at a time gets it.
     Twins,
+    /// Clients tell what they ask for and what they are told, while the service is killed and its device is reset; every disk that
+    /// a power cut can leave holds what they were promised.
+    PowerCut,
 }
 
 /// A scenario for certain disks.
@@ -88,6 +91,8 @@ pub(crate) struct Extras {
     pub(crate) trace: Option<PathBuf>,
     /// Where QEMU serves its machine protocol.
     pub(crate) qmp: Option<PathBuf>,
+    /// Where QEMU logs what is written to the first disk.
+    pub(crate) writes: Option<PathBuf>,
 }
 
 impl Name {
@@ -126,6 +131,11 @@ impl Name {
                 qmp: Some(directory.join("qmp")),
                 ..Extras::default()
             },
+            Name::PowerCut => Extras {
+                qmp: Some(directory.join("qmp")),
+                writes: Some(directory.join("writes")),
+                ..Extras::default()
+            },
             Name::Flushes => Extras {
                 trace: Some(directory.join("trace")),
                 ..Extras::default()
@@ -136,12 +146,15 @@ impl Name {
 
     /// Whether the service is killed in it.
     pub(crate) fn kills(self) -> bool {
-        matches!(self, Name::Kills | Name::SlowKills)
+        matches!(self, Name::Kills | Name::SlowKills | Name::PowerCut)
     }
 
     /// Whether QEMU must slow its disk down or write down its requests.
     pub(crate) fn needs_disk_of_qemu(self) -> bool {
-        matches!(self, Name::Throttled | Name::SlowKills | Name::Overlap | Name::Vblkctl)
+        matches!(
+            self,
+            Name::Throttled | Name::SlowKills | Name::Overlap | Name::Vblkctl | Name::PowerCut
+        )
     }
 
     /// Whether it needs a disk that can be written in blocks of 512 bytes.

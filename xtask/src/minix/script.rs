@@ -12,7 +12,7 @@ use testkernel::scenario::{Program, VfsRequest};
 
 use super::programs::SERVICE;
 use super::scenario::{LOADS, Name, PATIENT, REFUSED, STARVED, Scenario, Statement, THROTTLED_OPS, TWINS};
-use super::{vblkctl, volumes};
+use super::{power_cut, vblkctl, volumes};
 use crate::cli::QemuArgs;
 use crate::disk::Disk;
 use crate::disk::layout::{BLOCK_TEST, OTHERS};
@@ -81,6 +81,7 @@ fn script(name: Name, args: &QemuArgs, disks: &[Disk], directory: &Path) -> Resu
             let load = load("load", &vblkctl::load_words());
             return Ok([script, vblkctl::script(LATENESS_SEED, args.read_only, load)].concat());
         }
+        Name::PowerCut => power_cut::script(args),
         Name::TwoDisks => return Ok(two_disks(args, disk, others)),
         Name::Masked => return Ok(masked(disk)),
     });

@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::blockstats::BlockStats;
 use crate::foreign::Seen;
+use crate::power_cut::examine::Judged;
 
 pub(crate) use check::Case;
 pub(crate) use defmt::{Count, Frames, Strings};
@@ -70,6 +71,9 @@ pub(crate) struct Host {
     /// The reports of the back-ends, where QEMU does not serve the disks itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) backends: Vec<Seen>,
+    /// The judgement of every power cut, where QEMU was asked to log what is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) power_cut: Option<Judged>,
     /// Whether the user's file is unchanged. None: there is no such file, or it was meant to change.
     pub(crate) file_unchanged: Option<bool>,
 }
