@@ -190,7 +190,7 @@ pub(crate) fn run(
         host.block_stats = stats;
         host.findings.extend(failed);
     }
-    host.findings.extend(brake.and_then(Brake::finish));
+    host.findings.extend(brake.and_then(|brake| brake.finish(&ended.guest)));
     if let Some(file) = &extras.trace {
         let seen = read_trace(file)?;
         host.requests_at_once = seen.map(|seen| seen.most_at_once);

@@ -109,6 +109,7 @@ const CASES: &[Case] = &[
     ("qemu --scenario life --rounds 3", 2, "--scenario kills, slow-kills or power-cut"),
     ("qemu --points 3", 2, "--points needs --scenario power-cut"),
     ("qemu --scenario power-cut --no-flush", 2, "scenario power-cut flushes the disk: leave out --no-flush"),
+    ("qemu --scenario power-cut --format qcow2", 2, "compares a raw image with the log: leave out --format qcow2"),
     ("power-cut --rounds 0", 2, "0 is not in 1..=2000"),
     ("qemu --scenario dance", 2, "[possible values: tour, large,"),
     ("qemu --scenario abuse --read-only", 2, "scenario abuse writes to the disk: leave out --read-only"),
