@@ -9,7 +9,7 @@ mod replay;
 mod steps;
 
 pub use content::{Content, Request};
-pub use history::{BadEvent, Event, History, Promise, Time};
+pub use history::{BadEvent, Event, History, Promise, Reason, Time};
 pub use judge::{Judge, Tally, Violation};
 pub use log::{Entry, Log, LogError};
 pub use replay::{Image, Pick, Replay};

@@ -41,7 +41,7 @@ pub enum Entry<'l> {
     Discard { first: u64, count: u64 },
     /// All that is above it is on the medium.
     Flush,
-    /// A name that somebody gave to this place.
+    /// A name for this place.
     Mark,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use guest_protocol::{SECTOR_BYTES, SectorRange};
+use guest_protocol::SECTOR_BYTES;
 
 use crate::content::{Content, Request};
 use crate::history::{History, Time};
@@ -22,17 +22,6 @@ pub enum Step {
 }
 
 impl Step {
-    /// The sectors that it changes.
-    pub fn range(&self) -> SectorRange {
-        match self {
-            Self::Write { first, contents, .. } => SectorRange {
-                first: *first,
-                count: contents.len() as u64,
-            },
-            Self::Flush { .. } => SectorRange::default(),
-        }
-    }
-
     /// The requests whose content it brings.
     fn requests(&self) -> impl Iterator<Item = Request> + '_ {
         let contents = match self {
@@ -133,7 +122,7 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
-    use guest_protocol::{Ask, Fate, pattern, witness};
+    use guest_protocol::{Ask, Fate, SectorRange, pattern, witness};
 
     use super::*;
     use crate::history::Event;
