@@ -106,13 +106,7 @@ impl Watcher {
                 stats.discards = file.and_then(|file| Discards::deserialize(file).ok());
                 self.taken.push((label, stats));
             }
-            Step::Throttle(rate) => {
-                let mut limits = json!({ "device": DRIVE, "iops": rate.unwrap_or(0) });
-                for name in ["bps", "bps_rd", "bps_wr", "iops_rd", "iops_wr"] {
-                    limits[name] = json!(0);
-                }
-                qmp.command("block_set_io_throttle", limits)?;
-            }
+            Step::Throttle(rate) => qmp.limit(DRIVE, rate.unwrap_or(0))?,
         }
         Ok(())
     }

@@ -211,11 +211,15 @@ impl Machine<'_> {
     }
 
     fn drive(&self, number: usize, disk: &Attachment) -> String {
-        let mut drive = format!(
-            "if=none,id=d{number},file={},format={}",
-            escaped(&disk.file),
-            disk.format.name()
-        );
+        let (file, format) = (escaped(&disk.file), disk.format.name());
+        let mut drive = match &self.extras.writes {
+            Some(log) if number == 0 => format!(
+                "if=none,id=d{number},driver=blklogwrites,log-sector-size=512,file.driver={format},file.discard=unmap,\
+                 file.file.driver=file,file.file.filename={file},log.driver=file,log.filename={}",
+                escaped(&log.display().to_string())
+            ),
+            _ => format!("if=none,id=d{number},file={file},format={format}"),
+        };
         if disk.read_only {
             drive += ",readonly=on";
         } else if disk.discard {
@@ -368,6 +372,10 @@ mod tests {
 
     /// The command line for one disk on each bus. One with a back-end has a socket.
     fn command_line(flags: &str, socket: Option<&str>) -> String {
+        command_line_with(flags, socket, &Extras::default())
+    }
+
+    fn command_line_with(flags: &str, socket: Option<&str>, extras: &Extras) -> String {
         let args = qemu_args(flags, None).unwrap();
         let disk = Attachment {
             file: "/t/a,b".into(),
@@ -381,7 +389,7 @@ mod tests {
             program: Path::new("/no qemu"),
             boot: &Boot::new(&args, Path::new("/t/image"), &Outline::default(), Path::new("/t")),
             disks: &vec![disk; args.hardware.buses.len()],
-            extras: &Extras::default(),
+            extras,
         };
         machine.command_line()
     }
@@ -398,6 +406,18 @@ mod tests {
              -drive if=none,id=d0,file=/t/a,,b,format=raw,discard=unmap \
              -device virtio-blk-device,drive=d0,serial=xtask-disk-0,num-queues=1 -no-reboot -nodefaults -S -gdb tcp::1234 -x"
         );
+    }
+
+    #[test]
+    fn a_disk_whose_writes_are_logged_lies_below_the_log() {
+        let extras = Extras {
+            writes: Some("/t/w".into()),
+            ..Extras::default()
+        };
+        let line = command_line_with("", None, &extras);
+        let drive = " -drive if=none,id=d0,driver=blklogwrites,log-sector-size=512,file.driver=raw,file.discard=unmap,\
+                     file.file.driver=file,file.file.filename=/t/a,,b,log.driver=file,log.filename=/t/w,discard=unmap ";
+        assert!(line.contains(drive), "{line}");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! every test of the workspace.
 //!
 //! * [`cli`] is the command line; [`minix`], [`qemu`], [`mod@bench`], [`checks`], [`coverage`], [`fuzz`], [`mutants`],
-//!   [`requirements`], [`evidence`] and [`generated`] are the commands. [`published`] says what a crate for the registry has. [`trial`] tries changes of the code for mutants and requirements; the
-//!   page of evidence makes a page of what the four before it found.
+//!   [`requirements`], [`power_cut`], [`evidence`] and [`generated`] are the commands. [`trial`] tries changes of the code for
+//!   mutants and requirements. [`published`] says what a crate for the registry has.
 //! * [`tools`] finds or installs what is needed, [`build`] builds the bare image and [`minix`] everything for MINIX, [`disk`]
 //!   makes or opens the disk.
 //! * [`foreign`] runs the back-end of a disk that is not QEMU's own, [`removal`] takes a disk away, [`blockstats`] asks
@@ -32,6 +32,7 @@ mod interrupt;
 mod machine;
 mod minix;
 mod mutants;
+mod power_cut;
 mod progress;
 mod published;
 mod qemu;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
             Command::Mutants(args) => mutants::command(&args),
             Command::Generate(args) => generated::command(&args),
             Command::Requirements(args) => requirements::command(&args),
+            Command::PowerCut(args) => power_cut::command(&args),
             Command::Test(args) => checks::command(&args),
         });
     // Other errors are consequences of it.

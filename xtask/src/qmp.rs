@@ -66,6 +66,15 @@ impl Qmp {
         }
     }
 
+    /// Lets a disk do so many requests a second; 0: as many as come.
+    pub(crate) fn limit(&mut self, drive: &str, rate: u64) -> Result<()> {
+        let mut limits = json!({ "device": drive, "iops": rate });
+        for name in ["bps", "bps_rd", "bps_wr", "iops_rd", "iops_wr"] {
+            limits[name] = json!(0);
+        }
+        self.command("block_set_io_throttle", limits).map(drop)
+    }
+
     /// Waits until an event of this name has come, before or after now.
     pub(crate) fn event(&mut self, name: &str) -> Result<()> {
         while !self.events.iter().any(|event| event["event"] == name) {

@@ -1,6 +1,7 @@
 //! A run from disk to verdict, of either guest. `cargo xtask qemu` does one; the test runner does many.
 
 use std::cell::RefCell;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use crate::machine::{Boot, Machine};
 use crate::minix::programs::{self, Programs};
 use crate::minix::scenario::{Extras, Scenario};
 use crate::minix::{archive, vblkctl};
+use crate::power_cut::brake::Brake;
+use crate::power_cut::examine;
 use crate::progress::Progress;
 use crate::removal::Remover;
 use crate::report::disk::{self as sectors, Comparison, examine};
@@ -142,7 +145,11 @@ pub(crate) fn run(
     let mut frames = Frames::follow(frames_file, &strings);
     let mut backends = Backend::start_all(setup.backend.as_deref(), args, &attachments)?;
     let mut remover = Remover::new(&machine);
-    let watched = extras.qmp.as_deref().filter(|_| !args.read_only && !extras.faults);
+    let logs_writes = extras.writes.is_some();
+    let watched = extras
+        .qmp
+        .as_deref()
+        .filter(|_| !args.read_only && !extras.faults && !logs_writes);
     let mut watcher = watched.map(Watcher::new);
     let faulty = extras.qmp.clone().filter(|_| extras.faults);
     let faults = faulty.map(|socket| Faults::start(first, directory.to_owned(), socket, args.rounds(), args.seed()));
@@ -152,6 +159,11 @@ pub(crate) fn run(
         keyboard
     };
     let power = RefCell::new(LostPower::default());
+    let mut brake = extras.qmp.as_deref().filter(|_| logs_writes).map(Brake::new);
+    if let Some(log) = &extras.writes {
+        // QEMU does not make it.
+        File::create(log).with_context(|| format!("cannot make {}", log.display()))?;
+    }
     // A spinner would be in the way of a console that is shown as it comes.
     let shown = if console.is_shown() { Progress::Silent } else { progress };
     let ended = shown.step("running on QEMU", |step| {
@@ -161,6 +173,9 @@ pub(crate) fn run(
             }
             if let Some(watcher) = &mut watcher {
                 watcher.follow(guest);
+            }
+            if let Some(brake) = &mut brake {
+                brake.follow(guest);
             }
             if backends.iter_mut().any(Backend::has_left_qemu) {
                 return Next::Abandon;
@@ -227,6 +242,7 @@ pub(crate) fn run(
         host.block_stats = stats;
         host.findings.extend(failed);
     }
+    host.findings.extend(brake.and_then(|brake| brake.finish(&ended.guest)));
     if let Some(file) = &extras.trace {
         let seen = read_trace(file)?;
         host.requests_at_once = seen.map(|seen| seen.most_at_once);
@@ -242,6 +258,15 @@ pub(crate) fn run(
             _ => Ok(()),
         }
     })?;
+    if let (Some(log), Some(disk), true) = (&extras.writes, disks.first(), ended.guest.done().is_some()) {
+        let text = console.guest_text();
+        let judged = progress.step("cutting the power", |_| {
+            let told = (&ended.guest, &*text);
+            examine::examine(told, log, disk, directory, (args.points(), args.seed()))
+        })?;
+        host.findings.extend(judged.findings.iter().cloned());
+        host.power_cut = Some(judged);
+    }
     let case = Case {
         args,
         scenario: scenario.as_ref(),

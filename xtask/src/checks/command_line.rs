@@ -39,7 +39,7 @@ type Case = (&'static str, u8, &'static str);
 
 #[rustfmt::skip]
 const CASES: &[Case] = &[
-    ("", 2, "[subcommands: build, qemu, bench, minix, coverage, evidence, fuzz, mutants, requirements, test, help]"),
+    ("", 2, "[subcommands: build, qemu, bench, minix, coverage, evidence, fuzz, mutants, requirements, generate, power-cut, test, help]"),
     ("fuzz nothing", 1, "there is no target `nothing`; there are bdev, "),
     ("fuzz bdev --minutes 0", 2, "0 is not in 1.."),
     ("mutants --sample 0", 2, "0 is not in 1.."),
@@ -95,12 +95,16 @@ const CASES: &[Case] = &[
     ("qemu --bare --kill-during-io", 2, "cannot be used with"),
     ("qemu --disk disk --kill-during-io", 2, "cannot be used with"),
     ("qemu --kill-during-io --rounds 0", 2, "0 is not in 1.."),
-    ("qemu --rounds 5", 2, "--kill-during-io, or --scenario kills, slow-kills or faults"),
+    ("qemu --rounds 5", 2, "--kill-during-io, or --scenario kills, slow-kills, faults or power-cut"),
     ("qemu --bare --seed 3", 2, "--kill-during-io"),
-    ("qemu --scenario life --rounds 3", 2, "--scenario kills, slow-kills or faults"),
+    ("qemu --scenario life --rounds 3", 2, "--scenario kills, slow-kills, faults or power-cut"),
     ("qemu --scenario faults --format qcow2", 2, "leave out --format"),
     ("qemu --scenario faults --read-only", 2, "leave out --read-only"),
     ("qemu --scenario faults --foreign plain", 2, "leave out --foreign"),
+    ("qemu --points 3", 2, "--points needs --scenario power-cut"),
+    ("qemu --scenario power-cut --no-flush", 2, "scenario power-cut flushes the disk: leave out --no-flush"),
+    ("qemu --scenario power-cut --format qcow2", 2, "compares a raw image with the log: leave out --format qcow2"),
+    ("power-cut --rounds 0", 2, "0 is not in 1..=2000"),
     ("qemu --scenario dance", 2, "[possible values: tour, large,"),
     ("qemu --scenario abuse --read-only", 2, "scenario abuse writes to the disk: leave out --read-only"),
     ("qemu --scenario large --block-size 4096", 2, "sectors of 512 bytes: leave out --block-size"),

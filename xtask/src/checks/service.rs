@@ -23,6 +23,10 @@ const VARIANTS: &[Variant] = &[
         let poison = total(records!(run.report.guest, Record::Poison { before, .. } => before));
         expect(poison > 0, "the device was never at work for a dead instance")
     }),
+    // Every disk that a power cut can leave, of a short run; `cargo xtask power-cut` makes a long one.
+    ("power-cut", "--scenario power-cut --rounds 4 --seed 3", |run| {
+        expect(run.report.host.power_cut.is_some(), "no power cut was judged")
+    }),
     ("abuse", "--scenario abuse --timeout 300", |_| Ok(())),
     ("life", "--scenario life", |run| {
         same(

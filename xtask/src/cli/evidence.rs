@@ -1,5 +1,7 @@
 //! The options of the commands that look for what the tests do not see.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
@@ -41,6 +43,43 @@ pub(crate) struct MutantsArgs {
     /// Draw only mutants whose name contains this.
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PowerCutArgs {
+    /// How often the service is killed.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=2000))]
+    pub(crate) rounds: u32,
+
+    /// Seed of the random times of the kills, and of the disks that are made.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// At how many moments disks are made, some 26 each, and judged by their bytes, beside judging all that there can be.
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    pub(crate) points: u64,
+
+    /// Use this QEMU (qemu-system-riscv64) instead of looking for one.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) qemu: Option<PathBuf>,
+
+    /// Install nothing; stop with the command to type instead.
+    #[arg(long)]
+    pub(crate) no_install: bool,
+}
+
+impl PowerCutArgs {
+    /// The options that decide what is run, as they are typed.
+    pub(crate) fn words(&self) -> String {
+        let (rounds, seed, points) = (self.rounds, self.seed, self.points);
+        format!("--rounds {rounds} --seed {seed} --points {points}")
+    }
+
+    /// The same run for `cargo xtask qemu`. A kill takes some two seconds at most on a busy machine.
+    pub(crate) fn flags(&self) -> String {
+        let limit = 300 + 5 * self.rounds;
+        format!("--scenario power-cut {} --timeout {limit}", self.words())
+    }
 }
 
 #[derive(Args, Clone, Debug)]

@@ -14,7 +14,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use bench::BenchArgs;
-pub(crate) use evidence::{CoverageArgs, FuzzArgs, MutantsArgs, RequirementsArgs};
+pub(crate) use evidence::{CoverageArgs, FuzzArgs, MutantsArgs, PowerCutArgs, RequirementsArgs};
 pub(crate) use generate::{GenerateArgs, Kind};
 pub(crate) use hardware::{Aia, Bus, Removal};
 pub(crate) use qemu::{Foreign, Format, QemuArgs};
@@ -54,6 +54,11 @@ pub(crate) enum Command {
     Requirements(RequirementsArgs),
     /// Write the texts of the repository that are made from the code: public APIs, sizes, the C headers.
     Generate(GenerateArgs),
+    /// Judge every disk that a power cut can leave, by what clients of the service were told.
+    ///
+    /// The service writes to a disk in QEMU, which logs all that reaches it, while clients write, flush, close, discard and zero, the
+    /// service is killed and its device is reset. The figures go to target/evidence/power-cut.json.
+    PowerCut(PowerCutArgs),
     /// Run every check of the workspace; ends with `N passed, N failed`.
     Test(TestArgs),
 }

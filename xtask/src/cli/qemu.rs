@@ -65,7 +65,7 @@ pub(crate) struct QemuArgs {
     #[arg(long, conflicts_with_all = ["bare", "disk", "scenario", "read_only"])]
     pub(crate) kill_during_io: bool,
 
-    /// How often it is killed, by --kill-during-io or in --scenario kills and slow-kills [default: 20], or how often everything happens
+    /// How often it is killed, by --kill-during-io or in --scenario kills, slow-kills and power-cut [default: 20], or how often everything happens
     /// in --scenario faults [default: 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
@@ -73,6 +73,11 @@ pub(crate) struct QemuArgs {
     /// Seed of the random times of the kills, or of the order of the faults [default: 1].
     #[arg(long, value_name = "S", value_parser = seed)]
     seed: Option<u64>,
+
+    /// At how many moments the host makes some of the disks that a power cut can leave, in --scenario power-cut, beside judging
+    /// all of them [default: 20].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    points: Option<u64>,
 
     /// Use this disk: a raw or qcow2 image, or a URL that QEMU understands (nbd://host/export). The file is never changed
     /// unless --write is given: what the guest writes lands in a throw-away overlay.
@@ -207,8 +212,12 @@ impl QemuArgs {
         let scenario = (!self.bare).then(|| self.scenario());
         if (self.rounds.is_some() || self.seed.is_some()) && scenario.and_then(Name::rounds).is_none() {
             return Some(
-                "--rounds and --seed need --kill-during-io, or --scenario kills, slow-kills or faults".to_owned(),
+                "--rounds and --seed need --kill-during-io, or --scenario kills, slow-kills, faults or power-cut"
+                    .to_owned(),
             );
+        }
+        if self.points.is_some() && scenario != Some(Name::PowerCut) {
+            return Some("--points needs --scenario power-cut".to_owned());
         }
         if let Some(line) = self.hardware.contradiction(self.legacy, self.remove.is_some()) {
             return Some(line);
@@ -275,7 +284,11 @@ impl QemuArgs {
                 "scenario {name} serves the disk in several ways, which raw images allow: leave out --format"
             ));
         }
-        if matches!(scenario, Name::Flushes | Name::Vblkctl | Name::Faults) && self.no_flush {
+        if scenario == Name::PowerCut && self.format == Some(Format::Qcow2) {
+            // A qcow2 image leaves what is discarded as it was, unless that is whole clusters.
+            return Some("scenario power-cut compares a raw image with the log: leave out --format qcow2".to_owned());
+        }
+        if matches!(scenario, Name::Flushes | Name::Vblkctl | Name::Faults | Name::PowerCut) && self.no_flush {
             return Some(format!("scenario {name} flushes the disk: leave out --no-flush"));
         }
         None
@@ -300,6 +313,11 @@ impl QemuArgs {
     /// Seed of the random times of the kills.
     pub(crate) fn seed(&self) -> u64 {
         self.seed.unwrap_or(1)
+    }
+
+    /// At how many moments disks are made that a power cut can leave.
+    pub(crate) fn points(&self) -> u64 {
+        self.points.unwrap_or(20)
     }
 
     /// The scenario of service and clients. The bare image has none.

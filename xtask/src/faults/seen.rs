@@ -41,7 +41,7 @@ impl Seen {
         let asked: Vec<&str> = new
             .iter()
             .filter_map(|reported| match reported.record {
-                Record::Asked { what } => Some(what),
+                Record::WaitsForHost { what } => Some(what),
                 _ => None,
             })
             .collect();

@@ -2,7 +2,8 @@
 //!
 //! [`shipped`] lists what goes into MINIX, [`programs`] builds it, and the rest of a run; [`mod@check`] holds a program against the
 //! rules of MINIX's loader, [`install`] puts it into a MINIX, [`archive`] packs what the test kernel boots from, [`scenario`] and
-//! [`script`] are the scenarios, [`vblkctl`] and [`faults`] two of them, [`volumes`] finds the file systems on a disk.
+//! [`script`] are the scenarios, [`vblkctl`], [`faults`] and [`power_cut`] three of them,
+//! [`volumes`] finds the file systems on a disk.
 
 pub(crate) mod archive;
 mod check;
@@ -10,6 +11,7 @@ pub(crate) mod faults;
 pub(crate) mod install;
 #[cfg(test)]
 mod pages;
+mod power_cut;
 pub(crate) mod programs;
 pub(crate) mod scenario;
 mod script;

@@ -69,6 +69,9 @@ pub(crate) enum Name {
     /// What a host does to its guests, under four clients: a disk on the network that hangs and comes back, errors, one request a second,
     /// other sizes, QEMU killed, stopped, reset and moved; --rounds says how often. Needs nbdkit.
     Faults,
+    /// Clients tell what they ask for and what they are told, while the service is killed and its device is reset; every disk that
+    /// a power cut can leave holds what they were promised.
+    PowerCut,
 }
 
 /// A scenario for certain disks.
@@ -93,6 +96,8 @@ pub(crate) struct Extras {
     pub(crate) qmp: Option<PathBuf>,
     /// What serves the disk is replaced now and then while the guest runs, and its errors are the guest's.
     pub(crate) faults: bool,
+    /// Where QEMU logs what is written to the first disk.
+    pub(crate) writes: Option<PathBuf>,
 }
 
 impl Name {
@@ -136,6 +141,11 @@ impl Name {
                 faults: true,
                 ..Extras::default()
             },
+            Name::PowerCut => Extras {
+                qmp: Some(directory.join("qmp")),
+                writes: Some(directory.join("writes")),
+                ..Extras::default()
+            },
             Name::Flushes => Extras {
                 trace: Some(directory.join("trace")),
                 ..Extras::default()
@@ -147,7 +157,7 @@ impl Name {
     /// How often it is repeated unless a person says otherwise; none if it happens once.
     pub(crate) fn rounds(self) -> Option<u32> {
         match self {
-            Name::Kills | Name::SlowKills => Some(20),
+            Name::Kills | Name::SlowKills | Name::PowerCut => Some(20),
             Name::Faults => Some(1),
             _ => None,
         }
@@ -157,7 +167,7 @@ impl Name {
     pub(crate) fn needs_disk_of_qemu(self) -> bool {
         matches!(
             self,
-            Name::Throttled | Name::SlowKills | Name::Overlap | Name::Vblkctl | Name::Faults
+            Name::Throttled | Name::SlowKills | Name::Overlap | Name::Vblkctl | Name::Faults | Name::PowerCut
         )
     }
 

@@ -12,7 +12,7 @@ use testkernel::scenario::{Program, VfsRequest};
 
 use super::programs::SERVICE;
 use super::scenario::{LOADS, Name, PATIENT, REFUSED, STARVED, Scenario, Statement, THROTTLED_OPS, TWINS};
-use super::{faults, vblkctl, volumes};
+use super::{faults, power_cut, vblkctl, volumes};
 use crate::cli::QemuArgs;
 use crate::disk::Disk;
 use crate::disk::layout::{BLOCK_TEST, OTHERS};
@@ -82,6 +82,7 @@ fn script(name: Name, args: &QemuArgs, disks: &[Disk], directory: &Path) -> Resu
             return Ok([script, vblkctl::script(LATENESS_SEED, args.read_only, load)].concat());
         }
         Name::Faults => return Ok([script, faults::script(LATENESS_SEED)].concat()),
+        Name::PowerCut => power_cut::script(args),
         Name::TwoDisks => return Ok(two_disks(args, disk, others)),
         Name::Masked => return Ok(masked(disk)),
     });

@@ -21,6 +21,7 @@ use serde::Serialize;
 use crate::blockstats::BlockStats;
 use crate::faults;
 use crate::foreign::Seen;
+use crate::power_cut::examine::Judged;
 
 pub(crate) use check::Case;
 pub(crate) use defmt::{Count, Frames, Strings};
@@ -78,6 +79,9 @@ pub(crate) struct Host {
     /// The partitions of the user's disk and the file systems on them, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) contents: Vec<String>,
+    /// The judgement of every power cut, where QEMU was asked to log what is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) power_cut: Option<Judged>,
     /// Whether the user's file is unchanged. None: there is no such file, or it was meant to change.
     pub(crate) file_unchanged: Option<bool>,
 }

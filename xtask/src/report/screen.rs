@@ -15,6 +15,7 @@ use crate::cli::QemuArgs;
 use crate::disk::Input;
 use crate::minix::programs::SERVICE;
 use crate::minix::scenario::must_fail;
+use crate::power_cut::examine::Judged;
 
 /// Columns of the screen.
 const WIDTH: usize = 80;
@@ -398,7 +399,9 @@ impl Screen {
             let in_flight = total(kills.iter().copied());
             let text = format!("{restarts} restarts; {in_flight} requests were not answered at a kill");
             self.row("kills", &text, &kills.len().to_string());
-            let loads = guest.loads();
+        }
+        let loads = guest.loads();
+        if !kills.is_empty() && !loads.is_empty() {
             let sum = |of: fn(&Load<'_>) -> u64| total(loads.iter().map(of));
             let [reads, writes, retried, reopened] = [
                 sum(|load| load.reads),
@@ -506,6 +509,9 @@ impl Screen {
             if let Some(number) = number {
                 self.row("", what, &number.to_string());
             }
+        }
+        for (what, number) in host.power_cut.iter().flat_map(Judged::figures) {
+            self.row("", what, &number.to_string());
         }
         for seen in host.backends.iter().filter_map(|seen| seen.report.as_ref()) {
             let (reads, writes, flushes) = (seen.reads, seen.writes, seen.flushes);

@@ -1,6 +1,6 @@
 //! A disk in memory with a queue. The test says which requests complete, when and how.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use minix_abi::disk_control::{DiskFlags, DiskHead, Event, Lifetime, QueueFlags, QueueState, RangeLimit, StatCounts};
 use minix_blockdriver::statistics::Kind;
@@ -59,12 +59,33 @@ impl DiskRequest {
     }
 }
 
+/// What changed on the disk, for a test that cuts the power.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Sectors from this one on; on the medium at once if there is no cache.
+    Sectors {
+        op: Op,
+        first: u64,
+        bytes: Vec<u8>,
+        durable: bool,
+    },
+    /// The first so many changes are on the medium: those that were complete when the flush was submitted, and no others, though
+    /// they may have completed before it.
+    Flushed { covers: usize },
+}
+
 pub struct FakeDisk {
     pub memory: SharedMemory,
     pub info: DiskInfo,
     pub content: Vec<u8>,
     /// The content after a power cut.
     pub medium: Vec<u8>,
+    /// Every change, if it is to be kept.
+    pub changes: Option<Vec<Change>>,
+    /// How many there were when a flush was submitted that is not complete.
+    covered: HashMap<Tag, usize>,
+    /// Flushes are answered, and nothing else happens.
+    pub ignores_flushes: bool,
     /// The ranges of the next request.
     pub listed: Option<(Tag, Vec<Range>)>,
     /// Submitted and not completed, in the order of their submission.
@@ -187,6 +208,9 @@ impl FakeDisk {
             lost: Vec::new(),
             content: vec![0; sectors as usize * 512],
             medium: vec![0; sectors as usize * 512],
+            changes: None,
+            covered: HashMap::new(),
+            ignores_flushes: false,
             listed: None,
             pending: Vec::new(),
             notified: 0,
@@ -258,8 +282,14 @@ impl FakeDisk {
 
     fn carry_out(&mut self, request: &DiskRequest) {
         if request.op == Op::Flush {
+            if self.ignores_flushes {
+                return;
+            }
             self.unflushed = 0;
             self.medium.clone_from(&self.content);
+            if let (Some(changes), Some(&covers)) = (&mut self.changes, self.covered.get(&request.tag)) {
+                changes.push(Change::Flushed { covers });
+            }
             return;
         }
         match request.op {
@@ -294,6 +324,14 @@ impl FakeDisk {
                 _ => self.memory.borrow().read(segment.address(), content),
             }
             at += bytes;
+        }
+        if let Some(changes) = self.changes.as_mut().filter(|_| request.op.changes()) {
+            changes.push(Change::Sectors {
+                op: request.op,
+                first: request.first,
+                bytes: self.content[range.clone()].to_vec(),
+                durable: !self.info.write_cache,
+            });
         }
         if request.op.changes() && !self.info.write_cache {
             self.medium.resize(self.content.len(), 0);
@@ -432,6 +470,10 @@ impl BlockDevice for FakeDisk {
             assert!(!(writes && request.overlaps(other)), "{request:?} races with {other:?}");
         }
         assert!(self.finished.iter().all(|(used, _)| *used != tag), "the tag is in use");
+        if op == Op::Flush {
+            let changes = self.changes.as_ref().map_or(0, Vec::len);
+            self.covered.insert(tag, changes);
+        }
         self.log.push(request.clone());
         self.pending.push(request);
         Ok(())

@@ -11,7 +11,7 @@ mod store;
 mod system;
 mod trap;
 
-pub use disk::{ADDRESS, DISCARDED, DiskRequest, ERASED, FakeDisk, ID, IRQ, LIFETIME, Op, RANGE_LIMIT};
+pub use disk::{ADDRESS, Change, DISCARDED, DiskRequest, ERASED, FakeDisk, ID, IRQ, LIFETIME, Op, RANGE_LIMIT};
 pub use kernel::{Calls, FakeKernel, Sent};
 pub use memory::{Buffer, Grant, PAGE, Physical, Placement, Range, SharedMemory, Space};
 pub use script::{Script, Steps};

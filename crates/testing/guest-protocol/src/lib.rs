@@ -13,9 +13,10 @@ mod record;
 #[cfg(all(feature = "stream", not(target_os = "none")))]
 pub mod stream;
 mod text;
+pub mod witness;
 
 pub use call::Call;
-pub use record::{Bus, Case, Device, End, LINE_BYTES, Load, MARK, Outcome, Record, Since};
+pub use record::{Ask, Bus, Case, Device, End, Fate, LINE_BYTES, Load, MARK, Outcome, Record, Since};
 pub use text::{BadRange, SectorRange, number};
 
 /// Bytes in one sector, the unit of every sector number here. It does not depend on the disk's block size.

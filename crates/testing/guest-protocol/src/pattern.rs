@@ -29,6 +29,25 @@ pub const fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// The inverse of [`mix`].
+pub const fn unmix(mut z: u64) -> u64 {
+    // Undoes `z ^ (z >> SHIFT)` for a shift of at least a third of the bits.
+    const fn unshift(z: u64, shift: u32) -> u64 {
+        z ^ (z >> shift) ^ (z >> (2 * shift))
+    }
+    // The inverses of the two factors modulo 2^64.
+    z = unshift(z, 31).wrapping_mul(0x3196_42b2_d24d_8ec3);
+    z = unshift(z, 27).wrapping_mul(0x96de_1b17_3f11_9089);
+    unshift(z, 30)
+}
+
+/// The seed of the pattern that the whole of `sector` holds, if `bytes`, which are all of its bytes, are one.
+pub fn seed_of(sector: u64, bytes: &[u8; SECTOR_BYTES]) -> Option<u64> {
+    let (first, _) = bytes.split_first_chunk::<WORD_BYTES>()?;
+    let seed = unmix(u64::from_le_bytes(*first)) ^ sector.wrapping_mul(WORDS_PER_SECTOR);
+    check(seed, sector, bytes).is_ok().then_some(seed)
+}
+
 /// Fills `buffer` with the pattern as if it started at the first byte of `sector`. Words are little-endian. The length
 /// need not be a whole number of sectors or words.
 pub fn fill(seed: u64, sector: u64, buffer: &mut [u8]) {
@@ -108,6 +127,22 @@ mod tests {
         assert_eq!(check(9, 101, second), Ok(()));
         assert!(check(9, 101, first).is_err());
         assert!(check(8, 100, first).is_err());
+    }
+
+    #[test]
+    fn the_seed_is_found_in_a_whole_sector_of_the_right_place() {
+        for number in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX] {
+            assert_eq!(unmix(mix(number)), number);
+            assert_eq!(mix(unmix(number)), number);
+        }
+        let mut bytes = [0; SECTOR_BYTES];
+        for (seed, sector) in [(0, 0), (7 << 40, 100), (u64::MAX, u64::MAX)] {
+            fill(seed, sector, &mut bytes);
+            assert_eq!(seed_of(sector, &bytes), Some(seed));
+            assert_ne!(seed_of(sector ^ 1, &bytes), Some(seed));
+            bytes[511] ^= 1;
+            assert_eq!(seed_of(sector, &bytes), None, "torn");
+        }
     }
 
     #[test]

@@ -152,6 +152,36 @@ pub struct Case<'a> {
     pub bytes: u32,
 }
 
+/// What a witness asks the driver for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    Open,
+    Close,
+    Read,
+    /// Write, and what is not flushed may be lost with the power.
+    Write,
+    /// Write past every cache.
+    Force,
+    /// Write zeroes by a command of the disk, which may give the storage back.
+    Zero,
+    /// Tell the disk that the content is of no use any more.
+    Discard,
+    /// Have caches written back.
+    Flush,
+}
+
+/// The end of what a witness has asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    Done,
+    /// The driver answered an error.
+    Failed,
+    /// The driver died, and its successor has opened the disk.
+    Lost,
+}
+
 /// One message to the host. Times are in microseconds, sectors have 512 bytes and count from the start of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -271,6 +301,20 @@ pub enum Record<'a> {
         /// How many there are in each bucket of [`histogram`](crate::histogram).
         buckets: [u32; BUCKETS],
     },
+    /// A witness is about to ask for something. A write fills its sectors with the pattern of [`witness::seed`](crate::witness::seed).
+    Asked {
+        /// Which witness.
+        client: u32,
+        /// Which of its requests.
+        number: u32,
+        /// The driver that it asks.
+        driver: i32,
+        ask: Ask,
+        /// Where on the disk; empty for requests without sectors.
+        range: SectorRange,
+    },
+    /// A witness has heard what became of a request.
+    Heard { client: u32, number: u32, fate: Fate },
     /// What a client of the mixed load has done so far.
     #[serde(borrow)]
     Load(Load<'a>),
@@ -295,7 +339,7 @@ pub enum Record<'a> {
         text: &'a str,
     },
     /// The scenario waits for the host, which types a line when it has done what was asked for.
-    Asked { what: &'a str },
+    WaitsForHost { what: &'a str },
     /// A service is back under another endpoint.
     Restarted { label: &'a str, old: i32, new: i32 },
     /// A service was killed on purpose.

@@ -16,6 +16,7 @@ pub mod random;
 pub mod report;
 pub mod shell;
 pub mod user;
+pub mod witness;
 
 /// The entry point of a client program. On a host the program only prints a message.
 #[macro_export]

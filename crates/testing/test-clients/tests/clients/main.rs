@@ -5,3 +5,4 @@ mod bugs;
 mod files;
 mod right;
 mod served;
+mod witness;

@@ -62,7 +62,7 @@ impl Running {
             Statement::Wait | Statement::Gone(_) | Statement::Sleep(_) | Statement::Kill { .. } => {}
             Statement::Ask(what) => {
                 system.kernel.may_move = true;
-                emit(&Record::Asked { what });
+                emit(&Record::WaitsForHost { what });
             }
             Statement::Term(label) | Statement::Down(label) => {
                 let (index, slot) = living(system, label)?;
