@@ -63,7 +63,10 @@ fn main() -> ExitCode {
         Ok(command) => command,
         Err(error) if !error.use_stderr() => error.exit(),
         Err(error) => {
-            console::complain(&format!("{}; --help shows what there is", cli::mistake::line(&error)));
+            console::complain(&format!(
+                "{}; --help shows what there is",
+                usage_line(&error.to_string())
+            ));
             return ExitCode::from(USAGE);
         }
     };
@@ -97,6 +100,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What is wrong with the command line, as one line: clap's first paragraph, and its tip if there is one.
+fn usage_line(error: &str) -> String {
+    let paragraph = error.lines().map(str::trim).take_while(|line| !line.is_empty());
+    let mut line = paragraph.collect::<Vec<_>>().join(" ");
+    if let Some(tip) = error.lines().find_map(|line| line.trim().strip_prefix("tip: ")) {
+        line += "; ";
+        line += tip;
+    }
+    line
 }
 
 /// The whole chain of an error as the one line the user sees.

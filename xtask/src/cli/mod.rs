@@ -1,10 +1,10 @@
 //! The command line of `cargo xtask`.
 
 mod bench;
+mod culprit;
 mod evidence;
 mod generate;
 mod hardware;
-pub(crate) mod mistake;
 mod qemu;
 
 use std::ffi::OsString;
@@ -145,8 +145,12 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
+    let words: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let mut cli = negative_numbers_are_values(Cli::command());
-    let Cli { command } = Cli::from_arg_matches(&cli.try_get_matches_from_mut(arguments)?)?;
+    let matches = cli
+        .try_get_matches_from_mut(&words)
+        .map_err(|error| culprit::named::<Cli>(error, &words))?;
+    let Cli { command } = Cli::from_arg_matches(&matches)?;
     if let Command::Qemu(args) = &command
         && let Some(line) = args.contradiction()
     {
