@@ -1,10 +1,10 @@
 //! What tables and values say of themselves.
 
+use minix_rt::Fixed;
 use minix_rt::asynsend::{self, Outbox};
 use minix_rt::ds::Label;
 use minix_rt::grant::{self, Grants};
 use minix_rt::kernel::LentRange;
-use minix_rt::Fixed;
 
 #[test]
 fn tables_tell_how_full_they_are() {
