@@ -8,8 +8,9 @@ mod argued;
 mod draw;
 mod hints;
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
@@ -40,7 +41,8 @@ pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
     let folder = workspace.target.join("mutants");
     let mut results = Results::load(&folder.join("results.json"))?;
     let tree = Tree::copy(&workspace, &folder.join("tree"))?;
-    let mut healthy: Vec<&str> = Vec::new();
+    // How long the tests of a crate may take.
+    let mut limits: BTreeMap<&str, Duration> = BTreeMap::new();
     let mut hints = Hints::default();
     for (number, mutant) in (1..).zip(&drawn) {
         let heading = format!("[{number}/{}] {}", drawn.len(), mutant.name);
@@ -50,23 +52,31 @@ pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
             say(&format!("{heading}: {outcome} before"));
             continue;
         }
-        // A test that fails without a mutant says nothing about one.
-        if !healthy.contains(&mutant.package.as_str()) {
-            let trial = tried(&tree, &folder, &mutant.package, &[])?;
-            ensure!(
-                trial.outcome == Outcome::Survived,
-                "the tests of {} fail without a mutant",
-                mutant.package
-            );
-            healthy.push(&mutant.package);
-        }
+        let limit = match limits.get(&*mutant.package) {
+            Some(&limit) => limit,
+            None => {
+                let started = Instant::now();
+                let trial = tried(&tree, &folder, &mutant.package, &[], Duration::MAX)?;
+                // A test that fails without a mutant says nothing about one.
+                ensure!(
+                    trial.outcome == Outcome::Survived,
+                    "the tests of {} fail without a mutant: {}",
+                    mutant.package,
+                    trial.failed.join(" ")
+                );
+                // The machine may be busier later.
+                let limit = trial::LIMIT.max(5 * started.elapsed());
+                limits.insert(&mutant.package, limit);
+                limit
+            }
+        };
         let started = Instant::now();
         let outcome = {
             let _mutated = tree.change(&mutant.file, |text| mutant.apply(text))?;
             let likely = hints.of(&mutant.package, &mutant.file);
-            let mut trial = tried(&tree, &folder, &mutant.package, &likely)?;
+            let mut trial = tried(&tree, &folder, &mutant.package, &likely, limit)?;
             if trial.outcome == Outcome::Survived {
-                trial = tried(&tree, &folder, &mutant.package, &[])?;
+                trial = tried(&tree, &folder, &mutant.package, &[], limit)?;
             }
             hints.add(&mutant.package, &mutant.file, trial.failed);
             trial.outcome
@@ -114,11 +124,11 @@ pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
 }
 
 /// The tests of a crate in the tree as it is now: those of some programs, or all.
-fn tried(tree: &Tree, folder: &Path, package: &str, programs: &[String]) -> Result<Trial> {
+fn tried(tree: &Tree, folder: &Path, package: &str, programs: &[String], limit: Duration) -> Result<Trial> {
     let mut cargo = vec!["--package", package];
     if programs.is_empty() {
         cargo.extend(["--lib", "--bins", "--tests"]);
     }
     cargo.extend(programs.iter().map(String::as_str));
-    trial::tried(tree, &folder.join("build"), &cargo, &[])
+    trial::tried(tree, &folder.join("build"), &cargo, &[], limit)
 }

@@ -37,7 +37,7 @@ pub(super) fn run(workspace: &Workspace, citations: &[Citation], args: &Requirem
         let cargo: Vec<&str> = ["--package", &tests.package].into_iter().chain(target).collect();
         let names = tests.names.iter().map(String::as_str);
         let harness: Vec<&str> = ["--exact"].into_iter().chain(names).collect();
-        trial::tried(&tree, &folder.join("build"), &cargo, &harness).map(|trial| trial.outcome)
+        trial::tried(&tree, &folder.join("build"), &cargo, &harness, trial::LIMIT).map(|trial| trial.outcome)
     };
     let mut attempts = Vec::new();
     for breakage in drawn {

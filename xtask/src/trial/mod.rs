@@ -19,8 +19,9 @@ pub(crate) use tree::Tree;
 use crate::child::{self, Child};
 use crate::interrupt;
 
-/// How long building may take, and then the tests: many times what those of the slowest crate take.
-const LIMIT: Duration = Duration::from_secs(600);
+/// How long building may take, and then the tests, where nothing is known of them: many times what those of the slowest crate
+/// take.
+pub(crate) const LIMIT: Duration = Duration::from_secs(600);
 
 /// How often a child is looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -34,8 +35,9 @@ pub(crate) struct Trial {
 }
 
 /// Builds and runs tests in the tree as it is now; without a failure its change has survived. `cargo` are the words after
-/// `cargo test`, `harness` those for the program with the tests. `build` is for what cargo makes.
-pub(crate) fn tried(tree: &Tree, build: &Path, cargo: &[&str], harness: &[&str]) -> Result<Trial> {
+/// `cargo test`, `harness` those for the program with the tests. `build` is for what cargo makes. Building may take as long as the
+/// `limit`, and so may the tests.
+pub(crate) fn tried(tree: &Tree, build: &Path, cargo: &[&str], harness: &[&str], limit: Duration) -> Result<Trial> {
     let ended = |outcome| Trial {
         outcome,
         failed: Vec::new(),
@@ -69,7 +71,7 @@ pub(crate) fn tried(tree: &Tree, build: &Path, cargo: &[&str], harness: &[&str])
             if interrupt::asked() {
                 bail!("interrupted");
             }
-            if started.elapsed() > LIMIT {
+            if started.elapsed() > limit {
                 return Ok(ended(Outcome::TimedOut));
             }
         }
