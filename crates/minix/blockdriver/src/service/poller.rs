@@ -18,10 +18,11 @@ use crate::statistics::Kind;
 /// How a service watches its device before it waits for an interrupt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WatchOptions {
-    /// A watch is no longer than that. Zero: the device is never watched.
+    /// A watch is no longer than that; after two vain ones in a row, and where a slow device is tried again, it is up to ten times
+    /// as long, but no more than 10 ms. Zero: the device is never watched.
     pub limit: Duration,
     /// Percent of a hart, counted over a second, that watches may take which find nothing. Zero: the device is never
-    /// watched. A hundred: it is always watched, for as long as the limit.
+    /// watched. A hundred: it is always watched, for as long as the limit, even if other clients are about to send requests.
     pub share: u8,
 }
 
