@@ -139,6 +139,11 @@ impl Poller {
         }
     }
 
+    /// Whether the device is ever watched.
+    pub(super) const fn watches(&self) -> bool {
+        self.limit != 0 && self.allowance != 0
+    }
+
     /// Whether watches give way to clients that are about to send a request.
     pub(super) const fn gives_way(&self) -> bool {
         self.allowance < SECOND
@@ -149,7 +154,7 @@ impl Poller {
     /// A watch counts from the first look after the device was given the oldest request that it has, or from a completion. What
     /// a request has taken before the device was given it, such as looking up its memory, says nothing about the device.
     pub(super) fn begin(&mut self, now: Instant, awaited: Awaited) -> Option<Watch> {
-        if self.limit == 0 || self.allowance == 0 {
+        if !self.watches() {
             return None;
         }
         let now = now.as_micros();
