@@ -212,8 +212,15 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
     /// Watches the device, if that promises to be quicker than its interrupt, and no message is about to come. A completion is
     /// answered before the next look; after some of them messages get their turn.
     fn watch(&mut self) {
+        if !self.poller.watches() {
+            return;
+        }
         self.crowd.forget();
         let mut now = self.system.now();
+        // What the device has completed at once takes no watch.
+        if self.driver.in_flight() > 0 && self.poll(now) > 0 {
+            self.crowd.answered();
+        }
         for _ in 0..=RENEWALS {
             let Some(awaited) = self.driver.awaited() else {
                 return;
@@ -275,7 +282,9 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
         let now = self.system.now();
         match event {
             Event::Message(status) => {
-                self.crowd.arrived(message.source, self.driver.asked());
+                if self.poller.watches() {
+                    self.crowd.arrived(message.source, self.driver.asked());
+                }
                 if self.takes_requests() {
                     self.request(now, status, message);
                 } else {

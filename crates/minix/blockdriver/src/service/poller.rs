@@ -18,10 +18,11 @@ use crate::statistics::Kind;
 /// How a service watches its device before it waits for an interrupt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WatchOptions {
-    /// A watch is no longer than that. Zero: the device is never watched.
+    /// A watch is no longer than that; after two vain ones in a row, and where a slow device is tried again, it is up to ten times
+    /// as long, but no more than 10 ms. Zero: the device is never watched.
     pub limit: Duration,
     /// Percent of a hart, counted over a second, that watches may take which find nothing. Zero: the device is never
-    /// watched. A hundred: it is always watched, for as long as the limit.
+    /// watched. A hundred: it is always watched, for as long as the limit, even if other clients are about to send requests.
     pub share: u8,
 }
 
@@ -138,6 +139,11 @@ impl Poller {
         }
     }
 
+    /// Whether the device is ever watched.
+    pub(super) const fn watches(&self) -> bool {
+        self.limit != 0 && self.allowance != 0
+    }
+
     /// Whether watches give way to clients that are about to send a request.
     pub(super) const fn gives_way(&self) -> bool {
         self.allowance < SECOND
@@ -148,7 +154,7 @@ impl Poller {
     /// A watch counts from the first look after the device was given the oldest request that it has, or from a completion. What
     /// a request has taken before the device was given it, such as looking up its memory, says nothing about the device.
     pub(super) fn begin(&mut self, now: Instant, awaited: Awaited) -> Option<Watch> {
-        if self.limit == 0 || self.allowance == 0 {
+        if !self.watches() {
             return None;
         }
         let now = now.as_micros();

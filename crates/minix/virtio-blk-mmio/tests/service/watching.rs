@@ -93,7 +93,7 @@ fn a_reply_goes_out_before_the_next_look() {
 
 #[test]
 fn a_client_that_is_alone_is_left_to_an_interrupt_at_long_intervals() {
-    let mut rig = opened(20);
+    let mut rig = opened(100);
     rig.state().works_when_idle = true;
     let before = rig.guesses();
     for nth in 0..1500 {
@@ -102,8 +102,8 @@ fn a_client_that_is_alone_is_left_to_an_interrupt_at_long_intervals() {
         assert_eq!(rig.answers(id), [4096]);
     }
     let guesses = rig.guesses();
-    // After 31 requests, 127 more, 511 and 1009.
-    assert_eq!((guesses.right - before.right, guesses.wrong - before.wrong), (0, 3));
+    // After 31 requests or fewer, 31 more, 127 and 511; not yet after 1009.
+    assert_eq!((guesses.right - before.right, guesses.wrong - before.wrong), (0, 4));
 }
 
 #[test]
