@@ -5,13 +5,13 @@
 //! [`brake`] makes the disk so slow now and then that the service resets its device, [`examine`] judges a run that has ended.
 
 pub(crate) mod brake;
-mod evidence;
 pub(crate) mod examine;
 
 use anyhow::Result;
 
 use crate::cli::{PowerCutArgs, qemu_args};
 use crate::console::{Console, complain, say};
+use crate::evidence::{self, Figure, Value};
 use crate::progress::Progress;
 use crate::run::Input;
 use crate::session::{self, Needs, Setup};
@@ -45,8 +45,9 @@ pub(crate) fn command(args: &PowerCutArgs) -> Result<bool> {
         }
         if report.passed {
             let command = format!("cargo xtask power-cut {}", args.words());
-            let file = evidence::write(&workspace.target, &judged.figures(), command.trim_end())?;
-            say(&format!("the figures are in {}", file.display()));
+            let figures = judged.figures().into_iter();
+            let figures = figures.map(|(name, value)| Figure::new(name, Value::Count(value), command.trim_end()));
+            evidence::record(&workspace, "power-cut", figures.collect())?;
         }
     }
     if !report.passed {
