@@ -16,14 +16,19 @@ pub(super) fn checks(workspace: &Workspace) -> Vec<Check> {
     let bare = || of(|package| feature_sets(package).is_some());
     // Programs with a heap apart: the features of their dependencies would make all others need a heap.
     let has_heap = |package: &&Package| package.dependencies.iter().any(|on| on.name == "bare-image");
-    let on_target = [
-        options(bare().filter(|package| !has_heap(package))),
+    let (with, without) = (
         options(bare().filter(has_heap)),
+        options(bare().filter(|package| !has_heap(package))),
+    );
+    // The code that only exists on the target, without features and with all. With all, a program without a heap does not build.
+    let clippy = [
+        ("", &without),
+        ("--all-features --lib", &without),
+        ("", &with),
+        ("--all-features", &with),
     ];
-    // The code that only exists on the target, without features and with all.
-    let clippy = on_target.iter().flat_map(|packages| {
-        ["", "--all-features"].map(|features| format!("clippy --target {RISCV} {features} {packages} -- -D warnings"))
-    });
+    let clippy =
+        clippy.map(|(options, packages)| format!("clippy --target {RISCV} {options} {packages} -- -D warnings"));
 
     let mut checks = vec![
         check("lockfile", ["metadata --locked --format-version=1"]),

@@ -59,23 +59,23 @@ pub(crate) fn command(args: &GenerateArgs) -> Result<bool> {
     let workspace = Workspace::load()?;
     let progress = Progress::for_this_terminal();
     let wants = |kind| args.kinds.is_empty() || args.kinds.contains(&kind);
-    let mut all = Vec::new();
-    if wants(Kind::Api) {
-        for package in workspace.packages.iter().filter(|package| is_published(package)) {
-            all.push(api::generate(&workspace, package, progress)?);
-        }
-    }
-    if wants(Kind::Header) {
-        all.push(header::generate(&workspace)?);
-        all.push(driver_header::generate(&workspace)?);
-    }
-    if wants(Kind::Sizes) {
-        all.push(sizes::generate(&workspace, progress)?);
-    }
-    for generated in &all {
+    let put = |generated: Generated| -> Result<()> {
         let name = generated.file.strip_prefix(&workspace.root).unwrap_or(&generated.file);
         let state = if generated.write()? { "written" } else { "as it was" };
         say(&format!("{}: {state}", name.display()));
+        Ok(())
+    };
+    if wants(Kind::Header) {
+        put(header::generate(&workspace)?)?;
+        put(driver_header::generate(&workspace)?)?;
+    }
+    if wants(Kind::Api) {
+        for package in workspace.packages.iter().filter(|package| is_published(package)) {
+            put(api::generate(&workspace, package, progress)?)?;
+        }
+    }
+    if wants(Kind::Sizes) {
+        put(sizes::generate(&workspace, progress)?)?;
     }
     Ok(true)
 }
