@@ -158,12 +158,13 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
         }
         self.feed(now);
         if self.poll(now) > 0 {
-            self.crowd.answered();
+            let _ = self.crowd.answered();
         }
         self.watch();
         self.driver.device_mut().listen(Listen::Interrupts);
-        if self.poll(self.system.now()) > 0 {
-            self.crowd.answered();
+        if self.poll(self.system.now()) > 0 && self.crowd.answered() && self.driver.in_flight() > 0 {
+            // The device was not watched since a message was expected. It is not left to its interrupt without that.
+            return true;
         }
         let done = self.driver.may_exit() && self.backlog.is_empty();
         if done && !self.replies_wait() {
@@ -219,7 +220,7 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
         let mut now = self.system.now();
         // What the device has completed at once takes no watch.
         if self.driver.in_flight() > 0 && self.poll(now) > 0 {
-            self.crowd.answered();
+            let _ = self.crowd.answered();
         }
         for _ in 0..=RENEWALS {
             let Some(awaited) = self.driver.awaited() else {
@@ -245,7 +246,7 @@ impl<D: BlockDevice<Range = S::Range>, S: System, const JOBS: usize> Service<D, 
                 return self.poller.missed(watch, now);
             }
             self.poller.hit(watch, now);
-            self.crowd.answered();
+            let _ = self.crowd.answered();
         }
     }
 

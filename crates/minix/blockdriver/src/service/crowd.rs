@@ -190,11 +190,12 @@ impl Crowd {
         self.guess = None;
     }
 
-    /// Something was answered that was not waited for.
+    /// Something was answered that was not waited for. Whether that was about to be waited for: the guess is taken back, and
+    /// another one is due.
     #[inline]
-    pub(super) const fn answered(&mut self) {
-        self.guess = None;
+    pub(super) const fn answered(&mut self) -> bool {
         self.has_answered = true;
+        self.guess.take().is_some()
     }
 
     /// A client has sent a request, while clients waited for `asked` others.

@@ -110,6 +110,10 @@ impl Hart {
             self.collect(self.now);
             self.crowd.answered();
         }
+        // The look after interrupts are asked for.
+        if self.collect(self.now) > 0 && self.crowd.answered() && !self.in_flight.is_empty() {
+            return;
+        }
         self.wait();
     }
 
@@ -332,4 +336,24 @@ fn one_more_client_that_is_not_there_is_a_wrong_guess_however_early_the_interrup
     assert_eq!(crowd.guesses(), Guesses { right: 0, wrong: 1 });
     crowd.arrived(Endpoint::NONE, 0);
     assert!(!crowd.waits(Instant::START, 1, 100));
+}
+
+#[test]
+fn a_completion_before_the_wait_takes_a_guess_back() {
+    let mut crowd = Crowd::new();
+    let waits = |crowd: &mut Crowd| {
+        crowd.arrived(Endpoint::MFS, 0);
+        crowd.waits(Instant::START, 1, 2 * SWITCH)
+    };
+    assert!(
+        (0..FIRST_PAUSE).any(|_| waits(&mut crowd)),
+        "it looks for another client"
+    );
+    // One of several device requests is completed before the service waits: the others are not to be left to an interrupt.
+    assert!(crowd.answered());
+    assert!(!crowd.answered());
+    // The look for another client is still due.
+    assert!(waits(&mut crowd));
+    crowd.forget();
+    assert!(!crowd.answered());
 }
