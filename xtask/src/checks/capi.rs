@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use super::cargo::run as succeeds;
 use super::check::{Check, Context, Guest, Verdict};
+use super::small_machine;
 use crate::progress::Progress;
-use crate::run;
 use crate::tools;
 use crate::workspace::{RISCV, directory};
 
@@ -39,9 +38,6 @@ const OPTIONS: [&str; 16] = [
 /// The sector that the program reads, and its first line.
 const SECTOR: usize = 3;
 const LINE: &str = "read through the C API";
-
-/// How long the run may take.
-const LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) fn checks() -> Vec<Check> {
     [("modern", "false"), ("legacy", "true")]
@@ -101,28 +97,7 @@ fn boot(context: &Context, folder: &Path, program: &Path, legacy: &str) -> Verdi
     let mut content = vec![0; 1 << 20];
     content[SECTOR * 512..][..LINE.len()].copy_from_slice(LINE.as_bytes());
     std::fs::write(&disk, &content).map_err(|error| error.to_string())?;
-    let mut command = Command::new(&context.setup()?.qemu.program);
-    command.args([
-        "-machine",
-        "virt",
-        "-m",
-        "16M",
-        "-bios",
-        "default",
-        "-nodefaults",
-        "-display",
-        "none",
-    ]);
-    command.args(["-serial", "stdio", "-kernel"]).arg(program);
-    command.arg("-global").arg(format!("virtio-mmio.force-legacy={legacy}"));
-    command
-        .arg("-drive")
-        .arg(format!("if=none,id=disk,format=raw,file={}", disk.display()));
-    command.args(["-device", "virtio-blk-device,drive=disk,bus=virtio-mmio-bus.0"]);
-    let (ended, text) = run::silently(&context.workspace, &command, LIMIT);
-    match ended.map_err(|error| format!("{error:#}"))?.status {
-        Some(status) if status.success() && text.lines().any(|line| line.trim() == LINE) => Ok(()),
-        Some(status) => Err(format!("ended with {status}\n{text}")),
-        None => Err(format!("took longer than {} s\n{text}", LIMIT.as_secs())),
-    }
+    small_machine::boot(context, program, &disk, legacy, |text| {
+        text.lines().any(|line| line.trim() == LINE)
+    })
 }

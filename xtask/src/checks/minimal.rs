@@ -1,25 +1,20 @@
 //! The smallest user of the driver: it works, it is small, and no panic is left in it.
 
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
 
 use elf::ElfBytes;
 use elf::endian::LittleEndian;
 
 use super::check::{Check, Context, Guest, Verdict};
+use super::small_machine;
 use crate::bench::minimal::{Minimal, Profile, RIVAL, USER};
 use crate::progress::Progress;
-use crate::run;
 
 /// Most bytes of code that a user of reads and writes alone may get from the driver, at opt-level z.
 const MOST_TEXT: u64 = 8 << 10;
 
 /// Part of the names of the functions that begin a panic. A linker keeps one only if there is a way to it.
 const PANIC: &str = "9panicking";
-
-/// How long a run may take.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// Sector and byte that the programs write.
 const SECTOR: usize = 3;
@@ -78,31 +73,7 @@ fn boot(context: &Context, program: &Path, legacy: &str) -> Verdict {
     let failed = |error: std::io::Error| error.to_string();
     let disk = tempfile::NamedTempFile::new().map_err(failed)?;
     disk.as_file().set_len(1 << 20).map_err(failed)?;
-    let mut command = Command::new(&context.setup()?.qemu.program);
-    command.args([
-        "-machine",
-        "virt",
-        "-m",
-        "16M",
-        "-bios",
-        "default",
-        "-nodefaults",
-        "-display",
-        "none",
-        "-kernel",
-    ]);
-    command.arg(program);
-    command.arg("-global").arg(format!("virtio-mmio.force-legacy={legacy}"));
-    command
-        .arg("-drive")
-        .arg(format!("if=none,id=disk,format=raw,file={}", disk.path().display()));
-    command.args(["-device", "virtio-blk-device,drive=disk,bus=virtio-mmio-bus.0"]);
-    let (ended, _) = run::silently(&context.workspace, &command, LIMIT);
-    match ended.map_err(|error| format!("{error:#}"))?.status {
-        Some(status) if status.success() => {}
-        Some(status) => return Err(format!("ended with {status}")),
-        None => return Err(format!("took longer than {} s", LIMIT.as_secs())),
-    }
+    small_machine::boot(context, program, disk.path(), legacy, |_| true)?;
     let content = std::fs::read(disk.path()).map_err(failed)?;
     let written = content.iter().enumerate().all(|(place, &byte)| match place / 512 {
         SECTOR => byte == CONTENT,

@@ -29,6 +29,7 @@ mod published;
 mod removal;
 mod runner;
 mod service;
+mod small_machine;
 
 use anyhow::{Result, bail};
 

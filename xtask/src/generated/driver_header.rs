@@ -1,11 +1,9 @@
 //! `virtio_blk_driver.h`: the driver for C, made from `virtio-blk-capi`.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use super::Generated;
-use super::header::for_c;
-use crate::cli::Kind;
-use crate::workspace::{Workspace, directory};
+use super::{Generated, c_header};
+use crate::workspace::Workspace;
 
 /// The crate that it is made from, and its files with something for C.
 const CRATE: &str = "virtio-blk-capi";
@@ -27,22 +25,7 @@ const START: &str = "/* A VirtIO block driver for kernels in C, made from the cr
 
 /// Makes the header.
 pub(crate) fn generate(workspace: &Workspace) -> Result<Generated> {
-    let package = directory(workspace.package(CRATE)?);
-    let mut builder = cbindgen::Builder::new().with_config(config());
-    for source in SOURCES {
-        builder = builder.with_src(package.join("src").join(source));
-    }
-    let mut text = Vec::new();
-    builder
-        .generate()
-        .context("cbindgen cannot read the sources")?
-        .write(&mut text);
-    let text = String::from_utf8(text).context("cbindgen wrote no text")?;
-    Ok(Generated {
-        file: package.join(FILE),
-        text: for_c(&text),
-        kind: Kind::Header,
-    })
+    c_header::generate(workspace, CRATE, &SOURCES, FILE, config())
 }
 
 fn config() -> cbindgen::Config {

@@ -6,13 +6,12 @@
 use std::fmt::Write;
 use std::mem::{offset_of, size_of};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use virtio_blk_proto::zoned::{AppendTail, ZoneDescriptor, ZoneReportHeader, ZoneState, ZoneType, ZonedModel};
 use virtio_blk_proto::{BlkFeatures, ConfigSpace, Lifetime, RangeFlags, RangeSegment, RequestHeader};
 
-use super::Generated;
-use crate::cli::Kind;
-use crate::workspace::{Workspace, directory};
+use super::{Generated, c_header};
+use crate::workspace::Workspace;
 
 /// The crate that it is made from, and its files with something for C.
 const CRATE: &str = "virtio-blk-proto";
@@ -65,22 +64,7 @@ typedef uint64_t virtio_le64;
 
 /// Makes the header.
 pub(crate) fn generate(workspace: &Workspace) -> Result<Generated> {
-    let package = directory(workspace.package(CRATE)?);
-    let mut builder = cbindgen::Builder::new().with_config(config());
-    for source in SOURCES {
-        builder = builder.with_src(package.join("src").join(source));
-    }
-    let mut text = Vec::new();
-    builder
-        .generate()
-        .context("cbindgen cannot read the sources")?
-        .write(&mut text);
-    let text = String::from_utf8(text).context("cbindgen wrote no text")?;
-    Ok(Generated {
-        file: package.join(FILE),
-        text: for_c(&text),
-        kind: Kind::Header,
-    })
+    c_header::generate(workspace, CRATE, &SOURCES, FILE, config())
 }
 
 fn config() -> cbindgen::Config {
@@ -104,41 +88,6 @@ fn config() -> cbindgen::Config {
         },
         ..cbindgen::Config::default()
     }
-}
-
-/// Without what has a meaning in Rust only: constants that are no number in C, and links in comments.
-pub(super) fn for_c(text: &str) -> String {
-    let mut kept: Vec<String> = Vec::new();
-    for line in text.lines() {
-        let value = line.strip_prefix("#define ").and_then(|define| define.split_once(' '));
-        if value.is_some_and(|(_, value)| value.contains('{') || value.contains("_BYTES / ")) {
-            while kept.last().is_some_and(|line| line.starts_with("//")) {
-                kept.pop();
-            }
-            continue;
-        }
-        let line = line
-            .replace("(1 << 31)", "0x80000000")
-            .replace("_T_BARRIER_BIT", "_T_BARRIER")
-            .replace("// # Safety", "// The part of the caller:");
-        kept.push(without_links(&line));
-    }
-    kept.into_iter().flat_map(|line| [line, "\n".to_owned()]).collect()
-}
-
-/// The line with the names of links instead of the links.
-fn without_links(line: &str) -> String {
-    let mut parts = line.split("[`");
-    let mut text = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (name, rest) = part.split_once("`]").unwrap_or((part, ""));
-        let rest = match rest.strip_prefix('(').and_then(|link| link.split_once(')')) {
-            Some((_, rest)) => rest,
-            None => rest,
-        };
-        text += &format!("`{name}`{rest}");
-    }
-    text
 }
 
 /// Numbers that are values of a type in Rust: feature bits, flags, and what stands in fields of zoned devices.
@@ -259,15 +208,6 @@ mod tests {
             }
         }
         assert_eq!(fields, 31 + 3 + 3 + 3 + 2 + 6 + 2);
-    }
-
-    #[test]
-    fn what_only_rust_knows_is_left_out() {
-        let text = "// A value.\n#define X_NONE (struct x){ .a = 1 }\n// The bit, see [`a::b`](Self::b) and [`c`].\n#define X_T_BARRIER_BIT (1 << 31)\n";
-        assert_eq!(
-            for_c(text),
-            "// The bit, see `a::b` and `c`.\n#define X_T_BARRIER 0x80000000\n"
-        );
     }
 
     #[test]

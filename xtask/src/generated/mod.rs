@@ -1,9 +1,10 @@
 //! `cargo xtask generate`: texts of the repository that are made from the code, and the checks that hold them to it.
 //!
-//! [`api`] is the public API of each published crate, [`header`] the block protocol for C, [`driver_header`] the driver for C, [`sizes`] the table of sizes by feature. The checks compare and name the
-//! difference, the command writes.
+//! [`api`] is the public API of each published crate, [`header`] the block protocol for C, [`driver_header`] the driver for C, both by
+//! [`c_header`]; [`sizes`] is the table of sizes by feature. The checks compare and name the difference, the command writes.
 
 pub(crate) mod api;
+mod c_header;
 pub(crate) mod driver_header;
 pub(crate) mod header;
 pub(crate) mod sizes;
