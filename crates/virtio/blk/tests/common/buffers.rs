@@ -1,22 +1,11 @@
 //! Data buffers in any number of pieces, with a watch on the bytes around them.
 
+pub(crate) use virtio_blk_model::pattern;
 use virtio_core::{DeviceAddr, Dma, DmaBuffer, DmaSegments, DmaSlice, Segment};
 
 /// Bytes before and after every piece that must not be written. Odd, so that pieces are aligned to nothing.
 const MARGIN: usize = 13;
 const MARGIN_BYTE: u8 = 0xA5;
-
-/// Bytes that differ from sector to sector, from seed to seed, and inside a sector.
-pub(crate) fn pattern(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut step = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 24) as u8
-    };
-    (0..bytes).map(|_| step()).collect()
-}
 
 /// One buffer in pieces that lie apart from each other. A piece may be empty.
 #[derive(Debug)]

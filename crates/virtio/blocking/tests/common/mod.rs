@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use virtio_blk_blocking::{BlockingDisk, BounceDisk, Stopped};
+pub(crate) use virtio_blk_model::pattern;
 use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters};
 use virtio_bounce::BouncePool;
 use virtio_core::PollLimit;
@@ -14,18 +15,6 @@ pub(crate) type TestTransport = MmioTransport<ModelRegisters>;
 pub(crate) const BLOCKS: usize = 4;
 /// Bytes of each: few for Miri, which is slow.
 pub(crate) const BLOCK_BYTES: usize = if cfg!(miri) { 1024 } else { 4096 };
-
-/// Bytes that differ from sector to sector, from seed to seed, and inside a sector.
-pub(crate) fn pattern(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut step = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 24) as u8
-    };
-    (0..bytes).map(|_| step()).collect()
-}
 
 pub(crate) type TestDisk<W> = BlockingDisk<TestTransport, W, 16, BLOCKS>;
 
