@@ -76,6 +76,18 @@ impl Clock {
         Self { known, latest }
     }
 
+    /// For a disk that is looked at once all has been reported, and is written down as so many steps in any order: promises count
+    /// after the last of them.
+    pub fn at_the_end(steps: usize, history: &History) -> Self {
+        let now = history.now();
+        let mut known = vec![0; steps];
+        known.push(now);
+        Self {
+            known,
+            latest: vec![now; steps],
+        }
+    }
+
     /// For steps that tell no more than whose contents they bring. What a request wrote is on the disk after the request was
     /// reported, and so after all that was reported before it; and before its answer was. So a promise counts from the next
     /// write on whose request was sent after it. After the last step everything has been reported.
