@@ -20,7 +20,7 @@ struct Run {
 
 /// What has `unsafe` code that a host can run. Of `virtio-blk`, whose tests have a whole device beside them, those that are done in
 /// half a minute and touch each part of its memory.
-const RUNS: [Run; 8] = [
+const RUNS: [Run; 9] = [
     all("virtio-core", ""),
     all("virtio-bounce", ""),
     all("virtio-mmio", LEAKS),
@@ -31,6 +31,7 @@ const RUNS: [Run; 8] = [
         ..all("virtio-blk", "")
     },
     all("virtio-blk-blocking", ""),
+    all("virtio-blk-capi", ""),
     all("minix-rt", TABLES_FOR_GOOD),
 ];
 
