@@ -97,9 +97,9 @@ mod tests {
             guest.hear(Duration::ZERO, text.as_bytes());
             seen.look(&guest);
         };
-        hear("a: it is reset, with 3 requests in it\n\u{1e}{\"waits_for_host\":{\"what\":\"x\"}}\nb: it is re");
+        hear("a: it is reset, with 3 requests in it\n\u{1e}{\"waits-for-host\":{\"what\":\"x\"}}\nb: it is re");
         assert_eq!((seen.resets(), seen.lock().asked.clone()), (1, vec!["x"]));
-        hear("set, with 4 requests in it\n\u{1e}{\"waits_for_host\":{\"what\":\"x\"}}\n");
+        hear("set, with 4 requests in it\n\u{1e}{\"waits-for-host\":{\"what\":\"x\"}}\n");
         assert_eq!((seen.resets(), seen.lock().asked.clone()), (2, vec!["x", "x"]));
         let wait = |right: fn(&State) -> bool| seen.wait("it", Duration::from_millis(1), right);
         assert!(wait(|state| state.resets == 2).is_ok());
