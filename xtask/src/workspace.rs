@@ -65,6 +65,12 @@ pub(crate) fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
+/// Where cargo keeps its programs and what it has downloaded.
+pub(crate) fn cargo_home() -> PathBuf {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    home.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cargo"))
+}
+
 /// The directory of a crate.
 pub(crate) fn directory(package: &Package) -> &Path {
     let manifest = package.manifest_path.as_std_path();

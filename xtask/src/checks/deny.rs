@@ -3,7 +3,6 @@
 //! Where `cargo-deny` is not installed these checks are left out, and said to be; with `--complete` that is a failure. The database of
 //! advisories is fetched from where a machine may have no way to, so without it only that check is left out.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -11,7 +10,7 @@ use anyhow::{Result, ensure};
 use super::cargo::run;
 use super::check::Check;
 use crate::tools::find_program;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, cargo_home};
 
 /// The version that `deny.toml` is written for.
 const VERSION: &str = "0.20.2";
@@ -22,7 +21,7 @@ const PRODUCT: [&str; 2] = ["--exclude-dev", "--exclude-unpublished"];
 /// The checks, or why there are none.
 pub(super) fn checks() -> Result<Vec<Check>> {
     ensure!(
-        find_program("cargo-deny").is_some() || home().join("bin/cargo-deny").is_file(),
+        find_program("cargo-deny").is_some() || cargo_home().join("bin/cargo-deny").is_file(),
         "cargo-deny is not installed; to install it, type: cargo install cargo-deny --locked --version {VERSION}"
     );
     Ok(vec![
@@ -34,18 +33,13 @@ pub(super) fn checks() -> Result<Vec<Check>> {
 
 /// The check of advisories, or why there is none.
 pub(super) fn advisories() -> Result<Vec<Check>> {
-    let is_there = std::fs::read_dir(home().join("advisory-dbs")).is_ok_and(|mut entries| entries.next().is_some());
+    let is_there =
+        std::fs::read_dir(cargo_home().join("advisory-dbs")).is_ok_and(|mut entries| entries.next().is_some());
     ensure!(
         is_there,
         "there is no database of advisories; to fetch it, type: cargo deny fetch db"
     );
     Ok(vec![deny("advisories", &["--offline"], &["advisories"])])
-}
-
-/// Where cargo keeps its programs.
-fn home() -> PathBuf {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    home.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cargo"))
 }
 
 fn deny(name: &str, graph: &'static [&str], words: &'static [&str]) -> Check {

@@ -70,9 +70,7 @@ const CASES: [Case; 8] = [
         run.passed()?;
         run.says(NO_BLOCK, 1)
     }),
-    ("empty-disk", "--bare", &[], Some(0), |run| {
-        run.refused("no-block", "the disk has 0 sectors")
-    }),
+    ("empty-disk", "--bare", &[], Some(0), Run::passed),
     ("disk-below-a-block", "", &LARGE_BLOCKS, Some(512), |run| {
         // The host waits for a digest that cannot be made; what counts is that the run came to its end.
         let violations = records!(run.report.guest, Record::Violation { .. } => ()).count();
@@ -81,7 +79,8 @@ const CASES: [Case; 8] = [
         run.says(NO_BLOCK, 1)
     }),
     ("disk-below-a-block", "--bare", &LARGE_BLOCKS, Some(512), |run| {
-        run.refused("no-block", "no whole block of 4096 bytes")
+        // As above: the guest skips the digest.
+        expect(run.report.guest.done().is_some_and(|(_, failed)| failed == 0), "a test failed")
     }),
 ];
 

@@ -1,6 +1,8 @@
 //! Checks of the crates for the registry: what stands in their manifests, their packages, the oldest compiler and the oldest
 //! dependencies they state, and the texts that are made from them.
 
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::process::Command;
 
@@ -12,7 +14,7 @@ use crate::generated::{Generated, api, driver_header, header, sizes};
 use crate::progress::Progress;
 use crate::published::{manifest, oldest};
 use crate::tools::{cargo_of, ensure_nightly};
-use crate::workspace::{RISCV, Workspace, directory, is_published};
+use crate::workspace::{RISCV, Workspace, cargo_home, directory, is_published};
 
 pub(super) fn checks(workspace: &Workspace) -> Vec<Check> {
     let packages = options(published(workspace));
@@ -33,7 +35,11 @@ pub(super) fn checks(workspace: &Workspace) -> Vec<Check> {
             }
         }),
         Check::new("published/packages", move |context| {
-            package(context, &format!("--target {RISCV} {packages}"))
+            let folder = context.workspace.scratch().join("packages");
+            let forgotten = forget_packages(&context.workspace, &folder);
+            forgotten.map_err(|error| format!("cannot remove what an earlier run has left: {error}"))?;
+            let folder = folder.display();
+            package(context, &format!("--target-dir {folder} --target {RISCV} {packages}"))
         }),
         Check::new("published/oldest-compiler", |context| {
             check_with_oldest_compiler(context, &context.workspace.root)
@@ -77,6 +83,26 @@ fn package(context: &Context, options: &str) -> Verdict {
     // There is no option to make it fail on a warning.
     if output.lines().any(|line| line.starts_with("warning")) {
         return Err(format!("$ cargo {line}\n{output}"));
+    }
+    Ok(())
+}
+
+/// Removes what cargo has of the packages of an earlier run. To verify them it puts them into a registry in the folder, and takes what
+/// is in a registry for what never changes: it would build the old ones.
+fn forget_packages(workspace: &Workspace, folder: &Path) -> io::Result<()> {
+    let remove = |folder: &Path| match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    remove(folder)?;
+    for registry in fs::read_dir(cargo_home().join("registry/src")).into_iter().flatten() {
+        let registry = registry?;
+        // Those of folders have no host in their names.
+        if registry.file_name().to_string_lossy().starts_with('-') {
+            for package in published(workspace) {
+                remove(&registry.path().join(format!("{}-{}", package.name, package.version)))?;
+            }
+        }
     }
     Ok(())
 }

@@ -146,6 +146,7 @@ pub(super) fn digests(context: &mut Context<'_>) -> TestResult {
     if context.digests.is_empty() {
         skip!("the host asks for none");
     }
+    context.needs_blocks(1)?;
     let limits = context.session.limits();
     let block = limits.block_sectors();
     for &range in context.digests {
