@@ -80,7 +80,10 @@ const CASES: [Case; 8] = [
     }),
     ("disk-below-a-block", "--bare", &LARGE_BLOCKS, Some(512), |run| {
         // As above: the guest skips the digest.
-        expect(run.report.guest.done().is_some_and(|(_, failed)| failed == 0), "a test failed")
+        expect(
+            run.report.guest.done().is_some_and(|(_, failed)| failed == 0),
+            "a test failed",
+        )
     }),
 ];
 
