@@ -18,8 +18,8 @@ struct Run {
     flags: &'static str,
 }
 
-/// What has `unsafe` code that a host can run. Of `virtio-blk`, whose tests have a whole device beside them, those that are done in
-/// half a minute and touch each part of its memory.
+/// What has `unsafe` code that a host can run. Of `virtio-blk` and `virtio-blk-blocking`, whose tests have a whole device beside
+/// them, those that are done in half a minute.
 const RUNS: [Run; 9] = [
     all("virtio-core", ""),
     all("virtio-bounce", ""),
@@ -27,17 +27,21 @@ const RUNS: [Run; 9] = [
     all("virtio-pci", ""),
     all("virtqueue", ""),
     Run {
-        tests: &["memory", "removal", "queue_threads"],
+        tests: &["memory"],
         ..all("virtio-blk", "")
     },
-    all("virtio-blk-blocking", ""),
+    Run {
+        tests: &["byte_ranges", "mapped", "porting_guide"],
+        ..all("virtio-blk-blocking", "")
+    },
     all("virtio-blk-capi", ""),
     all("minix-rt", TABLES_FOR_GOOD),
 ];
 
 /// What takes Miri an hour or more.
-const LONG_RUNS: [Run; 2] = [
+const LONG_RUNS: [Run; 3] = [
     all("virtio-blk", ""),
+    all("virtio-blk-blocking", ""),
     Run {
         tests: &["service"],
         ..all("minix-virtio-blk", TABLES_FOR_GOOD)
