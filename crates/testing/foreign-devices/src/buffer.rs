@@ -1,4 +1,4 @@
-//! Data buffers cut into pieces that lie in any order, with bytes around them that nobody may write.
+//! Data buffers cut into pieces that lie in any order, with guard bytes around each.
 
 use anyhow::{Result, anyhow, ensure};
 use fastrand::Rng;
@@ -94,7 +94,7 @@ impl Buffer {
 }
 
 // SAFETY: the memory is owned and stays where it is when the value moves, the segments lie inside it, and they change through an
-// exclusive reference only, which nobody has while a driver owns the value.
+// exclusive reference only, and a driver that owns the value leaves none.
 unsafe impl DmaSegments for Buffer {
     fn segments(&self) -> &[Segment] {
         &self.segments

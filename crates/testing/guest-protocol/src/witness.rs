@@ -1,4 +1,4 @@
-//! What a witness writes: a sector tells by which request of which witness it was written.
+//! The content that a witness writes: each sector names the request and the witness.
 
 /// The lower half of every seed. It is the same for all, as the pattern wants seeds that differ above, and what was written to
 /// another place shows by it on a disk of less than 2^26 sectors.

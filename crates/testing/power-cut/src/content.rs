@@ -20,7 +20,7 @@ impl fmt::Display for Request {
 /// What a sector holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Content {
-    /// What was there before the first step.
+    /// The content of the disk before the first step.
     Original,
     Zeros,
     /// What this request wrote, whole and in its place.
