@@ -53,7 +53,7 @@ pub(crate) enum Next<'a> {
 pub(crate) type Successor<'a> = Box<dyn FnOnce(&mut Guest) -> Result<Command> + 'a>;
 
 /// How a boot ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Ended {
     /// The exit status of QEMU. None: it was stopped, at the time limit or because the guest was abandoned.
     pub(crate) status: Option<ExitStatus>,
@@ -130,14 +130,7 @@ pub(crate) fn run<'a>(
     let mut events = listen(&mut child.process);
     let mut typist = Typist::new(child.process.stdin.take(), &input);
     let mut successor: Option<Successor<'a>> = None;
-    let mut ended = Ended {
-        status: None,
-        abandoned: false,
-        guest: Guest::default(),
-        complaints: Vec::new(),
-        spoke: false,
-        duration: Duration::ZERO,
-    };
+    let mut ended = Ended::default();
 
     let mut line = Vec::new();
     loop {

@@ -193,12 +193,9 @@ mod tests {
         let mut guest = Guest::default();
         guest.hear(Duration::ZERO, right.replacen(was, is, 1).as_bytes());
         let ended = Ended {
-            status: None,
-            abandoned: false,
             guest,
-            complaints: Vec::new(),
             spoke: true,
-            duration: Duration::ZERO,
+            ..Ended::default()
         };
         let mut made = Total {
             made: Total::wanted(3).collect(),
@@ -263,12 +260,10 @@ mod tests {
             let mut guest = Guest::default();
             guest.hear(Duration::ZERO, text.as_bytes());
             let ended = Ended {
-                status: None,
                 abandoned: true,
                 guest,
-                complaints: Vec::new(),
                 spoke: true,
-                duration: Duration::ZERO,
+                ..Ended::default()
             };
             let mut made = Total::default();
             made.made

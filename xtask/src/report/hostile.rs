@@ -80,11 +80,9 @@ fn judge(output: &str, args: &QemuArgs, scenario: Option<&Scenario>, disks: &[Di
     }
     let ended = Ended {
         status: Some(ExitStatus::from_raw(0)),
-        abandoned: false,
         guest,
-        complaints: Vec::new(),
         spoke: true,
-        duration: Duration::ZERO,
+        ..Ended::default()
     };
     let case = Case {
         args,

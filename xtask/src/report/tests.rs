@@ -1,8 +1,6 @@
 //! A shell script plays QEMU and the guest. A run passes only if all its records are true, and each finding is seen at least once.
 
-use std::time::Duration;
-
-use super::{Case, Count, Guest, Host, Report, block_test::CHECKS};
+use super::{Case, Count, Host, Report, block_test::CHECKS};
 use crate::cli::qemu_args;
 use crate::fake::{self, poke};
 use crate::run::Ended;
@@ -163,12 +161,8 @@ fn what_the_host_sees_by_itself_fails_a_run() {
         (Host::default(), damaged, "2 defmt frames are malformed"),
     ] {
         let ended = Ended {
-            status: None,
-            abandoned: false,
-            guest: Guest::default(),
-            complaints: Vec::new(),
             spoke: true,
-            duration: Duration::ZERO,
+            ..Ended::default()
         };
         let case = Case {
             args: &qemu_args("--bare", None).unwrap(),

@@ -142,15 +142,11 @@ fn range() -> impl Strategy<Value = Event> {
 }
 
 fn report() -> impl Strategy<Value = Event> {
-    let codes = vec![
-        IoctlCode::VBLKINFO,
-        IoctlCode::VBLKSTAT,
-        IoctlCode::VBLKREGS,
-        IoctlCode::VBLKQUEUE,
-        IoctlCode::VBLKLOG,
-        IoctlCode::VBLKVERSION,
-    ];
-    (prop::sample::select(codes), prop::bool::weighted(0.1)).prop_map(|(code, short)| Event::Report { code, short })
+    (
+        prop::sample::select(&fake_minix::REPORTS[..]),
+        prop::bool::weighted(0.1),
+    )
+        .prop_map(|(code, short)| Event::Report { code, short })
 }
 
 fn event() -> impl Strategy<Value = Event> {

@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{CLIENT, Op, Placement, Rig, SECTORS, sector_byte, wire};
-use fake_minix::{ADDRESS, DISCARDED, ERASED, ID, IRQ, LIFETIME};
+use fake_minix::{ADDRESS, DISCARDED, ERASED, ID, IRQ, LIFETIME, REPORTS};
 use minix_abi::disk_control::*;
 use minix_abi::ioctl::{CacheFlags, IoctlCode};
 use minix_abi::minor::Minor;
@@ -14,14 +14,6 @@ use minix_blockdriver::{Broken, DeviceError, DriverOptions};
 use proptest::prelude::*;
 use zerocopy::{FromBytes, IntoBytes};
 
-const REPORTS: [IoctlCode; 6] = [
-    IoctlCode::VBLKINFO,
-    IoctlCode::VBLKSTAT,
-    IoctlCode::VBLKREGS,
-    IoctlCode::VBLKQUEUE,
-    IoctlCode::VBLKLOG,
-    IoctlCode::VBLKVERSION,
-];
 const RANGES: [IoctlCode; 3] = [IoctlCode::VBLKDISCARD, IoctlCode::VBLKZERO, IoctlCode::VBLKERASE];
 
 /// Sends a range, and returns the answer and what the client finds in its structure.

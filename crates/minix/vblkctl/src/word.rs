@@ -4,8 +4,8 @@ use core::fmt;
 
 use getargs::Argument;
 
-/// A word. For `&str` itself `getargs` has an index that could be out of bounds, and the text of that panic takes five kilobytes
-/// of tables, of which characters can be printed. This has none.
+/// A word. For `&str` itself `getargs` has an index that could be out of bounds, and the text of that panic brings five kilobytes
+/// of Unicode tables. Nothing here can panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Word<'a>(pub(crate) &'a str);
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use foreign_devices::Totals;
 use serde::{Deserialize, Serialize};
 
-/// A figure. `cargo xtask evidence` adds what is not here.
+/// A figure, without the source and the commit, which `cargo xtask evidence` adds.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Figure {
     figure: String,

@@ -253,7 +253,7 @@ fn life<D: Device>(
     Ok(())
 }
 
-/// Lives of a device one after the other, of which some end with a kill. The disk stays the same.
+/// One device after the other on the same disk. Some are killed.
 fn lives<D: Device>(device: D, cases: u32) -> Result<(), TestError<(Vec<TestOperation>, bool)>> {
     let steps = (prop::collection::vec(step(CAPACITY), 1..40), prop::bool::weighted(0.3));
     let config = ProptestConfig {

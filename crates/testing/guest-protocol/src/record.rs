@@ -159,7 +159,7 @@ pub enum Ask {
     Open,
     Close,
     Read,
-    /// Write, and what is not flushed may be lost with the power.
+    /// Write into the device's cache: a power cut before the next flush may lose it.
     Write,
     /// Write past every cache.
     Force,

@@ -247,8 +247,8 @@ impl History {
         promises
     }
 
-    /// Whether no other client can have had the disk open when this close was served. One has it open from the moment it asks
-    /// for that until it hears that it is closed.
+    /// Whether no other client can have had the disk open when this close was served. A client has it open from its request to
+    /// open it until the answer to its close.
     fn is_last_close(&self, close: Request, story: &Story, heard: Time) -> bool {
         let others = self
             .stories

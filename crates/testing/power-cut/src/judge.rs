@@ -2,8 +2,8 @@
 //!
 //! A cut after some steps leaves each sector with what was on the medium there, or with any content that was written to it since:
 //! whole writes may be missing, and of others single sectors. What clients were told is about single sectors, too. So it is enough
-//! to look at each content that a sector may have. That covers every combination of them, of which there are far too many to
-//! make.
+//! to look at each content that a sector may have. That covers every combination of contents, which are too many to make
+//! one by one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -42,7 +42,7 @@ pub struct Tally {
     pub cuts: u64,
     /// Contents that sectors may have, over all cuts.
     pub contents: u64,
-    /// Most sectors of which it is open what they hold.
+    /// Most sectors at a cut that may hold more than one content.
     pub most_open: usize,
     /// Sectors for which something was promised, over all cuts.
     pub promised: u64,

@@ -85,7 +85,7 @@ struct Unit {
 }
 
 /// Makes every disk that a cut can leave, sector by sector of each write, and says whether one of them breaks a promise. Actions follow
-/// each other, so an older content is one of a smaller number. 0 is what was there at first.
+/// each other, so an older content has a smaller number. 0 is the content before the first action.
 fn some_disk_is_wrong(actions: &[Action]) -> bool {
     let mut units: Vec<Unit> = Vec::new();
     // What has to be on each sector, or something newer, by what was told.

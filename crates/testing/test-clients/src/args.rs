@@ -58,6 +58,18 @@ pub fn report<I: Ipc>(client: &mut Client<I>, bad: BadWord) -> Errno {
     Errno::EINVAL
 }
 
+/// Checks the words `first=`, `count=` and `depth=` of a program that has so many requests at a time in a range.
+///
+/// # Errors
+///
+/// Without sectors or requests, or if the range does not end.
+pub fn requests_in(range: SectorRange, depth: usize) -> Result<(), BadWord> {
+    if range.count == 0 || range.first.checked_add(range.count).is_none() || depth == 0 {
+        return Err(missing(if depth == 0 { "depth" } else { "count" }));
+    }
+    Ok(())
+}
+
 /// For a key that has to be there and is not.
 pub const fn missing(key: &'static str) -> BadWord {
     BadWord {

@@ -92,14 +92,8 @@ struct Started {
     outcome: Outcome,
 }
 
-fn start(config: ModelConfig) -> Started {
-    let model = Model::new(config);
-    let machine = Box::into_raw(Box::new(Machine {
-        registers: model.registers(),
-        dma: model.dma(),
-        taken: 0,
-    }));
-    let context = machine.cast::<c_void>();
+/// The window and the memory of the machine behind `context`.
+fn callbacks(context: *mut c_void) -> (Registers, Memory) {
     let registers = Registers {
         context,
         read: Some(read),
@@ -110,6 +104,18 @@ fn start(config: ModelConfig) -> Started {
         allocate: Some(allocate),
         release: Some(release),
     };
+    (registers, memory)
+}
+
+fn start(config: ModelConfig) -> Started {
+    let model = Model::new(config);
+    let machine = Box::into_raw(Box::new(Machine {
+        registers: model.registers(),
+        dma: model.dma(),
+        taken: 0,
+    }));
+    let context = machine.cast::<c_void>();
+    let (registers, memory) = callbacks(context);
     let mut storage = vec![Line([0; 64]); virtio_blk_disk_bytes().div_ceil(64)];
     let mut disk = null_mut();
     let bytes = virtio_blk_disk_bytes();
@@ -208,16 +214,7 @@ fn refused_requests_are_not_taken() {
 fn wrong_arguments_are_told() {
     let started = start(ModelConfig::default());
     let context = started.machine.cast::<c_void>();
-    let registers = Registers {
-        context,
-        read: Some(read),
-        write: Some(write),
-    };
-    let memory = Memory {
-        context,
-        allocate: Some(allocate),
-        release: Some(release),
-    };
+    let (registers, memory) = callbacks(context);
     let no_read = Registers {
         read: None,
         ..registers

@@ -281,15 +281,7 @@ fn after_64_events_the_oldest_are_lost_and_counted() {
 #[test]
 fn reports_go_nowhere_but_where_a_client_lets_them() {
     let mut rig = opened();
-    let reports = [
-        IoctlCode::VBLKINFO,
-        IoctlCode::VBLKSTAT,
-        IoctlCode::VBLKREGS,
-        IoctlCode::VBLKQUEUE,
-        IoctlCode::VBLKLOG,
-        IoctlCode::VBLKVERSION,
-    ];
-    for code in reports {
+    for code in fake_minix::REPORTS {
         let bytes = code.argument_bytes();
         assert_eq!(answer(&mut rig, code, PAGE, &[0xEE; 4096]), 0, "{code:?}");
         let page = rig.page(PAGE as usize);

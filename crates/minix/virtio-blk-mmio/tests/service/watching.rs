@@ -54,7 +54,7 @@ fn a_request_whose_memory_takes_long_to_look_up_is_watched() {
         assert!(rig.goes_on());
         assert_eq!(rig.answers(id), [4096]);
     };
-    // So many that it is known how little time the device takes.
+    // After a thousand reads the service knows that the device is quick.
     (0..1000).for_each(|nth| read(&mut rig, nth % 16));
     let before = rig.watches();
     rig.state().map_takes = 150;

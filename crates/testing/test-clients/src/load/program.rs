@@ -90,10 +90,7 @@ fn run<I: Ipc>(client: &mut Client<I>, args: Args, mut requests: u64) -> Result<
         }
         Ok(true)
     })?;
-    if range.count == 0 || range.first.checked_add(range.count).is_none() || depth == 0 {
-        let bad = args::missing(if depth == 0 { "depth" } else { "count" });
-        return Err(args::report(client, bad));
-    }
+    args::requests_in(range, depth).map_err(|bad| args::report(client, bad))?;
     client.say(format_args!("load: {depth} requests at a time on sectors {range}"));
     let states: &mut [SectorState; MAX_SECTORS] = client.zeroed()?;
     let memory = Memory::new(&mut client.ipc, Kind::Scattered, depth * SLOT_BYTES)?;

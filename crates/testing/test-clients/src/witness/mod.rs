@@ -48,10 +48,7 @@ pub fn main<I: Ipc>(client: &mut Client<I>, args: Args) -> Result<(), Errno> {
         }
         Ok(true)
     })?;
-    if range.count == 0 || range.first.checked_add(range.count).is_none() || depth == 0 {
-        let bad = args::missing(if depth == 0 { "depth" } else { "count" });
-        return Err(args::report(client, bad));
-    }
+    args::requests_in(range, depth).map_err(|bad| args::report(client, bad))?;
     // What was written last is not known before the log is read.
     client.touched(range.first, range.count);
     let memory = Memory::new(&mut client.ipc, Kind::Scattered, depth * SLOT_BYTES)?;
