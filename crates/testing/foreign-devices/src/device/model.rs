@@ -8,23 +8,27 @@ use virtio_mmio::MmioTransport;
 use super::{Device, SECTORS};
 
 /// A device in this process.
-pub struct Software(Model);
+pub struct Software {
+    model: Model,
+    faults: FaultScript,
+}
 
 impl Software {
-    /// A device that does what the script says with some requests.
+    /// A device that does what the script says with some requests. After each start their numbers begin at 0 again.
     pub fn new(faults: FaultScript) -> Self {
-        let device = Self(fresh());
-        device.0.set_fault(faults);
-        device
+        let model = fresh(&faults);
+        Self { model, faults }
     }
 }
 
-fn fresh() -> Model {
-    Model::new(ModelConfig {
+fn fresh(faults: &FaultScript) -> Model {
+    let model = Model::new(ModelConfig {
         capacity: SECTORS as u64,
         service: Service::OnNotify,
         ..ModelConfig::modern()
-    })
+    });
+    model.set_fault(faults.clone());
+    model
 }
 
 impl Device for Software {
@@ -32,23 +36,23 @@ impl Device for Software {
     type Memory = ModelDma;
 
     fn memory(&self) -> ModelDma {
-        self.0.dma()
+        self.model.dma()
     }
 
     fn connect(&mut self) -> Result<Self::Transport> {
-        virtio_mmio::probe(self.0.registers())
+        virtio_mmio::probe(self.model.registers())
             .device()
             .context("the model shows no device")
     }
 
     fn kill(&mut self) {
-        self.0.go_away();
+        self.model.go_away();
     }
 
     fn start_again(&mut self) -> Result<()> {
-        let next = fresh();
-        next.write_disk(0, &self.0.read_disk(0, SECTORS as u64));
-        self.0 = next;
+        let next = fresh(&self.faults);
+        next.write_disk(0, &self.model.read_disk(0, SECTORS as u64));
+        self.model = next;
         Ok(())
     }
 
