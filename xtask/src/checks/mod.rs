@@ -96,8 +96,12 @@ pub(crate) fn command(args: &TestArgs) -> Result<bool> {
     for line in &skipped {
         say(line);
     }
-    say(&format!("{} passed, {} failed", tally.passed, tally.failed));
-    Ok(tally.failed == 0)
+    // Here they are found without reading what they printed.
+    for name in &tally.failed {
+        say(&format!("failed: {name}"));
+    }
+    say(&format!("{} passed, {} failed", tally.passed, tally.failed.len()));
+    Ok(tally.failed.is_empty())
 }
 
 fn select(mut checks: Vec<Check>, args: &TestArgs) -> Result<Vec<Check>> {

@@ -17,11 +17,12 @@ const AT_ONCE: usize = 2;
 /// How often an interrupt is looked for.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How many checks went which way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Which checks went which way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) passed: usize,
-    pub(super) failed: usize,
+    /// The names of those that failed.
+    pub(super) failed: Vec<String>,
 }
 
 /// How a check went.
@@ -104,7 +105,7 @@ fn print(check: &Check, outcome: &CheckOutcome, tally: &mut Tally) {
         tally.passed += 1;
         return say(&format!("ok   {} ({seconds:.1}s)", check.name));
     };
-    tally.failed += 1;
+    tally.failed.push(check.name.clone());
     say(&format!("FAIL {} ({seconds:.1}s)", check.name));
     for line in text.lines() {
         say(&format!("     | {line}"));
@@ -118,7 +119,7 @@ mod tests {
     use crate::workspace::Workspace;
 
     #[test]
-    fn passed_and_failed_are_counted_wherever_they_run() {
+    fn passed_and_failed_are_told_wherever_they_run() {
         let context = Context {
             workspace: Workspace::load().unwrap(),
             setup: None,
@@ -136,6 +137,7 @@ mod tests {
                 ..Check::new(format!("c{number}"), work)
             });
         }
-        assert_eq!(run(&checks, &context), Tally { passed: 7, failed: 2 });
+        let tally = run(&checks, &context);
+        assert_eq!((tally.passed, tally.failed), (7, vec!["b".to_owned(), "c3".to_owned()]));
     }
 }
