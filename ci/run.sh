@@ -8,6 +8,9 @@ echo "commit: $(git rev-parse HEAD 2>/dev/null || echo unknown)"
 rustc --version
 cargo --version
 
+# What is built once needs no room for being built again.
+export CARGO_INCREMENTAL=0
+
 command -v cargo-deny >/dev/null || cargo install --quiet --locked cargo-deny --version 0.20.2
 
 exec cargo xtask test --complete "$@"
