@@ -48,6 +48,10 @@ const LONG_RUNS: [Run; 3] = [
     },
 ];
 
+/// What makes the figures of the two.
+const SHORT: &str = "cargo xtask test miri/";
+const LONG: &str = "cargo xtask test miri/long --long";
+
 /// Memory that stands in for a device is never freed.
 const LEAKS: &str = "-Zmiri-ignore-leaks";
 
@@ -65,14 +69,14 @@ const fn all(package: &'static str, flags: &'static str) -> Run {
 /// The checks, or why there are none.
 pub(super) fn checks(workspace: &Workspace, long: bool) -> anyhow::Result<Vec<Check>> {
     ensure_nightly(workspace)?;
-    let mut checks: Vec<Check> = RUNS.map(|run| check("miri", run)).into();
+    let mut checks: Vec<Check> = RUNS.map(|run| check("miri", SHORT, run)).into();
     if long {
-        checks.extend(LONG_RUNS.map(|run| check("miri/long", run)));
+        checks.extend(LONG_RUNS.map(|run| check("miri/long", LONG, run)));
     }
     Ok(checks)
 }
 
-fn check(group: &str, Run { package, tests, flags }: Run) -> Check {
+fn check(group: &str, command: &'static str, Run { package, tests, flags }: Run) -> Check {
     Check::new(format!("{group}/{package}"), move |context| {
         ensure_miri(&context.workspace).map_err(|error| format!("{error:#}"))?;
         let mut test = nightly_cargo(&context.workspace);
@@ -84,20 +88,46 @@ fn check(group: &str, Run { package, tests, flags }: Run) -> Check {
             test.args(["--test", name]);
         }
         let output = run(test.env("MIRIFLAGS", flags))?;
-        let name = match tests {
-            [] => format!("`{package}`: tests passed"),
-            some => format!("`{package}`, {}: tests passed", some.join(", ")),
-        };
-        let figure = Figure::new(name, Value::Count(passed(&output)), "cargo xtask test miri --long");
-        evidence::record(&context.workspace, "miri", vec![figure]).map_err(|error| format!("{error:#}"))
+        let figures = figures(package, tests, command, &output);
+        evidence::record(&context.workspace, "miri", figures).map_err(|error| format!("{error:#}"))
     })
 }
 
-/// How many tests passed in all programs of a run.
-fn passed(output: &str) -> u64 {
-    let results = output.lines().filter_map(|line| line.strip_prefix("test result: ok. "));
-    let counts = results.filter_map(|line| line.split(' ').next()?.parse::<u64>().ok());
-    counts.sum()
+/// What a run has shown: the tests that passed, and those that Miri leaves out, since they only repeat or need the system.
+fn figures(package: &str, tests: &[&str], command: &str, output: &str) -> Vec<Figure> {
+    let name = match tests {
+        [] => format!("`{package}`"),
+        some => format!("`{package}`, {}", some.join(", ")),
+    };
+    let [passed, _, ignored] = counted(output);
+    let mut figures = vec![Figure::new(
+        format!("{name}: tests passed"),
+        Value::Count(passed),
+        command,
+    )];
+    if ignored > 0 {
+        figures.push(Figure::new(
+            format!("{name}: tests left out"),
+            Value::Count(ignored),
+            command,
+        ));
+    }
+    figures
+}
+
+/// How many tests passed, failed and were left out in all programs of a run.
+fn counted(output: &str) -> [u64; 3] {
+    let mut sum = [0; 3];
+    for line in output.lines().filter_map(|line| line.strip_prefix("test result: ok. ")) {
+        for (sum, part) in sum.iter_mut().zip(line.split("; ")) {
+            *sum += part
+                .split(' ')
+                .next()
+                .and_then(|count| count.parse::<u64>().ok())
+                .unwrap_or(0);
+        }
+    }
+    sum
 }
 
 #[cfg(test)]
@@ -107,8 +137,26 @@ mod tests {
 
     #[test]
     fn passed_tests_of_all_programs_add_up() {
-        let output = "test result: ok. 12 passed; 0 failed\nx\ntest result: ok. 3 passed; 0 failed; 1 ignored\n";
-        assert_eq!(passed(output), 15);
+        let output = "test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured\nx\n\
+                      test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n";
+        assert_eq!(counted(output), [15, 0, 1]);
+        let told = |output| {
+            let figures = figures("x", &["a", "b"], SHORT, output).into_iter();
+            figures
+                .map(|figure| serde_json::to_string(&figure).unwrap())
+                .collect::<Vec<_>>()
+        };
+        let both = told(output);
+        assert_eq!(both.len(), 2);
+        assert!(
+            both[0].contains("`x`, a, b: tests passed") && both[0].contains("15"),
+            "{both:?}"
+        );
+        assert!(
+            both[1].contains("`x`, a, b: tests left out") && both[1].contains("1"),
+            "{both:?}"
+        );
+        assert_eq!(told("test result: ok. 3 passed; 0 failed; 0 ignored\n").len(), 1);
     }
 
     #[test]

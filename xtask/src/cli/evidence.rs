@@ -93,6 +93,11 @@ pub(crate) struct RequirementsArgs {
     #[arg(long)]
     pub(crate) prove: bool,
 
+    /// Put the bugs of xtask/harness-bugs.toml in, one by one in a copy of the sources, and run the test that is the short form of the
+    /// harness: it has to fail.
+    #[arg(long, conflicts_with_all = ["write", "prove"])]
+    pub(crate) harnesses: bool,
+
     /// How many breakages to draw; without it, all.
     #[arg(long, value_name = "N", requires = "prove", value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
     pub(crate) sample: Option<u64>,

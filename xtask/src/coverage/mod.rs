@@ -62,6 +62,10 @@ fn told(share: Share) -> String {
 fn measured(workspace: &Workspace, crates: &[&Package]) -> Result<Measure> {
     let folder = workspace.target.join("coverage");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    // Programs that were built before count as well, with the lines of then.
+    let mut clean = llvm_cov(workspace);
+    clean.args(["clean", "--workspace"]);
+    succeeds("removing what was measured before", &clean)?;
     let mut tests = llvm_cov(workspace);
     tests.arg("--no-report");
     for package in crates {

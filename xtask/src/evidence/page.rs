@@ -24,7 +24,7 @@ Most of these runs take an hour or more and are no part of `cargo xtask test`, w
 No run shows that there are no faults. Each part says what it would not see.
 ";
 
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 9] = [
     Section {
         source: "requirements",
         heading: "Requirements",
@@ -63,6 +63,14 @@ The driver runs as a program of the host on devices that others wrote: QEMU's di
 vhost-user. Requests are random, each sector that is read is compared, and each answer is expected once.",
     },
     Section {
+        source: "harness",
+        heading: "Bugs put in on purpose",
+        text: "\
+What looks for bugs is looked at itself: a bug is put into the driver for each of the three above, in a copy of the sources, and the test
+that is its short form has to fail, which passes without the bug. `xtask/harness-bugs.toml` lists them. Each run of
+`cargo xtask power-cut` besides takes flushes out of its own log, and fails if that would not be noticed.",
+    },
+    Section {
         source: "fuzz",
         heading: "Fuzzing",
         text: "\
@@ -74,7 +82,12 @@ as well.",
         heading: "Miri",
         text: "\
 Miri interprets the tests of the crates that have `unsafe` code, and finds undefined behaviour and data races. It does not see what
-a device does to memory, which the tests stand in for.",
+a device does to memory, which the tests stand in for.
+
+`cargo xtask test` has the short runs. They are all tests of a crate, except of `virtio-blk` and `virtio-blk-blocking`, whose tests have a
+whole device beside them: of these they are the test programs that are named, which take Miri half a minute. `--long` adds all tests of these
+two crates, and those of the service on the software device. Tests that are left out take too many steps: an index that goes around
+its 65,536 values, arithmetic with all numbers there are, much memory.",
     },
     Section {
         source: "coverage",

@@ -1,10 +1,11 @@
 //! `cargo xtask requirements`: what shows that the driver does as the specification wants it.
 //!
 //! [`citation`] finds the tests that cite a requirement, [`page`] holds `docs/requirements.md` to them, [`breakage`] is a change that
-//! breaks a requirement, and [`prove`] makes such changes to see that the tests notice.
+//! breaks a requirement, and [`prove`] makes such changes to see that the tests notice. [`harness`] does the same for the harnesses.
 
 mod breakage;
 mod citation;
+mod harness;
 mod page;
 mod prove;
 
@@ -21,6 +22,9 @@ use page::{Evidence, PAGE, Row};
 /// Runs the command; true unless a breakage went unnoticed.
 pub(crate) fn command(args: &RequirementsArgs) -> Result<bool> {
     let workspace = Workspace::load()?;
+    if args.harnesses {
+        return harness::run(&workspace);
+    }
     let citations = citation::all(&workspace.root)?;
     if args.prove {
         return prove::run(&workspace, &citations, args);

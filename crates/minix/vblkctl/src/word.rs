@@ -24,9 +24,10 @@ impl Argument for Word<'_> {
 
     fn parse_long_opt(self) -> Option<(Self, Option<Self>)> {
         let text = self.0.strip_prefix("--").filter(|text| !text.is_empty())?;
-        let equals = text.bytes().position(|byte| byte == b'=').unwrap_or(text.len());
-        let (name, value) = text.split_at_checked(equals)?;
-        Some((Self(name), value.get(1..).map(Self)))
+        let (name, value) = text
+            .split_once('=')
+            .map_or((text, None), |(name, value)| (name, Some(value)));
+        Some((Self(name), value.map(Self)))
     }
 
     fn parse_short_cluster(self) -> Option<Self> {

@@ -144,3 +144,19 @@ fn a_read_that_is_interrupted_is_made_again() {
     assert_eq!((length, &line[..2]), (Ok(2), &b"y\n"[..]));
     script.over();
 }
+
+#[test]
+fn a_terminal_is_a_file_that_has_settings() {
+    for (status, is_one) in [(Status::OK, true), (Errno::ENOTTY.into(), false)] {
+        let mut script = vfs(Script::new(), MessageType::VFS_IOCTL, move |message| {
+            let control: Control = message.payload();
+            assert_eq!(
+                (control.descriptor, control.code),
+                (Descriptor::STDIN, IoctlCode::TIOCGETA)
+            );
+            status
+        });
+        assert_eq!(System::new(&mut script, now).is_terminal(Descriptor::STDIN), is_one);
+        script.over();
+    }
+}

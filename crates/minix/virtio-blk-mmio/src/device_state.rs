@@ -70,11 +70,13 @@ pub(crate) fn start_device<T: Transport>(
         }
         let DeviceState::Live(disk) = &*state else { continue };
         let has_tables = disk.accepted_features().contains(Features::INDIRECT_DESC);
+        let current = plan.clone();
         if has_tables || !plan.is_too_small_without_tables() || !plan.step_down() {
             return Ok(());
         }
         // Nothing was submitted, so nothing is lost.
         if !shut_down(state, dma, &mut |_| {}, &mut DiskCounters::default()) {
+            *plan = current;
             return Ok(());
         }
     }

@@ -13,8 +13,8 @@ use minix_blockdriver::{
 use minix_rt::kernel::LentRange;
 use virtio_blk::proto::{DeviceIdString, Lifetime, Sector, StatusError};
 use virtio_blk::{
-    Answer, Completion, ConfigChange, DeviceFault, DiskCounters, InitError, IoError, OperationKind, QueueState,
-    Rejected, Request, SectorRange, SubmitError, WriteCache, WriteCacheError,
+    Answer, Completion, ConfigChange, DeviceFault, DiskCounters, InitError, IoError, OperationKind, Rejected, Request,
+    SectorRange, SubmitError, WriteCache, WriteCacheError,
 };
 use virtio_core::{Dma, Features, Interface, InterruptSource, PollLimit, QueueSize, RawSegments, Transport};
 
@@ -216,11 +216,6 @@ impl<T: Transport, D: Dma> VirtioDisk<T, D> {
     pub fn queue(&self) -> Option<(QueueSize, bool)> {
         let indirect = self.live()?.accepted_features().contains(Features::INDIRECT_DESC);
         Some((self.plan.layout().queue, indirect))
-    }
-
-    /// The state of the queue, for a dump; `None` while the device is not live.
-    pub fn ring_state(&self) -> Option<QueueState> {
-        self.live().map(|disk| disk.queue().ring_state())
     }
 
     /// What happened so far.

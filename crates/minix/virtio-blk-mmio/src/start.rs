@@ -143,13 +143,8 @@ pub unsafe fn bring_up<I: Ipc + Clone, W: Window>(
         irq: irq.cast_signed(),
     });
     let enabled = line.enable(&mut ipc).map_err(refused("the interrupt line"));
-    let facts = enabled.and_then(|()| {
-        let facts = disk.info().copied().zip(disk.queue());
-        facts.ok_or_else(|| {
-            log_line!(Error, "the device has stopped at once");
-            Errno::EIO
-        })
-    });
+    // A device that has just started is live, and has both.
+    let facts = enabled.and_then(|()| disk.info().copied().zip(disk.queue()).ok_or(Errno::EIO));
     let (info, (most, indirect)) = facts.inspect_err(|_| {
         // The device has memory of this process, which is to end.
         disk.stop();

@@ -13,7 +13,7 @@ use minix_blockdriver::{
 use minix_rt::kernel::LentRange;
 
 use crate::PHYSICAL;
-use crate::disk::disk_info;
+use crate::disk::{Change, Op, disk_info};
 use crate::host::writable;
 
 const SECTOR: usize = 512;
@@ -38,6 +38,8 @@ pub struct Content {
     pub misplace: Option<Tamper>,
     /// Changes the data of a transfer.
     pub tamper: Option<Tamper>,
+    /// Every change, if it is to be kept, for a test that cuts the power.
+    pub changes: Option<Vec<Change>>,
 }
 
 impl Content {
@@ -48,6 +50,7 @@ impl Content {
             written: HashMap::new(),
             misplace: None,
             tamper: None,
+            changes: None,
         }
     }
 
@@ -63,6 +66,19 @@ impl Content {
         for (sector, bytes) in (first..).zip(data.chunks(SECTOR)) {
             self.written.insert(sector, bytes.try_into().expect("whole sectors"));
         }
+        if let Some(changes) = &mut self.changes {
+            changes.push(Change::Sectors {
+                op: Op::Write,
+                first,
+                bytes: data.to_vec(),
+                durable: false,
+            });
+        }
+    }
+
+    /// How many changes there are.
+    fn changed(&self) -> usize {
+        self.changes.as_ref().map_or(0, Vec::len)
     }
 }
 
@@ -71,6 +87,17 @@ enum Place {
     Bounce(usize, usize),
     /// So many bytes of zeroes, which are in no memory.
     Zeroes(usize),
+}
+
+/// A request that is not complete.
+struct Pending {
+    tag: Tag,
+    /// What is to be carried out yet.
+    work: Option<Work>,
+    /// How many changes there were when it was submitted.
+    before: usize,
+    /// The flush makes so many changes durable.
+    covers: Option<usize>,
 }
 
 /// A transfer that was not carried out yet.
@@ -87,7 +114,7 @@ pub struct SparseDisk {
     content: Rc<RefCell<Content>>,
     /// The ranges of the next request.
     listed: Option<(Tag, Vec<LentRange>)>,
-    pending: Vec<(Tag, Option<Work>)>,
+    pending: Vec<Pending>,
     bounce: Vec<Box<[u8; BOUNCE_BYTES]>>,
 }
 
@@ -173,7 +200,15 @@ impl BlockDevice for SparseDisk {
         let (write, first, data) = match request {
             DeviceRequest::Transfer { direction, first, data } => (direction == Direction::Write, first, data),
             DeviceRequest::Flush => {
-                self.pending.push((tag, None));
+                // Requests that are not complete may have changed something already, and the flush need not know of it.
+                let before = self.content.borrow().changed();
+                let covers = self.pending.iter().map(|pending| pending.before).min();
+                self.pending.push(Pending {
+                    tag,
+                    work: None,
+                    before,
+                    covers: Some(covers.unwrap_or(before)),
+                });
                 return Ok(());
             }
             DeviceRequest::Range {
@@ -201,13 +236,19 @@ impl BlockDevice for SparseDisk {
             (None, Data::Bounce(buffer, bytes)) => (Place::Bounce(usize::from(buffer.0), bytes), bytes as u64),
         };
         assert!(bytes > 0 && bytes.is_multiple_of(SECTOR as u64) && first + bytes / 512 <= self.info.sectors);
+        let before = self.content.borrow().changed();
         let mut work = Some(Work { write, first, place });
         if tag.0.is_multiple_of(2)
             && let Some(work) = work.take()
         {
             self.carry_out(work);
         }
-        self.pending.push((tag, work));
+        self.pending.push(Pending {
+            tag,
+            work,
+            before,
+            covers: None,
+        });
         Ok(())
     }
 
@@ -215,9 +256,12 @@ impl BlockDevice for SparseDisk {
 
     fn poll(&mut self, mut done: impl FnMut(Tag, Result<(), DeviceError>)) -> Result<bool, Broken> {
         let is_progress = !self.pending.is_empty();
-        while let Some((tag, work)) = self.pending.pop() {
+        while let Some(Pending { tag, work, covers, .. }) = self.pending.pop() {
             if let Some(work) = work {
                 self.carry_out(work);
+            }
+            if let (Some(covers), Some(changes)) = (covers, &mut self.content.borrow_mut().changes) {
+                changes.push(Change::Flushed { covers });
             }
             done(tag, Ok(()));
         }
@@ -245,7 +289,7 @@ impl BlockDevice for SparseDisk {
     fn bounce_buffer(&mut self, buffer: BounceBuffer) -> Option<&mut [u8; BOUNCE_BYTES]> {
         let nth = usize::from(buffer.0);
         let is_used = |place: &Place| matches!(place, Place::Bounce(used, _) if *used == nth);
-        let mut works = self.pending.iter().filter_map(|(_, work)| work.as_ref());
+        let mut works = self.pending.iter().filter_map(|pending| pending.work.as_ref());
         if works.any(|work| is_used(&work.place)) {
             return None;
         }

@@ -7,9 +7,10 @@ use bare_image::memory::DmaMemory;
 use bare_image::report::stop;
 use bare_image::windows::Transport;
 use minix_abi::bdev::{BdevAccess, BdevRequest};
+use minix_abi::disk_control::QueueFlags;
 use minix_abi::ipc::{IpcCall, IpcStatus};
 use minix_abi::{Endpoint, GrantId, Instant, Message, MessageType};
-use minix_blockdriver::{BlockDriver, DriverOptions};
+use minix_blockdriver::{BlockDevice as _, BlockDriver, DriverOptions};
 use minix_virtio_blk::disk::{DiskMemory, ListTable, VirtioDisk};
 use minix_virtio_blk::serve::JOBS;
 use virtio_core::{DmaBuffer, DmaSegments as _, QueueSize};
@@ -134,8 +135,8 @@ impl Path {
 
     /// Whether the device has completed all that it was given.
     pub fn is_completed(&self) -> bool {
-        let ring = self.driver.device().ring_state();
-        ring.is_some_and(|ring| ring.used_index.wrapping_sub(ring.used_seen) == ring.in_flight)
+        let ring = self.driver.device().ring();
+        ring.flags.contains(QueueFlags::LIVE) && ring.used_index.wrapping_sub(ring.used_seen) == ring.chains
     }
 
     /// Takes what is completed, and answers. Returns the replies.

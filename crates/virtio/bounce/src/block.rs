@@ -31,6 +31,11 @@ impl BounceBlock {
         self.memory.into_buffer()
     }
 
+    /// The CPU's address of the first byte, which no other memory has as long as this is there.
+    pub(crate) fn start(&self) -> usize {
+        self.memory.as_ptr().addr()
+    }
+
     /// Bytes that a transfer can have at most.
     pub fn capacity(&self) -> usize {
         self.memory.buffer_len()

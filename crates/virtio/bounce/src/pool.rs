@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use virtio_core::{DeviceAddr, Dma, DmaBuffer, DmaError, DmaSegments};
+use virtio_core::{Dma, DmaBuffer, DmaError};
 
 use crate::BounceBlock;
 
@@ -19,8 +19,9 @@ const MOST_ALIGNMENT: usize = 4096;
 pub struct BouncePool<const BLOCKS: usize> {
     /// The blocks that are there. Each has one place for good.
     places: [Option<BounceBlock>; BLOCKS],
-    /// Where the device sees the block of each place, whether it is there or not.
-    addresses: [DeviceAddr; BLOCKS],
+    /// Where the block of each place begins for the CPU, whether it is there or not. Its address for the device would not do: behind
+    /// another IOMMU that is other memory.
+    starts: [usize; BLOCKS],
     /// How many places have a block.
     blocks: usize,
     block_bytes: usize,
@@ -40,7 +41,7 @@ impl<const BLOCKS: usize> BouncePool<BLOCKS> {
         let alignment = block_bytes.clamp(1, MOST_ALIGNMENT).next_power_of_two();
         let mut pool = Self {
             places: [const { None }; BLOCKS],
-            addresses: [DeviceAddr(0); BLOCKS],
+            starts: [0; BLOCKS],
             blocks: 0,
             block_bytes,
         };
@@ -61,12 +62,11 @@ impl<const BLOCKS: usize> BouncePool<BLOCKS> {
     /// Makes a block of `memory`, which is not empty, in the next place, which there is.
     fn add(&mut self, memory: DmaBuffer) {
         let place = self.blocks;
-        let address = memory.segments().first().map(|segment| segment.addr);
-        if let (Some(slot), Some(known), Some(address)) =
-            (self.places.get_mut(place), self.addresses.get_mut(place), address)
+        let block = BounceBlock::new(memory, place).ok();
+        if let (Some(slot), Some(start), Some(block)) = (self.places.get_mut(place), self.starts.get_mut(place), block)
         {
-            *slot = BounceBlock::new(memory, place).ok();
-            *known = address;
+            *start = block.start();
+            *slot = Some(block);
             self.blocks += 1;
         }
     }
@@ -100,12 +100,9 @@ impl<const BLOCKS: usize> BouncePool<BLOCKS> {
     ///
     /// The block comes back if it is one of another pool.
     pub fn put_back(&mut self, block: BounceBlock) -> Result<(), BounceBlock> {
-        let address = block.segments().first().map(|segment| segment.addr);
-        if address != self.addresses.get(block.place).copied() {
-            return Err(block);
-        }
+        let is_own = self.starts.get(block.place) == Some(&block.start());
         match self.places.get_mut(block.place) {
-            Some(place @ None) => {
+            Some(place @ None) if is_own => {
                 *place = Some(block);
                 Ok(())
             }

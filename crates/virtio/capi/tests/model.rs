@@ -5,7 +5,8 @@ use core::ptr::{null, null_mut};
 use std::alloc::Layout;
 
 use virtio_blk_capi::*;
-use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters};
+use virtio_blk_model::faults::{FaultKind, FaultScript};
+use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters, StartFault, feature};
 use virtio_core::{DeviceAddr, Dma, DmaBuffer, DmaRegion};
 use virtio_mmio::{Doorbell, RegisterAccess};
 
@@ -15,6 +16,8 @@ struct Machine {
     dma: ModelDma,
     /// Pieces of memory that the driver has.
     taken: usize,
+    /// There is no memory.
+    is_full: bool,
 }
 
 unsafe extern "C" fn read(context: *mut c_void, offset: u32, bytes: u32) -> u32 {
@@ -44,9 +47,13 @@ unsafe extern "C" fn write(context: *mut c_void, offset: u32, bytes: u32, value:
 unsafe extern "C" fn allocate(context: *mut c_void, bytes: usize, alignment: usize, address: *mut u64) -> *mut c_void {
     // SAFETY: each context is a machine, and callbacks do not overlap.
     let machine = unsafe { &mut *context.cast::<Machine>() };
-    let Ok(region) = machine.dma.allocate(Layout::from_size_align(bytes, alignment).unwrap()) else {
+    if machine.is_full {
         return null_mut();
-    };
+    }
+    let region = machine
+        .dma
+        .allocate(Layout::from_size_align(bytes, alignment).unwrap())
+        .unwrap();
     machine.taken += 1;
     // SAFETY: the driver gives a place for the address.
     unsafe { address.write(region.device_addr().0) };
@@ -108,11 +115,15 @@ fn callbacks(context: *mut c_void) -> (Registers, Memory) {
 }
 
 fn start(config: ModelConfig) -> Started {
-    let model = Model::new(config);
+    start_of(Model::new(config), false)
+}
+
+fn start_of(model: Model, is_full: bool) -> Started {
     let machine = Box::into_raw(Box::new(Machine {
         registers: model.registers(),
         dma: model.dma(),
         taken: 0,
+        is_full,
     }));
     let context = machine.cast::<c_void>();
     let (registers, memory) = callbacks(context);
@@ -219,6 +230,14 @@ fn wrong_arguments_are_told() {
         read: None,
         ..registers
     };
+    let no_write = Registers {
+        write: None,
+        ..registers
+    };
+    let no_allocate = Memory {
+        allocate: None,
+        ..memory
+    };
     let no_release = Memory {
         release: None,
         ..memory
@@ -238,12 +257,140 @@ fn wrong_arguments_are_told() {
             virtio_blk_start(answer, place, bytes, null(), &memory),
             virtio_blk_start(answer, place, bytes, &registers, null()),
             virtio_blk_start(answer, place, bytes, &no_read, &memory),
+            virtio_blk_start(answer, place, bytes, &no_write, &memory),
+            virtio_blk_start(answer, place, bytes, &registers, &no_allocate),
             virtio_blk_start(answer, place, bytes, &registers, &no_release),
         ] {
             assert_eq!(outcome, Outcome::Argument);
         }
         assert!((*answer).is_null());
         assert_eq!(virtio_blk_shut_down(started.disk, None, null_mut()), Outcome::Ok);
+    }
+    assert_eq!(started.kept(), 0);
+}
+
+#[test]
+fn a_device_that_does_not_come_up_keeps_no_memory() {
+    let with = |fault| {
+        let model = Model::new(ModelConfig::default());
+        model.set_start_faults([fault]);
+        model
+    };
+    let of_kind = |device_id| {
+        Model::new(ModelConfig {
+            device_id,
+            ..ModelConfig::default()
+        })
+    };
+    let gone = Model::new(ModelConfig::default());
+    gone.go_away_after(8);
+    for (model, is_full, outcome) in [
+        (of_kind(0), false, Outcome::NoDevice),
+        (of_kind(1), false, Outcome::NoDevice),
+        (gone, false, Outcome::NoDevice),
+        (with(StartFault::NoQueue), false, Outcome::NotStarted),
+        (with(StartFault::FeaturesRefused), false, Outcome::NotStarted),
+        (Model::new(ModelConfig::default()), true, Outcome::Memory),
+    ] {
+        let started = start_of(model, is_full);
+        assert_eq!(started.outcome, outcome);
+        assert!(started.disk.is_null());
+        assert_eq!(started.kept(), 0, "{outcome:?}");
+    }
+}
+
+#[test]
+fn each_refusal_of_the_driver_has_its_answer() {
+    let config = ModelConfig::default;
+    for (config, is_read_only) in [(config(), false), (config().offer(feature::RO), true)] {
+        let started = start(config);
+        let disk = started.disk;
+        let region = started
+            .model
+            .dma()
+            .allocate(Layout::from_size_align(512, 512).unwrap())
+            .unwrap();
+        let address = region.device_addr().0;
+        let mut over = Over::new();
+        // SAFETY: the disk is started, calls do not overlap, and the buffer is the device's until the end.
+        unsafe {
+            let expected = if is_read_only { Outcome::ReadOnly } else { Outcome::Ok };
+            assert_eq!(virtio_blk_write(disk, 0, address, 512, token(1)), expected);
+            assert_eq!(
+                virtio_blk_read(disk, 0, u64::MAX - 511, 1024, token(2)),
+                Outcome::OutOfRange
+            );
+            let mut taken = usize::from(!is_read_only);
+            while virtio_blk_read(disk, 0, address, 512, token(3)) == Outcome::Ok {
+                taken += 1;
+            }
+            assert_eq!(virtio_blk_read(disk, 0, address, 512, token(3)), Outcome::QueueFull);
+            assert!((1..=64).contains(&taken), "{taken}");
+            let down = virtio_blk_shut_down(disk, Some(completed), context(&mut over));
+            assert_eq!((down, over.len()), (Outcome::Ok, taken));
+        }
+        started.model.dma().release(region);
+        assert_eq!(started.kept(), 0);
+    }
+}
+
+#[test]
+fn what_a_device_answers_is_told_and_one_that_lies_is_broken() {
+    for interrupts in [false, true] {
+        let started = start(ModelConfig::default());
+        let (model, disk) = (started.model.clone(), started.disk);
+        let faults = [FaultKind::Status(1), FaultKind::Status(2), FaultKind::UsedId(77)];
+        model.set_fault(
+            (0..)
+                .zip(faults)
+                .fold(FaultScript::new(), |script, (nth, fault)| script.at(nth, fault)),
+        );
+        let region = model
+            .dma()
+            .allocate(Layout::from_size_align(512, 512).unwrap())
+            .unwrap();
+        let address = region.device_addr().0;
+        let mut over = Over::new();
+        // SAFETY: the disk is started, calls do not overlap, and the buffer is the device's until the end.
+        unsafe {
+            let mut next = |number| {
+                assert_eq!(virtio_blk_read(disk, 0, address, 512, token(number)), Outcome::Ok);
+                virtio_blk_notify(disk);
+                model.process(usize::MAX);
+                let over = context(&mut over);
+                if interrupts {
+                    virtio_blk_interrupt(disk, Some(completed), over)
+                } else {
+                    virtio_blk_poll(disk, Some(completed), over)
+                }
+            };
+            assert_eq!([next(1), next(2), next(3)], [Outcome::Ok, Outcome::Ok, Outcome::Broken]);
+            let outcomes: Vec<_> = over.iter().map(|&(token, outcome, _)| (token, outcome)).collect();
+            assert_eq!(outcomes, [(1, Outcome::Io), (2, Outcome::Unsupported)]);
+            assert_eq!(virtio_blk_read(disk, 0, address, 512, token(4)), Outcome::Broken);
+            over.clear();
+            // Nothing is told to a caller that does not ask.
+            assert_eq!(virtio_blk_shut_down(disk, None, null_mut()), Outcome::Ok);
+        }
+        assert!(over.is_empty());
+        model.dma().release(region);
+        assert_eq!(started.kept(), 0);
+    }
+}
+
+#[test]
+fn a_disk_whose_reset_does_not_end_is_a_disk_until_it_does() {
+    let started = start(ModelConfig::default());
+    let (model, disk) = (started.model.clone(), started.disk);
+    let mut over = Over::new();
+    model.hold_resets(true);
+    // SAFETY: the disk is started, and calls do not overlap.
+    unsafe {
+        let context = context(&mut over);
+        assert_eq!(virtio_blk_shut_down(disk, Some(completed), context), Outcome::TimedOut);
+        assert!((*started.machine).taken > 0, "the device may still use its memory");
+        model.hold_resets(false);
+        assert_eq!(virtio_blk_shut_down(disk, Some(completed), context), Outcome::Ok);
     }
     assert_eq!(started.kept(), 0);
 }

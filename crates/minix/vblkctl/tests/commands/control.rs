@@ -58,6 +58,18 @@ fn timeout_is_set_in_ticks_and_told_before_and_after() {
 }
 
 #[test]
+fn a_timeout_whose_outcome_is_not_told_is_a_failure() {
+    let mut script = Script::default()
+        .report(IoctlCode::VBLKINFO, &disk())
+        .answer(IoctlCode::VBLKINFO, Err(Errno::EIO))
+        .answer(IoctlCode::DIOCTIMEOUT, Ok(&[]));
+    assert_eq!((script.run("timeout 5"), script.out()), (FAILED, ""));
+    let why = "cannot ask the service: input/output error (EIO)";
+    assert_eq!(script.err(), format!("vblkctl: /dev/c0d0: {why}\n"));
+    assert_eq!(script.closed, 1);
+}
+
+#[test]
 fn what_a_disk_cannot_do_is_told_in_words() {
     let cases = [
         (

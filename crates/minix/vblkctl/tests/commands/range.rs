@@ -109,6 +109,40 @@ fn a_refused_range_is_explained() {
 }
 
 #[test]
+fn a_request_that_the_driver_does_not_know_is_told() {
+    let why = "its driver does not know this request: it is another driver than that of this vblkctl, or an older one";
+    // The size, and then the range itself.
+    let without_size = Script::default().report(IoctlCode::VBLKVERSION, &VERSION);
+    for (mut script, ranges) in [(without_size, 0), (Script::sized(4096), 1)] {
+        assert_eq!((script.run("erase 0 8"), script.out()), (FAILED, ""));
+        assert_eq!(script.ranges().len(), ranges);
+        assert_eq!(script.err(), format!("vblkctl: /dev/c0d0: {why}\n"));
+    }
+}
+
+#[test]
+fn without_a_question_and_an_answer_nothing_is_given_up() {
+    let script = || Script {
+        terminal: Some(b"y\n"),
+        ..Script::sized(4096).answer(IoctlCode::VBLKERASE, Ok(&[]))
+    };
+    let unasked = Script {
+        silent: true,
+        ..script()
+    };
+    let unanswered = Script {
+        unreadable: true,
+        ..script()
+    };
+    let question = "erase all 4096 sectors (2 MiB) of /dev/c0d0? [y/N] ";
+    let why = "vblkctl: /dev/c0d0: standard input: input/output error (EIO)\n";
+    for (mut script, said) in [(unasked, String::new()), (unanswered, format!("{question}{why}"))] {
+        assert_eq!((script.run("erase --all"), script.ranges()), (FAILED, vec![]));
+        assert_eq!((script.err(), script.closed), (&*said, 1));
+    }
+}
+
+#[test]
 fn a_range_outside_is_refused_before_it_is_sent() {
     for (line, first, count) in [
         ("discard 4090 7", 4090, 7),
@@ -186,4 +220,17 @@ fn a_disk_that_cannot_be_opened_to_write_is_read_only_or_not_permitted() {
         assert_eq!(script.err(), format!("vblkctl: /dev/c0d0: {why}\n"));
         assert_eq!(script.closed, 1);
     }
+}
+
+#[test]
+fn a_disk_that_opens_to_read_alone_and_tells_nothing_is_not_written() {
+    let mut script = Script {
+        open: Some(Errno::EACCES),
+        readable: true,
+        ..Script::sized(4096).answer(IoctlCode::VBLKINFO, Err(Errno::EIO))
+    };
+    assert_eq!((script.run("discard 0 8"), script.ranges().len()), (FAILED, 0));
+    let why = "cannot ask the service: input/output error (EIO)";
+    assert_eq!(script.err(), format!("vblkctl: /dev/c0d0: {why}\n"));
+    assert_eq!(script.closed, 1);
 }

@@ -4,18 +4,17 @@ use minix_abi::Errno;
 use minix_abi::disk_control::*;
 use minix_abi::ioctl::IoctlCode;
 use vblkctl::{DONE, FAILED, MISUSED};
+use zerocopy::FromZeros;
 
 use crate::info::disk;
 use crate::script::Script;
 
-const OF_THE_SERVICE: [&str; 6] = ["info", "stat", "regs", "queue", "log", "discard 0 8"];
+const OF_THE_SERVICE: [&str; 7] = ["info", "stat", "regs", "queue", "log", "timeout 5", "discard 0 8"];
+const OF_ANY_DISK: [&str; 4] = ["flush", "cache", "trace", "trace --reset"];
 
 #[test]
 fn another_driver_is_told_in_one_line() {
-    for command in OF_THE_SERVICE
-        .into_iter()
-        .chain(["flush", "cache", "trace", "trace --reset"])
-    {
+    for command in OF_THE_SERVICE.into_iter().chain(OF_ANY_DISK) {
         let mut script = Script::default();
         assert_eq!((script.run(command), script.out()), (FAILED, ""), "{command}");
         let why =
@@ -34,6 +33,14 @@ fn a_service_of_another_version_is_told_in_one_line() {
                    use the vblkctl that was built with the service";
         assert_eq!(script.err(), format!("vblkctl: /dev/c0d0: {why}\n"), "{command}");
     }
+}
+
+#[test]
+fn a_service_that_does_not_tell_its_version_is_not_trusted_with_a_range() {
+    let mut script = Script::default().answer(IoctlCode::VBLKVERSION, Err(Errno::EIO));
+    assert_eq!((script.run("discard 0 8"), script.ranges()), (FAILED, vec![]));
+    let why = "cannot ask the service for its version: input/output error (EIO)";
+    assert_eq!(script.err(), format!("vblkctl: /dev/c0d0: {why}\n"));
 }
 
 #[test]
@@ -72,12 +79,13 @@ fn a_disk_that_does_not_open_is_explained() {
         (Errno::EMFILE, "cannot be opened: too many open files (EMFILE)"),
     ];
     for (errno, why) in cases {
-        for command in ["flush", "discard 0 8"] {
+        for command in OF_THE_SERVICE.into_iter().chain(OF_ANY_DISK) {
             let mut script = Script {
                 open: Some(errno),
                 ..Script::default()
             };
             assert_eq!((script.run(command), script.closed), (FAILED, 0));
+            assert_eq!((script.out(), script.codes()), ("", vec![]));
             assert_eq!(script.err(), format!("vblkctl: /dev/c0d0: {why}\n"), "{command}");
         }
     }
@@ -106,6 +114,12 @@ fn a_wrong_command_line_is_told_and_touches_no_disk() {
         ("stat -i 0", "--interval: '0' is not a number from 1 to 4294967295"),
         ("stat -i 2 -c x", "--count: 'x' is not a number from 1 to 4294967295"),
         ("stat -i", "-i needs a value"),
+        ("stat -i 2 -c", "-c needs a value"),
+        ("trace -s", "-s needs a value"),
+        ("trace -s 0", "--seconds: '0' is not a number from 1 to 4294967295"),
+        ("trace --entries", "--entries needs a value"),
+        ("trace -n 0", "--entries: '0' is not a number from 1 to 4294967295"),
+        ("info --device", "--device needs a value"),
         ("-x info", "-x is no option; see vblkctl --help"),
         ("--frob info", "--frob is no option; see vblkctl --help"),
         ("cache maybe", "cache: 'maybe' is not on or off"),
@@ -169,7 +183,7 @@ fn help_and_version_need_no_disk() {
 fn output_that_cannot_be_written_fails() {
     for line in ["--help", "info", "info -j", "stat", "stat -i 1"] {
         let mut script = Script {
-            broken_pipe: true,
+            taken: Some(0),
             ..Script::default()
                 .report(IoctlCode::VBLKINFO, &disk())
                 .answer(IoctlCode::VBLKSTAT, Ok(&statistics()))
@@ -177,6 +191,65 @@ fn output_that_cannot_be_written_fails() {
         assert_eq!(script.run(line), FAILED, "{line}");
         assert!(script.err().contains("standard output: "), "{}", script.err());
         assert_eq!(script.err().lines().count(), 1);
+    }
+}
+
+#[test]
+fn after_an_output_that_breaks_off_nothing_more_is_written() {
+    let mut log = LogReport::new_zeroed();
+    log.header = ReportHeader::of::<LogReport>();
+    for (nth, event) in log.events.iter_mut().enumerate() {
+        *event = Event::new(EventKind(nth as u16 % 16));
+    }
+    (log.lost, log.count) = (1, EVENTS as u32);
+    let mut queue = QueueReport::new_zeroed();
+    queue.header = ReportHeader::of::<QueueReport>();
+    for (nth, request) in queue.in_flight.iter_mut().enumerate() {
+        request.kind = Kind(nth as u32 % 9);
+        request.sectors = nth as u64 % 2;
+        (request.clients, request.replays) = (nth as u16 % 3, nth as u32 % 2);
+        request.flags = InFlightFlags::BOUNCE;
+    }
+    (queue.ring.flags, queue.count) = (QueueFlags::LIVE, 64);
+    let mut registers = RegisterReport {
+        header: ReportHeader::of::<RegisterReport>(),
+        ..RegisterReport::default()
+    };
+    registers.registers.fill(RegisterValue::new("DeviceFeatures", u64::MAX));
+    registers.count = registers.registers.len() as u32;
+    let script = || {
+        Script::default()
+            .report(IoctlCode::VBLKLOG, &log)
+            .report(IoctlCode::VBLKQUEUE, &queue)
+            .report(IoctlCode::VBLKREGS, &registers)
+            .report(IoctlCode::VBLKINFO, &disk())
+            .answer(IoctlCode::VBLKSTAT, Ok(&statistics()))
+    };
+    for line in [
+        "log",
+        "queue",
+        "regs",
+        "info",
+        "stat",
+        "stat -i 1 -c 9",
+        "stat -j -i 1 -c 3",
+    ] {
+        let mut whole = script();
+        assert_eq!(whole.run(line), DONE, "{}", whole.err());
+        assert!(whole.writes > usize::from(line != "regs"), "{line}: a longer text");
+        for taken in 0..whole.writes {
+            let mut script = Script {
+                taken: Some(taken),
+                ..script()
+            };
+            assert_eq!((script.run(line), script.writes), (FAILED, taken), "{line}");
+            assert_eq!(script.refused, 1, "{line}: it goes on");
+            assert!(whole.out().starts_with(script.out()) && script.out().len() < whole.out().len());
+            assert_eq!(
+                script.err(),
+                "vblkctl: /dev/c0d0: standard output: the pipe has no reader (EPIPE)\n"
+            );
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Script {
     /// That error is only for writing.
     pub(crate) readable: bool,
     pub(crate) terminal: Option<&'static [u8]>,
+    /// What is typed cannot be read.
+    pub(crate) unreadable: bool,
     pub(crate) asked: Vec<(IoctlCode, Vec<u8>)>,
     pub(crate) opened: Vec<OpenMode>,
     pub(crate) closed: usize,
@@ -34,7 +36,14 @@ pub(crate) struct Script {
     pub(crate) err: Vec<u8>,
     /// Writes to standard output.
     pub(crate) writes: usize,
-    pub(crate) broken_pipe: bool,
+    /// So many of them are taken, the others refused.
+    pub(crate) taken: Option<usize>,
+    /// Writes to standard output that were refused.
+    pub(crate) refused: usize,
+    /// Standard error output takes nothing.
+    pub(crate) silent: bool,
+    /// Sleeping fails.
+    pub(crate) restless: bool,
     /// The last sectors of a range of fewer than 64 MiB are left out, so many.
     pub(crate) short_by: u64,
 }
@@ -134,6 +143,9 @@ impl Calls for Script {
 
     fn read(&mut self, file: Descriptor, bytes: &mut [u8]) -> Result<usize, Errno> {
         assert_eq!(file, Descriptor::STDIN);
+        if self.unreadable {
+            return Err(Errno::EIO);
+        }
         let line = self.terminal.unwrap();
         bytes[..line.len()].copy_from_slice(line);
         Ok(line.len())
@@ -141,8 +153,12 @@ impl Calls for Script {
 
     fn write_all(&mut self, file: Descriptor, bytes: &[u8]) -> Result<(), Errno> {
         match file {
+            Descriptor::STDERR if self.silent => return Err(Errno::EPIPE),
             Descriptor::STDERR => self.err.extend(bytes),
-            _ if self.broken_pipe => return Err(Errno::EPIPE),
+            _ if self.taken.is_some_and(|taken| self.writes >= taken) => {
+                self.refused += 1;
+                return Err(Errno::EPIPE);
+            }
             _ => {
                 self.writes += 1;
                 self.out.extend(bytes);
@@ -158,7 +174,7 @@ impl Calls for Script {
 
     fn sleep(&mut self, span: Duration) -> Result<(), Errno> {
         self.slept.push(span);
-        Ok(())
+        if self.restless { Err(Errno::EINVAL) } else { Ok(()) }
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use minix_abi::Errno;
 use minix_abi::disk_control::*;
 use minix_abi::ioctl::IoctlCode;
 use serde_json::{Value, json};
 use zerocopy::FromBytes;
 
-use vblkctl::DONE;
+use vblkctl::{DONE, FAILED};
 
 use crate::script::{Script, golden, objects};
 
@@ -262,4 +263,22 @@ fn the_largest_numbers_fit_into_the_object() {
     // As text, too.
     script(&[largest]).printed("stat");
     script(&[numbered(), largest]).printed("stat -i 1 -c 1");
+}
+
+#[test]
+fn a_repeat_that_cannot_wait_or_ask_again_ends() {
+    let mut restless = Script {
+        restless: true,
+        ..script(&[numbered()])
+    };
+    assert_eq!((restless.run("stat -i 1"), restless.out()), (FAILED, ""));
+    assert_eq!(
+        restless.err(),
+        "vblkctl: /dev/c0d0: cannot wait: invalid argument (EINVAL)\n"
+    );
+    let mut gone = script(&[numbered(), numbered()]).answer(IoctlCode::VBLKSTAT, Err(Errno::EIO));
+    assert_eq!(gone.run("stat -i 1"), FAILED);
+    assert_eq!(gone.out().lines().count(), 2, "a heading and a line");
+    let why = "cannot ask the service: input/output error (EIO)";
+    assert_eq!(gone.err(), format!("vblkctl: /dev/c0d0: {why}\n"));
 }

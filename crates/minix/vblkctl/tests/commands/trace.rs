@@ -162,7 +162,22 @@ fn a_trace_that_fails_is_not_left_behind() {
         );
     }
     let mut script = Script {
-        broken_pipe: true,
+        restless: true,
+        ..traced(&[&entries()])
+    };
+    assert_eq!((script.run("trace"), script.out()), (FAILED, ""));
+    assert_eq!(
+        script.err(),
+        "vblkctl: /dev/c0d0: cannot wait: invalid argument (EINVAL)\n"
+    );
+    let (room, control) = (IoctlCode::BIOCTRACEBUF, IoctlCode::BIOCTRACECTL);
+    assert_eq!(
+        script.asked[2..],
+        [request(control, 1_i32), request(room, 0_u64)],
+        "it is stopped and ended"
+    );
+    let mut script = Script {
+        taken: Some(0),
         ..traced(&[&entries()])
     };
     assert_eq!(script.run("trace"), FAILED);

@@ -1,6 +1,7 @@
 //! The disk, on a device in software.
 
 mod control;
+mod refusals;
 
 use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
@@ -22,6 +23,10 @@ use virtio_mmio::{MmioTransport, RegisterAccess, probe};
 use crate::journal::{logger, printed};
 
 const STATUS: u32 = 0x070;
+/// The bit of the status that says that the driver is ready.
+const DRIVER_OK: u32 = DeviceStatus::DRIVER_OK.bits() as u32;
+const INTERRUPT_STATUS: u32 = 0x060;
+const INTERRUPT_ACK: u32 = 0x064;
 const QUEUE_SIZE_MAX: u32 = 0x034;
 
 /// The registers of the model; while `stuck`, a reset never seems to end, and while `refuse_start`, there is no queue.
@@ -29,6 +34,10 @@ struct Registers {
     model: ModelRegisters,
     stuck: Rc<Cell<bool>>,
     refuse_start: Rc<Cell<bool>>,
+    /// It gets stuck when the driver says that it is ready.
+    sticks_once_live: bool,
+    /// Causes of an interrupt that the device has even when it is reset.
+    causes: Rc<Cell<u32>>,
 }
 
 // SAFETY: the model's registers keep the contract; a status that stays away from zero and a queue that is not there promise
@@ -42,6 +51,8 @@ unsafe impl RegisterAccess for Registers {
             value | 1
         } else if offset == QUEUE_SIZE_MAX && self.refuse_start.get() {
             0
+        } else if offset == INTERRUPT_STATUS {
+            value | self.causes.get()
         } else {
             value
         }
@@ -60,6 +71,12 @@ unsafe impl RegisterAccess for Registers {
         if !(offset == STATUS && value == 0 && self.stuck.get()) {
             self.model.write_u32(offset, value);
         }
+        if offset == INTERRUPT_ACK {
+            self.causes.set(self.causes.get() & !value);
+        }
+        if self.sticks_once_live && offset == STATUS && value & DRIVER_OK != 0 {
+            self.stuck.set(true);
+        }
     }
     unsafe fn doorbell(&self) -> ModelDoorbell {
         // SAFETY: the caller keeps the same contract.
@@ -71,7 +88,7 @@ unsafe impl RegisterAccess for Registers {
 #[derive(Clone)]
 struct Memory {
     inner: ModelDma,
-    /// Bytes of the largest piece there is.
+    /// Bytes of the largest piece there is after the first one.
     largest: usize,
     /// Pages left.
     pages: Rc<Cell<usize>>,
@@ -82,7 +99,8 @@ struct Memory {
 impl Dma for Memory {
     fn allocate(&mut self, layout: Layout) -> Result<DmaRegion, DmaError> {
         let pages = layout.size().div_ceil(4096);
-        if layout.size() > self.largest || pages > self.pages.get() {
+        let is_first = self.given.borrow().is_empty();
+        if (layout.size() > self.largest && !is_first) || pages > self.pages.get() {
             return Err(DmaError::OutOfMemory);
         }
         let region = self.inner.allocate(layout)?;
@@ -107,6 +125,7 @@ struct Rig {
     disk: VirtioDisk<MmioTransport<Registers>, Memory>,
     stuck: Rc<Cell<bool>>,
     refuse_start: Rc<Cell<bool>>,
+    causes: Rc<Cell<u32>>,
     memory: Memory,
 }
 
@@ -114,15 +133,28 @@ fn rig_of(config: ModelConfig, queue: u16) -> Rig {
     short_rig(config, queue, usize::MAX, usize::MAX).expect("the device comes up")
 }
 
-/// A disk where no piece of memory is larger than `largest` bytes, and there are so many pages in all.
+/// A disk where no piece of memory but the first is larger than `largest` bytes, and there are so many pages in all.
 fn short_rig(config: ModelConfig, queue: u16, largest: usize, pages: usize) -> Result<Rig, InitError> {
+    started_rig(config, queue, largest, pages, false)
+}
+
+fn started_rig(
+    config: ModelConfig,
+    queue: u16,
+    largest: usize,
+    pages: usize,
+    sticks_once_live: bool,
+) -> Result<Rig, InitError> {
     let model = Model::new(config);
     let stuck = Rc::new(Cell::new(false));
     let refuse_start = Rc::new(Cell::new(false));
+    let causes = Rc::new(Cell::new(0));
     let registers = Registers {
         model: model.registers(),
         stuck: Rc::clone(&stuck),
         refuse_start: Rc::clone(&refuse_start),
+        sticks_once_live,
+        causes: Rc::clone(&causes),
     };
     let transport = probe(registers).device().expect("the model is a device");
     let lists = Box::leak(Box::new(ListTable::new()));
@@ -143,6 +175,7 @@ fn short_rig(config: ModelConfig, queue: u16, largest: usize, pages: usize) -> R
         disk,
         stuck,
         refuse_start,
+        causes,
         memory,
     })
 }

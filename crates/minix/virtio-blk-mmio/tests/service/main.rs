@@ -12,5 +12,6 @@ mod removal;
 mod replies;
 mod serving;
 mod speech;
+mod starting;
 mod watching;
 mod windows;

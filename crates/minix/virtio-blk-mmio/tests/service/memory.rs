@@ -66,3 +66,18 @@ fn memory_of_others_is_never_lent() {
     let region = dma.allocate(layout(4096, 1)).expect("VM has some");
     assert_ne!(region.as_ptr(), start);
 }
+
+#[test]
+fn memory_is_asked_for_so_often_and_no_more() {
+    let process = process();
+    let mut dma = VmDma::new(process.clone());
+    let regions: Vec<DmaRegion> = std::iter::from_fn(|| dma.allocate(layout(4096, 1)).ok()).collect();
+    assert_eq!((regions.len(), process.state().mappings.len()), (24, 24));
+    assert!(matches!(dma.allocate(layout(1, 1)), Err(DmaError::OutOfMemory)));
+    // What comes back is lent again.
+    for region in regions {
+        dma.release(region);
+    }
+    assert!(dma.allocate(layout(4096, 1)).is_ok());
+    assert_eq!(process.state().mappings.len(), 24);
+}

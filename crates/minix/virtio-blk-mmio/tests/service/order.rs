@@ -13,7 +13,7 @@ use std::ptr::NonNull;
 use fake_minix::host::pages;
 use fake_minix::{Ended, HOOK, Process, System, Trap};
 use minix_abi::ipc::IpcCall;
-use minix_abi::kernel_call::{IrqCtl, IrqRequest, Umap, UmapReply};
+use minix_abi::kernel_call::{GetInfo, InfoRequest, IrqCtl, IrqRequest, Umap, UmapReply};
 use minix_abi::rs::{Init, InitType};
 use minix_abi::vm::Mmap;
 use minix_abi::{Endpoint, Errno, Message, MessageType, Status};
@@ -35,11 +35,11 @@ const SELF: Endpoint = Endpoint(0x8_0040);
 /// The interrupt line of the second disk.
 const LINE: i32 = CHOSEN as i32 + 1;
 /// The number of its hook.
-const LINE_HOOK: i32 = LINE + HOOK;
+pub(crate) const LINE_HOOK: i32 = LINE + HOOK;
 
 /// What the service did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Event {
+pub(crate) enum Event {
     /// It read the status of the device in a window.
     StatusRead(usize, u32),
     /// It wrote to a register of the device in a window.
@@ -130,21 +130,39 @@ impl Doorbell for Recorded {
 }
 
 /// A machine with eight windows and two disks, both still at work for another instance.
-struct Machine {
-    chosen: Model,
-    process: Process,
+pub(crate) struct Machine {
+    pub(crate) chosen: Model,
+    pub(crate) process: Process,
 }
 
-/// `refused` is what the kernel does not do with the interrupt line.
-fn machine(init: InitType, refused: Option<IrqRequest>) -> Machine {
+/// What the system does not do.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Refused {
+    /// The kernel does not do this with the interrupt line.
+    pub(crate) line: Option<IrqRequest>,
+    /// VM has no larger piece of memory, in bytes.
+    pub(crate) larger: Option<u64>,
+    /// The kernel does not tell its clock rate.
+    pub(crate) clock_rate: bool,
+}
+
+/// `line` is what the kernel does not do with the interrupt line.
+fn machine(init: InitType, line: Option<IrqRequest>) -> Machine {
     // A reset takes a while.
-    let model = || {
-        Model::new(ModelConfig {
-            reset_reads: 3,
-            ..ModelConfig::modern()
-        })
+    let config = ModelConfig {
+        reset_reads: 3,
+        ..ModelConfig::modern()
     };
-    let disks = [model(), model()];
+    let refused = Refused {
+        line,
+        ..Refused::default()
+    };
+    machine_of(config, init, refused)
+}
+
+/// A machine with two such disks.
+pub(crate) fn machine_of(config: ModelConfig, init: InitType, refused: Refused) -> Machine {
+    let disks = [Model::new(config.clone()), Model::new(config)];
     for disk in &disks {
         disk.registers().write_u32(STATUS, 1);
         disk.registers().write_u32(STATUS, 3);
@@ -175,6 +193,10 @@ fn machine(init: InitType, refused: Option<IrqRequest>) -> Machine {
             match trap {
                 Trap::SendRec(_, message) if message.kind == MessageType::VM_MMAP => {
                     let mut request: Mmap = message.payload();
+                    if refused.larger.is_some_and(|most| request.bytes > most) {
+                        message.kind = Status::from(Errno::ENOMEM).into();
+                        return Some(Ok(0));
+                    }
                     let layout = Layout::from_size_align(request.bytes as usize, 4096).expect("pages");
                     let region = dma.allocate(layout).expect("the model has memory");
                     request.mapped_at = region.as_ptr().as_ptr().expose_provenance() as u64;
@@ -193,7 +215,11 @@ fn machine(init: InitType, refused: Option<IrqRequest>) -> Machine {
                 }
                 Trap::Call(message) if message.kind == MessageType::SYS_IRQCTL => {
                     let request = message.payload::<IrqCtl>().request;
-                    (refused == Some(request)).then_some(Err(Errno::EPERM))
+                    (refused.line == Some(request)).then_some(Err(Errno::EPERM))
+                }
+                Trap::Call(message) if message.kind == MessageType::SYS_GETINFO => {
+                    let is_clock = message.payload::<GetInfo>().request == InfoRequest::HZ;
+                    (refused.clock_rate && is_clock).then_some(Err(Errno::EPERM))
                 }
                 _ => None,
             }
@@ -202,7 +228,7 @@ fn machine(init: InitType, refused: Option<IrqRequest>) -> Machine {
     Machine { chosen, process }
 }
 
-fn arguments() -> Arguments {
+pub(crate) fn arguments() -> Arguments {
     Arguments {
         instance: 1,
         ..Arguments::default()
@@ -260,12 +286,17 @@ fn reset(events: &[Event]) -> usize {
     first + done
 }
 
+/// What was done since the machine is there.
+pub(crate) fn events() -> Vec<Event> {
+    EVENTS.take()
+}
+
 /// Brings the service up on a machine.
-fn brings_up(machine: &mut Machine) -> Result<(), Errno> {
+pub(crate) fn brings_up(machine: &mut Machine) -> Result<(), Errno> {
     brings_up_with(machine, &arguments())
 }
 
-fn brings_up_with(machine: &mut Machine, arguments: &Arguments) -> Result<(), Errno> {
+pub(crate) fn brings_up_with(machine: &mut Machine, arguments: &Arguments) -> Result<(), Errno> {
     let logger = journal::logger();
     let process = &mut machine.process;
     // SAFETY: the windows are those of the test, and the service drives no device yet.
@@ -301,7 +332,7 @@ fn the_reset_comes_before_memory_interrupts_and_announcement() {
     assert!(machine.chosen.status().contains(DeviceStatus::DRIVER_OK));
     assert_eq!(machine.process.state().store.numbers["drv.blk.disk"], 1);
 
-    let events = EVENTS.take();
+    let events = events();
     let reset = reset(&events);
     let memory = first(&events, |event| {
         matches!(event, Event::Asked(_, MessageType::VM_MMAP, _))
@@ -332,7 +363,7 @@ fn the_disk_of_another_service_is_not_touched() {
         store.numbers.insert("virtio_blk@0x10006000".to_owned(), 99);
     }
     assert_eq!(brings_up(&mut machine), Err(Errno::EBUSY));
-    let events = EVENTS.take();
+    let events = events();
     assert!(
         !events
             .iter()
@@ -363,7 +394,7 @@ fn a_start_that_fails_at_the_line_leaves_the_device_reset() {
         let mut machine = machine(InitType::FRESH, Some(refused));
         assert_eq!(brings_up(&mut machine), Err(Errno::EPERM));
         assert!(machine.chosen.status().is_empty(), "it is reset");
-        let events = EVENTS.take();
+        let events = events();
         let freed = events.contains(&Event::Line(IrqRequest::RMPOLICY, LINE_HOOK));
         assert_eq!(freed, refused == IrqRequest::ENABLE);
     }
@@ -381,7 +412,7 @@ fn a_declining_instance_resets_the_device_and_frees_the_line() {
         Err(end) if end.is::<Ended>() => {}
         Err(other) => resume_unwind(other),
     }
-    let events = EVENTS.take();
+    let events = events();
     let reset = reset(&events);
     let declined = first(&events, |event| {
         *event == Event::Asked(Endpoint::RS, MessageType::RS_INIT, Errno::ERESTART.into())

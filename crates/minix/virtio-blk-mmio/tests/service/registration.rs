@@ -1,7 +1,8 @@
 //! One service for each disk.
 
-use fake_minix::System;
-use minix_abi::{Endpoint, Errno};
+use fake_minix::{System, Trap};
+use minix_abi::ds::{DsFlags, DsRequest};
+use minix_abi::{Endpoint, Errno, MessageType, Status};
 use minix_rt::ds::Label;
 use minix_virtio_blk::registration::{ClaimError, GrantTable, Registration};
 
@@ -90,4 +91,57 @@ fn of_two_takers_of_a_dead_services_disk_one_gets_it() {
     services.0.state().store.rival = Some((KEY.to_owned(), 300));
     assert_eq!(services.start("other", 200), taken("rival", 300));
     assert_eq!(services.holder(), Some(300));
+}
+
+/// Whether a trap asks the data store for the number of the disk.
+fn asks_for_the_holder(trap: &Trap<'_>) -> bool {
+    matches!(trap, Trap::SendRec(Endpoint::DS, message) if message.kind == MessageType::DS_RETRIEVE
+        && message.payload::<DsRequest>().flags & DsFlags::TYPE_MASK != DsFlags::LABEL)
+}
+
+#[test]
+fn a_holder_that_leaves_while_it_is_asked_for_is_followed() {
+    let services = Services::default();
+    assert_eq!(services.start("disk", 100), Ok(()));
+    // SAFETY: it answers nothing.
+    unsafe {
+        services.0.hook(|state, trap| {
+            let holder = state.store.numbers.get(KEY).copied();
+            if asks_for_the_holder(trap) && holder == Some(100) {
+                state.store.numbers.remove(KEY);
+            }
+            None
+        });
+    }
+    assert_eq!(services.start("other", 200), Ok(()));
+    assert_eq!(services.holder(), Some(200));
+}
+
+#[test]
+fn a_store_that_does_not_tell_the_holder_leaves_the_disk_alone() {
+    let asks_for_the_label = |trap: &Trap<'_>| matches!(trap, Trap::SendRec(Endpoint::DS, message) if message.kind == MessageType::DS_RETRIEVE_LABEL);
+    let publishes = |trap: &Trap<'_>| matches!(trap, Trap::SendRec(Endpoint::DS, message) if message.kind == MessageType::DS_PUBLISH);
+    let questions: [fn(&Trap<'_>) -> bool; 3] = [asks_for_the_holder, asks_for_the_label, publishes];
+    for is_refused in questions {
+        let services = Services::default();
+        assert_eq!(services.start("disk", 100), Ok(()));
+        // SAFETY: it looks at no memory.
+        unsafe {
+            services.0.hook(move |_, trap| {
+                if !is_refused(trap) {
+                    return None;
+                }
+                if let Trap::SendRec(_, message) = trap {
+                    message.kind = Status::from(Errno::EPERM).into();
+                }
+                Some(Ok(0))
+            });
+        }
+        let refused = services.start("other", 200).expect_err("it is not told");
+        assert_eq!(refused, ClaimError::Refused(Errno::EPERM));
+        assert_eq!(refused.errno(), Errno::EPERM);
+        let told = refused.to_string();
+        assert!(told.starts_with("the data store does not say whose it is: "), "{told}");
+        assert_eq!(services.holder(), Some(100));
+    }
 }

@@ -178,6 +178,8 @@ fn block_test_goes_on_with_the_successor_of_a_driver() {
 type Client = fn(&mut test_clients::client::Client<fake_minix::Process>, minix_rt::Args) -> Result<(), Errno>;
 
 const LOAD: &str = "label=disk first=1000 count=500 seed=0x123400000000 depth=5 ops=1000";
+/// As in the scenario that makes faults.
+const FAULTS: &str = "label=disk first=1000 count=500 seed=0x123400000000 depth=4 errors told ops=1000";
 const OVERLAP: &str = "label=disk first=0 count=500 depth=3 ops=100";
 const MEASURE: &str = "label=disk write=8:1:4096:200";
 const MFS: &str = "label=disk minor=0";
@@ -200,6 +202,9 @@ const OTHERS: &[(Client, &str, Bug, &str)] = &[
     (load::main, LOAD, Reply(99, Wrong::Id), "never sent"),
     (load::main, LOAD, Reply(99, Wrong::Type), "a reply of type"),
     (load::main, LOAD, Reply(99, Wrong::Missing), ""),
+    (load::main, FAULTS, Request(lose_write), "holds something else"),
+    (load::main, FAULTS, Reply(99, Wrong::Twice), "answered twice"),
+    (load::main, FAULTS, Reply(99, Wrong::Missing), ""),
     (load::overlap, OVERLAP, DiesAt(50), "requests, 3 at a time"),
     (mfs::main, MFS, Bug::None, "no superblock"),
     (measure, MEASURE, Answers(EIO, |asked, _| asked.nth == 99), "EIO"),

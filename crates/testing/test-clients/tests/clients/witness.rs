@@ -1,6 +1,7 @@
-//! The witness tells the truth: what is on the disk is what it was promised, and a disk that loses a write is found by it.
+//! The witness tells the truth: what is on the disk is what it was promised, whenever the power goes, and a disk that loses a write or
+//! a flush is found by it.
 
-use fake_minix::Transfer;
+use fake_minix::{Change, Transfer};
 use guest_protocol::{Ask, Fate, Record};
 use power_cut::{Clock, Content, Event, History, Judge, Step, Tally, Violation};
 use test_clients::witness;
@@ -82,4 +83,52 @@ fn a_write_that_the_disk_loses_is_found() {
     assert_eq!(minix.run(witness::main, &format!("{WORDS} depth=1")), Some(Ok(())));
     let violation = judged(&minix).unwrap_err();
     assert!(violation.promised.is_some(), "{violation}");
+}
+
+/// What a disk with a volatile cache was told, in its order.
+fn steps(minix: &Minix) -> Vec<Step> {
+    let content = minix.content.borrow();
+    let changes = content.changes.as_ref().expect("they were kept");
+    let steps = changes.iter().map(|change| match change {
+        Change::Sectors { first, bytes, .. } => {
+            let sectors = (*first..).zip(bytes.as_chunks().0);
+            Step::Write {
+                first: *first,
+                contents: sectors.map(|(sector, bytes)| Content::of(sector, bytes)).collect(),
+                durable: false,
+            }
+        }
+        Change::Flushed { covers } => Step::Flush { covers: *covers },
+    });
+    steps.collect()
+}
+
+/// A lost flush is the bug that was put in on purpose for the judge of power cuts.
+#[test]
+fn what_a_witness_was_told_outlasts_every_power_cut() {
+    for (words, deaths) in [("depth=1 closes", 0), ("depth=4", 0), ("depth=2 closes", 23)] {
+        let bug = if deaths == 0 { Bug::None } else { Bug::DiesEvery(deaths) };
+        let minix = Minix::new(SMALL, bug);
+        minix.content.borrow_mut().changes = Some(Vec::new());
+        let result = minix.run(witness::main, &format!("{WORDS} {words}"));
+        assert_eq!(result, Some(Ok(())), "{words}: {:?}", minix.failures());
+        let (history, steps) = (history(&minix), steps(&minix));
+        let (promises, clock) = (history.promises(), Clock::of_contents(&steps, &history));
+        let judge = || Judge::new(&history, &promises, &steps, &clock);
+        let tally = judge().all();
+        assert!(
+            tally.as_ref().is_ok_and(|tally| tally.promised > 1000),
+            "{words}: {tally:?}"
+        );
+        let (mut lost, mut noticed) = (judge(), 0);
+        loop {
+            if matches!(steps.get(lost.cut()), Some(Step::Flush { .. })) {
+                noticed += usize::from(lost.clone().lose_flush().is_err());
+            }
+            if !lost.step().expect("seen above") {
+                break;
+            }
+        }
+        assert!(noticed > 10, "{words}: the loss of {noticed} flushes is noticed");
+    }
 }
