@@ -2,34 +2,56 @@
 
 use std::collections::BTreeMap;
 
+use cargo_metadata::{Package, Target};
+
 /// How many programs with tests are tried before all of them.
 const LIKELY: usize = 3;
 
-/// Programs with tests, as the words by which cargo knows them.
+/// A program with tests, as the words by which cargo knows it: `--lib`, or `--test` and its name.
+pub(super) type Program = Vec<String>;
+
+/// Every program with tests of a crate.
+pub(super) fn all(package: &Package) -> Vec<Program> {
+    let program = |target: &Target| {
+        let name = target.name.clone();
+        if target.is_test() {
+            Some(vec!["--test".to_owned(), name])
+        } else if target.is_bin() {
+            Some(vec!["--bin".to_owned(), name])
+        } else if target.is_lib() {
+            Some(vec!["--lib".to_owned()])
+        } else {
+            None
+        }
+    };
+    package.targets.iter().filter_map(program).collect()
+}
+
+/// The programs that have found mutants.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
     /// By the file of the mutant, the latest one last.
-    by_file: BTreeMap<String, Vec<Vec<String>>>,
-    by_package: BTreeMap<String, Vec<Vec<String>>>,
+    by_file: BTreeMap<String, Vec<Program>>,
+    by_package: BTreeMap<String, Vec<Program>>,
 }
 
 impl Hints {
-    /// Words for cargo that name the likely programs of a mutant. The tests in the code are always among them.
-    pub(super) fn of(&self, package: &str, file: &str) -> Vec<String> {
+    /// The likely programs of a mutant. The tests in the code are always among them.
+    pub(super) fn of(&self, package: &str, file: &str) -> Vec<Program> {
         let own = vec!["--lib".to_owned()];
         let of_file = self.by_file.get(file).into_iter().flatten().rev();
         let of_package = self.by_package.get(package).into_iter().flatten().rev();
-        let mut likely: Vec<&Vec<String>> = Vec::new();
+        let mut likely: Vec<&Program> = Vec::new();
         for program in std::iter::once(&own).chain(of_file).chain(of_package) {
             if likely.len() < LIKELY && !likely.contains(&program) {
                 likely.push(program);
             }
         }
-        likely.into_iter().flatten().cloned().collect()
+        likely.into_iter().cloned().collect()
     }
 
     /// A program has found a mutant.
-    pub(super) fn add(&mut self, package: &str, file: &str, program: Vec<String>) {
+    pub(super) fn add(&mut self, package: &str, file: &str, program: Program) {
         if program.is_empty() {
             return;
         }
@@ -49,14 +71,15 @@ mod tests {
     fn the_latest_finders_of_a_file_come_first() {
         let mut hints = Hints::default();
         let test = |name: &str| vec!["--test".to_owned(), name.to_owned()];
-        assert_eq!(hints.of("p", "f.rs"), ["--lib"]);
+        let of = |hints: &Hints, package, file| hints.of(package, file).concat().join(" ");
+        assert_eq!(of(&hints, "p", "f.rs"), "--lib");
         for (file, name) in [("f.rs", "a"), ("f.rs", "b"), ("g.rs", "c"), ("f.rs", "a")] {
             hints.add("p", file, test(name));
         }
         hints.add("p", "f.rs", Vec::new());
-        assert_eq!(hints.of("p", "f.rs").join(" "), "--lib --test a --test b");
-        assert_eq!(hints.of("p", "g.rs").join(" "), "--lib --test c --test a");
-        assert_eq!(hints.of("q", "f.rs").join(" "), "--lib --test a --test b");
-        assert_eq!(hints.of("q", "h.rs"), ["--lib"]);
+        assert_eq!(of(&hints, "p", "f.rs"), "--lib --test a --test b");
+        assert_eq!(of(&hints, "p", "g.rs"), "--lib --test c --test a");
+        assert_eq!(of(&hints, "q", "f.rs"), "--lib --test a --test b");
+        assert_eq!(of(&hints, "q", "h.rs"), "--lib");
     }
 }

@@ -3,6 +3,8 @@
 //! `cargo mutants` makes the list of changes. [`draw`] chooses some of them, [`trial`] tries one after the other in a copy of the
 //! sources, and a mutant runs the tests of its own crate and no others: what another crate's tests find, its own should have found.
 //! [`hints`] says which of these are likely to find it: they are built and run first, and mostly alone. Survivors can be [`argued`].
+//! What a run that was stopped has tried is a sample too, a smaller one: mutants are tried in the order of the draw, but for the
+//! [`BLOCK`] that one stands in.
 
 mod argued;
 mod draw;
@@ -16,13 +18,17 @@ use anyhow::{Result, ensure};
 
 use argued::Arguments;
 use draw::Mutant;
-use hints::Hints;
+use hints::{Hints, Program};
 
 use crate::cli::MutantsArgs;
 use crate::console::say;
 use crate::evidence::{self, Figure, Value};
 use crate::trial::{self, Outcome, Results, Tree, Trial};
 use crate::workspace::{Workspace, is_published};
+
+/// So many mutants that were drawn one after the other are tried in the order of their crates: what uses a changed crate is built
+/// again.
+const BLOCK: usize = 50;
 
 /// Runs the command; true if each drawn mutant that has survived is argued.
 pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
@@ -36,8 +42,9 @@ pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
     let arguments = Arguments::load(&workspace.root)?;
     let all = draw::list(&workspace, &crates)?;
     let mut drawn = draw::sample(&all, args.only.as_deref(), args.sample, args.seed);
-    // What uses a changed crate is built again.
-    drawn.sort_by_key(|mutant| (&mutant.package, &mutant.file));
+    for block in drawn.chunks_mut(BLOCK) {
+        block.sort_by_key(|mutant| (&mutant.package, &mutant.file));
+    }
     let folder = workspace.target.join("mutants");
     let mut results = Results::load(&folder.join("results.json"))?;
     let tree = Tree::copy(&workspace, &folder.join("tree"))?;
@@ -52,11 +59,12 @@ pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
             say(&format!("{heading}: {outcome} before"));
             continue;
         }
+        let package = workspace.package(&mutant.package)?;
         let limit = match limits.get(&*mutant.package) {
             Some(&limit) => limit,
             None => {
                 let started = Instant::now();
-                let trial = tried(&tree, &folder, &mutant.package, &[], Duration::MAX)?;
+                let trial = tried(&tree, &folder, &mutant.package, &hints::all(package), Duration::MAX)?;
                 // A test that fails without a mutant says nothing about one.
                 ensure!(
                     trial.outcome == Outcome::Survived,
@@ -76,7 +84,11 @@ pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
             let likely = hints.of(&mutant.package, &mutant.file);
             let mut trial = tried(&tree, &folder, &mutant.package, &likely, limit)?;
             if trial.outcome == Outcome::Survived {
-                trial = tried(&tree, &folder, &mutant.package, &[], limit)?;
+                let mut others = hints::all(package);
+                others.retain(|program| !likely.contains(program));
+                if !others.is_empty() {
+                    trial = tried(&tree, &folder, &mutant.package, &others, limit)?;
+                }
             }
             hints.add(&mutant.package, &mutant.file, trial.failed);
             trial.outcome
@@ -123,12 +135,9 @@ pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
     Ok(survivors.is_empty())
 }
 
-/// The tests of a crate in the tree as it is now: those of some programs, or all.
-fn tried(tree: &Tree, folder: &Path, package: &str, programs: &[String], limit: Duration) -> Result<Trial> {
+/// The tests of a crate in the tree as it is now: those of some programs.
+fn tried(tree: &Tree, folder: &Path, package: &str, programs: &[Program], limit: Duration) -> Result<Trial> {
     let mut cargo = vec!["--package", package];
-    if programs.is_empty() {
-        cargo.extend(["--lib", "--bins", "--tests"]);
-    }
-    cargo.extend(programs.iter().map(String::as_str));
+    cargo.extend(programs.iter().flatten().map(String::as_str));
     trial::tried(tree, &folder.join("build"), &cargo, &[], limit)
 }

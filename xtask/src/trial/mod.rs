@@ -54,7 +54,8 @@ pub(crate) fn tried(tree: &Tree, build: &Path, cargo: &[&str], harness: &[&str],
             .env("CARGO_TARGET_DIR", build)
             // Programs for a debugger take long to link.
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
-            .env("CARGO_INCREMENTAL", "0")
+            // Little changes between one build and the next.
+            .env("CARGO_INCREMENTAL", "1")
             .env("CARGO_TERM_COLOR", "never")
             .env_remove("CARGO");
         let mut command = child::bound(&command);

@@ -105,6 +105,24 @@ fn poll_sends_it_as_well_as_on_time() {
 }
 
 #[test]
+fn a_full_device_is_not_asked_again_because_a_flush_is_due() {
+    let mut rig = manual();
+    rig.disk().room = 1;
+    write(&mut rig, 0);
+    for sector in [10, 20] {
+        rig.send_read(sector, 1);
+        rig.poll();
+    }
+    let full = rig.driver.counters().device_full;
+    assert_eq!((rig.disk().pending.len(), full), (1, 1));
+    rig.sleep(AFTER);
+    rig.poll();
+    assert_eq!(rig.driver.counters().device_full, full);
+    finish(&mut rig, Ok(()));
+    assert_eq!(flushes(&mut rig), 1);
+}
+
+#[test]
 fn reads_and_writes_that_fail_need_no_flush() {
     let mut rig = manual();
     rig.send_read(0, 1);
