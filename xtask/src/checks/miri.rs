@@ -31,7 +31,7 @@ const RUNS: [Run; 9] = [
         ..all("virtio-blk", "")
     },
     Run {
-        tests: &["byte_ranges", "mapped", "porting_guide"],
+        tests: &["byte_ranges", "caches", "confidential_guest", "iommu", "porting_guide"],
         ..all("virtio-blk-blocking", "")
     },
     all("virtio-blk-capi", ""),
