@@ -68,23 +68,24 @@ impl<T: Transport, const N: usize, const BLOCKS: usize, B: DmaSegments> State<T,
         if let Some(end) = self.end {
             return Some(Err(end));
         }
-        if needs_block && self.pool.blocks() == 0 {
-            return Some(Err(Error::NoBounceBuffer));
-        }
         if self.slots.is_all_late() {
             return Some(Err(Error::BufferWaiting));
         }
         if self.slots.conflicts(access) {
             return None;
         }
-        let block = if needs_block { Some(self.pool.take()?) } else { None };
-        match (self.slots.take(), block) {
-            (Some(slot), block) => Some(Ok((slot, block))),
-            (None, block) => {
-                if let Some(block) = block {
-                    // It was just taken.
-                    let _ = self.pool.put_back(block);
-                }
+        if !needs_block {
+            return Some(Ok((self.slots.take()?, None)));
+        }
+        let Some(block) = self.pool.take() else {
+            // With no request anywhere, all blocks that there are were free.
+            return self.slots.is_idle().then_some(Err(Error::NoBounceBuffer));
+        };
+        match self.slots.take() {
+            Some(slot) => Some(Ok((slot, Some(block)))),
+            None => {
+                // It was just taken.
+                let _ = self.pool.put_back(block);
                 None
             }
         }
