@@ -153,7 +153,10 @@ fn a_buffer_of_the_caller_is_transferred_without_a_copy() {
     assert_eq!(**place.as_ref().unwrap(), pattern(4, 2048));
     // It is there after an error, too.
     let end = block_on(&model, &disk, disk.read_buffer(Sector(1 << 40), &mut place));
-    assert!(matches!(end, Err(Error::Refused(SubmitError::OutOfRange { .. }))), "{end:?}");
+    assert!(
+        matches!(end, Err(Error::Refused(SubmitError::OutOfRange { .. }))),
+        "{end:?}"
+    );
     model.set_fault(FaultScript::new().at(2, FaultKind::Status(1)));
     let failed = block_on(&model, &disk, disk.read_buffer(Sector(8), &mut place));
     assert_eq!(failed, Err(Error::Failed(IoError::Device(StatusError::Io))));

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod drops;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,7 +26,7 @@ pub(crate) const SLOTS: usize = 16;
 /// Blocks of the pool.
 pub(crate) const BLOCKS: usize = 4;
 /// Bytes of each: few for Miri, which is slow.
-pub(crate) const BLOCK_BYTES: usize = if cfg!(miri) { 1024 } else { 4096 };
+pub(crate) const BLOCK_BYTES: usize = if cfg!(miri) { 512 } else { 4096 };
 
 pub(crate) type LockedDisk<M, const LIMIT: usize> = AsyncDisk<M, TestTransport, SLOTS, LIMIT>;
 pub(crate) type TestDisk = LockedDisk<CriticalSectionRawMutex, BLOCKS>;
@@ -55,8 +57,13 @@ pub(crate) fn bring_up(model: &Model) -> BounceDisk<TestTransport, SLOTS> {
 
 /// The same, on that transport.
 pub(crate) fn restart(model: &Model, transport: TestTransport) -> BounceDisk<TestTransport, SLOTS> {
-    BounceDisk::start(transport, &mut model.dma(), &Default::default(), &mut PollLimit::default())
-        .expect("the model comes up")
+    BounceDisk::start(
+        transport,
+        &mut model.dma(),
+        &Default::default(),
+        &mut PollLimit::default(),
+    )
+    .expect("the model comes up")
 }
 
 /// A device of which many are made: with a small disk and little memory.
@@ -96,7 +103,9 @@ pub(crate) fn serve<M: ScopedRawMutex, const LIMIT: usize>(
 /// Stops the disk. All memory has come back, and the driver has kept to all rules.
 pub(crate) fn finish<M: ScopedRawMutex, const LIMIT: usize>(model: &Model, disk: LockedDisk<M, LIMIT>) {
     let mut dma = model.dma();
-    let stopped = disk.stop(&mut dma, &mut PollLimit::default()).expect("the device resets");
+    let stopped = disk
+        .stop(&mut dma, &mut PollLimit::default())
+        .expect("the device resets");
     assert!(stopped.is_some());
     let pool = disk.into_pool().expect("it is stopped");
     pool.release(&mut dma).expect("every bounce buffer has come back");
