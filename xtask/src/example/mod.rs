@@ -2,9 +2,12 @@
 //!
 //! Each has a module here with its [`Example`]. `cargo xtask qemu --example NAME` and the check `example/NAME` do the same.
 
+mod blocking;
+mod interrupts;
 #[cfg(test)]
 mod quoted;
 mod read_sector;
+mod two_disks;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,6 +32,9 @@ use crate::workspace::{RISCV, Workspace};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Name {
     ReadSector,
+    Blocking,
+    Interrupts,
+    TwoDisks,
 }
 
 impl Name {
@@ -42,6 +48,9 @@ impl Name {
     pub(crate) fn example(self) -> &'static Example {
         match self {
             Name::ReadSector => &read_sector::EXAMPLE,
+            Name::Blocking => &blocking::EXAMPLE,
+            Name::Interrupts => &interrupts::EXAMPLE,
+            Name::TwoDisks => &two_disks::EXAMPLE,
         }
     }
 }

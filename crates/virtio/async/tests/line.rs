@@ -6,6 +6,7 @@ use common::{BLOCK_BYTES, BLOCKS, LockedDisk, Task, finish, pattern, rig, serve,
 use mutex::raw_impls::local::LocalRawMutex;
 use virtio_blk_async::{AsyncBlockIo, Sector, mutex};
 use virtio_blk_model::{Model, ModelConfig};
+use virtio_core::InterruptSource;
 
 #[test]
 fn operations_are_sent_in_the_order_in_which_they_came() {
@@ -76,6 +77,27 @@ fn only_tasks_whose_request_is_done_are_woken() {
         assert_eq!(task.wakes(), 1, "each is woken once");
     }
     drop(tasks);
+    finish(&model, disk);
+}
+
+#[test]
+fn a_look_that_finds_nothing_wakes_no_task() {
+    let (model, disk) = rig(small());
+    let data = pattern(1, 2 * BLOCKS * BLOCK_BYTES);
+    let mut in_flight = Task::new(disk.write(Sector(0), &data));
+    let mut memory = [0; 512];
+    let mut waiting = Task::new(disk.read(Sector(0), &mut memory));
+    assert!(!in_flight.poll() && !waiting.poll());
+    assert_eq!(disk.poll(), Ok(0));
+    model.spurious_interrupt(1);
+    assert_eq!(
+        disk.on_interrupt(InterruptSource::Line).map(|seen| seen.completions),
+        Ok(0)
+    );
+    assert!(disk.take_late_buffer().is_none());
+    assert!(!in_flight.is_woken() && !waiting.is_woken());
+    drop((in_flight, waiting));
+    while serve(&model, &disk, 1) > 0 {}
     finish(&model, disk);
 }
 
