@@ -10,7 +10,7 @@
 //!   for QEMU's statistics, [`mod@faults`] makes faults, all of them by [`qmp`].
 //! * [`machine`] writes the QEMU command line, [`run`] boots it, [`report`] parses the records of the guest, checks
 //!   them against the disks and prints the result. [`session`] ties these together, for either guest. [`interrupt`] is how all of it
-//!   is stopped, [`child`] how no process is left behind.
+//!   is stopped, [`child`] how no process is left behind, [`terminal`] how the terminal is left as it was.
 
 mod bench;
 mod blockstats;
@@ -35,6 +35,7 @@ mod minix;
 mod mutants;
 mod power_cut;
 mod progress;
+mod pty;
 mod published;
 mod qemu;
 mod qmp;
@@ -43,6 +44,7 @@ mod report;
 mod requirements;
 mod run;
 mod session;
+mod terminal;
 mod tools;
 mod trial;
 mod workspace;

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use guest_protocol::stream::Piece;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::child::{self, Child};
 use crate::console::Console;
 use crate::interrupt;
 use crate::progress::{Progress, ProgressStep};
 use crate::report::{Frames, Guest, Strings};
+use crate::terminal::Lent;
 use crate::workspace::Workspace;
 
 /// How often defmt frames and the clock are looked at while the guest is silent.
@@ -121,7 +121,8 @@ pub(crate) fn run<'a>(
         Input::Terminal => Stdio::inherit(),
         Input::Script(_) | Input::Answers => Stdio::piped(),
     };
-    let _terminal = Terminal::of(&input);
+    // Before the child, so that QEMU has ended when the terminal gets its settings back.
+    let _lent = matches!(input, Input::Terminal).then(Lent::lend);
     let start = |command: &Command| {
         let mut command = child::bound(command);
         Child::start(command.stdin(stdin()).stdout(Stdio::piped()).stderr(Stdio::piped()))
@@ -219,25 +220,6 @@ fn last_line(text: &[u8]) -> String {
     line.chars().filter(|c| !c.is_control()).collect()
 }
 
-/// The settings of a terminal that QEMU takes over, restored when this value goes.
-struct Terminal(Option<Termios>);
-
-impl Terminal {
-    fn of(input: &Input) -> Terminal {
-        let taken = matches!(input, Input::Terminal);
-        Terminal(taken.then(|| tcgetattr(std::io::stdin()).ok()).flatten())
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        if let Some(settings) = &self.0 {
-            // The terminal may be closed.
-            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, settings);
-        }
-    }
-}
-
 /// Starts a reader for each stream; the channel closes when both have ended.
 fn listen(child: &mut process::Child) -> mpsc::Receiver<Event> {
     let (sender, events) = mpsc::channel();
@@ -316,5 +298,59 @@ impl Typist {
         }
         let surplus = self.tail.len().saturating_sub(prompt.len());
         self.tail.drain(..surplus);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::stdin;
+
+    use rustix::termios::{LocalModes, tcgetattr};
+
+    use super::*;
+    use crate::pty::Pty;
+
+    /// Sets the terminal up as QEMU does, and waits.
+    const QEMU: &str = "stty -icanon -echo; echo here; exec sleep 60";
+
+    /// Fails on purpose, in a process of its own that the next test starts.
+    #[test]
+    #[ignore = "it is a part of the next test"]
+    fn a_panic_while_the_guest_has_the_terminal() {
+        let settings = tcgetattr(stdin()).expect("the next test gives this process a terminal");
+        assert!(settings.local_modes.contains(LocalModes::ECHO));
+        let strings = Strings::none();
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let mut frames = Frames::follow(folder.path(), &strings);
+        let mut command = Command::new("sh");
+        command.args(["-c", QEMU]);
+        let _ = Progress::Silent.step("", |step| {
+            let outputs = Outputs {
+                frames: &mut frames,
+                console: &mut Console::default(),
+                step,
+                show_records: false,
+            };
+            let follow = |_: &Guest| {
+                let settings = tcgetattr(stdin()).expect("it is there as long as the process");
+                assert!(settings.local_modes.contains(LocalModes::ECHO), "on purpose");
+                Next::GoOn
+            };
+            run(&command, Input::Terminal, None, follow, outputs)
+        });
+    }
+
+    #[test]
+    fn a_panic_leaves_the_terminal_as_it_was() {
+        let pty = Pty::open().expect("the host has terminals");
+        let output = Command::new(std::env::current_exe().expect("this program has a path"))
+            .args(["--ignored", "--exact"])
+            .arg("run::tests::a_panic_while_the_guest_has_the_terminal")
+            .stdin(pty.stdin().expect("a terminal can be shared"))
+            .output()
+            .expect("this program can run");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("on purpose"), "{text}");
+        assert!(pty.is_usual().expect("it is still there"));
     }
 }

@@ -21,7 +21,7 @@ const DISKS: [(&str, &[u8], usize); 2] = [("disk", b"", 9 * 512), ("vmdk", b"KDM
 
 /// The programs in it that play QEMU: name, version, what they do in the place of booting.
 #[rustfmt::skip]
-const QEMUS: [(&str, &str, &str); 9] = [
+const QEMUS: [(&str, &str, &str); 11] = [
     ("bare", "10.0.0", ""),
     ("old", "6.2.0", ""),
     ("hangs", "10.0.0", "echo here; exec sleep 60"),
@@ -32,6 +32,9 @@ const QEMUS: [(&str, &str, &str); 9] = [
     ("violates", "10.0.0", r#"echo hello; printf '\036{"violation":{"text":"two replies"}}\n'"#),
     // The number of its process goes first, so the caller knows the number by the time QEMU speaks.
     ("waits", "10.0.0", "echo $$ >pid; echo here; exec sleep 60"),
+    // These set the terminal up as QEMU does, and do not put it back. The second one does not end when it is told to.
+    ("untidy", "10.0.0", "stty -icanon -echo; echo $$ >pid; exec sleep 60"),
+    ("stubborn", "10.0.0", "trap '' TERM INT; stty -icanon -echo; echo $$ >pid; exec sleep 60"),
 ];
 
 /// Arguments, exit code, part of the error.
@@ -297,7 +300,7 @@ fn stopped(scratch: &Path, arguments: &str, signal: Signal) -> Verdict {
 }
 
 /// Waits for an answer, for so many seconds.
-fn wait<T>(seconds: u64, answer: impl Fn() -> Option<T>) -> Option<T> {
+pub(super) fn wait<T>(seconds: u64, answer: impl Fn() -> Option<T>) -> Option<T> {
     let started = Instant::now();
     loop {
         let found = answer();
@@ -309,7 +312,7 @@ fn wait<T>(seconds: u64, answer: impl Fn() -> Option<T>) -> Option<T> {
 }
 
 /// Whether the process of this number runs. One that has ended and was not waited for has no command line.
-fn runs(process: &str) -> bool {
+pub(super) fn runs(process: &str) -> bool {
     std::fs::read(Path::new("/proc").join(process).join("cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
@@ -322,10 +325,10 @@ fn is_named_by_a_process(text: &str) -> bool {
 }
 
 /// A folder with all that the cases need.
-struct Folder(tempfile::TempDir);
+pub(super) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    fn new() -> Result<Folder, String> {
+    pub(super) fn new() -> Result<Folder, String> {
         let folder = Folder(tempfile::tempdir().map_err(|error| error.to_string())?);
         folder
             .fill()
@@ -333,7 +336,7 @@ impl Folder {
         Ok(folder)
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.0.path()
     }
 
@@ -381,7 +384,7 @@ pub(super) fn xtask(directory: &Path, arguments: &str) -> Result<Output, String>
     output.map_err(|error| format!("cannot start xtask: {error}"))
 }
 
-fn command(directory: &Path, arguments: &str) -> Result<Command, String> {
+pub(super) fn command(directory: &Path, arguments: &str) -> Result<Command, String> {
     let program = std::env::current_exe().map_err(|error| format!("cannot find xtask itself: {error}"))?;
     let mut command = Command::new(program);
     command.args(arguments.split_whitespace()).current_dir(directory);

@@ -2,7 +2,8 @@
 //!
 //! [`cargo`] asks cargo about the code, [`published`] about the crates for the registry, [`deny`] `cargo deny` about what they are made of,
 //! [`mod@bench`] holds the driver to its budget, [`command_line`] makes the mistakes a user may
-//! make, [`minimal`] measures and runs the smallest user of the driver, [`capi`] runs one in C, [`example`] boots the examples, [`matrix`] boots the bare image in every combination of
+//! make, [`terminal`] sees what is left of a terminal, [`minimal`] measures and runs the smallest user of the driver, [`capi`] runs one in C,
+//! [`example`] boots the examples, [`matrix`] boots the bare image in every combination of
 //! features, [`hardware`] on every kind of hardware, [`removal`] takes the disk away,
 //! [`service`] and [`loader`] put the MINIX service to the test, [`install`] installs it, [`foreign`] does both on devices that behave as others than
 //! QEMU's do, [`machines`] boots both on unusual machines and disks, [`mod@board`] tries the board on machines of all kinds, [`miri`] looks for
@@ -31,6 +32,7 @@ mod removal;
 mod runner;
 mod service;
 mod small_machine;
+mod terminal;
 
 use anyhow::{Result, bail};
 
@@ -49,6 +51,7 @@ fn all(workspace: &Workspace) -> Vec<Check> {
     checks.extend(published::checks(workspace));
     checks.extend(bench::checks());
     checks.extend(command_line::checks());
+    checks.extend(terminal::checks());
     checks.extend(loader::checks());
     checks.extend(install::checks());
     checks.extend(minimal::checks());

@@ -26,7 +26,7 @@ fn fail(rejected: Rejected<DmaBuffer, Token>) {
 
 fn abandon(_: Disk) {}
 
-/// Sections 3 to 6 in the order of the guide.
+/// An own loop, and what to do when the device misbehaves.
 fn guide(
     model: &Model,
     transport: Transport,
@@ -80,7 +80,7 @@ fn learn(zones: &mut ZoneTable<'_>, buffer: Option<DmaBuffer>) {
     assert_eq!(zones.learn(&report), Ok(64));
 }
 
-/// The section on zoned disks.
+/// Zoned disks.
 fn zoned_guide(
     model: &Model,
     transport: Transport,
@@ -117,7 +117,7 @@ fn zoned_guide(
     Ok(())
 }
 
-/// The section on several queues.
+/// Several queues.
 fn queues_guide(model: &Model, transport: Transport, mut dma: ModelDma) -> Result<(), Box<dyn core::error::Error>> {
     const HARTS: usize = 2;
     type Queue = virtio_blk::DeviceQueue<Transport, DmaBuffer, Token, QUEUE>;

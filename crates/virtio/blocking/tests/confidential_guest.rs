@@ -1,14 +1,15 @@
-//! Memory of the program in a request, by the hook of a platform that shares only some of its memory with devices.
+//! Memory of the program in a request, in a confidential guest: the device reaches shared memory alone, which `Dma` gives out, and the hook
+//! copies there and back.
 
 mod common;
 
 use std::cell::RefCell;
 use std::ptr::NonNull;
 
-use common::{TestTransport, pattern};
-use virtio_blk_blocking::{BlockingDisk, BounceDisk, Error, Sector, WaitHook};
-use virtio_blk_model::{Model, ModelConfig, ModelDma};
-use virtio_bounce::BouncePool;
+use common::mapped::{behind_a_platform, finish, start};
+use common::pattern;
+use virtio_blk_blocking::{Error, Sector};
+use virtio_blk_model::{Model, ModelDma};
 use virtio_core::{Direction, Dma, DmaBuffer, DmaError, DmaMap, DmaSegments, Mapped, PollLimit, Segment};
 
 /// Copies what is mapped to and from memory that the model sees.
@@ -44,19 +45,6 @@ unsafe impl DmaMap for Shared {
     }
 }
 
-type Buffer<'p> = Mapped<Vec<u8>, &'p Shared>;
-type Disk<'p, W> = BlockingDisk<TestTransport, W, 16, 2, Buffer<'p>>;
-
-fn start<'p, W: WaitHook>(model: &Model, hook: W) -> Disk<'p, W> {
-    let mut dma = model.dma();
-    let transport = virtio_mmio::probe(model.registers())
-        .device()
-        .expect("the model is a device");
-    let pool = BouncePool::allocate(&mut dma, 512).expect("the model has memory");
-    let disk = BounceDisk::<_, 16, _>::start(transport, &mut dma, &Default::default(), &mut PollLimit::default());
-    BlockingDisk::with_buffers(disk.expect("the model comes up"), pool, hook)
-}
-
 fn platform(model: &Model) -> Shared {
     Shared {
         dma: RefCell::new(model.dma()),
@@ -66,7 +54,7 @@ fn platform(model: &Model) -> Shared {
 
 #[test]
 fn a_vector_is_written_and_read_by_the_hook_of_the_platform() {
-    let model = Model::new(ModelConfig::modern());
+    let model = behind_a_platform();
     let shared = platform(&model);
     let mut disk = start(&model, common::one_at_a_time(&model));
     let content = pattern(1, 3000 / 512 * 512);
@@ -76,16 +64,12 @@ fn a_vector_is_written_and_read_by_the_hook_of_the_platform() {
     let mapped = Mapped::new(vec![0; content.len()], Direction::FromDevice, &shared).unwrap();
     let read = disk.read_buffer(Sector(7), mapped).unwrap().unmap();
     assert_eq!(read, content);
-    let mut dma = model.dma();
-    let stopped = disk.stop(&mut dma, &mut PollLimit::default()).map_err(drop).unwrap();
-    stopped.pool.release(&mut dma).unwrap();
-    assert_eq!(model.allocations(), 0, "a mapping was left");
-    model.assert_clean();
+    finish(&model, disk);
 }
 
 #[test]
 fn a_mapping_lasts_as_long_as_the_device_may_use_it() {
-    let model = Model::new(ModelConfig::modern());
+    let model = behind_a_platform();
     let shared = platform(&model);
     let mut disk = start(&model, PollLimit(2));
     model.write_disk(7, &pattern(2, 1024));
@@ -97,9 +81,5 @@ fn a_mapping_lasts_as_long_as_the_device_may_use_it() {
     let late = disk.take_late_buffer().expect("the device is done").unmap();
     assert_eq!(late, pattern(2, 1024));
     assert!(shared.lent.borrow().is_empty());
-    let mut dma = model.dma();
-    let stopped = disk.stop(&mut dma, &mut PollLimit::default()).map_err(drop).unwrap();
-    stopped.pool.release(&mut dma).unwrap();
-    assert_eq!(model.allocations(), 0);
-    model.assert_clean();
+    finish(&model, disk);
 }

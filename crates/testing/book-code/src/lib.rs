@@ -1,0 +1,5 @@
+#![doc = include_str!("../README.md")]
+
+pub mod blocking;
+pub mod by_interrupt;
+pub mod hal;
