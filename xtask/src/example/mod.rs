@@ -4,6 +4,7 @@
 
 mod blocking;
 mod interrupts;
+mod kernel;
 #[cfg(test)]
 mod quoted;
 mod read_sector;
@@ -35,6 +36,7 @@ pub(crate) enum Name {
     Blocking,
     Interrupts,
     TwoDisks,
+    Kernel,
 }
 
 impl Name {
@@ -51,6 +53,7 @@ impl Name {
             Name::Blocking => &blocking::EXAMPLE,
             Name::Interrupts => &interrupts::EXAMPLE,
             Name::TwoDisks => &two_disks::EXAMPLE,
+            Name::Kernel => &kernel::EXAMPLE,
         }
     }
 }
