@@ -7,6 +7,7 @@ mod interrupts;
 #[cfg(test)]
 mod quoted;
 mod read_sector;
+mod tasks;
 mod two_disks;
 
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ pub(crate) enum Name {
     Blocking,
     Interrupts,
     TwoDisks,
+    Async,
 }
 
 impl Name {
@@ -51,6 +53,7 @@ impl Name {
             Name::Blocking => &blocking::EXAMPLE,
             Name::Interrupts => &interrupts::EXAMPLE,
             Name::TwoDisks => &two_disks::EXAMPLE,
+            Name::Async => &tasks::EXAMPLE,
         }
     }
 }
