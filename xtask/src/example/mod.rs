@@ -4,6 +4,7 @@
 
 mod blocking;
 mod interrupts;
+mod kernel;
 #[cfg(test)]
 mod quoted;
 mod read_sector;
@@ -36,6 +37,7 @@ pub(crate) enum Name {
     Blocking,
     Interrupts,
     TwoDisks,
+    Kernel,
     Async,
 }
 
@@ -53,6 +55,7 @@ impl Name {
             Name::Blocking => &blocking::EXAMPLE,
             Name::Interrupts => &interrupts::EXAMPLE,
             Name::TwoDisks => &two_disks::EXAMPLE,
+            Name::Kernel => &kernel::EXAMPLE,
             Name::Async => &tasks::EXAMPLE,
         }
     }
