@@ -8,6 +8,7 @@ mod kernel;
 #[cfg(test)]
 mod quoted;
 mod read_sector;
+mod tasks;
 mod two_disks;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +38,7 @@ pub(crate) enum Name {
     Interrupts,
     TwoDisks,
     Kernel,
+    Async,
 }
 
 impl Name {
@@ -54,6 +56,7 @@ impl Name {
             Name::Interrupts => &interrupts::EXAMPLE,
             Name::TwoDisks => &two_disks::EXAMPLE,
             Name::Kernel => &kernel::EXAMPLE,
+            Name::Async => &tasks::EXAMPLE,
         }
     }
 }

@@ -31,6 +31,8 @@ pub enum Direction {
 ///   line with other data cannot be treated so; an implementation copies it, or refuses it;
 /// * *a constant offset* between addresses of the CPU and of the device: [`LinearMap`](crate::LinearMap).
 ///
+/// The tests of `virtio-blk-blocking` have the first three of these whole, each on a device that a driver uses through it.
+///
 /// A request whose buffer is a [`Mapped`] has been through the hook. Drivers know nothing of it, so other requests pay nothing.
 ///
 /// # Safety
