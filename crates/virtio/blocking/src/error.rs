@@ -45,6 +45,9 @@ pub enum Error {
     /// [take it](crate::BlockingDisk::take_late_buffer) first. Nothing was done.
     #[error("a buffer that came back late has not been taken")]
     BufferWaiting,
+    /// A call on the same disk has not returned yet, and its hook has called again. Nothing was done.
+    #[error("the disk is used by a call that has not returned")]
+    InUse,
 }
 
 impl Error {

@@ -2,6 +2,7 @@
 #![no_std]
 #![warn(missing_docs)]
 
+mod adapters;
 mod block_io;
 mod byte_range;
 mod disk;
@@ -10,6 +11,10 @@ mod error;
 mod hook;
 mod transfer;
 
+#[cfg(feature = "embedded-io")]
+pub use adapters::embedded_io::{ByteCursor, CursorError};
+#[cfg(feature = "embedded-sdmmc")]
+pub use adapters::embedded_sdmmc::SharedRange;
 pub use block_io::BlockIo;
 pub use byte_range::ByteRange;
 pub use disk::{BlockingDisk, Stopped};

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod fat;
+
 use virtio_blk_blocking::{BlockingDisk, BounceDisk, Stopped};
 pub(crate) use virtio_blk_model::pattern;
 use virtio_blk_model::{Model, ModelConfig, ModelDma, ModelRegisters};
