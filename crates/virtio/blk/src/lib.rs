@@ -39,6 +39,7 @@ mod split;
 mod split_requests;
 mod transfer;
 mod vectors;
+mod whole_error;
 mod work;
 mod zone_request;
 mod zone_table;
@@ -66,6 +67,7 @@ pub use reset_device::{ForeignQueue, MissingQueues, ResetDevice};
 pub use scheduled_queue::{QueueBelow, ScheduledQueue, SchedulerOptions};
 pub use vectors::Vectors;
 pub use virtqueue::{Chains, DeviceFault, QueueState};
+pub use whole_error::Error;
 pub use zone_table::{TrackedZone, ZoneTable};
 
 // What the driver is built for. Without a feature, the code for it is left out.

@@ -134,6 +134,11 @@ impl Limits {
         u64::from(self.block_bytes) / SECTOR_BYTES
     }
 
+    /// Bytes in one piece of memory that one device request can have: at least those of a block.
+    pub fn single_piece_bytes(&self) -> u32 {
+        self.max_segment_bytes.min(self.max_request_bytes).max(self.block_bytes)
+    }
+
     /// Whether `bytes` bytes at `first` are whole blocks on the disk (`BLK-D-12`, `BLK-D-16`). For those who cut a transfer into
     /// several requests, and check the whole of it before the first.
     ///

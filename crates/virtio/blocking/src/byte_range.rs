@@ -2,6 +2,8 @@
 
 use core::ops::Range;
 
+use virtio_bounce::ByteWindow;
+
 use crate::{BlockIo, Error};
 
 /// A part of a disk that is read and written at any byte of it, whatever blocks the disk has.
@@ -13,15 +15,14 @@ use crate::{BlockIo, Error};
 #[derive(Debug)]
 pub struct ByteRange<D> {
     disk: D,
-    /// The first byte on the disk, and the one after the last.
-    bytes: Range<u64>,
+    window: ByteWindow,
 }
 
 impl<D: BlockIo> ByteRange<D> {
     /// All bytes that the disk has now.
     pub fn whole(disk: D) -> Self {
-        let bytes = 0..disk.capacity_bytes();
-        Self { disk, bytes }
+        let window = ByteWindow::whole(disk.capacity_bytes());
+        Self { disk, window }
     }
 
     /// The part of this range that `bytes` of it are.
@@ -30,26 +31,20 @@ impl<D: BlockIo> ByteRange<D> {
     ///
     /// The range comes back if it does not have all of these bytes, or if they end before they start.
     pub fn part(self, bytes: Range<u64>) -> Result<Self, Self> {
-        if bytes.start > bytes.end || bytes.end > self.len() {
-            return Err(self);
+        match self.window.part(bytes) {
+            Some(window) => Ok(Self { window, ..self }),
+            None => Err(self),
         }
-        // Neither is past the end of this range.
-        let start = self.bytes.start + bytes.start;
-        let end = self.bytes.start + bytes.end;
-        Ok(Self {
-            disk: self.disk,
-            bytes: start..end,
-        })
     }
 
     /// How many bytes the range has.
     pub fn len(&self) -> u64 {
-        self.bytes.end - self.bytes.start
+        self.window.len()
     }
 
     /// Whether the range has no bytes.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.window.is_empty()
     }
 
     /// Reads from byte `offset` of the range on.
@@ -98,9 +93,8 @@ impl<D: BlockIo> ByteRange<D> {
 
     /// Where on the disk `len` bytes from byte `offset` of the range on start.
     fn on_disk(&self, offset: u64, len: usize) -> Result<u64, Error> {
-        match offset.checked_add(len as u64) {
-            Some(end) if end <= self.len() => Ok(self.bytes.start + offset),
-            _ => Err(Error::OutOfRange { end: self.len() }),
-        }
+        self.window
+            .locate(offset, len)
+            .ok_or(Error::OutOfRange { end: self.len() })
     }
 }

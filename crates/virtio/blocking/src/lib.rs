@@ -19,8 +19,12 @@ pub use block_io::BlockIo;
 pub use byte_range::ByteRange;
 pub use disk::{BlockingDisk, Stopped};
 pub use engine::{BounceDisk, Completions, Place};
-pub use error::{BufferError, Error};
+pub use error::BufferError;
 pub use hook::WaitHook;
 
-/// Sectors and ranges of them, as `virtio-blk` has them.
-pub use virtio_blk::{SectorRange, proto::Sector};
+/// Sectors, ranges of them, and the error of all operations, as `virtio-blk` has them.
+///
+/// [`Error::TimedOut`] says that the hook has given up. What the device still has comes back to this crate when the device is done; the next
+/// operation waits for it first. [`Error::needs_restart`] asks for [`BlockingDisk::stop`], and [`Error::BufferWaiting`] for
+/// [`BlockingDisk::take_late_buffer`].
+pub use virtio_blk::{Error, SectorRange, proto::Sector};

@@ -2,7 +2,7 @@
 
 use virtio_blk::proto::SECTOR_BYTES;
 use virtio_blk::{Request, SubmitError};
-use virtio_bounce::{BounceBlock, BounceOr, Span, Spans};
+use virtio_bounce::{BlockParts, BounceBlock, BounceOr, Span, Spans};
 use virtio_core::{DmaSegments, Transport};
 
 use crate::engine::Done;
@@ -74,11 +74,7 @@ impl<T: Transport, W: WaitHook, const N: usize, const BLOCKS: usize, B: DmaSegme
             return Err(Error::OutOfRange { end });
         }
         // Without the feature `split`, a request is not longer than the device takes.
-        let device = limits
-            .max_segment_bytes
-            .min(limits.max_request_bytes)
-            .max(limits.block_bytes);
-        let most = self.pool.block_bytes().min(device as usize);
+        let most = self.pool.block_bytes().min(limits.single_piece_bytes() as usize);
         Spans::new(offset, len, limits.block_bytes as usize, most).ok_or(Error::BounceTooSmall {
             block_bytes: limits.block_bytes,
         })
@@ -144,16 +140,9 @@ impl<T: Transport, W: WaitHook, const N: usize, const BLOCKS: usize, B: DmaSegme
         // The range as a whole first, so that nothing of one that is too long is written.
         self.spans(offset, memory.len())?;
         self.settle()?;
-        let block = u64::from(self.limits().block_bytes);
-        let into_block = offset.checked_rem(block).unwrap_or(0);
-        // Both are less than a block, or not more than there is.
-        let head = match into_block {
-            0 => 0,
-            skip => memory.len().min((block - skip) as usize),
-        };
-        let (head, rest) = memory.split_at(head);
-        let tail = rest.len() - rest.len().checked_rem(block as usize).unwrap_or(0);
-        let (middle, tail) = rest.split_at(tail);
+        let parts = BlockParts::of(offset, memory.len(), self.limits().block_bytes);
+        let (head, rest) = memory.split_at(parts.head);
+        let (middle, tail) = rest.split_at(parts.middle);
         let after_head = offset + head.len() as u64;
         self.change_block(offset, head)?;
         self.transfer(after_head, Memory::Write(middle))?;

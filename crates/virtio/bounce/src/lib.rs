@@ -4,10 +4,14 @@
 
 mod block;
 mod buffer;
+mod parts;
 mod pool;
 mod span;
+mod window;
 
 pub use block::BounceBlock;
 pub use buffer::BounceOr;
+pub use parts::BlockParts;
 pub use pool::BouncePool;
 pub use span::{Span, Spans};
+pub use window::ByteWindow;
