@@ -12,7 +12,7 @@ mod hook;
 mod transfer;
 
 #[cfg(feature = "embedded-io")]
-pub use adapters::embedded_io::{ByteCursor, CursorError};
+pub use adapters::embedded_io::ByteCursor;
 #[cfg(feature = "embedded-sdmmc")]
 pub use adapters::embedded_sdmmc::SharedRange;
 pub use block_io::BlockIo;
@@ -28,3 +28,7 @@ pub use hook::WaitHook;
 /// operation waits for it first. [`Error::needs_restart`] asks for [`BlockingDisk::stop`], and [`Error::BufferWaiting`] for
 /// [`BlockingDisk::take_late_buffer`].
 pub use virtio_blk::{Error, SectorRange, proto::Sector};
+
+/// Why a stream does not go on.
+#[cfg(feature = "embedded-io")]
+pub use virtio_blk::stream::StreamError;

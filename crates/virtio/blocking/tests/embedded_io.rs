@@ -8,9 +8,8 @@ use common::{fat, finish, pattern, serving};
 use embedded_io::{Error as _, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use embedded_io_adapters::std::ToStd;
 use proptest::prelude::*;
-use virtio_blk::proto::StatusError;
-use virtio_blk::{IoError, Liveness, SubmitError};
-use virtio_blk_blocking::{ByteCursor, ByteRange, CursorError, Error, Sector};
+use virtio_blk::SubmitError;
+use virtio_blk_blocking::{ByteCursor, ByteRange, Error, StreamError};
 use virtio_blk_model::{ModelConfig, feature};
 
 #[test]
@@ -125,7 +124,7 @@ fn an_error_of_the_disk_leaves_the_position() {
     let (model, mut disk) = serving(ModelConfig::modern().offer(feature::RO));
     let mut cursor = ByteCursor::new(ByteRange::whole(&mut disk));
     cursor.seek(SeekFrom::Start(100)).unwrap();
-    let refused = CursorError::Disk(Error::Refused(SubmitError::ReadOnly));
+    let refused = StreamError::Disk(Error::Refused(SubmitError::ReadOnly));
     assert_eq!(cursor.write(&[1; 600]), Err(refused));
     assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
     assert_eq!(cursor.stream_position(), Ok(100));
@@ -133,38 +132,4 @@ fn an_error_of_the_disk_leaves_the_position() {
     assert_eq!(cursor.read(&mut memory), Ok(4));
     assert_eq!((memory, cursor.position()), ([0; 4], 104));
     finish(&model, disk);
-}
-
-#[test]
-fn each_error_has_the_nearest_kind() {
-    let refused = Error::Refused;
-    let failed = |error| Error::Failed(IoError::Device(error));
-    for (error, kind) in [
-        (refused(SubmitError::ReadOnly), ErrorKind::PermissionDenied),
-        (refused(SubmitError::Unsupported), ErrorKind::Unsupported),
-        (failed(StatusError::Unsupported), ErrorKind::Unsupported),
-        (
-            refused(SubmitError::OutOfRange { capacity: Sector(1) }),
-            ErrorKind::InvalidInput,
-        ),
-        (
-            refused(SubmitError::Misaligned { block_bytes: 512 }),
-            ErrorKind::InvalidInput,
-        ),
-        (Error::OutOfRange { end: 1 }, ErrorKind::InvalidInput),
-        (Error::TimedOut, ErrorKind::TimedOut),
-        (refused(SubmitError::Stopped), ErrorKind::NotConnected),
-        (Error::NotLive(Liveness::NeedsReset), ErrorKind::NotConnected),
-        (Error::NoBounceBuffer, ErrorKind::OutOfMemory),
-        (Error::BounceTooSmall { block_bytes: 4096 }, ErrorKind::OutOfMemory),
-        (failed(StatusError::Io), ErrorKind::Other),
-        (Error::Failed(IoError::Aborted), ErrorKind::Other),
-        (Error::InUse, ErrorKind::Other),
-    ] {
-        assert_eq!(error.kind(), kind, "{error}");
-        // The error itself is not lost.
-        assert_eq!(CursorError::from(error), CursorError::Disk(error));
-        assert_eq!(CursorError::from(error).kind(), kind);
-        assert_eq!(CursorError::from(error).to_string(), error.to_string());
-    }
 }

@@ -1,10 +1,9 @@
 //! `Read`, `Write` and `Seek` of `embedded-io`: a stream of bytes with a position.
 
-use embedded_io::{ErrorKind, ErrorType, Read, Seek, SeekFrom, Write};
-use virtio_blk::proto::StatusError;
-use virtio_blk::{IoError, SubmitError};
+use embedded_io::{ErrorType, Read, Seek, SeekFrom, Write};
+use virtio_blk::stream::Position;
 
-use crate::{BlockIo, ByteRange, Error};
+use crate::{BlockIo, ByteRange, StreamError};
 
 /// A range of bytes of a disk that is read and written at a position, which moves along.
 ///
@@ -13,39 +12,21 @@ use crate::{BlockIo, ByteRange, Error};
 #[derive(Debug)]
 pub struct ByteCursor<D> {
     range: ByteRange<D>,
-    position: u64,
-}
-
-/// Why a stream does not go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum CursorError {
-    /// The disk has not done it. The position is where it was.
-    #[error(transparent)]
-    Disk(#[from] Error),
-    /// The position is at the end of the range or after it, and something was to be written.
-    #[error("nothing can be written at byte {position} of {len}")]
-    AtEnd {
-        /// The position.
-        position: u64,
-        /// Bytes of the range.
-        len: u64,
-    },
-    /// The new position would be before the first byte, or not fit 64 bits. It is where it was.
-    #[error("no such position")]
-    BadPosition,
+    position: Position,
 }
 
 impl<D> ByteCursor<D> {
     /// A cursor at the first byte of `range`.
     pub fn new(range: ByteRange<D>) -> Self {
-        Self { range, position: 0 }
+        Self {
+            range,
+            position: Position::default(),
+        }
     }
 
     /// The position, in bytes. It can be after the end of the range.
     pub fn position(&self) -> u64 {
-        self.position
+        self.position.get()
     }
 
     /// The range.
@@ -64,25 +45,18 @@ impl<D> ByteCursor<D> {
     }
 }
 
-impl<D: BlockIo> ByteCursor<D> {
-    /// How many of `len` bytes there are from the position on.
-    fn available(&self, len: usize) -> usize {
-        let left = self.range.len().saturating_sub(self.position);
-        usize::try_from(left).map_or(len, |left| left.min(len))
-    }
-}
-
 impl<D> ErrorType for ByteCursor<D> {
-    type Error = CursorError;
+    type Error = StreamError;
 }
 
 impl<D: BlockIo> Read for ByteCursor<D> {
     /// Fills `memory` if there are as many bytes up to the end of the range. None are the end.
-    fn read(&mut self, memory: &mut [u8]) -> Result<usize, CursorError> {
-        let count = self.available(memory.len());
+    fn read(&mut self, memory: &mut [u8]) -> Result<usize, StreamError> {
+        let count = self.position.readable(self.range.len(), memory.len());
+        // A position after the end is none of the range.
         if count > 0 {
-            self.range.read_at(self.position, &mut memory[..count])?;
-            self.position += count as u64;
+            self.range.read_at(self.position.get(), &mut memory[..count])?;
+            self.position.advance(count);
         }
         Ok(count)
     }
@@ -90,73 +64,24 @@ impl<D: BlockIo> Read for ByteCursor<D> {
 
 impl<D: BlockIo> Write for ByteCursor<D> {
     /// Writes all of `memory` if there are as many bytes up to the end of the range.
-    fn write(&mut self, memory: &[u8]) -> Result<usize, CursorError> {
-        let count = self.available(memory.len());
-        if count == 0 && !memory.is_empty() {
-            return Err(CursorError::AtEnd {
-                position: self.position,
-                len: self.range.len(),
-            });
-        }
+    fn write(&mut self, memory: &[u8]) -> Result<usize, StreamError> {
+        let count = self.position.writable(self.range.len(), memory.len())?;
         if count > 0 {
-            self.range.write_at(self.position, &memory[..count])?;
-            self.position += count as u64;
+            self.range.write_at(self.position.get(), &memory[..count])?;
+            self.position.advance(count);
         }
         Ok(count)
     }
 
     /// Makes every write so far durable; see [`BlockIo::flush`].
-    fn flush(&mut self) -> Result<(), CursorError> {
+    fn flush(&mut self) -> Result<(), StreamError> {
         Ok(self.range.flush()?)
     }
 }
 
 impl<D: BlockIo> Seek for ByteCursor<D> {
     /// Moves the position. It can be after the end: there is nothing to read there, and nothing can be written.
-    fn seek(&mut self, to: SeekFrom) -> Result<u64, CursorError> {
-        let position = match to {
-            SeekFrom::Start(position) => Some(position),
-            SeekFrom::End(by) => self.range.len().checked_add_signed(by),
-            SeekFrom::Current(by) => self.position.checked_add_signed(by),
-        };
-        self.position = position.ok_or(CursorError::BadPosition)?;
-        Ok(self.position)
-    }
-}
-
-impl embedded_io::Error for CursorError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Disk(error) => embedded_io::Error::kind(error),
-            Self::AtEnd { .. } => ErrorKind::WriteZero,
-            Self::BadPosition => ErrorKind::InvalidInput,
-        }
-    }
-}
-
-/// The nearest kind. The error itself says more.
-impl embedded_io::Error for Error {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Refused(SubmitError::ReadOnly) => ErrorKind::PermissionDenied,
-            Self::Refused(SubmitError::Unsupported) | Self::Failed(IoError::Device(StatusError::Unsupported)) => {
-                ErrorKind::Unsupported
-            }
-            Self::Refused(
-                SubmitError::OutOfRange { .. }
-                | SubmitError::Misaligned { .. }
-                | SubmitError::Empty
-                | SubmitError::TooLarge
-                | SubmitError::TooScattered
-                | SubmitError::BadSegment
-                | SubmitError::Zone(_),
-            )
-            | Self::OutOfRange { .. } => ErrorKind::InvalidInput,
-            Self::TimedOut => ErrorKind::TimedOut,
-            Self::Broken(_) | Self::NotLive(_) | Self::Refused(SubmitError::Stopped) => ErrorKind::NotConnected,
-            Self::BounceTooSmall { .. } | Self::NoBounceBuffer => ErrorKind::OutOfMemory,
-            // What the device says of a request that it has failed has no kind of its own.
-            _ => ErrorKind::Other,
-        }
+    fn seek(&mut self, to: SeekFrom) -> Result<u64, StreamError> {
+        self.position.seek(self.range.len(), to)
     }
 }
