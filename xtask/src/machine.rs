@@ -8,6 +8,7 @@ use image_blk::options::BootOptions;
 
 use crate::cli::{Aia, Bus, Foreign, QemuArgs, Removal};
 use crate::disk::{Attachment, Outline, escaped};
+use crate::example::Name;
 use crate::minix::scenario::Extras;
 
 /// The queue sizes QEMU lets a device have.
@@ -46,6 +47,8 @@ pub(crate) enum Boot {
     },
     /// The test kernel, by an archive in memory.
     Minix { kernel: PathBuf, archive: PathBuf },
+    /// A program that takes no instructions, on a machine with so many harts. It expects its disks in the first windows.
+    Example { program: PathBuf, harts: u16 },
 }
 
 /// The id string of a disk, without its number.
@@ -107,11 +110,20 @@ impl Boot {
         }
     }
 
+    /// A boot of an example.
+    pub(crate) fn example(program: PathBuf, name: Name) -> Boot {
+        Boot::Example {
+            program,
+            harts: name.example().harts,
+        }
+    }
+
     /// The program that is debugged.
     pub(crate) fn program(&self) -> &Path {
         match self {
             Boot::Bare { image, .. } => image,
             Boot::Minix { kernel, .. } => kernel,
+            Boot::Example { program, .. } => program,
         }
     }
 }
@@ -143,7 +155,11 @@ impl Machine<'_> {
             machine += ",memory-backend=memory";
         }
         add("-machine", machine);
-        add("-smp", args.hardware.harts(args.remove.is_some()).to_string());
+        let harts = match self.boot {
+            Boot::Example { harts, .. } => *harts,
+            _ => args.hardware.harts(args.remove.is_some()),
+        };
+        add("-smp", harts.to_string());
         add("-m", args.memory.clone());
         if shared {
             let size = bytes(&args.memory);
@@ -157,6 +173,7 @@ impl Machine<'_> {
         match self.boot {
             Boot::Bare { append, .. } => add("-append", append.clone()),
             Boot::Minix { archive, .. } => add("-initrd", archive.display().to_string()),
+            Boot::Example { .. } => {}
         }
         add("-display", "none".into());
         add("-serial", "stdio".into());
@@ -235,7 +252,7 @@ impl Machine<'_> {
     pub(crate) fn qmp_socket(&self) -> Option<&Path> {
         match self.boot {
             Boot::Bare { qmp, .. } => qmp.as_deref(),
-            Boot::Minix { .. } => self.extras.qmp.as_deref(),
+            Boot::Minix { .. } | Boot::Example { .. } => self.extras.qmp.as_deref(),
         }
     }
 
@@ -250,6 +267,10 @@ impl Machine<'_> {
         };
         let mut device = format!("{driver},drive=d{number},serial={}", serial(number));
         device += &self.interface(bus);
+        if let Boot::Example { .. } = self.boot {
+            // QEMU begins with the last one otherwise.
+            device += &format!(",bus=virtio-mmio-bus.{number}");
+        }
         if args.block_size != 512 {
             device += &format!(",logical_block_size={0},physical_block_size={0}", args.block_size);
         }

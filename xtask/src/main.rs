@@ -22,6 +22,7 @@ mod console;
 mod coverage;
 mod disk;
 mod evidence;
+mod example;
 #[cfg(test)]
 mod fake;
 mod faults;

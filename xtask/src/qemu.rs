@@ -11,6 +11,7 @@ use crate::cli::{Format, QemuArgs};
 use crate::console::{Console, complain, say};
 use crate::disk::{self, Input};
 use crate::evidence;
+use crate::example;
 use crate::foreign;
 use crate::machine::{self, Boot, Machine};
 use crate::minix::programs;
@@ -30,6 +31,9 @@ pub(crate) fn command(args: &QemuArgs) -> Result<bool> {
         .as_deref()
         .map(|given| Input::check(given, args.format))
         .transpose()?;
+    if let Some(name) = args.example {
+        return example::command(name, args, input.as_ref());
+    }
     let workspace = Workspace::load()?;
     if args.dry_run {
         say(&dry_run(args, input.as_ref(), &workspace)?);

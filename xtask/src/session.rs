@@ -140,7 +140,7 @@ pub(crate) fn run(
     let limit = (!unlimited).then(|| Duration::from_secs(args.limit()));
     let (strings, frames_file) = match &boot {
         Boot::Bare { image, defmt, .. } => (Strings::load(image)?, defmt.as_path()),
-        Boot::Minix { .. } => (Strings::none(), directory),
+        Boot::Minix { .. } | Boot::Example { .. } => (Strings::none(), directory),
     };
     let mut frames = Frames::follow(frames_file, &strings);
     let mut backends = Backend::start_all(setup.backend.as_deref(), args, &attachments)?;

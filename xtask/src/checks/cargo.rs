@@ -38,7 +38,7 @@ pub(super) fn checks(workspace: &Workspace) -> Vec<Check> {
     ];
     let on_devices = |package: &&Package| foreign::ON_THE_HOST.iter().any(|(_, name)| package.name == *name);
     checks.extend(
-        of(|_| true)
+        of(has_tests)
             .filter(|package| !on_devices(package))
             .map(|Package { name, .. }| check(&format!("test/{name}"), [format!("test --package {name}")])),
     );
@@ -97,6 +97,11 @@ pub(super) fn run_line(context: &Context, line: &str) -> Result<String, String> 
     run(&mut command).map_err(|output| format!("$ cargo {line}\n{}", brief(&output)))
 }
 
+/// Whether cargo finds anything to test in a crate. Examples are tested by booting them.
+fn has_tests(package: &Package) -> bool {
+    package.targets.iter().any(|target| target.test || target.doctest)
+}
+
 /// Builds a library for the target with every feature set it declares, and nothing else, and the programs of its crate as they are used.
 fn build(package: &Package) -> Check {
     let name = &package.name;
@@ -114,9 +119,11 @@ pub(super) fn options<'a>(packages: impl Iterator<Item = &'a Package>) -> String
     packages.map(|package| format!(" --package {}", package.name)).collect()
 }
 
-/// The lines by which cargo does something to a library with each feature set.
+/// The lines by which cargo does something to the library of a crate with each feature set. A crate of programs has none.
 fn libraries(command: &str, package: &Package) -> Vec<String> {
-    let sets = feature_sets(package).unwrap_or_default().into_iter();
+    let has_library = package.targets.iter().any(cargo_metadata::Target::is_lib);
+    let sets = feature_sets(package).filter(|_| has_library).unwrap_or_default();
+    let sets = sets.into_iter();
     let line = |set| {
         format!(
             "{command} --package {} --lib --no-default-features --features={set}",

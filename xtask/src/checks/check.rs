@@ -32,6 +32,8 @@ pub(super) enum Guest {
     Minix,
     /// The benchmark image.
     Bench,
+    /// A program of `examples/`, which the check builds.
+    Example,
     /// None: the check uses QEMU's devices from the host.
     Host,
 }

@@ -2,7 +2,7 @@
 //!
 //! [`cargo`] asks cargo about the code, [`published`] about the crates for the registry, [`deny`] `cargo deny` about what they are made of,
 //! [`mod@bench`] holds the driver to its budget, [`command_line`] makes the mistakes a user may
-//! make, [`minimal`] measures and runs the smallest user of the driver, [`capi`] runs one in C, [`matrix`] boots the bare image in every combination of
+//! make, [`minimal`] measures and runs the smallest user of the driver, [`capi`] runs one in C, [`example`] boots the examples, [`matrix`] boots the bare image in every combination of
 //! features, [`hardware`] on every kind of hardware, [`removal`] takes the disk away,
 //! [`service`] and [`loader`] put the MINIX service to the test, [`install`] installs it, [`foreign`] does both on devices that behave as others than
 //! QEMU's do, [`machines`] boots both on unusual machines and disks, [`mod@board`] tries the board on machines of all kinds, [`miri`] looks for
@@ -16,6 +16,7 @@ mod cargo;
 mod check;
 mod command_line;
 mod deny;
+mod example;
 mod foreign;
 mod hardware;
 mod install;
@@ -52,6 +53,7 @@ fn all(workspace: &Workspace) -> Vec<Check> {
     checks.extend(install::checks());
     checks.extend(minimal::checks());
     checks.extend(capi::checks());
+    checks.extend(example::checks());
     checks.extend(machines::checks());
     checks.extend(board::checks());
     checks.extend(matrix::checks());

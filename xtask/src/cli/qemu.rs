@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use guest_protocol::{SECTOR_BYTES, number};
 
 use super::hardware::{Bus, Hardware, Removal};
+use crate::example;
 use crate::minix::scenario::Name;
 
 /// The format of a disk image.
@@ -50,6 +51,15 @@ pub(crate) struct QemuArgs {
     /// Boot the image that drives the disk without any kernel, and tests the driver alone.
     #[arg(long)]
     pub(crate) bare: bool,
+
+    /// Boot this program of examples/ with disks of its own, show its output, and look at what it leaves on them.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "NAME",
+        conflicts_with_all = ["bare", "scenario", "kill_during_io", "foreign", "queue_size", "format", "json"]
+    )]
+    pub(crate) example: Option<example::Name>,
 
     /// What service and clients do. The default is a tour of everything.
     #[arg(
@@ -209,7 +219,7 @@ const SERVICE_QUEUE: std::ops::RangeInclusive<u16> = 4..=256;
 impl QemuArgs {
     /// Why these options make no sense together, in one line that names them, where clap does not say it.
     pub(super) fn contradiction(&self) -> Option<String> {
-        let scenario = (!self.bare).then(|| self.scenario());
+        let scenario = (!self.bare && self.example.is_none()).then(|| self.scenario());
         if (self.rounds.is_some() || self.seed.is_some()) && scenario.and_then(Name::rounds).is_none() {
             return Some(
                 "--rounds and --seed need --kill-during-io, or --scenario kills, slow-kills, faults or power-cut"
@@ -226,6 +236,16 @@ impl QemuArgs {
         if disks > 1 && (self.disk.is_some() || self.shell) {
             let option = if self.shell { "--shell" } else { "--disk" };
             return Some(format!("{option} is about one disk, and --bus makes {disks}"));
+        }
+        if let Some(name) = self.example
+            && self.disk.is_some()
+            && name.example().disks.len() > 1
+        {
+            return Some(format!(
+                "--disk is about one disk, and example {} has {}",
+                name.package(),
+                name.example().disks.len()
+            ));
         }
         if self.disk.is_none() && self.block_size > MADE_BLOCK {
             return Some(format!(
