@@ -2,6 +2,9 @@
 //!
 //! Each has a module here with its [`Example`]. `cargo xtask qemu --example NAME` and the check `example/NAME` do the same.
 
+mod ext4;
+mod fat;
+mod file_system;
 #[cfg(test)]
 mod quoted;
 mod read_sector;
@@ -29,6 +32,8 @@ use crate::workspace::{RISCV, Workspace};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Name {
     ReadSector,
+    Fat,
+    Ext4,
 }
 
 impl Name {
@@ -42,6 +47,8 @@ impl Name {
     pub(crate) fn example(self) -> &'static Example {
         match self {
             Name::ReadSector => &read_sector::EXAMPLE,
+            Name::Fat => &fat::EXAMPLE,
+            Name::Ext4 => &ext4::EXAMPLE,
         }
     }
 }
