@@ -18,9 +18,9 @@ struct Run {
     flags: &'static str,
 }
 
-/// What has `unsafe` code that a host can run. Of `virtio-blk` and `virtio-blk-blocking`, whose tests have a whole device beside
-/// them, those that are done in half a minute.
-const RUNS: [Run; 9] = [
+/// What has `unsafe` code that a host can run, and what gives buffers of futures away that are dropped. Of the crates whose tests have a whole
+/// device beside them, those that are done in half a minute.
+const RUNS: [Run; 10] = [
     all("virtio-core", ""),
     all("virtio-bounce", ""),
     all("virtio-mmio", LEAKS),
@@ -34,14 +34,19 @@ const RUNS: [Run; 9] = [
         tests: &["byte_ranges", "mapped", "porting_guide"],
         ..all("virtio-blk-blocking", "")
     },
+    Run {
+        tests: &["dropped"],
+        ..all("virtio-blk-async", "")
+    },
     all("virtio-blk-capi", ""),
     all("minix-rt", TABLES_FOR_GOOD),
 ];
 
 /// What takes Miri an hour or more.
-const LONG_RUNS: [Run; 3] = [
+const LONG_RUNS: [Run; 4] = [
     all("virtio-blk", ""),
     all("virtio-blk-blocking", ""),
+    all("virtio-blk-async", ""),
     Run {
         tests: &["service"],
         ..all("minix-virtio-blk", TABLES_FOR_GOOD)

@@ -186,7 +186,9 @@ impl<M: ScopedRawMutex, T: Transport, const N: usize, const BLOCKS: usize, B: Dm
             // If the device is broken, `stop` gets it.
             let _ = state.poll();
             let late = state.slots.take_late();
-            state.room_has_changed();
+            if late.is_some() {
+                state.room_has_changed();
+            }
             late
         })
     }

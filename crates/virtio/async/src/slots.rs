@@ -260,6 +260,11 @@ impl<B: DmaSegments, const N: usize> Slots<B, N> {
         usize::from(self.late) == N
     }
 
+    /// Whether no operation has a slot, and the device has no request.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.free.len() + usize::from(self.late) == N
+    }
+
     /// Whether late buffers are there.
     pub(crate) fn has_late(&self) -> bool {
         self.late > 0

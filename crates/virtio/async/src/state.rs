@@ -68,23 +68,24 @@ impl<T: Transport, const N: usize, const BLOCKS: usize, B: DmaSegments> State<T,
         if let Some(end) = self.end {
             return Some(Err(end));
         }
-        if needs_block && self.pool.blocks() == 0 {
-            return Some(Err(Error::NoBounceBuffer));
-        }
         if self.slots.is_all_late() {
             return Some(Err(Error::BufferWaiting));
         }
         if self.slots.conflicts(access) {
             return None;
         }
-        let block = if needs_block { Some(self.pool.take()?) } else { None };
-        match (self.slots.take(), block) {
-            (Some(slot), block) => Some(Ok((slot, block))),
-            (None, block) => {
-                if let Some(block) = block {
-                    // It was just taken.
-                    let _ = self.pool.put_back(block);
-                }
+        if !needs_block {
+            return Some(Ok((self.slots.take()?, None)));
+        }
+        let Some(block) = self.pool.take() else {
+            // With no request anywhere, all blocks that there are were free.
+            return self.slots.is_idle().then_some(Err(Error::NoBounceBuffer));
+        };
+        match self.slots.take() {
+            Some(slot) => Some(Ok((slot, Some(block)))),
+            None => {
+                // It was just taken.
+                let _ = self.pool.put_back(block);
                 None
             }
         }
@@ -194,38 +195,42 @@ impl<T: Transport, const N: usize, const BLOCKS: usize, B: DmaSegments> State<T,
 
     /// Takes what the device is done with.
     pub(crate) fn poll(&mut self) -> Result<u32, Error> {
-        let Self { disk, slots, pool, .. } = self;
-        let Some(disk) = disk else {
-            return Err(Error::Refused(SubmitError::Stopped));
-        };
-        let complete = |done| slots.complete(done, pool);
-        let polled = if self.listens {
-            disk.drain(complete)
-        } else {
-            disk.poll(complete)
-        };
-        self.after_poll(polled)
+        let listens = self.listens;
+        self.take(|disk, complete| {
+            if listens {
+                disk.drain(complete)
+            } else {
+                disk.poll(complete)
+            }
+        })
     }
 
     pub(crate) fn on_interrupt(&mut self, source: InterruptSource) -> Result<Interrupt, Error> {
+        let seen = self.take(|disk, complete| disk.on_interrupt(source, complete))?;
+        if let Some(change) = seen.config {
+            self.after_config(Ok(change));
+        }
+        Ok(seen)
+    }
+
+    /// Takes requests that have come back, by `look`.
+    fn take<R>(
+        &mut self,
+        look: impl FnOnce(
+            &mut BounceDisk<T, N, B>,
+            &mut dyn FnMut(Completion<BounceOr<B>, SlotId>),
+        ) -> Result<R, DeviceFault>,
+    ) -> Result<R, Error> {
         let Self { disk, slots, pool, .. } = self;
         let Some(disk) = disk else {
             return Err(Error::Refused(SubmitError::Stopped));
         };
-        let seen = disk.on_interrupt(source, |done| slots.complete(done, pool));
-        if let Ok(Interrupt {
-            config: Some(change), ..
-        }) = seen
-        {
-            self.after_config(Ok(change));
+        let before = disk.queue().returned();
+        let seen = look(disk, &mut |done| slots.complete(done, pool));
+        if disk.queue().returned() != before {
+            self.room_has_changed();
         }
-        self.after_poll(seen)
-    }
-
-    /// Requests have come back, or the device has broken the rules.
-    fn after_poll<R>(&mut self, polled: Result<R, DeviceFault>) -> Result<R, Error> {
-        self.room_has_changed();
-        polled.map_err(|fault| {
+        seen.map_err(|fault| {
             self.fail(fault.into());
             fault.into()
         })

@@ -120,39 +120,51 @@ impl<'d, M: ScopedRawMutex, T: Transport, const N: usize, const BLOCKS: usize, B
         mut place: Pin<&mut Option<Lock<'d, (), M>>>,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
-        if let Err(error) = self.take_done(context) {
-            return Poll::Ready(self.outcome.and(Err(error)));
-        }
-        while self.outcome.is_ok() && (self.next.is_some() || self.prepared.is_some()) {
-            if self.turn.is_none() {
-                if place.is_none() {
-                    place.set(Some(self.disk.line.lock()));
-                }
-                match place.as_mut().as_pin_mut().map(|lock| lock.poll(context)) {
-                    Some(Poll::Ready(guard)) => self.turn = Some(Turn::new(self.disk, guard)),
-                    Some(Poll::Pending) | None => break,
-                }
+        loop {
+            if let Err(error) = self.take_done(context) {
+                return Poll::Ready(self.outcome.and(Err(error)));
+            }
+            if self.outcome.is_err() {
+                // The rest is not sent. What is in flight is waited for.
+                self.turn = None;
+                self.prepared = None;
+                self.next = None;
                 place.set(None);
             }
-            match self.send(context) {
-                Poll::Pending => break,
-                Poll::Ready(sent) => {
-                    self.outcome = sent;
-                    self.turn = None;
-                }
+            // What was sent is looked at, so that its completion wakes the task.
+            if !self.send_in_turn(place.as_mut(), context) {
+                break;
             }
-        }
-        if self.outcome.is_err() {
-            // The rest is not sent. What is in flight is waited for.
-            self.turn = None;
-            self.prepared = None;
-            self.next = None;
-            place.set(None);
         }
         if self.next.is_none() && self.prepared.is_none() && self.in_flight.is_empty() {
             Poll::Ready(self.outcome)
         } else {
             Poll::Pending
+        }
+    }
+
+    /// Waits for its turn and sends as much as there is room for. Returns whether anything has happened.
+    fn send_in_turn(&mut self, mut place: Pin<&mut Option<Lock<'d, (), M>>>, context: &mut Context<'_>) -> bool {
+        if self.next.is_none() && self.prepared.is_none() {
+            return false;
+        }
+        if self.turn.is_none() {
+            if place.is_none() {
+                place.set(Some(self.disk.line.lock()));
+            }
+            match place.as_mut().as_pin_mut().map(|lock| lock.poll(context)) {
+                Some(Poll::Ready(guard)) => self.turn = Some(Turn::new(self.disk, guard)),
+                Some(Poll::Pending) | None => return false,
+            }
+            place.set(None);
+        }
+        match self.send(context) {
+            Poll::Pending => false,
+            Poll::Ready(sent) => {
+                self.outcome = sent;
+                self.turn = None;
+                true
+            }
         }
     }
 
