@@ -1,11 +1,11 @@
-//! The ends of a run: by a result, by a panic, by a trap that the example does not expect.
+//! The start of an example, and the ends of its run: by a result, by a panic, by a trap that it does not expect.
 
 use core::panic::PanicInfo;
 
 use riscv::register::{scause, sepc, stval};
 use riscv_rt::TrapFrame;
 
-use crate::{Failure, println};
+use crate::{Failure, firmware, println};
 
 /// The register of QEMU's `virt` machine that ends its run, with a status that the host sees.
 const FINISHER: *mut u32 = 0x10_0000 as *mut u32;
@@ -13,8 +13,20 @@ const SUCCESS: u32 = 0x5555;
 /// A failure, with the status in the upper half.
 const FAILURE: u32 = 1 << 16 | 0x3333;
 
+/// Runs an example.
+///
+/// # Safety
+///
+/// `tree` is 0, or the address of a device tree that nothing writes to.
+#[doc(hidden)]
+pub unsafe fn start(hart: usize, tree: usize, run: fn() -> Result<(), Failure>) -> ! {
+    // SAFETY: by the contract of this function.
+    unsafe { firmware::install(hart, tree) };
+    end(run())
+}
+
 /// Ends the run. The exit status of QEMU is 0 for success and 1 for a failure, whose reason is printed.
-pub fn end(result: Result<(), Failure>) -> ! {
+fn end(result: Result<(), Failure>) -> ! {
     let word = match result {
         Ok(()) => SUCCESS,
         Err(failure) => {

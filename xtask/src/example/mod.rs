@@ -2,12 +2,15 @@
 //!
 //! Each has a module here with its [`Example`]. `cargo xtask qemu --example NAME` and the check `example/NAME` do the same.
 
+mod blocking;
 mod ext4;
 mod fat;
 mod file_system;
+mod interrupts;
 #[cfg(test)]
 mod quoted;
 mod read_sector;
+mod two_disks;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,6 +35,9 @@ use crate::workspace::{RISCV, Workspace};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Name {
     ReadSector,
+    Blocking,
+    Interrupts,
+    TwoDisks,
     Fat,
     Ext4,
 }
@@ -47,6 +53,9 @@ impl Name {
     pub(crate) fn example(self) -> &'static Example {
         match self {
             Name::ReadSector => &read_sector::EXAMPLE,
+            Name::Blocking => &blocking::EXAMPLE,
+            Name::Interrupts => &interrupts::EXAMPLE,
+            Name::TwoDisks => &two_disks::EXAMPLE,
             Name::Fat => &fat::EXAMPLE,
             Name::Ext4 => &ext4::EXAMPLE,
         }
