@@ -3,6 +3,9 @@
 //! Each has a module here with its [`Example`]. `cargo xtask qemu --example NAME` and the check `example/NAME` do the same.
 
 mod blocking;
+mod ext4;
+mod fat;
+mod file_system;
 mod interrupts;
 mod kernel;
 #[cfg(test)]
@@ -39,6 +42,8 @@ pub(crate) enum Name {
     TwoDisks,
     Kernel,
     Async,
+    Fat,
+    Ext4,
 }
 
 impl Name {
@@ -57,6 +62,8 @@ impl Name {
             Name::TwoDisks => &two_disks::EXAMPLE,
             Name::Kernel => &kernel::EXAMPLE,
             Name::Async => &tasks::EXAMPLE,
+            Name::Fat => &fat::EXAMPLE,
+            Name::Ext4 => &ext4::EXAMPLE,
         }
     }
 }

@@ -52,6 +52,22 @@ pub(crate) const NBDKIT: Package = Package {
     programs: &["nbdkit"],
 };
 
+/// Makes and checks FAT file systems: `mkfs.fat` and `fsck.fat`.
+pub(crate) const DOSFSTOOLS: Package = Package {
+    name: "dosfstools",
+    programs: &["mkfs.fat"],
+};
+/// Copies files into and out of FAT file systems: `mcopy`.
+pub(crate) const MTOOLS: Package = Package {
+    name: "mtools",
+    programs: &["mcopy"],
+};
+/// Makes and checks ext4 file systems: `mkfs.ext4` and `e2fsck`.
+pub(crate) const E2FSPROGS: Package = Package {
+    name: "e2fsprogs",
+    programs: &["mkfs.ext4"],
+};
+
 /// Finds a program of a package, or installs the package where that is possible.
 pub(crate) fn ensure_package(
     workspace: &Workspace,

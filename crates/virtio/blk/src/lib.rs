@@ -37,6 +37,8 @@ mod shared_config;
 mod slot_memory;
 mod split;
 mod split_requests;
+#[cfg(feature = "embedded-io")]
+pub mod stream;
 mod transfer;
 mod vectors;
 mod whole_error;

@@ -44,6 +44,9 @@ pub enum Error {
     /// was done.
     #[error("a buffer that came back late has not been taken")]
     BufferWaiting,
+    /// Another call on the same disk has not returned yet. Nothing was done.
+    #[error("the disk is used by a call that has not returned")]
+    InUse,
 }
 
 impl Error {

@@ -2,6 +2,7 @@
 #![no_std]
 #![warn(missing_docs)]
 
+mod adapters;
 mod block_io;
 mod byte_range;
 mod disk;
@@ -10,6 +11,10 @@ mod error;
 mod hook;
 mod transfer;
 
+#[cfg(feature = "embedded-io")]
+pub use adapters::embedded_io::ByteCursor;
+#[cfg(feature = "embedded-sdmmc")]
+pub use adapters::embedded_sdmmc::SharedRange;
 pub use block_io::BlockIo;
 pub use byte_range::ByteRange;
 pub use disk::{BlockingDisk, Stopped};
@@ -23,3 +28,7 @@ pub use hook::WaitHook;
 /// operation waits for it first. [`Error::needs_restart`] asks for [`BlockingDisk::stop`], and [`Error::BufferWaiting`] for
 /// [`BlockingDisk::take_late_buffer`].
 pub use virtio_blk::{Error, SectorRange, proto::Sector};
+
+/// Why a stream does not go on.
+#[cfg(feature = "embedded-io")]
+pub use virtio_blk::stream::StreamError;

@@ -4,7 +4,9 @@
 
 // `LEG-D-10`, `LEG-D-20`, `LEG-D-22`: on a legacy interface a driver has the byte order of its CPU.
 #[cfg(target_endian = "big")]
-compile_error!("rings, requests and the configuration of a legacy device have the byte order of the CPU, which here is taken for little-endian");
+compile_error!(
+    "rings, requests and the configuration of a legacy device have the byte order of the CPU, which here is taken for little-endian"
+);
 
 #[macro_use]
 mod fmt;

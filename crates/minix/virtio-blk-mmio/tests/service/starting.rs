@@ -77,7 +77,12 @@ fn a_device_that_does_not_come_up_leaves_the_line_free() {
             Errno::EIO,
             "the device refused the features accepted (0x130006e54)",
         ),
-        (None, memory, Errno::ENOMEM, "no contiguous DMA memory of that size is left"),
+        (
+            None,
+            memory,
+            Errno::ENOMEM,
+            "no contiguous DMA memory of that size is left",
+        ),
     ] {
         let mut machine = machine(ModelConfig::modern(), refused);
         machine.chosen.set_start_faults(fault);

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod fat;
 pub(crate) mod mapped;
 
 use virtio_blk_blocking::{BlockingDisk, BounceDisk, Stopped};
