@@ -47,6 +47,7 @@ const CASES: &[Case] = &[
     ("fuzz bdev --minutes 0", 2, "0 is not in 1.."),
     ("mutants --sample 0", 2, "0 is not in 1.."),
     ("requirements --prove --sample 0", 2, "0 is not in 1.."),
+    ("requirements --prove --harnesses", 2, "cannot be used with"),
     ("qem", 2, "a similar subcommand exists: 'qemu'"),
     ("qemu --blocksize 512", 2, "a similar argument exists: '--block-size'"),
     ("qemu --format vmdk", 2, "[possible values: raw, qcow2]"),
