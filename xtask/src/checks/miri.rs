@@ -31,7 +31,7 @@ const RUNS: [Run; 10] = [
         ..all("virtio-blk", "")
     },
     Run {
-        tests: &["byte_ranges", "caches", "confidential_guest", "iommu", "porting_guide"],
+        tests: &["byte_ranges", "caches", "confidential_guest", "iommu", "whole_use"],
         ..all("virtio-blk-blocking", "")
     },
     Run {

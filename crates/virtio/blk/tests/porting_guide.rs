@@ -1,4 +1,4 @@
-//! What `docs/porting.md` shows, compiled: the names and signatures in the guide are those of the crates.
+//! Code that `docs/porting.md` quotes, run.
 
 use virtio_blk::proto::Sector;
 use virtio_blk::proto::zoned::{ZoneId, ZoneReport};

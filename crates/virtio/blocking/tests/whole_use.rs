@@ -1,4 +1,4 @@
-//! What `docs/porting.md` shows of blocking disks, compiled: the names and signatures in the guide are those of the crate.
+//! A blocking disk from its start to the release of its memory, as a kernel uses it.
 
 mod common;
 
@@ -9,7 +9,7 @@ use virtio_blk_model::{Model, ModelConfig, ModelDma};
 use virtio_bounce::BouncePool;
 use virtio_core::PollLimit;
 
-fn guide(
+fn use_disk(
     transport: TestTransport,
     mut dma: ModelDma,
     memory: &mut [u8],
@@ -42,7 +42,7 @@ fn guide(
 }
 
 #[test]
-fn the_guide_works() {
+fn a_disk_is_used_and_gives_everything_back() {
     let model = Model::new(ModelConfig::modern());
     let transport = virtio_mmio::probe(model.registers())
         .device()
@@ -53,7 +53,7 @@ fn the_guide_works() {
     let serve = || {
         model.process(1);
     };
-    guide(transport, model.dma(), &mut memory, serve).expect("the model behaves");
+    use_disk(transport, model.dma(), &mut memory, serve).expect("the model behaves");
     assert_eq!(memory[3..], content);
     assert_eq!(model.read_disk(2048 + 24, 1)[57..65], *b"any byte");
     assert_eq!(model.allocations(), 0);
