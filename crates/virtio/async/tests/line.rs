@@ -122,6 +122,46 @@ fn the_ring_may_be_full_before_the_bounce_buffers_are_used_up() {
 }
 
 #[test]
+fn the_head_is_woken_when_what_it_waits_for_is_dropped() {
+    let model = Model::new(small());
+    let disk: LockedDisk<LocalRawMutex, 1> = start_with(&model, 512);
+    let mut memory = [[0; 512]; 2];
+    let [first, second] = &mut memory;
+    let mut holder = Task::new(disk.read(Sector(0), first));
+    let mut waiting = Task::new(disk.read(Sector(1), second));
+    assert!(!holder.poll() && !waiting.poll());
+    serve(&model, &disk, 1);
+    // The device is done, and the bounce buffer is with the task that is not polled.
+    waiting.poll_if_woken();
+    assert!(!waiting.is_woken() && model.pending() == 0);
+    drop(holder);
+    assert!(waiting.poll_if_woken(), "a wake-up is lost");
+    serve(&model, &disk, 1);
+    assert!(waiting.poll_if_woken());
+    assert_eq!(waiting.result(), Ok(()));
+    finish(&model, disk);
+}
+
+#[test]
+fn what_waits_for_the_ring_is_dropped_and_nothing_is_lost() {
+    let model = Model::new(small().withdraw(virtio_blk_model::feature::INDIRECT_DESC));
+    let disk: LockedDisk<LocalRawMutex, 12> = start_with(&model, 512);
+    let content = pattern(1, 12 * 512);
+    let mut write = Task::new(disk.write(Sector(0), &content));
+    assert!(!write.poll());
+    assert_eq!(model.pending(), 5, "the ring is full, and a sixth request is prepared");
+    drop(write);
+    let mut place = Some(DmaBuffer::allocate(&mut model.dma(), 512, 512).unwrap());
+    let mut read = Task::new(disk.read_buffer(Sector(20), &mut place));
+    assert!(!read.poll());
+    drop(read);
+    let late = place.take().or_else(|| disk.take_late_buffer());
+    model.dma().release(late.expect("it was not sent").into_region());
+    while serve(&model, &disk, 1) > 0 {}
+    finish(&model, disk);
+}
+
+#[test]
 fn late_buffers_take_all_slots_until_they_are_taken() {
     let (model, disk) = rig(small());
     let mut dma = model.dma();
