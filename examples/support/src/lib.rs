@@ -14,6 +14,8 @@ mod plic;
 
 pub use failure::Failure;
 pub use firmware::{boot_hart, device_tree};
+#[cfg(target_arch = "riscv64")]
+pub use machine::end;
 #[doc(hidden)]
 #[cfg(target_arch = "riscv64")]
 pub use machine::start;
@@ -21,6 +23,12 @@ pub use plic::Plic;
 #[doc(hidden)]
 #[cfg(target_arch = "riscv64")]
 pub use riscv_rt;
+
+/// Ends the run, which there is none of on a host.
+#[cfg(not(target_arch = "riscv64"))]
+pub fn end(_: Result<(), Failure>) -> ! {
+    std::process::exit(2)
+}
 
 /// Names the function that an example starts with: `program!(run)` for a `fn run() -> Result<(), Failure>`.
 ///

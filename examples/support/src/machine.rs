@@ -26,7 +26,7 @@ pub unsafe fn start(hart: usize, tree: usize, run: fn() -> Result<(), Failure>) 
 }
 
 /// Ends the run. The exit status of QEMU is 0 for success and 1 for a failure, whose reason is printed.
-fn end(result: Result<(), Failure>) -> ! {
+pub fn end(result: Result<(), Failure>) -> ! {
     let word = match result {
         Ok(()) => SUCCESS,
         Err(failure) => {

@@ -10,6 +10,7 @@ mod interrupts;
 #[cfg(test)]
 mod quoted;
 mod read_sector;
+mod tasks;
 mod two_disks;
 
 use std::path::{Path, PathBuf};
@@ -38,6 +39,7 @@ pub(crate) enum Name {
     Blocking,
     Interrupts,
     TwoDisks,
+    Async,
     Fat,
     Ext4,
 }
@@ -56,6 +58,7 @@ impl Name {
             Name::Blocking => &blocking::EXAMPLE,
             Name::Interrupts => &interrupts::EXAMPLE,
             Name::TwoDisks => &two_disks::EXAMPLE,
+            Name::Async => &tasks::EXAMPLE,
             Name::Fat => &fat::EXAMPLE,
             Name::Ext4 => &ext4::EXAMPLE,
         }

@@ -22,10 +22,6 @@ thread_local! {
 }
 
 impl ConstInit for Hooked {
-    #[expect(
-        clippy::declare_interior_mutable_const,
-        reason = "it is the value of a lock that is not taken"
-    )]
     const INIT: Self = Self(AtomicBool::new(false));
 }
 

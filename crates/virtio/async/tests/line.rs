@@ -2,11 +2,11 @@
 
 mod common;
 
-use common::{BLOCK_BYTES, BLOCKS, LockedDisk, Task, finish, pattern, rig, serve, small, start_with};
+use common::{BLOCK_BYTES, BLOCKS, LockedDisk, SLOTS, Task, block_on, finish, pattern, rig, serve, small, start_with};
 use mutex::raw_impls::local::LocalRawMutex;
-use virtio_blk_async::{AsyncBlockIo, Sector, mutex};
+use virtio_blk_async::{AsyncBlockIo, Error, Sector, mutex};
 use virtio_blk_model::{Model, ModelConfig};
-use virtio_core::InterruptSource;
+use virtio_core::{Dma, DmaBuffer, InterruptSource};
 
 #[test]
 fn operations_are_sent_in_the_order_in_which_they_came() {
@@ -118,5 +118,32 @@ fn the_ring_may_be_full_before_the_bounce_buffers_are_used_up() {
     }
     assert_eq!((write.result(), bytes.result()), (Ok(()), Ok(())));
     assert_eq!(model.read_disk(0, 40), content);
+    finish(&model, disk);
+}
+
+#[test]
+fn late_buffers_take_all_slots_until_they_are_taken() {
+    let (model, disk) = rig(small());
+    let mut dma = model.dma();
+    for _ in 0..SLOTS {
+        let mut place = Some(DmaBuffer::allocate(&mut dma, 512, 512).unwrap());
+        let mut task = Task::new(disk.read_buffer(Sector(0), &mut place));
+        assert!(!task.poll());
+        drop(task);
+        assert!(place.is_none(), "the device has it");
+        assert!(disk.take_late_buffer().is_none());
+    }
+    let mut memory = [0; 512];
+    let mut waiting = Task::new(disk.read(Sector(0), &mut memory));
+    assert!(!waiting.poll());
+    while serve(&model, &disk, 1) > 0 {}
+    assert!(waiting.poll_if_woken());
+    assert_eq!(waiting.result(), Err(Error::BufferWaiting));
+    for _ in 0..SLOTS {
+        let late = disk.take_late_buffer().expect("the device is done");
+        dma.release(late.into_region());
+    }
+    assert!(disk.take_late_buffer().is_none());
+    assert_eq!(block_on(&model, &disk, disk.read(Sector(0), &mut [0; 512])), Ok(()));
     finish(&model, disk);
 }

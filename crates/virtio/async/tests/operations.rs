@@ -184,13 +184,12 @@ fn a_pool_without_blocks_is_told() {
     let model = Model::new(ModelConfig::modern());
     let mut dma = model.dma();
     let mut pool = BouncePool::<1>::allocate(&mut dma, 512).unwrap();
-    let block = pool.take().unwrap();
+    let _block = pool.take().unwrap();
     let disk = AsyncDisk::<LocalRawMutex, _, 16, 1>::new(common::bring_up(&model), pool);
     assert_eq!(
         block_on(&model, &disk, disk.read(Sector(0), &mut [0; 512])),
         Err(Error::NoBounceBuffer)
     );
-    drop(block);
 }
 
 #[test]

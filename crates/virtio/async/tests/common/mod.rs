@@ -70,7 +70,7 @@ pub(crate) fn restart(model: &Model, transport: TestTransport) -> BounceDisk<Tes
 pub(crate) fn small() -> ModelConfig {
     ModelConfig {
         capacity: 256,
-        memory_bytes: 256 << 10,
+        memory_bytes: if cfg!(miri) { 64 << 10 } else { 256 << 10 },
         ..ModelConfig::modern()
     }
 }
