@@ -430,6 +430,44 @@ mod tests {
     }
 
     #[test]
+    fn an_example_has_its_harts_and_its_disks_in_the_first_windows() {
+        let args = qemu_args("--example two-disks", None).unwrap();
+        let disk = Attachment {
+            file: "/t/d".into(),
+            format: Format::Raw,
+            read_only: false,
+            discard: true,
+            socket: None,
+        };
+        let line = |name| {
+            let machine = Machine {
+                args: &args,
+                program: Path::new("/qemu"),
+                boot: &Boot::example("/t/example".into(), name),
+                disks: &vec![disk.clone(); 2],
+                extras: &Extras::default(),
+            };
+            machine.command_line()
+        };
+        let two_disks = line(Name::TwoDisks);
+        assert!(
+            two_disks.starts_with("/qemu -machine virt -smp 1 -m 128M -bios default -kernel /t/example -display none "),
+            "{two_disks}"
+        );
+        assert!(
+            two_disks.contains(
+                " -device virtio-blk-device,drive=d0,serial=xtask-disk-0,num-queues=1,bus=virtio-mmio-bus.0 "
+            )
+        );
+        assert!(
+            two_disks.contains(
+                " -device virtio-blk-device,drive=d1,serial=xtask-disk-1,num-queues=1,bus=virtio-mmio-bus.1 "
+            )
+        );
+        assert!(line(Name::Kernel).contains(" -smp 4 "));
+    }
+
+    #[test]
     fn a_disk_whose_writes_are_logged_lies_below_the_log() {
         let extras = Extras {
             writes: Some("/t/w".into()),

@@ -2,21 +2,13 @@
 
 use core::fmt::{self, Write};
 
+use crate::sbi;
+
 struct Console;
 
 impl Write for Console {
-    #[cfg(target_arch = "riscv64")]
-    #[expect(deprecated, reason = "the firmware that comes with older QEMU has no other console")]
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            sbi_rt::legacy::console_putchar(byte.into());
-        }
-        Ok(())
-    }
-
-    #[cfg(not(target_arch = "riscv64"))]
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        std::print!("{text}");
+        text.bytes().for_each(sbi::put);
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
 //! What the examples have in common: [`program!`] names the function that an example starts with, [`println!`] prints to the console of
-//! the firmware, a [`Failure`] ends the run with a status that the host sees, and [`device_tree`] and [`Plic`] tell and serve the machine.
+//! the firmware, a [`Failure`] ends the run with a status that the host sees, and [`device_tree`], [`Plic`] and `harts` are about the machine.
 //!
 //! The start code is that of `riscv-rt`. On a host an example only says where it runs, so that editors and lints work there.
 
@@ -8,9 +8,15 @@
 pub mod console;
 mod failure;
 mod firmware;
+pub mod harts;
 #[cfg(target_arch = "riscv64")]
 mod machine;
 mod plic;
+#[cfg(not(target_arch = "riscv64"))]
+#[path = "host.rs"]
+mod sbi;
+#[cfg(target_arch = "riscv64")]
+mod sbi;
 
 pub use failure::Failure;
 pub use firmware::{boot_hart, device_tree};
@@ -32,7 +38,7 @@ pub fn end(_: Result<(), Failure>) -> ! {
 
 /// Names the function that an example starts with: `program!(run)` for a `fn run() -> Result<(), Failure>`.
 ///
-/// It runs in S-mode on one hart, with interrupts off and no address translation. With `program!(run, on_interrupt)`, `on_interrupt` is called
+/// It runs in S-mode on the boot hart, with interrupts off and no address translation. With `program!(run, on_interrupt)`, `on_interrupt` is called
 /// for each external interrupt that is let through.
 #[macro_export]
 macro_rules! program {

@@ -5,7 +5,7 @@ use core::panic::PanicInfo;
 use riscv::register::{scause, sepc, stval};
 use riscv_rt::TrapFrame;
 
-use crate::{Failure, firmware, println};
+use crate::{Failure, firmware, harts, println};
 
 /// The register of QEMU's `virt` machine that ends its run, with a status that the host sees.
 const FINISHER: *mut u32 = 0x10_0000 as *mut u32;
@@ -13,13 +13,19 @@ const SUCCESS: u32 = 0x5555;
 /// A failure, with the status in the upper half.
 const FAILURE: u32 = 1 << 16 | 0x3333;
 
-/// Runs an example.
+/// Runs an example, or on another hart what it was started with.
 ///
 /// # Safety
 ///
-/// `tree` is 0, or the address of a device tree that nothing writes to.
+/// On the boot hart `tree` is 0, or the address of a device tree that nothing writes to.
 #[doc(hidden)]
 pub unsafe fn start(hart: usize, tree: usize, run: fn() -> Result<(), Failure>) -> ! {
+    if let Some(entry) = harts::begin(hart) {
+        entry(hart);
+        loop {
+            riscv::asm::wfi();
+        }
+    }
     // SAFETY: by the contract of this function.
     unsafe { firmware::install(hart, tree) };
     end(run())
@@ -45,6 +51,15 @@ pub fn end(result: Result<(), Failure>) -> ! {
 fn on_panic(info: &PanicInfo<'_>) -> ! {
     println!("{info}");
     end(Err(Failure::new("a panic")))
+}
+
+// SAFETY: riscv-rt calls the function of this name on an interrupt that nothing handles.
+#[unsafe(export_name = "DefaultHandler")]
+extern "C" fn on_unknown_interrupt() -> ! {
+    end(Err(Failure::new(format_args!(
+        "interrupt {} has no handler",
+        scause::read().code()
+    ))))
 }
 
 // SAFETY: riscv-rt calls the function of this name, with this argument, on a trap that nothing handles.

@@ -106,6 +106,7 @@ const CASES: &[Case] = &[
     ("qemu --scenario power-cut --format qcow2", 2, "compares a raw image with the log: leave out --format qcow2"),
     ("power-cut --rounds 0", 2, "0 is not in 1..=2000"),
     ("qemu --example dance", 2, "[possible values: read-sector"),
+    ("qemu --example two-disks --disk disk", 2, "--disk is about one disk, and example two-disks has 2"),
     ("qemu --example read-sector --bare", 2, "cannot be used with"),
     ("qemu --example read-sector --seed 3", 2, "--kill-during-io"),
     ("qemu --example read-sector --disk missing", 1, "missing: no such file"),

@@ -35,7 +35,7 @@ pub(crate) enum Command {
     ///
     /// Without options: a 64 MiB disk with known content is made, and the test kernel runs the MINIX service and three clients
     /// that put it to the test; after power-off the content of the disk is compared with what the clients say they did. With
-    /// --bare, an image without any kernel drives the disk instead.
+    /// --bare, an image without any kernel drives the disk instead, and with --example, a program of examples/.
     Qemu(QemuArgs),
     /// Measure the driver on QEMU beside others, and beside what the device can do at all.
     Bench(BenchArgs),

@@ -7,6 +7,7 @@ mod ext4;
 mod fat;
 mod file_system;
 mod interrupts;
+mod kernel;
 #[cfg(test)]
 mod quoted;
 mod read_sector;
@@ -39,6 +40,7 @@ pub(crate) enum Name {
     Blocking,
     Interrupts,
     TwoDisks,
+    Kernel,
     Async,
     Fat,
     Ext4,
@@ -58,6 +60,7 @@ impl Name {
             Name::Blocking => &blocking::EXAMPLE,
             Name::Interrupts => &interrupts::EXAMPLE,
             Name::TwoDisks => &two_disks::EXAMPLE,
+            Name::Kernel => &kernel::EXAMPLE,
             Name::Async => &tasks::EXAMPLE,
             Name::Fat => &fat::EXAMPLE,
             Name::Ext4 => &ext4::EXAMPLE,

@@ -18,8 +18,11 @@ const BEGIN: &[u8] = b"sector 0 \\ \x00\xff of a disk";
 /// As the example prints the first bytes.
 const LINE: &str = r"sector 0 \\ \x00\xff of";
 
+/// Each byte after that.
+const BYTE: u8 = 0xA5;
+
 fn content() -> Vec<u8> {
-    let mut content = vec![0; SECTORS * 512];
+    let mut content = vec![BYTE; SECTORS * 512];
     content[..BEGIN.len()].copy_from_slice(BEGIN);
     content
 }
