@@ -128,6 +128,7 @@ fn blocks_after_the_end_are_refused_before_any_is_written() {
     let beyond = Err(Error::OutOfRange { end: 4 * 512 + 100 });
     let mut ones = vec![Block { contents: [1; 512] }; 2];
     assert_eq!(shared.write(&ones, BlockIdx(3)), beyond);
+    assert_eq!(model.read_disk(0, 5), [0; 5 * 512]);
     assert_eq!(shared.read(&mut ones, BlockIdx(u32::MAX)), beyond);
     assert_eq!(shared.write(&ones, BlockIdx(2)), Ok(()));
     assert_eq!(model.read_disk(0, 5).iter().filter(|&&byte| byte == 1).count(), 1024);
