@@ -14,18 +14,20 @@ use crate::workspace::{RISCV, Workspace, directory, feature_sets, is_portable, i
 pub(super) fn checks(workspace: &Workspace) -> Vec<Check> {
     let of = |kind: fn(&Package) -> bool| workspace.packages.iter().filter(move |package| kind(package));
     let bare = || of(|package| feature_sets(package).is_some());
-    // Programs with a heap apart: the features of their dependencies would make all others need a heap.
+    // Programs with a heap apart: the features of their dependencies would make all others need a heap. And examples apart: their
+    // critical sections are of another kind than those of the board, and a build has one.
     let has_heap = |package: &&Package| package.dependencies.iter().any(|on| on.name == "bare-image");
-    let (with, without) = (
-        options(bare().filter(has_heap)),
-        options(bare().filter(|package| !has_heap(package))),
-    );
+    let is_example = |package: &&Package| directory(package).starts_with(workspace.root.join("examples"));
+    let with = options(bare().filter(has_heap));
+    let examples = options(bare().filter(is_example));
+    let others = options(bare().filter(|package| !has_heap(package) && !is_example(package)));
     // The code that only exists on the target, without features and with all. With all, a program without a heap does not build.
     let clippy = [
-        ("", &without),
-        ("--all-features --lib", &without),
+        ("", &others),
+        ("--all-features --lib", &others),
         ("", &with),
         ("--all-features", &with),
+        ("", &examples),
     ];
     let clippy =
         clippy.map(|(options, packages)| format!("clippy --target {RISCV} {options} {packages} -- -D warnings"));
