@@ -106,6 +106,13 @@ pub(crate) fn is_portable(package: &Package) -> bool {
         && feature_sets(package).is_some()
 }
 
+/// Whether a crate belongs to the programs for users to copy.
+pub(crate) fn is_example(package: &Package) -> bool {
+    directory(package)
+        .parent()
+        .is_some_and(|folder| folder.ends_with("examples"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

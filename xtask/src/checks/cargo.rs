@@ -9,28 +9,30 @@ use super::check::{Check, Context};
 use super::foreign;
 use crate::progress::Progress;
 use crate::tools;
-use crate::workspace::{RISCV, Workspace, directory, feature_sets, is_portable, is_published, programs};
+use crate::workspace::{RISCV, Workspace, directory, feature_sets, is_example, is_portable, is_published, programs};
 
 pub(super) fn checks(workspace: &Workspace) -> Vec<Check> {
     let of = |kind: fn(&Package) -> bool| workspace.packages.iter().filter(move |package| kind(package));
-    let bare = || of(|package| feature_sets(package).is_some());
-    // Programs with a heap apart: the features of their dependencies would make all others need a heap. And examples apart: their
-    // critical sections are of another kind than those of the board, and a build has one.
+    let bare = || of(|package| feature_sets(package).is_some() && !is_example(package));
+    // Programs with a heap apart: the features of their dependencies would make all others need a heap.
     let has_heap = |package: &&Package| package.dependencies.iter().any(|on| on.name == "bare-image");
-    let is_example = |package: &&Package| directory(package).starts_with(workspace.root.join("examples"));
-    let with = options(bare().filter(has_heap));
-    let examples = options(bare().filter(is_example));
-    let others = options(bare().filter(|package| !has_heap(package) && !is_example(package)));
+    let (with, without) = (
+        options(bare().filter(has_heap)),
+        options(bare().filter(|package| !has_heap(package))),
+    );
     // The code that only exists on the target, without features and with all. With all, a program without a heap does not build.
     let clippy = [
-        ("", &others),
-        ("--all-features --lib", &others),
+        ("", &without),
+        ("--all-features --lib", &without),
         ("", &with),
         ("--all-features", &with),
-        ("", &examples),
     ];
     let clippy =
         clippy.map(|(options, packages)| format!("clippy --target {RISCV} {options} {packages} -- -D warnings"));
+    // Each example alone, as it is copied: together they would have the features of each other.
+    let examples =
+        of(is_example).map(|Package { name, .. }| format!("clippy --target {RISCV} --package {name} -- -D warnings"));
+    let clippy = clippy.into_iter().chain(examples);
 
     let mut checks = vec![
         check("lockfile", ["metadata --locked --format-version=1"]),
@@ -52,7 +54,7 @@ pub(super) fn checks(workspace: &Workspace) -> Vec<Check> {
         format!("doc --no-deps --lib --all-features --target {RISCV} {published} {deny}"),
     ];
     checks.push(check("doc", pages));
-    checks.extend(bare().map(build));
+    checks.extend(of(|package| feature_sets(package).is_some()).map(build));
     checks.extend(of(is_portable).map(|package| on_other_targets(package, &workspace.targets)));
     checks.extend(of(is_published).map(alone));
     checks
