@@ -2,7 +2,8 @@
 //!
 //! `cargo mutants` makes the list of changes. [`draw`] chooses some of them, [`trial`] tries one after the other in a copy of the
 //! sources, and a mutant runs the tests of its own crate and no others: what another crate's tests find, its own should have found.
-//! [`hints`] says which of these are likely to find it: they are built and run first, and mostly alone. Survivors can be [`argued`].
+//! [`hints`] says which of these are likely to find it: they are built and run first, and mostly alone; then come the quick ones.
+//! Survivors can be [`argued`].
 //! What a run that was stopped has tried is a sample too, a smaller one: mutants are tried in the order of the draw, but for the
 //! [`BLOCK`] that one stands in.
 
@@ -11,10 +12,12 @@ mod draw;
 mod hints;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use cargo_metadata::Package;
 
 use argued::Arguments;
 use draw::Mutant;
@@ -29,6 +32,9 @@ use crate::workspace::{Workspace, is_published};
 /// So many mutants that were drawn one after the other are tried in the order of their crates: what uses a changed crate is built
 /// again.
 const BLOCK: usize = 50;
+
+/// So many programs with tests are built before they run.
+const TOGETHER: usize = 6;
 
 /// Runs the command; true if each drawn mutant that has survived is argued.
 pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
@@ -48,8 +54,7 @@ pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
     let folder = workspace.target.join("mutants");
     let mut results = Results::load(&folder.join("results.json"))?;
     let tree = Tree::copy(&workspace, &folder.join("tree"))?;
-    // How long the tests of a crate may take.
-    let mut limits: BTreeMap<&str, Duration> = BTreeMap::new();
+    let mut baselines: BTreeMap<&str, Baseline> = BTreeMap::new();
     let mut hints = Hints::default();
     for (number, mutant) in (1..).zip(&drawn) {
         let heading = format!("[{number}/{}] {}", drawn.len(), mutant.name);
@@ -59,35 +64,21 @@ pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
             say(&format!("{heading}: {outcome} before"));
             continue;
         }
-        let package = workspace.package(&mutant.package)?;
-        let limit = match limits.get(&*mutant.package) {
-            Some(&limit) => limit,
-            None => {
-                let started = Instant::now();
-                let trial = tried(&tree, &folder, &mutant.package, &hints::all(package), Duration::MAX)?;
-                // A test that fails without a mutant says nothing about one.
-                ensure!(
-                    trial.outcome == Outcome::Survived,
-                    "the tests of {} fail without a mutant: {}",
-                    mutant.package,
-                    trial.failed.join(" ")
-                );
-                // The machine may be busier later.
-                let limit = trial::LIMIT.max(5 * started.elapsed());
-                limits.insert(&mutant.package, limit);
-                limit
+        let baseline = match baselines.entry(&mutant.package) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let package = workspace.package(&mutant.package)?;
+                place.insert(Baseline::of(package, &tree, &folder)?)
             }
         };
         let started = Instant::now();
         let outcome = {
             let _mutated = tree.change(&mutant.file, |text| mutant.apply(text))?;
             let likely = hints.of(&mutant.package, &mutant.file);
-            let mut trial = tried(&tree, &folder, &mutant.package, &likely, limit)?;
-            if trial.outcome == Outcome::Survived {
-                let mut others = hints::all(package);
-                others.retain(|program| !likely.contains(program));
-                if !others.is_empty() {
-                    trial = tried(&tree, &folder, &mutant.package, &others, limit)?;
+            let mut trial = tried(&tree, &folder, &mutant.package, &likely, baseline.limit)?;
+            for others in baseline.without(&likely).chunks(TOGETHER) {
+                if trial.outcome == Outcome::Survived {
+                    trial = tried(&tree, &folder, &mutant.package, others, baseline.limit)?;
                 }
             }
             hints.add(&mutant.package, &mutant.file, trial.failed);
@@ -133,6 +124,50 @@ pub(crate) fn command(args: &MutantsArgs) -> Result<bool> {
         evidence::record(&workspace, "mutants", counts.map(figure).into())?;
     }
     Ok(survivors.is_empty())
+}
+
+/// What is known of the tests of a crate when it has no mutant.
+struct Baseline {
+    /// The programs with tests, the quickest first.
+    programs: Vec<Program>,
+    /// How long some of them may take.
+    limit: Duration,
+}
+
+impl Baseline {
+    /// Runs them all. A test that fails without a mutant says nothing about one.
+    fn of(package: &Package, tree: &Tree, folder: &Path) -> Result<Baseline> {
+        let started = Instant::now();
+        let mut timed = Vec::new();
+        for program in hints::all(package) {
+            let trial = tried(
+                tree,
+                folder,
+                &package.name,
+                std::slice::from_ref(&program),
+                Duration::MAX,
+            )?;
+            ensure!(
+                trial.outcome == Outcome::Survived,
+                "the tests of {} fail without a mutant: {}",
+                package.name,
+                trial.failed.join(" ")
+            );
+            timed.push((trial.ran, program));
+        }
+        timed.sort();
+        Ok(Baseline {
+            programs: timed.into_iter().map(|(_, program)| program).collect(),
+            // The machine may be busier later.
+            limit: trial::LIMIT.max(5 * started.elapsed()),
+        })
+    }
+
+    /// All programs but these.
+    fn without(&self, these: &[Program]) -> Vec<Program> {
+        let others = self.programs.iter().filter(|program| !these.contains(program));
+        others.cloned().collect()
+    }
 }
 
 /// The tests of a crate in the tree as it is now: those of some programs.

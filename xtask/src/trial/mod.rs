@@ -32,16 +32,20 @@ pub(crate) struct Trial {
     pub(crate) outcome: Outcome,
     /// The words by which cargo knows the program with the failed test: `--lib`, or `--test` and its name.
     pub(crate) failed: Vec<String>,
+    /// How long the tests ran.
+    pub(crate) ran: Duration,
 }
 
 /// Builds and runs tests in the tree as it is now; without a failure its change has survived. `cargo` are the words after
 /// `cargo test`, `harness` those for the program with the tests. `build` is for what cargo makes. Building may take as long as the
 /// `limit`, and so may the tests.
 pub(crate) fn tried(tree: &Tree, build: &Path, cargo: &[&str], harness: &[&str], limit: Duration) -> Result<Trial> {
-    let ended = |outcome| Trial {
+    let ended = |outcome, ran| Trial {
         outcome,
         failed: Vec::new(),
+        ran,
     };
+    let mut ran = Duration::ZERO;
     for (what, failure) in [(&["--no-run"][..], Outcome::Unviable), (&["--"], Outcome::Caught)] {
         let mut errors = tempfile::tempfile().context("cannot make a temporary file")?;
         let mut command = Command::new("cargo");
@@ -73,7 +77,7 @@ pub(crate) fn tried(tree: &Tree, build: &Path, cargo: &[&str], harness: &[&str],
                 bail!("interrupted");
             }
             if started.elapsed() > limit {
-                return Ok(ended(Outcome::TimedOut));
+                return Ok(ended(Outcome::TimedOut, started.elapsed()));
             }
         }
         if !child.wait()?.success() {
@@ -83,10 +87,12 @@ pub(crate) fn tried(tree: &Tree, build: &Path, cargo: &[&str], harness: &[&str],
             return Ok(Trial {
                 outcome: failure,
                 failed: failed_program(&String::from_utf8_lossy(&text)),
+                ran: started.elapsed(),
             });
         }
+        ran = started.elapsed();
     }
-    Ok(ended(Outcome::Survived))
+    Ok(ended(Outcome::Survived, ran))
 }
 
 /// The program with the failed test, as cargo tells it: ``to rerun pass `-p NAME --test faults` ``.
