@@ -174,6 +174,7 @@ fn a_wrong_header_is_named() {
         defect,
     };
     assert_eq!(with(4, 39), corrupt(Block::Header, 4, Defect::TooSmall));
+    assert_eq!(with(4, 40), corrupt(Block::Structure, 0x38, Defect::Outside));
     assert_eq!(
         with(4, size as u32 + 1),
         FdtError::Truncated {
