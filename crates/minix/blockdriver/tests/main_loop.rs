@@ -129,6 +129,8 @@ impl BlockDevice for Disk {
 /// A system in which every grant is good, and whose events are scripted. When they are over, alarms come.
 struct Machine {
     now: Cell<Instant>,
+    /// Looks at the clock so far. Each round takes some, and no test many.
+    looks: Cell<u32>,
     events: VecDeque<Result<(Event, Message), Errno>>,
     /// For what was waited, and until when.
     waits: Vec<(Wait, Option<Instant>)>,
@@ -174,6 +176,8 @@ impl Kernel for Machine {
 impl System for Machine {
     /// Each look takes a microsecond.
     fn now(&self) -> Instant {
+        self.looks.update(|looks| looks + 1);
+        assert!(self.looks.get() < 100_000, "the loop goes round without end");
         let now = self.now.get();
         self.now.set(now.after(Duration::from_micros(1)));
         now
@@ -219,6 +223,7 @@ impl Rig {
         device.borrow_mut().polls = Some(0);
         let machine = Machine {
             now: Cell::new(Instant::from_micros(1_000_000)),
+            looks: Cell::new(0),
             events: VecDeque::new(),
             waits: Vec::new(),
             answers: Vec::new(),
