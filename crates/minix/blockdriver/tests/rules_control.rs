@@ -10,7 +10,7 @@ use minix_abi::disk_control::*;
 use minix_abi::ioctl::{CacheFlags, IoctlCode};
 use minix_abi::minor::Minor;
 use minix_abi::{Errno, GrantId};
-use minix_blockdriver::{Broken, DeviceError, DriverOptions};
+use minix_blockdriver::{Broken, DeviceError, DriverOptions, Refusal};
 use proptest::prelude::*;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -178,6 +178,58 @@ fn vblkinfo_tells_the_rest_if_the_device_loses_the_question() {
     assert_eq!(events(&mut rig).last(), Some(&EventKind::REQUEST_GIVEN_UP));
 }
 
+/// What `VBLKSTAT` tells. Each count is that of the driver.
+fn stat(rig: &mut Rig) -> StatReport {
+    let report: StatReport = get(rig, IoctlCode::VBLKSTAT);
+    let (told, counted) = (&report.counts, rig.driver.counters());
+    let counts = [
+        (told.requests, counted.requests),
+        // Its own answer was given afterwards.
+        (told.replies + 1, counted.replies),
+        (told.errors, counted.errors),
+        (told.reads, counted.reads),
+        (told.writes, counted.writes),
+        (told.bytes_read, counted.bytes_read),
+        (told.bytes_written, counted.bytes_written),
+        (told.no_room, counted.no_room),
+        (told.device_requests, counted.device_requests),
+        (told.merged, counted.merged),
+        (told.chunks, counted.chunks),
+        (told.bounced, counted.bounced),
+        (told.device_full, counted.device_full),
+        (told.notifies, counted.notifies),
+        (told.flushes, counted.flushes),
+        (told.background_flushes, counted.background_flushes),
+        (told.failed_flushes, counted.failed_flushes),
+        (told.timeouts, counted.timeouts),
+        (told.resets, counted.resets),
+        (told.failed_resets, counted.failed_resets),
+        (told.replays, counted.replayed),
+        (told.stray_completions, counted.stray_completions),
+    ];
+    for (nth, (told, counted)) in counts.into_iter().enumerate() {
+        assert_eq!(told, counted, "count {nth}");
+    }
+    report
+}
+
+#[test]
+fn vblkstat_tells_of_flushes_in_the_background() {
+    let after = Duration::from_millis(1);
+    let options = DriverOptions {
+        flush_after: after,
+        ..DriverOptions::default()
+    };
+    let mut rig = Rig::opened_with(options, |_| {});
+    assert_eq!(rig.write(0, 4096, &[1; 512]), 512);
+    rig.disk().refusals.push_back(Some(Refusal::Unsupported));
+    rig.sleep(after);
+    rig.sleep(after);
+    rig.settle();
+    let counts = stat(&mut rig).counts;
+    assert_eq!((counts.failed_flushes, counts.background_flushes), (1, 1));
+}
+
 #[test]
 fn vblkstat_counts_by_kind_and_in_sum() {
     let options = DriverOptions {
@@ -185,7 +237,7 @@ fn vblkstat_counts_by_kind_and_in_sum() {
         ..DriverOptions::default()
     };
     let mut rig = Rig::opened_with(options, |_| {});
-    let before: StatReport = get(&mut rig, IoctlCode::VBLKSTAT);
+    let before = stat(&mut rig);
     for _ in 0..3 {
         assert_eq!(rig.read(0, 0, 1024).0, 1024);
     }
@@ -196,7 +248,7 @@ fn vblkstat_counts_by_kind_and_in_sum() {
     for code in RANGES {
         assert_eq!(range(&mut rig, 0, code, plain(16, 4)).0, 0);
     }
-    let after: StatReport = get(&mut rig, IoctlCode::VBLKSTAT);
+    let after = stat(&mut rig);
     assert!(after.header.is_of::<StatReport>());
     assert_eq!((after.since_us, after.now_us), (77, rig.now.as_micros()));
     let done = |kind: Kind| {
@@ -263,7 +315,7 @@ fn vblkqueue_tells_what_is_in_flight_without_waiting_for_it() {
     assert_eq!((write.first, write.sectors, write.age_us), (100, 4, 0));
     assert_eq!((read.client, read.minor, read.clients), (CLIENT, Minor(0), 1));
     assert_eq!(report.in_flight.iter().filter(|told| told.clients > 0).count(), 2);
-    assert_eq!(get::<StatReport>(&mut rig, IoctlCode::VBLKSTAT).counts.in_flight, 2);
+    assert_eq!(stat(&mut rig).counts.in_flight, 2);
     rig.settle();
 }
 
@@ -282,7 +334,7 @@ fn reports_are_told_while_a_barrier_waits_and_during_a_reset() {
     let report: QueueReport = get(&mut rig, IoctlCode::VBLKQUEUE);
     assert_eq!(report.ring.flags, QueueFlags::STOPPED);
     assert_eq!(report.unanswered, 2);
-    get::<StatReport>(&mut rig, IoctlCode::VBLKSTAT);
+    stat(&mut rig);
     get::<RegisterReport>(&mut rig, IoctlCode::VBLKREGS);
     assert_eq!(rig.answer(flush), None);
 }
@@ -291,7 +343,7 @@ fn reports_are_told_while_a_barrier_waits_and_during_a_reset() {
 fn a_device_that_is_given_up_is_told_of_but_does_nothing() {
     let mut rig = given_up();
     assert_eq!(events(&mut rig).last(), Some(&EventKind::GIVEN_UP));
-    get::<StatReport>(&mut rig, IoctlCode::VBLKSTAT);
+    stat(&mut rig);
     get::<RegisterReport>(&mut rig, IoctlCode::VBLKREGS);
     let queue: QueueReport = get(&mut rig, IoctlCode::VBLKQUEUE);
     assert_eq!((queue.ring.flags, queue.count), (QueueFlags::STOPPED, 0));

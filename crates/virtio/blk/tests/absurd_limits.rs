@@ -7,8 +7,8 @@ use common::{Scatter, TestRequest, narrow, shut_down, start_queue};
 use proptest::prelude::*;
 use virtio_blk::proto::zoned::{ZoneId, ZonedConfig};
 use virtio_blk::proto::{RangeLimits, Sector, ZeroesLimits};
-use virtio_blk::{Limits, Request, SectorRange};
-use virtio_blk_model::{Model, ModelConfig, ModelDma};
+use virtio_blk::{IoError, Limits, Request, SectorRange};
+use virtio_blk_model::{Model, ModelConfig, ModelDma, feature};
 
 /// Numbers at the edges of something.
 fn odd_u32() -> impl Strategy<Value = u32> {
@@ -111,6 +111,30 @@ fn release(buffer: Option<Scatter>, dma: &mut ModelDma) {
     if let Some(buffer) = buffer {
         buffer.release(dma);
     }
+}
+
+#[test]
+fn a_transfer_whose_rest_fits_no_empty_queue_is_aborted() {
+    let model = Model::new(ModelConfig::modern().withdraw(feature::INDIRECT_DESC));
+    let mut dma = model.dma();
+    let (control, mut queue) = start_queue::<16>(&model);
+    let limits = *queue.limits();
+    let segments = |max_segments| Limits { max_segments, ..limits };
+    queue.set_limits(segments(1));
+    let buffer = Scatter::new(&mut dma, &[512; 25]);
+    queue.submit(Request::read(Sector(0), buffer, 0)).unwrap();
+    queue.set_limits(segments(u16::MAX));
+    queue.notify();
+    model.process(usize::MAX);
+    let mut results = Vec::new();
+    let polled = queue.poll(|completion| {
+        results.push(completion.result.map(drop));
+        release(completion.buffer, &mut dma);
+    });
+    assert_eq!((polled, results), (Ok(1), vec![Err(IoError::Aborted)]));
+    let (aborted, _) = shut_down(&model, control, [queue]);
+    assert!(aborted.is_empty());
+    assert_eq!(model.allocations(), 0);
 }
 
 proptest! {
