@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Found, Rig, direct, indirect, segment};
+use common::{Found, Rig, ScriptedRig, direct, indirect, segment};
 use virtio_core::{DeviceAddr, Segment};
 use virtqueue::{ChainError, Chains, Data, QueueOptions, SegmentLimit, Shape};
 
@@ -116,6 +116,30 @@ fn a_frame_of_a_list_is_sent_again_with_as_many_segments() {
                 }
             }
         }
+    }
+}
+
+/// A memory need not write a table as a whole.
+#[test]
+fn a_memory_that_writes_one_entry_at_a_time_has_the_same_tables() {
+    let mut rig = ScriptedRig::new(indirect(8, 6), 0, |_, _| {});
+    for (data, framed) in [(list(3, 0), false), (list(3, 1), true)] {
+        let frame = rig.queue.list_frame(READ, &data, SegmentLimit::MAX);
+        assert_eq!(frame.is_some(), framed);
+        if let Some(frame) = frame {
+            frame.submit(7);
+        } else {
+            let data = Data::new(&data, SegmentLimit::MAX).unwrap();
+            let chain = rig.queue.write_framed(READ, data, |slot| ends(slot, READ));
+            chain.unwrap().submit(7);
+        }
+        let _ = rig.queue.publish();
+        let found = rig.device.borrow_mut().take().expect("one chain");
+        assert!(found.indirect);
+        let bytes = found.writable_bytes();
+        assert_eq!((found.readable, found.writable), expected(found.head, READ, &data));
+        rig.device.borrow_mut().complete(found.head, bytes);
+        assert_eq!(rig.queue.pop_used().unwrap().map(|used| used.token), Some(7));
     }
 }
 
