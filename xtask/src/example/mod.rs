@@ -3,6 +3,8 @@
 //! Each has a module here with its [`Example`]. `cargo xtask qemu --example NAME` and the check `example/NAME` do the same.
 
 mod blocking;
+#[cfg(test)]
+mod copied;
 mod ext4;
 mod fat;
 mod file_system;
