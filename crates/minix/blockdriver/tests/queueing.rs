@@ -386,6 +386,29 @@ fn a_full_device_is_offered_the_rest_after_a_completion() {
 }
 
 #[test]
+fn neighbours_that_a_full_device_refused_go_together_once_there_is_room() {
+    let mut rig = Rig::opened();
+    rig.disk().automatic = false;
+    rig.disk().room = 1;
+    rig.send_read(100, 1);
+    rig.poll();
+    let ids = [0, 1, 2].map(|sector| rig.send_read(sector, 1));
+    rig.poll();
+    assert_eq!(rig.driver.counters().device_full, 1);
+    rig.disk().finish(0, Ok(()));
+    rig.poll();
+    let given: Vec<_> = rig
+        .disk()
+        .log
+        .iter()
+        .map(|given| (given.first, given.sectors))
+        .collect();
+    assert_eq!(given, [(100, 1), (0, 3)]);
+    rig.settle();
+    assert_eq!(ids.map(|id| rig.answer(id)), [Some(512); 3]);
+}
+
+#[test]
 fn pieces_without_room_wait_and_are_looked_up_again() {
     let mut rig = Rig::opened_with(DriverOptions::default(), |disk| disk.info.max_segments = 2);
     rig.disk().automatic = false;

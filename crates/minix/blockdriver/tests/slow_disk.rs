@@ -4,8 +4,11 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Op, Rig, micros};
+use common::{CLIENT, Op, Placement, Rig, micros};
+use minix_abi::disk_control::{RangeFlags, RangeRequest};
+use minix_abi::ioctl::IoctlCode;
 use minix_blockdriver::DriverOptions;
+use zerocopy::IntoBytes;
 
 const SECOND: Duration = micros(1_000_000);
 
@@ -137,6 +140,29 @@ fn a_slow_disk_gets_fewer_requests_until_it_is_quick_again() {
     }
     rig.poll();
     assert_eq!(rig.driver.in_flight(), 64);
+}
+
+#[test]
+fn a_slow_flush_tells_of_a_slow_disk_and_a_slow_range_does_not() {
+    for (code, most) in [(IoctlCode::DIOCFLUSH, 8), (IoctlCode::VBLKZERO, 16)] {
+        let mut rig = slow::<16>();
+        let request = RangeRequest::new(RangeFlags::empty(), 16, 4);
+        let buffer = rig.buffer(32, Placement::Contiguous, 16);
+        rig.fill(buffer, request.as_bytes());
+        let grant = rig.kernel.space(CLIENT).grant(buffer.address, 32, true, true);
+        let asked = rig.send_ioctl(code, grant);
+        rig.poll();
+        assert_eq!(rig.driver.in_flight(), 1);
+        rig.sleep(5 * SECOND);
+        rig.disk().finish(0, Ok(()));
+        rig.poll();
+        assert_eq!(rig.answer(asked), Some(0));
+        for nth in 0..16 {
+            rig.send_read(nth * 3, 1);
+        }
+        rig.poll();
+        assert_eq!(rig.driver.in_flight(), most, "{code:?}");
+    }
 }
 
 #[test]

@@ -66,6 +66,22 @@ fn revision_and_subsystem_do_not_matter() {
     works(&[(0x08, &[7])]);
 }
 
+#[test]
+fn a_function_has_one_of_four_pins_or_none() {
+    for (register, pin) in [
+        (0, None),
+        (1, Some(1)),
+        (2, Some(2)),
+        (4, Some(4)),
+        (5, None),
+        (0xFF, None),
+    ] {
+        let plugged = Plugged::modern();
+        plugged.function.poke(0x3D, &[register]);
+        assert_eq!(plugged.handle().interrupt_pin(), pin, "{register}");
+    }
+}
+
 // Shows PCI-D-09, PCI-D-43.
 #[test]
 fn capabilities_of_reserved_types_are_skipped() {
