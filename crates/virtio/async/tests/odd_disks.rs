@@ -126,7 +126,7 @@ fn a_disk_that_is_being_stopped_is_not_resumed() {
     model.hold_resets(true);
     let mut refused = None;
     let stopped = disk.stop(&mut model.dma(), &mut || {
-        refused.get_or_insert_with(|| disk.resume(bring_up(&other)));
+        refused = Some(disk.resume(bring_up(&other)));
         false
     });
     assert!(stopped.is_err());
