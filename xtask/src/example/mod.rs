@@ -26,6 +26,7 @@ use crate::build;
 use crate::cli::{Format, QemuArgs};
 use crate::console::{Console, complain, say};
 use crate::disk::{self, Attachment, Choice, Input};
+use crate::interrupt;
 use crate::machine::{self, Boot, Machine};
 use crate::minix::scenario::Extras;
 use crate::progress::Progress;
@@ -153,6 +154,8 @@ pub(crate) fn command(name: Name, args: &QemuArgs, input: Option<&Input>) -> Res
     let ran = run(&site, &qemu.program, name, args, input, &mut console, progress);
     match ran {
         Ok(()) => say(&format!("example {}: PASS", name.package())),
+        // An example that was interrupted has not failed.
+        Err(error) if interrupt::asked() => return Err(error),
         Err(error) => {
             say(&format!("example {}: FAIL", name.package()));
             complain(&format!("error: {error:#}"));

@@ -111,6 +111,8 @@ pub(crate) struct Device {
     pub(crate) restless: bool,
     /// Whether the disk can only be read after the next reset.
     pub(crate) read_only_next: Option<bool>,
+    /// Bytes of a block after the next reset.
+    pub(crate) block_size_next: Option<u32>,
     /// A change of capacity that comes after so many configuration reads.
     pub(crate) later_resize: Option<(u32, u64)>,
 
@@ -157,6 +159,7 @@ impl Device {
             reset_ignored: false,
             restless: false,
             read_only_next: None,
+            block_size_next: None,
             later_resize: None,
             queue_sel: 0,
             page_size: None,
@@ -182,6 +185,9 @@ impl Device {
         self.accepted = Features::empty();
         if let Some(read_only) = self.read_only_next.take() {
             self.config.offered.set(Features::from_low(feature::RO), read_only);
+        }
+        if let Some(block_size) = self.block_size_next.take() {
+            self.config.block_size = block_size;
         }
         self.interrupt = 0;
         self.writeback = self.config.write_cache;

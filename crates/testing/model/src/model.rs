@@ -159,6 +159,11 @@ impl Model {
         self.0.lock().read_only_next = Some(read_only);
     }
 
+    /// From the next reset on a block of the disk has that many bytes.
+    pub fn set_block_size_after_reset(&self, block_size: u32) {
+        self.0.lock().block_size_next = Some(block_size);
+    }
+
     /// The device asks for a reset and serves no more requests (`INIT-V-03`).
     pub fn needs_reset(&self) {
         self.0.lock().break_down();

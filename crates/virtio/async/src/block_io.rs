@@ -1,7 +1,6 @@
 //! What can be done with a disk, whatever its transport, lock and sizes.
 
 use virtio_blk::Limits;
-use virtio_blk::proto::SECTOR_BYTES;
 
 use crate::{Error, Sector, SectorRange};
 
@@ -22,10 +21,9 @@ pub trait AsyncBlockIo {
     /// The limits of the disk as they are now: capacity, block size, and which operations there are.
     fn limits(&self) -> Limits;
 
-    /// Bytes of the disk.
+    /// Bytes of the disk, without a rest of less than a block.
     fn capacity_bytes(&self) -> u64 {
-        // A disk whose bytes do not fit is not brought up.
-        self.limits().capacity.get().saturating_mul(SECTOR_BYTES)
+        self.limits().whole_bytes()
     }
 
     /// Reads from sector `first` on. Position and length are whole blocks; no bytes are nothing to do.

@@ -152,7 +152,7 @@ impl<M: ScopedRawMutex, T: Transport, const N: usize, const BLOCKS: usize, B: Dm
 
     /// Looks at the disk below, for instance at its counters; `None` if the disk is stopped. The lock is held meanwhile.
     pub fn inspect<R>(&self, look: impl FnOnce(&BounceDisk<T, N, B>) -> R) -> Option<R> {
-        self.state.with_lock(|state| state.disk.as_ref().map(look))
+        self.state.with_lock(|state| state.disk().map(look))
     }
 
     /// Reads into the buffer in `place` from sector `first` on, without a copy. Its length is whole blocks.
@@ -195,7 +195,7 @@ impl<M: ScopedRawMutex, T: Transport, const N: usize, const BLOCKS: usize, B: Dm
 
     /// Resets the device and gets everything back from it. Operations end with an error, and those to come as well, until the disk is
     /// [started again](Self::resume). Returns the transport, on which a disk can be started, and the counters; or `None`, if the
-    /// disk is stopped already.
+    /// disk is stopped already, or another call is stopping it.
     ///
     /// `wait` is asked between two looks at the status, as for [`Disk::shut_down`]. The lock is not held meanwhile. Keep the interrupt of the
     /// device away from its handler until the reset is over, at the interrupt controller: what is not there cannot acknowledge it.
@@ -213,9 +213,12 @@ impl<M: ScopedRawMutex, T: Transport, const N: usize, const BLOCKS: usize, B: Dm
         };
         let complete = |done| self.with(|state| state.complete(done));
         match disk.shut_down(dma, wait, complete) {
-            Ok(parts) => Ok(Some(parts)),
+            Ok(parts) => {
+                self.with(|state| state.end_stop(None));
+                Ok(Some(parts))
+            }
             Err((error, disk)) => {
-                self.with(|state| state.disk = Some(disk));
+                self.with(|state| state.end_stop(Some(disk)));
                 Err(error)
             }
         }
@@ -225,7 +228,7 @@ impl<M: ScopedRawMutex, T: Transport, const N: usize, const BLOCKS: usize, B: Dm
     ///
     /// # Errors
     ///
-    /// The disk comes back if this one was not stopped.
+    /// The disk comes back if this one was not stopped, or its reset is not over.
     #[expect(
         clippy::result_large_err,
         reason = "the disk must not be lost, and there is no heap to box it on"
@@ -246,7 +249,7 @@ impl<M: ScopedRawMutex, T: Transport, const N: usize, const BLOCKS: usize, B: Dm
     pub fn into_pool(self) -> Result<BouncePool<BLOCKS>, Self> {
         if self
             .state
-            .with_lock(|state| state.disk.is_some() || state.slots.has_late())
+            .with_lock(|state| state.disk().is_some() || state.slots.has_late())
         {
             return Err(self);
         }
@@ -278,7 +281,7 @@ where
     }
 
     async fn read_bytes(&self, offset: u64, memory: &mut [u8]) -> Result<(), Error> {
-        let spans = self.spans(offset, memory.len())?;
+        let spans = self.spans(&self.limits_now(), offset, memory.len())?;
         self.transfer(spans, crate::transfer::Memory::Read(memory)).await
     }
 

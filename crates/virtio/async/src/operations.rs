@@ -1,8 +1,8 @@
 //! Operations that are one request, and changes of a part of a block.
 
 use virtio_blk::proto::SECTOR_BYTES;
-use virtio_blk::{Request, SubmitError};
-use virtio_bounce::{BlockParts, BounceOr, Spans};
+use virtio_blk::{Limits, Request, SubmitError};
+use virtio_bounce::{BlockParts, BounceOr, Span, Spans};
 use virtio_core::{DmaSegments, Transport};
 
 use mutex::ScopedRawMutex;
@@ -120,10 +120,10 @@ impl<M: ScopedRawMutex, T: Transport, const N: usize, const BLOCKS: usize, B: Dm
         result
     }
 
-    /// The spans of a range of bytes.
-    pub(crate) fn spans(&self, offset: u64, len: usize) -> Result<Spans, Error> {
-        let limits = self.limits_now();
-        let end = limits.capacity.get().saturating_mul(SECTOR_BYTES);
+    /// The spans of a range of bytes, of a disk with these limits. What belongs together is cut by the same limits: another disk may be
+    /// there after a wait.
+    pub(crate) fn spans(&self, limits: &Limits, offset: u64, len: usize) -> Result<Spans, Error> {
+        let end = limits.whole_bytes();
         if offset.checked_add(len as u64).is_none_or(|after| after > end) {
             return Err(Error::OutOfRange { end });
         }
@@ -139,33 +139,39 @@ impl<M: ScopedRawMutex, T: Transport, const N: usize, const BLOCKS: usize, B: Dm
         if memory.len() == 0 {
             return Ok(());
         }
-        self.limits_now().check_transfer(first, memory.len() as u64)?;
+        let limits = self.limits_now();
+        limits.check_transfer(first, memory.len() as u64)?;
         // It was checked that the end of it is on the disk.
-        let spans = self.spans(first.get().wrapping_mul(SECTOR_BYTES), memory.len())?;
+        let spans = self.spans(&limits, first.get().wrapping_mul(SECTOR_BYTES), memory.len())?;
         self.transfer(spans, memory).await
     }
 
     /// Writes any bytes: blocks of which only a part is written are read before.
     pub(crate) async fn change_bytes(&self, offset: u64, memory: &[u8]) -> Result<(), Error> {
+        let limits = self.limits_now();
         // The range as a whole first, so that nothing of one that is too long is written.
-        self.spans(offset, memory.len())?;
-        let parts = BlockParts::of(offset, memory.len(), self.limits_now().block_bytes);
+        self.spans(&limits, offset, memory.len())?;
+        let parts = BlockParts::of(offset, memory.len(), limits.block_bytes);
         let (head, rest) = memory.split_at(parts.head);
         let (middle, tail) = rest.split_at(parts.middle);
-        self.change_block(offset, head).await?;
-        let offset = offset + head.len() as u64;
-        self.transfer(self.spans(offset, middle.len())?, Memory::Write(middle))
-            .await?;
-        self.change_block(offset + middle.len() as u64, tail).await
+        let after_head = offset + head.len() as u64;
+        let of_head = self.spans(&limits, offset, head.len())?.next();
+        let of_middle = self.spans(&limits, after_head, middle.len())?;
+        let of_tail = self
+            .spans(&limits, after_head + middle.len() as u64, tail.len())?
+            .next();
+        self.change_block(of_head, head).await?;
+        self.transfer(of_middle, Memory::Write(middle)).await?;
+        self.change_block(of_tail, tail).await
     }
 
-    /// Replaces bytes inside of one block.
+    /// Replaces bytes inside of one block: those that `span` wants, if there is one.
     ///
     /// The block is read with no write to it in flight, and until the change is written nothing else that touches it is sent. So two
     /// tasks that change different bytes of a block do not undo each other's changes. The head of the line is kept for as long as the
     /// block is being read.
-    async fn change_block(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-        let Some(span) = self.spans(offset, bytes.len())?.next() else {
+    async fn change_block(&self, span: Option<Span>, bytes: &[u8]) -> Result<(), Error> {
+        let Some(span) = span else {
             return Ok(());
         };
         let first = Sector(span.start / SECTOR_BYTES);

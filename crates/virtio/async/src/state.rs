@@ -14,7 +14,9 @@ use crate::wake::Registration;
 
 pub(crate) struct State<T: Transport, const N: usize, const BLOCKS: usize, B> {
     /// Not there while the disk is stopped.
-    pub(crate) disk: Option<BounceDisk<T, N, B>>,
+    disk: Option<BounceDisk<T, N, B>>,
+    /// It is not there because it is being reset, and it comes back if that fails.
+    is_stopping: bool,
     /// As the disk had them last.
     limits: Limits,
     pub(crate) pool: BouncePool<BLOCKS>,
@@ -39,6 +41,7 @@ impl<T: Transport, const N: usize, const BLOCKS: usize, B: DmaSegments> State<T,
         Self {
             limits: *disk.limits(),
             disk: Some(disk),
+            is_stopping: false,
             pool,
             slots: Slots::new(),
             head: None,
@@ -282,8 +285,20 @@ impl<T: Transport, const N: usize, const BLOCKS: usize, B: DmaSegments> State<T,
     pub(crate) fn take_disk(&mut self) -> Option<BounceDisk<T, N, B>> {
         let disk = self.disk.take()?;
         self.limits = *disk.limits();
+        self.is_stopping = true;
         self.fail(Error::Refused(SubmitError::Stopped));
         Some(disk)
+    }
+
+    /// The reset is over. The disk comes back if it has failed.
+    pub(crate) fn end_stop(&mut self, failed: Option<BounceDisk<T, N, B>>) {
+        self.is_stopping = false;
+        self.disk = failed;
+    }
+
+    /// The disk.
+    pub(crate) fn disk(&self) -> Option<&BounceDisk<T, N, B>> {
+        self.disk.as_ref()
     }
 
     /// Takes note of a request that came back from a reset.
@@ -291,13 +306,13 @@ impl<T: Transport, const N: usize, const BLOCKS: usize, B: DmaSegments> State<T,
         self.slots.complete(done, &mut self.pool);
     }
 
-    /// Puts a disk in that was just started. It comes back if there is one.
+    /// Puts a disk in that was just started. It comes back if there is one, or one is being stopped.
     #[expect(
         clippy::result_large_err,
         reason = "the disk must not be lost, and there is no heap to box it on"
     )]
     pub(crate) fn resume(&mut self, disk: BounceDisk<T, N, B>) -> Result<(), BounceDisk<T, N, B>> {
-        if self.disk.is_some() {
+        if self.disk.is_some() || self.is_stopping {
             return Err(disk);
         }
         self.disk = Some(disk);

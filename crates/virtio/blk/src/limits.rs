@@ -134,6 +134,13 @@ impl Limits {
         u64::from(self.block_bytes) / SECTOR_BYTES
     }
 
+    /// Bytes of the whole blocks of the disk. A disk may end inside of a block, and no transfer reaches that rest.
+    pub fn whole_bytes(&self) -> u64 {
+        // A disk whose bytes do not fit is not brought up. A block is a power of two.
+        let bytes = self.capacity.get().saturating_mul(SECTOR_BYTES);
+        bytes & !u64::from(self.block_bytes).wrapping_sub(1)
+    }
+
     /// Bytes in one piece of memory that one device request can have: at least those of a block.
     pub fn single_piece_bytes(&self) -> u32 {
         self.max_segment_bytes.min(self.max_request_bytes).max(self.block_bytes)
@@ -328,6 +335,14 @@ pub(crate) mod tests {
         space[..8].copy_from_slice(&100u64.to_le_bytes());
         let config = BlkConfig::read(&from_bytes(space), features);
         Limits::new(&config, features, features, 30)
+    }
+
+    #[test]
+    fn a_rest_of_less_than_a_block_is_no_part_of_the_whole_bytes() {
+        assert_eq!(limits(8 + 7, 4096).whole_bytes(), 4096);
+        assert_eq!(limits(7, 4096).whole_bytes(), 0);
+        assert_eq!(limits(7, 512).whole_bytes(), 7 * 512);
+        assert_eq!(limits(u64::MAX, 512).whole_bytes(), u64::MAX - 511);
     }
 
     #[test]

@@ -14,10 +14,9 @@ pub trait BlockIo {
     /// The limits of the disk: capacity, block size, and which operations there are.
     fn limits(&self) -> &Limits;
 
-    /// Bytes of the disk.
+    /// Bytes of the disk, without a rest of less than a block.
     fn capacity_bytes(&self) -> u64 {
-        // A disk whose bytes do not fit is not brought up.
-        self.limits().capacity.get().saturating_mul(SECTOR_BYTES)
+        self.limits().whole_bytes()
     }
 
     /// Reads from sector `first` on. Position and length are whole blocks; no bytes are nothing to do.
@@ -74,9 +73,6 @@ pub trait BlockIo {
     /// See [`Error`]. [`Limits::write_zeroes`] says whether the disk has it.
     fn write_zeroes(&mut self, range: SectorRange, may_unmap: bool) -> Result<(), Error>;
 }
-
-/// Bytes of a sector.
-const SECTOR_BYTES: u64 = virtio_blk::proto::SECTOR_BYTES;
 
 impl<D: BlockIo + ?Sized> BlockIo for &mut D {
     fn limits(&self) -> &Limits {

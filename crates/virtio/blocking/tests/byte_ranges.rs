@@ -120,3 +120,37 @@ fn bytes_beside_a_range_stay_as_they_are() {
     assert_eq!(after[1100..], before[1100..]);
     finish(&model, disk);
 }
+
+#[test]
+fn a_rest_of_less_than_a_block_is_no_part_of_a_range() {
+    let (model, mut disk) = serving(ModelConfig {
+        capacity: 2 * 8 + 3,
+        block_size: 4096,
+        ..ModelConfig::modern()
+    });
+    let before = pattern(1, 19 * 512);
+    model.write_disk(0, &before);
+    assert_eq!(disk.capacity_bytes(), 8192);
+    let past = Err(Error::OutOfRange { end: 8192 });
+    assert_eq!(disk.read_bytes(8192, &mut [0; 512]), past);
+    assert_eq!(disk.write_bytes(4000, &[7; 4400]), past);
+    assert_eq!(model.read_disk(0, 19), before, "a part was written");
+    assert_eq!(ByteRange::whole(&mut disk).len(), 8192);
+    finish(&model, disk);
+}
+
+#[test]
+fn the_last_byte_of_the_largest_disk_is_changed() {
+    let (model, mut disk) = serving(ModelConfig {
+        capacity: (1 << 55) - 1,
+        ..ModelConfig::modern()
+    });
+    let end = disk.capacity_bytes();
+    assert_eq!(end, u64::MAX - 511);
+    disk.write_bytes(end - 1, &[7]).unwrap();
+    let mut memory = [0; 2];
+    disk.read_bytes(end - 2, &mut memory).unwrap();
+    assert_eq!(memory[1], 7);
+    assert_eq!(disk.read_bytes(end - 1, &mut memory), Err(Error::OutOfRange { end }));
+    finish(&model, disk);
+}

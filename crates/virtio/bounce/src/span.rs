@@ -40,11 +40,12 @@ pub struct Spans {
 impl Spans {
     /// Those of the `len` bytes from byte `offset` of the disk on. A block of the disk has `block` bytes, and a transfer at most `most`.
     ///
-    /// `None` if `most` is less than one block or a block has no bytes, or if the range does not end before byte 2^64 - `block`.
+    /// `None` if `most` is less than one block or a block has no bytes, or if the last block does not end before byte 2^64.
     pub fn new(offset: u64, len: usize, block: usize, most: usize) -> Option<Self> {
-        let end = offset.checked_add(len as u64)?.checked_add(block as u64);
+        // That the end of the last block fits is all that is asked here.
+        offset.checked_add(len as u64)?.checked_next_multiple_of(block as u64)?;
         let most = most - most.checked_rem(block)?;
-        (most > 0 && end.is_some()).then_some(Self {
+        (most > 0).then_some(Self {
             offset,
             done: 0,
             len,
@@ -123,8 +124,18 @@ mod tests {
         assert!(Spans::new(0, 1, 0, 512).is_none(), "blocks of no bytes");
         assert!(Spans::new(u64::MAX, 1, 512, 512).is_none(), "past the last byte");
         assert!(
-            Spans::new(u64::MAX - 512, 1, 512, 512).is_none(),
+            Spans::new(u64::MAX - 511, 1, 512, 512).is_none(),
             "a block past the last byte"
+        );
+    }
+
+    #[test]
+    fn the_last_block_there_can_be_is_a_span() {
+        let first = u64::MAX - 1023;
+        assert_eq!(spans(first, 512, 512, 4096).first().map(Span::is_whole), Some(true));
+        assert_eq!(
+            spans(first + 511, 1, 512, 4096).first().map(|span| span.start),
+            Some(first)
         );
     }
 
