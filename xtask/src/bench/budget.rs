@@ -1,7 +1,7 @@
 //! The budget: how many instructions each stage may take. `cargo xtask test` holds the driver to it.
 //!
 //! Counts are exact and the same on every machine, as long as compiler and code are the same. So a stage that has grown by more
-//! than [`TOLERANCE`] has grown by a change of the code, and whoever makes the change says so by `cargo xtask bench --bless`. A stage
+//! than [`TOLERANCE`] has grown by a change of the code; if that is meant, `cargo xtask bench --bless` writes the new figure. A stage
 //! that has shrunk passes; `cargo xtask bench` recommends to bless it, so that what was gained cannot be lost unseen.
 
 use std::path::PathBuf;

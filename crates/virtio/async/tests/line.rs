@@ -1,4 +1,4 @@
-//! The line: who comes first is served first, large transfers let small ones through, and no task is woken for nothing.
+//! The line: operations are served in the order in which they came, large transfers let small ones through, and no task is woken for nothing.
 
 mod common;
 

@@ -84,7 +84,7 @@ impl Table {
     fn while_translating<R>(&mut self, works: impl FnOnce() -> R) -> R {
         for entry in &mut self.entries {
             if entry.direction == Direction::ToDevice {
-                // SAFETY: whoever mapped the memory keeps it for the device.
+                // SAFETY: the mapping keeps the memory for the device.
                 let memory = unsafe { entry.memory.as_ref() };
                 entry.window[entry.before..][..memory.len()].copy_from_slice(memory);
             }
