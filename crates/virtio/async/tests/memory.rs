@@ -13,9 +13,15 @@ const fn above<const N: usize, const LIMIT: usize>() -> usize {
     size_of::<AsyncDisk<CriticalSectionRawMutex, TestTransport, N, LIMIT>>() - size_of::<BounceDisk<TestTransport, N>>()
 }
 
+/// The README with single spaces, wherever its lines end.
+fn readme() -> String {
+    let words: Vec<&str> = include_str!("../README.md").split_whitespace().collect();
+    words.join(" ")
+}
+
 #[test]
 fn the_readme_states_what_a_slot_and_a_bounce_buffer_take() {
-    let readme = include_str!("../README.md");
+    let readme = readme();
     let slot = (above::<1056, 4>() - above::<32, 4>()) / 1024;
     let bounce = (above::<32, 1028>() - above::<32, 4>()) / 1024;
     assert!(readme.contains(&format!("{slot} bytes for each slot")), "{slot}");
@@ -27,7 +33,7 @@ fn the_readme_states_what_a_slot_and_a_bounce_buffer_take() {
 
 #[test]
 fn the_readme_states_what_an_operation_takes() {
-    let readme = include_str!("../README.md");
+    let readme = readme();
     let (model, disk) = rig(small());
     let mut memory = [0; 512];
     let flush = size_of_val(&disk.flush());
