@@ -202,6 +202,17 @@ mod tests {
     }
 
     #[test]
+    fn vain_watches_lengthen_the_next_of_a_device_that_took_no_time() {
+        let mut known = after(1, 0);
+        let spans = [(); 4].map(|()| {
+            let span = known.span(0, LIMIT);
+            known.missed(0, LIMIT);
+            span
+        });
+        assert_eq!(spans, [1, 2, TRIAL * LIMIT, 11].map(Some));
+    }
+
+    #[test]
     fn a_device_is_not_slow_before_watches_are_as_long_as_allowed() {
         let mut known = after(5000, 20);
         for _ in 0..4 {
