@@ -1,73 +1,35 @@
 //! The adapter's disk, by a VirtIO block device.
 
+mod request_memory;
+mod totals;
+mod translate;
+
 use core::mem;
-use minix_blockdriver::log_line;
 
 use heapless::Deque;
 use minix_abi::disk_control::{self, DiskFlags, DiskHead, Event, EventKind, FaultCode, QueueFlags, StatCounts};
 use minix_blockdriver::statistics::Kind;
 use minix_blockdriver::{
     BOUNCE_BYTES, BlockDevice, BounceBuffer, Broken, DeviceError, DeviceRequest, Direction, DiskInfo, Listen,
-    Operations, RangeOperation, Refusal, Tag, Together, TransferLimits,
+    Operations, Refusal, Tag, Together, TransferLimits, log_line,
 };
 use minix_rt::kernel::LentRange;
-use virtio_blk::proto::{DeviceIdString, Lifetime, Sector, StatusError};
+use virtio_blk::proto::Sector;
 use virtio_blk::{
-    Answer, Completion, ConfigChange, DeviceFault, DiskCounters, InitError, IoError, OperationKind, Rejected, Request,
-    SectorRange, SubmitError, WriteCache, WriteCacheError,
+    Completion, ConfigChange, DeviceFault, DiskCounters, InitError, IoError, Request, WriteCache, WriteCacheError,
 };
-use virtio_core::{Dma, Features, Interface, InterruptSource, PollLimit, QueueSize, RawSegments, Transport};
+use virtio_core::{Dma, Features, Interface, InterruptSource, PollLimit, QueueSize, Transport};
+
+use request_memory::{Answers, RequestMemory};
+pub use totals::DeviceTotals;
+use translate::{command, fault_event};
 
 use crate::bounce::BounceBuffers;
 pub use crate::device_state::DiskMemory;
 use crate::device_state::{Data, DeviceState, QUEUE, Running, info_of, shut_down, start_device};
 pub use crate::lists::ListTable;
-use crate::lists::{List, Lists};
+use crate::lists::Lists;
 use crate::queue_plan::QueuePlan;
-
-/// What happened to the device since the service has it, over all resets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DeviceTotals {
-    /// Interrupts taken.
-    pub interrupts: u64,
-    /// Those that had no cause.
-    pub spurious_interrupts: u64,
-    /// Doorbells rung.
-    pub notifies: u64,
-    /// Used lengths that were not those of their requests.
-    pub odd_lengths: u64,
-    /// Times the device broke the rules of the ring.
-    pub faults: u64,
-    /// What became of its requests, by kind.
-    pub operations: [Operations; Kind::ALL.len()],
-}
-
-/// The kinds that are counted, in the order of [`Kind::ALL`].
-const COUNTED: [OperationKind; Kind::ALL.len()] = [
-    OperationKind::Read,
-    OperationKind::Write,
-    OperationKind::Flush,
-    OperationKind::Discard,
-    OperationKind::WriteZeroes,
-    OperationKind::SecureErase,
-];
-
-impl DeviceTotals {
-    fn add(&mut self, counters: &DiskCounters) {
-        let DiskCounters { queue, interrupts } = counters;
-        self.interrupts += interrupts.taken;
-        self.spurious_interrupts += interrupts.spurious;
-        self.notifies += queue.notifies;
-        self.odd_lengths += queue.odd_lengths;
-        self.faults += queue.faults;
-        for (sum, kind) in self.operations.iter_mut().zip(COUNTED) {
-            let more = queue.of(kind);
-            sum.operations += more.operations;
-            sum.bytes = sum.bytes.wrapping_add(more.bytes);
-            sum.errors += more.errors;
-        }
-    }
-}
 
 /// A VirtIO block device as the adapter wants a disk.
 ///
@@ -119,13 +81,6 @@ pub struct DevicePlace {
 
 /// Events until the adapter takes them, which it does after each interrupt and around each reset.
 const PENDING_EVENTS: usize = 4;
-
-/// Memory for requests in flight.
-struct RequestMemory {
-    lists: Lists,
-    bounce: BounceBuffers,
-    answers: Answers,
-}
 
 impl<T: Transport, D: Dma> VirtioDisk<T, D> {
     /// Brings the device up, with a queue of at most `queue` descriptors. If memory is short the queue gets smaller, and
@@ -564,135 +519,5 @@ impl<T: Transport, D: Dma> BlockDevice for VirtioDisk<T, D> {
 
     fn bounce_buffer(&mut self, buffer: BounceBuffer) -> Option<&mut [u8; BOUNCE_BYTES]> {
         self.memory.bounce.bytes(buffer)
-    }
-}
-
-impl RequestMemory {
-    /// The memory of a request as the driver wants it.
-    #[inline(always)]
-    fn lend(&mut self, data: minix_blockdriver::Data, tag: Tag) -> Result<Data, Refusal> {
-        let list = match data {
-            minix_blockdriver::Data::Granted => self.lists.take(tag).ok_or(Refusal::Full)?,
-            minix_blockdriver::Data::Bounce(buffer, bytes) => self.list_bounce(buffer, bytes, tag)?,
-        };
-        // SAFETY: the segments are of two kinds. Granted ranges are for a device whenever it likes: that is what a `LentRange`
-        // says. The other kind lies in a bounce buffer that is lent: `BounceBuffers` hands out no bytes of it until the list,
-        // which names the buffer, is back. The list owns its memory by exclusive reference, so it does not change.
-        Ok(unsafe { RawSegments::new(list) })
-    }
-
-    /// The list of a request that goes through a bounce buffer, which is lent.
-    #[cold]
-    #[inline(never)]
-    fn list_bounce(&mut self, buffer: BounceBuffer, bytes: usize, tag: Tag) -> Result<List, Refusal> {
-        // The device cannot begin before it is notified, but from here on the bytes are not ours.
-        let segment = self.bounce.lend(buffer, bytes).ok_or(Refusal::Invalid)?;
-        let list = self.lists.take_bounce(tag, segment, buffer);
-        if list.is_none() {
-            self.bounce.put_back(buffer);
-        }
-        list.ok_or(Refusal::Full)
-    }
-
-    /// The driver has not taken a request.
-    #[cold]
-    #[inline(never)]
-    fn refused(&mut self, rejected: Rejected<Data, Tag>) -> Refusal {
-        let (data, tag) = rejected.request.into_parts();
-        if let Some(data) = data {
-            self.put_back(data, tag);
-        }
-        refusal(rejected.error)
-    }
-
-    /// Takes apart what came back from the driver.
-    fn complete(&mut self, completion: Completion<Data, Tag>) -> (Tag, Result<(), DeviceError>) {
-        let tag = completion.token;
-        match completion.buffer {
-            Some(data) => self.put_back(data, tag),
-            None => self.answers.keep(&completion.result),
-        }
-        let result = completion.result.map(drop).map_err(|error| match error {
-            IoError::Device(StatusError::Unsupported) => DeviceError::Unsupported,
-            _ => DeviceError::Io,
-        });
-        (tag, result)
-    }
-
-    fn put_back(&mut self, data: Data, tag: Tag) {
-        let list = data.into_inner();
-        if let Some(buffer) = list.bounce() {
-            self.bounce.put_back(buffer);
-        }
-        self.lists.put_back(tag, list);
-    }
-}
-
-/// What the device has answered besides data.
-#[derive(Clone, Copy, Debug, Default)]
-struct Answers {
-    id: Option<DeviceIdString>,
-    lifetime: Option<Lifetime>,
-}
-
-impl Answers {
-    /// A request without data is over.
-    #[cold]
-    fn keep(&mut self, result: &Result<Answer, IoError>) {
-        match *result {
-            Ok(Answer::Id(id)) => self.id = Some(id),
-            Ok(Answer::Lifetime(lifetime)) => self.lifetime = Some(lifetime),
-            _ => {}
-        }
-    }
-}
-
-/// A request without data, other than a flush, as the driver wants it. Transfers and flushes do not get here, and a flush does no
-/// harm.
-#[cold]
-fn command(request: DeviceRequest, tag: Tag) -> Request<Data, Tag> {
-    match request {
-        DeviceRequest::Transfer { .. } | DeviceRequest::Flush => Request::flush(tag),
-        DeviceRequest::Identify => Request::identify(tag),
-        DeviceRequest::AskLifetime => Request::lifetime(tag),
-        DeviceRequest::Range {
-            operation,
-            first,
-            sectors,
-        } => {
-            let first = Sector(first);
-            let range = SectorRange { first, sectors };
-            match operation {
-                RangeOperation::Discard => Request::discard(range, tag),
-                RangeOperation::WriteZeroes { may_unmap } => Request::write_zeroes(range, may_unmap, tag),
-                RangeOperation::Erase => Request::secure_erase(range, tag),
-            }
-        }
-    }
-}
-
-fn fault_event(fault: DeviceFault) -> Event {
-    let (code, first) = match fault {
-        DeviceFault::IndexJump { index, .. } => (FaultCode::INDEX_JUMP, index.into()),
-        DeviceFault::IdOutOfRange { id } => (FaultCode::ID_OUT_OF_RANGE, id),
-        DeviceFault::NotInFlight { id } => (FaultCode::NOT_IN_FLIGHT, id),
-        DeviceFault::Gone => (FaultCode::GONE, 0),
-        _ => (FaultCode(0), 0),
-    };
-    Event {
-        first: first.into(),
-        code: code.0,
-        ..Event::new(EventKind::FAULT)
-    }
-}
-
-fn refusal(error: SubmitError) -> Refusal {
-    match error {
-        SubmitError::QueueFull => Refusal::Full,
-        SubmitError::TooScattered => Refusal::Unreachable,
-        SubmitError::Unsupported => Refusal::Unsupported,
-        SubmitError::Broken(_) => Refusal::Broken,
-        // Out of range, misaligned, read-only, empty, around the end of the address space.
-        _ => Refusal::Invalid,
     }
 }
