@@ -47,7 +47,7 @@ struct Device {
     has: Vec<Tag>,
     /// Completes everything after so many polls with something to complete; `None`: only when a test says so.
     polls: Option<u32>,
-    /// What it has is complete.
+    /// Its requests are complete, and the next poll says so.
     is_done: bool,
     /// It completes everything during the next wait.
     completes_in_wait: bool,

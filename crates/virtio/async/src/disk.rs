@@ -198,7 +198,7 @@ impl<M: ScopedRawMutex, T: Transport, const N: usize, const BLOCKS: usize, B: Dm
     /// disk is stopped already, or another call is stopping it.
     ///
     /// `wait` is asked between two looks at the status, as for [`Disk::shut_down`]. The lock is not held meanwhile. Keep the interrupt of the
-    /// device away from its handler until the reset is over, at the interrupt controller: what is not there cannot acknowledge it.
+    /// device away from its handler until the reset is over, at the interrupt controller: a disk in reset cannot acknowledge it.
     ///
     /// # Errors
     ///

@@ -34,7 +34,7 @@ struct Registers {
     model: ModelRegisters,
     stuck: Rc<Cell<bool>>,
     refuse_start: Rc<Cell<bool>>,
-    /// It gets stuck when the driver says that it is ready.
+    /// The device gets stuck when it is given DRIVER_OK.
     sticks_once_live: bool,
     /// Causes of an interrupt that the device has even when it is reset.
     causes: Rc<Cell<u32>>,
