@@ -135,7 +135,7 @@ impl<D: QueueNotifier, B: DmaSegments, K, const N: usize> RequestQueue<D, B, K, 
     ///
     /// What the device has is not affected. A request of which parts are still to be sent goes on within the new
     /// limits; if it does not fit them any more, for instance because it reaches past the end of a disk that became
-    /// smaller, it ends as [aborted](IoError::Aborted).
+    /// smaller, it ends as [aborted](crate::IoError::Aborted).
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
         self.set_waiting(self.waiting);
