@@ -59,7 +59,9 @@ impl Running {
                 let config = ServiceConfig::default();
                 rs::up(system, program, config, Kind::Program(typed))?;
             }
-            Statement::Wait | Statement::Gone(_) | Statement::Sleep(_) | Statement::Kill { .. } => {}
+            Statement::Wait | Statement::Gone(_) | Statement::Sleep(_) => {}
+            // The host may load a snapshot meanwhile.
+            Statement::Kill { .. } => system.kernel.may_move = true,
             Statement::Ask(what) => {
                 system.kernel.may_move = true;
                 emit(&Record::WaitsForHost { what });
