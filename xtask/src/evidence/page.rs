@@ -84,9 +84,9 @@ as well.",
 Miri interprets the tests of the crates that have `unsafe` code, and finds undefined behaviour and data races. It does not see what
 a device does to memory, which the tests stand in for.
 
-`cargo xtask test` has the short runs. They are all tests of a crate, except of `virtio-blk` and `virtio-blk-blocking`, whose tests have a
-whole device beside them: of these they are the test programs that are named, which take Miri half a minute. `--long` adds all tests of these
-two crates, and those of the service on the software device. Tests that are left out take too many steps: an index that goes around
+`cargo xtask test` has the short runs. They are all tests of a crate, except of `virtio-blk`, `virtio-blk-blocking` and `virtio-blk-async`, whose
+tests have a whole device beside them: of these they are the test programs that are named. `--long` adds all tests of these
+three crates, and those of the service on the software device. Tests that are left out take too many steps: an index that goes around
 its 65,536 values, arithmetic with all numbers there are, much memory.",
     },
     Section {

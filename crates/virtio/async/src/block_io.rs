@@ -53,7 +53,7 @@ pub trait AsyncBlockIo {
     /// Writes from byte `offset` of the disk on.
     ///
     /// The first and the last block, if the range does not have all of them, are read, changed and written. So bytes beside the range
-    /// are written, too, with what was there before. Meanwhile other operations of this disk leave the block alone, so a change of
+    /// are written, too, with the bytes that were there. Meanwhile other operations of this disk leave the block alone, so a change of
     /// bytes beside these is not undone.
     ///
     /// # Errors

@@ -77,7 +77,7 @@ where
 {
     disk: &'d AsyncDisk<M, T, N, BLOCKS, B>,
     memory: Memory<'m>,
-    /// What is not sent yet.
+    /// The next span to send.
     next: Option<Span>,
     spans: Spans,
     /// What is with the device. Each has a bounce buffer.
@@ -91,7 +91,7 @@ where
 impl<M: ScopedRawMutex, T: Transport, const N: usize, const BLOCKS: usize, B: DmaSegments>
     AsyncDisk<M, T, N, BLOCKS, B>
 {
-    /// Transfers `spans`, of which none is cut if it is a write.
+    /// Transfers `spans`. Those of a write are whole blocks.
     pub(crate) async fn transfer(&self, mut spans: Spans, memory: Memory<'_>) -> Result<(), Error> {
         let mut transfer = Transfer {
             disk: self,

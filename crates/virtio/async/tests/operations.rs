@@ -1,4 +1,4 @@
-//! Each operation alone: what it does, and what it refuses.
+//! Each operation alone: its effects and its refusals.
 
 mod common;
 

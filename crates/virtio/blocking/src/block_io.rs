@@ -45,7 +45,7 @@ pub trait BlockIo {
     /// Writes from byte `offset` of the disk on.
     ///
     /// The first and the last block, if the range does not have all of them, are read, changed and written. So bytes beside the range
-    /// are written, too, with what was there before.
+    /// are written, too, with the bytes that were there.
     ///
     /// # Errors
     ///

@@ -36,7 +36,7 @@ pub(crate) struct Kernel {
     pub(crate) lateness: Option<Lateness>,
     /// Whether a process that has used up its tick lets others of its queue run, and servers run before any process.
     pub(crate) charges_time: bool,
-    /// Whether the host may move the machine to another QEMU.
+    /// Whether the host may move the machine to another QEMU, or load a snapshot of it.
     pub(crate) may_move: bool,
     /// Page table with no process in it, for when the hart's one is about to go.
     pub(super) idle_space: u64,
